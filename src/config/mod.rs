@@ -1,0 +1,1 @@
+//! The operator's file: read, checked in full, never half applied.

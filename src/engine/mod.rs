@@ -1,0 +1,1 @@
+//! Order and time: one task that owns every virtual host.

@@ -1,0 +1,46 @@
+//! The only code that touches the kernel or other services. Knows effects, never the protocol.
+
+use std::time::Duration;
+
+use crate::effect::{Granted, Query, Reply, Resource, Value};
+
+/// Why the host could not do or tell something.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct HostError {
+    /// What failed and why, in the words of the kernel or the service manager.
+    pub message: String,
+    /// The system's error number, if there was one.
+    pub errno: Option<i32>,
+}
+
+/// A host to act on: this machine, a fake one, or one that only records.
+///
+/// One thread uses it, so no method is `Send`; what may take long is async.
+#[expect(async_fn_in_trait, reason = "used on one thread, never as a trait object")]
+pub trait Host {
+    /// Does an effect that only needs the kernel (addresses, announcements, routes, rules, links): in
+    /// microseconds, without waiting. Other effects are refused.
+    ///
+    /// # Errors
+    /// [`HostError`] with the kernel's words.
+    fn perform_now(&self, granted: &Granted) -> Result<Reply, HostError>;
+
+    /// Does any effect but those on the virtual host itself, within `limit`.
+    ///
+    /// # Errors
+    /// [`HostError`]; one that took too long names what it was waiting for.
+    async fn perform(&self, granted: &Granted, limit: Duration) -> Result<Reply, HostError>;
+
+    /// Answers a query about the host within `limit`.
+    ///
+    /// # Errors
+    /// [`HostError`].
+    async fn answer(&self, query: &Query, limit: Duration) -> Result<Reply, HostError>;
+
+    /// The value that a resource has now: what an undo would go back to.
+    ///
+    /// # Errors
+    /// [`HostError`].
+    async fn observe(&self, resource: &Resource, limit: Duration) -> Result<Value, HostError>;
+}

@@ -1,0 +1,1 @@
+//! The parent process: spawns and kills the others, and cleans up after them.

@@ -1,0 +1,1 @@
+//! Virtual hosts in network namespaces on one machine.

@@ -1,0 +1,1 @@
+//! The effects that this host holds now, and how to undo each.

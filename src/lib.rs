@@ -1,0 +1,30 @@
+//! carpd, a CARP daemon for Linux whose transition hooks are sandboxed Lua scripts and WebAssembly components.
+//!
+//! Modules in reading order; each may use only what stands above it (`docs/ARCHITECTURE.md` has the table,
+//! `tests/it/tidy.rs` holds it).
+
+pub mod types;
+
+pub mod effect;
+pub mod proto;
+
+pub mod config;
+pub mod ledger;
+
+#[cfg(feature = "daemon")]
+pub mod hooks;
+#[cfg(feature = "daemon")]
+pub mod host;
+
+#[cfg(feature = "daemon")]
+pub mod engine;
+#[cfg(feature = "daemon")]
+pub mod keeper;
+#[cfg(feature = "daemon")]
+pub mod telemetry;
+
+#[cfg(feature = "daemon")]
+pub mod lab;
+
+#[cfg(feature = "daemon")]
+pub mod cli;

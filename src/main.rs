@@ -1,0 +1,3 @@
+//! The `carpd` binary: hands over to [`carpd::cli`].
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! CARP itself, sans-IO: no clock, socket, random source or async.

@@ -1,0 +1,1 @@
+//! Logs: who reads them and in which form.

@@ -1,0 +1,123 @@
+//! Names that people give: of interfaces, virtual hosts, hooks.
+
+use std::borrow::Borrow;
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// A name that the kernel or carpd would not take.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{value:?} is not {what}: {why}")]
+pub struct InvalidName {
+    /// What it was to name, with its article.
+    pub what: &'static str,
+    /// What was given.
+    pub value: String,
+    /// The rule it breaks.
+    pub why: &'static str,
+}
+
+macro_rules! name_type {
+    ($(#[$doc:meta])* $name:ident, $what:literal, $check:ident) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(Box<str>);
+
+        impl $name {
+            /// Checks the rules of the type.
+            ///
+            /// # Errors
+            /// [`InvalidName`] with the rule that is broken.
+            pub fn new(value: &str) -> Result<Self, InvalidName> {
+                match $check(value) {
+                    Ok(()) => Ok(Self(value.into())),
+                    Err(why) => Err(InvalidName { what: $what, value: value.to_owned(), why }),
+                }
+            }
+
+            /// The name itself.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = InvalidName;
+            fn from_str(s: &str) -> Result<Self, InvalidName> {
+                Self::new(s)
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = InvalidName;
+            fn try_from(s: String) -> Result<Self, InvalidName> {
+                Self::new(&s)
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(name: $name) -> Self {
+                name.0.into()
+            }
+        }
+
+        impl Borrow<str> for $name {
+            fn borrow(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl AsRef<str> for $name {
+            fn as_ref(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
+}
+
+name_type! {
+    /// A network interface's name as the kernel takes it: 1 to 15 bytes, no `/`, no blanks
+    /// (`dev_valid_name` in Linux).
+    IfName, "an interface name", check_interface
+}
+
+name_type! {
+    /// The name of a virtual host or a hook: 1 to 64 of letters, digits, `-`, `_` and `.`,
+    /// beginning with a letter or digit. It becomes part of file names.
+    Name, "a name", check_name
+}
+
+fn check_interface(value: &str) -> Result<(), &'static str> {
+    match value {
+        "" => Err("it is empty"),
+        "." | ".." => Err("it is a directory"),
+        _ if value.len() > 15 => Err("it is longer than 15 bytes"),
+        _ if value.bytes().any(|b| b == b'/' || b.is_ascii_whitespace() || b.is_ascii_control()) => {
+            Err("it has a slash, a blank or a control character")
+        }
+        _ => Ok(()),
+    }
+}
+
+fn check_name(value: &str) -> Result<(), &'static str> {
+    if value.is_empty() || value.len() > 64 {
+        return Err("it must have 1 to 64 characters");
+    }
+    if !value.starts_with(|c: char| c.is_ascii_alphanumeric()) {
+        return Err("it must begin with a letter or a digit");
+    }
+    if value.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b)) {
+        Ok(())
+    } else {
+        Err("only letters, digits, '-', '_' and '.' may stand in it")
+    }
+}
