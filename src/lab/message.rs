@@ -42,7 +42,7 @@ impl HostSpec {
 pub enum Fault {
     /// The cable is out: the host sees that its carrier is gone.
     Unplugged,
-    /// Nothing passes in either direction, and the carrier stays.
+    /// Nothing passes in either direction, and the carrier stays. Ends [`Self::Isolated`] and [`Self::Deaf`] with it.
     Silent,
     /// The host can reach and hear only hosts that are not isolated themselves: a partition of all isolated hosts
     /// from each other, which the others do not notice.

@@ -6,8 +6,8 @@ use std::net::IpAddr;
 use netlink_packet_core::{NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
 use netlink_packet_route::address::{AddressAttribute, AddressMessage, AddressScope};
 use netlink_packet_route::link::{
-    BridgePortState, BridgeStpState, InfoBridge, InfoBridgePort, InfoData, InfoKind, InfoPortData, InfoPortKind, InfoVeth,
-    LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
+    BridgeStpState, InfoBridge, InfoBridgePort, InfoData, InfoKind, InfoPortData, InfoPortKind, InfoVeth, LinkAttribute,
+    LinkFlags, LinkInfo, LinkMessage,
 };
 use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
@@ -48,7 +48,6 @@ impl Netlink {
 
     /// Makes a cable from `port`, in the bridge `bridge`, to `eth0` in the network namespace of process `pid`.
     pub(super) fn add_cable(&mut self, port: &str, bridge: &str, mac: MacAddr, pid: u32) -> io::Result<()> {
-        let bridge = self.index(bridge)?;
         let mut peer = named("eth0");
         peer.attributes.push(LinkAttribute::Address(mac.0.to_vec()));
         peer.attributes.push(LinkAttribute::NetNsPid(pid));
@@ -58,10 +57,8 @@ impl Netlink {
             LinkInfo::Data(InfoData::Veth(InfoVeth::Peer(peer))),
         ]));
         self.change(RouteNetlinkMessage::NewLink(link), NLM_F_CREATE | NLM_F_EXCL)?;
-        let mut link = named(port);
-        link.attributes.push(LinkAttribute::Controller(bridge));
-        raise(&mut link, true);
-        self.change(RouteNetlinkMessage::NewLink(link), 0)
+        self.set_bridge(port, Some(bridge))?;
+        self.set_up(port, true)
     }
 
     /// Removes a link, and the other end of its cable.
@@ -76,13 +73,22 @@ impl Netlink {
         self.change(RouteNetlinkMessage::NewLink(link), 0)
     }
 
+    /// Puts a port into a bridge, or takes it out of any.
+    fn set_bridge(&mut self, port: &str, bridge: Option<&str>) -> io::Result<()> {
+        let bridge = bridge.map_or(Ok(0), |bridge| self.index(bridge))?;
+        let mut link = named(port);
+        link.attributes.push(LinkAttribute::Controller(bridge));
+        self.change(RouteNetlinkMessage::NewLink(link), 0)
+    }
+
     /// Sets or ends a fault at a port of the bridge.
-    pub(super) fn set_fault(&mut self, port: &str, fault: Fault, on: bool) -> io::Result<()> {
+    ///
+    /// A silent port is out of the bridge: one that is only set to the state "disabled" comes back by itself when the
+    /// kernel looks at its carrier.
+    pub(super) fn set_fault(&mut self, port: &str, bridge: &str, fault: Fault, on: bool) -> io::Result<()> {
         let settings = match fault {
             Fault::Unplugged => return self.set_up(port, !on),
-            Fault::Silent => {
-                vec![InfoBridgePort::State(if on { BridgePortState::Disabled } else { BridgePortState::Forwarding })]
-            }
+            Fault::Silent => return self.set_bridge(port, if on { None } else { Some(bridge) }),
             Fault::Isolated => vec![InfoBridgePort::Isolated(on)],
             Fault::Deaf => {
                 vec![InfoBridgePort::UnicastFlood(!on), InfoBridgePort::MulticastFlood(!on), InfoBridgePort::BroadcastFlood(!on)]

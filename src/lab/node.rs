@@ -61,8 +61,10 @@ fn mounts() -> Result<(), StepError> {
     mount(Some("tmpfs"), "/run", Some("tmpfs"), flags, Some("mode=755")).step("mount /run")?;
     fs::create_dir("/run/lab").step("make /run/lab")?;
     show_program().step("show the program in /run/lab")?;
-    mount(Some("tmpfs"), "/etc/init.d", Some("tmpfs"), flags, Some("mode=755"))
-        .step("mount /etc/init.d (it must exist: mkdir /etc/init.d)")?;
+    if !Path::new("/etc/init.d").is_dir() {
+        own_etc().step("make a place for /etc/init.d (mkdir /etc/init.d is another way)")?;
+    }
+    mount(Some("tmpfs"), "/etc/init.d", Some("tmpfs"), flags, Some("mode=755")).step("mount /etc/init.d")?;
     let script = Path::new("/etc/init.d/httpd");
     fs::write(script, HTTPD_SCRIPT).step("write /etc/init.d/httpd")?;
     fs::set_permissions(script, fs::Permissions::from_mode(0o755)).step("write /etc/init.d/httpd")
@@ -75,6 +77,16 @@ fn show_program() -> io::Result<()> {
     let bound = std::env::current_exe()
         .and_then(|exe| Ok(mount(Some(exe.as_path()), PROGRAM, None::<&str>, MsFlags::MS_BIND, None::<&str>)?));
     bound.or_else(|_| fs::copy("/proc/self/exe", PROGRAM).map(drop))
+}
+
+/// Lays a writable `/etc` over the machine's, for a machine that has no `/etc/init.d`.
+fn own_etc() -> io::Result<()> {
+    let (upper, work) = ("/run/lab/etc", "/run/lab/etc-work");
+    fs::create_dir(upper)?;
+    fs::create_dir(work)?;
+    let layers = format!("lowerdir=/etc,upperdir={upper},workdir={work}");
+    mount(Some("overlay"), "/etc", Some("overlay"), MsFlags::empty(), Some(layers.as_str()))?;
+    fs::create_dir_all("/etc/init.d")
 }
 
 /// IPv6 addresses shall work at once. A kernel without IPv6 has no such files.

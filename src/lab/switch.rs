@@ -12,7 +12,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::clock;
-use super::message::{self, Answer, Command, Event, HostCommand, HostSpec, Message, Request, What};
+use super::message::{self, Answer, Command, Event, Fault, HostCommand, HostSpec, Message, Request, What};
 use super::netlink::Netlink;
 use super::reap::Reaper;
 use super::role::{self, Step, StepError};
@@ -23,6 +23,10 @@ const BRIDGE: &str = "br0";
 /// Serves the maker of the lab until its end.
 pub(super) fn run(socket: UnixStream) -> Result<(), StepError> {
     private_mounts()?;
+    for place in ["all", "default"] {
+        // A switch says nothing of its own: its ports have no addresses. A kernel without IPv6 has no such file.
+        let _ = std::fs::write(format!("/proc/sys/net/ipv6/conf/{place}/disable_ipv6"), "1");
+    }
     let mut netlink = Netlink::open().step("open a netlink socket")?;
     netlink.add_bridge(BRIDGE).step("make the bridge")?;
     let mut requests = BufReader::new(socket.try_clone().step("take the control socket")?);
@@ -45,7 +49,7 @@ pub(super) fn run(socket: UnixStream) -> Result<(), StepError> {
             Command::PowerOff { host } => switch.power_off(&host),
             Command::Fault { host, fault, on } => switch
                 .port(&host)
-                .and_then(|port| switch.netlink.set_fault(&port, fault, on).map_err(|err| err.to_string()))
+                .and_then(|port| switch.netlink.set_fault(&port, BRIDGE, fault, on).map_err(|err| err.to_string()))
                 .map(|()| Answer::Done),
         };
         switch.tell(&Message::Answer { id, answer }).step("answer")?;
@@ -119,7 +123,7 @@ impl Switch {
     fn power_off(&mut self, name: &str) -> Result<Answer, String> {
         let host = self.hosts.get_mut(name).ok_or_else(|| format!("there is no host {name}"))?;
         let running = host.running.take().ok_or_else(|| format!("{name} is switched off already"))?;
-        let silenced = self.netlink.set_fault(&host.port, message::Fault::Silent, true);
+        let silenced = self.netlink.set_fault(&host.port, BRIDGE, Fault::Silent, true);
         // The inner process dies with the outer one; said to both, so that nothing hangs on that.
         let _ = kill(running.outer, Signal::SIGKILL);
         let _ = kill(running.inner, Signal::SIGKILL);

@@ -5,7 +5,8 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
 
-use carpd::lab::{Exit, Fault, HostSpec, Lab, LabSpec, PROGRAM, Process, What};
+use carpd::lab::clock::{Ticker, now};
+use carpd::lab::{Exit, Fault, HostSpec, Lab, LabSpec, PROGRAM, ProbeSpec, Process, Sighted, Sighting, What};
 use nix::sys::signal::Signal;
 
 use crate::{Case, Outcome};
@@ -20,6 +21,9 @@ pub(crate) fn cases() -> Vec<Case> {
         Case::new("lab::a_process_of_a_host_that_is_switched_off_ends", power),
         Case::new("lab::httpd_is_a_service_that_answers_with_the_host_name", httpd),
         Case::new("lab::ipv6_addresses_answer_at_once", ipv6),
+        Case::new("lab::faults_of_a_cable_are_seen_from_outside_and_end", faults),
+        Case::new("lab::a_partition_parts_those_it_names_alone", partition),
+        Case::new("lab::a_power_cut_is_silence", power_cut_is_seen),
         Case::new("lab::nothing_is_left_when_the_maker_is_killed", killed_maker),
         Case::new("lab::an_ordinary_user_can_make_a_lab", ordinary_user),
     ]
@@ -159,8 +163,13 @@ fn killed_maker() -> Outcome {
     // All processes of the lab have its standard error: it ends when the last of them does.
     maker.stderr.take().unwrap().read_to_end(&mut Vec::new())?;
     maker.wait()?;
-    let left: Vec<_> = of_lab.into_iter().filter(|pid| runs(*pid)).collect();
-    assert!(left.is_empty(), "still there: {left:?}");
+    // They close it a moment before they are gone.
+    let ticker = Ticker::new(Duration::from_millis(1))?;
+    let end = now() + SOON;
+    while let Some(left) = of_lab.iter().find(|pid| runs(**pid)) {
+        assert!(now() < end, "still there: {left}");
+        ticker.wait()?;
+    }
     Ok(())
 }
 
@@ -201,7 +210,90 @@ fn ordinary_user() -> Outcome {
     Ok(())
 }
 
-#[expect(dead_code, reason = "used by the cases of the switch's faults, once the prober can see them")]
-fn faults() -> [Fault; 4] {
-    [Fault::Unplugged, Fault::Silent, Fault::Isolated, Fault::Deaf]
+/// The virtual address of the cases that move it by hand.
+const ADDRESS: &str = "192.168.32.22";
+
+/// A lab with a prober on c that asks for [`ADDRESS`], which a holds.
+fn probed() -> Result<(Lab, Process), Box<dyn std::error::Error>> {
+    let lab = Lab::start(&pair())?;
+    lab.host("a").add_address(format!("{ADDRESS}/32").parse()?)?;
+    let spec = ProbeSpec { address: ADDRESS.parse()?, arp_interval: Duration::from_millis(1), http_interval: Duration::ZERO };
+    let mut probe = lab.host("c").spawn(&spec.argv(PROGRAM))?;
+    wait_sighting(&mut probe, "the first answer", |what| matches!(what, Sighting::Answers { previous: None, .. }))?;
+    Ok((lab, probe))
+}
+
+/// Waits for the next sighting of a kind.
+fn wait_sighting(
+    probe: &mut Process,
+    what: &str,
+    wanted: impl Fn(&Sighting) -> bool,
+) -> Result<Sighting, Box<dyn std::error::Error>> {
+    let line = probe.wait_line(what, SOON, |line| Sighted::parse(line).is_some_and(|sighted| wanted(&sighted.what)))?;
+    Ok(Sighted::parse(&line.text).unwrap().what)
+}
+
+fn answers(what: &Sighting) -> bool {
+    matches!(what, Sighting::Answers { .. })
+}
+
+/// What every fault of a host's cable looks like from outside, and that it ends.
+fn faults() -> Outcome {
+    let (lab, mut probe) = probed()?;
+    start_httpd(&lab, "b")?;
+    for fault in [Fault::Unplugged, Fault::Silent] {
+        lab.set_fault("a", fault)?;
+        wait_sighting(&mut probe, "silence", |what| *what == Sighting::Silent)?;
+        // The host sees that its cable is out, and sees nothing of a silent switch.
+        assert_eq!(lab.host("a").facts()?.carrier, fault == Fault::Silent, "{fault:?}");
+        lab.clear_fault("a", fault)?;
+        wait_sighting(&mut probe, "an answer again", answers)?;
+        assert!(lab.host("a").facts()?.carrier);
+    }
+    lab.set_fault("a", Fault::Deaf)?;
+    wait_sighting(&mut probe, "silence", |what| *what == Sighting::Silent)?;
+    // It does not hear broadcast requests, but its own are heard and answered: it is a one-way cut.
+    let heard = lab.host("a").run(&["bash", "-c", "exec 3<>/dev/tcp/192.168.32.11/80"], SOON)?;
+    assert!(heard.status.success(), "{heard:?}");
+    lab.clear_fault("a", Fault::Deaf)?;
+    wait_sighting(&mut probe, "an answer again", answers)?;
+    lab.host("a").set_link(false)?;
+    wait_sighting(&mut probe, "silence", |what| *what == Sighting::Silent)?;
+    Ok(())
+}
+
+fn partition() -> Outcome {
+    let (lab, mut probe) = probed()?;
+    let from_b = |lab: &Lab| lab.host("b").run(&["timeout", "0.5", "bash", "-c", "exec 3<>/dev/tcp/192.168.32.10/80"], SOON);
+    start_httpd(&lab, "a")?;
+    assert!(from_b(&lab)?.status.success());
+    lab.partition(&["a", "b"])?;
+    assert!(!from_b(&lab)?.status.success(), "b reaches a across the partition");
+    // c hears both sides: b takes the address too, as a backup would, and two answer.
+    lab.host("b").add_address(format!("{ADDRESS}/32").parse()?)?;
+    wait_sighting(&mut probe, "two answers", |what| matches!(what, Sighting::Both { .. }))?;
+    lab.host("a").delete_address(format!("{ADDRESS}/32").parse()?)?;
+    let one = wait_sighting(&mut probe, "one answer", |what| matches!(what, Sighting::One { .. }))?;
+    assert!(matches!(one, Sighting::One { mac, .. } if mac == lab.host("b").facts()?.mac), "{one:?}");
+    lab.reunite(&["a", "b"])?;
+    assert!(from_b(&lab)?.status.success());
+    Ok(())
+}
+
+fn power_cut_is_seen() -> Outcome {
+    let (lab, mut probe) = probed()?;
+    lab.power_off("a")?;
+    wait_sighting(&mut probe, "silence", |what| *what == Sighting::Silent)?;
+    lab.host("b").add_address(format!("{ADDRESS}/32").parse()?)?;
+    let b = lab.host("b").facts()?.mac;
+    let found = wait_sighting(&mut probe, "b's answer", answers)?;
+    let Sighting::Answers { mac, silent_us, unanswered, .. } = found else { panic!("{found:?}") };
+    assert_eq!(mac, b);
+    assert!(silent_us >= 25_000 && unanswered > 0, "{found:?}");
+    probe.signal(Signal::SIGTERM)?;
+    assert_eq!(probe.wait(SOON)?, Exit::Code(0));
+    let summary = probe.lines().iter().filter_map(|line| Sighted::parse(&line.text)).next_back().unwrap().what;
+    let Sighting::Summary { requests, answered, by_two } = summary else { panic!("{summary:?}") };
+    assert!(answered > 0 && requests >= answered + unanswered && by_two == 0, "{summary:?}");
+    Ok(())
 }

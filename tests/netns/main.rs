@@ -11,6 +11,7 @@
 )]
 
 mod lab;
+mod scenario;
 
 use std::io::Read;
 use std::process::{Command, ExitCode, Stdio};
@@ -43,7 +44,7 @@ fn main() -> ExitCode {
     if let Some(code) = carpd::lab::run_role() {
         return code;
     }
-    let cases: Vec<Case> = [lab::cases()].into_iter().flatten().collect();
+    let cases: Vec<Case> = [lab::cases(), scenario::cases()].into_iter().flatten().collect();
     let args: Vec<String> = std::env::args().skip(1).collect();
     match args.first().map(String::as_str) {
         Some("--case") => run_one(&cases, args.get(1).map_or("", String::as_str)),
@@ -106,7 +107,9 @@ fn run_one(cases: &[Case], name: &str) -> ExitCode {
 fn run_all(cases: &[Case], options: &Options) -> ExitCode {
     let wanted: Vec<&Case> = cases.iter().filter(|case| options.wants(case.name)).collect();
     if options.list {
-        wanted.iter().for_each(|case| println!("{}: test", case.name));
+        for case in wanted {
+            println!("{}: test", case.name);
+        }
         return ExitCode::SUCCESS;
     }
     println!("\nrunning {} tests", wanted.len());
@@ -133,9 +136,13 @@ fn run_all(cases: &[Case], options: &Options) -> ExitCode {
 fn report(failed: &[(&str, String)], run: usize, filtered: usize) -> ExitCode {
     if !failed.is_empty() {
         println!("\nfailures:\n");
-        failed.iter().for_each(|(name, output)| println!("---- {name} ----\n{output}\n"));
+        for (name, output) in failed {
+            println!("---- {name} ----\n{output}\n");
+        }
         println!("failures:");
-        failed.iter().for_each(|(name, _)| println!("    {name}"));
+        for (name, _) in failed {
+            println!("    {name}");
+        }
     }
     let verdict = if failed.is_empty() { "ok" } else { "FAILED" };
     println!(
