@@ -1,5 +1,10 @@
 //! The only code that touches the kernel or other services. Knows effects, never the protocol.
 
+pub mod announce;
+pub mod netlink;
+pub mod socket;
+mod sys;
+
 use std::time::Duration;
 
 use crate::effect::{Granted, Query, Reply, Resource, Value};
