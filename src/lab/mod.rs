@@ -1,1 +1,20 @@
-//! Virtual hosts in network namespaces on one machine.
+//! Virtual hosts on one machine, joined by a switch: for `carpd lab` and for the tests on a real wire.
+//!
+//! A host has its own network, host name, processes, `/run` and `/etc/init.d`, all in namespaces that this program makes
+//! itself, as root or as an ordinary user. What runs in a host is real: real daemons, real sockets, a real kernel.
+
+pub mod clock;
+mod control;
+mod httpd;
+mod message;
+mod netlink;
+mod node;
+mod probe;
+mod reap;
+mod role;
+mod switch;
+
+pub use control::{Host, Lab, LabError, LabSpec, Line, Output, Process};
+pub use message::{Answer, Command, Event, Exit, FactRoute, Facts, Fault, HostCommand, HostSpec, Stream, What};
+pub use node::PROGRAM;
+pub use role::{HTTPD, PROBE, run_role};

@@ -1,0 +1,593 @@
+//! The maker's side: a [`Lab`] with its [`Host`]s and [`Process`]es.
+//!
+//! All that happens in the lab comes as one stream of [`Event`]s. Every wait is a wait for an event, with a deadline.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io::{self, BufReader};
+use std::net::Shutdown;
+use std::os::unix::net::UnixStream;
+use std::process::Child;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+
+use super::message::{self, Answer, Command, Event, Exit, Facts, Fault, HostCommand, HostSpec, Message, Request, Stream, What};
+use super::role;
+use crate::types::{Timestamp, VirtualAddress};
+
+/// How long the lab may take for what it does itself. Starting a host takes some ms.
+const OWN_WORK_MAX: Duration = Duration::from_secs(20);
+/// How long the output of a process that has ended may stay open, held by a process that it left behind.
+const LEFT_OPEN_MAX: Duration = Duration::from_millis(500);
+
+/// What a lab consists of.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct LabSpec {
+    /// The hosts, in the order in which they are switched on.
+    pub hosts: Vec<HostSpec>,
+}
+
+/// Why something in the lab did not work.
+#[derive(Debug, thiserror::Error)]
+pub enum LabError {
+    /// The first process could not be started.
+    #[error("could not start the lab: {0}")]
+    Start(#[source] io::Error),
+    /// The kernel refused namespaces.
+    #[error("could not {step}: {source}; {advice}")]
+    Forbidden {
+        /// What was refused.
+        step: String,
+        /// The kernel's words.
+        source: io::Error,
+        /// What the operator can do.
+        advice: String,
+    },
+    /// A step towards the lab failed.
+    #[error("could not {step}: {source}")]
+    Step {
+        /// Which.
+        step: String,
+        /// The kernel's words.
+        source: io::Error,
+    },
+    /// A host could not do what it was asked for.
+    #[error("{host}: {message}")]
+    Host {
+        /// Which host.
+        host: String,
+        /// What it said.
+        message: String,
+    },
+    /// Something awaited did not happen.
+    #[error("waited {} ms in vain for {what}", after.as_millis())]
+    Timeout {
+        /// What was awaited.
+        what: String,
+        /// How long.
+        after: Duration,
+    },
+    /// The lab's processes are gone.
+    #[error("the lab has ended")]
+    Ended,
+    /// Something outside the lab's own processes, such as a file to be copied in.
+    #[error("{what}: {source}")]
+    Io {
+        /// What was done.
+        what: String,
+        /// The system's words.
+        source: io::Error,
+    },
+}
+
+/// Virtual hosts on one switch. When it is dropped, or its maker dies in whatever way, nothing of it is left.
+///
+/// The lab ends with the *thread* that started it: the kernel watches threads, not processes.
+#[derive(Debug)]
+pub struct Lab {
+    shared: Arc<Shared>,
+    first: Child,
+    specs: BTreeMap<String, HostSpec>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    socket: Mutex<UnixStream>,
+    next_id: AtomicU64,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    ready: bool,
+    failed: Option<(String, i32)>,
+    ended: bool,
+    /// Requests without an answer, and which host is to give it.
+    pending: HashMap<u64, Option<String>>,
+    answers: HashMap<u64, Result<Answer, String>>,
+    events: Vec<Event>,
+    /// Processes that have not ended, and where they run.
+    processes: BTreeMap<u64, String>,
+}
+
+impl Lab {
+    /// Makes the switch and switches all hosts on; returns when they have their addresses.
+    ///
+    /// # Errors
+    /// [`LabError::Forbidden`] where the kernel or the distribution forbids namespaces, with what to do about it.
+    pub fn start(spec: &LabSpec) -> Result<Self, LabError> {
+        let (ours, theirs) = UnixStream::pair().map_err(LabError::Start)?;
+        let reader = ours.try_clone().map_err(LabError::Start)?;
+        let shared = Arc::new(Shared {
+            socket: Mutex::new(ours),
+            next_id: AtomicU64::new(1),
+            state: Mutex::default(),
+            changed: Condvar::new(),
+        });
+        let first = role::start_switch(theirs, &format!("of-{}", std::process::id())).map_err(LabError::Start)?;
+        let mut lab = Self { shared: Arc::clone(&shared), first, specs: BTreeMap::new() };
+        std::thread::spawn(move || shared.receive(reader));
+        lab.shared.wait_ready()?;
+        for host in &spec.hosts {
+            lab.add(host.clone())?;
+        }
+        Ok(lab)
+    }
+
+    /// Switches on a host that the lab did not have yet.
+    ///
+    /// # Errors
+    /// [`LabError::Host`] if it could not be set up, for example because an address is wrong.
+    pub fn add(&mut self, spec: HostSpec) -> Result<(), LabError> {
+        self.shared.request(&spec.name.clone(), Command::PowerOn { spec: spec.clone() })?;
+        self.specs.insert(spec.name.clone(), spec);
+        Ok(())
+    }
+
+    /// One of the hosts. A name that the lab does not have shows at the first thing asked of it.
+    #[must_use]
+    pub fn host(&self, name: &str) -> Host {
+        Host { shared: Arc::clone(&self.shared), name: name.to_owned() }
+    }
+
+    /// Ends a host as a power cut does: from one moment to the next nothing runs there and no frame comes from it.
+    ///
+    /// # Errors
+    /// [`LabError::Host`] if it is not on.
+    pub fn power_off(&self, host: &str) -> Result<(), LabError> {
+        self.shared.request(host, Command::PowerOff { host: host.to_owned() }).map(drop)
+    }
+
+    /// Switches a host on again, as new: with the addresses of its [`HostSpec`] and no process.
+    ///
+    /// # Errors
+    /// [`LabError::Host`] if it is on.
+    pub fn power_on(&self, host: &str) -> Result<(), LabError> {
+        let spec = self.specs.get(host).cloned();
+        let spec = spec.ok_or_else(|| LabError::Host { host: host.to_owned(), message: "there is no such host".to_owned() })?;
+        self.shared.request(host, Command::PowerOn { spec }).map(drop)
+    }
+
+    /// Sets a fault at a host's cable.
+    ///
+    /// # Errors
+    /// [`LabError::Host`] if the host is off.
+    pub fn set_fault(&self, host: &str, fault: Fault) -> Result<(), LabError> {
+        self.shared.request(host, Command::Fault { host: host.to_owned(), fault, on: true }).map(drop)
+    }
+
+    /// Ends a fault.
+    ///
+    /// # Errors
+    /// [`LabError::Host`] if the host is off.
+    pub fn clear_fault(&self, host: &str, fault: Fault) -> Result<(), LabError> {
+        self.shared.request(host, Command::Fault { host: host.to_owned(), fault, on: false }).map(drop)
+    }
+
+    /// Parts these hosts from each other; those not named hear all of them.
+    ///
+    /// # Errors
+    /// [`LabError::Host`] if one of them is off.
+    pub fn partition(&self, hosts: &[&str]) -> Result<(), LabError> {
+        hosts.iter().try_for_each(|host| self.set_fault(host, Fault::Isolated))
+    }
+
+    /// Ends [`Self::partition`].
+    ///
+    /// # Errors
+    /// [`LabError::Host`] if one of them is off.
+    pub fn reunite(&self, hosts: &[&str]) -> Result<(), LabError> {
+        hosts.iter().try_for_each(|host| self.clear_fault(host, Fault::Isolated))
+    }
+
+    /// Everything that has happened, in the order of arrival: that of `at` within one host.
+    #[must_use]
+    pub fn events(&self) -> Vec<Event> {
+        self.shared.lock().events.clone()
+    }
+
+    /// How many events there are: a place to wait from with [`Self::wait_event`].
+    #[must_use]
+    pub fn mark(&self) -> usize {
+        self.shared.lock().events.len()
+    }
+
+    /// Waits for the first event, from number `from` on, that `pick` wants; also says the number after it.
+    ///
+    /// # Errors
+    /// [`LabError::Timeout`] with `what`, [`LabError::Ended`].
+    pub fn wait_event<T>(
+        &self,
+        what: &str,
+        from: usize,
+        timeout: Duration,
+        pick: impl FnMut(&Event) -> Option<T>,
+    ) -> Result<(usize, T), LabError> {
+        self.shared.wait_event(what, from, timeout, pick)
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        let socket = self.shared.socket.lock().unwrap_or_else(PoisonError::into_inner);
+        // The switch ends with its lifeline, and with it all that is in its process namespace; the first process waits
+        // for that.
+        let _ = socket.shutdown(Shutdown::Both);
+        drop(self.first.wait());
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The receiving thread.
+    fn receive(&self, socket: UnixStream) {
+        let mut reader = BufReader::new(socket);
+        while let Ok(Some(message)) = message::receive::<Message>(&mut reader) {
+            self.lock().take(message);
+            self.changed.notify_all();
+        }
+        self.lock().ended = true;
+        self.changed.notify_all();
+    }
+
+    /// Waits until `done` finds something.
+    fn wait<T>(&self, what: &str, timeout: Duration, mut done: impl FnMut(&mut State) -> Option<T>) -> Result<T, LabError> {
+        let mut found = None;
+        let (state, _) = self
+            .changed
+            .wait_timeout_while(self.lock(), timeout, |state| {
+                found = done(state);
+                found.is_none() && !state.ended
+            })
+            .unwrap_or_else(PoisonError::into_inner);
+        match (found, state.ended) {
+            (Some(found), _) => Ok(found),
+            (None, true) => Err(LabError::Ended),
+            (None, false) => Err(LabError::Timeout { what: what.to_owned(), after: timeout }),
+        }
+    }
+
+    fn wait_event<T>(
+        &self,
+        what: &str,
+        from: usize,
+        timeout: Duration,
+        mut pick: impl FnMut(&Event) -> Option<T>,
+    ) -> Result<(usize, T), LabError> {
+        let mut next = from;
+        self.wait(what, timeout, |state| {
+            while let Some(event) = state.events.get(next) {
+                next += 1;
+                if let Some(found) = pick(event) {
+                    return Some((next, found));
+                }
+            }
+            None
+        })
+    }
+
+    fn wait_ready(&self) -> Result<(), LabError> {
+        let ready = self.wait("the switch", OWN_WORK_MAX, |state| {
+            if let Some(failed) = state.failed.take() { Some(Err(failed)) } else { state.ready.then_some(Ok(())) }
+        })?;
+        ready.map_err(|(step, errno)| {
+            let source = io::Error::from_raw_os_error(errno);
+            match role::advice(errno) {
+                Some(advice) => LabError::Forbidden { step, source, advice },
+                None => LabError::Step { step, source },
+            }
+        })
+    }
+
+    fn request(&self, host: &str, command: Command) -> Result<Answer, LabError> {
+        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
+        let of_host = matches!(command, Command::Host { .. }).then(|| host.to_owned());
+        self.lock().pending.insert(id, of_host);
+        message::send_shared(&self.socket, &Request { id, command }).map_err(|_| LabError::Ended)?;
+        self.wait("the lab's answer", OWN_WORK_MAX, |state| state.answers.remove(&id))?
+            .map_err(|message| LabError::Host { host: host.to_owned(), message })
+    }
+}
+
+impl State {
+    fn take(&mut self, message: Message) {
+        match message {
+            Message::Ready => self.ready = true,
+            Message::Failed { step, errno } => self.failed = Some((step, errno)),
+            Message::Answer { id, answer } => {
+                if self.pending.remove(&id).is_some() {
+                    self.answers.insert(id, answer);
+                }
+            }
+            Message::Event(event) => self.event(event),
+        }
+    }
+
+    fn event(&mut self, event: Event) {
+        match &event.what {
+            What::Exited { process, .. } => drop(self.processes.remove(process)),
+            What::PoweredOff => self.powered_off(&event),
+            What::Line { .. } | What::Closed { .. } | What::PoweredOn => {}
+        }
+        self.events.push(event);
+    }
+
+    /// With a host end its processes, and what it was asked for.
+    fn powered_off(&mut self, event: &Event) {
+        let of_host: Vec<u64> =
+            self.processes.extract_if(.., |_, host| *host == event.host).map(|(process, _)| process).collect();
+        for process in of_host {
+            let what = What::Exited { process, status: Exit::PoweredOff };
+            self.events.push(Event { at: event.at, host: event.host.clone(), what });
+        }
+        let of_host = self.pending.extract_if(|_, host| host.as_ref() == Some(&event.host));
+        self.answers.extend(of_host.map(|(id, _)| (id, Err("it was switched off".to_owned()))));
+    }
+}
+
+/// One host of a [`Lab`].
+#[derive(Debug, Clone)]
+pub struct Host {
+    shared: Arc<Shared>,
+    name: String,
+}
+
+/// What a process that has ended left behind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Output {
+    /// How it ended.
+    pub status: Exit,
+    /// Lines of its standard output.
+    pub stdout: Vec<String>,
+    /// Lines of its standard error.
+    pub stderr: Vec<String>,
+}
+
+impl Host {
+    /// The lab's name for it.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Starts a process: with an environment of `PATH` alone, in `/`, in a process group of its own.
+    ///
+    /// # Errors
+    /// [`LabError::Host`] if the program cannot be executed or the host is off.
+    pub fn spawn<S: AsRef<str>>(&self, argv: &[S]) -> Result<Process, LabError> {
+        self.spawn_with(argv, &BTreeMap::new())
+    }
+
+    /// As [`Self::spawn`], with more in the environment.
+    ///
+    /// # Errors
+    /// As [`Self::spawn`].
+    pub fn spawn_with<S: AsRef<str>>(&self, argv: &[S], env: &BTreeMap<String, String>) -> Result<Process, LabError> {
+        let id = self.shared.next_id.fetch_add(1, Ordering::Relaxed);
+        let argv: Vec<String> = argv.iter().map(|arg| arg.as_ref().to_owned()).collect();
+        let title = argv.join(" ");
+        let mut process = Process { shared: Arc::clone(&self.shared), host: self.name.clone(), id, pid: 0, title, next_line: 0 };
+        {
+            let mut state = self.shared.lock();
+            process.next_line = state.events.len();
+            state.processes.insert(id, self.name.clone());
+        }
+        let spawned = self.command(HostCommand::Spawn { process: id, argv, env: env.clone() });
+        match spawned {
+            Ok(Answer::Spawned { pid }) => Ok(Process { pid, ..process }),
+            Ok(other) => Err(self.unexpected(&other)),
+            Err(err) => {
+                self.shared.lock().processes.remove(&id);
+                Err(err)
+            }
+        }
+    }
+
+    /// Runs a process to its end, which must come within `timeout`.
+    ///
+    /// # Errors
+    /// As [`Self::spawn`]; [`LabError::Timeout`], after which the process has been killed.
+    pub fn run<S: AsRef<str>>(&self, argv: &[S], timeout: Duration) -> Result<Output, LabError> {
+        let mut process = self.spawn(argv)?;
+        let ended = process.wait(timeout);
+        if ended.is_err() {
+            let _ = process.signal(Signal::SIGKILL);
+        }
+        let status = ended?;
+        process.wait_closed();
+        let of = |stream| process.lines().into_iter().filter(|line| line.stream == stream).map(|line| line.text).collect();
+        Ok(Output { status, stdout: of(Stream::Stdout), stderr: of(Stream::Stderr) })
+    }
+
+    /// Writes a file where only this host sees it if `path` is below `/run` or `/etc/init.d`; makes its directories.
+    ///
+    /// # Errors
+    /// [`LabError::Host`].
+    pub fn write(&self, path: &str, mode: u32, content: &str) -> Result<(), LabError> {
+        self.command(HostCommand::Write { path: path.to_owned(), mode, content: content.to_owned() }).map(drop)
+    }
+
+    /// Reads a file as this host sees it.
+    ///
+    /// # Errors
+    /// [`LabError::Host`].
+    pub fn read(&self, path: &str) -> Result<String, LabError> {
+        match self.command(HostCommand::Read { path: path.to_owned() })? {
+            Answer::Text(text) => Ok(text),
+            other => Err(self.unexpected(&other)),
+        }
+    }
+
+    /// Sets `eth0` up or down from inside, as `ip link set eth0 down` does.
+    ///
+    /// # Errors
+    /// [`LabError::Host`].
+    pub fn set_link(&self, up: bool) -> Result<(), LabError> {
+        self.command(HostCommand::Link { up }).map(drop)
+    }
+
+    /// Adds an address to `eth0`, as another program on the host may.
+    ///
+    /// # Errors
+    /// [`LabError::Host`] if it is there.
+    pub fn add_address(&self, address: VirtualAddress) -> Result<(), LabError> {
+        self.command(HostCommand::Address { address, present: true }).map(drop)
+    }
+
+    /// Removes an address from `eth0`, as another program on the host may.
+    ///
+    /// # Errors
+    /// [`LabError::Host`] if it is not there.
+    pub fn delete_address(&self, address: VirtualAddress) -> Result<(), LabError> {
+        self.command(HostCommand::Address { address, present: false }).map(drop)
+    }
+
+    /// What the host is now: read in its namespaces, by netlink.
+    ///
+    /// # Errors
+    /// [`LabError::Host`] if it is off.
+    pub fn facts(&self) -> Result<Facts, LabError> {
+        match self.command(HostCommand::Facts)? {
+            Answer::Facts(facts) => Ok(facts),
+            other => Err(self.unexpected(&other)),
+        }
+    }
+
+    fn command(&self, command: HostCommand) -> Result<Answer, LabError> {
+        self.shared.request(&self.name, Command::Host { host: self.name.clone(), command })
+    }
+
+    fn unexpected(&self, answer: &Answer) -> LabError {
+        LabError::Host { host: self.name.clone(), message: format!("answered {answer:?}") }
+    }
+}
+
+/// One line that a process wrote.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Line {
+    /// When it was read, on `CLOCK_BOOTTIME`.
+    pub at: Timestamp,
+    /// Where it was written.
+    pub stream: Stream,
+    /// Without its end.
+    pub text: String,
+}
+
+/// A process in a host. It lives on when this value is dropped, until its host or the lab ends.
+#[derive(Debug)]
+pub struct Process {
+    shared: Arc<Shared>,
+    host: String,
+    id: u64,
+    pid: i32,
+    title: String,
+    next_line: usize,
+}
+
+impl Process {
+    /// The lab's number for it, as in [`What`]; never used again.
+    #[must_use]
+    pub const fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// Its number inside the host.
+    #[must_use]
+    pub const fn pid(&self) -> i32 {
+        self.pid
+    }
+
+    /// Sends it a signal.
+    ///
+    /// # Errors
+    /// [`LabError::Host`] if it has ended.
+    pub fn signal(&self, signal: Signal) -> Result<(), LabError> {
+        let command = HostCommand::Signal { process: self.id, signal: signal as i32 };
+        self.shared.request(&self.host, Command::Host { host: self.host.clone(), command }).map(drop)
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Errors
+    /// [`LabError::Timeout`].
+    pub fn wait(&self, timeout: Duration) -> Result<Exit, LabError> {
+        let what = format!("the end of {:?} on {}", self.title, self.host);
+        let ended = |event: &Event| match event.what {
+            What::Exited { process, status } if process == self.id => Some(status),
+            _ => None,
+        };
+        self.shared.wait_event(&what, 0, timeout, ended).map(|(_, status)| status)
+    }
+
+    /// Has it ended, and how?
+    #[must_use]
+    pub fn ended(&self) -> Option<Exit> {
+        self.wait(Duration::ZERO).ok()
+    }
+
+    /// All lines so far.
+    #[must_use]
+    pub fn lines(&self) -> Vec<Line> {
+        self.shared.lock().events.iter().filter_map(|event| self.line(event)).collect()
+    }
+
+    /// Waits for a line that `wanted` wants, after the one that the last such call found.
+    ///
+    /// # Errors
+    /// [`LabError::Timeout`] with `what`.
+    pub fn wait_line(&mut self, what: &str, timeout: Duration, mut wanted: impl FnMut(&str) -> bool) -> Result<Line, LabError> {
+        let what = format!("{what} from {:?} on {}", self.title, self.host);
+        let pick = |event: &Event| self.line(event).filter(|line| wanted(&line.text));
+        let (next, line) = self.shared.wait_event(&what, self.next_line, timeout, pick)?;
+        self.next_line = next;
+        Ok(line)
+    }
+
+    /// Waits until all that an ended process wrote was told.
+    fn wait_closed(&mut self) {
+        let mut open = 2;
+        let both = |event: &Event| match event.what {
+            What::Closed { process, .. } if process == self.id => {
+                open -= 1;
+                (open == 0).then_some(())
+            }
+            _ => None,
+        };
+        let _ = self.shared.wait_event("closed output", 0, LEFT_OPEN_MAX, both);
+    }
+
+    fn line(&self, event: &Event) -> Option<Line> {
+        match &event.what {
+            What::Line { process, stream, text } if *process == self.id => {
+                Some(Line { at: event.at, stream: *stream, text: text.clone() })
+            }
+            _ => None,
+        }
+    }
+}

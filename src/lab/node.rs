@@ -1,0 +1,229 @@
+//! Process 1 of a host: sets the host up, then spawns, signals, reaps and reports.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs;
+use std::io::{self, BufRead, BufReader, Read};
+use std::net::IpAddr;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use nix::mount::{MsFlags, mount};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::{Pid, gethostname, sethostname};
+
+use super::clock;
+use super::message::{self, Answer, Event, Exit, Facts, HostCommand, Message, Request, Stream, What};
+use super::netlink::Netlink;
+use super::reap::Reaper;
+use super::role::{Step, StepError};
+use super::switch::private_mounts;
+use crate::types::VirtualAddress;
+
+/// Where each host finds this very program.
+pub const PROGRAM: &str = "/run/lab/carpd";
+/// The init script of the small HTTP server.
+const HTTPD_SCRIPT: &str = include_str!("httpd.sh");
+/// Longest part of a line that is passed on at once.
+const LINE_BYTES_MAX: u64 = 64 << 10;
+
+/// Serves the switch until its end.
+pub(super) fn run(socket: UnixStream, name: &str, hostname: &str) -> Result<(), StepError> {
+    sethostname(hostname).step("set the host name")?;
+    mounts()?;
+    sysctls();
+    let netlink = Netlink::open().step("open a netlink socket")?;
+    let mut requests = BufReader::new(socket.try_clone().step("take the control socket")?);
+    let outbox = Outbox { inner: Arc::new(Mutex::new(Inner { name: name.to_owned(), socket, running: HashMap::new() })) };
+    let reports = outbox.clone();
+    let reaper = Reaper::start(move |pid, exit| reports.exited(pid, exit));
+    let mut node = Node { netlink, outbox, reaper };
+    node.outbox.lock().send(&Message::Ready).step("say that the host is there")?;
+    while let Some(request) = message::receive::<Request<HostCommand>>(&mut requests).step("read a command")? {
+        node.serve(request.id, request.command).step("answer")?;
+    }
+    Ok(())
+}
+
+/// Own `/proc`, `/sys`, `/run` and `/etc/init.d`; the rest is the machine's.
+fn mounts() -> Result<(), StepError> {
+    const NONE: Option<&str> = None;
+    private_mounts()?;
+    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
+    // Only tools look there: a machine that forbids it loses nothing that the lab needs.
+    let _ = mount(Some("sysfs"), "/sys", Some("sysfs"), flags | MsFlags::MS_NOEXEC, NONE);
+    mount(Some("tmpfs"), "/run", Some("tmpfs"), flags, Some("mode=755")).step("mount /run")?;
+    fs::create_dir("/run/lab").step("make /run/lab")?;
+    show_program().step("show the program in /run/lab")?;
+    mount(Some("tmpfs"), "/etc/init.d", Some("tmpfs"), flags, Some("mode=755"))
+        .step("mount /etc/init.d (it must exist: mkdir /etc/init.d)")?;
+    let script = Path::new("/etc/init.d/httpd");
+    fs::write(script, HTTPD_SCRIPT).step("write /etc/init.d/httpd")?;
+    fs::set_permissions(script, fs::Permissions::from_mode(0o755)).step("write /etc/init.d/httpd")
+}
+
+/// Binds this program to [`PROGRAM`]; copies it if its file was replaced since it was started.
+fn show_program() -> io::Result<()> {
+    fs::write(PROGRAM, "")?;
+    // By its path: /proc/self/exe leads into the mount namespace where this process was executed, which is not ours.
+    let bound = std::env::current_exe()
+        .and_then(|exe| Ok(mount(Some(exe.as_path()), PROGRAM, None::<&str>, MsFlags::MS_BIND, None::<&str>)?));
+    bound.or_else(|_| fs::copy("/proc/self/exe", PROGRAM).map(drop))
+}
+
+/// IPv6 addresses shall work at once. A kernel without IPv6 has no such files.
+fn sysctls() {
+    for place in ["all", "default"] {
+        let _ = fs::write(format!("/proc/sys/net/ipv6/conf/{place}/accept_dad"), "0");
+        let _ = fs::write(format!("/proc/sys/net/ipv6/conf/{place}/accept_ra"), "0");
+    }
+}
+
+/// The socket to the switch and the processes that it will hear of, under one lock: a process's end is never told
+/// before its start.
+#[derive(Clone)]
+struct Outbox {
+    inner: Arc<Mutex<Inner>>,
+}
+
+struct Inner {
+    /// The lab's name for this host.
+    name: String,
+    socket: UnixStream,
+    running: HashMap<Pid, u64>,
+}
+
+impl Outbox {
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn exited(&self, pid: Pid, status: Exit) {
+        let mut inner = self.lock();
+        if let Some(process) = inner.running.remove(&pid) {
+            inner.event(What::Exited { process, status });
+        }
+    }
+}
+
+impl Inner {
+    fn send(&self, message: &Message) -> io::Result<()> {
+        message::send(&self.socket, message)
+    }
+
+    fn event(&self, what: What) {
+        // Without a switch this process ends soon.
+        let _ = self.send(&Message::Event(Event { at: clock::now(), host: self.name.clone(), what }));
+    }
+}
+
+struct Node {
+    netlink: Netlink,
+    outbox: Outbox,
+    reaper: Reaper,
+}
+
+impl Node {
+    fn serve(&mut self, id: u64, command: HostCommand) -> io::Result<()> {
+        let done = match command {
+            HostCommand::Spawn { process, argv, env } => return self.spawn(id, process, &argv, &env),
+            HostCommand::Configure { addresses, gateway } => self.configure(&addresses, gateway),
+            HostCommand::Signal { process, signal } => self.signal(process, signal),
+            HostCommand::Write { path, mode, content } => write(&path, mode, &content),
+            HostCommand::Read { path } => fs::read_to_string(path).map(Answer::Text),
+            HostCommand::Link { up } => self.netlink.set_up("eth0", up).map(|()| Answer::Done),
+            HostCommand::Address { address, present: true } => self.netlink.add_address("eth0", address).map(|()| Answer::Done),
+            HostCommand::Address { address, present: false } => {
+                self.netlink.delete_address("eth0", address).map(|()| Answer::Done)
+            }
+            HostCommand::Facts => self.facts(),
+        };
+        let answer = done.map_err(|err| err.to_string());
+        self.outbox.lock().send(&Message::Answer { id, answer })
+    }
+
+    fn configure(&mut self, addresses: &[VirtualAddress], gateway: Option<IpAddr>) -> io::Result<Answer> {
+        self.netlink.set_up("lo", true)?;
+        self.netlink.set_up("eth0", true)?;
+        for address in addresses {
+            self.netlink.add_address("eth0", *address)?;
+        }
+        if let Some(gateway) = gateway {
+            self.netlink.add_default_route(gateway)?;
+        }
+        Ok(Answer::Done)
+    }
+
+    fn facts(&mut self) -> io::Result<Answer> {
+        let hostname = gethostname()?.to_string_lossy().into_owned();
+        let (carrier, mac) = self.netlink.link("eth0")?;
+        let (addresses, routes) = (self.netlink.addresses("eth0")?, self.netlink.routes()?);
+        Ok(Answer::Facts(Facts { hostname, addresses, routes, carrier, mac }))
+    }
+
+    fn spawn(&self, id: u64, process: u64, argv: &[String], env: &BTreeMap<String, String>) -> io::Result<()> {
+        let mut inner = self.outbox.lock();
+        let spawned = command(argv, env).and_then(|mut command| command.spawn());
+        let answer = match &spawned {
+            Ok(child) => {
+                let pid = i32::try_from(child.id()).unwrap_or(i32::MAX);
+                inner.running.insert(Pid::from_raw(pid), process);
+                self.reaper.spawned();
+                Ok(Answer::Spawned { pid })
+            }
+            Err(err) => Err(format!("{}: {err}", argv.first().map_or("", String::as_str))),
+        };
+        inner.send(&Message::Answer { id, answer })?;
+        drop(inner);
+        if let Ok(child) = spawned {
+            self.follow(process, Stream::Stdout, child.stdout);
+            self.follow(process, Stream::Stderr, child.stderr);
+        }
+        Ok(())
+    }
+
+    /// Passes on what a process writes, stamped when it is read.
+    fn follow(&self, process: u64, stream: Stream, pipe: Option<impl Read + Send + 'static>) {
+        let Some(pipe) = pipe else { return };
+        let outbox = self.outbox.clone();
+        std::thread::spawn(move || {
+            let mut reader = BufReader::new(pipe);
+            let mut line = Vec::new();
+            while (&mut reader).take(LINE_BYTES_MAX).read_until(b'\n', &mut line).is_ok_and(|read| read > 0) {
+                let text = String::from_utf8_lossy(&line).trim_end_matches(['\n', '\r']).to_owned();
+                outbox.lock().event(What::Line { process, stream, text });
+                line.clear();
+            }
+            outbox.lock().event(What::Closed { process, stream });
+        });
+    }
+
+    fn signal(&self, process: u64, signal: i32) -> io::Result<Answer> {
+        // Under the lock that a process's end needs: the number cannot have passed to another process.
+        let inner = self.outbox.lock();
+        let pid = inner.running.iter().find(|(_, of)| **of == process).map(|(pid, _)| *pid);
+        let pid = pid.ok_or_else(|| io::Error::other("the process has ended"))?;
+        kill(pid, Signal::try_from(signal)?)?;
+        Ok(Answer::Done)
+    }
+}
+
+fn command(argv: &[String], env: &BTreeMap<String, String>) -> io::Result<Command> {
+    let (program, args) = argv.split_first().ok_or(io::ErrorKind::InvalidInput)?;
+    let mut command = Command::new(program);
+    command.args(args).env_clear().env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin").envs(env);
+    command.current_dir("/").process_group(0).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    Ok(command)
+}
+
+fn write(path: &str, mode: u32, content: &str) -> io::Result<Answer> {
+    if let Some(parent) = Path::new(path).parent() {
+        fs::create_dir_all(parent)?;
+    }
+    fs::write(path, content)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
+    Ok(Answer::Done)
+}

@@ -1,0 +1,176 @@
+//! Tests on a real wire: virtual hosts in namespaces, real daemons, a real kernel.
+//!
+//! Each case runs in a process of its own, two at a time, with a time limit: its lab ends with that process, whatever
+//! happens. Arguments as those of the usual harness: filters, `--exact`, `--list`, `--nocapture`, `--test-threads N`.
+
+mod lab;
+
+use std::io::Read;
+use std::process::{Command, ExitCode, Stdio};
+use std::sync::Mutex;
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::Duration;
+
+/// What a case may fail with.
+pub type Outcome = Result<(), Box<dyn std::error::Error>>;
+
+/// One test.
+pub struct Case {
+    /// As in `area::what_is_true`.
+    pub name: &'static str,
+    /// It fails if it takes longer.
+    pub limit: Duration,
+    /// It fails with an error or a panic.
+    pub run: fn() -> Outcome,
+}
+
+impl Case {
+    /// A case that may take 30 s: far more than it needs, on a machine that does other things as well.
+    pub const fn new(name: &'static str, run: fn() -> Outcome) -> Self {
+        Self { name, limit: Duration::from_secs(30), run }
+    }
+}
+
+fn main() -> ExitCode {
+    // Before any thread exists: this program is also every process of its labs.
+    if let Some(code) = carpd::lab::run_role() {
+        return code;
+    }
+    let cases: Vec<Case> = [lab::cases()].into_iter().flatten().collect();
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    match args.first().map(String::as_str) {
+        Some("--case") => run_one(&cases, args.get(1).map_or("", String::as_str)),
+        Some("--hold-lab") => lab::hold(),
+        _ => run_all(&cases, &Options::parse(&args)),
+    }
+}
+
+/// What the command line asks for.
+#[derive(Default)]
+struct Options {
+    filters: Vec<String>,
+    skip: Vec<String>,
+    exact: bool,
+    list: bool,
+    nocapture: bool,
+    threads: Option<usize>,
+}
+
+impl Options {
+    fn parse(args: &[String]) -> Self {
+        let mut options = Self::default();
+        let mut args = args.iter();
+        while let Some(arg) = args.next() {
+            match arg.as_str() {
+                "--exact" => options.exact = true,
+                "--list" => options.list = true,
+                "--nocapture" | "--no-capture" => options.nocapture = true,
+                "--test-threads" => options.threads = args.next().and_then(|n| n.parse().ok()),
+                "--skip" => options.skip.extend(args.next().cloned()),
+                "--format" | "--color" | "-Z" => drop(args.next()),
+                flag if flag.starts_with('-') => {}
+                filter => options.filters.push(filter.to_owned()),
+            }
+        }
+        options
+    }
+
+    fn wants(&self, name: &str) -> bool {
+        let fits = |filter: &String| if self.exact { name == filter } else { name.contains(filter.as_str()) };
+        (self.filters.is_empty() || self.filters.iter().any(fits)) && !self.skip.iter().any(fits)
+    }
+}
+
+/// The child: one case, in the main thread, with which its lab ends.
+fn run_one(cases: &[Case], name: &str) -> ExitCode {
+    let Some(case) = cases.iter().find(|case| case.name == name) else {
+        eprintln!("there is no case {name:?}");
+        return ExitCode::FAILURE;
+    };
+    match (case.run)() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(err) => {
+            eprintln!("Error: {err}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run_all(cases: &[Case], options: &Options) -> ExitCode {
+    let wanted: Vec<&Case> = cases.iter().filter(|case| options.wants(case.name)).collect();
+    if options.list {
+        wanted.iter().for_each(|case| println!("{}: test", case.name));
+        return ExitCode::SUCCESS;
+    }
+    println!("\nrunning {} tests", wanted.len());
+    let waiting = Mutex::new(wanted.iter());
+    let failed = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..options.threads.unwrap_or(2).max(1) {
+            scope.spawn(|| {
+                loop {
+                    let Some(case) = waiting.lock().unwrap().next() else { return };
+                    let (passed, output) = run_child(case, options.nocapture);
+                    let mut failed = failed.lock().unwrap();
+                    println!("test {} ... {}", case.name, if passed { "ok" } else { "FAILED" });
+                    if !passed {
+                        failed.push((case.name, output));
+                    }
+                }
+            });
+        }
+    });
+    report(&failed.into_inner().unwrap(), wanted.len(), cases.len() - wanted.len())
+}
+
+fn report(failed: &[(&str, String)], run: usize, filtered: usize) -> ExitCode {
+    if !failed.is_empty() {
+        println!("\nfailures:\n");
+        failed.iter().for_each(|(name, output)| println!("---- {name} ----\n{output}\n"));
+        println!("failures:");
+        failed.iter().for_each(|(name, _)| println!("    {name}"));
+    }
+    let verdict = if failed.is_empty() { "ok" } else { "FAILED" };
+    println!(
+        "\ntest result: {verdict}. {} passed; {} failed; 0 ignored; 0 measured; {filtered} filtered out\n",
+        run - failed.len(),
+        failed.len()
+    );
+    if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Runs one case in a process of its own; says whether it passed, and what it wrote.
+fn run_child(case: &Case, nocapture: bool) -> (bool, String) {
+    let exe = std::env::current_exe().expect("this program has a path");
+    let mut command = Command::new(exe);
+    command.args(["--case", case.name]).stdin(Stdio::null());
+    let (mut reader, writer) = std::io::pipe().expect("a pipe");
+    if !nocapture {
+        command.stdout(writer.try_clone().expect("a pipe")).stderr(writer.try_clone().expect("a pipe"));
+    }
+    drop(writer);
+    // This thread starts the child and outlives it: a lab ends with the thread that started it.
+    let mut child = command.spawn().expect("this program can be executed");
+    // The pipe's ends in the command would keep it open.
+    drop(command);
+    let (ended, end) = channel();
+    std::thread::scope(|scope| {
+        let pipe = scope.spawn(move || {
+            let mut output = Vec::new();
+            let _ = reader.read_to_end(&mut output);
+            // All of the case's processes are gone, or have closed their output.
+            let _ = ended.send(());
+            String::from_utf8_lossy(&output).into_owned()
+        });
+        let in_time = nocapture || end.recv_timeout(case.limit) != Err(RecvTimeoutError::Timeout);
+        if !in_time {
+            let _ = child.kill();
+        }
+        let status = child.wait().expect("the child can be waited for");
+        let mut output = pipe.join().expect("reading does not panic");
+        if !in_time {
+            output.push_str(&format!("ended after {} s: its time limit", case.limit.as_secs()));
+        }
+        (in_time && status.success(), output)
+    })
+}
