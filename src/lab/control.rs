@@ -13,12 +13,15 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
+use super::clock::{self, Ticker};
 use super::message::{self, Answer, Command, Event, Exit, Facts, Fault, HostCommand, HostSpec, Message, Request, Stream, What};
 use super::role;
 use crate::types::{Timestamp, VirtualAddress};
 
 /// How long the lab may take for what it does itself. Starting a host takes some ms.
 const OWN_WORK_MAX: Duration = Duration::from_secs(20);
+/// How often [`Lab::until`] asks.
+const ASK_AGAIN: Duration = Duration::from_millis(10);
 /// How long the output of a process that has ended may stay open, held by a process that it left behind.
 const LEFT_OPEN_MAX: Duration = Duration::from_millis(500);
 
@@ -228,6 +231,37 @@ impl Lab {
     ) -> Result<(usize, T), LabError> {
         self.shared.wait_event(what, from, timeout, pick)
     }
+
+    /// Asks again and again until the answer is there: for what the kernel knows and tells nobody of, such as a host
+    /// name. Where there is an event, wait for that.
+    ///
+    /// # Errors
+    /// [`LabError::Timeout`] with `what`, and what `ask` fails with.
+    pub fn until<T>(
+        &self,
+        what: &str,
+        timeout: Duration,
+        mut ask: impl FnMut() -> Result<Option<T>, LabError>,
+    ) -> Result<T, LabError> {
+        let failed = |err: nix::Error| LabError::Io { what: "a timer".to_owned(), source: err.into() };
+        let ticker = Ticker::new(ASK_AGAIN).map_err(failed)?;
+        let end = clock::now() + timeout;
+        loop {
+            ticker.wait().map_err(failed)?;
+            if let Some(found) = ask()? {
+                return Ok(found);
+            }
+            if clock::now() > end {
+                return Err(LabError::Timeout { what: what.to_owned(), after: timeout });
+            }
+        }
+    }
+
+    /// The first process of the lab, as its maker sees it: where a person's way into the lab begins.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.first.id()
+    }
 }
 
 impl Drop for Lab {
@@ -399,14 +433,8 @@ impl Host {
             state.processes.insert(id, self.name.clone());
         }
         let spawned = self.command(HostCommand::Spawn { process: id, argv, env: env.clone() });
-        match spawned {
-            Ok(Answer::Spawned { pid }) => Ok(Process { pid, ..process }),
-            Ok(other) => Err(self.unexpected(&other)),
-            Err(err) => {
-                self.shared.lock().processes.remove(&id);
-                Err(err)
-            }
-        }
+        let answer = spawned.inspect_err(|_| drop(self.shared.lock().processes.remove(&id)))?;
+        if let Answer::Spawned { pid } = answer { Ok(Process { pid, ..process }) } else { Err(self.unexpected(&answer)) }
     }
 
     /// Runs a process to its end, which must come within `timeout`.
@@ -438,10 +466,8 @@ impl Host {
     /// # Errors
     /// [`LabError::Host`].
     pub fn read(&self, path: &str) -> Result<String, LabError> {
-        match self.command(HostCommand::Read { path: path.to_owned() })? {
-            Answer::Text(text) => Ok(text),
-            other => Err(self.unexpected(&other)),
-        }
+        let answer = self.command(HostCommand::Read { path: path.to_owned() })?;
+        if let Answer::Text(text) = answer { Ok(text) } else { Err(self.unexpected(&answer)) }
     }
 
     /// Sets `eth0` up or down from inside, as `ip link set eth0 down` does.
@@ -473,10 +499,8 @@ impl Host {
     /// # Errors
     /// [`LabError::Host`] if it is off.
     pub fn facts(&self) -> Result<Facts, LabError> {
-        match self.command(HostCommand::Facts)? {
-            Answer::Facts(facts) => Ok(facts),
-            other => Err(self.unexpected(&other)),
-        }
+        let answer = self.command(HostCommand::Facts)?;
+        if let Answer::Facts(facts) = answer { Ok(facts) } else { Err(self.unexpected(&answer)) }
     }
 
     fn command(&self, command: HostCommand) -> Result<Answer, LabError> {
@@ -538,9 +562,8 @@ impl Process {
     /// [`LabError::Timeout`].
     pub fn wait(&self, timeout: Duration) -> Result<Exit, LabError> {
         let what = format!("the end of {:?} on {}", self.title, self.host);
-        let ended = |event: &Event| match event.what {
-            What::Exited { process, status } if process == self.id => Some(status),
-            _ => None,
+        let ended = |event: &Event| {
+            if let What::Exited { process, status } = event.what { (process == self.id).then_some(status) } else { None }
         };
         self.shared.wait_event(&what, 0, timeout, ended).map(|(_, status)| status)
     }
@@ -572,22 +595,19 @@ impl Process {
     /// Waits until all that an ended process wrote was told.
     fn wait_closed(&mut self) {
         let mut open = 2;
-        let both = |event: &Event| match event.what {
-            What::Closed { process, .. } if process == self.id => {
-                open -= 1;
-                (open == 0).then_some(())
-            }
-            _ => None,
+        let both = |event: &Event| {
+            open -= i32::from(matches!(event.what, What::Closed { process, .. } if process == self.id));
+            (open == 0).then_some(())
         };
         let _ = self.shared.wait_event("closed output", 0, LEFT_OPEN_MAX, both);
     }
 
     fn line(&self, event: &Event) -> Option<Line> {
-        match &event.what {
-            What::Line { process, stream, text } if *process == self.id => {
-                Some(Line { at: event.at, stream: *stream, text: text.clone() })
-            }
-            _ => None,
+        if let What::Line { process, stream, text } = &event.what
+            && *process == self.id
+        {
+            return Some(Line { at: event.at, stream: *stream, text: text.clone() });
         }
+        None
     }
 }

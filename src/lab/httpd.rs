@@ -6,7 +6,11 @@ use std::time::Duration;
 
 use nix::unistd::{dup2_stdout, gethostname};
 
+use super::node::NAME_FILE;
 use super::role::{Step, StepError};
+
+/// The header that says which host of the lab serves: a client cannot tell from the host name, which moves.
+pub(super) const HOST_HEADER: &str = "X-Lab-Host: ";
 
 /// Most header lines that are read of a request.
 const HEADERS_MAX: usize = 100;
@@ -35,9 +39,10 @@ fn serve(mut stream: TcpStream) -> io::Result<()> {
         }
     }
     let name = gethostname()?.to_string_lossy().into_owned();
+    let host = std::fs::read_to_string(NAME_FILE).unwrap_or_default();
     write!(
         stream,
-        "HTTP/1.0 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{name}\n",
+        "HTTP/1.0 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {}\r\nConnection: close\r\n{HOST_HEADER}{host}\r\n\r\n{name}\n",
         name.len() + 1
     )
 }

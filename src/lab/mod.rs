@@ -17,4 +17,5 @@ mod switch;
 pub use control::{Host, Lab, LabError, LabSpec, Line, Output, Process};
 pub use message::{Answer, Command, Event, Exit, FactRoute, Facts, Fault, HostCommand, HostSpec, Stream, What};
 pub use node::PROGRAM;
+pub use probe::{ProbeSpec, Sighted, Sighting};
 pub use role::{HTTPD, PROBE, run_role};

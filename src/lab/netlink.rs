@@ -141,16 +141,10 @@ impl Netlink {
                 continue;
             }
             // IPv4 has the host's own end in IFA_LOCAL; IPv6 has only IFA_ADDRESS.
-            let ip = message.attributes.iter().find_map(|attribute| match attribute {
-                AddressAttribute::Local(ip) => Some(*ip),
-                _ => None,
-            });
-            let ip = ip.or_else(|| {
-                message.attributes.iter().find_map(|attribute| match attribute {
-                    AddressAttribute::Address(ip) => Some(*ip),
-                    _ => None,
-                })
-            });
+            let local = |attribute: &AddressAttribute| if let AddressAttribute::Local(ip) = attribute { Some(*ip) } else { None };
+            let peer =
+                |attribute: &AddressAttribute| if let AddressAttribute::Address(ip) = attribute { Some(*ip) } else { None };
+            let ip = message.attributes.iter().find_map(local).or_else(|| message.attributes.iter().find_map(peer));
             found.extend(ip.and_then(|ip| VirtualAddress::new(ip, message.header.prefix_len).ok()));
         }
         Ok(found)
@@ -179,9 +173,8 @@ impl Netlink {
     /// Carrier and hardware address of a link.
     pub(super) fn link(&mut self, name: &str) -> io::Result<(bool, MacAddr)> {
         let link = self.find(name)?;
-        let mac = link.attributes.iter().find_map(|attribute| match attribute {
-            LinkAttribute::Address(bytes) => <[u8; 6]>::try_from(bytes.as_slice()).ok().map(MacAddr),
-            _ => None,
+        let mac = link.attributes.iter().find_map(|attribute| {
+            if let LinkAttribute::Address(bytes) = attribute { bytes.as_slice().try_into().ok().map(MacAddr) } else { None }
         });
         Ok((link.header.flags.contains(LinkFlags::LowerUp), mac.unwrap_or_default()))
     }
@@ -235,7 +228,7 @@ impl Netlink {
                     NetlinkPayload::Error(error) if error.code.is_some() => return Err(error.to_io()),
                     NetlinkPayload::Error(_) | NetlinkPayload::Done(_) => return Ok(answers),
                     NetlinkPayload::InnerMessage(inner) => answers.push(inner),
-                    _ => {}
+                    NetlinkPayload::Noop | NetlinkPayload::Overrun(_) | _ => {}
                 }
                 if !many && !answers.is_empty() {
                     return Ok(answers);
@@ -266,12 +259,10 @@ const fn family(family: Family) -> AddressFamily {
 fn fact_route(message: &RouteMessage) -> FactRoute {
     let mut route = FactRoute { dst: None, via: None };
     for attribute in &message.attributes {
-        match attribute {
-            RouteAttribute::Destination(dst) => {
-                route.dst = ip(dst).and_then(|ip| VirtualAddress::new(ip, message.header.destination_prefix_length).ok());
-            }
-            RouteAttribute::Gateway(via) => route.via = ip(via),
-            _ => {}
+        if let RouteAttribute::Destination(dst) = attribute {
+            route.dst = ip(dst).and_then(|ip| VirtualAddress::new(ip, message.header.destination_prefix_length).ok());
+        } else if let RouteAttribute::Gateway(via) = attribute {
+            route.via = ip(via);
         }
     }
     route
@@ -281,6 +272,6 @@ const fn ip(address: &RouteAddress) -> Option<IpAddr> {
     match address {
         RouteAddress::Inet(ip) => Some(IpAddr::V4(*ip)),
         RouteAddress::Inet6(ip) => Some(IpAddr::V6(*ip)),
-        _ => None,
+        RouteAddress::Mpls(_) | RouteAddress::Other(_) | _ => None,
     }
 }

@@ -25,6 +25,8 @@ use crate::types::VirtualAddress;
 
 /// Where each host finds this very program.
 pub const PROGRAM: &str = "/run/lab/carpd";
+/// Where a host finds the lab's name for it.
+pub(super) const NAME_FILE: &str = "/run/lab/name";
 /// The init script of the small HTTP server.
 const HTTPD_SCRIPT: &str = include_str!("httpd.sh");
 /// Longest part of a line that is passed on at once.
@@ -34,6 +36,7 @@ const LINE_BYTES_MAX: u64 = 64 << 10;
 pub(super) fn run(socket: UnixStream, name: &str, hostname: &str) -> Result<(), StepError> {
     sethostname(hostname).step("set the host name")?;
     mounts()?;
+    fs::write(NAME_FILE, name).step("write the host's name")?;
     sysctls();
     let netlink = Netlink::open().step("open a netlink socket")?;
     let mut requests = BufReader::new(socket.try_clone().step("take the control socket")?);
@@ -212,9 +215,9 @@ impl Node {
 }
 
 fn command(argv: &[String], env: &BTreeMap<String, String>) -> io::Result<Command> {
-    let (program, args) = argv.split_first().ok_or(io::ErrorKind::InvalidInput)?;
+    let (program, arguments) = argv.split_first().ok_or(io::ErrorKind::InvalidInput)?;
     let mut command = Command::new(program);
-    command.args(args).env_clear().env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin").envs(env);
+    command.args(arguments).env_clear().env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin").envs(env);
     command.current_dir("/").process_group(0).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     Ok(command)
 }

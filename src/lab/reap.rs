@@ -47,9 +47,8 @@ impl Reaper {
     pub(super) fn wait(&self, pid: Pid) {
         let (state, changed) = &*self.inner;
         let state = state.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut state = changed
-            .wait_while(state, |state| state.awaited.iter().any(|entry| *entry == (pid, false)))
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut state =
+            changed.wait_while(state, |state| state.awaited.contains(&(pid, false))).unwrap_or_else(PoisonError::into_inner);
         state.awaited.retain(|(awaited, _)| *awaited != pid);
     }
 

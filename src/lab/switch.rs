@@ -36,7 +36,7 @@ pub(super) fn run(socket: UnixStream) -> Result<(), StepError> {
     while let Some(request) = message::receive::<Request<Command>>(&mut requests).step("read a command")? {
         let id = request.id;
         let answer = match request.command {
-            Command::Host { host, command } => match switch.pass(&host, Request { id, command }) {
+            Command::Host { host, command } => match switch.pass(&host, &Request { id, command }) {
                 Ok(()) => continue,
                 Err(err) => Err(err),
             },
@@ -92,10 +92,10 @@ impl Switch {
         self.hosts.get(host).map(|host| host.port.clone()).ok_or_else(|| format!("there is no host {host}"))
     }
 
-    fn pass(&self, host: &str, request: Request<HostCommand>) -> Result<(), String> {
+    fn pass(&self, host: &str, request: &Request<HostCommand>) -> Result<(), String> {
         let running = self.hosts.get(host).and_then(|host| host.running.as_ref());
         let off = || format!("{host} is switched off");
-        message::send(&running.ok_or_else(off)?.socket, &request).map_err(|_| off())
+        message::send(&running.ok_or_else(off)?.socket, request).map_err(|_| off())
     }
 
     fn power_on(&mut self, spec: &HostSpec) -> Result<Answer, StepError> {
@@ -143,8 +143,8 @@ fn start(
     let mut child = role::start_host(theirs, &spec.name, &spec.hostname).step("start a host")?;
     reaper.spawned();
     let outer = Pid::from_raw(i32::try_from(child.id()).unwrap_or(i32::MAX));
-    let mut reader = BufReader::new(socket.try_clone().step("take a control socket")?);
-    expect_ready(&mut reader)?;
+    let mut from_host = BufReader::new(socket.try_clone().step("take a control socket")?);
+    expect_ready(&mut from_host)?;
     let mut line = String::new();
     let mut stdout = BufReader::new(child.stdout.take().expect("it was asked for"));
     stdout.read_line(&mut line).step("learn a host's process number")?;
@@ -155,13 +155,13 @@ fn start(
     netlink.add_cable(&host.port, BRIDGE, host.mac, child.id()).step("make a cable")?;
     let command = HostCommand::Configure { addresses: spec.addresses.clone(), gateway: spec.gateway };
     message::send(&socket, &Request { id: 0, command }).step("configure a host")?;
-    expect_answer(&mut reader)?;
+    expect_answer(&mut from_host)?;
 
     let name = spec.name.clone();
     let maker = Arc::clone(maker);
     let event = |what| Message::Event(Event { at: clock::now(), host: name.clone(), what });
     message::send_shared(&maker, &event(What::PoweredOn)).step("tell of a host")?;
-    let copier = std::thread::spawn(move || copy(&name, reader, &maker));
+    let copier = std::thread::spawn(move || copy(&name, from_host, &maker));
     Ok(Running { socket, outer, inner, copier })
 }
 

@@ -3,6 +3,13 @@
 //! Each case runs in a process of its own, two at a time, with a time limit: its lab ends with that process, whatever
 //! happens. Arguments as those of the usual harness: filters, `--exact`, `--list`, `--nocapture`, `--test-threads N`.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a test that cannot go on fails, and a harness prints"
+)]
+
 mod lab;
 
 use std::io::Read;
