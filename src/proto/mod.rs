@@ -11,7 +11,7 @@
 pub mod auth;
 pub mod decide;
 mod settings;
-//SIM
+pub mod sim;
 mod stats;
 pub mod timer;
 mod vhost;

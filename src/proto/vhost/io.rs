@@ -28,6 +28,7 @@ pub enum Input<'a> {
     /// How unfit tracks and hooks say this node is, all in all. Failed sends are counted here, and come on top.
     Demote(Demotion),
     /// A packet of [`Output::Transmit`] was handed to the kernel, or was not.
+    /// This input alone may be fed while draining.
     Sent {
         /// Its family.
         family: Family,
