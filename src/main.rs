@@ -1,3 +1,10 @@
 //! The `carpd` binary: hands over to [`carpd::cli`].
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    match std::env::args().nth(1).as_deref() {
+        Some("__helper") => carpd::host::helper::main(),
+        _ => ExitCode::SUCCESS,
+    }
+}
