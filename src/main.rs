@@ -1,8 +1,8 @@
-//! The `carpd` binary: hands over to [`carpd::cli`].
+//! The `carpd` binary: one file, several roles.
 
-fn main() -> std::process::ExitCode {
-    if let Some(code) = carpd::lab::run_role() {
-        return code;
-    }
-    std::process::ExitCode::SUCCESS
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    // A role of the daemon's own before the command line: it must not depend on how that is parsed.
+    carpd::cli::role::dispatch().unwrap_or_else(carpd::cli::main)
 }

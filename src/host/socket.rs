@@ -220,7 +220,9 @@ impl Membership {
         for group in std::mem::take(&mut self.groups) {
             // Not a member any more (the interface was made anew): all the more reason to join.
             let _ = match (group, &self.v4, &self.v6) {
-                (IpAddr::V4(ip), Some(socket), _) => socket.leave_multicast_v4_n(&ip, &InterfaceIndexOrAddress::Index(self.index)),
+                (IpAddr::V4(ip), Some(socket), _) => {
+                    socket.leave_multicast_v4_n(&ip, &InterfaceIndexOrAddress::Index(self.index))
+                }
                 (IpAddr::V6(ip), _, Some(socket)) => socket.leave_multicast_v6(&ip, self.index),
                 (IpAddr::V4(_) | IpAddr::V6(_), _, _) => Ok(()),
             };

@@ -15,10 +15,8 @@ use crate::types::{IfName, MacAddr};
 /// # Errors
 /// [`HostError`] that names the interface if there is none of that name.
 pub fn index_of(dev: &IfName) -> Result<u32, HostError> {
-    existing_index(dev)?.ok_or_else(|| HostError {
-        message: format!("there is no interface {dev}"),
-        errno: Some(Errno::ENODEV as i32),
-    })
+    existing_index(dev)?
+        .ok_or_else(|| HostError { message: format!("there is no interface {dev}"), errno: Some(Errno::ENODEV as i32) })
 }
 
 /// The same, where its absence is an answer.
@@ -50,10 +48,10 @@ impl Netlink {
         query.header.index = index_of(dev)?;
         let answers = self.exchange(RouteNetlinkMessage::GetLink(query), netlink_packet_core::NLM_F_ACK);
         let answers = answers.map_err(|refusal| refusal.while_doing(format_args!("asking for {dev}")))?;
-        answers.iter().find_map(as_link).ok_or_else(|| HostError {
-            message: format!("the kernel said nothing readable about {dev}"),
-            errno: None,
-        })
+        answers
+            .iter()
+            .find_map(as_link)
+            .ok_or_else(|| HostError { message: format!("the kernel said nothing readable about {dev}"), errno: None })
     }
 
     /// Sets a device administratively up or down.

@@ -161,7 +161,10 @@ fn message(route: &Route) -> Result<RouteMessage, HostError> {
         Some(via) if Family::of(via) == family => attributes.push(RouteAttribute::Gateway(via.into())),
         Some(IpAddr::V6(via)) => attributes.push(RouteAttribute::Via(RouteVia::Inet6(via))),
         Some(IpAddr::V4(_)) => {
-            return Err(HostError { message: format!("the route {route} has an IPv4 gateway for IPv6"), errno: Some(libc::EINVAL) });
+            return Err(HostError {
+                message: format!("the route {route} has an IPv4 gateway for IPv6"),
+                errno: Some(libc::EINVAL),
+            });
         }
         None => {}
     }
@@ -179,14 +182,8 @@ fn parsed(message: &RouteMessage, family: Family) -> Option<Found> {
         return None;
     }
     let mut destination = None;
-    let mut route = Route {
-        dst: RouteTarget::Default,
-        via: None,
-        dev: None,
-        src: None,
-        metric: None,
-        table: Some(u32::from(header.table)),
-    };
+    let mut route =
+        Route { dst: RouteTarget::Default, via: None, dev: None, src: None, metric: None, table: Some(u32::from(header.table)) };
     let mut multipath = false;
     for attribute in &message.attributes {
         match attribute {
@@ -205,9 +202,7 @@ fn parsed(message: &RouteMessage, family: Family) -> Option<Found> {
     route.dst = match (destination, header.destination_prefix_length, route.via) {
         (Some(ip), prefix, _) => RouteTarget::Network { ip, prefix },
         // "default" alone would read as IPv4.
-        (None, 0, None) if family == Family::V6 => {
-            RouteTarget::Network { ip: super::rule::unspecified(Family::V6), prefix: 0 }
-        }
+        (None, 0, None) if family == Family::V6 => RouteTarget::Network { ip: super::rule::unspecified(Family::V6), prefix: 0 },
         (None, 0, via) if family == Family::V4 && matches!(via, Some(IpAddr::V6(_))) => {
             RouteTarget::Network { ip: super::rule::unspecified(Family::V4), prefix: 0 }
         }

@@ -79,8 +79,7 @@ fn parsed(message: &RuleMessage, family: Family) -> Option<Rule> {
     if message.header.action != RuleAction::ToTable {
         return None;
     }
-    let mut rule =
-        Rule { from: None, to: None, iif: None, fwmark: None, table: u32::from(message.header.table), priority: 0 };
+    let mut rule = Rule { from: None, to: None, iif: None, fwmark: None, table: u32::from(message.header.table), priority: 0 };
     for attribute in &message.attributes {
         match attribute {
             RuleAttribute::Priority(priority) => rule.priority = *priority,
