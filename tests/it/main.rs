@@ -1,1 +1,7 @@
 //! The one test binary.
+
+#[cfg(feature = "daemon")]
+mod cli;
+#[cfg(feature = "daemon")]
+mod config;
+mod tidy;
