@@ -174,8 +174,6 @@ fn all_problems_come_at_once_in_the_order_of_the_file() {
         messages(text),
         [
             "2:1 unknown key `sandbx` in [daemon]",
-            "4:1 `addresses` is missing",
-            "4:1 `password-file` is missing",
             "7:8 `vhid` must be between 1 and 255, not 256",
             "8:1 unknown key `adresses` in [[vhost]]",
             "9:11 `advbase` 0 needs an `advskew` above 0: the interval would be nothing",

@@ -1,5 +1,7 @@
 //! The one test binary.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that meets a surprise shall fail")]
 
+mod cli;
+mod config;
 mod simulation;
+mod tidy;
 mod vectors;
