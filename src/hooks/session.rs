@@ -1,7 +1,7 @@
 //! The engine's end of a runner: loads a hook, runs its entry points, never trusts what comes back.
 //!
 //! Needs a tokio runtime with I/O and time; works on one thread. Nothing here waits longer than the budget
-//! and [`GRACE`], whatever the runner does.
+//! and [`OVERRUN`], whatever the runner does.
 
 use std::future::Future;
 use std::os::unix::net::UnixStream as StdStream;
@@ -14,12 +14,13 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::frame::{FrameError, Inbox, MAX_FROM_RUNNER, MAX_TO_RUNNER, encode};
 use super::message::{Confinement, FromRunner, Loaded, ToRunner, VERSION};
-use super::{
-    Answer, Ask, AskError, Budget, HookError, HookEvent, HookSource, LoadError, LogLevel, Returned, sandbox,
-};
+use super::{Answer, Ask, AskError, Budget, HookError, HookEvent, HookSource, LoadError, LogLevel, Returned, sandbox};
 
-/// How long a runner may take to end a run that is over, before it is given up.
+/// How long a runner may take to end a run that is superseded, before it is given up.
 pub const GRACE: Duration = Duration::from_millis(50);
+
+/// How long it may take to end a run whose time is used up: longer, because nobody waits for the machine.
+pub const OVERRUN: Duration = Duration::from_millis(200);
 
 /// How long a runner may take from its start until it is confined.
 const START: Duration = Duration::from_secs(10);
@@ -89,13 +90,21 @@ impl Session {
         stream.set_nonblocking(true).map_err(|err| dead(err.into()))?;
         let stream = UnixStream::from_std(stream).map_err(|err| dead(err.into()))?;
         let loaded = Loaded { entry_points: Vec::new(), modules: Vec::new() };
-        let mut session =
-            Self { stream, inbox: Inbox::default(), loaded, confinement: Confinement::default(), alive: true, busy: Duration::ZERO };
+        let mut session = Self {
+            stream,
+            inbox: Inbox::default(),
+            loaded,
+            confinement: Confinement::default(),
+            alive: true,
+            busy: Duration::ZERO,
+        };
         let late = |_| LoadError::Runner("the runner did not start in time".to_owned());
         session.confinement = match timeout_at(Instant::now() + START, session.receive()).await.map_err(late)?.map_err(dead)? {
             FromRunner::Ready { version: VERSION, confinement } => confinement,
             FromRunner::Ready { version, .. } => {
-                return Err(LoadError::Runner(format!("the runner speaks version {version} of the hook protocol, not {VERSION}")));
+                return Err(LoadError::Runner(format!(
+                    "the runner speaks version {version} of the hook protocol, not {VERSION}"
+                )));
             }
             FromRunner::Loaded(_) | FromRunner::Ask(_) | FromRunner::Finished(_) => return Err(dead(out_of_turn())),
         };
@@ -109,7 +118,7 @@ impl Session {
             session.send(&message).await?;
             session.receive().await
         };
-        let answer = timeout_at(began + budget.wall + GRACE, exchange).await;
+        let answer = timeout_at(began + budget.wall + OVERRUN, exchange).await;
         let late = |_| LoadError::Code(format!("loading took longer than the budget of {:?}", budget.wall));
         session.loaded = match answer.map_err(late)?.map_err(dead)? {
             FromRunner::Loaded(loaded) => loaded?,
@@ -147,7 +156,7 @@ impl Session {
     /// or next question is answered with [`AskError::Superseded`].
     ///
     /// # Errors
-    /// [`HookError`]. After a run that did not end by itself within [`GRACE`] of being over, or with
+    /// [`HookError`]. After a run that did not end by itself within [`GRACE`] or [`OVERRUN`], or with
     /// [`HookError::RunnerDied`], the session is dead.
     pub async fn call(
         &mut self,
@@ -163,7 +172,7 @@ impl Session {
         let mut turn = Turn {
             budget: &budget,
             over,
-            lost: over + GRACE,
+            lost: over + OVERRUN,
             superseded: false,
             timed_out: false,
             requests: 0,

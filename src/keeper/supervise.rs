@@ -38,7 +38,8 @@ pub(super) fn run(program: &Path, arguments: &[OsString]) -> io::Result<u8> {
     let signals = prepare()?;
     let (ours, theirs) = wire::pair()?;
     let engine = spawn::engine(program, arguments, theirs)?;
-    let mut keeper = Keeper { signals, socket: Some(ours), engine: Some(engine), children: BTreeMap::new(), outbox: VecDeque::new() };
+    let mut keeper =
+        Keeper { signals, socket: Some(ours), engine: Some(engine), children: BTreeMap::new(), outbox: VecDeque::new() };
     let code = keeper.work();
     keeper.kill_all();
     code
@@ -101,7 +102,8 @@ impl Keeper {
     /// Forwards signals to the engine and collects ended children. Gives the engine's status if it ended.
     fn heed_signals(&mut self) -> io::Result<Option<u8>> {
         while let Some(info) = self.signals.read_signal()? {
-            let Ok(signal) = i32::try_from(info.ssi_signo).map_err(|_| ()).and_then(|n| Signal::try_from(n).map_err(|_| ())) else {
+            let Ok(signal) = i32::try_from(info.ssi_signo).map_err(|_| ()).and_then(|n| Signal::try_from(n).map_err(|_| ()))
+            else {
                 continue;
             };
             match (signal, self.engine) {

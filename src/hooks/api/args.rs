@@ -137,7 +137,10 @@ fn whole(number: f64) -> Option<i64> {
 }
 
 fn words(pairs: Vec<(String, Raw)>) -> Result<BTreeMap<String, String>, String> {
-    pairs.into_iter().map(|(key, raw)| raw.word().map(|word| (key.clone(), word)).map_err(|err| format!("[{key:?}] {err}"))).collect()
+    pairs
+        .into_iter()
+        .map(|(key, raw)| raw.word().map(|word| (key.clone(), word)).map_err(|err| format!("[{key:?}] {err}")))
+        .collect()
 }
 
 fn json(raw: Raw) -> Result<serde_json::Value, String> {

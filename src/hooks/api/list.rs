@@ -40,10 +40,8 @@ const RULE: &[Param] = &[
 const UNIT: Param = need("unit", Kind::Text, "The service; httpd and httpd.service are the same.");
 const PATH: Param = need("path", Kind::Text, "The absolute path.");
 const KEY: Param = need("key", Kind::Text, "Under which name.");
-const MESSAGE: &[Param] = &[
-    need("message", Kind::Text, "A sentence without values in it."),
-    may("fields", Kind::Words, "The values, by name."),
-];
+const MESSAGE: &[Param] =
+    &[need("message", Kind::Text, "A sentence without values in it."), may("fields", Kind::Words, "The values, by name.")];
 
 macro_rules! functions {
     ($($group:ident.$name:ident($params:expr, $options:expr) -> $gives:expr, $capability:expr, $doc:literal, $example:literal, $make:expr;)*) => {

@@ -12,7 +12,9 @@ mod tests;
 
 pub use args::{Args, Kind, Raw};
 pub use list::FUNCTIONS;
-pub use suggest::{EVENT_FIELDS, Field, INSTANCE_FIELDS, nearest, unknown_entry_point, unknown_field, unknown_function, unknown_global};
+pub use suggest::{
+    EVENT_FIELDS, Field, INSTANCE_FIELDS, nearest, unknown_entry_point, unknown_field, unknown_function, unknown_global,
+};
 
 use super::Ask;
 use crate::effect::Capability;

@@ -60,9 +60,34 @@ const ELSEWHERE: &[(&str, &str)] = &[
 
 /// Names of Lua's own that a mistyped global may mean.
 const LUA: &[&str] = &[
-    "assert", "bit32", "buffer", "config", "coroutine", "error", "getmetatable", "ipairs", "math", "next", "pairs", "pcall",
-    "print", "rawequal", "rawget", "rawlen", "rawset", "require", "select", "setmetatable", "string", "table", "tonumber",
-    "tostring", "type", "typeof", "utf8", "xpcall",
+    "assert",
+    "bit32",
+    "buffer",
+    "config",
+    "coroutine",
+    "error",
+    "getmetatable",
+    "ipairs",
+    "math",
+    "next",
+    "pairs",
+    "pcall",
+    "print",
+    "rawequal",
+    "rawget",
+    "rawlen",
+    "rawset",
+    "require",
+    "select",
+    "setmetatable",
+    "string",
+    "table",
+    "tonumber",
+    "tostring",
+    "type",
+    "typeof",
+    "utf8",
+    "xpcall",
 ];
 
 /// The candidate that was most likely meant; `None` if none is near.

@@ -62,7 +62,10 @@ fn wrong_arguments_are_named() {
             "has no option \"kep\"; did you mean keep?",
         ),
         (request("hostname", "get", vec![text("x")]), "takes at most 0 arguments, not 1"),
-        (request("rule", "replace", vec![map(&[("table", Raw::Number(1.0))])]), "option priority is missing: a whole number from 0 to 4294967295"),
+        (
+            request("rule", "replace", vec![map(&[("table", Raw::Number(1.0))])]),
+            "option priority is missing: a whole number from 0 to 4294967295",
+        ),
         (request("hostname", "set", vec![text("x"), text("y")]), "argument 2 must be a table of options, not text"),
     ];
     for (got, expected) in cases {

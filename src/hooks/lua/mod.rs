@@ -25,19 +25,14 @@ const PRELUDE: &str = include_str!("prelude.luau");
 
 /// Everything but `os` (it opens files for time zones, and says little that `clock` does not), `integer` and
 /// `vector`. `debug` is there for the prelude, which leaves of it what is harmless.
-const LIBRARIES: [StdLib; 8] = [
-    StdLib::COROUTINE,
-    StdLib::TABLE,
-    StdLib::STRING,
-    StdLib::UTF8,
-    StdLib::BIT,
-    StdLib::MATH,
-    StdLib::BUFFER,
-    StdLib::DEBUG,
-];
+const LIBRARIES: [StdLib; 8] =
+    [StdLib::COROUTINE, StdLib::TABLE, StdLib::STRING, StdLib::UTF8, StdLib::BIT, StdLib::MATH, StdLib::BUFFER, StdLib::DEBUG];
 
 /// The longest error text or stack that leaves the VM, in bytes.
 const MAX_TEXT: usize = 8 << 10;
+
+/// The most lines of a stack that leave the VM.
+const MAX_STACK: usize = 20;
 
 /// The host of Luau hooks.
 #[derive(Debug, Default)]
@@ -115,8 +110,9 @@ impl Hook for LuaHook {
         run.enter(|lua, call, strict| {
             let main = code.open_main(lua).map_err(|err| raised(&err))?;
             let returned = protected(call, main, Value::Nil)?.0;
-            let function = lookup(lua, &returned, entry)
-                .ok_or_else(|| raised_text(format!("{}: {} is gone: it was there when the hook was loaded", code.file, entry.as_str())))?;
+            let function = lookup(lua, &returned, entry).ok_or_else(|| {
+                raised_text(format!("{}: {} is gone: it was there when the hook was loaded", code.file, entry.as_str()))
+            })?;
             let (event, instance) = values::event(lua, event).map_err(|err| raised(&err))?;
             strict.call::<()>(("event.instance", &instance)).map_err(|err| raised(&err))?;
             strict.call::<()>(("event", &event)).map_err(|err| raised(&err))?;
@@ -201,7 +197,6 @@ fn prelude() -> String {
     PRELUDE.replace("$GROUPS", &groups).replace("$PRINT", &print.to_string())
 }
 
-
 /// What the top level of a hook left behind.
 struct Defined {
     entry_points: Vec<EntryPoint>,
@@ -243,7 +238,7 @@ fn protected(call: &Function, function: Function, argument: Value) -> Result<(Va
     let text = |value: &Value| value.as_string().map(|s| cut(&s.to_string_lossy())).unwrap_or_default();
     let backtrace = text(&second);
     let shown = backtrace.lines().filter(|line| !line.is_empty() && !line.starts_with("carpd:") && !line.starts_with("[C]"));
-    Err(HookError::Raised { message: text(&first), backtrace: shown.collect::<Vec<_>>().join("\n") })
+    Err(HookError::Raised { message: text(&first), backtrace: shown.take(MAX_STACK).collect::<Vec<_>>().join("\n") })
 }
 
 /// What `health` gave back: true, false, or a demotion with a reason.
@@ -254,8 +249,9 @@ fn health(file: &str, value: &Value, reason: &Value) -> Result<Returned, HookErr
         Value::Integer(demotion) => u8::try_from(*demotion).ok().filter(|d| *d <= 240),
         _ => None,
     };
-    let demotion = demotion
-        .ok_or_else(|| raised_text(format!("{file}: health must return true, false, or a demotion from 0 to 240 and a reason")))?;
+    let demotion = demotion.ok_or_else(|| {
+        raised_text(format!("{file}: health must return true, false, or a demotion from 0 to 240 and a reason"))
+    })?;
     let reason = reason.as_string().map(|text| cut(&text.to_string_lossy())).unwrap_or_default();
     Ok(Returned::Health { demotion, reason })
 }
@@ -321,7 +317,8 @@ impl<'a> Run<'a> {
         });
         lua.scope(|scope| {
             let host = scope.create_function(|lua, args: MultiValue| self.ask(lua, args))?;
-            let unknown = scope.create_function(|_, (table, name): (Option<String>, String)| Ok(unknown(table.as_deref(), &name)))?;
+            let unknown =
+                scope.create_function(|_, (table, name): (Option<String>, String)| Ok(unknown(table.as_deref(), &name)))?;
             let resolve = scope.create_function(|_, (wanted, from): (Value, String)| Ok(self.resolve(&wanted, &from)))?;
             let open = scope.create_function(|lua, key: String| self.open(lua, key))?;
             let config = values::frozen_json(&lua, &self.code.config)?;
@@ -371,7 +368,9 @@ impl<'a> Run<'a> {
 
     fn fulfil(&self, lua: &Lua, gives: Gives, request: Request) -> mlua::Result<Result<Value, String>> {
         let ask = match request {
-            Request::Now => return Ok(Ok(Value::Number(round_to_micros(watch::since_boot() + self.skipped.get()).as_secs_f64() * 1e3))),
+            Request::Now => {
+                return Ok(Ok(Value::Number(round_to_micros(watch::since_boot() + self.skipped.get()).as_secs_f64() * 1e3)));
+            }
             Request::Wall => return Ok(Ok(Value::Number((watch::wall_clock() + self.skipped.get()).as_secs_f64()))),
             Request::Ask(ask) => ask,
         };

@@ -26,7 +26,8 @@ fn read(value: &Value, depth: usize, left: &mut usize) -> Result<Raw, String> {
         Value::Number(number) => Raw::Number(*number),
         Value::String(text) => Raw::Text(text.as_bytes().to_vec()),
         Value::Table(table) => {
-            let depth = depth.checked_sub(1).ok_or_else(|| format!("a table nested deeper than {DEPTH} cannot be handed over"))?;
+            let depth =
+                depth.checked_sub(1).ok_or_else(|| format!("a table nested deeper than {DEPTH} cannot be handed over"))?;
             return read_table(table, depth, left);
         }
         Value::Function(_) => Raw::Other("a function"),
