@@ -16,12 +16,9 @@ use crate::types::MacAddr;
 #[must_use]
 pub fn gratuitous_arp(ip: Ipv4Addr, mac: MacAddr) -> [u8; 42] {
     let mut frame = [0; 42];
-    let mut rest = frame.as_mut_slice();
     // Ethernet; type ARP; hardware Ethernet, protocol IPv4, address lengths 6 and 4, operation 1.
     let fixed = [0x08, 0x06, 0, 1, 0x08, 0, 6, 4, 0, 1];
-    for part in [&MacAddr::BROADCAST.0[..], &mac.0, &fixed, &mac.0, &ip.octets(), &mac.0, &ip.octets()] {
-        put(&mut rest, part);
-    }
+    join(&mut frame, &[&MacAddr::BROADCAST.0, &mac.0, &fixed, &mac.0, &ip.octets(), &mac.0, &ip.octets()]);
     frame
 }
 
@@ -31,29 +28,21 @@ pub fn gratuitous_arp(ip: Ipv4Addr, mac: MacAddr) -> [u8; 42] {
 pub fn neighbour_advertisement(ip: Ipv6Addr, mac: MacAddr) -> [u8; 86] {
     let all_nodes = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
     let mut body = [0; 32];
-    let mut rest = body.as_mut_slice();
     // Type 136, code 0, checksum still 0, flags: override. Then option 2, 8 bytes long.
-    for part in [&[136, 0, 0, 0, 0x20, 0, 0, 0][..], &ip.octets(), &[2, 1], &mac.0] {
-        put(&mut rest, part);
-    }
+    join(&mut body, &[&[136, 0, 0, 0, 0x20, 0, 0, 0], &ip.octets(), &[2, 1], &mac.0]);
     let checksum = checksum(ip, all_nodes, &body);
     if let Some(field) = body.get_mut(2..4) {
         field.copy_from_slice(&checksum.to_be_bytes());
     }
     let mut frame = [0; 86];
-    let mut rest = frame.as_mut_slice();
     // IPv6, 32 bytes of ICMPv6, hop limit 255.
     let fixed = [0x86, 0xdd, 0x60, 0, 0, 0, 0, 32, 58, 255];
-    for part in [&[0x33, 0x33, 0, 0, 0, 1][..], &mac.0, &fixed, &ip.octets(), &all_nodes.octets(), &body] {
-        put(&mut rest, part);
-    }
+    join(&mut frame, &[&[0x33, 0x33, 0, 0, 0, 1], &mac.0, &fixed, &ip.octets(), &all_nodes.octets(), &body]);
     frame
 }
 
-fn put(rest: &mut &mut [u8], part: &[u8]) {
-    let (head, tail) = std::mem::take(rest).split_at_mut(part.len());
-    head.copy_from_slice(part);
-    *rest = tail;
+fn join(frame: &mut [u8], parts: &[&[u8]]) {
+    frame.iter_mut().zip(parts.iter().copied().flatten()).for_each(|(to, from)| *to = *from);
 }
 
 /// The Internet checksum over the IPv6 pseudo-header and an ICMPv6 message of even length.
@@ -92,15 +81,13 @@ impl Announcer {
 
     fn send(&self, index: u32, frame: &[u8]) -> io::Result<()> {
         let mut sockets = self.sockets.borrow_mut();
-        match sockets.get(&index) {
-            Some(socket) => socket.send(frame),
-            None => {
-                let socket = SendSocket::open(index)?;
-                socket.send(frame)?;
-                sockets.insert(index, socket);
-                Ok(())
-            }
+        if let Some(socket) = sockets.get(&index) {
+            return socket.send(frame);
         }
+        let socket = SendSocket::open(index)?;
+        socket.send(frame)?;
+        sockets.insert(index, socket);
+        Ok(())
     }
 }
 

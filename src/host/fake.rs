@@ -132,22 +132,19 @@ impl Host for FakeHost {
     }
 
     async fn answer(&self, query: &Query, _limit: Duration) -> Result<Reply, HostError> {
-        let text = |resource| match self.value(&resource) {
-            Value::Text(text) => Reply::Text(text),
-            other => Reply::Text(other.to_string()),
-        };
+        let text = |resource| Reply::Text(self.value(&resource).to_string());
         let values = self.values.borrow().clone();
         Ok(match query {
             Query::Hostname => text(Resource::Hostname),
             Query::Sysctl { key } => text(Resource::Sysctl { key: key.clone() }),
-            Query::ServiceStatus { unit } => match self.value(&Resource::Service { unit: unit.clone() }) {
-                Value::Running(true) => Reply::Unit(UnitState::Active),
-                _ => Reply::Unit(UnitState::Inactive),
-            },
-            Query::FileRead { path } => match self.value(&Resource::File { path: path.clone() }) {
-                Value::File(content) => Reply::File(Some(content)),
-                _ => Reply::File(None),
-            },
+            Query::ServiceStatus { unit } => {
+                let running = self.value(&Resource::Service { unit: unit.clone() }) == Value::Running(true);
+                Reply::Unit(if running { UnitState::Active } else { UnitState::Inactive })
+            }
+            Query::FileRead { path } => {
+                let value = self.value(&Resource::File { path: path.clone() });
+                Reply::File(if let Value::File(content) = value { Some(content) } else { None })
+            }
             Query::Links => Reply::Links(self.links.borrow().iter().map(|link| self.as_it_is(link)).collect()),
             Query::Addresses { dev: wanted } => Reply::Addresses(
                 values
@@ -162,10 +159,7 @@ impl Host for FakeHost {
             Query::Routes { table } => Reply::Routes(
                 values
                     .into_values()
-                    .filter_map(|value| match value {
-                        Value::Route(route) => Some(route),
-                        _ => None,
-                    })
+                    .filter_map(|value| if let Value::Route(route) = value { Some(route) } else { None })
                     .filter(|route| route.table_id() == table.unwrap_or(254))
                     .collect(),
             ),
@@ -185,10 +179,7 @@ impl FakeHost {
     fn as_it_is(&self, link: &Link) -> Link {
         let dev = link.name.clone();
         let up = self.value(&Resource::LinkUp { dev: dev.clone() }) == Value::Up(true);
-        let mac = match self.value(&Resource::LinkMac { dev }) {
-            Value::Mac(mac) => mac,
-            _ => link.mac,
-        };
+        let mac = if let Value::Mac(mac) = self.value(&Resource::LinkMac { dev }) { mac } else { link.mac };
         Link { up, mac, carrier: link.carrier && up, ..link.clone() }
     }
 }

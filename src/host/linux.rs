@@ -159,10 +159,8 @@ impl LinuxHost {
     }
 
     async fn changed(&self, op: HelperOp, limit: Duration) -> Result<Reply, HostError> {
-        match self.helped(op, limit).await? {
-            HelperReply::Outcome(outcome) => Ok(Reply::Outcome(outcome)),
-            other => Err(unexpected(&other)),
-        }
+        let reply = self.helped(op, limit).await?;
+        if let HelperReply::Outcome(outcome) = reply { Ok(Reply::Outcome(outcome)) } else { Err(unexpected(&reply)) }
     }
 
     async fn service(&self, unit: &str, verb: ServiceVerb, limit: Duration) -> Result<Reply, HostError> {
@@ -179,10 +177,8 @@ impl LinuxHost {
         match &self.services {
             Services::Systemd(systemd) => systemd.status(unit, limit).await,
             Services::Script(backend) => {
-                match self.helped(HelperOp::ServiceStatus { backend: *backend, unit: unit.to_owned() }, limit).await? {
-                    HelperReply::Unit(state) => Ok(state),
-                    other => Err(unexpected(&other)),
-                }
+                let reply = self.helped(HelperOp::ServiceStatus { backend: *backend, unit: unit.to_owned() }, limit).await?;
+                if let HelperReply::Unit(state) = reply { Ok(state) } else { Err(unexpected(&reply)) }
             }
             Services::None => Err(no_services()),
         }
@@ -193,17 +189,13 @@ impl LinuxHost {
             Err(HostError { errno: Some(libc::EACCES | libc::EPERM), .. }) => {}
             other => return other,
         }
-        match self.helped(HelperOp::ReadParameter { key: key.to_owned() }, limit).await? {
-            HelperReply::Text(text) => Ok(text),
-            other => Err(unexpected(&other)),
-        }
+        let reply = self.helped(HelperOp::ReadParameter { key: key.to_owned() }, limit).await?;
+        if let HelperReply::Text(text) = reply { Ok(text) } else { Err(unexpected(&reply)) }
     }
 
     async fn file(&self, path: &str, limit: Duration) -> Result<Option<Vec<u8>>, HostError> {
-        match self.helped(HelperOp::ReadFile { path: path.to_owned() }, limit).await? {
-            HelperReply::File(content) => Ok(content),
-            other => Err(unexpected(&other)),
-        }
+        let reply = self.helped(HelperOp::ReadFile { path: path.to_owned() }, limit).await?;
+        if let HelperReply::File(content) = reply { Ok(content) } else { Err(unexpected(&reply)) }
     }
 }
 
@@ -223,13 +215,12 @@ fn not_for_the_host(effect: &Effect) -> HostError {
 impl Host for LinuxHost {
     /// Of an announcement this sends the first; the caller sees to the others.
     fn perform_now(&self, granted: &Granted) -> Result<Reply, HostError> {
-        match granted.effect() {
-            Effect::Announce { address, dev, .. } => self.announce(*address, dev).map(|()| Reply::Outcome(Outcome::Changed)),
-            effect => match self.kernel(effect) {
-                Some(result) => result.map(Reply::Outcome),
-                None => Err(HostError { message: format!("{effect} may take long"), errno: Some(libc::EINVAL) }),
-            },
+        let effect = granted.effect();
+        if let Effect::Announce { address, dev, .. } = effect {
+            return self.announce(*address, dev).map(|()| Reply::Outcome(Outcome::Changed));
         }
+        let refused = || Err(HostError { message: format!("{effect} may take long"), errno: Some(libc::EINVAL) });
+        self.kernel(effect).unwrap_or_else(refused).map(Reply::Outcome)
     }
 
     async fn perform(&self, granted: &Granted, limit: Duration) -> Result<Reply, HostError> {
@@ -262,10 +253,8 @@ impl Host for LinuxHost {
             Effect::FileRemove { path } => self.changed(HelperOp::RemoveFile { path: path.clone() }, limit).await,
             Effect::CommandRun { .. } => {
                 let argv = granted.argv().ok_or_else(|| not_for_the_host(effect))?.to_vec();
-                match self.helped(HelperOp::Run { argv }, limit).await? {
-                    HelperReply::Command(output) => Ok(Reply::Command(output)),
-                    other => Err(unexpected(&other)),
-                }
+                let reply = self.helped(HelperOp::Run { argv }, limit).await?;
+                if let HelperReply::Command(output) = reply { Ok(Reply::Command(output)) } else { Err(unexpected(&reply)) }
             }
             Effect::AddressAdd { .. }
             | Effect::AddressDelete { .. }
@@ -308,10 +297,10 @@ impl Host for LinuxHost {
                 Err(HostError { errno: Some(libc::ENODEV), .. }) => Value::Absent,
                 Err(err) => return Err(err),
             },
-            Resource::Route { .. } => match resource.set_to(&Value::Absent) {
-                Some(Effect::RouteDelete(route)) => self.netlink.route_in_place_of(&route)?.map_or(Value::Absent, Value::Route),
-                _ => Value::Absent,
-            },
+            Resource::Route { .. } => {
+                let Some(Effect::RouteDelete(route)) = resource.set_to(&Value::Absent) else { return Ok(Value::Absent) };
+                self.netlink.route_in_place_of(&route)?.map_or(Value::Absent, Value::Route)
+            }
             Resource::Rule(rule) => {
                 if self.netlink.has_rule(rule)? {
                     Value::Rule

@@ -8,6 +8,9 @@ use super::HostError;
 /// All that the engine needs: packet sockets; addresses, routes, rules, links and network parameters.
 const ENGINE: [Capability; 2] = [Capability::CAP_NET_ADMIN, Capability::CAP_NET_RAW];
 
+/// Their names, as people know them.
+const ENGINE_NAMES: [&str; 2] = ["CAP_NET_ADMIN", "CAP_NET_RAW"];
+
 /// What the helper needs for the host name, and for files whoever owns them.
 const HELPER: [Capability; 4] =
     [Capability::CAP_SYS_ADMIN, Capability::CAP_DAC_OVERRIDE, Capability::CAP_CHOWN, Capability::CAP_FOWNER];
@@ -30,7 +33,7 @@ impl Privileges {
     /// What the engine needs and has not, by name; empty if all is well.
     #[must_use]
     pub fn missing(&self) -> Vec<&'static str> {
-        ENGINE.iter().filter(|cap| !self.effective.contains(cap)).map(name).collect()
+        ENGINE.iter().zip(ENGINE_NAMES).filter(|(cap, _)| !self.effective.contains(cap)).map(|(_, name)| name).collect()
     }
 
     /// Fails unless the engine has what it needs, and says what to do about it.
@@ -48,10 +51,6 @@ impl Privileges {
         );
         Err(HostError { message, errno: Some(libc::EPERM) })
     }
-}
-
-fn name(cap: &Capability) -> &'static str {
-    ["CAP_NET_RAW", "CAP_NET_ADMIN"][usize::from(*cap == Capability::CAP_NET_ADMIN)]
 }
 
 /// Keeps what the engine needs, gives up all else for ever, for children as well.

@@ -262,3 +262,6 @@ async fn read(mut pipe: impl AsyncRead + Unpin, captured: Arc<Mutex<Captured>>) 
         captured.dropped += u64::try_from(length - room).unwrap_or(0);
     }
 }
+
+#[cfg(test)]
+mod tests;

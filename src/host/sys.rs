@@ -51,12 +51,13 @@ pub(super) fn packet_membership(socket: &Socket, index: u32, mac: MacAddr) -> io
     let too_large = |_| io::Error::from_raw_os_error(libc::ENODEV);
     let multicast = mac.0.first().is_some_and(|first| first & 1 == 1);
     let kind = if multicast { libc::PACKET_MR_MULTICAST } else { libc::PACKET_MR_UNICAST };
-    let [a, b, c, d, e, f] = mac.0;
+    let mut address = [0; 8];
+    address.iter_mut().zip(mac.0).for_each(|(to, from)| *to = from);
     let request = libc::packet_mreq {
         mr_ifindex: libc::c_int::try_from(index).map_err(too_large)?,
         mr_type: libc::c_ushort::try_from(kind).map_err(too_large)?,
         mr_alen: 6,
-        mr_address: [a, b, c, d, e, f, 0, 0],
+        mr_address: address,
     };
     set_option(socket, libc::SOL_PACKET, libc::PACKET_ADD_MEMBERSHIP, &request)
 }

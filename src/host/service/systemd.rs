@@ -83,8 +83,8 @@ impl Systemd {
             let before = self.settle(states(&connection, &unit).await).await?;
             match (verb, before.as_ref().map(States::state)) {
                 (_, None) => Err(HostError { message: format!("there is no unit {unit}"), errno: Some(libc::ENOENT) }),
-                (ServiceVerb::Start, Some(UnitState::Active)) => Ok(None),
-                (ServiceVerb::Stop, Some(UnitState::Inactive | UnitState::Failed)) => Ok(None),
+                (ServiceVerb::Start, Some(UnitState::Active))
+                | (ServiceVerb::Stop, Some(UnitState::Inactive | UnitState::Failed)) => Ok(None),
                 (_, Some(_)) => self.settle(Job::enqueue(&connection, &unit, verb).await).await,
             }
         });
@@ -132,10 +132,7 @@ fn silent(what: &str, unit: &str, limit: Duration) -> HostError {
 
 /// What systemd said, without D-Bus's own names where it used words.
 fn words(err: &zbus::Error) -> String {
-    match err {
-        zbus::Error::MethodError(_, Some(said), _) => said.clone(),
-        other => other.to_string(),
-    }
+    if let zbus::Error::MethodError(_, Some(said), _) = err { said.clone() } else { err.to_string() }
 }
 
 /// `None` if there is no such unit.
