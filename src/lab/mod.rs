@@ -12,6 +12,7 @@ mod node;
 mod probe;
 mod reap;
 mod role;
+pub mod scenario;
 mod switch;
 
 pub use control::{Host, Lab, LabError, LabSpec, Line, Output, Process};

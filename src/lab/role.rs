@@ -26,7 +26,8 @@ use super::{httpd, node, probe, switch};
 const SWITCH: &str = "__lab-switch";
 const SWITCH_INNER: &str = "__lab-switch-inner";
 const HOST: &str = "__lab-host";
-const HOST_INNER: &str = "__lab-host-inner";
+/// The role of a host's process 1; its first argument is the lab's name for the host.
+pub(super) const HOST_INNER: &str = "__lab-host-inner";
 /// The role of the small HTTP server that the init script `httpd` starts.
 pub const HTTPD: &str = "__lab-httpd";
 /// The role of the prober and wire watcher.

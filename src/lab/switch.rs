@@ -6,6 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
+use nix::errno::Errno;
 use nix::mount::{MsFlags, mount};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -124,7 +125,9 @@ impl Switch {
         let _ = kill(running.inner, Signal::SIGKILL);
         self.reaper.wait(running.outer);
         self.reaper.wait(running.inner);
-        let removed = self.netlink.delete_link(&host.port);
+        // The kernel may have removed it together with the host's namespace.
+        let gone = |err: &io::Error| err.raw_os_error() == Some(Errno::ENODEV as i32);
+        let removed = self.netlink.delete_link(&host.port).or_else(|err| if gone(&err) { Ok(()) } else { Err(err) });
         drop(running.socket);
         let _ = running.copier.join();
         silenced.and(removed).map(|()| Answer::Done).map_err(|err| err.to_string())

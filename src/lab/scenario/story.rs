@@ -1,0 +1,268 @@
+//! Follows the events of the lab, tells them, and judges.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::node::Node;
+use super::report::{Entry, Phase, Report, milliseconds};
+use super::view::{Answerer, View};
+use super::{ADDRESS, Daemon, GATEWAY, NAME_MASTER, SETTLE_MAX, TAKEOVER_MAX};
+use crate::lab::clock;
+use crate::lab::control::{Lab, LabError};
+use crate::lab::message::{Event, What};
+use crate::lab::probe::Sighted;
+use crate::types::{MacAddr, Timestamp};
+
+/// The telling of one lab.
+pub(super) struct Story<'a> {
+    lab: &'a Lab,
+    out: &'a mut dyn Write,
+    began: Timestamp,
+    /// Events before this one were told.
+    next: usize,
+    view: View,
+    names: BTreeMap<MacAddr, &'static str>,
+    daemons: BTreeMap<&'static str, Daemon>,
+    report: Report,
+}
+
+impl<'a> Story<'a> {
+    pub(super) fn new(lab: &'a Lab, out: &'a mut dyn Write) -> Self {
+        Self {
+            lab,
+            out,
+            began: clock::now(),
+            next: lab.mark(),
+            view: View::new(),
+            names: BTreeMap::new(),
+            daemons: BTreeMap::new(),
+            report: Report::default(),
+        }
+    }
+
+    /// Learns which hardware address is whose, and what runs where.
+    pub(super) fn know(&mut self, nodes: &[Node]) {
+        for node in nodes {
+            self.names.insert(node.mac, node.name);
+            self.daemons.insert(node.name, node.daemon);
+        }
+    }
+
+    /// A new act.
+    pub(super) fn begin(&mut self, title: &str) {
+        let _ = self.drain();
+        self.view.begin();
+        self.report.phases.push(Phase { title: title.to_owned(), ..Phase::default() });
+        let _ = writeln!(self.out);
+        self.say("lab", title);
+    }
+
+    /// Adds a line to the timeline, of now.
+    pub(super) fn say(&mut self, host: &str, text: &str) {
+        self.tell(clock::now(), host, text);
+    }
+
+    /// Something is not as it should be.
+    pub(super) fn problem(&mut self, text: String) {
+        self.say("lab", &format!("bad: {text}"));
+        if let Some(phase) = self.report.phases.last_mut() {
+            phase.problems.push(text);
+        }
+    }
+
+    fn tell(&mut self, at: Timestamp, host: &str, text: &str) {
+        let at_us = u64::try_from(at.since(self.began).as_micros()).unwrap_or(u64::MAX);
+        // A reader that went away shall not stop the play: its verdict is the exit status.
+        let _ = writeln!(self.out, "{:>12}  {host:8} {text}", milliseconds(at_us));
+        self.report.timeline.push(Entry { at_us, host: host.to_owned(), text: text.to_owned() });
+    }
+
+    /// Waits until `node` alone answers ARP and serves HTTP; notes how long that took since `began`.
+    pub(super) fn takes_over(&mut self, node: &Node, began: Timestamp) -> Result<(), LabError> {
+        let served = (NAME_MASTER.to_owned(), node.name.to_owned());
+        let what = format!("{} to answer as {NAME_MASTER} at {ADDRESS}", node.name);
+        let mac = node.mac;
+        let done =
+            self.follow(&what, TAKEOVER_MAX, |view| view.answerer == Answerer::One(mac) && view.http.as_ref() == Some(&served));
+        let since = |at: Timestamp| u64::try_from(at.since(began).as_micros()).unwrap_or(u64::MAX);
+        let first = self.view.first_answers.iter().find(|(answered, _)| *answered == mac).map(|(_, at)| since(*at));
+        let first_served = self.view.first_served.iter().find(|(host, _)| *host == node.name).map(|(_, at)| since(*at));
+        if let Some(phase) = self.report.phases.last_mut() {
+            phase.master = done.is_ok().then(|| node.name.to_owned());
+            phase.takeover_us = first;
+            phase.served_us = first_served;
+            phase.silent_us = first.map(|_| self.view.silent_us);
+            phase.unanswered = first.map(|_| self.view.unanswered);
+            phase.both_us = self.view.both_us;
+        }
+        if let Err(err) = &done {
+            self.problem(err.to_string());
+        } else if let Some(first) = first {
+            self.say("lab", &format!("{} took over after {}", node.name, milliseconds(first)));
+        }
+        done
+    }
+
+    /// Checks a master from inside: name, address, default route.
+    pub(super) fn is_master(&mut self, node: &Node) -> Result<(), LabError> {
+        self.settles(node, NAME_MASTER, true)
+    }
+
+    /// Checks a backup from inside: its own name, no address, no service, and the default route.
+    pub(super) fn is_backup(&mut self, node: &Node) -> Result<(), LabError> {
+        self.settles(node, node.name, false)
+    }
+
+    fn settles(&mut self, node: &Node, hostname: &str, master: bool) -> Result<(), LabError> {
+        let host = self.lab.host(node.name);
+        let mut wrong = Vec::new();
+        let settled = self.lab.until("", SETTLE_MAX, || {
+            let facts = host.facts()?;
+            let status = host.run(&["service", "httpd", "status"], SETTLE_MAX)?.status;
+            wrong.clear();
+            if facts.hostname != hostname {
+                wrong.push(format!("is called {}, not {hostname}", facts.hostname));
+            }
+            if facts.holds(ADDRESS) != master {
+                wrong.push(format!("{} {ADDRESS}", if master { "does not hold" } else { "still holds" }));
+            }
+            if facts.gateway() != Some(GATEWAY) {
+                wrong.push(format!("has no default route by {GATEWAY}"));
+            }
+            if status.success() != master {
+                wrong.push(format!("its httpd {}", if master { "does not run" } else { "still runs" }));
+            }
+            Ok(wrong.is_empty().then_some(()))
+        });
+        self.drain()?;
+        match settled {
+            Ok(()) if master => self.say(node.name, "is master, from inside: name, address, default route, httpd"),
+            Ok(()) => self.say(node.name, "is itself, from inside: own name, no address, httpd stopped"),
+            Err(LabError::Timeout { .. }) => self.problem(format!("{} {}", node.name, wrong.join(", "))),
+            Err(err) => return Err(err),
+        }
+        Ok(())
+    }
+
+    /// Tells events as they come, until `done`.
+    fn follow(&mut self, what: &str, timeout: Duration, done: impl Fn(&View) -> bool) -> Result<(), LabError> {
+        let end = clock::now() + timeout;
+        while !done(&self.view) {
+            let left = end.since(clock::now());
+            let waited = self.lab.wait_event(what, self.next, left, |event| Some(event.clone()));
+            let (next, event) = waited.map_err(|err| match err {
+                LabError::Timeout { what, .. } => LabError::Timeout { what, after: timeout },
+                other => other,
+            })?;
+            self.next = next;
+            self.take(&event);
+        }
+        Ok(())
+    }
+
+    /// Tells what has come.
+    pub(super) fn drain(&mut self) -> Result<(), LabError> {
+        loop {
+            match self.lab.wait_event("", self.next, Duration::ZERO, |event| Some(event.clone())) {
+                Ok((next, event)) => {
+                    self.next = next;
+                    self.take(&event);
+                }
+                Err(LabError::Timeout { .. }) => return Ok(()),
+                Err(err) => return Err(err),
+            }
+        }
+    }
+
+    fn take(&mut self, event: &Event) {
+        match &event.what {
+            What::Line { text, .. } if event.host == "client" => {
+                let Some(sighted) = Sighted::parse(text) else { return };
+                let names = &self.names;
+                let name = |mac: MacAddr| names.get(&mac).map_or_else(|| mac.to_string(), |name| (*name).to_owned());
+                if let Some(text) = self.view.take(&sighted, name) {
+                    self.tell(sighted.at(), "client", &text);
+                }
+            }
+            What::Line { text, .. } => {
+                let told = match self.daemons.get(event.host.as_str()) {
+                    Some(Daemon::Carpd) => carpd_line(text),
+                    Some(Daemon::Ucarp) => ucarp_line(text),
+                    None => None,
+                };
+                if let Some(told) = told {
+                    self.tell(event.at, &event.host, &told);
+                }
+            }
+            What::PoweredOff => self.tell(event.at, &event.host, "is off"),
+            What::PoweredOn => self.tell(event.at, &event.host, "is on"),
+            What::Closed { .. } | What::Exited { .. } => {}
+        }
+    }
+
+    /// The verdict.
+    pub(super) fn finish(mut self) -> Result<Report, LabError> {
+        self.drain()?;
+        self.report.good = self.report.phases.len() == 6 && self.report.phases.iter().all(|phase| phase.problems.is_empty());
+        let _ = self.out.write_all(self.report.summary().as_bytes());
+        Ok(self.report)
+    }
+}
+
+/// What a line of carpd's log, in JSON, is worth telling.
+fn carpd_line(line: &str) -> Option<String> {
+    let Ok(value) = serde_json::from_str::<Value>(line) else { return Some(line.to_owned()) };
+    let field = |key: &str| {
+        let found = value.get("fields").and_then(|fields| fields.get(key)).or_else(|| value.get(key))?;
+        Some(found.as_str().map_or_else(|| found.to_string(), str::to_owned))
+    };
+    let text = |key: &str| field(key).unwrap_or_default();
+    let message = field("message")?;
+    match message.as_str() {
+        "Changed state" => {
+            let peer = field("peer").filter(|peer| !peer.is_empty() && peer != "null");
+            let peer = peer.map_or_else(String::new, |peer| format!(" ({peer})"));
+            Some(format!("{} -> {}: {}{peer}", text("from"), text("to"), text("cause")))
+        }
+        "Ran a hook" => {
+            let took = text("duration_us").parse().map_or_else(|_| String::new(), |us| format!(" in {}", milliseconds(us)));
+            Some(format!("hook {} {}: {}{took}", text("hook"), text("entry"), text("outcome")))
+        }
+        "Did an effect" => Some(format!("{}: {}", text("effect"), text("outcome"))),
+        "Ready" => Some("carpd is ready".to_owned()),
+        _ => match text("level").as_str() {
+            level @ ("WARN" | "ERROR") => {
+                let error = field("err").or_else(|| field("error")).map_or_else(String::new, |err| format!(": {err}"));
+                Some(format!("{}: {message}{error}", level.to_lowercase()))
+            }
+            _ => None,
+        },
+    }
+}
+
+/// What a line of ucarp's is worth telling.
+fn ucarp_line(line: &str) -> Option<String> {
+    let state = line.split_once("Switching to state: ").map(|(_, state)| format!("-> {}", state.to_lowercase()));
+    state.or_else(|| (line.starts_with("[WARNING]") || line.starts_with("[ERROR]")).then(|| line.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_of_both_daemons_are_told() {
+        let line =
+            r#"{"level":"INFO","fields":{"message":"Changed state","from":"backup","to":"master","cause":"timeout","seq":2}}"#;
+        assert_eq!(carpd_line(line).unwrap(), "backup -> master: timeout");
+        let line = r#"{"level":"INFO","message":"Ran a hook","hook":"failover","entry":"on_master","outcome":"done","duration_us":12345}"#;
+        assert_eq!(carpd_line(line).unwrap(), "hook failover on_master: done in 12.3 ms");
+        assert_eq!(carpd_line(r#"{"level":"DEBUG","message":"x"}"#), None);
+        assert_eq!(carpd_line("thread panicked").unwrap(), "thread panicked");
+        assert_eq!(ucarp_line("[WARNING] Switching to state: MASTER").unwrap(), "-> master");
+        assert_eq!(ucarp_line("[INFO] Local advertised ethernet address is [..]"), None);
+    }
+}
