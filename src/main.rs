@@ -1,3 +1,8 @@
-//! The `carpd` binary: hands over to [`carpd::cli`].
+//! The `carpd` binary: one file, several roles.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    // A role of the daemon's own before the command line: it must not depend on how that is parsed.
+    carpd::cli::role::dispatch().unwrap_or_else(carpd::cli::main)
+}

@@ -38,10 +38,14 @@ impl Config {
     /// A [`Report`] with every problem.
     pub fn load(path: &Path) -> Result<Loaded, Report> {
         let name = path.display().to_string();
-        let bytes = read_config(path).map_err(|why| Report::unreadable(&name, why))?;
+        let bytes = read_config(path).map_err(|why| {
+            let hint =
+                (!path.exists()).then(|| "write it, or name another file; docs/configuration.md has an example".to_owned());
+            Report::unreadable(&name, why, hint)
+        })?;
         let text = String::from_utf8(bytes).map_err(|error| {
             let line = error.as_bytes().iter().take(error.utf8_error().valid_up_to()).filter(|b| **b == b'\n').count() + 1;
-            Report::unreadable(&name, format!("line {line} is not valid UTF-8"))
+            Report::unreadable(&name, format!("line {line} is not valid UTF-8"), None)
         })?;
         Self::parse(&name, &text, &Disk::beside(path))
     }

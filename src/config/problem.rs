@@ -92,8 +92,9 @@ impl Report {
     }
 
     /// A report about a file that could not even be read.
-    pub(super) fn unreadable(name: &str, message: String) -> Self {
-        Self { name: name.to_owned(), text: String::new(), problems: vec![Problem::error(None, message)] }
+    pub(super) fn unreadable(name: &str, message: String, hint: Option<String>) -> Self {
+        let problem = Problem { hint, ..Problem::error(None, message) };
+        Self { name: name.to_owned(), text: String::new(), problems: vec![problem] }
     }
 
     /// Is there anything beside warnings?

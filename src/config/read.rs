@@ -93,12 +93,24 @@ impl<'d> Table<'d> {
         debug_assert!(self.section.keys.iter().any(|k| k.name == name), "{name} stands in the reference");
         let item = self.entries.get(name);
         let required = self.section.keys.iter().any(|k| k.name == name && matches!(k.presence, Presence::Required));
-        if item.is_none() && required {
+        if item.is_none() && required && !self.mistyped(name) {
             let example = self.section.keys.iter().find(|k| k.name == name).map(|k| k.example);
             out.error(self.span.clone(), format!("`{name}` is missing"))
                 .hint(example.map(|e| format!("add a line such as `{name} = {e}`")));
         }
         item
+    }
+
+    /// Did somebody mean to write this key, however wrongly? Then it was reported.
+    pub(super) fn tried(&self, name: &str) -> bool {
+        self.entries.contains_key(name) || self.mistyped(name)
+    }
+
+    /// Is there an unknown key that was most likely meant to be this one? It was reported and says so.
+    fn mistyped(&self, name: &str) -> bool {
+        let known = || self.section.keys.iter().map(|k| k.name);
+        let unknown = self.entries.keys().map(|k| k.get_ref().as_ref()).filter(|k| !known().any(|name| name == *k));
+        unknown.filter_map(|key| nearest(key, known())).any(|near| near == name)
     }
 
     /// A value that stands there, or the default.
@@ -220,8 +232,8 @@ impl<'d> Table<'d> {
     ) -> Option<At<T>> {
         let item = self.item(name, out)?;
         if let DeValue::Integer(number) = item.get_ref() {
-            let message = parse(number.as_str()).err().unwrap_or_default();
-            out.error(item.span(), format!("`{name}` needs a unit and quotes: {message}"));
+            let example = self.section.keys.iter().find(|k| k.name == name).map(|k| format!("as in {name} = {}", k.example));
+            out.error(item.span(), format!("`{name}` needs a unit, in quotes, not {number}")).hint(example);
             return None;
         }
         let text = string(item, name, out)?;

@@ -174,14 +174,11 @@ fn all_problems_come_at_once_in_the_order_of_the_file() {
         messages(text),
         [
             "2:1 unknown key `sandbx` in [daemon]",
-            "4:1 `addresses` is missing",
-            "4:1 `password-file` is missing",
             "7:8 `vhid` must be between 1 and 255, not 256",
             "8:1 unknown key `adresses` in [[vhost]]",
             "9:11 `advbase` 0 needs an `advskew` above 0: the interval would be nothing",
             "10:1 unknown key `pasword-file` in [[vhost]]",
             "11:10 there is no hook \"failovr\"",
-            "13:7 no virtual host uses hook \"failover\"",
             "14:10 \"failover.sh\" does not tell its language: it must end in .lua, .luau or .wasm",
             "15:11 `timeout`: \"10\" needs a unit: ms, s, m or h",
         ]

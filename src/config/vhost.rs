@@ -125,8 +125,8 @@ fn secret(table: &Table<'_>, around: &dyn Surroundings, out: &mut Findings) -> O
                 .related(file.span, "the other one");
             return None;
         }
-        // A value of the wrong type was reported already.
-        (None, None) if table.entries.contains_key("password-file") || table.entries.contains_key("credential") => return None,
+        // A value of the wrong type was reported already, and so was a mistyped key.
+        (None, None) if ["password-file", "credential"].iter().any(|key| table.tried(key)) => return None,
         (None, None) => {
             out.error(table.span.clone(), "`password-file` is missing").hint(
                 "add a line such as `password-file = \"/etc/carpd/web.pass\"`, or `credential = \"NAME\"` under systemd"
@@ -177,7 +177,7 @@ fn dead_ratio(table: &Table<'_>, out: &mut Findings) -> (u8, Peers) {
     let peers = Table::or(table.choice("peers", out), Peers::Bsd);
     match &ratio {
         Some(ratio) if peers == Peers::OpenBsd && ratio.value != 3 => {
-            out.warn(ratio.span.clone(), "`dead-ratio` is not used with `peers = \"openbsd\"`");
+            out.warn(ratio.span.clone(), "OpenBSD nodes use a `dead-ratio` of 3, whatever this one does");
         }
         Some(ratio) if ratio.value == 1 => {
             out.warn(ratio.span.clone(), "with `dead-ratio` 1 a single late advertisement makes a second master");

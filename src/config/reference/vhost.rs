@@ -59,7 +59,7 @@ pub(crate) static VHOST: Section = Section {
             Plain("integer, 1 to 255"),
             "3",
             "A master is dead after `dead-ratio` × `advbase` + `advskew`/256 seconds without an advertisement. \
-             Not used with `peers = \"openbsd\"`, where it is 3 × (`advbase` + `advskew`/256).",
+             With `peers = \"openbsd\"`: `dead-ratio` × (`advbase` + `advskew`/256), and those nodes use 3.",
         ),
         defaults("neutral", Plain("boolean"), "false", "Do not call `on_backup` when the daemon starts."),
         defaults(
