@@ -8,6 +8,7 @@ use std::io::IsTerminal;
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::MetadataExt as _;
 
+use tracing_journald::{Priority, PriorityMappings};
 use tracing_subscriber::filter::{EnvFilter, LevelFilter};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::{Layer, SubscriberExt as _};
@@ -29,6 +30,15 @@ pub enum Format {
     /// Fields for the journal.
     Journald,
 }
+
+/// Levels as syslog(3) means them: what happens in the normal course is not a notice.
+const PRIORITIES: PriorityMappings = PriorityMappings {
+    error: Priority::Error,
+    warn: Priority::Warning,
+    info: Priority::Informational,
+    debug: Priority::Debug,
+    trace: Priority::Debug,
+};
 
 type Boxed = Box<dyn Layer<Registry> + Send + Sync>;
 
@@ -93,7 +103,7 @@ where
 
 fn journal() -> std::io::Result<Boxed> {
     let layer = tracing_journald::layer()?.with_field_prefix(Some("CARPD".to_owned()));
-    Ok(Box::new(layer.with_syslog_identifier("carpd".to_owned())))
+    Ok(Box::new(layer.with_syslog_identifier("carpd".to_owned()).with_priority_mappings(PRIORITIES)))
 }
 
 /// Should output to this stream have colours: is it a terminal, and is `NO_COLOR` unset or empty (no-color.org)?

@@ -66,11 +66,12 @@ fn summary(args: &Args, config: &Config) -> String {
 /// As in `carpd.toml cannot be used: 2 errors, 1 warning`. Empty for a single problem, which says it all.
 pub(super) fn counts(report: &Report) -> String {
     let errors = count(report.count(Severity::Error), "error");
-    match report.count(Severity::Warning) {
-        0 if report.problems.len() == 1 => String::new(),
+    let text = match report.count(Severity::Warning) {
+        0 if report.problems.len() == 1 => return String::new(),
         0 => format!("{} cannot be used: {errors}", report.name),
         n => format!("{} cannot be used: {errors}, {}", report.name, count(n, "warning")),
-    }
+    };
+    if report.omitted == 0 { text } else { format!("{text}, and {} more", report.omitted) }
 }
 
 fn count(n: usize, what: &str) -> String {

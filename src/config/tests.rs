@@ -293,6 +293,25 @@ fn grants_refuse_what_could_mean_something_else() {
 }
 
 #[test]
+fn a_file_of_mistakes_is_cut_and_stays_an_error() {
+    let unused: String = (0..500).map(|n| format!("[hook.h{n}]\nsource = \"h.lua\"\n")).collect();
+    let report = parse(&format!("{MINIMAL}{unused}[hook.last]\nsource = 1\n")).unwrap_err();
+    assert_eq!((report.problems.len(), report.omitted), (Report::PROBLEMS_MAX, 402));
+    assert!(report.has_errors());
+}
+
+#[test]
+fn deep_nesting_is_refused_and_not_followed() {
+    for text in
+        ["x = ".to_owned() + &"[".repeat(200_000), "x = ".to_owned() + &"{a=".repeat(200_000), "a.".repeat(200_000) + "a = 1"]
+    {
+        assert!(parse(&text).is_err());
+    }
+    let deep = format!("{MINIMAL}[hook.h]\nsource = \"h.lua\"\nconfig.x = {}1{}\n", "[".repeat(60), "]".repeat(60));
+    assert!(parse(&deep).is_ok(), "{:?}", messages(&deep));
+}
+
+#[test]
 fn a_configuration_that_only_moved_is_the_same() {
     assert_eq!(good(MINIMAL), good(&format!("# a comment\n\n{MINIMAL}")));
 }
