@@ -38,10 +38,7 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
             let summary = if args.json { String::new() } else { summary(args, &config) };
             output::data(summary.as_bytes())
         }
-        _ => Err(Failure::new(
-            Exit::Config,
-            if args.json { String::new() } else { format!("{}: {}", report.name, counts(&report)) },
-        )),
+        _ => Err(Failure::new(Exit::Config, if args.json { String::new() } else { counts(&report) })),
     }
 }
 
@@ -66,13 +63,15 @@ fn summary(args: &Args, config: &Config) -> String {
     format!("{}: good: {vhosts}, {}\n", args.file.display(), count(config.hooks.len(), "hook"))
 }
 
-/// As in `2 errors, 1 warning`.
+/// As in `carpd.toml cannot be used: 2 errors, 1 warning`. Empty for a single problem, which says it all.
 pub(super) fn counts(report: &Report) -> String {
     let errors = count(report.count(Severity::Error), "error");
-    match report.count(Severity::Warning) {
-        0 => errors,
-        n => format!("{errors}, {}", count(n, "warning")),
-    }
+    let text = match report.count(Severity::Warning) {
+        0 if report.problems.len() == 1 => return String::new(),
+        0 => format!("{} cannot be used: {errors}", report.name),
+        n => format!("{} cannot be used: {errors}, {}", report.name, count(n, "warning")),
+    };
+    if report.omitted == 0 { text } else { format!("{text}, and {} more", report.omitted) }
 }
 
 fn count(n: usize, what: &str) -> String {

@@ -57,7 +57,8 @@ fn verb_text(verb: &clap::Command) -> String {
 }
 
 fn paragraphs(text: &str) -> String {
-    text.split("\n\n").map(|paragraph| format!(".PP\n{}\n", escape(&paragraph.replace('\n', " ")))).collect()
+    let stop = |text: &str| if text.ends_with('.') { "" } else { "." };
+    text.split("\n\n").map(|part| format!(".PP\n{}{}\n", escape(&part.replace('\n', " ")), stop(part))).collect()
 }
 
 /// Plain text as roff: no backslash, no hyphen that is set as a dash, no line that begins a request.

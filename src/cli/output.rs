@@ -23,14 +23,18 @@ pub(super) fn data(text: &[u8]) -> Result<Exit, Failure> {
 /// Shows what is wrong with a configuration on standard error. Nothing is left to do if that cannot be written to.
 pub(super) fn problems(report: &Report) {
     let look = Look { colour: telemetry::colour(&stderr()), width: WIDTH };
-    let _ = stderr().lock().write_all(report.render(look).as_bytes());
+    let mut text = report.render(look);
+    if report.problems.len() > 1 {
+        text += "\n";
+    }
+    let _ = stderr().lock().write_all(text.as_bytes());
 }
 
 /// Says on standard error why a command failed.
 pub(super) fn report(failure: &Failure) -> Exit {
     let mut text = String::new();
     if !failure.message.is_empty() {
-        text += &format!("carpd: {}\n", failure.message);
+        text += &format!("error: {}\n", failure.message);
     }
     if let Some(hint) = &failure.hint {
         text += &format!("hint: {hint}\n");

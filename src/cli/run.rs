@@ -70,13 +70,7 @@ pub(super) fn load(path: &Path) -> Result<Loaded, Failure> {
         }
         Err(report) => {
             output::problems(&report);
-            let failure =
-                Failure::new(Exit::Config, format!("{} cannot be used: {}", path.display(), super::check::counts(&report)));
-            Err(if path == Path::new(CONFIG) && !path.exists() {
-                failure.hint("write it, or name another with --config FILE; docs/configuration.md has an example")
-            } else {
-                failure
-            })
+            Err(Failure::new(Exit::Config, super::check::counts(&report)))
         }
     }
 }

@@ -75,21 +75,24 @@ fn scope(ip: IpAddr, vhost: &vhost::Draft) -> Option<&IfName> {
 fn hook_names(vhosts: &[vhost::Draft], hooks: &BTreeMap<Name, hook::Draft>, out: &mut Findings) {
     let mut used = BTreeSet::new();
     for vhost in vhosts {
-        let mut here: BTreeMap<&Name, &Range<usize>> = BTreeMap::new();
+        let mut here: BTreeMap<&str, &Range<usize>> = BTreeMap::new();
         for name in &vhost.hooks {
-            used.insert(&name.value);
-            if let Some(first) = here.insert(&name.value, &name.span) {
-                out.error(name.span.clone(), format!("hook {:?} is listed twice", name.value.as_str()))
+            let text = name.value.as_str();
+            used.insert(text);
+            if let Some(first) = here.insert(text, &name.span) {
+                out.error(name.span.clone(), format!("hook {text:?} is listed twice"))
                     .related(first.clone(), "first listed here");
             }
-            if !hooks.contains_key(&name.value) {
-                let near = nearest(name.value.as_str(), hooks.keys().map(Name::as_str));
-                let hint = near.map_or_else(|| format!("define it: [hook.{}]", name.value), |n| format!("did you mean {n:?}?"));
-                out.error(name.span.clone(), format!("there is no hook {:?}", name.value.as_str())).hint(hint);
+            if !hooks.contains_key(text) {
+                let near = nearest(text, hooks.keys().map(Name::as_str));
+                // The hook that was meant is not one that nobody uses.
+                used.extend(near);
+                let hint = near.map_or_else(|| format!("define it: [hook.{text}]"), |near| format!("did you mean {near:?}?"));
+                out.error(name.span.clone(), format!("there is no hook {text:?}")).hint(hint);
             }
         }
     }
-    for (name, draft) in hooks.iter().filter(|(name, _)| !used.contains(name)) {
+    for (name, draft) in hooks.iter().filter(|(name, _)| !used.contains(name.as_str())) {
         out.warn(draft.span.clone(), format!("no virtual host uses hook {:?}", name.as_str()));
     }
 }

@@ -13,7 +13,7 @@ use super::choice::{
 };
 use super::secret::Secret;
 use crate::effect::Grants;
-use crate::types::{AdvBase, AdvSkew, Family, IfName, Name, Vhid, VirtualAddress};
+use crate::types::{AdvBase, AdvSkew, Family, IfName, MacAddr, Name, Vhid, VirtualAddress};
 
 /// Everything the daemon is told by its file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -110,6 +110,10 @@ pub struct Vhost {
     pub link_local: LinkLocal,
     /// `ipv6-checksum`: which sum we send (PROTOCOL.md, section 1.2).
     pub ipv6_checksum: Ipv6Checksum,
+    /// `send-demote-byte`: say our demotion in OpenBSD's byte too (PROTOCOL.md, section 7).
+    pub send_demote_byte: bool,
+    /// `openbsd-lladdr`: enters the hash if given (PROTOCOL.md, section 2).
+    pub openbsd_lladdr: Option<MacAddr>,
     /// `manage-addresses`: the daemon itself puts up and takes down [`Self::addresses`].
     pub manage_addresses: bool,
     /// `nomcast`, `mcast-group`, `mcast-group6`: where advertisements go.

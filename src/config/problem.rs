@@ -80,21 +80,32 @@ pub struct Report {
     pub name: String,
     /// What stands in it.
     pub text: String,
-    /// In the order of the file.
+    /// In the order of the file; at most [`Report::PROBLEMS_MAX`].
     pub problems: Vec<Problem>,
+    /// How many more there were.
+    pub omitted: usize,
 }
 
 impl Report {
+    /// More than this nobody reads, and a file of nothing but mistakes would take minutes to show.
+    pub const PROBLEMS_MAX: usize = 100;
+
     pub(super) fn new(name: &str, text: &str, findings: Findings) -> Self {
         let mut problems = findings.problems;
+        let found = problems.len();
+        if found > Self::PROBLEMS_MAX {
+            // Errors must not be crowded out: without one the configuration would count as good.
+            problems.sort_by_key(|p| p.severity == Severity::Warning);
+            problems.truncate(Self::PROBLEMS_MAX);
+        }
         problems.sort_by_key(|p| p.span.as_ref().map(|s| s.start));
-        Self { name: name.to_owned(), text: text.to_owned(), problems }
+        Self { name: name.to_owned(), text: text.to_owned(), omitted: found - problems.len(), problems }
     }
 
     /// A report about a file that could not even be read.
     pub(super) fn unreadable(name: &str, message: String, hint: Option<String>) -> Self {
         let problem = Problem { hint, ..Problem::error(None, message) };
-        Self { name: name.to_owned(), text: String::new(), problems: vec![problem] }
+        Self { name: name.to_owned(), text: String::new(), problems: vec![problem], omitted: 0 }
     }
 
     /// Is there anything beside warnings?

@@ -87,14 +87,14 @@ pub static ROOT: Section = Section {
     header: "",
     text: "The top level has tables only.",
     keys: &[
-        table("daemon", "`[daemon]`: the whole process."),
-        table("vhost", "`[[vhost]]`, once for each virtual host; at least one."),
-        table("hook", "`[hook.NAME]`, once for each hook."),
+        table("daemon", "its defaults hold", "`[daemon]`: the whole process."),
+        table("vhost", "an error", "`[[vhost]]`, once for each virtual host; at least one."),
+        table("hook", "no hooks", "`[hook.NAME]`, once for each hook."),
     ],
 };
 
-const fn table(name: &'static str, text: &'static str) -> Key {
-    Key { name, kind: Kind::Plain("table"), presence: Presence::Absent("nothing of it"), example: "", text }
+const fn table(name: &'static str, absent: &'static str, text: &'static str) -> Key {
+    Key { name, kind: Kind::Plain("table"), presence: Presence::Absent(absent), example: "", text }
 }
 
 const fn required(name: &'static str, kind: Kind, example: &'static str, text: &'static str) -> Key {

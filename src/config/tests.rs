@@ -179,7 +179,6 @@ fn all_problems_come_at_once_in_the_order_of_the_file() {
             "9:11 `advbase` 0 needs an `advskew` above 0: the interval would be nothing",
             "10:1 unknown key `pasword-file` in [[vhost]]",
             "11:10 there is no hook \"failovr\"",
-            "13:7 no virtual host uses hook \"failover\"",
             "14:10 \"failover.sh\" does not tell its language: it must end in .lua, .luau or .wasm",
             "15:11 `timeout`: \"10\" needs a unit: ms, s, m or h",
         ]
@@ -291,6 +290,25 @@ fn grants_refuse_what_could_mean_something_else() {
         let report = parse(&file_with("[hook.NAME.grant]", &format!("{line}\n"))).expect_err(line);
         assert!(report.problems[0].message.contains(what), "{line}: {report}");
     }
+}
+
+#[test]
+fn a_file_of_mistakes_is_cut_and_stays_an_error() {
+    let unused: String = (0..500).map(|n| format!("[hook.h{n}]\nsource = \"h.lua\"\n")).collect();
+    let report = parse(&format!("{MINIMAL}{unused}[hook.last]\nsource = 1\n")).unwrap_err();
+    assert_eq!((report.problems.len(), report.omitted), (Report::PROBLEMS_MAX, 402));
+    assert!(report.has_errors());
+}
+
+#[test]
+fn deep_nesting_is_refused_and_not_followed() {
+    for text in
+        ["x = ".to_owned() + &"[".repeat(200_000), "x = ".to_owned() + &"{a=".repeat(200_000), "a.".repeat(200_000) + "a = 1"]
+    {
+        assert!(parse(&text).is_err());
+    }
+    let deep = format!("{MINIMAL}[hook.h]\nsource = \"h.lua\"\nconfig.x = {}1{}\n", "[".repeat(60), "]".repeat(60));
+    assert!(parse(&deep).is_ok(), "{:?}", messages(&deep));
 }
 
 #[test]

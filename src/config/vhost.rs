@@ -11,7 +11,7 @@ use super::problem::Findings;
 use super::read::{At, Table};
 use super::secret::{BadSecret, Secret};
 use super::{Surroundings, reference};
-use crate::types::{AdvBase, AdvSkew, IfName, Name, Vhid, VirtualAddress};
+use crate::types::{AdvBase, AdvSkew, IfName, MacAddr, Name, Vhid, VirtualAddress};
 
 /// A virtual host as far as it could be read: what is compared with others keeps its place.
 #[derive(Debug)]
@@ -74,6 +74,8 @@ fn finish(table: &Table<'_>, draft: &mut Draft, around: &dyn Surroundings, out: 
         family_timers: Table::or(table.choice("family-timers", out), FamilyTimers::All),
         link_local: Table::or(table.choice("link-local", out), LinkLocal::Include),
         ipv6_checksum: Table::or(table.choice("ipv6-checksum", out), Ipv6Checksum::Plain),
+        send_demote_byte: Table::or(table.boolean("send-demote-byte", out), false),
+        openbsd_lladdr: lladdr(table, out),
         manage_addresses: Table::or(table.boolean("manage-addresses", out), true),
         destination: destination(table, out),
         source_mac: Table::or(table.choice("source-mac", out), SourceMac::Virtual),
@@ -216,6 +218,16 @@ where
     }
     draft.sources.push(At { value: ip, span: text.span });
     Some(address)
+}
+
+fn lladdr(table: &Table<'_>, out: &mut Findings) -> Option<MacAddr> {
+    let text = table.string("openbsd-lladdr", out)?;
+    let mac = text.value.parse().ok();
+    if mac.is_none() {
+        let message = format!("`openbsd-lladdr` must be a hardware address, as in 02:00:00:00:00:01, not {:?}", text.value);
+        out.error(text.span, message);
+    }
+    mac
 }
 
 fn destination(table: &Table<'_>, out: &mut Findings) -> Destination {

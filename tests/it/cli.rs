@@ -5,18 +5,18 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 /// How one run of the binary ended.
-pub struct Ran {
-    pub code: i32,
-    pub stdout: String,
-    pub stderr: String,
+pub(crate) struct Ran {
+    pub(crate) code: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
 }
 
 /// Runs the binary in a directory with a clean environment.
-pub fn carpd(directory: &Path, args: &[&str]) -> Ran {
+pub(crate) fn carpd(directory: &Path, args: &[&str]) -> Ran {
     carpd_with(directory, args, &[])
 }
 
-pub fn carpd_with(directory: &Path, args: &[&str], variables: &[(&str, &str)]) -> Ran {
+pub(crate) fn carpd_with(directory: &Path, args: &[&str], variables: &[(&str, &str)]) -> Ran {
     let mut command = Command::new(env!("CARGO_BIN_EXE_carpd"));
     command.args(args).current_dir(directory).env_clear().envs(variables.iter().copied()).stdin(Stdio::null());
     let output = command.output().unwrap();

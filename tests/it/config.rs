@@ -14,7 +14,7 @@ fn configs() -> PathBuf {
 }
 
 /// A directory with one of the stored configurations, a password that only its owner can read, and a hook.
-pub fn directory_with(config: &str) -> TempDir {
+pub(crate) fn directory_with(config: &str) -> TempDir {
     let directory = tempfile::tempdir().unwrap();
     let at = directory.path();
     fs::copy(configs().join(config), at.join(config)).unwrap();
@@ -41,7 +41,7 @@ fn check(directory: &TempDir, file: &str) -> Ran {
 #[test]
 fn bad_configurations_are_refused_as_reviewed() {
     let mut names: Vec<_> = fs::read_dir(configs()).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
-    names.retain(|name| name.ends_with(".toml") && !name.starts_with("good"));
+    names.retain(|name| !name.starts_with("good"));
     names.sort();
     assert!(names.len() >= 6, "{names:?}");
     for name in names {

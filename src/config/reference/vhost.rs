@@ -44,7 +44,7 @@ pub(crate) static VHOST: Section = Section {
             "advbase",
             Plain("integer, 0 to 254"),
             "1",
-            "Seconds between advertisements. 0 needs an `advskew` above 0. Only OpenBSD and carpd take 0.",
+            "Seconds between advertisements. 0 needs an `advskew` above 0, and FreeBSD nodes cannot use it.",
         ),
         defaults(
             "advskew",
@@ -92,6 +92,20 @@ pub(crate) static VHOST: Section = Section {
             OneOf(Ipv6Checksum::WORDS),
             "\"plain\"",
             "The checksum of IPv6 advertisements that are sent. `pseudo-header` where NetBSD is a peer. Both are accepted.",
+        ),
+        defaults(
+            "send-demote-byte",
+            Plain("boolean"),
+            "false",
+            "Also tell OpenBSD nodes how unfit this one is, in the byte that they read, where the group is a mixed one. \
+             Always so with `peers = \"openbsd\"`.",
+        ),
+        optional(
+            "openbsd-lladdr",
+            Plain("hardware address"),
+            "OpenBSD nodes have not set theirs by hand",
+            "\"02:00:00:00:00:01\"",
+            "The `lladdr` that the carp interface of OpenBSD nodes was given by hand: it is part of their hash.",
         ),
         defaults(
             "manage-addresses",
