@@ -1,5 +1,5 @@
 //! What one advertisement costs: `cargo bench --bench proto`.
-#![expect(clippy::unwrap_used, reason = "a benchmark that meets a surprise shall fail")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a benchmark that meets a surprise shall fail")]
 
 use std::net::{IpAddr, Ipv4Addr};
 

@@ -208,7 +208,7 @@ proptest! {
         let least = backups.iter().min().unwrap();
         let patience = Duration::from_secs(dead_ratio.into()) + SECOND * u32::from(*least) / 256;
         let interval = lan.vhost(first).interval() + Duration::from_micros(300);
-        let bearable = (1..dead_ratio + 1).take_while(|run| interval * (run + 1) < patience).last().unwrap_or(0);
+        let bearable = (1..=dead_ratio).take_while(|run| interval * (run + 1) < patience).last().unwrap_or(0);
         lan.faults = Faults { loss: 1000, loss_run_max: bearable, ..Faults::default() };
         lan.run_for(200 * SECOND);
         prop_assert_eq!(lan.masters(), vec![first]);
