@@ -19,6 +19,13 @@ pub enum Preempt {
     On,
 }
 
+impl From<bool> for Preempt {
+    /// As in `preempt = true`.
+    fn from(on: bool) -> Self {
+        if on { Self::On } else { Self::Off }
+    }
+}
+
 /// Whose rules the group follows (PROTOCOL.md, sections 4 and 6). All nodes of a group need the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

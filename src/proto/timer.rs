@@ -88,7 +88,7 @@ mod tests {
     #[test]
     fn the_largest_numbers_do_not_overflow() {
         let longest = master_down(AdvBase(255), AdvSkew(255), u32::MAX, Peers::OpenBsd);
-        assert!(longest > Duration::from_secs(255 * 4_000_000_000));
+        assert!(longest > Duration::from_hours(255 * 1_000_000));
         assert!(late_after(AdvBase(255), AdvSkew(255), u32::MAX, Peers::Bsd) > Duration::from_secs(1));
     }
 

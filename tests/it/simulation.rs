@@ -208,7 +208,7 @@ proptest! {
         let least = backups.iter().min().unwrap();
         let patience = Duration::from_secs(dead_ratio.into()) + SECOND * u32::from(*least) / 256;
         let interval = lan.vhost(first).interval() + Duration::from_micros(300);
-        let bearable = (1..dead_ratio + 1).take_while(|run| interval * (run + 1) < patience).last().unwrap_or(0);
+        let bearable = (1..=dead_ratio).take_while(|run| interval * (run + 1) < patience).last().unwrap_or(0);
         lan.faults = Faults { loss: 1000, loss_run_max: bearable, ..Faults::default() };
         lan.run_for(200 * SECOND);
         prop_assert_eq!(lan.masters(), vec![first]);
@@ -292,9 +292,10 @@ fn a_master_that_slept_says_nothing_before_it_has_listened() {
 fn a_backup_that_slept_does_not_take_the_place_of_a_living_master() {
     for millis in [500, 3_100, 4_000, 5_900, 7_000, 60_000] {
         let (mut lan, nodes) = settled(&[0, 15], Preempt::On);
+        let before = lan.transitions().count();
         lan.pause(nodes[1], Duration::from_millis(millis));
         lan.run_for(Duration::from_millis(millis) + 10 * SECOND);
-        assert_eq!((lan.masters(), lan.contested()), (vec![nodes[0]], Duration::ZERO), "asleep for {millis} ms");
+        assert_eq!((lan.masters(), lan.transitions().count()), (vec![nodes[0]], before), "asleep for {millis} ms");
     }
 }
 

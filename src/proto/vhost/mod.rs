@@ -20,11 +20,7 @@ use super::auth::Authenticator;
 use super::settings::{Peers, Settings};
 use super::stats::Stats;
 use super::timer;
-use super::wire::Advertisement;
 use crate::types::{AdvSkew, Cause, Demotion, Family, State, Timestamp, Transition};
-
-/// The advertisement after which addresses are announced once more, counted from the takeover's own.
-const ANNOUNCE_AGAIN_AT: u8 = 2;
 
 /// One virtual host. Owns no socket, clock or random source.
 ///
@@ -256,72 +252,10 @@ impl Vhost {
         }
     }
 
-    /// The advertisement that was due then. The next one keeps the beat, unless that would already be past.
-    fn advertise(&mut self, due: Timestamp, now: Timestamp) {
-        self.transmit(Kind::Advertisement);
-        let interval = self.interval();
-        let Phase::Master(reign) = &mut self.phase else { return };
-        reign.last = now;
-        reign.next = if due + interval > now { due + interval } else { now + interval };
-        if reign.sent < ANNOUNCE_AGAIN_AT {
-            reign.sent += 1;
-            if reign.sent == ANNOUNCE_AGAIN_AT {
-                self.outbox.push_back(Output::AnnounceAgain);
-            }
-        }
-    }
-
-    /// One packet in each family, IPv4 first. Always all: a peer with one timer for each family would claim otherwise.
-    fn transmit(&mut self, kind: Kind) {
-        let families: Vec<Family> = self.settings.families().collect();
-        for family in families {
-            let counter = self.counter.take();
-            let packet = self.packet(family, kind, counter);
-            self.outbox.push_back(Output::Transmit(packet));
-            match kind {
-                Kind::Advertisement => self.stats.sent += 1,
-                Kind::BowOut => self.stats.bow_outs_sent += 1,
-            }
-        }
-    }
-
-    fn packet(&self, family: Family, kind: Kind, counter: u64) -> Transmit {
-        let (advbase, advskew) = match kind {
-            Kind::Advertisement => (self.settings.advbase, self.effective_advskew()),
-            Kind::BowOut => Advertisement::BOW_OUT,
-        };
-        let says_demotion = self.settings.send_demote_byte || self.settings.peers == Peers::OpenBsd;
-        let demote = if says_demotion { self.demotion().get() } else { 0 };
-        let source6 = *self.source.of(Family::V6);
-        send::build(&self.settings, &self.auth, source6, (family, kind, counter), (advbase, advskew, demote))
-    }
-
     fn link_up(&mut self, now: Timestamp) {
         if matches!(self.phase, Phase::Init) {
             self.sending = PerFamily::default();
             self.become_backup(Cause::Startup, None, now);
-        }
-    }
-
-    fn demote(&mut self, demotion: Demotion, now: Timestamp) {
-        let before = self.demotion();
-        self.demotion = demotion;
-        if self.demotion() != before {
-            self.advertise_at_once(now);
-        }
-    }
-
-    fn sent(&mut self, family: Family, ok: bool, now: Timestamp) {
-        self.stats.send_failures += u64::from(!ok);
-        if self.sending.of_mut(family).note(ok) {
-            self.advertise_at_once(now);
-        }
-    }
-
-    /// Who is fitter takes over at once, instead of at the next beat.
-    fn advertise_at_once(&mut self, now: Timestamp) {
-        if matches!(self.phase, Phase::Master(_)) {
-            self.advertise(now, now);
         }
     }
 

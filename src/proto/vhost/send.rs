@@ -3,11 +3,14 @@
 use std::collections::VecDeque;
 use std::net::IpAddr;
 
-use super::super::auth::Authenticator;
-use super::super::settings::{Ipv6Checksum, Settings};
+use super::super::settings::{Ipv6Checksum, Peers};
 use super::super::wire::Advertisement;
-use super::io::{Kind, Transmit};
-use crate::types::{AdvBase, AdvSkew, Demotion, Family};
+use super::io::{Kind, Output, Transmit};
+use super::{Phase, Vhost};
+use crate::types::{Demotion, Family, Timestamp};
+
+/// The advertisement after which addresses are announced once more, counted from the takeover's own.
+const ANNOUNCE_AGAIN_AT: u8 = 2;
 
 /// So many failed sends in a row demote us, and so many good ones undo it (PROTOCOL.md, section 7).
 const IN_A_ROW: u8 = 3;
@@ -94,22 +97,75 @@ impl SendHealth {
     }
 }
 
-/// Builds one packet.
-pub(super) fn build(
-    settings: &Settings,
-    auth: &Authenticator,
-    source6: Option<IpAddr>,
-    (family, kind, counter): (Family, Kind, u64),
-    (advbase, advskew, demote): (AdvBase, AdvSkew, u8),
-) -> Transmit {
-    let ad = Advertisement { vhid: settings.vhid.get(), advbase, advskew, demote, counter, digest: auth.sign(counter) };
-    let payload = match (family, settings.ipv6_checksum, source6) {
-        (Family::V6, Ipv6Checksum::PseudoHeader, Some(IpAddr::V6(src))) => {
-            ad.encode_with_pseudo_header(src, settings.ipv6_destination)
+impl Vhost {
+    /// The advertisement that was due then. The next one keeps the beat, unless that would already be past.
+    pub(super) fn advertise(&mut self, due: Timestamp, now: Timestamp) {
+        self.transmit(Kind::Advertisement);
+        let interval = self.interval();
+        let Phase::Master(reign) = &mut self.phase else { return };
+        reign.last = now;
+        reign.next = if due + interval > now { due + interval } else { now + interval };
+        if reign.sent < ANNOUNCE_AGAIN_AT {
+            reign.sent += 1;
+            if reign.sent == ANNOUNCE_AGAIN_AT {
+                self.outbox.push_back(Output::AnnounceAgain);
+            }
         }
-        _ => ad.encode(),
-    };
-    Transmit { family, kind, payload }
+    }
+
+    /// One packet in each family, IPv4 first. Always all: a peer with one timer for each family would claim otherwise.
+    pub(super) fn transmit(&mut self, kind: Kind) {
+        let families: Vec<Family> = self.settings.families().collect();
+        for family in families {
+            let counter = self.counter.take();
+            let packet = self.packet(family, kind, counter);
+            self.outbox.push_back(Output::Transmit(packet));
+            match kind {
+                Kind::Advertisement => self.stats.sent += 1,
+                Kind::BowOut => self.stats.bow_outs_sent += 1,
+            }
+        }
+    }
+
+    pub(super) fn packet(&self, family: Family, kind: Kind, counter: u64) -> Transmit {
+        let (advbase, advskew) = match kind {
+            Kind::Advertisement => (self.settings.advbase, self.effective_advskew()),
+            Kind::BowOut => Advertisement::BOW_OUT,
+        };
+        let says_demotion = self.settings.send_demote_byte || self.settings.peers == Peers::OpenBsd;
+        let demote = if says_demotion { self.demotion().get() } else { 0 };
+        let digest = self.auth.sign(counter);
+        let ad = Advertisement { vhid: self.settings.vhid.get(), advbase, advskew, demote, counter, digest };
+        let payload = match (family, self.settings.ipv6_checksum, self.source.of(Family::V6)) {
+            (Family::V6, Ipv6Checksum::PseudoHeader, Some(IpAddr::V6(src))) => {
+                ad.encode_with_pseudo_header(*src, self.settings.ipv6_destination)
+            }
+            _ => ad.encode(),
+        };
+        Transmit { family, kind, payload }
+    }
+
+    pub(super) fn demote(&mut self, demotion: Demotion, now: Timestamp) {
+        let before = self.demotion();
+        self.demotion = demotion;
+        if self.demotion() != before {
+            self.advertise_at_once(now);
+        }
+    }
+
+    pub(super) fn sent(&mut self, family: Family, ok: bool, now: Timestamp) {
+        self.stats.send_failures += u64::from(!ok);
+        if self.sending.of_mut(family).note(ok) {
+            self.advertise_at_once(now);
+        }
+    }
+
+    /// Who is fitter takes over at once, instead of at the next beat.
+    fn advertise_at_once(&mut self, now: Timestamp) {
+        if matches!(self.phase, Phase::Master(_)) {
+            self.advertise(now, now);
+        }
+    }
 }
 
 #[cfg(test)]

@@ -426,6 +426,15 @@ fn a_master_that_slept_listens_first() {
 }
 
 #[test]
+fn a_master_that_slept_lets_go_before_it_answers_a_packet() {
+    let mut bench = Bench::master(v4());
+    bench.now = bench.now + Duration::from_secs(10);
+    let outputs = bench.hear_from(PEER, 1, 200);
+    assert!(matches!(change(&outputs), (State::Backup, Cause::Late { .. })));
+    assert_eq!(outputs.len(), 1);
+}
+
+#[test]
 fn a_backup_that_slept_listens_anew() {
     let mut bench = Bench::backup(v4());
     bench.now = bench.now + Duration::from_secs(10);
