@@ -1,1 +1,185 @@
 //! Logs: who reads them and in which form.
+//!
+//! Everything goes to standard error, one event each. Under systemd it goes to the journal with its fields:
+//! `journalctl CARPD_VHID=40` finds what `vhid = 40` logged.
+
+use std::fs::File;
+use std::io::IsTerminal;
+use std::os::fd::AsFd as _;
+use std::os::unix::fs::MetadataExt as _;
+
+use tracing_journald::{Priority, PriorityMappings};
+use tracing_subscriber::filter::{EnvFilter, LevelFilter};
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::{Layer, SubscriberExt as _};
+use tracing_subscriber::registry::Registry;
+use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
+
+/// The environment variable that sets what is logged: a level, or directives as in `info,carpd::proto=trace`.
+pub const FILTER_VARIABLE: &str = "CARPD_LOG";
+
+/// The form of the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// [`Self::Journald`] where standard error is the journal, else [`Self::Human`].
+    Auto,
+    /// Lines for people.
+    Human,
+    /// One JSON object a line.
+    Json,
+    /// Fields for the journal.
+    Journald,
+}
+
+/// Levels as syslog(3) means them: what happens in the normal course is not a notice.
+const PRIORITIES: PriorityMappings = PriorityMappings {
+    error: Priority::Error,
+    warn: Priority::Warning,
+    info: Priority::Informational,
+    debug: Priority::Debug,
+    trace: Priority::Debug,
+};
+
+type Boxed = Box<dyn Layer<Registry> + Send + Sync>;
+
+/// Why nothing can be logged as asked.
+#[derive(Debug, thiserror::Error)]
+pub enum TelemetryError {
+    /// What `CARPD_LOG` holds makes no sense.
+    #[error("{FILTER_VARIABLE} is not a log filter: {0}")]
+    Filter(#[from] tracing_subscriber::filter::ParseError),
+    /// The journal was asked for by name and is not there.
+    #[error("cannot log to the journal: {0}")]
+    Journal(std::io::Error),
+    /// Logging was started before.
+    #[error(transparent)]
+    Started(#[from] TryInitError),
+}
+
+/// Starts logging for the whole process. What is logged before is lost.
+///
+/// `directives` is the content of [`FILTER_VARIABLE`], if that is to count; `level` holds for what it does not mention.
+///
+/// # Errors
+/// See [`TelemetryError`].
+pub fn start(format: Format, level: LevelFilter, directives: Option<&str>) -> Result<(), TelemetryError> {
+    let filter = match directives.filter(|d| !d.is_empty()) {
+        Some(directives) => EnvFilter::builder().with_default_directive(level.into()).parse(directives)?,
+        None => EnvFilter::default().add_directive(level.into()),
+    };
+    tracing_subscriber::registry().with(output(format)?.with_filter(filter)).try_init()?;
+    Ok(())
+}
+
+fn output(format: Format) -> Result<Boxed, TelemetryError> {
+    let human = || human(std::io::stderr, colour(&std::io::stderr()), !stderr_is_journal());
+    match format {
+        Format::Auto if stderr_is_journal() => journal().or_else(|_| Ok(human())),
+        Format::Journald => journal().map_err(TelemetryError::Journal),
+        Format::Auto | Format::Human => Ok(human()),
+        Format::Json => Ok(json(std::io::stderr)),
+    }
+}
+
+// A reader that went away must not end the daemon: by default a failed write is reported by `eprintln!`, which panics.
+
+/// `time`: stamp each line; the journal does so itself.
+fn human<W>(writer: W, ansi: bool, time: bool) -> Boxed
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    let layer = tracing_subscriber::fmt::layer().with_writer(writer).log_internal_errors(false);
+    let layer = layer.with_ansi(ansi).with_target(false).compact();
+    if time { Box::new(layer) } else { Box::new(layer.without_time()) }
+}
+
+fn json<W>(writer: W) -> Boxed
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    let layer = tracing_subscriber::fmt::layer().with_writer(writer).log_internal_errors(false);
+    Box::new(layer.with_ansi(false).json().flatten_event(true).with_current_span(false).with_span_list(false))
+}
+
+fn journal() -> std::io::Result<Boxed> {
+    let layer = tracing_journald::layer()?.with_field_prefix(Some("CARPD".to_owned()));
+    Ok(Box::new(layer.with_syslog_identifier("carpd".to_owned()).with_priority_mappings(PRIORITIES)))
+}
+
+/// Should output to this stream have colours: is it a terminal, and is `NO_COLOR` unset or empty (no-color.org)?
+#[must_use]
+pub fn colour(stream: &impl IsTerminal) -> bool {
+    stream.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
+}
+
+/// Is standard error the journal's stream? Compares its device and inode with `$JOURNAL_STREAM` (systemd.exec(5)): the
+/// variable alone is inherited by children whose standard error leads elsewhere.
+fn stderr_is_journal() -> bool {
+    let Some(stream) = std::env::var("JOURNAL_STREAM").ok() else { return false };
+    let stderr = std::io::stderr().as_fd().try_clone_to_owned().and_then(|fd| File::from(fd).metadata());
+    stderr.is_ok_and(|m| stream == format!("{}:{}", m.dev(), m.ino()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Error, Write};
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    /// A log in memory.
+    #[derive(Clone, Default)]
+    struct Memory(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Memory {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// What one event looks like.
+    fn logged(layer: impl FnOnce(Memory) -> Boxed) -> String {
+        let memory = Memory::default();
+        let subscriber = tracing_subscriber::registry().with(layer(memory.clone()));
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::warn!(vhid = 40, err = "No buffer space", "Could not send an advertisement");
+        });
+        String::from_utf8(memory.0.lock().unwrap().clone()).unwrap()
+    }
+
+    #[test]
+    fn lines_for_people_have_the_sentence_first_and_colours_only_if_asked() {
+        let line = logged(|memory| human(move || memory.clone(), false, false));
+        assert_eq!(line, " WARN Could not send an advertisement vhid=40 err=\"No buffer space\"\n");
+        assert!(logged(|memory| human(move || memory.clone(), true, false)).contains('\u{1b}'));
+        let stamped = logged(|memory| human(move || memory.clone(), false, true));
+        assert!(stamped.starts_with("20") && stamped.ends_with(&line), "{stamped}");
+    }
+
+    #[test]
+    fn json_is_one_flat_object_a_line() {
+        let line = logged(|memory| json(move || memory.clone()));
+        assert_eq!(line.matches('\n').count(), 1);
+        let event: serde_json::Value = serde_json::from_str(&line).unwrap();
+        assert_eq!((event["vhid"].as_i64(), event["level"].as_str()), (Some(40), Some("WARN")), "{line}");
+        assert_eq!(event["message"], "Could not send an advertisement");
+    }
+
+    #[test]
+    fn a_log_that_cannot_be_written_ends_nothing() {
+        struct Broken;
+        impl Write for Broken {
+            fn write(&mut self, _: &[u8]) -> std::io::Result<usize> {
+                Err(Error::other("gone"))
+            }
+            fn flush(&mut self) -> std::io::Result<()> {
+                Err(Error::other("gone"))
+            }
+        }
+        assert_eq!(logged(|_| human(|| Broken, false, true)), "");
+        assert_eq!(logged(|_| json(|| Broken)), "");
+    }
+}

@@ -1,1 +1,87 @@
-//! The command line.
+//! The command line: one file for each verb. Data goes to standard output, everything else to standard error.
+
+mod check;
+mod completions;
+mod config_reference;
+mod exit;
+mod lab;
+mod man;
+mod output;
+pub mod role;
+mod run;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, Parser, Subcommand};
+
+pub use exit::{Exit, Failure};
+
+/// Where the configuration is, unless told otherwise.
+pub const CONFIG: &str = "/etc/carpd/carpd.toml";
+
+/// CARP for Linux: several hosts share addresses, one of them holds them.
+///
+/// When the master dies, a backup takes the addresses over. What else happens then (host name, routes, services) is
+/// decided by hooks: small scripts that run in a sandbox and may do what the configuration grants them, and nothing else.
+#[derive(Debug, Parser)]
+#[command(name = "carpd", version, after_long_help = after_long_help(), max_term_width = 100, disable_help_subcommand = true)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    Run(run::Args),
+    Check(check::Args),
+    Lab(lab::Args),
+    Completions(completions::Args),
+    #[command(hide = true)]
+    Man(man::Args),
+    #[command(hide = true)]
+    ConfigReference(config_reference::Args),
+}
+
+/// Parses the command line, does what it says, and tells how that went.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error).into(),
+    };
+    let result = match cli.verb {
+        Verb::Run(args) => run::run(&args),
+        Verb::Check(args) => check::run(&args),
+        Verb::Lab(args) => lab::run(&args),
+        Verb::Completions(args) => completions::run(&args),
+        Verb::Man(args) => man::run(args),
+        Verb::ConfigReference(args) => config_reference::run(args),
+    };
+    result.unwrap_or_else(|failure| output::report(&failure)).into()
+}
+
+/// `--help` and `--version` come here too: they are no errors. A reader that went away is none either.
+fn usage(error: &clap::Error) -> Exit {
+    let _ = error.print();
+    if error.use_stderr() { Exit::Usage } else { Exit::Success }
+}
+
+/// The whole command line, for completions and the man page.
+fn command() -> clap::Command {
+    Cli::command()
+}
+
+fn after_long_help() -> String {
+    let codes: String = Exit::ALL.iter().map(|exit| format!("  {}  {}\n", exit.code(), exit.meaning())).collect();
+    format!(
+        "Files:\n  \
+           {CONFIG}   the configuration; every key: docs/configuration.md\n  \
+           /run/carpd              locks and the ledger of what this host holds\n  \
+           /var/lib/carpd          what outlives a reboot\n\n\
+         Exit status:\n{codes}\n\
+         Examples:\n  \
+           carpd check                     is the configuration good?\n  \
+           carpd run                       run in the foreground, as a service manager does\n  \
+           carpd lab                       see a failover between two virtual hosts on this machine"
+    )
+}

@@ -1,1 +1,118 @@
-//! The operator's file: read, checked in full, never half applied.
+//! The configuration: a TOML file becomes a checked [`Config`], or a [`Report`] of everything that is wrong with it.
+//!
+//! Reading goes in three steps. The parser makes a tree whose every key and value knows its place. One pass
+//! over the tree (`daemon`, `vhost`, `hook`, `grant`) takes each value, checks it and notes what is wrong, and
+//! goes on: one run shows all problems. At last `cross` compares what stands in different places.
+//! All of that is pure; what lies outside the file (passwords, scripts) is asked for through [`Surroundings`],
+//! and [`Disk`] is the real one. The list of all keys is [`reference::SECTIONS`]; unknown keys are refused by it
+//! and `docs/configuration.md` is made from it.
+//!
+//! Holding a [`Config`] means: every value is in its range, every hook that is named exists, and no two virtual
+//! hosts claim the same address or the same vhid on one interface.
+
+mod choice;
+mod cross;
+mod daemon;
+mod grant;
+mod hook;
+mod json;
+mod load;
+mod model;
+mod problem;
+mod read;
+pub mod reference;
+#[cfg(feature = "daemon")]
+mod render;
+mod secret;
+mod units;
+mod vhost;
+
+#[cfg(test)]
+mod tests;
+
+pub use choice::{
+    Choice, FamilyTimers, Ipv6Checksum, LinkLocal, LogFormat, LogLevel, OnFailure, Peers, Preempt, Sandbox, ServiceBackend,
+    SourceMac, TieBreak,
+};
+pub use load::Disk;
+pub use model::{Announce, Config, Daemon, Destination, Hook, Language, Limits, Loaded, Log, Place, Vhost};
+pub use problem::{Problem, Report, Severity};
+#[cfg(feature = "daemon")]
+pub use render::Look;
+pub use secret::{BadSecret, Secret};
+pub use units::{parse_duration, parse_size};
+
+use std::path::{Path, PathBuf};
+
+use toml::de::DeTable;
+
+/// Why something that a configuration refers to cannot be used, for the operator.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unusable {
+    /// What is wrong with it.
+    pub message: String,
+    /// What to do about it.
+    pub hint: Option<String>,
+}
+
+impl From<String> for Unusable {
+    fn from(message: String) -> Self {
+        Self { message, hint: None }
+    }
+}
+
+/// What a configuration refers to and does not contain.
+pub trait Surroundings {
+    /// The bytes of a password file, named as in the configuration.
+    ///
+    /// # Errors
+    /// It cannot be read, or others than its owner can.
+    fn password_file(&self, path: &Path) -> Result<Vec<u8>, Unusable>;
+
+    /// The bytes of a credential that the service manager handed over.
+    ///
+    /// # Errors
+    /// There is none of that name.
+    fn credential(&self, name: &str) -> Result<Vec<u8>, Unusable>;
+
+    /// The full path of a hook's source, named as in the configuration.
+    ///
+    /// # Errors
+    /// It is not a file that can be read.
+    fn hook_source(&self, path: &Path) -> Result<PathBuf, Unusable>;
+}
+
+impl Config {
+    /// Checks a whole configuration. `name` is how messages call the file.
+    ///
+    /// # Errors
+    /// A [`Report`] with every problem, warnings included, in the order of the file.
+    pub fn parse(name: &str, text: &str, around: &dyn Surroundings) -> Result<Loaded, Report> {
+        let mut out = problem::Findings::default();
+        let (document, syntax) = DeTable::parse_recoverable(text);
+        for error in &syntax {
+            out.error(error.span(), format!("this is not TOML: {}", error.message()));
+        }
+        // A tree that was patched up after a syntax error would yield problems that are not there.
+        let config = if syntax.is_empty() { read_root(document.get_ref(), text, around, &mut out) } else { None };
+        let report = Report::new(name, text, out);
+        match config {
+            Some(config) if !report.has_errors() => Ok(Loaded { config, report }),
+            _ => Err(report),
+        }
+    }
+}
+
+/// Reads the top level. `None` only if something was reported.
+fn read_root(document: &DeTable<'_>, text: &str, around: &dyn Surroundings, out: &mut problem::Findings) -> Option<Config> {
+    let root = read::Table::root(document, text, out);
+    let daemon = daemon::read(&root, out);
+    let hooks = hook::read_all(&root, around, out);
+    let vhosts = vhost::read_all(&root, around, out);
+    cross::check(&vhosts, &hooks, out);
+    let vhosts = vhosts.into_iter().map(|v| v.done).collect::<Option<Vec<_>>>()?;
+    let hooks = hooks.into_iter().map(|(name, hook)| Some((name, hook.done?))).collect::<Option<_>>()?;
+    let mut config = Config { daemon: daemon?, vhosts, hooks };
+    hook::size_pools(&mut config);
+    Some(config)
+}

@@ -3,7 +3,15 @@
 //! A hook asks and never does: this module knows `effect`, never `host`. It runs in a runner process
 //! ([`runner`]), and [`session`] is the engine's end of the socket between them.
 
+pub mod api;
+pub mod frame;
+#[cfg(feature = "lua")]
+pub mod lua;
 pub mod message;
+pub mod runner;
+mod sandbox;
+pub mod session;
+pub mod source;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -205,7 +213,6 @@ pub enum Answer {
 }
 
 /// Why an [`Ask`] did not work.
-#[expect(missing_docs, reason = "the fields' names and types say it all")]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum AskError {
     /// The hook was not granted this.
@@ -231,13 +238,17 @@ pub enum AskError {
 }
 
 /// What a run that worked gave back.
-#[expect(missing_docs, reason = "the fields' names and types say it all")]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Returned {
     /// Any entry point but `health`.
     Done,
-    /// `health`: 0 is well; anything else is the demotion, with its reason.
-    Health { demotion: u8, reason: String },
+    /// Of `health`.
+    Health {
+        /// 0 is well; up to 240, as unfit as a node can be.
+        demotion: u8,
+        /// Why, in the hook's words; may be empty.
+        reason: String,
+    },
 }
 
 /// How a run failed. The text names file and line where the language knows them.
@@ -300,6 +311,9 @@ pub trait HookRuntime {
 pub trait Hook {
     /// Which entry points it defines.
     fn entry_points(&self) -> &[EntryPoint];
+
+    /// The modules that it read while loading, as keys of [`HookSource::modules`].
+    fn modules(&self) -> &[String];
 
     /// Runs one entry point; every request goes through `host`.
     ///

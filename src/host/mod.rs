@@ -1,11 +1,34 @@
 //! The only code that touches the kernel or other services. Knows effects, never the protocol.
 
+pub mod announce;
+pub mod fake;
+pub mod files;
+pub mod helper;
+pub mod hostname;
+mod linux;
+pub mod netlink;
+pub mod privilege;
+pub mod service;
+pub mod socket;
+pub mod spawn;
+mod suspects;
+mod sys;
+
+pub use fake::FakeHost;
+pub use linux::{LinuxHost, Options};
+pub use suspects::suspects;
+
 use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
 
 use crate::effect::{Granted, Query, Reply, Resource, Value};
 
+/// What to do about a limit that was too short.
+const RAISE_TIMEOUT: &str = "; if it needs longer, raise `timeout` under [hook.NAME]";
+
 /// Why the host could not do or tell something.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 #[error("{message}")]
 pub struct HostError {
     /// What failed and why, in the words of the kernel or the service manager.

@@ -1,1 +1,55 @@
 //! The parent process: spawns and kills the others, and cleans up after them.
+//!
+//! It has one thread and no async runtime. An engine with two capabilities can give nobody another uid, nor
+//! kill who has one; so the keeper does it, and hands over one end of a socket ([`message`], [`wire`]).
+//! Every process is spawned from the main thread: the signal that ends a child with its parent is sent when
+//! the *thread* that made it ends.
+
+mod client;
+mod descriptors;
+pub mod message;
+mod spawn;
+mod supervise;
+mod wire;
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::ExitCode;
+
+pub use client::{Client, Exits};
+pub use message::{ChildId, HowEnded, Role};
+pub use spawn::unblock_signals;
+
+/// The argument that makes the binary a keeper without an engine, for commands that load hooks.
+pub const ROLE: &str = "__keeper";
+
+/// The argument that makes the binary an engine; its own arguments follow.
+pub const ENGINE_ROLE: &str = "__engine";
+
+/// This binary, also after the file was replaced by another version.
+const SELF: &str = "/proc/self/exe";
+
+/// The whole life of the keeper process: starts the engine (`__engine` and `arguments`) with its socket as
+/// standard input, forwards TERM, INT, HUP, USR1 and USR2 to it, serves its requests, and kills what is left
+/// when it ends. The exit status is the engine's; 128 + n if signal n killed it.
+#[must_use]
+pub fn run(arguments: &[OsString]) -> ExitCode {
+    finish(supervise::run(Path::new(SELF), arguments))
+}
+
+/// A keeper whose engine is the process that started it and holds the other end of standard input; ends with
+/// that socket.
+#[must_use]
+pub fn serve() -> ExitCode {
+    finish(supervise::serve().map(|()| 0))
+}
+
+fn finish(result: std::io::Result<u8>) -> ExitCode {
+    match result {
+        Ok(code) => ExitCode::from(code),
+        Err(err) => {
+            tracing::error!(%err, "The keeper could not go on");
+            ExitCode::from(70)
+        }
+    }
+}

@@ -20,7 +20,7 @@ pub struct OutOfRange {
 
 /// Virtual host id, 1..=255: names a virtual host on one interface (carp(4)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "i64", into = "u8")]
+#[serde(try_from = "i64", into = "i64")]
 pub struct Vhid(std::num::NonZeroU8);
 
 impl Vhid {
@@ -54,6 +54,13 @@ impl TryFrom<i64> for Vhid {
 impl From<Vhid> for u8 {
     fn from(vhid: Vhid) -> Self {
         vhid.get()
+    }
+}
+
+// Read and written as the same type: formats that do not describe themselves need that.
+impl From<Vhid> for i64 {
+    fn from(vhid: Vhid) -> Self {
+        Self::from(vhid.get())
     }
 }
 

@@ -1,1 +1,9 @@
 //! The one test binary.
+
+mod attacks;
+mod cli;
+mod config;
+mod hooks;
+mod simulation;
+mod tidy;
+mod vectors;

@@ -1,0 +1,95 @@
+//! `carpd check`: is the configuration good?
+
+use std::path::PathBuf;
+
+use serde_json::json;
+
+use super::{CONFIG, Exit, Failure, output};
+use crate::config::{Config, Problem, Report, Severity};
+
+/// Check a configuration and everything it refers to; change nothing.
+///
+/// Reads the file, the passwords and the hooks, and shows every problem at once, each at its place in the file. Warnings
+/// do not make it fail. Needs the right to read the password files.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "Examples:\n  \
+    carpd check\n  \
+    carpd check ./carpd.toml && systemctl restart carpd\n  \
+    carpd check --json ./carpd.toml | jq .problems")]
+pub(super) struct Args {
+    /// The configuration to check.
+    #[arg(value_name = "FILE", default_value = CONFIG)]
+    file: PathBuf,
+
+    /// Print the problems as JSON on standard output.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
+    let (config, report) = load(args);
+    if args.json {
+        output::data(as_json(&report).as_bytes())?;
+    } else {
+        output::problems(&report);
+    }
+    match config {
+        Some(config) if !report.has_errors() => {
+            let summary = if args.json { String::new() } else { summary(args, &config) };
+            output::data(summary.as_bytes())
+        }
+        _ => Err(Failure::new(Exit::Config, if args.json { String::new() } else { counts(&report) })),
+    }
+}
+
+fn load(args: &Args) -> (Option<Config>, Report) {
+    match Config::load(&args.file) {
+        Ok(loaded) => {
+            let mut report = loaded.report;
+            report.problems.extend(check_hooks(&loaded.config));
+            (Some(loaded.config), report)
+        }
+        Err(report) => (None, report),
+    }
+}
+
+/// SEAM: loads every hook in a runner, as the daemon would. Each problem's span is the hook's `place`.
+fn check_hooks(_config: &Config) -> Vec<Problem> {
+    Vec::new()
+}
+
+fn summary(args: &Args, config: &Config) -> String {
+    let vhosts = count(config.vhosts.len(), "virtual host");
+    format!("{}: good: {vhosts}, {}\n", args.file.display(), count(config.hooks.len(), "hook"))
+}
+
+/// As in `carpd.toml cannot be used: 2 errors, 1 warning`. Empty for a single problem, which says it all.
+pub(super) fn counts(report: &Report) -> String {
+    let errors = count(report.count(Severity::Error), "error");
+    let text = match report.count(Severity::Warning) {
+        0 if report.problems.len() == 1 => return String::new(),
+        0 => format!("{} cannot be used: {errors}", report.name),
+        n => format!("{} cannot be used: {errors}, {}", report.name, count(n, "warning")),
+    };
+    if report.omitted == 0 { text } else { format!("{text}, and {} more", report.omitted) }
+}
+
+fn count(n: usize, what: &str) -> String {
+    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
+}
+
+/// Stable: `file`, `good`, and for each problem `severity`, `message`, and where known `line`, `column`, `hint`.
+fn as_json(report: &Report) -> String {
+    let problems = report.problems.iter().map(|problem| {
+        let place = problem.span.as_ref().map(|span| report.position(span.start));
+        json!({
+            "severity": problem.severity.to_string(),
+            "message": problem.message,
+            "line": place.map(|p| p.0),
+            "column": place.map(|p| p.1),
+            "hint": problem.hint,
+        })
+    });
+    let problems: Vec<_> = problems.collect();
+    format!("{}\n", json!({ "file": report.name, "good": !report.has_errors(), "problems": problems }))
+}

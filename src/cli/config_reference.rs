@@ -1,0 +1,12 @@
+//! `carpd config-reference`: the part of `docs/configuration.md` that is made from the list of keys.
+
+use super::{Exit, Failure, output};
+use crate::config::reference;
+
+/// Print the reference of all keys as Markdown.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub(super) struct Args {}
+
+pub(super) fn run(Args {}: Args) -> Result<Exit, Failure> {
+    output::data(reference::markdown().as_bytes())
+}

@@ -1,0 +1,80 @@
+//! How a command ended: the one list of exit codes, and what is said about a failure.
+
+use std::process::ExitCode;
+
+/// The exit codes of every command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// 0.
+    Success,
+    /// 1.
+    Failure,
+    /// 2; clap's own code.
+    Usage,
+    /// 3.
+    Config,
+    /// 4.
+    Cannot,
+}
+
+impl Exit {
+    /// All of them, in the order of their codes.
+    pub const ALL: [Self; 5] = [Self::Success, Self::Failure, Self::Usage, Self::Config, Self::Cannot];
+
+    /// The number that the shell sees.
+    #[must_use]
+    pub const fn code(self) -> u8 {
+        match self {
+            Self::Success => 0,
+            Self::Failure => 1,
+            Self::Usage => 2,
+            Self::Config => 3,
+            Self::Cannot => 4,
+        }
+    }
+
+    /// What it means, for `--help` and the man page.
+    #[must_use]
+    pub const fn meaning(self) -> &'static str {
+        match self {
+            Self::Success => "all is well; the daemon was stopped in good order",
+            Self::Failure => "it was tried and failed",
+            Self::Usage => "the command line makes no sense",
+            Self::Config => "the configuration, or something it refers to, is bad",
+            Self::Cannot => "it cannot be done here: a privilege, a kernel feature or a program is missing",
+        }
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        exit.code().into()
+    }
+}
+
+/// Why a command failed, for a person.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Failure {
+    /// How the process ends.
+    pub exit: Exit,
+    /// What went wrong: one sentence, no full stop. Empty if all was said already.
+    pub message: String,
+    /// What to do about it.
+    pub hint: Option<String>,
+}
+
+impl Failure {
+    /// A failure without a hint.
+    #[must_use]
+    pub fn new(exit: Exit, message: impl Into<String>) -> Self {
+        Self { exit, message: message.into(), hint: None }
+    }
+
+    /// Adds what to do about it.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+}

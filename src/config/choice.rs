@@ -1,0 +1,179 @@
+//! Keys whose value is one of a few words.
+
+/// A value that is written as one of a few words.
+pub trait Choice: Copy + Eq + 'static {
+    /// All words with what they mean, in the order of the documentation.
+    const ALL: &'static [(&'static str, Self)];
+    /// All words, in the same order.
+    const WORDS: &'static [&'static str];
+
+    /// The word for this value.
+    #[must_use]
+    fn word(self) -> &'static str {
+        Self::ALL.iter().find(|(_, value)| *value == self).map_or("", |(word, _)| word)
+    }
+
+    /// The value for a word.
+    #[must_use]
+    fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.iter().find(|(w, _)| *w == word).map(|(_, value)| *value)
+    }
+}
+
+macro_rules! words {
+    ($($type:ident { $($variant:ident = $word:literal),+ $(,)? })+) => {$(
+        impl Choice for $type {
+            const ALL: &'static [(&'static str, Self)] = &[$(($word, Self::$variant)),+];
+            const WORDS: &'static [&'static str] = &[$($word),+];
+        }
+    )+};
+}
+
+words! {
+    Peers { Bsd = "bsd", OpenBsd = "openbsd" }
+    TieBreak { Address = "address", Yield = "yield", Ucarp = "ucarp" }
+    FamilyTimers { All = "all", Any = "any" }
+    LinkLocal { Include = "include", Exclude = "exclude" }
+    Ipv6Checksum { Plain = "plain", PseudoHeader = "pseudo-header" }
+    SourceMac { Virtual = "virtual", Interface = "interface" }
+    OnFailure { Resign = "resign", Keep = "keep", Ignore = "ignore" }
+    Sandbox { Required = "required", BestEffort = "best-effort" }
+    ServiceBackend { Auto = "auto", Systemd = "systemd", Sysv = "sysv", OpenRc = "openrc" }
+    LogLevel { Error = "error", Warn = "warn", Info = "info", Debug = "debug", Trace = "trace" }
+    LogFormat { Auto = "auto", Human = "human", Json = "json", Journald = "journald" }
+}
+
+words! {
+    ServiceVerb { Start = "start", Stop = "stop", Restart = "restart", Reload = "reload" }
+    LinkVerb { SetUp = "set_up", SetMac = "set_mac" }
+    FileVerb { Read = "read", Write = "write", Remove = "remove" }
+    CarpVerb { Demote = "demote", Resign = "resign" }
+}
+
+use crate::effect::{CarpVerb, FileVerb, LinkVerb, ServiceVerb};
+
+/// Whether a better backup takes over from a living master.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Preempt {
+    /// It does.
+    On,
+    /// It waits until the master is silent.
+    Off,
+}
+
+/// Whose rules decide between masters (PROTOCOL.md, section 6).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Peers {
+    /// FreeBSD, NetBSD, ucarp, carpd.
+    Bsd,
+    /// OpenBSD: the demote byte counts, and the master-down time is 3 × (advbase + advskew/256).
+    OpenBsd,
+}
+
+/// Who wins between equal masters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TieBreak {
+    /// The lower address.
+    Address,
+    /// Nobody: whoever hears the other yields, as the BSDs do.
+    Yield,
+    /// ucarp's comparison of the raw words.
+    Ucarp,
+}
+
+/// When a dual-stack backup claims.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FamilyTimers {
+    /// When every family is silent.
+    All,
+    /// When any family is silent, as the BSDs do.
+    Any,
+}
+
+/// Are link-local addresses part of the hash that we send?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LinkLocal {
+    /// Yes, as FreeBSD and NetBSD.
+    Include,
+    /// No, as OpenBSD.
+    Exclude,
+}
+
+/// The checksum of IPv6 advertisements that we send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ipv6Checksum {
+    /// Over the 36 bytes, as FreeBSD and OpenBSD.
+    Plain,
+    /// With the pseudo-header, as NetBSD.
+    PseudoHeader,
+}
+
+/// The hardware address that advertisements come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SourceMac {
+    /// `00:00:5e:00:01:VHID`.
+    Virtual,
+    /// The interface's own, for switches that refuse others.
+    Interface,
+}
+
+/// What follows when `on_master` fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnFailure {
+    /// Hand over to a peer.
+    Resign,
+    /// Stay master and try again.
+    Keep,
+    /// Log it.
+    Ignore,
+}
+
+/// What to do with hooks where a mandatory part of the sandbox is missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sandbox {
+    /// Refuse them.
+    Required,
+    /// Run them in what is left of it.
+    BestEffort,
+}
+
+/// Who starts and stops services.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ServiceBackend {
+    /// Whichever runs this machine.
+    Auto,
+    /// systemd, over D-Bus.
+    Systemd,
+    /// `/etc/init.d/NAME`.
+    Sysv,
+    /// OpenRC.
+    OpenRc,
+}
+
+/// How much is logged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogLevel {
+    /// What failed.
+    Error,
+    /// And what someone should look at.
+    Warn,
+    /// And what happened: transitions, hooks, effects.
+    Info,
+    /// And why.
+    Debug,
+    /// And every packet.
+    Trace,
+}
+
+/// The form of the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// `journald` where standard error is the journal, else `human`.
+    Auto,
+    /// Lines for people.
+    Human,
+    /// One JSON object a line.
+    Json,
+    /// Fields for the journal.
+    Journald,
+}

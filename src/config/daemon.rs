@@ -1,0 +1,74 @@
+//! Reads `[daemon]`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::choice::{LogFormat, LogLevel, Sandbox, ServiceBackend};
+use super::model::{Daemon, Log};
+use super::problem::Findings;
+use super::read::{At, Table};
+use super::reference;
+
+/// `None` only if something was reported.
+pub(super) fn read(root: &Table<'_>, out: &mut Findings) -> Option<Daemon> {
+    let Some(item) = root.item("daemon", out) else { return Some(Daemon::default()) };
+    let table = Table::open(item, &reference::DAEMON, out)?;
+    let default = Daemon::default();
+    Some(Daemon {
+        node_name: node_name(&table, out),
+        shutdown_timeout: Table::or(
+            table.duration("shutdown-timeout", Duration::from_secs(1)..=Duration::from_hours(1), out),
+            default.shutdown_timeout,
+        ),
+        sandbox: Table::or(table.choice("sandbox", out), default.sandbox),
+        log: log(&table, out),
+        state_dir: Table::or(directory(&table, "state-dir", out), default.state_dir),
+        run_dir: Table::or(directory(&table, "run-dir", out), default.run_dir),
+        service_backend: Table::or(table.choice("service-backend", out), default.service_backend),
+    })
+}
+
+impl Default for Daemon {
+    fn default() -> Self {
+        Self {
+            node_name: None,
+            shutdown_timeout: Duration::from_secs(30),
+            sandbox: Sandbox::Required,
+            log: Log::default(),
+            state_dir: PathBuf::from("/var/lib/carpd"),
+            run_dir: PathBuf::from("/run/carpd"),
+            service_backend: ServiceBackend::Auto,
+        }
+    }
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { level: LogLevel::Info, format: LogFormat::Auto }
+    }
+}
+
+fn log(daemon: &Table<'_>, out: &mut Findings) -> Log {
+    let default = Log::default();
+    let table = daemon.item("log", out).and_then(|item| Table::open(item, &reference::LOG, out));
+    table.map_or(default, |table| Log {
+        level: Table::or(table.choice("level", out), default.level),
+        format: Table::or(table.choice("format", out), default.format),
+    })
+}
+
+fn node_name(table: &Table<'_>, out: &mut Findings) -> Option<String> {
+    let name = table.string("node-name", out)?;
+    if name.value.is_empty() || name.value.len() > 64 || name.value.chars().any(|c| c.is_control() || c.is_whitespace()) {
+        out.error(name.span, "`node-name` must have 1 to 64 bytes without blanks");
+    }
+    Some(name.value.to_owned())
+}
+
+fn directory(table: &Table<'_>, key: &'static str, out: &mut Findings) -> Option<At<PathBuf>> {
+    let path = table.string(key, out)?;
+    if !path.value.starts_with('/') || path.value.contains('\0') {
+        out.error(path.span.clone(), format!("`{key}` must be an absolute path, not {:?}", path.value));
+    }
+    Some(path.map(PathBuf::from))
+}

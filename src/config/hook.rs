@@ -1,0 +1,124 @@
+//! Reads `[hook.NAME]`.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::path::Path;
+use std::time::Duration;
+
+use toml::de::DeValue;
+
+use super::choice::OnFailure;
+use super::model::{Config, Hook, Language, Limits, Place};
+use super::problem::Findings;
+use super::read::{At, Table, parse};
+use super::{Surroundings, grant, json, reference};
+use crate::types::Name;
+
+/// The largest pool that nobody asked for.
+const POOL_MAX: usize = 8;
+
+/// A hook as far as it could be read.
+#[derive(Debug)]
+pub(super) struct Draft {
+    /// Its name where it is defined.
+    pub(super) span: Range<usize>,
+    /// `None` only if something was reported.
+    pub(super) done: Option<Hook>,
+}
+
+/// All hooks by name; those that could not be read as well, since virtual hosts may name them.
+pub(super) fn read_all(root: &Table<'_>, around: &dyn Surroundings, out: &mut Findings) -> BTreeMap<Name, Draft> {
+    let Some(item) = root.item("hook", out) else { return BTreeMap::new() };
+    let DeValue::Table(hooks) = item.get_ref() else {
+        out.error(item.span(), "`hook` must hold a table for each hook").hint("write [hook.NAME]".to_owned());
+        return BTreeMap::new();
+    };
+    let mut drafts = BTreeMap::new();
+    for (key, item) in hooks {
+        let name = parse(At { value: key.get_ref().as_ref(), span: key.span() }, out);
+        let done = Table::open(item, &reference::HOOK, out).and_then(|table| read(&table, around, out));
+        if let Some(name) = name {
+            drafts.insert(name.value, Draft { span: key.span(), done });
+        }
+    }
+    drafts
+}
+
+/// Gives every hook that did not ask for a number of runners one for each of its virtual hosts.
+pub(super) fn size_pools(config: &mut Config) {
+    for (name, hook) in config.hooks.iter_mut().filter(|(_, hook)| hook.runners == 0) {
+        let users = config.vhosts.iter().filter(|v| v.hooks.contains(name)).count();
+        hook.runners = u16::try_from(users.clamp(1, POOL_MAX)).unwrap_or(1);
+    }
+}
+
+fn read(table: &Table<'_>, around: &dyn Surroundings, out: &mut Findings) -> Option<Hook> {
+    let limits = limits(table, out);
+    let before_timeout = before_timeout(table, limits.wall, out);
+    let on_failure = Table::or(table.choice("on-failure", out), OnFailure::Resign);
+    let runners = Table::or(table.integer("runners", 1..=64_u16, out), 0);
+    let config_json = config_json(table, out);
+    let grants = table.item("grant", out).and_then(|item| Table::open(item, &reference::GRANT, out));
+    let grants = grants.map(|table| grant::read(&table, out)).unwrap_or_default();
+    let source = table.string("source", out)?;
+    let language = language(source.value, &source.span, out);
+    let path = around.hook_source(Path::new(source.value));
+    let path = path.map_err(|why| {
+        out.error(source.span.clone(), why.message).hint(why.hint);
+    });
+    Some(Hook {
+        source: source.value.to_owned(),
+        path: path.ok()?,
+        language: language?,
+        limits,
+        before_timeout,
+        on_failure,
+        runners,
+        config_json,
+        grants,
+        place: Place(source.span),
+    })
+}
+
+fn language(source: &str, span: &Range<usize>, out: &mut Findings) -> Option<Language> {
+    match Path::new(source).extension().and_then(|e| e.to_str()) {
+        Some("lua" | "luau") => Some(Language::Lua),
+        Some("wasm") => Some(Language::Wasm),
+        _ => {
+            out.error(span.clone(), format!("{source:?} does not tell its language: it must end in .lua, .luau or .wasm"));
+            None
+        }
+    }
+}
+
+fn limits(table: &Table<'_>, out: &mut Findings) -> Limits {
+    const HOUR: Duration = Duration::from_hours(1);
+    let bytes = |size| u32::try_from(size).unwrap_or(u32::MAX);
+    let cpu = table.duration("cpu", Duration::from_millis(1)..=Duration::from_mins(10), out);
+    Limits {
+        wall: Table::or(table.duration("timeout", Duration::from_millis(10)..=HOUR, out), Duration::from_secs(10)),
+        cpu: Table::or(cpu, Duration::from_secs(1)),
+        memory_bytes: Table::or(table.size("memory", 1 << 20..=1 << 30, out), 16 << 20),
+        requests: Table::or(table.integer("requests", 1..=1_000_000_u32, out), 1000),
+        log_bytes: bytes(Table::or(table.size("log-bytes", 0..=16 << 20, out), 64 << 10)),
+        state_bytes: bytes(Table::or(table.size("state-bytes", 0..=16 << 20, out), 256 << 10)),
+    }
+}
+
+/// Unlike the other limits its default gives way: a hook with a short timeout need not name this one.
+fn before_timeout(table: &Table<'_>, wall: Duration, out: &mut Findings) -> Duration {
+    let before = table.duration("before-timeout", Duration::from_millis(10)..=Duration::from_mins(1), out);
+    if let Some(before) = before.as_ref().filter(|b| b.value > wall) {
+        out.error(before.span.clone(), "`before-timeout` must not be longer than `timeout`");
+    }
+    Table::or(before, Duration::from_secs(1).min(wall))
+}
+
+fn config_json(table: &Table<'_>, out: &mut Findings) -> String {
+    let Some(item) = table.item("config", out) else { return "{}".to_owned() };
+    let DeValue::Table(config) = item.get_ref() else {
+        out.error(item.span(), "`config` must be a table");
+        return String::new();
+    };
+    json::object(config, out).to_string()
+}

@@ -1,0 +1,111 @@
+//! The files that a configuration is and refers to. Reads; never writes.
+
+use std::fs::{self, File};
+use std::io::Read as _;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use super::{Config, Loaded, Report, Surroundings, Unusable};
+
+/// Larger configurations are refused unread.
+const CONFIG_BYTES_MAX: u64 = 1 << 20;
+/// What is read of a password file: enough to say that a password is too long.
+const SECRET_BYTES_MAX: u64 = 4096;
+
+/// The real surroundings: paths are relative to the directory of the configuration.
+#[derive(Debug, Clone)]
+pub struct Disk {
+    /// The directory of the configuration.
+    pub directory: PathBuf,
+    /// `$CREDENTIALS_DIRECTORY`, which systemd sets for `LoadCredential=`.
+    pub credentials: Option<PathBuf>,
+}
+
+impl Disk {
+    /// For the configuration in this file, with the credentials of this process.
+    #[must_use]
+    pub fn beside(config: &Path) -> Self {
+        let parent = config.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let directory = fs::canonicalize(parent).unwrap_or_else(|_| parent.to_owned());
+        Self { directory, credentials: std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from) }
+    }
+}
+
+impl Config {
+    /// Reads and checks a configuration and everything it refers to.
+    ///
+    /// # Errors
+    /// A [`Report`] with every problem.
+    pub fn load(path: &Path) -> Result<Loaded, Report> {
+        let name = path.display().to_string();
+        let bytes = read_config(path).map_err(|why| {
+            let hint =
+                (!path.exists()).then(|| "write it, or name another file; docs/configuration.md has an example".to_owned());
+            Report::unreadable(&name, why, hint)
+        })?;
+        let text = String::from_utf8(bytes).map_err(|error| {
+            let line = error.as_bytes().iter().take(error.utf8_error().valid_up_to()).filter(|b| **b == b'\n').count() + 1;
+            Report::unreadable(&name, format!("line {line} is not valid UTF-8"), None)
+        })?;
+        Self::parse(&name, &text, &Disk::beside(path))
+    }
+}
+
+fn read_config(path: &Path) -> Result<Vec<u8>, String> {
+    let file = open(path).map_err(|why| format!("cannot read the configuration: {why}"))?;
+    let mut bytes = Vec::new();
+    file.take(CONFIG_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(|e| format!("cannot read the configuration: {e}"))?;
+    if bytes.len() as u64 > CONFIG_BYTES_MAX {
+        return Err(format!("the configuration is larger than {} KiB", CONFIG_BYTES_MAX >> 10));
+    }
+    Ok(bytes)
+}
+
+/// Opens a regular file. Looks before it opens: opening a pipe or a device may block or do something.
+fn open(path: &Path) -> Result<File, String> {
+    let metadata = fs::metadata(path).map_err(|e| e.to_string())?;
+    if metadata.is_dir() {
+        return Err("it is a directory".to_owned());
+    }
+    if !metadata.is_file() {
+        return Err("it is not a regular file".to_owned());
+    }
+    File::open(path).map_err(|e| e.to_string())
+}
+
+fn read_secret(file: File) -> Result<Vec<u8>, String> {
+    let mut bytes = Vec::with_capacity(64);
+    file.take(SECRET_BYTES_MAX).read_to_end(&mut bytes).map_err(|e| e.to_string())?;
+    Ok(bytes)
+}
+
+impl Surroundings for Disk {
+    fn password_file(&self, path: &Path) -> Result<Vec<u8>, Unusable> {
+        let path = self.directory.join(path);
+        let file = open(&path).map_err(|why| format!("cannot read {}: {why}", path.display()))?;
+        // Asked of the open file: what is checked is what is read.
+        let metadata = file.metadata().map_err(|e| format!("cannot read {}: {e}", path.display()))?;
+        let mode = metadata.mode() & 0o7777;
+        if mode & 0o077 != 0 {
+            let message = format!("{} is open to others than its owner (mode {mode:04o})", path.display());
+            return Err(Unusable { message, hint: Some(format!("take the rights away: chmod go= {}", path.display())) });
+        }
+        Ok(read_secret(file).map_err(|why| format!("cannot read {}: {why}", path.display()))?)
+    }
+
+    fn credential(&self, name: &str) -> Result<Vec<u8>, Unusable> {
+        let Some(directory) = &self.credentials else {
+            let message = format!("there is no credential {name:?}: CREDENTIALS_DIRECTORY is not set");
+            let hint = format!("credentials come from systemd: LoadCredential={name}:/path/of/the/password");
+            return Err(Unusable { message, hint: Some(hint) });
+        };
+        let path = directory.join(name);
+        Ok(open(&path).and_then(read_secret).map_err(|why| format!("cannot read the credential {}: {why}", path.display()))?)
+    }
+
+    fn hook_source(&self, path: &Path) -> Result<PathBuf, Unusable> {
+        let path = self.directory.join(path);
+        open(&path).map_err(|why| format!("cannot read {}: {why}", path.display()))?;
+        Ok(path)
+    }
+}

@@ -1,0 +1,218 @@
+//! The checked configuration. Immutable; every field is in its range.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::ops::Range;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::Report;
+use super::choice::{
+    FamilyTimers, Ipv6Checksum, LinkLocal, LogFormat, LogLevel, OnFailure, Peers, Preempt, Sandbox, ServiceBackend, SourceMac,
+    TieBreak,
+};
+use super::secret::Secret;
+use crate::effect::Grants;
+use crate::types::{AdvBase, AdvSkew, Family, IfName, MacAddr, Name, Vhid, VirtualAddress};
+
+/// Everything the daemon is told by its file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// `[daemon]`.
+    pub daemon: Daemon,
+    /// `[[vhost]]`, in the order of the file; at least one.
+    pub vhosts: Vec<Vhost>,
+    /// `[hook.NAME]`; every hook that a virtual host names is here.
+    pub hooks: BTreeMap<Name, Hook>,
+}
+
+/// A configuration that can be used, and what is still to be said about it.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// The configuration.
+    pub config: Config,
+    /// Warnings only; may be empty.
+    pub report: Report,
+}
+
+/// Where something stands in the file, as a range of bytes.
+///
+/// All places are equal: a configuration in which something only moved is the same configuration.
+#[derive(Debug, Clone, Default)]
+pub struct Place(pub Range<usize>);
+
+impl PartialEq for Place {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Place {}
+
+/// `[daemon]`: what concerns the whole process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Daemon {
+    /// `node-name`: what hooks are told this node is called; `None` is the host name at start.
+    pub node_name: Option<String>,
+    /// `shutdown-timeout`: for all of an orderly stop.
+    pub shutdown_timeout: Duration,
+    /// `sandbox`: what to do with hooks where a mandatory part of the sandbox is missing.
+    pub sandbox: Sandbox,
+    /// `log`.
+    pub log: Log,
+    /// `state-dir`: absolute; what must outlive a reboot.
+    pub state_dir: PathBuf,
+    /// `run-dir`: absolute; locks, ledger, sockets.
+    pub run_dir: PathBuf,
+    /// `service-backend`: who starts and stops services.
+    pub service_backend: ServiceBackend,
+}
+
+/// `[daemon.log]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Log {
+    /// `level`: this and louder.
+    pub level: LogLevel,
+    /// `format`.
+    pub format: LogFormat,
+}
+
+/// `[[vhost]]`: one virtual host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Vhost {
+    /// `name`: unique in the file.
+    pub name: Name,
+    /// `interface`: where it advertises and holds its addresses.
+    pub interface: IfName,
+    /// `vhid`: unique on the interface.
+    pub vhid: Vhid,
+    /// `addresses`: as written, at least one, none twice.
+    pub addresses: Vec<VirtualAddress>,
+    /// The password, from `password-file` or `credential`.
+    pub key: Secret,
+    /// `advbase`: 0..=254 s; 0 only with an `advskew` above 0.
+    pub advbase: AdvBase,
+    /// `advskew`: 0..=254.
+    pub advskew: AdvSkew,
+    /// `preempt`: take over from a worse master.
+    pub preempt: Preempt,
+    /// `dead-ratio`: 1..=255 advertisement bases without an advertisement and the master counts as dead.
+    pub dead_ratio: u8,
+    /// `neutral`: do not call `on_backup` at start.
+    pub neutral: bool,
+    /// `tie-break`: who wins between equal masters.
+    pub tie_break: TieBreak,
+    /// `peers`: whose rules decide (PROTOCOL.md, section 6).
+    pub peers: Peers,
+    /// `family-timers`: claim when every family is silent, or when any is.
+    pub family_timers: FamilyTimers,
+    /// `link-local`: are link-local addresses part of the hash we send (PROTOCOL.md, section 2)?
+    pub link_local: LinkLocal,
+    /// `ipv6-checksum`: which sum we send (PROTOCOL.md, section 1.2).
+    pub ipv6_checksum: Ipv6Checksum,
+    /// `send-demote-byte`: say our demotion in OpenBSD's byte too (PROTOCOL.md, section 7).
+    pub send_demote_byte: bool,
+    /// `openbsd-lladdr`: enters the hash if given (PROTOCOL.md, section 2).
+    pub openbsd_lladdr: Option<MacAddr>,
+    /// `manage-addresses`: the daemon itself puts up and takes down [`Self::addresses`].
+    pub manage_addresses: bool,
+    /// `nomcast`, `mcast-group`, `mcast-group6`: where advertisements go.
+    pub destination: Destination,
+    /// `source-mac`: the hardware address that advertisements come from.
+    pub source_mac: SourceMac,
+    /// `source-address`: IPv4 source of advertisements; `None` is the interface's own.
+    pub source_address: Option<Ipv4Addr>,
+    /// `source-address6`: IPv6 source of advertisements; `None` is the interface's own.
+    pub source_address6: Option<Ipv6Addr>,
+    /// `ignore-link-state`: go on when the link is down (ucarp's `-S`).
+    pub ignore_link_state: bool,
+    /// `announce`: gratuitous ARP and unsolicited neighbour advertisements at takeover.
+    pub announce: Announce,
+    /// `xparam`: a text for the hooks (ucarp's `-x`).
+    pub xparam: Option<String>,
+    /// `hooks`: run in this order going up, in reverse going down; each is in [`Config::hooks`].
+    pub hooks: Vec<Name>,
+    /// `keep-degraded`: hold the addresses if a hook failed here and no peer takes over.
+    pub keep_degraded: bool,
+    /// Its header in the file.
+    pub place: Place,
+}
+
+impl Vhost {
+    /// The families of its addresses, IPv4 first: those it advertises in.
+    pub fn families(&self) -> impl Iterator<Item = Family> + '_ {
+        Family::ALL.into_iter().filter(|family| self.addresses.iter().any(|a| a.family() == *family))
+    }
+}
+
+/// Where advertisements are sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Destination {
+    /// `nomcast`: the frame goes to the broadcast address of Ethernet; the IP destination stays the group.
+    pub ethernet_broadcast: bool,
+    /// `mcast-group`: a multicast address.
+    pub group: Ipv4Addr,
+    /// `mcast-group6`: a multicast address.
+    pub group6: Ipv6Addr,
+}
+
+/// `announce`: how often neighbours are told at takeover. After the second advertisement they are told once
+/// more in any case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Announce {
+    /// `count`: 1..=255 for each address.
+    pub count: u8,
+    /// `interval`: between two of them, 10 ms to 1 min.
+    pub interval: Duration,
+}
+
+/// What a hook is written in, told by the ending of its file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Language {
+    /// Luau: `.lua`, `.luau`.
+    Lua,
+    /// A WebAssembly component: `.wasm`.
+    Wasm,
+}
+
+/// `[hook.NAME]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hook {
+    /// `source`: as written, for messages.
+    pub source: String,
+    /// The file itself: `source` below the directory of the configuration.
+    pub path: PathBuf,
+    /// From the file's ending.
+    pub language: Language,
+    /// The ceilings of one run.
+    pub limits: Limits,
+    /// `before-timeout`: wall time of `before_master` and `before_backup`; at most `timeout`.
+    pub before_timeout: Duration,
+    /// `on-failure`: what follows when `on_master` fails.
+    pub on_failure: OnFailure,
+    /// `runners`: processes that hold this hook, 1..=64.
+    pub runners: u16,
+    /// `[hook.NAME.config]`, as a JSON object; `{}` if there is none.
+    pub config_json: String,
+    /// `[hook.NAME.grant]`: what it may do.
+    pub grants: Grants,
+    /// Its `source` in the file.
+    pub place: Place,
+}
+
+/// A hook's ceilings for one run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// `timeout`: wall time, waiting for the host included; 10 ms to 1 h.
+    pub wall: Duration,
+    /// `cpu`: time that its own code may use; 1 ms to 10 min.
+    pub cpu: Duration,
+    /// `memory`: bytes of its heap; 1 MiB to 1 GiB.
+    pub memory_bytes: u64,
+    /// `requests`: what it may ask of the host; 1..=1000000.
+    pub requests: u32,
+    /// `log-bytes`: bytes of log text; at most 16 MiB.
+    pub log_bytes: u32,
+    /// `state-bytes`: bytes of lasting state; at most 16 MiB.
+    pub state_bytes: u32,
+}

@@ -1,0 +1,68 @@
+//! `[daemon]` and what is below it.
+
+use super::Kind::{OneOf, Plain};
+use super::{Section, defaults, optional};
+use crate::config::choice::{Choice, LogFormat, LogLevel, Sandbox, ServiceBackend};
+
+/// `[daemon]`.
+pub(crate) static DAEMON: Section = Section {
+    header: "[daemon]",
+    text: "What concerns the whole process. All of it may be left out.",
+    keys: &[
+        optional(
+            "node-name",
+            Plain("string, 1 to 64 bytes"),
+            "the host name when the daemon starts",
+            "\"node2\"",
+            "What hooks are told this node is called. Useful where the host name itself moves with mastership.",
+        ),
+        defaults(
+            "shutdown-timeout",
+            Plain("duration, 1s to 1h"),
+            "\"30s\"",
+            "How long an orderly stop may take: hooks, undoing, and the handover to a peer.",
+        ),
+        defaults(
+            "sandbox",
+            OneOf(Sandbox::WORDS),
+            "\"required\"",
+            "What happens to hooks where this kernel lacks a mandatory part of the sandbox: with `required` they are refused, \
+             with `best-effort` they run in what is left of it.",
+        ),
+        optional("log", Plain("table"), "the defaults of `[daemon.log]`", "{ level = \"debug\" }", "See `[daemon.log]`."),
+        defaults(
+            "state-dir",
+            Plain("absolute path"),
+            "\"/var/lib/carpd\"",
+            "What must outlive a reboot: the lasting state of hooks, and what hooks did to files.",
+        ),
+        defaults(
+            "run-dir",
+            Plain("absolute path"),
+            "\"/run/carpd\"",
+            "Locks, the ledger, sockets. A directory that a reboot empties.",
+        ),
+        defaults(
+            "service-backend",
+            OneOf(ServiceBackend::WORDS),
+            "\"auto\"",
+            "Who starts and stops services for hooks. `auto` takes the one that runs this machine. \
+             `systemd` never falls back to init scripts.",
+        ),
+    ],
+};
+
+/// `[daemon.log]`.
+pub(crate) static LOG: Section = Section {
+    header: "[daemon.log]",
+    text: "The daemon's own log, on standard error. `--log-level` and `--log-format` win over it.",
+    keys: &[
+        defaults("level", OneOf(LogLevel::WORDS), "\"info\"", "This and everything more serious is logged."),
+        defaults(
+            "format",
+            OneOf(LogFormat::WORDS),
+            "\"auto\"",
+            "`auto` speaks to the journal with fields where standard error is the journal, and writes lines for people elsewhere.",
+        ),
+    ],
+};

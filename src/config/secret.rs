@@ -1,0 +1,60 @@
+//! The password of a virtual host.
+
+use std::fmt;
+
+use zeroize::Zeroizing;
+
+/// A password: 1 to 19 bytes, wiped from memory when dropped, never printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(Zeroizing<Vec<u8>>);
+
+/// A password that CARP has no room for, or that its implementations would not agree on.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BadSecret {
+    /// Nothing on the first line.
+    #[error("the password is empty: its first line has no bytes")]
+    Empty,
+    /// Others would silently cut it (PROTOCOL.md, section 2.1).
+    #[error("the password has {0} bytes; CARP takes at most 19")]
+    TooLong(usize),
+    /// Others would end it there.
+    #[error("the password contains a NUL byte")]
+    Nul,
+}
+
+impl Secret {
+    /// Room for a password in the key of 20 bytes, its closing NUL taken off.
+    pub const BYTES_MAX: usize = 19;
+
+    /// Takes the first line of a password file without its newline; every other byte counts.
+    ///
+    /// # Errors
+    /// See [`BadSecret`].
+    pub fn from_file(content: &[u8]) -> Result<Self, BadSecret> {
+        let line = content.split(|b| *b == b'\n').next().unwrap_or_default();
+        match line.len() {
+            0 => Err(BadSecret::Empty),
+            n if n > Self::BYTES_MAX => Err(BadSecret::TooLong(n)),
+            _ if line.contains(&0) => Err(BadSecret::Nul),
+            _ => Ok(Self(Zeroizing::new(line.to_vec()))),
+        }
+    }
+
+    /// The bytes as they are; the key of the HMAC is these, padded with zeros.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// Does it end in a carriage return, as after editing on another system?
+    #[must_use]
+    pub fn ends_in_carriage_return(&self) -> bool {
+        self.0.last() == Some(&b'\r')
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(..)")
+    }
+}

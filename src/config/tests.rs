@@ -1,0 +1,331 @@
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::reference::{Presence, SECTIONS};
+use super::*;
+
+/// Surroundings in which everything exists.
+struct Fake {
+    password: &'static [u8],
+}
+
+const AROUND: Fake = Fake { password: b"gw22\n" };
+
+impl Surroundings for Fake {
+    fn password_file(&self, _: &Path) -> Result<Vec<u8>, Unusable> {
+        Ok(self.password.to_vec())
+    }
+    fn credential(&self, name: &str) -> Result<Vec<u8>, Unusable> {
+        Err(format!("no credential {name}").into())
+    }
+    fn hook_source(&self, path: &Path) -> Result<PathBuf, Unusable> {
+        Ok(Path::new("/etc/carpd").join(path))
+    }
+}
+
+const MINIMAL: &str = "[[vhost]]\nname = \"web\"\ninterface = \"eth0\"\nvhid = 40\naddresses = [\"192.168.32.22/24\"]\n\
+                       password-file = \"web.pass\"\n";
+
+fn parse(text: &str) -> Result<Loaded, Report> {
+    Config::parse("carpd.toml", text, &AROUND)
+}
+
+fn good(text: &str) -> Config {
+    parse(text).unwrap_or_else(|report| panic!("{report}")).config
+}
+
+/// All messages, each with line and column; warnings too.
+fn messages(text: &str) -> Vec<String> {
+    let report = match parse(text) {
+        Ok(loaded) => loaded.report,
+        Err(report) => report,
+    };
+    let place = |p: &Problem| p.span.as_ref().map_or((0, 0), |s| report.position(s.start));
+    report.problems.iter().map(|p| format!("{}:{} {}", place(p).0, place(p).1, p.message)).collect()
+}
+
+/// A whole file with one table written as `body`; `MINIMAL`'s required keys are added where `body` lacks them.
+fn file_with(header: &str, body: &str) -> String {
+    let complete = |base: &str| {
+        let names = |line: &str| line.split(" = ").next().unwrap_or_default().to_owned();
+        let missing = base.lines().filter(|line| !body.lines().any(|b| names(b) == names(line)));
+        missing.map(|line| format!("{line}\n")).collect::<String>() + body
+    };
+    let hook = "[hook.h]\nsource = \"h.lua\"\n";
+    let inline = body.lines().collect::<Vec<_>>().join(", ");
+    match header {
+        "" => String::new(),
+        "[daemon]" | "[daemon.log]" => format!("{header}\n{body}{MINIMAL}"),
+        "[[vhost]]" => format!("[[vhost]]\n{}", complete(MINIMAL.trim_start_matches("[[vhost]]\n"))),
+        "[vhost.announce]" => format!("{MINIMAL}[vhost.announce]\n{body}"),
+        "[hook.NAME]" => format!("{MINIMAL}hooks = [\"h\"]\n[hook.h]\n{}", complete("source = \"h.lua\"\n")),
+        "[hook.NAME.grant]" => format!("{MINIMAL}hooks = [\"h\"]\n{hook}[hook.h.grant]\n{body}"),
+        entry => {
+            let line = entry.replace("NAME", "n").replace("...", &inline);
+            format!("{MINIMAL}hooks = [\"h\"]\n{hook}[hook.h.grant]\n{line}\n")
+        }
+    }
+}
+
+#[test]
+fn the_scenario_is_read_as_written() {
+    let config = good(
+        r#"
+        [[vhost]]
+        name = "web"
+        interface = "eth0"
+        vhid = 40
+        addresses = ["192.168.32.22/24"]
+        password-file = "/etc/carpd/web.pass"
+        advskew = 0
+        preempt = true
+        hooks = ["failover"]
+
+        [hook.failover]
+        source = "hooks/failover.lua"
+        timeout = "10s"
+        on-failure = "resign"
+        config = { gateway = "192.168.32.254", ports = [80, 443], deep = { ratio = 0.5 } }
+        [hook.failover.grant]
+        hostname = ["nodevir2", "node2"]
+        route = [{ dst = "default", via = "192.168.32.254" }]
+        service = [{ unit = "httpd", do = ["start", "stop"] }]
+        command.drbd = { argv = ["/sbin/drbdadm", "primary", "{resource:word}"] }
+        "#,
+    );
+    let vhost = &config.vhosts[0];
+    assert_eq!((vhost.name.as_str(), vhost.vhid.get(), vhost.preempt), ("web", 40, Preempt::On));
+    assert_eq!(vhost.key.bytes(), b"gw22");
+    let hook = &config.hooks["failover"];
+    assert_eq!(hook.path, Path::new("/etc/carpd/hooks/failover.lua"));
+    assert_eq!(hook.runners, 1);
+    assert_eq!(hook.config_json, r#"{"deep":{"ratio":0.5},"gateway":"192.168.32.254","ports":[80,443]}"#);
+    assert_eq!(hook.grants.hostname, ["nodevir2", "node2"]);
+    assert_eq!(hook.grants.route[0].via, Some("192.168.32.254".parse().unwrap()));
+    assert_eq!(hook.grants.command["drbd"].argv[2], "{resource:word}");
+    assert_eq!(hook.limits.wall, Duration::from_secs(10));
+}
+
+#[test]
+fn writing_every_default_changes_nothing() {
+    for section in SECTIONS.iter().filter(|s| !s.header.is_empty()) {
+        let (mut bare, mut full) = (String::new(), String::new());
+        for key in section.keys {
+            match key.presence {
+                Presence::Required => {
+                    bare += &format!("{} = {}\n", key.name, key.example);
+                    full += &format!("{} = {}\n", key.name, key.example);
+                }
+                Presence::Default(value) => full += &format!("{} = {value}\n", key.name),
+                Presence::Absent(_) => {}
+            }
+        }
+        // A hook named in `hooks` must exist; MINIMAL adds its own list where one is needed.
+        assert_eq!(good(&file_with(section.header, &full)), good(&file_with(section.header, &bare)), "{}", section.header);
+    }
+}
+
+#[test]
+fn every_example_is_valid() {
+    for section in SECTIONS.iter().filter(|s| !s.header.is_empty()) {
+        for key in section.keys {
+            let file = if key.name == "credential" { continue } else { file_with(section.header, &example(section, key.name)) };
+            assert!(parse(&file).is_ok(), "{} {}: {:?}\n{file}", section.header, key.name, messages(&file));
+        }
+    }
+}
+
+/// One key of a section by its example, beside the required ones.
+fn example(section: &reference::Section, name: &str) -> String {
+    let wanted = section.keys.iter().filter(|k| k.name == name || matches!(k.presence, Presence::Required));
+    wanted.map(|k| format!("{} = {}\n", k.name, k.example)).collect()
+}
+
+#[test]
+fn every_key_is_read_and_refuses_a_value_of_another_type() {
+    for section in SECTIONS {
+        for key in section.keys {
+            let file = if section.header.is_empty() {
+                format!("{} = 1979-05-27\n", key.name)
+            } else {
+                let good = example(section, key.name);
+                let wrong: String = good
+                    .lines()
+                    .map(|line| match line.split_once(" = ") {
+                        Some((name, _)) if name == key.name => format!("{name} = 1979-05-27\n"),
+                        _ => format!("{line}\n"),
+                    })
+                    .collect();
+                file_with(section.header, &wrong)
+            };
+            let at = file.find("1979-05-27").unwrap();
+            let report = parse(&file).expect_err(key.name);
+            let hit = report.problems.iter().any(|p| p.span.as_ref().is_some_and(|s| s.start == at));
+            assert!(hit, "{} {}: {report}", section.header, key.name);
+        }
+    }
+}
+
+#[test]
+fn all_problems_come_at_once_in_the_order_of_the_file() {
+    let text = "[daemon]\nsandbx = \"required\"\n\n[[vhost]]\nname = \"web\"\ninterface = \"eth0\"\nvhid = 256\nadresses = []\n\
+                advbase = 0\npasword-file = \"x\"\nhooks = [\"failovr\"]\n\n[hook.failover]\nsource = \"failover.sh\"\ntimeout = \"10\"\n";
+    assert_eq!(
+        messages(text),
+        [
+            "2:1 unknown key `sandbx` in [daemon]",
+            "7:8 `vhid` must be between 1 and 255, not 256",
+            "8:1 unknown key `adresses` in [[vhost]]",
+            "9:11 `advbase` 0 needs an `advskew` above 0: the interval would be nothing",
+            "10:1 unknown key `pasword-file` in [[vhost]]",
+            "11:10 there is no hook \"failovr\"",
+            "14:10 \"failover.sh\" does not tell its language: it must end in .lua, .luau or .wasm",
+            "15:11 `timeout`: \"10\" needs a unit: ms, s, m or h",
+        ]
+    );
+}
+
+#[test]
+fn a_mistyped_key_is_answered_with_the_nearest() {
+    for (given, hint) in [
+        ("adv_skew = 1", "did you mean `advskew`?"),
+        ("prempt = true", "did you mean `preempt`?"),
+        ("on-failure = \"keep\"", "`on-failure` belongs under [hook.NAME]"),
+    ] {
+        let report = parse(&format!("{MINIMAL}{given}\n")).unwrap_err();
+        assert_eq!(report.problems[0].hint.as_deref(), Some(hint), "{given}");
+    }
+}
+
+#[test]
+fn what_two_virtual_hosts_may_not_share() {
+    let second = "[[vhost]]\nname = \"web\"\ninterface = \"eth0\"\nvhid = 40\naddresses = [\"192.168.32.22/32\", \"fe80::1/64\"]\n\
+                  password-file = \"x\"\n";
+    assert_eq!(
+        messages(&format!("{MINIMAL}{second}")),
+        ["8:8 two virtual hosts are called \"web\"", "10:8 vhid 40 is used twice on eth0", "11:14 192.168.32.22 is given twice"]
+    );
+    let apart = second.replace("\"web\"", "\"mail\"").replace("eth0", "eth1").replace("192.168.32.22/32", "192.168.32.23/32");
+    let third = apart.replace("mail", "third").replace("eth1", "eth2").replace("32.23", "32.24");
+    assert!(messages(&format!("{MINIMAL}{apart}{third}")).is_empty(), "link-local addresses are another on another interface");
+}
+
+#[test]
+fn the_nodes_own_address_is_no_virtual_one() {
+    let text = format!("{MINIMAL}source-address = \"192.168.32.22\"\n");
+    assert_eq!(messages(&text), ["7:18 192.168.32.22 follows mastership: it cannot be this node's own address"]);
+}
+
+#[test]
+fn a_syntax_error_is_the_only_complaint() {
+    assert_eq!(messages("[[vhost]]\nname = web\n").len(), 1);
+    assert!(messages("[[vhost]]\nname = web\n")[0].starts_with("2:8 this is not TOML: "));
+    assert_eq!(messages(""), ["0:0 no virtual host is defined"]);
+}
+
+#[test]
+fn passwords_are_bytes_of_one_line() {
+    assert_eq!(Secret::from_file(b"gw22\nsecond\n").unwrap().bytes(), b"gw22");
+    assert_eq!(Secret::from_file(b" gw22 \r\n").unwrap().bytes(), b" gw22 \r");
+    assert_eq!(Secret::from_file(&[0xff; 19]).unwrap().bytes(), [0xff; 19]);
+    assert_eq!(Secret::from_file(b"\ngw22"), Err(BadSecret::Empty));
+    assert_eq!(Secret::from_file(&[b'x'; 20]), Err(BadSecret::TooLong(20)));
+    assert_eq!(Secret::from_file(b"a\0b"), Err(BadSecret::Nul));
+    assert_eq!(format!("{:?}", Secret::from_file(b"gw22").unwrap()), "Secret(..)");
+}
+
+#[test]
+fn a_password_never_shows_in_a_report_or_in_debug() {
+    let around = Fake { password: b"twenty-bytes-or-more-of-it" };
+    let report = Config::parse("carpd.toml", MINIMAL, &around).unwrap_err();
+    assert!(!format!("{report} {report:?}").contains("twenty"), "{report:?}");
+    assert!(!format!("{:?}", good(MINIMAL)).contains("gw22"));
+}
+
+#[test]
+fn durations_and_sizes() {
+    for (text, millis) in [("0s", 0), ("500ms", 500), ("10s", 10_000), ("1m", 60_000), ("2h", 7_200_000), ("1 s", 1_000)] {
+        assert_eq!(parse_duration(text), Ok(Duration::from_millis(millis)), "{text}");
+    }
+    for bad in ["", "10", "s", "1.5s", "-1s", "10 sec", "1d", "18446744073709551615h", "99999999999999999999s"] {
+        assert!(parse_duration(bad).is_err(), "{bad}");
+    }
+    for (text, bytes) in [("0B", 0), ("64KiB", 65_536), ("16MiB", 16 << 20), ("1GiB", 1 << 30)] {
+        assert_eq!(parse_size(text), Ok(bytes), "{text}");
+        assert_eq!(units::show_size(bytes), text);
+    }
+    for bad in ["", "64", "64K", "64KB", "1.5MiB", "18446744073709551615GiB"] {
+        assert!(parse_size(bad).is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn hooks_without_a_number_get_a_runner_for_each_virtual_host() {
+    let vhost = |n: usize| {
+        format!(
+            "[[vhost]]\nname = \"v{n}\"\ninterface = \"eth0\"\nvhid = {n}\naddresses = [\"10.0.0.{n}\"]\npassword-file = \"p\"\nhooks = [\"h\"]\n"
+        )
+    };
+    for (vhosts, runners) in [(1, 1), (5, 5), (50, 8)] {
+        let text = (1..=vhosts).map(vhost).collect::<String>() + "[hook.h]\nsource = \"h.lua\"\n";
+        assert_eq!(good(&text).hooks["h"].runners, runners);
+        assert_eq!(good(&(text + "runners = 3\n")).hooks["h"].runners, 3);
+    }
+}
+
+#[test]
+fn grants_refuse_what_could_mean_something_else() {
+    for (line, what) in [
+        ("file = [{ path = \"/etc/../etc/shadow\", do = [\"read\"] }]", "absolute path"),
+        ("file = [{ path = \"etc/x\", do = [\"read\"] }]", "absolute path"),
+        ("command.x = { argv = [\"drbdadm\"] }", "absolute path of a program"),
+        ("command.x = { argv = [\"/sbin/x\", \"{a:anything}\"] }", "not a type of hole"),
+        ("command.x = { argv = [] }", "empty"),
+        ("service = [{ unit = \"../x\", do = [\"start\"] }]", "name of a service"),
+        ("service = [{ unit = \"x\", do = [\"strat\"] }]", "must be one of"),
+        ("hostname = [\"a b\"]", "host name"),
+        ("sysctl = [{ key = \"net..x\" }]", "kernel parameter"),
+        ("addr = [{ cidr = \"10.0.0.0/33\" }]", "prefix length"),
+    ] {
+        let report = parse(&file_with("[hook.NAME.grant]", &format!("{line}\n"))).expect_err(line);
+        assert!(report.problems[0].message.contains(what), "{line}: {report}");
+    }
+}
+
+#[test]
+fn a_file_of_mistakes_is_cut_and_stays_an_error() {
+    let unused: String = (0..500).map(|n| format!("[hook.h{n}]\nsource = \"h.lua\"\n")).collect();
+    let report = parse(&format!("{MINIMAL}{unused}[hook.last]\nsource = 1\n")).unwrap_err();
+    assert_eq!((report.problems.len(), report.omitted), (Report::PROBLEMS_MAX, 402));
+    assert!(report.has_errors());
+}
+
+#[test]
+fn deep_nesting_is_refused_and_not_followed() {
+    for text in
+        ["x = ".to_owned() + &"[".repeat(200_000), "x = ".to_owned() + &"{a=".repeat(200_000), "a.".repeat(200_000) + "a = 1"]
+    {
+        assert!(parse(&text).is_err());
+    }
+    let deep = format!("{MINIMAL}[hook.h]\nsource = \"h.lua\"\nconfig.x = {}1{}\n", "[".repeat(60), "]".repeat(60));
+    assert!(parse(&deep).is_ok(), "{:?}", messages(&deep));
+}
+
+#[test]
+fn a_configuration_that_only_moved_is_the_same() {
+    assert_eq!(good(MINIMAL), good(&format!("# a comment\n\n{MINIMAL}")));
+}
+
+proptest::proptest! {
+    #[test]
+    fn reading_never_panics(text in "(?s).{0,200}") {
+        let _ = parse(&text);
+    }
+
+    #[test]
+    fn reading_a_damaged_file_never_panics(at in 0..MINIMAL.len(), with in "[\\[\\]\"=.{}a0\n-]{0,3}") {
+        let mut text = MINIMAL.to_owned();
+        text.insert_str(at, &with);
+        let _ = parse(&text).map_err(|report| report.to_string());
+    }
+}

@@ -1,0 +1,265 @@
+//! The list itself.
+
+use super::Gives::{Addresses, Bytes, Command, Links, Millis, Nothing, Outcome, Routes, Seconds, State, Stored, Text, UnitState};
+use super::{Args, Context, Function, Kind, Param, Request};
+use crate::effect::{Capability as Cap, Effect, Query, Route, Rule, ServiceVerb};
+use crate::hooks::{Ask, LogLevel};
+
+const U32: Kind = Kind::Int(0, u32::MAX as i64);
+const TABLE: Kind = Kind::Int(1, u32::MAX as i64);
+
+const fn need(name: &'static str, kind: Kind, doc: &'static str) -> Param {
+    Param { name, kind, required: true, doc }
+}
+
+const fn may(name: &'static str, kind: Kind, doc: &'static str) -> Param {
+    Param { name, kind, required: false, doc }
+}
+
+const CIDR: Param = need("cidr", Kind::Cidr, "The address with its prefix length; without one it is a host's.");
+const DEV: Param = may("dev", Kind::Device, "The device; the virtual host's interface by default.");
+const KEEP: Param = may("keep", Kind::Bool, "true: not undone when mastership ends.");
+const WAIT: Param = may("wait_ms", Kind::Int(0, 86_400_000), "How long it may take, in ms; at most what is left of the budget.");
+const ROUTE: &[Param] = &[
+    may("via", Kind::Ip, "The gateway."),
+    may("dev", Kind::Device, "The device; found from the gateway by default."),
+    may("src", Kind::Ip, "The preferred source address."),
+    may("metric", U32, "Lower is preferred."),
+    may("table", TABLE, "The routing table; main (254) by default."),
+    KEEP,
+];
+const RULE: &[Param] = &[
+    may("from", Kind::Target, "Source prefix."),
+    may("to", Kind::Target, "Destination prefix."),
+    may("iif", Kind::Device, "Incoming device."),
+    may("fwmark", U32, "Firewall mark."),
+    need("table", TABLE, "The table to look up."),
+    need("priority", U32, "Lower is asked first."),
+    KEEP,
+];
+const UNIT: Param = need("unit", Kind::Text, "The service; httpd and httpd.service are the same.");
+const PATH: Param = need("path", Kind::Text, "The absolute path.");
+const KEY: Param = need("key", Kind::Text, "Under which name.");
+const MESSAGE: &[Param] =
+    &[need("message", Kind::Text, "A sentence without values in it."), may("fields", Kind::Words, "The values, by name.")];
+
+macro_rules! functions {
+    ($($group:ident.$name:ident($params:expr, $options:expr) -> $gives:expr, $capability:expr, $doc:literal, $example:literal, $make:expr;)*) => {
+        &[$(Function {
+            group: stringify!($group),
+            name: stringify!($name),
+            params: $params,
+            options: $options,
+            gives: $gives,
+            capability: $capability,
+            doc: $doc,
+            example: $example,
+            make: $make,
+        }),*]
+    };
+}
+
+/// Every function of the host; those of one group stand together.
+pub const FUNCTIONS: &[Function] = functions! {
+    addr.add(&[CIDR], &[DEV, KEEP]) -> Outcome, Some(Cap::Addr),
+        "Puts an address on a device.", "addr.add(\"192.168.32.22/24\", { dev = \"eth0\" })",
+        |a, c| { let address = Args::must(a.address("cidr"))?; let dev = dev(a, c); effect(a, Effect::AddressAdd { address, dev }) };
+    addr.delete(&[CIDR], &[DEV, KEEP]) -> Outcome, Some(Cap::Addr),
+        "Takes an address off a device.", "addr.delete(\"192.168.32.22/24\")",
+        |a, c| { let address = Args::must(a.address("cidr"))?; let dev = dev(a, c); effect(a, Effect::AddressDelete { address, dev }) };
+
+    announce.announce(&[CIDR], &[
+            DEV,
+            may("count", Kind::Int(1, 10), "How many times; 1 by default."),
+            may("interval_ms", Kind::Int(1, 10_000), "Between two of them, in ms; 1000 by default."),
+        ]) -> Outcome, Some(Cap::Addr),
+        "Tells the neighbours where an address lives, by gratuitous ARP or unsolicited neighbour advertisement.",
+        "announce(\"192.168.32.22/24\", { count = 2 })", announce;
+
+    route.replace(&[need("dst", Kind::Target, "Where it leads to.")], ROUTE) -> Outcome, Some(Cap::Route),
+        "Makes this the route to its destination.", "route.replace(\"default\", { via = config.gateway })",
+        |a, _| { let route = route(a)?; effect(a, Effect::RouteReplace(route)) };
+    route.delete(&[need("dst", Kind::Target, "Where it leads to.")], ROUTE) -> Outcome, Some(Cap::Route),
+        "Removes a route.", "route.delete(\"10.0.0.0/8\")",
+        |a, _| { let route = route(a)?; effect(a, Effect::RouteDelete(route)) };
+
+    rule.replace(&[], RULE) -> Outcome, Some(Cap::Rule),
+        "Makes sure that a policy rule exists.", "rule.replace({ from = \"10.1.0.0/16\", table = 100, priority = 1000 })",
+        |a, _| { let rule = rule(a)?; effect(a, Effect::RuleReplace(rule)) };
+    rule.delete(&[], RULE) -> Outcome, Some(Cap::Rule),
+        "Removes a policy rule.", "rule.delete({ from = \"10.1.0.0/16\", table = 100, priority = 1000 })",
+        |a, _| { let rule = rule(a)?; effect(a, Effect::RuleDelete(rule)) };
+
+    link.set_up(&[need("dev", Kind::Device, "The device.")], &[may("up", Kind::Bool, "false: down. true by default."), KEEP])
+        -> Outcome, Some(Cap::Link),
+        "Sets a device administratively up or down.", "link.set_up(\"eth1\", { up = false })",
+        |a, _| {
+            let (dev, up) = (Args::must(a.device("dev"))?, a.bool("up").unwrap_or(true));
+            effect(a, Effect::LinkSetUp { dev, up })
+        };
+    link.set_mac(&[need("dev", Kind::Device, "The device."), need("mac", Kind::Mac, "The address.")], &[KEEP])
+        -> Outcome, Some(Cap::Link),
+        "Gives a device a hardware address.", "link.set_mac(\"eth1\", \"00:00:5e:00:01:28\")",
+        |a, _| {
+            let (dev, mac) = (Args::must(a.device("dev"))?, Args::must(a.mac("mac"))?);
+            effect(a, Effect::LinkSetMac { dev, mac })
+        };
+
+    hostname.get(&[], &[]) -> Text, Some(Cap::Hostname),
+        "The kernel's host name.", "hostname.get()", |_, _| query(Query::Hostname);
+    hostname.set(&[need("name", Kind::Text, "The new name.")], &[KEEP]) -> Outcome, Some(Cap::Hostname),
+        "Sets the kernel's host name; never writes /etc/hostname.", "hostname.set(\"nodevir2\")",
+        |a, _| { let name = Args::must(a.text("name"))?; effect(a, Effect::HostnameSet { name }) };
+
+    service.start(&[UNIT], &[WAIT, KEEP]) -> Outcome, Some(Cap::Service),
+        "Starts a service and waits until it runs.", "service.start(\"httpd\", { wait_ms = 5000 })",
+        |a, _| service(a, ServiceVerb::Start);
+    service.stop(&[UNIT], &[WAIT, KEEP]) -> Outcome, Some(Cap::Service),
+        "Stops a service and waits until it is gone.", "service.stop(\"httpd\")",
+        |a, _| service(a, ServiceVerb::Stop);
+    service.restart(&[UNIT], &[WAIT, KEEP]) -> Outcome, Some(Cap::Service),
+        "Stops and starts a service.", "service.restart(\"httpd\")", |a, _| service(a, ServiceVerb::Restart);
+    service.reload(&[UNIT], &[WAIT, KEEP]) -> Outcome, Some(Cap::Service),
+        "Makes a service read its configuration again.", "service.reload(\"httpd\")", |a, _| service(a, ServiceVerb::Reload);
+    service.status(&[UNIT], &[]) -> UnitState, Some(Cap::Service),
+        "What a service is doing.", "service.status(\"httpd\") == \"active\"",
+        |a, _| query(Query::ServiceStatus { unit: Args::must(a.text("unit"))? });
+
+    sysctl.get(&[need("key", Kind::Text, "The parameter, with dots.")], &[]) -> Text, Some(Cap::Sysctl),
+        "A kernel parameter.", "sysctl.get(\"net.ipv4.ip_forward\")",
+        |a, _| query(Query::Sysctl { key: Args::must(a.text("key"))? });
+    sysctl.set(&[need("key", Kind::Text, "The parameter, with dots."), need("value", Kind::Text, "The value, as text.")], &[KEEP])
+        -> Outcome, Some(Cap::Sysctl),
+        "Sets a kernel parameter.", "sysctl.set(\"net.ipv4.ip_forward\", \"1\")",
+        |a, _| {
+            let (key, value) = (Args::must(a.text("key"))?, Args::must(a.text("value"))?);
+            effect(a, Effect::SysctlSet { key, value })
+        };
+
+    file.read(&[PATH], &[]) -> Bytes, Some(Cap::File),
+        "The content of a file; nil if there is none.", "file.read(\"/run/role\")",
+        |a, _| query(Query::FileRead { path: Args::must(a.text("path"))? });
+    file.write(&[PATH, need("content", Kind::Bytes, "The new content.")], &[KEEP]) -> Outcome, Some(Cap::File),
+        "Writes a file, all or nothing.", "file.write(\"/run/role\", \"master\\n\")",
+        |a, _| {
+            let (path, content) = (Args::must(a.text("path"))?, Args::must(a.bytes("content"))?);
+            effect(a, Effect::FileWrite { path, content })
+        };
+    file.remove(&[PATH], &[KEEP]) -> Outcome, Some(Cap::File),
+        "Removes a file.", "file.remove(\"/run/role\")",
+        |a, _| { let path = Args::must(a.text("path"))?; effect(a, Effect::FileRemove { path }) };
+
+    command.run(&[
+            need("name", Kind::Text, "The command line's name in the grants."),
+            may("holes", Kind::Words, "What to put into its holes, by name."),
+        ], &[WAIT]) -> Command, Some(Cap::Command),
+        "Runs a command line that the operator wrote out; no shell.", "command.run(\"promote\", { resource = \"r0\" }).status == 0",
+        |a, _| {
+            let (name, args) = (Args::must(a.text("name"))?, a.words("holes").unwrap_or_default());
+            effect(a, Effect::CommandRun { name, args })
+        };
+
+    facts.links(&[], &[]) -> Links, Some(Cap::Read),
+        "All network devices.", "facts.links()[1].name", |_, _| query(Query::Links);
+    facts.addresses(&[may("dev", Kind::Device, "Only of this device.")], &[]) -> Addresses, Some(Cap::Read),
+        "The addresses of a device, or of all.", "facts.addresses(\"eth0\")",
+        |a, _| query(Query::Addresses { dev: a.device("dev") });
+    facts.routes(&[may("table", TABLE, "The routing table; main by default.")], &[]) -> Routes, Some(Cap::Read),
+        "The routes of a table.", "facts.routes()", |a, _| query(Query::Routes { table: a.int("table") });
+
+    carp.state(&[], &[]) -> State, None,
+        "The state of the hook's own virtual host, now.", "carp.state() == \"master\"", |_, _| query(Query::CarpState);
+    carp.demote(&[need("by", Kind::Int(0, 240), "How unfit this node is; 0 ends it."), may("reason", Kind::Text, "Why.")], &[])
+        -> Outcome, Some(Cap::Carp),
+        "Raises the demotion of the hook's own virtual host, or ends it with 0.", "carp.demote(40, \"disk nearly full\")",
+        |a, _| {
+            let by = Args::must(a.int("by"))?;
+            let reason = a.text("reason").unwrap_or_default();
+            effect(a, Effect::Demote { by, reason })
+        };
+    carp.resign(&[may("reason", Kind::Text, "Why.")], &[]) -> Outcome, Some(Cap::Carp),
+        "Hands over to a peer now.", "carp.resign(\"fencing failed\")",
+        |a, _| { let reason = a.text("reason").unwrap_or_default(); effect(a, Effect::Resign { reason }) };
+
+    log.debug(MESSAGE, &[]) -> Nothing, None, "Logs something for the author.", "log.debug(\"Here\")", |a, _| log(a, LogLevel::Debug);
+    log.info(MESSAGE, &[]) -> Nothing, None,
+        "Logs something for the record.", "log.info(\"Took over\", { after_ms = 12 })", |a, _| log(a, LogLevel::Info);
+    log.warn(MESSAGE, &[]) -> Nothing, None,
+        "Logs something that someone should look at.", "log.warn(\"The disk is slow\")", |a, _| log(a, LogLevel::Warn);
+    log.error(MESSAGE, &[]) -> Nothing, None, "Logs a failure.", "log.error(\"No answer\")", |a, _| log(a, LogLevel::Error);
+
+    clock.now(&[], &[]) -> Millis, None,
+        "Milliseconds since the machine started, suspend included; for measuring.", "local started = clock.now()",
+        |_, _| Ok(Request::Now);
+    clock.wall(&[], &[]) -> Seconds, None,
+        "The time of day: seconds since 1970, with a fraction.", "clock.wall()", |_, _| Ok(Request::Wall);
+    clock.sleep(&[need("ms", Kind::Int(0, 86_400_000), "How long, in ms.")], &[]) -> Nothing, None,
+        "Does nothing for a while; the time budget runs on.", "clock.sleep(100)",
+        |a, _| Ok(Request::Ask(Ask::Sleep { ms: Args::must(a.int("ms"))? }));
+
+    state.get(&[KEY], &[]) -> Stored, None,
+        "What an earlier run kept; nil if nothing.", "state.get(\"failures\") or 0",
+        |a, _| Ok(Request::Ask(Ask::StateGet { key: Args::must(a.text("key"))? }));
+    state.set(&[KEY, need("value", Kind::Any, "Text, a number, a boolean or a table of these.")], &[]) -> Nothing, None,
+        "Keeps a value for later runs of this hook on this virtual host.", "state.set(\"failures\", 3)",
+        |a, _| {
+            let (key, value) = (Args::must(a.text("key"))?, Args::must(a.any("value"))?);
+            let value = serde_json::to_vec(&value).map_err(|err| err.to_string())?;
+            Ok(Request::Ask(Ask::StateSet { key, value: Some(value) }))
+        };
+    state.delete(&[KEY], &[]) -> Nothing, None,
+        "Forgets a value.", "state.delete(\"failures\")",
+        |a, _| Ok(Request::Ask(Ask::StateSet { key: Args::must(a.text("key"))?, value: None }));
+};
+
+fn query(query: Query) -> Result<Request, String> {
+    Ok(Request::Ask(Ask::Query(query)))
+}
+
+fn effect(args: &mut Args, effect: Effect) -> Result<Request, String> {
+    Ok(Request::Ask(Ask::Effect { effect, keep: args.bool("keep").unwrap_or(false), wait_ms: args.int("wait_ms") }))
+}
+
+fn dev(args: &mut Args, context: &Context<'_>) -> crate::types::IfName {
+    args.device("dev").unwrap_or_else(|| context.interface.clone())
+}
+
+fn announce(args: &mut Args, context: &Context<'_>) -> Result<Request, String> {
+    let address = Args::must(args.address("cidr"))?;
+    let dev = dev(args, context);
+    let (count, interval_ms) = (args.int("count").unwrap_or(1), args.int("interval_ms").unwrap_or(1000));
+    effect(args, Effect::Announce { address, dev, count, interval_ms })
+}
+
+fn route(args: &mut Args) -> Result<Route, String> {
+    Ok(Route {
+        dst: Args::must(args.target("dst"))?,
+        via: args.ip("via"),
+        dev: args.device("dev"),
+        src: args.ip("src"),
+        metric: args.int("metric"),
+        table: args.int("table"),
+    })
+}
+
+fn rule(args: &mut Args) -> Result<Rule, String> {
+    Ok(Rule {
+        from: args.target("from"),
+        to: args.target("to"),
+        iif: args.device("iif"),
+        fwmark: args.int("fwmark"),
+        table: Args::must(args.int("table"))?,
+        priority: Args::must(args.int("priority"))?,
+    })
+}
+
+fn service(args: &mut Args, verb: ServiceVerb) -> Result<Request, String> {
+    let unit = Args::must(args.text("unit"))?;
+    effect(args, Effect::Service { unit, verb })
+}
+
+fn log(args: &mut Args, level: LogLevel) -> Result<Request, String> {
+    let message = Args::must(args.text("message"))?;
+    let fields = args.words("fields").unwrap_or_default().into_iter().collect();
+    Ok(Request::Ask(Ask::Log { level, message, fields }))
+}

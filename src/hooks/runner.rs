@@ -1,0 +1,187 @@
+//! The runner process: confines itself, loads one hook, serves calls until its socket closes.
+//!
+//! It is started as `carpd __runner MEMORY_BYTES` with its socket as standard input, by the keeper, with
+//! TERM, INT and HUP blocked: a signal to the whole process group must not end a hook that is taking
+//! services down.
+
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::process::ExitCode;
+
+use super::frame::{FrameError, Inbox, MAX_FROM_RUNNER, MAX_TO_RUNNER, receive, send};
+use super::message::{FromRunner, Loaded, ToRunner, VERSION};
+use super::{
+    Answer, Ask, AskError, Budget, EntryPoint, Hook, HookError, HookEvent, HookHost, HookRuntime, HookSource, Instance, Language,
+    LoadError, sandbox,
+};
+use crate::types::State;
+
+/// The argument that makes the binary a runner.
+pub const ROLE: &str = "__runner";
+
+/// The longest log message and the longest field that are sent on, in bytes.
+const MAX_LOG: usize = 8 << 10;
+/// The most fields of a log line that are sent on.
+const MAX_FIELDS: usize = 32;
+
+/// The runner's end of the socket.
+struct Link {
+    stream: UnixStream,
+    inbox: Inbox,
+}
+
+impl Link {
+    fn send(&mut self, message: &FromRunner) -> Result<(), FrameError> {
+        send(&self.stream, message, MAX_FROM_RUNNER)
+    }
+
+    fn receive(&mut self) -> Result<ToRunner, FrameError> {
+        receive(&self.stream, &mut self.inbox, MAX_TO_RUNNER)
+    }
+}
+
+impl HookHost for Link {
+    fn ask(&mut self, ask: Ask) -> Answer {
+        let sent = self.send(&FromRunner::Ask(shorten(ask)));
+        if let Err(FrameError::TooLarge { length, limit }) = sent {
+            return Answer::Error(AskError::OverBudget(format!("{length} bytes are more than one call may carry: {limit}")));
+        }
+        match sent.and_then(|()| self.receive()) {
+            Ok(ToRunner::Answer(answer)) => answer,
+            // The engine is gone or confused: nothing of this run matters to anyone any more.
+            Ok(ToRunner::Load { .. } | ToRunner::Call { .. }) | Err(_) => Answer::Error(AskError::Superseded),
+        }
+    }
+}
+
+/// Log text is cut here already, so that a careless hook does not spend its quota on one line.
+fn shorten(ask: Ask) -> Ask {
+    let cut = |text: String| match text.len() {
+        0..=MAX_LOG => text,
+        _ => text.get(..text.floor_char_boundary(MAX_LOG)).unwrap_or_default().to_owned() + "...",
+    };
+    match ask {
+        Ask::Log { level, message, fields } => {
+            let fields = fields.into_iter().take(MAX_FIELDS).map(|(key, value)| (cut(key), cut(value))).collect();
+            Ask::Log { level, message: cut(message), fields }
+        }
+        other @ (Ask::Effect { .. } | Ask::Query(_) | Ask::Sleep { .. } | Ask::StateGet { .. } | Ask::StateSet { .. }) => other,
+    }
+}
+
+/// The whole life of a runner process. Exit status 0: the engine closed the socket; 2: it was not started as
+/// a runner; 3: the engine spoke another language.
+#[must_use]
+pub fn main() -> ExitCode {
+    let memory = std::env::args().nth(2).and_then(|text| text.parse().ok()).unwrap_or(Budget::default().memory_bytes);
+    let Ok(stream) = std::io::stdin().as_fd().try_clone_to_owned().map(UnixStream::from) else {
+        return ExitCode::from(2);
+    };
+    if stream.peer_addr().is_err() {
+        return ExitCode::from(2);
+    }
+    sandbox::measure_address_space();
+    let confinement = sandbox::confine(memory, warm_up);
+    let mut link = Link { stream, inbox: Inbox::default() };
+    match link.send(&FromRunner::Ready { version: VERSION, confinement }).and_then(|()| serve(&mut link)) {
+        Ok(()) | Err(FrameError::Closed | FrameError::Io(_)) => ExitCode::SUCCESS,
+        Err(FrameError::Truncated | FrameError::TooLarge { .. } | FrameError::Garbage(_)) => ExitCode::from(3),
+    }
+}
+
+/// Loads one hook, then answers calls, until the socket closes.
+fn serve(link: &mut Link) -> Result<(), FrameError> {
+    let mut hook = match link.receive()? {
+        ToRunner::Load { version: VERSION, source, budget } => {
+            let loaded = load(&source, &budget);
+            let told = loaded
+                .as_ref()
+                .map(|hook| Loaded { entry_points: hook.entry_points().to_vec(), modules: hook.modules().to_vec() })
+                .map_err(Clone::clone);
+            link.send(&FromRunner::Loaded(told))?;
+            match loaded {
+                Ok(hook) => hook,
+                Err(_) => return Ok(()),
+            }
+        }
+        ToRunner::Load { version, .. } => {
+            let text = format!("the engine speaks version {version} of the hook protocol, this runner {VERSION}");
+            return link.send(&FromRunner::Loaded(Err(LoadError::Runner(text))));
+        }
+        ToRunner::Call { .. } | ToRunner::Answer(_) => return Ok(()),
+    };
+    loop {
+        match link.receive()? {
+            ToRunner::Call { event, budget } => {
+                let result = hook.call(&event, link, &budget);
+                link.send(&FromRunner::Finished(result))?;
+            }
+            ToRunner::Load { .. } | ToRunner::Answer(_) => return Ok(()),
+        }
+    }
+}
+
+#[cfg(feature = "lua")]
+fn load(source: &HookSource, budget: &Budget) -> Result<Box<dyn Hook>, LoadError> {
+    match source.language {
+        Language::Lua => super::lua::LuaRuntime.load(source, budget),
+        Language::Wasm => Err(LoadError::Runner("WebAssembly hooks are not built into this carpd".to_owned())),
+    }
+}
+
+#[cfg(not(feature = "lua"))]
+fn load(source: &HookSource, _: &Budget) -> Result<Box<dyn Hook>, LoadError> {
+    let language = match source.language {
+        Language::Lua => "Lua",
+        Language::Wasm => "WebAssembly",
+    };
+    Err(LoadError::Runner(format!("{language} hooks are not built into this carpd")))
+}
+
+/// A host that says no.
+struct Nobody;
+
+impl HookHost for Nobody {
+    fn ask(&mut self, _: Ask) -> Answer {
+        Answer::Error(AskError::Superseded)
+    }
+}
+
+/// Runs a hook once, with an error in it: so that everything that happens at first use has happened before
+/// the system call filter.
+fn warm_up() {
+    let source = HookSource {
+        name: match "warm-up".parse() {
+            Ok(name) => name,
+            Err(_) => return,
+        },
+        language: Language::Lua,
+        path: "warm-up.lua".to_owned(),
+        main: b"function on_stop(event) print(event.seq); error(string.format('%g', 1.5)) end".to_vec(),
+        modules: std::collections::BTreeMap::new(),
+        config_json: "{}".to_owned(),
+    };
+    let budget = Budget::default();
+    let (Ok(mut hook), Ok(instance)) = (load(&source, &budget), instance()) else { return };
+    let event = HookEvent {
+        entry: EntryPoint::OnStop,
+        instance,
+        state: State::Init,
+        previous: State::Init,
+        cause: String::new(),
+        cause_text: String::new(),
+        peer: None,
+        seq: 0,
+        initial: false,
+        missed: 0,
+        xparam: None,
+        node: String::new(),
+        time_left_ms: 0,
+    };
+    let result: Result<_, HookError> = hook.call(&event, &mut Nobody, &budget);
+    debug_assert!(result.is_err(), "the warm-up raises an error");
+}
+
+fn instance() -> Result<Instance, Box<dyn std::error::Error>> {
+    Ok(Instance { name: "warm-up".parse()?, interface: "lo".parse()?, vhid: crate::types::Vhid::new(1)?, addresses: Vec::new() })
+}

@@ -1,0 +1,203 @@
+//! Confining the runner: what a process can give up, it gives up, in an order that works.
+//!
+//! The order matters: namespaces and credentials first (they need the rights that go next), then what a
+//! change of credentials would reset, limits, and the system call filter last.
+
+use caps::CapSet;
+use landlock::{ABI, Access, AccessFs, AccessNet, Ruleset, RulesetAttr, RulesetStatus, Scope};
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::prctl;
+use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::signal::Signal;
+use nix::unistd::{Gid, Uid, geteuid, getpid, setgroups, setresgid, setresuid};
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
+    apply_filter_all_threads,
+};
+
+use super::message::Confinement;
+
+/// Names of the measures, as they stand in [`Confinement`].
+pub(super) mod measure {
+    pub(super) const NETWORK: &str = "empty-network-namespace";
+    pub(super) const UID: &str = "own-uid";
+    pub(super) const CAPABILITIES: &str = "no-capabilities";
+    pub(super) const NO_NEW_PRIVS: &str = "no-new-privs";
+    pub(super) const DEATH_SIGNAL: &str = "ends-with-parent";
+    pub(super) const LANDLOCK: &str = "landlock";
+    pub(super) const CPU_LIMIT: &str = "cpu-limit";
+    pub(super) const LIMITS: &str = "resource-limits";
+    pub(super) const SECCOMP: &str = "seccomp";
+}
+
+/// Without one of these a hook is refused, unless `sandbox = "best-effort"`.
+pub(super) const MANDATORY: [&str; 4] = [measure::CAPABILITIES, measure::NO_NEW_PRIVS, measure::SECCOMP, measure::CPU_LIMIT];
+
+/// CPU time of one runner in its whole life, in seconds: the kernel's own end of a runner that nobody else
+/// ends. The engine replaces a runner long before (see [`super::session::Session::is_worn`]).
+pub(super) const CPU_SECONDS: u64 = 60;
+
+/// Address space beside what is mapped at the start and the hook's own heap, in bytes.
+const SPARE_BYTES: u64 = 64 << 20;
+
+/// Runners get a uid of their own from here on: a range that systemd leaves unused (its "UIDS-GIDS").
+const FIRST_UID: u32 = 60_600;
+const UIDS: u32 = 500;
+
+/// Notes what worked.
+#[derive(Default)]
+struct Notes(Confinement);
+
+impl Notes {
+    fn note(&mut self, name: &str, result: Result<(), String>) {
+        match result {
+            Ok(()) => self.0.in_force.push(name.to_owned()),
+            Err(why) => self.0.missing.push(format!("{name}: {why}")),
+        }
+    }
+}
+
+/// Confines the calling process, which must have one thread. `warm_up` runs after the limits and before the
+/// system call filter: for whatever a library does at its first use.
+pub(super) fn confine(memory_bytes: u64, warm_up: impl FnOnce()) -> Confinement {
+    let mut notes = Notes::default();
+    notes.note(measure::NETWORK, empty_network());
+    let bounding = caps::clear(None, CapSet::Bounding);
+    notes.note(measure::UID, own_uid());
+    notes.note(measure::CAPABILITIES, drop_capabilities(bounding.is_ok()));
+    notes.note(measure::NO_NEW_PRIVS, prctl::set_no_new_privs().map_err(|err| err.to_string()));
+    // A change of credentials resets it: after the last one.
+    notes.note(measure::DEATH_SIGNAL, prctl::set_pdeathsig(Signal::SIGKILL).map_err(|err| err.to_string()));
+    notes.note(measure::LANDLOCK, no_files());
+    notes.note(measure::CPU_LIMIT, limit(Resource::RLIMIT_CPU, CPU_SECONDS));
+    notes.note(measure::LIMITS, limits(memory_bytes));
+    warm_up();
+    notes.note(measure::SECCOMP, filter_system_calls());
+    notes.0
+}
+
+/// The mandatory measures that are not in force.
+pub(super) fn lacking(confinement: &Confinement) -> Vec<String> {
+    let in_force = |name: &&str| confinement.in_force.iter().any(|have| have == *name);
+    let why = |name: &str| confinement.missing.iter().find(|text| text.starts_with(name)).cloned();
+    MANDATORY.iter().filter(|name| !in_force(name)).map(|name| why(name).unwrap_or_else(|| (*name).to_owned())).collect()
+}
+
+fn empty_network() -> Result<(), String> {
+    unshare(CloneFlags::CLONE_NEWNET)
+        // An ordinary user may do so in a user namespace of its own, whose rights go with the rest.
+        .or_else(|_| unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNET))
+        .map_err(|err| err.to_string())
+}
+
+fn own_uid() -> Result<(), String> {
+    if !geteuid().is_root() {
+        return Err("only root can give another uid".to_owned());
+    }
+    let id = FIRST_UID + getpid().as_raw().unsigned_abs() % UIDS;
+    let (uid, gid) = (Uid::from_raw(id), Gid::from_raw(id));
+    setgroups(&[]).map_err(|err| format!("setgroups: {err}"))?;
+    setresgid(gid, gid, gid).map_err(|err| format!("setresgid: {err}"))?;
+    setresuid(uid, uid, uid).map_err(|err| format!("setresuid: {err}"))
+}
+
+fn drop_capabilities(bounding_cleared: bool) -> Result<(), String> {
+    let sets = [CapSet::Ambient, CapSet::Inheritable, CapSet::Effective, CapSet::Permitted];
+    for set in sets {
+        // Ambient is unknown to old kernels; whether all are empty is looked at below.
+        let _ = caps::clear(None, set);
+    }
+    for set in sets {
+        let left = caps::read(None, set).map_err(|err| err.to_string())?;
+        if !left.is_empty() {
+            return Err(format!("{set:?} still has {left:?}"));
+        }
+    }
+    // The bounding set matters only to a program that this process may never execute.
+    tracing::trace!(bounding_cleared, "Gave up all capabilities");
+    Ok(())
+}
+
+fn no_files() -> Result<(), String> {
+    let abi = ABI::V6;
+    let status = Ruleset::default()
+        .handle_access(AccessFs::from_all(abi))
+        .and_then(|rules| rules.handle_access(AccessNet::from_all(abi)))
+        .and_then(|rules| rules.scope(Scope::from_all(abi)))
+        .and_then(Ruleset::create)
+        .and_then(landlock::RulesetCreated::restrict_self)
+        .map_err(|err| err.to_string())?;
+    // That the kernel knows nothing of it is no error to the library.
+    match status.ruleset {
+        RulesetStatus::FullyEnforced | RulesetStatus::PartiallyEnforced => Ok(()),
+        RulesetStatus::NotEnforced => Err("the kernel does not have it".to_owned()),
+    }
+}
+
+fn limit(resource: Resource, value: u64) -> Result<(), String> {
+    setrlimit(resource, value, value).map_err(|err| format!("{resource:?}: {err}"))
+}
+
+fn limits(memory_bytes: u64) -> Result<(), String> {
+    let space = mapped_bytes()?.saturating_add(SPARE_BYTES).saturating_add(memory_bytes.saturating_mul(2));
+    limit(Resource::RLIMIT_NPROC, 0)?;
+    limit(Resource::RLIMIT_FSIZE, 0)?;
+    limit(Resource::RLIMIT_CORE, 0)?;
+    limit(Resource::RLIMIT_MEMLOCK, 0)?;
+    limit(Resource::RLIMIT_NOFILE, 4)?;
+    limit(Resource::RLIMIT_AS, space)
+}
+
+/// The address space in use, in bytes; read before files are out of reach, or taken to be the binary's usual.
+fn mapped_bytes() -> Result<u64, String> {
+    MAPPED.get().copied().ok_or_else(|| "the size of the process is unknown".to_owned())
+}
+
+static MAPPED: std::sync::OnceLock<u64> = std::sync::OnceLock::new();
+
+/// Reads how much address space the process has; before [`confine`], which takes `/proc` away.
+pub(super) fn measure_address_space() {
+    let pages = std::fs::read_to_string("/proc/self/statm").ok().and_then(|text| text.split(' ').next()?.parse::<u64>().ok());
+    let page = nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE).ok().flatten().and_then(|size| u64::try_from(size).ok());
+    if let (Some(pages), Some(page)) = (pages, page) {
+        MAPPED.get_or_init(|| pages.saturating_mul(page));
+    }
+}
+
+/// Every system call that a Luau runner needs (glibc and musl, x86_64 and aarch64); anything else kills it.
+const ALLOWED: [libc::c_long; 19] = [
+    libc::SYS_read,
+    libc::SYS_write,
+    libc::SYS_recvfrom,
+    libc::SYS_sendto,
+    libc::SYS_munmap,
+    libc::SYS_mremap,
+    libc::SYS_brk,
+    libc::SYS_madvise,
+    libc::SYS_futex,
+    libc::SYS_clock_gettime,
+    libc::SYS_getrandom,
+    libc::SYS_rt_sigprocmask,
+    libc::SYS_rt_sigreturn,
+    libc::SYS_sigaltstack,
+    libc::SYS_restart_syscall,
+    libc::SYS_sched_yield,
+    libc::SYS_close,
+    libc::SYS_exit,
+    libc::SYS_exit_group,
+];
+
+fn filter_system_calls() -> Result<(), String> {
+    let program = filter().map_err(|err| err.to_string())?;
+    apply_filter_all_threads(&program).map_err(|err| err.to_string())
+}
+
+fn filter() -> Result<BpfProgram, seccompiler::BackendError> {
+    // Memory, but none that could be executed.
+    let not_executable =
+        SeccompCondition::new(2, SeccompCmpArgLen::Dword, SeccompCmpOp::MaskedEq(u64::from(libc::PROT_EXEC.unsigned_abs())), 0)?;
+    let mut rules: std::collections::BTreeMap<_, _> = ALLOWED.iter().map(|call| (*call, vec![])).collect();
+    rules.insert(libc::SYS_mmap, vec![SeccompRule::new(vec![not_executable])?]);
+    let architecture = std::env::consts::ARCH.try_into()?;
+    SeccompFilter::new(rules, SeccompAction::KillProcess, SeccompAction::Allow, architecture)?.try_into()
+}

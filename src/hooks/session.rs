@@ -1,0 +1,338 @@
+//! The engine's end of a runner: loads a hook, runs its entry points, never trusts what comes back.
+//!
+//! Needs a tokio runtime with I/O and time; works on one thread. Nothing here waits longer than the budget
+//! and [`OVERRUN`], whatever the runner does.
+
+use std::future::Future;
+use std::os::unix::net::UnixStream as StdStream;
+use std::pin::{Pin, pin};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+use super::frame::{FrameError, Inbox, MAX_FROM_RUNNER, MAX_TO_RUNNER, encode};
+use super::message::{Confinement, FromRunner, Loaded, ToRunner, VERSION};
+use super::{Answer, Ask, AskError, Budget, HookError, HookEvent, HookSource, LoadError, LogLevel, Returned, sandbox};
+
+/// How long a runner may take to end a run that is superseded, before it is given up.
+pub const GRACE: Duration = Duration::from_millis(50);
+
+/// How long it may take to end a run whose time is used up: longer, because nobody waits for the machine.
+pub const OVERRUN: Duration = Duration::from_millis(200);
+
+/// How long a runner may take from its start until it is confined.
+const START: Duration = Duration::from_secs(10);
+
+/// A log line counts at least this much, so that empty ones are not free.
+const LOG_LINE: usize = 32;
+
+/// After this many lines beyond the log quota a runner is taken to be out of control.
+const MAX_DROPPED: u32 = 10_000;
+
+/// After this share of the runner's CPU limit it should be replaced.
+const WORN: Duration = Duration::from_secs(sandbox::CPU_SECONDS / 2);
+
+/// What to do if a mandatory part of the sandbox is not to be had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SandboxPolicy {
+    /// Refuse the hook.
+    #[default]
+    Required,
+    /// Run it with what there is: `sandbox = "best-effort"`.
+    BestEffort,
+}
+
+/// Answers what a hook asks: grants, ledger and host stand behind it.
+///
+/// The future is dropped when the run is superseded or out of time while it waits; what it had begun must
+/// then be brought to an end by itself (a job cancelled, a change recorded in the ledger undone).
+#[expect(async_fn_in_trait, reason = "used on one thread, never as a trait object")]
+pub trait Desk {
+    /// Answers one question.
+    async fn ask(&mut self, ask: Ask) -> Answer;
+}
+
+/// One runner with one loaded hook.
+#[derive(Debug)]
+pub struct Session {
+    stream: UnixStream,
+    inbox: Inbox,
+    loaded: Loaded,
+    confinement: Confinement,
+    alive: bool,
+    /// Time in which the runner, not the engine, was at work: at least the CPU time that it used.
+    busy: Duration,
+}
+
+/// One run in progress.
+struct Turn<'a> {
+    budget: &'a Budget,
+    /// When the hook's time is used up.
+    over: Instant,
+    /// When the runner is given up; later than `over`, sooner once the run is superseded.
+    lost: Instant,
+    superseded: bool,
+    timed_out: bool,
+    requests: u32,
+    log_left: usize,
+    dropped: u32,
+}
+
+impl Session {
+    /// Waits for the runner to be confined, checks how well it is, and lets it load the hook.
+    ///
+    /// # Errors
+    /// [`LoadError`]; the runner is then of no use and should be killed.
+    pub async fn load(stream: StdStream, source: HookSource, budget: Budget, required: SandboxPolicy) -> Result<Self, LoadError> {
+        let dead = |err: FrameError| LoadError::Runner(format!("the runner ended while loading: {err}"));
+        stream.set_nonblocking(true).map_err(|err| dead(err.into()))?;
+        let stream = UnixStream::from_std(stream).map_err(|err| dead(err.into()))?;
+        let loaded = Loaded { entry_points: Vec::new(), modules: Vec::new() };
+        let mut session = Self {
+            stream,
+            inbox: Inbox::default(),
+            loaded,
+            confinement: Confinement::default(),
+            alive: true,
+            busy: Duration::ZERO,
+        };
+        let late = |_| LoadError::Runner("the runner did not start in time".to_owned());
+        session.confinement = match timeout_at(Instant::now() + START, session.receive()).await.map_err(late)?.map_err(dead)? {
+            FromRunner::Ready { version: VERSION, confinement } => confinement,
+            FromRunner::Ready { version, .. } => {
+                return Err(LoadError::Runner(format!(
+                    "the runner speaks version {version} of the hook protocol, not {VERSION}"
+                )));
+            }
+            FromRunner::Loaded(_) | FromRunner::Ask(_) | FromRunner::Finished(_) => return Err(dead(out_of_turn())),
+        };
+        let lacking = sandbox::lacking(&session.confinement);
+        if required == SandboxPolicy::Required && !lacking.is_empty() {
+            return Err(LoadError::Sandbox(lacking.join("; ")));
+        }
+        let began = Instant::now();
+        let message = ToRunner::Load { version: VERSION, source: Box::new(source), budget };
+        let exchange = async {
+            session.send(&message).await?;
+            session.receive().await
+        };
+        let answer = timeout_at(began + budget.wall + OVERRUN, exchange).await;
+        let late = |_| LoadError::Code(format!("loading took longer than the budget of {:?}", budget.wall));
+        session.loaded = match answer.map_err(late)?.map_err(dead)? {
+            FromRunner::Loaded(loaded) => loaded?,
+            FromRunner::Ready { .. } | FromRunner::Ask(_) | FromRunner::Finished(_) => return Err(dead(out_of_turn())),
+        };
+        session.busy = began.elapsed();
+        Ok(session)
+    }
+
+    /// The hook's entry points and modules.
+    #[must_use]
+    pub const fn loaded(&self) -> &Loaded {
+        &self.loaded
+    }
+
+    /// How well the runner is confined.
+    #[must_use]
+    pub const fn confinement(&self) -> &Confinement {
+        &self.confinement
+    }
+
+    /// Can it be called again? If not, the runner should be killed.
+    #[must_use]
+    pub const fn is_alive(&self) -> bool {
+        self.alive
+    }
+
+    /// Has the runner used up so much of its life's CPU time that the next run should have a new one?
+    #[must_use]
+    pub const fn is_worn(&self) -> bool {
+        self.busy.as_millis() >= WORN.as_millis()
+    }
+
+    /// Runs one entry point; `desk` answers what the hook asks. When `cancel` resolves, the hook's current
+    /// or next question is answered with [`AskError::Superseded`].
+    ///
+    /// # Errors
+    /// [`HookError`]. After a run that did not end by itself within [`GRACE`] or [`OVERRUN`], or with
+    /// [`HookError::RunnerDied`], the session is dead.
+    pub async fn call(
+        &mut self,
+        event: HookEvent,
+        budget: Budget,
+        desk: &mut impl Desk,
+        cancel: impl Future<Output = ()>,
+    ) -> Result<Returned, HookError> {
+        if !self.alive {
+            return Err(HookError::RunnerDied("before this run".to_owned()));
+        }
+        let over = Instant::now() + budget.wall;
+        let mut turn = Turn {
+            budget: &budget,
+            over,
+            lost: over + OVERRUN,
+            superseded: false,
+            timed_out: false,
+            requests: 0,
+            log_left: usize::try_from(budget.log_bytes).unwrap_or(usize::MAX),
+            dropped: 0,
+        };
+        // Not alive until the run has ended in good order: this future may be dropped at any point.
+        self.alive = false;
+        let message = ToRunner::Call { event: Box::new(event), budget };
+        let ended = self.converse(&message, &mut turn, desk, pin!(cancel)).await;
+        if turn.dropped > 0 {
+            let fields = vec![("lines".to_owned(), turn.dropped.to_string())];
+            let message = "Dropped log lines of a hook beyond its quota".to_owned();
+            desk.ask(Ask::Log { level: LogLevel::Warn, message, fields }).await;
+        }
+        let result = match ended {
+            Ok(result) => {
+                self.alive = true;
+                result
+            }
+            Err(Lost::Silent) => Err(HookError::TimedOut(budget.wall)),
+            Err(Lost::Gone(err)) => Err(HookError::RunnerDied(err.to_string())),
+        };
+        match result {
+            Err(HookError::RunnerDied(_)) => result,
+            _ if turn.superseded => Err(HookError::Superseded),
+            _ if turn.timed_out => Err(HookError::TimedOut(budget.wall)),
+            // Only the engine supersedes a run.
+            Err(HookError::Superseded) => Err(HookError::RunnerDied("it claims to have been superseded".to_owned())),
+            other => other,
+        }
+    }
+
+    /// From the call until the runner says that it has finished.
+    async fn converse(
+        &mut self,
+        call: &ToRunner,
+        turn: &mut Turn<'_>,
+        desk: &mut impl Desk,
+        mut cancel: Pin<&mut impl Future<Output = ()>>,
+    ) -> Result<Result<Returned, HookError>, Lost> {
+        let mut cancelled = false;
+        self.send_before(call, turn.lost).await?;
+        loop {
+            let began = Instant::now();
+            let message = tokio::select! {
+                biased;
+                () = &mut cancel, if !cancelled => {
+                    cancelled = true;
+                    turn.lost = turn.lost.min(Instant::now() + GRACE);
+                    continue;
+                }
+                message = self.receive() => message?,
+                () = sleep_until(turn.lost) => {
+                    turn.superseded |= cancelled;
+                    return Err(Lost::Silent);
+                }
+            };
+            self.busy += began.elapsed();
+            let ask = match message {
+                FromRunner::Ask(ask) => ask,
+                FromRunner::Finished(result) => return Ok(result),
+                FromRunner::Ready { .. } | FromRunner::Loaded(_) => return Err(Lost::Gone(out_of_turn())),
+            };
+            let answer = match turn.admit(ask, cancelled)? {
+                Err(answer) => answer,
+                Ok(ask) => tokio::select! {
+                    biased;
+                    () = &mut cancel, if !cancelled => {
+                        cancelled = true;
+                        turn.supersede()
+                    }
+                    answer = desk.ask(ask) => answer,
+                    () = sleep_until(turn.over) => turn.run_out(),
+                },
+            };
+            self.send_before(&ToRunner::Answer(answer), turn.lost).await?;
+        }
+    }
+
+    async fn send_before(&mut self, message: &ToRunner, deadline: Instant) -> Result<(), Lost> {
+        match timeout_at(deadline, self.send(message)).await {
+            Ok(sent) => Ok(sent?),
+            Err(_) => Err(Lost::Silent),
+        }
+    }
+
+    async fn send(&mut self, message: &ToRunner) -> Result<(), FrameError> {
+        Ok(self.stream.write_all(&encode(message, MAX_TO_RUNNER)?).await?)
+    }
+
+    /// The next message. May be given up halfway: what was read stays in the inbox.
+    async fn receive(&mut self) -> Result<FromRunner, FrameError> {
+        let mut chunk = [0; 4096];
+        loop {
+            if let Some(message) = self.inbox.next(MAX_FROM_RUNNER)? {
+                return Ok(message);
+            }
+            match self.stream.read(&mut chunk).await? {
+                0 if self.inbox.is_within_frame() => return Err(FrameError::Truncated),
+                0 => return Err(FrameError::Closed),
+                n => self.inbox.push(chunk.get(..n).unwrap_or_default()),
+            }
+        }
+    }
+}
+
+/// Why a run has no end of its own.
+enum Lost {
+    /// The runner did not end it in time.
+    Silent,
+    /// The runner is gone, or speaks nonsense.
+    Gone(FrameError),
+}
+
+impl From<FrameError> for Lost {
+    fn from(err: FrameError) -> Self {
+        Self::Gone(err)
+    }
+}
+
+fn out_of_turn() -> FrameError {
+    std::io::Error::new(std::io::ErrorKind::InvalidData, "it spoke out of turn").into()
+}
+
+impl Turn<'_> {
+    /// May this be asked? If not, the answer. A log line beyond the quota is counted and dropped.
+    fn admit(&mut self, ask: Ask, cancelled: bool) -> Result<Result<Ask, Answer>, Lost> {
+        if let Ask::Log { message, fields, .. } = &ask {
+            let bytes = fields.iter().fold(LOG_LINE + message.len(), |sum, (key, value)| sum + key.len() + value.len());
+            let Some(left) = self.log_left.checked_sub(bytes) else {
+                self.dropped += 1;
+                let flood = || std::io::Error::new(std::io::ErrorKind::QuotaExceeded, "it floods the log");
+                return if self.dropped > MAX_DROPPED { Err(Lost::Gone(flood().into())) } else { Ok(Err(Answer::Done)) };
+            };
+            self.log_left = left;
+            return Ok(Ok(ask));
+        }
+        if cancelled {
+            return Ok(Err(self.supersede()));
+        }
+        if self.timed_out || Instant::now() >= self.over {
+            return Ok(Err(self.run_out()));
+        }
+        if self.requests >= self.budget.requests {
+            let text = format!("more than {} questions in one run", self.budget.requests);
+            return Ok(Err(Answer::Error(AskError::OverBudget(text))));
+        }
+        self.requests += 1;
+        Ok(Ok(ask))
+    }
+
+    fn supersede(&mut self) -> Answer {
+        self.superseded = true;
+        self.lost = self.lost.min(Instant::now() + GRACE);
+        Answer::Error(AskError::Superseded)
+    }
+
+    fn run_out(&mut self) -> Answer {
+        self.timed_out = true;
+        Answer::Error(AskError::OverBudget(format!("the time budget of {:?} is used up", self.budget.wall)))
+    }
+}

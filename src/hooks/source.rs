@@ -1,0 +1,200 @@
+//! Reading a hook from disk: once, into memory, so that what is checked is what runs.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use super::{HookSource, Language};
+use crate::types::Name;
+
+/// The most modules of one hook.
+pub const MAX_MODULES: usize = 256;
+/// The largest single file, in bytes.
+pub const MAX_FILE: u64 = 1 << 20;
+/// All files of a hook together, in bytes.
+pub const MAX_TOTAL: u64 = 8 << 20;
+/// The longest path of a module below the hook's directory, in bytes.
+const MAX_KEY: usize = 200;
+/// How deep directories may nest.
+const MAX_DEPTH: usize = 8;
+
+/// Why a hook could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// The system would not let us.
+    #[error("could not read {}: {err}", path.display())]
+    Io {
+        /// Which file or directory.
+        path: PathBuf,
+        /// What the system said.
+        err: io::Error,
+    },
+    /// The ending names no language.
+    #[error("{}: a hook is a .lua, .luau or .wasm file", .0.display())]
+    Language(PathBuf),
+    /// Not a regular file.
+    #[error("{}: not a regular file", .0.display())]
+    NotAFile(PathBuf),
+    /// A file or all of them are too large, or there are too many.
+    #[error("{}: {what}", path.display())]
+    TooMuch {
+        /// Which file or directory.
+        path: PathBuf,
+        /// Which limit.
+        what: String,
+    },
+}
+
+impl HookSource {
+    /// Reads the hook's file and, for Lua, the `.lua` and `.luau` files below its directory; `_test.lua` and
+    /// `_test.luau` files, hidden ones, and symbolic links that lead out of the directory are left out.
+    ///
+    /// # Errors
+    /// [`SourceError`].
+    pub fn read(name: Name, path: &Path, config_json: String) -> Result<Self, SourceError> {
+        let language = match path.extension().and_then(|e| e.to_str()) {
+            Some("lua" | "luau") => Language::Lua,
+            Some("wasm") => Language::Wasm,
+            _ => return Err(SourceError::Language(path.to_owned())),
+        };
+        let mut total = 0;
+        let limit = if language == Language::Wasm { MAX_TOTAL } else { MAX_FILE };
+        let main = read_file(path, limit, &mut total)?;
+        let mut source = Self { name, language, path: path.display().to_string(), main, modules: BTreeMap::new(), config_json };
+        if language == Language::Lua {
+            let real = fs::canonicalize(path).map_err(|err| failed(path, err))?;
+            let directory = match path.parent() {
+                Some(parent) if !parent.as_os_str().is_empty() => parent,
+                _ => Path::new("."),
+            };
+            let root = fs::canonicalize(directory).map_err(|err| failed(directory, err))?;
+            let mut walk = Walk { root: &root, main: &real, modules: BTreeMap::new(), total };
+            walk.directory(&root, "", MAX_DEPTH)?;
+            source.modules = walk.modules;
+        }
+        Ok(source)
+    }
+}
+
+fn failed(path: &Path, err: io::Error) -> SourceError {
+    SourceError::Io { path: path.to_owned(), err }
+}
+
+/// Reads a regular file, at most `limit` bytes of it.
+fn read_file(path: &Path, limit: u64, total: &mut u64) -> Result<Vec<u8>, SourceError> {
+    // Looked at before it is opened: opening a FIFO would wait for its writer.
+    if !fs::metadata(path).map_err(|err| failed(path, err))?.is_file() {
+        return Err(SourceError::NotAFile(path.to_owned()));
+    }
+    let file = File::open(path).map_err(|err| failed(path, err))?;
+    let mut bytes = Vec::new();
+    let read = file.take(limit + 1).read_to_end(&mut bytes).map_err(|err| failed(path, err))? as u64;
+    *total += read;
+    let too_much = |what: String| SourceError::TooMuch { path: path.to_owned(), what };
+    if read > limit {
+        return Err(too_much(format!("larger than {limit} bytes")));
+    }
+    if *total > MAX_TOTAL {
+        return Err(too_much(format!("the hook's files together are larger than {MAX_TOTAL} bytes")));
+    }
+    Ok(bytes)
+}
+
+/// A walk through a hook's directory.
+struct Walk<'a> {
+    root: &'a Path,
+    main: &'a Path,
+    modules: BTreeMap<String, Vec<u8>>,
+    total: u64,
+}
+
+impl Walk<'_> {
+    fn directory(&mut self, directory: &Path, prefix: &str, depth: usize) -> Result<(), SourceError> {
+        let Some(depth) = depth.checked_sub(1) else { return Ok(()) };
+        let entries = fs::read_dir(directory).map_err(|err| failed(directory, err))?;
+        for entry in entries {
+            let entry = entry.map_err(|err| failed(directory, err))?;
+            let file_name = entry.file_name();
+            let Some(file_name) = file_name.to_str().filter(|n| !n.starts_with('.')) else { continue };
+            let key = if prefix.is_empty() { file_name.to_owned() } else { format!("{prefix}/{file_name}") };
+            // What a link points to, as long as it stays below the root; a dangling one is nothing.
+            let Ok(real) = fs::canonicalize(entry.path()) else { continue };
+            if !real.starts_with(self.root) || real == self.main {
+                continue;
+            }
+            if real.is_dir() {
+                // A link to a directory could be a circle.
+                if !entry.path().is_symlink() {
+                    self.directory(&real, &key, depth)?;
+                }
+            } else if is_module(file_name) && real.is_file() {
+                self.module(&real, key)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn module(&mut self, path: &Path, key: String) -> Result<(), SourceError> {
+        let too_much = |what: String| SourceError::TooMuch { path: path.to_owned(), what };
+        if self.modules.len() >= MAX_MODULES {
+            return Err(too_much(format!("more than {MAX_MODULES} modules beside the hook; give it a directory of its own")));
+        }
+        if key.len() > MAX_KEY {
+            return Err(too_much(format!("its path below the hook's directory is longer than {MAX_KEY} bytes")));
+        }
+        let bytes = read_file(path, MAX_FILE, &mut self.total)?;
+        self.modules.insert(key, bytes);
+        Ok(())
+    }
+}
+
+fn is_module(file_name: &str) -> bool {
+    let stem = file_name.strip_suffix(".lua").or_else(|| file_name.strip_suffix(".luau"));
+    stem.is_some_and(|stem| !stem.ends_with("_test"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(path: &Path) -> Result<HookSource, SourceError> {
+        HookSource::read("h".parse().unwrap(), path, "{}".into())
+    }
+
+    #[test]
+    fn modules_are_found_below_the_directory_and_nowhere_else() {
+        let outer = tempfile::tempdir().unwrap();
+        fs::write(outer.path().join("secret.lua"), "return 1").unwrap();
+        let root = outer.path().join("hook");
+        fs::create_dir_all(root.join("lib/deep")).unwrap();
+        for file in ["main.lua", "a.lua", "a_test.lua", "lib/b.luau", "lib/deep/c.lua", ".hidden.lua", "notes.txt"] {
+            fs::write(root.join(file), "return 1").unwrap();
+        }
+        std::os::unix::fs::symlink("../secret.lua", root.join("out.lua")).unwrap();
+        std::os::unix::fs::symlink("a.lua", root.join("alias.lua")).unwrap();
+        std::os::unix::fs::symlink("..", root.join("circle")).unwrap();
+        let source = read(&root.join("main.lua")).unwrap();
+        assert_eq!(source.modules.keys().collect::<Vec<_>>(), ["a.lua", "alias.lua", "lib/b.luau", "lib/deep/c.lua"]);
+    }
+
+    #[test]
+    fn limits_and_odd_files_are_typed_errors() {
+        let root = tempfile::tempdir().unwrap();
+        let path = |name: &str| root.path().join(name);
+        assert!(matches!(read(&path("hook.py")), Err(SourceError::Language(_))));
+        assert!(matches!(read(&path("none.lua")), Err(SourceError::Io { .. })));
+        nix::unistd::mkfifo(&path("fifo.lua"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert!(matches!(read(&path("fifo.lua")), Err(SourceError::NotAFile(_))));
+        fs::write(path("big.lua"), vec![b' '; 1 + (1 << 20)]).unwrap();
+        assert!(matches!(read(&path("big.lua")), Err(SourceError::TooMuch { .. })));
+        fs::remove_file(path("big.lua")).unwrap();
+        for i in 0..=MAX_MODULES {
+            fs::write(path(&format!("m{i}.lua")), "").unwrap();
+        }
+        let err = read(&path("m0.lua")).map(|source| source.modules.len());
+        assert_eq!(err.unwrap(), MAX_MODULES);
+        fs::write(path("one-more.lua"), "").unwrap();
+        assert!(matches!(read(&path("m0.lua")), Err(SourceError::TooMuch { .. })));
+    }
+}

@@ -1,0 +1,147 @@
+//! The engine's end.
+
+use std::collections::HashMap;
+use std::io;
+use std::os::unix::net::UnixStream as StdStream;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::io::AsyncWriteExt;
+use tokio::net::UnixStream;
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
+
+use super::{ANSWER_MARGIN, Duty, FromHelper, HelperOp, HelperReply, REQUEST_LIMIT, ToHelper, VERSION, frame};
+use crate::host::HostError;
+
+/// The engine's hold on the helper. Several calls may run at once. Dropping it ends the helper.
+#[derive(Debug)]
+pub struct HelperClient {
+    out: mpsc::UnboundedSender<Vec<u8>>,
+    pending: Arc<Mutex<Pending>>,
+}
+
+/// The calls that wait for an answer.
+#[derive(Debug, Default)]
+struct Pending {
+    last: u64,
+    waiting: HashMap<u64, oneshot::Sender<Result<HelperReply, HostError>>>,
+    /// Why there will be no answer any more.
+    dead: Option<String>,
+}
+
+fn locked(pending: &Mutex<Pending>) -> MutexGuard<'_, Pending> {
+    pending.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn gone(why: &str) -> HostError {
+    HostError { message: format!("the helper process is gone: {why}"), errno: Some(libc::EPIPE) }
+}
+
+impl HelperClient {
+    /// Takes the engine's end of the socket whose other end is the helper's stdin. Must be called inside a
+    /// tokio runtime.
+    ///
+    /// # Errors
+    /// If the runtime cannot watch the socket.
+    pub fn new(stream: StdStream, duty: Duty) -> io::Result<Self> {
+        stream.set_nonblocking(true)?;
+        let (reader, writer) = UnixStream::from_std(stream)?.into_split();
+        let (out, queue) = mpsc::unbounded_channel();
+        let pending = Arc::new(Mutex::new(Pending::default()));
+        let _ = out.send(frame::encode(&ToHelper::Hello { version: VERSION, duty })?);
+        tokio::spawn(write(writer, queue));
+        tokio::spawn(read(reader, Arc::clone(&pending)));
+        Ok(Self { out, pending })
+    }
+
+    /// Is the helper still there, as far as is known?
+    #[must_use]
+    pub fn is_alive(&self) -> bool {
+        locked(&self.pending).dead.is_none()
+    }
+
+    /// Has the helper do something within `limit`. Dropping the future cancels it: what was started is ended.
+    ///
+    /// # Errors
+    /// [`HostError`]: what the helper said; `EPIPE` if the helper is gone; `EAGAIN` with too many calls at once;
+    /// `ETIMEDOUT` if the helper gives no answer.
+    pub async fn call(&self, op: HelperOp, limit: Duration) -> Result<HelperReply, HostError> {
+        let (answer, id) = self.enter()?;
+        let entry = Entry { client: self, id };
+        let request = frame::encode(&ToHelper::Request { id, limit, op });
+        let request = request.map_err(|err| HostError { message: err.to_string(), errno: Some(libc::EMSGSIZE) })?;
+        self.out.send(request).map_err(|_| gone("its socket is closed"))?;
+        let answered = timeout(limit.saturating_add(ANSWER_MARGIN), answer).await;
+        drop(entry);
+        match answered {
+            Ok(Ok(result)) => result,
+            Ok(Err(_)) => Err(gone(locked(&self.pending).dead.as_deref().unwrap_or("its socket is closed"))),
+            Err(_) => Err(HostError {
+                message: format!("the helper process gave no answer for {:.1} s", limit.as_secs_f64()),
+                errno: Some(libc::ETIMEDOUT),
+            }),
+        }
+    }
+
+    fn enter(&self) -> Result<(oneshot::Receiver<Result<HelperReply, HostError>>, u64), HostError> {
+        let mut pending = locked(&self.pending);
+        if let Some(why) = &pending.dead {
+            return Err(gone(why));
+        }
+        if pending.waiting.len() >= REQUEST_LIMIT {
+            let message = format!("the helper process already has {REQUEST_LIMIT} requests to work on");
+            return Err(HostError { message, errno: Some(libc::EAGAIN) });
+        }
+        let (sender, answer) = oneshot::channel();
+        pending.last += 1;
+        let id = pending.last;
+        pending.waiting.insert(id, sender);
+        Ok((answer, id))
+    }
+}
+
+/// One call's place among those that wait.
+struct Entry<'a> {
+    client: &'a HelperClient,
+    id: u64,
+}
+
+impl Drop for Entry<'_> {
+    fn drop(&mut self) {
+        let unanswered = locked(&self.client.pending).waiting.remove(&self.id).is_some();
+        if unanswered && let Ok(cancel) = frame::encode(&ToHelper::Cancel { id: self.id }) {
+            let _ = self.client.out.send(cancel);
+        }
+    }
+}
+
+/// The queue is as bounded as the calls: one request and one cancellation each.
+async fn write(mut writer: OwnedWriteHalf, mut queue: mpsc::UnboundedReceiver<Vec<u8>>) {
+    while let Some(message) = queue.recv().await {
+        // The reader sees the end as well, and tells.
+        if writer.write_all(&message).await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn read(mut reader: OwnedReadHalf, pending: Arc<Mutex<Pending>>) {
+    let why = loop {
+        match frame::read(&mut reader).await {
+            Ok(Some(FromHelper::Hello { version: VERSION })) => {}
+            Ok(Some(FromHelper::Hello { version })) => break format!("it speaks version {version}, the engine {VERSION}"),
+            Ok(Some(FromHelper::Answer { id, result })) => {
+                if let Some(waiting) = locked(&pending).waiting.remove(&id) {
+                    let _ = waiting.send(result);
+                }
+            }
+            Ok(None) => break "it ended".to_owned(),
+            Err(err) => break err.to_string(),
+        }
+    };
+    let mut pending = locked(&pending);
+    pending.dead = Some(why);
+    pending.waiting.clear();
+}

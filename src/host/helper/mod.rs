@@ -1,0 +1,149 @@
+//! The helper: a process of its own for what needs more than the engine's two capabilities.
+//!
+//! It does only what the engine sends: it holds no configuration and no grants, so it is no second gate, but it keeps
+//! the engine itself poor. Without [`Duty::Commands`] it keeps four capabilities. Command lines and init scripts
+//! start daemons that may need anything, so with them it keeps all that it was given.
+
+mod client;
+mod process;
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+pub use client::HelperClient;
+pub use process::main;
+
+use super::HostError;
+use super::service::ScriptBackend;
+use crate::effect::{CommandOutput, Outcome, ServiceVerb, UnitState};
+
+/// The version of the messages. Both ends are one binary, but the file may be replaced while the engine runs.
+const VERSION: u16 = 1;
+
+/// The largest message: a file with some room.
+const MESSAGE_LIMIT: usize = super::files::FILE_LIMIT + 64 * 1024;
+
+/// Requests at one time; more are refused.
+const REQUEST_LIMIT: usize = 256;
+
+/// Beyond its own limit, what a request may need until a child is killed and its answer is here.
+const ANSWER_MARGIN: Duration = super::spawn::GRACE.saturating_add(Duration::from_secs(1));
+
+/// What the helper is for, and so which capabilities it keeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Duty {
+    /// Host name, kernel parameters, files.
+    Settings,
+    /// Also command lines and services that scripts start.
+    Commands,
+}
+
+/// One request to the helper.
+#[expect(missing_docs, reason = "the fields' names and types say it all")]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum HelperOp {
+    /// Set the kernel's host name.
+    SetHostname { name: String },
+    /// Read a kernel parameter.
+    ReadParameter { key: String },
+    /// Set a kernel parameter.
+    WriteParameter { key: String, value: String },
+    /// Read a file.
+    ReadFile { path: String },
+    /// Write a file, all or nothing.
+    WriteFile { path: String, content: Vec<u8> },
+    /// Remove a file.
+    RemoveFile { path: String },
+    /// Run a command line.
+    Run { argv: Vec<String> },
+    /// Act on a service.
+    Service { backend: ScriptBackend, unit: String, verb: ServiceVerb },
+    /// Ask for a service.
+    ServiceStatus { backend: ScriptBackend, unit: String },
+}
+
+/// What the helper answers to a request that worked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum HelperReply {
+    /// To what changes something.
+    Outcome(Outcome),
+    /// To [`HelperOp::ReadParameter`].
+    Text(String),
+    /// To [`HelperOp::ReadFile`].
+    File(Option<Vec<u8>>),
+    /// To [`HelperOp::Run`].
+    Command(CommandOutput),
+    /// To [`HelperOp::ServiceStatus`].
+    Unit(UnitState),
+}
+
+/// Engine to helper.
+#[derive(Debug, Serialize, Deserialize)]
+enum ToHelper {
+    /// First.
+    Hello {
+        version: u16,
+        duty: Duty,
+    },
+    Request {
+        id: u64,
+        limit: Duration,
+        op: HelperOp,
+    },
+    /// Nobody waits for this request any more.
+    Cancel {
+        id: u64,
+    },
+}
+
+/// Helper to engine.
+#[derive(Debug, Serialize, Deserialize)]
+enum FromHelper {
+    /// First.
+    Hello {
+        version: u16,
+    },
+    Answer {
+        id: u64,
+        result: Result<HelperReply, HostError>,
+    },
+}
+
+/// Messages on a stream: their length as a big-endian u32, then postcard.
+mod frame {
+    use std::io;
+
+    use serde::Serialize;
+    use serde::de::DeserializeOwned;
+    use tokio::io::{AsyncRead, AsyncReadExt};
+
+    use super::MESSAGE_LIMIT;
+
+    pub(super) fn encode(message: &impl Serialize) -> io::Result<Vec<u8>> {
+        let bytes = postcard::to_extend(message, vec![0; 4]).map_err(io::Error::other)?;
+        let length = bytes.len().saturating_sub(4);
+        if length > MESSAGE_LIMIT {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("a message of {length} bytes is too long")));
+        }
+        let mut bytes = bytes;
+        if let (Some(head), Ok(length)) = (bytes.first_chunk_mut(), u32::try_from(length)) {
+            *head = length.to_be_bytes();
+        }
+        Ok(bytes)
+    }
+
+    /// `None` at the end of the stream.
+    pub(super) async fn read<T: DeserializeOwned>(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<T>> {
+        let length = match stream.read_u32().await {
+            Ok(length) => length,
+            Err(err) if err.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+            Err(err) => return Err(err),
+        };
+        let length = usize::try_from(length).ok().filter(|length| *length <= MESSAGE_LIMIT);
+        let length = length.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "a message is too long"))?;
+        let mut bytes = vec![0; length];
+        stream.read_exact(&mut bytes).await?;
+        postcard::from_bytes(&bytes).map(Some).map_err(|err| io::Error::new(io::ErrorKind::InvalidData, err))
+    }
+}

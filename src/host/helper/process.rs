@@ -1,0 +1,174 @@
+//! The helper's own process.
+
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream as StdStream;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use nix::sys::signal::SigSet;
+use tokio::io::AsyncWriteExt;
+use tokio::net::UnixStream;
+use tokio::net::unix::OwnedWriteHalf;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use super::{Duty, FromHelper, HelperOp, HelperReply, REQUEST_LIMIT, ToHelper, VERSION, frame};
+use crate::host::{HostError, files, hostname, privilege, service, spawn};
+
+/// Threads for files; a dead network file system may hold some.
+const FILE_THREADS: usize = 16;
+
+/// The helper: serves the socket that is its stdin until the other end closes it.
+#[must_use]
+pub fn main() -> ExitCode {
+    let served = runtime().and_then(|runtime| {
+        let served = runtime.block_on(async { serve(connect()?).await });
+        // Not waiting for a file system that hangs.
+        runtime.shutdown_background();
+        served
+    });
+    match served {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(err) => {
+            tracing::error!(%err, "The helper process ends");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn runtime() -> io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(FILE_THREADS).build()
+}
+
+fn connect() -> io::Result<UnixStream> {
+    let stream = StdStream::from(io::stdin().as_fd().try_clone_to_owned()?);
+    stream.set_nonblocking(true)?;
+    UnixStream::from_std(stream)
+}
+
+/// The spawner has blocked these signals, so that one to the whole group does not end the helper before its work
+/// is done. Children would inherit that and could not be ended: so take the signals, and drop them. A handler,
+/// unlike ignoring, is not inherited.
+fn take_signals() -> io::Result<()> {
+    for kind in [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()] {
+        let mut signals = signal(kind)?;
+        tokio::spawn(async move { while signals.recv().await.is_some() {} });
+    }
+    SigSet::empty().thread_set_mask().map_err(io::Error::from)
+}
+
+async fn serve(stream: UnixStream) -> io::Result<()> {
+    take_signals()?;
+    let (mut reader, writer) = stream.into_split();
+    let Some(ToHelper::Hello { version: VERSION, duty }) = frame::read(&mut reader).await? else {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "the engine speaks another version"));
+    };
+    if duty == Duty::Settings {
+        privilege::confine_helper().map_err(|err| io::Error::other(err.message))?;
+    }
+    let (out, answers) = mpsc::channel(REQUEST_LIMIT);
+    tokio::spawn(write(writer, answers));
+    let _ = out.send(FromHelper::Hello { version: VERSION }).await;
+    let mut requests = JoinSet::new();
+    let mut running: HashMap<u64, oneshot::Sender<()>> = HashMap::new();
+    while let Some(message) = frame::read(&mut reader).await? {
+        while let Some(Ok(id)) = requests.try_join_next() {
+            running.remove(&id);
+        }
+        match message {
+            ToHelper::Hello { .. } => {}
+            ToHelper::Cancel { id } => drop(running.remove(&id)),
+            ToHelper::Request { id, .. } if requests.len() >= REQUEST_LIMIT => {
+                let result = Err(HostError { message: "too many requests".to_owned(), errno: Some(libc::EAGAIN) });
+                let _ = out.send(FromHelper::Answer { id, result }).await;
+            }
+            ToHelper::Request { id, limit, op } => {
+                let (keep, cancelled) = oneshot::channel();
+                running.insert(id, keep);
+                requests.spawn(answer(id, limit, op, cancelled, out.clone()));
+            }
+        }
+    }
+    // Nobody waits any more: every child gets TERM, and its grace.
+    running.clear();
+    while requests.join_next().await.is_some() {}
+    Ok(())
+}
+
+async fn answer(id: u64, limit: Duration, op: HelperOp, cancelled: oneshot::Receiver<()>, out: mpsc::Sender<FromHelper>) -> u64 {
+    let cancelled = async { drop(cancelled.await) };
+    let result = perform(op, limit, cancelled).await;
+    let _ = out.send(FromHelper::Answer { id, result }).await;
+    id
+}
+
+async fn write(mut writer: OwnedWriteHalf, mut answers: mpsc::Receiver<FromHelper>) {
+    while let Some(answer) = answers.recv().await {
+        let Ok(bytes) = frame::encode(&answer) else { continue };
+        if writer.write_all(&bytes).await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn perform(op: HelperOp, limit: Duration, cancelled: impl Future<Output = ()>) -> Result<HelperReply, HostError> {
+    let checked = |path: &str| files::checked(path).map(PathBuf::from);
+    let cancelled = std::pin::pin!(cancelled);
+    match op {
+        HelperOp::SetHostname { name } => hostname::set(&name).map(HelperReply::Outcome),
+        HelperOp::ReadParameter { key } => files::read_parameter(&key).map(HelperReply::Text),
+        HelperOp::WriteParameter { key, value } => files::write_parameter(&key, &value).map(HelperReply::Outcome),
+        HelperOp::ReadFile { path } => {
+            let path = checked(&path)?;
+            blocking(limit, move || files::read(&path)).await.map(HelperReply::File)
+        }
+        HelperOp::WriteFile { path, content } => {
+            let path = checked(&path)?;
+            blocking(limit, move || files::write(&path, &content)).await.map(HelperReply::Outcome)
+        }
+        HelperOp::RemoveFile { path } => {
+            let path = checked(&path)?;
+            blocking(limit, move || files::remove(&path)).await.map(HelperReply::Outcome)
+        }
+        HelperOp::Run { argv } => Ok(HelperReply::Command(spawn::run(&argv, limit, cancelled).await?.output)),
+        HelperOp::Service { backend, unit, verb } => {
+            Ok(HelperReply::Outcome(service::script::perform(backend, &unit, verb, limit, cancelled).await?))
+        }
+        HelperOp::ServiceStatus { backend, unit } => {
+            Ok(HelperReply::Unit(service::script::status(backend, &unit, limit, cancelled).await?))
+        }
+    }
+}
+
+/// File systems can hang, so they get a thread of their own and a limit.
+async fn blocking<T: Send + 'static>(
+    limit: Duration,
+    work: impl FnOnce() -> Result<T, HostError> + Send + 'static,
+) -> Result<T, HostError> {
+    match timeout(limit, tokio::task::spawn_blocking(work)).await {
+        Ok(Ok(result)) => result,
+        Ok(Err(err)) => Err(HostError { message: err.to_string(), errno: None }),
+        Err(_) => Err(HostError {
+            message: format!("the file system gave no answer for {:.1} s", limit.as_secs_f64()),
+            errno: Some(libc::ETIMEDOUT),
+        }),
+    }
+}
+
+impl From<spawn::SpawnError> for HostError {
+    fn from(err: spawn::SpawnError) -> Self {
+        let errno = match &err {
+            spawn::SpawnError::Start { source, .. } | spawn::SpawnError::Lost { source, .. } => source.raw_os_error(),
+            spawn::SpawnError::Overran { .. } => Some(libc::ETIMEDOUT),
+            spawn::SpawnError::Cancelled { .. } => Some(libc::ECANCELED),
+            spawn::SpawnError::Empty => Some(libc::EINVAL),
+        };
+        let hint = if matches!(err, spawn::SpawnError::Overran { .. }) { crate::host::RAISE_TIMEOUT } else { "" };
+        Self { message: format!("{err}{hint}"), errno }
+    }
+}

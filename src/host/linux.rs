@@ -1,0 +1,326 @@
+//! This machine: one match from each effect and query to the code that does it.
+
+use std::cell::RefCell;
+use std::net::IpAddr;
+use std::os::unix::net::UnixStream;
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::announce::Announcer;
+use super::helper::{Duty, HelperClient, HelperOp, HelperReply};
+use super::netlink::{AddressOptions, Netlink, index_of};
+use super::service::systemd::Systemd;
+use super::service::{ScriptBackend, ServiceBackend};
+use super::{Host, HostError, files, hostname};
+use crate::effect::{Effect, Granted, Outcome, Query, Reply, Resource, ServiceVerb, UnitState, Value};
+use crate::types::{IfName, VirtualAddress};
+
+/// What an operator may choose.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// Who starts services; found out if not given.
+    pub services: Option<ServiceBackend>,
+    /// The D-Bus address of systemd's bus, instead of the system bus.
+    pub bus_address: Option<String>,
+}
+
+/// This machine, in the network namespace of the thread that made it.
+///
+/// Host name, files, command lines and init scripts need the helper: see [`Self::set_helper`].
+#[derive(Debug)]
+pub struct LinuxHost {
+    netlink: Netlink,
+    announcer: Announcer,
+    services: Services,
+    helper: RefCell<Option<Rc<HelperClient>>>,
+}
+
+#[derive(Debug)]
+enum Services {
+    Systemd(Box<Systemd>),
+    Script(ScriptBackend),
+    None,
+}
+
+impl LinuxHost {
+    /// Opens what is needed; changes nothing.
+    ///
+    /// # Errors
+    /// [`HostError`] if the kernel gives no netlink socket.
+    pub fn new(options: Options) -> Result<Self, HostError> {
+        let backend = options.services.or_else(ServiceBackend::detect);
+        let services = match (backend, backend.and_then(ServiceBackend::script)) {
+            (_, Some(script)) => Services::Script(script),
+            (Some(_), None) => Services::Systemd(Box::new(Systemd::new(options.bus_address))),
+            (None, None) => Services::None,
+        };
+        Ok(Self { netlink: Netlink::open()?, announcer: Announcer::default(), services, helper: RefCell::new(None) })
+    }
+
+    /// The engine's end of the socket to the helper process. Calls that run on an old one go on.
+    ///
+    /// # Errors
+    /// [`HostError`] if the runtime cannot watch the socket.
+    pub fn set_helper(&self, stream: UnixStream, duty: Duty) -> Result<(), HostError> {
+        let client = HelperClient::new(stream, duty)
+            .map_err(|err| HostError { message: format!("taking the helper's socket: {err}"), errno: err.raw_os_error() })?;
+        *self.helper.borrow_mut() = Some(Rc::new(client));
+        Ok(())
+    }
+
+    /// Is there a helper, alive as far as is known?
+    #[must_use]
+    pub fn has_helper(&self) -> bool {
+        self.helper.borrow().as_ref().is_some_and(|helper| helper.is_alive())
+    }
+
+    /// Whether services are started by scripts, and so need the helper with [`Duty::Commands`].
+    #[must_use]
+    pub const fn services_need_helper(&self) -> bool {
+        matches!(self.services, Services::Script(_))
+    }
+
+    /// The socket for changes, for what [`Host`] does not cover.
+    #[must_use]
+    pub const fn netlink(&self) -> &Netlink {
+        &self.netlink
+    }
+
+    /// Is this address on this device, with whatever prefix? Not if the device is gone.
+    ///
+    /// # Errors
+    /// [`HostError`] with the kernel's words.
+    pub fn address_present(&self, dev: &IfName, ip: IpAddr) -> Result<bool, HostError> {
+        match index_of(dev) {
+            Ok(index) => Ok(self.netlink.address(ip, index)?.is_some()),
+            Err(HostError { errno: Some(libc::ENODEV), .. }) => Ok(false),
+            Err(err) => Err(err),
+        }
+    }
+
+    /// Announces an address once, now.
+    ///
+    /// # Errors
+    /// [`HostError`] with the kernel's words: `ENETDOWN` while the device is down.
+    pub fn announce(&self, address: VirtualAddress, dev: &IfName) -> Result<(), HostError> {
+        let link = self.netlink.link(dev)?;
+        self.announcer.announce(address.ip, link.mac, link.index).map_err(|err| {
+            let said = err.raw_os_error().map_or_else(|| err.to_string(), |n| nix::errno::Errno::from_raw(n).desc().to_owned());
+            HostError { message: format!("announcing {} on {dev}: {said}", address.ip), errno: err.raw_os_error() }
+        })
+    }
+
+    async fn announce_all(
+        &self,
+        address: VirtualAddress,
+        dev: &IfName,
+        count: u8,
+        interval: Duration,
+    ) -> Result<Outcome, HostError> {
+        for number in 0..count {
+            if number > 0 {
+                tokio::time::sleep(interval).await;
+            }
+            self.announce(address, dev)?;
+        }
+        Ok(Outcome::Changed)
+    }
+
+    /// The effects that are one exchange with the kernel; `None` for the others.
+    fn kernel(&self, effect: &Effect) -> Option<Result<Outcome, HostError>> {
+        Some(match effect {
+            Effect::AddressAdd { address, dev } => self.netlink.add_address(*address, dev, AddressOptions::default()),
+            Effect::AddressDelete { address, dev } => self.netlink.delete_address(*address, dev),
+            Effect::RouteReplace(route) => self.netlink.replace_route(route),
+            Effect::RouteDelete(route) => self.netlink.delete_route(route),
+            Effect::RuleReplace(rule) => self.netlink.replace_rule(rule),
+            Effect::RuleDelete(rule) => self.netlink.delete_rule(rule),
+            Effect::LinkSetUp { dev, up } => self.netlink.set_link_up(dev, *up),
+            Effect::LinkSetMac { dev, mac } => self.netlink.set_link_mac(dev, *mac),
+            Effect::Announce { .. }
+            | Effect::HostnameSet { .. }
+            | Effect::Service { .. }
+            | Effect::SysctlSet { .. }
+            | Effect::FileWrite { .. }
+            | Effect::FileRemove { .. }
+            | Effect::CommandRun { .. }
+            | Effect::Demote { .. }
+            | Effect::Resign { .. } => return None,
+        })
+    }
+
+    async fn helped(&self, op: HelperOp, limit: Duration) -> Result<HelperReply, HostError> {
+        let helper = self.helper.borrow().clone();
+        let helper = helper.ok_or_else(|| HostError {
+            message: "this needs the helper process, and none is running".to_owned(),
+            errno: Some(libc::EPIPE),
+        })?;
+        helper.call(op, limit).await
+    }
+
+    async fn changed(&self, op: HelperOp, limit: Duration) -> Result<Reply, HostError> {
+        let reply = self.helped(op, limit).await?;
+        if let HelperReply::Outcome(outcome) = reply { Ok(Reply::Outcome(outcome)) } else { Err(unexpected(&reply)) }
+    }
+
+    async fn service(&self, unit: &str, verb: ServiceVerb, limit: Duration) -> Result<Reply, HostError> {
+        match &self.services {
+            Services::Systemd(systemd) => Ok(Reply::Outcome(systemd.perform(unit, verb, limit).await?)),
+            Services::Script(backend) => {
+                self.changed(HelperOp::Service { backend: *backend, unit: unit.to_owned(), verb }, limit).await
+            }
+            Services::None => Err(no_services()),
+        }
+    }
+
+    async fn service_status(&self, unit: &str, limit: Duration) -> Result<UnitState, HostError> {
+        match &self.services {
+            Services::Systemd(systemd) => systemd.status(unit, limit).await,
+            Services::Script(backend) => {
+                let reply = self.helped(HelperOp::ServiceStatus { backend: *backend, unit: unit.to_owned() }, limit).await?;
+                if let HelperReply::Unit(state) = reply { Ok(state) } else { Err(unexpected(&reply)) }
+            }
+            Services::None => Err(no_services()),
+        }
+    }
+
+    async fn parameter(&self, key: &str, limit: Duration) -> Result<String, HostError> {
+        match files::read_parameter(key) {
+            Err(HostError { errno: Some(libc::EACCES | libc::EPERM), .. }) => {}
+            other => return other,
+        }
+        let reply = self.helped(HelperOp::ReadParameter { key: key.to_owned() }, limit).await?;
+        if let HelperReply::Text(text) = reply { Ok(text) } else { Err(unexpected(&reply)) }
+    }
+
+    async fn file(&self, path: &str, limit: Duration) -> Result<Option<Vec<u8>>, HostError> {
+        let reply = self.helped(HelperOp::ReadFile { path: path.to_owned() }, limit).await?;
+        if let HelperReply::File(content) = reply { Ok(content) } else { Err(unexpected(&reply)) }
+    }
+}
+
+fn unexpected(reply: &HelperReply) -> HostError {
+    HostError { message: format!("the helper process gave an answer of the wrong kind: {reply:?}"), errno: None }
+}
+
+fn no_services() -> HostError {
+    let message = "no service manager was found: neither systemd, nor OpenRC, nor /etc/init.d".to_owned();
+    HostError { message, errno: Some(libc::ENOSYS) }
+}
+
+fn not_for_the_host(effect: &Effect) -> HostError {
+    HostError { message: format!("{effect} is not for the host to do"), errno: Some(libc::EINVAL) }
+}
+
+impl Host for LinuxHost {
+    /// Of an announcement this sends the first; the caller sees to the others.
+    fn perform_now(&self, granted: &Granted) -> Result<Reply, HostError> {
+        let effect = granted.effect();
+        if let Effect::Announce { address, dev, .. } = effect {
+            return self.announce(*address, dev).map(|()| Reply::Outcome(Outcome::Changed));
+        }
+        let refused = || Err(HostError { message: format!("{effect} may take long"), errno: Some(libc::EINVAL) });
+        self.kernel(effect).unwrap_or_else(refused).map(Reply::Outcome)
+    }
+
+    async fn perform(&self, granted: &Granted, limit: Duration) -> Result<Reply, HostError> {
+        let effect = granted.effect();
+        if let Some(result) = self.kernel(effect) {
+            return result.map(Reply::Outcome);
+        }
+        match effect {
+            Effect::Announce { address, dev, count, interval_ms } => {
+                let interval = Duration::from_millis(u64::from(*interval_ms));
+                match tokio::time::timeout(limit, self.announce_all(*address, dev, *count, interval)).await {
+                    Ok(result) => result.map(Reply::Outcome),
+                    Err(_) => Err(HostError {
+                        message: format!("{effect} had not ended after {:.1} s", limit.as_secs_f64()),
+                        errno: Some(libc::ETIMEDOUT),
+                    }),
+                }
+            }
+            Effect::HostnameSet { name } => self.changed(HelperOp::SetHostname { name: name.clone() }, limit).await,
+            Effect::Service { unit, verb } => self.service(unit, *verb, limit).await,
+            Effect::SysctlSet { key, value } if files::is_network_parameter(key) => {
+                files::write_parameter(key, value).map(Reply::Outcome)
+            }
+            Effect::SysctlSet { key, value } => {
+                self.changed(HelperOp::WriteParameter { key: key.clone(), value: value.clone() }, limit).await
+            }
+            Effect::FileWrite { path, content } => {
+                self.changed(HelperOp::WriteFile { path: path.clone(), content: content.clone() }, limit).await
+            }
+            Effect::FileRemove { path } => self.changed(HelperOp::RemoveFile { path: path.clone() }, limit).await,
+            Effect::CommandRun { .. } => {
+                let argv = granted.argv().ok_or_else(|| not_for_the_host(effect))?.to_vec();
+                let reply = self.helped(HelperOp::Run { argv }, limit).await?;
+                if let HelperReply::Command(output) = reply { Ok(Reply::Command(output)) } else { Err(unexpected(&reply)) }
+            }
+            Effect::AddressAdd { .. }
+            | Effect::AddressDelete { .. }
+            | Effect::RouteReplace(_)
+            | Effect::RouteDelete(_)
+            | Effect::RuleReplace(_)
+            | Effect::RuleDelete(_)
+            | Effect::LinkSetUp { .. }
+            | Effect::LinkSetMac { .. }
+            | Effect::Demote { .. }
+            | Effect::Resign { .. } => Err(not_for_the_host(effect)),
+        }
+    }
+
+    async fn answer(&self, query: &Query, limit: Duration) -> Result<Reply, HostError> {
+        Ok(match query {
+            Query::Hostname => Reply::Text(hostname::current()?),
+            Query::ServiceStatus { unit } => Reply::Unit(self.service_status(unit, limit).await?),
+            Query::Sysctl { key } => Reply::Text(self.parameter(key, limit).await?),
+            Query::FileRead { path } => Reply::File(self.file(path, limit).await?),
+            Query::Links => Reply::Links(self.netlink.links()?),
+            Query::Addresses { dev } => {
+                let index = dev.as_ref().map(index_of).transpose()?;
+                let links = self.netlink.links()?;
+                let named = |index| links.iter().find(|link| link.index == index).map(|link| link.name.clone());
+                let found = self.netlink.addresses(index)?;
+                Reply::Addresses(found.into_iter().filter_map(|a| Some((named(a.index)?, a.address))).collect())
+            }
+            Query::Routes { table } => Reply::Routes(self.netlink.routes(table.unwrap_or(254))?),
+            Query::CarpState => {
+                return Err(HostError { message: "only the engine knows the state".to_owned(), errno: Some(libc::EINVAL) });
+            }
+        })
+    }
+
+    async fn observe(&self, resource: &Resource, limit: Duration) -> Result<Value, HostError> {
+        Ok(match resource {
+            Resource::Address { dev, ip } => match index_of(dev) {
+                Ok(index) => self.netlink.address(*ip, index)?.map_or(Value::Absent, |found| Value::Address(found.address)),
+                Err(HostError { errno: Some(libc::ENODEV), .. }) => Value::Absent,
+                Err(err) => return Err(err),
+            },
+            Resource::Route { .. } => {
+                let Some(Effect::RouteDelete(route)) = resource.set_to(&Value::Absent) else { return Ok(Value::Absent) };
+                self.netlink.route_in_place_of(&route)?.map_or(Value::Absent, Value::Route)
+            }
+            Resource::Rule(rule) => {
+                if self.netlink.has_rule(rule)? {
+                    Value::Rule
+                } else {
+                    Value::Absent
+                }
+            }
+            Resource::LinkUp { dev } => Value::Up(self.netlink.link(dev)?.up),
+            Resource::LinkMac { dev } => Value::Mac(self.netlink.link(dev)?.mac),
+            Resource::Hostname => Value::Text(hostname::current()?),
+            Resource::Service { unit } => match self.service_status(unit, limit).await? {
+                UnitState::Active | UnitState::Activating => Value::Running(true),
+                UnitState::Inactive | UnitState::Deactivating | UnitState::Failed => Value::Running(false),
+                UnitState::Unknown => {
+                    let message = format!("it cannot be told whether {unit} runs");
+                    return Err(HostError { message, errno: None });
+                }
+            },
+            Resource::Sysctl { key } => Value::Text(self.parameter(key, limit).await?),
+            Resource::File { path } => self.file(path, limit).await?.map_or(Value::Absent, Value::File),
+        })
+    }
+}

@@ -1,0 +1,247 @@
+//! The kernel's addresses, routes, rules and links.
+//!
+//! Changes go over one synchronous, unsubscribed socket with a timeout; watching has a socket of its own. On a
+//! socket that does both, events with the sequence number of a pending request pass for its answer, and a full
+//! buffer loses the answer for ever.
+#![expect(clippy::wildcard_enum_match_arm, reason = "what the kernel may say has no end; what is not asked for is passed over")]
+
+mod address;
+mod link;
+mod route;
+mod rule;
+mod watch;
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::time::Duration;
+
+use netlink_packet_core::{NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload};
+use netlink_packet_route::RouteNetlinkMessage;
+use netlink_sys::protocols::NETLINK_ROUTE;
+use netlink_sys::{Socket, SocketAddr};
+use nix::errno::Errno;
+use nix::sys::socket::{setsockopt, sockopt};
+use nix::sys::time::{TimeVal, TimeValLike};
+
+pub use address::{AddressOptions, PROTOCOL, PresentAddress};
+pub use link::index_of;
+pub use watch::{HostEvent, Watch};
+
+use super::HostError;
+use crate::types::Family;
+use netlink_packet_route::AddressFamily;
+
+/// The kernel answers within microseconds; one that does not within this time is broken.
+const TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Larger than any datagram that the kernel makes for rtnetlink (32 KiB for dumps).
+const BUFFER: usize = 64 * 1024;
+
+/// A dump that the kernel says was disturbed is asked for again at most so often.
+const DUMP_ATTEMPTS: u8 = 5;
+
+/// The socket for changes and questions. Each call is one exchange with the kernel, done when it returns.
+#[derive(Debug)]
+pub struct Netlink {
+    socket: Socket,
+    sequence: Cell<u32>,
+    buffer: RefCell<Box<[u8]>>,
+}
+
+/// The kernel's "no", before it is known what was wanted.
+#[derive(Debug)]
+struct Refusal {
+    errno: Errno,
+    /// The extended acknowledgement: why, in words, where the kernel gives any.
+    words: Option<String>,
+}
+
+impl From<io::Error> for Refusal {
+    fn from(err: io::Error) -> Self {
+        let words = err.raw_os_error().is_none().then(|| err.to_string());
+        Self { errno: err.raw_os_error().map_or(Errno::EIO, Errno::from_raw), words }
+    }
+}
+
+impl Refusal {
+    /// Says what was wanted and why not.
+    fn while_doing(self, what: impl std::fmt::Display) -> HostError {
+        let said = self.errno.desc();
+        let hint = match self.errno {
+            Errno::EPERM => " (needs CAP_NET_ADMIN)",
+            Errno::EAGAIN => " (the kernel did not answer in time)",
+            _ => "",
+        };
+        let words = self.words.map_or_else(String::new, |words| format!(": {words}"));
+        HostError { message: format!("{what}: {said}{words}{hint}"), errno: Some(self.errno as i32) }
+    }
+}
+
+impl Netlink {
+    /// Opens in the network namespace of the calling thread.
+    ///
+    /// # Errors
+    /// [`HostError`] if the kernel gives no such socket.
+    pub fn open() -> Result<Self, HostError> {
+        Self::connect().map_err(|err| Refusal::from(err).while_doing("opening a netlink socket"))
+    }
+
+    fn connect() -> io::Result<Self> {
+        let mut socket = Socket::new(NETLINK_ROUTE)?;
+        socket.bind_auto()?;
+        socket.connect(&SocketAddr::new(0, 0))?;
+        let millis = i64::try_from(TIMEOUT.as_millis()).unwrap_or(i64::MAX);
+        setsockopt(&socket, sockopt::ReceiveTimeout, &TimeVal::milliseconds(millis))?;
+        // Reasons in words, without our own message sent back; dumps that the kernel filters.
+        let _ = socket.set_ext_ack(true);
+        let _ = socket.set_cap_ack(true);
+        let _ = socket.set_netlink_get_strict_chk(true);
+        let buffer = RefCell::new(vec![0; BUFFER].into_boxed_slice());
+        Ok(Self { socket, sequence: Cell::new(0), buffer })
+    }
+
+    /// One change: done or refused.
+    fn change(&self, message: RouteNetlinkMessage, flags: u16) -> Result<(), Refusal> {
+        self.exchange(message, NLM_F_ACK | flags).map(drop)
+    }
+
+    /// All of a table.
+    fn dump(&self, message: &RouteNetlinkMessage) -> Result<Vec<RouteNetlinkMessage>, Refusal> {
+        for _ in 1..DUMP_ATTEMPTS {
+            match self.exchange(message.clone(), NLM_F_DUMP) {
+                Err(Refusal { errno: Errno::EINTR, .. }) => {}
+                other => return other,
+            }
+        }
+        self.exchange(message.clone(), NLM_F_DUMP)
+    }
+
+    fn exchange(&self, message: RouteNetlinkMessage, flags: u16) -> Result<Vec<RouteNetlinkMessage>, Refusal> {
+        let sequence = self.sequence.get().wrapping_add(1).max(1);
+        self.sequence.set(sequence);
+        let mut header = NetlinkHeader::default();
+        header.flags = NLM_F_REQUEST | flags;
+        header.sequence_number = sequence;
+        let mut request = NetlinkMessage::new(header, NetlinkPayload::InnerMessage(message));
+        request.finalize();
+        let mut buffer = self.buffer.borrow_mut();
+        let room = buffer.get_mut(..request.buffer_len()).ok_or(io::ErrorKind::InvalidInput).map_err(io::Error::from)?;
+        request.serialize(room);
+        self.socket.send(room, 0)?;
+        let mut answers = Vec::new();
+        let mut disturbed = false;
+        loop {
+            let length = receive(&self.socket, &mut buffer, 0)?;
+            for part in Parts::of(buffer.get(..length).unwrap_or_default()) {
+                // An answer to a question that timed out before.
+                if part.sequence != sequence {
+                    continue;
+                }
+                disturbed |= part.flags & NLM_F_DUMP_INTR != 0;
+                match part.read() {
+                    Part::Message(message) => answers.push(*message),
+                    Part::Unreadable => {}
+                    Part::End(None) if disturbed => return Err(Refusal { errno: Errno::EINTR, words: None }),
+                    Part::End(None) => return Ok(answers),
+                    Part::End(Some(refusal)) => return Err(refusal),
+                }
+            }
+        }
+    }
+}
+
+/// One datagram; its length. A cut one is an error: half an answer is none.
+fn receive(socket: &Socket, mut buffer: &mut [u8], flags: libc::c_int) -> io::Result<usize> {
+    let room = buffer.len();
+    loop {
+        match socket.recv(&mut buffer, flags | libc::MSG_TRUNC) {
+            Ok(length) if length > room => return Err(io::Error::from_raw_os_error(libc::EMSGSIZE)),
+            Err(err) if err.kind() == io::ErrorKind::Interrupted => {}
+            other => return other,
+        }
+    }
+}
+
+/// The messages of one datagram.
+struct Parts<'a>(&'a [u8]);
+
+/// One message, its header read.
+struct RawPart<'a> {
+    kind: u16,
+    flags: u16,
+    sequence: u32,
+    bytes: &'a [u8],
+}
+
+enum Part {
+    Message(Box<RouteNetlinkMessage>),
+    /// An attribute in a form that the library does not know: newer kernels may send anything.
+    Unreadable,
+    End(Option<Refusal>),
+}
+
+const HEADER: usize = 16;
+const ERROR: u16 = netlink_packet_core::NLMSG_ERROR;
+const DONE: u16 = netlink_packet_core::NLMSG_DONE;
+
+impl<'a> Parts<'a> {
+    const fn of(datagram: &'a [u8]) -> Self {
+        Self(datagram)
+    }
+}
+
+impl<'a> Iterator for Parts<'a> {
+    type Item = RawPart<'a>;
+
+    fn next(&mut self) -> Option<RawPart<'a>> {
+        let length = usize::try_from(u32::from_ne_bytes(at(self.0, 0)?)).ok().filter(|l| *l >= HEADER)?;
+        let bytes = self.0.get(..length)?;
+        self.0 = self.0.get(length.next_multiple_of(4)..).unwrap_or_default();
+        let sequence = u32::from_ne_bytes(at(bytes, 8)?);
+        Some(RawPart { kind: u16::from_ne_bytes(at(bytes, 4)?), flags: u16::from_ne_bytes(at(bytes, 6)?), sequence, bytes })
+    }
+}
+
+impl RawPart<'_> {
+    fn read(&self) -> Part {
+        match self.kind {
+            ERROR | DONE => Part::End(self.refusal()),
+            _ => match NetlinkMessage::<RouteNetlinkMessage>::deserialize(self.bytes).map(|m| m.payload) {
+                Ok(NetlinkPayload::InnerMessage(message)) => Part::Message(Box::new(message)),
+                Ok(_) | Err(_) => Part::Unreadable,
+            },
+        }
+    }
+
+    /// The error number of the end of an exchange, and the words beside it.
+    fn refusal(&self) -> Option<Refusal> {
+        let code = i32::from_ne_bytes(at(self.bytes, HEADER)?);
+        if code == 0 {
+            return None;
+        }
+        // Behind the number stands, in an error only, the header of what was asked; then attributes.
+        let mut rest = self.bytes.get(HEADER + 4 + if self.kind == ERROR { HEADER } else { 0 }..).unwrap_or_default();
+        let mut words = None;
+        while let (Some(length), Some(kind)) = (at(rest, 0).map(u16::from_ne_bytes), at(rest, 2).map(u16::from_ne_bytes)) {
+            let length = usize::from(length);
+            let Some(value) = rest.get(4..length) else { break };
+            // NLMSGERR_ATTR_MSG
+            if kind & 0x3fff == 1 {
+                words = Some(String::from_utf8_lossy(value).trim_end_matches('\0').to_owned());
+            }
+            rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
+        }
+        Some(Refusal { errno: Errno::from_raw(code.saturating_neg()), words })
+    }
+}
+
+fn at<const N: usize>(bytes: &[u8], offset: usize) -> Option<[u8; N]> {
+    bytes.get(offset..)?.first_chunk().copied()
+}
+
+const fn address_family(family: Family) -> AddressFamily {
+    match family {
+        Family::V4 => AddressFamily::Inet,
+        Family::V6 => AddressFamily::Inet6,
+    }
+}

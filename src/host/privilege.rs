@@ -1,0 +1,92 @@
+//! Capabilities: which are there, and giving up the rest. Call before any thread is started: they belong to
+//! threads, not to processes.
+
+use caps::{CapSet, Capability, CapsHashSet};
+
+use super::HostError;
+
+/// All that the engine needs: packet sockets; addresses, routes, rules, links and network parameters.
+const ENGINE: [Capability; 2] = [Capability::CAP_NET_ADMIN, Capability::CAP_NET_RAW];
+
+/// Their names, as people know them.
+const ENGINE_NAMES: [&str; 2] = ["CAP_NET_ADMIN", "CAP_NET_RAW"];
+
+/// What the helper needs for the host name, and for files whoever owns them.
+const HELPER: [Capability; 4] =
+    [Capability::CAP_SYS_ADMIN, Capability::CAP_DAC_OVERRIDE, Capability::CAP_CHOWN, Capability::CAP_FOWNER];
+
+/// The capabilities of the calling thread.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Privileges {
+    effective: CapsHashSet,
+}
+
+impl Privileges {
+    /// As they are now.
+    ///
+    /// # Errors
+    /// [`HostError`] with the kernel's words.
+    pub fn current() -> Result<Self, HostError> {
+        Ok(Self { effective: caps::read(None, CapSet::Effective).map_err(failed)? })
+    }
+
+    /// What the engine needs and has not, by name; empty if all is well.
+    #[must_use]
+    pub fn missing(&self) -> Vec<&'static str> {
+        ENGINE.iter().zip(ENGINE_NAMES).filter(|(cap, _)| !self.effective.contains(cap)).map(|(_, name)| name).collect()
+    }
+
+    /// Fails unless the engine has what it needs, and says what to do about it.
+    ///
+    /// # Errors
+    /// [`HostError`] that names the missing capabilities.
+    pub fn require(&self) -> Result<(), HostError> {
+        let missing = self.missing();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let message = format!(
+            "carpd needs {}: run it as root, or with AmbientCapabilities=CAP_NET_ADMIN CAP_NET_RAW in its systemd unit",
+            missing.join(" and ")
+        );
+        Err(HostError { message, errno: Some(libc::EPERM) })
+    }
+}
+
+/// Keeps what the engine needs, gives up all else for ever, for children as well.
+///
+/// # Errors
+/// [`HostError`] with the kernel's words.
+pub fn confine_engine() -> Result<(), HostError> {
+    confine(&ENGINE)
+}
+
+/// Keeps what the helper needs for settings.
+///
+/// # Errors
+/// [`HostError`] with the kernel's words.
+pub(super) fn confine_helper() -> Result<(), HostError> {
+    confine(&HELPER)
+}
+
+fn confine(keep: &[Capability]) -> Result<(), HostError> {
+    let permitted = caps::read(None, CapSet::Permitted).map_err(failed)?;
+    let keep: CapsHashSet = permitted.iter().filter(|cap| keep.contains(cap)).copied().collect();
+    // Only CAP_SETPCAP may narrow the bounding set; without it no_new_privs does the same for children.
+    if caps::has_cap(None, CapSet::Effective, Capability::CAP_SETPCAP).map_err(failed)? {
+        for cap in caps::read(None, CapSet::Bounding).map_err(failed)?.difference(&keep) {
+            caps::drop(None, CapSet::Bounding, *cap).map_err(failed)?;
+        }
+    }
+    caps::clear(None, CapSet::Ambient).map_err(failed)?;
+    caps::set(None, CapSet::Inheritable, &CapsHashSet::new()).map_err(failed)?;
+    caps::set(None, CapSet::Effective, &keep).map_err(failed)?;
+    caps::set(None, CapSet::Permitted, &keep).map_err(failed)?;
+    nix::sys::prctl::set_no_new_privs()
+        .map_err(|errno| HostError { message: format!("setting no_new_privs: {}", errno.desc()), errno: Some(errno as i32) })
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
+fn failed(err: caps::errors::CapsError) -> HostError {
+    HostError { message: format!("changing capabilities: {err}"), errno: None }
+}

@@ -1,0 +1,289 @@
+//! Sockets for the protocol: whole Ethernet frames in and out, and the groups that switches must know of.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::os::fd::AsRawFd;
+
+use nix::sys::socket::{LinkAddr, recvfrom};
+use socket2::{Domain, InterfaceIndexOrAddress, Protocol, SockFilter, Socket, Type};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+use super::sys;
+use crate::types::MacAddr;
+
+/// Small on purpose: what waits in the buffer is old, and old advertisements are wrong ones.
+const RECEIVE_BUFFER: usize = 64 * 1024;
+
+/// Why a packet socket could not be opened.
+#[derive(Debug, thiserror::Error)]
+#[error("could not {step} the packet socket: {source}")]
+pub struct OpenError {
+    /// Which step failed: a verb.
+    pub step: &'static str,
+    /// What the kernel said.
+    pub source: io::Error,
+}
+
+/// One raw socket on one interface, for all its virtual hosts, both address families, both directions.
+///
+/// The kernel passes up only frames of IP protocol 112 without a VLAN tag.
+#[derive(Debug)]
+pub struct PacketSocket {
+    fd: AsyncFd<Socket>,
+    index: u32,
+}
+
+impl PacketSocket {
+    /// Opens on the interface with this index. Must be called inside a tokio runtime.
+    ///
+    /// # Errors
+    /// [`OpenError`]: `EPERM` without CAP_NET_RAW, `ENODEV` without the interface.
+    pub fn open(index: u32) -> Result<Self, OpenError> {
+        let at = |step| move |source| OpenError { step, source };
+        let socket = raw_socket().map_err(at("open"))?;
+        // Filter first, protocol last: bound earlier, the queue would fill with frames nobody asked for.
+        socket.attach_filter(&advertisement_filter()).map_err(at("filter"))?;
+        socket.set_recv_buffer_size(RECEIVE_BUFFER).map_err(at("size the buffer of"))?;
+        // Older kernels do not know it; `receive` skips such frames as well.
+        let _ = sys::ignore_outgoing(&socket);
+        let socket = Self { fd: sys::watch(socket).map_err(at("register"))?, index };
+        socket.bind().map_err(at("bind"))?;
+        Ok(socket)
+    }
+
+    /// Binds again after the interface was removed and made anew, under its new index. Packet memberships
+    /// have to be asked for again.
+    ///
+    /// # Errors
+    /// `ENODEV` if there is no such interface.
+    pub fn rebind(&mut self, index: u32) -> io::Result<()> {
+        self.index = index;
+        self.bind()
+    }
+
+    fn bind(&self) -> io::Result<()> {
+        let all = u16::try_from(libc::ETH_P_ALL).map_err(|_| io::ErrorKind::InvalidInput)?;
+        self.fd.get_ref().bind(&sys::link_address(self.index, all)?)
+    }
+
+    /// The index of the interface.
+    #[must_use]
+    pub const fn index(&self) -> u32 {
+        self.index
+    }
+
+    /// Makes the network card pass frames to this address: a group's, or a virtual host's own. It ends
+    /// with the socket.
+    ///
+    /// # Errors
+    /// What the kernel said.
+    pub fn accept(&self, mac: MacAddr) -> io::Result<()> {
+        sys::packet_membership(self.fd.get_ref(), self.index, mac)
+    }
+
+    /// Waits until there may be a frame.
+    ///
+    /// # Errors
+    /// When the runtime shuts down.
+    pub async fn readable(&self) -> io::Result<()> {
+        self.fd.readable().await?.retain_ready();
+        Ok(())
+    }
+
+    /// The next frame, cut to the buffer; `None` when all are read. Call it until it says so.
+    /// Frames that this host sent itself, or that are for somebody else, are passed over.
+    ///
+    /// # Errors
+    /// What the kernel said, except that the link is down: the watch tells that.
+    pub fn receive<'a>(&self, buffer: &'a mut [u8]) -> io::Result<Option<&'a [u8]>> {
+        loop {
+            let received = self.fd.try_io(Interest::READABLE, |socket| Ok(recvfrom::<LinkAddr>(socket.as_raw_fd(), buffer)?));
+            match received {
+                Ok((_, Some(from))) if from.pkttype() == libc::PACKET_OUTGOING || from.pkttype() == libc::PACKET_OTHERHOST => {}
+                Ok((length, _)) => return Ok(buffer.get(..length)),
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+                Err(e) if e.kind() == io::ErrorKind::Interrupted || e.raw_os_error() == Some(libc::ENETDOWN) => {}
+                Err(e) => return Err(e),
+            }
+        }
+    }
+
+    /// Sends a whole Ethernet frame. It never waits.
+    ///
+    /// # Errors
+    /// `ENETDOWN`: the link is administratively down; `ENXIO`: the interface is gone; `ENOBUFS` or
+    /// `WouldBlock`: the queue is full. A lost carrier is no error here.
+    pub fn send(&self, frame: &[u8]) -> io::Result<()> {
+        send(self.fd.get_ref(), frame)
+    }
+}
+
+/// A packet socket of one interface that only sends.
+#[derive(Debug)]
+pub(super) struct SendSocket(Socket);
+
+impl SendSocket {
+    /// Without a protocol nothing is ever received.
+    pub(super) fn open(index: u32) -> io::Result<Self> {
+        let socket = raw_socket()?;
+        socket.bind(&sys::link_address(index, 0)?)?;
+        Ok(Self(socket))
+    }
+
+    pub(super) fn send(&self, frame: &[u8]) -> io::Result<()> {
+        send(&self.0, frame)
+    }
+}
+
+fn raw_socket() -> io::Result<Socket> {
+    let socket = Socket::new(Domain::PACKET, Type::RAW, None)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket)
+}
+
+fn send(socket: &Socket, frame: &[u8]) -> io::Result<()> {
+    let sent = socket.send(frame)?;
+    if sent == frame.len() { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) }
+}
+
+/// IP protocol 112 over IPv4 or IPv6, untagged.
+fn advertisement_filter() -> [SockFilter; 12] {
+    // The offset from which the kernel answers questions about a frame (SKF_AD_OFF), and its VLAN tag there.
+    const VLAN_TAG: u32 = 0xffff_f000 + 44;
+    const LOAD_WORD: u16 = 0x20;
+    const LOAD_HALF: u16 = 0x28;
+    const LOAD_BYTE: u16 = 0x30;
+    const AND: u16 = 0x54;
+    const EQUAL: u16 = 0x15;
+    const RETURN: u16 = 0x06;
+    [
+        // The kernel has taken the tag off before we see the frame, so it has to be asked for.
+        SockFilter::new(LOAD_WORD, 0, 0, VLAN_TAG),
+        SockFilter::new(AND, 0, 0, 0x0fff),
+        SockFilter::new(EQUAL, 0, 8, 0),
+        SockFilter::new(LOAD_HALF, 0, 0, 12),
+        SockFilter::new(EQUAL, 0, 2, 0x0800),
+        SockFilter::new(LOAD_BYTE, 0, 0, 14 + 9),
+        SockFilter::new(EQUAL, 3, 4, 112),
+        SockFilter::new(EQUAL, 0, 3, 0x86dd),
+        SockFilter::new(LOAD_BYTE, 0, 0, 14 + 6),
+        SockFilter::new(EQUAL, 0, 1, 112),
+        SockFilter::new(RETURN, 0, 0, u32::MAX),
+        SockFilter::new(RETURN, 0, 0, 0),
+    ]
+}
+
+/// The groups that this host is a member of on one interface.
+///
+/// A packet socket joins nothing in the eyes of IP: without an IGMP or MLD report a snooping switch would
+/// not let advertisements through to us.
+#[derive(Debug)]
+pub struct Membership {
+    index: u32,
+    v4: Option<Socket>,
+    v6: Option<Socket>,
+    groups: Vec<IpAddr>,
+}
+
+impl Membership {
+    /// No group yet, on the interface with this index.
+    #[must_use]
+    pub const fn new(index: u32) -> Self {
+        Self { index, v4: None, v6: None, groups: Vec::new() }
+    }
+
+    /// Joins a group, as `224.0.0.18` or `ff02::12`; an address that is no group needs no joining. It lasts as
+    /// long as `self`, also while the link is down, but not beyond the removal of the interface.
+    ///
+    /// # Errors
+    /// What the kernel said, for example `ENODEV` where the family is switched off on the interface.
+    pub fn join(&mut self, group: IpAddr) -> io::Result<()> {
+        if !group.is_multicast() || self.groups.contains(&group) {
+            return Ok(());
+        }
+        match group {
+            IpAddr::V4(ip) => join_v4(opened(&mut self.v4, Domain::IPV4)?, ip, self.index)?,
+            IpAddr::V6(ip) => opened(&mut self.v6, Domain::IPV6)?.join_multicast_v6(&ip, self.index)?,
+        }
+        self.groups.push(group);
+        Ok(())
+    }
+
+    /// Leaves and joins all groups again, so that the kernel reports them: when the link has come back, the
+    /// switch at its other end may be another one.
+    ///
+    /// # Errors
+    /// The first failure, after all were tried.
+    pub fn rejoin(&mut self) -> io::Result<()> {
+        let mut result = Ok(());
+        for group in std::mem::take(&mut self.groups) {
+            // Not a member any more (the interface was made anew): all the more reason to join.
+            let _ = match (group, &self.v4, &self.v6) {
+                (IpAddr::V4(ip), Some(socket), _) => {
+                    socket.leave_multicast_v4_n(&ip, &InterfaceIndexOrAddress::Index(self.index))
+                }
+                (IpAddr::V6(ip), _, Some(socket)) => socket.leave_multicast_v6(&ip, self.index),
+                (IpAddr::V4(_) | IpAddr::V6(_), _, _) => Ok(()),
+            };
+            if let Err(err) = self.join(group) {
+                self.groups.push(group);
+                result = result.and(Err(err));
+            }
+        }
+        result
+    }
+
+    /// Joins the same groups on the interface that came back under another index.
+    ///
+    /// # Errors
+    /// As [`Self::rejoin`].
+    pub fn rejoin_on(&mut self, index: u32) -> io::Result<()> {
+        self.index = index;
+        (self.v4, self.v6) = (None, None);
+        self.rejoin()
+    }
+}
+
+fn opened(slot: &mut Option<Socket>, domain: Domain) -> io::Result<&Socket> {
+    // Never bound to a port, so nothing can be sent to it: it only holds the membership.
+    let socket = match slot.take() {
+        Some(socket) => socket,
+        None => Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))?,
+    };
+    Ok(slot.insert(socket))
+}
+
+fn join_v4(socket: &Socket, group: Ipv4Addr, index: u32) -> io::Result<()> {
+    socket.join_multicast_v4_n(&group, &InterfaceIndexOrAddress::Index(index))
+}
+
+/// The hardware address of a group (RFC 1112, section 6.4; RFC 2464, section 7); `None` for other addresses.
+#[must_use]
+pub fn group_mac(group: IpAddr) -> Option<MacAddr> {
+    match group {
+        IpAddr::V4(ip) if ip.is_multicast() => {
+            let [_, b, c, d] = ip.octets();
+            Some(MacAddr([0x01, 0x00, 0x5e, b & 0x7f, c, d]))
+        }
+        IpAddr::V6(ip) if ip.is_multicast() => {
+            let [.., a, b, c, d] = Ipv6Addr::octets(&ip);
+            Some(MacAddr([0x33, 0x33, a, b, c, d]))
+        }
+        IpAddr::V4(_) | IpAddr::V6(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn groups_have_the_hardware_addresses_of_the_standards() {
+        let mac = |ip: &str| group_mac(ip.parse().unwrap()).map(|m| m.to_string());
+        assert_eq!(mac("224.0.0.18").as_deref(), Some("01:00:5e:00:00:12"));
+        assert_eq!(mac("239.129.2.3").as_deref(), Some("01:00:5e:01:02:03"));
+        assert_eq!(mac("ff02::12").as_deref(), Some("33:33:00:00:00:12"));
+        assert_eq!(mac("10.0.0.1"), None);
+    }
+}

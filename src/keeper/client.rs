@@ -1,0 +1,150 @@
+//! The engine's end of its socket to the keeper.
+
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream as StdStream;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use nix::errno::Errno;
+use tokio::io::Interest;
+use tokio::net::UnixStream;
+use tokio::sync::{mpsc, oneshot};
+
+use super::message::{ChildId, HowEnded, Report, Request, Role};
+use super::{spawn, wire};
+
+type Spawned = oneshot::Sender<io::Result<StdStream>>;
+
+/// Asks the keeper for processes. Cheap to clone; any number of tasks may ask at the same time.
+///
+/// Needs a tokio runtime with I/O: a task of its own carries the messages, and ends with the last clone.
+#[derive(Debug, Clone)]
+pub struct Client {
+    orders: mpsc::UnboundedSender<Order>,
+    next: std::sync::Arc<AtomicU64>,
+}
+
+/// Tells which children have ended.
+#[derive(Debug)]
+pub struct Exits {
+    receiver: mpsc::UnboundedReceiver<(ChildId, HowEnded)>,
+}
+
+/// What the carrying task is to do. Bounded by the number of children, each of which is asked for once and
+/// killed once.
+#[derive(Debug)]
+enum Order {
+    Spawn(ChildId, Role, Spawned),
+    Kill(ChildId),
+}
+
+impl Client {
+    /// For a process that the keeper started: its socket is standard input.
+    ///
+    /// # Errors
+    /// Standard input is no socket.
+    pub fn from_stdin() -> io::Result<(Self, Exits)> {
+        Self::over(io::stdin().as_fd().try_clone_to_owned()?)
+    }
+
+    /// For a process without a keeper, such as `carpd check`: starts one from this binary or, in a test, from
+    /// another. It ends with the last clone of the client. Call it from the main thread or one that lives as
+    /// long: the keeper ends with the thread that started it.
+    ///
+    /// # Errors
+    /// The program could not be started.
+    pub fn start(program: Option<&Path>) -> io::Result<(Self, Exits)> {
+        let (ours, theirs) = wire::pair()?;
+        let keeper = spawn::keeper(program.unwrap_or(Path::new(super::SELF)), theirs)?;
+        tracing::debug!(pid = keeper.id(), "Started a keeper");
+        Self::over(ours)
+    }
+
+    fn over(socket: OwnedFd) -> io::Result<(Self, Exits)> {
+        let socket = StdStream::from(socket);
+        socket.peer_addr()?;
+        socket.set_nonblocking(true)?;
+        let socket = UnixStream::from_std(socket)?;
+        let (orders, inbox) = mpsc::unbounded_channel();
+        let (exits, receiver) = mpsc::unbounded_channel();
+        tokio::spawn(async move {
+            if let Err(err) = carry(&socket, inbox, &exits).await {
+                tracing::error!(%err, "Lost the keeper");
+            }
+        });
+        Ok((Self { orders, next: std::sync::Arc::new(AtomicU64::new(1)) }, Exits { receiver }))
+    }
+
+    /// Starts a process and gives our end of its socket.
+    ///
+    /// # Errors
+    /// The process could not be started, or the keeper is gone (`BrokenPipe`).
+    pub async fn spawn(&self, role: Role) -> io::Result<(ChildId, StdStream)> {
+        let id = ChildId(self.next.fetch_add(1, Ordering::Relaxed));
+        let (answer, answered) = oneshot::channel();
+        self.orders.send(Order::Spawn(id, role, answer)).map_err(|_| gone())?;
+        Ok((id, answered.await.map_err(|_| gone())??))
+    }
+
+    /// Kills a process; does nothing if it has ended. That it has ended is told by [`Exits::next`].
+    pub fn kill(&self, id: ChildId) {
+        // If the keeper is gone, so is the child.
+        let _ = self.orders.send(Order::Kill(id));
+    }
+}
+
+impl Exits {
+    /// The next child that has ended; `None` once the keeper is gone.
+    pub async fn next(&mut self) -> Option<(ChildId, HowEnded)> {
+        self.receiver.recv().await
+    }
+}
+
+fn gone() -> io::Error {
+    io::Error::new(io::ErrorKind::BrokenPipe, "the keeper is gone")
+}
+
+/// Carries orders to the keeper and its reports back, until either end closes.
+async fn carry(
+    socket: &UnixStream,
+    mut inbox: mpsc::UnboundedReceiver<Order>,
+    exits: &mpsc::UnboundedSender<(ChildId, HowEnded)>,
+) -> io::Result<()> {
+    let mut waiting: HashMap<ChildId, Spawned> = HashMap::new();
+    loop {
+        tokio::select! {
+            order = inbox.recv() => {
+                let Some(order) = order else { return Ok(()) };
+                let request = match order {
+                    Order::Spawn(id, role, answer) => {
+                        waiting.insert(id, answer);
+                        Request::Spawn(id, role)
+                    }
+                    Order::Kill(id) => Request::Kill(id),
+                };
+                // The keeper reads whatever its own outbox holds, so this wait ends.
+                socket.async_io(Interest::WRITABLE, || wire::send(socket, &request, None)).await?;
+            }
+            report = socket.async_io(Interest::READABLE, || wire::receive::<Report>(socket)) => {
+                let Some((report, descriptor)) = report? else { return Err(gone()) };
+                match report {
+                    Report::Exited(id, how) => drop(exits.send((id, how))),
+                    Report::Spawned(id) => {
+                        let stream = descriptor.map(StdStream::from).ok_or_else(|| io::Error::from(Errno::EBADMSG));
+                        if let Some(answer) = waiting.remove(&id) {
+                            // Whoever asked may have given up; then the socket closes and the child ends.
+                            drop(answer.send(stream));
+                        }
+                    }
+                    Report::Failed(id, errno) => {
+                        if let Some(answer) = waiting.remove(&id) {
+                            drop(answer.send(Err(io::Error::from_raw_os_error(errno))));
+                        }
+                    }
+                }
+            }
+        }
+    }
+}

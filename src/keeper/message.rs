@@ -1,0 +1,72 @@
+//! What engine and keeper say to each other. Both are this binary and trust each other; the messages are
+//! small, so each is one packet.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// A child of the keeper, numbered by the engine; never reused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ChildId(pub u64);
+
+/// What a child is to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Role {
+    /// Holds one hook; its address space is limited for a hook's heap of this size.
+    Runner {
+        /// [`crate::hooks::Budget::memory_bytes`].
+        memory_bytes: u64,
+    },
+    /// Does what needs more capabilities than the engine has.
+    Helper,
+}
+
+impl Role {
+    /// The arguments that make the binary take this role.
+    #[must_use]
+    pub fn arguments(self) -> Vec<String> {
+        match self {
+            Self::Runner { memory_bytes } => vec![crate::hooks::runner::ROLE.to_owned(), memory_bytes.to_string()],
+            Self::Helper => vec!["__helper".to_owned()],
+        }
+    }
+}
+
+/// From the engine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Request {
+    /// Start a child and hand over its socket.
+    Spawn(ChildId, Role),
+    /// SIGKILL; nothing if it has ended already.
+    Kill(ChildId),
+}
+
+/// From the keeper.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Report {
+    /// Started; its socket comes with this packet.
+    Spawned(ChildId),
+    /// Could not be started: the system's error number.
+    Failed(ChildId, i32),
+    /// It ended.
+    Exited(ChildId, HowEnded),
+}
+
+/// How a process ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum HowEnded {
+    /// By itself, with this status.
+    Status(i32),
+    /// Killed by this signal, by name.
+    Signal(String),
+}
+
+impl fmt::Display for HowEnded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Status(status) => write!(f, "exit status {status}"),
+            Self::Signal(name) if name == "SIGSYS" => f.write_str("killed by SIGSYS: a system call that the sandbox forbids"),
+            Self::Signal(name) => write!(f, "killed by {name}"),
+        }
+    }
+}

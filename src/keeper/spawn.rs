@@ -1,0 +1,62 @@
+//! Starting a child: this binary anew, with a socket as standard input and nothing else of ours.
+
+use std::ffi::OsStr;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use nix::sys::signal::{SigSet, Signal};
+use nix::unistd::Pid;
+
+use super::message::Role;
+
+/// Signals that an operator or a terminal sends to a whole group. The keeper reads them from a descriptor;
+/// its children inherit them blocked, so that none is lost or deadly before a child is ready.
+pub(super) fn group_signals() -> SigSet {
+    [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGUSR1, Signal::SIGUSR2].into_iter().collect()
+}
+
+/// For the engine, once its signal handlers stand: lets through what the keeper blocked around its start.
+/// Before that, signals wait.
+///
+/// # Errors
+/// What the system said; there is no reason why it should refuse.
+pub fn unblock_signals() -> io::Result<()> {
+    Ok(group_signals().thread_unblock()?)
+}
+
+/// Starts a child and gives back our end of its socket.
+pub(super) fn child(program: &Path, role: Role) -> io::Result<(Pid, UnixStream)> {
+    let (ours, theirs) = UnixStream::pair()?;
+    let arguments = role.arguments();
+    let mut command = command(program, arguments.iter().map(OsStr::new), theirs.into());
+    // Its own environment: no secrets, nothing that the C library listens to.
+    command.env_clear().stdout(Stdio::null()).current_dir("/");
+    Ok((started(&mut command)?, ours))
+}
+
+/// Starts the engine, which keeps the environment, standard output and standard error.
+pub(super) fn engine(program: &Path, arguments: &[std::ffi::OsString], socket: OwnedFd) -> io::Result<Pid> {
+    let arguments = std::iter::once(OsStr::new(super::ENGINE_ROLE)).chain(arguments.iter().map(AsRef::as_ref));
+    started(&mut command(program, arguments, socket))
+}
+
+/// Starts a keeper without an engine of its own, for the calling process.
+pub(super) fn keeper(program: &Path, socket: OwnedFd) -> io::Result<std::process::Child> {
+    command(program, std::iter::once(OsStr::new(super::ROLE)), socket).stdout(Stdio::null()).spawn()
+}
+
+fn command<'a>(program: &Path, arguments: impl Iterator<Item = &'a OsStr>, stdin: OwnedFd) -> Command {
+    let mut command = Command::new(program);
+    command.arg0("carpd").args(arguments).stdin(stdin);
+    command
+}
+
+fn started(command: &mut Command) -> io::Result<Pid> {
+    // The `Child` is let go: the keeper waits for all of its children at once.
+    let pid = i32::try_from(command.spawn()?.id()).map_err(io::Error::other)?;
+    Ok(Pid::from_raw(pid))
+}

@@ -1,0 +1,275 @@
+//! The table at the heart of CARP: what a virtual host makes of one valid advertisement (PROTOCOL.md, section 6).
+//!
+//! ```text
+//!            a better or equal master          a worse master
+//! Backup     listen                            listen; with preempt, claim
+//!            (one that leaves, or would be silent too long: claim)
+//! Master     yield (equal: by the tie-break)   stay
+//! ```
+//! "Better" is a lower (advbase, advskew). Demotion counts into advskew; among OpenBSD peers it outranks both.
+
+use std::cmp::Ordering;
+use std::net::IpAddr;
+
+use super::settings::{Peers, Preempt, TieBreak};
+use super::timer;
+use super::wire::{Advertisement, known};
+use crate::types::{AdvBase, AdvSkew, Family, State};
+
+/// What the table knows of us.
+#[derive(Debug, Clone, Copy)]
+pub struct Own {
+    /// Our interval, whole seconds.
+    pub advbase: AdvBase,
+    /// Our interval, 1/256 s, with demotion as far as it counts into it.
+    pub advskew: AdvSkew,
+    /// Our demotion. Looked at with [`Peers::OpenBsd`] only.
+    pub demote: u8,
+    /// How many intervals a master may be silent.
+    pub dead_ratio: u32,
+    /// Our source address in the family that decides ties.
+    pub source: Option<IpAddr>,
+    /// That family.
+    pub tie_family: Family,
+}
+
+/// What the table knows of the sender.
+#[derive(Debug, Clone, Copy)]
+pub struct Theirs {
+    /// Its interval, whole seconds.
+    pub advbase: AdvBase,
+    /// Its interval, 1/256 s.
+    pub advskew: AdvSkew,
+    /// Byte 4. Looked at with [`Peers::OpenBsd`] only.
+    pub demote: u8,
+    /// Where the packet came from.
+    pub source: IpAddr,
+}
+
+impl Theirs {
+    /// What an advertisement from `source` says.
+    #[must_use]
+    pub const fn new(ad: &Advertisement, source: IpAddr) -> Self {
+        Self { advbase: ad.advbase, advskew: ad.advskew, demote: ad.demote, source }
+    }
+}
+
+/// The rules of the group.
+#[derive(Debug, Clone, Copy)]
+pub struct Rules {
+    /// May a backup push a worse master aside?
+    pub preempt: Preempt,
+    /// Whose rules?
+    pub peers: Peers,
+    /// Who goes on when two masters are equal?
+    pub tie_break: TieBreak,
+}
+
+/// What to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// In state init: nothing.
+    Ignore,
+    /// Backup: the master lives; start the master-down time anew.
+    Listen,
+    /// Backup: become master.
+    Claim(Claim),
+    /// Master: become backup.
+    Yield(Yield),
+    /// Master: go on. The sender will yield to our next advertisement.
+    Stay,
+    /// Master: the tie is decided by the other family's packet; go on and say nothing.
+    Undecided,
+}
+
+/// Why a backup becomes master.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Claim {
+    /// The master leaves, or will be silent for longer than we wait.
+    Leaving,
+    /// It is worse than we are, and we may preempt.
+    Preempt,
+    /// It says that it is less fit than we are.
+    PeerDemoted,
+}
+
+/// Why a master becomes backup.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Yield {
+    /// To a better one.
+    Better,
+    /// To an equal one, by the tie-break.
+    Tie,
+}
+
+/// Decides. Pure, total, and without a wildcard arm.
+#[must_use]
+pub fn decide(state: State, own: &Own, theirs: &Theirs, rules: Rules) -> Verdict {
+    match state {
+        State::Init => Verdict::Ignore,
+        State::Backup => as_backup(own, theirs, rules),
+        State::Master => as_master(own, theirs, rules),
+    }
+}
+
+fn as_backup(own: &Own, theirs: &Theirs, rules: Rules) -> Verdict {
+    // Who leaves must not wait for leave to preempt: first.
+    if would_be_silent_too_long(own, theirs, rules.peers) {
+        return Verdict::Claim(Claim::Leaving);
+    }
+    let better = priority(own.advbase, own.advskew) < priority(theirs.advbase, theirs.advskew);
+    let may_preempt = rules.preempt == Preempt::On && better;
+    match (rules.peers, theirs.demote.cmp(&own.demote)) {
+        (Peers::OpenBsd, Ordering::Greater) => Verdict::Claim(Claim::PeerDemoted),
+        (Peers::Bsd, _) | (Peers::OpenBsd, Ordering::Equal) if may_preempt => Verdict::Claim(Claim::Preempt),
+        (Peers::Bsd, _) | (Peers::OpenBsd, Ordering::Equal | Ordering::Less) => Verdict::Listen,
+    }
+}
+
+fn as_master(own: &Own, theirs: &Theirs, rules: Rules) -> Verdict {
+    let demote = match rules.peers {
+        Peers::Bsd => Ordering::Equal,
+        Peers::OpenBsd => own.demote.cmp(&theirs.demote),
+    };
+    let ours = priority(own.advbase, own.advskew);
+    // Greater: we are the worse one.
+    match demote.then(ours.cmp(&priority(theirs.advbase, theirs.advskew))) {
+        Ordering::Less => Verdict::Stay,
+        Ordering::Greater => Verdict::Yield(Yield::Better),
+        Ordering::Equal => break_tie(own, theirs, rules.tie_break),
+    }
+}
+
+fn break_tie(own: &Own, theirs: &Theirs, rule: TieBreak) -> Verdict {
+    let lower = match rule {
+        TieBreak::Yield => Some(Ordering::Greater),
+        _ if Family::of(theirs.source) != own.tie_family => None,
+        TieBreak::Address => Some(by_address(own.source, theirs.source, key_numeric)),
+        TieBreak::Ucarp => Some(by_address(own.source, theirs.source, key_raw)),
+    };
+    match lower {
+        None => Verdict::Undecided,
+        Some(Ordering::Less) => Verdict::Stay,
+        Some(Ordering::Equal | Ordering::Greater) => Verdict::Yield(Yield::Tie),
+    }
+}
+
+/// A node without an address loses: its peer, if it has none either, does too, and the race is run again.
+fn by_address(own: Option<IpAddr>, theirs: IpAddr, key: fn(IpAddr) -> u128) -> Ordering {
+    match (own.and_then(known), known(theirs)) {
+        (None, _) => Ordering::Greater,
+        (Some(_), None) => Ordering::Less,
+        (Some(own), Some(theirs)) => key(own).cmp(&key(theirs)),
+    }
+}
+
+fn key_numeric(ip: IpAddr) -> u128 {
+    match ip {
+        IpAddr::V4(v4) => u128::from(u32::from(v4)),
+        IpAddr::V6(v6) => u128::from(v6),
+    }
+}
+
+/// `s_addr` as an integer on a little-endian machine (UCARP.md, section 3.4).
+fn key_raw(ip: IpAddr) -> u128 {
+    match ip {
+        IpAddr::V4(v4) => u128::from(u32::from_le_bytes(v4.octets())),
+        IpAddr::V6(v6) => u128::from_le_bytes(v6.octets()),
+    }
+}
+
+/// Lower is better.
+const fn priority(base: AdvBase, skew: AdvSkew) -> (u8, u8) {
+    (base.0, skew.0)
+}
+
+/// Would our master-down time pass before its next advertisement? A bow-out says so of every node: also of one with an
+/// advbase of 86 or more, which the BSDs' arithmetic forgets.
+fn would_be_silent_too_long(own: &Own, theirs: &Theirs, peers: Peers) -> bool {
+    // OpenBSD with advbase 0 does not ask at all.
+    if peers == Peers::OpenBsd && own.advbase.0 == 0 {
+        return false;
+    }
+    if (theirs.advbase, theirs.advskew) == Advertisement::BOW_OUT {
+        return true;
+    }
+    // By all BSDs, OpenBSD too, the ratio multiplies advbase alone here.
+    timer::interval(theirs.advbase, theirs.advskew) > timer::master_down(own.advbase, own.advskew, own.dead_ratio, Peers::Bsd)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn own(skew: u8) -> Own {
+        let source = Some(IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 2)));
+        Own { advbase: AdvBase(1), advskew: AdvSkew(skew), demote: 0, dead_ratio: 3, source, tie_family: Family::V4 }
+    }
+
+    fn theirs(base: u8, skew: u8, source: &str) -> Theirs {
+        Theirs { advbase: AdvBase(base), advskew: AdvSkew(skew), demote: 0, source: source.parse().unwrap() }
+    }
+
+    const fn rules(tie_break: TieBreak) -> Rules {
+        Rules { preempt: Preempt::Off, peers: Peers::Bsd, tie_break }
+    }
+
+    fn tie(source: &str, rule: TieBreak) -> Verdict {
+        decide(State::Master, &own(0), &theirs(1, 0, source), rules(rule))
+    }
+
+    #[test]
+    fn the_lower_address_stays_master() {
+        assert_eq!(tie("10.0.0.1", TieBreak::Address), Verdict::Yield(Yield::Tie));
+        assert_eq!(tie("10.0.0.3", TieBreak::Address), Verdict::Stay);
+        assert_eq!(tie("10.0.0.2", TieBreak::Address), Verdict::Yield(Yield::Tie));
+        assert_eq!(tie("10.0.0.3", TieBreak::Yield), Verdict::Yield(Yield::Tie));
+    }
+
+    #[test]
+    fn who_has_no_address_loses_the_tie() {
+        assert_eq!(tie("0.0.0.0", TieBreak::Address), Verdict::Stay);
+        let nameless = Own { source: None, ..own(0) };
+        let verdict = decide(State::Master, &nameless, &theirs(1, 0, "10.0.0.9"), rules(TieBreak::Address));
+        assert_eq!(verdict, Verdict::Yield(Yield::Tie));
+        let verdict = decide(State::Master, &nameless, &theirs(1, 0, "0.0.0.0"), rules(TieBreak::Address));
+        assert_eq!(verdict, Verdict::Yield(Yield::Tie));
+    }
+
+    #[test]
+    fn ipv6_does_not_decide_a_tie_of_a_dual_stack_vhost() {
+        assert_eq!(tie("fe80::1", TieBreak::Address), Verdict::Undecided);
+        let better = decide(State::Master, &own(1), &theirs(1, 0, "fe80::1"), rules(TieBreak::Address));
+        assert_eq!(better, Verdict::Yield(Yield::Better));
+    }
+
+    #[test]
+    fn ucarp_lets_the_last_octet_count_most() {
+        // As measured: 10.99.1.1 beats 10.99.0.2.
+        let ours = Own { source: Some("10.99.0.2".parse().unwrap()), ..own(0) };
+        let peer = theirs(1, 0, "10.99.1.1");
+        assert_eq!(decide(State::Master, &ours, &peer, rules(TieBreak::Ucarp)), Verdict::Yield(Yield::Tie));
+        assert_eq!(decide(State::Master, &ours, &peer, rules(TieBreak::Address)), Verdict::Stay);
+    }
+
+    #[test]
+    fn a_bow_out_reaches_a_backup_with_a_long_advbase() {
+        let slow = Own { advbase: AdvBase(100), ..own(0) };
+        let verdict = decide(State::Backup, &slow, &theirs(255, 255, "10.0.0.1"), rules(TieBreak::Address));
+        assert_eq!(verdict, Verdict::Claim(Claim::Leaving));
+    }
+
+    #[test]
+    fn dead_ratio_counts_into_would_be_silent_too_long() {
+        let patient = Own { dead_ratio: 10, ..own(0) };
+        let verdict = |own: &Own| decide(State::Backup, own, &theirs(4, 0, "10.0.0.1"), rules(TieBreak::Address));
+        assert_eq!(verdict(&patient), Verdict::Listen);
+        assert_eq!(verdict(&own(0)), Verdict::Claim(Claim::Leaving));
+    }
+
+    #[test]
+    fn init_ignores_everything() {
+        let verdict = decide(State::Init, &own(0), &theirs(255, 255, "10.0.0.1"), rules(TieBreak::Address));
+        assert_eq!(verdict, Verdict::Ignore);
+    }
+}

@@ -1,0 +1,188 @@
+//! What an operator decides about one virtual host, as far as the protocol is concerned.
+
+use std::net::Ipv6Addr;
+
+use serde::{Deserialize, Serialize};
+
+use super::auth::Key;
+use super::timer;
+use crate::types::{AdvBase, AdvSkew, Family, MacAddr, Vhid, VirtualAddress};
+
+/// May a backup push aside a master that is worse than itself?
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Preempt {
+    /// Wait until the master falls silent or leaves.
+    #[default]
+    Off,
+    /// Take over at the first advertisement of a worse master.
+    On,
+}
+
+impl From<bool> for Preempt {
+    /// As in `preempt = true`.
+    fn from(on: bool) -> Self {
+        if on { Self::On } else { Self::Off }
+    }
+}
+
+/// Whose rules the group follows (PROTOCOL.md, sections 4 and 6). All nodes of a group need the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Peers {
+    /// FreeBSD, NetBSD, ucarp, carpd: demotion raises the advertised advskew; the master-down time is
+    /// dead-ratio × advbase + advskew/256.
+    #[default]
+    Bsd,
+    /// OpenBSD: demotion travels in its own byte and outranks advbase and advskew; the master-down time is
+    /// dead-ratio × (advbase + advskew/256).
+    #[serde(rename = "openbsd")]
+    OpenBsd,
+}
+
+/// Which of two masters with equal advbase and advskew goes on (PROTOCOL.md, section 6).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TieBreak {
+    /// The lower source address stays master: IPv4 if the virtual host has it. Whose source is missing, or
+    /// equal to the peer's, yields.
+    #[default]
+    Address,
+    /// Always yield, as the BSDs do. Two equal masters may both yield and race again.
+    Yield,
+    /// As ucarp on a little-endian machine: the raw network-order words compare as integers, so that the
+    /// last octet counts most. A master that yields sends one last advertisement.
+    Ucarp,
+}
+
+/// When does a dual-stack backup hold its master for dead?
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FamilyTimers {
+    /// When every family is silent.
+    #[default]
+    All,
+    /// When any one is, as the BSDs do.
+    Any,
+}
+
+/// Do link-local addresses enter the digest that we send? Both forms are accepted (PROTOCOL.md, section 2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LinkLocal {
+    /// As FreeBSD and NetBSD.
+    #[default]
+    Include,
+    /// As OpenBSD.
+    Exclude,
+}
+
+/// The checksum that we send in IPv6 advertisements. Both are accepted (PROTOCOL.md, section 1.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Ipv6Checksum {
+    /// Over the 36 bytes alone, as FreeBSD and OpenBSD.
+    #[default]
+    Plain,
+    /// With the IPv6 pseudo-header, as NetBSD.
+    PseudoHeader,
+}
+
+/// Must somebody be asked before a worse master is preempted?
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Gate {
+    /// Nobody.
+    #[default]
+    Free,
+    /// Yes: a `before-master` hook is defined. See [`super::Output::WantMaster`].
+    Ask,
+}
+
+/// Everything that the protocol machine of one virtual host is told at its birth.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// The virtual host id on its interface.
+    pub vhid: Vhid,
+    /// The virtual addresses; all of them enter the digest, so all nodes need the same. May be empty.
+    pub addresses: Vec<VirtualAddress>,
+    /// The shared key.
+    pub key: Key,
+    /// Advertisement interval, whole seconds.
+    pub advbase: AdvBase,
+    /// Added to the interval in 1/256 s; the lower, the more preferred.
+    pub advskew: AdvSkew,
+    /// How many intervals a master may be silent, at least 1 (0 counts as 1).
+    pub dead_ratio: u32,
+    /// May we push a worse master aside?
+    pub preempt: Preempt,
+    /// Whose rules the group follows.
+    pub peers: Peers,
+    /// Who goes on when two masters are equal.
+    pub tie_break: TieBreak,
+    /// When is a dual-stack master dead?
+    pub family_timers: FamilyTimers,
+    /// Do link-local addresses enter the digest that we send?
+    pub link_local: LinkLocal,
+    /// The checksum that we send over IPv6.
+    pub ipv6_checksum: Ipv6Checksum,
+    /// Where IPv6 advertisements go: part of the checksum with a pseudo-header.
+    pub ipv6_destination: Ipv6Addr,
+    /// Cut the advertised advskew at 240, as FreeBSD does. Off in ucarp mode, where it goes out as configured.
+    pub clamp_advskew: bool,
+    /// Also say our demotion in OpenBSD's byte 4, for a mixed group. Always so with [`Peers::OpenBsd`].
+    pub send_demote_byte: bool,
+    /// The hardware address that enters the digest, for a group of OpenBSD nodes with a hand-set `lladdr`.
+    pub openbsd_lladdr: Option<MacAddr>,
+    /// Must somebody be asked before a preemption?
+    pub gate: Gate,
+}
+
+impl Settings {
+    /// The group of multicast that carries CARP over IPv6.
+    pub const IPV6_GROUP: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x12);
+
+    /// The defaults: advbase 1, advskew 0, dead-ratio 3, no preemption, and of each choice the first.
+    #[must_use]
+    pub fn new(vhid: Vhid, addresses: Vec<VirtualAddress>, key: Key) -> Self {
+        Self {
+            vhid,
+            addresses,
+            key,
+            advbase: AdvBase(1),
+            advskew: AdvSkew(0),
+            dead_ratio: timer::DEAD_RATIO,
+            preempt: Preempt::default(),
+            peers: Peers::default(),
+            tie_break: TieBreak::default(),
+            family_timers: FamilyTimers::default(),
+            link_local: LinkLocal::default(),
+            ipv6_checksum: Ipv6Checksum::default(),
+            ipv6_destination: Self::IPV6_GROUP,
+            clamp_advskew: true,
+            send_demote_byte: false,
+            openbsd_lladdr: None,
+            gate: Gate::default(),
+        }
+    }
+
+    /// Do we advertise in this family? In each one that has an address; in IPv4 if there is none at all.
+    #[must_use]
+    pub fn uses(&self, family: Family) -> bool {
+        match family {
+            Family::V4 => self.addresses.is_empty() || self.addresses.iter().any(|a| a.family() == Family::V4),
+            Family::V6 => self.addresses.iter().any(|a| a.family() == Family::V6),
+        }
+    }
+
+    /// The families we advertise in, IPv4 first.
+    pub fn families(&self) -> impl Iterator<Item = Family> + '_ {
+        Family::ALL.into_iter().filter(|f| self.uses(*f))
+    }
+
+    /// The family whose source addresses decide a tie.
+    #[must_use]
+    pub fn tie_family(&self) -> Family {
+        if self.uses(Family::V4) { Family::V4 } else { Family::V6 }
+    }
+}

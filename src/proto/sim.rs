@@ -1,0 +1,433 @@
+//! A virtual LAN: several virtual hosts, a clock that is only a number, and faults drawn from a seed.
+//!
+//! For tests and for rehearsals: hours pass in milliseconds, and the same seed gives the same run. Each node does what
+//! the engine does, without a host: it hands packets on, answers `before_master`, and keeps time.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
+
+use super::settings::Settings;
+use super::vhost::{Input, Output, Transmit, Vhost};
+use super::wire::{LEN, Received};
+use crate::types::{Family, State, Timestamp, Transition};
+
+/// How many packets wait for a node that is paused; the rest is lost, as in a socket's receive buffer.
+const BACKLOG: usize = 64;
+
+/// One node of a [`Lan`], in the order of joining.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NodeId(usize);
+
+/// What goes wrong on the wire. Shares are in thousandths.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Faults {
+    /// How many packets are lost.
+    pub loss: u16,
+    /// But never more than so many in a row on one way in one family.
+    pub loss_run_max: u32,
+    /// How many come twice.
+    pub duplicate: u16,
+    /// How many come back to who sent them.
+    pub reflect: u16,
+    /// The quickest delivery.
+    pub delay_min: Duration,
+    /// The slowest one. If far from the quickest, packets overtake each other.
+    pub delay_max: Duration,
+}
+
+impl Default for Faults {
+    /// None: everything arrives once, after 100 µs.
+    fn default() -> Self {
+        let delay = Duration::from_micros(100);
+        Self { loss: 0, loss_run_max: u32::MAX, duplicate: 0, reflect: 0, delay_min: delay, delay_max: delay }
+    }
+}
+
+/// How a node answers [`Output::WantMaster`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Answer {
+    /// Yes?
+    pub approve: bool,
+    /// After so long.
+    pub after: Duration,
+}
+
+/// Something worth telling.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// A state changed.
+    Transition(Transition),
+    /// A packet went out.
+    Sent(Transmit),
+    /// The node would announce its addresses again.
+    Announce,
+    /// The node asks whether it may preempt.
+    WantMaster,
+}
+
+/// An [`Event`] with time and place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// When.
+    pub at: Timestamp,
+    /// Where.
+    pub node: NodeId,
+    /// What.
+    pub event: Event,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Packet {
+    src: IpAddr,
+    dst: IpAddr,
+    payload: [u8; LEN],
+}
+
+#[derive(Debug)]
+enum Pending {
+    Deliver(Packet),
+    Answer { approve: bool },
+    Resume,
+}
+
+#[derive(Debug)]
+struct Node {
+    vhost: Vhost,
+    source4: Ipv4Addr,
+    on: bool,
+    paused: bool,
+    can_send: bool,
+    backlog: VecDeque<Packet>,
+    wake: Option<Timestamp>,
+    answer: Answer,
+}
+
+impl Node {
+    fn source(&self, family: Family) -> IpAddr {
+        match family {
+            Family::V4 => self.source4.into(),
+            Family::V6 => Ipv6Addr::from_bits(0xfe80_u128 << 112 | u128::from(self.source4.to_bits())).into(),
+        }
+    }
+}
+
+/// A small generator of luck (xorshift64*): enough for faults, and no dependency.
+#[derive(Debug, Clone)]
+struct Luck(u64);
+
+impl Luck {
+    const fn next(&mut self) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
+    }
+
+    /// True in so many of a thousand cases.
+    fn strikes(&mut self, of_thousand: u16) -> bool {
+        (self.next() >> 32) % 1_000 < u64::from(of_thousand)
+    }
+
+    fn between(&mut self, min: Duration, max: Duration) -> Duration {
+        let spread = u64::try_from(max.saturating_sub(min).as_nanos()).unwrap_or(u64::MAX).saturating_add(1);
+        min + Duration::from_nanos(self.next() % spread)
+    }
+}
+
+/// The LAN.
+#[derive(Debug)]
+pub struct Lan {
+    now: Timestamp,
+    nodes: Vec<Node>,
+    pending: BTreeMap<(Timestamp, u64), (NodeId, Pending)>,
+    /// Keeps things that happen at the same time in their order.
+    order: u64,
+    luck: Luck,
+    /// May be changed at any time.
+    pub faults: Faults,
+    lost_in_a_row: BTreeMap<(NodeId, NodeId, Family), u32>,
+    cut: Vec<(NodeId, NodeId)>,
+    records: Vec<Record>,
+    contested: Duration,
+}
+
+impl Lan {
+    /// An empty one.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        Self {
+            now: Timestamp::from_micros(1),
+            nodes: Vec::new(),
+            pending: BTreeMap::new(),
+            order: 0,
+            luck: Luck(seed | 1 << 63),
+            faults: Faults::default(),
+            lost_in_a_row: BTreeMap::new(),
+            cut: Vec::new(),
+            records: Vec::new(),
+            contested: Duration::ZERO,
+        }
+    }
+
+    /// Adds a node with this IPv4 address (its IPv6 address is a link-local one made of it) and switches it on.
+    pub fn join(&mut self, settings: Settings, source4: Ipv4Addr) -> NodeId {
+        let id = NodeId(self.nodes.len());
+        let vhost = Vhost::new(settings, self.luck.next());
+        let answer = Answer { approve: true, after: Duration::ZERO };
+        let backlog = VecDeque::new();
+        self.nodes.push(Node { vhost, source4, on: false, paused: false, can_send: true, backlog, wake: None, answer });
+        self.switch_on(id);
+        id
+    }
+
+    /// Switches a node on, with nothing remembered. Nothing happens if it is on.
+    pub fn switch_on(&mut self, id: NodeId) {
+        let seed = self.luck.next();
+        let Some(node) = self.nodes.get_mut(id.0).filter(|node| !node.on) else { return };
+        node.vhost = Vhost::new(node.vhost.settings().clone(), seed);
+        node.on = true;
+        node.paused = false;
+        let sources = Family::ALL.map(|family| (family, node.source(family)));
+        for (family, address) in sources {
+            self.feed(id, Input::OwnAddress { family, address: Some(address) });
+        }
+        self.feed(id, Input::LinkUp);
+    }
+
+    /// Switches a node off: no word, no packet.
+    pub fn switch_off(&mut self, id: NodeId) {
+        if let Some(node) = self.nodes.get_mut(id.0) {
+            node.on = false;
+            node.wake = None;
+            node.backlog.clear();
+        }
+        self.pending.retain(|_, (to, _)| *to != id);
+    }
+
+    /// Stops a node in good order, with a bow-out, and switches it off.
+    pub fn shut_down(&mut self, id: NodeId) {
+        self.feed(id, Input::Shutdown);
+        self.switch_off(id);
+    }
+
+    /// The node does nothing for so long, as if its machine slept; packets wait for it.
+    pub fn pause(&mut self, id: NodeId, length: Duration) {
+        if let Some(node) = self.nodes.get_mut(id.0).filter(|node| node.on && !node.paused) {
+            node.paused = true;
+            self.schedule(self.now + length, id, Pending::Resume);
+        }
+    }
+
+    /// From now on nothing gets from one node to the other. The way back is another.
+    pub fn cut(&mut self, from: NodeId, to: NodeId) {
+        self.cut.push((from, to));
+    }
+
+    /// Ends all cuts and all other faults.
+    pub fn heal(&mut self) {
+        self.cut.clear();
+        self.faults = Faults::default();
+        for node in &mut self.nodes {
+            node.can_send = true;
+        }
+    }
+
+    /// Lets a node's sends fail, or work again.
+    pub fn set_can_send(&mut self, id: NodeId, can_send: bool) {
+        if let Some(node) = self.nodes.get_mut(id.0) {
+            node.can_send = can_send;
+        }
+    }
+
+    /// How the node will answer when it wants to preempt.
+    pub fn set_answer(&mut self, id: NodeId, answer: Answer) {
+        if let Some(node) = self.nodes.get_mut(id.0) {
+            node.answer = answer;
+        }
+    }
+
+    /// Feeds a node that is on, and does what it then wants.
+    pub fn feed(&mut self, id: NodeId, input: Input<'_>) {
+        let now = self.now;
+        let Some(node) = self.nodes.get_mut(id.0).filter(|node| node.on) else { return };
+        node.vhost.handle(input, now);
+        self.drain(id);
+    }
+
+    /// Lets time pass.
+    pub fn run_for(&mut self, length: Duration) {
+        let end = self.now + length;
+        while let Some(next) = self.next_event().filter(|next| *next <= end) {
+            self.advance(next);
+            self.step();
+        }
+        self.advance(end);
+    }
+
+    /// What time it is.
+    #[must_use]
+    pub const fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    /// A node's virtual host.
+    ///
+    /// # Panics
+    /// If the node is of another LAN.
+    #[must_use]
+    pub fn vhost(&self, id: NodeId) -> &Vhost {
+        &self.nodes.get(id.0).expect("a node of this LAN").vhost
+    }
+
+    /// Who is master now. A paused master still is; one that is switched off is not.
+    #[must_use]
+    pub fn masters(&self) -> Vec<NodeId> {
+        let masters = self.nodes.iter().enumerate().filter(|(_, node)| node.on && node.vhost.state() == State::Master);
+        masters.map(|(at, _)| NodeId(at)).collect()
+    }
+
+    /// For how long, all in all, there was more than one master.
+    #[must_use]
+    pub const fn contested(&self) -> Duration {
+        self.contested
+    }
+
+    /// All that happened, in order.
+    #[must_use]
+    pub fn records(&self) -> &[Record] {
+        &self.records
+    }
+
+    /// All changes of state, in order.
+    #[must_use]
+    pub fn transitions(&self) -> impl DoubleEndedIterator<Item = (Timestamp, NodeId, &Transition)> {
+        self.records.iter().filter_map(|record| match &record.event {
+            Event::Transition(transition) => Some((record.at, record.node, transition)),
+            Event::Sent(_) | Event::Announce | Event::WantMaster => None,
+        })
+    }
+
+    fn next_event(&self) -> Option<Timestamp> {
+        let wakes = self.nodes.iter().filter(|node| node.on && !node.paused).filter_map(|node| node.wake);
+        wakes.chain(self.pending.first_key_value().map(|(key, _)| key.0)).min().map(|at| at.max(self.now))
+    }
+
+    fn advance(&mut self, to: Timestamp) {
+        if self.masters().len() > 1 {
+            self.contested += to - self.now;
+        }
+        self.now = to;
+    }
+
+    /// Timers before packets: the harder order.
+    fn step(&mut self) {
+        let now = self.now;
+        let due = |node: &Node| node.on && !node.paused && node.wake.is_some_and(|wake| wake <= now);
+        if let Some(at) = self.nodes.iter().position(due) {
+            self.feed(NodeId(at), Input::Timer);
+            return;
+        }
+        let Some(entry) = self.pending.first_entry().filter(|entry| entry.key().0 <= now) else { return };
+        let (id, what) = entry.remove();
+        match what {
+            Pending::Deliver(packet) => self.deliver(id, packet),
+            Pending::Answer { approve: true } => self.feed(id, Input::Approve),
+            Pending::Answer { approve: false } => {
+                self.feed(id, Input::Refuse { retry_after: Duration::from_secs(10) });
+            }
+            Pending::Resume => self.resume(id),
+        }
+    }
+
+    fn resume(&mut self, id: NodeId) {
+        let Some(node) = self.nodes.get_mut(id.0) else { return };
+        node.paused = false;
+        let backlog = std::mem::take(&mut node.backlog);
+        self.feed(id, Input::Timer);
+        for packet in backlog {
+            self.deliver(id, packet);
+        }
+    }
+
+    fn deliver(&mut self, id: NodeId, packet: Packet) {
+        let Some(node) = self.nodes.get_mut(id.0).filter(|node| node.on) else { return };
+        if node.paused {
+            if node.backlog.len() < BACKLOG {
+                node.backlog.push_back(packet);
+            }
+            return;
+        }
+        let Packet { src, dst, payload } = packet;
+        self.feed(id, Input::Packet(Received { src, dst, ttl: 255, payload: &payload }));
+    }
+
+    fn drain(&mut self, id: NodeId) {
+        loop {
+            let Some(node) = self.nodes.get_mut(id.0) else { return };
+            match node.vhost.poll() {
+                Output::Idle(wake) => {
+                    node.wake = wake;
+                    return;
+                }
+                Output::Transmit(packet) => self.transmit(id, packet),
+                Output::Transition(transition) => self.record(id, Event::Transition(transition)),
+                Output::PeerClaim { .. } | Output::AnnounceAgain => self.record(id, Event::Announce),
+                Output::WantMaster { .. } => {
+                    let Answer { approve, after } = node.answer;
+                    self.record(id, Event::WantMaster);
+                    self.schedule(self.now + after, id, Pending::Answer { approve });
+                }
+                Output::Rejected(..) => {}
+            }
+        }
+    }
+
+    fn transmit(&mut self, from: NodeId, packet: Transmit) {
+        let now = self.now;
+        let Some(node) = self.nodes.get_mut(from.0) else { return };
+        let (family, ok) = (packet.family, node.can_send);
+        let src = node.source(family);
+        node.vhost.handle(Input::Sent { family, ok }, now);
+        if !ok {
+            return;
+        }
+        self.record(from, Event::Sent(packet));
+        let dst = match family {
+            Family::V4 => Ipv4Addr::new(224, 0, 0, 18).into(),
+            Family::V6 => Settings::IPV6_GROUP.into(),
+        };
+        let packet = Packet { src, dst, payload: packet.payload };
+        for to in (0..self.nodes.len()).map(NodeId) {
+            let copies =
+                if to == from { u8::from(self.luck.strikes(self.faults.reflect)) } else { self.copies(from, to, family) };
+            for _ in 0..copies {
+                let delay = self.luck.between(self.faults.delay_min, self.faults.delay_max);
+                self.schedule(now + delay, to, Pending::Deliver(packet));
+            }
+        }
+    }
+
+    /// How many copies of a packet arrive: none, one, two.
+    fn copies(&mut self, from: NodeId, to: NodeId, family: Family) -> u8 {
+        if self.cut.contains(&(from, to)) {
+            return 0;
+        }
+        let run = self.lost_in_a_row.entry((from, to, family)).or_default();
+        if *run < self.faults.loss_run_max && self.luck.strikes(self.faults.loss) {
+            *run += 1;
+            return 0;
+        }
+        *run = 0;
+        1 + u8::from(self.luck.strikes(self.faults.duplicate))
+    }
+
+    fn schedule(&mut self, at: Timestamp, id: NodeId, what: Pending) {
+        self.order += 1;
+        self.pending.insert((at, self.order), (id, what));
+    }
+
+    fn record(&mut self, node: NodeId, event: Event) {
+        self.records.push(Record { at: self.now, node, event });
+    }
+}

@@ -1,0 +1,319 @@
+//! The protocol machine of one virtual host.
+
+mod io;
+mod receive;
+mod send;
+mod silence;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+use std::net::IpAddr;
+use std::time::Duration;
+
+pub use io::{Heard, Input, Kind, Output, Transmit};
+use send::{Counter, SendHealth};
+use silence::{PerFamily, Silence, Wake};
+
+use super::auth::Authenticator;
+use super::settings::{Peers, Settings};
+use super::stats::Stats;
+use super::timer;
+use crate::types::{AdvSkew, Cause, Demotion, Family, State, Timestamp, Transition};
+
+/// One virtual host. Owns no socket, clock or random source.
+///
+/// Feed [`Self::handle`], then drain [`Self::poll`] to [`Output::Idle`]; do both for every input.
+#[derive(Debug)]
+pub struct Vhost {
+    settings: Settings,
+    auth: Authenticator,
+    phase: Phase,
+    counter: Counter,
+    source: PerFamily<Option<IpAddr>>,
+    demotion: Demotion,
+    sending: PerFamily<SendHealth>,
+    asked: Option<Asked>,
+    no_preempt_before: Timestamp,
+    heard: Option<Heard>,
+    /// Of the last transition.
+    seq: u64,
+    stopped: bool,
+    outbox: VecDeque<Output>,
+    stats: Stats,
+}
+
+/// A state with what only exists in it.
+#[derive(Debug)]
+enum Phase {
+    Init,
+    Backup(Silence),
+    Master(Reign),
+}
+
+/// A master's timers.
+#[derive(Debug)]
+struct Reign {
+    next: Timestamp,
+    last: Timestamp,
+    /// Advertisements since the takeover, counted as far as it matters.
+    sent: u8,
+}
+
+/// We have asked whether we may preempt.
+#[derive(Debug)]
+struct Asked {
+    /// Is the last one heard still worse than we are?
+    still: bool,
+    cause: Cause,
+    peer: IpAddr,
+}
+
+impl Vhost {
+    /// In state init. `seed` should be random: counters start from it.
+    #[must_use]
+    pub fn new(settings: Settings, seed: u64) -> Self {
+        let addresses: Vec<IpAddr> = settings.addresses.iter().map(|a| a.ip).collect();
+        let auth = Authenticator::new(&settings.key, settings.vhid, &addresses, settings.openbsd_lladdr, settings.link_local);
+        Self {
+            settings,
+            auth,
+            phase: Phase::Init,
+            counter: Counter::new(seed),
+            source: PerFamily::default(),
+            demotion: Demotion::NONE,
+            sending: PerFamily::default(),
+            asked: None,
+            no_preempt_before: Timestamp::ZERO,
+            heard: None,
+            seq: 0,
+            stopped: false,
+            outbox: VecDeque::new(),
+            stats: Stats::default(),
+        }
+    }
+
+    /// Feeds one input that happened at `now`. Times must not run backwards.
+    pub fn handle(&mut self, input: Input<'_>, now: Timestamp) {
+        if self.stopped {
+            return;
+        }
+        match input {
+            Input::Packet(packet) => {
+                self.judge_lateness(now);
+                self.receive(&packet, now);
+            }
+            Input::Timer => {
+                self.judge_lateness(now);
+                self.wake(now);
+            }
+            Input::LinkUp => self.link_up(now),
+            Input::LinkDown => self.become_init(Cause::LinkDown),
+            Input::OwnAddress { family, address } => *self.source.of_mut(family) = address,
+            Input::Demote(demotion) => self.demote(demotion, now),
+            Input::Sent { family, ok } => self.sent(family, ok, now),
+            Input::Approve => self.approve(now),
+            Input::Refuse { retry_after } => self.refuse(now + retry_after),
+            Input::Resign(cause) => self.resign(cause, now),
+            Input::Shutdown => self.shutdown(),
+            Input::Late { by } => self.late(by, now),
+        }
+    }
+
+    /// The next thing to do; [`Output::Idle`] when there is nothing more.
+    #[must_use]
+    pub fn poll(&mut self) -> Output {
+        self.outbox.pop_front().unwrap_or_else(|| Output::Idle(self.deadline()))
+    }
+
+    /// Init, backup or master.
+    #[must_use]
+    pub const fn state(&self) -> State {
+        match self.phase {
+            Phase::Init => State::Init,
+            Phase::Backup(_) => State::Backup,
+            Phase::Master(_) => State::Master,
+        }
+    }
+
+    /// What it was born with.
+    #[must_use]
+    pub const fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// What was sent, heard and refused.
+    #[must_use]
+    pub const fn stats(&self) -> &Stats {
+        &self.stats
+    }
+
+    /// The last valid advertisement heard.
+    #[must_use]
+    pub const fn heard(&self) -> Option<&Heard> {
+        self.heard.as_ref()
+    }
+
+    /// Tracks, hooks and failed sends together.
+    #[must_use]
+    pub const fn demotion(&self) -> Demotion {
+        self.demotion.plus(self.send_demotion())
+    }
+
+    /// The part of it that failed sends cause.
+    #[must_use]
+    pub const fn send_demotion(&self) -> Demotion {
+        self.sending.of(Family::V4).demotion().plus(self.sending.of(Family::V6).demotion())
+    }
+
+    /// The advskew that we advertise and compare with: the configured one, raised by demotion and cut at 240. Among
+    /// OpenBSD peers demotion travels on its own (PROTOCOL.md, section 6).
+    #[must_use]
+    pub fn effective_advskew(&self) -> AdvSkew {
+        let own = self.settings.advskew;
+        if self.settings.peers == Peers::OpenBsd {
+            return own;
+        }
+        let raised = own.0.saturating_add(self.demotion().get()).min(Demotion::MAX.get());
+        AdvSkew(if self.settings.clamp_advskew { raised } else { raised.max(own.0) })
+    }
+
+    /// The time between two of our advertisements.
+    #[must_use]
+    pub fn interval(&self) -> Duration {
+        timer::interval(self.settings.advbase, self.effective_advskew())
+    }
+
+    /// How long a master may be silent before we take over. Demotion does not count, as with the BSDs.
+    #[must_use]
+    pub fn master_down(&self) -> Duration {
+        timer::master_down(self.settings.advbase, self.settings.advskew, self.settings.dead_ratio, self.settings.peers)
+    }
+
+    /// A ready bow-out for each family, with counters that we have not used: for whoever must send it if we no longer can.
+    /// Changes nothing; outdated by our next advertisement.
+    #[must_use]
+    pub fn bow_out_packets(&self) -> Vec<Transmit> {
+        let mut counter = self.counter.clone();
+        self.settings.families().map(|family| self.packet(family, Kind::BowOut, counter.take())).collect()
+    }
+
+    fn deadline(&self) -> Option<Timestamp> {
+        match &self.phase {
+            Phase::Init => None,
+            Phase::Backup(silence) => silence.end(self.settings.family_timers),
+            Phase::Master(reign) => Some(reign.next),
+        }
+    }
+
+    /// A master that has been silent for so long that a backup may have taken over must listen before it goes on.
+    fn judge_lateness(&mut self, now: Timestamp) {
+        let Settings { advbase, dead_ratio, peers, .. } = self.settings;
+        let limit = timer::late_after(advbase, self.effective_advskew(), dead_ratio, peers);
+        if let Phase::Master(reign) = &self.phase
+            && now - reign.last >= limit
+        {
+            self.late(now - reign.next, now);
+        }
+    }
+
+    fn late(&mut self, by: Duration, now: Timestamp) {
+        match &mut self.phase {
+            Phase::Init => {}
+            Phase::Backup(_) => self.listen_anew(now),
+            Phase::Master(_) => {
+                self.stats.late += 1;
+                self.become_backup(Cause::Late { by }, None, now);
+            }
+        }
+    }
+
+    fn listen_anew(&mut self, now: Timestamp) {
+        self.stats.late += 1;
+        self.phase = Phase::Backup(Silence::begin(&self.settings, now, self.master_down()));
+    }
+
+    fn wake(&mut self, now: Timestamp) {
+        let master_down = self.master_down();
+        match &mut self.phase {
+            Phase::Init => {}
+            Phase::Backup(silence) => match silence.wake(self.settings.family_timers, now, master_down) {
+                Wake::Early => {}
+                Wake::MasterDown { silent } => self.become_master(Cause::MasterDown { silent }, None, now),
+                Wake::Overslept { .. } => self.listen_anew(now),
+            },
+            Phase::Master(reign) => {
+                let due = reign.next;
+                if due <= now {
+                    self.advertise(due, now);
+                }
+            }
+        }
+    }
+
+    fn link_up(&mut self, now: Timestamp) {
+        if matches!(self.phase, Phase::Init) {
+            self.sending = PerFamily::default();
+            self.become_backup(Cause::Startup, None, now);
+        }
+    }
+
+    fn approve(&mut self, now: Timestamp) {
+        if let Some(Asked { still: true, cause, peer }) = self.asked.take() {
+            self.become_master(cause, Some(peer), now);
+        }
+    }
+
+    fn refuse(&mut self, until: Timestamp) {
+        if self.asked.take().is_some() {
+            self.no_preempt_before = until;
+        }
+    }
+
+    fn resign(&mut self, cause: Cause, now: Timestamp) {
+        if matches!(self.phase, Phase::Master(_)) {
+            self.become_backup(cause, None, now);
+            self.transmit(Kind::BowOut);
+            self.no_preempt_before = now + self.master_down();
+        }
+    }
+
+    fn shutdown(&mut self) {
+        let was_master = matches!(self.phase, Phase::Master(_));
+        self.become_init(Cause::Shutdown);
+        if was_master {
+            self.transmit(Kind::BowOut);
+        }
+        self.stopped = true;
+    }
+
+    fn become_init(&mut self, cause: Cause) {
+        if !matches!(self.phase, Phase::Init) {
+            self.change(Phase::Init, cause, None);
+        }
+    }
+
+    fn become_backup(&mut self, cause: Cause, peer: Option<IpAddr>, now: Timestamp) {
+        let silence = Silence::begin(&self.settings, now, self.master_down());
+        self.change(Phase::Backup(silence), cause, peer);
+    }
+
+    /// Advertisement first: a master that is still there lets go at once. Its successor comes after the configured
+    /// interval, whatever the demotion, as with the BSDs (PROTOCOL.md, section 4).
+    fn become_master(&mut self, cause: Cause, peer: Option<IpAddr>, now: Timestamp) {
+        self.transmit(Kind::Advertisement);
+        self.stats.takeovers += 1;
+        self.no_preempt_before = now;
+        let next = now + timer::interval(self.settings.advbase, self.settings.advskew);
+        self.change(Phase::Master(Reign { next, last: now, sent: 1 }), cause, peer);
+    }
+
+    fn change(&mut self, phase: Phase, cause: Cause, peer: Option<IpAddr>) {
+        let from = self.state();
+        self.phase = phase;
+        self.asked = None;
+        self.seq += 1;
+        self.outbox.push_back(Output::Transition(Transition { from, to: self.state(), cause, peer, seq: self.seq }));
+    }
+}

@@ -1,0 +1,124 @@
+//! From a packet to a verdict, and from the verdict to a state.
+
+use std::net::IpAddr;
+
+use super::super::decide::{Claim, Own, Rules, Theirs, Verdict, Yield, decide};
+use super::super::settings::{Gate, TieBreak};
+use super::super::stats::Reject;
+use super::super::wire::{Advertisement, LEN, Received, is_intact, known, vrrp_or};
+use super::io::{Heard, Kind, Output};
+use super::{Asked, Phase, Vhost};
+use crate::types::{Cause, Family, Timestamp};
+
+impl Vhost {
+    pub(super) fn receive(&mut self, packet: &Received<'_>, now: Timestamp) {
+        match self.check(packet) {
+            Ok(ad) => self.accept(&ad, packet.src, now),
+            Err(why) => {
+                self.stats.reject(why);
+                self.outbox.push_back(Output::Rejected(why, packet.src));
+            }
+        }
+    }
+
+    /// Every reason to refuse a packet, in the BSDs' order (PROTOCOL.md, section 5); the dear one last.
+    fn check(&self, packet: &Received<'_>) -> Result<Advertisement, Reject> {
+        if packet.ttl != 255 {
+            return Err(Reject::Ttl(packet.ttl));
+        }
+        let ad = Advertisement::decode(packet.payload)?;
+        if ad.vhid != self.settings.vhid.get() {
+            return Err(Reject::Vhid(ad.vhid));
+        }
+        let bytes = packet.payload.first_chunk::<LEN>().ok_or(Reject::Short)?;
+        if !is_intact(bytes, packet.src, packet.dst) {
+            return Err(vrrp_or(Reject::Checksum, packet.payload));
+        }
+        let family = Family::of(packet.src);
+        if !self.settings.uses(family) {
+            return Err(Reject::Family);
+        }
+        if matches!(self.phase, Phase::Init) {
+            return Err(Reject::NotRunning);
+        }
+        let own = self.source.of(family).and_then(known);
+        if own == Some(packet.src) && self.counter.is_ours(ad.counter) {
+            return Err(Reject::Own);
+        }
+        if !self.auth.verify(ad.counter, &ad.digest) {
+            return Err(vrrp_or(Reject::Digest, packet.payload));
+        }
+        Ok(ad)
+    }
+
+    fn accept(&mut self, ad: &Advertisement, from: IpAddr, now: Timestamp) {
+        self.counter.adopt(ad.counter);
+        self.stats.received += 1;
+        self.stats.bow_outs_received += u64::from(ad.is_bow_out());
+        let (advbase, advskew, demote, counter) = (ad.advbase, ad.advskew, ad.demote, ad.counter);
+        self.heard = Some(Heard { from, at: now, advbase, advskew, demote, counter });
+
+        let family = Family::of(from);
+        match decide(self.state(), &self.as_own(), &Theirs::new(ad, from), self.rules()) {
+            Verdict::Ignore | Verdict::Undecided => {}
+            Verdict::Listen => {
+                self.listen_on(family, now);
+                // A master that is better after all: whoever is asking on our behalf need not go on.
+                self.asked = self.asked.take().map(|asked| Asked { still: false, ..asked });
+            }
+            Verdict::Claim(Claim::Leaving) => self.become_master(Cause::MasterLeaving, Some(from), now),
+            Verdict::Claim(Claim::Preempt) => self.preempt(Cause::Preempt, from, now),
+            Verdict::Claim(Claim::PeerDemoted) => self.preempt(Cause::PeerDemoted, from, now),
+            Verdict::Yield(Yield::Better) => self.yield_to(Cause::BetterMaster, from, now),
+            Verdict::Yield(Yield::Tie) => self.yield_to(Cause::Tie, from, now),
+            Verdict::Stay => {
+                self.stats.peer_claims += 1;
+                self.outbox.push_back(Output::PeerClaim { peer: from });
+            }
+        }
+    }
+
+    fn preempt(&mut self, cause: Cause, peer: IpAddr, now: Timestamp) {
+        self.listen_on(Family::of(peer), now);
+        if let Some(asked) = &mut self.asked {
+            *asked = Asked { still: true, cause, peer };
+        } else if now < self.no_preempt_before {
+        } else if self.settings.gate == Gate::Free {
+            self.become_master(cause, Some(peer), now);
+        } else {
+            self.asked = Some(Asked { still: true, cause: cause.clone(), peer });
+            self.outbox.push_back(Output::WantMaster { cause, peer });
+        }
+    }
+
+    fn yield_to(&mut self, cause: Cause, peer: IpAddr, now: Timestamp) {
+        self.become_backup(cause, Some(peer), now);
+        if self.settings.tie_break == TieBreak::Ucarp {
+            // UCARP.md, section 3.3: the better master answers it by announcing the addresses again.
+            self.transmit(Kind::Advertisement);
+        }
+    }
+
+    fn listen_on(&mut self, family: Family, now: Timestamp) {
+        let master_down = self.master_down();
+        if let Phase::Backup(silence) = &mut self.phase {
+            silence.heard(family, now, master_down);
+        }
+    }
+
+    fn as_own(&self) -> Own {
+        let tie_family = self.settings.tie_family();
+        Own {
+            advbase: self.settings.advbase,
+            advskew: self.effective_advskew(),
+            demote: self.demotion().get(),
+            dead_ratio: self.settings.dead_ratio,
+            source: *self.source.of(tie_family),
+            tie_family,
+        }
+    }
+
+    const fn rules(&self) -> Rules {
+        Rules { preempt: self.settings.preempt, peers: self.settings.peers, tie_break: self.settings.tie_break }
+    }
+}

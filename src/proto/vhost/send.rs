@@ -1,0 +1,207 @@
+//! What we send: counters, advertisements and bow-outs, and what failing to send does to us.
+
+use std::collections::VecDeque;
+use std::net::IpAddr;
+
+use super::super::settings::{Ipv6Checksum, Peers};
+use super::super::wire::Advertisement;
+use super::io::{Kind, Output, Transmit};
+use super::{Phase, Vhost};
+use crate::types::{Demotion, Family, Timestamp};
+
+/// The advertisement after which addresses are announced once more, counted from the takeover's own.
+const ANNOUNCE_AGAIN_AT: u8 = 2;
+
+/// So many failed sends in a row demote us, and so many good ones undo it (PROTOCOL.md, section 7).
+const IN_A_ROW: u8 = 3;
+
+/// How many of our own counters we remember, to know our packets when a loop in the network brings them back.
+const REMEMBERED: usize = 16;
+
+/// The counter of our advertisements (PROTOCOL.md, section 3): starts anywhere, grows by one, follows what the group's
+/// master counts, is never 0 and never just what a peer sent (OpenBSD takes that for a replay).
+#[derive(Debug, Clone)]
+pub(super) struct Counter {
+    last: u64,
+    received: Option<u64>,
+    sent: VecDeque<u64>,
+}
+
+impl Counter {
+    /// `seed` is spread over all bits, so that small seeds do for tests.
+    pub(super) fn new(seed: u64) -> Self {
+        let mut mixed = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        Self { last: mixed ^ (mixed >> 31), received: None, sent: VecDeque::with_capacity(REMEMBERED) }
+    }
+
+    /// Takes over what a peer counted.
+    pub(super) const fn adopt(&mut self, received: u64) {
+        self.last = received;
+        self.received = Some(received);
+    }
+
+    /// The next unused one, marked as used.
+    pub(super) fn take(&mut self) -> u64 {
+        self.last = self.after(self.last);
+        if self.sent.len() == REMEMBERED {
+            self.sent.pop_front();
+        }
+        self.sent.push_back(self.last);
+        self.last
+    }
+
+    fn after(&self, counter: u64) -> u64 {
+        let mut next = counter.wrapping_add(1);
+        while next == 0 || Some(next) == self.received {
+            next = next.wrapping_add(1);
+        }
+        next
+    }
+
+    /// Was it one of our last ones?
+    pub(super) fn is_ours(&self, counter: u64) -> bool {
+        self.sent.contains(&counter)
+    }
+}
+
+/// Whether sending works, in one family.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct SendHealth {
+    failed: u8,
+    good: u8,
+    demoted: bool,
+}
+
+impl SendHealth {
+    /// Notes one result; true if it has just become bad.
+    pub(super) const fn note(&mut self, ok: bool) -> bool {
+        if ok {
+            self.failed = 0;
+            self.good = self.good.saturating_add(1);
+            if self.good >= IN_A_ROW {
+                self.demoted = false;
+            }
+            return false;
+        }
+        self.good = 0;
+        self.failed = self.failed.saturating_add(1);
+        let turned = self.failed >= IN_A_ROW && !self.demoted;
+        self.demoted |= turned;
+        turned
+    }
+
+    pub(super) const fn demotion(self) -> Demotion {
+        if self.demoted { Demotion::MAX } else { Demotion::NONE }
+    }
+}
+
+impl Vhost {
+    /// The advertisement that was due then. The next one keeps the beat, unless that would already be past.
+    pub(super) fn advertise(&mut self, due: Timestamp, now: Timestamp) {
+        self.transmit(Kind::Advertisement);
+        let interval = self.interval();
+        let Phase::Master(reign) = &mut self.phase else { return };
+        reign.last = now;
+        reign.next = if due + interval > now { due + interval } else { now + interval };
+        if reign.sent < ANNOUNCE_AGAIN_AT {
+            reign.sent += 1;
+            if reign.sent == ANNOUNCE_AGAIN_AT {
+                self.outbox.push_back(Output::AnnounceAgain);
+            }
+        }
+    }
+
+    /// One packet in each family, IPv4 first. Always all: a peer with one timer for each family would claim otherwise.
+    pub(super) fn transmit(&mut self, kind: Kind) {
+        let families: Vec<Family> = self.settings.families().collect();
+        for family in families {
+            let counter = self.counter.take();
+            let packet = self.packet(family, kind, counter);
+            self.outbox.push_back(Output::Transmit(packet));
+            match kind {
+                Kind::Advertisement => self.stats.sent += 1,
+                Kind::BowOut => self.stats.bow_outs_sent += 1,
+            }
+        }
+    }
+
+    pub(super) fn packet(&self, family: Family, kind: Kind, counter: u64) -> Transmit {
+        let (advbase, advskew) = match kind {
+            Kind::Advertisement => (self.settings.advbase, self.effective_advskew()),
+            Kind::BowOut => Advertisement::BOW_OUT,
+        };
+        let says_demotion = self.settings.send_demote_byte || self.settings.peers == Peers::OpenBsd;
+        let demote = if says_demotion { self.demotion().get() } else { 0 };
+        let digest = self.auth.sign(counter);
+        let ad = Advertisement { vhid: self.settings.vhid.get(), advbase, advskew, demote, counter, digest };
+        let payload = match (family, self.settings.ipv6_checksum, self.source.of(Family::V6)) {
+            (Family::V6, Ipv6Checksum::PseudoHeader, Some(IpAddr::V6(src))) => {
+                ad.encode_with_pseudo_header(*src, self.settings.ipv6_destination)
+            }
+            _ => ad.encode(),
+        };
+        Transmit { family, kind, payload }
+    }
+
+    pub(super) fn demote(&mut self, demotion: Demotion, now: Timestamp) {
+        let before = self.demotion();
+        self.demotion = demotion;
+        if self.demotion() != before {
+            self.advertise_at_once(now);
+        }
+    }
+
+    pub(super) fn sent(&mut self, family: Family, ok: bool, now: Timestamp) {
+        self.stats.send_failures += u64::from(!ok);
+        if self.sending.of_mut(family).note(ok) {
+            self.advertise_at_once(now);
+        }
+    }
+
+    /// Who is fitter takes over at once, instead of at the next beat.
+    fn advertise_at_once(&mut self, now: Timestamp) {
+        if matches!(self.phase, Phase::Master(_)) {
+            self.advertise(now, now);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_counter_skips_zero_and_what_was_received() {
+        let mut counter = Counter::new(1);
+        let first = counter.take();
+        assert_eq!(counter.take(), first + 1);
+        counter.adopt(u64::MAX);
+        assert_eq!(counter.take(), 1);
+        counter.adopt(41);
+        assert_eq!(counter.take(), 42);
+        counter.received = Some(43);
+        assert_eq!(counter.take(), 44);
+        assert!(counter.is_ours(44) && counter.is_ours(first) && !counter.is_ours(43));
+    }
+
+    #[test]
+    fn seeds_give_far_apart_starts() {
+        let starts: Vec<u64> = (0..4).map(|seed| Counter::new(seed).take()).collect();
+        assert!(starts.windows(2).all(|pair| pair[0].abs_diff(pair[1]) > 1 << 32));
+    }
+
+    #[test]
+    fn three_failures_demote_and_three_good_ones_undo_it() {
+        let mut health = SendHealth::default();
+        assert!(!health.note(false) && !health.note(false) && !health.note(true));
+        assert!(!health.note(false) && !health.note(false) && health.note(false));
+        assert!(!health.note(false), "said once");
+        assert_eq!(health.demotion(), Demotion::MAX);
+        assert!(!health.note(true) && !health.note(true));
+        assert_eq!(health.demotion(), Demotion::MAX);
+        health.note(true);
+        assert_eq!(health.demotion(), Demotion::NONE);
+    }
+}

@@ -1,0 +1,95 @@
+//! How long the master has been silent, family by family.
+
+use std::time::Duration;
+
+use super::super::settings::{FamilyTimers, Settings};
+use super::super::timer::{LATE_GRACE, LATE_TOLERANCE};
+use crate::types::{Family, Timestamp};
+
+/// One value for each family.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct PerFamily<T> {
+    v4: T,
+    v6: T,
+}
+
+impl<T> PerFamily<T> {
+    pub(super) const fn of(&self, family: Family) -> &T {
+        match family {
+            Family::V4 => &self.v4,
+            Family::V6 => &self.v6,
+        }
+    }
+
+    pub(super) const fn of_mut(&mut self, family: Family) -> &mut T {
+        match family {
+            Family::V4 => &mut self.v4,
+            Family::V6 => &mut self.v6,
+        }
+    }
+}
+
+/// A backup's master-down timers.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Silence {
+    /// When each family's time is over.
+    ends: PerFamily<Option<Timestamp>>,
+    /// Nothing was heard since.
+    since: Timestamp,
+    /// Woken late, we look at what came in meanwhile, until then.
+    grace: Option<Timestamp>,
+}
+
+/// What a wake-up means to a backup.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wake {
+    /// Nothing yet.
+    Early,
+    /// The master is down.
+    MasterDown { silent: Duration },
+    /// We slept through more than a whole master-down time and know nothing.
+    Overslept { by: Duration },
+}
+
+impl Silence {
+    /// Every family's time starts now.
+    pub(super) fn begin(settings: &Settings, now: Timestamp, master_down: Duration) -> Self {
+        let mut ends = PerFamily::default();
+        for family in settings.families() {
+            *ends.of_mut(family) = Some(now + master_down);
+        }
+        Self { ends, since: now, grace: None }
+    }
+
+    /// The master was heard in this family.
+    pub(super) fn heard(&mut self, family: Family, now: Timestamp, master_down: Duration) {
+        *self.ends.of_mut(family) = Some(now + master_down);
+        self.since = now;
+        self.grace = None;
+    }
+
+    /// When it has lasted long enough.
+    pub(super) fn end(&self, rule: FamilyTimers) -> Option<Timestamp> {
+        let ends = [self.ends.v4, self.ends.v6].into_iter().flatten();
+        let end = match rule {
+            FamilyTimers::All => ends.max(),
+            FamilyTimers::Any => ends.min(),
+        };
+        end.max(self.grace.filter(|_| end.is_some()))
+    }
+
+    /// Judges a wake-up. A backup that wakes a little late has not yet seen what its sockets hold, so it gets a moment;
+    /// one that wakes very late must listen anew.
+    pub(super) fn wake(&mut self, rule: FamilyTimers, now: Timestamp, master_down: Duration) -> Wake {
+        let Some(end) = self.end(rule).filter(|end| *end <= now) else { return Wake::Early };
+        let late = now - end;
+        if late >= master_down {
+            return Wake::Overslept { by: late };
+        }
+        if late > LATE_TOLERANCE && self.grace.is_none() {
+            self.grace = Some(now + LATE_GRACE);
+            return Wake::Early;
+        }
+        Wake::MasterDown { silent: now - self.since }
+    }
+}

@@ -1,0 +1,134 @@
+//! The 36 bytes of an advertisement, and the frames around them. Bytes in, bytes out.
+
+mod checksum;
+mod frame;
+
+#[cfg(test)]
+mod tests;
+
+use std::net::{IpAddr, Ipv6Addr};
+
+pub use checksum::{checksum, is_intact};
+pub use frame::{Received, ethernet_frame, ipv4_packet, ipv6_packet, multicast_mac, parse_frame, parse_packet};
+
+use super::auth::DIGEST_LEN;
+use super::stats::Reject;
+use crate::types::{AdvBase, AdvSkew};
+
+/// IP protocol number, shared with VRRP.
+pub const PROTOCOL: u8 = 112;
+/// Bytes of an advertisement.
+pub const LEN: usize = 36;
+/// CARP's version; VRRPv3 has 3.
+pub const VERSION: u8 = 2;
+/// The only type there is.
+pub const TYPE: u8 = 1;
+/// Counter and digest in 32-bit words. Sent, never checked by anybody.
+const AUTHLEN: u8 = 7;
+
+/// The decoded 36 bytes (PROTOCOL.md, section 1).
+///
+/// Only vhid and counter are covered by the digest: who saw one packet can send it again with another advbase,
+/// advskew or demotion.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Advertisement {
+    /// The virtual host id, as it stands there.
+    pub vhid: u8,
+    /// Interval, whole seconds.
+    pub advbase: AdvBase,
+    /// Interval, 1/256 s.
+    pub advskew: AdvSkew,
+    /// OpenBSD's demotion; all others send 0 and ignore it.
+    pub demote: u8,
+    /// OpenBSD: a constant cookie. All others: grows by one.
+    pub counter: u64,
+    /// HMAC-SHA1.
+    pub digest: [u8; DIGEST_LEN],
+}
+
+impl Advertisement {
+    /// The advbase and advskew of a bow-out (PROTOCOL.md, section 6).
+    pub const BOW_OUT: (AdvBase, AdvSkew) = (AdvBase(255), AdvSkew(255));
+
+    /// Reads the first 36 bytes; what follows is ignored. Checksum and digest are the caller's to check.
+    ///
+    /// # Errors
+    /// [`Reject::Short`], [`Reject::Version`], or [`Reject::VrrpV2`] if it is too short for CARP and just right for VRRP.
+    pub fn decode(payload: &[u8]) -> Result<Self, Reject> {
+        let version = payload.first().ok_or(Reject::Short)? >> 4;
+        if version != VERSION {
+            return Err(Reject::Version(version));
+        }
+        let Some(bytes) = payload.first_chunk::<LEN>() else {
+            return Err(vrrp_or(Reject::Short, payload));
+        };
+        let &[_, vhid, advskew, _, demote, advbase, _, _, c0, c1, c2, c3, c4, c5, c6, c7, ref digest @ ..] = bytes;
+        Ok(Self {
+            vhid,
+            advbase: AdvBase(advbase),
+            advskew: AdvSkew(advskew),
+            demote,
+            counter: u64::from_be_bytes([c0, c1, c2, c3, c4, c5, c6, c7]),
+            digest: *digest,
+        })
+    }
+
+    /// With the checksum over the 36 bytes alone.
+    #[must_use]
+    pub fn encode(&self) -> [u8; LEN] {
+        let mut bytes = self.without_checksum();
+        let sum = checksum(&bytes);
+        [bytes[6], bytes[7]] = sum.to_be_bytes();
+        bytes
+    }
+
+    /// With the checksum as NetBSD wants it over IPv6: pseudo-header included.
+    #[must_use]
+    pub fn encode_with_pseudo_header(&self, src: Ipv6Addr, dst: Ipv6Addr) -> [u8; LEN] {
+        let mut bytes = self.without_checksum();
+        let sum = checksum::with_pseudo_header(&bytes, src, dst);
+        [bytes[6], bytes[7]] = sum.to_be_bytes();
+        bytes
+    }
+
+    fn without_checksum(&self) -> [u8; LEN] {
+        let head = [VERSION << 4 | TYPE, self.vhid, self.advskew.0, AUTHLEN, self.demote, self.advbase.0, 0, 0];
+        let mut bytes = [0; LEN];
+        for (to, from) in bytes.iter_mut().zip(head.into_iter().chain(self.counter.to_be_bytes()).chain(self.digest)) {
+            *to = from;
+        }
+        bytes
+    }
+
+    /// Does the sender say that it is leaving?
+    #[must_use]
+    pub fn is_bow_out(&self) -> bool {
+        (self.advbase, self.advskew) == Self::BOW_OUT
+    }
+}
+
+/// The vhid of what may be an advertisement, to find its virtual host before anything is checked.
+#[must_use]
+pub fn peek_vhid(payload: &[u8]) -> Option<u8> {
+    match payload {
+        [first, vhid, ..] if first >> 4 == VERSION => Some(*vhid),
+        _ => None,
+    }
+}
+
+/// VRRPv2 begins like CARP. Its fourth byte counts its addresses, and so gives its length away: 8 bytes, 4 for each
+/// address, 8 of authentication (RFC 3768, section 5.1).
+fn looks_like_vrrp(payload: &[u8]) -> bool {
+    let &[first, _, _, count, authtype, ..] = payload else { return false };
+    first == VERSION << 4 | TYPE && count > 0 && authtype <= 2 && payload.len() == 8 + 4 * usize::from(count) + 8
+}
+
+/// The reason to refuse a packet that CARP cannot make sense of, unless VRRPv2 explains it.
+pub(super) fn vrrp_or(why: Reject, payload: &[u8]) -> Reject {
+    if looks_like_vrrp(payload) { Reject::VrrpV2 } else { why }
+}
+
+/// An address that says nothing: `0.0.0.0` or `::`.
+pub(super) fn known(ip: IpAddr) -> Option<IpAddr> {
+    (!ip.is_unspecified()).then_some(ip)
+}

@@ -1,0 +1,115 @@
+//! Hook bodies that try to hang, exhaust or escape the sandbox: each ends within its budget, and the next run
+//! in the same or a new runner works.
+
+use std::future::pending;
+use std::time::Duration;
+
+use carpd::hooks::{Budget, EntryPoint, HookError, Returned};
+
+use crate::hooks::{Script, block_on, event, source, try_bench, yes};
+
+#[derive(serde::Deserialize)]
+struct Vectors {
+    attacks: Vec<Attack>,
+}
+
+#[derive(serde::Deserialize)]
+struct Attack {
+    name: String,
+    luau: String,
+}
+
+const LIMIT: Budget = Budget {
+    wall: Duration::from_secs(1),
+    cpu: Duration::from_millis(300),
+    memory_bytes: 16 << 20,
+    requests: 1000,
+    log_bytes: 64 << 10,
+    state_bytes: 0,
+};
+
+/// Runs a body as `on_master`. It must end within the budget and a little, and by an end of its own: a runner
+/// that has to be killed for it means that something was not bounded.
+fn survive(name: &str, body: &str) -> Result<Returned, HookError> {
+    block_on(async {
+        let hook = format!("function on_master(event)\n{body}\nend function on_backup() return 1 end");
+        let mut bench = try_bench(source(&hook), LIMIT).await.unwrap_or_else(|err| panic!("{name}: {err}"));
+        let mut desk = Script::new(yes);
+        let began = tokio::time::Instant::now();
+        let result = bench.session.call(event(EntryPoint::OnMaster), LIMIT, &mut desk, pending()).await;
+        let took = began.elapsed();
+        assert!(took < Duration::from_millis(1500), "{name} took {took:?}");
+        if matches!(result, Err(HookError::RunnerDied(_))) || !bench.session.is_alive() {
+            panic!("{name}: the runner did not survive: {result:?} after {took:?}");
+        }
+        let next = bench.session.call(event(EntryPoint::OnBackup), LIMIT, &mut desk, pending()).await;
+        assert_eq!(next, Ok(Returned::Done), "{name}: the run after it");
+        result
+    })
+}
+
+#[test]
+fn every_attack_of_the_vectors_ends_within_its_budget() {
+    let text = include_str!("../vectors/lua-attacks.json");
+    let vectors: Vectors = serde_json::from_str(text).unwrap();
+    assert!(vectors.attacks.len() >= 34, "the vectors are complete");
+    for Attack { name, luau } in vectors.attacks {
+        let result = survive(&name, &luau.replace("LOAD", "loadstring"));
+        println!("{name}: {result:?}");
+    }
+}
+
+#[test]
+fn long_stays_in_c_are_bounded() {
+    let bodies = [
+        (
+            "sort-long-texts",
+            "local x = string.rep('x', 500000) local a, b, t = x .. 'a', x .. 'b', {}
+            for i = 1, 100000 do t[i] = if i % 3 == 0 then a else b end
+            table.sort(t)",
+        ),
+        ("find-plain", "local s = string.rep('a', 3000000) string.find(s, string.rep('a', 1000000) .. 'b', 1, true)"),
+        ("find-set", "string.find(string.rep('a', 1000000), '[' .. string.rep('b', 1000000) .. 'a]*')"),
+        ("gsub-set", "string.gsub(string.rep('a', 1000000), '[' .. string.rep('b', 1000000) .. 'a]*', '')"),
+        ("split-long", "string.split(string.rep('a', 3000000), string.rep('a', 1000000) .. 'b')"),
+        ("move-text-bounds", "while true do pcall(table.move, {}, '1', '2147483646', 2) end"),
+        ("move-nan", "while true do pcall(table.move, {}, 0/0, 2147483646, 2) end"),
+        (
+            "method-find",
+            "local s = string.rep('a', 3000000) while true do pcall(function() return s:find(string.rep('a', 1000000) .. 'b', 1, true) end) end",
+        ),
+        ("concat-everything", "local t = table.create(900000, 'xxxxxxxxxxxxxxxx') while true do pcall(table.concat, t) end"),
+        (
+            "superseded-catch",
+            "while true do pcall(error, setmetatable({}, { __tostring = function() while true do end end })) end",
+        ),
+        ("handler-recursion", "local function h(e) error(e) end xpcall(function() error('x') end, h)"),
+        ("require-loop", "while true do pcall(require, 'x') end"),
+        ("huge-arguments", "addr.add(table.unpack(table.create(7000, 'x')))"),
+        ("huge-key", "local t = {} t[string.rep('k', 1000000)] = 1 log.info('x', t)"),
+        ("host-metatable", "getmetatable(addr).__index = nil"),
+        ("string-metatable", "getmetatable('').__index = function() end"),
+        ("globals", "_G.print = nil print = nil _G.on_backup = nil"),
+    ];
+    for (name, body) in bodies {
+        let result = survive(name, body);
+        println!("{name}: {result:?}");
+    }
+}
+
+#[test]
+fn memory_is_bounded_and_said_to_be() {
+    let result = survive("memory", "local t = {} while true do t[#t + 1] = string.rep('x', 1000) .. #t end");
+    assert_eq!(result, Err(HookError::OutOfMemory(16 << 20)));
+}
+
+#[test]
+fn nothing_of_the_system_is_in_reach() {
+    let body = "for _, name in { 'io', 'os', 'package', 'loadstring', 'load', 'loadfile', 'dofile', 'getfenv', 'setfenv', 'newproxy', 'collectgarbage', 'gcinfo' } do
+        assert(rawget(_G, name) == nil, name)
+        assert(not pcall(function() return _G[name] end), name)
+    end
+    for name in debug do assert(name == 'traceback', name) end
+    assert(string.dump == nil)";
+    assert_eq!(survive("reach", body), Ok(Returned::Done));
+}

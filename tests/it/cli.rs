@@ -1,0 +1,139 @@
+//! The command line as a shell sees it: output, standard error, exit code.
+
+use std::io::Read as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+/// How one run of the binary ended.
+pub(crate) struct Ran {
+    pub(crate) code: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+/// Runs the binary in a directory with a clean environment.
+pub(crate) fn carpd(directory: &Path, args: &[&str]) -> Ran {
+    carpd_with(directory, args, &[])
+}
+
+pub(crate) fn carpd_with(directory: &Path, args: &[&str], variables: &[(&str, &str)]) -> Ran {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_carpd"));
+    command.args(args).current_dir(directory).env_clear().envs(variables.iter().copied()).stdin(Stdio::null());
+    let output = command.output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    Ran { code: output.status.code().unwrap(), stdout: text(output.stdout), stderr: text(output.stderr) }
+}
+
+fn here(args: &[&str]) -> Ran {
+    carpd(Path::new("/"), args)
+}
+
+#[test]
+fn help_is_as_reviewed() {
+    for (name, args) in [
+        ("help", vec!["--help"]),
+        ("help_run", vec!["run", "--help"]),
+        ("help_check", vec!["check", "--help"]),
+        ("help_lab", vec!["lab", "--help"]),
+        ("help_completions", vec!["completions", "--help"]),
+    ] {
+        let ran = here(&args);
+        assert_eq!((ran.code, ran.stderr.as_str()), (0, ""), "{args:?}");
+        insta::assert_snapshot!(name, ran.stdout);
+    }
+}
+
+#[test]
+fn help_and_the_manual_page_name_every_exit_code() {
+    let (help, man) = (here(&["--help"]).stdout, here(&["man"]).stdout);
+    for code in carpd::cli::Exit::ALL {
+        let line = format!("  {}  {}\n", code.code(), code.meaning());
+        assert!(help.contains(&line), "--help lacks {line}");
+        assert!(man.contains(&format!("\\fB{}\\fR\n{}\n", code.code(), code.meaning())), "the manual page lacks {line}");
+    }
+}
+
+#[test]
+fn the_manual_page_has_what_an_operator_looks_for() {
+    let ran = here(&["man"]);
+    assert_eq!((ran.code, ran.stderr.as_str()), (0, ""));
+    assert!(ran.stdout.contains(".TH carpd 1"), "{}", ran.stdout);
+    for section in
+        ["NAME", "SYNOPSIS", "DESCRIPTION", "COMMANDS", "SIGNALS", "\"EXIT STATUS\"", "ENVIRONMENT", "FILES", "EXAMPLES"]
+    {
+        assert!(ran.stdout.contains(&format!(".SH {section}\n")), "{section}");
+    }
+    for verb in ["run", "check", "lab", "completions"] {
+        assert!(ran.stdout.contains(&format!(".SS carpd {verb}\n")), "{verb}");
+    }
+    assert!(ran.stdout.contains("/etc/carpd/carpd.toml"));
+}
+
+#[test]
+fn a_senseless_command_line_ends_with_2_and_says_why() {
+    for (args, says) in [
+        (vec![], "Usage: carpd <COMMAND>"),
+        (vec!["chek"], "'check'"),
+        (vec!["run", "--confg", "x"], "'--config'"),
+        (vec!["run", "--log-level", "loud"], "[possible values: error, warn, info, debug, trace]"),
+        (vec!["lab", "--peer", "vrrpd"], "[possible values: carpd, ucarp]"),
+        (vec!["__no-such-role"], "there is no internal role \"__no-such-role\"\nhint: "),
+    ] {
+        let ran = here(&args);
+        assert_eq!((ran.code, ran.stdout.as_str()), (2, ""), "{args:?}");
+        assert!(ran.stderr.contains(says), "{args:?}: {}", ran.stderr);
+    }
+}
+
+#[test]
+fn version_goes_to_standard_output() {
+    let ran = here(&["--version"]);
+    assert_eq!((ran.code, ran.stdout.as_str()), (0, concat!("carpd ", env!("CARGO_PKG_VERSION"), "\n")));
+}
+
+#[test]
+fn completions_know_the_verbs() {
+    for shell in ["bash", "zsh", "fish"] {
+        let ran = here(&["completions", shell]);
+        assert_eq!((ran.code, ran.stderr.as_str()), (0, ""));
+        assert!(
+            ran.stdout.contains("check") && ran.stdout.contains("--log-format") | ran.stdout.contains("log-format"),
+            "{shell}"
+        );
+    }
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_is_no_failure() {
+    for args in [["completions", "bash"].as_slice(), &["--help"], &["man"], &["config-reference"]] {
+        let mut child =
+            Command::new(env!("CARGO_BIN_EXE_carpd")).args(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        drop(child.stdout.take());
+        let mut stderr = String::new();
+        child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
+        assert_eq!((child.wait().unwrap().code(), stderr.as_str()), (Some(0), ""), "{args:?}");
+    }
+}
+
+#[test]
+fn output_that_cannot_be_written_is_a_failure() {
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_carpd")).args(["completions", "bash"]).stdout(full).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).starts_with("error: cannot write to standard output: No space left"));
+}
+
+#[test]
+fn nothing_is_coloured_that_is_no_terminal() {
+    let ran = here(&["check", "/nonexistent/carpd.toml"]);
+    assert_eq!(ran.code, 3);
+    assert!(!ran.stderr.contains('\u{1b}'), "{:?}", ran.stderr);
+}
+
+#[test]
+fn run_refuses_a_log_filter_that_makes_no_sense() {
+    let directory = super::config::directory_with("good.toml");
+    let ran = carpd_with(directory.path(), &["run", "--config", "good.toml"], &[("CARPD_LOG", "info,[[")]);
+    assert_eq!(ran.code, 2, "{}", ran.stderr);
+    assert!(ran.stderr.starts_with("error: CARPD_LOG is not a log filter"), "{}", ran.stderr);
+}

@@ -1,0 +1,192 @@
+//! Reads the sources and holds the rules that no compiler knows.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Which modules of the crate a module may use. `a::b` allows only that part of `a`.
+const EDGES: &[(&str, &[&str])] = &[
+    ("types", &[]),
+    ("proto", &["types"]),
+    ("effect", &["types"]),
+    ("config", &["types", "proto", "effect"]),
+    ("ledger", &["types", "proto", "effect"]),
+    ("journal", &["types", "proto", "effect"]),
+    ("hooks", &["types", "effect"]),
+    ("host", &["types", "effect"]),
+    ("engine", &["types", "proto", "effect", "config", "ledger", "journal", "hooks", "host"]),
+    ("keeper", &["types", "ledger", "host", "hooks::message"]),
+    ("control", &["types", "engine"]),
+    ("telemetry", &["types"]),
+    (
+        "lab",
+        &["types", "proto", "effect", "config", "ledger", "journal", "hooks", "host", "engine", "keeper", "control", "telemetry"],
+    ),
+    (
+        "cli",
+        &[
+            "types",
+            "proto",
+            "effect",
+            "config",
+            "ledger",
+            "journal",
+            "hooks",
+            "host",
+            "engine",
+            "keeper",
+            "control",
+            "telemetry",
+            "lab",
+        ],
+    ),
+];
+
+const LINES_MAX: usize = 600;
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Every Rust file below a directory of the project.
+fn sources(below: &str) -> Vec<(PathBuf, String)> {
+    let mut found = Vec::new();
+    let mut todo = vec![root().join(below)];
+    while let Some(directory) = todo.pop() {
+        for entry in fs::read_dir(&directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                todo.push(path);
+            } else if path.extension().is_some_and(|e| e == "rs") {
+                let text = fs::read_to_string(&path).unwrap();
+                found.push((path.strip_prefix(root()).unwrap().to_owned(), text));
+            }
+        }
+    }
+    found.sort();
+    assert!(!found.is_empty(), "{below} has sources");
+    found
+}
+
+/// The code of a file: what stands before `//` in each line.
+fn code(text: &str) -> String {
+    text.lines().map(|line| line.split("//").next().unwrap_or_default()).fold(String::new(), |all, line| all + line + "\n")
+}
+
+/// `src/config/read.rs` belongs to `config`, `src/telemetry.rs` to `telemetry`; `main.rs` and `lib.rs` to none.
+fn module(path: &Path) -> Option<String> {
+    let first = path.strip_prefix("src").ok()?.components().next()?;
+    let name = Path::new(first.as_os_str()).file_stem()?.to_str()?.to_owned();
+    (!["main", "lib"].contains(&name.as_str())).then_some(name)
+}
+
+/// What a file names of its crate: `a` or `a::b`, from `crate::a::b` and from `use crate::{a, a::b}`.
+fn uses(code: &str) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for (at, prefix) in code.match_indices("crate::") {
+        let before = code[..at].chars().next_back();
+        if before.is_some_and(|c| c.is_alphanumeric() || c == '_' || c == '$') {
+            continue;
+        }
+        let rest = &code[at + prefix.len()..];
+        match rest.strip_prefix('{') {
+            Some(list) => found.extend(items(list).iter().map(|item| two_names(item))),
+            None => drop(found.insert(two_names(rest))),
+        }
+    }
+    found
+}
+
+/// The items of a list in braces, without those of inner braces.
+fn items(list: &str) -> Vec<String> {
+    let (mut items, mut depth) = (vec![String::new()], 0);
+    for c in list.chars() {
+        match c {
+            '}' if depth == 0 => break,
+            '{' => depth += 1,
+            '}' => depth -= 1,
+            ',' if depth == 0 => items.push(String::new()),
+            c if depth == 0 => items.last_mut().unwrap().push(c),
+            _ => {}
+        }
+    }
+    items.into_iter().map(|item| item.trim().to_owned()).filter(|item| !item.is_empty()).collect()
+}
+
+fn two_names(path: &str) -> String {
+    let name = |part: &str| part.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>();
+    let mut parts = path.split("::").map(name).take(2);
+    let first = parts.next().unwrap_or_default();
+    match parts.next().filter(|second| !second.is_empty() && path[first.len()..].starts_with("::")) {
+        Some(second) => format!("{first}::{second}"),
+        None => first,
+    }
+}
+
+fn allowed(used: &str, edges: &[&str]) -> bool {
+    let module = used.split("::").next().unwrap_or_default();
+    edges.contains(&module) || edges.contains(&used)
+}
+
+#[test]
+fn modules_use_only_what_the_design_allows() {
+    let mut wrong = Vec::new();
+    for (path, text) in sources("src") {
+        let Some(module) = module(&path) else { continue };
+        let Some((_, edges)) = EDGES.iter().find(|(name, _)| *name == module) else {
+            wrong.push(format!("{}: module {module} is not in the table", path.display()));
+            continue;
+        };
+        for used in uses(&code(&text)).iter().filter(|used| !allowed(used, edges)) {
+            if used.split("::").next() != Some(module.as_str()) {
+                wrong.push(format!("{}: {module} may not use {used}", path.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// A chain of `super::` that leaves its top-level module would go round the table.
+#[test]
+fn no_module_climbs_out_by_super() {
+    for (path, text) in sources("src") {
+        let code = code(&text);
+        let names = path.components().count() - 1;
+        let depth = if path.file_name().is_some_and(|f| f == "mod.rs") { names - 1 } else { names };
+        let inline = usize::from(code.contains("mod tests {"));
+        let climbs = "super::".repeat(depth + inline);
+        assert!(module(&path).is_none() || !code.contains(&climbs), "{}: write crate:: for what is outside", path.display());
+    }
+}
+
+#[test]
+fn the_reading_of_uses_is_right() {
+    let text = "use crate::types::{A, B};\nuse crate::{effect, hooks::message::X, host::{a, b}};\nlet x = crate::proto::f();\n// crate::cli\n\
+                other_crate::y;\n";
+    let expected = ["effect", "hooks::message", "host", "proto::f", "types"];
+    assert_eq!(uses(&code(text)).iter().map(String::as_str).collect::<Vec<_>>(), expected);
+    assert!(allowed("hooks::message", &["hooks::message"]) && !allowed("hooks::runner", &["hooks::message"]));
+    assert!(allowed("types::Vhid", &["types"]) && !allowed("proto", &["types"]));
+}
+
+#[test]
+fn no_file_is_longer_than_can_be_read() {
+    let long: Vec<_> = ["src", "tests"]
+        .iter()
+        .flat_map(|below| sources(below))
+        .filter(|(_, text)| text.lines().count() > LINES_MAX)
+        .map(|(path, text)| format!("{}: {} lines", path.display(), text.lines().count()))
+        .collect();
+    assert!(long.is_empty(), "more than {LINES_MAX} lines:\n{}", long.join("\n"));
+}
+
+#[test]
+fn no_test_is_skipped_and_no_lint_is_silenced_for_good() {
+    // Put together here, so that this file does not contain them.
+    let forbidden = [["#[", "ignore"].concat(), ["#[", "allow("].concat(), ["#![", "allow("].concat()];
+    for (path, text) in ["src", "tests"].iter().flat_map(|below| sources(below)) {
+        for word in &forbidden {
+            assert!(!code(&text).contains(word), "{}: {word} (a lint is silenced with expect and a reason)", path.display());
+        }
+    }
+}
