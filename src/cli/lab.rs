@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::{Exit, Failure};
+use crate::lab::scenario::{self, Daemon, Options};
 
 /// Play a failover between two virtual hosts on this machine.
 ///
@@ -39,8 +40,14 @@ enum Peer {
     Ucarp,
 }
 
-/// SEAM: hands over to the lab.
 pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
-    let Args { hook: _, peer: _, json: _, keep: _ } = args;
-    Err(Failure::new(Exit::Cannot, "this build has no lab"))
+    let mut options = Options { json: args.json, keep: args.keep, hook: args.hook.clone(), ..Options::default() };
+    if args.peer == Peer::Ucarp {
+        options.node3 = Daemon::Ucarp;
+    }
+    match scenario::run(&options, &mut std::io::stdout().lock()) {
+        Ok(report) if report.good => Ok(Exit::Success),
+        Ok(_) => Ok(Exit::Failure),
+        Err(error) => Err(Failure::new(Exit::Cannot, error.to_string())),
+    }
 }

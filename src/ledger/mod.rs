@@ -74,7 +74,14 @@ impl Undo {
     /// The effect that does it; `None` if nothing has to change.
     #[must_use]
     pub fn effect(&self) -> Option<Effect> {
-        if self.ours == self.back_to { None } else { self.resource.set_to(&self.back_to) }
+        match (&self.resource, &self.ours, &self.back_to) {
+            (_, ours, back_to) if ours == back_to => None,
+            // The kernel deletes an address only by its own prefix.
+            (Resource::Address { dev, .. }, Value::Address(address), Value::Absent) => {
+                Some(Effect::AddressDelete { address: *address, dev: dev.clone() })
+            }
+            (resource, _, back_to) => resource.set_to(back_to),
+        }
     }
 }
 
@@ -194,10 +201,7 @@ impl Of {
 fn undo(resource: &Resource, held: &Held, claim: &Claim) -> Undo {
     let ours = held.ours().clone();
     let newest = held.claims.last().is_some_and(|last| last.owner == claim.owner);
-    let back_to = if newest {
-        held.claims.iter().rev().nth(1).map_or(&held.original, |below| &below.value).clone()
-    } else {
-        ours.clone()
-    };
+    let back_to =
+        if newest { held.claims.iter().rev().nth(1).map_or(&held.original, |below| &below.value).clone() } else { ours.clone() };
     Undo { owner: claim.owner.clone(), resource: resource.clone(), ours, back_to }
 }
