@@ -1,4 +1,5 @@
 //! The contract of hooks: real runner processes, started by a real keeper, with a scripted daemon behind them.
+#![expect(clippy::unwrap_used, clippy::wildcard_enum_match_arm, reason = "helpers of tests")]
 
 use std::collections::BTreeMap;
 use std::future::{Future, pending};
