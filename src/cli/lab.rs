@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 
 use super::{Exit, Failure};
+use crate::lab::LabError;
+use crate::lab::scenario::{self, Daemon, Options};
 
 /// Play a failover between two virtual hosts on this machine.
 ///
@@ -39,8 +41,17 @@ enum Peer {
     Ucarp,
 }
 
-/// SEAM: hands over to the lab.
 pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
-    let Args { hook: _, peer: _, json: _, keep: _ } = args;
-    Err(Failure::new(Exit::Cannot, "this build has no lab"))
+    let node3 = match args.peer {
+        Peer::Carpd => Daemon::Carpd,
+        Peer::Ucarp => Daemon::Ucarp,
+    };
+    let options = Options { node3, hook: args.hook.clone(), json: args.json, keep: args.keep, ..Options::default() };
+    match scenario::run(&options, &mut std::io::stdout()) {
+        Ok(report) if report.good => Ok(Exit::Success),
+        // The verdict was printed.
+        Ok(_) => Err(Failure::new(Exit::Failure, "")),
+        Err(err @ LabError::Forbidden { .. }) => Err(Failure::new(Exit::Cannot, err.to_string())),
+        Err(err) => Err(Failure::new(Exit::Failure, err.to_string())),
+    }
 }

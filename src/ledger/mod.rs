@@ -194,10 +194,7 @@ impl Of {
 fn undo(resource: &Resource, held: &Held, claim: &Claim) -> Undo {
     let ours = held.ours().clone();
     let newest = held.claims.last().is_some_and(|last| last.owner == claim.owner);
-    let back_to = if newest {
-        held.claims.iter().rev().nth(1).map_or(&held.original, |below| &below.value).clone()
-    } else {
-        ours.clone()
-    };
+    let back_to =
+        if newest { held.claims.iter().rev().nth(1).map_or(&held.original, |below| &below.value).clone() } else { ours.clone() };
     Undo { owner: claim.owner.clone(), resource: resource.clone(), ours, back_to }
 }

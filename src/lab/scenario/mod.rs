@@ -18,7 +18,8 @@ use self::node::Node;
 pub use self::report::{Entry, Phase, Report};
 use self::story::Story;
 use super::clock;
-use super::control::{Lab, LabError, LabSpec, Process};
+use super::control::{Lab, LabError, LabSpec};
+use super::host::Process;
 use super::message::HostSpec;
 use super::node::PROGRAM;
 use super::probe::ProbeSpec;
@@ -55,7 +56,8 @@ pub struct Options {
     pub hook: Option<PathBuf>,
     /// The carpd to run, as the hosts see it.
     pub program: String,
-    /// Write the report as JSON at the end, and nothing before.
+    /// Write one JSON object a line: `{"entry": ...}` for what happens, `{"phase": ...}` for each act at the end, and
+    /// `{"good": true}` or `{"good": false}` as the last.
     pub json: bool,
     /// Leave the lab running until Ctrl-C.
     pub keep: bool,
@@ -74,9 +76,7 @@ impl Default for Options {
 pub fn run(options: &Options, out: &mut dyn Write) -> Result<Report, LabError> {
     let hook = node::hook(options)?;
     let lab = Lab::start(&spec())?;
-    let mut silent = io::sink();
-    let live: &mut dyn Write = if options.json { &mut silent } else { out };
-    let mut story = Story::new(&lab, live);
+    let mut story = Story::new(&lab, out, options.json);
     let nodes =
         [Node::new(&lab, "node2", options.node2, options, &hook)?, Node::new(&lab, "node3", options.node3, options, &hook)?];
     story.know(&nodes);
@@ -88,12 +88,8 @@ pub fn run(options: &Options, out: &mut dyn Write) -> Result<Report, LabError> {
         Err(err) => return Err(err),
     }
     let report = story.finish()?;
-    let write = |err: io::Error| LabError::Io { what: "could not write".to_owned(), source: err };
-    if options.json {
-        writeln!(out, "{}", report.to_json()).map_err(write)?;
-    }
     if options.keep {
-        keep(&lab, out).map_err(write)?;
+        keep(&lab, out).map_err(|source| LabError::Io { what: "could not write".to_owned(), source })?;
     }
     Ok(report)
 }
@@ -109,8 +105,8 @@ fn spec() -> LabSpec {
 }
 
 /// The five acts, and the end.
-fn play(lab: &Lab, nodes: &[Node; 2], story: &mut Story<'_>) -> Result<(), LabError> {
-    let [node2, node3] = nodes;
+fn play(lab: &Lab, pair: &[Node; 2], story: &mut Story<'_>) -> Result<(), LabError> {
+    let [node2, node3] = pair;
     let probe = ProbeSpec { address: ADDRESS, arp_interval: Duration::from_millis(2), http_interval: Duration::from_millis(50) };
     story.say("lab", "gateway, node2, node3 and client are on one switch");
     let client = lab.host("client").spawn(&probe.argv(PROGRAM))?;
@@ -133,7 +129,7 @@ fn play(lab: &Lab, nodes: &[Node; 2], story: &mut Story<'_>) -> Result<(), LabEr
     story.begin("node2's daemon is started again");
     let began = clock::now();
     node2.start(lab)?;
-    returns(story, nodes, began)?;
+    returns(story, pair, began)?;
 
     story.begin("node2 is switched off");
     let began = clock::now();
@@ -146,7 +142,7 @@ fn play(lab: &Lab, nodes: &[Node; 2], story: &mut Story<'_>) -> Result<(), LabEr
     node2.prepare(lab)?;
     let began = clock::now();
     let on_node2 = node2.start(lab)?;
-    returns(story, nodes, began)?;
+    returns(story, pair, began)?;
 
     story.begin("Both daemons are ended");
     for (node, process) in [(node3, &on_node3), (node2, &on_node2)] {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::node::Node;
-use super::report::{Entry, Phase, Report, milliseconds};
+use super::report::{Entry, Phase, Report, Told, milliseconds};
 use super::view::{Answerer, View};
 use super::{ADDRESS, Daemon, GATEWAY, NAME_MASTER, SETTLE_MAX, TAKEOVER_MAX};
 use crate::lab::clock;
@@ -20,6 +20,7 @@ use crate::types::{MacAddr, Timestamp};
 pub(super) struct Story<'a> {
     lab: &'a Lab,
     out: &'a mut dyn Write,
+    json: bool,
     began: Timestamp,
     /// Events before this one were told.
     next: usize,
@@ -30,10 +31,12 @@ pub(super) struct Story<'a> {
 }
 
 impl<'a> Story<'a> {
-    pub(super) fn new(lab: &'a Lab, out: &'a mut dyn Write) -> Self {
+    /// For a person, or in JSON for a machine.
+    pub(super) fn new(lab: &'a Lab, out: &'a mut dyn Write, json: bool) -> Self {
         Self {
             lab,
             out,
+            json,
             began: clock::now(),
             next: lab.mark(),
             view: View::new(),
@@ -56,7 +59,7 @@ impl<'a> Story<'a> {
         let _ = self.drain();
         self.view.begin();
         self.report.phases.push(Phase { title: title.to_owned(), ..Phase::default() });
-        let _ = writeln!(self.out);
+        self.write(|| "\n".to_owned(), None);
         self.say("lab", title);
     }
 
@@ -75,9 +78,16 @@ impl<'a> Story<'a> {
 
     fn tell(&mut self, at: Timestamp, host: &str, text: &str) {
         let at_us = u64::try_from(at.since(self.began).as_micros()).unwrap_or(u64::MAX);
+        let entry = Entry { at_us, host: host.to_owned(), text: text.to_owned() };
+        self.write(|| format!("{:>12}  {host:8} {text}\n", milliseconds(at_us)), Some(&Told::Entry(&entry)));
+        self.report.timeline.push(entry);
+    }
+
+    /// Writes what is for a person, or what is for a machine.
+    fn write(&mut self, person: impl FnOnce() -> String, machine: Option<&Told<'_>>) {
+        let text = if self.json { machine.map_or_else(String::new, Told::line) } else { person() };
         // A reader that went away shall not stop the play: its verdict is the exit status.
-        let _ = writeln!(self.out, "{:>12}  {host:8} {text}", milliseconds(at_us));
-        self.report.timeline.push(Entry { at_us, host: host.to_owned(), text: text.to_owned() });
+        let _ = self.out.write_all(text.as_bytes()).and_then(|()| self.out.flush());
     }
 
     /// Waits until `node` alone answers ARP and serves HTTP; notes how long that took since `began`.
@@ -153,9 +163,9 @@ impl<'a> Story<'a> {
         while !done(&self.view) {
             let left = end.since(clock::now());
             let waited = self.lab.wait_event(what, self.next, left, |event| Some(event.clone()));
-            let (next, event) = waited.map_err(|err| match err {
-                LabError::Timeout { what, .. } => LabError::Timeout { what, after: timeout },
-                other => other,
+            // Of several waits only the last one failed: say how long all of them took.
+            let (next, event) = waited.map_err(|err| {
+                if let LabError::Timeout { what, .. } = err { LabError::Timeout { what, after: timeout } } else { err }
             })?;
             self.next = next;
             self.take(&event);
@@ -207,8 +217,12 @@ impl<'a> Story<'a> {
     pub(super) fn finish(mut self) -> Result<Report, LabError> {
         self.drain()?;
         self.report.good = self.report.phases.len() == 6 && self.report.phases.iter().all(|phase| phase.problems.is_empty());
-        let _ = self.out.write_all(self.report.summary().as_bytes());
-        Ok(self.report)
+        let report = std::mem::take(&mut self.report);
+        for phase in &report.phases {
+            self.write(String::new, Some(&Told::Phase(phase)));
+        }
+        self.write(|| report.summary(), Some(&Told::Good(report.good)));
+        Ok(report)
     }
 }
 
