@@ -126,6 +126,14 @@ impl Host {
         self.command(HostCommand::Address { address, present: false }).map(drop)
     }
 
+    /// Sends whole Ethernet frames by `eth0`, from whatever addresses they say.
+    ///
+    /// # Errors
+    /// [`LabError::Host`] if one cannot be sent; those after it were not.
+    pub fn send(&self, frames: &[Vec<u8>]) -> Result<(), LabError> {
+        self.command(HostCommand::Send { frames: frames.to_vec() }).map(drop)
+    }
+
     /// What the host is now: read in its namespaces, by netlink.
     ///
     /// # Errors

@@ -205,6 +205,12 @@ fn open(interface: &str) -> io::Result<OwnedFd> {
     Ok(wire)
 }
 
+/// Sends whole frames by an interface.
+pub(super) fn send_frames(interface: &str, frames: &[Vec<u8>]) -> io::Result<()> {
+    let wire = open(interface)?;
+    frames.iter().try_for_each(|frame| send(wire.as_raw_fd(), frame, MsgFlags::empty()).map(drop)).map_err(Into::into)
+}
+
 /// The interface's address for packet sockets, which names it by number and leaves the protocol as it is.
 fn link_address(interface: &str) -> io::Result<LinkAddr> {
     nix::ifaddrs::getifaddrs()?

@@ -35,6 +35,8 @@ const NAME_MASTER: &str = "nodevir2";
 const TAKEOVER_MAX: Duration = Duration::from_secs(15);
 /// The longest that a node may take to be itself again.
 const SETTLE_MAX: Duration = Duration::from_secs(10);
+/// The longest that a daemon may take to end: carpd's `shutdown-timeout`, and some more.
+const STOP_MAX: Duration = Duration::from_secs(40);
 
 /// What runs on a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,10 +84,8 @@ pub fn run(options: &Options, out: &mut dyn Write) -> Result<Report, LabError> {
     story.know(&nodes);
     let played = play(&lab, &nodes, &mut story);
     story.drain()?;
-    match played {
-        // What did not happen stands among the problems; the rest would only follow from it.
-        Ok(()) | Err(LabError::Timeout { .. }) => {}
-        Err(err) => return Err(err),
+    if let Err(Stop::Failed(err)) = played {
+        return Err(err);
     }
     let report = story.finish()?;
     if options.keep {
@@ -104,16 +104,30 @@ fn spec() -> LabSpec {
     LabSpec { hosts: vec![gateway, node2, node3, host("client", [192, 168, 32, 50])] }
 }
 
+/// Why the play ends before its end.
+enum Stop {
+    /// What is bad stands among the problems; the rest would only follow from it.
+    Bad,
+    /// The lab does not work.
+    Failed(LabError),
+}
+
+impl From<LabError> for Stop {
+    fn from(err: LabError) -> Self {
+        Self::Failed(err)
+    }
+}
+
 /// The five acts, and the end.
-fn play(lab: &Lab, pair: &[Node; 2], story: &mut Story<'_>) -> Result<(), LabError> {
+fn play(lab: &Lab, pair: &[Node; 2], story: &mut Story<'_>) -> Result<(), Stop> {
     let [node2, node3] = pair;
     let probe = ProbeSpec { address: ADDRESS, arp_interval: Duration::from_millis(2), http_interval: Duration::from_millis(50) };
     story.say("lab", "gateway, node2, node3 and client are on one switch");
     let client = lab.host("client").spawn(&probe.argv(PROGRAM))?;
     story.begin("Both nodes start");
     let began = clock::now();
-    let on_node2 = node2.start(lab)?;
-    let on_node3 = node3.start(lab)?;
+    let on_node2 = story.start(node2)?;
+    let on_node3 = story.start(node3)?;
     story.takes_over(node2, began)?;
     story.is_master(node2)?;
     story.is_backup(node3)?;
@@ -128,7 +142,7 @@ fn play(lab: &Lab, pair: &[Node; 2], story: &mut Story<'_>) -> Result<(), LabErr
 
     story.begin("node2's daemon is started again");
     let began = clock::now();
-    node2.start(lab)?;
+    story.start(node2)?;
     returns(story, pair, began)?;
 
     story.begin("node2 is switched off");
@@ -141,7 +155,7 @@ fn play(lab: &Lab, pair: &[Node; 2], story: &mut Story<'_>) -> Result<(), LabErr
     lab.power_on("node2")?;
     node2.prepare(lab)?;
     let began = clock::now();
-    let on_node2 = node2.start(lab)?;
+    let on_node2 = story.start(node2)?;
     returns(story, pair, began)?;
 
     story.begin("Both daemons are ended");
@@ -151,18 +165,21 @@ fn play(lab: &Lab, pair: &[Node; 2], story: &mut Story<'_>) -> Result<(), LabErr
         story.is_backup(node)?;
     }
     client.signal(Signal::SIGTERM)?;
-    client.wait(SETTLE_MAX).map(drop)
+    client.wait(SETTLE_MAX)?;
+    Ok(())
 }
 
 /// node2 is master again, and node3 is itself.
-fn returns(story: &mut Story<'_>, [node2, node3]: &[Node; 2], began: Timestamp) -> Result<(), LabError> {
+fn returns(story: &mut Story<'_>, [node2, node3]: &[Node; 2], began: Timestamp) -> Result<(), Stop> {
     story.takes_over(node2, began)?;
     story.is_master(node2)?;
-    story.is_backup(node3)
+    story.is_backup(node3)?;
+    Ok(())
 }
 
-fn ends(story: &mut Story<'_>, node: &Node, process: &Process) -> Result<(), LabError> {
-    match process.wait(Duration::from_secs(40)) {
+/// The daemon ends by itself, and well.
+fn ends(story: &mut Story<'_>, node: &Node, process: &Process) -> Result<(), Stop> {
+    match process.wait(STOP_MAX) {
         Ok(exit) if exit.success() => Ok(()),
         Ok(exit) => {
             story.problem(format!("the daemon of {} ended with {exit:?}", node.name));
@@ -170,7 +187,7 @@ fn ends(story: &mut Story<'_>, node: &Node, process: &Process) -> Result<(), Lab
         }
         Err(err) => {
             story.problem(err.to_string());
-            Err(err)
+            Err(Stop::Bad)
         }
     }
 }

@@ -9,9 +9,10 @@ use serde_json::Value;
 use super::node::Node;
 use super::report::{Entry, Phase, Report, Told, milliseconds};
 use super::view::{Answerer, View};
-use super::{ADDRESS, Daemon, GATEWAY, NAME_MASTER, SETTLE_MAX, TAKEOVER_MAX};
+use super::{ADDRESS, Daemon, GATEWAY, NAME_MASTER, SETTLE_MAX, Stop, TAKEOVER_MAX};
 use crate::lab::clock;
 use crate::lab::control::{Lab, LabError};
+use crate::lab::host::Process;
 use crate::lab::message::{Event, What};
 use crate::lab::probe::Sighted;
 use crate::types::{MacAddr, Timestamp};
@@ -27,6 +28,8 @@ pub(super) struct Story<'a> {
     view: View,
     names: BTreeMap<MacAddr, &'static str>,
     daemons: BTreeMap<&'static str, Daemon>,
+    /// Daemons that have not ended: their processes, and where they run.
+    running: BTreeMap<u64, &'static str>,
     report: Report,
 }
 
@@ -42,6 +45,7 @@ impl<'a> Story<'a> {
             view: View::new(),
             names: BTreeMap::new(),
             daemons: BTreeMap::new(),
+            running: BTreeMap::new(),
             report: Report::default(),
         }
     }
@@ -52,6 +56,13 @@ impl<'a> Story<'a> {
             self.names.insert(node.mac, node.name);
             self.daemons.insert(node.name, node.daemon);
         }
+    }
+
+    /// Starts a node's daemon.
+    pub(super) fn start(&mut self, node: &Node) -> Result<Process, LabError> {
+        let process = node.start(self.lab)?;
+        self.running.insert(process.id(), node.name);
+        Ok(process)
     }
 
     /// A new act.
@@ -91,12 +102,21 @@ impl<'a> Story<'a> {
     }
 
     /// Waits until `node` alone answers ARP and serves HTTP; notes how long that took since `began`.
-    pub(super) fn takes_over(&mut self, node: &Node, began: Timestamp) -> Result<(), LabError> {
+    pub(super) fn takes_over(&mut self, node: &Node, began: Timestamp) -> Result<(), Stop> {
         let served = (NAME_MASTER.to_owned(), node.name.to_owned());
         let what = format!("{} to answer as {NAME_MASTER} at {ADDRESS}", node.name);
         let mac = node.mac;
-        let done =
-            self.follow(&what, TAKEOVER_MAX, |view| view.answerer == Answerer::One(mac) && view.http.as_ref() == Some(&served));
+        let runs = |story: &Self| story.running.values().any(|name| *name == node.name);
+        let done = self.follow(&what, TAKEOVER_MAX, |story| {
+            let done = story.view.answerer == Answerer::One(mac) && story.view.http.as_ref() == Some(&served);
+            done || !runs(story)
+        });
+        let done = match done {
+            Ok(()) if runs(self) => Ok(()),
+            Ok(()) => Err(format!("the daemon of {} ended", node.name)),
+            Err(LabError::Timeout { what, after }) => Err(LabError::Timeout { what, after }.to_string()),
+            Err(err) => return Err(err.into()),
+        };
         let since = |at: Timestamp| u64::try_from(at.since(began).as_micros()).unwrap_or(u64::MAX);
         let first = self.view.first_answers.iter().find(|(answered, _)| *answered == mac).map(|(_, at)| since(*at));
         let first_served = self.view.first_served.iter().find(|(host, _)| *host == node.name).map(|(_, at)| since(*at));
@@ -108,12 +128,15 @@ impl<'a> Story<'a> {
             phase.unanswered = first.map(|_| self.view.unanswered);
             phase.both_us = self.view.both_us;
         }
-        if let Err(err) = &done {
-            self.problem(err.to_string());
-        } else if let Some(first) = first {
-            self.say("lab", &format!("{} took over after {}", node.name, milliseconds(first)));
+        match (done, first) {
+            (Ok(()), Some(first)) => self.say("lab", &format!("{} took over after {}", node.name, milliseconds(first))),
+            (Ok(()), None) => {}
+            (Err(problem), _) => {
+                self.problem(problem);
+                return Err(Stop::Bad);
+            }
         }
-        done
+        Ok(())
     }
 
     /// Checks a master from inside: name, address, default route.
@@ -158,9 +181,9 @@ impl<'a> Story<'a> {
     }
 
     /// Tells events as they come, until `done`.
-    fn follow(&mut self, what: &str, timeout: Duration, done: impl Fn(&View) -> bool) -> Result<(), LabError> {
+    fn follow(&mut self, what: &str, timeout: Duration, done: impl Fn(&Self) -> bool) -> Result<(), LabError> {
         let end = clock::now() + timeout;
-        while !done(&self.view) {
+        while !done(self) {
             let left = end.since(clock::now());
             let waited = self.lab.wait_event(what, self.next, left, |event| Some(event.clone()));
             // Of several waits only the last one failed: say how long all of them took.
@@ -209,7 +232,12 @@ impl<'a> Story<'a> {
             }
             What::PoweredOff => self.tell(event.at, &event.host, "is off"),
             What::PoweredOn => self.tell(event.at, &event.host, "is on"),
-            What::Closed { .. } | What::Exited { .. } => {}
+            What::Exited { process, status } => {
+                if self.running.remove(process).is_some() {
+                    self.tell(event.at, &event.host, &format!("the daemon ended: {}", status.in_words()));
+                }
+            }
+            What::Closed { .. } => {}
         }
     }
 
