@@ -6,6 +6,8 @@ use serde_json::json;
 
 use super::{CONFIG, Exit, Failure, output};
 use crate::config::{Config, Problem, Report, Severity};
+use crate::engine;
+use crate::types::Name;
 
 /// Check a configuration and everything it refers to; change nothing.
 ///
@@ -53,9 +55,15 @@ fn load(args: &Args) -> (Option<Config>, Report) {
     }
 }
 
-/// SEAM: loads every hook in a runner, as the daemon would. Each problem's span is the hook's `place`.
-fn check_hooks(_config: &Config) -> Vec<Problem> {
-    Vec::new()
+/// Loads every hook in a runner, as the daemon would. Each problem stands at the hook's `source`.
+fn check_hooks(config: &Config) -> Vec<Problem> {
+    if config.hooks.is_empty() {
+        return Vec::new();
+    }
+    let found = engine::check_hooks(config);
+    let found = found.unwrap_or_else(|error| vec![(None, format!("cannot load the hooks here: {error}"))]);
+    let place = |name: Option<&Name>| name.and_then(|name| config.hooks.get(name)).map(|hook| hook.place.0.clone());
+    found.into_iter().map(|(name, message)| Problem::error(place(name.as_ref()), message)).collect()
 }
 
 fn summary(args: &Args, config: &Config) -> String {

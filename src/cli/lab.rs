@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 
 use super::{Exit, Failure};
-use crate::lab::LabError;
 use crate::lab::scenario::{self, Daemon, Options};
 
 /// Play a failover between two virtual hosts on this machine.
@@ -42,16 +41,13 @@ enum Peer {
 }
 
 pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
-    let node3 = match args.peer {
-        Peer::Carpd => Daemon::Carpd,
-        Peer::Ucarp => Daemon::Ucarp,
-    };
-    let options = Options { node3, hook: args.hook.clone(), json: args.json, keep: args.keep, ..Options::default() };
-    match scenario::run(&options, &mut std::io::stdout()) {
+    let mut options = Options { json: args.json, keep: args.keep, hook: args.hook.clone(), ..Options::default() };
+    if args.peer == Peer::Ucarp {
+        options.node3 = Daemon::Ucarp;
+    }
+    match scenario::run(&options, &mut std::io::stdout().lock()) {
         Ok(report) if report.good => Ok(Exit::Success),
-        // The verdict was printed.
-        Ok(_) => Err(Failure::new(Exit::Failure, "")),
-        Err(err @ LabError::Forbidden { .. }) => Err(Failure::new(Exit::Cannot, err.to_string())),
-        Err(err) => Err(Failure::new(Exit::Failure, err.to_string())),
+        Ok(_) => Ok(Exit::Failure),
+        Err(error) => Err(Failure::new(Exit::Cannot, error.to_string())),
     }
 }

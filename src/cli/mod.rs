@@ -50,7 +50,8 @@ pub fn main() -> ExitCode {
         Err(error) => return usage(&error).into(),
     };
     let result = match cli.verb {
-        Verb::Run(args) => run::run(&args),
+        // The daemon's exit code is the engine's.
+        Verb::Run(args) => return run::run(&args).unwrap_or_else(|failure| output::report(&failure).into()),
         Verb::Check(args) => check::run(&args),
         Verb::Lab(args) => lab::run(&args),
         Verb::Completions(args) => completions::run(&args),

@@ -6,7 +6,12 @@ use std::process::ExitCode;
 use super::{Exit, Failure, output};
 
 /// Roles by their first argument. They are started by the daemon alone.
-const ROLES: &[(&str, Role)] = &[("__helper", crate::host::helper::main)];
+const ROLES: &[(&str, Role)] = &[
+    (crate::hooks::runner::ROLE, crate::hooks::runner::main),
+    ("__helper", crate::host::helper::main),
+    (crate::keeper::ROLE, crate::keeper::serve),
+    (crate::keeper::ENGINE_ROLE, super::run::engine),
+];
 
 /// Plays a role until its end.
 type Role = fn() -> ExitCode;

@@ -1,6 +1,10 @@
 //! `carpd run`: the daemon.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Parser as _;
 
 use tracing_subscriber::filter::LevelFilter;
 
@@ -55,10 +59,39 @@ enum LogForm {
     Journald,
 }
 
-pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
+pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let loaded = load(&args.config)?;
     start_log(args, &loaded.config)?;
-    start(&args.config, &loaded)
+    // The engine is this program anew, with the same arguments: a clean address space, and nothing inherited.
+    let arguments: Vec<_> = std::env::args_os().skip(2).collect();
+    Ok(crate::keeper::run(&arguments))
+}
+
+/// The engine's whole life, as the keeper starts it: with the arguments of `carpd run`.
+pub(super) fn engine() -> ExitCode {
+    let arguments = std::iter::once(OsString::from("carpd run")).chain(std::env::args_os().skip(2));
+    let args = match Engine::try_parse_from(arguments) {
+        Ok(engine) => engine.args,
+        Err(error) => return output::report(&Failure::new(Exit::Usage, error.to_string())).into(),
+    };
+    // What is wrong with it was shown by `run`.
+    let loaded = match Config::load(&args.config) {
+        Ok(loaded) => loaded,
+        Err(report) => {
+            output::problems(&report);
+            return Exit::Config.into();
+        }
+    };
+    match start_log(&args, &loaded.config) {
+        Ok(()) => crate::engine::main(&loaded.config),
+        Err(failure) => output::report(&failure).into(),
+    }
+}
+
+#[derive(clap::Parser)]
+struct Engine {
+    #[command(flatten)]
+    args: Args,
 }
 
 /// Loads a configuration and shows its problems.
@@ -98,9 +131,4 @@ fn start_log(args: &Args, config: &Config) -> Result<(), Failure> {
             Failure::new(Exit::Cannot, error.to_string())
         }
     })
-}
-
-/// SEAM: hands over to the keeper. Only what this returns changes when it is wired.
-fn start(path: &Path, _loaded: &Loaded) -> Result<Exit, Failure> {
-    Err(Failure::new(Exit::Cannot, format!("{} is good, but this build has no engine", path.display())))
 }

@@ -50,63 +50,9 @@ words! {
     CarpVerb { Demote = "demote", Resign = "resign" }
 }
 
+pub use crate::proto::{FamilyTimers, Ipv6Checksum, LinkLocal, Peers, Preempt, TieBreak};
+
 use crate::effect::{CarpVerb, FileVerb, LinkVerb, ServiceVerb};
-
-/// Whether a better backup takes over from a living master.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Preempt {
-    /// It does.
-    On,
-    /// It waits until the master is silent.
-    Off,
-}
-
-/// Whose rules decide between masters (PROTOCOL.md, section 6).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Peers {
-    /// FreeBSD, NetBSD, ucarp, carpd.
-    Bsd,
-    /// OpenBSD: the demote byte counts, and the master-down time is 3 × (advbase + advskew/256).
-    OpenBsd,
-}
-
-/// Who wins between equal masters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TieBreak {
-    /// The lower address.
-    Address,
-    /// Nobody: whoever hears the other yields, as the BSDs do.
-    Yield,
-    /// ucarp's comparison of the raw words.
-    Ucarp,
-}
-
-/// When a dual-stack backup claims.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FamilyTimers {
-    /// When every family is silent.
-    All,
-    /// When any family is silent, as the BSDs do.
-    Any,
-}
-
-/// Are link-local addresses part of the hash that we send?
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LinkLocal {
-    /// Yes, as FreeBSD and NetBSD.
-    Include,
-    /// No, as OpenBSD.
-    Exclude,
-}
-
-/// The checksum of IPv6 advertisements that we send.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ipv6Checksum {
-    /// Over the 36 bytes, as FreeBSD and OpenBSD.
-    Plain,
-    /// With the pseudo-header, as NetBSD.
-    PseudoHeader,
-}
 
 /// The hardware address that advertisements come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

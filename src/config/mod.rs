@@ -24,6 +24,7 @@ pub mod reference;
 #[cfg(feature = "daemon")]
 mod render;
 mod secret;
+mod settings;
 mod units;
 mod vhost;
 

@@ -293,6 +293,14 @@ fn grants_refuse_what_could_mean_something_else() {
 }
 
 #[test]
+fn the_defaults_are_those_of_the_protocol_machine() {
+    let config = good(MINIMAL);
+    let (ours, vhost) = (config.vhosts[0].settings(), &config.vhosts[0]);
+    let theirs = crate::proto::Settings::new(vhost.vhid, vhost.addresses.clone(), ours.key.clone());
+    assert_eq!(ours, theirs);
+}
+
+#[test]
 fn a_file_of_mistakes_is_cut_and_stays_an_error() {
     let unused: String = (0..500).map(|n| format!("[hook.h{n}]\nsource = \"h.lua\"\n")).collect();
     let report = parse(&format!("{MINIMAL}{unused}[hook.last]\nsource = 1\n")).unwrap_err();

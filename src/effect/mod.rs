@@ -3,6 +3,9 @@
 //! An effect that leaves something behind is an *assignment*: it sets one [`Resource`] to one [`Value`].
 //! Undoing it is assigning the value found before. So there is one rule for undoing, whatever the effect.
 
+// A new effect, input or verdict must not compile until someone says what follows from it.
+#![warn(clippy::wildcard_enum_match_arm)]
+
 mod grant;
 mod resource;
 mod spec;

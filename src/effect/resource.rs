@@ -115,6 +115,24 @@ fn explicit(dst: RouteTarget, family: Family) -> RouteTarget {
     }
 }
 
+impl Value {
+    /// Is `observed` what assigning `self` looks like afterwards? The kernel fills in what a route left open, and
+    /// an address is the same whatever its prefix.
+    #[must_use]
+    pub fn looks_like(&self, observed: &Self) -> bool {
+        match (self, observed) {
+            (Self::Address(a), Self::Address(b)) => a.ip == b.ip,
+            (Self::Route(ours), Self::Route(there)) => {
+                ours.dst == there.dst
+                    && (ours.via.is_none() || ours.via == there.via)
+                    && (ours.dev.is_none() || ours.dev == there.dev)
+                    && (ours.src.is_none() || ours.src == there.src)
+            }
+            (a, b) => a == b,
+        }
+    }
+}
+
 impl fmt::Display for Resource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

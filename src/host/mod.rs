@@ -1,5 +1,6 @@
 //! The only code that touches the kernel or other services. Knows effects, never the protocol.
 
+pub mod alarm;
 pub mod announce;
 pub mod fake;
 pub mod files;

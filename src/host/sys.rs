@@ -17,6 +17,8 @@ pub(super) unsafe trait OwnsDescriptor: AsRawFd {}
 
 // SAFETY: a socket2 socket owns its descriptor, never exchanges it, and closes it when dropped.
 unsafe impl OwnsDescriptor for Socket {}
+// SAFETY: a newtype of nix's timer, which owns its descriptor and closes it when dropped.
+unsafe impl OwnsDescriptor for super::alarm::Raw {}
 // SAFETY: a netlink-sys socket is a newtype of a descriptor, closed only when dropped.
 unsafe impl OwnsDescriptor for netlink_sys::Socket {}
 

@@ -74,7 +74,14 @@ impl Undo {
     /// The effect that does it; `None` if nothing has to change.
     #[must_use]
     pub fn effect(&self) -> Option<Effect> {
-        if self.ours == self.back_to { None } else { self.resource.set_to(&self.back_to) }
+        match (&self.resource, &self.ours, &self.back_to) {
+            (_, ours, back_to) if ours == back_to => None,
+            // The kernel deletes an address only by its own prefix.
+            (Resource::Address { dev, .. }, Value::Address(address), Value::Absent) => {
+                Some(Effect::AddressDelete { address: *address, dev: dev.clone() })
+            }
+            (resource, _, back_to) => resource.set_to(back_to),
+        }
     }
 }
 

@@ -8,6 +8,9 @@
 //! bytes -> wire::parse_frame -> Vhost::handle -> auth (HMAC) -> decide -> Output
 //! ```
 
+// A new effect, input or verdict must not compile until someone says what follows from it.
+#![warn(clippy::wildcard_enum_match_arm)]
+
 pub mod auth;
 pub mod decide;
 mod settings;

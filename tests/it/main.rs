@@ -1,8 +1,18 @@
 //! The one test binary.
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test that meets a surprise shall fail, and clippy knows only test functions, not their helpers"
+)]
 
+#[cfg(feature = "lua")]
 mod attacks;
+#[cfg(feature = "daemon")]
 mod cli;
+#[cfg(feature = "daemon")]
 mod config;
+#[cfg(feature = "lua")]
 mod hooks;
 mod simulation;
 mod tidy;

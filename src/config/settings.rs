@@ -1,0 +1,31 @@
+//! From a checked virtual host to what its protocol machine needs.
+
+use super::Vhost;
+use crate::proto::{Key, Settings};
+
+impl Vhost {
+    /// What the protocol machine is made with. The gate before a preemption stays as it is by default: whether a hook
+    /// wants to be asked is known only when it is loaded.
+    ///
+    /// # Panics
+    /// Never: a [`super::Secret`] has 1 to 19 bytes, and a key takes 1 to 20.
+    #[must_use]
+    pub fn settings(&self) -> Settings {
+        let key = Key::new(self.key.bytes()).expect("a secret fits into a key");
+        Settings {
+            advbase: self.advbase,
+            advskew: self.advskew,
+            dead_ratio: self.dead_ratio.into(),
+            preempt: self.preempt,
+            peers: self.peers,
+            tie_break: self.tie_break,
+            family_timers: self.family_timers,
+            link_local: self.link_local,
+            ipv6_checksum: self.ipv6_checksum,
+            ipv6_destination: self.destination.group6,
+            send_demote_byte: self.send_demote_byte,
+            openbsd_lladdr: self.openbsd_lladdr,
+            ..Settings::new(self.vhid, self.addresses.clone(), key)
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! One virtual host at run time: its protocol machine, its addresses, its hooks' queue.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::announcer::Announcer;
+use super::queue::Queue;
+use crate::config;
+use crate::hooks::{EntryPoint, HookEvent, Instance};
+use crate::proto;
+use crate::types::{Cause, Demotion, State, Timestamp, Transition};
+
+/// First pause before a failed `on_master` is tried again on a node that nobody relieved; doubled each time.
+const DEGRADED_RETRY_FIRST: Duration = Duration::from_secs(1);
+/// Longest such pause.
+const DEGRADED_RETRY_MAX: Duration = Duration::from_secs(60);
+
+/// A virtual host and all that belongs to it.
+#[derive(Debug)]
+pub(super) struct Node<H> {
+    pub(super) spec: config::Vhost,
+    pub(super) machine: proto::Vhost,
+    /// Index of its interface's port.
+    pub(super) port: usize,
+    pub(super) queue: Rc<Queue<H>>,
+    pub(super) announcer: Announcer,
+    /// The addresses are up, or should be.
+    pub(super) holding: bool,
+    /// When the machine wants to be woken.
+    pub(super) wake: Option<Timestamp>,
+    /// Addresses that could not be taken down are tried again then.
+    pub(super) drop_again: Option<Timestamp>,
+    pub(super) degraded: Option<Degraded>,
+    /// What hooks asked for by `carp.demote`.
+    pub(super) asked_demotion: Demotion,
+    /// `carp.resign`: until then another node shall be preferred.
+    pub(super) resigned_until: Option<Timestamp>,
+    pub(super) last: Option<Transition>,
+    /// `on_backup` was told the state at start.
+    pub(super) told_initial: bool,
+    /// A preemption waits for `before_master`: its number, which is no transition's.
+    pub(super) asking: bool,
+    /// `before_backup` runs before the daemon stops.
+    pub(super) leaving: bool,
+    pub(super) put_back: PutBack,
+    pub(super) host_name: String,
+}
+
+/// A hook failed and nobody relieved us: master all the same, and trying again.
+#[derive(Debug)]
+pub(super) struct Degraded {
+    pub(super) reason: String,
+    pub(super) retry_at: Option<Timestamp>,
+    pause: Duration,
+}
+
+impl Degraded {
+    pub(super) const fn new(reason: String) -> Self {
+        Self { reason, retry_at: None, pause: DEGRADED_RETRY_FIRST }
+    }
+
+    /// Plans the next try.
+    pub(super) fn plan(&mut self, now: Timestamp) -> Duration {
+        let pause = self.pause;
+        self.retry_at = Some(now + pause);
+        self.pause = (self.pause * 2).min(DEGRADED_RETRY_MAX);
+        pause
+    }
+}
+
+/// How often an address that somebody removed was put back lately.
+#[derive(Debug, Default)]
+pub(super) struct PutBack {
+    window: Timestamp,
+    count: u32,
+    again: Option<Timestamp>,
+}
+
+impl PutBack {
+    /// Times per second that an address is put back; after that somebody is fighting us and we slow down.
+    const PER_SECOND: u32 = 20;
+
+    /// May it be put back now? If not, it is looked at again later.
+    pub(super) fn may(&mut self, now: Timestamp) -> bool {
+        if now.since(self.window) >= Duration::from_secs(1) {
+            *self = Self { window: now, count: 0, again: None };
+        }
+        self.count += 1;
+        let may = self.count <= Self::PER_SECOND;
+        if !may {
+            self.again = Some(self.window + Duration::from_secs(1));
+        }
+        may
+    }
+
+    /// Is it time for that look?
+    pub(super) fn take_due(&mut self, now: Timestamp) -> bool {
+        let due = self.again.is_some_and(|again| again <= now);
+        if due {
+            self.again = None;
+        }
+        due
+    }
+}
+
+impl<H> Node<H> {
+    /// The earliest time at which this node wants to be looked at.
+    pub(super) fn next_wake(&self) -> Option<Timestamp> {
+        let retry = self.degraded.as_ref().and_then(|degraded| degraded.retry_at);
+        [self.wake, self.announcer.due(), self.drop_again, retry, self.resigned_until, self.put_back.again]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// All reasons to be unfit that the engine knows of, together.
+    pub(super) fn demotion(&self) -> Demotion {
+        if self.degraded.is_some() || self.resigned_until.is_some() { Demotion::MAX } else { self.asked_demotion }
+    }
+
+    /// What a hook is told at `entry`, as things stand.
+    pub(super) fn event(&self, entry: EntryPoint, initial: bool) -> HookEvent {
+        let now = self.machine.state();
+        let fallback = Transition { from: now, to: now, cause: Cause::Startup, peer: None, seq: 0 };
+        let Transition { from, to: _, cause, peer, seq } = self.last.as_ref().unwrap_or(&fallback);
+        HookEvent {
+            entry,
+            instance: Instance {
+                name: self.spec.name.clone(),
+                interface: self.spec.interface.clone(),
+                vhid: self.spec.vhid,
+                addresses: self.spec.addresses.clone(),
+            },
+            state: now,
+            previous: *from,
+            cause: cause.as_str().to_owned(),
+            cause_text: cause.to_string(),
+            peer: *peer,
+            seq: *seq,
+            initial,
+            missed: 0,
+            xparam: self.spec.xparam.clone(),
+            node: self.host_name.clone(),
+            time_left_ms: 0,
+        }
+    }
+
+    /// Is it master, whatever else?
+    pub(super) fn is_master(&self) -> bool {
+        self.machine.state() == State::Master
+    }
+}

@@ -1,0 +1,160 @@
+//! The runners of one hook: warm before they are needed, one run at a time each, as many as runs want to happen
+//! at once, so that a hook on many virtual hosts is not a queue.
+
+use std::cell::RefCell;
+use std::future::Future;
+use std::rc::Rc;
+
+use tracing::{debug, warn};
+
+use crate::config;
+use crate::hooks::message::{Confinement, Loaded};
+use crate::hooks::session::{Desk, SandboxPolicy, Session};
+use crate::hooks::{Budget, EntryPoint, HookError, HookEvent, HookSource, LoadError, Returned};
+use crate::keeper::{ChildId, Client, Role};
+use crate::types::Name;
+
+/// Idle runners kept for later; more are ended after their run.
+const IDLE_MAX: usize = 8;
+
+/// One hook, loaded: its bytes and its runners.
+#[derive(Debug)]
+pub(super) struct Pool {
+    name: Name,
+    spec: config::Hook,
+    source: HookSource,
+    policy: SandboxPolicy,
+    keeper: Client,
+    idle: RefCell<Vec<Runner>>,
+    loaded: Loaded,
+    confinement: Confinement,
+}
+
+/// One process with the hook loaded. Dropping it ends the process.
+#[derive(Debug)]
+struct Runner {
+    session: Session,
+    id: ChildId,
+    keeper: Client,
+}
+
+impl Drop for Runner {
+    fn drop(&mut self) {
+        self.keeper.kill(self.id);
+    }
+}
+
+impl Pool {
+    /// Starts the first runner and loads the hook in it; the rest of the warm ones are started behind its back.
+    ///
+    /// # Errors
+    /// [`LoadError`]: the hook's own fault with its place, or a sandbox that is not to be had.
+    pub(super) async fn start(
+        name: Name,
+        spec: config::Hook,
+        source: HookSource,
+        policy: SandboxPolicy,
+        keeper: Client,
+    ) -> Result<Rc<Self>, LoadError> {
+        let first = spawn(&keeper, &source, budget(&spec), policy).await?;
+        let loaded = first.session.loaded().clone();
+        let confinement = first.session.confinement().clone();
+        if !confinement.missing.is_empty() {
+            warn!(hook = %name, missing = confinement.missing.join("; "), "Runs the hook with less than the full sandbox");
+        }
+        Ok(Rc::new(Self { name, spec, source, policy, keeper, idle: RefCell::new(vec![first]), loaded, confinement }))
+    }
+
+    /// The hook's name.
+    pub(super) const fn name(&self) -> &Name {
+        &self.name
+    }
+
+    /// What the operator wrote about it.
+    pub(super) const fn spec(&self) -> &config::Hook {
+        &self.spec
+    }
+
+    /// How its runners are confined.
+    pub(super) const fn confinement(&self) -> &Confinement {
+        &self.confinement
+    }
+
+    /// Does the hook define this entry point?
+    pub(super) fn defines(&self, entry: EntryPoint) -> bool {
+        self.loaded.entry_points.contains(&entry)
+    }
+
+    /// The ceilings of one run.
+    pub(super) fn budget(&self, entry: EntryPoint) -> Budget {
+        let mut budget = budget(&self.spec);
+        if matches!(entry, EntryPoint::BeforeMaster | EntryPoint::BeforeBackup) {
+            budget.wall = budget.wall.min(self.spec.before_timeout);
+        }
+        budget
+    }
+
+    /// Brings the number of idle runners up to `count`.
+    pub(super) async fn warm(&self, count: usize) {
+        while self.idle.borrow().len() < count.min(IDLE_MAX) {
+            match spawn(&self.keeper, &self.source, budget(&self.spec), self.policy).await {
+                Ok(runner) => self.idle.borrow_mut().push(runner),
+                Err(error) => {
+                    warn!(hook = %self.name, %error, "Could not start a runner");
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Runs one entry point in a runner of its own.
+    ///
+    /// # Errors
+    /// [`HookError`]: whatever the hook did, as a value.
+    pub(super) async fn call(
+        self: &Rc<Self>,
+        event: HookEvent,
+        budget: Budget,
+        desk: &mut impl Desk,
+        cancel: impl Future<Output = ()>,
+    ) -> Result<Returned, HookError> {
+        let idle = self.idle.borrow_mut().pop();
+        let mut runner = match idle.filter(|runner| runner.session.is_alive()) {
+            Some(runner) => runner,
+            None => spawn(&self.keeper, &self.source, budget, self.policy)
+                .await
+                .map_err(|error| HookError::RunnerDied(error.to_string()))?,
+        };
+        let result = runner.session.call(event, budget, desk, cancel).await;
+        if runner.session.is_alive() && !runner.session.is_worn() {
+            if self.idle.borrow().len() < IDLE_MAX {
+                self.idle.borrow_mut().push(runner);
+            }
+        } else {
+            debug!(hook = %self.name, "Ends a runner");
+            drop(runner);
+            let pool = Rc::clone(self);
+            tokio::task::spawn_local(async move { pool.warm(1).await });
+        }
+        result
+    }
+}
+
+async fn spawn(keeper: &Client, source: &HookSource, budget: Budget, policy: SandboxPolicy) -> Result<Runner, LoadError> {
+    let (id, stream) = keeper
+        .spawn(Role::Runner { memory_bytes: budget.memory_bytes })
+        .await
+        .map_err(|error| LoadError::Runner(format!("cannot start a runner: {error}")))?;
+    match Session::load(stream, source.clone(), budget, policy).await {
+        Ok(session) => Ok(Runner { session, id, keeper: keeper.clone() }),
+        Err(error) => {
+            keeper.kill(id);
+            Err(error)
+        }
+    }
+}
+
+fn budget(spec: &config::Hook) -> Budget {
+    let config::Limits { wall, cpu, memory_bytes, requests, log_bytes, state_bytes } = spec.limits;
+    Budget { wall, cpu, memory_bytes, requests, log_bytes, state_bytes }
+}

@@ -1,0 +1,231 @@
+//! One network interface with the virtual hosts on it: its socket, its state, its own addresses.
+
+use std::net::IpAddr;
+use std::rc::Rc;
+
+use tracing::{info, warn};
+
+use crate::config::{self, SourceMac};
+use crate::effect::Link;
+use crate::host::socket::{Membership, PacketSocket};
+use crate::proto::wire;
+use crate::proto::{Kind, Transmit};
+use crate::types::{Family, IfName, MacAddr, VirtualAddress};
+
+/// IPv4 type of service of an advertisement, as OpenBSD, NetBSD and ucarp send it: low delay (PROTOCOL.md, section 1.1).
+const TOS_LOW_DELAY: u8 = 0x10;
+
+/// An interface as the engine sees it.
+#[derive(Debug)]
+pub(super) struct Port {
+    /// Its name; the index behind it may change when it is removed and made anew.
+    pub(super) name: IfName,
+    /// Indexes of the virtual hosts on it.
+    pub(super) members: Vec<usize>,
+    link: Option<Link>,
+    socket: Option<Rc<PacketSocket>>,
+    membership: Option<Membership>,
+    groups: Vec<IpAddr>,
+    sources: Sources,
+    ip_id: u16,
+}
+
+/// The interface's own address of each family: what advertisements come from and ties are broken by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Sources {
+    v4: Option<IpAddr>,
+    v6: Option<IpAddr>,
+}
+
+impl Sources {
+    /// The address of a family.
+    pub(super) const fn of(&self, family: Family) -> Option<IpAddr> {
+        match family {
+            Family::V4 => self.v4,
+            Family::V6 => self.v6,
+        }
+    }
+
+    /// Chooses from the addresses of an interface, in the kernel's order, leaving out those that float: for IPv4 the
+    /// first, for IPv6 a link-local one if there is one.
+    pub(super) fn choose(addresses: impl Iterator<Item = IpAddr> + Clone, floating: &[IpAddr]) -> Self {
+        let own = addresses.filter(|ip| !floating.contains(ip));
+        let link_local = |ip: &IpAddr| matches!(ip, IpAddr::V6(v6) if v6.is_unicast_link_local());
+        Self {
+            v4: own.clone().find(IpAddr::is_ipv4),
+            v6: own.clone().find(link_local).or_else(|| own.clone().find(IpAddr::is_ipv6)),
+        }
+    }
+}
+
+impl Port {
+    /// For an interface that may not exist yet.
+    pub(super) fn new(name: IfName) -> Self {
+        Self {
+            name,
+            members: Vec::new(),
+            link: None,
+            socket: None,
+            membership: None,
+            groups: Vec::new(),
+            sources: Sources::default(),
+            ip_id: 1,
+        }
+    }
+
+    /// Another virtual host lives on this interface and listens to these groups.
+    pub(super) fn add_member(&mut self, index: usize, spec: &config::Vhost) {
+        self.members.push(index);
+        for family in spec.families() {
+            let group = match family {
+                Family::V4 => IpAddr::V4(spec.destination.group),
+                Family::V6 => IpAddr::V6(spec.destination.group6),
+            };
+            let joins = family == Family::V6 || !spec.destination.ethernet_broadcast;
+            if joins && group.is_multicast() && !self.groups.contains(&group) {
+                self.groups.push(group);
+            }
+        }
+    }
+
+    /// The kernel's number for it, while it exists.
+    pub(super) fn index(&self) -> Option<u32> {
+        self.link.as_ref().map(|link| link.index)
+    }
+
+    /// Can frames leave and arrive?
+    pub(super) fn is_running(&self) -> bool {
+        self.link.as_ref().is_some_and(|link| link.up && link.carrier)
+    }
+
+    /// Is it there and administratively up?
+    pub(super) fn is_up(&self) -> bool {
+        self.link.as_ref().is_some_and(|link| link.up)
+    }
+
+    /// Notes its own addresses; true if they changed.
+    pub(super) fn set_sources(&mut self, sources: Sources) -> bool {
+        std::mem::replace(&mut self.sources, sources) != sources
+    }
+
+    /// The socket, while there is one.
+    pub(super) fn socket(&self) -> Option<Rc<PacketSocket>> {
+        self.socket.clone()
+    }
+
+    /// Notes what the kernel says of the link; opens, reopens or closes the socket as that needs.
+    pub(super) fn set_link(&mut self, link: Option<Link>) {
+        let was_running = self.is_running();
+        let moved = self.index() != link.as_ref().map(|link| link.index);
+        self.link = link;
+        if moved {
+            self.socket = None;
+            self.membership = None;
+            self.open();
+        }
+        if self.is_running() && !was_running {
+            // A switch that was restarted has forgotten the groups.
+            self.join();
+        }
+    }
+
+    fn open(&mut self) {
+        let Some(index) = self.index() else { return };
+        match PacketSocket::open(index) {
+            Ok(socket) => {
+                for group in &self.groups {
+                    if let Some(mac) = wire::multicast_mac(*group)
+                        && let Err(error) = socket.accept(mac)
+                    {
+                        warn!(interface = %self.name, %group, %error, "Could not ask the network card for a group");
+                    }
+                }
+                self.socket = Some(Rc::new(socket));
+                info!(interface = %self.name, index, "Listens");
+            }
+            Err(error) => warn!(interface = %self.name, %error, "Cannot listen"),
+        }
+    }
+
+    fn join(&mut self) {
+        let Some(index) = self.index() else { return };
+        self.membership = None;
+        if self.groups.is_empty() {
+            return;
+        }
+        let mut membership = Membership::new(index);
+        for group in &self.groups {
+            // The packet socket hears the group all the same unless a switch snoops.
+            if let Err(error) = membership.join(*group) {
+                warn!(interface = %self.name, %group, %error, "Could not report a group to the switches");
+            }
+        }
+        self.membership = Some(membership);
+    }
+
+    /// Sends an advertisement of one of the virtual hosts.
+    ///
+    /// # Errors
+    /// What the kernel said, or that there is no such interface now.
+    pub(super) fn send(&mut self, spec: &config::Vhost, transmit: &Transmit) -> std::io::Result<()> {
+        let socket = self.socket.as_ref().ok_or(std::io::ErrorKind::NotConnected)?;
+        let link = self.link.as_ref().ok_or(std::io::ErrorKind::NotConnected)?;
+        let source_mac = match spec.source_mac {
+            SourceMac::Virtual => MacAddr::of_vhid(spec.vhid),
+            SourceMac::Interface => link.mac,
+        };
+        let (group, packet) = match transmit.family {
+            Family::V4 => {
+                let configured = spec.source_address.map(IpAddr::V4);
+                let Some(IpAddr::V4(src)) = configured.or(self.sources.v4).or(Some(IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED)))
+                else {
+                    return Err(std::io::ErrorKind::AddrNotAvailable.into());
+                };
+                self.ip_id = self.ip_id.wrapping_add(1).max(1);
+                let group = spec.destination.group;
+                (IpAddr::V4(group), wire::ipv4_packet(src, group, TOS_LOW_DELAY, self.ip_id, &transmit.payload))
+            }
+            Family::V6 => {
+                let configured = spec.source_address6.map(IpAddr::V6);
+                let Some(IpAddr::V6(src)) = configured.or(self.sources.v6) else {
+                    return Err(std::io::ErrorKind::AddrNotAvailable.into());
+                };
+                let group = spec.destination.group6;
+                (IpAddr::V6(group), wire::ipv6_packet(src, group, 0, &transmit.payload))
+            }
+        };
+        let destination = if spec.destination.ethernet_broadcast { None } else { wire::multicast_mac(group) };
+        let frame = wire::ethernet_frame(destination.unwrap_or(MacAddr::BROADCAST), source_mac, transmit.family, &packet);
+        socket.send(&frame)
+    }
+}
+
+/// For the log.
+pub(super) const fn kind_word(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Advertisement => "advertisement",
+        Kind::BowOut => "bow-out",
+    }
+}
+
+/// The addresses of virtual hosts: never a node's own source.
+pub(super) fn floating(vhosts: &[config::Vhost]) -> Vec<IpAddr> {
+    vhosts.iter().flat_map(|vhost| vhost.addresses.iter().map(|address: &VirtualAddress| address.ip)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn a_floating_address_is_never_a_source() {
+        let there = ["192.168.32.22", "192.168.32.32", "2001:db8::2", "fe80::2"].map(ip);
+        let sources = Sources::choose(there.into_iter(), &[ip("192.168.32.22")]);
+        assert_eq!(sources.of(Family::V4), Some(ip("192.168.32.32")));
+        assert_eq!(sources.of(Family::V6), Some(ip("fe80::2")), "link-local comes first");
+    }
+}

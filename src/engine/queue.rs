@@ -1,0 +1,440 @@
+//! A virtual host's hook runs: one at a time, in order, each with a known end, the newest state first.
+//!
+//! There is no list of jobs that could grow: one slot for the newest state, in which a newer one replaces an
+//! older one that had not begun (counted as missed), and one slot for what is not a change of state.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::sync::{Notify, mpsc};
+use tracing::{debug, error, info, warn};
+
+use super::clock;
+use super::execute::{Behalf, Executor};
+use super::pool::Pool;
+use super::store::Store;
+use crate::config::OnFailure;
+use crate::effect::{Effect, Own, Query, Reply};
+use crate::hooks::session::Desk;
+use crate::hooks::{Answer, Ask, AskError, Budget, EntryPoint, HookError, HookEvent, LogLevel};
+use crate::host::Host;
+use crate::ledger::Owner;
+use crate::types::{IfName, Name, State, Timestamp, VirtualAddress};
+
+/// First pause before `on_backup` or an undo is tried again; doubled each time.
+const RETRY_FIRST: Duration = Duration::from_secs(1);
+/// Longest pause.
+const RETRY_MAX: Duration = Duration::from_secs(60);
+
+/// What the engine hears from the hook runs.
+#[derive(Debug)]
+pub(super) enum HookNews {
+    /// A run over the list of hooks ended.
+    Finished {
+        /// Index of the virtual host.
+        vhost: usize,
+        /// Which entry point.
+        entry: EntryPoint,
+        /// The transition's number.
+        seq: u64,
+        /// The first failure ended the list.
+        result: Result<(), Failure>,
+    },
+    /// A hook asked to raise or end the demotion of its virtual host.
+    Demote {
+        /// Index of the virtual host.
+        vhost: usize,
+        /// 0..=240.
+        by: u8,
+        /// Hook and reason.
+        reason: String,
+    },
+    /// A hook asked to hand over.
+    Resign {
+        /// Index of the virtual host.
+        vhost: usize,
+        /// Hook and reason.
+        reason: String,
+    },
+}
+
+/// A hook that failed.
+#[derive(Debug)]
+pub(super) struct Failure {
+    /// Which one.
+    pub(super) hook: Name,
+    /// How.
+    pub(super) error: HookError,
+    /// What the operator wants done about it.
+    pub(super) policy: OnFailure,
+}
+
+/// What all queues of an engine share.
+#[derive(Debug)]
+pub(super) struct Shared<H> {
+    /// Does effects.
+    pub(super) executor: Executor<H>,
+    /// The hooks' lasting state.
+    pub(super) store: RefCell<Store>,
+    /// To the engine.
+    pub(super) news: mpsc::UnboundedSender<HookNews>,
+}
+
+/// The queue of one virtual host.
+#[derive(Debug)]
+pub(super) struct Queue<H> {
+    index: usize,
+    vhost: Name,
+    dev: IfName,
+    addresses: Vec<VirtualAddress>,
+    hooks: Vec<Rc<Pool>>,
+    shared: Rc<Shared<H>>,
+    state: Cell<State>,
+    slots: RefCell<Slots>,
+    arrived: Notify,
+    superseded: Notify,
+    /// Grows with every new state; a run that began under an older one is overtaken.
+    ticket: Cell<u64>,
+    busy: Cell<bool>,
+    idle: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Slots {
+    newest: Option<Job>,
+    aside: Option<HookEvent>,
+    missed: u32,
+    /// A mastership ended whose leftovers have not been undone yet.
+    undo: bool,
+}
+
+#[derive(Debug)]
+struct Job {
+    event: HookEvent,
+    ticket: u64,
+}
+
+impl<H: Host + 'static> Queue<H> {
+    /// For one virtual host; runs begin as soon as something is put in.
+    pub(super) fn start(
+        index: usize,
+        vhost: Name,
+        dev: IfName,
+        addresses: Vec<VirtualAddress>,
+        hooks: Vec<Rc<Pool>>,
+        shared: Rc<Shared<H>>,
+    ) -> Rc<Self> {
+        let queue = Rc::new(Self {
+            index,
+            vhost,
+            dev,
+            addresses,
+            hooks,
+            shared,
+            state: Cell::new(State::Init),
+            slots: RefCell::default(),
+            arrived: Notify::new(),
+            superseded: Notify::new(),
+            ticket: Cell::new(0),
+            busy: Cell::new(false),
+            idle: Notify::new(),
+        });
+        tokio::task::spawn_local(Rc::clone(&queue).serve());
+        queue
+    }
+
+    /// Does any hook define this entry point?
+    pub(super) fn defines(&self, entry: EntryPoint) -> bool {
+        self.hooks.iter().any(|hook| hook.defines(entry))
+    }
+
+    /// Puts in a call that follows from a new state (or is about to lead to one): overtakes whatever is running or
+    /// waiting. `ended` says that a mastership is over, so its leftovers are undone.
+    pub(super) fn put(&self, event: HookEvent, ended: bool) {
+        self.state.set(event.state);
+        self.ticket.set(self.ticket.get() + 1);
+        let mut slots = self.slots.borrow_mut();
+        if slots.newest.replace(Job { event, ticket: self.ticket.get() }).is_some() {
+            slots.missed += 1;
+        }
+        slots.undo |= ended;
+        slots.aside = None;
+        drop(slots);
+        self.superseded.notify_waiters();
+        self.arrived.notify_one();
+    }
+
+    /// Puts in a call that is no change of state; runs when nothing else does, and only the newest.
+    pub(super) fn put_aside(&self, event: HookEvent) {
+        self.slots.borrow_mut().aside = Some(event);
+        self.arrived.notify_one();
+    }
+
+    /// Waits until nothing runs or waits.
+    pub(super) async fn settled(&self) {
+        loop {
+            let idle = self.idle.notified();
+            {
+                let slots = self.slots.borrow();
+                if !self.busy.get() && slots.newest.is_none() && slots.aside.is_none() && !slots.undo {
+                    return;
+                }
+            }
+            idle.await;
+        }
+    }
+
+    async fn serve(self: Rc<Self>) {
+        loop {
+            let (undo, job, aside) = {
+                let mut slots = self.slots.borrow_mut();
+                let missed = std::mem::take(&mut slots.missed);
+                let job = slots.newest.take().map(|mut job| {
+                    job.event.missed = missed;
+                    job
+                });
+                let aside = if job.is_none() { slots.aside.take() } else { None };
+                (slots.undo, job, aside)
+            };
+            if job.is_none() && aside.is_none() && !undo {
+                self.busy.set(false);
+                self.idle.notify_waiters();
+                self.arrived.notified().await;
+                continue;
+            }
+            self.busy.set(true);
+            match (job, aside) {
+                (Some(job), _) => self.serve_job(job, undo).await,
+                (None, Some(event)) => {
+                    let ticket = self.ticket.get();
+                    // Its outcome is logged with the run; nothing follows from it.
+                    _ = self.run_list(&event, ticket).await;
+                }
+                (None, None) => self.undo().await,
+            }
+        }
+    }
+
+    async fn serve_job(&self, job: Job, undo: bool) {
+        let leaving = job.event.entry == EntryPoint::OnBackup;
+        // Leftovers of the mastership before a new one are undone first; when leaving, the hook goes first.
+        if undo && !leaving {
+            self.undo().await;
+        }
+        let entry = job.event.entry;
+        let seq = job.event.seq;
+        let result = self.run_list(&job.event, job.ticket).await;
+        let failed = result.is_err();
+        let overtaken = matches!(&result, Err(failure) if failure.error == HookError::Superseded);
+        if undo && leaving {
+            self.undo().await;
+        }
+        if !overtaken {
+            _ = self.shared.news.send(HookNews::Finished { vhost: self.index, entry, seq, result });
+        }
+        if failed && leaving && !overtaken {
+            self.retry_backup(job).await;
+        }
+    }
+
+    /// Runs the hooks of one entry point: in list order going up, in reverse going down. Up, the first failure ends
+    /// the list; down, every hook gets its chance.
+    async fn run_list(&self, event: &HookEvent, ticket: u64) -> Result<(), Failure> {
+        let down = matches!(event.entry, EntryPoint::BeforeBackup | EntryPoint::OnBackup | EntryPoint::OnStop);
+        let mut hooks: Vec<&Rc<Pool>> = self.hooks.iter().filter(|hook| hook.defines(event.entry)).collect();
+        if down {
+            hooks.reverse();
+        }
+        let mut first = Ok(());
+        for hook in hooks {
+            let Err(error) = self.run(hook, event.clone(), ticket).await else { continue };
+            let failure = Failure { hook: hook.name().clone(), error, policy: hook.spec().on_failure };
+            let overtaken = failure.error == HookError::Superseded;
+            if first.is_ok() && (overtaken || down || failure.policy != OnFailure::Ignore) {
+                first = Err(failure);
+            }
+            if overtaken || (!down && first.is_err()) {
+                break;
+            }
+        }
+        first
+    }
+
+    async fn run(&self, hook: &Rc<Pool>, mut event: HookEvent, ticket: u64) -> Result<(), HookError> {
+        let entry = event.entry;
+        let budget = hook.budget(entry);
+        event.time_left_ms = u64::try_from(budget.wall.as_millis()).unwrap_or(u64::MAX);
+        let seq = event.seq;
+        let begin = clock::now();
+        let owner = Owner { vhost: self.vhost.clone(), hook: Some(hook.name().clone()) };
+        let mut desk = RunDesk { queue: self, hook, owner, entry, budget, deadline: begin + budget.wall };
+        let result = hook.call(event, budget, &mut desk, self.overtaken(ticket)).await.map(drop);
+        let duration_us = u64::try_from(clock::now().since(begin).as_micros()).unwrap_or(u64::MAX);
+        let (vhost, hook, entry) = (&self.vhost, hook.name(), entry.as_str());
+        match &result {
+            Ok(()) => info!(%vhost, %hook, entry, seq, outcome = "done", duration_us, "Ran a hook"),
+            Err(HookError::Superseded) => {
+                info!(%vhost, %hook, entry, seq, outcome = "superseded", duration_us, "Ran a hook");
+            }
+            Err(error) => {
+                error!(%vhost, %hook, entry, seq, outcome = "failed", duration_us, %error, "Ran a hook");
+                if let HookError::Raised { backtrace, .. } = error
+                    && !backtrace.is_empty()
+                {
+                    debug!(%vhost, %hook, entry, backtrace, "Shows where the hook failed");
+                }
+            }
+        }
+        result
+    }
+
+    /// Resolves when a newer state than that of `ticket` has come.
+    async fn overtaken(&self, ticket: u64) {
+        loop {
+            let notified = self.superseded.notified();
+            if self.ticket.get() > ticket {
+                return;
+            }
+            notified.await;
+        }
+    }
+
+    /// Undoes what the hooks hold; tries again, ever more seldom, until it is done or a new state comes.
+    async fn undo(&self) {
+        let mut pause = RETRY_FIRST;
+        loop {
+            let undone = self.shared.executor.undo_hooks(&self.vhost).await;
+            if undone.failed == 0 {
+                self.slots.borrow_mut().undo = false;
+                return;
+            }
+            warn!(vhost = %self.vhost, failed = undone.failed, retry_s = pause.as_secs(), "Will undo again what could not be undone");
+            if !self.pause(pause).await {
+                return;
+            }
+            pause = (pause * 2).min(RETRY_MAX);
+        }
+    }
+
+    async fn retry_backup(&self, job: Job) {
+        let mut pause = RETRY_FIRST;
+        while self.pause(pause).await {
+            if self.run_list(&job.event, job.ticket).await.is_ok() {
+                return;
+            }
+            pause = (pause * 2).min(RETRY_MAX);
+        }
+    }
+
+    /// False if something new arrived before the time was over.
+    async fn pause(&self, pause: Duration) -> bool {
+        let ticket = self.ticket.get();
+        self.busy.set(false);
+        self.idle.notify_waiters();
+        let over = tokio::select! {
+            () = tokio::time::sleep(pause) => true,
+            () = self.overtaken(ticket) => false,
+        };
+        self.busy.set(true);
+        over
+    }
+}
+
+/// Answers what one run asks.
+struct RunDesk<'a, H> {
+    queue: &'a Queue<H>,
+    hook: &'a Rc<Pool>,
+    owner: Owner,
+    entry: EntryPoint,
+    budget: Budget,
+    deadline: Timestamp,
+}
+
+impl<H: Host + 'static> Desk for RunDesk<'_, H> {
+    async fn ask(&mut self, ask: Ask) -> Answer {
+        self.answer(ask).await.unwrap_or_else(Answer::Error)
+    }
+}
+
+impl<H: Host + 'static> RunDesk<'_, H> {
+    fn left(&self) -> Duration {
+        self.deadline.since(clock::now())
+    }
+
+    fn behalf(&self) -> Behalf<'_> {
+        Behalf {
+            owner: &self.owner,
+            grants: &self.hook.spec().grants,
+            own: Own { dev: &self.queue.dev, addresses: &self.queue.addresses },
+            scoped: self.entry.scoped(),
+            left: self.left(),
+        }
+    }
+
+    async fn answer(&mut self, ask: Ask) -> Result<Answer, AskError> {
+        let shared = &self.queue.shared;
+        match ask {
+            Ask::Effect { effect: effect @ (Effect::Demote { .. } | Effect::Resign { .. }), .. } => self.on_the_vhost(effect),
+            Ask::Effect { effect, keep, wait_ms } => {
+                self.refuse_in_health()?;
+                let mut behalf = self.behalf();
+                if let Some(wait) = wait_ms {
+                    behalf.left = behalf.left.min(Duration::from_millis(wait));
+                }
+                shared.executor.ask(&behalf, effect, keep).await.map(Answer::Reply)
+            }
+            Ask::Query(Query::CarpState) => Ok(Answer::Reply(Reply::State(self.queue.state.get()))),
+            Ask::Query(query) => shared.executor.query(&self.behalf(), &query).await.map(Answer::Reply),
+            Ask::Log { level, message, fields } => {
+                self.log(level, &message, &fields);
+                Ok(Answer::Done)
+            }
+            Ask::Sleep { ms } => {
+                tokio::time::sleep(Duration::from_millis(ms).min(self.left())).await;
+                Ok(Answer::Done)
+            }
+            Ask::StateGet { key } => Ok(Answer::State(shared.store.borrow().value(&self.owner, &key))),
+            Ask::StateSet { key, value } => {
+                shared.store.borrow_mut().set(&self.owner, key, value, self.budget.state_bytes)?;
+                Ok(Answer::Done)
+            }
+        }
+    }
+
+    fn refuse_in_health(&self) -> Result<(), AskError> {
+        if self.entry == EntryPoint::Health {
+            return Err(AskError::Invalid("health may only look: it cannot change the host".to_owned()));
+        }
+        Ok(())
+    }
+
+    /// Effects on the hook's own virtual host go to the engine.
+    fn on_the_vhost(&self, effect: Effect) -> Result<Answer, AskError> {
+        let behalf = self.behalf();
+        let granted = behalf.grants.permit(effect, behalf.own).map_err(|denied| AskError::Denied(*denied))?;
+        let vhost = self.queue.index;
+        let by_hook = |reason: &str| format!("hook {}: {reason}", self.hook.name());
+        let news = match granted.effect() {
+            Effect::Demote { by, reason } => HookNews::Demote { vhost, by: *by, reason: by_hook(reason) },
+            Effect::Resign { reason } => HookNews::Resign { vhost, reason: by_hook(reason) },
+            // Only those two come here.
+            _ => return Err(AskError::Invalid("not about the virtual host".to_owned())),
+        };
+        _ = self.queue.shared.news.send(news);
+        Ok(Answer::Reply(Reply::Outcome(crate::effect::Outcome::Changed)))
+    }
+
+    fn log(&self, level: LogLevel, message: &str, fields: &[(String, String)]) {
+        let (vhost, hook, entry) = (&self.queue.vhost, self.hook.name(), self.entry.as_str());
+        let fields: BTreeMap<&str, &str> = fields.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+        let fields = if fields.is_empty() { String::new() } else { format!("{fields:?}") };
+        match level {
+            LogLevel::Debug => debug!(%vhost, %hook, entry, fields, "{message}"),
+            LogLevel::Info => info!(%vhost, %hook, entry, fields, "{message}"),
+            LogLevel::Warn => warn!(%vhost, %hook, entry, fields, "{message}"),
+            LogLevel::Error => error!(%vhost, %hook, entry, fields, "{message}"),
+        }
+    }
+}

@@ -1,0 +1,267 @@
+//! From a checked configuration to a running engine.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::io::{self, Read as _};
+use std::process::ExitCode;
+use std::rc::Rc;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use tracing::{debug, error, info, warn};
+
+use super::announcer::Announcer;
+use super::execute::Executor;
+use super::node::{Node, PutBack};
+use super::pool::Pool;
+use super::port::Port;
+use super::queue::{Queue, Shared};
+use super::run::Engine;
+use super::store::Store;
+use crate::config::{self, Config, Sandbox};
+use crate::effect::Grants;
+use crate::hooks::session::SandboxPolicy;
+use crate::hooks::{EntryPoint, HookSource, LoadError};
+use crate::host::helper::Duty;
+use crate::host::privilege::{Privileges, confine_engine};
+use crate::host::service::ServiceBackend;
+use crate::host::{LinuxHost, Options, hostname};
+use crate::keeper::{self, Client, Exits, Role};
+use crate::proto::{self, Gate};
+use crate::types::{Demotion, Name};
+
+/// Runners that are kept warm for a hook, however many virtual hosts it has: what is needed beyond that is
+/// started in a few milliseconds when it is needed.
+const WARM_MAX: usize = 4;
+
+/// Exit status of a daemon that lacks a privilege or a part of the system.
+const CANNOT: u8 = 4;
+
+/// Why the engine could not start.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum StartError {
+    /// A hook cannot be used.
+    #[error("hook {name}: {source}")]
+    Hook {
+        /// Its name in the configuration.
+        name: Name,
+        /// Why.
+        source: LoadError,
+    },
+    /// The system refused something basic.
+    #[error("could not {what}: {source}")]
+    System {
+        /// A verb and its object.
+        what: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The host cannot be acted upon.
+    #[error("could not reach the kernel: {0}")]
+    Host(#[from] crate::host::HostError),
+}
+
+fn system(what: &'static str) -> impl Fn(io::Error) -> StartError {
+    move |source| StartError::System { what, source }
+}
+
+/// The engine process: runs this configuration until it is told to stop. Started by the keeper, to which `client` leads.
+#[must_use]
+pub fn main(config: &Config) -> ExitCode {
+    // Before there is a second thread: capabilities belong to threads.
+    if let Err(error) = Privileges::current().and_then(|own| own.require()).and_then(|()| confine_engine()) {
+        error!(%error, "Could not start");
+        return ExitCode::from(CANNOT);
+    }
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            error!(%error, "Could not start");
+            return ExitCode::FAILURE;
+        }
+    };
+    let clean = tokio::task::LocalSet::new().block_on(&runtime, async {
+        match start(config).await {
+            Ok((engine, stop)) => {
+                let clean = engine.run(stop).await;
+                info!(clean, "Stopped");
+                clean
+            }
+            Err(error) => {
+                error!(%error, "Could not start");
+                false
+            }
+        }
+    });
+    if clean { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+async fn start(config: &Config) -> Result<(Engine, mpsc::Receiver<&'static str>), StartError> {
+    let stop = stop_signals().map_err(system("catch signals"))?;
+    let (keeper, exits) = Client::from_stdin().map_err(system("reach the parent process"))?;
+    keeper::unblock_signals().map_err(system("receive signals"))?;
+    let host = LinuxHost::new(Options { services: services(config.daemon.service_backend), bus_address: None })?;
+    start_helper(config, &keeper, &host).await?;
+    tokio::task::spawn_local(tell_exits(exits));
+    let pools = load_hooks(config, &keeper).await?;
+    let (sender, news) = mpsc::unbounded_channel();
+    let shared = Rc::new(Shared { executor: Executor::new(host), store: RefCell::new(Store::new()), news: sender });
+    let (nodes, ports) = nodes(config, &pools, &shared)?;
+    let mut engine = Engine::new(nodes, ports, shared, news, config.daemon.shutdown_timeout)?;
+    engine.begin().await;
+    _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+    info!(vhosts = config.vhosts.len(), hooks = pools.len(), "Ready");
+    warm(config, &pools);
+    Ok((engine, stop))
+}
+
+/// The process that does what needs more than the engine's two capabilities; only if something granted needs it.
+async fn start_helper(config: &Config, keeper: &Client, host: &LinuxHost) -> Result<(), StartError> {
+    let grants = || config.hooks.values().map(|hook| &hook.grants);
+    let commands = grants().any(|g| !g.command.is_empty() || (host.services_need_helper() && !g.service.is_empty()));
+    if !commands && !grants().any(Grants::needs_helper) {
+        return Ok(());
+    }
+    let duty = if commands { Duty::Commands } else { Duty::Settings };
+    let (_, stream) = keeper.spawn(Role::Helper).await.map_err(system("start the helper"))?;
+    host.set_helper(stream, duty)?;
+    Ok(())
+}
+
+async fn tell_exits(mut exits: Exits) {
+    while let Some((id, how)) = exits.next().await {
+        debug!(child = id.0, %how, "A child process ended");
+    }
+}
+
+const fn services(choice: config::ServiceBackend) -> Option<ServiceBackend> {
+    match choice {
+        config::ServiceBackend::Auto => None,
+        config::ServiceBackend::Systemd => Some(ServiceBackend::Systemd),
+        config::ServiceBackend::Sysv => Some(ServiceBackend::SysV),
+        config::ServiceBackend::OpenRc => Some(ServiceBackend::OpenRc),
+    }
+}
+
+/// Loads every hook of the configuration in a runner of its own; the first that cannot be used ends the start.
+async fn load_hooks(config: &Config, keeper: &Client) -> Result<BTreeMap<Name, Rc<Pool>>, StartError> {
+    let mut pools = BTreeMap::new();
+    for (name, spec) in &config.hooks {
+        let pool =
+            load_hook(config, name, spec, keeper).await.map_err(|source| StartError::Hook { name: name.clone(), source })?;
+        info!(hook = %name, source = spec.source, confined_by = pool.confinement().in_force.join(" "), "Loaded a hook");
+        pools.insert(name.clone(), pool);
+    }
+    Ok(pools)
+}
+
+async fn load_hook(config: &Config, name: &Name, spec: &config::Hook, keeper: &Client) -> Result<Rc<Pool>, LoadError> {
+    let policy = match config.daemon.sandbox {
+        Sandbox::Required => SandboxPolicy::Required,
+        Sandbox::BestEffort => SandboxPolicy::BestEffort,
+    };
+    let source = HookSource::read(name.clone(), &spec.path, spec.config_json.clone())
+        .map_err(|error| LoadError::Code(error.to_string()))?;
+    Pool::start(name.clone(), spec.clone(), source, policy, keeper.clone()).await
+}
+
+/// Loads every hook as the daemon would, each in a confined runner, and ends it again. What is wrong, by hook.
+///
+/// # Errors
+/// No runner can be started here.
+pub fn check_hooks(config: &Config) -> io::Result<Vec<(Option<Name>, String)>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    tokio::task::LocalSet::new().block_on(&runtime, async {
+        let (keeper, _exits) = Client::start(None)?;
+        let mut problems = Vec::new();
+        for (name, spec) in &config.hooks {
+            if let Err(error) = load_hook(config, name, spec, &keeper).await {
+                problems.push((Some(name.clone()), error.to_string()));
+            }
+        }
+        Ok(problems)
+    })
+}
+
+/// Starts the rest of the warm runners, off the way of the first election.
+fn warm(config: &Config, pools: &BTreeMap<Name, Rc<Pool>>) {
+    for (name, pool) in pools {
+        let users = config.vhosts.iter().filter(|vhost| vhost.hooks.contains(name)).count();
+        let (pool, count) = (Rc::clone(pool), users.min(WARM_MAX));
+        tokio::task::spawn_local(async move { pool.warm(count).await });
+    }
+}
+
+type Nodes = (Vec<Node<LinuxHost>>, Vec<Port>);
+
+fn nodes(config: &Config, pools: &BTreeMap<Name, Rc<Pool>>, shared: &Rc<Shared<LinuxHost>>) -> Result<Nodes, StartError> {
+    let node_name = match &config.daemon.node_name {
+        Some(name) => name.clone(),
+        None => hostname::current()?,
+    };
+    let mut ports: Vec<Port> = Vec::new();
+    let mut nodes = Vec::with_capacity(config.vhosts.len());
+    for (index, spec) in config.vhosts.iter().enumerate() {
+        let port = ports.iter().position(|port| port.name == spec.interface).unwrap_or_else(|| {
+            ports.push(Port::new(spec.interface.clone()));
+            ports.len() - 1
+        });
+        if let Some(port) = ports.get_mut(port) {
+            port.add_member(index, spec);
+        }
+        let hooks = spec.hooks.iter().filter_map(|name| pools.get(name).cloned()).collect();
+        let queue =
+            Queue::start(index, spec.name.clone(), spec.interface.clone(), spec.addresses.clone(), hooks, Rc::clone(shared));
+        let gate = if queue.defines(EntryPoint::BeforeMaster) { Gate::Ask } else { Gate::Free };
+        let seed = random().map_err(system("read /dev/urandom"))?;
+        nodes.push(Node {
+            machine: proto::Vhost::new(proto::Settings { gate, ..spec.settings() }, seed),
+            spec: spec.clone(),
+            port,
+            queue,
+            announcer: Announcer::default(),
+            holding: false,
+            wake: None,
+            drop_again: None,
+            degraded: None,
+            asked_demotion: Demotion::NONE,
+            resigned_until: None,
+            last: None,
+            told_initial: false,
+            asking: false,
+            leaving: false,
+            put_back: PutBack::default(),
+            host_name: node_name.clone(),
+        });
+    }
+    Ok((nodes, ports))
+}
+
+fn random() -> io::Result<u64> {
+    let mut bytes = [0; 8];
+    std::fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    Ok(u64::from_ne_bytes(bytes))
+}
+
+/// TERM and INT stop the daemon; HUP must not kill it.
+fn stop_signals() -> io::Result<mpsc::Receiver<&'static str>> {
+    let (sender, receiver) = mpsc::channel(4);
+    for (kind, name) in [(SignalKind::terminate(), "TERM"), (SignalKind::interrupt(), "INT")] {
+        let mut signal = signal(kind)?;
+        let sender = sender.clone();
+        tokio::task::spawn_local(async move {
+            while signal.recv().await.is_some() {
+                if sender.send(name).await.is_err() {
+                    return;
+                }
+            }
+        });
+    }
+    let mut hangup = signal(SignalKind::hangup())?;
+    tokio::task::spawn_local(async move {
+        while hangup.recv().await.is_some() {
+            warn!("Ignores SIGHUP: restart to read the configuration again");
+        }
+    });
+    Ok(receiver)
+}
