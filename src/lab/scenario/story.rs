@@ -27,9 +27,10 @@ pub(super) struct Story<'a> {
     next: usize,
     view: View,
     names: BTreeMap<MacAddr, &'static str>,
-    daemons: BTreeMap<&'static str, Daemon>,
     /// Daemons that have not ended: their processes, and where they run.
     running: BTreeMap<u64, &'static str>,
+    /// Processes that are or were daemons: lines of others are not told.
+    tellers: BTreeMap<u64, Daemon>,
     report: Report,
 }
 
@@ -44,17 +45,16 @@ impl<'a> Story<'a> {
             next: lab.mark(),
             view: View::new(),
             names: BTreeMap::new(),
-            daemons: BTreeMap::new(),
             running: BTreeMap::new(),
+            tellers: BTreeMap::new(),
             report: Report::default(),
         }
     }
 
-    /// Learns which hardware address is whose, and what runs where.
+    /// Learns which hardware address is whose.
     pub(super) fn know(&mut self, nodes: &[Node]) {
         for node in nodes {
             self.names.insert(node.mac, node.name);
-            self.daemons.insert(node.name, node.daemon);
         }
     }
 
@@ -62,6 +62,7 @@ impl<'a> Story<'a> {
     pub(super) fn start(&mut self, node: &Node) -> Result<Process, LabError> {
         let process = node.start(self.lab)?;
         self.running.insert(process.id(), node.name);
+        self.tellers.insert(process.id(), node.daemon);
         Ok(process)
     }
 
@@ -220,8 +221,8 @@ impl<'a> Story<'a> {
                     self.tell(sighted.at(), "client", &text);
                 }
             }
-            What::Line { text, .. } => {
-                let told = match self.daemons.get(event.host.as_str()) {
+            What::Line { process, text, .. } => {
+                let told = match self.tellers.get(process) {
                     Some(Daemon::Carpd) => carpd_line(text),
                     Some(Daemon::Ucarp) => ucarp_line(text),
                     None => None,
@@ -245,7 +246,9 @@ impl<'a> Story<'a> {
     pub(super) fn finish(mut self) -> Result<Report, LabError> {
         self.drain()?;
         self.report.good = self.report.phases.len() == 6 && self.report.phases.iter().all(|phase| phase.problems.is_empty());
-        let report = std::mem::take(&mut self.report);
+        let mut report = std::mem::take(&mut self.report);
+        // Events of different hosts arrive in about the order in which they happened.
+        report.timeline.sort_by_key(|entry| entry.at_us);
         for phase in &report.phases {
             self.write(String::new, Some(&Told::Phase(phase)));
         }
