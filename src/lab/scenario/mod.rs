@@ -61,7 +61,7 @@ pub struct Options {
     /// Write one JSON object a line: `{"entry": ...}` for what happens, `{"phase": ...}` for each act at the end, and
     /// `{"good": true}` or `{"good": false}` as the last.
     pub json: bool,
-    /// Leave the lab running until Ctrl-C.
+    /// Leave the lab, with its daemons, running until Ctrl-C.
     pub keep: bool,
 }
 
@@ -82,7 +82,7 @@ pub fn run(options: &Options, out: &mut dyn Write) -> Result<Report, LabError> {
     let nodes =
         [Node::new(&lab, "node2", options.node2, options, &hook)?, Node::new(&lab, "node3", options.node3, options, &hook)?];
     story.know(&nodes);
-    let played = play(&lab, &nodes, &mut story);
+    let played = play(&lab, &nodes, &mut story, options.keep);
     story.drain()?;
     if let Err(Stop::Failed(err)) = played {
         return Err(err);
@@ -118,8 +118,8 @@ impl From<LabError> for Stop {
     }
 }
 
-/// The five acts, and the end.
-fn play(lab: &Lab, pair: &[Node; 2], story: &mut Story<'_>) -> Result<(), Stop> {
+/// The five acts, and the end unless the lab is kept.
+fn play(lab: &Lab, pair: &[Node; 2], story: &mut Story<'_>, keep: bool) -> Result<(), Stop> {
     let [node2, node3] = pair;
     let probe = ProbeSpec { address: ADDRESS, arp_interval: Duration::from_millis(2), http_interval: Duration::from_millis(50) };
     story.say("lab", "gateway, node2, node3 and client are on one switch");
@@ -158,6 +158,9 @@ fn play(lab: &Lab, pair: &[Node; 2], story: &mut Story<'_>) -> Result<(), Stop> 
     let on_node2 = story.start(node2)?;
     returns(story, pair, began)?;
 
+    if keep {
+        return Ok(());
+    }
     story.begin("Both daemons are ended");
     for (node, process) in [(node3, &on_node3), (node2, &on_node2)] {
         process.signal(Signal::SIGTERM)?;
