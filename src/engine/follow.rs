@@ -12,7 +12,7 @@ use super::run::Engine;
 use crate::config::OnFailure;
 use crate::hooks::{EntryPoint, HookError};
 use crate::proto::Input;
-use crate::types::{Cause, Demotion, State, Timestamp, Transition};
+use crate::types::{Cause, Demotion, Name, State, Timestamp, Transition};
 
 /// How long another node is preferred after `carp.resign`, at least.
 const RESIGN_HOLD: Duration = Duration::from_secs(10);
@@ -33,6 +33,7 @@ impl Engine {
         );
         let approved = std::mem::take(&mut node.asking);
         node.last = Some(transition);
+        node.since_ms = clock::wall_ms();
         match (from, to) {
             (_, State::Master) => {
                 if node.queue.defines(EntryPoint::BeforeMaster) && !approved {
@@ -112,7 +113,7 @@ impl Engine {
         let Some(node) = self.nodes.get_mut(&index) else { return };
         node.asking = true;
         let mut event = node.event(EntryPoint::BeforeMaster, false);
-        event.cause = cause.as_str().to_owned();
+        cause.as_str().clone_into(&mut event.cause);
         event.cause_text = cause.to_string();
         event.peer = Some(peer);
         node.queue.put(event, false);
@@ -167,13 +168,29 @@ impl Engine {
                 node.asked_demotion = Demotion::new(by);
                 self.demote(vhost, now);
             }
-            HookNews::Resign { vhost, reason } => {
-                let Some(node) = self.nodes.get_mut(&vhost) else { return };
-                node.resigned_until = Some(now + RESIGN_HOLD.max(node.machine.master_down() * 3));
-                self.demote(vhost, now);
-                self.handle(vhost, Input::Resign(Cause::Resigned { reason }), now);
-            }
+            HookNews::Resign { vhost, reason } => self.hand_over(vhost, reason, now),
         }
+    }
+
+    fn hand_over(&mut self, index: usize, reason: String, now: Timestamp) {
+        let Some(node) = self.nodes.get_mut(&index) else { return };
+        node.resigned_until = Some(now + RESIGN_HOLD.max(node.machine.master_down() * 3));
+        self.demote(index, now);
+        self.handle(index, Input::Resign(Cause::Resigned { reason }), now);
+    }
+
+    /// An operator wants another node to be master.
+    pub(super) fn resign(&mut self, name: &Name, reason: String) -> Result<String, String> {
+        let Some((index, node)) = self.nodes.iter().find(|(_, node)| node.spec.name == *name) else {
+            let known: Vec<&str> = self.nodes.values().map(|node| node.spec.name.as_str()).collect();
+            return Err(format!("there is no virtual host {name}; there are: {}", known.join(", ")));
+        };
+        if !node.is_master() {
+            return Err(format!("{name} is {} here, not master", node.machine.state()));
+        }
+        let index = *index;
+        self.hand_over(index, reason, clock::now());
+        Ok(format!("{name}: handed over"))
     }
 
     pub(super) fn hook_finished(

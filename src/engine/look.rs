@@ -164,15 +164,17 @@ impl Engine {
 
     /// A predecessor that was killed leaves its addresses up: they go before the first advertisement.
     pub(super) fn remove_leftovers(&self) {
-        for node in self.nodes.values() {
-            if !node.spec.manage_addresses {
-                continue;
-            }
-            for address in &node.spec.addresses {
-                if self.present(&node.spec.interface, address.ip) {
-                    warn!(vhost = %node.spec.name, %address, "Removes an address that somebody left behind");
-                    self.shared.executor.remove_leftover(&node.spec.interface, *address);
-                }
+        for index in self.numbers() {
+            self.remove_leftovers_of(index);
+        }
+    }
+
+    pub(super) fn remove_leftovers_of(&self, index: usize) {
+        let Some(node) = self.nodes.get(&index).filter(|node| node.spec.manage_addresses) else { return };
+        for address in &node.spec.addresses {
+            if self.present(&node.spec.interface, address.ip) {
+                warn!(vhost = %node.spec.name, %address, "Removes an address that somebody left behind");
+                self.shared.executor.remove_leftover(&node.spec.interface, *address);
             }
         }
     }

@@ -146,6 +146,8 @@ impl Keeper {
                 Err(err) if err.kind() == io::ErrorKind::WouldBlock => return,
                 Err(err) if err.kind() == io::ErrorKind::Interrupted => {}
                 Ok(None) => self.socket = None,
+                // The engine ended with a report of ours unread: that is its right.
+                Err(err) if err.kind() == io::ErrorKind::ConnectionReset => self.socket = None,
                 Err(err) => {
                     warn!(%err, "Lost the engine's socket");
                     self.socket = None;
