@@ -235,6 +235,7 @@ impl Engine {
         self.take_addresses(index, now);
         // Putting them up may have failed and left a follow-up.
         self.handle(index, Input::Timer, now);
+        self.bequeath(index);
     }
 
     pub(super) fn hook_recovered(&mut self, index: usize, now: Timestamp) {

@@ -23,5 +23,6 @@ mod status;
 mod stop;
 mod store;
 mod watch;
+mod will;
 
 pub use start::{check_hooks, main};

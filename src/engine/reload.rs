@@ -274,6 +274,7 @@ impl Engine {
             return;
         }
         self.shared.executor.announce(&spec.name, &spec.interface, &new);
+        self.bequeath(index);
     }
 
     /// Goes back to the version of a hook before the one that serves.

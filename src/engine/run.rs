@@ -22,11 +22,13 @@ use super::queue::{HookNews, Shared};
 use super::reload::{Prepared, Scope};
 use super::start::StartError;
 use super::watch::FileWatch;
+use super::will::BEAT;
 use crate::config::Config;
 use crate::host::LinuxHost;
 use crate::host::alarm::Alarm;
 use crate::host::netlink::{HostEvent, Watch};
 use crate::keeper::Client;
+use crate::keeper::will::Writer;
 use crate::proto::{self, Input, Output, Received, Reject, wire};
 use crate::types::Timestamp;
 
@@ -91,6 +93,9 @@ pub(super) struct Engine {
     /// Links and addresses are to be read anew after this turn.
     pub(super) relook: bool,
     files: Option<FileWatch>,
+    /// What the keeper does if we die.
+    pub(super) will: Writer,
+    pub(super) beaten: Option<Timestamp>,
     pub(super) started_ms: u64,
 }
 
@@ -118,6 +123,8 @@ impl Engine {
         let Parts { nodes, ports, shared, hooks, news, keeper, config, path, host_name } = parts;
         let (orders, commands) = mpsc::channel(COMMANDS_MAX);
         let (prepared, ready) = mpsc::channel(1);
+        let (will, theirs) = Writer::create().map_err(|source| StartError::System { what: "make a memory file", source })?;
+        keeper.entrust(theirs);
         let mut engine = Self {
             next_number: nodes.len(),
             nodes,
@@ -144,6 +151,8 @@ impl Engine {
             reload_problems: Vec::new(),
             relook: false,
             files: None,
+            will,
+            beaten: None,
             started_ms: clock::wall_ms(),
         };
         engine.watch_files();
@@ -175,6 +184,7 @@ impl Engine {
     /// Runs until stopped in good order; true if nothing is left behind.
     pub(super) async fn run(mut self, mut signals: mpsc::Receiver<Signal>) -> bool {
         loop {
+            self.beat();
             if self.set_alarm().is_err() {
                 error!("Lost the clock");
                 return false;
@@ -230,7 +240,8 @@ impl Engine {
 
     fn set_alarm(&mut self) -> io::Result<()> {
         let deadline = self.stopping.as_ref().map(|stopping| stopping.deadline);
-        let next = self.nodes.values().filter_map(Node::next_wake).chain(deadline).min();
+        let beat = self.beaten.map(|last| last + BEAT);
+        let next = self.nodes.values().filter_map(Node::next_wake).chain(deadline).chain(beat).min();
         self.alarm.set(next)
     }
     fn command(&mut self, command: Command) {
@@ -309,9 +320,12 @@ impl Engine {
     }
 
     pub(super) fn drain(&mut self, index: usize, now: Timestamp) {
+        let mut changed = false;
         loop {
             let Some(node) = self.nodes.get_mut(&index) else { return };
-            match node.machine.poll() {
+            let output = node.machine.poll();
+            changed |= matches!(output, Output::Transmit(_) | Output::Transition(_));
+            match output {
                 Output::Transmit(transmit) => self.transmit(index, &transmit),
                 Output::Transition(transition) => self.transition(index, transition, now),
                 Output::WantMaster { cause, peer } => self.ask_before(index, &cause, peer),
@@ -322,6 +336,9 @@ impl Engine {
                 }
                 Output::Idle(wake) => {
                     node.wake = wake;
+                    if changed {
+                        self.bequeath(index);
+                    }
                     return;
                 }
             }
