@@ -11,6 +11,7 @@ pub mod command;
 mod execute;
 mod follow;
 mod generations;
+mod lease;
 mod look;
 mod node;
 mod pool;

@@ -16,6 +16,7 @@ use tracing::{debug, error, trace, warn};
 use super::clock;
 use super::command::{Command, ReloadReport};
 use super::generations::Generations;
+use super::lease::Lease;
 use super::node::Node;
 use super::port::{Port, kind_word};
 use super::queue::{HookNews, Shared};
@@ -200,6 +201,7 @@ impl Engine {
                 Some(command) = self.commands.recv() => Event::Command(command),
                 () = stopped(&mut self.stopping) => Event::Stopped,
             };
+            self.judge_leases();
             match event {
                 // What waits in the sockets was there before the time was up.
                 Event::Alarm => {
@@ -244,6 +246,17 @@ impl Engine {
         let next = self.nodes.values().filter_map(Node::next_wake).chain(deadline).chain(beat).min();
         self.alarm.set(next)
     }
+    /// Before any event: addresses that went by themselves while we slept are not restored, since a backup may be about
+    /// to take them.
+    fn judge_leases(&mut self) {
+        let now = clock::now();
+        for index in self.numbers() {
+            if let Some(by) = self.nodes.get(&index).and_then(|node| node.expired(now)) {
+                self.handle(index, Input::Late { by }, now);
+            }
+        }
+    }
+
     fn command(&mut self, command: Command) {
         // Whoever asked may have gone away meanwhile.
         match command {
@@ -326,7 +339,7 @@ impl Engine {
             let output = node.machine.poll();
             changed |= matches!(output, Output::Transmit(_) | Output::Transition(_));
             match output {
-                Output::Transmit(transmit) => self.transmit(index, &transmit),
+                Output::Transmit(transmit) => self.transmit(index, &transmit, now),
                 Output::Transition(transition) => self.transition(index, transition, now),
                 Output::WantMaster { cause, peer } => self.ask_before(index, &cause, peer),
                 Output::PeerClaim { peer } => self.peer_claim(index, peer, now),
@@ -345,7 +358,7 @@ impl Engine {
         }
     }
 
-    pub(super) fn transmit(&mut self, index: usize, transmit: &proto::Transmit) {
+    pub(super) fn transmit(&mut self, index: usize, transmit: &proto::Transmit, now: Timestamp) {
         let Some(node) = self.nodes.get(&index) else { return };
         let Some(port) = self.ports.get_mut(node.port) else { return };
         let sent = port.send(&node.spec, transmit);
@@ -353,7 +366,24 @@ impl Engine {
             let kind = kind_word(transmit.kind);
             warn!(vhost = %node.spec.name, vhid = %node.spec.vhid, kind, %error, "Could not send");
         }
+        if sent.is_ok() && transmit.kind == proto::Kind::Advertisement {
+            self.renew(index, now);
+        }
         self.follow_ups.push_back((index, Input::Sent { family: transmit.family, ok: sent.is_ok() }));
+    }
+
+    /// An advertisement went out, so the loop that advertises lives: the addresses stay for another while.
+    fn renew(&mut self, index: usize, now: Timestamp) {
+        let Some(node) = self.nodes.get_mut(&index).filter(|node| node.holding) else { return };
+        if node.expired(now).is_some() || node.leased.is_some_and(|(_, renewed)| renewed == now) {
+            return;
+        }
+        let lease = node.lease();
+        if lease == Lease::Off || (lease.lifetime().is_none() && node.leased.is_none()) {
+            return;
+        }
+        node.leased = lease.lifetime().map(|lifetime| (lifetime, now));
+        self.shared.executor.renew(&node.spec.name, &node.spec.interface, &node.spec.addresses, lease.lifetime());
     }
 
     // ---- time

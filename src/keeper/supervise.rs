@@ -55,6 +55,10 @@ struct Keeper {
     watchdog: Option<Duration>,
     /// It hung and was killed for it.
     hung: bool,
+    /// When its heartbeat was last looked at.
+    felt: Timestamp,
+    /// Until then it is not judged.
+    spared_until: Timestamp,
 }
 
 /// How an engine ended.
@@ -133,6 +137,8 @@ impl Keeper {
             stopping: false,
             watchdog,
             hung: false,
+            felt: clock(),
+            spared_until: Timestamp::ZERO,
         }
     }
 
@@ -159,7 +165,17 @@ impl Keeper {
     fn feel_the_pulse(&mut self) {
         let Some(beat) = self.will.as_ref().and_then(Reader::heartbeat) else { return };
         let Some(engine) = self.engine else { return };
-        let silent = clock().since(beat.at);
+        let now = clock();
+        let slept = now.since(self.felt) > PULSE * 4;
+        self.felt = now;
+        if slept {
+            // Frozen together with the engine: it deserves the time to come round once more.
+            self.spared_until = now + beat.limit;
+        }
+        if now < self.spared_until {
+            return;
+        }
+        let silent = now.since(beat.at);
         if silent <= beat.limit {
             if self.watchdog.is_some() {
                 _ = sd_notify::notify(&[sd_notify::NotifyState::Watchdog]);
