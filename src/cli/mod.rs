@@ -1,12 +1,15 @@
 //! The command line: one file for each verb. Data goes to standard output, everything else to standard error.
 
+mod api;
 mod check;
 mod completions;
 mod config_reference;
 mod exit;
 mod lab;
 mod man;
+mod new;
 mod output;
+mod port;
 pub mod role;
 mod run;
 
@@ -35,6 +38,9 @@ enum Verb {
     Run(run::Args),
     Check(check::Args),
     Lab(lab::Args),
+    Port(port::Args),
+    New(new::Args),
+    Api(api::Args),
     Completions(completions::Args),
     #[command(hide = true)]
     Man(man::Args),
@@ -54,6 +60,9 @@ pub fn main() -> ExitCode {
         Verb::Run(args) => return run::run(&args).unwrap_or_else(|failure| output::report(&failure).into()),
         Verb::Check(args) => check::run(&args),
         Verb::Lab(args) => lab::run(&args),
+        Verb::Port(args) => port::run(&args),
+        Verb::New(args) => new::run(&args),
+        Verb::Api(args) => api::run(&args),
         Verb::Completions(args) => completions::run(&args),
         Verb::Man(args) => man::run(args),
         Verb::ConfigReference(args) => config_reference::run(args),
