@@ -92,6 +92,46 @@ impl<H: Host> Executor<H> {
         self.host.perform_now(&Granted::by_daemon(Effect::AddressAdd { address, dev: dev.clone() })).map(drop)
     }
 
+    /// What is held, in words, with who holds it.
+    pub(super) fn held(&self) -> Vec<(String, String, Vec<String>)> {
+        let ledger = self.ledger.borrow();
+        ledger
+            .iter()
+            .map(|(resource, value, owners)| {
+                (resource.to_string(), value.to_string(), owners.iter().map(ToString::to_string).collect())
+            })
+            .collect()
+    }
+
+    /// Puts further addresses up, beside those that are.
+    ///
+    /// # Errors
+    /// The kernel's words about the first that failed; then all of the virtual host's are taken down.
+    pub(super) fn hold_more(&self, vhost: &Name, dev: &IfName, addresses: &[VirtualAddress]) -> Result<(), HostError> {
+        self.hold_addresses(vhost, dev, addresses)
+    }
+
+    /// Takes some of the virtual host's own addresses down.
+    pub(super) fn release_addresses(&self, vhost: &Name, dev: &IfName, addresses: impl Iterator<Item = VirtualAddress>) {
+        for address in addresses {
+            let owner = Owner { vhost: vhost.clone(), hook: None };
+            let resource = Resource::Address { dev: dev.clone(), ip: address.ip };
+            self.remove_leftover(dev, address);
+            self.ledger.borrow_mut().settle(&owner, &resource);
+        }
+    }
+
+    /// A point in the order of claims: those made later are newer than it.
+    pub(super) fn mark(&self) -> u64 {
+        self.ledger.borrow().mark()
+    }
+
+    /// Undoes what the virtual host's hooks claimed before `mark` and have not claimed again since.
+    pub(super) async fn undo_older(&self, vhost: &Name, mark: u64) -> Undone {
+        let plan = self.ledger.borrow().undo_plan_before(vhost, mark);
+        self.undo_all(vhost, plan).await
+    }
+
     /// Takes down an address that was up before we began.
     pub(super) fn remove_leftover(&self, dev: &IfName, address: VirtualAddress) {
         let effect = Effect::AddressDelete { address, dev: dev.clone() };
@@ -182,6 +222,10 @@ impl<H: Host> Executor<H> {
     /// Undoes all that the virtual host's hooks hold, newest first. What fails stays in the ledger.
     pub(super) async fn undo_hooks(&self, vhost: &Name) -> Undone {
         let plan = self.ledger.borrow().undo_plan(vhost, Of::Hooks);
+        self.undo_all(vhost, plan).await
+    }
+
+    async fn undo_all(&self, vhost: &Name, plan: Vec<Undo>) -> Undone {
         let mut undone = Undone::default();
         for planned in plan {
             // Other virtual hosts may have come and gone while the one before was undone.

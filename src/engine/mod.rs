@@ -7,13 +7,21 @@
 
 mod announcer;
 pub mod clock;
+pub mod command;
 mod execute;
+mod follow;
+mod generations;
+mod look;
 mod node;
 mod pool;
 mod port;
 mod queue;
+mod reload;
 mod run;
 mod start;
+mod status;
+mod stop;
 mod store;
+mod watch;
 
 pub use start::{check_hooks, main};

@@ -153,6 +153,22 @@ impl Ledger {
         found.into_iter().map(|(_, undo)| undo).collect()
     }
 
+    /// A point in the order of claims; see [`Self::undo_plan_before`].
+    #[must_use]
+    pub const fn mark(&self) -> u64 {
+        self.next_order
+    }
+
+    /// As [`Self::undo_plan`] of hooks, but only what was claimed before `mark` and not again since.
+    #[must_use]
+    pub fn undo_plan_before(&self, vhost: &Name, mark: u64) -> Vec<Undo> {
+        let older = |undo: &Undo| {
+            let claims = self.held.get(&undo.resource).map_or(&[][..], |held| &held.claims[..]);
+            claims.iter().any(|claim| claim.owner == undo.owner && claim.order < mark)
+        };
+        self.undo_plan(vhost, Of::Hooks).into_iter().filter(older).collect()
+    }
+
     /// How to undo one claim as things stand now; `None` if it is not held (any more).
     #[must_use]
     pub fn undo_of(&self, owner: &Owner, resource: &Resource) -> Option<Undo> {
