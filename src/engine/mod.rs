@@ -13,6 +13,7 @@ mod follow;
 mod generations;
 mod look;
 mod node;
+pub mod oneshot;
 mod pool;
 mod port;
 mod queue;
