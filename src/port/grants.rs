@@ -29,6 +29,8 @@ struct Needs {
     read: bool,
     resign: bool,
     config: BTreeSet<String>,
+    /// Of these the scripts had a default.
+    optional: BTreeSet<String>,
     /// What cannot be known before it runs.
     unknown: Vec<String>,
 }
@@ -168,6 +170,11 @@ impl Visit for Collect<'_> {
     fn expr(&mut self, line: usize, expr: &Expr) {
         match expr {
             Expr::Outside(name) => _ = self.needs.config.insert(name.clone()),
+            Expr::Call("default", args) => {
+                if let Some(Expr::Outside(name)) = args.first() {
+                    self.needs.optional.insert(name.clone());
+                }
+            }
             Expr::Output(run) => self.command(run),
             Expr::Call("hostname.get", _) => self.needs.read = true,
             Expr::Call("read", args) => {
@@ -184,9 +191,15 @@ impl Needs {
     fn toml(&self, settings: &Settings) -> String {
         let name = &settings.name;
         let mut out = format!("[hook.{name}]\nsource = \"hooks/{name}.lua\"\n");
-        if !self.config.is_empty() {
-            let values: Vec<String> = self.config.iter().map(|name| format!("{name} = \"\"")).collect();
-            out += &format!("# The scripts took these from outside: fill them in.\nconfig = {{ {} }}\n", values.join(", "));
+        let entries =
+            |names: &mut dyn Iterator<Item = &String>| names.map(|name| format!("{name} = \"\"")).collect::<Vec<_>>().join(", ");
+        let needed = entries(&mut self.config.difference(&self.optional));
+        if !needed.is_empty() {
+            out += &format!("# The scripts took these from outside: fill them in.\nconfig = {{ {needed} }}\n");
+        }
+        let optional = entries(&mut self.optional.iter());
+        if !optional.is_empty() {
+            out += &format!("# There are defaults for these in the hook: config = {{ {optional} }}\n");
         }
         out += &format!("\n# All that the hook may do. Anything else is refused.\n[hook.{name}.grant]\n");
         self.unknown.iter().for_each(|text| out += &format!("# {text}\n"));

@@ -69,6 +69,9 @@ impl<'a> Lower<'a> {
             remembered: false,
         };
         let mut steps = lower.items(&script.items);
+        if steps.last().is_some_and(|step| step.what == What::Return(None)) {
+            steps.pop();
+        }
         steps = with_comments(steps, &script.comments);
         (steps, lower.scope)
     }

@@ -392,7 +392,11 @@ impl Printer<'_> {
             Expr::Status => "(if ok then \"0\" else \"1\")".to_owned(),
             Expr::Join(parts) => parts.iter().map(|part| self.expr(part)).collect::<Vec<_>>().join(" .. "),
             Expr::Call(function, args) => {
-                let args: Vec<String> = args.iter().map(|arg| self.expr(arg)).collect();
+                let plain = |printer: &mut Self, arg: &Expr| match (arg, *function) {
+                    (Expr::Outside(name), "default") => format!("config.{name}"),
+                    (arg, _) => printer.expr(arg),
+                };
+                let args: Vec<String> = args.iter().map(|arg| plain(self, arg)).collect();
                 let text = format!("{function}({})", args.join(", "));
                 match *function {
                     "default" | "read" | "assert_set" => _ = self.used.insert(function),
@@ -401,10 +405,7 @@ impl Printer<'_> {
                 }
                 text
             }
-            Expr::Or(a, b) => match &**a {
-                Expr::Outside(name) => format!("(config.{name} or {})", self.expr(b)),
-                a => format!("({} or {})", self.expr(a), self.expr(b)),
-            },
+            Expr::Or(a, b) => format!("({} or {})", self.expr(a), self.expr(b)),
             Expr::Lua(parts) => parts
                 .iter()
                 .map(|part| match part {

@@ -73,17 +73,15 @@ impl Case {
 
     /// `[hook.failover]` as an operator would complete it.
     fn toml(&self, ported: &Ported) -> String {
-        let mut toml = ported.toml.clone();
-        for (name, value) in self.outside() {
-            toml = toml.replace(&format!("{name} = \"\""), &format!("{name} = {value:?}"));
+        let mut toml: toml::Table = ported.toml.parse().unwrap();
+        let hook = toml["hook"]["failover"].as_table_mut().unwrap();
+        if !self.outside().is_empty() {
+            let values = self.outside().into_iter().map(|(name, value)| (name, toml::Value::String(value)));
+            hook.insert("config".into(), toml::Value::Table(values.collect()));
         }
-        let Some(grants) = self.file("grants") else { return toml };
-        for line in grants.lines() {
-            let key = line.split(' ').next().unwrap();
-            toml = toml.lines().filter(|l| !l.starts_with(&format!("{key} = "))).map(|l| format!("{l}\n")).collect();
-            toml += &format!("{line}\n");
-        }
-        toml
+        let grants: toml::Table = self.file("grants").unwrap_or_default().parse().unwrap();
+        hook["grant"].as_table_mut().unwrap().extend(grants);
+        toml.to_string()
     }
 }
 
@@ -99,7 +97,10 @@ fn inside(case: &str, half: &str, test: &str) -> String {
     let text = String::from_utf8(output.stdout).unwrap();
     let errors = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success(), "{case} {half}:\n{text}\n{errors}");
-    text.split_once(BEGIN).and_then(|(_, rest)| rest.split_once(END)).map(|(found, _)| found.to_owned()).unwrap_or_else(|| panic!("{case} {half}: {text}\n{errors}"))
+    text.split_once(BEGIN)
+        .and_then(|(_, rest)| rest.split_once(END))
+        .map(|(found, _)| found.to_owned())
+        .unwrap_or_else(|| panic!("{case} {half}: {text}\n{errors}"))
 }
 
 const BEGIN: &str = "==== begin ====\n";
@@ -130,8 +131,11 @@ fn play_original(case: &Case) -> String {
     for script in ["up.sh", "down.sh"] {
         let Some(text) = case.file(script) else { continue };
         let shell = if text.starts_with("#!/bin/bash") { "bash" } else { "sh" };
+        // The stand-in for ifupdown, not what this machine may have.
+        let text = text.replace("/sbin/ifup", "/usr/local/sbin/ifup").replace("/sbin/ifdown", "/usr/local/sbin/ifdown");
+        fs::write("/run/script", text).unwrap();
         let mut command = Command::new(shell);
-        command.arg(case.directory.join(script)).args(["eth0", ADDRESS, &case.xparam()]).envs(case.outside());
+        command.arg("/run/script").args(["eth0", ADDRESS, &case.xparam()]).envs(case.outside());
         command.env("PATH", "/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin").stdin(Stdio::null()).output().unwrap();
         seen += &format!("== after {script}\n{}", look(case));
     }
@@ -168,7 +172,8 @@ fn play_port(case: &Case) -> String {
     let ported = case.port();
     let job = job(&ported.lua, &case.toml(&ported));
     block_on(async {
-        let mut hook = OneShot::start(job, Some(Path::new(CARPD))).await.unwrap_or_else(|error| panic!("{error}\n{}", ported.lua));
+        let mut hook =
+            OneShot::start(job, Some(Path::new(CARPD))).await.unwrap_or_else(|error| panic!("{error}\n{}", ported.lua));
         let mut seen = format!("== before\n{}", look(case));
         call(&mut hook, told(EntryPoint::OnMaster, &case.xparam()), &ported).await;
         seen += &format!("== after up.sh\n{}", look(case));
@@ -218,7 +223,8 @@ fn every_script_and_its_port_leave_the_machine_the_same() {
             scope.spawn(|| {
                 loop {
                     let Some(case) = next.lock().unwrap().next() else { return };
-                    let played = std::panic::catch_unwind(|| (inside(&case.name, "original", test), inside(&case.name, "port", test)));
+                    let played =
+                        std::panic::catch_unwind(|| (inside(&case.name, "original", test), inside(&case.name, "port", test)));
                     let problem = match played {
                         Ok((original, port)) if original == port && original.contains("-- addresses\neth0") => continue,
                         Ok((original, port)) => difference(&original, &port),

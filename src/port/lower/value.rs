@@ -97,15 +97,11 @@ impl Lower<'_> {
 
     fn expansion(&mut self, name: &str, op: &str, word: &Word) -> Lowered<Expr> {
         let value = self.parameter(name)?;
-        let or = |value: Expr, other: Expr| match value {
-            Expr::Outside(name) => Expr::Or(Box::new(Expr::Outside(name)), Box::new(other)),
-            value => Expr::Call("default", vec![value, other]),
-        };
         let text = |what: &str| word.literal().ok_or_else(|| format!("{what} that is not fixed"));
         Ok(match op {
             ":-" | ":=" | "-" | "=" => {
                 let other = self.word(word)?;
-                or(value, other)
+                Expr::Call("default", vec![value, other])
             }
             ":+" | "+" => Expr::Lua(vec![
                 LuaPart::Code("(if ".into()),

@@ -10,7 +10,7 @@ done
 echo "-- routes"
 { ip -o route show table all; ip -o -6 route show table all; } |
   grep -v -e 'table local' -e '^fe80' -e '^ff00' -e '^local' -e '^broadcast' -e '^multicast' |
-  sed -e 's/ proto [a-z]*//; s/ linkdown//; s/ pref medium//; s/ scope [a-z]*//; s/  */ /g; s/ $//' | sort
+  sed -e 's/ proto [a-z0-9]*//; s/ linkdown//; s/ pref medium//; s/ scope [a-z]*//; s/  */ /g; s/ $//' | sort
 echo "-- rules"
 { ip rule; ip -6 rule; } | sed 's/[ \t][ \t]*/ /g'
 echo "-- host name"

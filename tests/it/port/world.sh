@@ -6,11 +6,12 @@ mount -t tmpfs none /usr/local/sbin
 mount -t tmpfs none /etc/init.d
 mkdir -p /run/world /run/services
 ip link set lo up
-i=2
-for dev in eth0 eth1 dummy0; do
-  ip link add $dev address 02:00:00:00:00:0$((i - 1)) type dummy
+for i in 1 2 3; do
+  dev=$(echo eth0 eth1 dummy0 | cut -d ' ' -f $i)
+  ip link add $dev address 02:00:00:00:00:0$i type veth peer name peer$i address 02:00:00:00:01:0$i
   echo 1 > /proc/sys/net/ipv6/conf/$dev/addr_gen_mode
-  i=$((i + 1))
+  echo 1 > /proc/sys/net/ipv6/conf/peer$i/addr_gen_mode
+  ip link set peer$i up
 done
 ip addr add 192.168.32.2/24 dev eth0
 ip addr add 10.1.0.2/16 dev eth1

@@ -2,4 +2,4 @@
 
 ip link set dummy0 down
 ip link set dev dummy0 address 02:00:00:00:00:03
-ip link del vdummy
+ip link del vbr
