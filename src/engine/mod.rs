@@ -14,6 +14,7 @@ mod generations;
 mod lease;
 mod look;
 mod node;
+pub mod oneshot;
 mod pool;
 mod port;
 mod queue;
