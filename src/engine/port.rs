@@ -12,7 +12,7 @@ use crate::proto::wire;
 use crate::proto::{Kind, Transmit};
 use crate::types::{Family, IfName, MacAddr, VirtualAddress};
 
-/// IPv4 type of service of an advertisement, as OpenBSD, NetBSD and ucarp send it: low delay (PROTOCOL.md, section 1.1).
+/// IPv4 type of service of an advertisement, as OpenBSD, NetBSD and ucarp send it: low delay (docs/protocol.md, section 1.1).
 const TOS_LOW_DELAY: u8 = 0x10;
 
 /// An interface as the engine sees it.
