@@ -10,6 +10,7 @@ use tracing_subscriber::filter::LevelFilter;
 
 use super::{CONFIG, Exit, Failure, output};
 use crate::config::{Config, Loaded, LogFormat, LogLevel};
+use crate::ledger::instance_name;
 use crate::telemetry::{self, FILTER_VARIABLE, Format};
 
 /// Run the daemon in the foreground.
@@ -83,7 +84,7 @@ pub(super) fn engine() -> ExitCode {
         }
     };
     match start_log(&args, &loaded.config) {
-        Ok(()) => crate::engine::main(&loaded.config),
+        Ok(()) => crate::engine::main(&loaded.config, &instance_name(&args.config)),
         Err(failure) => output::report(&failure).into(),
     }
 }

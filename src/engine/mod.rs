@@ -12,8 +12,13 @@ mod node;
 mod pool;
 mod port;
 mod queue;
+mod recover;
 mod run;
 mod start;
 mod store;
+mod turns;
+mod undo;
 
+pub use recover::Recovery;
 pub use start::{check_hooks, main};
+pub use undo::Undone;
