@@ -79,7 +79,9 @@ mod tests {
 
     fn file(records: &[&[u8]]) -> Vec<u8> {
         let mut bytes = MAGIC.to_vec();
-        records.iter().for_each(|record| frame(record, &mut bytes));
+        for record in records {
+            frame(record, &mut bytes);
+        }
         bytes
     }
 

@@ -67,6 +67,12 @@ impl<H: Host> Executor<H> {
         self.recovery.rest(&self.host, &self.ledger, &self.turns).await;
     }
 
+    /// One round of [`Self::recover_rest`].
+    #[cfg(test)]
+    pub(super) async fn recover_once(&self) -> Undone {
+        self.recovery.once(&self.host, &self.ledger).await
+    }
+
     /// Waits for the first round of [`Self::recover_rest`].
     pub(super) async fn recovered(&self) {
         self.recovery.first_round().await;
@@ -206,7 +212,9 @@ impl<H: Host> Executor<H> {
             return Ok(Reply::Outcome(Outcome::Unchanged));
         }
         let reply = self.host.perform(granted, behalf.left).await?;
-        own.iter().for_each(|owner| self.ledger.borrow_mut().settle(owner, resource));
+        for owner in &own {
+            self.ledger.borrow_mut().settle(owner, resource);
+        }
         Ok(reply)
     }
 

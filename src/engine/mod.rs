@@ -8,6 +8,8 @@
 mod announcer;
 pub mod clock;
 mod execute;
+#[cfg(test)]
+mod histories;
 mod node;
 mod pool;
 mod port;

@@ -42,7 +42,7 @@ pub(super) enum Change {
     Claim { order: u64, owner: Owner, resource: Resource, before: Value, value: Value },
     /// The resource is to go back to another value.
     Retarget { resource: Resource, value: Value },
-    /// The resource may have this value, and it would be ours.
+    /// The resource may have this value, and it would not be somebody else's.
     Possible { resource: Resource, value: Value },
     /// The claim is undone.
     Settle { owner: Owner, resource: Resource },
@@ -74,8 +74,8 @@ struct Claim {
 struct Held {
     original: Value,
     claims: Vec<Claim>,
-    /// The values that the host may have from us, newest last. One, once an effect is known to have worked: an
-    /// effect that failed may have left any of them.
+    /// The values that the host may have as far as we know, newest last. One, once an effect is known to have worked:
+    /// one that failed may have left any of them, or what was before.
     set: Vec<Value>,
 }
 
@@ -103,7 +103,7 @@ pub struct Undo {
     pub resource: Resource,
     /// The value that the owner wanted.
     pub value: Value,
-    /// The values that it may have from us, newest last. If it has another one now, somebody else changed it and it
+    /// The values that it may have as far as we know, newest last. If it has another one now, somebody else changed it and it
     /// is left alone.
     pub ours: Vec<Value>,
     /// The value that it should have afterwards; `None` if a newer claim stands above this one, so that nothing changes.
@@ -124,7 +124,7 @@ impl Undo {
         }
     }
 
-    /// Is what the resource has now from us?
+    /// Is what the resource has now what we know of, and not somebody else's?
     #[must_use]
     pub fn is_ours(&self, there: &Value) -> bool {
         self.ours.iter().any(|ours| ours.looks_like(there))
@@ -188,7 +188,7 @@ impl Claims {
             Change::Claim { order, owner, resource, before, value } => {
                 self.next_order = self.next_order.max(order.saturating_add(1));
                 let held = self.held.entry(resource);
-                let held = held.or_insert_with(|| Held { original: before, claims: Vec::new(), set: Vec::new() });
+                let held = held.or_insert_with(|| Held { original: before.clone(), claims: Vec::new(), set: vec![before] });
                 held.claims.retain(|claim| claim.owner != owner);
                 held.may_be(value.clone());
                 held.claims.push(Claim { owner, value, order });
@@ -272,6 +272,19 @@ impl Claims {
             .collect();
         found.sort_by_key(|(order, _)| std::cmp::Reverse(*order));
         found.into_iter().map(|(_, undo)| undo).collect()
+    }
+
+    /// The order of the next claim.
+    pub(super) const fn mark(&self) -> u64 {
+        self.next_order
+    }
+
+    /// As [`Self::undo_plan`] of hooks, but only claims from before the mark.
+    pub(super) fn undo_plan_before(&self, vhost: &Name, mark: u64) -> Vec<Undo> {
+        let older = |undo: &Undo| {
+            self.held.get(&undo.resource).is_some_and(|held| held.claims.iter().any(|c| c.owner == undo.owner && c.order < mark))
+        };
+        self.undo_plan(vhost, Of::Hooks).into_iter().filter(older).collect()
     }
 
     pub(super) fn undo_of(&self, owner: &Owner, resource: &Resource) -> Option<Undo> {

@@ -113,11 +113,18 @@ impl Instance {
         let path = instance.run.join(LOCK_FILE);
         instance.take(&path).map_err(|pid| InstanceError::Running { name: name.to_owned(), pid })?;
         for (interface, vhid) in vhosts {
-            let path = run_dir.join(LOCKS).join(format!("{}-{interface}-{vhid}", origin.netns));
-            let held = |pid| InstanceError::Vhost { interface: interface.clone(), vhid, pid };
-            instance.take(&path).map_err(held)?;
+            instance.lock_vhost(run_dir, interface, vhid)?;
         }
         Ok(instance)
+    }
+
+    /// Takes one more virtual host for this process, until it ends.
+    ///
+    /// # Errors
+    /// [`InstanceError::Vhost`]: another process has it.
+    pub fn lock_vhost(&mut self, run_dir: &Path, interface: &IfName, vhid: Vhid) -> Result<(), InstanceError> {
+        let path = run_dir.join(LOCKS).join(format!("{}-{interface}-{vhid}", self.origin.netns));
+        self.take(&path).map_err(|pid| InstanceError::Vhost { interface: interface.clone(), vhid, pid })
     }
 
     fn take(&mut self, path: &Path) -> Result<(), Option<u32>> {

@@ -126,6 +126,18 @@ impl Ledger {
         self.claims.undo_plan(vhost, of)
     }
 
+    /// A point in the order of claims; see [`Self::undo_plan_before`].
+    #[must_use]
+    pub const fn mark(&self) -> u64 {
+        self.claims.mark()
+    }
+
+    /// As [`Self::undo_plan`] of hooks, but only what was claimed before `mark` and not again since.
+    #[must_use]
+    pub fn undo_plan_before(&self, vhost: &Name, mark: u64) -> Vec<Undo> {
+        self.claims.undo_plan_before(vhost, mark)
+    }
+
     /// How to undo one claim as things stand now; `None` if it is not held (any more).
     #[must_use]
     pub fn undo_of(&self, owner: &Owner, resource: &Resource) -> Option<Undo> {
