@@ -23,9 +23,12 @@ pub mod hooks;
 pub mod host;
 
 #[cfg(feature = "daemon")]
-pub mod engine;
+pub mod control;
 #[cfg(feature = "daemon")]
 pub mod keeper;
+
+#[cfg(feature = "daemon")]
+pub mod engine;
 #[cfg(feature = "daemon")]
 pub mod telemetry;
 

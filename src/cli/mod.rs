@@ -3,6 +3,7 @@
 mod check;
 mod completions;
 mod config_reference;
+mod daemon;
 mod exit;
 mod lab;
 mod man;
@@ -34,6 +35,10 @@ struct Cli {
 enum Verb {
     Run(run::Args),
     Check(check::Args),
+    Status(daemon::StatusArgs),
+    Reload(daemon::ReloadArgs),
+    Resign(daemon::ResignArgs),
+    Hook(daemon::HookArgs),
     Lab(lab::Args),
     Completions(completions::Args),
     #[command(hide = true)]
@@ -53,6 +58,10 @@ pub fn main() -> ExitCode {
         // The daemon's exit code is the engine's.
         Verb::Run(args) => return run::run(&args).unwrap_or_else(|failure| output::report(&failure).into()),
         Verb::Check(args) => check::run(&args),
+        Verb::Status(args) => daemon::status(&args),
+        Verb::Reload(args) => daemon::reload(&args),
+        Verb::Resign(args) => daemon::resign(&args),
+        Verb::Hook(args) => daemon::hook(&args),
         Verb::Lab(args) => lab::run(&args),
         Verb::Completions(args) => completions::run(&args),
         Verb::Man(args) => man::run(args),

@@ -12,7 +12,7 @@ use super::undo::{self, UNDO_LIMIT, Undone};
 use crate::effect::{Effect, Granted, Grants, Outcome, Own, Query, Reply, Resource, Value};
 use crate::hooks::AskError;
 use crate::host::{Host, HostError};
-use crate::ledger::{Ledger, LedgerError, Of, Owner, Verdict, Written};
+use crate::ledger::{Holding, Ledger, LedgerError, Of, Owner, Undo, Verdict, Written};
 use crate::types::{IfName, Name, VirtualAddress};
 
 /// The one place where something is done to the host.
@@ -113,12 +113,56 @@ impl<H: Host> Executor<H> {
         self.host.perform_now(&Granted::by_daemon(Effect::AddressAdd { address, dev: dev.clone() })).map(drop)
     }
 
-    /// Takes down an address that was up before we began.
-    pub(super) fn remove_leftover(&self, dev: &IfName, address: VirtualAddress) {
+    /// What is held, in words, with who holds it.
+    pub(super) fn held(&self) -> Vec<(String, String, Vec<String>)> {
+        let ledger = self.ledger.borrow();
+        ledger
+            .iter()
+            .map(|Holding { resource, value, owners, .. }| {
+                (resource.to_string(), value.to_string(), owners.iter().map(ToString::to_string).collect())
+            })
+            .collect()
+    }
+
+    /// Puts further addresses up, beside those that are.
+    ///
+    /// # Errors
+    /// The kernel's words about the first that failed; then all of the virtual host's are taken down.
+    pub(super) fn hold_more(&self, vhost: &Name, dev: &IfName, addresses: &[VirtualAddress]) -> Result<(), HostError> {
+        self.hold_addresses(vhost, dev, addresses)
+    }
+
+    /// Takes some of the virtual host's own addresses down.
+    pub(super) fn release_addresses(&self, vhost: &Name, dev: &IfName, addresses: impl Iterator<Item = VirtualAddress>) {
+        for address in addresses {
+            let owner = Owner { vhost: vhost.clone(), hook: None };
+            let resource = Resource::Address { dev: dev.clone(), ip: address.ip };
+            // What cannot be taken down stays in the ledger, and goes with the rest.
+            if self.remove_leftover(dev, address) {
+                self.ledger.borrow_mut().settle(&owner, &resource);
+            }
+        }
+    }
+
+    /// A point in the order of claims: those made later are newer than it.
+    pub(super) fn mark(&self) -> u64 {
+        self.ledger.borrow().mark()
+    }
+
+    /// Undoes what the virtual host's hooks claimed before `mark` and have not claimed again since.
+    pub(super) async fn undo_older(&self, vhost: &Name, mark: u64) -> Undone {
+        let plan = self.ledger.borrow().undo_plan_before(vhost, mark);
+        self.undo_all(plan).await
+    }
+
+    /// Takes down an address that was up before we began. False if that failed.
+    pub(super) fn remove_leftover(&self, dev: &IfName, address: VirtualAddress) -> bool {
         let effect = Effect::AddressDelete { address, dev: dev.clone() };
-        if let Err(error) = self.host.perform_now(&Granted::by_daemon(effect)) {
+        let result = self.host.perform_now(&Granted::by_daemon(effect));
+        if let Err(error) = &result {
             warn!(%address, %error, "Could not take down an address that was left behind");
         }
+        result.is_ok()
     }
 
     /// Takes the virtual host's own addresses down, whoever else claims them, and says how many could not be. Those stay in
@@ -238,6 +282,10 @@ impl<H: Host> Executor<H> {
     /// Undoes all that the virtual host's hooks hold, newest first. What fails stays in the ledger.
     pub(super) async fn undo_hooks(&self, vhost: &Name) -> Undone {
         let plan = self.ledger.borrow().undo_plan(vhost, Of::Hooks);
+        self.undo_all(plan).await
+    }
+
+    async fn undo_all(&self, plan: Vec<Undo>) -> Undone {
         let mut undone = Undone::default();
         for planned in plan {
             let _turn = self.turns.take(&planned.resource).await;

@@ -7,19 +7,27 @@
 
 mod announcer;
 pub mod clock;
+pub mod command;
 mod execute;
+mod follow;
+mod generations;
 #[cfg(test)]
 mod histories;
+mod look;
 mod node;
 mod pool;
 mod port;
 mod queue;
 mod recover;
+mod reload;
 mod run;
 mod start;
+mod status;
+mod stop;
 mod store;
 mod turns;
 mod undo;
+mod watch;
 
 pub use recover::Recovery;
 pub use start::{check_hooks, main};

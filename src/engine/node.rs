@@ -36,6 +36,8 @@ pub(super) struct Node<H> {
     /// `carp.resign`: until then another node shall be preferred.
     pub(super) resigned_until: Option<Timestamp>,
     pub(super) last: Option<Transition>,
+    /// Milliseconds since 1970 at the last transition.
+    pub(super) since_ms: u64,
     /// `on_backup` was told the state at start.
     pub(super) told_initial: bool,
     /// A preemption waits for `before_master`: its number, which is no transition's.

@@ -93,6 +93,11 @@ impl Port {
         self.link.as_ref().map(|link| link.index)
     }
 
+    /// What the kernel says of it, while it exists.
+    pub(super) const fn link(&self) -> Option<&Link> {
+        self.link.as_ref()
+    }
+
     /// Can frames leave and arrive?
     pub(super) fn is_running(&self) -> bool {
         self.link.as_ref().is_some_and(|link| link.up && link.carrier)

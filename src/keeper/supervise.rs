@@ -106,11 +106,11 @@ impl Keeper {
             else {
                 continue;
             };
-            match (signal, self.engine) {
-                (Signal::SIGCHLD, _) => {}
-                (signal, Some(engine)) => forward(engine, signal),
-                // Without an engine of its own the keeper ends with its socket, not by a signal to the group.
-                (_, None) => {}
+            // Without an engine of its own the keeper ends with its socket, not by a signal to the group.
+            if let Some(engine) = self.engine
+                && signal != Signal::SIGCHLD
+            {
+                forward(engine, signal);
             }
         }
         self.collect()
@@ -146,6 +146,8 @@ impl Keeper {
                 Err(err) if err.kind() == io::ErrorKind::WouldBlock => return,
                 Err(err) if err.kind() == io::ErrorKind::Interrupted => {}
                 Ok(None) => self.socket = None,
+                // The engine ended with a report of ours unread: that is its right.
+                Err(err) if err.kind() == io::ErrorKind::ConnectionReset => self.socket = None,
                 Err(err) => {
                     warn!(%err, "Lost the engine's socket");
                     self.socket = None;

@@ -3,7 +3,7 @@
 //! Locks are the kernel's (`flock`): they end with the process, however it ends. So a directory that nobody has
 //! locked is a dead process's, and anybody's to clean up.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
@@ -76,7 +76,7 @@ pub struct Instance {
     origin: Origin,
     run: PathBuf,
     lasting: PathBuf,
-    locks: Vec<File>,
+    locks: BTreeMap<PathBuf, File>,
 }
 
 /// The name of the instance that runs a configuration: from its file's path, so that it is the same each time.
@@ -109,7 +109,7 @@ impl Instance {
         vhosts: impl IntoIterator<Item = (&'a IfName, Vhid)>,
     ) -> Result<Self, InstanceError> {
         let run = Self::directory(run_dir, name, origin);
-        let mut instance = Self { name: name.to_owned(), origin, run, lasting: state_dir.join(name), locks: Vec::new() };
+        let mut instance = Self { name: name.to_owned(), origin, run, lasting: state_dir.join(name), locks: BTreeMap::new() };
         let path = instance.run.join(LOCK_FILE);
         instance.take(&path).map_err(|pid| InstanceError::Running { name: name.to_owned(), pid })?;
         for (interface, vhid) in vhosts {
@@ -118,18 +118,30 @@ impl Instance {
         Ok(instance)
     }
 
-    /// Takes one more virtual host for this process, until it ends.
+    /// Takes one more virtual host for this process, until [`Self::release_vhost`] or its end.
     ///
     /// # Errors
     /// [`InstanceError::Vhost`]: another process has it.
     pub fn lock_vhost(&mut self, run_dir: &Path, interface: &IfName, vhid: Vhid) -> Result<(), InstanceError> {
-        let path = run_dir.join(LOCKS).join(format!("{}-{interface}-{vhid}", self.origin.netns));
+        let path = self.vhost_lock(run_dir, interface, vhid);
         self.take(&path).map_err(|pid| InstanceError::Vhost { interface: interface.clone(), vhid, pid })
     }
 
+    /// Leaves a virtual host to whoever wants it.
+    pub fn release_vhost(&mut self, run_dir: &Path, interface: &IfName, vhid: Vhid) {
+        self.locks.remove(&self.vhost_lock(run_dir, interface, vhid));
+    }
+
+    fn vhost_lock(&self, run_dir: &Path, interface: &IfName, vhid: Vhid) -> PathBuf {
+        run_dir.join(LOCKS).join(format!("{}-{interface}-{vhid}", self.origin.netns))
+    }
+
     fn take(&mut self, path: &Path) -> Result<(), Option<u32>> {
+        if self.locks.contains_key(path) {
+            return Ok(());
+        }
         match lock(path) {
-            Ok(Lock::Taken(file)) => self.locks.push(file),
+            Ok(Lock::Taken(file)) => drop(self.locks.insert(path.to_owned(), file)),
             Ok(Lock::Held(pid)) => return Err(pid),
             Err(err) => warn!(path = %path.display(), %err, "Goes on without a lock"),
         }

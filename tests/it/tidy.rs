@@ -15,8 +15,8 @@ const EDGES: &[(&str, &[&str])] = &[
     ("journal", &["types", "proto", "effect", "record"]),
     ("hooks", &["types", "effect"]),
     ("host", &["types", "effect"]),
-    ("engine", &["types", "proto", "effect", "config", "ledger", "journal", "hooks", "host"]),
     ("keeper", &["types", "ledger", "host", "hooks::message"]),
+    ("engine", &["types", "proto", "effect", "config", "ledger", "journal", "hooks", "host", "keeper"]),
     ("control", &["types", "engine"]),
     ("telemetry", &["types"]),
     (
