@@ -30,6 +30,7 @@ use crate::host::alarm::Alarm;
 use crate::host::netlink::{HostEvent, Watch};
 use crate::keeper::Client;
 use crate::keeper::will::Writer;
+use crate::ledger::Instance;
 use crate::proto::{self, Input, Output, Received, Reject, wire};
 use crate::types::Timestamp;
 
@@ -81,6 +82,8 @@ pub(super) struct Engine {
     pub(super) path: PathBuf,
     /// This node's host name when the daemon started.
     pub(super) host_name: String,
+    /// Our directory and locks.
+    pub(super) instance: Instance,
     /// Number of the next virtual host that is added.
     pub(super) next_number: usize,
     orders: mpsc::Sender<Command>,
@@ -117,11 +120,12 @@ pub(super) struct Parts {
     pub(super) config: Config,
     pub(super) path: PathBuf,
     pub(super) host_name: String,
+    pub(super) instance: Instance,
 }
 
 impl Engine {
     pub(super) fn new(parts: Parts) -> Result<Self, StartError> {
-        let Parts { nodes, ports, shared, hooks, news, keeper, config, path, host_name } = parts;
+        let Parts { nodes, ports, shared, hooks, news, keeper, config, path, host_name, instance } = parts;
         let (orders, commands) = mpsc::channel(COMMANDS_MAX);
         let (prepared, ready) = mpsc::channel(1);
         let (will, theirs) = Writer::create().map_err(|source| StartError::System { what: "make a memory file", source })?;
@@ -138,6 +142,7 @@ impl Engine {
             config,
             path,
             host_name,
+            instance,
             watch: Watch::open()?,
             alarm: Alarm::new().map_err(|source| StartError::System { what: "make a timer", source })?,
             stopping: None,
