@@ -12,6 +12,7 @@ mod node;
 mod pool;
 mod port;
 mod queue;
+mod refusals;
 mod run;
 mod start;
 mod store;

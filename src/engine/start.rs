@@ -16,6 +16,7 @@ use super::node::{Node, PutBack};
 use super::pool::Pool;
 use super::port::Port;
 use super::queue::{Queue, Shared};
+use super::refusals::Refusals;
 use super::run::Engine;
 use super::store::Store;
 use crate::config::{self, Config, Sandbox};
@@ -231,6 +232,7 @@ fn nodes(config: &Config, pools: &BTreeMap<Name, Rc<Pool>>, shared: &Rc<Shared<L
             asking: false,
             leaving: false,
             put_back: PutBack::default(),
+            refusals: Refusals::default(),
             host_name: node_name.clone(),
         });
     }
