@@ -27,6 +27,11 @@ pub(super) fn run(socket: UnixStream) -> Result<(), StepError> {
         // A switch says nothing of its own: its ports have no addresses. A kernel without IPv6 has no such file.
         let _ = std::fs::write(format!("/proc/sys/net/ipv6/conf/{place}/disable_ipv6"), "1");
     }
+    for what in ["iptables", "ip6tables", "arptables"] {
+        // Nor does it look into packets, where the kernel would have a bridge pass them to firewalls: those drop what is
+        // not well formed. A kernel without that has no such file.
+        let _ = std::fs::write(format!("/proc/sys/net/bridge/bridge-nf-call-{what}"), "0");
+    }
     let mut netlink = Netlink::open().step("open a netlink socket")?;
     netlink.add_bridge(BRIDGE).step("make the bridge")?;
     let mut requests = BufReader::new(socket.try_clone().step("take the control socket")?);
