@@ -8,6 +8,8 @@
 mod announcer;
 pub mod clock;
 mod execute;
+mod follow;
+mod look;
 mod node;
 mod pool;
 mod port;
@@ -15,6 +17,7 @@ mod queue;
 mod refusals;
 mod run;
 mod start;
+mod stop;
 mod store;
 
 pub use start::{check_hooks, main};

@@ -193,7 +193,7 @@ fn warm(config: &Config, pools: &BTreeMap<Name, Rc<Pool>>) {
     }
 }
 
-type Nodes = (Vec<Node<LinuxHost>>, Vec<Port>);
+type Nodes = (BTreeMap<usize, Node<LinuxHost>>, Vec<Port>);
 
 fn nodes(config: &Config, pools: &BTreeMap<Name, Rc<Pool>>, shared: &Rc<Shared<LinuxHost>>) -> Result<Nodes, StartError> {
     let node_name = match &config.daemon.node_name {
@@ -201,7 +201,7 @@ fn nodes(config: &Config, pools: &BTreeMap<Name, Rc<Pool>>, shared: &Rc<Shared<L
         None => hostname::current()?,
     };
     let mut ports: Vec<Port> = Vec::new();
-    let mut nodes = Vec::with_capacity(config.vhosts.len());
+    let mut nodes = BTreeMap::new();
     for (index, spec) in config.vhosts.iter().enumerate() {
         let port = ports.iter().position(|port| port.name == spec.interface).unwrap_or_else(|| {
             ports.push(Port::new(spec.interface.clone()));
@@ -215,7 +215,7 @@ fn nodes(config: &Config, pools: &BTreeMap<Name, Rc<Pool>>, shared: &Rc<Shared<L
             Queue::start(index, spec.name.clone(), spec.interface.clone(), spec.addresses.clone(), hooks, Rc::clone(shared));
         let gate = if queue.defines(EntryPoint::BeforeMaster) { Gate::Ask } else { Gate::Free };
         let seed = random().map_err(system("read /dev/urandom"))?;
-        nodes.push(Node {
+        let node = Node {
             machine: proto::Vhost::new(proto::Settings { gate, ..spec.settings() }, seed),
             spec: spec.clone(),
             port,
@@ -234,7 +234,8 @@ fn nodes(config: &Config, pools: &BTreeMap<Name, Rc<Pool>>, shared: &Rc<Shared<L
             put_back: PutBack::default(),
             refusals: Refusals::default(),
             host_name: node_name.clone(),
-        });
+        };
+        nodes.insert(index, node);
     }
     Ok((nodes, ports))
 }
