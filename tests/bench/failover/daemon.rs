@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use carpd::lab::{Lab, Process};
 use carpd::types::Timestamp;
+use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use crate::Failed;
@@ -142,6 +143,14 @@ pub(crate) struct Running {
 }
 
 impl Running {
+    /// Waits for its end, and stops listening to its scripts: those of the next one shall be heard by nobody else.
+    pub(crate) fn wait_end(&self) -> Result<(), Failed> {
+        self.process.wait(TAKEOVER)?;
+        self.progress.signal(Signal::SIGKILL)?;
+        self.progress.wait(SOON)?;
+        Ok(())
+    }
+
     /// Waits until it says that it is backup.
     pub(crate) fn wait_backup(&mut self) -> Result<(), Failed> {
         let kind = self.kind;

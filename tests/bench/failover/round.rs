@@ -116,14 +116,14 @@ impl Round<'_> {
         on_a.process.signal(Signal::SIGTERM)?;
         let answered = self.taken_over(B, mac_b, &mut on_b, ended)?;
         self.note(STOPPED, millis(answered.since(ended)));
-        on_a.process.wait(TAKEOVER)?;
+        on_a.wait_end()?;
 
-        self.probe.hear(B, 2)?;
+        self.probe.hear(B, 1)?;
         let began = now();
         let mut on_a = self.kind.start(self.lab, A)?;
         self.probe.wait_alone(mac_a)?;
         on_a.wait_hook(began)?;
-        self.probe.hear(A, 2)?;
+        self.probe.hear(A, 1)?;
         self.taken_back(began);
 
         self.settle(A)?;
@@ -144,7 +144,7 @@ impl Round<'_> {
 
     /// Waits until things are quiet, and then for this round's moment of the interval.
     fn settle(&mut self, master: Node) -> Result<(), Failed> {
-        self.probe.hear(master, 3)?;
+        self.probe.hear(master, 2)?;
         if !self.phase.is_zero() {
             let ticker = Ticker::new(self.phase)?;
             // The first tick comes at once.
