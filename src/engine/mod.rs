@@ -21,6 +21,7 @@ mod pool;
 mod port;
 mod queue;
 mod recover;
+mod refusals;
 mod reload;
 mod run;
 mod start;

@@ -296,14 +296,21 @@ impl Engine {
     pub(super) fn frame(&mut self, port: usize, frame: &[u8], now: Timestamp) {
         let received = match wire::parse_frame(frame) {
             Ok(received) => received,
-            Err(reject) => return self.strangers.reject(reject),
+            Err(reject) => return self.strange(reject, None),
         };
         if let Some(node) = self.addressee(port, &received) {
             return self.handle(node, Input::Packet(received), now);
         }
-        let vhid = wire::peek_vhid(received.payload).unwrap_or_default();
-        self.strangers.reject(Reject::Vhid(vhid));
-        trace!(src = %received.src, vhid, "Heard a packet for no virtual host here");
+        // VRRP, or too short to say whose it is: that is the reason, and not a vhid that it does not have.
+        let unknown = |ad: wire::Advertisement| Reject::Vhid(ad.vhid);
+        self.strange(wire::Advertisement::decode(received.payload).map_or_else(|reject| reject, unknown), Some(received.src));
+    }
+
+    /// Counts a packet that belongs to no virtual host here.
+    fn strange(&mut self, reject: Reject, src: Option<IpAddr>) {
+        self.strangers.reject(reject);
+        let src = src.map(|src| src.to_string());
+        trace!(src, reason = reject.as_str(), "Refused a packet");
     }
 
     /// Whose packet is it? By vhid and, where another group was configured, by destination.
@@ -350,7 +357,12 @@ impl Engine {
                 Output::PeerClaim { peer } => self.peer_claim(index, peer, now),
                 Output::AnnounceAgain => node.announcer.again(now),
                 Output::Rejected(reject, src) => {
-                    trace!(vhost = %node.spec.name, %src, reason = reject.as_str(), "Refused a packet");
+                    let vhost = &node.spec.name;
+                    trace!(%vhost, %src, reason = reject.as_str(), "Refused a packet");
+                    if let Some(count) = node.refusals.note(reject, now) {
+                        let (vhid, reason) = (node.spec.vhid, reject.as_str());
+                        warn!(%vhost, %vhid, %src, reason, problem = %reject, count, "Refuses advertisements");
+                    }
                 }
                 Output::Idle(wake) => {
                     node.wake = wake;

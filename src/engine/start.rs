@@ -21,6 +21,7 @@ use super::pool::Pool;
 use super::port::Port;
 use super::queue::{Queue, Shared};
 use super::recover::Recovery;
+use super::refusals::Refusals;
 use super::run::{Engine, Parts, Signal};
 use super::store::Store;
 use crate::config::{self, Config, Sandbox};
@@ -286,6 +287,7 @@ pub(super) fn new_node(
         asking: false,
         leaving: false,
         put_back: PutBack::default(),
+        refusals: Refusals::default(),
         host_name: host_name.to_owned(),
     })
 }
