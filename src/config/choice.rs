@@ -38,6 +38,7 @@ words! {
     SourceMac { Virtual = "virtual", Interface = "interface", Ucarp = "ucarp" }
     OnFailure { Resign = "resign", Keep = "keep", Ignore = "ignore" }
     HookKind { Module = "module", Script = "script" }
+    Reload { Checked = "checked", Manual = "manual" }
     Sandbox { Required = "required", BestEffort = "best-effort" }
     ServiceBackend { Auto = "auto", Systemd = "systemd", Sysv = "sysv", OpenRc = "openrc" }
     LogLevel { Error = "error", Warn = "warn", Info = "info", Debug = "debug", Trace = "trace" }
@@ -84,6 +85,15 @@ pub enum OnFailure {
     Keep,
     /// Log it.
     Ignore,
+}
+
+/// When a hook whose file changed is taken into use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reload {
+    /// As soon as it loads and defines an entry point.
+    Checked,
+    /// When an operator says so: `carpd reload`, SIGHUP.
+    Manual,
 }
 
 /// What to do with hooks where a mandatory part of the sandbox is missing.

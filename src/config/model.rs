@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::Report;
 use super::choice::{
-    FamilyTimers, Ipv6Checksum, LinkLocal, LogFormat, LogLevel, OnFailure, Peers, Preempt, Sandbox, ServiceBackend, SourceMac,
+    FamilyTimers, Ipv6Checksum, LinkLocal, LogFormat, LogLevel, OnFailure, Peers, Preempt, Reload, Sandbox, ServiceBackend, SourceMac,
     TieBreak,
 };
 use super::secret::Secret;
@@ -210,6 +210,8 @@ pub struct Hook {
     pub before_timeout: Duration,
     /// `on-failure`: what follows when `on_master` fails.
     pub on_failure: OnFailure,
+    /// When a changed file is taken into use.
+    pub reload: Reload,
     /// `runners`: processes that hold this hook, 1..=64.
     pub runners: u16,
     /// `[hook.NAME.config]`, as a JSON object; `{}` if there is none.

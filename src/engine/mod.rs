@@ -8,12 +8,15 @@
 mod announcer;
 pub mod clock;
 mod execute;
+mod follow;
+mod look;
 mod node;
 mod pool;
 mod port;
 mod queue;
 mod run;
 mod start;
+mod stop;
 mod store;
 
 pub use start::{check_hooks, main};

@@ -192,7 +192,7 @@ fn warm(config: &Config, pools: &BTreeMap<Name, Rc<Pool>>) {
     }
 }
 
-type Nodes = (Vec<Node<LinuxHost>>, Vec<Port>);
+type Nodes = (BTreeMap<usize, Node<LinuxHost>>, Vec<Port>);
 
 fn nodes(config: &Config, pools: &BTreeMap<Name, Rc<Pool>>, shared: &Rc<Shared<LinuxHost>>) -> Result<Nodes, StartError> {
     let node_name = match &config.daemon.node_name {
@@ -200,7 +200,7 @@ fn nodes(config: &Config, pools: &BTreeMap<Name, Rc<Pool>>, shared: &Rc<Shared<L
         None => hostname::current()?,
     };
     let mut ports: Vec<Port> = Vec::new();
-    let mut nodes = Vec::with_capacity(config.vhosts.len());
+    let mut nodes = BTreeMap::new();
     for (index, spec) in config.vhosts.iter().enumerate() {
         let port = ports.iter().position(|port| port.name == spec.interface).unwrap_or_else(|| {
             ports.push(Port::new(spec.interface.clone()));
@@ -214,7 +214,7 @@ fn nodes(config: &Config, pools: &BTreeMap<Name, Rc<Pool>>, shared: &Rc<Shared<L
             Queue::start(index, spec.name.clone(), spec.interface.clone(), spec.addresses.clone(), hooks, Rc::clone(shared));
         let gate = if queue.defines(EntryPoint::BeforeMaster) { Gate::Ask } else { Gate::Free };
         let seed = random().map_err(system("read /dev/urandom"))?;
-        nodes.push(Node {
+        let node = Node {
             machine: proto::Vhost::new(proto::Settings { gate, ..spec.settings() }, seed),
             spec: spec.clone(),
             port,
@@ -232,7 +232,8 @@ fn nodes(config: &Config, pools: &BTreeMap<Name, Rc<Pool>>, shared: &Rc<Shared<L
             leaving: false,
             put_back: PutBack::default(),
             host_name: node_name.clone(),
-        });
+        };
+        nodes.insert(index, node);
     }
     Ok((nodes, ports))
 }

@@ -11,8 +11,8 @@ use std::process::ExitCode;
 use super::frame::{FrameError, Inbox, MAX_FROM_RUNNER, MAX_TO_RUNNER, receive, send};
 use super::message::{FromRunner, Loaded, ToRunner, VERSION};
 use super::{
-    Answer, Ask, AskError, Budget, EntryPoint, Hook, HookError, HookEvent, HookHost, HookRuntime, HookSource, Instance, Language,
-    LoadError, sandbox,
+    Answer, Ask, AskError, Budget, EntryPoint, Hook, HookError, HookEvent, HookHost, HookSource, Instance, Language, LoadError,
+    sandbox,
 };
 use crate::types::State;
 
@@ -123,6 +123,7 @@ fn serve(link: &mut Link) -> Result<(), FrameError> {
 
 #[cfg(feature = "lua")]
 fn load(source: &HookSource, budget: &Budget) -> Result<Box<dyn Hook>, LoadError> {
+    use super::HookRuntime;
     match source.language {
         Language::Lua => super::lua::LuaRuntime.load(source, budget),
         Language::Wasm => Err(LoadError::Runner("WebAssembly hooks are not built into this carpd".to_owned())),

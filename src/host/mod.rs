@@ -38,6 +38,19 @@ pub struct HostError {
     pub errno: Option<i32>,
 }
 
+/// Is what is there all that was wanted? A route says less than the kernel tells of it: its device follows from its
+/// gateway, its metric may be the default. Blanks in a kernel parameter do not matter.
+#[must_use]
+pub fn holds(there: &Value, wanted: &Value) -> bool {
+    match (there, wanted) {
+        (Value::Route(there), Value::Route(wanted)) => {
+            Resource::route(there) == Resource::route(wanted) && netlink::satisfies(there, wanted)
+        }
+        (Value::Text(there), Value::Text(wanted)) => there.split_whitespace().eq(wanted.split_whitespace()),
+        (there, wanted) => there == wanted,
+    }
+}
+
 /// A host to act on: this machine, a fake one, or one that only records.
 ///
 /// One thread uses it, so no method is `Send`; what may take long is async.

@@ -143,7 +143,11 @@ fn raw_socket() -> io::Result<Socket> {
 }
 
 fn send(socket: &Socket, frame: &[u8]) -> io::Result<()> {
-    let sent = socket.send(frame)?;
+    let sent = match socket.send(frame) {
+        // The socket remembers that the link was down, and tells it once, even when it is up again.
+        Err(err) if err.raw_os_error() == Some(libc::ENETDOWN) => socket.send(frame)?,
+        sent => sent?,
+    };
     if sent == frame.len() { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) }
 }
 

@@ -5,6 +5,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream as StdStream;
 use std::path::Path;
+use std::process::Child;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use nix::errno::Errno;
@@ -46,7 +47,7 @@ impl Client {
     /// # Errors
     /// Standard input is no socket.
     pub fn from_stdin() -> io::Result<(Self, Exits)> {
-        Self::over(io::stdin().as_fd().try_clone_to_owned()?)
+        Self::over(io::stdin().as_fd().try_clone_to_owned()?, None)
     }
 
     /// For a process without a keeper, such as `carpd check`: starts one from this binary or, in a test, from
@@ -59,10 +60,10 @@ impl Client {
         let (ours, theirs) = wire::pair()?;
         let keeper = spawn::keeper(program.unwrap_or(Path::new(super::SELF)), theirs)?;
         tracing::debug!(pid = keeper.id(), "Started a keeper");
-        Self::over(ours)
+        Self::over(ours, Some(keeper))
     }
 
-    fn over(socket: OwnedFd) -> io::Result<(Self, Exits)> {
+    fn over(socket: OwnedFd, keeper: Option<Child>) -> io::Result<(Self, Exits)> {
         let socket = StdStream::from(socket);
         socket.peer_addr()?;
         socket.set_nonblocking(true)?;
@@ -72,6 +73,11 @@ impl Client {
         tokio::spawn(async move {
             if let Err(err) = carry(&socket, inbox, &exits).await {
                 tracing::error!(%err, "Lost the keeper");
+            }
+            // A keeper of our own ends with the socket; whoever started it collects it.
+            drop(socket);
+            if let Some(mut keeper) = keeper {
+                drop(tokio::task::spawn_blocking(move || keeper.wait()));
             }
         });
         Ok((Self { orders, next: std::sync::Arc::new(AtomicU64::new(1)) }, Exits { receiver }))

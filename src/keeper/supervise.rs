@@ -106,11 +106,11 @@ impl Keeper {
             else {
                 continue;
             };
-            match (signal, self.engine) {
-                (Signal::SIGCHLD, _) => {}
-                (signal, Some(engine)) => forward(engine, signal),
-                // Without an engine of its own the keeper ends with its socket, not by a signal to the group.
-                (_, None) => {}
+            // Without an engine of its own the keeper ends with its socket, not by a signal to the group.
+            if let Some(engine) = self.engine
+                && signal != Signal::SIGCHLD
+            {
+                forward(engine, signal);
             }
         }
         self.collect()

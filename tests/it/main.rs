@@ -14,6 +14,8 @@ mod cli;
 mod config;
 #[cfg(feature = "lua")]
 mod hooks;
+#[cfg(feature = "daemon")]
+mod host;
 mod simulation;
 mod tidy;
 mod vectors;

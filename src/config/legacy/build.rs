@@ -10,7 +10,7 @@ use super::super::model::{self, AtStop, Kind, Script};
 use super::super::secret::Secret;
 use super::super::{
     Announce, Config, Daemon, Destination, FamilyTimers, Hook, Ipv6Checksum, Language, Limits, LinkLocal, Log, LogFormat, LogLevel,
-    OnFailure, Peers, Sandbox, ServiceBackend, SourceMac, TieBreak, Vhost,
+    OnFailure, Peers, Reload, Sandbox, ServiceBackend, SourceMac, TieBreak, Vhost,
 };
 use super::{Options, Refusal};
 use crate::effect::Grants;
@@ -149,6 +149,7 @@ impl Options {
             before_timeout: Duration::from_secs(1),
             on_failure: OnFailure::Ignore,
             runners: 1,
+            reload: Reload::Manual,
             config_json: "{}".to_owned(),
             grants: place.grants.clone(),
             place: model::Place::default(),

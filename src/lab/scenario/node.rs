@@ -3,7 +3,8 @@
 use std::fs;
 
 use super::{ADDRESS, Daemon, LabError, Options};
-use crate::lab::control::{Lab, Process};
+use crate::lab::control::Lab;
+use crate::lab::host::Process;
 use crate::types::MacAddr;
 
 /// The configuration and the hook that the project ships; the lab changes only what differs between the nodes.

@@ -121,6 +121,21 @@ impl Vhost {
         }
     }
 
+    /// Goes on with other settings, in the same state: a master stays master and advertises by the new interval, a backup
+    /// listens for a whole new master-down time. Neither says a word about it. The vhid must be the same.
+    pub fn reconfigure(&mut self, settings: Settings, now: Timestamp) {
+        let addresses: Vec<IpAddr> = settings.addresses.iter().map(|a| a.ip).collect();
+        self.auth =
+            Authenticator::new(&settings.key, settings.vhid, &addresses, settings.openbsd_lladdr, settings.link_local);
+        self.settings = settings;
+        let (interval, master_down) = (self.interval(), self.master_down());
+        match &mut self.phase {
+            Phase::Init => {}
+            Phase::Backup(silence) => *silence = Silence::begin(&self.settings, now, master_down),
+            Phase::Master(reign) => reign.next = (reign.last + interval).max(now),
+        }
+    }
+
     /// The next thing to do; [`Output::Idle`] when there is nothing more.
     #[must_use]
     pub fn poll(&mut self) -> Output {
