@@ -15,6 +15,8 @@ mod pool;
 mod port;
 mod queue;
 mod run;
+mod script;
+mod signal;
 mod start;
 mod stop;
 mod store;

@@ -7,6 +7,7 @@ use std::rc::Rc;
 
 use tracing::{debug, warn};
 
+use super::script::Script;
 use crate::config;
 use crate::hooks::message::{Confinement, Loaded};
 use crate::hooks::session::{Desk, SandboxPolicy, Session};
@@ -28,6 +29,8 @@ pub(super) struct Pool {
     idle: RefCell<Vec<Runner>>,
     loaded: Loaded,
     confinement: Confinement,
+    /// What runs instead of a runner, for `kind = "script"`.
+    script: Option<Script>,
 }
 
 /// One process with the hook loaded. Dropping it ends the process.
@@ -56,13 +59,29 @@ impl Pool {
         policy: SandboxPolicy,
         keeper: Client,
     ) -> Result<Rc<Self>, LoadError> {
+        if let config::Kind::Script(programs) = &spec.kind {
+            return Self::of_script(name, Script::new((**programs).clone(), keeper.clone()), spec, source, policy, keeper).map(Rc::new);
+        }
         let first = spawn(&keeper, &source, budget(&spec), policy).await?;
         let loaded = first.session.loaded().clone();
         let confinement = first.session.confinement().clone();
         if !confinement.missing.is_empty() {
             warn!(hook = %name, missing = confinement.missing.join("; "), "Runs the hook with less than the full sandbox");
         }
-        Ok(Rc::new(Self { name, spec, source, policy, keeper, idle: RefCell::new(vec![first]), loaded, confinement }))
+        Ok(Rc::new(Self { name, spec, source, policy, keeper, idle: RefCell::new(vec![first]), loaded, confinement, script: None }))
+    }
+
+    fn of_script(
+        name: Name,
+        script: Script,
+        spec: config::Hook,
+        source: HookSource,
+        policy: SandboxPolicy,
+        keeper: Client,
+    ) -> Result<Self, LoadError> {
+        let loaded = Loaded { entry_points: script.entry_points(), modules: Vec::new() };
+        let (idle, confinement) = (RefCell::default(), Confinement::default());
+        Ok(Self { name, spec, source, policy, keeper, idle, loaded, confinement, script: Some(script) })
     }
 
     /// The hook's name.
@@ -96,6 +115,9 @@ impl Pool {
 
     /// Brings the number of idle runners up to `count`.
     pub(super) async fn warm(&self, count: usize) {
+        if let Some(script) = &self.script {
+            return script.warm().await;
+        }
         while self.idle.borrow().len() < count.min(IDLE_MAX) {
             match spawn(&self.keeper, &self.source, budget(&self.spec), self.policy).await {
                 Ok(runner) => self.idle.borrow_mut().push(runner),
@@ -118,6 +140,9 @@ impl Pool {
         desk: &mut impl Desk,
         cancel: impl Future<Output = ()>,
     ) -> Result<Returned, HookError> {
+        if let Some(script) = &self.script {
+            return script.run(&event, budget.wall, cancel).await;
+        }
         let idle = self.idle.borrow_mut().pop();
         let mut runner = match idle.filter(|runner| runner.session.is_alive()) {
             Some(runner) => runner,

@@ -16,6 +16,7 @@ use super::clock;
 use super::node::Node;
 use super::port::{Port, kind_word};
 use super::queue::{HookNews, Shared};
+use super::signal::Signal;
 use super::start::StartError;
 use crate::host::LinuxHost;
 use crate::host::alarm::Alarm;
@@ -32,7 +33,7 @@ enum Event {
     Readable,
     Host(HostEvent),
     News(HookNews),
-    Stop(&'static str),
+    Signal(Signal),
     Stopped,
 }
 
@@ -92,7 +93,7 @@ impl Engine {
     }
 
     /// Runs until stopped in good order; true if nothing is left behind.
-    pub(super) async fn run(mut self, mut stop: mpsc::Receiver<&'static str>) -> bool {
+    pub(super) async fn run(mut self, mut signals: mpsc::Receiver<Signal>) -> bool {
         loop {
             if self.set_alarm().is_err() {
                 error!("Lost the clock");
@@ -101,7 +102,7 @@ impl Engine {
             let event = tokio::select! {
                 biased;
                 _ = self.alarm.ring() => Event::Alarm,
-                Some(signal) = stop.recv() => Event::Stop(signal),
+                Some(signal) = signals.recv() => Event::Signal(signal),
                 () = any_readable(&self.ports) => Event::Readable,
                 event = self.watch.next() => Event::Host(event.unwrap_or(HostEvent::Overrun)),
                 Some(news) = self.news.recv() => Event::News(news),
@@ -116,7 +117,7 @@ impl Engine {
                 Event::Readable => self.receive(),
                 Event::Host(event) => self.host_event(event).await,
                 Event::News(news) => self.hook_news(news),
-                Event::Stop(signal) => self.stop(signal),
+                Event::Signal(signal) => self.signal(signal),
                 Event::Stopped => return self.is_clean(),
             }
             if self.stopping.as_ref().is_some_and(|stopping| clock::now() >= stopping.deadline) {
@@ -269,6 +270,8 @@ impl Engine {
                 let port = node.port;
                 self.put_back_missing(port);
             }
+            self.stand_in_again(index, now);
+            self.leave_at_last(index, now);
         }
     }
 }

@@ -6,9 +6,8 @@ use std::io::{self, Read as _};
 use std::process::ExitCode;
 use std::rc::Rc;
 
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
-use tracing::{debug, error, info, warn};
+use tracing::{debug, error, info};
 
 use super::announcer::Announcer;
 use super::execute::Executor;
@@ -17,11 +16,13 @@ use super::pool::Pool;
 use super::port::Port;
 use super::queue::{Queue, Shared};
 use super::run::Engine;
+use super::script;
+use super::signal::{Signal, signals};
 use super::store::Store;
 use crate::config::{self, Config, Sandbox};
 use crate::effect::Grants;
 use crate::hooks::session::SandboxPolicy;
-use crate::hooks::{EntryPoint, HookSource, LoadError};
+use crate::hooks::{EntryPoint, LoadError};
 use crate::host::helper::Duty;
 use crate::host::privilege::{Privileges, confine_engine};
 use crate::host::service::ServiceBackend;
@@ -96,8 +97,8 @@ pub fn main(config: &Config) -> ExitCode {
     if clean { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-async fn start(config: &Config) -> Result<(Engine, mpsc::Receiver<&'static str>), StartError> {
-    let stop = stop_signals().map_err(system("catch signals"))?;
+async fn start(config: &Config) -> Result<(Engine, mpsc::Receiver<Signal>), StartError> {
+    let stop = signals(config.daemon.hangup_stops).map_err(system("catch signals"))?;
     let (keeper, exits) = Client::from_stdin().map_err(system("reach the parent process"))?;
     keeper::unblock_signals().map_err(system("receive signals"))?;
     let host = LinuxHost::new(Options { services: services(config.daemon.service_backend), bus_address: None })?;
@@ -160,8 +161,7 @@ async fn load_hook(config: &Config, name: &Name, spec: &config::Hook, keeper: &C
         Sandbox::Required => SandboxPolicy::Required,
         Sandbox::BestEffort => SandboxPolicy::BestEffort,
     };
-    let source = HookSource::read(name.clone(), &spec.path, spec.config_json.clone())
-        .map_err(|error| LoadError::Code(error.to_string()))?;
+    let source = script::source(name, spec).map_err(|error| LoadError::Code(error.to_string()))?;
     Pool::start(name.clone(), spec.clone(), source, policy, keeper.clone()).await
 }
 
@@ -226,6 +226,8 @@ fn nodes(config: &Config, pools: &BTreeMap<Name, Rc<Pool>>, shared: &Rc<Shared<L
             degraded: None,
             asked_demotion: Demotion::NONE,
             resigned_until: None,
+            aside_until: None,
+            leave_by: None,
             last: None,
             told_initial: false,
             asking: false,
@@ -242,27 +244,4 @@ fn random() -> io::Result<u64> {
     let mut bytes = [0; 8];
     std::fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
     Ok(u64::from_ne_bytes(bytes))
-}
-
-/// TERM and INT stop the daemon; HUP must not kill it.
-fn stop_signals() -> io::Result<mpsc::Receiver<&'static str>> {
-    let (sender, receiver) = mpsc::channel(4);
-    for (kind, name) in [(SignalKind::terminate(), "TERM"), (SignalKind::interrupt(), "INT")] {
-        let mut signal = signal(kind)?;
-        let sender = sender.clone();
-        tokio::task::spawn_local(async move {
-            while signal.recv().await.is_some() {
-                if sender.send(name).await.is_err() {
-                    return;
-                }
-            }
-        });
-    }
-    let mut hangup = signal(SignalKind::hangup())?;
-    tokio::task::spawn_local(async move {
-        while hangup.recv().await.is_some() {
-            warn!("Ignores SIGHUP: restart to read the configuration again");
-        }
-    });
-    Ok(receiver)
 }

@@ -16,7 +16,7 @@ use super::message::Role;
 /// Signals that an operator or a terminal sends to a whole group. The keeper reads them from a descriptor;
 /// its children inherit them blocked, so that none is lost or deadly before a child is ready.
 pub(super) fn group_signals() -> SigSet {
-    [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGUSR1, Signal::SIGUSR2].into_iter().collect()
+    [Signal::SIGTERM, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGHUP, Signal::SIGUSR1, Signal::SIGUSR2].into_iter().collect()
 }
 
 /// For the engine, once its signal handlers stand: lets through what the keeper blocked around its start.
