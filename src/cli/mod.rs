@@ -9,6 +9,7 @@ mod man;
 mod output;
 pub mod role;
 mod run;
+mod ucarp;
 
 use std::process::ExitCode;
 
@@ -35,6 +36,7 @@ enum Verb {
     Run(run::Args),
     Check(check::Args),
     Lab(lab::Args),
+    Ucarp(ucarp::Args),
     Completions(completions::Args),
     #[command(hide = true)]
     Man(man::Args),
@@ -45,6 +47,9 @@ enum Verb {
 /// Parses the command line, does what it says, and tells how that went.
 #[must_use]
 pub fn main() -> ExitCode {
+    if let Some(words) = ucarp::called(std::env::args_os()) {
+        return ucarp::main(words);
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return usage(&error).into(),
@@ -54,6 +59,7 @@ pub fn main() -> ExitCode {
         Verb::Run(args) => return run::run(&args).unwrap_or_else(|failure| output::report(&failure).into()),
         Verb::Check(args) => check::run(&args),
         Verb::Lab(args) => lab::run(&args),
+        Verb::Ucarp(args) => return ucarp::main(args.words),
         Verb::Completions(args) => completions::run(&args),
         Verb::Man(args) => man::run(args),
         Verb::ConfigReference(args) => config_reference::run(args),

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::ffi::OsString;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
@@ -34,10 +34,10 @@ struct Keeper {
 }
 
 /// Starts the engine and stays until it has ended.
-pub(super) fn run(program: &Path, arguments: &[OsString]) -> io::Result<u8> {
+pub(super) fn run(program: &Path, arguments: &[OsString], handed: Option<BorrowedFd<'_>>) -> io::Result<u8> {
     let signals = prepare()?;
     let (ours, theirs) = wire::pair()?;
-    let engine = spawn::engine(program, arguments, theirs)?;
+    let engine = spawn::engine(program, arguments, theirs, handed)?;
     let mut keeper =
         Keeper { signals, socket: Some(ours), engine: Some(engine), children: BTreeMap::new(), outbox: VecDeque::new() };
     let code = keeper.work();

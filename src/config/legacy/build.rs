@@ -6,6 +6,8 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::super::model::{self, AtStop, Kind, Script};
 use super::super::secret::Secret;
 use super::super::{
@@ -21,7 +23,7 @@ use crate::types::{AdvBase, AdvSkew, IfName, Name, Vhid, VirtualAddress};
 const STOP_MAX: Duration = Duration::from_secs(30);
 
 /// Where and how ucarp was called: scripts get the same.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Place {
     /// The working directory: where relative paths begin, and scripts run.
     pub directory: PathBuf,
