@@ -33,8 +33,8 @@ mod vhost;
 mod tests;
 
 pub use choice::{
-    Choice, FamilyTimers, Ipv6Checksum, LinkLocal, LogFormat, LogLevel, OnFailure, Peers, Preempt, Reload, Sandbox, ServiceBackend,
-    SourceMac, TieBreak,
+    Choice, FamilyTimers, Ipv6Checksum, LinkLocal, LogFormat, LogLevel, OnFailure, Peers, Preempt, Reload, Sandbox,
+    ServiceBackend, SourceMac, TieBreak,
 };
 pub use load::Disk;
 pub use model::{Announce, AtStop, Config, Daemon, Destination, Hook, Kind, Language, Limits, Loaded, Log, Place, Script, Vhost};

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use super::Report;
 use super::choice::{
-    FamilyTimers, Ipv6Checksum, LinkLocal, LogFormat, LogLevel, OnFailure, Peers, Preempt, Reload, Sandbox, ServiceBackend, SourceMac,
-    TieBreak,
+    FamilyTimers, Ipv6Checksum, LinkLocal, LogFormat, LogLevel, OnFailure, Peers, Preempt, Reload, Sandbox, ServiceBackend,
+    SourceMac, TieBreak,
 };
 use super::secret::Secret;
 use crate::effect::Grants;

@@ -117,7 +117,7 @@ impl Engine {
         let Some(node) = self.nodes.get_mut(&index) else { return };
         node.asking = true;
         let mut event = node.event(EntryPoint::BeforeMaster, false);
-        event.cause = cause.as_str().to_owned();
+        cause.as_str().clone_into(&mut event.cause);
         event.cause_text = cause.to_string();
         event.peer = Some(peer);
         node.queue.put(event, false);

@@ -112,11 +112,7 @@ impl<H> Node<H> {
     pub(super) fn next_wake(&self) -> Option<Timestamp> {
         let retry = self.degraded.as_ref().and_then(|degraded| degraded.retry_at);
         let others = [self.aside_until, self.leave_by, self.resigned_until, self.put_back.again];
-        [self.wake, self.announcer.due(), self.drop_again, retry]
-            .into_iter()
-            .chain(others)
-            .flatten()
-            .min()
+        [self.wake, self.announcer.due(), self.drop_again, retry].into_iter().chain(others).flatten().min()
     }
 
     /// All reasons to be unfit that the engine knows of, together.

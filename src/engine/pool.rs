@@ -60,7 +60,8 @@ impl Pool {
         keeper: Client,
     ) -> Result<Rc<Self>, LoadError> {
         if let config::Kind::Script(programs) = &spec.kind {
-            return Self::of_script(name, Script::new((**programs).clone(), keeper.clone()), spec, source, policy, keeper).map(Rc::new);
+            let script = Script::new((**programs).clone(), keeper.clone());
+            return Ok(Rc::new(Self::of_script(name, script, spec, source, policy, keeper)));
         }
         let first = spawn(&keeper, &source, budget(&spec), policy).await?;
         let loaded = first.session.loaded().clone();
@@ -68,7 +69,17 @@ impl Pool {
         if !confinement.missing.is_empty() {
             warn!(hook = %name, missing = confinement.missing.join("; "), "Runs the hook with less than the full sandbox");
         }
-        Ok(Rc::new(Self { name, spec, source, policy, keeper, idle: RefCell::new(vec![first]), loaded, confinement, script: None }))
+        Ok(Rc::new(Self {
+            name,
+            spec,
+            source,
+            policy,
+            keeper,
+            idle: RefCell::new(vec![first]),
+            loaded,
+            confinement,
+            script: None,
+        }))
     }
 
     fn of_script(
@@ -78,10 +89,10 @@ impl Pool {
         source: HookSource,
         policy: SandboxPolicy,
         keeper: Client,
-    ) -> Result<Self, LoadError> {
+    ) -> Self {
         let loaded = Loaded { entry_points: script.entry_points(), modules: Vec::new() };
         let (idle, confinement) = (RefCell::default(), Confinement::default());
-        Ok(Self { name, spec, source, policy, keeper, idle, loaded, confinement, script: Some(script) })
+        Self { name, spec, source, policy, keeper, idle, loaded, confinement, script: Some(script) }
     }
 
     /// The hook's name.

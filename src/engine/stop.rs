@@ -10,7 +10,7 @@ use super::run::{Engine, Stopping};
 use crate::config::AtStop;
 use crate::hooks::EntryPoint;
 use crate::proto::Input;
-use crate::types::{Cause, Timestamp};
+use crate::types::{Cause, State, Timestamp};
 
 impl Engine {
     pub(super) fn stop(&mut self, signal: &'static str) {
@@ -36,6 +36,9 @@ impl Engine {
             let mut event = node.event(first, false);
             Cause::Shutdown.as_str().clone_into(&mut event.cause);
             event.cause_text = Cause::Shutdown.to_string();
+            if first == EntryPoint::OnBackup {
+                (event.state, event.previous) = (State::Init, State::Master);
+            }
             node.leave_by = Some(now + self.shutdown_timeout * 2 / 3);
             node.queue.put(event, first == EntryPoint::OnBackup);
         }

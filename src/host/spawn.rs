@@ -143,11 +143,7 @@ pub struct CommandLine {
 ///
 /// # Errors
 /// As [`run`].
-pub async fn run_line(
-    line: &CommandLine,
-    limit: Duration,
-    cancelled: impl Future<Output = ()>,
-) -> Result<Finished, SpawnError> {
+pub async fn run_line(line: &CommandLine, limit: Duration, cancelled: impl Future<Output = ()>) -> Result<Finished, SpawnError> {
     let program = line.argv.first().ok_or(SpawnError::Empty)?;
     let mut child = start(line).map_err(|source| SpawnError::Start { program: program.clone(), source })?;
     // Should this future be dropped, nobody is left to wait for the grace.
@@ -182,13 +178,11 @@ fn start(line: &CommandLine) -> io::Result<Child> {
     let mut command = Command::new(program);
     let directory = line.directory.as_deref().filter(|directory| directory.is_dir());
     command.args(arguments).current_dir(directory.unwrap_or(Path::new("/"))).env_clear();
-    match &line.environment {
-        Some(environment) => drop(command.envs(environment.iter().map(|(name, value)| (name, value)))),
-        None => {
-            command.env("PATH", PATH);
-            let inherited = ["LANG", "TERM"].into_iter().filter_map(|name| Some((name, std::env::var_os(name)?)));
-            command.envs(inherited);
-        }
+    if let Some(environment) = &line.environment {
+        command.envs(environment.iter().map(|(name, value)| (name, value)));
+    } else {
+        let inherited = ["LANG", "TERM"].into_iter().filter_map(|name| Some((name, std::env::var_os(name)?)));
+        command.env("PATH", PATH).envs(inherited);
     }
     command.envs(line.variables.iter().map(|(name, value)| (name, value)));
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0).spawn()

@@ -195,10 +195,9 @@ impl Translator {
                 let (interface, vhid) = (logged.field("interface"), logged.field("vhid"));
                 say(Level::Info, &format!("{} on {interface} id {vhid}", ucarp_state(logged.field("state"))));
             }
-            "Heard a worse master; announces the addresses again" => say(
-                Level::Warning,
-                "Non-preferred master advertising: reasserting control of VIP with another gratuitous arp",
-            ),
+            "Heard a worse master; announces the addresses again" => {
+                say(Level::Warning, "Non-preferred master advertising: reasserting control of VIP with another gratuitous arp")
+            }
             "Could not send" => say(Level::Warning, &format!("write() has failed: {}", logged.field("error"))),
             "Could not announce an address" => {
                 say(Level::Error, &format!("write() in garp: {}", logged.field("error")));

@@ -18,4 +18,6 @@ mod hooks;
 mod host;
 mod simulation;
 mod tidy;
+#[cfg(feature = "daemon")]
+mod ucarp;
 mod vectors;

@@ -12,6 +12,7 @@
 
 mod lab;
 mod scenario;
+mod ucarp;
 
 use std::io::Read;
 use std::process::{Command, ExitCode, Stdio};
@@ -44,11 +45,12 @@ fn main() -> ExitCode {
     if let Some(code) = carpd::lab::run_role() {
         return code;
     }
-    let cases: Vec<Case> = [lab::cases(), scenario::cases()].into_iter().flatten().collect();
+    let cases: Vec<Case> = [lab::cases(), scenario::cases(), ucarp::cases()].into_iter().flatten().collect();
     let args: Vec<String> = std::env::args().skip(1).collect();
     match args.first().map(String::as_str) {
         Some("--case") => run_one(&cases, args.get(1).map_or("", String::as_str)),
         Some("--hold-lab") => lab::hold(),
+        Some("--sniff") => ucarp::sniff(),
         _ => run_all(&cases, &Options::parse(&args)),
     }
 }

@@ -33,7 +33,8 @@ pub(super) fn first_interface() -> Option<String> {
 /// The hardware address of an interface, as people write it.
 pub(super) fn hardware_address(name: &str) -> Option<String> {
     let all = interfaces();
-    let link = all.iter().filter(|found| found.interface_name == name).find_map(|found| found.address.as_ref()?.as_link_addr()?.addr());
+    let link =
+        all.iter().filter(|found| found.interface_name == name).find_map(|found| found.address.as_ref()?.as_link_addr()?.addr());
     link.map(|bytes| bytes.map(|byte| format!("{byte:02x}")).join(":"))
 }
 
@@ -42,6 +43,7 @@ pub(super) fn hardware_address(name: &str) -> Option<String> {
 /// # Errors
 /// The first that does.
 pub(super) fn check(options: &Options) -> Result<Handover, Refusal> {
+    options.check_last()?;
     let device = options.device()?;
     let typed = options.interface.as_deref().unwrap_or_default();
     let all = interfaces();
@@ -53,9 +55,9 @@ pub(super) fn check(options: &Options) -> Result<Handover, Refusal> {
     if !flags.contains(InterfaceFlags::IFF_UP) {
         return Err(refused(format!("Unable to open interface [{typed}]: {typed}: That device is not up")));
     }
-    Privileges::current().and_then(|own| own.require()).map_err(|error| {
-        refused(format!("Unable to open raw device: [Operation not permitted]\n{}", error.message))
-    })?;
+    Privileges::current()
+        .and_then(|own| own.require())
+        .map_err(|error| refused(format!("Unable to open raw device: [Operation not permitted]\n{}", error.message)))?;
     if !options.nomcast && !options.source.is_some_and(|source| is_own(&all, source)) {
         return Err(refused("Can't do IP_ADD_MEMBERSHIP errno=No such device (19)"));
     }
@@ -73,7 +75,9 @@ fn is_own(all: &[InterfaceAddress], source: Ipv4Addr) -> bool {
 
 fn handover(options: &Options) -> Result<Handover, Refusal> {
     let grants_text = match &options.grants {
-        Some(path) => std::fs::read_to_string(path).map_err(|error| refused(format!("cannot read the grants in {path}: {error}")))?,
+        Some(path) => {
+            std::fs::read_to_string(path).map_err(|error| refused(format!("cannot read the grants in {path}: {error}")))?
+        }
         None => String::new(),
     };
     let name = options.grants.clone().unwrap_or_default();

@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use super::super::model::{self, AtStop, Kind, Script};
 use super::super::secret::Secret;
 use super::super::{
-    Announce, Config, Daemon, Destination, FamilyTimers, Hook, Ipv6Checksum, Language, Limits, LinkLocal, Log, LogFormat, LogLevel,
-    OnFailure, Peers, Reload, Sandbox, ServiceBackend, SourceMac, TieBreak, Vhost,
+    Announce, Config, Daemon, Destination, FamilyTimers, Hook, Ipv6Checksum, Language, Limits, LinkLocal, Log, LogFormat,
+    LogLevel, OnFailure, Peers, Reload, Sandbox, ServiceBackend, SourceMac, TieBreak, Vhost,
 };
 use super::{Options, Refusal};
 use crate::effect::Grants;
@@ -41,7 +41,8 @@ impl Options {
     pub fn device(&self) -> Result<IfName, Refusal> {
         let typed = self.interface.as_deref().unwrap_or_default();
         let device = typed.split_once(':').map_or(typed, |(device, _)| device);
-        let refused = |why: &str| Refusal::Value { status: 2, message: format!("{why}\nUnable to find MAC address of [{typed}]") };
+        let refused =
+            |why: &str| Refusal::Value { status: 2, message: format!("{why}\nUnable to find MAC address of [{typed}]") };
         if typed.len() >= 16 {
             return Err(refused("Interface name too long"));
         }
@@ -54,6 +55,7 @@ impl Options {
     /// As [`Self::check`] and [`Self::device`].
     pub fn config(&self, place: &Place) -> Result<Config, Refusal> {
         self.check()?;
+        self.check_last()?;
         let interface = self.device()?;
         let (Some(vhid), Some(address)) = (self.vhid.and_then(|vhid| Vhid::new(vhid.into()).ok()), self.address) else {
             return Err(Refusal::value("You must supply a valid virtual host id"));
@@ -81,11 +83,7 @@ impl Options {
             clamp_advskew: false,
             manage_addresses: false,
             at_stop: if self.shutdown { AtStop::HooksFirst } else { AtStop::AddressesOnly },
-            destination: Destination {
-                ethernet_broadcast: self.nomcast,
-                group: self.group,
-                group6: Settings::IPV6_GROUP,
-            },
+            destination: Destination { ethernet_broadcast: self.nomcast, group: self.group, group6: Settings::IPV6_GROUP },
             source_mac: SourceMac::Ucarp,
             source_address: self.source,
             source_address6: None,
@@ -127,7 +125,8 @@ impl Options {
             }
         }
         let [up, down] = programs;
-        if let Some(shown) = self.up.as_ref().filter(|_| up.is_some()).or(self.down.as_ref()).filter(|_| up.is_some() || down.is_some())
+        if let Some(shown) =
+            self.up.as_ref().filter(|_| up.is_some()).or(self.down.as_ref()).filter(|_| up.is_some() || down.is_some())
         {
             let script = Script {
                 up,

@@ -33,25 +33,25 @@ pub(super) struct Found<'a> {
 #[derive(Debug)]
 pub(super) struct Words<'a> {
     table: &'static [Spec],
-    words: &'a [String],
+    all: &'a [String],
     next: usize,
     /// Within a bundle of short options: its word, and the byte of the next one.
     bundle: Option<Place>,
 }
 
 impl<'a> Words<'a> {
-    pub(super) const fn new(table: &'static [Spec], words: &'a [String]) -> Self {
-        Self { table, words, next: 0, bundle: None }
+    pub(super) const fn new(table: &'static [Spec], all: &'a [String]) -> Self {
+        Self { table, all, next: 0, bundle: None }
     }
 
     fn text(&self, place: Place) -> &'a str {
-        self.words.get(place.word).and_then(|word| word.get(place.byte..)).unwrap_or_default()
+        self.all.get(place.word).and_then(|word| word.get(place.byte..)).unwrap_or_default()
     }
 
     /// The next word is the value of an option, whatever it looks like.
     fn take(&mut self) -> Option<(&'a str, Place)> {
         let place = Place { word: self.next, byte: 0 };
-        let value = self.words.get(self.next)?;
+        let value = self.all.get(self.next)?;
         self.next += 1;
         Some((value, place))
     }
@@ -115,10 +115,10 @@ impl<'a> Iterator for Words<'a> {
         }
         loop {
             let word = self.next;
-            let text = self.words.get(word)?;
+            let text = self.all.get(word)?;
             self.next += 1;
             match text.as_bytes() {
-                b"--" => self.next = self.words.len(),
+                b"--" => self.next = self.all.len(),
                 [b'-', b'-', ..] => return Some(self.long(word)),
                 [b'-', _, ..] => return self.short(Place { word, byte: 1 }),
                 // No option: ucarp never looks at those.

@@ -252,11 +252,7 @@ impl Default for Options {
 }
 
 impl Options {
-    fn take(
-        &mut self,
-        found: &Found<'_>,
-        password_file: &mut dyn FnMut(&str) -> Result<Vec<u8>, String>,
-    ) -> Result<(), Refusal> {
+    fn take(&mut self, found: &Found<'_>, password_file: &mut dyn FnMut(&str) -> Result<Vec<u8>, String>) -> Result<(), Refusal> {
         let text = found.value;
         match found.flag {
             Flag::Interface => self.interface = some(text),
@@ -310,15 +306,23 @@ impl Options {
             (self.advbase == 0 && self.advskew == 0, "You must supply an advertisement time base"),
             (zero(self.source), "You must supply a persistent source address"),
             (zero(self.address), "You must supply a virtual host address"),
-            (self.dead_ratio == 0, "Dead ratio can't be zero"),
         ];
-        match missing.iter().find(|(missing, _)| *missing) {
-            Some((_, message)) => Err(Refusal::value(*message)),
-            None if self.password.0.len() > Secret::BYTES_MAX => {
-                Err(Refusal::Value { status: 2, message: "Password too long".to_owned() })
-            }
-            None => Ok(()),
+        let first = missing.iter().find(|(missing, _)| *missing);
+        first.map_or(Ok(()), |(_, message)| Err(Refusal::value(*message)))
+    }
+
+    /// What ucarp checks last, after its warnings about scripts.
+    ///
+    /// # Errors
+    /// [`Refusal::Value`] about the first that is wrong.
+    pub fn check_last(&self) -> Result<(), Refusal> {
+        if self.dead_ratio == 0 {
+            return Err(Refusal::value("Dead ratio can't be zero"));
         }
+        if self.password.0.len() > Secret::BYTES_MAX {
+            return Err(Refusal::Value { status: 2, message: "Password too long".to_owned() });
+        }
+        Ok(())
     }
 }
 

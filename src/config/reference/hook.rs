@@ -24,7 +24,13 @@ pub(crate) static HOOK: Section = Section {
             "\"hooks/failover.lua\"",
             "The script (Luau) or the WebAssembly component. A relative path starts at the directory of this file.",
         ),
-        optional("up", Plain("absolute path"), "nothing runs", "\"/etc/vip-up.sh\"", "With kind `script`: runs on becoming master."),
+        optional(
+            "up",
+            Plain("absolute path"),
+            "nothing runs",
+            "\"/etc/vip-up.sh\"",
+            "With kind `script`: runs on becoming master.",
+        ),
         optional(
             "down",
             Plain("absolute path"),

@@ -130,8 +130,7 @@ impl Vhost {
     /// listens for a whole new master-down time. Neither says a word about it. The vhid must be the same.
     pub fn reconfigure(&mut self, settings: Settings, now: Timestamp) {
         let addresses: Vec<IpAddr> = settings.addresses.iter().map(|a| a.ip).collect();
-        self.auth =
-            Authenticator::new(&settings.key, settings.vhid, &addresses, settings.openbsd_lladdr, settings.link_local);
+        self.auth = Authenticator::new(&settings.key, settings.vhid, &addresses, settings.openbsd_lladdr, settings.link_local);
         self.settings = settings;
         let (interval, master_down) = (self.interval(), self.master_down());
         match &mut self.phase {
