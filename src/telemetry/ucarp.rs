@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::io::Write as _;
 use std::os::unix::net::UnixDatagram;
+use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
 use tracing::field::{Field, Visit};
@@ -63,6 +64,7 @@ pub struct Sink {
     debug: bool,
     pid: u32,
     socket: Option<UnixDatagram>,
+    syslog: PathBuf,
 }
 
 impl Sink {
@@ -70,7 +72,7 @@ impl Sink {
     #[must_use]
     pub fn new(facility: Option<u8>, terminal: bool, debug: bool, pid: u32) -> Self {
         let socket = UnixDatagram::unbound().ok().filter(|socket| socket.set_nonblocking(true).is_ok());
-        Self { facility, terminal, debug, pid, socket }
+        Self { facility, terminal, debug, pid, socket, syslog: PathBuf::from(SYSLOG) }
     }
 
     /// Writes one line. What cannot be written is lost: a log that is full stops nothing.
@@ -87,7 +89,7 @@ impl Sink {
             let priority = facility * 8 + level.severity();
             let stamp = now.strftime("%b %e %H:%M:%S");
             let line = format!("<{priority}>{stamp} ucarp[{}]: [{}] {text}", self.pid, level.word());
-            let _ = socket.send_to(line.as_bytes(), SYSLOG);
+            let _ = socket.send_to(line.as_bytes(), &self.syslog);
         }
     }
 
@@ -196,7 +198,7 @@ impl Translator {
                 say(Level::Info, &format!("{} on {interface} id {vhid}", ucarp_state(logged.field("state"))));
             }
             "Heard a worse master; announces the addresses again" => {
-                say(Level::Warning, "Non-preferred master advertising: reasserting control of VIP with another gratuitous arp")
+                say(Level::Warning, "Non-preferred master advertising: reasserting control of VIP with another gratuitous arp");
             }
             "Could not send" => say(Level::Warning, &format!("write() has failed: {}", logged.field("error"))),
             "Could not announce an address" => {
@@ -255,4 +257,84 @@ impl Translator {
 /// ucarp has no state for a link that is down: it is BACKUP then.
 fn ucarp_state(state: &str) -> &'static str {
     if state == "master" { "MASTER" } else { "BACKUP" }
+}
+
+#[cfg(test)]
+mod tests {
+    use tracing::{debug, error, info, trace, warn};
+
+    use super::*;
+
+    /// What syslog gets, without priority and time.
+    fn heard(debug: bool, log: impl FnOnce()) -> Vec<String> {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("log");
+        let syslog = UnixDatagram::bind(&path).unwrap();
+        syslog.set_nonblocking(true).unwrap();
+        let sink = Sink { syslog: path, ..Sink::new(Some(3), false, debug, 7) };
+        let subscriber = tracing_subscriber::registry().with(Translator { sink, state: Mutex::default() });
+        tracing::subscriber::with_default(subscriber, log);
+        let mut buffer = [0; 512];
+        let mut lines = Vec::new();
+        while let Ok(length) = syslog.recv(&mut buffer) {
+            let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
+            let (priority, rest) = text.split_once('>').unwrap();
+            lines.push(format!("{priority}> {}", rest.split_once("ucarp[7]: ").unwrap().1));
+        }
+        lines
+    }
+
+    fn changed(from: &str, to: &str, cause: &str) {
+        info!(from, to, cause, why = "a reason", "Changed state");
+    }
+
+    #[test]
+    fn changes_of_state_are_told_in_the_words_of_ucarp() {
+        let lines = heard(false, || {
+            changed("init", "backup", "startup");
+            changed("backup", "master", "preempt");
+            changed("master", "backup", "better-master");
+            changed("backup", "init", "link-down");
+            changed("init", "backup", "startup");
+            changed("backup", "master", "master-leaving");
+            changed("master", "init", "shutdown");
+        });
+        assert_eq!(
+            lines,
+            [
+                "<28> [WARNING] Switching to state: BACKUP",
+                "<28> [WARNING] Switching to state: MASTER",
+                "<28> [WARNING] Putting MASTER down - preemption",
+                "<28> [WARNING] Switching to state: BACKUP",
+                "<28> [WARNING] Preferred master advertised: going back to BACKUP state",
+                "<28> [WARNING] Switching to state: MASTER",
+                "<28> [WARNING] Putting MASTER DOWN (going to time out)",
+            ]
+        );
+    }
+
+    #[test]
+    fn what_ucarp_has_no_words_for_is_said_all_the_same() {
+        let log = || {
+            error!(code = 5, "Something failed");
+            info!(state = "init", interface = "eth0", vhid = 42, "Reports its state");
+            info!(script = "/up eth0 10.0.0.1", "Runs a script");
+            debug!("Detail");
+            warn!(target: "zbus", "Not ours");
+        };
+        let quiet = [
+            "<27> [ERROR] Something failed code=5",
+            "<30> [INFO] BACKUP on eth0 id 42",
+            "<28> [WARNING] Spawning [/up eth0 10.0.0.1]",
+        ];
+        assert_eq!(heard(false, log), quiet);
+        assert_eq!(heard(true, log).last().map(String::as_str), Some("<31> [DEBUG] Detail"));
+    }
+
+    #[test]
+    fn a_neighbour_with_another_password_does_not_fill_the_log() {
+        let lines = heard(false, || (0..250).for_each(|_| trace!(reason = "digest", "Refused a packet")));
+        let first = "<28> [WARNING] Bad digest - Check vhid, password and virtual IP address";
+        assert_eq!(lines, [first.to_owned(), format!("{first} (100 times)"), format!("{first} (200 times)")]);
+    }
 }

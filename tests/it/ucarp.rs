@@ -114,7 +114,8 @@ fn carpd_ucarp_is_the_same_as_the_name() {
 #[test]
 fn the_documentation_lists_exactly_the_differences() {
     let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/coming-from-ucarp.md")).unwrap();
-    let rows = text.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` |").map(|(name, _)| name));
+    let table = text.lines().skip_while(|line| !line.starts_with("| name | ucarp | carpd |"));
+    let rows = table.filter_map(|line| line.strip_prefix("| `")?.split_once("` |").map(|(name, _)| name));
     assert_eq!(rows.collect::<Vec<_>>(), DIFFERENCES);
 }
 

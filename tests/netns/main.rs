@@ -13,6 +13,8 @@
 mod lab;
 mod scenario;
 mod ucarp;
+mod ucarp_own;
+mod ucarp_stage;
 
 use std::io::Read;
 use std::process::{Command, ExitCode, Stdio};
@@ -50,7 +52,7 @@ fn main() -> ExitCode {
     match args.first().map(String::as_str) {
         Some("--case") => run_one(&cases, args.get(1).map_or("", String::as_str)),
         Some("--hold-lab") => lab::hold(),
-        Some("--sniff") => ucarp::sniff(),
+        Some("--sniff") => ucarp_stage::sniff(),
         _ => run_all(&cases, &Options::parse(&args)),
     }
 }

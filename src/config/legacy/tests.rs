@@ -115,9 +115,9 @@ fn a_password_file_counts_to_its_first_newline_and_the_last_of_both_options_wins
 
 #[test]
 fn no_password_stays_in_the_words_that_others_see() {
-    let line = "-p one -ptwo -Pp three --pass=four --pass five --pas=six -o file -x p";
+    let line = "-p one -ptwo -Pp three --pass=four --pass five -o file -x p";
     let masked = masked(&words(line)).join(" ");
-    assert_eq!(masked, "-p **** -p**** -Pp **** --pass=**** --pass **** --pas=**** -o file -x p");
+    assert_eq!(masked, "-p **** -p**** -Pp **** --pass=**** --pass **** -o file -x p");
     assert!(!format!("{:?}", good("-p geheim")).contains("geheim"));
 }
 
