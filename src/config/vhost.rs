@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::path::Path;
 use std::time::Duration;
 
-use super::choice::{FamilyTimers, Ipv6Checksum, LinkLocal, Peers, Preempt, SourceMac, TieBreak};
+use super::choice::{FamilyTimers, Ipv6Checksum, Leases, LinkLocal, Peers, Preempt, SourceMac, TieBreak};
 use super::model::{Announce, AtStop, Destination, Place, Vhost};
 use super::problem::Findings;
 use super::read::{At, Table};
@@ -78,6 +78,7 @@ fn finish(table: &Table<'_>, draft: &mut Draft, around: &dyn Surroundings, out: 
         openbsd_lladdr: lladdr(table, out),
         clamp_advskew: true,
         at_stop: AtStop::default(),
+        lease: Table::or(table.choice("lease", out), Leases::Kernel),
         manage_addresses: Table::or(table.boolean("manage-addresses", out), true),
         destination: destination(table, out),
         source_mac: Table::or(table.choice("source-mac", out), SourceMac::Virtual),

@@ -12,7 +12,7 @@ use super::run::Engine;
 use crate::config::{AtStop, OnFailure};
 use crate::hooks::{EntryPoint, HookError};
 use crate::proto::Input;
-use crate::types::{Cause, Demotion, State, Timestamp, Transition};
+use crate::types::{Cause, Demotion, Name, State, Timestamp, Transition};
 
 /// How long another node is preferred after `carp.resign`, at least.
 const RESIGN_HOLD: Duration = Duration::from_secs(10);
@@ -33,6 +33,7 @@ impl Engine {
         );
         let approved = std::mem::take(&mut node.asking);
         node.last = Some(transition);
+        node.since_ms = clock::wall_ms();
         match (from, to) {
             (_, State::Master) => {
                 if node.queue.defines(EntryPoint::BeforeMaster) && !approved {
@@ -52,7 +53,8 @@ impl Engine {
         let Some(node) = self.nodes.get_mut(&index) else { return };
         let spec = &node.spec;
         if spec.manage_addresses {
-            if let Err(error) = self.shared.executor.hold_addresses(&spec.name, &spec.interface, &spec.addresses) {
+            let lease = node.lease();
+            if let Err(error) = self.shared.executor.hold_addresses(&spec.name, &spec.interface, &spec.addresses, lease) {
                 error!(vhost = %spec.name, %error, "Could not put the addresses up");
                 let reason = error.to_string();
                 node.resigned_until = Some(now + RESIGN_HOLD.max(node.machine.master_down() * 3));
@@ -62,6 +64,7 @@ impl Engine {
                 return;
             }
             node.holding = true;
+            node.leased = lease.lifetime().map(|lifetime| (lifetime, now));
             node.drop_again = None;
             node.announcer.takeover(spec.announce, now);
             self.shared.executor.announce(&spec.name, &spec.interface, &spec.addresses);
@@ -96,6 +99,7 @@ impl Engine {
             return;
         }
         let held = std::mem::take(&mut node.holding);
+        node.leased = None;
         if self.shared.executor.drop_addresses(&node.spec.name) > 0 {
             node.drop_again = Some(now + DROP_RETRY);
         } else if held {
@@ -172,13 +176,29 @@ impl Engine {
                 node.asked_demotion = Demotion::new(by);
                 self.demote(vhost, now);
             }
-            HookNews::Resign { vhost, reason } => {
-                let Some(node) = self.nodes.get_mut(&vhost) else { return };
-                node.resigned_until = Some(now + RESIGN_HOLD.max(node.machine.master_down() * 3));
-                self.demote(vhost, now);
-                self.handle(vhost, Input::Resign(Cause::Resigned { reason }), now);
-            }
+            HookNews::Resign { vhost, reason } => self.hand_over(vhost, reason, now),
         }
+    }
+
+    fn hand_over(&mut self, index: usize, reason: String, now: Timestamp) {
+        let Some(node) = self.nodes.get_mut(&index) else { return };
+        node.resigned_until = Some(now + RESIGN_HOLD.max(node.machine.master_down() * 3));
+        self.demote(index, now);
+        self.handle(index, Input::Resign(Cause::Resigned { reason }), now);
+    }
+
+    /// An operator wants another node to be master.
+    pub(super) fn resign(&mut self, name: &Name, reason: String) -> Result<String, String> {
+        let Some((index, node)) = self.nodes.iter().find(|(_, node)| node.spec.name == *name) else {
+            let known: Vec<&str> = self.nodes.values().map(|node| node.spec.name.as_str()).collect();
+            return Err(format!("there is no virtual host {name}; there are: {}", known.join(", ")));
+        };
+        if !node.is_master() {
+            return Err(format!("{name} is {} here, not master", node.machine.state()));
+        }
+        let index = *index;
+        self.hand_over(index, reason, clock::now());
+        Ok(format!("{name}: handed over"))
     }
 
     pub(super) fn hook_finished(
@@ -198,7 +218,7 @@ impl Engine {
         match (entry, result) {
             (EntryPoint::BeforeBackup | EntryPoint::OnBackup, _) if node.leaving => self.leave(index, now),
             _ if !current => {}
-            (EntryPoint::OnBackup, _) if node.aside_until.is_some() => self.bow_out(index),
+            (EntryPoint::OnBackup, _) if node.aside_until.is_some() => self.bow_out(index, now),
             (EntryPoint::BeforeMaster, Ok(())) if node.asking => self.handle(index, Input::Approve, now),
             (EntryPoint::BeforeMaster, Ok(())) if node.is_master() => self.take_addresses_now(index, now),
             (EntryPoint::BeforeMaster, Err(failure)) if node.asking => {
@@ -228,6 +248,7 @@ impl Engine {
         self.take_addresses(index, now);
         // Putting them up may have failed and left a follow-up.
         self.handle(index, Input::Timer, now);
+        self.bequeath(index);
     }
 
     pub(super) fn hook_recovered(&mut self, index: usize, now: Timestamp) {

@@ -92,11 +92,12 @@ impl Engine {
         for member in members {
             let Some(node) = self.nodes.get_mut(&member).filter(|node| node.holding) else { continue };
             let Some(address) = node.spec.addresses.iter().copied().find(|a| a.ip == ip) else { continue };
-            if !node.put_back.may(clock::now()) {
+            // It went by itself: the lateness check decides, not this.
+            if node.expired(clock::now()).is_some() || !node.put_back.may(clock::now()) {
                 continue;
             }
             let suspects = suspects().join(", ");
-            match self.shared.executor.add_address(&node.spec.interface, address) {
+            match self.shared.executor.put_address(&node.spec.interface, address, node.lease()) {
                 Ok(()) => warn!(vhost = %node.spec.name, %address, suspects, "Put back an address that somebody removed"),
                 Err(error) => warn!(vhost = %node.spec.name, %address, %error, "Could not put back an address"),
             }
@@ -179,15 +180,17 @@ impl Engine {
 
     /// A predecessor that was killed leaves its addresses up: they go before the first advertisement.
     pub(super) fn remove_leftovers(&self) {
-        for node in self.nodes.values() {
-            if !node.spec.manage_addresses {
-                continue;
-            }
-            for address in &node.spec.addresses {
-                if self.present(&node.spec.interface, address.ip) {
-                    warn!(vhost = %node.spec.name, %address, "Removes an address that somebody left behind");
-                    self.shared.executor.remove_leftover(&node.spec.interface, *address);
-                }
+        for index in self.numbers() {
+            self.remove_leftovers_of(index);
+        }
+    }
+
+    pub(super) fn remove_leftovers_of(&self, index: usize) {
+        let Some(node) = self.nodes.get(&index).filter(|node| node.spec.manage_addresses) else { return };
+        for address in &node.spec.addresses {
+            if self.present(&node.spec.interface, address.ip) {
+                warn!(vhost = %node.spec.name, %address, "Removes an address that somebody left behind");
+                self.shared.executor.remove_leftover(&node.spec.interface, *address);
             }
         }
     }

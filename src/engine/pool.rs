@@ -7,6 +7,7 @@ use std::rc::Rc;
 
 use tracing::{debug, warn};
 
+use super::generations::digest;
 use super::script::Script;
 use crate::config;
 use crate::hooks::message::{Confinement, Loaded};
@@ -14,9 +15,6 @@ use crate::hooks::session::{Desk, SandboxPolicy, Session};
 use crate::hooks::{Budget, EntryPoint, HookError, HookEvent, HookSource, LoadError, Returned};
 use crate::keeper::{ChildId, Client, Role};
 use crate::types::Name;
-
-/// Idle runners kept for later; more are ended after their run.
-const IDLE_MAX: usize = 8;
 
 /// One hook, loaded: its bytes and its runners.
 #[derive(Debug)]
@@ -31,6 +29,7 @@ pub(super) struct Pool {
     confinement: Confinement,
     /// What runs instead of a runner, for `kind = "script"`.
     script: Option<Script>,
+    digest: String,
 }
 
 /// One process with the hook loaded. Dropping it ends the process.
@@ -72,6 +71,7 @@ impl Pool {
         Ok(Rc::new(Self {
             name,
             spec,
+            digest: digest(&source),
             source,
             policy,
             keeper,
@@ -91,13 +91,29 @@ impl Pool {
         keeper: Client,
     ) -> Self {
         let loaded = Loaded { entry_points: script.entry_points(), modules: Vec::new() };
+        let digest = digest(&source);
         let (idle, confinement) = (RefCell::default(), Confinement::default());
-        Self { name, spec, source, policy, keeper, idle, loaded, confinement, script: Some(script) }
+        Self { name, spec, source, policy, keeper, idle, loaded, confinement, script: Some(script), digest }
     }
 
     /// The hook's name.
     pub(super) const fn name(&self) -> &Name {
         &self.name
+    }
+
+    /// SHA-256 of everything it was loaded from.
+    pub(super) fn digest(&self) -> &str {
+        &self.digest
+    }
+
+    /// The functions that the hook defines.
+    pub(super) fn entry_points(&self) -> &[EntryPoint] {
+        &self.loaded.entry_points
+    }
+
+    /// How many runners wait.
+    pub(super) fn idle(&self) -> usize {
+        self.idle.borrow().len()
     }
 
     /// What the operator wrote about it.
@@ -124,12 +140,17 @@ impl Pool {
         budget
     }
 
+    /// Brings the number of idle runners up to what the operator wants.
+    pub(super) async fn warm_all(&self) {
+        self.warm(usize::from(self.spec.runners)).await;
+    }
+
     /// Brings the number of idle runners up to `count`.
     pub(super) async fn warm(&self, count: usize) {
         if let Some(script) = &self.script {
             return script.warm().await;
         }
-        while self.idle.borrow().len() < count.min(IDLE_MAX) {
+        while self.idle.borrow().len() < count {
             match spawn(&self.keeper, &self.source, budget(&self.spec), self.policy).await {
                 Ok(runner) => self.idle.borrow_mut().push(runner),
                 Err(error) => {
@@ -163,7 +184,8 @@ impl Pool {
         };
         let result = runner.session.call(event, budget, desk, cancel).await;
         if runner.session.is_alive() && !runner.session.is_worn() {
-            if self.idle.borrow().len() < IDLE_MAX {
+            // More were needed for a while; they end after their run.
+            if self.idle.borrow().len() < usize::from(self.spec.runners.max(1)) {
                 self.idle.borrow_mut().push(runner);
             }
         } else {

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::net::IpAddr;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -13,17 +14,28 @@ use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, error, trace, warn};
 
 use super::clock;
+use super::command::{Command, ReloadReport};
+use super::generations::Generations;
+use super::lease::Lease;
 use super::node::Node;
 use super::port::{Port, kind_word};
 use super::queue::{HookNews, Shared};
+use super::reload::{Prepared, Scope};
 use super::signal::Signal;
 use super::start::StartError;
+use super::watch::FileWatch;
+use super::will::BEAT;
+use crate::config::Config;
 use crate::host::LinuxHost;
 use crate::host::alarm::Alarm;
 use crate::host::netlink::{HostEvent, Watch};
+use crate::keeper::Client;
+use crate::keeper::will::Writer;
 use crate::proto::{self, Input, Output, Received, Reject, wire};
 use crate::types::Timestamp;
 
+/// Orders that may wait; an operator's terminal is not faster.
+const COMMANDS_MAX: usize = 16;
 /// Frames read from one interface before the timers get their turn again.
 const FRAMES_IN_A_ROW: usize = 64;
 
@@ -34,6 +46,8 @@ enum Event {
     Host(HostEvent),
     News(HookNews),
     Signal(Signal),
+    Prepared(Box<Prepared>),
+    Command(Command),
     Stopped,
 }
 
@@ -51,6 +65,31 @@ pub(super) struct Engine {
     pub(super) strangers: proto::Stats,
     pub(super) follow_ups: VecDeque<(usize, Input<'static>)>,
     pub(super) shutdown_timeout: Duration,
+    /// The version of every hook that serves.
+    pub(super) hooks: Generations,
+    pub(super) keeper: Client,
+    pub(super) config: Config,
+    /// Where the configuration was read from.
+    pub(super) path: PathBuf,
+    /// This node's host name when the daemon started.
+    pub(super) host_name: String,
+    /// Number of the next virtual host that is added.
+    pub(super) next_number: usize,
+    orders: mpsc::Sender<Command>,
+    commands: mpsc::Receiver<Command>,
+    pub(super) prepared: mpsc::Sender<Box<Prepared>>,
+    ready: mpsc::Receiver<Box<Prepared>>,
+    /// One reload at a time; what is asked meanwhile waits here.
+    pub(super) reloading: bool,
+    pub(super) reload_waits: Option<(Scope, Vec<oneshot::Sender<ReloadReport>>)>,
+    pub(super) reload_problems: Vec<String>,
+    /// Links and addresses are to be read anew after this turn.
+    pub(super) relook: bool,
+    files: Option<FileWatch>,
+    /// What the keeper does if we die.
+    pub(super) will: Writer,
+    pub(super) beaten: Option<Timestamp>,
+    pub(super) started_ms: u64,
 }
 
 /// The daemon stops.
@@ -59,26 +98,69 @@ pub(super) struct Stopping {
     pub(super) done: Option<oneshot::Receiver<()>>,
 }
 
+/// What an engine is made of.
+pub(super) struct Parts {
+    pub(super) nodes: BTreeMap<usize, Node<LinuxHost>>,
+    pub(super) ports: Vec<Port>,
+    pub(super) shared: Rc<Shared<LinuxHost>>,
+    pub(super) hooks: Generations,
+    pub(super) news: mpsc::UnboundedReceiver<HookNews>,
+    pub(super) keeper: Client,
+    pub(super) config: Config,
+    pub(super) path: PathBuf,
+    pub(super) host_name: String,
+}
+
 impl Engine {
-    pub(super) fn new(
-        nodes: BTreeMap<usize, Node<LinuxHost>>,
-        ports: Vec<Port>,
-        shared: Rc<Shared<LinuxHost>>,
-        news: mpsc::UnboundedReceiver<HookNews>,
-        shutdown_timeout: Duration,
-    ) -> Result<Self, StartError> {
-        Ok(Self {
+    pub(super) fn new(parts: Parts) -> Result<Self, StartError> {
+        let Parts { nodes, ports, shared, hooks, news, keeper, config, path, host_name } = parts;
+        let (orders, commands) = mpsc::channel(COMMANDS_MAX);
+        let (prepared, ready) = mpsc::channel(1);
+        let (will, theirs) = Writer::create().map_err(|source| StartError::System { what: "make a memory file", source })?;
+        keeper.entrust(theirs);
+        let mut engine = Self {
+            next_number: nodes.len(),
             nodes,
             ports,
             shared,
+            hooks,
             news,
+            keeper,
+            shutdown_timeout: config.daemon.shutdown_timeout,
+            config,
+            path,
+            host_name,
             watch: Watch::open()?,
             alarm: Alarm::new().map_err(|source| StartError::System { what: "make a timer", source })?,
             stopping: None,
             strangers: proto::Stats::default(),
             follow_ups: VecDeque::new(),
-            shutdown_timeout,
-        })
+            orders,
+            commands,
+            prepared,
+            ready,
+            reloading: false,
+            reload_waits: None,
+            reload_problems: Vec::new(),
+            relook: false,
+            files: None,
+            will,
+            beaten: None,
+            started_ms: clock::wall_ms(),
+        };
+        engine.watch_files();
+        Ok(engine)
+    }
+
+    /// Where orders go.
+    pub(super) fn commands(&self) -> mpsc::Sender<Command> {
+        self.orders.clone()
+    }
+
+    /// Watches the files of the hooks that are in use.
+    pub(super) fn watch_files(&mut self) {
+        let files: Vec<&Path> = self.config.hooks.values().map(|hook| hook.path.as_path()).collect();
+        self.files = if files.is_empty() { None } else { FileWatch::start(&files, self.orders.clone()) };
     }
 
     /// Removes what a dead predecessor left, opens the interfaces and lets every virtual host take part.
@@ -95,6 +177,7 @@ impl Engine {
     /// Runs until stopped in good order; true if nothing is left behind.
     pub(super) async fn run(mut self, mut signals: mpsc::Receiver<Signal>) -> bool {
         loop {
+            self.beat();
             if self.set_alarm().is_err() {
                 error!("Lost the clock");
                 return false;
@@ -106,8 +189,11 @@ impl Engine {
                 () = any_readable(&self.ports) => Event::Readable,
                 event = self.watch.next() => Event::Host(event.unwrap_or(HostEvent::Overrun)),
                 Some(news) = self.news.recv() => Event::News(news),
+                Some(prepared) = self.ready.recv() => Event::Prepared(prepared),
+                Some(command) = self.commands.recv() => Event::Command(command),
                 () = stopped(&mut self.stopping) => Event::Stopped,
             };
+            self.judge_leases();
             match event {
                 // What waits in the sockets was there before the time was up.
                 Event::Alarm => {
@@ -118,7 +204,12 @@ impl Engine {
                 Event::Host(event) => self.host_event(event).await,
                 Event::News(news) => self.hook_news(news),
                 Event::Signal(signal) => self.signal(signal),
+                Event::Prepared(prepared) => self.commit(*prepared),
+                Event::Command(command) => self.command(command),
                 Event::Stopped => return self.is_clean(),
+            }
+            if std::mem::take(&mut self.relook) {
+                self.look().await;
             }
             if self.stopping.as_ref().is_some_and(|stopping| clock::now() >= stopping.deadline) {
                 error!("Gave up stopping in good order");
@@ -142,9 +233,33 @@ impl Engine {
 
     fn set_alarm(&mut self) -> io::Result<()> {
         let deadline = self.stopping.as_ref().map(|stopping| stopping.deadline);
-        let next = self.nodes.values().filter_map(Node::next_wake).chain(deadline).min();
+        let beat = self.beaten.map(|last| last + BEAT);
+        let next = self.nodes.values().filter_map(Node::next_wake).chain(deadline).chain(beat).min();
         self.alarm.set(next)
     }
+    /// Before any event: addresses that went by themselves while we slept are not restored, since a backup may be about
+    /// to take them.
+    fn judge_leases(&mut self) {
+        let now = clock::now();
+        for index in self.numbers() {
+            if let Some(by) = self.nodes.get(&index).and_then(|node| node.expired(now)) {
+                self.handle(index, Input::Late { by }, now);
+            }
+        }
+    }
+
+    fn command(&mut self, command: Command) {
+        // Whoever asked may have gone away meanwhile.
+        match command {
+            Command::Status(reply) => _ = reply.send(Box::new(self.status())),
+            Command::Reload(reply) => self.reload(Scope::Everything, Some(reply)),
+            Command::FilesChanged => self.reload(Scope::ChangedHooks, None),
+            Command::Rollback(name, reply) => _ = reply.send(self.rollback(&name)),
+            Command::Apply(name, reply) => _ = reply.send(self.apply(&name)),
+            Command::Resign(name, reason, reply) => _ = reply.send(self.resign(&name, reason)),
+        }
+    }
+
     // ---- the wire
 
     pub(super) fn receive(&mut self) {
@@ -209,26 +324,32 @@ impl Engine {
     }
 
     pub(super) fn drain(&mut self, index: usize, now: Timestamp) {
+        let mut changed = false;
         loop {
             let Some(node) = self.nodes.get_mut(&index) else { return };
-            match node.machine.poll() {
-                Output::Transmit(transmit) => self.transmit(index, &transmit),
+            let output = node.machine.poll();
+            changed |= matches!(output, Output::Transmit(_) | Output::Transition(_));
+            match output {
+                Output::Transmit(transmit) => self.transmit(index, &transmit, now),
                 Output::Transition(transition) => self.transition(index, transition, now),
                 Output::WantMaster { cause, peer } => self.ask_before(index, &cause, peer),
                 Output::PeerClaim { peer } => self.peer_claim(index, peer, now),
-                Output::AnnounceAgain => self.announce(index),
+                Output::AnnounceAgain => node.announcer.again(now),
                 Output::Rejected(reject, src) => {
                     trace!(vhost = %node.spec.name, %src, reason = reject.as_str(), "Refused a packet");
                 }
                 Output::Idle(wake) => {
                     node.wake = wake;
+                    if changed {
+                        self.bequeath(index);
+                    }
                     return;
                 }
             }
         }
     }
 
-    pub(super) fn transmit(&mut self, index: usize, transmit: &proto::Transmit) {
+    pub(super) fn transmit(&mut self, index: usize, transmit: &proto::Transmit, now: Timestamp) {
         let Some(node) = self.nodes.get(&index) else { return };
         let Some(port) = self.ports.get_mut(node.port) else { return };
         let sent = port.send(&node.spec, transmit);
@@ -236,7 +357,24 @@ impl Engine {
             let kind = kind_word(transmit.kind);
             warn!(vhost = %node.spec.name, vhid = %node.spec.vhid, kind, %error, "Could not send");
         }
+        if sent.is_ok() && transmit.kind == proto::Kind::Advertisement {
+            self.renew(index, now);
+        }
         self.follow_ups.push_back((index, Input::Sent { family: transmit.family, ok: sent.is_ok() }));
+    }
+
+    /// An advertisement went out, so the loop that advertises lives: the addresses stay for another while.
+    fn renew(&mut self, index: usize, now: Timestamp) {
+        let Some(node) = self.nodes.get_mut(&index).filter(|node| node.holding) else { return };
+        if node.expired(now).is_some() || node.leased.is_some_and(|(_, renewed)| renewed == now) {
+            return;
+        }
+        let lease = node.lease();
+        if lease == Lease::Off || (lease.lifetime().is_none() && node.leased.is_none()) {
+            return;
+        }
+        node.leased = lease.lifetime().map(|lifetime| (lifetime, now));
+        self.shared.executor.renew(&node.spec.name, &node.spec.interface, &node.spec.addresses, lease.lifetime());
     }
 
     // ---- time

@@ -132,7 +132,7 @@ impl Script {
         }
     }
 
-    /// As ucarp calls its scripts (UCARP.md, section 5); the event is in variables.
+    /// As ucarp calls its scripts; the event is in variables.
     fn line(&self, program: &Path, event: &HookEvent) -> CommandLine {
         let interface = self.programs.interface.clone().unwrap_or_else(|| event.instance.interface.to_string());
         let address = event.instance.addresses.first().map(|address| address.ip.to_string()).unwrap_or_default();

@@ -1,19 +1,20 @@
 //! What signals ask of the daemon: TERM, INT and QUIT to stop, USR1 to say how things are, USR2 to hand over for a
-//! few seconds; HUP stops under the name ucarp.
+//! few seconds, HUP to read everything again; under the name ucarp HUP stops.
 
 use std::io;
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
-use tracing::{info, warn};
+use tracing::info;
 
 use super::clock;
+use super::reload::Scope;
 use super::run::Engine;
 use crate::proto::Input;
 use crate::types::{Cause, Timestamp};
 
-/// How long a master that was sent USR2 takes no part (UCARP.md, section 3.2).
+/// How long a master that was sent USR2 takes no part.
 const ASIDE: Duration = Duration::from_secs(3);
 
 /// What a signal asks for.
@@ -21,6 +22,8 @@ const ASIDE: Duration = Duration::from_secs(3);
 pub(super) enum Signal {
     /// Stop in good order.
     Stop(&'static str),
+    /// Read configuration and hooks again.
+    Reload,
     /// Say how things are.
     Report,
     /// Hand over, and take no part for [`ASIDE`].
@@ -37,11 +40,7 @@ pub(super) fn signals(hangup_stops: bool) -> io::Result<mpsc::Receiver<Signal>> 
         (SignalKind::user_defined1(), Signal::Report),
         (SignalKind::user_defined2(), Signal::StandAside),
     ];
-    if hangup_stops {
-        all.push((SignalKind::hangup(), Signal::Stop("HUP")));
-    } else {
-        ignore_hangup()?;
-    }
+    all.push((SignalKind::hangup(), if hangup_stops { Signal::Stop("HUP") } else { Signal::Reload }));
     for (kind, meaning) in all {
         let mut arrivals = signal(kind)?;
         let sender = sender.clone();
@@ -56,20 +55,11 @@ pub(super) fn signals(hangup_stops: bool) -> io::Result<mpsc::Receiver<Signal>> 
     Ok(receiver)
 }
 
-fn ignore_hangup() -> io::Result<()> {
-    let mut hangup = signal(SignalKind::hangup())?;
-    tokio::task::spawn_local(async move {
-        while hangup.recv().await.is_some() {
-            warn!("Ignores SIGHUP: restart to read the configuration again");
-        }
-    });
-    Ok(())
-}
-
 impl Engine {
     pub(super) fn signal(&mut self, signal: Signal) {
         match signal {
             Signal::Stop(name) => self.stop(name),
+            Signal::Reload => self.reload(Scope::Everything, None),
             Signal::Report => self.report(),
             Signal::StandAside => {
                 for index in self.numbers() {
@@ -98,15 +88,15 @@ impl Engine {
         let reason = format!("SIGUSR2, for {} s", ASIDE.as_secs());
         self.handle(index, Input::StandAside(Cause::Resigned { reason }), now);
         if managed {
-            self.bow_out(index);
+            self.bow_out(index, now);
         }
     }
 
     /// Hands over, after the fact: peers need not wait until we have been silent for long enough.
-    pub(super) fn bow_out(&mut self, index: usize) {
+    pub(super) fn bow_out(&mut self, index: usize, now: Timestamp) {
         let Some(node) = self.nodes.get(&index) else { return };
         for packet in node.machine.bow_out_packets() {
-            self.transmit(index, &packet);
+            self.transmit(index, &packet, now);
         }
     }
 

@@ -16,8 +16,7 @@ use super::{
 };
 use crate::types::State;
 
-/// The argument that makes the binary a runner.
-pub const ROLE: &str = "__runner";
+pub use super::message::RUNNER_ROLE as ROLE;
 
 /// The longest log message and the longest field that are sent on, in bytes.
 const MAX_LOG: usize = 8 << 10;

@@ -26,7 +26,7 @@ impl Role {
     #[must_use]
     pub fn arguments(self) -> Vec<String> {
         match self {
-            Self::Runner { memory_bytes } => vec![crate::hooks::runner::ROLE.to_owned(), memory_bytes.to_string()],
+            Self::Runner { memory_bytes } => vec![crate::hooks::message::RUNNER_ROLE.to_owned(), memory_bytes.to_string()],
             Self::Helper => vec!["__helper".to_owned()],
         }
     }
@@ -39,6 +39,8 @@ pub(super) enum Request {
     Spawn(ChildId, Role),
     /// SIGKILL; nothing if it has ended already.
     Kill(ChildId),
+    /// The engine's will; its descriptor comes with this packet.
+    Will,
 }
 
 /// From the keeper.

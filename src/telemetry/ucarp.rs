@@ -1,4 +1,4 @@
-//! Logs as ucarp writes them (UCARP.md, section 6): its words, its form, to syslog and to the terminal.
+//! Logs as ucarp writes them: its words, its form, to syslog and to the terminal.
 //!
 //! The rest of the daemon knows nothing of this. A [`Layer`] hears what it logs and says it in ucarp's words where
 //! ucarp has some, for everybody who greps for them.

@@ -12,8 +12,7 @@ use nix::sys::signal::Signal;
 
 use crate::ucarp_own::{bad_scripts, debian, lua, side_by_side, three};
 use crate::ucarp_stage::{
-    ADDRESS, MASTER, Played, SOON, Stage, Trace, Which, backup, both, called, end, master, said, scripts,
-    without_bow_outs,
+    ADDRESS, MASTER, Played, SOON, Stage, Trace, Which, backup, both, called, end, master, said, scripts, without_bow_outs,
 };
 use crate::{Case, Outcome};
 

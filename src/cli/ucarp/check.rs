@@ -1,4 +1,4 @@
-//! What can be found out before the daemon starts, in ucarp's words and order (UCARP.md, section 1).
+//! What can be found out before the daemon starts, in ucarp's words and order.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;

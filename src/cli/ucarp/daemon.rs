@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::process::CommandExt as _;
+use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 
 use nix::sys::memfd::{MFdFlags, memfd_create};
@@ -129,5 +130,6 @@ pub(crate) fn engine() -> Option<ExitCode> {
     sink.say(Level::Info, &format!("Local advertised ethernet address is [{address}]"));
     let _ = ucarp::start(sink);
     drop(handover);
-    Some(engine::main(&config))
+    // No file stands behind this configuration: there is nothing to read again, and no operator's socket.
+    Some(engine::main(&config, Path::new(""), |_, _| ()))
 }

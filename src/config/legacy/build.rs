@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::super::model::{self, AtStop, Kind, Script};
 use super::super::secret::Secret;
 use super::super::{
-    Announce, Config, Daemon, Destination, FamilyTimers, Hook, Ipv6Checksum, Language, Limits, LinkLocal, Log, LogFormat,
+    Announce, Config, Daemon, Destination, FamilyTimers, Hook, Ipv6Checksum, Language, Leases, Limits, LinkLocal, Log, LogFormat,
     LogLevel, OnFailure, Peers, Reload, Sandbox, ServiceBackend, SourceMac, TieBreak, Vhost,
 };
 use super::{Options, Refusal};
@@ -82,6 +82,7 @@ impl Options {
             openbsd_lladdr: None,
             clamp_advskew: false,
             manage_addresses: false,
+            lease: Leases::Off,
             at_stop: if self.shutdown { AtStop::HooksFirst } else { AtStop::AddressesOnly },
             destination: Destination { ethernet_broadcast: self.nomcast, group: self.group, group6: Settings::IPV6_GROUP },
             source_mac: SourceMac::Ucarp,
