@@ -11,18 +11,27 @@ pub mod command;
 mod execute;
 mod follow;
 mod generations;
+#[cfg(test)]
+mod histories;
+mod lease;
 mod look;
 mod node;
 pub mod oneshot;
 mod pool;
 mod port;
 mod queue;
+mod recover;
 mod reload;
 mod run;
 mod start;
 mod status;
 mod stop;
 mod store;
+mod turns;
+mod undo;
 mod watch;
+mod will;
 
+pub use recover::Recovery;
 pub use start::{check_hooks, main};
+pub use undo::Undone;

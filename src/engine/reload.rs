@@ -215,6 +215,7 @@ impl Engine {
         }
         if let Some(node) = self.nodes.remove(&index) {
             changes.push(format!("vhost {}: removed", node.spec.name));
+            self.instance.release_vhost(&self.config.daemon.run_dir, &node.spec.interface, node.spec.vhid);
             let queue = node.queue;
             // What its hooks still have to do, they do by themselves.
             tokio::task::spawn_local(async move { queue.settled().await });
@@ -222,6 +223,9 @@ impl Engine {
     }
 
     fn add(&mut self, spec: &config::Vhost, changes: &mut Vec<String>, now: Timestamp) {
+        if let Err(error) = self.instance.lock_vhost(&self.config.daemon.run_dir, &spec.interface, spec.vhid) {
+            return error!(vhost = %spec.name, %error, "Could not add a virtual host");
+        }
         let index = self.next_number;
         self.next_number += 1;
         let pools = spec.hooks.iter().filter_map(|name| self.hooks.current(name).cloned()).collect();
@@ -265,15 +269,17 @@ impl Engine {
     fn move_addresses(&mut self, index: usize, old: &config::Vhost, now: Timestamp) {
         let Some(node) = self.nodes.get_mut(&index) else { return };
         let spec = node.spec.clone();
+        let lease = node.lease();
         let gone = old.addresses.iter().filter(|a| !spec.addresses.contains(a));
         self.shared.executor.release_addresses(&spec.name, &spec.interface, gone.copied());
         let new: Vec<_> = spec.addresses.iter().filter(|a| !old.addresses.contains(a)).copied().collect();
-        if let Err(error) = self.shared.executor.hold_more(&spec.name, &spec.interface, &new) {
+        if let Err(error) = self.shared.executor.hold_addresses(&spec.name, &spec.interface, &new, lease) {
             error!(vhost = %spec.name, %error, "Could not put the new addresses up");
             self.handle(index, Input::Resign(Cause::AddressFailed { reason: error.to_string() }), now);
             return;
         }
         self.shared.executor.announce(&spec.name, &spec.interface, &new);
+        self.bequeath(index);
     }
 
     /// Goes back to the version of a hook before the one that serves.
