@@ -1,5 +1,6 @@
 //! The command line: one file for each verb. Data goes to standard output, everything else to standard error.
 
+mod api;
 mod check;
 mod completions;
 mod config_reference;
@@ -7,7 +8,9 @@ mod daemon;
 mod exit;
 mod lab;
 mod man;
+mod new;
 mod output;
+mod port;
 pub mod role;
 mod run;
 
@@ -40,6 +43,9 @@ enum Verb {
     Resign(daemon::ResignArgs),
     Hook(daemon::HookArgs),
     Lab(lab::Args),
+    Port(port::Args),
+    New(new::Args),
+    Api(api::Args),
     Completions(completions::Args),
     #[command(hide = true)]
     Man(man::Args),
@@ -63,6 +69,9 @@ pub fn main() -> ExitCode {
         Verb::Resign(args) => daemon::resign(&args),
         Verb::Hook(args) => daemon::hook(&args),
         Verb::Lab(args) => lab::run(&args),
+        Verb::Port(args) => port::run(&args),
+        Verb::New(args) => new::run(&args),
+        Verb::Api(args) => api::run(&args),
         Verb::Completions(args) => completions::run(&args),
         Verb::Man(args) => man::run(args),
         Verb::ConfigReference(args) => config_reference::run(args),

@@ -33,7 +33,7 @@ mod vhost;
 mod tests;
 
 pub use choice::{
-    Choice, FamilyTimers, Ipv6Checksum, LinkLocal, LogFormat, LogLevel, OnFailure, Peers, Preempt, Reload, Sandbox,
+    Choice, FamilyTimers, Ipv6Checksum, Leases, LinkLocal, LogFormat, LogLevel, OnFailure, Peers, Preempt, Reload, Sandbox,
     ServiceBackend, SourceMac, TieBreak,
 };
 pub use diff::differences;

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use super::Report;
 use super::choice::{
-    FamilyTimers, Ipv6Checksum, LinkLocal, LogFormat, LogLevel, OnFailure, Peers, Preempt, Reload, Sandbox, ServiceBackend,
-    SourceMac, TieBreak,
+    FamilyTimers, Ipv6Checksum, Leases, LinkLocal, LogFormat, LogLevel, OnFailure, Peers, Preempt, Reload, Sandbox,
+    ServiceBackend, SourceMac, TieBreak,
 };
 use super::secret::Secret;
 use crate::effect::Grants;
@@ -116,6 +116,8 @@ pub struct Vhost {
     pub openbsd_lladdr: Option<MacAddr>,
     /// `manage-addresses`: the daemon itself puts up and takes down [`Self::addresses`].
     pub manage_addresses: bool,
+    /// Whether the addresses let go by themselves when nobody renews them.
+    pub lease: Leases,
     /// `nomcast`, `mcast-group`, `mcast-group6`: where advertisements go.
     pub destination: Destination,
     /// `source-mac`: the hardware address that advertisements come from.

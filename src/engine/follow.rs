@@ -53,7 +53,8 @@ impl Engine {
         let Some(node) = self.nodes.get_mut(&index) else { return };
         let spec = &node.spec;
         if spec.manage_addresses {
-            if let Err(error) = self.shared.executor.hold_addresses(&spec.name, &spec.interface, &spec.addresses) {
+            let lease = node.lease();
+            if let Err(error) = self.shared.executor.hold_addresses(&spec.name, &spec.interface, &spec.addresses, lease) {
                 error!(vhost = %spec.name, %error, "Could not put the addresses up");
                 let reason = error.to_string();
                 node.resigned_until = Some(now + RESIGN_HOLD.max(node.machine.master_down() * 3));
@@ -63,6 +64,7 @@ impl Engine {
                 return;
             }
             node.holding = true;
+            node.leased = lease.lifetime().map(|lifetime| (lifetime, now));
             node.drop_again = None;
             node.announcer.takeover(spec.announce, now);
             self.shared.executor.announce(&spec.name, &spec.interface, &spec.addresses);
@@ -92,6 +94,7 @@ impl Engine {
             return;
         }
         let held = std::mem::take(&mut node.holding);
+        node.leased = None;
         if self.shared.executor.drop_addresses(&node.spec.name) > 0 {
             node.drop_again = Some(now + DROP_RETRY);
         } else if held {
@@ -235,6 +238,7 @@ impl Engine {
         self.take_addresses(index, now);
         // Putting them up may have failed and left a follow-up.
         self.handle(index, Input::Timer, now);
+        self.bequeath(index);
     }
 
     pub(super) fn hook_recovered(&mut self, index: usize, now: Timestamp) {

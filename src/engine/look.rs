@@ -77,11 +77,12 @@ impl Engine {
         for member in members {
             let Some(node) = self.nodes.get_mut(&member).filter(|node| node.holding) else { continue };
             let Some(address) = node.spec.addresses.iter().copied().find(|a| a.ip == ip) else { continue };
-            if !node.put_back.may(clock::now()) {
+            // It went by itself: the lateness check decides, not this.
+            if node.expired(clock::now()).is_some() || !node.put_back.may(clock::now()) {
                 continue;
             }
             let suspects = suspects().join(", ");
-            match self.shared.executor.add_address(&node.spec.interface, address) {
+            match self.shared.executor.put_address(&node.spec.interface, address, node.lease()) {
                 Ok(()) => warn!(vhost = %node.spec.name, %address, suspects, "Put back an address that somebody removed"),
                 Err(error) => warn!(vhost = %node.spec.name, %address, %error, "Could not put back an address"),
             }

@@ -11,8 +11,10 @@ pub mod command;
 mod execute;
 mod follow;
 mod generations;
+mod lease;
 mod look;
 mod node;
+pub mod oneshot;
 mod pool;
 mod port;
 mod queue;
@@ -23,5 +25,6 @@ mod status;
 mod stop;
 mod store;
 mod watch;
+mod will;
 
 pub use start::{check_hooks, main};

@@ -16,17 +16,20 @@ use tracing::{debug, error, trace, warn};
 use super::clock;
 use super::command::{Command, ReloadReport};
 use super::generations::Generations;
+use super::lease::Lease;
 use super::node::Node;
 use super::port::{Port, kind_word};
 use super::queue::{HookNews, Shared};
 use super::reload::{Prepared, Scope};
 use super::start::StartError;
 use super::watch::FileWatch;
+use super::will::BEAT;
 use crate::config::Config;
 use crate::host::LinuxHost;
 use crate::host::alarm::Alarm;
 use crate::host::netlink::{HostEvent, Watch};
 use crate::keeper::Client;
+use crate::keeper::will::Writer;
 use crate::proto::{self, Input, Output, Received, Reject, wire};
 use crate::types::Timestamp;
 
@@ -91,6 +94,9 @@ pub(super) struct Engine {
     /// Links and addresses are to be read anew after this turn.
     pub(super) relook: bool,
     files: Option<FileWatch>,
+    /// What the keeper does if we die.
+    pub(super) will: Writer,
+    pub(super) beaten: Option<Timestamp>,
     pub(super) started_ms: u64,
 }
 
@@ -118,6 +124,8 @@ impl Engine {
         let Parts { nodes, ports, shared, hooks, news, keeper, config, path, host_name } = parts;
         let (orders, commands) = mpsc::channel(COMMANDS_MAX);
         let (prepared, ready) = mpsc::channel(1);
+        let (will, theirs) = Writer::create().map_err(|source| StartError::System { what: "make a memory file", source })?;
+        keeper.entrust(theirs);
         let mut engine = Self {
             next_number: nodes.len(),
             nodes,
@@ -144,6 +152,8 @@ impl Engine {
             reload_problems: Vec::new(),
             relook: false,
             files: None,
+            will,
+            beaten: None,
             started_ms: clock::wall_ms(),
         };
         engine.watch_files();
@@ -175,6 +185,7 @@ impl Engine {
     /// Runs until stopped in good order; true if nothing is left behind.
     pub(super) async fn run(mut self, mut signals: mpsc::Receiver<Signal>) -> bool {
         loop {
+            self.beat();
             if self.set_alarm().is_err() {
                 error!("Lost the clock");
                 return false;
@@ -190,6 +201,7 @@ impl Engine {
                 Some(command) = self.commands.recv() => Event::Command(command),
                 () = stopped(&mut self.stopping) => Event::Stopped,
             };
+            self.judge_leases();
             match event {
                 // What waits in the sockets was there before the time was up.
                 Event::Alarm => {
@@ -230,9 +242,21 @@ impl Engine {
 
     fn set_alarm(&mut self) -> io::Result<()> {
         let deadline = self.stopping.as_ref().map(|stopping| stopping.deadline);
-        let next = self.nodes.values().filter_map(Node::next_wake).chain(deadline).min();
+        let beat = self.beaten.map(|last| last + BEAT);
+        let next = self.nodes.values().filter_map(Node::next_wake).chain(deadline).chain(beat).min();
         self.alarm.set(next)
     }
+    /// Before any event: addresses that went by themselves while we slept are not restored, since a backup may be about
+    /// to take them.
+    fn judge_leases(&mut self) {
+        let now = clock::now();
+        for index in self.numbers() {
+            if let Some(by) = self.nodes.get(&index).and_then(|node| node.expired(now)) {
+                self.handle(index, Input::Late { by }, now);
+            }
+        }
+    }
+
     fn command(&mut self, command: Command) {
         // Whoever asked may have gone away meanwhile.
         match command {
@@ -309,10 +333,13 @@ impl Engine {
     }
 
     pub(super) fn drain(&mut self, index: usize, now: Timestamp) {
+        let mut changed = false;
         loop {
             let Some(node) = self.nodes.get_mut(&index) else { return };
-            match node.machine.poll() {
-                Output::Transmit(transmit) => self.transmit(index, &transmit),
+            let output = node.machine.poll();
+            changed |= matches!(output, Output::Transmit(_) | Output::Transition(_));
+            match output {
+                Output::Transmit(transmit) => self.transmit(index, &transmit, now),
                 Output::Transition(transition) => self.transition(index, transition, now),
                 Output::WantMaster { cause, peer } => self.ask_before(index, &cause, peer),
                 Output::PeerClaim { peer } => self.peer_claim(index, peer, now),
@@ -322,13 +349,16 @@ impl Engine {
                 }
                 Output::Idle(wake) => {
                     node.wake = wake;
+                    if changed {
+                        self.bequeath(index);
+                    }
                     return;
                 }
             }
         }
     }
 
-    pub(super) fn transmit(&mut self, index: usize, transmit: &proto::Transmit) {
+    pub(super) fn transmit(&mut self, index: usize, transmit: &proto::Transmit, now: Timestamp) {
         let Some(node) = self.nodes.get(&index) else { return };
         let Some(port) = self.ports.get_mut(node.port) else { return };
         let sent = port.send(&node.spec, transmit);
@@ -336,7 +366,24 @@ impl Engine {
             let kind = kind_word(transmit.kind);
             warn!(vhost = %node.spec.name, vhid = %node.spec.vhid, kind, %error, "Could not send");
         }
+        if sent.is_ok() && transmit.kind == proto::Kind::Advertisement {
+            self.renew(index, now);
+        }
         self.follow_ups.push_back((index, Input::Sent { family: transmit.family, ok: sent.is_ok() }));
+    }
+
+    /// An advertisement went out, so the loop that advertises lives: the addresses stay for another while.
+    fn renew(&mut self, index: usize, now: Timestamp) {
+        let Some(node) = self.nodes.get_mut(&index).filter(|node| node.holding) else { return };
+        if node.expired(now).is_some() || node.leased.is_some_and(|(_, renewed)| renewed == now) {
+            return;
+        }
+        let lease = node.lease();
+        if lease == Lease::Off || (lease.lifetime().is_none() && node.leased.is_none()) {
+            return;
+        }
+        node.leased = lease.lifetime().map(|lifetime| (lifetime, now));
+        self.shared.executor.renew(&node.spec.name, &node.spec.interface, &node.spec.addresses, lease.lifetime());
     }
 
     // ---- time

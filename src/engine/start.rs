@@ -247,6 +247,7 @@ pub(super) fn new_node(
         queue,
         announcer: Announcer::default(),
         holding: false,
+        leased: None,
         wake: None,
         drop_again: None,
         degraded: None,

@@ -7,9 +7,11 @@
 
 mod client;
 mod descriptors;
+mod estate;
 pub mod message;
 mod spawn;
 mod supervise;
+pub mod will;
 mod wire;
 
 use std::ffi::OsString;

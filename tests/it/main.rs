@@ -16,6 +16,8 @@ mod config;
 mod hooks;
 #[cfg(feature = "daemon")]
 mod host;
+#[cfg(feature = "lua")]
+mod port;
 mod simulation;
 mod tidy;
 mod vectors;

@@ -22,6 +22,7 @@ const EDGES: &[(&str, &[&str])] = &[
         "lab",
         &["types", "proto", "effect", "config", "ledger", "journal", "hooks", "host", "engine", "keeper", "control", "telemetry"],
     ),
+    ("port", &["types", "effect", "hooks"]),
     (
         "cli",
         &[
@@ -38,6 +39,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "control",
             "telemetry",
             "lab",
+            "port",
         ],
     ),
 ];
