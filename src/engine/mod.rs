@@ -11,6 +11,8 @@ pub mod command;
 mod execute;
 mod follow;
 mod generations;
+#[cfg(test)]
+mod histories;
 mod lease;
 mod look;
 mod node;
@@ -18,13 +20,19 @@ pub mod oneshot;
 mod pool;
 mod port;
 mod queue;
+mod recover;
+mod refusals;
 mod reload;
 mod run;
 mod start;
 mod status;
 mod stop;
 mod store;
+mod turns;
+mod undo;
 mod watch;
 mod will;
 
+pub use recover::Recovery;
 pub use start::{check_hooks, main};
+pub use undo::Undone;

@@ -205,6 +205,8 @@ impl<H: Host + 'static> Queue<H> {
     }
 
     async fn serve(self: Rc<Self>) {
+        // What dead processes left is undone before the first hook.
+        self.shared.executor.recovered().await;
         loop {
             let (undo, apply, job, aside) = {
                 let mut slots = self.slots.borrow_mut();
