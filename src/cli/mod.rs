@@ -13,6 +13,7 @@ mod output;
 mod port;
 pub mod role;
 mod run;
+mod ucarp;
 
 use std::process::ExitCode;
 
@@ -43,6 +44,7 @@ enum Verb {
     Resign(daemon::ResignArgs),
     Hook(daemon::HookArgs),
     Lab(lab::Args),
+    Ucarp(ucarp::Args),
     Port(port::Args),
     New(new::Args),
     Api(api::Args),
@@ -56,6 +58,9 @@ enum Verb {
 /// Parses the command line, does what it says, and tells how that went.
 #[must_use]
 pub fn main() -> ExitCode {
+    if let Some(words) = ucarp::called(std::env::args_os()) {
+        return ucarp::main(words);
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return usage(&error).into(),
@@ -69,6 +74,7 @@ pub fn main() -> ExitCode {
         Verb::Resign(args) => daemon::resign(&args),
         Verb::Hook(args) => daemon::hook(&args),
         Verb::Lab(args) => lab::run(&args),
+        Verb::Ucarp(args) => return ucarp::main(args.words),
         Verb::Port(args) => port::run(&args),
         Verb::New(args) => new::run(&args),
         Verb::Api(args) => api::run(&args),

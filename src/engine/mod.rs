@@ -24,6 +24,8 @@ mod recover;
 mod refusals;
 mod reload;
 mod run;
+mod script;
+mod signal;
 mod start;
 mod status;
 mod stop;

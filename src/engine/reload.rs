@@ -15,6 +15,7 @@ use super::command::ReloadReport;
 use super::generations::digest;
 use super::pool::Pool;
 use super::run::Engine;
+use super::script;
 use super::start::{load_pool, new_node};
 use crate::config::{self, Config, Reload};
 use crate::hooks::{EntryPoint, HookSource};
@@ -404,7 +405,7 @@ async fn read_config(path: PathBuf, old: Config) -> (Config, Vec<String>) {
 }
 
 async fn read_source(name: Name, spec: &config::Hook) -> Result<HookSource, String> {
-    let (path, json) = (spec.path.clone(), spec.config_json.clone());
-    let read = tokio::task::spawn_blocking(move || HookSource::read(name, &path, json)).await;
+    let spec = spec.clone();
+    let read = tokio::task::spawn_blocking(move || script::source(&name, &spec)).await;
     read.map_err(|error| error.to_string())?.map_err(|error| error.to_string())
 }

@@ -21,6 +21,7 @@ use super::node::Node;
 use super::port::{Port, kind_word};
 use super::queue::{HookNews, Shared};
 use super::reload::{Prepared, Scope};
+use super::signal::Signal;
 use super::start::StartError;
 use super::watch::FileWatch;
 use super::will::BEAT;
@@ -49,15 +50,6 @@ enum Event {
     Prepared(Box<Prepared>),
     Command(Command),
     Stopped,
-}
-
-/// What a signal asks for.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Signal {
-    /// Stop in good order; the signal's name.
-    Stop(&'static str),
-    /// Read everything again.
-    Reload,
 }
 
 /// Everything that one daemon process does on the wire.
@@ -216,8 +208,7 @@ impl Engine {
                 Event::Readable => self.receive(),
                 Event::Host(event) => self.host_event(event).await,
                 Event::News(news) => self.hook_news(news),
-                Event::Signal(Signal::Stop(name)) => self.stop(name),
-                Event::Signal(Signal::Reload) => self.reload(Scope::Everything, None),
+                Event::Signal(signal) => self.signal(signal),
                 Event::Prepared(prepared) => self.commit(*prepared),
                 Event::Command(command) => self.command(command),
                 Event::Stopped => return self.is_clean(),
@@ -434,6 +425,8 @@ impl Engine {
                 let port = node.port;
                 self.put_back_missing(port);
             }
+            self.stand_in_again(index, now);
+            self.leave_at_last(index, now);
         }
     }
 }

@@ -20,4 +20,6 @@ mod host;
 mod port;
 mod simulation;
 mod tidy;
+#[cfg(feature = "daemon")]
+mod ucarp;
 mod vectors;

@@ -18,6 +18,9 @@ mod lab;
 mod peers;
 mod rig;
 mod scenario;
+mod ucarp;
+mod ucarp_own;
+mod ucarp_stage;
 
 use std::io::Read;
 use std::process::{Command, ExitCode, Stdio};
@@ -59,13 +62,14 @@ fn main() -> ExitCode {
         return code;
     }
     // The long ones first: the short ones fill the gaps.
-    let areas = [scenario::cases(), hooks::cases(), peers::cases(), group::cases(), forge::cases(), lab::cases()];
+    let areas = [scenario::cases(), hooks::cases(), peers::cases(), group::cases(), forge::cases(), lab::cases(), ucarp::cases()];
     let cases: Vec<Case> = areas.into_iter().flatten().collect();
     let args: Vec<String> = std::env::args().skip(1).collect();
     match args.first().map(String::as_str) {
         Some("--case") => run_one(&cases, args.get(1).map_or("", String::as_str)),
         Some("--hold-lab") => lab::hold(),
         Some(forge::ROLE) => forge::run(),
+        Some("--sniff") => ucarp_stage::sniff(),
         _ => run_all(&cases, &Options::parse(&args)),
     }
 }
