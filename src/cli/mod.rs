@@ -5,6 +5,7 @@ mod completions;
 mod config_reference;
 mod daemon;
 mod exit;
+mod journal;
 mod lab;
 mod man;
 mod output;
@@ -39,6 +40,8 @@ enum Verb {
     Reload(daemon::ReloadArgs),
     Resign(daemon::ResignArgs),
     Hook(daemon::HookArgs),
+    Why(journal::WhyArgs),
+    Replay(journal::ReplayArgs),
     Lab(lab::Args),
     Completions(completions::Args),
     #[command(hide = true)]
@@ -62,6 +65,8 @@ pub fn main() -> ExitCode {
         Verb::Reload(args) => daemon::reload(&args),
         Verb::Resign(args) => daemon::resign(&args),
         Verb::Hook(args) => daemon::hook(&args),
+        Verb::Why(args) => journal::why(&args),
+        Verb::Replay(args) => journal::replay(&args),
         Verb::Lab(args) => lab::run(&args),
         Verb::Completions(args) => completions::run(&args),
         Verb::Man(args) => man::run(args),
