@@ -1,11 +1,11 @@
 use super::*;
 use crate::proto::{Key, Vhost, wire};
-use crate::types::{Cause, Demotion, Family, State, Vhid};
+use crate::types::{AdvBase, AdvSkew, Cause, Demotion, Family, State, Vhid};
 
 fn settings(advskew: u8) -> Settings {
     let mut settings =
         Settings::new(Vhid::new(40).unwrap(), vec!["10.0.0.9/24".parse().unwrap()], Key::new(b"a secret password").unwrap());
-    settings.advskew = crate::types::AdvSkew(advskew);
+    settings.advskew = AdvSkew(advskew);
     settings.preempt = crate::proto::Preempt::On;
     settings
 }
@@ -37,6 +37,11 @@ fn feed(journal: &mut Journal, machine: &mut Vhost, now: Timestamp, input: Input
     wake
 }
 
+/// A packet with something else in it. The digest covers neither advbase nor advskew.
+fn forge(payload: &[u8], change: impl Fn(wire::Advertisement) -> wire::Advertisement) -> [u8; wire::LEN] {
+    change(wire::Advertisement::decode(payload).unwrap()).encode()
+}
+
 /// Becomes master, hears a better and a forged one, is demoted and stops.
 fn life(journal: &mut Journal, seed: u64, until_ms: u64) {
     let mut machine = Vhost::new(settings(100), seed);
@@ -48,23 +53,26 @@ fn life(journal: &mut Journal, seed: u64, until_ms: u64) {
         wake = feed(journal, &mut machine, next, Input::Timer);
     }
     assert_eq!(machine.state(), State::Master);
-    let mut peer = Vhost::new(settings(0), seed + 1);
-    peer.handle(Input::LinkUp, at(until_ms));
-    peer.handle(Input::Timer, at(until_ms + 60_000));
-    let sent = std::iter::from_fn(|| Some(peer.poll()))
-        .find_map(|output| if let Output::Transmit(transmit) = output { Some(transmit.payload) } else { None });
+    let peer = Vhost::new(settings(0), seed + 1);
+    let good =
+        forge(&peer.bow_out_packets()[0].payload, |ad| wire::Advertisement { advbase: AdvBase(1), advskew: AdvSkew(0), ..ad });
     let mut packet = |payload: &[u8]| {
         let received = wire::Received { src: "10.0.0.2".parse().unwrap(), dst: "224.0.0.18".parse().unwrap(), ttl: 255, payload };
         feed(journal, &mut machine, at(until_ms), Input::Packet(received))
     };
-    let good = sent.unwrap();
-    let forged = { wire::Advertisement { digest: [1; 20], ..wire::Advertisement::decode(&good).unwrap() }.encode() };
+    let forged = forge(&good, |ad| wire::Advertisement { digest: [1; 20], ..ad });
     packet(&forged);
     packet(&good);
     feed(journal, &mut machine, at(until_ms + 10), Input::Demote(Demotion::MAX));
     journal.reconfigured(at(until_ms + 20), 7, &settings(10));
     machine.reconfigure(settings(10), at(until_ms + 20));
-    while !matches!(machine.poll(), Output::Idle(_)) {}
+    loop {
+        let output = machine.poll();
+        journal.output(at(until_ms + 20), 7, &output);
+        if matches!(output, Output::Idle(_)) {
+            break;
+        }
+    }
     feed(journal, &mut machine, at(until_ms + 30), Input::Shutdown);
     assert_eq!(machine.stats().received, 1);
 }
@@ -156,7 +164,7 @@ fn two_files_of_bounded_size() {
     let told = stories(&entries);
     assert_eq!(told.last().unwrap().vhost.as_str(), "web", "names are known all the same");
     // The clock of the wall is that of the start, carried over.
-    assert_eq!(told.last().unwrap().wall_ms, 1_000_000 + 3_000_000);
+    assert_eq!(told.last().unwrap().wall_ms, 1_000_000 + 3_000_030);
 }
 
 #[test]
@@ -188,5 +196,12 @@ fn stories_tell_cause_hooks_and_times() {
     recorder.note(wake + took, 7, run);
     feed(&mut recorder, &mut machine, wake + Duration::from_millis(500), Input::Shutdown);
     let told: String = stories(&read(&path).unwrap().entries).iter().map(ToString::to_string).collect();
-    insta::assert_snapshot!(told, @"");
+    insta::assert_snapshot!(told, @r"
+    web: init -> backup: start, startup #1
+    web: backup -> master: no advertisement for 3000 ms, master-down #2
+        +   3.4 ms  hook failover hostname.set nodevir: changed
+        +  25.3 ms  hook failover on_master: done in 25.3 ms
+    web: master -> init: stopping, shutdown #3
+        +   0.0 ms  sent a bow-out over IPv4
+    ");
 }
