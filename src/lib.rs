@@ -34,6 +34,8 @@ pub mod telemetry;
 
 #[cfg(feature = "daemon")]
 pub mod lab;
+#[cfg(feature = "daemon")]
+pub mod port;
 
 #[cfg(feature = "daemon")]
 pub mod cli;

@@ -1,5 +1,6 @@
 //! The command line: one file for each verb. Data goes to standard output, everything else to standard error.
 
+mod api;
 mod check;
 mod completions;
 mod config_reference;
@@ -8,9 +9,12 @@ mod exit;
 mod journal;
 mod lab;
 mod man;
+mod new;
 mod output;
+mod port;
 pub mod role;
 mod run;
+mod ucarp;
 
 use std::process::ExitCode;
 
@@ -43,6 +47,10 @@ enum Verb {
     Why(journal::WhyArgs),
     Replay(journal::ReplayArgs),
     Lab(lab::Args),
+    Ucarp(ucarp::Args),
+    Port(port::Args),
+    New(new::Args),
+    Api(api::Args),
     Completions(completions::Args),
     #[command(hide = true)]
     Man(man::Args),
@@ -53,6 +61,9 @@ enum Verb {
 /// Parses the command line, does what it says, and tells how that went.
 #[must_use]
 pub fn main() -> ExitCode {
+    if let Some(words) = ucarp::called(std::env::args_os()) {
+        return ucarp::main(words);
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return usage(&error).into(),
@@ -68,6 +79,10 @@ pub fn main() -> ExitCode {
         Verb::Why(args) => journal::why(&args),
         Verb::Replay(args) => journal::replay(&args),
         Verb::Lab(args) => lab::run(&args),
+        Verb::Ucarp(args) => return ucarp::main(args.words),
+        Verb::Port(args) => port::run(&args),
+        Verb::New(args) => new::run(&args),
+        Verb::Api(args) => api::run(&args),
         Verb::Completions(args) => completions::run(&args),
         Verb::Man(args) => man::run(args),
         Verb::ConfigReference(args) => config_reference::run(args),

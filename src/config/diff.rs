@@ -21,6 +21,7 @@ pub fn differences(old: &Vhost, new: &Vhost) -> Vec<&'static str> {
         ("send-demote-byte", old.send_demote_byte != new.send_demote_byte),
         ("openbsd-lladdr", old.openbsd_lladdr != new.openbsd_lladdr),
         ("manage-addresses", old.manage_addresses != new.manage_addresses),
+        ("lease", old.lease != new.lease),
         ("source-mac", old.source_mac != new.source_mac),
         ("source-address", old.source_address != new.source_address || old.source_address6 != new.source_address6),
         ("ignore-link-state", old.ignore_link_state != new.ignore_link_state),

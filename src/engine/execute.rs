@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use tracing::{info, warn};
 
+use super::lease::Lease;
 use super::recover::Recovery;
 use super::turns::Turns;
 use super::undo::{self, UNDO_LIMIT, Undone};
-
-use crate::effect::{Effect, Granted, Grants, Outcome, Own, Query, Reply, Resource, Value};
+use crate::effect::{Effect, Granted, Grants, Outcome, Own, Query, Reply, Resource, Route, RouteTarget, Value};
 use crate::hooks::AskError;
 use crate::host::{Host, HostError};
 use crate::ledger::{Holding, Ledger, LedgerError, Of, Owner, Undo, Verdict, Written};
@@ -92,12 +92,15 @@ impl<H: Host> Executor<H> {
     ///
     /// # Errors
     /// The kernel's words about the first address that failed; those before it are taken down again.
-    pub(super) fn hold_addresses(&self, vhost: &Name, dev: &IfName, addresses: &[VirtualAddress]) -> Result<(), HostError> {
+    pub(super) fn hold_addresses(
+        &self,
+        vhost: &Name,
+        dev: &IfName,
+        addresses: &[VirtualAddress],
+        lease: Lease,
+    ) -> Result<(), HostError> {
         for address in addresses {
-            let owner = Owner { vhost: vhost.clone(), hook: None };
-            let resource = Resource::Address { dev: dev.clone(), ip: address.ip };
-            self.ledger.borrow_mut().claim_own(&owner, &resource, Value::Address(*address));
-            if let Err(error) = self.add_address(dev, *address) {
+            if let Err(error) = self.hold_address(vhost, dev, *address, lease) {
                 self.drop_addresses(vhost);
                 return Err(error);
             }
@@ -105,12 +108,50 @@ impl<H: Host> Executor<H> {
         Ok(())
     }
 
+    fn hold_address(&self, vhost: &Name, dev: &IfName, address: VirtualAddress, lease: Lease) -> Result<(), HostError> {
+        let owner = Owner { vhost: vhost.clone(), hook: None };
+        let resource = Resource::Address { dev: dev.clone(), ip: address.ip };
+        self.ledger.borrow_mut().claim_own(&owner, &resource, Value::Address(address));
+        self.put_address(dev, address, lease)?;
+        if lease == Lease::Off || address.prefix == address.family().host_prefix() || self.host.is_connected(address, dev)? {
+            return Ok(());
+        }
+        // A leased address is a host address, so the way to its network is a route of its own.
+        let route = Route {
+            dst: RouteTarget::network_of(address),
+            via: None,
+            dev: Some(dev.clone()),
+            src: Some(address.ip),
+            metric: None,
+            table: None,
+        };
+        let resource = Resource::route(&route);
+        self.ledger.borrow_mut().claim_own(&owner, &resource, Value::Route(route.clone()));
+        self.host.perform_now(&Granted::by_daemon(Effect::RouteReplace(route))).map(drop)
+    }
+
     /// Puts one of the virtual host's own addresses (back) on its device.
     ///
     /// # Errors
     /// The kernel's words.
-    pub(super) fn add_address(&self, dev: &IfName, address: VirtualAddress) -> Result<(), HostError> {
-        self.host.perform_now(&Granted::by_daemon(Effect::AddressAdd { address, dev: dev.clone() })).map(drop)
+    pub(super) fn put_address(&self, dev: &IfName, address: VirtualAddress, lease: Lease) -> Result<(), HostError> {
+        match lease {
+            Lease::Off => {
+                let effect = Effect::AddressAdd { address, dev: dev.clone() };
+                self.host.perform_now(&Granted::by_daemon(effect)).map(drop)
+            }
+            Lease::Kernel { lifetime } => self.host.lease(address, dev, lifetime),
+        }
+    }
+
+    /// Renews the leases of addresses that are up. Call it only while they cannot have expired: a renewal after the
+    /// end would bring the address back.
+    pub(super) fn renew(&self, vhost: &Name, dev: &IfName, addresses: &[VirtualAddress], lifetime: Option<Duration>) {
+        for address in addresses {
+            if let Err(error) = self.host.lease(*address, dev, lifetime) {
+                warn!(%vhost, %address, %error, "Could not renew the lease of an address");
+            }
+        }
     }
 
     /// What is held, in words, with who holds it.
@@ -122,14 +163,6 @@ impl<H: Host> Executor<H> {
                 (resource.to_string(), value.to_string(), owners.iter().map(ToString::to_string).collect())
             })
             .collect()
-    }
-
-    /// Puts further addresses up, beside those that are.
-    ///
-    /// # Errors
-    /// The kernel's words about the first that failed; then all of the virtual host's are taken down.
-    pub(super) fn hold_more(&self, vhost: &Name, dev: &IfName, addresses: &[VirtualAddress]) -> Result<(), HostError> {
-        self.hold_addresses(vhost, dev, addresses)
     }
 
     /// Takes some of the virtual host's own addresses down.

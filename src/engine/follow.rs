@@ -9,7 +9,7 @@ use super::clock;
 use super::node::{Degraded, Node};
 use super::queue::{Failure, HookNews};
 use super::run::Engine;
-use crate::config::OnFailure;
+use crate::config::{AtStop, OnFailure};
 use crate::hooks::{EntryPoint, HookError};
 use crate::proto::Input;
 use crate::types::{Cause, Demotion, Name, State, Timestamp, Transition};
@@ -53,7 +53,8 @@ impl Engine {
         let Some(node) = self.nodes.get_mut(&index) else { return };
         let spec = &node.spec;
         if spec.manage_addresses {
-            if let Err(error) = self.shared.executor.hold_addresses(&spec.name, &spec.interface, &spec.addresses) {
+            let lease = node.lease();
+            if let Err(error) = self.shared.executor.hold_addresses(&spec.name, &spec.interface, &spec.addresses, lease) {
                 error!(vhost = %spec.name, %error, "Could not put the addresses up");
                 let reason = error.to_string();
                 node.resigned_until = Some(now + RESIGN_HOLD.max(node.machine.master_down() * 3));
@@ -63,6 +64,7 @@ impl Engine {
                 return;
             }
             node.holding = true;
+            node.leased = lease.lifetime().map(|lifetime| (lifetime, now));
             node.drop_again = None;
             node.announcer.takeover(spec.announce, now);
             self.shared.executor.announce(&spec.name, &spec.interface, &spec.addresses);
@@ -76,8 +78,13 @@ impl Engine {
     /// Addresses first: they are what must not be held twice.
     pub(super) fn let_go(&mut self, index: usize, now: Timestamp) {
         self.drop_addresses(index, now);
+        let stopping = self.stopping.is_some();
         let Some(node) = self.nodes.get_mut(&index) else { return };
         node.announcer.stop();
+        if stopping && node.spec.at_stop != AtStop::AddressesFirst {
+            node.queue.end();
+            return self.take_off(index);
+        }
         if let Some(degraded) = &mut node.degraded {
             degraded.retry_at = None;
         }
@@ -92,6 +99,7 @@ impl Engine {
             return;
         }
         let held = std::mem::take(&mut node.holding);
+        node.leased = None;
         if self.shared.executor.drop_addresses(&node.spec.name) > 0 {
             node.drop_again = Some(now + DROP_RETRY);
         } else if held {
@@ -135,7 +143,7 @@ impl Engine {
 
     pub(super) fn announce(&self, index: usize) {
         let Some(node) = self.nodes.get(&index) else { return };
-        if node.holding {
+        if node.announces() {
             self.shared.executor.announce(&node.spec.name, &node.spec.interface, &node.spec.addresses);
         }
     }
@@ -203,9 +211,14 @@ impl Engine {
     ) {
         let Some(node) = self.nodes.get_mut(&index) else { return };
         let current = node.last.as_ref().map_or(0, |last| last.seq) == seq;
+        if current && entry == EntryPoint::OnMaster && !node.spec.manage_addresses {
+            self.announce(index);
+        }
+        let Some(node) = self.nodes.get_mut(&index) else { return };
         match (entry, result) {
-            (EntryPoint::BeforeBackup, _) if node.leaving => self.leave(index, now),
+            (EntryPoint::BeforeBackup | EntryPoint::OnBackup, _) if node.leaving => self.leave(index, now),
             _ if !current => {}
+            (EntryPoint::OnBackup, _) if node.aside_until.is_some() => self.bow_out(index, now),
             (EntryPoint::BeforeMaster, Ok(())) if node.asking => self.handle(index, Input::Approve, now),
             (EntryPoint::BeforeMaster, Ok(())) if node.is_master() => self.take_addresses_now(index, now),
             (EntryPoint::BeforeMaster, Err(failure)) if node.asking => {
@@ -235,6 +248,7 @@ impl Engine {
         self.take_addresses(index, now);
         // Putting them up may have failed and left a follow-up.
         self.handle(index, Input::Timer, now);
+        self.bequeath(index);
     }
 
     pub(super) fn hook_recovered(&mut self, index: usize, now: Timestamp) {

@@ -16,6 +16,7 @@ use futures_util::FutureExt as _;
 use proptest::prelude::*;
 
 use super::execute::{Behalf, Executor};
+use super::lease::Lease;
 use super::recover::Recovery;
 use crate::effect::{Effect, Granted, Grants, Own, Query, Reply, Resource, ServiceVerb, Value};
 use crate::host::{FakeHost, Host, HostError};
@@ -150,6 +151,14 @@ impl Host for &MortalHost<'_> {
         self.call(granted)
     }
 
+    fn lease(&self, address: VirtualAddress, dev: &IfName, _: Option<Duration>) -> Result<(), HostError> {
+        self.call(&Granted::by_daemon(Effect::AddressAdd { address, dev: dev.clone() })).map(drop)
+    }
+
+    fn is_connected(&self, address: VirtualAddress, dev: &IfName) -> Result<bool, HostError> {
+        self.inner.is_connected(address, dev)
+    }
+
     async fn perform(&self, granted: &Granted, _: Duration) -> Result<Reply, HostError> {
         self.call(granted)
     }
@@ -191,7 +200,7 @@ async fn play(ops: &[Op], host: &MortalHost<'_>, ledger: Ledger, expected: &Expe
     for op in ops {
         host.answered();
         match *op {
-            Op::Hold { vhost } => drop(executor.hold_addresses(&vhost_name(vhost), &dev(), &[own_address(vhost)])),
+            Op::Hold { vhost } => drop(executor.hold_addresses(&vhost_name(vhost), &dev(), &[own_address(vhost)], Lease::Off)),
             Op::Leave { vhost } => leave(&executor, vhost).await,
             Op::Set { vhost, what, value, how } => {
                 let owner = Owner { vhost: vhost_name(vhost), hook: Some("hook".parse().unwrap()) };
@@ -213,6 +222,8 @@ async fn play(ops: &[Op], host: &MortalHost<'_>, ledger: Ledger, expected: &Expe
             }
         }
     }
+    // The last effect was answered too, so its record is there.
+    host.answered();
     for vhost in [1, 0] {
         leave(&executor, vhost).await;
     }

@@ -13,14 +13,19 @@ mod follow;
 mod generations;
 #[cfg(test)]
 mod histories;
+mod lease;
 mod look;
 mod node;
+pub mod oneshot;
 mod pool;
 mod port;
 mod queue;
 mod recover;
+mod refusals;
 mod reload;
 mod run;
+mod script;
+mod signal;
 mod start;
 mod status;
 mod stop;
@@ -28,6 +33,7 @@ mod store;
 mod turns;
 mod undo;
 mod watch;
+mod will;
 
 pub use recover::Recovery;
 pub use start::{check_hooks, main};

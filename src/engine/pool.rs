@@ -8,6 +8,7 @@ use std::rc::Rc;
 use tracing::{debug, warn};
 
 use super::generations::digest;
+use super::script::Script;
 use crate::config;
 use crate::hooks::message::{Confinement, Loaded};
 use crate::hooks::session::{Desk, SandboxPolicy, Session};
@@ -26,6 +27,8 @@ pub(super) struct Pool {
     idle: RefCell<Vec<Runner>>,
     loaded: Loaded,
     confinement: Confinement,
+    /// What runs instead of a runner, for `kind = "script"`.
+    script: Option<Script>,
     digest: String,
 }
 
@@ -55,6 +58,10 @@ impl Pool {
         policy: SandboxPolicy,
         keeper: Client,
     ) -> Result<Rc<Self>, LoadError> {
+        if let config::Kind::Script(programs) = &spec.kind {
+            let script = Script::new((**programs).clone(), keeper.clone());
+            return Ok(Rc::new(Self::of_script(name, script, spec, source, policy, keeper)));
+        }
         let first = spawn(&keeper, &source, budget(&spec), policy).await?;
         let loaded = first.session.loaded().clone();
         let confinement = first.session.confinement().clone();
@@ -71,7 +78,22 @@ impl Pool {
             idle: RefCell::new(vec![first]),
             loaded,
             confinement,
+            script: None,
         }))
+    }
+
+    fn of_script(
+        name: Name,
+        script: Script,
+        spec: config::Hook,
+        source: HookSource,
+        policy: SandboxPolicy,
+        keeper: Client,
+    ) -> Self {
+        let loaded = Loaded { entry_points: script.entry_points(), modules: Vec::new() };
+        let digest = digest(&source);
+        let (idle, confinement) = (RefCell::default(), Confinement::default());
+        Self { name, spec, source, policy, keeper, idle, loaded, confinement, script: Some(script), digest }
     }
 
     /// The hook's name.
@@ -125,6 +147,9 @@ impl Pool {
 
     /// Brings the number of idle runners up to `count`.
     pub(super) async fn warm(&self, count: usize) {
+        if let Some(script) = &self.script {
+            return script.warm().await;
+        }
         while self.idle.borrow().len() < count {
             match spawn(&self.keeper, &self.source, budget(&self.spec), self.policy).await {
                 Ok(runner) => self.idle.borrow_mut().push(runner),
@@ -134,6 +159,18 @@ impl Pool {
                 }
             }
         }
+    }
+
+    /// An idle runner; those that died while they were idle are let go.
+    fn idle_alive(&self) -> Option<Runner> {
+        let mut idle = self.idle.borrow_mut();
+        std::iter::from_fn(|| idle.pop()).find(|runner| {
+            let alive = runner.session.is_alive();
+            if !alive {
+                warn!(hook = %self.name, "A runner died while it was idle");
+            }
+            alive
+        })
     }
 
     /// Runs one entry point in a runner of its own.
@@ -147,8 +184,10 @@ impl Pool {
         desk: &mut impl Desk,
         cancel: impl Future<Output = ()>,
     ) -> Result<Returned, HookError> {
-        let idle = self.idle.borrow_mut().pop();
-        let mut runner = match idle.filter(|runner| runner.session.is_alive()) {
+        if let Some(script) = &self.script {
+            return script.run(&event, budget.wall, cancel).await;
+        }
+        let mut runner = match self.idle_alive() {
             Some(runner) => runner,
             None => spawn(&self.keeper, &self.source, budget, self.policy)
                 .await

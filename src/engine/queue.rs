@@ -187,6 +187,14 @@ impl<H: Host + 'static> Queue<H> {
         self.arrived.notify_one();
     }
 
+    /// A mastership is over and no hook is to hear of it: what runs is ended, and what is left is undone.
+    pub(super) fn end(&self) {
+        self.ticket.set(self.ticket.get() + 1);
+        *self.slots.borrow_mut() = Slots { undo: true, ..Slots::default() };
+        self.superseded.notify_waiters();
+        self.arrived.notify_one();
+    }
+
     /// Puts in a call that is no change of state; runs when nothing else does, and only the newest.
     pub(super) fn put_aside(&self, event: HookEvent) {
         self.slots.borrow_mut().aside = Some(event);
@@ -286,7 +294,7 @@ impl<H: Host + 'static> Queue<H> {
             let Err(error) = self.run(&hook, event.clone(), ticket).await else { continue };
             let failure = Failure { hook: hook.name().clone(), error, policy: hook.spec().on_failure };
             let overtaken = failure.error == HookError::Superseded;
-            if first.is_ok() && (overtaken || down || failure.policy != OnFailure::Ignore) {
+            if first.is_ok() && (overtaken || failure.policy != OnFailure::Ignore) {
                 first = Err(failure);
             }
             if overtaken || (!down && first.is_err()) {

@@ -15,6 +15,7 @@ use super::command::ReloadReport;
 use super::generations::digest;
 use super::pool::Pool;
 use super::run::Engine;
+use super::script;
 use super::start::{load_pool, new_node};
 use crate::config::{self, Config, Reload};
 use crate::hooks::{EntryPoint, HookSource};
@@ -272,15 +273,17 @@ impl Engine {
     fn move_addresses(&mut self, index: usize, old: &config::Vhost, now: Timestamp) {
         let Some(node) = self.nodes.get_mut(&index) else { return };
         let spec = node.spec.clone();
+        let lease = node.lease();
         let gone = old.addresses.iter().filter(|a| !spec.addresses.contains(a));
         self.shared.executor.release_addresses(&spec.name, &spec.interface, gone.copied());
         let new: Vec<_> = spec.addresses.iter().filter(|a| !old.addresses.contains(a)).copied().collect();
-        if let Err(error) = self.shared.executor.hold_more(&spec.name, &spec.interface, &new) {
+        if let Err(error) = self.shared.executor.hold_addresses(&spec.name, &spec.interface, &new, lease) {
             error!(vhost = %spec.name, %error, "Could not put the new addresses up");
             self.handle(index, Input::Resign(Cause::AddressFailed { reason: error.to_string() }), now);
             return;
         }
         self.shared.executor.announce(&spec.name, &spec.interface, &new);
+        self.bequeath(index);
     }
 
     /// Goes back to the version of a hook before the one that serves.
@@ -405,7 +408,7 @@ async fn read_config(path: PathBuf, old: Config) -> (Config, Vec<String>) {
 }
 
 async fn read_source(name: Name, spec: &config::Hook) -> Result<HookSource, String> {
-    let (path, json) = (spec.path.clone(), spec.config_json.clone());
-    let read = tokio::task::spawn_blocking(move || HookSource::read(name, &path, json)).await;
+    let spec = spec.clone();
+    let read = tokio::task::spawn_blocking(move || script::source(&name, &spec)).await;
     read.map_err(|error| error.to_string())?.map_err(|error| error.to_string())
 }

@@ -16,17 +16,21 @@ use tracing::{debug, error, trace, warn};
 use super::clock;
 use super::command::{Command, ReloadReport};
 use super::generations::Generations;
+use super::lease::Lease;
 use super::node::Node;
 use super::port::{Port, kind_word};
 use super::queue::{HookNews, Shared};
 use super::reload::{Prepared, Scope};
+use super::signal::Signal;
 use super::start::StartError;
 use super::watch::FileWatch;
+use super::will::BEAT;
 use crate::config::Config;
 use crate::host::LinuxHost;
 use crate::host::alarm::Alarm;
 use crate::host::netlink::{HostEvent, Watch};
 use crate::keeper::Client;
+use crate::keeper::will::Writer;
 use crate::ledger::Instance;
 use crate::proto::{self, Input, Output, Received, Reject, wire};
 use crate::types::Timestamp;
@@ -46,15 +50,6 @@ enum Event {
     Prepared(Box<Prepared>),
     Command(Command),
     Stopped,
-}
-
-/// What a signal asks for.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Signal {
-    /// Stop in good order; the signal's name.
-    Stop(&'static str),
-    /// Read everything again.
-    Reload,
 }
 
 /// Everything that one daemon process does on the wire.
@@ -94,6 +89,9 @@ pub(super) struct Engine {
     /// Links and addresses are to be read anew after this turn.
     pub(super) relook: bool,
     files: Option<FileWatch>,
+    /// What the keeper does if we die.
+    pub(super) will: Writer,
+    pub(super) beaten: Option<Timestamp>,
     pub(super) started_ms: u64,
 }
 
@@ -122,6 +120,8 @@ impl Engine {
         let Parts { nodes, ports, shared, hooks, news, keeper, config, path, host_name, instance } = parts;
         let (orders, commands) = mpsc::channel(COMMANDS_MAX);
         let (prepared, ready) = mpsc::channel(1);
+        let (will, theirs) = Writer::create().map_err(|source| StartError::System { what: "make a memory file", source })?;
+        keeper.entrust(theirs);
         let mut engine = Self {
             next_number: nodes.len(),
             nodes,
@@ -149,6 +149,8 @@ impl Engine {
             reload_problems: Vec::new(),
             relook: false,
             files: None,
+            will,
+            beaten: None,
             started_ms: clock::wall_ms(),
         };
         engine.watch_files();
@@ -180,6 +182,7 @@ impl Engine {
     /// Runs until stopped in good order; true if nothing is left behind.
     pub(super) async fn run(mut self, mut signals: mpsc::Receiver<Signal>) -> bool {
         loop {
+            self.beat();
             if self.set_alarm().is_err() {
                 error!("Lost the clock");
                 return false;
@@ -195,6 +198,7 @@ impl Engine {
                 Some(command) = self.commands.recv() => Event::Command(command),
                 () = stopped(&mut self.stopping) => Event::Stopped,
             };
+            self.judge_leases();
             match event {
                 // What waits in the sockets was there before the time was up.
                 Event::Alarm => {
@@ -204,8 +208,7 @@ impl Engine {
                 Event::Readable => self.receive(),
                 Event::Host(event) => self.host_event(event).await,
                 Event::News(news) => self.hook_news(news),
-                Event::Signal(Signal::Stop(name)) => self.stop(name),
-                Event::Signal(Signal::Reload) => self.reload(Scope::Everything, None),
+                Event::Signal(signal) => self.signal(signal),
                 Event::Prepared(prepared) => self.commit(*prepared),
                 Event::Command(command) => self.command(command),
                 Event::Stopped => return self.is_clean(),
@@ -235,9 +238,21 @@ impl Engine {
 
     fn set_alarm(&mut self) -> io::Result<()> {
         let deadline = self.stopping.as_ref().map(|stopping| stopping.deadline);
-        let next = self.nodes.values().filter_map(Node::next_wake).chain(deadline).min();
+        let beat = self.beaten.map(|last| last + BEAT);
+        let next = self.nodes.values().filter_map(Node::next_wake).chain(deadline).chain(beat).min();
         self.alarm.set(next)
     }
+    /// Before any event: addresses that went by themselves while we slept are not restored, since a backup may be about
+    /// to take them.
+    fn judge_leases(&mut self) {
+        let now = clock::now();
+        for index in self.numbers() {
+            if let Some(by) = self.nodes.get(&index).and_then(|node| node.expired(now)) {
+                self.handle(index, Input::Late { by }, now);
+            }
+        }
+    }
+
     fn command(&mut self, command: Command) {
         // Whoever asked may have gone away meanwhile.
         match command {
@@ -272,14 +287,21 @@ impl Engine {
     pub(super) fn frame(&mut self, port: usize, frame: &[u8], now: Timestamp) {
         let received = match wire::parse_frame(frame) {
             Ok(received) => received,
-            Err(reject) => return self.strangers.reject(reject),
+            Err(reject) => return self.strange(reject, None),
         };
         if let Some(node) = self.addressee(port, &received) {
             return self.handle(node, Input::Packet(received), now);
         }
-        let vhid = wire::peek_vhid(received.payload).unwrap_or_default();
-        self.strangers.reject(Reject::Vhid(vhid));
-        trace!(src = %received.src, vhid, "Heard a packet for no virtual host here");
+        // VRRP, or too short to say whose it is: that is the reason, and not a vhid that it does not have.
+        let unknown = |ad: wire::Advertisement| Reject::Vhid(ad.vhid);
+        self.strange(wire::Advertisement::decode(received.payload).map_or_else(|reject| reject, unknown), Some(received.src));
+    }
+
+    /// Counts a packet that belongs to no virtual host here.
+    fn strange(&mut self, reject: Reject, src: Option<IpAddr>) {
+        self.strangers.reject(reject);
+        let src = src.map(|src| src.to_string());
+        trace!(src, reason = reject.as_str(), "Refused a packet");
     }
 
     /// Whose packet is it? By vhid and, where another group was configured, by destination.
@@ -316,28 +338,38 @@ impl Engine {
     }
 
     pub(super) fn drain(&mut self, index: usize, now: Timestamp) {
+        let mut changed = false;
         loop {
             let Some(node) = self.nodes.get_mut(&index) else { return };
             let output = node.machine.poll();
             self.shared.journal.borrow_mut().output(now, index, &output);
+            changed |= matches!(output, Output::Transmit(_) | Output::Transition(_));
             match output {
-                Output::Transmit(transmit) => self.transmit(index, &transmit),
+                Output::Transmit(transmit) => self.transmit(index, &transmit, now),
                 Output::Transition(transition) => self.transition(index, transition, now),
                 Output::WantMaster { cause, peer } => self.ask_before(index, &cause, peer),
                 Output::PeerClaim { peer } => self.peer_claim(index, peer, now),
                 Output::AnnounceAgain => node.announcer.again(now),
                 Output::Rejected(reject, src) => {
-                    trace!(vhost = %node.spec.name, %src, reason = reject.as_str(), "Refused a packet");
+                    let vhost = &node.spec.name;
+                    trace!(%vhost, %src, reason = reject.as_str(), "Refused a packet");
+                    if let Some(count) = node.refusals.note(reject, now) {
+                        let (vhid, reason) = (node.spec.vhid, reject.as_str());
+                        warn!(%vhost, %vhid, %src, reason, problem = %reject, count, "Refuses advertisements");
+                    }
                 }
                 Output::Idle(wake) => {
                     node.wake = wake;
+                    if changed {
+                        self.bequeath(index);
+                    }
                     return;
                 }
             }
         }
     }
 
-    pub(super) fn transmit(&mut self, index: usize, transmit: &proto::Transmit) {
+    pub(super) fn transmit(&mut self, index: usize, transmit: &proto::Transmit, now: Timestamp) {
         let Some(node) = self.nodes.get(&index) else { return };
         let Some(port) = self.ports.get_mut(node.port) else { return };
         let sent = port.send(&node.spec, transmit);
@@ -345,7 +377,24 @@ impl Engine {
             let kind = kind_word(transmit.kind);
             warn!(vhost = %node.spec.name, vhid = %node.spec.vhid, kind, %error, "Could not send");
         }
+        if sent.is_ok() && transmit.kind == proto::Kind::Advertisement {
+            self.renew(index, now);
+        }
         self.follow_ups.push_back((index, Input::Sent { family: transmit.family, ok: sent.is_ok() }));
+    }
+
+    /// An advertisement went out, so the loop that advertises lives: the addresses stay for another while.
+    fn renew(&mut self, index: usize, now: Timestamp) {
+        let Some(node) = self.nodes.get_mut(&index).filter(|node| node.holding) else { return };
+        if node.expired(now).is_some() || node.leased.is_some_and(|(_, renewed)| renewed == now) {
+            return;
+        }
+        let lease = node.lease();
+        if lease == Lease::Off || (lease.lifetime().is_none() && node.leased.is_none()) {
+            return;
+        }
+        node.leased = lease.lifetime().map(|lifetime| (lifetime, now));
+        self.shared.executor.renew(&node.spec.name, &node.spec.interface, &node.spec.addresses, lease.lifetime());
     }
 
     // ---- time
@@ -379,6 +428,8 @@ impl Engine {
                 let port = node.port;
                 self.put_back_missing(port);
             }
+            self.stand_in_again(index, now);
+            self.leave_at_last(index, now);
         }
     }
 }

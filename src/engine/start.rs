@@ -7,7 +7,6 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::rc::Rc;
 
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tracing::{debug, error, info};
 
@@ -21,7 +20,10 @@ use super::pool::Pool;
 use super::port::Port;
 use super::queue::{Queue, Shared};
 use super::recover::Recovery;
-use super::run::{Engine, Parts, Signal};
+use super::refusals::Refusals;
+use super::run::{Engine, Parts};
+use super::script;
+use super::signal::{Signal, signals};
 use super::store::Store;
 use crate::config::{self, Config, Sandbox};
 use crate::effect::Grants;
@@ -104,7 +106,7 @@ pub fn main(config: &Config, path: &Path, attach: impl FnOnce(&Config, mpsc::Sen
 }
 
 async fn start(config: &Config, config_path: &Path) -> Result<(Engine, mpsc::Receiver<Signal>), StartError> {
-    let signals = signals().map_err(system("catch signals"))?;
+    let signals = signals(config.daemon.hangup_stops).map_err(system("catch signals"))?;
     let (keeper, exits) = Client::from_stdin().map_err(system("reach the parent process"))?;
     keeper::unblock_signals().map_err(system("receive signals"))?;
     let host = LinuxHost::new(Options { services: services(config.daemon.service_backend), bus_address: None })?;
@@ -219,8 +221,7 @@ async fn load_hooks(config: &Config, keeper: &Client) -> Result<Generations, Sta
 }
 
 async fn load_hook(config: &Config, name: &Name, spec: &config::Hook, keeper: &Client) -> Result<Rc<Pool>, LoadError> {
-    let source = HookSource::read(name.clone(), &spec.path, spec.config_json.clone())
-        .map_err(|error| LoadError::Code(error.to_string()))?;
+    let source = script::source(name, spec).map_err(|error| LoadError::Code(error.to_string()))?;
     load_pool(config, name, spec, source, keeper).await
 }
 
@@ -284,17 +285,21 @@ pub(super) fn new_node(
         queue,
         announcer: Announcer::default(),
         holding: false,
+        leased: None,
         wake: None,
         drop_again: None,
         degraded: None,
         asked_demotion: Demotion::NONE,
         resigned_until: None,
+        aside_until: None,
+        leave_by: None,
         last: None,
         since_ms: clock::wall_ms(),
         told_initial: false,
         asking: false,
         leaving: false,
         put_back: PutBack::default(),
+        refusals: Refusals::default(),
         host_name: host_name.to_owned(),
     })
 }
@@ -303,26 +308,4 @@ fn random() -> io::Result<u64> {
     let mut bytes = [0; 8];
     std::fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
     Ok(u64::from_ne_bytes(bytes))
-}
-
-/// TERM and INT stop the daemon, HUP reads everything again.
-fn signals() -> io::Result<mpsc::Receiver<Signal>> {
-    let (sender, receiver) = mpsc::channel(4);
-    let kinds = [
-        (SignalKind::terminate(), Signal::Stop("TERM")),
-        (SignalKind::interrupt(), Signal::Stop("INT")),
-        (SignalKind::hangup(), Signal::Reload),
-    ];
-    for (kind, meaning) in kinds {
-        let mut signal = signal(kind)?;
-        let sender = sender.clone();
-        tokio::task::spawn_local(async move {
-            while signal.recv().await.is_some() {
-                if sender.send(meaning).await.is_err() {
-                    return;
-                }
-            }
-        });
-    }
-    Ok(receiver)
 }

@@ -55,7 +55,7 @@ fn vhost<H>(node: &Node<H>, now: Timestamp) -> VhostStatus {
         demotion: machine.demotion().get(),
         degraded: node.degraded.as_ref().map(|degraded| degraded.reason.clone()),
         heard,
-        lease: String::new(),
+        lease: if node.holding { node.lease().to_string() } else { String::new() },
         hooks: spec.hooks.clone(),
         counters: counters(machine.stats()),
     }

@@ -24,6 +24,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::effect::{Granted, Query, Reply, Resource, Value};
+use crate::types::{IfName, VirtualAddress};
 
 /// What to do about a limit that was too short.
 const RAISE_TIMEOUT: &str = "; if it needs longer, raise `timeout` under [hook.NAME]";
@@ -62,6 +63,19 @@ pub trait Host {
     /// # Errors
     /// [`HostError`] with the kernel's words.
     fn perform_now(&self, granted: &Granted) -> Result<Reply, HostError>;
+
+    /// Puts an address up as a host address that the kernel takes away by itself after `lifetime` (whole seconds) unless
+    /// it is renewed by the same call; without a lifetime it stays. In microseconds, without waiting.
+    ///
+    /// # Errors
+    /// [`HostError`] with the kernel's words.
+    fn lease(&self, address: VirtualAddress, dev: &IfName, lifetime: Option<Duration>) -> Result<(), HostError>;
+
+    /// Does another address of the device, not this one, already lead to this one's network?
+    ///
+    /// # Errors
+    /// [`HostError`] with the kernel's words.
+    fn is_connected(&self, address: VirtualAddress, dev: &IfName) -> Result<bool, HostError>;
 
     /// Does any effect but those on the virtual host itself, within `limit`.
     ///

@@ -39,6 +39,7 @@ pub struct Exits {
 enum Order {
     Spawn(ChildId, Role, Spawned),
     Kill(ChildId),
+    Will(OwnedFd),
 }
 
 impl Client {
@@ -94,6 +95,12 @@ impl Client {
         Ok((id, answered.await.map_err(|_| gone())??))
     }
 
+    /// Gives the keeper what it needs when we die: [`super::will::Writer::create`].
+    pub fn entrust(&self, will: OwnedFd) {
+        // Without a keeper there is nobody to read it.
+        let _ = self.orders.send(Order::Will(will));
+    }
+
     /// Kills a process; does nothing if it has ended. That it has ended is told by [`Exits::next`].
     pub fn kill(&self, id: ChildId) {
         // If the keeper is gone, so is the child.
@@ -123,15 +130,17 @@ async fn carry(
         tokio::select! {
             order = inbox.recv() => {
                 let Some(order) = order else { return Ok(()) };
-                let request = match order {
+                let (request, descriptor) = match order {
                     Order::Spawn(id, role, answer) => {
                         waiting.insert(id, answer);
-                        Request::Spawn(id, role)
+                        (Request::Spawn(id, role), None)
                     }
-                    Order::Kill(id) => Request::Kill(id),
+                    Order::Kill(id) => (Request::Kill(id), None),
+                    Order::Will(will) => (Request::Will, Some(will)),
                 };
+                let descriptor = descriptor.as_ref().map(AsFd::as_fd);
                 // The keeper reads whatever its own outbox holds, so this wait ends.
-                socket.async_io(Interest::WRITABLE, || wire::send(socket, &request, None)).await?;
+                socket.async_io(Interest::WRITABLE, || wire::send(socket, &request, descriptor)).await?;
             }
             report = socket.async_io(Interest::READABLE, || wire::receive::<Report>(socket)) => {
                 let Some((report, descriptor)) = report? else { return Err(gone()) };

@@ -39,6 +39,8 @@ pub(super) enum Request {
     Spawn(ChildId, Role),
     /// SIGKILL; nothing if it has ended already.
     Kill(ChildId),
+    /// The engine's will; its descriptor comes with this packet.
+    Will,
 }
 
 /// From the keeper.

@@ -120,6 +120,8 @@ impl Undo {
             (Resource::Address { dev, .. }, Value::Address(address), Value::Absent) => {
                 Some(Effect::AddressDelete { address: *address, dev: dev.clone() })
             }
+            // With all that we know of it: the network may have another route of the same destination by now.
+            (Resource::Route { .. }, Value::Route(route), Value::Absent) => Some(Effect::RouteDelete(route.clone())),
             (resource, _, back_to) => resource.set_to(back_to),
         }
     }

@@ -16,6 +16,10 @@ mod config;
 mod hooks;
 #[cfg(feature = "daemon")]
 mod host;
+#[cfg(feature = "lua")]
+mod port;
 mod simulation;
 mod tidy;
+#[cfg(feature = "daemon")]
+mod ucarp;
 mod vectors;

@@ -23,6 +23,7 @@ const EDGES: &[(&str, &[&str])] = &[
         "lab",
         &["types", "proto", "effect", "config", "ledger", "journal", "hooks", "host", "engine", "keeper", "control", "telemetry"],
     ),
+    ("port", &["types", "effect", "hooks"]),
     (
         "cli",
         &[
@@ -39,6 +40,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "control",
             "telemetry",
             "lab",
+            "port",
         ],
     ),
 ];

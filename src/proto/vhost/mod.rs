@@ -116,6 +116,11 @@ impl Vhost {
             Input::Approve => self.approve(now),
             Input::Refuse { retry_after } => self.refuse(now + retry_after),
             Input::Resign(cause) => self.resign(cause, now),
+            Input::StandAside(cause) => {
+                if matches!(self.phase, Phase::Master(_)) {
+                    self.become_init(cause);
+                }
+            }
             Input::Shutdown => self.shutdown(),
             Input::Late { by } => self.late(by, now),
         }
@@ -182,7 +187,7 @@ impl Vhost {
     }
 
     /// The advskew that we advertise and compare with: the configured one, raised by demotion and cut at 240. Among
-    /// OpenBSD peers demotion travels on its own (PROTOCOL.md, section 6).
+    /// OpenBSD peers demotion travels on its own (docs/protocol.md, section 6).
     #[must_use]
     pub fn effective_advskew(&self) -> AdvSkew {
         let own = self.settings.advskew;
@@ -314,7 +319,7 @@ impl Vhost {
     }
 
     /// Advertisement first: a master that is still there lets go at once. Its successor comes after the configured
-    /// interval, whatever the demotion, as with the BSDs (PROTOCOL.md, section 4).
+    /// interval, whatever the demotion, as with the BSDs (docs/protocol.md, section 4).
     fn become_master(&mut self, cause: Cause, peer: Option<IpAddr>, now: Timestamp) {
         self.transmit(Kind::Advertisement);
         self.stats.takeovers += 1;
