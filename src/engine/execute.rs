@@ -352,7 +352,8 @@ async fn synced(written: Written) -> Result<(), HostError> {
     }
 }
 
-fn outcome_word(reply: &Reply) -> &'static str {
+/// What an effect did, in a word.
+pub(super) fn outcome_word(reply: &Reply) -> &'static str {
     match reply {
         Reply::Outcome(outcome) => outcome.as_str(),
         Reply::Command(_) => "ran",

@@ -323,16 +323,18 @@ impl Engine {
 
     /// Feeds one input and does all that follows from it.
     pub(super) fn handle(&mut self, index: usize, input: Input<'_>, now: Timestamp) {
+        self.feed(index, input, now);
+        while let Some((index, input)) = self.follow_ups.pop_front() {
+            self.feed(index, input, now);
+        }
+    }
+
+    fn feed(&mut self, index: usize, input: Input<'_>, now: Timestamp) {
         if let Some(node) = self.nodes.get_mut(&index) {
+            self.shared.journal.borrow_mut().input(now, index, &input);
             node.machine.handle(input, now);
         }
         self.drain(index, now);
-        while let Some((index, input)) = self.follow_ups.pop_front() {
-            if let Some(node) = self.nodes.get_mut(&index) {
-                node.machine.handle(input, now);
-            }
-            self.drain(index, now);
-        }
     }
 
     pub(super) fn drain(&mut self, index: usize, now: Timestamp) {
@@ -340,6 +342,7 @@ impl Engine {
         loop {
             let Some(node) = self.nodes.get_mut(&index) else { return };
             let output = node.machine.poll();
+            self.shared.journal.borrow_mut().output(now, index, &output);
             changed |= matches!(output, Output::Transmit(_) | Output::Transition(_));
             match output {
                 Output::Transmit(transmit) => self.transmit(index, &transmit, now),

@@ -33,6 +33,7 @@ use crate::host::helper::Duty;
 use crate::host::privilege::{Privileges, confine_engine};
 use crate::host::service::ServiceBackend;
 use crate::host::{LinuxHost, Options, hostname};
+use crate::journal::{self, Journal};
 use crate::keeper::{self, Client, Exits, Role};
 use crate::ledger::{Instance, InstanceError, Ledger, Origin, instance_name};
 use crate::proto::{self, Gate};
@@ -120,7 +121,8 @@ async fn start(config: &Config, config_path: &Path) -> Result<(Engine, mpsc::Rec
     tokio::task::spawn_local(tell_exits(exits));
     let hooks = load_hooks(config, &keeper).await?;
     let (sender, news) = mpsc::unbounded_channel();
-    let shared = Rc::new(Shared { executor, store: RefCell::new(Store::new()), news: sender });
+    let shared =
+        Rc::new(Shared { executor, store: RefCell::new(Store::new()), journal: RefCell::new(journal(&instance)), news: sender });
     recover(Rc::clone(&shared));
     let host_name = match &config.daemon.node_name {
         Some(name) => name.clone(),
@@ -164,6 +166,12 @@ fn take_instance(config: &Config, path: &Path) -> Result<Instance, StartError> {
     let origin = Origin::current().map_err(system("read /proc"))?;
     let vhosts = config.vhosts.iter().map(|vhost| (&vhost.interface, vhost.vhid));
     Ok(Instance::open(&config.daemon.run_dir, &config.daemon.state_dir, &instance_name(path), origin, vhosts)?)
+}
+
+/// The flight recorder, in our directory.
+fn journal(instance: &Instance) -> Journal {
+    let path = instance.run_dir().join(journal::FILE_NAME);
+    Journal::open(&path, journal::Limits::default(), env!("CARGO_PKG_VERSION"), clock::now(), clock::wall_ms())
 }
 
 /// Undoes what dead processes left, off the way of the first election.
@@ -268,8 +276,10 @@ pub(super) fn new_node(
     }
     let queue = Queue::start(index, spec.name.clone(), spec.interface.clone(), spec.addresses.clone(), hooks, Rc::clone(shared));
     let gate = if queue.defines(EntryPoint::BeforeMaster) { Gate::Ask } else { Gate::Free };
+    let (settings, seed) = (proto::Settings { gate, ..spec.settings() }, random()?);
+    shared.journal.borrow_mut().vhost(clock::now(), index, &spec.name, &spec.interface, seed, &settings);
     Ok(Node {
-        machine: proto::Vhost::new(proto::Settings { gate, ..spec.settings() }, random()?),
+        machine: proto::Vhost::new(settings, seed),
         spec: spec.clone(),
         port,
         queue,
