@@ -69,7 +69,7 @@ pub(super) enum StartError {
     Instance(#[from] InstanceError),
 }
 
-fn system(what: &'static str) -> impl Fn(io::Error) -> StartError {
+pub(super) fn system(what: &'static str) -> impl Fn(io::Error) -> StartError {
     move |source| StartError::System { what, source }
 }
 

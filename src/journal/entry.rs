@@ -64,6 +64,7 @@ pub enum InputRecord {
     Resign(Cause),
     Shutdown,
     Late { by: Duration },
+    StandAside(Cause),
 }
 
 impl From<&Input<'_>> for InputRecord {
@@ -84,6 +85,7 @@ impl From<&Input<'_>> for InputRecord {
             Input::Resign(cause) => Self::Resign(cause.clone()),
             Input::Shutdown => Self::Shutdown,
             Input::Late { by } => Self::Late { by: *by },
+            Input::StandAside(cause) => Self::StandAside(cause.clone()),
         }
     }
 }
@@ -104,6 +106,7 @@ impl InputRecord {
             Self::Resign(cause) => Input::Resign(cause),
             Self::Shutdown => Input::Shutdown,
             Self::Late { by } => Input::Late { by },
+            Self::StandAside(cause) => Input::StandAside(cause),
         }
     }
 }
