@@ -6,6 +6,7 @@ mod completions;
 mod config_reference;
 mod daemon;
 mod exit;
+mod journal;
 mod lab;
 mod man;
 mod new;
@@ -43,6 +44,8 @@ enum Verb {
     Reload(daemon::ReloadArgs),
     Resign(daemon::ResignArgs),
     Hook(daemon::HookArgs),
+    Why(journal::WhyArgs),
+    Replay(journal::ReplayArgs),
     Lab(lab::Args),
     Ucarp(ucarp::Args),
     Port(port::Args),
@@ -73,6 +76,8 @@ pub fn main() -> ExitCode {
         Verb::Reload(args) => daemon::reload(&args),
         Verb::Resign(args) => daemon::resign(&args),
         Verb::Hook(args) => daemon::hook(&args),
+        Verb::Why(args) => journal::why(&args),
+        Verb::Replay(args) => journal::replay(&args),
         Verb::Lab(args) => lab::run(&args),
         Verb::Ucarp(args) => return ucarp::main(args.words),
         Verb::Port(args) => port::run(&args),

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::announcer::Announcer;
 use super::lease::Lease;
 use super::queue::Queue;
+use super::refusals::Refusals;
 use crate::config;
 use crate::hooks::{EntryPoint, HookEvent, Instance};
 use crate::proto;
@@ -52,6 +53,7 @@ pub(super) struct Node<H> {
     /// `before_backup` runs before the daemon stops.
     pub(super) leaving: bool,
     pub(super) put_back: PutBack,
+    pub(super) refusals: Refusals,
     pub(super) host_name: String,
 }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::clock;
 use super::execute::{Behalf, Executor};
+use super::recover::Recovery;
 use super::store::Store;
 use crate::effect::{Effect, Grants, Own, Query, Reply};
 use crate::hooks::session::{Desk, SandboxPolicy, Session};
@@ -15,7 +16,7 @@ use crate::hooks::{Answer, Ask, AskError, Budget, HookError, HookEvent, HookSour
 use crate::host::helper::Duty;
 use crate::host::{LinuxHost, Options};
 use crate::keeper::{Client, Role};
-use crate::ledger::Owner;
+use crate::ledger::{Ledger, Owner};
 use crate::types::{IfName, Name, Timestamp, VirtualAddress};
 
 /// One line that the hook logged.
@@ -82,7 +83,7 @@ impl OneShot {
         let (_, stream) = keeper.spawn(runner).await.map_err(|error| failed("start a runner", &error))?;
         let session = Session::load(stream, job.source.clone(), job.budget, job.policy).await?;
         let owner = Owner { vhost: job.vhost.clone(), hook: Some(job.source.name.clone()) };
-        let (executor, store) = (Executor::new(host), RefCell::new(Store::new()));
+        let (executor, store) = (Executor::new(host, Ledger::new(), Recovery::default()), RefCell::new(Store::new()));
         Ok(Self { job, owner, executor, store, session, log: Vec::new(), _keeper: keeper })
     }
 

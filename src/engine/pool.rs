@@ -161,6 +161,18 @@ impl Pool {
         }
     }
 
+    /// An idle runner; those that died while they were idle are let go.
+    fn idle_alive(&self) -> Option<Runner> {
+        let mut idle = self.idle.borrow_mut();
+        std::iter::from_fn(|| idle.pop()).find(|runner| {
+            let alive = runner.session.is_alive();
+            if !alive {
+                warn!(hook = %self.name, "A runner died while it was idle");
+            }
+            alive
+        })
+    }
+
     /// Runs one entry point in a runner of its own.
     ///
     /// # Errors
@@ -175,8 +187,7 @@ impl Pool {
         if let Some(script) = &self.script {
             return script.run(&event, budget.wall, cancel).await;
         }
-        let idle = self.idle.borrow_mut().pop();
-        let mut runner = match idle.filter(|runner| runner.session.is_alive()) {
+        let mut runner = match self.idle_alive() {
             Some(runner) => runner,
             None => spawn(&self.keeper, &self.source, budget, self.policy)
                 .await
