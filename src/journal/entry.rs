@@ -62,8 +62,10 @@ pub enum InputRecord {
     Approve,
     Refuse { retry_after: Duration },
     Resign(Cause),
+    StandAside(Cause),
     Shutdown,
     Late { by: Duration },
+    StandAside(Cause),
 }
 
 impl From<&Input<'_>> for InputRecord {
@@ -82,8 +84,10 @@ impl From<&Input<'_>> for InputRecord {
             Input::Approve => Self::Approve,
             Input::Refuse { retry_after } => Self::Refuse { retry_after: *retry_after },
             Input::Resign(cause) => Self::Resign(cause.clone()),
+            Input::StandAside(cause) => Self::StandAside(cause.clone()),
             Input::Shutdown => Self::Shutdown,
             Input::Late { by } => Self::Late { by: *by },
+            Input::StandAside(cause) => Self::StandAside(cause.clone()),
         }
     }
 }
@@ -102,8 +106,10 @@ impl InputRecord {
             Self::Approve => Input::Approve,
             Self::Refuse { retry_after } => Input::Refuse { retry_after },
             Self::Resign(cause) => Input::Resign(cause),
+            Self::StandAside(cause) => Input::StandAside(cause),
             Self::Shutdown => Input::Shutdown,
             Self::Late { by } => Input::Late { by },
+            Self::StandAside(cause) => Input::StandAside(cause),
         }
     }
 }
