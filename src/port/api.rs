@@ -178,7 +178,7 @@ fn luacats() -> String {
     for (name, fields) in [("Instance", INSTANCE_FIELDS), ("Event", EVENT_FIELDS)] {
         _ = writeln!(out, "\n---@class carpd.{name}");
         for field in fields {
-            out += &format!("---@field {} {} {}\n", field.name, cats_type(event_type(field.name)), field.doc);
+            _ = writeln!(out, "---@field {} {} {}", field.name, cats_type(event_type(field.name)), field.doc);
         }
     }
     for group in groups() {
