@@ -84,10 +84,10 @@ impl Teller {
     fn output(&mut self, vhost: usize, output: &OutputRecord) {
         match output {
             OutputRecord::Transmit { bow_out: true, family: Family::V4, .. } => {
-                self.follow(vhost, "sent a bow-out over IPv4".to_owned())
+                self.follow(vhost, "sent a bow-out over IPv4".to_owned());
             }
             OutputRecord::Transmit { bow_out: true, family: Family::V6, .. } => {
-                self.follow(vhost, "sent a bow-out over IPv6".to_owned())
+                self.follow(vhost, "sent a bow-out over IPv6".to_owned());
             }
             OutputRecord::WantMaster { cause, peer } => {
                 self.follow(vhost, format!("asked whether it may be master: {cause}, {peer}"));
