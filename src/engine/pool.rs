@@ -56,6 +56,7 @@ impl Pool {
         policy: SandboxPolicy,
         keeper: Client,
     ) -> Result<Rc<Self>, LoadError> {
+        let source = compiled(&keeper, source, &spec, policy).await?;
         let first = spawn(&keeper, &source, budget(&spec), policy).await?;
         let loaded = first.session.loaded().clone();
         let confinement = first.session.confinement().clone();
@@ -142,7 +143,7 @@ impl Pool {
 
 async fn spawn(keeper: &Client, source: &HookSource, budget: Budget, policy: SandboxPolicy) -> Result<Runner, LoadError> {
     let (id, stream) = keeper
-        .spawn(Role::Runner { memory_bytes: budget.memory_bytes })
+        .spawn(role(source, budget.memory_bytes))
         .await
         .map_err(|error| LoadError::Runner(format!("cannot start a runner: {error}")))?;
     match Session::load(stream, source.clone(), budget, policy).await {
@@ -152,6 +153,46 @@ async fn spawn(keeper: &Client, source: &HookSource, budget: Budget, policy: San
             Err(error)
         }
     }
+}
+
+fn role(source: &HookSource, memory_bytes: u64) -> Role {
+    match &source.native {
+        None => Role::Runner { memory_bytes },
+        // The code is there as it comes, and once more where it runs.
+        Some(native) => Role::WasmRunner { memory_bytes: memory_bytes.saturating_add(2 * native.code.len() as u64) },
+    }
+}
+
+/// Has a WebAssembly hook compiled, by a process of its own.
+#[cfg(feature = "wasm")]
+async fn compiled(
+    keeper: &Client,
+    mut source: HookSource,
+    spec: &config::Hook,
+    policy: SandboxPolicy,
+) -> Result<HookSource, LoadError> {
+    use crate::hooks::{Language, Native, api, compiler};
+    if source.language == Language::Wasm && source.native.is_none() {
+        let file = source.path.rsplit('/').next().unwrap_or_default();
+        let spawned = keeper.spawn(Role::Compiler).await;
+        let (id, stream) = spawned.map_err(|error| LoadError::Runner(format!("cannot start a compiler: {error}")))?;
+        let code = compiler::compile_by(stream, &source.main, policy).await;
+        keeper.kill(id);
+        let code = code.map_err(|error| match error {
+            LoadError::Code(why) => LoadError::Code(format!("{file}: {why}")),
+            other => other,
+        })?;
+        source.native = Some(Native { code, allowed: api::allowed(&spec.grants) });
+        // Runners need the code alone.
+        source.main = Vec::new();
+    }
+    Ok(source)
+}
+
+#[cfg(not(feature = "wasm"))]
+#[expect(clippy::unused_async, reason = "the same shape as with WebAssembly")]
+async fn compiled(_: &Client, source: HookSource, _: &config::Hook, _: SandboxPolicy) -> Result<HookSource, LoadError> {
+    Ok(source)
 }
 
 fn budget(spec: &config::Hook) -> Budget {

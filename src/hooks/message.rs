@@ -6,7 +6,7 @@ use super::{Answer, Ask, Budget, EntryPoint, HookError, HookEvent, HookSource, L
 
 /// Raised with every change of the messages below; both ends are one binary, so a mismatch means that it
 /// was replaced while running.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 
 /// From the engine to a runner.
 #[expect(missing_docs, reason = "the fields' names and types say it all")]

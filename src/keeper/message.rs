@@ -17,6 +17,13 @@ pub enum Role {
         /// [`crate::hooks::Budget::memory_bytes`].
         memory_bytes: u64,
     },
+    /// Holds one WebAssembly hook.
+    WasmRunner {
+        /// [`crate::hooks::Budget::memory_bytes`], and room for the hook's code.
+        memory_bytes: u64,
+    },
+    /// Compiles one WebAssembly hook and ends.
+    Compiler,
     /// Does what needs more capabilities than the engine has.
     Helper,
 }
@@ -27,6 +34,10 @@ impl Role {
     pub fn arguments(self) -> Vec<String> {
         match self {
             Self::Runner { memory_bytes } => vec![crate::hooks::runner::ROLE.to_owned(), memory_bytes.to_string()],
+            Self::WasmRunner { memory_bytes } => {
+                vec![crate::hooks::runner::ROLE.to_owned(), memory_bytes.to_string(), crate::hooks::runner::WASM.to_owned()]
+            }
+            Self::Compiler => vec!["__compiler".to_owned()],
             Self::Helper => vec!["__helper".to_owned()],
         }
     }

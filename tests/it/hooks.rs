@@ -29,6 +29,7 @@ pub(crate) fn source(main: &str) -> HookSource {
         main: main.as_bytes().to_vec(),
         modules: BTreeMap::new(),
         config_json: r#"{"gateway": "192.168.32.254", "ports": [80, 443]}"#.into(),
+        native: None,
     }
 }
 

@@ -17,3 +17,5 @@ mod hooks;
 mod simulation;
 mod tidy;
 mod vectors;
+#[cfg(feature = "wasm")]
+mod wasm_contract;

@@ -4,7 +4,6 @@
 //! host's tables, then the sandbox, the memory limit and the watch. Nothing of one run reaches the next.
 
 mod values;
-mod watch;
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,8 +13,8 @@ use std::time::Duration;
 use mlua::chunk::{ChunkMode, Compiler};
 use mlua::{Function, Lua, LuaOptions, MultiValue, StdLib, Value, VmState};
 
-use self::watch::{Stop, Watch};
 use super::api::{self, Context, FUNCTIONS, Gives, Raw, Request};
+use super::watch::{self, Stop, Watch};
 use super::{
     Answer, Ask, AskError, Budget, EntryPoint, Hook, HookError, HookEvent, HookHost, HookRuntime, HookSource, LoadError, Returned,
 };
