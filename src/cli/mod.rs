@@ -7,6 +7,8 @@ mod exit;
 mod lab;
 mod man;
 mod output;
+#[cfg(feature = "wasm")]
+mod plugin;
 pub mod role;
 mod run;
 
@@ -35,6 +37,8 @@ enum Verb {
     Run(run::Args),
     Check(check::Args),
     Lab(lab::Args),
+    #[cfg(feature = "wasm")]
+    Plugin(plugin::Args),
     Completions(completions::Args),
     #[command(hide = true)]
     Man(man::Args),
@@ -54,6 +58,8 @@ pub fn main() -> ExitCode {
         Verb::Run(args) => return run::run(&args).unwrap_or_else(|failure| output::report(&failure).into()),
         Verb::Check(args) => check::run(&args),
         Verb::Lab(args) => lab::run(&args),
+        #[cfg(feature = "wasm")]
+        Verb::Plugin(args) => plugin::run(&args),
         Verb::Completions(args) => completions::run(&args),
         Verb::Man(args) => man::run(args),
         Verb::ConfigReference(args) => config_reference::run(args),

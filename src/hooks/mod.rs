@@ -9,6 +9,8 @@ pub mod compiler;
 pub mod frame;
 #[cfg(feature = "lua")]
 pub mod lua;
+#[cfg(feature = "wasm")]
+pub mod manifest;
 pub mod message;
 pub mod runner;
 mod sandbox;

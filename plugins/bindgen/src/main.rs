@@ -28,8 +28,14 @@ fn main() -> Result<()> {
     let mut text = String::from_utf8(text.to_vec())?;
     // What the component is comes from carpd plugin build, which looks at what a hook really exports. The world that
     // these bindings were made for has every entry point, and would be demanded whole.
-    if let Some(at) = text.find("#[cfg(target_arch = \"wasm32\")]\n#[unsafe(link_section = \"component-type") {
-        text.truncate(at);
+    let end = text.find("/// Generates `#[unsafe(no_mangle)]` functions").context("the macro for the whole world")?;
+    text.truncate(end);
+    // The SDK says an error in its own words.
+    for start in ["            impl ::core::fmt::Display for Error {", "            impl ::core::error::Error for Error {}"] {
+        let begin = text.find(start).context("the error's traits")?;
+        let one_line = start.ends_with("{}");
+        let length = if one_line { start.len() } else { text[begin..].find("\n            }").context("its end")? + 14 };
+        text.replace_range(begin..begin + length, "");
     }
     std::fs::write(plugins.join("sdk/src/bindings.rs"), text)?;
     Ok(())

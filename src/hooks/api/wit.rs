@@ -333,8 +333,8 @@ impl Wit {
             Self::Record(_, fields) => {
                 for (name, wit) in fields {
                     explain(out, name);
-                    // A keyword of WIT.
-                    let escape = if name == "from" { "%" } else { "" };
+                    // Keywords of WIT.
+                    let escape = if matches!(name.as_str(), "from" | "interface") { "%" } else { "" };
                     let _ = writeln!(out, "    {escape}{name}: {},", wit.name());
                 }
             }
