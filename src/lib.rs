@@ -17,14 +17,19 @@ pub mod hooks;
 pub mod host;
 
 #[cfg(feature = "daemon")]
-pub mod engine;
+pub mod control;
 #[cfg(feature = "daemon")]
 pub mod keeper;
+
+#[cfg(feature = "daemon")]
+pub mod engine;
 #[cfg(feature = "daemon")]
 pub mod telemetry;
 
 #[cfg(feature = "daemon")]
 pub mod lab;
+#[cfg(feature = "daemon")]
+pub mod port;
 
 #[cfg(feature = "daemon")]
 pub mod cli;

@@ -1,14 +1,18 @@
 //! The command line: one file for each verb. Data goes to standard output, everything else to standard error.
 
+mod api;
 mod check;
 mod completions;
 mod config_reference;
+mod daemon;
 mod exit;
 mod lab;
 mod man;
+mod new;
 mod output;
 #[cfg(feature = "wasm")]
 mod plugin;
+mod port;
 pub mod role;
 mod run;
 
@@ -36,9 +40,16 @@ struct Cli {
 enum Verb {
     Run(run::Args),
     Check(check::Args),
+    Status(daemon::StatusArgs),
+    Reload(daemon::ReloadArgs),
+    Resign(daemon::ResignArgs),
+    Hook(daemon::HookArgs),
     Lab(lab::Args),
     #[cfg(feature = "wasm")]
     Plugin(plugin::Args),
+    Port(port::Args),
+    New(new::Args),
+    Api(api::Args),
     Completions(completions::Args),
     #[command(hide = true)]
     Man(man::Args),
@@ -57,9 +68,16 @@ pub fn main() -> ExitCode {
         // The daemon's exit code is the engine's.
         Verb::Run(args) => return run::run(&args).unwrap_or_else(|failure| output::report(&failure).into()),
         Verb::Check(args) => check::run(&args),
+        Verb::Status(args) => daemon::status(&args),
+        Verb::Reload(args) => daemon::reload(&args),
+        Verb::Resign(args) => daemon::resign(&args),
+        Verb::Hook(args) => daemon::hook(&args),
         Verb::Lab(args) => lab::run(&args),
         #[cfg(feature = "wasm")]
         Verb::Plugin(args) => plugin::run(&args),
+        Verb::Port(args) => port::run(&args),
+        Verb::New(args) => new::run(&args),
+        Verb::Api(args) => api::run(&args),
         Verb::Completions(args) => completions::run(&args),
         Verb::Man(args) => man::run(args),
         Verb::ConfigReference(args) => config_reference::run(args),

@@ -20,6 +20,11 @@ pub(super) fn data(text: &[u8]) -> Result<Exit, Failure> {
     }
 }
 
+/// Says something beside the data, on standard error. Nothing is left to do if that cannot be written to.
+pub(super) fn note(text: &str) {
+    let _ = stderr().lock().write_all(text.as_bytes());
+}
+
 /// Shows what is wrong with a configuration on standard error. Nothing is left to do if that cannot be written to.
 pub(super) fn problems(report: &Report) {
     let look = Look { colour: telemetry::colour(&stderr()), width: WIDTH };

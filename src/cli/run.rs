@@ -6,10 +6,14 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
+use tokio::sync::mpsc;
+use tracing::warn;
 use tracing_subscriber::filter::LevelFilter;
 
 use super::{CONFIG, Exit, Failure, output};
 use crate::config::{Config, Loaded, LogFormat, LogLevel};
+use crate::control;
+use crate::engine::command::Command;
 use crate::telemetry::{self, FILTER_VARIABLE, Format};
 
 /// Run the daemon in the foreground.
@@ -83,8 +87,16 @@ pub(super) fn engine() -> ExitCode {
         }
     };
     match start_log(&args, &loaded.config) {
-        Ok(()) => crate::engine::main(&loaded.config),
+        Ok(()) => crate::engine::main(&loaded.config, &args.config, |config, commands| listen(config, &args.config, commands)),
         Err(failure) => output::report(&failure).into(),
+    }
+}
+
+/// Opens the control socket. Without it the daemon runs all the same.
+fn listen(config: &Config, path: &Path, commands: mpsc::Sender<Command>) {
+    let socket = control::socket_path(&control::instance_dir(&config.daemon.run_dir, path));
+    if let Err(error) = control::serve(&socket, commands) {
+        warn!(path = %socket.display(), %error, "Cannot listen for operators: no status, no reload but by SIGHUP");
     }
 }
 

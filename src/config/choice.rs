@@ -37,6 +37,8 @@ words! {
     Ipv6Checksum { Plain = "plain", PseudoHeader = "pseudo-header" }
     SourceMac { Virtual = "virtual", Interface = "interface" }
     OnFailure { Resign = "resign", Keep = "keep", Ignore = "ignore" }
+    Leases { Kernel = "kernel", Off = "off" }
+    Reload { Checked = "checked", Manual = "manual" }
     Sandbox { Required = "required", BestEffort = "best-effort" }
     ServiceBackend { Auto = "auto", Systemd = "systemd", Sysv = "sysv", OpenRc = "openrc" }
     LogLevel { Error = "error", Warn = "warn", Info = "info", Debug = "debug", Trace = "trace" }
@@ -72,6 +74,24 @@ pub enum OnFailure {
     Keep,
     /// Log it.
     Ignore,
+}
+
+/// Whether addresses have a lifetime in the kernel that only a living daemon renews.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Leases {
+    /// They do, where the timers leave room for it.
+    Kernel,
+    /// They stay until they are taken down.
+    Off,
+}
+
+/// When a hook whose file changed is taken into use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reload {
+    /// As soon as it loads and defines an entry point.
+    Checked,
+    /// When an operator says so: `carpd reload`, SIGHUP.
+    Manual,
 }
 
 /// What to do with hooks where a mandatory part of the sandbox is missing.

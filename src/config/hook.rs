@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use toml::de::DeValue;
 
-use super::choice::OnFailure;
+use super::choice::{OnFailure, Reload};
 use super::model::{Config, Hook, Language, Limits, Place};
 use super::problem::Findings;
 use super::read::{At, Table, parse};
@@ -56,6 +56,7 @@ fn read(table: &Table<'_>, around: &dyn Surroundings, out: &mut Findings) -> Opt
     let limits = limits(table, out);
     let before_timeout = before_timeout(table, limits.wall, out);
     let on_failure = Table::or(table.choice("on-failure", out), OnFailure::Resign);
+    let reload = Table::or(table.choice("reload", out), Reload::Checked);
     let runners = Table::or(table.integer("runners", 1..=64_u16, out), 0);
     let config_json = config_json(table, out);
     let grants = table.item("grant", out).and_then(|item| Table::open(item, &reference::GRANT, out));
@@ -73,6 +74,7 @@ fn read(table: &Table<'_>, around: &dyn Surroundings, out: &mut Findings) -> Opt
         limits,
         before_timeout,
         on_failure,
+        reload,
         runners,
         config_json,
         grants,

@@ -13,6 +13,7 @@
 mod choice;
 mod cross;
 mod daemon;
+mod diff;
 mod grant;
 mod hook;
 mod json;
@@ -32,9 +33,10 @@ mod vhost;
 mod tests;
 
 pub use choice::{
-    Choice, FamilyTimers, Ipv6Checksum, LinkLocal, LogFormat, LogLevel, OnFailure, Peers, Preempt, Sandbox, ServiceBackend,
-    SourceMac, TieBreak,
+    Choice, FamilyTimers, Ipv6Checksum, Leases, LinkLocal, LogFormat, LogLevel, OnFailure, Peers, Preempt, Reload, Sandbox,
+    ServiceBackend, SourceMac, TieBreak,
 };
+pub use diff::differences;
 pub use load::Disk;
 pub use model::{Announce, Config, Daemon, Destination, Hook, Language, Limits, Loaded, Log, Place, Vhost};
 pub use problem::{Problem, Report, Severity};

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use super::Report;
 use super::choice::{
-    FamilyTimers, Ipv6Checksum, LinkLocal, LogFormat, LogLevel, OnFailure, Peers, Preempt, Sandbox, ServiceBackend, SourceMac,
-    TieBreak,
+    FamilyTimers, Ipv6Checksum, Leases, LinkLocal, LogFormat, LogLevel, OnFailure, Peers, Preempt, Reload, Sandbox,
+    ServiceBackend, SourceMac, TieBreak,
 };
 use super::secret::Secret;
 use crate::effect::Grants;
@@ -102,20 +102,22 @@ pub struct Vhost {
     pub neutral: bool,
     /// `tie-break`: who wins between equal masters.
     pub tie_break: TieBreak,
-    /// `peers`: whose rules decide (PROTOCOL.md, section 6).
+    /// `peers`: whose rules decide (docs/protocol.md, section 6).
     pub peers: Peers,
     /// `family-timers`: claim when every family is silent, or when any is.
     pub family_timers: FamilyTimers,
-    /// `link-local`: are link-local addresses part of the hash we send (PROTOCOL.md, section 2)?
+    /// `link-local`: are link-local addresses part of the hash we send (docs/protocol.md, section 2)?
     pub link_local: LinkLocal,
-    /// `ipv6-checksum`: which sum we send (PROTOCOL.md, section 1.2).
+    /// `ipv6-checksum`: which sum we send (docs/protocol.md, section 1.2).
     pub ipv6_checksum: Ipv6Checksum,
-    /// `send-demote-byte`: say our demotion in OpenBSD's byte too (PROTOCOL.md, section 7).
+    /// `send-demote-byte`: say our demotion in OpenBSD's byte too (docs/protocol.md, section 7).
     pub send_demote_byte: bool,
-    /// `openbsd-lladdr`: enters the hash if given (PROTOCOL.md, section 2).
+    /// `openbsd-lladdr`: enters the hash if given (docs/protocol.md, section 2).
     pub openbsd_lladdr: Option<MacAddr>,
     /// `manage-addresses`: the daemon itself puts up and takes down [`Self::addresses`].
     pub manage_addresses: bool,
+    /// Whether the addresses let go by themselves when nobody renews them.
+    pub lease: Leases,
     /// `nomcast`, `mcast-group`, `mcast-group6`: where advertisements go.
     pub destination: Destination,
     /// `source-mac`: the hardware address that advertisements come from.
@@ -190,6 +192,8 @@ pub struct Hook {
     pub before_timeout: Duration,
     /// `on-failure`: what follows when `on_master` fails.
     pub on_failure: OnFailure,
+    /// When a changed file is taken into use.
+    pub reload: Reload,
     /// `runners`: processes that hold this hook, 1..=64.
     pub runners: u16,
     /// `[hook.NAME.config]`, as a JSON object; `{}` if there is none.

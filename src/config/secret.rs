@@ -14,7 +14,7 @@ pub enum BadSecret {
     /// Nothing on the first line.
     #[error("the password is empty: its first line has no bytes")]
     Empty,
-    /// Others would silently cut it (PROTOCOL.md, section 2.1).
+    /// Others would silently cut it (docs/protocol.md, section 2.1).
     #[error("the password has {0} bytes; CARP takes at most 19")]
     TooLong(usize),
     /// Others would end it there.

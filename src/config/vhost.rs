@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::path::Path;
 use std::time::Duration;
 
-use super::choice::{FamilyTimers, Ipv6Checksum, LinkLocal, Peers, Preempt, SourceMac, TieBreak};
+use super::choice::{FamilyTimers, Ipv6Checksum, Leases, LinkLocal, Peers, Preempt, SourceMac, TieBreak};
 use super::model::{Announce, Destination, Place, Vhost};
 use super::problem::Findings;
 use super::read::{At, Table};
@@ -76,6 +76,7 @@ fn finish(table: &Table<'_>, draft: &mut Draft, around: &dyn Surroundings, out: 
         ipv6_checksum: Table::or(table.choice("ipv6-checksum", out), Ipv6Checksum::Plain),
         send_demote_byte: Table::or(table.boolean("send-demote-byte", out), false),
         openbsd_lladdr: lladdr(table, out),
+        lease: Table::or(table.choice("lease", out), Leases::Kernel),
         manage_addresses: Table::or(table.boolean("manage-addresses", out), true),
         destination: destination(table, out),
         source_mac: Table::or(table.choice("source-mac", out), SourceMac::Virtual),

@@ -79,6 +79,12 @@ impl fmt::Display for RouteTarget {
 }
 
 impl RouteTarget {
+    /// The network that an address lies in, by its prefix.
+    #[must_use]
+    pub fn network_of(address: VirtualAddress) -> Self {
+        Self::Network { ip: mask(address.ip, address.prefix), prefix: address.prefix }
+    }
+
     /// Does the network hold this address (with all of its prefix)?
     #[must_use]
     pub fn contains(&self, address: VirtualAddress) -> bool {

@@ -6,6 +6,8 @@ use std::time::Duration;
 use crate::config;
 use crate::types::Timestamp;
 
+/// From the second advertisement to the announcement that follows it.
+const AGAIN_AFTER: Duration = Duration::from_millis(50);
 /// Least time between announcements on hearing a worse master; doubled with each, up to the next.
 const CLAIM_FIRST: Duration = Duration::from_secs(1);
 /// A worse master that never yields is answered this seldom in the end.
@@ -35,6 +37,15 @@ impl Announcer {
         self.left = spec.count.saturating_sub(1);
         self.interval = spec.interval;
         self.due = (self.left > 0).then(|| now + self.interval);
+    }
+
+    /// The announcement after the second advertisement. A little after it: a better master that was only waiting for
+    /// that advertisement has spoken by then, and its announcement must be the last one.
+    pub(super) fn again(&mut self, now: Timestamp) {
+        if self.due.is_none() {
+            self.left = 1;
+            self.due = Some(now + AGAIN_AFTER);
+        }
     }
 
     /// No longer master: nothing is owed.

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use tracing::{info, warn};
 
-use crate::effect::{Effect, Granted, Grants, Outcome, Own, Query, Reply, Resource, Value};
+use super::lease::Lease;
+use crate::effect::{Effect, Granted, Grants, Outcome, Own, Query, Reply, Resource, Route, RouteTarget, Value};
 use crate::hooks::AskError;
 use crate::host::{Host, HostError};
 use crate::ledger::{Ledger, Of, Owner, Undo, Verdict};
@@ -71,12 +72,15 @@ impl<H: Host> Executor<H> {
     ///
     /// # Errors
     /// The kernel's words about the first address that failed; those before it are taken down again.
-    pub(super) fn hold_addresses(&self, vhost: &Name, dev: &IfName, addresses: &[VirtualAddress]) -> Result<(), HostError> {
+    pub(super) fn hold_addresses(
+        &self,
+        vhost: &Name,
+        dev: &IfName,
+        addresses: &[VirtualAddress],
+        lease: Lease,
+    ) -> Result<(), HostError> {
         for address in addresses {
-            let owner = Owner { vhost: vhost.clone(), hook: None };
-            let resource = Resource::Address { dev: dev.clone(), ip: address.ip };
-            self.ledger.borrow_mut().claim(&owner, &resource, Value::Absent, Value::Address(*address));
-            if let Err(error) = self.add_address(dev, *address) {
+            if let Err(error) = self.hold_address(vhost, dev, *address, lease) {
                 self.drop_addresses(vhost);
                 return Err(error);
             }
@@ -84,12 +88,82 @@ impl<H: Host> Executor<H> {
         Ok(())
     }
 
+    fn hold_address(&self, vhost: &Name, dev: &IfName, address: VirtualAddress, lease: Lease) -> Result<(), HostError> {
+        let owner = Owner { vhost: vhost.clone(), hook: None };
+        let resource = Resource::Address { dev: dev.clone(), ip: address.ip };
+        self.ledger.borrow_mut().claim(&owner, &resource, Value::Absent, Value::Address(address));
+        self.put_address(dev, address, lease)?;
+        if lease == Lease::Off || address.prefix == address.family().host_prefix() || self.host.is_connected(address, dev)? {
+            return Ok(());
+        }
+        // A leased address is a host address, so the way to its network is a route of its own.
+        let route = Route {
+            dst: RouteTarget::network_of(address),
+            via: None,
+            dev: Some(dev.clone()),
+            src: Some(address.ip),
+            metric: None,
+            table: None,
+        };
+        let resource = Resource::route(&route);
+        self.ledger.borrow_mut().claim(&owner, &resource, Value::Absent, Value::Route(route.clone()));
+        self.host.perform_now(&Granted::by_daemon(Effect::RouteReplace(route))).map(drop)
+    }
+
     /// Puts one of the virtual host's own addresses (back) on its device.
     ///
     /// # Errors
     /// The kernel's words.
-    pub(super) fn add_address(&self, dev: &IfName, address: VirtualAddress) -> Result<(), HostError> {
-        self.host.perform_now(&Granted::by_daemon(Effect::AddressAdd { address, dev: dev.clone() })).map(drop)
+    pub(super) fn put_address(&self, dev: &IfName, address: VirtualAddress, lease: Lease) -> Result<(), HostError> {
+        match lease {
+            Lease::Off => {
+                let effect = Effect::AddressAdd { address, dev: dev.clone() };
+                self.host.perform_now(&Granted::by_daemon(effect)).map(drop)
+            }
+            Lease::Kernel { lifetime } => self.host.lease(address, dev, lifetime),
+        }
+    }
+
+    /// Renews the leases of addresses that are up. Call it only while they cannot have expired: a renewal after the
+    /// end would bring the address back.
+    pub(super) fn renew(&self, vhost: &Name, dev: &IfName, addresses: &[VirtualAddress], lifetime: Option<Duration>) {
+        for address in addresses {
+            if let Err(error) = self.host.lease(*address, dev, lifetime) {
+                warn!(%vhost, %address, %error, "Could not renew the lease of an address");
+            }
+        }
+    }
+
+    /// What is held, in words, with who holds it.
+    pub(super) fn held(&self) -> Vec<(String, String, Vec<String>)> {
+        let ledger = self.ledger.borrow();
+        ledger
+            .iter()
+            .map(|(resource, value, owners)| {
+                (resource.to_string(), value.to_string(), owners.iter().map(ToString::to_string).collect())
+            })
+            .collect()
+    }
+
+    /// Takes some of the virtual host's own addresses down.
+    pub(super) fn release_addresses(&self, vhost: &Name, dev: &IfName, addresses: impl Iterator<Item = VirtualAddress>) {
+        for address in addresses {
+            let owner = Owner { vhost: vhost.clone(), hook: None };
+            let resource = Resource::Address { dev: dev.clone(), ip: address.ip };
+            self.remove_leftover(dev, address);
+            self.ledger.borrow_mut().settle(&owner, &resource);
+        }
+    }
+
+    /// A point in the order of claims: those made later are newer than it.
+    pub(super) fn mark(&self) -> u64 {
+        self.ledger.borrow().mark()
+    }
+
+    /// Undoes what the virtual host's hooks claimed before `mark` and have not claimed again since.
+    pub(super) async fn undo_older(&self, vhost: &Name, mark: u64) -> Undone {
+        let plan = self.ledger.borrow().undo_plan_before(vhost, mark);
+        self.undo_all(vhost, plan).await
     }
 
     /// Takes down an address that was up before we began.
@@ -182,6 +256,10 @@ impl<H: Host> Executor<H> {
     /// Undoes all that the virtual host's hooks hold, newest first. What fails stays in the ledger.
     pub(super) async fn undo_hooks(&self, vhost: &Name) -> Undone {
         let plan = self.ledger.borrow().undo_plan(vhost, Of::Hooks);
+        self.undo_all(vhost, plan).await
+    }
+
+    async fn undo_all(&self, vhost: &Name, plan: Vec<Undo>) -> Undone {
         let mut undone = Undone::default();
         for planned in plan {
             // Other virtual hosts may have come and gone while the one before was undone.

@@ -7,13 +7,24 @@
 
 mod announcer;
 pub mod clock;
+pub mod command;
 mod execute;
+mod follow;
+mod generations;
+mod lease;
+mod look;
 mod node;
+pub mod oneshot;
 mod pool;
 mod port;
 mod queue;
+mod reload;
 mod run;
 mod start;
+mod status;
+mod stop;
 mod store;
+mod watch;
+mod will;
 
 pub use start::{check_hooks, main};

@@ -4,6 +4,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::announcer::Announcer;
+use super::lease::Lease;
 use super::queue::Queue;
 use crate::config;
 use crate::hooks::{EntryPoint, HookEvent, Instance};
@@ -26,6 +27,8 @@ pub(super) struct Node<H> {
     pub(super) announcer: Announcer,
     /// The addresses are up, or should be.
     pub(super) holding: bool,
+    /// Their lease in the kernel, and when it was renewed last.
+    pub(super) leased: Option<(Duration, Timestamp)>,
     /// When the machine wants to be woken.
     pub(super) wake: Option<Timestamp>,
     /// Addresses that could not be taken down are tried again then.
@@ -36,6 +39,8 @@ pub(super) struct Node<H> {
     /// `carp.resign`: until then another node shall be preferred.
     pub(super) resigned_until: Option<Timestamp>,
     pub(super) last: Option<Transition>,
+    /// Milliseconds since 1970 at the last transition.
+    pub(super) since_ms: u64,
     /// `on_backup` was told the state at start.
     pub(super) told_initial: bool,
     /// A preemption waits for `before_master`: its number, which is no transition's.
@@ -111,6 +116,18 @@ impl<H> Node<H> {
             .into_iter()
             .flatten()
             .min()
+    }
+
+    /// How its addresses are put up by the present timers.
+    pub(super) fn lease(&self) -> Lease {
+        Lease::of(&self.machine, self.spec.lease == config::Leases::Kernel)
+    }
+
+    /// How long ago its addresses went away by themselves, if they did.
+    pub(super) fn expired(&self, now: Timestamp) -> Option<Duration> {
+        let (lifetime, renewed) = self.leased.filter(|_| self.holding)?;
+        let end = renewed + lifetime;
+        (now >= end).then(|| now.since(end))
     }
 
     /// All reasons to be unfit that the engine knows of, together.

@@ -7,15 +7,13 @@ use std::rc::Rc;
 
 use tracing::{debug, warn};
 
+use super::generations::digest;
 use crate::config;
 use crate::hooks::message::{Confinement, Loaded};
 use crate::hooks::session::{Desk, SandboxPolicy, Session};
 use crate::hooks::{Budget, EntryPoint, HookError, HookEvent, HookSource, LoadError, Returned};
 use crate::keeper::{ChildId, Client, Role};
 use crate::types::Name;
-
-/// Idle runners kept for later; more are ended after their run.
-const IDLE_MAX: usize = 8;
 
 /// One hook, loaded: its bytes and its runners.
 #[derive(Debug)]
@@ -28,6 +26,7 @@ pub(super) struct Pool {
     idle: RefCell<Vec<Runner>>,
     loaded: Loaded,
     confinement: Confinement,
+    digest: String,
 }
 
 /// One process with the hook loaded. Dropping it ends the process.
@@ -63,12 +62,37 @@ impl Pool {
         if !confinement.missing.is_empty() {
             warn!(hook = %name, missing = confinement.missing.join("; "), "Runs the hook with less than the full sandbox");
         }
-        Ok(Rc::new(Self { name, spec, source, policy, keeper, idle: RefCell::new(vec![first]), loaded, confinement }))
+        Ok(Rc::new(Self {
+            name,
+            spec,
+            digest: digest(&source),
+            source,
+            policy,
+            keeper,
+            idle: RefCell::new(vec![first]),
+            loaded,
+            confinement,
+        }))
     }
 
     /// The hook's name.
     pub(super) const fn name(&self) -> &Name {
         &self.name
+    }
+
+    /// SHA-256 of everything it was loaded from.
+    pub(super) fn digest(&self) -> &str {
+        &self.digest
+    }
+
+    /// The functions that the hook defines.
+    pub(super) fn entry_points(&self) -> &[EntryPoint] {
+        &self.loaded.entry_points
+    }
+
+    /// How many runners wait.
+    pub(super) fn idle(&self) -> usize {
+        self.idle.borrow().len()
     }
 
     /// What the operator wrote about it.
@@ -95,9 +119,14 @@ impl Pool {
         budget
     }
 
+    /// Brings the number of idle runners up to what the operator wants.
+    pub(super) async fn warm_all(&self) {
+        self.warm(usize::from(self.spec.runners)).await;
+    }
+
     /// Brings the number of idle runners up to `count`.
     pub(super) async fn warm(&self, count: usize) {
-        while self.idle.borrow().len() < count.min(IDLE_MAX) {
+        while self.idle.borrow().len() < count {
             match spawn(&self.keeper, &self.source, budget(&self.spec), self.policy).await {
                 Ok(runner) => self.idle.borrow_mut().push(runner),
                 Err(error) => {
@@ -128,7 +157,8 @@ impl Pool {
         };
         let result = runner.session.call(event, budget, desk, cancel).await;
         if runner.session.is_alive() && !runner.session.is_worn() {
-            if self.idle.borrow().len() < IDLE_MAX {
+            // More were needed for a while; they end after their run.
+            if self.idle.borrow().len() < usize::from(self.spec.runners.max(1)) {
                 self.idle.borrow_mut().push(runner);
             }
         } else {

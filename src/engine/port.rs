@@ -12,7 +12,7 @@ use crate::proto::wire;
 use crate::proto::{Kind, Transmit};
 use crate::types::{Family, IfName, MacAddr, VirtualAddress};
 
-/// IPv4 type of service of an advertisement, as OpenBSD, NetBSD and ucarp send it: low delay (PROTOCOL.md, section 1.1).
+/// IPv4 type of service of an advertisement, as OpenBSD, NetBSD and ucarp send it: low delay (docs/protocol.md, section 1.1).
 const TOS_LOW_DELAY: u8 = 0x10;
 
 /// An interface as the engine sees it.
@@ -93,6 +93,11 @@ impl Port {
         self.link.as_ref().map(|link| link.index)
     }
 
+    /// What the kernel says of it, while it exists.
+    pub(super) const fn link(&self) -> Option<&Link> {
+        self.link.as_ref()
+    }
+
     /// Can frames leave and arrive?
     pub(super) fn is_running(&self) -> bool {
         self.link.as_ref().is_some_and(|link| link.up && link.carrier)
@@ -168,7 +173,15 @@ impl Port {
     /// # Errors
     /// What the kernel said, or that there is no such interface now.
     pub(super) fn send(&mut self, spec: &config::Vhost, transmit: &Transmit) -> std::io::Result<()> {
-        let socket = self.socket.as_ref().ok_or(std::io::ErrorKind::NotConnected)?;
+        let frame = self.frame(spec, transmit)?;
+        self.socket.as_ref().ok_or(std::io::ErrorKind::NotConnected)?.send(&frame)
+    }
+
+    /// The whole Ethernet frame of an advertisement.
+    ///
+    /// # Errors
+    /// There is no such interface now, or it has no address to send from.
+    pub(super) fn frame(&mut self, spec: &config::Vhost, transmit: &Transmit) -> std::io::Result<Vec<u8>> {
         let link = self.link.as_ref().ok_or(std::io::ErrorKind::NotConnected)?;
         let source_mac = match spec.source_mac {
             SourceMac::Virtual => MacAddr::of_vhid(spec.vhid),
@@ -195,8 +208,7 @@ impl Port {
             }
         };
         let destination = if spec.destination.ethernet_broadcast { None } else { wire::multicast_mac(group) };
-        let frame = wire::ethernet_frame(destination.unwrap_or(MacAddr::BROADCAST), source_mac, transmit.family, &packet);
-        socket.send(&frame)
+        Ok(wire::ethernet_frame(destination.unwrap_or(MacAddr::BROADCAST), source_mac, transmit.family, &packet))
     }
 }
 

@@ -88,8 +88,8 @@ pub(super) struct Queue<H> {
     index: usize,
     vhost: Name,
     dev: IfName,
-    addresses: Vec<VirtualAddress>,
-    hooks: Vec<Rc<Pool>>,
+    addresses: RefCell<Vec<VirtualAddress>>,
+    hooks: RefCell<Vec<Rc<Pool>>>,
     shared: Rc<Shared<H>>,
     state: Cell<State>,
     slots: RefCell<Slots>,
@@ -108,6 +108,8 @@ struct Slots {
     missed: u32,
     /// A mastership ended whose leftovers have not been undone yet.
     undo: bool,
+    /// The next run is of changed code on a master: see [`Queue::apply`].
+    apply: bool,
 }
 
 #[derive(Debug)]
@@ -130,8 +132,8 @@ impl<H: Host + 'static> Queue<H> {
             index,
             vhost,
             dev,
-            addresses,
-            hooks,
+            addresses: RefCell::new(addresses),
+            hooks: RefCell::new(hooks),
             shared,
             state: Cell::new(State::Init),
             slots: RefCell::default(),
@@ -147,7 +149,23 @@ impl<H: Host + 'static> Queue<H> {
 
     /// Does any hook define this entry point?
     pub(super) fn defines(&self, entry: EntryPoint) -> bool {
-        self.hooks.iter().any(|hook| hook.defines(entry))
+        self.hooks.borrow().iter().any(|hook| hook.defines(entry))
+    }
+
+    /// Runs that begin from now on use these; a run that has begun ends in the one it began in.
+    pub(super) fn set_hooks(&self, hooks: Vec<Rc<Pool>>) {
+        *self.hooks.borrow_mut() = hooks;
+    }
+
+    /// The virtual host's addresses have changed.
+    pub(super) fn set_addresses(&self, addresses: Vec<VirtualAddress>) {
+        *self.addresses.borrow_mut() = addresses;
+    }
+
+    /// Runs the present hooks anew on a master; what they no longer ask for is undone when they have ended well.
+    pub(super) fn apply(&self, event: HookEvent) {
+        self.slots.borrow_mut().apply = true;
+        self.put(event, false);
     }
 
     /// Puts in a call that follows from a new state (or is about to lead to one): overtakes whatever is running or
@@ -188,7 +206,7 @@ impl<H: Host + 'static> Queue<H> {
 
     async fn serve(self: Rc<Self>) {
         loop {
-            let (undo, job, aside) = {
+            let (undo, apply, job, aside) = {
                 let mut slots = self.slots.borrow_mut();
                 let missed = std::mem::take(&mut slots.missed);
                 let job = slots.newest.take().map(|mut job| {
@@ -196,7 +214,7 @@ impl<H: Host + 'static> Queue<H> {
                     job
                 });
                 let aside = if job.is_none() { slots.aside.take() } else { None };
-                (slots.undo, job, aside)
+                (slots.undo, std::mem::take(&mut slots.apply), job, aside)
             };
             if job.is_none() && aside.is_none() && !undo {
                 self.busy.set(false);
@@ -206,6 +224,7 @@ impl<H: Host + 'static> Queue<H> {
             }
             self.busy.set(true);
             match (job, aside) {
+                (Some(job), _) if apply => self.serve_apply(job).await,
                 (Some(job), _) => self.serve_job(job, undo).await,
                 (None, Some(event)) => {
                     let ticket = self.ticket.get();
@@ -239,17 +258,27 @@ impl<H: Host + 'static> Queue<H> {
         }
     }
 
+    async fn serve_apply(&self, job: Job) {
+        let before = self.shared.executor.mark();
+        let result = self.run_list(&job.event, job.ticket).await;
+        if result.is_ok() {
+            self.shared.executor.undo_older(&self.vhost, before).await;
+        }
+        let (entry, seq) = (job.event.entry, job.event.seq);
+        _ = self.shared.news.send(HookNews::Finished { vhost: self.index, entry, seq, result });
+    }
+
     /// Runs the hooks of one entry point: in list order going up, in reverse going down. Up, the first failure ends
     /// the list; down, every hook gets its chance.
     async fn run_list(&self, event: &HookEvent, ticket: u64) -> Result<(), Failure> {
         let down = matches!(event.entry, EntryPoint::BeforeBackup | EntryPoint::OnBackup | EntryPoint::OnStop);
-        let mut hooks: Vec<&Rc<Pool>> = self.hooks.iter().filter(|hook| hook.defines(event.entry)).collect();
+        let mut hooks: Vec<Rc<Pool>> = self.hooks.borrow().iter().filter(|hook| hook.defines(event.entry)).cloned().collect();
         if down {
             hooks.reverse();
         }
         let mut first = Ok(());
         for hook in hooks {
-            let Err(error) = self.run(hook, event.clone(), ticket).await else { continue };
+            let Err(error) = self.run(&hook, event.clone(), ticket).await else { continue };
             let failure = Failure { hook: hook.name().clone(), error, policy: hook.spec().on_failure };
             let overtaken = failure.error == HookError::Superseded;
             if first.is_ok() && (overtaken || down || failure.policy != OnFailure::Ignore) {
@@ -269,7 +298,15 @@ impl<H: Host + 'static> Queue<H> {
         let seq = event.seq;
         let begin = clock::now();
         let owner = Owner { vhost: self.vhost.clone(), hook: Some(hook.name().clone()) };
-        let mut desk = RunDesk { queue: self, hook, owner, entry, budget, deadline: begin + budget.wall };
+        let mut desk = RunDesk {
+            queue: self,
+            hook,
+            owner,
+            entry,
+            budget,
+            deadline: begin + budget.wall,
+            addresses: self.addresses.borrow().clone(),
+        };
         let result = hook.call(event, budget, &mut desk, self.overtaken(ticket)).await.map(drop);
         let duration_us = u64::try_from(clock::now().since(begin).as_micros()).unwrap_or(u64::MAX);
         let (vhost, hook, entry) = (&self.vhost, hook.name(), entry.as_str());
@@ -350,6 +387,7 @@ struct RunDesk<'a, H> {
     entry: EntryPoint,
     budget: Budget,
     deadline: Timestamp,
+    addresses: Vec<VirtualAddress>,
 }
 
 impl<H: Host + 'static> Desk for RunDesk<'_, H> {
@@ -367,7 +405,7 @@ impl<H: Host + 'static> RunDesk<'_, H> {
         Behalf {
             owner: &self.owner,
             grants: &self.hook.spec().grants,
-            own: Own { dev: &self.queue.dev, addresses: &self.queue.addresses },
+            own: Own { dev: &self.queue.dev, addresses: &self.addresses },
             scoped: self.entry.scoped(),
             left: self.left(),
         }

@@ -3,20 +3,24 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io::{self, Read as _};
+use std::path::Path;
 use std::process::ExitCode;
 use std::rc::Rc;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
-use tracing::{debug, error, info, warn};
+use tracing::{debug, error, info};
 
 use super::announcer::Announcer;
+use super::clock;
+use super::command::Command;
 use super::execute::Executor;
+use super::generations::Generations;
 use super::node::{Node, PutBack};
 use super::pool::Pool;
 use super::port::Port;
 use super::queue::{Queue, Shared};
-use super::run::Engine;
+use super::run::{Engine, Parts, Signal};
 use super::store::Store;
 use crate::config::{self, Config, Sandbox};
 use crate::effect::Grants;
@@ -29,10 +33,6 @@ use crate::host::{LinuxHost, Options, hostname};
 use crate::keeper::{self, Client, Exits, Role};
 use crate::proto::{self, Gate};
 use crate::types::{Demotion, Name};
-
-/// Runners that are kept warm for a hook, however many virtual hosts it has: what is needed beyond that is
-/// started in a few milliseconds when it is needed.
-const WARM_MAX: usize = 4;
 
 /// Exit status of a daemon that lacks a privilege or a part of the system.
 const CANNOT: u8 = 4;
@@ -67,7 +67,7 @@ fn system(what: &'static str) -> impl Fn(io::Error) -> StartError {
 
 /// The engine process: runs this configuration until it is told to stop. Started by the keeper, to which `client` leads.
 #[must_use]
-pub fn main(config: &Config) -> ExitCode {
+pub fn main(config: &Config, path: &Path, attach: impl FnOnce(&Config, mpsc::Sender<Command>)) -> ExitCode {
     // Before there is a second thread: capabilities belong to threads.
     if let Err(error) = Privileges::current().and_then(|own| own.require()).and_then(|()| confine_engine()) {
         error!(%error, "Could not start");
@@ -81,9 +81,10 @@ pub fn main(config: &Config) -> ExitCode {
         }
     };
     let clean = tokio::task::LocalSet::new().block_on(&runtime, async {
-        match start(config).await {
-            Ok((engine, stop)) => {
-                let clean = engine.run(stop).await;
+        match start(config, path).await {
+            Ok((engine, signals)) => {
+                attach(config, engine.commands());
+                let clean = engine.run(signals).await;
                 info!(clean, "Stopped");
                 clean
             }
@@ -96,23 +97,50 @@ pub fn main(config: &Config) -> ExitCode {
     if clean { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-async fn start(config: &Config) -> Result<(Engine, mpsc::Receiver<&'static str>), StartError> {
-    let stop = stop_signals().map_err(system("catch signals"))?;
+async fn start(config: &Config, config_path: &Path) -> Result<(Engine, mpsc::Receiver<Signal>), StartError> {
+    let signals = signals().map_err(system("catch signals"))?;
     let (keeper, exits) = Client::from_stdin().map_err(system("reach the parent process"))?;
     keeper::unblock_signals().map_err(system("receive signals"))?;
     let host = LinuxHost::new(Options { services: services(config.daemon.service_backend), bus_address: None })?;
     start_helper(config, &keeper, &host).await?;
     tokio::task::spawn_local(tell_exits(exits));
-    let pools = load_hooks(config, &keeper).await?;
+    let hooks = load_hooks(config, &keeper).await?;
     let (sender, news) = mpsc::unbounded_channel();
     let shared = Rc::new(Shared { executor: Executor::new(host), store: RefCell::new(Store::new()), news: sender });
-    let (nodes, ports) = nodes(config, &pools, &shared)?;
-    let mut engine = Engine::new(nodes, ports, shared, news, config.daemon.shutdown_timeout)?;
+    let host_name = match &config.daemon.node_name {
+        Some(name) => name.clone(),
+        None => hostname::current()?,
+    };
+    let mut nodes = BTreeMap::new();
+    let mut interfaces = Vec::new();
+    for (index, spec) in config.vhosts.iter().enumerate() {
+        let pools = spec.hooks.iter().filter_map(|name| hooks.current(name).cloned()).collect();
+        nodes.insert(
+            index,
+            new_node(index, spec, pools, &mut interfaces, &shared, &host_name).map_err(system("read /dev/urandom"))?,
+        );
+    }
+    for name in config.hooks.keys() {
+        if let Some(pool) = hooks.current(name).cloned() {
+            tokio::task::spawn_local(async move { pool.warm_all().await });
+        }
+    }
+    let parts = Parts {
+        nodes,
+        ports: interfaces,
+        shared,
+        hooks,
+        news,
+        keeper,
+        config: config.clone(),
+        path: config_path.to_owned(),
+        host_name,
+    };
+    let mut engine = Engine::new(parts)?;
     engine.begin().await;
     _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
-    info!(vhosts = config.vhosts.len(), hooks = pools.len(), "Ready");
-    warm(config, &pools);
-    Ok((engine, stop))
+    info!(vhosts = config.vhosts.len(), hooks = config.hooks.len(), "Ready");
+    Ok((engine, signals))
 }
 
 /// The process that does what needs more than the engine's two capabilities; only if something granted needs it.
@@ -144,24 +172,35 @@ const fn services(choice: config::ServiceBackend) -> Option<ServiceBackend> {
 }
 
 /// Loads every hook of the configuration in a runner of its own; the first that cannot be used ends the start.
-async fn load_hooks(config: &Config, keeper: &Client) -> Result<BTreeMap<Name, Rc<Pool>>, StartError> {
-    let mut pools = BTreeMap::new();
+async fn load_hooks(config: &Config, keeper: &Client) -> Result<Generations, StartError> {
+    let mut hooks = Generations::default();
     for (name, spec) in &config.hooks {
         let pool =
             load_hook(config, name, spec, keeper).await.map_err(|source| StartError::Hook { name: name.clone(), source })?;
         info!(hook = %name, source = spec.source, confined_by = pool.confinement().in_force.join(" "), "Loaded a hook");
-        pools.insert(name.clone(), pool);
+        hooks.take(pool);
     }
-    Ok(pools)
+    Ok(hooks)
 }
 
 async fn load_hook(config: &Config, name: &Name, spec: &config::Hook, keeper: &Client) -> Result<Rc<Pool>, LoadError> {
+    let source = HookSource::read(name.clone(), &spec.path, spec.config_json.clone())
+        .map_err(|error| LoadError::Code(error.to_string()))?;
+    load_pool(config, name, spec, source, keeper).await
+}
+
+/// Loads one version of a hook in a runner of its own.
+pub(super) async fn load_pool(
+    config: &Config,
+    name: &Name,
+    spec: &config::Hook,
+    source: HookSource,
+    keeper: &Client,
+) -> Result<Rc<Pool>, LoadError> {
     let policy = match config.daemon.sandbox {
         Sandbox::Required => SandboxPolicy::Required,
         Sandbox::BestEffort => SandboxPolicy::BestEffort,
     };
-    let source = HookSource::read(name.clone(), &spec.path, spec.config_json.clone())
-        .map_err(|error| LoadError::Code(error.to_string()))?;
     Pool::start(name.clone(), spec.clone(), source, policy, keeper.clone()).await
 }
 
@@ -183,58 +222,45 @@ pub fn check_hooks(config: &Config) -> io::Result<Vec<(Option<Name>, String)>> {
     })
 }
 
-/// Starts the rest of the warm runners, off the way of the first election.
-fn warm(config: &Config, pools: &BTreeMap<Name, Rc<Pool>>) {
-    for (name, pool) in pools {
-        let users = config.vhosts.iter().filter(|vhost| vhost.hooks.contains(name)).count();
-        let (pool, count) = (Rc::clone(pool), users.min(WARM_MAX));
-        tokio::task::spawn_local(async move { pool.warm(count).await });
+/// One virtual host, with a port for its interface; its queue begins at once, its protocol when the link is known.
+pub(super) fn new_node(
+    index: usize,
+    spec: &config::Vhost,
+    hooks: Vec<Rc<Pool>>,
+    ports: &mut Vec<Port>,
+    shared: &Rc<Shared<LinuxHost>>,
+    host_name: &str,
+) -> io::Result<Node<LinuxHost>> {
+    let port = ports.iter().position(|port| port.name == spec.interface).unwrap_or_else(|| {
+        ports.push(Port::new(spec.interface.clone()));
+        ports.len() - 1
+    });
+    if let Some(port) = ports.get_mut(port) {
+        port.add_member(index, spec);
     }
-}
-
-type Nodes = (Vec<Node<LinuxHost>>, Vec<Port>);
-
-fn nodes(config: &Config, pools: &BTreeMap<Name, Rc<Pool>>, shared: &Rc<Shared<LinuxHost>>) -> Result<Nodes, StartError> {
-    let node_name = match &config.daemon.node_name {
-        Some(name) => name.clone(),
-        None => hostname::current()?,
-    };
-    let mut ports: Vec<Port> = Vec::new();
-    let mut nodes = Vec::with_capacity(config.vhosts.len());
-    for (index, spec) in config.vhosts.iter().enumerate() {
-        let port = ports.iter().position(|port| port.name == spec.interface).unwrap_or_else(|| {
-            ports.push(Port::new(spec.interface.clone()));
-            ports.len() - 1
-        });
-        if let Some(port) = ports.get_mut(port) {
-            port.add_member(index, spec);
-        }
-        let hooks = spec.hooks.iter().filter_map(|name| pools.get(name).cloned()).collect();
-        let queue =
-            Queue::start(index, spec.name.clone(), spec.interface.clone(), spec.addresses.clone(), hooks, Rc::clone(shared));
-        let gate = if queue.defines(EntryPoint::BeforeMaster) { Gate::Ask } else { Gate::Free };
-        let seed = random().map_err(system("read /dev/urandom"))?;
-        nodes.push(Node {
-            machine: proto::Vhost::new(proto::Settings { gate, ..spec.settings() }, seed),
-            spec: spec.clone(),
-            port,
-            queue,
-            announcer: Announcer::default(),
-            holding: false,
-            wake: None,
-            drop_again: None,
-            degraded: None,
-            asked_demotion: Demotion::NONE,
-            resigned_until: None,
-            last: None,
-            told_initial: false,
-            asking: false,
-            leaving: false,
-            put_back: PutBack::default(),
-            host_name: node_name.clone(),
-        });
-    }
-    Ok((nodes, ports))
+    let queue = Queue::start(index, spec.name.clone(), spec.interface.clone(), spec.addresses.clone(), hooks, Rc::clone(shared));
+    let gate = if queue.defines(EntryPoint::BeforeMaster) { Gate::Ask } else { Gate::Free };
+    Ok(Node {
+        machine: proto::Vhost::new(proto::Settings { gate, ..spec.settings() }, random()?),
+        spec: spec.clone(),
+        port,
+        queue,
+        announcer: Announcer::default(),
+        holding: false,
+        leased: None,
+        wake: None,
+        drop_again: None,
+        degraded: None,
+        asked_demotion: Demotion::NONE,
+        resigned_until: None,
+        last: None,
+        since_ms: clock::wall_ms(),
+        told_initial: false,
+        asking: false,
+        leaving: false,
+        put_back: PutBack::default(),
+        host_name: host_name.to_owned(),
+    })
 }
 
 fn random() -> io::Result<u64> {
@@ -243,25 +269,24 @@ fn random() -> io::Result<u64> {
     Ok(u64::from_ne_bytes(bytes))
 }
 
-/// TERM and INT stop the daemon; HUP must not kill it.
-fn stop_signals() -> io::Result<mpsc::Receiver<&'static str>> {
+/// TERM and INT stop the daemon, HUP reads everything again.
+fn signals() -> io::Result<mpsc::Receiver<Signal>> {
     let (sender, receiver) = mpsc::channel(4);
-    for (kind, name) in [(SignalKind::terminate(), "TERM"), (SignalKind::interrupt(), "INT")] {
+    let kinds = [
+        (SignalKind::terminate(), Signal::Stop("TERM")),
+        (SignalKind::interrupt(), Signal::Stop("INT")),
+        (SignalKind::hangup(), Signal::Reload),
+    ];
+    for (kind, meaning) in kinds {
         let mut signal = signal(kind)?;
         let sender = sender.clone();
         tokio::task::spawn_local(async move {
             while signal.recv().await.is_some() {
-                if sender.send(name).await.is_err() {
+                if sender.send(meaning).await.is_err() {
                     return;
                 }
             }
         });
     }
-    let mut hangup = signal(SignalKind::hangup())?;
-    tokio::task::spawn_local(async move {
-        while hangup.recv().await.is_some() {
-            warn!("Ignores SIGHUP: restart to read the configuration again");
-        }
-    });
     Ok(receiver)
 }

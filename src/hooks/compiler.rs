@@ -19,8 +19,7 @@ use super::session::SandboxPolicy;
 use super::source::MAX_TOTAL;
 use super::{LoadError, wasm};
 
-/// The argument that makes the binary a compiler.
-pub const ROLE: &str = "__compiler";
+pub use super::message::COMPILER_ROLE as ROLE;
 
 /// The largest code that a component may become, in bytes.
 pub const MAX_CODE: usize = 24 << 20;
@@ -62,26 +61,29 @@ pub fn main() -> ExitCode {
     sandbox::measure_address_space();
     // Asked before the system call filter, which denies it to everyone.
     let native = wasm::can_execute();
-    let confinement = sandbox::confine(Kind::Compiler, MEMORY, || {});
-    match serve(&stream, native, confinement) {
+    let mut engine = Err("wasmtime was not started".to_owned());
+    // It installs its signal handlers, which the filter denies later.
+    let confinement = sandbox::confine(Kind::Compiler, MEMORY, || {
+        engine = wasmtime::Engine::new(&wasm::config(native)).map_err(|err| format!("{err:#}"));
+    });
+    match serve(&stream, &engine, confinement) {
         Ok(()) | Err(FrameError::Closed | FrameError::Io(_)) => ExitCode::SUCCESS,
         Err(FrameError::Truncated | FrameError::TooLarge { .. } | FrameError::Garbage(_)) => ExitCode::from(3),
     }
 }
 
-fn serve(stream: &StdStream, native: bool, confinement: Confinement) -> Result<(), FrameError> {
+fn serve(stream: &StdStream, engine: &Result<wasmtime::Engine, String>, confinement: Confinement) -> Result<(), FrameError> {
     send(stream, &Report::Ready { version: VERSION, confinement }, MAX_FRAME)?;
     let order: Order = receive(stream, &mut Inbox::default(), MAX_FRAME)?;
     let report = if order.version == VERSION {
-        compile(&order.component, native)
+        engine.clone().and_then(|engine| compile(&engine, &order.component))
     } else {
         Err(format!("the engine speaks version {} of the hook protocol, this compiler {VERSION}", order.version))
     };
     send(stream, &Report::Done(report), MAX_FRAME)
 }
 
-fn compile(component: &[u8], native: bool) -> Result<Vec<u8>, String> {
-    let engine = wasmtime::Engine::new(&wasm::config(native)).map_err(|err| format!("{err:#}"))?;
+fn compile(engine: &wasmtime::Engine, component: &[u8]) -> Result<Vec<u8>, String> {
     let code = engine.precompile_component(component).map_err(|err| format!("{err:#}"))?;
     if code.len() > MAX_CODE {
         return Err(format!("it becomes {} bytes of code, more than {MAX_CODE}", code.len()));

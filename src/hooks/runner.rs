@@ -11,16 +11,12 @@ use std::process::ExitCode;
 use super::frame::{FrameError, Inbox, MAX_FROM_RUNNER, MAX_TO_RUNNER, receive, send};
 use super::message::{Confinement, FromRunner, Loaded, ToRunner, VERSION};
 use super::{
-    Answer, Ask, AskError, Budget, EntryPoint, Hook, HookError, HookEvent, HookHost, HookRuntime, HookSource, Instance, Language,
-    LoadError, sandbox,
+    Answer, Ask, AskError, Budget, EntryPoint, Hook, HookError, HookEvent, HookHost, HookSource, Instance, Language, LoadError,
+    sandbox,
 };
 use crate::types::State;
 
-/// The argument that makes the binary a runner.
-pub const ROLE: &str = "__runner";
-
-/// The argument after the memory that makes it a runner of WebAssembly.
-pub const WASM: &str = "wasm";
+pub use super::message::RUNNER_ROLE as ROLE;
 
 /// The longest log message and the longest field that are sent on, in bytes.
 const MAX_LOG: usize = 8 << 10;
@@ -95,7 +91,7 @@ pub fn main() -> ExitCode {
 /// Confines the process for its language: the third argument, Luau if there is none.
 #[cfg(feature = "wasm")]
 fn confine(memory: u64) -> Confinement {
-    if std::env::args().nth(3).as_deref() != Some(WASM) {
+    if std::env::args().nth(3).as_deref() != Some(super::message::RUNNER_WASM) {
         return sandbox::confine(sandbox::Kind::Lua, memory, warm_up);
     }
     let mut prepared = Ok(true);
@@ -147,6 +143,7 @@ fn serve(link: &mut Link) -> Result<(), FrameError> {
 }
 
 fn load(source: &HookSource, budget: &Budget) -> Result<Box<dyn Hook>, LoadError> {
+    use super::HookRuntime;
     match source.language {
         #[cfg(feature = "lua")]
         Language::Lua => super::lua::LuaRuntime.load(source, budget),

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::{Host, HostError};
 use crate::effect::{CommandOutput, Effect, Granted, Link, Outcome, Query, Reply, Resource, UnitState, Value};
+use crate::types::{IfName, VirtualAddress};
 
 /// A host in memory. What nobody set is absent: services stopped, links down, no address.
 #[derive(Debug, Default)]
@@ -125,6 +126,15 @@ impl Host for FakeHost {
             | Effect::LinkSetUp { .. }
             | Effect::LinkSetMac { .. } => self.apply(granted),
         }
+    }
+
+    fn lease(&self, address: VirtualAddress, dev: &IfName, _lifetime: Option<Duration>) -> Result<(), HostError> {
+        let address = VirtualAddress { prefix: address.family().host_prefix(), ..address };
+        self.apply(&Granted::by_daemon(Effect::AddressAdd { address, dev: dev.clone() })).map(drop)
+    }
+
+    fn is_connected(&self, _address: VirtualAddress, _dev: &IfName) -> Result<bool, HostError> {
+        Ok(true)
     }
 
     async fn perform(&self, granted: &Granted, _limit: Duration) -> Result<Reply, HostError> {

@@ -12,7 +12,7 @@ use super::netlink::{AddressOptions, Netlink, index_of};
 use super::service::systemd::Systemd;
 use super::service::{ScriptBackend, ServiceBackend};
 use super::{Host, HostError, files, hostname};
-use crate::effect::{Effect, Granted, Outcome, Query, Reply, Resource, ServiceVerb, UnitState, Value};
+use crate::effect::{Effect, Granted, Outcome, Query, Reply, Resource, RouteTarget, ServiceVerb, UnitState, Value};
 use crate::types::{IfName, VirtualAddress};
 
 /// What an operator may choose.
@@ -221,6 +221,19 @@ impl Host for LinuxHost {
         }
         let refused = || Err(HostError { message: format!("{effect} may take long"), errno: Some(libc::EINVAL) });
         self.kernel(effect).unwrap_or_else(refused).map(Reply::Outcome)
+    }
+
+    fn lease(&self, address: VirtualAddress, dev: &IfName, lifetime: Option<Duration>) -> Result<(), HostError> {
+        // With its own prefix, a lease that is the subnet's first address would take the others along when it ends.
+        let address = VirtualAddress { prefix: address.family().host_prefix(), ..address };
+        let options = AddressOptions { lifetime, no_prefix_route: false };
+        self.netlink.add_address(address, dev, options).map(drop)
+    }
+
+    fn is_connected(&self, address: VirtualAddress, dev: &IfName) -> Result<bool, HostError> {
+        let there = self.netlink.addresses(Some(index_of(dev)?))?;
+        let leads_there = |other: VirtualAddress| other.ip != address.ip && RouteTarget::network_of(other).contains(address);
+        Ok(there.iter().any(|present| leads_there(present.address)))
     }
 
     async fn perform(&self, granted: &Granted, limit: Duration) -> Result<Reply, HostError> {

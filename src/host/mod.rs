@@ -24,6 +24,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::effect::{Granted, Query, Reply, Resource, Value};
+use crate::types::{IfName, VirtualAddress};
 
 /// What to do about a limit that was too short.
 const RAISE_TIMEOUT: &str = "; if it needs longer, raise `timeout` under [hook.NAME]";
@@ -38,6 +39,19 @@ pub struct HostError {
     pub errno: Option<i32>,
 }
 
+/// Is what is there all that was wanted? A route says less than the kernel tells of it: its device follows from its
+/// gateway, its metric may be the default. Blanks in a kernel parameter do not matter.
+#[must_use]
+pub fn holds(there: &Value, wanted: &Value) -> bool {
+    match (there, wanted) {
+        (Value::Route(there), Value::Route(wanted)) => {
+            Resource::route(there) == Resource::route(wanted) && netlink::satisfies(there, wanted)
+        }
+        (Value::Text(there), Value::Text(wanted)) => there.split_whitespace().eq(wanted.split_whitespace()),
+        (there, wanted) => there == wanted,
+    }
+}
+
 /// A host to act on: this machine, a fake one, or one that only records.
 ///
 /// One thread uses it, so no method is `Send`; what may take long is async.
@@ -49,6 +63,19 @@ pub trait Host {
     /// # Errors
     /// [`HostError`] with the kernel's words.
     fn perform_now(&self, granted: &Granted) -> Result<Reply, HostError>;
+
+    /// Puts an address up as a host address that the kernel takes away by itself after `lifetime` (whole seconds) unless
+    /// it is renewed by the same call; without a lifetime it stays. In microseconds, without waiting.
+    ///
+    /// # Errors
+    /// [`HostError`] with the kernel's words.
+    fn lease(&self, address: VirtualAddress, dev: &IfName, lifetime: Option<Duration>) -> Result<(), HostError>;
+
+    /// Does another address of the device, not this one, already lead to this one's network?
+    ///
+    /// # Errors
+    /// [`HostError`] with the kernel's words.
+    fn is_connected(&self, address: VirtualAddress, dev: &IfName) -> Result<bool, HostError>;
 
     /// Does any effect but those on the virtual host itself, within `limit`.
     ///

@@ -119,6 +119,15 @@ impl PacketSocket {
     }
 }
 
+/// Sends whole Ethernet frames out of an interface, once, from a socket of its own: for who has no runtime.
+///
+/// # Errors
+/// What the kernel said about the first frame that it did not take; the rest are not tried.
+pub fn send_frames(index: u32, frames: &[Vec<u8>]) -> io::Result<()> {
+    let socket = SendSocket::open(index)?;
+    frames.iter().try_for_each(|frame| socket.send(frame))
+}
+
 /// A packet socket of one interface that only sends.
 #[derive(Debug)]
 pub(super) struct SendSocket(Socket);
@@ -143,7 +152,11 @@ fn raw_socket() -> io::Result<Socket> {
 }
 
 fn send(socket: &Socket, frame: &[u8]) -> io::Result<()> {
-    let sent = socket.send(frame)?;
+    let sent = match socket.send(frame) {
+        // The socket remembers that the link was down, and tells it once, even when it is up again.
+        Err(err) if err.raw_os_error() == Some(libc::ENETDOWN) => socket.send(frame)?,
+        sent => sent?,
+    };
     if sent == frame.len() { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) }
 }
 

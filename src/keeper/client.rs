@@ -5,6 +5,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream as StdStream;
 use std::path::Path;
+use std::process::Child;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use nix::errno::Errno;
@@ -38,6 +39,7 @@ pub struct Exits {
 enum Order {
     Spawn(ChildId, Role, Spawned),
     Kill(ChildId),
+    Will(OwnedFd),
 }
 
 impl Client {
@@ -46,7 +48,7 @@ impl Client {
     /// # Errors
     /// Standard input is no socket.
     pub fn from_stdin() -> io::Result<(Self, Exits)> {
-        Self::over(io::stdin().as_fd().try_clone_to_owned()?)
+        Self::over(io::stdin().as_fd().try_clone_to_owned()?, None)
     }
 
     /// For a process without a keeper, such as `carpd check`: starts one from this binary or, in a test, from
@@ -59,10 +61,10 @@ impl Client {
         let (ours, theirs) = wire::pair()?;
         let keeper = spawn::keeper(program.unwrap_or(Path::new(super::SELF)), theirs)?;
         tracing::debug!(pid = keeper.id(), "Started a keeper");
-        Self::over(ours)
+        Self::over(ours, Some(keeper))
     }
 
-    fn over(socket: OwnedFd) -> io::Result<(Self, Exits)> {
+    fn over(socket: OwnedFd, keeper: Option<Child>) -> io::Result<(Self, Exits)> {
         let socket = StdStream::from(socket);
         socket.peer_addr()?;
         socket.set_nonblocking(true)?;
@@ -72,6 +74,11 @@ impl Client {
         tokio::spawn(async move {
             if let Err(err) = carry(&socket, inbox, &exits).await {
                 tracing::error!(%err, "Lost the keeper");
+            }
+            // A keeper of our own ends with the socket; whoever started it collects it.
+            drop(socket);
+            if let Some(mut keeper) = keeper {
+                drop(tokio::task::spawn_blocking(move || keeper.wait()));
             }
         });
         Ok((Self { orders, next: std::sync::Arc::new(AtomicU64::new(1)) }, Exits { receiver }))
@@ -86,6 +93,12 @@ impl Client {
         let (answer, answered) = oneshot::channel();
         self.orders.send(Order::Spawn(id, role, answer)).map_err(|_| gone())?;
         Ok((id, answered.await.map_err(|_| gone())??))
+    }
+
+    /// Gives the keeper what it needs when we die: [`super::will::Writer::create`].
+    pub fn entrust(&self, will: OwnedFd) {
+        // Without a keeper there is nobody to read it.
+        let _ = self.orders.send(Order::Will(will));
     }
 
     /// Kills a process; does nothing if it has ended. That it has ended is told by [`Exits::next`].
@@ -117,15 +130,17 @@ async fn carry(
         tokio::select! {
             order = inbox.recv() => {
                 let Some(order) = order else { return Ok(()) };
-                let request = match order {
+                let (request, descriptor) = match order {
                     Order::Spawn(id, role, answer) => {
                         waiting.insert(id, answer);
-                        Request::Spawn(id, role)
+                        (Request::Spawn(id, role), None)
                     }
-                    Order::Kill(id) => Request::Kill(id),
+                    Order::Kill(id) => (Request::Kill(id), None),
+                    Order::Will(will) => (Request::Will, Some(will)),
                 };
+                let descriptor = descriptor.as_ref().map(AsFd::as_fd);
                 // The keeper reads whatever its own outbox holds, so this wait ends.
-                socket.async_io(Interest::WRITABLE, || wire::send(socket, &request, None)).await?;
+                socket.async_io(Interest::WRITABLE, || wire::send(socket, &request, descriptor)).await?;
             }
             report = socket.async_io(Interest::READABLE, || wire::receive::<Report>(socket)) => {
                 let Some((report, descriptor)) = report? else { return Err(gone()) };

@@ -5,6 +5,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::hooks::message;
+
 /// A child of the keeper, numbered by the engine; never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ChildId(pub u64);
@@ -33,11 +35,11 @@ impl Role {
     #[must_use]
     pub fn arguments(self) -> Vec<String> {
         match self {
-            Self::Runner { memory_bytes } => vec![crate::hooks::runner::ROLE.to_owned(), memory_bytes.to_string()],
+            Self::Runner { memory_bytes } => vec![message::RUNNER_ROLE.to_owned(), memory_bytes.to_string()],
             Self::WasmRunner { memory_bytes } => {
-                vec![crate::hooks::runner::ROLE.to_owned(), memory_bytes.to_string(), crate::hooks::runner::WASM.to_owned()]
+                vec![message::RUNNER_ROLE.to_owned(), memory_bytes.to_string(), message::RUNNER_WASM.to_owned()]
             }
-            Self::Compiler => vec!["__compiler".to_owned()],
+            Self::Compiler => vec![message::COMPILER_ROLE.to_owned()],
             Self::Helper => vec!["__helper".to_owned()],
         }
     }
@@ -50,6 +52,8 @@ pub(super) enum Request {
     Spawn(ChildId, Role),
     /// SIGKILL; nothing if it has ended already.
     Kill(ChildId),
+    /// The engine's will; its descriptor comes with this packet.
+    Will,
 }
 
 /// From the keeper.

@@ -1,15 +1,17 @@
 //! The parent process: spawns and kills the others, and cleans up after them.
 //!
 //! It has one thread and no async runtime. An engine with two capabilities can give nobody another uid, nor
-//! kill who has one; so the keeper does it, and hands over one end of a socket ([`message`], [`wire`]).
+//! kill who has one; so the keeper does it, and hands over one end of a socket ([`message`]).
 //! Every process is spawned from the main thread: the signal that ends a child with its parent is sent when
 //! the *thread* that made it ends.
 
 mod client;
 mod descriptors;
+mod estate;
 pub mod message;
 mod spawn;
 mod supervise;
+pub mod will;
 mod wire;
 
 use std::ffi::OsString;

@@ -6,6 +6,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -14,13 +15,28 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
-use tracing::{debug, warn};
+use tracing::{debug, error, warn};
 
 use super::message::{ChildId, HowEnded, Report, Request};
-use super::{SELF, descriptors, spawn, wire};
+use super::will::Reader;
+use super::{SELF, descriptors, estate, spawn, wire};
+use crate::types::Timestamp;
 
 /// The most children at a time; an engine that wants more is out of control.
 const MAX_CHILDREN: usize = 4096;
+
+/// Pause before an engine that died is started again; doubled each time.
+const RESTART_FIRST: Duration = Duration::from_millis(100);
+/// Longest pause.
+const RESTART_MAX: Duration = Duration::from_secs(30);
+/// An engine that ran for so long died of something new.
+const RESTART_HEALTHY: Duration = Duration::from_secs(60);
+/// How often the heartbeat is looked at.
+const PULSE: Duration = Duration::from_millis(250);
+/// Exit status of a Rust program that panicked.
+const PANIC: i32 = 101;
+/// Exit status if the engine died and may not be started again (EX_SOFTWARE of sysexits.h).
+const ACCIDENT: u8 = 70;
 
 /// A keeper at work.
 struct Keeper {
@@ -31,18 +47,60 @@ struct Keeper {
     children: BTreeMap<ChildId, Pid>,
     /// Reports that the socket had no room for.
     outbox: VecDeque<(Report, Option<UnixStream>)>,
+    /// What is to be done when the engine dies, and its sign of life.
+    will: Option<Reader>,
+    /// It was told to end: it is not started again.
+    stopping: bool,
+    /// How often the service manager wants to hear that all is well.
+    watchdog: Option<Duration>,
+    /// It hung and was killed for it.
+    hung: bool,
+    /// When its heartbeat was last looked at.
+    felt: Timestamp,
+    /// Until then it is not judged.
+    spared_until: Timestamp,
 }
 
-/// Starts the engine and stays until it has ended.
+/// How an engine ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// By its own decision, with this status.
+    Orderly(u8),
+    /// By a signal, a panic, or silence: how, for the log.
+    Accident(&'static str),
+}
+
+impl End {
+    const fn code(self) -> u8 {
+        match self {
+            Self::Orderly(code) => code,
+            Self::Accident(_) => ACCIDENT,
+        }
+    }
+}
+
+/// Starts the engine and stays until it has ended in good order; starts it again when it died by accident.
 pub(super) fn run(program: &Path, arguments: &[OsString]) -> io::Result<u8> {
-    let signals = prepare()?;
-    let (ours, theirs) = wire::pair()?;
-    let engine = spawn::engine(program, arguments, theirs)?;
-    let mut keeper =
-        Keeper { signals, socket: Some(ours), engine: Some(engine), children: BTreeMap::new(), outbox: VecDeque::new() };
-    let code = keeper.work();
-    keeper.kill_all();
-    code
+    let mut keeper = Keeper::new(prepare()?, None);
+    let mut pause = RESTART_FIRST;
+    loop {
+        let (ours, theirs) = wire::pair()?;
+        let began = clock();
+        keeper.engine = Some(spawn::engine(program, arguments, theirs)?);
+        keeper.socket = Some(ours);
+        let end = keeper.work()?;
+        keeper.bury();
+        let End::Accident(how) = end else { return Ok(end.code()) };
+        if keeper.stopping {
+            return Ok(end.code());
+        }
+        pause = if clock().since(began) > RESTART_HEALTHY { RESTART_FIRST } else { pause };
+        error!(how, restart_ms = pause.as_millis(), "The engine died; starts it again");
+        if let Some(code) = keeper.sleep(pause)? {
+            return Ok(code);
+        }
+        pause = (pause * 2).min(RESTART_MAX);
+    }
 }
 
 /// Serves the process at the other end of standard input until it closes that.
@@ -51,7 +109,7 @@ pub(super) fn serve() -> io::Result<()> {
     // The one who started this wants it gone with itself, whatever happens to the socket.
     prctl::set_pdeathsig(Signal::SIGKILL)?;
     let socket = io::stdin().as_fd().try_clone_to_owned()?;
-    let mut keeper = Keeper { signals, socket: Some(socket), engine: None, children: BTreeMap::new(), outbox: VecDeque::new() };
+    let mut keeper = Keeper::new(signals, Some(socket));
     let result = keeper.work();
     keeper.kill_all();
     result.map(|_| ())
@@ -67,31 +125,102 @@ fn prepare() -> io::Result<SignalFd> {
 }
 
 impl Keeper {
-    /// Until the engine has ended; gives its exit status.
-    fn work(&mut self) -> io::Result<u8> {
+    fn new(signals: SignalFd, socket: Option<OwnedFd>) -> Self {
+        let watchdog = sd_notify::watchdog_enabled().map(|interval| interval / 2);
+        Self {
+            signals,
+            socket,
+            engine: None,
+            children: BTreeMap::new(),
+            outbox: VecDeque::new(),
+            will: None,
+            stopping: false,
+            watchdog,
+            hung: false,
+            felt: clock(),
+            spared_until: Timestamp::ZERO,
+        }
+    }
+
+    /// Until the engine has ended.
+    fn work(&mut self) -> io::Result<End> {
         loop {
-            let (signalled, readable) = self.wait()?;
-            if signalled && let Some(code) = self.heed_signals()? {
-                return Ok(code);
+            let patience = self.engine.map(|_| self.watchdog.map_or(PULSE, |interval| interval.min(PULSE)));
+            let (signalled, readable) = self.wait(patience)?;
+            if signalled && let Some(end) = self.heed_signals()? {
+                return Ok(end);
             }
             if readable {
                 self.serve_requests();
             }
             self.flush();
+            self.feel_the_pulse();
             if self.socket.is_none() && self.engine.is_none() {
-                return Ok(0);
+                return Ok(End::Orderly(0));
             }
         }
     }
 
-    /// Waits for something to happen: signals, requests.
-    fn wait(&self) -> io::Result<(bool, bool)> {
+    /// An engine that no longer comes round its loop is killed; one that does lets the service manager know.
+    fn feel_the_pulse(&mut self) {
+        let Some(beat) = self.will.as_ref().and_then(Reader::heartbeat) else { return };
+        let Some(engine) = self.engine else { return };
+        let now = clock();
+        let slept = now.since(self.felt) > PULSE * 4;
+        self.felt = now;
+        if slept {
+            // Frozen together with the engine: it deserves the time to come round once more.
+            self.spared_until = now + beat.limit;
+        }
+        if now < self.spared_until {
+            return;
+        }
+        let silent = now.since(beat.at);
+        if silent <= beat.limit {
+            if self.watchdog.is_some() {
+                _ = sd_notify::notify(&[sd_notify::NotifyState::Watchdog]);
+            }
+        } else if !self.hung {
+            error!(silent_ms = silent.as_millis(), "The engine hangs; kills it");
+            self.hung = true;
+            forward(engine, Signal::SIGKILL);
+        }
+    }
+
+    /// After the engine's end: lets go in its name, then ends its children.
+    fn bury(&mut self) {
+        if let Some(will) = self.will.take() {
+            estate::settle(&will.wills());
+        }
+        self.kill_all();
+        self.outbox.clear();
+        (self.engine, self.socket, self.hung) = (None, None, false);
+    }
+
+    /// Waits before the next start. Gives the exit status if it was told to end meanwhile.
+    fn sleep(&mut self, pause: Duration) -> io::Result<Option<u8>> {
+        let until = clock() + pause;
+        while clock() < until {
+            self.wait(Some(until.since(clock())))?;
+            if self.heed_signals()?.is_none() && self.stopping {
+                return Ok(Some(ACCIDENT));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Waits for something to happen: signals, requests; at most so long.
+    fn wait(&self, patience: Option<Duration>) -> io::Result<(bool, bool)> {
         let mut fds = vec![PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)];
         if let Some(socket) = &self.socket {
             let write = if self.outbox.is_empty() { PollFlags::empty() } else { PollFlags::POLLOUT };
             fds.push(PollFd::new(socket.as_fd(), PollFlags::POLLIN | write));
         }
-        match poll(&mut fds, PollTimeout::NONE) {
+        // A part of a millisecond more, so that what was waited for has come.
+        let timeout = patience.map_or(PollTimeout::NONE, |patience| {
+            PollTimeout::try_from(patience.saturating_add(Duration::from_millis(1))).unwrap_or(PollTimeout::MAX)
+        });
+        match poll(&mut fds, timeout) {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(err) => return Err(err.into()),
         }
@@ -99,29 +228,33 @@ impl Keeper {
         Ok((any(0), any(1)))
     }
 
-    /// Forwards signals to the engine and collects ended children. Gives the engine's status if it ended.
-    fn heed_signals(&mut self) -> io::Result<Option<u8>> {
+    /// Forwards signals to the engine and collects ended children. Tells if the engine ended.
+    fn heed_signals(&mut self) -> io::Result<Option<End>> {
         while let Some(info) = self.signals.read_signal()? {
             let Ok(signal) = i32::try_from(info.ssi_signo).map_err(|_| ()).and_then(|n| Signal::try_from(n).map_err(|_| ()))
             else {
                 continue;
             };
-            match (signal, self.engine) {
-                (Signal::SIGCHLD, _) => {}
-                (signal, Some(engine)) => forward(engine, signal),
-                // Without an engine of its own the keeper ends with its socket, not by a signal to the group.
-                (_, None) => {}
+            self.stopping |= matches!(signal, Signal::SIGTERM | Signal::SIGINT);
+            // Without an engine of its own the keeper ends with its socket, not by a signal to the group.
+            if let Some(engine) = self.engine
+                && signal != Signal::SIGCHLD
+            {
+                forward(engine, signal);
             }
         }
         self.collect()
     }
 
-    fn collect(&mut self) -> io::Result<Option<u8>> {
+    fn collect(&mut self) -> io::Result<Option<End>> {
         loop {
-            let (pid, how, code) = match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
-                Ok(WaitStatus::Exited(pid, status)) => (pid, HowEnded::Status(status), status),
+            let (pid, how, end) = match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+                Ok(WaitStatus::Exited(pid, PANIC)) => (pid, HowEnded::Status(PANIC), End::Accident("a panic")),
+                Ok(WaitStatus::Exited(pid, status)) => {
+                    (pid, HowEnded::Status(status), End::Orderly(u8::try_from(status).unwrap_or(u8::MAX)))
+                }
                 Ok(WaitStatus::Signaled(pid, signal, _)) => {
-                    (pid, HowEnded::Signal(signal.as_str().to_owned()), 128 + signal as i32)
+                    (pid, HowEnded::Signal(signal.as_str().to_owned()), End::Accident(signal.as_str()))
                 }
                 Ok(WaitStatus::StillAlive) | Err(Errno::ECHILD) => return Ok(None),
                 Ok(_) | Err(Errno::EINTR) => continue,
@@ -129,7 +262,7 @@ impl Keeper {
             };
             if self.engine == Some(pid) {
                 debug!(%how, "The engine ended");
-                return Ok(Some(u8::try_from(code).unwrap_or(u8::MAX)));
+                return Ok(Some(end));
             }
             let ended = self.children.iter().find(|(_, child)| **child == pid).map(|(id, _)| *id);
             if let Some(id) = ended {
@@ -142,10 +275,13 @@ impl Keeper {
     fn serve_requests(&mut self) {
         while let Some(socket) = &self.socket {
             match wire::receive::<Request>(socket) {
+                Ok(Some((Request::Will, descriptor))) => self.will = descriptor.map(Reader::new),
                 Ok(Some((request, _))) => self.serve_request(request),
                 Err(err) if err.kind() == io::ErrorKind::WouldBlock => return,
                 Err(err) if err.kind() == io::ErrorKind::Interrupted => {}
                 Ok(None) => self.socket = None,
+                // The engine ended with a report of ours unread: that is its right.
+                Err(err) if err.kind() == io::ErrorKind::ConnectionReset => self.socket = None,
                 Err(err) => {
                     warn!(%err, "Lost the engine's socket");
                     self.socket = None;
@@ -166,6 +302,8 @@ impl Keeper {
                 }
                 Err(err) => self.outbox.push_back((Report::Failed(id, err.raw_os_error().unwrap_or(Errno::EIO as i32)), None)),
             },
+            // Taken where its descriptor is.
+            Request::Will => {}
             Request::Kill(id) => {
                 if let Some(pid) = self.children.get(&id) {
                     // Not collected yet, so the pid is still its own.
@@ -211,4 +349,10 @@ fn forward(pid: Pid, signal: Signal) {
     {
         warn!(%pid, %signal, %err, "Could not send a signal");
     }
+}
+
+/// The keeper has no other use for time than the engine's heartbeat, which is on this clock.
+fn clock() -> Timestamp {
+    let time = nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME).map(Duration::from).unwrap_or_default();
+    Timestamp::from_nanos(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX))
 }

@@ -84,6 +84,8 @@ pub enum HostCommand {
     Link { up: bool },
     /// Changes an address of `eth0`, as its administrator.
     Address { address: VirtualAddress, present: bool },
+    /// Sends whole Ethernet frames by `eth0`, forged ones too.
+    Send { frames: Vec<Vec<u8>> },
     /// Says what the host is now.
     Facts,
 }
@@ -214,6 +216,16 @@ impl Exit {
     #[must_use]
     pub const fn success(self) -> bool {
         matches!(self, Self::Code(0))
+    }
+
+    /// As a person says it.
+    #[must_use]
+    pub fn in_words(self) -> String {
+        match self {
+            Self::Code(code) => format!("exit status {code}"),
+            Self::Signal(signal) => format!("killed by signal {signal}"),
+            Self::PoweredOff => "switched off".to_owned(),
+        }
     }
 }
 

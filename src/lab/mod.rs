@@ -5,6 +5,7 @@
 
 pub mod clock;
 mod control;
+mod host;
 mod httpd;
 mod message;
 mod netlink;
@@ -15,7 +16,8 @@ mod role;
 pub mod scenario;
 mod switch;
 
-pub use control::{Host, Lab, LabError, LabSpec, Line, Output, Process};
+pub use control::{Lab, LabError, LabSpec};
+pub use host::{Host, Line, Output, Process};
 pub use message::{Answer, Command, Event, Exit, FactRoute, Facts, Fault, HostCommand, HostSpec, Stream, What};
 pub use node::PROGRAM;
 pub use probe::{ProbeSpec, Sighted, Sighting};

@@ -18,6 +18,7 @@ use nix::unistd::{Pid, gethostname, sethostname};
 use super::clock;
 use super::message::{self, Answer, Event, Exit, Facts, HostCommand, Message, Request, Stream, What};
 use super::netlink::Netlink;
+use super::probe;
 use super::reap::Reaper;
 use super::role::{Step, StepError};
 use super::switch::private_mounts;
@@ -154,6 +155,7 @@ impl Node {
             HostCommand::Address { address, present: false } => {
                 self.netlink.delete_address("eth0", address).map(|()| Answer::Done)
             }
+            HostCommand::Send { frames } => probe::send_frames("eth0", &frames).map(|()| Answer::Done),
             HostCommand::Facts => self.facts(),
         };
         let answer = done.map_err(|err| err.to_string());

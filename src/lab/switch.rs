@@ -23,10 +23,7 @@ const BRIDGE: &str = "br0";
 /// Serves the maker of the lab until its end.
 pub(super) fn run(socket: UnixStream) -> Result<(), StepError> {
     private_mounts()?;
-    for place in ["all", "default"] {
-        // A switch says nothing of its own: its ports have no addresses. A kernel without IPv6 has no such file.
-        let _ = std::fs::write(format!("/proc/sys/net/ipv6/conf/{place}/disable_ipv6"), "1");
-    }
+    plain_switch();
     let mut netlink = Netlink::open().step("open a netlink socket")?;
     netlink.add_bridge(BRIDGE).step("make the bridge")?;
     let mut requests = BufReader::new(socket.try_clone().step("take the control socket")?);
@@ -55,6 +52,18 @@ pub(super) fn run(socket: UnixStream) -> Result<(), StepError> {
         switch.tell(&Message::Answer { id, answer }).step("answer")?;
     }
     Ok(())
+}
+
+/// A switch says nothing of its own, and passes on what is not good IP, too. Where the kernel has no such setting there
+/// is nothing to be set.
+fn plain_switch() {
+    let set = |name: &str, value: &str| drop(std::fs::write(format!("/proc/sys/net/{name}"), value));
+    set("ipv6/conf/all/disable_ipv6", "1");
+    set("ipv6/conf/default/disable_ipv6", "1");
+    // With br_netfilter a bridge drops packets that have a wrong header checksum, and asks the firewall about others.
+    set("bridge/bridge-nf-call-iptables", "0");
+    set("bridge/bridge-nf-call-ip6tables", "0");
+    set("bridge/bridge-nf-call-arptables", "0");
 }
 
 /// Cuts this process's mounts off from the outside and shows it its own processes.

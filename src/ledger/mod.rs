@@ -80,6 +80,8 @@ impl Undo {
             (Resource::Address { dev, .. }, Value::Address(address), Value::Absent) => {
                 Some(Effect::AddressDelete { address: *address, dev: dev.clone() })
             }
+            // With all that we know of it: the network may have another route of the same destination by now.
+            (Resource::Route { .. }, Value::Route(route), Value::Absent) => Some(Effect::RouteDelete(route.clone())),
             (resource, _, back_to) => resource.set_to(back_to),
         }
     }
@@ -151,6 +153,22 @@ impl Ledger {
             .collect();
         found.sort_by_key(|(order, _)| std::cmp::Reverse(*order));
         found.into_iter().map(|(_, undo)| undo).collect()
+    }
+
+    /// A point in the order of claims; see [`Self::undo_plan_before`].
+    #[must_use]
+    pub const fn mark(&self) -> u64 {
+        self.next_order
+    }
+
+    /// As [`Self::undo_plan`] of hooks, but only what was claimed before `mark` and not again since.
+    #[must_use]
+    pub fn undo_plan_before(&self, vhost: &Name, mark: u64) -> Vec<Undo> {
+        let older = |undo: &Undo| {
+            let claims = self.held.get(&undo.resource).map_or(&[][..], |held| &held.claims[..]);
+            claims.iter().any(|claim| claim.owner == undo.owner && claim.order < mark)
+        };
+        self.undo_plan(vhost, Of::Hooks).into_iter().filter(older).collect()
     }
 
     /// How to undo one claim as things stand now; `None` if it is not held (any more).

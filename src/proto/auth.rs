@@ -1,4 +1,4 @@
-//! The digest of an advertisement: HMAC-SHA1, computed as the BSDs do (PROTOCOL.md, section 2).
+//! The digest of an advertisement: HMAC-SHA1, computed as the BSDs do (docs/protocol.md, section 2).
 
 use std::collections::BTreeSet;
 use std::fmt;

@@ -1,4 +1,4 @@
-//! The table at the heart of CARP: what a virtual host makes of one valid advertisement (PROTOCOL.md, section 6).
+//! The table at the heart of CARP: what a virtual host makes of one valid advertisement (docs/protocol.md, section 6).
 //!
 //! ```text
 //!            a better or equal master          a worse master
@@ -170,7 +170,7 @@ fn key_numeric(ip: IpAddr) -> u128 {
     }
 }
 
-/// `s_addr` as an integer on a little-endian machine (UCARP.md, section 3.4).
+/// `s_addr` as an integer on a little-endian machine (docs/protocol.md, section 13.3).
 fn key_raw(ip: IpAddr) -> u128 {
     match ip {
         IpAddr::V4(v4) => u128::from(u32::from_le_bytes(v4.octets())),

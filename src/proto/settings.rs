@@ -26,7 +26,7 @@ impl From<bool> for Preempt {
     }
 }
 
-/// Whose rules the group follows (PROTOCOL.md, sections 4 and 6). All nodes of a group need the same.
+/// Whose rules the group follows (docs/protocol.md, sections 4 and 6). All nodes of a group need the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Peers {
@@ -40,7 +40,7 @@ pub enum Peers {
     OpenBsd,
 }
 
-/// Which of two masters with equal advbase and advskew goes on (PROTOCOL.md, section 6).
+/// Which of two masters with equal advbase and advskew goes on (docs/protocol.md, section 6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum TieBreak {
@@ -66,7 +66,7 @@ pub enum FamilyTimers {
     Any,
 }
 
-/// Do link-local addresses enter the digest that we send? Both forms are accepted (PROTOCOL.md, section 2).
+/// Do link-local addresses enter the digest that we send? Both forms are accepted (docs/protocol.md, section 2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum LinkLocal {
@@ -77,7 +77,7 @@ pub enum LinkLocal {
     Exclude,
 }
 
-/// The checksum that we send in IPv6 advertisements. Both are accepted (PROTOCOL.md, section 1.2).
+/// The checksum that we send in IPv6 advertisements. Both are accepted (docs/protocol.md, section 1.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Ipv6Checksum {

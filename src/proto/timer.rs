@@ -14,7 +14,7 @@ pub const LATE_TOLERANCE: Duration = Duration::from_millis(20);
 /// How long that look takes, at most.
 pub const LATE_GRACE: Duration = Duration::from_millis(5);
 
-/// advskew/256 s, cut to whole microseconds (PROTOCOL.md, section 4).
+/// advskew/256 s, cut to whole microseconds (docs/protocol.md, section 4).
 #[must_use]
 pub fn skew_time(skew: AdvSkew) -> Duration {
     Duration::from_micros(u64::from(skew.0) * 1_000_000 / 256)
@@ -33,7 +33,7 @@ pub fn interval(base: AdvBase, skew: AdvSkew) -> Duration {
 ///
 /// dead-ratio × advbase + advskew/256 s; with OpenBSD peers dead-ratio × (advbase + advskew/256) s. The second
 /// one also whenever advbase is 0: by the first one, such a backup would not wait longer than one interval, and
-/// ucarp, which does that, never settles (UCARP.md, section 3.2).
+/// ucarp, which does that, never settles (docs/protocol.md, section 13.2).
 #[must_use]
 pub fn master_down(base: AdvBase, skew: AdvSkew, dead_ratio: u32, peers: Peers) -> Duration {
     let ratio = dead_ratio.max(1);

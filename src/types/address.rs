@@ -140,7 +140,7 @@ impl MacAddr {
     /// All hosts.
     pub const BROADCAST: Self = Self([0xff; 6]);
 
-    /// The virtual hardware address of a vhid, `00:00:5e:00:01:VHID` (PROTOCOL.md, section 1.3).
+    /// The virtual hardware address of a vhid, `00:00:5e:00:01:VHID` (docs/protocol.md, section 1.3).
     #[must_use]
     pub const fn of_vhid(vhid: Vhid) -> Self {
         Self([0, 0, 0x5e, 0, 1, vhid.get()])

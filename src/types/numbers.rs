@@ -71,12 +71,12 @@ impl fmt::Display for Vhid {
 }
 
 /// Advertisement base interval in whole seconds, 0..=255. 255 is sent in a bow-out only; 0 is legal
-/// with an advskew above 0 (PROTOCOL.md, section 4).
+/// with an advskew above 0 (docs/protocol.md, section 4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct AdvBase(pub u8);
 
-/// Advertisement skew in 1/256 s, 0..=255. 255 is sent in a bow-out only (PROTOCOL.md, section 4).
+/// Advertisement skew in 1/256 s, 0..=255. 255 is sent in a bow-out only (docs/protocol.md, section 4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct AdvSkew(pub u8);

@@ -14,8 +14,14 @@ mod cli;
 mod config;
 #[cfg(feature = "lua")]
 mod hooks;
+#[cfg(feature = "daemon")]
+mod host;
+#[cfg(feature = "lua")]
+mod port;
 mod simulation;
 mod tidy;
 mod vectors;
+#[cfg(all(feature = "wasm", feature = "lua"))]
+mod wasm;
 #[cfg(feature = "wasm")]
 mod wasm_contract;

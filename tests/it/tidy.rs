@@ -14,14 +14,15 @@ const EDGES: &[(&str, &[&str])] = &[
     ("journal", &["types", "proto", "effect"]),
     ("hooks", &["types", "effect"]),
     ("host", &["types", "effect"]),
-    ("engine", &["types", "proto", "effect", "config", "ledger", "journal", "hooks", "host"]),
     ("keeper", &["types", "ledger", "host", "hooks::message"]),
+    ("engine", &["types", "proto", "effect", "config", "ledger", "journal", "hooks", "host", "keeper"]),
     ("control", &["types", "engine"]),
     ("telemetry", &["types"]),
     (
         "lab",
         &["types", "proto", "effect", "config", "ledger", "journal", "hooks", "host", "engine", "keeper", "control", "telemetry"],
     ),
+    ("port", &["types", "effect", "hooks"]),
     (
         "cli",
         &[
@@ -38,6 +39,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "control",
             "telemetry",
             "lab",
+            "port",
         ],
     ),
 ];

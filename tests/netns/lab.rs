@@ -24,6 +24,7 @@ pub(crate) fn cases() -> Vec<Case> {
         Case::new("lab::faults_of_a_cable_are_seen_from_outside_and_end", faults),
         Case::new("lab::a_partition_parts_those_it_names_alone", partition),
         Case::new("lab::a_power_cut_is_silence", power_cut_is_seen),
+        Case::new("lab::forged_frames_are_heard_by_the_others", forged),
         Case::new("lab::nothing_is_left_when_the_maker_is_killed", killed_maker),
         Case::new("lab::an_ordinary_user_can_make_a_lab", ordinary_user),
     ]
@@ -295,5 +296,18 @@ fn power_cut_is_seen() -> Outcome {
     let summary = probe.lines().iter().filter_map(|line| Sighted::parse(&line.text)).next_back().unwrap().what;
     let Sighting::Summary { requests, answered, by_two } = summary else { panic!("{summary:?}") };
     assert!(answered > 0 && requests >= answered + unanswered && by_two == 0, "{summary:?}");
+    Ok(())
+}
+
+fn forged() -> Outcome {
+    let (lab, mut probe) = probed()?;
+    let mut frame = vec![0x01, 0, 0x5e, 0, 0, 0x12, 0, 0, 0x5e, 0, 1, 40, 8, 0];
+    frame.extend([0x45, 0x10, 0, 56, 0, 0, 0x40, 0, 255, 112, 0, 0, 10, 1, 2, 3, 224, 0, 0, 18]);
+    frame.extend([0x21, 40, 7, 7, 0, 1]);
+    frame.resize(14 + 56, 0);
+    lab.host("b").send(&[frame])?;
+    let heard = wait_sighting(&mut probe, "the advertisement", |what| matches!(what, Sighting::Advertisement { .. }))?;
+    let Sighting::Advertisement { from, vhid, advskew, .. } = heard else { panic!("{heard:?}") };
+    assert_eq!((from, vhid, advskew), ("10.1.2.3".parse()?, 40, 7));
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use super::Kind::{OneOf, Plain};
 use super::{Section, defaults, optional, required};
-use crate::config::choice::{Choice, OnFailure};
+use crate::config::choice::{Choice, OnFailure, Reload};
 
 /// `[hook.NAME]`.
 pub(crate) static HOOK: Section = Section {
@@ -33,6 +33,13 @@ pub(crate) static HOOK: Section = Section {
             OneOf(OnFailure::WORDS),
             "\"resign\"",
             "What follows when `on_master` fails or overruns: hand over to a peer, stay master and retry, or only log it.",
+        ),
+        defaults(
+            "reload",
+            OneOf(Reload::WORDS),
+            "\"checked\"",
+            "When a changed file is taken into use: as soon as it loads without a fault, or when `carpd reload` or SIGHUP says so. \
+             Until then, and whenever it has a fault, the version before serves on.",
         ),
         optional(
             "runners",

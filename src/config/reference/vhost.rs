@@ -2,7 +2,7 @@
 
 use super::Kind::{OneOf, Plain};
 use super::{Section, defaults, optional, required};
-use crate::config::choice::{Choice, FamilyTimers, Ipv6Checksum, LinkLocal, Peers, SourceMac, TieBreak};
+use crate::config::choice::{Choice, FamilyTimers, Ipv6Checksum, Leases, LinkLocal, Peers, SourceMac, TieBreak};
 
 /// `[[vhost]]`.
 pub(crate) static VHOST: Section = Section {
@@ -112,6 +112,13 @@ pub(crate) static VHOST: Section = Section {
             Plain("boolean"),
             "true",
             "The daemon itself puts up the addresses as master and takes them down first of all. With false the hooks have to.",
+        ),
+        defaults(
+            "lease",
+            OneOf(Leases::WORDS),
+            "\"kernel\"",
+            "With `kernel` the addresses have a lifetime that every advertisement renews, so that a frozen or killed daemon \
+             loses them before a backup takes over. They show as /32 or /128 then. With `off` they stay until taken down.",
         ),
         defaults(
             "nomcast",

@@ -224,10 +224,10 @@ impl Args {
 
     fn take(&mut self, param: &Param, raw: Raw, label: &str) -> Result<(), String> {
         if raw == Raw::Nil {
-            return match param.required {
-                true => Err(format!("{label} is missing: {}", param.kind.expects())),
-                false => Ok(()),
-            };
+            if param.required {
+                return Err(format!("{label} is missing: {}", param.kind.expects()));
+            }
+            return Ok(());
         }
         let arg = param.kind.check(raw).map_err(|err| format!("{label} {err}"))?;
         self.given.push((param.name, arg));

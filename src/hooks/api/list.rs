@@ -212,19 +212,24 @@ pub const FUNCTIONS: &[Function] = functions! {
         |a, _| Ok(Request::Ask(Ask::StateSet { key: Args::must(a.text("key"))?, value: None }));
 };
 
-fn query(query: Query) -> Result<Request, String> {
+/// How every entry of the list makes its request.
+type Made = Result<Request, String>;
+
+#[expect(clippy::unnecessary_wraps, reason = "the last word of functions that can fail")]
+fn query(query: Query) -> Made {
     Ok(Request::Ask(Ask::Query(query)))
 }
 
-fn effect(args: &mut Args, effect: Effect) -> Result<Request, String> {
+#[expect(clippy::unnecessary_wraps, reason = "the last word of functions that can fail")]
+fn effect(args: &mut Args, effect: Effect) -> Made {
     Ok(Request::Ask(Ask::Effect { effect, keep: args.bool("keep").unwrap_or(false), wait_ms: args.int("wait_ms") }))
 }
 
-fn dev(args: &mut Args, context: &Context<'_>) -> crate::types::IfName {
+fn dev(args: &mut Args, context: Context<'_>) -> crate::types::IfName {
     args.device("dev").unwrap_or_else(|| context.interface.clone())
 }
 
-fn announce(args: &mut Args, context: &Context<'_>) -> Result<Request, String> {
+fn announce(args: &mut Args, context: Context<'_>) -> Made {
     let address = Args::must(args.address("cidr"))?;
     let dev = dev(args, context);
     let (count, interval_ms) = (args.int("count").unwrap_or(1), args.int("interval_ms").unwrap_or(1000));
@@ -253,12 +258,12 @@ fn rule(args: &mut Args) -> Result<Rule, String> {
     })
 }
 
-fn service(args: &mut Args, verb: ServiceVerb) -> Result<Request, String> {
+fn service(args: &mut Args, verb: ServiceVerb) -> Made {
     let unit = Args::must(args.text("unit"))?;
     effect(args, Effect::Service { unit, verb })
 }
 
-fn log(args: &mut Args, level: LogLevel) -> Result<Request, String> {
+fn log(args: &mut Args, level: LogLevel) -> Made {
     let message = Args::must(args.text("message"))?;
     let fields = args.words("fields").unwrap_or_default().into_iter().collect();
     Ok(Request::Ask(Ask::Log { level, message, fields }))

@@ -43,7 +43,7 @@ pub struct Function {
     /// A call as it would stand in a Lua hook.
     pub example: &'static str,
     /// Makes the request from checked arguments.
-    make: fn(&mut Args, &Context<'_>) -> Result<Request, String>,
+    make: fn(&mut Args, Context<'_>) -> Result<Request, String>,
 }
 
 /// One argument or option.
@@ -113,7 +113,7 @@ impl Function {
     ///
     /// # Errors
     /// A text that names the argument and what it may be.
-    pub fn request(&self, given: Vec<Raw>, context: &Context<'_>) -> Result<Request, String> {
+    pub fn request(&self, given: Vec<Raw>, context: Context<'_>) -> Result<Request, String> {
         let mut args = Args::read(self, given)?;
         (self.make)(&mut args, context)
     }

@@ -6,7 +6,7 @@ fn context() -> IfName {
 }
 
 fn request(group: &str, name: &str, given: Vec<Raw>) -> Result<Request, String> {
-    find(group, name).unwrap().1.request(given, &Context { interface: &context() })
+    find(group, name).unwrap().1.request(given, Context { interface: &context() })
 }
 
 fn text(text: &str) -> Raw {

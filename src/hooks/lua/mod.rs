@@ -2,6 +2,7 @@
 //!
 //! A hook is compiled once; every run gets a new VM with its own globals: libraries, the prelude with the
 //! host's tables, then the sandbox, the memory limit and the watch. Nothing of one run reaches the next.
+#![expect(clippy::wildcard_enum_match_arm, reason = "a kind of Lua value that is not named is refused")]
 
 mod values;
 
@@ -359,7 +360,7 @@ impl<'a> Run<'a> {
             raw.pop();
         }
         match self.interface {
-            Some(interface) => function.request(raw, &Context { interface }),
+            Some(interface) => function.request(raw, Context { interface }),
             None if function.group == "log" => Ok(Request::Ask(Ask::Sleep { ms: 0 })),
             None => Err("not while the file is loaded; call it in an entry point".to_owned()),
         }

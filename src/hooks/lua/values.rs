@@ -1,4 +1,5 @@
 //! Values on their way into Lua and out of it.
+#![expect(clippy::wildcard_enum_match_arm, reason = "a kind of Lua value that is not named is refused")]
 
 use mlua::{IntoLua, Lua, Table, Value};
 
@@ -133,7 +134,7 @@ fn route(lua: &Lua, route: &Route) -> mlua::Result<Value> {
         [
             ("dst", dst.to_string().into_lua(lua)?),
             ("via", via.map(|ip| ip.to_string()).into_lua(lua)?),
-            ("dev", dev.as_ref().map(|d| d.as_str()).into_lua(lua)?),
+            ("dev", dev.as_ref().map(crate::types::IfName::as_str).into_lua(lua)?),
             ("src", src.map(|ip| ip.to_string()).into_lua(lua)?),
             ("metric", metric.into_lua(lua)?),
             ("table", table.into_lua(lua)?),

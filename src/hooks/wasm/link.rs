@@ -137,7 +137,7 @@ fn serve(run: &mut Run, function: &Function, params: &[Val]) -> wasmtime::Result
         None => Ok(function.fails().then(|| values::failed(&err))),
     };
     let request = match (&run.interface, values::raw(function, params)) {
-        (Some(interface), Ok(raw)) => function.request(raw, &Context { interface }),
+        (Some(interface), Ok(raw)) => function.request(raw, Context { interface }),
         (None, Ok(_)) => Err("not while the hook is loaded".to_owned()),
         (_, Err(why)) => Err(why),
     };

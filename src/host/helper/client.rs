@@ -9,16 +9,20 @@ use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use super::{ANSWER_MARGIN, Duty, FromHelper, HelperOp, HelperReply, REQUEST_LIMIT, ToHelper, VERSION, frame};
 use crate::host::HostError;
 
+/// Messages that wait until the helper reads on: a request and a cancellation for each call.
+const QUEUE: usize = 2 * REQUEST_LIMIT;
+
 /// The engine's hold on the helper. Several calls may run at once. Dropping it ends the helper.
 #[derive(Debug)]
 pub struct HelperClient {
-    out: mpsc::UnboundedSender<Vec<u8>>,
+    out: mpsc::Sender<Vec<u8>>,
     pending: Arc<Mutex<Pending>>,
 }
 
@@ -48,9 +52,9 @@ impl HelperClient {
     pub fn new(stream: StdStream, duty: Duty) -> io::Result<Self> {
         stream.set_nonblocking(true)?;
         let (reader, writer) = UnixStream::from_std(stream)?.into_split();
-        let (out, queue) = mpsc::unbounded_channel();
+        let (out, queue) = mpsc::channel(QUEUE);
         let pending = Arc::new(Mutex::new(Pending::default()));
-        let _ = out.send(frame::encode(&ToHelper::Hello { version: VERSION, duty })?);
+        let _ = out.try_send(frame::encode(&ToHelper::Hello { version: VERSION, duty })?);
         tokio::spawn(write(writer, queue));
         tokio::spawn(read(reader, Arc::clone(&pending)));
         Ok(Self { out, pending })
@@ -72,7 +76,12 @@ impl HelperClient {
         let entry = Entry { client: self, id };
         let request = frame::encode(&ToHelper::Request { id, limit, op });
         let request = request.map_err(|err| HostError { message: err.to_string(), errno: Some(libc::EMSGSIZE) })?;
-        self.out.send(request).map_err(|_| gone("its socket is closed"))?;
+        self.out.try_send(request).map_err(|err| match err {
+            TrySendError::Full(_) => {
+                HostError { message: "the helper process does not listen".to_owned(), errno: Some(libc::EAGAIN) }
+            }
+            TrySendError::Closed(_) => gone("its socket is closed"),
+        })?;
         let answered = timeout(limit.saturating_add(ANSWER_MARGIN), answer).await;
         drop(entry);
         match answered {
@@ -112,13 +121,13 @@ impl Drop for Entry<'_> {
     fn drop(&mut self) {
         let unanswered = locked(&self.client.pending).waiting.remove(&self.id).is_some();
         if unanswered && let Ok(cancel) = frame::encode(&ToHelper::Cancel { id: self.id }) {
-            let _ = self.client.out.send(cancel);
+            // Full: then it does not listen, and will be ended.
+            let _ = self.client.out.try_send(cancel);
         }
     }
 }
 
-/// The queue is as bounded as the calls: one request and one cancellation each.
-async fn write(mut writer: OwnedWriteHalf, mut queue: mpsc::UnboundedReceiver<Vec<u8>>) {
+async fn write(mut writer: OwnedWriteHalf, mut queue: mpsc::Receiver<Vec<u8>>) {
     while let Some(message) = queue.recv().await {
         // The reader sees the end as well, and tells.
         if writer.write_all(&message).await.is_err() {

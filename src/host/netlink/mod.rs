@@ -25,6 +25,7 @@ use nix::sys::time::{TimeVal, TimeValLike};
 
 pub use address::{AddressOptions, PROTOCOL, PresentAddress};
 pub use link::index_of;
+pub(super) use route::satisfies;
 pub use watch::{HostEvent, Watch};
 
 use super::HostError;
@@ -126,6 +127,8 @@ impl Netlink {
         request.finalize();
         let mut buffer = self.buffer.borrow_mut();
         let room = buffer.get_mut(..request.buffer_len()).ok_or(io::ErrorKind::InvalidInput).map_err(io::Error::from)?;
+        // The library leaves paddings and the ends of strings as they are.
+        room.fill(0);
         request.serialize(room);
         self.socket.send(room, 0)?;
         let mut answers = Vec::new();

@@ -131,7 +131,7 @@ const fn plain_metric(metric: Option<u32>, family: Family) -> Option<u32> {
 }
 
 /// Is what is there all that is wanted? A device that is not named follows from the gateway.
-fn satisfies(there: &Route, wanted: &Route) -> bool {
+pub(in crate::host) fn satisfies(there: &Route, wanted: &Route) -> bool {
     there.via == wanted.via && there.src == wanted.src && (wanted.dev.is_none() || there.dev == wanted.dev)
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::Sighting;
 use crate::types::{MacAddr, Timestamp};
 
-/// Nobody answers: said after this long, so that a busy machine is not taken for a silent address.
+/// Nobody answers: said this long after the first request without an answer.
 const SILENT_AFTER: Duration = Duration::from_millis(25);
 
 /// One request and who answered it.
@@ -25,8 +25,9 @@ pub(super) struct Answers {
     last_answer: Timestamp,
     silent: bool,
     both_since: Option<Timestamp>,
-    /// Requests without an answer since the last answer.
+    /// Requests without an answer since the last answer, and when the first of them was sent.
     unanswered: u64,
+    unanswered_since: Timestamp,
     sent_total: u64,
     answered_total: u64,
     both_total: u64,
@@ -42,6 +43,7 @@ impl Answers {
             silent: true,
             both_since: None,
             unanswered: 0,
+            unanswered_since: now,
             sent_total: 0,
             answered_total: 0,
             both_total: 0,
@@ -53,11 +55,14 @@ impl Answers {
         let number = self.next;
         self.next = self.next.wrapping_add(1);
         self.sent_total += 1;
+        if self.unanswered == 0 {
+            self.unanswered_since = now;
+        }
         self.unanswered += 1;
         if let Some(request) = self.requests.get_mut(usize::from(number)) {
             *request = Request { sent: now, ..Request::default() };
         }
-        let silent = !self.silent && now.since(self.last_answer) > SILENT_AFTER;
+        let silent = !self.silent && now.since(self.unanswered_since) > SILENT_AFTER;
         if silent {
             self.silent = true;
             self.both_since = None;
@@ -164,6 +169,19 @@ mod tests {
         let [_, Sighting::Both { macs }, Sighting::One { mac, both_us }] = seen.as_slice() else { panic!("{seen:?}") };
         assert_eq!((*macs, *mac), ([A, B], B));
         assert!((60_000..=62_000).contains(both_us), "{both_us}");
+    }
+
+    #[test]
+    fn a_prober_that_was_held_up_does_not_take_that_for_silence() {
+        let mut answers = Answers::new(Timestamp::ZERO);
+        let mut seen = Vec::new();
+        for at_ms in [0, 1, 2, 200, 201, 900] {
+            let at = Timestamp::from_micros(at_ms * 1000);
+            let (number, sighting) = answers.send(at);
+            seen.extend(sighting);
+            seen.extend(answers.answer(number, A, at));
+        }
+        assert_eq!(seen.len(), 1, "{seen:?}");
     }
 
     #[test]

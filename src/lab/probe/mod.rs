@@ -205,6 +205,12 @@ fn open(interface: &str) -> io::Result<OwnedFd> {
     Ok(wire)
 }
 
+/// Sends whole frames by an interface.
+pub(super) fn send_frames(interface: &str, frames: &[Vec<u8>]) -> io::Result<()> {
+    let wire = open(interface)?;
+    frames.iter().try_for_each(|frame| send(wire.as_raw_fd(), frame, MsgFlags::empty()).map(drop)).map_err(Into::into)
+}
+
 /// The interface's address for packet sockets, which names it by number and leaves the protocol as it is.
 fn link_address(interface: &str) -> io::Result<LinkAddr> {
     nix::ifaddrs::getifaddrs()?
@@ -303,7 +309,11 @@ impl Http {
     }
 
     fn fetch(&mut self, address: SocketAddr) -> io::Result<()> {
-        let answer = get(address).map_err(|err| err.to_string());
+        let answer = get(address).map_err(|err| match err.kind() {
+            // The system's words for a read that took too long do not say so.
+            io::ErrorKind::WouldBlock => "timed out".to_owned(),
+            _ => err.to_string(),
+        });
         let failed = self.failed;
         self.failed = if answer.is_ok() { 0 } else { failed + 1 };
         if self.last.as_ref() == Some(&answer) || (answer.is_err() && self.last.as_ref().is_some_and(Result::is_err)) {

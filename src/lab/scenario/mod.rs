@@ -18,7 +18,8 @@ use self::node::Node;
 pub use self::report::{Entry, Phase, Report};
 use self::story::Story;
 use super::clock;
-use super::control::{Lab, LabError, LabSpec, Process};
+use super::control::{Lab, LabError, LabSpec};
+use super::host::Process;
 use super::message::HostSpec;
 use super::node::PROGRAM;
 use super::probe::ProbeSpec;
@@ -34,6 +35,8 @@ const NAME_MASTER: &str = "nodevir2";
 const TAKEOVER_MAX: Duration = Duration::from_secs(15);
 /// The longest that a node may take to be itself again.
 const SETTLE_MAX: Duration = Duration::from_secs(10);
+/// The longest that a daemon may take to end: carpd's `shutdown-timeout`, and some more.
+const STOP_MAX: Duration = Duration::from_secs(40);
 
 /// What runs on a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,9 +58,10 @@ pub struct Options {
     pub hook: Option<PathBuf>,
     /// The carpd to run, as the hosts see it.
     pub program: String,
-    /// Write the report as JSON at the end, and nothing before.
+    /// Write one JSON object a line: `{"entry": ...}` for what happens, `{"phase": ...}` for each act at the end, and
+    /// `{"good": true}` or `{"good": false}` as the last.
     pub json: bool,
-    /// Leave the lab running until Ctrl-C.
+    /// Leave the lab, with its daemons, running until Ctrl-C.
     pub keep: bool,
 }
 
@@ -74,26 +78,18 @@ impl Default for Options {
 pub fn run(options: &Options, out: &mut dyn Write) -> Result<Report, LabError> {
     let hook = node::hook(options)?;
     let lab = Lab::start(&spec())?;
-    let mut silent = io::sink();
-    let live: &mut dyn Write = if options.json { &mut silent } else { out };
-    let mut story = Story::new(&lab, live);
+    let mut story = Story::new(&lab, out, options.json);
     let nodes =
         [Node::new(&lab, "node2", options.node2, options, &hook)?, Node::new(&lab, "node3", options.node3, options, &hook)?];
     story.know(&nodes);
-    let played = play(&lab, &nodes, &mut story);
+    let played = play(&lab, &nodes, &mut story, options.keep);
     story.drain()?;
-    match played {
-        // What did not happen stands among the problems; the rest would only follow from it.
-        Ok(()) | Err(LabError::Timeout { .. }) => {}
-        Err(err) => return Err(err),
+    if let Err(Stop::Failed(err)) = played {
+        return Err(err);
     }
     let report = story.finish()?;
-    let write = |err: io::Error| LabError::Io { what: "could not write".to_owned(), source: err };
-    if options.json {
-        writeln!(out, "{}", report.to_json()).map_err(write)?;
-    }
     if options.keep {
-        keep(&lab, out).map_err(write)?;
+        keep(&lab, out).map_err(|source| LabError::Io { what: "could not write".to_owned(), source })?;
     }
     Ok(report)
 }
@@ -108,16 +104,30 @@ fn spec() -> LabSpec {
     LabSpec { hosts: vec![gateway, node2, node3, host("client", [192, 168, 32, 50])] }
 }
 
-/// The five acts, and the end.
-fn play(lab: &Lab, nodes: &[Node; 2], story: &mut Story<'_>) -> Result<(), LabError> {
-    let [node2, node3] = nodes;
+/// Why the play ends before its end.
+enum Stop {
+    /// What is bad stands among the problems; the rest would only follow from it.
+    Bad,
+    /// The lab does not work.
+    Failed(LabError),
+}
+
+impl From<LabError> for Stop {
+    fn from(err: LabError) -> Self {
+        Self::Failed(err)
+    }
+}
+
+/// The five acts, and the end unless the lab is kept.
+fn play(lab: &Lab, pair: &[Node; 2], story: &mut Story<'_>, keep: bool) -> Result<(), Stop> {
+    let [node2, node3] = pair;
     let probe = ProbeSpec { address: ADDRESS, arp_interval: Duration::from_millis(2), http_interval: Duration::from_millis(50) };
     story.say("lab", "gateway, node2, node3 and client are on one switch");
     let client = lab.host("client").spawn(&probe.argv(PROGRAM))?;
     story.begin("Both nodes start");
     let began = clock::now();
-    let on_node2 = node2.start(lab)?;
-    let on_node3 = node3.start(lab)?;
+    let on_node2 = story.start(node2)?;
+    let on_node3 = story.start(node3)?;
     story.takes_over(node2, began)?;
     story.is_master(node2)?;
     story.is_backup(node3)?;
@@ -132,8 +142,8 @@ fn play(lab: &Lab, nodes: &[Node; 2], story: &mut Story<'_>) -> Result<(), LabEr
 
     story.begin("node2's daemon is started again");
     let began = clock::now();
-    node2.start(lab)?;
-    returns(story, nodes, began)?;
+    story.start(node2)?;
+    returns(story, pair, began)?;
 
     story.begin("node2 is switched off");
     let began = clock::now();
@@ -145,9 +155,12 @@ fn play(lab: &Lab, nodes: &[Node; 2], story: &mut Story<'_>) -> Result<(), LabEr
     lab.power_on("node2")?;
     node2.prepare(lab)?;
     let began = clock::now();
-    let on_node2 = node2.start(lab)?;
-    returns(story, nodes, began)?;
+    let on_node2 = story.start(node2)?;
+    returns(story, pair, began)?;
 
+    if keep {
+        return Ok(());
+    }
     story.begin("Both daemons are ended");
     for (node, process) in [(node3, &on_node3), (node2, &on_node2)] {
         process.signal(Signal::SIGTERM)?;
@@ -155,18 +168,21 @@ fn play(lab: &Lab, nodes: &[Node; 2], story: &mut Story<'_>) -> Result<(), LabEr
         story.is_backup(node)?;
     }
     client.signal(Signal::SIGTERM)?;
-    client.wait(SETTLE_MAX).map(drop)
+    client.wait(SETTLE_MAX)?;
+    Ok(())
 }
 
 /// node2 is master again, and node3 is itself.
-fn returns(story: &mut Story<'_>, [node2, node3]: &[Node; 2], began: Timestamp) -> Result<(), LabError> {
+fn returns(story: &mut Story<'_>, [node2, node3]: &[Node; 2], began: Timestamp) -> Result<(), Stop> {
     story.takes_over(node2, began)?;
     story.is_master(node2)?;
-    story.is_backup(node3)
+    story.is_backup(node3)?;
+    Ok(())
 }
 
-fn ends(story: &mut Story<'_>, node: &Node, process: &Process) -> Result<(), LabError> {
-    match process.wait(Duration::from_secs(40)) {
+/// The daemon ends by itself, and well.
+fn ends(story: &mut Story<'_>, node: &Node, process: &Process) -> Result<(), Stop> {
+    match process.wait(STOP_MAX) {
         Ok(exit) if exit.success() => Ok(()),
         Ok(exit) => {
             story.problem(format!("the daemon of {} ended with {exit:?}", node.name));
@@ -174,7 +190,7 @@ fn ends(story: &mut Story<'_>, node: &Node, process: &Process) -> Result<(), Lab
         }
         Err(err) => {
             story.problem(err.to_string());
-            Err(err)
+            Err(Stop::Bad)
         }
     }
 }

@@ -2,6 +2,22 @@
 
 use serde::Serialize;
 
+/// One line of what is told to a machine: `{"entry": ...}`, `{"phase": ...}`, and at last `{"good": true}`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Told<'a> {
+    Entry(&'a Entry),
+    Phase(&'a Phase),
+    Good(bool),
+}
+
+impl Told<'_> {
+    /// As one line of JSON.
+    pub(super) fn line(&self) -> String {
+        serde_json::to_string(self).expect("texts and numbers can be written") + "\n"
+    }
+}
+
 /// One line of the timeline.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Entry {
@@ -46,15 +62,6 @@ pub struct Report {
 }
 
 impl Report {
-    /// As one JSON object.
-    ///
-    /// # Panics
-    /// Never: its parts are texts and numbers.
-    #[must_use]
-    pub fn to_json(&self) -> String {
-        serde_json::to_string_pretty(self).expect("texts and numbers can be written")
-    }
-
     /// A table of the acts and a verdict, for a person.
     #[must_use]
     pub fn summary(&self) -> String {

@@ -7,11 +7,12 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::node::Node;
-use super::report::{Entry, Phase, Report, milliseconds};
+use super::report::{Entry, Phase, Report, Told, milliseconds};
 use super::view::{Answerer, View};
-use super::{ADDRESS, Daemon, GATEWAY, NAME_MASTER, SETTLE_MAX, TAKEOVER_MAX};
+use super::{ADDRESS, Daemon, GATEWAY, NAME_MASTER, SETTLE_MAX, Stop, TAKEOVER_MAX};
 use crate::lab::clock;
 use crate::lab::control::{Lab, LabError};
+use crate::lab::host::Process;
 use crate::lab::message::{Event, What};
 use crate::lab::probe::Sighted;
 use crate::types::{MacAddr, Timestamp};
@@ -20,35 +21,49 @@ use crate::types::{MacAddr, Timestamp};
 pub(super) struct Story<'a> {
     lab: &'a Lab,
     out: &'a mut dyn Write,
+    json: bool,
     began: Timestamp,
     /// Events before this one were told.
     next: usize,
     view: View,
     names: BTreeMap<MacAddr, &'static str>,
-    daemons: BTreeMap<&'static str, Daemon>,
+    /// Daemons that have not ended: their processes, and where they run.
+    running: BTreeMap<u64, &'static str>,
+    /// Processes that are or were daemons: lines of others are not told.
+    tellers: BTreeMap<u64, Daemon>,
     report: Report,
 }
 
 impl<'a> Story<'a> {
-    pub(super) fn new(lab: &'a Lab, out: &'a mut dyn Write) -> Self {
+    /// For a person, or in JSON for a machine.
+    pub(super) fn new(lab: &'a Lab, out: &'a mut dyn Write, json: bool) -> Self {
         Self {
             lab,
             out,
+            json,
             began: clock::now(),
             next: lab.mark(),
             view: View::new(),
             names: BTreeMap::new(),
-            daemons: BTreeMap::new(),
+            running: BTreeMap::new(),
+            tellers: BTreeMap::new(),
             report: Report::default(),
         }
     }
 
-    /// Learns which hardware address is whose, and what runs where.
+    /// Learns which hardware address is whose.
     pub(super) fn know(&mut self, nodes: &[Node]) {
         for node in nodes {
             self.names.insert(node.mac, node.name);
-            self.daemons.insert(node.name, node.daemon);
         }
+    }
+
+    /// Starts a node's daemon.
+    pub(super) fn start(&mut self, node: &Node) -> Result<Process, LabError> {
+        let process = node.start(self.lab)?;
+        self.running.insert(process.id(), node.name);
+        self.tellers.insert(process.id(), node.daemon);
+        Ok(process)
     }
 
     /// A new act.
@@ -56,7 +71,7 @@ impl<'a> Story<'a> {
         let _ = self.drain();
         self.view.begin();
         self.report.phases.push(Phase { title: title.to_owned(), ..Phase::default() });
-        let _ = writeln!(self.out);
+        self.write(|| "\n".to_owned(), None);
         self.say("lab", title);
     }
 
@@ -75,18 +90,34 @@ impl<'a> Story<'a> {
 
     fn tell(&mut self, at: Timestamp, host: &str, text: &str) {
         let at_us = u64::try_from(at.since(self.began).as_micros()).unwrap_or(u64::MAX);
+        let entry = Entry { at_us, host: host.to_owned(), text: text.to_owned() };
+        self.write(|| format!("{:>12}  {host:8} {text}\n", milliseconds(at_us)), Some(&Told::Entry(&entry)));
+        self.report.timeline.push(entry);
+    }
+
+    /// Writes what is for a person, or what is for a machine.
+    fn write(&mut self, person: impl FnOnce() -> String, machine: Option<&Told<'_>>) {
+        let text = if self.json { machine.map_or_else(String::new, Told::line) } else { person() };
         // A reader that went away shall not stop the play: its verdict is the exit status.
-        let _ = writeln!(self.out, "{:>12}  {host:8} {text}", milliseconds(at_us));
-        self.report.timeline.push(Entry { at_us, host: host.to_owned(), text: text.to_owned() });
+        let _ = self.out.write_all(text.as_bytes()).and_then(|()| self.out.flush());
     }
 
     /// Waits until `node` alone answers ARP and serves HTTP; notes how long that took since `began`.
-    pub(super) fn takes_over(&mut self, node: &Node, began: Timestamp) -> Result<(), LabError> {
+    pub(super) fn takes_over(&mut self, node: &Node, began: Timestamp) -> Result<(), Stop> {
         let served = (NAME_MASTER.to_owned(), node.name.to_owned());
         let what = format!("{} to answer as {NAME_MASTER} at {ADDRESS}", node.name);
         let mac = node.mac;
-        let done =
-            self.follow(&what, TAKEOVER_MAX, |view| view.answerer == Answerer::One(mac) && view.http.as_ref() == Some(&served));
+        let runs = |story: &Self| story.running.values().any(|name| *name == node.name);
+        let done = self.follow(&what, TAKEOVER_MAX, |story| {
+            let done = story.view.answerer == Answerer::One(mac) && story.view.http.as_ref() == Some(&served);
+            done || !runs(story)
+        });
+        let done = match done {
+            Ok(()) if runs(self) => Ok(()),
+            Ok(()) => Err(format!("the daemon of {} ended", node.name)),
+            Err(LabError::Timeout { what, after }) => Err(LabError::Timeout { what, after }.to_string()),
+            Err(err) => return Err(err.into()),
+        };
         let since = |at: Timestamp| u64::try_from(at.since(began).as_micros()).unwrap_or(u64::MAX);
         let first = self.view.first_answers.iter().find(|(answered, _)| *answered == mac).map(|(_, at)| since(*at));
         let first_served = self.view.first_served.iter().find(|(host, _)| *host == node.name).map(|(_, at)| since(*at));
@@ -98,12 +129,15 @@ impl<'a> Story<'a> {
             phase.unanswered = first.map(|_| self.view.unanswered);
             phase.both_us = self.view.both_us;
         }
-        if let Err(err) = &done {
-            self.problem(err.to_string());
-        } else if let Some(first) = first {
-            self.say("lab", &format!("{} took over after {}", node.name, milliseconds(first)));
+        match (done, first) {
+            (Ok(()), Some(first)) => self.say("lab", &format!("{} took over after {}", node.name, milliseconds(first))),
+            (Ok(()), None) => {}
+            (Err(problem), _) => {
+                self.problem(problem);
+                return Err(Stop::Bad);
+            }
         }
-        done
+        Ok(())
     }
 
     /// Checks a master from inside: name, address, default route.
@@ -148,14 +182,14 @@ impl<'a> Story<'a> {
     }
 
     /// Tells events as they come, until `done`.
-    fn follow(&mut self, what: &str, timeout: Duration, done: impl Fn(&View) -> bool) -> Result<(), LabError> {
+    fn follow(&mut self, what: &str, timeout: Duration, done: impl Fn(&Self) -> bool) -> Result<(), LabError> {
         let end = clock::now() + timeout;
-        while !done(&self.view) {
+        while !done(self) {
             let left = end.since(clock::now());
             let waited = self.lab.wait_event(what, self.next, left, |event| Some(event.clone()));
-            let (next, event) = waited.map_err(|err| match err {
-                LabError::Timeout { what, .. } => LabError::Timeout { what, after: timeout },
-                other => other,
+            // Of several waits only the last one failed: say how long all of them took.
+            let (next, event) = waited.map_err(|err| {
+                if let LabError::Timeout { what, .. } = err { LabError::Timeout { what, after: timeout } } else { err }
             })?;
             self.next = next;
             self.take(&event);
@@ -187,8 +221,8 @@ impl<'a> Story<'a> {
                     self.tell(sighted.at(), "client", &text);
                 }
             }
-            What::Line { text, .. } => {
-                let told = match self.daemons.get(event.host.as_str()) {
+            What::Line { process, text, .. } => {
+                let told = match self.tellers.get(process) {
                     Some(Daemon::Carpd) => carpd_line(text),
                     Some(Daemon::Ucarp) => ucarp_line(text),
                     None => None,
@@ -199,16 +233,27 @@ impl<'a> Story<'a> {
             }
             What::PoweredOff => self.tell(event.at, &event.host, "is off"),
             What::PoweredOn => self.tell(event.at, &event.host, "is on"),
-            What::Closed { .. } | What::Exited { .. } => {}
+            What::Exited { process, status } => {
+                if self.running.remove(process).is_some() {
+                    self.tell(event.at, &event.host, &format!("the daemon ended: {}", status.in_words()));
+                }
+            }
+            What::Closed { .. } => {}
         }
     }
 
     /// The verdict.
     pub(super) fn finish(mut self) -> Result<Report, LabError> {
         self.drain()?;
-        self.report.good = self.report.phases.len() == 6 && self.report.phases.iter().all(|phase| phase.problems.is_empty());
-        let _ = self.out.write_all(self.report.summary().as_bytes());
-        Ok(self.report)
+        self.report.good = self.report.phases.iter().all(|phase| phase.problems.is_empty());
+        let mut report = std::mem::take(&mut self.report);
+        // Events of different hosts arrive in about the order in which they happened.
+        report.timeline.sort_by_key(|entry| entry.at_us);
+        for phase in &report.phases {
+            self.write(String::new, Some(&Told::Phase(phase)));
+        }
+        self.write(|| report.summary(), Some(&Told::Good(report.good)));
+        Ok(report)
     }
 }
 

@@ -54,7 +54,6 @@ impl View {
     pub(super) fn take(&mut self, sighted: &Sighted, name: impl Fn(MacAddr) -> String) -> Option<String> {
         let at = sighted.at();
         match &sighted.what {
-            Sighting::Started | Sighting::Summary { .. } => None,
             Sighting::Answers { mac, silent_us, unanswered, .. } => {
                 self.answerer = Answerer::One(*mac);
                 self.answered(*mac, at);
@@ -86,7 +85,7 @@ impl View {
                 let text = format!("heard {ip} announced: {}", name(*mac));
                 self.told.insert(text.clone()).then_some(text)
             }
-            Sighting::Announcement { .. } => None,
+            Sighting::Announcement { .. } | Sighting::Started | Sighting::Summary { .. } => None,
             Sighting::Http { text, host, failed } => {
                 self.http = Some((text.clone(), host.clone()));
                 if !self.first_served.iter().any(|(served, _)| served == host) {

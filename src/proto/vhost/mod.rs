@@ -121,6 +121,20 @@ impl Vhost {
         }
     }
 
+    /// Goes on with other settings, in the same state: a master stays master and advertises by the new interval, a backup
+    /// listens for a whole new master-down time. Neither says a word about it. The vhid must be the same.
+    pub fn reconfigure(&mut self, settings: Settings, now: Timestamp) {
+        let addresses: Vec<IpAddr> = settings.addresses.iter().map(|a| a.ip).collect();
+        self.auth = Authenticator::new(&settings.key, settings.vhid, &addresses, settings.openbsd_lladdr, settings.link_local);
+        self.settings = settings;
+        let (interval, master_down) = (self.interval(), self.master_down());
+        match &mut self.phase {
+            Phase::Init => {}
+            Phase::Backup(silence) => *silence = Silence::begin(&self.settings, now, master_down),
+            Phase::Master(reign) => reign.next = (reign.last + interval).max(now),
+        }
+    }
+
     /// The next thing to do; [`Output::Idle`] when there is nothing more.
     #[must_use]
     pub fn poll(&mut self) -> Output {
@@ -168,7 +182,7 @@ impl Vhost {
     }
 
     /// The advskew that we advertise and compare with: the configured one, raised by demotion and cut at 240. Among
-    /// OpenBSD peers demotion travels on its own (PROTOCOL.md, section 6).
+    /// OpenBSD peers demotion travels on its own (docs/protocol.md, section 6).
     #[must_use]
     pub fn effective_advskew(&self) -> AdvSkew {
         let own = self.settings.advskew;
@@ -300,7 +314,7 @@ impl Vhost {
     }
 
     /// Advertisement first: a master that is still there lets go at once. Its successor comes after the configured
-    /// interval, whatever the demotion, as with the BSDs (PROTOCOL.md, section 4).
+    /// interval, whatever the demotion, as with the BSDs (docs/protocol.md, section 4).
     fn become_master(&mut self, cause: Cause, peer: Option<IpAddr>, now: Timestamp) {
         self.transmit(Kind::Advertisement);
         self.stats.takeovers += 1;

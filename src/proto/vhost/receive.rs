@@ -21,7 +21,7 @@ impl Vhost {
         }
     }
 
-    /// Every reason to refuse a packet, in the BSDs' order (PROTOCOL.md, section 5); the dear one last.
+    /// Every reason to refuse a packet, in the BSDs' order (docs/protocol.md, section 5); the dear one last.
     fn check(&self, packet: &Received<'_>) -> Result<Advertisement, Reject> {
         if packet.ttl != 255 {
             return Err(Reject::Ttl(packet.ttl));
@@ -94,7 +94,7 @@ impl Vhost {
     fn yield_to(&mut self, cause: Cause, peer: IpAddr, now: Timestamp) {
         self.become_backup(cause, Some(peer), now);
         if self.settings.tie_break == TieBreak::Ucarp {
-            // UCARP.md, section 3.3: the better master answers it by announcing the addresses again.
+            // docs/protocol.md, section 13.3: the better master answers it by announcing the addresses again.
             self.transmit(Kind::Advertisement);
         }
     }

@@ -12,13 +12,13 @@ use crate::types::{Demotion, Family, Timestamp};
 /// The advertisement after which addresses are announced once more, counted from the takeover's own.
 const ANNOUNCE_AGAIN_AT: u8 = 2;
 
-/// So many failed sends in a row demote us, and so many good ones undo it (PROTOCOL.md, section 7).
+/// So many failed sends in a row demote us, and so many good ones undo it (docs/protocol.md, section 7).
 const IN_A_ROW: u8 = 3;
 
 /// How many of our own counters we remember, to know our packets when a loop in the network brings them back.
 const REMEMBERED: usize = 16;
 
-/// The counter of our advertisements (PROTOCOL.md, section 3): starts anywhere, grows by one, follows what the group's
+/// The counter of our advertisements (docs/protocol.md, section 3): starts anywhere, grows by one, follows what the group's
 /// master counts, is never 0 and never just what a peer sent (OpenBSD takes that for a replay).
 #[derive(Debug, Clone)]
 pub(super) struct Counter {

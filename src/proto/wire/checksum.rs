@@ -29,7 +29,7 @@ pub(super) fn with_pseudo_header(bytes: &[u8; LEN], src: Ipv6Addr, dst: Ipv6Addr
     finish(sum(bytes) + sum(&src.octets()) + sum(&dst.octets()) + LEN as u64 + u64::from(PROTOCOL))
 }
 
-/// Is the checksum of an advertisement right? Over IPv6 either form will do (PROTOCOL.md, section 1.2).
+/// Is the checksum of an advertisement right? Over IPv6 either form will do (docs/protocol.md, section 1.2).
 #[must_use]
 pub fn is_intact(bytes: &[u8; LEN], src: IpAddr, dst: IpAddr) -> bool {
     if checksum(bytes) == 0 {

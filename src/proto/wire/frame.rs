@@ -24,7 +24,7 @@ pub struct Received<'a> {
     pub payload: &'a [u8],
 }
 
-/// An IPv4 packet as CARP sends it: 20-byte header, don't-fragment, TTL 255 (PROTOCOL.md, section 1.1).
+/// An IPv4 packet as CARP sends it: 20-byte header, don't-fragment, TTL 255 (docs/protocol.md, section 1.1).
 ///
 /// `payload` has at most 65,515 bytes; of more, the packet would state a wrong length.
 #[must_use]
@@ -39,7 +39,7 @@ pub fn ipv4_packet(src: Ipv4Addr, dst: Ipv4Addr, tos: u8, id: u16, payload: &[u8
     [&header, payload].concat()
 }
 
-/// An IPv6 packet as CARP sends it: hop limit 255, no extension header (PROTOCOL.md, section 1.2).
+/// An IPv6 packet as CARP sends it: hop limit 255, no extension header (docs/protocol.md, section 1.2).
 ///
 /// `payload` has at most 65,535 bytes; of more, the packet would state a wrong length.
 #[must_use]

@@ -26,7 +26,7 @@ pub const TYPE: u8 = 1;
 /// Counter and digest in 32-bit words. Sent, never checked by anybody.
 const AUTHLEN: u8 = 7;
 
-/// The decoded 36 bytes (PROTOCOL.md, section 1).
+/// The decoded 36 bytes (docs/protocol.md, section 1).
 ///
 /// Only vhid and counter are covered by the digest: who saw one packet can send it again with another advbase,
 /// advskew or demotion.
@@ -47,7 +47,7 @@ pub struct Advertisement {
 }
 
 impl Advertisement {
-    /// The advbase and advskew of a bow-out (PROTOCOL.md, section 6).
+    /// The advbase and advskew of a bow-out (docs/protocol.md, section 6).
     pub const BOW_OUT: (AdvBase, AdvSkew) = (AdvBase(255), AdvSkew(255));
 
     /// Reads the first 36 bytes; what follows is ignored. Checksum and digest are the caller's to check.

@@ -1,0 +1,248 @@
+//! The verbs that speak to a running daemon: status, reload, resign, hook.
+
+use std::path::{Path, PathBuf};
+
+use super::{CONFIG, Exit, Failure, output};
+use crate::control::{self, CallError, Order, Reply};
+use crate::engine::command::{HookStatus, Status, VhostStatus};
+use crate::types::Name;
+
+/// Which daemon is meant.
+#[derive(Debug, clap::Args)]
+pub(super) struct Daemon {
+    /// The configuration that it runs; its name names the instance.
+    #[arg(short, long, value_name = "FILE", default_value = CONFIG, global = true)]
+    config: PathBuf,
+
+    /// The daemon's run directory.
+    #[arg(long, value_name = "DIR", default_value = "/run/carpd", global = true)]
+    run_dir: PathBuf,
+}
+
+/// Show what every virtual host and hook is doing, and why.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "Examples:\n  carpd status\n  carpd status --json | jq '.vhosts[].state'")]
+pub(super) struct StatusArgs {
+    #[command(flatten)]
+    daemon: Daemon,
+    /// Print everything as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Read the configuration and all hooks again; all or nothing.
+///
+/// Everything is checked first. If anything is wrong nothing changes, and the daemon goes on with what it has. Virtual
+/// hosts that did not change notice nothing.
+#[derive(Debug, clap::Args)]
+pub(super) struct ReloadArgs {
+    #[command(flatten)]
+    daemon: Daemon,
+}
+
+/// Hand a virtual host over to a peer; this node is the last choice for the next while.
+#[derive(Debug, clap::Args)]
+pub(super) struct ResignArgs {
+    #[command(flatten)]
+    daemon: Daemon,
+    /// The virtual host.
+    vhost: Name,
+    /// For the log.
+    #[arg(long, default_value = "asked by an operator")]
+    reason: String,
+}
+
+/// Look at the hooks of a running daemon, and at their versions.
+#[derive(Debug, clap::Args)]
+pub(super) struct HookArgs {
+    #[command(flatten)]
+    daemon: Daemon,
+    #[command(subcommand)]
+    verb: HookVerb,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum HookVerb {
+    /// List the hooks with the version that serves.
+    List,
+    /// Show one hook: version, functions, sandbox, and why a newer version was refused.
+    Show {
+        /// The hook.
+        name: Name,
+    },
+    /// Go back to the version before the one that serves; the file is not touched.
+    Rollback {
+        /// The hook.
+        name: Name,
+    },
+    /// Run the version that serves where its virtual hosts are master, and undo what it no longer asks for.
+    Apply {
+        /// The hook.
+        name: Name,
+    },
+}
+
+pub(super) fn status(args: &StatusArgs) -> Result<Exit, Failure> {
+    let status = ask_status(&args.daemon)?;
+    let text = if args.json {
+        let json = serde_json::to_string_pretty(&status).map_err(|error| Failure::new(Exit::Failure, error.to_string()))?;
+        json + "\n"
+    } else {
+        as_text(&status)
+    };
+    output::data(text.as_bytes())
+}
+
+pub(super) fn reload(args: &ReloadArgs) -> Result<Exit, Failure> {
+    let Reply::Reload(report) = ask(&args.daemon, Order::Reload)? else { return Err(unexpected()) };
+    if !report.done {
+        let problems = report.problems.join("\n  ");
+        return Err(Failure::new(Exit::Config, format!("nothing was changed:\n  {problems}")));
+    }
+    let changes: String = report.changes.iter().map(|change| format!("{change}\n")).collect();
+    output::data(if changes.is_empty() { b"nothing to change\n" } else { changes.as_bytes() })
+}
+
+pub(super) fn resign(args: &ResignArgs) -> Result<Exit, Failure> {
+    say(&args.daemon, Order::Resign { vhost: args.vhost.clone(), reason: args.reason.clone() })
+}
+
+pub(super) fn hook(args: &HookArgs) -> Result<Exit, Failure> {
+    match &args.verb {
+        HookVerb::List => {
+            let status = ask_status(&args.daemon)?;
+            let lines: String = status.hooks.iter().map(|hook| hook_line(hook) + "\n").collect();
+            output::data(lines.as_bytes())
+        }
+        HookVerb::Show { name } => {
+            let status = ask_status(&args.daemon)?;
+            let hook = status.hooks.iter().find(|hook| hook.name == *name);
+            let hook = hook.ok_or_else(|| Failure::new(Exit::Failure, format!("the daemon has no hook {name}")))?;
+            output::data(hook_text(hook).as_bytes())
+        }
+        HookVerb::Rollback { name } => say(&args.daemon, Order::HookRollback(name.clone())),
+        HookVerb::Apply { name } => say(&args.daemon, Order::HookApply(name.clone())),
+    }
+}
+
+fn ask(daemon: &Daemon, order: Order) -> Result<Reply, Failure> {
+    let path = control::socket_path(&control::instance_dir(&daemon.run_dir, &daemon.config));
+    control::call(&path, order).map_err(|error| {
+        let failure = Failure::new(exit_of(&error), error.to_string());
+        match error {
+            CallError::Unreachable { .. } => failure.hint(hint(&daemon.run_dir)),
+            CallError::Garbled(_) | CallError::Refused(_) => failure,
+        }
+    })
+}
+
+const fn exit_of(error: &CallError) -> Exit {
+    match error {
+        CallError::Unreachable { .. } => Exit::Cannot,
+        CallError::Garbled(_) | CallError::Refused(_) => Exit::Failure,
+    }
+}
+
+/// Who listens, if not the one that was meant.
+fn hint(run_dir: &Path) -> String {
+    let others: Vec<String> = std::fs::read_dir(run_dir)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter(|entry| control::socket_path(&entry.path()).exists())
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect();
+    if others.is_empty() {
+        return "is it running? `carpd run` starts it; only root may speak to it".to_owned();
+    }
+    format!("instances that have a socket: {}; name one by its configuration with --config", others.join(", "))
+}
+
+fn ask_status(daemon: &Daemon) -> Result<Box<Status>, Failure> {
+    match ask(daemon, Order::Status)? {
+        Reply::Status(status) => Ok(status),
+        Reply::Reload(_) | Reply::Message(_) => Err(unexpected()),
+    }
+}
+
+fn say(daemon: &Daemon, order: Order) -> Result<Exit, Failure> {
+    match ask(daemon, order)? {
+        Reply::Message(message) => output::data(format!("{message}\n").as_bytes()),
+        Reply::Status(_) | Reply::Reload(_) => Err(unexpected()),
+    }
+}
+
+fn unexpected() -> Failure {
+    Failure::new(Exit::Failure, "the daemon answered something else than was asked")
+}
+
+fn as_text(status: &Status) -> String {
+    let mut text = String::new();
+    for vhost in &status.vhosts {
+        text += &vhost_text(vhost);
+    }
+    for hook in &status.hooks {
+        text += &format!("hook {}\n", hook_line(hook));
+    }
+    for held in &status.held {
+        text += &format!("holds {} = {} for {}\n", held.resource, held.value, held.owners.join(", "));
+    }
+    for problem in &status.reload_problems {
+        text += &format!("last reload failed: {problem}\n");
+    }
+    text
+}
+
+fn vhost_text(vhost: &VhostStatus) -> String {
+    let VhostStatus { name, interface, vhid, state, why, .. } = vhost;
+    let addresses: Vec<String> = vhost.addresses.iter().map(ToString::to_string).collect();
+    let since = at(vhost.since_ms);
+    let mut text = format!("{name}: {state} since {since}: {why}");
+    if let Some(peer) = &vhost.peer {
+        text += &format!(" ({peer})");
+    }
+    text += &format!("\n  vhid {vhid} on {interface}, {}", addresses.join(" "));
+    text += if vhost.holding { ", up here" } else { ", not here" };
+    if !vhost.lease.is_empty() {
+        text += &format!(", {}", vhost.lease);
+    }
+    text += "\n";
+    if vhost.demotion > 0 {
+        text += &format!("  demoted by {}\n", vhost.demotion);
+    }
+    if let Some(reason) = &vhost.degraded {
+        text += &format!("  degraded: {reason}\n");
+    }
+    if let Some(heard) = &vhost.heard {
+        text +=
+            &format!("  heard {} {} ms ago (advbase {}, advskew {})\n", heard.from, heard.ago_ms, heard.advbase, heard.advskew);
+    }
+    text
+}
+
+fn hook_line(hook: &HookStatus) -> String {
+    let digest = hook.digest.get(..12).unwrap_or(&hook.digest);
+    let mut line =
+        format!("{}: generation {} ({digest}) of {} since {}", hook.name, hook.generation, hook.source, at(hook.since_ms));
+    if let Some(fault) = &hook.fault {
+        line += &format!("; the file has a fault since {}: {}", at(fault.since_ms), fault.message);
+    }
+    line
+}
+
+fn hook_text(hook: &HookStatus) -> String {
+    let entries: Vec<&str> = hook.entry_points.iter().map(|entry| entry.as_str()).collect();
+    let mut text = hook_line(hook);
+    text += &format!("\n  digest {}\n  defines {}\n", hook.digest, entries.join(", "));
+    text += &format!("  idle runners {}\n  confined by {}\n", hook.idle_runners, hook.confinement.in_force.join(", "));
+    for missing in &hook.confinement.missing {
+        text += &format!("  sandbox lacks {missing}\n");
+    }
+    text
+}
+
+/// A point in time for a person, in local time.
+fn at(ms: u64) -> String {
+    let time = i64::try_from(ms).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
+    time.map(|time| time.to_zoned(jiff::tz::TimeZone::system()).strftime("%F %T").to_string()).unwrap_or_default()
+}

@@ -1,0 +1,86 @@
+//! The control socket: how an operator speaks to a running daemon.
+//!
+//! A unix stream socket in the instance's directory. One request and one answer a connection, each one line of
+//! JSON with the version of the protocol in it, so that `nc -U` and a script can speak it too.
+
+mod client;
+mod server;
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+pub use client::{CallError, call};
+pub use server::serve;
+
+use crate::engine::command::{ReloadReport, Status};
+use crate::types::Name;
+
+/// The version of what is said here. Grows when something is removed or changes its meaning.
+pub const VERSION: u16 = 1;
+
+/// The longest request in bytes.
+pub const REQUEST_BYTES_MAX: u64 = 64 * 1024;
+
+/// A request: `{"version":1,"order":"status"}`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Request {
+    /// [`VERSION`].
+    pub version: u16,
+    /// What is asked.
+    pub order: Order,
+}
+
+/// What may be asked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Order {
+    /// How are things?
+    Status,
+    /// Read configuration and hooks again.
+    Reload,
+    /// Back to the version of a hook before this one.
+    HookRollback(Name),
+    /// Run a hook's current code where its virtual hosts are master.
+    HookApply(Name),
+    /// Hand over.
+    Resign {
+        /// The virtual host.
+        vhost: Name,
+        /// For the log.
+        reason: String,
+    },
+}
+
+/// An answer: `{"version":1,"answer":{"Ok":{"message":"done"}}}`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Response {
+    /// [`VERSION`].
+    pub version: u16,
+    /// What came of it.
+    pub answer: Result<Reply, String>,
+}
+
+/// What a request that worked is answered with.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Reply {
+    /// To [`Order::Status`].
+    Status(Box<Status>),
+    /// To [`Order::Reload`].
+    Reload(ReloadReport),
+    /// To everything else: what was done.
+    Message(String),
+}
+
+/// The directory of the instance that runs this configuration: named as the file, below the run directory.
+#[must_use]
+pub fn instance_dir(run_dir: &Path, config: &Path) -> PathBuf {
+    run_dir.join(config.file_stem().unwrap_or(std::ffi::OsStr::new("carpd")))
+}
+
+/// The socket in an instance's directory.
+#[must_use]
+pub fn socket_path(instance_dir: &Path) -> PathBuf {
+    instance_dir.join("control.sock")
+}

@@ -1,0 +1,152 @@
+//! What an operator may ask of a running engine, and its answers.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::oneshot;
+
+use crate::hooks::EntryPoint;
+use crate::hooks::message::Confinement;
+use crate::types::{IfName, Name, State, Vhid, VirtualAddress};
+
+/// One order, with the way back for its answer.
+#[derive(Debug)]
+pub enum Command {
+    /// How are things?
+    Status(oneshot::Sender<Box<Status>>),
+    /// Read configuration and hooks again.
+    Reload(oneshot::Sender<ReloadReport>),
+    /// Files of hooks changed on disk; those set to `manual` are left alone.
+    FilesChanged,
+    /// Go back to the version of a hook before this one.
+    Rollback(Name, oneshot::Sender<Result<String, String>>),
+    /// Run the hook's current code on every virtual host that is master, and undo what it no longer asks for.
+    Apply(Name, oneshot::Sender<Result<String, String>>),
+    /// Hand over: as `carp.resign` from a hook.
+    Resign(Name, String, oneshot::Sender<Result<String, String>>),
+}
+
+/// What a reload did, or why it did nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ReloadReport {
+    /// All or nothing: false if anything is wrong, and then nothing changed.
+    pub done: bool,
+    /// What changed, a line each.
+    pub changes: Vec<String>,
+    /// What is wrong, a line each.
+    pub problems: Vec<String>,
+}
+
+/// Everything an operator may want to know.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// carpd's version.
+    pub version: String,
+    /// Milliseconds since 1970 when the engine began.
+    pub started_ms: u64,
+    /// Every virtual host.
+    pub vhosts: Vec<VhostStatus>,
+    /// Every hook.
+    pub hooks: Vec<HookStatus>,
+    /// What is held on this host, and by whom.
+    pub held: Vec<HeldStatus>,
+    /// Packets that belong to no virtual host here, by reason.
+    pub strangers: BTreeMap<String, u64>,
+    /// Why the last reload did nothing; empty if it worked.
+    pub reload_problems: Vec<String>,
+}
+
+/// One virtual host.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct VhostStatus {
+    /// Its name.
+    pub name: Name,
+    /// Its interface.
+    pub interface: IfName,
+    /// Its vhid.
+    pub vhid: Vhid,
+    /// Its addresses.
+    pub addresses: Vec<VirtualAddress>,
+    /// Its state.
+    pub state: State,
+    /// Milliseconds since 1970 when it changed last.
+    pub since_ms: u64,
+    /// Why it changed, as a word and in words.
+    pub cause: String,
+    /// See `cause`.
+    pub why: String,
+    /// Whose advertisement led to it.
+    pub peer: Option<String>,
+    /// The transition's number.
+    pub seq: u64,
+    /// Are the addresses up?
+    pub holding: bool,
+    /// How unfit it says it is, 0..=240.
+    pub demotion: u8,
+    /// Why, if a hook failed.
+    pub degraded: Option<String>,
+    /// The last advertisement heard.
+    pub heard: Option<HeardStatus>,
+    /// The lifetime of its addresses in the kernel, in seconds; why there is none otherwise.
+    pub lease: String,
+    /// Its hooks.
+    pub hooks: Vec<Name>,
+    /// What was sent, heard and refused.
+    pub counters: BTreeMap<String, u64>,
+}
+
+/// The last advertisement that a virtual host heard.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeardStatus {
+    /// Who sent it.
+    pub from: String,
+    /// How long ago, in ms.
+    pub ago_ms: u64,
+    /// Its advbase.
+    pub advbase: u8,
+    /// Its advskew.
+    pub advskew: u8,
+}
+
+/// One hook.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HookStatus {
+    /// Its name.
+    pub name: Name,
+    /// Its file.
+    pub source: String,
+    /// Counts the versions since the engine began.
+    pub generation: u64,
+    /// SHA-256 of everything it was loaded from.
+    pub digest: String,
+    /// Milliseconds since 1970 when this version was taken into use.
+    pub since_ms: u64,
+    /// The functions that it defines.
+    pub entry_points: Vec<EntryPoint>,
+    /// How its runners are confined.
+    pub confinement: Confinement,
+    /// Idle runners.
+    pub idle_runners: usize,
+    /// The file on disk has a fault, so an older version serves on.
+    pub fault: Option<Fault>,
+}
+
+/// A version of a hook that was refused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fault {
+    /// File, line and what is wrong.
+    pub message: String,
+    /// Milliseconds since 1970.
+    pub since_ms: u64,
+}
+
+/// One thing that is held.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeldStatus {
+    /// What.
+    pub resource: String,
+    /// The value that we gave it.
+    pub value: String,
+    /// Who holds it, newest last.
+    pub owners: Vec<String>,
+}

@@ -1,0 +1,273 @@
+//! What follows from a change of state, and from what the hooks say.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use tracing::{error, info, warn};
+
+use super::clock;
+use super::node::{Degraded, Node};
+use super::queue::{Failure, HookNews};
+use super::run::Engine;
+use crate::config::OnFailure;
+use crate::hooks::{EntryPoint, HookError};
+use crate::proto::Input;
+use crate::types::{Cause, Demotion, Name, State, Timestamp, Transition};
+
+/// How long another node is preferred after `carp.resign`, at least.
+const RESIGN_HOLD: Duration = Duration::from_secs(10);
+/// Pause before addresses that could not be taken down are tried again.
+const DROP_RETRY: Duration = Duration::from_millis(200);
+/// Before a preemption that `before_master` refused is tried again.
+const REFUSED_RETRY: Duration = Duration::from_secs(10);
+
+impl Engine {
+    pub(super) fn transition(&mut self, index: usize, transition: Transition, now: Timestamp) {
+        let Some(node) = self.nodes.get_mut(&index) else { return };
+        let Transition { from, to, cause, peer, seq } = &transition;
+        let (from, to) = (*from, *to);
+        let peer_text = peer.map(|peer| peer.to_string()).unwrap_or_default();
+        info!(
+            vhost = %node.spec.name, vhid = %node.spec.vhid, interface = %node.spec.interface,
+            %from, %to, cause = cause.as_str(), why = %cause, peer = peer_text, seq, "Changed state"
+        );
+        let approved = std::mem::take(&mut node.asking);
+        node.last = Some(transition);
+        node.since_ms = clock::wall_ms();
+        match (from, to) {
+            (_, State::Master) => {
+                if node.queue.defines(EntryPoint::BeforeMaster) && !approved {
+                    let event = node.event(EntryPoint::BeforeMaster, false);
+                    node.queue.put(event, false);
+                } else {
+                    self.take_addresses(index, now);
+                }
+            }
+            (State::Master, State::Backup | State::Init) => self.let_go(index, now),
+            (State::Init, State::Backup) => self.tell_initial(index),
+            (State::Backup | State::Init, State::Init) | (State::Backup, State::Backup) => {}
+        }
+    }
+
+    pub(super) fn take_addresses(&mut self, index: usize, now: Timestamp) {
+        let Some(node) = self.nodes.get_mut(&index) else { return };
+        let spec = &node.spec;
+        if spec.manage_addresses {
+            let lease = node.lease();
+            if let Err(error) = self.shared.executor.hold_addresses(&spec.name, &spec.interface, &spec.addresses, lease) {
+                error!(vhost = %spec.name, %error, "Could not put the addresses up");
+                let reason = error.to_string();
+                node.resigned_until = Some(now + RESIGN_HOLD.max(node.machine.master_down() * 3));
+                let demotion = node.demotion();
+                self.follow_ups.push_back((index, Input::Demote(demotion)));
+                self.follow_ups.push_back((index, Input::Resign(Cause::AddressFailed { reason })));
+                return;
+            }
+            node.holding = true;
+            node.leased = lease.lifetime().map(|lifetime| (lifetime, now));
+            node.drop_again = None;
+            node.announcer.takeover(spec.announce, now);
+            self.shared.executor.announce(&spec.name, &spec.interface, &spec.addresses);
+            let addresses = spec.addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+            info!(vhost = %spec.name, interface = %spec.interface, addresses, "Holds the addresses");
+        }
+        let event = node.event(EntryPoint::OnMaster, false);
+        node.queue.put(event, false);
+    }
+
+    /// Addresses first: they are what must not be held twice.
+    pub(super) fn let_go(&mut self, index: usize, now: Timestamp) {
+        self.drop_addresses(index, now);
+        let Some(node) = self.nodes.get_mut(&index) else { return };
+        node.announcer.stop();
+        if let Some(degraded) = &mut node.degraded {
+            degraded.retry_at = None;
+        }
+        let event = node.event(EntryPoint::OnBackup, false);
+        node.queue.put(event, true);
+    }
+
+    pub(super) fn drop_addresses(&mut self, index: usize, now: Timestamp) {
+        let Some(node) = self.nodes.get_mut(&index) else { return };
+        node.drop_again = None;
+        if !node.spec.manage_addresses {
+            return;
+        }
+        let held = std::mem::take(&mut node.holding);
+        node.leased = None;
+        if self.shared.executor.drop_addresses(&node.spec.name) > 0 {
+            node.drop_again = Some(now + DROP_RETRY);
+        } else if held {
+            info!(vhost = %node.spec.name, interface = %node.spec.interface, "Let go of the addresses");
+        }
+    }
+
+    pub(super) fn tell_initial(&mut self, index: usize) {
+        let Some(node) = self.nodes.get_mut(&index) else { return };
+        if std::mem::replace(&mut node.told_initial, true) || node.spec.neutral || !node.queue.defines(EntryPoint::OnBackup) {
+            return;
+        }
+        let event = node.event(EntryPoint::OnBackup, true);
+        node.queue.put(event, false);
+    }
+
+    /// A worse master is there, and `before_master` has a say in whether we preempt it.
+    pub(super) fn ask_before(&mut self, index: usize, cause: &Cause, peer: IpAddr) {
+        let Some(node) = self.nodes.get_mut(&index) else { return };
+        node.asking = true;
+        let mut event = node.event(EntryPoint::BeforeMaster, false);
+        cause.as_str().clone_into(&mut event.cause);
+        event.cause_text = cause.to_string();
+        event.peer = Some(peer);
+        node.queue.put(event, false);
+    }
+
+    pub(super) fn peer_claim(&mut self, index: usize, peer: IpAddr, now: Timestamp) {
+        let Some(node) = self.nodes.get_mut(&index) else { return };
+        if !node.announcer.claimed(now) {
+            return;
+        }
+        warn!(vhost = %node.spec.name, %peer, "Heard a worse master; announces the addresses again");
+        if node.queue.defines(EntryPoint::OnPeerClaim) {
+            let mut event = node.event(EntryPoint::OnPeerClaim, false);
+            event.peer = Some(peer);
+            node.queue.put_aside(event);
+        }
+        self.announce(index);
+    }
+
+    pub(super) fn announce(&self, index: usize) {
+        let Some(node) = self.nodes.get(&index) else { return };
+        if node.holding {
+            self.shared.executor.announce(&node.spec.name, &node.spec.interface, &node.spec.addresses);
+        }
+    }
+
+    pub(super) fn retry_degraded(&mut self, index: usize, now: Timestamp) {
+        let Some(node) = self.nodes.get_mut(&index) else { return };
+        let Some(degraded) = &mut node.degraded else { return };
+        if degraded.retry_at.is_none_or(|at| now < at) {
+            return;
+        }
+        degraded.retry_at = None;
+        if node.is_master() {
+            let event = node.event(EntryPoint::OnMaster, false);
+            node.queue.put(event, true);
+        }
+    }
+
+    pub(super) fn demote(&mut self, index: usize, now: Timestamp) {
+        let Some(demotion) = self.nodes.get(&index).map(Node::demotion) else { return };
+        self.handle(index, Input::Demote(demotion), now);
+    }
+
+    pub(super) fn hook_news(&mut self, news: HookNews) {
+        let now = clock::now();
+        match news {
+            HookNews::Finished { vhost, entry, seq, result } => self.hook_finished(vhost, entry, seq, result, now),
+            HookNews::Demote { vhost, by, reason } => {
+                let Some(node) = self.nodes.get_mut(&vhost) else { return };
+                info!(vhost = %node.spec.name, by, reason, "Demotion was asked for");
+                node.asked_demotion = Demotion::new(by);
+                self.demote(vhost, now);
+            }
+            HookNews::Resign { vhost, reason } => self.hand_over(vhost, reason, now),
+        }
+    }
+
+    fn hand_over(&mut self, index: usize, reason: String, now: Timestamp) {
+        let Some(node) = self.nodes.get_mut(&index) else { return };
+        node.resigned_until = Some(now + RESIGN_HOLD.max(node.machine.master_down() * 3));
+        self.demote(index, now);
+        self.handle(index, Input::Resign(Cause::Resigned { reason }), now);
+    }
+
+    /// An operator wants another node to be master.
+    pub(super) fn resign(&mut self, name: &Name, reason: String) -> Result<String, String> {
+        let Some((index, node)) = self.nodes.iter().find(|(_, node)| node.spec.name == *name) else {
+            let known: Vec<&str> = self.nodes.values().map(|node| node.spec.name.as_str()).collect();
+            return Err(format!("there is no virtual host {name}; there are: {}", known.join(", ")));
+        };
+        if !node.is_master() {
+            return Err(format!("{name} is {} here, not master", node.machine.state()));
+        }
+        let index = *index;
+        self.hand_over(index, reason, clock::now());
+        Ok(format!("{name}: handed over"))
+    }
+
+    pub(super) fn hook_finished(
+        &mut self,
+        index: usize,
+        entry: EntryPoint,
+        seq: u64,
+        result: Result<(), Failure>,
+        now: Timestamp,
+    ) {
+        let Some(node) = self.nodes.get_mut(&index) else { return };
+        let current = node.last.as_ref().map_or(0, |last| last.seq) == seq;
+        match (entry, result) {
+            (EntryPoint::BeforeBackup, _) if node.leaving => self.leave(index, now),
+            _ if !current => {}
+            (EntryPoint::BeforeMaster, Ok(())) if node.asking => self.handle(index, Input::Approve, now),
+            (EntryPoint::BeforeMaster, Ok(())) if node.is_master() => self.take_addresses_now(index, now),
+            (EntryPoint::BeforeMaster, Err(failure)) if node.asking => {
+                node.asking = false;
+                warn!(vhost = %node.spec.name, hook = %failure.hook, error = %failure.error, "Stays backup");
+                self.handle(index, Input::Refuse { retry_after: REFUSED_RETRY }, now);
+            }
+            (EntryPoint::BeforeMaster, Err(failure)) => self.resign_for(index, &failure, now),
+            (EntryPoint::OnMaster, Ok(())) => self.hook_recovered(index, now),
+            (EntryPoint::OnMaster, Err(failure)) => match failure.policy {
+                OnFailure::Resign => self.resign_for(index, &failure, now),
+                OnFailure::Keep | OnFailure::Ignore => {}
+            },
+            (
+                EntryPoint::BeforeMaster
+                | EntryPoint::BeforeBackup
+                | EntryPoint::OnBackup
+                | EntryPoint::OnPeerClaim
+                | EntryPoint::Health
+                | EntryPoint::OnStop,
+                _,
+            ) => {}
+        }
+    }
+
+    pub(super) fn take_addresses_now(&mut self, index: usize, now: Timestamp) {
+        self.take_addresses(index, now);
+        // Putting them up may have failed and left a follow-up.
+        self.handle(index, Input::Timer, now);
+        self.bequeath(index);
+    }
+
+    pub(super) fn hook_recovered(&mut self, index: usize, now: Timestamp) {
+        let Some(node) = self.nodes.get_mut(&index) else { return };
+        if let Some(degraded) = node.degraded.take() {
+            info!(vhost = %node.spec.name, was = degraded.reason, "Is no longer degraded");
+            self.demote(index, now);
+        }
+    }
+
+    /// Hands over because a hook failed; unless nobody took over the last time, then an address without its service
+    /// is better than no address.
+    pub(super) fn resign_for(&mut self, index: usize, failure: &Failure, now: Timestamp) {
+        let Some(node) = self.nodes.get_mut(&index) else { return };
+        if failure.error == HookError::Superseded || !node.is_master() {
+            return;
+        }
+        let reason = format!("hook {}: {}", failure.hook, failure.error);
+        if let Some(degraded) = &mut node.degraded
+            && node.spec.keep_degraded
+            && node.holding
+        {
+            let pause = degraded.plan(now);
+            warn!(vhost = %node.spec.name, reason, retry_s = pause.as_secs(), "Stays master, degraded: nobody took over");
+            degraded.reason = reason;
+            return;
+        }
+        node.degraded.get_or_insert_with(|| Degraded::new(reason.clone()));
+        self.demote(index, now);
+        self.handle(index, Input::Resign(Cause::HookFailed { reason }), now);
+    }
+}

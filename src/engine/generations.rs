@@ -1,0 +1,121 @@
+//! The versions of every hook: the one that serves, the one before, and the one that was refused.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use sha2::{Digest as _, Sha256};
+use tracing::{error, info};
+
+use super::clock;
+use super::command::{Fault, HookStatus};
+use super::pool::Pool;
+use crate::hooks::HookSource;
+use crate::types::Name;
+
+/// All hooks of the engine.
+#[derive(Debug, Default)]
+pub(super) struct Generations {
+    hooks: BTreeMap<Name, Hook>,
+}
+
+#[derive(Debug)]
+struct Hook {
+    pool: Rc<Pool>,
+    before: Option<Rc<Pool>>,
+    generation: u64,
+    since_ms: u64,
+    fault: Option<(Fault, String)>,
+}
+
+impl Generations {
+    /// Takes a version of a hook into use. The one before is kept, to go back to.
+    pub(super) fn take(&mut self, pool: Rc<Pool>) {
+        let name = pool.name().clone();
+        let since_ms = clock::wall_ms();
+        match self.hooks.get_mut(&name) {
+            Some(hook) => {
+                hook.generation += 1;
+                info!(hook = %name, generation = hook.generation, digest = short(pool.digest()), "Took a new version of a hook into use");
+                hook.before = Some(std::mem::replace(&mut hook.pool, pool));
+                hook.since_ms = since_ms;
+                hook.fault = None;
+            }
+            None => {
+                self.hooks.insert(name, Hook { pool, before: None, generation: 1, since_ms, fault: None });
+            }
+        }
+    }
+
+    /// The version that serves.
+    pub(super) fn current(&self, name: &Name) -> Option<&Rc<Pool>> {
+        self.hooks.get(name).map(|hook| &hook.pool)
+    }
+
+    /// The version before it.
+    pub(super) fn before(&self, name: &Name) -> Option<&Rc<Pool>> {
+        self.hooks.get(name).and_then(|hook| hook.before.as_ref())
+    }
+
+    /// The digest of what was refused last, if it still is.
+    pub(super) fn refused(&self, name: &Name) -> Option<String> {
+        self.hooks.get(name)?.fault.as_ref().map(|(_, refused)| refused.clone())
+    }
+
+    /// What is on disk has a fault; the version in use serves on.
+    pub(super) fn refuse(&mut self, name: &Name, message: String, digest: String) {
+        let Some(hook) = self.hooks.get_mut(name) else { return };
+        error!(hook = %name, generation = hook.generation, error = message, "Keeps the last good version of a hook");
+        hook.fault = Some((Fault { message, since_ms: clock::wall_ms() }, digest));
+    }
+
+    /// What is on disk is what serves.
+    pub(super) fn clear_fault(&mut self, name: &Name) {
+        if let Some(hook) = self.hooks.get_mut(name) {
+            hook.fault = None;
+        }
+    }
+
+    /// Forgets hooks that the configuration no longer names.
+    pub(super) fn retain(&mut self, keep: impl Fn(&Name) -> bool) {
+        self.hooks.retain(|name, _| keep(name));
+    }
+
+    /// For status.
+    pub(super) fn status(&self) -> Vec<HookStatus> {
+        self.hooks
+            .iter()
+            .map(|(name, hook)| HookStatus {
+                name: name.clone(),
+                source: hook.pool.spec().source.clone(),
+                generation: hook.generation,
+                digest: hook.pool.digest().to_owned(),
+                since_ms: hook.since_ms,
+                entry_points: hook.pool.entry_points().to_vec(),
+                confinement: hook.pool.confinement().clone(),
+                idle_runners: hook.pool.idle(),
+                fault: hook.fault.as_ref().map(|(fault, _)| fault.clone()),
+            })
+            .collect()
+    }
+}
+
+/// SHA-256 of everything that a hook is made of: its file, its modules, its configuration.
+pub(super) fn digest(source: &HookSource) -> String {
+    let mut hash = Sha256::new();
+    let mut feed = |bytes: &[u8]| {
+        hash.update((bytes.len() as u64).to_be_bytes());
+        hash.update(bytes);
+    };
+    feed(&source.main);
+    feed(source.config_json.as_bytes());
+    for (path, content) in &source.modules {
+        feed(path.as_bytes());
+        feed(content);
+    }
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The first digits of a digest: enough for a person.
+pub(super) fn short(digest: &str) -> &str {
+    digest.get(..12).unwrap_or(digest)
+}

@@ -1,0 +1,81 @@
+//! Addresses that let go by themselves: a kernel lifetime that only a living loop renews.
+//!
+//! The renewal happens with each advertisement that went out, so it proves that the loop that advertises is alive.
+//! A node that is frozen or killed with all its processes loses its addresses before a backup may take over.
+
+use std::time::Duration;
+
+use crate::proto;
+
+/// A lease outlives the time to the next renewal by this much at least.
+const SLACK: Duration = Duration::from_millis(250);
+/// The kernel takes an expired address away up to this much late.
+const EXPIRY_LATE: Duration = Duration::from_millis(700);
+
+/// How a virtual host's addresses are put up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Lease {
+    /// As configured, with their prefix and for ever.
+    Off,
+    /// As host addresses, renewed with each advertisement.
+    Kernel {
+        /// For so long; for ever while the timers leave no room for a lease.
+        lifetime: Option<Duration>,
+    },
+}
+
+impl Lease {
+    /// The lease that fits the present timers: whole seconds, longer than the interval to the next advertisement, and
+    /// over before a backup with the same settings takes over. The longest of them, since a busy machine may be late.
+    pub(super) fn of(machine: &proto::Vhost, wanted: bool) -> Self {
+        if !wanted {
+            return Self::Off;
+        }
+        let settings = machine.settings();
+        let silence = Duration::from_secs(u64::from(settings.advbase.0)) * settings.dead_ratio;
+        Self::Kernel { lifetime: longest(machine.interval(), silence) }
+    }
+
+    /// The lifetime, if it ends by itself.
+    pub(super) const fn lifetime(self) -> Option<Duration> {
+        match self {
+            Self::Off | Self::Kernel { lifetime: None } => None,
+            Self::Kernel { lifetime } => lifetime,
+        }
+    }
+}
+
+fn longest(interval: Duration, silence: Duration) -> Option<Duration> {
+    let seconds = silence.saturating_sub(EXPIRY_LATE).as_secs();
+    let lifetime = Duration::from_secs(seconds);
+    (seconds >= 1 && lifetime >= interval + SLACK).then_some(lifetime)
+}
+
+impl std::fmt::Display for Lease {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Off => f.write_str("no lease: switched off"),
+            Self::Kernel { lifetime: Some(lifetime) } => write!(f, "lease of {} s", lifetime.as_secs()),
+            Self::Kernel { lifetime: None } => f.write_str("no lease: the timers are too short for one"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seconds(interval_ms: u64, silence_s: u64) -> Option<u64> {
+        longest(Duration::from_millis(interval_ms), Duration::from_secs(silence_s)).map(|lifetime| lifetime.as_secs())
+    }
+
+    #[test]
+    fn a_lease_is_over_before_a_backup_takes_over_and_lasts_to_the_next_renewal() {
+        assert_eq!(seconds(1000, 3), Some(2), "the default timers");
+        assert_eq!(seconds(1058, 3), Some(2));
+        assert_eq!(seconds(1937, 3), None, "demoted by 240: the next advertisement comes too late");
+        assert_eq!(seconds(2000, 6), Some(5));
+        assert_eq!(seconds(1000, 1), None);
+        assert_eq!(seconds(100, 0), None, "advbase 0");
+    }
+}

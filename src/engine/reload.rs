@@ -1,0 +1,406 @@
+//! Reading configuration and hooks again while everything runs.
+//!
+//! What takes time (reading files, starting runners, loading hooks) happens in a task beside the loop and changes
+//! nothing. Its result comes back as one event, and taking it into use is one turn of the loop that cannot fail.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::rc::Rc;
+
+use tokio::sync::oneshot;
+use tracing::{error, info, warn};
+
+use super::clock;
+use super::command::ReloadReport;
+use super::generations::digest;
+use super::pool::Pool;
+use super::run::Engine;
+use super::start::{load_pool, new_node};
+use crate::config::{self, Config, Reload};
+use crate::hooks::{EntryPoint, HookSource};
+use crate::keeper::Client;
+use crate::proto::{self, Gate, Input};
+use crate::types::{Cause, Name, State, Timestamp};
+
+/// What a reload is to look at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Scope {
+    /// Configuration and all hooks: SIGHUP, `carpd reload`.
+    Everything,
+    /// Hooks whose files changed, but for those set to `manual`.
+    ChangedHooks,
+}
+
+/// What a reload found, ready to be taken into use.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    scope: Scope,
+    config: Box<Config>,
+    /// New versions, loaded.
+    pools: BTreeMap<Name, Rc<Pool>>,
+    /// Hooks with a fault, with the digest of what was refused.
+    faults: BTreeMap<Name, (String, String)>,
+    /// What is wrong with the configuration.
+    problems: Vec<String>,
+    /// Hooks that are on disk as they are in use.
+    unchanged: Vec<Name>,
+    replies: Vec<oneshot::Sender<ReloadReport>>,
+}
+
+/// What the preparing task takes with it.
+struct Job {
+    scope: Scope,
+    path: PathBuf,
+    config: Config,
+    current: BTreeMap<Name, Rc<Pool>>,
+    refused: BTreeMap<Name, String>,
+    keeper: Client,
+    replies: Vec<oneshot::Sender<ReloadReport>>,
+}
+
+impl Engine {
+    /// Begins a reload, or notes that another one is wanted after the one that runs.
+    pub(super) fn reload(&mut self, scope: Scope, reply: Option<oneshot::Sender<ReloadReport>>) {
+        if let Some(waiting) = &mut self.reload_waits {
+            waiting.0 = if scope == Scope::Everything { scope } else { waiting.0 };
+            waiting.1.extend(reply);
+            return;
+        }
+        if self.reloading || self.stopping.is_some() {
+            self.reload_waits = Some((scope, reply.into_iter().collect()));
+            return;
+        }
+        self.prepare(scope, reply.into_iter().collect());
+    }
+
+    fn prepare(&mut self, scope: Scope, replies: Vec<oneshot::Sender<ReloadReport>>) {
+        self.reloading = true;
+        let names = || self.config.hooks.keys();
+        let job = Job {
+            scope,
+            path: self.path.clone(),
+            config: self.config.clone(),
+            current: names().filter_map(|name| Some((name.clone(), Rc::clone(self.hooks.current(name)?)))).collect(),
+            refused: names().filter_map(|name| Some((name.clone(), self.hooks.refused(name)?))).collect(),
+            keeper: self.keeper.clone(),
+            replies,
+        };
+        let done = self.prepared.clone();
+        tokio::task::spawn_local(async move {
+            // The engine ends before its tasks do.
+            _ = done.send(Box::new(job.run().await)).await;
+        });
+    }
+
+    /// Takes what was prepared into use.
+    pub(super) fn commit(&mut self, prepared: Prepared) {
+        let now = clock::now();
+        self.reloading = false;
+        let Prepared { scope, config, pools, faults, problems, unchanged, replies } = prepared;
+        for (name, (message, digest)) in &faults {
+            self.hooks.refuse(name, message.clone(), digest.clone());
+        }
+        for name in unchanged {
+            self.hooks.clear_fault(&name);
+        }
+        let mut report = ReloadReport { problems, ..ReloadReport::default() };
+        report.problems.extend(faults.iter().map(|(name, (message, _))| format!("hook {name}: {message}")));
+        report.problems.extend(needs_restart(&self.config, &config));
+        if report.problems.is_empty() {
+            report.done = true;
+            self.swap_hooks(pools, &mut report.changes, now);
+            if scope == Scope::Everything {
+                self.swap_config(*config, &mut report.changes, now);
+            }
+        }
+        Self::tell(&report, scope);
+        self.reload_problems.clone_from(&report.problems);
+        for reply in replies {
+            _ = reply.send(report.clone());
+        }
+        if let Some((scope, replies)) = self.reload_waits.take() {
+            self.prepare(scope, replies);
+        }
+    }
+
+    fn tell(report: &ReloadReport, scope: Scope) {
+        for problem in &report.problems {
+            error!(problem, "Cannot reload");
+        }
+        if report.done && (scope == Scope::Everything || !report.changes.is_empty()) {
+            info!(changes = report.changes.len(), "Reloaded");
+            for change in &report.changes {
+                info!(change, "Changed by the reload");
+            }
+        }
+    }
+
+    /// Swaps all new versions in together: runs that have begun end in the old one.
+    fn swap_hooks(&mut self, pools: BTreeMap<Name, Rc<Pool>>, changes: &mut Vec<String>, now: Timestamp) {
+        for (name, pool) in &pools {
+            changes.push(format!("hook {name}: new version {}", super::generations::short(pool.digest())));
+            self.hooks.take(Rc::clone(pool));
+            let warm = Rc::clone(pool);
+            tokio::task::spawn_local(async move { warm.warm_all().await });
+        }
+        if !pools.is_empty() {
+            self.rewire(now);
+            let swapped: Vec<Name> = pools.into_keys().collect();
+            self.forgive(&swapped, now);
+        }
+    }
+
+    /// Gives every queue the pools that serve now.
+    pub(super) fn rewire(&mut self, now: Timestamp) {
+        for node in self.nodes.values_mut() {
+            let pools = node.spec.hooks.iter().filter_map(|name| self.hooks.current(name).cloned()).collect();
+            node.queue.set_hooks(pools);
+            let gate = if node.queue.defines(EntryPoint::BeforeMaster) { Gate::Ask } else { Gate::Free };
+            if node.machine.settings().gate != gate {
+                let settings = proto::Settings { gate, ..node.machine.settings().clone() };
+                node.machine.reconfigure(settings, now);
+            }
+        }
+        for index in self.numbers() {
+            self.drain(index, now);
+        }
+    }
+
+    /// A hook that failed was changed: a degraded node gets a new chance.
+    fn forgive(&mut self, hooks: &[Name], now: Timestamp) {
+        for index in self.numbers() {
+            let Some(node) = self.nodes.get_mut(&index) else { continue };
+            if node.degraded.is_none() || !node.spec.hooks.iter().any(|hook| hooks.contains(hook)) {
+                continue;
+            }
+            if node.is_master() {
+                let event = node.event(EntryPoint::OnMaster, false);
+                node.queue.put(event, true);
+            } else {
+                node.degraded = None;
+                self.demote(index, now);
+            }
+        }
+    }
+
+    fn swap_config(&mut self, config: Config, changes: &mut Vec<String>, now: Timestamp) {
+        let gone: Vec<usize> = self
+            .nodes
+            .iter()
+            .filter(|(_, node)| !config.vhosts.iter().any(|vhost| same_place(vhost, &node.spec)))
+            .map(|(index, _)| *index)
+            .collect();
+        for index in gone {
+            self.remove(index, changes, now);
+        }
+        for spec in &config.vhosts {
+            let there = self.nodes.iter().find(|(_, node)| same_place(spec, &node.spec)).map(|(index, _)| *index);
+            match there {
+                Some(index) => self.change(index, spec, changes, now),
+                None => self.add(spec, changes, now),
+            }
+        }
+        self.hooks.retain(|name| config.hooks.contains_key(name));
+        self.shutdown_timeout = config.daemon.shutdown_timeout;
+        self.config = config;
+        self.rewire(now);
+        self.watch_files();
+    }
+
+    /// Lets a virtual host go that the configuration no longer has: addresses down, bow-out, hooks, undoing.
+    fn remove(&mut self, index: usize, changes: &mut Vec<String>, now: Timestamp) {
+        self.handle(index, Input::Shutdown, now);
+        for port in &mut self.ports {
+            port.members.retain(|member| *member != index);
+        }
+        if let Some(node) = self.nodes.remove(&index) {
+            changes.push(format!("vhost {}: removed", node.spec.name));
+            let queue = node.queue;
+            // What its hooks still have to do, they do by themselves.
+            tokio::task::spawn_local(async move { queue.settled().await });
+        }
+    }
+
+    fn add(&mut self, spec: &config::Vhost, changes: &mut Vec<String>, now: Timestamp) {
+        let index = self.next_number;
+        self.next_number += 1;
+        let pools = spec.hooks.iter().filter_map(|name| self.hooks.current(name).cloned()).collect();
+        let node = match new_node(index, spec, pools, &mut self.ports, &self.shared, &self.host_name) {
+            Ok(node) => node,
+            Err(error) => return error!(vhost = %spec.name, %error, "Could not add a virtual host"),
+        };
+        let port = node.port;
+        self.nodes.insert(index, node);
+        changes.push(format!("vhost {}: added", spec.name));
+        self.remove_leftovers_of(index);
+        self.relook = true;
+        let link = self.ports.get(port).and_then(|port| port.link().cloned());
+        if let Some(link) = link {
+            self.set_link(port, Some(link));
+        }
+        _ = now;
+    }
+
+    /// Changes a virtual host with the least disturbance: its state stays, and what is not named does not change.
+    fn change(&mut self, index: usize, spec: &config::Vhost, changes: &mut Vec<String>, now: Timestamp) {
+        let Some(node) = self.nodes.get_mut(&index) else { return };
+        if node.spec == *spec {
+            return;
+        }
+        changes.push(format!("vhost {}: {}", spec.name, config::differences(&node.spec, spec).join(", ")));
+        let old = std::mem::replace(&mut node.spec, spec.clone());
+        let settings = proto::Settings { gate: node.machine.settings().gate, ..spec.settings() };
+        let protocol_changed = settings != *node.machine.settings();
+        node.queue.set_addresses(spec.addresses.clone());
+        if protocol_changed {
+            node.machine.reconfigure(settings, now);
+        }
+        if node.holding && old.addresses != spec.addresses {
+            self.move_addresses(index, &old, now);
+        }
+        self.drain(index, now);
+    }
+
+    /// A master whose list of addresses changed: those that are gone go first.
+    fn move_addresses(&mut self, index: usize, old: &config::Vhost, now: Timestamp) {
+        let Some(node) = self.nodes.get_mut(&index) else { return };
+        let spec = node.spec.clone();
+        let lease = node.lease();
+        let gone = old.addresses.iter().filter(|a| !spec.addresses.contains(a));
+        self.shared.executor.release_addresses(&spec.name, &spec.interface, gone.copied());
+        let new: Vec<_> = spec.addresses.iter().filter(|a| !old.addresses.contains(a)).copied().collect();
+        if let Err(error) = self.shared.executor.hold_addresses(&spec.name, &spec.interface, &new, lease) {
+            error!(vhost = %spec.name, %error, "Could not put the new addresses up");
+            self.handle(index, Input::Resign(Cause::AddressFailed { reason: error.to_string() }), now);
+            return;
+        }
+        self.shared.executor.announce(&spec.name, &spec.interface, &new);
+        self.bequeath(index);
+    }
+
+    /// Goes back to the version of a hook before the one that serves.
+    pub(super) fn rollback(&mut self, name: &Name) -> Result<String, String> {
+        let before = self.hooks.before(name).cloned().ok_or_else(|| self.no_hook(name, "has no version before this one"))?;
+        let digest = super::generations::short(before.digest()).to_owned();
+        self.hooks.take(before);
+        self.rewire(clock::now());
+        Ok(format!(
+            "hook {name}: back to version {digest}; the file on disk is not changed, and the next change of it is taken into use"
+        ))
+    }
+
+    /// Runs `on_master` of the hook's current version where its virtual hosts are master; what the run no longer
+    /// asks for is undone when it has ended well.
+    pub(super) fn apply(&mut self, name: &Name) -> Result<String, String> {
+        if self.hooks.current(name).is_none() {
+            return Err(self.no_hook(name, "is not in the configuration"));
+        }
+        let mut applied = Vec::new();
+        for node in self.nodes.values() {
+            if node.spec.hooks.contains(name) && node.machine.state() == State::Master {
+                node.queue.apply(node.event(EntryPoint::OnMaster, false));
+                applied.push(node.spec.name.to_string());
+            }
+        }
+        if applied.is_empty() {
+            return Ok(format!("hook {name}: no virtual host of it is master here; the new version runs at the next transition"));
+        }
+        Ok(format!("hook {name}: runs on_master on {}", applied.join(", ")))
+    }
+
+    fn no_hook(&self, name: &Name, why: &str) -> String {
+        let known: Vec<&str> = self.config.hooks.keys().map(Name::as_str).collect();
+        format!("hook {name} {why}; hooks: {}", known.join(", "))
+    }
+}
+
+/// One virtual host, before and after: a name, an interface and a vhid make it.
+fn same_place(a: &config::Vhost, b: &config::Vhost) -> bool {
+    a.name == b.name && a.interface == b.interface && a.vhid == b.vhid && a.destination == b.destination
+}
+
+/// What only a restart can change, by name.
+fn needs_restart(old: &Config, new: &Config) -> Vec<String> {
+    let keys = [
+        ("run-dir", old.daemon.run_dir != new.daemon.run_dir),
+        ("state-dir", old.daemon.state_dir != new.daemon.state_dir),
+        ("sandbox", old.daemon.sandbox != new.daemon.sandbox),
+        ("service-backend", old.daemon.service_backend != new.daemon.service_backend),
+        ("node-name", old.daemon.node_name != new.daemon.node_name),
+        ("log", old.daemon.log != new.daemon.log),
+    ];
+    let changed = keys.into_iter().filter(|(_, changed)| *changed);
+    let duties = |config: &Config| config.hooks.values().any(|hook| hook.grants.needs_helper());
+    let helper =
+        (duties(new) && !duties(old)).then(|| "the first grant that needs the helper process needs a restart".to_owned());
+    changed.map(|(key, _)| format!("[daemon] {key} cannot change while carpd runs: restart it")).chain(helper).collect()
+}
+
+impl Job {
+    async fn run(self) -> Prepared {
+        let Self { scope, path, config, current, refused, keeper, replies } = self;
+        let (config, problems) = match scope {
+            Scope::ChangedHooks => (config, Vec::new()),
+            Scope::Everything => read_config(path, config).await,
+        };
+        let mut found = Prepared {
+            scope,
+            config: Box::new(config),
+            pools: BTreeMap::new(),
+            faults: BTreeMap::new(),
+            problems,
+            unchanged: Vec::new(),
+            replies,
+        };
+        if !found.problems.is_empty() {
+            return found;
+        }
+        for (name, spec) in &found.config.hooks {
+            if scope == Scope::ChangedHooks && spec.reload == Reload::Manual {
+                continue;
+            }
+            let source = match read_source(name.clone(), spec).await {
+                Ok(source) => source,
+                Err(message) => {
+                    found.faults.insert(name.clone(), (message, String::new()));
+                    continue;
+                }
+            };
+            let digest = digest(&source);
+            if current.get(name).is_some_and(|pool| pool.digest() == digest && pool.spec() == spec) {
+                found.unchanged.push(name.clone());
+                continue;
+            }
+            // Said once: an editor that saves twice, or another hook's change, does not repeat it.
+            if scope == Scope::ChangedHooks && refused.get(name) == Some(&digest) {
+                continue;
+            }
+            match load_pool(&found.config, name, spec, source, &keeper).await {
+                Ok(pool) => _ = found.pools.insert(name.clone(), pool),
+                Err(error) => _ = found.faults.insert(name.clone(), (error.to_string(), digest)),
+            }
+        }
+        found
+    }
+}
+
+/// The disk is read on another thread: it may be slow, and the protocol never waits.
+async fn read_config(path: PathBuf, old: Config) -> (Config, Vec<String>) {
+    let read = tokio::task::spawn_blocking(move || Config::load(&path)).await;
+    match read {
+        Ok(Ok(loaded)) => {
+            for problem in &loaded.report.problems {
+                warn!(problem = problem.message, "The configuration has a flaw");
+            }
+            (loaded.config, Vec::new())
+        }
+        Ok(Err(report)) => (old, report.to_string().lines().map(str::to_owned).collect()),
+        Err(error) => (old, vec![error.to_string()]),
+    }
+}
+
+async fn read_source(name: Name, spec: &config::Hook) -> Result<HookSource, String> {
+    let (path, json) = (spec.path.clone(), spec.config_json.clone());
+    let read = tokio::task::spawn_blocking(move || HookSource::read(name, &path, json)).await;
+    read.map_err(|error| error.to_string())?.map_err(|error| error.to_string())
+}

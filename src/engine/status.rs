@@ -1,0 +1,76 @@
+//! The engine's account of itself.
+
+use std::collections::BTreeMap;
+
+use super::clock;
+use super::command::{HeardStatus, HeldStatus, Status, VhostStatus};
+use super::node::Node;
+use super::run::Engine;
+use crate::types::{Cause, Timestamp};
+
+impl Engine {
+    pub(super) fn status(&self) -> Status {
+        let now = clock::now();
+        Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            started_ms: self.started_ms,
+            vhosts: self.nodes.values().map(|node| vhost(node, now)).collect(),
+            hooks: self.hooks.status(),
+            held: self
+                .shared
+                .executor
+                .held()
+                .into_iter()
+                .map(|(resource, value, owners)| HeldStatus { resource, value, owners })
+                .collect(),
+            strangers: self.strangers.rejects().map(|(why, count)| (why.to_owned(), count)).filter(|(_, n)| *n > 0).collect(),
+            reload_problems: self.reload_problems.clone(),
+        }
+    }
+}
+
+fn vhost<H>(node: &Node<H>, now: Timestamp) -> VhostStatus {
+    let (spec, machine) = (&node.spec, &node.machine);
+    let last = node.last.as_ref();
+    let cause = last.map_or(&Cause::Startup, |last| &last.cause);
+    let heard = machine.heard().map(|heard| HeardStatus {
+        from: heard.from.to_string(),
+        ago_ms: u64::try_from(now.since(heard.at).as_millis()).unwrap_or(u64::MAX),
+        advbase: heard.advbase.0,
+        advskew: heard.advskew.0,
+    });
+    VhostStatus {
+        name: spec.name.clone(),
+        interface: spec.interface.clone(),
+        vhid: spec.vhid,
+        addresses: spec.addresses.clone(),
+        state: machine.state(),
+        since_ms: node.since_ms,
+        cause: cause.as_str().to_owned(),
+        why: cause.to_string(),
+        peer: last.and_then(|last| last.peer).map(|peer| peer.to_string()),
+        seq: last.map_or(0, |last| last.seq),
+        holding: node.holding,
+        demotion: machine.demotion().get(),
+        degraded: node.degraded.as_ref().map(|degraded| degraded.reason.clone()),
+        heard,
+        lease: if node.holding { node.lease().to_string() } else { String::new() },
+        hooks: spec.hooks.clone(),
+        counters: counters(machine.stats()),
+    }
+}
+
+fn counters(stats: &crate::proto::Stats) -> BTreeMap<String, u64> {
+    let own = [
+        ("sent", stats.sent),
+        ("bow_outs_sent", stats.bow_outs_sent),
+        ("send_failures", stats.send_failures),
+        ("received", stats.received),
+        ("bow_outs_received", stats.bow_outs_received),
+        ("peer_claims", stats.peer_claims),
+        ("takeovers", stats.takeovers),
+        ("late", stats.late),
+    ];
+    let rejected = stats.rejects().filter(|(_, count)| *count > 0);
+    own.into_iter().chain(rejected).map(|(name, count)| (name.to_owned(), count)).collect()
+}

@@ -1,0 +1,198 @@
+//! What the keeper is to do when the engine dies: written down by the engine while it lives.
+//!
+//! A memory file that both have open. The engine writes one slot for each virtual host whenever something about
+//! it changes, and a heartbeat; the keeper reads them when it must. Each slot has two halves that are written in
+//! turn and sealed, so that a death in the middle of a write leaves the one before. Plain file calls, no mapping:
+//! nothing here is unsafe, and a write costs about a microsecond.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileExt as _;
+use std::time::Duration;
+
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use serde::{Deserialize, Serialize};
+
+use crate::types::{IfName, Timestamp, VirtualAddress};
+
+/// Bytes of half a slot. Room for more than a hundred addresses and both bow-outs.
+const HALF: u64 = 4096;
+/// Bytes before and after the content: a number, a length, the number again.
+const FRAME: usize = 8 + 4 + 8;
+
+/// One virtual host's last will.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Will {
+    /// The device with the addresses.
+    pub interface: IfName,
+    /// Its number.
+    pub index: u32,
+    /// Addresses that are up and must go.
+    pub addresses: Vec<VirtualAddress>,
+    /// Bow-outs as whole Ethernet frames, with counters that were never sent. Empty unless it is master.
+    pub bow_outs: Vec<Vec<u8>>,
+}
+
+/// Proof of life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Heartbeat {
+    /// When the engine's loop last came round.
+    pub at: Timestamp,
+    /// A loop that does not come round for so long is hung.
+    pub limit: Duration,
+}
+
+/// The engine's end.
+#[derive(Debug)]
+pub struct Writer {
+    file: File,
+    number: u64,
+}
+
+/// The keeper's end.
+#[derive(Debug)]
+pub struct Reader {
+    file: File,
+}
+
+impl Writer {
+    /// An empty will, with the descriptor to give to the keeper.
+    ///
+    /// # Errors
+    /// The system has no memory files.
+    pub fn create() -> io::Result<(Self, OwnedFd)> {
+        let file = File::from(memfd_create("carpd-will", MFdFlags::MFD_CLOEXEC)?);
+        let theirs = file.try_clone()?.into();
+        Ok((Self { file, number: 0 }, theirs))
+    }
+
+    /// Says that the engine lives.
+    ///
+    /// # Errors
+    /// The system is out of memory.
+    pub fn beat(&mut self, heartbeat: Heartbeat) -> io::Result<()> {
+        self.put(0, &heartbeat)
+    }
+
+    /// Writes a virtual host's will in place of the one before.
+    ///
+    /// # Errors
+    /// It is too large, or the system is out of memory.
+    pub fn write(&mut self, slot: usize, will: &Will) -> io::Result<()> {
+        self.put(slot + 1, will)
+    }
+
+    fn put<T: Serialize>(&mut self, slot: usize, content: &T) -> io::Result<()> {
+        self.number += 1;
+        let content = postcard::to_stdvec(content).map_err(io::Error::other)?;
+        let length = u32::try_from(content.len()).map_err(io::Error::other)?;
+        if content.len() + FRAME > usize::try_from(HALF).unwrap_or(usize::MAX) {
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, "too many addresses for the keeper to know them all"));
+        }
+        let seal = self.number.to_le_bytes();
+        let bytes = [&seal[..], &length.to_le_bytes(), &content, &seal].concat();
+        self.file.write_all_at(&bytes, offset(slot, self.number % 2))
+    }
+}
+
+impl Reader {
+    /// Of the descriptor that the engine gave.
+    #[must_use]
+    pub fn new(descriptor: OwnedFd) -> Self {
+        Self { file: File::from(descriptor) }
+    }
+
+    /// The last sign of life; `None` before the first.
+    #[must_use]
+    pub fn heartbeat(&self) -> Option<Heartbeat> {
+        self.newest(0)
+    }
+
+    /// Every will. Slots that are empty or broken are passed over: there is nobody left to ask.
+    #[must_use]
+    pub fn wills(&self) -> Vec<Will> {
+        let length = self.file.metadata().map_or(0, |metadata| metadata.len());
+        let slots = usize::try_from(length.div_ceil(2 * HALF)).unwrap_or(0);
+        (1..slots).filter_map(|slot| self.newest(slot)).collect()
+    }
+
+    fn newest<T: for<'a> Deserialize<'a>>(&self, slot: usize) -> Option<T> {
+        let halves = [0, 1].into_iter().filter_map(|half| self.half(slot, half));
+        let (_, content) = halves.max_by_key(|(number, _)| *number)?;
+        postcard::from_bytes(&content).ok()
+    }
+
+    /// The content of a half that was written to its end.
+    fn half(&self, slot: usize, half: u64) -> Option<(u64, Vec<u8>)> {
+        let mut bytes = vec![0; usize::try_from(HALF).ok()?];
+        let at = offset(slot, half);
+        let mut got = 0;
+        while got < bytes.len() {
+            match self.file.read_at(bytes.get_mut(got..)?, at + u64::try_from(got).ok()?) {
+                Ok(0) => break,
+                Ok(n) => got += n,
+                Err(_) => return None,
+            }
+        }
+        let number = u64::from_le_bytes(*bytes.first_chunk()?);
+        let length = usize::try_from(u32::from_le_bytes(*bytes.get(8..)?.first_chunk()?)).ok()?;
+        let content = bytes.get(12..)?.get(..length)?;
+        let seal = u64::from_le_bytes(*bytes.get(12 + length..)?.first_chunk()?);
+        (number != 0 && number == seal).then(|| (number, content.to_vec()))
+    }
+}
+
+fn offset(slot: usize, half: u64) -> u64 {
+    (slot as u64) * 2 * HALF + half * HALF
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn will(addresses: &[&str]) -> Will {
+        Will {
+            interface: "eth0".parse().unwrap(),
+            index: 2,
+            addresses: addresses.iter().map(|a| a.parse().unwrap()).collect(),
+            bow_outs: vec![vec![7; 70]],
+        }
+    }
+
+    #[test]
+    fn the_last_will_counts() {
+        let (mut writer, theirs) = Writer::create().unwrap();
+        let reader = Reader::new(theirs);
+        assert_eq!(reader.heartbeat(), None);
+        for n in 0..5 {
+            writer.write(0, &will(&[&format!("10.0.0.{}/24", n + 1)])).unwrap();
+            writer.write(2, &will(&[])).unwrap();
+        }
+        let heartbeat = Heartbeat { at: Timestamp::from_nanos(5), limit: Duration::from_secs(2) };
+        writer.beat(heartbeat).unwrap();
+        assert_eq!(reader.heartbeat(), Some(heartbeat));
+        assert_eq!(reader.wills(), [will(&["10.0.0.5/24"]), will(&[])]);
+    }
+
+    #[test]
+    fn a_write_that_was_cut_short_leaves_the_one_before() {
+        let (mut writer, theirs) = Writer::create().unwrap();
+        let reader = Reader::new(theirs);
+        writer.write(0, &will(&["10.0.0.1/24"])).unwrap();
+        let first = writer.number % 2;
+        writer.write(0, &will(&["10.0.0.2/24"])).unwrap();
+        assert_eq!(reader.wills(), [will(&["10.0.0.2/24"])]);
+        // A third begins in the half of the first and does not reach its seal.
+        writer.file.write_all_at(&9_u64.to_le_bytes(), offset(1, first)).unwrap();
+        assert_eq!(reader.wills(), [will(&["10.0.0.2/24"])]);
+    }
+
+    #[test]
+    fn a_will_that_does_not_fit_is_refused() {
+        let (mut writer, _theirs) = Writer::create().unwrap();
+        let many: Vec<String> = (0..400).map(|n| format!("10.0.{}.{}/24", n / 200, n % 200 + 1)).collect();
+        let many: Vec<&str> = many.iter().map(String::as_str).collect();
+        assert!(writer.write(0, &will(&many)).is_err());
+    }
+}

@@ -1,0 +1,127 @@
+//! The commands that scripts use, one file for each family: from arguments to actions.
+
+mod address;
+mod files;
+mod ip;
+mod program;
+mod route;
+mod service;
+mod system;
+mod test;
+
+pub(crate) use program::program;
+pub(crate) use system::{echo, parameter, printf};
+pub(crate) use test::condition;
+
+use super::ir::{Action, Cond, Expr};
+use super::lower::Lower;
+
+/// One argument: its value, and its text where there is only one that it can be.
+#[derive(Debug, Clone)]
+pub(crate) struct Arg {
+    /// The value.
+    pub(crate) value: Expr,
+    /// Its text, if fixed.
+    pub(crate) text: Option<String>,
+}
+
+impl Arg {
+    /// The text, or nothing that any keyword could be.
+    pub(crate) fn word(&self) -> &str {
+        self.text.as_deref().unwrap_or_default()
+    }
+}
+
+/// What a command comes down to.
+#[derive(Debug)]
+pub(crate) enum Done {
+    /// These, in order.
+    Actions(Vec<Action>),
+    /// A question.
+    Asks(Cond),
+    /// Nothing that a hook needs; why, for the reader. Empty if nobody would miss it.
+    Nothing(&'static str),
+}
+
+/// Why a command cannot be translated.
+pub(crate) type Untranslated = String;
+
+/// Translates one simple command: its name and its arguments.
+///
+/// # Errors
+/// Why it cannot be.
+pub(crate) fn translate(lower: &mut Lower<'_>, name: &str, args: &[Arg]) -> Result<Done, Untranslated> {
+    let base = name.rsplit('/').next().unwrap_or(name);
+    let one = |action| Ok(Done::Actions(vec![action]));
+    if let Some(script) = name.strip_prefix("/etc/init.d/").or_else(|| name.strip_prefix("/etc/rc.d/init.d/")) {
+        return service::act(script, args);
+    }
+    match base {
+        ":" | "true" => Ok(Done::Asks(Cond::Const(true))),
+        "false" => Ok(Done::Asks(Cond::Const(false))),
+        "[" | "test" => condition(lower, args).map(Done::Asks),
+        "ip" => ip::translate(lower, name, args),
+        "ifconfig" => address::ifconfig(lower, name, args),
+        "ifup" | "ifdown" => address::alias(lower, base == "ifup", args),
+        "arping" | "send_arp" | "arpsend" | "send_arp.linux" | "ndsend" => address::announce(base, args),
+        "route" => route::translate(lower, name, args),
+        "hostname" => system::hostname(args),
+        "hostnamectl" => system::hostnamectl(lower, name, args),
+        "service" | "invoke-rc.d" | "rc-service" => service::service(lower, name, args),
+        "systemctl" => service::systemctl(lower, name, args),
+        "initctl" | "start" | "stop" | "restart" if base == "initctl" || name == base => service::upstart(base, args),
+        "sysctl" => system::sysctl(args),
+        "logger" => system::logger(args),
+        "echo" => one(Action::Log { level: "info", message: echo(args) }),
+        "printf" => one(Action::Log { level: "info", message: printf(args)? }),
+        "sleep" => system::sleep(args),
+        "sync" | "clear" | "wait" if args.is_empty() => Ok(Done::Nothing("")),
+        "touch" => files::touch(args),
+        "rm" | "unlink" => files::remove(args),
+        "cp" => files::copy(args, false),
+        "mv" => files::copy(args, true),
+        "kill" | "pkill" | "killall" if system::signals_ucarp(args) => one(Action::Resign),
+        "pwd" | "cd" | "read" | "eval" | "trap" | "exec" | "source" | "." | "ulimit" | "wait" | "let" | "getopts" | "declare"
+        | "typeset" | "alias" | "select" | "time" | "awk" | "sed" | "tee" | "xargs" | "nohup" | "setsid" | "su" | "sudo" => {
+            Err(format!("there is no counterpart to {base} in a hook"))
+        }
+        _ => one(Action::Run(program(lower, name, args)?)),
+    }
+}
+
+/// Takes the options off the front: all that begins with `-`, as their texts.
+pub(crate) fn options(args: &[Arg]) -> (Vec<&str>, &[Arg]) {
+    let count = args.iter().take_while(|arg| arg.word().starts_with('-') && arg.word().len() > 1).count();
+    let (options, rest) = args.split_at(count);
+    (options.iter().map(Arg::word).collect(), rest)
+}
+
+/// Joins arguments by blanks, as `echo` does.
+pub(crate) fn joined(args: &[Arg]) -> Expr {
+    let mut parts = Vec::new();
+    for (index, arg) in args.iter().enumerate() {
+        if index > 0 {
+            parts.push(Expr::Text(" ".into()));
+        }
+        parts.push(arg.value.clone());
+    }
+    join(parts)
+}
+
+/// Puts values together; neighbouring texts become one.
+pub(crate) fn join(parts: Vec<Expr>) -> Expr {
+    let mut flat: Vec<Expr> = Vec::new();
+    let inner = parts.into_iter().flat_map(|part| if let Expr::Join(parts) = part { parts } else { vec![part] });
+    for part in inner {
+        match (flat.last_mut(), part) {
+            (Some(Expr::Text(before)), Expr::Text(text)) => *before += &text,
+            (_, Expr::Text(text)) if text.is_empty() => {}
+            (_, part) => flat.push(part),
+        }
+    }
+    match flat.len() {
+        0 => Expr::Text(String::new()),
+        1 => flat.remove(0),
+        _ => Expr::Join(flat),
+    }
+}

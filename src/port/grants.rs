@@ -1,0 +1,262 @@
+//! What the hook needs to be granted, as TOML: exactly what the scripts did, as far as it is known here.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::ir::{Action, Cond, Expr, Run, Visit, walk};
+use super::lower::Scope;
+use super::{Half, Settings};
+
+/// The table `[hook.NAME]` with its grants.
+pub(super) fn print(halves: &[(&'static str, &str, Half)], settings: &Settings) -> String {
+    let mut needs = Needs::default();
+    for (_, script, half) in halves {
+        walk(&half.steps, &mut Collect { needs: &mut needs, scope: &half.scope, settings, script });
+    }
+    needs.toml(settings)
+}
+
+#[derive(Default)]
+struct Needs {
+    addr: BTreeSet<String>,
+    route: BTreeSet<String>,
+    rule: BTreeSet<String>,
+    link: BTreeMap<String, BTreeSet<&'static str>>,
+    hostname: BTreeSet<String>,
+    service: BTreeMap<String, BTreeSet<&'static str>>,
+    sysctl: BTreeMap<String, BTreeSet<String>>,
+    file: BTreeMap<String, BTreeSet<&'static str>>,
+    command: BTreeMap<String, Vec<String>>,
+    read: bool,
+    resign: bool,
+    config: BTreeSet<String>,
+    /// Of these the scripts had a default.
+    optional: BTreeSet<String>,
+    /// What cannot be known before it runs.
+    unknown: Vec<String>,
+}
+
+struct Collect<'a> {
+    needs: &'a mut Needs,
+    scope: &'a Scope,
+    settings: &'a Settings,
+    script: &'a str,
+}
+
+impl Collect<'_> {
+    /// The texts that a value may be; a remark if not all are known.
+    fn texts(&mut self, line: usize, value: &Expr, what: &str) -> Vec<String> {
+        let values = self.scope.values(value, self.settings);
+        if !values.complete {
+            let text = format!("{} line {line}: {what} is known only when it runs: grant it here", self.script);
+            if !self.needs.unknown.contains(&text) {
+                self.needs.unknown.push(text);
+            }
+        }
+        values.known
+    }
+
+    fn constant(&self, value: Option<&Expr>) -> Option<String> {
+        value.and_then(|value| self.scope.constant(value, self.settings))
+    }
+
+    fn address(&mut self, line: usize, cidr: &Expr, dev: Option<&Expr>) {
+        let own_device =
+            dev.is_none_or(|dev| *dev == Expr::Dev) || self.constant(dev).is_some_and(|d| Some(d) == self.settings.interface);
+        let own_address =
+            matches!(cidr, Expr::Vip | Expr::Cidr) || matches!(cidr, Expr::Join(parts) if parts.first() == Some(&Expr::Vip));
+        if own_device && own_address {
+            return;
+        }
+        for text in self.texts(line, cidr, "an address") {
+            let ip = text.split('/').next().unwrap_or_default();
+            if own_device && Some(ip) == self.settings.address.as_deref() {
+                continue;
+            }
+            let dev = if own_device { self.settings.interface.clone() } else { self.constant(dev) };
+            self.needs.addr.insert(table(&[("cidr", Some(string(ip))), ("dev", dev.map(|d| string(&d)))]));
+        }
+    }
+
+    fn route(&mut self, line: usize, dst: &Expr, options: &[(&'static str, Expr)]) {
+        let option = |key: &str| options.iter().find(|(k, _)| *k == key).map(|(_, value)| value);
+        let (via, dev, number) = (self.constant(option("via")), self.constant(option("dev")), self.constant(option("table")));
+        for dst in self.texts(line, dst, "a route") {
+            let dst = dst.replace("0.0.0.0/0", "default");
+            self.needs.route.insert(table(&[
+                ("dst", Some(string(&dst))),
+                ("via", via.as_deref().map(string)),
+                ("dev", dev.as_deref().map(string)),
+                ("table", number.clone()),
+            ]));
+        }
+    }
+
+    fn file(&mut self, line: usize, path: &Expr, verbs: &[&'static str]) {
+        for path in self.texts(line, path, "a file") {
+            self.needs.file.entry(path).or_default().extend(verbs);
+        }
+    }
+
+    fn command(&mut self, run: &Run) {
+        self.needs.command.insert(run.name.clone(), run.argv.clone());
+    }
+}
+
+impl Visit for Collect<'_> {
+    fn action(&mut self, line: usize, action: &Action) {
+        match action {
+            Action::Addr { cidr, dev, .. } | Action::Announce { cidr, dev, .. } => self.address(line, cidr, dev.as_ref()),
+            Action::Route { dst, options, .. } => self.route(line, dst, options),
+            Action::Rule { options, .. } => {
+                let option = |key: &str| self.constant(options.iter().find(|(k, _)| *k == key).map(|(_, value)| value));
+                let (number, priority) = (option("table"), option("priority"));
+                self.needs.rule.insert(table(&[("table", number), ("priority", priority)]));
+            }
+            Action::LinkUp { dev, .. } => {
+                for dev in self.texts(line, dev, "a device") {
+                    self.needs.link.entry(dev).or_default().insert("set_up");
+                }
+            }
+            Action::LinkMac { dev, .. } => {
+                for dev in self.texts(line, dev, "a device") {
+                    self.needs.link.entry(dev).or_default().insert("set_mac");
+                }
+            }
+            Action::Hostname(name) => {
+                let names = self.texts(line, name, "a host name");
+                self.needs.hostname.extend(names);
+            }
+            Action::Service { verb, unit } => {
+                for unit in self.texts(line, unit, "a service") {
+                    self.needs.service.entry(unit).or_default().insert(verb);
+                }
+            }
+            Action::Sysctl { key, value } => {
+                let values = self.scope.values(value, self.settings);
+                for key in self.texts(line, key, "a kernel parameter") {
+                    let entry = self.needs.sysctl.entry(key).or_default();
+                    if values.complete {
+                        entry.extend(values.known.iter().cloned());
+                    }
+                }
+            }
+            Action::Write { path, append, .. } => self.file(line, path, if *append { &["read", "write"] } else { &["write"] }),
+            Action::Remove(path) => self.file(line, path, &["remove"]),
+            Action::Touch(path) => self.file(line, path, &["read", "write"]),
+            Action::Copy { from, to } => {
+                self.file(line, from, &["read"]);
+                self.file(line, to, &["write"]);
+            }
+            Action::Run(run) => self.command(run),
+            Action::Resign => self.needs.resign = true,
+            Action::Log { .. } | Action::Sleep(_) => {}
+        }
+        // Undoing a file is the daemon's own; a hook that only writes need not read.
+    }
+
+    fn cond(&mut self, line: usize, cond: &Cond) {
+        match cond {
+            Cond::File(path) => self.file(line, path, &["read"]),
+            Cond::HasAddress(..) => self.needs.read = true,
+            Cond::Active(unit) => {
+                for unit in self.texts(line, unit, "a service") {
+                    self.needs.service.entry(unit).or_default();
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn expr(&mut self, line: usize, expr: &Expr) {
+        match expr {
+            Expr::Outside(name) => _ = self.needs.config.insert(name.clone()),
+            Expr::Call("default", args) => {
+                if let Some(Expr::Outside(name)) = args.first() {
+                    self.needs.optional.insert(name.clone());
+                }
+            }
+            Expr::Output(run) => self.command(run),
+            Expr::Call("hostname.get", _) => self.needs.read = true,
+            Expr::Call("read", args) => {
+                for path in args {
+                    self.file(line, path, &["read"]);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Needs {
+    fn toml(&self, settings: &Settings) -> String {
+        let name = &settings.name;
+        let mut out = format!("[hook.{name}]\nsource = \"hooks/{name}.lua\"\n");
+        let entries =
+            |names: &mut dyn Iterator<Item = &String>| names.map(|name| format!("{name} = \"\"")).collect::<Vec<_>>().join(", ");
+        let needed = entries(&mut self.config.difference(&self.optional));
+        if !needed.is_empty() {
+            out += &format!("# The scripts took these from outside: fill them in.\nconfig = {{ {needed} }}\n");
+        }
+        let optional = entries(&mut self.optional.iter());
+        if !optional.is_empty() {
+            out += &format!("# There are defaults for these in the hook: config = {{ {optional} }}\n");
+        }
+        out += &format!("\n# All that the hook may do. Anything else is refused.\n[hook.{name}.grant]\n");
+        self.unknown.iter().for_each(|text| out += &format!("# {text}\n"));
+        let verbs = |set: &BTreeSet<&'static str>| Some(list(set.iter().map(|verb| string(verb))));
+        let tables: [(&str, Vec<String>); 7] = [
+            ("addr", self.addr.iter().cloned().collect()),
+            ("route", self.route.iter().cloned().collect()),
+            ("rule", self.rule.iter().cloned().collect()),
+            ("link", self.link.iter().map(|(dev, set)| table(&[("dev", Some(string(dev))), ("do", verbs(set))])).collect()),
+            (
+                "service",
+                self.service.iter().map(|(unit, set)| table(&[("unit", Some(string(unit))), ("do", verbs(set))])).collect(),
+            ),
+            (
+                "sysctl",
+                self.sysctl
+                    .iter()
+                    .map(|(key, values)| {
+                        let values = (!values.is_empty()).then(|| list(values.iter().map(|value| string(value))));
+                        table(&[("key", Some(string(key))), ("values", values)])
+                    })
+                    .collect(),
+            ),
+            ("file", self.file.iter().map(|(path, set)| table(&[("path", Some(string(path))), ("do", verbs(set))])).collect()),
+        ];
+        for (key, entries) in tables {
+            out += &match entries.as_slice() {
+                [] => String::new(),
+                [one] => format!("{key} = [{one}]\n"),
+                many => format!("{key} = [\n{}]\n", many.iter().map(|entry| format!("  {entry},\n")).collect::<String>()),
+            };
+        }
+        if !self.hostname.is_empty() {
+            out += &format!("hostname = {}\n", list(self.hostname.iter().map(|name| string(name))));
+        }
+        if self.read {
+            out += "read = true\n";
+        }
+        if self.resign {
+            out += "carp = [\"resign\"]\n";
+        }
+        for (name, argv) in &self.command {
+            out += &format!("command.{name} = {{ argv = {} }}\n", list(argv.iter().map(|word| string(word))));
+        }
+        out
+    }
+}
+
+fn list(items: impl Iterator<Item = String>) -> String {
+    format!("[{}]", items.collect::<Vec<_>>().join(", "))
+}
+
+fn table(fields: &[(&str, Option<String>)]) -> String {
+    let fields: Vec<String> = fields.iter().filter_map(|(key, value)| Some(format!("{key} = {}", value.as_ref()?))).collect();
+    format!("{{ {} }}", fields.join(", "))
+}
+
+fn string(text: &str) -> String {
+    toml::Value::String(text.to_owned()).to_string()
+}

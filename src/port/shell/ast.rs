@@ -1,0 +1,111 @@
+//! What a script is made of, with the line that each part begins on.
+
+use std::ops::Range;
+
+/// A whole script.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Script {
+    /// Its commands, in order.
+    pub(crate) items: Vec<Item>,
+    /// Comments that have a line of their own: line and text without `#`.
+    pub(crate) comments: Vec<(usize, String)>,
+}
+
+/// One entry of a list: pipelines joined by `&&` and `||`, ended by `;`, `&` or a new line.
+#[derive(Debug, Clone)]
+pub(crate) struct Item {
+    /// Line, from 1.
+    pub(crate) line: usize,
+    /// The bytes it takes in the source.
+    pub(crate) span: Range<usize>,
+    /// The first pipeline.
+    pub(crate) first: Pipeline,
+    /// What follows it: `true` after `&&`, `false` after `||`.
+    pub(crate) rest: Vec<(bool, Pipeline)>,
+    /// Ended by `&`.
+    pub(crate) background: bool,
+}
+
+/// Commands joined by `|`.
+#[derive(Debug, Clone)]
+pub(crate) struct Pipeline {
+    /// Begins with `!`.
+    pub(crate) negated: bool,
+    /// At least one.
+    pub(crate) commands: Vec<Command>,
+}
+
+/// One command with its redirections.
+#[derive(Debug, Clone)]
+pub(crate) struct Command {
+    /// Line, from 1.
+    pub(crate) line: usize,
+    /// What it is.
+    pub(crate) kind: Kind,
+    /// In order.
+    pub(crate) redirects: Vec<Redirect>,
+}
+
+/// What a command is.
+#[derive(Debug, Clone)]
+pub(crate) enum Kind {
+    /// `A=1 program arguments`.
+    Simple { assigns: Vec<(String, Word)>, words: Vec<Word> },
+    /// `if`, with each `elif`.
+    If { arms: Vec<(Vec<Item>, Vec<Item>)>, otherwise: Vec<Item> },
+    /// `for`; without `in` it goes over the arguments.
+    For { name: String, words: Option<Vec<Word>>, body: Vec<Item> },
+    /// `while` or `until`.
+    While { until: bool, condition: Vec<Item>, body: Vec<Item> },
+    /// `case`.
+    Case { word: Word, arms: Vec<(Vec<Word>, Vec<Item>)> },
+    /// `{ ... }` or `( ... )`.
+    Block { items: Vec<Item>, subshell: bool },
+    /// A function's definition.
+    Function { name: String, body: Vec<Item> },
+    /// `[[ ... ]]`, by its words.
+    Test(Vec<Word>),
+    /// `(( ... ))`.
+    Arithmetic,
+}
+
+/// `2>file`, `>>file`, `<file`, a here-document.
+#[derive(Debug, Clone)]
+pub(crate) struct Redirect {
+    /// The descriptor, if given.
+    pub(crate) fd: Option<u8>,
+    /// `<`, `>`, `>>`, `>&`, `&>`, `<<`, `<<<`, `<&`, `>|`.
+    pub(crate) op: String,
+    /// The file, or the here-document's text.
+    pub(crate) target: Word,
+}
+
+/// A word: pieces that are put together.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Word(pub(crate) Vec<Piece>);
+
+/// A part of a word.
+#[derive(Debug, Clone)]
+pub(crate) enum Piece {
+    /// As it stands.
+    Text { text: String, quoted: bool },
+    /// `$name`, `${name...}`.
+    Param { name: String, op: Option<(String, Word)>, quoted: bool },
+    /// `$( ... )` or backticks.
+    Command { items: Vec<Item>, quoted: bool },
+    /// `$(( ... ))`.
+    Arithmetic(String),
+}
+
+impl Word {
+    /// The text, if there is nothing but text in it.
+    pub(crate) fn literal(&self) -> Option<String> {
+        let text = |piece: &Piece| if let Piece::Text { text, .. } = piece { Some(text.clone()) } else { None };
+        self.0.iter().map(text).collect()
+    }
+
+    /// Is it exactly this, with nothing quoted?
+    pub(crate) fn is(&self, wanted: &str) -> bool {
+        matches!(self.0.as_slice(), [Piece::Text { text, quoted: false }] if text == wanted)
+    }
+}

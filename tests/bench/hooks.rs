@@ -1,0 +1,99 @@
+//! What a hook costs: `cargo bench --bench hooks`. Target: a run with five questions in at most 200 µs.
+#![expect(clippy::unwrap_used, reason = "a benchmark stops at the first error")]
+
+use std::collections::BTreeMap;
+use std::future::pending;
+use std::path::Path;
+
+use carpd::effect::{Outcome, Reply};
+use carpd::hooks::session::{Desk, SandboxPolicy, Session};
+use carpd::hooks::{Answer, Ask, Budget, EntryPoint, HookEvent, HookSource, Instance, Language};
+use carpd::keeper::{Client, Role};
+use carpd::types::{State, Vhid};
+
+fn main() {
+    divan::main();
+}
+
+struct Yes;
+
+impl Desk for Yes {
+    async fn ask(&mut self, _: Ask) -> Answer {
+        Answer::Reply(Reply::Outcome(Outcome::Changed))
+    }
+}
+
+fn event(entry: EntryPoint) -> HookEvent {
+    HookEvent {
+        entry,
+        instance: Instance {
+            name: "web".parse().unwrap(),
+            interface: "eth0".parse().unwrap(),
+            vhid: Vhid::new(40).unwrap(),
+            addresses: vec!["192.168.32.22/24".parse().unwrap()],
+        },
+        state: State::Master,
+        previous: State::Backup,
+        cause: "master-down".into(),
+        cause_text: "no advertisement for 3000 ms".into(),
+        peer: None,
+        seq: 7,
+        initial: false,
+        missed: 0,
+        xparam: None,
+        node: "node2".into(),
+        time_left_ms: 1000,
+    }
+}
+
+const HOOK: &str = r#"
+function on_master(event)
+    addr.add("192.168.32.22/24")
+    hostname.set("nodevir2")
+    route.replace("default", { via = config.gateway })
+    announce("192.168.32.22/24")
+    service.start("httpd")
+end
+function on_stop() end
+"#;
+
+async fn session() -> (Client, Session) {
+    let source = HookSource {
+        name: "failover".parse().unwrap(),
+        language: Language::Lua,
+        path: "failover.lua".into(),
+        main: HOOK.as_bytes().to_vec(),
+        modules: BTreeMap::new(),
+        config_json: r#"{"gateway": "192.168.32.254"}"#.into(),
+    };
+    let (keeper, _) = Client::start(Some(Path::new(env!("CARGO_BIN_EXE_carpd")))).unwrap();
+    let budget = Budget::default();
+    let (_, stream) = keeper.spawn(Role::Runner { memory_bytes: budget.memory_bytes }).await.unwrap();
+    let session = Session::load(stream, source, budget, SandboxPolicy::Required).await.unwrap();
+    (keeper, session)
+}
+
+fn run(bencher: divan::Bencher, entry: EntryPoint) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (_keeper, mut session) = runtime.block_on(session());
+    let event = event(entry);
+    bencher.bench_local(|| {
+        runtime.block_on(session.call(event.clone(), Budget::default(), &mut Yes, pending())).unwrap();
+    });
+}
+
+#[divan::bench]
+fn run_with_five_questions(bencher: divan::Bencher) {
+    run(bencher, EntryPoint::OnMaster);
+}
+
+#[divan::bench]
+fn run_with_none(bencher: divan::Bencher) {
+    run(bencher, EntryPoint::OnStop);
+}
+
+#[divan::bench(sample_count = 20)]
+fn start_and_load(bencher: divan::Bencher) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    bencher.bench_local(|| runtime.block_on(session()));
+}

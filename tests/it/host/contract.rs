@@ -1,0 +1,185 @@
+//! One suite for every host: what an effect promises, whoever performs it.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::time::Duration;
+
+use carpd::effect::{
+    CommandGrant, Effect, Granted, Grants, Link, Outcome, Own, Query, Reply, Resource, Route, Rule, ServiceVerb, UnitState, Value,
+};
+use carpd::host::helper::Duty;
+use carpd::host::service::ServiceBackend;
+use carpd::host::{FakeHost, Host, HostError, LinuxHost, Options, holds};
+use carpd::types::VirtualAddress;
+
+use super::namespace::{block_on, dev, helper, isolated, veth_pair};
+
+const LIMIT: Duration = Duration::from_secs(10);
+
+async fn perform(host: &impl Host, effect: Effect) -> Result<Reply, HostError> {
+    host.perform(&Granted::by_daemon(effect), LIMIT).await
+}
+
+/// Setting it changes it, once; what was there before can be put back, once.
+async fn is_an_assignment(host: &impl Host, effect: Effect) {
+    let (resource, value) = effect.assigns().unwrap();
+    let before = host.observe(&resource, LIMIT).await.unwrap();
+    assert_ne!(before, value, "{resource}: nothing to test");
+    let undo = resource.set_to(&before).unwrap();
+    for (effect, value) in [(effect, value), (undo, before)] {
+        assert_eq!(perform(host, effect.clone()).await, Ok(Reply::Outcome(Outcome::Changed)), "{effect}");
+        let there = host.observe(&resource, LIMIT).await.unwrap();
+        assert!(holds(&there, &value), "after {effect}: {there:?}");
+        assert_eq!(perform(host, effect.clone()).await, Ok(Reply::Outcome(Outcome::Unchanged)), "{effect} again");
+    }
+}
+
+fn route(dst: &str, via: Option<&str>, table: Option<u32>) -> Route {
+    let via = via.map(|ip| ip.parse().unwrap());
+    Route { dst: dst.parse().unwrap(), via, dev: Some(dev("v0")), src: None, metric: None, table }
+}
+
+async fn every_assignment(host: &impl Host, file: &Path) {
+    let address = |text: &str| -> VirtualAddress { text.parse().unwrap() };
+    let add = |text: &str| Effect::AddressAdd { address: address(text), dev: dev("v0") };
+    for text in ["192.168.32.22/24", "192.168.32.22/32", "2001:db8::22/64", "2001:db8::22/128"] {
+        is_an_assignment(host, add(text)).await;
+    }
+    // The node's own addresses, from here on; then another prefix, and back to this one.
+    perform(host, add("192.168.32.32/24")).await.unwrap();
+    perform(host, add("2001:db8::32/64")).await.unwrap();
+    is_an_assignment(host, add("192.168.32.32/32")).await;
+    is_an_assignment(host, add("2001:db8::32/128")).await;
+
+    is_an_assignment(host, Effect::RouteReplace(route("default", Some("192.168.32.254"), None))).await;
+    perform(host, Effect::RouteReplace(route("default", Some("192.168.32.253"), None))).await.unwrap();
+    is_an_assignment(host, Effect::RouteReplace(route("default", Some("192.168.32.254"), None))).await;
+    is_an_assignment(host, Effect::RouteReplace(route("10.9.0.0/16", None, Some(4000)))).await;
+    is_an_assignment(host, Effect::RouteReplace(Route { metric: Some(7), ..route("::/0", Some("2001:db8::1"), None) })).await;
+    is_an_assignment(host, Effect::RouteReplace(route("2001:db8:9::/48", Some("2001:db8::1"), None))).await;
+    let rule = |from: &str| Rule {
+        from: Some(from.parse().unwrap()),
+        to: None,
+        iif: Some(dev("v0")),
+        fwmark: Some(9),
+        table: 4000,
+        priority: 1000,
+    };
+    is_an_assignment(host, Effect::RuleReplace(rule("192.168.32.22"))).await;
+    is_an_assignment(host, Effect::RuleReplace(rule("2001:db8::/32"))).await;
+
+    is_an_assignment(host, Effect::LinkSetMac { dev: dev("v1"), mac: "02:00:00:00:00:77".parse().unwrap() }).await;
+    is_an_assignment(host, Effect::LinkSetUp { dev: dev("v1"), up: false }).await;
+    is_an_assignment(host, Effect::HostnameSet { name: "nodevir2".into() }).await;
+    is_an_assignment(host, Effect::SysctlSet { key: "net.ipv4.ip_forward".into(), value: "1".into() }).await;
+    is_an_assignment(host, Effect::Service { unit: "httpd".into(), verb: ServiceVerb::Start }).await;
+    let path = file.to_str().unwrap().to_owned();
+    is_an_assignment(host, Effect::FileWrite { path: path.clone(), content: b"master\n".to_vec() }).await;
+    fs::write(file, "mine").unwrap();
+}
+
+async fn every_query(host: &impl Host) {
+    let Ok(Reply::Links(links)) = host.answer(&Query::Links, LIMIT).await else { panic!("links") };
+    assert!(links.iter().any(|link| link.name == dev("v0") && link.up && link.carrier), "{links:?}");
+    let Ok(Reply::Addresses(found)) = host.answer(&Query::Addresses { dev: Some(dev("v0")) }, LIMIT).await else {
+        panic!("addresses")
+    };
+    assert!(found.contains(&(dev("v0"), "192.168.32.32/24".parse().unwrap())), "{found:?}");
+    let Ok(Reply::Routes(routes)) = host.answer(&Query::Routes { table: None }, LIMIT).await else { panic!("routes") };
+    assert!(routes.contains(&route("default", Some("192.168.32.253"), None)), "{routes:?}");
+    let status = host.answer(&Query::ServiceStatus { unit: "httpd.service".into() }, LIMIT).await;
+    assert_eq!(status, Ok(Reply::Unit(UnitState::Inactive)));
+    assert!(host.answer(&Query::CarpState, LIMIT).await.is_err(), "no host knows the protocol");
+}
+
+#[test]
+fn the_fake_host_keeps_the_contract() {
+    let directory = tempfile::tempdir().unwrap();
+    let link = |name: &str, index| Link {
+        name: dev(name),
+        index,
+        up: true,
+        carrier: true,
+        mac: "02:00:00:00:00:01".parse().unwrap(),
+        mtu: 1500,
+    };
+    let host = FakeHost::new().with_link(link("v0", 2)).with_link(link("v1", 3));
+    block_on(async {
+        every_assignment(&host, &directory.path().join("x")).await;
+        every_query(&host).await;
+    });
+    assert!(host.performed().len() > 50);
+    let failing = FakeHost::new().failing_nth(2, "the disk is on fire");
+    block_on(async {
+        assert!(perform(&failing, Effect::HostnameSet { name: "a".into() }).await.is_ok());
+        let err = perform(&failing, Effect::HostnameSet { name: "b".into() }).await.unwrap_err();
+        assert_eq!(err.message, "the disk is on fire");
+        assert_eq!(failing.value(&Resource::Hostname), Value::Text("a".into()), "a failed effect changes nothing");
+    });
+}
+
+/// A real init script in a directory of our own, mounted over the machine's.
+pub(super) fn init_script(directory: &Path, name: &str, script: &str) {
+    let path = directory.join(name);
+    fs::write(&path, script).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    let flags = nix::mount::MsFlags::MS_BIND;
+    nix::mount::mount(Some(directory), "/etc/init.d", None::<&str>, flags, None::<&str>)
+        .expect("/etc/init.d can be mounted over");
+}
+
+#[test]
+fn linux_keeps_the_contract() {
+    isolated("host::contract::linux_keeps_the_contract", || {
+        let directory = tempfile::tempdir().unwrap();
+        let state = directory.path().join("running");
+        let script = format!(
+            "#!/bin/sh\ncase $1 in start) touch {0};; stop) rm {0};; status) test -e {0} || exit 3;; *) exit 2;; esac\n",
+            state.display()
+        );
+        init_script(directory.path(), "httpd", &script);
+        veth_pair();
+        let (socket, mut child) = helper();
+        block_on(async {
+            let host = LinuxHost::new(Options { services: Some(ServiceBackend::SysV), bus_address: None }).unwrap();
+            host.set_helper(socket, Duty::Commands).unwrap();
+            let file = directory.path().join("x");
+            every_assignment(&host, &file).await;
+            every_query(&host).await;
+            kernel_words(&host).await;
+            commands(&host).await;
+            let read = host.answer(&Query::FileRead { path: file.to_str().unwrap().into() }, LIMIT).await;
+            assert_eq!(read, Ok(Reply::File(Some(b"mine".to_vec()))));
+        });
+        assert!(child.wait().unwrap().success(), "the helper ends in good order with its socket");
+    });
+}
+
+/// Errors say what was wanted and what the kernel said.
+async fn kernel_words(host: &LinuxHost) {
+    let address = "10.0.0.1/24".parse().unwrap();
+    let err = perform(host, Effect::AddressAdd { address, dev: dev("nowhere") }).await.unwrap_err();
+    assert_eq!((err.message.as_str(), err.errno), ("there is no interface nowhere", Some(libc::ENODEV)));
+    let gone = perform(host, Effect::AddressDelete { address, dev: dev("nowhere") }).await;
+    assert_eq!(gone, Ok(Reply::Outcome(Outcome::Unchanged)), "with its interface the address is gone as well");
+    let err = perform(host, Effect::RouteReplace(route("10.7.0.0/16", Some("172.16.0.1"), None))).await.unwrap_err();
+    assert!(err.message.starts_with("setting the route 10.7.0.0/16 via 172.16.0.1 dev v0: "), "{err}");
+    assert!(err.message.contains("Nexthop has invalid gateway"), "the extended words: {err}");
+    assert_eq!(err.errno, Some(libc::ENETUNREACH));
+    let err = perform(host, Effect::Service { unit: "nginx".into(), verb: ServiceVerb::Start }).await.unwrap_err();
+    assert!(err.message.contains("/etc/init.d/nginx does not exist"), "{err}");
+    let err = perform(host, Effect::Demote { by: 1, reason: String::new() }).await.unwrap_err();
+    assert_eq!(err.errno, Some(libc::EINVAL));
+    assert!(host.perform_now(&Granted::by_daemon(Effect::HostnameSet { name: "x".into() })).is_err(), "not at once");
+}
+
+async fn commands(host: &LinuxHost) {
+    let argv = ["/bin/echo", "-n", "{who:word}"].map(str::to_owned).to_vec();
+    let grants = Grants { command: [("greet".to_owned(), CommandGrant { argv })].into(), ..Grants::default() };
+    let effect = Effect::CommandRun { name: "greet".into(), args: [("who".to_owned(), "world".to_owned())].into() };
+    let v0 = dev("v0");
+    let granted = grants.permit(effect, Own { dev: &v0, addresses: &[] }).unwrap();
+    let Ok(Reply::Command(output)) = host.perform(&granted, LIMIT).await else { panic!("command") };
+    assert_eq!((output.status, output.stdout.as_slice()), (0, b"world".as_slice()));
+}

@@ -1,0 +1,175 @@
+//! The helper process: several requests at once, cancelling, signals, its end.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read};
+use std::process::Child;
+use std::time::Duration;
+
+use carpd::effect::{CommandOutput, Outcome, ServiceVerb};
+use carpd::host::helper::{Duty, HelperClient, HelperOp, HelperReply};
+use carpd::host::service::ScriptBackend;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tokio::time::timeout;
+
+use super::contract::init_script;
+use super::namespace::{block_on, helper, isolated};
+
+const LIMIT: Duration = Duration::from_secs(10);
+
+fn shell(script: &str) -> HelperOp {
+    HelperOp::Run { argv: ["/bin/sh", "-c", script].map(str::to_owned).to_vec() }
+}
+
+fn pid(child: &Child) -> Pid {
+    Pid::from_raw(child.id().try_into().unwrap())
+}
+
+/// Lets go of the helper and waits for its end; did it end well? On another thread, or the socket would stay open.
+async fn ended(client: HelperClient, mut child: Child) -> bool {
+    drop(client);
+    let waiting = tokio::task::spawn_blocking(move || child.wait().unwrap().success());
+    timeout(LIMIT, waiting).await.expect("the helper ends with its socket").unwrap()
+}
+
+async fn output(client: &HelperClient, script: &str) -> CommandOutput {
+    match client.call(shell(script), LIMIT).await {
+        Ok(HelperReply::Command(output)) => output,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_slow_request_does_not_delay_others() {
+    block_on(async {
+        let (socket, child) = helper();
+        let client = HelperClient::new(socket, Duty::Commands).unwrap();
+        let slow = client.call(shell("sleep 600"), LIMIT);
+        tokio::select! {
+            biased;
+            slow = slow => panic!("{slow:?}"),
+            quick = output(&client, "echo quick") => assert_eq!(quick.stdout, b"quick\n"),
+        }
+        // The slow call was dropped, so the helper has ended it and can go at once.
+        assert!(ended(client, child).await);
+    });
+}
+
+#[test]
+fn a_dropped_call_ends_what_it_started() {
+    block_on(async {
+        let directory = tempfile::tempdir().unwrap();
+        let (socket, child) = helper();
+        let client = HelperClient::new(socket, Duty::Commands).unwrap();
+        let fifo = directory.path().join("fifo");
+        nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        // The shell and its child both hold the pipe open: its end comes when both are gone.
+        let script = format!("exec 3>{}; echo started >&3; sleep 600", fifo.display());
+        let (started, has_started) = tokio::sync::oneshot::channel();
+        let (end, has_ended) = tokio::sync::oneshot::channel();
+        std::thread::spawn(move || {
+            let mut pipe = BufReader::new(File::open(fifo).unwrap());
+            let mut text = String::new();
+            pipe.read_line(&mut text).unwrap();
+            started.send(()).unwrap();
+            pipe.read_to_string(&mut text).unwrap();
+            end.send(text)
+        });
+        tokio::select! {
+            call = client.call(shell(&script), LIMIT) => panic!("{call:?}"),
+            started = has_started => started.unwrap(),
+        }
+        assert_eq!(timeout(LIMIT, has_ended).await.expect("both end").unwrap(), "started\n");
+        assert!(ended(client, child).await);
+    });
+}
+
+#[test]
+fn the_limit_is_kept_and_the_error_says_what_to_do() {
+    block_on(async {
+        let (socket, child) = helper();
+        let client = HelperClient::new(socket, Duty::Commands).unwrap();
+        let err = client.call(shell("echo starting >&2; sleep 600"), Duration::from_millis(100)).await.unwrap_err();
+        assert_eq!(err.errno, Some(libc::ETIMEDOUT));
+        assert!(err.message.contains("starting") && err.message.contains("raise `timeout` under [hook.NAME]"), "{err}");
+        assert!(ended(client, child).await);
+    });
+}
+
+#[test]
+fn signals_to_the_group_do_not_end_it_and_are_not_inherited() {
+    block_on(async {
+        let (socket, child) = helper();
+        let client = HelperClient::new(socket, Duty::Commands).unwrap();
+        for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
+            kill(pid(&child), signal).unwrap();
+        }
+        let status = output(&client, "sed -n 's/^Sig\\(Blk\\|Ign\\):\\t//p' /proc/self/status").await;
+        for mask in String::from_utf8_lossy(&status.stdout).lines() {
+            let ours = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP].map(|signal| 1u64 << (signal as i32 - 1));
+            let mask = u64::from_str_radix(mask, 16).unwrap();
+            assert!(ours.iter().all(|signal| mask & signal == 0), "{mask:x}");
+        }
+        assert_eq!(status.stdout.len(), 2 * 17, "two masks");
+        kill(pid(&child), Signal::SIGTERM).unwrap();
+        assert_eq!(output(&client, "echo still here").await.stdout, b"still here\n");
+        assert!(ended(client, child).await);
+    });
+}
+
+#[test]
+fn its_death_is_a_typed_error() {
+    block_on(async {
+        let (socket, child) = helper();
+        let client = HelperClient::new(socket, Duty::Commands).unwrap();
+        assert_eq!(output(&client, "true").await.status, 0);
+        let err = client.call(shell("kill -KILL $PPID; sleep 2"), LIMIT).await.unwrap_err();
+        assert_eq!((err.errno, client.is_alive()), (Some(libc::EPIPE), false), "{err}");
+        assert_eq!(client.call(shell("true"), LIMIT).await.unwrap_err().errno, Some(libc::EPIPE));
+        assert!(!ended(client, child).await);
+    });
+}
+
+#[test]
+fn for_settings_it_keeps_four_capabilities() {
+    isolated("host::helper::for_settings_it_keeps_four_capabilities", || {
+        block_on(async {
+            let (socket, child) = helper();
+            let client = HelperClient::new(socket, Duty::Settings).unwrap();
+            let set = client.call(HelperOp::SetHostname { name: "nodevir2".into() }, LIMIT).await;
+            assert_eq!(set, Ok(HelperReply::Outcome(Outcome::Changed)));
+            let status = output(&client, "grep -E '^(CapEff|CapBnd|NoNewPrivs)' /proc/self/status").await;
+            let status = String::from_utf8_lossy(&status.stdout).into_owned();
+            assert_eq!(status, "CapEff:\t000000000020000b\nCapBnd:\t000000000020000b\nNoNewPrivs:\t1\n");
+            for name in ["", "a b", "x\n"] {
+                let refused = client.call(HelperOp::SetHostname { name: name.into() }, LIMIT).await;
+                assert_eq!(refused.unwrap_err().errno, Some(libc::EINVAL));
+            }
+            assert!(ended(client, child).await);
+        });
+    });
+}
+
+#[test]
+fn init_scripts_run_as_service_runs_them() {
+    isolated("host::helper::init_scripts_run_as_service_runs_them", || {
+        let directory = tempfile::tempdir().unwrap();
+        let script = "#!/bin/sh\ncase $1 in\nstart) echo \"no such disk\" >&2; exit 1;;\nstop) exit 0;;\n*) exit 3;;\nesac\n";
+        init_script(directory.path(), "broken", script);
+        block_on(async {
+            let (socket, child) = helper();
+            let client = HelperClient::new(socket, Duty::Commands).unwrap();
+            let act = async |unit: &str, verb| {
+                client.call(HelperOp::Service { backend: ScriptBackend::SysV, unit: unit.into(), verb }, LIMIT).await
+            };
+            let err = act("broken.service", ServiceVerb::Start).await.unwrap_err();
+            assert_eq!(err.message, "start of broken failed with status 1 (it said: no such disk)");
+            assert_eq!(act("broken", ServiceVerb::Stop).await, Ok(HelperReply::Outcome(Outcome::Unchanged)));
+            assert!(act("broken", ServiceVerb::Reload).await.is_err());
+            for name in ["../../bin/sh", "-x", ".", "a/b", ""] {
+                assert_eq!(act(name, ServiceVerb::Start).await.unwrap_err().errno, Some(libc::EINVAL), "{name:?}");
+            }
+            assert!(ended(client, child).await);
+        });
+    });
+}

@@ -1,0 +1,283 @@
+//! Sockets, announcements and events on a pair of virtual Ethernet devices.
+
+use std::io;
+use std::os::fd::AsRawFd;
+use std::time::Duration;
+
+use carpd::effect::{Effect, Granted, Outcome};
+use carpd::host::announce::{gratuitous_arp, neighbour_advertisement};
+use carpd::host::netlink::{AddressOptions, HostEvent, Watch, index_of};
+use carpd::host::privilege::{Privileges, confine_engine};
+use carpd::host::socket::{Membership, PacketSocket, group_mac};
+use carpd::host::{Host, LinuxHost, Options};
+use carpd::types::VirtualAddress;
+use nix::sys::socket::{LinkAddr, recvfrom};
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::time::timeout;
+
+use super::namespace::{block_on, delete_link, dev, isolated, veth_pair};
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Ethernet and enough of IP for the filter; `id` tells frames apart.
+fn frame(header: &[u8], protocol_at: usize, protocol: u8, id: u8) -> Vec<u8> {
+    let mut frame = vec![0; 90];
+    frame[..6].copy_from_slice(&group_mac("224.0.0.18".parse().unwrap()).unwrap().0);
+    frame[6..12].copy_from_slice(&[0, 0, 0x5e, 0, 1, 40]);
+    frame[12..12 + header.len()].copy_from_slice(header);
+    frame[protocol_at] = protocol;
+    frame[80] = id;
+    frame
+}
+
+async fn next_id(socket: &PacketSocket) -> u8 {
+    let mut buffer = [0; 2048];
+    let got = timeout(PATIENCE, async {
+        loop {
+            if let Some(frame) = socket.receive(&mut buffer).unwrap() {
+                return frame.get(80).copied().unwrap();
+            }
+            socket.readable().await.unwrap();
+        }
+    });
+    got.await.expect("a frame")
+}
+
+/// Waits until the devices pass frames on: for a moment after they are set up the kernel drops what is sent.
+async fn passing(sender: &PacketSocket, receiver: &PacketSocket) {
+    let hello = frame(&[0x08, 0, 0x45], 23, 112, 255);
+    let mut buffer = [0; 2048];
+    let arrives = timeout(PATIENCE, async {
+        loop {
+            sender.send(&hello).unwrap();
+            // By then it has arrived or is lost.
+            if timeout(Duration::from_millis(10), receiver.readable()).await.is_ok()
+                && receiver.receive(&mut buffer).unwrap().is_some()
+            {
+                return;
+            }
+        }
+    });
+    arrives.await.expect("the devices pass frames on");
+    while receiver.receive(&mut buffer).unwrap().is_some() {}
+}
+
+#[test]
+fn only_advertisements_pass_the_filter() {
+    isolated("host::network::only_advertisements_pass_the_filter", || {
+        let netlink = veth_pair();
+        block_on(async {
+            let index = |name| index_of(&dev(name)).unwrap();
+            let sender = PacketSocket::open(index("v0")).unwrap();
+            let receiver = PacketSocket::open(index("v1")).unwrap();
+            receiver.accept(group_mac("224.0.0.18".parse().unwrap()).unwrap()).unwrap();
+            passing(&sender, &receiver).await;
+            let (v4, v6) = ([0x08, 0, 0x45].as_slice(), [0x86, 0xdd, 0x60].as_slice());
+            sender.send(&frame(v4, 23, 6, 1)).unwrap();
+            sender.send(&frame(&[0x08, 0x06], 23, 112, 2)).unwrap();
+            // VLAN 7.
+            sender.send(&frame(&[0x81, 0, 0, 7, 0x08, 0, 0x45], 27, 112, 3)).unwrap();
+            sender.send(&frame(v6, 20, 58, 4)).unwrap();
+            sender.send(&frame(v4, 23, 112, 5)).unwrap();
+            sender.send(&frame(v6, 20, 112, 6)).unwrap();
+            assert_eq!((next_id(&receiver).await, next_id(&receiver).await), (5, 6));
+            let mut buffer = [0; 2048];
+            assert_eq!(receiver.receive(&mut buffer).unwrap(), None, "nothing else passed");
+            assert_eq!(sender.receive(&mut buffer).unwrap(), None, "one's own frames are not received");
+
+            // Down, up, gone, made anew.
+            netlink.set_link_up(&dev("v0"), false).unwrap();
+            assert_eq!(sender.send(&frame(v4, 23, 112, 7)).unwrap_err().raw_os_error(), Some(libc::ENETDOWN));
+            assert_eq!(sender.receive(&mut buffer).unwrap(), None, "a link that is down is no error");
+            netlink.set_link_up(&dev("v0"), true).unwrap();
+            passing(&sender, &receiver).await;
+            delete_link(index("v0"));
+            assert_eq!(sender.send(&frame(v4, 23, 112, 9)).unwrap_err().raw_os_error(), Some(libc::ENXIO));
+            veth_pair();
+            let (mut sender, mut receiver) = (sender, receiver);
+            sender.rebind(index("v0")).unwrap();
+            receiver.rebind(index("v1")).unwrap();
+            passing(&sender, &receiver).await;
+            sender.send(&frame(v4, 23, 6, 10)).unwrap();
+            sender.send(&frame(v4, 23, 112, 11)).unwrap();
+            assert_eq!(next_id(&receiver).await, 11, "the filter stays");
+            assert_eq!(PacketSocket::open(4711).unwrap_err().source.raw_os_error(), Some(libc::ENODEV));
+        });
+    });
+}
+
+/// Everything that any interface sees.
+fn tap() -> Socket {
+    let all = Protocol::from(i32::from(u16::try_from(libc::ETH_P_ALL).unwrap().to_be()));
+    let socket = Socket::new(Domain::PACKET, Type::RAW, Some(all)).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket
+}
+
+/// The next frame that arrives at `index` and pleases.
+fn arriving(tap: &Socket, index: u32, wanted: impl Fn(&[u8]) -> bool) -> Vec<u8> {
+    let mut buffer = [0; 2048];
+    loop {
+        let (length, from) = recvfrom::<LinkAddr>(tap.as_raw_fd(), &mut buffer).expect("a frame in time");
+        let from = from.unwrap();
+        let here = from.ifindex() == usize::try_from(index).unwrap() && from.pkttype() != libc::PACKET_OUTGOING;
+        if here && wanted(&buffer[..length]) {
+            return buffer[..length].to_vec();
+        }
+    }
+}
+
+#[test]
+fn announcements_and_memberships_reach_the_wire() {
+    isolated("host::network::announcements_and_memberships_reach_the_wire", || {
+        let netlink = veth_pair();
+        let tap = tap();
+        block_on(async {
+            let host = LinuxHost::new(Options::default()).unwrap();
+            let (v0, v1) = (netlink.link(&dev("v0")).unwrap(), netlink.link(&dev("v1")).unwrap());
+            passing(&PacketSocket::open(v0.index).unwrap(), &PacketSocket::open(v1.index).unwrap()).await;
+            let announce = |text: &str| {
+                let address: VirtualAddress = text.parse().unwrap();
+                Granted::by_daemon(Effect::Announce { address, dev: dev("v0"), count: 2, interval_ms: 1 })
+            };
+            let arp = gratuitous_arp("192.168.32.22".parse().unwrap(), v0.mac);
+            let advertisement = neighbour_advertisement("2001:db8::22".parse().unwrap(), v0.mac);
+            host.perform_now(&announce("192.168.32.22/24")).unwrap();
+            arriving(&tap, v1.index, |frame| frame == arp);
+            host.perform(&announce("2001:db8::22/64"), PATIENCE).await.unwrap();
+            arriving(&tap, v1.index, |frame| frame == advertisement);
+            arriving(&tap, v1.index, |frame| frame == advertisement);
+
+            let mut groups = Membership::new(v0.index);
+            let (v4, v6) = ("224.0.0.18".parse().unwrap(), "ff02::12".parse().unwrap());
+            let igmp = |frame: &[u8]| frame[12..14] == [0x08, 0] && frame[23] == 2 && find(frame, &[224, 0, 0, 18]);
+            let mld = |frame: &[u8]| frame[12..14] == [0x86, 0xdd] && frame[20] == 0 && find(frame, &[0, 0, 0, 0x12]);
+            groups.join(v4).unwrap();
+            groups.join(v4).unwrap();
+            groups.join("10.0.0.1".parse().unwrap()).unwrap();
+            arriving(&tap, v1.index, igmp);
+            groups.join(v6).unwrap();
+            arriving(&tap, v1.index, mld);
+            groups.rejoin().unwrap();
+            arriving(&tap, v1.index, igmp);
+        });
+    });
+}
+
+fn find(haystack: &[u8], needle: &[u8]) -> bool {
+    haystack.windows(needle.len()).any(|window| window == needle)
+}
+
+async fn until(watch: &mut Watch, wanted: impl Fn(&HostEvent) -> bool) -> HostEvent {
+    let search = timeout(PATIENCE, async {
+        loop {
+            let event = watch.next().await.unwrap();
+            if wanted(&event) {
+                return event;
+            }
+        }
+    });
+    search.await.expect("the event comes")
+}
+
+#[test]
+fn the_watch_tells_what_happens_and_survives_floods() {
+    isolated("host::network::the_watch_tells_what_happens_and_survives_floods", || {
+        let netlink = veth_pair();
+        block_on(async {
+            let mut watch = Watch::open().unwrap();
+            let index = index_of(&dev("v0")).unwrap();
+            for text in ["192.168.32.22/24", "2001:db8::22/64"] {
+                let address: VirtualAddress = text.parse().unwrap();
+                netlink.add_address(address, &dev("v0"), AddressOptions::default()).unwrap();
+                until(&mut watch, |event| *event == HostEvent::AddressAdded { index, address }).await;
+                netlink.delete_address(address, &dev("v0")).unwrap();
+                until(&mut watch, |event| *event == HostEvent::AddressRemoved { index, address }).await;
+            }
+            // The other end goes down: still up, no carrier.
+            netlink.set_link_up(&dev("v1"), false).unwrap();
+            until(&mut watch, |event| matches!(event, HostEvent::Link(l) if l.index == index && l.up && !l.carrier)).await;
+            netlink.set_link_up(&dev("v1"), true).unwrap();
+            until(&mut watch, |event| matches!(event, HostEvent::Link(l) if l.index == index && l.up && l.carrier)).await;
+
+            let address = "10.0.0.1/32".parse().unwrap();
+            for _ in 0..5000 {
+                netlink.add_address(address, &dev("v0"), AddressOptions::default()).unwrap();
+                netlink.delete_address(address, &dev("v0")).unwrap();
+            }
+            until(&mut watch, |event| *event == HostEvent::Overrun).await;
+            while watch.try_next().unwrap().is_some() {}
+            netlink.add_address(address, &dev("v0"), AddressOptions::default()).unwrap();
+            until(&mut watch, |event| *event == HostEvent::AddressAdded { index, address }).await;
+
+            delete_link(index);
+            until(&mut watch, |event| matches!(event, HostEvent::LinkGone(l) if l.index == index)).await;
+        });
+    });
+}
+
+#[test]
+fn an_address_can_expire_and_is_marked() {
+    isolated("host::network::an_address_can_expire_and_is_marked", || {
+        let netlink = veth_pair();
+        block_on(async {
+            let mut watch = Watch::open().unwrap();
+            let index = index_of(&dev("v0")).unwrap();
+            let address: VirtualAddress = "10.0.0.9/32".parse().unwrap();
+            let options = AddressOptions { lifetime: Some(Duration::from_secs(1)), no_prefix_route: true };
+            assert_eq!(netlink.add_address(address, &dev("v0"), options).unwrap(), Outcome::Changed);
+            assert!(netlink.address(address.ip, index).unwrap().unwrap().ours);
+            assert_eq!(netlink.add_address(address, &dev("v0"), options).unwrap(), Outcome::Unchanged, "renewed");
+            until(&mut watch, |event| *event == HostEvent::AddressRemoved { index, address }).await;
+            assert_eq!(netlink.address(address.ip, index).unwrap(), None);
+        });
+    });
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "a measurement")]
+fn adding_and_deleting_take_microseconds() {
+    isolated("host::network::adding_and_deleting_take_microseconds", || {
+        let netlink = veth_pair();
+        let address: VirtualAddress = "192.168.32.22/24".parse().unwrap();
+        let v0 = dev("v0");
+        let (mut adds, mut deletes) = (Vec::new(), Vec::new());
+        for _ in 0..1000 {
+            let start = std::time::Instant::now();
+            netlink.add_address(address, &v0, AddressOptions::default()).unwrap();
+            let added = std::time::Instant::now();
+            netlink.delete_address(address, &v0).unwrap();
+            adds.push(added - start);
+            deletes.push(added.elapsed());
+        }
+        for (what, times) in [("add", &mut adds), ("delete", &mut deletes)] {
+            times.sort_unstable();
+            println!("address {what}: median {:?}, p99 {:?}", times[500], times[990]);
+            // Far above what was measured, far below what a takeover may take.
+            assert!(times[500] < Duration::from_millis(1), "{what} takes {:?}", times[500]);
+        }
+    });
+}
+
+#[test]
+fn the_engine_needs_two_capabilities_only() {
+    isolated("host::network::the_engine_needs_two_capabilities_only", || {
+        let netlink = veth_pair();
+        confine_engine().unwrap();
+        let status = std::fs::read_to_string("/proc/thread-self/status").unwrap();
+        for set in ["CapPrm", "CapEff", "CapBnd"] {
+            let line = format!("{set}:\t0000000000003000");
+            assert!(status.contains(&line), "{line} is not in\n{status}");
+        }
+        assert!(status.contains("NoNewPrivs:\t1"));
+        Privileges::current().unwrap().require().unwrap();
+        netlink.add_address("10.0.0.1/24".parse().unwrap(), &dev("v0"), AddressOptions::default()).unwrap();
+        block_on(async { PacketSocket::open(index_of(&dev("v0")).unwrap()).map(drop) }).unwrap();
+        assert_eq!(nix::unistd::sethostname("x").unwrap_err(), nix::errno::Errno::EPERM);
+        caps::clear(None, caps::CapSet::Effective).unwrap();
+        let err = Privileges::current().unwrap().require().unwrap_err();
+        assert!(err.message.contains("CAP_NET_ADMIN and CAP_NET_RAW"), "{err}");
+        let refused = block_on(async { PacketSocket::open(index_of(&dev("v0")).unwrap()) }).unwrap_err();
+        assert_eq!(refused.source.kind(), io::ErrorKind::PermissionDenied);
+    });
+}

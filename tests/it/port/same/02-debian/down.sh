@@ -1,0 +1,3 @@
+#!/bin/sh
+
+/sbin/ifdown $1:ucarp

@@ -1,0 +1,3 @@
+#!/bin/sh
+
+/sbin/ifup $1:ucarp

@@ -1,0 +1,2 @@
+#!/bin/sh
+/sbin/ifconfig $1:1 down

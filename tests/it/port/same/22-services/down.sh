@@ -1,0 +1,5 @@
+#!/bin/sh
+
+service httpd stop
+/etc/init.d/nginx stop
+systemctl stop named.service

@@ -1,0 +1,5 @@
+#!/bin/sh
+
+service httpd start
+/etc/init.d/nginx start
+systemctl start named.service

@@ -1,0 +1,3 @@
+#!/bin/sh
+service nginx stop
+[ -f /run/services/named ] && service named stop

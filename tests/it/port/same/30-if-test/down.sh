@@ -1,0 +1,4 @@
+#!/bin/sh
+
+test -n "$3" && hostname $3
+ip addr del $2/24 dev $1

@@ -1,0 +1,3 @@
+#!/bin/sh
+rm /run/world/count
+rm /run/world/n

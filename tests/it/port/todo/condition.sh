@@ -1,0 +1,4 @@
+#!/bin/sh
+if ps ax | grep -q httpd; then # todo
+  service httpd stop
+fi

@@ -1,0 +1,3 @@
+#!/bin/sh
+echo $$ > /run/up.pid # todo
+trap 'rm /run/up.pid' EXIT # todo

@@ -1,0 +1,2 @@
+#!/bin/sh
+$TOOL start # todo

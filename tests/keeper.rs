@@ -1,0 +1,119 @@
+//! The keeper with a real engine process below it. This binary plays all roles, as `carpd` does: without
+//! arguments it runs the tests, which start it anew as a keeper.
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test program")]
+
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, Command, ExitCode, Stdio};
+
+use carpd::hooks::runner;
+use carpd::keeper::{self, Client, Role};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tokio::signal::unix::{SignalKind, signal};
+
+fn main() -> ExitCode {
+    let arguments: Vec<_> = std::env::args_os().skip(1).collect();
+    match arguments.first().and_then(|a| a.to_str()) {
+        Some("keep") => keeper::run(arguments.get(1..).unwrap_or_default()),
+        Some(keeper::ENGINE_ROLE) => engine(arguments.get(1).and_then(|a| a.to_str()).unwrap_or_default()),
+        Some(runner::ROLE) => runner::main(),
+        _ => {
+            the_engines_status_is_passed_on();
+            a_signal_to_the_group_reaches_the_engine_once_it_is_ready_and_no_runner();
+            nothing_is_left_of_an_engine_that_was_killed();
+            descriptors_of_the_parent_are_not_inherited();
+            println!("4 tests of the keeper passed");
+            ExitCode::SUCCESS
+        }
+    }
+}
+
+/// The engine's part: starts three runners, says their process ids, then does what it is told.
+fn engine(what: &str) -> ExitCode {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        if let Ok(status) = what.parse::<u8>() {
+            return ExitCode::from(status);
+        }
+        let (client, mut exits) = Client::from_stdin().unwrap();
+        let mut sockets = Vec::new();
+        for _ in 0..3 {
+            sockets.push(client.spawn(Role::Runner { memory_bytes: 1 << 20 }).await.unwrap());
+        }
+        let parent = nix::unistd::getppid();
+        let pids = std::fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).unwrap();
+        let mut terminated = signal(SignalKind::terminate()).unwrap();
+        println!("{} {pids}", std::process::id());
+        std::io::stdout().flush().unwrap();
+        // A signal that came before this line has waited.
+        keeper::unblock_signals().unwrap();
+        tokio::select! {
+            _ = terminated.recv() => ExitCode::from(5),
+            ended = exits.next() => { println!("{ended:?}"); ExitCode::from(6) }
+        }
+    })
+}
+
+/// A keeper in a process group of its own.
+fn keep(what: &str) -> Child {
+    use std::os::unix::process::CommandExt;
+    Command::new("/proc/self/exe").args(["keep", what]).stdout(Stdio::piped()).process_group(0).spawn().unwrap()
+}
+
+/// The engine's and its runners' process ids, as the engine says them.
+fn told(keeper: &mut Child) -> (Pid, Vec<Pid>) {
+    let mut line = String::new();
+    BufReader::new(keeper.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let mut pids = line.split_whitespace().map(|pid| Pid::from_raw(pid.parse().unwrap()));
+    let engine = pids.next().unwrap();
+    (engine, pids.filter(|pid| *pid != engine).collect())
+}
+
+fn pid(child: &Child) -> Pid {
+    Pid::from_raw(i32::try_from(child.id()).unwrap())
+}
+
+fn is_gone(pid: Pid) -> bool {
+    kill(pid, None) == Err(nix::errno::Errno::ESRCH)
+}
+
+fn the_engines_status_is_passed_on() {
+    assert_eq!(keep("7").wait().unwrap().code(), Some(7));
+}
+
+fn a_signal_to_the_group_reaches_the_engine_once_it_is_ready_and_no_runner() {
+    let mut keeper = keep("wait");
+    let (_, runners) = told(&mut keeper);
+    assert_eq!(runners.len(), 3);
+    nix::sys::signal::killpg(pid(&keeper), Signal::SIGTERM).unwrap();
+    let status = keeper.wait().unwrap();
+    // 6 would be: a runner ended first.
+    assert_eq!(status.code(), Some(5), "{:?}", status.signal());
+    assert!(runners.iter().all(|runner| is_gone(*runner)), "they end with the engine");
+}
+
+fn nothing_is_left_of_an_engine_that_was_killed() {
+    let mut keeper = keep("wait");
+    let (engine, runners) = told(&mut keeper);
+    kill(engine, Signal::SIGKILL).unwrap();
+    assert_eq!(keeper.wait().unwrap().code(), Some(128 + 9));
+    assert!(runners.iter().all(|runner| is_gone(*runner)));
+}
+
+fn descriptors_of_the_parent_are_not_inherited() {
+    // A descriptor that is not closed on exec, as a careless shell leaves one.
+    let exe = std::env::current_exe().unwrap();
+    let script = format!("exec 9<'{0}'; exec '{0}' keep wait", exe.display());
+    let mut keeper = Command::new("/bin/sh").args(["-c", &script]).stdout(Stdio::piped()).spawn().unwrap();
+    let (engine, runners) = told(&mut keeper);
+    let inherited = |process: &Pid| {
+        let descriptors = std::fs::read_dir(format!("/proc/{process}/fd")).unwrap();
+        descriptors.filter_map(|entry| std::fs::read_link(entry.unwrap().path()).ok()).any(|file| file == exe)
+    };
+    let (kept, leaked) = (inherited(&pid(&keeper)), runners.iter().chain([&engine]).any(inherited));
+    kill(pid(&keeper), Signal::SIGTERM).unwrap();
+    assert_eq!(keeper.wait().unwrap().code(), Some(5));
+    assert!(kept, "the keeper itself has it, or this test shows nothing");
+    assert!(!leaked);
+}
