@@ -98,7 +98,9 @@ fn confine(memory: u64) -> Confinement {
     let mut confinement = sandbox::confine(sandbox::Kind::Wasm, memory, || prepared = super::wasm::prepare());
     match prepared {
         Ok(true) => {}
-        Ok(false) => confinement.missing.push("native-code: memory may not be made executable here; it is interpreted".to_owned()),
+        Ok(false) => {
+            confinement.missing.push("native-code: memory may not be made executable here; it is interpreted".to_owned());
+        }
         // Loading will say so.
         Err(why) => confinement.missing.push(format!("wasmtime: {why}")),
     }

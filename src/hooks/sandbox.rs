@@ -235,8 +235,12 @@ fn filter(kind: Kind) -> Result<BpfProgram, seccompiler::BackendError> {
         Kind::Compiler => drop(rules.insert(libc::SYS_mprotect, vec![SeccompRule::new(vec![not_executable])?])),
         #[cfg(feature = "wasm")]
         Kind::Wasm => {
-            let not_writable =
-                SeccompCondition::new(2, SeccompCmpArgLen::Dword, SeccompCmpOp::MaskedEq(u64::from(libc::PROT_WRITE.unsigned_abs())), 0)?;
+            let not_writable = SeccompCondition::new(
+                2,
+                SeccompCmpArgLen::Dword,
+                SeccompCmpOp::MaskedEq(u64::from(libc::PROT_WRITE.unsigned_abs())),
+                0,
+            )?;
             let either = vec![SeccompRule::new(vec![not_executable])?, SeccompRule::new(vec![not_writable])?];
             rules.insert(libc::SYS_mprotect, either);
         }

@@ -31,9 +31,10 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
     let module = super::read(&args.module)?;
     let text = match &args.manifest {
         None => None,
-        Some(path) => Some(std::fs::read_to_string(path).map_err(|err| {
-            Failure::new(Exit::Failure, format!("could not read {}: {err}", path.display()))
-        })?),
+        Some(path) => Some(
+            std::fs::read_to_string(path)
+                .map_err(|err| Failure::new(Exit::Failure, format!("could not read {}: {err}", path.display())))?,
+        ),
     };
     let component = manifest::build(&module, text.as_deref())
         .map_err(|err| Failure::new(Exit::Failure, format!("{}: {err}", args.module.display())))?;

@@ -39,8 +39,7 @@ pub enum Wit {
 
 /// The words of `vhost-state`.
 pub const STATES: &[&str] = &["init", "backup", "master"];
-const ENTRY_POINTS: &[&str] =
-    &["before-master", "on-master", "before-backup", "on-backup", "on-peer-claim", "health", "on-stop"];
+const ENTRY_POINTS: &[&str] = &["before-master", "on-master", "before-backup", "on-backup", "on-peer-claim", "health", "on-stop"];
 const OUTCOMES: &[&str] = &["changed", "unchanged", "planned"];
 const UNIT_STATES: &[&str] = &["active", "inactive", "activating", "deactivating", "failed", "unknown"];
 
@@ -135,10 +134,7 @@ pub fn returns(entry: EntryPoint) -> Wit {
 }
 
 fn link_info() -> Wit {
-    record(
-        "link-info",
-        [("name", IFNAME), ("index", U32), ("up", BOOL), ("carrier", BOOL), ("mac", MAC), ("mtu", U32)],
-    )
+    record("link-info", [("name", IFNAME), ("index", U32), ("up", BOOL), ("carrier", BOOL), ("mac", MAC), ("mtu", U32)])
 }
 
 fn route_info() -> Wit {
@@ -223,10 +219,7 @@ impl Function {
             return None;
         }
         let names = |f: &Self| f.options.iter().map(|o| o.name).collect::<Vec<_>>();
-        let shared = FUNCTIONS
-            .iter()
-            .filter(|f| f.group == self.group && !f.options.is_empty())
-            .all(|f| names(f) == names(self));
+        let shared = FUNCTIONS.iter().filter(|f| f.group == self.group && !f.options.is_empty()).all(|f| names(f) == names(self));
         let name = if shared { "options".to_owned() } else { format!("{}-options", kebab(self.name)) };
         Some(Wit::Record(name, self.options.iter().map(|o| (kebab(o.name), o.wit())).collect()))
     }
@@ -379,7 +372,10 @@ fn types(out: &mut String) {
     for (doc, wit) in [
         ("The state of a virtual host.", STATE),
         ("Which function is called.", Wit::Enum("entry-point", ENTRY_POINTS)),
-        ("What an effect did: the host was not so before; it was; or it was only listed, in a plan.", Wit::Enum("outcome", OUTCOMES)),
+        (
+            "What an effect did: the host was not so before; it was; or it was only listed, in a plan.",
+            Wit::Enum("outcome", OUTCOMES),
+        ),
         ("What a service is doing, in systemd's words.", Wit::Enum("unit-state", UNIT_STATES)),
         ("A network device; `mtu` in bytes.", link_info()),
         ("An address and the device that it is on.", record("device-address", [("dev", IFNAME), ("cidr", CIDR)])),
@@ -402,9 +398,8 @@ fn types(out: &mut String) {
         };
         Some(text.to_owned())
     });
-    let field_doc = |fields: &'static [super::Field]| {
-        move |name: &str| fields.iter().find(|f| kebab(f.name) == name).map(|f| in_wit(f.doc))
-    };
+    let field_doc =
+        |fields: &'static [super::Field]| move |name: &str| fields.iter().find(|f| kebab(f.name) == name).map(|f| in_wit(f.doc));
     out.push_str("\n  /// The virtual host that an event is about.\n");
     instance().define(out, field_doc(INSTANCE_FIELDS));
     out.push_str("\n  /// What an entry point is told.\n");
@@ -452,7 +447,9 @@ fn group(out: &mut String, name: &'static str) {
 
 fn entry_point(out: &mut String, entry: EntryPoint) {
     let when = match entry {
-        EntryPoint::BeforeMaster => "Elected, addresses not yet up; an error means: do not become master. Effects are undone when mastership ends.",
+        EntryPoint::BeforeMaster => {
+            "Elected, addresses not yet up; an error means: do not become master. Effects are undone when mastership ends."
+        }
         EntryPoint::OnMaster => "Master, addresses up and announced. Effects are undone when mastership ends, unless `keep`.",
         EntryPoint::BeforeBackup => "A stop or an operator's order, addresses still up.",
         EntryPoint::OnBackup => "No longer master, addresses gone; also at start.",

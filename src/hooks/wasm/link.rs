@@ -31,7 +31,12 @@ pub(super) fn is_called(listed: &str, wit: &str) -> bool {
 ///
 /// # Errors
 /// Every import that is not there, not granted or of another type, with what would help.
-pub(super) fn link(engine: &Engine, component: &Component, source: &HookSource, allowed: &[String]) -> Result<Linker<Run>, String> {
+pub(super) fn link(
+    engine: &Engine,
+    component: &Component,
+    source: &HookSource,
+    allowed: &[String],
+) -> Result<Linker<Run>, String> {
     let file = source.path.rsplit('/').next().unwrap_or(&source.path);
     let mut linker = Linker::new(engine);
     let mut problems = Vec::new();
@@ -144,7 +149,9 @@ fn serve(run: &mut Run, function: &Function, params: &[Val]) -> wasmtime::Result
     let ask = match request {
         Ok(Request::Now) => {
             let now = watch::since_boot() + run.skipped;
-            return Ok(Some(Val::Float64(Duration::from_micros(u64::try_from(now.as_micros()).unwrap_or(u64::MAX)).as_secs_f64() * 1e3)));
+            return Ok(Some(Val::Float64(
+                Duration::from_micros(u64::try_from(now.as_micros()).unwrap_or(u64::MAX)).as_secs_f64() * 1e3,
+            )));
         }
         Ok(Request::Wall) => return Ok(Some(Val::Float64((watch::wall_clock() + run.skipped).as_secs_f64()))),
         Ok(Request::Ask(ask)) => ask,

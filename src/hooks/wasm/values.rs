@@ -54,7 +54,9 @@ fn argument(param: &Param, value: Option<&Val>) -> Result<Raw, String> {
         Raw::Number(n as f64)
     };
     Ok(match (param.kind, value) {
-        (Kind::Any, Val::String(text)) => from_json(serde_json::from_str(text).map_err(|err| format!("{}: not JSON: {err}", param.name))?),
+        (Kind::Any, Val::String(text)) => {
+            from_json(serde_json::from_str(text).map_err(|err| format!("{}: not JSON: {err}", param.name))?)
+        }
         (_, Val::String(text)) => Raw::Text(text.clone().into_bytes()),
         (_, Val::Bool(given)) => Raw::Bool(*given),
         (_, Val::U8(n)) => number(u64::from(*n)),

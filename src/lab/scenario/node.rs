@@ -66,7 +66,7 @@ impl Node {
     fn config(&self) -> String {
         let mut config = CONFIG.replace("/etc/carpd/", "/run/lab/").replace("node2", self.name);
         if let Hook::Component(path) = &self.hook {
-            config = config.replace("\"hooks/failover.lua\"", &format!("{path:?}"));
+            config = config.replace("\"hooks/failover.lua\"", &toml::Value::String(path.display().to_string()).to_string());
         }
         if self.preempts {
             return config;
