@@ -8,7 +8,13 @@ pub mod types;
 pub mod effect;
 pub mod proto;
 
+#[cfg(feature = "daemon")]
+pub mod record;
+
 pub mod config;
+#[cfg(feature = "daemon")]
+pub mod journal;
+#[cfg(feature = "daemon")]
 pub mod ledger;
 
 #[cfg(feature = "daemon")]

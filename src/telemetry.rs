@@ -3,6 +3,8 @@
 //! Everything goes to standard error, one event each. Under systemd it goes to the journal with its fields:
 //! `journalctl CARPD_VHID=40` finds what `vhid = 40` logged.
 
+pub mod ucarp;
+
 use std::fs::File;
 use std::io::IsTerminal;
 use std::os::fd::AsFd as _;

@@ -184,6 +184,9 @@ fn as_text(status: &Status) -> String {
     for hook in &status.hooks {
         text += &format!("hook {}\n", hook_line(hook));
     }
+    if let Some(problem) = &status.ledger_problem {
+        text += &format!("{problem}\n");
+    }
     for held in &status.held {
         text += &format!("holds {} = {} for {}\n", held.resource, held.value, held.owners.join(", "));
     }

@@ -6,6 +6,7 @@ mod completions;
 mod config_reference;
 mod daemon;
 mod exit;
+mod journal;
 mod lab;
 mod man;
 mod new;
@@ -15,6 +16,7 @@ mod plugin;
 mod port;
 pub mod role;
 mod run;
+mod ucarp;
 
 use std::process::ExitCode;
 
@@ -44,9 +46,12 @@ enum Verb {
     Reload(daemon::ReloadArgs),
     Resign(daemon::ResignArgs),
     Hook(daemon::HookArgs),
+    Why(journal::WhyArgs),
+    Replay(journal::ReplayArgs),
     Lab(lab::Args),
     #[cfg(feature = "wasm")]
     Plugin(plugin::Args),
+    Ucarp(ucarp::Args),
     Port(port::Args),
     New(new::Args),
     Api(api::Args),
@@ -60,6 +65,9 @@ enum Verb {
 /// Parses the command line, does what it says, and tells how that went.
 #[must_use]
 pub fn main() -> ExitCode {
+    if let Some(words) = ucarp::called(std::env::args_os()) {
+        return ucarp::main(words);
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return usage(&error).into(),
@@ -72,9 +80,12 @@ pub fn main() -> ExitCode {
         Verb::Reload(args) => daemon::reload(&args),
         Verb::Resign(args) => daemon::resign(&args),
         Verb::Hook(args) => daemon::hook(&args),
+        Verb::Why(args) => journal::why(&args),
+        Verb::Replay(args) => journal::replay(&args),
         Verb::Lab(args) => lab::run(&args),
         #[cfg(feature = "wasm")]
         Verb::Plugin(args) => plugin::run(&args),
+        Verb::Ucarp(args) => return ucarp::main(args.words),
         Verb::Port(args) => port::run(&args),
         Verb::New(args) => new::run(&args),
         Verb::Api(args) => api::run(&args),

@@ -73,6 +73,9 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
 
 /// The engine's whole life, as the keeper starts it: with the arguments of `carpd run`.
 pub(super) fn engine() -> ExitCode {
+    if let Some(code) = super::ucarp::engine() {
+        return code;
+    }
     let arguments = std::iter::once(OsString::from("carpd run")).chain(std::env::args_os().skip(2));
     let args = match Engine::try_parse_from(arguments) {
         Ok(engine) => engine.args,

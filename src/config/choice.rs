@@ -35,8 +35,9 @@ words! {
     FamilyTimers { All = "all", Any = "any" }
     LinkLocal { Include = "include", Exclude = "exclude" }
     Ipv6Checksum { Plain = "plain", PseudoHeader = "pseudo-header" }
-    SourceMac { Virtual = "virtual", Interface = "interface" }
+    SourceMac { Virtual = "virtual", Interface = "interface", Ucarp = "ucarp" }
     OnFailure { Resign = "resign", Keep = "keep", Ignore = "ignore" }
+    HookKind { Module = "module", Script = "script" }
     Leases { Kernel = "kernel", Off = "off" }
     Reload { Checked = "checked", Manual = "manual" }
     Sandbox { Required = "required", BestEffort = "best-effort" }
@@ -63,6 +64,17 @@ pub enum SourceMac {
     Virtual,
     /// The interface's own, for switches that refuse others.
     Interface,
+    /// `00:00:5e:00:00:VHID`, as ucarp has it.
+    Ucarp,
+}
+
+/// What a hook is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum HookKind {
+    /// A file for one of the runtimes.
+    Module,
+    /// Programs, called as ucarp calls them.
+    Script,
 }
 
 /// What follows when `on_master` fails.

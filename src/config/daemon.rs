@@ -25,6 +25,7 @@ pub(super) fn read(root: &Table<'_>, out: &mut Findings) -> Option<Daemon> {
         state_dir: Table::or(directory(&table, "state-dir", out), default.state_dir),
         run_dir: Table::or(directory(&table, "run-dir", out), default.run_dir),
         service_backend: Table::or(table.choice("service-backend", out), default.service_backend),
+        hangup_stops: default.hangup_stops,
     })
 }
 
@@ -38,6 +39,7 @@ impl Default for Daemon {
             state_dir: PathBuf::from("/var/lib/carpd"),
             run_dir: PathBuf::from("/run/carpd"),
             service_backend: ServiceBackend::Auto,
+            hangup_stops: false,
         }
     }
 }

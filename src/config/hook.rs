@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use toml::de::DeValue;
 
-use super::choice::{OnFailure, Reload};
-use super::model::{Config, Hook, Language, Limits, Place};
+use super::choice::{HookKind, OnFailure, Reload};
+use super::model::{Config, Hook, Kind, Language, Limits, Place, Script};
 use super::problem::Findings;
 use super::read::{At, Table, parse};
 use super::{Surroundings, grant, json, reference};
@@ -61,16 +61,12 @@ fn read(table: &Table<'_>, around: &dyn Surroundings, out: &mut Findings) -> Opt
     let config_json = config_json(table, out);
     let grants = table.item("grant", out).and_then(|item| Table::open(item, &reference::GRANT, out));
     let grants = grants.map(|table| grant::read(&table, out)).unwrap_or_default();
-    let source = table.string("source", out)?;
-    let language = language(source.value, &source.span, out);
-    let path = around.hook_source(Path::new(source.value));
-    let path = path.map_err(|why| {
-        out.error(source.span.clone(), why.message).hint(why.hint);
-    });
+    let Code { source, path, language, kind } = code(table, around, out)?;
     Some(Hook {
         source: source.value.to_owned(),
-        path: path.ok()?,
-        language: language?,
+        path,
+        language,
+        kind,
         limits,
         before_timeout,
         on_failure,
@@ -80,6 +76,55 @@ fn read(table: &Table<'_>, around: &dyn Surroundings, out: &mut Findings) -> Opt
         grants,
         place: Place(source.span),
     })
+}
+
+/// What runs, and where it stands.
+struct Code<'d> {
+    source: At<&'d str>,
+    path: PathBuf,
+    language: Language,
+    kind: Kind,
+}
+
+fn code<'d>(table: &Table<'d>, around: &dyn Surroundings, out: &mut Findings) -> Option<Code<'d>> {
+    if Table::or(table.choice("kind", out), HookKind::Module) == HookKind::Script {
+        return script(table, out);
+    }
+    for name in ["up", "down"] {
+        if let Some(program) = table.string(name, out) {
+            out.error(program.span, format!("`{name}` needs `kind = \"script\"`"));
+        }
+    }
+    let Some(source) = table.string("source", out) else {
+        if !table.tried("source") {
+            out.error(table.span.clone(), "`source` is missing")
+                .hint("add a line such as `source = \"hooks/failover.lua\"`".to_owned());
+        }
+        return None;
+    };
+    let language = language(source.value, &source.span, out);
+    let path = around.hook_source(Path::new(source.value)).map_err(|why| {
+        out.error(source.span.clone(), why.message).hint(why.hint);
+    });
+    Some(Code { path: path.ok()?, language: language?, kind: Kind::Module, source })
+}
+
+fn script<'d>(table: &Table<'d>, out: &mut Findings) -> Option<Code<'d>> {
+    let programs = ["up", "down"].map(|name| table.string(name, out));
+    if let Some(source) = table.string("source", out) {
+        out.error(source.span, "a script has no `source`: its programs are `up` and `down`");
+    }
+    for program in programs.iter().flatten().filter(|program| !program.value.starts_with('/')) {
+        out.error(program.span.clone(), format!("{:?} is not an absolute path", program.value));
+    }
+    let [up, down] = programs;
+    let Some(source) = up.clone().or_else(|| down.clone()) else {
+        out.error(table.span.clone(), "a script needs `up`, `down` or both");
+        return None;
+    };
+    let path = |program: Option<At<&str>>| program.map(|program| PathBuf::from(program.value));
+    let script = Script { up: path(up), down: path(down), ..Script::default() };
+    Some(Code { path: PathBuf::from(source.value), language: Language::Lua, kind: Kind::Script(Box::new(script)), source })
 }
 
 fn language(source: &str, span: &Range<usize>, out: &mut Findings) -> Option<Language> {

@@ -17,6 +17,7 @@ mod diff;
 mod grant;
 mod hook;
 mod json;
+pub mod legacy;
 mod load;
 mod model;
 mod problem;
@@ -38,7 +39,7 @@ pub use choice::{
 };
 pub use diff::differences;
 pub use load::Disk;
-pub use model::{Announce, Config, Daemon, Destination, Hook, Language, Limits, Loaded, Log, Place, Vhost};
+pub use model::{Announce, AtStop, Config, Daemon, Destination, Hook, Kind, Language, Limits, Loaded, Log, Place, Script, Vhost};
 pub use problem::{Problem, Report, Severity};
 #[cfg(feature = "daemon")]
 pub use render::Look;
@@ -83,6 +84,22 @@ pub trait Surroundings {
     /// # Errors
     /// It is not a file that can be read.
     fn hook_source(&self, path: &Path) -> Result<PathBuf, Unusable>;
+}
+
+/// Reads a file that holds nothing but a grant table, for `--grants` of the ucarp command line.
+///
+/// # Errors
+/// A [`Report`] with every problem.
+pub fn parse_grants(name: &str, text: &str) -> Result<crate::effect::Grants, Report> {
+    let mut out = problem::Findings::default();
+    let (document, syntax) = DeTable::parse_recoverable(text);
+    for error in &syntax {
+        out.error(error.span(), format!("this is not TOML: {}", error.message()));
+    }
+    let table = read::Table::whole(document.get_ref(), text, &reference::GRANT, &mut out);
+    let grants = grant::read(&table, &mut out);
+    let report = Report::new(name, text, out);
+    if report.has_errors() { Err(report) } else { Ok(grants) }
 }
 
 impl Config {

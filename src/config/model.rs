@@ -66,6 +66,8 @@ pub struct Daemon {
     pub run_dir: PathBuf,
     /// `service-backend`: who starts and stops services.
     pub service_backend: ServiceBackend,
+    /// SIGHUP stops the daemon, as it does ucarp; no key sets this.
+    pub hangup_stops: bool,
 }
 
 /// `[daemon.log]`.
@@ -96,8 +98,8 @@ pub struct Vhost {
     pub advskew: AdvSkew,
     /// `preempt`: take over from a worse master.
     pub preempt: Preempt,
-    /// `dead-ratio`: 1..=255 advertisement bases without an advertisement and the master counts as dead.
-    pub dead_ratio: u8,
+    /// `dead-ratio`: so many advertisement bases without an advertisement and the master counts as dead; at least 1.
+    pub dead_ratio: u32,
     /// `neutral`: do not call `on_backup` at start.
     pub neutral: bool,
     /// `tie-break`: who wins between equal masters.
@@ -114,8 +116,12 @@ pub struct Vhost {
     pub send_demote_byte: bool,
     /// `openbsd-lladdr`: enters the hash if given (docs/protocol.md, section 2).
     pub openbsd_lladdr: Option<MacAddr>,
+    /// Cut the advertised advskew at 240; not so under the name ucarp. No key sets this.
+    pub clamp_advskew: bool,
     /// `manage-addresses`: the daemon itself puts up and takes down [`Self::addresses`].
     pub manage_addresses: bool,
+    /// What an orderly stop does for a master; no key sets this.
+    pub at_stop: AtStop,
     /// Whether the addresses let go by themselves when nobody renews them.
     pub lease: Leases,
     /// `nomcast`, `mcast-group`, `mcast-group6`: where advertisements go.
@@ -145,6 +151,18 @@ impl Vhost {
     pub fn families(&self) -> impl Iterator<Item = Family> + '_ {
         Family::ALL.into_iter().filter(|family| self.addresses.iter().any(|a| a.family() == *family))
     }
+}
+
+/// The order of an orderly stop, for a master.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum AtStop {
+    /// `before_backup`, addresses down, bow-out, `on_backup`.
+    #[default]
+    AddressesFirst,
+    /// `on_backup`, and only when it has ended the bow-out: the hooks hold the addresses, not the daemon.
+    HooksFirst,
+    /// The addresses are taken off, whoever put them up; bow-out; no hook runs.
+    AddressesOnly,
 }
 
 /// Where advertisements are sent.
@@ -184,8 +202,10 @@ pub struct Hook {
     pub source: String,
     /// The file itself: `source` below the directory of the configuration.
     pub path: PathBuf,
-    /// From the file's ending.
+    /// From the file's ending; means nothing for [`Kind::Script`].
     pub language: Language,
+    /// `kind`.
+    pub kind: Kind,
     /// The ceilings of one run.
     pub limits: Limits,
     /// `before-timeout`: wall time of `before_master` and `before_backup`; at most `timeout`.
@@ -204,6 +224,30 @@ pub struct Hook {
     pub place: Place,
 }
 
+/// `kind`: what a hook is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Kind {
+    /// A file that one of the runtimes loads, in a sandbox.
+    Module,
+    /// Programs, as ucarp runs them: no sandbox, all that the daemon may.
+    Script(Box<Script>),
+}
+
+/// The programs of `kind = "script"`. They are called with the interface, the address and the xparam if there is one.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Script {
+    /// `up`: runs on becoming master.
+    pub up: Option<PathBuf>,
+    /// `down`: runs on becoming backup.
+    pub down: Option<PathBuf>,
+    /// The interface as the first argument calls it; `None` is its name.
+    pub interface: Option<String>,
+    /// Where they run; `None` is `/`.
+    pub directory: Option<PathBuf>,
+    /// Their environment; `None` is a clean one.
+    pub environment: Option<Vec<(std::ffi::OsString, std::ffi::OsString)>>,
+}
+
 /// A hook's ceilings for one run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
@@ -219,4 +263,17 @@ pub struct Limits {
     pub log_bytes: u32,
     /// `state-bytes`: bytes of lasting state; at most 16 MiB.
     pub state_bytes: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            wall: Duration::from_secs(10),
+            cpu: Duration::from_secs(1),
+            memory_bytes: 16 << 20,
+            requests: 1000,
+            log_bytes: 64 << 10,
+            state_bytes: 256 << 10,
+        }
+    }
 }

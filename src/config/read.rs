@@ -42,8 +42,13 @@ pub(super) struct Table<'d> {
 impl<'d> Table<'d> {
     /// The top level of a file.
     pub(super) fn root(table: &'d DeTable<'d>, text: &str, out: &mut Findings) -> Self {
+        Self::whole(table, text, &reference::ROOT, out)
+    }
+
+    /// The top level of a file that holds the keys of one section.
+    pub(super) fn whole(table: &'d DeTable<'d>, text: &str, section: &'static Section, out: &mut Findings) -> Self {
         let end = text.len().min(text.find('\n').unwrap_or(text.len()));
-        let this = Self { entries: table, span: 0..end, section: &reference::ROOT };
+        let this = Self { entries: table, span: 0..end, section };
         this.refuse_unknown_keys(out);
         this
     }

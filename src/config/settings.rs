@@ -15,7 +15,8 @@ impl Vhost {
         Settings {
             advbase: self.advbase,
             advskew: self.advskew,
-            dead_ratio: self.dead_ratio.into(),
+            dead_ratio: self.dead_ratio,
+            clamp_advskew: self.clamp_advskew,
             preempt: self.preempt,
             peers: self.peers,
             tie_break: self.tie_break,

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::choice::{FamilyTimers, Ipv6Checksum, Leases, LinkLocal, Peers, Preempt, SourceMac, TieBreak};
-use super::model::{Announce, Destination, Place, Vhost};
+use super::model::{Announce, AtStop, Destination, Place, Vhost};
 use super::problem::Findings;
 use super::read::{At, Table};
 use super::secret::{BadSecret, Secret};
@@ -76,6 +76,8 @@ fn finish(table: &Table<'_>, draft: &mut Draft, around: &dyn Surroundings, out: 
         ipv6_checksum: Table::or(table.choice("ipv6-checksum", out), Ipv6Checksum::Plain),
         send_demote_byte: Table::or(table.boolean("send-demote-byte", out), false),
         openbsd_lladdr: lladdr(table, out),
+        clamp_advskew: true,
+        at_stop: AtStop::default(),
         lease: Table::or(table.choice("lease", out), Leases::Kernel),
         manage_addresses: Table::or(table.boolean("manage-addresses", out), true),
         destination: destination(table, out),
@@ -175,8 +177,8 @@ fn interval(table: &Table<'_>, out: &mut Findings) -> (AdvBase, AdvSkew) {
     (AdvBase(Table::or(base, 1)), AdvSkew(Table::or(skew, 0)))
 }
 
-fn dead_ratio(table: &Table<'_>, out: &mut Findings) -> (u8, Peers) {
-    let ratio = table.integer("dead-ratio", 1..=255_u8, out);
+fn dead_ratio(table: &Table<'_>, out: &mut Findings) -> (u32, Peers) {
+    let ratio = table.integer("dead-ratio", 1..=255_u32, out);
     let peers = Table::or(table.choice("peers", out), Peers::Bsd);
     match &ratio {
         Some(ratio) if peers == Peers::OpenBsd && ratio.value != 3 => {

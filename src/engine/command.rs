@@ -50,6 +50,9 @@ pub struct Status {
     pub hooks: Vec<HookStatus>,
     /// What is held on this host, and by whom.
     pub held: Vec<HeldStatus>,
+    /// Why the ledger cannot be written, if it cannot: then nothing but own addresses is taken.
+    #[serde(default)]
+    pub ledger_problem: Option<String>,
     /// Packets that belong to no virtual host here, by reason.
     pub strangers: BTreeMap<String, u64>,
     /// Why the last reload did nothing; empty if it worked.

@@ -1,25 +1,27 @@
 //! Effects in order: the gate, the ledger, the host, the answer.
 
-use std::cell::RefCell;
+use std::cell::{Ref, RefCell};
 use std::time::Duration;
 
 use tracing::{info, warn};
 
 use super::lease::Lease;
+use super::recover::Recovery;
+use super::turns::Turns;
+use super::undo::{self, UNDO_LIMIT, Undone};
 use crate::effect::{Effect, Granted, Grants, Outcome, Own, Query, Reply, Resource, Route, RouteTarget, Value};
 use crate::hooks::AskError;
 use crate::host::{Host, HostError};
-use crate::ledger::{Ledger, Of, Owner, Undo, Verdict};
+use crate::ledger::{Holding, Ledger, LedgerError, Of, Owner, Undo, Verdict, Written};
 use crate::types::{IfName, Name, VirtualAddress};
-
-/// How long the undoing of one effect may take.
-const UNDO_LIMIT: Duration = Duration::from_secs(10);
 
 /// The one place where something is done to the host.
 #[derive(Debug)]
 pub(super) struct Executor<H> {
     host: H,
     ledger: RefCell<Ledger>,
+    turns: Turns,
+    recovery: Recovery,
 }
 
 /// On whose behalf an effect is done.
@@ -37,15 +39,6 @@ pub(super) struct Behalf<'a> {
     pub(super) left: Duration,
 }
 
-/// How undoing went.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Undone {
-    /// Claims that are gone.
-    pub(super) settled: usize,
-    /// Claims that remain because undoing failed.
-    pub(super) failed: usize,
-}
-
 impl From<HostError> for AskError {
     fn from(error: HostError) -> Self {
         Self::Host { message: error.message, errno: error.errno }
@@ -53,9 +46,36 @@ impl From<HostError> for AskError {
 }
 
 impl<H: Host> Executor<H> {
-    /// On this host, holding nothing.
-    pub(super) fn new(host: H) -> Self {
-        Self { host, ledger: RefCell::new(Ledger::new()) }
+    /// On this host, with this ledger. What dead processes left is still to be undone: see [`Self::recover_addresses`].
+    pub(super) fn new(host: H, ledger: Ledger, recovery: Recovery) -> Self {
+        Self { host, ledger: RefCell::new(ledger), turns: Turns::default(), recovery }
+    }
+
+    /// What is held, for status.
+    pub(super) fn ledger(&self) -> Ref<'_, Ledger> {
+        self.ledger.borrow()
+    }
+
+    /// Takes down the addresses that dead processes left: before the first advertisement.
+    pub(super) fn recover_addresses(&self) {
+        self.recovery.addresses(&self.host, &self.ledger);
+    }
+
+    /// Undoes the rest of what dead processes left, and tries again what fails until nothing is left. Hooks may run
+    /// after the first round: see [`Self::recovered`].
+    pub(super) async fn recover_rest(&self) {
+        self.recovery.rest(&self.host, &self.ledger, &self.turns).await;
+    }
+
+    /// One round of [`Self::recover_rest`].
+    #[cfg(test)]
+    pub(super) async fn recover_once(&self) -> Undone {
+        self.recovery.once(&self.host, &self.ledger).await
+    }
+
+    /// Waits for the first round of [`Self::recover_rest`].
+    pub(super) async fn recovered(&self) {
+        self.recovery.first_round().await;
     }
 
     /// The host itself, for looking.
@@ -91,7 +111,7 @@ impl<H: Host> Executor<H> {
     fn hold_address(&self, vhost: &Name, dev: &IfName, address: VirtualAddress, lease: Lease) -> Result<(), HostError> {
         let owner = Owner { vhost: vhost.clone(), hook: None };
         let resource = Resource::Address { dev: dev.clone(), ip: address.ip };
-        self.ledger.borrow_mut().claim(&owner, &resource, Value::Absent, Value::Address(address));
+        self.ledger.borrow_mut().claim_own(&owner, &resource, Value::Address(address));
         self.put_address(dev, address, lease)?;
         if lease == Lease::Off || address.prefix == address.family().host_prefix() || self.host.is_connected(address, dev)? {
             return Ok(());
@@ -106,7 +126,7 @@ impl<H: Host> Executor<H> {
             table: None,
         };
         let resource = Resource::route(&route);
-        self.ledger.borrow_mut().claim(&owner, &resource, Value::Absent, Value::Route(route.clone()));
+        self.ledger.borrow_mut().claim_own(&owner, &resource, Value::Route(route.clone()));
         self.host.perform_now(&Granted::by_daemon(Effect::RouteReplace(route))).map(drop)
     }
 
@@ -139,7 +159,7 @@ impl<H: Host> Executor<H> {
         let ledger = self.ledger.borrow();
         ledger
             .iter()
-            .map(|(resource, value, owners)| {
+            .map(|Holding { resource, value, owners, .. }| {
                 (resource.to_string(), value.to_string(), owners.iter().map(ToString::to_string).collect())
             })
             .collect()
@@ -150,8 +170,10 @@ impl<H: Host> Executor<H> {
         for address in addresses {
             let owner = Owner { vhost: vhost.clone(), hook: None };
             let resource = Resource::Address { dev: dev.clone(), ip: address.ip };
-            self.remove_leftover(dev, address);
-            self.ledger.borrow_mut().settle(&owner, &resource);
+            // What cannot be taken down stays in the ledger, and goes with the rest.
+            if self.remove_leftover(dev, address) {
+                self.ledger.borrow_mut().settle(&owner, &resource);
+            }
         }
     }
 
@@ -163,28 +185,33 @@ impl<H: Host> Executor<H> {
     /// Undoes what the virtual host's hooks claimed before `mark` and have not claimed again since.
     pub(super) async fn undo_older(&self, vhost: &Name, mark: u64) -> Undone {
         let plan = self.ledger.borrow().undo_plan_before(vhost, mark);
-        self.undo_all(vhost, plan).await
+        self.undo_all(plan).await
     }
 
-    /// Takes down an address that was up before we began.
-    pub(super) fn remove_leftover(&self, dev: &IfName, address: VirtualAddress) {
+    /// Takes down an address that was up before we began. False if that failed.
+    pub(super) fn remove_leftover(&self, dev: &IfName, address: VirtualAddress) -> bool {
         let effect = Effect::AddressDelete { address, dev: dev.clone() };
-        if let Err(error) = self.host.perform_now(&Granted::by_daemon(effect)) {
+        let result = self.host.perform_now(&Granted::by_daemon(effect));
+        if let Err(error) = &result {
             warn!(%address, %error, "Could not take down an address that was left behind");
         }
+        result.is_ok()
     }
 
-    /// Takes the virtual host's own addresses down, and says how many could not be. Those stay in the ledger.
+    /// Takes the virtual host's own addresses down, whoever else claims them, and says how many could not be. Those stay in
+    /// the ledger.
     pub(super) fn drop_addresses(&self, vhost: &Name) -> usize {
         let plan = self.ledger.borrow().undo_plan(vhost, Of::Daemon);
         let mut failed = 0;
-        for undo in plan {
-            let done = undo.effect().map_or(Ok(()), |effect| self.host.perform_now(&Granted::by_daemon(effect)).map(drop));
-            match done {
-                Ok(()) => self.ledger.borrow_mut().settle(&undo.owner, &undo.resource),
+        for planned in plan {
+            let Resource::Address { dev, .. } = &planned.resource else { continue };
+            let Value::Address(address) = planned.value else { continue };
+            let effect = Effect::AddressDelete { address, dev: dev.clone() };
+            match self.host.perform_now(&Granted::by_daemon(effect)) {
+                Ok(_) => self.ledger.borrow_mut().settle(&planned.owner, &planned.resource),
                 Err(error) => {
                     failed += 1;
-                    warn!(%vhost, resource = %undo.resource, %error, "Could not take an address down");
+                    warn!(%vhost, resource = %planned.resource, %error, "Could not take an address down");
                 }
             }
         }
@@ -225,15 +252,47 @@ impl<H: Host> Executor<H> {
         let Some((resource, value)) = granted.effect().assigns() else {
             return Ok(self.host.perform(granted, behalf.left).await?);
         };
-        if behalf.scoped && !keep {
-            let before = self.before(&resource, behalf.left).await?;
-            self.ledger.borrow_mut().claim(behalf.owner, &resource, before, value);
-        } else if self.ledger.borrow_mut().assign(behalf.owner, &resource, &value) == Verdict::Deferred {
-            info!(vhost = %behalf.owner.vhost, %resource, %value, "Noted for when the master that holds it leaves");
+        // One at a time for each resource: its ledger entry and its value must not drift apart.
+        let _turn = self.turns.take(&resource).await;
+        if !behalf.scoped {
+            return self.assign(behalf, granted, &resource, value).await;
+        }
+        if keep {
+            let unwritable = self.ledger.borrow().health().cloned();
+            return match unwritable {
+                Some(error) => Err(error.into()),
+                None => self.assign(behalf, granted, &resource, value).await,
+            };
+        }
+        let before = self.before(&resource, behalf.left).await?;
+        let written = self.ledger.borrow_mut().claim(behalf.owner, &resource, before, value)?;
+        synced(written).await?;
+        // A claim stays even if this fails: the host may have done half of it, and undoing what is not there is nothing.
+        let reply = self.host.perform(granted, behalf.left).await?;
+        self.ledger.borrow_mut().confirm(&resource);
+        Ok(reply)
+    }
+
+    /// An effect that stays when mastership ends.
+    async fn assign(&self, behalf: &Behalf<'_>, granted: &Granted, resource: &Resource, value: Value) -> Result<Reply, AskError> {
+        let vhost = &behalf.owner.vhost;
+        let verdict = self.ledger.borrow_mut().retarget(vhost, resource, &value);
+        let own = self.ledger.borrow().owners(vhost, resource);
+        if verdict == Verdict::Deferred {
+            for owner in &own {
+                let undo = self.ledger.borrow().undo_of(owner, resource);
+                if let Some(undo) = undo {
+                    undo::undo(&self.host, &self.ledger, &undo, behalf.left).await?;
+                }
+            }
+            info!(%vhost, %resource, %value, "Noted for when the master that holds it leaves");
             return Ok(Reply::Outcome(Outcome::Unchanged));
         }
-        // A claim stays even if this fails: the host may have done half of it, and undoing what is not there is nothing.
-        Ok(self.host.perform(granted, behalf.left).await?)
+        let reply = self.host.perform(granted, behalf.left).await?;
+        for owner in &own {
+            self.ledger.borrow_mut().settle(owner, resource);
+        }
+        Ok(reply)
     }
 
     /// What the resource goes back to; only asked of the host if nobody holds it yet.
@@ -256,46 +315,45 @@ impl<H: Host> Executor<H> {
     /// Undoes all that the virtual host's hooks hold, newest first. What fails stays in the ledger.
     pub(super) async fn undo_hooks(&self, vhost: &Name) -> Undone {
         let plan = self.ledger.borrow().undo_plan(vhost, Of::Hooks);
-        self.undo_all(vhost, plan).await
+        self.undo_all(plan).await
     }
 
-    async fn undo_all(&self, vhost: &Name, plan: Vec<Undo>) -> Undone {
+    async fn undo_all(&self, plan: Vec<Undo>) -> Undone {
         let mut undone = Undone::default();
         for planned in plan {
+            let _turn = self.turns.take(&planned.resource).await;
             // Other virtual hosts may have come and gone while the one before was undone.
             let Some(undo) = self.ledger.borrow().undo_of(&planned.owner, &planned.resource) else { continue };
-            match self.undo(&undo).await {
-                Ok(()) => {
-                    self.ledger.borrow_mut().settle(&undo.owner, &undo.resource);
-                    undone.settled += 1;
-                }
-                Err(error) => {
-                    warn!(%vhost, resource = %undo.resource, back_to = %undo.back_to, %error, "Could not undo an effect");
-                    undone.failed += 1;
-                }
+            match undo::undo(&self.host, &self.ledger, &undo, UNDO_LIMIT).await {
+                Ok(()) => undone.settled += 1,
+                Err(_) => undone.failed += 1,
             }
         }
         undone
     }
+}
 
-    async fn undo(&self, undo: &Undo) -> Result<(), HostError> {
-        let Some(effect) = undo.effect() else { return Ok(()) };
-        let Undo { owner, resource, ours, back_to } = undo;
-        let there = self.host.observe(resource, UNDO_LIMIT).await?;
-        if back_to.looks_like(&there) {
-            return Ok(());
-        }
-        if !ours.looks_like(&there) {
-            warn!(vhost = %owner.vhost, %resource, %ours, found = %there, "Left alone what somebody else changed");
-            return Ok(());
-        }
-        self.host.perform(&Granted::by_daemon(effect), UNDO_LIMIT).await?;
-        info!(vhost = %owner.vhost, %resource, %back_to, "Undid an effect");
-        Ok(())
+impl From<LedgerError> for AskError {
+    fn from(error: LedgerError) -> Self {
+        Self::Host { message: error.to_string(), errno: error.errno }
     }
 }
 
-fn outcome_word(reply: &Reply) -> &'static str {
+/// Waits until a record is on the medium, if it has to be, without holding up the protocol.
+async fn synced(written: Written) -> Result<(), HostError> {
+    if !written.needs_sync() {
+        return Ok(());
+    }
+    let failed = |message: String, errno| HostError { message: format!("syncing the ledger: {message}"), errno };
+    match tokio::task::spawn_blocking(|| written.sync()).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(err)) => Err(failed(err.to_string(), err.raw_os_error())),
+        Err(err) => Err(failed(err.to_string(), None)),
+    }
+}
+
+/// What an effect did, in a word.
+pub(super) fn outcome_word(reply: &Reply) -> &'static str {
     match reply {
         Reply::Outcome(outcome) => outcome.as_str(),
         Reply::Command(_) => "ran",

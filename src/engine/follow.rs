@@ -9,7 +9,7 @@ use super::clock;
 use super::node::{Degraded, Node};
 use super::queue::{Failure, HookNews};
 use super::run::Engine;
-use crate::config::OnFailure;
+use crate::config::{AtStop, OnFailure};
 use crate::hooks::{EntryPoint, HookError};
 use crate::proto::Input;
 use crate::types::{Cause, Demotion, Name, State, Timestamp, Transition};
@@ -78,8 +78,13 @@ impl Engine {
     /// Addresses first: they are what must not be held twice.
     pub(super) fn let_go(&mut self, index: usize, now: Timestamp) {
         self.drop_addresses(index, now);
+        let stopping = self.stopping.is_some();
         let Some(node) = self.nodes.get_mut(&index) else { return };
         node.announcer.stop();
+        if stopping && node.spec.at_stop != AtStop::AddressesFirst {
+            node.queue.end();
+            return self.take_off(index);
+        }
         if let Some(degraded) = &mut node.degraded {
             degraded.retry_at = None;
         }
@@ -138,7 +143,7 @@ impl Engine {
 
     pub(super) fn announce(&self, index: usize) {
         let Some(node) = self.nodes.get(&index) else { return };
-        if node.holding {
+        if node.announces() {
             self.shared.executor.announce(&node.spec.name, &node.spec.interface, &node.spec.addresses);
         }
     }
@@ -206,9 +211,14 @@ impl Engine {
     ) {
         let Some(node) = self.nodes.get_mut(&index) else { return };
         let current = node.last.as_ref().map_or(0, |last| last.seq) == seq;
+        if current && entry == EntryPoint::OnMaster && !node.spec.manage_addresses {
+            self.announce(index);
+        }
+        let Some(node) = self.nodes.get_mut(&index) else { return };
         match (entry, result) {
-            (EntryPoint::BeforeBackup, _) if node.leaving => self.leave(index, now),
+            (EntryPoint::BeforeBackup | EntryPoint::OnBackup, _) if node.leaving => self.leave(index, now),
             _ if !current => {}
+            (EntryPoint::OnBackup, _) if node.aside_until.is_some() => self.bow_out(index, now),
             (EntryPoint::BeforeMaster, Ok(())) if node.asking => self.handle(index, Input::Approve, now),
             (EntryPoint::BeforeMaster, Ok(())) if node.is_master() => self.take_addresses_now(index, now),
             (EntryPoint::BeforeMaster, Err(failure)) if node.asking => {

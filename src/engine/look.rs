@@ -27,7 +27,10 @@ impl Engine {
                 self.put_back(index, address.ip);
                 self.look_at_sources(index).await;
             }
-            HostEvent::AddressAdded { index, .. } => self.look_at_sources(index).await,
+            HostEvent::AddressAdded { index, address } => {
+                self.announce_appeared(index, address.ip);
+                self.look_at_sources(index).await;
+            }
             HostEvent::Overrun => {
                 warn!("Lost events of the kernel; looks at everything again");
                 self.look().await;
@@ -58,8 +61,20 @@ impl Engine {
             let Some(node) = self.nodes.get(&member) else { continue };
             let takes_part = if node.spec.ignore_link_state { up } else { running };
             let input = if takes_part { Input::LinkUp } else { Input::LinkDown };
-            if self.stopping.is_none() {
+            let comes_back_later = takes_part && node.aside_until.is_some();
+            if self.stopping.is_none() && !comes_back_later {
                 self.handle(member, input, now);
+            }
+        }
+    }
+
+    /// A hook put up an address of its virtual host: the neighbours hear of it at once.
+    fn announce_appeared(&self, link: u32, ip: IpAddr) {
+        let Some(port) = self.ports.iter().find(|port| port.index() == Some(link)) else { return };
+        for member in &port.members {
+            let Some(node) = self.nodes.get(member).filter(|node| !node.spec.manage_addresses) else { continue };
+            if node.spec.addresses.iter().any(|address| address.ip == ip) {
+                self.announce(*member);
             }
         }
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::announcer::Announcer;
 use super::lease::Lease;
 use super::queue::Queue;
+use super::refusals::Refusals;
 use crate::config;
 use crate::hooks::{EntryPoint, HookEvent, Instance};
 use crate::proto;
@@ -38,6 +39,10 @@ pub(super) struct Node<H> {
     pub(super) asked_demotion: Demotion,
     /// `carp.resign`: until then another node shall be preferred.
     pub(super) resigned_until: Option<Timestamp>,
+    /// SIGUSR2: until then it takes no part.
+    pub(super) aside_until: Option<Timestamp>,
+    /// While the daemon stops: a hook that has not ended by then is not waited for.
+    pub(super) leave_by: Option<Timestamp>,
     pub(super) last: Option<Transition>,
     /// Milliseconds since 1970 at the last transition.
     pub(super) since_ms: u64,
@@ -48,6 +53,7 @@ pub(super) struct Node<H> {
     /// `before_backup` runs before the daemon stops.
     pub(super) leaving: bool,
     pub(super) put_back: PutBack,
+    pub(super) refusals: Refusals,
     pub(super) host_name: String,
 }
 
@@ -112,10 +118,8 @@ impl<H> Node<H> {
     /// The earliest time at which this node wants to be looked at.
     pub(super) fn next_wake(&self) -> Option<Timestamp> {
         let retry = self.degraded.as_ref().and_then(|degraded| degraded.retry_at);
-        [self.wake, self.announcer.due(), self.drop_again, retry, self.resigned_until, self.put_back.again]
-            .into_iter()
-            .flatten()
-            .min()
+        let others = [self.aside_until, self.leave_by, self.resigned_until, self.put_back.again];
+        [self.wake, self.announcer.due(), self.drop_again, retry].into_iter().chain(others).flatten().min()
     }
 
     /// How its addresses are put up by the present timers.
@@ -160,6 +164,11 @@ impl<H> Node<H> {
             node: self.host_name.clone(),
             time_left_ms: 0,
         }
+    }
+
+    /// Are its addresses ours to announce? Hooks that put them up do not tell when.
+    pub(super) fn announces(&self) -> bool {
+        self.holding || (!self.spec.manage_addresses && self.is_master())
     }
 
     /// Is it master, whatever else?

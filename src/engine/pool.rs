@@ -8,7 +8,9 @@ use std::rc::Rc;
 use tracing::{debug, warn};
 
 use super::generations::digest;
+use super::script::Script;
 use crate::config;
+use crate::effect::Grants;
 use crate::hooks::message::{Confinement, Loaded};
 use crate::hooks::session::{Desk, SandboxPolicy, Session};
 use crate::hooks::{Budget, EntryPoint, HookError, HookEvent, HookSource, LoadError, Returned};
@@ -26,6 +28,8 @@ pub(super) struct Pool {
     idle: RefCell<Vec<Runner>>,
     loaded: Loaded,
     confinement: Confinement,
+    /// What runs instead of a runner, for `kind = "script"`.
+    script: Option<Script>,
     digest: String,
 }
 
@@ -55,7 +59,13 @@ impl Pool {
         policy: SandboxPolicy,
         keeper: Client,
     ) -> Result<Rc<Self>, LoadError> {
-        let source = compiled(&keeper, source, &spec, policy).await?;
+        if let config::Kind::Script(programs) = &spec.kind {
+            let script = Script::new((**programs).clone(), keeper.clone());
+            return Ok(Rc::new(Self::of_script(name, script, spec, source, policy, keeper)));
+        }
+        // Of what the operator wrote, not of what it becomes.
+        let digest = digest(&source);
+        let source = compiled(&keeper, source, &spec.grants, policy).await?;
         let first = spawn(&keeper, &source, budget(&spec), policy).await?;
         let loaded = first.session.loaded().clone();
         let confinement = first.session.confinement().clone();
@@ -65,14 +75,29 @@ impl Pool {
         Ok(Rc::new(Self {
             name,
             spec,
-            digest: digest(&source),
+            digest,
             source,
             policy,
             keeper,
             idle: RefCell::new(vec![first]),
             loaded,
             confinement,
+            script: None,
         }))
+    }
+
+    fn of_script(
+        name: Name,
+        script: Script,
+        spec: config::Hook,
+        source: HookSource,
+        policy: SandboxPolicy,
+        keeper: Client,
+    ) -> Self {
+        let loaded = Loaded { entry_points: script.entry_points(), modules: Vec::new() };
+        let digest = digest(&source);
+        let (idle, confinement) = (RefCell::default(), Confinement::default());
+        Self { name, spec, source, policy, keeper, idle, loaded, confinement, script: Some(script), digest }
     }
 
     /// The hook's name.
@@ -126,6 +151,9 @@ impl Pool {
 
     /// Brings the number of idle runners up to `count`.
     pub(super) async fn warm(&self, count: usize) {
+        if let Some(script) = &self.script {
+            return script.warm().await;
+        }
         while self.idle.borrow().len() < count {
             match spawn(&self.keeper, &self.source, budget(&self.spec), self.policy).await {
                 Ok(runner) => self.idle.borrow_mut().push(runner),
@@ -135,6 +163,18 @@ impl Pool {
                 }
             }
         }
+    }
+
+    /// An idle runner; those that died while they were idle are let go.
+    fn idle_alive(&self) -> Option<Runner> {
+        let mut idle = self.idle.borrow_mut();
+        std::iter::from_fn(|| idle.pop()).find(|runner| {
+            let alive = runner.session.is_alive();
+            if !alive {
+                warn!(hook = %self.name, "A runner died while it was idle");
+            }
+            alive
+        })
     }
 
     /// Runs one entry point in a runner of its own.
@@ -148,8 +188,10 @@ impl Pool {
         desk: &mut impl Desk,
         cancel: impl Future<Output = ()>,
     ) -> Result<Returned, HookError> {
-        let idle = self.idle.borrow_mut().pop();
-        let mut runner = match idle.filter(|runner| runner.session.is_alive()) {
+        if let Some(script) = &self.script {
+            return script.run(&event, budget.wall, cancel).await;
+        }
+        let mut runner = match self.idle_alive() {
             Some(runner) => runner,
             None => spawn(&self.keeper, &self.source, budget, self.policy)
                 .await
@@ -185,7 +227,8 @@ async fn spawn(keeper: &Client, source: &HookSource, budget: Budget, policy: San
     }
 }
 
-fn role(source: &HookSource, memory_bytes: u64) -> Role {
+/// What holds this hook.
+pub(super) fn role(source: &HookSource, memory_bytes: u64) -> Role {
     match &source.native {
         None => Role::Runner { memory_bytes },
         // The code is there as it comes, and once more where it runs.
@@ -195,10 +238,10 @@ fn role(source: &HookSource, memory_bytes: u64) -> Role {
 
 /// Has a WebAssembly hook compiled, by a process of its own.
 #[cfg(feature = "wasm")]
-async fn compiled(
+pub(super) async fn compiled(
     keeper: &Client,
     mut source: HookSource,
-    spec: &config::Hook,
+    grants: &Grants,
     policy: SandboxPolicy,
 ) -> Result<HookSource, LoadError> {
     use crate::hooks::{Language, Native, api, compiler};
@@ -212,7 +255,7 @@ async fn compiled(
             LoadError::Code(why) => LoadError::Code(format!("{file}: {why}")),
             other => other,
         })?;
-        source.native = Some(Native { code, allowed: api::allowed(&spec.grants) });
+        source.native = Some(Native { code, allowed: api::allowed(grants) });
         // Runners need the code alone.
         source.main = Vec::new();
     }
@@ -221,7 +264,7 @@ async fn compiled(
 
 #[cfg(not(feature = "wasm"))]
 #[expect(clippy::unused_async, reason = "the same shape as with WebAssembly")]
-async fn compiled(_: &Client, source: HookSource, _: &config::Hook, _: SandboxPolicy) -> Result<HookSource, LoadError> {
+pub(super) async fn compiled(_: &Client, source: HookSource, _: &Grants, _: SandboxPolicy) -> Result<HookSource, LoadError> {
     Ok(source)
 }
 

@@ -186,6 +186,7 @@ impl Port {
         let source_mac = match spec.source_mac {
             SourceMac::Virtual => MacAddr::of_vhid(spec.vhid),
             SourceMac::Interface => link.mac,
+            SourceMac::Ucarp => MacAddr([0, 0, 0x5e, 0, 0, spec.vhid.get()]),
         };
         let (group, packet) = match transmit.family {
             Family::V4 => {

@@ -12,7 +12,7 @@ use tokio::sync::{Notify, mpsc};
 use tracing::{debug, error, info, warn};
 
 use super::clock;
-use super::execute::{Behalf, Executor};
+use super::execute::{Behalf, Executor, outcome_word};
 use super::pool::Pool;
 use super::store::Store;
 use crate::config::OnFailure;
@@ -20,6 +20,7 @@ use crate::effect::{Effect, Own, Query, Reply};
 use crate::hooks::session::Desk;
 use crate::hooks::{Answer, Ask, AskError, Budget, EntryPoint, HookError, HookEvent, LogLevel};
 use crate::host::Host;
+use crate::journal::{Journal, Note};
 use crate::ledger::Owner;
 use crate::types::{IfName, Name, State, Timestamp, VirtualAddress};
 
@@ -78,6 +79,8 @@ pub(super) struct Shared<H> {
     pub(super) executor: Executor<H>,
     /// The hooks' lasting state.
     pub(super) store: RefCell<Store>,
+    /// The flight recorder.
+    pub(super) journal: RefCell<Journal>,
     /// To the engine.
     pub(super) news: mpsc::UnboundedSender<HookNews>,
 }
@@ -184,6 +187,14 @@ impl<H: Host + 'static> Queue<H> {
         self.arrived.notify_one();
     }
 
+    /// A mastership is over and no hook is to hear of it: what runs is ended, and what is left is undone.
+    pub(super) fn end(&self) {
+        self.ticket.set(self.ticket.get() + 1);
+        *self.slots.borrow_mut() = Slots { undo: true, ..Slots::default() };
+        self.superseded.notify_waiters();
+        self.arrived.notify_one();
+    }
+
     /// Puts in a call that is no change of state; runs when nothing else does, and only the newest.
     pub(super) fn put_aside(&self, event: HookEvent) {
         self.slots.borrow_mut().aside = Some(event);
@@ -205,6 +216,8 @@ impl<H: Host + 'static> Queue<H> {
     }
 
     async fn serve(self: Rc<Self>) {
+        // What dead processes left is undone before the first hook.
+        self.shared.executor.recovered().await;
         loop {
             let (undo, apply, job, aside) = {
                 let mut slots = self.slots.borrow_mut();
@@ -281,7 +294,7 @@ impl<H: Host + 'static> Queue<H> {
             let Err(error) = self.run(&hook, event.clone(), ticket).await else { continue };
             let failure = Failure { hook: hook.name().clone(), error, policy: hook.spec().on_failure };
             let overtaken = failure.error == HookError::Superseded;
-            if first.is_ok() && (overtaken || down || failure.policy != OnFailure::Ignore) {
+            if first.is_ok() && (overtaken || failure.policy != OnFailure::Ignore) {
                 first = Err(failure);
             }
             if overtaken || (!down && first.is_err()) {
@@ -308,7 +321,12 @@ impl<H: Host + 'static> Queue<H> {
             addresses: self.addresses.borrow().clone(),
         };
         let result = hook.call(event, budget, &mut desk, self.overtaken(ticket)).await.map(drop);
-        let duration_us = u64::try_from(clock::now().since(begin).as_micros()).unwrap_or(u64::MAX);
+        let now = clock::now();
+        let took = now.since(begin);
+        let duration_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        let error = result.as_ref().err().map(ToString::to_string).unwrap_or_default();
+        let note = Note::HookRun { hook: hook.name().clone(), entry: entry.as_str().to_owned(), seq, took, error };
+        self.shared.journal.borrow_mut().note(now, self.index, note);
         let (vhost, hook, entry) = (&self.vhost, hook.name(), entry.as_str());
         match &result {
             Ok(()) => info!(%vhost, %hook, entry, seq, outcome = "done", duration_us, "Ran a hook"),
@@ -421,7 +439,15 @@ impl<H: Host + 'static> RunDesk<'_, H> {
                 if let Some(wait) = wait_ms {
                     behalf.left = behalf.left.min(Duration::from_millis(wait));
                 }
-                shared.executor.ask(&behalf, effect, keep).await.map(Answer::Reply)
+                let text = effect.to_string();
+                let result = shared.executor.ask(&behalf, effect, keep).await;
+                let outcome = match &result {
+                    Ok(reply) => outcome_word(reply).to_owned(),
+                    Err(error) => format!("failed: {error}"),
+                };
+                let note = Note::Effect { hook: self.hook.name().clone(), effect: text, outcome };
+                shared.journal.borrow_mut().note(clock::now(), self.queue.index, note);
+                result.map(Answer::Reply)
             }
             Ask::Query(Query::CarpState) => Ok(Answer::Reply(Reply::State(self.queue.state.get()))),
             Ask::Query(query) => shared.executor.query(&self.behalf(), &query).await.map(Answer::Reply),

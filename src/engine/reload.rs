@@ -15,6 +15,7 @@ use super::command::ReloadReport;
 use super::generations::digest;
 use super::pool::Pool;
 use super::run::Engine;
+use super::script;
 use super::start::{load_pool, new_node};
 use crate::config::{self, Config, Reload};
 use crate::hooks::{EntryPoint, HookSource};
@@ -152,12 +153,13 @@ impl Engine {
 
     /// Gives every queue the pools that serve now.
     pub(super) fn rewire(&mut self, now: Timestamp) {
-        for node in self.nodes.values_mut() {
+        for (index, node) in &mut self.nodes {
             let pools = node.spec.hooks.iter().filter_map(|name| self.hooks.current(name).cloned()).collect();
             node.queue.set_hooks(pools);
             let gate = if node.queue.defines(EntryPoint::BeforeMaster) { Gate::Ask } else { Gate::Free };
             if node.machine.settings().gate != gate {
                 let settings = proto::Settings { gate, ..node.machine.settings().clone() };
+                self.shared.journal.borrow_mut().reconfigured(now, *index, &settings);
                 node.machine.reconfigure(settings, now);
             }
         }
@@ -215,6 +217,8 @@ impl Engine {
         }
         if let Some(node) = self.nodes.remove(&index) {
             changes.push(format!("vhost {}: removed", node.spec.name));
+            self.shared.journal.borrow_mut().removed(clock::now(), index);
+            self.instance.release_vhost(&self.config.daemon.run_dir, &node.spec.interface, node.spec.vhid);
             let queue = node.queue;
             // What its hooks still have to do, they do by themselves.
             tokio::task::spawn_local(async move { queue.settled().await });
@@ -222,6 +226,9 @@ impl Engine {
     }
 
     fn add(&mut self, spec: &config::Vhost, changes: &mut Vec<String>, now: Timestamp) {
+        if let Err(error) = self.instance.lock_vhost(&self.config.daemon.run_dir, &spec.interface, spec.vhid) {
+            return error!(vhost = %spec.name, %error, "Could not add a virtual host");
+        }
         let index = self.next_number;
         self.next_number += 1;
         let pools = spec.hooks.iter().filter_map(|name| self.hooks.current(name).cloned()).collect();
@@ -253,6 +260,7 @@ impl Engine {
         let protocol_changed = settings != *node.machine.settings();
         node.queue.set_addresses(spec.addresses.clone());
         if protocol_changed {
+            self.shared.journal.borrow_mut().reconfigured(now, index, &settings);
             node.machine.reconfigure(settings, now);
         }
         if node.holding && old.addresses != spec.addresses {
@@ -400,7 +408,7 @@ async fn read_config(path: PathBuf, old: Config) -> (Config, Vec<String>) {
 }
 
 async fn read_source(name: Name, spec: &config::Hook) -> Result<HookSource, String> {
-    let (path, json) = (spec.path.clone(), spec.config_json.clone());
-    let read = tokio::task::spawn_blocking(move || HookSource::read(name, &path, json)).await;
+    let spec = spec.clone();
+    let read = tokio::task::spawn_blocking(move || script::source(&name, &spec)).await;
     read.map_err(|error| error.to_string())?.map_err(|error| error.to_string())
 }

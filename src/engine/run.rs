@@ -21,6 +21,7 @@ use super::node::Node;
 use super::port::{Port, kind_word};
 use super::queue::{HookNews, Shared};
 use super::reload::{Prepared, Scope};
+use super::signal::Signal;
 use super::start::StartError;
 use super::watch::FileWatch;
 use super::will::BEAT;
@@ -30,6 +31,7 @@ use crate::host::alarm::Alarm;
 use crate::host::netlink::{HostEvent, Watch};
 use crate::keeper::Client;
 use crate::keeper::will::Writer;
+use crate::ledger::Instance;
 use crate::proto::{self, Input, Output, Received, Reject, wire};
 use crate::types::Timestamp;
 
@@ -48,15 +50,6 @@ enum Event {
     Prepared(Box<Prepared>),
     Command(Command),
     Stopped,
-}
-
-/// What a signal asks for.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Signal {
-    /// Stop in good order; the signal's name.
-    Stop(&'static str),
-    /// Read everything again.
-    Reload,
 }
 
 /// Everything that one daemon process does on the wire.
@@ -81,6 +74,8 @@ pub(super) struct Engine {
     pub(super) path: PathBuf,
     /// This node's host name when the daemon started.
     pub(super) host_name: String,
+    /// Our directory and locks.
+    pub(super) instance: Instance,
     /// Number of the next virtual host that is added.
     pub(super) next_number: usize,
     orders: mpsc::Sender<Command>,
@@ -117,11 +112,12 @@ pub(super) struct Parts {
     pub(super) config: Config,
     pub(super) path: PathBuf,
     pub(super) host_name: String,
+    pub(super) instance: Instance,
 }
 
 impl Engine {
     pub(super) fn new(parts: Parts) -> Result<Self, StartError> {
-        let Parts { nodes, ports, shared, hooks, news, keeper, config, path, host_name } = parts;
+        let Parts { nodes, ports, shared, hooks, news, keeper, config, path, host_name, instance } = parts;
         let (orders, commands) = mpsc::channel(COMMANDS_MAX);
         let (prepared, ready) = mpsc::channel(1);
         let (will, theirs) = Writer::create().map_err(|source| StartError::System { what: "make a memory file", source })?;
@@ -138,6 +134,7 @@ impl Engine {
             config,
             path,
             host_name,
+            instance,
             watch: Watch::open()?,
             alarm: Alarm::new().map_err(|source| StartError::System { what: "make a timer", source })?,
             stopping: None,
@@ -211,8 +208,7 @@ impl Engine {
                 Event::Readable => self.receive(),
                 Event::Host(event) => self.host_event(event).await,
                 Event::News(news) => self.hook_news(news),
-                Event::Signal(Signal::Stop(name)) => self.stop(name),
-                Event::Signal(Signal::Reload) => self.reload(Scope::Everything, None),
+                Event::Signal(signal) => self.signal(signal),
                 Event::Prepared(prepared) => self.commit(*prepared),
                 Event::Command(command) => self.command(command),
                 Event::Stopped => return self.is_clean(),
@@ -291,14 +287,21 @@ impl Engine {
     pub(super) fn frame(&mut self, port: usize, frame: &[u8], now: Timestamp) {
         let received = match wire::parse_frame(frame) {
             Ok(received) => received,
-            Err(reject) => return self.strangers.reject(reject),
+            Err(reject) => return self.strange(reject, None),
         };
         if let Some(node) = self.addressee(port, &received) {
             return self.handle(node, Input::Packet(received), now);
         }
-        let vhid = wire::peek_vhid(received.payload).unwrap_or_default();
-        self.strangers.reject(Reject::Vhid(vhid));
-        trace!(src = %received.src, vhid, "Heard a packet for no virtual host here");
+        // VRRP, or too short to say whose it is: that is the reason, and not a vhid that it does not have.
+        let unknown = |ad: wire::Advertisement| Reject::Vhid(ad.vhid);
+        self.strange(wire::Advertisement::decode(received.payload).map_or_else(|reject| reject, unknown), Some(received.src));
+    }
+
+    /// Counts a packet that belongs to no virtual host here.
+    fn strange(&mut self, reject: Reject, src: Option<IpAddr>) {
+        self.strangers.reject(reject);
+        let src = src.map(|src| src.to_string());
+        trace!(src, reason = reject.as_str(), "Refused a packet");
     }
 
     /// Whose packet is it? By vhid and, where another group was configured, by destination.
@@ -320,16 +323,18 @@ impl Engine {
 
     /// Feeds one input and does all that follows from it.
     pub(super) fn handle(&mut self, index: usize, input: Input<'_>, now: Timestamp) {
+        self.feed(index, input, now);
+        while let Some((index, input)) = self.follow_ups.pop_front() {
+            self.feed(index, input, now);
+        }
+    }
+
+    fn feed(&mut self, index: usize, input: Input<'_>, now: Timestamp) {
         if let Some(node) = self.nodes.get_mut(&index) {
+            self.shared.journal.borrow_mut().input(now, index, &input);
             node.machine.handle(input, now);
         }
         self.drain(index, now);
-        while let Some((index, input)) = self.follow_ups.pop_front() {
-            if let Some(node) = self.nodes.get_mut(&index) {
-                node.machine.handle(input, now);
-            }
-            self.drain(index, now);
-        }
     }
 
     pub(super) fn drain(&mut self, index: usize, now: Timestamp) {
@@ -337,6 +342,7 @@ impl Engine {
         loop {
             let Some(node) = self.nodes.get_mut(&index) else { return };
             let output = node.machine.poll();
+            self.shared.journal.borrow_mut().output(now, index, &output);
             changed |= matches!(output, Output::Transmit(_) | Output::Transition(_));
             match output {
                 Output::Transmit(transmit) => self.transmit(index, &transmit, now),
@@ -345,7 +351,12 @@ impl Engine {
                 Output::PeerClaim { peer } => self.peer_claim(index, peer, now),
                 Output::AnnounceAgain => node.announcer.again(now),
                 Output::Rejected(reject, src) => {
-                    trace!(vhost = %node.spec.name, %src, reason = reject.as_str(), "Refused a packet");
+                    let vhost = &node.spec.name;
+                    trace!(%vhost, %src, reason = reject.as_str(), "Refused a packet");
+                    if let Some(count) = node.refusals.note(reject, now) {
+                        let (vhid, reason) = (node.spec.vhid, reject.as_str());
+                        warn!(%vhost, %vhid, %src, reason, problem = %reject, count, "Refuses advertisements");
+                    }
                 }
                 Output::Idle(wake) => {
                     node.wake = wake;
@@ -417,6 +428,8 @@ impl Engine {
                 let port = node.port;
                 self.put_back_missing(port);
             }
+            self.stand_in_again(index, now);
+            self.leave_at_last(index, now);
         }
     }
 }

@@ -7,7 +7,6 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::rc::Rc;
 
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tracing::{debug, error, info};
 
@@ -20,7 +19,11 @@ use super::node::{Node, PutBack};
 use super::pool::Pool;
 use super::port::Port;
 use super::queue::{Queue, Shared};
-use super::run::{Engine, Parts, Signal};
+use super::recover::Recovery;
+use super::refusals::Refusals;
+use super::run::{Engine, Parts};
+use super::script;
+use super::signal::{Signal, signals};
 use super::store::Store;
 use crate::config::{self, Config, Sandbox};
 use crate::effect::Grants;
@@ -30,7 +33,9 @@ use crate::host::helper::Duty;
 use crate::host::privilege::{Privileges, confine_engine};
 use crate::host::service::ServiceBackend;
 use crate::host::{LinuxHost, Options, hostname};
+use crate::journal::{self, Journal};
 use crate::keeper::{self, Client, Exits, Role};
+use crate::ledger::{Instance, InstanceError, Ledger, Origin, instance_name};
 use crate::proto::{self, Gate};
 use crate::types::{Demotion, Name};
 
@@ -59,13 +64,16 @@ pub(super) enum StartError {
     /// The host cannot be acted upon.
     #[error("could not reach the kernel: {0}")]
     Host(#[from] crate::host::HostError),
+    /// Another process is in the way.
+    #[error(transparent)]
+    Instance(#[from] InstanceError),
 }
 
 fn system(what: &'static str) -> impl Fn(io::Error) -> StartError {
     move |source| StartError::System { what, source }
 }
 
-/// The engine process: runs this configuration until it is told to stop. Started by the keeper, to which `client` leads.
+/// The engine process: runs this configuration until it is told to stop, from this file. Started by the keeper.
 #[must_use]
 pub fn main(config: &Config, path: &Path, attach: impl FnOnce(&Config, mpsc::Sender<Command>)) -> ExitCode {
     // Before there is a second thread: capabilities belong to threads.
@@ -98,15 +106,24 @@ pub fn main(config: &Config, path: &Path, attach: impl FnOnce(&Config, mpsc::Sen
 }
 
 async fn start(config: &Config, config_path: &Path) -> Result<(Engine, mpsc::Receiver<Signal>), StartError> {
-    let signals = signals().map_err(system("catch signals"))?;
+    let signals = signals(config.daemon.hangup_stops).map_err(system("catch signals"))?;
     let (keeper, exits) = Client::from_stdin().map_err(system("reach the parent process"))?;
     keeper::unblock_signals().map_err(system("receive signals"))?;
     let host = LinuxHost::new(Options { services: services(config.daemon.service_backend), bus_address: None })?;
-    start_helper(config, &keeper, &host).await?;
+    let instance = take_instance(config, config_path)?;
+    let (ledger, left) = Ledger::open(&instance);
+    let dead = Instance::dead(&config.daemon.run_dir, &config.daemon.state_dir, instance.origin());
+    let recovery = Recovery::new(left).with_dead(dead);
+    let for_recovery = recovery.duty(host.services_need_helper());
+    let executor = Executor::new(host, ledger, recovery);
+    executor.recover_addresses();
+    start_helper(config, &keeper, executor.host(), for_recovery).await?;
     tokio::task::spawn_local(tell_exits(exits));
     let hooks = load_hooks(config, &keeper).await?;
     let (sender, news) = mpsc::unbounded_channel();
-    let shared = Rc::new(Shared { executor: Executor::new(host), store: RefCell::new(Store::new()), news: sender });
+    let shared =
+        Rc::new(Shared { executor, store: RefCell::new(Store::new()), journal: RefCell::new(journal(&instance)), news: sender });
+    recover(Rc::clone(&shared));
     let host_name = match &config.daemon.node_name {
         Some(name) => name.clone(),
         None => hostname::current()?,
@@ -135,6 +152,7 @@ async fn start(config: &Config, config_path: &Path) -> Result<(Engine, mpsc::Rec
         config: config.clone(),
         path: config_path.to_owned(),
         host_name,
+        instance,
     };
     let mut engine = Engine::new(parts)?;
     engine.begin().await;
@@ -143,11 +161,30 @@ async fn start(config: &Config, config_path: &Path) -> Result<(Engine, mpsc::Rec
     Ok((engine, signals))
 }
 
+/// Our directory and locks: no other process may run the same virtual hosts in this network namespace.
+fn take_instance(config: &Config, path: &Path) -> Result<Instance, StartError> {
+    let origin = Origin::current().map_err(system("read /proc"))?;
+    let vhosts = config.vhosts.iter().map(|vhost| (&vhost.interface, vhost.vhid));
+    Ok(Instance::open(&config.daemon.run_dir, &config.daemon.state_dir, &instance_name(path), origin, vhosts)?)
+}
+
+/// The flight recorder, in our directory.
+fn journal(instance: &Instance) -> Journal {
+    let path = instance.run_dir().join(journal::FILE_NAME);
+    Journal::open(&path, journal::Limits::default(), env!("CARGO_PKG_VERSION"), clock::now(), clock::wall_ms())
+}
+
+/// Undoes what dead processes left, off the way of the first election.
+fn recover(shared: Rc<Shared<LinuxHost>>) {
+    tokio::task::spawn_local(async move { shared.executor.recover_rest().await });
+}
+
 /// The process that does what needs more than the engine's two capabilities; only if something granted needs it.
-async fn start_helper(config: &Config, keeper: &Client, host: &LinuxHost) -> Result<(), StartError> {
+async fn start_helper(config: &Config, keeper: &Client, host: &LinuxHost, for_recovery: Option<Duty>) -> Result<(), StartError> {
     let grants = || config.hooks.values().map(|hook| &hook.grants);
-    let commands = grants().any(|g| !g.command.is_empty() || (host.services_need_helper() && !g.service.is_empty()));
-    if !commands && !grants().any(Grants::needs_helper) {
+    let commands = for_recovery == Some(Duty::Commands)
+        || grants().any(|g| !g.command.is_empty() || (host.services_need_helper() && !g.service.is_empty()));
+    if !commands && for_recovery.is_none() && !grants().any(Grants::needs_helper) {
         return Ok(());
     }
     let duty = if commands { Duty::Commands } else { Duty::Settings };
@@ -184,8 +221,7 @@ async fn load_hooks(config: &Config, keeper: &Client) -> Result<Generations, Sta
 }
 
 async fn load_hook(config: &Config, name: &Name, spec: &config::Hook, keeper: &Client) -> Result<Rc<Pool>, LoadError> {
-    let source = HookSource::read(name.clone(), &spec.path, spec.config_json.clone())
-        .map_err(|error| LoadError::Code(error.to_string()))?;
+    let source = script::source(name, spec).map_err(|error| LoadError::Code(error.to_string()))?;
     load_pool(config, name, spec, source, keeper).await
 }
 
@@ -240,8 +276,10 @@ pub(super) fn new_node(
     }
     let queue = Queue::start(index, spec.name.clone(), spec.interface.clone(), spec.addresses.clone(), hooks, Rc::clone(shared));
     let gate = if queue.defines(EntryPoint::BeforeMaster) { Gate::Ask } else { Gate::Free };
+    let (settings, seed) = (proto::Settings { gate, ..spec.settings() }, random()?);
+    shared.journal.borrow_mut().vhost(clock::now(), index, &spec.name, &spec.interface, seed, &settings);
     Ok(Node {
-        machine: proto::Vhost::new(proto::Settings { gate, ..spec.settings() }, random()?),
+        machine: proto::Vhost::new(settings, seed),
         spec: spec.clone(),
         port,
         queue,
@@ -253,12 +291,15 @@ pub(super) fn new_node(
         degraded: None,
         asked_demotion: Demotion::NONE,
         resigned_until: None,
+        aside_until: None,
+        leave_by: None,
         last: None,
         since_ms: clock::wall_ms(),
         told_initial: false,
         asking: false,
         leaving: false,
         put_back: PutBack::default(),
+        refusals: Refusals::default(),
         host_name: host_name.to_owned(),
     })
 }
@@ -267,26 +308,4 @@ fn random() -> io::Result<u64> {
     let mut bytes = [0; 8];
     std::fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
     Ok(u64::from_ne_bytes(bytes))
-}
-
-/// TERM and INT stop the daemon, HUP reads everything again.
-fn signals() -> io::Result<mpsc::Receiver<Signal>> {
-    let (sender, receiver) = mpsc::channel(4);
-    let kinds = [
-        (SignalKind::terminate(), Signal::Stop("TERM")),
-        (SignalKind::interrupt(), Signal::Stop("INT")),
-        (SignalKind::hangup(), Signal::Reload),
-    ];
-    for (kind, meaning) in kinds {
-        let mut signal = signal(kind)?;
-        let sender = sender.clone();
-        tokio::task::spawn_local(async move {
-            while signal.recv().await.is_some() {
-                if sender.send(meaning).await.is_err() {
-                    return;
-                }
-            }
-        });
-    }
-    Ok(receiver)
 }

@@ -23,6 +23,7 @@ impl Engine {
                 .into_iter()
                 .map(|(resource, value, owners)| HeldStatus { resource, value, owners })
                 .collect(),
+            ledger_problem: self.shared.executor.ledger().health().map(ToString::to_string),
             strangers: self.strangers.rejects().map(|(why, count)| (why.to_owned(), count)).filter(|(_, n)| *n > 0).collect(),
             reload_problems: self.reload_problems.clone(),
         }

@@ -3,13 +3,14 @@
 use std::rc::Rc;
 
 use tokio::sync::oneshot;
-use tracing::info;
+use tracing::{info, warn};
 
 use super::clock;
 use super::run::{Engine, Stopping};
+use crate::config::AtStop;
 use crate::hooks::EntryPoint;
 use crate::proto::Input;
-use crate::types::Timestamp;
+use crate::types::{Cause, State, Timestamp};
 
 impl Engine {
     pub(super) fn stop(&mut self, signal: &'static str) {
@@ -23,12 +24,23 @@ impl Engine {
         for index in self.numbers() {
             let Some(node) = self.nodes.get_mut(&index) else { continue };
             node.leaving = true;
-            if node.is_master() && node.queue.defines(EntryPoint::BeforeBackup) {
-                let event = node.event(EntryPoint::BeforeBackup, false);
-                node.queue.put(event, false);
-            } else {
+            let first = match node.spec.at_stop {
+                AtStop::AddressesFirst => Some(EntryPoint::BeforeBackup),
+                AtStop::HooksFirst => Some(EntryPoint::OnBackup),
+                AtStop::AddressesOnly => None,
+            };
+            let Some(first) = first.filter(|first| node.is_master() && node.queue.defines(*first)) else {
                 self.leave(index, now);
+                continue;
+            };
+            let mut event = node.event(first, false);
+            Cause::Shutdown.as_str().clone_into(&mut event.cause);
+            event.cause_text = Cause::Shutdown.to_string();
+            if first == EntryPoint::OnBackup {
+                (event.state, event.previous) = (State::Init, State::Master);
             }
+            node.leave_by = Some(now + self.shutdown_timeout * 2 / 3);
+            node.queue.put(event, first == EntryPoint::OnBackup);
         }
     }
 
@@ -37,10 +49,32 @@ impl Engine {
         self.handle(index, Input::Shutdown, now);
         if let Some(node) = self.nodes.get_mut(&index) {
             node.leaving = false;
+            node.leave_by = None;
+            node.aside_until = None;
             node.wake = None;
         }
         if self.nodes.values().all(|node| !node.leaving) {
             self.finish();
+        }
+    }
+
+    /// A hook has not ended in time: the addresses and the bow-out do not wait any longer.
+    pub(super) fn leave_at_last(&mut self, index: usize, now: Timestamp) {
+        let Some(node) = self.nodes.get(&index) else { return };
+        if node.leaving && node.leave_by.is_some_and(|by| by <= now) {
+            warn!(vhost = %node.spec.name, "Leaves without waiting for its hook any longer");
+            self.leave(index, now);
+        }
+    }
+
+    /// Takes the virtual host's addresses off its interface, whoever put them there.
+    pub(super) fn take_off(&self, index: usize) {
+        let Some(node) = self.nodes.get(&index) else { return };
+        for address in &node.spec.addresses {
+            if self.present(&node.spec.interface, address.ip) {
+                self.shared.executor.remove_leftover(&node.spec.interface, *address);
+                info!(vhost = %node.spec.name, interface = %node.spec.interface, %address, "Took an address off");
+            }
         }
     }
 

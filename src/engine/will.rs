@@ -44,7 +44,8 @@ impl Engine {
         } else {
             Vec::new()
         };
-        let addresses = if node.holding { node.spec.addresses.clone() } else { Vec::new() };
+        // Those that a script put up as well: we could not tell it to take them down.
+        let addresses = if node.announces() { node.spec.addresses.clone() } else { Vec::new() };
         let will = Will { interface: node.spec.interface.clone(), index: link, addresses, bow_outs };
         if let Err(error) = self.will.write(index, &will) {
             warn!(vhost = %node.spec.name, %error, "Could not tell the keeper what to do if we die");

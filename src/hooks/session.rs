@@ -4,10 +4,14 @@
 //! and [`OVERRUN`], whatever the runner does.
 
 use std::future::Future;
+use std::io::ErrorKind;
+use std::os::fd::AsRawFd as _;
 use std::os::unix::net::UnixStream as StdStream;
 use std::pin::{Pin, pin};
 use std::time::Duration;
 
+use nix::errno::Errno;
+use nix::sys::socket::{MsgFlags, recv};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::time::{Instant, sleep_until, timeout_at};
@@ -140,10 +144,12 @@ impl Session {
         &self.confinement
     }
 
-    /// Can it be called again? If not, the runner should be killed.
+    /// Can it be called again? If not, the runner should be killed. Asks the kernel: a runner that waits for its
+    /// next run may be killed like any process.
     #[must_use]
-    pub const fn is_alive(&self) -> bool {
-        self.alive
+    pub fn is_alive(&self) -> bool {
+        let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
+        self.alive && recv(self.stream.as_raw_fd(), &mut [0], flags) == Err(Errno::EAGAIN)
     }
 
     /// Has the runner used up so much of its life's CPU time that the next run should have a new one?
@@ -246,10 +252,27 @@ impl Session {
                         turn.supersede()
                     }
                     answer = desk.ask(ask) => answer,
+                    err = self.interrupted() => return Err(Lost::Gone(err)),
                     () = sleep_until(turn.over) => turn.run_out(),
                 },
             };
             self.send_before(&ToRunner::Answer(answer), turn.lost).await?;
+        }
+    }
+
+    /// Resolves when the runner is gone, or speaks, while it should wait for an answer.
+    async fn interrupted(&self) -> FrameError {
+        loop {
+            let read = match self.stream.readable().await {
+                Ok(()) => self.stream.try_read(&mut [0]),
+                Err(err) => Err(err),
+            };
+            match read {
+                Ok(0) => return FrameError::Closed,
+                Ok(_) => return out_of_turn(),
+                Err(err) if err.kind() == ErrorKind::WouldBlock => {}
+                Err(err) => return err.into(),
+            }
         }
     }
 
@@ -295,7 +318,7 @@ impl From<FrameError> for Lost {
 }
 
 fn out_of_turn() -> FrameError {
-    std::io::Error::new(std::io::ErrorKind::InvalidData, "it spoke out of turn").into()
+    std::io::Error::new(ErrorKind::InvalidData, "it spoke out of turn").into()
 }
 
 impl Turn<'_> {
@@ -305,7 +328,7 @@ impl Turn<'_> {
             let bytes = fields.iter().fold(LOG_LINE + message.len(), |sum, (key, value)| sum + key.len() + value.len());
             let Some(left) = self.log_left.checked_sub(bytes) else {
                 self.dropped += 1;
-                let flood = || std::io::Error::new(std::io::ErrorKind::QuotaExceeded, "it floods the log");
+                let flood = || std::io::Error::new(ErrorKind::QuotaExceeded, "it floods the log");
                 return if self.dropped > MAX_DROPPED { Err(Lost::Gone(flood().into())) } else { Ok(Err(Answer::Done)) };
             };
             self.log_left = left;

@@ -1,6 +1,8 @@
 //! Child processes that always end: in time, with bounded output, reaped.
 
+use std::ffi::OsString;
 use std::io;
+use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,6 +10,7 @@ use std::time::Duration;
 
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
+use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
@@ -120,8 +123,29 @@ pub fn said(output: &CommandOutput) -> String {
 /// # Errors
 /// [`SpawnError`]. An exit status that is not 0 is no error here.
 pub async fn run(argv: &[String], limit: Duration, cancelled: impl Future<Output = ()>) -> Result<Finished, SpawnError> {
-    let (program, arguments) = argv.split_first().ok_or(SpawnError::Empty)?;
-    let mut child = start(program, arguments).map_err(|source| SpawnError::Start { program: program.clone(), source })?;
+    run_line(&CommandLine { argv: argv.to_vec(), ..CommandLine::default() }, limit, cancelled).await
+}
+
+/// A command line with its surroundings.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct CommandLine {
+    /// The program and its arguments.
+    pub argv: Vec<String>,
+    /// Its whole environment; `None` is a clean one.
+    pub environment: Option<Vec<(OsString, OsString)>>,
+    /// Added to it.
+    pub variables: Vec<(String, String)>,
+    /// Where it runs; `None` is `/`.
+    pub directory: Option<PathBuf>,
+}
+
+/// As [`run`], with an environment and a directory of the caller's choice.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_line(line: &CommandLine, limit: Duration, cancelled: impl Future<Output = ()>) -> Result<Finished, SpawnError> {
+    let program = line.argv.first().ok_or(SpawnError::Empty)?;
+    let mut child = start(line).map_err(|source| SpawnError::Start { program: program.clone(), source })?;
     // Should this future be dropped, nobody is left to wait for the grace.
     let mut group = Group(child.id().and_then(|pid| i32::try_from(pid).ok()).map(Pid::from_raw));
     let (stdout, stderr) = (Capture::of(child.stdout.take()), Capture::of(child.stderr.take()));
@@ -149,14 +173,18 @@ pub async fn run(argv: &[String], limit: Duration, cancelled: impl Future<Output
     Ok(Finished { output, dropped: more + still_more })
 }
 
-fn start(program: &str, arguments: &[String]) -> io::Result<Child> {
+fn start(line: &CommandLine) -> io::Result<Child> {
+    let (program, arguments) = line.argv.split_first().ok_or(io::ErrorKind::InvalidInput)?;
     let mut command = Command::new(program);
-    command.args(arguments).current_dir("/").env_clear().env("PATH", PATH);
-    for name in ["LANG", "TERM"] {
-        if let Some(value) = std::env::var_os(name) {
-            command.env(name, value);
-        }
+    let directory = line.directory.as_deref().filter(|directory| directory.is_dir());
+    command.args(arguments).current_dir(directory.unwrap_or(Path::new("/"))).env_clear();
+    if let Some(environment) = &line.environment {
+        command.envs(environment.iter().map(|(name, value)| (name, value)));
+    } else {
+        let inherited = ["LANG", "TERM"].into_iter().filter_map(|name| Some((name, std::env::var_os(name)?)));
+        command.env("PATH", PATH).envs(inherited);
     }
+    command.envs(line.variables.iter().map(|(name, value)| (name, value)));
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0).spawn()
 }
 

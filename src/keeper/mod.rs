@@ -15,6 +15,7 @@ pub mod will;
 mod wire;
 
 use std::ffi::OsString;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -36,7 +37,13 @@ const SELF: &str = "/proc/self/exe";
 /// when it ends. The exit status is the engine's; 128 + n if signal n killed it.
 #[must_use]
 pub fn run(arguments: &[OsString]) -> ExitCode {
-    finish(supervise::run(Path::new(SELF), arguments))
+    finish(supervise::run(Path::new(SELF), arguments, None))
+}
+
+/// As [`run`]; the engine, and no other child, also gets this descriptor, under the same number.
+#[must_use]
+pub fn run_with(arguments: &[OsString], handed: &OwnedFd) -> ExitCode {
+    finish(supervise::run(Path::new(SELF), arguments, Some(handed.as_fd())))
 }
 
 /// A keeper whose engine is the process that started it and holds the other end of standard input; ends with

@@ -2,12 +2,13 @@
 
 use std::ffi::OsStr;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::signal::{SigSet, Signal};
 use nix::unistd::Pid;
 
@@ -16,7 +17,7 @@ use super::message::Role;
 /// Signals that an operator or a terminal sends to a whole group. The keeper reads them from a descriptor;
 /// its children inherit them blocked, so that none is lost or deadly before a child is ready.
 pub(super) fn group_signals() -> SigSet {
-    [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGUSR1, Signal::SIGUSR2].into_iter().collect()
+    [Signal::SIGTERM, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGHUP, Signal::SIGUSR1, Signal::SIGUSR2].into_iter().collect()
 }
 
 /// For the engine, once its signal handlers stand: lets through what the keeper blocked around its start.
@@ -39,10 +40,21 @@ pub(super) fn child(program: &Path, role: Role) -> io::Result<(Pid, UnixStream)>
     Ok((started(&mut command)?, ours))
 }
 
-/// Starts the engine, which keeps the environment, standard output and standard error.
-pub(super) fn engine(program: &Path, arguments: &[std::ffi::OsString], socket: OwnedFd) -> io::Result<Pid> {
+/// Starts the engine, which keeps the environment, standard output, standard error and the descriptor that is handed
+/// to it.
+pub(super) fn engine(
+    program: &Path,
+    arguments: &[std::ffi::OsString],
+    socket: OwnedFd,
+    handed: Option<BorrowedFd<'_>>,
+) -> io::Result<Pid> {
     let arguments = std::iter::once(OsStr::new(super::ENGINE_ROLE)).chain(arguments.iter().map(AsRef::as_ref));
-    started(&mut command(program, arguments, socket))
+    let close_on_exec = |flag| handed.map_or(Ok(0), |fd| fcntl(fd, FcntlArg::F_SETFD(flag)));
+    // The keeper has one thread: no other child is started meanwhile.
+    close_on_exec(FdFlag::empty())?;
+    let started = started(&mut command(program, arguments, socket));
+    close_on_exec(FdFlag::FD_CLOEXEC)?;
+    started
 }
 
 /// Starts a keeper without an engine of its own, for the calling process.

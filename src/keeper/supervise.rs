@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::ffi::OsString;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
@@ -80,13 +80,13 @@ impl End {
 }
 
 /// Starts the engine and stays until it has ended in good order; starts it again when it died by accident.
-pub(super) fn run(program: &Path, arguments: &[OsString]) -> io::Result<u8> {
+pub(super) fn run(program: &Path, arguments: &[OsString], handed: Option<BorrowedFd<'_>>) -> io::Result<u8> {
     let mut keeper = Keeper::new(prepare()?, None);
     let mut pause = RESTART_FIRST;
     loop {
         let (ours, theirs) = wire::pair()?;
         let began = clock();
-        keeper.engine = Some(spawn::engine(program, arguments, theirs)?);
+        keeper.engine = Some(spawn::engine(program, arguments, theirs, handed)?);
         keeper.socket = Some(ours);
         let end = keeper.work()?;
         keeper.bury();

@@ -1,4 +1,8 @@
+use std::fs::{self, File, OpenOptions};
+use std::io::Write as _;
+
 use super::*;
+use crate::types::Vhid;
 
 fn owner(vhost: &str) -> Owner {
     Owner { vhost: vhost.parse().unwrap(), hook: Some("h".parse().unwrap()) }
@@ -8,11 +12,17 @@ fn text(s: &str) -> Value {
     Value::Text(s.into())
 }
 
+fn claim(ledger: &mut Ledger, vhost: &str, before: &Value, value: Value) {
+    drop(ledger.claim(&owner(vhost), &Resource::Hostname, before.clone(), value).unwrap());
+}
+
 /// Undoes a virtual host's claims against a host name that is just a variable.
 fn leave(ledger: &mut Ledger, vhost: &str, name: &mut Value) {
     for undo in ledger.undo_plan(&vhost.parse().unwrap(), Of::Hooks) {
-        assert_eq!(*name, undo.ours);
-        *name = undo.back_to.clone();
+        if let Some(back_to) = undo.back_to.clone() {
+            assert!(undo.is_ours(name), "{name} is not one of {:?}", undo.ours);
+            *name = back_to;
+        }
         ledger.settle(&undo.owner, &undo.resource);
     }
 }
@@ -23,7 +33,7 @@ fn two_owners_leave_in_any_order_and_the_original_is_back() {
         let mut ledger = Ledger::new();
         let mut name = text("node");
         for vhost in ["a", "b"] {
-            ledger.claim(&owner(vhost), &Resource::Hostname, name.clone(), text("virtual"));
+            claim(&mut ledger, vhost, &name, text("virtual"));
             name = text("virtual");
         }
         leave(&mut ledger, order[0], &mut name);
@@ -39,7 +49,7 @@ fn the_newest_claim_shows_and_the_one_below_comes_back() {
     let mut ledger = Ledger::new();
     let mut name = text("node");
     for vhost in ["a", "b"] {
-        ledger.claim(&owner(vhost), &Resource::Hostname, name.clone(), text(vhost));
+        claim(&mut ledger, vhost, &name, text(vhost));
         name = text(vhost);
     }
     leave(&mut ledger, "b", &mut name);
@@ -49,19 +59,26 @@ fn the_newest_claim_shows_and_the_one_below_comes_back() {
 }
 
 #[test]
-fn an_effect_that_stays_ends_the_own_claim() {
+fn what_a_failed_effect_left_is_still_ours() {
     let mut ledger = Ledger::new();
-    ledger.claim(&owner("a"), &Resource::Hostname, text("node"), text("virtual"));
-    assert_eq!(ledger.assign(&owner("a"), &Resource::Hostname, &text("other")), Verdict::Perform);
-    assert!(ledger.is_empty());
+    let mut name = text("a");
+    claim(&mut ledger, "a", &text("node"), text("a"));
+    ledger.confirm(&Resource::Hostname);
+    // Its effect fails: the host keeps the value of the claim below.
+    claim(&mut ledger, "b", &name, text("b"));
+    leave(&mut ledger, "a", &mut name);
+    leave(&mut ledger, "b", &mut name);
+    assert_eq!(name, text("node"));
 }
 
 #[test]
-fn an_effect_that_stays_waits_for_a_master_that_holds_the_resource() {
+fn an_effect_that_stays_becomes_the_value_to_go_back_to() {
     let mut ledger = Ledger::new();
     let mut name = text("virtual");
-    ledger.claim(&owner("a"), &Resource::Hostname, text("node"), text("virtual"));
-    assert_eq!(ledger.assign(&owner("b"), &Resource::Hostname, &text("standby")), Verdict::Deferred);
+    assert_eq!(ledger.retarget(&owner("b").vhost, &Resource::Hostname, &text("standby")), Verdict::Perform, "nobody holds it");
+    claim(&mut ledger, "a", &text("node"), text("virtual"));
+    assert_eq!(ledger.retarget(&owner("a").vhost, &Resource::Hostname, &text("other")), Verdict::Perform);
+    assert_eq!(ledger.retarget(&owner("b").vhost, &Resource::Hostname, &text("standby")), Verdict::Deferred);
     leave(&mut ledger, "a", &mut name);
     assert_eq!(name, text("standby"));
 }
@@ -71,8 +88,145 @@ fn the_plan_undoes_newest_first() {
     let mut ledger = Ledger::new();
     let unit = |unit: &str| Resource::Service { unit: unit.into() };
     for name in ["z", "a", "m"] {
-        ledger.claim(&owner("v"), &unit(name), Value::Running(false), Value::Running(true));
+        drop(ledger.claim(&owner("v"), &unit(name), Value::Running(false), Value::Running(true)).unwrap());
     }
     let order: Vec<_> = ledger.undo_plan(&"v".parse().unwrap(), Of::Hooks).into_iter().map(|u| u.resource).collect();
     assert_eq!(order, [unit("m"), unit("a"), unit("z")]);
+}
+
+const HERE: Origin = Origin { boot: 1, netns: 2 };
+
+/// An instance below a directory, as one process after the other has it.
+fn instance(directory: &tempfile::TempDir, origin: Origin) -> Instance {
+    Instance::open(&directory.path().join("run"), &directory.path().join("lib"), "test", origin, []).unwrap()
+}
+
+fn file() -> Resource {
+    Resource::File { path: "/etc/motd".into() }
+}
+
+fn held(ledger: &Ledger) -> Vec<(Resource, Value, Value)> {
+    ledger.iter().map(|held| (held.resource.clone(), held.value.clone(), held.original.clone())).collect()
+}
+
+#[test]
+fn the_next_process_finds_what_is_held() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut ledger, left) = Ledger::open(&instance(&directory, HERE));
+    assert!(left.is_empty());
+    claim(&mut ledger, "a", &text("node"), text("virtual"));
+    claim(&mut ledger, "b", &Value::Absent, text("virtual"));
+    let written = ledger.claim(&owner("a"), &file(), Value::Absent, Value::File(b"hello".to_vec())).unwrap();
+    assert!(written.needs_sync(), "files survive the machine's death");
+    written.sync().unwrap();
+    ledger.settle(&owner("a"), &Resource::Hostname);
+    let before = held(&ledger);
+    drop(ledger);
+    let (ledger, left) = Ledger::open(&instance(&directory, HERE));
+    assert_eq!(held(&ledger), before);
+    let left: Vec<_> = left.iter().map(|left| (left.owner.vhost.as_str(), left.resource.clone())).collect();
+    assert_eq!(left, [("a", file()), ("b", Resource::Hostname)], "newest first");
+}
+
+#[test]
+fn another_boot_or_network_voids_all_but_files() {
+    for other in [Origin { boot: 9, ..HERE }, Origin { netns: 9, ..HERE }] {
+        let directory = tempfile::tempdir().unwrap();
+        let (mut ledger, _) = Ledger::open(&instance(&directory, HERE));
+        claim(&mut ledger, "a", &text("node"), text("virtual"));
+        drop(ledger.claim(&owner("a"), &file(), Value::Absent, Value::File(Vec::new())).unwrap());
+        drop(ledger);
+        // As after a reboot that leaves `run-dir` alone.
+        let run = directory.path().join("run");
+        fs::rename(run.join("test@2"), run.join(format!("test@{}", other.netns))).unwrap();
+        let (_, left) = Ledger::open(&instance(&directory, other));
+        assert_eq!(left.iter().map(|left| left.resource.clone()).collect::<Vec<_>>(), [file()]);
+    }
+}
+
+#[test]
+fn a_ledger_that_cannot_be_written_takes_only_own_addresses_and_heals() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut ledger, _) = Ledger::open(&instance(&directory, HERE));
+    claim(&mut ledger, "a", &text("node"), text("virtual"));
+    let files = ledger.files.as_mut().unwrap();
+    files.fail_writes(OpenOptions::new().write(true).open("/dev/full").unwrap());
+    // The file cannot be written anew either: its name is taken by a directory.
+    let new = directory.path().join("run/test@2/ledger.new");
+    fs::create_dir(&new).unwrap();
+    let error = ledger.claim(&owner("b"), &Resource::Hostname, Value::Absent, text("b")).unwrap_err();
+    assert!(error.to_string().contains("only a virtual host's own addresses"), "{error}");
+    assert_eq!(ledger.health(), Some(&error));
+    assert!(ledger.owners(&owner("b").vhost, &Resource::Hostname).is_empty(), "nothing is noted");
+    let address = Resource::Address { dev: "eth0".parse().unwrap(), ip: "10.0.0.9".parse().unwrap() };
+    let own = Owner { hook: None, ..owner("a") };
+    ledger.claim_own(&own, &address, Value::Address("10.0.0.9/24".parse().unwrap()));
+    ledger.settle(&owner("a"), &Resource::Hostname);
+    fs::remove_dir(&new).unwrap();
+    claim(&mut ledger, "c", &text("node"), text("c"));
+    assert_eq!(ledger.health(), None);
+    let before = held(&ledger);
+    drop(ledger);
+    assert_eq!(held(&Ledger::open(&instance(&directory, HERE)).0), before, "what was not written before is now");
+}
+
+#[test]
+fn the_file_is_bounded_by_what_is_held() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut ledger, _) = Ledger::open(&instance(&directory, HERE));
+    for _ in 0..20_000 {
+        claim(&mut ledger, "a", &text("node"), text("virtual"));
+        ledger.settle(&owner("a"), &Resource::Hostname);
+    }
+    claim(&mut ledger, "b", &text("node"), text("virtual"));
+    let path = directory.path().join("run/test@2/ledger");
+    assert!(fs::metadata(&path).unwrap().len() < 70_000);
+    let before = held(&ledger);
+    drop(ledger);
+    assert_eq!(held(&Ledger::open(&instance(&directory, HERE)).0), before);
+}
+
+#[test]
+fn a_ledger_of_another_kind_is_put_aside() {
+    let directory = tempfile::tempdir().unwrap();
+    let instance = instance(&directory, HERE);
+    File::create(instance.run_dir().join("ledger")).unwrap().write_all(b"something else").unwrap();
+    let (ledger, left) = Ledger::open(&instance);
+    assert!(left.is_empty() && ledger.health().is_none());
+    assert_eq!(fs::read(instance.run_dir().join("ledger.unreadable")).unwrap(), b"something else");
+}
+
+#[test]
+fn two_instances_share_no_virtual_host_and_no_name() {
+    let directory = tempfile::tempdir().unwrap();
+    let (run, lib) = (directory.path().join("run"), directory.path().join("lib"));
+    let (eth0, vhid) = ("eth0".parse().unwrap(), Vhid::new(40).unwrap());
+    let open = |name: &str, origin| Instance::open(&run, &lib, name, origin, [(&eth0, vhid)]);
+    let first = open("first", HERE).unwrap();
+    let pid = Some(std::process::id());
+    assert_eq!(open("first", HERE).unwrap_err(), InstanceError::Running { name: "first".into(), pid });
+    let error = open("second", HERE).unwrap_err();
+    assert_eq!(error.to_string(), format!("another carpd already has vhid 40 on eth0 (pid {})", std::process::id()));
+    open("second", Origin { netns: 3, ..HERE }).expect("another network namespace is another network");
+    drop(first);
+    open("second", HERE).unwrap();
+}
+
+#[test]
+fn only_dead_instances_of_this_network_are_anybodys() {
+    let directory = tempfile::tempdir().unwrap();
+    let (run, lib) = (directory.path().join("run"), directory.path().join("lib"));
+    let open = |name: &str, origin| Instance::open(&run, &lib, name, origin, []).unwrap();
+    let elsewhere = Origin { netns: 3, ..HERE };
+    for (name, origin) in [("dead", HERE), ("elsewhere", elsewhere)] {
+        let (mut ledger, _) = Ledger::open(&open(name, origin));
+        claim(&mut ledger, "a", &text("node"), text(name));
+    }
+    let alive = open("alive", HERE);
+    drop(Ledger::open(&alive));
+    let mut dead = Instance::dead(&run, &lib, HERE);
+    assert_eq!(dead.iter().map(Instance::name).collect::<Vec<_>>(), ["dead"]);
+    assert!(Instance::dead(&run, &lib, HERE).is_empty(), "it is locked by whoever cleans up");
+    dead.remove(0).forget();
+    assert!(!Instance::directory(&run, "dead", HERE).exists());
 }

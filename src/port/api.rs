@@ -177,7 +177,9 @@ fn luacats() -> String {
     }
     for (name, fields) in [("Instance", INSTANCE_FIELDS), ("Event", EVENT_FIELDS)] {
         _ = writeln!(out, "\n---@class carpd.{name}");
-        fields.iter().for_each(|f| out += &format!("---@field {} {} {}\n", f.name, cats_type(event_type(f.name)), f.doc));
+        for field in fields {
+            _ = writeln!(out, "---@field {} {} {}", field.name, cats_type(event_type(field.name)), field.doc);
+        }
     }
     for group in groups() {
         if !is_callable(group) {

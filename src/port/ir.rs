@@ -233,7 +233,9 @@ pub(crate) fn walk(steps: &[Step], visit: &mut impl Visit) {
                 walk(otherwise, visit);
             }
             What::For(_, List::Fixed(list) | List::Words(list), body) => {
-                list.iter().for_each(|value| walk_expr(line, value, visit));
+                for value in list {
+                    walk_expr(line, value, visit);
+                }
                 walk(body, visit);
             }
             What::While(cond, body) => {
@@ -317,8 +319,11 @@ impl Action {
             Self::Write { path, content, .. } => vec![path, content],
             Self::Copy { from, to } => vec![from, to],
             Self::Run(run) => run.holes.iter().map(|(_, value)| value).collect(),
-            Self::Log { message: value, .. } | Self::Hostname(value) | Self::Remove(value) | Self::Touch(value) => vec![value],
-            Self::Sleep(value) => vec![value],
+            Self::Log { message: value, .. }
+            | Self::Hostname(value)
+            | Self::Remove(value)
+            | Self::Touch(value)
+            | Self::Sleep(value) => vec![value],
             Self::Resign => Vec::new(),
         }
     }

@@ -39,6 +39,8 @@ pub(crate) struct Lower<'a> {
     shifted: usize,
     /// After `set -e`.
     errexit: bool,
+    /// How deep in compound commands: a `shift` there would count differently each time.
+    nesting: usize,
     /// Does `$?` stand for a command that was remembered?
     remembered: bool,
 }
@@ -66,6 +68,7 @@ impl<'a> Lower<'a> {
             function: None,
             shifted: 0,
             errexit: false,
+            nesting: 0,
             remembered: false,
         };
         let mut steps = lower.items(&script.items);
@@ -96,7 +99,7 @@ impl<'a> Lower<'a> {
         let base = base.trim_matches('-').to_owned();
         let taken = |name: &str| self.shared.commands.iter().any(|(_, n)| n == name);
         let numbered = |n: usize| if n == 1 { base.clone() } else { format!("{base}-{n}") };
-        let name = (1..).map(numbered).find(|name| !taken(name)).unwrap_or_default();
+        let name = (1..=self.shared.commands.len() + 1).map(numbered).find(|name| !taken(name)).unwrap_or_default();
         self.shared.commands.push((argv.to_vec(), name.clone()));
         name
     }
@@ -144,11 +147,6 @@ impl<'a> Lower<'a> {
     pub(crate) fn values(&self, value: &Expr) -> Option<Vec<String>> {
         let values = self.scope.values(value, self.settings);
         values.complete.then_some(values.known)
-    }
-
-    /// An argument as the reader knows it.
-    pub(crate) fn original(&self, arg: &Arg) -> String {
-        arg.text.clone().unwrap_or_else(|| "given there".to_owned())
     }
 
     /// Translates a list.
@@ -335,7 +333,10 @@ impl<'a> Lower<'a> {
         if !command.redirects.iter().all(|redirect| self.is_harmless(redirect)) {
             return Err("the redirection of a whole block".into());
         }
-        self.compound(command)
+        self.nesting += 1;
+        let steps = self.compound(command);
+        self.nesting -= 1;
+        steps
     }
 
     fn simple_command(&mut self, command: &Command, assigns: &[(String, Word)], words: &[Word]) -> Lowered<Vec<Step>> {
@@ -357,9 +358,8 @@ impl<'a> Lower<'a> {
         let done = self.simple(&name, &args, &command.redirects)?;
         Ok(match done {
             Done::Actions(actions) => actions.into_iter().map(|action| self.act(action)).collect(),
-            Done::Asks(Cond::Const(_)) => Vec::new(),
+            Done::Asks(Cond::Const(_)) | Done::Nothing("") => Vec::new(),
             Done::Asks(cond) => vec![self.step(if self.errexit { What::Must(cond) } else { What::Try(cond) })],
-            Done::Nothing("") => Vec::new(),
             Done::Nothing(why) => vec![self.step(What::Comment(why.to_owned()))],
         })
     }

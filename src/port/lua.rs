@@ -137,12 +137,13 @@ impl Printer<'_> {
                 self.line(&format!("ok = {text}"));
             }
             What::Assign(name, value) => {
-                let (inline, text) = (self.inline(name), self.expr(value));
+                let local = if self.inline(name) { "local " } else { "" };
+                let text = self.expr(value);
                 let name = self.names.of(name);
-                self.line(&format!("{}{name} = {text}", if inline { "local " } else { "" }));
+                self.line(&format!("{local}{name} = {text}"));
             }
             What::If(arms, otherwise) => self.if_step(arms, otherwise),
-            What::For(name, list, body) => self.for_step(name, list, body),
+            What::For(name, values, body) => self.for_step(name, values, body),
             What::While(cond, body) => {
                 let cond = self.cond(cond);
                 self.line(&format!("while {cond} do"));

@@ -33,8 +33,7 @@ fn straight(steps: &[Step]) -> Option<Vec<&Action>> {
     for step in steps {
         match &step.what {
             What::Do(action) => actions.push(action),
-            What::Comment(_) => {}
-            What::Assign(_, Expr::Text(_) | Expr::Dev | Expr::Vip | Expr::Xparam) => {}
+            What::Comment(_) | What::Assign(_, Expr::Text(_) | Expr::Dev | Expr::Vip | Expr::Xparam) => {}
             _ => return None,
         }
     }
@@ -55,9 +54,9 @@ fn is_inverse(up: &Action, down: &Action) -> bool {
             Action::Route { verb: RouteVerb::Delete, dst: b, options: y },
         ) => a == b && y.iter().all(|option| x.contains(option)),
         (Action::Rule { add: true, options: x }, Action::Rule { add: false, options: y }) => x == y,
-        (Action::LinkUp { dev: a, up: true }, Action::LinkUp { dev: b, up: false }) => a == b,
-        (Action::Service { verb: "start", unit: a }, Action::Service { verb: "stop", unit: b }) => a == b,
-        (Action::Touch(a) | Action::Write { path: a, append: false, .. }, Action::Remove(b)) => a == b,
+        (Action::LinkUp { dev: a, up: true }, Action::LinkUp { dev: b, up: false })
+        | (Action::Service { verb: "start", unit: a }, Action::Service { verb: "stop", unit: b })
+        | (Action::Touch(a) | Action::Write { path: a, append: false, .. }, Action::Remove(b)) => a == b,
         _ => false,
     }
 }

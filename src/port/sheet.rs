@@ -22,7 +22,7 @@ pub(super) fn print(halves: &[(&'static str, &str, Half)], settings: &Settings) 
         out += &format!("  h:become({role:?})\n");
         match plan(&half.steps, half, &known) {
             Some(lines) => {
-                out += &format!("  h:expect_plan([[\n{}]])\n", lines.iter().map(|line| format!("{line}\n")).collect::<String>())
+                out += &format!("  h:expect_plan([[\n{}]])\n", lines.iter().map(|line| format!("{line}\n")).collect::<String>());
             }
             None => out += "  -- The plan depends on what it finds: write down what you expect, with h:expect_plan.\n",
         }

@@ -65,6 +65,7 @@ async fn session() -> (Client, Session) {
         main: HOOK.as_bytes().to_vec(),
         modules: BTreeMap::new(),
         config_json: r#"{"gateway": "192.168.32.254"}"#.into(),
+        native: None,
     };
     let (keeper, _) = Client::start(Some(Path::new(env!("CARGO_BIN_EXE_carpd")))).unwrap();
     let budget = Budget::default();

@@ -13,6 +13,8 @@ mod cli;
 #[cfg(feature = "daemon")]
 mod config;
 #[cfg(feature = "lua")]
+mod guide;
+#[cfg(feature = "lua")]
 mod hooks;
 #[cfg(feature = "daemon")]
 mod host;
@@ -20,6 +22,8 @@ mod host;
 mod port;
 mod simulation;
 mod tidy;
+#[cfg(feature = "daemon")]
+mod ucarp;
 mod vectors;
 #[cfg(all(feature = "wasm", feature = "lua"))]
 mod wasm;

@@ -10,8 +10,9 @@ const EDGES: &[(&str, &[&str])] = &[
     ("proto", &["types"]),
     ("effect", &["types"]),
     ("config", &["types", "proto", "effect"]),
-    ("ledger", &["types", "proto", "effect"]),
-    ("journal", &["types", "proto", "effect"]),
+    ("record", &[]),
+    ("ledger", &["types", "proto", "effect", "record"]),
+    ("journal", &["types", "proto", "effect", "record"]),
     ("hooks", &["types", "effect"]),
     ("host", &["types", "effect"]),
     ("keeper", &["types", "ledger", "host", "hooks::message"]),
@@ -191,4 +192,33 @@ fn no_test_is_skipped_and_no_lint_is_silenced_for_good() {
             assert!(!code(&text).contains(word), "{}: {word} (a lint is silenced with expect and a reason)", path.display());
         }
     }
+}
+
+/// The numbers after `marker` in a text: `a.md, sections 4 and 6` has 4 and 6.
+fn sections_after(text: &str, marker: &str) -> BTreeSet<String> {
+    let number = |word: &str| word.trim_matches(|c: char| !c.is_ascii_digit()).to_owned();
+    let cited = text.match_indices(marker).map(|(at, _)| &text[at + marker.len()..]);
+    cited
+        .filter_map(|rest| rest.strip_prefix(", section ").or_else(|| rest.strip_prefix(", sections ")))
+        .flat_map(|rest| {
+            rest.split_whitespace().take_while(|word| *word == "and" || word.starts_with(|c: char| c.is_ascii_digit()))
+        })
+        .map(number)
+        .filter(|number| !number.is_empty())
+        .collect()
+}
+
+#[test]
+fn every_cited_section_of_the_protocol_exists() {
+    let page = fs::read_to_string(root().join("docs/protocol.md")).unwrap();
+    let headings: BTreeSet<String> = page
+        .lines()
+        .filter(|line| line.starts_with("##"))
+        .filter_map(|line| line.split_whitespace().nth(1))
+        .map(|number| number.trim_end_matches('.').to_owned())
+        .collect();
+    let cited: BTreeSet<String> = sources("src").iter().flat_map(|(_, text)| sections_after(text, "docs/protocol.md")).collect();
+    assert!(cited.contains("1.2") && cited.contains("6"), "{cited:?}");
+    let missing: Vec<_> = cited.difference(&headings).collect();
+    assert!(missing.is_empty(), "docs/protocol.md has no section {missing:?}");
 }

@@ -5,13 +5,22 @@
 
 #![expect(
     clippy::unwrap_used,
+    clippy::indexing_slicing,
     clippy::print_stdout,
     clippy::print_stderr,
     reason = "a test that cannot go on fails, and a harness prints"
 )]
 
+mod forge;
+mod group;
+mod hooks;
 mod lab;
+mod peers;
+mod rig;
 mod scenario;
+mod ucarp;
+mod ucarp_own;
+mod ucarp_stage;
 
 use std::io::Read;
 use std::process::{Command, ExitCode, Stdio};
@@ -19,8 +28,16 @@ use std::sync::Mutex;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
+/// Node `a` of [`rig::lan`], which is the better one where it matters.
+pub const ADDRESS_OF_A: &str = "192.168.32.32";
+/// Node `b`.
+pub const ADDRESS_OF_B: &str = "192.168.32.33";
+
 /// What a case may fail with.
 pub type Outcome = Result<(), Box<dyn std::error::Error>>;
+
+/// Cases that run at the same time, unless told otherwise: they mostly wait for timers, each in a lab of its own.
+const AT_ONCE: usize = 6;
 
 /// One test.
 pub struct Case {
@@ -44,11 +61,15 @@ fn main() -> ExitCode {
     if let Some(code) = carpd::lab::run_role() {
         return code;
     }
-    let cases: Vec<Case> = [lab::cases(), scenario::cases()].into_iter().flatten().collect();
+    // The long ones first: the short ones fill the gaps.
+    let areas = [scenario::cases(), hooks::cases(), peers::cases(), group::cases(), forge::cases(), lab::cases(), ucarp::cases()];
+    let cases: Vec<Case> = areas.into_iter().flatten().collect();
     let args: Vec<String> = std::env::args().skip(1).collect();
     match args.first().map(String::as_str) {
         Some("--case") => run_one(&cases, args.get(1).map_or("", String::as_str)),
         Some("--hold-lab") => lab::hold(),
+        Some(forge::ROLE) => forge::run(),
+        Some("--sniff") => ucarp_stage::sniff(),
         _ => run_all(&cases, &Options::parse(&args)),
     }
 }
@@ -116,7 +137,7 @@ fn run_all(cases: &[Case], options: &Options) -> ExitCode {
     let waiting = Mutex::new(wanted.iter());
     let failed = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
-        for _ in 0..options.threads.unwrap_or(2).max(1) {
+        for _ in 0..options.threads.unwrap_or(AT_ONCE).max(1) {
             scope.spawn(|| {
                 loop {
                     let Some(case) = waiting.lock().unwrap().next() else { return };

@@ -1,8 +1,8 @@
 //! `[hook.NAME]`.
 
 use super::Kind::{OneOf, Plain};
-use super::{Section, defaults, optional, required};
-use crate::config::choice::{Choice, OnFailure, Reload};
+use super::{Section, defaults, optional};
+use crate::config::choice::{Choice, HookKind, OnFailure, Reload};
 
 /// `[hook.NAME]`.
 pub(crate) static HOOK: Section = Section {
@@ -10,11 +10,33 @@ pub(crate) static HOOK: Section = Section {
     text: "A script or component that runs on transitions. NAME is what `hooks` of a virtual host refers to. \
            The limits hold for one run.",
     keys: &[
-        required(
+        defaults(
+            "kind",
+            OneOf(HookKind::WORDS),
+            "\"module\"",
+            "`module`: the file of `source`, in a sandbox. `script`: the programs of `up` and `down`, outside of any sandbox, \
+             called as ucarp calls them, with interface, address and `xparam`, and with the event in `CARPD_` variables.",
+        ),
+        optional(
             "source",
             Plain("path ending in .lua, .luau or .wasm"),
+            "must be given with kind `module`",
             "\"hooks/failover.lua\"",
             "The script (Luau) or the WebAssembly component. A relative path starts at the directory of this file.",
+        ),
+        optional(
+            "up",
+            Plain("absolute path"),
+            "nothing runs",
+            "\"/etc/vip-up.sh\"",
+            "With kind `script`: runs on becoming master.",
+        ),
+        optional(
+            "down",
+            Plain("absolute path"),
+            "nothing runs",
+            "\"/etc/vip-down.sh\"",
+            "With kind `script`: runs on becoming backup, and at start.",
         ),
         defaults("timeout", Plain("duration, 10ms to 1h"), "\"10s\"", "Wall time of one run, waiting for the host included."),
         defaults(

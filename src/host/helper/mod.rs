@@ -16,6 +16,7 @@ pub use process::main;
 
 use super::HostError;
 use super::service::ScriptBackend;
+pub use super::spawn::CommandLine;
 use crate::effect::{CommandOutput, Outcome, ServiceVerb, UnitState};
 
 /// The version of the messages. Both ends are one binary, but the file may be replaced while the engine runs.
@@ -57,6 +58,8 @@ pub enum HelperOp {
     RemoveFile { path: String },
     /// Run a command line.
     Run { argv: Vec<String> },
+    /// Run a script of the operator's, when none of the same `turn` runs any more.
+    Script { turn: String, line: CommandLine },
     /// Act on a service.
     Service { backend: ScriptBackend, unit: String, verb: ServiceVerb },
     /// Ask for a service.
@@ -72,7 +75,7 @@ pub enum HelperReply {
     Text(String),
     /// To [`HelperOp::ReadFile`].
     File(Option<Vec<u8>>),
-    /// To [`HelperOp::Run`].
+    /// To [`HelperOp::Run`] and [`HelperOp::Script`].
     Command(CommandOutput),
     /// To [`HelperOp::ServiceStatus`].
     Unit(UnitState),

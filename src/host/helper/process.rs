@@ -6,6 +6,7 @@ use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream as StdStream;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use nix::sys::signal::SigSet;
@@ -74,6 +75,7 @@ async fn serve(stream: UnixStream) -> io::Result<()> {
     let (out, answers) = mpsc::channel(REQUEST_LIMIT);
     tokio::spawn(write(writer, answers));
     let _ = out.send(FromHelper::Hello { version: VERSION }).await;
+    let turns = Turns::default();
     let mut requests = JoinSet::new();
     let mut running: HashMap<u64, oneshot::Sender<()>> = HashMap::new();
     while let Some(message) = frame::read(&mut reader).await? {
@@ -90,7 +92,7 @@ async fn serve(stream: UnixStream) -> io::Result<()> {
             ToHelper::Request { id, limit, op } => {
                 let (keep, cancelled) = oneshot::channel();
                 running.insert(id, keep);
-                requests.spawn(answer(id, limit, op, cancelled, out.clone()));
+                requests.spawn(answer(id, limit, op, Arc::clone(&turns), cancelled, out.clone()));
             }
         }
     }
@@ -100,9 +102,25 @@ async fn serve(stream: UnixStream) -> io::Result<()> {
     Ok(())
 }
 
-async fn answer(id: u64, limit: Duration, op: HelperOp, cancelled: oneshot::Receiver<()>, out: mpsc::Sender<FromHelper>) -> u64 {
+/// Who runs a script now, and who is next: one at a time for each name.
+type Turns = Arc<Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>>;
+
+fn turn(turns: &Turns, name: &str) -> Arc<tokio::sync::Mutex<()>> {
+    let mut turns = turns.lock().unwrap_or_else(PoisonError::into_inner);
+    turns.retain(|_, turn| Arc::strong_count(turn) > 1);
+    Arc::clone(turns.entry(name.to_owned()).or_default())
+}
+
+async fn answer(
+    id: u64,
+    limit: Duration,
+    op: HelperOp,
+    turns: Turns,
+    cancelled: oneshot::Receiver<()>,
+    out: mpsc::Sender<FromHelper>,
+) -> u64 {
     let cancelled = async { drop(cancelled.await) };
-    let result = perform(op, limit, cancelled).await;
+    let result = perform(op, limit, &turns, cancelled).await;
     let _ = out.send(FromHelper::Answer { id, result }).await;
     id
 }
@@ -116,7 +134,12 @@ async fn write(mut writer: OwnedWriteHalf, mut answers: mpsc::Receiver<FromHelpe
     }
 }
 
-async fn perform(op: HelperOp, limit: Duration, cancelled: impl Future<Output = ()>) -> Result<HelperReply, HostError> {
+async fn perform(
+    op: HelperOp,
+    limit: Duration,
+    turns: &Turns,
+    cancelled: impl Future<Output = ()>,
+) -> Result<HelperReply, HostError> {
     let checked = |path: &str| files::checked(path).map(PathBuf::from);
     let cancelled = std::pin::pin!(cancelled);
     match op {
@@ -136,6 +159,12 @@ async fn perform(op: HelperOp, limit: Duration, cancelled: impl Future<Output = 
             blocking(limit, move || files::remove(&path)).await.map(HelperReply::Outcome)
         }
         HelperOp::Run { argv } => Ok(HelperReply::Command(spawn::run(&argv, limit, cancelled).await?.output)),
+        HelperOp::Script { turn: name, line } => {
+            // The one before may still be in its grace: two never run at once.
+            let turn = turn(turns, &name);
+            let _mine = turn.lock().await;
+            Ok(HelperReply::Command(spawn::run_line(&line, limit, cancelled).await?.output))
+        }
         HelperOp::Service { backend, unit, verb } => {
             Ok(HelperReply::Outcome(service::script::perform(backend, &unit, verb, limit, cancelled).await?))
         }

@@ -18,11 +18,38 @@ pub(super) fn arp_request(number: u8, target: Ipv4Addr) -> Vec<u8> {
     [&MacAddr::BROADCAST.0[..], &mac, &kind, &mac, &[0; 4], &[0; 6], &target.octets()].concat()
 }
 
+/// The address that solicitations come from. It is nobody's; its hardware address is that of the newest request.
+const PROBE_IP: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0xca, 1);
+
+/// Asks by neighbour discovery who has `target` (RFC 4861, section 4.3): the answer goes to the request's own hardware
+/// address, as with ARP.
+#[must_use]
+pub(super) fn neighbour_solicitation(number: u8, target: Ipv6Addr) -> Vec<u8> {
+    let mac = [&PROBE_MAC[..], &[number]].concat();
+    let [.., a, b, c] = target.octets();
+    let group = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 1, 0xff00 | u16::from(a), u16::from_be_bytes([b, c]));
+    // Type 135, a checksum to come, reserved; the target; the source's hardware address.
+    let head = [&[135, 0, 0, 0, 0, 0, 0, 0][..], &target.octets(), &[1, 1], &mac].concat();
+    let pseudo = [&PROBE_IP.octets()[..], &group.octets(), &[0, 0, 0, 32, 0, 0, 0, 58], &head].concat();
+    let mut message = head;
+    message.splice(2..4, checksum(&pseudo).to_be_bytes());
+    let ethernet = [&[0x33, 0x33, 0xff, a, b, c][..], &mac, &[0x86, 0xdd]].concat();
+    let header = [0x60, 0, 0, 0, 0, 32, 58, 255];
+    [&ethernet[..], &header, &PROBE_IP.octets(), &group.octets(), &message].concat()
+}
+
+/// The internet checksum (RFC 1071) of an even number of bytes.
+fn checksum(bytes: &[u8]) -> u16 {
+    let sum: u32 = bytes.as_chunks::<2>().0.iter().map(|pair| u32::from(u16::from_be_bytes(*pair))).sum();
+    let folded = (sum & 0xffff) + (sum >> 16);
+    !u16::try_from((folded & 0xffff) + (folded >> 16)).unwrap_or(u16::MAX)
+}
+
 /// What a received frame is to the prober.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Frame {
     /// An answer to request `number`.
-    Reply { number: u8, ip: Ipv4Addr, mac: MacAddr },
+    Reply { number: u8, ip: IpAddr, mac: MacAddr },
     /// Something to be told.
     Seen(Sighting),
 }
@@ -35,7 +62,7 @@ pub(super) fn decode(frame: &[u8]) -> Option<Frame> {
     match frame.get(12..14)? {
         [0x08, 0x06] => arp(rest),
         [0x08, 0x00] => ipv4(rest, source),
-        [0x86, 0xdd] => ipv6(rest, source),
+        [0x86, 0xdd] => ipv6(rest, mac(frame, 0)?, source),
         _ => None,
     }
 }
@@ -49,7 +76,7 @@ fn arp(packet: &[u8]) -> Option<Frame> {
     let (sender_ip, target_ip) = (v4(packet, 14)?, v4(packet, 24)?);
     let [target_start @ .., number] = target.0;
     if operation == 2 && target_start == PROBE_MAC {
-        return Some(Frame::Reply { number, ip: sender_ip, mac: sender });
+        return Some(Frame::Reply { number, ip: sender_ip.into(), mac: sender });
     }
     let gratuitous = sender_ip == target_ip;
     gratuitous.then_some(Frame::Seen(Sighting::Announcement { ip: sender_ip.into(), mac: sender }))
@@ -63,11 +90,16 @@ fn ipv4(packet: &[u8], source: MacAddr) -> Option<Frame> {
     advertisement(v4(packet, 12)?.into(), source, packet.get(header..)?)
 }
 
-fn ipv6(packet: &[u8], source: MacAddr) -> Option<Frame> {
+fn ipv6(packet: &[u8], destination: MacAddr, source: MacAddr) -> Option<Frame> {
     let from = v6(packet, 8)?;
     let payload = packet.get(40..)?;
     match *packet.get(6)? {
         112 => advertisement(from.into(), source, payload),
+        58 if *payload.first()? == 136 && v6(packet, 24)? == PROBE_IP => {
+            let [start @ .., number] = destination.0;
+            let ip = v6(payload, 8)?.into();
+            (start == PROBE_MAC).then_some(Frame::Reply { number, ip, mac: source })
+        }
         // A neighbour advertisement to all nodes, with its override flag.
         58 if *payload.first()? == 136 && v6(packet, 24)?.is_multicast() && payload.get(4)? & 0x20 != 0 => {
             let option = payload.get(24..26) == Some(&[2, 1]);
@@ -114,7 +146,26 @@ mod tests {
         reply[28..32].copy_from_slice(&[192, 168, 32, 22]);
         reply[32..38].copy_from_slice(&request[22..28]);
         reply[38..42].copy_from_slice(&[0; 4]);
-        let expected = Frame::Reply { number: 7, ip: Ipv4Addr::new(192, 168, 32, 22), mac: MacAddr([2, 0, 0, 0, 0, 1]) };
+        let expected = Frame::Reply { number: 7, ip: Ipv4Addr::new(192, 168, 32, 22).into(), mac: MacAddr([2, 0, 0, 0, 0, 1]) };
+        assert_eq!(decode(&reply), Some(expected));
+    }
+
+    #[test]
+    fn the_answer_to_a_solicitation_names_it() {
+        let target: Ipv6Addr = "2001:db8::22".parse().unwrap();
+        let request = neighbour_solicitation(7, target);
+        assert_eq!(request.len(), 14 + 40 + 32);
+        assert_eq!(&request[38..54], "ff02::1:ff00:22".parse::<Ipv6Addr>().unwrap().octets());
+        // With its checksum in it, a packet sums up to nothing.
+        let pseudo = [&request[22..54], &[0, 0, 0, 32, 0, 0, 0, 58], &request[54..]].concat();
+        assert_eq!(checksum(&pseudo), 0);
+        assert_eq!(decode(&request), None);
+
+        let advertisement = [&[136, 0, 0, 0, 0x60, 0, 0, 0][..], &target.octets(), &[2, 1, 2, 0, 0, 0, 0, 1]].concat();
+        let header = [&[0x60, 0, 0, 0, 0, 32, 58, 255][..], &target.octets(), &PROBE_IP.octets()].concat();
+        let ethernet = [&request[6..12], &[2, 0, 0, 0, 0, 1][..], &[0x86, 0xdd]].concat();
+        let reply = [ethernet, header, advertisement].concat();
+        let expected = Frame::Reply { number: 7, ip: target.into(), mac: MacAddr([2, 0, 0, 0, 0, 1]) };
         assert_eq!(decode(&reply), Some(expected));
     }
 

@@ -8,7 +8,7 @@ mod frame;
 
 use std::collections::BTreeMap;
 use std::io::{self, IoSliceMut, Read, Write};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::Duration;
 
@@ -142,9 +142,9 @@ impl Sighted {
 /// What the prober shall do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProbeSpec {
-    /// The virtual address. IPv6 ones are asked by HTTP alone.
+    /// The virtual address; who has an IPv6 one is asked by neighbour discovery.
     pub address: IpAddr,
-    /// Time between ARP requests; zero: none.
+    /// Time between ARP requests (or neighbour solicitations); zero: none.
     pub arp_interval: Duration,
     /// Time between HTTP requests; zero: none.
     pub http_interval: Duration,
@@ -185,10 +185,7 @@ pub(super) fn run(args: &[String]) -> Result<(), StepError> {
         let address = SocketAddr::new(spec.address, 80);
         std::thread::spawn(move || Http::default().run(&ticker, address));
     }
-    let asks = match spec.address {
-        IpAddr::V4(ip) if !spec.arp_interval.is_zero() => Some(ip),
-        IpAddr::V4(_) | IpAddr::V6(_) => None,
-    };
+    let asks = (!spec.arp_interval.is_zero()).then_some(spec.address);
     // Without requests the timer never matters; a long period keeps the loop simple.
     let period = if asks.is_some() { spec.arp_interval } else { Duration::from_hours(1) };
     let ticker = Ticker::new(period).step("start a timer")?;
@@ -229,7 +226,7 @@ fn tell(at: Timestamp, what: &Sighting) -> io::Result<()> {
 
 struct Prober {
     wire: OwnedFd,
-    asks: Option<Ipv4Addr>,
+    asks: Option<IpAddr>,
     answers: Answers,
 }
 
@@ -261,8 +258,12 @@ impl Prober {
         let Some(ip) = self.asks else { return Ok(()) };
         let now = clock::now();
         let (number, sighting) = self.answers.send(now);
+        let request = match ip {
+            IpAddr::V4(ip) => frame::arp_request(number, ip),
+            IpAddr::V6(ip) => frame::neighbour_solicitation(number, ip),
+        };
         // While the link is down nothing can be sent: then nobody answers, which is what shall be seen.
-        let _ = send(self.wire.as_raw_fd(), &frame::arp_request(number, ip), MsgFlags::empty());
+        let _ = send(self.wire.as_raw_fd(), &request, MsgFlags::empty());
         sighting.map_or(Ok(()), |sighting| tell(now, &sighting))
     }
 

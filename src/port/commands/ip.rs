@@ -78,7 +78,8 @@ fn address(lower: &mut Lower<'_>, args: &[Arg]) -> Result<Option<Vec<Action>>, U
     if add {
         for word in ["label", "brd", "broadcast", "scope"] {
             if let Some(arg) = pairs.arg(word) {
-                lower.note(format!("{word} {} is left out: addresses of carpd have none", lower.original(arg)));
+                lower
+                    .note(format!("{word} {} is left out: addresses of carpd have none", arg.text.as_deref().unwrap_or("there")));
             }
         }
     }

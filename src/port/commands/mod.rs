@@ -72,7 +72,7 @@ pub(crate) fn translate(lower: &mut Lower<'_>, name: &str, args: &[Arg]) -> Resu
         "initctl" | "start" | "stop" | "restart" if base == "initctl" || name == base => service::upstart(base, args),
         "sysctl" => system::sysctl(args),
         "logger" => system::logger(args),
-        "echo" => one(Action::Log { level: "info", message: echo(args) }),
+        "echo" => one(Action::Log { level: "info", message: echo(args)? }),
         "printf" => one(Action::Log { level: "info", message: printf(args)? }),
         "sleep" => system::sleep(args),
         "sync" | "clear" | "wait" if args.is_empty() => Ok(Done::Nothing("")),
@@ -81,10 +81,10 @@ pub(crate) fn translate(lower: &mut Lower<'_>, name: &str, args: &[Arg]) -> Resu
         "cp" => files::copy(args, false),
         "mv" => files::copy(args, true),
         "kill" | "pkill" | "killall" if system::signals_ucarp(args) => one(Action::Resign),
-        "pwd" | "cd" | "read" | "eval" | "trap" | "exec" | "source" | "." | "ulimit" | "wait" | "let" | "getopts" | "declare"
-        | "typeset" | "alias" | "select" | "time" | "awk" | "sed" | "tee" | "xargs" | "nohup" | "setsid" | "su" | "sudo" => {
-            Err(format!("there is no counterpart to {base} in a hook"))
-        }
+        "shift" | "set" | "export" | "local" | "readonly" | "unset" | "umask" | "exit" | "return" | "break" | "continue"
+        | "command" | "builtin" | "type" | "hash" | "pwd" | "cd" | "read" | "eval" | "trap" | "exec" | "source" | "."
+        | "ulimit" | "wait" | "let" | "getopts" | "declare" | "typeset" | "alias" | "select" | "time" | "awk" | "sed" | "tee"
+        | "xargs" | "nohup" | "setsid" | "su" | "sudo" => Err(format!("there is no counterpart to {base} in a hook")),
         _ => one(Action::Run(program(lower, name, args)?)),
     }
 }

@@ -20,22 +20,22 @@ pub(crate) fn program(lower: &mut Lower<'_>, name: &str, args: &[Arg]) -> Result
     if name.is_empty() || name.split('/').any(|part| matches!(part, "." | "..")) {
         return Err(format!("{name:?} is no program"));
     }
-    let (mut argv, mut holes) = (vec![located(lower, name)], Vec::new());
+    let (mut line, mut holes) = (vec![located(lower, name)], Vec::new());
     for arg in args {
         match &arg.text {
-            Some(text) if !(text.starts_with('{') && text.ends_with('}')) => argv.push(text.clone()),
+            Some(text) if !(text.starts_with('{') && text.ends_with('}')) => line.push(text.clone()),
             Some(text) => return Err(format!("{text:?} would be taken for a hole")),
             None => {
                 let (name, kind) = hole(lower, &arg.value, holes.len())?;
-                argv.push(format!("{{{name}:{kind}}}"));
+                line.push(format!("{{{name}:{kind}}}"));
                 if !holes.iter().any(|(n, _)| *n == name) {
                     holes.push((name, arg.value.clone()));
                 }
             }
         }
     }
-    let name = lower.command_name(&argv);
-    Ok(Run { name, argv, holes })
+    let name = lower.command_name(&line);
+    Ok(Run { name, argv: line, holes })
 }
 
 fn located(lower: &mut Lower<'_>, name: &str) -> String {

@@ -36,8 +36,7 @@ pub(super) fn sysctl(args: &[Arg]) -> Result<Done, Untranslated> {
         return Err("only `sysctl KEY=VALUE` can be translated".into());
     }
     let mut actions = Vec::new();
-    let mut rest = rest.iter();
-    while let Some(arg) = rest.next() {
+    for arg in rest {
         let split = split_assignment(&arg.value);
         let Some((key, value)) = split else { return Err("only `sysctl KEY=VALUE` can be translated".into()) };
         actions.push(Action::Sysctl { key, value });
@@ -121,9 +120,14 @@ pub(super) fn logger(args: &[Arg]) -> Result<Done, Untranslated> {
 }
 
 /// What `echo` writes, without the end of line.
-pub(crate) fn echo(args: &[Arg]) -> Expr {
+pub(crate) fn echo(args: &[Arg]) -> Result<Expr, Untranslated> {
     let count = args.iter().take_while(|arg| matches!(arg.word(), "-n" | "-e" | "-ne" | "-en" | "-E")).count();
-    joined(args.get(count..).unwrap_or_default())
+    let (flags, words) = args.split_at(count);
+    let escapes = flags.iter().any(|arg| arg.word().contains('e'));
+    if escapes && words.iter().any(|arg| arg.text.as_deref().is_none_or(|text| text.contains('\\'))) {
+        return Err("echo -e with escapes".into());
+    }
+    Ok(joined(words))
 }
 
 /// What `printf` writes; only `%s`, `%d`, `\n` and `\t` are understood.

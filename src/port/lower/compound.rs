@@ -18,7 +18,7 @@ impl Lower<'_> {
             }
             Kind::Case { word, arms } => self.case_clause(word, arms)?,
             Kind::Block { items, subshell } => {
-                if *subshell && items.iter().any(|item| has_assignment(item)) {
+                if *subshell && items.iter().any(has_assignment) {
                     return Err("a subshell with variables of its own".into());
                 }
                 What::Block(self.items(items))
@@ -97,9 +97,10 @@ impl Lower<'_> {
     }
 
     fn function(&mut self, name: &str, body: &[Item]) -> What {
-        let outer = (self.function.replace(name.to_owned()), std::mem::take(&mut self.shifted));
+        let outer =
+            (self.function.replace(name.to_owned()), std::mem::take(&mut self.shifted), std::mem::take(&mut self.nesting));
         let body = self.items(body);
-        (self.function, self.shifted) = outer;
+        (self.function, self.shifted, self.nesting) = outer;
         let params = self.scope.function(name).map_or(0, |function| function.params);
         What::Function(name.to_owned(), params, body)
     }
@@ -153,8 +154,14 @@ impl Lower<'_> {
         let one = |lower: &Self, what| Ok(Some(vec![lower.step(what)]));
         match name {
             "set" => {
-                let given: String = args.iter().map(Arg::word).collect();
-                self.errexit |= given.starts_with('-') && given.contains('e');
+                for arg in args {
+                    match arg.word().strip_prefix(['-', '+']).filter(|flags| !flags.is_empty() && *flags != "-") {
+                        Some(flags) if flags.contains('e') => self.errexit = arg.word().starts_with('-'),
+                        Some(_) => {}
+                        None if arg.word() == "pipefail" => {}
+                        None => return Err("it sets the script's arguments".into()),
+                    }
+                }
                 Ok(Some(Vec::new()))
             }
             "export" | "local" | "readonly" => {
@@ -168,15 +175,16 @@ impl Lower<'_> {
                 }
                 Ok(Some(steps))
             }
-            "unset" | "umask" => Ok(Some(Vec::new())),
+            "unset" | "umask" => Err(format!("there is no counterpart to {name} in a hook")),
+            "shift" if self.nesting > 0 => Err("the arguments change in the middle of a block".into()),
             "shift" => {
                 self.shifted += args.first().map_or(1, |arg| arg.word().parse().unwrap_or(1));
                 Ok(Some(Vec::new()))
             }
-            "exec" if args.is_empty() => match command.redirects.iter().all(|redirect| self.is_harmless(redirect)) {
-                true => Ok(Some(Vec::new())),
-                false => Err("the redirection of all that follows".into()),
-            },
+            "exec" if args.is_empty() => {
+                let harmless = command.redirects.iter().all(|redirect| self.is_harmless(redirect));
+                if harmless { Ok(Some(Vec::new())) } else { Err("the redirection of all that follows".into()) }
+            }
             "exec" => {
                 let rest = words.get(1..).unwrap_or_default();
                 let inner = Command { kind: Kind::Simple { assigns: Vec::new(), words: rest.to_vec() }, ..command.clone() };

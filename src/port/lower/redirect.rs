@@ -53,7 +53,7 @@ impl Lower<'_> {
             (_, _, Some(_)) => Err("input from the script".into()),
             ("echo", Some(output), None) => {
                 let newline = if args.first().is_some_and(|arg| matches!(arg.word(), "-n" | "-ne" | "-en")) { "" } else { "\n" };
-                self.write(output, join(vec![commands::echo(args), Expr::Text(newline.into())]))
+                self.write(output, join(vec![commands::echo(args)?, Expr::Text(newline.into())]))
             }
             ("printf", Some(output), None) => self.write(output, commands::printf(args)?),
             ("cat", Some(Output { path: to, append: false }), None) => match args {
@@ -84,8 +84,11 @@ impl Lower<'_> {
                 [Action::Run(run)] if !to_log => {
                     self.write(output, join(vec![Expr::Output(run.clone()), Expr::Text("\n".into())]))
                 }
-                // These say nothing when they work, and what they say when they do not goes to the log.
-                _ => Ok(Done::Actions(actions)),
+                // What they say when they fail goes to the log; when they work, most say nothing.
+                _ => {
+                    self.note("what this writes is not kept".to_owned());
+                    Ok(Done::Actions(actions))
+                }
             },
             Some(done @ Done::Asks(_)) => Ok(done),
             _ => Err("what it shows goes to a file".into()),
@@ -124,7 +127,7 @@ impl Lower<'_> {
 
 /// A log file by its name.
 fn is_log(path: &str) -> bool {
-    path.contains("/log/") || path.ends_with(".log") || path.contains(".log.")
+    path.contains("/log/") || path.contains(".log.") || path.strip_suffix(".log").is_some()
 }
 
 fn without_newline(content: Expr) -> Expr {

@@ -138,7 +138,9 @@ impl Scope {
             }
             Kind::Case { word, arms } => {
                 self.look_at(word, place);
-                arms.iter().for_each(|(_, body)| self.collect(body, place, settings));
+                for (_, body) in arms {
+                    self.collect(body, place, settings);
+                }
             }
             Kind::Block { items, .. } => self.collect(items, place, settings),
             Kind::Function { name, body } => {
@@ -155,7 +157,9 @@ impl Scope {
             self.look_at(word, place);
             self.assign(name, word, place, false);
         }
-        words.iter().for_each(|word| self.look_at(word, place));
+        for word in words {
+            self.look_at(word, place);
+        }
         let Some(name) = words.first().and_then(Word::literal) else { return };
         match name.as_str() {
             "export" | "local" | "readonly" => {
@@ -197,7 +201,9 @@ impl Scope {
                 Piece::Command { items, .. } => {
                     for command in items.iter().flat_map(|item| &item.first.commands) {
                         if let Kind::Simple { words, .. } = &command.kind {
-                            words.iter().for_each(|word| self.look_at(word, place));
+                            for word in words {
+                                self.look_at(word, place);
+                            }
                         }
                     }
                 }

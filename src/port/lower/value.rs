@@ -36,8 +36,7 @@ impl Lower<'_> {
         let value = self.word(word)?;
         let arg = self.arg(value);
         let bare = word.0.iter().all(|piece| match piece {
-            Piece::Param { quoted, .. } | Piece::Command { quoted, .. } => !quoted,
-            Piece::Text { quoted, .. } => !quoted,
+            Piece::Param { quoted, .. } | Piece::Command { quoted, .. } | Piece::Text { quoted, .. } => !quoted,
             Piece::Arithmetic(_) => false,
         });
         match &arg.text {
@@ -60,7 +59,7 @@ impl Lower<'_> {
 
     fn parameter(&mut self, name: &str) -> Lowered<Expr> {
         if let Ok(number) = name.parse::<usize>() {
-            return self.positional(number);
+            return Ok(self.positional(number));
         }
         Ok(match name {
             "?" if self.remembered => Expr::Status,
@@ -81,17 +80,17 @@ impl Lower<'_> {
         })
     }
 
-    fn positional(&self, number: usize) -> Lowered<Expr> {
+    fn positional(&self, number: usize) -> Expr {
         if number == 0 {
-            return Ok(Expr::Text(self.settings.script.clone()));
+            return Expr::Text(self.settings.script.clone());
         }
         let number = number + self.shifted;
         match (&self.function, number) {
-            (Some(function), _) => Ok(Expr::Arg(function.clone(), number)),
-            (None, 1) => Ok(Expr::Dev),
-            (None, 2) => Ok(Expr::Vip),
-            (None, 3) => Ok(Expr::Xparam),
-            (None, _) => Ok(Expr::Text(String::new())),
+            (Some(function), _) => Expr::Arg(function.clone(), number),
+            (None, 1) => Expr::Dev,
+            (None, 2) => Expr::Vip,
+            (None, 3) => Expr::Xparam,
+            (None, _) => Expr::Text(String::new()),
         }
     }
 
@@ -197,7 +196,7 @@ impl Lower<'_> {
             }
             ("basename", 1) if word(0) == script => Expr::Text(script.rsplit('/').next().unwrap_or_default().to_owned()),
             ("dirname", 1) if word(0) == script => Expr::Text(directory),
-            ("echo", _) => commands::echo(args),
+            ("echo", _) => commands::echo(args)?,
             _ => match commands::translate(self, name, args)? {
                 commands::Done::Actions(mut actions) => match (actions.pop(), actions.is_empty()) {
                     (Some(Action::Run(run)), true) => Expr::Output(run),

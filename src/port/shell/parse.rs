@@ -220,10 +220,7 @@ impl<'a> Parser<'a> {
 
     fn command(&mut self) -> Result<Command, SyntaxError> {
         let line = self.line();
-        let kind = match self.compound()? {
-            Some(kind) => kind,
-            None => return self.simple(line),
-        };
+        let Some(kind) = self.compound()? else { return self.simple(line) };
         let mut redirects = Vec::new();
         loop {
             self.blanks();

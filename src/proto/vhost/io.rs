@@ -45,6 +45,9 @@ pub enum Input<'a> {
     /// Leave mastership with a bow-out and stay backup. Raise the demotion first, or preemption may bring us back
     /// after one master-down time.
     Resign(Cause),
+    /// A master takes no part, without a word, until the next [`Self::LinkUp`]. See [`super::Vhost::bow_out_packets`]
+    /// for the word, once the addresses are gone.
+    StandAside(Cause),
     /// Stop in good order. Whatever comes later is ignored.
     Shutdown,
     /// The driver knows that it slept through something. A master lets go; either way we listen for one master-down time.

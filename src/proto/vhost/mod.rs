@@ -116,6 +116,11 @@ impl Vhost {
             Input::Approve => self.approve(now),
             Input::Refuse { retry_after } => self.refuse(now + retry_after),
             Input::Resign(cause) => self.resign(cause, now),
+            Input::StandAside(cause) => {
+                if matches!(self.phase, Phase::Master(_)) {
+                    self.become_init(cause);
+                }
+            }
             Input::Shutdown => self.shutdown(),
             Input::Late { by } => self.late(by, now),
         }

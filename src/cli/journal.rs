@@ -1,0 +1,104 @@
+//! `carpd why` and `carpd replay`: what the flight recorder says.
+
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use super::{CONFIG, Exit, Failure, output};
+use crate::journal::{self, Contents, Difference, Replayed, Story};
+use crate::ledger::{Instance, Origin, instance_name};
+
+/// Show why virtual hosts changed their state, and what followed.
+///
+/// Reads the daemon's flight recorder; the daemon need not run. Each change of state is shown with its cause, the peer that
+/// led to it, and what the hooks did and how long that took.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "Examples:\n  carpd why\n  carpd why --last 1\n  carpd why --file ./journal --vhost web")]
+pub(super) struct WhyArgs {
+    /// The configuration of the daemon whose flight recorder is read.
+    #[arg(short, long, value_name = "FILE", default_value = CONFIG)]
+    config: PathBuf,
+
+    /// The daemon's run directory.
+    #[arg(long, value_name = "DIR", default_value = "/run/carpd")]
+    run_dir: PathBuf,
+
+    /// Read this file instead.
+    #[arg(long, value_name = "FILE")]
+    file: Option<PathBuf>,
+
+    /// Only this virtual host.
+    #[arg(long, value_name = "NAME")]
+    vhost: Option<String>,
+
+    /// Only so many of the last changes.
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    last: usize,
+}
+
+/// Play a flight recorder's file again, and report the first difference.
+///
+/// The protocol decides by its inputs alone: the same inputs, at the same times, lead to the same decisions. This feeds
+/// a file's inputs to this version of carpd. A difference means that another version wrote it, or a bug.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "Examples:\n  carpd replay /run/carpd/carpd-1a2b3c4d@4026531840/journal")]
+pub(super) struct ReplayArgs {
+    /// The flight recorder's file; the one before it, with `.1` at its end, is read as well.
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+}
+
+pub(super) fn why(args: &WhyArgs) -> Result<Exit, Failure> {
+    let path = match &args.file {
+        Some(file) => file.clone(),
+        None => place(&args.run_dir, &args.config)?,
+    };
+    let contents = load(&path)?;
+    let mut stories = journal::stories(&contents.entries);
+    stories.retain(|story| args.vhost.as_ref().is_none_or(|name| story.vhost.as_str() == name));
+    let first = stories.len().saturating_sub(args.last);
+    let text: String = stories.iter().skip(first).map(|story| format!("{} {story}", at(story))).collect();
+    let text = if text.is_empty() { "no change of state is recorded\n".to_owned() } else { text };
+    output::data(text.as_bytes())
+}
+
+pub(super) fn replay(args: &ReplayArgs) -> Result<Exit, Failure> {
+    let contents = load(&args.file)?;
+    let Replayed { inputs, outputs, skipped, difference } = journal::replay(&contents.entries);
+    if let Some(difference) = difference {
+        return Err(Failure::new(Exit::Failure, told(&difference)));
+    }
+    let mut text = format!("{inputs} inputs led to the same {outputs} outputs\n");
+    if skipped > 0 {
+        text += &format!("{skipped} inputs were skipped: the beginning of their life is no longer in the file\n");
+    }
+    if contents.torn {
+        text += "the file ends in the middle of a record: its writer was killed\n";
+    }
+    output::data(text.as_bytes())
+}
+
+fn told(difference: &Difference) -> String {
+    let Difference { vhost, record, at, input, recorded, replayed } = difference;
+    let input = input.as_ref().map_or_else(|| "new settings".to_owned(), |input| format!("{input:?}"));
+    format!("{vhost} went another way at {at}, record {record}: {input}\n  then: {recorded:?}\n  now:  {replayed:?}")
+}
+
+fn place(run_dir: &Path, config: &Path) -> Result<PathBuf, Failure> {
+    let origin = Origin::current().map_err(|error| Failure::new(Exit::Cannot, format!("cannot read /proc: {error}")))?;
+    Ok(Instance::directory(run_dir, &instance_name(config), origin).join(journal::FILE_NAME))
+}
+
+fn load(path: &Path) -> Result<Contents, Failure> {
+    journal::read(path).map_err(|error| {
+        let failure = Failure::new(Exit::Cannot, format!("cannot read {}: {error}", path.display()));
+        match error.kind() {
+            ErrorKind::NotFound => failure.hint("name the daemon's configuration with --config, or the file itself with --file"),
+            _ => failure,
+        }
+    })
+}
+
+fn at(story: &Story) -> String {
+    let time = i64::try_from(story.wall_ms).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
+    time.map(|time| time.to_zoned(jiff::tz::TimeZone::system()).strftime("%F %T%.3f").to_string()).unwrap_or_default()
+}

@@ -1,0 +1,106 @@
+//! What can be found out before the daemon starts, in ucarp's words and order.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
+
+use nix::ifaddrs::{InterfaceAddress, getifaddrs};
+use nix::net::if_::InterfaceFlags;
+
+use super::daemon::{Handover, WHERE};
+use crate::config::legacy::{Options, Place, Refusal};
+use crate::config::{self, Kind};
+use crate::engine;
+use crate::host::privilege::Privileges;
+
+fn refused(message: impl Into<String>) -> Refusal {
+    Refusal::Value { status: 2, message: message.into() }
+}
+
+fn interfaces() -> Vec<InterfaceAddress> {
+    getifaddrs().map(Iterator::collect).unwrap_or_default()
+}
+
+/// The first interface that is up and no loopback, as libpcap's lookup finds it.
+pub(super) fn first_interface() -> Option<String> {
+    let usable = |found: &&InterfaceAddress| {
+        found.flags.contains(InterfaceFlags::IFF_UP) && !found.flags.contains(InterfaceFlags::IFF_LOOPBACK)
+    };
+    let all = interfaces();
+    let running = all.iter().filter(usable).find(|found| found.flags.contains(InterfaceFlags::IFF_RUNNING));
+    running.or_else(|| all.iter().find(usable)).map(|found| found.interface_name.clone())
+}
+
+/// The hardware address of an interface, as people write it.
+pub(super) fn hardware_address(name: &str) -> Option<String> {
+    let all = interfaces();
+    let link =
+        all.iter().filter(|found| found.interface_name == name).find_map(|found| found.address.as_ref()?.as_link_addr()?.addr());
+    link.map(|bytes| bytes.map(|byte| format!("{byte:02x}")).join(":"))
+}
+
+/// Everything that would keep the daemon from running.
+///
+/// # Errors
+/// The first that does.
+pub(super) fn check(options: &Options) -> Result<Handover, Refusal> {
+    options.check_last()?;
+    let device = options.device()?;
+    let typed = options.interface.as_deref().unwrap_or_default();
+    let all = interfaces();
+    let flags = all.iter().find(|found| found.interface_name == device.as_str()).map(|found| found.flags);
+    let Some(flags) = flags else {
+        let words = "Unable to get hardware info about an interface: No such device";
+        return Err(refused(format!("{words}\nUnable to find MAC address of [{typed}]")));
+    };
+    if !flags.contains(InterfaceFlags::IFF_UP) {
+        return Err(refused(format!("Unable to open interface [{typed}]: {typed}: That device is not up")));
+    }
+    Privileges::current()
+        .and_then(|own| own.require())
+        .map_err(|error| refused(format!("Unable to open raw device: [Operation not permitted]\n{}", error.message)))?;
+    if !options.nomcast && !options.source.is_some_and(|source| is_own(&all, source)) {
+        return Err(refused("Can't do IP_ADD_MEMBERSHIP errno=No such device (19)"));
+    }
+    let handover = handover(options)?;
+    check_hooks(&handover)?;
+    Ok(handover)
+}
+
+fn is_own(all: &[InterfaceAddress], source: Ipv4Addr) -> bool {
+    all.iter().any(|found| {
+        let address = found.address.as_ref().and_then(|address| address.as_sockaddr_in());
+        address.is_some_and(|address| IpAddr::V4(address.ip()) == IpAddr::V4(source))
+    })
+}
+
+fn handover(options: &Options) -> Result<Handover, Refusal> {
+    let grants_text = match &options.grants {
+        Some(path) => {
+            std::fs::read_to_string(path).map_err(|error| refused(format!("cannot read the grants in {path}: {error}")))?
+        }
+        None => String::new(),
+    };
+    let name = options.grants.clone().unwrap_or_default();
+    let grants = config::parse_grants(&name, &grants_text).map_err(|report| {
+        super::output::problems(&report);
+        refused(format!("the grants in {name} are not good"))
+    })?;
+    let directory = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
+    let environment = std::env::vars_os().filter(|(name, _)| name != WHERE).collect();
+    Ok(Handover { options: options.clone(), place: Place { directory, environment, grants } })
+}
+
+/// A hook that cannot be loaded is worth knowing of before anybody is detached. A program is not looked at, as ucarp
+/// does not: it may come later.
+fn check_hooks(handover: &Handover) -> Result<(), Refusal> {
+    let mut config = handover.options.config(&handover.place)?;
+    config.hooks.retain(|_, hook| hook.kind == Kind::Module);
+    if config.hooks.is_empty() {
+        return Ok(());
+    }
+    let problems = engine::check_hooks(&config).map_err(|error| refused(format!("cannot check the hooks: {error}")))?;
+    match problems.first() {
+        Some((_, problem)) => Err(refused(problem.clone())),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,135 @@
+//! From a checked command line to the running daemon, through two executions of this program.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{Read as _, Write as _};
+use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::{Command, ExitCode, Stdio};
+
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::prctl;
+use nix::unistd::setsid;
+use serde::{Deserialize, Serialize};
+
+use super::{NAME, check};
+use crate::config::Config;
+use crate::config::legacy::{Facility, Options, Place};
+use crate::telemetry::ucarp::{self, Level, Sink};
+use crate::{engine, keeper};
+
+/// The environment variable with the number of the descriptor that holds the [`Handover`].
+pub(super) const WHERE: &str = "CARPD_UCARP_HANDOVER";
+
+/// The engine's first argument, if it is one of ucarp's; the second is the descriptor.
+const LEGACY: &str = "legacy";
+
+/// This binary, also after the file was replaced by another version.
+const SELF: &str = "/proc/self/exe";
+
+/// What could not be started ends as ucarp does then.
+const FAILED: u8 = 2;
+
+/// All that the daemon is told. It lives in memory alone, since the password is in it.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Handover {
+    pub(super) options: Options,
+    pub(super) place: Place,
+}
+
+impl Handover {
+    /// Puts it into a memory file that is inherited across an execution.
+    fn store(&self) -> std::io::Result<OwnedFd> {
+        let bytes = serde_json::to_vec(self)?;
+        let mut file = File::from(memfd_create(c"carpd-ucarp", MFdFlags::empty())?);
+        file.write_all(&bytes)?;
+        Ok(file.into())
+    }
+
+    /// Opens the file anew, so that every reader begins at its beginning.
+    fn open(number: &str) -> std::io::Result<(Self, OwnedFd)> {
+        let number: i32 = number.parse().map_err(std::io::Error::other)?;
+        let mut file = File::open(format!("/proc/self/fd/{number}"))?;
+        let mut bytes = zeroize::Zeroizing::new(Vec::new());
+        file.read_to_end(&mut bytes)?;
+        let this = serde_json::from_slice(&bytes)?;
+        Ok((this, file.into()))
+    }
+
+    fn sink(&self, pid: u32) -> Sink {
+        let facility = self.options.facility.map(Facility::number);
+        Sink::new(facility, !self.options.daemonize, self.options.debug, pid)
+    }
+}
+
+/// Becomes the daemon, or starts it apart from the terminal.
+pub(super) fn start(handover: Handover, masked: Vec<String>, sink: &Sink) -> ExitCode {
+    let failed = |error: std::io::Error| {
+        sink.say(Level::Error, &format!("Unable to start: {error}"));
+        ExitCode::from(FAILED)
+    };
+    let file = match handover.store() {
+        Ok(file) => file,
+        Err(error) => return failed(error),
+    };
+    let daemonize = handover.options.daemonize;
+    drop(handover);
+    let mut command = Command::new(SELF);
+    command.arg0(NAME).args(masked).env(WHERE, file.as_raw_fd().to_string());
+    if !daemonize {
+        return failed(command.exec());
+    }
+    command.current_dir("/").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    match command.spawn() {
+        Ok(_) => ExitCode::SUCCESS,
+        Err(error) => failed(error),
+    }
+}
+
+/// The daemon's parent process, if this is it: it keeps the name ucarp, and the engine is its child.
+pub(super) fn continued() -> Option<ExitCode> {
+    let number = std::env::var(WHERE).ok()?;
+    let (handover, file) = match Handover::open(&number) {
+        Ok(opened) => opened,
+        Err(error) => return Some(lost(&error)),
+    };
+    // So that `killall ucarp` finds this process, and none of its children.
+    let _ = prctl::set_name(c"ucarp");
+    if handover.options.daemonize {
+        // No terminal is ever opened here, so the second fork of old has nothing to prevent.
+        let _ = setsid();
+    }
+    let _ = ucarp::start(handover.sink(std::process::id()));
+    drop(handover);
+    let arguments = [OsString::from(LEGACY), OsString::from(file.as_raw_fd().to_string())];
+    Some(keeper::run_with(&arguments, &file))
+}
+
+fn lost(error: &std::io::Error) -> ExitCode {
+    Sink::new(None, true, false, 0).say(Level::Error, &format!("Unable to start: {error}"));
+    ExitCode::from(FAILED)
+}
+
+/// The engine, if it is one of ucarp's.
+pub(crate) fn engine() -> Option<ExitCode> {
+    let mut words = std::env::args().skip(2);
+    let number = words.next().filter(|word| word == LEGACY).and_then(|_| words.next())?;
+    let handover = match Handover::open(&number) {
+        Ok((handover, _)) => handover,
+        Err(error) => return Some(lost(&error)),
+    };
+    let parent = nix::unistd::getppid().as_raw();
+    let sink = handover.sink(u32::try_from(parent).unwrap_or_default());
+    let config: Config = match handover.options.config(&handover.place) {
+        Ok(config) => config,
+        Err(_) => return Some(ExitCode::from(FAILED)),
+    };
+    let device = config.vhosts.first().map(|vhost| vhost.interface.to_string()).unwrap_or_default();
+    let address = check::hardware_address(&device).unwrap_or_else(|| "00:00:00:00:00:00".to_owned());
+    sink.say(Level::Info, &format!("Local advertised ethernet address is [{address}]"));
+    let _ = ucarp::start(sink);
+    drop(handover);
+    // No file stands behind this configuration: there is nothing to read again, and no operator's socket.
+    Some(engine::main(&config, Path::new(""), |_, _| ()))
+}

@@ -1,0 +1,115 @@
+//! What signals ask of the daemon: TERM, INT and QUIT to stop, USR1 to say how things are, USR2 to hand over for a
+//! few seconds, HUP to read everything again; under the name ucarp HUP stops.
+
+use std::io;
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use tracing::info;
+
+use super::clock;
+use super::reload::Scope;
+use super::run::Engine;
+use crate::proto::Input;
+use crate::types::{Cause, Timestamp};
+
+/// How long a master that was sent USR2 takes no part.
+const ASIDE: Duration = Duration::from_secs(3);
+
+/// What a signal asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Signal {
+    /// Stop in good order.
+    Stop(&'static str),
+    /// Read configuration and hooks again.
+    Reload,
+    /// Say how things are.
+    Report,
+    /// Hand over, and take no part for [`ASIDE`].
+    StandAside,
+}
+
+/// From now on signals arrive here, and none of these kills the daemon.
+pub(super) fn signals(hangup_stops: bool) -> io::Result<mpsc::Receiver<Signal>> {
+    let (sender, receiver) = mpsc::channel(4);
+    let mut all = vec![
+        (SignalKind::terminate(), Signal::Stop("TERM")),
+        (SignalKind::interrupt(), Signal::Stop("INT")),
+        (SignalKind::quit(), Signal::Stop("QUIT")),
+        (SignalKind::user_defined1(), Signal::Report),
+        (SignalKind::user_defined2(), Signal::StandAside),
+    ];
+    all.push((SignalKind::hangup(), if hangup_stops { Signal::Stop("HUP") } else { Signal::Reload }));
+    for (kind, meaning) in all {
+        let mut arrivals = signal(kind)?;
+        let sender = sender.clone();
+        tokio::task::spawn_local(async move {
+            while arrivals.recv().await.is_some() {
+                if sender.send(meaning).await.is_err() {
+                    return;
+                }
+            }
+        });
+    }
+    Ok(receiver)
+}
+
+impl Engine {
+    pub(super) fn signal(&mut self, signal: Signal) {
+        match signal {
+            Signal::Stop(name) => self.stop(name),
+            Signal::Reload => self.reload(Scope::Everything, None),
+            Signal::Report => self.report(),
+            Signal::StandAside => {
+                for index in self.numbers() {
+                    self.stand_aside(index, clock::now());
+                }
+            }
+        }
+    }
+
+    fn report(&self) {
+        for node in self.nodes.values() {
+            let (spec, state) = (&node.spec, node.machine.state());
+            info!(vhost = %spec.name, interface = %spec.interface, vhid = %spec.vhid, %state, "Reports its state");
+        }
+    }
+
+    /// A master lets go without a word. Where the daemon itself holds the addresses they are gone then, and the
+    /// bow-out follows; where hooks do, it waits for them.
+    fn stand_aside(&mut self, index: usize, now: Timestamp) {
+        let Some(node) = self.nodes.get_mut(&index) else { return };
+        if self.stopping.is_some() || !node.is_master() {
+            return;
+        }
+        node.aside_until = Some(now + ASIDE);
+        let managed = node.spec.manage_addresses;
+        let reason = format!("SIGUSR2, for {} s", ASIDE.as_secs());
+        self.handle(index, Input::StandAside(Cause::Resigned { reason }), now);
+        if managed {
+            self.bow_out(index, now);
+        }
+    }
+
+    /// Hands over, after the fact: peers need not wait until we have been silent for long enough.
+    pub(super) fn bow_out(&mut self, index: usize, now: Timestamp) {
+        let Some(node) = self.nodes.get(&index) else { return };
+        for packet in node.machine.bow_out_packets() {
+            self.transmit(index, &packet, now);
+        }
+    }
+
+    /// The time aside is over: listens again, if the link is there.
+    pub(super) fn stand_in_again(&mut self, index: usize, now: Timestamp) {
+        let Some(node) = self.nodes.get_mut(&index) else { return };
+        if node.aside_until.is_none_or(|until| now < until) {
+            return;
+        }
+        node.aside_until = None;
+        let Some(port) = self.ports.get(node.port) else { return };
+        if if node.spec.ignore_link_state { port.is_up() } else { port.is_running() } {
+            self.handle(index, Input::LinkUp, now);
+        }
+    }
+}

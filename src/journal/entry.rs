@@ -1,0 +1,229 @@
+//! What stands in a journal: its own form, so that files outlive changes of the protocol's types.
+
+use std::net::{IpAddr, Ipv6Addr};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::proto::{
+    FamilyTimers, Gate, Input, Ipv6Checksum, Key, Kind, LinkLocal, Output, Peers, Preempt, Received, Reject, Settings, TieBreak,
+    wire,
+};
+use crate::types::{
+    AdvBase, AdvSkew, Cause, Demotion, Family, IfName, MacAddr, Name, Timestamp, Transition, Vhid, VirtualAddress,
+};
+
+/// The most that is kept of a packet; what an advertisement has beyond its 36 bytes is ignored anyway.
+const PAYLOAD_MAX: usize = 128;
+
+/// One record. All times are of one clock, `CLOCK_BOOTTIME`.
+#[expect(missing_docs, reason = "the fields' names and types say it all")]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Entry {
+    /// An engine began. What was before is another life.
+    Start { at: Timestamp, wall_ms: u64, version: String },
+    /// The file was full and this is the next; the life goes on.
+    Continued { at: Timestamp, wall_ms: u64 },
+    /// A virtual host was born. In a continued file it was born before, and its state is not known.
+    Vhost { at: Timestamp, vhost: usize, name: Name, interface: IfName, seed: u64, settings: Box<SettingsRecord> },
+    /// Its settings changed while it lived.
+    Reconfigured { at: Timestamp, vhost: usize, settings: Box<SettingsRecord> },
+    /// It is no longer there.
+    Removed { at: Timestamp, vhost: usize },
+    /// It was fed.
+    Input { at: Timestamp, vhost: usize, input: InputRecord },
+    /// It answered.
+    Output { vhost: usize, output: OutputRecord },
+    /// What followed from that.
+    Note { at: Timestamp, vhost: usize, note: Note },
+}
+
+/// What happened outside the protocol.
+#[expect(missing_docs, reason = "the fields' names and types say it all")]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Note {
+    /// A hook ran. Empty `error`: well.
+    HookRun { hook: Name, entry: String, seq: u64, took: Duration, error: String },
+    /// A hook asked for an effect.
+    Effect { hook: Name, effect: String, outcome: String },
+}
+
+/// [`Input`], owned.
+#[expect(missing_docs, reason = "the fields are those of Input")]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum InputRecord {
+    Packet { src: IpAddr, dst: IpAddr, ttl: u8, payload: Vec<u8> },
+    Timer,
+    LinkUp,
+    LinkDown,
+    OwnAddress { family: Family, address: Option<IpAddr> },
+    Demote(Demotion),
+    Sent { family: Family, ok: bool },
+    Approve,
+    Refuse { retry_after: Duration },
+    Resign(Cause),
+    StandAside(Cause),
+    Shutdown,
+    Late { by: Duration },
+}
+
+impl From<&Input<'_>> for InputRecord {
+    fn from(input: &Input<'_>) -> Self {
+        match input {
+            Input::Packet(packet) => {
+                let payload = packet.payload.get(..PAYLOAD_MAX).unwrap_or(packet.payload).to_vec();
+                Self::Packet { src: packet.src, dst: packet.dst, ttl: packet.ttl, payload }
+            }
+            Input::Timer => Self::Timer,
+            Input::LinkUp => Self::LinkUp,
+            Input::LinkDown => Self::LinkDown,
+            Input::OwnAddress { family, address } => Self::OwnAddress { family: *family, address: *address },
+            Input::Demote(demotion) => Self::Demote(*demotion),
+            Input::Sent { family, ok } => Self::Sent { family: *family, ok: *ok },
+            Input::Approve => Self::Approve,
+            Input::Refuse { retry_after } => Self::Refuse { retry_after: *retry_after },
+            Input::Resign(cause) => Self::Resign(cause.clone()),
+            Input::StandAside(cause) => Self::StandAside(cause.clone()),
+            Input::Shutdown => Self::Shutdown,
+            Input::Late { by } => Self::Late { by: *by },
+        }
+    }
+}
+
+impl InputRecord {
+    /// The input again; of a packet with this payload.
+    pub(super) fn as_input<'a>(&self, payload: &'a [u8]) -> Input<'a> {
+        match self.clone() {
+            Self::Packet { src, dst, ttl, .. } => Input::Packet(Received { src, dst, ttl, payload }),
+            Self::Timer => Input::Timer,
+            Self::LinkUp => Input::LinkUp,
+            Self::LinkDown => Input::LinkDown,
+            Self::OwnAddress { family, address } => Input::OwnAddress { family, address },
+            Self::Demote(demotion) => Input::Demote(demotion),
+            Self::Sent { family, ok } => Input::Sent { family, ok },
+            Self::Approve => Input::Approve,
+            Self::Refuse { retry_after } => Input::Refuse { retry_after },
+            Self::Resign(cause) => Input::Resign(cause),
+            Self::StandAside(cause) => Input::StandAside(cause),
+            Self::Shutdown => Input::Shutdown,
+            Self::Late { by } => Input::Late { by },
+        }
+    }
+}
+
+/// [`Output`], without what depends on the key.
+#[expect(missing_docs, reason = "the fields are those of Output and of an advertisement")]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum OutputRecord {
+    Transmit {
+        family: Family,
+        bow_out: bool,
+        advbase: AdvBase,
+        advskew: AdvSkew,
+        demote: u8,
+        counter: u64,
+    },
+    Transition(Transition),
+    WantMaster {
+        cause: Cause,
+        peer: IpAddr,
+    },
+    PeerClaim {
+        peer: IpAddr,
+    },
+    AnnounceAgain,
+    /// `digest`: it was the digest that was wrong.
+    Rejected {
+        why: String,
+        src: IpAddr,
+        digest: bool,
+    },
+    Idle(Option<Timestamp>),
+}
+
+impl From<&Output> for OutputRecord {
+    fn from(output: &Output) -> Self {
+        match output {
+            Output::Transmit(transmit) => {
+                let ad = wire::Advertisement::decode(&transmit.payload).ok();
+                Self::Transmit {
+                    family: transmit.family,
+                    bow_out: transmit.kind == Kind::BowOut,
+                    advbase: ad.map_or(AdvBase(0), |ad| ad.advbase),
+                    advskew: ad.map_or(AdvSkew(0), |ad| ad.advskew),
+                    demote: ad.map_or(0, |ad| ad.demote),
+                    counter: ad.map_or(0, |ad| ad.counter),
+                }
+            }
+            Output::Transition(transition) => Self::Transition(transition.clone()),
+            Output::WantMaster { cause, peer } => Self::WantMaster { cause: cause.clone(), peer: *peer },
+            Output::PeerClaim { peer } => Self::PeerClaim { peer: *peer },
+            Output::AnnounceAgain => Self::AnnounceAgain,
+            Output::Rejected(why, src) => {
+                Self::Rejected { why: why.as_str().to_owned(), src: *src, digest: *why == Reject::Digest }
+            }
+            Output::Idle(deadline) => Self::Idle(*deadline),
+        }
+    }
+}
+
+/// [`Settings`] without the key: nobody shall find a password by reading a journal.
+#[expect(missing_docs, reason = "the fields are those of Settings")]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SettingsRecord {
+    pub vhid: Vhid,
+    pub addresses: Vec<VirtualAddress>,
+    pub advbase: AdvBase,
+    pub advskew: AdvSkew,
+    pub dead_ratio: u32,
+    pub preempt: Preempt,
+    pub peers: Peers,
+    pub tie_break: TieBreak,
+    pub family_timers: FamilyTimers,
+    pub link_local: LinkLocal,
+    pub ipv6_checksum: Ipv6Checksum,
+    pub ipv6_destination: Ipv6Addr,
+    pub clamp_advskew: bool,
+    pub send_demote_byte: bool,
+    pub openbsd_lladdr: Option<MacAddr>,
+    pub gate: Gate,
+}
+
+macro_rules! same_fields {
+    ($($field:ident),*) => {
+        impl From<&Settings> for SettingsRecord {
+            fn from(settings: &Settings) -> Self {
+                // No `..`: a new setting must not compile until it stands here.
+                let Settings { key: _, $($field),* } = settings.clone();
+                Self { $($field),* }
+            }
+        }
+
+        impl SettingsRecord {
+            /// The settings again, with this key.
+            pub(super) fn with_key(&self, key: Key) -> Settings {
+                let Self { $($field),* } = self.clone();
+                Settings { key, $($field),* }
+            }
+        }
+    };
+}
+
+same_fields!(
+    vhid,
+    addresses,
+    advbase,
+    advskew,
+    dead_ratio,
+    preempt,
+    peers,
+    tie_break,
+    family_timers,
+    link_local,
+    ipv6_checksum,
+    ipv6_destination,
+    clamp_advskew,
+    send_demote_byte,
+    openbsd_lladdr,
+    gate
+);

@@ -1,0 +1,44 @@
+//! Reading a journal, whatever state its writer left it in.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use super::{Entry, MAGIC, older};
+use crate::record::Records;
+
+/// What a journal says, oldest first.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Contents {
+    /// Its records.
+    pub entries: Vec<Entry>,
+    /// It ended in the middle of a record: its writer was killed.
+    pub torn: bool,
+}
+
+/// Reads the file at `path` and, where it exists, the one before it.
+///
+/// # Errors
+/// The file cannot be read, or is no journal of this version.
+pub fn read(path: &Path) -> io::Result<Contents> {
+    let mut contents = Contents::default();
+    let old = older(path);
+    if old.exists() {
+        read_one(&old, &mut contents)?;
+    }
+    read_one(path, &mut contents)?;
+    Ok(contents)
+}
+
+fn read_one(path: &Path, contents: &mut Contents) -> io::Result<()> {
+    let invalid = |what: String| io::Error::new(io::ErrorKind::InvalidData, what);
+    let bytes = fs::read(path)?;
+    let Some(mut records) = Records::new(&bytes, MAGIC) else {
+        return Err(invalid(format!("{} is no journal of this version of carpd", path.display())));
+    };
+    for record in &mut records {
+        contents.entries.push(postcard::from_bytes(record).map_err(|err| invalid(format!("{}: {err}", path.display())))?);
+    }
+    contents.torn |= records.torn();
+    Ok(())
+}

@@ -1,0 +1,138 @@
+//! What a person wants to know of a journal: each change of state, why, and what followed.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use super::{Entry, Note, OutputRecord, readable};
+use crate::types::{Family, IfName, Name, Timestamp, Transition};
+
+/// Lines that one story may have; a hook in a loop says no more after that.
+const LINES_MAX: usize = 200;
+
+/// One change of state and what followed from it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Story {
+    /// Milliseconds since 1970.
+    pub wall_ms: u64,
+    /// The virtual host.
+    pub vhost: Name,
+    /// Where.
+    pub interface: Option<IfName>,
+    /// What changed, why, and by whom.
+    pub transition: Transition,
+    /// What followed, in order, each with the time since the change.
+    pub followed: Vec<(Duration, String)>,
+}
+
+/// All changes of state in a journal, oldest first.
+#[must_use]
+pub fn stories(entries: &[Entry]) -> Vec<Story> {
+    let mut teller = Teller::default();
+    entries.iter().for_each(|entry| teller.hear(entry));
+    teller.stories
+}
+
+#[derive(Default)]
+struct Teller {
+    stories: Vec<Story>,
+    names: BTreeMap<usize, (Name, IfName)>,
+    /// The newest story of each virtual host, and when it began.
+    open: BTreeMap<usize, (usize, Timestamp)>,
+    now: Timestamp,
+    wall: (u64, Timestamp),
+}
+
+impl Teller {
+    fn hear(&mut self, entry: &Entry) {
+        match entry {
+            Entry::Start { at, wall_ms, .. } => {
+                (self.now, self.wall) = (*at, (*wall_ms, *at));
+                self.names.clear();
+                self.open.clear();
+            }
+            Entry::Continued { at, wall_ms } => (self.now, self.wall) = (*at, (*wall_ms, *at)),
+            Entry::Vhost { vhost, name, interface, .. } => {
+                self.names.insert(*vhost, (name.clone(), interface.clone()));
+            }
+            Entry::Reconfigured { at, .. } | Entry::Removed { at, .. } | Entry::Input { at, .. } => self.now = *at,
+            Entry::Output { vhost, output: OutputRecord::Transition(transition) } => self.begin(*vhost, transition),
+            Entry::Output { vhost, output } => self.output(*vhost, output),
+            Entry::Note { at, vhost, note } => {
+                self.now = *at;
+                self.follow(*vhost, note.to_string());
+            }
+        }
+    }
+
+    fn begin(&mut self, vhost: usize, transition: &Transition) {
+        let Some((name, interface)) = self.names.get(&vhost) else { return };
+        let (wall, at) = self.wall;
+        let since = u64::try_from(self.now.since(at).as_millis()).unwrap_or(u64::MAX);
+        self.open.insert(vhost, (self.stories.len(), self.now));
+        self.stories.push(Story {
+            wall_ms: wall.saturating_add(since),
+            vhost: name.clone(),
+            interface: Some(interface.clone()),
+            transition: transition.clone(),
+            followed: Vec::new(),
+        });
+    }
+
+    fn output(&mut self, vhost: usize, output: &OutputRecord) {
+        match output {
+            OutputRecord::Transmit { bow_out: true, family: Family::V4, .. } => {
+                self.follow(vhost, "sent a bow-out over IPv4".to_owned())
+            }
+            OutputRecord::Transmit { bow_out: true, family: Family::V6, .. } => {
+                self.follow(vhost, "sent a bow-out over IPv6".to_owned())
+            }
+            OutputRecord::WantMaster { cause, peer } => {
+                self.follow(vhost, format!("asked whether it may be master: {cause}, {peer}"))
+            }
+            OutputRecord::PeerClaim { peer } => self.follow(vhost, format!("heard a worse master, {peer}")),
+            OutputRecord::Transmit { .. }
+            | OutputRecord::Transition(_)
+            | OutputRecord::AnnounceAgain
+            | OutputRecord::Rejected { .. }
+            | OutputRecord::Idle(_) => {}
+        }
+    }
+
+    fn follow(&mut self, vhost: usize, text: String) {
+        let Some((index, began)) = self.open.get(&vhost) else { return };
+        if let Some(story) = self.stories.get_mut(*index).filter(|story| story.followed.len() < LINES_MAX) {
+            story.followed.push((self.now.since(*began), text));
+        }
+    }
+}
+
+impl fmt::Display for Note {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::HookRun { hook, entry, took, error, .. } if error.is_empty() => {
+                write!(f, "hook {hook} {entry}: done in {}", readable(*took))
+            }
+            Self::HookRun { hook, entry, took, error, .. } => {
+                write!(f, "hook {hook} {entry}: failed after {}: {error}", readable(*took))
+            }
+            Self::Effect { hook, effect, outcome } => write!(f, "hook {hook} {effect}: {outcome}"),
+        }
+    }
+}
+
+impl fmt::Display for Story {
+    /// Without the time of day.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Transition { from, to, cause, peer, seq } = &self.transition;
+        write!(f, "{}: {from} -> {to}: {cause}", self.vhost)?;
+        if let Some(peer) = peer {
+            write!(f, " ({peer})")?;
+        }
+        writeln!(f, ", {} #{seq}", cause.as_str())?;
+        for (after, text) in &self.followed {
+            writeln!(f, "    +{:>9}  {text}", readable(*after))?;
+        }
+        Ok(())
+    }
+}

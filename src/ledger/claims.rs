@@ -1,0 +1,337 @@
+//! Who holds what, and what it goes back to: the pure core of the ledger.
+//!
+//! A resource has one *original* value and a list of *claims*, one for each owner, newest last. It should
+//! have the value of its newest claim; when the last claim goes, it goes back to the original. So two
+//! virtual hosts that set the same thing may leave in any order. An undo is done in two steps, planned
+//! and then settled, so that a crash in between leaves the claim to be undone at the next start.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::effect::{Effect, Resource, Value};
+use crate::types::Name;
+
+/// How many values of a resource are remembered as possibly ours, beside those that are claimed. More than one
+/// only comes up when effects fail or the daemon dies in the middle.
+const SET_MAX: usize = 8;
+
+/// Who asked for an effect.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Owner {
+    /// The virtual host.
+    pub vhost: Name,
+    /// Its hook; `None` for the daemon itself.
+    pub hook: Option<Name>,
+}
+
+impl fmt::Display for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.hook {
+            Some(hook) => write!(f, "{} (hook {hook})", self.vhost),
+            None => write!(f, "{}", self.vhost),
+        }
+    }
+}
+
+/// One change of what is held. The ledger's file is a row of these; whoever applies them again gets the same claims.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Change {
+    /// `owner` is about to set `resource`, which was `before`, to `value`.
+    Claim { order: u64, owner: Owner, resource: Resource, before: Value, value: Value },
+    /// The resource is to go back to another value.
+    Retarget { resource: Resource, value: Value },
+    /// The resource may have this value, and it would not be somebody else's.
+    Possible { resource: Resource, value: Value },
+    /// The claim is undone.
+    Settle { owner: Owner, resource: Resource },
+}
+
+impl Change {
+    /// What it is about.
+    pub(super) const fn resource(&self) -> &Resource {
+        match self {
+            Self::Claim { resource, .. }
+            | Self::Retarget { resource, .. }
+            | Self::Possible { resource, .. }
+            | Self::Settle { resource, .. } => resource,
+        }
+    }
+}
+
+/// One owner's wish for a resource.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Claim {
+    owner: Owner,
+    value: Value,
+    /// When it was made, in order over the whole ledger.
+    order: u64,
+}
+
+/// What we hold of one resource.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Held {
+    original: Value,
+    claims: Vec<Claim>,
+    /// The values that the host may have as far as we know, newest last. One, once an effect is known to have worked:
+    /// one that failed may have left any of them, or what was before.
+    set: Vec<Value>,
+}
+
+impl Held {
+    /// The value that it should have now.
+    fn wanted(&self) -> &Value {
+        self.claims.last().map_or(&self.original, |claim| &claim.value)
+    }
+
+    fn may_be(&mut self, value: Value) {
+        self.set.retain(|known| *known != value);
+        self.set.push(value);
+        if self.set.len() > SET_MAX {
+            self.set.remove(0);
+        }
+    }
+}
+
+/// How to undo one claim. Settle it with [`super::Ledger::settle`] when done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Undo {
+    /// Whose claim goes.
+    pub owner: Owner,
+    /// On what.
+    pub resource: Resource,
+    /// The value that the owner wanted.
+    pub value: Value,
+    /// The values that it may have as far as we know, newest last. If it has another one now, somebody else changed it and it
+    /// is left alone.
+    pub ours: Vec<Value>,
+    /// The value that it should have afterwards; `None` if a newer claim stands above this one, so that nothing changes.
+    pub back_to: Option<Value>,
+}
+
+impl Undo {
+    /// The effect that does it; `None` if nothing has to change.
+    #[must_use]
+    pub fn effect(&self) -> Option<Effect> {
+        let back_to = self.back_to.as_ref()?;
+        match (&self.resource, &self.value, back_to) {
+            // The kernel deletes an address only by its own prefix.
+            (Resource::Address { dev, .. }, Value::Address(address), Value::Absent) => {
+                Some(Effect::AddressDelete { address: *address, dev: dev.clone() })
+            }
+            // With all that we know of it: the network may have another route of the same destination by now.
+            (Resource::Route { .. }, Value::Route(route), Value::Absent) => Some(Effect::RouteDelete(route.clone())),
+            (resource, _, back_to) => resource.set_to(back_to),
+        }
+    }
+
+    /// Is what the resource has now what we know of, and not somebody else's?
+    #[must_use]
+    pub fn is_ours(&self, there: &Value) -> bool {
+        self.ours.iter().any(|ours| ours.looks_like(there))
+    }
+}
+
+/// What is held of one resource, for status.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Holding<'a> {
+    /// What.
+    pub resource: &'a Resource,
+    /// The value that it should have now.
+    pub value: &'a Value,
+    /// The value that it goes back to.
+    pub original: &'a Value,
+    /// Whose claims there are, newest last.
+    pub owners: Vec<&'a Owner>,
+}
+
+/// A claim of a dead process, to be undone: it is that one only as long as nobody claims the resource anew.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Leftover {
+    /// Whose it was.
+    pub owner: Owner,
+    /// What it holds.
+    pub resource: Resource,
+    order: u64,
+}
+
+/// Whose claims of a virtual host are meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Of {
+    /// The daemon's own: the virtual host's addresses.
+    Daemon,
+    /// Its hooks'.
+    Hooks,
+}
+
+impl Of {
+    const fn matches(self, owner: &Owner) -> bool {
+        matches!((self, &owner.hook), (Self::Daemon, None) | (Self::Hooks, Some(_)))
+    }
+}
+
+/// Everything that is held, with who holds it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Claims {
+    held: BTreeMap<Resource, Held>,
+    next_order: u64,
+}
+
+impl Claims {
+    /// The change that makes a claim.
+    pub(super) fn claiming(&self, owner: &Owner, resource: &Resource, before: Value, value: Value) -> Change {
+        Change::Claim { order: self.next_order, owner: owner.clone(), resource: resource.clone(), before, value }
+    }
+
+    /// Makes a change.
+    pub(super) fn apply(&mut self, change: Change) {
+        match change {
+            Change::Claim { order, owner, resource, before, value } => {
+                self.next_order = self.next_order.max(order.saturating_add(1));
+                let held = self.held.entry(resource);
+                let held = held.or_insert_with(|| Held { original: before.clone(), claims: Vec::new(), set: vec![before] });
+                held.claims.retain(|claim| claim.owner != owner);
+                held.may_be(value.clone());
+                held.claims.push(Claim { owner, value, order });
+            }
+            Change::Retarget { resource, value } => {
+                if let Some(held) = self.held.get_mut(&resource) {
+                    held.original = value;
+                }
+            }
+            Change::Possible { resource, value } => {
+                if let Some(held) = self.held.get_mut(&resource).filter(|held| held.set.len() < SET_MAX) {
+                    held.set.insert(0, value);
+                }
+            }
+            Change::Settle { owner, resource } => self.settle(&owner, &resource),
+        }
+    }
+
+    fn settle(&mut self, owner: &Owner, resource: &Resource) {
+        let Some(held) = self.held.get_mut(resource) else { return };
+        held.claims.retain(|claim| claim.owner != *owner);
+        if held.claims.is_empty() {
+            self.held.remove(resource);
+        } else {
+            // The claim below may have been put back, and then that is ours.
+            let wanted = held.wanted().clone();
+            held.may_be(wanted);
+        }
+    }
+
+    /// The effect that gives the resource its wanted value has worked.
+    pub(super) fn confirm(&mut self, resource: &Resource) {
+        if let Some(held) = self.held.get_mut(resource) {
+            held.set = vec![held.wanted().clone()];
+        }
+    }
+
+    /// The shortest row of changes that leads to these claims.
+    pub(super) fn snapshot(&self) -> Vec<Change> {
+        let mut claims: Vec<(u64, Change)> = Vec::new();
+        let mut possible = Vec::new();
+        for (resource, held) in &self.held {
+            for Claim { owner, value, order } in &held.claims {
+                let change = Change::Claim {
+                    order: *order,
+                    owner: owner.clone(),
+                    resource: resource.clone(),
+                    before: held.original.clone(),
+                    value: value.clone(),
+                };
+                claims.push((*order, change));
+            }
+            let others = held.set.iter().rev().filter(|value| held.claims.iter().all(|claim| claim.value != **value));
+            possible.extend(others.map(|value| Change::Possible { resource: resource.clone(), value: value.clone() }));
+        }
+        claims.sort_by_key(|(order, _)| *order);
+        claims.into_iter().map(|(_, change)| change).chain(possible).collect()
+    }
+
+    pub(super) fn holds(&self, resource: &Resource) -> bool {
+        self.held.contains_key(resource)
+    }
+
+    /// The owners of a virtual host that hold this.
+    pub(super) fn owners(&self, vhost: &Name, resource: &Resource) -> Vec<Owner> {
+        let claims = self.held.get(resource).map_or(&[][..], |held| &held.claims);
+        claims.iter().map(|claim| &claim.owner).filter(|owner| owner.vhost == *vhost).cloned().collect()
+    }
+
+    /// Does another virtual host hold it?
+    pub(super) fn others_hold(&self, vhost: &Name, resource: &Resource) -> bool {
+        self.held.get(resource).is_some_and(|held| held.claims.iter().any(|claim| claim.owner.vhost != *vhost))
+    }
+
+    /// Newest first.
+    pub(super) fn undo_plan(&self, vhost: &Name, of: Of) -> Vec<Undo> {
+        let mut found: Vec<(u64, Undo)> = self
+            .every()
+            .filter(|(_, _, claim)| claim.owner.vhost == *vhost && of.matches(&claim.owner))
+            .map(|(resource, held, claim)| (claim.order, undo(resource, held, claim)))
+            .collect();
+        found.sort_by_key(|(order, _)| std::cmp::Reverse(*order));
+        found.into_iter().map(|(_, undo)| undo).collect()
+    }
+
+    /// The order of the next claim.
+    pub(super) const fn mark(&self) -> u64 {
+        self.next_order
+    }
+
+    /// As [`Self::undo_plan`] of hooks, but only claims from before the mark.
+    pub(super) fn undo_plan_before(&self, vhost: &Name, mark: u64) -> Vec<Undo> {
+        let older = |undo: &Undo| {
+            self.held.get(&undo.resource).is_some_and(|held| held.claims.iter().any(|c| c.owner == undo.owner && c.order < mark))
+        };
+        self.undo_plan(vhost, Of::Hooks).into_iter().filter(older).collect()
+    }
+
+    pub(super) fn undo_of(&self, owner: &Owner, resource: &Resource) -> Option<Undo> {
+        let held = self.held.get(resource)?;
+        held.claims.iter().find(|claim| claim.owner == *owner).map(|claim| undo(resource, held, claim))
+    }
+
+    /// As [`Self::undo_of`], if it still is that claim.
+    pub(super) fn undo_of_leftover(&self, leftover: &Leftover) -> Option<Undo> {
+        let held = self.held.get(&leftover.resource)?;
+        held.claims.iter().find(|claim| claim.order == leftover.order).map(|claim| undo(&leftover.resource, held, claim))
+    }
+
+    /// All claims, newest first.
+    pub(super) fn leftovers(&self) -> Vec<Leftover> {
+        let mut found: Vec<Leftover> = self
+            .every()
+            .map(|(resource, _, claim)| Leftover { owner: claim.owner.clone(), resource: resource.clone(), order: claim.order })
+            .collect();
+        found.sort_by_key(|leftover| std::cmp::Reverse(leftover.order));
+        found
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.held.is_empty()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = Holding<'_>> {
+        self.held.iter().map(|(resource, held)| Holding {
+            resource,
+            value: held.wanted(),
+            original: &held.original,
+            owners: held.claims.iter().map(|claim| &claim.owner).collect(),
+        })
+    }
+
+    fn every(&self) -> impl Iterator<Item = (&Resource, &Held, &Claim)> {
+        self.held.iter().flat_map(|(resource, held)| held.claims.iter().map(move |claim| (resource, held, claim)))
+    }
+}
+
+/// What taking `claim` away means: only the newest claim shows on the host.
+fn undo(resource: &Resource, held: &Held, claim: &Claim) -> Undo {
+    let mut below = held.claims.iter().rev();
+    let newest = below.next().is_some_and(|last| last.owner == claim.owner);
+    let back_to = newest.then(|| below.next().map_or(&held.original, |below| &below.value).clone());
+    Undo { owner: claim.owner.clone(), resource: resource.clone(), value: claim.value.clone(), ours: held.set.clone(), back_to }
+}

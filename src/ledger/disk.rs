@@ -1,0 +1,274 @@
+//! The ledger's files: appended to, and written anew when most of it is history.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use tracing::{error, info, warn};
+
+use super::claims::{Change, Claims};
+use super::{Instance, LedgerError, Origin, instance};
+use crate::record::{self, MAGIC_LEN, Records};
+
+/// What the file is, and the version of its records.
+const MAGIC: [u8; MAGIC_LEN] = *b"carpdL01";
+/// Name of the file in each of an instance's two directories.
+pub(super) const FILE_NAME: &str = "ledger";
+/// A file below this is not worth writing anew.
+const COMPACT_MIN: u64 = 64 * 1024;
+/// The most that is read of a file: what is longer is not ours.
+const READ_MAX: u64 = 256 * 1024 * 1024;
+
+/// First record of a file.
+#[derive(Debug, Serialize, Deserialize)]
+struct Header {
+    origin: Origin,
+}
+
+/// A record is written. Where it must also outlive the machine, it still has to be synced, by somebody who may wait.
+#[must_use]
+#[derive(Debug, Default)]
+pub struct Written(Option<File>);
+
+impl Written {
+    /// Is there something to wait for?
+    #[must_use]
+    pub const fn needs_sync(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// Waits until the record is on the medium.
+    ///
+    /// # Errors
+    /// What the system said.
+    pub fn sync(self) -> io::Result<()> {
+        self.0.map_or(Ok(()), |file| file.sync_data())
+    }
+}
+
+/// The two files of an instance.
+#[derive(Debug)]
+pub(super) struct Files {
+    run: Log,
+    lasting: Log,
+}
+
+impl Files {
+    /// Reads both into `claims`.
+    pub(super) fn open(instance: &Instance, claims: &mut Claims) -> Self {
+        let origin = instance.origin();
+        let mut run = Log::new(instance.run_dir(), origin, false);
+        let mut lasting = Log::new(instance.lasting_dir(), origin, true);
+        for log in [&mut run, &mut lasting] {
+            log.read(claims);
+        }
+        // At once, so that status says at once whether it can be written. It keeps the reason if not.
+        _ = run.rewrite(&of_log(claims, false));
+        if lasting.len > 0 {
+            _ = lasting.rewrite(&of_log(claims, true));
+        }
+        Self { run, lasting }
+    }
+
+    pub(super) fn append(&mut self, change: &Change, claims: &Claims) -> Result<Written, LedgerError> {
+        let lasting = change.resource().survives_reboot();
+        let log = if lasting { &mut self.lasting } else { &mut self.run };
+        if log.wants_rewrite() {
+            log.rewrite(&of_log(claims, lasting))?;
+        }
+        log.append(change)
+    }
+
+    /// Every write goes to this file from now on.
+    #[cfg(test)]
+    pub(super) fn fail_writes(&mut self, file: File) {
+        self.run.file = Some(file);
+    }
+
+    pub(super) fn failed(&self) -> Option<&LedgerError> {
+        self.run.failed.as_ref().or(self.lasting.failed.as_ref())
+    }
+}
+
+fn of_log(claims: &Claims, lasting: bool) -> Vec<Change> {
+    let mut changes = claims.snapshot();
+    changes.retain(|change| change.resource().survives_reboot() == lasting);
+    changes
+}
+
+/// One file.
+#[derive(Debug)]
+struct Log {
+    directory: PathBuf,
+    origin: Origin,
+    /// Does it outlive the boot, and so have to be synced?
+    lasting: bool,
+    /// Of a lasting file: it has no network namespace in its path, so its directory may be another instance's.
+    lock: Option<File>,
+    file: Option<File>,
+    /// Where the next record goes. Behind it there may be the rest of one that could not be written.
+    len: u64,
+    compact_at: u64,
+    failed: Option<LedgerError>,
+}
+
+impl Log {
+    fn new(directory: &Path, origin: Origin, lasting: bool) -> Self {
+        Self {
+            directory: directory.to_owned(),
+            origin,
+            lasting,
+            lock: None,
+            file: None,
+            len: 0,
+            compact_at: COMPACT_MIN,
+            failed: None,
+        }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.directory.join(FILE_NAME)
+    }
+
+    /// Applies what the file says, if it speaks of this boot and this network namespace (or outlives them). What cannot be
+    /// read is put aside, not overwritten.
+    fn read(&mut self, claims: &mut Claims) {
+        let path = self.path();
+        if !path.exists() || self.take_lock().is_err() {
+            return;
+        }
+        let bytes = match read_bounded(&path) {
+            Ok(bytes) => bytes,
+            Err(err) if err.kind() == io::ErrorKind::NotFound => return,
+            Err(err) => return put_aside(&path, &err.to_string()),
+        };
+        let Some(mut records) = Records::new(&bytes, MAGIC) else {
+            return put_aside(&path, "it is of another kind or version");
+        };
+        let header = records.next().and_then(|first| postcard::from_bytes::<Header>(first).ok());
+        let Some(header) = header else {
+            return put_aside(&path, "its first record is torn");
+        };
+        if !self.lasting && header.origin != self.origin {
+            info!(path = %path.display(), "The ledger is of another boot or another network: nothing of it is left");
+            return;
+        }
+        for record in &mut records {
+            match postcard::from_bytes(record) {
+                Ok(change) => claims.apply(change),
+                Err(err) => return put_aside(&path, &err.to_string()),
+            }
+        }
+        self.len = u64::try_from(records.position()).unwrap_or(u64::MAX);
+        if records.torn() {
+            warn!(path = %path.display(), good = self.len, "The ledger has a torn end: its writer died while writing");
+        }
+    }
+
+    fn take_lock(&mut self) -> io::Result<()> {
+        if !self.lasting || self.lock.is_some() {
+            return Ok(());
+        }
+        match instance::lock(&self.directory.join(instance::LOCK_FILE))? {
+            instance::Lock::Taken(file) => self.lock = Some(file),
+            instance::Lock::Held(_) => return Err(io::Error::other("another instance of this name writes it")),
+        }
+        Ok(())
+    }
+
+    /// Is it not there, or mostly history?
+    const fn wants_rewrite(&self) -> bool {
+        self.file.is_none() || self.failed.is_some() || self.len > self.compact_at
+    }
+
+    /// Writes the file anew, with these changes alone: beside the old one, then in its place.
+    fn rewrite(&mut self, changes: &[Change]) -> Result<(), LedgerError> {
+        let written = self.write_new(changes);
+        self.note(written)
+    }
+
+    fn write_new(&mut self, changes: &[Change]) -> io::Result<()> {
+        let mut bytes = MAGIC.to_vec();
+        frame(&Header { origin: self.origin }, &mut bytes)?;
+        changes.iter().try_for_each(|change| frame(change, &mut bytes))?;
+        DirBuilder::new().recursive(true).mode(0o755).create(&self.directory)?;
+        self.take_lock()?;
+        let new = self.directory.join("ledger.new");
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+        file.write_all(&bytes)?;
+        if self.lasting {
+            file.sync_data()?;
+        }
+        fs::rename(&new, self.path())?;
+        if self.lasting {
+            File::open(&self.directory)?.sync_all()?;
+        }
+        self.len = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        self.compact_at = self.len.saturating_mul(2).max(COMPACT_MIN);
+        self.file = Some(file);
+        Ok(())
+    }
+
+    fn append(&mut self, change: &Change) -> Result<Written, LedgerError> {
+        let written = self.write_record(change);
+        self.note(written)
+    }
+
+    fn write_record(&mut self, change: &Change) -> io::Result<Written> {
+        let mut bytes = Vec::with_capacity(256);
+        frame(change, &mut bytes)?;
+        let file = self.file.as_ref().ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
+        // A record that was written in part before is written over; what then remains of it is a torn end.
+        file.write_all_at(&bytes, self.len)?;
+        self.len = self.len.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
+        Ok(Written(if self.lasting { Some(file.try_clone()?) } else { None }))
+    }
+
+    /// Keeps the reason if it failed, and logs when that changes.
+    fn note<T>(&mut self, result: io::Result<T>) -> Result<T, LedgerError> {
+        let path = self.path();
+        match result {
+            Ok(done) => {
+                if self.failed.take().is_some() {
+                    info!(path = %path.display(), "The ledger can be written again");
+                }
+                Ok(done)
+            }
+            Err(err) => {
+                let errno = err.raw_os_error();
+                let message = errno.map_or_else(|| err.to_string(), |n| nix::errno::Errno::from_raw(n).desc().to_owned());
+                let failure = LedgerError { path, message, errno };
+                if self.failed.as_ref() != Some(&failure) {
+                    error!(%failure, "Takes nothing more but addresses");
+                }
+                self.failed = Some(failure.clone());
+                Err(failure)
+            }
+        }
+    }
+}
+
+fn frame<T: Serialize>(value: &T, into: &mut Vec<u8>) -> io::Result<()> {
+    let payload = postcard::to_stdvec(value).map_err(io::Error::other)?;
+    if payload.len() > record::RECORD_MAX {
+        return Err(io::Error::other(format!("a record has at most {} bytes", record::RECORD_MAX)));
+    }
+    record::frame(&payload, into);
+    Ok(())
+}
+
+fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let options = OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path)?;
+    options.take(READ_MAX).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Keeps a file that says nothing to us for whoever wants to look at it.
+fn put_aside(path: &Path, why: &str) {
+    let aside = path.with_extension("unreadable");
+    let kept = fs::rename(path, &aside);
+    error!(path = %path.display(), aside = %aside.display(), kept = kept.is_ok(), why, "Cannot read the ledger of a predecessor: undo by hand what it left");
+}

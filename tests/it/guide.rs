@@ -1,0 +1,137 @@
+//! The guides: every command in them works, and the API that they show is this version's.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use super::cli::carpd;
+use super::hooks::CARPD;
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn page(name: &str) -> String {
+    fs::read_to_string(root().join("docs").join(name)).unwrap()
+}
+
+/// The blocks of a page in this language.
+fn blocks(page: &str, language: &str) -> Vec<String> {
+    let open = format!("```{language}\n");
+    page.split(&open).skip(1).map(|rest| rest.split("\n```").next().unwrap().to_owned()).collect()
+}
+
+/// A directory to follow a guide in: a virtual host with this hook, and its password.
+fn place(hook: &str) -> tempfile::TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| fs::write(directory.path().join(name), text).unwrap();
+    write("web.pass", "love\n");
+    fs::set_permissions(directory.path().join("web.pass"), std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    write(
+        "carpd.toml",
+        &format!(
+            "[[vhost]]\nname = \"web\"\ninterface = \"eth0\"\nvhid = 40\naddresses = [\"192.168.32.22/24\"]\n\
+             password-file = \"web.pass\"\nxparam = \"node2\"\nhooks = [\"{hook}\"]\n\n"
+        ),
+    );
+    write("mixed.sh", "#!/bin/sh\nip addr add $2/24 dev $1\nsed -i s/backup/master/ /etc/app.conf\n");
+    for script in ["master-up.sh", "master-down.sh"] {
+        fs::copy(root().join("examples/ucarp").join(script), directory.path().join(script)).unwrap();
+    }
+    directory
+}
+
+/// Runs a command of a guide as a reader would: in a shell, with carpd in the path.
+fn follow(directory: &Path, line: &str) -> String {
+    let bin = Path::new(CARPD).parent().unwrap();
+    let mut command = Command::new("sh");
+    command.args(["-ec", line]).current_dir(directory).stdin(Stdio::null());
+    command.env("PATH", format!("{}:/usr/bin:/bin", bin.display()));
+    let output = command.output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    assert!(output.status.success(), "{line}\n{}{}", text(&output.stdout), text(&output.stderr));
+    text(&output.stdout)
+}
+
+/// Follows a page to its end. A block that begins with `#!` is a script that the page shows.
+fn follow_all(page: &str, directory: &Path) -> Vec<(String, String)> {
+    let lines = blocks(page, "sh").into_iter().filter(|block| !block.starts_with("#!"));
+    lines.map(|line| (line.clone(), follow(directory, &line))).collect()
+}
+
+#[test]
+fn the_guide_to_porting_can_be_followed() {
+    let page = page("guide/port-your-scripts.md");
+    let directory = place("failover");
+    let done = follow_all(&page, directory.path());
+    let said = |begin: &str| &done.iter().find(|(line, _)| line.starts_with(begin)).unwrap().1;
+    let script = blocks(&page, "sh").into_iter().find(|block| block.starts_with("#!")).unwrap();
+    assert_eq!(said("cat master-up.sh").trim_end(), script);
+    assert!(said("carpd port master-up.sh").contains("Everything was translated."));
+    assert!(said("carpd port mixed.sh").contains("mixed.sh:3: sed -i"));
+    assert!(said("grep").contains("error(\"not ported: mixed.sh line 3: sed"));
+    assert!(said("carpd check").contains("good: 1 virtual host, 1 hook"));
+    let hook = fs::read_to_string(directory.path().join("failover.lua")).unwrap();
+    assert!(hook.contains(&blocks(&page, "lua")[0]), "{hook}");
+    let vhost = &blocks(&page, "toml")[0];
+    assert!(fs::read_to_string(directory.path().join("carpd.toml")).unwrap().starts_with(vhost));
+}
+
+#[test]
+fn the_guide_to_writing_can_be_followed() {
+    let page = page("guide/write-a-hook.md");
+    let directory = place("announcer");
+    let done = follow_all(&page, directory.path());
+    assert!(done.iter().any(|(line, said)| line.starts_with("carpd check") && said.contains("good: 1 virtual host, 1 hook")));
+    let hook = fs::read_to_string(directory.path().join("announcer/announcer.lua")).unwrap();
+    assert!(hook.contains(&blocks(&page, "lua")[0]), "{hook}");
+    for row in page.lines().filter_map(|line| line.strip_prefix("| `")) {
+        let file = row.split('`').next().unwrap();
+        assert!(directory.path().join("announcer").join(file).exists(), "{file}");
+    }
+    let again = carpd(directory.path(), &["new", "hook", "announcer"]);
+    assert_eq!((again.code, again.stderr.as_str()), (1, "error: announcer/announcer.lua exists\n"));
+}
+
+#[test]
+fn the_reference_is_what_this_version_prints() {
+    let printed = carpd(Path::new("/"), &["api", "--markdown"]);
+    assert_eq!((printed.code, printed.stderr.as_str()), (0, ""));
+    assert_eq!(page("hooks/api.md"), printed.stdout, "docs/hooks/api.md: write what `carpd api --markdown` prints");
+}
+
+#[test]
+fn every_function_is_in_every_form() {
+    use carpd::port::api::{Form, print};
+    for function in carpd::hooks::api::FUNCTIONS {
+        let (cats, markdown) = (print(Form::LuaCats), print(Form::Markdown));
+        let name = if function.group == function.name { function.name.to_owned() } else { function.full_name() };
+        assert!(cats.contains(&format!("\nfunction {name}(")), "{name}");
+        assert!(markdown.contains(&format!("\n### `{name}(")) && markdown.contains(function.example), "{name}");
+        assert!(print(Form::Luau).contains(&format!("-- {}", function.doc)), "{name}");
+    }
+}
+
+#[test]
+fn other_languages_are_refused_with_a_reason() {
+    let ran = carpd(Path::new("/"), &["new", "hook", "x", "--lang", "rust"]);
+    assert_eq!(ran.code, 4);
+    assert!(ran.stderr.contains("templates for hooks in Lua alone"), "{}", ran.stderr);
+}
+
+#[test]
+fn porting_replaces_no_files_and_names_what_it_cannot_read() {
+    let directory = place("failover");
+    let port = |args: &[&str]| carpd(directory.path(), &[&["port"], args].concat());
+    assert_eq!(port(&["master-up.sh", "-o", "failover.lua"]).code, 0);
+    let again = port(&["master-up.sh", "-o", "failover.lua"]);
+    assert_eq!(again.code, 1);
+    assert!(again.stderr.starts_with("error: failover.lua exists\nhint: "), "{}", again.stderr);
+    assert_eq!(port(&["master-up.sh", "-o", "failover.lua", "--force"]).code, 0);
+    assert_eq!(port(&["master-up.sh", "-o", "failover.txt"]).code, 2);
+    fs::write(directory.path().join("bad.sh"), "#!/bin/sh\nif true; then\necho 'x\n").unwrap();
+    let bad = port(&["bad.sh"]);
+    assert_eq!((bad.code, bad.stderr.as_str()), (1, "error: bad.sh: line 3: a quote ' has no end\n"));
+    let json: serde_json::Value = serde_json::from_str(&port(&["mixed.sh", "--json"]).stdout).unwrap();
+    assert_eq!(json["todos"][0]["line"], 3);
+}

@@ -1,0 +1,248 @@
+//! Hooks that do what they should not, on a real wire: the protocol goes on, and the right node serves.
+
+use std::time::Duration;
+
+use carpd::lab::{Lab, Process};
+use carpd::types::Timestamp;
+use nix::sys::signal::Signal;
+
+use crate::rig::{ADDRESS, Carpd, Daemon, Failed, SOON, TAKEOVER, Watch, holds, lan, mac, sh};
+use crate::{ADDRESS_OF_A, ADDRESS_OF_B, Case, Outcome};
+
+/// A minute: for cases that wait for two takeovers and long hooks.
+const LONG: Duration = Duration::from_mins(1);
+
+pub(crate) fn cases() -> Vec<Case> {
+    vec![
+        Case::new("hooks::one_that_fails_lets_the_peer_take_over", fails),
+        Case { limit: LONG, ..Case::new("hooks::one_that_fails_without_a_peer_is_retried_while_degraded", degraded) },
+        Case::new("hooks::one_that_never_ends_is_ended", hangs),
+        Case::new("hooks::one_that_logs_too_much_is_cut_short", floods),
+        Case::new("hooks::one_that_floods_the_log_without_end_is_ended", floods_without_end),
+        Case::new("hooks::one_whose_runner_is_killed_has_failed", killed),
+        Case::new("hooks::a_killed_idle_runner_is_replaced", killed_idle),
+        Case::new("hooks::one_that_is_denied_names_the_line_that_grants", denied),
+        Case::new("hooks::one_that_takes_long_delays_no_advertisement", slow),
+        Case { limit: LONG, ..Case::new("hooks::one_on_fifty_virtual_hosts_is_no_queue", fifty) },
+        Case::new("hooks::a_signal_to_the_whole_group_still_runs_the_down_hook", group_signal),
+    ]
+}
+
+/// Node a with a hook, and node b that would take over, with or without being asked.
+fn pair(a: &Carpd) -> Result<(Lab, Watch, [Daemon; 2]), Failed> {
+    let lab = lan(&["a", "b"])?;
+    let watch = Watch::start(&lab, ADDRESS)?;
+    let b = Carpd::new("b").advskew(50).start(&lab)?;
+    let a = a.start(&lab)?;
+    Ok((lab, watch, [a, b]))
+}
+
+/// The run of `on_master` on node a fails, and b is master from then on.
+fn b_takes_over(a: &Carpd, error: &str, timeout: Duration) -> Result<(Lab, [Daemon; 2]), Failed> {
+    let (lab, mut watch, [mut on_a, mut on_b]) = pair(a)?;
+    let master = on_a.wait_state("master", TAKEOVER)?;
+    let run = on_a.wait_ran("on_master", timeout)?;
+    assert_eq!(run.text("outcome"), "failed", "{run:?}");
+    assert!(run.text("error").contains(error), "{run:?}");
+    assert_eq!(on_a.wait_state("backup", SOON)?.text("cause"), "hook-failed");
+    let relieved = on_b.wait_state("master", SOON)?;
+    assert_eq!(relieved.text("cause"), "master-leaving");
+    assert!(relieved.at.since(master.at) < timeout + Duration::from_secs(1), "{:?}", relieved.at.since(master.at));
+    watch.wait(&[mac(&lab, "b")?], SOON)?;
+    // It preempts and is the better one, but for its failed hook.
+    watch.hear(ADDRESS_OF_B, 3, SOON)?;
+    assert_eq!(on_b.states().last().unwrap(), "master");
+    assert!(!holds(&lab, "a")?);
+    Ok((lab, [on_a, on_b]))
+}
+
+fn fails() -> Outcome {
+    let a = Carpd::new("a").preempts().hook("function on_master() error('no database') end", "");
+    let (_lab, daemons) = b_takes_over(&a, "no database", SOON)?;
+    daemons.iter().try_for_each(Daemon::stop)
+}
+
+fn degraded() -> Outcome {
+    let lab = lan(&["a"])?;
+    let mut watch = Watch::start(&lab, ADDRESS)?;
+    let lua = "function on_master()
+  local n = (state.get('tries') or 0) + 1
+  state.set('tries', n)
+  if n < 4 then error('try ' .. n) end
+end";
+    let mut a = Carpd::new("a").hook(lua, "").start(&lab)?;
+    a.wait_state("master", TAKEOVER)?;
+    assert_eq!(a.wait_state("backup", SOON)?.text("cause"), "hook-failed");
+    watch.wait(&[], SOON)?;
+    // Nobody relieves it: it is master again, and keeps the address although the hook fails again.
+    a.wait_state("master", TAKEOVER)?;
+    let stays = a.wait_says("Stays master, degraded: nobody took over", SOON)?;
+    assert!(stays.text("reason").contains("try 2"), "{stays:?}");
+    watch.wait(&[mac(&lab, "a")?], SOON)?;
+    watch.hear_advskew(240, SOON)?;
+    assert!(a.wait_says("Stays master, degraded: nobody took over", TAKEOVER)?.text("reason").contains("try 3"));
+    a.wait_says("Is no longer degraded", TAKEOVER)?;
+    watch.hear_advskew(0, SOON)?;
+    assert!(holds(&lab, "a")?);
+    assert_eq!(a.states(), ["backup", "master", "backup", "master"]);
+    a.stop()
+}
+
+fn hangs() -> Outcome {
+    for (lua, toml) in [
+        ("function on_master() while true do end end", "timeout = \"400ms\"\nbefore-timeout = \"400ms\""),
+        ("function on_master() clock.sleep(60000) end", "timeout = \"400ms\"\nbefore-timeout = \"400ms\""),
+    ] {
+        let (_lab, daemons) = b_takes_over(&Carpd::new("a").preempts().hook(lua, toml), "longer than its budget", SOON)?;
+        daemons.iter().try_for_each(Daemon::stop)?;
+    }
+    Ok(())
+}
+
+fn floods() -> Outcome {
+    let lab = lan(&["a"])?;
+    let lua = "function on_master() for n = 1, 5000 do log.info(string.rep('x', 1000)) end end";
+    let mut a = Carpd::new("a").hook(lua, "log-bytes = \"64KiB\"").start(&lab)?;
+    a.wait_state("master", TAKEOVER)?;
+    let dropped = a.wait_says("Dropped log lines of a hook beyond its quota", TAKEOVER)?;
+    assert!(dropped.text("fields").contains("493"), "{dropped:?}");
+    assert_eq!(a.wait_ran("on_master", SOON)?.text("outcome"), "done");
+    let bytes: usize = a.process.lines().iter().map(|line| line.text.len()).sum();
+    assert!((64 << 10..128 << 10).contains(&bytes), "{bytes} bytes of log");
+    a.stop()
+}
+
+fn floods_without_end() -> Outcome {
+    let lua = "function on_master() while true do log.info('again') end end";
+    let (_lab, daemons) = b_takes_over(&Carpd::new("a").preempts().hook(lua, "cpu = \"10s\""), "it floods the log", TAKEOVER)?;
+    daemons.iter().try_for_each(Daemon::stop)
+}
+
+/// Kills a host's runners, as the kernel does when memory runs out, and says how many there were.
+fn kill_runners(lab: &Lab, host: &str) -> Result<usize, Failed> {
+    let script = "for p in /proc/[0-9]*; do
+  tr '\\0' ' ' < $p/cmdline 2>/dev/null | grep -q '^carpd __runner ' && kill -9 ${p#/proc/} && echo killed
+done; true";
+    Ok(sh(lab, host, script)?.len())
+}
+
+fn killed() -> Outcome {
+    let lua = "function on_master() log.info('Sleeps') clock.sleep(8000) end";
+    let (lab, mut watch, [mut a, mut b]) = pair(&Carpd::new("a").preempts().hook(lua, ""))?;
+    a.wait_says("Sleeps", TAKEOVER)?;
+    assert!(kill_runners(&lab, "a")? >= 1);
+    // At once, and not when it would have woken.
+    let run = a.wait_ran("on_master", Duration::from_secs(2))?;
+    assert!(run.text("error").contains("the runner ended"), "{run:?}");
+    assert_eq!(b.wait_state("master", SOON)?.text("cause"), "master-leaving");
+    watch.wait(&[mac(&lab, "b")?], SOON)?;
+    a.stop()?;
+    b.stop()
+}
+
+fn killed_idle() -> Outcome {
+    let lab = lan(&["a"])?;
+    let mut a = Carpd::new("a").hook("function on_master() log.info('Runs') end", "").start(&lab)?;
+    a.wait_says("Ready", SOON)?;
+    assert!(kill_runners(&lab, "a")? >= 1);
+    let run = a.wait_ran("on_master", TAKEOVER)?;
+    assert_eq!(run.text("outcome"), "done", "{run:?}");
+    assert!(a.entries().iter().any(|entry| entry.says("A runner died while it was idle")));
+    assert!(a.entries().iter().any(|entry| entry.says("Runs")));
+    a.stop()
+}
+
+fn denied() -> Outcome {
+    let lua = "\nfunction on_master() service.start('httpd') end";
+    let (_lab, daemons) = b_takes_over(&Carpd::new("a").preempts().hook(lua, "grant = { hostname = [\"x\"] }"), "h.lua:2", SOON)?;
+    let [a, _] = &daemons;
+    let run = a.entries().into_iter().find(|entry| entry.ran("on_master")).unwrap();
+    let line = "under [hook.h.grant]: service = [{ unit = \"httpd.service\", do = [\"start\"] }]";
+    let other = "under [hook.h.grant]: service = [{ unit = \"httpd\", do = [\"start\"] }]";
+    assert!(run.text("error").contains(line) || run.text("error").contains(other), "{run:?}");
+    daemons.iter().try_for_each(Daemon::stop)
+}
+
+/// The longest time between two advertisements that were heard.
+fn longest_gap(heard: &[Timestamp]) -> Duration {
+    heard.windows(2).map(|pair| pair[1].since(pair[0])).max().unwrap()
+}
+
+fn slow() -> Outcome {
+    let lab = lan(&["a"])?;
+    let mut watch = Watch::start(&lab, ADDRESS)?;
+    // Waiting for the host, and working: both must be off the protocol's way.
+    let lua = "function on_master()
+  clock.sleep(2500)
+  local x = 0
+  for n = 1, 20000000 do x = x + n % 7 end
+  clock.sleep(2500)
+end";
+    let mut a = Carpd::new("a").hook(lua, "timeout = \"20s\"\ncpu = \"10s\"").start(&lab)?;
+    let master = a.wait_state("master", TAKEOVER)?;
+    let run = a.wait_ran("on_master", Duration::from_secs(15))?;
+    assert_eq!(run.text("outcome"), "done", "{run:?}");
+    assert!(run.at.since(master.at) > Duration::from_secs(5));
+    watch.hear(ADDRESS_OF_A, 1, SOON)?;
+    let heard = watch.advertisements(ADDRESS_OF_A)?;
+    assert!(heard.len() >= 6, "{heard:?}");
+    assert!(longest_gap(&heard) < Duration::from_millis(1100), "{:?}", longest_gap(&heard));
+    a.stop()
+}
+
+fn fifty() -> Outcome {
+    let lab = lan(&["a", "b"])?;
+    let vhosts = |advskew: u8, hooks: &str| {
+        let vhost = |n: u8| {
+            format!(
+                "[[vhost]]\nname = \"v{n}\"\ninterface = \"eth0\"\nvhid = {n}\naddresses = [\"192.168.32.{}/32\"]\n\
+                 password-file = \"/run/lab/web.pass\"\nadvskew = {advskew}\n{hooks}\n",
+                n + 100
+            )
+        };
+        (1..=50).map(vhost).collect::<String>()
+    };
+    let lua = "function on_master() clock.sleep(2000) end";
+    let mut a = Carpd::new("a").vhosts(vhosts(0, "")).start(&lab)?;
+    let mut b = Carpd::new("b").hook(lua, "").vhosts(vhosts(50, "hooks = [\"h\"]")).start(&lab)?;
+    for _ in 0..50 {
+        a.wait_state("master", TAKEOVER)?;
+    }
+    assert_eq!(b.states(), ["backup"; 50]);
+    lab.power_off("a")?;
+    let first = b.wait_state("master", TAKEOVER)?;
+    let mut last = first.at;
+    for _ in 0..50 {
+        let run = b.wait_ran("on_master", Duration::from_secs(30))?;
+        assert_eq!(run.text("outcome"), "done", "{run:?}");
+        last = run.at;
+    }
+    let took = last.since(first.at);
+    assert!(took < Duration::from_secs(10), "{took:?}");
+    assert_eq!(lab.host("b").facts()?.addresses.len(), 51);
+    println!("50 hooks of 2 s each: {} ms", took.as_millis());
+    b.stop()?;
+    assert_eq!(lab.host("b").facts()?.addresses.len(), 1);
+    Ok(())
+}
+
+fn group_signal() -> Outcome {
+    let lua = "function on_backup() hostname.set('down') end\nfunction on_master() hostname.set('up') end";
+    let (lab, mut watch, [mut a, mut b]) =
+        pair(&Carpd::new("a").preempts().set("neutral", true).hook(lua, "grant = { hostname = [\"up\", \"down\"] }"))?;
+    a.wait_ran("on_master", TAKEOVER)?;
+    assert_eq!(lab.host("a").facts()?.hostname, "up");
+    signal_group(&lab, &a.process, Signal::SIGTERM)?;
+    a.process.wait(SOON)?;
+    assert_eq!(b.wait_state("master", SOON)?.text("cause"), "master-leaving");
+    watch.wait(&[mac(&lab, "b")?], SOON)?;
+    assert!(a.entries().iter().any(|entry| entry.ran("on_backup") && entry.text("outcome") == "done"), "{}", a.text());
+    assert_eq!(lab.host("a").facts()?.hostname, "down");
+    assert!(!holds(&lab, "a")?);
+    b.stop()
+}
+
+/// As Ctrl-C does, and systemd.
+fn signal_group(lab: &Lab, process: &Process, signal: Signal) -> Outcome {
+    sh(lab, "a", &format!("kill -{} -- -{}", signal.as_str().trim_start_matches("SIG"), process.pid())).map(drop)
+}
