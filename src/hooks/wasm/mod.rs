@@ -148,10 +148,10 @@ impl HookRuntime for WasmRuntime {
     fn load(&self, source: &HookSource, _: &Budget) -> Result<Box<dyn Hook>, LoadError> {
         let file = source.path.rsplit('/').next().unwrap_or(&source.path).to_owned();
         let refuse = |why: &dyn std::fmt::Display| LoadError::Code(format!("{file}: {why}"));
-        let machine = machine().map_err(|why| LoadError::Runner(format!("WebAssembly cannot be run here: {why}")))?;
         let Some(native) = &source.native else {
             return Err(LoadError::Runner("the component was not compiled".to_owned()));
         };
+        let machine = machine().map_err(|why| LoadError::Runner(format!("WebAssembly cannot be run here: {why}")))?;
         let component = native::load(&machine.engine, &native.code).map_err(|err| refuse(&format!("{err:#}")))?;
         let linker = link::link(&machine.engine, &component, source, &native.allowed)
             .map_err(|why| LoadError::Code(why.replace("[hook.NAME.grant]", &format!("[hook.{}.grant]", source.name))))?;
