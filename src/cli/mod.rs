@@ -2,6 +2,7 @@
 
 mod api;
 mod check;
+mod cleanup;
 mod completions;
 mod config_reference;
 mod daemon;
@@ -47,6 +48,7 @@ enum Verb {
     Resign(daemon::ResignArgs),
     Hook(daemon::HookArgs),
     Why(journal::WhyArgs),
+    Cleanup(cleanup::Args),
     Replay(journal::ReplayArgs),
     Lab(lab::Args),
     #[cfg(feature = "wasm")]
@@ -80,6 +82,7 @@ pub fn main() -> ExitCode {
         Verb::Reload(args) => daemon::reload(&args),
         Verb::Resign(args) => daemon::resign(&args),
         Verb::Hook(args) => daemon::hook(&args),
+        Verb::Cleanup(args) => cleanup::run(&args),
         Verb::Why(args) => journal::why(&args),
         Verb::Replay(args) => journal::replay(&args),
         Verb::Lab(args) => lab::run(&args),

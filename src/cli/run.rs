@@ -90,7 +90,13 @@ pub(super) fn engine() -> ExitCode {
         }
     };
     match start_log(&args, &loaded.config) {
-        Ok(()) => crate::engine::main(&loaded.config, &args.config, |config, commands| listen(config, &args.config, commands)),
+        Ok(()) => {
+            let code =
+                crate::engine::main(&loaded.config, &args.config, |config, commands| listen(config, &args.config, commands));
+            // A socket without a daemon would only confuse who looks for one.
+            _ = std::fs::remove_file(control::socket_path(&control::instance_dir(&loaded.config.daemon.run_dir, &args.config)));
+            code
+        }
         Err(failure) => output::report(&failure).into(),
     }
 }

@@ -6,6 +6,7 @@
 //! ```
 
 mod announcer;
+mod cleanup;
 pub mod clock;
 pub mod command;
 mod execute;
@@ -35,6 +36,7 @@ mod undo;
 mod watch;
 mod will;
 
+pub use cleanup::cleanup;
 pub use recover::Recovery;
 pub use start::{check_hooks, main};
 pub use undo::Undone;

@@ -31,7 +31,7 @@ pub(super) enum Signal {
 }
 
 /// From now on signals arrive here, and none of these kills the daemon.
-pub(super) fn signals(hangup_stops: bool) -> io::Result<mpsc::Receiver<Signal>> {
+pub(super) fn signals(hangup_stops: bool) -> io::Result<(mpsc::Sender<Signal>, mpsc::Receiver<Signal>)> {
     let (sender, receiver) = mpsc::channel(4);
     let mut all = vec![
         (SignalKind::terminate(), Signal::Stop("TERM")),
@@ -52,7 +52,7 @@ pub(super) fn signals(hangup_stops: bool) -> io::Result<mpsc::Receiver<Signal>> 
             }
         });
     }
-    Ok(receiver)
+    Ok((sender, receiver))
 }
 
 impl Engine {

@@ -69,7 +69,7 @@ pub(super) enum StartError {
     Instance(#[from] InstanceError),
 }
 
-fn system(what: &'static str) -> impl Fn(io::Error) -> StartError {
+pub(super) fn system(what: &'static str) -> impl Fn(io::Error) -> StartError {
     move |source| StartError::System { what, source }
 }
 
@@ -106,7 +106,7 @@ pub fn main(config: &Config, path: &Path, attach: impl FnOnce(&Config, mpsc::Sen
 }
 
 async fn start(config: &Config, config_path: &Path) -> Result<(Engine, mpsc::Receiver<Signal>), StartError> {
-    let signals = signals(config.daemon.hangup_stops).map_err(system("catch signals"))?;
+    let (orders, signals) = signals(config.daemon.hangup_stops).map_err(system("catch signals"))?;
     let (keeper, exits) = Client::from_stdin().map_err(system("reach the parent process"))?;
     keeper::unblock_signals().map_err(system("receive signals"))?;
     let host = LinuxHost::new(Options { services: services(config.daemon.service_backend), bus_address: None })?;
@@ -118,7 +118,7 @@ async fn start(config: &Config, config_path: &Path) -> Result<(Engine, mpsc::Rec
     let executor = Executor::new(host, ledger, recovery);
     executor.recover_addresses();
     start_helper(config, &keeper, executor.host(), for_recovery).await?;
-    tokio::task::spawn_local(tell_exits(exits));
+    tokio::task::spawn_local(tell_exits(exits, orders));
     let hooks = load_hooks(config, &keeper).await?;
     let (sender, news) = mpsc::unbounded_channel();
     let shared =
@@ -193,10 +193,13 @@ async fn start_helper(config: &Config, keeper: &Client, host: &LinuxHost, for_re
     Ok(())
 }
 
-async fn tell_exits(mut exits: Exits) {
+/// Tells of ended children. Without a keeper nobody would let go for an engine that dies, so it does not outlive it.
+async fn tell_exits(mut exits: Exits, signals: mpsc::Sender<Signal>) {
     while let Some((id, how)) = exits.next().await {
         debug!(child = id.0, %how, "A child process ended");
     }
+    error!("Lost the keeper");
+    _ = signals.send(Signal::Stop("the keeper's death")).await;
 }
 
 const fn services(choice: config::ServiceBackend) -> Option<ServiceBackend> {

@@ -22,6 +22,11 @@ pub struct Undone {
 }
 
 impl Undone {
+    /// What is left after a second try: what it settled counts as well, and only what it failed at remains.
+    pub(super) const fn settled_and(self, second: Self) -> Self {
+        Self { settled: self.settled + second.settled, failed: second.failed }
+    }
+
     /// Both together.
     pub(super) const fn and(self, other: Self) -> Self {
         Self { settled: self.settled + other.settled, failed: self.failed + other.failed }

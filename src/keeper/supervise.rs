@@ -201,7 +201,11 @@ impl Keeper {
     fn sleep(&mut self, pause: Duration) -> io::Result<Option<u8>> {
         let until = clock() + pause;
         while clock() < until {
-            self.wait(Some(until.since(clock())))?;
+            self.wait(Some(until.since(clock()).min(PULSE)))?;
+            if self.watchdog.is_some() {
+                // Waiting is what it should do now.
+                _ = sd_notify::notify(&[sd_notify::NotifyState::Watchdog]);
+            }
             if self.heed_signals()?.is_none() && self.stopping {
                 return Ok(Some(ACCIDENT));
             }

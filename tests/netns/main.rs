@@ -15,6 +15,7 @@ mod forge;
 mod group;
 mod hooks;
 mod lab;
+mod leftovers;
 mod peers;
 mod rig;
 mod scenario;
@@ -62,7 +63,16 @@ fn main() -> ExitCode {
         return code;
     }
     // The long ones first: the short ones fill the gaps.
-    let areas = [scenario::cases(), hooks::cases(), peers::cases(), group::cases(), forge::cases(), lab::cases(), ucarp::cases()];
+    let areas = [
+        scenario::cases(),
+        hooks::cases(),
+        peers::cases(),
+        group::cases(),
+        forge::cases(),
+        lab::cases(),
+        leftovers::cases(),
+        ucarp::cases(),
+    ];
     let cases: Vec<Case> = areas.into_iter().flatten().collect();
     let args: Vec<String> = std::env::args().skip(1).collect();
     match args.first().map(String::as_str) {

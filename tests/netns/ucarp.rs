@@ -107,6 +107,7 @@ fn alone_without_z() -> Outcome {
         stage
             .lab
             .until("the address", SOON, || Ok(stage.lab.host("a").facts()?.holds(ADDRESS.parse().unwrap()).then_some(())))?;
+        stage.pass(Duration::from_millis(1200))?;
         let words = stage.lab.host("a").read(&format!("/proc/{}/cmdline", subject.pid()))?;
         let exit = end(&mut subject)?;
         Ok((stage.trace(&subject, "a", None), exit, stage.holds("a")?, words.contains("love")))

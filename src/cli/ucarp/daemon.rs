@@ -5,7 +5,6 @@ use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::process::CommandExt as _;
-use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 
 use nix::sys::memfd::{MFdFlags, memfd_create};
@@ -125,11 +124,13 @@ pub(crate) fn engine() -> Option<ExitCode> {
         Ok(config) => config,
         Err(_) => return Some(ExitCode::from(FAILED)),
     };
-    let device = config.vhosts.first().map(|vhost| vhost.interface.to_string()).unwrap_or_default();
+    let vhost = config.vhosts.first()?;
+    let device = vhost.interface.to_string();
     let address = check::hardware_address(&device).unwrap_or_else(|| "00:00:00:00:00:00".to_owned());
     sink.say(Level::Info, &format!("Local advertised ethernet address is [{address}]"));
     let _ = ucarp::start(sink);
     drop(handover);
-    // No file stands behind this configuration: there is nothing to read again, and no operator's socket.
-    Some(engine::main(&config, Path::new(""), |_, _| ()))
+    // No file stands behind this configuration; its name makes it an instance of its own.
+    let path = config.daemon.run_dir.join(format!("ucarp-{}.toml", vhost.name));
+    Some(engine::main(&config, &path, |_, _| ()))
 }

@@ -1,0 +1,41 @@
+//! Undoing what dead processes left, without a daemon.
+
+use std::cell::RefCell;
+use std::path::Path;
+
+use super::recover::Recovery;
+use super::start::{StartError, system};
+use super::undo::Undone;
+use crate::host::{LinuxHost, Options};
+use crate::keeper::{Client, Role};
+use crate::ledger::{Instance, Ledger, Origin};
+
+/// Undoes what the dead instances of this network namespace left, addresses first; living ones are let alone. What
+/// cannot be undone stays in their ledgers.
+///
+/// Call it from the main thread: a helper process may be needed, and ends with the thread that started it.
+///
+/// # Errors
+/// In words: the kernel or `/proc` cannot be reached, or no helper can be started.
+pub fn cleanup(run_dir: &Path, state_dir: &Path) -> Result<Undone, String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|err| format!("could not begin: {err}"))?;
+    let all = undo_all(run_dir, state_dir);
+    tokio::task::LocalSet::new().block_on(&runtime, all).map_err(|error| error.to_string())
+}
+
+async fn undo_all(run_dir: &Path, state_dir: &Path) -> Result<Undone, StartError> {
+    let host = LinuxHost::new(Options::default())?;
+    let origin = Origin::current().map_err(system("read /proc"))?;
+    let recovery = Recovery::new(Vec::new()).with_dead(Instance::dead(run_dir, state_dir, origin));
+    // Nothing is ours: each of the dead has its own ledger.
+    let ledger = RefCell::new(Ledger::new());
+    let addresses = recovery.addresses(&host, &ledger);
+    if let Some(duty) = recovery.duty(host.services_need_helper()) {
+        let (keeper, _exits) = Client::start(None).map_err(system("start a helper"))?;
+        let (_, stream) = keeper.spawn(Role::Helper).await.map_err(system("start a helper"))?;
+        host.set_helper(stream, duty)?;
+        return Ok(addresses.settled_and(recovery.once(&host, &ledger).await));
+    }
+    Ok(addresses.settled_and(recovery.once(&host, &ledger).await))
+}

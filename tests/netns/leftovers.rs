@@ -1,0 +1,115 @@
+//! Nothing is left behind: the whole process tree is killed as master, and whoever comes next cleans up.
+
+use carpd::lab::Lab;
+use carpd::types::Timestamp;
+use nix::sys::signal::Signal;
+
+use crate::rig::{CARPD, Carpd, Daemon, Failed, SOON, TAKEOVER, Watch, holds, lan, sh};
+use crate::{Case, Outcome};
+
+pub(crate) fn cases() -> Vec<Case> {
+    vec![
+        Case::new("leftovers::of_a_killed_tree_are_gone_before_the_next_advertisement", next_start),
+        Case::new("leftovers::of_a_killed_tree_are_undone_by_cleanup", cleanup),
+        Case::new("leftovers::a_second_daemon_for_the_same_vhid_refuses_to_start", second),
+        Case::new("leftovers::the_journal_of_a_killed_daemon_replays", journal),
+    ]
+}
+
+const HOOK: &str = "function on_master()
+  hostname.set('virtual')
+  route.replace{ dst = '10.77.0.0/16', via = '192.168.32.50' }
+  sysctl.set('net.ipv4.conf.eth0.rp_filter', '2')
+end";
+
+const GRANTS: &str = "grant = { hostname = [\"virtual\"], route = [{ dst = \"10.77.0.0/16\", via = \"192.168.32.50\" }], \
+                      sysctl = [{ key = \"net.ipv4.conf.eth0.rp_filter\" }] }";
+
+/// What the hook changes, as the host has it.
+fn changed(lab: &Lab) -> Result<String, Failed> {
+    let script = "hostname; ip route show 10.77.0.0/16; cat /proc/sys/net/ipv4/conf/eth0/rp_filter";
+    Ok(sh(lab, "a", script)?.join("\n"))
+}
+
+/// A master whose hook has run, with the state of its host before and now.
+fn master() -> Result<(Lab, Carpd, Daemon, [String; 2]), Failed> {
+    let lab = lan(&["a"])?;
+    // No lease: the address is to stay until somebody takes it down.
+    let spec = Carpd::new("a").hook(HOOK, GRANTS);
+    let before = changed(&lab)?;
+    let mut daemon = spec.start(&lab)?;
+    daemon.wait_ran("on_master", TAKEOVER)?;
+    let now = changed(&lab)?;
+    assert_ne!(before, now);
+    assert!(now.contains("virtual") && now.contains("10.77.0.0/16 via 192.168.32.50"), "{now}");
+    assert!(holds(&lab, "a")?);
+    Ok((lab, spec, daemon, [before, now]))
+}
+
+/// SIGKILL for keeper, engine, helper and runners at once.
+fn kill_tree(lab: &Lab, daemon: &Daemon) -> Outcome {
+    let script = "for dir in /proc/[0-9]*; do [ \"$(readlink $dir/exe)\" = \"$(readlink -f \"$1\")\" ] || continue; \
+                  echo ${dir#/proc/}; done";
+    // All of the program's processes in this host but ourselves; stopped first, so that none can react.
+    let pids = sh(lab, "a", &script.replace("$1", CARPD))?;
+    let pids = pids.join(" ");
+    sh(lab, "a", &format!("kill -STOP {pids}; kill -KILL {pids}"))?;
+    daemon.process.wait(SOON)?;
+    Ok(())
+}
+
+fn next_start() -> Outcome {
+    let (lab, spec, daemon, [before, now]) = master()?;
+    kill_tree(&lab, &daemon)?;
+    assert_eq!(changed(&lab)?, now, "a killed tree undoes nothing");
+    let mut watch = Watch::start(&lab, crate::rig::ADDRESS)?;
+    let mut next = spec.start(&lab)?;
+    let gone: Timestamp =
+        if holds(&lab, "a")? { next.wait_says("Took down what a dead process left", SOON)?.at } else { carpd::lab::clock::now() };
+    next.wait("its leftovers to be undone", SOON, |entry| entry.says("Undid an effect") && entry.text("resource") == "hostname")?;
+    // All is as before, and it has not run a hook yet: it is not even master.
+    assert_eq!(changed(&lab)?, before);
+    let heard = watch.hear(crate::ADDRESS_OF_A, 1, TAKEOVER)?;
+    assert!(heard > gone, "the address was gone before the first advertisement");
+    next.wait_ran("on_master", TAKEOVER)?;
+    assert_eq!(changed(&lab)?, now);
+    next.stop()?;
+    assert_eq!(changed(&lab)?, before);
+    assert!(!holds(&lab, "a")?);
+    Ok(())
+}
+
+fn cleanup() -> Outcome {
+    let (lab, _, daemon, [before, now]) = master()?;
+    let clean = || sh(&lab, "a", &format!("{CARPD} cleanup 2>/run/lab/cleanup.log"));
+    assert_eq!(clean()?, ["nothing was left behind"], "a daemon that runs is left alone");
+    assert_eq!(changed(&lab)?, now);
+    kill_tree(&lab, &daemon)?;
+    assert_eq!(clean()?.len(), 1);
+    assert_eq!(changed(&lab)?, before);
+    assert!(!holds(&lab, "a")?);
+    assert_eq!(clean()?, ["nothing was left behind"]);
+    Ok(())
+}
+
+fn second() -> Outcome {
+    let (lab, _, daemon, _) = master()?;
+    let run = format!("cp /run/lab/carpd.toml /run/lab/other.toml; {CARPD} run --config /run/lab/other.toml 2>&1; echo $?");
+    let said = sh(&lab, "a", &run)?.join("\n");
+    assert!(said.contains("another carpd already has vhid 40 on eth0 (pid "), "{said}");
+    assert!(holds(&lab, "a")?);
+    daemon.process.signal(Signal::SIGTERM)?;
+    daemon.process.wait(SOON)?;
+    Ok(())
+}
+
+fn journal() -> Outcome {
+    let (lab, _, daemon, _) = master()?;
+    kill_tree(&lab, &daemon)?;
+    let why = sh(&lab, "a", &format!("{CARPD} why --config /run/lab/carpd.toml"))?.join("\n");
+    assert!(why.contains("web: backup -> master: no advertisement for"), "{why}");
+    assert!(why.contains("hook h hostname.set virtual: changed") && why.contains("hook h on_master: done in"), "{why}");
+    let replay = sh(&lab, "a", &format!("{CARPD} replay /run/carpd/*/journal"))?.join("\n");
+    assert!(replay.contains("led to the same"), "{replay}");
+    Ok(())
+}
