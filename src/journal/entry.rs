@@ -65,7 +65,6 @@ pub enum InputRecord {
     StandAside(Cause),
     Shutdown,
     Late { by: Duration },
-    StandAside(Cause),
 }
 
 impl From<&Input<'_>> for InputRecord {
@@ -87,7 +86,6 @@ impl From<&Input<'_>> for InputRecord {
             Input::StandAside(cause) => Self::StandAside(cause.clone()),
             Input::Shutdown => Self::Shutdown,
             Input::Late { by } => Self::Late { by: *by },
-            Input::StandAside(cause) => Self::StandAside(cause.clone()),
         }
     }
 }
@@ -109,7 +107,6 @@ impl InputRecord {
             Self::StandAside(cause) => Input::StandAside(cause),
             Self::Shutdown => Input::Shutdown,
             Self::Late { by } => Input::Late { by },
-            Self::StandAside(cause) => Input::StandAside(cause),
         }
     }
 }
