@@ -74,11 +74,10 @@ pub fn replay(entries: &[Entry]) -> Replayed {
                 players.clear();
                 known = true;
             }
-            Entry::Continued { .. } => {}
             Entry::Vhost { vhost, name, seed, settings, .. } if known && !players.contains_key(vhost) => {
                 players.insert(*vhost, Player::new(name, *seed, settings));
             }
-            Entry::Vhost { .. } | Entry::Note { .. } => {}
+            Entry::Continued { .. } | Entry::Vhost { .. } | Entry::Note { .. } => {}
             Entry::Reconfigured { at, vhost, settings } => {
                 if let Some(player) = players.get_mut(vhost) {
                     player.finish_turn(&mut replayed, false);

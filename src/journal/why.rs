@@ -29,7 +29,9 @@ pub struct Story {
 #[must_use]
 pub fn stories(entries: &[Entry]) -> Vec<Story> {
     let mut teller = Teller::default();
-    entries.iter().for_each(|entry| teller.hear(entry));
+    for entry in entries {
+        teller.hear(entry);
+    }
     teller.stories
 }
 
@@ -82,13 +84,13 @@ impl Teller {
     fn output(&mut self, vhost: usize, output: &OutputRecord) {
         match output {
             OutputRecord::Transmit { bow_out: true, family: Family::V4, .. } => {
-                self.follow(vhost, "sent a bow-out over IPv4".to_owned())
+                self.follow(vhost, "sent a bow-out over IPv4".to_owned());
             }
             OutputRecord::Transmit { bow_out: true, family: Family::V6, .. } => {
-                self.follow(vhost, "sent a bow-out over IPv6".to_owned())
+                self.follow(vhost, "sent a bow-out over IPv6".to_owned());
             }
             OutputRecord::WantMaster { cause, peer } => {
-                self.follow(vhost, format!("asked whether it may be master: {cause}, {peer}"))
+                self.follow(vhost, format!("asked whether it may be master: {cause}, {peer}"));
             }
             OutputRecord::PeerClaim { peer } => self.follow(vhost, format!("heard a worse master, {peer}")),
             OutputRecord::Transmit { .. }
