@@ -12,6 +12,8 @@ mod lab;
 mod man;
 mod new;
 mod output;
+#[cfg(feature = "wasm")]
+mod plugin;
 mod port;
 pub mod role;
 mod run;
@@ -49,6 +51,8 @@ enum Verb {
     Cleanup(cleanup::Args),
     Replay(journal::ReplayArgs),
     Lab(lab::Args),
+    #[cfg(feature = "wasm")]
+    Plugin(plugin::Args),
     Ucarp(ucarp::Args),
     Port(port::Args),
     New(new::Args),
@@ -82,6 +86,8 @@ pub fn main() -> ExitCode {
         Verb::Why(args) => journal::why(&args),
         Verb::Replay(args) => journal::replay(&args),
         Verb::Lab(args) => lab::run(&args),
+        #[cfg(feature = "wasm")]
+        Verb::Plugin(args) => plugin::run(&args),
         Verb::Ucarp(args) => return ucarp::main(args.words),
         Verb::Port(args) => port::run(&args),
         Verb::New(args) => new::run(&args),

@@ -8,6 +8,8 @@ use super::{Exit, Failure, output};
 /// Roles by their first argument. They are started by the daemon alone.
 const ROLES: &[(&str, Role)] = &[
     (crate::hooks::runner::ROLE, crate::hooks::runner::main),
+    #[cfg(feature = "wasm")]
+    (crate::hooks::compiler::ROLE, crate::hooks::compiler::main),
     ("__helper", crate::host::helper::main),
     (crate::keeper::ROLE, crate::keeper::serve),
     (crate::keeper::ENGINE_ROLE, super::run::engine),

@@ -58,7 +58,12 @@ fn file_with(header: &str, body: &str) -> String {
         "[daemon]" | "[daemon.log]" => format!("{header}\n{body}{MINIMAL}"),
         "[[vhost]]" => format!("[[vhost]]\n{}", complete(MINIMAL.trim_start_matches("[[vhost]]\n"))),
         "[vhost.announce]" => format!("{MINIMAL}[vhost.announce]\n{body}"),
-        "[hook.NAME]" => format!("{MINIMAL}hooks = [\"h\"]\n[hook.h]\n{}", complete("source = \"h.lua\"\n")),
+        "[hook.NAME]" => {
+            // The programs of a script stand in place of a source.
+            let script = ["up", "down"].iter().any(|key| body.starts_with(&format!("{key} = ")));
+            let base = if script { "kind = \"script\"\n" } else { "source = \"h.lua\"\n" };
+            format!("{MINIMAL}hooks = [\"h\"]\n[hook.h]\n{}", complete(base))
+        }
         "[hook.NAME.grant]" => format!("{MINIMAL}hooks = [\"h\"]\n{hook}[hook.h.grant]\n{body}"),
         entry => {
             let line = entry.replace("NAME", "n").replace("...", &inline);

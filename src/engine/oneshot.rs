@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::clock;
 use super::execute::{Behalf, Executor};
+use super::pool;
 use super::recover::Recovery;
 use super::store::Store;
 use crate::effect::{Effect, Grants, Own, Query, Reply};
@@ -71,7 +72,7 @@ impl OneShot {
     ///
     /// # Errors
     /// [`LoadError`]: the hook's own fault, or a process or socket that is not to be had.
-    pub async fn start(job: Job, program: Option<&Path>) -> Result<Self, LoadError> {
+    pub async fn start(mut job: Job, program: Option<&Path>) -> Result<Self, LoadError> {
         let failed = |what: &str, error: &dyn std::fmt::Display| LoadError::Runner(format!("could not {what}: {error}"));
         let (keeper, _exits) = Client::start(program).map_err(|error| failed("start the keeper", &error))?;
         let host = LinuxHost::new(job.host.clone()).map_err(|error| failed("reach the kernel", &error))?;
@@ -79,8 +80,11 @@ impl OneShot {
             let (_, stream) = keeper.spawn(Role::Helper).await.map_err(|error| failed("start the helper", &error))?;
             host.set_helper(stream, Duty::Commands).map_err(|error| failed("reach the helper", &error))?;
         }
-        let runner = Role::Runner { memory_bytes: job.budget.memory_bytes };
-        let (_, stream) = keeper.spawn(runner).await.map_err(|error| failed("start a runner", &error))?;
+        job.source = pool::compiled(&keeper, job.source, &job.grants, job.policy).await?;
+        let (_, stream) = keeper
+            .spawn(pool::role(&job.source, job.budget.memory_bytes))
+            .await
+            .map_err(|error| failed("start a runner", &error))?;
         let session = Session::load(stream, job.source.clone(), job.budget, job.policy).await?;
         let owner = Owner { vhost: job.vhost.clone(), hook: Some(job.source.name.clone()) };
         let (executor, store) = (Executor::new(host, Ledger::new(), Recovery::default()), RefCell::new(Store::new()));

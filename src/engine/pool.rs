@@ -10,6 +10,7 @@ use tracing::{debug, warn};
 use super::generations::digest;
 use super::script::Script;
 use crate::config;
+use crate::effect::Grants;
 use crate::hooks::message::{Confinement, Loaded};
 use crate::hooks::session::{Desk, SandboxPolicy, Session};
 use crate::hooks::{Budget, EntryPoint, HookError, HookEvent, HookSource, LoadError, Returned};
@@ -62,6 +63,9 @@ impl Pool {
             let script = Script::new((**programs).clone(), keeper.clone());
             return Ok(Rc::new(Self::of_script(name, script, spec, source, policy, keeper)));
         }
+        // Of what the operator wrote, not of what it becomes.
+        let digest = digest(&source);
+        let source = compiled(&keeper, source, &spec.grants, policy).await?;
         let first = spawn(&keeper, &source, budget(&spec), policy).await?;
         let loaded = first.session.loaded().clone();
         let confinement = first.session.confinement().clone();
@@ -71,7 +75,7 @@ impl Pool {
         Ok(Rc::new(Self {
             name,
             spec,
-            digest: digest(&source),
+            digest,
             source,
             policy,
             keeper,
@@ -211,7 +215,7 @@ impl Pool {
 
 async fn spawn(keeper: &Client, source: &HookSource, budget: Budget, policy: SandboxPolicy) -> Result<Runner, LoadError> {
     let (id, stream) = keeper
-        .spawn(Role::Runner { memory_bytes: budget.memory_bytes })
+        .spawn(role(source, budget.memory_bytes))
         .await
         .map_err(|error| LoadError::Runner(format!("cannot start a runner: {error}")))?;
     match Session::load(stream, source.clone(), budget, policy).await {
@@ -221,6 +225,47 @@ async fn spawn(keeper: &Client, source: &HookSource, budget: Budget, policy: San
             Err(error)
         }
     }
+}
+
+/// What holds this hook.
+pub(super) fn role(source: &HookSource, memory_bytes: u64) -> Role {
+    match &source.native {
+        None => Role::Runner { memory_bytes },
+        // The code is there as it comes, and once more where it runs.
+        Some(native) => Role::WasmRunner { memory_bytes: memory_bytes.saturating_add(2 * native.code.len() as u64) },
+    }
+}
+
+/// Has a WebAssembly hook compiled, by a process of its own.
+#[cfg(feature = "wasm")]
+pub(super) async fn compiled(
+    keeper: &Client,
+    mut source: HookSource,
+    grants: &Grants,
+    policy: SandboxPolicy,
+) -> Result<HookSource, LoadError> {
+    use crate::hooks::{Language, Native, api, compiler};
+    if source.language == Language::Wasm && source.native.is_none() {
+        let file = source.path.rsplit('/').next().unwrap_or_default();
+        let spawned = keeper.spawn(Role::Compiler).await;
+        let (id, stream) = spawned.map_err(|error| LoadError::Runner(format!("cannot start a compiler: {error}")))?;
+        let code = compiler::compile_by(stream, &source.main, policy).await;
+        keeper.kill(id);
+        let code = code.map_err(|error| match error {
+            LoadError::Code(why) => LoadError::Code(format!("{file}: {why}")),
+            other => other,
+        })?;
+        source.native = Some(Native { code, allowed: api::allowed(grants) });
+        // Runners need the code alone.
+        source.main = Vec::new();
+    }
+    Ok(source)
+}
+
+#[cfg(not(feature = "wasm"))]
+#[expect(clippy::unused_async, reason = "the same shape as with WebAssembly")]
+pub(super) async fn compiled(_: &Client, source: HookSource, _: &Grants, _: SandboxPolicy) -> Result<HookSource, LoadError> {
+    Ok(source)
 }
 
 fn budget(spec: &config::Hook) -> Budget {

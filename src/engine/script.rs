@@ -59,6 +59,7 @@ pub(super) fn source(name: &Name, spec: &config::Hook) -> Result<HookSource, Sou
             main: Vec::new(),
             modules: BTreeMap::new(),
             config_json: spec.config_json.clone(),
+            native: None,
         }),
     }
 }

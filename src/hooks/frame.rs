@@ -6,8 +6,8 @@ use std::io::{self, Read, Write};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// The largest frame to a runner, in bytes: a hook with all its modules.
-pub const MAX_TO_RUNNER: usize = 16 << 20;
+/// The largest frame to a runner, in bytes: a hook with all its modules, or with the code that it was compiled to.
+pub const MAX_TO_RUNNER: usize = 32 << 20;
 
 /// The largest frame from a runner, in bytes.
 pub const MAX_FROM_RUNNER: usize = 4 << 20;

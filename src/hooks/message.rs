@@ -7,9 +7,15 @@ use super::{Answer, Ask, Budget, EntryPoint, HookError, HookEvent, HookSource, L
 /// The argument that makes the binary a runner.
 pub const RUNNER_ROLE: &str = "__runner";
 
+/// The argument after the memory that makes it a runner of WebAssembly.
+pub const RUNNER_WASM: &str = "wasm";
+
+/// The argument that makes the binary a compiler of WebAssembly.
+pub const COMPILER_ROLE: &str = "__compiler";
+
 /// Raised with every change of the messages below; both ends are one binary, so a mismatch means that it
 /// was replaced while running.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 
 /// From the engine to a runner.
 #[expect(missing_docs, reason = "the fields' names and types say it all")]

@@ -4,14 +4,22 @@
 //! ([`runner`]), and [`session`] is the engine's end of the socket between them.
 
 pub mod api;
+#[cfg(feature = "wasm")]
+pub mod compiler;
 pub mod frame;
 #[cfg(feature = "lua")]
 pub mod lua;
+#[cfg(feature = "wasm")]
+pub mod manifest;
 pub mod message;
 pub mod runner;
 mod sandbox;
 pub mod session;
 pub mod source;
+#[cfg(feature = "wasm")]
+pub mod wasm;
+#[cfg(any(feature = "lua", feature = "wasm"))]
+mod watch;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -156,6 +164,17 @@ pub struct HookSource {
     pub modules: BTreeMap<String, Vec<u8>>,
     /// The table `[hook.NAME.config]`, as JSON.
     pub config_json: String,
+    /// Of a WebAssembly component: what it was compiled to and what it may import. Made before it is loaded.
+    pub native: Option<Native>,
+}
+
+/// A component as the compiler process left it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Native {
+    /// wasmtime's own format, native code in it.
+    pub code: Vec<u8>,
+    /// The host functions (`group.name`) that the grants allow in some form; see [`api::allowed`].
+    pub allowed: Vec<String>,
 }
 
 /// What a hook is written in.

@@ -1,6 +1,6 @@
 //! The runner process: confines itself, loads one hook, serves calls until its socket closes.
 //!
-//! It is started as `carpd __runner MEMORY_BYTES` with its socket as standard input, by the keeper, with
+//! It is started as `carpd __runner MEMORY_BYTES LANGUAGE` with its socket as standard input, by the keeper, with
 //! TERM, INT and HUP blocked: a signal to the whole process group must not end a hook that is taking
 //! services down.
 
@@ -9,7 +9,7 @@ use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 
 use super::frame::{FrameError, Inbox, MAX_FROM_RUNNER, MAX_TO_RUNNER, receive, send};
-use super::message::{FromRunner, Loaded, ToRunner, VERSION};
+use super::message::{Confinement, FromRunner, Loaded, ToRunner, VERSION};
 use super::{
     Answer, Ask, AskError, Budget, EntryPoint, Hook, HookError, HookEvent, HookHost, HookSource, Instance, Language, LoadError,
     sandbox,
@@ -80,12 +80,36 @@ pub fn main() -> ExitCode {
         return ExitCode::from(2);
     }
     sandbox::measure_address_space();
-    let confinement = sandbox::confine(memory, warm_up);
+    let confinement = confine(memory);
     let mut link = Link { stream, inbox: Inbox::default() };
     match link.send(&FromRunner::Ready { version: VERSION, confinement }).and_then(|()| serve(&mut link)) {
         Ok(()) | Err(FrameError::Closed | FrameError::Io(_)) => ExitCode::SUCCESS,
         Err(FrameError::Truncated | FrameError::TooLarge { .. } | FrameError::Garbage(_)) => ExitCode::from(3),
     }
+}
+
+/// Confines the process for its language: the third argument, Luau if there is none.
+#[cfg(feature = "wasm")]
+fn confine(memory: u64) -> Confinement {
+    if std::env::args().nth(3).as_deref() != Some(super::message::RUNNER_WASM) {
+        return sandbox::confine(sandbox::Kind::Lua, memory, warm_up);
+    }
+    let mut prepared = Ok(true);
+    let mut confinement = sandbox::confine(sandbox::Kind::Wasm, memory, || prepared = super::wasm::prepare());
+    match prepared {
+        Ok(true) => {}
+        Ok(false) => {
+            confinement.missing.push("native-code: memory may not be made executable here; it is interpreted".to_owned());
+        }
+        // Loading will say so.
+        Err(why) => confinement.missing.push(format!("wasmtime: {why}")),
+    }
+    confinement
+}
+
+#[cfg(not(feature = "wasm"))]
+fn confine(memory: u64) -> Confinement {
+    sandbox::confine(sandbox::Kind::Lua, memory, warm_up)
 }
 
 /// Loads one hook, then answers calls, until the socket closes.
@@ -120,22 +144,19 @@ fn serve(link: &mut Link) -> Result<(), FrameError> {
     }
 }
 
-#[cfg(feature = "lua")]
 fn load(source: &HookSource, budget: &Budget) -> Result<Box<dyn Hook>, LoadError> {
     use super::HookRuntime;
     match source.language {
+        #[cfg(feature = "lua")]
         Language::Lua => super::lua::LuaRuntime.load(source, budget),
-        Language::Wasm => Err(LoadError::Runner("WebAssembly hooks are not built into this carpd".to_owned())),
+        #[cfg(feature = "wasm")]
+        Language::Wasm => super::wasm::WasmRuntime.load(source, budget),
+        #[cfg(not(all(feature = "lua", feature = "wasm")))]
+        language => {
+            let _ = budget;
+            Err(LoadError::Runner(format!("{language:?} hooks are not built into this carpd")))
+        }
     }
-}
-
-#[cfg(not(feature = "lua"))]
-fn load(source: &HookSource, _: &Budget) -> Result<Box<dyn Hook>, LoadError> {
-    let language = match source.language {
-        Language::Lua => "Lua",
-        Language::Wasm => "WebAssembly",
-    };
-    Err(LoadError::Runner(format!("{language} hooks are not built into this carpd")))
 }
 
 /// A host that says no.
@@ -160,6 +181,7 @@ fn warm_up() {
         main: b"function on_stop(event) print(event.seq); error(string.format('%g', 1.5)) end".to_vec(),
         modules: std::collections::BTreeMap::new(),
         config_json: "{}".to_owned(),
+        native: None,
     };
     let budget = Budget::default();
     let (Ok(mut hook), Ok(instance)) = (load(&source, &budget), instance()) else { return };

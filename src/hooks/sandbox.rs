@@ -27,6 +27,7 @@ pub(super) mod measure {
     pub(super) const LANDLOCK: &str = "landlock";
     pub(super) const CPU_LIMIT: &str = "cpu-limit";
     pub(super) const LIMITS: &str = "resource-limits";
+    pub(super) const PROCESSES: &str = "no-more-processes";
     pub(super) const SECCOMP: &str = "seccomp";
 }
 
@@ -39,6 +40,35 @@ pub(super) const CPU_SECONDS: u64 = 60;
 
 /// Address space beside what is mapped at the start and the hook's own heap, in bytes.
 const SPARE_BYTES: u64 = 64 << 20;
+
+/// The same for a runner of WebAssembly: besides, wasmtime moves a growing memory, and arguments are larger as values.
+#[cfg(feature = "wasm")]
+const SPARE_BYTES_WASM: u64 = 128 << 20;
+
+/// What a confined process is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// A runner of Luau.
+    Lua,
+    /// A runner of WebAssembly: may make memory executable, but never writable at the same time.
+    #[cfg(feature = "wasm")]
+    Wasm,
+    /// The compiler of WebAssembly.
+    #[cfg(feature = "wasm")]
+    Compiler,
+}
+
+impl Kind {
+    const fn spare_bytes(self) -> u64 {
+        match self {
+            Self::Lua => SPARE_BYTES,
+            #[cfg(feature = "wasm")]
+            Self::Wasm => SPARE_BYTES_WASM,
+            #[cfg(feature = "wasm")]
+            Self::Compiler => SPARE_BYTES,
+        }
+    }
+}
 
 /// Runners get a uid of their own from here on: a range that systemd leaves unused (its "UIDS-GIDS").
 const FIRST_UID: u32 = 60_600;
@@ -58,8 +88,8 @@ impl Notes {
 }
 
 /// Confines the calling process, which must have one thread. `warm_up` runs after the limits and before the
-/// system call filter: for whatever a library does at its first use.
-pub(super) fn confine(memory_bytes: u64, warm_up: impl FnOnce()) -> Confinement {
+/// system call filter: for whatever a library does at its first use, threads included.
+pub(super) fn confine(kind: Kind, memory_bytes: u64, warm_up: impl FnOnce()) -> Confinement {
     let mut notes = Notes::default();
     notes.note(measure::NETWORK, empty_network());
     let bounding = caps::clear(None, CapSet::Bounding);
@@ -70,9 +100,10 @@ pub(super) fn confine(memory_bytes: u64, warm_up: impl FnOnce()) -> Confinement 
     notes.note(measure::DEATH_SIGNAL, prctl::set_pdeathsig(Signal::SIGKILL).map_err(|err| err.to_string()));
     notes.note(measure::LANDLOCK, no_files());
     notes.note(measure::CPU_LIMIT, limit(Resource::RLIMIT_CPU, CPU_SECONDS));
-    notes.note(measure::LIMITS, limits(memory_bytes));
+    notes.note(measure::LIMITS, limits(kind, memory_bytes));
     warm_up();
-    notes.note(measure::SECCOMP, filter_system_calls());
+    notes.note(measure::PROCESSES, limit(Resource::RLIMIT_NPROC, 0));
+    notes.note(measure::SECCOMP, filter_system_calls(kind));
     notes.0
 }
 
@@ -138,9 +169,8 @@ fn limit(resource: Resource, value: u64) -> Result<(), String> {
     setrlimit(resource, value, value).map_err(|err| format!("{resource:?}: {err}"))
 }
 
-fn limits(memory_bytes: u64) -> Result<(), String> {
-    let space = mapped_bytes()?.saturating_add(SPARE_BYTES).saturating_add(memory_bytes.saturating_mul(2));
-    limit(Resource::RLIMIT_NPROC, 0)?;
+fn limits(kind: Kind, memory_bytes: u64) -> Result<(), String> {
+    let space = mapped_bytes()?.saturating_add(kind.spare_bytes()).saturating_add(memory_bytes.saturating_mul(2));
     limit(Resource::RLIMIT_FSIZE, 0)?;
     limit(Resource::RLIMIT_CORE, 0)?;
     limit(Resource::RLIMIT_MEMLOCK, 0)?;
@@ -164,7 +194,7 @@ pub(super) fn measure_address_space() {
     }
 }
 
-/// Every system call that a Luau runner needs (glibc and musl, x86_64 and aarch64); anything else kills it.
+/// Every system call that a runner needs whatever its language (glibc and musl, x86_64 and aarch64); anything else kills it.
 const ALLOWED: [libc::c_long; 19] = [
     libc::SYS_read,
     libc::SYS_write,
@@ -187,17 +217,34 @@ const ALLOWED: [libc::c_long; 19] = [
     libc::SYS_exit_group,
 ];
 
-fn filter_system_calls() -> Result<(), String> {
-    let program = filter().map_err(|err| err.to_string())?;
+fn filter_system_calls(kind: Kind) -> Result<(), String> {
+    let program = filter(kind).map_err(|err| err.to_string())?;
     apply_filter_all_threads(&program).map_err(|err| err.to_string())
 }
 
-fn filter() -> Result<BpfProgram, seccompiler::BackendError> {
+fn filter(kind: Kind) -> Result<BpfProgram, seccompiler::BackendError> {
     // Memory, but none that could be executed.
     let not_executable =
         SeccompCondition::new(2, SeccompCmpArgLen::Dword, SeccompCmpOp::MaskedEq(u64::from(libc::PROT_EXEC.unsigned_abs())), 0)?;
     let mut rules: std::collections::BTreeMap<_, _> = ALLOWED.iter().map(|call| (*call, vec![])).collect();
-    rules.insert(libc::SYS_mmap, vec![SeccompRule::new(vec![not_executable])?]);
+    rules.insert(libc::SYS_mmap, vec![SeccompRule::new(vec![not_executable.clone()])?]);
+    match kind {
+        Kind::Lua => {}
+        // The C library's own heaps grow so.
+        #[cfg(feature = "wasm")]
+        Kind::Compiler => drop(rules.insert(libc::SYS_mprotect, vec![SeccompRule::new(vec![not_executable])?])),
+        #[cfg(feature = "wasm")]
+        Kind::Wasm => {
+            let not_writable = SeccompCondition::new(
+                2,
+                SeccompCmpArgLen::Dword,
+                SeccompCmpOp::MaskedEq(u64::from(libc::PROT_WRITE.unsigned_abs())),
+                0,
+            )?;
+            let either = vec![SeccompRule::new(vec![not_executable])?, SeccompRule::new(vec![not_writable])?];
+            rules.insert(libc::SYS_mprotect, either);
+        }
+    }
     let architecture = std::env::consts::ARCH.try_into()?;
     SeccompFilter::new(rules, SeccompAction::KillProcess, SeccompAction::Allow, architecture)?.try_into()
 }

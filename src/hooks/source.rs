@@ -61,7 +61,8 @@ impl HookSource {
         let mut total = 0;
         let limit = if language == Language::Wasm { MAX_TOTAL } else { MAX_FILE };
         let main = read_file(path, limit, &mut total)?;
-        let mut source = Self { name, language, path: path.display().to_string(), main, modules: BTreeMap::new(), config_json };
+        let path_text = path.display().to_string();
+        let mut source = Self { name, language, path: path_text, main, modules: BTreeMap::new(), config_json, native: None };
         if language == Language::Lua {
             let real = fs::canonicalize(path).map_err(|err| failed(path, err))?;
             let directory = match path.parent() {

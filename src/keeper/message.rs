@@ -5,6 +5,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::hooks::message;
+
 /// A child of the keeper, numbered by the engine; never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ChildId(pub u64);
@@ -17,6 +19,13 @@ pub enum Role {
         /// [`crate::hooks::Budget::memory_bytes`].
         memory_bytes: u64,
     },
+    /// Holds one WebAssembly hook.
+    WasmRunner {
+        /// [`crate::hooks::Budget::memory_bytes`], and room for the hook's code.
+        memory_bytes: u64,
+    },
+    /// Compiles one WebAssembly hook and ends.
+    Compiler,
     /// Does what needs more capabilities than the engine has.
     Helper,
 }
@@ -26,7 +35,11 @@ impl Role {
     #[must_use]
     pub fn arguments(self) -> Vec<String> {
         match self {
-            Self::Runner { memory_bytes } => vec![crate::hooks::message::RUNNER_ROLE.to_owned(), memory_bytes.to_string()],
+            Self::Runner { memory_bytes } => vec![message::RUNNER_ROLE.to_owned(), memory_bytes.to_string()],
+            Self::WasmRunner { memory_bytes } => {
+                vec![message::RUNNER_ROLE.to_owned(), memory_bytes.to_string(), message::RUNNER_WASM.to_owned()]
+            }
+            Self::Compiler => vec![message::COMPILER_ROLE.to_owned()],
             Self::Helper => vec!["__helper".to_owned()],
         }
     }

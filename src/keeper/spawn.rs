@@ -35,7 +35,8 @@ pub(super) fn child(program: &Path, role: Role) -> io::Result<(Pid, UnixStream)>
     let arguments = role.arguments();
     let mut command = command(program, arguments.iter().map(OsStr::new), theirs.into());
     // Its own environment: no secrets, nothing that the C library listens to.
-    command.env_clear().stdout(Stdio::null()).current_dir("/");
+    // One heap for all threads: every further one would take 64 MiB of a runner's address space.
+    command.env_clear().env("MALLOC_ARENA_MAX", "1").stdout(Stdio::null()).current_dir("/");
     Ok((started(&mut command)?, ours))
 }
 

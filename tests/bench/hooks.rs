@@ -65,6 +65,7 @@ async fn session() -> (Client, Session) {
         main: HOOK.as_bytes().to_vec(),
         modules: BTreeMap::new(),
         config_json: r#"{"gateway": "192.168.32.254"}"#.into(),
+        native: None,
     };
     let (keeper, _) = Client::start(Some(Path::new(env!("CARGO_BIN_EXE_carpd")))).unwrap();
     let budget = Budget::default();
@@ -96,4 +97,75 @@ fn run_with_none(bencher: divan::Bencher) {
 fn start_and_load(bencher: divan::Bencher) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     bencher.bench_local(|| runtime.block_on(session()));
+}
+
+/// The same with WebAssembly: plugins/failover, and plugins/fixture that does nothing.
+#[cfg(feature = "wasm")]
+mod wasm {
+    use carpd::hooks::{Native, api, compiler};
+
+    use super::*;
+
+    const FAILOVER: &[u8] = include_bytes!("../../plugins/failover/failover.wasm");
+    const FIXTURE: &[u8] = include_bytes!("../../plugins/fixture/fixture.wasm");
+    const FAILOVER_CONFIG: &str =
+        r#"{"name_master":"nodevir2","name_backup":"node2","gateway":"192.168.32.254","service":"httpd"}"#;
+    const GRANTS: &str =
+        "hostname = [\"a\"]\nroute = [{ dst = \"default\" }]\nservice = [{ unit = \"httpd\", do = [\"start\", \"stop\"] }]";
+
+    async fn compile(component: &[u8]) -> Vec<u8> {
+        let (keeper, _) = Client::start(Some(Path::new(env!("CARGO_BIN_EXE_carpd")))).unwrap();
+        let (_, stream) = keeper.spawn(Role::Compiler).await.unwrap();
+        compiler::compile_by(stream, component, SandboxPolicy::Required).await.unwrap()
+    }
+
+    async fn session(code: Vec<u8>, config: &str) -> (Client, Session) {
+        let budget = Budget::default();
+        let memory_bytes = budget.memory_bytes + 2 * code.len() as u64;
+        let source = HookSource {
+            name: "failover".parse().unwrap(),
+            language: Language::Wasm,
+            path: "failover.wasm".into(),
+            main: Vec::new(),
+            modules: BTreeMap::new(),
+            config_json: config.into(),
+            native: Some(Native { code, allowed: api::allowed(&toml::from_str(GRANTS).unwrap()) }),
+        };
+        let (keeper, _) = Client::start(Some(Path::new(env!("CARGO_BIN_EXE_carpd")))).unwrap();
+        let (_, stream) = keeper.spawn(Role::WasmRunner { memory_bytes }).await.unwrap();
+        let session = Session::load(stream, source, budget, SandboxPolicy::Required).await.unwrap();
+        (keeper, session)
+    }
+
+    fn run(bencher: divan::Bencher, component: &[u8], config: &str) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let (_keeper, mut session) = runtime.block_on(async { session(compile(component).await, config).await });
+        let event = event(EntryPoint::OnMaster);
+        bencher.bench_local(|| {
+            runtime.block_on(session.call(event.clone(), Budget::default(), &mut Yes, pending())).unwrap();
+        });
+    }
+
+    #[divan::bench]
+    fn run_with_three_questions(bencher: divan::Bencher) {
+        run(bencher, FAILOVER, FAILOVER_CONFIG);
+    }
+
+    #[divan::bench]
+    fn run_with_none(bencher: divan::Bencher) {
+        run(bencher, FIXTURE, r#"{"do":"nothing"}"#);
+    }
+
+    #[divan::bench(sample_count = 20)]
+    fn start_and_load(bencher: divan::Bencher) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let code = runtime.block_on(compile(FAILOVER));
+        bencher.bench_local(|| runtime.block_on(session(code.clone(), FAILOVER_CONFIG)));
+    }
+
+    #[divan::bench(sample_count = 5)]
+    fn compile_in_a_process_of_its_own(bencher: divan::Bencher) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        bencher.bench_local(|| runtime.block_on(compile(FAILOVER)));
+    }
 }

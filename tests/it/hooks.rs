@@ -31,6 +31,7 @@ pub(crate) fn source(main: &str) -> HookSource {
         main: main.as_bytes().to_vec(),
         modules: BTreeMap::new(),
         config_json: r#"{"gateway": "192.168.32.254", "ports": [80, 443]}"#.into(),
+        native: None,
     }
 }
 
@@ -435,7 +436,7 @@ fn hooks_that_cannot_work_are_refused_at_load() {
     failover.lua:1: at the top
     ran longer than its budget of 300ms
     m.lua:1: Expected identifier when parsing expression, got '+'
-    WebAssembly hooks are not built into this carpd
+    the component was not compiled
     "#);
 }
 

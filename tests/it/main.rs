@@ -25,3 +25,7 @@ mod tidy;
 #[cfg(feature = "daemon")]
 mod ucarp;
 mod vectors;
+#[cfg(all(feature = "wasm", feature = "lua"))]
+mod wasm;
+#[cfg(feature = "wasm")]
+mod wasm_contract;

@@ -4,12 +4,15 @@
 //! made from it. A language host turns its values into [`Raw`], [`Function::request`] checks them and makes
 //! the [`Request`].
 
+mod allowed;
 mod args;
 mod list;
 mod suggest;
 #[cfg(test)]
 mod tests;
+pub mod wit;
 
+pub use allowed::{allowed, grant_line, is_allowed};
 pub use args::{Args, Kind, Raw};
 pub use list::FUNCTIONS;
 pub use suggest::{

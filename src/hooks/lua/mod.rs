@@ -5,7 +5,6 @@
 #![expect(clippy::wildcard_enum_match_arm, reason = "a kind of Lua value that is not named is refused")]
 
 mod values;
-mod watch;
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,8 +14,8 @@ use std::time::Duration;
 use mlua::chunk::{ChunkMode, Compiler};
 use mlua::{Function, Lua, LuaOptions, MultiValue, StdLib, Value, VmState};
 
-use self::watch::{Stop, Watch};
 use super::api::{self, Context, FUNCTIONS, Gives, Raw, Request};
+use super::watch::{self, Stop, Watch};
 use super::{
     Answer, Ask, AskError, Budget, EntryPoint, Hook, HookError, HookEvent, HookHost, HookRuntime, HookSource, LoadError, Returned,
 };

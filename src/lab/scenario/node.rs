@@ -1,6 +1,7 @@
 //! The two nodes of the example, and how a daemon is put on them.
 
 use std::fs;
+use std::path::PathBuf;
 
 use super::{ADDRESS, Daemon, LabError, Options};
 use crate::lab::control::Lab;
@@ -14,6 +15,15 @@ const MASTER_UP: &str = include_str!("../../../examples/ucarp/master-up.sh");
 const MASTER_DOWN: &str = include_str!("../../../examples/ucarp/master-down.sh");
 const PASSWORD: &str = "gw22";
 
+/// The hook of both nodes.
+#[derive(Debug, Clone)]
+pub(super) enum Hook {
+    /// A script, written onto the node.
+    Script(String),
+    /// A component, read where it lies: the nodes share this machine's files.
+    Component(PathBuf),
+}
+
 /// One node.
 pub(super) struct Node {
     pub(super) name: &'static str,
@@ -22,14 +32,14 @@ pub(super) struct Node {
     /// It takes the address back, and it is the better one.
     preempts: bool,
     program: String,
-    hook: String,
+    hook: Hook,
 }
 
 impl Node {
     /// Puts the daemon's files on the node.
-    pub(super) fn new(lab: &Lab, name: &'static str, daemon: Daemon, options: &Options, hook: &str) -> Result<Self, LabError> {
+    pub(super) fn new(lab: &Lab, name: &'static str, daemon: Daemon, options: &Options, hook: &Hook) -> Result<Self, LabError> {
         let mac = lab.host(name).facts()?.mac;
-        let (program, hook) = (options.program.clone(), hook.to_owned());
+        let (program, hook) = (options.program.clone(), hook.clone());
         let node = Self { name, daemon, mac, preempts: name == "node2", program, hook };
         node.prepare(lab)?;
         Ok(node)
@@ -41,7 +51,9 @@ impl Node {
         match self.daemon {
             Daemon::Carpd => {
                 host.write("/run/lab/web.pass", 0o600, &format!("{PASSWORD}\n"))?;
-                host.write("/run/lab/hooks/failover.lua", 0o644, &self.hook)?;
+                if let Hook::Script(text) = &self.hook {
+                    host.write("/run/lab/hooks/failover.lua", 0o644, text)?;
+                }
                 host.write("/run/lab/carpd.toml", 0o644, &self.config())
             }
             Daemon::Ucarp => {
@@ -52,7 +64,10 @@ impl Node {
     }
 
     fn config(&self) -> String {
-        let config = CONFIG.replace("/etc/carpd/", "/run/lab/").replace("node2", self.name);
+        let mut config = CONFIG.replace("/etc/carpd/", "/run/lab/").replace("node2", self.name);
+        if let Hook::Component(path) = &self.hook {
+            config = config.replace("\"hooks/failover.lua\"", &toml::Value::String(path.display().to_string()).to_string());
+        }
         if self.preempts {
             return config;
         }
@@ -87,11 +102,14 @@ impl Node {
     }
 }
 
-/// The hook's text: the operator's file, or the example.
-pub(super) fn hook(options: &Options) -> Result<String, LabError> {
-    let Some(path) = &options.hook else { return Ok(HOOK.to_owned()) };
-    fs::read_to_string(path)
-        .map_err(|source| LabError::Io { what: format!("could not read the hook {}", path.display()), source })
+/// The hook: the operator's file, or the example.
+pub(super) fn hook(options: &Options) -> Result<Hook, LabError> {
+    let Some(path) = &options.hook else { return Ok(Hook::Script(HOOK.to_owned())) };
+    let failed = |source| LabError::Io { what: format!("could not read the hook {}", path.display()), source };
+    if path.extension().is_some_and(|ending| ending == "wasm") {
+        return fs::canonicalize(path).map(Hook::Component).map_err(failed);
+    }
+    fs::read_to_string(path).map(Hook::Script).map_err(failed)
 }
 
 #[cfg(test)]
@@ -107,9 +125,10 @@ mod tests {
             mac: MacAddr::default(),
             preempts: false,
             program: String::new(),
-            hook: String::new(),
+            hook: Hook::Component("/opt/failover.wasm".into()),
         };
         let config = node.config();
+        assert!(config.contains("source = \"/opt/failover.wasm\""), "{config}");
         for line in ["advskew = 15", "preempt = false", "password-file = \"/run/lab/web.pass\"", "\"node3\"", "\"nodevir2\""] {
             assert!(config.contains(line), "{line}: {config}");
         }

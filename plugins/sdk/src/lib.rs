@@ -1,0 +1,201 @@
+//! Write a hook for carpd in Rust.
+//!
+//! A hook is a library with a function for each entry point that it wants, and [`hook!`] with their names. What a hook
+//! may ask stands in the modules of this crate, one for each grant; each function says by itself what it did.
+//!
+//! ```
+//! use carpd_hook::{Event, Result, config, hook, hostname, service};
+//!
+//! hook!(on_master, on_backup);
+//!
+//! fn on_master(_: Event) -> Result {
+//!     hostname::set("nodevir2", Default::default())?;
+//!     service::start("httpd", Default::default())?;
+//!     Ok(())
+//! }
+//!
+//! fn on_backup(_: Event) -> Result {
+//!     service::stop("httpd", Default::default())?;
+//!     Ok(())
+//! }
+//! # on_master(carpd_hook::fake::event("on_master")).unwrap();
+//! # assert_eq!(carpd_hook::fake::asked(), ["hostname.set nodevir2", "service.start httpd"]);
+//! ```
+//!
+//! Build it for `wasm32-unknown-unknown` as a `cdylib`, and let `carpd plugin build` make a component of it. The same code
+//! can be tested on any machine: outside of WebAssembly the [`fake`] host answers.
+
+#[allow(clippy::all, missing_docs, unused)]
+#[doc(hidden)]
+#[rustfmt::skip]
+pub mod bindings;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod fake;
+mod panic;
+
+use std::fmt;
+
+pub use bindings::carpd::hooks::types::{
+    CommandOutput, DeviceAddress, EntryPoint, Error, Event, HostError, Instance, LinkInfo, Outcome, Report, RouteInfo, UnitState,
+    VhostState,
+};
+#[doc(hidden)]
+pub use panic::report as __report_panics;
+
+/// What an entry point gives back: nothing, or why it failed. `health` gives a [`Report`].
+pub type Result<T = ()> = std::result::Result<T, Failure>;
+
+/// Why a hook failed: the text that the log will have. Made of any error by `?`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure(String);
+
+impl Failure {
+    /// With these words.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl<E: std::error::Error> From<E> for Failure {
+    fn from(err: E) -> Self {
+        let mut text = err.to_string();
+        let mut source = err.source();
+        while let Some(err) = source {
+            text = format!("{text}: {err}");
+            source = err.source();
+        }
+        Self(text)
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Denied(text) | Self::Invalid(text) | Self::OverBudget(text) => f.write_str(text),
+            Self::Host(err) => f.write_str(&err.message),
+            Self::Superseded => f.write_str("superseded by a newer state"),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl Report {
+    /// All is well.
+    #[must_use]
+    pub fn well() -> Self {
+        Self { demotion: 0, reason: String::new() }
+    }
+
+    /// As unfit as a node can be.
+    pub fn failed(reason: impl Into<String>) -> Self {
+        Self { demotion: 240, reason: reason.into() }
+    }
+}
+
+/// Exports entry points: functions of these names that take an [`Event`] and give a [`Result`].
+#[macro_export]
+macro_rules! hook {
+    ($($entry:ident),+ $(,)?) => {
+        #[cfg(target_arch = "wasm32")]
+        const _: () = {
+            struct Hook;
+            $($crate::__export!($entry Hook);)+
+        };
+        // Outside of WebAssembly nobody calls them but tests.
+        #[cfg(not(target_arch = "wasm32"))]
+        const _: () = { $(let _ = $entry;)+ };
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __export {
+    (health $hook:ident) => {
+        $crate::__export!(health $hook, __export_carpd_hooks_health_1_0_0_cabi, $crate::Report);
+    };
+    (before_master $hook:ident) => { $crate::__export!(before_master $hook, __export_carpd_hooks_before_master_1_0_0_cabi, ()); };
+    (on_master $hook:ident) => { $crate::__export!(on_master $hook, __export_carpd_hooks_on_master_1_0_0_cabi, ()); };
+    (before_backup $hook:ident) => { $crate::__export!(before_backup $hook, __export_carpd_hooks_before_backup_1_0_0_cabi, ()); };
+    (on_backup $hook:ident) => { $crate::__export!(on_backup $hook, __export_carpd_hooks_on_backup_1_0_0_cabi, ()); };
+    (on_peer_claim $hook:ident) => { $crate::__export!(on_peer_claim $hook, __export_carpd_hooks_on_peer_claim_1_0_0_cabi, ()); };
+    (on_stop $hook:ident) => { $crate::__export!(on_stop $hook, __export_carpd_hooks_on_stop_1_0_0_cabi, ()); };
+    ($entry:ident $hook:ident, $cabi:ident, $returns:ty) => {
+        impl $crate::bindings::exports::carpd::hooks::$entry::Guest for $hook {
+            fn $entry(event: $crate::Event) -> std::result::Result<$returns, String> {
+                $crate::__report_panics();
+                $entry(event).map_err(|failure: $crate::Failure| failure.to_string())
+            }
+        }
+        $crate::$cabi!($hook with_types_in $crate::bindings::exports::carpd::hooks::$entry);
+    };
+}
+
+/// `call` in a component; `fake` in a test.
+macro_rules! ask {
+    ($call:expr, $fake:expr) => {{
+        #[cfg(target_arch = "wasm32")]
+        {
+            $call
+        }
+        #[cfg(not(target_arch = "wasm32"))]
+        {
+            $fake
+        }
+    }};
+}
+
+/// A module for a group of host functions.
+macro_rules! group {
+    ($(#[$group_doc:meta])* $group:ident [$($options:ident),*] { $($(#[$doc:meta])* fn $name:ident($($arg:ident: $ty:ty),*) -> $gives:ty { $call:expr, $fake:expr })* }) => {
+        $(#[$group_doc])*
+        pub mod $group {
+            #[allow(unused_imports)]
+            use crate::*;
+            #[cfg(target_arch = "wasm32")]
+            #[allow(unused_imports)]
+            use crate::bindings::carpd::hooks as host;
+            #[allow(unused_imports)]
+            pub use crate::bindings::carpd::hooks::$group::{$($options),*};
+
+            $($(#[$doc])*
+            pub fn $name($($arg: $ty),*) -> $gives {
+                ask!($call, $fake)
+            })*
+        }
+    };
+}
+
+type Done = std::result::Result<Outcome, Error>;
+type Answer<T> = std::result::Result<T, Error>;
+
+include!("groups.rs");
+
+macro_rules! defaults {
+    ($($group:ident::$name:ident { $($field:ident),* })*) => {
+        $(impl Default for bindings::carpd::hooks::$group::$name {
+            fn default() -> Self {
+                Self { $($field: None),* }
+            }
+        })*
+    };
+}
+
+defaults! {
+    addr::Options { dev, keep }
+    announce::Options { dev, count, interval_ms }
+    route::Options { via, dev, src, metric, table, keep }
+    link::SetUpOptions { up, keep }
+    link::SetMacOptions { keep }
+    hostname::Options { keep }
+    service::Options { wait_ms, keep }
+    sysctl::Options { keep }
+    file::Options { keep }
+    command::Options { wait_ms }
+}

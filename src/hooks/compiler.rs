@@ -1,0 +1,163 @@
+//! The compiler process: one component in, code for the runners out, and it ends.
+//!
+//! It is started as `carpd __compiler` by the keeper, with its socket as standard input, and confines itself as a runner
+//! does: whatever a hostile component does to cranelift, it does to a process that can reach nothing.
+
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream as StdStream;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
+
+use super::frame::{FrameError, Inbox, encode, receive, send};
+use super::message::{Confinement, VERSION};
+use super::sandbox::{self, Kind};
+use super::session::SandboxPolicy;
+use super::source::MAX_TOTAL;
+use super::{LoadError, wasm};
+
+pub use super::message::COMPILER_ROLE as ROLE;
+
+/// The largest code that a component may become, in bytes.
+pub const MAX_CODE: usize = 24 << 20;
+
+/// How long compiling may take before the process is given up. Its CPU limit ends most of them sooner.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What cranelift may use, in bytes of address space.
+pub const MEMORY: u64 = 512 << 20;
+
+/// A component and the messages around it.
+const MAX_FRAME: usize = MAX_CODE + (64 << 10);
+
+/// To the compiler.
+#[derive(Debug, Serialize, Deserialize)]
+struct Order {
+    version: u16,
+    component: Vec<u8>,
+}
+
+/// From the compiler.
+#[derive(Debug, Serialize, Deserialize)]
+enum Report {
+    /// First: how well it is confined.
+    Ready { version: u16, confinement: Confinement },
+    /// The code, or why there is none.
+    Done(Result<Vec<u8>, String>),
+}
+
+/// The whole life of a compiler process. Exit statuses as of [`super::runner::main`].
+#[must_use]
+pub fn main() -> ExitCode {
+    let Ok(stream) = std::io::stdin().as_fd().try_clone_to_owned().map(StdStream::from) else {
+        return ExitCode::from(2);
+    };
+    if stream.peer_addr().is_err() {
+        return ExitCode::from(2);
+    }
+    sandbox::measure_address_space();
+    // Asked before the system call filter, which denies it to everyone.
+    let native = wasm::can_execute();
+    let mut engine = Err("wasmtime was not started".to_owned());
+    // It installs its signal handlers, which the filter denies later.
+    let confinement = sandbox::confine(Kind::Compiler, MEMORY, || {
+        engine = wasmtime::Engine::new(&wasm::config(native)).map_err(|err| format!("{err:#}"));
+    });
+    match serve(&stream, &engine, confinement) {
+        Ok(()) | Err(FrameError::Closed | FrameError::Io(_)) => ExitCode::SUCCESS,
+        Err(FrameError::Truncated | FrameError::TooLarge { .. } | FrameError::Garbage(_)) => ExitCode::from(3),
+    }
+}
+
+fn serve(stream: &StdStream, engine: &Result<wasmtime::Engine, String>, confinement: Confinement) -> Result<(), FrameError> {
+    send(stream, &Report::Ready { version: VERSION, confinement }, MAX_FRAME)?;
+    let order: Order = receive(stream, &mut Inbox::default(), MAX_FRAME)?;
+    let report = if order.version == VERSION {
+        engine.clone().and_then(|engine| compile(&engine, &order.component))
+    } else {
+        Err(format!("the engine speaks version {} of the hook protocol, this compiler {VERSION}", order.version))
+    };
+    send(stream, &Report::Done(report), MAX_FRAME)
+}
+
+fn compile(engine: &wasmtime::Engine, component: &[u8]) -> Result<Vec<u8>, String> {
+    let code = engine.precompile_component(component).map_err(|err| format!("{err:#}"))?;
+    if code.len() > MAX_CODE {
+        return Err(format!("it becomes {} bytes of code, more than {MAX_CODE}", code.len()));
+    }
+    Ok(code)
+}
+
+/// Looks at the first bytes, so that a mix-up gets its own words.
+///
+/// # Errors
+/// What the file is instead of a component.
+pub fn check_preamble(bytes: &[u8]) -> Result<(), String> {
+    match bytes {
+        [0, b'a', b's', b'm', 0x0d, 0, 1, 0, ..] => Ok(()),
+        [0, b'a', b's', b'm', 1, 0, 0, 0, ..] => {
+            Err("this is a core module, and a hook must be a component: carpd plugin build makes one of it".to_owned())
+        }
+        _ => Err("this is no WebAssembly component".to_owned()),
+    }
+}
+
+/// The engine's end: has a component compiled by the process behind `stream`.
+///
+/// # Errors
+/// [`LoadError`]: the component's own fault, or a compiler that is not to be had. The process ends by itself; it should
+/// be killed all the same.
+pub async fn compile_by(stream: StdStream, component: &[u8], policy: SandboxPolicy) -> Result<Vec<u8>, LoadError> {
+    check_preamble(component).map_err(LoadError::Code)?;
+    if component.len() as u64 > MAX_TOTAL {
+        return Err(LoadError::Code(format!("larger than {MAX_TOTAL} bytes")));
+    }
+    match tokio::time::timeout(PATIENCE, converse(stream, component, policy)).await {
+        Ok(result) => result,
+        Err(_) => Err(LoadError::Code(format!("compiling it took longer than {PATIENCE:?}"))),
+    }
+}
+
+async fn converse(stream: StdStream, component: &[u8], policy: SandboxPolicy) -> Result<Vec<u8>, LoadError> {
+    let dead = |err: FrameError| match err {
+        FrameError::Closed | FrameError::Truncated => {
+            LoadError::Code("compiling it used more memory or time than the compiler may".to_owned())
+        }
+        err => LoadError::Runner(format!("lost the compiler: {err}")),
+    };
+    let io = |err: std::io::Error| dead(err.into());
+    stream.set_nonblocking(true).map_err(io)?;
+    let mut stream = UnixStream::from_std(stream).map_err(io)?;
+    let mut inbox = Inbox::default();
+    let Report::Ready { version: VERSION, confinement } = next(&mut stream, &mut inbox).await.map_err(dead)? else {
+        return Err(LoadError::Runner("the compiler speaks another version of the hook protocol".to_owned()));
+    };
+    let lacking = sandbox::lacking(&confinement);
+    if policy == SandboxPolicy::Required && !lacking.is_empty() {
+        return Err(LoadError::Sandbox(lacking.join("; ")));
+    }
+    let order = Order { version: VERSION, component: component.to_vec() };
+    stream.write_all(&encode(&order, MAX_FRAME).map_err(dead)?).await.map_err(io)?;
+    match next(&mut stream, &mut inbox).await.map_err(dead)? {
+        Report::Done(Ok(code)) if code.len() <= MAX_CODE => Ok(code),
+        Report::Done(Err(why)) => Err(LoadError::Code(why)),
+        Report::Done(Ok(_)) | Report::Ready { .. } => Err(LoadError::Runner("the compiler spoke out of turn".to_owned())),
+    }
+}
+
+async fn next(stream: &mut UnixStream, inbox: &mut Inbox) -> Result<Report, FrameError> {
+    let mut chunk = vec![0; 64 << 10];
+    loop {
+        if let Some(report) = inbox.next(MAX_FRAME)? {
+            return Ok(report);
+        }
+        match stream.read(&mut chunk).await? {
+            0 if inbox.is_within_frame() => return Err(FrameError::Truncated),
+            0 => return Err(FrameError::Closed),
+            n => inbox.push(chunk.get(..n).unwrap_or_default()),
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! What moves the epoch while a component runs, and rests while none does.
+
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use wasmtime::Engine;
+
+/// Between two looks at the clocks.
+const TICK: Duration = Duration::from_millis(1);
+
+/// The thread needs little, and the runner's address space is small.
+const STACK: usize = 128 << 10;
+
+#[derive(Debug, Default)]
+struct State {
+    alive: bool,
+    running: bool,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+/// A thread that moves the epoch.
+#[derive(Debug, Clone)]
+pub(super) struct Ticker(Arc<Shared>);
+
+/// While this lives the epoch moves.
+#[derive(Debug)]
+pub(super) struct Ticking<'a>(&'a Ticker);
+
+impl Ticker {
+    /// Starts the thread and waits until it does nothing but wait: the system call filter may come now.
+    pub(super) fn start(engine: Engine) -> std::io::Result<Self> {
+        let ticker = Self(Arc::default());
+        let own = ticker.clone();
+        std::thread::Builder::new().name("epoch".to_owned()).stack_size(STACK).spawn(move || own.serve(&engine))?;
+        let mut state = ticker.state();
+        while !state.alive {
+            state = ticker.0.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        drop(state);
+        Ok(ticker)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn serve(&self, engine: &Engine) -> ! {
+        let mut state = self.state();
+        state.alive = true;
+        self.0.changed.notify_all();
+        loop {
+            if state.running {
+                state = self.0.changed.wait_timeout(state, TICK).unwrap_or_else(PoisonError::into_inner).0;
+                engine.increment_epoch();
+            } else {
+                state = self.0.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            }
+        }
+    }
+
+    /// Moves the epoch until what is given back is dropped.
+    pub(super) fn run(&self) -> Ticking<'_> {
+        self.set(true);
+        Ticking(self)
+    }
+
+    fn set(&self, running: bool) {
+        self.state().running = running;
+        self.0.changed.notify_all();
+    }
+}
+
+impl Drop for Ticking<'_> {
+    fn drop(&mut self) {
+        self.0.set(false);
+    }
+}
