@@ -104,12 +104,16 @@ fn start_and_load(bencher: divan::Bencher) {
 mod wasm {
     use carpd::hooks::{Native, api, compiler};
 
-    use super::*;
+    use super::{
+        BTreeMap, Budget, Client, EntryPoint, HookSource, Language, Path, Role, SandboxPolicy, Session, Yes, event, pending,
+    };
 
     const FAILOVER: &[u8] = include_bytes!("../../plugins/failover/failover.wasm");
     const FIXTURE: &[u8] = include_bytes!("../../plugins/fixture/fixture.wasm");
-    const FAILOVER_CONFIG: &str = r#"{"name_master":"nodevir2","name_backup":"node2","gateway":"192.168.32.254","service":"httpd"}"#;
-    const GRANTS: &str = "hostname = [\"a\"]\nroute = [{ dst = \"default\" }]\nservice = [{ unit = \"httpd\", do = [\"start\", \"stop\"] }]";
+    const FAILOVER_CONFIG: &str =
+        r#"{"name_master":"nodevir2","name_backup":"node2","gateway":"192.168.32.254","service":"httpd"}"#;
+    const GRANTS: &str =
+        "hostname = [\"a\"]\nroute = [{ dst = \"default\" }]\nservice = [{ unit = \"httpd\", do = [\"start\", \"stop\"] }]";
 
     async fn compile(component: &[u8]) -> Vec<u8> {
         let (keeper, _) = Client::start(Some(Path::new(env!("CARGO_BIN_EXE_carpd")))).unwrap();
