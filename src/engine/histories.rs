@@ -20,7 +20,7 @@ use super::lease::Lease;
 use super::recover::Recovery;
 use crate::effect::{Effect, Granted, Grants, Own, Query, Reply, Resource, ServiceVerb, Value};
 use crate::host::{FakeHost, Host, HostError};
-use crate::ledger::{Instance, Ledger, Origin, Owner};
+use crate::ledger::{Instance, InstanceError, Ledger, Origin, Owner};
 use crate::types::{IfName, Name, VirtualAddress};
 
 const LIMIT: Duration = Duration::from_secs(1);
@@ -178,7 +178,15 @@ type Expected = RefCell<BTreeMap<Resource, Vec<Value>>>;
 
 fn instance(directory: &Path) -> Instance {
     let origin = Origin { boot: 1, netns: 2 };
-    Instance::open(&directory.join("run"), &directory.join("lib"), "test", origin, []).expect("nobody else has it")
+    let open = || Instance::open(&directory.join("run"), &directory.join("lib"), "test", origin, []);
+    // A process that another test is just starting has our lock for the moment between fork and exec.
+    for _ in 0..100_000 {
+        match open() {
+            Err(InstanceError::Running { .. }) => std::thread::yield_now(),
+            opened => return opened.expect("nobody else has it"),
+        }
+    }
+    open().expect("nobody else has it")
 }
 
 fn host() -> FakeHost {

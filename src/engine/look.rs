@@ -25,11 +25,11 @@ impl Engine {
             HostEvent::LinkGone(link) => self.link_changed(link, true).await,
             HostEvent::AddressRemoved { index, address } => {
                 self.put_back(index, address.ip);
-                self.look_at_sources(index).await;
+                self.source_changed(index, address.ip).await;
             }
             HostEvent::AddressAdded { index, address } => {
                 self.announce_appeared(index, address.ip);
-                self.look_at_sources(index).await;
+                self.source_changed(index, address.ip).await;
             }
             HostEvent::Overrun => {
                 warn!("Lost events of the kernel; looks at everything again");
@@ -145,6 +145,15 @@ impl Engine {
             .collect();
         for ip in held {
             self.put_back(link, ip);
+        }
+    }
+
+    /// Looks at the sources again if the address may be one. A virtual one never is: and each lease that is renewed comes
+    /// by here, which with many virtual hosts would be a dump of all addresses for each of them each second.
+    async fn source_changed(&mut self, link: u32, ip: IpAddr) {
+        let floats = self.nodes.values().any(|node| node.spec.addresses.iter().any(|address| address.ip == ip));
+        if !floats {
+            self.look_at_sources(link).await;
         }
     }
 

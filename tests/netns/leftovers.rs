@@ -18,7 +18,7 @@ pub(crate) fn cases() -> Vec<Case> {
 
 const HOOK: &str = "function on_master()
   hostname.set('virtual')
-  route.replace{ dst = '10.77.0.0/16', via = '192.168.32.50' }
+  route.replace('10.77.0.0/16', { via = '192.168.32.50' })
   sysctl.set('net.ipv4.conf.eth0.rp_filter', '2')
 end";
 
@@ -38,7 +38,8 @@ fn master() -> Result<(Lab, Carpd, Daemon, [String; 2]), Failed> {
     let spec = Carpd::new("a").hook(HOOK, GRANTS);
     let before = changed(&lab)?;
     let mut daemon = spec.start(&lab)?;
-    daemon.wait_ran("on_master", TAKEOVER)?;
+    let run = daemon.wait_ran("on_master", TAKEOVER)?;
+    assert_eq!(run.text("outcome"), "done", "{run:?}");
     let now = changed(&lab)?;
     assert_ne!(before, now);
     assert!(now.contains("virtual") && now.contains("10.77.0.0/16 via 192.168.32.50"), "{now}");
@@ -53,7 +54,7 @@ fn kill_tree(lab: &Lab, daemon: &Daemon) -> Outcome {
     // All of the program's processes in this host but ourselves; stopped first, so that none can react.
     let pids = sh(lab, "a", &script.replace("$1", CARPD))?;
     let pids = pids.join(" ");
-    sh(lab, "a", &format!("kill -STOP {pids}; kill -KILL {pids}"))?;
+    sh(lab, "a", &format!("kill -STOP {pids}; kill -KILL {pids}; while kill -0 {pids} 2>/dev/null; do :; done"))?;
     daemon.process.wait(SOON)?;
     Ok(())
 }
@@ -85,7 +86,8 @@ fn cleanup() -> Outcome {
     assert_eq!(clean()?, ["nothing was left behind"], "a daemon that runs is left alone");
     assert_eq!(changed(&lab)?, now);
     kill_tree(&lab, &daemon)?;
-    assert_eq!(clean()?.len(), 1);
+    let said = clean()?.join("\n");
+    assert!(said.ends_with(" undone"), "{said}: {}", sh(&lab, "a", "cat /run/lab/cleanup.log; ls -l /run/carpd/*")?.join("\n"));
     assert_eq!(changed(&lab)?, before);
     assert!(!holds(&lab, "a")?);
     assert_eq!(clean()?, ["nothing was left behind"]);

@@ -1,6 +1,6 @@
 //! Tests on a real wire: virtual hosts in namespaces, real daemons, a real kernel.
 //!
-//! Each case runs in a process of its own, two at a time, with a time limit: its lab ends with that process, whatever
+//! Each case runs in a process of its own, a few at a time, with a time limit: its lab ends with that process, whatever
 //! happens. Arguments as those of the usual harness: filters, `--exact`, `--list`, `--nocapture`, `--test-threads N`.
 
 #![expect(
