@@ -201,17 +201,17 @@ impl<H: Host> Executor<H> {
     /// Takes the virtual host's own addresses down, whoever else claims them, and says how many could not be. Those stay in
     /// the ledger.
     pub(super) fn drop_addresses(&self, vhost: &Name) -> usize {
-        let plan = self.ledger.borrow().undo_plan(vhost, Of::Daemon);
+        let mut plan = self.ledger.borrow().undo_plan(vhost, Of::Daemon);
+        // What must not be held twice goes first, the way to its network after it.
+        plan.sort_by_key(|planned| !matches!(planned.resource, Resource::Address { .. }));
         let mut failed = 0;
         for planned in plan {
-            let Resource::Address { dev, .. } = &planned.resource else { continue };
-            let Value::Address(address) = planned.value else { continue };
-            let effect = Effect::AddressDelete { address, dev: dev.clone() };
-            match self.host.perform_now(&Granted::by_daemon(effect)) {
-                Ok(_) => self.ledger.borrow_mut().settle(&planned.owner, &planned.resource),
+            let done = letting_go(&planned).map_or(Ok(()), |effect| self.host.perform_now(&Granted::by_daemon(effect)).map(drop));
+            match done {
+                Ok(()) => self.ledger.borrow_mut().settle(&planned.owner, &planned.resource),
                 Err(error) => {
                     failed += 1;
-                    warn!(%vhost, resource = %planned.resource, %error, "Could not take an address down");
+                    warn!(%vhost, resource = %planned.resource, %error, "Could not let go");
                 }
             }
         }
@@ -349,6 +349,19 @@ async fn synced(written: Written) -> Result<(), HostError> {
         Ok(Ok(())) => Ok(()),
         Ok(Err(err)) => Err(failed(err.to_string(), err.raw_os_error())),
         Err(err) => Err(failed(err.to_string(), None)),
+    }
+}
+
+/// How the daemon lets go of something of its own; `None` if another virtual host's claim stands above it.
+fn letting_go(undo: &Undo) -> Option<Effect> {
+    match (&undo.resource, &undo.value, &undo.back_to) {
+        // Whoever else claims it: an address of ours goes when we are no longer master.
+        (Resource::Address { dev, .. }, Value::Address(address), _) => {
+            Some(Effect::AddressDelete { address: *address, dev: dev.clone() })
+        }
+        // Exactly ours, and no other way to the same network.
+        (_, Value::Route(route), Some(Value::Absent)) => Some(Effect::RouteDelete(route.clone())),
+        _ => undo.effect(),
     }
 }
 

@@ -1,4 +1,4 @@
-//! The command line of ucarp 1.5.2 becomes a [`Config`]; nothing past this module knows ucarp's options.
+//! The command line of ucarp 1.5.2 becomes a [`Config`](super::Config); nothing past this module knows ucarp's options.
 //!
 //! The options, their ranges and the words about bad ones are those of ucarp 1.5.2. Options
 //! are checked one by one from the left, and the first bad one ends the reading; what must be there is checked after
