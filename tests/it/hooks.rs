@@ -425,7 +425,6 @@ fn hooks_that_cannot_work_are_refused_at_load() {
         source("error('at the top')"),
         source("print('not shown') while true do end"),
         HookSource { modules: BTreeMap::from([("m.lua".into(), b"return +".to_vec())]), ..source("function on_stop() end") },
-        HookSource { language: Language::Wasm, ..source("") },
     ];
     let messages: Vec<_> = cases.into_iter().map(|case| load_error(case).to_string()).collect();
     insta::assert_snapshot!(messages.join("\n"), @r#"
@@ -436,7 +435,6 @@ fn hooks_that_cannot_work_are_refused_at_load() {
     failover.lua:1: at the top
     ran longer than its budget of 300ms
     m.lua:1: Expected identifier when parsing expression, got '+'
-    the component was not compiled
     "#);
 }
 
