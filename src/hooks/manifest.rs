@@ -1,6 +1,6 @@
 //! What a plugin says about itself, and what it can really do.
 //!
-//! A plugin is a component with a manifest in the custom section `carpd-manifest`. The manifest *asks*; [`imports`] is what
+//! A plugin is a component with a manifest in the custom section `carpd-manifest`. The manifest *asks*; [`abilities`] is what
 //! the component could ever use, read from the component itself.
 
 use std::collections::BTreeMap;

@@ -104,7 +104,9 @@ fn start_and_load(bencher: divan::Bencher) {
 mod wasm {
     use carpd::hooks::{Native, api, compiler};
 
-    use super::*;
+    use super::{
+        BTreeMap, Budget, Client, EntryPoint, HookSource, Language, Path, Role, SandboxPolicy, Session, Yes, event, pending,
+    };
 
     const FAILOVER: &[u8] = include_bytes!("../../plugins/failover/failover.wasm");
     const FIXTURE: &[u8] = include_bytes!("../../plugins/fixture/fixture.wasm");

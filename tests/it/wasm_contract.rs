@@ -60,7 +60,7 @@ fn an_event_has_the_same_fields_in_both() {
 fn no_world_imports_anything_else() {
     let resolve = contract();
     assert_eq!(resolve.worlds.len(), 5);
-    for (_, world) in resolve.worlds.iter() {
+    for (_, world) in &resolve.worlds {
         for (key, item) in &world.imports {
             assert!(matches!(item, WorldItem::Interface { .. }), "{}: {key:?}", world.name);
             let WorldKey::Interface(id) = key else { panic!("{}: {key:?} has no interface's name", world.name) };
