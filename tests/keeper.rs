@@ -4,7 +4,7 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Child, Command, ExitCode, Stdio};
+use std::process::{Child, ChildStdout, Command, ExitCode, Stdio};
 
 use carpd::hooks::runner;
 use carpd::keeper::{self, Client, Role};
@@ -19,9 +19,11 @@ fn main() -> ExitCode {
         Some(keeper::ENGINE_ROLE) => engine(arguments.get(1).and_then(|a| a.to_str()).unwrap_or_default()),
         Some(runner::ROLE) => runner::main(),
         _ => {
+            // A test that hangs ends by SIGALRM.
+            nix::unistd::alarm::set(60);
             the_engines_status_is_passed_on();
             a_signal_to_the_group_reaches_the_engine_once_it_is_ready_and_no_runner();
-            nothing_is_left_of_an_engine_that_was_killed();
+            an_engine_that_was_killed_leaves_nothing_and_is_started_again();
             descriptors_of_the_parent_are_not_inherited();
             println!("4 tests of the keeper passed");
             ExitCode::SUCCESS
@@ -61,10 +63,17 @@ fn keep(what: &str) -> Child {
     Command::new("/proc/self/exe").args(["keep", what]).stdout(Stdio::piped()).process_group(0).spawn().unwrap()
 }
 
+/// What the keeper's engines print.
+type Said = BufReader<ChildStdout>;
+
+fn listen(keeper: &mut Child) -> Said {
+    BufReader::new(keeper.stdout.take().unwrap())
+}
+
 /// The engine's and its runners' process ids, as the engine says them.
-fn told(keeper: &mut Child) -> (Pid, Vec<Pid>) {
+fn told(said: &mut Said) -> (Pid, Vec<Pid>) {
     let mut line = String::new();
-    BufReader::new(keeper.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    said.read_line(&mut line).unwrap();
     let mut pids = line.split_whitespace().map(|pid| Pid::from_raw(pid.parse().unwrap()));
     let engine = pids.next().unwrap();
     (engine, pids.filter(|pid| *pid != engine).collect())
@@ -84,7 +93,8 @@ fn the_engines_status_is_passed_on() {
 
 fn a_signal_to_the_group_reaches_the_engine_once_it_is_ready_and_no_runner() {
     let mut keeper = keep("wait");
-    let (_, runners) = told(&mut keeper);
+    let mut said = listen(&mut keeper);
+    let (_, runners) = told(&mut said);
     assert_eq!(runners.len(), 3);
     nix::sys::signal::killpg(pid(&keeper), Signal::SIGTERM).unwrap();
     let status = keeper.wait().unwrap();
@@ -93,12 +103,17 @@ fn a_signal_to_the_group_reaches_the_engine_once_it_is_ready_and_no_runner() {
     assert!(runners.iter().all(|runner| is_gone(*runner)), "they end with the engine");
 }
 
-fn nothing_is_left_of_an_engine_that_was_killed() {
+fn an_engine_that_was_killed_leaves_nothing_and_is_started_again() {
     let mut keeper = keep("wait");
-    let (engine, runners) = told(&mut keeper);
+    let mut said = listen(&mut keeper);
+    let (engine, runners) = told(&mut said);
     kill(engine, Signal::SIGKILL).unwrap();
-    assert_eq!(keeper.wait().unwrap().code(), Some(128 + 9));
-    assert!(runners.iter().all(|runner| is_gone(*runner)));
+    let (next, its_runners) = told(&mut said);
+    assert!(next != engine && its_runners.len() == 3);
+    assert!(runners.iter().all(|runner| is_gone(*runner)), "gone before the next engine starts");
+    kill(pid(&keeper), Signal::SIGTERM).unwrap();
+    assert_eq!(keeper.wait().unwrap().code(), Some(5), "the orderly end of the second engine");
+    assert!(its_runners.iter().all(|runner| is_gone(*runner)));
 }
 
 fn descriptors_of_the_parent_are_not_inherited() {
@@ -106,7 +121,7 @@ fn descriptors_of_the_parent_are_not_inherited() {
     let exe = std::env::current_exe().unwrap();
     let script = format!("exec 9<'{0}'; exec '{0}' keep wait", exe.display());
     let mut keeper = Command::new("/bin/sh").args(["-c", &script]).stdout(Stdio::piped()).spawn().unwrap();
-    let (engine, runners) = told(&mut keeper);
+    let (engine, runners) = told(&mut listen(&mut keeper));
     let inherited = |process: &Pid| {
         let descriptors = std::fs::read_dir(format!("/proc/{process}/fd")).unwrap();
         descriptors.filter_map(|entry| std::fs::read_link(entry.unwrap().path()).ok()).any(|file| file == exe)

@@ -34,7 +34,8 @@ const SELF: &str = "/proc/self/exe";
 
 /// The whole life of the keeper process: starts the engine (`__engine` and `arguments`) with its socket as
 /// standard input, forwards TERM, INT, HUP, USR1 and USR2 to it, serves its requests, and kills what is left
-/// when it ends. The exit status is the engine's; 128 + n if signal n killed it.
+/// when it ends. An engine that died by accident is started again, with growing pauses. The exit status is the
+/// engine's; 70 (`EX_SOFTWARE`) if it was to end and died instead.
 #[must_use]
 pub fn run(arguments: &[OsString]) -> ExitCode {
     finish(supervise::run(Path::new(SELF), arguments, None))
