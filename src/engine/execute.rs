@@ -11,7 +11,7 @@ use super::turns::Turns;
 use super::undo::{self, UNDO_LIMIT, Undone};
 use crate::effect::{Effect, Granted, Grants, Outcome, Own, Query, Reply, Resource, Route, RouteTarget, Value};
 use crate::hooks::AskError;
-use crate::host::{Host, HostError};
+use crate::host::{Host, HostError, Renewal};
 use crate::ledger::{Holding, Ledger, LedgerError, Of, Owner, Undo, Verdict, Written};
 use crate::types::{IfName, Name, VirtualAddress};
 
@@ -146,11 +146,10 @@ impl<H: Host> Executor<H> {
 
     /// Renews the leases of addresses that are up. Call it only while they cannot have expired: a renewal after the
     /// end would bring the address back.
-    pub(super) fn renew(&self, vhost: &Name, dev: &IfName, addresses: &[VirtualAddress], lifetime: Option<Duration>) {
-        for address in addresses {
-            if let Err(error) = self.host.lease(*address, dev, lifetime) {
-                warn!(%vhost, %address, %error, "Could not renew the lease of an address");
-            }
+    pub(super) fn renew(&self, renewals: &[Renewal]) {
+        for (at, error) in self.host.renew(renewals) {
+            let address = renewals.get(at).map(|renewal| renewal.address.to_string());
+            warn!(address, %error, "Could not renew the lease of an address");
         }
     }
 

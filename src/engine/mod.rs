@@ -17,6 +17,7 @@ mod histories;
 mod lease;
 mod look;
 mod node;
+mod nodes;
 pub mod oneshot;
 mod pool;
 mod port;

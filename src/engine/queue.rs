@@ -236,15 +236,16 @@ impl<H: Host + 'static> Queue<H> {
                 continue;
             }
             self.busy.set(true);
+            // Boxed: a run needs some kilobytes, a queue that waits, as hundreds do, shall not.
             match (job, aside) {
-                (Some(job), _) if apply => self.serve_apply(job).await,
-                (Some(job), _) => self.serve_job(job, undo).await,
+                (Some(job), _) if apply => Box::pin(self.serve_apply(job)).await,
+                (Some(job), _) => Box::pin(self.serve_job(job, undo)).await,
                 (None, Some(event)) => {
                     let ticket = self.ticket.get();
                     // Its outcome is logged with the run; nothing follows from it.
-                    _ = self.run_list(&event, ticket).await;
+                    _ = Box::pin(self.run_list(&event, ticket)).await;
                 }
-                (None, None) => self.undo().await,
+                (None, None) => Box::pin(self.undo()).await,
             }
         }
     }

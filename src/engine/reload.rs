@@ -153,7 +153,7 @@ impl Engine {
 
     /// Gives every queue the pools that serve now.
     pub(super) fn rewire(&mut self, now: Timestamp) {
-        for (index, node) in &mut self.nodes {
+        for (index, node) in self.nodes.iter_mut() {
             let pools = node.spec.hooks.iter().filter_map(|name| self.hooks.current(name).cloned()).collect();
             node.queue.set_hooks(pools);
             let gate = if node.queue.defines(EntryPoint::BeforeMaster) { Gate::Ask } else { Gate::Free };
@@ -256,6 +256,7 @@ impl Engine {
         }
         changes.push(format!("vhost {}: {}", spec.name, config::differences(&node.spec, spec).join(", ")));
         let old = std::mem::replace(&mut node.spec, spec.clone());
+        node.testament.outdate();
         let settings = proto::Settings { gate: node.machine.settings().gate, ..spec.settings() };
         let protocol_changed = settings != *node.machine.settings();
         node.queue.set_addresses(spec.addresses.clone());

@@ -1,7 +1,6 @@
 //! From a checked configuration to a running engine.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::io::{self, Read as _};
 use std::path::Path;
 use std::process::ExitCode;
@@ -16,6 +15,7 @@ use super::command::Command;
 use super::execute::Executor;
 use super::generations::Generations;
 use super::node::{Node, PutBack};
+use super::nodes::Nodes;
 use super::pool::Pool;
 use super::port::Port;
 use super::queue::{Queue, Shared};
@@ -25,6 +25,7 @@ use super::run::{Engine, Parts};
 use super::script;
 use super::signal::{Signal, signals};
 use super::store::Store;
+use super::will::Testament;
 use crate::config::{self, Config, Sandbox};
 use crate::effect::Grants;
 use crate::hooks::session::SandboxPolicy;
@@ -128,7 +129,7 @@ async fn start(config: &Config, config_path: &Path) -> Result<(Engine, mpsc::Rec
         Some(name) => name.clone(),
         None => hostname::current()?,
     };
-    let mut nodes = BTreeMap::new();
+    let mut nodes = Nodes::default();
     let mut interfaces = Vec::new();
     for (index, spec) in config.vhosts.iter().enumerate() {
         let pools = spec.hooks.iter().filter_map(|name| hooks.current(name).cloned()).collect();
@@ -303,6 +304,7 @@ pub(super) fn new_node(
         leaving: false,
         put_back: PutBack::default(),
         refusals: Refusals::default(),
+        testament: Testament::default(),
         host_name: host_name.to_owned(),
     })
 }

@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::{Host, HostError};
+use super::{Host, HostError, Renewal};
 use crate::effect::{CommandOutput, Effect, Granted, Link, Outcome, Query, Reply, Resource, UnitState, Value};
 use crate::types::{IfName, VirtualAddress};
 
@@ -131,6 +131,11 @@ impl Host for FakeHost {
     fn lease(&self, address: VirtualAddress, dev: &IfName, _lifetime: Option<Duration>) -> Result<(), HostError> {
         let address = VirtualAddress { prefix: address.family().host_prefix(), ..address };
         self.apply(&Granted::by_daemon(Effect::AddressAdd { address, dev: dev.clone() })).map(drop)
+    }
+
+    /// Nothing here ends by itself.
+    fn renew(&self, _renewals: &[Renewal]) -> Vec<(usize, HostError)> {
+        Vec::new()
     }
 
     fn is_connected(&self, _address: VirtualAddress, _dev: &IfName) -> Result<bool, HostError> {

@@ -11,7 +11,7 @@ use super::helper::{Duty, HelperClient, HelperOp, HelperReply};
 use super::netlink::{AddressOptions, Netlink, index_of};
 use super::service::systemd::Systemd;
 use super::service::{ScriptBackend, ServiceBackend};
-use super::{Host, HostError, files, hostname};
+use super::{Host, HostError, Renewal, files, hostname};
 use crate::effect::{Effect, Granted, Outcome, Query, Reply, Resource, RouteTarget, ServiceVerb, UnitState, Value};
 use crate::types::{IfName, VirtualAddress};
 
@@ -30,6 +30,8 @@ pub struct Options {
 #[derive(Debug)]
 pub struct LinuxHost {
     netlink: Netlink,
+    /// A socket of its own, so that watchers need not hear of what it does.
+    leases: Netlink,
     announcer: Announcer,
     services: Services,
     helper: RefCell<Option<Rc<HelperClient>>>,
@@ -54,7 +56,13 @@ impl LinuxHost {
             (Some(_), None) => Services::Systemd(Box::new(Systemd::new(options.bus_address))),
             (None, None) => Services::None,
         };
-        Ok(Self { netlink: Netlink::open()?, announcer: Announcer::default(), services, helper: RefCell::new(None) })
+        Ok(Self {
+            netlink: Netlink::open()?,
+            leases: Netlink::open()?,
+            announcer: Announcer::default(),
+            services,
+            helper: RefCell::new(None),
+        })
     }
 
     /// The engine's end of the socket to the helper process. Calls that run on an old one go on.
@@ -84,6 +92,12 @@ impl LinuxHost {
     #[must_use]
     pub const fn netlink(&self) -> &Netlink {
         &self.netlink
+    }
+
+    /// The number of the netlink socket that leases addresses: see [`super::netlink::Watch::ignore_additions_by`].
+    #[must_use]
+    pub const fn lease_port(&self) -> u32 {
+        self.leases.port()
     }
 
     /// Is this address on this device, with whatever prefix? Not if the device is gone.
@@ -227,7 +241,15 @@ impl Host for LinuxHost {
         // With its own prefix, a lease that is the subnet's first address would take the others along when it ends.
         let address = VirtualAddress { prefix: address.family().host_prefix(), ..address };
         let options = AddressOptions { lifetime, no_prefix_route: false };
-        self.netlink.add_address(address, dev, options).map(drop)
+        self.leases.add_address(address, dev, options).map(drop)
+    }
+
+    fn renew(&self, renewals: &[Renewal]) -> Vec<(usize, HostError)> {
+        let as_host = |renewal: &Renewal| {
+            let address = renewal.address;
+            Renewal { address: VirtualAddress { prefix: address.family().host_prefix(), ..address }, ..*renewal }
+        };
+        self.leases.renew(&renewals.iter().map(as_host).collect::<Vec<_>>())
     }
 
     fn is_connected(&self, address: VirtualAddress, dev: &IfName) -> Result<bool, HostError> {
