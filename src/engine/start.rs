@@ -33,7 +33,7 @@ use crate::hooks::{EntryPoint, HookSource, LoadError};
 use crate::host::helper::Duty;
 use crate::host::privilege::{Privileges, confine_engine};
 use crate::host::service::ServiceBackend;
-use crate::host::{LinuxHost, Options, hostname};
+use crate::host::{LinuxHost, Options, hostname, memory};
 use crate::journal::{self, Journal};
 use crate::keeper::{self, Client, Exits, Role};
 use crate::ledger::{Instance, InstanceError, Ledger, Origin, instance_name};
@@ -82,6 +82,8 @@ pub fn main(config: &Config, path: &Path, attach: impl FnOnce(&Config, mpsc::Sen
         error!(%error, "Could not start");
         return ExitCode::from(CANNOT);
     }
+    // The configuration is read, and there is one thread.
+    memory::give_back();
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {

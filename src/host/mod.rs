@@ -7,6 +7,7 @@ pub mod files;
 pub mod helper;
 pub mod hostname;
 mod linux;
+pub mod memory;
 pub mod netlink;
 pub mod privilege;
 pub mod service;
