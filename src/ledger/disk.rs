@@ -208,8 +208,9 @@ impl Log {
         self.take_lock()?;
         if foreign {
             // What another instance wrote until now stays there for whoever starts next: these claims do not have it.
-            let there = self.records_there();
-            there.iter().for_each(|record| record::frame(record, &mut bytes));
+            for record in self.records_there() {
+                record::frame(&record, &mut bytes);
+            }
         }
         changes.iter().try_for_each(|change| frame(change, &mut bytes))?;
         let new = self.directory.join("ledger.new");
