@@ -11,6 +11,7 @@
     reason = "a test that cannot go on fails, and a harness prints"
 )]
 
+mod crash;
 mod forge;
 mod group;
 mod hooks;
@@ -19,6 +20,7 @@ mod leftovers;
 mod peers;
 mod rig;
 mod scenario;
+mod tree;
 mod ucarp;
 mod ucarp_own;
 mod ucarp_stage;
@@ -66,6 +68,7 @@ fn main() -> ExitCode {
     let areas = [
         scenario::cases(),
         hooks::cases(),
+        crash::cases(),
         peers::cases(),
         group::cases(),
         forge::cases(),

@@ -126,14 +126,21 @@ impl Carpd {
         toml
     }
 
-    /// Writes the files and starts the daemon.
-    pub(crate) fn start(&self, lab: &Lab) -> Result<Daemon, Failed> {
+    /// Writes the files.
+    pub(crate) fn write(&self, lab: &Lab) -> Outcome {
         let host = lab.host(&self.host);
         host.write("/run/lab/web.pass", 0o600, "gw22\n")?;
         host.write("/run/lab/carpd.toml", 0o644, &self.toml())?;
         if let Some((lua, _)) = &self.hook {
             host.write("/run/lab/h.lua", 0o644, lua)?;
         }
+        Ok(())
+    }
+
+    /// Writes the files and starts the daemon.
+    pub(crate) fn start(&self, lab: &Lab) -> Result<Daemon, Failed> {
+        self.write(lab)?;
+        let host = lab.host(&self.host);
         let env = BTreeMap::from([("CARPD_LOG".to_owned(), self.filter.clone())]);
         let argv = [CARPD, "run", "--config", "/run/lab/carpd.toml", "--log-format", "json"];
         Ok(Daemon { process: host.spawn_with(&argv, &env)? })
@@ -205,6 +212,13 @@ impl Daemon {
     /// All that it logged so far.
     pub(crate) fn entries(&self) -> Vec<Entry> {
         self.process.lines().iter().filter_map(|line| Entry::parse(line.at, &line.text)).collect()
+    }
+
+    /// Gives the daemon these files in place of its own, and waits until it has taken them into use.
+    pub(crate) fn reload(&mut self, lab: &Lab, changed: &Carpd) -> Outcome {
+        changed.write(lab)?;
+        self.process.signal(Signal::SIGHUP)?;
+        self.wait_says("Reloaded", SOON).map(drop)
     }
 
     /// The states it went through, in order.
