@@ -16,10 +16,13 @@ mod forge;
 mod group;
 mod hooks;
 mod lab;
+mod lease;
 mod leftovers;
 mod peers;
 mod rig;
 mod scenario;
+mod shared;
+mod steady;
 mod tree;
 mod ucarp;
 mod ucarp_own;
@@ -69,6 +72,8 @@ fn main() -> ExitCode {
         scenario::cases(),
         hooks::cases(),
         crash::cases(),
+        lease::cases(),
+        shared::cases(),
         peers::cases(),
         group::cases(),
         forge::cases(),
@@ -82,6 +87,8 @@ fn main() -> ExitCode {
         Some("--case") => run_one(&cases, args.get(1).map_or("", String::as_str)),
         Some("--hold-lab") => lab::hold(),
         Some(forge::ROLE) => forge::run(),
+        Some(steady::SERVER) => steady::run_server(),
+        Some(steady::CLIENT) => steady::run_client(),
         Some("--sniff") => ucarp_stage::sniff(),
         _ => run_all(&cases, &Options::parse(&args)),
     }
