@@ -12,6 +12,7 @@
 )]
 
 mod crash;
+mod faults;
 mod forge;
 mod group;
 mod hooks;
@@ -70,6 +71,7 @@ fn main() -> ExitCode {
     // The long ones first: the short ones fill the gaps.
     let areas = [
         scenario::cases(),
+        faults::cases(),
         hooks::cases(),
         crash::cases(),
         lease::cases(),
@@ -86,6 +88,7 @@ fn main() -> ExitCode {
     match args.first().map(String::as_str) {
         Some("--case") => run_one(&cases, args.get(1).map_or("", String::as_str)),
         Some("--hold-lab") => lab::hold(),
+        Some(faults::COMMAND) => faults::main(args.get(1..).unwrap_or_default()),
         Some(forge::ROLE) => forge::run(),
         Some(steady::SERVER) => steady::run_server(),
         Some(steady::CLIENT) => steady::run_client(),

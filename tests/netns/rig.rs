@@ -161,13 +161,21 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
-    fn parse(at: Timestamp, line: &str) -> Option<Self> {
+    pub(crate) fn parse(at: Timestamp, line: &str) -> Option<Self> {
         Some(Self { at, fields: serde_json::from_str(line).ok()? })
     }
 
     /// A field as text; empty if it is not there.
     pub(crate) fn text(&self, key: &str) -> String {
         self.fields.get(key).map_or_else(String::new, |value| value.as_str().map_or_else(|| value.to_string(), str::to_owned))
+    }
+
+    /// In one line, for a person: the sentence and what it says, without what all entries have.
+    pub(crate) fn in_short(&self) -> String {
+        let skip = ["timestamp", "level", "target", "message", "vhid", "interface"];
+        let fields = self.fields.as_object().into_iter().flatten().filter(|(key, _)| !skip.contains(&key.as_str()));
+        let fields: String = fields.map(|(key, value)| format!(" {key}={value}")).collect();
+        format!("{}{fields}", self.text("message"))
     }
 
     /// Is it this sentence?

@@ -61,7 +61,7 @@ fn leave([first, last]: [&'static str; 2]) -> Outcome {
     assert!(during.iter().all(|line| !before.contains(line)), "{before:?}, {during:?}");
     // One leaves: the other still has it all.
     a.reload(&lab, &spec(&[last]))?;
-    let owner = format!("{first}/h");
+    let owner = format!("{first} (hook h)");
     let one_left = || Ok(status(&lab).is_ok_and(|status| !status.contains(&owner)).then_some(()));
     lab.until("one owner to be left", SOON, one_left)?;
     assert_eq!(changed(&lab)?, during);
