@@ -30,6 +30,7 @@ pub(crate) fn cases() -> Vec<Case> {
         Case::new("crash::of_a_killed_tree_the_address_goes_by_itself_before_the_peer_takes_it", tree),
         long("crash::a_frozen_tree_loses_the_address_and_does_not_claim_it_afterwards", frozen),
         Case::new("crash::a_freeze_shorter_than_the_lease_changes_nothing", short_freeze),
+        Case::new("crash::a_thawed_backup_does_not_believe_an_old_bow_out", old_news),
         Case::new("crash::a_lease_that_ran_out_in_a_freeze_is_not_brought_back", thawed_early),
     ]
 }
@@ -163,6 +164,33 @@ fn short_freeze() -> Outcome {
     assert_eq!(answers, 1, "it answered without a break");
     a.stop()?;
     b.stop()
+}
+
+fn old_news() -> Outcome {
+    let lab = lan(&["a", "b", "c"])?;
+    let mut watch = Watch::start(&lab, ADDRESS)?;
+    let node = |host: &str, advskew| Carpd::new(host).advskew(advskew).start(&lab);
+    let [mut a, mut b, mut c] = [node("a", 0)?, node("b", 50)?, node("c", 100)?];
+    a.wait_state("master", TAKEOVER)?;
+    c.wait_state("backup", SOON)?;
+    watch.hear(ADDRESS_OF_A, 2, SOON)?;
+    let tree = Tree::of(&lab, "c", &c)?;
+    tree.signal_all(Signal::SIGSTOP)?;
+    a.stop()?;
+    b.wait_state("master", SOON)?;
+    watch.hear(ADDRESS_OF_B, 3, SOON)?;
+    let thawed = now();
+    tree.signal_all(Signal::SIGCONT)?;
+    c.wait_says("Woke late; what came in meanwhile is too old to be believed", SOON)?;
+    watch.hear(ADDRESS_OF_B, 4, TAKEOVER)?;
+    // In its socket there was a's word that it leaves, and b's that it is there.
+    assert_eq!(c.states(), ["backup"]);
+    assert!(watch.advertisements("192.168.32.34")?.is_empty(), "c claimed what b holds");
+    never_two(&watch, thawed);
+    b.stop()?;
+    // And what it hears now, it believes.
+    assert_eq!(c.wait_state("master", SOON)?.text("cause"), "master-leaving");
+    c.stop()
 }
 
 fn thawed_early() -> Outcome {

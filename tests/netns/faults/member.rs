@@ -10,6 +10,7 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use super::plan::Plan;
+use super::runs;
 use super::world::name;
 use crate::Outcome;
 use crate::rig::{ADDRESS, CARPD, Carpd, Daemon, Entry, Failed, SOON, sh};
@@ -99,10 +100,17 @@ impl Member {
 
     /// Starts a daemon; the entries of the one before are done with.
     pub(super) fn start(&mut self, lab: &Lab, speaks: bool) -> Outcome {
+        self.read_log();
+        self.judge_runs()?;
         self.old_log.append(&mut self.log);
         self.daemon = Some(self.spec.start(lab)?);
         self.speaks = speaks;
         self.wait_says(&["Ready"], START).map(drop)
+    }
+
+    /// Were the present daemon's hooks run as they should?
+    pub(super) fn judge_runs(&self) -> Outcome {
+        Ok(runs::none_too_many(&self.log).map_err(|why| format!("{}: {why}", self.name))?)
     }
 
     pub(super) fn daemon(&mut self) -> Result<&mut Daemon, Failed> {

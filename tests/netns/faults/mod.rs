@@ -172,8 +172,7 @@ fn steps(stage: &mut Stage, trail: &mut report::Trail, figures: &mut Figures, be
     }
     for member in &mut stage.members {
         member.read_log();
-        let log: Vec<_> = member.old_log.iter().chain(&member.log).cloned().collect();
-        runs::none_too_many(&log).map_err(|why| format!("{}: {why}", member.name))?;
+        member.judge_runs()?;
     }
     Ok(())
 }
