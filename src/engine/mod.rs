@@ -27,6 +27,7 @@ mod reload;
 mod run;
 mod script;
 mod signal;
+mod slept;
 mod start;
 mod status;
 mod stop;

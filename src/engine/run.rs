@@ -92,6 +92,8 @@ pub(super) struct Engine {
     /// What the keeper does if we die.
     pub(super) will: Writer,
     pub(super) beaten: Option<Timestamp>,
+    /// When the loop wanted to be woken at the latest.
+    pub(super) due: Option<Timestamp>,
     pub(super) started_ms: u64,
 }
 
@@ -151,6 +153,7 @@ impl Engine {
             files: None,
             will,
             beaten: None,
+            due: None,
             started_ms: clock::wall_ms(),
         };
         engine.watch_files();
@@ -198,6 +201,7 @@ impl Engine {
                 Some(command) = self.commands.recv() => Event::Command(command),
                 () = stopped(&mut self.stopping) => Event::Stopped,
             };
+            self.judge_sleep();
             self.judge_leases();
             match event {
                 // What waits in the sockets was there before the time was up.
@@ -240,8 +244,10 @@ impl Engine {
         let deadline = self.stopping.as_ref().map(|stopping| stopping.deadline);
         let beat = self.beaten.map(|last| last + BEAT);
         let next = self.nodes.values().filter_map(Node::next_wake).chain(deadline).chain(beat).min();
+        self.due = next;
         self.alarm.set(next)
     }
+
     /// Before any event: addresses that went by themselves while we slept are not restored, since a backup may be about
     /// to take them.
     fn judge_leases(&mut self) {
