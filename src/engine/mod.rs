@@ -18,6 +18,7 @@ mod lease;
 mod look;
 mod node;
 pub mod oneshot;
+pub mod plan;
 mod pool;
 mod port;
 mod queue;

@@ -316,7 +316,7 @@ impl Engine {
         Ok(format!("hook {name}: runs on_master on {}", applied.join(", ")))
     }
 
-    fn no_hook(&self, name: &Name, why: &str) -> String {
+    pub(super) fn no_hook(&self, name: &Name, why: &str) -> String {
         let known: Vec<&str> = self.config.hooks.keys().map(Name::as_str).collect();
         format!("hook {name} {why}; hooks: {}", known.join(", "))
     }

@@ -261,6 +261,7 @@ impl Engine {
             Command::FilesChanged => self.reload(Scope::ChangedHooks, None),
             Command::Rollback(name, reply) => _ = reply.send(self.rollback(&name)),
             Command::Apply(name, reply) => _ = reply.send(self.apply(&name)),
+            Command::Plan(name, reply) => self.plan_apply(&name, reply),
             Command::Resign(name, reason, reply) => _ = reply.send(self.resign(&name, reason)),
         }
     }

@@ -202,7 +202,7 @@ async fn tell_exits(mut exits: Exits, signals: mpsc::Sender<Signal>) {
     _ = signals.send(Signal::Stop("the keeper's death")).await;
 }
 
-const fn services(choice: config::ServiceBackend) -> Option<ServiceBackend> {
+pub(super) const fn services(choice: config::ServiceBackend) -> Option<ServiceBackend> {
     match choice {
         config::ServiceBackend::Auto => None,
         config::ServiceBackend::Systemd => Some(ServiceBackend::Systemd),
@@ -236,11 +236,15 @@ pub(super) async fn load_pool(
     source: HookSource,
     keeper: &Client,
 ) -> Result<Rc<Pool>, LoadError> {
-    let policy = match config.daemon.sandbox {
+    Pool::start(name.clone(), spec.clone(), source, sandbox_policy(config), keeper.clone()).await
+}
+
+/// What to do where the sandbox is incomplete.
+pub(super) const fn sandbox_policy(config: &Config) -> SandboxPolicy {
+    match config.daemon.sandbox {
         Sandbox::Required => SandboxPolicy::Required,
         Sandbox::BestEffort => SandboxPolicy::BestEffort,
-    };
-    Pool::start(name.clone(), spec.clone(), source, policy, keeper.clone()).await
+    }
 }
 
 /// Loads every hook as the daemon would, each in a confined runner, and ends it again. What is wrong, by hook.
