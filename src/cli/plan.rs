@@ -199,7 +199,7 @@ impl Subject {
         let Self { interface, address, xparam, .. } = self;
         let xparam = xparam.as_ref().map(|text| format!("xparam = {}\n", toml::Value::String(text.clone()))).unwrap_or_default();
         let text = format!(
-            "{table}\n[[vhost]]\nname = \"plan\"\ninterface = \"{interface}\"\nvhid = 1\naddresses = [\"{address}\"]\n\
+            "{table}\n[[vhost]]\nname = \"example\"\ninterface = \"{interface}\"\nvhid = 1\naddresses = [\"{address}\"]\n\
              password-file = \"none\"\nhooks = [\"{name}\"]\n{xparam}"
         );
         let around = MadeUp { file: file.to_owned() };

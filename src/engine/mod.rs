@@ -36,6 +36,7 @@ mod turns;
 mod undo;
 mod watch;
 mod will;
+mod world;
 
 pub use cleanup::cleanup;
 pub use recover::Recovery;

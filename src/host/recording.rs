@@ -14,7 +14,7 @@ use super::{Host, HostError, holds};
 use crate::effect::{
     CommandOutput, Effect, Granted, Link, Outcome, Query, Reply, Resource, Route, RouteTarget, ServiceVerb, UnitState, Value,
 };
-use crate::types::{IfName, VirtualAddress};
+use crate::types::{IfName, State, VirtualAddress};
 
 /// A look at the facts for an effect that is not given a limit of its own.
 const LOOK_LIMIT: Duration = Duration::from_secs(1);
@@ -47,13 +47,24 @@ pub struct RecordingHost<H> {
     facts: H,
     values: RefCell<BTreeMap<Resource, Value>>,
     recorded: RefCell<Vec<Recorded>>,
+    lenient: bool,
 }
 
 impl<H: Host> RecordingHost<H> {
     /// Nothing recorded yet, over these facts.
     #[must_use]
     pub const fn new(facts: H) -> Self {
-        Self { facts, values: RefCell::new(BTreeMap::new()), recorded: RefCell::new(Vec::new()) }
+        Self { facts, values: RefCell::new(BTreeMap::new()), recorded: RefCell::new(Vec::new()), lenient: false }
+    }
+
+    /// What the facts do not tell (a device or a service that is not here) is taken to be there, and off.
+    #[must_use]
+    pub fn lenient(self) -> Self {
+        Self { lenient: true, ..self }
+    }
+
+    fn excused<T>(&self, result: Result<T, HostError>, off: impl FnOnce() -> T) -> Result<T, HostError> {
+        result.or_else(|error| if self.lenient { Ok(off()) } else { Err(error) })
     }
 
     /// All that was asked for since this was called last, in order.
@@ -96,7 +107,8 @@ impl<H: Host> RecordingHost<H> {
     async fn refuse_missing_device(&self, effect: &Effect, limit: Duration) -> Result<(), HostError> {
         match effect {
             Effect::AddressAdd { dev, .. } | Effect::Announce { dev, .. } => {
-                self.facts.observe(&Resource::LinkUp { dev: dev.clone() }, limit).await.map(drop)
+                let there = self.facts.observe(&Resource::LinkUp { dev: dev.clone() }, limit).await;
+                self.excused(there.map(drop), || ())
             }
             _ => Ok(()),
         }
@@ -141,6 +153,33 @@ fn key(resource: &Resource) -> Resource {
     match resource {
         Resource::Service { unit } => Resource::Service { unit: unit.strip_suffix(".service").unwrap_or(unit).to_owned() },
         other => other.clone(),
+    }
+}
+
+/// The value of a resource that is off, or not there.
+fn off(resource: &Resource) -> Value {
+    match resource {
+        Resource::LinkUp { .. } => Value::Up(false),
+        Resource::Service { .. } => Value::Running(false),
+        Resource::Hostname | Resource::Sysctl { .. } => Value::Text(String::new()),
+        Resource::Address { .. }
+        | Resource::Route { .. }
+        | Resource::Rule(_)
+        | Resource::LinkMac { .. }
+        | Resource::File { .. } => Value::Absent,
+    }
+}
+
+/// The answer of a host that has nothing of what is asked.
+fn nothing(query: &Query) -> Reply {
+    match query {
+        Query::Hostname | Query::Sysctl { .. } => Reply::Text(String::new()),
+        Query::ServiceStatus { .. } => Reply::Unit(UnitState::Inactive),
+        Query::FileRead { .. } => Reply::File(None),
+        Query::Links => Reply::Links(Vec::new()),
+        Query::Addresses { .. } => Reply::Addresses(Vec::new()),
+        Query::Routes { .. } => Reply::Routes(Vec::new()),
+        Query::CarpState => Reply::State(State::Init),
     }
 }
 
@@ -200,7 +239,7 @@ impl<H: Host> Host for RecordingHost<H> {
     fn is_connected(&self, address: VirtualAddress, dev: &IfName) -> Result<bool, HostError> {
         let leads_there = |other: &VirtualAddress| other.ip != address.ip && RouteTarget::network_of(*other).contains(address);
         let recorded = self.addresses(Vec::new(), Some(dev));
-        Ok(recorded.iter().any(|(_, other)| leads_there(other)) || self.facts.is_connected(address, dev)?)
+        Ok(recorded.iter().any(|(_, other)| leads_there(other)) || self.excused(self.facts.is_connected(address, dev), || true)?)
     }
 
     fn address_present(&self, dev: &IfName, ip: IpAddr) -> Result<bool, HostError> {
@@ -223,7 +262,8 @@ impl<H: Host> Host for RecordingHost<H> {
         if let Some(reply) = overlaid {
             return Ok(reply);
         }
-        Ok(match (self.facts.answer(query, limit).await?, query) {
+        let answer = self.excused(self.facts.answer(query, limit).await, || nothing(query))?;
+        Ok(match (answer, query) {
             (Reply::Links(links), _) => Reply::Links(links.into_iter().map(|link| self.link(link)).collect()),
             (Reply::Addresses(there), Query::Addresses { dev }) => Reply::Addresses(self.addresses(there, dev.as_ref())),
             (Reply::Routes(there), Query::Routes { table }) => Reply::Routes(self.routes(there, table.unwrap_or(254))),
@@ -234,7 +274,7 @@ impl<H: Host> Host for RecordingHost<H> {
     async fn observe(&self, resource: &Resource, limit: Duration) -> Result<Value, HostError> {
         match self.overlaid(resource) {
             Some(value) => Ok(value),
-            None => self.facts.observe(resource, limit).await,
+            None => self.excused(self.facts.observe(resource, limit).await, || off(resource)),
         }
     }
 }

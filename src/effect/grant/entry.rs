@@ -79,5 +79,8 @@ fn entry(key: &str, found: Option<&impl Serialize>) -> Option<String> {
 
 /// A value as TOML on one line.
 pub(super) fn inline(value: &impl Serialize) -> String {
-    toml::Value::try_from(value).map(|value| value.to_string()).unwrap_or_default()
+    let mut line = String::new();
+    // Grants are made of texts, numbers and tables of these: there is nothing that TOML could not write.
+    _ = value.serialize(toml::ser::ValueSerializer::new(&mut line));
+    line
 }

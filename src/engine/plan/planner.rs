@@ -13,7 +13,7 @@ use super::super::start::{sandbox_policy, services};
 use super::super::store::Store;
 use super::super::{pool, script};
 use super::desk::{PlanDesk, noted};
-use super::{By, Event, Part, Plan};
+use super::{By, Event, Part, Plan, Verdict};
 use crate::config::{self, Config, Kind};
 use crate::effect::{Grants, Own};
 use crate::hooks::session::Session;
@@ -129,7 +129,8 @@ impl<'a> Planner<'a> {
             Some(name) => name.clone(),
             None => hostname::current()?,
         };
-        let executor = Executor::new(RecordingHost::new(host), Ledger::new(), Recovery::default());
+        let host = if wanted.learns { RecordingHost::new(host).lenient() } else { RecordingHost::new(host) };
+        let executor = Executor::new(host, Ledger::new(), Recovery::default());
         Ok(Self { config, executor, store: RefCell::new(Store::new()), hooks, node, learns: wanted.learns, _keeper: keeper })
     }
 
@@ -227,7 +228,9 @@ impl<'a> Planner<'a> {
     }
 
     fn daemon_part(&self, by: By, failure: Option<String>, plan: &mut Plan) {
-        let steps: Vec<_> = self.executor.host().take().iter().map(noted).collect();
+        let mut steps: Vec<_> = self.executor.host().take().iter().map(noted).collect();
+        // Letting go of what is not there is nothing.
+        steps.retain(|step| step.verdict != Verdict::Already || step.after.as_deref() != Some("absent"));
         if !steps.is_empty() || failure.is_some() {
             plan.parts.push(Part { by, steps, log: Vec::new(), failure });
         }
