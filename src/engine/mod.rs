@@ -19,6 +19,7 @@ mod lease;
 mod look;
 mod node;
 pub mod oneshot;
+pub mod plan;
 mod pool;
 mod port;
 mod queue;
@@ -37,6 +38,7 @@ mod turns;
 mod undo;
 mod watch;
 mod will;
+mod world;
 
 pub use cleanup::cleanup;
 pub use recover::Recovery;
