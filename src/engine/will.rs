@@ -6,6 +6,7 @@ use tracing::warn;
 
 use super::clock;
 use super::run::Engine;
+use super::world::World;
 use crate::keeper::will::{Heartbeat, Will};
 use crate::types::Timestamp;
 
@@ -49,7 +50,7 @@ impl Testament {
     }
 }
 
-impl Engine {
+impl<W: World> Engine<W> {
     /// The loop came round.
     pub(super) fn beat(&mut self) {
         let now = clock::now();
@@ -57,10 +58,11 @@ impl Engine {
             return;
         }
         self.beaten = Some(now);
+        let Some(will) = &mut self.will else { return };
         let held = self.nodes.values().filter(|node| node.holding);
         let limit = held.map(|node| node.machine.master_down().saturating_sub(LIMIT_MARGIN).max(LIMIT_LEAST)).min();
         let heartbeat = Heartbeat { at: now, limit: limit.unwrap_or(LIMIT_IDLE) };
-        if let Err(error) = self.will.beat(heartbeat) {
+        if let Err(error) = will.beat(heartbeat) {
             warn!(%error, "Could not tell the keeper that all is well");
         }
     }
@@ -74,6 +76,7 @@ impl Engine {
 
     /// Something about this virtual host changed: its state, its addresses, or what stands in its bow-outs.
     pub(super) fn bequeath(&mut self, index: usize) {
+        let Some(writer) = &mut self.will else { return };
         let Some(node) = self.nodes.get_mut(&index) else { return };
         let Some(port) = self.ports.get_mut(node.port) else { return };
         let Some(link) = port.index() else { return };
@@ -86,7 +89,7 @@ impl Engine {
         let addresses = if node.announces() { node.spec.addresses.clone() } else { Vec::new() };
         node.testament = Testament { outdated: false, up_to: node.machine.counter().wrapping_add(AHEAD) };
         let will = Will { interface: node.spec.interface.clone(), index: link, addresses, bow_outs };
-        if let Err(error) = self.will.write(index, &will) {
+        if let Err(error) = writer.write(index, &will) {
             warn!(vhost = %node.spec.name, %error, "Could not tell the keeper what to do if we die");
         }
     }
