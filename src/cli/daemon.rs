@@ -12,9 +12,10 @@ use crate::types::Name;
 /// Which daemon is meant.
 #[derive(Debug, clap::Args)]
 pub(super) struct Daemon {
-    /// The configuration that it runs; its name names the instance.
-    #[arg(short, long, value_name = "FILE", default_value = CONFIG, global = true)]
-    config: PathBuf,
+    /// The configuration that it runs; its name names the instance. Not needed while there is one; of a daemon under the
+    /// name ucarp it is ucarp-INTERFACE-VHID.toml [default: /etc/carpd/carpd.toml].
+    #[arg(short, long, value_name = "FILE", global = true)]
+    config: Option<PathBuf>,
 
     /// The daemon's run directory.
     #[arg(long, value_name = "DIR", default_value = "/run/carpd", global = true)]
@@ -94,6 +95,10 @@ enum HookVerb {
 }
 
 pub(super) fn status(args: &StatusArgs) -> Result<Exit, Failure> {
+    let all = args.daemon.instances();
+    if args.daemon.config.is_none() && all.len() > 1 && !args.json {
+        return status_of_all(&args.daemon.run_dir, &all);
+    }
     let status = ask_status(&args.daemon)?;
     let text = if args.json {
         let json = serde_json::to_string_pretty(&status).map_err(|error| Failure::new(Exit::Failure, error.to_string()))?;
@@ -164,12 +169,55 @@ fn confirmed() -> Result<bool, Failure> {
     Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
+impl Daemon {
+    /// The names of those that have a socket, in order.
+    fn instances(&self) -> Vec<String> {
+        let mut names: Vec<String> = std::fs::read_dir(&self.run_dir)
+            .into_iter()
+            .flatten()
+            .flatten()
+            .filter(|entry| control::socket_path(&entry.path()).exists())
+            .map(|entry| entry.file_name().to_string_lossy().into_owned())
+            .collect();
+        names.sort();
+        names
+    }
+
+    /// The socket of the one that is meant: by its configuration, or the usual one, or the only one.
+    fn socket(&self) -> PathBuf {
+        let usual = control::instance_dir(&self.run_dir, self.config.as_deref().unwrap_or(Path::new(CONFIG)));
+        let directory = match self.instances().as_slice() {
+            [only] if self.config.is_none() => self.run_dir.join(only),
+            _ => usual,
+        };
+        control::socket_path(&directory)
+    }
+}
+
+/// Shows one after the other; one that does not answer is a problem only if none does.
+fn status_of_all(run_dir: &Path, names: &[String]) -> Result<Exit, Failure> {
+    let mut text = String::new();
+    let mut problem = None;
+    for name in names {
+        let path = control::socket_path(&run_dir.join(name));
+        match control::call(&path, Order::Status) {
+            Ok(Reply::Status(status)) => text += &format!("instance {name}\n{}", as_text(&status)),
+            Ok(_) => return Err(unexpected()),
+            Err(error) => problem = Some(Failure::new(exit_of(&error), error.to_string())),
+        }
+    }
+    match problem {
+        Some(failure) if text.is_empty() => Err(failure),
+        Some(_) | None => output::data(text.as_bytes()),
+    }
+}
+
 fn ask(daemon: &Daemon, order: Order) -> Result<Reply, Failure> {
-    let path = control::socket_path(&control::instance_dir(&daemon.run_dir, &daemon.config));
+    let path = daemon.socket();
     control::call(&path, order).map_err(|error| {
         let failure = Failure::new(exit_of(&error), error.to_string());
         match error {
-            CallError::Unreachable { .. } => failure.hint(hint(&daemon.run_dir)),
+            CallError::Unreachable { .. } => failure.hint(hint(daemon)),
             CallError::Garbled(_) | CallError::Refused(_) => failure,
         }
     })
@@ -183,18 +231,14 @@ const fn exit_of(error: &CallError) -> Exit {
 }
 
 /// Who listens, if not the one that was meant.
-fn hint(run_dir: &Path) -> String {
-    let others: Vec<String> = std::fs::read_dir(run_dir)
-        .into_iter()
-        .flatten()
-        .flatten()
-        .filter(|entry| control::socket_path(&entry.path()).exists())
-        .map(|entry| entry.file_name().to_string_lossy().into_owned())
-        .collect();
-    if others.is_empty() {
-        return "is it running? `carpd run` starts it; only root may speak to it".to_owned();
+fn hint(daemon: &Daemon) -> String {
+    let others = daemon.instances();
+    match others.first() {
+        None => "is it running? `carpd run` starts it; only root may speak to it".to_owned(),
+        Some(first) => {
+            format!("instances that have a socket: {}; name one, as in --config {first}.toml", others.join(", "))
+        }
     }
-    format!("instances that have a socket: {}; name one by its configuration with --config", others.join(", "))
 }
 
 fn ask_status(daemon: &Daemon) -> Result<Box<Status>, Failure> {

@@ -90,15 +90,23 @@ pub(super) fn engine() -> ExitCode {
         }
     };
     match start_log(&args, &loaded.config) {
-        Ok(()) => {
-            let code =
-                crate::engine::main(&loaded.config, &args.config, |config, commands| listen(config, &args.config, commands));
-            // A socket without a daemon would only confuse who looks for one.
-            _ = std::fs::remove_file(control::socket_path(&control::instance_dir(&loaded.config.daemon.run_dir, &args.config)));
-            code
-        }
+        Ok(()) => engine_with_socket(&loaded.config, &args.config),
         Err(failure) => output::report(&failure).into(),
     }
+}
+
+/// Runs an engine that operators can speak to; `path` names the instance.
+pub(super) fn engine_with_socket(config: &Config, path: &Path) -> ExitCode {
+    let mut listens = false;
+    let code = crate::engine::main(config, path, |config, commands| {
+        listen(config, path, commands);
+        listens = true;
+    });
+    // A socket without a daemon would only confuse who looks for one. One that never listened leaves another's alone.
+    if listens {
+        _ = std::fs::remove_file(control::socket_path(&control::instance_dir(&config.daemon.run_dir, path)));
+    }
+    code
 }
 
 /// Opens the control socket. Without it the daemon runs all the same.

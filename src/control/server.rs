@@ -27,7 +27,11 @@ pub fn serve(path: &Path, commands: mpsc::Sender<Command>) -> io::Result<()> {
     if let Some(directory) = path.parent() {
         std::fs::create_dir_all(directory)?;
     }
-    // Left behind by a daemon that was killed; one that lives holds the instance's lock.
+    // One of the same name in another network namespace, which has other locks.
+    if std::os::unix::net::UnixStream::connect(path).is_ok() {
+        return Err(io::Error::new(io::ErrorKind::AddrInUse, "another daemon listens there"));
+    }
+    // Left behind by a daemon that was killed.
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         Ok(()) | Err(_) => {}

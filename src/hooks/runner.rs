@@ -134,6 +134,7 @@ fn serve(link: &mut Link) -> Result<(), FrameError> {
         ToRunner::Call { .. } | ToRunner::Answer(_) => return Ok(()),
     };
     loop {
+        hook.prepare();
         match link.receive()? {
             ToRunner::Call { event, budget } => {
                 let result = hook.call(&event, link, &budget);

@@ -16,7 +16,8 @@ use super::{NAME, check};
 use crate::config::Config;
 use crate::config::legacy::{Facility, Options, Place};
 use crate::telemetry::ucarp::{self, Level, Sink};
-use crate::{engine, keeper};
+use crate::cli::run;
+use crate::keeper;
 
 /// The environment variable with the number of the descriptor that holds the [`Handover`].
 pub(super) const WHERE: &str = "CARPD_UCARP_HANDOVER";
@@ -132,5 +133,5 @@ pub(crate) fn engine() -> Option<ExitCode> {
     drop(handover);
     // No file stands behind this configuration; its name makes it an instance of its own.
     let path = config.daemon.run_dir.join(format!("ucarp-{}.toml", vhost.name));
-    Some(engine::main(&config, &path, |_, _| ()))
+    Some(run::engine_with_socket(&config, &path))
 }

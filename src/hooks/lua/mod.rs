@@ -1,7 +1,8 @@
 //! Luau as a hook language.
 //!
 //! A hook is compiled once; every run gets a new VM with its own globals: libraries, the prelude with the
-//! host's tables, then the sandbox, the memory limit and the watch. Nothing of one run reaches the next.
+//! host's tables, then the sandbox, the memory limit and the watch. Nothing of one run reaches the next. The VM of the
+//! next run is made while nobody waits: making it takes longer than most runs.
 #![expect(clippy::wildcard_enum_match_arm, reason = "a kind of Lua value that is not named is refused")]
 
 mod values;
@@ -44,6 +45,34 @@ struct LuaHook {
     code: Rc<Code>,
     entry_points: Vec<EntryPoint>,
     modules: Vec<String>,
+    /// For the next run.
+    next: Option<Vm>,
+    /// Of the last run, until somebody has the time to take it down.
+    last: Option<Vm>,
+}
+
+/// A VM in which nothing of a hook has run yet.
+#[derive(Debug)]
+struct Vm {
+    lua: Lua,
+    /// Runs a function of the hook.
+    call: Function,
+    /// Makes a table read-only.
+    strict: Function,
+    /// Takes the functions that serve the run.
+    begin: Function,
+}
+
+impl Vm {
+    fn new(code: &Code) -> mlua::Result<Self> {
+        let libraries = LIBRARIES.into_iter().fold(StdLib::NONE, |all, one| all | one);
+        let lua = Lua::new_with(libraries, LuaOptions::default())?;
+        let config = values::frozen_json(&lua, &code.config)?;
+        let prelude = Code::open(&lua, "carpd", &code.prelude)?;
+        let (call, strict, begin) = prelude.call::<(Function, Function, Function)>(config)?;
+        lua.sandbox(true)?;
+        Ok(Self { lua, call, strict, begin })
+    }
 }
 
 /// What every run of one hook needs.
@@ -76,7 +105,8 @@ impl HookRuntime for LuaRuntime {
     fn load(&self, source: &HookSource, budget: &Budget) -> Result<Box<dyn Hook>, LoadError> {
         let code = Code::compile(source)?;
         let run = Run::new(&code, *budget, None, None);
-        let loaded = run.enter(|lua, call, _| {
+        let vm = Vm::new(&code).map_err(|err| LoadError::Code(cut(&err.to_string())))?;
+        let loaded = run.enter(&vm, |lua, call, _| {
             let main = code.open_main(lua).map_err(|err| raised(&err))?;
             let returned = protected(call, main, Value::Nil)?.0;
             Defined::read(lua, &returned).map_err(|err| raised(&err))
@@ -90,7 +120,8 @@ impl HookRuntime for LuaRuntime {
         }
         let modules = run.opened.take().into_iter().collect();
         drop(run);
-        Ok(Box::new(LuaHook { code: Rc::new(code), entry_points: defined.entry_points, modules }))
+        let entry_points = defined.entry_points;
+        Ok(Box::new(LuaHook { code: Rc::new(code), entry_points, modules, next: None, last: Some(vm) }))
     }
 }
 
@@ -103,11 +134,23 @@ impl Hook for LuaHook {
         &self.modules
     }
 
+    fn prepare(&mut self) {
+        self.last = None;
+        // What fails now fails again in the run, and is told there.
+        self.next = self.next.take().or_else(|| Vm::new(&self.code).ok());
+    }
+
     fn call(&mut self, event: &HookEvent, host: &mut dyn HookHost, budget: &Budget) -> Result<Returned, HookError> {
         let code = Rc::clone(&self.code);
         let run = Run::new(&code, *budget, Some(host), Some(&event.instance.interface));
         let entry = event.entry;
-        run.enter(|lua, call, strict| {
+        let vm = match self.next.take() {
+            Some(vm) => vm,
+            None => Vm::new(&code).map_err(|err| raised(&err))?,
+        };
+        // It must not be used again, whatever becomes of this run.
+        let vm = &*self.last.insert(vm);
+        run.enter(vm, |lua, call, strict| {
             let main = code.open_main(lua).map_err(|err| raised(&err))?;
             let returned = protected(call, main, Value::Nil)?.0;
             let function = lookup(lua, &returned, entry).ok_or_else(|| {
@@ -294,9 +337,9 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Makes the VM and does something in it; whatever comes out, the watch has the last word.
-    fn enter<T>(&self, act: impl FnOnce(&Lua, &Function, &Function) -> Result<T, HookError>) -> Result<T, HookError> {
-        let result = self.vm(act).unwrap_or_else(|err| Err(raised(&err)));
+    /// Does something in a new VM; whatever comes out, the watch has the last word.
+    fn enter<T>(&self, vm: &Vm, act: impl FnOnce(&Lua, &Function, &Function) -> Result<T, HookError>) -> Result<T, HookError> {
+        let result = self.begin(vm, act).unwrap_or_else(|err| Err(raised(&err)));
         if let Some(verdict) = self.watch.verdict() {
             return Err(verdict);
         }
@@ -306,9 +349,12 @@ impl<'a> Run<'a> {
         })
     }
 
-    fn vm<T>(&self, act: impl FnOnce(&Lua, &Function, &Function) -> Result<T, HookError>) -> mlua::Result<Result<T, HookError>> {
-        let libraries = LIBRARIES.into_iter().fold(StdLib::NONE, |all, one| all | one);
-        let lua = Lua::new_with(libraries, LuaOptions::default())?;
+    fn begin<T>(
+        &self,
+        vm: &Vm,
+        act: impl FnOnce(&Lua, &Function, &Function) -> Result<T, HookError>,
+    ) -> mlua::Result<Result<T, HookError>> {
+        let Vm { lua, call, strict, begin } = vm;
         lua.set_memory_limit(usize::try_from(self.memory).unwrap_or(usize::MAX))?;
         let watch = Rc::clone(&self.watch);
         lua.set_interrupt(move |_| match watch.check() {
@@ -321,11 +367,8 @@ impl<'a> Run<'a> {
                 scope.create_function(|_, (table, name): (Option<String>, String)| Ok(unknown(table.as_deref(), &name)))?;
             let resolve = scope.create_function(|_, (wanted, from): (Value, String)| Ok(self.resolve(&wanted, &from)))?;
             let open = scope.create_function(|lua, key: String| self.open(lua, key))?;
-            let config = values::frozen_json(&lua, &self.code.config)?;
-            let prelude = Code::open(&lua, "carpd", &self.code.prelude)?;
-            let (call, strict) = prelude.call::<(Function, Function)>((host, unknown, resolve, open, config))?;
-            lua.sandbox(true)?;
-            Ok(act(&lua, &call, &strict))
+            begin.call::<()>((host, unknown, resolve, open))?;
+            Ok(act(lua, call, strict))
         })
     }
 
