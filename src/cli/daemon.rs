@@ -1,10 +1,11 @@
 //! The verbs that speak to a running daemon: status, reload, resign, hook.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::{CONFIG, Exit, Failure, output};
 use crate::control::{self, CallError, Order, Reply};
 use crate::engine::command::{HookStatus, Status, VhostStatus};
+use crate::ledger::instance_name;
 use crate::types::Name;
 
 /// Which daemon is meant.
@@ -126,11 +127,11 @@ pub(super) fn hook(args: &HookArgs) -> Result<Exit, Failure> {
 }
 
 fn ask(daemon: &Daemon, order: Order) -> Result<Reply, Failure> {
-    let path = control::socket_path(&control::instance_dir(&daemon.run_dir, &daemon.config));
+    let path = control::socket_path(&super::instance_dir(&daemon.run_dir, &daemon.config)?);
     control::call(&path, order).map_err(|error| {
         let failure = Failure::new(exit_of(&error), error.to_string());
         match error {
-            CallError::Unreachable { .. } => failure.hint(hint(&daemon.run_dir)),
+            CallError::Unreachable { .. } => failure.hint(hint(daemon)),
             CallError::Garbled(_) | CallError::Refused(_) => failure,
         }
     })
@@ -144,8 +145,8 @@ const fn exit_of(error: &CallError) -> Exit {
 }
 
 /// Who listens, if not the one that was meant.
-fn hint(run_dir: &Path) -> String {
-    let others: Vec<String> = std::fs::read_dir(run_dir)
+fn hint(daemon: &Daemon) -> String {
+    let others: Vec<String> = std::fs::read_dir(&daemon.run_dir)
         .into_iter()
         .flatten()
         .flatten()
@@ -154,6 +155,10 @@ fn hint(run_dir: &Path) -> String {
         .collect();
     if others.is_empty() {
         return "is it running? `carpd run` starts it; only root may speak to it".to_owned();
+    }
+    let name = instance_name(&daemon.config);
+    if others.iter().any(|other| other.split('@').next() == Some(&name)) {
+        return "it runs in another network namespace: call this there (ip netns exec, nsenter -n)".to_owned();
     }
     format!("instances that have a socket: {}; name one by its configuration with --config", others.join(", "))
 }
@@ -184,7 +189,10 @@ fn as_text(status: &Status) -> String {
     for hook in &status.hooks {
         text += &format!("hook {}\n", hook_line(hook));
     }
-    if let Some(problem) = &status.ledger_problem {
+    if let Some(fault) = status.helper.as_ref().and_then(|helper| helper.fault.as_ref()) {
+        text += &format!("{} (since {})\n", fault.message, at(fault.since_ms));
+    }
+    for problem in status.ledger_problem.iter().chain(&status.lasting_problem) {
         text += &format!("{problem}\n");
     }
     for held in &status.held {
@@ -227,6 +235,9 @@ fn hook_line(hook: &HookStatus) -> String {
     let digest = hook.digest.get(..12).unwrap_or(&hook.digest);
     let mut line =
         format!("{}: generation {} ({digest}) of {} since {}", hook.name, hook.generation, hook.source, at(hook.since_ms));
+    if hook.kept {
+        line += ", from the copy that is kept";
+    }
     if let Some(fault) = &hook.fault {
         line += &format!("; the file has a fault since {}: {}", at(fault.since_ms), fault.message);
     }

@@ -19,11 +19,14 @@ pub mod role;
 mod run;
 mod ucarp;
 
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 
 pub use exit::{Exit, Failure};
+
+use crate::ledger::{Instance, Origin, instance_name};
 
 /// Where the configuration is, unless told otherwise.
 pub const CONFIG: &str = "/etc/carpd/carpd.toml";
@@ -103,6 +106,12 @@ pub fn main() -> ExitCode {
 fn usage(error: &clap::Error) -> Exit {
     let _ = error.print();
     if error.use_stderr() { Exit::Usage } else { Exit::Success }
+}
+
+/// The directory of the daemon that runs this configuration, in this network namespace.
+fn instance_dir(run_dir: &Path, config: &Path) -> Result<PathBuf, Failure> {
+    let origin = Origin::current().map_err(|error| Failure::new(Exit::Cannot, format!("cannot read /proc: {error}")))?;
+    Ok(Instance::directory(run_dir, &instance_name(config), origin))
 }
 
 /// The whole command line, for completions and the man page.

@@ -12,7 +12,7 @@ use tracing_subscriber::filter::LevelFilter;
 
 use super::{CONFIG, Exit, Failure, output};
 use crate::config::{Config, Loaded, LogFormat, LogLevel};
-use crate::control;
+use crate::control::{self, Listening};
 use crate::engine::command::Command;
 use crate::telemetry::{self, FILTER_VARIABLE, Format};
 
@@ -90,23 +90,19 @@ pub(super) fn engine() -> ExitCode {
         }
     };
     match start_log(&args, &loaded.config) {
-        Ok(()) => {
-            let code =
-                crate::engine::main(&loaded.config, &args.config, |config, commands| listen(config, &args.config, commands));
-            // A socket without a daemon would only confuse who looks for one.
-            _ = std::fs::remove_file(control::socket_path(&control::instance_dir(&loaded.config.daemon.run_dir, &args.config)));
-            code
-        }
+        Ok(()) => crate::engine::main(&loaded.config, &args.config, listen),
         Err(failure) => output::report(&failure).into(),
     }
 }
 
 /// Opens the control socket. Without it the daemon runs all the same.
-fn listen(config: &Config, path: &Path, commands: mpsc::Sender<Command>) {
-    let socket = control::socket_path(&control::instance_dir(&config.daemon.run_dir, path));
-    if let Err(error) = control::serve(&socket, commands) {
-        warn!(path = %socket.display(), %error, "Cannot listen for operators: no status, no reload but by SIGHUP");
-    }
+fn listen(instance_dir: &Path, commands: mpsc::Sender<Command>) -> Option<Listening> {
+    let socket = control::socket_path(instance_dir);
+    control::serve(&socket, commands)
+        .inspect_err(|error| {
+            warn!(path = %socket.display(), %error, "Cannot listen for operators: no status, no reload but by SIGHUP");
+        })
+        .ok()
 }
 
 #[derive(clap::Parser)]

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 pub use client::{CallError, call};
-pub use server::serve;
+pub use server::{Listening, serve};
 
 use crate::engine::command::{ReloadReport, Status};
 use crate::types::Name;
@@ -71,12 +71,6 @@ pub enum Reply {
     Reload(ReloadReport),
     /// To everything else: what was done.
     Message(String),
-}
-
-/// The directory of the instance that runs this configuration: named as the file, below the run directory.
-#[must_use]
-pub fn instance_dir(run_dir: &Path, config: &Path) -> PathBuf {
-    run_dir.join(config.file_stem().unwrap_or(std::ffi::OsStr::new("carpd")))
 }
 
 /// The socket in an instance's directory.

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,11 +19,23 @@ const CONNECTIONS_MAX: usize = 32;
 /// Who says nothing for so long is cut off.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// A socket on which the daemon listens. Dropping it removes its file: a socket without a daemon would only confuse who
+/// looks for one.
+#[derive(Debug)]
+pub struct Listening(PathBuf);
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        // Whoever removed it before us did the same.
+        _ = std::fs::remove_file(&self.0);
+    }
+}
+
 /// Listens on `path` until the engine ends. Must be called on a tokio `LocalSet`.
 ///
 /// # Errors
 /// The socket cannot be made there.
-pub fn serve(path: &Path, commands: mpsc::Sender<Command>) -> io::Result<()> {
+pub fn serve(path: &Path, commands: mpsc::Sender<Command>) -> io::Result<Listening> {
     if let Some(directory) = path.parent() {
         std::fs::create_dir_all(directory)?;
     }
@@ -36,7 +48,7 @@ pub fn serve(path: &Path, commands: mpsc::Sender<Command>) -> io::Result<()> {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660))?;
     debug!(path = %path.display(), "Listens for operators");
     tokio::task::spawn_local(accept(listener, commands));
-    Ok(())
+    Ok(Listening(path.to_owned()))
 }
 
 async fn accept(listener: UnixListener, commands: mpsc::Sender<Command>) {

@@ -25,6 +25,7 @@ impl Engine {
     pub(super) fn transition(&mut self, index: usize, transition: Transition, now: Timestamp) {
         let Some(node) = self.nodes.get_mut(&index) else { return };
         let Transition { from, to, cause, peer, seq } = &transition;
+        self.shared.lasting.numbers.borrow_mut().used(*seq);
         let (from, to) = (*from, *to);
         let peer_text = peer.map(|peer| peer.to_string()).unwrap_or_default();
         info!(

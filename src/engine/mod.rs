@@ -12,9 +12,12 @@ pub mod command;
 mod execute;
 mod follow;
 mod generations;
+mod helper;
 #[cfg(test)]
 mod histories;
+mod lasting;
 mod lease;
+mod load;
 mod look;
 mod node;
 pub mod oneshot;

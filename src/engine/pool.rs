@@ -4,6 +4,7 @@
 use std::cell::RefCell;
 use std::future::Future;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use tracing::{debug, warn};
 
@@ -13,7 +14,7 @@ use crate::config;
 use crate::effect::Grants;
 use crate::hooks::message::{Confinement, Loaded};
 use crate::hooks::session::{Desk, SandboxPolicy, Session};
-use crate::hooks::{Budget, EntryPoint, HookError, HookEvent, HookSource, LoadError, Returned};
+use crate::hooks::{Budget, EntryPoint, HookError, HookEvent, HookSource, Language, LoadError, Returned};
 use crate::keeper::{ChildId, Client, Role};
 use crate::types::Name;
 
@@ -22,7 +23,10 @@ use crate::types::Name;
 pub(super) struct Pool {
     name: Name,
     spec: config::Hook,
-    source: HookSource,
+    /// As it was read.
+    original: Arc<HookSource>,
+    /// As runners are given it: compiled, if it is to be.
+    source: Arc<HookSource>,
     policy: SandboxPolicy,
     keeper: Client,
     idle: RefCell<Vec<Runner>>,
@@ -65,7 +69,11 @@ impl Pool {
         }
         // Of what the operator wrote, not of what it becomes.
         let digest = digest(&source);
-        let source = compiled(&keeper, source, &spec.grants, policy).await?;
+        let original = Arc::new(source);
+        let source = match original.language {
+            Language::Lua => Arc::clone(&original),
+            Language::Wasm => Arc::new(compiled(&keeper, (*original).clone(), &spec.grants, policy).await?),
+        };
         let first = spawn(&keeper, &source, budget(&spec), policy).await?;
         let loaded = first.session.loaded().clone();
         let confinement = first.session.confinement().clone();
@@ -76,6 +84,7 @@ impl Pool {
             name,
             spec,
             digest,
+            original,
             source,
             policy,
             keeper,
@@ -97,7 +106,20 @@ impl Pool {
         let loaded = Loaded { entry_points: script.entry_points(), modules: Vec::new() };
         let digest = digest(&source);
         let (idle, confinement) = (RefCell::default(), Confinement::default());
-        Self { name, spec, source, policy, keeper, idle, loaded, confinement, script: Some(script), digest }
+        let source = Arc::new(source);
+        Self {
+            name,
+            spec,
+            original: Arc::clone(&source),
+            source,
+            policy,
+            keeper,
+            idle,
+            loaded,
+            confinement,
+            script: Some(script),
+            digest,
+        }
     }
 
     /// The hook's name.
@@ -108,6 +130,11 @@ impl Pool {
     /// SHA-256 of everything it was loaded from.
     pub(super) fn digest(&self) -> &str {
         &self.digest
+    }
+
+    /// All that it was loaded from, as it was read. `None` of programs: they are read when they run.
+    pub(super) const fn original(&self) -> Option<&Arc<HookSource>> {
+        if self.script.is_some() { None } else { Some(&self.original) }
     }
 
     /// The functions that the hook defines.
@@ -244,7 +271,7 @@ pub(super) async fn compiled(
     grants: &Grants,
     policy: SandboxPolicy,
 ) -> Result<HookSource, LoadError> {
-    use crate::hooks::{Language, Native, api, compiler};
+    use crate::hooks::{Native, api, compiler};
     if source.language == Language::Wasm && source.native.is_none() {
         let file = source.path.rsplit('/').next().unwrap_or_default();
         let spawned = keeper.spawn(Role::Compiler).await;

@@ -13,6 +13,7 @@ use tracing::{debug, error, info, warn};
 
 use super::clock;
 use super::execute::{Behalf, Executor, outcome_word};
+use super::lasting::Lasting;
 use super::pool::Pool;
 use super::store::Store;
 use crate::config::OnFailure;
@@ -79,6 +80,8 @@ pub(super) struct Shared<H> {
     pub(super) executor: Executor<H>,
     /// The hooks' lasting state.
     pub(super) store: RefCell<Store>,
+    /// What else outlives the process.
+    pub(super) lasting: Lasting,
     /// The flight recorder.
     pub(super) journal: RefCell<Journal>,
     /// To the engine.
@@ -461,7 +464,8 @@ impl<H: Host + 'static> RunDesk<'_, H> {
             }
             Ask::StateGet { key } => Ok(Answer::State(shared.store.borrow().value(&self.owner, &key))),
             Ask::StateSet { key, value } => {
-                shared.store.borrow_mut().set(&self.owner, key, value, self.budget.state_bytes)?;
+                let saved = shared.store.borrow_mut().set(&self.owner, &key, value, self.budget.state_bytes)?;
+                saved.wait().await;
                 Ok(Answer::Done)
             }
         }

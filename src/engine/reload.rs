@@ -13,12 +13,14 @@ use tracing::{error, info, warn};
 use super::clock;
 use super::command::ReloadReport;
 use super::generations::digest;
+use super::helper;
 use super::pool::Pool;
 use super::run::Engine;
 use super::script;
 use super::start::{load_pool, new_node};
 use crate::config::{self, Config, Reload};
 use crate::hooks::{EntryPoint, HookSource};
+use crate::host::helper::{Duty, HelperClient};
 use crate::keeper::Client;
 use crate::proto::{self, Gate, Input};
 use crate::types::{Cause, Name, State, Timestamp};
@@ -45,6 +47,8 @@ pub(super) struct Prepared {
     problems: Vec<String>,
     /// Hooks that are on disk as they are in use.
     unchanged: Vec<Name>,
+    /// A helper process that can do what is newly granted, if the present one cannot.
+    helper: Option<(HelperClient, Duty)>,
     replies: Vec<oneshot::Sender<ReloadReport>>,
 }
 
@@ -56,6 +60,8 @@ struct Job {
     current: BTreeMap<Name, Rc<Pool>>,
     refused: BTreeMap<Name, String>,
     keeper: Client,
+    /// What the helper process can do, and whether it starts services.
+    helper: (Option<Duty>, bool),
     replies: Vec<oneshot::Sender<ReloadReport>>,
 }
 
@@ -84,6 +90,7 @@ impl Engine {
             current: names().filter_map(|name| Some((name.clone(), Rc::clone(self.hooks.current(name)?)))).collect(),
             refused: names().filter_map(|name| Some((name.clone(), self.hooks.refused(name)?))).collect(),
             keeper: self.keeper.clone(),
+            helper: (self.helper.duty(), self.shared.executor.host().services_need_helper()),
             replies,
         };
         let done = self.prepared.clone();
@@ -97,7 +104,7 @@ impl Engine {
     pub(super) fn commit(&mut self, prepared: Prepared) {
         let now = clock::now();
         self.reloading = false;
-        let Prepared { scope, config, pools, faults, problems, unchanged, replies } = prepared;
+        let Prepared { scope, config, pools, faults, problems, unchanged, helper, replies } = prepared;
         for (name, (message, digest)) in &faults {
             self.hooks.refuse(name, message.clone(), digest.clone());
         }
@@ -109,6 +116,10 @@ impl Engine {
         report.problems.extend(needs_restart(&self.config, &config));
         if report.problems.is_empty() {
             report.done = true;
+            if let Some((client, duty)) = helper {
+                self.helper.replace(client, duty);
+                report.changes.push(format!("helper process: started, for {}", duty.as_str()));
+            }
             self.swap_hooks(pools, &mut report.changes, now);
             if scope == Scope::Everything {
                 self.swap_config(*config, &mut report.changes, now);
@@ -141,6 +152,7 @@ impl Engine {
         for (name, pool) in &pools {
             changes.push(format!("hook {name}: new version {}", super::generations::short(pool.digest())));
             self.hooks.take(Rc::clone(pool));
+            self.keep(name);
             let warm = Rc::clone(pool);
             tokio::task::spawn_local(async move { warm.warm_all().await });
         }
@@ -148,6 +160,13 @@ impl Engine {
             self.rewire(now);
             let swapped: Vec<Name> = pools.into_keys().collect();
             self.forgive(&swapped, now);
+        }
+    }
+
+    /// The version that serves is the one to start with, should its file have a fault then.
+    fn keep(&self, name: &Name) {
+        if let Some(original) = self.hooks.current(name).and_then(|pool| pool.original()) {
+            self.shared.lasting.kept.keep(original, clock::wall_ms());
         }
     }
 
@@ -203,6 +222,7 @@ impl Engine {
             }
         }
         self.hooks.retain(|name| config.hooks.contains_key(name));
+        self.shared.lasting.kept.retain(config.hooks.keys().cloned());
         self.shutdown_timeout = config.daemon.shutdown_timeout;
         self.config = config;
         self.rewire(now);
@@ -291,6 +311,7 @@ impl Engine {
         let before = self.hooks.before(name).cloned().ok_or_else(|| self.no_hook(name, "has no version before this one"))?;
         let digest = super::generations::short(before.digest()).to_owned();
         self.hooks.take(before);
+        self.keep(name);
         self.rewire(clock::now());
         Ok(format!(
             "hook {name}: back to version {digest}; the file on disk is not changed, and the next change of it is taken into use"
@@ -338,15 +359,12 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<String> {
         ("log", old.daemon.log != new.daemon.log),
     ];
     let changed = keys.into_iter().filter(|(_, changed)| *changed);
-    let duties = |config: &Config| config.hooks.values().any(|hook| hook.grants.needs_helper());
-    let helper =
-        (duties(new) && !duties(old)).then(|| "the first grant that needs the helper process needs a restart".to_owned());
-    changed.map(|(key, _)| format!("[daemon] {key} cannot change while carpd runs: restart it")).chain(helper).collect()
+    changed.map(|(key, _)| format!("[daemon] {key} cannot change while carpd runs: restart it")).collect()
 }
 
 impl Job {
     async fn run(self) -> Prepared {
-        let Self { scope, path, config, current, refused, keeper, replies } = self;
+        let Self { scope, path, config, current, refused, keeper, helper: (present, starts_services), replies } = self;
         let (config, problems) = match scope {
             Scope::ChangedHooks => (config, Vec::new()),
             Scope::Everything => read_config(path, config).await,
@@ -358,10 +376,17 @@ impl Job {
             faults: BTreeMap::new(),
             problems,
             unchanged: Vec::new(),
+            helper: None,
             replies,
         };
         if !found.problems.is_empty() {
             return found;
+        }
+        if let Some(wanted) = helper::duty(&found.config, starts_services).filter(|wanted| present < Some(*wanted)) {
+            match helper::start(&keeper, wanted).await {
+                Ok(client) => found.helper = Some((client, wanted)),
+                Err(error) => found.problems.push(format!("cannot start the helper process for what is newly granted: {error}")),
+            }
         }
         for (name, spec) in &found.config.hooks {
             if scope == Scope::ChangedHooks && spec.reload == Reload::Manual {

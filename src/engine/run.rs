@@ -16,6 +16,7 @@ use tracing::{debug, error, trace, warn};
 use super::clock;
 use super::command::{Command, ReloadReport};
 use super::generations::Generations;
+use super::helper::Care;
 use super::lease::Lease;
 use super::node::Node;
 use super::port::{Port, kind_word};
@@ -69,6 +70,7 @@ pub(super) struct Engine {
     /// The version of every hook that serves.
     pub(super) hooks: Generations,
     pub(super) keeper: Client,
+    pub(super) helper: Care,
     pub(super) config: Config,
     /// Where the configuration was read from.
     pub(super) path: PathBuf,
@@ -109,6 +111,7 @@ pub(super) struct Parts {
     pub(super) hooks: Generations,
     pub(super) news: mpsc::UnboundedReceiver<HookNews>,
     pub(super) keeper: Client,
+    pub(super) helper: Care,
     pub(super) config: Config,
     pub(super) path: PathBuf,
     pub(super) host_name: String,
@@ -117,7 +120,7 @@ pub(super) struct Parts {
 
 impl Engine {
     pub(super) fn new(parts: Parts) -> Result<Self, StartError> {
-        let Parts { nodes, ports, shared, hooks, news, keeper, config, path, host_name, instance } = parts;
+        let Parts { nodes, ports, shared, hooks, news, keeper, helper, config, path, host_name, instance } = parts;
         let (orders, commands) = mpsc::channel(COMMANDS_MAX);
         let (prepared, ready) = mpsc::channel(1);
         let (will, theirs) = Writer::create().map_err(|source| StartError::System { what: "make a memory file", source })?;
@@ -130,6 +133,7 @@ impl Engine {
             hooks,
             news,
             keeper,
+            helper,
             shutdown_timeout: config.daemon.shutdown_timeout,
             config,
             path,
@@ -160,6 +164,11 @@ impl Engine {
     /// Where orders go.
     pub(super) fn commands(&self) -> mpsc::Sender<Command> {
         self.orders.clone()
+    }
+
+    /// Where operators find it.
+    pub(super) fn instance_dir(&self) -> &Path {
+        self.instance.run_dir()
     }
 
     /// Watches the files of the hooks that are in use.

@@ -23,7 +23,9 @@ impl Engine {
                 .into_iter()
                 .map(|(resource, value, owners)| HeldStatus { resource, value, owners })
                 .collect(),
+            helper: self.helper.status(),
             ledger_problem: self.shared.executor.ledger().health().map(ToString::to_string),
+            lasting_problem: self.shared.lasting.problem(),
             strangers: self.strangers.rejects().map(|(why, count)| (why.to_owned(), count)).filter(|(_, n)| *n > 0).collect(),
             reload_problems: self.reload_problems.clone(),
         }

@@ -193,7 +193,9 @@ impl Log {
         let mut bytes = MAGIC.to_vec();
         frame(&Header { origin: self.origin }, &mut bytes)?;
         changes.iter().try_for_each(|change| frame(change, &mut bytes))?;
-        DirBuilder::new().recursive(true).mode(0o755).create(&self.directory)?;
+        // What lasts is for the daemon alone; below run-dir there is the socket, which others may look for.
+        let mode = if self.lasting { 0o700 } else { 0o755 };
+        DirBuilder::new().recursive(true).mode(mode).create(&self.directory)?;
         self.take_lock()?;
         let new = self.directory.join("ledger.new");
         let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
