@@ -6,6 +6,7 @@
 pub mod api;
 #[cfg(feature = "wasm")]
 pub mod compiler;
+pub mod exam;
 pub mod frame;
 #[cfg(feature = "lua")]
 pub mod lua;

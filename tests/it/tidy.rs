@@ -24,6 +24,7 @@ const EDGES: &[(&str, &[&str])] = &[
         &["types", "proto", "effect", "config", "ledger", "journal", "hooks", "host", "engine", "keeper", "control", "telemetry"],
     ),
     ("port", &["types", "effect", "hooks"]),
+    ("testing", &["types", "effect", "hooks", "host", "engine", "keeper", "ledger"]),
     (
         "cli",
         &[
@@ -41,6 +42,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "telemetry",
             "lab",
             "port",
+            "testing",
         ],
     ),
 ];
