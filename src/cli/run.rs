@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::process::ExitCode;
 
 use clap::Parser as _;
@@ -14,6 +15,8 @@ use super::{CONFIG, Exit, Failure, output};
 use crate::config::{Config, Loaded, LogFormat, LogLevel};
 use crate::control::{self, Listening};
 use crate::engine::command::Command;
+use crate::hooks::exam::{Exam, Verdict};
+use crate::keeper;
 use crate::telemetry::{self, FILTER_VARIABLE, Format};
 
 /// Run the daemon in the foreground.
@@ -90,9 +93,14 @@ pub(super) fn engine() -> ExitCode {
         }
     };
     match start_log(&args, &loaded.config) {
-        Ok(()) => crate::engine::main(&loaded.config, &args.config, listen),
+        Ok(()) => crate::engine::main(&loaded.config, &args.config, examine, listen),
         Err(failure) => output::report(&failure).into(),
     }
+}
+
+/// Runs a hook's test for the engine.
+pub(super) fn examine(keeper: &keeper::Client, exam: Exam) -> Pin<Box<dyn Future<Output = Verdict> + '_>> {
+    Box::pin(crate::testing::examine(keeper, exam))
 }
 
 /// Opens the control socket. Without it the daemon runs all the same.

@@ -182,9 +182,10 @@ impl<H: Host> Executor<H> {
         self.ledger.borrow().mark()
     }
 
-    /// Undoes what the virtual host's hooks claimed before `mark` and have not claimed again since.
-    pub(super) async fn undo_older(&self, vhost: &Name, mark: u64) -> Undone {
-        let plan = self.ledger.borrow().undo_plan_before(vhost, mark);
+    /// Undoes what the virtual host's hooks, or one of them, claimed before `mark` and have not claimed again since.
+    pub(super) async fn undo_older(&self, vhost: &Name, hook: Option<&Name>, mark: u64) -> Undone {
+        let mut plan = self.ledger.borrow().undo_plan_before(vhost, mark);
+        plan.retain(|undo| hook.is_none_or(|hook| undo.owner.hook.as_ref() == Some(hook)));
         self.undo_all(plan).await
     }
 

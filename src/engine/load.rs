@@ -4,13 +4,14 @@ use std::rc::Rc;
 
 use tracing::info;
 
+use super::exam::{self, Examine, Test};
 use super::generations::{Generations, digest};
 use super::lasting::{Kept, KeptHook};
 use super::pool::Pool;
 use super::script;
 use super::start::{StartError, load_pool};
-use crate::config::{self, Config};
-use crate::hooks::LoadError;
+use crate::config::{self, Config, Reload};
+use crate::hooks::{HookSource, LoadError};
 use crate::keeper::Client;
 use crate::types::Name;
 
@@ -33,10 +34,10 @@ impl Refused {
 
 /// Loads every hook of the configuration in a runner of its own. One whose file has a fault serves in the version that was
 /// accepted last; without such a version the start ends here.
-pub(super) async fn hooks(config: &Config, keeper: &Client, kept: &Kept) -> Result<Generations, StartError> {
+pub(super) async fn hooks(config: &Config, keeper: &Client, kept: &Kept, examine: Examine) -> Result<Generations, StartError> {
     let mut hooks = Generations::default();
     for (name, spec) in &config.hooks {
-        match read_and_load(config, name, spec, keeper).await {
+        match read_and_load(config, name, spec, keeper, Some((kept, examine))).await {
             Ok(pool) => {
                 loaded(spec, &pool);
                 hooks.take(Rc::clone(&pool));
@@ -65,14 +66,48 @@ fn loaded(spec: &config::Hook, pool: &Pool) {
     info!(hook = %pool.name(), source = spec.source, confined_by, "Loaded a hook");
 }
 
-/// Loads a hook as it is on disk.
+/// Loads a hook as it is on disk, without its test.
 pub(super) async fn hook(config: &Config, name: &Name, spec: &config::Hook, keeper: &Client) -> Result<Rc<Pool>, LoadError> {
-    read_and_load(config, name, spec, keeper).await.map_err(|refused| refused.error)
+    read_and_load(config, name, spec, keeper, None).await.map_err(|refused| refused.error)
 }
 
-async fn read_and_load(config: &Config, name: &Name, spec: &config::Hook, keeper: &Client) -> Result<Rc<Pool>, Refused> {
-    let source = script::source(name, spec)
-        .map_err(|error| Refused { error: LoadError::Code(error.to_string()), digest: String::new() })?;
+/// With `examine` it also has to pass its test, unless it is the version that passed before.
+async fn read_and_load(
+    config: &Config,
+    name: &Name,
+    spec: &config::Hook,
+    keeper: &Client,
+    examine: Option<(&Kept, Examine)>,
+) -> Result<Rc<Pool>, Refused> {
+    let unread = |error: String| Refused { error: LoadError::Code(error), digest: String::new() };
+    let source = script::source(name, spec).map_err(|error| unread(error.to_string()))?;
     let digest = digest(&source);
-    load_pool(config, name, spec, source, keeper).await.map_err(|error| Refused { error, digest })
+    let mut test = None;
+    if let Some((kept, _)) = examine
+        && spec.reload == Reload::Tested
+        && kept.last_good(name).await.is_none_or(|last| last.digest != digest)
+    {
+        test = exam::read(name, spec).map_err(unread)?;
+    }
+    let attempt = exam::attempt(&digest, test.as_ref());
+    let test = examine.and_then(|(_, examine)| Some((examine, test?)));
+    accept(config, name, spec, source, test, keeper).await.map_err(|error| Refused { error, digest: attempt })
+}
+
+/// Loads one version of a hook and has it pass its test, if it has one to pass.
+pub(super) async fn accept(
+    config: &Config,
+    name: &Name,
+    spec: &config::Hook,
+    source: HookSource,
+    test: Option<(Examine, Test)>,
+    keeper: &Client,
+) -> Result<Rc<Pool>, LoadError> {
+    let pool = load_pool(config, name, spec, source, keeper).await?;
+    if let Some((examine, test)) = test
+        && let Some(original) = pool.original()
+    {
+        exam::pass(examine, keeper, config, spec, (**original).clone(), test).await?;
+    }
+    Ok(pool)
 }

@@ -9,6 +9,8 @@ mod announcer;
 mod cleanup;
 pub mod clock;
 pub mod command;
+mod degraded;
+mod exam;
 mod execute;
 mod follow;
 mod generations;
@@ -40,6 +42,7 @@ mod watch;
 mod will;
 
 pub use cleanup::cleanup;
+pub use exam::Examine;
 pub use recover::Recovery;
 pub use start::{check_hooks, main};
 pub use undo::Undone;

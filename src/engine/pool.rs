@@ -295,7 +295,8 @@ pub(super) async fn compiled(_: &Client, source: HookSource, _: &Grants, _: Sand
     Ok(source)
 }
 
-fn budget(spec: &config::Hook) -> Budget {
+/// The ceilings of a run, from the configuration.
+pub(super) fn budget(spec: &config::Hook) -> Budget {
     let config::Limits { wall, cpu, memory_bytes, requests, log_bytes, state_bytes } = spec.limits;
     Budget { wall, cpu, memory_bytes, requests, log_bytes, state_bytes }
 }

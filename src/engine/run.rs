@@ -15,6 +15,7 @@ use tracing::{debug, error, trace, warn};
 
 use super::clock;
 use super::command::{Command, ReloadReport};
+use super::exam::Examine;
 use super::generations::Generations;
 use super::helper::Care;
 use super::lease::Lease;
@@ -71,6 +72,8 @@ pub(super) struct Engine {
     pub(super) hooks: Generations,
     pub(super) keeper: Client,
     pub(super) helper: Care,
+    /// Runs tests of hooks.
+    pub(super) examine: Examine,
     pub(super) config: Config,
     /// Where the configuration was read from.
     pub(super) path: PathBuf,
@@ -112,6 +115,7 @@ pub(super) struct Parts {
     pub(super) news: mpsc::UnboundedReceiver<HookNews>,
     pub(super) keeper: Client,
     pub(super) helper: Care,
+    pub(super) examine: Examine,
     pub(super) config: Config,
     pub(super) path: PathBuf,
     pub(super) host_name: String,
@@ -120,7 +124,7 @@ pub(super) struct Parts {
 
 impl Engine {
     pub(super) fn new(parts: Parts) -> Result<Self, StartError> {
-        let Parts { nodes, ports, shared, hooks, news, keeper, helper, config, path, host_name, instance } = parts;
+        let Parts { nodes, ports, shared, hooks, news, keeper, helper, examine, config, path, host_name, instance } = parts;
         let (orders, commands) = mpsc::channel(COMMANDS_MAX);
         let (prepared, ready) = mpsc::channel(1);
         let (will, theirs) = Writer::create().map_err(|source| StartError::System { what: "make a memory file", source })?;
@@ -134,6 +138,7 @@ impl Engine {
             news,
             keeper,
             helper,
+            examine,
             shutdown_timeout: config.daemon.shutdown_timeout,
             config,
             path,
@@ -269,7 +274,7 @@ impl Engine {
             Command::Reload(reply) => self.reload(Scope::Everything, Some(reply)),
             Command::FilesChanged => self.reload(Scope::ChangedHooks, None),
             Command::Rollback(name, reply) => _ = reply.send(self.rollback(&name)),
-            Command::Apply(name, reply) => _ = reply.send(self.apply(&name)),
+            Command::Apply(name, reply) => self.apply(&name, reply),
             Command::Resign(name, reason, reply) => _ = reply.send(self.resign(&name, reason)),
         }
     }

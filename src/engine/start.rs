@@ -14,6 +14,7 @@ use tracing::{debug, error, info};
 use super::announcer::Announcer;
 use super::clock;
 use super::command::Command;
+use super::exam::Examine;
 use super::execute::Executor;
 use super::helper::{self, Care};
 use super::lasting::Lasting;
@@ -73,10 +74,16 @@ pub(super) fn system(what: &'static str) -> impl Fn(io::Error) -> StartError {
     move |source| StartError::System { what, source }
 }
 
-/// The engine process: runs this configuration until it is told to stop, from this file. Started by the keeper. `attach` is
+/// The engine process: runs this configuration until it is told to stop, from this file. Started by the keeper. `examine`
+/// runs the tests of hooks. `attach` is
 /// given the instance's directory and the way to give orders; what it gives back is dropped at the end.
 #[must_use]
-pub fn main<T>(config: &Config, path: &Path, attach: impl FnOnce(&Path, mpsc::Sender<Command>) -> T) -> ExitCode {
+pub fn main<T>(
+    config: &Config,
+    path: &Path,
+    examine: Examine,
+    attach: impl FnOnce(&Path, mpsc::Sender<Command>) -> T,
+) -> ExitCode {
     // Before there is a second thread: capabilities belong to threads.
     if let Err(error) = Privileges::current().and_then(|own| own.require()).and_then(|()| confine_engine()) {
         error!(%error, "Could not start");
@@ -90,7 +97,7 @@ pub fn main<T>(config: &Config, path: &Path, attach: impl FnOnce(&Path, mpsc::Se
         }
     };
     let clean = tokio::task::LocalSet::new().block_on(&runtime, async {
-        match start(config, path).await {
+        match start(config, path, examine).await {
             Ok((engine, signals)) => {
                 let attached = attach(engine.instance_dir(), engine.commands());
                 let clean = engine.run(signals).await;
@@ -109,7 +116,7 @@ pub fn main<T>(config: &Config, path: &Path, attach: impl FnOnce(&Path, mpsc::Se
     if clean { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-async fn start(config: &Config, config_path: &Path) -> Result<(Engine, mpsc::Receiver<Signal>), StartError> {
+async fn start(config: &Config, config_path: &Path, examine: Examine) -> Result<(Engine, mpsc::Receiver<Signal>), StartError> {
     let (orders, signals) = signals(config.daemon.hangup_stops).map_err(system("catch signals"))?;
     let (keeper, exits) = Client::from_stdin().map_err(system("reach the parent process"))?;
     keeper::unblock_signals().map_err(system("receive signals"))?;
@@ -124,7 +131,7 @@ async fn start(config: &Config, config_path: &Path) -> Result<(Engine, mpsc::Rec
     let duty = start_helper(config, &keeper, executor.host(), for_recovery).await?;
     tokio::task::spawn_local(tell_exits(exits, orders));
     let (lasting, store) = Lasting::open(&mut instance, clock::wall_ms()).await;
-    let hooks = load::hooks(config, &keeper, &lasting.kept).await?;
+    let hooks = load::hooks(config, &keeper, &lasting.kept, examine).await?;
     let (sender, news) = mpsc::unbounded_channel();
     let journal = RefCell::new(journal(&instance));
     let shared = Rc::new(Shared { executor, store: RefCell::new(store), lasting, journal, news: sender });
@@ -155,6 +162,7 @@ async fn start(config: &Config, config_path: &Path) -> Result<(Engine, mpsc::Rec
         hooks,
         news,
         keeper,
+        examine,
         config: config.clone(),
         path: config_path.to_owned(),
         host_name,
@@ -225,11 +233,15 @@ pub(super) async fn load_pool(
     source: HookSource,
     keeper: &Client,
 ) -> Result<Rc<Pool>, LoadError> {
-    let policy = match config.daemon.sandbox {
+    Pool::start(name.clone(), spec.clone(), source, sandbox_policy(config), keeper.clone()).await
+}
+
+/// What to do where the sandbox is incomplete.
+pub(super) const fn sandbox_policy(config: &Config) -> SandboxPolicy {
+    match config.daemon.sandbox {
         Sandbox::Required => SandboxPolicy::Required,
         Sandbox::BestEffort => SandboxPolicy::BestEffort,
-    };
-    Pool::start(name.clone(), spec.clone(), source, policy, keeper.clone()).await
+    }
 }
 
 /// Loads every hook as the daemon would, each in a confined runner, and ends it again. What is wrong, by hook.
@@ -287,6 +299,7 @@ pub(super) fn new_node(
         aside_until: None,
         leave_by: None,
         last: None,
+        changed: clock::now(),
         since_ms: clock::wall_ms(),
         told_initial: false,
         asking: false,
