@@ -31,6 +31,31 @@ pub(super) struct StatusArgs {
     json: bool,
 }
 
+/// Print the daemon's counters and gauges.
+///
+/// As OpenMetrics text. For the textfile collector of node_exporter there is the older form; write it to a new file and
+/// move that over the old one, so that it is never read half.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "Examples:\n  \
+    carpd metrics | grep '^carpd_vhost_state'\n  \
+    carpd metrics --format prometheus > /var/lib/node_exporter/.carpd && mv /var/lib/node_exporter/.carpd \
+    /var/lib/node_exporter/carpd.prom")]
+pub(super) struct MetricsArgs {
+    #[command(flatten)]
+    daemon: Daemon,
+    /// The form of the text.
+    #[arg(long, value_name = "FORM", default_value = "openmetrics")]
+    format: MetricsForm,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum MetricsForm {
+    /// OpenMetrics 1.0.
+    Openmetrics,
+    /// The text form of Prometheus, version 0.0.4.
+    Prometheus,
+}
+
 /// Read the configuration and all hooks again; all or nothing.
 ///
 /// Everything is checked first. If anything is wrong nothing changes, and the daemon goes on with what it has. Virtual
@@ -92,6 +117,36 @@ pub(super) fn status(args: &StatusArgs) -> Result<Exit, Failure> {
         as_text(&status)
     };
     output::data(text.as_bytes())
+}
+
+pub(super) fn metrics(args: &MetricsArgs) -> Result<Exit, Failure> {
+    let Reply::Metrics(text) = ask(&args.daemon, Order::Metrics)? else { return Err(unexpected()) };
+    let text = if args.format == MetricsForm::Prometheus { as_prometheus(&text) } else { text };
+    output::data(text.as_bytes())
+}
+
+/// There a counter's family has the name of its samples, and some lines are unknown.
+fn as_prometheus(openmetrics: &str) -> String {
+    let mut counter = None;
+    let mut text = String::new();
+    for line in openmetrics.lines() {
+        let mut words = line.splitn(4, ' ');
+        match (words.next(), words.next(), words.next(), words.next()) {
+            (Some("#"), Some("UNIT" | "EOF"), ..) => {}
+            (Some("#"), Some("TYPE"), Some(name), Some("counter")) => {
+                counter = Some(name);
+                text += &format!("# TYPE {name}_total counter\n");
+            }
+            (Some("#"), Some("HELP"), Some(name), Some(help)) if counter == Some(name) => {
+                text += &format!("# HELP {name}_total {help}\n");
+            }
+            _ => {
+                text += line;
+                text.push('\n');
+            }
+        }
+    }
+    text
 }
 
 pub(super) fn reload(args: &ReloadArgs) -> Result<Exit, Failure> {
@@ -166,14 +221,14 @@ fn hint(daemon: &Daemon) -> String {
 fn ask_status(daemon: &Daemon) -> Result<Box<Status>, Failure> {
     match ask(daemon, Order::Status)? {
         Reply::Status(status) => Ok(status),
-        Reply::Reload(_) | Reply::Message(_) => Err(unexpected()),
+        Reply::Metrics(_) | Reply::Reload(_) | Reply::Message(_) => Err(unexpected()),
     }
 }
 
 fn say(daemon: &Daemon, order: Order) -> Result<Exit, Failure> {
     match ask(daemon, order)? {
         Reply::Message(message) => output::data(format!("{message}\n").as_bytes()),
-        Reply::Status(_) | Reply::Reload(_) => Err(unexpected()),
+        Reply::Status(_) | Reply::Metrics(_) | Reply::Reload(_) => Err(unexpected()),
     }
 }
 
@@ -259,4 +314,16 @@ fn hook_text(hook: &HookStatus) -> String {
 fn at(ms: u64) -> String {
     let time = i64::try_from(ms).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
     time.map(|time| time.to_zoned(jiff::tz::TimeZone::system()).strftime("%F %T").to_string()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn counters_are_named_as_their_samples_in_the_older_form() {
+        let text = "# TYPE a_seconds gauge\n# UNIT a_seconds seconds\n# HELP a_seconds One.\na_seconds 1\n\
+                    # TYPE b counter\n# HELP b Two words.\nb_total{x=\"y z\"} 2\n# EOF\n";
+        let expected = "# TYPE a_seconds gauge\n# HELP a_seconds One.\na_seconds 1\n\
+                        # TYPE b_total counter\n# HELP b_total Two words.\nb_total{x=\"y z\"} 2\n";
+        assert_eq!(super::as_prometheus(text), expected);
+    }
 }

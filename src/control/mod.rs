@@ -37,6 +37,8 @@ pub struct Request {
 pub enum Order {
     /// How are things?
     Status,
+    /// The daemon in numbers.
+    Metrics,
     /// Read configuration and hooks again.
     Reload,
     /// Back to the version of a hook before this one.
@@ -67,6 +69,8 @@ pub struct Response {
 pub enum Reply {
     /// To [`Order::Status`].
     Status(Box<Status>),
+    /// To [`Order::Metrics`]: OpenMetrics text.
+    Metrics(String),
     /// To [`Order::Reload`].
     Reload(ReloadReport),
     /// To everything else: what was done.

@@ -87,7 +87,7 @@ async fn converse(stream: UnixStream, commands: mpsc::Sender<Command>) -> io::Re
         Ok(Ok(_)) => match parse(&line) {
             Err(why) => Err(why),
             Ok(order) => {
-                if order != Order::Status {
+                if !matches!(order, Order::Status | Order::Metrics) {
                     info!(uid = peer.uid(), pid = peer.pid(), ?order, "An operator gave an order");
                 }
                 obey(order, &commands).await
@@ -114,6 +114,7 @@ fn parse(line: &str) -> Result<Order, String> {
 async fn obey(order: Order, commands: &mpsc::Sender<Command>) -> Result<Reply, String> {
     match order {
         Order::Status => ask(commands, Command::Status).await.map(Reply::Status),
+        Order::Metrics => ask(commands, Command::Metrics).await.map(Reply::Metrics),
         Order::Reload => ask(commands, Command::Reload).await.map(Reply::Reload),
         Order::HookRollback(name) => message(ask(commands, |reply| Command::Rollback(name, reply)).await),
         Order::HookApply(name) => message(ask(commands, |reply| Command::Apply(name, reply)).await),

@@ -14,6 +14,8 @@ use crate::types::{IfName, Name, State, Vhid, VirtualAddress};
 pub enum Command {
     /// How are things?
     Status(oneshot::Sender<Box<Status>>),
+    /// The engine in numbers: OpenMetrics text.
+    Metrics(oneshot::Sender<String>),
     /// Read configuration and hooks again.
     Reload(oneshot::Sender<ReloadReport>),
     /// Files of hooks changed on disk; those set to `manual` are left alone.

@@ -32,6 +32,7 @@ impl Engine {
             vhost = %node.spec.name, vhid = %node.spec.vhid, interface = %node.spec.interface,
             %from, %to, cause = cause.as_str(), why = %cause, peer = peer_text, seq, "Changed state"
         );
+        self.shared.executor.count().transition(&node.spec.name, &transition);
         let approved = std::mem::take(&mut node.asking);
         node.last = Some(transition);
         node.since_ms = clock::wall_ms();

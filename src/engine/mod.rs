@@ -21,6 +21,7 @@ mod lasting;
 mod lease;
 mod load;
 mod look;
+mod metrics;
 mod node;
 pub mod oneshot;
 mod pool;

@@ -14,6 +14,7 @@ use tracing::{debug, error, info, warn};
 use super::clock;
 use super::execute::{Behalf, Executor, outcome_word};
 use super::lasting::Lasting;
+use super::metrics::Ended;
 use super::pool::Pool;
 use super::store::Store;
 use super::undo::Undone;
@@ -381,6 +382,12 @@ impl<H: Host + 'static> Queue<H> {
         let error = result.as_ref().err().map(ToString::to_string).unwrap_or_default();
         let note = Note::HookRun { hook: hook.name().clone(), entry: entry.as_str().to_owned(), seq, took, error };
         self.shared.journal.borrow_mut().note(now, self.index, note);
+        let ended = match &result {
+            Ok(()) => Ended::Done,
+            Err(HookError::Superseded) => Ended::Superseded,
+            Err(_) => Ended::Failed,
+        };
+        self.shared.executor.count().ran(hook.name(), entry, ended, took);
         let (vhost, hook, entry) = (&self.vhost, hook.name(), entry.as_str());
         match &result {
             Ok(()) => info!(%vhost, %hook, entry, seq, outcome = "done", duration_us, "Ran a hook"),

@@ -131,6 +131,9 @@ impl Engine {
                 self.swap_config(*config, &mut report.changes, now);
             }
         }
+        if !report.problems.is_empty() || scope == Scope::Everything || !report.changes.is_empty() {
+            self.shared.executor.count().reloaded(report.done);
+        }
         Self::tell(&report, scope);
         self.reload_problems.clone_from(&report.problems);
         for reply in replies {
@@ -212,6 +215,8 @@ impl Engine {
         }
         self.hooks.retain(|name| config.hooks.contains_key(name));
         self.shared.lasting.kept.retain(config.hooks.keys().cloned());
+        let vhost = |name: &Name| config.vhosts.iter().any(|vhost| vhost.name == *name);
+        self.shared.executor.count().retain(vhost, |name| config.hooks.contains_key(name));
         self.shutdown_timeout = config.daemon.shutdown_timeout;
         self.config = config;
         self.rewire(now);

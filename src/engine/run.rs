@@ -271,6 +271,7 @@ impl Engine {
         // Whoever asked may have gone away meanwhile.
         match command {
             Command::Status(reply) => _ = reply.send(Box::new(self.status())),
+            Command::Metrics(reply) => _ = reply.send(self.metrics()),
             Command::Reload(reply) => self.reload(Scope::Everything, Some(reply)),
             Command::FilesChanged => self.reload(Scope::ChangedHooks, None),
             Command::Rollback(name, reply) => _ = reply.send(self.rollback(&name)),

@@ -9,6 +9,7 @@ pub mod hostname;
 mod linux;
 pub mod netlink;
 pub mod privilege;
+pub mod process;
 pub mod service;
 pub mod socket;
 pub mod spawn;

@@ -98,9 +98,10 @@ fn own_var_lib() {
 
 /// Lays a writable directory over one of the machine's.
 fn lay_over(directory: &str, name: &str) -> io::Result<()> {
-    let (upper, work) = (format!("/run/lab/{name}"), format!("/run/lab/{name}-work"));
-    fs::create_dir(&upper)?;
-    fs::create_dir(&work)?;
+    // Not below /run/lab: what is there may be a hook's directory.
+    let (upper, work) = (format!("/run/lab-over/{name}"), format!("/run/lab-over/{name}-work"));
+    fs::create_dir_all(&upper)?;
+    fs::create_dir_all(&work)?;
     let layers = format!("lowerdir={directory},upperdir={upper},workdir={work}");
     Ok(mount(Some("overlay"), directory, Some("overlay"), MsFlags::empty(), Some(layers.as_str()))?)
 }

@@ -17,6 +17,7 @@ mod hooks;
 mod lab;
 mod leftovers;
 mod peers;
+mod reload;
 mod rig;
 mod scenario;
 mod ucarp;
@@ -67,6 +68,7 @@ fn main() -> ExitCode {
         scenario::cases(),
         hooks::cases(),
         peers::cases(),
+        reload::cases(),
         group::cases(),
         forge::cases(),
         lab::cases(),

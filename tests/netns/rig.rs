@@ -117,7 +117,8 @@ impl Carpd {
         self
     }
 
-    fn toml(&self) -> String {
+    /// Its configuration file.
+    pub(crate) fn toml(&self) -> String {
         let keys = || self.keys.iter().map(|(key, value)| format!("{key} = {value}\n")).collect::<String>();
         let mut toml = self.vhosts.clone().unwrap_or_else(|| format!("[[vhost]]\n{}", keys()));
         if let Some((_, hook)) = &self.hook {
