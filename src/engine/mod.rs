@@ -31,6 +31,7 @@ mod start;
 mod status;
 mod stop;
 mod store;
+pub mod trial;
 mod turns;
 mod undo;
 mod watch;
