@@ -12,10 +12,14 @@ use crate::effect::Grants;
 pub struct Exam {
     /// The hook: these bytes are tested, whatever is on disk by now.
     pub hook: HookSource,
-    /// What the hook may do; a test may take away from it for a single host, never add.
+    /// What the hook may do, unless a test says otherwise for one of its hosts in memory.
     pub grants: Grants,
     /// The hook's ceilings. Its wall time is spent on a virtual clock.
     pub budget: Budget,
+    /// Wall time of `before_master` and `before_backup`.
+    pub before_timeout: Duration,
+    /// Does a failed `on_master` hand over (`on-failure = "resign"`)?
+    pub resigns: bool,
     /// The path of the test file, for messages.
     pub path: String,
     /// The text of the test file: Luau, see `docs/guide/test-a-hook.md`.

@@ -21,7 +21,7 @@ use crate::types::{IfName, VirtualAddress};
 pub struct FakeHost {
     values: RefCell<BTreeMap<Resource, Value>>,
     links: RefCell<Vec<Link>>,
-    performed: RefCell<Vec<Effect>>,
+    trace: RefCell<Vec<(Effect, bool)>>,
     calls: Cell<u64>,
     failing: RefCell<BTreeMap<u64, HostError>>,
     commands: RefCell<BTreeMap<String, CommandOutput>>,
@@ -29,8 +29,8 @@ pub struct FakeHost {
     clock: VirtualClock,
     /// Only the devices that were named exist, and gateways must be in their networks.
     strict_links: Cell<bool>,
-    /// If not empty, only these services exist.
-    units: RefCell<Vec<String>>,
+    /// If given, only these services exist.
+    units: RefCell<Option<Vec<String>>>,
 }
 
 /// `httpd` and `httpd.service` are one.
@@ -86,7 +86,7 @@ impl FakeHost {
 
     /// From now on, only these services exist.
     pub fn name_all_units<'a>(&self, units: impl IntoIterator<Item = &'a str>) {
-        *self.units.borrow_mut() = units.into_iter().map(|unit| unit_name(unit).to_owned()).collect();
+        *self.units.borrow_mut() = Some(units.into_iter().map(|unit| unit_name(unit).to_owned()).collect());
     }
 
     /// Something is to go wrong.
@@ -153,12 +153,23 @@ impl FakeHost {
     /// Every effect that was asked for, in order, also those that failed.
     #[must_use]
     pub fn performed(&self) -> Vec<Effect> {
-        self.performed.borrow().clone()
+        self.trace.borrow().iter().map(|(effect, _)| effect.clone()).collect()
+    }
+
+    /// The same, each with whether it was done.
+    #[must_use]
+    pub fn trace(&self) -> Vec<(Effect, bool)> {
+        self.trace.borrow().clone()
     }
 
     fn apply(&self, granted: &Granted) -> Result<Reply, HostError> {
+        let reply = self.apply_silently(granted);
+        self.trace.borrow_mut().push((granted.effect().clone(), reply.is_ok()));
+        reply
+    }
+
+    fn apply_silently(&self, granted: &Granted) -> Result<Reply, HostError> {
         let effect = granted.effect();
-        self.performed.borrow_mut().push(effect.clone());
         self.calls.set(self.calls.get() + 1);
         if let Some(err) = self.failing.borrow().get(&self.calls.get()) {
             return Err(err.clone());
@@ -220,12 +231,12 @@ impl Host for FakeHost {
                 self.apply(granted)
             }
             Some(Happens::Takes(_) | Happens::Hangs) => {
-                self.performed.borrow_mut().push(effect.clone());
+                self.trace.borrow_mut().push((effect.clone(), false));
                 self.clock.sleep(limit).await;
                 Err(HostError { message: format!("{effect} did not end within {limit:?}{RAISE_TIMEOUT}"), errno: None })
             }
             Some(Happens::Fails(error)) => {
-                self.performed.borrow_mut().push(effect.clone());
+                self.trace.borrow_mut().push((effect.clone(), false));
                 Err(error)
             }
         }
@@ -285,8 +296,7 @@ fn named(resource: Resource) -> Resource {
 
 impl FakeHost {
     fn has_unit(&self, unit: &str) -> bool {
-        let units = self.units.borrow();
-        units.is_empty() || units.iter().any(|known| known == unit_name(unit))
+        self.units.borrow().as_ref().is_none_or(|units| units.iter().any(|known| known == unit_name(unit)))
     }
 
     fn has_link(&self, dev: &IfName) -> bool {
