@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use super::execute::{Behalf, Executor};
 use super::lease::Lease;
+use super::pool;
 pub use super::pool::Runner;
 use super::recover::Recovery;
 use super::store::Store;
 use super::undo::Undone;
-use super::pool;
 use crate::effect::{Effect, Grants, Own, Query};
 use crate::hooks::message::{FileCoverage, Loaded};
 use crate::hooks::session::{Desk, SandboxPolicy, Session};

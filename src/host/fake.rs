@@ -13,7 +13,9 @@ pub use trouble::{Happens, Trouble};
 use trouble::Troubles;
 
 use super::{Host, HostError, RAISE_TIMEOUT};
-use crate::effect::{CommandOutput, Effect, Granted, Link, Outcome, Query, Reply, Resource, Route, RouteTarget, UnitState, Value};
+use crate::effect::{
+    CommandOutput, Effect, Granted, Link, Outcome, Query, Reply, Resource, Route, RouteTarget, UnitState, Value,
+};
 use crate::types::{IfName, VirtualAddress};
 
 /// A host in memory. What nobody set is absent: services stopped, no address. A device that nobody named is up.
@@ -143,10 +145,7 @@ impl FakeHost {
             Resource::Service { .. } => Value::Running(false),
             Resource::Hostname => Value::Text("fake".to_owned()),
             Resource::Sysctl { .. } => Value::Text(String::new()),
-            Resource::Address { .. }
-            | Resource::Route { .. }
-            | Resource::Rule(_)
-            | Resource::File { .. } => Value::Absent,
+            Resource::Address { .. } | Resource::Route { .. } | Resource::Rule(_) | Resource::File { .. } => Value::Absent,
         }
     }
 

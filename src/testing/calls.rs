@@ -223,7 +223,8 @@ impl<'a> Case<'a> {
 
     async fn host(&mut self, name: &str, mut arguments: Arguments, place: &(String, u32)) -> Answered {
         let number = usize::try_from(arguments.number("the host")?).unwrap_or(usize::MAX);
-        let entry = number.checked_sub(1).and_then(|at| self.hosts.get_mut(at)).ok_or_else(|| "there is no such host".to_owned())?;
+        let entry =
+            number.checked_sub(1).and_then(|at| self.hosts.get_mut(at)).ok_or_else(|| "there is no such host".to_owned())?;
         let node = Rc::clone(&entry.0);
         let happens = matches!(name, "become" | "advance" | "stop" | "peer_claim" | "health");
         if happens {
@@ -286,7 +287,11 @@ impl<'a> Case<'a> {
                 let text = arguments.text("text")?;
                 let log: Vec<String> = node.record().log.iter().map(ToString::to_string).collect();
                 let found = log.iter().any(|line| line.contains(&text));
-                met(found, format!("no line of the log has {text:?}; it is: {}", if log.is_empty() { "empty" } else { "" }) + &log.join(" | "))
+                met(
+                    found,
+                    format!("no line of the log has {text:?}; it is: {}", if log.is_empty() { "empty" } else { "" })
+                        + &log.join(" | "),
+                )
             }
             "expect_state" => {
                 let role = arguments.text("role")?;
@@ -433,7 +438,10 @@ fn cause(word: &str) -> Result<Cause, String> {
         Cause::Shutdown,
     ];
     let words: Vec<&str> = all.iter().map(Cause::as_str).collect();
-    all.iter().find(|cause| cause.as_str() == word).cloned().ok_or_else(|| format!("no cause {word:?}; there are {}", words.join(", ")))
+    all.iter()
+        .find(|cause| cause.as_str() == word)
+        .cloned()
+        .ok_or_else(|| format!("no cause {word:?}; there are {}", words.join(", ")))
 }
 
 /// Looks at a host.

@@ -194,9 +194,7 @@ fn differing(node: &Node, wanted: &BTreeMap<Resource, Value>) -> Vec<String> {
     let words = |value: Option<&Value>| value.map_or_else(|| "absent".to_owned(), ToString::to_string);
     let resources: std::collections::BTreeSet<_> = wanted.keys().chain(now.keys()).collect();
     let different = resources.into_iter().filter(|resource| now.get(resource) != wanted.get(resource));
-    different
-        .map(|resource| format!("{resource} is {}, not {}", words(now.get(resource)), words(wanted.get(resource))))
-        .collect()
+    different.map(|resource| format!("{resource} is {}, not {}", words(now.get(resource)), words(wanted.get(resource)))).collect()
 }
 
 /// Does a line of [`differing`] speak of what the fault's effect would have set?

@@ -199,7 +199,12 @@ fn free(node: &Node) -> Result<(), String> {
 }
 
 /// Leaves out steps as long as it still goes wrong.
-async fn shorten(subject: &Rc<Subject>, spec: &Spec, mut steps: Vec<Step>, mut wrong: String) -> Result<(Vec<Step>, String), String> {
+async fn shorten(
+    subject: &Rc<Subject>,
+    spec: &Spec,
+    mut steps: Vec<Step>,
+    mut wrong: String,
+) -> Result<(Vec<Step>, String), String> {
     let mut at = 0;
     while at < steps.len() {
         let mut fewer = steps.clone();
@@ -223,7 +228,9 @@ mod tests {
         assert_eq!(made(7), made(7));
         assert_ne!(made(7), made(8));
         let all: Vec<Step> = (0..200).flat_map(made).collect();
-        for wanted in ["h:become(\"master\")", "wait = false", "h:advance", "h:heal", "h:kill", "h:hang", "h:slow", "h:fail", "h:change"] {
+        for wanted in
+            ["h:become(\"master\")", "wait = false", "h:advance", "h:heal", "h:kill", "h:hang", "h:slow", "h:fail", "h:change"]
+        {
             assert!(all.iter().any(|step| step.to_string().contains(wanted)), "{wanted}");
         }
     }

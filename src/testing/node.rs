@@ -513,9 +513,8 @@ impl Node {
     /// The virtual host's own addresses that are on its interface now.
     pub(super) fn own_addresses_up(&self) -> Vec<VirtualAddress> {
         let dev = &self.spec.interface;
-        let up = |a: &&VirtualAddress| {
-            self.trial.host().value(&Resource::Address { dev: dev.clone(), ip: a.ip }) != Value::Absent
-        };
+        let up =
+            |a: &&VirtualAddress| self.trial.host().value(&Resource::Address { dev: dev.clone(), ip: a.ip }) != Value::Absent;
         self.spec.addresses.iter().filter(up).copied().collect()
     }
 

@@ -87,7 +87,12 @@ impl FileReport {
         let failed = |case: &CaseReport| {
             let Failure { file, line, message, mismatch } = case.failure.clone()?;
             let diff = mismatch.map(|mismatch| format!("\n{}", mismatch.side_by_side())).unwrap_or_default();
-            Some(Fault { file, line: Some(line).filter(|line| *line > 0), case: Some(case.name.clone()), message: message + &diff })
+            Some(Fault {
+                file,
+                line: Some(line).filter(|line| *line > 0),
+                case: Some(case.name.clone()),
+                message: message + &diff,
+            })
         };
         let faults = self.faults.iter().cloned().chain(self.cases.iter().filter_map(failed)).collect();
         Verdict { cases: self.cases.len(), faults }
@@ -136,11 +141,8 @@ impl Mismatch {
         let at = |common: &[u32], i: usize, j: usize| common.get(i * width + j).copied().unwrap_or(0);
         for (i, left) in a.iter().enumerate().rev() {
             for (j, right) in b.iter().enumerate().rev() {
-                let best = if left == right {
-                    at(&common, i + 1, j + 1) + 1
-                } else {
-                    at(&common, i + 1, j).max(at(&common, i, j + 1))
-                };
+                let best =
+                    if left == right { at(&common, i + 1, j + 1) + 1 } else { at(&common, i + 1, j).max(at(&common, i, j + 1)) };
                 if let Some(place) = common.get_mut(i * width + j) {
                     *place = best;
                 }

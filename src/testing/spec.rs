@@ -161,8 +161,20 @@ impl Spec {
     /// Reads what a test file handed over.
     pub(super) fn read(json: &Json) -> Result<Self, String> {
         const KNOWN: [&str; 14] = [
-            "interface", "addresses", "name", "vhid", "xparam", "config", "grants", "hostname", "links", "routes", "units",
-            "files", "sysctls", "commands",
+            "interface",
+            "addresses",
+            "name",
+            "vhid",
+            "xparam",
+            "config",
+            "grants",
+            "hostname",
+            "links",
+            "routes",
+            "units",
+            "files",
+            "sysctls",
+            "commands",
         ];
         known(json, &KNOWN)?;
         serde_json::from_value(json.clone()).map_err(|err| err.to_string())

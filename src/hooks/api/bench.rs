@@ -67,7 +67,11 @@ pub const TEST_TYPES: &[(&str, &[TestField])] = &[
             ),
             field("files", "{ [string]: string }?", "Files that are there: path and content."),
             field("sysctls", "{ [string]: string }?", "Kernel parameters: name with dots, and value."),
-            field("commands", "{ [string]: CommandOptions }?", "What granted command lines leave behind, by name; success by default."),
+            field(
+                "commands",
+                "{ [string]: CommandOptions }?",
+                "What granted command lines leave behind, by name; success by default.",
+            ),
         ],
     ),
     (

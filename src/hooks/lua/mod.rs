@@ -19,14 +19,14 @@ use mlua::chunk::{ChunkMode, Compiler};
 use mlua::{Function, Lua, LuaOptions, MultiValue, StdLib, Value, VmState};
 
 use super::api::{self, Context, FUNCTIONS, Gives, Raw, Request};
-use super::watch::{self, Stop, Watch};
 use super::message::FileCoverage;
+use super::watch::{self, Stop, Watch};
 use super::{
-    Answer, Ask, AskError, Budget, EntryPoint, Hook, HookError, HookEvent, HookHost, HookRuntime, HookSource, LoadError, Returned,
-    TestHost,
+    Answer, Ask, AskError, Budget, EntryPoint, Hook, HookError, HookEvent, HookHost, HookRuntime, HookSource, LoadError,
+    Returned, TestHost,
 };
-use coverage::Coverage;
 use crate::types::IfName;
+use coverage::Coverage;
 
 const PRELUDE: &str = include_str!("prelude.luau");
 

@@ -2,7 +2,9 @@
 
 use mlua::{Lua, MultiValue, Table, Value};
 
-use super::{Code, Glue, HookError, HookSource, Kind, LoadError, PRELUDE, Peer, Run, cut, protected, raised, raised_text, values};
+use super::{
+    Code, Glue, HookError, HookSource, Kind, LoadError, PRELUDE, Peer, Run, cut, protected, raised, raised_text, values,
+};
 use crate::hooks::api::{On, TEST_FUNCTIONS, find_test};
 use crate::hooks::message::TestCall;
 use crate::hooks::{Budget, Returned, TestHost};
