@@ -17,6 +17,8 @@ mod plugin;
 mod port;
 pub mod role;
 mod run;
+#[cfg(feature = "lua")]
+mod test;
 mod ucarp;
 
 use std::path::{Path, PathBuf};
@@ -60,6 +62,8 @@ enum Verb {
     Ucarp(ucarp::Args),
     Port(port::Args),
     New(new::Args),
+    #[cfg(feature = "lua")]
+    Test(test::Args),
     Api(api::Args),
     Completions(completions::Args),
     #[command(hide = true)]
@@ -96,6 +100,8 @@ pub fn main() -> ExitCode {
         Verb::Ucarp(args) => return ucarp::main(args.words),
         Verb::Port(args) => port::run(&args),
         Verb::New(args) => new::run(&args),
+        #[cfg(feature = "lua")]
+        Verb::Test(args) => test::run(&args),
         Verb::Api(args) => api::run(&args),
         Verb::Completions(args) => completions::run(&args),
         Verb::Man(args) => man::run(args),

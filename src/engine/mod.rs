@@ -37,6 +37,7 @@ mod start;
 mod status;
 mod stop;
 mod store;
+pub mod trial;
 mod turns;
 mod undo;
 mod watch;

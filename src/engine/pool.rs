@@ -39,10 +39,16 @@ pub(super) struct Pool {
 
 /// One process with the hook loaded. Dropping it ends the process.
 #[derive(Debug)]
-struct Runner {
-    session: Session,
-    id: ChildId,
+pub struct Runner {
+    pub(super) session: Session,
+    pub(super) id: ChildId,
     keeper: Client,
+}
+
+impl Runner {
+    pub(super) const fn new(session: Session, id: ChildId, keeper: Client) -> Self {
+        Self { session, id, keeper }
+    }
 }
 
 impl Drop for Runner {

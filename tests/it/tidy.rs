@@ -24,7 +24,7 @@ const EDGES: &[(&str, &[&str])] = &[
         &["types", "proto", "effect", "config", "ledger", "journal", "hooks", "host", "engine", "keeper", "control", "telemetry"],
     ),
     ("port", &["types", "effect", "hooks"]),
-    ("testing", &["types", "effect", "hooks", "host", "engine", "keeper", "ledger"]),
+    ("testing", &["types", "effect", "config", "hooks", "host", "engine", "keeper"]),
     (
         "cli",
         &[
