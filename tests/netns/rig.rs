@@ -129,9 +129,14 @@ impl Carpd {
 
     /// Writes the files and starts the daemon.
     pub(crate) fn start(&self, lab: &Lab) -> Result<Daemon, Failed> {
+        self.start_with(lab, &self.toml())
+    }
+
+    /// As [`Self::start`], with another configuration file.
+    pub(crate) fn start_with(&self, lab: &Lab, toml: &str) -> Result<Daemon, Failed> {
         let host = lab.host(&self.host);
         host.write("/run/lab/web.pass", 0o600, "gw22\n")?;
-        host.write("/run/lab/carpd.toml", 0o644, &self.toml())?;
+        host.write("/run/lab/carpd.toml", 0o644, toml)?;
         if let Some((lua, _)) = &self.hook {
             host.write("/run/lab/h.lua", 0o644, lua)?;
         }
@@ -278,7 +283,21 @@ pub(crate) struct Watch {
 impl Watch {
     /// Asks for the address each 2 ms.
     pub(crate) fn start(lab: &Lab, address: &str) -> Result<Self, Failed> {
-        let spec = ProbeSpec { address: address.parse()?, arp_interval: Duration::from_millis(2), http_interval: Duration::ZERO };
+        Self::probe(
+            lab,
+            ProbeSpec { address: address.parse()?, arp_interval: Duration::from_millis(2), http_interval: Duration::ZERO },
+        )
+    }
+
+    /// Fetches a page from the address as well, each 50 ms, and waits for the first.
+    pub(crate) fn with_traffic(lab: &Lab, address: &str) -> Result<Self, Failed> {
+        let (arp_interval, http_interval) = (Duration::from_millis(20), Duration::from_millis(50));
+        let mut watch = Self::probe(lab, ProbeSpec { address: address.parse()?, arp_interval, http_interval })?;
+        watch.follow("an answer to HTTP", SOON, |what, _| matches!(what, Sighting::Http { .. }))?;
+        Ok(watch)
+    }
+
+    fn probe(lab: &Lab, spec: ProbeSpec) -> Result<Self, Failed> {
         let mut process = lab.host("client").spawn(&spec.argv(PROGRAM))?;
         process
             .wait_line("its start", SOON, |line| matches!(Sighted::parse(line), Some(Sighted { what: Sighting::Started, .. })))?;
