@@ -16,6 +16,7 @@ pub(crate) fn cases() -> Vec<Case> {
         Case::new("reload::state_and_numbers_outlive_a_killed_daemon", outlives),
         Case::new("reload::applying_a_hook_reconciles_and_touches_nothing_else", apply),
         Case::new("reload::virtual_hosts_that_did_not_change_notice_nothing", unchanged),
+        Case::new("reload::a_tested_hook_serves_once_it_passes_its_test", tested),
         Case::new("reload::the_helper_process_comes_with_the_first_grant_and_comes_back", helper),
         Case::new("reload::metrics_are_openmetrics", metrics),
         Case { limit: LONG, ..Case::new("reload::of_two_whose_hooks_fail_one_keeps_the_address", all_fail) },
@@ -191,6 +192,40 @@ fn unchanged() -> Outcome {
     watch.hear(ADDRESS_OF_A, 4, SOON)?;
     assert_eq!(daemon.states(), states);
     assert_eq!(announced(&watch), announcements);
+    daemon.stop()
+}
+
+fn tested() -> Outcome {
+    let lab = lan(&["a"])?;
+    let hook = |name: &str| format!("function on_master()\n  hostname.set('{name}')\nend");
+    let test = |name: &str| {
+        format!(
+            "test.case('becomes master', function()\n  local h = test.host{{}}\n  h:become('master')\n  test.equal(h:hostname(), '{name}')\nend)"
+        )
+    };
+    lab.host("a").write("/run/lab/h_test.lua", 0o644, &test("one"))?;
+    let toml = "reload = \"tested\"\ngrant = { hostname = [\"one\", \"two\", \"three\"] }";
+    let spec = Carpd::new("a").hook(&hook("one"), toml);
+    let mut daemon = spec.start(&lab)?;
+    daemon.wait_says("A hook passed its test", SOON)?;
+    daemon.wait_ran("on_master", TAKEOVER)?;
+    // It loads, and does not do what its test wants.
+    save_hook(&lab, &hook("two"))?;
+    let refused = daemon.wait_says("Keeps the last good version of a hook", SOON)?;
+    assert!(refused.text("error").contains("h_test.lua:4: becomes master"), "{refused:?}");
+    let status = ordered(&lab, "status")?;
+    assert!(status.contains("the file has a fault since") && status.contains("h_test.lua:4"), "{status}");
+    // The test alone is changed: another try.
+    lab.host("a").write("/run/lab/h_test.lua", 0o644, &test("two"))?;
+    took_new(&mut daemon)?;
+    daemon.stop()?;
+    // Changed while no daemon runs: it has to pass at the start, or the version before serves.
+    save_hook(&lab, &hook("three"))?;
+    let mut daemon = spec.restart(&lab)?;
+    let refused = daemon.wait_says("Keeps the last good version of a hook", SOON)?;
+    assert!(refused.text("error").contains("h_test.lua:4"), "{refused:?}");
+    daemon.wait_ran("on_master", TAKEOVER)?;
+    assert_eq!(changed(&lab)?.0, "two");
     daemon.stop()
 }
 

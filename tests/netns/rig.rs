@@ -140,6 +140,12 @@ impl Carpd {
         if let Some((lua, _)) = &self.hook {
             host.write("/run/lab/h.lua", 0o644, lua)?;
         }
+        self.restart(lab)
+    }
+
+    /// Starts the daemon with the files that are there.
+    pub(crate) fn restart(&self, lab: &Lab) -> Result<Daemon, Failed> {
+        let host = lab.host(&self.host);
         let env = BTreeMap::from([("CARPD_LOG".to_owned(), self.filter.clone())]);
         let argv = [CARPD, "run", "--config", "/run/lab/carpd.toml", "--log-format", "json"];
         Ok(Daemon { process: host.spawn_with(&argv, &env)? })
