@@ -16,7 +16,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("hooks", &["types", "effect"]),
     ("host", &["types", "effect"]),
     ("keeper", &["types", "ledger", "host", "hooks::message"]),
-    ("engine", &["types", "proto", "effect", "config", "ledger", "journal", "hooks", "host", "keeper"]),
+    ("engine", &["types", "record", "proto", "effect", "config", "ledger", "journal", "hooks", "host", "keeper"]),
     ("control", &["types", "engine"]),
     ("telemetry", &["types"]),
     (

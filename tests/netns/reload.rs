@@ -279,7 +279,7 @@ fn metrics() -> Outcome {
     let mut family = String::new();
     for line in text.lines() {
         if let Some(rest) = line.strip_prefix("# TYPE ") {
-            family = rest.split(' ').next().unwrap().to_owned();
+            rest.split(' ').next().unwrap().clone_into(&mut family);
             assert!(families.insert(family.clone()), "{family} twice");
         } else if !line.starts_with('#') {
             assert!(line.starts_with(&family), "{line} in family {family}");

@@ -291,19 +291,19 @@ impl Watch {
     pub(crate) fn start(lab: &Lab, address: &str) -> Result<Self, Failed> {
         Self::probe(
             lab,
-            ProbeSpec { address: address.parse()?, arp_interval: Duration::from_millis(2), http_interval: Duration::ZERO },
+            &ProbeSpec { address: address.parse()?, arp_interval: Duration::from_millis(2), http_interval: Duration::ZERO },
         )
     }
 
     /// Fetches a page from the address as well, each 50 ms, and waits for the first.
     pub(crate) fn with_traffic(lab: &Lab, address: &str) -> Result<Self, Failed> {
         let (arp_interval, http_interval) = (Duration::from_millis(20), Duration::from_millis(50));
-        let mut watch = Self::probe(lab, ProbeSpec { address: address.parse()?, arp_interval, http_interval })?;
+        let mut watch = Self::probe(lab, &ProbeSpec { address: address.parse()?, arp_interval, http_interval })?;
         watch.follow("an answer to HTTP", SOON, |what, _| matches!(what, Sighting::Http { .. }))?;
         Ok(watch)
     }
 
-    fn probe(lab: &Lab, spec: ProbeSpec) -> Result<Self, Failed> {
+    fn probe(lab: &Lab, spec: &ProbeSpec) -> Result<Self, Failed> {
         let mut process = lab.host("client").spawn(&spec.argv(PROGRAM))?;
         process
             .wait_line("its start", SOON, |line| matches!(Sighted::parse(line), Some(Sighted { what: Sighting::Started, .. })))?;
