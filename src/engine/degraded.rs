@@ -16,7 +16,9 @@ use tracing::{info, warn};
 use super::node::Node;
 use super::queue::Failure;
 use super::run::Engine;
+use super::world::World;
 use crate::hooks::{EntryPoint, HookError};
+use crate::host::Host;
 use crate::proto::Input;
 use crate::types::{Cause, Name, Timestamp};
 
@@ -83,7 +85,7 @@ impl Degraded {
     }
 }
 
-impl Engine {
+impl<W: World> Engine<W> {
     /// Hands over because a hook failed at `entry`; or what else is best, if that did not help before.
     pub(super) fn resign_for(&mut self, index: usize, entry: EntryPoint, failure: &Failure, now: Timestamp) {
         let Some(node) = self.nodes.get_mut(&index) else { return };
@@ -188,7 +190,7 @@ impl Engine {
     }
 }
 
-impl<H: crate::host::Host + 'static> Node<H> {
+impl<H: Host + 'static> Node<H> {
     /// Tries again what failed on a master; what it holds stays.
     fn run_again(&mut self) {
         let event = self.event(EntryPoint::OnMaster, false);

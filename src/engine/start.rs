@@ -14,6 +14,7 @@ use tracing::{debug, error, info};
 use super::announcer::Announcer;
 use super::clock;
 use super::command::Command;
+use super::couriers::couriers;
 use super::exam::Examine;
 use super::execute::Executor;
 use super::helper::{self, Care};
@@ -21,20 +22,24 @@ use super::lasting::Lasting;
 use super::load;
 use super::node::{Node, PutBack};
 use super::pool::Pool;
-use super::port::Port;
+use super::port::{Ethernet, Port, Wire};
 use super::queue::{Queue, Shared};
 use super::recover::Recovery;
 use super::refusals::Refusals;
 use super::run::{Engine, Parts};
 use super::signal::{Signal, signals};
+use super::world::Ties;
 use crate::config::{self, Config, Sandbox};
 use crate::hooks::session::SandboxPolicy;
 use crate::hooks::{EntryPoint, HookSource, LoadError};
+use crate::host::alarm::Alarm;
 use crate::host::helper::Duty;
+use crate::host::netlink::Watch;
 use crate::host::privilege::{Privileges, confine_engine};
 use crate::host::service::ServiceBackend;
-use crate::host::{LinuxHost, Options, hostname};
+use crate::host::{Host, LinuxHost, Options, hostname};
 use crate::journal::{self, Journal};
+use crate::keeper::will::Writer;
 use crate::keeper::{self, Client, Exits};
 use crate::ledger::{Instance, InstanceError, Ledger, Origin, instance_name};
 use crate::proto::{self, Gate};
@@ -128,6 +133,7 @@ async fn start(config: &Config, config_path: &Path, examine: Examine) -> Result<
     let for_recovery = recovery.duty(host.services_need_helper());
     let executor = Executor::new(host, ledger, recovery);
     executor.recover_addresses();
+    executor.host().set_couriers(couriers(keeper.clone(), sandbox_policy(config)));
     let duty = start_helper(config, &keeper, executor.host(), for_recovery).await?;
     tokio::task::spawn_local(tell_exits(exits, orders));
     let (lasting, store) = Lasting::open(&mut instance, clock::wall_ms()).await;
@@ -146,7 +152,8 @@ async fn start(config: &Config, config_path: &Path, examine: Examine) -> Result<
         let pools = spec.hooks.iter().filter_map(|name| hooks.current(name).cloned()).collect();
         nodes.insert(
             index,
-            new_node(index, spec, pools, &mut interfaces, &shared, &host_name).map_err(system("read /dev/urandom"))?,
+            new_node(index, spec, pools, (&mut interfaces, &Ethernet), &shared, &host_name)
+                .map_err(system("read /dev/urandom"))?,
         );
     }
     for name in config.hooks.keys() {
@@ -154,21 +161,30 @@ async fn start(config: &Config, config_path: &Path, examine: Examine) -> Result<
             tokio::task::spawn_local(async move { pool.warm_all().await });
         }
     }
+    let (will, theirs) = Writer::create().map_err(system("make a memory file"))?;
+    keeper.entrust(theirs);
+    let ties = Ties {
+        watch: Watch::open()?,
+        alarm: Alarm::new().map_err(system("make a timer"))?,
+        instance,
+        helper: Care::new(keeper.clone(), Rc::clone(&shared), duty),
+        examine,
+    };
     let parts = Parts {
         nodes,
         ports: interfaces,
-        helper: Care::new(keeper.clone(), Rc::clone(&shared), duty),
         shared,
         hooks,
         news,
         keeper,
-        examine,
         config: config.clone(),
         path: config_path.to_owned(),
         host_name,
-        instance,
+        ties,
+        will: Some(will),
     };
-    let mut engine = Engine::new(parts)?;
+    let mut engine: Engine = Engine::new(parts);
+    engine.watch_files();
     engine.begin().await;
     _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     info!(vhosts = config.vhosts.len(), hooks = config.hooks.len(), "Ready");
@@ -216,7 +232,7 @@ async fn tell_exits(mut exits: Exits, signals: mpsc::Sender<Signal>) {
     _ = signals.send(Signal::Stop("the keeper's death")).await;
 }
 
-const fn services(choice: config::ServiceBackend) -> Option<ServiceBackend> {
+pub(super) const fn services(choice: config::ServiceBackend) -> Option<ServiceBackend> {
     match choice {
         config::ServiceBackend::Auto => None,
         config::ServiceBackend::Systemd => Some(ServiceBackend::Systemd),
@@ -263,16 +279,29 @@ pub fn check_hooks(config: &Config) -> io::Result<Vec<(Option<Name>, String)>> {
 }
 
 /// One virtual host, with a port for its interface; its queue begins at once, its protocol when the link is known.
-pub(super) fn new_node(
+pub(super) fn new_node<H: Host + 'static, W: Wire>(
     index: usize,
     spec: &config::Vhost,
     hooks: Vec<Rc<Pool>>,
-    ports: &mut Vec<Port>,
-    shared: &Rc<Shared<LinuxHost>>,
+    (ports, wire): (&mut Vec<Port<W>>, &W),
+    shared: &Rc<Shared<H>>,
     host_name: &str,
-) -> io::Result<Node<LinuxHost>> {
+) -> io::Result<Node<H>> {
+    Ok(node_with_seed(index, spec, hooks, (ports, wire), shared, host_name, random()?))
+}
+
+/// As [`new_node`]; counters start from `seed`.
+pub(super) fn node_with_seed<H: Host + 'static, W: Wire>(
+    index: usize,
+    spec: &config::Vhost,
+    hooks: Vec<Rc<Pool>>,
+    (ports, wire): (&mut Vec<Port<W>>, &W),
+    shared: &Rc<Shared<H>>,
+    host_name: &str,
+    seed: u64,
+) -> Node<H> {
     let port = ports.iter().position(|port| port.name == spec.interface).unwrap_or_else(|| {
-        ports.push(Port::new(spec.interface.clone()));
+        ports.push(Port::new(spec.interface.clone(), wire.clone()));
         ports.len() - 1
     });
     if let Some(port) = ports.get_mut(port) {
@@ -281,9 +310,9 @@ pub(super) fn new_node(
     let queue = Queue::start(index, spec.name.clone(), spec.interface.clone(), spec.addresses.clone(), hooks, Rc::clone(shared));
     let gate = if queue.defines(EntryPoint::BeforeMaster) { Gate::Ask } else { Gate::Free };
     let settings = proto::Settings { gate, ..spec.settings() };
-    let birth = proto::Birth { seed: random()?, seq: shared.lasting.numbers.borrow().highest() };
+    let birth = proto::Birth { seed, seq: shared.lasting.numbers.borrow().highest() };
     shared.journal.borrow_mut().vhost(clock::now(), index, &spec.name, &spec.interface, birth, &settings);
-    Ok(Node {
+    Node {
         machine: proto::Vhost::new(settings, birth),
         spec: spec.clone(),
         port,
@@ -307,7 +336,7 @@ pub(super) fn new_node(
         put_back: PutBack::default(),
         refusals: Refusals::default(),
         host_name: host_name.to_owned(),
-    })
+    }
 }
 
 fn random() -> io::Result<u64> {

@@ -31,6 +31,11 @@ impl Store {
         Self { values: files.take_found(), files: Some(files) }
     }
 
+    /// The same values, of which nothing will outlive it: for asking what would follow.
+    pub(super) fn copy(&self) -> Self {
+        Self { values: self.values.clone(), files: None }
+    }
+
     /// The value of a key.
     pub(super) fn value(&self, owner: &Owner, key: &str) -> Option<Vec<u8>> {
         self.values.get(owner)?.get(key).cloned()

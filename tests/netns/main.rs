@@ -11,16 +11,22 @@
     reason = "a test that cannot go on fails, and a harness prints"
 )]
 
+mod crash;
+mod faults;
 mod forge;
 mod group;
 mod hooks;
 mod lab;
+mod lease;
 mod leftovers;
 mod peers;
 mod reload;
 mod rig;
 mod scenario;
+mod shared;
 mod soak;
+mod steady;
+mod tree;
 mod ucarp;
 mod ucarp_own;
 mod ucarp_stage;
@@ -67,7 +73,11 @@ fn main() -> ExitCode {
     // The long ones first: the short ones fill the gaps.
     let areas = [
         scenario::cases(),
+        faults::cases(),
         hooks::cases(),
+        crash::cases(),
+        lease::cases(),
+        shared::cases(),
         peers::cases(),
         reload::cases(),
         group::cases(),
@@ -83,7 +93,10 @@ fn main() -> ExitCode {
         Some("--soak") => done(soak::soak(number(&args, 600))),
         Some("--measure") => done(soak::measure(usize::try_from(number(&args, 10)).unwrap_or(1))),
         Some("--hold-lab") => lab::hold(),
+        Some(faults::COMMAND) => faults::main(args.get(1..).unwrap_or_default()),
         Some(forge::ROLE) => forge::run(),
+        Some(steady::SERVER) => steady::run_server(),
+        Some(steady::CLIENT) => steady::run_client(),
         Some("--sniff") => ucarp_stage::sniff(),
         _ => run_all(&cases, &Options::parse(&args)),
     }

@@ -223,7 +223,8 @@ fn saved_wasm(rounds: usize) -> Result<Vec<Duration>, Failed> {
     sh(&lab, "a", "mv /run/lab/w/.new /run/lab/w/h.wasm")?;
     let carpd = Carpd::new("a").set("neutral", true).hook("", config);
     let toml = carpd.toml().replace("h.lua", "w/h.wasm");
-    let mut daemon = carpd.start_with(&lab, &toml)?;
+    carpd.write_with(&lab, &toml)?;
+    let mut daemon = carpd.restart(&lab)?;
     daemon.wait_says("Ready", SOON)?;
     let mut took = Vec::new();
     for round in 1..=rounds {

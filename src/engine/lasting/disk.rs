@@ -75,6 +75,12 @@ impl Disk {
         Self { orders, health }
     }
 
+    /// Nothing is ever written.
+    pub(super) fn none() -> Self {
+        let (orders, _) = mpsc::channel(1);
+        Self { orders, health: Arc::default() }
+    }
+
     /// Has a job done after those before it. False if too many wait: then the disk does not answer, and nothing is done.
     pub(super) fn later(&self, what: &'static str, job: impl FnOnce() -> io::Result<Option<PathBuf>> + Send + 'static) -> bool {
         match self.orders.try_send(Order::Do { what, job: Box::new(job) }) {

@@ -54,6 +54,13 @@ impl Lasting {
         (Self { kept, numbers: RefCell::new(numbers), disk, problem }, store)
     }
 
+    /// Nothing will outlive this, and nothing did: for what is only played.
+    pub(super) fn none() -> Self {
+        let disk = Disk::none();
+        let numbers = RefCell::new(Numbers::none());
+        Self { kept: Kept::new(None, disk.clone()), numbers, disk, problem: None }
+    }
+
     /// Why something does not last, if so.
     pub(super) fn problem(&self) -> Option<String> {
         self.problem.clone().or_else(|| self.disk.problem())

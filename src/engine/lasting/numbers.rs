@@ -47,6 +47,11 @@ impl Numbers {
         numbers
     }
 
+    /// Counts from 1, for this process alone.
+    pub(super) const fn none() -> Self {
+        Self { file: None, highest: 0, reserved: u64::MAX }
+    }
+
     /// Where a virtual host that is born now begins: its first transition has the next number.
     pub(in crate::engine) const fn highest(&self) -> u64 {
         self.highest

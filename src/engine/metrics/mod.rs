@@ -120,7 +120,7 @@ impl Engine {
             .sample(&[], self.shared.lasting.failures());
         text.family("carpd_journal_lost_records", Kind::Counter, "Records that the flight recorder could not keep.")
             .sample(&[], self.shared.journal.borrow().lost());
-        if let Some(helper) = self.helper.status() {
+        if let Some(helper) = self.ties.helper.status() {
             text.family("carpd_helper_up", Kind::Gauge, "Is the helper process there?").sample(&[], u8::from(helper.alive));
             text.family("carpd_helper_deaths", Kind::Counter, "How often the helper process died.").sample(&[], helper.deaths);
         }
