@@ -7,15 +7,19 @@ use super::{CONFIG, Exit, Failure, output};
 use crate::control::{self, CallError, Order, Reply};
 use crate::engine::command::{HookStatus, Status, VhostStatus};
 use crate::engine::plan;
+use crate::ledger::{Origin, instance_name};
 use crate::types::Name;
 
 /// Which daemon is meant.
 #[derive(Debug, clap::Args)]
 pub(super) struct Daemon {
-    /// The configuration that it runs; its name names the instance. Not needed while there is one; of a daemon under the
-    /// name ucarp it is ucarp-INTERFACE-VHID.toml [default: /etc/carpd/carpd.toml].
+    /// The configuration that it runs. Not needed while there is one daemon here [default: /etc/carpd/carpd.toml].
     #[arg(short, long, value_name = "FILE", global = true)]
     config: Option<PathBuf>,
+
+    /// Its name, for one without a configuration: under the name ucarp it is ucarp-INTERFACE-VHID.
+    #[arg(long, value_name = "NAME", global = true, conflicts_with = "config")]
+    instance: Option<String>,
 
     /// The daemon's run directory.
     #[arg(long, value_name = "DIR", default_value = "/run/carpd", global = true)]
@@ -31,6 +35,31 @@ pub(super) struct StatusArgs {
     /// Print everything as JSON.
     #[arg(long)]
     json: bool,
+}
+
+/// Print the daemon's counters and gauges.
+///
+/// As OpenMetrics text. For the textfile collector of node_exporter there is the older form; write it to a new file and
+/// move that over the old one, so that it is never read half.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "Examples:\n  \
+    carpd metrics | grep '^carpd_vhost_state'\n  \
+    carpd metrics --format prometheus > /var/lib/node_exporter/.carpd && mv /var/lib/node_exporter/.carpd \
+    /var/lib/node_exporter/carpd.prom")]
+pub(super) struct MetricsArgs {
+    #[command(flatten)]
+    daemon: Daemon,
+    /// The form of the text.
+    #[arg(long, value_name = "FORM", default_value = "openmetrics")]
+    format: MetricsForm,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum MetricsForm {
+    /// OpenMetrics 1.0.
+    Openmetrics,
+    /// The text form of Prometheus, version 0.0.4.
+    Prometheus,
 }
 
 /// Read the configuration and all hooks again; all or nothing.
@@ -95,9 +124,10 @@ enum HookVerb {
 }
 
 pub(super) fn status(args: &StatusArgs) -> Result<Exit, Failure> {
-    let all = args.daemon.instances();
-    if args.daemon.config.is_none() && all.len() > 1 && !args.json {
-        return status_of_all(&args.daemon.run_dir, &all);
+    let Daemon { config, instance, run_dir } = &args.daemon;
+    let here = args.daemon.here();
+    if config.is_none() && instance.is_none() && here.len() > 1 && !args.json {
+        return status_of_all(run_dir, &here);
     }
     let status = ask_status(&args.daemon)?;
     let text = if args.json {
@@ -107,6 +137,36 @@ pub(super) fn status(args: &StatusArgs) -> Result<Exit, Failure> {
         as_text(&status)
     };
     output::data(text.as_bytes())
+}
+
+pub(super) fn metrics(args: &MetricsArgs) -> Result<Exit, Failure> {
+    let Reply::Metrics(text) = ask(&args.daemon, Order::Metrics)? else { return Err(unexpected()) };
+    let text = if args.format == MetricsForm::Prometheus { as_prometheus(&text) } else { text };
+    output::data(text.as_bytes())
+}
+
+/// There a counter's family has the name of its samples, and some lines are unknown.
+fn as_prometheus(openmetrics: &str) -> String {
+    let mut counter = None;
+    let mut text = String::new();
+    for line in openmetrics.lines() {
+        let mut words = line.splitn(4, ' ');
+        match (words.next(), words.next(), words.next(), words.next()) {
+            (Some("#"), Some("UNIT" | "EOF"), ..) => {}
+            (Some("#"), Some("TYPE"), Some(name), Some("counter")) => {
+                counter = Some(name);
+                text += &format!("# TYPE {name}_total counter\n");
+            }
+            (Some("#"), Some("HELP"), Some(name), Some(help)) if counter == Some(name) => {
+                text += &format!("# HELP {name}_total {help}\n");
+            }
+            _ => {
+                text += line;
+                text.push('\n');
+            }
+        }
+    }
+    text
 }
 
 pub(super) fn reload(args: &ReloadArgs) -> Result<Exit, Failure> {
@@ -170,28 +230,44 @@ fn confirmed() -> Result<bool, Failure> {
 }
 
 impl Daemon {
-    /// The names of those that have a socket, in order.
+    /// The directories of all that have a socket, in order.
     fn instances(&self) -> Vec<String> {
-        let mut names: Vec<String> = std::fs::read_dir(&self.run_dir)
-            .into_iter()
-            .flatten()
-            .flatten()
-            .filter(|entry| control::socket_path(&entry.path()).exists())
-            .map(|entry| entry.file_name().to_string_lossy().into_owned())
-            .collect();
+        let entries = std::fs::read_dir(&self.run_dir).into_iter().flatten().flatten();
+        let listening = entries.filter(|entry| control::socket_path(&entry.path()).exists());
+        let mut names: Vec<String> = listening.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
         names.sort();
         names
     }
 
-    /// The socket of the one that is meant: by its configuration, or the usual one, or the only one.
-    fn socket(&self) -> PathBuf {
-        let usual = control::instance_dir(&self.run_dir, self.config.as_deref().unwrap_or(Path::new(CONFIG)));
-        let directory = match self.instances().as_slice() {
-            [only] if self.config.is_none() => self.run_dir.join(only),
-            _ => usual,
-        };
-        control::socket_path(&directory)
+    /// Those of this network namespace.
+    fn here(&self) -> Vec<String> {
+        let netns = Origin::current().map(|origin| format!("@{}", origin.netns)).unwrap_or_default();
+        self.instances().into_iter().filter(|name| name.ends_with(&netns)).collect()
     }
+
+    /// The socket of the one that is meant: by its name or its configuration, or the only one, or the usual one.
+    fn socket(&self) -> Result<PathBuf, Failure> {
+        let here = self.here();
+        let directory = match (&self.instance, &self.config, here.as_slice()) {
+            (Some(name), _, _) => {
+                let found = here
+                    .iter()
+                    .find(|directory| is_named(directory, name))
+                    .ok_or_else(|| Failure::new(Exit::Cannot, format!("there is no instance {name} here")).hint(hint(self)))?;
+                self.run_dir.join(found)
+            }
+            (None, None, [only]) => self.run_dir.join(only),
+            (None, config, _) => super::instance_dir(&self.run_dir, config.as_deref().unwrap_or(Path::new(CONFIG)))?,
+        };
+        Ok(control::socket_path(&directory))
+    }
+}
+
+/// Directories are called NAME-HASH@NAMESPACE; any part from the front is a name.
+fn is_named(directory: &str, name: &str) -> bool {
+    let instance = directory.split('@').next().unwrap_or_default();
+    let plain = instance.rsplit_once('-').map_or(instance, |(plain, _)| plain);
+    [directory, instance, plain].contains(&name)
 }
 
 /// Shows one after the other; one that does not answer is a problem only if none does.
@@ -213,7 +289,7 @@ fn status_of_all(run_dir: &Path, names: &[String]) -> Result<Exit, Failure> {
 }
 
 fn ask(daemon: &Daemon, order: Order) -> Result<Reply, Failure> {
-    let path = daemon.socket();
+    let path = daemon.socket()?;
     control::call(&path, order).map_err(|error| {
         let failure = Failure::new(exit_of(&error), error.to_string());
         match error {
@@ -233,25 +309,27 @@ const fn exit_of(error: &CallError) -> Exit {
 /// Who listens, if not the one that was meant.
 fn hint(daemon: &Daemon) -> String {
     let others = daemon.instances();
-    match others.first() {
-        None => "is it running? `carpd run` starts it; only root may speak to it".to_owned(),
-        Some(first) => {
-            format!("instances that have a socket: {}; name one, as in --config {first}.toml", others.join(", "))
-        }
+    let Some(first) = others.first() else {
+        return "is it running? `carpd run` starts it; only root may speak to it".to_owned();
+    };
+    let name = instance_name(daemon.config.as_deref().unwrap_or(Path::new(CONFIG)));
+    if others.iter().any(|other| other.split('@').next() == Some(&name)) {
+        return "it runs in another network namespace: call this there (ip netns exec, nsenter -n)".to_owned();
     }
+    format!("instances that have a socket: {}; name one, as in --instance {first}", others.join(", "))
 }
 
 fn ask_status(daemon: &Daemon) -> Result<Box<Status>, Failure> {
     match ask(daemon, Order::Status)? {
         Reply::Status(status) => Ok(status),
-        Reply::Reload(_) | Reply::Plan(_) | Reply::Message(_) => Err(unexpected()),
+        Reply::Metrics(_) | Reply::Reload(_) | Reply::Plan(_) | Reply::Message(_) => Err(unexpected()),
     }
 }
 
 fn say(daemon: &Daemon, order: Order) -> Result<Exit, Failure> {
     match ask(daemon, order)? {
         Reply::Message(message) => output::data(format!("{message}\n").as_bytes()),
-        Reply::Status(_) | Reply::Reload(_) | Reply::Plan(_) => Err(unexpected()),
+        Reply::Status(_) | Reply::Metrics(_) | Reply::Reload(_) | Reply::Plan(_) => Err(unexpected()),
     }
 }
 
@@ -267,7 +345,10 @@ fn as_text(status: &Status) -> String {
     for hook in &status.hooks {
         text += &format!("hook {}\n", hook_line(hook));
     }
-    if let Some(problem) = &status.ledger_problem {
+    if let Some(fault) = status.helper.as_ref().and_then(|helper| helper.fault.as_ref()) {
+        text += &format!("{} (since {})\n", fault.message, at(fault.since_ms));
+    }
+    for problem in status.ledger_problem.iter().chain(&status.lasting_problem) {
         text += &format!("{problem}\n");
     }
     for held in &status.held {
@@ -310,6 +391,9 @@ fn hook_line(hook: &HookStatus) -> String {
     let digest = hook.digest.get(..12).unwrap_or(&hook.digest);
     let mut line =
         format!("{}: generation {} ({digest}) of {} since {}", hook.name, hook.generation, hook.source, at(hook.since_ms));
+    if hook.kept {
+        line += ", from the copy that is kept";
+    }
     if let Some(fault) = &hook.fault {
         line += &format!("; the file has a fault since {}: {}", at(fault.since_ms), fault.message);
     }
@@ -331,4 +415,16 @@ fn hook_text(hook: &HookStatus) -> String {
 fn at(ms: u64) -> String {
     let time = i64::try_from(ms).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
     time.map(|time| time.to_zoned(jiff::tz::TimeZone::system()).strftime("%F %T").to_string()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn counters_are_named_as_their_samples_in_the_older_form() {
+        let text = "# TYPE a_seconds gauge\n# UNIT a_seconds seconds\n# HELP a_seconds One.\na_seconds 1\n\
+                    # TYPE b counter\n# HELP b Two words.\nb_total{x=\"y z\"} 2\n# EOF\n";
+        let expected = "# TYPE a_seconds gauge\n# HELP a_seconds One.\na_seconds 1\n\
+                        # TYPE b_total counter\n# HELP b_total Two words.\nb_total{x=\"y z\"} 2\n";
+        assert_eq!(super::as_prometheus(text), expected);
+    }
 }

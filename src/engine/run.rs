@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, error, trace, warn};
 
 use super::clock;
-use super::command::{Command, ReloadReport};
+use super::command::{Command, ReloadReport, Status};
 use super::generations::Generations;
 use super::nodes::Nodes;
 use super::port::{Port, kind_word};
@@ -160,6 +160,11 @@ impl Engine {
         self.orders.clone()
     }
 
+    /// Where operators find it.
+    pub(super) fn instance_dir(&self) -> &Path {
+        self.ties.instance.run_dir()
+    }
+
     /// Watches the files of the hooks that are in use.
     pub(super) fn watch_files(&mut self) {
         let files: Vec<&Path> = self.config.hooks.values().map(|hook| hook.path.as_path()).collect();
@@ -236,11 +241,15 @@ impl Engine {
     fn command(&mut self, command: Command) {
         // Whoever asked may have gone away meanwhile.
         match command {
-            Command::Status(reply) => _ = reply.send(Box::new(self.status())),
+            Command::Status(reply) => {
+                let helper = self.ties.helper.status();
+                _ = reply.send(Box::new(Status { helper, ..self.status() }));
+            }
+            Command::Metrics(reply) => _ = reply.send(self.metrics()),
             Command::Reload(reply) => self.reload(Scope::Everything, Some(reply)),
             Command::FilesChanged => self.reload(Scope::ChangedHooks, None),
             Command::Rollback(name, reply) => _ = reply.send(self.rollback(&name)),
-            Command::Apply(name, reply) => _ = reply.send(self.apply(&name)),
+            Command::Apply(name, reply) => self.apply(&name, reply),
             Command::Plan(name, reply) => self.plan_apply(&name, reply),
             Command::Resign(name, reason, reply) => _ = reply.send(self.resign(&name, reason)),
         }
@@ -410,18 +419,20 @@ impl<W: World> Engine<W> {
         }
         // Before the kernel counts from: what is thought to be over too early does no harm.
         let now = clock::now();
-        let mut renewals = Vec::with_capacity(self.to_renew.len());
-        for index in std::mem::take(&mut self.to_renew) {
-            let Some(node) = self.nodes.get_mut(&index).filter(|node| node.holding && node.expired(now).is_none()) else {
-                continue;
+        let mut renewed = std::mem::take(&mut self.to_renew);
+        renewed.retain(|index| {
+            let Some(node) = self.nodes.get_mut(index).filter(|node| node.holding && node.expired(now).is_none()) else {
+                return false;
             };
-            let Some(link) = self.ports.get(node.port).and_then(Port::index) else { continue };
-            let lifetime = node.lease().lifetime();
-            if lifetime.is_none() && node.leased.is_none() {
-                continue;
-            }
+            let (before, lifetime) = (node.leased, node.lease().lifetime());
             node.leased = lifetime.map(|lifetime| (lifetime, now));
-            renewals.extend(node.spec.addresses.iter().map(|address| Renewal { address: *address, link, lifetime }));
+            before.is_some() || lifetime.is_some()
+        });
+        let mut renewals = Vec::with_capacity(renewed.len());
+        for node in renewed.iter().filter_map(|index| self.nodes.get(index)) {
+            let Some(link) = self.ports.get(node.port).and_then(Port::index) else { continue };
+            let (name, lifetime) = (&node.spec.name, node.leased.map(|(lifetime, _)| lifetime));
+            renewals.extend(node.spec.addresses.iter().map(|address| (name, Renewal { address: *address, link, lifetime })));
         }
         self.shared.executor.renew(&renewals);
     }

@@ -11,6 +11,7 @@ mod linux;
 pub mod memory;
 pub mod netlink;
 pub mod privilege;
+pub mod process;
 pub mod recording;
 pub mod service;
 pub mod socket;

@@ -13,11 +13,11 @@ use nix::unistd::setsid;
 use serde::{Deserialize, Serialize};
 
 use super::{NAME, check};
+use crate::cli::run;
 use crate::config::Config;
 use crate::config::legacy::{Facility, Options, Place};
 use crate::telemetry::ucarp::{self, Level, Sink};
-use crate::cli::run;
-use crate::keeper;
+use crate::{engine, keeper};
 
 /// The environment variable with the number of the descriptor that holds the [`Handover`].
 pub(super) const WHERE: &str = "CARPD_UCARP_HANDOVER";
@@ -133,5 +133,5 @@ pub(crate) fn engine() -> Option<ExitCode> {
     drop(handover);
     // No file stands behind this configuration; its name makes it an instance of its own.
     let path = config.daemon.run_dir.join(format!("ucarp-{}.toml", vhost.name));
-    Some(run::engine_with_socket(&config, &path))
+    Some(engine::main(&config, &path, run::examine, run::listen))
 }
