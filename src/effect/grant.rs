@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Effect, Query, Route, RouteTarget, Rule, ServiceVerb};
+use super::{AddressTarget, Effect, Query, Route, RouteTarget, Rule, ServiceVerb};
 use crate::types::{IfName, VirtualAddress};
 
 /// A right, named as its key under `[hook.NAME.grant]`.
@@ -90,7 +90,7 @@ pub struct Grants {
 #[serde(deny_unknown_fields)]
 pub struct AddrGrant {
     /// An address, or a network whose addresses are all allowed.
-    pub cidr: RouteTarget,
+    pub cidr: AddressTarget,
     /// On this device only; on any if not given.
     #[serde(default)]
     pub dev: Option<IfName>,
@@ -359,10 +359,13 @@ impl Grants {
     pub fn permit(&self, effect: Effect, own: Own<'_>) -> Result<Granted, Box<Denied>> {
         let mut argv = None;
         let allowed = match &effect {
-            Effect::AddressAdd { address, dev }
-            | Effect::AddressDelete { address, dev }
-            | Effect::Announce { address, dev, .. } => self.allows_address(*address, dev, own),
-            Effect::RouteReplace(route) | Effect::RouteDelete(route) => self.route.iter().any(|g| g.allows(route)),
+            Effect::AddressAdd { address, dev } => self.allows_address(*address, dev, own),
+            // Of these the prefix does not matter.
+            Effect::AddressDelete { address, dev } | Effect::Announce { address, dev, .. } => {
+                self.allows_address(VirtualAddress { prefix: address.family().host_prefix(), ..*address }, dev, own)
+            }
+            Effect::RouteReplace(route) => self.route.iter().any(|g| g.allows(route)),
+            Effect::RouteDelete(route) => self.route.iter().any(|g| g.allows_named(route)),
             Effect::RuleReplace(rule) | Effect::RuleDelete(rule) => self.rule.iter().any(|g| g.allows(rule)),
             Effect::LinkSetUp { dev, .. } => self.allows_link(dev, LinkVerb::SetUp),
             Effect::LinkSetMac { dev, .. } => self.allows_link(dev, LinkVerb::SetMac),
@@ -425,11 +428,8 @@ impl Grants {
     }
 
     fn allows_address(&self, address: VirtualAddress, dev: &IfName, own: Own<'_>) -> bool {
-        let own = dev == own.dev && own.addresses.iter().any(|a| a.ip == address.ip);
-        own || self.addr.iter().any(|g| {
-            let host = VirtualAddress { prefix: address.family().host_prefix(), ..address };
-            g.cidr.contains(host) && g.dev.as_ref().is_none_or(|d| d == dev)
-        })
+        let own = dev == own.dev && own.addresses.iter().any(|own| AddressTarget::One(*own).takes(address));
+        own || self.addr.iter().any(|g| g.cidr.takes(address) && g.dev.as_ref().is_none_or(|d| d == dev))
     }
 
     fn allows_link(&self, dev: &IfName, verb: LinkVerb) -> bool {
@@ -442,12 +442,18 @@ impl Grants {
 }
 
 impl RouteGrant {
+    /// May the route be set? The device follows from the gateway, so that need not be said when that is the granted one.
     fn allows(&self, route: &Route) -> bool {
-        let same_target = self.dst == route.dst;
+        let via = self.via.is_none() || self.via == route.via;
+        let dev = self.dev.is_none() || self.dev == route.dev || (route.dev.is_none() && self.via.is_some());
+        via && dev && self.allows_named(route)
+    }
+
+    /// May it be deleted? Then what is not said of it is not asked for.
+    fn allows_named(&self, route: &Route) -> bool {
         let via = self.via.is_none() || route.via.is_none() || self.via == route.via;
         let dev = self.dev.is_none() || route.dev.is_none() || self.dev == route.dev;
-        // A route without a gateway is a different route, except when it is only named to be deleted.
-        same_target && via && dev && self.table.unwrap_or(254) == route.table_id()
+        self.dst == route.dst && via && dev && self.table.unwrap_or(254) == route.table_id()
     }
 }
 
@@ -459,14 +465,19 @@ impl RuleGrant {
 
 /// `httpd` and `httpd.service` name one service.
 fn same_unit(a: &str, b: &str) -> bool {
-    a.strip_suffix(".service").unwrap_or(a) == b.strip_suffix(".service").unwrap_or(b)
+    plain_unit(a) == plain_unit(b)
+}
+
+/// The shorter of a service's two names.
+pub(super) fn plain_unit(unit: &str) -> &str {
+    unit.strip_suffix(".service").unwrap_or(unit)
 }
 
 /// The line of TOML that would grant exactly this effect.
 fn grant_line(effect: &Effect) -> String {
     match effect {
         Effect::AddressAdd { address, dev } | Effect::AddressDelete { address, dev } | Effect::Announce { address, dev, .. } => {
-            format!("addr = [{{ cidr = \"{}\", dev = \"{dev}\" }}]", address.ip)
+            format!("addr = [{{ cidr = \"{address}\", dev = \"{dev}\" }}]")
         }
         Effect::RouteReplace(route) | Effect::RouteDelete(route) => {
             let mut line = format!("route = [{{ dst = \"{}\"", route.dst);

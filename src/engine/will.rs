@@ -38,7 +38,8 @@ impl Engine {
     pub(super) fn bequeath(&mut self, index: usize) {
         let Some(node) = self.nodes.get(&index) else { return };
         let Some(port) = self.ports.get_mut(node.port) else { return };
-        let Some(link) = port.index() else { return };
+        // Without one there is nothing left to take down or to bow out on.
+        let link = port.index().unwrap_or_default();
         let bow_outs = if node.is_master() {
             node.machine.bow_out_packets().iter().filter_map(|packet| port.frame(&node.spec, packet).ok()).collect()
         } else {

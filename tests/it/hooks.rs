@@ -1,5 +1,6 @@
 //! The contract of hooks: real runner processes, started by a real keeper, with a scripted daemon behind them.
 
+mod hostile;
 mod runner;
 
 use std::collections::BTreeMap;
