@@ -6,8 +6,9 @@ use std::time::Duration;
 use tracing::{info, warn};
 
 use super::clock;
-use super::port::{Port, Sources, floating};
+use super::port::{Sources, floating};
 use super::run::Engine;
+use super::world::World;
 use crate::config;
 use crate::effect::{Link, Query, Reply};
 use crate::host::netlink::HostEvent;
@@ -25,7 +26,7 @@ fn tell_put_back(vhost: Name, address: VirtualAddress) {
     }));
 }
 
-impl Engine {
+impl<W: World> Engine<W> {
     pub(super) async fn host_event(&mut self, event: HostEvent) {
         match event {
             HostEvent::Link(link) => self.link_changed(link, false).await,
@@ -57,8 +58,8 @@ impl Engine {
 
     /// A device that is called otherwise now is gone to us. It has taken our addresses along: they go first, by its new name.
     fn give_up_renamed(&mut self, link: &Link) {
-        let renamed = |port: &Port| port.index() == Some(link.index) && port.name != link.name;
-        let Some((index, port)) = self.ports.iter().enumerate().find(|(_, port)| renamed(port)) else { return };
+        let renamed = self.ports.iter().enumerate().find(|(_, port)| port.index() == Some(link.index) && port.name != link.name);
+        let Some((index, port)) = renamed else { return };
         warn!(interface = %port.name, now = %link.name, "The interface was renamed");
         let holders = port.members.iter().filter_map(|member| self.nodes.get(member)).filter(|node| node.holding);
         for address in holders.flat_map(|node| &node.spec.addresses) {

@@ -136,7 +136,10 @@ fn what_is_too_long_for_a_log_is_not_even_asked() {
             runner.say(&FromRunner::Ask(ask));
             assert!(matches!(runner.hear(), Some(ToRunner::Answer(Answer::Error(AskError::Invalid(_))))));
         }
-        runner.say(&FromRunner::Finished(Err(HookError::Raised { message: long[..1 << 20].into(), backtrace: long[..1 << 20].into() })));
+        runner.say(&FromRunner::Finished(Err(HookError::Raised {
+            message: long[..1 << 20].into(),
+            backtrace: long[..1 << 20].into(),
+        })));
         runner.hear();
     });
     assert_eq!(asked, []);
