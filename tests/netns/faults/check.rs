@@ -62,7 +62,7 @@ impl Checks {
     /// Everything that must be true after a step.
     pub(super) fn after(&mut self, stage: &mut Stage, done: &Done) -> Result<String, Failed> {
         let settled = self.settle(stage, done)?;
-        self.hooks_and_ledgers(stage)?;
+        hooks_and_ledgers(stage)?;
         let end = now();
         self.two(stage, end)?;
         self.gaps(stage, done, end)?;
@@ -140,20 +140,6 @@ impl Checks {
         Ok(())
     }
 
-    /// Each hook has run as it should, and what a host has of ours is in its ledger.
-    fn hooks_and_ledgers(&mut self, stage: &mut Stage) -> Result<(), Failed> {
-        let end = now() + HOOKS_DONE + stage.takeover();
-        loop {
-            stage.eye.look();
-            let done = (0..stage.members.len()).try_for_each(|node| hook_and_ledger(stage, node));
-            match done {
-                Ok(()) => return Ok(()),
-                Err(why) if now() > end => return Err(why),
-                Err(_) => {}
-            }
-        }
-    }
-
     /// A master that nothing was done to is never silent for more than an interval and a half.
     fn gaps(&mut self, stage: &mut Stage, done: &Done, end: Timestamp) -> Result<(), Failed> {
         let gentle = matches!(
@@ -210,6 +196,20 @@ impl Checks {
             }
         }
         Ok(())
+    }
+}
+
+/// Each hook has run as it should, and what a host has of ours is in its ledger.
+fn hooks_and_ledgers(stage: &mut Stage) -> Result<(), Failed> {
+    let end = now() + HOOKS_DONE + stage.takeover();
+    loop {
+        stage.eye.look();
+        let done = (0..stage.members.len()).try_for_each(|node| hook_and_ledger(stage, node));
+        match done {
+            Ok(()) => return Ok(()),
+            Err(why) if now() > end => return Err(why),
+            Err(_) => {}
+        }
     }
 }
 
