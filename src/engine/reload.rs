@@ -14,6 +14,7 @@ use super::clock;
 use super::command::ReloadReport;
 use super::generations::digest;
 use super::pool::Pool;
+use super::port::Ethernet;
 use super::run::Engine;
 use super::script;
 use super::start::{load_pool, new_node};
@@ -218,7 +219,7 @@ impl Engine {
         if let Some(node) = self.nodes.remove(&index) {
             changes.push(format!("vhost {}: removed", node.spec.name));
             self.shared.journal.borrow_mut().removed(clock::now(), index);
-            self.instance.release_vhost(&self.config.daemon.run_dir, &node.spec.interface, node.spec.vhid);
+            self.ties.instance.release_vhost(&self.config.daemon.run_dir, &node.spec.interface, node.spec.vhid);
             let queue = node.queue;
             // What its hooks still have to do, they do by themselves.
             tokio::task::spawn_local(async move { queue.settled().await });
@@ -226,13 +227,13 @@ impl Engine {
     }
 
     fn add(&mut self, spec: &config::Vhost, changes: &mut Vec<String>, now: Timestamp) {
-        if let Err(error) = self.instance.lock_vhost(&self.config.daemon.run_dir, &spec.interface, spec.vhid) {
+        if let Err(error) = self.ties.instance.lock_vhost(&self.config.daemon.run_dir, &spec.interface, spec.vhid) {
             return error!(vhost = %spec.name, %error, "Could not add a virtual host");
         }
         let index = self.next_number;
         self.next_number += 1;
         let pools = spec.hooks.iter().filter_map(|name| self.hooks.current(name).cloned()).collect();
-        let node = match new_node(index, spec, pools, &mut self.ports, &self.shared, &self.host_name) {
+        let node = match new_node(index, spec, pools, (&mut self.ports, &Ethernet), &self.shared, &self.host_name) {
             Ok(node) => node,
             Err(error) => return error!(vhost = %spec.name, %error, "Could not add a virtual host"),
         };
@@ -338,7 +339,7 @@ impl Engine {
         Ok(format!("hook {name}: runs on_master on {}", applied.join(", ")))
     }
 
-    fn no_hook(&self, name: &Name, why: &str) -> String {
+    pub(super) fn no_hook(&self, name: &Name, why: &str) -> String {
         let known: Vec<&str> = self.config.hooks.keys().map(Name::as_str).collect();
         format!("hook {name} {why}; hooks: {}", known.join(", "))
     }
