@@ -64,6 +64,8 @@ impl Checks {
         let settled = self.settle(stage, done)?;
         hooks_and_ledgers(stage)?;
         let end = now();
+        // All that was on the wire until then.
+        stage.eye.look();
         self.two(stage, end)?;
         self.gaps(stage, done, end)?;
         self.before = end;
@@ -180,7 +182,9 @@ impl Checks {
             }
             if at > known.since && gap > interval * 3 / 2 {
                 self.figures.held_up = self.figures.held_up.max(held_up);
-                if gap > interval * 3 / 2 + GAP_ROOM + held_up {
+                // The next one may be on its way to us.
+                let room = if over { GAP_ROOM } else { GAP_ROOM + MARGIN };
+                if gap > interval * 3 / 2 + room + held_up {
                     return Err(format!(
                         "{} was silent for {} ms, its interval is {} ms; it waited for a processor for {} ms in that time",
                         name(node),
