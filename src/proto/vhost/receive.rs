@@ -67,7 +67,8 @@ impl Vhost {
                 // A master that is better after all: whoever is asking on our behalf need not go on.
                 self.asked = self.asked.take().map(|asked| Asked { still: false, ..asked });
             }
-            Verdict::Claim(Claim::Leaving) if self.another_leads(from, now) => {}
+            // Who hears a better master need not drive away a worse one, nor take the place of one that leaves.
+            Verdict::Claim(_) if self.another_leads(from, now) => {}
             Verdict::Claim(Claim::Leaving) => self.become_master(Cause::MasterLeaving, Some(from), now),
             Verdict::Claim(Claim::Preempt) => self.preempt(Cause::Preempt, from, now),
             Verdict::Claim(Claim::PeerDemoted) => self.preempt(Cause::PeerDemoted, from, now),
@@ -93,7 +94,7 @@ impl Vhost {
         }
     }
 
-    /// Has another than `from` shown lately that it is the master? Then it is of no matter that `from` leaves.
+    /// Has another than `from` shown lately that it is the master? Then it is of no matter what `from` claims, or that it leaves.
     fn another_leads(&self, from: IpAddr, now: Timestamp) -> bool {
         let leader = self.leader.of(Family::of(from));
         leader.is_some_and(|(leader, at)| leader != from && now - at < self.master_down())

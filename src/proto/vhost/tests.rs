@@ -201,6 +201,21 @@ fn a_bow_out_of_who_is_not_the_master_is_not_obeyed() {
 }
 
 #[test]
+fn a_worse_master_is_not_preempted_while_a_better_one_is_heard() {
+    let mut bench = Bench::backup(preempting());
+    bench.hear_from(PEER, 1, 50);
+    let end = bench.vhost.deadline();
+    // It does not hear the better one, or it would not be there. If we claimed, it would yield, hear nobody, and so on.
+    assert_eq!(bench.hear_from("10.0.0.7", 1, 200), []);
+    assert_eq!(bench.vhost.deadline(), end, "the better one's silence is counted as before");
+    assert_eq!(change(&bench.until_deadline()), (State::Master, Cause::MasterDown { silent: bench.vhost.master_down() }));
+
+    let mut bench = Bench::backup(preempting());
+    bench.hear_from(PEER, 1, 50);
+    assert_eq!(change(&bench.hear_from(PEER, 1, 200)).0, State::Master, "the one that it followed has become worse");
+}
+
+#[test]
 fn link_down_is_silent_and_link_up_listens() {
     let mut bench = Bench::master(v4());
     let outputs = bench.feed(Input::LinkDown);
