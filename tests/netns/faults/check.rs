@@ -84,24 +84,29 @@ impl Checks {
         let quiet = stage.interval() * 6 / 5;
         // Where none held it before, there is nobody to yield.
         let reunited = done.reunites && stage.facts()?.iter().any(holds);
+        let mut first_good: Option<Timestamp> = None;
         let mut good_since: Option<Timestamp> = None;
+        let mut bad_until = done.at + done.bound;
         loop {
             stage.eye.look();
             let at = now();
             match look(stage) {
                 Ok(()) => {
+                    let first = *first_good.get_or_insert(at);
                     let since = *good_since.get_or_insert(at);
+                    // A better node that comes back takes over, any time later.
+                    bad_until = bad_until.max(at + HANDOVER + HANDOVER_BUSY);
                     if at.since(since) < quiet {
                         continue;
                     }
-                    let took = since.since(done.at);
+                    let took = first.since(done.at);
                     self.figures.settled = self.figures.settled.max(took);
                     if reunited {
                         self.healed(stage, took)?;
                     }
                     return Ok(took);
                 }
-                Err(why) if at.since(done.at) > done.bound => {
+                Err(why) if at > bad_until => {
                     return Err(format!("{} ms after it: {why}", at.since(done.at).as_millis()).into());
                 }
                 Err(_) => good_since = None,
