@@ -16,6 +16,7 @@ mod plan;
 #[cfg(feature = "wasm")]
 mod plugin;
 mod port;
+mod rehearse;
 pub mod role;
 mod run;
 mod ucarp;
@@ -57,6 +58,7 @@ enum Verb {
     Ucarp(ucarp::Args),
     Plan(plan::PlanArgs),
     Grant(plan::GrantArgs),
+    Rehearse(rehearse::Args),
     Port(port::Args),
     New(new::Args),
     Api(api::Args),
@@ -94,6 +96,7 @@ pub fn main() -> ExitCode {
         Verb::Ucarp(args) => return ucarp::main(args.words),
         Verb::Plan(args) => plan::plan(&args),
         Verb::Grant(args) => plan::grant(&args),
+        Verb::Rehearse(args) => rehearse::run(&args),
         Verb::Port(args) => port::run(&args),
         Verb::New(args) => new::run(&args),
         Verb::Api(args) => api::run(&args),

@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc};
-use tokio::task::Id;
+use tokio::task::AbortHandle;
 use tracing::{debug, error, info, warn};
 
 use super::clock;
@@ -104,7 +104,7 @@ pub(super) struct Queue<H> {
     busy: Cell<bool>,
     idle: Notify,
     /// The task that serves it.
-    task: Cell<Option<Id>>,
+    task: RefCell<Option<AbortHandle>>,
 }
 
 #[derive(Debug, Default)]
@@ -148,10 +148,10 @@ impl<H: Host + 'static> Queue<H> {
             ticket: Cell::new(0),
             busy: Cell::new(false),
             idle: Notify::new(),
-            task: Cell::new(None),
+            task: RefCell::new(None),
         });
         let task = tokio::task::spawn_local(Rc::clone(&queue).serve());
-        queue.task.set(Some(task.id()));
+        *queue.task.borrow_mut() = Some(task.abort_handle());
         queue
     }
 
@@ -227,7 +227,14 @@ impl<H: Host + 'static> Queue<H> {
             return false;
         }
         let idle = !self.busy.get() && slots.aside.is_none() && !slots.undo;
-        idle || self.task.get().is_some_and(|task| clock.is_asleep(task))
+        idle || self.task.borrow().as_ref().is_some_and(|task| clock.is_asleep(task.id()))
+    }
+
+    /// Nobody serves it any longer, whatever is left: its machine has no power.
+    pub(super) fn abandon(&self) {
+        if let Some(task) = self.task.borrow().as_ref() {
+            task.abort();
+        }
     }
 
     async fn serve(self: Rc<Self>) {
