@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc};
-use tokio::task::AbortHandle;
+use tokio::task::{AbortHandle, Id};
 use tracing::{debug, error, info, warn};
 
 use super::clock;
@@ -60,6 +60,15 @@ pub(super) enum HookNews {
         /// Hook and reason.
         reason: String,
     },
+}
+
+impl HookNews {
+    /// Index of the virtual host.
+    pub(super) const fn vhost(&self) -> usize {
+        match self {
+            Self::Finished { vhost, .. } | Self::Demote { vhost, .. } | Self::Resign { vhost, .. } => *vhost,
+        }
+    }
 }
 
 /// A hook that failed.
@@ -227,7 +236,12 @@ impl<H: Host + 'static> Queue<H> {
             return false;
         }
         let idle = !self.busy.get() && slots.aside.is_none() && !slots.undo;
-        idle || self.task.borrow().as_ref().is_some_and(|task| clock.is_asleep(task.id()))
+        idle || self.task().is_some_and(|task| clock.is_asleep(task))
+    }
+
+    /// The task that serves it.
+    pub(super) fn task(&self) -> Option<Id> {
+        self.task.borrow().as_ref().map(AbortHandle::id)
     }
 
     /// Nobody serves it any longer, whatever is left: its machine has no power.

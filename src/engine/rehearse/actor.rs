@@ -6,7 +6,9 @@ use std::net::IpAddr;
 use std::rc::Rc;
 
 use tokio::sync::mpsc;
+use tokio::task::Id;
 
+use super::super::clock::Virtual;
 use super::super::execute::Executor;
 use super::super::generations::Generations;
 use super::super::pool::Pool;
@@ -179,6 +181,21 @@ impl Actor {
     /// When its engine wants to be woken.
     pub(super) fn next_wake(&self) -> Option<Timestamp> {
         if self.frozen.is_some() { None } else { self.engine.as_ref().and_then(Engine::next_wake) }
+    }
+
+    /// Has a hook of it something to do before the clock moves?
+    pub(super) fn is_working(&self, clock: &Virtual) -> bool {
+        self.engine.as_ref().is_some_and(|engine| engine.nodes.values().any(|node| !node.queue.is_quiet(clock)))
+    }
+
+    /// Is its daemon being stopped?
+    pub(super) fn is_stopping(&self) -> bool {
+        self.engine.as_ref().is_some_and(|engine| engine.stopping.is_some())
+    }
+
+    /// The tasks that run its hooks, in the order of its virtual hosts.
+    pub(super) fn tasks(&self) -> Vec<Id> {
+        self.engine.as_ref().map(|engine| engine.nodes.values().filter_map(|node| node.queue.task()).collect()).unwrap_or_default()
     }
 
     /// The index of an interface.

@@ -45,12 +45,14 @@ pub(super) struct Lan {
     loss_to: BTreeMap<usize, u8>,
     /// The group of each node; nodes of one group hear each other.
     groups: BTreeMap<usize, usize>,
+    /// When the last frame from one node to another arrives.
+    last: BTreeMap<(usize, usize), Timestamp>,
 }
 
 impl Lan {
     pub(super) fn new(plugs: Vec<Plug>, luck: Luck) -> Self {
         let (on_the_way, loss_to, groups) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        Self { plugs, on_the_way, order: 0, luck, loss: 0, loss_to, groups }
+        Self { plugs, on_the_way, order: 0, luck, loss: 0, loss_to, groups, last: BTreeMap::new() }
     }
 
     /// Luck for other purposes.
@@ -109,7 +111,10 @@ impl Lan {
             let delay = self.luck.between(DELAY_MIN, DELAY_MAX);
             if !lost {
                 self.order += 1;
-                self.on_the_way.insert((now + delay, self.order), Arrival { node: to, link, bytes: bytes.to_vec() });
+                // On one way nothing overtakes.
+                let last = self.last.entry((node, to)).or_default();
+                *last = (*last).max(now + delay);
+                self.on_the_way.insert((*last, self.order), Arrival { node: to, link, bytes: bytes.to_vec() });
             }
         }
     }

@@ -50,6 +50,8 @@ pub struct Timeline {
 /// Something that the scenario did.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Happening {
+    /// What happened earlier has a lower one, over the whole rehearsal.
+    pub seq: u64,
     /// When.
     pub at_us: u64,
     /// What, in the words of the scenario.
@@ -79,6 +81,8 @@ pub struct Lane {
 /// For a while it was in one state.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct StateSpan {
+    /// See [`Happening::seq`].
+    pub seq: u64,
     /// From when.
     pub from_us: u64,
     /// Until when.
@@ -125,6 +129,8 @@ impl Shown {
 /// Something that a node did.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Mark {
+    /// See [`Happening::seq`].
+    pub seq: u64,
     /// When.
     pub at_us: u64,
     /// What kind.

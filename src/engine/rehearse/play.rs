@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::time::Duration;
 
+use tokio::task::Id;
+
 use super::super::clock::Virtual;
 use super::super::pool::Trouble as PoolTrouble;
 use super::super::queue::HookNews;
@@ -174,6 +176,11 @@ impl Play {
                 actor.receive(arrival.link, arrival.bytes, now);
             }
         }
+        let tasks: Vec<Id> = self.actors.iter().flat_map(Actor::tasks).collect();
+        if self.clock.wake_one(|task| tasks.iter().position(|known| Some(*known) == task).unwrap_or(usize::MAX)) {
+            // Its waking is carried out before anybody looks whether it works.
+            tokio::task::yield_now().await;
+        }
     }
 
     /// The kernels take away addresses whose leases were not renewed.
@@ -197,15 +204,14 @@ impl Play {
     async fn settle(&mut self) {
         let mut quiet = 0;
         while quiet < QUIET_LOOKS {
-            let told = self.tell_news();
-            self.notice();
-            let busy = |actor: &Actor| {
-                actor.engine.as_ref().is_some_and(|engine| engine.nodes.values().any(|node| !node.queue.is_quiet(&self.clock)))
-            };
-            let stopping = |actor: &Actor| actor.engine.as_ref().is_some_and(|engine| engine.stopping.is_some());
-            let working = self.actors.iter().any(busy);
-            if !told && !working && !self.actors.iter().any(stopping) {
-                return;
+            // While one works nothing is told and nothing noted: so nothing depends on which process was quicker.
+            let working = self.actors.iter().any(|actor| actor.is_working(&self.clock));
+            let told = !working && self.tell_news();
+            if !working {
+                self.notice();
+                if !told && !self.actors.iter().any(Actor::is_stopping) {
+                    return;
+                }
             }
             tokio::task::yield_now().await;
             quiet = if told || working { 0 } else { quiet + 1 };
@@ -218,19 +224,14 @@ impl Play {
 
     /// Hands what hooks have reported to their engines, node by node. True if there was something.
     fn tell_news(&mut self) -> bool {
-        // Only when all are quiet: so the order does not depend on which process was quicker.
-        let busy = |actor: &Actor| {
-            actor.engine.as_ref().is_some_and(|engine| engine.nodes.values().any(|node| !node.queue.is_quiet(&self.clock)))
-        };
-        if self.actors.iter().any(busy) {
-            return false;
-        }
         let mut told = false;
         let now = clock::now();
         for (number, actor) in self.actors.iter_mut().enumerate() {
             let Some(engine) = actor.awake() else { continue };
             let ended = engine.stopping.as_mut().and_then(|stopping| stopping.done.as_mut()).map(|done| done.try_recv().is_ok());
-            while let Ok(news) = engine.news.try_recv() {
+            let mut all: Vec<HookNews> = std::iter::from_fn(|| engine.news.try_recv().ok()).collect();
+            all.sort_by_key(HookNews::vhost);
+            for news in all {
                 told = true;
                 if let HookNews::Finished { entry, result, .. } = &news {
                     let (text, good) = match result {

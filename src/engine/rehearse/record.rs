@@ -14,12 +14,18 @@ pub(super) struct Record {
     timeline: Timeline,
     start: Timestamp,
     dropped: usize,
+    seq: u64,
 }
 
 impl Record {
     pub(super) fn new(seed: u64, start: Timestamp) -> Self {
         let timeline = Timeline { seed, end_us: 0, events: vec![], nodes: vec![], vhosts: vec![], notes: vec![] };
-        Self { timeline, start, dropped: 0 }
+        Self { timeline, start, dropped: 0, seq: 0 }
+    }
+
+    const fn next_seq(&mut self) -> u64 {
+        self.seq += 1;
+        self.seq
     }
 
     fn us(&self, at: Timestamp) -> u64 {
@@ -43,13 +49,13 @@ impl Record {
     }
 
     pub(super) fn happened(&mut self, at: Timestamp, text: String) {
-        let at_us = self.us(at);
-        self.timeline.events.push(Happening { at_us, text });
+        let (at_us, seq) = (self.us(at), self.next_seq());
+        self.timeline.events.push(Happening { seq, at_us, text });
     }
 
     /// A lane shows this now; nothing if it did already.
     pub(super) fn state(&mut self, at: Timestamp, node: usize, lane: usize, state: Shown, why: impl FnOnce() -> String) {
-        let at = self.us(at);
+        let (at, seq) = (self.us(at), self.next_seq());
         let lane = self.timeline.nodes.get_mut(node).and_then(|node| node.lanes.get_mut(lane));
         let Some(states) = lane.map(|lane| &mut lane.states) else { return };
         match states.last_mut() {
@@ -57,16 +63,16 @@ impl Record {
             Some(last) => last.to_us = at,
             None => {}
         }
-        states.push(StateSpan { from_us: at, to_us: at, state, why: why() });
+        states.push(StateSpan { seq, from_us: at, to_us: at, state, why: why() });
     }
 
     pub(super) fn mark(&mut self, at: Timestamp, node: usize, kind: MarkKind, text: String, good: bool) {
-        let at_us = self.us(at);
+        let (at_us, seq) = (self.us(at), self.next_seq());
         let Some(node) = self.timeline.nodes.get_mut(node) else { return };
         if node.marks.len() >= MARKS_MAX {
             self.dropped += 1;
         } else {
-            node.marks.push(Mark { at_us, kind, text, good });
+            node.marks.push(Mark { seq, at_us, kind, text, good });
         }
     }
 

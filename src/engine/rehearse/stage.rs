@@ -194,6 +194,7 @@ impl Host for StageHost {
     }
 
     async fn perform(&self, granted: &Granted, limit: Duration) -> Result<Reply, HostError> {
+        clock::turn().await;
         let effect = granted.effect();
         let before = effect.assigns().map(|(resource, _)| self.0.fake.value(&resource));
         let started = match effect {
@@ -212,10 +213,12 @@ impl Host for StageHost {
     }
 
     async fn answer(&self, query: &Query, limit: Duration) -> Result<Reply, HostError> {
+        clock::turn().await;
         self.0.fake.answer(query, limit).await
     }
 
     async fn observe(&self, resource: &Resource, limit: Duration) -> Result<Value, HostError> {
+        clock::turn().await;
         self.0.fake.observe(resource, limit).await
     }
 }
