@@ -33,6 +33,8 @@ const FLAP_EVERY: Duration = Duration::from_secs(1);
 const TURNS_MAX: u32 = 100_000;
 /// Hooks in runners need real time; between two looks at them.
 const BREATH: Duration = Duration::from_micros(50);
+/// Looks at hooks that work, each of a millisecond or so, after which they are given up: runners have limits of their own.
+const LOOKS_MAX: u32 = 300_000;
 /// Looks in a row that find nothing to do before it counts as quiet.
 const QUIET_LOOKS: u32 = 3;
 
@@ -129,7 +131,7 @@ impl Play {
         let end = self.start + length;
         let mut turns = 0;
         loop {
-            self.settle().await;
+            self.settle().await?;
             let now = clock::now();
             let Some(next) = self.next().map(|next| next.max(now)).filter(|next| *next <= end) else { break };
             turns = if next == now { turns + 1 } else { 0 };
@@ -201,8 +203,8 @@ impl Play {
     }
 
     /// Lets everybody do what there is to do at this instant: hooks, and what follows from how they ended.
-    async fn settle(&mut self) {
-        let mut quiet = 0;
+    async fn settle(&mut self) -> Result<(), RehearseError> {
+        let (mut quiet, mut looks) = (0, 0_u32);
         while quiet < QUIET_LOOKS {
             // While one works nothing is told and nothing noted: so nothing depends on which process was quicker.
             let working = self.actors.iter().any(|actor| actor.is_working(&self.clock));
@@ -210,7 +212,7 @@ impl Play {
             if !working {
                 self.notice();
                 if !told && !self.actors.iter().any(Actor::is_stopping) {
-                    return;
+                    return Ok(());
                 }
             }
             tokio::task::yield_now().await;
@@ -218,8 +220,13 @@ impl Play {
             if working {
                 // The runner is a process: give it the processor.
                 tokio::time::sleep(BREATH).await;
+                looks += 1;
+                if looks > LOOKS_MAX {
+                    return Err(RehearseError::Stuck(clock::now().since(self.start)));
+                }
             }
         }
+        Ok(())
     }
 
     /// Hands what hooks have reported to their engines, node by node. True if there was something.
