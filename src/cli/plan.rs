@@ -184,7 +184,8 @@ impl Subject {
         let usage = |message: String| Failure::new(Exit::Usage, message);
         if let Some(config) = &self.config {
             let config = super::run::load(config)?.config;
-            let same = |path: &Path| fs::canonicalize(path).ok().is_some_and(|path| fs::canonicalize(file).is_ok_and(|f| f == path));
+            let same =
+                |path: &Path| fs::canonicalize(path).ok().is_some_and(|path| fs::canonicalize(file).is_ok_and(|f| f == path));
             let found = config.hooks.iter().find(|(_, hook)| same(&hook.path)).map(|(name, _)| name.clone());
             let none = || usage(format!("no hook of the configuration is {}", file.display()));
             return found.ok_or_else(none).map(|name| (config, name));

@@ -109,7 +109,19 @@ impl Pool {
         let loaded = Loaded { entry_points: script.entry_points(), modules: Vec::new() };
         let digest = digest(&source);
         let (idle, confinement) = (RefCell::default(), Confinement::default());
-        Self { name, spec, source, policy, keeper, idle, loaded, confinement, script: Some(script), digest, trouble: Cell::default() }
+        Self {
+            name,
+            spec,
+            source,
+            policy,
+            keeper,
+            idle,
+            loaded,
+            confinement,
+            script: Some(script),
+            digest,
+            trouble: Cell::default(),
+        }
     }
 
     /// Lets every run from now on go wrong, or right again.

@@ -14,9 +14,9 @@ use super::clock;
 use super::command::ReloadReport;
 use super::generations::digest;
 use super::pool::Pool;
+use super::port::Ethernet;
 use super::run::Engine;
 use super::script;
-use super::port::Ethernet;
 use super::start::{load_pool, new_node};
 use crate::config::{self, Config, Reload};
 use crate::hooks::{EntryPoint, HookSource};
@@ -267,7 +267,29 @@ impl Engine {
         if node.holding && old.addresses != spec.addresses {
             self.move_addresses(index, &old, now);
         }
+        self.fit_lease(index, &old, now);
         self.drain(index, now);
+    }
+
+    /// A master whose timers, or whose wish for a lease, changed: its addresses get what fits at once. With the next
+    /// advertisement may be too late, since the old lease was made for the old timers.
+    fn fit_lease(&mut self, index: usize, old: &config::Vhost, now: Timestamp) {
+        let Some(node) = self.nodes.get_mut(&index).filter(|node| node.holding && node.expired(now).is_none()) else { return };
+        let lease = node.lease();
+        let (spec, lifetime) = (&node.spec, lease.lifetime());
+        if spec.lease == old.lease && lifetime == node.leased.map(|(lifetime, _)| lifetime) {
+            return;
+        }
+        node.leased = lifetime.map(|lifetime| (lifetime, now));
+        let executor = &self.shared.executor;
+        if spec.lease == old.lease {
+            return executor.renew(&spec.name, &spec.interface, &spec.addresses, lifetime);
+        }
+        // From a host address to one with its prefix, or back.
+        if let Err(error) = executor.hold_addresses(&spec.name, &spec.interface, &spec.addresses, lease) {
+            error!(vhost = %spec.name, %error, "Could not put the addresses up with the other lease");
+            self.handle(index, Input::Resign(Cause::AddressFailed { reason: error.to_string() }), now);
+        }
     }
 
     /// A master whose list of addresses changed: those that are gone go first.

@@ -23,8 +23,8 @@ use super::queue::{HookNews, Shared};
 use super::reload::{Prepared, Scope};
 use super::signal::Signal;
 use super::watch::FileWatch;
-use super::world::{Machine, World};
 use super::will::BEAT;
+use super::world::{Machine, World};
 use crate::config::Config;
 use crate::host::netlink::HostEvent;
 use crate::keeper::Client;
@@ -87,6 +87,8 @@ pub(super) struct Engine<W: World = Machine> {
     /// What the keeper does if we die, where there is one that would.
     pub(super) will: Option<Writer>,
     pub(super) beaten: Option<Timestamp>,
+    /// When the loop wanted to be woken at the latest.
+    pub(super) due: Option<Timestamp>,
     pub(super) started_ms: u64,
 }
 
@@ -143,6 +145,7 @@ impl<W: World> Engine<W> {
             files: None,
             will,
             beaten: None,
+            due: None,
             started_ms: clock::wall_ms(),
         }
     }
@@ -190,6 +193,7 @@ impl Engine {
                 Some(command) = self.commands.recv() => Event::Command(command),
                 () = stopped(&mut self.stopping) => Event::Stopped,
             };
+            self.judge_sleep();
             self.judge_leases();
             match event {
                 // What waits in the sockets was there before the time was up.
@@ -217,6 +221,7 @@ impl Engine {
 
     fn set_alarm(&mut self) -> io::Result<()> {
         let next = self.next_wake();
+        self.due = next;
         self.ties.alarm.set(next)
     }
 

@@ -13,6 +13,7 @@ use tracing::{debug, error, info};
 use super::announcer::Announcer;
 use super::clock;
 use super::command::Command;
+use super::couriers::couriers;
 use super::execute::Executor;
 use super::generations::Generations;
 use super::node::{Node, PutBack};
@@ -30,11 +31,11 @@ use crate::config::{self, Config, Sandbox};
 use crate::effect::Grants;
 use crate::hooks::session::SandboxPolicy;
 use crate::hooks::{EntryPoint, HookSource, LoadError};
+use crate::host::alarm::Alarm;
 use crate::host::helper::Duty;
+use crate::host::netlink::Watch;
 use crate::host::privilege::{Privileges, confine_engine};
 use crate::host::service::ServiceBackend;
-use crate::host::alarm::Alarm;
-use crate::host::netlink::Watch;
 use crate::host::{Host, LinuxHost, Options, hostname};
 use crate::journal::{self, Journal};
 use crate::keeper::will::Writer;
@@ -121,6 +122,7 @@ async fn start(config: &Config, config_path: &Path) -> Result<(Engine, mpsc::Rec
     let for_recovery = recovery.duty(host.services_need_helper());
     let executor = Executor::new(host, ledger, recovery);
     executor.recover_addresses();
+    executor.host().set_couriers(couriers(keeper.clone(), sandbox_policy(config)));
     start_helper(config, &keeper, executor.host(), for_recovery).await?;
     tokio::task::spawn_local(tell_exits(exits, orders));
     let hooks = load_hooks(config, &keeper).await?;
@@ -138,7 +140,8 @@ async fn start(config: &Config, config_path: &Path) -> Result<(Engine, mpsc::Rec
         let pools = spec.hooks.iter().filter_map(|name| hooks.current(name).cloned()).collect();
         nodes.insert(
             index,
-            new_node(index, spec, pools, (&mut interfaces, &Ethernet), &shared, &host_name).map_err(system("read /dev/urandom"))?,
+            new_node(index, spec, pools, (&mut interfaces, &Ethernet), &shared, &host_name)
+                .map_err(system("read /dev/urandom"))?,
         );
     }
     for name in config.hooks.keys() {

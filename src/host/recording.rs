@@ -12,7 +12,8 @@ use futures_util::FutureExt as _;
 
 use super::{Host, HostError, holds};
 use crate::effect::{
-    CommandOutput, Effect, Granted, Link, Outcome, Query, Reply, Resource, Route, RouteTarget, ServiceVerb, UnitState, Value,
+    CommandOutput, Effect, Granted, HttpResponse, Link, Outcome, Query, Reply, Resource, Route, RouteTarget, ServiceVerb,
+    UnitState, Value,
 };
 use crate::types::{IfName, State, VirtualAddress};
 
@@ -87,6 +88,7 @@ impl<H: Host> RecordingHost<H> {
         let Some((resource, after)) = effect.assigns() else {
             let reply = match &effect {
                 Effect::CommandRun { .. } => Reply::Command(CommandOutput { status: 0, stdout: vec![], stderr: vec![] }),
+                Effect::HttpSend(_) => Reply::Http(HttpResponse::planned()),
                 _ => Reply::Outcome(Outcome::Planned),
             };
             self.recorded.borrow_mut().push(Recorded { effect, change: None, outcome: Outcome::Planned });
@@ -179,6 +181,8 @@ fn nothing(query: &Query) -> Reply {
         Query::Links => Reply::Links(Vec::new()),
         Query::Addresses { .. } => Reply::Addresses(Vec::new()),
         Query::Routes { .. } => Reply::Routes(Vec::new()),
+        Query::HttpGet(_) => Reply::Http(HttpResponse::planned()),
+        Query::TcpConnect { .. } => Reply::Took(Duration::ZERO),
         Query::CarpState => Reply::State(State::Init),
     }
 }
@@ -202,7 +206,12 @@ fn asked(query: &Query) -> Option<Resource> {
         Query::Sysctl { key } => Resource::Sysctl { key: key.clone() },
         Query::ServiceStatus { unit } => Resource::Service { unit: unit.clone() },
         Query::FileRead { path } => Resource::File { path: path.clone() },
-        Query::Links | Query::Addresses { .. } | Query::Routes { .. } | Query::CarpState => return None,
+        Query::Links
+        | Query::Addresses { .. }
+        | Query::Routes { .. }
+        | Query::HttpGet(_)
+        | Query::TcpConnect { .. }
+        | Query::CarpState => return None,
     })
 }
 
@@ -226,6 +235,7 @@ impl<H: Host> Host for RecordingHost<H> {
             | Effect::FileWrite { .. }
             | Effect::FileRemove { .. }
             | Effect::CommandRun { .. }
+            | Effect::HttpSend(_)
             | Effect::Demote { .. }
             | Effect::Resign { .. } => Err(may_wait()),
         }
@@ -239,7 +249,8 @@ impl<H: Host> Host for RecordingHost<H> {
     fn is_connected(&self, address: VirtualAddress, dev: &IfName) -> Result<bool, HostError> {
         let leads_there = |other: &VirtualAddress| other.ip != address.ip && RouteTarget::network_of(*other).contains(address);
         let recorded = self.addresses(Vec::new(), Some(dev));
-        Ok(recorded.iter().any(|(_, other)| leads_there(other)) || self.excused(self.facts.is_connected(address, dev), || true)?)
+        Ok(recorded.iter().any(|(_, other)| leads_there(other))
+            || self.excused(self.facts.is_connected(address, dev), || true)?)
     }
 
     fn address_present(&self, dev: &IfName, ip: IpAddr) -> Result<bool, HostError> {

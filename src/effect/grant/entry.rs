@@ -11,9 +11,9 @@ impl Grants {
     #[must_use]
     pub fn entry_for(&self, effect: &Effect) -> Option<String> {
         match effect {
-            Effect::AddressAdd { address, dev } | Effect::AddressDelete { address, dev } | Effect::Announce { address, dev, .. } => {
-                entry("addr", self.addr.iter().find(|grant| grant.allows(*address, dev)))
-            }
+            Effect::AddressAdd { address, dev }
+            | Effect::AddressDelete { address, dev }
+            | Effect::Announce { address, dev, .. } => entry("addr", self.addr.iter().find(|grant| grant.allows(*address, dev))),
             Effect::RouteReplace(route) | Effect::RouteDelete(route) => {
                 entry("route", self.route.iter().find(|grant| grant.allows(route)))
             }
@@ -32,9 +32,8 @@ impl Grants {
             ),
             Effect::FileWrite { path, .. } => self.file_entry(path, FileVerb::Write),
             Effect::FileRemove { path } => self.file_entry(path, FileVerb::Remove),
-            Effect::CommandRun { name, .. } => {
-                self.command.get(name).map(|grant| format!("command.{name} = {}", inline(grant)))
-            }
+            Effect::CommandRun { name, .. } => self.command.get(name).map(|grant| format!("command.{name} = {}", inline(grant))),
+            Effect::HttpSend(request) => entry("http", self.http.iter().find(|grant| grant.allows(request))),
             Effect::Demote { .. } => entry("carp", self.carp.iter().find(|verb| **verb == CarpVerb::Demote)),
             Effect::Resign { .. } => entry("carp", self.carp.iter().find(|verb| **verb == CarpVerb::Resign)),
         }
@@ -44,9 +43,9 @@ impl Grants {
     #[must_use]
     pub fn is_own(effect: &Effect, own: Own<'_>) -> bool {
         match effect {
-            Effect::AddressAdd { address, dev } | Effect::AddressDelete { address, dev } | Effect::Announce { address, dev, .. } => {
-                own.covers(*address, dev)
-            }
+            Effect::AddressAdd { address, dev }
+            | Effect::AddressDelete { address, dev }
+            | Effect::Announce { address, dev, .. } => own.covers(*address, dev),
             _ => false,
         }
     }

@@ -8,7 +8,7 @@ use super::{
     AddrGrant, CarpVerb, CommandGrant, FileGrant, FileVerb, Grants, LinkGrant, LinkVerb, Own, RouteGrant, RuleGrant,
     ServiceGrant, SysctlGrant,
 };
-use crate::effect::{Effect, Query, RouteTarget};
+use crate::effect::{Effect, HttpGrant, HttpRequest, Query, RouteTarget};
 use crate::types::{Family, IfName};
 
 impl Grants {
@@ -20,7 +20,9 @@ impl Grants {
             return;
         }
         match effect {
-            Effect::AddressAdd { address, dev } | Effect::AddressDelete { address, dev } | Effect::Announce { address, dev, .. } => {
+            Effect::AddressAdd { address, dev }
+            | Effect::AddressDelete { address, dev }
+            | Effect::Announce { address, dev, .. } => {
                 let cidr = RouteTarget::Network { ip: address.ip, prefix: Family::of(address.ip).host_prefix() };
                 self.addr.push(AddrGrant { cidr, dev: Some(dev.clone()) });
             }
@@ -46,6 +48,7 @@ impl Grants {
                 let argv = std::iter::once(format!("/path/to/{name}")).chain(holes).collect();
                 self.command.insert(name.clone(), CommandGrant { argv });
             }
+            Effect::HttpSend(request) => self.widen_http(request),
             Effect::Demote { .. } => self.carp.push(CarpVerb::Demote),
             Effect::Resign { .. } => self.carp.push(CarpVerb::Resign),
         }
@@ -62,7 +65,18 @@ impl Grants {
             Query::Sysctl { key } => self.sysctl.push(SysctlGrant { key: key.clone(), values: vec![String::new()] }),
             Query::FileRead { path } => self.widen_file(path, FileVerb::Read),
             Query::Hostname | Query::Links | Query::Addresses { .. } | Query::Routes { .. } => self.read = true,
+            Query::HttpGet(request) => self.widen_http(request),
+            Query::TcpConnect { endpoint, .. } => self.tcp.push(endpoint.clone()),
             Query::CarpState => {}
+        }
+    }
+
+    /// The path and what is below it; with any query, since that is where values stand.
+    fn widen_http(&mut self, request: &HttpRequest) {
+        let url = request.url.without_query().parse().unwrap_or_else(|_| request.url.clone());
+        match self.http.iter_mut().find(|grant| grant.url == url) {
+            Some(grant) => grant.verbs.push(request.verb),
+            None => self.http.push(HttpGrant { url, verbs: vec![request.verb] }),
         }
     }
 
@@ -94,7 +108,7 @@ impl Grants {
     /// The table as it would stand under `[hook.NAME.grant]`, a key a line, empty ones left out.
     #[must_use]
     pub fn to_toml(&self) -> String {
-        let Self { addr, route, rule, link, hostname, service, sysctl, file, command, read, carp } = self;
+        let Self { addr, route, rule, link, hostname, service, sysctl, file, command, http, tcp, read, carp } = self;
         let mut out = String::new();
         list(&mut out, "addr", addr);
         list(&mut out, "route", route);
@@ -107,6 +121,10 @@ impl Grants {
         list(&mut out, "sysctl", sysctl);
         list(&mut out, "file", file);
         commands(&mut out, command);
+        list(&mut out, "http", http);
+        if !tcp.is_empty() {
+            _ = writeln!(out, "tcp = {}", inline(tcp));
+        }
         if *read {
             out += "read = true\n";
         }
@@ -140,7 +158,7 @@ fn commands(out: &mut String, command: &BTreeMap<String, CommandGrant>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::effect::{Route, ServiceVerb};
+    use crate::effect::{HttpVerb, Route, ServiceVerb};
 
     fn effects() -> Vec<Effect> {
         let dev = || "eth0".parse().unwrap();
@@ -166,6 +184,13 @@ mod tests {
             Effect::FileWrite { path: "/run/a".into(), content: vec![] },
             Effect::FileRemove { path: "/run/a".into() },
             Effect::CommandRun { name: "promote".into(), args: [("resource".to_owned(), "r0".to_owned())].into() },
+            Effect::HttpSend(HttpRequest {
+                verb: HttpVerb::Post,
+                url: "https://api.example.net/v1/ip?zone=a".parse().unwrap(),
+                headers: Vec::new(),
+                body: Vec::new(),
+                timeout_ms: 1000,
+            }),
             Effect::Demote { by: 1, reason: String::new() },
             Effect::Resign { reason: String::new() },
         ]

@@ -115,7 +115,8 @@ impl<'a> Planner<'a> {
             }
             keeper.spawn(Role::Helper).await.map(Some)
         };
-        let loading = futures_util::future::join_all(names.iter().map(|(name, hook)| load(config, name, hook, &keeper, wanted.learns)));
+        let loading =
+            futures_util::future::join_all(names.iter().map(|(name, hook)| load(config, name, hook, &keeper, wanted.learns)));
         let (helper, loaded) = futures_util::future::join(helper, loading).await;
         if let Some((_, stream)) = helper.map_err(system("start the helper"))? {
             host.set_helper(stream, Duty::Commands)?;
@@ -207,9 +208,10 @@ impl<'a> Planner<'a> {
     }
 
     async fn backup(&mut self, vhost: &config::Vhost, plan: &mut Plan) {
-        let held = vhost.addresses.iter().any(|address| {
-            self.executor.host().address_present(&vhost.interface, address.ip).unwrap_or(false)
-        });
+        let held = vhost
+            .addresses
+            .iter()
+            .any(|address| self.executor.host().address_present(&vhost.interface, address.ip).unwrap_or(false));
         if held {
             plan.notes.push("it is master here: what its daemon holds for hooks is undone as well, see carpd status".to_owned());
         } else {
@@ -308,9 +310,7 @@ async fn load(config: &Config, name: &Name, hook: &config::Hook, keeper: &Client
 fn event(vhost: &config::Vhost, event: Event, entry: EntryPoint, node: &str, budget: &Budget) -> HookEvent {
     let (state, previous) = event.states();
     let cause = match event {
-        Event::BeforeMaster | Event::Master => {
-            Cause::MasterDown { silent: proto::Vhost::new(vhost.settings(), 0).master_down() }
-        }
+        Event::BeforeMaster | Event::Master => Cause::MasterDown { silent: proto::Vhost::new(vhost.settings(), 0).master_down() },
         Event::Backup | Event::PeerClaim | Event::Health => Cause::BetterMaster,
         Event::BeforeBackup | Event::Stop => Cause::Shutdown,
     };
