@@ -140,7 +140,8 @@ fn table(timeline: &Timeline) -> String {
     rows.sort_unstable_by_key(|(seq, _)| *seq);
     let more = rows.len().saturating_sub(ROWS_MAX);
     let mut out =
-        "<table>\n<thead><tr><th class=\"time\">at</th><th class=\"node\">node</th><th>what</th></tr></thead>\n<tbody>\n".to_owned();
+        "<table>\n<thead><tr><th class=\"time\">at</th><th class=\"node\">node</th><th>what</th></tr></thead>\n<tbody>\n"
+            .to_owned();
     out.extend(rows.into_iter().take(ROWS_MAX).map(|(_, row)| row));
     out += "</tbody>\n</table>\n";
     if more > 0 {

@@ -93,7 +93,11 @@ impl Picture {
             let x = self.x(at);
             _ = writeln!(self.out, "<path class=\"grid\" d=\"M{x:.1} {:.1}V{:.1}\"/>", TOP - 12.0, self.y);
             let label = if step < 1_000_000 { length(at) } else { clock(at) };
-            _ = writeln!(self.out, "<text class=\"soft\" x=\"{x:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{label}</text>", TOP - 16.0);
+            _ = writeln!(
+                self.out,
+                "<text class=\"soft\" x=\"{x:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{label}</text>",
+                TOP - 16.0
+            );
             at += step;
         }
     }
@@ -121,7 +125,8 @@ impl Picture {
 
     fn label(&mut self, text: &str, class: &str, height: f64) {
         let y = self.y + height / 2.0 + 4.0;
-        let shown: String = if text.chars().count() > 20 { text.chars().take(19).chain(['…']).collect() } else { text.to_owned() };
+        let shown: String =
+            if text.chars().count() > 20 { text.chars().take(19).chain(['…']).collect() } else { text.to_owned() };
         _ = writeln!(
             self.out,
             "<text class=\"{class}\" x=\"8\" y=\"{y:.1}\"><title>{}</title>{}</text>",
@@ -253,8 +258,23 @@ const fn class(kind: MarkKind) -> &'static str {
 /// The distance of the lines of the axis: at most a dozen of them, at round times.
 fn step(end: u64) -> u64 {
     const ROUND: [u64; 17] = [
-        100_000, 200_000, 500_000, 1_000_000, 2_000_000, 5_000_000, 10_000_000, 20_000_000, 30_000_000, 60_000_000, 120_000_000,
-        300_000_000, 600_000_000, 1_800_000_000, 3_600_000_000, 7_200_000_000, 21_600_000_000,
+        100_000,
+        200_000,
+        500_000,
+        1_000_000,
+        2_000_000,
+        5_000_000,
+        10_000_000,
+        20_000_000,
+        30_000_000,
+        60_000_000,
+        120_000_000,
+        300_000_000,
+        600_000_000,
+        1_800_000_000,
+        3_600_000_000,
+        7_200_000_000,
+        21_600_000_000,
     ];
     ROUND.into_iter().find(|step| end / step <= 12).unwrap_or(86_400_000_000)
 }

@@ -195,7 +195,10 @@ impl Actor {
 
     /// The tasks that run its hooks, in the order of its virtual hosts.
     pub(super) fn tasks(&self) -> Vec<Id> {
-        self.engine.as_ref().map(|engine| engine.nodes.values().filter_map(|node| node.queue.task()).collect()).unwrap_or_default()
+        self.engine
+            .as_ref()
+            .map(|engine| engine.nodes.values().filter_map(|node| node.queue.task()).collect())
+            .unwrap_or_default()
     }
 
     /// The index of an interface.

@@ -102,7 +102,8 @@ impl Lan {
             return;
         }
         let group = |node: usize| self.groups.get(&node).copied().unwrap_or_default();
-        let hears = |to: &&Plug| to.node != node && to.carrier && !to.vhids.is_disjoint(&from.vhids) && group(to.node) == group(node);
+        let hears =
+            |to: &&Plug| to.node != node && to.carrier && !to.vhids.is_disjoint(&from.vhids) && group(to.node) == group(node);
         let hearers: Vec<(usize, u32)> = self.plugs.iter().filter(hears).map(|to| (to.node, to.link)).collect();
         for (to, link) in hearers {
             let lost = [self.loss, self.loss_to.get(&to).copied().unwrap_or_default()];

@@ -124,7 +124,11 @@ impl Scenario {
     ///
     /// # Errors
     /// [`ScenarioError`]: the first that cannot be understood.
-    pub fn from_lines<'a>(lines: impl IntoIterator<Item = &'a str>, end: Option<Duration>, seed: u64) -> Result<Self, ScenarioError> {
+    pub fn from_lines<'a>(
+        lines: impl IntoIterator<Item = &'a str>,
+        end: Option<Duration>,
+        seed: u64,
+    ) -> Result<Self, ScenarioError> {
         let mut scenario = Self { events: Vec::new(), end: Duration::ZERO, seed };
         for line in lines {
             let wrong = |message| ScenarioError { place: format!("{line:?}"), message };

@@ -57,7 +57,12 @@ fn no_power() -> HostError {
 
 impl StageHost {
     /// A machine that was just booted.
-    pub(super) fn booted(name: &str, links: &[Link], own: &[(IfName, VirtualAddress)], services: BTreeMap<String, ServiceEvent>) -> Self {
+    pub(super) fn booted(
+        name: &str,
+        links: &[Link],
+        own: &[(IfName, VirtualAddress)],
+        services: BTreeMap<String, ServiceEvent>,
+    ) -> Self {
         let mut fake = FakeHost::new().with(Resource::Hostname, Value::Text(name.to_owned()));
         for link in links {
             fake = fake.with_link(link.clone());

@@ -17,14 +17,45 @@ pub(super) enum Argument {
     SomeText,
     Function,
     /// A table with these keys; `complete` says that there are no others.
-    Table { pairs: Vec<(String, Argument)>, complete: bool },
+    Table {
+        pairs: Vec<(String, Argument)>,
+        complete: bool,
+    },
 }
 
 /// Names that every script has.
 const LIBRARY: [&str; 31] = [
-    "_G", "_VERSION", "assert", "bit32", "buffer", "config", "coroutine", "debug", "error", "getmetatable", "ipairs", "math", "next",
-    "pairs", "pcall", "print", "rawequal", "rawget", "rawlen", "rawset", "require", "select", "setmetatable", "string", "table",
-    "tonumber", "tostring", "type", "typeof", "utf8", "xpcall",
+    "_G",
+    "_VERSION",
+    "assert",
+    "bit32",
+    "buffer",
+    "config",
+    "coroutine",
+    "debug",
+    "error",
+    "getmetatable",
+    "ipairs",
+    "math",
+    "next",
+    "pairs",
+    "pcall",
+    "print",
+    "rawequal",
+    "rawget",
+    "rawlen",
+    "rawset",
+    "require",
+    "select",
+    "setmetatable",
+    "string",
+    "table",
+    "tonumber",
+    "tostring",
+    "type",
+    "typeof",
+    "utf8",
+    "xpcall",
 ];
 
 /// Is there such a global in every script?
@@ -77,9 +108,13 @@ fn options(function: &Function, pairs: &[(String, Argument)], complete: bool) ->
         }
     }
     let missing = |option: &&Param| option.required && complete && !pairs.iter().any(|(key, _)| key == option.name);
-    found.extend(function.options.iter().filter(missing).map(|option| {
-        format!("{name}: option {} is missing: {}", option.name, option.kind.expects())
-    }));
+    found.extend(
+        function
+            .options
+            .iter()
+            .filter(missing)
+            .map(|option| format!("{name}: option {} is missing: {}", option.name, option.kind.expects())),
+    );
     found
 }
 
@@ -88,7 +123,9 @@ fn misfit(param: &Param, argument: &Argument) -> Option<String> {
     let raw = match argument {
         Argument::Unknown | Argument::Many => return None,
         // A number that is written in a way that is not read here: any other number will do.
-        Argument::SomeNumber => return (!param.takes_number()).then(|| format!("must be {}, not a number", param.kind.expects())),
+        Argument::SomeNumber => {
+            return (!param.takes_number()).then(|| format!("must be {}, not a number", param.kind.expects()));
+        }
         Argument::SomeText => return (!param.takes_text()).then(|| format!("must be {}, not text", param.kind.expects())),
         Argument::Nil if param.required => return Some(format!("is missing: {}", param.kind.expects())),
         Argument::Nil => return None,

@@ -33,8 +33,9 @@ const KEYWORDS: [&str; 22] = [
 
 /// Longest first.
 const SYMBOLS: [&str; 47] = [
-    "//=", "...", "..=", "==", "~=", "<=", ">=", "+=", "-=", "*=", "/=", "%=", "^=", "..", "::", "->", "//", "+", "-", "*", "/", "%",
-    "^", "#", "&", "~", "|", "<", ">", "=", "(", ")", "{", "}", "[", "]", ";", ":", ",", ".", "?", "@", "!", "$", "\\", "`", "'",
+    "//=", "...", "..=", "==", "~=", "<=", ">=", "+=", "-=", "*=", "/=", "%=", "^=", "..", "::", "->", "//", "+", "-", "*", "/",
+    "%", "^", "#", "&", "~", "|", "<", ">", "=", "(", ")", "{", "}", "[", "]", ";", ":", ",", ".", "?", "@", "!", "$", "\\", "`",
+    "'",
 ];
 
 /// All words of a text; `None` if there is something that is no word of Luau.
@@ -95,7 +96,9 @@ impl<'a> Lexer<'a> {
                 let keyword = KEYWORDS.iter().find(|keyword| **keyword == word);
                 self.push(keyword.map_or_else(|| Kind::Name(word.to_owned()), |keyword| Kind::Keyword(keyword)), length);
             }
-            c if c.is_ascii_digit() || (c == '.' && self.rest.get(1..2).is_some_and(|d| d.starts_with(|d: char| d.is_ascii_digit()))) => {
+            c if c.is_ascii_digit()
+                || (c == '.' && self.rest.get(1..2).is_some_and(|d| d.starts_with(|d: char| d.is_ascii_digit()))) =>
+            {
                 self.number();
             }
             _ => self.symbol()?,

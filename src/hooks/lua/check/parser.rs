@@ -186,7 +186,9 @@ impl Parser<'_> {
     fn begins_type(&self, name: &str) -> bool {
         let named = |at: usize| matches!(self.tokens.get(at).map(|token| &token.kind), Some(Kind::Name(_)));
         match name {
-            "type" => named(self.at + 1) || matches!(self.tokens.get(self.at + 1).map(|t| &t.kind), Some(Kind::Keyword("function"))),
+            "type" => {
+                named(self.at + 1) || matches!(self.tokens.get(self.at + 1).map(|t| &t.kind), Some(Kind::Keyword("function")))
+            }
             "export" => matches!(self.tokens.get(self.at + 1).map(|t| &t.kind), Some(Kind::Name(word)) if word == "type"),
             _ => false,
         }
@@ -309,8 +311,7 @@ impl Parser<'_> {
             return None;
         }
         let mut value = self.operand()?;
-        let binary =
-            ["+", "-", "*", "/", "//", "%", "^", "..", "==", "~=", "<", "<=", ">", ">=", "and", "or"];
+        let binary = ["+", "-", "*", "/", "//", "%", "^", "..", "==", "~=", "<", "<=", ">", ">=", "and", "or"];
         while binary.iter().any(|operator| self.take(operator)) {
             self.operand()?;
             value = Value::Unknown;
@@ -417,7 +418,9 @@ impl Parser<'_> {
                 }
                 self.arguments()?;
                 value = Value::Unknown;
-            } else if self.is("(") || matches!(self.kind(), Some(Kind::Text(_) | Kind::SomeText | Kind::Symbol("{") | Kind::HoleBegin)) {
+            } else if self.is("(")
+                || matches!(self.kind(), Some(Kind::Text(_) | Kind::SomeText | Kind::Symbol("{") | Kind::HoleBegin))
+            {
                 let given = self.arguments()?;
                 let (group, name) = match value {
                     Value::Member(group, name) => (group, name),
@@ -567,7 +570,9 @@ impl Parser<'_> {
                 }
                 if self.is("<") {
                     self.bracketed("<", ">")?;
-                } else if self.is("(") && matches!(self.tokens.get(self.at - 1).map(|t| &t.kind), Some(Kind::Name(n)) if n == "typeof") {
+                } else if self.is("(")
+                    && matches!(self.tokens.get(self.at - 1).map(|t| &t.kind), Some(Kind::Name(n)) if n == "typeof")
+                {
                     self.bracketed("(", ")")?;
                 }
             }

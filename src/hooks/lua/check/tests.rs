@@ -106,7 +106,8 @@ fn a_module_may_define_what_another_uses() {
 #[test]
 fn hostile_texts_end() {
     let deep = |n: usize| format!("x = {}1{}", "(".repeat(n), ")".repeat(n));
-    for source in [deep(100_000), "`{".repeat(50_000), "[[".to_owned(), "\"".to_owned(), "function ".repeat(9), "--[[".to_owned()] {
+    for source in [deep(100_000), "`{".repeat(50_000), "[[".to_owned(), "\"".to_owned(), "function ".repeat(9), "--[[".to_owned()]
+    {
         assert_eq!(check(source.as_bytes(), &BTreeSet::new()).unwrap_or_default(), []);
     }
     let types = format!("local x: {} = 1", "(".repeat(100_000));
