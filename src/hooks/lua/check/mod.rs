@@ -3,7 +3,7 @@
 //!
 //! It knows the list of host functions ([`FUNCTIONS`](crate::hooks::api::FUNCTIONS)) and Luau's scopes, and nothing of
 //! types: what a variable holds is only known when it runs. So what it says is certain, and it does not say all
-//! (`docs/adr`, "Hooks are checked by our own reader").
+//! (docs/adr/0024).
 
 mod calls;
 mod lexer;
