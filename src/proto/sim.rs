@@ -124,7 +124,6 @@ impl Luck {
     }
 
     /// Any number.
-    #[expect(clippy::should_implement_trait, reason = "luck has no end, and is no list")]
     pub const fn next(&mut self) -> u64 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::{Exit, Failure, output};
 use crate::engine::rehearse::scenario::{self, GRAMMAR, Scenario, ScenarioError};
-use crate::engine::rehearse::{NodeConfig, RehearseError, Timeline, rehearse};
+use crate::engine::rehearse::{NodeConfig, RehearseError, Timeline, VhostLine, rehearse};
 use crate::hooks::LoadError;
 
 /// Play a failover with the real configurations and hooks of all nodes, before it happens.
@@ -75,7 +75,7 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
     let nodes = nodes(&args.nodes)?;
     let scenario = scenario(args)?;
     let max_outage = args.max_outage.as_deref().map(time).transpose()?;
-    let timeline = rehearse(nodes, &scenario, !args.no_hooks).map_err(failure)?;
+    let timeline = rehearse(nodes, &scenario, !args.no_hooks).map_err(|error| failure(&error))?;
     if let Some(path) = &args.html {
         fs::write(path, html::page(&timeline))
             .map_err(|error| Failure::new(Exit::Failure, format!("cannot write {}: {error}", path.display())))?;
@@ -92,23 +92,20 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
 
 /// The longest outage of any virtual host.
 fn longest(timeline: &Timeline) -> Duration {
-    let outages = timeline.vhosts.iter().flat_map(|vhost| vhost.failures());
+    let outages = timeline.vhosts.iter().flat_map(VhostLine::failures);
     Duration::from_micros(outages.map(|outage| outage.to_us - outage.from_us).max().unwrap_or(0))
 }
 
 fn scenario(args: &Args) -> Result<Scenario, Failure> {
     let end = args.end.as_deref().map(time).transpose()?;
-    let made = match &args.scenario {
-        Some(path) => {
-            let read = fs::read_to_string(path);
-            let text = read.map_err(|error| Failure::new(Exit::Failure, format!("cannot read {}: {error}", path.display())))?;
-            let place = |error: ScenarioError| format!("{}: {error}", path.display());
-            Scenario::parse(&text, end, args.seed).map_err(place)
-        }
-        None => {
-            let lines = args.events.iter().map(String::as_str);
-            Scenario::from_lines(lines, end, args.seed.unwrap_or(1)).map_err(|error| error.to_string())
-        }
+    let made = if let Some(path) = &args.scenario {
+        let read = fs::read_to_string(path);
+        let text = read.map_err(|error| Failure::new(Exit::Failure, format!("cannot read {}: {error}", path.display())))?;
+        let place = |error: ScenarioError| format!("{}: {error}", path.display());
+        Scenario::parse(&text, end, args.seed).map_err(place)
+    } else {
+        let lines = args.events.iter().map(String::as_str);
+        Scenario::from_lines(lines, end, args.seed.unwrap_or(1)).map_err(|error| error.to_string())
     };
     made.map_err(|message| Failure::new(Exit::Usage, message).hint(format!("an event is {GRAMMAR}")))
 }
@@ -139,8 +136,8 @@ fn nodes(words: &[String]) -> Result<Vec<NodeConfig>, Failure> {
     Ok(nodes)
 }
 
-fn failure(error: RehearseError) -> Failure {
-    let exit = match &error {
+fn failure(error: &RehearseError) -> Failure {
+    let exit = match error {
         RehearseError::Scenario(_) => Exit::Usage,
         RehearseError::Hook { source: LoadError::Code(_) | LoadError::NoEntryPoint { .. }, .. } => Exit::Config,
         RehearseError::Hook { .. } | RehearseError::System(_) => Exit::Cannot,

@@ -42,12 +42,13 @@ impl Grants {
     /// Is it about the virtual host's own address on its own interface? That needs no grant.
     #[must_use]
     pub fn is_own(effect: &Effect, own: Own<'_>) -> bool {
-        match effect {
-            Effect::AddressAdd { address, dev }
-            | Effect::AddressDelete { address, dev }
-            | Effect::Announce { address, dev, .. } => own.covers(*address, dev),
-            _ => false,
+        if let Effect::AddressAdd { address, dev }
+        | Effect::AddressDelete { address, dev }
+        | Effect::Announce { address, dev, .. } = effect
+        {
+            return own.covers(*address, dev);
         }
+        false
     }
 
     fn link_entry(&self, dev: &IfName, verb: LinkVerb) -> Option<String> {

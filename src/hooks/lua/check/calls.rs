@@ -98,14 +98,13 @@ fn options(function: &Function, pairs: &[(String, Argument)], complete: bool) ->
     let name = function.full_name();
     let mut found = Vec::new();
     for (key, argument) in pairs {
-        match function.options.iter().find(|option| option.name == key) {
-            Some(option) => found.extend(misfit(option, argument).map(|why| format!("{name}: option {key} {why}"))),
-            None => {
-                let hint = nearest(key, function.options.iter().map(|option| option.name));
-                let hint = hint.map(|near| format!("; did you mean {near}?")).unwrap_or_default();
-                found.push(format!("{name} has no option {key:?}{hint}"));
-            }
+        if let Some(option) = function.options.iter().find(|option| option.name == key) {
+            found.extend(misfit(option, argument).map(|why| format!("{name}: option {key} {why}")));
+            continue;
         }
+        let hint = nearest(key, function.options.iter().map(|option| option.name));
+        let hint = hint.map(|near| format!("; did you mean {near}?")).unwrap_or_default();
+        found.push(format!("{name} has no option {key:?}{hint}"));
     }
     let missing = |option: &&Param| option.required && complete && !pairs.iter().any(|(key, _)| key == option.name);
     found.extend(
@@ -121,14 +120,13 @@ fn options(function: &Function, pairs: &[(String, Argument)], complete: bool) ->
 /// Why a value cannot be this parameter; `None` if it can, or nobody knows.
 fn misfit(param: &Param, argument: &Argument) -> Option<String> {
     let raw = match argument {
-        Argument::Unknown | Argument::Many => return None,
+        Argument::Nil if param.required => return Some(format!("is missing: {}", param.kind.expects())),
+        Argument::Unknown | Argument::Many | Argument::Nil => return None,
         // A number that is written in a way that is not read here: any other number will do.
         Argument::SomeNumber => {
             return (!param.takes_number()).then(|| format!("must be {}, not a number", param.kind.expects()));
         }
         Argument::SomeText => return (!param.takes_text()).then(|| format!("must be {}, not text", param.kind.expects())),
-        Argument::Nil if param.required => return Some(format!("is missing: {}", param.kind.expects())),
-        Argument::Nil => return None,
         Argument::Bool(given) => Raw::Bool(*given),
         Argument::Number(number) => Raw::Number(*number),
         Argument::Text(text) => Raw::Text(text.clone().into_bytes()),

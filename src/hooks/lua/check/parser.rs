@@ -132,7 +132,7 @@ impl Parser<'_> {
 
     fn statement(&mut self) -> Option<()> {
         match self.kind()? {
-            Kind::Symbol(";") => self.at += 1,
+            Kind::Symbol(";") | Kind::Keyword("break") => self.at += 1,
             Kind::Symbol("@") => {
                 self.at += 1;
                 self.name()?;
@@ -174,7 +174,6 @@ impl Parser<'_> {
                     self.expressions()?;
                 }
             }
-            Kind::Keyword("break") => self.at += 1,
             Kind::Name(name) if self.begins_type(name) => self.type_statement()?,
             Kind::Name(name) if name == "continue" && self.continues() => self.at += 1,
             _ => self.assignment_or_call()?,
@@ -236,7 +235,9 @@ impl Parser<'_> {
         if self.take("=") {
             self.expressions()?;
         }
-        names.into_iter().for_each(|name| self.declare(name));
+        for name in names {
+            self.declare(name);
+        }
         Some(())
     }
 
@@ -274,7 +275,9 @@ impl Parser<'_> {
         self.expressions()?;
         self.expect("do")?;
         self.within(|parser| {
-            names.into_iter().for_each(|name| parser.declare(name));
+            for name in names {
+                parser.declare(name);
+            }
             parser.block()
         })?;
         self.expect("end")
@@ -429,7 +432,9 @@ impl Parser<'_> {
                 };
                 if let Some((_, function)) = api::find(&group, &name) {
                     let wrong = calls::wrong(function, &given);
-                    wrong.into_iter().for_each(|message| self.find(line, message));
+                    for message in wrong {
+                        self.find(line, message);
+                    }
                 }
                 value = Value::Unknown;
             } else {
@@ -504,7 +509,7 @@ impl Parser<'_> {
                 self.expression()?;
                 complete = false;
             }
-            if !(self.take(",") || self.take(";")) && !self.is("}") {
+            if !(self.take(",") || self.take(";") || self.is("}")) {
                 return None;
             }
         }
@@ -530,7 +535,9 @@ impl Parser<'_> {
             self.type_()?;
         }
         self.within(|parser| {
-            names.into_iter().for_each(|name| parser.declare(name));
+            for name in names {
+                parser.declare(name);
+            }
             parser.block()
         })?;
         self.expect("end")
