@@ -11,6 +11,7 @@ use tokio::task::Id;
 use super::super::clock::Virtual;
 use super::super::execute::Executor;
 use super::super::generations::Generations;
+use super::super::lasting::Lasting;
 use super::super::pool::Pool;
 use super::super::queue::Shared;
 use super::super::recover::Recovery;
@@ -85,6 +86,7 @@ impl Actor {
         let shared = Rc::new(Shared {
             executor: Executor::new(self.host.clone(), Ledger::new(), Recovery::default()),
             store: RefCell::new(Store::new()),
+            lasting: Lasting::none(),
             journal: RefCell::new(Journal::disabled()),
             news: sender,
         });

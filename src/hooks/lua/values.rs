@@ -19,6 +19,11 @@ pub(super) fn raw(value: &Value) -> Result<Raw, String> {
     read(value, DEPTH, &mut left)
 }
 
+/// Reads a value of the script as JSON.
+pub(super) fn json(value: &Value) -> Result<serde_json::Value, String> {
+    raw(value)?.json()
+}
+
 fn read(value: &Value, depth: usize, left: &mut usize) -> Result<Raw, String> {
     *left = left.checked_sub(1).ok_or_else(|| format!("a table with more than {VALUES} values cannot be handed over"))?;
     Ok(match value {
@@ -195,7 +200,7 @@ pub(super) fn frozen_json(lua: &Lua, json: &serde_json::Value) -> mlua::Result<V
     build(lua, json, true)
 }
 
-fn from_json(lua: &Lua, json: &serde_json::Value) -> mlua::Result<Value> {
+pub(super) fn from_json(lua: &Lua, json: &serde_json::Value) -> mlua::Result<Value> {
     build(lua, json, false)
 }
 
