@@ -24,6 +24,7 @@ mod load;
 mod look;
 mod metrics;
 mod node;
+mod nodes;
 pub mod oneshot;
 pub mod plan;
 mod pool;
