@@ -34,7 +34,7 @@ impl Drop for Listening {
 /// Listens on `path` until the engine ends. Must be called on a tokio `LocalSet`.
 ///
 /// # Errors
-/// The socket cannot be made there.
+/// The socket cannot be made there; `AddrInUse` if another daemon listens on it.
 pub fn serve(path: &Path, commands: mpsc::Sender<Command>) -> io::Result<Listening> {
     if let Some(directory) = path.parent() {
         std::fs::create_dir_all(directory)?;
