@@ -448,14 +448,13 @@ impl Job {
             if scope == Scope::ChangedHooks && spec.reload == Reload::Manual {
                 continue;
             }
-            let (source, test) = match read_source(name.clone(), spec).await {
+            let (source, digest, test) = match read_source(name.clone(), spec).await {
                 Ok(read) => read,
                 Err(message) => {
                     found.faults.insert(name.clone(), (message, String::new()));
                     continue;
                 }
             };
-            let digest = digest(&source);
             if current.get(name).is_some_and(|pool| pool.digest() == digest && pool.spec() == spec) {
                 found.unchanged.push(name.clone());
                 continue;
@@ -489,11 +488,12 @@ async fn read_config(path: PathBuf, old: Config) -> (Config, Vec<String>) {
     }
 }
 
-async fn read_source(name: Name, spec: &config::Hook) -> Result<(HookSource, Option<Test>), String> {
+async fn read_source(name: Name, spec: &config::Hook) -> Result<(HookSource, String, Option<Test>), String> {
     let spec = spec.clone();
     let both = move || {
         let source = script::source(&name, &spec).map_err(|error| error.to_string())?;
-        Ok((source, exam::read(&name, &spec)?))
+        let digest = digest(&source);
+        Ok((source, digest, exam::read(&name, &spec)?))
     };
     tokio::task::spawn_blocking(both).await.map_err(|error| error.to_string())?
 }
