@@ -91,22 +91,23 @@ pub(super) fn engine() -> ExitCode {
     };
     match start_log(&args, &loaded.config) {
         Ok(()) => {
-            let code =
-                crate::engine::main(&loaded.config, &args.config, |config, commands| listen(config, &args.config, commands));
-            // A socket without a daemon would only confuse who looks for one.
-            _ = std::fs::remove_file(control::socket_path(&control::instance_dir(&loaded.config.daemon.run_dir, &args.config)));
-            code
+            let mut listening = None;
+            crate::engine::main(&loaded.config, &args.config, |config, commands| {
+                listening = listen(config, &args.config, commands);
+            })
         }
         Err(failure) => output::report(&failure).into(),
     }
 }
 
 /// Opens the control socket. Without it the daemon runs all the same.
-fn listen(config: &Config, path: &Path, commands: mpsc::Sender<Command>) {
+fn listen(config: &Config, path: &Path, commands: mpsc::Sender<Command>) -> Option<control::Listening> {
     let socket = control::socket_path(&control::instance_dir(&config.daemon.run_dir, path));
-    if let Err(error) = control::serve(&socket, commands) {
+    let listening = control::serve(&socket, commands);
+    let unheard = |error: &std::io::Error| {
         warn!(path = %socket.display(), %error, "Cannot listen for operators: no status, no reload but by SIGHUP");
-    }
+    };
+    listening.inspect_err(unheard).ok()
 }
 
 #[derive(clap::Parser)]

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 pub use client::{CallError, call};
-pub use server::serve;
+pub use server::{Listening, serve};
 
 use crate::engine::command::{ReloadReport, Status};
 use crate::engine::plan::Plan;

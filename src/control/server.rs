@@ -2,7 +2,7 @@
 
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,15 +19,32 @@ const CONNECTIONS_MAX: usize = 32;
 /// Who says nothing for so long is cut off.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// A socket that is listened on. Dropping it removes it: one without a daemon would only confuse who looks for one.
+#[derive(Debug)]
+pub struct Listening {
+    path: PathBuf,
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        // Whoever removed it before had a reason.
+        _ = std::fs::remove_file(&self.path);
+    }
+}
+
 /// Listens on `path` until the engine ends. Must be called on a tokio `LocalSet`.
 ///
 /// # Errors
-/// The socket cannot be made there.
-pub fn serve(path: &Path, commands: mpsc::Sender<Command>) -> io::Result<()> {
+/// The socket cannot be made there; `AddrInUse` if another daemon listens on it.
+pub fn serve(path: &Path, commands: mpsc::Sender<Command>) -> io::Result<Listening> {
     if let Some(directory) = path.parent() {
         std::fs::create_dir_all(directory)?;
     }
-    // Left behind by a daemon that was killed; one that lives holds the instance's lock.
+    // The name is that of the configuration's file: another directory may have one as well.
+    if std::os::unix::net::UnixStream::connect(path).is_ok() {
+        return Err(io::ErrorKind::AddrInUse.into());
+    }
+    // Left behind by a daemon that was killed.
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         Ok(()) | Err(_) => {}
@@ -36,7 +53,7 @@ pub fn serve(path: &Path, commands: mpsc::Sender<Command>) -> io::Result<()> {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660))?;
     debug!(path = %path.display(), "Listens for operators");
     tokio::task::spawn_local(accept(listener, commands));
-    Ok(())
+    Ok(Listening { path: path.to_owned() })
 }
 
 async fn accept(listener: UnixListener, commands: mpsc::Sender<Command>) {
