@@ -19,32 +19,27 @@ const CONNECTIONS_MAX: usize = 32;
 /// Who says nothing for so long is cut off.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// A socket that is listened on. Dropping it removes it: one without a daemon would only confuse who looks for one.
+/// A socket on which the daemon listens. Dropping it removes its file: a socket without a daemon would only confuse who
+/// looks for one.
 #[derive(Debug)]
-pub struct Listening {
-    path: PathBuf,
-}
+pub struct Listening(PathBuf);
 
 impl Drop for Listening {
     fn drop(&mut self) {
-        // Whoever removed it before had a reason.
-        _ = std::fs::remove_file(&self.path);
+        // Whoever removed it before us did the same.
+        _ = std::fs::remove_file(&self.0);
     }
 }
 
 /// Listens on `path` until the engine ends. Must be called on a tokio `LocalSet`.
 ///
 /// # Errors
-/// The socket cannot be made there; `AddrInUse` if another daemon listens on it.
+/// The socket cannot be made there.
 pub fn serve(path: &Path, commands: mpsc::Sender<Command>) -> io::Result<Listening> {
     if let Some(directory) = path.parent() {
         std::fs::create_dir_all(directory)?;
     }
-    // The name is that of the configuration's file: another directory may have one as well.
-    if std::os::unix::net::UnixStream::connect(path).is_ok() {
-        return Err(io::ErrorKind::AddrInUse.into());
-    }
-    // Left behind by a daemon that was killed.
+    // Left behind by a daemon that was killed; one that lives holds the instance's lock.
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         Ok(()) | Err(_) => {}
@@ -53,7 +48,7 @@ pub fn serve(path: &Path, commands: mpsc::Sender<Command>) -> io::Result<Listeni
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660))?;
     debug!(path = %path.display(), "Listens for operators");
     tokio::task::spawn_local(accept(listener, commands));
-    Ok(Listening { path: path.to_owned() })
+    Ok(Listening(path.to_owned()))
 }
 
 async fn accept(listener: UnixListener, commands: mpsc::Sender<Command>) {
@@ -92,7 +87,7 @@ async fn converse(stream: UnixStream, commands: mpsc::Sender<Command>) -> io::Re
         Ok(Ok(_)) => match parse(&line) {
             Err(why) => Err(why),
             Ok(order) => {
-                if !matches!(order, Order::Status | Order::HookPlan(_)) {
+                if !matches!(order, Order::Status | Order::Metrics | Order::HookPlan(_)) {
                     info!(uid = peer.uid(), pid = peer.pid(), ?order, "An operator gave an order");
                 }
                 obey(order, &commands).await
@@ -119,6 +114,7 @@ fn parse(line: &str) -> Result<Order, String> {
 async fn obey(order: Order, commands: &mpsc::Sender<Command>) -> Result<Reply, String> {
     match order {
         Order::Status => ask(commands, Command::Status).await.map(Reply::Status),
+        Order::Metrics => ask(commands, Command::Metrics).await.map(Reply::Metrics),
         Order::Reload => ask(commands, Command::Reload).await.map(Reply::Reload),
         Order::HookRollback(name) => message(ask(commands, |reply| Command::Rollback(name, reply)).await),
         Order::HookApply(name) => message(ask(commands, |reply| Command::Apply(name, reply)).await),

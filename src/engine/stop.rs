@@ -1,6 +1,7 @@
 //! Stopping in good order: let go first, then the hooks, then the end.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tracing::{info, warn};
@@ -12,6 +13,9 @@ use crate::config::AtStop;
 use crate::hooks::EntryPoint;
 use crate::proto::Input;
 use crate::types::{Cause, State, Timestamp};
+
+/// How long the end waits for what is to outlive it.
+const DISK_LIMIT: Duration = Duration::from_secs(2);
 
 impl<W: World> Engine<W> {
     pub(super) fn stop(&mut self, signal: &'static str) {
@@ -100,6 +104,7 @@ impl<W: World> Engine<W> {
                 (Rc::clone(&node.queue), stop)
             })
             .collect();
+        let shared = Rc::clone(&self.shared);
         tokio::task::spawn_local(async move {
             for (queue, stop) in ends {
                 queue.settled().await;
@@ -108,6 +113,9 @@ impl<W: World> Engine<W> {
                     queue.settled().await;
                 }
             }
+            shared.lasting.numbers.borrow_mut().give_back();
+            // A disk that does not answer holds nobody up.
+            _ = tokio::time::timeout(DISK_LIMIT, shared.lasting.settled()).await;
             _ = sender.send(());
         });
     }

@@ -17,7 +17,7 @@ use tokio::net::UnixStream;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::frame::{FrameError, Inbox, MAX_FROM_RUNNER, MAX_TO_RUNNER, encode};
-use super::message::{Confinement, FromRunner, Loaded, ToRunner, VERSION};
+use super::message::{Confinement, FileCoverage, FromRunner, Loaded, ToRunner, VERSION};
 use super::{Answer, Ask, AskError, Budget, HookError, HookEvent, HookSource, LoadError, LogLevel, Returned};
 use crate::sandbox;
 use crate::types::Demotion;
@@ -98,7 +98,32 @@ impl Session {
     /// # Errors
     /// [`LoadError`]; the runner is then of no use and should be killed.
     pub async fn load(stream: StdStream, source: HookSource, budget: Budget, required: SandboxPolicy) -> Result<Self, LoadError> {
-        let dead = |err: FrameError| LoadError::Runner(format!("the runner ended while loading: {err}"));
+        Self::load_counted(stream, source, budget, required, false).await
+    }
+
+    /// The same; with `coverage` the runner counts how often each line runs: see [`Self::coverage`].
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub async fn load_counted(
+        stream: StdStream,
+        source: HookSource,
+        budget: Budget,
+        required: SandboxPolicy,
+        coverage: bool,
+    ) -> Result<Self, LoadError> {
+        let mut session = Self::open(stream, required).await?;
+        let message = ToRunner::Load { version: VERSION, source: Box::new(source), budget, coverage };
+        session.loaded = match session.told(&message, budget).await? {
+            FromRunner::Loaded(loaded) => loaded.map_err(load_error)?,
+            _ => return Err(dead(&out_of_turn())),
+        };
+        Ok(session)
+    }
+
+    /// Waits for the runner to be confined, and checks how well it is.
+    pub(super) async fn open(stream: StdStream, required: SandboxPolicy) -> Result<Self, LoadError> {
+        let dead = |err: FrameError| dead(&err);
         stream.set_nonblocking(true).map_err(|err| dead(err.into()))?;
         let stream = UnixStream::from_std(stream).map_err(|err| dead(err.into()))?;
         let loaded = Loaded { entry_points: Vec::new(), modules: Vec::new() };
@@ -118,26 +143,42 @@ impl Session {
                     "the runner speaks version {version} of the hook protocol, not {VERSION}"
                 )));
             }
-            FromRunner::Loaded(_) | FromRunner::Ask(_) | FromRunner::Finished(_) => return Err(dead(out_of_turn())),
+            _ => return Err(dead(out_of_turn())),
         };
         let lacking = sandbox::lacking(&session.confinement);
         if required == SandboxPolicy::Required && !lacking.is_empty() {
             return Err(LoadError::Sandbox(lacking.join("; ")));
         }
+        Ok(session)
+    }
+
+    /// Lets the runner load something and gives what it says, within the budget.
+    pub(super) async fn told(&mut self, message: &ToRunner, budget: Budget) -> Result<FromRunner, LoadError> {
         let began = Instant::now();
-        let message = ToRunner::Load { version: VERSION, source: Box::new(source), budget };
         let exchange = async {
-            session.send(&message).await?;
-            session.receive().await
+            self.send(message).await?;
+            self.receive().await
         };
         let answer = timeout_at(began + budget.wall + OVERRUN, exchange).await;
         let late = |_| LoadError::Code(format!("loading took longer than the budget of {:?}", budget.wall));
-        session.loaded = match answer.map_err(late)?.map_err(dead)? {
-            FromRunner::Loaded(loaded) => loaded.map_err(load_error)?,
-            FromRunner::Ready { .. } | FromRunner::Ask(_) | FromRunner::Finished(_) => return Err(dead(out_of_turn())),
+        let answer = answer.map_err(late)?.map_err(|err| dead(&err))?;
+        self.busy = began.elapsed();
+        Ok(answer)
+    }
+
+    /// Which lines of the hook have run since it was loaded; nothing if they were not counted or the runner does not say.
+    pub async fn coverage(&mut self) -> Vec<FileCoverage> {
+        let exchange = async {
+            self.send(&ToRunner::Coverage).await?;
+            self.receive().await
         };
-        session.busy = began.elapsed();
-        Ok(session)
+        match timeout_at(Instant::now() + OVERRUN, exchange).await {
+            Ok(Ok(FromRunner::Coverage(files))) => files,
+            _ => {
+                self.alive = false;
+                Vec::new()
+            }
+        }
     }
 
     /// The hook's entry points and modules.
@@ -249,7 +290,7 @@ impl Session {
             let ask = match message {
                 FromRunner::Ask(ask) => ask,
                 FromRunner::Finished(result) => return Ok(finished(result)),
-                FromRunner::Ready { .. } | FromRunner::Loaded(_) => return Err(Lost::Gone(out_of_turn())),
+                _ => return Err(Lost::Gone(out_of_turn())),
             };
             let answer = match turn.admit(ask, cancelled)? {
                 Err(answer) => answer,
@@ -291,12 +332,20 @@ impl Session {
         }
     }
 
-    async fn send(&mut self, message: &ToRunner) -> Result<(), FrameError> {
+    pub(super) async fn send(&mut self, message: &ToRunner) -> Result<(), FrameError> {
         Ok(self.stream.write_all(&encode(message, MAX_TO_RUNNER)?).await?)
     }
 
+    /// The next message; the time until it comes is the runner's work.
+    pub(super) async fn receive_counted(&mut self) -> Result<FromRunner, FrameError> {
+        let began = Instant::now();
+        let message = self.receive().await;
+        self.busy += began.elapsed();
+        message
+    }
+
     /// The next message. May be given up halfway: what was read stays in the inbox.
-    async fn receive(&mut self) -> Result<FromRunner, FrameError> {
+    pub(super) async fn receive(&mut self) -> Result<FromRunner, FrameError> {
         let mut chunk = [0; 4096];
         loop {
             if let Some(message) = self.inbox.next(MAX_FROM_RUNNER)? {
@@ -364,7 +413,12 @@ fn cut(mut text: String) -> String {
     text
 }
 
-fn out_of_turn() -> FrameError {
+/// The runner ended, or made no sense, before the hook was loaded.
+pub(super) fn dead(err: &FrameError) -> LoadError {
+    LoadError::Runner(format!("the runner ended while loading: {err}"))
+}
+
+pub(super) fn out_of_turn() -> FrameError {
     std::io::Error::new(ErrorKind::InvalidData, "it spoke out of turn").into()
 }
 

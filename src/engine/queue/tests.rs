@@ -22,7 +22,7 @@ fn queue(host: FakeHost) -> (Rc<Queue<FakeHost>>, UnboundedReceiver<HookNews>) {
     let (news, heard) = mpsc::unbounded_channel();
     let executor = Executor::new(host, Ledger::new(), Recovery::default());
     let (store, journal) = (RefCell::new(Store::new()), RefCell::new(Journal::disabled()));
-    let shared = Rc::new(Shared { executor, store, journal, news });
+    let shared = Rc::new(Shared { executor, store, lasting: Lasting::none(), journal, news });
     tokio::task::spawn_local({
         let shared = Rc::clone(&shared);
         async move { shared.executor.recover_rest().await }
@@ -114,8 +114,9 @@ fn changed_code_is_applied_only_to_the_mastership_it_was_meant_for() {
         let (queue, mut heard) = queue(FakeHost::new());
         sets_host_name(&queue, "one").await;
         queue.put(event(EntryPoint::OnBackup, State::Backup, 1), true);
-        queue.apply(event(EntryPoint::OnMaster, State::Master, 2));
-        assert_eq!(finished(&mut heard).await, (EntryPoint::OnMaster, 2));
+        let applied = queue.apply(name("h"), event(EntryPoint::OnMaster, State::Master, 2));
+        assert_eq!(applied.await.unwrap().unwrap().failed, 0);
+        assert!(matches!(heard.recv().await, Some(HookNews::Applied { vhost: 0 })));
         sets_host_name(&queue, "two").await;
         queue.settled().await;
         assert_eq!(host_name(&queue), Value::Text("two".to_owned()), "what is master's stays");

@@ -36,6 +36,11 @@ pub(super) fn raw(value: &Value) -> Result<Raw, String> {
     read(value, DEPTH, &mut Left { values: VALUES, bytes: BYTES })
 }
 
+/// Reads a value of the script as JSON.
+pub(super) fn json(value: &Value) -> Result<serde_json::Value, String> {
+    raw(value)?.json()
+}
+
 fn read(value: &Value, depth: usize, left: &mut Left) -> Result<Raw, String> {
     left.take(if let Value::String(text) = value { text.as_bytes().len() } else { 0 })?;
     Ok(match value {
@@ -215,7 +220,7 @@ pub(super) fn frozen_json(lua: &Lua, json: &serde_json::Value) -> mlua::Result<V
     build(lua, json, true)
 }
 
-fn from_json(lua: &Lua, json: &serde_json::Value) -> mlua::Result<Value> {
+pub(super) fn from_json(lua: &Lua, json: &serde_json::Value) -> mlua::Result<Value> {
     build(lua, json, false)
 }
 
