@@ -176,6 +176,12 @@ impl<W: World> Engine<W> {
         self.resign_and_demote(index, Cause::Resigned { reason }, now);
     }
 
+    /// The addresses first: a master that told of its demotion would be preempted while it still has them.
+    pub(super) fn resign_and_demote(&mut self, index: usize, cause: Cause, now: Timestamp) {
+        self.handle(index, Input::Resign(cause), now);
+        self.demote(index, now);
+    }
+
     /// An operator wants another node to be master.
     pub(super) fn resign(&mut self, name: &Name, reason: String) -> Result<String, String> {
         let Some((index, node)) = self.nodes.iter().find(|(_, node)| node.spec.name == *name) else {
@@ -239,11 +245,5 @@ impl<W: World> Engine<W> {
         // Putting them up may have failed and left a follow-up.
         self.handle(index, Input::Timer, now);
         self.bequeath(index);
-    }
-
-    /// The addresses first: a master that told of its demotion would be preempted while it still has them.
-    pub(super) fn resign_and_demote(&mut self, index: usize, cause: Cause, now: Timestamp) {
-        self.handle(index, Input::Resign(cause), now);
-        self.demote(index, now);
     }
 }

@@ -114,9 +114,8 @@ fn changed_code_is_applied_only_to_the_mastership_it_was_meant_for() {
         let (queue, mut heard) = queue(FakeHost::new());
         sets_host_name(&queue, "one").await;
         queue.put(event(EntryPoint::OnBackup, State::Backup, 1), true);
-        let applied = queue.apply(name("h"), event(EntryPoint::OnMaster, State::Master, 2));
-        assert_eq!(applied.await.unwrap().unwrap().failed, 0);
-        assert!(matches!(heard.recv().await, Some(HookNews::Applied { vhost: 0 })));
+        queue.run_again(event(EntryPoint::OnMaster, State::Master, 2));
+        assert_eq!(finished(&mut heard).await, (EntryPoint::OnMaster, 2));
         sets_host_name(&queue, "two").await;
         queue.settled().await;
         assert_eq!(host_name(&queue), Value::Text("two".to_owned()), "what is master's stays");
