@@ -39,7 +39,7 @@ words! {
     OnFailure { Resign = "resign", Keep = "keep", Ignore = "ignore" }
     HookKind { Module = "module", Script = "script" }
     Leases { Kernel = "kernel", Off = "off" }
-    Reload { Checked = "checked", Manual = "manual" }
+    Reload { Checked = "checked", Tested = "tested", Manual = "manual" }
     Sandbox { Required = "required", BestEffort = "best-effort" }
     ServiceBackend { Auto = "auto", Systemd = "systemd", Sysv = "sysv", OpenRc = "openrc" }
     LogLevel { Error = "error", Warn = "warn", Info = "info", Debug = "debug", Trace = "trace" }
@@ -103,6 +103,8 @@ pub enum Leases {
 pub enum Reload {
     /// As soon as it loads and defines an entry point.
     Checked,
+    /// As soon as it also passes the test beside it, if there is one.
+    Tested,
     /// When an operator says so: `carpd reload`, SIGHUP.
     Manual,
 }
