@@ -5,6 +5,7 @@ use std::cell::RefCell;
 use std::future::Future;
 use std::rc::Rc;
 
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tracing::{debug, warn};
 
 use super::generations::digest;
@@ -17,6 +18,9 @@ use crate::hooks::{Budget, EntryPoint, HookError, HookEvent, HookSource, LoadErr
 use crate::keeper::{ChildId, Client, Role};
 use crate::types::Name;
 
+/// Checks of one hook at a time, and runners kept for them.
+const CHECKS_AT_ONCE: usize = 4;
+
 /// One hook, loaded: its bytes and its runners.
 #[derive(Debug)]
 pub(super) struct Pool {
@@ -26,6 +30,10 @@ pub(super) struct Pool {
     policy: SandboxPolicy,
     keeper: Client,
     idle: RefCell<Vec<Runner>>,
+    /// Those for `health` alone: a transition never waits for one of them, nor finds its own taken.
+    checkers: RefCell<Vec<Runner>>,
+    /// So many checks at a time.
+    checks: Semaphore,
     loaded: Loaded,
     confinement: Confinement,
     /// What runs instead of a runner, for `kind = "script"`.
@@ -80,6 +88,8 @@ impl Pool {
             policy,
             keeper,
             idle: RefCell::new(vec![first]),
+            checkers: RefCell::default(),
+            checks: Semaphore::new(CHECKS_AT_ONCE),
             loaded,
             confinement,
             script: None,
@@ -96,8 +106,9 @@ impl Pool {
     ) -> Self {
         let loaded = Loaded { entry_points: script.entry_points(), modules: Vec::new() };
         let digest = digest(&source);
-        let (idle, confinement) = (RefCell::default(), Confinement::default());
-        Self { name, spec, source, policy, keeper, idle, loaded, confinement, script: Some(script), digest }
+        let (idle, checkers, confinement) = (RefCell::default(), RefCell::default(), Confinement::default());
+        let checks = Semaphore::new(CHECKS_AT_ONCE);
+        Self { name, spec, source, policy, keeper, idle, checkers, checks, loaded, confinement, script: Some(script), digest }
     }
 
     /// The hook's name.
@@ -141,6 +152,10 @@ impl Pool {
         if matches!(entry, EntryPoint::BeforeMaster | EntryPoint::BeforeBackup) {
             budget.wall = budget.wall.min(self.spec.before_timeout);
         }
+        if entry == EntryPoint::Health {
+            budget.wall = self.spec.health.timeout;
+            budget.cpu = budget.cpu.min(budget.wall);
+        }
         budget
     }
 
@@ -165,9 +180,9 @@ impl Pool {
         }
     }
 
-    /// An idle runner; those that died while they were idle are let go.
-    fn idle_alive(&self) -> Option<Runner> {
-        let mut idle = self.idle.borrow_mut();
+    /// An idle runner of this shelf; those that died while they were idle are let go.
+    fn idle_alive(&self, shelf: &RefCell<Vec<Runner>>) -> Option<Runner> {
+        let mut idle = shelf.borrow_mut();
         std::iter::from_fn(|| idle.pop()).find(|runner| {
             let alive = runner.session.is_alive();
             if !alive {
@@ -191,12 +206,7 @@ impl Pool {
         if let Some(script) = &self.script {
             return script.run(&event, budget.wall, cancel).await;
         }
-        let mut runner = match self.idle_alive() {
-            Some(runner) => runner,
-            None => spawn(&self.keeper, &self.source, budget, self.policy)
-                .await
-                .map_err(|error| HookError::RunnerDied(error.to_string()))?,
-        };
+        let mut runner = self.runner(&self.idle, budget).await?;
         let result = runner.session.call(event, budget, desk, cancel).await;
         if runner.session.is_alive() && !runner.session.is_worn() {
             // More were needed for a while; they end after their run.
@@ -208,6 +218,35 @@ impl Pool {
             drop(runner);
             let pool = Rc::clone(self);
             tokio::task::spawn_local(async move { pool.warm(1).await });
+        }
+        result
+    }
+}
+
+impl Pool {
+    async fn runner(&self, shelf: &RefCell<Vec<Runner>>, budget: Budget) -> Result<Runner, HookError> {
+        match self.idle_alive(shelf) {
+            Some(runner) => Ok(runner),
+            None => spawn(&self.keeper, &self.source, budget, self.policy)
+                .await
+                .map_err(|error| HookError::RunnerDied(error.to_string())),
+        }
+    }
+
+    /// Waits until a check may begin: the time of the check begins after that.
+    pub(super) async fn place_for_check(&self) -> Option<SemaphorePermit<'_>> {
+        self.checks.acquire().await.ok()
+    }
+
+    /// Runs `health`, in a runner that does nothing else.
+    ///
+    /// # Errors
+    /// As [`Self::call`].
+    pub(super) async fn check(&self, event: HookEvent, budget: Budget, desk: &mut impl Desk) -> Result<Returned, HookError> {
+        let mut runner = self.runner(&self.checkers, budget).await?;
+        let result = runner.session.call(event, budget, desk, std::future::pending()).await;
+        if runner.session.is_alive() && !runner.session.is_worn() {
+            self.checkers.borrow_mut().push(runner);
         }
         result
     }

@@ -164,7 +164,7 @@ fn denied() -> Outcome {
 }
 
 /// The longest time between two advertisements that were heard.
-fn longest_gap(heard: &[Timestamp]) -> Duration {
+pub(crate) fn longest_gap(heard: &[Timestamp]) -> Duration {
     heard.windows(2).map(|pair| pair[1].since(pair[0])).max().unwrap()
 }
 

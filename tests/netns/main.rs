@@ -13,6 +13,7 @@
 
 mod forge;
 mod group;
+mod health;
 mod hooks;
 mod lab;
 mod leftovers;
@@ -66,6 +67,7 @@ fn main() -> ExitCode {
     let areas = [
         scenario::cases(),
         hooks::cases(),
+        health::cases(),
         peers::cases(),
         group::cases(),
         forge::cases(),
