@@ -286,12 +286,14 @@ pub(super) async fn compiled(
     use crate::hooks::{Language, Native, api, compiler};
     if source.language == Language::Wasm && source.native.is_none() {
         let file = source.path.rsplit('/').next().unwrap_or_default();
-        let spawned = keeper.spawn(Role::Compiler).await;
-        let (id, stream) = spawned.map_err(|error| LoadError::Runner(format!("cannot start a compiler: {error}")))?;
-        let code = compiler::compile_by(stream, &source.main, policy).await;
+        let spawned = keeper.spawn_watched(Role::Compiler).await;
+        let (id, stream, end) = spawned.map_err(|error| LoadError::Runner(format!("cannot start a compiler: {error}")))?;
+        let ended = async { end.await.map_or_else(|_| "the keeper is gone".to_owned(), |how| how.to_string()) };
+        let code = compiler::compile_by(stream, &source.main, policy, compiler::PATIENCE, ended).await;
         keeper.kill(id);
         let code = code.map_err(|error| match error {
             LoadError::Code(why) => LoadError::Code(format!("{file}: {why}")),
+            LoadError::Compiler(how) => LoadError::Compiler(format!("{file}: {how}")),
             other => other,
         })?;
         source.native = Some(Native { code, allowed: api::allowed(grants) });

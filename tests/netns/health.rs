@@ -19,10 +19,10 @@ pub(crate) fn cases() -> Vec<Case> {
     ]
 }
 
-const LUA: &str = "function health()
-  return http.get('http://127.0.0.1/', { timeout_ms = 500 }).status == 200
-end";
-const GRANT: &str = "grant = { http = [{ url = \"http://127.0.0.1/\", do = [\"get\"] }] }";
+/// Its config leaves the database out.
+const LUA: &str = include_str!("../../examples/hooks/health.lua");
+const GRANT: &str =
+    "config = { url = \"http://127.0.0.1/\" }\ngrant = { http = [{ url = \"http://127.0.0.1/\", do = [\"get\"] }] }";
 
 fn quick(more: &str) -> String {
     format!("{GRANT}\nhealth = {{ interval = \"600ms\", timeout = \"600ms\", fall = 2, rise = 2{more} }}\n")
@@ -118,7 +118,8 @@ fn plugin() -> Outcome {
     let toml = format!(
         "[hook.check]\nsource = \"{source}\"\nconfig = {{ tcp = [\"127.0.0.1:80\"] }}\n\
          health = {{ interval = \"600ms\", timeout = \"600ms\", fall = 2, rise = 2 }}\n\
-         grant = {{ tcp = [\"127.0.0.1:80\"] }}\n"
+         [hook.check.grant]\ntcp = [\"127.0.0.1:80\"]\nhttp = [{{ url = \"http://127.0.0.1/\", do = [\"get\"] }}]\n\
+         service = [{{ unit = \"httpd\", do = [] }}]\n"
     );
     hands_over(&|host: &str| Carpd::new(host).set("hooks", "[\"check\"]").more(&toml), "check")
 }
