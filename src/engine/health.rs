@@ -13,6 +13,7 @@ use super::clock;
 use super::command::HealthStatus;
 use super::pool::Pool;
 use super::run::Engine;
+use super::world::World;
 use crate::config::{Health, OnUnhealthy};
 use crate::hooks::{EntryPoint, HookError, Returned};
 use crate::journal::Note;
@@ -126,11 +127,21 @@ impl Check {
                 None
             }
             // The first answer counts at once: who is unwell at start shall not take over first.
-            Standing::Unknown => self.fall(unwell, now),
-            Standing::Well if well => self.no_news(),
+            Standing::Unknown => {
+                self.fall(unwell, now);
+                Some(Change::Fell)
+            }
+            Standing::Well if well => {
+                self.against = 0;
+                None
+            }
             Standing::Well => {
                 self.against += 1;
-                if self.against < health.fall { None } else { self.fall(unwell, now) }
+                if self.against < health.fall {
+                    return None;
+                }
+                self.fall(unwell, now);
+                Some(Change::Fell)
             }
             Standing::Unwell { .. } if well => {
                 self.against += 1;
@@ -151,18 +162,12 @@ impl Check {
         }
     }
 
-    fn no_news(&mut self) -> Option<Change> {
-        self.against = 0;
-        None
-    }
-
-    fn fall(&mut self, unwell: Standing, now: Timestamp) -> Option<Change> {
+    fn fall(&mut self, unwell: Standing, now: Timestamp) {
         self.doublings = match self.rose {
             Some(rose) if now.since(rose) < SOON => (self.doublings + 1).min(DOUBLINGS_MAX),
             Some(_) | None => 0,
         };
         self.stand(unwell);
-        Some(Change::Fell)
     }
 
     fn stand(&mut self, standing: Standing) {
@@ -209,7 +214,7 @@ impl Checks {
     }
 }
 
-impl Engine {
+impl<W: World> Engine<W> {
     /// Asks the hooks of a virtual host whose time has come.
     pub(super) fn begin_checks(&mut self, index: usize, now: Timestamp) {
         let Some(node) = self.nodes.get_mut(&index) else { return };

@@ -1,13 +1,14 @@
 //! The runners of one hook: warm before they are needed, one run at a time each, as many as runs want to happen
 //! at once, so that a hook on many virtual hosts is not a queue.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::rc::Rc;
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tracing::{debug, warn};
 
+use super::clock;
 use super::generations::digest;
 use super::script::Script;
 use crate::config;
@@ -39,6 +40,16 @@ pub(super) struct Pool {
     /// What runs instead of a runner, for `kind = "script"`.
     script: Option<Script>,
     digest: String,
+    trouble: Cell<Option<Trouble>>,
+}
+
+/// What a rehearsal wants to go wrong with every run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Trouble {
+    /// It raises an error at once.
+    Fails,
+    /// It uses up its time.
+    Hangs,
 }
 
 /// One process with the hook loaded. Dropping it ends the process.
@@ -93,6 +104,7 @@ impl Pool {
             loaded,
             confinement,
             script: None,
+            trouble: Cell::default(),
         }))
     }
 
@@ -107,8 +119,26 @@ impl Pool {
         let loaded = Loaded { entry_points: script.entry_points(), modules: Vec::new() };
         let digest = digest(&source);
         let (idle, checkers, confinement) = (RefCell::default(), RefCell::default(), Confinement::default());
-        let checks = Semaphore::new(CHECKS_AT_ONCE);
-        Self { name, spec, source, policy, keeper, idle, checkers, checks, loaded, confinement, script: Some(script), digest }
+        Self {
+            name,
+            spec,
+            source,
+            policy,
+            keeper,
+            idle,
+            checkers,
+            checks: Semaphore::new(CHECKS_AT_ONCE),
+            loaded,
+            confinement,
+            script: Some(script),
+            digest,
+            trouble: Cell::default(),
+        }
+    }
+
+    /// Lets every run from now on go wrong, or right again.
+    pub(super) fn set_trouble(&self, trouble: Option<Trouble>) {
+        self.trouble.set(trouble);
     }
 
     /// The hook's name.
@@ -203,6 +233,9 @@ impl Pool {
         desk: &mut impl Desk,
         cancel: impl Future<Output = ()>,
     ) -> Result<Returned, HookError> {
+        if let Some(trouble) = self.trouble.get() {
+            return go_wrong(trouble, budget, cancel).await;
+        }
         if let Some(script) = &self.script {
             return script.run(&event, budget.wall, cancel).await;
         }
@@ -220,6 +253,19 @@ impl Pool {
             tokio::task::spawn_local(async move { pool.warm(1).await });
         }
         result
+    }
+}
+
+async fn go_wrong(trouble: Trouble, budget: Budget, cancel: impl Future<Output = ()>) -> Result<Returned, HookError> {
+    match trouble {
+        Trouble::Fails => {
+            let message = "made to fail by the rehearsal".to_owned();
+            Err(HookError::Raised { message, backtrace: String::new() })
+        }
+        Trouble::Hangs => tokio::select! {
+            () = clock::sleep(budget.wall) => Err(HookError::TimedOut(budget.wall)),
+            () = cancel => Err(HookError::Superseded),
+        },
     }
 }
 
@@ -243,6 +289,9 @@ impl Pool {
     /// # Errors
     /// As [`Self::call`].
     pub(super) async fn check(&self, event: HookEvent, budget: Budget, desk: &mut impl Desk) -> Result<Returned, HookError> {
+        if let Some(trouble) = self.trouble.get() {
+            return go_wrong(trouble, budget, std::future::pending()).await;
+        }
         let mut runner = self.runner(&self.checkers, budget).await?;
         let result = runner.session.call(event, budget, desk, std::future::pending()).await;
         if runner.session.is_alive() && !runner.session.is_worn() {
@@ -309,7 +358,8 @@ pub(super) async fn compiled(_: &Client, source: HookSource, _: &Grants, _: Sand
     Ok(source)
 }
 
-fn budget(spec: &config::Hook) -> Budget {
+/// The ceilings of a run, from the configuration.
+pub(super) fn budget(spec: &config::Hook) -> Budget {
     let config::Limits { wall, cpu, memory_bytes, requests, log_bytes, state_bytes } = spec.limits;
     Budget { wall, cpu, memory_bytes, requests, log_bytes, state_bytes }
 }

@@ -18,12 +18,13 @@ const RELEASED: &[(&str, &[u8])] = &[("1.0.0", include_bytes!("../fixtures/hooks
 /// Says yes in the right words.
 fn answer(ask: &Ask) -> Answer {
     let text = |text: &str| Reply::Text(text.to_owned());
-    let response = || Reply::Http(HttpResponse { status: 200, headers: Vec::new(), body: b"ok".to_vec() });
     Answer::Reply(match ask {
         Ask::Effect { effect: carpd::effect::Effect::CommandRun { .. }, .. } => {
             Reply::Command(CommandOutput { status: 0, stdout: Vec::new(), stderr: Vec::new() })
         }
-        Ask::Effect { effect: carpd::effect::Effect::HttpSend(_), .. } => response(),
+        Ask::Effect { effect: carpd::effect::Effect::HttpSend(_), .. } | Ask::Query(Query::HttpGet(_)) => {
+            Reply::Http(HttpResponse { status: 200, headers: Vec::new(), body: b"ok".to_vec() })
+        }
         Ask::Effect { .. } => Reply::Outcome(Outcome::Changed),
         Ask::Query(Query::Hostname) => text("node2"),
         Ask::Query(Query::Sysctl { .. }) => text("1"),
@@ -33,7 +34,6 @@ fn answer(ask: &Ask) -> Answer {
         Ask::Query(Query::Addresses { .. }) => Reply::Addresses(Vec::new()),
         Ask::Query(Query::Routes { .. }) => Reply::Routes(Vec::new()),
         Ask::Query(Query::CarpState) => Reply::State(State::Master),
-        Ask::Query(Query::HttpGet(_)) => response(),
         Ask::Query(Query::TcpConnect { .. }) => Reply::Took(std::time::Duration::from_millis(2)),
         Ask::StateGet { .. } => return Answer::State(Some(b"1".to_vec())),
         Ask::Log { .. } | Ask::Sleep { .. } | Ask::StateSet { .. } => return Answer::Done,
