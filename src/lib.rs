@@ -38,6 +38,8 @@ pub mod telemetry;
 pub mod lab;
 #[cfg(feature = "daemon")]
 pub mod port;
+#[cfg(feature = "lua")]
+pub mod testing;
 
 #[cfg(feature = "daemon")]
 pub mod cli;

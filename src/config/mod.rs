@@ -48,9 +48,12 @@ pub use render::Look;
 pub use secret::{BadSecret, Secret};
 pub use units::{parse_duration, parse_size};
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use toml::de::DeTable;
+
+use crate::types::Name;
 
 /// Why something that a configuration refers to cannot be used, for the operator.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -102,6 +105,25 @@ pub fn parse_grants(name: &str, text: &str) -> Result<crate::effect::Grants, Rep
     let grants = grant::read(&table, &mut out);
     let report = Report::new(name, text, out);
     if report.has_errors() { Err(report) } else { Ok(grants) }
+}
+
+/// Reads the hooks of a configuration and nothing else of it: virtual hosts and passwords do not matter.
+///
+/// # Errors
+/// A [`Report`] with every problem.
+pub fn parse_hooks(name: &str, text: &str, around: &dyn Surroundings) -> Result<BTreeMap<Name, Hook>, Report> {
+    let mut out = problem::Findings::default();
+    let (document, syntax) = DeTable::parse_recoverable(text);
+    for error in &syntax {
+        out.error(error.span(), format!("this is not TOML: {}", error.message()));
+    }
+    let root = read::Table::root(document.get_ref(), text, &mut out);
+    let hooks = hook::read_all(&root, around, &mut out);
+    let report = Report::new(name, text, out);
+    if report.has_errors() {
+        return Err(report);
+    }
+    Ok(hooks.into_iter().filter_map(|(name, draft)| Some((name, draft.done?))).collect())
 }
 
 impl Config {

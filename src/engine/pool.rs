@@ -4,6 +4,7 @@
 use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tracing::{debug, warn};
@@ -15,7 +16,7 @@ use crate::config;
 use crate::effect::Grants;
 use crate::hooks::message::{Confinement, Loaded};
 use crate::hooks::session::{Desk, SandboxPolicy, Session};
-use crate::hooks::{Budget, EntryPoint, HookError, HookEvent, HookSource, LoadError, Returned};
+use crate::hooks::{Budget, EntryPoint, HookError, HookEvent, HookSource, Language, LoadError, Returned};
 use crate::keeper::{ChildId, Client, Role};
 use crate::types::Name;
 
@@ -27,7 +28,10 @@ const CHECKS_AT_ONCE: usize = 4;
 pub(super) struct Pool {
     name: Name,
     spec: config::Hook,
-    source: HookSource,
+    /// As it was read.
+    original: Arc<HookSource>,
+    /// As runners are given it: compiled, if it is to be.
+    source: Arc<HookSource>,
     policy: SandboxPolicy,
     keeper: Client,
     idle: RefCell<Vec<Runner>>,
@@ -54,10 +58,16 @@ pub(super) enum Trouble {
 
 /// One process with the hook loaded. Dropping it ends the process.
 #[derive(Debug)]
-struct Runner {
-    session: Session,
-    id: ChildId,
+pub struct Runner {
+    pub(super) session: Session,
+    pub(super) id: ChildId,
     keeper: Client,
+}
+
+impl Runner {
+    pub(super) const fn new(session: Session, id: ChildId, keeper: Client) -> Self {
+        Self { session, id, keeper }
+    }
 }
 
 impl Drop for Runner {
@@ -84,7 +94,11 @@ impl Pool {
         }
         // Of what the operator wrote, not of what it becomes.
         let digest = digest(&source);
-        let source = compiled(&keeper, source, &spec.grants, policy).await?;
+        let original = Arc::new(source);
+        let source = match original.language {
+            Language::Lua => Arc::clone(&original),
+            Language::Wasm => Arc::new(compiled(&keeper, (*original).clone(), &spec.grants, policy).await?),
+        };
         let first = spawn(&keeper, &source, budget(&spec), policy).await?;
         let loaded = first.session.loaded().clone();
         let confinement = first.session.confinement().clone();
@@ -95,6 +109,7 @@ impl Pool {
             name,
             spec,
             digest,
+            original,
             source,
             policy,
             keeper,
@@ -119,9 +134,11 @@ impl Pool {
         let loaded = Loaded { entry_points: script.entry_points(), modules: Vec::new() };
         let digest = digest(&source);
         let (idle, checkers, confinement) = (RefCell::default(), RefCell::default(), Confinement::default());
+        let source = Arc::new(source);
         Self {
             name,
             spec,
+            original: Arc::clone(&source),
             source,
             policy,
             keeper,
@@ -151,9 +168,19 @@ impl Pool {
         &self.digest
     }
 
+    /// All that it was loaded from, as it was read. `None` of programs: they are read when they run.
+    pub(super) const fn original(&self) -> Option<&Arc<HookSource>> {
+        if self.script.is_some() { None } else { Some(&self.original) }
+    }
+
     /// The functions that the hook defines.
     pub(super) fn entry_points(&self) -> &[EntryPoint] {
         &self.loaded.entry_points
+    }
+
+    /// The modules that it loaded, as keys of [`HookSource::modules`].
+    pub(super) fn modules(&self) -> &[String] {
+        &self.loaded.modules
     }
 
     /// How many runners wait.
@@ -332,7 +359,7 @@ pub(super) async fn compiled(
     grants: &Grants,
     policy: SandboxPolicy,
 ) -> Result<HookSource, LoadError> {
-    use crate::hooks::{Language, Native, api, compiler};
+    use crate::hooks::{Native, api, compiler};
     if source.language == Language::Wasm && source.native.is_none() {
         let file = source.path.rsplit('/').next().unwrap_or_default();
         let spawned = keeper.spawn_watched(Role::Compiler).await;

@@ -17,7 +17,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("hooks", &["types", "effect", "sandbox"]),
     ("host", &["types", "effect", "sandbox"]),
     ("keeper", &["types", "ledger", "host", "hooks::message"]),
-    ("engine", &["types", "proto", "effect", "config", "ledger", "journal", "hooks", "host", "keeper"]),
+    ("engine", &["types", "record", "proto", "effect", "config", "ledger", "journal", "hooks", "host", "keeper"]),
     ("control", &["types", "engine"]),
     ("telemetry", &["types"]),
     (
@@ -25,6 +25,7 @@ const EDGES: &[(&str, &[&str])] = &[
         &["types", "proto", "effect", "config", "ledger", "journal", "hooks", "host", "engine", "keeper", "control", "telemetry"],
     ),
     ("port", &["types", "effect", "hooks"]),
+    ("testing", &["types", "effect", "config", "hooks", "host", "engine", "keeper"]),
     (
         "cli",
         &[
@@ -42,6 +43,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "telemetry",
             "lab",
             "port",
+            "testing",
         ],
     ),
 ];

@@ -6,6 +6,7 @@
 
 mod allowed;
 mod args;
+mod bench;
 mod list;
 mod suggest;
 #[cfg(test)]
@@ -14,6 +15,7 @@ pub mod wit;
 
 pub use allowed::{allowed, grant_line, is_allowed};
 pub use args::{Args, Kind, Raw};
+pub use bench::{On, TEST_FUNCTIONS, TEST_TYPES, TestField, TestFunction, find_test, unknown_test_function};
 pub use list::FUNCTIONS;
 pub use suggest::{
     EVENT_FIELDS, Field, INSTANCE_FIELDS, nearest, unknown_entry_point, unknown_field, unknown_function, unknown_global,
@@ -57,6 +59,26 @@ pub struct Param {
     pub required: bool,
     /// What it means, with its unit and default.
     pub doc: &'static str,
+}
+
+impl Param {
+    /// May any text at all stand there?
+    #[must_use]
+    pub const fn takes_text(&self) -> bool {
+        !matches!(self.kind, Kind::Int(..) | Kind::Bool | Kind::Words)
+    }
+
+    /// May any number?
+    #[must_use]
+    pub const fn takes_number(&self) -> bool {
+        matches!(self.kind, Kind::Int(..) | Kind::Any)
+    }
+
+    /// May any table?
+    #[must_use]
+    pub const fn takes_table(&self) -> bool {
+        matches!(self.kind, Kind::Words | Kind::Any)
+    }
 }
 
 /// What a function gives back.
