@@ -182,8 +182,14 @@ impl Engine {
 
     /// Gives every queue the pools that serve now.
     pub(super) fn rewire(&mut self, now: Timestamp) {
+<<<<<<< HEAD
         for (index, node) in self.nodes.iter_mut() {
             let pools = node.spec.hooks.iter().filter_map(|name| self.hooks.current(name).cloned()).collect();
+=======
+        for (index, node) in &mut self.nodes {
+            let pools: Vec<_> = node.spec.hooks.iter().filter_map(|name| self.hooks.current(name).cloned()).collect();
+            node.checks.follow(&pools, now);
+>>>>>>> wasm
             node.queue.set_hooks(pools);
             let gate = if node.queue.defines(EntryPoint::BeforeMaster) { Gate::Ask } else { Gate::Free };
             if node.machine.settings().gate != gate {
@@ -193,6 +199,10 @@ impl Engine {
             }
         }
         for index in self.numbers() {
+            // A reason to be unfit may have gone with its hook.
+            if self.nodes.get(&index).is_some_and(|node| node.machine.demotion() != node.demotion()) {
+                self.demote(index, now);
+            }
             self.drain(index, now);
         }
     }
