@@ -5,3 +5,4 @@ mod contract;
 mod helper;
 mod namespace;
 mod network;
+mod systemd;
