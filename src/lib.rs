@@ -7,6 +7,7 @@ pub mod types;
 
 pub mod effect;
 pub mod proto;
+pub mod trust;
 
 #[cfg(feature = "daemon")]
 pub mod record;

@@ -1,7 +1,7 @@
 //! The configuration: a TOML file becomes a checked [`Config`], or a [`Report`] of everything that is wrong with it.
 //!
 //! Reading goes in three steps. The parser makes a tree whose every key and value knows its place. One pass
-//! over the tree (`daemon`, `vhost`, `hook`, `grant`) takes each value, checks it and notes what is wrong, and
+//! over the tree (`daemon`, `trust`, `vhost`, `hook`, `grant`) takes each value, checks it and notes what is wrong, and
 //! goes on: one run shows all problems. At last `cross` compares what stands in different places.
 //! All of that is pure; what lies outside the file (passwords, scripts) is asked for through [`Surroundings`],
 //! and [`Disk`] is the real one. The list of all keys is [`reference::SECTIONS`]; unknown keys are refused by it
@@ -27,6 +27,7 @@ pub mod reference;
 mod render;
 mod secret;
 mod settings;
+mod trust;
 mod units;
 mod vhost;
 
@@ -79,11 +80,17 @@ pub trait Surroundings {
     /// There is none of that name.
     fn credential(&self, name: &str) -> Result<Vec<u8>, Unusable>;
 
-    /// The full path of a hook's source, named as in the configuration.
+    /// The bytes of a public key's file, named as in the configuration.
     ///
     /// # Errors
     /// It is not a file that can be read.
-    fn hook_source(&self, path: &Path) -> Result<PathBuf, Unusable>;
+    fn key_file(&self, path: &Path) -> Result<Vec<u8>, Unusable>;
+
+    /// The full path of a hook's source or signature, named as in the configuration.
+    ///
+    /// # Errors
+    /// It is not a file that can be read.
+    fn hook_file(&self, path: &Path) -> Result<PathBuf, Unusable>;
 }
 
 /// Reads a file that holds nothing but a grant table, for `--grants` of the ucarp command line.
@@ -127,12 +134,13 @@ impl Config {
 fn read_root(document: &DeTable<'_>, text: &str, around: &dyn Surroundings, out: &mut problem::Findings) -> Option<Config> {
     let root = read::Table::root(document, text, out);
     let daemon = daemon::read(&root, out);
-    let hooks = hook::read_all(&root, around, out);
+    let trust = trust::read(&root, around, out);
+    let hooks = hook::read_all(&root, &trust, around, out);
     let vhosts = vhost::read_all(&root, around, out);
     cross::check(&vhosts, &hooks, out);
     let vhosts = vhosts.into_iter().map(|v| v.done).collect::<Option<Vec<_>>>()?;
     let hooks = hooks.into_iter().map(|(name, hook)| Some((name, hook.done?))).collect::<Option<_>>()?;
-    let mut config = Config { daemon: daemon?, vhosts, hooks };
+    let mut config = Config { daemon: daemon?, trust, vhosts, hooks };
     hook::size_pools(&mut config);
     Some(config)
 }

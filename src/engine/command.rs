@@ -122,6 +122,9 @@ pub struct HookStatus {
     pub generation: u64,
     /// SHA-256 of everything it was loaded from.
     pub digest: String,
+    /// Who vouches for it, in words; `None` for a script.
+    #[serde(default)]
+    pub vouched: Option<String>,
     /// Milliseconds since 1970 when this version was taken into use.
     pub since_ms: u64,
     /// The functions that it defines.

@@ -16,6 +16,7 @@ mod generations;
 mod histories;
 mod lease;
 mod look;
+mod material;
 mod node;
 pub mod oneshot;
 mod pool;

@@ -7,12 +7,13 @@ use std::rc::Rc;
 
 use tracing::{debug, warn};
 
-use super::generations::digest;
+use super::material::Material;
 use super::script::Script;
 use crate::config;
 use crate::effect::Grants;
 use crate::hooks::message::{Confinement, Loaded};
 use crate::hooks::session::{Desk, SandboxPolicy, Session};
+use crate::hooks::vet::Vouched;
 use crate::hooks::{Budget, EntryPoint, HookError, HookEvent, HookSource, LoadError, Returned};
 use crate::keeper::{ChildId, Client, Role};
 use crate::types::Name;
@@ -31,6 +32,7 @@ pub(super) struct Pool {
     /// What runs instead of a runner, for `kind = "script"`.
     script: Option<Script>,
     digest: String,
+    vouched: Option<Vouched>,
 }
 
 /// One process with the hook loaded. Dropping it ends the process.
@@ -55,16 +57,17 @@ impl Pool {
     pub(super) async fn start(
         name: Name,
         spec: config::Hook,
-        source: HookSource,
+        material: Material,
         policy: SandboxPolicy,
         keeper: Client,
     ) -> Result<Rc<Self>, LoadError> {
+        let Material { source, vouched } = material;
         if let config::Kind::Script(programs) = &spec.kind {
             let script = Script::new((**programs).clone(), keeper.clone());
             return Ok(Rc::new(Self::of_script(name, script, spec, source, policy, keeper)));
         }
         // Of what the operator wrote, not of what it becomes.
-        let digest = digest(&source);
+        let digest = source.digest();
         let source = compiled(&keeper, source, &spec.grants, policy).await?;
         let first = spawn(&keeper, &source, budget(&spec), policy).await?;
         let loaded = first.session.loaded().clone();
@@ -83,6 +86,7 @@ impl Pool {
             loaded,
             confinement,
             script: None,
+            vouched,
         }))
     }
 
@@ -95,9 +99,9 @@ impl Pool {
         keeper: Client,
     ) -> Self {
         let loaded = Loaded { entry_points: script.entry_points(), modules: Vec::new() };
-        let digest = digest(&source);
+        let digest = source.digest();
         let (idle, confinement) = (RefCell::default(), Confinement::default());
-        Self { name, spec, source, policy, keeper, idle, loaded, confinement, script: Some(script), digest }
+        Self { name, spec, source, policy, keeper, idle, loaded, confinement, script: Some(script), digest, vouched: None }
     }
 
     /// The hook's name.
@@ -108,6 +112,11 @@ impl Pool {
     /// SHA-256 of everything it was loaded from.
     pub(super) fn digest(&self) -> &str {
         &self.digest
+    }
+
+    /// Who vouches for what it was loaded from; `None` for a script.
+    pub(super) const fn vouched(&self) -> Option<&Vouched> {
+        self.vouched.as_ref()
     }
 
     /// The functions that the hook defines.

@@ -12,13 +12,12 @@ use tracing::{error, info, warn};
 
 use super::clock;
 use super::command::ReloadReport;
-use super::generations::digest;
+use super::material::Material;
 use super::pool::Pool;
 use super::run::Engine;
-use super::script;
 use super::start::{load_pool, new_node};
 use crate::config::{self, Config, Reload};
-use crate::hooks::{EntryPoint, HookSource};
+use crate::hooks::EntryPoint;
 use crate::keeper::Client;
 use crate::proto::{self, Gate, Input};
 use crate::types::{Cause, Name, State, Timestamp};
@@ -203,6 +202,10 @@ impl Engine {
             }
         }
         self.hooks.retain(|name| config.hooks.contains_key(name));
+        if self.config.trust != config.trust {
+            changes.push("trust: changed; there is no version before to go back to".to_owned());
+            self.hooks.forget_before();
+        }
         self.shutdown_timeout = config.daemon.shutdown_timeout;
         self.config = config;
         self.rewire(now);
@@ -367,14 +370,17 @@ impl Job {
             if scope == Scope::ChangedHooks && spec.reload == Reload::Manual {
                 continue;
             }
-            let source = match read_source(name.clone(), spec).await {
-                Ok(source) => source,
+            let material = match read_material(&found.config, name.clone(), spec).await {
+                Ok(material) => material,
                 Err(message) => {
-                    found.faults.insert(name.clone(), (message, String::new()));
+                    // Said once, too: the message is what was refused.
+                    if scope == Scope::Everything || refused.get(name) != Some(&message) {
+                        found.faults.insert(name.clone(), (message.clone(), message));
+                    }
                     continue;
                 }
             };
-            let digest = digest(&source);
+            let digest = material.source.digest();
             if current.get(name).is_some_and(|pool| pool.digest() == digest && pool.spec() == spec) {
                 found.unchanged.push(name.clone());
                 continue;
@@ -383,7 +389,7 @@ impl Job {
             if scope == Scope::ChangedHooks && refused.get(name) == Some(&digest) {
                 continue;
             }
-            match load_pool(&found.config, name, spec, source, &keeper).await {
+            match load_pool(&found.config, name, spec, material, &keeper).await {
                 Ok(pool) => _ = found.pools.insert(name.clone(), pool),
                 Err(error) => _ = found.faults.insert(name.clone(), (error.to_string(), digest)),
             }
@@ -407,8 +413,8 @@ async fn read_config(path: PathBuf, old: Config) -> (Config, Vec<String>) {
     }
 }
 
-async fn read_source(name: Name, spec: &config::Hook) -> Result<HookSource, String> {
-    let spec = spec.clone();
-    let read = tokio::task::spawn_blocking(move || script::source(&name, &spec)).await;
+async fn read_material(config: &Config, name: Name, spec: &config::Hook) -> Result<Material, String> {
+    let (trust, spec) = (config.trust.clone(), spec.clone());
+    let read = tokio::task::spawn_blocking(move || Material::read(&trust, &name, &spec)).await;
     read.map_err(|error| error.to_string())?.map_err(|error| error.to_string())
 }

@@ -15,6 +15,7 @@ use super::clock;
 use super::command::Command;
 use super::execute::Executor;
 use super::generations::Generations;
+use super::material::Material;
 use super::node::{Node, PutBack};
 use super::pool::Pool;
 use super::port::Port;
@@ -22,13 +23,12 @@ use super::queue::{Queue, Shared};
 use super::recover::Recovery;
 use super::refusals::Refusals;
 use super::run::{Engine, Parts};
-use super::script;
 use super::signal::{Signal, signals};
 use super::store::Store;
 use crate::config::{self, Config, Sandbox};
 use crate::effect::Grants;
 use crate::hooks::session::SandboxPolicy;
-use crate::hooks::{EntryPoint, HookSource, LoadError};
+use crate::hooks::{EntryPoint, LoadError};
 use crate::host::helper::Duty;
 use crate::host::privilege::{Privileges, confine_engine};
 use crate::host::service::ServiceBackend;
@@ -217,15 +217,15 @@ async fn load_hooks(config: &Config, keeper: &Client) -> Result<Generations, Sta
     for (name, spec) in &config.hooks {
         let pool =
             load_hook(config, name, spec, keeper).await.map_err(|source| StartError::Hook { name: name.clone(), source })?;
-        info!(hook = %name, source = spec.source, confined_by = pool.confinement().in_force.join(" "), "Loaded a hook");
+        let vouched = pool.vouched().map(ToString::to_string);
+        info!(hook = %name, source = spec.source, vouched, confined_by = pool.confinement().in_force.join(" "), "Loaded a hook");
         hooks.take(pool);
     }
     Ok(hooks)
 }
 
 async fn load_hook(config: &Config, name: &Name, spec: &config::Hook, keeper: &Client) -> Result<Rc<Pool>, LoadError> {
-    let source = script::source(name, spec).map_err(|error| LoadError::Code(error.to_string()))?;
-    load_pool(config, name, spec, source, keeper).await
+    load_pool(config, name, spec, Material::read(&config.trust, name, spec)?, keeper).await
 }
 
 /// Loads one version of a hook in a runner of its own.
@@ -233,14 +233,14 @@ pub(super) async fn load_pool(
     config: &Config,
     name: &Name,
     spec: &config::Hook,
-    source: HookSource,
+    material: Material,
     keeper: &Client,
 ) -> Result<Rc<Pool>, LoadError> {
     let policy = match config.daemon.sandbox {
         Sandbox::Required => SandboxPolicy::Required,
         Sandbox::BestEffort => SandboxPolicy::BestEffort,
     };
-    Pool::start(name.clone(), spec.clone(), source, policy, keeper.clone()).await
+    Pool::start(name.clone(), spec.clone(), material, policy, keeper.clone()).await
 }
 
 /// Loads every hook as the daemon would, each in a confined runner, and ends it again. What is wrong, by hook.

@@ -16,6 +16,7 @@ pub mod runner;
 mod sandbox;
 pub mod session;
 pub mod source;
+pub mod vet;
 #[cfg(feature = "wasm")]
 pub mod wasm;
 #[cfg(any(feature = "lua", feature = "wasm"))]
