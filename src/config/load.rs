@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use super::{Config, Loaded, Report, Surroundings, Unusable};
-use crate::trust::FILE_MAX;
+use crate::trust::{FILE_MAX, Trust};
 
 /// Larger configurations are refused unread.
 const CONFIG_BYTES_MAX: u64 = 1 << 20;
@@ -50,6 +50,16 @@ impl Config {
         })?;
         Self::parse(&name, &text, &Disk::beside(path))
     }
+}
+
+/// Whose hooks a configuration trusts; its other tables are not read.
+///
+/// # Errors
+/// A [`Report`] with every problem of that table.
+pub fn load_trust(path: &Path) -> Result<Trust, Report> {
+    let name = path.display().to_string();
+    let bytes = read_config(path).map_err(|why| Report::unreadable(&name, why, None))?;
+    super::parse_trust(&name, &String::from_utf8_lossy(&bytes), &Disk::beside(path))
 }
 
 fn read_config(path: &Path) -> Result<Vec<u8>, String> {

@@ -39,7 +39,7 @@ pub use choice::{
     ServiceBackend, SourceMac, TieBreak,
 };
 pub use diff::differences;
-pub use load::Disk;
+pub use load::{Disk, load_trust};
 pub use model::{Announce, AtStop, Config, Daemon, Destination, Hook, Kind, Language, Limits, Loaded, Log, Place, Script, Vhost};
 pub use problem::{Problem, Report, Severity};
 #[cfg(feature = "daemon")]
@@ -107,6 +107,19 @@ pub fn parse_grants(name: &str, text: &str) -> Result<crate::effect::Grants, Rep
     let grants = grant::read(&table, &mut out);
     let report = Report::new(name, text, out);
     if report.has_errors() { Err(report) } else { Ok(grants) }
+}
+
+/// Reads the `[trust]` of a whole configuration, and nothing else of it.
+fn parse_trust(name: &str, text: &str, around: &dyn Surroundings) -> Result<crate::trust::Trust, Report> {
+    let mut out = problem::Findings::default();
+    let (document, syntax) = DeTable::parse_recoverable(text);
+    for error in &syntax {
+        out.error(error.span(), format!("this is not TOML: {}", error.message()));
+    }
+    let root = read::Table::root(document.get_ref(), text, &mut problem::Findings::default());
+    let trust = trust::read(&root, around, &mut out);
+    let report = Report::new(name, text, out);
+    if report.has_errors() { Err(report) } else { Ok(trust) }
 }
 
 impl Config {

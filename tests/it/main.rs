@@ -26,6 +26,8 @@ mod tidy;
 mod ucarp;
 mod vectors;
 #[cfg(all(feature = "wasm", feature = "lua"))]
+mod vetting;
+#[cfg(all(feature = "wasm", feature = "lua"))]
 mod wasm;
 #[cfg(feature = "wasm")]
 mod wasm_contract;
