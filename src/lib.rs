@@ -11,6 +11,8 @@ pub mod trust;
 
 #[cfg(feature = "daemon")]
 pub mod record;
+#[cfg(feature = "daemon")]
+mod sandbox;
 
 pub mod config;
 #[cfg(feature = "daemon")]

@@ -51,11 +51,12 @@ words! {
     LinkVerb { SetUp = "set_up", SetMac = "set_mac" }
     FileVerb { Read = "read", Write = "write", Remove = "remove" }
     CarpVerb { Demote = "demote", Resign = "resign" }
+    HttpVerb { Get = "get", Post = "post", Put = "put", Patch = "patch", Delete = "delete" }
 }
 
 pub use crate::proto::{FamilyTimers, Ipv6Checksum, LinkLocal, Peers, Preempt, TieBreak};
 
-use crate::effect::{CarpVerb, FileVerb, LinkVerb, ServiceVerb};
+use crate::effect::{CarpVerb, FileVerb, HttpVerb, LinkVerb, ServiceVerb};
 
 /// The hardware address that advertisements come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

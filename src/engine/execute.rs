@@ -376,6 +376,8 @@ pub(super) fn outcome_word(reply: &Reply) -> &'static str {
         | Reply::Links(_)
         | Reply::Addresses(_)
         | Reply::Routes(_)
-        | Reply::State(_) => "answered",
+        | Reply::State(_)
+        | Reply::Http(_)
+        | Reply::Took(_) => "answered",
     }
 }

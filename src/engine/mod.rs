@@ -9,6 +9,7 @@ mod announcer;
 mod cleanup;
 pub mod clock;
 pub mod command;
+mod couriers;
 mod execute;
 mod follow;
 mod generations;

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::clock;
+use super::couriers::couriers;
 use super::execute::{Behalf, Executor};
 use super::pool;
 use super::recover::Recovery;
@@ -80,6 +81,7 @@ impl OneShot {
             let (_, stream) = keeper.spawn(Role::Helper).await.map_err(|error| failed("start the helper", &error))?;
             host.set_helper(stream, Duty::Commands).map_err(|error| failed("reach the helper", &error))?;
         }
+        host.set_couriers(couriers(keeper.clone(), job.policy));
         job.source = pool::compiled(&keeper, job.source, &job.grants, job.policy).await?;
         let (_, stream) = keeper
             .spawn(pool::role(&job.source, job.budget.memory_bytes))

@@ -13,6 +13,7 @@ use tracing::{debug, error, info};
 use super::announcer::Announcer;
 use super::clock;
 use super::command::Command;
+use super::couriers::couriers;
 use super::execute::Executor;
 use super::generations::Generations;
 use super::material::Material;
@@ -117,6 +118,7 @@ async fn start(config: &Config, config_path: &Path) -> Result<(Engine, mpsc::Rec
     let for_recovery = recovery.duty(host.services_need_helper());
     let executor = Executor::new(host, ledger, recovery);
     executor.recover_addresses();
+    executor.host().set_couriers(couriers(keeper.clone(), policy(config)));
     start_helper(config, &keeper, executor.host(), for_recovery).await?;
     tokio::task::spawn_local(tell_exits(exits, orders));
     let hooks = load_hooks(config, &keeper).await?;
@@ -236,11 +238,14 @@ pub(super) async fn load_pool(
     material: Material,
     keeper: &Client,
 ) -> Result<Rc<Pool>, LoadError> {
-    let policy = match config.daemon.sandbox {
+    Pool::start(name.clone(), spec.clone(), material, policy(config), keeper.clone()).await
+}
+
+const fn policy(config: &Config) -> SandboxPolicy {
+    match config.daemon.sandbox {
         Sandbox::Required => SandboxPolicy::Required,
         Sandbox::BestEffort => SandboxPolicy::BestEffort,
-    };
-    Pool::start(name.clone(), spec.clone(), material, policy, keeper.clone()).await
+    }
 }
 
 /// Loads every hook as the daemon would, each in a confined runner, and ends it again. What is wrong, by hook.

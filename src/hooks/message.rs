@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::sandbox::Confinement;
+
 use super::{Answer, Ask, Budget, EntryPoint, HookError, HookEvent, HookSource, LoadError, Returned};
 
 /// The argument that makes the binary a runner.
@@ -50,13 +52,4 @@ pub struct Loaded {
     pub entry_points: Vec<EntryPoint>,
     /// The modules it read while loading, as keys of [`HookSource::modules`].
     pub modules: Vec<String>,
-}
-
-/// How well a runner is confined.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Confinement {
-    /// Measures in force, by name.
-    pub in_force: Vec<String>,
-    /// Measures that this kernel or user does not allow, each with the reason.
-    pub missing: Vec<String>,
 }

@@ -13,7 +13,6 @@ pub mod lua;
 pub mod manifest;
 pub mod message;
 pub mod runner;
-mod sandbox;
 pub mod session;
 pub mod source;
 pub mod vet;

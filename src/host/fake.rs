@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{Host, HostError};
-use crate::effect::{CommandOutput, Effect, Granted, Link, Outcome, Query, Reply, Resource, UnitState, Value};
+use crate::effect::{
+    CommandOutput, Effect, Endpoint, Granted, HttpResponse, Link, Outcome, Query, Reply, Resource, UnitState, Value,
+};
 use crate::types::{IfName, VirtualAddress};
 
 /// A host in memory. What nobody set is absent: services stopped, links down, no address.
@@ -17,6 +19,8 @@ pub struct FakeHost {
     calls: Cell<u64>,
     failing: RefCell<BTreeMap<u64, HostError>>,
     commands: RefCell<BTreeMap<String, CommandOutput>>,
+    answers: RefCell<BTreeMap<String, HttpResponse>>,
+    listening: RefCell<Vec<Endpoint>>,
 }
 
 impl FakeHost {
@@ -54,6 +58,18 @@ impl FakeHost {
     pub fn with_command(self, name: &str, output: CommandOutput) -> Self {
         self.commands.borrow_mut().insert(name.to_owned(), output);
         self
+    }
+
+    /// What is answered to requests for this URL, query included; 404 if not given.
+    #[must_use]
+    pub fn with_answer(self, url: &str, answer: HttpResponse) -> Self {
+        self.answers.borrow_mut().insert(url.to_owned(), answer);
+        self
+    }
+
+    /// Who takes TCP connections from now on; nobody until then.
+    pub fn listen(&self, endpoints: &[Endpoint]) {
+        *self.listening.borrow_mut() = endpoints.to_vec();
     }
 
     /// Somebody else changes something.
@@ -95,6 +111,9 @@ impl FakeHost {
             let silent = CommandOutput { status: 0, stdout: Vec::new(), stderr: Vec::new() };
             return Ok(Reply::Command(self.commands.borrow().get(name).cloned().unwrap_or(silent)));
         }
+        if let Effect::HttpSend(request) = effect {
+            return Ok(Reply::Http(self.answer_to(&request.url.to_string())));
+        }
         let Some((resource, value)) = effect.assigns() else { return Ok(Reply::Outcome(Outcome::Changed)) };
         let restarted = matches!(effect, Effect::Service { verb: crate::effect::ServiceVerb::Restart, .. });
         let outcome = if self.value(&resource) == value && !restarted { Outcome::Unchanged } else { Outcome::Changed };
@@ -112,6 +131,7 @@ impl Host for FakeHost {
             | Effect::FileWrite { .. }
             | Effect::FileRemove { .. }
             | Effect::CommandRun { .. }
+            | Effect::HttpSend(_)
             | Effect::Demote { .. }
             | Effect::Resign { .. } => {
                 Err(HostError { message: format!("{} may take long", granted.effect()), errno: Some(libc::EINVAL) })
@@ -173,6 +193,13 @@ impl Host for FakeHost {
                     .filter(|route| route.table_id() == table.unwrap_or(254))
                     .collect(),
             ),
+            Query::HttpGet(request) => Reply::Http(self.answer_to(&request.url.to_string())),
+            Query::TcpConnect { endpoint, .. } if self.listening.borrow().contains(endpoint) => {
+                Reply::Took(Duration::from_millis(1))
+            }
+            Query::TcpConnect { endpoint, .. } => {
+                return Err(HostError { message: format!("refused: {endpoint}"), errno: Some(libc::ECONNREFUSED) });
+            }
             Query::CarpState => {
                 return Err(HostError { message: "only the engine knows the state".to_owned(), errno: Some(libc::EINVAL) });
             }
@@ -185,6 +212,11 @@ impl Host for FakeHost {
 }
 
 impl FakeHost {
+    fn answer_to(&self, url: &str) -> HttpResponse {
+        let unknown = HttpResponse { status: 404, headers: Vec::new(), body: Vec::new() };
+        self.answers.borrow().get(url).cloned().unwrap_or(unknown)
+    }
+
     /// A link with what was set since.
     fn as_it_is(&self, link: &Link) -> Link {
         let dev = link.name.clone();

@@ -7,12 +7,13 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::announce::Announcer;
+use super::courier::Couriers;
 use super::helper::{Duty, HelperClient, HelperOp, HelperReply};
 use super::netlink::{AddressOptions, Netlink, index_of};
 use super::service::systemd::Systemd;
 use super::service::{ScriptBackend, ServiceBackend};
 use super::{Host, HostError, files, hostname};
-use crate::effect::{Effect, Granted, Outcome, Query, Reply, Resource, RouteTarget, ServiceVerb, UnitState, Value};
+use crate::effect::{Effect, Errand, Granted, Outcome, Query, Reply, Resource, RouteTarget, ServiceVerb, UnitState, Value};
 use crate::types::{IfName, VirtualAddress};
 
 /// What an operator may choose.
@@ -26,13 +27,15 @@ pub struct Options {
 
 /// This machine, in the network namespace of the thread that made it.
 ///
-/// Host name, files, command lines and init scripts need the helper: see [`Self::set_helper`].
+/// Host name, files, command lines and init scripts need the helper: see [`Self::set_helper`]. Requests to other hosts need
+/// couriers: see [`Self::set_couriers`].
 #[derive(Debug)]
 pub struct LinuxHost {
     netlink: Netlink,
     announcer: Announcer,
     services: Services,
     helper: RefCell<Option<Rc<HelperClient>>>,
+    couriers: RefCell<Option<Couriers>>,
 }
 
 #[derive(Debug)]
@@ -54,7 +57,8 @@ impl LinuxHost {
             (Some(_), None) => Services::Systemd(Box::new(Systemd::new(options.bus_address))),
             (None, None) => Services::None,
         };
-        Ok(Self { netlink: Netlink::open()?, announcer: Announcer::default(), services, helper: RefCell::new(None) })
+        let (helper, couriers) = (RefCell::default(), RefCell::default());
+        Ok(Self { netlink: Netlink::open()?, announcer: Announcer::default(), services, helper, couriers })
     }
 
     /// The engine's end of the socket to the helper process. Calls that run on an old one go on.
@@ -66,6 +70,19 @@ impl LinuxHost {
             .map_err(|err| HostError { message: format!("taking the helper's socket: {err}"), errno: err.raw_os_error() })?;
         *self.helper.borrow_mut() = Some(Rc::new(client));
         Ok(())
+    }
+
+    /// Who goes out for a hook's requests to other hosts.
+    pub fn set_couriers(&self, couriers: Couriers) {
+        *self.couriers.borrow_mut() = Some(couriers);
+    }
+
+    async fn send_out(&self, errand: Errand, limit: Duration) -> Result<Reply, HostError> {
+        let couriers = self.couriers.borrow().clone();
+        match couriers {
+            Some(couriers) => couriers.send(errand, limit).await,
+            None => Err(HostError { message: "nobody goes out from here".to_owned(), errno: Some(libc::ENOSYS) }),
+        }
     }
 
     /// Is there a helper, alive as far as is known?
@@ -144,6 +161,7 @@ impl LinuxHost {
             | Effect::FileWrite { .. }
             | Effect::FileRemove { .. }
             | Effect::CommandRun { .. }
+            | Effect::HttpSend(_)
             | Effect::Demote { .. }
             | Effect::Resign { .. } => return None,
         })
@@ -269,6 +287,7 @@ impl Host for LinuxHost {
                 let reply = self.helped(HelperOp::Run { argv }, limit).await?;
                 if let HelperReply::Command(output) = reply { Ok(Reply::Command(output)) } else { Err(unexpected(&reply)) }
             }
+            Effect::HttpSend(request) => self.send_out(Errand::Http(request.clone()), limit).await,
             Effect::AddressAdd { .. }
             | Effect::AddressDelete { .. }
             | Effect::RouteReplace(_)
@@ -297,6 +316,11 @@ impl Host for LinuxHost {
                 Reply::Addresses(found.into_iter().filter_map(|a| Some((named(a.index)?, a.address))).collect())
             }
             Query::Routes { table } => Reply::Routes(self.netlink.routes(table.unwrap_or(254))?),
+            Query::HttpGet(request) => self.send_out(Errand::Http(request.clone()), limit).await?,
+            Query::TcpConnect { endpoint, timeout_ms } => {
+                let errand = Errand::Connect { endpoint: endpoint.clone(), timeout_ms: *timeout_ms };
+                self.send_out(errand, limit).await?
+            }
             Query::CarpState => {
                 return Err(HostError { message: "only the engine knows the state".to_owned(), errno: Some(libc::EINVAL) });
             }

@@ -2,6 +2,7 @@
 
 pub mod alarm;
 pub mod announce;
+pub mod courier;
 pub mod fake;
 pub mod files;
 pub mod helper;
