@@ -40,5 +40,8 @@ pub mod lab;
 #[cfg(feature = "daemon")]
 pub mod port;
 
+#[cfg(feature = "wasm")]
+pub mod registry;
+
 #[cfg(feature = "daemon")]
 pub mod cli;

@@ -98,6 +98,19 @@ fn version(name: &str) -> Option<(u64, u64, u64)> {
     Some((parts.next()??, parts.next()??, parts.next()??))
 }
 
+/// The interfaces that a component imports and exports, in its own words.
+///
+/// # Errors
+/// [`PluginError::Component`].
+pub fn interfaces(component: &[u8]) -> Result<(Vec<String>, Vec<String>), PluginError> {
+    let DecodedWasm::Component(resolve, world) = wit_component::decode(component).map_err(|err| broken(&err))? else {
+        return Err(PluginError::Component("this is a WIT package and holds no code".to_owned()));
+    };
+    let world = resolve.worlds.get(world).ok_or_else(|| broken(&"it has no world"))?;
+    let names = |keys: &mut dyn Iterator<Item = &WorldKey>| keys.map(|key| resolve.name_world_key(key)).collect();
+    Ok((names(&mut world.imports.keys()), names(&mut world.exports.keys())))
+}
+
 fn functions(resolve: &Resolve, key: &WorldKey, item: &WorldItem) -> Vec<String> {
     let name = resolve.name_world_key(key);
     let own = name.strip_prefix(wit::PACKAGE).and_then(|rest| rest.strip_prefix('/')).and_then(|rest| rest.split('@').next());

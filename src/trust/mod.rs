@@ -78,24 +78,34 @@ impl fmt::Display for KeyId {
 impl KeyId {
     /// Of a key or a signature: behind two bytes for the algorithm stand eight for the number, lowest first.
     fn of(base64: &str) -> Option<Self> {
-        let mut bits = base64.bytes().take(16).try_fold((0_u128, 0), |(bits, count), letter| {
-            let value = match letter {
-                b'A'..=b'Z' => letter - b'A',
-                b'a'..=b'z' => letter - b'a' + 26,
-                b'0'..=b'9' => letter - b'0' + 52,
-                b'+' => 62,
-                b'/' => 63,
-                _ => return None,
-            };
-            Some((bits << 6 | u128::from(value), count + 1))
-        })?;
-        // 16 letters are 96 bits: 16 of the algorithm, 64 of the number, 16 of what follows.
-        if bits.1 != 16 {
-            return None;
-        }
-        bits.0 >>= 16;
-        Some(Self(u64::try_from(bits.0 & u128::from(u64::MAX)).ok()?.swap_bytes()))
+        let bytes = decode_base64(base64.get(..16)?)?;
+        let number = bytes.get(2..10)?.try_into().ok()?;
+        Some(Self(u64::from_le_bytes(number)))
     }
+}
+
+/// What a text in base64 stands for; `None` if it is none. Bits at the end that make no byte are dropped.
+#[must_use]
+pub fn decode_base64(text: &str) -> Option<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(text.len() * 3 / 4);
+    let (mut bits, mut count) = (0_u32, 0);
+    for letter in text.trim_end_matches('=').bytes() {
+        let value = match letter {
+            b'A'..=b'Z' => letter - b'A',
+            b'a'..=b'z' => letter - b'a' + 26,
+            b'0'..=b'9' => letter - b'0' + 52,
+            b'+' => 62,
+            b'/' => 63,
+            _ => return None,
+        };
+        bits = (bits << 6 | u32::from(value)) & 0xffff;
+        count += 6;
+        if count >= 8 {
+            count -= 8;
+            bytes.push((bits >> count).to_le_bytes()[0]);
+        }
+    }
+    Some(bytes)
 }
 
 /// A public key of minisign.

@@ -98,6 +98,14 @@ fn what_is_no_key_is_refused() {
 }
 
 #[test]
+fn base64_is_read() {
+    for (text, bytes) in [("", &b""[..]), ("aA==", b"h"), ("aGk=", b"hi"), ("aGkh", b"hi!"), ("+/+/", &[0xfb, 0xff, 0xbf])] {
+        assert_eq!(decode_base64(text).as_deref(), Some(bytes), "{text}");
+    }
+    assert_eq!(decode_base64("aG k"), None);
+}
+
+#[test]
 fn digests_are_read_as_they_are_written() {
     let digest = Digest::of(SIGNED);
     assert_eq!(digest.to_string(), "sha256:5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03");

@@ -22,6 +22,8 @@ mod hooks;
 mod host;
 #[cfg(feature = "lua")]
 mod port;
+#[cfg(all(feature = "wasm", feature = "lua"))]
+mod registry;
 mod simulation;
 mod tidy;
 #[cfg(feature = "daemon")]

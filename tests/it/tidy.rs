@@ -21,6 +21,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("engine", &["types", "proto", "effect", "trust", "config", "ledger", "journal", "hooks", "host", "keeper"]),
     ("control", &["types", "engine"]),
     ("telemetry", &["types"]),
+    ("registry", &["trust"]),
     (
         "lab",
         &["types", "proto", "effect", "config", "ledger", "journal", "hooks", "host", "engine", "keeper", "control", "telemetry"],
@@ -42,6 +43,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "keeper",
             "control",
             "telemetry",
+            "registry",
             "lab",
             "port",
         ],

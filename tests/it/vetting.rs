@@ -36,45 +36,62 @@ fn minisign(directory: &Path, args: &[&str], input: &str) -> String {
 }
 
 /// Both tools make keys, sign and verify, and each takes what the other made.
-fn both_ways(locked: bool) {
+#[test]
+fn minisign_and_carpd_take_each_others_keys_and_signatures() {
     let directory = tempfile::tempdir().unwrap();
     let at = directory.path();
-    fs::write(at.join("h.lua"), "function on_master() end\n").unwrap();
-    let (password, twice) = if locked { ("secret words\n", "secret words\nsecret words\n") } else { ("", "") };
-    let unlocked: &[&str] = if locked { &[] } else { &["-W"] };
-    minisign(at, &[&["-G", "-p", "theirs.pub", "-s", "theirs.key"], unlocked].concat(), twice);
-    good(at, CARPD, &[&["plugin", "keygen", "ours"], unlocked].concat(), password);
+    fs::write(at.join("h.lua"), HOOK).unwrap();
+    minisign(at, &["-G", "-W", "-p", "theirs.pub", "-s", "theirs.key"], "");
+    good(at, CARPD, &["plugin", "keygen", "-W", "ours"], "");
     assert_eq!(fs::metadata(at.join("ours.key")).unwrap().permissions().mode() & 0o777, 0o600);
     for pair in ["theirs", "ours"] {
         let (public, secret) = (format!("{pair}.pub"), format!("{pair}.key"));
-        minisign(at, &["-S", "-s", &secret, "-m", "h.lua", "-t", "by minisign"], password);
+        minisign(at, &["-S", "-s", &secret, "-m", "h.lua", "-t", "by minisign"], "");
         let said = good(at, CARPD, &["plugin", "verify", "h.lua", "-p", &public], "");
         assert!(said.starts_with("h.lua: signed by ") && said.ends_with(" (by minisign)\n"), "{said}");
-        good(at, CARPD, &["plugin", "sign", "h.lua", "-s", &secret, "-t", "by carpd"], password);
+        good(at, CARPD, &["plugin", "sign", "h.lua", "-s", &secret, "-t", "by carpd"], "");
         let said = minisign(at, &["-V", "-p", &public, "-m", "h.lua"], "");
         assert!(said.contains("by carpd"), "{said}");
         assert!(good(at, CARPD, &["plugin", "verify", "h.lua", "-p", &public], "").ends_with(" (by carpd)\n"));
-        let wrong = run(at, CARPD, &["plugin", "sign", "h.lua", "-s", &secret], "wrong\n");
-        assert_eq!(wrong.code, i32::from(locked), "{}", wrong.stderr);
     }
     // The number that we print is the one in minisign's comment.
     let comment = fs::read_to_string(at.join("theirs.pub")).unwrap();
     let number = comment.lines().next().unwrap().rsplit(' ').next().unwrap();
-    minisign(at, &["-S", "-s", "theirs.key", "-m", "h.lua"], password);
+    minisign(at, &["-S", "-s", "theirs.key", "-m", "h.lua"], "");
     let said = good(at, CARPD, &["plugin", "verify", "h.lua", "-p", "theirs.pub"], "");
     assert!(said.contains(&format!("signed by {number:0>16}")), "{comment}: {said}");
-    let again = run(at, CARPD, &["plugin", "keygen", "ours"], password);
+    let again = run(at, CARPD, &["plugin", "keygen", "ours"], "");
     assert_eq!((again.code, again.stderr.as_str()), (1, "error: ours.pub exists\n"));
 }
 
 #[test]
-fn minisign_and_carpd_take_each_others_keys_and_signatures() {
-    both_ways(false);
+fn minisign_and_carpd_open_each_others_locked_keys() {
+    let directory = tempfile::tempdir().unwrap();
+    let at = directory.path();
+    fs::write(at.join("h.lua"), HOOK).unwrap();
+    minisign(at, &["-G", "-p", "theirs.pub", "-s", "theirs.key"], "secret words\nsecret words\n");
+    good(at, CARPD, &["plugin", "sign", "h.lua", "-s", "theirs.key"], "secret words\n");
+    minisign(at, &["-V", "-p", "theirs.pub", "-m", "h.lua"], "");
+    good(at, CARPD, &["plugin", "keygen", "ours"], "other words\n");
+    minisign(at, &["-S", "-s", "ours.key", "-m", "h.lua"], "other words\n");
+    good(at, CARPD, &["plugin", "verify", "h.lua", "-p", "ours.pub"], "");
+    let wrong = run(at, CARPD, &["plugin", "sign", "h.lua", "-s", "ours.key"], "secret words\n");
+    assert_eq!(wrong.code, 1);
+    assert!(wrong.stderr.starts_with("error: ours.key: could not open the key: Wrong password"), "{}", wrong.stderr);
 }
 
+/// A key that was damaged makes no signature that looks good.
 #[test]
-fn minisign_and_carpd_open_each_others_locked_keys() {
-    both_ways(true);
+fn a_damaged_key_signs_nothing() {
+    let site = Site::new();
+    let key = site.read("team.key");
+    let (comment, base64) = key.trim_end().split_once('\n').unwrap();
+    // In the middle of the secret half.
+    let damaged = format!("{}{}{}", &base64[..100], if &base64[100..101] == "A" { "B" } else { "A" }, &base64[101..]);
+    site.write("damaged.key", format!("{comment}\n{damaged}\n"));
+    let ran = site.plugin(&["sign", "failover.lua", "-s", "damaged.key", "-x", "new.sig"]);
+    assert_eq!(ran.code, 1, "{}", ran.stdout);
+    assert!(!site.at().join("new.sig").exists());
 }
 
 const HOOK: &str = "function on_master() end\n";
@@ -343,7 +360,7 @@ fn a_configuration_that_would_be_bad_is_not_written() {
         (vec!["failover.lua"], 1, "no WebAssembly component"),
         (vec!["none.wasm"], 1, "could not read none.wasm"),
     ] {
-        let ran = add(&site, &[&args[..], &["--yes"], &GRANTS[..]].concat());
+        let ran = add(&site, &[&args[..], &["--yes", "--name", "p"], &GRANTS[..]].concat());
         assert_eq!(ran.code, code, "{args:?}: {}", ran.stderr);
         assert!(ran.stderr.contains(says), "{args:?}: {}", ran.stderr);
         assert_eq!(site.read("carpd.toml"), before);

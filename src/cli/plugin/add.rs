@@ -9,9 +9,9 @@ use serde_json::json;
 use super::edit::Edit;
 use super::inspect::Difference;
 use super::look::{Look, function, is_known};
-use super::{failure, plain};
+use super::{failure, plain, registry};
 use crate::cli::{CONFIG, Exit, Failure, check, output};
-use crate::config::{self, Config, Disk};
+use crate::config::{self, Config, Disk, Language};
 use crate::effect::Grants;
 use crate::engine;
 use crate::hooks::api::{grant_line, is_allowed};
@@ -29,10 +29,11 @@ use crate::types::Name;
 #[command(after_long_help = "Examples:\n  \
     carpd plugin add failover.wasm --vhost web \\\n    \
       --grant 'hostname = [\"nodevir2\", \"node2\"]' --setting 'name_master = \"nodevir2\"' ...\n  \
-    carpd plugin add failover-0.2.0.wasm      an upgrade; grants stay")]
+    carpd plugin add failover-0.2.0.wasm      an upgrade; grants stay\n  \
+    carpd plugin add registry.example.org/carpd/failover:0.2.0")]
 pub(in crate::cli) struct Args {
-    /// The component.
-    #[arg(value_name = "FILE")]
+    /// The component: a file, or what `carpd plugin pull` would fetch.
+    #[arg(value_name = "FILE|REF")]
     file: PathBuf,
 
     /// What the configuration calls it [default: the name in its manifest].
@@ -55,6 +56,10 @@ pub(in crate::cli) struct Args {
     #[arg(long, short, value_name = "FILE", default_value = CONFIG)]
     config: PathBuf,
 
+    /// Speak unencrypted with a registry that is not on this machine.
+    #[arg(long)]
+    insecure: bool,
+
     /// Do not ask.
     #[arg(long, short)]
     yes: bool,
@@ -65,20 +70,35 @@ pub(in crate::cli) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
+    // A file of that name wins.
+    let reference = args.file.to_str().filter(|_| !args.file.exists()).and_then(|text| text.parse().ok());
+    match reference {
+        Some(reference) => {
+            let fetched = registry::fetch_for_add(&reference, args.insecure)?;
+            add(args, &fetched.file)
+        }
+        None => add(args, &args.file),
+    }
+}
+
+fn add(args: &Args, file: &Path) -> Result<Exit, Failure> {
     // The file itself: a link that leads to it stays one.
     let path = fs::canonicalize(&args.config).map_err(|err| failure(format!("{}: {err}", args.config.display())))?;
     let old = Config::load(&path).map_err(|report| bad(&report))?;
     let text = fs::read_to_string(&path).map_err(|err| failure(format!("{}: {err}", path.display())))?;
-    let look = Look::at(&args.file, &old.config.trust)?;
-    let name = name(args, &look)?;
+    let look = Look::at(file, &old.config.trust)?;
+    let name = name(args, file, &look)?;
     let mut shown = look.text();
     let present = old.config.hooks.get(&name);
     if let Some(hook) = present {
-        let difference = Difference::between(&Look::at(&hook.path, &old.config.trust)?, &look).text();
+        let difference = match hook.language {
+            Language::Wasm => Difference::between(&Look::at(&hook.path, &old.config.trust)?, &look).text(),
+            Language::Lua => "all of the above: a script could do whatever it was granted\n".to_owned(),
+        };
         let difference = if difference.is_empty() { "nothing".to_owned() } else { difference };
         shown += &format!("\nIt takes the place of {}; what changes in what it can do:\n{difference}\n", hook.source);
     }
-    let place = Place::of(args, &path, &name, &look)?;
+    let place = Place::of(file, &path, &name, &look)?;
     let vhosts = vhosts(args, &old.config, &name)?;
     let edit = Edit {
         name: &name,
@@ -91,7 +111,7 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
     let new = edit.apply(&text).map_err(|why| Failure::new(Exit::Usage, why))?;
     let diff = diff(&text, &new, &args.config);
     // Only now is anything written, and taken away again if it ends here.
-    let copied = place.install(args, &look)?;
+    let copied = place.install(file, &look)?;
     let checked = check_new(&path, &new, &name, &look);
     if let Err(failed) = checked {
         copied.remove();
@@ -120,11 +140,11 @@ fn bad(report: &config::Report) -> Failure {
     Failure::new(Exit::Config, check::counts(report))
 }
 
-fn name(args: &Args, look: &Look) -> Result<Name, Failure> {
+fn name(args: &Args, file: &Path, look: &Look) -> Result<Name, Failure> {
     if let Some(name) = &args.name {
         return Ok(name.clone());
     }
-    let stem = || args.file.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+    let stem = || file.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
     let text = look.manifest.as_ref().map_or_else(stem, |manifest| manifest.name.clone());
     text.parse().map_err(|_| failure(format!("{:?} cannot be a hook's name", plain(&text))).hint("give one: --name NAME"))
 }
@@ -165,9 +185,9 @@ impl Copied {
 impl Place {
     /// Where it is, if that is below the configuration's directory; else under hooks/, by its content: no version ever
     /// overwrites another, and one that nobody names harms nobody.
-    fn of(args: &Args, config: &Path, name: &Name, look: &Look) -> Result<Self, Failure> {
+    fn of(file: &Path, config: &Path, name: &Name, look: &Look) -> Result<Self, Failure> {
         let directory = config.parent().unwrap_or(Path::new("/"));
-        let file = fs::canonicalize(&args.file).map_err(|err| failure(format!("{}: {err}", args.file.display())))?;
+        let file = fs::canonicalize(file).map_err(|err| failure(format!("{}: {err}", file.display())))?;
         if let Ok(below) = file.strip_prefix(directory) {
             let source = below.to_str().ok_or_else(|| failure(format!("{}: this path is no text", file.display())))?.to_owned();
             return Ok(Self { path: file, source });
@@ -176,7 +196,7 @@ impl Place {
         Ok(Self { path: directory.join(&source), source })
     }
 
-    fn install(&self, args: &Args, look: &Look) -> Result<Copied, Failure> {
+    fn install(&self, file: &Path, look: &Look) -> Result<Copied, Failure> {
         let mut copied = Copied(Vec::new());
         let write = |path: &Path, content: &[u8]| {
             let there = path.exists();
@@ -184,16 +204,16 @@ impl Place {
             files::write(path, content).map_err(|err| failure(err.to_string()))?;
             Ok(Some(path.to_owned()).filter(|_| !there))
         };
-        if fs::canonicalize(&args.file).is_ok_and(|file| file == self.path) {
+        if fs::canonicalize(file).is_ok_and(|file| file == self.path) {
             return Ok(copied);
         }
         copied.0.extend(write(&self.path, &look.bytes)?);
-        match fs::read(beside(&args.file)) {
+        match fs::read(beside(file)) {
             Ok(signature) => copied.0.extend(write(&beside(&self.path), &signature).inspect_err(|_| copied.remove())?),
             Err(err) if err.kind() == io::ErrorKind::NotFound => {}
             Err(err) => {
                 copied.remove();
-                return Err(failure(format!("{}: {err}", beside(&args.file).display())));
+                return Err(failure(format!("{}: {err}", beside(file).display())));
             }
         }
         Ok(copied)

@@ -29,6 +29,7 @@ impl Edit<'_> {
     /// What cannot be read or edited, for the operator.
     pub(super) fn apply(&self, text: &str) -> Result<String, String> {
         let mut document: DocumentMut = text.parse().map_err(|err: toml_edit::TomlError| err.to_string())?;
+        let is_new = document.get("hook").and_then(|hooks| hooks.get(self.name.as_str())).is_none();
         let hook = self.hook(document.as_table_mut())?;
         set(hook, "source", self.source.into());
         set(hook, "digest", self.digest.to_string().into());
@@ -51,7 +52,23 @@ impl Edit<'_> {
         for vhost in self.vhosts {
             self.use_in(document.as_table_mut(), vhost)?;
         }
+        self.keep_end(&mut document, is_new);
         Ok(document.to_string())
+    }
+
+    /// What stood at the end of the text, behind its last table, belongs there, not behind a new one.
+    fn keep_end(&self, document: &mut DocumentMut, is_new: bool) {
+        let end = document.trailing().as_str().unwrap_or_default().to_owned();
+        let own = format!("[hook.{}", self.name);
+        let text = document.to_string();
+        let last = text.lines().rfind(|line| line.starts_with('[')).unwrap_or_default();
+        if is_new && !end.trim().is_empty() && last.starts_with(&own) {
+            document.set_trailing("");
+            let table = document.get_mut("hook").and_then(|hooks| hooks.get_mut(self.name.as_str())).and_then(Item::as_table_mut);
+            if let Some(table) = table {
+                table.decor_mut().set_prefix(format!("{end}\n"));
+            }
+        }
     }
 
     /// `[hook.NAME]`, made if it is not there.

@@ -8,6 +8,7 @@ mod key;
 mod list;
 mod look;
 mod new;
+mod registry;
 mod sign;
 
 use std::path::{Path, PathBuf};
@@ -40,6 +41,8 @@ enum Verb {
     Verify(sign::VerifyArgs),
     Add(add::Args),
     List(list::Args),
+    Pull(registry::Args),
+    Push(registry::PushArgs),
     /// Print the contract between carpd and a component, as WIT.
     Wit,
 }
@@ -55,6 +58,8 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
         Verb::Verify(args) => sign::verify(args),
         Verb::Add(args) => add::run(args),
         Verb::List(args) => list::run(args),
+        Verb::Pull(args) => registry::run(args),
+        Verb::Push(args) => registry::push(args),
         Verb::Wit => output::data(wit::contract().as_bytes()),
     }
 }

@@ -3,6 +3,7 @@
 use std::io::Cursor;
 use std::path::PathBuf;
 
+use minisign::PublicKey;
 use serde_json::json;
 
 use super::look::Signature;
@@ -69,7 +70,9 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
     }
     let secret = key::secret_key(&args.secret)?;
     let untrusted = "signature from carpd plugin sign";
-    let signature = minisign::sign(None, &secret, Cursor::new(bytes), Some(&comment), Some(untrusted))
+    let public = PublicKey::from_secret_key(&secret).map_err(|err| failure(format!("{}: {err}", args.secret.display())))?;
+    // With the public key it is checked at once: a damaged secret key signs nothing.
+    let signature = minisign::sign(Some(&public), &secret, Cursor::new(bytes), Some(&comment), Some(untrusted))
         .map_err(|err| failure(format!("could not sign {}: {err}", args.file.display())))?;
     let path = args.signature.clone().unwrap_or_else(|| beside(&args.file));
     write(&path, signature.into_string().as_bytes())?;
