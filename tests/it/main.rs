@@ -14,6 +14,8 @@ mod cli;
 mod config;
 #[cfg(feature = "lua")]
 mod couriers;
+#[cfg(all(feature = "wasm", feature = "lua"))]
+mod examples;
 #[cfg(feature = "lua")]
 mod guide;
 #[cfg(feature = "lua")]
