@@ -1,10 +1,12 @@
 //! The verbs that speak to a running daemon: status, reload, resign, hook.
 
+use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 
 use super::{CONFIG, Exit, Failure, output};
 use crate::control::{self, CallError, Order, Reply};
 use crate::engine::command::{HookStatus, Status, VhostStatus};
+use crate::engine::plan;
 use crate::types::Name;
 
 /// Which daemon is meant.
@@ -76,9 +78,18 @@ enum HookVerb {
         name: Name,
     },
     /// Run the version that serves where its virtual hosts are master, and undo what it no longer asks for.
+    ///
+    /// Shows first what that would change here. On a terminal it then asks; otherwise it goes ahead. A hook that
+    /// would fail is not run.
     Apply {
         /// The hook.
         name: Name,
+        /// Show what would change, and stop there.
+        #[arg(long, conflicts_with = "yes")]
+        dry_run: bool,
+        /// Do not ask.
+        #[arg(short, long)]
+        yes: bool,
     },
 }
 
@@ -121,8 +132,36 @@ pub(super) fn hook(args: &HookArgs) -> Result<Exit, Failure> {
             output::data(hook_text(hook).as_bytes())
         }
         HookVerb::Rollback { name } => say(&args.daemon, Order::HookRollback(name.clone())),
-        HookVerb::Apply { name } => say(&args.daemon, Order::HookApply(name.clone())),
+        HookVerb::Apply { name, dry_run, yes } => apply(&args.daemon, name, *dry_run, *yes),
     }
+}
+
+fn apply(daemon: &Daemon, name: &Name, dry_run: bool, yes: bool) -> Result<Exit, Failure> {
+    let Reply::Plan(plans) = ask(daemon, Order::HookPlan(name.clone()))? else { return Err(unexpected()) };
+    if plans.is_empty() {
+        return say(daemon, Order::HookApply(name.clone()));
+    }
+    output::data(plan::text(&plans).as_bytes())?;
+    if plans.iter().flat_map(|plan| &plan.parts).any(|part| part.failure.is_some()) {
+        let failure = Failure::new(Exit::Failure, format!("hook {name} would not run to its end; nothing was done"));
+        return Err(failure.hint("grant what it needs or change it; the version that runs now stays as it is"));
+    }
+    if dry_run {
+        return Ok(Exit::Success);
+    }
+    if !yes && std::io::stdin().is_terminal() && !confirmed()? {
+        return Err(Failure::new(Exit::Failure, "nothing was done"));
+    }
+    say(daemon, Order::HookApply(name.clone()))
+}
+
+/// Asks whoever sits at the terminal.
+fn confirmed() -> Result<bool, Failure> {
+    output::note("Apply this? [y/N] ");
+    let mut answer = String::new();
+    let read = std::io::stdin().read_line(&mut answer);
+    read.map_err(|error| Failure::new(Exit::Failure, format!("cannot read the answer: {error}")))?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
 fn ask(daemon: &Daemon, order: Order) -> Result<Reply, Failure> {
@@ -161,14 +200,14 @@ fn hint(run_dir: &Path) -> String {
 fn ask_status(daemon: &Daemon) -> Result<Box<Status>, Failure> {
     match ask(daemon, Order::Status)? {
         Reply::Status(status) => Ok(status),
-        Reply::Reload(_) | Reply::Message(_) => Err(unexpected()),
+        Reply::Reload(_) | Reply::Plan(_) | Reply::Message(_) => Err(unexpected()),
     }
 }
 
 fn say(daemon: &Daemon, order: Order) -> Result<Exit, Failure> {
     match ask(daemon, order)? {
         Reply::Message(message) => output::data(format!("{message}\n").as_bytes()),
-        Reply::Status(_) | Reply::Reload(_) => Err(unexpected()),
+        Reply::Status(_) | Reply::Reload(_) | Reply::Plan(_) => Err(unexpected()),
     }
 }
 

@@ -12,6 +12,7 @@ mod lab;
 mod man;
 mod new;
 mod output;
+mod plan;
 #[cfg(feature = "wasm")]
 mod plugin;
 mod port;
@@ -54,6 +55,8 @@ enum Verb {
     #[cfg(feature = "wasm")]
     Plugin(plugin::Args),
     Ucarp(ucarp::Args),
+    Plan(plan::PlanArgs),
+    Grant(plan::GrantArgs),
     Port(port::Args),
     New(new::Args),
     Api(api::Args),
@@ -89,6 +92,8 @@ pub fn main() -> ExitCode {
         #[cfg(feature = "wasm")]
         Verb::Plugin(args) => plugin::run(&args),
         Verb::Ucarp(args) => return ucarp::main(args.words),
+        Verb::Plan(args) => plan::plan(&args),
+        Verb::Grant(args) => plan::grant(&args),
         Verb::Port(args) => port::run(&args),
         Verb::New(args) => new::run(&args),
         Verb::Api(args) => api::run(&args),

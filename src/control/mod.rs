@@ -14,6 +14,7 @@ pub use client::{CallError, call};
 pub use server::serve;
 
 use crate::engine::command::{ReloadReport, Status};
+use crate::engine::plan::Plan;
 use crate::types::Name;
 
 /// The version of what is said here. Grows when something is removed or changes its meaning.
@@ -43,6 +44,8 @@ pub enum Order {
     HookRollback(Name),
     /// Run a hook's current code where its virtual hosts are master.
     HookApply(Name),
+    /// What [`Self::HookApply`] would do; nothing of it is done.
+    HookPlan(Name),
     /// Hand over.
     Resign {
         /// The virtual host.
@@ -69,6 +72,8 @@ pub enum Reply {
     Status(Box<Status>),
     /// To [`Order::Reload`].
     Reload(ReloadReport),
+    /// To [`Order::HookPlan`]: one for each virtual host that is master here.
+    Plan(Vec<Plan>),
     /// To everything else: what was done.
     Message(String),
 }

@@ -75,7 +75,7 @@ async fn converse(stream: UnixStream, commands: mpsc::Sender<Command>) -> io::Re
         Ok(Ok(_)) => match parse(&line) {
             Err(why) => Err(why),
             Ok(order) => {
-                if order != Order::Status {
+                if !matches!(order, Order::Status | Order::HookPlan(_)) {
                     info!(uid = peer.uid(), pid = peer.pid(), ?order, "An operator gave an order");
                 }
                 obey(order, &commands).await
@@ -105,6 +105,7 @@ async fn obey(order: Order, commands: &mpsc::Sender<Command>) -> Result<Reply, S
         Order::Reload => ask(commands, Command::Reload).await.map(Reply::Reload),
         Order::HookRollback(name) => message(ask(commands, |reply| Command::Rollback(name, reply)).await),
         Order::HookApply(name) => message(ask(commands, |reply| Command::Apply(name, reply)).await),
+        Order::HookPlan(name) => ask(commands, |reply| Command::Plan(name, reply)).await.and_then(|plans| plans.map(Reply::Plan)),
         Order::Resign { vhost, reason } => message(ask(commands, |reply| Command::Resign(vhost, reason, reply)).await),
     }
 }

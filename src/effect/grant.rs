@@ -1,5 +1,8 @@
 //! The one gate: what a hook may do. Grants are values that the operator wrote; the default is nothing.
 
+mod entry;
+mod smallest;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
@@ -439,11 +442,7 @@ impl Grants {
     }
 
     fn allows_address(&self, address: VirtualAddress, dev: &IfName, own: Own<'_>) -> bool {
-        let own = dev == own.dev && own.addresses.iter().any(|a| a.ip == address.ip);
-        own || self.addr.iter().any(|g| {
-            let host = VirtualAddress { prefix: address.family().host_prefix(), ..address };
-            g.cidr.contains(host) && g.dev.as_ref().is_none_or(|d| d == dev)
-        })
+        own.covers(address, dev) || self.addr.iter().any(|grant| grant.allows(address, dev))
     }
 
     fn allows_link(&self, dev: &IfName, verb: LinkVerb) -> bool {

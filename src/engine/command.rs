@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
+use super::plan::Plan;
 use crate::hooks::EntryPoint;
 use crate::hooks::message::Confinement;
 use crate::types::{IfName, Name, State, Vhid, VirtualAddress};
@@ -22,6 +23,8 @@ pub enum Command {
     Rollback(Name, oneshot::Sender<Result<String, String>>),
     /// Run the hook's current code on every virtual host that is master, and undo what it no longer asks for.
     Apply(Name, oneshot::Sender<Result<String, String>>),
+    /// What [`Self::Apply`] would do; nothing of it is done.
+    Plan(Name, oneshot::Sender<Result<Vec<Plan>, String>>),
     /// Hand over: as `carp.resign` from a hook.
     Resign(Name, String, oneshot::Sender<Result<String, String>>),
 }

@@ -9,6 +9,7 @@ use super::clock;
 use super::node::{Degraded, Node};
 use super::queue::{Failure, HookNews};
 use super::run::Engine;
+use super::world::World;
 use crate::config::{AtStop, OnFailure};
 use crate::hooks::{EntryPoint, HookError};
 use crate::proto::Input;
@@ -21,7 +22,7 @@ const DROP_RETRY: Duration = Duration::from_millis(200);
 /// Before a preemption that `before_master` refused is tried again.
 const REFUSED_RETRY: Duration = Duration::from_secs(10);
 
-impl Engine {
+impl<W: World> Engine<W> {
     pub(super) fn transition(&mut self, index: usize, transition: Transition, now: Timestamp) {
         let Some(node) = self.nodes.get_mut(&index) else { return };
         let Transition { from, to, cause, peer, seq } = &transition;

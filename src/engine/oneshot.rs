@@ -6,6 +6,8 @@ use std::cell::RefCell;
 use std::path::Path;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::clock;
 use super::couriers::couriers;
 use super::execute::{Behalf, Executor};
@@ -22,7 +24,7 @@ use crate::ledger::{Ledger, Owner};
 use crate::types::{IfName, Name, Timestamp, VirtualAddress};
 
 /// One line that the hook logged.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogLine {
     /// How loud.
     pub level: LogLevel,

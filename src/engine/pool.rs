@@ -1,12 +1,13 @@
 //! The runners of one hook: warm before they are needed, one run at a time each, as many as runs want to happen
 //! at once, so that a hook on many virtual hosts is not a queue.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::rc::Rc;
 
 use tracing::{debug, warn};
 
+use super::clock;
 use super::material::Material;
 use super::script::Script;
 use crate::config;
@@ -33,6 +34,16 @@ pub(super) struct Pool {
     script: Option<Script>,
     digest: String,
     vouched: Option<Vouched>,
+    trouble: Cell<Option<Trouble>>,
+}
+
+/// What a rehearsal wants to go wrong with every run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Trouble {
+    /// It raises an error at once.
+    Fails,
+    /// It uses up its time.
+    Hangs,
 }
 
 /// One process with the hook loaded. Dropping it ends the process.
@@ -87,6 +98,7 @@ impl Pool {
             confinement,
             script: None,
             vouched,
+            trouble: Cell::default(),
         }))
     }
 
@@ -101,7 +113,25 @@ impl Pool {
         let loaded = Loaded { entry_points: script.entry_points(), modules: Vec::new() };
         let digest = source.digest();
         let (idle, confinement) = (RefCell::default(), Confinement::default());
-        Self { name, spec, source, policy, keeper, idle, loaded, confinement, script: Some(script), digest, vouched: None }
+        Self {
+            name,
+            spec,
+            source,
+            policy,
+            keeper,
+            idle,
+            loaded,
+            confinement,
+            script: Some(script),
+            digest,
+            trouble: Cell::default(),
+            vouched: None,
+        }
+    }
+
+    /// Lets every run from now on go wrong, or right again.
+    pub(super) fn set_trouble(&self, trouble: Option<Trouble>) {
+        self.trouble.set(trouble);
     }
 
     /// The hook's name.
@@ -197,6 +227,19 @@ impl Pool {
         desk: &mut impl Desk,
         cancel: impl Future<Output = ()>,
     ) -> Result<Returned, HookError> {
+        match self.trouble.get() {
+            None => {}
+            Some(Trouble::Fails) => {
+                let message = "made to fail by the rehearsal".to_owned();
+                return Err(HookError::Raised { message, backtrace: String::new() });
+            }
+            Some(Trouble::Hangs) => {
+                return tokio::select! {
+                    () = clock::sleep(budget.wall) => Err(HookError::TimedOut(budget.wall)),
+                    () = cancel => Err(HookError::Superseded),
+                };
+            }
+        }
         if let Some(script) = &self.script {
             return script.run(&event, budget.wall, cancel).await;
         }
@@ -277,7 +320,8 @@ pub(super) async fn compiled(_: &Client, source: HookSource, _: &Grants, _: Sand
     Ok(source)
 }
 
-fn budget(spec: &config::Hook) -> Budget {
+/// The ceilings of a run, from the configuration.
+pub(super) fn budget(spec: &config::Hook) -> Budget {
     let config::Limits { wall, cpu, memory_bytes, requests, log_bytes, state_bytes } = spec.limits;
     Budget { wall, cpu, memory_bytes, requests, log_bytes, state_bytes }
 }

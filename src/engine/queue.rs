@@ -9,6 +9,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc};
+use tokio::task::Id;
 use tracing::{debug, error, info, warn};
 
 use super::clock;
@@ -102,6 +103,8 @@ pub(super) struct Queue<H> {
     ticket: Cell<u64>,
     busy: Cell<bool>,
     idle: Notify,
+    /// The task that serves it.
+    task: Cell<Option<Id>>,
 }
 
 #[derive(Debug, Default)]
@@ -145,8 +148,10 @@ impl<H: Host + 'static> Queue<H> {
             ticket: Cell::new(0),
             busy: Cell::new(false),
             idle: Notify::new(),
+            task: Cell::new(None),
         });
-        tokio::task::spawn_local(Rc::clone(&queue).serve());
+        let task = tokio::task::spawn_local(Rc::clone(&queue).serve());
+        queue.task.set(Some(task.id()));
         queue
     }
 
@@ -213,6 +218,16 @@ impl<H: Host + 'static> Queue<H> {
             }
             idle.await;
         }
+    }
+
+    /// Is there nothing to do before the clock moves? Either nothing at all, or what runs waits for the clock.
+    pub(super) fn is_quiet(&self, clock: &clock::Virtual) -> bool {
+        let slots = self.slots.borrow();
+        if slots.newest.is_some() {
+            return false;
+        }
+        let idle = !self.busy.get() && slots.aside.is_none() && !slots.undo;
+        idle || self.task.get().is_some_and(|task| clock.is_asleep(task))
     }
 
     async fn serve(self: Rc<Self>) {
@@ -389,7 +404,7 @@ impl<H: Host + 'static> Queue<H> {
         self.busy.set(false);
         self.idle.notify_waiters();
         let over = tokio::select! {
-            () = tokio::time::sleep(pause) => true,
+            () = clock::sleep(pause) => true,
             () = self.overtaken(ticket) => false,
         };
         self.busy.set(true);
@@ -431,6 +446,9 @@ impl<H: Host + 'static> RunDesk<'_, H> {
 
     async fn answer(&mut self, ask: Ask) -> Result<Answer, AskError> {
         let shared = &self.queue.shared;
+        if self.left().is_zero() && !matches!(ask, Ask::Log { .. }) {
+            return Err(AskError::OverBudget(format!("the time budget of {:?} is used up", self.budget.wall)));
+        }
         match ask {
             Ask::Effect { effect: effect @ (Effect::Demote { .. } | Effect::Resign { .. }), .. } => self.on_the_vhost(effect),
             Ask::Effect { effect, keep, wait_ms } => {
@@ -456,7 +474,7 @@ impl<H: Host + 'static> RunDesk<'_, H> {
                 Ok(Answer::Done)
             }
             Ask::Sleep { ms } => {
-                tokio::time::sleep(Duration::from_millis(ms).min(self.left())).await;
+                clock::sleep(Duration::from_millis(ms).min(self.left())).await;
                 Ok(Answer::Done)
             }
             Ask::StateGet { key } => Ok(Answer::State(shared.store.borrow().value(&self.owner, &key))),

@@ -14,6 +14,7 @@ use super::clock;
 use super::command::ReloadReport;
 use super::material::Material;
 use super::pool::Pool;
+use super::port::Ethernet;
 use super::run::Engine;
 use super::start::{load_pool, new_node};
 use crate::config::{self, Config, Reload};
@@ -221,7 +222,7 @@ impl Engine {
         if let Some(node) = self.nodes.remove(&index) {
             changes.push(format!("vhost {}: removed", node.spec.name));
             self.shared.journal.borrow_mut().removed(clock::now(), index);
-            self.instance.release_vhost(&self.config.daemon.run_dir, &node.spec.interface, node.spec.vhid);
+            self.ties.instance.release_vhost(&self.config.daemon.run_dir, &node.spec.interface, node.spec.vhid);
             let queue = node.queue;
             // What its hooks still have to do, they do by themselves.
             tokio::task::spawn_local(async move { queue.settled().await });
@@ -229,13 +230,13 @@ impl Engine {
     }
 
     fn add(&mut self, spec: &config::Vhost, changes: &mut Vec<String>, now: Timestamp) {
-        if let Err(error) = self.instance.lock_vhost(&self.config.daemon.run_dir, &spec.interface, spec.vhid) {
+        if let Err(error) = self.ties.instance.lock_vhost(&self.config.daemon.run_dir, &spec.interface, spec.vhid) {
             return error!(vhost = %spec.name, %error, "Could not add a virtual host");
         }
         let index = self.next_number;
         self.next_number += 1;
         let pools = spec.hooks.iter().filter_map(|name| self.hooks.current(name).cloned()).collect();
-        let node = match new_node(index, spec, pools, &mut self.ports, &self.shared, &self.host_name) {
+        let node = match new_node(index, spec, pools, (&mut self.ports, &Ethernet), &self.shared, &self.host_name) {
             Ok(node) => node,
             Err(error) => return error!(vhost = %spec.name, %error, "Could not add a virtual host"),
         };
@@ -269,7 +270,29 @@ impl Engine {
         if node.holding && old.addresses != spec.addresses {
             self.move_addresses(index, &old, now);
         }
+        self.fit_lease(index, &old, now);
         self.drain(index, now);
+    }
+
+    /// A master whose timers, or whose wish for a lease, changed: its addresses get what fits at once. With the next
+    /// advertisement may be too late, since the old lease was made for the old timers.
+    fn fit_lease(&mut self, index: usize, old: &config::Vhost, now: Timestamp) {
+        let Some(node) = self.nodes.get_mut(&index).filter(|node| node.holding && node.expired(now).is_none()) else { return };
+        let lease = node.lease();
+        let (spec, lifetime) = (&node.spec, lease.lifetime());
+        if spec.lease == old.lease && lifetime == node.leased.map(|(lifetime, _)| lifetime) {
+            return;
+        }
+        node.leased = lifetime.map(|lifetime| (lifetime, now));
+        let executor = &self.shared.executor;
+        if spec.lease == old.lease {
+            return executor.renew(&spec.name, &spec.interface, &spec.addresses, lifetime);
+        }
+        // From a host address to one with its prefix, or back.
+        if let Err(error) = executor.hold_addresses(&spec.name, &spec.interface, &spec.addresses, lease) {
+            error!(vhost = %spec.name, %error, "Could not put the addresses up with the other lease");
+            self.handle(index, Input::Resign(Cause::AddressFailed { reason: error.to_string() }), now);
+        }
     }
 
     /// A master whose list of addresses changed: those that are gone go first.
@@ -319,7 +342,7 @@ impl Engine {
         Ok(format!("hook {name}: runs on_master on {}", applied.join(", ")))
     }
 
-    fn no_hook(&self, name: &Name, why: &str) -> String {
+    pub(super) fn no_hook(&self, name: &Name, why: &str) -> String {
         let known: Vec<&str> = self.config.hooks.keys().map(Name::as_str).collect();
         format!("hook {name} {why}; hooks: {}", known.join(", "))
     }

@@ -19,22 +19,26 @@ use super::generations::Generations;
 use super::material::Material;
 use super::node::{Node, PutBack};
 use super::pool::Pool;
-use super::port::Port;
+use super::port::{Ethernet, Port, Wire};
 use super::queue::{Queue, Shared};
 use super::recover::Recovery;
 use super::refusals::Refusals;
 use super::run::{Engine, Parts};
 use super::signal::{Signal, signals};
 use super::store::Store;
+use super::world::Ties;
 use crate::config::{self, Config, Sandbox};
 use crate::effect::Grants;
 use crate::hooks::session::SandboxPolicy;
 use crate::hooks::{EntryPoint, LoadError};
+use crate::host::alarm::Alarm;
 use crate::host::helper::Duty;
+use crate::host::netlink::Watch;
 use crate::host::privilege::{Privileges, confine_engine};
 use crate::host::service::ServiceBackend;
-use crate::host::{LinuxHost, Options, hostname};
+use crate::host::{Host, LinuxHost, Options, hostname};
 use crate::journal::{self, Journal};
+use crate::keeper::will::Writer;
 use crate::keeper::{self, Client, Exits, Role};
 use crate::ledger::{Instance, InstanceError, Ledger, Origin, instance_name};
 use crate::proto::{self, Gate};
@@ -118,7 +122,7 @@ async fn start(config: &Config, config_path: &Path) -> Result<(Engine, mpsc::Rec
     let for_recovery = recovery.duty(host.services_need_helper());
     let executor = Executor::new(host, ledger, recovery);
     executor.recover_addresses();
-    executor.host().set_couriers(couriers(keeper.clone(), policy(config)));
+    executor.host().set_couriers(couriers(keeper.clone(), sandbox_policy(config)));
     start_helper(config, &keeper, executor.host(), for_recovery).await?;
     tokio::task::spawn_local(tell_exits(exits, orders));
     let hooks = load_hooks(config, &keeper).await?;
@@ -136,7 +140,8 @@ async fn start(config: &Config, config_path: &Path) -> Result<(Engine, mpsc::Rec
         let pools = spec.hooks.iter().filter_map(|name| hooks.current(name).cloned()).collect();
         nodes.insert(
             index,
-            new_node(index, spec, pools, &mut interfaces, &shared, &host_name).map_err(system("read /dev/urandom"))?,
+            new_node(index, spec, pools, (&mut interfaces, &Ethernet), &shared, &host_name)
+                .map_err(system("read /dev/urandom"))?,
         );
     }
     for name in config.hooks.keys() {
@@ -144,6 +149,9 @@ async fn start(config: &Config, config_path: &Path) -> Result<(Engine, mpsc::Rec
             tokio::task::spawn_local(async move { pool.warm_all().await });
         }
     }
+    let (will, theirs) = Writer::create().map_err(system("make a memory file"))?;
+    keeper.entrust(theirs);
+    let ties = Ties { watch: Watch::open()?, alarm: Alarm::new().map_err(system("make a timer"))?, instance };
     let parts = Parts {
         nodes,
         ports: interfaces,
@@ -154,9 +162,11 @@ async fn start(config: &Config, config_path: &Path) -> Result<(Engine, mpsc::Rec
         config: config.clone(),
         path: config_path.to_owned(),
         host_name,
-        instance,
+        ties,
+        will: Some(will),
     };
-    let mut engine = Engine::new(parts)?;
+    let mut engine: Engine = Engine::new(parts);
+    engine.watch_files();
     engine.begin().await;
     _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     info!(vhosts = config.vhosts.len(), hooks = config.hooks.len(), "Ready");
@@ -204,7 +214,7 @@ async fn tell_exits(mut exits: Exits, signals: mpsc::Sender<Signal>) {
     _ = signals.send(Signal::Stop("the keeper's death")).await;
 }
 
-const fn services(choice: config::ServiceBackend) -> Option<ServiceBackend> {
+pub(super) const fn services(choice: config::ServiceBackend) -> Option<ServiceBackend> {
     match choice {
         config::ServiceBackend::Auto => None,
         config::ServiceBackend::Systemd => Some(ServiceBackend::Systemd),
@@ -238,10 +248,11 @@ pub(super) async fn load_pool(
     material: Material,
     keeper: &Client,
 ) -> Result<Rc<Pool>, LoadError> {
-    Pool::start(name.clone(), spec.clone(), material, policy(config), keeper.clone()).await
+    Pool::start(name.clone(), spec.clone(), material, sandbox_policy(config), keeper.clone()).await
 }
 
-const fn policy(config: &Config) -> SandboxPolicy {
+/// What to do where the sandbox is incomplete.
+pub(super) const fn sandbox_policy(config: &Config) -> SandboxPolicy {
     match config.daemon.sandbox {
         Sandbox::Required => SandboxPolicy::Required,
         Sandbox::BestEffort => SandboxPolicy::BestEffort,
@@ -267,16 +278,29 @@ pub fn check_hooks(config: &Config) -> io::Result<Vec<(Option<Name>, String)>> {
 }
 
 /// One virtual host, with a port for its interface; its queue begins at once, its protocol when the link is known.
-pub(super) fn new_node(
+pub(super) fn new_node<H: Host + 'static, W: Wire>(
     index: usize,
     spec: &config::Vhost,
     hooks: Vec<Rc<Pool>>,
-    ports: &mut Vec<Port>,
-    shared: &Rc<Shared<LinuxHost>>,
+    (ports, wire): (&mut Vec<Port<W>>, &W),
+    shared: &Rc<Shared<H>>,
     host_name: &str,
-) -> io::Result<Node<LinuxHost>> {
+) -> io::Result<Node<H>> {
+    Ok(node_with_seed(index, spec, hooks, (ports, wire), shared, host_name, random()?))
+}
+
+/// As [`new_node`]; counters start from `seed`.
+pub(super) fn node_with_seed<H: Host + 'static, W: Wire>(
+    index: usize,
+    spec: &config::Vhost,
+    hooks: Vec<Rc<Pool>>,
+    (ports, wire): (&mut Vec<Port<W>>, &W),
+    shared: &Rc<Shared<H>>,
+    host_name: &str,
+    seed: u64,
+) -> Node<H> {
     let port = ports.iter().position(|port| port.name == spec.interface).unwrap_or_else(|| {
-        ports.push(Port::new(spec.interface.clone()));
+        ports.push(Port::new(spec.interface.clone(), wire.clone()));
         ports.len() - 1
     });
     if let Some(port) = ports.get_mut(port) {
@@ -284,9 +308,9 @@ pub(super) fn new_node(
     }
     let queue = Queue::start(index, spec.name.clone(), spec.interface.clone(), spec.addresses.clone(), hooks, Rc::clone(shared));
     let gate = if queue.defines(EntryPoint::BeforeMaster) { Gate::Ask } else { Gate::Free };
-    let (settings, seed) = (proto::Settings { gate, ..spec.settings() }, random()?);
+    let settings = proto::Settings { gate, ..spec.settings() };
     shared.journal.borrow_mut().vhost(clock::now(), index, &spec.name, &spec.interface, seed, &settings);
-    Ok(Node {
+    Node {
         machine: proto::Vhost::new(settings, seed),
         spec: spec.clone(),
         port,
@@ -309,7 +333,7 @@ pub(super) fn new_node(
         put_back: PutBack::default(),
         refusals: Refusals::default(),
         host_name: host_name.to_owned(),
-    })
+    }
 }
 
 fn random() -> io::Result<u64> {

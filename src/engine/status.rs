@@ -6,9 +6,10 @@ use super::clock;
 use super::command::{HeardStatus, HeldStatus, Status, VhostStatus};
 use super::node::Node;
 use super::run::Engine;
+use super::world::World;
 use crate::types::{Cause, Timestamp};
 
-impl Engine {
+impl<W: World> Engine<W> {
     pub(super) fn status(&self) -> Status {
         let now = clock::now();
         Status {

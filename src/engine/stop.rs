@@ -7,18 +7,18 @@ use tracing::{info, warn};
 
 use super::clock;
 use super::run::{Engine, Stopping};
+use super::world::World;
 use crate::config::AtStop;
 use crate::hooks::EntryPoint;
 use crate::proto::Input;
 use crate::types::{Cause, State, Timestamp};
 
-impl Engine {
+impl<W: World> Engine<W> {
     pub(super) fn stop(&mut self, signal: &'static str) {
         if self.stopping.is_some() {
             return;
         }
         info!(signal, "Stops");
-        _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
         let now = clock::now();
         self.stopping = Some(Stopping { deadline: now + self.shutdown_timeout, done: None });
         for index in self.numbers() {

@@ -13,7 +13,7 @@ const KEY_BYTES_MAX: usize = 256;
 const VALUE_BYTES_MAX: usize = 4096;
 
 /// All hooks' values.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Store {
     values: BTreeMap<Owner, BTreeMap<String, Vec<u8>>>,
 }

@@ -103,18 +103,6 @@ impl LinuxHost {
         &self.netlink
     }
 
-    /// Is this address on this device, with whatever prefix? Not if the device is gone.
-    ///
-    /// # Errors
-    /// [`HostError`] with the kernel's words.
-    pub fn address_present(&self, dev: &IfName, ip: IpAddr) -> Result<bool, HostError> {
-        match index_of(dev) {
-            Ok(index) => Ok(self.netlink.address(ip, index)?.is_some()),
-            Err(HostError { errno: Some(libc::ENODEV), .. }) => Ok(false),
-            Err(err) => Err(err),
-        }
-    }
-
     /// Announces an address once, now.
     ///
     /// # Errors
@@ -252,6 +240,14 @@ impl Host for LinuxHost {
         let there = self.netlink.addresses(Some(index_of(dev)?))?;
         let leads_there = |other: VirtualAddress| other.ip != address.ip && RouteTarget::network_of(other).contains(address);
         Ok(there.iter().any(|present| leads_there(present.address)))
+    }
+
+    fn address_present(&self, dev: &IfName, ip: IpAddr) -> Result<bool, HostError> {
+        match index_of(dev) {
+            Ok(index) => Ok(self.netlink.address(ip, index)?.is_some()),
+            Err(HostError { errno: Some(libc::ENODEV), .. }) => Ok(false),
+            Err(err) => Err(err),
+        }
     }
 
     async fn perform(&self, granted: &Granted, limit: Duration) -> Result<Reply, HostError> {

@@ -148,6 +148,7 @@ impl Node {
             HostCommand::Spawn { process, argv, env } => return self.spawn(id, process, &argv, &env),
             HostCommand::Configure { addresses, gateway } => self.configure(&addresses, gateway),
             HostCommand::Signal { process, signal } => self.signal(process, signal),
+            HostCommand::Kill { pids, signal } => kill_all(&pids, signal),
             HostCommand::Write { path, mode, content } => write(&path, mode, &content),
             HostCommand::Read { path } => fs::read_to_string(path).map(Answer::Text),
             HostCommand::Link { up } => self.netlink.set_up("eth0", up).map(|()| Answer::Done),
@@ -234,6 +235,14 @@ fn command(argv: &[String], env: &BTreeMap<String, String>) -> io::Result<Comman
     command.args(arguments).env_clear().env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin").envs(env);
     command.current_dir("/").process_group(0).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     Ok(command)
+}
+
+/// All are signalled before any failure is told.
+fn kill_all(pids: &[i32], signal: i32) -> io::Result<Answer> {
+    let signal = Signal::try_from(signal)?;
+    let done: Vec<nix::Result<()>> = pids.iter().map(|pid| kill(Pid::from_raw(*pid), signal)).collect();
+    done.into_iter().collect::<nix::Result<()>>()?;
+    Ok(Answer::Done)
 }
 
 fn write(path: &str, mode: u32, content: &str) -> io::Result<Answer> {

@@ -150,6 +150,12 @@ impl Ledger {
         self.claims.undo_of_leftover(leftover)
     }
 
+    /// The same claims, in memory alone: for asking what would follow.
+    #[must_use]
+    pub fn copy(&self) -> Self {
+        Self { claims: self.claims.clone(), files: None }
+    }
+
     /// Is nothing held?
     #[must_use]
     pub fn is_empty(&self) -> bool {

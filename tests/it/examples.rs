@@ -52,7 +52,8 @@ fn play(example: &str, config: &str, grants: &str) -> [Vec<String>; 2] {
             let mut desk = Script::new(yes);
             assert_eq!(session.call(event(entry), LIMIT, &mut desk, pending()).await, Ok(Returned::Done), "{entry:?}");
             *asked = desk.asked.iter().map(shown).collect();
-            let mut desk = Script::new(|_: &Ask| Answer::Error(AskError::Host { message: "no such service".into(), errno: None }));
+            let mut desk =
+                Script::new(|_: &Ask| Answer::Error(AskError::Host { message: "no such service".into(), errno: None }));
             let failed = session.call(event(entry), LIMIT, &mut desk, pending()).await;
             let Err(HookError::Raised { message, .. }) = &failed else { panic!("{failed:?}") };
             assert_eq!(message, &format!("hook.wasm: {}: no such service", entry.as_str()));

@@ -104,7 +104,8 @@ fn the_guide_to_plugins_can_be_followed() {
     let done = follow_all(&page, directory.path());
     let said = |begin: &str| &done.iter().find(|(line, _)| line.starts_with(begin)).unwrap_or_else(|| panic!("{begin}")).1;
     // The page shows the beginning; numbers change with each build.
-    let plain = |text: &str| text.lines().filter(|line| !line.contains("sha256:")).map(|line| format!("{line}\n")).collect::<String>();
+    let plain =
+        |text: &str| text.lines().filter(|line| !line.contains("sha256:")).map(|line| format!("{line}\n")).collect::<String>();
     let shown = blocks(&page, "text")[0].clone();
     assert!(plain(said("carpd plugin inspect")).starts_with(&plain(&shown)), "{}", said("carpd plugin inspect"));
     assert!(said("carpd plugin verify").starts_with("failover.wasm: signed by "));

@@ -11,14 +11,20 @@
     reason = "a test that cannot go on fails, and a harness prints"
 )]
 
+mod crash;
+mod faults;
 mod forge;
 mod group;
 mod hooks;
 mod lab;
+mod lease;
 mod leftovers;
 mod peers;
 mod rig;
 mod scenario;
+mod shared;
+mod steady;
+mod tree;
 mod ucarp;
 mod ucarp_own;
 mod ucarp_stage;
@@ -65,7 +71,11 @@ fn main() -> ExitCode {
     // The long ones first: the short ones fill the gaps.
     let areas = [
         scenario::cases(),
+        faults::cases(),
         hooks::cases(),
+        crash::cases(),
+        lease::cases(),
+        shared::cases(),
         peers::cases(),
         group::cases(),
         forge::cases(),
@@ -78,7 +88,10 @@ fn main() -> ExitCode {
     match args.first().map(String::as_str) {
         Some("--case") => run_one(&cases, args.get(1).map_or("", String::as_str)),
         Some("--hold-lab") => lab::hold(),
+        Some(faults::COMMAND) => faults::main(args.get(1..).unwrap_or_default()),
         Some(forge::ROLE) => forge::run(),
+        Some(steady::SERVER) => steady::run_server(),
+        Some(steady::CLIENT) => steady::run_client(),
         Some("--sniff") => ucarp_stage::sniff(),
         _ => run_all(&cases, &Options::parse(&args)),
     }

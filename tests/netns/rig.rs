@@ -126,14 +126,21 @@ impl Carpd {
         toml
     }
 
-    /// Writes the files and starts the daemon.
-    pub(crate) fn start(&self, lab: &Lab) -> Result<Daemon, Failed> {
+    /// Writes the files.
+    pub(crate) fn write(&self, lab: &Lab) -> Outcome {
         let host = lab.host(&self.host);
         host.write("/run/lab/web.pass", 0o600, "gw22\n")?;
         host.write("/run/lab/carpd.toml", 0o644, &self.toml())?;
         if let Some((lua, _)) = &self.hook {
             host.write("/run/lab/h.lua", 0o644, lua)?;
         }
+        Ok(())
+    }
+
+    /// Writes the files and starts the daemon.
+    pub(crate) fn start(&self, lab: &Lab) -> Result<Daemon, Failed> {
+        self.write(lab)?;
+        let host = lab.host(&self.host);
         let env = BTreeMap::from([("CARPD_LOG".to_owned(), self.filter.clone())]);
         let argv = [CARPD, "run", "--config", "/run/lab/carpd.toml", "--log-format", "json"];
         Ok(Daemon { process: host.spawn_with(&argv, &env)? })
@@ -154,13 +161,21 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
-    fn parse(at: Timestamp, line: &str) -> Option<Self> {
+    pub(crate) fn parse(at: Timestamp, line: &str) -> Option<Self> {
         Some(Self { at, fields: serde_json::from_str(line).ok()? })
     }
 
     /// A field as text; empty if it is not there.
     pub(crate) fn text(&self, key: &str) -> String {
         self.fields.get(key).map_or_else(String::new, |value| value.as_str().map_or_else(|| value.to_string(), str::to_owned))
+    }
+
+    /// In one line, for a person: the sentence and what it says, without what all entries have.
+    pub(crate) fn in_short(&self) -> String {
+        let skip = ["timestamp", "level", "target", "message", "vhid", "interface"];
+        let fields = self.fields.as_object().into_iter().flatten().filter(|(key, _)| !skip.contains(&key.as_str()));
+        let fields: String = fields.map(|(key, value)| format!(" {key}={value}")).collect();
+        format!("{}{fields}", self.text("message"))
     }
 
     /// Is it this sentence?
@@ -205,6 +220,13 @@ impl Daemon {
     /// All that it logged so far.
     pub(crate) fn entries(&self) -> Vec<Entry> {
         self.process.lines().iter().filter_map(|line| Entry::parse(line.at, &line.text)).collect()
+    }
+
+    /// Gives the daemon these files in place of its own, and waits until it has taken them into use.
+    pub(crate) fn reload(&mut self, lab: &Lab, changed: &Carpd) -> Outcome {
+        changed.write(lab)?;
+        self.process.signal(Signal::SIGHUP)?;
+        self.wait_says("Reloaded", SOON).map(drop)
     }
 
     /// The states it went through, in order.
