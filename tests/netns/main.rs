@@ -25,6 +25,7 @@ mod scenario;
 mod shared;
 mod steady;
 mod tree;
+mod trust;
 mod ucarp;
 mod ucarp_own;
 mod ucarp_stage;
@@ -73,6 +74,7 @@ fn main() -> ExitCode {
         scenario::cases(),
         faults::cases(),
         hooks::cases(),
+        trust::cases(),
         crash::cases(),
         lease::cases(),
         shared::cases(),
