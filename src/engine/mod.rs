@@ -13,6 +13,7 @@ mod couriers;
 mod execute;
 mod follow;
 mod generations;
+mod health;
 #[cfg(test)]
 mod histories;
 mod lease;

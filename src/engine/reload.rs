@@ -154,7 +154,8 @@ impl Engine {
     /// Gives every queue the pools that serve now.
     pub(super) fn rewire(&mut self, now: Timestamp) {
         for (index, node) in &mut self.nodes {
-            let pools = node.spec.hooks.iter().filter_map(|name| self.hooks.current(name).cloned()).collect();
+            let pools: Vec<_> = node.spec.hooks.iter().filter_map(|name| self.hooks.current(name).cloned()).collect();
+            node.checks.follow(&pools, now);
             node.queue.set_hooks(pools);
             let gate = if node.queue.defines(EntryPoint::BeforeMaster) { Gate::Ask } else { Gate::Free };
             if node.machine.settings().gate != gate {
@@ -164,6 +165,10 @@ impl Engine {
             }
         }
         for index in self.numbers() {
+            // A reason to be unfit may have gone with its hook.
+            if self.nodes.get(&index).is_some_and(|node| node.machine.demotion() != node.demotion()) {
+                self.demote(index, now);
+            }
             self.drain(index, now);
         }
     }

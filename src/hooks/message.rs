@@ -17,7 +17,7 @@ pub const COMPILER_ROLE: &str = "__compiler";
 
 /// Raised with every change of the messages below; both ends are one binary, so a mismatch means that it
 /// was replaced while running.
-pub const VERSION: u16 = 2;
+pub const VERSION: u16 = 3;
 
 /// From the engine to a runner.
 #[expect(missing_docs, reason = "the fields' names and types say it all")]
