@@ -39,6 +39,8 @@ pub mod telemetry;
 pub mod lab;
 #[cfg(feature = "daemon")]
 pub mod port;
+#[cfg(feature = "lua")]
+pub mod testing;
 
 #[cfg(feature = "wasm")]
 pub mod registry;

@@ -40,7 +40,7 @@ words! {
     OnUnhealthy { Resign = "resign", Demote = "demote" }
     HookKind { Module = "module", Script = "script" }
     Leases { Kernel = "kernel", Off = "off" }
-    Reload { Checked = "checked", Manual = "manual" }
+    Reload { Checked = "checked", Tested = "tested", Manual = "manual" }
     Sandbox { Required = "required", BestEffort = "best-effort" }
     ServiceBackend { Auto = "auto", Systemd = "systemd", Sysv = "sysv", OpenRc = "openrc" }
     LogLevel { Error = "error", Warn = "warn", Info = "info", Debug = "debug", Trace = "trace" }
@@ -113,6 +113,8 @@ pub enum Leases {
 pub enum Reload {
     /// As soon as it loads and defines an entry point.
     Checked,
+    /// As soon as it also passes the test beside it, if there is one.
+    Tested,
     /// When an operator says so: `carpd reload`, SIGHUP.
     Manual,
 }

@@ -27,8 +27,14 @@ pub(super) struct Draft {
     pub(super) done: Option<Hook>,
 }
 
-/// All hooks by name; those that could not be read as well, since virtual hosts may name them.
-pub(super) fn read_all(root: &Table<'_>, trust: &Trust, around: &dyn Surroundings, out: &mut Findings) -> BTreeMap<Name, Draft> {
+/// All hooks by name; those that could not be read as well, since virtual hosts may name them. Without `trust` nobody is asked
+/// who could vouch for them.
+pub(super) fn read_all(
+    root: &Table<'_>,
+    trust: Option<&Trust>,
+    around: &dyn Surroundings,
+    out: &mut Findings,
+) -> BTreeMap<Name, Draft> {
     let Some(item) = root.item("hook", out) else { return BTreeMap::new() };
     let DeValue::Table(hooks) = item.get_ref() else {
         out.error(item.span(), "`hook` must hold a table for each hook").hint("write [hook.NAME]".to_owned());
@@ -53,7 +59,7 @@ pub(super) fn size_pools(config: &mut Config) {
     }
 }
 
-fn read(table: &Table<'_>, trust: &Trust, around: &dyn Surroundings, out: &mut Findings) -> Option<Hook> {
+fn read(table: &Table<'_>, trust: Option<&Trust>, around: &dyn Surroundings, out: &mut Findings) -> Option<Hook> {
     let limits = limits(table, out);
     let before_timeout = before_timeout(table, limits.wall, out);
     let on_failure = Table::or(table.choice("on-failure", out), OnFailure::Resign);
@@ -90,9 +96,9 @@ fn read(table: &Table<'_>, trust: &Trust, around: &dyn Surroundings, out: &mut F
 }
 
 /// Where the signature is, if not in the usual place.
-fn signature(table: &Table<'_>, trust: &Trust, around: &dyn Surroundings, out: &mut Findings) -> Option<At<PathBuf>> {
+fn signature(table: &Table<'_>, trust: Option<&Trust>, around: &dyn Surroundings, out: &mut Findings) -> Option<At<PathBuf>> {
     let signature = table.string("signature", out)?;
-    if trust.keys.is_empty() {
+    if trust.is_some_and(|trust| trust.keys.is_empty()) {
         out.error(signature.span.clone(), "there is no key to check this signature with")
             .hint("write [trust] with `keys = [\"team.pub\"]`".to_owned());
     }
@@ -103,12 +109,12 @@ fn signature(table: &Table<'_>, trust: &Trust, around: &dyn Surroundings, out: &
 }
 
 /// A program is read when it is run, by the kernel: what would be checked need not be what runs.
-fn refuse_vouching(trust: &Trust, source: &Range<usize>, vouching: [Option<&Range<usize>>; 2], out: &mut Findings) {
+fn refuse_vouching(trust: Option<&Trust>, source: &Range<usize>, vouching: [Option<&Range<usize>>; 2], out: &mut Findings) {
     for place in vouching.into_iter().flatten() {
         out.error(place.clone(), "a script can be neither pinned nor signed: it is read anew whenever it runs")
             .hint("write a hook that does what the script does: carpd port".to_owned());
     }
-    if trust.require_signature {
+    if trust.is_some_and(|trust| trust.require_signature) {
         out.error(source.clone(), "signatures are required, and a script cannot have one: it is read anew whenever it runs")
             .hint("write a hook that does what the script does: carpd port".to_owned());
     }

@@ -49,9 +49,12 @@ pub use render::Look;
 pub use secret::{BadSecret, Secret};
 pub use units::{parse_duration, parse_size};
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use toml::de::DeTable;
+
+use crate::types::Name;
 
 /// Why something that a configuration refers to cannot be used, for the operator.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -111,6 +114,25 @@ pub fn parse_grants(name: &str, text: &str) -> Result<crate::effect::Grants, Rep
     if report.has_errors() { Err(report) } else { Ok(grants) }
 }
 
+/// Reads the hooks of a configuration and nothing else of it: virtual hosts, passwords and who vouches do not matter.
+///
+/// # Errors
+/// A [`Report`] with every problem.
+pub fn parse_hooks(name: &str, text: &str, around: &dyn Surroundings) -> Result<BTreeMap<Name, Hook>, Report> {
+    let mut out = problem::Findings::default();
+    let (document, syntax) = DeTable::parse_recoverable(text);
+    for error in &syntax {
+        out.error(error.span(), format!("this is not TOML: {}", error.message()));
+    }
+    let root = read::Table::root(document.get_ref(), text, &mut out);
+    let hooks = hook::read_all(&root, None, around, &mut out);
+    let report = Report::new(name, text, out);
+    if report.has_errors() {
+        return Err(report);
+    }
+    Ok(hooks.into_iter().filter_map(|(name, draft)| Some((name, draft.done?))).collect())
+}
+
 /// Reads the `[trust]` of a whole configuration, and nothing else of it.
 fn parse_trust(name: &str, text: &str, around: &dyn Surroundings) -> Result<crate::trust::Trust, Report> {
     let mut out = problem::Findings::default();
@@ -150,7 +172,7 @@ fn read_root(document: &DeTable<'_>, text: &str, around: &dyn Surroundings, out:
     let root = read::Table::root(document, text, out);
     let daemon = daemon::read(&root, out);
     let trust = trust::read(&root, around, out);
-    let hooks = hook::read_all(&root, &trust, around, out);
+    let hooks = hook::read_all(&root, Some(&trust), around, out);
     let vhosts = vhost::read_all(&root, around, out);
     cross::check(&vhosts, &hooks, out);
     let vhosts = vhosts.into_iter().map(|v| v.done).collect::<Option<Vec<_>>>()?;

@@ -18,6 +18,16 @@ pub(super) struct Material {
 }
 
 impl Material {
+    /// Looks who vouches for a version of a hook that was kept. The signature must still be where it was.
+    ///
+    /// # Errors
+    /// It is not to be trusted.
+    pub(super) fn kept(trust: &Trust, spec: &config::Hook, mut source: HookSource) -> Result<Self, LoadError> {
+        let terms = Terms { trust, digest: spec.digest, signature: spec.signature.as_deref() };
+        let vouched = source.vet(&spec.path, terms).map_err(|err| LoadError::Code(err.to_string()))?;
+        Ok(Self { source, vouched: Some(vouched) })
+    }
+
     /// Reads a hook from disk and looks who vouches for it.
     ///
     /// # Errors

@@ -172,7 +172,7 @@ impl OneDesk<'_> {
             }
             Ask::StateGet { key } => Ok(Answer::State(self.store.borrow().value(self.owner, &key))),
             Ask::StateSet { key, value } => {
-                self.store.borrow_mut().set(self.owner, key, value, self.job.budget.state_bytes)?;
+                self.store.borrow_mut().set(self.owner, &key, value, self.job.budget.state_bytes)?;
                 Ok(Answer::Done)
             }
         }

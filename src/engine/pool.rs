@@ -4,6 +4,7 @@
 use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tracing::{debug, warn};
@@ -16,7 +17,7 @@ use crate::effect::Grants;
 use crate::hooks::message::{Confinement, Loaded};
 use crate::hooks::session::{Desk, SandboxPolicy, Session};
 use crate::hooks::vet::Vouched;
-use crate::hooks::{Budget, EntryPoint, HookError, HookEvent, HookSource, LoadError, Returned};
+use crate::hooks::{Budget, EntryPoint, HookError, HookEvent, HookSource, Language, LoadError, Returned};
 use crate::keeper::{ChildId, Client, Role};
 use crate::types::Name;
 
@@ -28,7 +29,10 @@ const CHECKS_AT_ONCE: usize = 4;
 pub(super) struct Pool {
     name: Name,
     spec: config::Hook,
-    source: HookSource,
+    /// As it was read.
+    original: Arc<HookSource>,
+    /// As runners are given it: compiled, if it is to be.
+    source: Arc<HookSource>,
     policy: SandboxPolicy,
     keeper: Client,
     idle: RefCell<Vec<Runner>>,
@@ -56,10 +60,16 @@ pub(super) enum Trouble {
 
 /// One process with the hook loaded. Dropping it ends the process.
 #[derive(Debug)]
-struct Runner {
-    session: Session,
-    id: ChildId,
+pub struct Runner {
+    pub(super) session: Session,
+    pub(super) id: ChildId,
     keeper: Client,
+}
+
+impl Runner {
+    pub(super) const fn new(session: Session, id: ChildId, keeper: Client) -> Self {
+        Self { session, id, keeper }
+    }
 }
 
 impl Drop for Runner {
@@ -87,7 +97,11 @@ impl Pool {
         }
         // Of what the operator wrote, not of what it becomes.
         let digest = source.digest();
-        let source = compiled(&keeper, source, &spec.grants, policy).await?;
+        let original = Arc::new(source);
+        let source = match original.language {
+            Language::Lua => Arc::clone(&original),
+            Language::Wasm => Arc::new(compiled(&keeper, (*original).clone(), &spec.grants, policy).await?),
+        };
         let first = spawn(&keeper, &source, budget(&spec), policy).await?;
         let loaded = first.session.loaded().clone();
         let confinement = first.session.confinement().clone();
@@ -98,6 +112,7 @@ impl Pool {
             name,
             spec,
             digest,
+            original,
             source,
             policy,
             keeper,
@@ -123,9 +138,11 @@ impl Pool {
         let loaded = Loaded { entry_points: script.entry_points(), modules: Vec::new() };
         let digest = source.digest();
         let (idle, checkers, confinement) = (RefCell::default(), RefCell::default(), Confinement::default());
+        let source = Arc::new(source);
         Self {
             name,
             spec,
+            original: Arc::clone(&source),
             source,
             policy,
             keeper,
@@ -159,6 +176,11 @@ impl Pool {
     /// Who vouches for what it was loaded from; `None` for a script.
     pub(super) const fn vouched(&self) -> Option<&Vouched> {
         self.vouched.as_ref()
+    }
+
+    /// All that it was loaded from, as it was read. `None` of programs: they are read when they run.
+    pub(super) const fn original(&self) -> Option<&Arc<HookSource>> {
+        if self.script.is_some() { None } else { Some(&self.original) }
     }
 
     /// The functions that the hook defines.
@@ -342,7 +364,7 @@ pub(super) async fn compiled(
     grants: &Grants,
     policy: SandboxPolicy,
 ) -> Result<HookSource, LoadError> {
-    use crate::hooks::{Language, Native, api, compiler};
+    use crate::hooks::{Native, api, compiler};
     if source.language == Language::Wasm && source.native.is_none() {
         let file = source.path.rsplit('/').next().unwrap_or_default();
         let spawned = keeper.spawn_watched(Role::Compiler).await;

@@ -8,14 +8,17 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::Id;
 use tracing::{debug, error, info, warn};
 
 use super::clock;
 use super::execute::{Behalf, Executor, outcome_word};
+use super::lasting::Lasting;
+use super::metrics::Ended;
 use super::pool::Pool;
 use super::store::Store;
+use super::undo::Undone;
 use crate::config::OnFailure;
 use crate::effect::{Effect, Own, Query, Reply};
 use crate::hooks::session::Desk;
@@ -43,6 +46,11 @@ pub(super) enum HookNews {
         seq: u64,
         /// The first failure ended the list.
         result: Result<(), Failure>,
+    },
+    /// One hook ran anew by an operator's order, and ended well.
+    Applied {
+        /// Index of the virtual host.
+        vhost: usize,
     },
     /// A hook asked to raise or end the demotion of its virtual host.
     Demote {
@@ -93,6 +101,8 @@ pub(super) struct Shared<H> {
     pub(super) executor: Executor<H>,
     /// The hooks' lasting state.
     pub(super) store: RefCell<Store>,
+    /// What else outlives the process.
+    pub(super) lasting: Lasting,
     /// The flight recorder.
     pub(super) journal: RefCell<Journal>,
     /// To the engine.
@@ -125,17 +135,30 @@ struct Slots {
     newest: Option<Job>,
     aside: Option<HookEvent>,
     missed: u32,
-    /// A mastership ended whose leftovers have not been undone yet.
-    undo: bool,
-    /// The next run is of changed code on a master: see [`Queue::apply`].
-    apply: bool,
+    /// A mastership ended whose leftovers have not been undone yet: what was claimed before this mark.
+    undo: Option<u64>,
 }
 
 #[derive(Debug)]
 struct Job {
     event: HookEvent,
     ticket: u64,
+    kind: JobKind,
 }
+
+/// Why a job is there.
+#[derive(Debug)]
+enum JobKind {
+    /// A new state.
+    State,
+    /// The same state, after a failure: what is held stays, and what the runs no longer ask for goes.
+    Again,
+    /// The same state, because an operator wants this hook's present code to be in effect.
+    Apply(Name, oneshot::Sender<Applied>),
+}
+
+/// What became of [`Queue::apply`].
+pub(super) type Applied = Result<Undone, HookError>;
 
 impl<H: Host + 'static> Queue<H> {
     /// For one virtual host; runs begin as soon as something is put in.
@@ -183,22 +206,36 @@ impl<H: Host + 'static> Queue<H> {
         *self.addresses.borrow_mut() = addresses;
     }
 
-    /// Runs the present hooks anew on a master; what they no longer ask for is undone when they have ended well.
-    pub(super) fn apply(&self, event: HookEvent) {
-        self.slots.borrow_mut().apply = true;
-        self.put(event, false);
+    /// Runs one hook anew on a master, in its present version. What it no longer asks for is undone if it has ended well;
+    /// if not, nothing follows. The answer is dropped if a newer state overtakes it.
+    pub(super) fn apply(&self, hook: Name, event: HookEvent) -> oneshot::Receiver<Applied> {
+        let (sender, receiver) = oneshot::channel();
+        self.put_job(event, false, JobKind::Apply(hook, sender));
+        receiver
+    }
+
+    /// Runs all hooks anew on a master after one of them failed. What they no longer ask for is undone if they have ended
+    /// well.
+    pub(super) fn run_again(&self, event: HookEvent) {
+        self.put_job(event, false, JobKind::Again);
     }
 
     /// Puts in a call that follows from a new state (or is about to lead to one): overtakes whatever is running or
     /// waiting. `ended` says that a mastership is over, so its leftovers are undone.
     pub(super) fn put(&self, event: HookEvent, ended: bool) {
+        self.put_job(event, ended, JobKind::State);
+    }
+
+    fn put_job(&self, event: HookEvent, ended: bool, kind: JobKind) {
         self.state.set(event.state);
         self.ticket.set(self.ticket.get() + 1);
         let mut slots = self.slots.borrow_mut();
-        if slots.newest.replace(Job { event, ticket: self.ticket.get() }).is_some() {
+        if slots.newest.replace(Job { event, ticket: self.ticket.get(), kind }).is_some() {
             slots.missed += 1;
         }
-        slots.undo |= ended;
+        if ended {
+            slots.undo = Some(self.shared.executor.mark());
+        }
         slots.aside = None;
         drop(slots);
         self.superseded.notify_waiters();
@@ -208,7 +245,7 @@ impl<H: Host + 'static> Queue<H> {
     /// A mastership is over and no hook is to hear of it: what runs is ended, and what is left is undone.
     pub(super) fn end(&self) {
         self.ticket.set(self.ticket.get() + 1);
-        *self.slots.borrow_mut() = Slots { undo: true, ..Slots::default() };
+        *self.slots.borrow_mut() = Slots { undo: Some(self.shared.executor.mark()), ..Slots::default() };
         self.superseded.notify_waiters();
         self.arrived.notify_one();
     }
@@ -222,7 +259,7 @@ impl<H: Host + 'static> Queue<H> {
     /// Does something run or wait that follows from a state?
     pub(super) fn is_busy(&self) -> bool {
         let slots = self.slots.borrow();
-        self.busy.get() || slots.newest.is_some() || slots.undo
+        self.busy.get() || slots.newest.is_some() || slots.undo.is_some()
     }
 
     /// Asks one hook for its health, beside whatever else runs.
@@ -257,7 +294,7 @@ impl<H: Host + 'static> Queue<H> {
             let idle = self.idle.notified();
             {
                 let slots = self.slots.borrow();
-                if !self.busy.get() && slots.newest.is_none() && slots.aside.is_none() && !slots.undo {
+                if !self.busy.get() && slots.newest.is_none() && slots.aside.is_none() && slots.undo.is_none() {
                     return;
                 }
             }
@@ -271,7 +308,7 @@ impl<H: Host + 'static> Queue<H> {
         if slots.newest.is_some() {
             return false;
         }
-        let idle = !self.busy.get() && slots.aside.is_none() && !slots.undo;
+        let idle = !self.busy.get() && slots.aside.is_none() && slots.undo.is_none();
         idle || self.task.get().is_some_and(|task| clock.is_asleep(task))
     }
 
@@ -279,7 +316,7 @@ impl<H: Host + 'static> Queue<H> {
         // What dead processes left is undone before the first hook.
         self.shared.executor.recovered().await;
         loop {
-            let (undo, apply, job, aside) = {
+            let (undo, job, aside) = {
                 let mut slots = self.slots.borrow_mut();
                 let missed = std::mem::take(&mut slots.missed);
                 let job = slots.newest.take().map(|mut job| {
@@ -287,58 +324,80 @@ impl<H: Host + 'static> Queue<H> {
                     job
                 });
                 let aside = if job.is_none() { slots.aside.take() } else { None };
-                (slots.undo, std::mem::take(&mut slots.apply), job, aside)
+                (slots.undo, job, aside)
             };
-            if job.is_none() && aside.is_none() && !undo {
+            if job.is_none() && aside.is_none() && undo.is_none() {
                 self.busy.set(false);
                 self.idle.notify_waiters();
                 self.arrived.notified().await;
                 continue;
             }
             self.busy.set(true);
-            match (job, aside) {
-                (Some(job), _) if apply => self.serve_apply(job).await,
-                (Some(job), _) => self.serve_job(job, undo).await,
-                (None, Some(event)) => {
+            match (job, aside, undo) {
+                (Some(job), _, undo) => self.serve_job(job, undo).await,
+                (None, Some(event), _) => {
                     let ticket = self.ticket.get();
                     // Its outcome is logged with the run; nothing follows from it.
                     _ = self.run_list(&event, ticket).await;
                 }
-                (None, None) => self.undo().await,
+                (None, None, Some(mark)) => self.undo(mark).await,
+                (None, None, None) => {}
             }
         }
     }
 
-    async fn serve_job(&self, job: Job, undo: bool) {
+    async fn serve_job(&self, job: Job, undo: Option<u64>) {
         let leaving = job.event.entry == EntryPoint::OnBackup;
-        // Leftovers of the mastership before a new one are undone first; when leaving, the hook goes first.
-        if undo && !leaving {
-            self.undo().await;
+        // Leftovers of the mastership before a new one are undone first, as far as they can be: a master must not wait for
+        // what may never work. When leaving, the hook goes first.
+        if let Some(mark) = undo.filter(|_| !leaving) {
+            self.undo_once(mark).await;
         }
         let entry = job.event.entry;
         let seq = job.event.seq;
-        let result = self.run_list(&job.event, job.ticket).await;
+        let result = match job.kind {
+            JobKind::State => self.run_list(&job.event, job.ticket).await,
+            JobKind::Again => self.run_list_again(&job).await,
+            JobKind::Apply(hook, told) => return self.serve_apply(&hook, &job.event, job.ticket, told).await,
+        };
         let failed = result.is_err();
         let overtaken = matches!(&result, Err(failure) if failure.error == HookError::Superseded);
-        if undo && leaving {
-            self.undo().await;
+        if let Some(mark) = undo.filter(|_| leaving) {
+            self.undo(mark).await;
         }
         if !overtaken {
             _ = self.shared.news.send(HookNews::Finished { vhost: self.index, entry, seq, result });
         }
         if failed && leaving && !overtaken {
-            self.retry_backup(job).await;
+            self.retry_backup(&job.event, job.ticket).await;
         }
     }
 
-    async fn serve_apply(&self, job: Job) {
+    async fn run_list_again(&self, job: &Job) -> Result<(), Failure> {
         let before = self.shared.executor.mark();
-        let result = self.run_list(&job.event, job.ticket).await;
-        if result.is_ok() {
-            self.shared.executor.undo_older(&self.vhost, before).await;
+        self.run_list(&job.event, job.ticket).await?;
+        self.shared.executor.undo_older(&self.vhost, None, before).await;
+        Ok(())
+    }
+
+    async fn serve_apply(&self, name: &Name, event: &HookEvent, ticket: u64, told: oneshot::Sender<Applied>) {
+        let hook = self.hooks.borrow().iter().find(|hook| hook.name() == name && hook.defines(event.entry)).cloned();
+        let before = self.shared.executor.mark();
+        let result = match hook {
+            Some(hook) => self.run(&hook, event.clone(), ticket).await,
+            // Whatever an older version claimed, this one asks for nothing.
+            None => Ok(()),
+        };
+        let applied = match result {
+            Ok(()) => Ok(self.shared.executor.undo_older(&self.vhost, Some(name), before).await),
+            // Told by dropping the way back.
+            Err(HookError::Superseded) => return,
+            Err(error) => Err(error),
+        };
+        if applied.is_ok() {
+            _ = self.shared.news.send(HookNews::Applied { vhost: self.index });
         }
-        let (entry, seq) = (job.event.entry, job.event.seq);
-        _ = self.shared.news.send(HookNews::Finished { vhost: self.index, entry, seq, result });
+        _ = told.send(applied);
     }
 
     /// Runs the hooks of one entry point: in list order going up, in reverse going down. Up, the first failure ends
@@ -378,6 +437,12 @@ impl<H: Host + 'static> Queue<H> {
         let error = result.as_ref().err().map(ToString::to_string).unwrap_or_default();
         let note = Note::HookRun { hook: hook.name().clone(), entry: entry.as_str().to_owned(), seq, took, error };
         self.shared.journal.borrow_mut().note(now, self.index, note);
+        let ended = match &result {
+            Ok(()) => Ended::Done,
+            Err(HookError::Superseded) => Ended::Superseded,
+            Err(_) => Ended::Failed,
+        };
+        self.shared.executor.count().ran(hook.name(), entry, ended, took);
         let (vhost, hook, entry) = (&self.vhost, hook.name(), entry.as_str());
         match &result {
             Ok(()) => info!(%vhost, %hook, entry, seq, outcome = "done", duration_us, "Ran a hook"),
@@ -407,27 +472,31 @@ impl<H: Host + 'static> Queue<H> {
         }
     }
 
-    /// Undoes what the hooks hold; tries again, ever more seldom, until it is done or a new state comes.
-    async fn undo(&self) {
+    /// Undoes what the hooks claimed before the mark; tries again, ever more seldom, until it is done or a new state comes.
+    async fn undo(&self, mark: u64) {
         let mut pause = RETRY_FIRST;
-        loop {
-            let undone = self.shared.executor.undo_hooks(&self.vhost).await;
-            if undone.failed == 0 {
-                self.slots.borrow_mut().undo = false;
-                return;
-            }
-            warn!(vhost = %self.vhost, failed = undone.failed, retry_s = pause.as_secs(), "Will undo again what could not be undone");
-            if !self.pause(pause).await {
-                return;
-            }
+        while !self.undo_once(mark).await && self.pause(pause).await {
             pause = (pause * 2).min(RETRY_MAX);
         }
     }
 
-    async fn retry_backup(&self, job: Job) {
+    /// True if nothing of it is left.
+    async fn undo_once(&self, mark: u64) -> bool {
+        let undone = self.shared.executor.undo_older(&self.vhost, None, mark).await;
+        if undone.failed > 0 {
+            warn!(vhost = %self.vhost, failed = undone.failed, "Will undo again what could not be undone");
+            return false;
+        }
+        // Another mastership may have ended meanwhile.
+        let mut slots = self.slots.borrow_mut();
+        slots.undo = slots.undo.filter(|newer| *newer != mark);
+        true
+    }
+
+    async fn retry_backup(&self, event: &HookEvent, ticket: u64) {
         let mut pause = RETRY_FIRST;
         while self.pause(pause).await {
-            if self.run_list(&job.event, job.ticket).await.is_ok() {
+            if self.run_list(event, ticket).await.is_ok() {
                 return;
             }
             pause = (pause * 2).min(RETRY_MAX);
@@ -517,7 +586,8 @@ impl<H: Host + 'static> RunDesk<'_, H> {
             }
             Ask::StateGet { key } => Ok(Answer::State(shared.store.borrow().value(&self.owner, &key))),
             Ask::StateSet { key, value } => {
-                shared.store.borrow_mut().set(&self.owner, key, value, self.budget.state_bytes)?;
+                let saved = shared.store.borrow_mut().set(&self.owner, &key, value, self.budget.state_bytes)?;
+                saved.wait().await;
                 Ok(Answer::Done)
             }
         }
@@ -558,3 +628,6 @@ impl<H: Host + 'static> RunDesk<'_, H> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, error, trace, warn};
 
 use super::clock;
-use super::command::{Command, ReloadReport};
+use super::command::{Command, ReloadReport, Status};
 use super::generations::Generations;
 use super::lease::Lease;
 use super::node::Node;
@@ -157,6 +157,11 @@ impl Engine {
         self.orders.clone()
     }
 
+    /// Where operators find it.
+    pub(super) fn instance_dir(&self) -> &Path {
+        self.ties.instance.run_dir()
+    }
+
     /// Watches the files of the hooks that are in use.
     pub(super) fn watch_files(&mut self) {
         let files: Vec<&Path> = self.config.hooks.values().map(|hook| hook.path.as_path()).collect();
@@ -228,11 +233,15 @@ impl Engine {
     fn command(&mut self, command: Command) {
         // Whoever asked may have gone away meanwhile.
         match command {
-            Command::Status(reply) => _ = reply.send(Box::new(self.status())),
+            Command::Status(reply) => {
+                let helper = self.ties.helper.status();
+                _ = reply.send(Box::new(Status { helper, ..self.status() }));
+            }
+            Command::Metrics(reply) => _ = reply.send(self.metrics()),
             Command::Reload(reply) => self.reload(Scope::Everything, Some(reply)),
             Command::FilesChanged => self.reload(Scope::ChangedHooks, None),
             Command::Rollback(name, reply) => _ = reply.send(self.rollback(&name)),
-            Command::Apply(name, reply) => _ = reply.send(self.apply(&name)),
+            Command::Apply(name, reply) => self.apply(&name, reply),
             Command::Plan(name, reply) => self.plan_apply(&name, reply),
             Command::Resign(name, reason, reply) => _ = reply.send(self.resign(&name, reason)),
         }

@@ -89,10 +89,16 @@ impl<W: World> Engine<W> {
         if self.stopping.is_some() || !node.is_master() {
             return;
         }
-        node.aside_until = Some(now + ASIDE);
-        let managed = node.spec.manage_addresses;
         let reason = format!("SIGUSR2, for {} s", ASIDE.as_secs());
-        self.handle(index, Input::StandAside(Cause::Resigned { reason }), now);
+        self.aside(index, now + ASIDE, Cause::Resigned { reason }, now);
+    }
+
+    /// Hands over, and takes no part until then.
+    pub(super) fn aside(&mut self, index: usize, until: Timestamp, cause: Cause, now: Timestamp) {
+        let Some(node) = self.nodes.get_mut(&index) else { return };
+        node.aside_until = Some(until);
+        let managed = node.spec.manage_addresses;
+        self.handle(index, Input::StandAside(cause), now);
         if managed {
             self.bow_out(index, now);
         }

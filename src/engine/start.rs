@@ -6,6 +6,7 @@ use std::io::{self, Read as _};
 use std::path::Path;
 use std::process::ExitCode;
 use std::rc::Rc;
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tracing::{debug, error, info};
@@ -14,9 +15,12 @@ use super::announcer::Announcer;
 use super::clock;
 use super::command::Command;
 use super::couriers::couriers;
+use super::exam::Examine;
 use super::execute::Executor;
-use super::generations::Generations;
 use super::health::Checks;
+use super::helper::{self, Care};
+use super::lasting::Lasting;
+use super::load;
 use super::material::Material;
 use super::node::{Node, PutBack};
 use super::pool::Pool;
@@ -26,10 +30,8 @@ use super::recover::Recovery;
 use super::refusals::Refusals;
 use super::run::{Engine, Parts};
 use super::signal::{Signal, signals};
-use super::store::Store;
 use super::world::Ties;
 use crate::config::{self, Config, Sandbox};
-use crate::effect::Grants;
 use crate::hooks::session::SandboxPolicy;
 use crate::hooks::{EntryPoint, LoadError};
 use crate::host::alarm::Alarm;
@@ -40,7 +42,7 @@ use crate::host::service::ServiceBackend;
 use crate::host::{Host, LinuxHost, Options, hostname};
 use crate::journal::{self, Journal};
 use crate::keeper::will::Writer;
-use crate::keeper::{self, Client, Exits, Role};
+use crate::keeper::{self, Client, Exits};
 use crate::ledger::{Instance, InstanceError, Ledger, Origin, instance_name};
 use crate::proto::{self, Gate};
 use crate::types::{Demotion, Name};
@@ -79,9 +81,16 @@ pub(super) fn system(what: &'static str) -> impl Fn(io::Error) -> StartError {
     move |source| StartError::System { what, source }
 }
 
-/// The engine process: runs this configuration until it is told to stop, from this file. Started by the keeper.
+/// The engine process: runs this configuration until it is told to stop, from this file. Started by the keeper. `examine`
+/// runs the tests of hooks. `attach` is
+/// given the instance's directory and the way to give orders; what it gives back is dropped at the end.
 #[must_use]
-pub fn main(config: &Config, path: &Path, attach: impl FnOnce(&Config, mpsc::Sender<Command>)) -> ExitCode {
+pub fn main<T>(
+    config: &Config,
+    path: &Path,
+    examine: Examine,
+    attach: impl FnOnce(&Path, mpsc::Sender<Command>) -> T,
+) -> ExitCode {
     // Before there is a second thread: capabilities belong to threads.
     if let Err(error) = Privileges::current().and_then(|own| own.require()).and_then(|()| confine_engine()) {
         error!(%error, "Could not start");
@@ -95,10 +104,11 @@ pub fn main(config: &Config, path: &Path, attach: impl FnOnce(&Config, mpsc::Sen
         }
     };
     let clean = tokio::task::LocalSet::new().block_on(&runtime, async {
-        match start(config, path).await {
+        match start(config, path, examine).await {
             Ok((engine, signals)) => {
-                attach(config, engine.commands());
+                let attached = attach(engine.instance_dir(), engine.commands());
                 let clean = engine.run(signals).await;
+                drop(attached);
                 info!(clean, "Stopped");
                 clean
             }
@@ -108,15 +118,17 @@ pub fn main(config: &Config, path: &Path, attach: impl FnOnce(&Config, mpsc::Sen
             }
         }
     });
+    // A disk that hangs must not keep a daemon that is done.
+    runtime.shutdown_timeout(Duration::from_secs(1));
     if clean { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-async fn start(config: &Config, config_path: &Path) -> Result<(Engine, mpsc::Receiver<Signal>), StartError> {
+async fn start(config: &Config, config_path: &Path, examine: Examine) -> Result<(Engine, mpsc::Receiver<Signal>), StartError> {
     let (orders, signals) = signals(config.daemon.hangup_stops).map_err(system("catch signals"))?;
     let (keeper, exits) = Client::from_stdin().map_err(system("reach the parent process"))?;
     keeper::unblock_signals().map_err(system("receive signals"))?;
     let host = LinuxHost::new(Options { services: services(config.daemon.service_backend), bus_address: None })?;
-    let instance = take_instance(config, config_path)?;
+    let mut instance = take_instance(config, config_path)?;
     let (ledger, left) = Ledger::open(&instance);
     let dead = Instance::dead(&config.daemon.run_dir, &config.daemon.state_dir, instance.origin());
     let recovery = Recovery::new(left).with_dead(dead);
@@ -124,12 +136,13 @@ async fn start(config: &Config, config_path: &Path) -> Result<(Engine, mpsc::Rec
     let executor = Executor::new(host, ledger, recovery);
     executor.recover_addresses();
     executor.host().set_couriers(couriers(keeper.clone(), sandbox_policy(config)));
-    start_helper(config, &keeper, executor.host(), for_recovery).await?;
+    let duty = start_helper(config, &keeper, executor.host(), for_recovery).await?;
     tokio::task::spawn_local(tell_exits(exits, orders));
-    let hooks = load_hooks(config, &keeper).await?;
+    let (lasting, store) = Lasting::open(&mut instance, clock::wall_ms()).await;
+    let hooks = load::hooks(config, &keeper, &lasting.kept, examine).await?;
     let (sender, news) = mpsc::unbounded_channel();
-    let shared =
-        Rc::new(Shared { executor, store: RefCell::new(Store::new()), journal: RefCell::new(journal(&instance)), news: sender });
+    let journal = RefCell::new(journal(&instance));
+    let shared = Rc::new(Shared { executor, store: RefCell::new(store), lasting, journal, news: sender });
     recover(Rc::clone(&shared));
     let host_name = match &config.daemon.node_name {
         Some(name) => name.clone(),
@@ -152,7 +165,13 @@ async fn start(config: &Config, config_path: &Path) -> Result<(Engine, mpsc::Rec
     }
     let (will, theirs) = Writer::create().map_err(system("make a memory file"))?;
     keeper.entrust(theirs);
-    let ties = Ties { watch: Watch::open()?, alarm: Alarm::new().map_err(system("make a timer"))?, instance };
+    let ties = Ties {
+        watch: Watch::open()?,
+        alarm: Alarm::new().map_err(system("make a timer"))?,
+        instance,
+        helper: Care::new(keeper.clone(), Rc::clone(&shared), duty),
+        examine,
+    };
     let parts = Parts {
         nodes,
         ports: interfaces,
@@ -193,17 +212,17 @@ fn recover(shared: Rc<Shared<LinuxHost>>) {
 }
 
 /// The process that does what needs more than the engine's two capabilities; only if something granted needs it.
-async fn start_helper(config: &Config, keeper: &Client, host: &LinuxHost, for_recovery: Option<Duty>) -> Result<(), StartError> {
-    let grants = || config.hooks.values().map(|hook| &hook.grants);
-    let commands = for_recovery == Some(Duty::Commands)
-        || grants().any(|g| !g.command.is_empty() || (host.services_need_helper() && !g.service.is_empty()));
-    if !commands && for_recovery.is_none() && !grants().any(Grants::needs_helper) {
-        return Ok(());
+async fn start_helper(
+    config: &Config,
+    keeper: &Client,
+    host: &LinuxHost,
+    for_recovery: Option<Duty>,
+) -> Result<Option<Duty>, StartError> {
+    let duty = helper::duty(config, host.services_need_helper()).max(for_recovery);
+    if let Some(duty) = duty {
+        host.use_helper(helper::start(keeper, duty).await.map_err(system("start the helper"))?);
     }
-    let duty = if commands { Duty::Commands } else { Duty::Settings };
-    let (_, stream) = keeper.spawn(Role::Helper).await.map_err(system("start the helper"))?;
-    host.set_helper(stream, duty)?;
-    Ok(())
+    Ok(duty)
 }
 
 /// Tells of ended children. Without a keeper nobody would let go for an engine that dies, so it does not outlive it.
@@ -222,23 +241,6 @@ pub(super) const fn services(choice: config::ServiceBackend) -> Option<ServiceBa
         config::ServiceBackend::Sysv => Some(ServiceBackend::SysV),
         config::ServiceBackend::OpenRc => Some(ServiceBackend::OpenRc),
     }
-}
-
-/// Loads every hook of the configuration in a runner of its own; the first that cannot be used ends the start.
-async fn load_hooks(config: &Config, keeper: &Client) -> Result<Generations, StartError> {
-    let mut hooks = Generations::default();
-    for (name, spec) in &config.hooks {
-        let pool =
-            load_hook(config, name, spec, keeper).await.map_err(|source| StartError::Hook { name: name.clone(), source })?;
-        let vouched = pool.vouched().map(ToString::to_string);
-        info!(hook = %name, source = spec.source, vouched, confined_by = pool.confinement().in_force.join(" "), "Loaded a hook");
-        hooks.take(pool);
-    }
-    Ok(hooks)
-}
-
-async fn load_hook(config: &Config, name: &Name, spec: &config::Hook, keeper: &Client) -> Result<Rc<Pool>, LoadError> {
-    load_pool(config, name, spec, Material::read(&config.trust, name, spec)?, keeper).await
 }
 
 /// Loads one version of a hook in a runner of its own.
@@ -270,7 +272,7 @@ pub fn check_hooks(config: &Config) -> io::Result<Vec<(Option<Name>, String)>> {
         let (keeper, _exits) = Client::start(None)?;
         let mut problems = Vec::new();
         for (name, spec) in &config.hooks {
-            if let Err(error) = load_hook(config, name, spec, &keeper).await {
+            if let Err(error) = load::hook(config, name, spec, &keeper).await {
                 problems.push((Some(name.clone()), error.to_string()));
             }
         }
@@ -312,9 +314,10 @@ pub(super) fn node_with_seed<H: Host + 'static, W: Wire>(
     let queue = Queue::start(index, spec.name.clone(), spec.interface.clone(), spec.addresses.clone(), hooks, Rc::clone(shared));
     let gate = if queue.defines(EntryPoint::BeforeMaster) { Gate::Ask } else { Gate::Free };
     let settings = proto::Settings { gate, ..spec.settings() };
-    shared.journal.borrow_mut().vhost(clock::now(), index, &spec.name, &spec.interface, seed, &settings);
+    let birth = proto::Birth { seed, seq: shared.lasting.numbers.borrow().highest() };
+    shared.journal.borrow_mut().vhost(clock::now(), index, &spec.name, &spec.interface, birth, &settings);
     Node {
-        machine: proto::Vhost::new(settings, seed),
+        machine: proto::Vhost::new(settings, birth),
         spec: spec.clone(),
         port,
         queue,
@@ -330,6 +333,7 @@ pub(super) fn node_with_seed<H: Host + 'static, W: Wire>(
         aside_until: None,
         leave_by: None,
         last: None,
+        changed: clock::now(),
         since_ms: clock::wall_ms(),
         told_initial: false,
         asking: false,

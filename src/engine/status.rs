@@ -24,7 +24,9 @@ impl<W: World> Engine<W> {
                 .into_iter()
                 .map(|(resource, value, owners)| HeldStatus { resource, value, owners })
                 .collect(),
+            helper: None,
             ledger_problem: self.shared.executor.ledger().health().map(ToString::to_string),
+            lasting_problem: self.shared.lasting.problem(),
             strangers: self.strangers.rejects().map(|(why, count)| (why.to_owned(), count)).filter(|(_, n)| *n > 0).collect(),
             reload_problems: self.reload_problems.clone(),
         }

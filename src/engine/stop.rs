@@ -1,6 +1,7 @@
 //! Stopping in good order: let go first, then the hooks, then the end.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tracing::{info, warn};
@@ -13,6 +14,9 @@ use crate::hooks::EntryPoint;
 use crate::proto::Input;
 use crate::types::{Cause, State, Timestamp};
 
+/// How long the end waits for what is to outlive it.
+const DISK_LIMIT: Duration = Duration::from_secs(2);
+
 impl<W: World> Engine<W> {
     pub(super) fn stop(&mut self, signal: &'static str) {
         if self.stopping.is_some() {
@@ -21,9 +25,10 @@ impl<W: World> Engine<W> {
         info!(signal, "Stops");
         let now = clock::now();
         self.stopping = Some(Stopping { deadline: now + self.shutdown_timeout, done: None });
+        // All of them before the first one leaves: the last one to leave ends the daemon.
+        self.nodes.values_mut().for_each(|node| node.leaving = true);
         for index in self.numbers() {
             let Some(node) = self.nodes.get_mut(&index) else { continue };
-            node.leaving = true;
             let first = match node.spec.at_stop {
                 AtStop::AddressesFirst => Some(EntryPoint::BeforeBackup),
                 AtStop::HooksFirst => Some(EntryPoint::OnBackup),
@@ -42,6 +47,13 @@ impl<W: World> Engine<W> {
             node.leave_by = Some(now + self.shutdown_timeout * 2 / 3);
             node.queue.put(event, first == EntryPoint::OnBackup);
         }
+        self.finish_if_all_left();
+    }
+
+    fn finish_if_all_left(&mut self) {
+        if self.nodes.values().all(|node| !node.leaving) {
+            self.finish();
+        }
     }
 
     /// The virtual host's orderly end: addresses down, bow-out, `on_backup`, undoing.
@@ -53,9 +65,7 @@ impl<W: World> Engine<W> {
             node.aside_until = None;
             node.wake = None;
         }
-        if self.nodes.values().all(|node| !node.leaving) {
-            self.finish();
-        }
+        self.finish_if_all_left();
     }
 
     /// A hook has not ended in time: the addresses and the bow-out do not wait any longer.
@@ -94,6 +104,7 @@ impl<W: World> Engine<W> {
                 (Rc::clone(&node.queue), stop)
             })
             .collect();
+        let shared = Rc::clone(&self.shared);
         tokio::task::spawn_local(async move {
             for (queue, stop) in ends {
                 queue.settled().await;
@@ -102,6 +113,9 @@ impl<W: World> Engine<W> {
                     queue.settled().await;
                 }
             }
+            shared.lasting.numbers.borrow_mut().give_back();
+            // A disk that does not answer holds nobody up.
+            _ = tokio::time::timeout(DISK_LIMIT, shared.lasting.settled()).await;
             _ = sender.send(());
         });
     }

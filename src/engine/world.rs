@@ -1,5 +1,7 @@
 //! What an engine lives in: this machine, or a virtual one that a rehearsal plays.
 
+use super::exam::Examine;
+use super::helper::Care;
 use super::port::{Ethernet, Wire};
 use crate::host::alarm::Alarm;
 use crate::host::netlink::Watch;
@@ -35,4 +37,8 @@ pub(super) struct Ties {
     pub(super) alarm: Alarm,
     /// Our directory and locks.
     pub(super) instance: Instance,
+    /// The helper process.
+    pub(super) helper: Care,
+    /// Runs tests of hooks.
+    pub(super) examine: Examine,
 }

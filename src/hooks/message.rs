@@ -24,11 +24,19 @@ pub const VERSION: u16 = 3;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ToRunner {
     /// First: what to load. Boxed: much larger than the rest.
-    Load { version: u16, source: Box<HookSource>, budget: Budget },
+    Load { version: u16, source: Box<HookSource>, budget: Budget, coverage: bool },
     /// Run one entry point.
     Call { event: Box<HookEvent>, budget: Budget },
     /// To the last [`FromRunner::Ask`].
     Answer(Answer),
+    /// Which lines have run since the hook was loaded?
+    Coverage,
+    /// First, instead of `Load`: a test file.
+    LoadTest { version: u16, source: Box<HookSource>, budget: Budget },
+    /// Run the case of this number, counted from 0.
+    Case { number: u32, budget: Budget },
+    /// To the last [`FromRunner::Test`]: JSON, or the text of an error.
+    TestAnswer(Result<Vec<u8>, String>),
 }
 
 /// From a runner to the engine.
@@ -41,8 +49,14 @@ pub enum FromRunner {
     Loaded(Result<Loaded, LoadError>),
     /// The running hook asks.
     Ask(Ask),
-    /// To [`ToRunner::Call`].
+    /// To [`ToRunner::Call`] and [`ToRunner::Case`].
     Finished(Result<Returned, HookError>),
+    /// To [`ToRunner::Coverage`].
+    Coverage(Vec<FileCoverage>),
+    /// To [`ToRunner::LoadTest`]: the names of the cases, in order.
+    Cases(Result<Vec<String>, LoadError>),
+    /// The running case calls a function of the module `test`.
+    Test(TestCall),
 }
 
 /// What a loaded hook is.
@@ -52,4 +66,26 @@ pub struct Loaded {
     pub entry_points: Vec<EntryPoint>,
     /// The modules it read while loading, as keys of [`HookSource::modules`].
     pub modules: Vec<String>,
+}
+
+/// Which lines of one file have run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileCoverage {
+    /// The hook's file name, or the key of a module.
+    pub file: String,
+    /// Each line with code in it, counted from 1, in order, and how often it ran.
+    pub lines: Vec<(u32, u32)>,
+}
+
+/// A call of a test file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TestCall {
+    /// An index of [`super::api::TEST_FUNCTIONS`].
+    pub function: u32,
+    /// The arguments: a JSON array.
+    pub arguments: Vec<u8>,
+    /// The file that calls: the test's name, or a module's key.
+    pub file: String,
+    /// Its line, counted from 1; 0 if unknown.
+    pub line: u32,
 }

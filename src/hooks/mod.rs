@@ -7,6 +7,7 @@ pub mod api;
 mod bytes;
 #[cfg(feature = "wasm")]
 pub mod compiler;
+pub mod exam;
 pub mod frame;
 #[cfg(feature = "lua")]
 pub mod lua;
@@ -16,6 +17,7 @@ pub mod message;
 pub mod runner;
 pub mod session;
 pub mod source;
+pub mod test_session;
 pub mod vet;
 #[cfg(feature = "wasm")]
 pub mod wasm;
@@ -345,6 +347,20 @@ pub trait Hook {
     /// # Errors
     /// [`HookError`]: whatever the hook did, as a value.
     fn call(&mut self, event: &HookEvent, host: &mut dyn HookHost, budget: &Budget) -> Result<Returned, HookError>;
+
+    /// Which lines have run since it was loaded; nothing unless they are counted.
+    fn coverage(&self) -> Vec<message::FileCoverage> {
+        Vec::new()
+    }
+}
+
+/// The test file's end of its conversation.
+pub trait TestHost {
+    /// Calls a function of the module `test` and waits for what it gives: JSON, or the text of an error.
+    ///
+    /// # Errors
+    /// The text that is raised in the test file.
+    fn call(&mut self, call: message::TestCall) -> Result<Vec<u8>, String>;
 }
 
 /// The hook's end of the conversation: asks and waits for the answer.

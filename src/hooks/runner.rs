@@ -9,9 +9,10 @@ use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 
 use super::frame::{FrameError, Inbox, MAX_FROM_RUNNER, MAX_TO_RUNNER, receive, send};
-use super::message::{Confinement, FromRunner, Loaded, ToRunner, VERSION};
+use super::message::{Confinement, FromRunner, Loaded, TestCall, ToRunner, VERSION};
 use super::{
     Answer, Ask, AskError, Budget, EntryPoint, Hook, HookError, HookEvent, HookHost, HookSource, Instance, Language, LoadError,
+    TestHost,
 };
 use crate::sandbox;
 use crate::types::State;
@@ -48,7 +49,18 @@ impl HookHost for Link {
         match sent.and_then(|()| self.receive()) {
             Ok(ToRunner::Answer(answer)) => answer,
             // The engine is gone or confused: nothing of this run matters to anyone any more.
-            Ok(ToRunner::Load { .. } | ToRunner::Call { .. }) | Err(_) => Answer::Error(AskError::Superseded),
+            Ok(_) | Err(_) => Answer::Error(AskError::Superseded),
+        }
+    }
+}
+
+impl TestHost for Link {
+    fn call(&mut self, call: TestCall) -> Result<Vec<u8>, String> {
+        let sent = self.send(&FromRunner::Test(call));
+        match sent.and_then(|()| self.receive()) {
+            Ok(ToRunner::TestAnswer(answer)) => answer,
+            Ok(_) => Err("whoever runs the test is confused".to_owned()),
+            Err(err) => Err(err.to_string()),
         }
     }
 }
@@ -112,48 +124,75 @@ fn confine(memory: u64) -> Confinement {
     sandbox::confine(sandbox::Kind::Lua, memory, warm_up)
 }
 
-/// Loads one hook, then answers calls, until the socket closes.
+/// Loads one hook or test file, then answers calls, until the socket closes.
 fn serve(link: &mut Link) -> Result<(), FrameError> {
-    let mut hook = match link.receive()? {
-        ToRunner::Load { version: VERSION, source, budget } => {
-            let loaded = load(&source, &budget);
-            let told = loaded
-                .as_ref()
-                .map(|hook| Loaded { entry_points: hook.entry_points().to_vec(), modules: hook.modules().to_vec() })
-                .map_err(Clone::clone);
-            link.send(&FromRunner::Loaded(told))?;
-            match loaded {
-                Ok(hook) => hook,
-                Err(_) => return Ok(()),
-            }
-        }
-        ToRunner::Load { version, .. } => {
-            let text = format!("the engine speaks version {version} of the hook protocol, this runner {VERSION}");
-            return link.send(&FromRunner::Loaded(Err(LoadError::Runner(text))));
-        }
-        ToRunner::Call { .. } | ToRunner::Answer(_) => return Ok(()),
+    let refuse = |version: u16| {
+        LoadError::Runner(format!("the engine speaks version {version} of the hook protocol, this runner {VERSION}"))
     };
+    match link.receive()? {
+        ToRunner::Load { version: VERSION, source, budget, coverage } => serve_hook(link, &source, &budget, coverage),
+        ToRunner::Load { version, .. } => link.send(&FromRunner::Loaded(Err(refuse(version)))),
+        ToRunner::LoadTest { version: VERSION, source, budget } => serve_test(link, &source, &budget),
+        ToRunner::LoadTest { version, .. } => link.send(&FromRunner::Cases(Err(refuse(version)))),
+        ToRunner::Call { .. } | ToRunner::Answer(_) | ToRunner::Coverage | ToRunner::Case { .. } | ToRunner::TestAnswer(_) => {
+            Ok(())
+        }
+    }
+}
+
+fn serve_hook(link: &mut Link, source: &HookSource, budget: &Budget, coverage: bool) -> Result<(), FrameError> {
+    let loaded = load(source, budget, coverage);
+    let told = loaded
+        .as_ref()
+        .map(|hook| Loaded { entry_points: hook.entry_points().to_vec(), modules: hook.modules().to_vec() })
+        .map_err(Clone::clone);
+    link.send(&FromRunner::Loaded(told))?;
+    let Ok(mut hook) = loaded else { return Ok(()) };
     loop {
         match link.receive()? {
             ToRunner::Call { event, budget } => {
                 let result = hook.call(&event, link, &budget);
                 link.send(&FromRunner::Finished(result))?;
             }
-            ToRunner::Load { .. } | ToRunner::Answer(_) => return Ok(()),
+            ToRunner::Coverage => link.send(&FromRunner::Coverage(hook.coverage()))?,
+            ToRunner::Load { .. }
+            | ToRunner::Answer(_)
+            | ToRunner::LoadTest { .. }
+            | ToRunner::Case { .. }
+            | ToRunner::TestAnswer(_) => return Ok(()),
         }
     }
 }
 
-fn load(source: &HookSource, budget: &Budget) -> Result<Box<dyn Hook>, LoadError> {
+#[cfg(feature = "lua")]
+fn serve_test(link: &mut Link, source: &HookSource, budget: &Budget) -> Result<(), FrameError> {
+    let loaded = super::lua::TestFile::load(source, budget);
+    let told = loaded.as_ref().map(|file| file.cases().to_vec()).map_err(Clone::clone);
+    link.send(&FromRunner::Cases(told))?;
+    let Ok(file) = loaded else { return Ok(()) };
+    while let ToRunner::Case { number, budget } = link.receive()? {
+        let result = file.run(usize::try_from(number).unwrap_or(usize::MAX), link, &budget);
+        link.send(&FromRunner::Finished(result))?;
+    }
+    Ok(())
+}
+
+#[cfg(not(feature = "lua"))]
+fn serve_test(link: &mut Link, _: &HookSource, _: &Budget) -> Result<(), FrameError> {
+    let text = "a test file is Luau, which is not built into this carpd";
+    link.send(&FromRunner::Cases(Err(LoadError::Runner(text.to_owned()))))
+}
+
+fn load(source: &HookSource, budget: &Budget, coverage: bool) -> Result<Box<dyn Hook>, LoadError> {
     use super::HookRuntime;
     match source.language {
         #[cfg(feature = "lua")]
-        Language::Lua => super::lua::LuaRuntime.load(source, budget),
+        Language::Lua => super::lua::LuaRuntime { coverage }.load(source, budget),
         #[cfg(feature = "wasm")]
         Language::Wasm => super::wasm::WasmRuntime.load(source, budget),
         #[cfg(not(all(feature = "lua", feature = "wasm")))]
         language => {
-            let _ = budget;
+            let _ = (budget, coverage);
             Err(LoadError::Runner(format!("{language:?} hooks are not built into this carpd")))
         }
     }
@@ -184,7 +223,7 @@ fn warm_up() {
         native: None,
     };
     let budget = Budget::default();
-    let (Ok(mut hook), Ok(instance)) = (load(&source, &budget), instance()) else { return };
+    let (Ok(mut hook), Ok(instance)) = (load(&source, &budget, false), instance()) else { return };
     let event = HookEvent {
         entry: EntryPoint::OnStop,
         instance,

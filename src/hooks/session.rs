@@ -17,9 +17,10 @@ use tokio::net::UnixStream;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::frame::{FrameError, Inbox, MAX_FROM_RUNNER, MAX_TO_RUNNER, encode};
-use super::message::{Confinement, FromRunner, Loaded, ToRunner, VERSION};
+use super::message::{Confinement, FileCoverage, FromRunner, Loaded, ToRunner, VERSION};
 use super::{Answer, Ask, AskError, Budget, HookError, HookEvent, HookSource, LoadError, LogLevel, Returned};
 use crate::sandbox;
+use crate::types::Demotion;
 
 /// How long a runner may take to end a run that is superseded, before it is given up.
 pub const GRACE: Duration = Duration::from_millis(50);
@@ -35,6 +36,12 @@ const LOG_LINE: usize = 32;
 
 /// After this many lines beyond the log quota a runner is taken to be out of control.
 const MAX_DROPPED: u32 = 10_000;
+
+/// The longest thing that a hook can ask for, in words: it goes to the log, and to the journal.
+const MAX_ASKED: usize = 4 << 10;
+
+/// The longest text of a runner about itself or its hook that is kept, in bytes.
+const MAX_TEXT: usize = 16 << 10;
 
 /// After this share of the runner's CPU limit it should be replaced.
 const WORN: Duration = Duration::from_secs(sandbox::CPU_SECONDS / 2);
@@ -91,7 +98,32 @@ impl Session {
     /// # Errors
     /// [`LoadError`]; the runner is then of no use and should be killed.
     pub async fn load(stream: StdStream, source: HookSource, budget: Budget, required: SandboxPolicy) -> Result<Self, LoadError> {
-        let dead = |err: FrameError| LoadError::Runner(format!("the runner ended while loading: {err}"));
+        Self::load_counted(stream, source, budget, required, false).await
+    }
+
+    /// The same; with `coverage` the runner counts how often each line runs: see [`Self::coverage`].
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub async fn load_counted(
+        stream: StdStream,
+        source: HookSource,
+        budget: Budget,
+        required: SandboxPolicy,
+        coverage: bool,
+    ) -> Result<Self, LoadError> {
+        let mut session = Self::open(stream, required).await?;
+        let message = ToRunner::Load { version: VERSION, source: Box::new(source), budget, coverage };
+        session.loaded = match session.told(&message, budget).await? {
+            FromRunner::Loaded(loaded) => loaded.map_err(load_error)?,
+            _ => return Err(dead(&out_of_turn())),
+        };
+        Ok(session)
+    }
+
+    /// Waits for the runner to be confined, and checks how well it is.
+    pub(super) async fn open(stream: StdStream, required: SandboxPolicy) -> Result<Self, LoadError> {
+        let dead = |err: FrameError| dead(&err);
         stream.set_nonblocking(true).map_err(|err| dead(err.into()))?;
         let stream = UnixStream::from_std(stream).map_err(|err| dead(err.into()))?;
         let loaded = Loaded { entry_points: Vec::new(), modules: Vec::new() };
@@ -111,26 +143,42 @@ impl Session {
                     "the runner speaks version {version} of the hook protocol, not {VERSION}"
                 )));
             }
-            FromRunner::Loaded(_) | FromRunner::Ask(_) | FromRunner::Finished(_) => return Err(dead(out_of_turn())),
+            _ => return Err(dead(out_of_turn())),
         };
         let lacking = sandbox::lacking(&session.confinement);
         if required == SandboxPolicy::Required && !lacking.is_empty() {
             return Err(LoadError::Sandbox(lacking.join("; ")));
         }
+        Ok(session)
+    }
+
+    /// Lets the runner load something and gives what it says, within the budget.
+    pub(super) async fn told(&mut self, message: &ToRunner, budget: Budget) -> Result<FromRunner, LoadError> {
         let began = Instant::now();
-        let message = ToRunner::Load { version: VERSION, source: Box::new(source), budget };
         let exchange = async {
-            session.send(&message).await?;
-            session.receive().await
+            self.send(message).await?;
+            self.receive().await
         };
         let answer = timeout_at(began + budget.wall + OVERRUN, exchange).await;
         let late = |_| LoadError::Code(format!("loading took longer than the budget of {:?}", budget.wall));
-        session.loaded = match answer.map_err(late)?.map_err(dead)? {
-            FromRunner::Loaded(loaded) => loaded?,
-            FromRunner::Ready { .. } | FromRunner::Ask(_) | FromRunner::Finished(_) => return Err(dead(out_of_turn())),
+        let answer = answer.map_err(late)?.map_err(|err| dead(&err))?;
+        self.busy = began.elapsed();
+        Ok(answer)
+    }
+
+    /// Which lines of the hook have run since it was loaded; nothing if they were not counted or the runner does not say.
+    pub async fn coverage(&mut self) -> Vec<FileCoverage> {
+        let exchange = async {
+            self.send(&ToRunner::Coverage).await?;
+            self.receive().await
         };
-        session.busy = began.elapsed();
-        Ok(session)
+        match timeout_at(Instant::now() + OVERRUN, exchange).await {
+            Ok(Ok(FromRunner::Coverage(files))) => files,
+            _ => {
+                self.alive = false;
+                Vec::new()
+            }
+        }
     }
 
     /// The hook's entry points and modules.
@@ -241,8 +289,8 @@ impl Session {
             self.busy += began.elapsed();
             let ask = match message {
                 FromRunner::Ask(ask) => ask,
-                FromRunner::Finished(result) => return Ok(result),
-                FromRunner::Ready { .. } | FromRunner::Loaded(_) => return Err(Lost::Gone(out_of_turn())),
+                FromRunner::Finished(result) => return Ok(finished(result)),
+                _ => return Err(Lost::Gone(out_of_turn())),
             };
             let answer = match turn.admit(ask, cancelled)? {
                 Err(answer) => answer,
@@ -284,12 +332,20 @@ impl Session {
         }
     }
 
-    async fn send(&mut self, message: &ToRunner) -> Result<(), FrameError> {
+    pub(super) async fn send(&mut self, message: &ToRunner) -> Result<(), FrameError> {
         Ok(self.stream.write_all(&encode(message, MAX_TO_RUNNER)?).await?)
     }
 
+    /// The next message; the time until it comes is the runner's work.
+    pub(super) async fn receive_counted(&mut self) -> Result<FromRunner, FrameError> {
+        let began = Instant::now();
+        let message = self.receive().await;
+        self.busy += began.elapsed();
+        message
+    }
+
     /// The next message. May be given up halfway: what was read stays in the inbox.
-    async fn receive(&mut self) -> Result<FromRunner, FrameError> {
+    pub(super) async fn receive(&mut self) -> Result<FromRunner, FrameError> {
         let mut chunk = [0; 4096];
         loop {
             if let Some(message) = self.inbox.next(MAX_FROM_RUNNER)? {
@@ -318,7 +374,52 @@ impl From<FrameError> for Lost {
     }
 }
 
-fn out_of_turn() -> FrameError {
+/// Is it longer than anything that makes sense? The content of files and the hook's own state have limits of their own.
+fn is_too_long(ask: &Ask) -> bool {
+    match ask {
+        Ask::Effect { effect, .. } => effect.to_string().len() > MAX_ASKED,
+        Ask::Query(query) => query.to_string().len() > MAX_ASKED,
+        Ask::StateGet { key } | Ask::StateSet { key, .. } => key.len() > MAX_ASKED,
+        Ask::Log { .. } | Ask::Sleep { .. } => false,
+    }
+}
+
+/// What a runner says of its hook's end, cut to what a log can take.
+fn finished(result: Result<Returned, HookError>) -> Result<Returned, HookError> {
+    match result {
+        Ok(Returned::Done) => Ok(Returned::Done),
+        Ok(Returned::Health { demotion, reason }) => {
+            Ok(Returned::Health { demotion: Demotion::new(demotion).get(), reason: cut(reason) })
+        }
+        Err(HookError::Raised { message, backtrace }) => {
+            Err(HookError::Raised { message: cut(message), backtrace: cut(backtrace) })
+        }
+        Err(HookError::RunnerDied(how)) => Err(HookError::RunnerDied(cut(how))),
+        Err(err @ (HookError::TimedOut(_) | HookError::OutOfMemory(_) | HookError::Superseded)) => Err(err),
+    }
+}
+
+fn load_error(err: LoadError) -> LoadError {
+    match err {
+        LoadError::Code(text) => LoadError::Code(cut(text)),
+        LoadError::NoEntryPoint { path } => LoadError::NoEntryPoint { path: cut(path) },
+        LoadError::Sandbox(text) => LoadError::Sandbox(cut(text)),
+        LoadError::Compiler(text) => LoadError::Compiler(cut(text)),
+        LoadError::Runner(text) => LoadError::Runner(cut(text)),
+    }
+}
+
+fn cut(mut text: String) -> String {
+    text.truncate(text.floor_char_boundary(MAX_TEXT));
+    text
+}
+
+/// The runner ended, or made no sense, before the hook was loaded.
+pub(super) fn dead(err: &FrameError) -> LoadError {
+    LoadError::Runner(format!("the runner ended while loading: {err}"))
+}
+
+pub(super) fn out_of_turn() -> FrameError {
     std::io::Error::new(ErrorKind::InvalidData, "it spoke out of turn").into()
 }
 
@@ -337,6 +438,9 @@ impl Turn<'_> {
         }
         if cancelled {
             return Ok(Err(self.supersede()));
+        }
+        if is_too_long(&ask) {
+            return Ok(Err(Answer::Error(AskError::Invalid(format!("arguments of more than {MAX_ASKED} bytes")))));
         }
         if self.timed_out || Instant::now() >= self.over {
             return Ok(Err(self.run_out()));

@@ -1,26 +1,46 @@
 //! A host that exists only in memory: for tests, and for plans.
 
+mod clock;
+mod trouble;
+
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::{Host, HostError};
+pub use clock::VirtualClock;
+pub use trouble::{Happens, Trouble};
+
+use trouble::Troubles;
+
+use super::{Host, HostError, RAISE_TIMEOUT};
 use crate::effect::{
-    CommandOutput, Effect, Endpoint, Granted, HttpResponse, Link, Outcome, Query, Reply, Resource, UnitState, Value,
+    CommandOutput, Effect, Endpoint, Granted, HttpResponse, Link, Outcome, Query, Reply, Resource, Route, RouteTarget, UnitState,
+    Value,
 };
 use crate::types::{IfName, VirtualAddress};
 
-/// A host in memory. What nobody set is absent: services stopped, links down, no address.
+/// A host in memory. What nobody set is absent: services stopped, no address. A device that nobody named is up.
 #[derive(Debug, Default)]
 pub struct FakeHost {
     values: RefCell<BTreeMap<Resource, Value>>,
     links: RefCell<Vec<Link>>,
-    performed: RefCell<Vec<Effect>>,
+    trace: RefCell<Vec<(Effect, bool)>>,
     calls: Cell<u64>,
     failing: RefCell<BTreeMap<u64, HostError>>,
     commands: RefCell<BTreeMap<String, CommandOutput>>,
+    troubles: RefCell<Troubles>,
+    clock: VirtualClock,
+    /// Only the devices that were named exist, and gateways must be in their networks.
+    strict_links: Cell<bool>,
+    /// If given, only these services exist.
+    units: RefCell<Option<Vec<String>>>,
     answers: RefCell<BTreeMap<String, HttpResponse>>,
     listening: RefCell<Vec<Endpoint>>,
+}
+
+/// `httpd` and `httpd.service` are one.
+fn unit_name(unit: &str) -> &str {
+    unit.strip_suffix(".service").unwrap_or(unit)
 }
 
 impl FakeHost {
@@ -40,8 +60,6 @@ impl FakeHost {
     /// With this device.
     #[must_use]
     pub fn with_link(self, link: Link) -> Self {
-        self.set(Resource::LinkUp { dev: link.name.clone() }, Value::Up(link.up));
-        self.set(Resource::LinkMac { dev: link.name.clone() }, Value::Mac(link.mac));
         self.links.borrow_mut().push(link);
         self
     }
@@ -60,6 +78,49 @@ impl FakeHost {
         self
     }
 
+    /// With this clock, for what takes its time.
+    #[must_use]
+    pub fn with_clock(self, clock: VirtualClock) -> Self {
+        Self { clock, ..self }
+    }
+
+    /// From now on, only the devices that were named exist, and a route's gateway must be in the network of an address.
+    pub fn name_all_links(&self) {
+        self.strict_links.set(true);
+    }
+
+    /// From now on, only these services exist.
+    pub fn name_all_units<'a>(&self, units: impl IntoIterator<Item = &'a str>) {
+        *self.units.borrow_mut() = Some(units.into_iter().map(|unit| unit_name(unit).to_owned()).collect());
+    }
+
+    /// Something is to go wrong.
+    pub fn trouble(&self, trouble: Trouble) {
+        self.troubles.borrow_mut().add(trouble);
+    }
+
+    /// Nothing is to go wrong any more.
+    pub fn heal(&self) {
+        self.troubles.borrow_mut().clear();
+    }
+
+    /// Does whoever asks for this effect die of it? If so, that has happened now.
+    pub fn kills(&self, effect: &Effect) -> bool {
+        self.troubles.borrow_mut().meet(effect, |happens| *happens == Happens::Kills).is_some()
+    }
+
+    /// Everything that has a value, with it.
+    #[must_use]
+    pub fn values(&self) -> BTreeMap<Resource, Value> {
+        self.values.borrow().clone()
+    }
+
+    /// A device as it is now.
+    #[must_use]
+    pub fn link(&self, dev: &IfName) -> Option<Link> {
+        self.links.borrow().iter().find(|link| link.name == *dev).map(|link| self.as_it_is(link))
+    }
+
     /// What is answered to requests for this URL, query included; 404 if not given.
     #[must_use]
     pub fn with_answer(self, url: &str, answer: HttpResponse) -> Self {
@@ -74,39 +135,60 @@ impl FakeHost {
 
     /// Somebody else changes something.
     pub fn set(&self, resource: Resource, value: Value) {
-        self.values.borrow_mut().insert(resource, value);
+        let absent = self.absent(&resource);
+        let resource = named(resource);
+        if value == absent {
+            self.values.borrow_mut().remove(&resource);
+        } else {
+            self.values.borrow_mut().insert(resource, value);
+        }
     }
 
     /// What it is now; absent if nobody ever set it.
     #[must_use]
     pub fn value(&self, resource: &Resource) -> Value {
-        let absent = match resource {
-            Resource::LinkUp { .. } => Value::Up(false),
+        let resource = named(resource.clone());
+        self.values.borrow().get(&resource).cloned().unwrap_or_else(|| self.absent(&resource))
+    }
+
+    /// The value of what nobody has set.
+    fn absent(&self, resource: &Resource) -> Value {
+        let link = |dev: &IfName| self.links.borrow().iter().find(|link| link.name == *dev).cloned();
+        match resource {
+            Resource::LinkUp { dev } => Value::Up(link(dev).map_or(!self.strict_links.get(), |link| link.up)),
+            Resource::LinkMac { dev } => link(dev).map_or(Value::Absent, |link| Value::Mac(link.mac)),
             Resource::Service { .. } => Value::Running(false),
             Resource::Hostname => Value::Text("fake".to_owned()),
             Resource::Sysctl { .. } => Value::Text(String::new()),
-            Resource::Address { .. }
-            | Resource::Route { .. }
-            | Resource::Rule(_)
-            | Resource::LinkMac { .. }
-            | Resource::File { .. } => Value::Absent,
-        };
-        self.values.borrow().get(resource).cloned().unwrap_or(absent)
+            Resource::Address { .. } | Resource::Route { .. } | Resource::Rule(_) | Resource::File { .. } => Value::Absent,
+        }
     }
 
     /// Every effect that was asked for, in order, also those that failed.
     #[must_use]
     pub fn performed(&self) -> Vec<Effect> {
-        self.performed.borrow().clone()
+        self.trace.borrow().iter().map(|(effect, _)| effect.clone()).collect()
+    }
+
+    /// The same, each with whether it was done.
+    #[must_use]
+    pub fn trace(&self) -> Vec<(Effect, bool)> {
+        self.trace.borrow().clone()
     }
 
     fn apply(&self, granted: &Granted) -> Result<Reply, HostError> {
+        let reply = self.apply_silently(granted);
+        self.trace.borrow_mut().push((granted.effect().clone(), reply.is_ok()));
+        reply
+    }
+
+    fn apply_silently(&self, granted: &Granted) -> Result<Reply, HostError> {
         let effect = granted.effect();
-        self.performed.borrow_mut().push(effect.clone());
         self.calls.set(self.calls.get() + 1);
         if let Some(err) = self.failing.borrow().get(&self.calls.get()) {
             return Err(err.clone());
         }
+        self.refuse(effect)?;
         if let Effect::CommandRun { name, .. } = effect {
             let silent = CommandOutput { status: 0, stdout: Vec::new(), stderr: Vec::new() };
             return Ok(Reply::Command(self.commands.borrow().get(name).cloned().unwrap_or(silent)));
@@ -157,8 +239,25 @@ impl Host for FakeHost {
         Ok(true)
     }
 
-    async fn perform(&self, granted: &Granted, _limit: Duration) -> Result<Reply, HostError> {
-        self.apply(granted)
+    async fn perform(&self, granted: &Granted, limit: Duration) -> Result<Reply, HostError> {
+        let effect = granted.effect();
+        let happens = self.troubles.borrow_mut().meet(effect, |happens| *happens != Happens::Kills);
+        match happens {
+            None | Some(Happens::Kills) => self.apply(granted),
+            Some(Happens::Takes(time)) if time < limit => {
+                self.clock.sleep(time).await;
+                self.apply(granted)
+            }
+            Some(Happens::Takes(_) | Happens::Hangs) => {
+                self.trace.borrow_mut().push((effect.clone(), false));
+                self.clock.sleep(limit).await;
+                Err(HostError { message: format!("{effect} did not end within {limit:?}{RAISE_TIMEOUT}"), errno: None })
+            }
+            Some(Happens::Fails(error)) => {
+                self.trace.borrow_mut().push((effect.clone(), false));
+                Err(error)
+            }
+        }
     }
 
     async fn answer(&self, query: &Query, _limit: Duration) -> Result<Reply, HostError> {
@@ -167,6 +266,7 @@ impl Host for FakeHost {
         Ok(match query {
             Query::Hostname => text(Resource::Hostname),
             Query::Sysctl { key } => text(Resource::Sysctl { key: key.clone() }),
+            Query::ServiceStatus { unit } if !self.has_unit(unit) => Reply::Unit(UnitState::Unknown),
             Query::ServiceStatus { unit } => {
                 let running = self.value(&Resource::Service { unit: unit.clone() }) == Value::Running(true);
                 Reply::Unit(if running { UnitState::Active } else { UnitState::Inactive })
@@ -211,7 +311,60 @@ impl Host for FakeHost {
     }
 }
 
+/// The resource by the name under which it is kept.
+fn named(resource: Resource) -> Resource {
+    match resource {
+        Resource::Service { unit } => Resource::Service { unit: unit_name(&unit).to_owned() },
+        other => other,
+    }
+}
+
 impl FakeHost {
+    fn has_unit(&self, unit: &str) -> bool {
+        self.units.borrow().as_ref().is_none_or(|units| units.iter().any(|known| known == unit_name(unit)))
+    }
+
+    fn has_link(&self, dev: &IfName) -> bool {
+        !self.strict_links.get() || self.links.borrow().iter().any(|link| link.name == *dev)
+    }
+
+    /// What a kernel or a service manager would say no to, in their words.
+    fn refuse(&self, effect: &Effect) -> Result<(), HostError> {
+        let no = |message: String, errno| Err(HostError { message, errno });
+        match effect {
+            Effect::AddressAdd { dev, .. }
+            | Effect::Announce { dev, .. }
+            | Effect::LinkSetUp { dev, .. }
+            | Effect::LinkSetMac { dev, .. }
+                if !self.has_link(dev) =>
+            {
+                no(format!("there is no interface {dev}"), Some(libc::ENODEV))
+            }
+            Effect::RouteReplace(Route { dev: Some(dev), .. }) if !self.has_link(dev) => {
+                no(format!("there is no interface {dev}"), Some(libc::ENODEV))
+            }
+            Effect::RouteReplace(route) if !self.reaches_gateway(route) => {
+                no(format!("setting the route {route}: Nexthop has invalid gateway"), Some(libc::ENETUNREACH))
+            }
+            Effect::Service { unit, verb } if !self.has_unit(unit) => {
+                no(format!("{} of {unit}: Unit {}.service not found.", verb.as_str(), unit_name(unit)), None)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Is the gateway, if there is one, in the network of an address, where that is looked at?
+    fn reaches_gateway(&self, route: &Route) -> bool {
+        let Some(via) = route.via.filter(|_| self.strict_links.get()) else { return true };
+        let gateway = VirtualAddress { ip: via, prefix: crate::types::Family::of(via).host_prefix() };
+        self.values.borrow().iter().any(|(resource, value)| match (resource, value) {
+            (Resource::Address { dev, .. }, Value::Address(address)) => {
+                RouteTarget::network_of(*address).contains(gateway) && route.dev.as_ref().is_none_or(|wanted| wanted == dev)
+            }
+            _ => false,
+        })
+    }
+
     fn answer_to(&self, url: &str) -> HttpResponse {
         let unknown = HttpResponse { status: 404, headers: Vec::new(), body: Vec::new() };
         self.answers.borrow().get(url).cloned().unwrap_or(unknown)

@@ -6,6 +6,8 @@ use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 use std::time::Duration;
 
+use tokio::sync::Notify;
+
 use super::announce::Announcer;
 use super::courier::Couriers;
 use super::helper::{Duty, HelperClient, HelperOp, HelperReply};
@@ -15,6 +17,9 @@ use super::service::{ScriptBackend, ServiceBackend};
 use super::{Host, HostError, files, hostname};
 use crate::effect::{Effect, Errand, Granted, Outcome, Query, Reply, Resource, RouteTarget, ServiceVerb, UnitState, Value};
 use crate::types::{IfName, VirtualAddress};
+
+/// How long a call waits for a helper that died to be there again.
+const HELPER_PATIENCE: Duration = Duration::from_secs(2);
 
 /// What an operator may choose.
 #[derive(Debug, Clone, Default)]
@@ -35,6 +40,7 @@ pub struct LinuxHost {
     announcer: Announcer,
     services: Services,
     helper: RefCell<Option<Rc<HelperClient>>>,
+    helped_again: Notify,
     couriers: RefCell<Option<Couriers>>,
 }
 
@@ -57,8 +63,14 @@ impl LinuxHost {
             (Some(_), None) => Services::Systemd(Box::new(Systemd::new(options.bus_address))),
             (None, None) => Services::None,
         };
-        let (helper, couriers) = (RefCell::default(), RefCell::default());
-        Ok(Self { netlink: Netlink::open()?, announcer: Announcer::default(), services, helper, couriers })
+        Ok(Self {
+            netlink: Netlink::open()?,
+            announcer: Announcer::default(),
+            services,
+            helper: RefCell::default(),
+            helped_again: Notify::new(),
+            couriers: RefCell::default(),
+        })
     }
 
     /// The engine's end of the socket to the helper process. Calls that run on an old one go on.
@@ -68,8 +80,20 @@ impl LinuxHost {
     pub fn set_helper(&self, stream: UnixStream, duty: Duty) -> Result<(), HostError> {
         let client = HelperClient::new(stream, duty)
             .map_err(|err| HostError { message: format!("taking the helper's socket: {err}"), errno: err.raw_os_error() })?;
-        *self.helper.borrow_mut() = Some(Rc::new(client));
+        self.use_helper(client);
         Ok(())
+    }
+
+    /// As [`Self::set_helper`], for one that is connected.
+    pub fn use_helper(&self, client: HelperClient) {
+        *self.helper.borrow_mut() = Some(Rc::new(client));
+        self.helped_again.notify_waiters();
+    }
+
+    /// The helper that is asked now.
+    #[must_use]
+    pub fn helper(&self) -> Option<Rc<HelperClient>> {
+        self.helper.borrow().clone()
     }
 
     /// Who goes out for a hook's requests to other hosts.
@@ -156,12 +180,28 @@ impl LinuxHost {
     }
 
     async fn helped(&self, op: HelperOp, limit: Duration) -> Result<HelperReply, HostError> {
-        let helper = self.helper.borrow().clone();
-        let helper = helper.ok_or_else(|| HostError {
+        self.await_helper(limit).await;
+        let helper = self.helper().ok_or_else(|| HostError {
             message: "this needs the helper process, and none is running".to_owned(),
             errno: Some(libc::EPIPE),
         })?;
         helper.call(op, limit).await
+    }
+
+    /// One that died is being started again: not every hook that comes in between has to fail.
+    async fn await_helper(&self, limit: Duration) {
+        let died = || self.helper().is_some_and(|helper| !helper.is_alive());
+        let again = async {
+            loop {
+                let told = self.helped_again.notified();
+                if !died() {
+                    return;
+                }
+                told.await;
+            }
+        };
+        // If it takes longer, the call itself says what is wrong.
+        _ = tokio::time::timeout(limit.min(HELPER_PATIENCE), again).await;
     }
 
     async fn changed(&self, op: HelperOp, limit: Duration) -> Result<Reply, HostError> {

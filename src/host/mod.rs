@@ -10,6 +10,7 @@ pub mod hostname;
 mod linux;
 pub mod netlink;
 pub mod privilege;
+pub mod process;
 pub mod recording;
 pub mod service;
 pub mod socket;

@@ -203,7 +203,9 @@ impl Log {
     fn write_new(&mut self, changes: &[Change]) -> io::Result<()> {
         let mut bytes = MAGIC.to_vec();
         frame(&Header { origin: self.origin }, &mut bytes)?;
-        DirBuilder::new().recursive(true).mode(0o755).create(&self.directory)?;
+        // What lasts is for the daemon alone; below run-dir there is the socket, which others may look for.
+        let mode = if self.lasting { 0o700 } else { 0o755 };
+        DirBuilder::new().recursive(true).mode(mode).create(&self.directory)?;
         let foreign = self.lasting && self.lock.is_none();
         self.take_lock()?;
         if foreign {

@@ -317,7 +317,7 @@ fn fails_there(ported: &Ported) -> bool {
         }
     }
     let table: toml::Table = ported.toml.parse().unwrap();
-    let mut hook = LuaRuntime.load(&source(&ported.lua, &table), &Budget::default()).unwrap();
+    let mut hook = LuaRuntime::default().load(&source(&ported.lua, &table), &Budget::default()).unwrap();
     let result = hook.call(&told(EntryPoint::OnMaster, "node2"), &mut Yes, &Budget::default());
     matches!(result, Err(HookError::Raised { message, .. }) if message.contains("not ported: up.sh line "))
 }

@@ -18,7 +18,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("hooks", &["types", "effect", "trust", "sandbox"]),
     ("host", &["types", "effect", "sandbox"]),
     ("keeper", &["types", "ledger", "host", "hooks::message"]),
-    ("engine", &["types", "proto", "effect", "trust", "config", "ledger", "journal", "hooks", "host", "keeper"]),
+    ("engine", &["types", "record", "proto", "effect", "trust", "config", "ledger", "journal", "hooks", "host", "keeper"]),
     ("control", &["types", "engine"]),
     ("telemetry", &["types"]),
     ("registry", &["trust"]),
@@ -27,6 +27,7 @@ const EDGES: &[(&str, &[&str])] = &[
         &["types", "proto", "effect", "config", "ledger", "journal", "hooks", "host", "engine", "keeper", "control", "telemetry"],
     ),
     ("port", &["types", "effect", "hooks"]),
+    ("testing", &["types", "effect", "config", "hooks", "host", "engine", "keeper"]),
     (
         "cli",
         &[
@@ -46,6 +47,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "registry",
             "lab",
             "port",
+            "testing",
         ],
     ),
 ];

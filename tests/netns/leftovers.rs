@@ -48,7 +48,7 @@ fn master() -> Result<(Lab, Carpd, Daemon, [String; 2]), Failed> {
 }
 
 /// SIGKILL for keeper, engine, helper and runners at once.
-fn kill_tree(lab: &Lab, daemon: &Daemon) -> Outcome {
+pub(crate) fn kill_tree(lab: &Lab, daemon: &Daemon) -> Outcome {
     let script = "for dir in /proc/[0-9]*; do [ \"$(readlink $dir/exe)\" = \"$(readlink -f \"$1\")\" ] || continue; \
                   echo ${dir#/proc/}; done";
     // All of the program's processes in this host but ourselves; stopped first, so that none can react.
@@ -99,6 +99,10 @@ fn second() -> Outcome {
     let run = format!("cp /run/lab/carpd.toml /run/lab/other.toml; {CARPD} run --config /run/lab/other.toml 2>&1; echo $?");
     let said = sh(&lab, "a", &run)?.join("\n");
     assert!(said.contains("another carpd already has vhid 40 on eth0 (pid "), "{said}");
+    let said = sh(&lab, "a", &format!("{CARPD} run --config /run/lab/carpd.toml 2>&1; true"))?.join("\n");
+    assert!(said.contains("another carpd already runs as instance"), "{said}");
+    let status = sh(&lab, "a", &format!("{CARPD} status --config /run/lab/carpd.toml"))?.join("\n");
+    assert!(status.contains("web: master"), "the running one can still be spoken to: {status}");
     assert!(holds(&lab, "a")?);
     daemon.process.signal(Signal::SIGTERM)?;
     daemon.process.wait(SOON)?;

@@ -126,7 +126,8 @@ impl Carpd {
         self
     }
 
-    fn toml(&self) -> String {
+    /// Its configuration file.
+    pub(crate) fn toml(&self) -> String {
         let keys = || self.keys.iter().map(|(key, value)| format!("{key} = {value}\n")).collect::<String>();
         let mut toml = self.vhosts.clone().unwrap_or_else(|| format!("[[vhost]]\n{}", keys()));
         if let Some((_, hook)) = &self.hook {
@@ -137,9 +138,14 @@ impl Carpd {
 
     /// Writes the files.
     pub(crate) fn write(&self, lab: &Lab) -> Outcome {
+        self.write_with(lab, &self.toml())
+    }
+
+    /// As [`Self::write`], with another configuration file.
+    pub(crate) fn write_with(&self, lab: &Lab, toml: &str) -> Outcome {
         let host = lab.host(&self.host);
         host.write("/run/lab/web.pass", 0o600, "gw22\n")?;
-        host.write("/run/lab/carpd.toml", 0o644, &self.toml())?;
+        host.write("/run/lab/carpd.toml", 0o644, toml)?;
         if let Some((lua, _)) = &self.hook {
             host.write("/run/lab/h.lua", 0o644, lua)?;
         }
@@ -149,6 +155,11 @@ impl Carpd {
     /// Writes the files and starts the daemon.
     pub(crate) fn start(&self, lab: &Lab) -> Result<Daemon, Failed> {
         self.write(lab)?;
+        self.restart(lab)
+    }
+
+    /// Starts the daemon with the files that are there.
+    pub(crate) fn restart(&self, lab: &Lab) -> Result<Daemon, Failed> {
         let host = lab.host(&self.host);
         let env = BTreeMap::from([("CARPD_LOG".to_owned(), self.filter.clone())]);
         let argv = [CARPD, "run", "--config", "/run/lab/carpd.toml", "--log-format", "json"];
@@ -308,7 +319,21 @@ pub(crate) struct Watch {
 impl Watch {
     /// Asks for the address each 2 ms.
     pub(crate) fn start(lab: &Lab, address: &str) -> Result<Self, Failed> {
-        let spec = ProbeSpec { address: address.parse()?, arp_interval: Duration::from_millis(2), http_interval: Duration::ZERO };
+        Self::probe(
+            lab,
+            &ProbeSpec { address: address.parse()?, arp_interval: Duration::from_millis(2), http_interval: Duration::ZERO },
+        )
+    }
+
+    /// Fetches a page from the address as well, each 50 ms, and waits for the first.
+    pub(crate) fn with_traffic(lab: &Lab, address: &str) -> Result<Self, Failed> {
+        let (arp_interval, http_interval) = (Duration::from_millis(20), Duration::from_millis(50));
+        let mut watch = Self::probe(lab, &ProbeSpec { address: address.parse()?, arp_interval, http_interval })?;
+        watch.follow("an answer to HTTP", SOON, |what, _| matches!(what, Sighting::Http { .. }))?;
+        Ok(watch)
+    }
+
+    fn probe(lab: &Lab, spec: &ProbeSpec) -> Result<Self, Failed> {
         let mut process = lab.host("client").spawn(&spec.argv(PROGRAM))?;
         process
             .wait_line("its start", SOON, |line| matches!(Sighted::parse(line), Some(Sighted { what: Sighting::Started, .. })))?;

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 
 use super::plain;
-use crate::cli::{CONFIG, Exit, Failure, output};
+use crate::cli::{CONFIG, Exit, Failure, instance_dir, output};
 use crate::config::{Config, Hook, Kind};
 use crate::control::{self, Order, Reply};
 use crate::engine::command::HookStatus;
@@ -67,7 +67,7 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
 
 /// The hooks of the daemon that runs this configuration; `None` if it does not run, or we may not ask.
 fn daemon(args: &Args, config: &Config) -> Option<Vec<HookStatus>> {
-    let socket = control::socket_path(&control::instance_dir(&config.daemon.run_dir, &args.config));
+    let socket = control::socket_path(&instance_dir(&config.daemon.run_dir, &args.config).ok()?);
     match control::call(&socket, Order::Status) {
         Ok(Reply::Status(status)) => Some(status.hooks),
         _ => None,

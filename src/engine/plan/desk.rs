@@ -76,7 +76,7 @@ impl<H: Host> PlanDesk<'_, H> {
             Ask::Sleep { .. } => Ok(Answer::Done),
             Ask::StateGet { key } => Ok(Answer::State(self.store.borrow().value(self.owner, &key))),
             Ask::StateSet { key, value } => {
-                self.store.borrow_mut().set(self.owner, key, value, self.state_bytes)?;
+                self.store.borrow_mut().set(self.owner, &key, value, self.state_bytes)?;
                 Ok(Answer::Done)
             }
         }

@@ -29,23 +29,19 @@ const LOOK_LIMIT: Duration = Duration::from_secs(5);
 struct Job {
     vhost: config::Vhost,
     event: HookEvent,
-    pools: Vec<Rc<Pool>>,
+    hook: Rc<Pool>,
 }
 
 impl Engine {
     /// Plans what [`Engine::apply`] would do; nothing of it is done, and nothing waits for it.
     pub(in super::super) fn plan_apply(&self, name: &Name, reply: oneshot::Sender<Result<Vec<Plan>, String>>) {
-        if self.hooks.current(name).is_none() {
+        let Some(hook) = self.hooks.current(name) else {
             _ = reply.send(Err(self.no_hook(name, "is not in the configuration")));
             return;
-        }
+        };
         let masters = self.nodes.values().filter(|node| node.spec.hooks.contains(name) && node.is_master());
         let jobs: Vec<Job> = masters
-            .map(|node| Job {
-                vhost: node.spec.clone(),
-                event: node.event(EntryPoint::OnMaster, false),
-                pools: node.spec.hooks.iter().filter_map(|name| self.hooks.current(name).cloned()).collect(),
-            })
+            .map(|node| Job { vhost: node.spec.clone(), event: node.event(EntryPoint::OnMaster, false), hook: Rc::clone(hook) })
             .collect();
         let shared = Rc::clone(&self.shared);
         tokio::task::spawn_local(async move {
@@ -61,10 +57,10 @@ impl Engine {
 }
 
 async fn plan(shared: &Shared<LinuxHost>, job: Job) -> Plan {
-    let Job { vhost, event, pools } = job;
+    let Job { vhost, event, hook } = job;
     let ledger = shared.executor.ledger().copy();
     let executor = Executor::new(RecordingHost::new(shared.executor.host()), ledger, Recovery::default());
-    let store = RefCell::new(shared.store.borrow().clone());
+    let store = RefCell::new(shared.store.borrow().copy());
     let mark = executor.mark();
     let mut plan = Plan {
         vhost: vhost.name.clone(),
@@ -74,18 +70,18 @@ async fn plan(shared: &Shared<LinuxHost>, job: Job) -> Plan {
         notes: Vec::new(),
         parts: Vec::new(),
     };
-    for pool in pools.iter().filter(|pool| pool.defines(EntryPoint::OnMaster)) {
-        if matches!(pool.spec().kind, config::Kind::Script(_)) {
-            plan.notes.push(format!("hook {} is a program: what it would do is not known before it runs", pool.name()));
-            continue;
-        }
-        let owner = Owner { vhost: vhost.name.clone(), hook: Some(pool.name().clone()) };
-        let budget = pool.budget(EntryPoint::OnMaster);
+    if matches!(hook.spec().kind, config::Kind::Script(_)) {
+        plan.notes.push(format!("hook {} is a program: what it would do is not known before it runs", hook.name()));
+        return plan;
+    }
+    if hook.defines(EntryPoint::OnMaster) {
+        let owner = Owner { vhost: vhost.name.clone(), hook: Some(hook.name().clone()) };
+        let budget = hook.budget(EntryPoint::OnMaster);
         let mut desk = PlanDesk {
             executor: &executor,
             store: &store,
             owner: &owner,
-            grants: &mut pool.spec().grants.clone(),
+            grants: &mut hook.spec().grants.clone(),
             learns: false,
             own: Own { dev: &vhost.interface, addresses: &vhost.addresses },
             entry: EntryPoint::OnMaster,
@@ -95,18 +91,18 @@ async fn plan(shared: &Shared<LinuxHost>, job: Job) -> Plan {
             steps: Vec::new(),
             log: Vec::new(),
         };
-        let result = pool.call(event.clone(), budget, &mut desk, std::future::pending()).await;
+        let result = hook.call(event.clone(), budget, &mut desk, std::future::pending()).await;
         let (steps, log) = (desk.steps, desk.log);
         let failure = result.err().map(|error| error.to_string());
         let failed = failure.is_some();
-        let by = By::Hook { name: pool.name().clone(), entry: EntryPoint::OnMaster };
+        let by = By::Hook { name: hook.name().clone(), entry: EntryPoint::OnMaster };
         plan.parts.push(Part { by, steps, log, failure });
         if failed {
             plan.notes.push("the hook fails: what was done before stays as it is".to_owned());
             return plan;
         }
     }
-    executor.undo_older(&vhost.name, mark).await;
+    executor.undo_older(&vhost.name, Some(hook.name()), mark).await;
     let steps: Vec<_> = executor.host().take().iter().map(noted).collect();
     if !steps.is_empty() {
         plan.parts.push(Part { by: By::Undo, steps, log: Vec::new(), failure: None });

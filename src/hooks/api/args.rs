@@ -131,7 +131,7 @@ impl Kind {
             },
             (Self::Bool, Raw::Bool(given)) => Arg::Bool(given),
             (Self::Words, Raw::Map(pairs)) => Arg::Words(words(pairs)?),
-            (Self::Any, raw) => Arg::Any(json(raw)?),
+            (Self::Any, raw) => Arg::Any(raw.json()?),
             (Self::Bytes | Self::Int(..) | Self::Bool | Self::Words, raw) => return Err(wrong(&raw)),
         })
     }
@@ -153,24 +153,6 @@ fn words(pairs: Vec<(String, Raw)>) -> Result<BTreeMap<String, String>, String> 
         .collect()
 }
 
-fn json(raw: Raw) -> Result<serde_json::Value, String> {
-    use serde_json::Value;
-    Ok(match raw {
-        Raw::Nil => Value::Null,
-        Raw::Bool(given) => Value::Bool(given),
-        Raw::Number(number) => match whole(number) {
-            Some(n) => n.into(),
-            None => serde_json::Number::from_f64(number).map(Value::Number).ok_or_else(|| format!("{number} cannot be kept"))?,
-        },
-        Raw::Text(bytes) => Value::String(String::from_utf8(bytes).map_err(|_| "text that is kept must be UTF-8".to_owned())?),
-        Raw::List(list) => Value::Array(list.into_iter().map(json).collect::<Result<_, _>>()?),
-        Raw::Map(pairs) => {
-            Value::Object(pairs.into_iter().map(|(key, raw)| json(raw).map(|value| (key, value))).collect::<Result<_, _>>()?)
-        }
-        Raw::Other(kind) => return Err(format!("{kind} cannot be kept")),
-    })
-}
-
 impl Raw {
     /// What it is, with its article.
     #[must_use]
@@ -183,6 +165,33 @@ impl Raw {
             Self::List(_) | Self::Map(_) => "a table",
             Self::Other(kind) => kind,
         }
+    }
+
+    /// The same as JSON.
+    ///
+    /// # Errors
+    /// What JSON cannot hold: bytes that are no UTF-8, a function, a number that is none.
+    pub fn json(self) -> Result<serde_json::Value, String> {
+        use serde_json::Value;
+        Ok(match self {
+            Self::Nil => Value::Null,
+            Self::Bool(given) => Value::Bool(given),
+            Self::Number(number) => match whole(number) {
+                Some(n) => n.into(),
+                None => {
+                    serde_json::Number::from_f64(number).map(Value::Number).ok_or_else(|| format!("{number} cannot be kept"))?
+                }
+            },
+            Self::Text(bytes) => {
+                Value::String(String::from_utf8(bytes).map_err(|_| "text that is kept must be UTF-8".to_owned())?)
+            }
+            Self::List(list) => Value::Array(list.into_iter().map(Self::json).collect::<Result<_, _>>()?),
+            Self::Map(pairs) => {
+                let pairs = pairs.into_iter().map(|(key, raw)| raw.json().map(|value| (key, value)));
+                Value::Object(pairs.collect::<Result<_, _>>()?)
+            }
+            Self::Other(kind) => return Err(format!("{kind} cannot be kept")),
+        })
     }
 
     /// A text, number or boolean, written out.

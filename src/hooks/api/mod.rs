@@ -6,6 +6,7 @@
 
 mod allowed;
 mod args;
+mod bench;
 mod list;
 mod suggest;
 #[cfg(test)]
@@ -14,6 +15,7 @@ pub mod wit;
 
 pub use allowed::{allowed, grant_line, is_allowed};
 pub use args::{Args, Kind, Raw};
+pub use bench::{On, TEST_FUNCTIONS, TEST_TYPES, TestField, TestFunction, find_test, unknown_test_function};
 pub use list::FUNCTIONS;
 pub use suggest::{
     EVENT_FIELDS, Field, INSTANCE_FIELDS, nearest, unknown_entry_point, unknown_field, unknown_function, unknown_global,

@@ -4,7 +4,11 @@
 //! host's tables, then the sandbox, the memory limit and the watch. Nothing of one run reaches the next.
 #![expect(clippy::wildcard_enum_match_arm, reason = "a kind of Lua value that is not named is refused")]
 
+mod coverage;
+mod test_file;
 mod values;
+
+pub use test_file::TestFile;
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,11 +19,14 @@ use mlua::chunk::{ChunkMode, Compiler};
 use mlua::{Function, Lua, LuaOptions, MultiValue, StdLib, Value, VmState};
 
 use super::api::{self, Context, FUNCTIONS, Gives, Raw, Request};
+use super::message::FileCoverage;
 use super::watch::{self, Stop, Watch};
 use super::{
-    Answer, Ask, AskError, Budget, EntryPoint, Hook, HookError, HookEvent, HookHost, HookRuntime, HookSource, LoadError, Returned,
+    Answer, Ask, AskError, Budget, EntryPoint, Hook, HookError, HookEvent, HookHost, HookRuntime, HookSource, LoadError,
+    Returned, TestHost,
 };
 use crate::types::IfName;
+use coverage::Coverage;
 
 const PRELUDE: &str = include_str!("prelude.luau");
 
@@ -36,7 +43,10 @@ const MAX_STACK: usize = 20;
 
 /// The host of Luau hooks.
 #[derive(Debug, Default)]
-pub struct LuaRuntime;
+pub struct LuaRuntime {
+    /// Count how often each line runs; costs a little.
+    pub coverage: bool,
+}
 
 /// A loaded Luau hook: bytecode.
 #[derive(Debug)]
@@ -55,8 +65,40 @@ struct Code {
     file: String,
     prelude: Vec<u8>,
     main: Vec<u8>,
-    modules: BTreeMap<String, Vec<u8>>,
+    /// Bytecode, or what is wrong with the text: nobody's business until it is required, since hooks share a directory.
+    modules: BTreeMap<String, Result<Vec<u8>, String>>,
     config: serde_json::Value,
+    /// How often each line has run, if that is wanted.
+    coverage: Option<Coverage>,
+}
+
+/// What a script is, which decides what it may call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// A hook: the functions of the host.
+    Hook {
+        /// Count how often each line runs.
+        coverage: bool,
+    },
+    /// A test of one: the module `test`.
+    Test,
+}
+
+/// The other end of what a script calls.
+enum Peer<'a> {
+    /// While loading: a top level may not touch the host.
+    Nobody,
+    /// The host of a hook.
+    Hook(RefCell<&'a mut dyn HookHost>),
+    /// Whoever runs the test.
+    Test(RefCell<&'a mut dyn TestHost>),
+}
+
+/// What the prelude gives back: how to call a function of the script, how to make a table strict, and the cases.
+struct Glue {
+    call: Function,
+    strict: Function,
+    cases: Option<mlua::Table>,
 }
 
 /// One VM in use.
@@ -64,21 +106,22 @@ struct Run<'a> {
     code: &'a Code,
     watch: Rc<Watch>,
     memory: u64,
-    /// `None` while loading: a hook's top level may not touch the host.
-    host: Option<RefCell<&'a mut dyn HookHost>>,
+    peer: Peer<'a>,
     interface: Option<&'a IfName>,
     opened: RefCell<BTreeSet<String>>,
+    /// The top levels whose lines are counted.
+    running: RefCell<Vec<(String, Function)>>,
     /// Virtual sleep that the clock has not seen.
     skipped: Cell<Duration>,
 }
 
 impl HookRuntime for LuaRuntime {
     fn load(&self, source: &HookSource, budget: &Budget) -> Result<Box<dyn Hook>, LoadError> {
-        let code = Code::compile(source)?;
-        let run = Run::new(&code, *budget, None, None);
-        let loaded = run.enter(|lua, call, _| {
-            let main = code.open_main(lua).map_err(|err| raised(&err))?;
-            let returned = protected(call, main, Value::Nil)?.0;
+        let code = Code::compile(source, Kind::Hook { coverage: self.coverage })?;
+        let run = Run::new(&code, *budget, Peer::Nobody, None);
+        let loaded = run.enter(|lua, glue| {
+            let main = run.open_main(lua).map_err(|err| raised(&err))?;
+            let returned = protected(&glue.call, main, Value::Nil)?.0;
             Defined::read(lua, &returned).map_err(|err| raised(&err))
         });
         let defined = loaded.map_err(|err| LoadError::Code(err.to_string()))?;
@@ -105,10 +148,10 @@ impl Hook for LuaHook {
 
     fn call(&mut self, event: &HookEvent, host: &mut dyn HookHost, budget: &Budget) -> Result<Returned, HookError> {
         let code = Rc::clone(&self.code);
-        let run = Run::new(&code, *budget, Some(host), Some(&event.instance.interface));
+        let run = Run::new(&code, *budget, Peer::Hook(RefCell::new(host)), Some(&event.instance.interface));
         let entry = event.entry;
-        run.enter(|lua, call, strict| {
-            let main = code.open_main(lua).map_err(|err| raised(&err))?;
+        run.enter(|lua, Glue { call, strict, .. }| {
+            let main = run.open_main(lua).map_err(|err| raised(&err))?;
             let returned = protected(call, main, Value::Nil)?.0;
             let function = lookup(lua, &returned, entry).ok_or_else(|| {
                 raised_text(format!("{}: {} is gone: it was there when the hook was loaded", code.file, entry.as_str()))
@@ -120,37 +163,41 @@ impl Hook for LuaHook {
             if entry == EntryPoint::Health { health(&code.file, &value, &reason) } else { Ok(Returned::Done) }
         })
     }
+
+    fn coverage(&self) -> Vec<FileCoverage> {
+        self.code.coverage.as_ref().map(Coverage::report).unwrap_or_default()
+    }
 }
 
 impl Code {
-    fn compile(source: &HookSource) -> Result<Self, LoadError> {
+    fn compile(source: &HookSource, kind: Kind) -> Result<Self, LoadError> {
         let file = source.path.rsplit('/').next().unwrap_or(&source.path).to_owned();
         let config = serde_json::from_str(&source.config_json)
             .map_err(|err| LoadError::Code(format!("{file}: the hook's config is no JSON: {err}")))?;
-        let compile = |name: &str, text: &[u8]| {
-            let compiler = Compiler::new().set_optimization_level(1).set_debug_level(1);
+        let counted = kind == Kind::Hook { coverage: true };
+        let compile_as = |counted: bool, name: &str, text: &[u8]| {
+            let compiler = Compiler::new().set_optimization_level(1).set_debug_level(1).set_coverage_level(u8::from(counted));
             compiler.compile(text).map_err(|err| LoadError::Code(syntax_error(name, &err)))
         };
+        let compile = |name: &str, text: &[u8]| compile_as(counted, name, text);
+        let prelude = if kind == Kind::Test { test_file::prelude() } else { prelude() };
         Ok(Self {
-            prelude: compile("carpd", prelude().as_bytes())?,
+            prelude: compile_as(false, "carpd", prelude.as_bytes())?,
             main: compile(&file, &source.main)?,
             modules: source
                 .modules
                 .iter()
-                .map(|(key, text)| Ok((key.clone(), compile(key, text)?)))
-                .collect::<Result<_, LoadError>>()?,
+                .map(|(key, text)| (key.clone(), compile(key, text).map_err(|err| err.to_string())))
+                .collect(),
             name: source.name.to_string(),
             file,
             config,
+            coverage: counted.then(Coverage::default),
         })
     }
 
     fn open(lua: &Lua, name: &str, bytecode: &[u8]) -> mlua::Result<Function> {
         lua.load(bytecode).set_name(format!("={name}")).set_mode(ChunkMode::Binary).into_function()
-    }
-
-    fn open_main(&self, lua: &Lua) -> mlua::Result<Function> {
-        Self::open(lua, &self.file, &self.main)
     }
 
     /// Finds what `require` means: `./x` beside the file that asks, anything else below the hook's directory.
@@ -194,7 +241,7 @@ fn prelude() -> String {
         groups += &format!("{group} = strict(\"{group}\", {{ {} }}{})\n", functions.join(", "), call.unwrap_or_default());
     }
     let print = api::find("log", "info").map_or(0, |(id, _)| id);
-    PRELUDE.replace("$GROUPS", &groups).replace("$PRINT", &print.to_string())
+    PRELUDE.replace("$GROUPS", &groups).replace("$PRINT", &print.to_string()).replace("$CASES", "nil")
 }
 
 /// What the top level of a hook left behind.
@@ -282,20 +329,21 @@ fn syntax_error(name: &str, err: &mlua::Error) -> String {
 }
 
 impl<'a> Run<'a> {
-    fn new(code: &'a Code, budget: Budget, host: Option<&'a mut dyn HookHost>, interface: Option<&'a IfName>) -> Self {
+    fn new(code: &'a Code, budget: Budget, peer: Peer<'a>, interface: Option<&'a IfName>) -> Self {
         Self {
             code,
             watch: Rc::new(Watch::start(budget)),
             memory: budget.memory_bytes,
-            host: host.map(RefCell::new),
+            peer,
             interface,
             opened: RefCell::default(),
+            running: RefCell::default(),
             skipped: Cell::default(),
         }
     }
 
     /// Makes the VM and does something in it; whatever comes out, the watch has the last word.
-    fn enter<T>(&self, act: impl FnOnce(&Lua, &Function, &Function) -> Result<T, HookError>) -> Result<T, HookError> {
+    fn enter<T>(&self, act: impl FnOnce(&Lua, &Glue) -> Result<T, HookError>) -> Result<T, HookError> {
         let result = self.vm(act).unwrap_or_else(|err| Err(raised(&err)));
         if let Some(verdict) = self.watch.verdict() {
             return Err(verdict);
@@ -306,7 +354,7 @@ impl<'a> Run<'a> {
         })
     }
 
-    fn vm<T>(&self, act: impl FnOnce(&Lua, &Function, &Function) -> Result<T, HookError>) -> mlua::Result<Result<T, HookError>> {
+    fn vm<T>(&self, act: impl FnOnce(&Lua, &Glue) -> Result<T, HookError>) -> mlua::Result<Result<T, HookError>> {
         let libraries = LIBRARIES.into_iter().fold(StdLib::NONE, |all, one| all | one);
         let lua = Lua::new_with(libraries, LuaOptions::default())?;
         lua.set_memory_limit(usize::try_from(self.memory).unwrap_or(usize::MAX))?;
@@ -323,20 +371,27 @@ impl<'a> Run<'a> {
             let open = scope.create_function(|lua, key: String| self.open(lua, key))?;
             let config = values::frozen_json(&lua, &self.code.config)?;
             let prelude = Code::open(&lua, "carpd", &self.code.prelude)?;
-            let (call, strict) = prelude.call::<(Function, Function)>((host, unknown, resolve, open, config))?;
+            let (call, strict, cases) = prelude.call((host, unknown, resolve, open, config))?;
             lua.sandbox(true)?;
-            Ok(act(&lua, &call, &strict))
+            let result = act(&lua, &Glue { call, strict, cases });
+            if let Some(coverage) = &self.code.coverage {
+                coverage.add(&self.running.take());
+            }
+            Ok(result)
         })
     }
 
     /// A call of a host function: its number, then its arguments. Gives true and the answer, or false and
     /// the text of an error.
     fn ask(&self, lua: &Lua, mut args: MultiValue) -> mlua::Result<(bool, Value)> {
-        let function = match args.pop_front() {
-            Some(Value::Integer(id)) => usize::try_from(id).ok().and_then(|id| FUNCTIONS.get(id)),
+        let id = match args.pop_front() {
+            Some(Value::Integer(id)) => usize::try_from(id).ok(),
             _ => None,
         };
-        let Some(function) = function else {
+        if let Peer::Test(host) = &self.peer {
+            return test_file::ask(lua, *host.borrow_mut(), id, &args);
+        }
+        let Some(function) = id.and_then(|id| FUNCTIONS.get(id)) else {
             return Err(mlua::Error::runtime("there is no such host function"));
         };
         let answer = match self.request(function, &args) {
@@ -374,7 +429,7 @@ impl<'a> Run<'a> {
             Request::Wall => return Ok(Ok(Value::Number((watch::wall_clock() + self.skipped.get()).as_secs_f64()))),
             Request::Ask(ask) => ask,
         };
-        let Some(host) = &self.host else { return Ok(Ok(Value::Nil)) };
+        let Peer::Hook(host) = &self.peer else { return Ok(Ok(Value::Nil)) };
         let slept = if let Ask::Sleep { ms } = &ask { Some((*ms, watch::since_boot())) } else { None };
         let answer = host.borrow_mut().ask(ask);
         if let Some((ms, began)) = slept {
@@ -399,12 +454,28 @@ impl<'a> Run<'a> {
     }
 
     fn open(&self, lua: &Lua, key: String) -> mlua::Result<(Option<Function>, Option<String>)> {
-        let Some(bytecode) = self.code.modules.get(&key) else {
-            return Ok((None, Some(format!("there is no module {key}"))));
+        let bytecode = match self.code.modules.get(&key) {
+            Some(Ok(bytecode)) => bytecode,
+            Some(Err(why)) => return Ok((None, Some(why.clone()))),
+            None => return Ok((None, Some(format!("there is no module {key}")))),
         };
         let function = Code::open(lua, &key, bytecode)?;
+        self.count(&key, &function);
         self.opened.borrow_mut().insert(key);
         Ok((Some(function), None))
+    }
+
+    fn open_main(&self, lua: &Lua) -> mlua::Result<Function> {
+        let main = Code::open(lua, &self.code.file, &self.code.main)?;
+        self.count(&self.code.file, &main);
+        Ok(main)
+    }
+
+    /// Keeps a file's top level, if its lines are counted.
+    fn count(&self, file: &str, main: &Function) {
+        if self.code.coverage.is_some() {
+            self.running.borrow_mut().push((file.to_owned(), main.clone()));
+        }
     }
 }
 
@@ -417,6 +488,8 @@ fn unknown(table: Option<&str>, name: &str) -> Option<String> {
     match table {
         None => Some(api::unknown_global(name)),
         Some(table @ ("event" | "event.instance")) => api::unknown_field(table, name),
+        Some("test") => Some(api::unknown_test_function(api::On::Test, name)),
+        Some("h") => Some(api::unknown_test_function(api::On::Host, name)),
         Some(group) => Some(api::unknown_function(group, name)),
     }
 }

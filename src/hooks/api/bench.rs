@@ -1,0 +1,242 @@
+//! What a test file may call, named once: the Lua tables, the definitions for editors and the reference are made from it.
+
+/// One function of a test file.
+#[derive(Debug)]
+pub struct TestFunction {
+    /// The module `test`, or a host.
+    pub on: On,
+    /// Its name.
+    pub name: &'static str,
+    /// Its arguments: name and Luau type; one that ends in `?` may be left out.
+    pub params: &'static [(&'static str, &'static str)],
+    /// What it gives back, as a Luau type.
+    pub gives: &'static str,
+    /// What it does, for the reference.
+    pub doc: &'static str,
+    /// A call as it would stand in a test file.
+    pub example: &'static str,
+}
+
+/// Of what something is a function.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum On {
+    /// `test.name(...)`
+    Test,
+    /// `h:name(...)`
+    Host,
+}
+
+/// A field of a table that a test file hands over.
+#[derive(Debug)]
+pub struct TestField {
+    /// Its key.
+    pub name: &'static str,
+    /// Its Luau type.
+    pub kind: &'static str,
+    /// What it means.
+    pub doc: &'static str,
+}
+
+const fn field(name: &'static str, kind: &'static str, doc: &'static str) -> TestField {
+    TestField { name, kind, doc }
+}
+
+/// Every type of a table that a test file hands over or gets, with its fields.
+pub const TEST_TYPES: &[(&str, &[TestField])] = &[
+    (
+        "HostOptions",
+        &[
+            field("interface", "string?", "The virtual host's interface; eth0 by default."),
+            field("addresses", "{ string }?", "Its addresses; 192.0.2.22/24 by default."),
+            field("name", "string?", "Its name; test by default."),
+            field("vhid", "number?", "Its vhid; 1 by default."),
+            field("xparam", "string?", "ucarp's --xparam."),
+            field("config", "{ [string]: any }?", "Instead of [hook.NAME.config]."),
+            field("grants", "{ [string]: any }?", "Instead of [hook.NAME.grant], in the same words."),
+            field("hostname", "string?", "The kernel's host name; node by default."),
+            field(
+                "links",
+                "{ [string]: LinkOptions }?",
+                "The devices, by name. If it is given there are no others, and a gateway must be in a network of one of them.",
+            ),
+            field("routes", "{ string }?", "Routes that are there, in the words of ip route: default via 192.0.2.254."),
+            field(
+                "units",
+                "{ [string]: string | UnitOptions }?",
+                "The services, by name: active, inactive, fails, hangs, missing, or a table. If it is given there are no others.",
+            ),
+            field("files", "{ [string]: string }?", "Files that are there: path and content."),
+            field("sysctls", "{ [string]: string }?", "Kernel parameters: name with dots, and value."),
+            field(
+                "commands",
+                "{ [string]: CommandOptions }?",
+                "What granted command lines leave behind, by name; success by default.",
+            ),
+        ],
+    ),
+    (
+        "LinkOptions",
+        &[
+            field("up", "boolean?", "Administratively up; true by default."),
+            field("carrier", "boolean?", "The other end is there; true by default."),
+            field("mac", "string?", "Hardware address."),
+            field("mtu", "number?", "Bytes; 1500 by default."),
+            field("addresses", "{ string }?", "Its addresses, with prefix length."),
+        ],
+    ),
+    (
+        "UnitOptions",
+        &[
+            field("state", "string?", "active or inactive; inactive by default."),
+            field("start", "string?", "What starting does: fails, hangs, or how long it takes, as in 3s."),
+            field("stop", "string?", "What stopping does."),
+        ],
+    ),
+    (
+        "CommandOptions",
+        &[
+            field("status", "number?", "Exit status; 0 by default."),
+            field("stdout", "string?", "What it writes."),
+            field("stderr", "string?", "What it complains."),
+        ],
+    ),
+    (
+        "EventOptions",
+        &[
+            field("cause", "string?", "Why: master-down, better-master, startup and so on."),
+            field("peer", "string?", "Whose advertisement led to it."),
+            field("initial", "boolean?", "The first call after the daemon's start; true for a backup that was nothing before."),
+            field("missed", "number?", "How many transitions were overtaken."),
+            field("wait", "boolean?", "false: return as soon as the hook waits for something; h:advance moves on."),
+        ],
+    ),
+    (
+        "FaultOptions",
+        &[
+            field("times", "number?", "How many calls; all by default."),
+            field("after", "number?", "How many calls go well before; 0 by default."),
+        ],
+    ),
+    (
+        "LogLine",
+        &[
+            field("level", "string", "debug, info, warn or error."),
+            field("message", "string", "The sentence."),
+            field("fields", "{ [string]: string }", "The values."),
+        ],
+    ),
+];
+
+macro_rules! functions {
+    ($($on:ident $name:ident($($param:literal: $kind:literal),*) -> $gives:literal, $doc:literal, $example:literal;)*) => {
+        &[$(TestFunction {
+            on: On::$on,
+            name: stringify!($name),
+            params: &[$(($param, $kind)),*],
+            gives: $gives,
+            doc: $doc,
+            example: $example,
+        }),*]
+    };
+}
+
+/// Every function of a test file. `case` and `equal` are done where the test file runs, the others by whoever runs it.
+pub const TEST_FUNCTIONS: &[TestFunction] = functions! {
+    Test case("name": "string", "run": "() -> ()") -> "()",
+        "A case. Each one has fresh globals: the whole file runs again for it.",
+        "test.case(\"a master serves\", function() end)";
+    Test host("options": "HostOptions?") -> "TestHost",
+        "A host in memory with the hook on it, and a virtual host that is nothing yet. What is not said is as the hook needs it: \
+         a unit can be started, a device is there.",
+        "local h = test.host({ hostname = \"node2\", units = { httpd = \"inactive\" } })";
+    Test equal("actual": "any", "expected": "any", "note": "string?") -> "()",
+        "Compares two values, tables by what is in them.", "test.equal(h:hostname(), \"node2\")";
+    Test faults("name": "string", "options": "HostOptions?") -> "()",
+        "A case of its own: on such a host every effect of becoming master and of becoming backup fails once, hangs once, and has the \
+         runner killed under it once. A hook that ends well has done all; after one that does not, all is undone.",
+        "test.faults(\"all or nothing\", { hostname = \"node2\" })";
+    Test histories("name": "string", "options": "HostOptions?", "runs": "number?") -> "()",
+        "A case of its own: so many random histories of changes of state, failures and other people's changes (20 by default). None \
+         leaves an address on a backup, and at the end everything is undone.",
+        "test.histories(\"whatever happens\", { hostname = \"node2\" })";
+    Test print("text": "string") -> "()",
+        "Writes a line to the output of the test; plain print does the same.", "test.print(\"here\")";
+
+    Host become("role": "string", "options": "EventOptions?") -> "()",
+        "Makes the virtual host master or backup, as the daemon would: addresses, entry points, and undoing in their order. Begins a new \
+         plan. Time passes as the hook needs it.",
+        "h:become(\"master\", { cause = \"master-down\" })";
+    Host advance("time": "string | number") -> "()",
+        "Lets time pass, as in \"30s\" or in seconds: what waits goes on, what is to be retried is.", "h:advance(\"30s\")";
+    Host stop() -> "()",
+        "Stops the daemon in good order: before_backup, addresses down, on_backup, undo, on_stop.", "h:stop()";
+    Host peer_claim("peer": "string?") -> "()",
+        "A worse master is heard while we are master: on_peer_claim.", "h:peer_claim(\"192.0.2.3\")";
+    Host health() -> "{ demotion: number, reason: string }",
+        "Asks the hook's health.", "test.equal(h:health().demotion, 0)";
+
+    Host fail("effect": "string", "message": "string?", "options": "FaultOptions?") -> "()",
+        "From now on an effect fails, named as in a plan or by its first words.", "h:fail(\"service.start httpd\", \"no memory\")";
+    Host hang("effect": "string", "options": "FaultOptions?") -> "()",
+        "From now on an effect does not end by itself.", "h:hang(\"service.start\")";
+    Host slow("effect": "string", "time": "string | number", "options": "FaultOptions?") -> "()",
+        "From now on an effect takes so long.", "h:slow(\"service.start\", \"3s\")";
+    Host kill("effect": "string", "options": "FaultOptions?") -> "()",
+        "From now on the hook's process is killed when it asks for this.", "h:kill(\"route.replace\", { times = 1 })";
+    Host heal() -> "()", "Takes back what fail, hang, slow and kill have arranged.", "h:heal()";
+    Host change("options": "HostOptions") -> "()",
+        "Somebody else changes the host: hostname, routes, units, files, sysctls. `false` removes a file.",
+        "h:change({ hostname = \"renamed\" })";
+
+    Host expect_plan("plan": "string") -> "()",
+        "What the hook has asked for since the last event or the last expect_plan, one effect a line, in order. An effect that failed \
+         ends in (failed), a refused one in (denied).",
+        "h:expect_plan([[\nhostname.set nodevir2\nservice.start httpd\n]])";
+    Host expect_error("text": "string?") -> "()",
+        "The hook's last run failed, and its error has this text in it. A failure that nobody expects fails the case.",
+        "h:expect_error(\"no memory\")";
+    Host expect_denied("text": "string?") -> "()",
+        "The hook asked for something that it may not do, since the last event. Says so even if the hook caught the error.",
+        "h:expect_denied(\"service.start\")";
+    Host expect_undone("plan": "string?") -> "()",
+        "Nothing is left of the last mastership: every value is as before, or as on_backup has set it. With a plan: what was undone \
+         since the last event, newest first.",
+        "h:expect_undone()";
+    Host expect_log("text": "string") -> "()",
+        "A line of the hook's log has this text in it, as `level message key=value`.", "h:expect_log(\"Took over\")";
+    Host expect_state("role": "string") -> "()", "What the virtual host is now.", "h:expect_state(\"backup\")";
+
+    Host state() -> "Role", "What the virtual host is now.", "h:state() == \"backup\"";
+    Host hostname() -> "string", "The kernel's host name.", "h:hostname()";
+    Host addresses("dev": "string?") -> "{ string }",
+        "The addresses of a device, of the virtual host's interface by default.", "test.equal(h:addresses(), { \"192.0.2.22/24\" })";
+    Host routes("table": "number?") -> "{ string }", "The routes of a table, in the words of ip route.", "h:routes()[1]";
+    Host rules() -> "{ string }", "The policy rules.", "h:rules()";
+    Host link("dev": "string") -> "Link?", "A device.", "h:link(\"eth1\").up";
+    Host service("unit": "string") -> "UnitState", "What a service is doing.", "h:service(\"httpd\") == \"active\"";
+    Host sysctl("key": "string") -> "string", "A kernel parameter.", "h:sysctl(\"net.ipv4.ip_forward\")";
+    Host file("path": "string") -> "string?", "A file's content.", "h:file(\"/run/role\")";
+    Host log() -> "{ LogLine }", "What the hook has logged.", "h:log()[1].message";
+    Host plan() -> "{ string }", "What expect_plan would compare.", "#h:plan() == 0";
+    Host undone() -> "{ string }", "What was undone since the last event.", "h:undone()";
+    Host trace() -> "{ string }", "Everything that was done to the host, the daemon's work included.", "h:trace()";
+    Host demotion() -> "number", "What the hook asked for by carp.demote.", "h:demotion() == 0";
+    Host stored("key": "string") -> "any", "A value of the hook's lasting state.", "h:stored(\"failures\")";
+    Host now() -> "number", "Seconds on the host's clock, which begins at 0.", "h:now()";
+};
+
+/// Finds a function of a test file.
+#[must_use]
+pub fn find_test(on: On, name: &str) -> Option<(usize, &'static TestFunction)> {
+    TEST_FUNCTIONS.iter().enumerate().find(|(_, f)| f.on == on && f.name == name)
+}
+
+/// `test.cas` or `h:becom` does not exist.
+#[must_use]
+pub fn unknown_test_function(on: On, name: &str) -> String {
+    let here = TEST_FUNCTIONS.iter().filter(|f| f.on == on).map(|f| f.name);
+    let prefix = if on == On::Test { "test." } else { "h:" };
+    let hint = super::nearest(name, here).map(|found| format!("; did you mean {prefix}{found}?")).unwrap_or_default();
+    let shown: String = name.chars().take(64).filter(|c| !c.is_control()).collect();
+    format!("no function {prefix}{shown}{hint}")
+}

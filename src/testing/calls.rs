@@ -1,0 +1,508 @@
+//! What a case calls, done: hosts made, events played, expectations compared.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::{Value as Json, json};
+
+use super::hook::Subject;
+use super::node::{Happening, Node, Told};
+use super::report::{Failure, Mismatch, Update};
+use super::spec::{Spec, World, known, time};
+use super::{faults, histories};
+use crate::effect::{Query, Reply, Resource, Value};
+use crate::hooks::EntryPoint;
+use crate::hooks::api::{On, TEST_FUNCTIONS};
+use crate::hooks::message::TestCall;
+use crate::hooks::test_session::TestDesk;
+use crate::host::fake::{Happens, Trouble};
+use crate::host::{Host as _, HostError};
+use crate::types::{Cause, State};
+
+/// Hosts that one case may make.
+const HOSTS_MAX: usize = 1000;
+/// Lines that one case may print, and bytes of all of them.
+const OUTPUT_MAX: usize = 64 << 10;
+/// A query of a host in memory waits for nothing.
+const LIMIT: Duration = Duration::from_secs(1);
+
+/// One case in progress.
+#[derive(Debug)]
+pub(super) struct Case<'a> {
+    pub(super) subject: &'a Rc<Subject>,
+    /// Of random histories that the case asks for.
+    pub(super) seed: u64,
+    /// Take note of plans that differ, and go on.
+    pub(super) update: bool,
+    /// Each host with the place of its last event.
+    hosts: Vec<(Rc<Node>, (String, u32))>,
+    /// The first thing that was wrong.
+    pub(super) failure: Option<Failure>,
+    pub(super) output: Vec<String>,
+    output_bytes: usize,
+    pub(super) updates: Vec<Update>,
+    /// What the hosts were made from.
+    pub(super) specs: Vec<Json>,
+}
+
+/// An argument list, taken from the front.
+struct Arguments(std::vec::IntoIter<Json>);
+
+type Answered = Result<Json, Wrong>;
+
+/// Why a call raises an error.
+enum Wrong {
+    /// It makes no sense.
+    Call(String),
+    /// An expectation is not met.
+    Expectation(String, Option<Mismatch>),
+}
+
+impl From<String> for Wrong {
+    fn from(text: String) -> Self {
+        Self::Call(text)
+    }
+}
+
+impl Arguments {
+    fn next(&mut self) -> Json {
+        self.0.next().unwrap_or(Json::Null)
+    }
+
+    fn text(&mut self, name: &str) -> Result<String, String> {
+        match self.next() {
+            Json::String(text) => Ok(text),
+            other => Err(format!("{name} must be text, not {}", word_of(&other))),
+        }
+    }
+
+    fn optional_text(&mut self, name: &str) -> Result<Option<String>, String> {
+        match self.next() {
+            Json::Null => Ok(None),
+            Json::String(text) => Ok(Some(text)),
+            other => Err(format!("{name} must be text, not {}", word_of(&other))),
+        }
+    }
+
+    fn number(&mut self, name: &str) -> Result<u64, String> {
+        let given = self.next();
+        given.as_u64().ok_or_else(|| format!("{name} must be a whole number, not {}", word_of(&given)))
+    }
+}
+
+const fn word_of(json: &Json) -> &'static str {
+    match json {
+        Json::Null => "nothing",
+        Json::Bool(_) => "a boolean",
+        Json::Number(_) => "a number",
+        Json::String(_) => "text",
+        Json::Array(_) | Json::Object(_) => "a table",
+    }
+}
+
+/// `EventOptions`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct EventOptions {
+    cause: Option<String>,
+    peer: Option<std::net::IpAddr>,
+    initial: Option<bool>,
+    missed: u32,
+    wait: Option<bool>,
+}
+
+/// `FaultOptions`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct FaultOptions {
+    times: Option<u32>,
+    after: u32,
+}
+
+impl TestDesk for Case<'_> {
+    async fn call(&mut self, call: TestCall) -> Result<Vec<u8>, String> {
+        let function = usize::try_from(call.function).ok().and_then(|id| TEST_FUNCTIONS.get(id));
+        let function = function.ok_or_else(|| "there is no such function".to_owned())?;
+        let arguments: Vec<Json> = serde_json::from_slice(&call.arguments).map_err(|err| err.to_string())?;
+        let arguments = Arguments(arguments.into_iter());
+        let place = (call.file, call.line);
+        let answered = match function.on {
+            On::Test => self.test(function.name, arguments, &place).await,
+            On::Host => self.host(function.name, arguments, &place).await,
+        };
+        match answered {
+            Ok(json) => serde_json::to_vec(&json).map_err(|err| err.to_string()),
+            Err(Wrong::Call(text)) => Err(format!("{}: {text}", function.name)),
+            Err(Wrong::Expectation(text, mismatch)) => {
+                self.fail(&place, text.clone(), mismatch);
+                Err(text)
+            }
+        }
+    }
+}
+
+impl<'a> Case<'a> {
+    pub(super) const fn new(subject: &'a Rc<Subject>, seed: u64, update: bool) -> Self {
+        Self {
+            subject,
+            seed,
+            update,
+            hosts: Vec::new(),
+            failure: None,
+            output: Vec::new(),
+            output_bytes: 0,
+            updates: Vec::new(),
+            specs: Vec::new(),
+        }
+    }
+
+    /// Takes note of what is wrong, if it is the first.
+    fn fail(&mut self, (file, line): &(String, u32), message: String, mismatch: Option<Mismatch>) {
+        self.failure.get_or_insert(Failure { file: file.clone(), line: *line, message, mismatch });
+    }
+
+    /// The case has ended: a hook that failed, and nobody expected it, fails the case.
+    pub(super) fn end(&mut self) {
+        for at in 0..self.hosts.len() {
+            if let Some((node, place)) = self.hosts.get(at).cloned()
+                && let Err(text) = nobody_failed(&node)
+            {
+                self.fail(&place, text, None);
+            }
+        }
+    }
+
+    async fn test(&mut self, name: &str, mut arguments: Arguments, place: &(String, u32)) -> Answered {
+        match name {
+            "host" => {
+                if self.hosts.len() >= HOSTS_MAX {
+                    return Err(format!("more than {HOSTS_MAX} hosts in one case").into());
+                }
+                let options = arguments.next();
+                let node = Node::new(self.subject, Spec::read(&options)?)?;
+                if !self.specs.contains(&options) {
+                    self.specs.push(options);
+                }
+                self.hosts.push((node, place.clone()));
+                Ok(json!(self.hosts.len()))
+            }
+            "equal" => {
+                let (actual, expected) = (arguments.text("actual")?, arguments.text("expected")?);
+                let note = arguments.optional_text("note")?.map(|note| format!("{note}: ")).unwrap_or_default();
+                Err(Wrong::Expectation(format!("{note}expected {expected}, got {actual}"), None))
+            }
+            "print" => {
+                let text = arguments.text("text")?;
+                self.output_bytes += text.len() + 1;
+                if self.output_bytes <= OUTPUT_MAX {
+                    self.output.push(text);
+                }
+                Ok(Json::Null)
+            }
+            "faults" => {
+                let found = faults::sweep(self.subject, &arguments.next()).await?;
+                found.map_or(Ok(Json::Null), |text| Err(Wrong::Expectation(text, None)))
+            }
+            "histories" => {
+                let options = arguments.next();
+                let runs = match arguments.next() {
+                    Json::Null => histories::RUNS,
+                    given => given
+                        .as_u64()
+                        .and_then(|n| u32::try_from(n).ok())
+                        .filter(|n| *n <= histories::RUNS_MAX)
+                        .ok_or_else(|| format!("runs must be a number up to {}", histories::RUNS_MAX))?,
+                };
+                let found = histories::play(self.subject, &options, self.seed, runs).await?;
+                found.map_or(Ok(Json::Null), |text| Err(Wrong::Expectation(text, None)))
+            }
+            _ => Err(format!("test.{name} is done where the test file runs").into()),
+        }
+    }
+
+    async fn host(&mut self, name: &str, mut arguments: Arguments, place: &(String, u32)) -> Answered {
+        let number = usize::try_from(arguments.number("the host")?).unwrap_or(usize::MAX);
+        let entry =
+            number.checked_sub(1).and_then(|at| self.hosts.get_mut(at)).ok_or_else(|| "there is no such host".to_owned())?;
+        let node = Rc::clone(&entry.0);
+        let happens = matches!(name, "become" | "advance" | "stop" | "peer_claim" | "health");
+        if happens {
+            nobody_failed(&node).map_err(|text| Wrong::Expectation(text, None))?;
+            entry.1.clone_from(place);
+        }
+        match name {
+            _ if happens => event(&node, name, arguments).await,
+            "fail" | "hang" | "slow" | "kill" | "heal" | "change" => arrange(&node, name, arguments),
+            _ if name.starts_with("expect_") => self.expect(&node, name, arguments, place),
+            _ => look(&node, name, arguments).await,
+        }
+    }
+
+    fn expect(&mut self, node: &Node, name: &str, mut arguments: Arguments, place: &(String, u32)) -> Answered {
+        let met = |met: bool, text: String| if met { Ok(Json::Null) } else { Err(Wrong::Expectation(text, None)) };
+        match name {
+            "expect_plan" => {
+                // A failed run is told as such: its plan is short because of it.
+                let expected = lines(&arguments.text("plan")?);
+                let (actual, failed) = (node.plan(), node.errors().last().map(|(_, error)| error.to_string()));
+                self.compare("expect_plan", expected, actual, failed, place)?;
+                node.record_mut().plan.clear();
+                Ok(Json::Null)
+            }
+            "expect_undone" => {
+                if let Some(plan) = arguments.optional_text("plan")? {
+                    let actual = node.record().undone.clone();
+                    return self.compare("expect_undone", lines(&plan), actual, None, place);
+                }
+                let up = node.own_addresses_up();
+                let mut left = node.left_behind();
+                left.extend(up.iter().map(|address| format!("{address} is up, and this is no master")));
+                if node.state() == State::Master {
+                    left.insert(0, "it is still master".to_owned());
+                }
+                met(left.is_empty(), format!("not everything is undone: {}", left.join("; ")))
+            }
+            "expect_error" => {
+                let text = arguments.optional_text("text")?.unwrap_or_default();
+                let errors = node.take_errors();
+                let shown = |(entry, error): &(EntryPoint, _)| format!("{} failed: {error}", entry.as_str());
+                let all: Vec<String> = errors.iter().map(shown).collect();
+                let found = errors.iter().any(|(_, error)| error.to_string().contains(&text));
+                let got = if all.is_empty() { "no run failed".to_owned() } else { all.join("; ") };
+                met(found, format!("expected a failure with {text:?}: {got}"))
+            }
+            "expect_denied" => {
+                let text = arguments.optional_text("text")?.unwrap_or_default();
+                let denied = node.record().denied.clone();
+                let found = denied.iter().any(|denied| denied.contains(&text));
+                let got = if denied.is_empty() { "nothing was refused".to_owned() } else { denied.join("; ") };
+                if found {
+                    // The refusal is what the run failed of, unless the hook caught it.
+                    node.take_errors();
+                }
+                met(found, format!("expected a refusal with {text:?}: {got}"))
+            }
+            "expect_log" => {
+                let text = arguments.text("text")?;
+                let log: Vec<String> = node.record().log.iter().map(ToString::to_string).collect();
+                let found = log.iter().any(|line| line.contains(&text));
+                met(
+                    found,
+                    format!("no line of the log has {text:?}; it is: {}", if log.is_empty() { "empty" } else { "" })
+                        + &log.join(" | "),
+                )
+            }
+            "expect_state" => {
+                let role = arguments.text("role")?;
+                let state = node.state().as_str();
+                met(role == state, format!("expected {role}, it is {state}"))
+            }
+            _ => Err(format!("there is no {name}").into()),
+        }
+    }
+
+    fn compare(
+        &mut self,
+        function: &'static str,
+        expected: Vec<String>,
+        actual: Vec<String>,
+        failed: Option<String>,
+        place: &(String, u32),
+    ) -> Answered {
+        if expected == actual {
+            return Ok(Json::Null);
+        }
+        let mismatch = Mismatch { function, expected, actual };
+        if self.update {
+            self.updates.push(Update { file: place.0.clone(), line: place.1, mismatch });
+            return Ok(Json::Null);
+        }
+        let why = failed.map(|error| format!("; the hook failed: {error}")).unwrap_or_default();
+        let what = if function == "expect_plan" { "the plan differs" } else { "what was undone differs" };
+        Err(Wrong::Expectation(format!("{what}{why}"), Some(mismatch)))
+    }
+}
+
+/// Lines with something in them, without what is around.
+fn lines(text: &str) -> Vec<String> {
+    text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect()
+}
+
+/// An event may only follow when nothing has failed unexpectedly.
+fn nobody_failed(node: &Node) -> Result<(), String> {
+    let errors = node.take_errors();
+    let Some((entry, error)) = errors.first() else { return Ok(()) };
+    Err(format!("{} failed, and no expect_error said so: {error}", entry.as_str()))
+}
+
+async fn event(node: &Rc<Node>, name: &str, mut arguments: Arguments) -> Answered {
+    match name {
+        "become" => {
+            let role = arguments.text("role")?;
+            let options = arguments.next();
+            let options: EventOptions = options_of(&options, &["cause", "peer", "initial", "missed", "wait"])?;
+            let (happening, usual) = match role.as_str() {
+                "master" => (Happening::Master, Cause::MasterDown { silent: Duration::from_secs(3) }),
+                "backup" if node.state() == State::Init => (Happening::Backup, Cause::Startup),
+                "backup" => (Happening::Backup, Cause::BetterMaster),
+                other => return Err(format!("{other:?} is neither \"master\" nor \"backup\"").into()),
+            };
+            let cause = options.cause.map_or(Ok(usual), |word| cause(&word))?;
+            let first = role == "backup" && node.state() == State::Init;
+            let told = Told {
+                peer: options.peer,
+                initial: options.initial.unwrap_or(first),
+                missed: options.missed,
+                ..Told::by(&cause)
+            };
+            node.happen(happening, told, options.wait.unwrap_or(true)).await;
+        }
+        "advance" => node.advance(time(&arguments.next())?).await,
+        "stop" => node.happen(Happening::Stop, Told::by(&Cause::Shutdown), true).await,
+        "peer_claim" => {
+            let peer = arguments.optional_text("peer")?;
+            let peer = peer.map(|text| text.parse().map_err(|_| format!("{text:?} is no address"))).transpose()?;
+            if node.state() != State::Master {
+                return Err("only a master hears a worse master".to_owned().into());
+            }
+            node.happen(Happening::PeerClaim, Told { peer, ..Told::by(&Cause::Startup) }, true).await;
+        }
+        _ => {
+            if let Ok((demotion, reason)) = node.health().await {
+                return Ok(json!({ "demotion": demotion, "reason": reason }));
+            }
+            return Ok(json!({ "demotion": 240, "reason": "" }));
+        }
+    }
+    Ok(Json::Null)
+}
+
+/// Arranges for later what goes wrong, or what somebody else changes.
+fn arrange(node: &Node, name: &str, mut arguments: Arguments) -> Answered {
+    let host = node.trial().host();
+    let happens = match name {
+        "heal" => {
+            host.heal();
+            return Ok(Json::Null);
+        }
+        "change" => {
+            node.change(&World::read(&arguments.next())?)?;
+            return Ok(Json::Null);
+        }
+        _ => {
+            let effect = arguments.text("effect")?;
+            let happens = match name {
+                "fail" => {
+                    let message = arguments.optional_text("message")?.unwrap_or_else(|| "the test lets it fail".to_owned());
+                    Happens::Fails(HostError { message, errno: None })
+                }
+                "slow" => Happens::Takes(time(&arguments.next())?),
+                "hang" => Happens::Hangs,
+                _ => Happens::Kills,
+            };
+            (effect, happens)
+        }
+    };
+    let options = arguments.next();
+    let options: FaultOptions = options_of(&options, &["times", "after"])?;
+    let (effect, happens) = happens;
+    host.trouble(Trouble { effect, happens, after: options.after, times: options.times.unwrap_or(u32::MAX) });
+    Ok(Json::Null)
+}
+
+fn options_of<T: Default + for<'d> Deserialize<'d>>(json: &Json, keys: &[&str]) -> Result<T, String> {
+    if json.is_null() {
+        return Ok(T::default());
+    }
+    known(json, keys)?;
+    serde_json::from_value(json.clone()).map_err(|err| err.to_string())
+}
+
+/// A cause by its word.
+fn cause(word: &str) -> Result<Cause, String> {
+    let reason = String::new;
+    let all = [
+        Cause::Startup,
+        Cause::MasterDown { silent: Duration::from_secs(3) },
+        Cause::Preempt,
+        Cause::MasterLeaving,
+        Cause::PeerDemoted,
+        Cause::BetterMaster,
+        Cause::Tie,
+        Cause::LinkDown,
+        Cause::Late { by: Duration::from_secs(1) },
+        Cause::HookFailed { reason: reason() },
+        Cause::Resigned { reason: reason() },
+        Cause::AddressFailed { reason: reason() },
+        Cause::Shutdown,
+    ];
+    let words: Vec<&str> = all.iter().map(Cause::as_str).collect();
+    all.iter()
+        .find(|cause| cause.as_str() == word)
+        .cloned()
+        .ok_or_else(|| format!("no cause {word:?}; there are {}", words.join(", ")))
+}
+
+/// Looks at a host.
+async fn look(node: &Node, name: &str, mut arguments: Arguments) -> Answered {
+    let host = node.trial().host();
+    let file = |path: String| match host.value(&Resource::File { path }) {
+        Value::File(content) => Json::from(String::from_utf8_lossy(&content)),
+        _ => Json::Null,
+    };
+    Ok(match name {
+        "state" => json!(node.state().as_str()),
+        "hostname" => json!(host.value(&Resource::Hostname).to_string()),
+        "sysctl" => json!(host.value(&Resource::Sysctl { key: arguments.text("key")? }).to_string()),
+        "file" => file(arguments.text("path")?),
+        "service" => match host.answer(&Query::ServiceStatus { unit: arguments.text("unit")? }, LIMIT).await {
+            Ok(Reply::Unit(state)) => json!(state.as_str()),
+            _ => Json::Null,
+        },
+        "addresses" => {
+            let dev = arguments.optional_text("dev")?;
+            let dev = dev.map_or(Ok(node.spec().interface.clone()), |dev| dev.parse().map_err(|e| format!("{dev:?}: {e}")))?;
+            match host.answer(&Query::Addresses { dev: Some(dev) }, LIMIT).await {
+                Ok(Reply::Addresses(found)) => found.iter().map(|(_, address)| address.to_string()).collect(),
+                _ => Json::Null,
+            }
+        }
+        "routes" => {
+            let table = match arguments.next() {
+                Json::Null => None,
+                given => Some(given.as_u64().and_then(|n| u32::try_from(n).ok()).ok_or("table must be a number".to_owned())?),
+            };
+            match host.answer(&Query::Routes { table }, LIMIT).await {
+                Ok(Reply::Routes(routes)) => routes.iter().map(ToString::to_string).collect(),
+                _ => Json::Null,
+            }
+        }
+        "rules" => {
+            let rule = |resource: &Resource| if let Resource::Rule(rule) = resource { Some(rule.to_string()) } else { None };
+            host.values().keys().filter_map(rule).collect()
+        }
+        "link" => {
+            let dev = arguments.text("dev")?;
+            let dev = dev.parse().map_err(|err| format!("{dev:?}: {err}"))?;
+            host.link(&dev).map_or(Json::Null, |link| {
+                json!({ "name": link.name.as_str(), "index": link.index, "up": link.up, "carrier": link.carrier,
+                        "mac": link.mac.to_string(), "mtu": link.mtu })
+            })
+        }
+        "log" => {
+            let line = |l: &super::record::LogLine| json!({ "level": l.level(), "message": l.message, "fields": l.fields });
+            node.record().log.iter().map(line).collect()
+        }
+        "plan" => json!(node.plan()),
+        "undone" => json!(node.record().undone),
+        "trace" => json!(node.trace()),
+        "demotion" => json!(node.record().demotion),
+        "stored" => {
+            let bytes = node.trial().stored(&arguments.text("key")?);
+            bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
+        }
+        "now" => json!(node.clock().now().as_secs_f64()),
+        _ => return Err(format!("there is no {name}").into()),
+    })
+}

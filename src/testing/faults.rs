@@ -1,0 +1,205 @@
+//! Every effect of a change of state fails once, hangs once, and has the runner killed under it once: all is done, or all is
+//! undone.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+use serde_json::Value as Json;
+
+use super::hook::Subject;
+use super::node::{Happening, Node, Told};
+use super::record::Came;
+use super::spec::Spec;
+use crate::effect::{Resource, Value};
+use crate::host::HostError;
+use crate::host::fake::{Happens, Trouble};
+use crate::types::{Cause, State};
+
+/// Long enough for everything that is tried again.
+const LONG: Duration = Duration::from_mins(10);
+
+/// One fault and where it strikes.
+struct Fault {
+    /// Which call of the change of state, counted from 0.
+    at: usize,
+    effect: String,
+    /// How many equal calls go well before.
+    after: u32,
+    happens: Happens,
+}
+
+impl Fault {
+    fn describe(&self, role: &str) -> String {
+        let what = match self.happens {
+            Happens::Fails(_) => "fails",
+            Happens::Hangs | Happens::Takes(_) => "hangs",
+            Happens::Kills => "finds the runner killed",
+        };
+        format!("becoming {role}, when effect {} ({}) {what}", self.at + 1, self.effect)
+    }
+}
+
+/// Every fault of these effects.
+fn faults(effects: &[String]) -> Vec<Fault> {
+    let fails = || Happens::Fails(HostError { message: "a fault of the test".to_owned(), errno: None });
+    let mut all = Vec::new();
+    for (at, effect) in effects.iter().enumerate() {
+        let before = effects.iter().take(at).filter(|earlier| *earlier == effect).count();
+        for happens in [fails(), Happens::Hangs, Happens::Kills] {
+            let after = u32::try_from(before).unwrap_or(u32::MAX);
+            all.push(Fault { at, effect: effect.clone(), after, happens });
+        }
+    }
+    all
+}
+
+/// Sweeps both changes of state. What is wrong, if anything.
+///
+/// # Errors
+/// The options make no sense.
+pub(super) async fn sweep(subject: &Rc<Subject>, options: &Json) -> Result<Option<String>, String> {
+    let node = || Node::new(subject, Spec::read(options)?);
+    let calm = Calm::see(&node()?).await;
+    let calm = match calm {
+        Ok(calm) => calm,
+        Err(text) => return Ok(Some(text)),
+    };
+    for fault in faults(&calm.up) {
+        let node = node()?;
+        if let Err(text) = rise(&node, &fault, &calm).await {
+            return Ok(Some(format!("{}: {text}", fault.describe("master"))));
+        }
+    }
+    for fault in faults(&calm.down) {
+        let node = node()?;
+        if let Err(text) = fall(&node, &fault, &calm).await {
+            return Ok(Some(format!("{}: {text}", fault.describe("backup"))));
+        }
+    }
+    Ok(None)
+}
+
+/// What happens when nothing goes wrong.
+struct Calm {
+    /// The effects of becoming master, and of becoming backup with those of the undoing.
+    up: Vec<String>,
+    down: Vec<String>,
+    /// Every value as master, and as backup afterwards.
+    master: BTreeMap<Resource, Value>,
+    backup: BTreeMap<Resource, Value>,
+}
+
+impl Calm {
+    async fn see(node: &Rc<Node>) -> Result<Self, String> {
+        master(node).await;
+        well(node, "becoming master without a fault")?;
+        let done = |node: &Node| -> Vec<String> {
+            node.record().plan.iter().filter(|asked| asked.came == Came::Done).map(|asked| asked.effect.to_string()).collect()
+        };
+        let up = done(node);
+        let as_master = node.trial().host().values();
+        backup(node).await;
+        well(node, "becoming backup without a fault")?;
+        let mut down = done(node);
+        down.extend(node.record().undone.iter().cloned());
+        Ok(Self { up, down, master: as_master, backup: node.trial().host().values() })
+    }
+}
+
+async fn master(node: &Rc<Node>) {
+    node.happen(Happening::Master, Told::by(&Cause::MasterDown { silent: Duration::from_secs(3) }), true).await;
+}
+
+async fn backup(node: &Rc<Node>) {
+    node.happen(Happening::Backup, Told::by(&Cause::BetterMaster), true).await;
+}
+
+fn well(node: &Node, when: &str) -> Result<(), String> {
+    let errors = node.take_errors();
+    let Some((entry, error)) = errors.first() else { return Ok(()) };
+    Err(format!("{when}: {} failed: {error}", entry.as_str()))
+}
+
+fn strike(node: &Node, fault: &Fault) {
+    let Fault { effect, after, happens, .. } = fault;
+    node.trial().host().trouble(Trouble { effect: effect.clone(), happens: happens.clone(), after: *after, times: 1 });
+}
+
+/// Becomes master under a fault: it is, with everything done, or it is not, with everything undone. Then once more without.
+async fn rise(node: &Rc<Node>, fault: &Fault, calm: &Calm) -> Result<(), String> {
+    strike(node, fault);
+    master(node).await;
+    if !node.take_errors().is_empty() && node.state() != State::Master {
+        node.advance(LONG).await;
+        let left = node.left_behind();
+        if !left.is_empty() {
+            return Err(format!("it is no longer master, and not everything is undone: {}", left.join("; ")));
+        }
+    } else {
+        // The hook took the fault into account: what the effect would have set may differ, and nothing else.
+        let different = differing(node, &calm.master);
+        let excused = |line: &&String| !is_about(node, fault, line);
+        let missing: Vec<_> = different.iter().filter(excused).cloned().collect();
+        if !missing.is_empty() {
+            return Err(format!("the hook ended well, and not everything is done: {}", missing.join("; ")));
+        }
+    }
+    free(node)?;
+    node.trial().host().heal();
+    node.take_errors();
+    master(node).await;
+    well(node, "once more, without the fault")?;
+    backup(node).await;
+    node.advance(LONG).await;
+    ended(node, calm)
+}
+
+/// Becomes backup under a fault: in the end it is one, with everything undone.
+async fn fall(node: &Rc<Node>, fault: &Fault, calm: &Calm) -> Result<(), String> {
+    master(node).await;
+    well(node, "becoming master without a fault")?;
+    strike(node, fault);
+    backup(node).await;
+    free(node)?;
+    node.advance(LONG).await;
+    node.take_errors();
+    free(node)?;
+    ended(node, calm)
+}
+
+/// The host is as after a calm mastership.
+fn ended(node: &Node, calm: &Calm) -> Result<(), String> {
+    let mut left = node.left_behind();
+    if !node.trial().held().is_empty() || !left.is_empty() {
+        left.dedup();
+        return Err(format!("not everything is undone: {}", left.join("; ")));
+    }
+    let different = differing(node, &calm.backup);
+    if different.is_empty() { Ok(()) } else { Err(format!("it did not end as without the fault: {}", different.join("; "))) }
+}
+
+/// No backup has an address.
+fn free(node: &Node) -> Result<(), String> {
+    let up = node.own_addresses_up();
+    match up.first() {
+        Some(address) if node.state() != State::Master => Err(format!("{address} is up on a backup")),
+        _ => Ok(()),
+    }
+}
+
+/// The values that are not these, in words.
+fn differing(node: &Node, wanted: &BTreeMap<Resource, Value>) -> Vec<String> {
+    let now = node.trial().host().values();
+    let words = |value: Option<&Value>| value.map_or_else(|| "absent".to_owned(), ToString::to_string);
+    let resources: std::collections::BTreeSet<_> = wanted.keys().chain(now.keys()).collect();
+    let different = resources.into_iter().filter(|resource| now.get(resource) != wanted.get(resource));
+    different.map(|resource| format!("{resource} is {}, not {}", words(now.get(resource)), words(wanted.get(resource)))).collect()
+}
+
+/// Does a line of [`differing`] speak of what the fault's effect would have set?
+fn is_about(node: &Node, fault: &Fault, line: &str) -> bool {
+    let effects = node.record();
+    let asked = effects.plan.iter().find(|asked| asked.effect.to_string() == fault.effect);
+    asked.and_then(|asked| asked.effect.assigns()).is_some_and(|(resource, _)| line.starts_with(&format!("{resource} is ")))
+}

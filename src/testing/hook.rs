@@ -1,0 +1,157 @@
+//! The hook under test and its runners: warm ones are used again, each run has fresh globals all the same.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::effect::Grants;
+use crate::engine::trial::{Runner, prepare};
+use crate::hooks::exam::Exam;
+use crate::hooks::message::FileCoverage;
+use crate::hooks::{EntryPoint, HookSource, LoadError};
+use crate::keeper::{ChildId, Client};
+
+/// Idle runners that are kept of one variant of the hook.
+const IDLE_MAX: usize = 2;
+
+/// The hook under test.
+#[derive(Debug)]
+pub(super) struct Subject {
+    keeper: Client,
+    exam: Exam,
+    coverage: bool,
+    /// Idle runners, by the config and the linked functions that they were loaded with.
+    idle: RefCell<BTreeMap<Variant, Vec<Runner>>>,
+    entry_points: RefCell<Vec<EntryPoint>>,
+    counted: RefCell<BTreeMap<String, BTreeMap<u32, u32>>>,
+    /// Entry points and host functions that were called.
+    called: RefCell<BTreeSet<String>>,
+    started: Cell<u32>,
+}
+
+/// What makes one runner of the hook differ from another.
+type Variant = (String, Vec<String>);
+
+/// A runner in use.
+#[derive(Debug)]
+pub(super) struct Hired {
+    pub(super) runner: Runner,
+    variant: Variant,
+}
+
+impl Subject {
+    /// Loads the hook once, which shows whether it can be loaded at all.
+    ///
+    /// # Errors
+    /// [`LoadError`].
+    pub(super) async fn load(keeper: &Client, mut exam: Exam, coverage: bool) -> Result<Self, LoadError> {
+        exam.hook = prepare(keeper, exam.hook, &exam.grants, exam.policy).await?;
+        let subject = Self {
+            keeper: keeper.clone(),
+            exam,
+            coverage,
+            idle: RefCell::default(),
+            entry_points: RefCell::default(),
+            counted: RefCell::default(),
+            called: RefCell::default(),
+            started: Cell::new(0),
+        };
+        let (config, grants) = (subject.exam.hook.config_json.clone(), subject.exam.grants.clone());
+        let first = subject.hire(&config, &grants).await?;
+        subject.release(first).await;
+        Ok(subject)
+    }
+
+    /// What is to be tested.
+    pub(super) const fn exam(&self) -> &Exam {
+        &self.exam
+    }
+
+    /// Does the hook define this?
+    pub(super) fn defines(&self, entry: EntryPoint) -> bool {
+        self.entry_points.borrow().contains(&entry)
+    }
+
+    /// The functions that the hook defines.
+    pub(super) fn entry_points(&self) -> Vec<EntryPoint> {
+        self.entry_points.borrow().clone()
+    }
+
+    /// A runner with the hook and this config, warm if there is one.
+    ///
+    /// # Errors
+    /// [`LoadError`].
+    pub(super) async fn hire(&self, config_json: &str, grants: &Grants) -> Result<Hired, LoadError> {
+        let mut source: HookSource = self.exam.hook.clone();
+        config_json.clone_into(&mut source.config_json);
+        let allowed = match &mut source.native {
+            Some(native) => {
+                native.allowed = crate::hooks::api::allowed(grants);
+                native.allowed.clone()
+            }
+            None => Vec::new(),
+        };
+        let variant = (source.config_json.clone(), allowed);
+        let warm = self.idle.borrow_mut().get_mut(&variant).and_then(Vec::pop).filter(Runner::is_fit);
+        if let Some(runner) = warm {
+            return Ok(Hired { runner, variant });
+        }
+        let runner = Runner::start(&self.keeper, &source, self.exam.budget, self.exam.policy, self.coverage).await?;
+        self.started.set(self.started.get() + 1);
+        runner.loaded().entry_points.clone_into(&mut self.entry_points.borrow_mut());
+        Ok(Hired { runner, variant })
+    }
+
+    /// The run is over.
+    pub(super) async fn release(&self, mut hired: Hired) {
+        let full = self.idle.borrow().get(&hired.variant).is_some_and(|idle| idle.len() >= IDLE_MAX);
+        if hired.runner.is_fit() && !full {
+            self.idle.borrow_mut().entry(hired.variant).or_default().push(hired.runner);
+        } else if self.coverage {
+            self.count(hired.runner.coverage().await);
+        }
+    }
+
+    /// Kills a runner in the middle of its run.
+    pub(super) fn kill(&self, id: ChildId) {
+        self.keeper.kill(id);
+    }
+
+    /// An entry point or a function of the host was called.
+    pub(super) fn note_call(&self, name: &str) {
+        if !self.called.borrow().contains(name) {
+            self.called.borrow_mut().insert(name.to_owned());
+        }
+    }
+
+    /// What was called.
+    pub(super) fn called(&self) -> BTreeSet<String> {
+        self.called.borrow().clone()
+    }
+
+    /// How many runners were started.
+    pub(super) const fn started(&self) -> u32 {
+        self.started.get()
+    }
+
+    fn count(&self, files: Vec<FileCoverage>) {
+        let mut all = self.counted.borrow_mut();
+        for FileCoverage { file, lines } in files {
+            let known = all.entry(file).or_default();
+            for (line, hits) in lines {
+                let count = known.entry(line).or_default();
+                *count = count.saturating_add(hits);
+            }
+        }
+    }
+
+    /// How often each line has run, by file. Ends the idle runners.
+    pub(super) async fn coverage(&self) -> BTreeMap<String, BTreeMap<u32, u32>> {
+        let idle: Vec<Runner> = std::mem::take(&mut *self.idle.borrow_mut()).into_values().flatten().collect();
+        for mut runner in idle {
+            if self.coverage {
+                self.count(runner.coverage().await);
+            }
+        }
+        self.counted.borrow().clone()
+    }
+}

@@ -1,0 +1,206 @@
+//! How test files went, case by case.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use crate::hooks::exam::{Fault, Verdict};
+
+/// How one test file went.
+#[derive(Debug, Clone, Default)]
+pub struct FileReport {
+    /// The test file.
+    pub path: String,
+    /// The hook's file.
+    pub hook: String,
+    /// Its cases, in order; those that were not chosen are left out.
+    pub cases: Vec<CaseReport>,
+    /// What no case is to blame for.
+    pub faults: Vec<Fault>,
+    /// How often each line of the hook's files ran, by file; empty unless it was counted.
+    pub coverage: BTreeMap<String, BTreeMap<u32, u32>>,
+    /// Entry points and functions of the host that were called.
+    pub called: BTreeSet<String>,
+    /// The entry points that the hook defines.
+    pub entry_points: Vec<&'static str>,
+    /// How many runners of the hook were started.
+    pub runners: u32,
+}
+
+/// How one case went.
+#[derive(Debug, Clone)]
+pub struct CaseReport {
+    /// Its name.
+    pub name: String,
+    /// What was wrong, if anything.
+    pub failure: Option<Failure>,
+    /// What it printed.
+    pub output: Vec<String>,
+    /// Real time.
+    pub took: Duration,
+}
+
+/// What was wrong in a case.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// The test file, or a module of it, in which it shows.
+    pub file: String,
+    /// Its line, counted from 1; 0 if unknown.
+    pub line: u32,
+    /// What is wrong, in a sentence or a few lines.
+    pub message: String,
+    /// The two plans that should be one.
+    pub mismatch: Option<Mismatch>,
+}
+
+/// Two lists of lines that should be the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mismatch {
+    /// The function that compared: `expect_plan`, `expect_undone`.
+    pub function: &'static str,
+    /// What the test says.
+    pub expected: Vec<String>,
+    /// What there is.
+    pub actual: Vec<String>,
+}
+
+/// A plan in a test file that is to be replaced by what was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Update {
+    /// The file in which it stands.
+    pub file: String,
+    /// The line of the call.
+    pub line: u32,
+    /// What should stand there.
+    pub mismatch: Mismatch,
+}
+
+impl FileReport {
+    /// Cases that failed, and faults.
+    #[must_use]
+    pub fn failed(&self) -> usize {
+        self.faults.len() + self.cases.iter().filter(|case| case.failure.is_some()).count()
+    }
+
+    /// The same in short.
+    #[must_use]
+    pub fn verdict(&self) -> Verdict {
+        let failed = |case: &CaseReport| {
+            let Failure { file, line, message, mismatch } = case.failure.clone()?;
+            let diff = mismatch.map(|mismatch| format!("\n{}", mismatch.side_by_side())).unwrap_or_default();
+            Some(Fault {
+                file,
+                line: Some(line).filter(|line| *line > 0),
+                case: Some(case.name.clone()),
+                message: message + &diff,
+            })
+        };
+        let faults = self.faults.iter().cloned().chain(self.cases.iter().filter_map(failed)).collect();
+        Verdict { cases: self.cases.len(), faults }
+    }
+}
+
+/// One row of two lists beside each other.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Row<'a> {
+    Both(&'a str),
+    Expected(&'a str),
+    Actual(&'a str),
+    Differs(&'a str, &'a str),
+}
+
+impl Mismatch {
+    /// Expected on the left, actual on the right, what differs marked.
+    #[must_use]
+    pub fn side_by_side(&self) -> String {
+        const WIDEST: usize = 60;
+        let left = self.expected.iter().map(|line| line.chars().count()).max().unwrap_or(0).clamp(16, WIDEST);
+        let mut out = format!("  {:<left$} | actual\n", "expected");
+        for row in self.rows() {
+            let (mark, expected, actual) = match row {
+                Row::Both(line) => (' ', line, line),
+                Row::Expected(line) => ('-', line, ""),
+                Row::Actual(line) => ('+', "", line),
+                Row::Differs(expected, actual) => ('!', expected, actual),
+            };
+            out += format!("{mark} {expected:<left$} | {actual}").trim_end();
+            out.push('\n');
+        }
+        out.trim_end().to_owned()
+    }
+
+    /// The rows of a longest common subsequence; what stands at the same place and differs shares a row.
+    fn rows(&self) -> Vec<Row<'_>> {
+        // Longer plans are compared line by line: the table below would be too large.
+        const LONG: usize = 500;
+        let (a, b) = (&self.expected, &self.actual);
+        if a.len() > LONG || b.len() > LONG {
+            return paired(a, b);
+        }
+        let width = b.len() + 1;
+        let mut common = vec![0_u32; (a.len() + 1) * width];
+        let at = |common: &[u32], i: usize, j: usize| common.get(i * width + j).copied().unwrap_or(0);
+        for (i, left) in a.iter().enumerate().rev() {
+            for (j, right) in b.iter().enumerate().rev() {
+                let best =
+                    if left == right { at(&common, i + 1, j + 1) + 1 } else { at(&common, i + 1, j).max(at(&common, i, j + 1)) };
+                if let Some(place) = common.get_mut(i * width + j) {
+                    *place = best;
+                }
+            }
+        }
+        let (mut rows, mut i, mut j) = (Vec::new(), 0, 0);
+        let (mut from_i, mut from_j) = (0, 0);
+        while let (Some(left), Some(right)) = (a.get(i), b.get(j)) {
+            if left == right {
+                rows.extend(paired(a.get(from_i..i).unwrap_or_default(), b.get(from_j..j).unwrap_or_default()));
+                rows.push(Row::Both(left));
+                (i, j) = (i + 1, j + 1);
+                (from_i, from_j) = (i, j);
+            } else if at(&common, i + 1, j) >= at(&common, i, j + 1) {
+                i += 1;
+            } else {
+                j += 1;
+            }
+        }
+        rows.extend(paired(a.get(from_i..).unwrap_or_default(), b.get(from_j..).unwrap_or_default()));
+        rows
+    }
+}
+
+fn paired<'a>(a: &'a [String], b: &'a [String]) -> Vec<Row<'a>> {
+    let rows = a.len().max(b.len());
+    (0..rows)
+        .filter_map(|at| match (a.get(at), b.get(at)) {
+            (Some(left), Some(right)) if left == right => Some(Row::Both(left)),
+            (Some(left), Some(right)) => Some(Row::Differs(left, right)),
+            (Some(left), None) => Some(Row::Expected(left)),
+            (None, Some(right)) => Some(Row::Actual(right)),
+            (None, None) => None,
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn diff(expected: &[&str], actual: &[&str]) -> String {
+        let lines = |lines: &[&str]| lines.iter().map(|line| (*line).to_owned()).collect();
+        Mismatch { function: "expect_plan", expected: lines(expected), actual: lines(actual) }.side_by_side()
+    }
+
+    #[test]
+    fn what_differs_is_marked_and_the_rest_stands_side_by_side() {
+        assert_eq!(
+            diff(&["hostname.set b", "route.replace default", "service.start httpd"], &["hostname.set a", "service.start httpd"]),
+            "  expected              | actual\n\
+             ! hostname.set b        | hostname.set a\n\
+             - route.replace default |\n  \
+               service.start httpd   | service.start httpd"
+        );
+        assert_eq!(diff(&[], &["x"]), "  expected         | actual\n+                  | x");
+        let many: Vec<String> = (0..501).map(|n| n.to_string()).collect();
+        let long = Mismatch { function: "expect_plan", expected: many.clone(), actual: many };
+        assert!(!long.side_by_side().contains('!'));
+    }
+}

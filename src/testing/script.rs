@@ -1,0 +1,237 @@
+//! One test file from its start to its report.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use serde_json::Value as Json;
+use tokio::time::{Instant, timeout_at};
+use tracing::instrument::WithSubscriber as _;
+use tracing::subscriber::NoSubscriber;
+
+use super::calls::Case;
+use super::hook::Subject;
+use super::report::{CaseReport, Failure, FileReport, Update};
+use super::{SEED, faults, histories};
+use crate::hooks::exam::{Exam, Fault};
+use crate::hooks::test_session::TestSession;
+use crate::hooks::{Budget, EntryPoint, HookError, HookSource, Language, LoadError};
+use crate::keeper::{ChildId, Client, Role};
+
+/// A case's ceilings, its hook's time not counted but for the wall.
+const CASE: Budget = Budget {
+    wall: Duration::from_secs(60),
+    cpu: Duration::from_secs(5),
+    memory_bytes: 64 << 20,
+    requests: 10_000,
+    log_bytes: 0,
+    state_bytes: 0,
+};
+
+/// What to run and how.
+#[derive(Debug, Clone)]
+pub struct Choice {
+    /// Only cases with this text in their name.
+    pub filter: Option<String>,
+    /// Count which lines of the hook run.
+    pub coverage: bool,
+    /// Take note of plans that differ, for [`super::update`].
+    pub update: bool,
+    /// Besides, sweep faults over every kind of host that the cases make.
+    pub faults: bool,
+    /// Besides, play so many random histories on each.
+    pub histories: u32,
+    /// Of the random histories.
+    pub seed: u64,
+}
+
+impl Default for Choice {
+    fn default() -> Self {
+        Self { filter: None, coverage: false, update: false, faults: false, histories: 0, seed: SEED }
+    }
+}
+
+/// The test file's runner; dropping it ends the process.
+struct Script {
+    session: TestSession,
+    id: ChildId,
+    keeper: Client,
+}
+
+impl Drop for Script {
+    fn drop(&mut self) {
+        self.keeper.kill(self.id);
+    }
+}
+
+impl Script {
+    async fn start(keeper: &Client, exam: &Exam) -> Result<Self, LoadError> {
+        let source = HookSource {
+            language: Language::Lua,
+            path: exam.path.clone(),
+            main: exam.text.clone(),
+            native: None,
+            ..exam.hook.clone()
+        };
+        let failed = |error: std::io::Error| LoadError::Runner(format!("cannot start a runner: {error}"));
+        let (id, stream) = keeper.spawn(Role::Runner { memory_bytes: CASE.memory_bytes }).await.map_err(failed)?;
+        match TestSession::load(stream, source, CASE, exam.policy).await {
+            Ok(session) => Ok(Self { session, id, keeper: keeper.clone() }),
+            Err(error) => {
+                keeper.kill(id);
+                Err(error)
+            }
+        }
+    }
+}
+
+/// Runs a test file; the plans that should be rewritten come beside the report.
+///
+/// As [`super::examine`] otherwise.
+pub async fn run(keeper: &Client, exam: Exam, choice: &Choice) -> (FileReport, Vec<Update>) {
+    let mut sitting = Sitting {
+        report: FileReport { path: exam.path.clone(), hook: exam.hook.path.clone(), ..FileReport::default() },
+        updates: Vec::new(),
+        specs: Vec::new(),
+        subject: None,
+    };
+    let (limit, path) = (exam.limit, exam.path.clone());
+    // What a test does is none of the log's business: its lines would look like the daemon's own.
+    let all = sitting.all(keeper, exam, choice).with_subscriber(NoSubscriber::default());
+    if timeout_at(Instant::now() + limit, all).await.is_err() {
+        let message = format!("it took longer than its limit of {limit:?}");
+        sitting.report.faults.push(Fault { file: path, line: None, case: None, message });
+    }
+    if let Some(subject) = sitting.subject.take() {
+        sitting.report.coverage = subject.coverage().await;
+        sitting.report.called = subject.called();
+        sitting.report.entry_points = subject.entry_points().into_iter().map(EntryPoint::as_str).collect();
+        sitting.report.runners = subject.started();
+    }
+    (sitting.report, sitting.updates)
+}
+
+/// One test file while it is run: what is known so far stays when time is up.
+struct Sitting {
+    report: FileReport,
+    updates: Vec<Update>,
+    /// Every kind of host that the cases made.
+    specs: Vec<Json>,
+    subject: Option<Rc<Subject>>,
+}
+
+impl Sitting {
+    async fn all(&mut self, keeper: &Client, exam: Exam, choice: &Choice) {
+        let mut script = match Script::start(keeper, &exam).await {
+            Ok(script) => script,
+            Err(error) => return self.fault(&error),
+        };
+        let hook = exam.hook.path.clone();
+        let subject = match Subject::load(keeper, exam.clone(), choice.coverage).await {
+            Ok(subject) => Rc::new(subject),
+            Err(error) => {
+                let (file, line, message) = place(&error.to_string(), &hook);
+                return self.report.faults.push(Fault { file, line: Some(line).filter(|line| *line > 0), case: None, message });
+            }
+        };
+        self.subject = Some(Rc::clone(&subject));
+        let names = script.session.cases().to_vec();
+        for (number, name) in (0..).zip(names) {
+            if choice.filter.as_ref().is_some_and(|text| !name.contains(text.as_str())) {
+                continue;
+            }
+            if !script.session.is_alive() {
+                script = match Script::start(keeper, &exam).await {
+                    Ok(script) => script,
+                    Err(error) => return self.fault(&error),
+                };
+            }
+            self.case(&mut script, &subject, number, name, choice).await;
+        }
+        self.besides(&subject, choice).await;
+    }
+
+    /// Of the test file itself.
+    fn fault(&mut self, error: &LoadError) {
+        let (file, line, message) = place(&error.to_string(), &self.report.path);
+        let file = if file_name(&file) == file_name(&self.report.path) { self.report.path.clone() } else { file };
+        self.report.faults.push(Fault { file, line: Some(line).filter(|line| *line > 0), case: None, message });
+    }
+
+    async fn case(&mut self, script: &mut Script, subject: &Rc<Subject>, number: u32, name: String, choice: &Choice) {
+        let began = Instant::now();
+        let mut case = Case::new(subject, choice.seed, choice.update);
+        let result = script.session.run(number, CASE, &mut case).await;
+        case.end();
+        let raised = result.err().map(|error| raised(&error, &self.report.path));
+        let mut failure = case.failure.take().or(raised);
+        if let Some(failure) = &mut failure
+            && failure.file == file_name(&self.report.path)
+        {
+            failure.file.clone_from(&self.report.path);
+        }
+        for options in case.specs.drain(..) {
+            if !self.specs.contains(&options) {
+                self.specs.push(options);
+            }
+        }
+        self.updates.append(&mut case.updates);
+        let output = std::mem::take(&mut case.output);
+        self.report.cases.push(CaseReport { name, failure, output, took: began.elapsed() });
+    }
+
+    /// Faults and histories that the command line asked for.
+    async fn besides(&mut self, subject: &Rc<Subject>, choice: &Choice) {
+        for options in std::mem::take(&mut self.specs) {
+            if choice.faults {
+                let began = Instant::now();
+                let found = faults::sweep(subject, &options).await;
+                self.built_in(format!("faults on {options}"), found, began);
+            }
+            if choice.histories > 0 {
+                let began = Instant::now();
+                let found = histories::play(subject, &options, choice.seed, choice.histories).await;
+                self.built_in(format!("histories on {options}"), found, began);
+            }
+        }
+    }
+
+    fn built_in(&mut self, name: String, found: Result<Option<String>, String>, began: Instant) {
+        let message = found.unwrap_or_else(Some);
+        let file = self.report.path.clone();
+        let failure = message.map(|message| Failure { file, line: 0, message, mismatch: None });
+        self.report.cases.push(CaseReport { name, failure, output: Vec::new(), took: began.elapsed() });
+    }
+}
+
+/// What a case raised by itself, at its place.
+fn raised(error: &HookError, path: &str) -> Failure {
+    let (text, backtrace) = match error {
+        HookError::Raised { message, backtrace } => (message.clone(), backtrace.as_str()),
+        other => (other.to_string(), ""),
+    };
+    let (file, mut line, message) = place(&text, path);
+    if line == 0 {
+        // An error without a place, as of assert: that of the innermost line of the test.
+        let name = file_name(path);
+        let first = backtrace.lines().find_map(|frame| frame.trim().strip_prefix(name)?.strip_prefix(':'));
+        let digits = first.map(|rest| rest.chars().take_while(char::is_ascii_digit).collect::<String>());
+        line = digits.and_then(|digits| digits.parse().ok()).unwrap_or(0);
+    }
+    Failure { file, line, message, mismatch: None }
+}
+
+fn file_name(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
+}
+
+/// `file:12: text` apart; without a place, line 0 of `path`.
+fn place(text: &str, path: &str) -> (String, u32, String) {
+    let parts = text.split_once(':').and_then(|(file, rest)| {
+        let (line, message) = rest.split_once(": ")?;
+        Some((file, line.parse::<u32>().ok()?, message))
+    });
+    match parts {
+        Some((file, line, message)) if !file.contains(char::is_whitespace) => (file.to_owned(), line, message.to_owned()),
+        _ => (path.to_owned(), 0, text.to_owned()),
+    }
+}

@@ -1,0 +1,331 @@
+//! `test.host{...}`: what a test file says about a host, and the host in memory that it makes.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer};
+use serde_json::Value as Json;
+
+use crate::effect::{CommandOutput, Grants, Link, Resource, Route, RouteTarget, Value};
+use crate::host::HostError;
+use crate::host::fake::{FakeHost, Happens, Trouble, VirtualClock};
+use crate::types::{IfName, MacAddr, Name, Vhid, VirtualAddress};
+
+/// The options of `test.host`.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct Spec {
+    #[serde(default = "interface", deserialize_with = "parsed")]
+    pub(super) interface: IfName,
+    #[serde(default = "addresses", deserialize_with = "parsed_list")]
+    pub(super) addresses: Vec<VirtualAddress>,
+    #[serde(default = "name", deserialize_with = "parsed")]
+    pub(super) name: Name,
+    #[serde(default = "vhid", deserialize_with = "vhid_of")]
+    pub(super) vhid: Vhid,
+    pub(super) xparam: Option<String>,
+    pub(super) config: Option<Json>,
+    pub(super) grants: Option<Json>,
+    #[serde(flatten)]
+    pub(super) world: World,
+}
+
+/// What is on the host.
+#[derive(Debug, Clone, Default, Deserialize)]
+pub(super) struct World {
+    pub(super) hostname: Option<String>,
+    pub(super) links: Option<BTreeMap<String, LinkSpec>>,
+    #[serde(default, deserialize_with = "list")]
+    pub(super) routes: Vec<String>,
+    pub(super) units: Option<BTreeMap<String, UnitSpec>>,
+    #[serde(default)]
+    pub(super) files: BTreeMap<String, Json>,
+    #[serde(default)]
+    pub(super) sysctls: BTreeMap<String, String>,
+    #[serde(default)]
+    pub(super) commands: BTreeMap<String, CommandSpec>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct LinkSpec {
+    up: Option<bool>,
+    carrier: Option<bool>,
+    mac: Option<String>,
+    mtu: Option<u32>,
+    #[serde(default, deserialize_with = "list")]
+    addresses: Vec<String>,
+}
+
+/// A service: a word, or a table.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(untagged)]
+pub(super) enum UnitSpec {
+    Word(String),
+    Table(UnitTable),
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct UnitTable {
+    state: Option<String>,
+    start: Option<String>,
+    stop: Option<String>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct CommandSpec {
+    #[serde(default)]
+    status: i32,
+    #[serde(default)]
+    stdout: String,
+    #[serde(default)]
+    stderr: String,
+}
+
+fn interface() -> IfName {
+    "eth0".parse().expect("it is a name of an interface")
+}
+
+fn addresses() -> Vec<VirtualAddress> {
+    vec!["192.0.2.22/24".parse().expect("it is an address")]
+}
+
+fn name() -> Name {
+    "test".parse().expect("it is a name")
+}
+
+fn vhid() -> Vhid {
+    Vhid::new(1).expect("1 is in the range")
+}
+
+fn parsed<'d, D: Deserializer<'d>, T>(deserializer: D) -> Result<T, D::Error>
+where
+    T: std::str::FromStr,
+    T::Err: std::fmt::Display,
+{
+    String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+}
+
+fn vhid_of<'d, D: Deserializer<'d>>(deserializer: D) -> Result<Vhid, D::Error> {
+    Vhid::new(i64::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+}
+
+/// A list; Lua has one word for the empty list and the empty table.
+fn list<'d, D: Deserializer<'d>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    match Json::deserialize(deserializer)? {
+        Json::Object(map) if map.is_empty() => Ok(Vec::new()),
+        other => serde_json::from_value(other).map_err(serde::de::Error::custom),
+    }
+}
+
+fn parsed_list<'d, D: Deserializer<'d>>(deserializer: D) -> Result<Vec<VirtualAddress>, D::Error> {
+    list(deserializer)?.iter().map(|text| text.parse().map_err(serde::de::Error::custom)).collect()
+}
+
+/// Time as a test writes it: `"30s"`, `"500ms"`, or a number of seconds.
+pub(super) fn time(json: &Json) -> Result<Duration, String> {
+    let longest = Duration::from_hours(24 * 366);
+    let time = match json {
+        Json::Number(number) => {
+            number.as_f64().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()).ok_or("a time is not negative")?
+        }
+        Json::String(text) => crate::config::parse_duration(text).map_err(|why| format!("{text:?}: {why}"))?,
+        _ => return Err("a time is text such as \"30s\", or a number of seconds".to_owned()),
+    };
+    if time > longest { Err("longer than a year".to_owned()) } else { Ok(time) }
+}
+
+/// A route in the words of `ip route`.
+pub(super) fn route(text: &str) -> Result<Route, String> {
+    let wrong = |what: &str| format!("route {text:?}: {what}");
+    let mut words = text.split_whitespace();
+    let dst: RouteTarget = words.next().ok_or_else(|| wrong("it is empty"))?.parse().map_err(|e| wrong(&format!("{e}")))?;
+    let mut route = Route { dst, via: None, dev: None, src: None, metric: None, table: None };
+    while let Some(key) = words.next() {
+        let value = words.next().ok_or_else(|| wrong(&format!("{key} needs a value")))?;
+        let bad = |_| wrong(&format!("{value:?} cannot stand after {key}"));
+        match key {
+            "via" => route.via = Some(value.parse().map_err(|_| bad(()))?),
+            "src" => route.src = Some(value.parse().map_err(|_| bad(()))?),
+            "dev" => route.dev = Some(value.parse().map_err(|_| bad(()))?),
+            "metric" => route.metric = Some(value.parse().map_err(|_| bad(()))?),
+            "table" => route.table = Some(value.parse().map_err(|_| bad(()))?),
+            other => return Err(wrong(&format!("{other:?} is none of via, dev, src, metric, table"))),
+        }
+    }
+    Ok(route)
+}
+
+impl Spec {
+    /// Reads what a test file handed over.
+    pub(super) fn read(json: &Json) -> Result<Self, String> {
+        const KNOWN: [&str; 14] = [
+            "interface",
+            "addresses",
+            "name",
+            "vhid",
+            "xparam",
+            "config",
+            "grants",
+            "hostname",
+            "links",
+            "routes",
+            "units",
+            "files",
+            "sysctls",
+            "commands",
+        ];
+        known(json, &KNOWN)?;
+        serde_json::from_value(json.clone()).map_err(|err| err.to_string())
+    }
+
+    /// The grants that the test gives instead of the operator's.
+    pub(super) fn own_grants(&self) -> Result<Option<Grants>, String> {
+        let Some(json) = &self.grants else { return Ok(None) };
+        // An empty table of Lua may be meant as an empty list.
+        let mut json = json.clone();
+        if let Json::Object(map) = &mut json {
+            map.retain(|key, value| key == "command" || !matches!(value, Json::Object(inner) if inner.is_empty()));
+        }
+        serde_json::from_value(json).map(Some).map_err(|err| format!("grants: {err}"))
+    }
+
+    /// The host in memory.
+    pub(super) fn host(&self, clock: &VirtualClock) -> Result<FakeHost, String> {
+        let mut host = FakeHost::new().with_clock(clock.clone());
+        let named = self.world.links.as_ref();
+        for (index, (dev, spec)) in (2..).zip(named.into_iter().flatten()) {
+            host = spec.put(host, parse(dev)?, index)?;
+        }
+        if let Some(links) = named {
+            // The virtual host's interface is there whatever else is.
+            if !links.contains_key(self.interface.as_str()) {
+                host = host.with_link(link(&self.interface, 1));
+            }
+            host.name_all_links();
+        } else {
+            host = host.with_link(link(&self.interface, 2));
+        }
+        for (name, spec) in &self.world.commands {
+            let CommandSpec { status, stdout, stderr } = spec.clone();
+            let output = CommandOutput { status, stdout: stdout.into_bytes(), stderr: stderr.into_bytes() };
+            host = host.with_command(name, output);
+        }
+        if let Some(units) = &self.world.units {
+            let there = |spec: &UnitSpec| !matches!(spec, UnitSpec::Word(word) if word == "missing");
+            host.name_all_units(units.iter().filter(|(_, spec)| there(spec)).map(|(unit, _)| unit.as_str()));
+        }
+        host.set(Resource::Hostname, Value::Text("node".to_owned()));
+        self.world.change(&host)?;
+        Ok(host)
+    }
+}
+
+impl World {
+    /// Reads what `h:change` was given.
+    pub(super) fn read(json: &Json) -> Result<Self, String> {
+        known(json, &["hostname", "routes", "units", "files", "sysctls"])?;
+        serde_json::from_value(json.clone()).map_err(|err| err.to_string())
+    }
+
+    /// Makes the host so. What was changed.
+    pub(super) fn change(&self, host: &FakeHost) -> Result<Vec<Resource>, String> {
+        let mut changed: Vec<(Resource, Value)> = Vec::new();
+        if let Some(name) = &self.hostname {
+            changed.push((Resource::Hostname, Value::Text(name.clone())));
+        }
+        for text in &self.routes {
+            let route = route(text)?;
+            changed.push((Resource::route(&route), Value::Route(route)));
+        }
+        for (path, content) in &self.files {
+            let value = match content {
+                Json::String(text) => Value::File(text.clone().into_bytes()),
+                Json::Bool(false) => Value::Absent,
+                _ => return Err(format!("files: {path}: text, or false for none")),
+            };
+            changed.push((Resource::File { path: path.clone() }, value));
+        }
+        for (key, value) in &self.sysctls {
+            changed.push((Resource::Sysctl { key: key.clone() }, Value::Text(value.clone())));
+        }
+        for (unit, spec) in self.units.iter().flatten() {
+            changed.extend(spec.put(unit, host)?.map(|running| {
+                let unit = unit.strip_suffix(".service").unwrap_or(unit).to_owned();
+                (Resource::Service { unit }, Value::Running(running))
+            }));
+        }
+        for (resource, value) in &changed {
+            host.set(resource.clone(), value.clone());
+        }
+        Ok(changed.into_iter().map(|(resource, _)| resource).collect())
+    }
+}
+
+impl LinkSpec {
+    fn put(&self, host: FakeHost, dev: IfName, index: u32) -> Result<FakeHost, String> {
+        let usual = link(&dev, index);
+        let mac = self.mac.as_deref().map_or(Ok(usual.mac), parse::<MacAddr>)?;
+        let (up, mtu) = (self.up.unwrap_or(true), self.mtu.unwrap_or(usual.mtu));
+        let host = host.with_link(Link { up, carrier: self.carrier.unwrap_or(true), mac, mtu, ..usual });
+        for text in &self.addresses {
+            let address: VirtualAddress = parse(text)?;
+            host.set(Resource::Address { dev: dev.clone(), ip: address.ip }, Value::Address(address));
+        }
+        Ok(host)
+    }
+}
+
+impl UnitSpec {
+    /// Arranges what starting and stopping do; gives whether the unit runs, if it exists.
+    fn put(&self, unit: &str, host: &FakeHost) -> Result<Option<bool>, String> {
+        let word = |text: &str| Some(text.to_owned());
+        let table = match self {
+            Self::Table(table) => table.clone(),
+            Self::Word(state) => match state.as_str() {
+                "missing" => return Ok(None),
+                "active" | "inactive" => UnitTable { state: word(state), ..UnitTable::default() },
+                "fails" | "hangs" => UnitTable { start: word(state), ..UnitTable::default() },
+                other => return Err(format!("units: {unit}: {other:?} is none of active, inactive, fails, hangs, missing")),
+            },
+        };
+        for (verb, does) in [("start", &table.start), ("stop", &table.stop)] {
+            let Some(does) = does else { continue };
+            let happens = match does.as_str() {
+                "fails" => Happens::Fails(HostError { message: format!("{unit}.service failed to {verb}"), errno: None }),
+                "hangs" => Happens::Hangs,
+                other => Happens::Takes(time(&Json::from(other)).map_err(|why| format!("units: {unit}: {verb}: {why}"))?),
+            };
+            host.trouble(Trouble { effect: format!("service.{verb} {unit}"), happens, after: 0, times: u32::MAX });
+        }
+        match table.state.as_deref() {
+            None | Some("inactive") => Ok(Some(false)),
+            Some("active") => Ok(Some(true)),
+            Some(other) => Err(format!("units: {unit}: state {other:?} is neither active nor inactive")),
+        }
+    }
+}
+
+fn link(name: &IfName, index: u32) -> Link {
+    let mac = MacAddr([2, 0, 0, 0, 0, u8::try_from(index).unwrap_or(u8::MAX)]);
+    Link { name: name.clone(), index, up: true, carrier: true, mac, mtu: 1500 }
+}
+
+fn parse<T: std::str::FromStr>(text: &str) -> Result<T, String>
+where
+    T::Err: std::fmt::Display,
+{
+    text.parse().map_err(|err| format!("{text:?}: {err}"))
+}
+
+/// Refuses keys that mean nothing, with the one that was meant.
+pub(super) fn known(json: &Json, keys: &[&str]) -> Result<(), String> {
+    let Json::Object(map) = json else {
+        return if json.as_array().is_some_and(Vec::is_empty) { Ok(()) } else { Err("the options must be a table".to_owned()) };
+    };
+    let Some(key) = map.keys().find(|key| !keys.contains(&key.as_str())) else { return Ok(()) };
+    let hint = crate::hooks::api::nearest(key, keys.iter().copied()).map(|near| format!("; did you mean {near}?"));
+    let shown: String = key.chars().take(64).filter(|c| !c.is_control()).collect();
+    Err(format!("there is no option {shown}{}", hint.unwrap_or_else(|| format!("; there are {}", keys.join(", ")))))
+}
