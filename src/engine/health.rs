@@ -190,6 +190,10 @@ impl Checks {
 
     /// These hooks serve from now on: who has no `health` any more no longer counts, who is new is asked at once.
     pub(super) fn follow(&mut self, hooks: &[Rc<Pool>], now: Timestamp) {
+        // A rehearsal plays transitions, on a host where every service is as it was: nobody is asked there.
+        if clock::is_virtual() {
+            return;
+        }
         let with: Vec<&Name> = hooks.iter().filter(|hook| hook.defines(EntryPoint::Health)).map(|hook| hook.name()).collect();
         self.0.retain(|name, _| with.contains(&name));
         for name in with {

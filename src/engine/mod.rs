@@ -33,6 +33,7 @@ mod port;
 mod queue;
 mod recover;
 mod refusals;
+pub mod rehearse;
 mod reload;
 mod run;
 mod script;

@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc, oneshot};
-use tokio::task::Id;
+use tokio::task::{AbortHandle, Id};
 use tracing::{debug, error, info, warn};
 
 use super::clock;
@@ -83,6 +83,19 @@ pub(super) enum HookNews {
     },
 }
 
+impl HookNews {
+    /// Index of the virtual host.
+    pub(super) const fn vhost(&self) -> usize {
+        match self {
+            Self::Finished { vhost, .. }
+            | Self::Demote { vhost, .. }
+            | Self::Checked { vhost, .. }
+            | Self::Resign { vhost, .. }
+            | Self::Applied { vhost, .. } => *vhost,
+        }
+    }
+}
+
 /// A hook that failed.
 #[derive(Debug)]
 pub(super) struct Failure {
@@ -127,7 +140,7 @@ pub(super) struct Queue<H> {
     busy: Cell<bool>,
     idle: Notify,
     /// The task that serves it.
-    task: Cell<Option<Id>>,
+    task: RefCell<Option<AbortHandle>>,
 }
 
 #[derive(Debug, Default)]
@@ -184,10 +197,10 @@ impl<H: Host + 'static> Queue<H> {
             ticket: Cell::new(0),
             busy: Cell::new(false),
             idle: Notify::new(),
-            task: Cell::new(None),
+            task: RefCell::new(None),
         });
         let task = tokio::task::spawn_local(Rc::clone(&queue).serve());
-        queue.task.set(Some(task.id()));
+        *queue.task.borrow_mut() = Some(task.abort_handle());
         queue
     }
 
@@ -309,7 +322,19 @@ impl<H: Host + 'static> Queue<H> {
             return false;
         }
         let idle = !self.busy.get() && slots.aside.is_none() && slots.undo.is_none();
-        idle || self.task.get().is_some_and(|task| clock.is_asleep(task))
+        idle || self.task().is_some_and(|task| clock.is_asleep(task))
+    }
+
+    /// The task that serves it.
+    pub(super) fn task(&self) -> Option<Id> {
+        self.task.borrow().as_ref().map(AbortHandle::id)
+    }
+
+    /// Nobody serves it any longer, whatever is left: its machine has no power.
+    pub(super) fn abandon(&self) {
+        if let Some(task) = self.task.borrow().as_ref() {
+            task.abort();
+        }
     }
 
     async fn serve(self: Rc<Self>) {

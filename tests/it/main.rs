@@ -23,9 +23,13 @@ mod hooks;
 #[cfg(feature = "daemon")]
 mod host;
 #[cfg(feature = "lua")]
+mod plan;
+#[cfg(feature = "lua")]
 mod port;
 #[cfg(all(feature = "wasm", feature = "lua"))]
 mod registry;
+#[cfg(feature = "lua")]
+mod rehearse;
 mod simulation;
 mod tidy;
 #[cfg(feature = "daemon")]

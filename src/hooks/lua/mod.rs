@@ -4,6 +4,7 @@
 //! host's tables, then the sandbox, the memory limit and the watch. Nothing of one run reaches the next.
 #![expect(clippy::wildcard_enum_match_arm, reason = "a kind of Lua value that is not named is refused")]
 
+pub mod check;
 mod coverage;
 mod test_file;
 mod values;
