@@ -325,26 +325,32 @@ fn a_plugin_is_added_pinned_and_granted_and_all_else_stays() {
 #[test]
 fn an_upgrade_shows_what_it_could_do_that_the_old_one_could_not() {
     let site = Site::new();
-    let fixture = concat!(env!("CARGO_MANIFEST_DIR"), "/plugins/fixture/fixture.wasm");
+    let gateway = concat!(env!("CARGO_MANIFEST_DIR"), "/plugins/gateway/gateway.wasm");
     site.configure("", "");
     let first = add(&site, &[&[FAILOVER, "--name", "p", "--yes"], &GRANTS[..]].concat());
     assert_eq!(first.code, 0, "{}", first.stderr);
-    let second = add(&site, &[fixture, "--name", "p", "--yes", "--grant", "read = true"]);
-    assert!(second.stderr.contains("what changes in what it can do:\n+ "), "{}", second.stderr);
-    assert!(second.stderr.contains("+ entry point health"), "{}", second.stderr);
+    let more =
+        ["rule = [{ table = 100 }]", "sysctl = [{ key = \"net.ipv4.ip_forward\" }]", "command.c = { argv = [\"/bin/true\"] }"];
+    let more: Vec<&str> = more.iter().flat_map(|grant| ["--grant", grant]).collect();
+    let second = add(&site, &[&[gateway, "--name", "p", "--yes"], &more[..]].concat());
     assert_eq!(second.code, 0, "{}", second.stderr);
+    for shown in [
+        "what changes in what it can do:\n+ ",
+        "\n+ sysctl.set  (grant: sysctl = [{ key = \"KEY\" }])\n",
+        "\n- hostname.set\n",
+        "\n+ entry point before_master\n",
+    ] {
+        assert!(second.stderr.contains(shown), "{shown:?} is not in\n{}", second.stderr);
+    }
     let text = site.read("carpd.toml");
     assert_eq!(text.matches("[hook.p]").count(), 1, "{text}");
-    assert!(text.contains("read = true") && text.contains("nodevir2"), "{text}");
+    assert!(text.contains("table = 100") && text.contains("nodevir2"), "{text}");
     // Both versions are there: the old one can be gone back to by its name.
     assert_eq!(fs::read_dir(site.at().join("hooks")).unwrap().count(), 2);
-    let diff = site.plugin(&["diff", FAILOVER, fixture, "--json"]);
+    let diff = site.plugin(&["diff", FAILOVER, gateway, "--json"]);
     assert_eq!(diff.code, 1);
     let diff: Value = serde_json::from_str(&diff.stdout).unwrap();
-    assert!(
-        diff["more"].as_bool().unwrap() && diff["new_entry_points"].as_array().unwrap().iter().any(|e| e == "health"),
-        "{diff}"
-    );
+    assert!(diff["more"].as_bool().unwrap() && diff["new_entry_points"] == serde_json::json!(["before_master"]), "{diff}");
     assert_eq!(site.plugin(&["diff", FAILOVER, FAILOVER]).code, 0);
 }
 
