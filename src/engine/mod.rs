@@ -23,6 +23,7 @@ mod lasting;
 mod lease;
 mod load;
 mod look;
+mod material;
 mod metrics;
 mod node;
 mod nodes;
