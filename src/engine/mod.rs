@@ -11,6 +11,7 @@ pub mod clock;
 pub mod command;
 mod couriers;
 mod degraded;
+mod desk;
 mod exam;
 mod execute;
 mod follow;
