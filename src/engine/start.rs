@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tracing::{debug, error, info};
+use tracing::{debug, error, info, warn};
 
 use super::announcer::Announcer;
 use super::clock;
@@ -234,7 +234,11 @@ async fn start_helper(
 /// Tells of ended children. Without a keeper nobody would let go for an engine that dies, so it does not outlive it.
 async fn tell_exits(mut exits: Exits, signals: mpsc::Sender<Signal>) {
     while let Some((id, how)) = exits.next().await {
-        debug!(child = id.0, %how, "A child process ended");
+        if how.is_forbidden_call() {
+            warn!(child = id.0, %how, "The sandbox ended a child process");
+        } else {
+            debug!(child = id.0, %how, "A child process ended");
+        }
     }
     error!("Lost the keeper");
     _ = signals.send(Signal::Stop("the keeper's death")).await;
