@@ -23,6 +23,7 @@ mod lease;
 mod load;
 mod look;
 mod metrics;
+mod news;
 mod node;
 pub mod oneshot;
 pub mod plan;

@@ -7,8 +7,8 @@ use std::time::Duration;
 use tokio::task::Id;
 
 use super::super::clock::Virtual;
+use super::super::news::HookNews;
 use super::super::pool::Trouble as PoolTrouble;
-use super::super::queue::HookNews;
 use super::super::run::Engine;
 use super::super::start::load_pool;
 use super::super::{clock, script};
