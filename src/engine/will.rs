@@ -41,7 +41,8 @@ impl<W: World> Engine<W> {
         let Some(writer) = &mut self.will else { return };
         let Some(node) = self.nodes.get(&index) else { return };
         let Some(port) = self.ports.get_mut(node.port) else { return };
-        let Some(link) = port.index() else { return };
+        // Without one there is nothing left to take down or to bow out on.
+        let link = port.index().unwrap_or_default();
         let bow_outs = if node.is_master() {
             node.machine.bow_out_packets().iter().filter_map(|packet| port.frame(&node.spec, packet).ok()).collect()
         } else {

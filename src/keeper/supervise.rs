@@ -239,7 +239,7 @@ impl Keeper {
             else {
                 continue;
             };
-            self.stopping |= matches!(signal, Signal::SIGTERM | Signal::SIGINT);
+            self.stopping |= matches!(signal, Signal::SIGTERM | Signal::SIGINT | Signal::SIGQUIT);
             // Without an engine of its own the keeper ends with its socket, not by a signal to the group.
             if let Some(engine) = self.engine
                 && signal != Signal::SIGCHLD

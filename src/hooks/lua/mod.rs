@@ -66,7 +66,8 @@ struct Code {
     file: String,
     prelude: Vec<u8>,
     main: Vec<u8>,
-    modules: BTreeMap<String, Vec<u8>>,
+    /// Bytecode, or what is wrong with the text: nobody's business until it is required, since hooks share a directory.
+    modules: BTreeMap<String, Result<Vec<u8>, String>>,
     config: serde_json::Value,
     /// How often each line has run, if that is wanted.
     coverage: Option<Coverage>,
@@ -187,8 +188,8 @@ impl Code {
             modules: source
                 .modules
                 .iter()
-                .map(|(key, text)| Ok((key.clone(), compile(key, text)?)))
-                .collect::<Result<_, LoadError>>()?,
+                .map(|(key, text)| (key.clone(), compile(key, text).map_err(|err| err.to_string())))
+                .collect(),
             name: source.name.to_string(),
             file,
             config,
@@ -454,8 +455,10 @@ impl<'a> Run<'a> {
     }
 
     fn open(&self, lua: &Lua, key: String) -> mlua::Result<(Option<Function>, Option<String>)> {
-        let Some(bytecode) = self.code.modules.get(&key) else {
-            return Ok((None, Some(format!("there is no module {key}"))));
+        let bytecode = match self.code.modules.get(&key) {
+            Some(Ok(bytecode)) => bytecode,
+            Some(Err(why)) => return Ok((None, Some(why.clone()))),
+            None => return Ok((None, Some(format!("there is no module {key}")))),
         };
         let function = Code::open(lua, &key, bytecode)?;
         self.count(&key, &function);

@@ -37,6 +37,8 @@ pub struct Vhost {
     asked: Option<Asked>,
     no_preempt_before: Timestamp,
     heard: Option<Heard>,
+    /// Whom we last took for the master, and when we heard it.
+    leader: PerFamily<Option<(IpAddr, Timestamp)>>,
     /// Of the last transition.
     seq: u64,
     stopped: bool,
@@ -104,6 +106,7 @@ impl Vhost {
             asked: None,
             no_preempt_before: Timestamp::ZERO,
             heard: None,
+            leader: PerFamily::default(),
             seq,
             stopped: false,
             outbox: VecDeque::new(),

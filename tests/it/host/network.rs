@@ -85,6 +85,12 @@ fn only_advertisements_pass_the_filter() {
             assert_eq!(receiver.receive(&mut buffer).unwrap(), None, "nothing else passed");
             assert_eq!(sender.receive(&mut buffer).unwrap(), None, "one's own frames are not received");
 
+            // For another host: a card in promiscuous mode shows it, and it must not even wake us.
+            let mut foreign = frame(v4, 23, 112, 12);
+            foreign[..6].copy_from_slice(&[2, 0, 0, 0, 0, 0x99]);
+            sender.send(&foreign).unwrap();
+            assert!(timeout(Duration::from_millis(10), receiver.readable()).await.is_err());
+
             // Down, up, gone, made anew.
             netlink.set_link_up(&dev("v0"), false).unwrap();
             assert_eq!(sender.send(&frame(v4, 23, 112, 7)).unwrap_err().raw_os_error(), Some(libc::ENETDOWN));
