@@ -25,6 +25,7 @@ mod look;
 mod metrics;
 mod news;
 mod node;
+mod nodes;
 pub mod oneshot;
 pub mod plan;
 mod pool;

@@ -253,14 +253,15 @@ impl<H: Host + 'static> Queue<H> {
                 continue;
             }
             self.busy.set(true);
+            // Boxed: a run needs some kilobytes, a queue that waits, as hundreds do, shall not.
             match (job, aside, undo) {
-                (Some(job), _, undo) => self.serve_job(job, undo).await,
+                (Some(job), _, undo) => Box::pin(self.serve_job(job, undo)).await,
                 (None, Some(event), _) => {
                     let ticket = self.ticket.get();
                     // Its outcome is logged with the run; nothing follows from it.
-                    _ = self.run_list(&event, ticket).await;
+                    _ = Box::pin(self.run_list(&event, ticket)).await;
                 }
-                (None, None, Some(mark)) => self.undo(mark).await,
+                (None, None, Some(mark)) => Box::pin(self.undo(mark)).await,
                 (None, None, None) => {}
             }
         }

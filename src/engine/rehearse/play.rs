@@ -148,8 +148,8 @@ impl Play {
     }
 
     /// When something happens next.
-    fn next(&self) -> Option<Timestamp> {
-        let actors = self.actors.iter().flat_map(|actor| [actor.next_wake(), actor.host.next_expiry(), actor.frozen]);
+    fn next(&mut self) -> Option<Timestamp> {
+        let actors = self.actors.iter_mut().flat_map(|actor| [actor.next_wake(), actor.host.next_expiry(), actor.frozen]);
         let others = [self.script.front().map(|(at, _)| *at), self.lan.next(), self.clock.next()];
         actors.chain(others).flatten().min()
     }
