@@ -26,6 +26,7 @@ mod load;
 mod look;
 mod material;
 mod metrics;
+mod news;
 mod node;
 mod nodes;
 pub mod oneshot;

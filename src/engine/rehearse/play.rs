@@ -8,8 +8,8 @@ use tokio::task::Id;
 
 use super::super::clock::{self, Virtual};
 use super::super::material::Material;
+use super::super::news::HookNews;
 use super::super::pool::Trouble as PoolTrouble;
-use super::super::queue::HookNews;
 use super::super::run::Engine;
 use super::super::start::load_pool;
 use super::actor::{Actor, Down};
