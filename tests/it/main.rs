@@ -21,6 +21,8 @@ mod host;
 #[cfg(feature = "lua")]
 mod port;
 mod simulation;
+#[cfg(feature = "lua")]
+mod testing;
 mod tidy;
 #[cfg(feature = "daemon")]
 mod ucarp;
