@@ -40,7 +40,8 @@ pub(super) fn luau() -> String {
 fn cats(kind: &str) -> String {
     let kind = kind.trim_end_matches('?');
     let named = |name: &str| {
-        let ours = TEST_TYPES.iter().any(|(known, _)| *known == name) || ["TestHost", "Role", "UnitState", "Link"].contains(&name);
+        let ours =
+            TEST_TYPES.iter().any(|(known, _)| *known == name) || ["TestHost", "Role", "UnitState", "Link"].contains(&name);
         if ours { format!("carpd.{name}") } else { name.to_owned() }
     };
     let list = kind.strip_prefix("{ ").and_then(|rest| rest.strip_suffix(" }"));
