@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::ir::{Action, Cond, Expr, RouteVerb, Step, Visit, What, walk};
 use super::{Half, Settings};
+use crate::effect::RouteTarget;
 use crate::types::VirtualAddress;
 
 /// A test for `carpd test`, to begin with.
@@ -166,7 +167,8 @@ fn plan(steps: &[Step], half: &Half, settings: &Settings) -> Option<Vec<String>>
             }
             Action::Route { verb, dst, options } => {
                 let verb = if *verb == RouteVerb::Delete { "delete" } else { "replace" };
-                let mut line = format!("route.{verb} {}", text(dst)?);
+                let dst = text(dst)?;
+                let mut line = format!("route.{verb} {}", dst.parse::<RouteTarget>().map_or(dst, |dst| dst.to_string()));
                 for (key, value) in options {
                     line += &format!(" {key} {}", text(value)?);
                 }

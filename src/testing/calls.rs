@@ -204,7 +204,7 @@ impl<'a> Case<'a> {
                 Ok(Json::Null)
             }
             "faults" => {
-                let found = faults::sweep(self.subject, &arguments.next()).await?;
+                let found = faults::sweep(self.subject, &arguments.next(), faults::Hopeless::Wrong).await?;
                 found.map_or(Ok(Json::Null), |text| Err(Wrong::Expectation(text, None)))
             }
             "histories" => {

@@ -19,6 +19,15 @@ use crate::types::{Cause, State};
 /// Long enough for everything that is tried again.
 const LONG: Duration = Duration::from_mins(10);
 
+/// What to make of a hook that fails on a host where nothing goes wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Hopeless {
+    /// Nobody would sweep over such a host on purpose.
+    Wrong,
+    /// The host was made to let the hook fail: there is nothing to sweep.
+    Fine,
+}
+
 /// One fault and where it strikes.
 struct Fault {
     /// Which call of the change of state, counted from 0.
@@ -54,16 +63,16 @@ fn faults(effects: &[String]) -> Vec<Fault> {
     all
 }
 
-/// Sweeps both changes of state. What is wrong, if anything.
+/// Sweeps both changes of state. What is wrong, if anything. `if_hopeless`: what to make of a hook that
+/// fails on such a host by itself.
 ///
 /// # Errors
 /// The options make no sense.
-pub(super) async fn sweep(subject: &Rc<Subject>, options: &Json) -> Result<Option<String>, String> {
+pub(super) async fn sweep(subject: &Rc<Subject>, options: &Json, if_hopeless: Hopeless) -> Result<Option<String>, String> {
     let node = || Node::new(subject, Spec::read(options)?);
-    let calm = Calm::see(&node()?).await;
-    let calm = match calm {
+    let calm = match Calm::see(&node()?).await {
         Ok(calm) => calm,
-        Err(text) => return Ok(Some(text)),
+        Err(text) => return Ok(Some(text).filter(|_| if_hopeless == Hopeless::Wrong)),
     };
     for fault in faults(&calm.up) {
         let node = node()?;

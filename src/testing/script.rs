@@ -184,7 +184,7 @@ impl Sitting {
         for options in std::mem::take(&mut self.specs) {
             if choice.faults {
                 let began = Instant::now();
-                let found = faults::sweep(subject, &options).await;
+                let found = faults::sweep(subject, &options, faults::Hopeless::Fine).await;
                 self.built_in(format!("faults on {options}"), found, began);
             }
             if choice.histories > 0 {
