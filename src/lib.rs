@@ -10,6 +10,8 @@ pub mod proto;
 
 #[cfg(feature = "daemon")]
 pub mod record;
+#[cfg(feature = "daemon")]
+mod sandbox;
 
 pub mod config;
 #[cfg(feature = "daemon")]

@@ -3,6 +3,8 @@
 //! A writer that dies in the middle of a record leaves a torn tail. Reading ends at the first record that is not
 //! whole; what comes after it was never promised to anybody.
 
+pub mod whole;
+
 /// Bytes of a file's magic word: what it is, and the version of its form.
 pub const MAGIC_LEN: usize = 8;
 

@@ -1,10 +1,13 @@
 //! The verbs that speak to a running daemon: status, reload, resign, hook.
 
-use std::path::{Path, PathBuf};
+use std::io::IsTerminal as _;
+use std::path::PathBuf;
 
 use super::{CONFIG, Exit, Failure, output};
 use crate::control::{self, CallError, Order, Reply};
 use crate::engine::command::{HookStatus, Status, VhostStatus};
+use crate::engine::plan;
+use crate::ledger::instance_name;
 use crate::types::Name;
 
 /// Which daemon is meant.
@@ -28,6 +31,31 @@ pub(super) struct StatusArgs {
     /// Print everything as JSON.
     #[arg(long)]
     json: bool,
+}
+
+/// Print the daemon's counters and gauges.
+///
+/// As OpenMetrics text. For the textfile collector of node_exporter there is the older form; write it to a new file and
+/// move that over the old one, so that it is never read half.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "Examples:\n  \
+    carpd metrics | grep '^carpd_vhost_state'\n  \
+    carpd metrics --format prometheus > /var/lib/node_exporter/.carpd && mv /var/lib/node_exporter/.carpd \
+    /var/lib/node_exporter/carpd.prom")]
+pub(super) struct MetricsArgs {
+    #[command(flatten)]
+    daemon: Daemon,
+    /// The form of the text.
+    #[arg(long, value_name = "FORM", default_value = "openmetrics")]
+    format: MetricsForm,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum MetricsForm {
+    /// OpenMetrics 1.0.
+    Openmetrics,
+    /// The text form of Prometheus, version 0.0.4.
+    Prometheus,
 }
 
 /// Read the configuration and all hooks again; all or nothing.
@@ -76,9 +104,18 @@ enum HookVerb {
         name: Name,
     },
     /// Run the version that serves where its virtual hosts are master, and undo what it no longer asks for.
+    ///
+    /// Shows first what that would change here. On a terminal it then asks; otherwise it goes ahead. A hook that
+    /// would fail is not run.
     Apply {
         /// The hook.
         name: Name,
+        /// Show what would change, and stop there.
+        #[arg(long, conflicts_with = "yes")]
+        dry_run: bool,
+        /// Do not ask.
+        #[arg(short, long)]
+        yes: bool,
     },
 }
 
@@ -91,6 +128,36 @@ pub(super) fn status(args: &StatusArgs) -> Result<Exit, Failure> {
         as_text(&status)
     };
     output::data(text.as_bytes())
+}
+
+pub(super) fn metrics(args: &MetricsArgs) -> Result<Exit, Failure> {
+    let Reply::Metrics(text) = ask(&args.daemon, Order::Metrics)? else { return Err(unexpected()) };
+    let text = if args.format == MetricsForm::Prometheus { as_prometheus(&text) } else { text };
+    output::data(text.as_bytes())
+}
+
+/// There a counter's family has the name of its samples, and some lines are unknown.
+fn as_prometheus(openmetrics: &str) -> String {
+    let mut counter = None;
+    let mut text = String::new();
+    for line in openmetrics.lines() {
+        let mut words = line.splitn(4, ' ');
+        match (words.next(), words.next(), words.next(), words.next()) {
+            (Some("#"), Some("UNIT" | "EOF"), ..) => {}
+            (Some("#"), Some("TYPE"), Some(name), Some("counter")) => {
+                counter = Some(name);
+                text += &format!("# TYPE {name}_total counter\n");
+            }
+            (Some("#"), Some("HELP"), Some(name), Some(help)) if counter == Some(name) => {
+                text += &format!("# HELP {name}_total {help}\n");
+            }
+            _ => {
+                text += line;
+                text.push('\n');
+            }
+        }
+    }
+    text
 }
 
 pub(super) fn reload(args: &ReloadArgs) -> Result<Exit, Failure> {
@@ -121,16 +188,44 @@ pub(super) fn hook(args: &HookArgs) -> Result<Exit, Failure> {
             output::data(hook_text(hook).as_bytes())
         }
         HookVerb::Rollback { name } => say(&args.daemon, Order::HookRollback(name.clone())),
-        HookVerb::Apply { name } => say(&args.daemon, Order::HookApply(name.clone())),
+        HookVerb::Apply { name, dry_run, yes } => apply(&args.daemon, name, *dry_run, *yes),
     }
 }
 
+fn apply(daemon: &Daemon, name: &Name, dry_run: bool, yes: bool) -> Result<Exit, Failure> {
+    let Reply::Plan(plans) = ask(daemon, Order::HookPlan(name.clone()))? else { return Err(unexpected()) };
+    if plans.is_empty() {
+        return say(daemon, Order::HookApply(name.clone()));
+    }
+    output::data(plan::text(&plans).as_bytes())?;
+    if plans.iter().flat_map(|plan| &plan.parts).any(|part| part.failure.is_some()) {
+        let failure = Failure::new(Exit::Failure, format!("hook {name} would not run to its end; nothing was done"));
+        return Err(failure.hint("grant what it needs or change it; the version that runs now stays as it is"));
+    }
+    if dry_run {
+        return Ok(Exit::Success);
+    }
+    if !yes && std::io::stdin().is_terminal() && !confirmed()? {
+        return Err(Failure::new(Exit::Failure, "nothing was done"));
+    }
+    say(daemon, Order::HookApply(name.clone()))
+}
+
+/// Asks whoever sits at the terminal.
+fn confirmed() -> Result<bool, Failure> {
+    output::note("Apply this? [y/N] ");
+    let mut answer = String::new();
+    let read = std::io::stdin().read_line(&mut answer);
+    read.map_err(|error| Failure::new(Exit::Failure, format!("cannot read the answer: {error}")))?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+}
+
 fn ask(daemon: &Daemon, order: Order) -> Result<Reply, Failure> {
-    let path = control::socket_path(&control::instance_dir(&daemon.run_dir, &daemon.config));
+    let path = control::socket_path(&super::instance_dir(&daemon.run_dir, &daemon.config)?);
     control::call(&path, order).map_err(|error| {
         let failure = Failure::new(exit_of(&error), error.to_string());
         match error {
-            CallError::Unreachable { .. } => failure.hint(hint(&daemon.run_dir)),
+            CallError::Unreachable { .. } => failure.hint(hint(daemon)),
             CallError::Garbled(_) | CallError::Refused(_) => failure,
         }
     })
@@ -144,8 +239,8 @@ const fn exit_of(error: &CallError) -> Exit {
 }
 
 /// Who listens, if not the one that was meant.
-fn hint(run_dir: &Path) -> String {
-    let others: Vec<String> = std::fs::read_dir(run_dir)
+fn hint(daemon: &Daemon) -> String {
+    let others: Vec<String> = std::fs::read_dir(&daemon.run_dir)
         .into_iter()
         .flatten()
         .flatten()
@@ -155,20 +250,24 @@ fn hint(run_dir: &Path) -> String {
     if others.is_empty() {
         return "is it running? `carpd run` starts it; only root may speak to it".to_owned();
     }
+    let name = instance_name(&daemon.config);
+    if others.iter().any(|other| other.split('@').next() == Some(&name)) {
+        return "it runs in another network namespace: call this there (ip netns exec, nsenter -n)".to_owned();
+    }
     format!("instances that have a socket: {}; name one by its configuration with --config", others.join(", "))
 }
 
 fn ask_status(daemon: &Daemon) -> Result<Box<Status>, Failure> {
     match ask(daemon, Order::Status)? {
         Reply::Status(status) => Ok(status),
-        Reply::Reload(_) | Reply::Message(_) => Err(unexpected()),
+        Reply::Metrics(_) | Reply::Reload(_) | Reply::Plan(_) | Reply::Message(_) => Err(unexpected()),
     }
 }
 
 fn say(daemon: &Daemon, order: Order) -> Result<Exit, Failure> {
     match ask(daemon, order)? {
         Reply::Message(message) => output::data(format!("{message}\n").as_bytes()),
-        Reply::Status(_) | Reply::Reload(_) => Err(unexpected()),
+        Reply::Status(_) | Reply::Metrics(_) | Reply::Reload(_) | Reply::Plan(_) => Err(unexpected()),
     }
 }
 
@@ -184,7 +283,10 @@ fn as_text(status: &Status) -> String {
     for hook in &status.hooks {
         text += &format!("hook {}\n", hook_line(hook));
     }
-    if let Some(problem) = &status.ledger_problem {
+    if let Some(fault) = status.helper.as_ref().and_then(|helper| helper.fault.as_ref()) {
+        text += &format!("{} (since {})\n", fault.message, at(fault.since_ms));
+    }
+    for problem in status.ledger_problem.iter().chain(&status.lasting_problem) {
         text += &format!("{problem}\n");
     }
     for held in &status.held {
@@ -227,6 +329,9 @@ fn hook_line(hook: &HookStatus) -> String {
     let digest = hook.digest.get(..12).unwrap_or(&hook.digest);
     let mut line =
         format!("{}: generation {} ({digest}) of {} since {}", hook.name, hook.generation, hook.source, at(hook.since_ms));
+    if hook.kept {
+        line += ", from the copy that is kept";
+    }
     if let Some(fault) = &hook.fault {
         line += &format!("; the file has a fault since {}: {}", at(fault.since_ms), fault.message);
     }
@@ -248,4 +353,16 @@ fn hook_text(hook: &HookStatus) -> String {
 fn at(ms: u64) -> String {
     let time = i64::try_from(ms).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
     time.map(|time| time.to_zoned(jiff::tz::TimeZone::system()).strftime("%F %T").to_string()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn counters_are_named_as_their_samples_in_the_older_form() {
+        let text = "# TYPE a_seconds gauge\n# UNIT a_seconds seconds\n# HELP a_seconds One.\na_seconds 1\n\
+                    # TYPE b counter\n# HELP b Two words.\nb_total{x=\"y z\"} 2\n# EOF\n";
+        let expected = "# TYPE a_seconds gauge\n# HELP a_seconds One.\na_seconds 1\n\
+                        # TYPE b_total counter\n# HELP b_total Two words.\nb_total{x=\"y z\"} 2\n";
+        assert_eq!(super::as_prometheus(text), expected);
+    }
 }

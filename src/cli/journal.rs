@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 
 use super::{CONFIG, Exit, Failure, output};
 use crate::journal::{self, Contents, Difference, Replayed, Story};
-use crate::ledger::{Instance, Origin, instance_name};
 
 /// Show why virtual hosts changed their state, and what followed.
 ///
@@ -50,7 +49,7 @@ pub(super) struct ReplayArgs {
 pub(super) fn why(args: &WhyArgs) -> Result<Exit, Failure> {
     let path = match &args.file {
         Some(file) => file.clone(),
-        None => place(&args.run_dir, &args.config)?,
+        None => super::instance_dir(&args.run_dir, &args.config)?.join(journal::FILE_NAME),
     };
     let contents = load(&path)?;
     let mut stories = journal::stories(&contents.entries);
@@ -81,11 +80,6 @@ fn told(difference: &Difference) -> String {
     let Difference { vhost, record, at, input, recorded, replayed } = difference;
     let input = input.as_ref().map_or_else(|| "new settings".to_owned(), |input| format!("{input:?}"));
     format!("{vhost} went another way at {at}, record {record}: {input}\n  then: {recorded:?}\n  now:  {replayed:?}")
-}
-
-fn place(run_dir: &Path, config: &Path) -> Result<PathBuf, Failure> {
-    let origin = Origin::current().map_err(|error| Failure::new(Exit::Cannot, format!("cannot read /proc: {error}")))?;
-    Ok(Instance::directory(run_dir, &instance_name(config), origin).join(journal::FILE_NAME))
 }
 
 fn load(path: &Path) -> Result<Contents, Failure> {

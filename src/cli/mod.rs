@@ -12,6 +12,7 @@ mod lab;
 mod man;
 mod new;
 mod output;
+mod plan;
 #[cfg(feature = "wasm")]
 mod plugin;
 mod port;
@@ -21,11 +22,14 @@ mod run;
 mod test;
 mod ucarp;
 
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 
 pub use exit::{Exit, Failure};
+
+use crate::ledger::{Instance, Origin, instance_name};
 
 /// Where the configuration is, unless told otherwise.
 pub const CONFIG: &str = "/etc/carpd/carpd.toml";
@@ -46,6 +50,7 @@ enum Verb {
     Run(run::Args),
     Check(check::Args),
     Status(daemon::StatusArgs),
+    Metrics(daemon::MetricsArgs),
     Reload(daemon::ReloadArgs),
     Resign(daemon::ResignArgs),
     Hook(daemon::HookArgs),
@@ -56,6 +61,8 @@ enum Verb {
     #[cfg(feature = "wasm")]
     Plugin(plugin::Args),
     Ucarp(ucarp::Args),
+    Plan(plan::PlanArgs),
+    Grant(plan::GrantArgs),
     Port(port::Args),
     New(new::Args),
     #[cfg(feature = "lua")]
@@ -83,6 +90,7 @@ pub fn main() -> ExitCode {
         Verb::Run(args) => return run::run(&args).unwrap_or_else(|failure| output::report(&failure).into()),
         Verb::Check(args) => check::run(&args),
         Verb::Status(args) => daemon::status(&args),
+        Verb::Metrics(args) => daemon::metrics(&args),
         Verb::Reload(args) => daemon::reload(&args),
         Verb::Resign(args) => daemon::resign(&args),
         Verb::Hook(args) => daemon::hook(&args),
@@ -93,6 +101,8 @@ pub fn main() -> ExitCode {
         #[cfg(feature = "wasm")]
         Verb::Plugin(args) => plugin::run(&args),
         Verb::Ucarp(args) => return ucarp::main(args.words),
+        Verb::Plan(args) => plan::plan(&args),
+        Verb::Grant(args) => plan::grant(&args),
         Verb::Port(args) => port::run(&args),
         Verb::New(args) => new::run(&args),
         #[cfg(feature = "lua")]
@@ -109,6 +119,12 @@ pub fn main() -> ExitCode {
 fn usage(error: &clap::Error) -> Exit {
     let _ = error.print();
     if error.use_stderr() { Exit::Usage } else { Exit::Success }
+}
+
+/// The directory of the daemon that runs this configuration, in this network namespace.
+fn instance_dir(run_dir: &Path, config: &Path) -> Result<PathBuf, Failure> {
+    let origin = Origin::current().map_err(|error| Failure::new(Exit::Cannot, format!("cannot read /proc: {error}")))?;
+    Ok(Instance::directory(run_dir, &instance_name(config), origin))
 }
 
 /// The whole command line, for completions and the man page.

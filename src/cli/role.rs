@@ -11,6 +11,7 @@ const ROLES: &[(&str, Role)] = &[
     #[cfg(feature = "wasm")]
     (crate::hooks::compiler::ROLE, crate::hooks::compiler::main),
     ("__helper", crate::host::helper::main),
+    (crate::host::courier::ROLE, crate::host::courier::main),
     (crate::keeper::ROLE, crate::keeper::serve),
     (crate::keeper::ENGINE_ROLE, super::run::engine),
 ];

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::process::ExitCode;
 
 use clap::Parser as _;
@@ -12,8 +13,10 @@ use tracing_subscriber::filter::LevelFilter;
 
 use super::{CONFIG, Exit, Failure, output};
 use crate::config::{Config, Loaded, LogFormat, LogLevel};
-use crate::control;
+use crate::control::{self, Listening};
 use crate::engine::command::Command;
+use crate::hooks::exam::{Exam, Verdict};
+use crate::keeper;
 use crate::telemetry::{self, FILTER_VARIABLE, Format};
 
 /// Run the daemon in the foreground.
@@ -90,23 +93,24 @@ pub(super) fn engine() -> ExitCode {
         }
     };
     match start_log(&args, &loaded.config) {
-        Ok(()) => {
-            let code =
-                crate::engine::main(&loaded.config, &args.config, |config, commands| listen(config, &args.config, commands));
-            // A socket without a daemon would only confuse who looks for one.
-            _ = std::fs::remove_file(control::socket_path(&control::instance_dir(&loaded.config.daemon.run_dir, &args.config)));
-            code
-        }
+        Ok(()) => crate::engine::main(&loaded.config, &args.config, examine, listen),
         Err(failure) => output::report(&failure).into(),
     }
 }
 
+/// Runs a hook's test for the engine.
+pub(super) fn examine(keeper: &keeper::Client, exam: Exam) -> Pin<Box<dyn Future<Output = Verdict> + '_>> {
+    Box::pin(crate::testing::examine(keeper, exam))
+}
+
 /// Opens the control socket. Without it the daemon runs all the same.
-fn listen(config: &Config, path: &Path, commands: mpsc::Sender<Command>) {
-    let socket = control::socket_path(&control::instance_dir(&config.daemon.run_dir, path));
-    if let Err(error) = control::serve(&socket, commands) {
-        warn!(path = %socket.display(), %error, "Cannot listen for operators: no status, no reload but by SIGHUP");
-    }
+fn listen(instance_dir: &Path, commands: mpsc::Sender<Command>) -> Option<Listening> {
+    let socket = control::socket_path(instance_dir);
+    control::serve(&socket, commands)
+        .inspect_err(|error| {
+            warn!(path = %socket.display(), %error, "Cannot listen for operators: no status, no reload but by SIGHUP");
+        })
+        .ok()
 }
 
 #[derive(clap::Parser)]

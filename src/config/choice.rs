@@ -39,7 +39,7 @@ words! {
     OnFailure { Resign = "resign", Keep = "keep", Ignore = "ignore" }
     HookKind { Module = "module", Script = "script" }
     Leases { Kernel = "kernel", Off = "off" }
-    Reload { Checked = "checked", Manual = "manual" }
+    Reload { Checked = "checked", Tested = "tested", Manual = "manual" }
     Sandbox { Required = "required", BestEffort = "best-effort" }
     ServiceBackend { Auto = "auto", Systemd = "systemd", Sysv = "sysv", OpenRc = "openrc" }
     LogLevel { Error = "error", Warn = "warn", Info = "info", Debug = "debug", Trace = "trace" }
@@ -51,11 +51,12 @@ words! {
     LinkVerb { SetUp = "set_up", SetMac = "set_mac" }
     FileVerb { Read = "read", Write = "write", Remove = "remove" }
     CarpVerb { Demote = "demote", Resign = "resign" }
+    HttpVerb { Get = "get", Post = "post", Put = "put", Patch = "patch", Delete = "delete" }
 }
 
 pub use crate::proto::{FamilyTimers, Ipv6Checksum, LinkLocal, Peers, Preempt, TieBreak};
 
-use crate::effect::{CarpVerb, FileVerb, LinkVerb, ServiceVerb};
+use crate::effect::{CarpVerb, FileVerb, HttpVerb, LinkVerb, ServiceVerb};
 
 /// The hardware address that advertisements come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,6 +103,8 @@ pub enum Leases {
 pub enum Reload {
     /// As soon as it loads and defines an entry point.
     Checked,
+    /// As soon as it also passes the test beside it, if there is one.
+    Tested,
     /// When an operator says so: `carpd reload`, SIGHUP.
     Manual,
 }

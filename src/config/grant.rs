@@ -8,7 +8,8 @@ use super::problem::Findings;
 use super::read::{At, Table};
 use super::reference;
 use crate::effect::{
-    AddrGrant, CommandGrant, FileGrant, Grants, Hole, LinkGrant, RouteGrant, RuleGrant, ServiceGrant, SysctlGrant,
+    AddrGrant, CommandGrant, Endpoint, FileGrant, Grants, Hole, HttpGrant, LinkGrant, RouteGrant, RuleGrant, ServiceGrant,
+    SysctlGrant, Url,
 };
 use crate::types::Name;
 
@@ -24,6 +25,8 @@ pub(super) fn read(table: &Table<'_>, out: &mut Findings) -> Grants {
         sysctl: each(&table.tables("sysctl", &reference::SYSCTL, out), sysctl, out),
         file: each(&table.tables("file", &reference::FILE, out), file, out),
         command: commands(table, out),
+        http: each(&table.tables("http", &reference::HTTP, out), http, out),
+        tcp: endpoints(table, out),
         read: Table::or(table.boolean("read", out), false),
         carp: table.choices("carp", out),
     }
@@ -85,6 +88,16 @@ fn file(table: &Table<'_>, out: &mut Findings) -> Option<FileGrant> {
     let path = path?;
     refuse_unless(is_plain_path(path.value), &path, "an absolute path without \"..\", \".\" or doubled slashes", out);
     Some(FileGrant { path: path.value.to_owned(), verbs })
+}
+
+fn http(table: &Table<'_>, out: &mut Findings) -> Option<HttpGrant> {
+    let (url, verbs) = (table.parsed::<Url>("url", out), table.choices("do", out));
+    Some(HttpGrant { url: url?.value, verbs })
+}
+
+fn endpoints(table: &Table<'_>, out: &mut Findings) -> Vec<Endpoint> {
+    let list = table.parsed_list::<Endpoint>("tcp", out).map(|l| l.value).unwrap_or_default();
+    list.into_iter().map(|endpoint| endpoint.value).collect()
 }
 
 fn hostnames(table: &Table<'_>, out: &mut Findings) -> Vec<String> {

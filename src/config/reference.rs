@@ -74,11 +74,12 @@ pub static SECTIONS: &[&Section] = &[
     &grant::SERVICE,
     &grant::SYSCTL,
     &grant::FILE,
+    &grant::HTTP,
     &grant::COMMAND,
 ];
 
 pub(super) use daemon::{DAEMON, LOG};
-pub(super) use grant::{ADDR, COMMAND, FILE, GRANT, LINK, ROUTE, RULE, SERVICE, SYSCTL};
+pub(super) use grant::{ADDR, COMMAND, FILE, GRANT, HTTP, LINK, ROUTE, RULE, SERVICE, SYSCTL};
 pub(super) use hook::HOOK;
 pub(super) use vhost::{ANNOUNCE, VHOST};
 

@@ -11,9 +11,10 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 pub use client::{CallError, call};
-pub use server::serve;
+pub use server::{Listening, serve};
 
 use crate::engine::command::{ReloadReport, Status};
+use crate::engine::plan::Plan;
 use crate::types::Name;
 
 /// The version of what is said here. Grows when something is removed or changes its meaning.
@@ -37,12 +38,16 @@ pub struct Request {
 pub enum Order {
     /// How are things?
     Status,
+    /// The daemon in numbers.
+    Metrics,
     /// Read configuration and hooks again.
     Reload,
     /// Back to the version of a hook before this one.
     HookRollback(Name),
     /// Run a hook's current code where its virtual hosts are master.
     HookApply(Name),
+    /// What [`Self::HookApply`] would do; nothing of it is done.
+    HookPlan(Name),
     /// Hand over.
     Resign {
         /// The virtual host.
@@ -67,16 +72,14 @@ pub struct Response {
 pub enum Reply {
     /// To [`Order::Status`].
     Status(Box<Status>),
+    /// To [`Order::Metrics`]: OpenMetrics text.
+    Metrics(String),
     /// To [`Order::Reload`].
     Reload(ReloadReport),
+    /// To [`Order::HookPlan`]: one for each virtual host that is master here.
+    Plan(Vec<Plan>),
     /// To everything else: what was done.
     Message(String),
-}
-
-/// The directory of the instance that runs this configuration: named as the file, below the run directory.
-#[must_use]
-pub fn instance_dir(run_dir: &Path, config: &Path) -> PathBuf {
-    run_dir.join(config.file_stem().unwrap_or(std::ffi::OsStr::new("carpd")))
 }
 
 /// The socket in an instance's directory.

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,11 +19,23 @@ const CONNECTIONS_MAX: usize = 32;
 /// Who says nothing for so long is cut off.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// A socket on which the daemon listens. Dropping it removes its file: a socket without a daemon would only confuse who
+/// looks for one.
+#[derive(Debug)]
+pub struct Listening(PathBuf);
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        // Whoever removed it before us did the same.
+        _ = std::fs::remove_file(&self.0);
+    }
+}
+
 /// Listens on `path` until the engine ends. Must be called on a tokio `LocalSet`.
 ///
 /// # Errors
 /// The socket cannot be made there.
-pub fn serve(path: &Path, commands: mpsc::Sender<Command>) -> io::Result<()> {
+pub fn serve(path: &Path, commands: mpsc::Sender<Command>) -> io::Result<Listening> {
     if let Some(directory) = path.parent() {
         std::fs::create_dir_all(directory)?;
     }
@@ -36,7 +48,7 @@ pub fn serve(path: &Path, commands: mpsc::Sender<Command>) -> io::Result<()> {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660))?;
     debug!(path = %path.display(), "Listens for operators");
     tokio::task::spawn_local(accept(listener, commands));
-    Ok(())
+    Ok(Listening(path.to_owned()))
 }
 
 async fn accept(listener: UnixListener, commands: mpsc::Sender<Command>) {
@@ -75,7 +87,7 @@ async fn converse(stream: UnixStream, commands: mpsc::Sender<Command>) -> io::Re
         Ok(Ok(_)) => match parse(&line) {
             Err(why) => Err(why),
             Ok(order) => {
-                if order != Order::Status {
+                if !matches!(order, Order::Status | Order::Metrics | Order::HookPlan(_)) {
                     info!(uid = peer.uid(), pid = peer.pid(), ?order, "An operator gave an order");
                 }
                 obey(order, &commands).await
@@ -102,9 +114,11 @@ fn parse(line: &str) -> Result<Order, String> {
 async fn obey(order: Order, commands: &mpsc::Sender<Command>) -> Result<Reply, String> {
     match order {
         Order::Status => ask(commands, Command::Status).await.map(Reply::Status),
+        Order::Metrics => ask(commands, Command::Metrics).await.map(Reply::Metrics),
         Order::Reload => ask(commands, Command::Reload).await.map(Reply::Reload),
         Order::HookRollback(name) => message(ask(commands, |reply| Command::Rollback(name, reply)).await),
         Order::HookApply(name) => message(ask(commands, |reply| Command::Apply(name, reply)).await),
+        Order::HookPlan(name) => ask(commands, |reply| Command::Plan(name, reply)).await.and_then(|plans| plans.map(Reply::Plan)),
         Order::Resign { vhost, reason } => message(ask(commands, |reply| Command::Resign(vhost, reason, reply)).await),
     }
 }

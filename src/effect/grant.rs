@@ -1,12 +1,16 @@
 //! The one gate: what a hook may do. Grants are values that the operator wrote; the default is nothing.
 
+mod entry;
+mod smallest;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Effect, Query, Route, RouteTarget, Rule, ServiceVerb};
+use super::text::{grant_line, http_line};
+use super::{Effect, Endpoint, HttpGrant, Query, Route, RouteTarget, Rule, ServiceVerb};
 use crate::types::{IfName, VirtualAddress};
 
 /// A right, named as its key under `[hook.NAME.grant]`.
@@ -31,6 +35,10 @@ pub enum Capability {
     File,
     /// Command lines.
     Command,
+    /// HTTP requests.
+    Http,
+    /// TCP connections.
+    Tcp,
     /// Reading links, addresses and routes.
     Read,
     /// The hook's own virtual host.
@@ -51,6 +59,8 @@ impl Capability {
             Self::Sysctl => "sysctl",
             Self::File => "file",
             Self::Command => "command",
+            Self::Http => "http",
+            Self::Tcp => "tcp",
             Self::Read => "read",
             Self::Carp => "carp",
         }
@@ -79,6 +89,10 @@ pub struct Grants {
     pub file: Vec<FileGrant>,
     /// Command lines by name.
     pub command: BTreeMap<String, CommandGrant>,
+    /// Where HTTP requests may go.
+    pub http: Vec<HttpGrant>,
+    /// Where TCP connections may go.
+    pub tcp: Vec<Endpoint>,
     /// Reading links, addresses and routes.
     pub read: bool,
     /// `"demote"`, `"resign"`: what the hook may do to its own virtual host. Its state it may always ask.
@@ -385,6 +399,7 @@ impl Grants {
                 }
                 None => false,
             },
+            Effect::HttpSend(request) => self.http.iter().any(|g| g.allows(request)),
             Effect::Demote { .. } => self.carp.contains(&CarpVerb::Demote),
             Effect::Resign { .. } => self.carp.contains(&CarpVerb::Resign),
         };
@@ -410,6 +425,8 @@ impl Grants {
             }
             Query::Links | Query::Addresses { .. } | Query::Routes { .. } => (self.read, "read = true".to_owned()),
             Query::CarpState => (true, String::new()),
+            Query::HttpGet(request) => (self.http.iter().any(|g| g.allows(request)), http_line(request)),
+            Query::TcpConnect { endpoint, .. } => (self.tcp.contains(endpoint), format!("tcp = [\"{endpoint}\"]")),
         };
         if allowed { Ok(()) } else { Err(Box::new(Denied { capability: query.requires(), what: query.to_string(), line })) }
     }
@@ -425,11 +442,7 @@ impl Grants {
     }
 
     fn allows_address(&self, address: VirtualAddress, dev: &IfName, own: Own<'_>) -> bool {
-        let own = dev == own.dev && own.addresses.iter().any(|a| a.ip == address.ip);
-        own || self.addr.iter().any(|g| {
-            let host = VirtualAddress { prefix: address.family().host_prefix(), ..address };
-            g.cidr.contains(host) && g.dev.as_ref().is_none_or(|d| d == dev)
-        })
+        own.covers(address, dev) || self.addr.iter().any(|grant| grant.allows(address, dev))
     }
 
     fn allows_link(&self, dev: &IfName, verb: LinkVerb) -> bool {
@@ -460,85 +473,4 @@ impl RuleGrant {
 /// `httpd` and `httpd.service` name one service.
 fn same_unit(a: &str, b: &str) -> bool {
     a.strip_suffix(".service").unwrap_or(a) == b.strip_suffix(".service").unwrap_or(b)
-}
-
-/// The line of TOML that would grant exactly this effect.
-fn grant_line(effect: &Effect) -> String {
-    match effect {
-        Effect::AddressAdd { address, dev } | Effect::AddressDelete { address, dev } | Effect::Announce { address, dev, .. } => {
-            format!("addr = [{{ cidr = \"{}\", dev = \"{dev}\" }}]", address.ip)
-        }
-        Effect::RouteReplace(route) | Effect::RouteDelete(route) => {
-            let mut line = format!("route = [{{ dst = \"{}\"", route.dst);
-            if let Some(via) = route.via {
-                line += &format!(", via = \"{via}\"");
-            }
-            if let Some(dev) = &route.dev {
-                line += &format!(", dev = \"{dev}\"");
-            }
-            if let Some(table) = route.table {
-                line += &format!(", table = {table}");
-            }
-            line + " }]"
-        }
-        Effect::RuleReplace(rule) | Effect::RuleDelete(rule) => {
-            format!("rule = [{{ table = {}, priority = {} }}]", rule.table, rule.priority)
-        }
-        Effect::LinkSetUp { dev, .. } => format!("link = [{{ dev = \"{dev}\", do = [\"set_up\"] }}]"),
-        Effect::LinkSetMac { dev, .. } => format!("link = [{{ dev = \"{dev}\", do = [\"set_mac\"] }}]"),
-        Effect::HostnameSet { name } => format!("hostname = [{name:?}]"),
-        Effect::Service { unit, verb } => format!("service = [{{ unit = {unit:?}, do = [\"{}\"] }}]", verb.as_str()),
-        Effect::SysctlSet { key, value } => format!("sysctl = [{{ key = {key:?}, values = [{value:?}] }}]"),
-        Effect::FileWrite { path, .. } => format!("file = [{{ path = {path:?}, do = [\"write\"] }}]"),
-        Effect::FileRemove { path } => format!("file = [{{ path = {path:?}, do = [\"remove\"] }}]"),
-        Effect::CommandRun { name, args } => {
-            let holes: String = args.keys().map(|k| format!(", \"{{{k}:word}}\"")).collect();
-            format!("command.{name} = {{ argv = [\"/path/to/{name}\"{holes}] }}")
-        }
-        Effect::Demote { .. } => "carp = [\"demote\"]".to_owned(),
-        Effect::Resign { .. } => "carp = [\"resign\"]".to_owned(),
-    }
-}
-
-impl fmt::Display for Effect {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::AddressAdd { address, dev } => write!(f, "addr.add {address} dev {dev}"),
-            Self::AddressDelete { address, dev } => write!(f, "addr.delete {address} dev {dev}"),
-            Self::Announce { address, dev, count, .. } => write!(f, "announce {address} dev {dev} count {count}"),
-            Self::RouteReplace(route) => write!(f, "route.replace {route}"),
-            Self::RouteDelete(route) => write!(f, "route.delete {route}"),
-            Self::RuleReplace(rule) => write!(f, "rule.replace {rule}"),
-            Self::RuleDelete(rule) => write!(f, "rule.delete {rule}"),
-            Self::LinkSetUp { dev, up } => write!(f, "link.set_up {dev} {up}"),
-            Self::LinkSetMac { dev, mac } => write!(f, "link.set_mac {dev} {mac}"),
-            Self::HostnameSet { name } => write!(f, "hostname.set {name}"),
-            Self::Service { unit, verb } => write!(f, "service.{} {unit}", verb.as_str()),
-            Self::SysctlSet { key, value } => write!(f, "sysctl.set {key} {value}"),
-            Self::FileWrite { path, content } => write!(f, "file.write {path} ({} bytes)", content.len()),
-            Self::FileRemove { path } => write!(f, "file.remove {path}"),
-            Self::CommandRun { name, args } => {
-                write!(f, "command.run {name}")?;
-                args.iter().try_for_each(|(k, v)| write!(f, " {k}={v}"))
-            }
-            Self::Demote { by, reason } => write!(f, "carp.demote {by} ({reason})"),
-            Self::Resign { reason } => write!(f, "carp.resign ({reason})"),
-        }
-    }
-}
-
-impl fmt::Display for Query {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Hostname => f.write_str("hostname.get"),
-            Self::ServiceStatus { unit } => write!(f, "service.status {unit}"),
-            Self::Sysctl { key } => write!(f, "sysctl.get {key}"),
-            Self::FileRead { path } => write!(f, "file.read {path}"),
-            Self::Links => f.write_str("facts.links"),
-            Self::Addresses { dev: Some(dev) } => write!(f, "facts.addresses {dev}"),
-            Self::Addresses { dev: None } => f.write_str("facts.addresses"),
-            Self::Routes { .. } => f.write_str("facts.routes"),
-            Self::CarpState => f.write_str("carp.state"),
-        }
-    }
 }

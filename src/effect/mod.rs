@@ -7,13 +7,16 @@
 #![warn(clippy::wildcard_enum_match_arm)]
 
 mod grant;
+pub mod outgoing;
 mod resource;
 mod spec;
+mod text;
 
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +24,7 @@ pub use grant::{
     AddrGrant, Capability, CarpVerb, CommandGrant, Denied, FileGrant, FileVerb, Granted, Grants, Hole, LinkGrant, LinkVerb, Own,
     RouteGrant, RuleGrant, ServiceGrant, SysctlGrant,
 };
+pub use outgoing::{Endpoint, Errand, HttpGrant, HttpRequest, HttpResponse, HttpVerb, Url};
 pub use resource::{Resource, Value};
 pub use spec::{CommandOutput, Link, Route, RouteTarget, Rule, ServiceVerb, UnitState};
 
@@ -60,6 +64,8 @@ pub enum Effect {
     FileRemove { path: String },
     /// Run a command line that the operator wrote out; the arguments fill its holes.
     CommandRun { name: String, args: BTreeMap<String, String> },
+    /// Send an HTTP request that may change something elsewhere: any but GET.
+    HttpSend(HttpRequest),
     /// Raise the demotion of the hook's own virtual host, or end it with 0.
     Demote { by: u8, reason: String },
     /// Hand over to a peer now.
@@ -86,6 +92,10 @@ pub enum Query {
     Routes { table: Option<u32> },
     /// The state of the hook's own virtual host.
     CarpState,
+    /// What an HTTP server has: GET.
+    HttpGet(HttpRequest),
+    /// Whether somebody takes TCP connections.
+    TcpConnect { endpoint: Endpoint, timeout_ms: u32 },
 }
 
 /// What an effect did.
@@ -133,6 +143,10 @@ pub enum Reply {
     Routes(Vec<Route>),
     /// To [`Query::CarpState`].
     State(State),
+    /// To [`Effect::HttpSend`] and [`Query::HttpGet`].
+    Http(HttpResponse),
+    /// To [`Query::TcpConnect`]: how long it took.
+    Took(Duration),
 }
 
 impl Effect {
@@ -149,12 +163,13 @@ impl Effect {
             Self::SysctlSet { .. } => Capability::Sysctl,
             Self::FileWrite { .. } | Self::FileRemove { .. } => Capability::File,
             Self::CommandRun { .. } => Capability::Command,
+            Self::HttpSend(_) => Capability::Http,
             Self::Demote { .. } | Self::Resign { .. } => Capability::Carp,
         }
     }
 
-    /// What it sets to what; `None` for effects that leave nothing to undo (announcements, commands, a reload,
-    /// demotion, which is the daemon's own).
+    /// What it sets to what; `None` for effects that leave nothing here to undo (announcements, commands, a reload,
+    /// requests to other hosts, demotion, which is the daemon's own).
     #[must_use]
     pub fn assigns(&self) -> Option<(Resource, Value)> {
         Some(match self {
@@ -180,7 +195,9 @@ impl Effect {
             Self::SysctlSet { key, value } => (Resource::Sysctl { key: key.clone() }, Value::Text(value.clone())),
             Self::FileWrite { path, content } => (Resource::File { path: path.clone() }, Value::File(content.clone())),
             Self::FileRemove { path } => (Resource::File { path: path.clone() }, Value::Absent),
-            Self::Announce { .. } | Self::CommandRun { .. } | Self::Demote { .. } | Self::Resign { .. } => return None,
+            Self::Announce { .. } | Self::CommandRun { .. } | Self::HttpSend(_) | Self::Demote { .. } | Self::Resign { .. } => {
+                return None;
+            }
         })
     }
 }
@@ -196,6 +213,8 @@ impl Query {
             Self::FileRead { .. } => Capability::File,
             Self::Links | Self::Addresses { .. } | Self::Routes { .. } => Capability::Read,
             Self::CarpState => Capability::Carp,
+            Self::HttpGet(_) => Capability::Http,
+            Self::TcpConnect { .. } => Capability::Tcp,
         }
     }
 }

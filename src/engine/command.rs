@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
+use super::plan::Plan;
 use crate::hooks::EntryPoint;
 use crate::hooks::message::Confinement;
 use crate::types::{IfName, Name, State, Vhid, VirtualAddress};
@@ -14,6 +15,8 @@ use crate::types::{IfName, Name, State, Vhid, VirtualAddress};
 pub enum Command {
     /// How are things?
     Status(oneshot::Sender<Box<Status>>),
+    /// The engine in numbers: OpenMetrics text.
+    Metrics(oneshot::Sender<String>),
     /// Read configuration and hooks again.
     Reload(oneshot::Sender<ReloadReport>),
     /// Files of hooks changed on disk; those set to `manual` are left alone.
@@ -22,6 +25,8 @@ pub enum Command {
     Rollback(Name, oneshot::Sender<Result<String, String>>),
     /// Run the hook's current code on every virtual host that is master, and undo what it no longer asks for.
     Apply(Name, oneshot::Sender<Result<String, String>>),
+    /// What [`Self::Apply`] would do; nothing of it is done.
+    Plan(Name, oneshot::Sender<Result<Vec<Plan>, String>>),
     /// Hand over: as `carp.resign` from a hook.
     Resign(Name, String, oneshot::Sender<Result<String, String>>),
 }
@@ -50,9 +55,15 @@ pub struct Status {
     pub hooks: Vec<HookStatus>,
     /// What is held on this host, and by whom.
     pub held: Vec<HeldStatus>,
+    /// The helper process, if something granted needs one.
+    #[serde(default)]
+    pub helper: Option<HelperStatus>,
     /// Why the ledger cannot be written, if it cannot: then nothing but own addresses is taken.
     #[serde(default)]
     pub ledger_problem: Option<String>,
+    /// Why something does not outlive the daemon that should: hooks' state, accepted hooks.
+    #[serde(default)]
+    pub lasting_problem: Option<String>,
     /// Packets that belong to no virtual host here, by reason.
     pub strangers: BTreeMap<String, u64>,
     /// Why the last reload did nothing; empty if it worked.
@@ -124,6 +135,9 @@ pub struct HookStatus {
     pub digest: String,
     /// Milliseconds since 1970 when this version was taken into use.
     pub since_ms: u64,
+    /// It comes from the copy that the daemon keeps of the last good version: the file had a fault when the daemon started.
+    #[serde(default)]
+    pub kept: bool,
     /// The functions that it defines.
     pub entry_points: Vec<EntryPoint>,
     /// How its runners are confined.
@@ -141,6 +155,19 @@ pub struct Fault {
     pub message: String,
     /// Milliseconds since 1970.
     pub since_ms: u64,
+}
+
+/// The helper process.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HelperStatus {
+    /// What it is for: `settings`, or `commands` as well.
+    pub duty: String,
+    /// Is it there?
+    pub alive: bool,
+    /// How often it died.
+    pub deaths: u64,
+    /// What is wrong with it now.
+    pub fault: Option<Fault>,
 }
 
 /// One thing that is held.

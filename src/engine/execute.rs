@@ -1,11 +1,12 @@
 //! Effects in order: the gate, the ledger, the host, the answer.
 
-use std::cell::{Ref, RefCell};
+use std::cell::{Ref, RefCell, RefMut};
 use std::time::Duration;
 
 use tracing::{info, warn};
 
 use super::lease::Lease;
+use super::metrics::Counters;
 use super::recover::Recovery;
 use super::turns::Turns;
 use super::undo::{self, UNDO_LIMIT, Undone};
@@ -22,6 +23,7 @@ pub(super) struct Executor<H> {
     ledger: RefCell<Ledger>,
     turns: Turns,
     recovery: Recovery,
+    counters: RefCell<Counters>,
 }
 
 /// On whose behalf an effect is done.
@@ -48,7 +50,17 @@ impl From<HostError> for AskError {
 impl<H: Host> Executor<H> {
     /// On this host, with this ledger. What dead processes left is still to be undone: see [`Self::recover_addresses`].
     pub(super) fn new(host: H, ledger: Ledger, recovery: Recovery) -> Self {
-        Self { host, ledger: RefCell::new(ledger), turns: Turns::default(), recovery }
+        Self { host, ledger: RefCell::new(ledger), turns: Turns::default(), recovery, counters: RefCell::default() }
+    }
+
+    /// What was counted so far.
+    pub(super) fn counters(&self) -> Ref<'_, Counters> {
+        self.counters.borrow()
+    }
+
+    /// For counting something.
+    pub(super) fn count(&self) -> RefMut<'_, Counters> {
+        self.counters.borrow_mut()
     }
 
     /// What is held, for status.
@@ -148,7 +160,9 @@ impl<H: Host> Executor<H> {
     /// end would bring the address back.
     pub(super) fn renew(&self, vhost: &Name, dev: &IfName, addresses: &[VirtualAddress], lifetime: Option<Duration>) {
         for address in addresses {
-            if let Err(error) = self.host.lease(*address, dev, lifetime) {
+            let renewed = self.host.lease(*address, dev, lifetime);
+            self.count().renewed(vhost, renewed.is_ok());
+            if let Err(error) = renewed {
                 warn!(%vhost, %address, %error, "Could not renew the lease of an address");
             }
         }
@@ -182,9 +196,10 @@ impl<H: Host> Executor<H> {
         self.ledger.borrow().mark()
     }
 
-    /// Undoes what the virtual host's hooks claimed before `mark` and have not claimed again since.
-    pub(super) async fn undo_older(&self, vhost: &Name, mark: u64) -> Undone {
-        let plan = self.ledger.borrow().undo_plan_before(vhost, mark);
+    /// Undoes what the virtual host's hooks, or one of them, claimed before `mark` and have not claimed again since.
+    pub(super) async fn undo_older(&self, vhost: &Name, hook: Option<&Name>, mark: u64) -> Undone {
+        let mut plan = self.ledger.borrow().undo_plan_before(vhost, mark);
+        plan.retain(|undo| hook.is_none_or(|hook| undo.owner.hook.as_ref() == Some(hook)));
         self.undo_all(plan).await
     }
 
@@ -222,7 +237,9 @@ impl<H: Host> Executor<H> {
     pub(super) fn announce(&self, vhost: &Name, dev: &IfName, addresses: &[VirtualAddress]) {
         for address in addresses {
             let effect = Effect::Announce { address: *address, dev: dev.clone(), count: 1, interval_ms: 0 };
-            if let Err(error) = self.host.perform_now(&Granted::by_daemon(effect)) {
+            let announced = self.host.perform_now(&Granted::by_daemon(effect));
+            self.count().announced(vhost, announced.is_ok());
+            if let Err(error) = announced {
                 warn!(%vhost, %address, %error, "Could not announce an address");
             }
         }
@@ -241,6 +258,11 @@ impl<H: Host> Executor<H> {
         };
         let Owner { vhost, hook } = behalf.owner;
         let hook = hook.as_ref().map_or("", Name::as_str);
+        self.count().effect(match &result {
+            Ok(reply) => outcome_word(reply),
+            Err(AskError::Denied(_)) => "denied",
+            Err(_) => "failed",
+        });
         match &result {
             Ok(reply) => info!(%vhost, hook, effect = text, outcome = outcome_word(reply), "Did an effect"),
             Err(error) => warn!(%vhost, hook, effect = text, outcome = "failed", %error, "Could not do an effect"),
@@ -329,6 +351,7 @@ impl<H: Host> Executor<H> {
                 Err(_) => undone.failed += 1,
             }
         }
+        self.count().undone(undone.settled, undone.failed);
         undone
     }
 }
@@ -376,6 +399,8 @@ pub(super) fn outcome_word(reply: &Reply) -> &'static str {
         | Reply::Links(_)
         | Reply::Addresses(_)
         | Reply::Routes(_)
-        | Reply::State(_) => "answered",
+        | Reply::State(_)
+        | Reply::Http(_)
+        | Reply::Took(_) => "answered",
     }
 }

@@ -6,11 +6,12 @@ use std::time::Duration;
 use tracing::{error, info, warn};
 
 use super::clock;
-use super::node::{Degraded, Node};
+use super::node::Node;
 use super::queue::{Failure, HookNews};
 use super::run::Engine;
+use super::world::World;
 use crate::config::{AtStop, OnFailure};
-use crate::hooks::{EntryPoint, HookError};
+use crate::hooks::EntryPoint;
 use crate::proto::Input;
 use crate::types::{Cause, Demotion, Name, State, Timestamp, Transition};
 
@@ -21,19 +22,22 @@ const DROP_RETRY: Duration = Duration::from_millis(200);
 /// Before a preemption that `before_master` refused is tried again.
 const REFUSED_RETRY: Duration = Duration::from_secs(10);
 
-impl Engine {
+impl<W: World> Engine<W> {
     pub(super) fn transition(&mut self, index: usize, transition: Transition, now: Timestamp) {
         let Some(node) = self.nodes.get_mut(&index) else { return };
         let Transition { from, to, cause, peer, seq } = &transition;
+        self.shared.lasting.numbers.borrow_mut().used(*seq);
         let (from, to) = (*from, *to);
         let peer_text = peer.map(|peer| peer.to_string()).unwrap_or_default();
         info!(
             vhost = %node.spec.name, vhid = %node.spec.vhid, interface = %node.spec.interface,
             %from, %to, cause = cause.as_str(), why = %cause, peer = peer_text, seq, "Changed state"
         );
+        self.shared.executor.count().transition(&node.spec.name, &transition);
         let approved = std::mem::take(&mut node.asking);
         node.last = Some(transition);
         node.since_ms = clock::wall_ms();
+        node.changed = now;
         match (from, to) {
             (_, State::Master) => {
                 if node.queue.defines(EntryPoint::BeforeMaster) && !approved {
@@ -85,9 +89,7 @@ impl Engine {
             node.queue.end();
             return self.take_off(index);
         }
-        if let Some(degraded) = &mut node.degraded {
-            degraded.retry_at = None;
-        }
+        node.degraded = node.degraded.take().and_then(|degraded| degraded.leaves(now));
         let event = node.event(EntryPoint::OnBackup, false);
         node.queue.put(event, true);
     }
@@ -148,19 +150,6 @@ impl Engine {
         }
     }
 
-    pub(super) fn retry_degraded(&mut self, index: usize, now: Timestamp) {
-        let Some(node) = self.nodes.get_mut(&index) else { return };
-        let Some(degraded) = &mut node.degraded else { return };
-        if degraded.retry_at.is_none_or(|at| now < at) {
-            return;
-        }
-        degraded.retry_at = None;
-        if node.is_master() {
-            let event = node.event(EntryPoint::OnMaster, false);
-            node.queue.put(event, true);
-        }
-    }
-
     pub(super) fn demote(&mut self, index: usize, now: Timestamp) {
         let Some(demotion) = self.nodes.get(&index).map(Node::demotion) else { return };
         self.handle(index, Input::Demote(demotion), now);
@@ -170,6 +159,7 @@ impl Engine {
         let now = clock::now();
         match news {
             HookNews::Finished { vhost, entry, seq, result } => self.hook_finished(vhost, entry, seq, result, now),
+            HookNews::Applied { vhost } => self.hook_applied(vhost),
             HookNews::Demote { vhost, by, reason } => {
                 let Some(node) = self.nodes.get_mut(&vhost) else { return };
                 info!(vhost = %node.spec.name, by, reason, "Demotion was asked for");
@@ -226,11 +216,12 @@ impl Engine {
                 warn!(vhost = %node.spec.name, hook = %failure.hook, error = %failure.error, "Stays backup");
                 self.handle(index, Input::Refuse { retry_after: REFUSED_RETRY }, now);
             }
-            (EntryPoint::BeforeMaster, Err(failure)) => self.resign_for(index, &failure, now),
+            (EntryPoint::BeforeMaster, Err(failure)) => self.resign_for(index, entry, &failure, now),
             (EntryPoint::OnMaster, Ok(())) => self.hook_recovered(index, now),
             (EntryPoint::OnMaster, Err(failure)) => match failure.policy {
-                OnFailure::Resign => self.resign_for(index, &failure, now),
-                OnFailure::Keep | OnFailure::Ignore => {}
+                OnFailure::Resign => self.resign_for(index, entry, &failure, now),
+                OnFailure::Keep => self.stay_for(index, &failure, now),
+                OnFailure::Ignore => {}
             },
             (
                 EntryPoint::BeforeMaster
@@ -249,35 +240,5 @@ impl Engine {
         // Putting them up may have failed and left a follow-up.
         self.handle(index, Input::Timer, now);
         self.bequeath(index);
-    }
-
-    pub(super) fn hook_recovered(&mut self, index: usize, now: Timestamp) {
-        let Some(node) = self.nodes.get_mut(&index) else { return };
-        if let Some(degraded) = node.degraded.take() {
-            info!(vhost = %node.spec.name, was = degraded.reason, "Is no longer degraded");
-            self.demote(index, now);
-        }
-    }
-
-    /// Hands over because a hook failed; unless nobody took over the last time, then an address without its service
-    /// is better than no address.
-    pub(super) fn resign_for(&mut self, index: usize, failure: &Failure, now: Timestamp) {
-        let Some(node) = self.nodes.get_mut(&index) else { return };
-        if failure.error == HookError::Superseded || !node.is_master() {
-            return;
-        }
-        let reason = format!("hook {}: {}", failure.hook, failure.error);
-        if let Some(degraded) = &mut node.degraded
-            && node.spec.keep_degraded
-            && node.holding
-        {
-            let pause = degraded.plan(now);
-            warn!(vhost = %node.spec.name, reason, retry_s = pause.as_secs(), "Stays master, degraded: nobody took over");
-            degraded.reason = reason;
-            return;
-        }
-        node.degraded.get_or_insert_with(|| Degraded::new(reason.clone()));
-        self.demote(index, now);
-        self.handle(index, Input::Resign(Cause::HookFailed { reason }), now);
     }
 }

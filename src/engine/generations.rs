@@ -24,6 +24,8 @@ struct Hook {
     before: Option<Rc<Pool>>,
     generation: u64,
     since_ms: u64,
+    /// From the copy that is kept, since the file had a fault.
+    kept: bool,
     fault: Option<(Fault, String)>,
 }
 
@@ -38,12 +40,23 @@ impl Generations {
                 info!(hook = %name, generation = hook.generation, digest = short(pool.digest()), "Took a new version of a hook into use");
                 hook.before = Some(std::mem::replace(&mut hook.pool, pool));
                 hook.since_ms = since_ms;
+                hook.kept = false;
                 hook.fault = None;
             }
             None => {
-                self.hooks.insert(name, Hook { pool, before: None, generation: 1, since_ms, fault: None });
+                self.hooks.insert(name, Hook { pool, before: None, generation: 1, since_ms, kept: false, fault: None });
             }
         }
+    }
+
+    /// Takes the kept version of a hook into use, because what is on disk was refused.
+    pub(super) fn take_kept(&mut self, pool: Rc<Pool>, accepted_ms: u64, message: String, refused: String) {
+        let name = pool.name().clone();
+        self.take(pool);
+        if let Some(hook) = self.hooks.get_mut(&name) {
+            (hook.kept, hook.since_ms) = (true, accepted_ms);
+        }
+        self.refuse(&name, message, refused);
     }
 
     /// The version that serves.
@@ -61,9 +74,15 @@ impl Generations {
         self.hooks.get(name)?.fault.as_ref().map(|(_, refused)| refused.clone())
     }
 
-    /// What is on disk has a fault; the version in use serves on.
+    /// What is on disk has a fault; the version in use serves on. A fault that is known already keeps its date.
     pub(super) fn refuse(&mut self, name: &Name, message: String, digest: String) {
         let Some(hook) = self.hooks.get_mut(name) else { return };
+        if let Some((fault, known)) = &mut hook.fault
+            && fault.message == message
+        {
+            *known = digest;
+            return;
+        }
         error!(hook = %name, generation = hook.generation, error = message, "Keeps the last good version of a hook");
         hook.fault = Some((Fault { message, since_ms: clock::wall_ms() }, digest));
     }
@@ -71,6 +90,7 @@ impl Generations {
     /// What is on disk is what serves.
     pub(super) fn clear_fault(&mut self, name: &Name) {
         if let Some(hook) = self.hooks.get_mut(name) {
+            hook.kept = false;
             hook.fault = None;
         }
     }
@@ -90,6 +110,7 @@ impl Generations {
                 generation: hook.generation,
                 digest: hook.pool.digest().to_owned(),
                 since_ms: hook.since_ms,
+                kept: hook.kept,
                 entry_points: hook.pool.entry_points().to_vec(),
                 confinement: hook.pool.confinement().clone(),
                 idle_runners: hook.pool.idle(),

@@ -20,7 +20,7 @@ use super::lease::Lease;
 use super::recover::Recovery;
 use crate::effect::{Effect, Granted, Grants, Own, Query, Reply, Resource, ServiceVerb, Value};
 use crate::host::{FakeHost, Host, HostError};
-use crate::ledger::{Instance, InstanceError, Ledger, Origin, Owner};
+use crate::ledger::{Instance, InstanceError, Ledger, Leftover, Origin, Owner};
 use crate::types::{IfName, Name, VirtualAddress};
 
 const LIMIT: Duration = Duration::from_secs(1);
@@ -179,7 +179,7 @@ type Expected = RefCell<BTreeMap<Resource, Vec<Value>>>;
 fn instance(directory: &Path) -> Instance {
     let origin = Origin { boot: 1, netns: 2 };
     let open = || Instance::open(&directory.join("run"), &directory.join("lib"), "test", origin, []);
-    // A process that another test is just starting has our lock for the moment between fork and exec.
+    // A process that another test is just starting has our locks for the moment between fork and exec.
     for _ in 0..100_000 {
         match open() {
             Err(InstanceError::Running { .. }) => std::thread::yield_now(),
@@ -187,6 +187,18 @@ fn instance(directory: &Path) -> Instance {
         }
     }
     open().expect("nobody else has it")
+}
+
+/// As [`Ledger::open`]; waits for the lock of what outlives a boot, as above.
+fn open(instance: &Instance) -> (Ledger, Vec<Leftover>) {
+    for _ in 0..100_000 {
+        let opened = Ledger::open(instance);
+        if opened.0.health().is_none() {
+            return opened;
+        }
+        std::thread::yield_now();
+    }
+    panic!("the ledger's lock stays taken");
 }
 
 fn host() -> FakeHost {
@@ -254,7 +266,7 @@ async fn leave(executor: &Executor<&MortalHost<'_>>, vhost: usize) {
 fn live(directory: &Path, host: &MortalHost<'_>, life: impl AsyncFnOnce(Ledger, Recovery)) -> bool {
     let run = AssertUnwindSafe(|| {
         let instance = instance(directory);
-        let (ledger, left) = Ledger::open(&instance);
+        let (ledger, left) = open(&instance);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(life(ledger, Recovery::new(left)));
     });

@@ -8,6 +8,7 @@ use tracing::{info, warn};
 use super::clock;
 use super::port::{Sources, floating};
 use super::run::Engine;
+use super::world::World;
 use crate::config;
 use crate::effect::{Link, Query, Reply};
 use crate::host::netlink::HostEvent;
@@ -18,7 +19,7 @@ use crate::types::{Family, IfName, Timestamp};
 /// Looks at the kernel's links and addresses take no longer.
 const LOOK_LIMIT: Duration = Duration::from_secs(1);
 
-impl Engine {
+impl<W: World> Engine<W> {
     pub(super) async fn host_event(&mut self, event: HostEvent) {
         match event {
             HostEvent::Link(link) => self.link_changed(link, false).await,

@@ -4,6 +4,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::announcer::Announcer;
+use super::degraded::Degraded;
 use super::lease::Lease;
 use super::queue::Queue;
 use super::refusals::Refusals;
@@ -11,11 +12,6 @@ use crate::config;
 use crate::hooks::{EntryPoint, HookEvent, Instance};
 use crate::proto;
 use crate::types::{Cause, Demotion, State, Timestamp, Transition};
-
-/// First pause before a failed `on_master` is tried again on a node that nobody relieved; doubled each time.
-const DEGRADED_RETRY_FIRST: Duration = Duration::from_secs(1);
-/// Longest such pause.
-const DEGRADED_RETRY_MAX: Duration = Duration::from_secs(60);
 
 /// A virtual host and all that belongs to it.
 #[derive(Debug)]
@@ -44,6 +40,8 @@ pub(super) struct Node<H> {
     /// While the daemon stops: a hook that has not ended by then is not waited for.
     pub(super) leave_by: Option<Timestamp>,
     pub(super) last: Option<Transition>,
+    /// When that was.
+    pub(super) changed: Timestamp,
     /// Milliseconds since 1970 at the last transition.
     pub(super) since_ms: u64,
     /// `on_backup` was told the state at start.
@@ -55,28 +53,6 @@ pub(super) struct Node<H> {
     pub(super) put_back: PutBack,
     pub(super) refusals: Refusals,
     pub(super) host_name: String,
-}
-
-/// A hook failed and nobody relieved us: master all the same, and trying again.
-#[derive(Debug)]
-pub(super) struct Degraded {
-    pub(super) reason: String,
-    pub(super) retry_at: Option<Timestamp>,
-    pause: Duration,
-}
-
-impl Degraded {
-    pub(super) const fn new(reason: String) -> Self {
-        Self { reason, retry_at: None, pause: DEGRADED_RETRY_FIRST }
-    }
-
-    /// Plans the next try.
-    pub(super) fn plan(&mut self, now: Timestamp) -> Duration {
-        let pause = self.pause;
-        self.retry_at = Some(now + pause);
-        self.pause = (self.pause * 2).min(DEGRADED_RETRY_MAX);
-        pause
-    }
 }
 
 /// How often an address that somebody removed was put back lately.
@@ -136,7 +112,11 @@ impl<H> Node<H> {
 
     /// All reasons to be unfit that the engine knows of, together.
     pub(super) fn demotion(&self) -> Demotion {
-        if self.degraded.is_some() || self.resigned_until.is_some() { Demotion::MAX } else { self.asked_demotion }
+        if self.degraded.as_ref().is_some_and(Degraded::is_unfit) || self.resigned_until.is_some() {
+            Demotion::MAX
+        } else {
+            self.asked_demotion
+        }
     }
 
     /// What a hook is told at `entry`, as things stand.

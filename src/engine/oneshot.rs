@@ -6,7 +6,10 @@ use std::cell::RefCell;
 use std::path::Path;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::clock;
+use super::couriers::couriers;
 use super::execute::{Behalf, Executor};
 use super::pool;
 use super::recover::Recovery;
@@ -21,7 +24,7 @@ use crate::ledger::{Ledger, Owner};
 use crate::types::{IfName, Name, Timestamp, VirtualAddress};
 
 /// One line that the hook logged.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogLine {
     /// How loud.
     pub level: LogLevel,
@@ -80,6 +83,7 @@ impl OneShot {
             let (_, stream) = keeper.spawn(Role::Helper).await.map_err(|error| failed("start the helper", &error))?;
             host.set_helper(stream, Duty::Commands).map_err(|error| failed("reach the helper", &error))?;
         }
+        host.set_couriers(couriers(keeper.clone(), job.policy));
         job.source = pool::compiled(&keeper, job.source, &job.grants, job.policy).await?;
         let (_, stream) = keeper
             .spawn(pool::role(&job.source, job.budget.memory_bytes))
@@ -168,7 +172,7 @@ impl OneDesk<'_> {
             }
             Ask::StateGet { key } => Ok(Answer::State(self.store.borrow().value(self.owner, &key))),
             Ask::StateSet { key, value } => {
-                self.store.borrow_mut().set(self.owner, key, value, self.job.budget.state_bytes)?;
+                self.store.borrow_mut().set(self.owner, &key, value, self.job.budget.state_bytes)?;
                 Ok(Answer::Done)
             }
         }

@@ -1,19 +1,21 @@
 //! The runners of one hook: warm before they are needed, one run at a time each, as many as runs want to happen
 //! at once, so that a hook on many virtual hosts is not a queue.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use tracing::{debug, warn};
 
+use super::clock;
 use super::generations::digest;
 use super::script::Script;
 use crate::config;
 use crate::effect::Grants;
 use crate::hooks::message::{Confinement, Loaded};
 use crate::hooks::session::{Desk, SandboxPolicy, Session};
-use crate::hooks::{Budget, EntryPoint, HookError, HookEvent, HookSource, LoadError, Returned};
+use crate::hooks::{Budget, EntryPoint, HookError, HookEvent, HookSource, Language, LoadError, Returned};
 use crate::keeper::{ChildId, Client, Role};
 use crate::types::Name;
 
@@ -22,7 +24,10 @@ use crate::types::Name;
 pub(super) struct Pool {
     name: Name,
     spec: config::Hook,
-    source: HookSource,
+    /// As it was read.
+    original: Arc<HookSource>,
+    /// As runners are given it: compiled, if it is to be.
+    source: Arc<HookSource>,
     policy: SandboxPolicy,
     keeper: Client,
     idle: RefCell<Vec<Runner>>,
@@ -31,6 +36,16 @@ pub(super) struct Pool {
     /// What runs instead of a runner, for `kind = "script"`.
     script: Option<Script>,
     digest: String,
+    trouble: Cell<Option<Trouble>>,
+}
+
+/// What a rehearsal wants to go wrong with every run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Trouble {
+    /// It raises an error at once.
+    Fails,
+    /// It uses up its time.
+    Hangs,
 }
 
 /// One process with the hook loaded. Dropping it ends the process.
@@ -71,7 +86,11 @@ impl Pool {
         }
         // Of what the operator wrote, not of what it becomes.
         let digest = digest(&source);
-        let source = compiled(&keeper, source, &spec.grants, policy).await?;
+        let original = Arc::new(source);
+        let source = match original.language {
+            Language::Lua => Arc::clone(&original),
+            Language::Wasm => Arc::new(compiled(&keeper, (*original).clone(), &spec.grants, policy).await?),
+        };
         let first = spawn(&keeper, &source, budget(&spec), policy).await?;
         let loaded = first.session.loaded().clone();
         let confinement = first.session.confinement().clone();
@@ -82,6 +101,7 @@ impl Pool {
             name,
             spec,
             digest,
+            original,
             source,
             policy,
             keeper,
@@ -89,6 +109,7 @@ impl Pool {
             loaded,
             confinement,
             script: None,
+            trouble: Cell::default(),
         }))
     }
 
@@ -103,7 +124,26 @@ impl Pool {
         let loaded = Loaded { entry_points: script.entry_points(), modules: Vec::new() };
         let digest = digest(&source);
         let (idle, confinement) = (RefCell::default(), Confinement::default());
-        Self { name, spec, source, policy, keeper, idle, loaded, confinement, script: Some(script), digest }
+        let source = Arc::new(source);
+        Self {
+            name,
+            spec,
+            original: Arc::clone(&source),
+            source,
+            policy,
+            keeper,
+            idle,
+            loaded,
+            confinement,
+            script: Some(script),
+            digest,
+            trouble: Cell::default(),
+        }
+    }
+
+    /// Lets every run from now on go wrong, or right again.
+    pub(super) fn set_trouble(&self, trouble: Option<Trouble>) {
+        self.trouble.set(trouble);
     }
 
     /// The hook's name.
@@ -114,6 +154,11 @@ impl Pool {
     /// SHA-256 of everything it was loaded from.
     pub(super) fn digest(&self) -> &str {
         &self.digest
+    }
+
+    /// All that it was loaded from, as it was read. `None` of programs: they are read when they run.
+    pub(super) const fn original(&self) -> Option<&Arc<HookSource>> {
+        if self.script.is_some() { None } else { Some(&self.original) }
     }
 
     /// The functions that the hook defines.
@@ -194,6 +239,19 @@ impl Pool {
         desk: &mut impl Desk,
         cancel: impl Future<Output = ()>,
     ) -> Result<Returned, HookError> {
+        match self.trouble.get() {
+            None => {}
+            Some(Trouble::Fails) => {
+                let message = "made to fail by the rehearsal".to_owned();
+                return Err(HookError::Raised { message, backtrace: String::new() });
+            }
+            Some(Trouble::Hangs) => {
+                return tokio::select! {
+                    () = clock::sleep(budget.wall) => Err(HookError::TimedOut(budget.wall)),
+                    () = cancel => Err(HookError::Superseded),
+                };
+            }
+        }
         if let Some(script) = &self.script {
             return script.run(&event, budget.wall, cancel).await;
         }
@@ -250,7 +308,7 @@ pub(super) async fn compiled(
     grants: &Grants,
     policy: SandboxPolicy,
 ) -> Result<HookSource, LoadError> {
-    use crate::hooks::{Language, Native, api, compiler};
+    use crate::hooks::{Native, api, compiler};
     if source.language == Language::Wasm && source.native.is_none() {
         let file = source.path.rsplit('/').next().unwrap_or_default();
         let spawned = keeper.spawn(Role::Compiler).await;
@@ -274,7 +332,8 @@ pub(super) async fn compiled(_: &Client, source: HookSource, _: &Grants, _: Sand
     Ok(source)
 }
 
-fn budget(spec: &config::Hook) -> Budget {
+/// The ceilings of a run, from the configuration.
+pub(super) fn budget(spec: &config::Hook) -> Budget {
     let config::Limits { wall, cpu, memory_bytes, requests, log_bytes, state_bytes } = spec.limits;
     Budget { wall, cpu, memory_bytes, requests, log_bytes, state_bytes }
 }

@@ -7,7 +7,7 @@ use tracing::{info, warn};
 
 use crate::config::{self, SourceMac};
 use crate::effect::Link;
-use crate::host::socket::{Membership, PacketSocket};
+use crate::host::socket::{Membership, OpenError, PacketSocket};
 use crate::proto::wire;
 use crate::proto::{Kind, Transmit};
 use crate::types::{Family, IfName, MacAddr, VirtualAddress};
@@ -15,15 +15,70 @@ use crate::types::{Family, IfName, MacAddr, VirtualAddress};
 /// IPv4 type of service of an advertisement, as OpenBSD, NetBSD and ucarp send it: low delay (docs/protocol.md, section 1.1).
 const TOS_LOW_DELAY: u8 = 0x10;
 
+/// What the frames of an interface go through.
+pub(super) trait Wire: Clone {
+    /// One interface's end of it.
+    type Socket;
+
+    /// Listens on the interface with this index, to these hardware addresses as well.
+    ///
+    /// # Errors
+    /// What the system said.
+    fn open(&self, index: u32, groups: &[MacAddr]) -> Result<Self::Socket, OpenError>;
+
+    /// Tells the switches of these groups; what comes back keeps them told.
+    fn join(&self, index: u32, groups: &[IpAddr]) -> Option<Membership>;
+
+    /// Sends a whole Ethernet frame.
+    ///
+    /// # Errors
+    /// What the system said.
+    fn send(socket: &Self::Socket, frame: &[u8]) -> std::io::Result<()>;
+}
+
+/// The real one: packet sockets.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Ethernet;
+
+impl Wire for Ethernet {
+    type Socket = PacketSocket;
+
+    fn open(&self, index: u32, groups: &[MacAddr]) -> Result<PacketSocket, OpenError> {
+        let socket = PacketSocket::open(index)?;
+        for mac in groups {
+            if let Err(error) = socket.accept(*mac) {
+                warn!(index, group = %mac, %error, "Could not ask the network card for a group");
+            }
+        }
+        Ok(socket)
+    }
+
+    fn join(&self, index: u32, groups: &[IpAddr]) -> Option<Membership> {
+        let mut membership = Membership::new(index);
+        for group in groups {
+            // The packet socket hears the group all the same unless a switch snoops.
+            if let Err(error) = membership.join(*group) {
+                warn!(index, %group, %error, "Could not report a group to the switches");
+            }
+        }
+        Some(membership)
+    }
+
+    fn send(socket: &PacketSocket, frame: &[u8]) -> std::io::Result<()> {
+        socket.send(frame)
+    }
+}
+
 /// An interface as the engine sees it.
 #[derive(Debug)]
-pub(super) struct Port {
+pub(super) struct Port<W: Wire = Ethernet> {
+    wire: W,
     /// Its name; the index behind it may change when it is removed and made anew.
     pub(super) name: IfName,
     /// Indexes of the virtual hosts on it.
     pub(super) members: Vec<usize>,
     link: Option<Link>,
-    socket: Option<Rc<PacketSocket>>,
+    socket: Option<Rc<W::Socket>>,
     membership: Option<Membership>,
     groups: Vec<IpAddr>,
     sources: Sources,
@@ -58,10 +113,11 @@ impl Sources {
     }
 }
 
-impl Port {
+impl<W: Wire> Port<W> {
     /// For an interface that may not exist yet.
-    pub(super) fn new(name: IfName) -> Self {
+    pub(super) fn new(name: IfName, wire: W) -> Self {
         Self {
+            wire,
             name,
             members: Vec::new(),
             link: None,
@@ -114,7 +170,7 @@ impl Port {
     }
 
     /// The socket, while there is one.
-    pub(super) fn socket(&self) -> Option<Rc<PacketSocket>> {
+    pub(super) fn socket(&self) -> Option<Rc<W::Socket>> {
         self.socket.clone()
     }
 
@@ -136,15 +192,9 @@ impl Port {
 
     fn open(&mut self) {
         let Some(index) = self.index() else { return };
-        match PacketSocket::open(index) {
+        let groups: Vec<MacAddr> = self.groups.iter().filter_map(|group| wire::multicast_mac(*group)).collect();
+        match self.wire.open(index, &groups) {
             Ok(socket) => {
-                for group in &self.groups {
-                    if let Some(mac) = wire::multicast_mac(*group)
-                        && let Err(error) = socket.accept(mac)
-                    {
-                        warn!(interface = %self.name, %group, %error, "Could not ask the network card for a group");
-                    }
-                }
                 self.socket = Some(Rc::new(socket));
                 info!(interface = %self.name, index, "Listens");
             }
@@ -158,14 +208,7 @@ impl Port {
         if self.groups.is_empty() {
             return;
         }
-        let mut membership = Membership::new(index);
-        for group in &self.groups {
-            // The packet socket hears the group all the same unless a switch snoops.
-            if let Err(error) = membership.join(*group) {
-                warn!(interface = %self.name, %group, %error, "Could not report a group to the switches");
-            }
-        }
-        self.membership = Some(membership);
+        self.membership = self.wire.join(index, &self.groups);
     }
 
     /// Sends an advertisement of one of the virtual hosts.
@@ -174,7 +217,7 @@ impl Port {
     /// What the kernel said, or that there is no such interface now.
     pub(super) fn send(&mut self, spec: &config::Vhost, transmit: &Transmit) -> std::io::Result<()> {
         let frame = self.frame(spec, transmit)?;
-        self.socket.as_ref().ok_or(std::io::ErrorKind::NotConnected)?.send(&frame)
+        W::send(self.socket.as_ref().ok_or(std::io::ErrorKind::NotConnected)?, &frame)
     }
 
     /// The whole Ethernet frame of an advertisement.

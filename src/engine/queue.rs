@@ -8,13 +8,17 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::task::Id;
 use tracing::{debug, error, info, warn};
 
 use super::clock;
 use super::execute::{Behalf, Executor, outcome_word};
+use super::lasting::Lasting;
+use super::metrics::Ended;
 use super::pool::Pool;
 use super::store::Store;
+use super::undo::Undone;
 use crate::config::OnFailure;
 use crate::effect::{Effect, Own, Query, Reply};
 use crate::hooks::session::Desk;
@@ -42,6 +46,11 @@ pub(super) enum HookNews {
         seq: u64,
         /// The first failure ended the list.
         result: Result<(), Failure>,
+    },
+    /// One hook ran anew by an operator's order, and ended well.
+    Applied {
+        /// Index of the virtual host.
+        vhost: usize,
     },
     /// A hook asked to raise or end the demotion of its virtual host.
     Demote {
@@ -79,6 +88,8 @@ pub(super) struct Shared<H> {
     pub(super) executor: Executor<H>,
     /// The hooks' lasting state.
     pub(super) store: RefCell<Store>,
+    /// What else outlives the process.
+    pub(super) lasting: Lasting,
     /// The flight recorder.
     pub(super) journal: RefCell<Journal>,
     /// To the engine.
@@ -102,6 +113,8 @@ pub(super) struct Queue<H> {
     ticket: Cell<u64>,
     busy: Cell<bool>,
     idle: Notify,
+    /// The task that serves it.
+    task: Cell<Option<Id>>,
 }
 
 #[derive(Debug, Default)]
@@ -111,15 +124,28 @@ struct Slots {
     missed: u32,
     /// A mastership ended whose leftovers have not been undone yet.
     undo: bool,
-    /// The next run is of changed code on a master: see [`Queue::apply`].
-    apply: bool,
 }
 
 #[derive(Debug)]
 struct Job {
     event: HookEvent,
     ticket: u64,
+    kind: JobKind,
 }
+
+/// Why a job is there.
+#[derive(Debug)]
+enum JobKind {
+    /// A new state.
+    State,
+    /// The same state, after a failure: what is held stays, and what the runs no longer ask for goes.
+    Again,
+    /// The same state, because an operator wants this hook's present code to be in effect.
+    Apply(Name, oneshot::Sender<Applied>),
+}
+
+/// What became of [`Queue::apply`].
+pub(super) type Applied = Result<Undone, HookError>;
 
 impl<H: Host + 'static> Queue<H> {
     /// For one virtual host; runs begin as soon as something is put in.
@@ -145,8 +171,10 @@ impl<H: Host + 'static> Queue<H> {
             ticket: Cell::new(0),
             busy: Cell::new(false),
             idle: Notify::new(),
+            task: Cell::new(None),
         });
-        tokio::task::spawn_local(Rc::clone(&queue).serve());
+        let task = tokio::task::spawn_local(Rc::clone(&queue).serve());
+        queue.task.set(Some(task.id()));
         queue
     }
 
@@ -165,19 +193,31 @@ impl<H: Host + 'static> Queue<H> {
         *self.addresses.borrow_mut() = addresses;
     }
 
-    /// Runs the present hooks anew on a master; what they no longer ask for is undone when they have ended well.
-    pub(super) fn apply(&self, event: HookEvent) {
-        self.slots.borrow_mut().apply = true;
-        self.put(event, false);
+    /// Runs one hook anew on a master, in its present version. What it no longer asks for is undone if it has ended well;
+    /// if not, nothing follows. The answer is dropped if a newer state overtakes it.
+    pub(super) fn apply(&self, hook: Name, event: HookEvent) -> oneshot::Receiver<Applied> {
+        let (sender, receiver) = oneshot::channel();
+        self.put_job(event, false, JobKind::Apply(hook, sender));
+        receiver
+    }
+
+    /// Runs all hooks anew on a master after one of them failed. What they no longer ask for is undone if they have ended
+    /// well.
+    pub(super) fn run_again(&self, event: HookEvent) {
+        self.put_job(event, false, JobKind::Again);
     }
 
     /// Puts in a call that follows from a new state (or is about to lead to one): overtakes whatever is running or
     /// waiting. `ended` says that a mastership is over, so its leftovers are undone.
     pub(super) fn put(&self, event: HookEvent, ended: bool) {
+        self.put_job(event, ended, JobKind::State);
+    }
+
+    fn put_job(&self, event: HookEvent, ended: bool, kind: JobKind) {
         self.state.set(event.state);
         self.ticket.set(self.ticket.get() + 1);
         let mut slots = self.slots.borrow_mut();
-        if slots.newest.replace(Job { event, ticket: self.ticket.get() }).is_some() {
+        if slots.newest.replace(Job { event, ticket: self.ticket.get(), kind }).is_some() {
             slots.missed += 1;
         }
         slots.undo |= ended;
@@ -215,11 +255,21 @@ impl<H: Host + 'static> Queue<H> {
         }
     }
 
+    /// Is there nothing to do before the clock moves? Either nothing at all, or what runs waits for the clock.
+    pub(super) fn is_quiet(&self, clock: &clock::Virtual) -> bool {
+        let slots = self.slots.borrow();
+        if slots.newest.is_some() {
+            return false;
+        }
+        let idle = !self.busy.get() && slots.aside.is_none() && !slots.undo;
+        idle || self.task.get().is_some_and(|task| clock.is_asleep(task))
+    }
+
     async fn serve(self: Rc<Self>) {
         // What dead processes left is undone before the first hook.
         self.shared.executor.recovered().await;
         loop {
-            let (undo, apply, job, aside) = {
+            let (undo, job, aside) = {
                 let mut slots = self.slots.borrow_mut();
                 let missed = std::mem::take(&mut slots.missed);
                 let job = slots.newest.take().map(|mut job| {
@@ -227,7 +277,7 @@ impl<H: Host + 'static> Queue<H> {
                     job
                 });
                 let aside = if job.is_none() { slots.aside.take() } else { None };
-                (slots.undo, std::mem::take(&mut slots.apply), job, aside)
+                (slots.undo, job, aside)
             };
             if job.is_none() && aside.is_none() && !undo {
                 self.busy.set(false);
@@ -237,7 +287,6 @@ impl<H: Host + 'static> Queue<H> {
             }
             self.busy.set(true);
             match (job, aside) {
-                (Some(job), _) if apply => self.serve_apply(job).await,
                 (Some(job), _) => self.serve_job(job, undo).await,
                 (None, Some(event)) => {
                     let ticket = self.ticket.get();
@@ -257,7 +306,11 @@ impl<H: Host + 'static> Queue<H> {
         }
         let entry = job.event.entry;
         let seq = job.event.seq;
-        let result = self.run_list(&job.event, job.ticket).await;
+        let result = match job.kind {
+            JobKind::State => self.run_list(&job.event, job.ticket).await,
+            JobKind::Again => self.run_list_again(&job).await,
+            JobKind::Apply(hook, told) => return self.serve_apply(&hook, &job.event, job.ticket, told).await,
+        };
         let failed = result.is_err();
         let overtaken = matches!(&result, Err(failure) if failure.error == HookError::Superseded);
         if undo && leaving {
@@ -267,18 +320,35 @@ impl<H: Host + 'static> Queue<H> {
             _ = self.shared.news.send(HookNews::Finished { vhost: self.index, entry, seq, result });
         }
         if failed && leaving && !overtaken {
-            self.retry_backup(job).await;
+            self.retry_backup(&job.event, job.ticket).await;
         }
     }
 
-    async fn serve_apply(&self, job: Job) {
+    async fn run_list_again(&self, job: &Job) -> Result<(), Failure> {
         let before = self.shared.executor.mark();
-        let result = self.run_list(&job.event, job.ticket).await;
-        if result.is_ok() {
-            self.shared.executor.undo_older(&self.vhost, before).await;
+        self.run_list(&job.event, job.ticket).await?;
+        self.shared.executor.undo_older(&self.vhost, None, before).await;
+        Ok(())
+    }
+
+    async fn serve_apply(&self, name: &Name, event: &HookEvent, ticket: u64, told: oneshot::Sender<Applied>) {
+        let hook = self.hooks.borrow().iter().find(|hook| hook.name() == name && hook.defines(event.entry)).cloned();
+        let before = self.shared.executor.mark();
+        let result = match hook {
+            Some(hook) => self.run(&hook, event.clone(), ticket).await,
+            // Whatever an older version claimed, this one asks for nothing.
+            None => Ok(()),
+        };
+        let applied = match result {
+            Ok(()) => Ok(self.shared.executor.undo_older(&self.vhost, Some(name), before).await),
+            // Told by dropping the way back.
+            Err(HookError::Superseded) => return,
+            Err(error) => Err(error),
+        };
+        if applied.is_ok() {
+            _ = self.shared.news.send(HookNews::Applied { vhost: self.index });
         }
-        let (entry, seq) = (job.event.entry, job.event.seq);
-        _ = self.shared.news.send(HookNews::Finished { vhost: self.index, entry, seq, result });
+        _ = told.send(applied);
     }
 
     /// Runs the hooks of one entry point: in list order going up, in reverse going down. Up, the first failure ends
@@ -327,6 +397,12 @@ impl<H: Host + 'static> Queue<H> {
         let error = result.as_ref().err().map(ToString::to_string).unwrap_or_default();
         let note = Note::HookRun { hook: hook.name().clone(), entry: entry.as_str().to_owned(), seq, took, error };
         self.shared.journal.borrow_mut().note(now, self.index, note);
+        let ended = match &result {
+            Ok(()) => Ended::Done,
+            Err(HookError::Superseded) => Ended::Superseded,
+            Err(_) => Ended::Failed,
+        };
+        self.shared.executor.count().ran(hook.name(), entry, ended, took);
         let (vhost, hook, entry) = (&self.vhost, hook.name(), entry.as_str());
         match &result {
             Ok(()) => info!(%vhost, %hook, entry, seq, outcome = "done", duration_us, "Ran a hook"),
@@ -373,10 +449,10 @@ impl<H: Host + 'static> Queue<H> {
         }
     }
 
-    async fn retry_backup(&self, job: Job) {
+    async fn retry_backup(&self, event: &HookEvent, ticket: u64) {
         let mut pause = RETRY_FIRST;
         while self.pause(pause).await {
-            if self.run_list(&job.event, job.ticket).await.is_ok() {
+            if self.run_list(event, ticket).await.is_ok() {
                 return;
             }
             pause = (pause * 2).min(RETRY_MAX);
@@ -389,7 +465,7 @@ impl<H: Host + 'static> Queue<H> {
         self.busy.set(false);
         self.idle.notify_waiters();
         let over = tokio::select! {
-            () = tokio::time::sleep(pause) => true,
+            () = clock::sleep(pause) => true,
             () = self.overtaken(ticket) => false,
         };
         self.busy.set(true);
@@ -431,6 +507,9 @@ impl<H: Host + 'static> RunDesk<'_, H> {
 
     async fn answer(&mut self, ask: Ask) -> Result<Answer, AskError> {
         let shared = &self.queue.shared;
+        if self.left().is_zero() && !matches!(ask, Ask::Log { .. }) {
+            return Err(AskError::OverBudget(format!("the time budget of {:?} is used up", self.budget.wall)));
+        }
         match ask {
             Ask::Effect { effect: effect @ (Effect::Demote { .. } | Effect::Resign { .. }), .. } => self.on_the_vhost(effect),
             Ask::Effect { effect, keep, wait_ms } => {
@@ -456,12 +535,13 @@ impl<H: Host + 'static> RunDesk<'_, H> {
                 Ok(Answer::Done)
             }
             Ask::Sleep { ms } => {
-                tokio::time::sleep(Duration::from_millis(ms).min(self.left())).await;
+                clock::sleep(Duration::from_millis(ms).min(self.left())).await;
                 Ok(Answer::Done)
             }
             Ask::StateGet { key } => Ok(Answer::State(shared.store.borrow().value(&self.owner, &key))),
             Ask::StateSet { key, value } => {
-                shared.store.borrow_mut().set(&self.owner, key, value, self.budget.state_bytes)?;
+                let saved = shared.store.borrow_mut().set(&self.owner, &key, value, self.budget.state_bytes)?;
+                saved.wait().await;
                 Ok(Answer::Done)
             }
         }

@@ -12,16 +12,23 @@ use tracing::{error, info, warn};
 
 use super::clock;
 use super::command::ReloadReport;
+use super::exam::{self, Examine, Test};
 use super::generations::digest;
+use super::helper;
+use super::load::accept;
 use super::pool::Pool;
+use super::port::Ethernet;
+use super::queue::Applied;
 use super::run::Engine;
 use super::script;
-use super::start::{load_pool, new_node};
+use super::start::new_node;
+use super::undo::Undone;
 use crate::config::{self, Config, Reload};
 use crate::hooks::{EntryPoint, HookSource};
+use crate::host::helper::{Duty, HelperClient};
 use crate::keeper::Client;
 use crate::proto::{self, Gate, Input};
-use crate::types::{Cause, Name, State, Timestamp};
+use crate::types::{Cause, Name, Timestamp};
 
 /// What a reload is to look at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +52,8 @@ pub(super) struct Prepared {
     problems: Vec<String>,
     /// Hooks that are on disk as they are in use.
     unchanged: Vec<Name>,
+    /// A helper process that can do what is newly granted, if the present one cannot.
+    helper: Option<(HelperClient, Duty)>,
     replies: Vec<oneshot::Sender<ReloadReport>>,
 }
 
@@ -56,6 +65,9 @@ struct Job {
     current: BTreeMap<Name, Rc<Pool>>,
     refused: BTreeMap<Name, String>,
     keeper: Client,
+    examine: Examine,
+    /// What the helper process can do, and whether it starts services.
+    helper: (Option<Duty>, bool),
     replies: Vec<oneshot::Sender<ReloadReport>>,
 }
 
@@ -84,6 +96,8 @@ impl Engine {
             current: names().filter_map(|name| Some((name.clone(), Rc::clone(self.hooks.current(name)?)))).collect(),
             refused: names().filter_map(|name| Some((name.clone(), self.hooks.refused(name)?))).collect(),
             keeper: self.keeper.clone(),
+            examine: self.ties.examine,
+            helper: (self.ties.helper.duty(), self.shared.executor.host().services_need_helper()),
             replies,
         };
         let done = self.prepared.clone();
@@ -97,7 +111,7 @@ impl Engine {
     pub(super) fn commit(&mut self, prepared: Prepared) {
         let now = clock::now();
         self.reloading = false;
-        let Prepared { scope, config, pools, faults, problems, unchanged, replies } = prepared;
+        let Prepared { scope, config, pools, faults, problems, unchanged, helper, replies } = prepared;
         for (name, (message, digest)) in &faults {
             self.hooks.refuse(name, message.clone(), digest.clone());
         }
@@ -109,10 +123,17 @@ impl Engine {
         report.problems.extend(needs_restart(&self.config, &config));
         if report.problems.is_empty() {
             report.done = true;
+            if let Some((client, duty)) = helper {
+                self.ties.helper.replace(client, duty);
+                report.changes.push(format!("helper process: started, for {}", duty.as_str()));
+            }
             self.swap_hooks(pools, &mut report.changes, now);
             if scope == Scope::Everything {
                 self.swap_config(*config, &mut report.changes, now);
             }
+        }
+        if !report.problems.is_empty() || scope == Scope::Everything || !report.changes.is_empty() {
+            self.shared.executor.count().reloaded(report.done);
         }
         Self::tell(&report, scope);
         self.reload_problems.clone_from(&report.problems);
@@ -141,13 +162,21 @@ impl Engine {
         for (name, pool) in &pools {
             changes.push(format!("hook {name}: new version {}", super::generations::short(pool.digest())));
             self.hooks.take(Rc::clone(pool));
+            self.keep(name);
             let warm = Rc::clone(pool);
             tokio::task::spawn_local(async move { warm.warm_all().await });
         }
         if !pools.is_empty() {
             self.rewire(now);
             let swapped: Vec<Name> = pools.into_keys().collect();
-            self.forgive(&swapped, now);
+            drop(self.forgive(&swapped, now));
+        }
+    }
+
+    /// The version that serves is the one to start with, should its file have a fault then.
+    fn keep(&self, name: &Name) {
+        if let Some(original) = self.hooks.current(name).and_then(|pool| pool.original()) {
+            self.shared.lasting.kept.keep(original, clock::wall_ms());
         }
     }
 
@@ -165,23 +194,6 @@ impl Engine {
         }
         for index in self.numbers() {
             self.drain(index, now);
-        }
-    }
-
-    /// A hook that failed was changed: a degraded node gets a new chance.
-    fn forgive(&mut self, hooks: &[Name], now: Timestamp) {
-        for index in self.numbers() {
-            let Some(node) = self.nodes.get_mut(&index) else { continue };
-            if node.degraded.is_none() || !node.spec.hooks.iter().any(|hook| hooks.contains(hook)) {
-                continue;
-            }
-            if node.is_master() {
-                let event = node.event(EntryPoint::OnMaster, false);
-                node.queue.put(event, true);
-            } else {
-                node.degraded = None;
-                self.demote(index, now);
-            }
         }
     }
 
@@ -203,6 +215,9 @@ impl Engine {
             }
         }
         self.hooks.retain(|name| config.hooks.contains_key(name));
+        self.shared.lasting.kept.retain(config.hooks.keys().cloned());
+        let vhost = |name: &Name| config.vhosts.iter().any(|vhost| vhost.name == *name);
+        self.shared.executor.count().retain(vhost, |name| config.hooks.contains_key(name));
         self.shutdown_timeout = config.daemon.shutdown_timeout;
         self.config = config;
         self.rewire(now);
@@ -218,7 +233,7 @@ impl Engine {
         if let Some(node) = self.nodes.remove(&index) {
             changes.push(format!("vhost {}: removed", node.spec.name));
             self.shared.journal.borrow_mut().removed(clock::now(), index);
-            self.instance.release_vhost(&self.config.daemon.run_dir, &node.spec.interface, node.spec.vhid);
+            self.ties.instance.release_vhost(&self.config.daemon.run_dir, &node.spec.interface, node.spec.vhid);
             let queue = node.queue;
             // What its hooks still have to do, they do by themselves.
             tokio::task::spawn_local(async move { queue.settled().await });
@@ -226,13 +241,13 @@ impl Engine {
     }
 
     fn add(&mut self, spec: &config::Vhost, changes: &mut Vec<String>, now: Timestamp) {
-        if let Err(error) = self.instance.lock_vhost(&self.config.daemon.run_dir, &spec.interface, spec.vhid) {
+        if let Err(error) = self.ties.instance.lock_vhost(&self.config.daemon.run_dir, &spec.interface, spec.vhid) {
             return error!(vhost = %spec.name, %error, "Could not add a virtual host");
         }
         let index = self.next_number;
         self.next_number += 1;
         let pools = spec.hooks.iter().filter_map(|name| self.hooks.current(name).cloned()).collect();
-        let node = match new_node(index, spec, pools, &mut self.ports, &self.shared, &self.host_name) {
+        let node = match new_node(index, spec, pools, (&mut self.ports, &Ethernet), &self.shared, &self.host_name) {
             Ok(node) => node,
             Err(error) => return error!(vhost = %spec.name, %error, "Could not add a virtual host"),
         };
@@ -266,7 +281,29 @@ impl Engine {
         if node.holding && old.addresses != spec.addresses {
             self.move_addresses(index, &old, now);
         }
+        self.fit_lease(index, &old, now);
         self.drain(index, now);
+    }
+
+    /// A master whose timers, or whose wish for a lease, changed: its addresses get what fits at once. With the next
+    /// advertisement may be too late, since the old lease was made for the old timers.
+    fn fit_lease(&mut self, index: usize, old: &config::Vhost, now: Timestamp) {
+        let Some(node) = self.nodes.get_mut(&index).filter(|node| node.holding && node.expired(now).is_none()) else { return };
+        let lease = node.lease();
+        let (spec, lifetime) = (&node.spec, lease.lifetime());
+        if spec.lease == old.lease && lifetime == node.leased.map(|(lifetime, _)| lifetime) {
+            return;
+        }
+        node.leased = lifetime.map(|lifetime| (lifetime, now));
+        let executor = &self.shared.executor;
+        if spec.lease == old.lease {
+            return executor.renew(&spec.name, &spec.interface, &spec.addresses, lifetime);
+        }
+        // From a host address to one with its prefix, or back.
+        if let Err(error) = executor.hold_addresses(&spec.name, &spec.interface, &spec.addresses, lease) {
+            error!(vhost = %spec.name, %error, "Could not put the addresses up with the other lease");
+            self.handle(index, Input::Resign(Cause::AddressFailed { reason: error.to_string() }), now);
+        }
     }
 
     /// A master whose list of addresses changed: those that are gone go first.
@@ -291,6 +328,7 @@ impl Engine {
         let before = self.hooks.before(name).cloned().ok_or_else(|| self.no_hook(name, "has no version before this one"))?;
         let digest = super::generations::short(before.digest()).to_owned();
         self.hooks.take(before);
+        self.keep(name);
         self.rewire(clock::now());
         Ok(format!(
             "hook {name}: back to version {digest}; the file on disk is not changed, and the next change of it is taken into use"
@@ -298,28 +336,65 @@ impl Engine {
     }
 
     /// Runs `on_master` of the hook's current version where its virtual hosts are master; what the run no longer
-    /// asks for is undone when it has ended well.
-    pub(super) fn apply(&mut self, name: &Name) -> Result<String, String> {
+    /// asks for is undone when it has ended well. Mastership is untouched, whatever the hook does. Where a virtual host is
+    /// degraded for the hook and not master, that ends.
+    pub(super) fn apply(&mut self, name: &Name, reply: oneshot::Sender<Result<String, String>>) {
         if self.hooks.current(name).is_none() {
-            return Err(self.no_hook(name, "is not in the configuration"));
+            _ = reply.send(Err(self.no_hook(name, "is not in the configuration")));
+            return;
         }
-        let mut applied = Vec::new();
+        let mut runs = Vec::new();
         for node in self.nodes.values() {
-            if node.spec.hooks.contains(name) && node.machine.state() == State::Master {
-                node.queue.apply(node.event(EntryPoint::OnMaster, false));
-                applied.push(node.spec.name.to_string());
+            if node.spec.hooks.contains(name) && node.is_master() {
+                runs.push((node.spec.name.clone(), node.queue.apply(name.clone(), node.event(EntryPoint::OnMaster, false))));
             }
         }
-        if applied.is_empty() {
-            return Ok(format!("hook {name}: no virtual host of it is master here; the new version runs at the next transition"));
-        }
-        Ok(format!("hook {name}: runs on_master on {}", applied.join(", ")))
+        let forgiven = if runs.is_empty() { self.forgive(std::slice::from_ref(name), clock::now()) } else { Vec::new() };
+        let name = name.clone();
+        tokio::task::spawn_local(async move {
+            // Whoever asked may have gone away meanwhile.
+            _ = reply.send(applied(&name, runs, &forgiven).await);
+        });
     }
 
-    fn no_hook(&self, name: &Name, why: &str) -> String {
+    pub(super) fn no_hook(&self, name: &Name, why: &str) -> String {
         let known: Vec<&str> = self.config.hooks.keys().map(Name::as_str).collect();
         format!("hook {name} {why}; hooks: {}", known.join(", "))
     }
+}
+
+/// Waits for the runs that `apply` asked for, and tells how they went.
+async fn applied(name: &Name, runs: Vec<(Name, oneshot::Receiver<Applied>)>, forgiven: &[Name]) -> Result<String, String> {
+    if runs.is_empty() {
+        let mut said = format!("hook {name}: no virtual host of it is master here; this version runs at the next transition");
+        for vhost in forgiven {
+            said += &format!("\n{vhost}: no longer degraded");
+        }
+        return Ok(said);
+    }
+    let mut said = Vec::new();
+    let mut failed = false;
+    for (vhost, run) in runs {
+        let line = match run.await {
+            Ok(Ok(Undone { settled, failed: 0 })) => {
+                format!("{vhost}: on_master ran, {settled} undone that it no longer asks for")
+            }
+            Ok(Ok(Undone { settled, failed: left })) => {
+                failed = true;
+                format!("{vhost}: on_master ran, {settled} undone that it no longer asks for, {left} could not be: see the log")
+            }
+            Ok(Err(error)) => {
+                failed = true;
+                format!("{vhost}: on_master failed, nothing was undone, still master: {error}")
+            }
+            Err(_) => {
+                failed = true;
+                format!("{vhost}: overtaken by a newer state")
+            }
+        };
+        said.push(format!("hook {name}: {line}"));
+    }
+    if failed { Err(said.join("\n")) } else { Ok(said.join("\n")) }
 }
 
 /// One virtual host, before and after: a name, an interface and a vhid make it.
@@ -338,15 +413,12 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<String> {
         ("log", old.daemon.log != new.daemon.log),
     ];
     let changed = keys.into_iter().filter(|(_, changed)| *changed);
-    let duties = |config: &Config| config.hooks.values().any(|hook| hook.grants.needs_helper());
-    let helper =
-        (duties(new) && !duties(old)).then(|| "the first grant that needs the helper process needs a restart".to_owned());
-    changed.map(|(key, _)| format!("[daemon] {key} cannot change while carpd runs: restart it")).chain(helper).collect()
+    changed.map(|(key, _)| format!("[daemon] {key} cannot change while carpd runs: restart it")).collect()
 }
 
 impl Job {
     async fn run(self) -> Prepared {
-        let Self { scope, path, config, current, refused, keeper, replies } = self;
+        let Self { scope, path, config, current, refused, keeper, examine, helper: (present, starts_services), replies } = self;
         let (config, problems) = match scope {
             Scope::ChangedHooks => (config, Vec::new()),
             Scope::Everything => read_config(path, config).await,
@@ -358,17 +430,24 @@ impl Job {
             faults: BTreeMap::new(),
             problems,
             unchanged: Vec::new(),
+            helper: None,
             replies,
         };
         if !found.problems.is_empty() {
             return found;
         }
+        if let Some(wanted) = helper::duty(&found.config, starts_services).filter(|wanted| present < Some(*wanted)) {
+            match helper::start(&keeper, wanted).await {
+                Ok(client) => found.helper = Some((client, wanted)),
+                Err(error) => found.problems.push(format!("cannot start the helper process for what is newly granted: {error}")),
+            }
+        }
         for (name, spec) in &found.config.hooks {
             if scope == Scope::ChangedHooks && spec.reload == Reload::Manual {
                 continue;
             }
-            let source = match read_source(name.clone(), spec).await {
-                Ok(source) => source,
+            let (source, test) = match read_source(name.clone(), spec).await {
+                Ok(read) => read,
                 Err(message) => {
                     found.faults.insert(name.clone(), (message, String::new()));
                     continue;
@@ -380,12 +459,13 @@ impl Job {
                 continue;
             }
             // Said once: an editor that saves twice, or another hook's change, does not repeat it.
-            if scope == Scope::ChangedHooks && refused.get(name) == Some(&digest) {
+            let attempt = exam::attempt(&digest, test.as_ref());
+            if scope == Scope::ChangedHooks && refused.get(name) == Some(&attempt) {
                 continue;
             }
-            match load_pool(&found.config, name, spec, source, &keeper).await {
+            match accept(&found.config, name, spec, source, test.map(|test| (examine, test)), &keeper).await {
                 Ok(pool) => _ = found.pools.insert(name.clone(), pool),
-                Err(error) => _ = found.faults.insert(name.clone(), (error.to_string(), digest)),
+                Err(error) => _ = found.faults.insert(name.clone(), (error.to_string(), attempt)),
             }
         }
         found
@@ -407,8 +487,11 @@ async fn read_config(path: PathBuf, old: Config) -> (Config, Vec<String>) {
     }
 }
 
-async fn read_source(name: Name, spec: &config::Hook) -> Result<HookSource, String> {
+async fn read_source(name: Name, spec: &config::Hook) -> Result<(HookSource, Option<Test>), String> {
     let spec = spec.clone();
-    let read = tokio::task::spawn_blocking(move || script::source(&name, &spec)).await;
-    read.map_err(|error| error.to_string())?.map_err(|error| error.to_string())
+    let both = move || {
+        let source = script::source(&name, &spec).map_err(|error| error.to_string())?;
+        Ok((source, exam::read(&name, &spec)?))
+    };
+    tokio::task::spawn_blocking(both).await.map_err(|error| error.to_string())?
 }

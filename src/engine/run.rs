@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, error, trace, warn};
 
 use super::clock;
-use super::command::{Command, ReloadReport};
+use super::command::{Command, ReloadReport, Status};
 use super::generations::Generations;
 use super::lease::Lease;
 use super::node::Node;
@@ -22,16 +22,13 @@ use super::port::{Port, kind_word};
 use super::queue::{HookNews, Shared};
 use super::reload::{Prepared, Scope};
 use super::signal::Signal;
-use super::start::StartError;
 use super::watch::FileWatch;
 use super::will::BEAT;
+use super::world::{Machine, World};
 use crate::config::Config;
-use crate::host::LinuxHost;
-use crate::host::alarm::Alarm;
-use crate::host::netlink::{HostEvent, Watch};
+use crate::host::netlink::HostEvent;
 use crate::keeper::Client;
 use crate::keeper::will::Writer;
-use crate::ledger::Instance;
 use crate::proto::{self, Input, Output, Received, Reject, wire};
 use crate::types::Timestamp;
 
@@ -53,14 +50,12 @@ enum Event {
 }
 
 /// Everything that one daemon process does on the wire.
-pub(super) struct Engine {
+pub(super) struct Engine<W: World = Machine> {
     /// By a number that is never used twice.
-    pub(super) nodes: BTreeMap<usize, Node<LinuxHost>>,
-    pub(super) ports: Vec<Port>,
-    pub(super) shared: Rc<Shared<LinuxHost>>,
-    news: mpsc::UnboundedReceiver<HookNews>,
-    pub(super) watch: Watch,
-    pub(super) alarm: Alarm,
+    pub(super) nodes: BTreeMap<usize, Node<W::Host>>,
+    pub(super) ports: Vec<Port<W::Wire>>,
+    pub(super) shared: Rc<Shared<W::Host>>,
+    pub(super) news: mpsc::UnboundedReceiver<HookNews>,
     pub(super) stopping: Option<Stopping>,
     /// Packets that belong to no virtual host here.
     pub(super) strangers: proto::Stats,
@@ -74,8 +69,8 @@ pub(super) struct Engine {
     pub(super) path: PathBuf,
     /// This node's host name when the daemon started.
     pub(super) host_name: String,
-    /// Our directory and locks.
-    pub(super) instance: Instance,
+    /// What ties it to the machine that it runs on.
+    pub(super) ties: W::Ties,
     /// Number of the next virtual host that is added.
     pub(super) next_number: usize,
     orders: mpsc::Sender<Command>,
@@ -89,9 +84,11 @@ pub(super) struct Engine {
     /// Links and addresses are to be read anew after this turn.
     pub(super) relook: bool,
     files: Option<FileWatch>,
-    /// What the keeper does if we die.
-    pub(super) will: Writer,
+    /// What the keeper does if we die, where there is one that would.
+    pub(super) will: Option<Writer>,
     pub(super) beaten: Option<Timestamp>,
+    /// When the loop wanted to be woken at the latest.
+    pub(super) due: Option<Timestamp>,
     pub(super) started_ms: u64,
 }
 
@@ -102,27 +99,26 @@ pub(super) struct Stopping {
 }
 
 /// What an engine is made of.
-pub(super) struct Parts {
-    pub(super) nodes: BTreeMap<usize, Node<LinuxHost>>,
-    pub(super) ports: Vec<Port>,
-    pub(super) shared: Rc<Shared<LinuxHost>>,
+pub(super) struct Parts<W: World = Machine> {
+    pub(super) nodes: BTreeMap<usize, Node<W::Host>>,
+    pub(super) ports: Vec<Port<W::Wire>>,
+    pub(super) shared: Rc<Shared<W::Host>>,
     pub(super) hooks: Generations,
     pub(super) news: mpsc::UnboundedReceiver<HookNews>,
     pub(super) keeper: Client,
     pub(super) config: Config,
     pub(super) path: PathBuf,
     pub(super) host_name: String,
-    pub(super) instance: Instance,
+    pub(super) ties: W::Ties,
+    pub(super) will: Option<Writer>,
 }
 
-impl Engine {
-    pub(super) fn new(parts: Parts) -> Result<Self, StartError> {
-        let Parts { nodes, ports, shared, hooks, news, keeper, config, path, host_name, instance } = parts;
+impl<W: World> Engine<W> {
+    pub(super) fn new(parts: Parts<W>) -> Self {
+        let Parts { nodes, ports, shared, hooks, news, keeper, config, path, host_name, ties, will } = parts;
         let (orders, commands) = mpsc::channel(COMMANDS_MAX);
         let (prepared, ready) = mpsc::channel(1);
-        let (will, theirs) = Writer::create().map_err(|source| StartError::System { what: "make a memory file", source })?;
-        keeper.entrust(theirs);
-        let mut engine = Self {
+        Self {
             next_number: nodes.len(),
             nodes,
             ports,
@@ -134,9 +130,7 @@ impl Engine {
             config,
             path,
             host_name,
-            instance,
-            watch: Watch::open()?,
-            alarm: Alarm::new().map_err(|source| StartError::System { what: "make a timer", source })?,
+            ties,
             stopping: None,
             strangers: proto::Stats::default(),
             follow_ups: VecDeque::new(),
@@ -151,15 +145,21 @@ impl Engine {
             files: None,
             will,
             beaten: None,
+            due: None,
             started_ms: clock::wall_ms(),
-        };
-        engine.watch_files();
-        Ok(engine)
+        }
     }
+}
 
+impl Engine {
     /// Where orders go.
     pub(super) fn commands(&self) -> mpsc::Sender<Command> {
         self.orders.clone()
+    }
+
+    /// Where operators find it.
+    pub(super) fn instance_dir(&self) -> &Path {
+        self.ties.instance.run_dir()
     }
 
     /// Watches the files of the hooks that are in use.
@@ -189,15 +189,16 @@ impl Engine {
             }
             let event = tokio::select! {
                 biased;
-                _ = self.alarm.ring() => Event::Alarm,
+                _ = self.ties.alarm.ring() => Event::Alarm,
                 Some(signal) = signals.recv() => Event::Signal(signal),
                 () = any_readable(&self.ports) => Event::Readable,
-                event = self.watch.next() => Event::Host(event.unwrap_or(HostEvent::Overrun)),
+                event = self.ties.watch.next() => Event::Host(event.unwrap_or(HostEvent::Overrun)),
                 Some(news) = self.news.recv() => Event::News(news),
                 Some(prepared) = self.ready.recv() => Event::Prepared(prepared),
                 Some(command) = self.commands.recv() => Event::Command(command),
                 () = stopped(&mut self.stopping) => Event::Stopped,
             };
+            self.judge_sleep();
             self.judge_leases();
             match event {
                 // What waits in the sockets was there before the time was up.
@@ -223,49 +224,28 @@ impl Engine {
         }
     }
 
-    /// The virtual hosts' numbers.
-    pub(super) fn numbers(&self) -> Vec<usize> {
-        self.nodes.keys().copied().collect()
-    }
-
-    fn is_clean(&self) -> bool {
-        let clean = self.shared.executor.is_clean();
-        if !clean {
-            error!("Some effects could not be undone");
-        }
-        clean
-    }
-
     fn set_alarm(&mut self) -> io::Result<()> {
-        let deadline = self.stopping.as_ref().map(|stopping| stopping.deadline);
-        let beat = self.beaten.map(|last| last + BEAT);
-        let next = self.nodes.values().filter_map(Node::next_wake).chain(deadline).chain(beat).min();
-        self.alarm.set(next)
-    }
-    /// Before any event: addresses that went by themselves while we slept are not restored, since a backup may be about
-    /// to take them.
-    fn judge_leases(&mut self) {
-        let now = clock::now();
-        for index in self.numbers() {
-            if let Some(by) = self.nodes.get(&index).and_then(|node| node.expired(now)) {
-                self.handle(index, Input::Late { by }, now);
-            }
-        }
+        let next = self.next_wake();
+        self.due = next;
+        self.ties.alarm.set(next)
     }
 
     fn command(&mut self, command: Command) {
         // Whoever asked may have gone away meanwhile.
         match command {
-            Command::Status(reply) => _ = reply.send(Box::new(self.status())),
+            Command::Status(reply) => {
+                let helper = self.ties.helper.status();
+                _ = reply.send(Box::new(Status { helper, ..self.status() }));
+            }
+            Command::Metrics(reply) => _ = reply.send(self.metrics()),
             Command::Reload(reply) => self.reload(Scope::Everything, Some(reply)),
             Command::FilesChanged => self.reload(Scope::ChangedHooks, None),
             Command::Rollback(name, reply) => _ = reply.send(self.rollback(&name)),
-            Command::Apply(name, reply) => _ = reply.send(self.apply(&name)),
+            Command::Apply(name, reply) => self.apply(&name, reply),
+            Command::Plan(name, reply) => self.plan_apply(&name, reply),
             Command::Resign(name, reason, reply) => _ = reply.send(self.resign(&name, reason)),
         }
     }
-
-    // ---- the wire
 
     pub(super) fn receive(&mut self) {
         let mut buffer = [0; 2048];
@@ -283,6 +263,41 @@ impl Engine {
             }
         }
     }
+}
+
+impl<W: World> Engine<W> {
+    /// The virtual hosts' numbers.
+    pub(super) fn numbers(&self) -> Vec<usize> {
+        self.nodes.keys().copied().collect()
+    }
+
+    fn is_clean(&self) -> bool {
+        let clean = self.shared.executor.is_clean();
+        if !clean {
+            error!("Some effects could not be undone");
+        }
+        clean
+    }
+
+    /// When it wants to be woken at the latest.
+    pub(super) fn next_wake(&self) -> Option<Timestamp> {
+        let deadline = self.stopping.as_ref().map(|stopping| stopping.deadline);
+        let beat = self.beaten.filter(|_| self.will.is_some()).map(|last| last + BEAT);
+        self.nodes.values().filter_map(Node::next_wake).chain(deadline).chain(beat).min()
+    }
+
+    /// Before any event: addresses that went by themselves while we slept are not restored, since a backup may be about
+    /// to take them.
+    pub(super) fn judge_leases(&mut self) {
+        let now = clock::now();
+        for index in self.numbers() {
+            if let Some(by) = self.nodes.get(&index).and_then(|node| node.expired(now)) {
+                self.handle(index, Input::Late { by }, now);
+            }
+        }
+    }
+
+    // ---- the wire
 
     pub(super) fn frame(&mut self, port: usize, frame: &[u8], now: Timestamp) {
         let received = match wire::parse_frame(frame) {

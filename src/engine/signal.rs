@@ -11,6 +11,7 @@ use tracing::info;
 use super::clock;
 use super::reload::Scope;
 use super::run::Engine;
+use super::world::World;
 use crate::proto::Input;
 use crate::types::{Cause, Timestamp};
 
@@ -58,7 +59,10 @@ pub(super) fn signals(hangup_stops: bool) -> io::Result<(mpsc::Sender<Signal>, m
 impl Engine {
     pub(super) fn signal(&mut self, signal: Signal) {
         match signal {
-            Signal::Stop(name) => self.stop(name),
+            Signal::Stop(name) => {
+                _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+                self.stop(name);
+            }
             Signal::Reload => self.reload(Scope::Everything, None),
             Signal::Report => self.report(),
             Signal::StandAside => {
@@ -68,7 +72,9 @@ impl Engine {
             }
         }
     }
+}
 
+impl<W: World> Engine<W> {
     fn report(&self) {
         for node in self.nodes.values() {
             let (spec, state) = (&node.spec, node.machine.state());
@@ -83,10 +89,16 @@ impl Engine {
         if self.stopping.is_some() || !node.is_master() {
             return;
         }
-        node.aside_until = Some(now + ASIDE);
-        let managed = node.spec.manage_addresses;
         let reason = format!("SIGUSR2, for {} s", ASIDE.as_secs());
-        self.handle(index, Input::StandAside(Cause::Resigned { reason }), now);
+        self.aside(index, now + ASIDE, Cause::Resigned { reason }, now);
+    }
+
+    /// Hands over, and takes no part until then.
+    pub(super) fn aside(&mut self, index: usize, until: Timestamp, cause: Cause, now: Timestamp) {
+        let Some(node) = self.nodes.get_mut(&index) else { return };
+        node.aside_until = Some(until);
+        let managed = node.spec.manage_addresses;
+        self.handle(index, Input::StandAside(cause), now);
         if managed {
             self.bow_out(index, now);
         }

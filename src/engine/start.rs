@@ -6,6 +6,7 @@ use std::io::{self, Read as _};
 use std::path::Path;
 use std::process::ExitCode;
 use std::rc::Rc;
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tracing::{debug, error, info};
@@ -13,28 +14,33 @@ use tracing::{debug, error, info};
 use super::announcer::Announcer;
 use super::clock;
 use super::command::Command;
+use super::couriers::couriers;
+use super::exam::Examine;
 use super::execute::Executor;
-use super::generations::Generations;
+use super::helper::{self, Care};
+use super::lasting::Lasting;
+use super::load;
 use super::node::{Node, PutBack};
 use super::pool::Pool;
-use super::port::Port;
+use super::port::{Ethernet, Port, Wire};
 use super::queue::{Queue, Shared};
 use super::recover::Recovery;
 use super::refusals::Refusals;
 use super::run::{Engine, Parts};
-use super::script;
 use super::signal::{Signal, signals};
-use super::store::Store;
+use super::world::Ties;
 use crate::config::{self, Config, Sandbox};
-use crate::effect::Grants;
 use crate::hooks::session::SandboxPolicy;
 use crate::hooks::{EntryPoint, HookSource, LoadError};
+use crate::host::alarm::Alarm;
 use crate::host::helper::Duty;
+use crate::host::netlink::Watch;
 use crate::host::privilege::{Privileges, confine_engine};
 use crate::host::service::ServiceBackend;
-use crate::host::{LinuxHost, Options, hostname};
+use crate::host::{Host, LinuxHost, Options, hostname};
 use crate::journal::{self, Journal};
-use crate::keeper::{self, Client, Exits, Role};
+use crate::keeper::will::Writer;
+use crate::keeper::{self, Client, Exits};
 use crate::ledger::{Instance, InstanceError, Ledger, Origin, instance_name};
 use crate::proto::{self, Gate};
 use crate::types::{Demotion, Name};
@@ -73,9 +79,16 @@ pub(super) fn system(what: &'static str) -> impl Fn(io::Error) -> StartError {
     move |source| StartError::System { what, source }
 }
 
-/// The engine process: runs this configuration until it is told to stop, from this file. Started by the keeper.
+/// The engine process: runs this configuration until it is told to stop, from this file. Started by the keeper. `examine`
+/// runs the tests of hooks. `attach` is
+/// given the instance's directory and the way to give orders; what it gives back is dropped at the end.
 #[must_use]
-pub fn main(config: &Config, path: &Path, attach: impl FnOnce(&Config, mpsc::Sender<Command>)) -> ExitCode {
+pub fn main<T>(
+    config: &Config,
+    path: &Path,
+    examine: Examine,
+    attach: impl FnOnce(&Path, mpsc::Sender<Command>) -> T,
+) -> ExitCode {
     // Before there is a second thread: capabilities belong to threads.
     if let Err(error) = Privileges::current().and_then(|own| own.require()).and_then(|()| confine_engine()) {
         error!(%error, "Could not start");
@@ -89,10 +102,11 @@ pub fn main(config: &Config, path: &Path, attach: impl FnOnce(&Config, mpsc::Sen
         }
     };
     let clean = tokio::task::LocalSet::new().block_on(&runtime, async {
-        match start(config, path).await {
+        match start(config, path, examine).await {
             Ok((engine, signals)) => {
-                attach(config, engine.commands());
+                let attached = attach(engine.instance_dir(), engine.commands());
                 let clean = engine.run(signals).await;
+                drop(attached);
                 info!(clean, "Stopped");
                 clean
             }
@@ -102,27 +116,31 @@ pub fn main(config: &Config, path: &Path, attach: impl FnOnce(&Config, mpsc::Sen
             }
         }
     });
+    // A disk that hangs must not keep a daemon that is done.
+    runtime.shutdown_timeout(Duration::from_secs(1));
     if clean { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-async fn start(config: &Config, config_path: &Path) -> Result<(Engine, mpsc::Receiver<Signal>), StartError> {
+async fn start(config: &Config, config_path: &Path, examine: Examine) -> Result<(Engine, mpsc::Receiver<Signal>), StartError> {
     let (orders, signals) = signals(config.daemon.hangup_stops).map_err(system("catch signals"))?;
     let (keeper, exits) = Client::from_stdin().map_err(system("reach the parent process"))?;
     keeper::unblock_signals().map_err(system("receive signals"))?;
     let host = LinuxHost::new(Options { services: services(config.daemon.service_backend), bus_address: None })?;
-    let instance = take_instance(config, config_path)?;
+    let mut instance = take_instance(config, config_path)?;
     let (ledger, left) = Ledger::open(&instance);
     let dead = Instance::dead(&config.daemon.run_dir, &config.daemon.state_dir, instance.origin());
     let recovery = Recovery::new(left).with_dead(dead);
     let for_recovery = recovery.duty(host.services_need_helper());
     let executor = Executor::new(host, ledger, recovery);
     executor.recover_addresses();
-    start_helper(config, &keeper, executor.host(), for_recovery).await?;
+    executor.host().set_couriers(couriers(keeper.clone(), sandbox_policy(config)));
+    let duty = start_helper(config, &keeper, executor.host(), for_recovery).await?;
     tokio::task::spawn_local(tell_exits(exits, orders));
-    let hooks = load_hooks(config, &keeper).await?;
+    let (lasting, store) = Lasting::open(&mut instance, clock::wall_ms()).await;
+    let hooks = load::hooks(config, &keeper, &lasting.kept, examine).await?;
     let (sender, news) = mpsc::unbounded_channel();
-    let shared =
-        Rc::new(Shared { executor, store: RefCell::new(Store::new()), journal: RefCell::new(journal(&instance)), news: sender });
+    let journal = RefCell::new(journal(&instance));
+    let shared = Rc::new(Shared { executor, store: RefCell::new(store), lasting, journal, news: sender });
     recover(Rc::clone(&shared));
     let host_name = match &config.daemon.node_name {
         Some(name) => name.clone(),
@@ -134,7 +152,8 @@ async fn start(config: &Config, config_path: &Path) -> Result<(Engine, mpsc::Rec
         let pools = spec.hooks.iter().filter_map(|name| hooks.current(name).cloned()).collect();
         nodes.insert(
             index,
-            new_node(index, spec, pools, &mut interfaces, &shared, &host_name).map_err(system("read /dev/urandom"))?,
+            new_node(index, spec, pools, (&mut interfaces, &Ethernet), &shared, &host_name)
+                .map_err(system("read /dev/urandom"))?,
         );
     }
     for name in config.hooks.keys() {
@@ -142,6 +161,15 @@ async fn start(config: &Config, config_path: &Path) -> Result<(Engine, mpsc::Rec
             tokio::task::spawn_local(async move { pool.warm_all().await });
         }
     }
+    let (will, theirs) = Writer::create().map_err(system("make a memory file"))?;
+    keeper.entrust(theirs);
+    let ties = Ties {
+        watch: Watch::open()?,
+        alarm: Alarm::new().map_err(system("make a timer"))?,
+        instance,
+        helper: Care::new(keeper.clone(), Rc::clone(&shared), duty),
+        examine,
+    };
     let parts = Parts {
         nodes,
         ports: interfaces,
@@ -152,9 +180,11 @@ async fn start(config: &Config, config_path: &Path) -> Result<(Engine, mpsc::Rec
         config: config.clone(),
         path: config_path.to_owned(),
         host_name,
-        instance,
+        ties,
+        will: Some(will),
     };
-    let mut engine = Engine::new(parts)?;
+    let mut engine: Engine = Engine::new(parts);
+    engine.watch_files();
     engine.begin().await;
     _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     info!(vhosts = config.vhosts.len(), hooks = config.hooks.len(), "Ready");
@@ -180,17 +210,17 @@ fn recover(shared: Rc<Shared<LinuxHost>>) {
 }
 
 /// The process that does what needs more than the engine's two capabilities; only if something granted needs it.
-async fn start_helper(config: &Config, keeper: &Client, host: &LinuxHost, for_recovery: Option<Duty>) -> Result<(), StartError> {
-    let grants = || config.hooks.values().map(|hook| &hook.grants);
-    let commands = for_recovery == Some(Duty::Commands)
-        || grants().any(|g| !g.command.is_empty() || (host.services_need_helper() && !g.service.is_empty()));
-    if !commands && for_recovery.is_none() && !grants().any(Grants::needs_helper) {
-        return Ok(());
+async fn start_helper(
+    config: &Config,
+    keeper: &Client,
+    host: &LinuxHost,
+    for_recovery: Option<Duty>,
+) -> Result<Option<Duty>, StartError> {
+    let duty = helper::duty(config, host.services_need_helper()).max(for_recovery);
+    if let Some(duty) = duty {
+        host.use_helper(helper::start(keeper, duty).await.map_err(system("start the helper"))?);
     }
-    let duty = if commands { Duty::Commands } else { Duty::Settings };
-    let (_, stream) = keeper.spawn(Role::Helper).await.map_err(system("start the helper"))?;
-    host.set_helper(stream, duty)?;
-    Ok(())
+    Ok(duty)
 }
 
 /// Tells of ended children. Without a keeper nobody would let go for an engine that dies, so it does not outlive it.
@@ -202,30 +232,13 @@ async fn tell_exits(mut exits: Exits, signals: mpsc::Sender<Signal>) {
     _ = signals.send(Signal::Stop("the keeper's death")).await;
 }
 
-const fn services(choice: config::ServiceBackend) -> Option<ServiceBackend> {
+pub(super) const fn services(choice: config::ServiceBackend) -> Option<ServiceBackend> {
     match choice {
         config::ServiceBackend::Auto => None,
         config::ServiceBackend::Systemd => Some(ServiceBackend::Systemd),
         config::ServiceBackend::Sysv => Some(ServiceBackend::SysV),
         config::ServiceBackend::OpenRc => Some(ServiceBackend::OpenRc),
     }
-}
-
-/// Loads every hook of the configuration in a runner of its own; the first that cannot be used ends the start.
-async fn load_hooks(config: &Config, keeper: &Client) -> Result<Generations, StartError> {
-    let mut hooks = Generations::default();
-    for (name, spec) in &config.hooks {
-        let pool =
-            load_hook(config, name, spec, keeper).await.map_err(|source| StartError::Hook { name: name.clone(), source })?;
-        info!(hook = %name, source = spec.source, confined_by = pool.confinement().in_force.join(" "), "Loaded a hook");
-        hooks.take(pool);
-    }
-    Ok(hooks)
-}
-
-async fn load_hook(config: &Config, name: &Name, spec: &config::Hook, keeper: &Client) -> Result<Rc<Pool>, LoadError> {
-    let source = script::source(name, spec).map_err(|error| LoadError::Code(error.to_string()))?;
-    load_pool(config, name, spec, source, keeper).await
 }
 
 /// Loads one version of a hook in a runner of its own.
@@ -236,11 +249,15 @@ pub(super) async fn load_pool(
     source: HookSource,
     keeper: &Client,
 ) -> Result<Rc<Pool>, LoadError> {
-    let policy = match config.daemon.sandbox {
+    Pool::start(name.clone(), spec.clone(), source, sandbox_policy(config), keeper.clone()).await
+}
+
+/// What to do where the sandbox is incomplete.
+pub(super) const fn sandbox_policy(config: &Config) -> SandboxPolicy {
+    match config.daemon.sandbox {
         Sandbox::Required => SandboxPolicy::Required,
         Sandbox::BestEffort => SandboxPolicy::BestEffort,
-    };
-    Pool::start(name.clone(), spec.clone(), source, policy, keeper.clone()).await
+    }
 }
 
 /// Loads every hook as the daemon would, each in a confined runner, and ends it again. What is wrong, by hook.
@@ -253,7 +270,7 @@ pub fn check_hooks(config: &Config) -> io::Result<Vec<(Option<Name>, String)>> {
         let (keeper, _exits) = Client::start(None)?;
         let mut problems = Vec::new();
         for (name, spec) in &config.hooks {
-            if let Err(error) = load_hook(config, name, spec, &keeper).await {
+            if let Err(error) = load::hook(config, name, spec, &keeper).await {
                 problems.push((Some(name.clone()), error.to_string()));
             }
         }
@@ -262,16 +279,29 @@ pub fn check_hooks(config: &Config) -> io::Result<Vec<(Option<Name>, String)>> {
 }
 
 /// One virtual host, with a port for its interface; its queue begins at once, its protocol when the link is known.
-pub(super) fn new_node(
+pub(super) fn new_node<H: Host + 'static, W: Wire>(
     index: usize,
     spec: &config::Vhost,
     hooks: Vec<Rc<Pool>>,
-    ports: &mut Vec<Port>,
-    shared: &Rc<Shared<LinuxHost>>,
+    (ports, wire): (&mut Vec<Port<W>>, &W),
+    shared: &Rc<Shared<H>>,
     host_name: &str,
-) -> io::Result<Node<LinuxHost>> {
+) -> io::Result<Node<H>> {
+    Ok(node_with_seed(index, spec, hooks, (ports, wire), shared, host_name, random()?))
+}
+
+/// As [`new_node`]; counters start from `seed`.
+pub(super) fn node_with_seed<H: Host + 'static, W: Wire>(
+    index: usize,
+    spec: &config::Vhost,
+    hooks: Vec<Rc<Pool>>,
+    (ports, wire): (&mut Vec<Port<W>>, &W),
+    shared: &Rc<Shared<H>>,
+    host_name: &str,
+    seed: u64,
+) -> Node<H> {
     let port = ports.iter().position(|port| port.name == spec.interface).unwrap_or_else(|| {
-        ports.push(Port::new(spec.interface.clone()));
+        ports.push(Port::new(spec.interface.clone(), wire.clone()));
         ports.len() - 1
     });
     if let Some(port) = ports.get_mut(port) {
@@ -279,10 +309,11 @@ pub(super) fn new_node(
     }
     let queue = Queue::start(index, spec.name.clone(), spec.interface.clone(), spec.addresses.clone(), hooks, Rc::clone(shared));
     let gate = if queue.defines(EntryPoint::BeforeMaster) { Gate::Ask } else { Gate::Free };
-    let (settings, seed) = (proto::Settings { gate, ..spec.settings() }, random()?);
-    shared.journal.borrow_mut().vhost(clock::now(), index, &spec.name, &spec.interface, seed, &settings);
-    Ok(Node {
-        machine: proto::Vhost::new(settings, seed),
+    let settings = proto::Settings { gate, ..spec.settings() };
+    let birth = proto::Birth { seed, seq: shared.lasting.numbers.borrow().highest() };
+    shared.journal.borrow_mut().vhost(clock::now(), index, &spec.name, &spec.interface, birth, &settings);
+    Node {
+        machine: proto::Vhost::new(settings, birth),
         spec: spec.clone(),
         port,
         queue,
@@ -297,6 +328,7 @@ pub(super) fn new_node(
         aside_until: None,
         leave_by: None,
         last: None,
+        changed: clock::now(),
         since_ms: clock::wall_ms(),
         told_initial: false,
         asking: false,
@@ -304,7 +336,7 @@ pub(super) fn new_node(
         put_back: PutBack::default(),
         refusals: Refusals::default(),
         host_name: host_name.to_owned(),
-    })
+    }
 }
 
 fn random() -> io::Result<u64> {

@@ -6,9 +6,10 @@ use super::clock;
 use super::command::{HeardStatus, HeldStatus, Status, VhostStatus};
 use super::node::Node;
 use super::run::Engine;
+use super::world::World;
 use crate::types::{Cause, Timestamp};
 
-impl Engine {
+impl<W: World> Engine<W> {
     pub(super) fn status(&self) -> Status {
         let now = clock::now();
         Status {
@@ -23,7 +24,9 @@ impl Engine {
                 .into_iter()
                 .map(|(resource, value, owners)| HeldStatus { resource, value, owners })
                 .collect(),
+            helper: None,
             ledger_problem: self.shared.executor.ledger().health().map(ToString::to_string),
+            lasting_problem: self.shared.lasting.problem(),
             strangers: self.strangers.rejects().map(|(why, count)| (why.to_owned(), count)).filter(|(_, n)| *n > 0).collect(),
             reload_problems: self.reload_problems.clone(),
         }

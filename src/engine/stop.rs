@@ -1,24 +1,28 @@
 //! Stopping in good order: let go first, then the hooks, then the end.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tracing::{info, warn};
 
 use super::clock;
 use super::run::{Engine, Stopping};
+use super::world::World;
 use crate::config::AtStop;
 use crate::hooks::EntryPoint;
 use crate::proto::Input;
 use crate::types::{Cause, State, Timestamp};
 
-impl Engine {
+/// How long the end waits for what is to outlive it.
+const DISK_LIMIT: Duration = Duration::from_secs(2);
+
+impl<W: World> Engine<W> {
     pub(super) fn stop(&mut self, signal: &'static str) {
         if self.stopping.is_some() {
             return;
         }
         info!(signal, "Stops");
-        _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
         let now = clock::now();
         self.stopping = Some(Stopping { deadline: now + self.shutdown_timeout, done: None });
         for index in self.numbers() {
@@ -94,6 +98,7 @@ impl Engine {
                 (Rc::clone(&node.queue), stop)
             })
             .collect();
+        let shared = Rc::clone(&self.shared);
         tokio::task::spawn_local(async move {
             for (queue, stop) in ends {
                 queue.settled().await;
@@ -102,6 +107,9 @@ impl Engine {
                     queue.settled().await;
                 }
             }
+            shared.lasting.numbers.borrow_mut().give_back();
+            // A disk that does not answer holds nobody up.
+            _ = tokio::time::timeout(DISK_LIMIT, shared.lasting.settled()).await;
             _ = sender.send(());
         });
     }

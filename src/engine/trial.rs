@@ -204,7 +204,7 @@ impl<H: Host> Trial<H> {
             Ask::Query(query) => self.executor.query(&behalf, &query).await.map(Answer::Reply),
             Ask::StateGet { key } => Ok(Answer::State(self.stored(&key))),
             Ask::StateSet { key, value } => {
-                self.store.borrow_mut().set(&self.owner, key, value, self.party.state_bytes)?;
+                self.store.borrow_mut().set(&self.owner, &key, value, self.party.state_bytes)?;
                 Ok(Answer::Done)
             }
         }

@@ -6,6 +6,7 @@ use tracing::warn;
 
 use super::clock;
 use super::run::Engine;
+use super::world::World;
 use crate::keeper::will::{Heartbeat, Will};
 use crate::types::Timestamp;
 
@@ -18,7 +19,7 @@ const LIMIT_LEAST: Duration = Duration::from_secs(2);
 /// A hung master lets go so long before a backup may take over.
 const LIMIT_MARGIN: Duration = Duration::from_millis(700);
 
-impl Engine {
+impl<W: World> Engine<W> {
     /// The loop came round.
     pub(super) fn beat(&mut self) {
         let now = clock::now();
@@ -26,16 +27,18 @@ impl Engine {
             return;
         }
         self.beaten = Some(now);
+        let Some(will) = &mut self.will else { return };
         let held = self.nodes.values().filter(|node| node.holding);
         let limit = held.map(|node| node.machine.master_down().saturating_sub(LIMIT_MARGIN).max(LIMIT_LEAST)).min();
         let heartbeat = Heartbeat { at: now, limit: limit.unwrap_or(LIMIT_IDLE) };
-        if let Err(error) = self.will.beat(heartbeat) {
+        if let Err(error) = will.beat(heartbeat) {
             warn!(%error, "Could not tell the keeper that all is well");
         }
     }
 
     /// Something about this virtual host changed: its state, its addresses, or the counter of its next bow-out.
     pub(super) fn bequeath(&mut self, index: usize) {
+        let Some(writer) = &mut self.will else { return };
         let Some(node) = self.nodes.get(&index) else { return };
         let Some(port) = self.ports.get_mut(node.port) else { return };
         let Some(link) = port.index() else { return };
@@ -47,7 +50,7 @@ impl Engine {
         // Those that a script put up as well: we could not tell it to take them down.
         let addresses = if node.announces() { node.spec.addresses.clone() } else { Vec::new() };
         let will = Will { interface: node.spec.interface.clone(), index: link, addresses, bow_outs };
-        if let Err(error) = self.will.write(index, &will) {
+        if let Err(error) = writer.write(index, &will) {
             warn!(vhost = %node.spec.name, %error, "Could not tell the keeper what to do if we die");
         }
     }

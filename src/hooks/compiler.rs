@@ -14,10 +14,10 @@ use tokio::net::UnixStream;
 
 use super::frame::{FrameError, Inbox, encode, receive, send};
 use super::message::{Confinement, VERSION};
-use super::sandbox::{self, Kind};
 use super::session::SandboxPolicy;
 use super::source::MAX_TOTAL;
 use super::{LoadError, wasm};
+use crate::sandbox::{self, Kind};
 
 pub use super::message::COMPILER_ROLE as ROLE;
 

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::sandbox::Confinement;
+
 use super::{Answer, Ask, Budget, EntryPoint, HookError, HookEvent, HookSource, LoadError, Returned};
 
 /// The argument that makes the binary a runner.
@@ -86,13 +88,4 @@ pub struct TestCall {
     pub file: String,
     /// Its line, counted from 1; 0 if unknown.
     pub line: u32,
-}
-
-/// How well a runner is confined.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Confinement {
-    /// Measures in force, by name.
-    pub in_force: Vec<String>,
-    /// Measures that this kernel or user does not allow, each with the reason.
-    pub missing: Vec<String>,
 }

@@ -14,7 +14,6 @@ pub mod lua;
 pub mod manifest;
 pub mod message;
 pub mod runner;
-mod sandbox;
 pub mod session;
 pub mod source;
 pub mod test_session;

@@ -12,8 +12,9 @@ use super::frame::{FrameError, Inbox, MAX_FROM_RUNNER, MAX_TO_RUNNER, receive, s
 use super::message::{Confinement, FromRunner, Loaded, TestCall, ToRunner, VERSION};
 use super::{
     Answer, Ask, AskError, Budget, EntryPoint, Hook, HookError, HookEvent, HookHost, HookSource, Instance, Language, LoadError,
-    TestHost, sandbox,
+    TestHost,
 };
+use crate::sandbox;
 use crate::types::State;
 
 pub use super::message::RUNNER_ROLE as ROLE;

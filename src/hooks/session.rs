@@ -18,7 +18,8 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::frame::{FrameError, Inbox, MAX_FROM_RUNNER, MAX_TO_RUNNER, encode};
 use super::message::{Confinement, FileCoverage, FromRunner, Loaded, ToRunner, VERSION};
-use super::{Answer, Ask, AskError, Budget, HookError, HookEvent, HookSource, LoadError, LogLevel, Returned, sandbox};
+use super::{Answer, Ask, AskError, Budget, HookError, HookEvent, HookSource, LoadError, LogLevel, Returned};
+use crate::sandbox;
 
 /// How long a runner may take to end a run that is superseded, before it is given up.
 pub const GRACE: Duration = Duration::from_millis(50);

@@ -78,6 +78,28 @@ impl HookSource {
     }
 }
 
+/// Where the test of a hook is: `failover_test.lua` beside `failover.lua`, and beside `failover.wasm`.
+#[must_use]
+pub fn test_path(hook: &Path) -> PathBuf {
+    let stem = hook.file_stem().unwrap_or_default().to_string_lossy();
+    let test = |ending: &str| hook.with_file_name(format!("{stem}_test.{ending}"));
+    let luau = test("luau");
+    if luau.exists() { luau } else { test("lua") }
+}
+
+/// The test beside a hook; `None` if it has none.
+///
+/// # Errors
+/// [`SourceError`]: it is there, and cannot be read or is too large.
+pub fn test_beside(hook: &Path) -> Result<Option<(PathBuf, Vec<u8>)>, SourceError> {
+    let path = test_path(hook);
+    match read_file(&path, MAX_FILE, &mut 0) {
+        Ok(text) => Ok(Some((path, text))),
+        Err(SourceError::Io { err, .. }) if err.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(err) => Err(err),
+    }
+}
+
 fn failed(path: &Path, err: io::Error) -> SourceError {
     SourceError::Io { path: path.to_owned(), err }
 }
@@ -177,6 +199,18 @@ mod tests {
         std::os::unix::fs::symlink("..", root.join("circle")).unwrap();
         let source = read(&root.join("main.lua")).unwrap();
         assert_eq!(source.modules.keys().collect::<Vec<_>>(), ["a.lua", "alias.lua", "lib/b.luau", "lib/deep/c.lua"]);
+    }
+
+    #[test]
+    fn the_test_beside_a_hook_is_found_whatever_the_hook_is_written_in() {
+        let root = tempfile::tempdir().unwrap();
+        let hook = root.path().join("failover.wasm");
+        assert!(test_beside(&hook).unwrap().is_none());
+        fs::write(root.path().join("failover_test.lua"), "one").unwrap();
+        let (path, text) = test_beside(&hook).unwrap().unwrap();
+        assert_eq!((path, text.as_slice()), (root.path().join("failover_test.lua"), b"one".as_slice()));
+        fs::create_dir(root.path().join("failover_test.luau")).unwrap();
+        assert!(matches!(test_beside(&hook), Err(SourceError::NotAFile(_))));
     }
 
     #[test]

@@ -14,7 +14,8 @@ use trouble::Troubles;
 
 use super::{Host, HostError, RAISE_TIMEOUT};
 use crate::effect::{
-    CommandOutput, Effect, Granted, Link, Outcome, Query, Reply, Resource, Route, RouteTarget, UnitState, Value,
+    CommandOutput, Effect, Endpoint, Granted, HttpResponse, Link, Outcome, Query, Reply, Resource, Route, RouteTarget, UnitState,
+    Value,
 };
 use crate::types::{IfName, VirtualAddress};
 
@@ -34,6 +35,8 @@ pub struct FakeHost {
     /// If given, only these services exist.
     units: RefCell<Option<Vec<String>>>,
     missing_units: RefCell<Vec<String>>,
+    answers: RefCell<BTreeMap<String, HttpResponse>>,
+    listening: RefCell<Vec<Endpoint>>,
 }
 
 /// `httpd` and `httpd.service` are one.
@@ -124,6 +127,18 @@ impl FakeHost {
         self.links.borrow().iter().find(|link| link.name == *dev).map(|link| self.as_it_is(link))
     }
 
+    /// What is answered to requests for this URL, query included; 404 if not given.
+    #[must_use]
+    pub fn with_answer(self, url: &str, answer: HttpResponse) -> Self {
+        self.answers.borrow_mut().insert(url.to_owned(), answer);
+        self
+    }
+
+    /// Who takes TCP connections from now on; nobody until then.
+    pub fn listen(&self, endpoints: &[Endpoint]) {
+        *self.listening.borrow_mut() = endpoints.to_vec();
+    }
+
     /// Somebody else changes something.
     pub fn set(&self, resource: Resource, value: Value) {
         let absent = self.absent(&resource);
@@ -184,6 +199,9 @@ impl FakeHost {
             let silent = CommandOutput { status: 0, stdout: Vec::new(), stderr: Vec::new() };
             return Ok(Reply::Command(self.commands.borrow().get(name).cloned().unwrap_or(silent)));
         }
+        if let Effect::HttpSend(request) = effect {
+            return Ok(Reply::Http(self.answer_to(&request.url.to_string())));
+        }
         let Some((resource, value)) = effect.assigns() else { return Ok(Reply::Outcome(Outcome::Changed)) };
         let restarted = matches!(effect, Effect::Service { verb: crate::effect::ServiceVerb::Restart, .. });
         let outcome = if self.value(&resource) == value && !restarted { Outcome::Unchanged } else { Outcome::Changed };
@@ -201,6 +219,7 @@ impl Host for FakeHost {
             | Effect::FileWrite { .. }
             | Effect::FileRemove { .. }
             | Effect::CommandRun { .. }
+            | Effect::HttpSend(_)
             | Effect::Demote { .. }
             | Effect::Resign { .. } => {
                 Err(HostError { message: format!("{} may take long", granted.effect()), errno: Some(libc::EINVAL) })
@@ -280,6 +299,13 @@ impl Host for FakeHost {
                     .filter(|route| route.table_id() == table.unwrap_or(254))
                     .collect(),
             ),
+            Query::HttpGet(request) => Reply::Http(self.answer_to(&request.url.to_string())),
+            Query::TcpConnect { endpoint, .. } if self.listening.borrow().contains(endpoint) => {
+                Reply::Took(Duration::from_millis(1))
+            }
+            Query::TcpConnect { endpoint, .. } => {
+                return Err(HostError { message: format!("refused: {endpoint}"), errno: Some(libc::ECONNREFUSED) });
+            }
             Query::CarpState => {
                 return Err(HostError { message: "only the engine knows the state".to_owned(), errno: Some(libc::EINVAL) });
             }
@@ -345,6 +371,11 @@ impl FakeHost {
             }
             _ => false,
         })
+    }
+
+    fn answer_to(&self, url: &str) -> HttpResponse {
+        let unknown = HttpResponse { status: 404, headers: Vec::new(), body: Vec::new() };
+        self.answers.borrow().get(url).cloned().unwrap_or(unknown)
     }
 
     /// A link with what was set since.

@@ -6,14 +6,20 @@ use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 use std::time::Duration;
 
+use tokio::sync::Notify;
+
 use super::announce::Announcer;
+use super::courier::Couriers;
 use super::helper::{Duty, HelperClient, HelperOp, HelperReply};
 use super::netlink::{AddressOptions, Netlink, index_of};
 use super::service::systemd::Systemd;
 use super::service::{ScriptBackend, ServiceBackend};
 use super::{Host, HostError, files, hostname};
-use crate::effect::{Effect, Granted, Outcome, Query, Reply, Resource, RouteTarget, ServiceVerb, UnitState, Value};
+use crate::effect::{Effect, Errand, Granted, Outcome, Query, Reply, Resource, RouteTarget, ServiceVerb, UnitState, Value};
 use crate::types::{IfName, VirtualAddress};
+
+/// How long a call waits for a helper that died to be there again.
+const HELPER_PATIENCE: Duration = Duration::from_secs(2);
 
 /// What an operator may choose.
 #[derive(Debug, Clone, Default)]
@@ -26,13 +32,16 @@ pub struct Options {
 
 /// This machine, in the network namespace of the thread that made it.
 ///
-/// Host name, files, command lines and init scripts need the helper: see [`Self::set_helper`].
+/// Host name, files, command lines and init scripts need the helper: see [`Self::set_helper`]. Requests to other hosts need
+/// couriers: see [`Self::set_couriers`].
 #[derive(Debug)]
 pub struct LinuxHost {
     netlink: Netlink,
     announcer: Announcer,
     services: Services,
     helper: RefCell<Option<Rc<HelperClient>>>,
+    helped_again: Notify,
+    couriers: RefCell<Option<Couriers>>,
 }
 
 #[derive(Debug)]
@@ -54,7 +63,14 @@ impl LinuxHost {
             (Some(_), None) => Services::Systemd(Box::new(Systemd::new(options.bus_address))),
             (None, None) => Services::None,
         };
-        Ok(Self { netlink: Netlink::open()?, announcer: Announcer::default(), services, helper: RefCell::new(None) })
+        Ok(Self {
+            netlink: Netlink::open()?,
+            announcer: Announcer::default(),
+            services,
+            helper: RefCell::default(),
+            helped_again: Notify::new(),
+            couriers: RefCell::default(),
+        })
     }
 
     /// The engine's end of the socket to the helper process. Calls that run on an old one go on.
@@ -64,8 +80,33 @@ impl LinuxHost {
     pub fn set_helper(&self, stream: UnixStream, duty: Duty) -> Result<(), HostError> {
         let client = HelperClient::new(stream, duty)
             .map_err(|err| HostError { message: format!("taking the helper's socket: {err}"), errno: err.raw_os_error() })?;
-        *self.helper.borrow_mut() = Some(Rc::new(client));
+        self.use_helper(client);
         Ok(())
+    }
+
+    /// As [`Self::set_helper`], for one that is connected.
+    pub fn use_helper(&self, client: HelperClient) {
+        *self.helper.borrow_mut() = Some(Rc::new(client));
+        self.helped_again.notify_waiters();
+    }
+
+    /// The helper that is asked now.
+    #[must_use]
+    pub fn helper(&self) -> Option<Rc<HelperClient>> {
+        self.helper.borrow().clone()
+    }
+
+    /// Who goes out for a hook's requests to other hosts.
+    pub fn set_couriers(&self, couriers: Couriers) {
+        *self.couriers.borrow_mut() = Some(couriers);
+    }
+
+    async fn send_out(&self, errand: Errand, limit: Duration) -> Result<Reply, HostError> {
+        let couriers = self.couriers.borrow().clone();
+        match couriers {
+            Some(couriers) => couriers.send(errand, limit).await,
+            None => Err(HostError { message: "nobody goes out from here".to_owned(), errno: Some(libc::ENOSYS) }),
+        }
     }
 
     /// Is there a helper, alive as far as is known?
@@ -84,18 +125,6 @@ impl LinuxHost {
     #[must_use]
     pub const fn netlink(&self) -> &Netlink {
         &self.netlink
-    }
-
-    /// Is this address on this device, with whatever prefix? Not if the device is gone.
-    ///
-    /// # Errors
-    /// [`HostError`] with the kernel's words.
-    pub fn address_present(&self, dev: &IfName, ip: IpAddr) -> Result<bool, HostError> {
-        match index_of(dev) {
-            Ok(index) => Ok(self.netlink.address(ip, index)?.is_some()),
-            Err(HostError { errno: Some(libc::ENODEV), .. }) => Ok(false),
-            Err(err) => Err(err),
-        }
     }
 
     /// Announces an address once, now.
@@ -144,18 +173,35 @@ impl LinuxHost {
             | Effect::FileWrite { .. }
             | Effect::FileRemove { .. }
             | Effect::CommandRun { .. }
+            | Effect::HttpSend(_)
             | Effect::Demote { .. }
             | Effect::Resign { .. } => return None,
         })
     }
 
     async fn helped(&self, op: HelperOp, limit: Duration) -> Result<HelperReply, HostError> {
-        let helper = self.helper.borrow().clone();
-        let helper = helper.ok_or_else(|| HostError {
+        self.await_helper(limit).await;
+        let helper = self.helper().ok_or_else(|| HostError {
             message: "this needs the helper process, and none is running".to_owned(),
             errno: Some(libc::EPIPE),
         })?;
         helper.call(op, limit).await
+    }
+
+    /// One that died is being started again: not every hook that comes in between has to fail.
+    async fn await_helper(&self, limit: Duration) {
+        let died = || self.helper().is_some_and(|helper| !helper.is_alive());
+        let again = async {
+            loop {
+                let told = self.helped_again.notified();
+                if !died() {
+                    return;
+                }
+                told.await;
+            }
+        };
+        // If it takes longer, the call itself says what is wrong.
+        _ = tokio::time::timeout(limit.min(HELPER_PATIENCE), again).await;
     }
 
     async fn changed(&self, op: HelperOp, limit: Duration) -> Result<Reply, HostError> {
@@ -236,6 +282,14 @@ impl Host for LinuxHost {
         Ok(there.iter().any(|present| leads_there(present.address)))
     }
 
+    fn address_present(&self, dev: &IfName, ip: IpAddr) -> Result<bool, HostError> {
+        match index_of(dev) {
+            Ok(index) => Ok(self.netlink.address(ip, index)?.is_some()),
+            Err(HostError { errno: Some(libc::ENODEV), .. }) => Ok(false),
+            Err(err) => Err(err),
+        }
+    }
+
     async fn perform(&self, granted: &Granted, limit: Duration) -> Result<Reply, HostError> {
         let effect = granted.effect();
         if let Some(result) = self.kernel(effect) {
@@ -269,6 +323,7 @@ impl Host for LinuxHost {
                 let reply = self.helped(HelperOp::Run { argv }, limit).await?;
                 if let HelperReply::Command(output) = reply { Ok(Reply::Command(output)) } else { Err(unexpected(&reply)) }
             }
+            Effect::HttpSend(request) => self.send_out(Errand::Http(request.clone()), limit).await,
             Effect::AddressAdd { .. }
             | Effect::AddressDelete { .. }
             | Effect::RouteReplace(_)
@@ -297,6 +352,11 @@ impl Host for LinuxHost {
                 Reply::Addresses(found.into_iter().filter_map(|a| Some((named(a.index)?, a.address))).collect())
             }
             Query::Routes { table } => Reply::Routes(self.netlink.routes(table.unwrap_or(254))?),
+            Query::HttpGet(request) => self.send_out(Errand::Http(request.clone()), limit).await?,
+            Query::TcpConnect { endpoint, timeout_ms } => {
+                let errand = Errand::Connect { endpoint: endpoint.clone(), timeout_ms: *timeout_ms };
+                self.send_out(errand, limit).await?
+            }
             Query::CarpState => {
                 return Err(HostError { message: "only the engine knows the state".to_owned(), errno: Some(libc::EINVAL) });
             }

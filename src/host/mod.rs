@@ -2,6 +2,7 @@
 
 pub mod alarm;
 pub mod announce;
+pub mod courier;
 pub mod fake;
 pub mod files;
 pub mod helper;
@@ -9,6 +10,8 @@ pub mod hostname;
 mod linux;
 pub mod netlink;
 pub mod privilege;
+pub mod process;
+pub mod recording;
 pub mod service;
 pub mod socket;
 pub mod spawn;
@@ -17,10 +20,13 @@ mod sys;
 
 pub use fake::FakeHost;
 pub use linux::{LinuxHost, Options};
+pub use recording::RecordingHost;
 pub use suspects::suspects;
 
+use std::net::IpAddr;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use serde::{Deserialize, Serialize};
 
 use crate::effect::{Granted, Query, Reply, Resource, Value};
@@ -77,6 +83,17 @@ pub trait Host {
     /// [`HostError`] with the kernel's words.
     fn is_connected(&self, address: VirtualAddress, dev: &IfName) -> Result<bool, HostError>;
 
+    /// Is this address on this device, with whatever prefix? Not if the device is gone. Without waiting.
+    ///
+    /// # Errors
+    /// [`HostError`] with the kernel's words.
+    fn address_present(&self, dev: &IfName, ip: IpAddr) -> Result<bool, HostError> {
+        let resource = Resource::Address { dev: dev.clone(), ip };
+        // A look at an address is one exchange with the kernel, or none.
+        let there = self.observe(&resource, Duration::from_secs(1)).now_or_never();
+        there.unwrap_or(Ok(Value::Absent)).map(|value| value != Value::Absent)
+    }
+
     /// Does any effect but those on the virtual host itself, within `limit`.
     ///
     /// # Errors
@@ -94,4 +111,35 @@ pub trait Host {
     /// # Errors
     /// [`HostError`].
     async fn observe(&self, resource: &Resource, limit: Duration) -> Result<Value, HostError>;
+}
+
+/// A host that somebody else owns.
+impl<H: Host> Host for &H {
+    fn perform_now(&self, granted: &Granted) -> Result<Reply, HostError> {
+        (**self).perform_now(granted)
+    }
+
+    fn lease(&self, address: VirtualAddress, dev: &IfName, lifetime: Option<Duration>) -> Result<(), HostError> {
+        (**self).lease(address, dev, lifetime)
+    }
+
+    fn is_connected(&self, address: VirtualAddress, dev: &IfName) -> Result<bool, HostError> {
+        (**self).is_connected(address, dev)
+    }
+
+    fn address_present(&self, dev: &IfName, ip: IpAddr) -> Result<bool, HostError> {
+        (**self).address_present(dev, ip)
+    }
+
+    async fn perform(&self, granted: &Granted, limit: Duration) -> Result<Reply, HostError> {
+        (**self).perform(granted, limit).await
+    }
+
+    async fn answer(&self, query: &Query, limit: Duration) -> Result<Reply, HostError> {
+        (**self).answer(query, limit).await
+    }
+
+    async fn observe(&self, resource: &Resource, limit: Duration) -> Result<Value, HostError> {
+        (**self).observe(resource, limit).await
+    }
 }

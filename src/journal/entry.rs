@@ -25,7 +25,7 @@ pub enum Entry {
     /// The file was full and this is the next; the life goes on.
     Continued { at: Timestamp, wall_ms: u64 },
     /// A virtual host was born. In a continued file it was born before, and its state is not known.
-    Vhost { at: Timestamp, vhost: usize, name: Name, interface: IfName, seed: u64, settings: Box<SettingsRecord> },
+    Vhost { at: Timestamp, vhost: usize, name: Name, interface: IfName, seed: u64, seq: u64, settings: Box<SettingsRecord> },
     /// Its settings changed while it lived.
     Reconfigured { at: Timestamp, vhost: usize, settings: Box<SettingsRecord> },
     /// It is no longer there.

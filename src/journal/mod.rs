@@ -26,12 +26,12 @@ pub use read::{Contents, read};
 pub use replay::{Difference, Replayed, replay};
 pub use why::{Story, stories};
 
-use crate::proto::{Input, Output, Settings};
+use crate::proto::{Birth, Input, Output, Settings};
 use crate::record::{self, MAGIC_LEN, Records};
 use crate::types::{IfName, Name, Timestamp};
 
 /// What the file is, and the version of its records.
-const MAGIC: [u8; MAGIC_LEN] = *b"carpdJ01";
+const MAGIC: [u8; MAGIC_LEN] = *b"carpdJ02";
 /// Name of the file in an instance's directory; the one before it has `.1` at its end.
 pub const FILE_NAME: &str = "journal";
 /// What is gathered before it is written, at most, in bytes.
@@ -56,7 +56,7 @@ impl Default for Limits {
 struct Known {
     name: Name,
     interface: IfName,
-    seed: u64,
+    birth: Birth,
     settings: SettingsRecord,
 }
 
@@ -96,8 +96,16 @@ impl Journal {
     }
 
     /// A virtual host is born.
-    pub fn vhost(&mut self, now: Timestamp, vhost: usize, name: &Name, interface: &IfName, seed: u64, settings: &Settings) {
-        let known = Known { name: name.clone(), interface: interface.clone(), seed, settings: settings.into() };
+    pub fn vhost(
+        &mut self,
+        now: Timestamp,
+        vhost: usize,
+        name: &Name,
+        interface: &IfName,
+        birth: impl Into<Birth>,
+        settings: &Settings,
+    ) {
+        let known = Known { name: name.clone(), interface: interface.clone(), birth: birth.into(), settings: settings.into() };
         self.put(&known.entry(now, vhost));
         self.known.insert(vhost, known);
     }
@@ -195,8 +203,8 @@ impl Journal {
 
 impl Known {
     fn entry(&self, at: Timestamp, vhost: usize) -> Entry {
-        let Self { name, interface, seed, settings } = self.clone();
-        Entry::Vhost { at, vhost, name, interface, seed, settings: Box::new(settings) }
+        let Self { name, interface, birth: Birth { seed, seq }, settings } = self.clone();
+        Entry::Vhost { at, vhost, name, interface, seed, seq, settings: Box::new(settings) }
     }
 }
 

@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use super::{Entry, InputRecord, OutputRecord, SettingsRecord};
 use crate::proto::auth::Authenticator;
 use crate::proto::wire::{Advertisement, LEN};
-use crate::proto::{Key, Output, Vhost};
+use crate::proto::{Birth, Key, Output, Vhost};
 use crate::types::{Name, Timestamp};
 
 /// Any will do.
@@ -74,8 +74,8 @@ pub fn replay(entries: &[Entry]) -> Replayed {
                 players.clear();
                 known = true;
             }
-            Entry::Vhost { vhost, name, seed, settings, .. } if known && !players.contains_key(vhost) => {
-                players.insert(*vhost, Player::new(name, *seed, settings));
+            Entry::Vhost { vhost, name, seed, seq, settings, .. } if known && !players.contains_key(vhost) => {
+                players.insert(*vhost, Player::new(name, Birth { seed: *seed, seq: *seq }, settings));
             }
             Entry::Continued { .. } | Entry::Vhost { .. } | Entry::Note { .. } => {}
             Entry::Reconfigured { at, vhost, settings } => {
@@ -119,9 +119,9 @@ fn finish(players: &mut BTreeMap<usize, Player>, replayed: &mut Replayed) {
 }
 
 impl Player {
-    fn new(name: &Name, seed: u64, settings: &SettingsRecord) -> Self {
+    fn new(name: &Name, birth: Birth, settings: &SettingsRecord) -> Self {
         let auth = authenticator(settings);
-        Self { name: name.clone(), machine: Vhost::new(settings.with_key(Key::from_raw(KEY)), seed), auth, turn: None }
+        Self { name: name.clone(), machine: Vhost::new(settings.with_key(Key::from_raw(KEY)), birth), auth, turn: None }
     }
 
     fn reconfigure(&mut self, settings: &SettingsRecord, at: Timestamp) {

@@ -6,6 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::hooks::message;
+use crate::host::courier;
 
 /// A child of the keeper, numbered by the engine; never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -28,6 +29,8 @@ pub enum Role {
     Compiler,
     /// Does what needs more capabilities than the engine has.
     Helper,
+    /// Goes out for one request of a hook.
+    Courier,
 }
 
 impl Role {
@@ -41,6 +44,7 @@ impl Role {
             }
             Self::Compiler => vec![message::COMPILER_ROLE.to_owned()],
             Self::Helper => vec!["__helper".to_owned()],
+            Self::Courier => vec![courier::ROLE.to_owned()],
         }
     }
 }

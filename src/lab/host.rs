@@ -85,6 +85,14 @@ impl Host {
         Ok(Output { status, stdout: of(Stream::Stdout), stderr: of(Stream::Stderr) })
     }
 
+    /// Sends a signal to processes of this host, whoever started them: by their numbers here, all at one moment.
+    ///
+    /// # Errors
+    /// [`LabError::Host`] if one of them has ended; the others got it.
+    pub fn kill(&self, pids: &[i32], signal: Signal) -> Result<(), LabError> {
+        self.command(HostCommand::Kill { pids: pids.to_vec(), signal: signal as i32 }).map(drop)
+    }
+
     /// Writes a file where only this host sees it if `path` is below `/run` or `/etc/init.d`; makes its directories.
     ///
     /// # Errors

@@ -50,6 +50,10 @@ pub enum Fault {
     /// The host sends, but hears no broadcast, no multicast and no frame to an address that the switch has not learned:
     /// a one-way cut, as far as CARP goes.
     Deaf,
+    /// The host hears, but nothing of what it sends arrives: a one-way cut in the other direction.
+    Mute,
+    /// Of a hundred frames so many are lost, in each direction, at random.
+    Lossy(u8),
 }
 
 /// What the maker of the lab asks for.
@@ -76,6 +80,8 @@ pub enum HostCommand {
     Spawn { process: u64, argv: Vec<String>, env: BTreeMap<String, String> },
     /// Sends a signal to a process that was spawned and has not ended.
     Signal { process: u64, signal: i32 },
+    /// Sends a signal to processes of the host, by their numbers there: to all of them, then looks whether that worked.
+    Kill { pids: Vec<i32>, signal: i32 },
     /// Writes a file in the host's own file systems, with its directories.
     Write { path: String, mode: u32, content: String },
     /// Reads a file.

@@ -5,6 +5,7 @@
 
 pub mod clock;
 mod control;
+mod filter;
 mod host;
 mod httpd;
 mod message;

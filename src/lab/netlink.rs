@@ -15,6 +15,7 @@ use netlink_packet_route::route::{
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 
+use super::filter::Loss;
 use super::message::{FactRoute, Fault};
 use crate::types::{Family, MacAddr, VirtualAddress};
 
@@ -89,6 +90,8 @@ impl Netlink {
         let settings = match fault {
             Fault::Unplugged => return self.set_up(port, !on),
             Fault::Silent => return self.set_bridge(port, if on { None } else { Some(bridge) }),
+            Fault::Mute => return self.set_loss(port, Loss::All, on),
+            Fault::Lossy(percent) => return self.set_loss(port, Loss::Percent(percent), on),
             Fault::Isolated => vec![InfoBridgePort::Isolated(on)],
             Fault::Deaf => {
                 vec![InfoBridgePort::UnicastFlood(!on), InfoBridgePort::MulticastFlood(!on), InfoBridgePort::BroadcastFlood(!on)]
@@ -185,7 +188,8 @@ impl Netlink {
         Ok((link.header.flags.contains(LinkFlags::LowerUp), mac.unwrap_or_default()))
     }
 
-    fn index(&mut self, name: &str) -> io::Result<u32> {
+    /// The number of a link.
+    pub(super) fn index(&mut self, name: &str) -> io::Result<u32> {
         Ok(self.find(name)?.header.index)
     }
 
@@ -198,7 +202,8 @@ impl Netlink {
         }
     }
 
-    fn change(&mut self, message: RouteNetlinkMessage, flags: u16) -> io::Result<()> {
+    /// Sends one change and waits for its acknowledgement.
+    pub(super) fn change(&mut self, message: RouteNetlinkMessage, flags: u16) -> io::Result<()> {
         let mut request = NetlinkMessage::from(message);
         request.header.flags = NLM_F_REQUEST | NLM_F_ACK | flags;
         self.exchange(request).map(drop)

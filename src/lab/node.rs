@@ -52,7 +52,7 @@ pub(super) fn run(socket: UnixStream, name: &str, hostname: &str) -> Result<(), 
     Ok(())
 }
 
-/// Own `/proc`, `/sys`, `/run` and `/etc/init.d`; the rest is the machine's.
+/// Own `/proc`, `/sys`, `/run`, `/var/lib` and `/etc/init.d`; the rest is the machine's.
 fn mounts() -> Result<(), StepError> {
     const NONE: Option<&str> = None;
     private_mounts()?;
@@ -62,6 +62,7 @@ fn mounts() -> Result<(), StepError> {
     mount(Some("tmpfs"), "/run", Some("tmpfs"), flags, Some("mode=755")).step("mount /run")?;
     fs::create_dir("/run/lab").step("make /run/lab")?;
     show_program().step("show the program in /run/lab")?;
+    own_var_lib();
     if !Path::new("/etc/init.d").is_dir() {
         own_etc().step("make a place for /etc/init.d (mkdir /etc/init.d is another way)")?;
     }
@@ -82,12 +83,27 @@ fn show_program() -> io::Result<()> {
 
 /// Lays a writable `/etc` over the machine's, for a machine that has no `/etc/init.d`.
 fn own_etc() -> io::Result<()> {
-    let (upper, work) = ("/run/lab/etc", "/run/lab/etc-work");
-    fs::create_dir(upper)?;
-    fs::create_dir(work)?;
-    let layers = format!("lowerdir=/etc,upperdir={upper},workdir={work}");
-    mount(Some("overlay"), "/etc", Some("overlay"), MsFlags::empty(), Some(layers.as_str()))?;
+    lay_over("/etc", "etc")?;
     fs::create_dir_all("/etc/init.d")
+}
+
+/// What a host's daemon keeps there is its own. A machine that forbids overlays gives it an empty one.
+fn own_var_lib() {
+    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
+    let laid = lay_over("/var/lib", "var-lib");
+    let empty = || mount(Some("tmpfs"), "/var/lib", Some("tmpfs"), flags, Some("mode=755"));
+    // Without either it shares the machine's, where only one host's daemon gets the lock.
+    let _ = laid.or_else(|_| empty().map_err(io::Error::from));
+}
+
+/// Lays a writable directory over one of the machine's.
+fn lay_over(directory: &str, name: &str) -> io::Result<()> {
+    // Not below /run/lab: what is there may be a hook's directory.
+    let (upper, work) = (format!("/run/lab-over/{name}"), format!("/run/lab-over/{name}-work"));
+    fs::create_dir_all(&upper)?;
+    fs::create_dir_all(&work)?;
+    let layers = format!("lowerdir={directory},upperdir={upper},workdir={work}");
+    Ok(mount(Some("overlay"), directory, Some("overlay"), MsFlags::empty(), Some(layers.as_str()))?)
 }
 
 /// IPv6 addresses shall work at once. A kernel without IPv6 has no such files.
@@ -148,6 +164,7 @@ impl Node {
             HostCommand::Spawn { process, argv, env } => return self.spawn(id, process, &argv, &env),
             HostCommand::Configure { addresses, gateway } => self.configure(&addresses, gateway),
             HostCommand::Signal { process, signal } => self.signal(process, signal),
+            HostCommand::Kill { pids, signal } => kill_all(&pids, signal),
             HostCommand::Write { path, mode, content } => write(&path, mode, &content),
             HostCommand::Read { path } => fs::read_to_string(path).map(Answer::Text),
             HostCommand::Link { up } => self.netlink.set_up("eth0", up).map(|()| Answer::Done),
@@ -234,6 +251,14 @@ fn command(argv: &[String], env: &BTreeMap<String, String>) -> io::Result<Comman
     command.args(arguments).env_clear().env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin").envs(env);
     command.current_dir("/").process_group(0).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     Ok(command)
+}
+
+/// All are signalled before any failure is told.
+fn kill_all(pids: &[i32], signal: i32) -> io::Result<Answer> {
+    let signal = Signal::try_from(signal)?;
+    let done: Vec<nix::Result<()>> = pids.iter().map(|pid| kill(Pid::from_raw(*pid), signal)).collect();
+    done.into_iter().collect::<nix::Result<()>>()?;
+    Ok(Answer::Done)
 }
 
 fn write(path: &str, mode: u32, content: &str) -> io::Result<Answer> {

@@ -136,7 +136,12 @@ impl Log {
     /// read is put aside, not overwritten.
     fn read(&mut self, claims: &mut Claims) {
         let path = self.path();
-        if !path.exists() || self.take_lock().is_err() {
+        if !path.exists() {
+            return;
+        }
+        if let Err(err) = self.take_lock() {
+            // Nothing may be written over what could not be read.
+            _ = self.note::<()>(Err(err));
             return;
         }
         let bytes = match read_bounded(&path) {
@@ -167,6 +172,12 @@ impl Log {
         }
     }
 
+    /// The records of a file that has not been read, without its header.
+    fn records_there(&self) -> Vec<Vec<u8>> {
+        let bytes = read_bounded(&self.path()).unwrap_or_default();
+        Records::new(&bytes, MAGIC).map_or_else(Vec::new, |records| records.skip(1).map(<[u8]>::to_vec).collect())
+    }
+
     fn take_lock(&mut self) -> io::Result<()> {
         if !self.lasting || self.lock.is_some() {
             return Ok(());
@@ -192,9 +203,18 @@ impl Log {
     fn write_new(&mut self, changes: &[Change]) -> io::Result<()> {
         let mut bytes = MAGIC.to_vec();
         frame(&Header { origin: self.origin }, &mut bytes)?;
-        changes.iter().try_for_each(|change| frame(change, &mut bytes))?;
-        DirBuilder::new().recursive(true).mode(0o755).create(&self.directory)?;
+        // What lasts is for the daemon alone; below run-dir there is the socket, which others may look for.
+        let mode = if self.lasting { 0o700 } else { 0o755 };
+        DirBuilder::new().recursive(true).mode(mode).create(&self.directory)?;
+        let foreign = self.lasting && self.lock.is_none();
         self.take_lock()?;
+        if foreign {
+            // What another instance wrote until now stays there for whoever starts next: these claims do not have it.
+            for record in self.records_there() {
+                record::frame(&record, &mut bytes);
+            }
+        }
+        changes.iter().try_for_each(|change| frame(change, &mut bytes))?;
         let new = self.directory.join("ledger.new");
         let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
         file.write_all(&bytes)?;

@@ -20,6 +20,8 @@ use crate::types::{IfName, Vhid};
 const LOCKS: &str = "locks";
 /// An instance's own lock, in its directory.
 pub(super) const LOCK_FILE: &str = "lock";
+/// The lock of what else is in the lasting directory, beside the ledger's.
+const LASTING_LOCK: &str = "lasting.lock";
 
 /// Where a record holds: in this boot, in this network namespace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -125,6 +127,22 @@ impl Instance {
     pub fn lock_vhost(&mut self, run_dir: &Path, interface: &IfName, vhid: Vhid) -> Result<(), InstanceError> {
         let path = self.vhost_lock(run_dir, interface, vhid);
         self.take(&path).map_err(|pid| InstanceError::Vhost { interface: interface.clone(), vhid, pid })
+    }
+
+    /// Takes what is in the lasting directory, beside the ledger, for this process. To be called once.
+    ///
+    /// # Errors
+    /// Why it cannot be used: an instance of the same name in another network namespace has it, or the system refused.
+    pub fn take_lasting(&mut self) -> io::Result<&Path> {
+        crate::record::whole::directory(&self.lasting).map_err(io::Error::other)?;
+        let path = self.lasting.join(LASTING_LOCK);
+        match lock(&path)? {
+            Lock::Taken(file) => drop(self.locks.insert(path, file)),
+            Lock::Held(pid) => {
+                return Err(io::Error::other(format!("another carpd of this name uses {}{}", self.lasting.display(), by(pid))));
+            }
+        }
+        Ok(&self.lasting)
     }
 
     /// Leaves a virtual host to whoever wants it.

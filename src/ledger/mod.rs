@@ -47,6 +47,8 @@ pub enum Verdict {
 pub struct Ledger {
     claims: Claims,
     files: Option<disk::Files>,
+    written: u64,
+    failures: u64,
 }
 
 impl Ledger {
@@ -63,7 +65,7 @@ impl Ledger {
         let mut claims = Claims::default();
         let files = disk::Files::open(instance, &mut claims);
         let leftovers = claims.leftovers();
-        (Self { claims, files: Some(files) }, leftovers)
+        (Self { claims, files: Some(files), written: 0, failures: 0 }, leftovers)
     }
 
     /// Notes, before the effect is done, that `owner` sets `resource` to `value` and that it was `before`.
@@ -150,6 +152,12 @@ impl Ledger {
         self.claims.undo_of_leftover(leftover)
     }
 
+    /// The same claims, in memory alone: for asking what would follow.
+    #[must_use]
+    pub fn copy(&self) -> Self {
+        Self { claims: self.claims.clone(), ..Self::default() }
+    }
+
     /// Is nothing held?
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -167,6 +175,18 @@ impl Ledger {
         self.files.as_ref().and_then(disk::Files::failed)
     }
 
+    /// How many records were written since it was opened.
+    #[must_use]
+    pub const fn written(&self) -> u64 {
+        self.written
+    }
+
+    /// How many records could not be written.
+    #[must_use]
+    pub const fn failures(&self) -> u64 {
+        self.failures
+    }
+
     /// A change that happens whether or not it can be written.
     fn record(&mut self, change: Change) {
         // If it cannot be written, the file is behind and will be written anew.
@@ -175,9 +195,9 @@ impl Ledger {
     }
 
     fn write(&mut self, change: &Change) -> Result<Written, LedgerError> {
-        match &mut self.files {
-            Some(files) => files.append(change, &self.claims),
-            None => Ok(Written::default()),
-        }
+        let Some(files) = &mut self.files else { return Ok(Written::default()) };
+        let written = files.append(change, &self.claims);
+        *if written.is_ok() { &mut self.written } else { &mut self.failures } += 1;
+        written
     }
 }

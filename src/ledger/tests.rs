@@ -171,6 +171,30 @@ fn a_ledger_that_cannot_be_written_takes_only_own_addresses_and_heals() {
 }
 
 #[test]
+fn what_another_instance_of_the_name_wrote_is_not_written_over() {
+    let directory = tempfile::tempdir().unwrap();
+    let lasting = |path: &str| Resource::File { path: path.into() };
+    let write = |ledger: &mut Ledger, path: &str| {
+        ledger.claim(&owner("a"), &lasting(path), Value::Absent, Value::File(Vec::new())).map(drop)
+    };
+    // Two network namespaces have one directory for what outlives a boot.
+    let (mut first, _) = Ledger::open(&instance(&directory, HERE));
+    write(&mut first, "/etc/one").unwrap();
+    let (mut second, left) = Ledger::open(&instance(&directory, Origin { netns: 3, ..HERE }));
+    assert!(left.is_empty(), "it is the first one's");
+    let error = write(&mut second, "/etc/two").unwrap_err();
+    assert!(error.to_string().contains("another instance"), "{error}");
+    assert_eq!(second.health(), Some(&error), "said before anybody asks for an effect");
+    drop(first);
+    write(&mut second, "/etc/two").unwrap();
+    assert_eq!(second.health(), None);
+    drop(second);
+    let (ledger, _) = Ledger::open(&instance(&directory, HERE));
+    let there: Vec<_> = ledger.iter().map(|held| held.resource.clone()).collect();
+    assert_eq!(there, [lasting("/etc/one"), lasting("/etc/two")]);
+}
+
+#[test]
 fn the_file_is_bounded_by_what_is_held() {
     let directory = tempfile::tempdir().unwrap();
     let (mut ledger, _) = Ledger::open(&instance(&directory, HERE));

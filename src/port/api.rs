@@ -40,7 +40,8 @@ fn is_callable(group: &str) -> bool {
 
 const fn luau_type(kind: Kind) -> &'static str {
     match kind {
-        Kind::Cidr | Kind::Target | Kind::Ip | Kind::Device | Kind::Mac | Kind::Text | Kind::Bytes => "string",
+        Kind::Cidr | Kind::Target | Kind::Ip | Kind::Device | Kind::Mac | Kind::Url | Kind::Endpoint => "string",
+        Kind::Text | Kind::Bytes => "string",
         Kind::Int(..) => "number",
         Kind::Bool => "boolean",
         Kind::Words => "{ [string]: string | number | boolean }",
@@ -61,13 +62,15 @@ const fn luau_gives(gives: Gives) -> &'static str {
         Gives::Routes => "{ Route }",
         Gives::State => "Role",
         Gives::Stored => "any",
-        Gives::Millis | Gives::Seconds => "number",
+        Gives::Response => "HttpResponse",
+        Gives::Millis | Gives::Seconds | Gives::Elapsed => "number",
     }
 }
 
 /// Type, Luau, LuaCATS.
 const TYPES: &[(&str, &[(&str, &str)])] = &[
     ("CommandResult", &[("status", "number"), ("stdout", "string"), ("stderr", "string")]),
+    ("HttpResponse", &[("status", "number"), ("headers", "{ [string]: string }"), ("body", "string")]),
     (
         "Link",
         &[
@@ -160,7 +163,8 @@ fn luau_function(function: &Function) -> String {
 fn cats_type(text: &str) -> String {
     match text {
         "{ [string]: string | number | boolean }" => "table<string, string|number|boolean>".to_owned(),
-        "Outcome" | "UnitState" | "Role" | "CommandResult" | "Instance" | "Event" => format!("carpd.{text}"),
+        "Outcome" | "UnitState" | "Role" | "CommandResult" | "HttpResponse" | "Instance" | "Event" => format!("carpd.{text}"),
+        "{ [string]: string }" => "table<string, string>".to_owned(),
         "{ string }" => "string[]".to_owned(),
         "{ Link }" | "{ Address }" | "{ Route }" => format!("carpd.{}[]", text.trim_matches(['{', '}', ' '])),
         other => other.to_owned(),

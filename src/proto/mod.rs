@@ -23,5 +23,5 @@ pub mod wire;
 pub use auth::Key;
 pub use settings::{FamilyTimers, Gate, Ipv6Checksum, LinkLocal, Peers, Preempt, Settings, TieBreak};
 pub use stats::{Reject, Stats};
-pub use vhost::{Heard, Input, Kind, Output, Transmit, Vhost};
+pub use vhost::{Birth, Heard, Input, Kind, Output, Transmit, Vhost};
 pub use wire::Received;

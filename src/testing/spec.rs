@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value as Json;
 
-use crate::effect::{CommandOutput, Grants, Link, Resource, Route, RouteTarget, Value};
+use crate::effect::{CommandOutput, Grants, HttpResponse, Link, Resource, Route, RouteTarget, Value};
 use crate::host::HostError;
 use crate::host::fake::{FakeHost, Happens, Trouble, VirtualClock};
 use crate::types::{IfName, MacAddr, Name, Vhid, VirtualAddress};
@@ -45,6 +45,26 @@ pub(super) struct World {
     pub(super) sysctls: BTreeMap<String, String>,
     #[serde(default)]
     pub(super) commands: BTreeMap<String, CommandSpec>,
+    #[serde(default)]
+    pub(super) http: BTreeMap<String, AnswerSpec>,
+    #[serde(default, deserialize_with = "list")]
+    pub(super) listening: Vec<String>,
+}
+
+/// What another host answers over HTTP.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct AnswerSpec {
+    #[serde(default = "ok")]
+    status: u16,
+    #[serde(default)]
+    headers: BTreeMap<String, String>,
+    #[serde(default)]
+    body: String,
+}
+
+const fn ok() -> u16 {
+    200
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -178,6 +198,8 @@ impl Spec {
             "files",
             "sysctls",
             "commands",
+            "http",
+            "listening",
         ];
         known(json, KNOWN)?;
         serde_json::from_value(json.clone()).map_err(|err| err.to_string())
@@ -210,6 +232,13 @@ impl Spec {
             let output = CommandOutput { status, stdout: stdout.into_bytes(), stderr: stderr.into_bytes() };
             host = host.with_command(name, output);
         }
+        for (url, spec) in &self.world.http {
+            let AnswerSpec { status, headers, body } = spec.clone();
+            let answer = HttpResponse { status, headers: headers.into_iter().collect(), body: body.into_bytes() };
+            host = host.with_answer(url, answer);
+        }
+        let listening = self.world.listening.iter().map(|text| parse(text)).collect::<Result<Vec<_>, _>>()?;
+        host.listen(&listening);
         if *strict {
             host.name_all_links();
             host.name_all_units(units.iter().flatten().map(|(unit, _)| unit.as_str()));

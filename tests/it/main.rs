@@ -13,6 +13,8 @@ mod cli;
 #[cfg(feature = "daemon")]
 mod config;
 #[cfg(feature = "lua")]
+mod couriers;
+#[cfg(feature = "lua")]
 mod guide;
 #[cfg(feature = "lua")]
 mod hooks;

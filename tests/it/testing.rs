@@ -227,6 +227,33 @@ end)
 }
 
 #[test]
+fn other_hosts_answer_as_the_test_says() {
+    let hook = "\
+function health()
+  local answer = http.get('http://10.0.0.1/ready')
+  if answer.status ~= 200 then return 50, answer.body end
+  return pcall(tcp.connect, '10.0.0.1:443')
+end
+";
+    let toml =
+        "[hook.h]\nsource = \"h.lua\"\n[hook.h.grant]\nhttp = [{ url = \"http://10.0.0.1/ready\" }]\ntcp = [\"10.0.0.1:443\"]\n";
+    let test_file = "\
+local url = 'http://10.0.0.1/ready'
+test.case('all is well', function()
+  local h = test.host({ http = { [url] = {} }, listening = { '10.0.0.1:443' } })
+  test.equal(h:health().demotion, 0)
+end)
+test.case('it is not', function()
+  local h = test.host({ http = { [url] = { status = 503, body = 'warming up' } } })
+  test.equal(h:health(), { demotion = 50, reason = 'warming up' })
+  h = test.host({ http = { [url] = { status = 200 } } })
+  test.equal(h:health().demotion, 240)
+end)
+";
+    passes(place(hook, toml, test_file).path(), &[]);
+}
+
+#[test]
 fn every_wrong_call_names_itself_and_its_line() {
     let cases = [
         ("test.host({ hostnme = 'x' })", "test.host: there is no option hostnme; did you mean hostname?"),

@@ -48,7 +48,7 @@ fn master() -> Result<(Lab, Carpd, Daemon, [String; 2]), Failed> {
 }
 
 /// SIGKILL for keeper, engine, helper and runners at once.
-fn kill_tree(lab: &Lab, daemon: &Daemon) -> Outcome {
+pub(crate) fn kill_tree(lab: &Lab, daemon: &Daemon) -> Outcome {
     let script = "for dir in /proc/[0-9]*; do [ \"$(readlink $dir/exe)\" = \"$(readlink -f \"$1\")\" ] || continue; \
                   echo ${dir#/proc/}; done";
     // All of the program's processes in this host but ourselves; stopped first, so that none can react.

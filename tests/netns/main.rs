@@ -11,14 +11,22 @@
     reason = "a test that cannot go on fails, and a harness prints"
 )]
 
+mod crash;
+mod faults;
 mod forge;
 mod group;
 mod hooks;
 mod lab;
+mod lease;
 mod leftovers;
 mod peers;
+mod reload;
 mod rig;
 mod scenario;
+mod shared;
+mod soak;
+mod steady;
+mod tree;
 mod ucarp;
 mod ucarp_own;
 mod ucarp_stage;
@@ -65,8 +73,13 @@ fn main() -> ExitCode {
     // The long ones first: the short ones fill the gaps.
     let areas = [
         scenario::cases(),
+        faults::cases(),
         hooks::cases(),
+        crash::cases(),
+        lease::cases(),
+        shared::cases(),
         peers::cases(),
+        reload::cases(),
         group::cases(),
         forge::cases(),
         lab::cases(),
@@ -77,10 +90,30 @@ fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     match args.first().map(String::as_str) {
         Some("--case") => run_one(&cases, args.get(1).map_or("", String::as_str)),
+        Some("--soak") => done(soak::soak(number(&args, 600))),
+        Some("--measure") => done(soak::measure(usize::try_from(number(&args, 10)).unwrap_or(1))),
         Some("--hold-lab") => lab::hold(),
+        Some(faults::COMMAND) => faults::main(args.get(1..).unwrap_or_default()),
         Some(forge::ROLE) => forge::run(),
+        Some(steady::SERVER) => steady::run_server(),
+        Some(steady::CLIENT) => steady::run_client(),
         Some("--sniff") => ucarp_stage::sniff(),
         _ => run_all(&cases, &Options::parse(&args)),
+    }
+}
+
+/// The second argument, if it is there.
+fn number(args: &[String], otherwise: u64) -> u64 {
+    args.get(1).map_or(otherwise, |text| text.parse().expect("a number"))
+}
+
+fn done(outcome: Outcome) -> ExitCode {
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(err) => {
+            eprintln!("Error: {err}");
+            ExitCode::FAILURE
+        }
     }
 }
 
@@ -126,13 +159,7 @@ fn run_one(cases: &[Case], name: &str) -> ExitCode {
         eprintln!("there is no case {name:?}");
         return ExitCode::FAILURE;
     };
-    match (case.run)() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(err) => {
-            eprintln!("Error: {err}");
-            ExitCode::FAILURE
-        }
-    }
+    done((case.run)())
 }
 
 fn run_all(cases: &[Case], options: &Options) -> ExitCode {

@@ -117,7 +117,8 @@ impl Carpd {
         self
     }
 
-    fn toml(&self) -> String {
+    /// Its configuration file.
+    pub(crate) fn toml(&self) -> String {
         let keys = || self.keys.iter().map(|(key, value)| format!("{key} = {value}\n")).collect::<String>();
         let mut toml = self.vhosts.clone().unwrap_or_else(|| format!("[[vhost]]\n{}", keys()));
         if let Some((_, hook)) = &self.hook {
@@ -126,14 +127,31 @@ impl Carpd {
         toml
     }
 
-    /// Writes the files and starts the daemon.
-    pub(crate) fn start(&self, lab: &Lab) -> Result<Daemon, Failed> {
+    /// Writes the files.
+    pub(crate) fn write(&self, lab: &Lab) -> Outcome {
+        self.write_with(lab, &self.toml())
+    }
+
+    /// As [`Self::write`], with another configuration file.
+    pub(crate) fn write_with(&self, lab: &Lab, toml: &str) -> Outcome {
         let host = lab.host(&self.host);
         host.write("/run/lab/web.pass", 0o600, "gw22\n")?;
-        host.write("/run/lab/carpd.toml", 0o644, &self.toml())?;
+        host.write("/run/lab/carpd.toml", 0o644, toml)?;
         if let Some((lua, _)) = &self.hook {
             host.write("/run/lab/h.lua", 0o644, lua)?;
         }
+        Ok(())
+    }
+
+    /// Writes the files and starts the daemon.
+    pub(crate) fn start(&self, lab: &Lab) -> Result<Daemon, Failed> {
+        self.write(lab)?;
+        self.restart(lab)
+    }
+
+    /// Starts the daemon with the files that are there.
+    pub(crate) fn restart(&self, lab: &Lab) -> Result<Daemon, Failed> {
+        let host = lab.host(&self.host);
         let env = BTreeMap::from([("CARPD_LOG".to_owned(), self.filter.clone())]);
         let argv = [CARPD, "run", "--config", "/run/lab/carpd.toml", "--log-format", "json"];
         Ok(Daemon { process: host.spawn_with(&argv, &env)? })
@@ -154,13 +172,21 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
-    fn parse(at: Timestamp, line: &str) -> Option<Self> {
+    pub(crate) fn parse(at: Timestamp, line: &str) -> Option<Self> {
         Some(Self { at, fields: serde_json::from_str(line).ok()? })
     }
 
     /// A field as text; empty if it is not there.
     pub(crate) fn text(&self, key: &str) -> String {
         self.fields.get(key).map_or_else(String::new, |value| value.as_str().map_or_else(|| value.to_string(), str::to_owned))
+    }
+
+    /// In one line, for a person: the sentence and what it says, without what all entries have.
+    pub(crate) fn in_short(&self) -> String {
+        let skip = ["timestamp", "level", "target", "message", "vhid", "interface"];
+        let fields = self.fields.as_object().into_iter().flatten().filter(|(key, _)| !skip.contains(&key.as_str()));
+        let fields: String = fields.map(|(key, value)| format!(" {key}={value}")).collect();
+        format!("{}{fields}", self.text("message"))
     }
 
     /// Is it this sentence?
@@ -205,6 +231,13 @@ impl Daemon {
     /// All that it logged so far.
     pub(crate) fn entries(&self) -> Vec<Entry> {
         self.process.lines().iter().filter_map(|line| Entry::parse(line.at, &line.text)).collect()
+    }
+
+    /// Gives the daemon these files in place of its own, and waits until it has taken them into use.
+    pub(crate) fn reload(&mut self, lab: &Lab, changed: &Carpd) -> Outcome {
+        changed.write(lab)?;
+        self.process.signal(Signal::SIGHUP)?;
+        self.wait_says("Reloaded", SOON).map(drop)
     }
 
     /// The states it went through, in order.
@@ -277,7 +310,21 @@ pub(crate) struct Watch {
 impl Watch {
     /// Asks for the address each 2 ms.
     pub(crate) fn start(lab: &Lab, address: &str) -> Result<Self, Failed> {
-        let spec = ProbeSpec { address: address.parse()?, arp_interval: Duration::from_millis(2), http_interval: Duration::ZERO };
+        Self::probe(
+            lab,
+            &ProbeSpec { address: address.parse()?, arp_interval: Duration::from_millis(2), http_interval: Duration::ZERO },
+        )
+    }
+
+    /// Fetches a page from the address as well, each 50 ms, and waits for the first.
+    pub(crate) fn with_traffic(lab: &Lab, address: &str) -> Result<Self, Failed> {
+        let (arp_interval, http_interval) = (Duration::from_millis(20), Duration::from_millis(50));
+        let mut watch = Self::probe(lab, &ProbeSpec { address: address.parse()?, arp_interval, http_interval })?;
+        watch.follow("an answer to HTTP", SOON, |what, _| matches!(what, Sighting::Http { .. }))?;
+        Ok(watch)
+    }
+
+    fn probe(lab: &Lab, spec: &ProbeSpec) -> Result<Self, Failed> {
         let mut process = lab.host("client").spawn(&spec.argv(PROGRAM))?;
         process
             .wait_line("its start", SOON, |line| matches!(Sighted::parse(line), Some(Sighted { what: Sighting::Started, .. })))?;

@@ -1,9 +1,9 @@
 //! A host for tests, one a thread: it says yes, remembers what was asked, and fails when told to.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
-use crate::{CommandOutput, Done, EntryPoint, Error, Event, HostError, Instance, Outcome, UnitState, VhostState};
+use crate::{CommandOutput, Done, EntryPoint, Error, Event, HostError, HttpResponse, Instance, Outcome, UnitState, VhostState};
 
 #[derive(Default)]
 struct Fake {
@@ -14,6 +14,9 @@ struct Fake {
     failing: BTreeMap<String, String>,
     kept: BTreeMap<String, String>,
     slept_ms: f64,
+    responses: BTreeMap<String, VecDeque<HttpResponse>>,
+    bodies: Vec<String>,
+    listening: Vec<String>,
 }
 
 thread_local! {
@@ -54,6 +57,24 @@ pub fn answer(question: &str, answer: &str) {
 /// From now on what begins like this fails with these words.
 pub fn fail(request: &str, message: &str) {
     with(|fake| fake.failing.insert(request.to_owned(), message.to_owned()));
+}
+
+/// What the next request such as `"post https://api.example.net/v1/"` is answered with; the last answer stays. Without one it is
+/// 200 and no body.
+pub fn respond(request: &str, status: u16, body: &str) {
+    let response = HttpResponse { status, headers: Vec::new(), body: body.as_bytes().to_vec() };
+    with(|fake| fake.responses.entry(request.to_owned()).or_default().push_back(response));
+}
+
+/// The bodies that were sent so far, as text.
+#[must_use]
+pub fn bodies() -> Vec<String> {
+    with(|fake| fake.bodies.clone())
+}
+
+/// Who takes TCP connections from now on; nobody until then.
+pub fn listen(endpoints: &[&str]) {
+    with(|fake| fake.listening = endpoints.iter().map(|endpoint| (*endpoint).to_owned()).collect());
 }
 
 /// An event for the entry point of this name: the virtual host `web` on eth0.
@@ -108,6 +129,38 @@ pub(crate) fn effect(request: String, options: &str) -> Done {
         fake.asked.push(request);
         fake.options.push(options.to_owned());
         done
+    })
+}
+
+pub(crate) fn http(
+    verb: &str,
+    url: &str,
+    body: Option<&[u8]>,
+    options: &crate::http::Options,
+) -> Result<HttpResponse, Error> {
+    with(|fake| {
+        let request = format!("{verb} {url}");
+        fake.asked.push(format!("http.{request}"));
+        fake.options.push(format!("{options:?}"));
+        fake.bodies.extend(body.map(|body| String::from_utf8_lossy(body).into_owned()));
+        let good = match fake.responses.get_mut(&request) {
+            Some(responses) if responses.len() > 1 => responses.pop_front(),
+            Some(responses) => responses.front().cloned(),
+            None => None,
+        };
+        let good = good.unwrap_or(HttpResponse { status: 200, headers: Vec::new(), body: Vec::new() });
+        outcome(fake, &format!("http.{request}"), good)
+    })
+}
+
+pub(crate) fn connect(endpoint: &str) -> Result<f64, Error> {
+    with(|fake| {
+        let request = format!("tcp.connect {endpoint}");
+        fake.asked.push(request.clone());
+        if fake.listening.iter().any(|known| known == endpoint) {
+            return outcome(fake, &request, 1.0);
+        }
+        Err(Error::Host(HostError { message: format!("refused: {endpoint}: Connection refused"), errno: Some(111) }))
     })
 }
 

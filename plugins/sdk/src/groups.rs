@@ -105,6 +105,31 @@ group! {
 }
 
 group! {
+    /// HTTP servers. Any status is an answer; only no answer is an error, of a [`Trouble`]. Redirects are not followed. What a
+    /// request does elsewhere is not undone when mastership ends. Grant: `http`.
+    http [Options] {
+        /// Asks a server.
+        fn get(url: &str, options: Options) -> Answer<HttpResponse> { host::http::get(url, Some(&options)), fake::http("get", url, None, &options) }
+        /// Tells a server something.
+        fn post(url: &str, body: &[u8], options: Options) -> Answer<HttpResponse> { host::http::post(url, body, Some(&options)), fake::http("post", url, Some(body), &options) }
+        /// Puts something in its place on a server.
+        fn put(url: &str, body: &[u8], options: Options) -> Answer<HttpResponse> { host::http::put(url, body, Some(&options)), fake::http("put", url, Some(body), &options) }
+        /// Changes a part of something on a server.
+        fn patch(url: &str, body: &[u8], options: Options) -> Answer<HttpResponse> { host::http::patch(url, body, Some(&options)), fake::http("patch", url, Some(body), &options) }
+        /// Removes something from a server.
+        fn delete(url: &str, options: Options) -> Answer<HttpResponse> { host::http::delete(url, Some(&options)), fake::http("delete", url, None, &options) }
+    }
+}
+
+group! {
+    /// TCP connections. Grant: `tcp`.
+    tcp [Options] {
+        /// Opens a connection and closes it; how many ms that took. Nobody there is an error, of a [`Trouble`].
+        fn connect(endpoint: &str, options: Options) -> Answer<f64> { host::tcp::connect(endpoint, Some(options)), fake::connect(endpoint) }
+    }
+}
+
+group! {
     /// What the host has. Grant: `read`.
     facts [] {
         /// All network devices.

@@ -36,7 +36,7 @@ mod panic;
 use std::fmt;
 
 pub use bindings::carpd::hooks::types::{
-    CommandOutput, DeviceAddress, EntryPoint, Error, Event, HostError, Instance, LinkInfo, Outcome, Report, RouteInfo, UnitState,
+    CommandOutput, DeviceAddress, EntryPoint, Error, Event, HostError, HttpResponse, Instance, LinkInfo, Outcome, Report, RouteInfo, UnitState,
     VhostState,
 };
 #[doc(hidden)]
@@ -85,6 +85,67 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
+
+/// Why another host gave no answer: see [`Error::trouble`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trouble {
+    /// Its name cannot be looked up.
+    Name,
+    /// Nobody takes connections there.
+    Refused,
+    /// There is no way to it.
+    Unreachable,
+    /// It took too long.
+    Timeout,
+    /// No connection that could be trusted.
+    Tls,
+    /// More came than may.
+    TooLarge,
+    /// What came is no HTTP.
+    Protocol,
+    /// The connection ended early.
+    Lost,
+}
+
+impl Error {
+    /// What went wrong on the way to another host, of [`http`] and [`tcp`].
+    #[must_use]
+    pub fn trouble(&self) -> Option<Trouble> {
+        let Self::Host(err) = self else { return None };
+        let (word, _) = err.message.split_once(':')?;
+        Some(match word {
+            "name" => Trouble::Name,
+            "refused" => Trouble::Refused,
+            "unreachable" => Trouble::Unreachable,
+            "timeout" => Trouble::Timeout,
+            "tls" => Trouble::Tls,
+            "too-large" => Trouble::TooLarge,
+            "protocol" => Trouble::Protocol,
+            "lost" => Trouble::Lost,
+            _ => return None,
+        })
+    }
+}
+
+impl HttpResponse {
+    /// Is its status 200 to 299?
+    #[must_use]
+    pub fn is_success(&self) -> bool {
+        (200..300).contains(&self.status)
+    }
+
+    /// The first header of this name.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+    }
+
+    /// The body as text; what is not UTF-8 is replaced.
+    #[must_use]
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+}
 
 impl Report {
     /// All is well.
@@ -198,4 +259,11 @@ defaults! {
     sysctl::Options { keep }
     file::Options { keep }
     command::Options { wait_ms }
+    tcp::Options { timeout_ms }
+}
+
+impl Default for http::Options {
+    fn default() -> Self {
+        Self { headers: Vec::new(), timeout_ms: None }
+    }
 }

@@ -13,6 +13,7 @@ use nix::unistd::setsid;
 use serde::{Deserialize, Serialize};
 
 use super::{NAME, check};
+use crate::cli::run;
 use crate::config::Config;
 use crate::config::legacy::{Facility, Options, Place};
 use crate::telemetry::ucarp::{self, Level, Sink};
@@ -132,5 +133,5 @@ pub(crate) fn engine() -> Option<ExitCode> {
     drop(handover);
     // No file stands behind this configuration; its name makes it an instance of its own.
     let path = config.daemon.run_dir.join(format!("ucarp-{}.toml", vhost.name));
-    Some(engine::main(&config, &path, |_, _| ()))
+    Some(engine::main(&config, &path, run::examine, |_, _| ()))
 }

@@ -3,7 +3,7 @@
 use super::Kind::{Plain, SomeOf};
 use super::{Section, defaults, optional, required};
 use crate::config::choice::Choice;
-use crate::effect::{CarpVerb, FileVerb, LinkVerb, ServiceVerb};
+use crate::effect::{CarpVerb, FileVerb, HttpVerb, LinkVerb, ServiceVerb};
 
 /// `[hook.NAME.grant]`.
 pub(crate) static GRANT: Section = Section {
@@ -29,6 +29,13 @@ pub(crate) static GRANT: Section = Section {
             Plain("table of tables"),
             "{}",
             "Command lines by name; written as `command.NAME = { argv = [...] }`.",
+        ),
+        defaults("http", Plain("list of tables"), "[]", "HTTP requests: where they may go, and which."),
+        defaults(
+            "tcp",
+            Plain("list of `host:port`"),
+            "[]",
+            "TCP connections: to whom. An IPv6 address stands in brackets: `[2001:db8::10]:80`.",
         ),
         defaults("read", Plain("boolean"), "false", "Read the links, addresses, routes and host name of this node."),
         defaults("carp", SomeOf(CarpVerb::WORDS), "[]", "What it may do to its own virtual host. Its state it may always ask."),
@@ -109,6 +116,23 @@ pub(crate) static FILE: Section = Section {
     keys: &[
         required("path", Plain("absolute path"), "\"/run/failover.state\"", "The file, exactly."),
         required("do", SomeOf(FileVerb::WORDS), "[\"read\", \"write\"]", "What may be done."),
+    ],
+};
+
+/// One entry of `http`.
+pub(crate) static HTTP: Section = Section {
+    header: "http = [{ ... }]",
+    text: "One entry of `http` in `[hook.NAME.grant]`. Redirects are not followed: the hook sees them, and what it asks next is \
+           compared again.",
+    keys: &[
+        required(
+            "url",
+            Plain("URL"),
+            "\"https://api.example.net/v1/\"",
+            "Where requests may go: this scheme, host and port, and this path or one below it. With a query (`?...`) this query \
+             alone.",
+        ),
+        required("do", SomeOf(HttpVerb::WORDS), "[\"post\"]", "What may be asked there."),
     ],
 };
 

@@ -60,7 +60,8 @@ pub(crate) static HOOK: Section = Section {
             "reload",
             OneOf(Reload::WORDS),
             "\"checked\"",
-            "When a changed file is taken into use: as soon as it loads without a fault, or when `carpd reload` or SIGHUP says so. \
+            "When a changed file is taken into use: as soon as it loads without a fault; as soon as it also passes the test \
+             beside it (`failover_test.lua` for `failover.lua`), if there is one; or when `carpd reload` or SIGHUP says so. \
              Until then, and whenever it has a fault, the version before serves on.",
         ),
         optional(

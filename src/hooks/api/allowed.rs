@@ -2,7 +2,7 @@
 //! WebAssembly hook; what may be asked in each single case is [`Grants::permit`]'s business.
 
 use super::{FUNCTIONS, Function};
-use crate::effect::{CarpVerb, FileVerb, Grants, LinkVerb, ServiceVerb};
+use crate::effect::{CarpVerb, FileVerb, Grants, HttpVerb, LinkVerb, ServiceVerb};
 
 /// The full names of the functions that these grants allow in some form, in the order of [`FUNCTIONS`].
 #[must_use]
@@ -16,6 +16,7 @@ pub fn is_allowed(function: &Function, grants: &Grants) -> bool {
     let service = |verb| grants.service.iter().any(|grant| grant.verbs.contains(&verb));
     let file = |verb| grants.file.iter().any(|grant| grant.verbs.contains(&verb));
     let link = |verb| grants.link.iter().any(|grant| grant.verbs.is_empty() || grant.verbs.contains(&verb));
+    let http = |verb| grants.http.iter().any(|grant| grant.verbs.contains(&verb));
     match (function.group, function.name) {
         // A virtual host's own addresses need no grant.
         ("addr" | "announce", _) => true,
@@ -35,6 +36,12 @@ pub fn is_allowed(function: &Function, grants: &Grants) -> bool {
         ("file", "write") => file(FileVerb::Write),
         ("file", "remove") => file(FileVerb::Remove),
         ("command", _) => !grants.command.is_empty(),
+        ("http", "get") => http(HttpVerb::Get),
+        ("http", "post") => http(HttpVerb::Post),
+        ("http", "put") => http(HttpVerb::Put),
+        ("http", "patch") => http(HttpVerb::Patch),
+        ("http", "delete") => http(HttpVerb::Delete),
+        ("tcp", _) => !grants.tcp.is_empty(),
         ("facts", _) => grants.read,
         ("carp", "demote") => grants.carp.contains(&CarpVerb::Demote),
         ("carp", "resign") => grants.carp.contains(&CarpVerb::Resign),
@@ -56,6 +63,8 @@ pub fn grant_line(function: &Function) -> String {
         ("sysctl", _) => "sysctl = [{ key = \"KEY\" }]".to_owned(),
         ("file", verb) => format!("file = [{{ path = \"/PATH\", do = [\"{verb}\"] }}]"),
         ("command", _) => "command.NAME = { argv = [\"/PATH\"] }".to_owned(),
+        ("http", verb) => format!("http = [{{ url = \"https://HOST/PATH\", do = [\"{verb}\"] }}]"),
+        ("tcp", _) => "tcp = [\"HOST:PORT\"]".to_owned(),
         ("facts", _) => "read = true".to_owned(),
         ("carp", verb) => format!("carp = [\"{verb}\"]"),
         (group, _) => format!("{group} = [...]"),
@@ -82,7 +91,11 @@ mod tests {
             if is_allowed(function, &Grants::default()) {
                 continue;
             }
-            let line = grant_line(function).replace("GATEWAY", "192.0.2.1").replace("TABLE", "7").replace("DEVICE", "eth0");
+            let line = grant_line(function)
+                .replace("GATEWAY", "192.0.2.1")
+                .replace("TABLE", "7")
+                .replace("DEVICE", "eth0")
+                .replace("PORT", "80");
             let grants: Grants = toml::from_str(&line).unwrap_or_else(|err| panic!("{}: {line}: {err}", function.full_name()));
             assert!(is_allowed(function, &grants), "{}: {line}", function.full_name());
         }

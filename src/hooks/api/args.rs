@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use super::{Function, Param, nearest};
-use crate::effect::RouteTarget;
+use crate::effect::{Endpoint, RouteTarget, Url};
 use crate::types::{IfName, MacAddr, VirtualAddress};
 
 /// A value as a script gave it.
@@ -39,6 +39,10 @@ pub enum Kind {
     Device,
     /// A hardware address.
     Mac,
+    /// `http://...` or `https://...`.
+    Url,
+    /// A host and a port: `192.168.32.10:80`.
+    Endpoint,
     /// Text (UTF-8).
     Text,
     /// Any bytes.
@@ -61,6 +65,8 @@ enum Arg {
     Ip(IpAddr),
     Device(IfName),
     Mac(MacAddr),
+    Url(Url),
+    Endpoint(Endpoint),
     Text(String),
     Bytes(Vec<u8>),
     Int(i64),
@@ -88,6 +94,8 @@ impl Kind {
             Self::Ip => "an address such as \"192.168.32.254\"".into(),
             Self::Device => "an interface's name".into(),
             Self::Mac => "a hardware address such as \"00:00:5e:00:01:28\"".into(),
+            Self::Url => "a URL such as \"https://api.example.net/v1/\"".into(),
+            Self::Endpoint => "a host and a port such as \"192.168.32.10:80\"".into(),
             Self::Text => "text".into(),
             Self::Bytes => "a string".into(),
             Self::Int(min, max) => format!("a whole number from {min} to {max}"),
@@ -109,6 +117,8 @@ impl Kind {
             (Self::Target, raw) => Arg::Target(text(raw)?.parse().map_err(|err| parse_error(&err))?),
             (Self::Device, raw) => Arg::Device(text(raw)?.parse().map_err(|err| parse_error(&err))?),
             (Self::Mac, raw) => Arg::Mac(text(raw)?.parse().map_err(|err| parse_error(&err))?),
+            (Self::Url, raw) => Arg::Url(text(raw)?.parse().map_err(|err| parse_error(&err))?),
+            (Self::Endpoint, raw) => Arg::Endpoint(text(raw)?.parse().map_err(|err| parse_error(&err))?),
             (Self::Ip, raw) => {
                 let text = text(raw)?;
                 Arg::Ip(text.parse().map_err(|_| parse_error(&format!("{text:?} is none")))?)
@@ -267,6 +277,8 @@ getters! {
     ip: Ip -> IpAddr;
     device: Device -> IfName;
     mac: Mac -> MacAddr;
+    url: Url -> Url;
+    endpoint: Endpoint -> Endpoint;
     text: Text -> String;
     bytes: Bytes -> Vec<u8>;
     bool: Bool -> bool;

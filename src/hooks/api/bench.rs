@@ -73,6 +73,16 @@ pub const TEST_TYPES: &[(&str, &[TestField])] = &[
                 "{ [string]: CommandOptions }?",
                 "What granted command lines leave behind, by name; success by default.",
             ),
+            field("http", "{ [string]: AnswerOptions }?", "What other hosts answer over HTTP, by the whole URL; 404 by default."),
+            field("listening", "{ string }?", "Where TCP connections are taken: address and port. Nowhere by default."),
+        ],
+    ),
+    (
+        "AnswerOptions",
+        &[
+            field("status", "number?", "HTTP status; 200 by default."),
+            field("headers", "{ [string]: string }?", "Headers."),
+            field("body", "string?", "What is in it."),
         ],
     ),
     (

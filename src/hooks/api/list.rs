@@ -1,8 +1,11 @@
 //! The list itself.
 
-use super::Gives::{Addresses, Bytes, Command, Links, Millis, Nothing, Outcome, Routes, Seconds, State, Stored, Text, UnitState};
+use super::Gives::{
+    Addresses, Bytes, Command, Elapsed, Links, Millis, Nothing, Outcome, Response, Routes, Seconds, State, Stored, Text,
+    UnitState,
+};
 use super::{Args, Context, Function, Kind, Param, Request};
-use crate::effect::{Capability as Cap, Effect, Query, Route, Rule, ServiceVerb};
+use crate::effect::{Capability as Cap, Effect, HttpRequest, HttpVerb, Query, Route, Rule, ServiceVerb};
 use crate::hooks::{Ask, LogLevel};
 
 const U32: Kind = Kind::Int(0, u32::MAX as i64);
@@ -42,6 +45,17 @@ const PATH: Param = need("path", Kind::Text, "The absolute path.");
 const KEY: Param = need("key", Kind::Text, "Under which name.");
 const MESSAGE: &[Param] =
     &[need("message", Kind::Text, "A sentence without values in it."), may("fields", Kind::Words, "The values, by name.")];
+
+const URL: Param = need("url", Kind::Url, "Where to; the same scheme, host and port as in the grant, and no path beside it.");
+const BODY: Param = need("body", Kind::Bytes, "What to send, at most 256 KiB.");
+/// How long a request to another host may take where the hook says nothing, in ms.
+const PATIENCE_MS: u32 = 5000;
+const PATIENCE: Param = may(
+    "timeout_ms",
+    Kind::Int(1, 3_600_000),
+    "How long all of it may take, in ms, the look-up of the name included; 5000 by default, at most what is left of the budget.",
+);
+const HTTP: &[Param] = &[may("headers", Kind::Words, "Headers by name."), PATIENCE];
 
 macro_rules! functions {
     ($($group:ident.$name:ident($params:expr, $options:expr) -> $gives:expr, $capability:expr, $doc:literal, $example:literal, $make:expr;)*) => {
@@ -159,6 +173,30 @@ pub const FUNCTIONS: &[Function] = functions! {
             effect(a, Effect::CommandRun { name, args })
         };
 
+    http.get(&[URL], HTTP) -> Response, Some(Cap::Http),
+        "Asks an HTTP server. Any status is an answer; only no answer is an error. Redirects are not followed.",
+        "http.get(\"http://127.0.0.1:8080/ready\", { timeout_ms = 500 }).status == 200", |a, _| http(a, HttpVerb::Get);
+    http.post(&[URL, BODY], HTTP) -> Response, Some(Cap::Http),
+        "Tells an HTTP server something. What that does elsewhere is not undone.",
+        "http.post(config.url, \"master\", { headers = { [\"content-type\"] = \"text/plain\" } })", |a, _| http(a, HttpVerb::Post);
+    http.put(&[URL, BODY], HTTP) -> Response, Some(Cap::Http),
+        "Puts something in its place on an HTTP server. What that does elsewhere is not undone.",
+        "http.put(config.url, \"{}\")", |a, _| http(a, HttpVerb::Put);
+    http.patch(&[URL, BODY], HTTP) -> Response, Some(Cap::Http),
+        "Changes a part of something on an HTTP server. What that does elsewhere is not undone.",
+        "http.patch(config.url, \"{}\")", |a, _| http(a, HttpVerb::Patch);
+    http.delete(&[URL], HTTP) -> Response, Some(Cap::Http),
+        "Removes something from an HTTP server. What that does elsewhere is not undone.",
+        "http.delete(config.url)", |a, _| http(a, HttpVerb::Delete);
+
+    tcp.connect(&[need("endpoint", Kind::Endpoint, "To whom, exactly as in the grant.")], &[PATIENCE]) -> Elapsed, Some(Cap::Tcp),
+        "Opens a TCP connection and closes it; says how many ms that took. Nobody there is an error.",
+        "tcp.connect(\"127.0.0.1:80\", { timeout_ms = 500 })",
+        |a, _| {
+            let (endpoint, timeout_ms) = (Args::must(a.endpoint("endpoint"))?, a.int("timeout_ms").unwrap_or(PATIENCE_MS));
+            query(Query::TcpConnect { endpoint, timeout_ms })
+        };
+
     facts.links(&[], &[]) -> Links, Some(Cap::Read),
         "All network devices.", "facts.links()[1].name", |_, _| query(Query::Links);
     facts.addresses(&[may("dev", Kind::Device, "Only of this device.")], &[]) -> Addresses, Some(Cap::Read),
@@ -261,6 +299,23 @@ fn rule(args: &mut Args) -> Result<Rule, String> {
 fn service(args: &mut Args, verb: ServiceVerb) -> Made {
     let unit = Args::must(args.text("unit"))?;
     effect(args, Effect::Service { unit, verb })
+}
+
+fn http(args: &mut Args, verb: HttpVerb) -> Made {
+    let request = HttpRequest {
+        verb,
+        url: Args::must(args.url("url"))?,
+        headers: args
+            .words("headers")
+            .unwrap_or_default()
+            .into_iter()
+            .map(|(name, value)| (name.to_lowercase(), value))
+            .collect(),
+        body: args.bytes("body").unwrap_or_default(),
+        timeout_ms: args.int("timeout_ms").unwrap_or(PATIENCE_MS),
+    };
+    request.check()?;
+    if verb == HttpVerb::Get { query(Query::HttpGet(request)) } else { effect(args, Effect::HttpSend(request)) }
 }
 
 fn log(args: &mut Args, level: LogLevel) -> Made {

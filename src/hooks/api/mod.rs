@@ -82,6 +82,10 @@ pub enum Gives {
     Addresses,
     /// A list of `{ dst, via, dev, src, metric, table }`.
     Routes,
+    /// `{ status, headers, body }`.
+    Response,
+    /// How long it took, in ms.
+    Elapsed,
     /// `"init"`, `"backup"` or `"master"`.
     State,
     /// Whatever `state.set` was given under this key, or nothing.

@@ -46,12 +46,15 @@ const UNIT_STATES: &[&str] = &["active", "inactive", "activating", "deactivating
 const STRING: Wit = Wit::Prim("string");
 const BOOL: Wit = Wit::Prim("bool");
 const U8: Wit = Wit::Prim("u8");
+const U16: Wit = Wit::Prim("u16");
 const U32: Wit = Wit::Prim("u32");
 const U64: Wit = Wit::Prim("u64");
 const CIDR: Wit = Wit::Alias("cidr", "string");
 const TARGET: Wit = Wit::Alias("target", "string");
 const IP: Wit = Wit::Alias("ip", "string");
 const IFNAME: Wit = Wit::Alias("ifname", "string");
+const URL: Wit = Wit::Alias("url", "string");
+const ENDPOINT: Wit = Wit::Alias("endpoint", "string");
 const MAC: Wit = Wit::Alias("mac", "string");
 const JSON: Wit = Wit::Alias("json", "string");
 const STATE: Wit = Wit::Enum("vhost-state", STATES);
@@ -155,6 +158,10 @@ fn command_output() -> Wit {
     record("command-output", [("status", Wit::Prim("s32")), ("stdout", list(U8)), ("stderr", list(U8))])
 }
 
+fn response() -> Wit {
+    record("http-response", [("status", U16), ("headers", words()), ("body", list(U8))])
+}
+
 impl Kind {
     /// The type of such an argument.
     #[must_use]
@@ -165,6 +172,8 @@ impl Kind {
             Self::Ip => IP,
             Self::Device => IFNAME,
             Self::Mac => MAC,
+            Self::Url => URL,
+            Self::Endpoint => ENDPOINT,
             Self::Text => STRING,
             Self::Bytes => list(U8),
             Self::Int(_, max) if max <= i64::from(u8::MAX) => U8,
@@ -200,7 +209,8 @@ impl Gives {
             Self::Routes => list(route_info()),
             Self::State => STATE,
             Self::Stored => option(JSON),
-            Self::Millis | Self::Seconds => Wit::Prim("f64"),
+            Self::Response => response(),
+            Self::Millis | Self::Seconds | Self::Elapsed => Wit::Prim("f64"),
         })
     }
 }
@@ -364,6 +374,8 @@ fn types(out: &mut String) {
         ("An IPv4 or IPv6 address.", IP),
         ("A network device's name, at most 15 bytes.", IFNAME),
         ("A hardware address: \"00:00:5e:00:01:28\".", MAC),
+        ("An address of HTTP: \"https://api.example.net/v1/\".", URL),
+        ("A host and a port: \"192.168.32.10:80\", \"[2001:db8::10]:80\".", ENDPOINT),
         ("A JSON text.", JSON),
     ] {
         let _ = writeln!(out, "  /// {doc}");
@@ -381,6 +393,7 @@ fn types(out: &mut String) {
         ("An address and the device that it is on.", record("device-address", [("dev", IFNAME), ("cidr", CIDR)])),
         ("A route; without `table` it is in the main one.", route_info()),
         ("What a command left behind: at most 64 KiB of each; a status of 128 + n for signal n.", command_output()),
+        ("What an HTTP server answered: at most 256 KiB; the names of headers in small letters.", response()),
     ] {
         let _ = writeln!(out, "\n  /// {doc}");
         wit.define(out, plain);

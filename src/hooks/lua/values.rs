@@ -1,9 +1,11 @@
 //! Values on their way into Lua and out of it.
 #![expect(clippy::wildcard_enum_match_arm, reason = "a kind of Lua value that is not named is refused")]
 
+use std::collections::BTreeMap;
+
 use mlua::{IntoLua, Lua, Table, Value};
 
-use crate::effect::{CommandOutput, Link, Outcome, Reply, Route};
+use crate::effect::{CommandOutput, HttpResponse, Link, Outcome, Reply, Route};
 use crate::hooks::api::{Gives, Raw};
 use crate::hooks::{Answer, HookEvent};
 
@@ -74,6 +76,7 @@ pub(super) fn answer(lua: &Lua, gives: Gives, answer: Answer) -> mlua::Result<Re
         (Gives::Command, Answer::Reply(Reply::Outcome(Outcome::Planned))) => {
             command(lua, &CommandOutput { status: 0, stdout: Vec::new(), stderr: Vec::new() })?
         }
+        (Gives::Response, Answer::Reply(Reply::Outcome(Outcome::Planned))) => http_response(lua, &HttpResponse::planned())?,
         (_, Answer::Reply(reply)) => from_reply(lua, reply)?,
         (_, Answer::State(_)) => return Ok(Err("the daemon gave an answer of another kind".to_owned())),
     };
@@ -88,6 +91,8 @@ fn from_reply(lua: &Lua, reply: Reply) -> mlua::Result<Value> {
         Reply::Unit(state) => state.as_str().into_lua(lua),
         Reply::State(state) => state.as_str().into_lua(lua),
         Reply::Command(output) => command(lua, &output),
+        Reply::Http(response) => http_response(lua, &response),
+        Reply::Took(took) => (took.as_secs_f64() * 1e3).into_lua(lua),
         Reply::Links(links) => list(lua, links, |lua, l| link(lua, &l)),
         Reply::Routes(routes) => list(lua, routes, |lua, r| route(lua, &r)),
         Reply::Addresses(addresses) => list(lua, addresses, |lua, (dev, cidr)| {
@@ -113,6 +118,23 @@ fn command(lua: &Lua, output: &CommandOutput) -> mlua::Result<Value> {
             ("status", status.into_lua(lua)?),
             ("stdout", Value::String(lua.create_string(stdout)?)),
             ("stderr", Value::String(lua.create_string(stderr)?)),
+        ],
+    )
+}
+
+/// A header that came more than once is one text, with commas (RFC 9110, section 5.3).
+fn http_response(lua: &Lua, response: &HttpResponse) -> mlua::Result<Value> {
+    let HttpResponse { status, headers, body } = response;
+    let mut joined: BTreeMap<&str, String> = BTreeMap::new();
+    for (name, value) in headers {
+        joined.entry(name).and_modify(|all| *all = format!("{all}, {value}")).or_insert_with(|| value.clone());
+    }
+    record(
+        lua,
+        [
+            ("status", status.into_lua(lua)?),
+            ("headers", Value::Table(lua.create_table_from(joined)?)),
+            ("body", Value::String(lua.create_string(body)?)),
         ],
     )
 }

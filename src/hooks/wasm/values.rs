@@ -2,7 +2,7 @@
 
 use wasmtime::component::{Type, Val};
 
-use crate::effect::{CommandOutput, Link, Reply, Route};
+use crate::effect::{CommandOutput, HttpResponse, Link, Reply, Route};
 use crate::hooks::api::wit::kebab;
 use crate::hooks::api::{Function, Gives, Kind, Param, Raw};
 use crate::hooks::{Answer, AskError, HookEvent};
@@ -148,6 +148,7 @@ pub(super) fn answer(gives: Gives, answer: Answer) -> Val {
         (Gives::Command, Answer::Reply(Reply::Outcome(_))) => {
             Some(command(&CommandOutput { status: 0, stdout: Vec::new(), stderr: Vec::new() }))
         }
+        (Gives::Response, Answer::Reply(Reply::Outcome(_))) => Some(http_response(&HttpResponse::planned())),
         (_, Answer::Reply(reply)) if fits(gives, &reply) => Some(from_reply(&reply)),
         _ => return failed(&AskError::Invalid("the daemon gave an answer of another kind".to_owned())),
     };
@@ -167,6 +168,8 @@ const fn fits(gives: Gives, reply: &Reply) -> bool {
             | (Gives::Links, Reply::Links(_))
             | (Gives::Routes, Reply::Routes(_))
             | (Gives::Addresses, Reply::Addresses(_))
+            | (Gives::Response, Reply::Http(_))
+            | (Gives::Elapsed, Reply::Took(_))
     )
 }
 
@@ -178,6 +181,8 @@ fn from_reply(reply: &Reply) -> Val {
         Reply::Unit(state) => word(state.as_str()),
         Reply::State(state) => vhost_state(*state),
         Reply::Command(output) => command(output),
+        Reply::Http(response) => http_response(response),
+        Reply::Took(took) => Val::Float64(took.as_secs_f64() * 1e3),
         Reply::Links(links) => Val::List(links.iter().map(link).collect()),
         Reply::Routes(routes) => Val::List(routes.iter().map(route).collect()),
         Reply::Addresses(addresses) => Val::List(
@@ -193,6 +198,12 @@ fn vhost_state(state: State) -> Val {
 fn command(output: &CommandOutput) -> Val {
     let CommandOutput { status, stdout, stderr } = output;
     record([("status", Val::S32(*status)), ("stdout", bytes(stdout)), ("stderr", bytes(stderr))])
+}
+
+fn http_response(response: &HttpResponse) -> Val {
+    let HttpResponse { status, headers, body } = response;
+    let pair = |(name, value): &(String, String)| Val::Tuple(vec![text(name.as_str()), text(value.as_str())]);
+    record([("status", Val::U16(*status)), ("headers", Val::List(headers.iter().map(pair).collect())), ("body", bytes(body))])
 }
 
 fn link(link: &Link) -> Val {
@@ -253,6 +264,7 @@ pub(super) fn structure(ty: &Type) -> String {
     match ty {
         Type::Bool => "bool".to_owned(),
         Type::U8 => "u8".to_owned(),
+        Type::U16 => "u16".to_owned(),
         Type::U32 => "u32".to_owned(),
         Type::U64 => "u64".to_owned(),
         Type::S32 => "s32".to_owned(),

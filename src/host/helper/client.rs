@@ -10,7 +10,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::timeout;
 
 use super::{ANSWER_MARGIN, Duty, FromHelper, HelperOp, HelperReply, REQUEST_LIMIT, ToHelper, VERSION, frame};
@@ -24,6 +24,7 @@ const QUEUE: usize = 2 * REQUEST_LIMIT;
 pub struct HelperClient {
     out: mpsc::Sender<Vec<u8>>,
     pending: Arc<Mutex<Pending>>,
+    ended: Arc<Notify>,
 }
 
 /// The calls that wait for an answer.
@@ -56,14 +57,30 @@ impl HelperClient {
         let pending = Arc::new(Mutex::new(Pending::default()));
         let _ = out.try_send(frame::encode(&ToHelper::Hello { version: VERSION, duty })?);
         tokio::spawn(write(writer, queue));
-        tokio::spawn(read(reader, Arc::clone(&pending)));
-        Ok(Self { out, pending })
+        let ended = Arc::new(Notify::new());
+        let (waiting, tell) = (Arc::clone(&pending), Arc::clone(&ended));
+        tokio::spawn(async move {
+            read(reader, waiting).await;
+            tell.notify_waiters();
+        });
+        Ok(Self { out, pending, ended })
     }
 
     /// Is the helper still there, as far as is known?
     #[must_use]
     pub fn is_alive(&self) -> bool {
         locked(&self.pending).dead.is_none()
+    }
+
+    /// Waits for its end, and tells why it came.
+    pub async fn ended(&self) -> String {
+        loop {
+            let told = self.ended.notified();
+            if let Some(why) = &locked(&self.pending).dead {
+                return why.clone();
+            }
+            told.await;
+        }
     }
 
     /// Has the helper do something within `limit`. Dropping the future cancels it: what was started is ended.

@@ -32,12 +32,23 @@ const REQUEST_LIMIT: usize = 256;
 const ANSWER_MARGIN: Duration = super::spawn::GRACE.saturating_add(Duration::from_secs(1));
 
 /// What the helper is for, and so which capabilities it keeps.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Duty {
     /// Host name, kernel parameters, files.
     Settings,
     /// Also command lines and services that scripts start.
     Commands,
+}
+
+impl Duty {
+    /// In a word.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Settings => "settings",
+            Self::Commands => "commands",
+        }
+    }
 }
 
 /// One request to the helper.

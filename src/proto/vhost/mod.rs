@@ -61,6 +61,22 @@ struct Reign {
     sent: u8,
 }
 
+/// What a machine begins with, beside its settings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Birth {
+    /// Should be random: counters start from it.
+    pub seed: u64,
+    /// The number of the last transition in an earlier life; 0 if there was none. The first here has the next one.
+    pub seq: u64,
+}
+
+impl From<u64> for Birth {
+    /// A first life.
+    fn from(seed: u64) -> Self {
+        Self { seed, seq: 0 }
+    }
+}
+
 /// We have asked whether we may preempt.
 #[derive(Debug)]
 struct Asked {
@@ -71,9 +87,10 @@ struct Asked {
 }
 
 impl Vhost {
-    /// In state init. `seed` should be random: counters start from it.
+    /// In state init.
     #[must_use]
-    pub fn new(settings: Settings, seed: u64) -> Self {
+    pub fn new(settings: Settings, birth: impl Into<Birth>) -> Self {
+        let Birth { seed, seq } = birth.into();
         let addresses: Vec<IpAddr> = settings.addresses.iter().map(|a| a.ip).collect();
         let auth = Authenticator::new(&settings.key, settings.vhid, &addresses, settings.openbsd_lladdr, settings.link_local);
         Self {
@@ -87,7 +104,7 @@ impl Vhost {
             asked: None,
             no_preempt_before: Timestamp::ZERO,
             heard: None,
-            seq: 0,
+            seq,
             stopped: false,
             outbox: VecDeque::new(),
             stats: Stats::default(),

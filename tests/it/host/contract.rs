@@ -10,7 +10,7 @@ use carpd::effect::{
 };
 use carpd::host::helper::Duty;
 use carpd::host::service::ServiceBackend;
-use carpd::host::{FakeHost, Host, HostError, LinuxHost, Options, holds};
+use carpd::host::{FakeHost, Host, HostError, LinuxHost, Options, RecordingHost, holds};
 use carpd::types::VirtualAddress;
 
 use super::namespace::{block_on, dev, helper, isolated, veth_pair};
@@ -28,7 +28,9 @@ async fn is_an_assignment(host: &impl Host, effect: Effect) {
     assert_ne!(before, value, "{resource}: nothing to test");
     let undo = resource.set_to(&before).unwrap();
     for (effect, value) in [(effect, value), (undo, before)] {
-        assert_eq!(perform(host, effect.clone()).await, Ok(Reply::Outcome(Outcome::Changed)), "{effect}");
+        // Whoever only records says that it is planned.
+        let done = perform(host, effect.clone()).await;
+        assert!(matches!(done, Ok(Reply::Outcome(Outcome::Changed | Outcome::Planned))), "{effect}: {done:?}");
         let there = host.observe(&resource, LIMIT).await.unwrap();
         assert!(holds(&there, &value), "after {effect}: {there:?}");
         assert_eq!(perform(host, effect.clone()).await, Ok(Reply::Outcome(Outcome::Unchanged)), "{effect} again");
@@ -122,6 +124,30 @@ fn the_fake_host_keeps_the_contract() {
     });
 }
 
+#[test]
+fn the_recording_host_keeps_the_contract_and_changes_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let link = |name: &str, index| Link {
+        name: dev(name),
+        index,
+        up: true,
+        carrier: true,
+        mac: "02:00:00:00:00:01".parse().unwrap(),
+        mtu: 1500,
+    };
+    let facts = FakeHost::new().with_link(link("v0", 2)).with_link(link("v1", 3));
+    let host = RecordingHost::new(&facts);
+    block_on(async {
+        every_assignment(&host, &directory.path().join("x")).await;
+        every_query(&host).await;
+    });
+    assert_eq!(facts.performed(), []);
+    let recorded = host.take();
+    assert!(recorded.len() > 50 && host.take().is_empty());
+    let change = recorded.iter().find_map(|r| r.change.as_ref().filter(|c| c.resource == Resource::Hostname)).unwrap();
+    assert_eq!((change.before.to_string().as_str(), change.after.to_string().as_str()), ("fake", "nodevir2"));
+}
+
 /// A real init script in a directory of our own, mounted over the machine's.
 pub(super) fn init_script(directory: &Path, name: &str, script: &str) {
     let path = directory.join(name);
@@ -157,6 +183,48 @@ fn linux_keeps_the_contract() {
         });
         assert!(child.wait().unwrap().success(), "the helper ends in good order with its socket");
     });
+}
+
+#[test]
+fn a_recording_host_over_linux_keeps_the_contract_and_changes_nothing() {
+    isolated("host::contract::a_recording_host_over_linux_keeps_the_contract_and_changes_nothing", || {
+        let directory = tempfile::tempdir().unwrap();
+        let touched = directory.path().join("touched");
+        let script = format!("#!/bin/sh\n[ $1 = status ] && exit 3\ntouch {}\n", touched.display());
+        init_script(directory.path(), "httpd", &script);
+        veth_pair();
+        let (socket, mut child) = helper();
+        block_on(async {
+            let linux = LinuxHost::new(Options { services: Some(ServiceBackend::SysV), bus_address: None }).unwrap();
+            linux.set_helper(socket, Duty::Commands).unwrap();
+            let before = facts(&linux).await;
+            let host = RecordingHost::new(&linux);
+            let file = directory.path().join("x");
+            every_assignment(&host, &file).await;
+            every_query(&host).await;
+            let err = perform(&host, Effect::AddressAdd { address: "10.0.0.1/24".parse().unwrap(), dev: dev("nowhere") }).await;
+            assert_eq!(err.unwrap_err().errno, Some(libc::ENODEV), "what can be known beforehand fails in a plan too");
+            assert_eq!(facts(&linux).await, before);
+            assert!(!touched.exists(), "no service was touched");
+        });
+        assert!(child.wait().unwrap().success());
+    });
+}
+
+/// What the contract changes on a real host.
+async fn facts(host: &LinuxHost) -> Vec<Reply> {
+    let mut all = Vec::new();
+    for query in [
+        Query::Hostname,
+        Query::Links,
+        Query::Addresses { dev: None },
+        Query::Routes { table: None },
+        Query::Routes { table: Some(4000) },
+        Query::Sysctl { key: "net.ipv4.ip_forward".into() },
+    ] {
+        all.push(host.answer(&query, LIMIT).await.unwrap());
+    }
+    all
 }
 
 /// Errors say what was wanted and what the kernel said.

@@ -1,24 +1,32 @@
-//! Confining the runner: what a process can give up, it gives up, in an order that works.
+//! Confining a process that handles what somebody else wrote: what it can give up, it gives up, in an order that works.
 //!
 //! The order matters: namespaces and credentials first (they need the rights that go next), then what a
 //! change of credentials would reset, limits, and the system call filter last.
 
+mod filter;
+
 use caps::CapSet;
-use landlock::{ABI, Access, AccessFs, AccessNet, Ruleset, RulesetAttr, RulesetStatus, Scope};
+use landlock::{
+    ABI, Access, AccessFs, AccessNet, NetPort, Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetStatus, Scope, path_beneath_rules,
+};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::prctl;
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::Signal;
 use nix::unistd::{Gid, Uid, geteuid, getpid, setgroups, setresgid, setresuid};
-use seccompiler::{
-    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
-    apply_filter_all_threads,
-};
+use serde::{Deserialize, Serialize};
 
-use super::message::Confinement;
+/// How well a process is confined.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Confinement {
+    /// Measures in force, by name.
+    pub in_force: Vec<String>,
+    /// Measures that this kernel or user does not allow, each with the reason.
+    pub missing: Vec<String>,
+}
 
 /// Names of the measures, as they stand in [`Confinement`].
-pub(super) mod measure {
+mod measure {
     pub(super) const NETWORK: &str = "empty-network-namespace";
     pub(super) const UID: &str = "own-uid";
     pub(super) const CAPABILITIES: &str = "no-capabilities";
@@ -32,11 +40,11 @@ pub(super) mod measure {
 }
 
 /// Without one of these a hook is refused, unless `sandbox = "best-effort"`.
-pub(super) const MANDATORY: [&str; 4] = [measure::CAPABILITIES, measure::NO_NEW_PRIVS, measure::SECCOMP, measure::CPU_LIMIT];
+const MANDATORY: [&str; 4] = [measure::CAPABILITIES, measure::NO_NEW_PRIVS, measure::SECCOMP, measure::CPU_LIMIT];
 
-/// CPU time of one runner in its whole life, in seconds: the kernel's own end of a runner that nobody else
-/// ends. The engine replaces a runner long before (see [`super::session::Session::is_worn`]).
-pub(super) const CPU_SECONDS: u64 = 60;
+/// CPU time of one confined process in its whole life, in seconds: the kernel's own end of one that nobody else
+/// ends. The engine replaces a runner long before (see [`crate::hooks::session::Session::is_worn`]).
+pub(crate) const CPU_SECONDS: u64 = 60;
 
 /// Address space beside what is mapped at the start and the hook's own heap, in bytes.
 const SPARE_BYTES: u64 = 64 << 20;
@@ -47,7 +55,7 @@ const SPARE_BYTES_WASM: u64 = 128 << 20;
 
 /// What a confined process is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     /// A runner of Luau.
     Lua,
     /// A runner of WebAssembly: may make memory executable, but never writable at the same time.
@@ -56,6 +64,11 @@ pub(super) enum Kind {
     /// The compiler of WebAssembly.
     #[cfg(feature = "wasm")]
     Compiler,
+    /// Speaks with one server, at this port; see [`no_more_names`].
+    Courier {
+        /// 1..=65535.
+        port: u16,
+    },
 }
 
 impl Kind {
@@ -66,6 +79,7 @@ impl Kind {
             Self::Wasm => SPARE_BYTES_WASM,
             #[cfg(feature = "wasm")]
             Self::Compiler => SPARE_BYTES,
+            Self::Courier { .. } => SPARE_BYTES,
         }
     }
 }
@@ -89,26 +103,37 @@ impl Notes {
 
 /// Confines the calling process, which must have one thread. `warm_up` runs after the limits and before the
 /// system call filter: for whatever a library does at its first use, threads included.
-pub(super) fn confine(kind: Kind, memory_bytes: u64, warm_up: impl FnOnce()) -> Confinement {
+pub(crate) fn confine(kind: Kind, memory_bytes: u64, warm_up: impl FnOnce()) -> Confinement {
     let mut notes = Notes::default();
-    notes.note(measure::NETWORK, empty_network());
+    let courier = if let Kind::Courier { port } = kind { Some(port) } else { None };
+    if courier.is_none() {
+        notes.note(measure::NETWORK, empty_network());
+    }
     let bounding = caps::clear(None, CapSet::Bounding);
     notes.note(measure::UID, own_uid());
     notes.note(measure::CAPABILITIES, drop_capabilities(bounding.is_ok()));
     notes.note(measure::NO_NEW_PRIVS, prctl::set_no_new_privs().map_err(|err| err.to_string()));
     // A change of credentials resets it: after the last one.
     notes.note(measure::DEATH_SIGNAL, prctl::set_pdeathsig(Signal::SIGKILL).map_err(|err| err.to_string()));
-    notes.note(measure::LANDLOCK, no_files());
+    notes.note(measure::LANDLOCK, courier.map_or_else(no_files, only_names_and));
     notes.note(measure::CPU_LIMIT, limit(Resource::RLIMIT_CPU, CPU_SECONDS));
     notes.note(measure::LIMITS, limits(kind, memory_bytes));
     warm_up();
     notes.note(measure::PROCESSES, limit(Resource::RLIMIT_NPROC, 0));
-    notes.note(measure::SECCOMP, filter_system_calls(kind));
+    notes.note(measure::SECCOMP, filter::apply(kind));
     notes.0
 }
 
+/// For a courier that knows the address: from here on it can open no file and load no code, and it dies if it tries.
+///
+/// # Errors
+/// The system's words.
+pub(crate) fn no_more_names() -> Result<(), String> {
+    filter::no_more_names()
+}
+
 /// The mandatory measures that are not in force.
-pub(super) fn lacking(confinement: &Confinement) -> Vec<String> {
+pub(crate) fn lacking(confinement: &Confinement) -> Vec<String> {
     let in_force = |name: &&str| confinement.in_force.iter().any(|have| have == *name);
     let why = |name: &str| confinement.missing.iter().find(|text| text.starts_with(name)).cloned();
     MANDATORY.iter().filter(|name| !in_force(name)).map(|name| why(name).unwrap_or_else(|| (*name).to_owned())).collect()
@@ -158,8 +183,47 @@ fn no_files() -> Result<(), String> {
         .and_then(Ruleset::create)
         .and_then(landlock::RulesetCreated::restrict_self)
         .map_err(|err| err.to_string())?;
-    // That the kernel knows nothing of it is no error to the library.
-    match status.ruleset {
+    enforced(status.ruleset)
+}
+
+/// Files that the C library reads to look up a name, and where the code for that may lie. What does not exist is left out.
+const FOR_NAMES: &[&str] = &[
+    "/etc/resolv.conf",
+    "/etc/hosts",
+    "/etc/host.conf",
+    "/etc/nsswitch.conf",
+    "/etc/gai.conf",
+    "/etc/services",
+    "/etc/ld.so.cache",
+    "/lib",
+    "/lib64",
+    "/usr/lib",
+    "/usr/lib64",
+];
+
+/// Port of DNS, for answers that are too long for a datagram.
+const DNS: u16 = 53;
+
+/// What looking up a name needs, and connections to one port.
+fn only_names_and(port: u16) -> Result<(), String> {
+    let abi = ABI::V6;
+    let read = AccessFs::ReadFile | AccessFs::ReadDir | AccessFs::Execute;
+    let status = Ruleset::default()
+        .handle_access(AccessFs::from_all(abi))
+        .and_then(|rules| rules.handle_access(AccessNet::from_all(abi)))
+        .and_then(|rules| rules.scope(Scope::from_all(abi)))
+        .and_then(Ruleset::create)
+        .and_then(|rules| rules.add_rules(path_beneath_rules(FOR_NAMES, read)))
+        .and_then(|rules| rules.add_rule(NetPort::new(port, AccessNet::ConnectTcp)))
+        .and_then(|rules| rules.add_rule(NetPort::new(DNS, AccessNet::ConnectTcp)))
+        .and_then(landlock::RulesetCreated::restrict_self)
+        .map_err(|err| err.to_string())?;
+    enforced(status.ruleset)
+}
+
+/// That the kernel knows nothing of it is no error to the library.
+fn enforced(status: RulesetStatus) -> Result<(), String> {
+    match status {
         RulesetStatus::FullyEnforced | RulesetStatus::PartiallyEnforced => Ok(()),
         RulesetStatus::NotEnforced => Err("the kernel does not have it".to_owned()),
     }
@@ -174,7 +238,8 @@ fn limits(kind: Kind, memory_bytes: u64) -> Result<(), String> {
     limit(Resource::RLIMIT_FSIZE, 0)?;
     limit(Resource::RLIMIT_CORE, 0)?;
     limit(Resource::RLIMIT_MEMLOCK, 0)?;
-    limit(Resource::RLIMIT_NOFILE, 4)?;
+    // Looking up a name opens files and sockets.
+    limit(Resource::RLIMIT_NOFILE, if matches!(kind, Kind::Courier { .. }) { 64 } else { 4 })?;
     limit(Resource::RLIMIT_AS, space)
 }
 
@@ -186,65 +251,10 @@ fn mapped_bytes() -> Result<u64, String> {
 static MAPPED: std::sync::OnceLock<u64> = std::sync::OnceLock::new();
 
 /// Reads how much address space the process has; before [`confine`], which takes `/proc` away.
-pub(super) fn measure_address_space() {
+pub(crate) fn measure_address_space() {
     let pages = std::fs::read_to_string("/proc/self/statm").ok().and_then(|text| text.split(' ').next()?.parse::<u64>().ok());
     let page = nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE).ok().flatten().and_then(|size| u64::try_from(size).ok());
     if let (Some(pages), Some(page)) = (pages, page) {
         MAPPED.get_or_init(|| pages.saturating_mul(page));
     }
-}
-
-/// Every system call that a runner needs whatever its language (glibc and musl, x86_64 and aarch64); anything else kills it.
-const ALLOWED: [libc::c_long; 19] = [
-    libc::SYS_read,
-    libc::SYS_write,
-    libc::SYS_recvfrom,
-    libc::SYS_sendto,
-    libc::SYS_munmap,
-    libc::SYS_mremap,
-    libc::SYS_brk,
-    libc::SYS_madvise,
-    libc::SYS_futex,
-    libc::SYS_clock_gettime,
-    libc::SYS_getrandom,
-    libc::SYS_rt_sigprocmask,
-    libc::SYS_rt_sigreturn,
-    libc::SYS_sigaltstack,
-    libc::SYS_restart_syscall,
-    libc::SYS_sched_yield,
-    libc::SYS_close,
-    libc::SYS_exit,
-    libc::SYS_exit_group,
-];
-
-fn filter_system_calls(kind: Kind) -> Result<(), String> {
-    let program = filter(kind).map_err(|err| err.to_string())?;
-    apply_filter_all_threads(&program).map_err(|err| err.to_string())
-}
-
-fn filter(kind: Kind) -> Result<BpfProgram, seccompiler::BackendError> {
-    // Memory, but none that could be executed.
-    let not_executable =
-        SeccompCondition::new(2, SeccompCmpArgLen::Dword, SeccompCmpOp::MaskedEq(u64::from(libc::PROT_EXEC.unsigned_abs())), 0)?;
-    let mut rules: std::collections::BTreeMap<_, _> = ALLOWED.iter().map(|call| (*call, vec![])).collect();
-    rules.insert(libc::SYS_mmap, vec![SeccompRule::new(vec![not_executable.clone()])?]);
-    match kind {
-        Kind::Lua => {}
-        // The C library's own heaps grow so.
-        #[cfg(feature = "wasm")]
-        Kind::Compiler => drop(rules.insert(libc::SYS_mprotect, vec![SeccompRule::new(vec![not_executable])?])),
-        #[cfg(feature = "wasm")]
-        Kind::Wasm => {
-            let not_writable = SeccompCondition::new(
-                2,
-                SeccompCmpArgLen::Dword,
-                SeccompCmpOp::MaskedEq(u64::from(libc::PROT_WRITE.unsigned_abs())),
-                0,
-            )?;
-            let either = vec![SeccompRule::new(vec![not_executable])?, SeccompRule::new(vec![not_writable])?];
-            rules.insert(libc::SYS_mprotect, either);
-        }
-    }
-    let architecture = std::env::consts::ARCH.try_into()?;
-    SeccompFilter::new(rules, SeccompAction::KillProcess, SeccompAction::Allow, architecture)?.try_into()
 }

@@ -1,0 +1,251 @@
+//! `carpd plan` and `carpd grant`: what a hook would do on this machine, and what it must be allowed for that.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+
+use super::{CONFIG, Exit, Failure, output};
+use crate::config::{Config, Surroundings, Unusable};
+use crate::effect::Grants;
+use crate::engine::plan::{Event, Plan, PlanError, Planner, Totals, Wanted, text};
+use crate::hooks::LoadError;
+use crate::types::{IfName, Name, VirtualAddress};
+
+/// Show what hooks would do on this machine, without doing it.
+///
+/// Each hook runs in its sandbox, is told the event, and sees this machine as it is. What it asks for is listed: what would
+/// change, which grant allows it, and what it goes back to when mastership ends. Nothing is changed, and no daemon is needed.
+///
+/// HOOK is a file, or the name of a hook of the configuration. Without a HOOK every virtual host of the configuration is
+/// planned, with its own addresses. A file is planned for a virtual host that is made up (--interface, --address), with the
+/// grants and the config of NAME.toml beside it.
+///
+/// Exit status 1 says that something is not granted or would fail.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "Examples:\n  \
+    carpd plan --event master\n  \
+    carpd plan failover --event backup --config ./carpd.toml\n  \
+    carpd plan ./failover.lua --event master --interface eth0 --address 192.168.32.22/24\n  \
+    carpd plan --event master --json | jq '.plans[].parts[].steps[].effect'")]
+pub(super) struct PlanArgs {
+    #[command(flatten)]
+    subject: Subject,
+
+    /// What becomes of the virtual host.
+    #[arg(short, long, value_name = "EVENT")]
+    event: Word,
+
+    /// Print the plan as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Print the smallest grants under which a hook runs to its end here.
+///
+/// The hook is planned for every event, and allowed whatever it asks for; that is printed as TOML. Of a command line only the
+/// name is known: write out its program. What a hook does only on another day is not among it: read what is printed.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "Examples:\n  \
+    carpd grant ./failover.lua --interface eth0 --address 192.168.32.22/24\n  \
+    carpd grant failover --config ./carpd.toml")]
+pub(super) struct GrantArgs {
+    #[command(flatten)]
+    subject: Subject,
+}
+
+#[derive(Debug, clap::Args)]
+struct Subject {
+    /// A hook's file, or its name in the configuration.
+    #[arg(value_name = "HOOK")]
+    hook: Option<String>,
+
+    /// The configuration.
+    #[arg(short, long, value_name = "FILE")]
+    config: Option<PathBuf>,
+
+    /// Of a file: the interface of the virtual host that is made up.
+    #[arg(long, value_name = "NAME", default_value = "eth0")]
+    interface: IfName,
+
+    /// Of a file: its address.
+    #[arg(long, value_name = "ADDRESS", default_value = "192.0.2.22/24")]
+    address: VirtualAddress,
+
+    /// Of a file: what the event says as xparam.
+    #[arg(long, value_name = "TEXT")]
+    xparam: Option<String>,
+}
+
+/// [`Event`] on the command line.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum Word {
+    BeforeMaster,
+    Master,
+    BeforeBackup,
+    Backup,
+    PeerClaim,
+    Health,
+    Stop,
+}
+
+impl From<Word> for Event {
+    fn from(word: Word) -> Self {
+        match word {
+            Word::BeforeMaster => Self::BeforeMaster,
+            Word::Master => Self::Master,
+            Word::BeforeBackup => Self::BeforeBackup,
+            Word::Backup => Self::Backup,
+            Word::PeerClaim => Self::PeerClaim,
+            Word::Health => Self::Health,
+            Word::Stop => Self::Stop,
+        }
+    }
+}
+
+pub(super) fn plan(args: &PlanArgs) -> Result<Exit, Failure> {
+    let (config, hook) = args.subject.load()?;
+    let wanted = Wanted { hook, event: args.event.into(), learns: false };
+    let plans = runtime()?.block_on(async { Ok(Planner::start(&config, &wanted, None).await?.plan(&wanted).await) });
+    let plans: Vec<Plan> = plans.map_err(failure)?;
+    let totals = Totals::of(&plans);
+    let out = if args.json { format!("{}\n", json!({ "plans": plans, "totals": totals })) } else { text(&plans) };
+    output::data(out.as_bytes())?;
+    Ok(if totals.is_good() { Exit::Success } else { Exit::Failure })
+}
+
+pub(super) fn grant(args: &GrantArgs) -> Result<Exit, Failure> {
+    let (config, hook) = args.subject.load()?;
+    let hook = hook.ok_or_else(|| Failure::new(Exit::Usage, "which hook? give its file, or its name in the configuration"))?;
+    let (grants, failures) = runtime()?.block_on(learn(&config, &hook)).map_err(failure)?;
+    let mut out = format!("[hook.{hook}.grant]\n{}", grants.to_toml());
+    if grants == Grants::default() {
+        out += "# It needs none.\n";
+    }
+    output::data(out.as_bytes())?;
+    let unknown = grants.command.iter().filter(|(name, grant)| grant.argv.first() == Some(&format!("/path/to/{name}")));
+    for (name, _) in unknown {
+        output::note(&format!("note: command.{name}: write its program and arguments out\n"));
+    }
+    for failure in &failures {
+        output::note(&format!("note: {failure}; what it does after that is not among these\n"));
+    }
+    Ok(if failures.is_empty() { Exit::Success } else { Exit::Failure })
+}
+
+/// Plans every event with a hook that may do everything. The grants that this took, and what failed all the same.
+async fn learn(config: &Config, hook: &Name) -> Result<(Grants, Vec<String>), PlanError> {
+    let wanted = |event| Wanted { hook: Some(hook.clone()), event, learns: true };
+    let mut planner = Planner::start(config, &wanted(Event::Master), None).await?;
+    let mut failures = Vec::new();
+    for event in Event::ALL {
+        // The plan of becoming master has it.
+        if event == Event::BeforeMaster {
+            continue;
+        }
+        for part in planner.plan(&wanted(event)).await.into_iter().flat_map(|plan| plan.parts) {
+            failures.extend(part.failure.filter(|failure| !failures.contains(failure)));
+        }
+    }
+    Ok((planner.learned(hook).map(|learned| learned.grants).unwrap_or_default(), failures))
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(|error| Failure::new(Exit::Cannot, format!("cannot start: {error}")))
+}
+
+fn failure(error: PlanError) -> Failure {
+    let exit = match &error {
+        PlanError::Hook { source: LoadError::Code(_) | LoadError::NoEntryPoint { .. }, .. } => Exit::Config,
+        PlanError::Hook { .. } | PlanError::System { .. } | PlanError::Host(_) => Exit::Cannot,
+    };
+    Failure::new(exit, error.to_string())
+}
+
+impl Subject {
+    /// The configuration, and the hook that was asked for.
+    fn load(&self) -> Result<(Config, Option<Name>), Failure> {
+        match self.hook.as_deref() {
+            Some(file) if is_file(file) => {
+                let (config, name) = self.made_up(Path::new(file))?;
+                Ok((config, Some(name)))
+            }
+            hook => {
+                let config = super::run::load(self.config.as_deref().unwrap_or(Path::new(CONFIG)))?.config;
+                let name = hook.map(|hook| named(&config, hook)).transpose()?;
+                Ok((config, name))
+            }
+        }
+    }
+
+    /// A configuration around a hook's file.
+    fn made_up(&self, file: &Path) -> Result<(Config, Name), Failure> {
+        let usage = |message: String| Failure::new(Exit::Usage, message);
+        if let Some(config) = &self.config {
+            let config = super::run::load(config)?.config;
+            let same =
+                |path: &Path| fs::canonicalize(path).ok().is_some_and(|path| fs::canonicalize(file).is_ok_and(|f| f == path));
+            let found = config.hooks.iter().find(|(_, hook)| same(&hook.path)).map(|(name, _)| name.clone());
+            let none = || usage(format!("no hook of the configuration is {}", file.display()));
+            return found.ok_or_else(none).map(|name| (config, name));
+        }
+        let stem = file.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+        let name: Name = stem.parse().map_err(|error| usage(format!("{} cannot be a hook's file: {error}", file.display())))?;
+        let beside = file.with_extension("toml");
+        let table = match fs::read_to_string(&beside) {
+            Ok(text) => text,
+            Err(_) => format!("[hook.{name}]\nsource = {:?}\n", file.display().to_string()),
+        };
+        let Self { interface, address, xparam, .. } = self;
+        let xparam = xparam.as_ref().map(|text| format!("xparam = {}\n", toml::Value::String(text.clone()))).unwrap_or_default();
+        let text = format!(
+            "{table}\n[[vhost]]\nname = \"example\"\ninterface = \"{interface}\"\nvhid = 1\naddresses = [\"{address}\"]\n\
+             password-file = \"none\"\nhooks = [\"{name}\"]\n{xparam}"
+        );
+        let around = MadeUp { file: file.to_owned() };
+        match Config::parse(&beside.display().to_string(), &text, &around) {
+            Ok(loaded) => Ok((loaded.config, name)),
+            Err(report) => {
+                output::problems(&report);
+                Err(Failure::new(Exit::Config, super::check::counts(&report)))
+            }
+        }
+    }
+}
+
+/// A path, and no name in the configuration.
+fn is_file(text: &str) -> bool {
+    text.contains('/') || [".lua", ".luau", ".wasm"].iter().any(|ending| text.ends_with(ending))
+}
+
+fn named(config: &Config, text: &str) -> Result<Name, Failure> {
+    let found = config.hooks.keys().find(|name| name.as_str() == text);
+    found.cloned().ok_or_else(|| {
+        let known: Vec<&str> = config.hooks.keys().map(Name::as_str).collect();
+        Failure::new(Exit::Usage, format!("there is no hook {text} in the configuration; there are: {}", known.join(", ")))
+    })
+}
+
+/// What the made-up configuration refers to: one hook, and a password that nobody will see.
+struct MadeUp {
+    file: PathBuf,
+}
+
+impl Surroundings for MadeUp {
+    fn password_file(&self, _: &Path) -> Result<Vec<u8>, Unusable> {
+        Ok(b"plan".to_vec())
+    }
+
+    fn credential(&self, _: &str) -> Result<Vec<u8>, Unusable> {
+        Ok(b"plan".to_vec())
+    }
+
+    fn hook_source(&self, _: &Path) -> Result<PathBuf, Unusable> {
+        match fs::metadata(&self.file) {
+            Ok(meta) if meta.is_file() => Ok(self.file.clone()),
+            Ok(_) => Err(format!("{} is not a file", self.file.display()).into()),
+            Err(error) => Err(format!("cannot read {}: {error}", self.file.display()).into()),
+        }
+    }
+}

@@ -1,0 +1,20 @@
+//! Couriers are children of the keeper, like all others.
+
+use std::rc::Rc;
+
+use crate::hooks::session::SandboxPolicy;
+use crate::host::courier::{Couriers, Hired};
+use crate::keeper::{Client, Role};
+
+/// Couriers that this keeper starts.
+pub(super) fn couriers(keeper: Client, policy: SandboxPolicy) -> Couriers {
+    let hire = move || {
+        let keeper = keeper.clone();
+        let hired = async move {
+            let (id, stream) = keeper.spawn(Role::Courier).await?;
+            Ok(Hired::new(stream, move || keeper.kill(id)))
+        };
+        std::boxed::Box::pin(hired) as std::pin::Pin<Box<dyn Future<Output = _>>>
+    };
+    Couriers::new(Rc::new(hire), policy == SandboxPolicy::Required)
+}

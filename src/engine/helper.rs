@@ -1,0 +1,137 @@
+//! The helper process: there if something granted needs it, and started again when it dies.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+use tracing::{error, info};
+
+use super::clock;
+use super::command::{Fault, HelperStatus};
+use super::queue::Shared;
+use crate::config::Config;
+use crate::effect::Grants;
+use crate::host::LinuxHost;
+use crate::host::helper::{Duty, HelperClient};
+use crate::keeper::{Client, Role};
+
+/// Pause before a helper that died is started again; doubled each time.
+const RESTART_FIRST: Duration = Duration::from_millis(50);
+/// Longest pause.
+const RESTART_MAX: Duration = Duration::from_secs(30);
+/// One that lived for so long died of something new.
+const HEALTHY: Duration = Duration::from_secs(60);
+
+/// Looks after the helper process.
+#[derive(Debug)]
+pub(super) struct Care {
+    keeper: Client,
+    shared: Rc<Shared<LinuxHost>>,
+    duty: Option<Duty>,
+    told: Rc<Told>,
+    watch: Option<JoinHandle<()>>,
+}
+
+/// For status.
+#[derive(Debug, Default)]
+struct Told {
+    deaths: Cell<u64>,
+    fault: RefCell<Option<Fault>>,
+}
+
+/// What a helper for this configuration must be able to do; `None` if nothing needs one.
+pub(super) fn duty(config: &Config, services_need_helper: bool) -> Option<Duty> {
+    let grants = || config.hooks.values().map(|hook| &hook.grants);
+    if grants().any(|g| !g.command.is_empty() || (services_need_helper && !g.service.is_empty())) {
+        return Some(Duty::Commands);
+    }
+    grants().any(Grants::needs_helper).then_some(Duty::Settings)
+}
+
+/// Starts a helper process.
+///
+/// # Errors
+/// The keeper could not start it, or is gone.
+pub(super) async fn start(keeper: &Client, duty: Duty) -> io::Result<HelperClient> {
+    let (_, stream) = keeper.spawn(Role::Helper).await?;
+    // It ends when the client is dropped, which closes its socket.
+    HelperClient::new(stream, duty)
+}
+
+impl Care {
+    /// For the helper that the host has, if it has one.
+    pub(super) fn new(keeper: Client, shared: Rc<Shared<LinuxHost>>, duty: Option<Duty>) -> Self {
+        let mut care = Self { keeper, shared, duty, told: Rc::default(), watch: None };
+        care.watch();
+        care
+    }
+
+    /// What the present one can do.
+    pub(super) const fn duty(&self) -> Option<Duty> {
+        self.duty
+    }
+
+    /// From now on this one is asked. What the one before is doing it brings to its end.
+    pub(super) fn replace(&mut self, client: HelperClient, duty: Duty) {
+        self.shared.executor.host().use_helper(client);
+        self.duty = Some(duty);
+        self.watch();
+    }
+
+    /// For status.
+    pub(super) fn status(&self) -> Option<HelperStatus> {
+        self.duty.map(|duty| HelperStatus {
+            duty: duty.as_str().to_owned(),
+            alive: self.shared.executor.host().has_helper(),
+            deaths: self.told.deaths.get(),
+            fault: self.told.fault.borrow().clone(),
+        })
+    }
+
+    fn watch(&mut self) {
+        if let Some(before) = self.watch.take() {
+            before.abort();
+        }
+        let Some(duty) = self.duty else { return };
+        let (keeper, shared, told) = (self.keeper.clone(), Rc::clone(&self.shared), Rc::clone(&self.told));
+        self.watch = Some(tokio::task::spawn_local(async move { look_after(&keeper, &shared, &told, duty).await }));
+    }
+}
+
+async fn look_after(keeper: &Client, shared: &Shared<LinuxHost>, told: &Told, duty: Duty) {
+    let mut pause = RESTART_FIRST;
+    while let Some(helper) = shared.executor.host().helper() {
+        let began = clock::now();
+        let why = helper.ended().await;
+        drop(helper);
+        if clock::now().since(began) > HEALTHY {
+            pause = RESTART_FIRST;
+        }
+        told.deaths.set(told.deaths.get() + 1);
+        let message = format!("the helper process is gone: {why}");
+        error!(why, restart_ms = pause.as_millis(), "The helper process died; starts it again");
+        told.fault.replace(Some(Fault { message, since_ms: clock::wall_ms() }));
+        shared.executor.host().use_helper(again(keeper, told, duty, &mut pause).await);
+        told.fault.replace(None);
+        info!("The helper process runs again");
+    }
+}
+
+/// Tries until there is one.
+async fn again(keeper: &Client, told: &Told, duty: Duty, pause: &mut Duration) -> HelperClient {
+    loop {
+        tokio::time::sleep(*pause).await;
+        *pause = (*pause * 2).min(RESTART_MAX);
+        match start(keeper, duty).await {
+            Ok(client) => return client,
+            Err(err) => {
+                error!(%err, restart_ms = pause.as_millis(), "Could not start the helper process");
+                if let Some(fault) = told.fault.borrow_mut().as_mut() {
+                    fault.message = format!("the helper process cannot be started: {err}");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! The numbers of transitions: never given twice by an instance, over restarts, crashes and reboots too.
+//!
+//! A block of numbers is reserved on disk ahead of its use, so that no transition waits for the disk. What a killed
+//! daemon had reserved and not used is left out; an orderly stop gives it back.
+
+use std::io;
+use std::path::PathBuf;
+
+use tracing::warn;
+
+use super::Disk;
+use crate::record::{MAGIC_LEN, whole};
+
+/// What the file is, and the version of its form.
+const MAGIC: [u8; MAGIC_LEN] = *b"carpdN01";
+/// How many are reserved at a time. Half of it is left when the next block is reserved.
+const BLOCK: u64 = 256;
+
+/// Which numbers are used.
+#[derive(Debug)]
+pub(in crate::engine) struct Numbers {
+    file: Option<(PathBuf, Disk)>,
+    /// The highest that was given.
+    highest: u64,
+    /// All up to this are ours.
+    reserved: u64,
+}
+
+impl Numbers {
+    /// Goes on where the predecessor ended; begins at 1 where there was none. Where it cannot be told, numbers go on from
+    /// the seconds since 1970: larger than any that was counted up to.
+    pub(super) async fn open(path: Option<PathBuf>, disk: Disk, wall_ms: u64) -> Self {
+        let by_clock = wall_ms / 1000;
+        let Some(path) = path else { return Self { file: None, highest: by_clock, reserved: u64::MAX } };
+        let from = path.clone();
+        let read = tokio::task::spawn_blocking(move || read(&from)).await;
+        let highest = match read {
+            Ok(Ok(highest)) => highest,
+            Ok(Err(error)) => {
+                warn!(%error, "Counts transitions anew, from the clock");
+                by_clock
+            }
+            Err(_) => by_clock,
+        };
+        let mut numbers = Self { file: Some((path, disk)), highest, reserved: highest };
+        numbers.reserve();
+        numbers
+    }
+
+    /// Counts from 1, for this process alone.
+    pub(super) const fn none() -> Self {
+        Self { file: None, highest: 0, reserved: u64::MAX }
+    }
+
+    /// Where a virtual host that is born now begins: its first transition has the next number.
+    pub(in crate::engine) const fn highest(&self) -> u64 {
+        self.highest
+    }
+
+    /// A transition has this number.
+    pub(in crate::engine) fn used(&mut self, number: u64) {
+        self.highest = self.highest.max(number);
+        if self.highest.saturating_add(BLOCK / 2) >= self.reserved {
+            self.reserve();
+        }
+    }
+
+    /// The daemon stops in good order: what is not used is free.
+    pub(in crate::engine) fn give_back(&mut self) {
+        self.reserved = self.highest;
+        self.write();
+    }
+
+    fn reserve(&mut self) {
+        self.reserved = self.highest.saturating_add(BLOCK);
+        self.write();
+    }
+
+    fn write(&self) {
+        let Some((path, disk)) = &self.file else { return };
+        let (path, value) = (path.clone(), self.reserved.to_le_bytes());
+        disk.later("the transitions' numbers", move || whole::write(&path, MAGIC, &value).map(|()| None));
+    }
+}
+
+fn read(path: &std::path::Path) -> io::Result<u64> {
+    let Some(bytes) = whole::read(path, MAGIC, 8).map_err(io::Error::other)? else { return Ok(0) };
+    let bytes = <[u8; 8]>::try_from(bytes).map_err(|_| io::Error::other("not a number"))?;
+    Ok(u64::from_le_bytes(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn open(path: &std::path::Path) -> (Numbers, Disk) {
+        let disk = Disk::start();
+        (Numbers::open(Some(path.to_owned()), disk.clone(), 5_000_000).await, disk)
+    }
+
+    fn on_a_local_set(test: impl Future<Output = ()>) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        tokio::task::LocalSet::new().block_on(&runtime, test);
+    }
+
+    #[test]
+    fn no_number_is_given_twice_whatever_ends_the_process() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("transitions");
+        on_a_local_set(async {
+            let (mut numbers, disk) = open(&path).await;
+            assert_eq!(numbers.highest(), 0);
+            for number in 1..=1000 {
+                numbers.used(number);
+            }
+            disk.settled().await;
+            // Killed here.
+            drop(numbers);
+            let (mut numbers, disk) = open(&path).await;
+            assert!((1000..=1000 + BLOCK).contains(&numbers.highest()), "{}", numbers.highest());
+            let last = numbers.highest() + 3;
+            numbers.used(last);
+            numbers.give_back();
+            disk.settled().await;
+            let (numbers, disk) = open(&path).await;
+            assert_eq!(numbers.highest(), last, "an orderly stop leaves no hole");
+            disk.settled().await;
+            std::fs::write(&path, "nonsense").unwrap();
+            let (numbers, _) = open(&path).await;
+            assert_eq!(numbers.highest(), 5000, "from the clock");
+        });
+    }
+}

@@ -1,0 +1,113 @@
+//! Loading the hooks when the daemon starts: from their files, or from what was accepted last.
+
+use std::rc::Rc;
+
+use tracing::info;
+
+use super::exam::{self, Examine, Test};
+use super::generations::{Generations, digest};
+use super::lasting::{Kept, KeptHook};
+use super::pool::Pool;
+use super::script;
+use super::start::{StartError, load_pool};
+use crate::config::{self, Config, Reload};
+use crate::hooks::{HookSource, LoadError};
+use crate::keeper::Client;
+use crate::types::Name;
+
+/// A hook that cannot be used.
+struct Refused {
+    error: LoadError,
+    /// The digest of what was refused; empty if it could not even be read.
+    digest: String,
+}
+
+impl Refused {
+    /// Would another version do?
+    const fn is_its_own_fault(&self) -> bool {
+        match self.error {
+            LoadError::Code(_) | LoadError::NoEntryPoint { .. } => true,
+            LoadError::Sandbox(_) | LoadError::Runner(_) => false,
+        }
+    }
+}
+
+/// Loads every hook of the configuration in a runner of its own. One whose file has a fault serves in the version that was
+/// accepted last; without such a version the start ends here.
+pub(super) async fn hooks(config: &Config, keeper: &Client, kept: &Kept, examine: Examine) -> Result<Generations, StartError> {
+    let mut hooks = Generations::default();
+    for (name, spec) in &config.hooks {
+        match read_and_load(config, name, spec, keeper, Some((kept, examine))).await {
+            Ok(pool) => {
+                loaded(spec, &pool);
+                hooks.take(Rc::clone(&pool));
+                if let Some(original) = pool.original() {
+                    kept.keep(original, super::clock::wall_ms());
+                }
+            }
+            Err(refused) => {
+                let failed = |error| StartError::Hook { name: name.clone(), source: error };
+                let last = if refused.is_its_own_fault() { kept.last_good(name).await } else { None };
+                let Some(KeptHook { accepted_ms, source, .. }) = last else { return Err(failed(refused.error)) };
+                let pool = load_pool(config, name, spec, source, keeper).await;
+                // What is wrong with the file is what the operator can mend.
+                let pool = pool.map_err(|_| failed(refused.error.clone()))?;
+                loaded(spec, &pool);
+                hooks.take_kept(pool, accepted_ms, refused.error.to_string(), refused.digest);
+            }
+        }
+    }
+    kept.retain(config.hooks.keys().cloned());
+    Ok(hooks)
+}
+
+fn loaded(spec: &config::Hook, pool: &Pool) {
+    let confined_by = pool.confinement().in_force.join(" ");
+    info!(hook = %pool.name(), source = spec.source, confined_by, "Loaded a hook");
+}
+
+/// Loads a hook as it is on disk, without its test.
+pub(super) async fn hook(config: &Config, name: &Name, spec: &config::Hook, keeper: &Client) -> Result<Rc<Pool>, LoadError> {
+    read_and_load(config, name, spec, keeper, None).await.map_err(|refused| refused.error)
+}
+
+/// With `examine` it also has to pass its test, unless it is the version that passed before.
+async fn read_and_load(
+    config: &Config,
+    name: &Name,
+    spec: &config::Hook,
+    keeper: &Client,
+    examine: Option<(&Kept, Examine)>,
+) -> Result<Rc<Pool>, Refused> {
+    let unread = |error: String| Refused { error: LoadError::Code(error), digest: String::new() };
+    let source = script::source(name, spec).map_err(|error| unread(error.to_string()))?;
+    let digest = digest(&source);
+    let mut test = None;
+    if let Some((kept, _)) = examine
+        && spec.reload == Reload::Tested
+        && kept.last_good(name).await.is_none_or(|last| last.digest != digest)
+    {
+        test = exam::read(name, spec).map_err(unread)?;
+    }
+    let attempt = exam::attempt(&digest, test.as_ref());
+    let test = examine.and_then(|(_, examine)| Some((examine, test?)));
+    accept(config, name, spec, source, test, keeper).await.map_err(|error| Refused { error, digest: attempt })
+}
+
+/// Loads one version of a hook and has it pass its test, if it has one to pass.
+pub(super) async fn accept(
+    config: &Config,
+    name: &Name,
+    spec: &config::Hook,
+    source: HookSource,
+    test: Option<(Examine, Test)>,
+    keeper: &Client,
+) -> Result<Rc<Pool>, LoadError> {
+    let pool = load_pool(config, name, spec, source, keeper).await?;
+    if let Some((examine, test)) = test
+        && let Some(original) = pool.original()
+    {
+        exam::pass(examine, keeper, config, spec, (**original).clone(), test).await?;
+    }
+    Ok(pool)
+}

@@ -1,0 +1,54 @@
+//! After a sleep: what waits in the sockets is old.
+
+use std::time::Duration;
+
+use tracing::{debug, warn};
+
+use super::clock;
+use super::port::Port;
+use super::run::Engine;
+use crate::proto::Input;
+use crate::types::State;
+
+/// More frames than any receive buffer holds.
+const FRAMES_MAX: usize = 4096;
+
+impl Engine {
+    /// Before any event. Who slept for longer than an interval cannot tell what is still true of what waits in its sockets:
+    /// behind a bow-out there may have been a takeover, for which the buffer had no room. So it goes unread, and a backup
+    /// listens anew. A master goes on, or not, by the rules of the protocol.
+    pub(super) fn judge_sleep(&mut self) {
+        let now = clock::now();
+        let Some(by) = self.due.map(|due| now.since(due)) else { return };
+        for port in 0..self.ports.len() {
+            let Some(members) = self.ports.get(port).map(|port| port.members.clone()) else { continue };
+            let overslept = |index: &usize| self.nodes.get(index).is_some_and(|node| by > node.machine.interval());
+            let overslept: Vec<usize> = members.into_iter().filter(overslept).collect();
+            if overslept.is_empty() {
+                continue;
+            }
+            self.discard(port, by);
+            for index in overslept {
+                if self.nodes.get(&index).is_some_and(|node| node.machine.state() == State::Backup) {
+                    self.handle(index, Input::Late { by }, now);
+                }
+            }
+        }
+    }
+
+    /// Reads what waits in an interface's socket, and forgets it.
+    fn discard(&self, port: usize, by: Duration) {
+        let Some(socket) = self.ports.get(port).and_then(Port::socket) else { return };
+        let mut buffer = [0; 64];
+        let mut frames = 0;
+        while frames < FRAMES_MAX && matches!(socket.receive(&mut buffer), Ok(Some(_))) {
+            frames += 1;
+        }
+        let late_ms = by.as_millis();
+        if frames > 0 {
+            warn!(late_ms, frames, "Woke late; what came in meanwhile is too old to be believed");
+        } else {
+            debug!(late_ms, "Woke late");
+        }
+    }
+}

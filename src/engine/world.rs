@@ -1,0 +1,44 @@
+//! What an engine lives in: this machine, or a virtual one that a rehearsal plays.
+
+use super::exam::Examine;
+use super::helper::Care;
+use super::port::{Ethernet, Wire};
+use crate::host::alarm::Alarm;
+use crate::host::netlink::Watch;
+use crate::host::{Host, LinuxHost};
+use crate::ledger::Instance;
+
+/// The parts of an engine that differ between the two. All that decides is the same code.
+pub(super) trait World {
+    /// What effects are done to.
+    type Host: Host + 'static;
+    /// What advertisements go through.
+    type Wire: Wire;
+    /// What else ties the engine to where it runs.
+    type Ties;
+}
+
+/// This machine.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Machine;
+
+impl World for Machine {
+    type Host = LinuxHost;
+    type Wire = Ethernet;
+    type Ties = Ties;
+}
+
+/// A daemon's hold on its machine.
+#[derive(Debug)]
+pub(super) struct Ties {
+    /// What the kernel tells.
+    pub(super) watch: Watch,
+    /// The one timer.
+    pub(super) alarm: Alarm,
+    /// Our directory and locks.
+    pub(super) instance: Instance,
+    /// The helper process.
+    pub(super) helper: Care,
+    /// Runs tests of hooks.
+    pub(super) examine: Examine,
+}

@@ -1,0 +1,87 @@
+//! The courier's own process: takes its order, confines itself for it, goes, reports, and ends.
+
+use std::io::{self, Read as _, Write as _};
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use super::talk::{self, Trust};
+use super::{MESSAGE_MAX, Order, Report, Trouble, VERSION};
+use crate::effect::Endpoint;
+use crate::effect::outgoing::{Errand, Scheme};
+use crate::host::HostError;
+use crate::sandbox::{self, Kind};
+
+/// What it may have beside what is mapped at its start, in bytes; the sandbox adds its own room.
+const MEMORY: u64 = 8 << 20;
+
+/// Addresses of one name that are tried.
+const ADDRESSES_MAX: usize = 8;
+
+/// The whole life of a courier. Exit status 2: it was not started as one.
+#[must_use]
+pub fn main() -> ExitCode {
+    let Ok(stream) = io::stdin().as_fd().try_clone_to_owned().map(UnixStream::from) else { return ExitCode::from(2) };
+    if stream.peer_addr().is_err() {
+        return ExitCode::from(2);
+    }
+    match serve(stream) {
+        Ok(()) => ExitCode::SUCCESS,
+        // Nobody wants it any more.
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+fn serve(mut stream: UnixStream) -> io::Result<()> {
+    let mut order = Vec::new();
+    (&stream).take(MESSAGE_MAX as u64).read_to_end(&mut order)?;
+    if order.is_empty() {
+        return Ok(());
+    }
+    let order: Order = postcard::from_bytes(&order).map_err(io::Error::other)?;
+    let report = postcard::to_extend(&run(order), Vec::new()).map_err(io::Error::other)?;
+    stream.write_all(&report)
+}
+
+fn run(order: Order) -> Report {
+    let Order { version, confined, errand, limit } = order;
+    if version != VERSION {
+        let message = format!("the engine speaks version {version} of the courier protocol, this courier {VERSION}");
+        return Err(HostError { message, errno: Some(libc::EPROTO) });
+    }
+    let endpoint = errand.endpoint();
+    // What the system trusts is read while files are in reach.
+    let trust = match &errand {
+        Errand::Http(request) if request.url.scheme() == Scheme::Https => Trust::of_the_system(),
+        Errand::Http(_) | Errand::Connect { .. } => Trust::nobody(),
+    };
+    sandbox::measure_address_space();
+    let confinement = sandbox::confine(Kind::Courier { port: endpoint.port() }, MEMORY, || {});
+    let lacking = sandbox::lacking(&confinement);
+    if confined && !lacking.is_empty() {
+        let message = format!("the sandbox is incomplete: {}; see `sandbox` in [daemon]", lacking.join("; "));
+        return Err(HostError { message, errno: Some(libc::EPERM) });
+    }
+    let addresses = look_up(&endpoint)?;
+    if let Err(why) = sandbox::no_more_names()
+        && confined
+    {
+        return Err(HostError { message: format!("the sandbox is incomplete: seccomp: {why}"), errno: Some(libc::EPERM) });
+    }
+    go(&errand, &addresses, &trust, limit)
+}
+
+fn look_up(endpoint: &Endpoint) -> Result<Vec<SocketAddr>, HostError> {
+    let found = (endpoint.host(), endpoint.port()).to_socket_addrs();
+    let found: Vec<_> = found.map_err(|err| Trouble::Name.error(endpoint, &err.to_string()))?.take(ADDRESSES_MAX).collect();
+    if found.is_empty() { Err(Trouble::Name.error(endpoint, "it has no address")) } else { Ok(found) }
+}
+
+fn go(errand: &Errand, addresses: &[SocketAddr], trust: &Trust, limit: Duration) -> Report {
+    match errand {
+        Errand::Http(request) => talk::ask(request, addresses, trust, limit),
+        Errand::Connect { endpoint, .. } => talk::connect(endpoint, addresses, limit),
+    }
+}

@@ -1,0 +1,149 @@
+//! The talk with a server whose address is known. Blocking, on one thread.
+
+use std::io::ErrorKind;
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::time::Duration;
+
+use ureq::http::{Request, Uri};
+use ureq::tls::{Certificate, RootCerts, TlsConfig};
+use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
+use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
+use ureq::{Agent, Error};
+
+use super::{Brought, Report, Trouble};
+use crate::effect::outgoing::{BODY_MAX, HEADER_BYTES_MAX, HEADERS_MAX};
+use crate::effect::{Endpoint, HttpRequest, HttpResponse, HttpVerb};
+use crate::host::HostError;
+
+/// Whose certificates are believed.
+#[derive(Debug)]
+pub(super) struct Trust(Vec<Certificate<'static>>);
+
+impl Trust {
+    /// Those of the system: the package `ca-certificates`.
+    pub(super) fn of_the_system() -> Self {
+        let found = rustls_native_certs::load_native_certs().certs;
+        Self(found.iter().map(|certificate| Certificate::from_der(certificate).to_owned()).collect())
+    }
+
+    /// Nobody's: for what is not encrypted.
+    pub(super) const fn nobody() -> Self {
+        Self(Vec::new())
+    }
+
+    #[cfg(test)]
+    pub(super) fn in_pem(pem: &[u8]) -> Self {
+        Self(vec![Certificate::from_pem(pem).unwrap()])
+    }
+}
+
+/// Names were looked up before, where that was still allowed.
+#[derive(Debug)]
+struct Known(Vec<SocketAddr>);
+
+impl Resolver for Known {
+    fn resolve(&self, _: &Uri, _: &ureq::config::Config, _: NextTimeout) -> Result<ResolvedSocketAddrs, Error> {
+        let mut known = self.empty();
+        self.0.iter().for_each(|address| known.push(*address));
+        Ok(known)
+    }
+}
+
+/// Sends one request and takes one answer, whatever its status.
+pub(super) fn ask(request: &HttpRequest, addresses: &[SocketAddr], trust: &Trust, limit: Duration) -> Report {
+    let endpoint = request.url.endpoint();
+    let agent = Agent::with_parts(config(trust, limit), DefaultConnector::default(), Known(addresses.to_vec()));
+    answer(&agent, request).map(Brought::Answer).map_err(|err| told(&endpoint, &err, trust))
+}
+
+fn config(trust: &Trust, limit: Duration) -> ureq::config::Config {
+    let tls = TlsConfig::builder()
+        .root_certs(RootCerts::new_with_certs(&trust.0))
+        .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .build();
+    Agent::config_builder()
+        .tls_config(tls)
+        .timeout_global(Some(limit))
+        // What the hook was granted is one place: where it is sent from there is for the hook to ask anew.
+        .max_redirects(0)
+        .max_redirects_will_error(false)
+        .http_status_as_error(false)
+        .proxy(None)
+        .max_response_header_size(HEADER_BYTES_MAX)
+        .max_idle_connections(0)
+        .user_agent(concat!("carpd/", env!("CARGO_PKG_VERSION")))
+        .accept_encoding("identity")
+        .build()
+}
+
+fn answer(agent: &Agent, request: &HttpRequest) -> Result<HttpResponse, Error> {
+    let mut builder = Request::builder().method(request.verb.method()).uri(request.url.to_string());
+    for (name, value) in &request.headers {
+        builder = builder.header(name, value);
+    }
+    let mut response = match request.verb {
+        HttpVerb::Get | HttpVerb::Delete => agent.run(builder.body(())?)?,
+        // A body that is empty is one all the same.
+        HttpVerb::Post | HttpVerb::Put | HttpVerb::Patch => agent.run(builder.body(request.body.as_slice())?)?,
+    };
+    let status = response.status().as_u16();
+    let headers = response.headers().iter().take(HEADERS_MAX);
+    let headers = headers.filter_map(|(name, value)| Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned()))).collect();
+    let body = response.body_mut().with_config().limit(BODY_MAX as u64).read_to_vec()?;
+    Ok(HttpResponse { status, headers, body })
+}
+
+/// What went wrong, by its kind.
+fn told(endpoint: &Endpoint, err: &Error, trust: &Trust) -> HostError {
+    let trouble = match err {
+        Error::Timeout(_) => Trouble::Timeout,
+        Error::HostNotFound => Trouble::Name,
+        Error::BodyExceedsLimit(_) | Error::LargeResponseHeader(..) => Trouble::TooLarge,
+        Error::Tls(_) | Error::Rustls(_) | Error::Pem(_) | Error::TlsRequired => Trouble::Tls,
+        Error::ConnectionFailed => Trouble::Unreachable,
+        Error::Io(io) => of_io(io),
+        _ => Trouble::Protocol,
+    };
+    let hint = if trouble == Trouble::Tls && trust.0.is_empty() { "; the system trusts no certificates at all" } else { "" };
+    trouble.error(endpoint, &format!("{err}{hint}"))
+}
+
+fn of_io(err: &std::io::Error) -> Trouble {
+    // TLS comes as an error of its transport.
+    if err.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) {
+        return Trouble::Tls;
+    }
+    match err.kind() {
+        ErrorKind::ConnectionRefused => Trouble::Refused,
+        ErrorKind::TimedOut | ErrorKind::WouldBlock => Trouble::Timeout,
+        ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable | ErrorKind::AddrNotAvailable => Trouble::Unreachable,
+        // Landlock: a port that it was not sent to.
+        ErrorKind::PermissionDenied => Trouble::Refused,
+        _ => Trouble::Lost,
+    }
+}
+
+/// Opens a connection and closes it.
+pub(super) fn connect(endpoint: &Endpoint, addresses: &[SocketAddr], limit: Duration) -> Report {
+    let began = now();
+    let mut last = Trouble::Name.error(endpoint, "it has no address");
+    for (tried, address) in addresses.iter().enumerate() {
+        // What is left is shared by those that are left.
+        let left = limit.saturating_sub(now().saturating_sub(began));
+        let share = left / u32::try_from(addresses.len() - tried).unwrap_or(1).max(1);
+        if share.is_zero() {
+            return Err(Trouble::Timeout.error(endpoint, "no connection in time"));
+        }
+        match TcpStream::connect_timeout(address, share) {
+            Ok(_) => return Ok(Brought::Connected(now().saturating_sub(began))),
+            Err(err) => last = of_io(&err).error(endpoint, &err.to_string()),
+        }
+    }
+    Err(last)
+}
+
+/// Time since the machine started.
+fn now() -> Duration {
+    nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME).map(Duration::from).unwrap_or_default()
+}

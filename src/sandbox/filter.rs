@@ -1,0 +1,142 @@
+//! Which system calls a confined process may make.
+
+use std::collections::BTreeMap;
+
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
+    apply_filter_all_threads,
+};
+
+use super::Kind;
+
+/// Every system call that a confined process needs whatever it does (glibc and musl, x86_64 and aarch64); anything else kills it.
+const ALLOWED: [libc::c_long; 19] = [
+    libc::SYS_read,
+    libc::SYS_write,
+    libc::SYS_recvfrom,
+    libc::SYS_sendto,
+    libc::SYS_munmap,
+    libc::SYS_mremap,
+    libc::SYS_brk,
+    libc::SYS_madvise,
+    libc::SYS_futex,
+    libc::SYS_clock_gettime,
+    libc::SYS_getrandom,
+    libc::SYS_rt_sigprocmask,
+    libc::SYS_rt_sigreturn,
+    libc::SYS_sigaltstack,
+    libc::SYS_restart_syscall,
+    libc::SYS_sched_yield,
+    libc::SYS_close,
+    libc::SYS_exit,
+    libc::SYS_exit_group,
+];
+
+/// Puts the filter for this kind of process in force, for all of its threads.
+pub(super) fn apply(kind: Kind) -> Result<(), String> {
+    install(&filter(kind).map_err(|err| err.to_string())?)
+}
+
+/// The second filter of a courier. The first one holds as well: the stricter answer wins.
+pub(super) fn no_more_names() -> Result<(), String> {
+    install(&speaking().map_err(|err| err.to_string())?)
+}
+
+fn install(program: &BpfProgram) -> Result<(), String> {
+    apply_filter_all_threads(program).map_err(|err| err.to_string())
+}
+
+/// What a process needs beside [`ALLOWED`] to speak over sockets.
+const SOCKETS: &[libc::c_long] = &[
+    libc::SYS_socket,
+    libc::SYS_connect,
+    libc::SYS_setsockopt,
+    libc::SYS_getsockopt,
+    libc::SYS_getsockname,
+    libc::SYS_getpeername,
+    libc::SYS_recvmsg,
+    libc::SYS_sendmsg,
+    libc::SYS_shutdown,
+    libc::SYS_ppoll,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_poll,
+    libc::SYS_ioctl,
+    libc::SYS_fcntl,
+];
+
+/// And to look up a name by whatever means `nsswitch.conf` names.
+const NAMES: &[libc::c_long] = &[
+    libc::SYS_bind,
+    libc::SYS_sendmmsg,
+    libc::SYS_recvmmsg,
+    libc::SYS_openat,
+    libc::SYS_newfstatat,
+    libc::SYS_fstat,
+    libc::SYS_statx,
+    libc::SYS_lseek,
+    libc::SYS_pread64,
+    libc::SYS_readlinkat,
+    libc::SYS_faccessat,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_readlink,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_access,
+    libc::SYS_uname,
+    libc::SYS_getpid,
+    libc::SYS_gettid,
+    libc::SYS_getuid,
+    libc::SYS_geteuid,
+    libc::SYS_getgid,
+    libc::SYS_getegid,
+    // Code of the C library's modules is mapped from files; how is not looked at here.
+    libc::SYS_mmap,
+    libc::SYS_mprotect,
+    // For the second filter.
+    libc::SYS_prctl,
+    libc::SYS_seccomp,
+];
+
+/// For looking up a name. What the C library's modules may try besides fails, and does not kill: it is the system's own
+/// code, and tries much.
+fn naming() -> Result<BpfProgram, seccompiler::BackendError> {
+    let calls = ALLOWED.iter().chain(SOCKETS).chain(NAMES);
+    let rules = calls.map(|call| (*call, vec![])).collect();
+    let refuse = SeccompAction::Errno(libc::EPERM.unsigned_abs());
+    SeccompFilter::new(rules, refuse, SeccompAction::Allow, std::env::consts::ARCH.try_into()?)?.try_into()
+}
+
+/// For speaking with a server whose address is known.
+fn speaking() -> Result<BpfProgram, seccompiler::BackendError> {
+    let mut rules: BTreeMap<_, _> = ALLOWED.iter().chain(SOCKETS).map(|call| (*call, vec![])).collect();
+    let not_executable = vec![SeccompRule::new(vec![without(libc::PROT_EXEC)?])?];
+    rules.insert(libc::SYS_mmap, not_executable.clone());
+    rules.insert(libc::SYS_mprotect, not_executable);
+    let architecture = std::env::consts::ARCH.try_into()?;
+    SeccompFilter::new(rules, SeccompAction::KillProcess, SeccompAction::Allow, architecture)?.try_into()
+}
+
+/// The third argument, a memory protection, lacks this bit.
+fn without(bit: libc::c_int) -> Result<SeccompCondition, seccompiler::BackendError> {
+    SeccompCondition::new(2, SeccompCmpArgLen::Dword, SeccompCmpOp::MaskedEq(u64::from(bit.unsigned_abs())), 0)
+}
+
+fn filter(kind: Kind) -> Result<BpfProgram, seccompiler::BackendError> {
+    // Memory, but none that could be executed.
+    let not_executable = without(libc::PROT_EXEC)?;
+    let mut rules: BTreeMap<_, _> = ALLOWED.iter().map(|call| (*call, vec![])).collect();
+    rules.insert(libc::SYS_mmap, vec![SeccompRule::new(vec![not_executable.clone()])?]);
+    match kind {
+        Kind::Lua => {}
+        Kind::Courier { .. } => return naming(),
+        // The C library's own heaps grow so.
+        #[cfg(feature = "wasm")]
+        Kind::Compiler => drop(rules.insert(libc::SYS_mprotect, vec![SeccompRule::new(vec![not_executable])?])),
+        #[cfg(feature = "wasm")]
+        Kind::Wasm => {
+            let either = vec![SeccompRule::new(vec![not_executable])?, SeccompRule::new(vec![without(libc::PROT_WRITE)?])?];
+            rules.insert(libc::SYS_mprotect, either);
+        }
+    }
+    let architecture = std::env::consts::ARCH.try_into()?;
+    SeccompFilter::new(rules, SeccompAction::KillProcess, SeccompAction::Allow, architecture)?.try_into()
+}

@@ -1,0 +1,149 @@
+//! Couriers as processes: they go out, bring back, are confined, and end when nobody waits for them any more.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
+use std::path::Path;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use carpd::effect::{Errand, HttpRequest, HttpVerb, Reply};
+use carpd::host::HostError;
+use carpd::host::courier::{Couriers, Hired};
+use carpd::keeper::{Client, Exits, HowEnded, Role};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+use crate::hooks::{CARPD, block_on};
+
+const LIMIT: Duration = Duration::from_secs(5);
+
+fn couriers() -> (Couriers, Exits) {
+    let (keeper, exits) = Client::start(Some(Path::new(CARPD))).unwrap();
+    let hire = move || {
+        let keeper = keeper.clone();
+        let hired = async move {
+            let (id, stream) = keeper.spawn(Role::Courier).await?;
+            Ok(Hired::new(stream, move || keeper.kill(id)))
+        };
+        Box::pin(hired) as Pin<Box<dyn Future<Output = std::io::Result<Hired>>>>
+    };
+    (Couriers::new(Rc::new(hire), true), exits)
+}
+
+fn get(url: &str) -> Errand {
+    let url = url.parse().unwrap();
+    Errand::Http(HttpRequest { verb: HttpVerb::Get, url, headers: Vec::new(), body: Vec::new(), timeout_ms: 5000 })
+}
+
+fn connect(endpoint: &str) -> Errand {
+    Errand::Connect { endpoint: endpoint.parse().unwrap(), timeout_ms: 5000 }
+}
+
+/// Answers one request after another.
+fn web_server() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let mut heard = Vec::new();
+            while !heard.ends_with(b"\r\n\r\n") {
+                let mut byte = [0];
+                if stream.read_exact(&mut byte).is_err() {
+                    break;
+                }
+                heard.extend(byte);
+            }
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nready");
+        }
+    });
+    port
+}
+
+/// Confined is part of the order: a courier that cannot be refuses to go.
+#[test]
+fn a_confined_courier_brings_an_answer_and_ends() {
+    let port = web_server();
+    block_on(async {
+        let (couriers, mut exits) = couriers();
+        for host in ["127.0.0.1", "localhost"] {
+            let reply = couriers.send(get(&format!("http://{host}:{port}/")), LIMIT).await;
+            assert!(matches!(&reply, Ok(Reply::Http(answer)) if answer.body == b"ready"), "{host}: {reply:?}");
+            let (_, how) = exits.next().await.expect("it ended");
+            // Done by itself, or dismissed a moment before.
+            assert!(matches!(&how, HowEnded::Status(0)) || how == HowEnded::Signal("SIGKILL".into()), "{how}");
+        }
+        let reply = couriers.send(connect(&format!("127.0.0.1:{port}")), LIMIT).await;
+        assert!(matches!(reply, Ok(Reply::Took(took)) if took < LIMIT), "{reply:?}");
+    });
+}
+
+/// A server whose certificate no system trusts.
+fn tls_server() -> u16 {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let chain = vec![CertificateDer::from_pem_slice(include_bytes!("../fixtures/tls/server.pem")).unwrap()];
+    let key = PrivateKeyDer::from_pem_slice(include_bytes!("../fixtures/tls/server.key")).unwrap();
+    let config = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let config = Arc::new(config.with_no_client_auth().with_single_cert(chain, key).unwrap());
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let mut connection = rustls::ServerConnection::new(Arc::clone(&config)).unwrap();
+            assert!(connection.complete_io(&mut stream).is_err(), "nobody can trust it");
+        }
+    });
+    port
+}
+
+fn word(result: Result<Reply, HostError>) -> String {
+    result.unwrap_err().message.split(':').next().unwrap_or_default().to_owned()
+}
+
+#[test]
+fn what_goes_wrong_has_a_word() {
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    block_on(async {
+        let (couriers, _exits) = couriers();
+        assert_eq!(word(couriers.send(connect(&free.to_string()), LIMIT).await), "refused");
+        assert_eq!(word(couriers.send(get(&format!("http://{free}/")), LIMIT).await), "refused");
+        // The system does not know who signed its certificate: found out within the sandbox.
+        let err = couriers.send(get(&format!("https://localhost:{}/", tls_server())), LIMIT).await.unwrap_err();
+        assert!(err.message.starts_with("tls: ") && err.message.contains("UnknownIssuer"), "{err:?}");
+        // RFC 2606: nobody has this name. The machine may have no name server at all.
+        let reply = couriers.send(connect("no-such-host.invalid:80"), Duration::from_secs(1)).await;
+        assert!(["name", "timeout"].contains(&word(reply).as_str()));
+    });
+}
+
+/// A server that takes the connection and says nothing.
+#[test]
+fn a_courier_ends_when_its_time_is_up_or_nobody_waits() {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/", silent.local_addr().unwrap());
+    block_on(async {
+        let (couriers, mut exits) = couriers();
+        let began = tokio::time::Instant::now();
+        assert_eq!(word(couriers.send(get(&url), Duration::from_millis(300)).await), "timeout");
+        assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+        assert!(exits.next().await.is_some());
+        // Superseded: the future is dropped while the courier waits for the server.
+        let waiting = couriers.send(get(&url), LIMIT);
+        let connected =
+            tokio::task::spawn_blocking(move || silent.accept().map(drop).and_then(|()| silent.accept().map(|(s, _)| s)));
+        tokio::select! {
+            reply = waiting => panic!("{reply:?}"),
+            stream = connected => drop(stream.unwrap().unwrap()),
+        }
+        let (_, how) = exits.next().await.expect("it ended");
+        assert!(how == HowEnded::Signal("SIGKILL".into()) || matches!(how, HowEnded::Status(_)), "{how}");
+    });
+}
+
+#[test]
+fn a_courier_is_not_one_without_a_socket() {
+    let status = std::process::Command::new(CARPD).arg("__courier").stdin(std::process::Stdio::null()).status().unwrap();
+    assert_eq!(status.code(), Some(2));
+}

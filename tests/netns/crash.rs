@@ -1,0 +1,212 @@
+//! Processes of a master that are killed or stopped: nobody else is hurt, and no two hold the address.
+
+use std::time::Duration;
+
+use carpd::lab::clock::{Ticker, now};
+use carpd::lab::{Lab, Sighting};
+use carpd::types::Timestamp;
+use nix::sys::signal::Signal;
+
+use crate::rig::{ADDRESS, Carpd, Daemon, Failed, SOON, TAKEOVER, Watch, holds, lan, lets_go, mac};
+use crate::tree::Tree;
+use crate::{ADDRESS_OF_A, ADDRESS_OF_B, Case, Outcome};
+
+/// Rounds of what has to be quick: how quick it is, is measured where the machine was not busy with something else.
+const ROUNDS: usize = 3;
+/// From the death of an engine to its peer's answer.
+const HANDOVER: Duration = Duration::from_millis(50);
+/// The lease of the default timers.
+const LEASE: Duration = Duration::from_secs(2);
+/// The kernel takes expired addresses away so late (docs/operations.md, "Leases").
+const EXPIRY_LATE: Duration = Duration::from_millis(700);
+/// What a busy machine adds to that: up to 1.7 s in all were measured at a load of 300.
+const BUSY: Duration = Duration::from_secs(1);
+
+pub(crate) fn cases() -> Vec<Case> {
+    let long = |name, run| Case { limit: Duration::from_secs(60), ..Case::new(name, run) };
+    vec![
+        long("crash::when_the_engine_is_killed_the_peer_answers_within_50_ms", engine),
+        Case::new("crash::an_engine_that_lost_its_keeper_hands_over", keeper),
+        Case::new("crash::of_a_killed_tree_the_address_goes_by_itself_before_the_peer_takes_it", tree),
+        long("crash::a_frozen_tree_loses_the_address_and_does_not_claim_it_afterwards", frozen),
+        Case::new("crash::a_freeze_shorter_than_the_lease_changes_nothing", short_freeze),
+        Case::new("crash::a_thawed_backup_does_not_believe_an_old_bow_out", old_news),
+        Case::new("crash::a_lease_that_ran_out_in_a_freeze_is_not_brought_back", thawed_early),
+    ]
+}
+
+/// Node a, the better one, as master, and node b behind it; from here on the watch has seen a's answer.
+fn pair(a: &Carpd) -> Result<(Lab, Watch, [Daemon; 2]), Failed> {
+    let lab = lan(&["a", "b"])?;
+    let mut watch = Watch::start(&lab, ADDRESS)?;
+    let (mut a, mut b) = (a.start(&lab)?, Carpd::new("b").advskew(50).start(&lab)?);
+    a.wait_state("master", TAKEOVER)?;
+    b.wait_state("backup", SOON)?;
+    watch.wait(&[mac(&lab, "a")?], SOON)?;
+    watch.hear(ADDRESS_OF_A, 2, SOON)?;
+    Ok((lab, watch, [a, b]))
+}
+
+/// Nobody ever saw two answer since then.
+fn never_two(watch: &Watch, since: Timestamp) {
+    let two = |what: &Sighting| matches!(what, Sighting::Both { .. });
+    let seen: Vec<_> = watch.sightings().into_iter().filter(|seen| seen.at() >= since && two(&seen.what)).collect();
+    assert!(seen.is_empty(), "two answered: {seen:?}");
+}
+
+fn engine() -> Outcome {
+    let (lab, mut watch, [mut a, mut b]) = pair(&Carpd::new("a").preempts())?;
+    let mut took = Vec::new();
+    for _ in 0..ROUNDS {
+        let tree = Tree::of(&lab, "a", &a)?;
+        let killed = now();
+        tree.signal(tree.engine()?, Signal::SIGKILL)?;
+        // Its keeper takes the address down, says that it leaves, and the peer takes over.
+        watch.hear_advskew(255, SOON)?;
+        let answered = watch.wait(&[mac(&lab, "b")?], SOON)?;
+        assert_eq!(b.wait_state("master", SOON)?.text("cause"), "master-leaving");
+        let gone = a.wait_says("Took down an address of the dead engine", SOON)?;
+        let left = a.wait_says("Bowed out for the dead engine", SOON)?;
+        assert!(gone.at <= left.at, "the address goes first");
+        assert!(answered.since(killed) < BUSY, "{:?}", answered.since(killed));
+        took.push(answered.since(killed));
+        never_two(&watch, killed);
+        // It comes back by itself, and takes the address back: it is the better one.
+        a.wait_state("backup", TAKEOVER)?;
+        a.wait_state("master", TAKEOVER)?;
+        watch.wait(&[mac(&lab, "a")?], SOON)?;
+        b.wait_state("backup", SOON)?;
+        watch.hear(ADDRESS_OF_A, 1, SOON)?;
+    }
+    println!("from kill -9 of the engine to the peer's answer: {took:?}");
+    assert!(took.iter().min() < Some(&HANDOVER), "{took:?}");
+    a.stop()?;
+    b.stop()
+}
+
+fn keeper() -> Outcome {
+    let (lab, mut watch, [a, mut b]) = pair(&Carpd::new("a"))?;
+    let killed = now();
+    Tree::of(&lab, "a", &a)?.signal(a.process.pid(), Signal::SIGKILL)?;
+    assert_eq!(b.wait_state("master", SOON)?.text("cause"), "master-leaving");
+    watch.wait(&[mac(&lab, "b")?], SOON)?;
+    lets_go(&lab, "a")?;
+    never_two(&watch, killed);
+    b.stop()
+}
+
+fn tree() -> Outcome {
+    let (lab, mut watch, [a, mut b]) = pair(&Carpd::new("a"))?;
+    let tree = Tree::of(&lab, "a", &a)?;
+    // Stopped first, so that none of them can react to the death of another.
+    tree.signal_all(Signal::SIGSTOP)?;
+    let killed = now();
+    tree.signal_all(Signal::SIGKILL)?;
+    assert!(holds(&lab, "a")?, "nobody is left to take it down");
+    let silent = watch.wait(&[], SOON)?;
+    assert!(silent.since(killed) < LEASE + EXPIRY_LATE + BUSY, "{:?}", silent.since(killed));
+    println!("from kill -9 of the tree to silence: {:?}", silent.since(killed));
+    assert!(!holds(&lab, "a")?);
+    watch.wait(&[mac(&lab, "b")?], TAKEOVER)?;
+    assert_eq!(b.wait_state("master", SOON)?.text("cause"), "master-down");
+    never_two(&watch, killed);
+    // The expired address took nothing along.
+    assert!(lab.host("a").facts()?.holds(ADDRESS_OF_A.parse()?));
+    b.stop()
+}
+
+fn frozen() -> Outcome {
+    let (lab, mut watch, [mut a, mut b]) = pair(&Carpd::new("a"))?;
+    let tree = Tree::of(&lab, "a", &a)?;
+    let frozen = now();
+    tree.signal_all(Signal::SIGSTOP)?;
+    let silent = watch.wait(&[], SOON)?;
+    assert!(silent.since(frozen) < LEASE + EXPIRY_LATE + BUSY, "{:?}", silent.since(frozen));
+    watch.wait(&[mac(&lab, "b")?], TAKEOVER)?;
+    b.wait_state("master", SOON)?;
+    watch.hear(ADDRESS_OF_B, 2, SOON)?;
+    let before = watch.advertisements(ADDRESS_OF_A)?.len();
+    tree.signal_all(Signal::SIGCONT)?;
+    assert_eq!(a.wait_state("backup", SOON)?.text("cause"), "late");
+    // Longer than a master-down time.
+    watch.hear(ADDRESS_OF_B, 5, TAKEOVER)?;
+    assert_eq!(watch.advertisements(ADDRESS_OF_A)?.len(), before, "it claims what the peer holds");
+    assert!(!holds(&lab, "a")? && holds(&lab, "b")?);
+    never_two(&watch, frozen);
+    assert_eq!(b.states(), ["backup", "master"]);
+    a.stop()?;
+    b.stop()
+}
+
+/// Waits until so long after a moment.
+fn pass(since: Timestamp, time: Duration) -> Outcome {
+    let ticker = Ticker::new(Duration::from_millis(5))?;
+    while now() < since + time {
+        ticker.wait()?;
+    }
+    Ok(())
+}
+
+fn short_freeze() -> Outcome {
+    let (lab, mut watch, [a, b]) = pair(&Carpd::new("a"))?;
+    for _ in 0..2 {
+        let heard = watch.hear(ADDRESS_OF_A, 1, SOON)?;
+        let tree = Tree::of(&lab, "a", &a)?;
+        tree.signal_all(Signal::SIGSTOP)?;
+        pass(heard, Duration::from_millis(1600))?;
+        tree.signal_all(Signal::SIGCONT)?;
+        watch.hear(ADDRESS_OF_A, 3, SOON)?;
+    }
+    // Neither of them noticed, and neither did those who asked.
+    assert_eq!((a.states(), b.states()), (vec!["backup".to_owned(), "master".to_owned()], vec!["backup".to_owned()]));
+    assert!(holds(&lab, "a")?);
+    let answers = watch.sightings().into_iter().filter(|seen| matches!(seen.what, Sighting::Answers { .. })).count();
+    assert_eq!(answers, 1, "it answered without a break");
+    a.stop()?;
+    b.stop()
+}
+
+fn old_news() -> Outcome {
+    let lab = lan(&["a", "b", "c"])?;
+    let mut watch = Watch::start(&lab, ADDRESS)?;
+    let node = |host: &str, advskew| Carpd::new(host).advskew(advskew).start(&lab);
+    let [mut a, mut b, mut c] = [node("a", 0)?, node("b", 50)?, node("c", 100)?];
+    a.wait_state("master", TAKEOVER)?;
+    c.wait_state("backup", SOON)?;
+    watch.hear(ADDRESS_OF_A, 2, SOON)?;
+    let tree = Tree::of(&lab, "c", &c)?;
+    tree.signal_all(Signal::SIGSTOP)?;
+    a.stop()?;
+    b.wait_state("master", SOON)?;
+    watch.hear(ADDRESS_OF_B, 3, SOON)?;
+    let thawed = now();
+    tree.signal_all(Signal::SIGCONT)?;
+    c.wait_says("Woke late; what came in meanwhile is too old to be believed", SOON)?;
+    watch.hear(ADDRESS_OF_B, 4, TAKEOVER)?;
+    // In its socket there was a's word that it leaves, and b's that it is there.
+    assert_eq!(c.states(), ["backup"]);
+    assert!(watch.advertisements("192.168.32.34")?.is_empty(), "c claimed what b holds");
+    never_two(&watch, thawed);
+    b.stop()?;
+    // And what it hears now, it believes.
+    assert_eq!(c.wait_state("master", SOON)?.text("cause"), "master-leaving");
+    c.stop()
+}
+
+fn thawed_early() -> Outcome {
+    let (lab, mut watch, [mut a, mut b]) = pair(&Carpd::new("a"))?;
+    let tree = Tree::of(&lab, "a", &a)?;
+    let frozen = now();
+    tree.signal_all(Signal::SIGSTOP)?;
+    watch.wait(&[], SOON)?;
+    // The lease is over, and the peer has not taken over yet.
+    tree.signal_all(Signal::SIGCONT)?;
+    let judged = a.wait_state("backup", SOON)?;
+    assert_eq!(judged.text("cause"), "late");
+    assert!(!holds(&lab, "a")?, "a renewal after the end would bring it back");
+    assert_eq!(b.wait_state("master", TAKEOVER)?.text("cause"), "master-down");
+    watch.wait(&[mac(&lab, "b")?], SOON)?;
+    never_two(&watch, frozen);
+    a.stop()?;
+    b.stop()
+}
