@@ -11,8 +11,10 @@ use std::os::fd::AsFd as _;
 use std::os::unix::fs::MetadataExt as _;
 
 use tracing_journald::{Priority, PriorityMappings};
+use tracing_subscriber::field::MakeExt as _;
 use tracing_subscriber::filter::{EnvFilter, LevelFilter};
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::fmt::format::{FormatFields, debug_fn};
 use tracing_subscriber::layer::{Layer, SubscriberExt as _};
 use tracing_subscriber::registry::Registry;
 use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
@@ -85,13 +87,35 @@ fn output(format: Format) -> Result<Boxed, TelemetryError> {
 
 // A reader that went away must not end the daemon: by default a failed write is reported by `eprintln!`, which panics.
 
+/// Fields as people read them. What hooks and peers had a hand in must not look like a line of ours: control characters are
+/// written out, and what has several lines is indented.
+fn fields() -> impl for<'w> FormatFields<'w> + Send + Sync {
+    debug_fn(|writer, field, value| {
+        let mut text = String::new();
+        for c in format!("{value:?}").chars() {
+            match c {
+                '\n' => text.push_str("\n    "),
+                '\t' => text.push(c),
+                c if c.is_control() => text.extend(c.escape_default()),
+                c => text.push(c),
+            }
+        }
+        match (field.name(), writer.has_ansi_escapes()) {
+            ("message", _) => write!(writer, "{text}"),
+            (name, true) => write!(writer, "\u{1b}[3m{name}\u{1b}[0m\u{1b}[2m=\u{1b}[0m{text}"),
+            (name, false) => write!(writer, "{name}={text}"),
+        }
+    })
+    .delimited(" ")
+}
+
 /// `time`: stamp each line; the journal does so itself.
 fn human<W>(writer: W, ansi: bool, time: bool) -> Boxed
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
     let layer = tracing_subscriber::fmt::layer().with_writer(writer).log_internal_errors(false);
-    let layer = layer.with_ansi(ansi).with_target(false).compact();
+    let layer = layer.with_ansi(ansi).with_target(false).compact().fmt_fields(fields());
     if time { Box::new(layer) } else { Box::new(layer.without_time()) }
 }
 
@@ -159,6 +183,26 @@ mod tests {
         assert!(logged(|memory| human(move || memory.clone(), true, false)).contains('\u{1b}'));
         let stamped = logged(|memory| human(move || memory.clone(), false, true));
         assert!(stamped.starts_with("20") && stamped.ends_with(&line), "{stamped}");
+    }
+
+    #[test]
+    fn nobody_forges_a_line() {
+        let memory = Memory::default();
+        let log = human(
+            {
+                let memory = memory.clone();
+                move || memory.clone()
+            },
+            false,
+            false,
+        );
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(log), || {
+            let hooks = "x\n INFO Changed state to=master\r\u{1b}[2J";
+            tracing::info!(error = %hooks, "{hooks}");
+        });
+        let text = String::from_utf8(memory.0.lock().unwrap().clone()).unwrap();
+        assert!(text.lines().skip(1).all(|line| line.starts_with("    ")), "{text}");
+        assert!(!text.contains(['\r', '\u{1b}']), "{text}");
     }
 
     #[test]

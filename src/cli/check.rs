@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde_json::json;
 
 use super::{CONFIG, Exit, Failure, output};
-use crate::config::{Config, Problem, Report, Severity};
+use crate::config::{Config, Problem, Report, Severity, Vhost};
 use crate::engine;
 use crate::types::Name;
 
@@ -48,11 +48,28 @@ fn load(args: &Args) -> (Option<Config>, Report) {
     match Config::load(&args.file) {
         Ok(loaded) => {
             let mut report = loaded.report;
+            report.problems.extend(check_interfaces(&loaded.config));
             report.problems.extend(check_hooks(&loaded.config));
             (Some(loaded.config), report)
         }
         Err(report) => (None, report),
     }
+}
+
+/// An interface may come later, and another host may be meant: that it is not there is only worth a warning.
+fn check_interfaces(config: &Config) -> Vec<Problem> {
+    let there: Vec<String> = nix::net::if_::if_nameindex()
+        .map_or_else(|_| Vec::new(), |all| all.iter().map(|interface| interface.name().to_string_lossy().into_owned()).collect());
+    let missing = |vhost: &&Vhost| !there.is_empty() && !there.iter().any(|name| *name == vhost.interface.as_str());
+    let warning = |vhost: &Vhost| Problem {
+        severity: Severity::Warning,
+        hint: Some(format!("there are {}", there.join(", "))),
+        ..Problem::error(
+            Some(vhost.place.0.clone()),
+            format!("there is no interface {} here now; virtual host {} would wait for it", vhost.interface, vhost.name),
+        )
+    };
+    config.vhosts.iter().filter(missing).map(warning).collect()
 }
 
 /// Loads every hook in a runner, as the daemon would. Each problem stands at the hook's `source`.

@@ -16,6 +16,7 @@ mod plan;
 #[cfg(feature = "wasm")]
 mod plugin;
 mod port;
+mod rehearse;
 pub mod role;
 mod run;
 #[cfg(feature = "lua")]
@@ -63,6 +64,7 @@ enum Verb {
     Ucarp(ucarp::Args),
     Plan(plan::PlanArgs),
     Grant(plan::GrantArgs),
+    Rehearse(rehearse::Args),
     Port(port::Args),
     New(new::Args),
     #[cfg(feature = "lua")]
@@ -103,6 +105,7 @@ pub fn main() -> ExitCode {
         Verb::Ucarp(args) => return ucarp::main(args.words),
         Verb::Plan(args) => plan::plan(&args),
         Verb::Grant(args) => plan::grant(&args),
+        Verb::Rehearse(args) => rehearse::run(&args),
         Verb::Port(args) => port::run(&args),
         Verb::New(args) => new::run(&args),
         #[cfg(feature = "lua")]

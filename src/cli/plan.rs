@@ -107,7 +107,7 @@ pub(super) fn plan(args: &PlanArgs) -> Result<Exit, Failure> {
     let (config, hook) = args.subject.load()?;
     let wanted = Wanted { hook, event: args.event.into(), learns: false };
     let plans = runtime()?.block_on(async { Ok(Planner::start(&config, &wanted, None).await?.plan(&wanted).await) });
-    let plans: Vec<Plan> = plans.map_err(failure)?;
+    let plans: Vec<Plan> = plans.map_err(|error| failure(&error))?;
     let totals = Totals::of(&plans);
     let out = if args.json { format!("{}\n", json!({ "plans": plans, "totals": totals })) } else { text(&plans) };
     output::data(out.as_bytes())?;
@@ -117,7 +117,7 @@ pub(super) fn plan(args: &PlanArgs) -> Result<Exit, Failure> {
 pub(super) fn grant(args: &GrantArgs) -> Result<Exit, Failure> {
     let (config, hook) = args.subject.load()?;
     let hook = hook.ok_or_else(|| Failure::new(Exit::Usage, "which hook? give its file, or its name in the configuration"))?;
-    let (grants, failures) = runtime()?.block_on(learn(&config, &hook)).map_err(failure)?;
+    let (grants, failures) = runtime()?.block_on(learn(&config, &hook)).map_err(|error| failure(&error))?;
     let mut out = format!("[hook.{hook}.grant]\n{}", grants.to_toml());
     if grants == Grants::default() {
         out += "# It needs none.\n";
@@ -155,8 +155,8 @@ fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
     runtime.map_err(|error| Failure::new(Exit::Cannot, format!("cannot start: {error}")))
 }
 
-fn failure(error: PlanError) -> Failure {
-    let exit = match &error {
+fn failure(error: &PlanError) -> Failure {
+    let exit = match error {
         PlanError::Hook { source: LoadError::Code(_) | LoadError::NoEntryPoint { .. }, .. } => Exit::Config,
         PlanError::Hook { .. } | PlanError::System { .. } | PlanError::Host(_) => Exit::Cannot,
     };

@@ -34,12 +34,16 @@ impl Drop for Listening {
 /// Listens on `path` until the engine ends. Must be called on a tokio `LocalSet`.
 ///
 /// # Errors
-/// The socket cannot be made there.
+/// The socket cannot be made there; `AddrInUse` if another daemon listens on it.
 pub fn serve(path: &Path, commands: mpsc::Sender<Command>) -> io::Result<Listening> {
     if let Some(directory) = path.parent() {
         std::fs::create_dir_all(directory)?;
     }
-    // Left behind by a daemon that was killed; one that lives holds the instance's lock.
+    // One of the same name in another network namespace, which has other locks.
+    if std::os::unix::net::UnixStream::connect(path).is_ok() {
+        return Err(io::Error::new(io::ErrorKind::AddrInUse, "another daemon listens there"));
+    }
+    // Left behind by a daemon that was killed.
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         Ok(()) | Err(_) => {}

@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use super::text::{grant_line, http_line};
-use super::{Effect, Endpoint, HttpGrant, Query, Route, RouteTarget, Rule, ServiceVerb};
+use super::{AddressTarget, Effect, Endpoint, HttpGrant, Query, Route, RouteTarget, Rule, ServiceVerb};
 use crate::types::{IfName, VirtualAddress};
 
 /// A right, named as its key under `[hook.NAME.grant]`.
@@ -104,7 +104,7 @@ pub struct Grants {
 #[serde(deny_unknown_fields)]
 pub struct AddrGrant {
     /// An address, or a network whose addresses are all allowed.
-    pub cidr: RouteTarget,
+    pub cidr: AddressTarget,
     /// On this device only; on any if not given.
     #[serde(default)]
     pub dev: Option<IfName>,
@@ -373,10 +373,11 @@ impl Grants {
     pub fn permit(&self, effect: Effect, own: Own<'_>) -> Result<Granted, Box<Denied>> {
         let mut argv = None;
         let allowed = match &effect {
-            Effect::AddressAdd { address, dev }
-            | Effect::AddressDelete { address, dev }
-            | Effect::Announce { address, dev, .. } => self.allows_address(*address, dev, own),
-            Effect::RouteReplace(route) | Effect::RouteDelete(route) => self.route.iter().any(|g| g.allows(route)),
+            Effect::AddressAdd { .. } | Effect::AddressDelete { .. } | Effect::Announce { .. } => {
+                Self::is_own(&effect, own) || self.addr.iter().any(|grant| grant.allows(&effect))
+            }
+            Effect::RouteReplace(route) => self.route.iter().any(|g| g.allows(route)),
+            Effect::RouteDelete(route) => self.route.iter().any(|g| g.allows_named(route)),
             Effect::RuleReplace(rule) | Effect::RuleDelete(rule) => self.rule.iter().any(|g| g.allows(rule)),
             Effect::LinkSetUp { dev, .. } => self.allows_link(dev, LinkVerb::SetUp),
             Effect::LinkSetMac { dev, .. } => self.allows_link(dev, LinkVerb::SetMac),
@@ -441,10 +442,6 @@ impl Grants {
             && self.command.is_empty())
     }
 
-    fn allows_address(&self, address: VirtualAddress, dev: &IfName, own: Own<'_>) -> bool {
-        own.covers(address, dev) || self.addr.iter().any(|grant| grant.allows(address, dev))
-    }
-
     fn allows_link(&self, dev: &IfName, verb: LinkVerb) -> bool {
         self.link.iter().any(|g| g.dev == *dev && (g.verbs.is_empty() || g.verbs.contains(&verb)))
     }
@@ -455,12 +452,18 @@ impl Grants {
 }
 
 impl RouteGrant {
+    /// May the route be set? The device follows from the gateway, so that need not be said when that is the granted one.
     fn allows(&self, route: &Route) -> bool {
-        let same_target = self.dst == route.dst;
+        let via = self.via.is_none() || self.via == route.via;
+        let dev = self.dev.is_none() || self.dev == route.dev || (route.dev.is_none() && self.via.is_some());
+        via && dev && self.allows_named(route)
+    }
+
+    /// May it be deleted? Then what is not said of it is not asked for.
+    fn allows_named(&self, route: &Route) -> bool {
         let via = self.via.is_none() || route.via.is_none() || self.via == route.via;
         let dev = self.dev.is_none() || route.dev.is_none() || self.dev == route.dev;
-        // A route without a gateway is a different route, except when it is only named to be deleted.
-        same_target && via && dev && self.table.unwrap_or(254) == route.table_id()
+        self.dst == route.dst && via && dev && self.table.unwrap_or(254) == route.table_id()
     }
 }
 
@@ -472,5 +475,10 @@ impl RuleGrant {
 
 /// `httpd` and `httpd.service` name one service.
 fn same_unit(a: &str, b: &str) -> bool {
-    a.strip_suffix(".service").unwrap_or(a) == b.strip_suffix(".service").unwrap_or(b)
+    plain_unit(a) == plain_unit(b)
+}
+
+/// The shorter of a service's two names.
+pub(super) fn plain_unit(unit: &str) -> &str {
+    unit.strip_suffix(".service").unwrap_or(unit)
 }

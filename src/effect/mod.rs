@@ -26,7 +26,7 @@ pub use grant::{
 };
 pub use outgoing::{Endpoint, Errand, HttpGrant, HttpRequest, HttpResponse, HttpVerb, Url};
 pub use resource::{Resource, Value};
-pub use spec::{CommandOutput, Link, Route, RouteTarget, Rule, ServiceVerb, UnitState};
+pub use spec::{AddressTarget, CommandOutput, Link, Route, RouteTarget, Rule, ServiceVerb, UnitState};
 
 use crate::types::{IfName, MacAddr, State, VirtualAddress};
 
@@ -190,7 +190,7 @@ impl Effect {
                     ServiceVerb::Stop => false,
                     ServiceVerb::Reload => return None,
                 };
-                (Resource::Service { unit: unit.clone() }, Value::Running(running))
+                (Resource::Service { unit: grant::plain_unit(unit).to_owned() }, Value::Running(running))
             }
             Self::SysctlSet { key, value } => (Resource::Sysctl { key: key.clone() }, Value::Text(value.clone())),
             Self::FileWrite { path, content } => (Resource::File { path: path.clone() }, Value::File(content.clone())),

@@ -97,6 +97,56 @@ impl RouteTarget {
     }
 }
 
+/// Which addresses may be put up: an entry of `addr` in the grants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum AddressTarget {
+    /// This one, with this prefix length or a longer one: a shorter one would lead a larger network to the device.
+    One(VirtualAddress),
+    /// Those of a network, with its prefix length or a longer one.
+    Within(RouteTarget),
+}
+
+impl AddressTarget {
+    /// May this address stand on a device, with the way to its network that comes with its prefix?
+    #[must_use]
+    pub fn takes(&self, address: VirtualAddress) -> bool {
+        match self {
+            Self::One(own) => own.ip == address.ip && address.prefix >= own.prefix,
+            Self::Within(network) => network.contains(address),
+        }
+    }
+}
+
+impl FromStr for AddressTarget {
+    type Err = ParseAddressError;
+
+    /// `192.168.32.22` and `192.168.32.22/24` are one address, `192.168.32.0/24` is a network.
+    fn from_str(text: &str) -> Result<Self, ParseAddressError> {
+        let network: RouteTarget = text.parse()?;
+        match text.parse::<VirtualAddress>() {
+            Ok(one) if one.prefix == one.family().host_prefix() || mask(one.ip, one.prefix) != one.ip => Ok(Self::One(one)),
+            Ok(_) | Err(_) => Ok(Self::Within(network)),
+        }
+    }
+}
+
+impl TryFrom<String> for AddressTarget {
+    type Error = ParseAddressError;
+    fn try_from(text: String) -> Result<Self, ParseAddressError> {
+        text.parse()
+    }
+}
+
+impl From<AddressTarget> for String {
+    fn from(target: AddressTarget) -> Self {
+        match target {
+            AddressTarget::One(address) => address.into(),
+            AddressTarget::Within(network) => network.into(),
+        }
+    }
+}
+
 /// A route, in the words of `ip route`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

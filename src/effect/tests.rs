@@ -63,3 +63,78 @@ fn ipv6_default_routes_are_one_resource_however_written() {
     };
     assert_eq!(Resource::route(&route("default")), Resource::route(&route("::/0")));
 }
+
+fn granted(toml: &str) -> impl Fn(Effect) -> bool {
+    let grants: Grants = toml::from_str(toml).unwrap();
+    let dev: IfName = "eth0".parse().unwrap();
+    move |effect| grants.permit(effect, own(&dev)).is_ok()
+}
+
+#[test]
+fn a_prefix_does_not_widen_what_was_granted() {
+    let (dev, own_address): (IfName, VirtualAddress) = ("eth0".parse().unwrap(), "192.168.32.22/24".parse().unwrap());
+    let add = |cidr: &str| Effect::AddressAdd { address: cidr.parse().unwrap(), dev: "eth0".parse().unwrap() };
+    let own = Own { dev: &dev, addresses: &[own_address] };
+    // With half of the Internet's prefix an own address would lead half of the Internet to its device.
+    for (cidr, may) in
+        [("192.168.32.22/24", true), ("192.168.32.22/32", true), ("192.168.32.22/1", false), ("192.168.32.23/32", false)]
+    {
+        assert_eq!(Grants::default().permit(add(cidr), own).is_ok(), may, "{cidr}");
+    }
+    let one = granted("addr = [{ cidr = \"10.9.9.9\" }]");
+    assert!(one(add("10.9.9.9")) && !one(add("10.9.9.9/31")));
+    let wider = granted("addr = [{ cidr = \"10.9.9.9/24\" }]");
+    assert!(wider(add("10.9.9.9/24")) && !wider(add("10.9.9.9/23")) && !wider(add("10.9.9.8/24")));
+    let network = granted("addr = [{ cidr = \"10.9.9.0/24\" }]");
+    assert!(network(add("10.9.9.8/24")) && network(add("10.9.9.9/32")) && !network(add("10.9.9.9/23")));
+    let delete = Effect::AddressDelete { address: "10.9.9.9/8".parse().unwrap(), dev };
+    assert!(one(delete), "it goes whatever its prefix");
+}
+
+#[test]
+fn what_a_refusal_says_to_grant_grants_it() {
+    let dev: IfName = "eth0".parse().unwrap();
+    let route = |via: Option<&str>, dev: Option<&str>| {
+        let (dst, via, dev) = ("default".parse().unwrap(), via.map(|v| v.parse().unwrap()), dev.map(|d| d.parse().unwrap()));
+        Effect::RouteReplace(Route { dst, via, dev, src: None, metric: None, table: None })
+    };
+    let effects = [
+        Effect::AddressAdd { address: "10.9.9.9/24".parse().unwrap(), dev: dev.clone() },
+        Effect::AddressAdd { address: "10.9.9.0/31".parse().unwrap(), dev: dev.clone() },
+        Effect::AddressAdd { address: "2001:db8::1/64".parse().unwrap(), dev: dev.clone() },
+        Effect::Announce { address: "10.9.9.9/24".parse().unwrap(), dev: dev.clone(), count: 1, interval_ms: 0 },
+        route(Some("10.0.0.1"), None),
+        route(None, Some("eth1")),
+        Effect::Service { unit: "httpd@a.service".into(), verb: ServiceVerb::Start },
+        Effect::FileWrite { path: "/etc/a \"b\"".into(), content: Vec::new() },
+        Effect::SysctlSet { key: "net.ipv4.ip_forward".into(), value: "1".into() },
+    ];
+    for effect in effects {
+        let denied = Grants::default().permit(effect.clone(), own(&dev)).unwrap_err();
+        assert!(granted(&denied.line)(effect), "{}", denied.line);
+    }
+}
+
+#[test]
+fn a_gateway_that_was_granted_cannot_be_left_out() {
+    let route = |via: Option<&str>, dev: Option<&str>| {
+        let (dst, via, dev) = ("default".parse().unwrap(), via.map(|v| v.parse().unwrap()), dev.map(|d| d.parse().unwrap()));
+        Route { dst, via, dev, src: None, metric: None, table: None }
+    };
+    let may = granted("route = [{ dst = \"default\", via = \"10.0.0.1\", dev = \"eth0\" }]");
+    assert!(may(Effect::RouteReplace(route(Some("10.0.0.1"), None))), "the device follows from the gateway");
+    assert!(may(Effect::RouteReplace(route(Some("10.0.0.1"), Some("eth0")))));
+    for (via, dev) in [(None, None), (None, Some("eth0")), (Some("10.0.0.2"), None), (Some("10.0.0.1"), Some("eth1"))] {
+        assert!(!may(Effect::RouteReplace(route(via, dev))), "{via:?} {dev:?}");
+    }
+    assert!(may(Effect::RouteDelete(route(None, None))), "it is only named");
+    let by_device = granted("route = [{ dst = \"default\", dev = \"eth0\" }]");
+    assert!(!by_device(Effect::RouteReplace(route(Some("10.0.0.1"), None))), "it might lead elsewhere");
+}
+
+#[test]
+fn a_service_is_one_resource_however_it_is_called() {
+    let resource = |unit: &str| Effect::Service { unit: unit.into(), verb: ServiceVerb::Start }.assigns().unwrap().0;
+    assert_eq!(resource("httpd"), resource("httpd.service"));
+    assert_ne!(resource("httpd"), resource("httpd.socket"));
+}

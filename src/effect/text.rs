@@ -8,7 +8,7 @@ use super::{Effect, HttpRequest, Query};
 pub(super) fn grant_line(effect: &Effect) -> String {
     match effect {
         Effect::AddressAdd { address, dev } | Effect::AddressDelete { address, dev } | Effect::Announce { address, dev, .. } => {
-            format!("addr = [{{ cidr = \"{}\", dev = \"{dev}\" }}]", address.ip)
+            format!("addr = [{{ cidr = \"{address}\", dev = \"{dev}\" }}]")
         }
         Effect::RouteReplace(route) | Effect::RouteDelete(route) => {
             let mut line = format!("route = [{{ dst = \"{}\"", route.dst);

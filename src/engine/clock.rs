@@ -55,6 +55,15 @@ pub async fn sleep(length: Duration) {
     }
 }
 
+/// In virtual time, waits for its turn among the tasks that want to do something at this instant; in real time not at all.
+pub(super) async fn turn() {
+    if let Some(now) = VIRTUAL.get()
+        && tokio::task::try_id().is_some()
+    {
+        VirtualSleep { until: now, ticket: None }.await;
+    }
+}
+
 /// The clock of a rehearsal. One on a thread; real time is back when it is dropped.
 #[derive(Debug)]
 pub(super) struct Virtual {
@@ -69,17 +78,25 @@ impl Virtual {
         Self { _here: PhantomData }
     }
 
-    /// Moves the clock, and wakes whoever slept until then.
+    /// Moves the clock. Whoever slept until then still has to be woken, one after the other: see [`Self::wake_one`].
     #[expect(clippy::unused_self, reason = "only whoever has the clock may move it")]
     pub(super) fn advance(&self, to: Timestamp) {
         VIRTUAL.set(Some(to));
-        let due = SLEEPERS.with_borrow_mut(|sleepers| {
-            let later = sleepers.waiting.split_off(&(to + Duration::from_nanos(1), 0));
-            std::mem::replace(&mut sleepers.waiting, later)
+    }
+
+    /// Wakes the first sleeper that is due: by its time, then by the rank of its task, then by arrival. So what happens at
+    /// one instant happens in one order, whichever process was quicker. True if there was one: it has yet to run.
+    #[expect(clippy::unused_self, reason = "only whoever has the clock may wake")]
+    pub(super) fn wake_one(&self, rank: impl Fn(Option<Id>) -> usize) -> bool {
+        let now = now();
+        let first = SLEEPERS.with_borrow_mut(|sleepers| {
+            let due = sleepers.waiting.iter().filter(|((at, _), _)| *at <= now);
+            let key = due.min_by_key(|((at, ticket), (_, task))| (*at, rank(*task), *ticket)).map(|(key, _)| *key)?;
+            sleepers.waiting.remove(&key)
         });
-        for (waker, _) in due.into_values() {
-            waker.wake();
-        }
+        let Some((waker, _)) = first else { return false };
+        waker.wake();
+        true
     }
 
     /// When the first sleeper wants to be woken.
@@ -112,18 +129,24 @@ impl Future for VirtualSleep {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        if VIRTUAL.get().is_none_or(|now| now >= self.until) {
+        if VIRTUAL.get().is_none() {
             return Poll::Ready(());
         }
         let until = self.until;
         SLEEPERS.with_borrow_mut(|sleepers| {
-            let ticket = *self.ticket.get_or_insert_with(|| {
-                sleepers.next += 1;
-                sleepers.next
-            });
-            sleepers.waiting.insert((until, ticket), (context.waker().clone(), tokio::task::try_id()));
-        });
-        Poll::Pending
+            let sleeper = (context.waker().clone(), tokio::task::try_id());
+            match self.ticket {
+                // Whoever is not on the list any more was woken.
+                Some(ticket) if !sleepers.waiting.contains_key(&(until, ticket)) => return Poll::Ready(()),
+                Some(ticket) => drop(sleepers.waiting.insert((until, ticket), sleeper)),
+                None => {
+                    sleepers.next += 1;
+                    self.ticket = Some(sleepers.next);
+                    drop(sleepers.waiting.insert((until, sleepers.next), sleeper));
+                }
+            }
+            Poll::Pending
+        })
     }
 }
 
@@ -150,8 +173,11 @@ mod tests {
         assert!((&mut sleep).now_or_never().is_none());
         assert_eq!(clock.next(), Some(start + Duration::from_secs(3)));
         clock.advance(start + Duration::from_secs(2));
+        assert!(!clock.wake_one(|_| 0));
         assert!((&mut sleep).now_or_never().is_none(), "not yet");
         clock.advance(start + Duration::from_secs(3));
+        assert!((&mut sleep).now_or_never().is_none(), "not before it is woken");
+        assert!(clock.wake_one(|_| 0));
         assert!((&mut sleep).now_or_never().is_some());
         drop(sleep);
         assert_eq!(clock.next(), None);

@@ -19,7 +19,6 @@ use super::run::Engine;
 use super::world::World;
 use crate::hooks::{EntryPoint, HookError};
 use crate::host::Host;
-use crate::proto::Input;
 use crate::types::{Cause, Name, Timestamp};
 
 /// First pause before a failed hook is tried again; doubled each time.
@@ -108,13 +107,12 @@ impl<W: World> Engine<W> {
                 self.retry(index, now + pause);
             }
             Verdict::Resign => {
-                self.demote(index, now);
-                self.handle(index, Input::Resign(Cause::HookFailed { reason }), now);
+                self.resign_and_demote(index, Cause::HookFailed { reason }, now);
             }
             Verdict::StandAside(pause) => {
                 warn!(vhost = %node.spec.name, reason, aside_s = pause.as_secs(), "Stands aside: the hook failed again");
-                self.demote(index, now);
                 self.aside(index, now + pause, Cause::HookFailed { reason }, now);
+                self.demote(index, now);
             }
         }
     }

@@ -173,8 +173,13 @@ impl<W: World> Engine<W> {
     fn hand_over(&mut self, index: usize, reason: String, now: Timestamp) {
         let Some(node) = self.nodes.get_mut(&index) else { return };
         node.resigned_until = Some(now + RESIGN_HOLD.max(node.machine.master_down() * 3));
+        self.resign_and_demote(index, Cause::Resigned { reason }, now);
+    }
+
+    /// The addresses first: a master that told of its demotion would be preempted while it still has them.
+    pub(super) fn resign_and_demote(&mut self, index: usize, cause: Cause, now: Timestamp) {
+        self.handle(index, Input::Resign(cause), now);
         self.demote(index, now);
-        self.handle(index, Input::Resign(Cause::Resigned { reason }), now);
     }
 
     /// An operator wants another node to be master.
@@ -208,7 +213,7 @@ impl<W: World> Engine<W> {
         match (entry, result) {
             (EntryPoint::BeforeBackup | EntryPoint::OnBackup, _) if node.leaving => self.leave(index, now),
             _ if !current => {}
-            (EntryPoint::OnBackup, _) if node.aside_until.is_some() => self.bow_out(index, now),
+            (EntryPoint::OnBackup, _) if node.aside_until.is_some() => self.bow_out(index),
             (EntryPoint::BeforeMaster, Ok(())) if node.asking => self.handle(index, Input::Approve, now),
             (EntryPoint::BeforeMaster, Ok(())) if node.is_master() => self.take_addresses_now(index, now),
             (EntryPoint::BeforeMaster, Err(failure)) if node.asking => {

@@ -14,10 +14,17 @@ use crate::effect::{Link, Query, Reply};
 use crate::host::netlink::HostEvent;
 use crate::host::{Host as _, suspects};
 use crate::proto::Input;
-use crate::types::{Family, IfName, Timestamp};
+use crate::types::{Family, IfName, Name, Timestamp, VirtualAddress};
 
 /// Looks at the kernel's links and addresses take no longer.
 const LOOK_LIMIT: Duration = Duration::from_secs(1);
+
+/// Who did it? That takes a look at every process, which is no work for the loop.
+fn tell_put_back(vhost: Name, address: VirtualAddress) {
+    drop(tokio::task::spawn_blocking(move || {
+        warn!(%vhost, %address, suspects = suspects().join(", "), "Put back an address that somebody removed");
+    }));
+}
 
 impl<W: World> Engine<W> {
     pub(super) async fn host_event(&mut self, event: HostEvent) {
@@ -40,12 +47,25 @@ impl<W: World> Engine<W> {
     }
 
     pub(super) async fn link_changed(&mut self, link: Link, gone: bool) {
+        self.give_up_renamed(&link);
         let Some(port) = self.ports.iter().position(|port| port.name == link.name) else { return };
         let index = link.index;
         self.set_link(port, (!gone).then_some(link));
         if !gone {
             self.look_at_sources(index).await;
         }
+    }
+
+    /// A device that is called otherwise now is gone to us. It has taken our addresses along: they go first, by its new name.
+    fn give_up_renamed(&mut self, link: &Link) {
+        let renamed = self.ports.iter().enumerate().find(|(_, port)| port.index() == Some(link.index) && port.name != link.name);
+        let Some((index, port)) = renamed else { return };
+        warn!(interface = %port.name, now = %link.name, "The interface was renamed");
+        let holders = port.members.iter().filter_map(|member| self.nodes.get(member)).filter(|node| node.holding);
+        for address in holders.flat_map(|node| &node.spec.addresses) {
+            self.shared.executor.remove_leftover(&link.name, *address);
+        }
+        self.set_link(index, None);
     }
 
     pub(super) fn set_link(&mut self, port: usize, link: Option<Link>) {
@@ -97,9 +117,8 @@ impl<W: World> Engine<W> {
             if node.expired(clock::now()).is_some() || !node.put_back.may(clock::now()) {
                 continue;
             }
-            let suspects = suspects().join(", ");
             match self.shared.executor.put_address(&node.spec.interface, address, node.lease()) {
-                Ok(()) => warn!(vhost = %node.spec.name, %address, suspects, "Put back an address that somebody removed"),
+                Ok(()) => tell_put_back(node.spec.name.clone(), address),
                 Err(error) => warn!(vhost = %node.spec.name, %address, %error, "Could not put back an address"),
             }
             self.announce(member);

@@ -166,6 +166,11 @@ impl Pool {
         &self.loaded.entry_points
     }
 
+    /// The modules that it loaded, as keys of [`HookSource::modules`].
+    pub(super) fn modules(&self) -> &[String] {
+        &self.loaded.modules
+    }
+
     /// How many runners wait.
     pub(super) fn idle(&self) -> usize {
         self.idle.borrow().len()

@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc, oneshot};
-use tokio::task::Id;
+use tokio::task::{AbortHandle, Id};
 use tracing::{debug, error, info, warn};
 
 use super::clock;
@@ -70,6 +70,18 @@ pub(super) enum HookNews {
     },
 }
 
+impl HookNews {
+    /// Index of the virtual host.
+    pub(super) const fn vhost(&self) -> usize {
+        match self {
+            Self::Finished { vhost, .. }
+            | Self::Demote { vhost, .. }
+            | Self::Resign { vhost, .. }
+            | Self::Applied { vhost, .. } => *vhost,
+        }
+    }
+}
+
 /// A hook that failed.
 #[derive(Debug)]
 pub(super) struct Failure {
@@ -114,7 +126,7 @@ pub(super) struct Queue<H> {
     busy: Cell<bool>,
     idle: Notify,
     /// The task that serves it.
-    task: Cell<Option<Id>>,
+    task: RefCell<Option<AbortHandle>>,
 }
 
 #[derive(Debug, Default)]
@@ -122,8 +134,8 @@ struct Slots {
     newest: Option<Job>,
     aside: Option<HookEvent>,
     missed: u32,
-    /// A mastership ended whose leftovers have not been undone yet.
-    undo: bool,
+    /// A mastership ended whose leftovers have not been undone yet: what was claimed before this mark.
+    undo: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -171,10 +183,10 @@ impl<H: Host + 'static> Queue<H> {
             ticket: Cell::new(0),
             busy: Cell::new(false),
             idle: Notify::new(),
-            task: Cell::new(None),
+            task: RefCell::new(None),
         });
         let task = tokio::task::spawn_local(Rc::clone(&queue).serve());
-        queue.task.set(Some(task.id()));
+        *queue.task.borrow_mut() = Some(task.abort_handle());
         queue
     }
 
@@ -220,7 +232,9 @@ impl<H: Host + 'static> Queue<H> {
         if slots.newest.replace(Job { event, ticket: self.ticket.get(), kind }).is_some() {
             slots.missed += 1;
         }
-        slots.undo |= ended;
+        if ended {
+            slots.undo = Some(self.shared.executor.mark());
+        }
         slots.aside = None;
         drop(slots);
         self.superseded.notify_waiters();
@@ -230,7 +244,7 @@ impl<H: Host + 'static> Queue<H> {
     /// A mastership is over and no hook is to hear of it: what runs is ended, and what is left is undone.
     pub(super) fn end(&self) {
         self.ticket.set(self.ticket.get() + 1);
-        *self.slots.borrow_mut() = Slots { undo: true, ..Slots::default() };
+        *self.slots.borrow_mut() = Slots { undo: Some(self.shared.executor.mark()), ..Slots::default() };
         self.superseded.notify_waiters();
         self.arrived.notify_one();
     }
@@ -247,7 +261,7 @@ impl<H: Host + 'static> Queue<H> {
             let idle = self.idle.notified();
             {
                 let slots = self.slots.borrow();
-                if !self.busy.get() && slots.newest.is_none() && slots.aside.is_none() && !slots.undo {
+                if !self.busy.get() && slots.newest.is_none() && slots.aside.is_none() && slots.undo.is_none() {
                     return;
                 }
             }
@@ -261,8 +275,20 @@ impl<H: Host + 'static> Queue<H> {
         if slots.newest.is_some() {
             return false;
         }
-        let idle = !self.busy.get() && slots.aside.is_none() && !slots.undo;
-        idle || self.task.get().is_some_and(|task| clock.is_asleep(task))
+        let idle = !self.busy.get() && slots.aside.is_none() && slots.undo.is_none();
+        idle || self.task().is_some_and(|task| clock.is_asleep(task))
+    }
+
+    /// The task that serves it.
+    pub(super) fn task(&self) -> Option<Id> {
+        self.task.borrow().as_ref().map(AbortHandle::id)
+    }
+
+    /// Nobody serves it any longer, whatever is left: its machine has no power.
+    pub(super) fn abandon(&self) {
+        if let Some(task) = self.task.borrow().as_ref() {
+            task.abort();
+        }
     }
 
     async fn serve(self: Rc<Self>) {
@@ -279,30 +305,33 @@ impl<H: Host + 'static> Queue<H> {
                 let aside = if job.is_none() { slots.aside.take() } else { None };
                 (slots.undo, job, aside)
             };
-            if job.is_none() && aside.is_none() && !undo {
+            if job.is_none() && aside.is_none() && undo.is_none() {
                 self.busy.set(false);
                 self.idle.notify_waiters();
                 self.arrived.notified().await;
                 continue;
             }
             self.busy.set(true);
-            match (job, aside) {
-                (Some(job), _) => self.serve_job(job, undo).await,
-                (None, Some(event)) => {
+            // Boxed: a run needs some kilobytes, a queue that waits, as hundreds do, shall not.
+            match (job, aside, undo) {
+                (Some(job), _, undo) => Box::pin(self.serve_job(job, undo)).await,
+                (None, Some(event), _) => {
                     let ticket = self.ticket.get();
                     // Its outcome is logged with the run; nothing follows from it.
-                    _ = self.run_list(&event, ticket).await;
+                    _ = Box::pin(self.run_list(&event, ticket)).await;
                 }
-                (None, None) => self.undo().await,
+                (None, None, Some(mark)) => Box::pin(self.undo(mark)).await,
+                (None, None, None) => {}
             }
         }
     }
 
-    async fn serve_job(&self, job: Job, undo: bool) {
+    async fn serve_job(&self, job: Job, undo: Option<u64>) {
         let leaving = job.event.entry == EntryPoint::OnBackup;
-        // Leftovers of the mastership before a new one are undone first; when leaving, the hook goes first.
-        if undo && !leaving {
-            self.undo().await;
+        // Leftovers of the mastership before a new one are undone first, as far as they can be: a master must not wait for
+        // what may never work. When leaving, the hook goes first.
+        if let Some(mark) = undo.filter(|_| !leaving) {
+            self.undo_once(mark).await;
         }
         let entry = job.event.entry;
         let seq = job.event.seq;
@@ -313,8 +342,8 @@ impl<H: Host + 'static> Queue<H> {
         };
         let failed = result.is_err();
         let overtaken = matches!(&result, Err(failure) if failure.error == HookError::Superseded);
-        if undo && leaving {
-            self.undo().await;
+        if let Some(mark) = undo.filter(|_| leaving) {
+            self.undo(mark).await;
         }
         if !overtaken {
             _ = self.shared.news.send(HookNews::Finished { vhost: self.index, entry, seq, result });
@@ -432,21 +461,25 @@ impl<H: Host + 'static> Queue<H> {
         }
     }
 
-    /// Undoes what the hooks hold; tries again, ever more seldom, until it is done or a new state comes.
-    async fn undo(&self) {
+    /// Undoes what the hooks claimed before the mark; tries again, ever more seldom, until it is done or a new state comes.
+    async fn undo(&self, mark: u64) {
         let mut pause = RETRY_FIRST;
-        loop {
-            let undone = self.shared.executor.undo_hooks(&self.vhost).await;
-            if undone.failed == 0 {
-                self.slots.borrow_mut().undo = false;
-                return;
-            }
-            warn!(vhost = %self.vhost, failed = undone.failed, retry_s = pause.as_secs(), "Will undo again what could not be undone");
-            if !self.pause(pause).await {
-                return;
-            }
+        while !self.undo_once(mark).await && self.pause(pause).await {
             pause = (pause * 2).min(RETRY_MAX);
         }
+    }
+
+    /// True if nothing of it is left.
+    async fn undo_once(&self, mark: u64) -> bool {
+        let undone = self.shared.executor.undo_older(&self.vhost, None, mark).await;
+        if undone.failed > 0 {
+            warn!(vhost = %self.vhost, failed = undone.failed, "Will undo again what could not be undone");
+            return false;
+        }
+        // Another mastership may have ended meanwhile.
+        let mut slots = self.slots.borrow_mut();
+        slots.undo = slots.undo.filter(|newer| *newer != mark);
+        true
     }
 
     async fn retry_backup(&self, event: &HookEvent, ticket: u64) {
@@ -582,3 +615,6 @@ impl<H: Host + 'static> RunDesk<'_, H> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

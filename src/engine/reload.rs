@@ -182,7 +182,7 @@ impl Engine {
 
     /// Gives every queue the pools that serve now.
     pub(super) fn rewire(&mut self, now: Timestamp) {
-        for (index, node) in &mut self.nodes {
+        for (index, node) in self.nodes.iter_mut() {
             let pools = node.spec.hooks.iter().filter_map(|name| self.hooks.current(name).cloned()).collect();
             node.queue.set_hooks(pools);
             let gate = if node.queue.defines(EntryPoint::BeforeMaster) { Gate::Ask } else { Gate::Free };
@@ -271,6 +271,7 @@ impl Engine {
         }
         changes.push(format!("vhost {}: {}", spec.name, config::differences(&node.spec, spec).join(", ")));
         let old = std::mem::replace(&mut node.spec, spec.clone());
+        node.testament.outdate();
         let settings = proto::Settings { gate: node.machine.settings().gate, ..spec.settings() };
         let protocol_changed = settings != *node.machine.settings();
         node.queue.set_addresses(spec.addresses.clone());
@@ -294,11 +295,12 @@ impl Engine {
         if spec.lease == old.lease && lifetime == node.leased.map(|(lifetime, _)| lifetime) {
             return;
         }
+        if spec.lease == old.lease {
+            // At the end of this turn.
+            return self.to_renew.push(index);
+        }
         node.leased = lifetime.map(|lifetime| (lifetime, now));
         let executor = &self.shared.executor;
-        if spec.lease == old.lease {
-            return executor.renew(&spec.name, &spec.interface, &spec.addresses, lifetime);
-        }
         // From a host address to one with its prefix, or back.
         if let Err(error) = executor.hold_addresses(&spec.name, &spec.interface, &spec.addresses, lease) {
             error!(vhost = %spec.name, %error, "Could not put the addresses up with the other lease");

@@ -7,22 +7,25 @@ use tracing::{debug, warn};
 use super::clock;
 use super::port::Port;
 use super::run::Engine;
-use crate::proto::Input;
-use crate::types::State;
+use crate::proto::{Input, timer};
+use crate::types::{AdvSkew, State};
 
+/// What is younger than this is news, also to those with an interval of some ms: on a busy machine such a sleep is nothing.
+const NEWS: Duration = Duration::from_millis(100);
 /// More frames than any receive buffer holds.
 const FRAMES_MAX: usize = 4096;
 
 impl Engine {
-    /// Before any event. Who slept for longer than an interval cannot tell what is still true of what waits in its sockets:
+    /// Before any event. Who slept for longer than an interval (and than a busy machine makes anybody) cannot tell what is still true of what waits in its sockets:
     /// behind a bow-out there may have been a takeover, for which the buffer had no room. So it goes unread, and a backup
     /// listens anew. A master goes on, or not, by the rules of the protocol.
     pub(super) fn judge_sleep(&mut self) {
         let now = clock::now();
-        let Some(by) = self.due.map(|due| now.since(due)) else { return };
+        // Nobody's interval is shorter than the least skew.
+        let Some(by) = self.due.map(|due| now.since(due)).filter(|by| *by >= timer::skew_time(AdvSkew(1))) else { return };
         for port in 0..self.ports.len() {
             let Some(members) = self.ports.get(port).map(|port| port.members.clone()) else { continue };
-            let overslept = |index: &usize| self.nodes.get(index).is_some_and(|node| by > node.machine.interval());
+            let overslept = |index: &usize| self.nodes.get(index).is_some_and(|node| by > node.machine.interval().max(NEWS));
             let overslept: Vec<usize> = members.into_iter().filter(overslept).collect();
             if overslept.is_empty() {
                 continue;

@@ -1,7 +1,6 @@
 //! From a checked configuration to a running engine.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::io::{self, Read as _};
 use std::path::Path;
 use std::process::ExitCode;
@@ -21,6 +20,7 @@ use super::helper::{self, Care};
 use super::lasting::Lasting;
 use super::load;
 use super::node::{Node, PutBack};
+use super::nodes::Nodes;
 use super::pool::Pool;
 use super::port::{Ethernet, Port, Wire};
 use super::queue::{Queue, Shared};
@@ -28,6 +28,7 @@ use super::recover::Recovery;
 use super::refusals::Refusals;
 use super::run::{Engine, Parts};
 use super::signal::{Signal, signals};
+use super::will::Testament;
 use super::world::Ties;
 use crate::config::{self, Config, Sandbox};
 use crate::hooks::session::SandboxPolicy;
@@ -37,7 +38,7 @@ use crate::host::helper::Duty;
 use crate::host::netlink::Watch;
 use crate::host::privilege::{Privileges, confine_engine};
 use crate::host::service::ServiceBackend;
-use crate::host::{Host, LinuxHost, Options, hostname};
+use crate::host::{Host, LinuxHost, Options, hostname, memory};
 use crate::journal::{self, Journal};
 use crate::keeper::will::Writer;
 use crate::keeper::{self, Client, Exits};
@@ -94,6 +95,8 @@ pub fn main<T>(
         error!(%error, "Could not start");
         return ExitCode::from(CANNOT);
     }
+    // The configuration is read, and there is one thread.
+    memory::give_back();
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -146,7 +149,7 @@ async fn start(config: &Config, config_path: &Path, examine: Examine) -> Result<
         Some(name) => name.clone(),
         None => hostname::current()?,
     };
-    let mut nodes = BTreeMap::new();
+    let mut nodes = Nodes::default();
     let mut interfaces = Vec::new();
     for (index, spec) in config.vhosts.iter().enumerate() {
         let pools = spec.hooks.iter().filter_map(|name| hooks.current(name).cloned()).collect();
@@ -163,8 +166,11 @@ async fn start(config: &Config, config_path: &Path, examine: Examine) -> Result<
     }
     let (will, theirs) = Writer::create().map_err(system("make a memory file"))?;
     keeper.entrust(theirs);
+    let watch = Watch::open()?;
+    // With hundreds of virtual hosts the renewals of our own leases would be most of what is heard.
+    watch.ignore_additions_by(shared.executor.host().lease_port())?;
     let ties = Ties {
-        watch: Watch::open()?,
+        watch,
         alarm: Alarm::new().map_err(system("make a timer"))?,
         instance,
         helper: Care::new(keeper.clone(), Rc::clone(&shared), duty),
@@ -260,7 +266,8 @@ pub(super) const fn sandbox_policy(config: &Config) -> SandboxPolicy {
     }
 }
 
-/// Loads every hook as the daemon would, each in a confined runner, and ends it again. What is wrong, by hook.
+/// Loads every hook as the daemon would, each in a confined runner, and ends it again; reads Lua hooks for mistakes that only
+/// show when a line runs. What is wrong, by hook.
 ///
 /// # Errors
 /// No runner can be started here.
@@ -270,12 +277,37 @@ pub fn check_hooks(config: &Config) -> io::Result<Vec<(Option<Name>, String)>> {
         let (keeper, _exits) = Client::start(None)?;
         let mut problems = Vec::new();
         for (name, spec) in &config.hooks {
-            if let Err(error) = load::hook(config, name, spec, &keeper).await {
-                problems.push((Some(name.clone()), error.to_string()));
-            }
+            let found = match load::hook(config, name, spec, &keeper).await {
+                Err(error) => vec![error.to_string()],
+                Ok(pool) => pool.original().map(|source| mistakes(source, pool.modules())).unwrap_or_default(),
+            };
+            problems.extend(found.into_iter().map(|message| (Some(name.clone()), message)));
         }
         Ok(problems)
     })
+}
+
+/// What can be known to be wrong with a hook that loads.
+#[cfg(feature = "lua")]
+fn mistakes(source: &HookSource, modules: &[String]) -> Vec<String> {
+    use crate::hooks::{Language, lua::check};
+    if source.language != Language::Lua {
+        return Vec::new();
+    }
+    let main = source.path.rsplit('/').next().unwrap_or(&source.path);
+    let modules = modules.iter().filter_map(|key| Some((key.as_str(), source.modules.get(key)?.as_slice())));
+    let files: Vec<(&str, &[u8])> = std::iter::once((main, source.main.as_slice())).chain(modules).collect();
+    let globals = check::globals(files.iter().map(|(_, text)| *text));
+    let found = |(file, text): &(&str, &[u8])| {
+        let findings = check::check(text, &globals).unwrap_or_default();
+        findings.into_iter().map(|finding| format!("{file}:{}: {}", finding.line, finding.message)).collect::<Vec<_>>()
+    };
+    files.iter().flat_map(found).collect()
+}
+
+#[cfg(not(feature = "lua"))]
+fn mistakes(_: &HookSource, _: &[String]) -> Vec<String> {
+    Vec::new()
 }
 
 /// One virtual host, with a port for its interface; its queue begins at once, its protocol when the link is known.
@@ -335,6 +367,7 @@ pub(super) fn node_with_seed<H: Host + 'static, W: Wire>(
         leaving: false,
         put_back: PutBack::default(),
         refusals: Refusals::default(),
+        testament: Testament::default(),
         host_name: host_name.to_owned(),
     }
 }

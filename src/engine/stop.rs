@@ -25,9 +25,10 @@ impl<W: World> Engine<W> {
         info!(signal, "Stops");
         let now = clock::now();
         self.stopping = Some(Stopping { deadline: now + self.shutdown_timeout, done: None });
+        // All of them before the first one leaves: the last one to leave ends the daemon.
+        self.nodes.iter_mut().for_each(|(_, node)| node.leaving = true);
         for index in self.numbers() {
             let Some(node) = self.nodes.get_mut(&index) else { continue };
-            node.leaving = true;
             let first = match node.spec.at_stop {
                 AtStop::AddressesFirst => Some(EntryPoint::BeforeBackup),
                 AtStop::HooksFirst => Some(EntryPoint::OnBackup),
@@ -46,6 +47,13 @@ impl<W: World> Engine<W> {
             node.leave_by = Some(now + self.shutdown_timeout * 2 / 3);
             node.queue.put(event, first == EntryPoint::OnBackup);
         }
+        self.finish_if_all_left();
+    }
+
+    fn finish_if_all_left(&mut self) {
+        if self.nodes.values().all(|node| !node.leaving) {
+            self.finish();
+        }
     }
 
     /// The virtual host's orderly end: addresses down, bow-out, `on_backup`, undoing.
@@ -57,9 +65,7 @@ impl<W: World> Engine<W> {
             node.aside_until = None;
             node.wake = None;
         }
-        if self.nodes.values().all(|node| !node.leaving) {
-            self.finish();
-        }
+        self.finish_if_all_left();
     }
 
     /// A hook has not ended in time: the addresses and the bow-out do not wait any longer.

@@ -20,6 +20,7 @@ use super::frame::{FrameError, Inbox, MAX_FROM_RUNNER, MAX_TO_RUNNER, encode};
 use super::message::{Confinement, FileCoverage, FromRunner, Loaded, ToRunner, VERSION};
 use super::{Answer, Ask, AskError, Budget, HookError, HookEvent, HookSource, LoadError, LogLevel, Returned};
 use crate::sandbox;
+use crate::types::Demotion;
 
 /// How long a runner may take to end a run that is superseded, before it is given up.
 pub const GRACE: Duration = Duration::from_millis(50);
@@ -35,6 +36,12 @@ const LOG_LINE: usize = 32;
 
 /// After this many lines beyond the log quota a runner is taken to be out of control.
 const MAX_DROPPED: u32 = 10_000;
+
+/// The longest thing that a hook can ask for, in words: it goes to the log, and to the journal.
+const MAX_ASKED: usize = 4 << 10;
+
+/// The longest text of a runner about itself or its hook that is kept, in bytes.
+const MAX_TEXT: usize = 16 << 10;
 
 /// After this share of the runner's CPU limit it should be replaced.
 const WORN: Duration = Duration::from_secs(sandbox::CPU_SECONDS / 2);
@@ -108,7 +115,7 @@ impl Session {
         let mut session = Self::open(stream, required).await?;
         let message = ToRunner::Load { version: VERSION, source: Box::new(source), budget, coverage };
         session.loaded = match session.told(&message, budget).await? {
-            FromRunner::Loaded(loaded) => loaded?,
+            FromRunner::Loaded(loaded) => loaded.map_err(load_error)?,
             _ => return Err(dead(&out_of_turn())),
         };
         Ok(session)
@@ -280,7 +287,7 @@ impl Session {
             self.busy += began.elapsed();
             let ask = match message {
                 FromRunner::Ask(ask) => ask,
-                FromRunner::Finished(result) => return Ok(result),
+                FromRunner::Finished(result) => return Ok(finished(result)),
                 _ => return Err(Lost::Gone(out_of_turn())),
             };
             let answer = match turn.admit(ask, cancelled)? {
@@ -365,6 +372,45 @@ impl From<FrameError> for Lost {
     }
 }
 
+/// Is it longer than anything that makes sense? The content of files and the hook's own state have limits of their own.
+fn is_too_long(ask: &Ask) -> bool {
+    match ask {
+        Ask::Effect { effect, .. } => effect.to_string().len() > MAX_ASKED,
+        Ask::Query(query) => query.to_string().len() > MAX_ASKED,
+        Ask::StateGet { key } | Ask::StateSet { key, .. } => key.len() > MAX_ASKED,
+        Ask::Log { .. } | Ask::Sleep { .. } => false,
+    }
+}
+
+/// What a runner says of its hook's end, cut to what a log can take.
+fn finished(result: Result<Returned, HookError>) -> Result<Returned, HookError> {
+    match result {
+        Ok(Returned::Done) => Ok(Returned::Done),
+        Ok(Returned::Health { demotion, reason }) => {
+            Ok(Returned::Health { demotion: Demotion::new(demotion).get(), reason: cut(reason) })
+        }
+        Err(HookError::Raised { message, backtrace }) => {
+            Err(HookError::Raised { message: cut(message), backtrace: cut(backtrace) })
+        }
+        Err(HookError::RunnerDied(how)) => Err(HookError::RunnerDied(cut(how))),
+        Err(err @ (HookError::TimedOut(_) | HookError::OutOfMemory(_) | HookError::Superseded)) => Err(err),
+    }
+}
+
+fn load_error(err: LoadError) -> LoadError {
+    match err {
+        LoadError::Code(text) => LoadError::Code(cut(text)),
+        LoadError::NoEntryPoint { path } => LoadError::NoEntryPoint { path: cut(path) },
+        LoadError::Sandbox(text) => LoadError::Sandbox(cut(text)),
+        LoadError::Runner(text) => LoadError::Runner(cut(text)),
+    }
+}
+
+fn cut(mut text: String) -> String {
+    text.truncate(text.floor_char_boundary(MAX_TEXT));
+    text
+}
+
 /// The runner ended, or made no sense, before the hook was loaded.
 pub(super) fn dead(err: &FrameError) -> LoadError {
     LoadError::Runner(format!("the runner ended while loading: {err}"))
@@ -389,6 +435,9 @@ impl Turn<'_> {
         }
         if cancelled {
             return Ok(Err(self.supersede()));
+        }
+        if is_too_long(&ask) {
+            return Ok(Err(Answer::Error(AskError::Invalid(format!("arguments of more than {MAX_ASKED} bytes")))));
         }
         if self.timed_out || Instant::now() >= self.over {
             return Ok(Err(self.run_out()));

@@ -12,7 +12,7 @@ pub use trouble::{Happens, Trouble};
 
 use trouble::Troubles;
 
-use super::{Host, HostError, RAISE_TIMEOUT};
+use super::{Host, HostError, RAISE_TIMEOUT, Renewal};
 use crate::effect::{
     CommandOutput, Effect, Endpoint, Granted, HttpResponse, Link, Outcome, Query, Reply, Resource, Route, RouteTarget, UnitState,
     Value,
@@ -239,6 +239,11 @@ impl Host for FakeHost {
     fn lease(&self, address: VirtualAddress, dev: &IfName, _lifetime: Option<Duration>) -> Result<(), HostError> {
         let address = VirtualAddress { prefix: address.family().host_prefix(), ..address };
         self.apply(&Granted::by_daemon(Effect::AddressAdd { address, dev: dev.clone() })).map(drop)
+    }
+
+    /// Nothing here ends by itself.
+    fn renew(&self, _renewals: &[Renewal]) -> Vec<(usize, HostError)> {
+        Vec::new()
     }
 
     fn is_connected(&self, _address: VirtualAddress, _dev: &IfName) -> Result<bool, HostError> {

@@ -160,17 +160,24 @@ fn send(socket: &Socket, frame: &[u8]) -> io::Result<()> {
     if sent == frame.len() { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) }
 }
 
-/// IP protocol 112 over IPv4 or IPv6, untagged.
-fn advertisement_filter() -> [SockFilter; 12] {
-    // The offset from which the kernel answers questions about a frame (SKF_AD_OFF), and its VLAN tag there.
+/// IP protocol 112 over IPv4 or IPv6, untagged, for this host or for many.
+fn advertisement_filter() -> [SockFilter; 14] {
+    // The offset from which the kernel answers questions about a frame (SKF_AD_OFF): its kind and its VLAN tag there.
+    const KIND: u32 = 0xffff_f000 + 4;
     const VLAN_TAG: u32 = 0xffff_f000 + 44;
+    // For this host 0, broadcast 1, multicast 2; for another host or from this one: more (linux/if_packet.h).
+    const MULTICAST: u32 = 2;
     const LOAD_WORD: u16 = 0x20;
     const LOAD_HALF: u16 = 0x28;
     const LOAD_BYTE: u16 = 0x30;
     const AND: u16 = 0x54;
     const EQUAL: u16 = 0x15;
+    const GREATER: u16 = 0x25;
     const RETURN: u16 = 0x06;
     [
+        // A card in promiscuous mode shows everything: what is for others must not cost us anything.
+        SockFilter::new(LOAD_HALF, 0, 0, KIND),
+        SockFilter::new(GREATER, 11, 0, MULTICAST),
         // The kernel has taken the tag off before we see the frame, so it has to be asked for.
         SockFilter::new(LOAD_WORD, 0, 0, VLAN_TAG),
         SockFilter::new(AND, 0, 0, 0x0fff),

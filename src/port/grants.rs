@@ -73,7 +73,7 @@ impl Collect<'_> {
                 continue;
             }
             let dev = if own_device { self.settings.interface.clone() } else { self.constant(dev) };
-            self.needs.addr.insert(table(&[("cidr", Some(string(ip))), ("dev", dev.map(|d| string(&d)))]));
+            self.needs.addr.insert(table(&[("cidr", Some(string(&text))), ("dev", dev.map(|d| string(&d)))]));
         }
     }
 

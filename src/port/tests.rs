@@ -70,7 +70,7 @@ fn what_the_api_lacks_is_a_command_line_with_holes() {
 #[test]
 fn only_what_is_needed_is_granted() {
     let toml = ported("ip addr add $2/24 dev $1\nip addr add 192.0.2.30/24 dev eth1\nip addr add $9 dev eth1\n").toml;
-    assert!(toml.contains("addr = [{ cidr = \"192.0.2.30\", dev = \"eth1\" }"), "{toml}");
+    assert!(toml.contains("addr = [{ cidr = \"192.0.2.30/24\", dev = \"eth1\" }"), "{toml}");
     assert!(!toml.contains("192.0.2.22"), "its own address needs no grant: {toml}");
     let toml = ported("for s in a b; do service $s start; done\n").toml;
     assert!(toml.contains("{ unit = \"a\", do = [\"start\"] }") && toml.contains("{ unit = \"b\", do = [\"start\"] }"), "{toml}");

@@ -114,10 +114,17 @@ impl Node {
 
 /// A small generator of luck (xorshift64*): enough for faults, and no dependency.
 #[derive(Debug, Clone)]
-struct Luck(u64);
+pub struct Luck(u64);
 
 impl Luck {
-    const fn next(&mut self) -> u64 {
+    /// The same seed gives the same luck.
+    #[must_use]
+    pub const fn new(seed: u64) -> Self {
+        Self(seed | 1 << 63)
+    }
+
+    /// Any number.
+    pub const fn next(&mut self) -> u64 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
@@ -125,11 +132,12 @@ impl Luck {
     }
 
     /// True in so many of a thousand cases.
-    fn strikes(&mut self, of_thousand: u16) -> bool {
+    pub fn strikes(&mut self, of_thousand: u16) -> bool {
         (self.next() >> 32) % 1_000 < u64::from(of_thousand)
     }
 
-    fn between(&mut self, min: Duration, max: Duration) -> Duration {
+    /// Something between these.
+    pub fn between(&mut self, min: Duration, max: Duration) -> Duration {
         let spread = u64::try_from(max.saturating_sub(min).as_nanos()).unwrap_or(u64::MAX).saturating_add(1);
         min + Duration::from_nanos(self.next() % spread)
     }
@@ -161,7 +169,7 @@ impl Lan {
             nodes: Vec::new(),
             pending: BTreeMap::new(),
             order: 0,
-            luck: Luck(seed | 1 << 63),
+            luck: Luck::new(seed),
             faults: Faults::default(),
             lost_in_a_row: BTreeMap::new(),
             cut: Vec::new(),

@@ -88,6 +88,46 @@ fn long_stays_in_c_are_bounded() {
         ("host-metatable", "getmetatable(addr).__index = nil"),
         ("string-metatable", "getmetatable('').__index = function() end"),
         ("globals", "_G.print = nil print = nil _G.on_backup = nil"),
+        (
+            "one-text-many-times",
+            "local t = table.create(9000, string.rep('x', 4000000)) while true do pcall(log.info, 'x', t) end",
+        ),
+        (
+            "one-key-many-times",
+            "local k = string.rep('k', 2000000) while true do pcall(log.info, 'x', { [k] = { [k] = { [k] = 1 } } }) end",
+        ),
+        ("million-calls", "for n = 1, 1000000 do pcall(hostname.get) end"),
+        ("million-denied", "for n = 1, 1000000 do pcall(service.start, 'x' .. n) end"),
+        (
+            "numbers",
+            "for _, n in { 0/0, 1/0, -1/0, -1, 2^53 + 1, 1e308, 0.5 } do pcall(announce, '192.168.32.22', { count = n }) pcall(clock.sleep, n) pcall(carp.demote, n, 'x') end",
+        ),
+        (
+            "nuls",
+            "for _, f in { hostname.set, service.start, file.read, sysctl.get } do pcall(f, 'a\\0b') pcall(f, '\\0') pcall(f, '\\xff\\xfe') end",
+        ),
+        (
+            "coroutines",
+            "local function f() coroutine.wrap(f)() end pcall(f) while true do coroutine.wrap(function() hostname.get() end)() end",
+        ),
+        (
+            "yield-across-host",
+            "local c = coroutine.create(function() coroutine.yield(hostname.get()) end) coroutine.resume(c) coroutine.close(c) coroutine.yield()",
+        ),
+        (
+            "error-object",
+            "error(setmetatable({}, { __tostring = function() error(setmetatable({}, { __tostring = function() while true do end end })) end }))",
+        ),
+        ("error-text-huge", "error(string.rep('x', 8000000))"),
+        (
+            "tostring-arguments",
+            "local o = setmetatable({}, { __tostring = function() while true do end end }) pcall(hostname.set, o) local _ = addr[o]",
+        ),
+        (
+            "require-names",
+            "for _, n in { '/etc/passwd', '../x', './../x', 'a/../../x', 'x\\0', '', '.', './', string.rep('a/', 100000) } do assert(not pcall(require, n), n) end",
+        ),
+        ("deep-table", "local t = {} for n = 1, 100000 do t = { t } end log.info('x', { a = t })"),
     ];
     for (name, body) in bodies {
         let result = survive(name, body);

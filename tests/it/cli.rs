@@ -38,6 +38,9 @@ fn help_is_as_reviewed() {
         ("help_port", vec!["port", "--help"]),
         ("help_test", vec!["test", "--help"]),
         ("help_new_hook", vec!["new", "hook", "--help"]),
+        ("help_plan", vec!["plan", "--help"]),
+        ("help_grant", vec!["grant", "--help"]),
+        ("help_rehearse", vec!["rehearse", "--help"]),
         ("help_api", vec!["api", "--help"]),
         ("help_completions", vec!["completions", "--help"]),
     ] {

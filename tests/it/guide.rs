@@ -130,6 +130,32 @@ fn the_guide_to_testing_can_be_followed() {
 }
 
 #[test]
+fn the_guide_to_planning_and_rehearsing_can_be_followed() {
+    let page = page("guide/plan-and-rehearse.md");
+    let directory = place("failover");
+    let done = follow_all(&page, directory.path());
+    let said = |begin: &str| &done.iter().find(|(line, _)| line.starts_with(begin)).unwrap_or_else(|| panic!("{begin}")).1;
+    assert!(said("carpd plan ./failover.lua").contains("example becomes master on eth0"));
+    assert!(said("carpd plan --config").contains("web becomes master on eth0"));
+    assert!(said("carpd rehearse node2.toml node3.toml --event \"10s node2 dies\"").contains("1 outage of "));
+    assert!(said("carpd rehearse node2.toml node3.toml --scenario").contains("* node2 returns"));
+    assert!(fs::read_to_string(directory.path().join("rehearsal.html")).unwrap().contains("made to fail"));
+    // Every event of the table is one that the command takes.
+    let rows = page.lines().filter(|line| line.starts_with("| `")).map(|line| line.split('|').nth(1).unwrap());
+    for text in rows.flat_map(|cell| cell.split('`').skip(1).step_by(2)) {
+        let text = match text.split(' ').next().unwrap() {
+            "link" => format!("node2 {text}"),
+            "hangs" | "works" => format!("node2 hook failover {text}"),
+            "takes" => format!("node2 service httpd {text}"),
+            _ => text.to_owned(),
+        };
+        let event = format!("1s {}", text.replace(" node4", ""));
+        let ran = carpd(directory.path(), &["rehearse", "--no-hooks", "--end", "2s", "node2.toml", "node3.toml", "-e", &event]);
+        assert_eq!((ran.code, ran.stderr.as_str()), (0, ""), "{event}");
+    }
+}
+
+#[test]
 fn the_reference_is_what_this_version_prints() {
     let printed = carpd(Path::new("/"), &["api", "--markdown"]);
     assert_eq!((printed.code, printed.stderr.as_str()), (0, ""));

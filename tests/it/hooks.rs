@@ -1,5 +1,6 @@
 //! The contract of hooks: real runner processes, started by a real keeper, with a scripted daemon behind them.
 
+mod hostile;
 mod runner;
 
 use std::collections::BTreeMap;
@@ -424,7 +425,10 @@ fn hooks_that_cannot_work_are_refused_at_load() {
         source("addr.add('10.0.0.1/24')"),
         source("error('at the top')"),
         source("print('not shown') while true do end"),
-        HookSource { modules: BTreeMap::from([("m.lua".into(), b"return +".to_vec())]), ..source("function on_stop() end") },
+        HookSource {
+            modules: BTreeMap::from([("m.lua".into(), b"return +".to_vec())]),
+            ..source("require('m') function on_stop() end")
+        },
     ];
     let messages: Vec<_> = cases.into_iter().map(|case| load_error(case).to_string()).collect();
     insta::assert_snapshot!(messages.join("\n"), @r#"
@@ -434,8 +438,18 @@ fn hooks_that_cannot_work_are_refused_at_load() {
     failover.lua:1: addr.add: not while the file is loaded; call it in an entry point
     failover.lua:1: at the top
     ran longer than its budget of 300ms
-    m.lua:1: Expected identifier when parsing expression, got '+'
+    failover.lua:1: m.lua:1: Expected identifier when parsing expression, got '+'
     "#);
+}
+
+#[test]
+fn a_fault_in_a_file_beside_it_is_nothing_to_a_hook() {
+    let modules = BTreeMap::from([("other.lua".into(), b"function on_master(".to_vec())]);
+    let hook = HookSource { modules, ..source("function on_master() assert(not pcall(require, 'other')) end") };
+    block_on(async {
+        let mut bench = try_bench(hook, budget()).await.unwrap();
+        assert_eq!(bench.call(EntryPoint::OnMaster, &mut Script::new(yes)).await, Ok(Returned::Done));
+    });
 }
 
 #[test]

@@ -21,7 +21,11 @@ mod hooks;
 #[cfg(feature = "daemon")]
 mod host;
 #[cfg(feature = "lua")]
+mod plan;
+#[cfg(feature = "lua")]
 mod port;
+#[cfg(feature = "lua")]
+mod rehearse;
 mod simulation;
 #[cfg(feature = "lua")]
 mod testing;

@@ -16,6 +16,8 @@ pub(crate) fn cases() -> Vec<Case> {
         Case::new("group::a_master_whose_link_is_set_down_lets_go_and_comes_back", set_down),
         Case::new("group::after_a_silent_cut_one_of_two_masters_yields", silent_cut),
         Case::new("group::an_address_that_somebody_removes_is_put_back", put_back),
+        Case::new("group::a_master_whose_interface_is_renamed_lets_go_and_comes_back", renamed),
+        Case::new("group::every_virtual_host_ends_in_good_order", orderly_end),
         Case::new("group::a_leftover_address_is_gone_before_anything_is_advertised", leftover),
         Case::new("group::an_interface_that_appears_later_is_used", late_interface),
         Case::new("group::ipv6_alone_fails_over", || six(&["2001:db8::22/64"])),
@@ -262,4 +264,43 @@ fn no_dad() -> Outcome {
     let answered = watch.sightings().into_iter().find(|sighted| matches!(sighted.what, Sighting::Answers { .. })).unwrap().at();
     assert!(answered.since(held.at) < Duration::from_millis(500), "{:?}", answered.since(held.at));
     a.stop()
+}
+
+fn renamed() -> Outcome {
+    // Without a lease nothing else would take the address off.
+    let (lab, mut watch, [mut a, mut b]) = pair(&Carpd::new("a").preempts().set("lease", "\"off\""))?;
+    sh(&lab, "a", "ip link set eth0 down; ip link set eth0 name lan0; ip link set lan0 up")?;
+    a.wait_says("The interface was renamed", SOON)?;
+    b.wait_state("master", TAKEOVER)?;
+    watch.wait(&[mac(&lab, "b")?], SOON)?;
+    assert!(!sh(&lab, "a", "ip address")?.join("\n").contains(ADDRESS));
+    sh(&lab, "a", "ip link set lan0 down; ip link set lan0 name eth0; ip link set eth0 up")?;
+    a.wait_state("master", TAKEOVER)?;
+    watch.wait(&[mac(&lab, "a")?], SOON)?;
+    a.stop()?;
+    b.stop()
+}
+
+fn orderly_end() -> Outcome {
+    let lab = lan(&["a"])?;
+    let vhost = |vhid: u8, hooks: &str| {
+        format!(
+            "[[vhost]]\nname = \"v{vhid}\"\ninterface = \"eth0\"\nvhid = {vhid}\naddresses = [\"192.168.32.{}/32\"]\n\
+             password-file = \"/run/lab/web.pass\"\nneutral = true\n{hooks}\n",
+            vhid + 100
+        )
+    };
+    // The first has nothing to do before it leaves; that must not end the daemon before the second has left.
+    let lua = "function on_master() hostname.set('up') end
+function before_backup() clock.sleep(300) end
+function on_backup() clock.sleep(300) end
+function on_stop() log.info('Stopped last') end";
+    let vhosts = vhost(1, "") + &vhost(2, "hooks = [\"h\"]");
+    let mut a = Carpd::new("a").hook(lua, "grant = { hostname = [\"up\"] }").vhosts(vhosts).start(&lab)?;
+    a.wait_ran("on_master", TAKEOVER)?;
+    a.stop()?;
+    let ran: Vec<String> = a.entries().iter().filter(|entry| entry.says("Ran a hook")).map(|entry| entry.text("entry")).collect();
+    assert_eq!(ran, ["on_master", "before_backup", "on_backup", "on_stop"], "{}", a.text());
+    assert_ne!(lab.host("a").facts()?.hostname, "up");
+    Ok(())
 }

@@ -32,8 +32,10 @@ pub(crate) fn cases() -> Vec<Case> {
 fn pair(a: &Carpd) -> Result<(Lab, Watch, [Daemon; 2]), Failed> {
     let lab = lan(&["a", "b"])?;
     let watch = Watch::start(&lab, ADDRESS)?;
+    let mut a = a.start(&lab)?;
+    // On a busy machine the one with the hook is slower to start: b must not be the first to wait long enough.
+    a.wait_says("Ready", SOON)?;
     let b = Carpd::new("b").advskew(50).start(&lab)?;
-    let a = a.start(&lab)?;
     Ok((lab, watch, [a, b]))
 }
 

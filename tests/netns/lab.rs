@@ -22,6 +22,7 @@ pub(crate) fn cases() -> Vec<Case> {
         Case::new("lab::httpd_is_a_service_that_answers_with_the_host_name", httpd),
         Case::new("lab::ipv6_addresses_answer_at_once", ipv6),
         Case::new("lab::faults_of_a_cable_are_seen_from_outside_and_end", faults),
+        Case::new("lab::of_a_lossy_cable_some_frames_arrive_and_of_a_mute_host_none", losses),
         Case::new("lab::a_partition_parts_those_it_names_alone", partition),
         Case::new("lab::a_power_cut_is_silence", power_cut_is_seen),
         Case::new("lab::forged_frames_are_heard_by_the_others", forged),
@@ -263,6 +264,48 @@ fn faults() -> Outcome {
     Ok(())
 }
 
+/// So many frames that their number says how many of a hundred are lost.
+const FRAMES: u8 = 200;
+
+/// A CARP advertisement with this vhid: whole enough for the prober.
+fn advertisement(vhid: u8) -> Vec<u8> {
+    let mut frame = vec![0x01, 0, 0x5e, 0, 0, 0x12, 0, 0, 0x5e, 0, 1, vhid, 8, 0];
+    frame.extend([0x45, 0x10, 0, 56, 0, 0, 0x40, 0, 255, 112, 0, 0, 10, 1, 2, 3, 224, 0, 0, 18]);
+    frame.extend([0x21, vhid, 7, 7, 0, 1]);
+    frame.resize(14 + 56, 0);
+    frame
+}
+
+fn losses() -> Outcome {
+    let (lab, mut probe) = probed()?;
+    let heard = |probe: &mut Process, last: u8| -> Result<usize, Box<dyn std::error::Error>> {
+        let before = probe.lines().len();
+        lab.host("b").send(&(0..FRAMES).map(|_| advertisement(1)).collect::<Vec<_>>())?;
+        // Who hears this one has heard all before it that were not lost; it is sent without the fault.
+        lab.clear_fault("b", if last == 2 { Fault::Lossy(30) } else { Fault::Mute })?;
+        lab.host("b").send(&[advertisement(last)])?;
+        wait_sighting(probe, "the last one", |what| matches!(what, Sighting::Advertisement { vhid, .. } if *vhid == last))?;
+        let lines = probe.lines();
+        let new = lines[before..].iter().filter_map(|line| Sighted::parse(&line.text));
+        Ok(new.filter(|seen| matches!(seen.what, Sighting::Advertisement { vhid: 1, .. })).count())
+    };
+    lab.set_fault("b", Fault::Lossy(30))?;
+    let arrived = heard(&mut probe, 2)?;
+    // 140 are to be expected; these bounds are more than seven standard deviations away.
+    assert!((95..185).contains(&arrived), "{arrived} of {FRAMES}");
+    lab.set_fault("b", Fault::Mute)?;
+    assert_eq!(heard(&mut probe, 3)?, 0);
+
+    // What reaches a host is lost as well: its answers to requests show it.
+    lab.set_fault("a", Fault::Lossy(100))?;
+    wait_sighting(&mut probe, "silence", |what| *what == Sighting::Silent)?;
+    lab.clear_fault("a", Fault::Lossy(100))?;
+    wait_sighting(&mut probe, "an answer again", answers)?;
+    lab.set_fault("a", Fault::Mute)?;
+    wait_sighting(&mut probe, "silence", |what| *what == Sighting::Silent)?;
+    Ok(())
+}
+
 fn partition() -> Outcome {
     let (lab, mut probe) = probed()?;
     let from_b = |lab: &Lab| lab.host("b").run(&["timeout", "0.5", "bash", "-c", "exec 3<>/dev/tcp/192.168.32.10/80"], SOON);
@@ -301,11 +344,7 @@ fn power_cut_is_seen() -> Outcome {
 
 fn forged() -> Outcome {
     let (lab, mut probe) = probed()?;
-    let mut frame = vec![0x01, 0, 0x5e, 0, 0, 0x12, 0, 0, 0x5e, 0, 1, 40, 8, 0];
-    frame.extend([0x45, 0x10, 0, 56, 0, 0, 0x40, 0, 255, 112, 0, 0, 10, 1, 2, 3, 224, 0, 0, 18]);
-    frame.extend([0x21, 40, 7, 7, 0, 1]);
-    frame.resize(14 + 56, 0);
-    lab.host("b").send(&[frame])?;
+    lab.host("b").send(&[advertisement(40)])?;
     let heard = wait_sighting(&mut probe, "the advertisement", |what| matches!(what, Sighting::Advertisement { .. }))?;
     let Sighting::Advertisement { from, vhid, advskew, .. } = heard else { panic!("{heard:?}") };
     assert_eq!((from, vhid, advskew), ("10.1.2.3".parse()?, 40, 7));

@@ -99,6 +99,10 @@ fn second() -> Outcome {
     let run = format!("cp /run/lab/carpd.toml /run/lab/other.toml; {CARPD} run --config /run/lab/other.toml 2>&1; echo $?");
     let said = sh(&lab, "a", &run)?.join("\n");
     assert!(said.contains("another carpd already has vhid 40 on eth0 (pid "), "{said}");
+    let said = sh(&lab, "a", &format!("{CARPD} run --config /run/lab/carpd.toml 2>&1; true"))?.join("\n");
+    assert!(said.contains("another carpd already runs as instance"), "{said}");
+    let status = sh(&lab, "a", &format!("{CARPD} status --config /run/lab/carpd.toml"))?.join("\n");
+    assert!(status.contains("web: master"), "the running one can still be spoken to: {status}");
     assert!(holds(&lab, "a")?);
     daemon.process.signal(Signal::SIGTERM)?;
     daemon.process.wait(SOON)?;

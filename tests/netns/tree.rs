@@ -19,12 +19,12 @@ pub(crate) struct Tree {
 }
 
 impl Tree {
-    /// As it is now.
+    /// As it is now; an error if there is no keeper any more.
     pub(crate) fn of(lab: &Lab, host: &str, daemon: &Daemon) -> Result<Self, Failed> {
         let host = lab.host(host);
         let keeper = daemon.process.pid();
         let mut tree = Self { host: host.clone(), keeper, engine: None, helper: None, runners: Vec::new() };
-        let children = host.read(&format!("/proc/{keeper}/task/{keeper}/children")).unwrap_or_default();
+        let children = host.read(&format!("/proc/{keeper}/task/{keeper}/children"))?;
         for child in children.split_whitespace().filter_map(|pid| pid.parse::<i32>().ok()) {
             // One that ended since then has no command line.
             let command = host.read(&format!("/proc/{child}/cmdline")).unwrap_or_default();

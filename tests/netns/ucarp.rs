@@ -13,6 +13,7 @@ use nix::sys::signal::Signal;
 use crate::ucarp_own::{bad_scripts, debian, lua, side_by_side, three};
 use crate::ucarp_stage::{
     ADDRESS, MASTER, Played, SOON, Stage, Trace, Which, backup, both, called, end, master, said, scripts, without_bow_outs,
+    without_stamp,
 };
 use crate::{Case, Outcome};
 
@@ -35,6 +36,9 @@ pub(crate) fn cases() -> Vec<Case> {
         case("ucarp::another_password_is_refused", wrong_password),
         case("ucarp::a_cable_is_pulled_and_plugged", link_flap),
         case("ucarp::an_interface_goes_down_and_up", admin_down),
+        case("ucarp::a_cable_is_out_at_the_start", no_cable),
+        case("ucarp::an_interface_is_down_at_the_start", down_at_start),
+        case("ucarp::a_second_one_of_a_vhid", second_start),
         case("ucarp::a_slow_script", slow_script),
         case("ucarp::a_deaf_worse_master", worse_master),
         case("ucarp::timers_are_exact", timers),
@@ -322,6 +326,46 @@ fn admin_down() -> Outcome {
     assert_eq!(ours.0.get(..3), theirs.0.get(..3));
     assert_eq!((ours.0.len(), ours.1), (4, 4), "master again: {:?}", ours.0);
     Ok(())
+}
+
+fn no_cable() -> Outcome {
+    let (theirs, ours) = both(|stage| {
+        stage.lab.set_fault("a", Fault::Unplugged)?;
+        let mut subject = stage.subject("-z")?;
+        stage.pass(Duration::from_secs(7))?;
+        let before = stage.trace(&subject, "a", None);
+        stage.lab.clear_fault("a", Fault::Unplugged)?;
+        master(&mut subject)?;
+        let lines: Vec<String> = subject.lines().iter().map(|line| line.text.clone()).collect();
+        Ok((before, stage.trace(&subject, "a", None), lines))
+    })?;
+    panic!("{theirs:#?}\n{ours:#?}");
+}
+
+fn down_at_start() -> Outcome {
+    let (theirs, ours) = both(|stage| {
+        stage.lab.host("a").set_link(false)?;
+        let subject = stage.subject("-z")?;
+        let exit = subject.wait(SOON)?;
+        let lines: Vec<String> = subject.lines().iter().map(|line| without_stamp(&line.text)).collect();
+        Ok((exit, lines, stage.trace(&subject, "a", None).calls))
+    })?;
+    assert_eq!(ours, theirs);
+    Ok(())
+}
+
+fn second_start() -> Outcome {
+    let (theirs, ours) = both(|stage| {
+        let mut first = stage.subject("-z")?;
+        master(&mut first)?;
+        let second = stage.subject("-z -B")?;
+        let exit = second.wait(SOON)?;
+        stage.pass(Duration::from_secs(1))?;
+        let running = stage.lab.host("a").run(&["pgrep", "-c", "-x", "ucarp"], SOON)?.stdout;
+        let lines: Vec<String> = second.lines().iter().map(|line| without_stamp(&line.text)).collect();
+        Ok((exit, running, lines))
+    })?;
+    panic!("{theirs:#?}\n{ours:#?}");
 }
 
 fn slow_script() -> Outcome {

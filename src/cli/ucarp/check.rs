@@ -11,6 +11,7 @@ use crate::config::legacy::{Options, Place, Refusal};
 use crate::config::{self, Kind};
 use crate::engine;
 use crate::host::privilege::Privileges;
+use crate::ledger::{Instance, Origin};
 
 fn refused(message: impl Into<String>) -> Refusal {
     Refusal::Value { status: 2, message: message.into() }
@@ -62,8 +63,20 @@ pub(super) fn check(options: &Options) -> Result<Handover, Refusal> {
         return Err(refused("Can't do IP_ADD_MEMBERSHIP errno=No such device (19)"));
     }
     let handover = handover(options)?;
+    check_alone(&handover)?;
     check_hooks(&handover)?;
     Ok(handover)
+}
+
+/// Two of one virtual host on one interface would both hold the address. The daemon takes the lock itself; this is said
+/// before anybody is detached.
+fn check_alone(handover: &Handover) -> Result<(), Refusal> {
+    let config = handover.options.config(&handover.place)?;
+    let Ok(origin) = Origin::current() else { return Ok(()) };
+    let mut vhosts = config.vhosts.iter();
+    vhosts
+        .try_for_each(|vhost| Instance::check_vhost(&config.daemon.run_dir, origin, &vhost.interface, vhost.vhid))
+        .map_err(|error| refused(error.to_string()))
 }
 
 fn is_own(all: &[InterfaceAddress], source: Ipv4Addr) -> bool {

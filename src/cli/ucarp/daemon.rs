@@ -133,5 +133,5 @@ pub(crate) fn engine() -> Option<ExitCode> {
     drop(handover);
     // No file stands behind this configuration; its name makes it an instance of its own.
     let path = config.daemon.run_dir.join(format!("ucarp-{}.toml", vhost.name));
-    Some(engine::main(&config, &path, run::examine, |_, _| ()))
+    Some(engine::main(&config, &path, run::examine, run::listen))
 }

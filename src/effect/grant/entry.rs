@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::{AddrGrant, CarpVerb, FileVerb, Grants, LinkVerb, Own, same_unit};
-use crate::effect::Effect;
+use crate::effect::{AddressTarget, Effect};
 use crate::types::{IfName, VirtualAddress};
 
 impl Grants {
@@ -11,12 +11,11 @@ impl Grants {
     #[must_use]
     pub fn entry_for(&self, effect: &Effect) -> Option<String> {
         match effect {
-            Effect::AddressAdd { address, dev }
-            | Effect::AddressDelete { address, dev }
-            | Effect::Announce { address, dev, .. } => entry("addr", self.addr.iter().find(|grant| grant.allows(*address, dev))),
-            Effect::RouteReplace(route) | Effect::RouteDelete(route) => {
-                entry("route", self.route.iter().find(|grant| grant.allows(route)))
+            Effect::AddressAdd { .. } | Effect::AddressDelete { .. } | Effect::Announce { .. } => {
+                entry("addr", self.addr.iter().find(|grant| grant.allows(effect)))
             }
+            Effect::RouteReplace(route) => entry("route", self.route.iter().find(|grant| grant.allows(route))),
+            Effect::RouteDelete(route) => entry("route", self.route.iter().find(|grant| grant.allows_named(route))),
             Effect::RuleReplace(rule) | Effect::RuleDelete(rule) => {
                 entry("rule", self.rule.iter().find(|grant| grant.allows(rule)))
             }
@@ -42,12 +41,8 @@ impl Grants {
     /// Is it about the virtual host's own address on its own interface? That needs no grant.
     #[must_use]
     pub fn is_own(effect: &Effect, own: Own<'_>) -> bool {
-        match effect {
-            Effect::AddressAdd { address, dev }
-            | Effect::AddressDelete { address, dev }
-            | Effect::Announce { address, dev, .. } => own.covers(*address, dev),
-            _ => false,
-        }
+        let covers = |(address, dev)| dev == own.dev && own.addresses.iter().any(|own| AddressTarget::One(*own).takes(address));
+        asked_address(effect).is_some_and(covers)
     }
 
     fn link_entry(&self, dev: &IfName, verb: LinkVerb) -> Option<String> {
@@ -59,16 +54,20 @@ impl Grants {
     }
 }
 
-impl AddrGrant {
-    pub(super) fn allows(&self, address: VirtualAddress, dev: &IfName) -> bool {
-        let host = VirtualAddress { prefix: address.family().host_prefix(), ..address };
-        self.cidr.contains(host) && self.dev.as_ref().is_none_or(|granted| granted == dev)
+/// The address that an effect is about, with what counts of its prefix: that of an address which goes, or is only told of,
+/// does not.
+pub(super) fn asked_address(effect: &Effect) -> Option<(VirtualAddress, &IfName)> {
+    if let Effect::AddressAdd { address, dev } = effect {
+        return Some((*address, dev));
     }
+    let (Effect::AddressDelete { address, dev } | Effect::Announce { address, dev, .. }) = effect else { return None };
+    Some((VirtualAddress { prefix: address.family().host_prefix(), ..*address }, dev))
 }
 
-impl Own<'_> {
-    pub(super) fn covers(self, address: VirtualAddress, dev: &IfName) -> bool {
-        dev == self.dev && self.addresses.iter().any(|own| own.ip == address.ip)
+impl AddrGrant {
+    pub(super) fn allows(&self, effect: &Effect) -> bool {
+        let allows = |(address, dev)| self.cidr.takes(address) && self.dev.as_ref().is_none_or(|granted| granted == dev);
+        asked_address(effect).is_some_and(allows)
     }
 }
 

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use super::entry::inline;
+use super::entry::{asked_address, inline};
 use super::{
     AddrGrant, CarpVerb, CommandGrant, FileGrant, FileVerb, Grants, LinkGrant, LinkVerb, Own, RouteGrant, RuleGrant,
     ServiceGrant, SysctlGrant,
 };
-use crate::effect::{Effect, HttpGrant, HttpRequest, Query, RouteTarget};
-use crate::types::{Family, IfName};
+use crate::effect::{AddressTarget, Effect, HttpGrant, HttpRequest, Query};
+use crate::types::IfName;
 
 impl Grants {
     /// Adds what this effect needs, and no more. Nothing if it is allowed already.
@@ -20,11 +20,11 @@ impl Grants {
             return;
         }
         match effect {
-            Effect::AddressAdd { address, dev }
-            | Effect::AddressDelete { address, dev }
-            | Effect::Announce { address, dev, .. } => {
-                let cidr = RouteTarget::Network { ip: address.ip, prefix: Family::of(address.ip).host_prefix() };
-                self.addr.push(AddrGrant { cidr, dev: Some(dev.clone()) });
+            Effect::AddressAdd { .. } | Effect::AddressDelete { .. } | Effect::Announce { .. } => {
+                let asked = asked_address(effect);
+                let grant =
+                    |(address, dev): (_, &IfName)| AddrGrant { cidr: AddressTarget::One(address), dev: Some(dev.clone()) };
+                self.addr.extend(asked.map(grant));
             }
             Effect::RouteReplace(route) | Effect::RouteDelete(route) => {
                 let (dst, via, dev, table) = (route.dst, route.via, route.dev.clone(), route.table);

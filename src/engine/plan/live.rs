@@ -25,7 +25,7 @@ use crate::types::Name;
 /// A look at the host takes no longer.
 const LOOK_LIMIT: Duration = Duration::from_secs(5);
 
-/// One virtual host that is master, with all that its hooks need.
+/// One virtual host that is master, with all that the hook needs.
 struct Job {
     vhost: config::Vhost,
     event: HookEvent,

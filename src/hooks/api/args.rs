@@ -105,6 +105,12 @@ impl Kind {
         }
     }
 
+    /// Why this value cannot be such a one; `None` if it can.
+    #[must_use]
+    pub fn refuses(self, raw: Raw) -> Option<String> {
+        self.check(raw).err()
+    }
+
     fn check(self, raw: Raw) -> Result<Arg, String> {
         let wrong = |raw: &Raw| format!("must be {}, not {}", self.expects(), raw.what());
         let text = |raw: Raw| match raw {

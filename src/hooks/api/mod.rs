@@ -61,6 +61,26 @@ pub struct Param {
     pub doc: &'static str,
 }
 
+impl Param {
+    /// May any text at all stand there?
+    #[must_use]
+    pub const fn takes_text(&self) -> bool {
+        !matches!(self.kind, Kind::Int(..) | Kind::Bool | Kind::Words)
+    }
+
+    /// May any number?
+    #[must_use]
+    pub const fn takes_number(&self) -> bool {
+        matches!(self.kind, Kind::Int(..) | Kind::Any)
+    }
+
+    /// May any table?
+    #[must_use]
+    pub const fn takes_table(&self) -> bool {
+        matches!(self.kind, Kind::Words | Kind::Any)
+    }
+}
+
 /// What a function gives back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Gives {

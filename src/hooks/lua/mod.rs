@@ -1,9 +1,11 @@
 //! Luau as a hook language.
 //!
 //! A hook is compiled once; every run gets a new VM with its own globals: libraries, the prelude with the
-//! host's tables, then the sandbox, the memory limit and the watch. Nothing of one run reaches the next.
+//! host's tables, then the sandbox, the memory limit and the watch. Nothing of one run reaches the next. The VM of the
+//! next run is made while nobody waits: making it takes longer than most runs.
 #![expect(clippy::wildcard_enum_match_arm, reason = "a kind of Lua value that is not named is refused")]
 
+pub mod check;
 mod coverage;
 mod test_file;
 mod values;
@@ -54,6 +56,10 @@ struct LuaHook {
     code: Rc<Code>,
     entry_points: Vec<EntryPoint>,
     modules: Vec<String>,
+    /// For the next run.
+    next: Option<Vm>,
+    /// Of the last run, until somebody has the time to take it down.
+    last: Option<Vm>,
 }
 
 /// What every run of one hook needs.
@@ -65,7 +71,8 @@ struct Code {
     file: String,
     prelude: Vec<u8>,
     main: Vec<u8>,
-    modules: BTreeMap<String, Vec<u8>>,
+    /// Bytecode, or what is wrong with the text: nobody's business until it is required, since hooks share a directory.
+    modules: BTreeMap<String, Result<Vec<u8>, String>>,
     config: serde_json::Value,
     kind: Kind,
     /// How often each line has run, if that is wanted.
@@ -95,10 +102,32 @@ enum Peer<'a> {
 }
 
 /// What the prelude gives back: how to call a function of the script, how to make a table strict, and the cases.
+#[derive(Debug)]
 struct Glue {
     call: Function,
     strict: Function,
     cases: Option<mlua::Table>,
+}
+
+/// A VM in which nothing of a script has run yet.
+#[derive(Debug)]
+struct Vm {
+    lua: Lua,
+    glue: Glue,
+    /// Takes the functions that serve the run.
+    begin: Function,
+}
+
+impl Vm {
+    fn new(code: &Code) -> mlua::Result<Self> {
+        let libraries = LIBRARIES.into_iter().fold(StdLib::NONE, |all, one| all | one);
+        let lua = Lua::new_with(libraries, LuaOptions::default())?;
+        let config = values::frozen_json(&lua, &code.config)?;
+        let prelude = Code::open(&lua, "carpd", &code.prelude)?;
+        let (call, strict, cases, begin) = prelude.call(config)?;
+        lua.sandbox(true)?;
+        Ok(Self { lua, glue: Glue { call, strict, cases }, begin })
+    }
 }
 
 /// One VM in use.
@@ -133,7 +162,8 @@ impl HookRuntime for LuaRuntime {
         }
         let modules = run.opened.take().into_iter().collect();
         drop(run);
-        Ok(Box::new(LuaHook { code: Rc::new(code), entry_points: defined.entry_points, modules }))
+        let entry_points = defined.entry_points;
+        Ok(Box::new(LuaHook { code: Rc::new(code), entry_points, modules, next: None, last: None }))
     }
 }
 
@@ -146,11 +176,23 @@ impl Hook for LuaHook {
         &self.modules
     }
 
+    fn prepare(&mut self) {
+        self.last = None;
+        // What fails now fails again in the run, and is told there.
+        self.next = self.next.take().or_else(|| Vm::new(&self.code).ok());
+    }
+
     fn call(&mut self, event: &HookEvent, host: &mut dyn HookHost, budget: &Budget) -> Result<Returned, HookError> {
         let code = Rc::clone(&self.code);
         let run = Run::new(&code, *budget, Peer::Hook(RefCell::new(host)), Some(&event.instance.interface));
         let entry = event.entry;
-        run.enter(|lua, Glue { call, strict, .. }| {
+        let vm = match self.next.take() {
+            Some(vm) => vm,
+            None => Vm::new(&code).map_err(|err| raised(&err))?,
+        };
+        // It must not be used again, whatever becomes of this run.
+        let vm = &*self.last.insert(vm);
+        run.enter_vm(vm, |lua, Glue { call, strict, .. }| {
             let main = run.open_main(lua).map_err(|err| raised(&err))?;
             let returned = protected(call, main, Value::Nil)?.0;
             let function = lookup(lua, &returned, entry).ok_or_else(|| {
@@ -187,8 +229,8 @@ impl Code {
             modules: source
                 .modules
                 .iter()
-                .map(|(key, text)| Ok((key.clone(), compile(key, text)?)))
-                .collect::<Result<_, LoadError>>()?,
+                .map(|(key, text)| (key.clone(), compile(key, text).map_err(|err| err.to_string())))
+                .collect(),
             name: source.name.to_string(),
             file,
             config,
@@ -343,9 +385,14 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Makes the VM and does something in it; whatever comes out, the watch has the last word.
+    /// Makes a VM and does something in it.
     fn enter<T>(&self, act: impl FnOnce(&Lua, &Glue) -> Result<T, HookError>) -> Result<T, HookError> {
-        let result = self.vm(act).unwrap_or_else(|err| Err(raised(&err)));
+        self.enter_vm(&Vm::new(self.code).map_err(|err| raised(&err))?, act)
+    }
+
+    /// Does something in a new VM; whatever comes out, the watch has the last word.
+    fn enter_vm<T>(&self, vm: &Vm, act: impl FnOnce(&Lua, &Glue) -> Result<T, HookError>) -> Result<T, HookError> {
+        let result = self.begin(vm, act).unwrap_or_else(|err| Err(raised(&err)));
         if let Some(verdict) = self.watch.verdict() {
             return Err(verdict);
         }
@@ -355,9 +402,8 @@ impl<'a> Run<'a> {
         })
     }
 
-    fn vm<T>(&self, act: impl FnOnce(&Lua, &Glue) -> Result<T, HookError>) -> mlua::Result<Result<T, HookError>> {
-        let libraries = LIBRARIES.into_iter().fold(StdLib::NONE, |all, one| all | one);
-        let lua = Lua::new_with(libraries, LuaOptions::default())?;
+    fn begin<T>(&self, vm: &Vm, act: impl FnOnce(&Lua, &Glue) -> Result<T, HookError>) -> mlua::Result<Result<T, HookError>> {
+        let Vm { lua, glue, begin } = vm;
         lua.set_memory_limit(usize::try_from(self.memory).unwrap_or(usize::MAX))?;
         let watch = Rc::clone(&self.watch);
         lua.set_interrupt(move |_| match watch.check() {
@@ -371,11 +417,8 @@ impl<'a> Run<'a> {
             })?;
             let resolve = scope.create_function(|_, (wanted, from): (Value, String)| Ok(self.resolve(&wanted, &from)))?;
             let open = scope.create_function(|lua, key: String| self.open(lua, key))?;
-            let config = values::frozen_json(&lua, &self.code.config)?;
-            let prelude = Code::open(&lua, "carpd", &self.code.prelude)?;
-            let (call, strict, cases) = prelude.call((host, unknown, resolve, open, config))?;
-            lua.sandbox(true)?;
-            let result = act(&lua, &Glue { call, strict, cases });
+            begin.call::<()>((host, unknown, resolve, open))?;
+            let result = act(lua, glue);
             if let Some(coverage) = &self.code.coverage {
                 coverage.add(&self.running.take());
             }
@@ -456,8 +499,10 @@ impl<'a> Run<'a> {
     }
 
     fn open(&self, lua: &Lua, key: String) -> mlua::Result<(Option<Function>, Option<String>)> {
-        let Some(bytecode) = self.code.modules.get(&key) else {
-            return Ok((None, Some(format!("there is no module {key}"))));
+        let bytecode = match self.code.modules.get(&key) {
+            Some(Ok(bytecode)) => bytecode,
+            Some(Err(why)) => return Ok((None, Some(why.clone()))),
+            None => return Ok((None, Some(format!("there is no module {key}")))),
         };
         let function = Code::open(lua, &key, bytecode)?;
         self.count(&key, &function);

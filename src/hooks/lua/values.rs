@@ -9,14 +9,31 @@ use crate::effect::{CommandOutput, HttpResponse, Link, Outcome, Reply, Route};
 use crate::hooks::api::{Gives, Raw};
 use crate::hooks::{Answer, HookEvent};
 
-/// How deep a table may nest, and how many values it may have, to be handed to the host.
+/// How deep a table may nest, and how many values and bytes of text it may have, to be handed to the host. One text that stands
+/// in a table many times is many texts outside.
 const DEPTH: usize = 16;
 const VALUES: usize = 10_000;
+const BYTES: usize = 4 << 20;
+
+/// What may still be handed over with this call.
+struct Left {
+    values: usize,
+    bytes: usize,
+}
+
+impl Left {
+    fn take(&mut self, bytes: usize) -> Result<(), String> {
+        let values = self.values.checked_sub(1);
+        self.values = values.ok_or_else(|| format!("a table with more than {VALUES} values cannot be handed over"))?;
+        let bytes = self.bytes.checked_sub(bytes);
+        self.bytes = bytes.ok_or_else(|| format!("more than {BYTES} bytes of text cannot be handed over"))?;
+        Ok(())
+    }
+}
 
 /// Reads a value of the script.
 pub(super) fn raw(value: &Value) -> Result<Raw, String> {
-    let mut left = VALUES;
-    read(value, DEPTH, &mut left)
+    read(value, DEPTH, &mut Left { values: VALUES, bytes: BYTES })
 }
 
 /// Reads a value of the script as JSON.
@@ -24,8 +41,8 @@ pub(super) fn json(value: &Value) -> Result<serde_json::Value, String> {
     raw(value)?.json()
 }
 
-fn read(value: &Value, depth: usize, left: &mut usize) -> Result<Raw, String> {
-    *left = left.checked_sub(1).ok_or_else(|| format!("a table with more than {VALUES} values cannot be handed over"))?;
+fn read(value: &Value, depth: usize, left: &mut Left) -> Result<Raw, String> {
+    left.take(if let Value::String(text) = value { text.as_bytes().len() } else { 0 })?;
     Ok(match value {
         Value::Nil => Raw::Nil,
         Value::Boolean(given) => Raw::Bool(*given),
@@ -45,12 +62,15 @@ fn read(value: &Value, depth: usize, left: &mut usize) -> Result<Raw, String> {
     })
 }
 
-fn read_table(table: &Table, depth: usize, left: &mut usize) -> Result<Raw, String> {
+fn read_table(table: &Table, depth: usize, left: &mut Left) -> Result<Raw, String> {
     let (mut list, mut map) = (Vec::new(), Vec::new());
     for pair in table.clone().pairs::<Value, Value>() {
         let (key, value) = pair.map_err(|err| err.to_string())?;
         let value = read(&value, depth, left)?;
         match key {
+            Value::String(key) if left.take(key.as_bytes().len()).is_err() => {
+                return Err(format!("more than {BYTES} bytes of text cannot be handed over"));
+            }
             Value::String(key) => map.push((key.to_str().map_err(|_| "a key is not UTF-8".to_owned())?.to_owned(), value)),
             Value::Integer(key) if usize::try_from(key).is_ok_and(|k| k == list.len() + 1) => list.push(value),
             _ => return Err("a table must have text as keys, or be a list without gaps".to_owned()),

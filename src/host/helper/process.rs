@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream as StdStream;
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -14,11 +14,12 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
 use tokio::net::unix::OwnedWriteHalf;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedMutexGuard, mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::{Duty, FromHelper, HelperOp, HelperReply, REQUEST_LIMIT, ToHelper, VERSION, frame};
+use crate::host::spawn::Deadline;
 use crate::host::{HostError, files, hostname, privilege, service, spawn};
 
 /// Threads for files; a dead network file system may hold some.
@@ -102,13 +103,30 @@ async fn serve(stream: UnixStream) -> io::Result<()> {
     Ok(())
 }
 
-/// Who runs a script now, and who is next: one at a time for each name.
+/// Who works on a file, a service or a script now, and who is next: one at a time for each name.
 type Turns = Arc<Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>>;
 
-fn turn(turns: &Turns, name: &str) -> Arc<tokio::sync::Mutex<()>> {
-    let mut turns = turns.lock().unwrap_or_else(PoisonError::into_inner);
-    turns.retain(|_, turn| Arc::strong_count(turn) > 1);
-    Arc::clone(turns.entry(name.to_owned()).or_default())
+/// Waits for the turn, which lasts as long as what is given back. Who was cancelled may still be in his grace, or in the
+/// middle of a write: what comes after must find it done.
+async fn take(
+    turns: &Turns,
+    name: &str,
+    limit: Duration,
+    cancelled: impl Future<Output = ()>,
+) -> Result<OwnedMutexGuard<()>, HostError> {
+    let turn = {
+        let mut turns = turns.lock().unwrap_or_else(PoisonError::into_inner);
+        turns.retain(|_, turn| Arc::strong_count(turn) > 1);
+        Arc::clone(turns.entry(name.to_owned()).or_default())
+    };
+    let given_up = |why: &str, errno| HostError { message: format!("{name}: {why}"), errno: Some(errno) };
+    tokio::select! {
+        biased;
+        () = cancelled => Err(given_up("cancelled before it began", libc::ECANCELED)),
+        taken = timeout(limit, turn.lock_owned()) => {
+            taken.map_err(|_| given_up("what was begun before has not ended in time", libc::ETIMEDOUT))
+        }
+    }
 }
 
 async fn answer(
@@ -140,33 +158,33 @@ async fn perform(
     turns: &Turns,
     cancelled: impl Future<Output = ()>,
 ) -> Result<HelperReply, HostError> {
-    let checked = |path: &str| files::checked(path).map(PathBuf::from);
-    let cancelled = std::pin::pin!(cancelled);
+    let mut cancelled = std::pin::pin!(cancelled);
+    let deadline = Deadline::after(limit);
     match op {
         HelperOp::SetHostname { name } => hostname::set(&name).map(HelperReply::Outcome),
         HelperOp::ReadParameter { key } => files::read_parameter(&key).map(HelperReply::Text),
         HelperOp::WriteParameter { key, value } => files::write_parameter(&key, &value).map(HelperReply::Outcome),
         HelperOp::ReadFile { path } => {
-            let path = checked(&path)?;
-            blocking(limit, move || files::read(&path)).await.map(HelperReply::File)
+            let turn = take(turns, &path, limit, cancelled).await?;
+            blocking(deadline.left(), turn, path, files::read).await.map(HelperReply::File)
         }
         HelperOp::WriteFile { path, content } => {
-            let path = checked(&path)?;
-            blocking(limit, move || files::write(&path, &content)).await.map(HelperReply::Outcome)
+            let turn = take(turns, &path, limit, cancelled).await?;
+            blocking(deadline.left(), turn, path, move |path| files::write(path, &content)).await.map(HelperReply::Outcome)
         }
         HelperOp::RemoveFile { path } => {
-            let path = checked(&path)?;
-            blocking(limit, move || files::remove(&path)).await.map(HelperReply::Outcome)
+            let turn = take(turns, &path, limit, cancelled).await?;
+            blocking(deadline.left(), turn, path, files::remove).await.map(HelperReply::Outcome)
         }
         HelperOp::Run { argv } => Ok(HelperReply::Command(spawn::run(&argv, limit, cancelled).await?.output)),
-        HelperOp::Script { turn: name, line } => {
-            // The one before may still be in its grace: two never run at once.
-            let turn = turn(turns, &name);
-            let _mine = turn.lock().await;
+        HelperOp::Script { turn, line } => {
+            // Waiting for the one before is not the script's fault.
+            let _turn = take(turns, &format!("script {turn}"), Duration::MAX, cancelled.as_mut()).await?;
             Ok(HelperReply::Command(spawn::run_line(&line, limit, cancelled).await?.output))
         }
         HelperOp::Service { backend, unit, verb } => {
-            Ok(HelperReply::Outcome(service::script::perform(backend, &unit, verb, limit, cancelled).await?))
+            let _turn = take(turns, &format!("service {unit}"), limit, cancelled.as_mut()).await?;
+            Ok(HelperReply::Outcome(service::script::perform(backend, &unit, verb, deadline.left(), cancelled).await?))
         }
         HelperOp::ServiceStatus { backend, unit } => {
             Ok(HelperReply::Unit(service::script::status(backend, &unit, limit, cancelled).await?))
@@ -174,11 +192,18 @@ async fn perform(
     }
 }
 
-/// File systems can hang, so they get a thread of their own and a limit.
+/// File systems can hang, so they get a thread of their own and a limit. The turn ends with the work, not with our patience.
 async fn blocking<T: Send + 'static>(
     limit: Duration,
-    work: impl FnOnce() -> Result<T, HostError> + Send + 'static,
+    turn: OwnedMutexGuard<()>,
+    path: String,
+    work: impl FnOnce(&Path) -> Result<T, HostError> + Send + 'static,
 ) -> Result<T, HostError> {
+    let work = move || {
+        let done = files::checked(&path).and_then(work);
+        drop(turn);
+        done
+    };
     match timeout(limit, tokio::task::spawn_blocking(work)).await {
         Ok(Ok(result)) => result,
         Ok(Err(err)) => Err(HostError { message: err.to_string(), errno: None }),

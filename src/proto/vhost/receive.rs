@@ -63,9 +63,12 @@ impl Vhost {
             Verdict::Ignore | Verdict::Undecided => {}
             Verdict::Listen => {
                 self.listen_on(family, now);
+                *self.leader.of_mut(family) = Some((from, now));
                 // A master that is better after all: whoever is asking on our behalf need not go on.
                 self.asked = self.asked.take().map(|asked| Asked { still: false, ..asked });
             }
+            // Who hears a better master need not drive away a worse one, nor take the place of one that leaves.
+            Verdict::Claim(_) if self.another_leads(from, now) => {}
             Verdict::Claim(Claim::Leaving) => self.become_master(Cause::MasterLeaving, Some(from), now),
             Verdict::Claim(Claim::Preempt) => self.preempt(Cause::Preempt, from, now),
             Verdict::Claim(Claim::PeerDemoted) => self.preempt(Cause::PeerDemoted, from, now),
@@ -91,7 +94,14 @@ impl Vhost {
         }
     }
 
+    /// Has another than `from` shown lately that it is the master? Then it is of no matter what `from` claims, or that it leaves.
+    fn another_leads(&self, from: IpAddr, now: Timestamp) -> bool {
+        let leader = self.leader.of(Family::of(from));
+        leader.is_some_and(|(leader, at)| leader != from && now - at < self.master_down())
+    }
+
     fn yield_to(&mut self, cause: Cause, peer: IpAddr, now: Timestamp) {
+        *self.leader.of_mut(Family::of(peer)) = Some((peer, now));
         self.become_backup(cause, Some(peer), now);
         if self.settings.tie_break == TieBreak::Ucarp {
             // docs/protocol.md, section 13.3: the better master answers it by announcing the addresses again.

@@ -184,6 +184,38 @@ fn a_bow_out_is_obeyed_at_once_even_where_preemption_must_be_asked_for() {
 }
 
 #[test]
+fn a_bow_out_of_who_is_not_the_master_is_not_obeyed() {
+    const THIRD: &str = "10.0.0.7";
+    let mut bench = Bench::backup(preempting());
+    // One that resigns says first how unfit it is. Both others take over, and we yield to the better one.
+    assert_eq!(change(&bench.hear_from(THIRD, 1, 240)).0, State::Master);
+    assert_eq!(change(&bench.hear_from(PEER, 1, 50)).0, State::Backup);
+    assert_eq!(bench.hear_from(THIRD, 255, 255), [], "its bow-out comes last");
+    assert_eq!(change(&bench.hear_from(PEER, 255, 255)), (State::Master, Cause::MasterLeaving));
+
+    let mut bench = Bench::backup(v4());
+    bench.hear_from(PEER, 1, 50);
+    assert_eq!(bench.hear_from(THIRD, 255, 255), []);
+    // Who was silent for a master-down time leads nobody; here the timer says so first.
+    assert_eq!(change(&bench.until_deadline()).0, State::Master);
+}
+
+#[test]
+fn a_worse_master_is_not_preempted_while_a_better_one_is_heard() {
+    let mut bench = Bench::backup(preempting());
+    bench.hear_from(PEER, 1, 50);
+    let end = bench.vhost.deadline();
+    // It does not hear the better one, or it would not be there. If we claimed, it would yield, hear nobody, and so on.
+    assert_eq!(bench.hear_from("10.0.0.7", 1, 200), []);
+    assert_eq!(bench.vhost.deadline(), end, "the better one's silence is counted as before");
+    assert_eq!(change(&bench.until_deadline()), (State::Master, Cause::MasterDown { silent: bench.vhost.master_down() }));
+
+    let mut bench = Bench::backup(preempting());
+    bench.hear_from(PEER, 1, 50);
+    assert_eq!(change(&bench.hear_from(PEER, 1, 200)).0, State::Master, "the one that it followed has become worse");
+}
+
+#[test]
 fn link_down_is_silent_and_link_up_listens() {
     let mut bench = Bench::master(v4());
     let outputs = bench.feed(Input::LinkDown);
@@ -478,13 +510,13 @@ fn a_dual_stack_backup_claims_when_all_families_are_silent_or_any() {
 #[test]
 fn a_ready_bow_out_is_valid_and_takes_no_counter() {
     let mut bench = Bench::master(settings(&["10.0.0.100", "2001:db8::100"]));
-    let ready = bench.vhost.bow_out_packets();
+    let ready = bench.vhost.bow_out_packets(0);
     assert_eq!(ready.iter().map(|t| (t.family, t.kind)).collect::<Vec<_>>(), Family::ALL.map(|f| (f, Kind::BowOut)));
     let ready: Vec<_> = ready.iter().map(|t| Advertisement::decode(&t.payload).unwrap()).collect();
     assert!(ready.iter().all(|ad| ad.is_bow_out() && bench.peer.verify(ad.counter, &ad.digest)));
     let next = sent(&bench.until_deadline());
     assert_eq!(next[0].2.counter, ready[0].counter);
-    assert!(bench.vhost.bow_out_packets()[0].payload != bench.vhost.bow_out_packets()[1].payload);
+    assert!(bench.vhost.bow_out_packets(0)[0].payload != bench.vhost.bow_out_packets(0)[1].payload);
 }
 
 #[test]

@@ -173,3 +173,50 @@ fn init_scripts_run_as_service_runs_them() {
         });
     });
 }
+
+#[test]
+fn a_service_is_acted_on_when_what_was_cancelled_before_has_ended() {
+    isolated("host::helper::a_service_is_acted_on_when_what_was_cancelled_before_has_ended", || {
+        let directory = tempfile::tempdir().unwrap();
+        let (running, begun) = (directory.path().join("running"), directory.path().join("begun"));
+        // A start that does not let itself be stopped halfway.
+        let script = format!(
+            "#!/bin/sh\ncase $1 in\nstart) trap '' TERM; echo >{1}; sleep 0.5; touch {0};;\nstop) rm -f {0};;\n\
+             status) test -e {0} || exit 3;;\nesac\n",
+            running.display(),
+            begun.display()
+        );
+        init_script(directory.path(), "httpd", &script);
+        nix::unistd::mkfifo(&begun, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        block_on(async {
+            let (socket, child) = helper();
+            let client = HelperClient::new(socket, Duty::Commands).unwrap();
+            let act = |verb| client.call(HelperOp::Service { backend: ScriptBackend::SysV, unit: "httpd".into(), verb }, LIMIT);
+            let has_begun = tokio::task::spawn_blocking(move || std::fs::read_to_string(begun).unwrap());
+            tokio::select! {
+                start = act(ServiceVerb::Start) => panic!("{start:?}"),
+                begun = has_begun => drop(begun.unwrap()),
+            }
+            act(ServiceVerb::Stop).await.unwrap();
+            assert!(ended(client, child).await);
+            assert!(!running.exists(), "it was stopped after its start had ended");
+        });
+    });
+}
+
+#[test]
+fn a_file_is_acted_on_when_what_was_cancelled_before_has_ended() {
+    block_on(async {
+        let directory = tempfile::tempdir().unwrap();
+        let (socket, child) = helper();
+        let client = HelperClient::new(socket, Duty::Settings).unwrap();
+        for n in 0..50 {
+            let path = directory.path().join(n.to_string()).display().to_string();
+            let write = client.call(HelperOp::WriteFile { path: path.clone(), content: vec![b'x'; 1 << 20] }, LIMIT);
+            assert!(futures_util::FutureExt::now_or_never(write).is_none(), "it was sent and given up");
+            client.call(HelperOp::RemoveFile { path }, LIMIT).await.unwrap();
+        }
+        assert!(ended(client, child).await);
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0, "nothing was written afterwards");
+    });
+}

@@ -90,10 +90,11 @@ impl fmt::Display for Act {
     }
 }
 
-/// One step: what, and where. Where that cannot be done, the next node in the row is taken.
+/// One step: what, and where. Where that cannot be done, the next node in the row is taken, and then the other thing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Step {
     pub(super) act: Act,
+    pub(super) otherwise: Act,
     /// On whoever holds the address; else on node number `node`.
     pub(super) on_holder: bool,
     pub(super) node: usize,
@@ -149,16 +150,23 @@ impl Plan {
         let (nodes, fast, preempt) = (2 + random.below(2), random.chance(50), random.chance(60));
         let kinds: Vec<(Act, usize)> = ALWAYS.into_iter().chain(SLOW.into_iter().filter(|_| !fast)).collect();
         let total = kinds.iter().map(|(_, weight)| weight).sum();
-        let steps = (0..length).map(|_| {
+        let draw = |random: &mut Random| {
             let mut drawn = random.below(total);
             let kind = kinds.iter().find(|(_, weight)| {
                 let hit = drawn < *weight;
                 drawn = drawn.saturating_sub(*weight);
                 hit
             });
-            let act = kind.map_or(Act::Heal, |(act, _)| *act);
+            kind.map_or(Act::Heal, |(act, _)| *act)
+        };
+        let steps = (0..length).map(|_| {
+            let act = draw(&mut random);
+            let mut otherwise = draw(&mut random);
+            while otherwise == Act::Heal {
+                otherwise = draw(&mut random);
+            }
             let phase = u32::try_from(random.below(1000)).unwrap_or(0);
-            Step { act, on_holder: random.chance(60), node: random.below(nodes), phase }
+            Step { act, otherwise, on_holder: random.chance(60), node: random.below(nodes), phase }
         });
         Self { seed, nodes, fast, preempt, steps: steps.collect() }
     }

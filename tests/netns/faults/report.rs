@@ -13,7 +13,7 @@ const LINES: usize = 120;
 /// A step of the schedule, in words.
 pub(super) fn step(step: &Step) -> String {
     let whom = if step.on_holder { "the holder".to_owned() } else { super::world::name(step.node).to_owned() };
-    format!("{} on {whom}, {}/1000 of an interval later", step.act, step.phase)
+    format!("{} (or {}) on {whom}, {}/1000 of an interval later", step.act, step.otherwise, step.phase)
 }
 
 /// The most that was seen of what has a bound.

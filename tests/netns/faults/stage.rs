@@ -18,6 +18,8 @@ use crate::tree::Tree;
 pub(super) const MARGIN: Duration = Duration::from_millis(700);
 /// The lease of the one-second timers, and the kernel's lateness; a busy machine adds up to a second (docs/operations.md).
 const LEASE_GONE: Duration = Duration::from_millis(2700 + 1000);
+/// A peer answers so soon after the death of an engine, or when it is told that the master leaves.
+const HANDOVER: Duration = Duration::from_millis(50);
 /// A freeze of which nobody is told.
 const BLINK: Duration = Duration::from_millis(600);
 /// How many faults there are at one time.
@@ -89,13 +91,13 @@ impl Stage {
 
     /// Does the step, or what comes nearest to it.
     pub(super) fn act(&mut self, step: Step) -> Result<Done, Failed> {
-        self.pass(self.interval() * step.phase / 1000)?;
+        pass(self.interval() * step.phase / 1000)?;
         let facts = self.facts()?;
         let holder = facts.iter().position(holds).filter(|_| step.on_holder);
         let first = holder.unwrap_or(step.node);
         let faults: usize = self.world.nodes.iter().map(|node| count(*node)).sum();
         let act = if faults >= FAULTS_MAX { Act::Heal } else { step.act };
-        for act in [act, Act::Heal, Act::KillRunner] {
+        for act in [act, step.otherwise, Act::Heal, Act::KillRunner] {
             for offset in 0..self.plan.nodes {
                 let node = (first + offset) % self.plan.nodes;
                 if self.fits(act, node, &facts[node]) {
@@ -106,22 +108,20 @@ impl Stage {
         Ok(Done { act: Act::Heal, node: first, at: now(), bound: self.takeover() + MARGIN, reunites: false })
     }
 
-    /// Lets time pass: where in an interval something happens matters.
-    fn pass(&mut self, time: Duration) -> Result<(), Failed> {
-        let (end, ticker) = (now() + time, Ticker::new(Duration::from_millis(5))?);
-        while now() < end {
-            ticker.wait()?;
-        }
-        Ok(())
-    }
-
     /// Can that be done to this node now?
     fn fits(&self, act: Act, node: usize, facts: &Facts) -> bool {
         let Node { life, link, disk, spoiled } = self.world.nodes[node];
         let runs = life == Life::Runs;
         match act {
-            Act::KillEngine | Act::KillKeeper | Act::KillRunner | Act::Freeze | Act::Blink | Act::EditHook => runs,
-            Act::BreakHook | Act::Reload | Act::BadReload => runs,
+            Act::KillEngine
+            | Act::KillKeeper
+            | Act::KillRunner
+            | Act::Freeze
+            | Act::Blink
+            | Act::EditHook
+            | Act::BreakHook
+            | Act::Reload
+            | Act::BadReload => runs,
             Act::KillTree => life != Life::Dead,
             Act::Cut(_) => link.is_none(),
             Act::FillDisk => disk == Disk::Good,
@@ -146,6 +146,9 @@ impl Stage {
                     tree.signal(engine, Signal::SIGKILL)?;
                     let pause = self.members[node].wait_says(&["The engine died; starts it again"], SOON)?.text("restart_ms");
                     done.bound += START + Duration::from_millis(pause.parse()?);
+                    if holds(facts) && self.has_relief(node) {
+                        done.bound = HANDOVER + MARGIN;
+                    }
                 }
             }
             Act::KillKeeper => self.kill_keeper(node)?,
@@ -162,8 +165,8 @@ impl Stage {
             Act::Freeze => self.freeze(node)?,
             Act::Blink => {
                 self.freeze(node)?;
-                self.pass(BLINK)?;
-                self.thaw(node)?;
+                pass(BLINK)?;
+                self.thaw(node);
             }
             Act::Cut(fault) => {
                 self.lab.set_fault(name(node), fault)?;
@@ -195,15 +198,28 @@ impl Stage {
             Act::Reload => self.members[node].reload(&self.lab, true)?,
             Act::BadReload => self.members[node].reload(&self.lab, false)?,
             // It may have let go meanwhile, and says so then.
-            Act::Resign => drop(sh(&self.lab, name(node), &format!("{CARPD} resign web --config /run/lab/carpd.toml; true"))?),
+            Act::Resign => {
+                if self.has_relief(node) {
+                    done.bound = HANDOVER + MARGIN;
+                }
+                drop(sh(&self.lab, name(node), &format!("{CARPD} resign web --config /run/lab/carpd.toml; true"))?);
+            }
             Act::Cleanup => self.clean_up(node)?,
             Act::Heal => self.heal(node, &mut done)?,
         }
         if self.world.leased && matches!(act, Act::Freeze | Act::KillTree) {
             done.bound = done.bound.max(LEASE_GONE);
         }
-        done.bound = done.bound.max(self.takeover() + MARGIN);
         Ok(done)
+    }
+
+    /// Is there a node that takes over at once when this one says that it leaves?
+    fn has_relief(&self, node: usize) -> bool {
+        let fit = |other: usize| {
+            let is = self.world.nodes[other];
+            is.takes_part() && !is.hook_may_fail() && self.world.one_group(node, other)
+        };
+        (0..self.plan.nodes).any(|other| other != node && fit(other))
     }
 
     fn kill_keeper(&mut self, node: usize) -> Result<(), Failed> {
@@ -241,12 +257,11 @@ impl Stage {
         Ok(())
     }
 
-    fn thaw(&mut self, node: usize) -> Result<(), Failed> {
+    fn thaw(&mut self, node: usize) {
         if let Some(tree) = self.frozen[node].take() {
             let _ = tree.signal_all(Signal::SIGCONT);
         }
         self.world.nodes[node].life = Life::Runs;
-        Ok(())
     }
 
     /// Nothing is left where nothing runs and `carpd cleanup` was called.
@@ -271,7 +286,7 @@ impl Stage {
             }
             Node { life: Life::Frozen, .. } => {
                 done.at = now();
-                self.thaw(node)?;
+                self.thaw(node);
             }
             Node { life: Life::Dead, disk, .. } => {
                 self.members[node].start(&self.lab, disk != Disk::ReadOnly)?;
@@ -301,4 +316,13 @@ impl Stage {
 fn count(node: Node) -> usize {
     let Node { life, link, disk, spoiled } = node;
     [life != Life::Runs, link.is_some(), disk != Disk::Good, spoiled].into_iter().map(usize::from).sum()
+}
+
+/// Lets time pass: where in an interval something happens matters.
+fn pass(time: Duration) -> Result<(), Failed> {
+    let (end, ticker) = (now() + time, Ticker::new(Duration::from_millis(5))?);
+    while now() < end {
+        ticker.wait()?;
+    }
+    Ok(())
 }

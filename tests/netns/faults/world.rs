@@ -105,7 +105,7 @@ impl World {
     }
 
     /// Do both always hear each other?
-    fn one_group(&self, a: usize, b: usize) -> bool {
+    pub(super) fn one_group(&self, a: usize, b: usize) -> bool {
         self.hears(a, b) == Hears::Yes && self.hears(b, a) == Hears::Yes
     }
 
@@ -150,6 +150,7 @@ pub(super) const fn name(node: usize) -> &'static str {
 }
 
 /// The rules themselves.
+#[expect(clippy::unnecessary_wraps, reason = "it is a case")]
 pub(super) fn rules() -> crate::Outcome {
     let world = |links: &[Option<Fault>], leased| World {
         nodes: links.iter().map(|link| Node { link: *link, ..Node::WELL }).collect(),

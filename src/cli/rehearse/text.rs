@@ -1,0 +1,71 @@
+//! A timeline for a terminal.
+
+use std::fmt::Write as _;
+
+use crate::engine::rehearse::{MarkKind, Timeline, VhostLine};
+
+/// The whole of it.
+pub(super) fn text(timeline: &Timeline) -> String {
+    let mut lines: Vec<(u64, u64, String)> = Vec::new();
+    for event in &timeline.events {
+        lines.push((event.seq, event.at_us, format!("* {}", event.text)));
+    }
+    for node in &timeline.nodes {
+        for lane in &node.lanes {
+            for state in &lane.states {
+                let why = if state.why.is_empty() { String::new() } else { format!(" ({})", state.why) };
+                lines.push((state.seq, state.from_us, format!("{} {}: {}{why}", node.name, lane.vhost, state.state.as_str())));
+            }
+        }
+        for mark in node.marks.iter().filter(|mark| mark.kind != MarkKind::Announce) {
+            let sign = if mark.good { ' ' } else { '!' };
+            lines.push((mark.seq, mark.at_us, format!("{} {sign} {}", node.name, mark.text)));
+        }
+    }
+    lines.sort_unstable_by_key(|(seq, ..)| *seq);
+    let mut out: String = lines.iter().map(|(_, at, line)| format!("{:>12}  {line}\n", seconds(*at))).collect();
+    out.push('\n');
+    for vhost in &timeline.vhosts {
+        out += &vhost_text(vhost, timeline.end_us);
+    }
+    for note in &timeline.notes {
+        _ = writeln!(out, "note: {note}");
+    }
+    out
+}
+
+fn vhost_text(vhost: &VhostLine, end_us: u64) -> String {
+    let mut out = format!("{} ({}): ", vhost.name, vhost.addresses.join(", "));
+    let count = vhost.failures().count();
+    let total: u64 = vhost.failures().map(|outage| outage.to_us - outage.from_us).sum();
+    _ = match count {
+        0 => writeln!(out, "no outage in {}", seconds(end_us)),
+        1 => writeln!(out, "1 outage of {}", length(total)),
+        n => writeln!(out, "{n} outages, {} in all", length(total)),
+    };
+    for outage in &vhost.outages {
+        let what = if outage.initial { "not yet served" } else { "outage" };
+        let length = length(outage.to_us - outage.from_us);
+        let open = if outage.to_us == end_us { ", and it goes on" } else { "" };
+        _ = writeln!(out, "  {what} {} to {}: {length}{open}", seconds(outage.from_us), seconds(outage.to_us));
+    }
+    for span in &vhost.contested {
+        let length = length(span.to_us - span.from_us);
+        _ = writeln!(out, "  held twice {} to {}: {length}", seconds(span.from_us), seconds(span.to_us));
+    }
+    out
+}
+
+/// `61.250 s`.
+pub(super) fn seconds(us: u64) -> String {
+    format!("{}.{:03} s", us / 1_000_000, us % 1_000_000 / 1_000)
+}
+
+/// A length: `3.058 s`, `300 ms`, `0.12 ms`.
+pub(super) fn length(us: u64) -> String {
+    match us {
+        0..10_000 => format!("{}.{:02} ms", us / 1_000, us % 1_000 / 10),
+        10_000..1_000_000 => format!("{} ms", us / 1_000),
+        _ => seconds(us),
+    }
+}

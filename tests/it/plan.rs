@@ -1,0 +1,153 @@
+//! `carpd plan`, `carpd grant` and what `carpd check` finds in hooks that never ran.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::cli::carpd;
+
+/// A hook that does a little of everything, on a device that every machine has.
+fn hook(directory: &Path) -> String {
+    format!(
+        "function on_master(event)\n  hostname.set(\"nodevir2\")\n  file.write(\"{0}/role\", \"master\\n\")\n  \
+         file.write(\"{0}/kept\", \"x\", {{ keep = true }})\n  \
+         if file.read(\"{0}/role\") == \"master\\n\" then log.info(\"Sees what it did\") end\nend\n\
+         function on_backup()\n  file.remove(\"{0}/old\")\nend\n",
+        directory.display()
+    )
+}
+
+fn place(grants: bool) -> tempfile::TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path();
+    fs::write(path.join("failover.lua"), hook(path)).unwrap();
+    fs::write(path.join("old"), "there").unwrap();
+    if grants {
+        let verbs = "do = [\"read\", \"write\"]";
+        let text = format!(
+            "[hook.failover]\nsource = \"anywhere/failover.lua\"\n[hook.failover.grant]\nhostname = [\"nodevir2\"]\n\
+             file = [{{ path = \"{0}/role\", {verbs} }}, {{ path = \"{0}/kept\", {verbs} }}, {{ path = \"{0}/old\", do = [\"remove\"] }}]\n",
+            path.display()
+        );
+        fs::write(path.join("failover.toml"), text).unwrap();
+    }
+    directory
+}
+
+const LO: [&str; 4] = ["--interface", "lo", "--address", "192.0.2.22/24"];
+
+#[test]
+fn a_plan_says_what_would_change_and_changes_nothing() {
+    let directory = place(true);
+    let path = directory.path();
+    let ran = carpd(path, &[&["plan", "./failover.lua", "--event", "master"], &LO[..]].concat());
+    assert_eq!((ran.code, ran.stderr.as_str()), (0, ""), "{}", ran.stdout);
+    let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
+    for expected in [
+        "example becomes master on lo (192.0.2.22/24)\n",
+        "address 192.0.2.22 on lo           absent -> 192.0.2.22/32",
+        &format!("hostname                           {} -> nodevir2", name.trim()),
+        "granted by hostname = [\"nodevir2\"]",
+        &format!("undone at the end of mastership: {}\n", name.trim()),
+        "absent -> \"master\\n\"",
+        "log: Sees what it did",
+        "to change, 0 already so",
+    ] {
+        assert!(ran.stdout.contains(expected), "{expected}\n{}", ran.stdout);
+    }
+    let kept = ran.stdout.split("/kept").nth(1).unwrap().lines().nth(2).unwrap_or_default();
+    assert!(!kept.contains("undone"), "what is kept is not undone: {}", ran.stdout);
+    assert!(!path.join("role").exists() && !path.join("kept").exists());
+    assert_eq!(fs::read_to_string("/proc/sys/kernel/hostname").unwrap(), name);
+
+    let json = carpd(path, &[&["plan", "./failover.lua", "--event", "backup", "--json"], &LO[..]].concat());
+    let json: Value = serde_json::from_str(&json.stdout).unwrap();
+    let parts = json["plans"][0]["parts"].as_array().unwrap();
+    let by: Vec<String> = parts.iter().map(|part| part["by"].to_string()).collect();
+    assert_eq!(by, ["\"daemon\"", "{\"hook\":{\"entry\":\"on_backup\",\"name\":\"failover\"}}", "\"undo\""], "{json}");
+    let undone: Vec<&str> = parts[2]["steps"].as_array().unwrap().iter().map(|s| s["resource"].as_str().unwrap()).collect();
+    assert_eq!(undone, [format!("file {}/role", path.display()).as_str(), "hostname"], "newest first");
+    assert!(path.join("old").exists());
+}
+
+#[test]
+fn what_is_denied_shows_the_line_and_the_grants_that_are_printed_suffice() {
+    let directory = place(false);
+    let path = directory.path();
+    let plan = || carpd(path, &[&["plan", "./failover.lua", "--event", "master"], &LO[..]].concat());
+    let denied = plan();
+    assert_eq!(denied.code, 1);
+    assert!(denied.stdout.contains("add under [hook.failover.grant]: hostname = [\"nodevir2\"]"), "{}", denied.stdout);
+    let granted = carpd(path, &[&["grant", "./failover.lua"], &LO[..]].concat());
+    assert_eq!((granted.code, granted.stderr.as_str()), (0, ""));
+    assert!(granted.stdout.starts_with("[hook.failover.grant]\nhostname = [\"nodevir2\"]\nfile = [\n"), "{}", granted.stdout);
+    assert!(!path.join("role").exists() && path.join("old").exists(), "learning does nothing");
+    fs::write(path.join("failover.toml"), format!("[hook.failover]\nsource = \"failover.lua\"\n{}", granted.stdout)).unwrap();
+    let allowed = plan();
+    assert_eq!(allowed.code, 0, "{}", allowed.stdout);
+    for line in granted.stdout.lines().filter(|line| line.starts_with("  {")) {
+        let less = fs::read_to_string(path.join("failover.toml")).unwrap().replace(&format!("{line}\n"), "");
+        let (full, back) = (fs::read_to_string(path.join("failover.toml")).unwrap(), ["master", "backup"]);
+        fs::write(path.join("failover.toml"), less).unwrap();
+        let codes = back.map(|event| carpd(path, &[&["plan", "./failover.lua", "--event", event], &LO[..]].concat()).code);
+        assert!(codes.contains(&1), "nothing in it is too much: {line}");
+        fs::write(path.join("failover.toml"), full).unwrap();
+    }
+}
+
+#[test]
+fn a_whole_configuration_is_planned_with_its_addresses() {
+    let directory = place(true);
+    let path = directory.path();
+    fs::write(path.join("web.pass"), "love\n").unwrap();
+    fs::set_permissions(path.join("web.pass"), std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    let hook = fs::read_to_string(path.join("failover.toml")).unwrap().replace("anywhere/", "");
+    let vhost = |name: &str, vhid: u8, hooks: &str| {
+        format!(
+            "[[vhost]]\nname = \"{name}\"\ninterface = \"lo\"\nvhid = {vhid}\naddresses = [\"192.0.2.{vhid}/24\"]\n\
+             password-file = \"web.pass\"\nhooks = [{hooks}]\n"
+        )
+    };
+    fs::write(path.join("carpd.toml"), vhost("web", 40, "\"failover\"") + &vhost("bare", 41, "") + &hook).unwrap();
+    let plan = |args: &[&str]| carpd(path, &[&["plan", "--config", "carpd.toml", "--event", "master"], args].concat());
+    let all = plan(&[]);
+    assert_eq!((all.code, all.stderr.as_str()), (0, ""), "{}", all.stdout);
+    assert!(all.stdout.contains("web becomes master") && all.stdout.contains("bare becomes master"), "{}", all.stdout);
+    assert!(all.stdout.contains("address 192.0.2.41 on lo"), "{}", all.stdout);
+    assert!(!plan(&["failover"]).stdout.contains("bare"), "only where the hook is used");
+    assert_eq!(plan(&["nothing"]).code, 2);
+    assert_eq!(carpd(path, &["plan", "--event", "sunrise"]).code, 2);
+    fs::write(path.join("failover.lua"), "function on_master(").unwrap();
+    assert_eq!(plan(&[]).code, 3, "a hook that cannot be loaded");
+}
+
+#[test]
+fn check_finds_mistakes_in_code_that_never_ran() {
+    let directory = place(true);
+    let path = directory.path();
+    fs::write(path.join("web.pass"), "love\n").unwrap();
+    fs::set_permissions(path.join("web.pass"), std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    fs::write(path.join("helper.lua"), "function helper() end\nreturn { go = function() hostname.sett(\"x\") end }\n").unwrap();
+    fs::write(path.join("unused.lua"), "nonsense.call()\n").unwrap();
+    let hook = "local h = require(\"helper\")\nfunction on_master(event)\n  if event.seq < 0 then\n    \
+                service.start(\"httpd\", { waitms = 5 })\n    helper() h.go()\n  end\nend\n";
+    fs::write(path.join("failover.lua"), hook).unwrap();
+    let vhost = "[[vhost]]\nname = \"web\"\ninterface = \"lo\"\nvhid = 40\naddresses = [\"192.0.2.40/24\"]\n\
+                 password-file = \"web.pass\"\nhooks = [\"failover\"]\n[hook.failover]\nsource = \"failover.lua\"\n";
+    fs::write(path.join("carpd.toml"), vhost).unwrap();
+    let ran = carpd(path, &["check", "carpd.toml", "--json"]);
+    assert_eq!(ran.code, 3, "{}", ran.stdout);
+    let json: Value = serde_json::from_str(&ran.stdout).unwrap();
+    let said: Vec<&str> = json["problems"].as_array().unwrap().iter().map(|p| p["message"].as_str().unwrap()).collect();
+    assert_eq!(
+        said,
+        [
+            "failover.lua:4: service.start has no option \"waitms\"; did you mean wait_ms?",
+            "helper.lua:2: no function hostname.sett; did you mean hostname.set?"
+        ]
+    );
+    fs::write(path.join("failover.lua"), hook.replace("waitms", "wait_ms")).unwrap();
+    fs::write(path.join("helper.lua"), "function helper() end\nreturn { go = function() end }\n").unwrap();
+    assert_eq!(carpd(path, &["check", "carpd.toml"]).code, 0);
+}
