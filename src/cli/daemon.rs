@@ -380,6 +380,16 @@ fn vhost_text(vhost: &VhostStatus) -> String {
     if let Some(reason) = &vhost.degraded {
         text += &format!("  degraded: {reason}\n");
     }
+    for health in &vhost.health {
+        let since = at(health.since_ms);
+        text += &match health.well {
+            None => format!("  {}: not asked for its health yet\n", health.hook),
+            Some(true) => format!("  {}: healthy since {since}\n", health.hook),
+            Some(false) => {
+                format!("  {}: unhealthy since {since}, demotion {}: {}\n", health.hook, health.demotion, health.reason)
+            }
+        };
+    }
     if let Some(heard) = &vhost.heard {
         text +=
             &format!("  heard {} {} ms ago (advbase {}, advskew {})\n", heard.from, heard.ago_ms, heard.advbase, heard.advskew);

@@ -37,6 +37,7 @@ words! {
     Ipv6Checksum { Plain = "plain", PseudoHeader = "pseudo-header" }
     SourceMac { Virtual = "virtual", Interface = "interface", Ucarp = "ucarp" }
     OnFailure { Resign = "resign", Keep = "keep", Ignore = "ignore" }
+    OnUnhealthy { Resign = "resign", Demote = "demote" }
     HookKind { Module = "module", Script = "script" }
     Leases { Kernel = "kernel", Off = "off" }
     Reload { Checked = "checked", Tested = "tested", Manual = "manual" }
@@ -87,6 +88,15 @@ pub enum OnFailure {
     Keep,
     /// Log it.
     Ignore,
+}
+
+/// What follows on a master whose `health` fails, besides the demotion.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnUnhealthy {
+    /// Hand over to a peer.
+    Resign,
+    /// Nothing: a peer that preempts takes over.
+    Demote,
 }
 
 /// Whether addresses have a lifetime in the kernel that only a living daemon renews.

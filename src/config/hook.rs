@@ -8,7 +8,7 @@ use std::time::Duration;
 use toml::de::DeValue;
 
 use super::choice::{HookKind, OnFailure, Reload};
-use super::model::{Config, Hook, Kind, Language, Limits, Place, Script};
+use super::model::{Config, Health, Hook, Kind, Language, Limits, Place, Script};
 use super::problem::Findings;
 use super::read::{At, Table, parse};
 use super::{Surroundings, grant, json, reference};
@@ -57,6 +57,8 @@ fn read(table: &Table<'_>, around: &dyn Surroundings, out: &mut Findings) -> Opt
     let before_timeout = before_timeout(table, limits.wall, out);
     let on_failure = Table::or(table.choice("on-failure", out), OnFailure::Resign);
     let reload = Table::or(table.choice("reload", out), Reload::Checked);
+    let health = table.item("health", out).and_then(|item| Table::open(item, &reference::HEALTH, out));
+    let health = health.map(|table| health_of(&table, out)).unwrap_or_default();
     let runners = Table::or(table.integer("runners", 1..=64_u16, out), 0);
     let config_json = config_json(table, out);
     let grants = table.item("grant", out).and_then(|item| Table::open(item, &reference::GRANT, out));
@@ -70,6 +72,7 @@ fn read(table: &Table<'_>, around: &dyn Surroundings, out: &mut Findings) -> Opt
         limits,
         before_timeout,
         on_failure,
+        health,
         reload,
         runners,
         config_json,
@@ -159,6 +162,24 @@ fn before_timeout(table: &Table<'_>, wall: Duration, out: &mut Findings) -> Dura
         out.error(before.span.clone(), "`before-timeout` must not be longer than `timeout`");
     }
     Table::or(before, Duration::from_secs(1).min(wall))
+}
+
+fn health_of(table: &Table<'_>, out: &mut Findings) -> Health {
+    let default = Health::default();
+    let interval =
+        Table::or(table.duration("interval", Duration::from_millis(100)..=Duration::from_hours(1), out), default.interval);
+    let timeout = table.duration("timeout", Duration::from_millis(10)..=Duration::from_hours(1), out);
+    if let Some(timeout) = timeout.as_ref().filter(|timeout| timeout.value > interval) {
+        out.error(timeout.span.clone(), "`timeout` must not be longer than `interval`");
+    }
+    Health {
+        interval,
+        timeout: Table::or(timeout, default.timeout.min(interval)),
+        rise: Table::or(table.integer("rise", 1..=100_u32, out), default.rise),
+        fall: Table::or(table.integer("fall", 1..=100_u32, out), default.fall),
+        demotion: Table::or(table.integer("demotion", 1..=240_u8, out), default.demotion),
+        on_failure: Table::or(table.choice("on-failure", out), default.on_failure),
+    }
 }
 
 fn config_json(table: &Table<'_>, out: &mut Findings) -> String {

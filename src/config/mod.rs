@@ -34,12 +34,14 @@ mod vhost;
 mod tests;
 
 pub use choice::{
-    Choice, FamilyTimers, Ipv6Checksum, Leases, LinkLocal, LogFormat, LogLevel, OnFailure, Peers, Preempt, Reload, Sandbox,
-    ServiceBackend, SourceMac, TieBreak,
+    Choice, FamilyTimers, Ipv6Checksum, Leases, LinkLocal, LogFormat, LogLevel, OnFailure, OnUnhealthy, Peers, Preempt, Reload,
+    Sandbox, ServiceBackend, SourceMac, TieBreak,
 };
 pub use diff::differences;
 pub use load::Disk;
-pub use model::{Announce, AtStop, Config, Daemon, Destination, Hook, Kind, Language, Limits, Loaded, Log, Place, Script, Vhost};
+pub use model::{
+    Announce, AtStop, Config, Daemon, Destination, Health, Hook, Kind, Language, Limits, Loaded, Log, Place, Script, Vhost,
+};
 pub use problem::{Problem, Report, Severity};
 #[cfg(feature = "daemon")]
 pub use render::Look;

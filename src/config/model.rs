@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::Report;
 use super::choice::{
-    FamilyTimers, Ipv6Checksum, Leases, LinkLocal, LogFormat, LogLevel, OnFailure, Peers, Preempt, Reload, Sandbox,
+    FamilyTimers, Ipv6Checksum, Leases, LinkLocal, LogFormat, LogLevel, OnFailure, OnUnhealthy, Peers, Preempt, Reload, Sandbox,
     ServiceBackend, SourceMac, TieBreak,
 };
 use super::secret::Secret;
@@ -212,6 +212,8 @@ pub struct Hook {
     pub before_timeout: Duration,
     /// `on-failure`: what follows when `on_master` fails.
     pub on_failure: OnFailure,
+    /// `[hook.NAME.health]`: how its `health` is asked, if it has one.
+    pub health: Health,
     /// When a changed file is taken into use.
     pub reload: Reload,
     /// `runners`: processes that hold this hook, 1..=64.
@@ -246,6 +248,36 @@ pub struct Script {
     pub directory: Option<PathBuf>,
     /// Their environment; `None` is a clean one.
     pub environment: Option<Vec<(std::ffi::OsString, std::ffi::OsString)>>,
+}
+
+/// `[hook.NAME.health]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Health {
+    /// `interval`: from the begin of one check to that of the next; 100 ms to 1 h.
+    pub interval: Duration,
+    /// `timeout`: wall time of one check, at most the interval.
+    pub timeout: Duration,
+    /// `rise`: so many good checks in a row and the node is well again; 1..=100.
+    pub rise: u32,
+    /// `fall`: so many bad checks in a row and it is unwell; 1..=100.
+    pub fall: u32,
+    /// `demotion`: what a failed check is worth, 1..=240.
+    pub demotion: u8,
+    /// `on-failure`: what a master does besides.
+    pub on_failure: OnUnhealthy,
+}
+
+impl Default for Health {
+    fn default() -> Self {
+        Self {
+            interval: Duration::from_secs(2),
+            timeout: Duration::from_secs(1),
+            rise: 2,
+            fall: 3,
+            demotion: 240,
+            on_failure: OnUnhealthy::Resign,
+        }
+    }
 }
 
 /// A hook's ceilings for one run.

@@ -66,6 +66,7 @@ pub static SECTIONS: &[&Section] = &[
     &vhost::VHOST,
     &vhost::ANNOUNCE,
     &hook::HOOK,
+    &hook::HEALTH,
     &grant::GRANT,
     &grant::ADDR,
     &grant::ROUTE,
@@ -80,7 +81,7 @@ pub static SECTIONS: &[&Section] = &[
 
 pub(super) use daemon::{DAEMON, LOG};
 pub(super) use grant::{ADDR, COMMAND, FILE, GRANT, HTTP, LINK, ROUTE, RULE, SERVICE, SYSCTL};
-pub(super) use hook::HOOK;
+pub(super) use hook::{HEALTH, HOOK};
 pub(super) use vhost::{ANNOUNCE, VHOST};
 
 /// The top level.

@@ -65,6 +65,7 @@ fn file_with(header: &str, body: &str) -> String {
             format!("{MINIMAL}hooks = [\"h\"]\n[hook.h]\n{}", complete(base))
         }
         "[hook.NAME.grant]" => format!("{MINIMAL}hooks = [\"h\"]\n{hook}[hook.h.grant]\n{body}"),
+        "[hook.NAME.health]" => format!("{MINIMAL}hooks = [\"h\"]\n{hook}[hook.h.health]\n{body}"),
         entry => {
             let line = entry.replace("NAME", "n").replace("...", &inline);
             format!("{MINIMAL}hooks = [\"h\"]\n{hook}[hook.h.grant]\n{line}\n")

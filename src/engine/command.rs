@@ -99,6 +99,9 @@ pub struct VhostStatus {
     pub demotion: u8,
     /// Why, if a hook failed.
     pub degraded: Option<String>,
+    /// What the hooks' `health` says, for each hook that has it.
+    #[serde(default)]
+    pub health: Vec<HealthStatus>,
     /// The last advertisement heard.
     pub heard: Option<HeardStatus>,
     /// The lifetime of its addresses in the kernel, in seconds; why there is none otherwise.
@@ -107,6 +110,21 @@ pub struct VhostStatus {
     pub hooks: Vec<Name>,
     /// What was sent, heard and refused.
     pub counters: BTreeMap<String, u64>,
+}
+
+/// What a hook's `health` says of this node, for one virtual host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HealthStatus {
+    /// The hook.
+    pub hook: Name,
+    /// Is the node well? `None` until it was asked for the first time.
+    pub well: Option<bool>,
+    /// How unfit it is for this reason, 0..=240.
+    pub demotion: u8,
+    /// In the hook's words, or why it gave none.
+    pub reason: String,
+    /// Milliseconds since 1970 when that changed.
+    pub since_ms: u64,
 }
 
 /// The last advertisement that a virtual host heard.

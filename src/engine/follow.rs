@@ -166,6 +166,7 @@ impl<W: World> Engine<W> {
                 node.asked_demotion = Demotion::new(by);
                 self.demote(vhost, now);
             }
+            HookNews::Checked { vhost, hook, ticket, seq, result } => self.checked(vhost, &hook, (ticket, seq), result, now),
             HookNews::Resign { vhost, reason } => self.hand_over(vhost, reason, now),
         }
     }

@@ -26,7 +26,7 @@ impl Refused {
     /// Would another version do?
     const fn is_its_own_fault(&self) -> bool {
         match self.error {
-            LoadError::Code(_) | LoadError::NoEntryPoint { .. } => true,
+            LoadError::Code(_) | LoadError::NoEntryPoint { .. } | LoadError::Compiler(_) => true,
             LoadError::Sandbox(_) | LoadError::Runner(_) => false,
         }
     }

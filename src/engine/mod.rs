@@ -15,6 +15,7 @@ mod exam;
 mod execute;
 mod follow;
 mod generations;
+mod health;
 mod helper;
 #[cfg(test)]
 mod histories;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::announcer::Announcer;
 use super::degraded::Degraded;
+use super::health::Checks;
 use super::lease::Lease;
 use super::queue::Queue;
 use super::refusals::Refusals;
@@ -34,6 +35,8 @@ pub(super) struct Node<H> {
     pub(super) degraded: Option<Degraded>,
     /// What hooks asked for by `carp.demote`.
     pub(super) asked_demotion: Demotion,
+    /// What hooks say by `health`.
+    pub(super) checks: Checks,
     /// `carp.resign`: until then another node shall be preferred.
     pub(super) resigned_until: Option<Timestamp>,
     /// SIGUSR2: until then it takes no part.
@@ -97,7 +100,7 @@ impl<H> Node<H> {
     /// The earliest time at which this node wants to be looked at.
     pub(super) fn next_wake(&self) -> Option<Timestamp> {
         let retry = self.degraded.as_ref().and_then(|degraded| degraded.retry_at);
-        let others = [self.aside_until, self.leave_by, self.resigned_until, self.put_back.again];
+        let others = [self.aside_until, self.leave_by, self.resigned_until, self.put_back.again, self.checks.due()];
         [self.wake, self.announcer.due(), self.drop_again, retry].into_iter().chain(others).flatten().min()
     }
 
@@ -121,7 +124,7 @@ impl<H> Node<H> {
         if self.degraded.as_ref().is_some_and(Degraded::is_unfit) || self.resigned_until.is_some() {
             Demotion::MAX
         } else {
-            self.asked_demotion
+            self.asked_demotion.plus(self.checks.demotion())
         }
     }
 

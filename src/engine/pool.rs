@@ -6,6 +6,7 @@ use std::future::Future;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tracing::{debug, warn};
 
 use super::clock;
@@ -19,6 +20,9 @@ use crate::hooks::{Budget, EntryPoint, HookError, HookEvent, HookSource, Languag
 use crate::keeper::{ChildId, Client, Role};
 use crate::types::Name;
 
+/// Checks of one hook at a time, and runners kept for them.
+const CHECKS_AT_ONCE: usize = 4;
+
 /// One hook, loaded: its bytes and its runners.
 #[derive(Debug)]
 pub(super) struct Pool {
@@ -31,6 +35,10 @@ pub(super) struct Pool {
     policy: SandboxPolicy,
     keeper: Client,
     idle: RefCell<Vec<Runner>>,
+    /// Those for `health` alone: a transition never waits for one of them, nor finds its own taken.
+    checkers: RefCell<Vec<Runner>>,
+    /// So many checks at a time.
+    checks: Semaphore,
     loaded: Loaded,
     confinement: Confinement,
     /// What runs instead of a runner, for `kind = "script"`.
@@ -84,9 +92,11 @@ impl Pool {
             let script = Script::new((**programs).clone(), keeper.clone());
             return Ok(Rc::new(Self::of_script(name, script, spec, source, policy, keeper)));
         }
-        // Of what the operator wrote, not of what it becomes.
-        let digest = digest(&source);
         let original = Arc::new(source);
+        // Of what the operator wrote, not of what it becomes; on another thread, since it may be megabytes.
+        let hashed = Arc::clone(&original);
+        let digest = tokio::task::spawn_blocking(move || digest(&hashed)).await;
+        let digest = digest.map_err(|error| LoadError::Runner(error.to_string()))?;
         let source = match original.language {
             Language::Lua => Arc::clone(&original),
             Language::Wasm => Arc::new(compiled(&keeper, (*original).clone(), &spec.grants, policy).await?),
@@ -106,6 +116,8 @@ impl Pool {
             policy,
             keeper,
             idle: RefCell::new(vec![first]),
+            checkers: RefCell::default(),
+            checks: Semaphore::new(CHECKS_AT_ONCE),
             loaded,
             confinement,
             script: None,
@@ -123,7 +135,7 @@ impl Pool {
     ) -> Self {
         let loaded = Loaded { entry_points: script.entry_points(), modules: Vec::new() };
         let digest = digest(&source);
-        let (idle, confinement) = (RefCell::default(), Confinement::default());
+        let (idle, checkers, confinement) = (RefCell::default(), RefCell::default(), Confinement::default());
         let source = Arc::new(source);
         Self {
             name,
@@ -133,6 +145,8 @@ impl Pool {
             policy,
             keeper,
             idle,
+            checkers,
+            checks: Semaphore::new(CHECKS_AT_ONCE),
             loaded,
             confinement,
             script: Some(script),
@@ -197,6 +211,10 @@ impl Pool {
         if matches!(entry, EntryPoint::BeforeMaster | EntryPoint::BeforeBackup) {
             budget.wall = budget.wall.min(self.spec.before_timeout);
         }
+        if entry == EntryPoint::Health {
+            budget.wall = self.spec.health.timeout;
+            budget.cpu = budget.cpu.min(budget.wall);
+        }
         budget
     }
 
@@ -221,9 +239,9 @@ impl Pool {
         }
     }
 
-    /// An idle runner; those that died while they were idle are let go.
-    fn idle_alive(&self) -> Option<Runner> {
-        let mut idle = self.idle.borrow_mut();
+    /// An idle runner of this shelf; those that died while they were idle are let go.
+    fn idle_alive(&self, shelf: &RefCell<Vec<Runner>>) -> Option<Runner> {
+        let mut idle = shelf.borrow_mut();
         std::iter::from_fn(|| idle.pop()).find(|runner| {
             let alive = runner.session.is_alive();
             if !alive {
@@ -244,28 +262,13 @@ impl Pool {
         desk: &mut impl Desk,
         cancel: impl Future<Output = ()>,
     ) -> Result<Returned, HookError> {
-        match self.trouble.get() {
-            None => {}
-            Some(Trouble::Fails) => {
-                let message = "made to fail by the rehearsal".to_owned();
-                return Err(HookError::Raised { message, backtrace: String::new() });
-            }
-            Some(Trouble::Hangs) => {
-                return tokio::select! {
-                    () = clock::sleep(budget.wall) => Err(HookError::TimedOut(budget.wall)),
-                    () = cancel => Err(HookError::Superseded),
-                };
-            }
+        if let Some(trouble) = self.trouble.get() {
+            return go_wrong(trouble, budget, cancel).await;
         }
         if let Some(script) = &self.script {
             return script.run(&event, budget.wall, cancel).await;
         }
-        let mut runner = match self.idle_alive() {
-            Some(runner) => runner,
-            None => spawn(&self.keeper, &self.source, budget, self.policy)
-                .await
-                .map_err(|error| HookError::RunnerDied(error.to_string()))?,
-        };
+        let mut runner = self.runner(&self.idle, budget).await?;
         let result = runner.session.call(event, budget, desk, cancel).await;
         if runner.session.is_alive() && !runner.session.is_worn() {
             // More were needed for a while; they end after their run.
@@ -277,6 +280,51 @@ impl Pool {
             drop(runner);
             let pool = Rc::clone(self);
             tokio::task::spawn_local(async move { pool.warm(1).await });
+        }
+        result
+    }
+}
+
+async fn go_wrong(trouble: Trouble, budget: Budget, cancel: impl Future<Output = ()>) -> Result<Returned, HookError> {
+    match trouble {
+        Trouble::Fails => {
+            let message = "made to fail by the rehearsal".to_owned();
+            Err(HookError::Raised { message, backtrace: String::new() })
+        }
+        Trouble::Hangs => tokio::select! {
+            () = clock::sleep(budget.wall) => Err(HookError::TimedOut(budget.wall)),
+            () = cancel => Err(HookError::Superseded),
+        },
+    }
+}
+
+impl Pool {
+    async fn runner(&self, shelf: &RefCell<Vec<Runner>>, budget: Budget) -> Result<Runner, HookError> {
+        match self.idle_alive(shelf) {
+            Some(runner) => Ok(runner),
+            None => spawn(&self.keeper, &self.source, budget, self.policy)
+                .await
+                .map_err(|error| HookError::RunnerDied(error.to_string())),
+        }
+    }
+
+    /// Waits until a check may begin: the time of the check begins after that.
+    pub(super) async fn place_for_check(&self) -> Option<SemaphorePermit<'_>> {
+        self.checks.acquire().await.ok()
+    }
+
+    /// Runs `health`, in a runner that does nothing else.
+    ///
+    /// # Errors
+    /// As [`Self::call`].
+    pub(super) async fn check(&self, event: HookEvent, budget: Budget, desk: &mut impl Desk) -> Result<Returned, HookError> {
+        if let Some(trouble) = self.trouble.get() {
+            return go_wrong(trouble, budget, std::future::pending()).await;
+        }
+        let mut runner = self.runner(&self.checkers, budget).await?;
+        let result = runner.session.call(event, budget, desk, std::future::pending()).await;
+        if runner.session.is_alive() && !runner.session.is_worn() {
+            self.checkers.borrow_mut().push(runner);
         }
         result
     }
@@ -316,12 +364,14 @@ pub(super) async fn compiled(
     use crate::hooks::{Native, api, compiler};
     if source.language == Language::Wasm && source.native.is_none() {
         let file = source.path.rsplit('/').next().unwrap_or_default();
-        let spawned = keeper.spawn(Role::Compiler).await;
-        let (id, stream) = spawned.map_err(|error| LoadError::Runner(format!("cannot start a compiler: {error}")))?;
-        let code = compiler::compile_by(stream, &source.main, policy).await;
+        let spawned = keeper.spawn_watched(Role::Compiler).await;
+        let (id, stream, end) = spawned.map_err(|error| LoadError::Runner(format!("cannot start a compiler: {error}")))?;
+        let ended = async { end.await.map_or_else(|_| "the keeper is gone".to_owned(), |how| how.to_string()) };
+        let code = compiler::compile_by(stream, &source.main, policy, compiler::PATIENCE, ended).await;
         keeper.kill(id);
         let code = code.map_err(|error| match error {
             LoadError::Code(why) => LoadError::Code(format!("{file}: {why}")),
+            LoadError::Compiler(how) => LoadError::Compiler(format!("{file}: {how}")),
             other => other,
         })?;
         source.native = Some(Native { code, allowed: api::allowed(grants) });

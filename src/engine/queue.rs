@@ -22,7 +22,7 @@ use super::undo::Undone;
 use crate::config::OnFailure;
 use crate::effect::{Effect, Own, Query, Reply};
 use crate::hooks::session::Desk;
-use crate::hooks::{Answer, Ask, AskError, Budget, EntryPoint, HookError, HookEvent, LogLevel};
+use crate::hooks::{Answer, Ask, AskError, Budget, EntryPoint, HookError, HookEvent, LogLevel, Returned};
 use crate::host::Host;
 use crate::journal::{Journal, Note};
 use crate::ledger::Owner;
@@ -61,6 +61,19 @@ pub(super) enum HookNews {
         /// Hook and reason.
         reason: String,
     },
+    /// A hook was asked for its health.
+    Checked {
+        /// Index of the virtual host.
+        vhost: usize,
+        /// Which hook.
+        hook: Name,
+        /// The check's number.
+        ticket: u64,
+        /// The transition's number when it began.
+        seq: u64,
+        /// What it said, or how it failed.
+        result: Result<Returned, HookError>,
+    },
     /// A hook asked to hand over.
     Resign {
         /// Index of the virtual host.
@@ -76,6 +89,7 @@ impl HookNews {
         match self {
             Self::Finished { vhost, .. }
             | Self::Demote { vhost, .. }
+            | Self::Checked { vhost, .. }
             | Self::Resign { vhost, .. }
             | Self::Applied { vhost, .. } => *vhost,
         }
@@ -255,6 +269,38 @@ impl<H: Host + 'static> Queue<H> {
         self.arrived.notify_one();
     }
 
+    /// Does something run or wait that follows from a state?
+    pub(super) fn is_busy(&self) -> bool {
+        let slots = self.slots.borrow();
+        self.busy.get() || slots.newest.is_some() || slots.undo.is_some()
+    }
+
+    /// Asks one hook for its health, beside whatever else runs.
+    pub(super) async fn check(self: Rc<Self>, hook: Rc<Pool>, mut event: HookEvent, ticket: u64) {
+        let (seq, budget) = (event.seq, hook.budget(EntryPoint::Health));
+        let place = hook.place_for_check().await;
+        event.time_left_ms = u64::try_from(budget.wall.as_millis()).unwrap_or(u64::MAX);
+        let mut desk = self.desk(&hook, EntryPoint::Health, budget);
+        let result = hook.check(event, budget, &mut desk).await;
+        drop(place);
+        let (vhost, outcome) = (&self.vhost, result.as_ref().map_or("failed", |_| "done"));
+        debug!(%vhost, hook = %hook.name(), outcome, "Asked for the health");
+        let hook = hook.name().clone();
+        _ = self.shared.news.send(HookNews::Checked { vhost: self.index, hook, ticket, seq, result });
+    }
+
+    fn desk<'a>(&'a self, hook: &'a Rc<Pool>, entry: EntryPoint, budget: Budget) -> RunDesk<'a, H> {
+        RunDesk {
+            queue: self,
+            hook,
+            owner: Owner { vhost: self.vhost.clone(), hook: Some(hook.name().clone()) },
+            entry,
+            budget,
+            deadline: clock::now() + budget.wall,
+            addresses: self.addresses.borrow().clone(),
+        }
+    }
+
     /// Waits until nothing runs or waits.
     pub(super) async fn settled(&self) {
         loop {
@@ -409,16 +455,7 @@ impl<H: Host + 'static> Queue<H> {
         event.time_left_ms = u64::try_from(budget.wall.as_millis()).unwrap_or(u64::MAX);
         let seq = event.seq;
         let begin = clock::now();
-        let owner = Owner { vhost: self.vhost.clone(), hook: Some(hook.name().clone()) };
-        let mut desk = RunDesk {
-            queue: self,
-            hook,
-            owner,
-            entry,
-            budget,
-            deadline: begin + budget.wall,
-            addresses: self.addresses.borrow().clone(),
-        };
+        let mut desk = self.desk(hook, entry, budget);
         let result = hook.call(event, budget, &mut desk, self.overtaken(ticket)).await.map(drop);
         let now = clock::now();
         let took = now.since(begin);
@@ -540,13 +577,15 @@ impl<H: Host + 'static> RunDesk<'_, H> {
 
     async fn answer(&mut self, ask: Ask) -> Result<Answer, AskError> {
         let shared = &self.queue.shared;
+        if matches!(ask, Ask::Effect { .. }) {
+            self.refuse_in_health()?;
+        }
         if self.left().is_zero() && !matches!(ask, Ask::Log { .. }) {
             return Err(AskError::OverBudget(format!("the time budget of {:?} is used up", self.budget.wall)));
         }
         match ask {
             Ask::Effect { effect: effect @ (Effect::Demote { .. } | Effect::Resign { .. }), .. } => self.on_the_vhost(effect),
             Ask::Effect { effect, keep, wait_ms } => {
-                self.refuse_in_health()?;
                 let mut behalf = self.behalf();
                 if let Some(wait) = wait_ms {
                     behalf.left = behalf.left.min(Duration::from_millis(wait));

@@ -182,8 +182,14 @@ impl Engine {
 
     /// Gives every queue the pools that serve now.
     pub(super) fn rewire(&mut self, now: Timestamp) {
+<<<<<<< HEAD
         for (index, node) in self.nodes.iter_mut() {
             let pools = node.spec.hooks.iter().filter_map(|name| self.hooks.current(name).cloned()).collect();
+=======
+        for (index, node) in &mut self.nodes {
+            let pools: Vec<_> = node.spec.hooks.iter().filter_map(|name| self.hooks.current(name).cloned()).collect();
+            node.checks.follow(&pools, now);
+>>>>>>> wasm
             node.queue.set_hooks(pools);
             let gate = if node.queue.defines(EntryPoint::BeforeMaster) { Gate::Ask } else { Gate::Free };
             if node.machine.settings().gate != gate {
@@ -193,6 +199,10 @@ impl Engine {
             }
         }
         for index in self.numbers() {
+            // A reason to be unfit may have gone with its hook.
+            if self.nodes.get(&index).is_some_and(|node| node.machine.demotion() != node.demotion()) {
+                self.demote(index, now);
+            }
             self.drain(index, now);
         }
     }
@@ -448,14 +458,13 @@ impl Job {
             if scope == Scope::ChangedHooks && spec.reload == Reload::Manual {
                 continue;
             }
-            let (source, test) = match read_source(name.clone(), spec).await {
+            let (source, digest, test) = match read_source(name.clone(), spec).await {
                 Ok(read) => read,
                 Err(message) => {
                     found.faults.insert(name.clone(), (message, String::new()));
                     continue;
                 }
             };
-            let digest = digest(&source);
             if current.get(name).is_some_and(|pool| pool.digest() == digest && pool.spec() == spec) {
                 found.unchanged.push(name.clone());
                 continue;
@@ -489,11 +498,12 @@ async fn read_config(path: PathBuf, old: Config) -> (Config, Vec<String>) {
     }
 }
 
-async fn read_source(name: Name, spec: &config::Hook) -> Result<(HookSource, Option<Test>), String> {
+async fn read_source(name: Name, spec: &config::Hook) -> Result<(HookSource, String, Option<Test>), String> {
     let spec = spec.clone();
     let both = move || {
         let source = script::source(&name, &spec).map_err(|error| error.to_string())?;
-        Ok((source, exam::read(&name, &spec)?))
+        let digest = digest(&source);
+        Ok((source, digest, exam::read(&name, &spec)?))
     };
     tokio::task::spawn_blocking(both).await.map_err(|error| error.to_string())?
 }

@@ -475,6 +475,7 @@ impl<W: World> Engine<W> {
                 let port = node.port;
                 self.put_back_missing(port);
             }
+            self.begin_checks(index, now);
             self.stand_in_again(index, now);
             self.leave_at_last(index, now);
         }

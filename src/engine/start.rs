@@ -16,6 +16,7 @@ use super::command::Command;
 use super::couriers::couriers;
 use super::exam::Examine;
 use super::execute::Executor;
+use super::health::Checks;
 use super::helper::{self, Care};
 use super::lasting::Lasting;
 use super::load;
@@ -339,6 +340,8 @@ pub(super) fn node_with_seed<H: Host + 'static, W: Wire>(
     if let Some(port) = ports.get_mut(port) {
         port.add_member(index, spec);
     }
+    let mut checks = Checks::default();
+    checks.follow(&hooks, clock::now());
     let queue = Queue::start(index, spec.name.clone(), spec.interface.clone(), spec.addresses.clone(), hooks, Rc::clone(shared));
     let gate = if queue.defines(EntryPoint::BeforeMaster) { Gate::Ask } else { Gate::Free };
     let settings = proto::Settings { gate, ..spec.settings() };
@@ -356,6 +359,7 @@ pub(super) fn node_with_seed<H: Host + 'static, W: Wire>(
         drop_again: None,
         degraded: None,
         asked_demotion: Demotion::NONE,
+        checks,
         resigned_until: None,
         aside_until: None,
         leave_by: None,

@@ -57,6 +57,7 @@ fn vhost<H>(node: &Node<H>, now: Timestamp) -> VhostStatus {
         holding: node.holding,
         demotion: machine.demotion().get(),
         degraded: node.degraded.as_ref().map(|degraded| degraded.reason.clone()),
+        health: node.checks.status(),
         heard,
         lease: if node.holding { node.lease().to_string() } else { String::new() },
         hooks: spec.hooks.clone(),

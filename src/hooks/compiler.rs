@@ -24,8 +24,11 @@ pub use super::message::COMPILER_ROLE as ROLE;
 /// The largest code that a component may become, in bytes.
 pub const MAX_CODE: usize = 24 << 20;
 
-/// How long compiling may take before the process is given up. Its CPU limit ends most of them sooner.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+/// How long compiling may take before the process is given up; a few seconds are usual for the largest.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long it is waited for how a compiler ended that is gone.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// What cranelift may use, in bytes of address space.
 pub const MEMORY: u64 = 512 << 20;
@@ -37,6 +40,7 @@ const MAX_FRAME: usize = MAX_CODE + (64 << 10);
 #[derive(Debug, Serialize, Deserialize)]
 struct Order {
     version: u16,
+    #[serde(with = "super::bytes")]
     component: Vec<u8>,
 }
 
@@ -45,8 +49,10 @@ struct Order {
 enum Report {
     /// First: how well it is confined.
     Ready { version: u16, confinement: Confinement },
-    /// The code, or why there is none.
-    Done(Result<Vec<u8>, String>),
+    /// The code.
+    Done(#[serde(with = "super::bytes")] Vec<u8>),
+    /// Why there is none.
+    Refused(String),
 }
 
 /// The whole life of a compiler process. Exit statuses as of [`super::runner::main`].
@@ -80,7 +86,7 @@ fn serve(stream: &StdStream, engine: &Result<wasmtime::Engine, String>, confinem
     } else {
         Err(format!("the engine speaks version {} of the hook protocol, this compiler {VERSION}", order.version))
     };
-    send(stream, &Report::Done(report), MAX_FRAME)
+    send(stream, &report.map_or_else(Report::Refused, Report::Done), MAX_FRAME)
 }
 
 fn compile(engine: &wasmtime::Engine, component: &[u8]) -> Result<Vec<u8>, String> {
@@ -105,27 +111,48 @@ pub fn check_preamble(bytes: &[u8]) -> Result<(), String> {
     }
 }
 
-/// The engine's end: has a component compiled by the process behind `stream`.
+/// The engine's end: has a component compiled by the process behind `stream`, within `patience`. `ended` is told how that
+/// process ended, and is asked only if it did so without an answer.
 ///
 /// # Errors
 /// [`LoadError`]: the component's own fault, or a compiler that is not to be had. The process ends by itself; it should
 /// be killed all the same.
-pub async fn compile_by(stream: StdStream, component: &[u8], policy: SandboxPolicy) -> Result<Vec<u8>, LoadError> {
+pub async fn compile_by(
+    stream: StdStream,
+    component: &[u8],
+    policy: SandboxPolicy,
+    patience: Duration,
+    ended: impl Future<Output = String>,
+) -> Result<Vec<u8>, LoadError> {
     check_preamble(component).map_err(LoadError::Code)?;
     if component.len() as u64 > MAX_TOTAL {
         return Err(LoadError::Code(format!("larger than {MAX_TOTAL} bytes")));
     }
-    match tokio::time::timeout(PATIENCE, converse(stream, component, policy)).await {
+    match tokio::time::timeout(patience, converse(stream, component, policy)).await {
+        Ok(Err(LoadError::Compiler(lost))) => {
+            let how = tokio::time::timeout(LAST_WORDS, ended).await.unwrap_or(lost);
+            Err(LoadError::Compiler(format!("{how}{}", meaning(&how))))
+        }
         Ok(result) => result,
-        Err(_) => Err(LoadError::Code(format!("compiling it took longer than {PATIENCE:?}"))),
+        Err(_) => Err(LoadError::Code(format!("compiling it took longer than {patience:?}"))),
+    }
+}
+
+/// What an end of the compiler says about its limits.
+fn meaning(how: &str) -> String {
+    match how {
+        how if how.contains("SIGABRT") => format!(", as it does when its {} MiB of memory do not suffice", MEMORY >> 20),
+        how if how.contains("SIGXCPU") || how.contains("SIGKILL") => ", as at the end of its CPU time".to_owned(),
+        how if how.contains("SIGSEGV") || how.contains("SIGBUS") => ", as when its stack does not suffice".to_owned(),
+        how if how.contains("status 101") => ", which is a panic".to_owned(),
+        _ => String::new(),
     }
 }
 
 async fn converse(stream: StdStream, component: &[u8], policy: SandboxPolicy) -> Result<Vec<u8>, LoadError> {
     let dead = |err: FrameError| match err {
-        FrameError::Closed | FrameError::Truncated => {
-            LoadError::Code("compiling it used more memory or time than the compiler may".to_owned())
-        }
+        FrameError::Closed | FrameError::Truncated => LoadError::Compiler("without a word".to_owned()),
+        FrameError::Io(err) if err.kind() == std::io::ErrorKind::BrokenPipe => LoadError::Compiler(err.to_string()),
         err => LoadError::Runner(format!("lost the compiler: {err}")),
     };
     let io = |err: std::io::Error| dead(err.into());
@@ -142,9 +169,9 @@ async fn converse(stream: StdStream, component: &[u8], policy: SandboxPolicy) ->
     let order = Order { version: VERSION, component: component.to_vec() };
     stream.write_all(&encode(&order, MAX_FRAME).map_err(dead)?).await.map_err(io)?;
     match next(&mut stream, &mut inbox).await.map_err(dead)? {
-        Report::Done(Ok(code)) if code.len() <= MAX_CODE => Ok(code),
-        Report::Done(Err(why)) => Err(LoadError::Code(why)),
-        Report::Done(Ok(_)) | Report::Ready { .. } => Err(LoadError::Runner("the compiler spoke out of turn".to_owned())),
+        Report::Done(code) if code.len() <= MAX_CODE => Ok(code),
+        Report::Refused(why) => Err(LoadError::Code(why)),
+        Report::Done(_) | Report::Ready { .. } => Err(LoadError::Runner("the compiler spoke out of turn".to_owned())),
     }
 }
 

@@ -4,6 +4,7 @@
 //! ([`runner`]), and [`session`] is the engine's end of the socket between them.
 
 pub mod api;
+mod bytes;
 #[cfg(feature = "wasm")]
 pub mod compiler;
 pub mod exam;
@@ -160,6 +161,7 @@ pub struct HookSource {
     /// The file as the operator wrote it, for messages.
     pub path: String,
     /// The script or component.
+    #[serde(with = "bytes")]
     pub main: Vec<u8>,
     /// Files that `require` may find, by their path below the hook's directory, with `/`.
     pub modules: BTreeMap<String, Vec<u8>>,
@@ -173,6 +175,7 @@ pub struct HookSource {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Native {
     /// wasmtime's own format, native code in it.
+    #[serde(with = "bytes")]
     pub code: Vec<u8>,
     /// The host functions (`group.name`) that the grants allow in some form; see [`api::allowed`].
     pub allowed: Vec<String>,
@@ -313,6 +316,9 @@ pub enum LoadError {
     /// A mandatory part of the sandbox is not to be had.
     #[error("the sandbox is incomplete: {0}; with sandbox = \"best-effort\" the hook runs without it")]
     Sandbox(String),
+    /// The compiler ended while it worked on the component: how.
+    #[error("the compiler ended while it worked on it: {0}")]
+    Compiler(String),
     /// The runner could not be started, or died while loading.
     #[error("{0}")]
     Runner(String),

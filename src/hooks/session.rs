@@ -402,6 +402,7 @@ fn load_error(err: LoadError) -> LoadError {
         LoadError::Code(text) => LoadError::Code(cut(text)),
         LoadError::NoEntryPoint { path } => LoadError::NoEntryPoint { path: cut(path) },
         LoadError::Sandbox(text) => LoadError::Sandbox(cut(text)),
+        LoadError::Compiler(text) => LoadError::Compiler(cut(text)),
         LoadError::Runner(text) => LoadError::Runner(cut(text)),
     }
 }

@@ -46,6 +46,8 @@ pub enum Note {
     HookRun { hook: Name, entry: String, seq: u64, took: Duration, error: String },
     /// A hook asked for an effect.
     Effect { hook: Name, effect: String, outcome: String },
+    /// What a hook's `health` says of this node has changed; 0 is well.
+    Health { hook: Name, demotion: u8, reason: String },
 }
 
 /// [`Input`], owned.

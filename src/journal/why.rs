@@ -118,6 +118,8 @@ impl fmt::Display for Note {
             Self::HookRun { hook, entry, took, error, .. } => {
                 write!(f, "hook {hook} {entry}: failed after {}: {error}", readable(*took))
             }
+            Self::Health { hook, demotion: 0, .. } => write!(f, "hook {hook}: healthy"),
+            Self::Health { hook, demotion, reason } => write!(f, "hook {hook}: unhealthy, demotion {demotion}: {reason}"),
             Self::Effect { hook, effect, outcome } => write!(f, "hook {hook} {effect}: {outcome}"),
         }
     }

@@ -37,7 +37,7 @@ pub struct Exits {
 /// killed once.
 #[derive(Debug)]
 enum Order {
-    Spawn(ChildId, Role, Spawned),
+    Spawn(ChildId, Role, Spawned, Option<oneshot::Sender<HowEnded>>),
     Kill(ChildId),
     Will(OwnedFd),
 }
@@ -91,8 +91,19 @@ impl Client {
     pub async fn spawn(&self, role: Role) -> io::Result<(ChildId, StdStream)> {
         let id = ChildId(self.next.fetch_add(1, Ordering::Relaxed));
         let (answer, answered) = oneshot::channel();
-        self.orders.send(Order::Spawn(id, role, answer)).map_err(|_| gone())?;
+        self.orders.send(Order::Spawn(id, role, answer, None)).map_err(|_| gone())?;
         Ok((id, answered.await.map_err(|_| gone())??))
+    }
+
+    /// As [`Self::spawn`], and tells how the process ended: to whoever asked for it, besides [`Exits::next`].
+    ///
+    /// # Errors
+    /// As [`Self::spawn`].
+    pub async fn spawn_watched(&self, role: Role) -> io::Result<(ChildId, StdStream, oneshot::Receiver<HowEnded>)> {
+        let id = ChildId(self.next.fetch_add(1, Ordering::Relaxed));
+        let ((answer, answered), (ended, end)) = (oneshot::channel(), oneshot::channel());
+        self.orders.send(Order::Spawn(id, role, answer, Some(ended))).map_err(|_| gone())?;
+        Ok((id, answered.await.map_err(|_| gone())??, end))
     }
 
     /// Gives the keeper what it needs when we die: [`super::will::Writer::create`].
@@ -126,13 +137,15 @@ async fn carry(
     exits: &mpsc::UnboundedSender<(ChildId, HowEnded)>,
 ) -> io::Result<()> {
     let mut waiting: HashMap<ChildId, Spawned> = HashMap::new();
+    let mut watched: HashMap<ChildId, oneshot::Sender<HowEnded>> = HashMap::new();
     loop {
         tokio::select! {
             order = inbox.recv() => {
                 let Some(order) = order else { return Ok(()) };
                 let (request, descriptor) = match order {
-                    Order::Spawn(id, role, answer) => {
+                    Order::Spawn(id, role, answer, watch) => {
                         waiting.insert(id, answer);
+                        watched.extend(watch.map(|watch| (id, watch)));
                         (Request::Spawn(id, role), None)
                     }
                     Order::Kill(id) => (Request::Kill(id), None),
@@ -145,7 +158,12 @@ async fn carry(
             report = socket.async_io(Interest::READABLE, || wire::receive::<Report>(socket)) => {
                 let Some((report, descriptor)) = report? else { return Err(gone()) };
                 match report {
-                    Report::Exited(id, how) => drop(exits.send((id, how))),
+                    Report::Exited(id, how) => {
+                        if let Some(watch) = watched.remove(&id) {
+                            drop(watch.send(how.clone()));
+                        }
+                        drop(exits.send((id, how)));
+                    }
                     Report::Spawned(id) => {
                         let stream = descriptor.map(StdStream::from).ok_or_else(|| io::Error::from(Errno::EBADMSG));
                         if let Some(answer) = waiting.remove(&id) {
@@ -154,6 +172,7 @@ async fn carry(
                         }
                     }
                     Report::Failed(id, errno) => {
+                        watched.remove(&id);
                         if let Some(answer) = waiting.remove(&id) {
                             drop(answer.send(Err(io::Error::from_raw_os_error(errno))));
                         }

@@ -40,8 +40,15 @@ fn is_callable(group: &str) -> bool {
 
 const fn luau_type(kind: Kind) -> &'static str {
     match kind {
-        Kind::Cidr | Kind::Target | Kind::Ip | Kind::Device | Kind::Mac | Kind::Url | Kind::Endpoint => "string",
-        Kind::Text | Kind::Bytes => "string",
+        Kind::Cidr
+        | Kind::Target
+        | Kind::Ip
+        | Kind::Device
+        | Kind::Mac
+        | Kind::Url
+        | Kind::Endpoint
+        | Kind::Text
+        | Kind::Bytes => "string",
         Kind::Int(..) => "number",
         Kind::Bool => "boolean",
         Kind::Words => "{ [string]: string | number | boolean }",

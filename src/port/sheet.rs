@@ -24,6 +24,7 @@ pub(super) fn print(halves: &[(&'static str, &str, Half)], settings: &Settings) 
         out += &format!("\ntest.case(\"on becoming {role} it does what {script} did\", function()\n");
         let xparam = settings.xparam.as_ref().map(|x| format!(", xparam = {x:?}")).unwrap_or_default();
         let world = Looks::of(half, &known).print(name.as_deref());
+        let address = with_prefix(half, &known, address);
         let host = format!("interface = {dev:?}, addresses = {{ {address:?} }}{xparam}");
         out += &match world.as_str() {
             "" => format!("  local h = test.host({{ {host} }})\n"),
@@ -123,6 +124,24 @@ impl Visit for Looks<'_> {
             }
         }
     }
+}
+
+/// The virtual host's address as the script puts it up: with its prefix length, if it says one.
+fn with_prefix(half: &Half, settings: &Settings, address: &str) -> String {
+    struct Added<'a>(&'a Half, &'a Settings, &'a str, Option<String>);
+    impl Visit for Added<'_> {
+        fn action(&mut self, _: usize, action: &Action) {
+            if let Action::Addr { cidr, .. } = action
+                && let Some(text) = self.0.scope.constant(cidr, self.1)
+                && text.split('/').next() == Some(self.2)
+            {
+                self.3.get_or_insert(text);
+            }
+        }
+    }
+    let mut added = Added(half, settings, address, None);
+    walk(&half.steps, &mut added);
+    added.3.unwrap_or_else(|| address.to_owned())
 }
 
 /// A host name that the script sets and that will be granted: what a file may say that it reads one from.

@@ -183,7 +183,7 @@ fn no_files() -> Result<(), String> {
         .and_then(Ruleset::create)
         .and_then(landlock::RulesetCreated::restrict_self)
         .map_err(|err| err.to_string())?;
-    enforced(status.ruleset)
+    enforced(&status.ruleset)
 }
 
 /// Files that the C library reads to look up a name, and where the code for that may lie. What does not exist is left out.
@@ -218,11 +218,11 @@ fn only_names_and(port: u16) -> Result<(), String> {
         .and_then(|rules| rules.add_rule(NetPort::new(DNS, AccessNet::ConnectTcp)))
         .and_then(landlock::RulesetCreated::restrict_self)
         .map_err(|err| err.to_string())?;
-    enforced(status.ruleset)
+    enforced(&status.ruleset)
 }
 
 /// That the kernel knows nothing of it is no error to the library.
-fn enforced(status: RulesetStatus) -> Result<(), String> {
+fn enforced(status: &RulesetStatus) -> Result<(), String> {
     match status {
         RulesetStatus::FullyEnforced | RulesetStatus::PartiallyEnforced => Ok(()),
         RulesetStatus::NotEnforced => Err("the kernel does not have it".to_owned()),

@@ -81,6 +81,11 @@ pub enum Cause {
     },
     /// The daemon stops in good order.
     Shutdown,
+    /// A hook's `health` failed and its `on-failure` is `resign`.
+    Unhealthy {
+        /// The hook's name and what it said.
+        reason: String,
+    },
 }
 
 impl Cause {
@@ -101,6 +106,7 @@ impl Cause {
             Self::Resigned { .. } => "resigned",
             Self::AddressFailed { .. } => "address-failed",
             Self::Shutdown => "shutdown",
+            Self::Unhealthy { .. } => "unhealthy",
         }
     }
 }
@@ -110,7 +116,10 @@ impl fmt::Display for Cause {
         match self {
             Self::MasterDown { silent } => write!(f, "no advertisement for {} ms", silent.as_millis()),
             Self::Late { by } => write!(f, "woke {} ms too late", by.as_millis()),
-            Self::HookFailed { reason } | Self::Resigned { reason } | Self::AddressFailed { reason } => {
+            Self::HookFailed { reason }
+            | Self::Resigned { reason }
+            | Self::AddressFailed { reason }
+            | Self::Unhealthy { reason } => {
                 write!(f, "{}: {reason}", self.as_str())
             }
             Self::Startup => f.write_str("start"),

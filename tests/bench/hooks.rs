@@ -118,7 +118,8 @@ mod wasm {
     async fn compile(component: &[u8]) -> Vec<u8> {
         let (keeper, _) = Client::start(Some(Path::new(env!("CARGO_BIN_EXE_carpd")))).unwrap();
         let (_, stream) = keeper.spawn(Role::Compiler).await.unwrap();
-        compiler::compile_by(stream, component, SandboxPolicy::Required).await.unwrap()
+        let ended = pending::<String>();
+        compiler::compile_by(stream, component, SandboxPolicy::Required, compiler::PATIENCE, ended).await.unwrap()
     }
 
     async fn session(code: Vec<u8>, config: &str) -> (Client, Session) {

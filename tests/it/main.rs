@@ -35,5 +35,9 @@ mod ucarp;
 mod vectors;
 #[cfg(all(feature = "wasm", feature = "lua"))]
 mod wasm;
+#[cfg(all(feature = "wasm", feature = "lua"))]
+mod wasm_attacks;
 #[cfg(feature = "wasm")]
 mod wasm_contract;
+#[cfg(all(feature = "wasm", feature = "lua"))]
+mod wasm_versions;

@@ -41,6 +41,12 @@ fn passes(directory: &Path, args: &[&str]) -> String {
 fn the_example_hooks_pass_their_tests_with_every_line_run() {
     let said = passes(&root(), &["examples/hooks", "--coverage", "--fail-under", "100", "--faults", "--fuzz", "10"]);
     assert!(said.contains("failover.lua: 8 of 8 lines") && said.contains(", 0 failed"), "{said}");
+    let hooks = fs::read_dir(root().join("examples/hooks")).unwrap().map(|entry| entry.unwrap().path());
+    let hooks =
+        hooks.filter(|path| path.extension().is_some_and(|e| e == "lua") && !path.to_str().unwrap().ends_with("_test.lua"));
+    for hook in hooks {
+        assert!(said.contains(&format!("({})", hook.strip_prefix(root()).unwrap().display())), "{} has no test", hook.display());
+    }
 }
 
 #[test]

@@ -24,6 +24,8 @@ pub(crate) fn cases() -> Vec<Case> {
         Case::new("hooks::one_that_is_denied_names_the_line_that_grants", denied),
         Case::new("hooks::one_that_takes_long_delays_no_advertisement", slow),
         Case { limit: LONG, ..Case::new("hooks::one_on_fifty_virtual_hosts_is_no_queue", fifty) },
+        #[cfg(feature = "wasm")]
+        Case { limit: LONG, ..Case::new("hooks::components_that_attack_a_live_master_leave_it_as_it_is", attacks) },
         Case::new("hooks::a_signal_to_the_whole_group_still_runs_the_down_hook", group_signal),
     ]
 }
@@ -166,7 +168,7 @@ fn denied() -> Outcome {
 }
 
 /// The longest time between two advertisements that were heard.
-fn longest_gap(heard: &[Timestamp]) -> Duration {
+pub(crate) fn longest_gap(heard: &[Timestamp]) -> Duration {
     heard.windows(2).map(|pair| pair[1].since(pair[0])).max().unwrap()
 }
 
@@ -247,4 +249,62 @@ fn group_signal() -> Outcome {
 /// As Ctrl-C does, and systemd.
 fn signal_group(lab: &Lab, process: &Process, signal: Signal) -> Outcome {
     sh(lab, "a", &format!("kill -{} -- -{}", signal.as_str().trim_start_matches("SIG"), process.pid())).map(drop)
+}
+
+/// Everything that the misbehaving component can do, on a master that advertises and serves meanwhile.
+#[cfg(feature = "wasm")]
+fn attacks() -> Outcome {
+    const ATTACKS: [&str; 8] = ["loop", "memory", "recursion", "log", "strings", "requests", "forged list", "panic"];
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/hooks-1.0.0.wasm");
+    let grant = "route = [{ dst = \"default\" }]\nrule = [{ table = 100 }]\nlink = [{ dev = \"eth1\" }]\nhostname = [\"x\"]\n\
+        service = [{ unit = \"x\", do = [\"start\", \"stop\", \"restart\", \"reload\"] }]\n\
+        sysctl = [{ key = \"net.ipv4.ip_forward\" }]\nfile = [{ path = \"/run/x\", do = [\"read\", \"write\", \"remove\"] }]\n\
+        command.promote = { argv = [\"/bin/true\", \"{resource:word}\"] }\ntcp = [\"127.0.0.1:80\"]\nread = true\n\
+        http = [{ url = \"http://127.0.0.1/\", do = [\"get\", \"post\", \"put\", \"patch\", \"delete\"] }]\ncarp = [\"demote\", \"resign\"]\n";
+    let name = |attack: &str| attack.replace(' ', "-");
+    let hooks: String = ATTACKS
+        .iter()
+        .map(|attack| {
+            let head = format!("[hook.{}]\nsource = \"{source}\"\nconfig = {{ do = \"{attack}\" }}\n", name(attack));
+            let limits = "on-failure = \"ignore\"\ncpu = \"500ms\"\ntimeout = \"3s\"\n";
+            format!("{head}{limits}[hook.{}.grant]\n{grant}\n", name(attack))
+        })
+        .collect();
+    let list: Vec<String> = ATTACKS.iter().map(|attack| format!("{:?}", name(attack))).collect();
+    let lab = lan(&["a"])?;
+    let mut watch = Watch::start(&lab, ADDRESS)?;
+    let mut a = Carpd::new("a").set("hooks", format!("[{}]", list.join(", "))).more(&hooks).start(&lab)?;
+    a.wait_says("Ready", LONG)?;
+    let before = engine_memory(&lab)?;
+    a.wait_state("master", TAKEOVER)?;
+    for attack in ATTACKS.iter().chain(&ATTACKS) {
+        let run = a.wait("the end of an attack", LONG, |entry| entry.ran("on_master") && entry.text("hook") == name(attack))?;
+        assert_eq!(run.text("outcome"), "failed", "{run:?}");
+        if *attack == ATTACKS[ATTACKS.len() - 1]
+            && a.entries().iter().filter(|entry| entry.ran("on_master")).count() == ATTACKS.len()
+        {
+            // Once more, on the same master.
+            let apply = format!("{} hook apply --config /run/lab/carpd.toml loop", crate::rig::CARPD);
+            sh(&lab, "a", &apply)?;
+        }
+    }
+    watch.hear(ADDRESS_OF_A, 2, SOON)?;
+    let gap = longest_gap(&watch.advertisements(ADDRESS_OF_A)?);
+    let grown = engine_memory(&lab)?.saturating_sub(before);
+    println!("attacks on a live master: longest gap {} ms, engine grown by {grown} KiB", gap.as_millis());
+    assert!(gap < Duration::from_millis(1500), "{gap:?}");
+    assert!(grown < 8 << 10, "{grown} KiB");
+    assert!(holds(&lab, "a")? && a.states() == ["backup", "master"], "{:?}", a.states());
+    a.stop()
+}
+
+/// What the engine on host a has in memory that is its own, in KiB.
+#[cfg(feature = "wasm")]
+fn engine_memory(lab: &Lab) -> Result<u64, Failed> {
+    let script = "for p in /proc/[0-9]*; do
+  tr '\\0' ' ' < $p/cmdline 2>/dev/null | grep -q '^carpd __engine ' && grep RssAnon $p/status
+done; true";
+    let lines = sh(lab, "a", script)?;
+    let number = lines.first().and_then(|line| line.split_whitespace().nth(1)?.parse().ok());
+    Ok(number.ok_or("the engine's memory")?)
 }

@@ -15,6 +15,7 @@ mod crash;
 mod faults;
 mod forge;
 mod group;
+mod health;
 mod hooks;
 mod lab;
 mod lease;
@@ -75,6 +76,7 @@ fn main() -> ExitCode {
         scenario::cases(),
         faults::cases(),
         hooks::cases(),
+        health::cases(),
         crash::cases(),
         lease::cases(),
         shared::cases(),

@@ -8,11 +8,14 @@ use crate::leftovers::kill_tree;
 use crate::rig::{ADDRESS, CARPD, Carpd, Daemon, Entry, Failed, SOON, TAKEOVER, Watch, holds, lan, sh};
 use crate::{ADDRESS_OF_A, Case, Outcome};
 
+const FAILOVER: &[u8] = include_bytes!("../../plugins/failover/failover.wasm");
+
 const LONG: Duration = Duration::from_mins(1);
 
 pub(crate) fn cases() -> Vec<Case> {
     vec![
         Case::new("reload::a_hook_that_is_broken_at_the_start_serves_as_it_did_last", broken_at_start),
+        Case::new("reload::a_component_that_is_broken_at_the_start_serves_as_it_did_last", broken_component),
         Case::new("reload::state_and_numbers_outlive_a_killed_daemon", outlives),
         Case::new("reload::applying_a_hook_reconciles_and_touches_nothing_else", apply),
         Case::new("reload::virtual_hosts_that_did_not_change_notice_nothing", unchanged),
@@ -86,6 +89,30 @@ fn broken_at_start() -> Outcome {
     assert!(damaged.text("problem").contains("damaged"), "{damaged:?}");
     daemon.wait_says("Could not start", SOON)?;
     Ok(())
+}
+
+fn broken_component() -> Outcome {
+    let lab = lan(&["a"])?;
+    let config = "config = { gateway = \"192.168.32.50\", name_master = \"m\", name_backup = \"b\", service = \"httpd\" }\n\
+                  grant = { hostname = [\"m\", \"b\"], route = [{ dst = \"default\", via = \"192.168.32.50\" }], \
+                  service = [{ unit = \"httpd\", do = [\"start\", \"stop\"] }] }";
+    let here = tempfile::tempdir()?;
+    let component = here.path().join("h.wasm");
+    std::fs::write(&component, FAILOVER)?;
+    sh(&lab, "a", &format!("cp {} /run/lab/h.wasm", component.display()))?;
+    let spec = Carpd::new("a").hook("", config);
+    spec.write_with(&lab, &spec.toml().replace("h.lua", "h.wasm"))?;
+    let mut daemon = spec.restart(&lab)?;
+    daemon.wait_says("Ready", TAKEOVER)?;
+    daemon.stop()?;
+    sh(&lab, "a", "truncate -s 1000 /run/lab/h.wasm")?;
+    let mut daemon = spec.restart(&lab)?;
+    let refused = daemon.wait_says("Keeps the last good version of a hook", TAKEOVER)?;
+    assert!(refused.text("error").contains("h.wasm"), "{refused:?}");
+    let run = daemon.wait_ran("on_master", TAKEOVER)?;
+    assert_eq!(run.text("outcome"), "done", "{run:?}");
+    assert_eq!(sh(&lab, "a", "hostname")?, ["m"]);
+    daemon.stop()
 }
 
 fn outlives() -> Outcome {

@@ -63,6 +63,7 @@ pub(crate) struct Carpd {
     keys: BTreeMap<String, String>,
     vhosts: Option<String>,
     hook: Option<(String, String)>,
+    more: String,
     filter: String,
 }
 
@@ -80,6 +81,7 @@ impl Carpd {
             keys: keys.into_iter().map(|(key, value)| (key.to_owned(), value)).collect(),
             vhosts: None,
             hook: None,
+            more: String::new(),
             filter: "info".to_owned(),
         }
     }
@@ -105,6 +107,13 @@ impl Carpd {
         self.set("hooks", "[\"h\"]")
     }
 
+    /// Tables after all others.
+    #[cfg(feature = "wasm")]
+    pub(crate) fn more(mut self, toml: &str) -> Self {
+        toml.clone_into(&mut self.more);
+        self
+    }
+
     /// All `[[vhost]]` tables, in place of the one.
     pub(crate) fn vhosts(mut self, toml: String) -> Self {
         self.vhosts = Some(toml);
@@ -124,7 +133,7 @@ impl Carpd {
         if let Some((_, hook)) = &self.hook {
             toml += &format!("\n[hook.h]\nsource = \"h.lua\"\n{hook}\n");
         }
-        toml
+        toml + "\n" + &self.more
     }
 
     /// Writes the files.

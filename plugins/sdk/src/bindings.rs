@@ -5915,7 +5915,7 @@ pub mod carpd {
             #[allow(unused_unsafe, clippy::all)]
             /// Tells an HTTP server something. What that does elsewhere is not undone.
             /// - `url`: Where to; the same scheme, host and port as in the grant, and no path beside it.
-            /// - `body`: What to send, at most 256 KiB.
+            /// - `body`: What to send, at most 64 KiB.
             #[allow(async_fn_in_trait)]
             pub fn post(
                 url: &str,
@@ -6215,7 +6215,7 @@ pub mod carpd {
             #[allow(unused_unsafe, clippy::all)]
             /// Puts something in its place on an HTTP server. What that does elsewhere is not undone.
             /// - `url`: Where to; the same scheme, host and port as in the grant, and no path beside it.
-            /// - `body`: What to send, at most 256 KiB.
+            /// - `body`: What to send, at most 64 KiB.
             #[allow(async_fn_in_trait)]
             pub fn put(
                 url: &str,
@@ -6515,7 +6515,7 @@ pub mod carpd {
             #[allow(unused_unsafe, clippy::all)]
             /// Changes a part of something on an HTTP server. What that does elsewhere is not undone.
             /// - `url`: Where to; the same scheme, host and port as in the grant, and no path beside it.
-            /// - `body`: What to send, at most 256 KiB.
+            /// - `body`: What to send, at most 64 KiB.
             #[allow(async_fn_in_trait)]
             pub fn patch(
                 url: &str,

@@ -153,10 +153,11 @@ pub(crate) fn http(
     })
 }
 
-pub(crate) fn connect(endpoint: &str) -> Result<f64, Error> {
+pub(crate) fn connect(endpoint: &str, options: &crate::tcp::Options) -> Result<f64, Error> {
     with(|fake| {
         let request = format!("tcp.connect {endpoint}");
         fake.asked.push(request.clone());
+        fake.options.push(format!("{options:?}"));
         if fake.listening.iter().any(|known| known == endpoint) {
             return outcome(fake, &request, 1.0);
         }

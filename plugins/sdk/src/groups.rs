@@ -125,7 +125,7 @@ group! {
     /// TCP connections. Grant: `tcp`.
     tcp [Options] {
         /// Opens a connection and closes it; how many ms that took. Nobody there is an error, of a [`Trouble`].
-        fn connect(endpoint: &str, options: Options) -> Answer<f64> { host::tcp::connect(endpoint, Some(options)), fake::connect(endpoint) }
+        fn connect(endpoint: &str, options: Options) -> Answer<f64> { host::tcp::connect(endpoint, Some(options)), fake::connect(endpoint, &options) }
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::super::model::{self, AtStop, Kind, Script};
+use super::super::model::{self, AtStop, Health, Kind, Script};
 use super::super::secret::Secret;
 use super::super::{
     Announce, Config, Daemon, Destination, FamilyTimers, Hook, Ipv6Checksum, Language, Leases, Limits, LinkLocal, Log, LogFormat,
@@ -151,6 +151,7 @@ impl Options {
             before_timeout: Duration::from_secs(1),
             on_failure: OnFailure::Ignore,
             runners: 1,
+            health: Health::default(),
             reload: Reload::Manual,
             config_json: "{}".to_owned(),
             grants: place.grants.clone(),

@@ -2,7 +2,7 @@
 
 use super::Kind::{OneOf, Plain};
 use super::{Section, defaults, optional};
-use crate::config::choice::{Choice, HookKind, OnFailure, Reload};
+use crate::config::choice::{Choice, HookKind, OnFailure, OnUnhealthy, Reload};
 
 /// `[hook.NAME]`.
 pub(crate) static HOOK: Section = Section {
@@ -56,6 +56,7 @@ pub(crate) static HOOK: Section = Section {
             "\"resign\"",
             "What follows when `on_master` fails or overruns: hand over to a peer, stay master and retry, or only log it.",
         ),
+        optional("health", Plain("table"), "its defaults hold", "{ interval = \"1s\", fall = 2 }", "See `[hook.NAME.health]`."),
         defaults(
             "reload",
             OneOf(Reload::WORDS),
@@ -79,5 +80,43 @@ pub(crate) static HOOK: Section = Section {
             "Anything; the hook reads it as `config`. Dates become strings.",
         ),
         optional("grant", Plain("table"), "nothing is granted", "{ read = true }", "See `[hook.NAME.grant]`."),
+    ],
+};
+
+/// `[hook.NAME.health]`.
+pub(crate) static HEALTH: Section = Section {
+    header: "[hook.NAME.health]",
+    text: "How the hook's `health` is asked, if it has one: on each virtual host that names the hook, master or not, beside all \
+           other runs; not while the hooks of a transition run. The first answer counts at once.",
+    keys: &[
+        defaults("interval", Plain("duration, 100ms to 1h"), "\"2s\"", "From the begin of one check to that of the next."),
+        defaults(
+            "timeout",
+            Plain("duration, 10ms to 1h, at most interval"),
+            "\"1s\"",
+            "Wall time of one check; longer is a failure.",
+        ),
+        defaults(
+            "rise",
+            Plain("integer, 1 to 100"),
+            "2",
+            "So many good checks in a row and the node is well again. A node that fell again within 10 minutes needs twice as many, \
+             then four times, up to 32 times.",
+        ),
+        defaults("fall", Plain("integer, 1 to 100"), "3", "So many failed checks in a row and the node is unwell."),
+        defaults(
+            "demotion",
+            Plain("integer, 1 to 240"),
+            "240",
+            "How unfit a node is then: added to its `advskew`, which ends at 240. Where `health` gives a demotion between 1 and 239, \
+             that one counts.",
+        ),
+        defaults(
+            "on-failure",
+            OneOf(OnUnhealthy::WORDS),
+            "\"resign\"",
+            "What a master does besides: hand over to a peer, or wait for one that has `preempt`. If no peer takes over, it is master \
+             again.",
+        ),
     ],
 };

@@ -16,7 +16,9 @@ pub use url::{Endpoint, ParseUrlError, Scheme, Url};
 pub const HEADERS_MAX: usize = 64;
 /// The most bytes of all headers together.
 pub const HEADER_BYTES_MAX: usize = 16 << 10;
-/// The most bytes of a body, either way.
+/// The most bytes of a body that is sent.
+pub const SENT_MAX: usize = 64 << 10;
+/// The most bytes of a body that comes back.
 pub const BODY_MAX: usize = 256 << 10;
 
 /// What an HTTP request does; also the word of its grant and of its function.
@@ -70,7 +72,7 @@ pub struct HttpRequest {
     pub url: Url,
     /// Names in small letters and values; see [`HttpRequest::check`].
     pub headers: Vec<(String, String)>,
-    /// At most [`BODY_MAX`] bytes.
+    /// At most [`SENT_MAX`] bytes.
     pub body: Vec<u8>,
     /// How long all of it may take, in ms, looking up the name included.
     pub timeout_ms: u32,
@@ -97,8 +99,8 @@ impl HttpRequest {
     /// # Errors
     /// What is wrong, in words.
     pub fn check(&self) -> Result<(), String> {
-        if self.body.len() > BODY_MAX {
-            return Err(format!("a body of {} bytes is more than {BODY_MAX}", self.body.len()));
+        if self.body.len() > SENT_MAX {
+            return Err(format!("a body of {} bytes is more than {SENT_MAX}", self.body.len()));
         }
         if self.headers.len() > HEADERS_MAX {
             return Err(format!("more than {HEADERS_MAX} headers"));

@@ -144,7 +144,7 @@ fn headers_that_frame_or_address_a_message_are_refused() {
     }
     let long = "x".repeat(HEADER_BYTES_MAX);
     assert!(request(&[("x", &long)]).check().is_err());
-    assert!(HttpRequest { body: vec![0; BODY_MAX + 1], ..request(&[]) }.check().is_err());
+    assert!(HttpRequest { body: vec![0; SENT_MAX + 1], ..request(&[]) }.check().is_err());
 }
 
 #[test]

@@ -237,17 +237,14 @@ fn plain(text: &str, more: &[u8], hidden: impl Fn(u8) -> bool) -> Result<String,
 }
 
 fn read_endpoint(text: &str, default_port: Option<u16>) -> Result<Endpoint, &'static str> {
-    let (host, port) = match text.strip_prefix('[') {
-        Some(rest) => {
-            let (host, port) = rest.split_once(']').ok_or("has a [ without its ]")?;
-            let host: Ipv6Addr = host.parse().map_err(|_| "has no IPv6 address in its brackets")?;
-            let port = if port.is_empty() { None } else { Some(port.strip_prefix(':').ok_or("has no port behind its address")?) };
-            (host.to_string(), port)
-        }
-        None => {
-            let (host, port) = text.split_once(':').map_or((text, None), |(host, port)| (host, Some(port)));
-            (read_host(host)?, port)
-        }
+    let (host, port) = if let Some(rest) = text.strip_prefix('[') {
+        let (host, port) = rest.split_once(']').ok_or("has a [ without its ]")?;
+        let host: Ipv6Addr = host.parse().map_err(|_| "has no IPv6 address in its brackets")?;
+        let port = if port.is_empty() { None } else { Some(port.strip_prefix(':').ok_or("has no port behind its address")?) };
+        (host.to_string(), port)
+    } else {
+        let (host, port) = text.split_once(':').map_or((text, None), |(host, port)| (host, Some(port)));
+        (read_host(host)?, port)
     };
     let number = |port: &str| port.bytes().all(|b| b.is_ascii_digit()).then(|| port.parse::<u16>().ok()).flatten();
     let port = match port {

@@ -47,7 +47,7 @@ const MESSAGE: &[Param] =
     &[need("message", Kind::Text, "A sentence without values in it."), may("fields", Kind::Words, "The values, by name.")];
 
 const URL: Param = need("url", Kind::Url, "Where to; the same scheme, host and port as in the grant, and no path beside it.");
-const BODY: Param = need("body", Kind::Bytes, "What to send, at most 256 KiB.");
+const BODY: Param = need("body", Kind::Bytes, "What to send, at most 64 KiB.");
 /// How long a request to another host may take where the hook says nothing, in ms.
 const PATIENCE_MS: u32 = 5000;
 const PATIENCE: Param = may(

@@ -23,8 +23,8 @@ use crate::types::IfName;
 
 /// Stack of a component, in bytes.
 const STACK: usize = 256 << 10;
-/// What one call of the host may carry, in bytes.
-const HOSTCALL_BYTES: usize = 1 << 20;
+/// What one call of the host may carry, in bytes as they lie in this process: a byte of a list takes some thirty.
+const HOSTCALL_BYTES: usize = 4 << 20;
 /// Elements of all tables of one module: its functions that are called by pointer.
 const TABLE_ELEMENTS: usize = 20_000;
 /// Core instances, tables and memories of one component; componentize-py needs more than 20.

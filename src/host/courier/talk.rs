@@ -111,15 +111,14 @@ fn told(endpoint: &Endpoint, err: &Error, trust: &Trust) -> HostError {
 
 fn of_io(err: &std::io::Error) -> Trouble {
     // TLS comes as an error of its transport.
-    if err.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) {
+    if err.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<rustls::Error>) {
         return Trouble::Tls;
     }
     match err.kind() {
-        ErrorKind::ConnectionRefused => Trouble::Refused,
+        // Landlock denies a port that it was not sent to.
+        ErrorKind::ConnectionRefused | ErrorKind::PermissionDenied => Trouble::Refused,
         ErrorKind::TimedOut | ErrorKind::WouldBlock => Trouble::Timeout,
         ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable | ErrorKind::AddrNotAvailable => Trouble::Unreachable,
-        // Landlock: a port that it was not sent to.
-        ErrorKind::PermissionDenied => Trouble::Refused,
         _ => Trouble::Lost,
     }
 }

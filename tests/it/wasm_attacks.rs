@@ -1,0 +1,187 @@
+//! Components that are no components, or lie, or keep the compiler busy: each is refused or ends within its budget.
+
+use std::path::Path;
+use std::time::Duration;
+
+use carpd::effect::Reply;
+use carpd::hooks::{Answer, Ask, EntryPoint, HookError, LoadError};
+use carpd::keeper::Client;
+
+use crate::hooks::{CARPD, Script, block_on, event, yes};
+use crate::wasm::{ALL, FIXTURE, LIMIT, compile, compile_within, grants, load, message, source, told};
+
+fn refused(result: Result<Vec<u8>, LoadError>) -> String {
+    match result {
+        Err(LoadError::Code(why)) => why,
+        other => panic!("{:?}", other.map(|code| code.len())),
+    }
+}
+
+#[test]
+fn what_is_no_component_or_too_large_is_refused_at_once() {
+    block_on(async {
+        let (keeper, _exits) = Client::start(Some(Path::new(CARPD))).unwrap();
+        assert!(refused(compile(&keeper, b"").await).contains("no WebAssembly component"));
+        assert!(refused(compile(&keeper, b"(component)").await).contains("no WebAssembly component"));
+        assert!(refused(compile(&keeper, b"\0asm\x01\0\0\0").await).contains("core module"));
+        assert!(refused(compile(&keeper, &vec![0; 64 << 20]).await).contains("no WebAssembly component"));
+        let mut large = FIXTURE.to_vec();
+        for megabytes in [9, 64] {
+            large.resize(megabytes << 20, 0);
+            assert!(refused(compile(&keeper, &large).await).contains("larger than"));
+        }
+    });
+}
+
+/// A small generator of numbers that is the same on every machine.
+struct Numbers(u64);
+
+impl Numbers {
+    fn next(&mut self, below: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(self.0 >> 33).unwrap() % below
+    }
+}
+
+/// Cut anywhere, it is refused; with bits turned it is code or refused, and what was compiled loads or is refused: never
+/// anything else.
+#[test]
+fn cut_and_flipped_components_are_code_or_refused() {
+    block_on(async {
+        let (keeper, _exits) = Client::start(Some(Path::new(CARPD))).unwrap();
+        let mut numbers = Numbers(20);
+        let lengths = (0..12).map(|_| 9 + numbers.next(FIXTURE.len() - 9)).chain([8, 9, FIXTURE.len() - 1]);
+        for length in lengths.collect::<Vec<_>>() {
+            let result = compile(&keeper, &FIXTURE[..length]).await;
+            // Behind the last section that means something is only the names of functions.
+            let whole = length == 8 || length > FIXTURE.len() * 3 / 4;
+            assert!(matches!(result, Err(LoadError::Code(_))) || (whole && result.is_ok()), "{length}");
+        }
+        for round in 0..40 {
+            let mut flipped = FIXTURE.to_vec();
+            for _ in 0..=round % 4 {
+                let at = 8 + numbers.next(FIXTURE.len() - 8);
+                flipped[at] ^= 1 << numbers.next(8);
+            }
+            let result = compile(&keeper, &flipped).await;
+            assert!(matches!(result, Ok(_) | Err(LoadError::Code(_))), "{round}: {result:?}");
+        }
+    });
+}
+
+/// A number as WebAssembly writes it.
+fn leb(mut number: usize) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    loop {
+        let byte = u8::try_from(number & 0x7f).unwrap();
+        number >>= 7;
+        bytes.push(if number == 0 { byte } else { byte | 0x80 });
+        if number == 0 {
+            return bytes;
+        }
+    }
+}
+
+/// A section: its number, its length, its content.
+fn section(id: u8, content: &[u8]) -> Vec<u8> {
+    [vec![id], leb(content.len()), content.to_vec()].concat()
+}
+
+const COMPONENT: &[u8] = b"\0asm\x0d\0\x01\0";
+
+/// A component with nothing but imports of empty interfaces.
+fn importing(names: impl Iterator<Item = String>) -> Vec<u8> {
+    let names: Vec<_> = names.collect();
+    let mut imports = leb(names.len());
+    for name in &names {
+        imports.extend([vec![0], leb(name.len()), name.clone().into_bytes(), vec![5, 0]].concat());
+    }
+    [COMPONENT.to_vec(), section(7, &[1, 0x42, 0]), section(10, &imports)].concat()
+}
+
+#[test]
+fn three_hundred_imports_are_refused_in_a_few_words() {
+    block_on(async {
+        let component: &'static [u8] = importing((0..300).map(|n| format!("evil:host/door{n}@1.0.0"))).leak();
+        let result = load(source("{}"), component, &grants(ALL), LIMIT).await;
+        let Err(LoadError::Code(why)) = result.map(drop) else { panic!("it was loaded") };
+        assert!(why.contains("evil:host/door0") && why.contains("and 292 more"), "{why}");
+        assert!(why.len() < 2000, "{}", why.len());
+        // Of the right package, but there is nothing in them and no entry point.
+        let component: &'static [u8] = importing((0..300).map(|n| format!("carpd:hooks/door{n}@1.0.0"))).leak();
+        let result = load(source("{}"), component, &grants(ALL), LIMIT).await;
+        assert!(matches!(result.map(drop), Err(LoadError::NoEntryPoint { .. })));
+    });
+}
+
+/// 7 MiB of arithmetic, which keeps cranelift busy for long.
+fn laborious() -> Vec<u8> {
+    let mut body = vec![0];
+    // local.get 0, local.get 0, i64.mul, i64.add: the value lives on.
+    body.extend([0x20, 0].iter().chain([0x20, 0, 0x7e, 0x20, 0, 0x7c].iter().cycle().take(60_000)));
+    body.push(0x0b);
+    let function = [leb(body.len()), body].concat();
+    let count = (7 << 20) / function.len();
+    let core = [
+        b"\0asm\x01\0\0\0".to_vec(),
+        section(1, &[1, 0x60, 1, 0x7e, 1, 0x7e]),
+        section(3, &[leb(count), vec![0; count]].concat()),
+        section(10, &[leb(count), function.repeat(count)].concat()),
+    ];
+    [COMPONENT.to_vec(), section(1, &core.concat())].concat()
+}
+
+#[test]
+fn a_component_that_takes_long_to_compile_ends_at_the_limit() {
+    block_on(async {
+        let (keeper, mut exits) = Client::start(Some(Path::new(CARPD))).unwrap();
+        let component = laborious();
+        assert!(component.len() > 6 << 20);
+        let began = tokio::time::Instant::now();
+        let why = refused(compile_within(&keeper, &component, Duration::from_millis(500)).await);
+        assert_eq!(why, "compiling it took longer than 500ms");
+        assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+        assert!(exits.next().await.is_some(), "and the compiler is gone");
+    });
+}
+
+/// A compiler that dies of what it compiles is not silent about it.
+#[test]
+fn a_compiler_that_is_killed_says_how_it_ended() {
+    block_on(async {
+        let (keeper, _exits) = Client::start(Some(Path::new(CARPD))).unwrap();
+        let (id, stream, end) = keeper.spawn_watched(carpd::keeper::Role::Compiler).await.unwrap();
+        let component = laborious();
+        let ended = async { end.await.unwrap().to_string() };
+        let policy = carpd::hooks::session::SandboxPolicy::Required;
+        keeper.kill(id);
+        let result = carpd::hooks::compiler::compile_by(stream, &component, policy, Duration::from_secs(20), ended).await;
+        assert_eq!(result, Err(LoadError::Compiler("killed by SIGKILL, as at the end of its CPU time".to_owned())));
+    });
+}
+
+#[test]
+fn what_lies_about_its_memory_ends_its_own_run_alone() {
+    for how in ["forged text", "forged length", "forged list", "forged alignment", "forged result"] {
+        let (result, asked, _) = told(how);
+        assert!(matches!(result, Err(HookError::Raised { .. })), "{how}: {result:?}");
+        assert!(asked.iter().all(|ask| matches!(ask, Ask::Sleep { .. })), "{how}: {asked:?}");
+    }
+}
+
+/// The largest request and the largest answer pass.
+#[test]
+fn a_body_of_the_full_size_goes_through_both_ways() {
+    block_on(async {
+        let (_keeper, mut session) = load(source(r#"{"do":"large"}"#), &FIXTURE, &grants(ALL), LIMIT).await.unwrap();
+        let mut desk = Script::new(|ask: &Ask| match ask {
+            Ask::Effect { effect: carpd::effect::Effect::HttpSend(request), .. } => {
+                let (body, headers) = (request.body.repeat(4), Vec::new());
+                Answer::Reply(Reply::Http(carpd::effect::HttpResponse { status: 200, headers, body }))
+            }
+            other => yes(other),
+        });
+        let result = session.call(event(EntryPoint::OnMaster), LIMIT, &mut desk, std::future::pending()).await;
+        assert_eq!(message(&result), "fixture.wasm: on_master: 262144 bytes of status 200");
+    });
+}
