@@ -182,14 +182,9 @@ impl Engine {
 
     /// Gives every queue the pools that serve now.
     pub(super) fn rewire(&mut self, now: Timestamp) {
-<<<<<<< HEAD
-        for (index, node) in self.nodes.iter_mut() {
-            let pools = node.spec.hooks.iter().filter_map(|name| self.hooks.current(name).cloned()).collect();
-=======
         for (index, node) in &mut self.nodes {
             let pools: Vec<_> = node.spec.hooks.iter().filter_map(|name| self.hooks.current(name).cloned()).collect();
             node.checks.follow(&pools, now);
->>>>>>> wasm
             node.queue.set_hooks(pools);
             let gate = if node.queue.defines(EntryPoint::BeforeMaster) { Gate::Ask } else { Gate::Free };
             if node.machine.settings().gate != gate {
