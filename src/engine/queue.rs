@@ -21,7 +21,7 @@ use super::pool::Pool;
 use super::store::Store;
 use super::undo::Undone;
 use crate::config::OnFailure;
-use crate::hooks::{EntryPoint, HookError, HookEvent, Returned};
+use crate::hooks::{EntryPoint, HookError, HookEvent};
 use crate::host::Host;
 use crate::journal::{Journal, Note};
 use crate::types::{IfName, Name, State, VirtualAddress};

@@ -223,11 +223,7 @@ impl Node {
             self.ticket.set(self.ticket.get() + 1);
             self.superseded.notify_waiters();
         }
-        let running = self.activity.borrow_mut().take();
-        if let Some(running) = running {
-            // Overtaken, it ends by itself or with its runner.
-            drop(running.await);
-        }
+        self.overtake_all().await;
         let this = Rc::clone(self);
         let ticket = self.ticket.get();
         let activity = tokio::task::spawn_local(async move { this.follow(happening, told, ticket).await });
@@ -236,6 +232,18 @@ impl Node {
             self.finish().await;
         } else {
             self.settle().await;
+        }
+    }
+
+    /// What is overtaken comes to its end: a run or a pause at once, an undoing when the host has done with it.
+    async fn overtake_all(&self) {
+        // It hears of it before the clock is moved.
+        tokio::task::yield_now().await;
+        tokio::task::yield_now().await;
+        while self.settle().await {
+            if let Some(next) = self.clock.next_waking() {
+                self.clock.move_to(next);
+            }
         }
     }
 
