@@ -1,21 +1,25 @@
 //! The verbs that speak to a running daemon: status, reload, resign, hook.
 
 use std::io::IsTerminal as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::{CONFIG, Exit, Failure, output};
 use crate::control::{self, CallError, Order, Reply};
 use crate::engine::command::{HookStatus, Status, VhostStatus};
 use crate::engine::plan;
-use crate::ledger::instance_name;
+use crate::ledger::{Origin, instance_name};
 use crate::types::Name;
 
 /// Which daemon is meant.
 #[derive(Debug, clap::Args)]
 pub(super) struct Daemon {
-    /// The configuration that it runs; its name names the instance.
-    #[arg(short, long, value_name = "FILE", default_value = CONFIG, global = true)]
-    config: PathBuf,
+    /// The configuration that it runs. Not needed while there is one daemon here [default: /etc/carpd/carpd.toml].
+    #[arg(short, long, value_name = "FILE", global = true)]
+    config: Option<PathBuf>,
+
+    /// Its name, for one without a configuration: under the name ucarp it is ucarp-INTERFACE-VHID.
+    #[arg(long, value_name = "NAME", global = true, conflicts_with = "config")]
+    instance: Option<String>,
 
     /// The daemon's run directory.
     #[arg(long, value_name = "DIR", default_value = "/run/carpd", global = true)]
@@ -120,6 +124,11 @@ enum HookVerb {
 }
 
 pub(super) fn status(args: &StatusArgs) -> Result<Exit, Failure> {
+    let Daemon { config, instance, run_dir } = &args.daemon;
+    let here = args.daemon.here();
+    if config.is_none() && instance.is_none() && here.len() > 1 && !args.json {
+        return status_of_all(run_dir, &here);
+    }
     let status = ask_status(&args.daemon)?;
     let text = if args.json {
         let json = serde_json::to_string_pretty(&status).map_err(|error| Failure::new(Exit::Failure, error.to_string()))?;
@@ -220,8 +229,67 @@ fn confirmed() -> Result<bool, Failure> {
     Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
+impl Daemon {
+    /// The directories of all that have a socket, in order.
+    fn instances(&self) -> Vec<String> {
+        let entries = std::fs::read_dir(&self.run_dir).into_iter().flatten().flatten();
+        let listening = entries.filter(|entry| control::socket_path(&entry.path()).exists());
+        let mut names: Vec<String> = listening.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+        names.sort();
+        names
+    }
+
+    /// Those of this network namespace.
+    fn here(&self) -> Vec<String> {
+        let netns = Origin::current().map(|origin| format!("@{}", origin.netns)).unwrap_or_default();
+        self.instances().into_iter().filter(|name| name.ends_with(&netns)).collect()
+    }
+
+    /// The socket of the one that is meant: by its name or its configuration, or the only one, or the usual one.
+    fn socket(&self) -> Result<PathBuf, Failure> {
+        let here = self.here();
+        let directory = match (&self.instance, &self.config, here.as_slice()) {
+            (Some(name), _, _) => {
+                let found = here
+                    .iter()
+                    .find(|directory| is_named(directory, name))
+                    .ok_or_else(|| Failure::new(Exit::Cannot, format!("there is no instance {name} here")).hint(hint(self)))?;
+                self.run_dir.join(found)
+            }
+            (None, None, [only]) => self.run_dir.join(only),
+            (None, config, _) => super::instance_dir(&self.run_dir, config.as_deref().unwrap_or(Path::new(CONFIG)))?,
+        };
+        Ok(control::socket_path(&directory))
+    }
+}
+
+/// Directories are called NAME-HASH@NAMESPACE; any part from the front is a name.
+fn is_named(directory: &str, name: &str) -> bool {
+    let instance = directory.split('@').next().unwrap_or_default();
+    let plain = instance.rsplit_once('-').map_or(instance, |(plain, _)| plain);
+    [directory, instance, plain].contains(&name)
+}
+
+/// Shows one after the other; one that does not answer is a problem only if none does.
+fn status_of_all(run_dir: &Path, names: &[String]) -> Result<Exit, Failure> {
+    let mut text = String::new();
+    let mut problem = None;
+    for name in names {
+        let path = control::socket_path(&run_dir.join(name));
+        match control::call(&path, Order::Status) {
+            Ok(Reply::Status(status)) => text += &format!("instance {name}\n{}", as_text(&status)),
+            Ok(_) => return Err(unexpected()),
+            Err(error) => problem = Some(Failure::new(exit_of(&error), error.to_string())),
+        }
+    }
+    match problem {
+        Some(failure) if text.is_empty() => Err(failure),
+        Some(_) | None => output::data(text.as_bytes()),
+    }
+}
+
 fn ask(daemon: &Daemon, order: Order) -> Result<Reply, Failure> {
-    let path = control::socket_path(&super::instance_dir(&daemon.run_dir, &daemon.config)?);
+    let path = daemon.socket()?;
     control::call(&path, order).map_err(|error| {
         let failure = Failure::new(exit_of(&error), error.to_string());
         match error {
@@ -240,21 +308,15 @@ const fn exit_of(error: &CallError) -> Exit {
 
 /// Who listens, if not the one that was meant.
 fn hint(daemon: &Daemon) -> String {
-    let others: Vec<String> = std::fs::read_dir(&daemon.run_dir)
-        .into_iter()
-        .flatten()
-        .flatten()
-        .filter(|entry| control::socket_path(&entry.path()).exists())
-        .map(|entry| entry.file_name().to_string_lossy().into_owned())
-        .collect();
-    if others.is_empty() {
+    let others = daemon.instances();
+    let Some(first) = others.first() else {
         return "is it running? `carpd run` starts it; only root may speak to it".to_owned();
-    }
-    let name = instance_name(&daemon.config);
+    };
+    let name = instance_name(daemon.config.as_deref().unwrap_or(Path::new(CONFIG)));
     if others.iter().any(|other| other.split('@').next() == Some(&name)) {
         return "it runs in another network namespace: call this there (ip netns exec, nsenter -n)".to_owned();
     }
-    format!("instances that have a socket: {}; name one by its configuration with --config", others.join(", "))
+    format!("instances that have a socket: {}; name one, as in --instance {first}", others.join(", "))
 }
 
 fn ask_status(daemon: &Daemon) -> Result<Box<Status>, Failure> {

@@ -104,7 +104,7 @@ pub(super) fn examine(keeper: &keeper::Client, exam: Exam) -> Pin<Box<dyn Future
 }
 
 /// Opens the control socket. Without it the daemon runs all the same.
-fn listen(instance_dir: &Path, commands: mpsc::Sender<Command>) -> Option<Listening> {
+pub(super) fn listen(instance_dir: &Path, commands: mpsc::Sender<Command>) -> Option<Listening> {
     let socket = control::socket_path(instance_dir);
     control::serve(&socket, commands)
         .inspect_err(|error| {

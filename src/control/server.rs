@@ -39,9 +39,9 @@ pub fn serve(path: &Path, commands: mpsc::Sender<Command>) -> io::Result<Listeni
     if let Some(directory) = path.parent() {
         std::fs::create_dir_all(directory)?;
     }
-    // The name is that of the configuration's file: another directory may have one as well.
+    // One of the same name in another network namespace, which has other locks.
     if std::os::unix::net::UnixStream::connect(path).is_ok() {
-        return Err(io::ErrorKind::AddrInUse.into());
+        return Err(io::Error::new(io::ErrorKind::AddrInUse, "another daemon listens there"));
     }
     // Left behind by a daemon that was killed.
     match std::fs::remove_file(path) {

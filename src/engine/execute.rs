@@ -12,7 +12,7 @@ use super::turns::Turns;
 use super::undo::{self, UNDO_LIMIT, Undone};
 use crate::effect::{Effect, Granted, Grants, Outcome, Own, Query, Reply, Resource, Route, RouteTarget, Value};
 use crate::hooks::AskError;
-use crate::host::{Host, HostError};
+use crate::host::{Host, HostError, Renewal};
 use crate::ledger::{Holding, Ledger, LedgerError, Of, Owner, Undo, Verdict, Written};
 use crate::types::{IfName, Name, VirtualAddress};
 
@@ -158,12 +158,14 @@ impl<H: Host> Executor<H> {
 
     /// Renews the leases of addresses that are up. Call it only while they cannot have expired: a renewal after the
     /// end would bring the address back.
-    pub(super) fn renew(&self, vhost: &Name, dev: &IfName, addresses: &[VirtualAddress], lifetime: Option<Duration>) {
-        for address in addresses {
-            let renewed = self.host.lease(*address, dev, lifetime);
-            self.count().renewed(vhost, renewed.is_ok());
-            if let Err(error) = renewed {
-                warn!(%vhost, %address, %error, "Could not renew the lease of an address");
+    pub(super) fn renew(&self, of: &[(&Name, Renewal)]) {
+        let renewals: Vec<Renewal> = of.iter().map(|(_, renewal)| *renewal).collect();
+        let mut refused = self.host.renew(&renewals).into_iter().peekable();
+        for (at, (vhost, renewal)) in of.iter().enumerate() {
+            let error = refused.next_if(|(refused, _)| *refused == at);
+            self.count().renewed(vhost, error.is_none());
+            if let Some((_, error)) = error {
+                warn!(%vhost, address = %renewal.address, %error, "Could not renew the lease of an address");
             }
         }
     }

@@ -6,8 +6,8 @@ use std::time::Duration;
 use tracing::{error, info, warn};
 
 use super::clock;
+use super::news::{Failure, HookNews};
 use super::node::Node;
-use super::queue::{Failure, HookNews};
 use super::run::Engine;
 use super::world::World;
 use crate::config::{AtStop, OnFailure};
@@ -214,7 +214,7 @@ impl<W: World> Engine<W> {
         match (entry, result) {
             (EntryPoint::BeforeBackup | EntryPoint::OnBackup, _) if node.leaving => self.leave(index, now),
             _ if !current => {}
-            (EntryPoint::OnBackup, _) if node.aside_until.is_some() => self.bow_out(index, now),
+            (EntryPoint::OnBackup, _) if node.aside_until.is_some() => self.bow_out(index),
             (EntryPoint::BeforeMaster, Ok(())) if node.asking => self.handle(index, Input::Approve, now),
             (EntryPoint::BeforeMaster, Ok(())) if node.is_master() => self.take_addresses_now(index, now),
             (EntryPoint::BeforeMaster, Err(failure)) if node.asking => {

@@ -19,7 +19,7 @@ use super::execute::{Behalf, Executor};
 use super::lease::Lease;
 use super::recover::Recovery;
 use crate::effect::{Effect, Granted, Grants, Own, Query, Reply, Resource, ServiceVerb, Value};
-use crate::host::{FakeHost, Host, HostError};
+use crate::host::{FakeHost, Host, HostError, Renewal};
 use crate::ledger::{Instance, InstanceError, Ledger, Leftover, Origin, Owner};
 use crate::types::{IfName, Name, VirtualAddress};
 
@@ -153,6 +153,10 @@ impl Host for &MortalHost<'_> {
 
     fn lease(&self, address: VirtualAddress, dev: &IfName, _: Option<Duration>) -> Result<(), HostError> {
         self.call(&Granted::by_daemon(Effect::AddressAdd { address, dev: dev.clone() })).map(drop)
+    }
+
+    fn renew(&self, renewals: &[Renewal]) -> Vec<(usize, HostError)> {
+        self.inner.renew(renewals)
     }
 
     fn is_connected(&self, address: VirtualAddress, dev: &IfName) -> Result<bool, HostError> {

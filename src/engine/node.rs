@@ -9,6 +9,7 @@ use super::health::Checks;
 use super::lease::Lease;
 use super::queue::Queue;
 use super::refusals::Refusals;
+use super::will::Testament;
 use crate::config;
 use crate::hooks::{EntryPoint, HookEvent, Instance};
 use crate::proto;
@@ -55,6 +56,8 @@ pub(super) struct Node<H> {
     pub(super) leaving: bool,
     pub(super) put_back: PutBack,
     pub(super) refusals: Refusals,
+    /// What the keeper knows of it.
+    pub(super) testament: Testament,
     pub(super) host_name: String,
 }
 
@@ -106,11 +109,14 @@ impl<H> Node<H> {
         Lease::of(&self.machine, self.spec.lease == config::Leases::Kernel)
     }
 
+    /// When its addresses go away by themselves unless their lease is renewed.
+    pub(super) fn lease_end(&self) -> Option<Timestamp> {
+        self.leased.filter(|_| self.holding).map(|(lifetime, renewed)| renewed + lifetime)
+    }
+
     /// How long ago its addresses went away by themselves, if they did.
     pub(super) fn expired(&self, now: Timestamp) -> Option<Duration> {
-        let (lifetime, renewed) = self.leased.filter(|_| self.holding)?;
-        let end = renewed + lifetime;
-        (now >= end).then(|| now.since(end))
+        self.lease_end().filter(|end| *end <= now).map(|end| now.since(end))
     }
 
     /// All reasons to be unfit that the engine knows of, together.

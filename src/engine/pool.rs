@@ -95,9 +95,11 @@ impl Pool {
             let script = Script::new((**programs).clone(), keeper.clone());
             return Ok(Rc::new(Self::of_script(name, script, spec, source, policy, keeper)));
         }
-        // Of what the operator wrote, not of what it becomes.
-        let digest = source.digest();
         let original = Arc::new(source);
+        // Of what the operator wrote, not of what it becomes; on another thread, since it may be megabytes.
+        let hashed = Arc::clone(&original);
+        let digest = tokio::task::spawn_blocking(move || hashed.digest()).await;
+        let digest = digest.map_err(|error| LoadError::Runner(error.to_string()))?;
         let source = match original.language {
             Language::Lua => Arc::clone(&original),
             Language::Wasm => Arc::new(compiled(&keeper, (*original).clone(), &spec.grants, policy).await?),

@@ -181,7 +181,7 @@ impl Engine {
 
     /// Gives every queue the pools that serve now.
     pub(super) fn rewire(&mut self, now: Timestamp) {
-        for (index, node) in &mut self.nodes {
+        for (index, node) in self.nodes.iter_mut() {
             let pools: Vec<_> = node.spec.hooks.iter().filter_map(|name| self.hooks.current(name).cloned()).collect();
             node.checks.follow(&pools, now);
             node.queue.set_hooks(pools);
@@ -279,6 +279,7 @@ impl Engine {
         }
         changes.push(format!("vhost {}: {}", spec.name, config::differences(&node.spec, spec).join(", ")));
         let old = std::mem::replace(&mut node.spec, spec.clone());
+        node.testament.outdate();
         let settings = proto::Settings { gate: node.machine.settings().gate, ..spec.settings() };
         let protocol_changed = settings != *node.machine.settings();
         node.queue.set_addresses(spec.addresses.clone());
@@ -302,11 +303,12 @@ impl Engine {
         if spec.lease == old.lease && lifetime == node.leased.map(|(lifetime, _)| lifetime) {
             return;
         }
+        if spec.lease == old.lease {
+            // At the end of this turn.
+            return self.to_renew.push(index);
+        }
         node.leased = lifetime.map(|lifetime| (lifetime, now));
         let executor = &self.shared.executor;
-        if spec.lease == old.lease {
-            return executor.renew(&spec.name, &spec.interface, &spec.addresses, lifetime);
-        }
         // From a host address to one with its prefix, or back.
         if let Err(error) = executor.hold_addresses(&spec.name, &spec.interface, &spec.addresses, lease) {
             error!(vhost = %spec.name, %error, "Could not put the addresses up with the other lease");
@@ -454,7 +456,7 @@ impl Job {
             if scope == Scope::ChangedHooks && spec.reload == Reload::Manual {
                 continue;
             }
-            let (material, test) = match read_material(&found.config, name.clone(), spec).await {
+            let (material, digest, test) = match read_material(&found.config, name.clone(), spec).await {
                 Ok(read) => read,
                 Err(message) => {
                     // Said once, too: the message is what was refused.
@@ -464,7 +466,6 @@ impl Job {
                     continue;
                 }
             };
-            let digest = material.source.digest();
             if current.get(name).is_some_and(|pool| pool.digest() == digest && pool.spec() == spec) {
                 found.unchanged.push(name.clone());
                 continue;
@@ -498,11 +499,12 @@ async fn read_config(path: PathBuf, old: Config) -> (Config, Vec<String>) {
     }
 }
 
-async fn read_material(config: &Config, name: Name, spec: &config::Hook) -> Result<(Material, Option<Test>), String> {
+async fn read_material(config: &Config, name: Name, spec: &config::Hook) -> Result<(Material, String, Option<Test>), String> {
     let (trust, spec) = (config.trust.clone(), spec.clone());
     let both = move || {
         let material = Material::read(&trust, &name, &spec).map_err(|error| error.to_string())?;
-        Ok((material, exam::read(&name, &spec)?))
+        let digest = material.source.digest();
+        Ok((material, digest, exam::read(&name, &spec)?))
     };
     tokio::task::spawn_blocking(both).await.map_err(|error| error.to_string())?
 }

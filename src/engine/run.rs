@@ -3,7 +3,7 @@
 //! One task owns every virtual host. Nothing here waits for a hook, a service or a disk: those run beside it and
 //! their results come back as inputs.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -16,16 +16,17 @@ use tracing::{debug, error, trace, warn};
 use super::clock;
 use super::command::{Command, ReloadReport, Status};
 use super::generations::Generations;
-use super::lease::Lease;
-use super::node::Node;
+use super::news::HookNews;
+use super::nodes::Nodes;
 use super::port::{Port, kind_word};
-use super::queue::{HookNews, Shared};
+use super::queue::Shared;
 use super::reload::{Prepared, Scope};
 use super::signal::Signal;
 use super::watch::FileWatch;
 use super::will::BEAT;
 use super::world::{Machine, World};
 use crate::config::Config;
+use crate::host::Renewal;
 use crate::host::netlink::HostEvent;
 use crate::keeper::Client;
 use crate::keeper::will::Writer;
@@ -52,7 +53,7 @@ enum Event {
 /// Everything that one daemon process does on the wire.
 pub(super) struct Engine<W: World = Machine> {
     /// By a number that is never used twice.
-    pub(super) nodes: BTreeMap<usize, Node<W::Host>>,
+    pub(super) nodes: Nodes<W::Host>,
     pub(super) ports: Vec<Port<W::Wire>>,
     pub(super) shared: Rc<Shared<W::Host>>,
     pub(super) news: mpsc::UnboundedReceiver<HookNews>,
@@ -87,6 +88,8 @@ pub(super) struct Engine<W: World = Machine> {
     /// What the keeper does if we die, where there is one that would.
     pub(super) will: Option<Writer>,
     pub(super) beaten: Option<Timestamp>,
+    /// Whose leases are renewed at the end of this turn: their advertisements went out.
+    pub(super) to_renew: Vec<usize>,
     /// When the loop wanted to be woken at the latest.
     pub(super) due: Option<Timestamp>,
     pub(super) started_ms: u64,
@@ -100,7 +103,7 @@ pub(super) struct Stopping {
 
 /// What an engine is made of.
 pub(super) struct Parts<W: World = Machine> {
-    pub(super) nodes: BTreeMap<usize, Node<W::Host>>,
+    pub(super) nodes: Nodes<W::Host>,
     pub(super) ports: Vec<Port<W::Wire>>,
     pub(super) shared: Rc<Shared<W::Host>>,
     pub(super) hooks: Generations,
@@ -145,6 +148,7 @@ impl<W: World> Engine<W> {
             files: None,
             will,
             beaten: None,
+            to_renew: Vec::new(),
             due: None,
             started_ms: clock::wall_ms(),
         }
@@ -200,6 +204,7 @@ impl Engine {
             };
             self.judge_sleep();
             self.judge_leases();
+            let stopped = matches!(event, Event::Stopped);
             match event {
                 // What waits in the sockets was there before the time was up.
                 Event::Alarm => {
@@ -212,7 +217,11 @@ impl Engine {
                 Event::Signal(signal) => self.signal(signal),
                 Event::Prepared(prepared) => self.commit(*prepared),
                 Event::Command(command) => self.command(command),
-                Event::Stopped => return self.is_clean(),
+                Event::Stopped => {}
+            }
+            self.end_turn();
+            if stopped {
+                return self.is_clean();
             }
             if std::mem::take(&mut self.relook) {
                 self.look().await;
@@ -280,17 +289,17 @@ impl<W: World> Engine<W> {
     }
 
     /// When it wants to be woken at the latest.
-    pub(super) fn next_wake(&self) -> Option<Timestamp> {
+    pub(super) fn next_wake(&mut self) -> Option<Timestamp> {
         let deadline = self.stopping.as_ref().map(|stopping| stopping.deadline);
         let beat = self.beaten.filter(|_| self.will.is_some()).map(|last| last + BEAT);
-        self.nodes.values().filter_map(Node::next_wake).chain(deadline).chain(beat).min()
+        self.nodes.next_wake().into_iter().chain(deadline).chain(beat).min()
     }
 
     /// Before any event: addresses that went by themselves while we slept are not restored, since a backup may be about
     /// to take them.
     pub(super) fn judge_leases(&mut self) {
         let now = clock::now();
-        for index in self.numbers() {
+        for index in self.nodes.lapsed(now) {
             if let Some(by) = self.nodes.get(&index).and_then(|node| node.expired(now)) {
                 self.handle(index, Input::Late { by }, now);
             }
@@ -347,20 +356,24 @@ impl<W: World> Engine<W> {
     fn feed(&mut self, index: usize, input: Input<'_>, now: Timestamp) {
         if let Some(node) = self.nodes.get_mut(&index) {
             self.shared.journal.borrow_mut().input(now, index, &input);
+            if !matches!(input, Input::Packet(_) | Input::Timer | Input::Sent { .. }) {
+                node.testament.outdate();
+            }
             node.machine.handle(input, now);
         }
         self.drain(index, now);
     }
 
     pub(super) fn drain(&mut self, index: usize, now: Timestamp) {
-        let mut changed = false;
+        let (mut changed, mut spoke) = (false, false);
         loop {
             let Some(node) = self.nodes.get_mut(&index) else { return };
             let output = node.machine.poll();
-            self.shared.journal.borrow_mut().output(now, index, &output);
-            changed |= matches!(output, Output::Transmit(_) | Output::Transition(_));
+            self.shared.journal.borrow_mut().output(index, &output);
+            changed |= matches!(output, Output::Transition(_));
+            spoke |= matches!(output, Output::Transmit(_));
             match output {
-                Output::Transmit(transmit) => self.transmit(index, &transmit, now),
+                Output::Transmit(transmit) => self.transmit(index, &transmit),
                 Output::Transition(transition) => self.transition(index, transition, now),
                 Output::WantMaster { cause, peer } => self.ask_before(index, &cause, peer),
                 Output::PeerClaim { peer } => self.peer_claim(index, peer, now),
@@ -377,6 +390,8 @@ impl<W: World> Engine<W> {
                     node.wake = wake;
                     if changed {
                         self.bequeath(index);
+                    } else if spoke || node.testament.is_outdated() {
+                        self.bequeath_again(index);
                     }
                     return;
                 }
@@ -384,7 +399,7 @@ impl<W: World> Engine<W> {
         }
     }
 
-    pub(super) fn transmit(&mut self, index: usize, transmit: &proto::Transmit, now: Timestamp) {
+    pub(super) fn transmit(&mut self, index: usize, transmit: &proto::Transmit) {
         let Some(node) = self.nodes.get(&index) else { return };
         let Some(port) = self.ports.get_mut(node.port) else { return };
         let sent = port.send(&node.spec, transmit);
@@ -392,24 +407,41 @@ impl<W: World> Engine<W> {
             let kind = kind_word(transmit.kind);
             warn!(vhost = %node.spec.name, vhid = %node.spec.vhid, kind, %error, "Could not send");
         }
-        if sent.is_ok() && transmit.kind == proto::Kind::Advertisement {
-            self.renew(index, now);
+        if sent.is_ok() && transmit.kind == proto::Kind::Advertisement && self.to_renew.last() != Some(&index) {
+            self.to_renew.push(index);
         }
         self.follow_ups.push_back((index, Input::Sent { family: transmit.family, ok: sent.is_ok() }));
     }
 
-    /// An advertisement went out, so the loop that advertises lives: the addresses stay for another while.
-    fn renew(&mut self, index: usize, now: Timestamp) {
-        let Some(node) = self.nodes.get_mut(&index).filter(|node| node.holding) else { return };
-        if node.expired(now).is_some() || node.leased.is_some_and(|(_, renewed)| renewed == now) {
+    /// Advertisements went out, so the loop that advertises lives: the addresses stay for another while.
+    fn renew(&mut self) {
+        if self.to_renew.is_empty() {
             return;
         }
-        let lease = node.lease();
-        if lease == Lease::Off || (lease.lifetime().is_none() && node.leased.is_none()) {
-            return;
+        // Before the kernel counts from: what is thought to be over too early does no harm.
+        let now = clock::now();
+        let mut renewed = std::mem::take(&mut self.to_renew);
+        renewed.retain(|index| {
+            let Some(node) = self.nodes.get_mut(index).filter(|node| node.holding && node.expired(now).is_none()) else {
+                return false;
+            };
+            let (before, lifetime) = (node.leased, node.lease().lifetime());
+            node.leased = lifetime.map(|lifetime| (lifetime, now));
+            before.is_some() || lifetime.is_some()
+        });
+        let mut renewals = Vec::with_capacity(renewed.len());
+        for node in renewed.iter().filter_map(|index| self.nodes.get(index)) {
+            let Some(link) = self.ports.get(node.port).and_then(Port::index) else { continue };
+            let (name, lifetime) = (&node.spec.name, node.leased.map(|(lifetime, _)| lifetime));
+            renewals.extend(node.spec.addresses.iter().map(|address| (name, Renewal { address: *address, link, lifetime })));
         }
-        node.leased = lease.lifetime().map(|lifetime| (lifetime, now));
-        self.shared.executor.renew(&node.spec.name, &node.spec.interface, &node.spec.addresses, lease.lifetime());
+        self.shared.executor.renew(&renewals);
+    }
+
+    /// What belongs to a turn as a whole: many virtual hosts advertise in one.
+    pub(super) fn end_turn(&mut self) {
+        self.renew();
+        self.shared.journal.borrow_mut().end_turn(clock::now());
     }
 
     // ---- time
@@ -417,13 +449,14 @@ impl<W: World> Engine<W> {
     pub(super) fn timers(&mut self) {
         let now = clock::now();
         let due = |when: Option<Timestamp>| when.is_some_and(|when| when <= now);
-        for index in self.numbers() {
+        let woken = self.nodes.due(now);
+        for &index in &woken {
             if self.nodes.get(&index).is_some_and(|node| due(node.wake)) {
                 self.handle(index, Input::Timer, now);
             }
         }
         // Advertisements are out; now what may come a little later.
-        for index in self.numbers() {
+        for index in woken {
             let Some(node) = self.nodes.get_mut(&index) else { continue };
             if node.announcer.take_due(now) {
                 self.announce(index);

@@ -100,15 +100,15 @@ impl<W: World> Engine<W> {
         let managed = node.spec.manage_addresses;
         self.handle(index, Input::StandAside(cause), now);
         if managed {
-            self.bow_out(index, now);
+            self.bow_out(index);
         }
     }
 
     /// Hands over, after the fact: peers need not wait until we have been silent for long enough.
-    pub(super) fn bow_out(&mut self, index: usize, now: Timestamp) {
+    pub(super) fn bow_out(&mut self, index: usize) {
         let Some(node) = self.nodes.get(&index) else { return };
-        for packet in node.machine.bow_out_packets() {
-            self.transmit(index, &packet, now);
+        for packet in node.machine.bow_out_packets(0) {
+            self.transmit(index, &packet);
         }
     }
 

@@ -7,8 +7,8 @@ use tracing::{debug, warn};
 use super::clock;
 use super::port::Port;
 use super::run::Engine;
-use crate::proto::Input;
-use crate::types::State;
+use crate::proto::{Input, timer};
+use crate::types::{AdvSkew, State};
 
 /// What is younger than this is news, also to those with an interval of some ms: on a busy machine such a sleep is nothing.
 const NEWS: Duration = Duration::from_millis(100);
@@ -21,7 +21,8 @@ impl Engine {
     /// listens anew. A master goes on, or not, by the rules of the protocol.
     pub(super) fn judge_sleep(&mut self) {
         let now = clock::now();
-        let Some(by) = self.due.map(|due| now.since(due)) else { return };
+        // Nobody's interval is shorter than the least skew.
+        let Some(by) = self.due.map(|due| now.since(due)).filter(|by| *by >= timer::skew_time(AdvSkew(1))) else { return };
         for port in 0..self.ports.len() {
             let Some(members) = self.ports.get(port).map(|port| port.members.clone()) else { continue };
             let overslept = |index: &usize| self.nodes.get(index).is_some_and(|node| by > node.machine.interval().max(NEWS));

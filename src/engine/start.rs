@@ -1,7 +1,6 @@
 //! From a checked configuration to a running engine.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::io::{self, Read as _};
 use std::path::Path;
 use std::process::ExitCode;
@@ -9,7 +8,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tracing::{debug, error, info};
+use tracing::{debug, error, info, warn};
 
 use super::announcer::Announcer;
 use super::clock;
@@ -23,6 +22,7 @@ use super::lasting::Lasting;
 use super::load;
 use super::material::Material;
 use super::node::{Node, PutBack};
+use super::nodes::Nodes;
 use super::pool::Pool;
 use super::port::{Ethernet, Port, Wire};
 use super::queue::{Queue, Shared};
@@ -30,6 +30,7 @@ use super::recover::Recovery;
 use super::refusals::Refusals;
 use super::run::{Engine, Parts};
 use super::signal::{Signal, signals};
+use super::will::Testament;
 use super::world::Ties;
 use crate::config::{self, Config, Sandbox};
 use crate::hooks::session::SandboxPolicy;
@@ -39,7 +40,7 @@ use crate::host::helper::Duty;
 use crate::host::netlink::Watch;
 use crate::host::privilege::{Privileges, confine_engine};
 use crate::host::service::ServiceBackend;
-use crate::host::{Host, LinuxHost, Options, hostname};
+use crate::host::{Host, LinuxHost, Options, hostname, memory};
 use crate::journal::{self, Journal};
 use crate::keeper::will::Writer;
 use crate::keeper::{self, Client, Exits};
@@ -96,6 +97,8 @@ pub fn main<T>(
         error!(%error, "Could not start");
         return ExitCode::from(CANNOT);
     }
+    // The configuration is read, and there is one thread.
+    memory::give_back();
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -148,7 +151,7 @@ async fn start(config: &Config, config_path: &Path, examine: Examine) -> Result<
         Some(name) => name.clone(),
         None => hostname::current()?,
     };
-    let mut nodes = BTreeMap::new();
+    let mut nodes = Nodes::default();
     let mut interfaces = Vec::new();
     for (index, spec) in config.vhosts.iter().enumerate() {
         let pools = spec.hooks.iter().filter_map(|name| hooks.current(name).cloned()).collect();
@@ -165,8 +168,11 @@ async fn start(config: &Config, config_path: &Path, examine: Examine) -> Result<
     }
     let (will, theirs) = Writer::create().map_err(system("make a memory file"))?;
     keeper.entrust(theirs);
+    let watch = Watch::open()?;
+    // With hundreds of virtual hosts the renewals of our own leases would be most of what is heard.
+    watch.ignore_additions_by(shared.executor.host().lease_port())?;
     let ties = Ties {
-        watch: Watch::open()?,
+        watch,
         alarm: Alarm::new().map_err(system("make a timer"))?,
         instance,
         helper: Care::new(keeper.clone(), Rc::clone(&shared), duty),
@@ -228,7 +234,11 @@ async fn start_helper(
 /// Tells of ended children. Without a keeper nobody would let go for an engine that dies, so it does not outlive it.
 async fn tell_exits(mut exits: Exits, signals: mpsc::Sender<Signal>) {
     while let Some((id, how)) = exits.next().await {
-        debug!(child = id.0, %how, "A child process ended");
+        if how.is_forbidden_call() {
+            warn!(child = id.0, %how, "The sandbox ended a child process");
+        } else {
+            debug!(child = id.0, %how, "A child process ended");
+        }
     }
     error!("Lost the keeper");
     _ = signals.send(Signal::Stop("the keeper's death")).await;
@@ -366,6 +376,7 @@ pub(super) fn node_with_seed<H: Host + 'static, W: Wire>(
         leaving: false,
         put_back: PutBack::default(),
         refusals: Refusals::default(),
+        testament: Testament::default(),
         host_name: host_name.to_owned(),
     }
 }

@@ -26,7 +26,7 @@ impl<W: World> Engine<W> {
         let now = clock::now();
         self.stopping = Some(Stopping { deadline: now + self.shutdown_timeout, done: None });
         // All of them before the first one leaves: the last one to leave ends the daemon.
-        self.nodes.values_mut().for_each(|node| node.leaving = true);
+        self.nodes.iter_mut().for_each(|(_, node)| node.leaving = true);
         for index in self.numbers() {
             let Some(node) = self.nodes.get_mut(&index) else { continue };
             let first = match node.spec.at_stop {

@@ -19,6 +19,37 @@ const LIMIT_LEAST: Duration = Duration::from_secs(2);
 /// A hung master lets go so long before a backup may take over.
 const LIMIT_MARGIN: Duration = Duration::from_millis(700);
 
+/// Counters that a master may still use before its bow-outs in the will must be made anew. Signing two frames for each
+/// advertisement would be a good part of what an idle master does.
+const AHEAD: u64 = 1024;
+/// What one advertisement may use of them: one for each family, and a few that are passed over.
+const ADVERTISEMENT: u64 = 8;
+
+/// Is what the keeper knows of a virtual host still right?
+#[derive(Debug, Default)]
+pub(super) struct Testament {
+    /// Something that stands in it has changed.
+    outdated: bool,
+    /// The last counter before those of its bow-outs.
+    up_to: u64,
+}
+
+impl Testament {
+    pub(super) const fn outdate(&mut self) {
+        self.outdated = true;
+    }
+
+    pub(super) const fn is_outdated(&self) -> bool {
+        self.outdated
+    }
+
+    /// May a machine that has counted so far send another advertisement without using the bow-outs' counters?
+    const fn holds(&self, counter: u64) -> bool {
+        let left = self.up_to.wrapping_sub(counter);
+        !self.outdated && left >= ADVERTISEMENT && left <= AHEAD
+    }
+}
+
 impl<W: World> Engine<W> {
     /// The loop came round.
     pub(super) fn beat(&mut self) {
@@ -36,23 +67,50 @@ impl<W: World> Engine<W> {
         }
     }
 
-    /// Something about this virtual host changed: its state, its addresses, or the counter of its next bow-out.
+    /// This virtual host said something: its bow-outs must not repeat it.
+    pub(super) fn bequeath_again(&mut self, index: usize) {
+        if self.nodes.get(&index).is_some_and(|node| !node.testament.holds(node.machine.counter())) {
+            self.bequeath(index);
+        }
+    }
+
+    /// Something about this virtual host changed: its state, its addresses, or what stands in its bow-outs.
     pub(super) fn bequeath(&mut self, index: usize) {
         let Some(writer) = &mut self.will else { return };
-        let Some(node) = self.nodes.get(&index) else { return };
+        let Some(node) = self.nodes.get_mut(&index) else { return };
         let Some(port) = self.ports.get_mut(node.port) else { return };
         // Without one there is nothing left to take down or to bow out on.
         let link = port.index().unwrap_or_default();
         let bow_outs = if node.is_master() {
-            node.machine.bow_out_packets().iter().filter_map(|packet| port.frame(&node.spec, packet).ok()).collect()
+            node.machine.bow_out_packets(AHEAD).iter().filter_map(|packet| port.frame(&node.spec, packet).ok()).collect()
         } else {
             Vec::new()
         };
         // Those that a script put up as well: we could not tell it to take them down.
         let addresses = if node.announces() { node.spec.addresses.clone() } else { Vec::new() };
+        node.testament = Testament { outdated: false, up_to: node.machine.counter().wrapping_add(AHEAD) };
         let will = Will { interface: node.spec.interface.clone(), index: link, addresses, bow_outs };
         if let Err(error) = writer.write(index, &will) {
             warn!(vhost = %node.spec.name, %error, "Could not tell the keeper what to do if we die");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bow_outs_are_made_anew_before_their_counters_are_used() {
+        let mut testament = Testament { outdated: false, up_to: 100 + AHEAD };
+        assert!(testament.holds(100) && testament.holds(100 + AHEAD - ADVERTISEMENT));
+        assert!(!testament.holds(101 + AHEAD - ADVERTISEMENT), "the next advertisement may use them");
+        assert!(!testament.holds(100 + AHEAD + 5), "a peer's counter was taken over");
+        assert!(!testament.holds(99) && !testament.holds(0), "or one from before");
+        assert!(!Testament::default().holds(u64::MAX / 2), "nothing was written yet");
+        testament.outdate();
+        assert!(!testament.holds(100));
+        let wrapped = Testament { outdated: false, up_to: 5 };
+        assert!(wrapped.holds(u64::MAX - 100), "counters go round");
     }
 }

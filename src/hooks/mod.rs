@@ -342,6 +342,9 @@ pub trait Hook {
     /// The modules that it read while loading, as keys of [`HookSource::modules`].
     fn modules(&self) -> &[String];
 
+    /// Nobody waits for it now: the time to make what the next run needs, and to tidy up after the last.
+    fn prepare(&mut self) {}
+
     /// Runs one entry point; every request goes through `host`.
     ///
     /// # Errors

@@ -149,6 +149,7 @@ fn serve_hook(link: &mut Link, source: &HookSource, budget: &Budget, coverage: b
     link.send(&FromRunner::Loaded(told))?;
     let Ok(mut hook) = loaded else { return Ok(()) };
     loop {
+        hook.prepare();
         match link.receive()? {
             ToRunner::Call { event, budget } => {
                 let result = hook.call(&event, link, &budget);

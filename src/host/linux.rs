@@ -14,7 +14,7 @@ use super::helper::{Duty, HelperClient, HelperOp, HelperReply};
 use super::netlink::{AddressOptions, Netlink, index_of};
 use super::service::systemd::Systemd;
 use super::service::{ScriptBackend, ServiceBackend};
-use super::{Host, HostError, files, hostname};
+use super::{Host, HostError, Renewal, files, hostname};
 use crate::effect::{Effect, Errand, Granted, Outcome, Query, Reply, Resource, RouteTarget, ServiceVerb, UnitState, Value};
 use crate::types::{IfName, VirtualAddress};
 
@@ -37,6 +37,8 @@ pub struct Options {
 #[derive(Debug)]
 pub struct LinuxHost {
     netlink: Netlink,
+    /// A socket of its own, so that watchers need not hear of what it does.
+    leases: Netlink,
     announcer: Announcer,
     services: Services,
     helper: RefCell<Option<Rc<HelperClient>>>,
@@ -65,6 +67,7 @@ impl LinuxHost {
         };
         Ok(Self {
             netlink: Netlink::open()?,
+            leases: Netlink::open()?,
             announcer: Announcer::default(),
             services,
             helper: RefCell::default(),
@@ -125,6 +128,12 @@ impl LinuxHost {
     #[must_use]
     pub const fn netlink(&self) -> &Netlink {
         &self.netlink
+    }
+
+    /// The number of the netlink socket that leases addresses: see [`super::netlink::Watch::ignore_additions_by`].
+    #[must_use]
+    pub const fn lease_port(&self) -> u32 {
+        self.leases.port()
     }
 
     /// Announces an address once, now.
@@ -273,7 +282,15 @@ impl Host for LinuxHost {
         // With its own prefix, a lease that is the subnet's first address would take the others along when it ends.
         let address = VirtualAddress { prefix: address.family().host_prefix(), ..address };
         let options = AddressOptions { lifetime, no_prefix_route: false };
-        self.netlink.add_address(address, dev, options).map(drop)
+        self.leases.add_address(address, dev, options).map(drop)
+    }
+
+    fn renew(&self, renewals: &[Renewal]) -> Vec<(usize, HostError)> {
+        let as_host = |renewal: &Renewal| {
+            let address = renewal.address;
+            Renewal { address: VirtualAddress { prefix: address.family().host_prefix(), ..address }, ..*renewal }
+        };
+        self.leases.renew(&renewals.iter().map(as_host).collect::<Vec<_>>())
     }
 
     fn is_connected(&self, address: VirtualAddress, dev: &IfName) -> Result<bool, HostError> {

@@ -8,6 +8,7 @@ pub mod files;
 pub mod helper;
 pub mod hostname;
 mod linux;
+pub mod memory;
 pub mod netlink;
 pub mod privilege;
 pub mod process;
@@ -58,6 +59,17 @@ pub fn holds(there: &Value, wanted: &Value) -> bool {
     }
 }
 
+/// An address that is up as a lease, and for how long it shall stay now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Renewal {
+    /// The address; leased addresses have the prefix of a single host.
+    pub address: VirtualAddress,
+    /// Number of the device that it is on.
+    pub link: u32,
+    /// In whole seconds; for ever if not given.
+    pub lifetime: Option<Duration>,
+}
+
 /// A host to act on: this machine, a fake one, or one that only records.
 ///
 /// One thread uses it, so no method is `Send`; what may take long is async.
@@ -71,11 +83,15 @@ pub trait Host {
     fn perform_now(&self, granted: &Granted) -> Result<Reply, HostError>;
 
     /// Puts an address up as a host address that the kernel takes away by itself after `lifetime` (whole seconds) unless
-    /// it is renewed by the same call; without a lifetime it stays. In microseconds, without waiting.
+    /// it is renewed; without a lifetime it stays. In microseconds, without waiting.
     ///
     /// # Errors
     /// [`HostError`] with the kernel's words.
     fn lease(&self, address: VirtualAddress, dev: &IfName, lifetime: Option<Duration>) -> Result<(), HostError>;
+
+    /// Renews leases that have not ended: a renewal after the end would bring the address back. Gives what was refused,
+    /// with its place in the list. In microseconds, without waiting.
+    fn renew(&self, renewals: &[Renewal]) -> Vec<(usize, HostError)>;
 
     /// Does another address of the device, not this one, already lead to this one's network?
     ///
@@ -121,6 +137,10 @@ impl<H: Host> Host for &H {
 
     fn lease(&self, address: VirtualAddress, dev: &IfName, lifetime: Option<Duration>) -> Result<(), HostError> {
         (**self).lease(address, dev, lifetime)
+    }
+
+    fn renew(&self, renewals: &[Renewal]) -> Vec<(usize, HostError)> {
+        (**self).renew(renewals)
     }
 
     fn is_connected(&self, address: VirtualAddress, dev: &IfName) -> Result<bool, HostError> {

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 
-use super::{Host, HostError, holds};
+use super::{Host, HostError, Renewal, holds};
 use crate::effect::{
     CommandOutput, Effect, Granted, HttpResponse, Link, Outcome, Query, Reply, Resource, Route, RouteTarget, ServiceVerb,
     UnitState, Value,
@@ -244,6 +244,11 @@ impl<H: Host> Host for RecordingHost<H> {
     fn lease(&self, address: VirtualAddress, dev: &IfName, _: Option<Duration>) -> Result<(), HostError> {
         let address = VirtualAddress { prefix: address.family().host_prefix(), ..address };
         self.perform_now(&Granted::by_daemon(Effect::AddressAdd { address, dev: dev.clone() })).map(drop)
+    }
+
+    /// Nothing here ends by itself.
+    fn renew(&self, _renewals: &[Renewal]) -> Vec<(usize, HostError)> {
+        Vec::new()
     }
 
     fn is_connected(&self, address: VirtualAddress, dev: &IfName) -> Result<bool, HostError> {

@@ -132,13 +132,17 @@ impl Journal {
         }
     }
 
-    /// It answers. [`Output::Idle`] ends the turn, and that writes it.
-    pub fn output(&mut self, now: Timestamp, vhost: usize, output: &Output) {
+    /// It answers.
+    pub fn output(&mut self, vhost: usize, output: &Output) {
         if self.file.is_some() {
             self.put(&Entry::Output { vhost, output: output.into() });
-            if matches!(output, Output::Idle(_)) {
-                self.flush(now);
-            }
+        }
+    }
+
+    /// The engine's turn ends: what happened in it is written.
+    pub fn end_turn(&mut self, now: Timestamp) {
+        if !self.buffer.is_empty() {
+            self.flush(now);
         }
     }
 

@@ -23,7 +23,7 @@ fn feed(journal: &mut Journal, machine: &mut Vhost, now: Timestamp, input: Input
         machine.handle(input, now);
         loop {
             let output = machine.poll();
-            journal.output(now, 7, &output);
+            journal.output(7, &output);
             match output {
                 Output::Transmit(transmit) => inputs.push(Input::Sent { family: transmit.family, ok: true }),
                 Output::Idle(deadline) => {
@@ -34,6 +34,7 @@ fn feed(journal: &mut Journal, machine: &mut Vhost, now: Timestamp, input: Input
             }
         }
     }
+    journal.end_turn(now);
     wake
 }
 
@@ -55,7 +56,7 @@ fn life(journal: &mut Journal, seed: u64, until_ms: u64) {
     assert_eq!(machine.state(), State::Master);
     let peer = Vhost::new(settings(0), seed + 1);
     let good =
-        forge(&peer.bow_out_packets()[0].payload, |ad| wire::Advertisement { advbase: AdvBase(1), advskew: AdvSkew(0), ..ad });
+        forge(&peer.bow_out_packets(0)[0].payload, |ad| wire::Advertisement { advbase: AdvBase(1), advskew: AdvSkew(0), ..ad });
     let mut packet = |payload: &[u8]| {
         let received = wire::Received { src: "10.0.0.2".parse().unwrap(), dst: "224.0.0.18".parse().unwrap(), ttl: 255, payload };
         feed(journal, &mut machine, at(until_ms), Input::Packet(received))
@@ -68,7 +69,7 @@ fn life(journal: &mut Journal, seed: u64, until_ms: u64) {
     machine.reconfigure(settings(10), at(until_ms + 20));
     loop {
         let output = machine.poll();
-        journal.output(at(until_ms + 20), 7, &output);
+        journal.output(7, &output);
         if matches!(output, Output::Idle(_)) {
             break;
         }

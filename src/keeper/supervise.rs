@@ -20,6 +20,7 @@ use tracing::{debug, error, warn};
 use super::message::{ChildId, HowEnded, Report, Request};
 use super::will::Reader;
 use super::{SELF, descriptors, estate, spawn, wire};
+use crate::host::memory;
 use crate::types::Timestamp;
 
 /// The most children at a time; an engine that wants more is out of control.
@@ -88,6 +89,8 @@ pub(super) fn run(program: &Path, arguments: &[OsString], handed: Option<Borrowe
         let began = clock();
         keeper.engine = Some(spawn::engine(program, arguments, theirs, handed)?);
         keeper.socket = Some(ours);
+        // It was the command line until now, and only waits from here on.
+        memory::give_back();
         let end = keeper.work()?;
         keeper.bury();
         let End::Accident(how) = end else { return Ok(end.code()) };

@@ -47,7 +47,8 @@ pub struct Heartbeat {
 #[derive(Debug)]
 pub struct Writer {
     file: File,
-    number: u64,
+    /// How often each slot was written.
+    numbers: Vec<u64>,
 }
 
 /// The keeper's end.
@@ -64,7 +65,7 @@ impl Writer {
     pub fn create() -> io::Result<(Self, OwnedFd)> {
         let file = File::from(memfd_create("carpd-will", MFdFlags::MFD_CLOEXEC)?);
         let theirs = file.try_clone()?.into();
-        Ok((Self { file, number: 0 }, theirs))
+        Ok((Self { file, numbers: Vec::new() }, theirs))
     }
 
     /// Says that the engine lives.
@@ -84,15 +85,20 @@ impl Writer {
     }
 
     fn put<T: Serialize>(&mut self, slot: usize, content: &T) -> io::Result<()> {
-        self.number += 1;
         let content = postcard::to_stdvec(content).map_err(io::Error::other)?;
         let length = u32::try_from(content.len()).map_err(io::Error::other)?;
         if content.len() + FRAME > usize::try_from(HALF).unwrap_or(usize::MAX) {
             return Err(io::Error::new(io::ErrorKind::FileTooLarge, "too many addresses for the keeper to know them all"));
         }
-        let seal = self.number.to_le_bytes();
+        if self.numbers.len() <= slot {
+            self.numbers.resize(slot + 1, 0);
+        }
+        let Some(number) = self.numbers.get_mut(slot) else { return Ok(()) };
+        // Each slot counts for itself: whatever happens to the others, its halves are written in turn.
+        *number += 1;
+        let seal = number.to_le_bytes();
         let bytes = [&seal[..], &length.to_le_bytes(), &content, &seal].concat();
-        self.file.write_all_at(&bytes, offset(slot, self.number % 2))
+        self.file.write_all_at(&bytes, offset(slot, *number % 2))
     }
 }
 
@@ -180,7 +186,10 @@ mod tests {
         let (mut writer, theirs) = Writer::create().unwrap();
         let reader = Reader::new(theirs);
         writer.write(0, &will(&["10.0.0.1/24"])).unwrap();
-        let first = writer.number % 2;
+        let first = writer.numbers[1] % 2;
+        // What is written for others must not make the next one overwrite it.
+        writer.write(1, &will(&[])).unwrap();
+        writer.file.set_len(offset(2, 0)).unwrap();
         writer.write(0, &will(&["10.0.0.2/24"])).unwrap();
         assert_eq!(reader.wills(), [will(&["10.0.0.2/24"])]);
         // A third begins in the half of the first and does not reach its seal.

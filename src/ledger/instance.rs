@@ -125,8 +125,20 @@ impl Instance {
     /// # Errors
     /// [`InstanceError::Vhost`]: another process has it.
     pub fn lock_vhost(&mut self, run_dir: &Path, interface: &IfName, vhid: Vhid) -> Result<(), InstanceError> {
-        let path = self.vhost_lock(run_dir, interface, vhid);
+        let path = vhost_lock(run_dir, self.origin, interface, vhid);
         self.take(&path).map_err(|pid| InstanceError::Vhost { interface: interface.clone(), vhid, pid })
+    }
+
+    /// Would [`Self::open`] get this virtual host now? Somebody else may be faster all the same.
+    ///
+    /// # Errors
+    /// [`InstanceError::Vhost`]: another process has it.
+    pub fn check_vhost(run_dir: &Path, origin: Origin, interface: &IfName, vhid: Vhid) -> Result<(), InstanceError> {
+        match lock(&vhost_lock(run_dir, origin, interface, vhid)) {
+            Ok(Lock::Held(pid)) => Err(InstanceError::Vhost { interface: interface.clone(), vhid, pid }),
+            // Where there can be no locks, nobody is kept from anything.
+            Ok(Lock::Taken(_)) | Err(_) => Ok(()),
+        }
     }
 
     /// Takes what is in the lasting directory, beside the ledger, for this process. To be called once.
@@ -147,11 +159,7 @@ impl Instance {
 
     /// Leaves a virtual host to whoever wants it.
     pub fn release_vhost(&mut self, run_dir: &Path, interface: &IfName, vhid: Vhid) {
-        self.locks.remove(&self.vhost_lock(run_dir, interface, vhid));
-    }
-
-    fn vhost_lock(&self, run_dir: &Path, interface: &IfName, vhid: Vhid) -> PathBuf {
-        run_dir.join(LOCKS).join(format!("{}-{interface}-{vhid}", self.origin.netns))
+        self.locks.remove(&vhost_lock(run_dir, self.origin, interface, vhid));
     }
 
     fn take(&mut self, path: &Path) -> Result<(), Option<u32>> {
@@ -218,6 +226,10 @@ impl Instance {
     pub fn lasting_dir(&self) -> &Path {
         &self.lasting
     }
+}
+
+fn vhost_lock(run_dir: &Path, origin: Origin, interface: &IfName, vhid: Vhid) -> PathBuf {
+    run_dir.join(LOCKS).join(format!("{}-{interface}-{vhid}", origin.netns))
 }
 
 /// The subdirectories that have a ledger, and when it was last written.

@@ -85,7 +85,7 @@ pub fn read_own(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, Refused> {
     Ok(Some(bytes))
 }
 
-/// The value in a file that [`write`] wrote; `None` if there is none.
+/// The value in a file that [`write()`] wrote; `None` if there is none.
 ///
 /// # Errors
 /// [`Refused`]: it is not ours, too long, of another kind or version, or damaged.

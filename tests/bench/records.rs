@@ -47,7 +47,8 @@ fn one_turn(bencher: Bencher) {
     bencher.bench_local(|| {
         now = now + Duration::from_millis(1);
         journal.input(now, 0, &Input::Timer);
-        journal.output(now, 0, &Output::Idle(Some(now)));
+        journal.output(0, &Output::Idle(Some(now)));
+        journal.end_turn(now);
     });
     assert_eq!(journal.lost(), 0);
 }

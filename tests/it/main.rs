@@ -31,6 +31,8 @@ mod registry;
 #[cfg(feature = "lua")]
 mod rehearse;
 mod simulation;
+#[cfg(feature = "lua")]
+mod testing;
 mod tidy;
 #[cfg(feature = "daemon")]
 mod ucarp;

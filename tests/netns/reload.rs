@@ -8,11 +8,14 @@ use crate::leftovers::kill_tree;
 use crate::rig::{ADDRESS, CARPD, Carpd, Daemon, Entry, Failed, SOON, TAKEOVER, Watch, holds, lan, sh};
 use crate::{ADDRESS_OF_A, Case, Outcome};
 
+const FAILOVER: &[u8] = include_bytes!("../../plugins/failover/failover.wasm");
+
 const LONG: Duration = Duration::from_mins(1);
 
 pub(crate) fn cases() -> Vec<Case> {
     vec![
         Case::new("reload::a_hook_that_is_broken_at_the_start_serves_as_it_did_last", broken_at_start),
+        Case::new("reload::a_component_that_is_broken_at_the_start_serves_as_it_did_last", broken_component),
         Case::new("reload::state_and_numbers_outlive_a_killed_daemon", outlives),
         Case::new("reload::applying_a_hook_reconciles_and_touches_nothing_else", apply),
         Case::new("reload::virtual_hosts_that_did_not_change_notice_nothing", unchanged),
@@ -88,6 +91,30 @@ fn broken_at_start() -> Outcome {
     Ok(())
 }
 
+fn broken_component() -> Outcome {
+    let lab = lan(&["a"])?;
+    let config = "config = { gateway = \"192.168.32.50\", name_master = \"m\", name_backup = \"b\", service = \"httpd\" }\n\
+                  grant = { hostname = [\"m\", \"b\"], route = [{ dst = \"default\", via = \"192.168.32.50\" }], \
+                  service = [{ unit = \"httpd\", do = [\"start\", \"stop\"] }] }";
+    let here = tempfile::tempdir()?;
+    let component = here.path().join("h.wasm");
+    std::fs::write(&component, FAILOVER)?;
+    sh(&lab, "a", &format!("cp {} /run/lab/h.wasm", component.display()))?;
+    let spec = Carpd::new("a").hook("", config);
+    spec.write_with(&lab, &spec.toml().replace("h.lua", "h.wasm"))?;
+    let mut daemon = spec.restart(&lab)?;
+    daemon.wait_says("Ready", TAKEOVER)?;
+    daemon.stop()?;
+    sh(&lab, "a", "truncate -s 1000 /run/lab/h.wasm")?;
+    let mut daemon = spec.restart(&lab)?;
+    let refused = daemon.wait_says("Keeps the last good version of a hook", TAKEOVER)?;
+    assert!(refused.text("error").contains("h.wasm"), "{refused:?}");
+    let run = daemon.wait_ran("on_master", TAKEOVER)?;
+    assert_eq!(run.text("outcome"), "done", "{run:?}");
+    assert_eq!(sh(&lab, "a", "hostname")?, ["m"]);
+    daemon.stop()
+}
+
 fn outlives() -> Outcome {
     let lab = lan(&["a"])?;
     let lua = "function on_master(event)
@@ -137,7 +164,14 @@ end";
     watch.hear(ADDRESS_OF_A, 1, SOON)?;
     save_hook(&lab, "function on_master()\n  sysctl.set('net.ipv4.conf.eth0.rp_filter', '2')\n  hostname.set('one')\nend")?;
     took_new(&mut daemon)?;
-    assert_eq!(changed(&lab)?, ("one".into(), true, filter), "a new version alone changes nothing");
+    assert_eq!(changed(&lab)?, ("one".into(), true, filter.clone()), "a new version alone changes nothing");
+    let said = ordered(&lab, "hook apply h --dry-run")?;
+    for part in
+        ["~ sysctl net.ipv4.conf.eth0.rp_filter", "already so: one", "  undone\n    ~ route to 10.77.0.0/16", "Plan: 2 to change"]
+    {
+        assert!(said.contains(part), "{part}\n{said}");
+    }
+    assert_eq!(changed(&lab)?, ("one".into(), true, filter), "a plan changes nothing");
     let said = ordered(&lab, "hook apply h")?;
     assert!(said.contains("hook h: web: on_master ran, 1 undone that it no longer asks for"), "{said}");
     assert_eq!(changed(&lab)?, ("one".into(), false, "2".into()), "what stays, what goes, what is new");

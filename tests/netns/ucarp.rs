@@ -13,6 +13,7 @@ use nix::sys::signal::Signal;
 use crate::ucarp_own::{bad_scripts, debian, lua, side_by_side, three};
 use crate::ucarp_stage::{
     ADDRESS, MASTER, Played, SOON, Stage, Trace, Which, backup, both, called, end, master, said, scripts, without_bow_outs,
+    without_stamp,
 };
 use crate::{Case, Outcome};
 
@@ -35,6 +36,9 @@ pub(crate) fn cases() -> Vec<Case> {
         case("ucarp::another_password_is_refused", wrong_password),
         case("ucarp::a_cable_is_pulled_and_plugged", link_flap),
         case("ucarp::an_interface_goes_down_and_up", admin_down),
+        case("ucarp::a_cable_is_out_at_the_start", no_cable),
+        case("ucarp::an_interface_is_down_at_the_start", down_at_start),
+        case("ucarp::a_second_one_of_a_vhid", second_start),
         case("ucarp::a_slow_script", slow_script),
         case("ucarp::a_deaf_worse_master", worse_master),
         case("ucarp::timers_are_exact", timers),
@@ -62,6 +66,8 @@ const SHOWN_HERE: &[&str] = &[
     "scripts-beside",
     "survives-link",
     "prompt-link",
+    "no-cable",
+    "second-start",
     "worse-masters",
     "refusals",
     "hidden-password",
@@ -321,6 +327,64 @@ fn admin_down() -> Outcome {
     assert_eq!((theirs.2, ours.2), (Some(Exit::Code(0)), None), "survives-link: {:?}", theirs.3);
     assert_eq!(ours.0.get(..3), theirs.0.get(..3));
     assert_eq!((ours.0.len(), ours.1), (4, 4), "master again: {:?}", ours.0);
+    Ok(())
+}
+
+fn no_cable() -> Outcome {
+    let (theirs, ours) = both(|stage| {
+        stage.lab.set_fault("a", Fault::Unplugged)?;
+        let mut subject = stage.subject("-z")?;
+        stage.pass(Duration::from_secs(7))?;
+        let before = stage.trace(&subject, "a", None);
+        stage.lab.clear_fault("a", Fault::Unplugged)?;
+        master(&mut subject)?;
+        called(stage, "a", 2)?;
+        let after = stage.trace(&subject, "a", None);
+        Ok((before.states, before.calls, after.states, after.calls, subject.ended()))
+    })?;
+    assert_eq!((&ours.2, &ours.3, &ours.4), (&theirs.2, &theirs.3, &theirs.4), "the same in the end");
+    assert_eq!((theirs.0.len(), theirs.1.len()), (1, 1), "{theirs:?}");
+    assert_eq!((ours.0.len(), ours.1.len()), (0, 0), "no-cable: {ours:?}");
+    Ok(())
+}
+
+fn down_at_start() -> Outcome {
+    let (theirs, ours) = both(|stage| {
+        stage.lab.host("a").set_link(false)?;
+        let mut subject = stage.subject("-z")?;
+        said(&mut subject, "Local advertised")?;
+        said(&mut subject, "That device is not up")?;
+        let exit = subject.wait(SOON)?;
+        // Two streams: which line is read first says nothing.
+        let lines: BTreeSet<String> = subject.lines().iter().map(|line| without_stamp(&line.text)).collect();
+        Ok((exit, lines, stage.trace(&subject, "a", None).calls))
+    })?;
+    assert_eq!(ours, theirs);
+    Ok(())
+}
+
+fn second_start() -> Outcome {
+    let (theirs, ours) = both(|stage| {
+        let mut first = stage.subject("-z")?;
+        master(&mut first)?;
+        let mut seen = Vec::new();
+        for more in ["-z -B", "-z"] {
+            let second = stage.subject(more)?;
+            let running = || Ok(stage.lab.host("a").run(&["pgrep", "-c", "-x", "ucarp"], SOON)?.stdout.concat());
+            let exit = if stage.subject == Which::Carpd || more.ends_with("-B") { Some(second.wait(SOON)?) } else { None };
+            let lines = second.lines().iter().map(|line| without_stamp(&line.text)).collect::<Vec<_>>();
+            let running: Played<String> = running();
+            seen.push((exit, lines, running?));
+        }
+        assert_eq!(first.ended(), None);
+        Ok((seen, stage.holds("a")?))
+    })?;
+    assert_eq!((&theirs.0[0].0, &theirs.0[0].2[..]), (&Some(Exit::Code(0)), "2"), "second-start: {theirs:?}");
+    for (exit, lines, running) in &ours.0 {
+        assert_eq!((exit, &running[..]), (&Some(Exit::Code(2)), "1"), "second-start: {ours:?}");
+        assert!(lines.iter().any(|line| line.starts_with("[ERROR] another carpd already has vhid 42 on eth0")), "{lines:?}");
+    }
+    assert!(ours.1, "the first one goes on as it was");
     Ok(())
 }
 

@@ -51,7 +51,7 @@ pub(crate) static ADDR: Section = Section {
             "cidr",
             Plain("address or network"),
             "\"192.168.32.22/32\"",
-            "One address, or a network all of whose addresses are allowed.",
+            "One address, with this prefix length or a longer one; or a network all of whose addresses are allowed.",
         ),
         optional("dev", Plain("interface name"), "on any device", "\"eth0\"", "On this device only."),
     ],

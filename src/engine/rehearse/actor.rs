@@ -12,6 +12,7 @@ use super::super::clock::Virtual;
 use super::super::execute::Executor;
 use super::super::generations::Generations;
 use super::super::lasting::Lasting;
+use super::super::nodes::Nodes;
 use super::super::pool::Pool;
 use super::super::queue::Shared;
 use super::super::recover::Recovery;
@@ -95,7 +96,7 @@ impl Actor {
         for pool in self.pools.values() {
             hooks.take(Rc::clone(pool));
         }
-        let (mut nodes, mut ports) = (BTreeMap::new(), Vec::new());
+        let (mut nodes, mut ports) = (Nodes::default(), Vec::new());
         for (index, spec) in self.node.config.vhosts.iter().enumerate() {
             let pools = spec.hooks.iter().filter_map(|name| self.pools.get(name).cloned()).collect();
             let seed = luck.next();
@@ -181,8 +182,8 @@ impl Actor {
     }
 
     /// When its engine wants to be woken.
-    pub(super) fn next_wake(&self) -> Option<Timestamp> {
-        if self.frozen.is_some() { None } else { self.engine.as_ref().and_then(Engine::next_wake) }
+    pub(super) fn next_wake(&mut self) -> Option<Timestamp> {
+        if self.frozen.is_some() { None } else { self.engine.as_mut().and_then(Engine::next_wake) }
     }
 
     /// Has a hook of it something to do before the clock moves?

@@ -8,8 +8,8 @@ use tokio::task::Id;
 
 use super::super::clock::{self, Virtual};
 use super::super::material::Material;
+use super::super::news::HookNews;
 use super::super::pool::Trouble as PoolTrouble;
-use super::super::queue::HookNews;
 use super::super::run::Engine;
 use super::super::start::load_pool;
 use super::actor::{Actor, Down};
@@ -148,8 +148,8 @@ impl Play {
     }
 
     /// When something happens next.
-    fn next(&self) -> Option<Timestamp> {
-        let actors = self.actors.iter().flat_map(|actor| [actor.next_wake(), actor.host.next_expiry(), actor.frozen]);
+    fn next(&mut self) -> Option<Timestamp> {
+        let actors = self.actors.iter_mut().flat_map(|actor| [actor.next_wake(), actor.host.next_expiry(), actor.frozen]);
         let others = [self.script.front().map(|(at, _)| *at), self.lan.next(), self.clock.next()];
         actors.chain(others).flatten().min()
     }

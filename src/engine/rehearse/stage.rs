@@ -13,7 +13,7 @@ use super::super::world::World;
 use super::scenario::ServiceEvent;
 use crate::effect::{Effect, Granted, Link, Outcome, Query, Reply, Resource, ServiceVerb, Value};
 use crate::host::socket::{Membership, OpenError};
-use crate::host::{FakeHost, Host, HostError};
+use crate::host::{FakeHost, Host, HostError, Renewal};
 use crate::types::{IfName, MacAddr, Timestamp, VirtualAddress};
 
 /// A virtual machine on a virtual LAN.
@@ -188,6 +188,25 @@ impl Host for StageHost {
             self.note(&Effect::AddressAdd { address: host, dev: dev.clone() }, Some(before), Ok(Outcome::Changed), true);
         }
         Ok(())
+    }
+
+    /// An address stands on one interface of a node here, so its number is not asked for.
+    fn renew(&self, renewals: &[Renewal]) -> Vec<(usize, HostError)> {
+        if self.0.off.get() {
+            return (0..renewals.len()).map(|index| (index, no_power())).collect();
+        }
+        let now = clock::now();
+        let mut leases = self.0.leases.borrow_mut();
+        for renewal in renewals {
+            match renewal.lifetime {
+                Some(lifetime) => {
+                    let ends = leases.iter_mut().filter(|((_, ip), _)| *ip == renewal.address.ip);
+                    ends.for_each(|(_, end)| *end = now + lifetime);
+                }
+                None => leases.retain(|(_, ip), _| *ip != renewal.address.ip),
+            }
+        }
+        Vec::new()
     }
 
     fn is_connected(&self, address: VirtualAddress, dev: &IfName) -> Result<bool, HostError> {

@@ -1,7 +1,8 @@
 //! Luau as a hook language.
 //!
 //! A hook is compiled once; every run gets a new VM with its own globals: libraries, the prelude with the
-//! host's tables, then the sandbox, the memory limit and the watch. Nothing of one run reaches the next.
+//! host's tables, then the sandbox, the memory limit and the watch. Nothing of one run reaches the next. The VM of the
+//! next run is made while nobody waits: making it takes longer than most runs.
 #![expect(clippy::wildcard_enum_match_arm, reason = "a kind of Lua value that is not named is refused")]
 
 pub mod check;
@@ -55,6 +56,10 @@ struct LuaHook {
     code: Rc<Code>,
     entry_points: Vec<EntryPoint>,
     modules: Vec<String>,
+    /// For the next run.
+    next: Option<Vm>,
+    /// Of the last run, until somebody has the time to take it down.
+    last: Option<Vm>,
 }
 
 /// What every run of one hook needs.
@@ -69,6 +74,7 @@ struct Code {
     /// Bytecode, or what is wrong with the text: nobody's business until it is required, since hooks share a directory.
     modules: BTreeMap<String, Result<Vec<u8>, String>>,
     config: serde_json::Value,
+    kind: Kind,
     /// How often each line has run, if that is wanted.
     coverage: Option<Coverage>,
 }
@@ -96,10 +102,32 @@ enum Peer<'a> {
 }
 
 /// What the prelude gives back: how to call a function of the script, how to make a table strict, and the cases.
+#[derive(Debug)]
 struct Glue {
     call: Function,
     strict: Function,
     cases: Option<mlua::Table>,
+}
+
+/// A VM in which nothing of a script has run yet.
+#[derive(Debug)]
+struct Vm {
+    lua: Lua,
+    glue: Glue,
+    /// Takes the functions that serve the run.
+    begin: Function,
+}
+
+impl Vm {
+    fn new(code: &Code) -> mlua::Result<Self> {
+        let libraries = LIBRARIES.into_iter().fold(StdLib::NONE, |all, one| all | one);
+        let lua = Lua::new_with(libraries, LuaOptions::default())?;
+        let config = values::frozen_json(&lua, &code.config)?;
+        let prelude = Code::open(&lua, "carpd", &code.prelude)?;
+        let (call, strict, cases, begin) = prelude.call(config)?;
+        lua.sandbox(true)?;
+        Ok(Self { lua, glue: Glue { call, strict, cases }, begin })
+    }
 }
 
 /// One VM in use.
@@ -134,7 +162,8 @@ impl HookRuntime for LuaRuntime {
         }
         let modules = run.opened.take().into_iter().collect();
         drop(run);
-        Ok(Box::new(LuaHook { code: Rc::new(code), entry_points: defined.entry_points, modules }))
+        let entry_points = defined.entry_points;
+        Ok(Box::new(LuaHook { code: Rc::new(code), entry_points, modules, next: None, last: None }))
     }
 }
 
@@ -147,11 +176,23 @@ impl Hook for LuaHook {
         &self.modules
     }
 
+    fn prepare(&mut self) {
+        self.last = None;
+        // What fails now fails again in the run, and is told there.
+        self.next = self.next.take().or_else(|| Vm::new(&self.code).ok());
+    }
+
     fn call(&mut self, event: &HookEvent, host: &mut dyn HookHost, budget: &Budget) -> Result<Returned, HookError> {
         let code = Rc::clone(&self.code);
         let run = Run::new(&code, *budget, Peer::Hook(RefCell::new(host)), Some(&event.instance.interface));
         let entry = event.entry;
-        run.enter(|lua, Glue { call, strict, .. }| {
+        let vm = match self.next.take() {
+            Some(vm) => vm,
+            None => Vm::new(&code).map_err(|err| raised(&err))?,
+        };
+        // It must not be used again, whatever becomes of this run.
+        let vm = &*self.last.insert(vm);
+        run.enter_vm(vm, |lua, Glue { call, strict, .. }| {
             let main = run.open_main(lua).map_err(|err| raised(&err))?;
             let returned = protected(call, main, Value::Nil)?.0;
             let function = lookup(lua, &returned, entry).ok_or_else(|| {
@@ -193,6 +234,7 @@ impl Code {
             name: source.name.to_string(),
             file,
             config,
+            kind,
             coverage: counted.then(Coverage::default),
         })
     }
@@ -343,9 +385,14 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Makes the VM and does something in it; whatever comes out, the watch has the last word.
+    /// Makes a VM and does something in it.
     fn enter<T>(&self, act: impl FnOnce(&Lua, &Glue) -> Result<T, HookError>) -> Result<T, HookError> {
-        let result = self.vm(act).unwrap_or_else(|err| Err(raised(&err)));
+        self.enter_vm(&Vm::new(self.code).map_err(|err| raised(&err))?, act)
+    }
+
+    /// Does something in a new VM; whatever comes out, the watch has the last word.
+    fn enter_vm<T>(&self, vm: &Vm, act: impl FnOnce(&Lua, &Glue) -> Result<T, HookError>) -> Result<T, HookError> {
+        let result = self.begin(vm, act).unwrap_or_else(|err| Err(raised(&err)));
         if let Some(verdict) = self.watch.verdict() {
             return Err(verdict);
         }
@@ -355,9 +402,8 @@ impl<'a> Run<'a> {
         })
     }
 
-    fn vm<T>(&self, act: impl FnOnce(&Lua, &Glue) -> Result<T, HookError>) -> mlua::Result<Result<T, HookError>> {
-        let libraries = LIBRARIES.into_iter().fold(StdLib::NONE, |all, one| all | one);
-        let lua = Lua::new_with(libraries, LuaOptions::default())?;
+    fn begin<T>(&self, vm: &Vm, act: impl FnOnce(&Lua, &Glue) -> Result<T, HookError>) -> mlua::Result<Result<T, HookError>> {
+        let Vm { lua, glue, begin } = vm;
         lua.set_memory_limit(usize::try_from(self.memory).unwrap_or(usize::MAX))?;
         let watch = Rc::clone(&self.watch);
         lua.set_interrupt(move |_| match watch.check() {
@@ -366,15 +412,13 @@ impl<'a> Run<'a> {
         });
         lua.scope(|scope| {
             let host = scope.create_function(|lua, args: MultiValue| self.ask(lua, args))?;
-            let unknown =
-                scope.create_function(|_, (table, name): (Option<String>, String)| Ok(unknown(table.as_deref(), &name)))?;
+            let unknown = scope.create_function(|_, (table, name): (Option<String>, String)| {
+                Ok(unknown(table.as_deref(), &name, self.code.kind))
+            })?;
             let resolve = scope.create_function(|_, (wanted, from): (Value, String)| Ok(self.resolve(&wanted, &from)))?;
             let open = scope.create_function(|lua, key: String| self.open(lua, key))?;
-            let config = values::frozen_json(&lua, &self.code.config)?;
-            let prelude = Code::open(&lua, "carpd", &self.code.prelude)?;
-            let (call, strict, cases) = prelude.call((host, unknown, resolve, open, config))?;
-            lua.sandbox(true)?;
-            let result = act(&lua, &Glue { call, strict, cases });
+            begin.call::<()>((host, unknown, resolve, open))?;
+            let result = act(lua, glue);
             if let Some(coverage) = &self.code.coverage {
                 coverage.add(&self.running.take());
             }
@@ -485,8 +529,11 @@ fn round_to_micros(time: Duration) -> Duration {
 }
 
 /// What to say to a missing name; nothing if the name is right and only has no value.
-fn unknown(table: Option<&str>, name: &str) -> Option<String> {
+fn unknown(table: Option<&str>, name: &str, kind: Kind) -> Option<String> {
     match table {
+        None if kind == Kind::Test && api::groups().any(|group| group == name) => {
+            Some(format!("a test does not call {name} itself: make a host and let something happen, as in h:become(\"master\")"))
+        }
         None => Some(api::unknown_global(name)),
         Some(table @ ("event" | "event.instance")) => api::unknown_field(table, name),
         Some("test") => Some(api::unknown_test_function(api::On::Test, name)),

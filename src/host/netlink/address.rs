@@ -12,7 +12,7 @@ use nix::errno::Errno;
 
 use super::{Netlink, Refusal, address_family};
 use crate::effect::Outcome;
-use crate::host::HostError;
+use crate::host::{HostError, Renewal};
 use crate::types::{Family, IfName, VirtualAddress};
 
 /// The mark (`IFA_PROTO`, and the protocol of routes) of what carpd put there: CARP's own number.
@@ -62,6 +62,18 @@ impl Netlink {
             }
             Err(refusal) => Err(failed(refusal)),
         }
+    }
+
+    /// Gives addresses that are up another lifetime, in one exchange for many. One that is not up any more comes back.
+    /// What was refused, with its place in the list.
+    #[must_use]
+    pub fn renew(&self, renewals: &[Renewal]) -> Vec<(usize, HostError)> {
+        let message = |renewal: &Renewal| {
+            let options = AddressOptions { lifetime: renewal.lifetime, no_prefix_route: false };
+            addition(renewal.address, renewal.link, options)
+        };
+        let refused = self.change_all(renewals.iter().map(message).collect(), NLM_F_CREATE | NLM_F_REPLACE);
+        refused.into_iter().map(|(at, refusal)| (at, refusal.while_doing("renewing the lease of an address"))).collect()
     }
 
     /// Takes an address off an interface, whatever its prefix there. One that is absent, or whose

@@ -38,6 +38,9 @@ const TIMEOUT: Duration = Duration::from_secs(1);
 /// Larger than any datagram that the kernel makes for rtnetlink (32 KiB for dumps).
 const BUFFER: usize = 64 * 1024;
 
+/// Changes that go to the kernel in one write, at most: their refusals must fit into the socket's buffer.
+const BATCH: usize = 64;
+
 /// A dump that the kernel says was disturbed is asked for again at most so often.
 const DUMP_ATTEMPTS: u8 = 5;
 
@@ -45,6 +48,7 @@ const DUMP_ATTEMPTS: u8 = 5;
 #[derive(Debug)]
 pub struct Netlink {
     socket: Socket,
+    port: u32,
     sequence: Cell<u32>,
     buffer: RefCell<Box<[u8]>>,
 }
@@ -89,7 +93,7 @@ impl Netlink {
 
     fn connect() -> io::Result<Self> {
         let mut socket = Socket::new(NETLINK_ROUTE)?;
-        socket.bind_auto()?;
+        let port = socket.bind_auto()?.port_number();
         socket.connect(&SocketAddr::new(0, 0))?;
         let millis = i64::try_from(TIMEOUT.as_millis()).unwrap_or(i64::MAX);
         setsockopt(&socket, sockopt::ReceiveTimeout, &TimeVal::milliseconds(millis))?;
@@ -98,12 +102,64 @@ impl Netlink {
         let _ = socket.set_cap_ack(true);
         let _ = socket.set_netlink_get_strict_chk(true);
         let buffer = RefCell::new(vec![0; BUFFER].into_boxed_slice());
-        Ok(Self { socket, sequence: Cell::new(0), buffer })
+        Ok(Self { socket, port, sequence: Cell::new(0), buffer })
+    }
+
+    /// The number by which the kernel knows this socket, and names it to those who watch as the one who made a change.
+    #[must_use]
+    pub const fn port(&self) -> u32 {
+        self.port
     }
 
     /// One change: done or refused.
     fn change(&self, message: RouteNetlinkMessage, flags: u16) -> Result<(), Refusal> {
         self.exchange(message, NLM_F_ACK | flags).map(drop)
+    }
+
+    /// Many changes at once, each done or refused: the refusals, with the place of what was refused.
+    fn change_all(&self, messages: Vec<RouteNetlinkMessage>, flags: u16) -> Vec<(usize, Refusal)> {
+        let mut refused = Vec::new();
+        let mut first = 0;
+        let mut messages = messages.into_iter().peekable();
+        while messages.peek().is_some() {
+            let batch: Vec<_> = messages.by_ref().take(BATCH).collect();
+            let length = batch.len();
+            match self.change_batch(batch, flags) {
+                Ok(of_batch) => refused.extend(of_batch.into_iter().map(|(at, refusal)| (first + at, refusal))),
+                // Whether the kernel did any of them is not known.
+                Err(refusal) => refused.push((first, refusal)),
+            }
+            first += length;
+        }
+        refused
+    }
+
+    fn change_batch(&self, messages: Vec<RouteNetlinkMessage>, flags: u16) -> Result<Vec<(usize, Refusal)>, Refusal> {
+        let first = self.sequence.get().wrapping_add(1).max(1);
+        let count = u32::try_from(messages.len()).unwrap_or(u32::MAX);
+        let last = first.saturating_add(count - 1);
+        self.sequence.set(last);
+        let mut buffer = self.buffer.borrow_mut();
+        let mut end = 0;
+        for (message, sequence) in messages.into_iter().zip(first..=last) {
+            // Refusals come unasked. The kernel answers in order, so what is last tells that all are done.
+            let acknowledge = if sequence == last { NLM_F_ACK } else { 0 };
+            end += put(message, sequence, flags | acknowledge, buffer.get_mut(end..).unwrap_or_default())?;
+        }
+        self.socket.send(buffer.get(..end).unwrap_or_default(), 0)?;
+        let mut refused = Vec::new();
+        loop {
+            let length = receive(&self.socket, &mut buffer, 0)?;
+            for part in Parts::of(buffer.get(..length).unwrap_or_default()) {
+                let Some(at) = part.sequence.checked_sub(first).filter(|at| *at < count) else { continue };
+                if let Part::End(Some(refusal)) = part.read() {
+                    refused.push((usize::try_from(at).unwrap_or(usize::MAX), refusal));
+                }
+                if part.sequence == last {
+                    return Ok(refused);
+                }
+            }
+        }
     }
 
     /// All of a table.
@@ -120,17 +176,9 @@ impl Netlink {
     fn exchange(&self, message: RouteNetlinkMessage, flags: u16) -> Result<Vec<RouteNetlinkMessage>, Refusal> {
         let sequence = self.sequence.get().wrapping_add(1).max(1);
         self.sequence.set(sequence);
-        let mut header = NetlinkHeader::default();
-        header.flags = NLM_F_REQUEST | flags;
-        header.sequence_number = sequence;
-        let mut request = NetlinkMessage::new(header, NetlinkPayload::InnerMessage(message));
-        request.finalize();
         let mut buffer = self.buffer.borrow_mut();
-        let room = buffer.get_mut(..request.buffer_len()).ok_or(io::ErrorKind::InvalidInput).map_err(io::Error::from)?;
-        // The library leaves paddings and the ends of strings as they are.
-        room.fill(0);
-        request.serialize(room);
-        self.socket.send(room, 0)?;
+        let length = put(message, sequence, flags, &mut buffer)?;
+        self.socket.send(buffer.get(..length).unwrap_or_default(), 0)?;
         let mut answers = Vec::new();
         let mut disturbed = false;
         loop {
@@ -151,6 +199,22 @@ impl Netlink {
             }
         }
     }
+}
+
+/// Writes a request to the beginning of `buffer`; its length.
+fn put(message: RouteNetlinkMessage, sequence: u32, flags: u16, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut header = NetlinkHeader::default();
+    header.flags = NLM_F_REQUEST | flags;
+    header.sequence_number = sequence;
+    let mut request = NetlinkMessage::new(header, NetlinkPayload::InnerMessage(message));
+    request.finalize();
+    // Requests stand one behind the other, each at a multiple of four.
+    let length = request.buffer_len().next_multiple_of(4);
+    let room = buffer.get_mut(..length).ok_or(io::ErrorKind::InvalidInput)?;
+    // The library leaves paddings and the ends of strings as they are.
+    room.fill(0);
+    request.serialize(room);
+    Ok(length)
 }
 
 /// One datagram; its length. A cut one is an error: half an answer is none.

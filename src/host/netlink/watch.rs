@@ -7,6 +7,7 @@ use netlink_packet_route::link::LinkMessage;
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use netlink_sys::protocols::NETLINK_ROUTE;
 use netlink_sys::{Socket, SocketAddr};
+use socket2::SockFilter;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
@@ -74,6 +75,16 @@ impl Watch {
         Ok(Self { fd: sys::watch(socket)?, pending: VecDeque::new(), buffer: vec![0; BUFFER].into_boxed_slice() })
     }
 
+    /// Passes over the addresses that come, or change, by the doing of the netlink socket with this number: the kernel
+    /// drops these events before anybody wakes for them. It names the doer for IPv4 alone.
+    ///
+    /// # Errors
+    /// The kernel does not take the filter.
+    pub fn ignore_additions_by(&self, port: u32) -> Result<(), HostError> {
+        let attached = socket2::SockRef::from(self.fd.get_ref()).attach_filter(&not_additions_by(port));
+        attached.map_err(|err| Refusal::from(err).while_doing("filtering the events of addresses"))
+    }
+
     /// The next event. Safe to cancel: nothing is lost.
     ///
     /// # Errors
@@ -133,6 +144,24 @@ fn event(message: &RouteNetlinkMessage) -> Option<HostEvent> {
         }
         _ => None,
     }
+}
+
+/// Everything but new addresses by this socket.
+fn not_additions_by(port: u32) -> [SockFilter; 6] {
+    const LOAD_WORD: u16 = 0x20;
+    const LOAD_HALF: u16 = 0x28;
+    const EQUAL: u16 = 0x15;
+    const RETURN: u16 = 0x06;
+    // The filter reads in network order what stands there in this machine's.
+    let kind = u32::from(libc::RTM_NEWADDR.to_be());
+    [
+        SockFilter::new(LOAD_HALF, 0, 0, 4),
+        SockFilter::new(EQUAL, 0, 2, kind),
+        SockFilter::new(LOAD_WORD, 0, 0, 12),
+        SockFilter::new(EQUAL, 1, 0, port.to_be()),
+        SockFilter::new(RETURN, 0, 0, u32::MAX),
+        SockFilter::new(RETURN, 0, 0, 0),
+    ]
 }
 
 /// A bridge tells by the same messages that a port left it: the device itself is still there.

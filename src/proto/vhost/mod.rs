@@ -230,11 +230,17 @@ impl Vhost {
         timer::master_down(self.settings.advbase, self.settings.advskew, self.settings.dead_ratio, self.settings.peers)
     }
 
-    /// A ready bow-out for each family, with counters that we have not used: for whoever must send it if we no longer can.
-    /// Changes nothing; outdated by our next advertisement.
+    /// The counter of what we sent, or took over from a master, last.
     #[must_use]
-    pub fn bow_out_packets(&self) -> Vec<Transmit> {
-        let mut counter = self.counter.clone();
+    pub const fn counter(&self) -> u64 {
+        self.counter.last()
+    }
+
+    /// A ready bow-out for each family: for whoever must send it if we no longer can. Changes nothing. Their counters are
+    /// the next ones after so many that we may still use ourselves.
+    #[must_use]
+    pub fn bow_out_packets(&self, ahead: u64) -> Vec<Transmit> {
+        let mut counter = self.counter.ahead(ahead);
         self.settings.families().map(|family| self.packet(family, Kind::BowOut, counter.take())).collect()
     }
 

@@ -42,6 +42,15 @@ impl Counter {
         self.received = Some(received);
     }
 
+    pub(super) const fn last(&self) -> u64 {
+        self.last
+    }
+
+    /// Where it will be after so many.
+    pub(super) fn ahead(&self, by: u64) -> Self {
+        Self { last: self.last.wrapping_add(by), ..self.clone() }
+    }
+
     /// The next unused one, marked as used.
     pub(super) fn take(&mut self) -> u64 {
         self.last = self.after(self.last);

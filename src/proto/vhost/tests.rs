@@ -510,13 +510,13 @@ fn a_dual_stack_backup_claims_when_all_families_are_silent_or_any() {
 #[test]
 fn a_ready_bow_out_is_valid_and_takes_no_counter() {
     let mut bench = Bench::master(settings(&["10.0.0.100", "2001:db8::100"]));
-    let ready = bench.vhost.bow_out_packets();
+    let ready = bench.vhost.bow_out_packets(0);
     assert_eq!(ready.iter().map(|t| (t.family, t.kind)).collect::<Vec<_>>(), Family::ALL.map(|f| (f, Kind::BowOut)));
     let ready: Vec<_> = ready.iter().map(|t| Advertisement::decode(&t.payload).unwrap()).collect();
     assert!(ready.iter().all(|ad| ad.is_bow_out() && bench.peer.verify(ad.counter, &ad.digest)));
     let next = sent(&bench.until_deadline());
     assert_eq!(next[0].2.counter, ready[0].counter);
-    assert!(bench.vhost.bow_out_packets()[0].payload != bench.vhost.bow_out_packets()[1].payload);
+    assert!(bench.vhost.bow_out_packets(0)[0].payload != bench.vhost.bow_out_packets(0)[1].payload);
 }
 
 #[test]

@@ -9,7 +9,7 @@ use carpd::host::announce::{gratuitous_arp, neighbour_advertisement};
 use carpd::host::netlink::{AddressOptions, HostEvent, Watch, index_of};
 use carpd::host::privilege::{Privileges, confine_engine};
 use carpd::host::socket::{Membership, PacketSocket, group_mac};
-use carpd::host::{Host, LinuxHost, Options};
+use carpd::host::{Host, LinuxHost, Options, Renewal};
 use carpd::types::VirtualAddress;
 use nix::sys::socket::{LinkAddr, recvfrom};
 use socket2::{Domain, Protocol, Socket, Type};
@@ -236,6 +236,54 @@ fn an_address_can_expire_and_is_marked() {
             assert_eq!(netlink.add_address(address, &dev("v0"), options).unwrap(), Outcome::Unchanged, "renewed");
             until(&mut watch, |event| *event == HostEvent::AddressRemoved { index, address }).await;
             assert_eq!(netlink.address(address.ip, index).unwrap(), None);
+        });
+    });
+}
+
+/// Many in one exchange; those that cannot be are named, and do not hinder the others. Who watches does not wake for it.
+#[test]
+fn leases_are_renewed_together() {
+    isolated("host::network::leases_are_renewed_together", || {
+        let host = LinuxHost::new(Options::default()).unwrap();
+        let netlink = veth_pair();
+        block_on(async {
+            let (v0, link) = (dev("v0"), index_of(&dev("v0")).unwrap());
+            let addresses: Vec<VirtualAddress> = (1..=200).map(|n| format!("10.0.1.{n}/32").parse().unwrap()).collect();
+            let mut watch = Watch::open().unwrap();
+            watch.ignore_additions_by(host.lease_port()).unwrap();
+            let long = Some(Duration::from_secs(100));
+            for address in &addresses {
+                host.lease(*address, &v0, long).unwrap();
+            }
+            let mut renewals: Vec<_> =
+                addresses.iter().map(|address| Renewal { address: *address, link, lifetime: long }).collect();
+            assert_eq!(host.renew(&renewals), []);
+            for lost in [3, 70, 199] {
+                renewals[lost].link = 9999;
+            }
+            for renewal in &mut renewals {
+                renewal.lifetime = Some(Duration::from_secs(1));
+            }
+            renewals[5].lifetime = None;
+            let refused = host.renew(&renewals);
+            assert_eq!(refused.iter().map(|(at, _)| *at).collect::<Vec<_>>(), [3, 70, 199]);
+            assert!(refused.iter().all(|(_, error)| error.errno == Some(libc::ENODEV)), "{refused:?}");
+            // Renewed to a second they end by themselves, and that is heard; nothing before it was.
+            let mut stay: Vec<VirtualAddress> = [3, 5, 70, 199].map(|at| addresses[at]).to_vec();
+            let mut gone = 0;
+            while gone < addresses.len() - stay.len() {
+                match watch.next().await.unwrap() {
+                    HostEvent::AddressRemoved { address, .. } if !stay.contains(&address) => gone += 1,
+                    HostEvent::AddressAdded { address, .. } if address.ip.is_ipv6() => {}
+                    HostEvent::Link(_) => {}
+                    other => panic!("{other:?}"),
+                }
+            }
+            let mut left: Vec<VirtualAddress> = netlink.addresses(Some(link)).unwrap().iter().map(|a| a.address).collect();
+            left.retain(|address| address.ip.is_ipv4());
+            left.sort();
+            stay.sort();
+            assert_eq!(left, stay);
         });
     });
 }

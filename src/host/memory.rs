@@ -1,0 +1,110 @@
+//! Giving back memory that only the start needed.
+//!
+//! Reading a command line and a configuration touches much of the program that is never used again, and leaves the
+//! heap full of holes. Nothing but the start may call this: later, what is given back would have to be read again at
+//! the moment of a takeover.
+#![expect(unsafe_code, reason = "the kernel's and the allocator's advice have no safe form")]
+
+use std::io;
+
+use tracing::debug;
+
+/// A mapping of which nothing would be lost: read-only, and every page as it is in its file.
+#[derive(Debug, PartialEq, Eq)]
+struct Clean {
+    start: usize,
+    length: usize,
+}
+
+/// Gives back what the start used: the pages of the program and its libraries, which are read again where they are
+/// still needed, and free memory of the heap. Where that cannot be done, nothing happens.
+pub fn give_back() {
+    match own_mappings() {
+        Ok(clean) => clean.iter().for_each(forget),
+        Err(err) => debug!(%err, "Cannot see its own memory"),
+    }
+    #[cfg(target_env = "gnu")]
+    // SAFETY: no argument but a number; it only touches what the allocator holds as free.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
+/// Nothing if there are other threads: they could map something else in the same place meanwhile.
+fn own_mappings() -> io::Result<Vec<Clean>> {
+    if std::fs::read_dir("/proc/self/task")?.count() > 1 {
+        return Ok(Vec::new());
+    }
+    Ok(clean_mappings(&std::fs::read_to_string("/proc/self/smaps")?))
+}
+
+/// Reads `/proc/PID/smaps`.
+fn clean_mappings(smaps: &str) -> Vec<Clean> {
+    let mut clean = Vec::new();
+    let mut current = None;
+    for line in smaps.lines() {
+        if let Some(range) = range(line) {
+            current = is_kept_in_a_file(line).then_some(range);
+        } else if line.starts_with("Anonymous:")
+            && line.split_whitespace().nth(1) == Some("0")
+            && let Some(mapping) = current.take()
+        {
+            clean.push(mapping);
+        }
+    }
+    clean
+}
+
+/// Of the first line of a mapping.
+fn range(line: &str) -> Option<Clean> {
+    let (start, end) = line.split_whitespace().next()?.split_once('-')?;
+    let (start, end) = (usize::from_str_radix(start, 16).ok()?, usize::from_str_radix(end, 16).ok()?);
+    Some(Clean { start, length: end.saturating_sub(start) })
+}
+
+fn is_kept_in_a_file(line: &str) -> bool {
+    let mut words = line.split_whitespace().skip(1);
+    let permissions = words.next().unwrap_or_default();
+    permissions.starts_with("r-") && permissions.ends_with('p') && words.nth(3).is_some_and(|path| path.starts_with('/'))
+}
+
+fn forget(mapping: &Clean) {
+    let start = std::ptr::without_provenance_mut(mapping.start);
+    // SAFETY: the range is a mapping of a file that cannot be written to, and has no page of its own: at the next access
+    // the kernel reads the same bytes from the file again. There is one thread, so it is still that mapping.
+    let result = unsafe { libc::madvise(start, mapping.length, libc::MADV_DONTNEED) };
+    if result != 0 {
+        debug!(err = %io::Error::last_os_error(), "Cannot give back a part of the program");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SMAPS: &str = "\
+55d0aa000000-55d0aa532000 r--p 00000000 fe:00 11 /usr/sbin/carpd
+Size:               5320 kB
+Anonymous:             0 kB
+VmFlags: rd mr mw me
+55d0aa533000-55d0ab9f0000 r-xp 00532000 fe:00 11 /usr/sbin/carpd
+Anonymous:             0 kB
+55d0ab9f1000-55d0aba76000 r--p 019ef000 fe:00 11 /usr/sbin/carpd
+Anonymous:           532 kB
+55d0aba76000-55d0aba79000 rw-p 01a73000 fe:00 11 /usr/sbin/carpd
+Anonymous:             0 kB
+55d0abb00000-55d0abc00000 rw-p 00000000 00:00 0 [heap]
+Anonymous:           400 kB
+7f0000000000-7f0000001000 r--s 00000000 fe:00 12 /run/shared
+Anonymous:             0 kB
+7ffd00000000-7ffd00002000 r-xp 00000000 00:00 0 [vdso]
+Anonymous:             0 kB
+";
+
+    #[test]
+    fn what_was_relocated_or_can_be_written_is_kept() {
+        let first = Clean { start: 0x55d0_aa00_0000, length: 0x53_2000 };
+        let code = Clean { start: 0x55d0_aa53_3000, length: 0x14b_d000 };
+        assert_eq!(clean_mappings(SMAPS), [first, code]);
+    }
+}
