@@ -8,8 +8,9 @@ use tracing::{debug, error, info, warn};
 
 use super::clock;
 use super::execute::{Behalf, outcome_word};
+use super::news::HookNews;
 use super::pool::Pool;
-use super::queue::{HookNews, Queue};
+use super::queue::Queue;
 use crate::effect::{Effect, Own, Query, Reply};
 use crate::hooks::session::Desk;
 use crate::hooks::{Answer, Ask, AskError, Budget, EntryPoint, LogLevel};
