@@ -182,7 +182,7 @@ impl Engine {
 
     /// Gives every queue the pools that serve now.
     pub(super) fn rewire(&mut self, now: Timestamp) {
-        for (index, node) in &mut self.nodes {
+        for (index, node) in self.nodes.iter_mut() {
             let pools: Vec<_> = node.spec.hooks.iter().filter_map(|name| self.hooks.current(name).cloned()).collect();
             node.checks.follow(&pools, now);
             node.queue.set_hooks(pools);
