@@ -97,14 +97,13 @@ fn is_host(host: &str) -> bool {
         Some((name, port)) if !port.ends_with(']') => (name, Some(port)),
         _ => (host, None),
     };
-    let name_fits = match name.strip_prefix('[').and_then(|name| name.strip_suffix(']')) {
-        Some(ip) => ip.parse::<std::net::Ipv6Addr>().is_ok(),
-        None => {
-            let label = |label: &str| {
-                !label.is_empty() && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') && !label.starts_with('-')
-            };
-            name.split('.').all(label) && (name.contains('.') || port.is_some() || name == "localhost")
-        }
+    let name_fits = if let Some(ip) = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')) {
+        ip.parse::<std::net::Ipv6Addr>().is_ok()
+    } else {
+        let label = |label: &str| {
+            !label.is_empty() && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') && !label.starts_with('-')
+        };
+        name.split('.').all(label) && (name.contains('.') || port.is_some() || name == "localhost")
     };
     name_fits && port.is_none_or(|port| port.parse::<u16>().is_ok()) && host.len() <= 255
 }
