@@ -158,6 +158,7 @@ impl Actor {
         if let Some(port) = engine.ports.iter().position(|port| port.index() == Some(link)) {
             engine.judge_leases();
             engine.frame(port, &bytes, now);
+            engine.end_turn();
         }
     }
 
@@ -166,6 +167,7 @@ impl Actor {
         if let Some(engine) = self.awake() {
             engine.judge_leases();
             engine.timers();
+            engine.end_turn();
         }
     }
 
