@@ -106,12 +106,10 @@ fn other_bytes_than_those_of_the_digest_are_refused() {
     assert!(matches!(err, RegistryError::Digest { wanted, .. } if wanted == Digest::of(COMPONENT)), "{err}");
 }
 
-/// Spoils a manifest.
-type Spoil = fn(&mut Manifest);
-
 #[test]
 fn what_is_no_plugin_is_refused_unread() {
-    let cases: [(&str, Spoil); 8] = [
+    type Change = fn(&mut Manifest);
+    let cases: [(&str, Change); 8] = [
         ("it is no image of OCI", |m| m.schema_version = 1),
         ("it is no image of OCI", |m| m.media_type = "application/vnd.docker.distribution.manifest.v2+json".to_owned()),
         ("it holds no component", |m| m.config.media_type = "application/vnd.oci.image.config.v1+json".to_owned()),
