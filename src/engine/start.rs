@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tracing::{debug, error, info};
+use tracing::{debug, error, info, warn};
 
 use super::announcer::Announcer;
 use super::clock;
@@ -20,6 +20,7 @@ use super::health::Checks;
 use super::helper::{self, Care};
 use super::lasting::Lasting;
 use super::load;
+use super::material::Material;
 use super::node::{Node, PutBack};
 use super::nodes::Nodes;
 use super::pool::Pool;
@@ -233,7 +234,11 @@ async fn start_helper(
 /// Tells of ended children. Without a keeper nobody would let go for an engine that dies, so it does not outlive it.
 async fn tell_exits(mut exits: Exits, signals: mpsc::Sender<Signal>) {
     while let Some((id, how)) = exits.next().await {
-        debug!(child = id.0, %how, "A child process ended");
+        if how.is_forbidden_call() {
+            warn!(child = id.0, %how, "The sandbox ended a child process");
+        } else {
+            debug!(child = id.0, %how, "A child process ended");
+        }
     }
     error!("Lost the keeper");
     _ = signals.send(Signal::Stop("the keeper's death")).await;
@@ -253,10 +258,10 @@ pub(super) async fn load_pool(
     config: &Config,
     name: &Name,
     spec: &config::Hook,
-    source: HookSource,
+    material: Material,
     keeper: &Client,
 ) -> Result<Rc<Pool>, LoadError> {
-    Pool::start(name.clone(), spec.clone(), source, sandbox_policy(config), keeper.clone()).await
+    Pool::start(name.clone(), spec.clone(), material, sandbox_policy(config), keeper.clone()).await
 }
 
 /// What to do where the sandbox is incomplete.

@@ -80,11 +80,21 @@ pub enum HowEnded {
     Signal(String),
 }
 
+impl HowEnded {
+    /// Did the kernel end it for a system call that its filter does not let through?
+    #[must_use]
+    pub fn is_forbidden_call(&self) -> bool {
+        matches!(self, Self::Signal(name) if name == "SIGSYS")
+    }
+}
+
 impl fmt::Display for HowEnded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Status(status) => write!(f, "exit status {status}"),
-            Self::Signal(name) if name == "SIGSYS" => f.write_str("killed by SIGSYS: a system call that the sandbox forbids"),
+            Self::Signal(_) if self.is_forbidden_call() => {
+                f.write_str("killed by SIGSYS: a system call that the sandbox forbids")
+            }
             Self::Signal(name) => write!(f, "killed by {name}"),
         }
     }

@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::report::Refused;
 use crate::effect::Grants;
 use crate::engine::trial::{Runner, prepare};
 use crate::hooks::exam::Exam;
@@ -12,6 +13,9 @@ use crate::keeper::{ChildId, Client};
 
 /// Idle runners that are kept of one variant of the hook.
 const IDLE_MAX: usize = 2;
+
+/// Refusals that are remembered: more than any hook has calls.
+const REFUSED_MAX: usize = 1_000;
 
 /// The hook under test.
 #[derive(Debug)]
@@ -26,6 +30,7 @@ pub(super) struct Subject {
     counted: RefCell<BTreeMap<ChildId, Vec<FileCoverage>>>,
     /// Entry points and host functions that were called.
     called: RefCell<BTreeSet<String>>,
+    refused: RefCell<Vec<Refused>>,
     started: Cell<u32>,
 }
 
@@ -54,6 +59,7 @@ impl Subject {
             entry_points: RefCell::default(),
             counted: RefCell::default(),
             called: RefCell::default(),
+            refused: RefCell::default(),
             started: Cell::new(0),
         };
         let (config, grants) = (subject.exam.hook.config_json.clone(), subject.exam.grants.clone());
@@ -125,6 +131,19 @@ impl Subject {
         if !self.called.borrow().contains(name) {
             self.called.borrow_mut().insert(name.to_owned());
         }
+    }
+
+    /// The operator's grants did not allow this.
+    pub(super) fn note_refused(&self, what: Refused) {
+        let mut refused = self.refused.borrow_mut();
+        if refused.len() < REFUSED_MAX && !refused.contains(&what) {
+            refused.push(what);
+        }
+    }
+
+    /// What the operator's grants did not allow.
+    pub(super) fn refused(&self) -> Vec<Refused> {
+        self.refused.borrow().clone()
     }
 
     /// What was called.

@@ -13,6 +13,7 @@ use tokio::task::JoinHandle;
 use super::desk::NodeDesk;
 use super::hook::Subject;
 use super::record::{LogLine, Record};
+use super::report::Refused;
 use super::spec::{Spec, World};
 use crate::effect::{Effect, Resource, Value};
 use crate::engine::trial::{Party, Trial};
@@ -134,6 +135,13 @@ impl Node {
             errors: RefCell::default(),
             spec,
         }))
+    }
+
+    /// The gate refused something. Where the test gives grants of its own that is what it tests.
+    pub(super) fn note_refused(&self, what: Refused) {
+        if self.spec.grants.is_none() {
+            self.subject.note_refused(what);
+        }
     }
 
     pub(super) fn subject(&self) -> &Subject {

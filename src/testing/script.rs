@@ -104,6 +104,7 @@ pub async fn run(keeper: &Client, exam: Exam, choice: &Choice) -> (FileReport, V
     if let Some(subject) = sitting.subject.take() {
         sitting.report.coverage = subject.coverage();
         sitting.report.called = subject.called();
+        sitting.report.refused = subject.refused();
         sitting.report.entry_points = subject.entry_points().into_iter().map(EntryPoint::as_str).collect();
         sitting.report.runners = subject.started();
     }

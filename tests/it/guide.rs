@@ -93,6 +93,30 @@ fn the_guide_to_writing_can_be_followed() {
     assert_eq!((again.code, again.stderr.as_str()), (1, "error: announcer/announcer.lua exists\n"));
 }
 
+#[cfg(feature = "wasm")]
+#[test]
+fn the_guide_to_plugins_can_be_followed() {
+    let page = page("hooks/plugins.md");
+    let directory = place("");
+    let config = format!("{}\n", blocks(&page, "toml")[0]);
+    fs::write(directory.path().join("carpd.toml"), config).unwrap();
+    fs::copy(root().join("plugins/failover/failover.wasm"), directory.path().join("failover.wasm")).unwrap();
+    let done = follow_all(&page, directory.path());
+    let said = |begin: &str| &done.iter().find(|(line, _)| line.starts_with(begin)).unwrap_or_else(|| panic!("{begin}")).1;
+    // The page shows the beginning; numbers change with each build.
+    let plain =
+        |text: &str| text.lines().filter(|line| !line.contains("sha256:")).map(|line| format!("{line}\n")).collect::<String>();
+    let shown = blocks(&page, "text")[0].clone();
+    assert!(plain(said("carpd plugin inspect")).starts_with(&plain(&shown)), "{}", said("carpd plugin inspect"));
+    assert!(said("carpd plugin verify").starts_with("failover.wasm: signed by "));
+    assert!(said("carpd plugin add").contains("hook failover: failover.wasm is in carpd.toml; carpd reload takes it into use"));
+    let list = said("carpd plugin list");
+    assert!(list.contains("contract 1.0.0") && list.contains("  pinned, signed by "), "{list}");
+    assert_eq!(said("carpd plugin diff"), "");
+    let check = carpd(directory.path(), &["check", "carpd.toml"]);
+    assert_eq!(check.stdout, "carpd.toml: good: 1 virtual host, 1 hook\n", "{}", check.stderr);
+}
+
 #[test]
 fn the_guide_to_testing_can_be_followed() {
     let page = page("guide/test-a-hook.md");

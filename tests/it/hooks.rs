@@ -16,6 +16,7 @@ use carpd::hooks::{
 };
 use carpd::keeper::{ChildId, Client, Exits, HowEnded, Role};
 use carpd::types::{State, Vhid};
+use tokio::sync::Notify;
 
 /// The binary under test.
 pub(crate) const CARPD: &str = env!("CARGO_BIN_EXE_carpd");
@@ -494,6 +495,19 @@ impl Desk for Silent {
     }
 }
 
+/// Tells that a hook has asked, and answers it or never does.
+struct Told<'a> {
+    asked: &'a Notify,
+    answers: bool,
+}
+
+impl Desk for Told<'_> {
+    async fn ask(&mut self, ask: Ask) -> Answer {
+        self.asked.notify_one();
+        if self.answers { yes(&ask) } else { pending().await }
+    }
+}
+
 #[test]
 fn a_run_that_waits_for_the_host_ends_with_its_time() {
     block_on(async {
@@ -508,9 +522,10 @@ fn a_run_that_waits_for_the_host_ends_with_its_time() {
 fn a_superseded_run_ends_at_once_while_it_waits() {
     block_on(async {
         let mut bench = bench("function on_master() while true do pcall(service.start, 'slow') end end").await;
-        let cancel = tokio::time::sleep(Duration::from_millis(20));
+        let asked = Notify::new();
+        let mut desk = Told { asked: &asked, answers: false };
         let began = tokio::time::Instant::now();
-        let result = bench.session.call(event(EntryPoint::OnMaster), budget(), &mut Silent, cancel).await;
+        let result = bench.session.call(event(EntryPoint::OnMaster), budget(), &mut desk, asked.notified()).await;
         assert_eq!(result, Err(HookError::Superseded));
         assert!(began.elapsed() < Duration::from_millis(500), "{:?}", began.elapsed());
         assert!(bench.session.is_alive());
@@ -520,9 +535,10 @@ fn a_superseded_run_ends_at_once_while_it_waits() {
 #[test]
 fn a_superseded_run_that_computes_is_given_up_after_the_grace() {
     block_on(async {
-        let mut bench = bench("function on_master() while true do end end").await;
-        let cancel = tokio::time::sleep(Duration::from_millis(20));
-        let result = bench.session.call(event(EntryPoint::OnMaster), budget(), &mut Script::new(yes), cancel).await;
+        let mut bench = bench("function on_master() service.start('quick') while true do end end").await;
+        let asked = Notify::new();
+        let mut desk = Told { asked: &asked, answers: true };
+        let result = bench.session.call(event(EntryPoint::OnMaster), budget(), &mut desk, asked.notified()).await;
         assert_eq!(result, Err(HookError::Superseded));
         assert!(!bench.session.is_alive());
     });

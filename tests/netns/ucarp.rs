@@ -66,6 +66,8 @@ const SHOWN_HERE: &[&str] = &[
     "scripts-beside",
     "survives-link",
     "prompt-link",
+    "no-cable",
+    "second-start",
     "worse-masters",
     "refusals",
     "hidden-password",
@@ -336,18 +338,25 @@ fn no_cable() -> Outcome {
         let before = stage.trace(&subject, "a", None);
         stage.lab.clear_fault("a", Fault::Unplugged)?;
         master(&mut subject)?;
-        let lines: Vec<String> = subject.lines().iter().map(|line| line.text.clone()).collect();
-        Ok((before, stage.trace(&subject, "a", None), lines))
+        called(stage, "a", 2)?;
+        let after = stage.trace(&subject, "a", None);
+        Ok((before.states, before.calls, after.states, after.calls, subject.ended()))
     })?;
-    panic!("{theirs:#?}\n{ours:#?}");
+    assert_eq!((&ours.2, &ours.3, &ours.4), (&theirs.2, &theirs.3, &theirs.4), "the same in the end");
+    assert_eq!((theirs.0.len(), theirs.1.len()), (1, 1), "{theirs:?}");
+    assert_eq!((ours.0.len(), ours.1.len()), (0, 0), "no-cable: {ours:?}");
+    Ok(())
 }
 
 fn down_at_start() -> Outcome {
     let (theirs, ours) = both(|stage| {
         stage.lab.host("a").set_link(false)?;
-        let subject = stage.subject("-z")?;
+        let mut subject = stage.subject("-z")?;
+        said(&mut subject, "Local advertised")?;
+        said(&mut subject, "That device is not up")?;
         let exit = subject.wait(SOON)?;
-        let lines: Vec<String> = subject.lines().iter().map(|line| without_stamp(&line.text)).collect();
+        // Two streams: which line is read first says nothing.
+        let lines: BTreeSet<String> = subject.lines().iter().map(|line| without_stamp(&line.text)).collect();
         Ok((exit, lines, stage.trace(&subject, "a", None).calls))
     })?;
     assert_eq!(ours, theirs);
@@ -358,14 +367,25 @@ fn second_start() -> Outcome {
     let (theirs, ours) = both(|stage| {
         let mut first = stage.subject("-z")?;
         master(&mut first)?;
-        let second = stage.subject("-z -B")?;
-        let exit = second.wait(SOON)?;
-        stage.pass(Duration::from_secs(1))?;
-        let running = stage.lab.host("a").run(&["pgrep", "-c", "-x", "ucarp"], SOON)?.stdout;
-        let lines: Vec<String> = second.lines().iter().map(|line| without_stamp(&line.text)).collect();
-        Ok((exit, running, lines))
+        let mut seen = Vec::new();
+        for more in ["-z -B", "-z"] {
+            let second = stage.subject(more)?;
+            let running = || Ok(stage.lab.host("a").run(&["pgrep", "-c", "-x", "ucarp"], SOON)?.stdout.concat());
+            let exit = if stage.subject == Which::Carpd || more.ends_with("-B") { Some(second.wait(SOON)?) } else { None };
+            let lines = second.lines().iter().map(|line| without_stamp(&line.text)).collect::<Vec<_>>();
+            let running: Played<String> = running();
+            seen.push((exit, lines, running?));
+        }
+        assert_eq!(first.ended(), None);
+        Ok((seen, stage.holds("a")?))
     })?;
-    panic!("{theirs:#?}\n{ours:#?}");
+    assert_eq!((&theirs.0[0].0, &theirs.0[0].2[..]), (&Some(Exit::Code(0)), "2"), "second-start: {theirs:?}");
+    for (exit, lines, running) in &ours.0 {
+        assert_eq!((exit, &running[..]), (&Some(Exit::Code(2)), "1"), "second-start: {ours:?}");
+        assert!(lines.iter().any(|line| line.starts_with("[ERROR] another carpd already has vhid 42 on eth0")), "{lines:?}");
+    }
+    assert!(ours.1, "the first one goes on as it was");
+    Ok(())
 }
 
 fn slow_script() -> Outcome {

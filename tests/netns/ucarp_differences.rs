@@ -18,6 +18,8 @@ pub(super) const DIFFERENCES: &[&str] = &[
     "scripts-beside",
     "survives-link",
     "prompt-link",
+    "no-cable",
+    "second-start",
     "worse-masters",
     "refusals",
     "hidden-password",

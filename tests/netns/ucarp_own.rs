@@ -51,7 +51,18 @@ pub(crate) fn side_by_side() -> Outcome {
             Ok((facts.addresses.len() == 3).then_some(facts))
         })?;
         assert!(facts.holds("192.168.32.101".parse()?) && facts.holds("192.168.32.102".parse()?), "{facts:?}");
+        let status = |more: &[&str]| {
+            let argv = [&[CARPD, "status"], more].concat();
+            Ok(stage.lab.host("a").run(&argv, SOON)?.stdout.join("\n")) as Played<String>
+        };
+        let both = status(&[])?;
+        let of = |text: &str, n: u8| text.contains(&format!("eth0-{n}: master since"));
+        assert!(of(&both, 1) && of(&both, 2) && both.contains("instance ucarp-eth0-1-"), "{both}");
+        let one = status(&["--instance", "ucarp-eth0-2"])?;
+        assert!(of(&one, 2) && !of(&one, 1), "{one}");
         end(&mut first)?;
+        let only = status(&["--json"])?;
+        assert!(only.contains("\"eth0-2\"") && !only.contains("eth0-1"), "{only}");
         let facts = stage.lab.host("a").facts()?;
         assert!(!facts.holds("192.168.32.101".parse()?) && facts.holds("192.168.32.102".parse()?), "{facts:?}");
         assert_eq!(second.ended(), None);

@@ -12,6 +12,8 @@ use crate::config::{self, Kind};
 use crate::engine;
 use crate::host::privilege::Privileges;
 use crate::ledger::{Instance, Origin};
+use crate::telemetry::ucarp::{Level, Sink};
+use crate::types::IfName;
 
 fn refused(message: impl Into<String>) -> Refusal {
     Refusal::Value { status: 2, message: message.into() }
@@ -32,7 +34,7 @@ pub(super) fn first_interface() -> Option<String> {
 }
 
 /// The hardware address of an interface, as people write it.
-pub(super) fn hardware_address(name: &str) -> Option<String> {
+fn hardware_address(name: &str) -> Option<String> {
     let all = interfaces();
     let link =
         all.iter().filter(|found| found.interface_name == name).find_map(|found| found.address.as_ref()?.as_link_addr()?.addr());
@@ -43,7 +45,7 @@ pub(super) fn hardware_address(name: &str) -> Option<String> {
 ///
 /// # Errors
 /// The first that does.
-pub(super) fn check(options: &Options) -> Result<Handover, Refusal> {
+pub(super) fn check(options: &Options, sink: &Sink) -> Result<Handover, Refusal> {
     options.check_last()?;
     let device = options.device()?;
     let typed = options.interface.as_deref().unwrap_or_default();
@@ -54,12 +56,14 @@ pub(super) fn check(options: &Options) -> Result<Handover, Refusal> {
         return Err(refused(format!("{words}\nUnable to find MAC address of [{typed}]")));
     };
     if !flags.contains(InterfaceFlags::IFF_UP) {
+        introduce(&device, sink);
         return Err(refused(format!("Unable to open interface [{typed}]: {typed}: That device is not up")));
     }
     Privileges::current()
         .and_then(|own| own.require())
         .map_err(|error| refused(format!("Unable to open raw device: [Operation not permitted]\n{}", error.message)))?;
     if !options.nomcast && !options.source.is_some_and(|source| is_own(&all, source)) {
+        introduce(&device, sink);
         return Err(refused("Can't do IP_ADD_MEMBERSHIP errno=No such device (19)"));
     }
     let handover = handover(options)?;
@@ -77,6 +81,12 @@ fn check_alone(handover: &Handover) -> Result<(), Refusal> {
     vhosts
         .try_for_each(|vhost| Instance::check_vhost(&config.daemon.run_dir, origin, &vhost.interface, vhost.vhid))
         .map_err(|error| refused(error.to_string()))
+}
+
+/// What ucarp says as soon as it has seen the interface.
+pub(super) fn introduce(device: &IfName, sink: &Sink) {
+    let address = hardware_address(device.as_str()).unwrap_or_else(|| "00:00:00:00:00:00".to_owned());
+    sink.say(Level::Info, &format!("Local advertised ethernet address is [{address}]"));
 }
 
 fn is_own(all: &[InterfaceAddress], source: Ipv4Addr) -> bool {

@@ -126,9 +126,7 @@ pub(crate) fn engine() -> Option<ExitCode> {
         Err(_) => return Some(ExitCode::from(FAILED)),
     };
     let vhost = config.vhosts.first()?;
-    let device = vhost.interface.to_string();
-    let address = check::hardware_address(&device).unwrap_or_else(|| "00:00:00:00:00:00".to_owned());
-    sink.say(Level::Info, &format!("Local advertised ethernet address is [{address}]"));
+    check::introduce(&vhost.interface, &sink);
     let _ = ucarp::start(sink);
     drop(handover);
     // No file stands behind this configuration; its name makes it an instance of its own.

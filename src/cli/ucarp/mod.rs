@@ -78,7 +78,7 @@ fn start(options: &mut Options, words: &[String], notes: &Notes) -> ExitCode {
         for text in notes.0.iter().map(String::as_str).chain(missing_scripts(options).collect::<Vec<_>>()) {
             sink.say(Level::Warning, text);
         }
-        check::check(options)
+        check::check(options, &sink)
     });
     match checked {
         Ok(handover) => daemon::start(handover, legacy::masked(words), &sink),

@@ -20,6 +20,7 @@ use std::error::Error;
 use std::process::ExitCode;
 
 use daemon::Kind;
+use round::Measured;
 
 /// Whatever went wrong.
 type Failed = Box<dyn Error>;
@@ -30,6 +31,10 @@ type Figures = BTreeMap<&'static str, Vec<f64>>;
 struct Options {
     /// Rounds with each daemon.
     count: usize,
+    /// Only what an idle daemon costs.
+    idle: bool,
+    /// One daemon after the other.
+    alone: bool,
     /// The file to write; else standard output.
     write: Option<String>,
     /// What `cargo bench` said about encode, verify, decide and a hook call.
@@ -51,34 +56,52 @@ fn main() -> ExitCode {
 }
 
 fn options() -> Result<Options, Failed> {
-    let mut options = Options { count: 10, write: None, micro: None };
+    let mut options = Options { count: 10, idle: false, alone: false, write: None, micro: None };
     let mut args = std::env::args().skip(1);
     while let Some(arg) = args.next() {
         let mut value = || args.next().ok_or_else(|| format!("{arg} needs a value"));
         match arg.as_str() {
             "--count" => options.count = value()?.parse().map_err(|_| "--count needs a number")?,
+            "--idle" => options.idle = true,
+            "--alone" => options.alone = true,
             "--write" => options.write = Some(value()?),
             "--micro" => options.micro = Some(std::fs::read_to_string(value()?)?),
             // cargo's own.
             "--bench" => {}
-            _ => return Err(format!("unknown argument {arg}: --count N, --write FILE, --micro FILE").into()),
+            _ => return Err(format!("unknown argument {arg}: --count N, --idle, --alone, --write FILE, --micro FILE").into()),
         }
     }
     if options.count == 0 { Err("--count needs at least 1".into()) } else { Ok(options) }
 }
 
+/// The same round with each daemon: side by side, each in a lab of its own, since they mostly wait; or one after the other.
+fn play_round(n: usize, options: &Options) -> Result<Vec<(Kind, Measured)>, Failed> {
+    let play = |kind| match round::play(kind, n, options.count) {
+        Ok(measured) => Ok((kind, measured)),
+        Err(error) => Err(format!("{}, round {}: {error}", kind.name(), n + 1)),
+    };
+    let played: Result<Vec<_>, String> = if options.alone {
+        Kind::ALL.into_iter().map(play).collect()
+    } else {
+        std::thread::scope(|scope| {
+            // A lab ends with the thread that made it.
+            let threads: Vec<_> = Kind::ALL.into_iter().map(|kind| scope.spawn(move || play(kind))).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap_or_else(|_| Err("a round panicked".to_owned()))).collect()
+        })
+    };
+    Ok(played?)
+}
+
 fn run(options: &Options) -> Result<(), Failed> {
     let before = report::load();
-    let mut figures = BTreeMap::new();
-    for kind in Kind::ALL {
-        let mut all = Figures::new();
-        for n in 0..options.count {
-            eprintln!("{}: round {} of {}", kind.name(), n + 1, options.count);
-            for (figure, value) in round::play(kind, n, options.count)? {
-                all.entry(figure).or_default().push(value);
+    let mut figures: BTreeMap<Kind, Figures> = BTreeMap::new();
+    for n in 0..if options.idle { 0 } else { options.count } {
+        eprintln!("round {} of {}", n + 1, options.count);
+        for (kind, measured) in play_round(n, options)? {
+            for (figure, value) in measured {
+                figures.entry(kind).or_default().entry(figure).or_default().push(value);
             }
         }
-        figures.insert(kind, all);
     }
     let mut idle = Vec::new();
     for (kind, vhids) in [(Kind::Carpd, 1), (Kind::Carpd, 50), (Kind::Carpd, 250), (Kind::Keepalived, 1), (Kind::Keepalived, 250)]
@@ -86,7 +109,11 @@ fn run(options: &Options) -> Result<(), Failed> {
         eprintln!("{}: idle with {vhids}", kind.name());
         idle.push(idle::measure(kind, vhids)?);
     }
-    let text = report::markdown(&figures, &idle, options.micro.as_deref(), &before);
+    let text = if options.idle {
+        report::idle_table(&idle)
+    } else {
+        report::markdown(&figures, &idle, options.micro.as_deref(), &before, options.alone)
+    };
     match &options.write {
         Some(file) => std::fs::write(file, text)?,
         None => println!("{text}"),

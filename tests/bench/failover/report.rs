@@ -54,8 +54,14 @@ fn met(met: bool) -> &'static str {
 }
 
 /// The file's text.
-pub(crate) fn markdown(figures: &BTreeMap<Kind, Figures>, idle: &[Idle], micro: Option<&str>, load_before: &str) -> String {
-    let mut text = head(figures, load_before);
+pub(crate) fn markdown(
+    figures: &BTreeMap<Kind, Figures>,
+    idle: &[Idle],
+    micro: Option<&str>,
+    load_before: &str,
+    alone: bool,
+) -> String {
+    let mut text = head(figures, load_before, alone);
     text += &failover(figures);
     text += &idle_table(idle);
     if let Some(micro) = micro {
@@ -64,7 +70,7 @@ pub(crate) fn markdown(figures: &BTreeMap<Kind, Figures>, idle: &[Idle], micro: 
     text
 }
 
-fn head(figures: &BTreeMap<Kind, Figures>, load_before: &str) -> String {
+fn head(figures: &BTreeMap<Kind, Figures>, load_before: &str, alone: bool) -> String {
     let cpuinfo = read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = cpuinfo
         .lines()
@@ -74,11 +80,12 @@ fn head(figures: &BTreeMap<Kind, Figures>, load_before: &str) -> String {
     let kernel = read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let versions: Vec<_> = ["ucarp", "keepalived"].map(version).into_iter().collect();
     let rounds = figures.get(&Kind::Carpd).and_then(|of| of.get(STOPPED)).map_or(0, Vec::len);
+    let beside = if alone { "one daemon after the other" } else { "the three daemons side by side, each in a lab of its own" };
     format!(
         "# Benchmarks\n\nThis file is written by `tests/bench-failover`, in one run. Do not edit it: run the command again.\n\n\
          - Machine: {model}, {cores} cores, Linux {}. Load average before {load_before}, after {}.\n\
          - carpd {} (release build), {}.\n\
-         - {rounds} rounds with each daemon. In a round the better of two nodes is ended by SIGTERM, started again, and switched off, each \
+         - {rounds} rounds with each daemon, {beside}. In a round the better of two nodes is ended by SIGTERM, started again, and switched off, each \
          at another moment of its interval.\n\
          - All nodes are network namespaces on one bridge. advbase 1; advskew 0 and {SKEW}; keepalived: priority 150 and 100. A client \
          asks for the address by ARP each {} ms. Times are the kernel's receive stamps there.\n\
@@ -133,7 +140,7 @@ fn failover(figures: &BTreeMap<Kind, Figures>) -> String {
     text
 }
 
-fn idle_table(idle: &[Idle]) -> String {
+pub(crate) fn idle_table(idle: &[Idle]) -> String {
     let mut text = "\n## Idle\n\nMaster of so many virtual hosts, one advertisement a second each, no hooks. CPU over 10 s, percent of one core; \
                     memory as proportional set size of all processes.\n\n\
                     | | virtual hosts | CPU % | | memory MB | | processes |\n|---|---|---|---|---|---|---|\n"

@@ -40,7 +40,11 @@ impl Runner {
 
     fn behave(&mut self) {
         let measures = ["seccomp", "no-new-privileges", "no-capabilities", "cpu-limit"].map(str::to_owned).to_vec();
-        self.say(&FromRunner::Ready { version: VERSION, confinement: Confinement { in_force: measures, missing: Vec::new() } });
+        self.behave_in(Confinement { in_force: measures, missing: Vec::new() });
+    }
+
+    fn behave_in(&mut self, confinement: Confinement) {
+        self.say(&FromRunner::Ready { version: VERSION, confinement });
         self.hear();
         self.say(&FromRunner::Loaded(Ok(Loaded { entry_points: vec![EntryPoint::OnMaster], modules: Vec::new() })));
         self.hear();
@@ -66,6 +70,38 @@ fn called(act: impl FnOnce(&mut Runner) + Send + 'static) -> (Result<Returned, H
         runner.join().unwrap();
         (result, desk.asked, alive)
     })
+}
+
+/// A good runner on a machine whose kernel filters no system calls.
+#[test]
+fn without_a_mandatory_measure_only_best_effort_runs_a_hook() {
+    let load = |policy| {
+        block_on(async {
+            let (ours, theirs) = UnixStream::pair().unwrap();
+            let runner = std::thread::spawn(move || {
+                let in_force = ["no-new-privs", "no-capabilities", "cpu-limit"].map(str::to_owned).to_vec();
+                let missing = vec!["seccomp: Invalid argument".to_owned()];
+                let mut runner = Runner { stream: theirs, inbox: Inbox::default() };
+                runner.behave_in(Confinement { in_force, missing });
+                runner.say(&FromRunner::Finished(Ok(Returned::Done)));
+            });
+            let loaded = Session::load(ours, source(""), SHORT, policy).await;
+            let ran = match loaded {
+                Ok(mut session) => {
+                    let missing = session.confinement().missing.clone();
+                    let result = session.call(event(EntryPoint::OnMaster), SHORT, &mut Script::new(yes), pending()).await;
+                    assert_eq!(result, Ok(Returned::Done));
+                    Ok(missing)
+                }
+                Err(error) => Err(error.to_string()),
+            };
+            runner.join().unwrap();
+            ran
+        })
+    };
+    let refusal = load(SandboxPolicy::Required).unwrap_err();
+    assert!(refusal.contains("seccomp: Invalid argument") && refusal.contains("sandbox = \"best-effort\""), "{refusal}");
+    assert_eq!(load(SandboxPolicy::BestEffort), Ok(vec!["seccomp: Invalid argument".to_owned()]), "and it says what is missing");
 }
 
 fn died(act: impl FnOnce(&mut Runner) + Send + 'static) -> String {

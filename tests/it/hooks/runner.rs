@@ -38,6 +38,24 @@ fn a_runner_ignores_signals_to_its_group_and_its_death_is_seen() {
     });
 }
 
+/// As the kernel ends it for a system call that the filter forbids.
+#[test]
+fn a_runner_that_the_filter_killed_is_told_from_others() {
+    block_on(async {
+        let mut bench = bench("function on_master() hostname.get() end").await;
+        let pid = runner_pid();
+        let mut desk = Script::new(|_: &Ask| {
+            signal(pid, nix::sys::signal::Signal::SIGSYS);
+            Answer::Reply(Reply::Text("node2".into()))
+        });
+        let result = bench.call(EntryPoint::OnMaster, &mut desk).await;
+        assert!(matches!(result, Err(HookError::RunnerDied(_))), "{result:?}");
+        let (id, how) = bench.exits.next().await.unwrap();
+        assert_eq!((id, &how), (bench.id, &HowEnded::Signal("SIGSYS".into())));
+        assert_eq!(how.to_string(), "killed by SIGSYS: a system call that the sandbox forbids");
+    });
+}
+
 /// The real uid of a line of `/proc/PID/status`, if it is one of the runners' own; else 0.
 fn uid(field: &str) -> u32 {
     let uid = field.split_whitespace().next().unwrap().parse().unwrap();
