@@ -1,22 +1,15 @@
 -- Tests health.lua: run `carpd test examples/hooks`.
 
-local url, database = "http://127.0.0.1/", "192.168.32.40:5432"
-
 local function node(answer, listening)
-  return test.host({
-    config = { url = url, database = database },
-    grants = { http = { { url = url, ["do"] = { "get" } } }, tcp = { database } },
-    http = { [url] = answer },
-    listening = listening,
-  })
+  return test.host({ http = { [config.url] = answer }, listening = listening })
 end
 
 test.case("a node whose server answers and that reaches the database is fit", function()
-  test.equal(node({ status = 200 }, { database }):health(), { demotion = 0, reason = "" })
+  test.equal(node({ status = 200 }, { config.database }):health(), { demotion = 0, reason = "" })
 end)
 
 test.case("one whose server complains is not", function()
-  local health = node({ status = 503 }, { database }):health()
+  local health = node({ status = 503 }, { config.database }):health()
   test.equal(health, { demotion = 240, reason = "the web server answers with status 503" })
 end)
 
