@@ -222,7 +222,16 @@ async fn facts(host: &LinuxHost) -> Vec<Reply> {
         Query::Routes { table: Some(4000) },
         Query::Sysctl { key: "net.ipv4.ip_forward".into() },
     ] {
-        all.push(host.answer(&query, LIMIT).await.unwrap());
+        all.push(match host.answer(&query, LIMIT).await.unwrap() {
+            // The kernel gives a device its link-local address in its own time, and says when it runs.
+            Reply::Addresses(there) => {
+                let link_local =
+                    |address: &VirtualAddress| matches!(address.ip, std::net::IpAddr::V6(ip) if ip.is_unicast_link_local());
+                Reply::Addresses(there.into_iter().filter(|(_, address)| !link_local(address)).collect())
+            }
+            Reply::Links(links) => Reply::Links(links.into_iter().map(|link| Link { carrier: true, ..link }).collect()),
+            reply => reply,
+        });
     }
     all
 }
