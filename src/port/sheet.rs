@@ -141,7 +141,10 @@ fn with_prefix(half: &Half, settings: &Settings, address: &str) -> String {
     }
     let mut added = Added(half, settings, address, None);
     walk(&half.steps, &mut added);
-    added.3.unwrap_or_else(|| address.to_owned())
+    // A hook may ask for its own address with the prefix length of the configuration or a longer one: where the script
+    // does not say it here, that of a common network stands for it.
+    let common = if address.contains(':') { 64 } else { 24 };
+    added.3.unwrap_or_else(|| if address.contains('/') { address.to_owned() } else { format!("{address}/{common}") })
 }
 
 /// A host name that the script sets and that will be granted: what a file may say that it reads one from.
