@@ -7,6 +7,7 @@ pub mod types;
 
 pub mod effect;
 pub mod proto;
+pub mod trust;
 
 #[cfg(feature = "daemon")]
 pub mod record;
@@ -40,6 +41,9 @@ pub mod lab;
 pub mod port;
 #[cfg(feature = "lua")]
 pub mod testing;
+
+#[cfg(feature = "wasm")]
+pub mod registry;
 
 #[cfg(feature = "daemon")]
 pub mod cli;

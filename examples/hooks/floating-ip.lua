@@ -1,11 +1,5 @@
 -- Tells the API of a cloud which server has the floating IP: there ARP moves nothing.
--- [hook.floating-ip]
--- source = "hooks/floating-ip.lua"
--- timeout = "30s"
--- config = { url = "https://api.example.net/v1/floating_ips/7/assign", server = 4711, token_file = "/etc/carpd/api.token" }
--- [hook.floating-ip.grant]
--- http = [{ url = "https://api.example.net/v1/floating_ips/7/", do = ["post"] }]
--- file = [{ path = "/etc/carpd/api.token", do = ["read"] }]
+-- What it needs stands in floating-ip.toml.
 
 local function assign()
   local token = file.read(config.token_file) or error(config.token_file .. " does not exist")

@@ -1,9 +1,5 @@
 -- Says whether this node is fit to be master: its web server answers, and a database takes connections.
--- [hook.health]
--- source = "hooks/health.lua"
--- config = { url = "http://127.0.0.1/", database = "192.168.32.40:5432" }
--- health = { interval = "2s", timeout = "2s", fall = 3, rise = 2 }
--- grant = { http = [{ url = "http://127.0.0.1/", do = ["get"] }], tcp = ["192.168.32.40:5432"] }
+-- What it needs stands in health.toml.
 
 function health()
   -- No answer is an error, and an error counts as unfit: its text is the reason.

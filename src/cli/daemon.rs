@@ -414,6 +414,9 @@ fn hook_text(hook: &HookStatus) -> String {
     let entries: Vec<&str> = hook.entry_points.iter().map(|entry| entry.as_str()).collect();
     let mut text = hook_line(hook);
     text += &format!("\n  digest {}\n  defines {}\n", hook.digest, entries.join(", "));
+    if let Some(vouched) = &hook.vouched {
+        text += &format!("  {vouched}\n");
+    }
     text += &format!("  idle runners {}\n  confined by {}\n", hook.idle_runners, hook.confinement.in_force.join(", "));
     for missing in &hook.confinement.missing {
         text += &format!("  sandbox lacks {missing}\n");

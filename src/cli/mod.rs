@@ -7,6 +7,7 @@ mod completions;
 mod config_reference;
 mod daemon;
 mod exit;
+mod grant;
 mod journal;
 mod lab;
 mod man;
@@ -63,7 +64,7 @@ enum Verb {
     Plugin(plugin::Args),
     Ucarp(ucarp::Args),
     Plan(plan::PlanArgs),
-    Grant(plan::GrantArgs),
+    Grant(grant::Args),
     Rehearse(rehearse::Args),
     Port(port::Args),
     New(new::Args),
@@ -104,7 +105,7 @@ pub fn main() -> ExitCode {
         Verb::Plugin(args) => plugin::run(&args),
         Verb::Ucarp(args) => return ucarp::main(args.words),
         Verb::Plan(args) => plan::plan(&args),
-        Verb::Grant(args) => plan::grant(&args),
+        Verb::Grant(args) => grant::run(&args),
         Verb::Rehearse(args) => rehearse::run(&args),
         Verb::Port(args) => port::run(&args),
         Verb::New(args) => new::run(&args),

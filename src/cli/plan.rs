@@ -1,4 +1,4 @@
-//! `carpd plan` and `carpd grant`: what a hook would do on this machine, and what it must be allowed for that.
+//! `carpd plan`: what a hook would do on this machine.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,6 @@ use serde_json::json;
 
 use super::{CONFIG, Exit, Failure, output};
 use crate::config::{Config, Surroundings, Unusable};
-use crate::effect::Grants;
 use crate::engine::plan::{Event, Plan, PlanError, Planner, Totals, Wanted, text};
 use crate::hooks::LoadError;
 use crate::types::{IfName, Name, VirtualAddress};
@@ -41,21 +40,8 @@ pub(super) struct PlanArgs {
     json: bool,
 }
 
-/// Print the smallest grants under which a hook runs to its end here.
-///
-/// The hook is planned for every event, and allowed whatever it asks for; that is printed as TOML. Of a command line only the
-/// name is known: write out its program. What a hook does only on another day is not among it: read what is printed.
 #[derive(Debug, clap::Args)]
-#[command(after_long_help = "Examples:\n  \
-    carpd grant ./failover.lua --interface eth0 --address 192.168.32.22/24\n  \
-    carpd grant failover --config ./carpd.toml")]
-pub(super) struct GrantArgs {
-    #[command(flatten)]
-    subject: Subject,
-}
-
-#[derive(Debug, clap::Args)]
-struct Subject {
+pub(super) struct Subject {
     /// A hook's file, or its name in the configuration.
     #[arg(value_name = "HOOK")]
     hook: Option<String>,
@@ -114,48 +100,12 @@ pub(super) fn plan(args: &PlanArgs) -> Result<Exit, Failure> {
     Ok(if totals.is_good() { Exit::Success } else { Exit::Failure })
 }
 
-pub(super) fn grant(args: &GrantArgs) -> Result<Exit, Failure> {
-    let (config, hook) = args.subject.load()?;
-    let hook = hook.ok_or_else(|| Failure::new(Exit::Usage, "which hook? give its file, or its name in the configuration"))?;
-    let (grants, failures) = runtime()?.block_on(learn(&config, &hook)).map_err(|error| failure(&error))?;
-    let mut out = format!("[hook.{hook}.grant]\n{}", grants.to_toml());
-    if grants == Grants::default() {
-        out += "# It needs none.\n";
-    }
-    output::data(out.as_bytes())?;
-    let unknown = grants.command.iter().filter(|(name, grant)| grant.argv.first() == Some(&format!("/path/to/{name}")));
-    for (name, _) in unknown {
-        output::note(&format!("note: command.{name}: write its program and arguments out\n"));
-    }
-    for failure in &failures {
-        output::note(&format!("note: {failure}; what it does after that is not among these\n"));
-    }
-    Ok(if failures.is_empty() { Exit::Success } else { Exit::Failure })
-}
-
-/// Plans every event with a hook that may do everything. The grants that this took, and what failed all the same.
-async fn learn(config: &Config, hook: &Name) -> Result<(Grants, Vec<String>), PlanError> {
-    let wanted = |event| Wanted { hook: Some(hook.clone()), event, learns: true };
-    let mut planner = Planner::start(config, &wanted(Event::Master), None).await?;
-    let mut failures = Vec::new();
-    for event in Event::ALL {
-        // The plan of becoming master has it.
-        if event == Event::BeforeMaster {
-            continue;
-        }
-        for part in planner.plan(&wanted(event)).await.into_iter().flat_map(|plan| plan.parts) {
-            failures.extend(part.failure.filter(|failure| !failures.contains(failure)));
-        }
-    }
-    Ok((planner.learned(hook).map(|learned| learned.grants).unwrap_or_default(), failures))
-}
-
-fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.map_err(|error| Failure::new(Exit::Cannot, format!("cannot start: {error}")))
 }
 
-fn failure(error: &PlanError) -> Failure {
+pub(super) fn failure(error: &PlanError) -> Failure {
     let exit = match error {
         PlanError::Hook { source: LoadError::Code(_) | LoadError::NoEntryPoint { .. }, .. } => Exit::Config,
         PlanError::Hook { .. } | PlanError::System { .. } | PlanError::Host(_) => Exit::Cannot,
@@ -165,7 +115,7 @@ fn failure(error: &PlanError) -> Failure {
 
 impl Subject {
     /// The configuration, and the hook that was asked for.
-    fn load(&self) -> Result<(Config, Option<Name>), Failure> {
+    pub(super) fn load(&self) -> Result<(Config, Option<Name>), Failure> {
         match self.hook.as_deref() {
             Some(file) if is_file(file) => {
                 let (config, name) = self.made_up(Path::new(file))?;
@@ -241,7 +191,11 @@ impl Surroundings for MadeUp {
         Ok(b"plan".to_vec())
     }
 
-    fn hook_source(&self, _: &Path) -> Result<PathBuf, Unusable> {
+    fn key_file(&self, path: &Path) -> Result<Vec<u8>, Unusable> {
+        Err(format!("{}: a file that is looked at by itself is trusted by nobody", path.display()).into())
+    }
+
+    fn hook_file(&self, _: &Path) -> Result<PathBuf, Unusable> {
         match fs::metadata(&self.file) {
             Ok(meta) if meta.is_file() => Ok(self.file.clone()),
             Ok(_) => Err(format!("{} is not a file", self.file.display()).into()),

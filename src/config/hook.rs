@@ -12,6 +12,7 @@ use super::model::{Config, Health, Hook, Kind, Language, Limits, Place, Script};
 use super::problem::Findings;
 use super::read::{At, Table, parse};
 use super::{Surroundings, grant, json, reference};
+use crate::trust::Trust;
 use crate::types::Name;
 
 /// The largest pool that nobody asked for.
@@ -26,8 +27,14 @@ pub(super) struct Draft {
     pub(super) done: Option<Hook>,
 }
 
-/// All hooks by name; those that could not be read as well, since virtual hosts may name them.
-pub(super) fn read_all(root: &Table<'_>, around: &dyn Surroundings, out: &mut Findings) -> BTreeMap<Name, Draft> {
+/// All hooks by name; those that could not be read as well, since virtual hosts may name them. Without `trust` nobody is asked
+/// who could vouch for them.
+pub(super) fn read_all(
+    root: &Table<'_>,
+    trust: Option<&Trust>,
+    around: &dyn Surroundings,
+    out: &mut Findings,
+) -> BTreeMap<Name, Draft> {
     let Some(item) = root.item("hook", out) else { return BTreeMap::new() };
     let DeValue::Table(hooks) = item.get_ref() else {
         out.error(item.span(), "`hook` must hold a table for each hook").hint("write [hook.NAME]".to_owned());
@@ -36,7 +43,7 @@ pub(super) fn read_all(root: &Table<'_>, around: &dyn Surroundings, out: &mut Fi
     let mut drafts = BTreeMap::new();
     for (key, item) in hooks {
         let name = parse(At { value: key.get_ref().as_ref(), span: key.span() }, out);
-        let done = Table::open(item, &reference::HOOK, out).and_then(|table| read(&table, around, out));
+        let done = Table::open(item, &reference::HOOK, out).and_then(|table| read(&table, trust, around, out));
         if let Some(name) = name {
             drafts.insert(name.value, Draft { span: key.span(), done });
         }
@@ -52,7 +59,7 @@ pub(super) fn size_pools(config: &mut Config) {
     }
 }
 
-fn read(table: &Table<'_>, around: &dyn Surroundings, out: &mut Findings) -> Option<Hook> {
+fn read(table: &Table<'_>, trust: Option<&Trust>, around: &dyn Surroundings, out: &mut Findings) -> Option<Hook> {
     let limits = limits(table, out);
     let before_timeout = before_timeout(table, limits.wall, out);
     let on_failure = Table::or(table.choice("on-failure", out), OnFailure::Resign);
@@ -63,10 +70,17 @@ fn read(table: &Table<'_>, around: &dyn Surroundings, out: &mut Findings) -> Opt
     let config_json = config_json(table, out);
     let grants = table.item("grant", out).and_then(|item| Table::open(item, &reference::GRANT, out));
     let grants = grants.map(|table| grant::read(&table, out)).unwrap_or_default();
+    let digest = table.parsed("digest", out);
+    let signature = signature(table, trust, around, out);
     let Code { source, path, language, kind } = code(table, around, out)?;
+    if kind != Kind::Module {
+        refuse_vouching(trust, &source.span, [digest.as_ref().map(|d| &d.span), signature.as_ref().map(|s| &s.span)], out);
+    }
     Some(Hook {
         source: source.value.to_owned(),
         path,
+        digest: digest.map(|digest| digest.value),
+        signature: signature.map(|signature| signature.value),
         language,
         kind,
         limits,
@@ -79,6 +93,31 @@ fn read(table: &Table<'_>, around: &dyn Surroundings, out: &mut Findings) -> Opt
         grants,
         place: Place(source.span),
     })
+}
+
+/// Where the signature is, if not in the usual place.
+fn signature(table: &Table<'_>, trust: Option<&Trust>, around: &dyn Surroundings, out: &mut Findings) -> Option<At<PathBuf>> {
+    let signature = table.string("signature", out)?;
+    if trust.is_some_and(|trust| trust.keys.is_empty()) {
+        out.error(signature.span.clone(), "there is no key to check this signature with")
+            .hint("write [trust] with `keys = [\"team.pub\"]`".to_owned());
+    }
+    let path = around.hook_file(Path::new(signature.value)).map_err(|why| {
+        out.error(signature.span.clone(), why.message).hint(why.hint);
+    });
+    Some(At { value: path.ok()?, span: signature.span })
+}
+
+/// A program is read when it is run, by the kernel: what would be checked need not be what runs.
+fn refuse_vouching(trust: Option<&Trust>, source: &Range<usize>, vouching: [Option<&Range<usize>>; 2], out: &mut Findings) {
+    for place in vouching.into_iter().flatten() {
+        out.error(place.clone(), "a script can be neither pinned nor signed: it is read anew whenever it runs")
+            .hint("write a hook that does what the script does: carpd port".to_owned());
+    }
+    if trust.is_some_and(|trust| trust.require_signature) {
+        out.error(source.clone(), "signatures are required, and a script cannot have one: it is read anew whenever it runs")
+            .hint("write a hook that does what the script does: carpd port".to_owned());
+    }
 }
 
 /// What runs, and where it stands.
@@ -106,7 +145,7 @@ fn code<'d>(table: &Table<'d>, around: &dyn Surroundings, out: &mut Findings) ->
         return None;
     };
     let language = language(source.value, &source.span, out);
-    let path = around.hook_source(Path::new(source.value)).map_err(|why| {
+    let path = around.hook_file(Path::new(source.value)).map_err(|why| {
         out.error(source.span.clone(), why.message).hint(why.hint);
     });
     Some(Code { path: path.ok()?, language: language?, kind: Kind::Module, source })

@@ -6,6 +6,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use super::{Config, Loaded, Report, Surroundings, Unusable};
+use crate::trust::{FILE_MAX, Trust};
 
 /// Larger configurations are refused unread.
 const CONFIG_BYTES_MAX: u64 = 1 << 20;
@@ -49,6 +50,16 @@ impl Config {
         })?;
         Self::parse(&name, &text, &Disk::beside(path))
     }
+}
+
+/// Whose hooks a configuration trusts; its other tables are not read.
+///
+/// # Errors
+/// A [`Report`] with every problem of that table.
+pub fn load_trust(path: &Path) -> Result<Trust, Report> {
+    let name = path.display().to_string();
+    let bytes = read_config(path).map_err(|why| Report::unreadable(&name, why, None))?;
+    super::parse_trust(&name, &String::from_utf8_lossy(&bytes), &Disk::beside(path))
 }
 
 fn read_config(path: &Path) -> Result<Vec<u8>, String> {
@@ -103,7 +114,17 @@ impl Surroundings for Disk {
         Ok(open(&path).and_then(read_secret).map_err(|why| format!("cannot read the credential {}: {why}", path.display()))?)
     }
 
-    fn hook_source(&self, path: &Path) -> Result<PathBuf, Unusable> {
+    fn key_file(&self, path: &Path) -> Result<Vec<u8>, Unusable> {
+        let path = self.directory.join(path);
+        let read = |file: File| {
+            let mut bytes = Vec::new();
+            file.take(FILE_MAX).read_to_end(&mut bytes).map_err(|e| e.to_string())?;
+            Ok(bytes)
+        };
+        Ok(open(&path).and_then(read).map_err(|why| format!("cannot read the key {}: {why}", path.display()))?)
+    }
+
+    fn hook_file(&self, path: &Path) -> Result<PathBuf, Unusable> {
         let path = self.directory.join(path);
         open(&path).map_err(|why| format!("cannot read {}: {why}", path.display()))?;
         Ok(path)

@@ -1,7 +1,7 @@
 //! The configuration: a TOML file becomes a checked [`Config`], or a [`Report`] of everything that is wrong with it.
 //!
 //! Reading goes in three steps. The parser makes a tree whose every key and value knows its place. One pass
-//! over the tree (`daemon`, `vhost`, `hook`, `grant`) takes each value, checks it and notes what is wrong, and
+//! over the tree (`daemon`, `trust`, `vhost`, `hook`, `grant`) takes each value, checks it and notes what is wrong, and
 //! goes on: one run shows all problems. At last `cross` compares what stands in different places.
 //! All of that is pure; what lies outside the file (passwords, scripts) is asked for through [`Surroundings`],
 //! and [`Disk`] is the real one. The list of all keys is [`reference::SECTIONS`]; unknown keys are refused by it
@@ -27,6 +27,7 @@ pub mod reference;
 mod render;
 mod secret;
 mod settings;
+mod trust;
 mod units;
 mod vhost;
 
@@ -38,7 +39,7 @@ pub use choice::{
     Sandbox, ServiceBackend, SourceMac, TieBreak,
 };
 pub use diff::differences;
-pub use load::Disk;
+pub use load::{Disk, load_trust};
 pub use model::{
     Announce, AtStop, Config, Daemon, Destination, Health, Hook, Kind, Language, Limits, Loaded, Log, Place, Script, Vhost,
 };
@@ -84,11 +85,17 @@ pub trait Surroundings {
     /// There is none of that name.
     fn credential(&self, name: &str) -> Result<Vec<u8>, Unusable>;
 
-    /// The full path of a hook's source, named as in the configuration.
+    /// The bytes of a public key's file, named as in the configuration.
     ///
     /// # Errors
     /// It is not a file that can be read.
-    fn hook_source(&self, path: &Path) -> Result<PathBuf, Unusable>;
+    fn key_file(&self, path: &Path) -> Result<Vec<u8>, Unusable>;
+
+    /// The full path of a hook's source or signature, named as in the configuration.
+    ///
+    /// # Errors
+    /// It is not a file that can be read.
+    fn hook_file(&self, path: &Path) -> Result<PathBuf, Unusable>;
 }
 
 /// Reads a file that holds nothing but a grant table, for `--grants` of the ucarp command line.
@@ -107,7 +114,7 @@ pub fn parse_grants(name: &str, text: &str) -> Result<crate::effect::Grants, Rep
     if report.has_errors() { Err(report) } else { Ok(grants) }
 }
 
-/// Reads the hooks of a configuration and nothing else of it: virtual hosts and passwords do not matter.
+/// Reads the hooks of a configuration and nothing else of it: virtual hosts, passwords and who vouches do not matter.
 ///
 /// # Errors
 /// A [`Report`] with every problem.
@@ -118,12 +125,25 @@ pub fn parse_hooks(name: &str, text: &str, around: &dyn Surroundings) -> Result<
         out.error(error.span(), format!("this is not TOML: {}", error.message()));
     }
     let root = read::Table::root(document.get_ref(), text, &mut out);
-    let hooks = hook::read_all(&root, around, &mut out);
+    let hooks = hook::read_all(&root, None, around, &mut out);
     let report = Report::new(name, text, out);
     if report.has_errors() {
         return Err(report);
     }
     Ok(hooks.into_iter().filter_map(|(name, draft)| Some((name, draft.done?))).collect())
+}
+
+/// Reads the `[trust]` of a whole configuration, and nothing else of it.
+fn parse_trust(name: &str, text: &str, around: &dyn Surroundings) -> Result<crate::trust::Trust, Report> {
+    let mut out = problem::Findings::default();
+    let (document, syntax) = DeTable::parse_recoverable(text);
+    for error in &syntax {
+        out.error(error.span(), format!("this is not TOML: {}", error.message()));
+    }
+    let root = read::Table::root(document.get_ref(), text, &mut problem::Findings::default());
+    let trust = trust::read(&root, around, &mut out);
+    let report = Report::new(name, text, out);
+    if report.has_errors() { Err(report) } else { Ok(trust) }
 }
 
 impl Config {
@@ -151,12 +171,13 @@ impl Config {
 fn read_root(document: &DeTable<'_>, text: &str, around: &dyn Surroundings, out: &mut problem::Findings) -> Option<Config> {
     let root = read::Table::root(document, text, out);
     let daemon = daemon::read(&root, out);
-    let hooks = hook::read_all(&root, around, out);
+    let trust = trust::read(&root, around, out);
+    let hooks = hook::read_all(&root, Some(&trust), around, out);
     let vhosts = vhost::read_all(&root, around, out);
     cross::check(&vhosts, &hooks, out);
     let vhosts = vhosts.into_iter().map(|v| v.done).collect::<Option<Vec<_>>>()?;
     let hooks = hooks.into_iter().map(|(name, hook)| Some((name, hook.done?))).collect::<Option<_>>()?;
-    let mut config = Config { daemon: daemon?, vhosts, hooks };
+    let mut config = Config { daemon: daemon?, trust, vhosts, hooks };
     hook::size_pools(&mut config);
     Some(config)
 }

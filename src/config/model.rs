@@ -13,6 +13,7 @@ use super::choice::{
 };
 use super::secret::Secret;
 use crate::effect::Grants;
+use crate::trust::{Digest, Trust};
 use crate::types::{AdvBase, AdvSkew, Family, IfName, MacAddr, Name, Vhid, VirtualAddress};
 
 /// Everything the daemon is told by its file.
@@ -20,6 +21,8 @@ use crate::types::{AdvBase, AdvSkew, Family, IfName, MacAddr, Name, Vhid, Virtua
 pub struct Config {
     /// `[daemon]`.
     pub daemon: Daemon,
+    /// `[trust]`: whose hooks may run; nobody is asked if there is none.
+    pub trust: Trust,
     /// `[[vhost]]`, in the order of the file; at least one.
     pub vhosts: Vec<Vhost>,
     /// `[hook.NAME]`; every hook that a virtual host names is here.
@@ -202,6 +205,10 @@ pub struct Hook {
     pub source: String,
     /// The file itself: `source` below the directory of the configuration.
     pub path: PathBuf,
+    /// `digest`: the only content of the file that is loaded.
+    pub digest: Option<Digest>,
+    /// `signature`: where it is, and that it is required; `None` is the usual place.
+    pub signature: Option<PathBuf>,
     /// From the file's ending; means nothing for [`Kind::Script`].
     pub language: Language,
     /// `kind`.

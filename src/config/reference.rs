@@ -6,6 +6,7 @@ mod daemon;
 mod grant;
 mod hook;
 mod markdown;
+mod trust;
 mod vhost;
 
 pub use markdown::markdown;
@@ -63,6 +64,7 @@ pub static SECTIONS: &[&Section] = &[
     &ROOT,
     &daemon::DAEMON,
     &daemon::LOG,
+    &trust::TRUST,
     &vhost::VHOST,
     &vhost::ANNOUNCE,
     &hook::HOOK,
@@ -82,6 +84,7 @@ pub static SECTIONS: &[&Section] = &[
 pub(super) use daemon::{DAEMON, LOG};
 pub(super) use grant::{ADDR, COMMAND, FILE, GRANT, HTTP, LINK, ROUTE, RULE, SERVICE, SYSCTL};
 pub(super) use hook::{HEALTH, HOOK};
+pub(super) use trust::TRUST;
 pub(super) use vhost::{ANNOUNCE, VHOST};
 
 /// The top level.
@@ -90,6 +93,7 @@ pub static ROOT: Section = Section {
     text: "The top level has tables only.",
     keys: &[
         table("daemon", "its defaults hold", "`[daemon]`: the whole process."),
+        table("trust", "hooks need no signature", "`[trust]`: whose hooks may run."),
         table("vhost", "an error", "`[[vhost]]`, once for each virtual host; at least one."),
         table("hook", "no hooks", "`[hook.NAME]`, once for each hook."),
     ],

@@ -18,10 +18,21 @@ impl Surroundings for Fake {
     fn credential(&self, name: &str) -> Result<Vec<u8>, Unusable> {
         Err(format!("no credential {name}").into())
     }
-    fn hook_source(&self, path: &Path) -> Result<PathBuf, Unusable> {
+    fn key_file(&self, path: &Path) -> Result<Vec<u8>, Unusable> {
+        let text = format!("untrusted comment: for tests\n{KEY}\n");
+        match path.to_str() {
+            Some("team.pub") => Ok(text.into_bytes()),
+            Some("odd.pub") => Ok(vec![0xff; 100]),
+            _ => Err(format!("cannot read the key {}", path.display()).into()),
+        }
+    }
+    fn hook_file(&self, path: &Path) -> Result<PathBuf, Unusable> {
         Ok(Path::new("/etc/carpd").join(path))
     }
 }
+
+/// A public key of minisign.
+const KEY: &str = "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3";
 
 const MINIMAL: &str = "[[vhost]]\nname = \"web\"\ninterface = \"eth0\"\nvhid = 40\naddresses = [\"192.168.32.22/24\"]\n\
                        password-file = \"web.pass\"\n";
@@ -55,14 +66,16 @@ fn file_with(header: &str, body: &str) -> String {
     let inline = body.lines().collect::<Vec<_>>().join(", ");
     match header {
         "" => String::new(),
-        "[daemon]" | "[daemon.log]" => format!("{header}\n{body}{MINIMAL}"),
+        "[daemon]" | "[daemon.log]" | "[trust]" => format!("{header}\n{body}{MINIMAL}"),
         "[[vhost]]" => format!("[[vhost]]\n{}", complete(MINIMAL.trim_start_matches("[[vhost]]\n"))),
         "[vhost.announce]" => format!("{MINIMAL}[vhost.announce]\n{body}"),
         "[hook.NAME]" => {
             // The programs of a script stand in place of a source.
             let script = ["up", "down"].iter().any(|key| body.starts_with(&format!("{key} = ")));
             let base = if script { "kind = \"script\"\n" } else { "source = \"h.lua\"\n" };
-            format!("{MINIMAL}hooks = [\"h\"]\n[hook.h]\n{}", complete(base))
+            // A signature needs a key.
+            let trust = if body.starts_with("signature") { "[trust]\nkeys = [\"team.pub\"]\n" } else { "" };
+            format!("{trust}{MINIMAL}hooks = [\"h\"]\n[hook.h]\n{}", complete(base))
         }
         "[hook.NAME.grant]" => format!("{MINIMAL}hooks = [\"h\"]\n{hook}[hook.h.grant]\n{body}"),
         "[hook.NAME.health]" => format!("{MINIMAL}hooks = [\"h\"]\n{hook}[hook.h.health]\n{body}"),
@@ -296,6 +309,60 @@ fn grants_refuse_what_could_mean_something_else() {
         let report = parse(&file_with("[hook.NAME.grant]", &format!("{line}\n"))).expect_err(line);
         assert!(report.problems[0].message.contains(what), "{line}: {report}");
     }
+}
+
+#[test]
+fn whoever_writes_trust_means_it() {
+    let trust = |text: &str| good(&format!("[trust]\n{text}\n{MINIMAL}")).trust;
+    assert_eq!(good(MINIMAL).trust, crate::trust::Trust::default());
+    let both = trust(&format!("keys = [\"team.pub\", \"{KEY}\"]"));
+    assert!(both.require_signature && both.keys.len() == 2 && both.keys[0] == both.keys[1]);
+    assert!(!trust("keys = [\"team.pub\"]\nrequire-signature = false").require_signature);
+    assert!(trust("keys = []\nrequire-signature = false").keys.is_empty());
+}
+
+#[test]
+fn trust_fails_closed() {
+    for (trust, says) in [
+        ("", "1:1 `keys` is missing"),
+        ("require-signature = false", "1:1 `keys` is missing"),
+        ("keys = []", "2:8 signatures are required, and there is no key to check them with: no hook could run"),
+        ("keys = [\"none.pub\"]", "2:9 cannot read the key none.pub"),
+        ("keys = [\"team.pub\", \"odd.pub\"]", "2:21 \"odd.pub\" is not a public key of minisign"),
+        (
+            &format!("keys = [\"{}\"]", KEY.replace('Q', "!")),
+            "2:9 this is not a public key of minisign: 56 letters that begin with RW",
+        ),
+        ("keys = \"team.pub\"", "2:8 `keys` must be a list, not a string"),
+        ("keys = [\"team.pub\"]\nrequire-signature = \"no\"", "3:21 `require-signature` must be true or false, not a string"),
+        ("keys = [\"team.pub\"]\nrequire_signature = false", "3:1 unknown key `require_signature` in [trust]"),
+    ] {
+        assert_eq!(messages(&format!("[trust]\n{trust}\n{MINIMAL}")), [says], "{trust}");
+    }
+}
+
+#[test]
+fn what_cannot_be_vouched_for_is_refused() {
+    let hook = |text: &str| format!("{MINIMAL}hooks = [\"h\"]\n[hook.h]\n{text}\n");
+    let pin = format!("digest = \"sha256:{}\"", "0".repeat(64));
+    assert_eq!(messages(&hook(&format!("source = \"h.lua\"\n{pin}"))), [""; 0]);
+    let script = "kind = \"script\"\nup = \"/etc/up.sh\"";
+    assert_eq!(
+        messages(&hook(&format!("{script}\n{pin}"))),
+        ["11:10 a script can be neither pinned nor signed: it is read anew whenever it runs"]
+    );
+    assert_eq!(
+        messages(&format!("[trust]\nkeys = [\"team.pub\"]\n{}", hook(script))),
+        ["12:6 signatures are required, and a script cannot have one: it is read anew whenever it runs"]
+    );
+    assert_eq!(
+        messages(&hook("source = \"h.lua\"\nsignature = \"h.sig\"")),
+        ["10:13 there is no key to check this signature with"]
+    );
+    assert_eq!(
+        messages(&hook("source = \"h.lua\"\ndigest = \"5891b5\"")),
+        ["10:10 a digest is \"sha256:\" and 64 hexadecimal digits, as `carpd plugin inspect` shows it"]
+    );
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The only place that reads a clock, and the only one that waits for it.
 //!
-//! A rehearsal has a clock of its own: while a [`Virtual`] lives, everything that happens on its thread happens in its time,
+//! A rehearsal has a clock of its own: while a `Virtual` lives, everything that happens on its thread happens in its time,
 //! which moves only when it is told to.
 
 use std::cell::{Cell, RefCell};

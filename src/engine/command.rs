@@ -151,6 +151,9 @@ pub struct HookStatus {
     pub generation: u64,
     /// SHA-256 of everything it was loaded from.
     pub digest: String,
+    /// Who vouches for it, in words; `None` for a script.
+    #[serde(default)]
+    pub vouched: Option<String>,
     /// Milliseconds since 1970 when this version was taken into use.
     pub since_ms: u64,
     /// It comes from the copy that the daemon keeps of the last good version: the file had a fault when the daemon started.

@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use tracing::{info, warn};
 
+use super::news::Failure;
 use super::node::Node;
-use super::queue::Failure;
 use super::run::Engine;
 use super::world::World;
 use crate::hooks::{EntryPoint, HookError};

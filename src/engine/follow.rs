@@ -6,8 +6,8 @@ use std::time::Duration;
 use tracing::{error, info, warn};
 
 use super::clock;
+use super::news::{Failure, HookNews};
 use super::node::Node;
-use super::queue::{Failure, HookNews};
 use super::run::Engine;
 use super::world::World;
 use crate::config::{AtStop, OnFailure};

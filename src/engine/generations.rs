@@ -3,13 +3,11 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use sha2::{Digest as _, Sha256};
 use tracing::{error, info};
 
 use super::clock;
 use super::command::{Fault, HookStatus};
 use super::pool::Pool;
-use crate::hooks::HookSource;
 use crate::types::Name;
 
 /// All hooks of the engine.
@@ -74,6 +72,13 @@ impl Generations {
         self.hooks.get(name)?.fault.as_ref().map(|(_, refused)| refused.clone())
     }
 
+    /// Forgets the versions before: what vouched for them no longer counts.
+    pub(super) fn forget_before(&mut self) {
+        for hook in self.hooks.values_mut() {
+            hook.before = None;
+        }
+    }
+
     /// What is on disk has a fault; the version in use serves on. A fault that is known already keeps its date.
     pub(super) fn refuse(&mut self, name: &Name, message: String, digest: String) {
         let Some(hook) = self.hooks.get_mut(name) else { return };
@@ -110,6 +115,7 @@ impl Generations {
                 generation: hook.generation,
                 digest: hook.pool.digest().to_owned(),
                 since_ms: hook.since_ms,
+                vouched: hook.pool.vouched().map(ToString::to_string),
                 kept: hook.kept,
                 entry_points: hook.pool.entry_points().to_vec(),
                 confinement: hook.pool.confinement().clone(),
@@ -118,22 +124,6 @@ impl Generations {
             })
             .collect()
     }
-}
-
-/// SHA-256 of everything that a hook is made of: its file, its modules, its configuration.
-pub(super) fn digest(source: &HookSource) -> String {
-    let mut hash = Sha256::new();
-    let mut feed = |bytes: &[u8]| {
-        hash.update((bytes.len() as u64).to_be_bytes());
-        hash.update(bytes);
-    };
-    feed(&source.main);
-    feed(source.config_json.as_bytes());
-    for (path, content) in &source.modules {
-        feed(path.as_bytes());
-        feed(content);
-    }
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The first digits of a digest: enough for a person.

@@ -5,13 +5,13 @@ use std::rc::Rc;
 use tracing::info;
 
 use super::exam::{self, Examine, Test};
-use super::generations::{Generations, digest};
+use super::generations::Generations;
 use super::lasting::{Kept, KeptHook};
+use super::material::Material;
 use super::pool::Pool;
-use super::script;
 use super::start::{StartError, load_pool};
 use crate::config::{self, Config, Reload};
-use crate::hooks::{HookSource, LoadError};
+use crate::hooks::LoadError;
 use crate::keeper::Client;
 use crate::types::Name;
 
@@ -49,7 +49,9 @@ pub(super) async fn hooks(config: &Config, keeper: &Client, kept: &Kept, examine
                 let failed = |error| StartError::Hook { name: name.clone(), source: error };
                 let last = if refused.is_its_own_fault() { kept.last_good(name).await } else { None };
                 let Some(KeptHook { accepted_ms, source, .. }) = last else { return Err(failed(refused.error)) };
-                let pool = load_pool(config, name, spec, source, keeper).await;
+                // The operator's terms may have changed since it was accepted.
+                let material = Material::kept(&config.trust, spec, source).map_err(|_| failed(refused.error.clone()))?;
+                let pool = load_pool(config, name, spec, material, keeper).await;
                 // What is wrong with the file is what the operator can mend.
                 let pool = pool.map_err(|_| failed(refused.error.clone()))?;
                 loaded(spec, &pool);
@@ -63,7 +65,8 @@ pub(super) async fn hooks(config: &Config, keeper: &Client, kept: &Kept, examine
 
 fn loaded(spec: &config::Hook, pool: &Pool) {
     let confined_by = pool.confinement().in_force.join(" ");
-    info!(hook = %pool.name(), source = spec.source, confined_by, "Loaded a hook");
+    let vouched = pool.vouched().map(ToString::to_string);
+    info!(hook = %pool.name(), source = spec.source, vouched, confined_by, "Loaded a hook");
 }
 
 /// Loads a hook as it is on disk, without its test.
@@ -80,8 +83,8 @@ async fn read_and_load(
     examine: Option<(&Kept, Examine)>,
 ) -> Result<Rc<Pool>, Refused> {
     let unread = |error: String| Refused { error: LoadError::Code(error), digest: String::new() };
-    let source = script::source(name, spec).map_err(|error| unread(error.to_string()))?;
-    let digest = digest(&source);
+    let material = Material::read(&config.trust, name, spec).map_err(|error| unread(error.to_string()))?;
+    let digest = material.source.digest();
     let mut test = None;
     if let Some((kept, _)) = examine
         && spec.reload == Reload::Tested
@@ -91,7 +94,7 @@ async fn read_and_load(
     }
     let attempt = exam::attempt(&digest, test.as_ref());
     let test = examine.and_then(|(_, examine)| Some((examine, test?)));
-    accept(config, name, spec, source, test, keeper).await.map_err(|error| Refused { error, digest: attempt })
+    accept(config, name, spec, material, test, keeper).await.map_err(|error| Refused { error, digest: attempt })
 }
 
 /// Loads one version of a hook and has it pass its test, if it has one to pass.
@@ -99,11 +102,11 @@ pub(super) async fn accept(
     config: &Config,
     name: &Name,
     spec: &config::Hook,
-    source: HookSource,
+    material: Material,
     test: Option<(Examine, Test)>,
     keeper: &Client,
 ) -> Result<Rc<Pool>, LoadError> {
-    let pool = load_pool(config, name, spec, source, keeper).await?;
+    let pool = load_pool(config, name, spec, material, keeper).await?;
     if let Some((examine, test)) = test
         && let Some(original) = pool.original()
     {

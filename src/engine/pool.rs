@@ -10,12 +10,13 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tracing::{debug, warn};
 
 use super::clock;
-use super::generations::digest;
+use super::material::Material;
 use super::script::Script;
 use crate::config;
 use crate::effect::Grants;
 use crate::hooks::message::{Confinement, Loaded};
 use crate::hooks::session::{Desk, SandboxPolicy, Session};
+use crate::hooks::vet::Vouched;
 use crate::hooks::{Budget, EntryPoint, HookError, HookEvent, HookSource, Language, LoadError, Returned};
 use crate::keeper::{ChildId, Client, Role};
 use crate::types::Name;
@@ -44,6 +45,7 @@ pub(super) struct Pool {
     /// What runs instead of a runner, for `kind = "script"`.
     script: Option<Script>,
     digest: String,
+    vouched: Option<Vouched>,
     trouble: Cell<Option<Trouble>>,
 }
 
@@ -84,10 +86,11 @@ impl Pool {
     pub(super) async fn start(
         name: Name,
         spec: config::Hook,
-        source: HookSource,
+        material: Material,
         policy: SandboxPolicy,
         keeper: Client,
     ) -> Result<Rc<Self>, LoadError> {
+        let Material { source, vouched } = material;
         if let config::Kind::Script(programs) = &spec.kind {
             let script = Script::new((**programs).clone(), keeper.clone());
             return Ok(Rc::new(Self::of_script(name, script, spec, source, policy, keeper)));
@@ -95,7 +98,7 @@ impl Pool {
         let original = Arc::new(source);
         // Of what the operator wrote, not of what it becomes; on another thread, since it may be megabytes.
         let hashed = Arc::clone(&original);
-        let digest = tokio::task::spawn_blocking(move || digest(&hashed)).await;
+        let digest = tokio::task::spawn_blocking(move || hashed.digest()).await;
         let digest = digest.map_err(|error| LoadError::Runner(error.to_string()))?;
         let source = match original.language {
             Language::Lua => Arc::clone(&original),
@@ -121,6 +124,7 @@ impl Pool {
             loaded,
             confinement,
             script: None,
+            vouched,
             trouble: Cell::default(),
         }))
     }
@@ -134,7 +138,7 @@ impl Pool {
         keeper: Client,
     ) -> Self {
         let loaded = Loaded { entry_points: script.entry_points(), modules: Vec::new() };
-        let digest = digest(&source);
+        let digest = source.digest();
         let (idle, checkers, confinement) = (RefCell::default(), RefCell::default(), Confinement::default());
         let source = Arc::new(source);
         Self {
@@ -152,6 +156,7 @@ impl Pool {
             script: Some(script),
             digest,
             trouble: Cell::default(),
+            vouched: None,
         }
     }
 
@@ -168,6 +173,11 @@ impl Pool {
     /// SHA-256 of everything it was loaded from.
     pub(super) fn digest(&self) -> &str {
         &self.digest
+    }
+
+    /// Who vouches for what it was loaded from; `None` for a script.
+    pub(super) const fn vouched(&self) -> Option<&Vouched> {
+        self.vouched.as_ref()
     }
 
     /// All that it was loaded from, as it was read. `None` of programs: they are read when they run.

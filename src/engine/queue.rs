@@ -4,7 +4,6 @@
 //! older one that had not begun (counted as missed), and one slot for what is not a change of state.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -13,99 +12,24 @@ use tokio::task::{AbortHandle, Id};
 use tracing::{debug, error, info, warn};
 
 use super::clock;
-use super::execute::{Behalf, Executor, outcome_word};
+use super::desk::RunDesk;
+use super::execute::Executor;
 use super::lasting::Lasting;
 use super::metrics::Ended;
+use super::news::{Failure, HookNews};
 use super::pool::Pool;
 use super::store::Store;
 use super::undo::Undone;
 use crate::config::OnFailure;
-use crate::effect::{Effect, Own, Query, Reply};
-use crate::hooks::session::Desk;
-use crate::hooks::{Answer, Ask, AskError, Budget, EntryPoint, HookError, HookEvent, LogLevel, Returned};
+use crate::hooks::{EntryPoint, HookError, HookEvent};
 use crate::host::Host;
 use crate::journal::{Journal, Note};
-use crate::ledger::Owner;
-use crate::types::{IfName, Name, State, Timestamp, VirtualAddress};
+use crate::types::{IfName, Name, State, VirtualAddress};
 
 /// First pause before `on_backup` or an undo is tried again; doubled each time.
 const RETRY_FIRST: Duration = Duration::from_secs(1);
 /// Longest pause.
 const RETRY_MAX: Duration = Duration::from_secs(60);
-
-/// What the engine hears from the hook runs.
-#[derive(Debug)]
-pub(super) enum HookNews {
-    /// A run over the list of hooks ended.
-    Finished {
-        /// Index of the virtual host.
-        vhost: usize,
-        /// Which entry point.
-        entry: EntryPoint,
-        /// The transition's number.
-        seq: u64,
-        /// The first failure ended the list.
-        result: Result<(), Failure>,
-    },
-    /// One hook ran anew by an operator's order, and ended well.
-    Applied {
-        /// Index of the virtual host.
-        vhost: usize,
-    },
-    /// A hook asked to raise or end the demotion of its virtual host.
-    Demote {
-        /// Index of the virtual host.
-        vhost: usize,
-        /// 0..=240.
-        by: u8,
-        /// Hook and reason.
-        reason: String,
-    },
-    /// A hook was asked for its health.
-    Checked {
-        /// Index of the virtual host.
-        vhost: usize,
-        /// Which hook.
-        hook: Name,
-        /// The check's number.
-        ticket: u64,
-        /// The transition's number when it began.
-        seq: u64,
-        /// What it said, or how it failed.
-        result: Result<Returned, HookError>,
-    },
-    /// A hook asked to hand over.
-    Resign {
-        /// Index of the virtual host.
-        vhost: usize,
-        /// Hook and reason.
-        reason: String,
-    },
-}
-
-impl HookNews {
-    /// Index of the virtual host.
-    pub(super) const fn vhost(&self) -> usize {
-        match self {
-            Self::Finished { vhost, .. }
-            | Self::Demote { vhost, .. }
-            | Self::Checked { vhost, .. }
-            | Self::Resign { vhost, .. }
-            | Self::Applied { vhost, .. } => *vhost,
-        }
-    }
-}
-
-/// A hook that failed.
-#[derive(Debug)]
-pub(super) struct Failure {
-    /// Which one.
-    pub(super) hook: Name,
-    /// How.
-    pub(super) error: HookError,
-    /// What the operator wants done about it.
-    pub(super) policy: OnFailure,
-}
 
 /// What all queues of an engine share.
 #[derive(Debug)]
@@ -125,13 +49,13 @@ pub(super) struct Shared<H> {
 /// The queue of one virtual host.
 #[derive(Debug)]
 pub(super) struct Queue<H> {
-    index: usize,
-    vhost: Name,
-    dev: IfName,
-    addresses: RefCell<Vec<VirtualAddress>>,
+    pub(super) index: usize,
+    pub(super) vhost: Name,
+    pub(super) dev: IfName,
+    pub(super) addresses: RefCell<Vec<VirtualAddress>>,
     hooks: RefCell<Vec<Rc<Pool>>>,
-    shared: Rc<Shared<H>>,
-    state: Cell<State>,
+    pub(super) shared: Rc<Shared<H>>,
+    pub(super) state: Cell<State>,
     slots: RefCell<Slots>,
     arrived: Notify,
     superseded: Notify,
@@ -280,25 +204,13 @@ impl<H: Host + 'static> Queue<H> {
         let (seq, budget) = (event.seq, hook.budget(EntryPoint::Health));
         let place = hook.place_for_check().await;
         event.time_left_ms = u64::try_from(budget.wall.as_millis()).unwrap_or(u64::MAX);
-        let mut desk = self.desk(&hook, EntryPoint::Health, budget);
+        let mut desk = RunDesk::new(&self, &hook, EntryPoint::Health, budget);
         let result = hook.check(event, budget, &mut desk).await;
         drop(place);
         let (vhost, outcome) = (&self.vhost, result.as_ref().map_or("failed", |_| "done"));
         debug!(%vhost, hook = %hook.name(), outcome, "Asked for the health");
         let hook = hook.name().clone();
         _ = self.shared.news.send(HookNews::Checked { vhost: self.index, hook, ticket, seq, result });
-    }
-
-    fn desk<'a>(&'a self, hook: &'a Rc<Pool>, entry: EntryPoint, budget: Budget) -> RunDesk<'a, H> {
-        RunDesk {
-            queue: self,
-            hook,
-            owner: Owner { vhost: self.vhost.clone(), hook: Some(hook.name().clone()) },
-            entry,
-            budget,
-            deadline: clock::now() + budget.wall,
-            addresses: self.addresses.borrow().clone(),
-        }
     }
 
     /// Waits until nothing runs or waits.
@@ -455,7 +367,7 @@ impl<H: Host + 'static> Queue<H> {
         event.time_left_ms = u64::try_from(budget.wall.as_millis()).unwrap_or(u64::MAX);
         let seq = event.seq;
         let begin = clock::now();
-        let mut desk = self.desk(hook, entry, budget);
+        let mut desk = RunDesk::new(self, hook, entry, budget);
         let result = hook.call(event, budget, &mut desk, self.overtaken(ticket)).await.map(drop);
         let now = clock::now();
         let took = now.since(begin);
@@ -540,118 +452,6 @@ impl<H: Host + 'static> Queue<H> {
         };
         self.busy.set(true);
         over
-    }
-}
-
-/// Answers what one run asks.
-struct RunDesk<'a, H> {
-    queue: &'a Queue<H>,
-    hook: &'a Rc<Pool>,
-    owner: Owner,
-    entry: EntryPoint,
-    budget: Budget,
-    deadline: Timestamp,
-    addresses: Vec<VirtualAddress>,
-}
-
-impl<H: Host + 'static> Desk for RunDesk<'_, H> {
-    async fn ask(&mut self, ask: Ask) -> Answer {
-        self.answer(ask).await.unwrap_or_else(Answer::Error)
-    }
-}
-
-impl<H: Host + 'static> RunDesk<'_, H> {
-    fn left(&self) -> Duration {
-        self.deadline.since(clock::now())
-    }
-
-    fn behalf(&self) -> Behalf<'_> {
-        Behalf {
-            owner: &self.owner,
-            grants: &self.hook.spec().grants,
-            own: Own { dev: &self.queue.dev, addresses: &self.addresses },
-            scoped: self.entry.scoped(),
-            left: self.left(),
-        }
-    }
-
-    async fn answer(&mut self, ask: Ask) -> Result<Answer, AskError> {
-        let shared = &self.queue.shared;
-        if matches!(ask, Ask::Effect { .. }) {
-            self.refuse_in_health()?;
-        }
-        if self.left().is_zero() && !matches!(ask, Ask::Log { .. }) {
-            return Err(AskError::OverBudget(format!("the time budget of {:?} is used up", self.budget.wall)));
-        }
-        match ask {
-            Ask::Effect { effect: effect @ (Effect::Demote { .. } | Effect::Resign { .. }), .. } => self.on_the_vhost(effect),
-            Ask::Effect { effect, keep, wait_ms } => {
-                let mut behalf = self.behalf();
-                if let Some(wait) = wait_ms {
-                    behalf.left = behalf.left.min(Duration::from_millis(wait));
-                }
-                let text = effect.to_string();
-                let result = shared.executor.ask(&behalf, effect, keep).await;
-                let outcome = match &result {
-                    Ok(reply) => outcome_word(reply).to_owned(),
-                    Err(error) => format!("failed: {error}"),
-                };
-                let note = Note::Effect { hook: self.hook.name().clone(), effect: text, outcome };
-                shared.journal.borrow_mut().note(clock::now(), self.queue.index, note);
-                result.map(Answer::Reply)
-            }
-            Ask::Query(Query::CarpState) => Ok(Answer::Reply(Reply::State(self.queue.state.get()))),
-            Ask::Query(query) => shared.executor.query(&self.behalf(), &query).await.map(Answer::Reply),
-            Ask::Log { level, message, fields } => {
-                self.log(level, &message, &fields);
-                Ok(Answer::Done)
-            }
-            Ask::Sleep { ms } => {
-                clock::sleep(Duration::from_millis(ms).min(self.left())).await;
-                Ok(Answer::Done)
-            }
-            Ask::StateGet { key } => Ok(Answer::State(shared.store.borrow().value(&self.owner, &key))),
-            Ask::StateSet { key, value } => {
-                let saved = shared.store.borrow_mut().set(&self.owner, &key, value, self.budget.state_bytes)?;
-                saved.wait().await;
-                Ok(Answer::Done)
-            }
-        }
-    }
-
-    fn refuse_in_health(&self) -> Result<(), AskError> {
-        if self.entry == EntryPoint::Health {
-            return Err(AskError::Invalid("health may only look: it cannot change the host".to_owned()));
-        }
-        Ok(())
-    }
-
-    /// Effects on the hook's own virtual host go to the engine.
-    fn on_the_vhost(&self, effect: Effect) -> Result<Answer, AskError> {
-        let behalf = self.behalf();
-        let granted = behalf.grants.permit(effect, behalf.own).map_err(|denied| AskError::Denied(*denied))?;
-        let vhost = self.queue.index;
-        let by_hook = |reason: &str| format!("hook {}: {reason}", self.hook.name());
-        let news = match granted.effect() {
-            Effect::Demote { by, reason } => HookNews::Demote { vhost, by: *by, reason: by_hook(reason) },
-            Effect::Resign { reason } => HookNews::Resign { vhost, reason: by_hook(reason) },
-            // Only those two come here.
-            _ => return Err(AskError::Invalid("not about the virtual host".to_owned())),
-        };
-        _ = self.queue.shared.news.send(news);
-        Ok(Answer::Reply(Reply::Outcome(crate::effect::Outcome::Changed)))
-    }
-
-    fn log(&self, level: LogLevel, message: &str, fields: &[(String, String)]) {
-        let (vhost, hook, entry) = (&self.queue.vhost, self.hook.name(), self.entry.as_str());
-        let fields: BTreeMap<&str, &str> = fields.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
-        let fields = if fields.is_empty() { String::new() } else { format!("{fields:?}") };
-        match level {
-            LogLevel::Debug => debug!(%vhost, %hook, entry, fields, "{message}"),
-            LogLevel::Info => info!(%vhost, %hook, entry, fields, "{message}"),
-            LogLevel::Warn => warn!(%vhost, %hook, entry, fields, "{message}"),
-            LogLevel::Error => error!(%vhost, %hook, entry, fields, "{message}"),
-        }
     }
 }
 

@@ -13,18 +13,17 @@ use tracing::{error, info, warn};
 use super::clock;
 use super::command::ReloadReport;
 use super::exam::{self, Examine, Test};
-use super::generations::digest;
 use super::helper;
 use super::load::accept;
+use super::material::Material;
 use super::pool::Pool;
 use super::port::Ethernet;
 use super::queue::Applied;
 use super::run::Engine;
-use super::script;
 use super::start::new_node;
 use super::undo::Undone;
 use crate::config::{self, Config, Reload};
-use crate::hooks::{EntryPoint, HookSource};
+use crate::hooks::EntryPoint;
 use crate::host::helper::{Duty, HelperClient};
 use crate::keeper::Client;
 use crate::proto::{self, Gate, Input};
@@ -220,6 +219,10 @@ impl Engine {
             }
         }
         self.hooks.retain(|name| config.hooks.contains_key(name));
+        if self.config.trust != config.trust {
+            changes.push("trust: changed; there is no version before to go back to".to_owned());
+            self.hooks.forget_before();
+        }
         self.shared.lasting.kept.retain(config.hooks.keys().cloned());
         let vhost = |name: &Name| config.vhosts.iter().any(|vhost| vhost.name == *name);
         self.shared.executor.count().retain(vhost, |name| config.hooks.contains_key(name));
@@ -453,10 +456,13 @@ impl Job {
             if scope == Scope::ChangedHooks && spec.reload == Reload::Manual {
                 continue;
             }
-            let (source, digest, test) = match read_source(name.clone(), spec).await {
+            let (material, digest, test) = match read_material(&found.config, name.clone(), spec).await {
                 Ok(read) => read,
                 Err(message) => {
-                    found.faults.insert(name.clone(), (message, String::new()));
+                    // Said once, too: the message is what was refused.
+                    if scope == Scope::Everything || refused.get(name) != Some(&message) {
+                        found.faults.insert(name.clone(), (message.clone(), message));
+                    }
                     continue;
                 }
             };
@@ -469,7 +475,7 @@ impl Job {
             if scope == Scope::ChangedHooks && refused.get(name) == Some(&attempt) {
                 continue;
             }
-            match accept(&found.config, name, spec, source, test.map(|test| (examine, test)), &keeper).await {
+            match accept(&found.config, name, spec, material, test.map(|test| (examine, test)), &keeper).await {
                 Ok(pool) => _ = found.pools.insert(name.clone(), pool),
                 Err(error) => _ = found.faults.insert(name.clone(), (error.to_string(), attempt)),
             }
@@ -493,12 +499,12 @@ async fn read_config(path: PathBuf, old: Config) -> (Config, Vec<String>) {
     }
 }
 
-async fn read_source(name: Name, spec: &config::Hook) -> Result<(HookSource, String, Option<Test>), String> {
-    let spec = spec.clone();
+async fn read_material(config: &Config, name: Name, spec: &config::Hook) -> Result<(Material, String, Option<Test>), String> {
+    let (trust, spec) = (config.trust.clone(), spec.clone());
     let both = move || {
-        let source = script::source(&name, &spec).map_err(|error| error.to_string())?;
-        let digest = digest(&source);
-        Ok((source, digest, exam::read(&name, &spec)?))
+        let material = Material::read(&trust, &name, &spec).map_err(|error| error.to_string())?;
+        let digest = material.source.digest();
+        Ok((material, digest, exam::read(&name, &spec)?))
     };
     tokio::task::spawn_blocking(both).await.map_err(|error| error.to_string())?
 }

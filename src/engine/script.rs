@@ -4,7 +4,6 @@
 //! newer state overtakes them, their whole process group gets TERM and then KILL, and what became of them is logged.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
@@ -13,8 +12,7 @@ use tracing::{info, warn};
 
 use crate::config;
 use crate::effect::CommandOutput;
-use crate::hooks::source::SourceError;
-use crate::hooks::{EntryPoint, HookError, HookEvent, HookSource, Language, Returned};
+use crate::hooks::{EntryPoint, HookError, HookEvent, Returned};
 use crate::host::helper::{CommandLine, Duty, HelperClient, HelperOp, HelperReply};
 use crate::host::{HostError, spawn};
 use crate::keeper::{ChildId, Client, Role};
@@ -42,25 +40,6 @@ struct Helper {
 impl Drop for Helper {
     fn drop(&mut self) {
         self.keeper.kill(self.id);
-    }
-}
-
-/// What a hook is loaded from. Of a script nothing is: it is read when it is run.
-///
-/// # Errors
-/// As [`HookSource::read`].
-pub(super) fn source(name: &Name, spec: &config::Hook) -> Result<HookSource, SourceError> {
-    match &spec.kind {
-        config::Kind::Module => HookSource::read(name.clone(), &spec.path, spec.config_json.clone()),
-        config::Kind::Script(_) => Ok(HookSource {
-            name: name.clone(),
-            language: Language::Lua,
-            path: spec.path.display().to_string(),
-            main: Vec::new(),
-            modules: BTreeMap::new(),
-            config_json: spec.config_json.clone(),
-            native: None,
-        }),
     }
 }
 

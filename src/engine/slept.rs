@@ -7,6 +7,7 @@ use tracing::{debug, warn};
 use super::clock;
 use super::port::Port;
 use super::run::Engine;
+use super::world::World;
 use crate::proto::{Input, timer};
 use crate::types::{AdvSkew, State};
 
@@ -15,14 +16,17 @@ const NEWS: Duration = Duration::from_millis(100);
 /// More frames than any receive buffer holds.
 const FRAMES_MAX: usize = 4096;
 
-impl Engine {
-    /// Before any event. Who slept for longer than an interval (and than a busy machine makes anybody) cannot tell what is still true of what waits in its sockets:
-    /// behind a bow-out there may have been a takeover, for which the buffer had no room. So it goes unread, and a backup
-    /// listens anew. A master goes on, or not, by the rules of the protocol.
-    pub(super) fn judge_sleep(&mut self) {
+impl<W: World> Engine<W> {
+    /// Before any event. Who slept for longer than an interval (and than a busy machine makes anybody) cannot tell what is still
+    /// true of what waits in its sockets: behind a bow-out there may have been a takeover, for which the buffer had no room. So it
+    /// must go unread, and a backup listens anew. A master goes on, or not, by the rules of the protocol.
+    ///
+    /// How late it is, and the ports in whose sockets the past waits.
+    pub(super) fn overslept(&mut self) -> Option<(Duration, Vec<usize>)> {
         let now = clock::now();
         // Nobody's interval is shorter than the least skew.
-        let Some(by) = self.due.map(|due| now.since(due)).filter(|by| *by >= timer::skew_time(AdvSkew(1))) else { return };
+        let by = self.due.map(|due| now.since(due)).filter(|by| *by >= timer::skew_time(AdvSkew(1)))?;
+        let mut stale = Vec::new();
         for port in 0..self.ports.len() {
             let Some(members) = self.ports.get(port).map(|port| port.members.clone()) else { continue };
             let overslept = |index: &usize| self.nodes.get(index).is_some_and(|node| by > node.machine.interval().max(NEWS));
@@ -30,12 +34,23 @@ impl Engine {
             if overslept.is_empty() {
                 continue;
             }
-            self.discard(port, by);
+            stale.push(port);
             for index in overslept {
                 if self.nodes.get(&index).is_some_and(|node| node.machine.state() == State::Backup) {
                     self.handle(index, Input::Late { by }, now);
                 }
             }
+        }
+        Some((by, stale))
+    }
+}
+
+impl Engine {
+    /// See [`Self::overslept`]: what waits there is read and forgotten.
+    pub(super) fn judge_sleep(&mut self) {
+        let Some((by, stale)) = self.overslept() else { return };
+        for port in stale {
+            self.discard(port, by);
         }
     }
 

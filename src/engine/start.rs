@@ -20,6 +20,7 @@ use super::health::Checks;
 use super::helper::{self, Care};
 use super::lasting::Lasting;
 use super::load;
+use super::material::Material;
 use super::node::{Node, PutBack};
 use super::nodes::Nodes;
 use super::pool::Pool;
@@ -257,10 +258,10 @@ pub(super) async fn load_pool(
     config: &Config,
     name: &Name,
     spec: &config::Hook,
-    source: HookSource,
+    material: Material,
     keeper: &Client,
 ) -> Result<Rc<Pool>, LoadError> {
-    Pool::start(name.clone(), spec.clone(), source, sandbox_policy(config), keeper.clone()).await
+    Pool::start(name.clone(), spec.clone(), material, sandbox_policy(config), keeper.clone()).await
 }
 
 /// What to do where the sandbox is incomplete.

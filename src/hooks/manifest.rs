@@ -61,6 +61,8 @@ fn broken(err: &dyn std::fmt::Display) -> PluginError {
 pub struct Abilities {
     /// Functions that it imports, sorted: `addr.add`; of another package, its full name.
     pub imports: Vec<String>,
+    /// The version of the contract that it was made for, as in `1.0.0`; the newest, should there be several.
+    pub contract: Option<String>,
     /// Entry points that it exports, by their names in the documentation.
     pub entry_points: Vec<String>,
 }
@@ -83,7 +85,30 @@ pub fn abilities(component: &[u8]) -> Result<Abilities, PluginError> {
         world.exports.keys().any(|key| resolve.name_world_key(key).starts_with(&name))
     };
     let entry_points = EntryPoint::ALL.iter().filter(|entry| exported(entry)).map(|entry| entry.as_str().to_owned()).collect();
-    Ok(Abilities { imports, entry_points })
+    let names = world.imports.keys().chain(world.exports.keys()).map(|key| resolve.name_world_key(key));
+    let contract = names.filter_map(|name| version(&name)).max().map(|(major, minor, patch)| format!("{major}.{minor}.{patch}"));
+    Ok(Abilities { imports, contract, entry_points })
+}
+
+/// Of an interface of ours: `carpd:hooks/log@1.0.0`.
+fn version(name: &str) -> Option<(u64, u64, u64)> {
+    let (interface, version) = name.split_once('@')?;
+    interface.strip_prefix(wit::PACKAGE)?.strip_prefix('/')?;
+    let mut parts = version.splitn(3, '.').map(|part| part.parse().ok());
+    Some((parts.next()??, parts.next()??, parts.next()??))
+}
+
+/// The interfaces that a component imports and exports, in its own words.
+///
+/// # Errors
+/// [`PluginError::Component`].
+pub fn interfaces(component: &[u8]) -> Result<(Vec<String>, Vec<String>), PluginError> {
+    let DecodedWasm::Component(resolve, world) = wit_component::decode(component).map_err(|err| broken(&err))? else {
+        return Err(PluginError::Component("this is a WIT package and holds no code".to_owned()));
+    };
+    let world = resolve.worlds.get(world).ok_or_else(|| broken(&"it has no world"))?;
+    let names = |keys: &mut dyn Iterator<Item = &WorldKey>| keys.map(|key| resolve.name_world_key(key)).collect();
+    Ok((names(&mut world.imports.keys()), names(&mut world.exports.keys())))
 }
 
 fn functions(resolve: &Resolve, key: &WorldKey, item: &WorldItem) -> Vec<String> {

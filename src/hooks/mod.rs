@@ -18,6 +18,7 @@ pub mod runner;
 pub mod session;
 pub mod source;
 pub mod test_session;
+pub mod vet;
 #[cfg(feature = "wasm")]
 pub mod wasm;
 #[cfg(any(feature = "lua", feature = "wasm"))]

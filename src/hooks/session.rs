@@ -172,13 +172,11 @@ impl Session {
             self.send(&ToRunner::Coverage).await?;
             self.receive().await
         };
-        match timeout_at(Instant::now() + OVERRUN, exchange).await {
-            Ok(Ok(FromRunner::Coverage(files))) => files,
-            _ => {
-                self.alive = false;
-                Vec::new()
-            }
+        if let Ok(Ok(FromRunner::Coverage(files))) = timeout_at(Instant::now() + OVERRUN, exchange).await {
+            return files;
         }
+        self.alive = false;
+        Vec::new()
     }
 
     /// The hook's entry points and modules.

@@ -5,6 +5,8 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use sha2::{Digest as _, Sha256};
+
 use super::{HookSource, Language};
 use crate::types::Name;
 
@@ -78,6 +80,25 @@ impl HookSource {
     }
 }
 
+impl HookSource {
+    /// SHA-256 of everything that the hook is made of: its file, its modules, its configuration.
+    #[must_use]
+    pub fn digest(&self) -> String {
+        let mut hash = Sha256::new();
+        let mut feed = |bytes: &[u8]| {
+            hash.update((bytes.len() as u64).to_be_bytes());
+            hash.update(bytes);
+        };
+        feed(&self.main);
+        feed(self.config_json.as_bytes());
+        for (path, content) in &self.modules {
+            feed(path.as_bytes());
+            feed(content);
+        }
+        hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
 /// Where the test of a hook is: `failover_test.lua` beside `failover.lua`, and beside `failover.wasm`.
 #[must_use]
 pub fn test_path(hook: &Path) -> PathBuf {
@@ -105,7 +126,7 @@ fn failed(path: &Path, err: io::Error) -> SourceError {
 }
 
 /// Reads a regular file, at most `limit` bytes of it.
-fn read_file(path: &Path, limit: u64, total: &mut u64) -> Result<Vec<u8>, SourceError> {
+pub(super) fn read_file(path: &Path, limit: u64, total: &mut u64) -> Result<Vec<u8>, SourceError> {
     // Looked at before it is opened: opening a FIFO would wait for its writer.
     if !fs::metadata(path).map_err(|err| failed(path, err))?.is_file() {
         return Err(SourceError::NotAFile(path.to_owned()));

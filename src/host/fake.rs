@@ -34,6 +34,7 @@ pub struct FakeHost {
     strict_links: Cell<bool>,
     /// If given, only these services exist.
     units: RefCell<Option<Vec<String>>>,
+    missing_units: RefCell<Vec<String>>,
     answers: RefCell<BTreeMap<String, HttpResponse>>,
     listening: RefCell<Vec<Endpoint>>,
 }
@@ -92,6 +93,11 @@ impl FakeHost {
     /// From now on, only these services exist.
     pub fn name_all_units<'a>(&self, units: impl IntoIterator<Item = &'a str>) {
         *self.units.borrow_mut() = Some(units.into_iter().map(|unit| unit_name(unit).to_owned()).collect());
+    }
+
+    /// There is no such service.
+    pub fn lacks_unit(&self, unit: &str) {
+        self.missing_units.borrow_mut().push(unit_name(unit).to_owned());
     }
 
     /// Something is to go wrong.
@@ -326,7 +332,8 @@ fn named(resource: Resource) -> Resource {
 
 impl FakeHost {
     fn has_unit(&self, unit: &str) -> bool {
-        self.units.borrow().as_ref().is_none_or(|units| units.iter().any(|known| known == unit_name(unit)))
+        let named = |units: &[String]| units.iter().any(|known| known == unit_name(unit));
+        !named(&self.missing_units.borrow()) && self.units.borrow().as_ref().is_none_or(|units| named(units))
     }
 
     fn has_link(&self, dev: &IfName) -> bool {
@@ -341,11 +348,9 @@ impl FakeHost {
             | Effect::Announce { dev, .. }
             | Effect::LinkSetUp { dev, .. }
             | Effect::LinkSetMac { dev, .. }
+            | Effect::RouteReplace(Route { dev: Some(dev), .. })
                 if !self.has_link(dev) =>
             {
-                no(format!("there is no interface {dev}"), Some(libc::ENODEV))
-            }
-            Effect::RouteReplace(Route { dev: Some(dev), .. }) if !self.has_link(dev) => {
                 no(format!("there is no interface {dev}"), Some(libc::ENODEV))
             }
             Effect::RouteReplace(route) if !self.reaches_gateway(route) => {
@@ -353,6 +358,9 @@ impl FakeHost {
             }
             Effect::Service { unit, verb } if !self.has_unit(unit) => {
                 no(format!("{} of {unit}: Unit {}.service not found.", verb.as_str(), unit_name(unit)), None)
+            }
+            Effect::Demote { .. } | Effect::Resign { .. } => {
+                no(format!("{effect}: no host knows the protocol"), Some(libc::EINVAL))
             }
             _ => Ok(()),
         }

@@ -1,5 +1,7 @@
 //! The API for people and editors, printed from the one list of functions.
 
+mod bench;
+
 use std::fmt::Write as _;
 
 use crate::hooks::EntryPoint;
@@ -151,7 +153,7 @@ fn luau() -> String {
         }
         out += "}\n";
     }
-    out + "\n-- The table [hook.NAME.config].\ndeclare config: { [string]: any }\n"
+    out + "\n-- The table [hook.NAME.config].\ndeclare config: { [string]: any }\n" + &bench::luau()
 }
 
 fn luau_function(function: &Function) -> String {
@@ -200,7 +202,7 @@ fn luacats() -> String {
             out += &cats_function(function);
         }
     }
-    out + "\n---The table [hook.NAME.config].\n---@type table<string, any>\nconfig = {}\n"
+    out + "\n---The table [hook.NAME.config].\n---@type table<string, any>\nconfig = {}\n" + &bench::luacats()
 }
 
 fn cats_function(function: &Function) -> String {
@@ -255,7 +257,7 @@ fn markdown() -> String {
     out += "\n## config\n\nThe table `[hook.NAME.config]` of the configuration. It cannot be changed.\n\n\
             ## Lua\n\nHooks are Luau. There are `string`, `table`, `math`, `utf8`, `bit32`, `buffer`, `coroutine`, and `require` for files\n\
             below the hook's directory; there is no `io`, `os` or `load`. Every run has fresh globals: what must last goes to `state`.\n";
-    out
+    out + &bench::markdown()
 }
 
 const fn when(entry: EntryPoint) -> &'static str {

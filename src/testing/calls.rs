@@ -133,7 +133,10 @@ impl TestDesk for Case<'_> {
         };
         match answered {
             Ok(json) => serde_json::to_vec(&json).map_err(|err| err.to_string()),
-            Err(Wrong::Call(text)) => Err(format!("{}: {text}", function.name)),
+            Err(Wrong::Call(text)) => {
+                let of = if function.on == On::Test { "test." } else { "h:" };
+                Err(format!("{of}{}: {text}", function.name))
+            }
             Err(Wrong::Expectation(text, mismatch)) => {
                 self.fail(&place, text.clone(), mismatch);
                 Err(text)
@@ -201,7 +204,7 @@ impl<'a> Case<'a> {
                 Ok(Json::Null)
             }
             "faults" => {
-                let found = faults::sweep(self.subject, &arguments.next()).await?;
+                let found = faults::sweep(self.subject, &arguments.next(), faults::Hopeless::Wrong).await?;
                 found.map_or(Ok(Json::Null), |text| Err(Wrong::Expectation(text, None)))
             }
             "histories" => {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::node::Node;
 use super::record::{Asked, Came, LogLine};
+use super::report::Refused;
 use crate::effect::{Effect, Query, Reply};
 use crate::hooks::session::Desk;
 use crate::hooks::{Answer, Ask, AskError, EntryPoint};
@@ -61,7 +62,11 @@ impl NodeDesk<'_> {
             }
             Ask::Query(query) => {
                 node.subject().note_call(first_word(&query.to_string()));
-                node.trial().ask(Ask::Query(query), self.entry, self.left()).await
+                let result = node.trial().ask(Ask::Query(query.clone()), self.entry, self.left()).await;
+                if let Err(AskError::Denied(_)) = result {
+                    node.note_refused(Refused::Query(query));
+                }
+                result
             }
             Ask::Sleep { ms } => {
                 node.clock().sleep(Duration::from_millis(ms).min(self.left())).await;
@@ -90,6 +95,7 @@ impl NodeDesk<'_> {
             Ok(_) => Came::Done,
             Err(AskError::Denied(denied)) => {
                 record.denied.push(denied.to_string());
+                node.note_refused(Refused::Effect(effect.clone()));
                 Came::Denied
             }
             Err(_) => Came::Failed,

@@ -19,6 +19,15 @@ use crate::types::{Cause, State};
 /// Long enough for everything that is tried again.
 const LONG: Duration = Duration::from_mins(10);
 
+/// What to make of a hook that fails on a host where nothing goes wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Hopeless {
+    /// Nobody would sweep over such a host on purpose.
+    Wrong,
+    /// The host was made to let the hook fail: there is nothing to sweep.
+    Fine,
+}
+
 /// One fault and where it strikes.
 struct Fault {
     /// Which call of the change of state, counted from 0.
@@ -54,16 +63,16 @@ fn faults(effects: &[String]) -> Vec<Fault> {
     all
 }
 
-/// Sweeps both changes of state. What is wrong, if anything.
+/// Sweeps both changes of state. What is wrong, if anything. `if_hopeless`: what to make of a hook that
+/// fails on such a host by itself.
 ///
 /// # Errors
 /// The options make no sense.
-pub(super) async fn sweep(subject: &Rc<Subject>, options: &Json) -> Result<Option<String>, String> {
+pub(super) async fn sweep(subject: &Rc<Subject>, options: &Json, if_hopeless: Hopeless) -> Result<Option<String>, String> {
     let node = || Node::new(subject, Spec::read(options)?);
-    let calm = Calm::see(&node()?).await;
-    let calm = match calm {
+    let calm = match Calm::see(&node()?).await {
         Ok(calm) => calm,
-        Err(text) => return Ok(Some(text)),
+        Err(text) => return Ok(Some(text).filter(|_| if_hopeless == Hopeless::Wrong)),
     };
     for fault in faults(&calm.up) {
         let node = node()?;
@@ -131,7 +140,7 @@ async fn rise(node: &Rc<Node>, fault: &Fault, calm: &Calm) -> Result<(), String>
     strike(node, fault);
     master(node).await;
     if !node.take_errors().is_empty() && node.state() != State::Master {
-        node.advance(LONG).await;
+        calms_down(node).await?;
         let left = node.left_behind();
         if !left.is_empty() {
             return Err(format!("it is no longer master, and not everything is undone: {}", left.join("; ")));
@@ -162,10 +171,19 @@ async fn fall(node: &Rc<Node>, fault: &Fault, calm: &Calm) -> Result<(), String>
     strike(node, fault);
     backup(node).await;
     free(node)?;
-    node.advance(LONG).await;
-    node.take_errors();
+    calms_down(node).await?;
     free(node)?;
     ended(node, calm)
+}
+
+/// What failed is tried again, and works in the end: the fault strikes once.
+async fn calms_down(node: &Node) -> Result<(), String> {
+    node.advance(LONG).await;
+    node.take_errors();
+    node.advance(LONG).await;
+    let errors = node.take_errors();
+    let Some((entry, error)) = errors.last() else { return Ok(()) };
+    Err(format!("{} does not end well any more: {error}", entry.as_str()))
 }
 
 /// The host is as after a calm mastership.

@@ -92,7 +92,8 @@ pub(super) async fn play(subject: &Rc<Subject>, options: &Json, seed: u64, runs:
         if let Err(first) = live(subject, &spec, &steps).await? {
             let (steps, wrong) = shorten(subject, &spec, steps, first).await?;
             let lines: String = steps.iter().map(|step| format!("\n  {step}")).collect();
-            return Ok(Some(format!("{wrong}\nafter this history (seed {seed}, history {run}):{lines}")));
+            let end = format!("\n  h:heal()\n  h:become(\"backup\")\n  h:advance({})", LONG.as_secs());
+            return Ok(Some(format!("{wrong}\nafter this history (seed {seed}, history {run}):{lines}{end}")));
         }
     }
     Ok(None)

@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::report::Refused;
 use crate::effect::Grants;
 use crate::engine::trial::{Runner, prepare};
 use crate::hooks::exam::Exam;
@@ -13,6 +14,9 @@ use crate::keeper::{ChildId, Client};
 /// Idle runners that are kept of one variant of the hook.
 const IDLE_MAX: usize = 2;
 
+/// Refusals that are remembered: more than any hook has calls.
+const REFUSED_MAX: usize = 1_000;
+
 /// The hook under test.
 #[derive(Debug)]
 pub(super) struct Subject {
@@ -22,9 +26,11 @@ pub(super) struct Subject {
     /// Idle runners, by the config and the linked functions that they were loaded with.
     idle: RefCell<BTreeMap<Variant, Vec<Runner>>>,
     entry_points: RefCell<Vec<EntryPoint>>,
-    counted: RefCell<BTreeMap<String, BTreeMap<u32, u32>>>,
+    /// What each runner last said about the lines that have run in it.
+    counted: RefCell<BTreeMap<ChildId, Vec<FileCoverage>>>,
     /// Entry points and host functions that were called.
     called: RefCell<BTreeSet<String>>,
+    refused: RefCell<Vec<Refused>>,
     started: Cell<u32>,
 }
 
@@ -53,6 +59,7 @@ impl Subject {
             entry_points: RefCell::default(),
             counted: RefCell::default(),
             called: RefCell::default(),
+            refused: RefCell::default(),
             started: Cell::new(0),
         };
         let (config, grants) = (subject.exam.hook.config_json.clone(), subject.exam.grants.clone());
@@ -103,11 +110,14 @@ impl Subject {
 
     /// The run is over.
     pub(super) async fn release(&self, mut hired: Hired) {
+        if self.coverage && hired.runner.is_fit() {
+            // At once: it may be killed in its next run.
+            let counted = hired.runner.coverage().await;
+            self.counted.borrow_mut().insert(hired.runner.id(), counted);
+        }
         let full = self.idle.borrow().get(&hired.variant).is_some_and(|idle| idle.len() >= IDLE_MAX);
         if hired.runner.is_fit() && !full {
             self.idle.borrow_mut().entry(hired.variant).or_default().push(hired.runner);
-        } else if self.coverage {
-            self.count(hired.runner.coverage().await);
         }
     }
 
@@ -123,6 +133,19 @@ impl Subject {
         }
     }
 
+    /// The operator's grants did not allow this.
+    pub(super) fn note_refused(&self, what: Refused) {
+        let mut refused = self.refused.borrow_mut();
+        if refused.len() < REFUSED_MAX && !refused.contains(&what) {
+            refused.push(what);
+        }
+    }
+
+    /// What the operator's grants did not allow.
+    pub(super) fn refused(&self) -> Vec<Refused> {
+        self.refused.borrow().clone()
+    }
+
     /// What was called.
     pub(super) fn called(&self) -> BTreeSet<String> {
         self.called.borrow().clone()
@@ -133,25 +156,16 @@ impl Subject {
         self.started.get()
     }
 
-    fn count(&self, files: Vec<FileCoverage>) {
-        let mut all = self.counted.borrow_mut();
-        for FileCoverage { file, lines } in files {
-            let known = all.entry(file).or_default();
+    /// How often each line has run, by file, in runs that came to their end.
+    pub(super) fn coverage(&self) -> BTreeMap<String, BTreeMap<u32, u32>> {
+        let mut all: BTreeMap<String, BTreeMap<u32, u32>> = BTreeMap::new();
+        for FileCoverage { file, lines } in self.counted.borrow().values().flatten() {
+            let known = all.entry(file.clone()).or_default();
             for (line, hits) in lines {
-                let count = known.entry(line).or_default();
-                *count = count.saturating_add(hits);
+                let count = known.entry(*line).or_default();
+                *count = count.saturating_add(*hits);
             }
         }
-    }
-
-    /// How often each line has run, by file. Ends the idle runners.
-    pub(super) async fn coverage(&self) -> BTreeMap<String, BTreeMap<u32, u32>> {
-        let idle: Vec<Runner> = std::mem::take(&mut *self.idle.borrow_mut()).into_values().flatten().collect();
-        for mut runner in idle {
-            if self.coverage {
-                self.count(runner.coverage().await);
-            }
-        }
-        self.counted.borrow().clone()
+        all
     }
 }

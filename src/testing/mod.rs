@@ -21,7 +21,7 @@ mod spec;
 mod update;
 
 pub use crate::hooks::exam::{Exam, Fault, Verdict};
-pub use report::{CaseReport, Failure, FileReport, Mismatch, Update};
+pub use report::{CaseReport, Failure, FileReport, Mismatch, Refused, Update};
 pub use script::{Choice, run};
 pub use update::update;
 

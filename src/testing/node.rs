@@ -13,6 +13,7 @@ use tokio::task::JoinHandle;
 use super::desk::NodeDesk;
 use super::hook::Subject;
 use super::record::{LogLine, Record};
+use super::report::Refused;
 use super::spec::{Spec, World};
 use crate::effect::{Effect, Resource, Value};
 use crate::engine::trial::{Party, Trial};
@@ -136,6 +137,13 @@ impl Node {
         }))
     }
 
+    /// The gate refused something. Where the test gives grants of its own that is what it tests.
+    pub(super) fn note_refused(&self, what: Refused) {
+        if self.spec.grants.is_none() {
+            self.subject.note_refused(what);
+        }
+    }
+
     pub(super) fn subject(&self) -> &Subject {
         &self.subject
     }
@@ -215,11 +223,7 @@ impl Node {
             self.ticket.set(self.ticket.get() + 1);
             self.superseded.notify_waiters();
         }
-        let running = self.activity.borrow_mut().take();
-        if let Some(running) = running {
-            // Overtaken, it ends by itself or with its runner.
-            drop(running.await);
-        }
+        self.overtake_all().await;
         let this = Rc::clone(self);
         let ticket = self.ticket.get();
         let activity = tokio::task::spawn_local(async move { this.follow(happening, told, ticket).await });
@@ -228,6 +232,18 @@ impl Node {
             self.finish().await;
         } else {
             self.settle().await;
+        }
+    }
+
+    /// What is overtaken comes to its end: a run or a pause at once, an undoing when the host has done with it.
+    async fn overtake_all(&self) {
+        // It hears of it before the clock is moved.
+        tokio::task::yield_now().await;
+        tokio::task::yield_now().await;
+        while self.settle().await {
+            if let Some(next) = self.clock.next_waking() {
+                self.clock.move_to(next);
+            }
         }
     }
 

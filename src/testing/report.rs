@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use crate::effect::{Effect, Query};
 use crate::hooks::exam::{Fault, Verdict};
 
 /// How one test file went.
@@ -22,8 +23,19 @@ pub struct FileReport {
     pub called: BTreeSet<String>,
     /// The entry points that the hook defines.
     pub entry_points: Vec<&'static str>,
+    /// What the grants that the test was given did not allow; not what a case denies by grants of its own.
+    pub refused: Vec<Refused>,
     /// How many runners of the hook were started.
     pub runners: u32,
+}
+
+/// Something that a hook asked for and was not granted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refused {
+    /// To change something.
+    Effect(Effect),
+    /// To look at something.
+    Query(Query),
 }
 
 /// How one case went.

@@ -20,7 +20,7 @@ use crate::keeper::{ChildId, Client, Role};
 /// A case's ceilings, its hook's time not counted but for the wall.
 const CASE: Budget = Budget {
     wall: Duration::from_secs(60),
-    cpu: Duration::from_secs(5),
+    cpu: Duration::from_secs(2),
     memory_bytes: 64 << 20,
     requests: 10_000,
     log_bytes: 0,
@@ -102,8 +102,9 @@ pub async fn run(keeper: &Client, exam: Exam, choice: &Choice) -> (FileReport, V
         sitting.report.faults.push(Fault { file: path, line: None, case: None, message });
     }
     if let Some(subject) = sitting.subject.take() {
-        sitting.report.coverage = subject.coverage().await;
+        sitting.report.coverage = subject.coverage();
         sitting.report.called = subject.called();
+        sitting.report.refused = subject.refused();
         sitting.report.entry_points = subject.entry_points().into_iter().map(EntryPoint::as_str).collect();
         sitting.report.runners = subject.started();
     }
@@ -184,7 +185,7 @@ impl Sitting {
         for options in std::mem::take(&mut self.specs) {
             if choice.faults {
                 let began = Instant::now();
-                let found = faults::sweep(subject, &options).await;
+                let found = faults::sweep(subject, &options, faults::Hopeless::Fine).await;
                 self.built_in(format!("faults on {options}"), found, began);
             }
             if choice.histories > 0 {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value as Json;
 
-use crate::effect::{CommandOutput, Grants, Link, Resource, Route, RouteTarget, Value};
+use crate::effect::{CommandOutput, Grants, HttpResponse, Link, Resource, Route, RouteTarget, Value};
 use crate::host::HostError;
 use crate::host::fake::{FakeHost, Happens, Trouble, VirtualClock};
 use crate::types::{IfName, MacAddr, Name, Vhid, VirtualAddress};
@@ -33,6 +33,8 @@ pub(super) struct Spec {
 #[derive(Debug, Clone, Default, Deserialize)]
 pub(super) struct World {
     pub(super) hostname: Option<String>,
+    #[serde(default)]
+    pub(super) strict: bool,
     pub(super) links: Option<BTreeMap<String, LinkSpec>>,
     #[serde(default, deserialize_with = "list")]
     pub(super) routes: Vec<String>,
@@ -43,6 +45,26 @@ pub(super) struct World {
     pub(super) sysctls: BTreeMap<String, String>,
     #[serde(default)]
     pub(super) commands: BTreeMap<String, CommandSpec>,
+    #[serde(default)]
+    pub(super) http: BTreeMap<String, AnswerSpec>,
+    #[serde(default, deserialize_with = "list")]
+    pub(super) listening: Vec<String>,
+}
+
+/// What another host answers over HTTP.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct AnswerSpec {
+    #[serde(default = "ok")]
+    status: u16,
+    #[serde(default)]
+    headers: BTreeMap<String, String>,
+    #[serde(default)]
+    body: String,
+}
+
+const fn ok() -> u16 {
+    200
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -144,13 +166,13 @@ pub(super) fn route(text: &str) -> Result<Route, String> {
     let mut route = Route { dst, via: None, dev: None, src: None, metric: None, table: None };
     while let Some(key) = words.next() {
         let value = words.next().ok_or_else(|| wrong(&format!("{key} needs a value")))?;
-        let bad = |_| wrong(&format!("{value:?} cannot stand after {key}"));
+        let bad = || wrong(&format!("{value:?} cannot stand after {key}"));
         match key {
-            "via" => route.via = Some(value.parse().map_err(|_| bad(()))?),
-            "src" => route.src = Some(value.parse().map_err(|_| bad(()))?),
-            "dev" => route.dev = Some(value.parse().map_err(|_| bad(()))?),
-            "metric" => route.metric = Some(value.parse().map_err(|_| bad(()))?),
-            "table" => route.table = Some(value.parse().map_err(|_| bad(()))?),
+            "via" => route.via = Some(value.parse().map_err(|_| bad())?),
+            "src" => route.src = Some(value.parse().map_err(|_| bad())?),
+            "dev" => route.dev = Some(value.parse().map_err(|_| bad())?),
+            "metric" => route.metric = Some(value.parse().map_err(|_| bad())?),
+            "table" => route.table = Some(value.parse().map_err(|_| bad())?),
             other => return Err(wrong(&format!("{other:?} is none of via, dev, src, metric, table"))),
         }
     }
@@ -160,7 +182,7 @@ pub(super) fn route(text: &str) -> Result<Route, String> {
 impl Spec {
     /// Reads what a test file handed over.
     pub(super) fn read(json: &Json) -> Result<Self, String> {
-        const KNOWN: [&str; 14] = [
+        const KNOWN: &[&str] = &[
             "interface",
             "addresses",
             "name",
@@ -169,14 +191,17 @@ impl Spec {
             "config",
             "grants",
             "hostname",
+            "strict",
             "links",
             "routes",
             "units",
             "files",
             "sysctls",
             "commands",
+            "http",
+            "listening",
         ];
-        known(json, &KNOWN)?;
+        known(json, KNOWN)?;
         serde_json::from_value(json.clone()).map_err(|err| err.to_string())
     }
 
@@ -194,27 +219,29 @@ impl Spec {
     /// The host in memory.
     pub(super) fn host(&self, clock: &VirtualClock) -> Result<FakeHost, String> {
         let mut host = FakeHost::new().with_clock(clock.clone());
-        let named = self.world.links.as_ref();
-        for (index, (dev, spec)) in (2..).zip(named.into_iter().flatten()) {
-            host = spec.put(host, parse(dev)?, index)?;
-        }
-        if let Some(links) = named {
+        let World { links, units, strict, .. } = &self.world;
+        if links.as_ref().is_none_or(|links| !links.contains_key(self.interface.as_str())) {
             // The virtual host's interface is there whatever else is.
-            if !links.contains_key(self.interface.as_str()) {
-                host = host.with_link(link(&self.interface, 1));
-            }
-            host.name_all_links();
-        } else {
-            host = host.with_link(link(&self.interface, 2));
+            host = host.with_link(link(&self.interface, 1));
+        }
+        for (index, (dev, spec)) in (2..).zip(links.iter().flatten()) {
+            host = spec.put(host, &parse(dev)?, index)?;
         }
         for (name, spec) in &self.world.commands {
             let CommandSpec { status, stdout, stderr } = spec.clone();
             let output = CommandOutput { status, stdout: stdout.into_bytes(), stderr: stderr.into_bytes() };
             host = host.with_command(name, output);
         }
-        if let Some(units) = &self.world.units {
-            let there = |spec: &UnitSpec| !matches!(spec, UnitSpec::Word(word) if word == "missing");
-            host.name_all_units(units.iter().filter(|(_, spec)| there(spec)).map(|(unit, _)| unit.as_str()));
+        for (url, spec) in &self.world.http {
+            let AnswerSpec { status, headers, body } = spec.clone();
+            let answer = HttpResponse { status, headers: headers.into_iter().collect(), body: body.into_bytes() };
+            host = host.with_answer(url, answer);
+        }
+        let listening = self.world.listening.iter().map(|text| parse(text)).collect::<Result<Vec<_>, _>>()?;
+        host.listen(&listening);
+        if *strict {
+            host.name_all_links();
+            host.name_all_units(units.iter().flatten().map(|(unit, _)| unit.as_str()));
         }
         host.set(Resource::Hostname, Value::Text("node".to_owned()));
         self.world.change(&host)?;
@@ -264,8 +291,8 @@ impl World {
 }
 
 impl LinkSpec {
-    fn put(&self, host: FakeHost, dev: IfName, index: u32) -> Result<FakeHost, String> {
-        let usual = link(&dev, index);
+    fn put(&self, host: FakeHost, dev: &IfName, index: u32) -> Result<FakeHost, String> {
+        let usual = link(dev, index);
         let mac = self.mac.as_deref().map_or(Ok(usual.mac), parse::<MacAddr>)?;
         let (up, mtu) = (self.up.unwrap_or(true), self.mtu.unwrap_or(usual.mtu));
         let host = host.with_link(Link { up, carrier: self.carrier.unwrap_or(true), mac, mtu, ..usual });
@@ -284,7 +311,10 @@ impl UnitSpec {
         let table = match self {
             Self::Table(table) => table.clone(),
             Self::Word(state) => match state.as_str() {
-                "missing" => return Ok(None),
+                "missing" => {
+                    host.lacks_unit(unit);
+                    return Ok(None);
+                }
                 "active" | "inactive" => UnitTable { state: word(state), ..UnitTable::default() },
                 "fails" | "hangs" => UnitTable { start: word(state), ..UnitTable::default() },
                 other => return Err(format!("units: {unit}: {other:?} is none of active, inactive, fails, hangs, missing")),

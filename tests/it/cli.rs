@@ -36,6 +36,7 @@ fn help_is_as_reviewed() {
         ("help_check", vec!["check", "--help"]),
         ("help_lab", vec!["lab", "--help"]),
         ("help_port", vec!["port", "--help"]),
+        ("help_test", vec!["test", "--help"]),
         ("help_new_hook", vec!["new", "hook", "--help"]),
         ("help_plan", vec!["plan", "--help"]),
         ("help_grant", vec!["grant", "--help"]),

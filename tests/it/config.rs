@@ -23,6 +23,11 @@ pub(crate) fn directory_with(config: &str) -> TempDir {
     write(&at.join("long.pass"), b"12345678901234567890\n", 0o600);
     write(&at.join("empty.pass"), b"\n", 0o600);
     write(&at.join("failover.lua"), b"function on_master() end\n", 0o644);
+    // A key pair for tests, and its signature of the hook.
+    let trust = configs().join("../trust");
+    for name in ["team.pub", "failover.sig"] {
+        fs::copy(trust.join(name), at.join(name)).unwrap();
+    }
     directory
 }
 

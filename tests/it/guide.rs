@@ -93,6 +93,66 @@ fn the_guide_to_writing_can_be_followed() {
     assert_eq!((again.code, again.stderr.as_str()), (1, "error: announcer/announcer.lua exists\n"));
 }
 
+#[cfg(feature = "wasm")]
+#[test]
+fn the_guide_to_plugins_can_be_followed() {
+    let page = page("hooks/plugins.md");
+    let directory = place("");
+    let config = format!("{}\n", blocks(&page, "toml")[0]);
+    fs::write(directory.path().join("carpd.toml"), config).unwrap();
+    fs::copy(root().join("plugins/failover/failover.wasm"), directory.path().join("failover.wasm")).unwrap();
+    let done = follow_all(&page, directory.path());
+    let said = |begin: &str| &done.iter().find(|(line, _)| line.starts_with(begin)).unwrap_or_else(|| panic!("{begin}")).1;
+    // The page shows the beginning; numbers change with each build.
+    let plain =
+        |text: &str| text.lines().filter(|line| !line.contains("sha256:")).map(|line| format!("{line}\n")).collect::<String>();
+    let shown = blocks(&page, "text")[0].clone();
+    assert!(plain(said("carpd plugin inspect")).starts_with(&plain(&shown)), "{}", said("carpd plugin inspect"));
+    assert!(said("carpd plugin verify").starts_with("failover.wasm: signed by "));
+    assert!(said("carpd plugin add").contains("hook failover: failover.wasm is in carpd.toml; carpd reload takes it into use"));
+    let list = said("carpd plugin list");
+    assert!(list.contains("contract 1.0.0") && list.contains("  pinned, signed by "), "{list}");
+    assert_eq!(said("carpd plugin diff"), "");
+    let check = carpd(directory.path(), &["check", "carpd.toml"]);
+    assert_eq!(check.stdout, "carpd.toml: good: 1 virtual host, 1 hook\n", "{}", check.stderr);
+}
+
+#[test]
+fn the_guide_to_testing_can_be_followed() {
+    let page = page("guide/test-a-hook.md");
+    let directory = place("failover");
+    let path = |name: &str| directory.path().join(name);
+    let write = |name: &str, text: &str| fs::write(path(name), text).unwrap();
+    let hook =
+        |route: &str| format!("function on_master()\n  hostname.set(\"nodevir2\")\n{route}  service.start(\"httpd\")\nend\n");
+    let whole = hook("  route.replace(\"default\", { via = \"192.0.2.254\" })\n");
+    let grants =
+        "hostname = [\"nodevir2\"]\nroute = [{ dst = \"default\" }]\nservice = [{ unit = \"httpd\", do = [\"start\"] }]\n";
+    let cases = blocks(&page, "lua");
+    fs::create_dir(path("broken")).unwrap();
+    for (name, text) in [
+        ("failover.lua", &whole),
+        ("failover_test.lua", &cases.join("\n")),
+        ("failover.grants.toml", &grants.to_owned()),
+        ("broken/failover.lua", &hook("")),
+        ("broken/failover_test.lua", &cases[0]),
+        ("broken/failover.grants.toml", &grants.to_owned()),
+    ] {
+        write(name, text);
+    }
+    let done = follow_all(&page, directory.path());
+    let shown = blocks(&page, "text");
+    for (command, text) in [("carpd test announcer", &shown[0]), ("carpd test broken ||", &shown[1])] {
+        let said = &done.iter().find(|(line, _)| line.starts_with(command)).unwrap().1;
+        assert_eq!(said.trim_end(), text, "{command}");
+    }
+    assert!(!fs::read_to_string(path("broken/failover_test.lua")).unwrap().contains("route.replace"), "it was updated");
+    assert!(path("lcov.info").exists() && path("report.xml").exists());
+    for exit in carpd::cli::Exit::ALL {
+        assert!(page.contains(&format!("| {} | ", exit.code())), "{}", exit.code());
+    }
+}
+
 #[test]
 fn the_guide_to_planning_and_rehearsing_can_be_followed() {
     let page = page("guide/plan-and-rehearse.md");
@@ -135,6 +195,14 @@ fn every_function_is_in_every_form() {
         assert!(cats.contains(&format!("\nfunction {name}(")), "{name}");
         assert!(markdown.contains(&format!("\n### `{name}(")) && markdown.contains(function.example), "{name}");
         assert!(print(Form::Luau).contains(&format!("-- {}", function.doc)), "{name}");
+    }
+    for function in carpd::hooks::api::TEST_FUNCTIONS {
+        use carpd::hooks::api::On;
+        let (colon, dot) = if function.on == On::Host { ("TestHost:", "h:") } else { ("test.", "test.") };
+        assert!(print(Form::LuaCats).contains(&format!("\nfunction {colon}{}(", function.name)), "{}", function.name);
+        let markdown = print(Form::Markdown);
+        assert!(markdown.contains(&format!("\n### `{dot}{}(", function.name)) && markdown.contains(function.example));
+        assert!(print(Form::Luau).contains(&format!("-- {}", function.doc)), "{}", function.name);
     }
 }
 

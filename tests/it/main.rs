@@ -14,6 +14,8 @@ mod cli;
 mod config;
 #[cfg(feature = "lua")]
 mod couriers;
+#[cfg(all(feature = "wasm", feature = "lua"))]
+mod examples;
 #[cfg(feature = "lua")]
 mod guide;
 #[cfg(feature = "lua")]
@@ -24,13 +26,19 @@ mod host;
 mod plan;
 #[cfg(feature = "lua")]
 mod port;
+#[cfg(all(feature = "wasm", feature = "lua"))]
+mod registry;
 #[cfg(feature = "lua")]
 mod rehearse;
 mod simulation;
+#[cfg(feature = "lua")]
+mod testing;
 mod tidy;
 #[cfg(feature = "daemon")]
 mod ucarp;
 mod vectors;
+#[cfg(all(feature = "wasm", feature = "lua"))]
+mod vetting;
 #[cfg(all(feature = "wasm", feature = "lua"))]
 mod wasm;
 #[cfg(all(feature = "wasm", feature = "lua"))]

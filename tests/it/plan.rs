@@ -151,3 +151,23 @@ fn check_finds_mistakes_in_code_that_never_ran() {
     fs::write(path.join("helper.lua"), "function helper() end\nreturn { go = function() end }\n").unwrap();
     assert_eq!(carpd(path, &["check", "carpd.toml"]).code, 0);
 }
+
+#[test]
+fn the_grants_that_are_printed_are_those_of_its_tests_too() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path();
+    // Whether the unit runs decides what it does: here it does not, in the test it does.
+    let hook = "function on_master()\n  if service.status(\"db\") == \"active\" then\n    hostname.set(\"primary\")\n    \
+                service.restart(\"app\")\n  else\n    hostname.set(\"spare\")\n  end\nend\n";
+    let test = "test.case(\"with a database\", function()\n  \
+                local h = test.host({ interface = \"eth0\", addresses = { \"192.0.2.22/24\" }, units = { db = \"active\", app = \"active\" } })\n  \
+                h:become(\"master\")\nend)\n\
+                test.case(\"and what is denied on purpose is not granted\", function()\n  \
+                local h = test.host({ grants = { hostname = { \"primary\" } }, units = { db = \"active\" } })\n  \
+                pcall(function() h:become(\"master\") end)\nend)\n";
+    fs::write(path.join("choose.lua"), hook).unwrap();
+    fs::write(path.join("choose_test.lua"), test).unwrap();
+    let ran = carpd(path, &[&["grant", "./choose.lua"], &LO[..]].concat());
+    assert!(ran.stdout.contains("hostname = [\"spare\", \"primary\"]\n"), "{}{}", ran.stdout, ran.stderr);
+    assert!(ran.stdout.contains("{ unit = \"app\", do = [\"restart\"] }"), "{}", ran.stdout);
+}

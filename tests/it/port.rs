@@ -29,13 +29,13 @@ const CORPUS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/port");
 const INSIDE: &str = "CARPD_PORT_CASE";
 
 /// One directory of the corpus.
-struct Case {
-    name: String,
+pub(crate) struct Case {
+    pub(crate) name: String,
     directory: PathBuf,
 }
 
 impl Case {
-    fn all() -> Vec<Self> {
+    pub(crate) fn all() -> Vec<Self> {
         let entries = fs::read_dir(Path::new(CORPUS).join("same")).unwrap();
         let mut cases: Vec<Self> = entries
             .map(|entry| {
@@ -60,7 +60,7 @@ impl Case {
         text.lines().filter_map(|line| line.split_once('=')).map(|(k, v)| (k.to_owned(), v.to_owned())).collect()
     }
 
-    fn port(&self) -> Ported {
+    pub(crate) fn port(&self) -> Ported {
         let mut settings = Settings::new("failover");
         settings.interface = Some("eth0".into());
         settings.address = Some(ADDRESS.into());
@@ -72,7 +72,7 @@ impl Case {
     }
 
     /// `[hook.failover]` as an operator would complete it.
-    fn toml(&self, ported: &Ported) -> String {
+    pub(crate) fn toml(&self, ported: &Ported) -> String {
         let mut toml: toml::Table = ported.toml.parse().unwrap();
         let hook = toml["hook"]["failover"].as_table_mut().unwrap();
         if !self.outside().is_empty() {

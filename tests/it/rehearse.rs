@@ -84,7 +84,9 @@ fn the_same_seed_gives_the_same_rehearsal() {
     ];
     let play = |seed: &str| {
         let mut args = vec!["rehearse", "--json", "a.toml", "b.toml", "c.toml", "--seed", seed];
-        events.iter().for_each(|event| args.extend(["-e", event]));
+        for event in events {
+            args.extend(["-e", event]);
+        }
         carpd(directory.path(), &args).stdout
     };
     let first = play("7");

@@ -28,6 +28,7 @@ mod shared;
 mod soak;
 mod steady;
 mod tree;
+mod trust;
 mod ucarp;
 mod ucarp_own;
 mod ucarp_stage;
@@ -76,6 +77,7 @@ fn main() -> ExitCode {
         scenario::cases(),
         faults::cases(),
         hooks::cases(),
+        trust::cases(),
         health::cases(),
         crash::cases(),
         lease::cases(),

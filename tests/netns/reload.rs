@@ -164,7 +164,14 @@ end";
     watch.hear(ADDRESS_OF_A, 1, SOON)?;
     save_hook(&lab, "function on_master()\n  sysctl.set('net.ipv4.conf.eth0.rp_filter', '2')\n  hostname.set('one')\nend")?;
     took_new(&mut daemon)?;
-    assert_eq!(changed(&lab)?, ("one".into(), true, filter), "a new version alone changes nothing");
+    assert_eq!(changed(&lab)?, ("one".into(), true, filter.clone()), "a new version alone changes nothing");
+    let said = ordered(&lab, "hook apply h --dry-run")?;
+    for part in
+        ["~ sysctl net.ipv4.conf.eth0.rp_filter", "already so: one", "  undone\n    ~ route to 10.77.0.0/16", "Plan: 2 to change"]
+    {
+        assert!(said.contains(part), "{part}\n{said}");
+    }
+    assert_eq!(changed(&lab)?, ("one".into(), true, filter), "a plan changes nothing");
     let said = ordered(&lab, "hook apply h")?;
     assert!(said.contains("hook h: web: on_master ran, 1 undone that it no longer asks for"), "{said}");
     assert_eq!(changed(&lab)?, ("one".into(), false, "2".into()), "what stays, what goes, what is new");

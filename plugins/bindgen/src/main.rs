@@ -1,4 +1,5 @@
-//! Writes `sdk/src/bindings.rs` from `wit/hooks.wit`. Run it after the contract has changed: `plugins/build --bindings`.
+//! Writes `sdk/src/bindings.rs` from `wit/hooks.wit`, and what the example in C needs. Run it after the contract has changed:
+//! `plugins/build --bindings`.
 
 use std::path::Path;
 
@@ -38,5 +39,20 @@ fn main() -> Result<()> {
         text.replace_range(begin..begin + length, "");
     }
     std::fs::write(plugins.join("sdk/src/bindings.rs"), text)?;
+    example_in_c(plugins)
+}
+
+/// As `wit-bindgen c` does.
+fn example_in_c(plugins: &Path) -> Result<()> {
+    let example = plugins.parent().context("the plugins are part of a repository")?.join("examples/hooks/c");
+    let mut resolve = Resolve::default();
+    resolve.push_path(plugins.join("wit/hooks.wit"))?;
+    let (package, _) = resolve.push_path(example.join("wit/hook.wit"))?;
+    let world = resolve.select_world(&[package], Some("hook"))?;
+    let mut files = Files::default();
+    wit_bindgen_c::Opts::default().build().generate(&mut resolve, world, &mut files)?;
+    for (name, text) in files.iter() {
+        std::fs::write(example.join("bindings").join(name), text)?;
+    }
     Ok(())
 }

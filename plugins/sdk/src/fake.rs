@@ -49,7 +49,8 @@ pub fn set_config(json: &str) {
     with(|fake| fake.config = Some(json.to_owned()));
 }
 
-/// What a question such as `"hostname.get"` is answered with.
+/// What a question such as `"hostname.get"` is answered with; `"command.run NAME"` with a status and what was said on
+/// standard error: `"3 no such cache"`.
 pub fn answer(question: &str, answer: &str) {
     with(|fake| fake.answers.insert(question.to_owned(), answer.to_owned()));
 }
@@ -187,7 +188,10 @@ pub(crate) fn status(unit: &str) -> Result<UnitState, Error> {
 pub(crate) fn command(name: &str, holes: &[(String, String)], options: &str) -> Result<CommandOutput, Error> {
     let holes: String = holes.iter().map(|(key, value)| format!(" {key}={value}")).collect();
     effect(format!("command.run {name}{holes}"), options)?;
-    Ok(CommandOutput { status: 0, stdout: Vec::new(), stderr: Vec::new() })
+    let answer = with(|fake| fake.answers.get(&format!("command.run {name}")).cloned()).unwrap_or_default();
+    let (status, said) = answer.split_once(' ').unwrap_or((&answer, ""));
+    let status = if status.is_empty() { 0 } else { status.parse().expect("a status is a number") };
+    Ok(CommandOutput { status, stdout: Vec::new(), stderr: said.as_bytes().to_vec() })
 }
 
 pub(crate) fn state() -> VhostState {

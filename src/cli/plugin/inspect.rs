@@ -1,22 +1,29 @@
 //! `carpd plugin inspect` and `diff`: what a component can do, read from the component itself.
 
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::super::{Exit, Failure, output};
-use crate::hooks::api::{FUNCTIONS, grant_line, is_allowed};
-use crate::hooks::manifest::{self, Abilities, Manifest, PluginError};
+use super::look::{Look, grant, need};
+use super::{Keys, plain};
+use crate::cli::{Exit, Failure, output};
+use crate::trust::Trust;
 
-/// Show all that a component can ever do, what it asks for and why; run nothing.
+/// Show all that a component can ever do, what it asks for and why, and who signed it; run nothing.
 ///
 /// What it imports is the whole of it: a function that does not stand there cannot be called, whatever the code does.
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = "Examples:\n  \
+    carpd plugin inspect failover.wasm\n  \
+    carpd plugin inspect failover.wasm --key team.pub --json | jq .imports")]
 pub(in crate::cli) struct Args {
     /// The component.
     #[arg(value_name = "FILE")]
     file: PathBuf,
+
+    #[command(flatten)]
+    keys: Keys,
 
     /// Print it as JSON.
     #[arg(long)]
@@ -25,7 +32,7 @@ pub(in crate::cli) struct Args {
 
 /// Show what a new version of a component can do that the old one could not, and the other way round.
 ///
-/// Exit status 1 if the new one can do more.
+/// Exit status 1 if the new one can do more: call another function, or run on another occasion.
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct DiffArgs {
     /// The old component.
@@ -35,77 +42,81 @@ pub(in crate::cli) struct DiffArgs {
     /// The new one.
     #[arg(value_name = "NEW")]
     new: PathBuf,
-}
 
-fn look(path: &Path) -> Result<(Vec<u8>, Abilities, Option<Manifest>), Failure> {
-    let bytes = super::read(path)?;
-    let failed = |err: PluginError| Failure::new(Exit::Failure, format!("{}: {err}", path.display()));
-    let abilities = manifest::abilities(&bytes).map_err(failed)?;
-    let manifest = manifest::manifest(&bytes).map_err(failed)?;
-    Ok((bytes, abilities, manifest))
+    /// Print it as JSON.
+    #[arg(long)]
+    json: bool,
 }
 
 pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
-    let (bytes, abilities, manifest) = look(&args.file)?;
-    if args.json {
-        let value = json!({ "bytes": bytes.len(), "abilities": abilities, "manifest": manifest });
-        return output::data(format!("{value:#}\n").as_bytes());
-    }
-    let mut text = String::new();
-    match &manifest {
-        Some(manifest) => {
-            let _ = writeln!(text, "{} {}: {}", plain(&manifest.name), plain(&manifest.version), plain(&manifest.description));
-            let _ = writeln!(text, "license: {}", plain(&manifest.license));
-            if let Some(source) = &manifest.source {
-                let _ = writeln!(text, "source: {}", plain(source));
-            }
-        }
-        None => text += "no manifest\n",
-    }
-    let _ = writeln!(text, "{} bytes; entry points: {}", bytes.len(), abilities.entry_points.join(", "));
-    text += "\nCan ever do:\n";
-    for import in &abilities.imports {
-        let _ = writeln!(text, "  {}{}", plain(import), need(import));
-    }
-    for (grant, reason) in manifest.iter().flat_map(|m| &m.asks) {
-        let _ = writeln!(text, "\nAsks for {}: {}", plain(grant), plain(reason));
-    }
+    let look = Look::at(&args.file, &args.keys.trust()?)?;
+    let text = if args.json { format!("{:#}\n", look.json()) } else { look.text() };
     output::data(text.as_bytes())
 }
 
-/// What stands in a plugin was written by a stranger: nothing that a terminal would obey.
-fn plain(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+/// What one component has beyond another.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Difference {
+    /// Functions that only the new one can call.
+    pub(super) gained: Vec<String>,
+    /// Functions that only the old one could call.
+    pub(super) lost: Vec<String>,
+    /// Entry points that only the new one has.
+    pub(super) new_entry_points: Vec<String>,
+    /// Entry points that only the old one had.
+    pub(super) old_entry_points: Vec<String>,
 }
 
-fn need(import: &str) -> String {
-    let function = FUNCTIONS.iter().find(|function| function.full_name() == import);
-    match function {
-        Some(function) if is_allowed(function, &crate::effect::Grants::default()) => String::new(),
-        Some(function) => format!("  (grant: {})", grant_line(function)),
-        None if import == "config.get" => String::new(),
-        None => "  (this carpd does not have it: the component would be refused)".to_owned(),
+impl Difference {
+    pub(super) fn between(old: &Look, new: &Look) -> Self {
+        let beyond = |a: &[String], b: &[String]| a.iter().filter(|x| !b.contains(x)).cloned().collect::<Vec<_>>();
+        let (old, new) = (&old.abilities, &new.abilities);
+        Self {
+            gained: beyond(&new.imports, &old.imports),
+            lost: beyond(&old.imports, &new.imports),
+            new_entry_points: beyond(&new.entry_points, &old.entry_points),
+            old_entry_points: beyond(&old.entry_points, &new.entry_points),
+        }
+    }
+
+    /// Can the new one do what the old one could not?
+    pub(super) fn is_more(&self) -> bool {
+        !self.gained.is_empty() || !self.new_entry_points.is_empty()
+    }
+
+    pub(super) fn text(&self) -> String {
+        let mut text = String::new();
+        for import in &self.gained {
+            let _ = writeln!(text, "+ {}{}", plain(import), need(import));
+        }
+        for import in &self.lost {
+            let _ = writeln!(text, "- {}", plain(import));
+        }
+        for entry in &self.new_entry_points {
+            let _ = writeln!(text, "+ entry point {entry}");
+        }
+        for entry in &self.old_entry_points {
+            let _ = writeln!(text, "- entry point {entry}");
+        }
+        text
+    }
+
+    fn json(&self) -> Value {
+        let gained = |name: &String| json!({ "function": name, "grant": grant(name) });
+        json!({
+            "more": self.is_more(),
+            "gained": self.gained.iter().map(gained).collect::<Vec<_>>(),
+            "lost": self.lost,
+            "new_entry_points": self.new_entry_points,
+            "old_entry_points": self.old_entry_points,
+        })
     }
 }
 
 pub(super) fn diff(args: &DiffArgs) -> Result<Exit, Failure> {
-    let (_, old, _) = look(&args.old)?;
-    let (_, new, _) = look(&args.new)?;
-    let beyond = |a: &[String], b: &[String]| a.iter().filter(|x| !b.contains(x)).cloned().collect::<Vec<_>>();
-    let mut text = String::new();
-    let gained = beyond(&new.imports, &old.imports);
-    for import in &gained {
-        let _ = writeln!(text, "+ {}{}", plain(import), need(import));
-    }
-    for import in beyond(&old.imports, &new.imports) {
-        let _ = writeln!(text, "- {}", plain(&import));
-    }
-    for entry in beyond(&new.entry_points, &old.entry_points) {
-        let _ = writeln!(text, "+ entry point {entry}");
-    }
-    for entry in beyond(&old.entry_points, &new.entry_points) {
-        let _ = writeln!(text, "- entry point {entry}");
-    }
+    let nobody = Trust::default();
+    let difference = Difference::between(&Look::at(&args.old, &nobody)?, &Look::at(&args.new, &nobody)?);
+    let text = if args.json { format!("{:#}\n", difference.json()) } else { difference.text() };
     output::data(text.as_bytes())?;
-    Ok(if gained.is_empty() { Exit::Success } else { Exit::Failure })
+    Ok(if difference.is_more() { Exit::Failure } else { Exit::Success })
 }

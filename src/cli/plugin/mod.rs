@@ -1,16 +1,30 @@
-//! `carpd plugin`: hooks as WebAssembly components, built and looked at.
+//! `carpd plugin`: hooks as WebAssembly components, built, looked at, vouched for, and put into the configuration.
 
+mod add;
 mod build;
+mod edit;
 mod inspect;
+mod key;
+mod list;
+mod look;
+mod new;
+mod registry;
+mod sign;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use super::{Exit, Failure, output};
+use super::{CONFIG, Exit, Failure, output};
+use crate::config;
 use crate::hooks::api::wit;
 use crate::hooks::source::MAX_TOTAL;
+use crate::trust::{FILE_MAX, Key, Trust};
 
-/// Build hooks that are WebAssembly components, and see what they can do.
+/// Hooks that are WebAssembly components: see what they can do before they run, and who vouches for them.
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = "Examples:\n  \
+    carpd plugin inspect failover.wasm           what can it do?\n  \
+    carpd plugin add failover.wasm --vhost web   show it, ask, and write it into the configuration\n  \
+    carpd plugin list                            what is in use, and who vouches for it")]
 pub(super) struct Args {
     #[command(subcommand)]
     verb: Verb,
@@ -18,28 +32,101 @@ pub(super) struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Verb {
+    New(new::Args),
     Build(build::Args),
     Inspect(inspect::Args),
     Diff(inspect::DiffArgs),
+    Keygen(key::Args),
+    Sign(sign::Args),
+    Verify(sign::VerifyArgs),
+    Add(add::Args),
+    List(list::Args),
+    Pull(registry::Args),
+    Push(registry::PushArgs),
     /// Print the contract between carpd and a component, as WIT.
     Wit,
 }
 
 pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
     match &args.verb {
+        Verb::New(args) => new::run(args),
         Verb::Build(args) => build::run(args),
         Verb::Inspect(args) => inspect::run(args),
         Verb::Diff(args) => inspect::diff(args),
+        Verb::Keygen(args) => key::run(args),
+        Verb::Sign(args) => sign::run(args),
+        Verb::Verify(args) => sign::verify(args),
+        Verb::Add(args) => add::run(args),
+        Verb::List(args) => list::run(args),
+        Verb::Pull(args) => registry::run(args),
+        Verb::Push(args) => registry::push(args),
         Verb::Wit => output::data(wit::contract().as_bytes()),
     }
 }
 
+/// Whose signatures count.
+#[derive(Debug, clap::Args)]
+struct Keys {
+    /// A minisign public key, or its file; may be given more than once [default: `[trust] keys` of the configuration].
+    #[arg(long = "key", short = 'p', value_name = "KEY")]
+    keys: Vec<String>,
+
+    /// The configuration.
+    #[arg(long, short, value_name = "FILE", default_value = CONFIG)]
+    config: PathBuf,
+}
+
+impl Keys {
+    /// Those on the command line, or else those of the configuration, if there is one.
+    fn trust(&self) -> Result<Trust, Failure> {
+        if !self.keys.is_empty() {
+            let keys = self.keys.iter().map(|key| public_key(key)).collect::<Result<_, _>>()?;
+            return Ok(Trust { keys, require_signature: true });
+        }
+        if !self.config.exists() {
+            return Ok(Trust::default());
+        }
+        config::load_trust(&self.config).map_err(|report| Failure::new(Exit::Config, report.to_string().trim_end().to_owned()))
+    }
+}
+
+fn public_key(text: &str) -> Result<Key, Failure> {
+    if Key::looks_like(text) {
+        return text.parse().map_err(|err| failure(format!("{text}: {err}")));
+    }
+    let content = read_at_most(Path::new(text), FILE_MAX)?;
+    Key::from_file(&String::from_utf8_lossy(&content))
+        .map_err(|_| failure(format!("{text}: this is not a public key of minisign")))
+}
+
+fn failure(message: impl Into<String>) -> Failure {
+    Failure::new(Exit::Failure, message)
+}
+
 /// Reads a file that is no larger than a hook may be.
 fn read(path: &Path) -> Result<Vec<u8>, Failure> {
-    let failed = |why: String| Failure::new(Exit::Failure, format!("could not read {}: {why}", path.display()));
+    read_at_most(path, MAX_TOTAL)
+}
+
+fn read_at_most(path: &Path, limit: u64) -> Result<Vec<u8>, Failure> {
+    let failed = |why: String| failure(format!("could not read {}: {why}", path.display()));
     let length = std::fs::metadata(path).map_err(|err| failed(err.to_string()))?.len();
-    if length > MAX_TOTAL {
-        return Err(failed(format!("it is larger than {MAX_TOTAL} bytes")));
+    if length > limit {
+        return Err(failed(format!("it is larger than {limit} bytes")));
     }
     std::fs::read(path).map_err(|err| failed(err.to_string()))
+}
+
+fn write(path: &Path, content: &[u8]) -> Result<(), Failure> {
+    std::fs::write(path, content).map_err(|err| failure(format!("could not write {}: {err}", path.display())))
+}
+
+/// What stands in a plugin was written by a stranger: nothing that a terminal would obey.
+fn plain(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() || is_format(c) { '\u{fffd}' } else { c }).collect()
+}
+
+/// Characters that turn the direction of what follows, or that nobody sees.
+const fn is_format(c: char) -> bool {
+    matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
 }

@@ -17,6 +17,7 @@ use super::super::{
 use super::{Options, Refusal};
 use crate::effect::Grants;
 use crate::proto::Settings;
+use crate::trust::Trust;
 use crate::types::{AdvBase, AdvSkew, IfName, Name, Vhid, VirtualAddress};
 
 /// The longest that stopping may take, the down script of `-z` included.
@@ -95,7 +96,7 @@ impl Options {
             keep_degraded: true,
             place: model::Place::default(),
         };
-        Ok(Config { daemon: self.daemon(), vhosts: vec![vhost], hooks })
+        Ok(Config { daemon: self.daemon(), trust: Trust::default(), vhosts: vec![vhost], hooks })
     }
 
     fn daemon(&self) -> Daemon {
@@ -145,6 +146,8 @@ impl Options {
         Hook {
             source: source.to_owned(),
             path: place.directory.join(source),
+            digest: None,
+            signature: None,
             language: Language::Lua,
             kind,
             limits: Limits { wall: self.timeout, ..Limits::default() },

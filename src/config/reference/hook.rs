@@ -25,6 +25,21 @@ pub(crate) static HOOK: Section = Section {
             "The script (Luau) or the WebAssembly component. A relative path starts at the directory of this file.",
         ),
         optional(
+            "digest",
+            Plain("\"sha256:\" and 64 hexadecimal digits"),
+            "any version of the file is taken",
+            "\"sha256:5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03\"",
+            "Pins the file of `source`: no other bytes are loaded. `sha256sum` prints it, and `carpd plugin add` writes it. A Lua hook \
+             that is pinned can only require modules that are signed.",
+        ),
+        optional(
+            "signature",
+            Plain("path"),
+            "the path of `source` with `.minisig` behind it",
+            "\"signatures/failover.minisig\"",
+            "The file with the signature of `source`. If this is written the signature is required. See `[trust]`.",
+        ),
+        optional(
             "up",
             Plain("absolute path"),
             "nothing runs",

@@ -8,7 +8,6 @@ use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
 
 use super::Disk;
-use crate::engine::generations::digest;
 use crate::hooks::HookSource;
 use crate::hooks::source::MAX_TOTAL;
 use crate::record::{MAGIC_LEN, whole};
@@ -50,7 +49,7 @@ impl Kept {
         let source = Arc::clone(source);
         self.disk.later("an accepted hook", move || {
             let path = directory.join(source.name.as_str());
-            let digest = digest(&source);
+            let digest = source.digest();
             if read(&directory, &source.name).is_ok_and(|there| there.is_some_and(|there| there.digest == digest)) {
                 return Ok(None);
             }
@@ -107,7 +106,7 @@ fn read(directory: &std::path::Path, name: &Name) -> Result<Option<KeptHook>, St
     let path = directory.join(name.as_str());
     let Some(bytes) = whole::read(&path, MAGIC, FILE_MAX).map_err(|error| error.to_string())? else { return Ok(None) };
     let kept: KeptHook = postcard::from_bytes(&bytes).map_err(|error| format!("{}: {error}", path.display()))?;
-    if kept.source.name != *name || kept.source.native.is_some() || digest(&kept.source) != kept.digest {
+    if kept.source.name != *name || kept.source.native.is_some() || kept.source.digest() != kept.digest {
         return Err(format!("{}: it is not what it says it is", path.display()));
     }
     Ok(Some(kept))

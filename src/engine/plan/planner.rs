@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use super::super::execute::Executor;
 use super::super::lease::Lease;
+use super::super::material::Material;
+use super::super::pool;
 use super::super::recover::Recovery;
 use super::super::start::{sandbox_policy, services};
 use super::super::store::Store;
-use super::super::{pool, script};
 use super::desk::{PlanDesk, noted};
 use super::{By, Event, Part, Plan, Verdict};
 use crate::config::{self, Config, Kind};
@@ -291,7 +292,7 @@ fn needs_helper(grants: &Grants, host: &LinuxHost) -> bool {
 }
 
 async fn load(config: &Config, name: &Name, hook: &config::Hook, keeper: &Client, learns: bool) -> Result<Loaded, LoadError> {
-    let source = script::source(name, hook).map_err(|error| LoadError::Code(error.to_string()))?;
+    let Material { source, .. } = Material::read(&config.trust, name, hook)?;
     let policy = sandbox_policy(config);
     let budget = pool::budget(hook);
     let mut source: HookSource = pool::compiled(keeper, source, &hook.grants, policy).await?;

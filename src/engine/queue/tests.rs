@@ -2,11 +2,12 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::LocalSet;
 
 use super::*;
-use crate::effect::{Grants, Resource, Value};
+use crate::effect::{Effect, Grants, Own, Resource, Value};
+use crate::engine::execute::Behalf;
 use crate::engine::recover::Recovery;
 use crate::hooks::Instance;
 use crate::host::FakeHost;
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, Owner};
 use crate::types::Vhid;
 
 fn name(text: &str) -> Name {

@@ -174,11 +174,18 @@ impl Actor {
     /// What stood still goes on: first it looks how late it is.
     pub(super) fn thaw(&mut self, now: Timestamp) {
         self.frozen = None;
+        let mut stale = Vec::new();
         if let Some(engine) = &mut self.engine {
+            engine.due = engine.next_wake();
+            let ports = engine.overslept().map(|(_, ports)| ports).unwrap_or_default();
+            engine.due = None;
+            stale.extend(ports.iter().filter_map(|port| engine.ports.get(*port)?.index()));
             engine.judge_leases();
         }
         for (link, bytes) in std::mem::take(&mut self.backlog) {
-            self.receive(link, bytes, now);
+            if !stale.contains(&link) {
+                self.receive(link, bytes, now);
+            }
         }
         self.timers();
     }

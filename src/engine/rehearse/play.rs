@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use tokio::task::Id;
 
-use super::super::clock::Virtual;
+use super::super::clock::{self, Virtual};
+use super::super::material::Material;
+use super::super::news::HookNews;
 use super::super::pool::Trouble as PoolTrouble;
-use super::super::queue::HookNews;
 use super::super::run::Engine;
 use super::super::start::load_pool;
-use super::super::{clock, script};
 use super::actor::{Actor, Down};
 use super::lan::{Lan, Plug};
 use super::record::Record;
@@ -103,8 +103,8 @@ impl Play {
             let hooks = node.config.hooks.iter().filter(|(_, hook)| with_hooks && hook.kind == Kind::Module);
             for (name, hook) in hooks {
                 let failed = |source| RehearseError::Hook { node: node.name.clone(), hook: name.clone(), source };
-                let source = script::source(name, hook).map_err(|error| failed(LoadError::Code(error.to_string())))?;
-                let pool = load_pool(&node.config, name, hook, source, &keeper).await.map_err(failed)?;
+                let material = Material::read(&node.config.trust, name, hook).map_err(failed)?;
+                let pool = load_pool(&node.config, name, hook, material, &keeper).await.map_err(failed)?;
                 pools.insert(name.clone(), pool);
             }
             record.add_node(&node.name, node.config.vhosts.iter().map(|vhost| vhost.name.to_string()));

@@ -54,16 +54,17 @@ pub const TEST_TYPES: &[(&str, &[TestField])] = &[
             field("config", "{ [string]: any }?", "Instead of [hook.NAME.config]."),
             field("grants", "{ [string]: any }?", "Instead of [hook.NAME.grant], in the same words."),
             field("hostname", "string?", "The kernel's host name; node by default."),
-            field(
-                "links",
-                "{ [string]: LinkOptions }?",
-                "The devices, by name. If it is given there are no others, and a gateway must be in a network of one of them.",
-            ),
+            field("links", "{ [string]: LinkOptions }?", "Devices, by name, beside the virtual host's interface."),
             field("routes", "{ string }?", "Routes that are there, in the words of ip route: default via 192.0.2.254."),
             field(
                 "units",
                 "{ [string]: string | UnitOptions }?",
-                "The services, by name: active, inactive, fails, hangs, missing, or a table. If it is given there are no others.",
+                "Services, by name: active, inactive, fails, hangs, missing, or a table.",
+            ),
+            field(
+                "strict",
+                "boolean?",
+                "true: there are no other devices and services than those named, and a gateway must be in the network of an address.",
             ),
             field("files", "{ [string]: string }?", "Files that are there: path and content."),
             field("sysctls", "{ [string]: string }?", "Kernel parameters: name with dots, and value."),
@@ -72,6 +73,16 @@ pub const TEST_TYPES: &[(&str, &[TestField])] = &[
                 "{ [string]: CommandOptions }?",
                 "What granted command lines leave behind, by name; success by default.",
             ),
+            field("http", "{ [string]: AnswerOptions }?", "What other hosts answer over HTTP, by the whole URL; 404 by default."),
+            field("listening", "{ string }?", "Where TCP connections are taken: address and port. Nowhere by default."),
+        ],
+    ),
+    (
+        "AnswerOptions",
+        &[
+            field("status", "number?", "HTTP status; 200 by default."),
+            field("headers", "{ [string]: string }?", "Headers."),
+            field("body", "string?", "What is in it."),
         ],
     ),
     (

@@ -74,6 +74,7 @@ struct Code {
     /// Bytecode, or what is wrong with the text: nobody's business until it is required, since hooks share a directory.
     modules: BTreeMap<String, Result<Vec<u8>, String>>,
     config: serde_json::Value,
+    kind: Kind,
     /// How often each line has run, if that is wanted.
     coverage: Option<Coverage>,
 }
@@ -233,6 +234,7 @@ impl Code {
             name: source.name.to_string(),
             file,
             config,
+            kind,
             coverage: counted.then(Coverage::default),
         })
     }
@@ -410,8 +412,9 @@ impl<'a> Run<'a> {
         });
         lua.scope(|scope| {
             let host = scope.create_function(|lua, args: MultiValue| self.ask(lua, args))?;
-            let unknown =
-                scope.create_function(|_, (table, name): (Option<String>, String)| Ok(unknown(table.as_deref(), &name)))?;
+            let unknown = scope.create_function(|_, (table, name): (Option<String>, String)| {
+                Ok(unknown(table.as_deref(), &name, self.code.kind))
+            })?;
             let resolve = scope.create_function(|_, (wanted, from): (Value, String)| Ok(self.resolve(&wanted, &from)))?;
             let open = scope.create_function(|lua, key: String| self.open(lua, key))?;
             begin.call::<()>((host, unknown, resolve, open))?;
@@ -526,8 +529,11 @@ fn round_to_micros(time: Duration) -> Duration {
 }
 
 /// What to say to a missing name; nothing if the name is right and only has no value.
-fn unknown(table: Option<&str>, name: &str) -> Option<String> {
+fn unknown(table: Option<&str>, name: &str, kind: Kind) -> Option<String> {
     match table {
+        None if kind == Kind::Test && api::groups().any(|group| group == name) => {
+            Some(format!("a test does not call {name} itself: make a host and let something happen, as in h:become(\"master\")"))
+        }
         None => Some(api::unknown_global(name)),
         Some(table @ ("event" | "event.instance")) => api::unknown_field(table, name),
         Some("test") => Some(api::unknown_test_function(api::On::Test, name)),

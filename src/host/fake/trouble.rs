@@ -14,7 +14,7 @@ pub enum Happens {
     Hangs,
     /// It takes so long.
     Takes(Duration),
-    /// Whoever asks for it dies of it: for [`super::FakeHost::trouble_of`], a host knows nothing of processes.
+    /// Whoever asks for it dies of it: a host itself knows nothing of processes.
     Kills,
 }
 

@@ -8,6 +8,7 @@
 mod calls;
 mod lexer;
 mod parser;
+mod types;
 
 #[cfg(test)]
 mod tests;

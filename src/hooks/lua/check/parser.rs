@@ -8,7 +8,7 @@ use super::lexer::{Kind, Token};
 use crate::hooks::api;
 
 /// How deep expressions and blocks may nest: far more than people write, and little of a thread's stack.
-const DEPTH_MAX: usize = 100;
+pub(super) const DEPTH_MAX: usize = 100;
 
 /// Reads a script. `None` if it is not understood.
 pub(super) fn read(tokens: &[Token], elsewhere: &BTreeSet<String>) -> Option<Vec<Finding>> {
@@ -50,17 +50,17 @@ enum Value {
     Known(Argument),
 }
 
-struct Parser<'a> {
-    tokens: &'a [Token],
-    at: usize,
+pub(super) struct Parser<'a> {
+    pub(super) tokens: &'a [Token],
+    pub(super) at: usize,
     scopes: Vec<BTreeSet<String>>,
     globals: BTreeSet<String>,
     findings: Vec<Finding>,
-    depth: usize,
+    pub(super) depth: usize,
 }
 
 impl Parser<'_> {
-    fn kind(&self) -> Option<&Kind> {
+    pub(super) fn kind(&self) -> Option<&Kind> {
         self.tokens.get(self.at).map(|token| &token.kind)
     }
 
@@ -68,7 +68,7 @@ impl Parser<'_> {
         self.tokens.get(self.at).or(self.tokens.last()).map_or(1, |token| token.line)
     }
 
-    fn is(&self, word: &str) -> bool {
+    pub(super) fn is(&self, word: &str) -> bool {
         matches!(self.kind(), Some(Kind::Keyword(w) | Kind::Symbol(w)) if *w == word)
     }
 
@@ -76,17 +76,17 @@ impl Parser<'_> {
         matches!(self.kind(), Some(Kind::Name(name)) if name == word)
     }
 
-    fn take(&mut self, word: &str) -> bool {
+    pub(super) fn take(&mut self, word: &str) -> bool {
         let there = self.is(word);
         self.at += usize::from(there);
         there
     }
 
-    fn expect(&mut self, word: &str) -> Option<()> {
+    pub(super) fn expect(&mut self, word: &str) -> Option<()> {
         self.take(word).then_some(())
     }
 
-    fn name(&mut self) -> Option<String> {
+    pub(super) fn name(&mut self) -> Option<String> {
         let Some(Kind::Name(name)) = self.kind() else { return None };
         let name = name.clone();
         self.at += 1;
@@ -541,74 +541,5 @@ impl Parser<'_> {
             parser.block()
         })?;
         self.expect("end")
-    }
-
-    fn generics(&mut self) -> Option<()> {
-        if !self.is("<") {
-            return Some(());
-        }
-        self.bracketed("<", ">")
-    }
-
-    /// Over a type, without a look at it.
-    fn type_(&mut self) -> Option<()> {
-        self.depth += 1;
-        if self.depth > DEPTH_MAX {
-            return None;
-        }
-        // A union may begin with its sign.
-        while self.take("|") || self.take("&") {}
-        match self.kind()? {
-            Kind::Symbol("{") => self.bracketed("{", "}")?,
-            Kind::Symbol("(") => self.bracketed("(", ")")?,
-            Kind::Symbol("<") => {
-                self.bracketed("<", ">")?;
-                self.bracketed("(", ")")?;
-            }
-            Kind::Symbol("...") => {
-                self.at += 1;
-                self.type_()?;
-            }
-            Kind::Keyword("nil" | "true" | "false") | Kind::Text(_) | Kind::SomeText => self.at += 1,
-            Kind::Name(_) => {
-                self.at += 1;
-                while self.take(".") {
-                    self.name()?;
-                }
-                if self.is("<") {
-                    self.bracketed("<", ">")?;
-                } else if self.is("(")
-                    && matches!(self.tokens.get(self.at - 1).map(|t| &t.kind), Some(Kind::Name(n)) if n == "typeof")
-                {
-                    self.bracketed("(", ")")?;
-                }
-            }
-            _ => return None,
-        }
-        while self.take("?") {}
-        if self.take("...") || self.take("->") || self.take("|") || self.take("&") {
-            let ends = matches!(self.kind(), None | Some(Kind::Symbol(")" | "," | ">" | "=")));
-            if !ends {
-                self.type_()?;
-            }
-        }
-        self.depth -= 1;
-        Some(())
-    }
-
-    /// Over everything in brackets, these and others.
-    fn bracketed(&mut self, open: &str, close: &str) -> Option<()> {
-        self.expect(open)?;
-        let mut depth = 1;
-        while depth > 0 {
-            self.kind()?;
-            if self.is(open) {
-                depth += 1;
-            } else if self.is(close) {
-                depth -= 1;
-            }
-            self.at += 1;
-        }
-        Some(())
     }
 }

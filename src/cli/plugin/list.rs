@@ -1,0 +1,145 @@
+//! `carpd plugin list`: the hooks of the configuration, who vouches for them, and what the daemon has of them.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+
+use super::plain;
+use crate::cli::{CONFIG, Exit, Failure, instance_dir, output};
+use crate::config::{Config, Hook, Kind};
+use crate::control::{self, Order, Reply};
+use crate::engine::command::HookStatus;
+use crate::hooks::vet::{Terms, Vouched};
+use crate::hooks::{HookSource, Language, manifest};
+use crate::types::Name;
+
+/// List the hooks of the configuration: digest, signer, pin, contract, and whether the daemon has loaded them.
+///
+/// Reads the configuration and the hooks as the daemon would. Exit status 1 if one of them would be refused.
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct Args {
+    /// The configuration.
+    #[arg(long, short, value_name = "FILE", default_value = CONFIG)]
+    config: PathBuf,
+
+    /// Print it as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// One hook.
+struct Listed<'a> {
+    name: &'a Name,
+    hook: &'a Hook,
+    /// Its bytes and who vouches for them; or why not.
+    found: Result<(HookSource, Vouched), String>,
+    /// What the daemon has.
+    status: Option<&'a HookStatus>,
+    /// Is there a daemon?
+    running: bool,
+}
+
+pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
+    let config = Config::load(&args.config).map_err(|report| {
+        output::problems(&report);
+        Failure::new(Exit::Config, "")
+    });
+    let config = config?.config;
+    let status = daemon(args, &config);
+    let modules = config.hooks.iter().filter(|(_, hook)| hook.kind == Kind::Module);
+    let listed = modules.map(|(name, hook)| Listed {
+        name,
+        hook,
+        found: look(&config, name, hook),
+        status: status.iter().flatten().find(|status| status.name == *name),
+        running: status.is_some(),
+    });
+    let listed: Vec<Listed<'_>> = listed.collect();
+    let text = if args.json {
+        format!("{:#}\n", Value::Array(listed.iter().map(Listed::json).collect()))
+    } else {
+        listed.iter().map(Listed::text).collect()
+    };
+    output::data(text.as_bytes())?;
+    Ok(if listed.iter().all(|listed| listed.found.is_ok()) { Exit::Success } else { Exit::Failure })
+}
+
+/// The hooks of the daemon that runs this configuration; `None` if it does not run, or we may not ask.
+fn daemon(args: &Args, config: &Config) -> Option<Vec<HookStatus>> {
+    let socket = control::socket_path(&instance_dir(&config.daemon.run_dir, &args.config).ok()?);
+    match control::call(&socket, Order::Status) {
+        Ok(Reply::Status(status)) => Some(status.hooks),
+        _ => None,
+    }
+}
+
+fn look(config: &Config, name: &Name, hook: &Hook) -> Result<(HookSource, Vouched), String> {
+    let mut source = HookSource::read(name.clone(), &hook.path, hook.config_json.clone()).map_err(|err| err.to_string())?;
+    let terms = Terms { trust: &config.trust, digest: hook.digest, signature: hook.signature.as_deref() };
+    let vouched = source.vet(&hook.path, terms).map_err(|err| err.to_string())?;
+    Ok((source, vouched))
+}
+
+impl Listed<'_> {
+    /// The contract's version, of a component.
+    fn contract(&self) -> Option<String> {
+        let (source, _) = self.found.as_ref().ok().filter(|(source, _)| source.language == Language::Wasm)?;
+        manifest::abilities(&source.main).ok()?.contract
+    }
+
+    /// `yes`, `other`, `no`, or `unknown` where no daemon answers.
+    fn loaded(&self) -> &'static str {
+        match (self.status, &self.found) {
+            (Some(status), Ok((source, _))) if status.digest == source.digest() => "yes",
+            (Some(_), _) => "other",
+            (None, _) if self.running => "no",
+            (None, _) => "unknown",
+        }
+    }
+
+    fn text(&self) -> String {
+        let mut text = format!("{}: {}", self.name, self.hook.source);
+        match &self.found {
+            Ok((source, vouched)) => {
+                let _ = write!(text, ", {} bytes", source.main.len());
+                if let Some(contract) = self.contract() {
+                    let _ = write!(text, ", contract {contract}");
+                }
+                let _ = write!(text, "\n  {}\n  {vouched}", vouched.digest);
+                if let Some(signer) = &vouched.signer {
+                    let _ = write!(text, " ({})", plain(&signer.comment));
+                }
+                text += "\n";
+            }
+            Err(why) => {
+                let _ = writeln!(text, "\n  would be refused: {why}");
+            }
+        }
+        let loaded = match self.loaded() {
+            "yes" => "loaded as it is here",
+            "other" => "the daemon has another version of it",
+            "no" => "not loaded: the daemon does not know it yet (carpd reload)",
+            _ => "no daemon answers for this configuration",
+        };
+        let _ = writeln!(text, "  {loaded}");
+        text
+    }
+
+    /// Stable: what `--json` prints.
+    fn json(&self) -> Value {
+        let found = self.found.as_ref();
+        let vouched = found.map(|(_, vouched)| vouched).ok();
+        json!({
+            "name": self.name,
+            "source": self.hook.source,
+            "bytes": found.map(|(source, _)| source.main.len()).ok(),
+            "digest": vouched.map(|vouched| vouched.digest.to_string()),
+            "pinned": self.hook.digest.is_some(),
+            "signer": vouched.and_then(|v| v.signer.as_ref()).map(|s| json!({ "key": s.key.to_string(), "comment": s.comment })),
+            "contract": self.contract(),
+            "loaded": self.loaded(),
+            "problem": found.err(),
+        })
+    }
+}

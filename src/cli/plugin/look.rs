@@ -1,0 +1,166 @@
+//! What can be told of a component without running it.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+
+use super::{failure, plain, read, read_at_most};
+use crate::cli::Failure;
+use crate::effect::Grants;
+use crate::hooks::api::{FUNCTIONS, Function, grant_line, is_allowed};
+use crate::hooks::manifest::{self, Abilities, Manifest, PluginError};
+use crate::hooks::vet::beside;
+use crate::trust::{Digest, FILE_MAX, Signer, Trust};
+
+/// A component, looked at.
+#[derive(Debug)]
+pub(super) struct Look {
+    /// Its file.
+    pub(super) path: PathBuf,
+    /// All of it.
+    pub(super) bytes: Vec<u8>,
+    /// Of its file.
+    pub(super) digest: Digest,
+    /// What it can ever do.
+    pub(super) abilities: Abilities,
+    /// What it says about itself.
+    pub(super) manifest: Option<Manifest>,
+    /// Who signed it.
+    pub(super) signature: Signature,
+}
+
+/// Who signed a file.
+#[derive(Debug)]
+pub(super) enum Signature {
+    /// There is none beside it.
+    None,
+    /// Somebody whom we know.
+    Good(Signer),
+    /// There is one that says nothing to us; why.
+    Bad(String),
+}
+
+impl Signature {
+    fn look(path: &Path, bytes: &[u8], trust: &Trust) -> Result<Self, Failure> {
+        let file = beside(path);
+        if !file.exists() {
+            return Ok(Self::None);
+        }
+        let text = String::from_utf8_lossy(&read_at_most(&file, FILE_MAX)?).into_owned();
+        Ok(match trust.signer(bytes, &text) {
+            Ok(signer) => Self::Good(signer),
+            Err(why) => Self::Bad(why.to_string()),
+        })
+    }
+
+    pub(super) fn text(&self) -> String {
+        match self {
+            Self::None => "not signed".to_owned(),
+            Self::Good(signer) => format!("signed by {} ({})", signer.key, plain(&signer.comment)),
+            Self::Bad(why) => format!("the signature beside it does not count: {why}"),
+        }
+    }
+
+    pub(super) fn json(&self) -> Value {
+        match self {
+            Self::None => json!({ "state": "none" }),
+            Self::Good(signer) => json!({ "state": "good", "key": signer.key.to_string(), "comment": signer.comment }),
+            Self::Bad(why) => json!({ "state": "bad", "why": why }),
+        }
+    }
+}
+
+/// The host function that an import is, if this carpd has it.
+pub(super) fn function(import: &str) -> Option<&'static Function> {
+    FUNCTIONS.iter().find(|function| function.full_name() == import)
+}
+
+/// The line that would grant an import; `None` if it needs none.
+pub(super) fn grant(import: &str) -> Option<String> {
+    function(import).filter(|function| !is_allowed(function, &Grants::default())).map(grant_line)
+}
+
+/// Does this carpd have it?
+pub(super) fn is_known(import: &str) -> bool {
+    function(import).is_some() || import == "config.get"
+}
+
+/// What stands behind an import: the grant that it needs.
+pub(super) fn need(import: &str) -> String {
+    match grant(import) {
+        _ if !is_known(import) => "  (this carpd does not have it: the component would be refused)".to_owned(),
+        Some(line) => format!("  (grant: {line})"),
+        None => String::new(),
+    }
+}
+
+impl Look {
+    pub(super) fn at(path: &Path, trust: &Trust) -> Result<Self, Failure> {
+        let bytes = read(path)?;
+        let failed = |err: PluginError| failure(format!("{}: {err}", path.display()));
+        let abilities = manifest::abilities(&bytes).map_err(failed)?;
+        let manifest = manifest::manifest(&bytes).map_err(failed)?;
+        let signature = Signature::look(path, &bytes, trust)?;
+        Ok(Self { path: path.to_owned(), digest: Digest::of(&bytes), bytes, abilities, manifest, signature })
+    }
+
+    /// Groups of functions that need a grant, for which the manifest has no reason.
+    fn unexplained(&self) -> Vec<&'static str> {
+        let asked = |key: &str| self.manifest.as_ref().is_some_and(|manifest| manifest.asks.contains_key(key));
+        let needed = self.abilities.imports.iter().filter(|import| grant(import).is_some()).filter_map(|import| function(import));
+        let mut keys: Vec<_> = needed.filter_map(|function| function.capability).map(crate::effect::Capability::as_str).collect();
+        keys.dedup();
+        keys.retain(|key| !asked(key));
+        keys
+    }
+
+    pub(super) fn text(&self) -> String {
+        let mut text = String::new();
+        match &self.manifest {
+            Some(manifest) => {
+                let _ =
+                    writeln!(text, "{} {}: {}", plain(&manifest.name), plain(&manifest.version), plain(&manifest.description));
+                let _ = writeln!(text, "license: {}", plain(&manifest.license));
+                if let Some(source) = &manifest.source {
+                    let _ = writeln!(text, "source: {}", plain(source));
+                }
+            }
+            None => text += "no manifest\n",
+        }
+        let _ = writeln!(text, "{} bytes, {}\n{}", self.bytes.len(), self.digest, self.signature.text());
+        let contract = self.abilities.contract.as_deref().unwrap_or("unknown");
+        let _ = writeln!(text, "contract {contract}; entry points: {}", self.abilities.entry_points.join(", "));
+        text += "\nCan ever do:\n";
+        for import in &self.abilities.imports {
+            let _ = writeln!(text, "  {}{}", plain(import), need(import));
+        }
+        for (grant, reason) in self.manifest.iter().flat_map(|m| &m.asks) {
+            let _ = writeln!(text, "\nAsks for {}: {}", plain(grant), plain(reason));
+        }
+        let unexplained = self.unexplained();
+        if !unexplained.is_empty() {
+            let _ = writeln!(text, "\nGives no reason for: {}", unexplained.join(", "));
+        }
+        text
+    }
+
+    /// Stable: what `--json` prints.
+    pub(super) fn json(&self) -> Value {
+        let import = |name: &String| {
+            let key = function(name).and_then(|function| function.capability).map(crate::effect::Capability::as_str);
+            let reason = key.and_then(|key| self.manifest.as_ref()?.asks.get(key));
+            json!({ "function": name, "known": is_known(name), "grant": grant(name), "reason": reason })
+        };
+        json!({
+            "file": self.path,
+            "bytes": self.bytes.len(),
+            "digest": self.digest.to_string(),
+            "signature": self.signature.json(),
+            "contract": self.abilities.contract,
+            "imports": self.abilities.imports.iter().map(import).collect::<Vec<_>>(),
+            "entry_points": self.abilities.entry_points,
+            "manifest": self.manifest,
+        })
+    }
+}

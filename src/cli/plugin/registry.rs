@@ -1,0 +1,193 @@
+//! `carpd plugin pull` and `push`: plugins in an OCI registry.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{IsTerminal as _, stderr};
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+
+use super::look::Look;
+use super::{Keys, failure, plain, read_at_most, write};
+use crate::cli::{Exit, Failure, output};
+use crate::hooks::manifest;
+use crate::hooks::source::MAX_TOTAL;
+use crate::hooks::vet::beside;
+use crate::registry::{self, About, Client, Pulled, Reference, RegistryError, SIGNATURE};
+use crate::trust::{FILE_MAX, Trust};
+
+/// Fetch a plugin from an OCI registry, with its signature if it has one; put nothing into the configuration.
+///
+/// REF is HOST/NAME:TAG, or HOST/NAME@sha256:... for exactly one version. The layout is that of `wkg`. A login is taken from
+/// ~/.docker/config.json. Only this machine is spoken with unencrypted.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "Examples:\n  \
+    carpd plugin pull registry.example.org/carpd/failover:0.2.0\n  \
+    carpd plugin pull registry.example.org/carpd/failover:0.2.0 --output new.wasm && carpd plugin diff failover.wasm new.wasm")]
+pub(in crate::cli) struct Args {
+    /// The plugin.
+    #[arg(value_name = "REF")]
+    reference: Reference,
+
+    /// Where it goes; its signature goes beside it [default: NAME.wasm].
+    #[arg(long, short, value_name = "FILE")]
+    output: Option<PathBuf>,
+
+    #[command(flatten)]
+    keys: Keys,
+
+    /// Speak unencrypted with a registry that is not on this machine.
+    #[arg(long)]
+    insecure: bool,
+
+    /// Replace a file that is there.
+    #[arg(long)]
+    force: bool,
+
+    /// Print what came as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Bring a plugin to an OCI registry, with the signature that lies beside it.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "Examples:\n  carpd plugin push failover.wasm registry.example.org/carpd/failover:0.2.0")]
+pub(in crate::cli) struct PushArgs {
+    /// The component.
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+
+    /// Where it goes.
+    #[arg(value_name = "REF")]
+    reference: Reference,
+
+    /// Speak unencrypted with a registry that is not on this machine.
+    #[arg(long)]
+    insecure: bool,
+
+    /// Print what was done as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
+    let path = args.output.clone().unwrap_or_else(|| PathBuf::from(format!("{}.wasm", args.reference.name())));
+    for path in [&path, &beside(&path)] {
+        if path.exists() && !args.force {
+            return Err(failure(format!("{} exists", path.display())).hint("replace it: --force"));
+        }
+    }
+    let trust = args.keys.trust()?;
+    let pulled = fetch(&args.reference, args.insecure)?;
+    let look = keep(&pulled, &path, &trust)?;
+    let text = if args.json {
+        let value =
+            json!({ "reference": args.reference.to_string(), "manifest": pulled.digest.to_string(), "plugin": look.json() });
+        format!("{value:#}\n")
+    } else {
+        format!(
+            "{}: {} bytes, {}\n{}\nin the registry: {}/{}@{}\n",
+            path.display(),
+            look.bytes.len(),
+            look.digest,
+            look.signature.text(),
+            args.reference.host,
+            args.reference.repository,
+            pulled.digest
+        )
+    };
+    output::data(text.as_bytes())
+}
+
+/// Writes what came to a file, and its signature beside it; an old signature of another file goes.
+fn keep(pulled: &Pulled, path: &Path, trust: &Trust) -> Result<Look, Failure> {
+    // Looked at before anything is written.
+    manifest::abilities(&pulled.component).map_err(|err| failure(err.to_string()))?;
+    write(path, &pulled.component)?;
+    match &pulled.signature {
+        Some(text) => write(&beside(path), text.as_bytes())?,
+        None if beside(path).exists() => {
+            fs::remove_file(beside(path)).map_err(|err| failure(format!("{}: {err}", beside(path).display())))?;
+        }
+        None => {}
+    }
+    Look::at(path, trust)
+}
+
+/// Fetches a plugin, and shows how far that is to who watches.
+fn fetch(reference: &Reference, insecure: bool) -> Result<Pulled, Failure> {
+    let watched = stderr().is_terminal();
+    let mut progress = |done: u64, of: u64| {
+        if watched {
+            output::note(&format!("\r{reference}: {} of {} KiB ", done >> 10, of >> 10));
+        }
+    };
+    let pulled = registry::pull(&mut Client::new(reference, insecure), reference, MAX_TOTAL, &mut progress);
+    if watched {
+        output::note("\n");
+    }
+    pulled.map_err(|err| failed(&err))
+}
+
+fn failed(err: &RegistryError) -> Failure {
+    failure(plain(&err.to_string()))
+}
+
+/// A directory of our own for what was fetched; gone with this value.
+#[derive(Debug)]
+pub(super) struct Fetched {
+    directory: PathBuf,
+    /// The component in it.
+    pub(super) file: PathBuf,
+}
+
+impl Drop for Fetched {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.directory);
+    }
+}
+
+/// Fetches a plugin to where `carpd plugin add` looks at it.
+pub(super) fn fetch_for_add(reference: &Reference, insecure: bool) -> Result<Fetched, Failure> {
+    let pulled = fetch(reference, insecure)?;
+    let directory = std::env::temp_dir().join(format!("carpd-pull-{}", std::process::id()));
+    fs::create_dir(&directory).map_err(|err| failure(format!("{}: {err}", directory.display())))?;
+    let fetched = Fetched { file: directory.join(format!("{}.wasm", reference.name())), directory };
+    keep(&pulled, &fetched.file, &Trust::default())?;
+    Ok(fetched)
+}
+
+pub(super) fn push(args: &PushArgs) -> Result<Exit, Failure> {
+    let look = Look::at(&args.file, &Trust::default())?;
+    let (imports, exports) = manifest::interfaces(&look.bytes).map_err(|err| failure(err.to_string()))?;
+    let mut annotations = BTreeMap::new();
+    if let Some(manifest) = &look.manifest {
+        let mut set = |name: &str, value: &str| annotations.insert(format!("org.opencontainers.image.{name}"), value.to_owned());
+        set("title", &manifest.name);
+        set("version", &manifest.version);
+        set("description", &manifest.description);
+        set("licenses", &manifest.license);
+        if let Some(source) = &manifest.source {
+            set("source", source);
+        }
+    }
+    let signature = beside(&args.file);
+    if signature.exists() {
+        let text = String::from_utf8(read_at_most(&signature, FILE_MAX)?);
+        let text = text.map_err(|_| failure(format!("{}: this is not a signature of minisign", signature.display())))?;
+        annotations.insert(SIGNATURE.to_owned(), text);
+    }
+    let signed = annotations.contains_key(SIGNATURE);
+    let created = jiff::Timestamp::now().strftime("%FT%TZ").to_string();
+    let about = About { imports, exports, created, annotations };
+    let mut client = Client::new(&args.reference, args.insecure);
+    let digest = registry::push(&mut client, &args.reference, &look.bytes, &about).map_err(|err| failed(&err))?;
+    let place = format!("{}/{}@{digest}", args.reference.host, args.reference.repository);
+    let text = if args.json {
+        let value = json!({ "reference": args.reference.to_string(), "manifest": digest.to_string(), "digest": look.digest.to_string(), "signed": signed });
+        format!("{value:#}\n")
+    } else {
+        format!("{}: {place}, {}\n", args.reference, if signed { "with its signature" } else { "not signed" })
+    };
+    output::data(text.as_bytes())
+}

@@ -1,0 +1,145 @@
+//! What a running hook asks, answered: the gate, the ledger and the host stand behind it.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+use tracing::{debug, error, info, warn};
+
+use super::clock;
+use super::execute::{Behalf, outcome_word};
+use super::news::HookNews;
+use super::pool::Pool;
+use super::queue::Queue;
+use crate::effect::{Effect, Own, Query, Reply};
+use crate::hooks::session::Desk;
+use crate::hooks::{Answer, Ask, AskError, Budget, EntryPoint, LogLevel};
+use crate::host::Host;
+use crate::journal::Note;
+use crate::ledger::Owner;
+use crate::types::{Timestamp, VirtualAddress};
+
+/// Answers what one run asks.
+pub(super) struct RunDesk<'a, H> {
+    queue: &'a Queue<H>,
+    hook: &'a Rc<Pool>,
+    owner: Owner,
+    entry: EntryPoint,
+    budget: Budget,
+    deadline: Timestamp,
+    addresses: Vec<VirtualAddress>,
+}
+
+impl<H: Host + 'static> Desk for RunDesk<'_, H> {
+    async fn ask(&mut self, ask: Ask) -> Answer {
+        self.answer(ask).await.unwrap_or_else(Answer::Error)
+    }
+}
+
+impl<'a, H: Host + 'static> RunDesk<'a, H> {
+    /// For a run that begins now.
+    pub(super) fn new(queue: &'a Queue<H>, hook: &'a Rc<Pool>, entry: EntryPoint, budget: Budget) -> Self {
+        Self {
+            queue,
+            hook,
+            owner: Owner { vhost: queue.vhost.clone(), hook: Some(hook.name().clone()) },
+            entry,
+            budget,
+            deadline: clock::now() + budget.wall,
+            addresses: queue.addresses.borrow().clone(),
+        }
+    }
+
+    fn left(&self) -> Duration {
+        self.deadline.since(clock::now())
+    }
+
+    fn behalf(&self) -> Behalf<'_> {
+        Behalf {
+            owner: &self.owner,
+            grants: &self.hook.spec().grants,
+            own: Own { dev: &self.queue.dev, addresses: &self.addresses },
+            scoped: self.entry.scoped(),
+            left: self.left(),
+        }
+    }
+
+    async fn answer(&mut self, ask: Ask) -> Result<Answer, AskError> {
+        let shared = &self.queue.shared;
+        if matches!(ask, Ask::Effect { .. }) {
+            self.refuse_in_health()?;
+        }
+        if self.left().is_zero() && !matches!(ask, Ask::Log { .. }) {
+            return Err(AskError::OverBudget(format!("the time budget of {:?} is used up", self.budget.wall)));
+        }
+        match ask {
+            Ask::Effect { effect: effect @ (Effect::Demote { .. } | Effect::Resign { .. }), .. } => self.on_the_vhost(effect),
+            Ask::Effect { effect, keep, wait_ms } => {
+                let mut behalf = self.behalf();
+                if let Some(wait) = wait_ms {
+                    behalf.left = behalf.left.min(Duration::from_millis(wait));
+                }
+                let text = effect.to_string();
+                let result = shared.executor.ask(&behalf, effect, keep).await;
+                let outcome = match &result {
+                    Ok(reply) => outcome_word(reply).to_owned(),
+                    Err(error) => format!("failed: {error}"),
+                };
+                let note = Note::Effect { hook: self.hook.name().clone(), effect: text, outcome };
+                shared.journal.borrow_mut().note(clock::now(), self.queue.index, note);
+                result.map(Answer::Reply)
+            }
+            Ask::Query(Query::CarpState) => Ok(Answer::Reply(Reply::State(self.queue.state.get()))),
+            Ask::Query(query) => shared.executor.query(&self.behalf(), &query).await.map(Answer::Reply),
+            Ask::Log { level, message, fields } => {
+                self.log(level, &message, &fields);
+                Ok(Answer::Done)
+            }
+            Ask::Sleep { ms } => {
+                clock::sleep(Duration::from_millis(ms).min(self.left())).await;
+                Ok(Answer::Done)
+            }
+            Ask::StateGet { key } => Ok(Answer::State(shared.store.borrow().value(&self.owner, &key))),
+            Ask::StateSet { key, value } => {
+                let saved = shared.store.borrow_mut().set(&self.owner, &key, value, self.budget.state_bytes)?;
+                saved.wait().await;
+                Ok(Answer::Done)
+            }
+        }
+    }
+
+    fn refuse_in_health(&self) -> Result<(), AskError> {
+        if self.entry == EntryPoint::Health {
+            return Err(AskError::Invalid("health may only look: it cannot change the host".to_owned()));
+        }
+        Ok(())
+    }
+
+    /// Effects on the hook's own virtual host go to the engine.
+    fn on_the_vhost(&self, effect: Effect) -> Result<Answer, AskError> {
+        let behalf = self.behalf();
+        let granted = behalf.grants.permit(effect, behalf.own).map_err(|denied| AskError::Denied(*denied))?;
+        let vhost = self.queue.index;
+        let by_hook = |reason: &str| format!("hook {}: {reason}", self.hook.name());
+        let news = match granted.effect() {
+            Effect::Demote { by, reason } => HookNews::Demote { vhost, by: *by, reason: by_hook(reason) },
+            Effect::Resign { reason } => HookNews::Resign { vhost, reason: by_hook(reason) },
+            // Only those two come here.
+            _ => return Err(AskError::Invalid("not about the virtual host".to_owned())),
+        };
+        _ = self.queue.shared.news.send(news);
+        Ok(Answer::Reply(Reply::Outcome(crate::effect::Outcome::Changed)))
+    }
+
+    fn log(&self, level: LogLevel, message: &str, fields: &[(String, String)]) {
+        let (vhost, hook, entry) = (&self.queue.vhost, self.hook.name(), self.entry.as_str());
+        let fields: BTreeMap<&str, &str> = fields.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+        let fields = if fields.is_empty() { String::new() } else { format!("{fields:?}") };
+        match level {
+            LogLevel::Debug => debug!(%vhost, %hook, entry, fields, "{message}"),
+            LogLevel::Info => info!(%vhost, %hook, entry, fields, "{message}"),
+            LogLevel::Warn => warn!(%vhost, %hook, entry, fields, "{message}"),
+            LogLevel::Error => error!(%vhost, %hook, entry, fields, "{message}"),
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! What the hook runs of a virtual host report to the engine.
+
+use crate::config::OnFailure;
+use crate::hooks::{EntryPoint, HookError, Returned};
+use crate::types::Name;
+
+/// What the engine hears from the hook runs.
+#[derive(Debug)]
+pub(super) enum HookNews {
+    /// A run over the list of hooks ended.
+    Finished {
+        /// Index of the virtual host.
+        vhost: usize,
+        /// Which entry point.
+        entry: EntryPoint,
+        /// The transition's number.
+        seq: u64,
+        /// The first failure ended the list.
+        result: Result<(), Failure>,
+    },
+    /// One hook ran anew by an operator's order, and ended well.
+    Applied {
+        /// Index of the virtual host.
+        vhost: usize,
+    },
+    /// A hook asked to raise or end the demotion of its virtual host.
+    Demote {
+        /// Index of the virtual host.
+        vhost: usize,
+        /// 0..=240.
+        by: u8,
+        /// Hook and reason.
+        reason: String,
+    },
+    /// A hook was asked for its health.
+    Checked {
+        /// Index of the virtual host.
+        vhost: usize,
+        /// Which hook.
+        hook: Name,
+        /// The check's number.
+        ticket: u64,
+        /// The transition's number when it began.
+        seq: u64,
+        /// What it said, or how it failed.
+        result: Result<Returned, HookError>,
+    },
+    /// A hook asked to hand over.
+    Resign {
+        /// Index of the virtual host.
+        vhost: usize,
+        /// Hook and reason.
+        reason: String,
+    },
+}
+
+impl HookNews {
+    /// Index of the virtual host.
+    pub(super) const fn vhost(&self) -> usize {
+        match self {
+            Self::Finished { vhost, .. }
+            | Self::Demote { vhost, .. }
+            | Self::Checked { vhost, .. }
+            | Self::Resign { vhost, .. }
+            | Self::Applied { vhost, .. } => *vhost,
+        }
+    }
+}
+
+/// A hook that failed.
+#[derive(Debug)]
+pub(super) struct Failure {
+    /// Which one.
+    pub(super) hook: Name,
+    /// How.
+    pub(super) error: HookError,
+    /// What the operator wants done about it.
+    pub(super) policy: OnFailure,
+}

@@ -1,0 +1,220 @@
+//! Plugins in an OCI registry, in the layout that `wkg` uses for components: one layer `application/wasm`, and a configuration
+//! `application/vnd.wasm.config.v0+json`. The signature, if there is one, is an annotation of the manifest.
+//!
+//! A small part of the distribution specification: one manifest, its blobs, bearer tokens. Everything that comes is
+//! bounded, and compared with the digest that names it.
+
+mod client;
+mod reference;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+pub use client::Client;
+pub use reference::{BadReference, Reference, Version};
+
+use crate::trust::{Digest, FILE_MAX};
+
+/// The annotation of a manifest that holds the signature of its component: the text of the `.minisig` file.
+pub const SIGNATURE: &str = "carpd.minisig";
+
+const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+const CONFIG: &str = "application/vnd.wasm.config.v0+json";
+const WASM: &str = "application/wasm";
+/// The largest manifest that is read, in bytes.
+const MANIFEST_MAX: u64 = 256 << 10;
+
+/// Why something could not be had from a registry, or brought there.
+#[derive(Debug, thiserror::Error)]
+pub enum RegistryError {
+    /// The registry cannot be spoken with.
+    #[error("{url}: {why}")]
+    Unreachable {
+        /// What was asked for.
+        url: String,
+        /// What happened.
+        why: String,
+    },
+    /// It refused.
+    #[error("{url}: the registry answered {status}{}", said(why))]
+    Refused {
+        /// What was asked for.
+        url: String,
+        /// HTTP's number.
+        status: u16,
+        /// Its words.
+        why: String,
+    },
+    /// What came is not what its digest says.
+    #[error("{what} is not what it should be: its digest is {found}, not {wanted}; do not use this registry")]
+    Digest {
+        /// The manifest, or a blob.
+        what: String,
+        /// What was asked for.
+        wanted: Digest,
+        /// What came.
+        found: Digest,
+    },
+    /// It is no plugin, or too large for one.
+    #[error("{reference}: {why}")]
+    NoPlugin {
+        /// What was asked for.
+        reference: Reference,
+        /// What is wrong with it.
+        why: String,
+    },
+}
+
+fn said(why: &str) -> String {
+    if why.is_empty() { String::new() } else { format!(": {why}") }
+}
+
+/// A plugin as it came from a registry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pulled {
+    /// Of the manifest: names exactly this version in the registry.
+    pub digest: Digest,
+    /// The component.
+    pub component: Vec<u8>,
+    /// The text of its signature.
+    pub signature: Option<String>,
+}
+
+/// What a manifest says, as far as we care.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Manifest {
+    schema_version: u8,
+    #[serde(default = "of_image")]
+    media_type: String,
+    config: Descriptor,
+    layers: Vec<Descriptor>,
+    #[serde(default)]
+    annotations: BTreeMap<String, String>,
+}
+
+fn of_image() -> String {
+    MANIFEST.to_owned()
+}
+
+/// A blob by its digest.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Descriptor {
+    media_type: String,
+    digest: String,
+    size: u64,
+}
+
+impl Descriptor {
+    fn of(media_type: &str, bytes: &[u8]) -> Self {
+        Self { media_type: media_type.to_owned(), digest: Digest::of(bytes).to_string(), size: bytes.len() as u64 }
+    }
+}
+
+/// Fetches a plugin. `limit` is the largest component that is taken, in bytes; `progress` is told how many bytes of how many
+/// there are.
+///
+/// # Errors
+/// [`RegistryError`].
+pub fn pull(
+    client: &mut Client,
+    reference: &Reference,
+    limit: u64,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<Pulled, RegistryError> {
+    let no_plugin = |why: String| RegistryError::NoPlugin { reference: reference.clone(), why };
+    let path = format!("manifests/{}", reference.version);
+    let bytes = client.get(&path, MANIFEST, MANIFEST_MAX, &mut |_, _| {})?;
+    let digest = Digest::of(&bytes);
+    if let Version::Digest(wanted) = reference.version {
+        same(&format!("the manifest of {reference}"), wanted, digest)?;
+    }
+    let manifest: Manifest =
+        serde_json::from_slice(&bytes).map_err(|err| no_plugin(format!("its manifest makes no sense: {err}")))?;
+    let layer = plugin_layer(&manifest, limit).map_err(no_plugin)?;
+    let wanted: Digest =
+        layer.digest.parse().map_err(|_| no_plugin(format!("{:?} is a digest of an unknown kind", layer.digest)))?;
+    let component = client.get(&format!("blobs/{wanted}"), "*/*", layer.size, progress)?;
+    same(&format!("the component of {reference}"), wanted, Digest::of(&component))?;
+    let signature = manifest.annotations.get(SIGNATURE).cloned();
+    if signature.as_ref().is_some_and(|text| text.len() as u64 > FILE_MAX) {
+        return Err(no_plugin(format!("its signature is larger than {FILE_MAX} bytes")));
+    }
+    Ok(Pulled { digest, component, signature })
+}
+
+fn same(what: &str, wanted: Digest, found: Digest) -> Result<(), RegistryError> {
+    if wanted == found { Ok(()) } else { Err(RegistryError::Digest { what: what.to_owned(), wanted, found }) }
+}
+
+/// The one layer of a component.
+fn plugin_layer(manifest: &Manifest, limit: u64) -> Result<&Descriptor, String> {
+    if manifest.schema_version != 2 || manifest.media_type != MANIFEST {
+        return Err(format!("it is no image of OCI but {}", manifest.media_type));
+    }
+    if manifest.config.media_type != CONFIG {
+        return Err(format!("it holds no component but {}", manifest.config.media_type));
+    }
+    let [layer] = manifest.layers.as_slice() else { return Err(format!("it has {} layers, not one", manifest.layers.len())) };
+    if layer.media_type != WASM {
+        return Err(format!("its layer is no component but {}", layer.media_type));
+    }
+    if layer.size > limit {
+        return Err(format!("it has {} bytes; a plugin has at most {limit}", layer.size));
+    }
+    Ok(layer)
+}
+
+/// What a registry is told about a component, beside its bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct About {
+    /// Interfaces that it imports, in the component's own words.
+    pub imports: Vec<String>,
+    /// Interfaces that it exports.
+    pub exports: Vec<String>,
+    /// When, as RFC 3339 has it.
+    pub created: String,
+    /// Annotations of the manifest, such as `org.opencontainers.image.version`.
+    pub annotations: BTreeMap<String, String>,
+}
+
+/// Brings a plugin to a registry, and says under which digest it is there.
+///
+/// # Errors
+/// [`RegistryError`].
+pub fn push(client: &mut Client, reference: &Reference, component: &[u8], about: &About) -> Result<Digest, RegistryError> {
+    let layer = Descriptor::of(WASM, component);
+    let config = serde_json::json!({
+        "created": about.created,
+        "architecture": "wasm",
+        "os": "wasip2",
+        "layerDigests": [layer.digest],
+        "component": { "exports": about.exports, "imports": about.imports, "target": null },
+    });
+    let config = config.to_string().into_bytes();
+    let manifest = Manifest {
+        schema_version: 2,
+        media_type: MANIFEST.to_owned(),
+        config: Descriptor::of(CONFIG, &config),
+        layers: vec![layer],
+        annotations: about.annotations.clone(),
+    };
+    let why = |err: serde_json::Error| RegistryError::NoPlugin { reference: reference.clone(), why: err.to_string() };
+    let manifest = serde_json::to_vec(&manifest).map_err(why)?;
+    let digest = Digest::of(&manifest);
+    let version = match reference.version {
+        Version::Digest(wanted) => {
+            same("the manifest", wanted, digest)?;
+            wanted.to_string()
+        }
+        Version::Tag(ref tag) => tag.clone(),
+    };
+    client.put_blob(component)?;
+    client.put_blob(&config)?;
+    client.put(&format!("manifests/{version}"), MANIFEST, &manifest)?;
+    Ok(digest)
+}

@@ -1,0 +1,4 @@
+untrusted comment: signature from minisign secret key
+RURmqzC2vYsuphbwafC4AFLhcURZ5q0evTYOh+GRYUWd00aNc61NQ19BDH3HpSKmHzDjyBubYmo0TUfdIIVfSEQa0okq6mxZ3w8=
+trusted comment: timestamp:1795380000	file:failover.lua
+hFjgNWrmQ1GAPUByRiCjzUfSyasTZEWLKuQ8oEtqmup+iBZ6+zjKWiFvjz+i3mJYUNmgSHd3mfqu+XK7o23IAQ==
