@@ -5,3 +5,5 @@ mod contract;
 mod helper;
 mod namespace;
 mod network;
+mod openrc;
+mod systemd;
