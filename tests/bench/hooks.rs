@@ -80,6 +80,7 @@ async fn session() -> (Client, Session) {
 }
 
 /// Transitions are seconds apart: a runner has had the time to make what its next run needs. `at_once` does not give it.
+#[expect(clippy::disallowed_methods, reason = "a measurement after a pause")]
 fn run(bencher: divan::Bencher, entry: EntryPoint, at_once: bool) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let (_keeper, session) = runtime.block_on(session());
