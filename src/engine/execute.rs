@@ -128,7 +128,11 @@ impl<H: Host> Executor<H> {
         if lease == Lease::Off || address.prefix == address.family().host_prefix() || self.host.is_connected(address, dev)? {
             return Ok(());
         }
-        // A leased address is a host address, so the way to its network is a route of its own.
+        self.lead_to_network(&owner, dev, address)
+    }
+
+    /// A leased address is a host address, so the way to its network is a route of its own.
+    fn lead_to_network(&self, owner: &Owner, dev: &IfName, address: VirtualAddress) -> Result<(), HostError> {
         let route = Route {
             dst: RouteTarget::network_of(address),
             via: None,
@@ -138,8 +142,19 @@ impl<H: Host> Executor<H> {
             table: None,
         };
         let resource = Resource::route(&route);
-        self.ledger.borrow_mut().claim_own(&owner, &resource, Value::Route(route.clone()));
-        self.host.perform_now(&Granted::by_daemon(Effect::RouteReplace(route))).map(drop)
+        // What the ledger has is ours to replace: another virtual host's, or one that a predecessor left.
+        let ours = self.ledger.borrow().holds(&resource);
+        self.ledger.borrow_mut().claim_own(owner, &resource, Value::Route(route.clone()));
+        let effect = if ours { Effect::RouteReplace(route) } else { Effect::RouteAdd(route) };
+        match self.host.perform_now(&Granted::by_daemon(effect)) {
+            // Then it is somebody else's affair how the network is reached, and stays so when the address goes.
+            Err(error) if error.errno == Some(libc::EEXIST) => {
+                warn!(vhost = %owner.vhost, %resource, %error, "Leaves alone a route that somebody else made");
+                self.ledger.borrow_mut().settle(owner, &resource);
+                Ok(())
+            }
+            added => added.map(drop),
+        }
     }
 
     /// Puts one of the virtual host's own addresses (back) on its device.
