@@ -475,6 +475,7 @@ impl Job {
             if scope == Scope::ChangedHooks && refused.get(name) == Some(&attempt) {
                 continue;
             }
+            exam::tell_untested(name, spec, test.as_ref());
             match accept(&found.config, name, spec, material, test.map(|test| (examine, test)), &keeper).await {
                 Ok(pool) => _ = found.pools.insert(name.clone(), pool),
                 Err(error) => _ = found.faults.insert(name.clone(), (error.to_string(), attempt)),
@@ -504,7 +505,7 @@ async fn read_material(config: &Config, name: Name, spec: &config::Hook) -> Resu
     let both = move || {
         let material = Material::read(&trust, &name, &spec).map_err(|error| error.to_string())?;
         let digest = material.source.digest();
-        Ok((material, digest, exam::read(&name, &spec)?))
+        Ok((material, digest, exam::read(&spec)?))
     };
     tokio::task::spawn_blocking(both).await.map_err(|error| error.to_string())?
 }
