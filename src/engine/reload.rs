@@ -228,6 +228,7 @@ impl Engine {
         self.shared.executor.count().retain(vhost, |name| config.hooks.contains_key(name));
         self.shutdown_timeout = config.daemon.shutdown_timeout;
         self.config = config;
+        self.ties.helper.fit(&self.config);
         self.rewire(now);
         self.watch_files();
     }
@@ -244,7 +245,11 @@ impl Engine {
             self.ties.instance.release_vhost(&self.config.daemon.run_dir, &node.spec.interface, node.spec.vhid);
             let queue = node.queue;
             // What its hooks still have to do, they do by themselves.
-            tokio::task::spawn_local(async move { queue.settled().await });
+            let departing = Rc::clone(&self.departing);
+            tokio::task::spawn_local(async move {
+                queue.settled().await;
+                drop(departing);
+            });
         }
     }
 

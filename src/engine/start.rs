@@ -21,6 +21,7 @@ use super::helper::{self, Care};
 use super::lasting::Lasting;
 use super::load;
 use super::material::Material;
+use super::mend::mend;
 use super::node::{Node, PutBack};
 use super::nodes::Nodes;
 use super::pool::Pool;
@@ -147,6 +148,7 @@ async fn start(config: &Config, config_path: &Path, examine: Examine) -> Result<
     let journal = RefCell::new(journal(&instance));
     let shared = Rc::new(Shared { executor, store: RefCell::new(store), lasting, journal, news: sender });
     recover(Rc::clone(&shared));
+    tokio::task::spawn_local(mend(Rc::clone(&shared)));
     let host_name = match &config.daemon.node_name {
         Some(name) => name.clone(),
         None => hostname::current()?,
