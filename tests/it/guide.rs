@@ -207,13 +207,6 @@ fn every_function_is_in_every_form() {
 }
 
 #[test]
-fn other_languages_are_refused_with_a_reason() {
-    let ran = carpd(Path::new("/"), &["new", "hook", "x", "--lang", "rust"]);
-    assert_eq!(ran.code, 4);
-    assert!(ran.stderr.contains("templates for hooks in Lua alone"), "{}", ran.stderr);
-}
-
-#[test]
 fn porting_replaces_no_files_and_names_what_it_cannot_read() {
     let directory = place("failover");
     let port = |args: &[&str]| carpd(directory.path(), &[&["port"], args].concat());
