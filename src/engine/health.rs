@@ -170,6 +170,15 @@ impl Check {
         self.stand(unwell);
     }
 
+    fn status(&self, hook: &Name) -> HealthStatus {
+        let (well, reason) = match &self.standing {
+            Standing::Unknown => (None, String::new()),
+            Standing::Well => (Some(true), String::new()),
+            Standing::Unwell { reason, .. } => (Some(false), reason.clone()),
+        };
+        HealthStatus { hook: hook.clone(), well, demotion: self.demotion(), reason, since_ms: self.since_ms }
+    }
+
     fn stand(&mut self, standing: Standing) {
         self.against = 0;
         self.since_ms = clock::wall_ms();
@@ -190,10 +199,6 @@ impl Checks {
 
     /// These hooks serve from now on: who has no `health` any more no longer counts, who is new is asked at once.
     pub(super) fn follow(&mut self, hooks: &[Rc<Pool>], now: Timestamp) {
-        // A rehearsal plays transitions, on a host where every service is as it was: nobody is asked there.
-        if clock::is_virtual() {
-            return;
-        }
         let with: Vec<&Name> = hooks.iter().filter(|hook| hook.defines(EntryPoint::Health)).map(|hook| hook.name()).collect();
         self.0.retain(|name, _| with.contains(&name));
         for name in with {
@@ -206,21 +211,21 @@ impl Checks {
 
     /// For the operator.
     pub(super) fn status(&self) -> Vec<HealthStatus> {
-        let one = |(hook, check): (&Name, &Check)| {
-            let (well, reason) = match &check.standing {
-                Standing::Unknown => (None, String::new()),
-                Standing::Well => (Some(true), String::new()),
-                Standing::Unwell { reason, .. } => (Some(false), reason.clone()),
-            };
-            HealthStatus { hook: hook.clone(), well, demotion: check.demotion(), reason, since_ms: check.since_ms }
-        };
-        self.0.iter().map(one).collect()
+        self.0.iter().map(|(hook, check)| check.status(hook)).collect()
+    }
+
+    /// The same of one hook, if it has a `health`.
+    pub(super) fn status_of(&self, hook: &Name) -> Option<HealthStatus> {
+        self.0.get(hook).map(|check| check.status(hook))
     }
 }
 
 impl<W: World> Engine<W> {
     /// Asks the hooks of a virtual host whose time has come.
     pub(super) fn begin_checks(&mut self, index: usize, now: Timestamp) {
+        if self.nodes.get(&index).and_then(|node| node.checks.due()).is_none_or(|due| now < due) {
+            return;
+        }
         let Some(node) = self.nodes.get_mut(&index) else { return };
         let quiet = !node.queue.is_busy() && node.machine.state() != State::Init && self.stopping.is_none();
         let event = node.event(EntryPoint::Health, false);
@@ -233,7 +238,7 @@ impl<W: World> Engine<W> {
                 continue;
             };
             let ticket = check.begin(&pool.spec().health, now);
-            tokio::task::spawn_local(Rc::clone(&node.queue).check(Rc::clone(pool), event.clone(), ticket));
+            node.queue.begin_check(Rc::clone(pool), event.clone(), ticket);
         }
     }
 
