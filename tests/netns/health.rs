@@ -77,8 +77,9 @@ fn demoted() -> Outcome {
     let lab = lan(&["a", "b"])?;
     let mut watch = Watch::start(&lab, ADDRESS)?;
     sh(&lab, "a", "service httpd start")?;
-    let mut b = Carpd::new("b").preempts().advskew(50).start(&lab)?;
+    // The one that shall be master begins: the other must not have been it before.
     let mut a = Carpd::new("a").preempts().hook(LUA, &quick(", demotion = 100, on-failure = \"demote\"")).start(&lab)?;
+    let mut b = Carpd::new("b").preempts().advskew(50).start(&lab)?;
     a.wait_state("master", TAKEOVER)?;
     sh(&lab, "a", "service httpd stop")?;
     watch.hear_advskew(100, TAKEOVER)?;
