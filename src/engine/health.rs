@@ -82,9 +82,11 @@ impl Verdict {
     fn of(result: Result<Returned, HookError>, health: &Health) -> Self {
         match result {
             Ok(Returned::Health { demotion: 0, .. }) => Self { demotion: 0, reason: String::new() },
-            // As unfit as can be is what `false` says: how much that is, says the operator.
-            Ok(Returned::Health { demotion: 240, reason }) => Self { demotion: health.demotion, reason },
-            Ok(Returned::Health { demotion, reason }) => Self { demotion, reason },
+            Ok(Returned::Health { demotion, reason }) => Self {
+                // As unfit as can be is what `false` says: how much that is, says the operator.
+                demotion: if demotion == 240 { health.demotion } else { demotion },
+                reason: if reason.is_empty() { "it gave no reason".to_owned() } else { reason },
+            },
             Ok(Returned::Done) => Self { demotion: health.demotion, reason: "it gave back nothing".to_owned() },
             Err(error) => Self { demotion: health.demotion, reason: error.to_string() },
         }
@@ -323,6 +325,8 @@ mod tests {
     #[test]
     fn false_an_error_and_an_overrun_are_worth_what_the_operator_says() {
         assert_eq!(said(240).demotion, HEALTH.demotion);
+        let plain = Verdict::of(Ok(Returned::Health { demotion: 240, reason: String::new() }), &HEALTH);
+        assert_eq!(plain, Verdict { demotion: 100, reason: "it gave no reason".to_owned() });
         assert_eq!(said(239).demotion, 239);
         let late = Verdict::of(Err(HookError::TimedOut(HEALTH.timeout)), &HEALTH);
         assert_eq!(late, Verdict { demotion: 100, reason: "ran longer than its budget of 500ms".to_owned() });
