@@ -186,6 +186,14 @@ fn the_reference_is_what_this_version_prints() {
     assert_eq!(page("hooks/api.md"), printed.stdout, "docs/hooks/api.md: write what `carpd api --markdown` prints");
 }
 
+#[cfg(feature = "wasm")]
+#[test]
+fn the_contract_with_components_is_printed_with_the_api() {
+    let [api, plugin] = [&["api", "--wit"], &["plugin", "wit"]].map(|args| carpd(Path::new("/"), args));
+    assert_eq!((api.code, api.stdout), (0, plugin.stdout));
+    assert_eq!(carpd(Path::new("/"), &["api", "--wit", "--lua"]).code, 2);
+}
+
 #[test]
 fn every_function_is_in_every_form() {
     use carpd::port::api::{Form, print};
