@@ -213,10 +213,6 @@ fn a_recording_host_over_linux_keeps_the_contract_and_changes_nothing() {
     });
 }
 
-fn is_link_local(ip: IpAddr) -> bool {
-    matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local())
-}
-
 /// What the contract changes on a real host.
 async fn facts(host: &LinuxHost) -> Vec<Reply> {
     let mut all = Vec::new();
@@ -229,19 +225,23 @@ async fn facts(host: &LinuxHost) -> Vec<Reply> {
         Query::Sysctl { key: "net.ipv4.ip_forward".into() },
     ] {
         all.push(match host.answer(&query, LIMIT).await.unwrap() {
-            // The kernel gives a device its link-local address, and the route for it, in its own time, and says when it runs.
+            // The kernel gives a device its link-local address and the route to it in its own time, and says when it runs.
             Reply::Addresses(there) => {
                 Reply::Addresses(there.into_iter().filter(|(_, address)| !is_link_local(address.ip)).collect())
             }
             Reply::Routes(there) => {
-                let link_local = |route: &Route| matches!(route.dst, RouteTarget::Network { ip, .. } if is_link_local(ip));
-                Reply::Routes(there.into_iter().filter(|route| !link_local(route)).collect())
+                let own = |route: &Route| matches!(route.dst, RouteTarget::Network { ip, .. } if is_link_local(ip));
+                Reply::Routes(there.into_iter().filter(|route| !own(route)).collect())
             }
             Reply::Links(links) => Reply::Links(links.into_iter().map(|link| Link { carrier: true, ..link }).collect()),
             reply => reply,
         });
     }
     all
+}
+
+fn is_link_local(ip: IpAddr) -> bool {
+    matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local())
 }
 
 /// Errors say what was wanted and what the kernel said.
