@@ -6,6 +6,7 @@ use std::time::Duration;
 use tracing::{info, warn};
 
 use super::clock;
+use super::node::Node;
 use super::port::{Sources, floating};
 use super::run::Engine;
 use super::world::World;
@@ -18,6 +19,9 @@ use crate::types::{Family, IfName, Name, Timestamp, VirtualAddress};
 
 /// Looks at the kernel's links and addresses take no longer.
 const LOOK_LIMIT: Duration = Duration::from_secs(1);
+
+/// Who has just become master may have let go of its addresses just before: then that is what is heard of.
+const OWN_DOING: Duration = Duration::from_millis(200);
 
 /// Who did it? That takes a look at every process, which is no work for the loop.
 fn tell_put_back(vhost: Name, address: VirtualAddress) {
@@ -32,6 +36,7 @@ impl<W: World> Engine<W> {
             HostEvent::Link(link) => self.link_changed(link, false).await,
             HostEvent::LinkGone(link) => self.link_changed(link, true).await,
             HostEvent::AddressRemoved { index, address } => {
+                self.tell_renewed(index, address);
                 self.put_back(index, address.ip);
                 self.source_changed(index, address.ip).await;
             }
@@ -95,6 +100,23 @@ impl<W: World> Engine<W> {
         for member in &port.members {
             let Some(node) = self.nodes.get(member).filter(|node| !node.spec.manage_addresses) else { continue };
             if node.spec.addresses.iter().any(|address| address.ip == ip) {
+                self.announce(*member);
+            }
+        }
+    }
+
+    /// A renewal may be quicker than the news that somebody removed an address, and brings it back as well.
+    fn tell_renewed(&self, link: u32, removed: VirtualAddress) {
+        let Some(port) = self.ports.iter().find(|port| port.index() == Some(link)) else { return };
+        // Leased addresses are host addresses; one with another prefix we may have changed ourselves.
+        if removed.prefix != removed.family().host_prefix() || !self.present(&port.name, removed.ip) {
+            return;
+        }
+        for member in &port.members {
+            let leased = |node: &&Node<W::Host>| node.leased.is_some() && clock::now().since(node.changed) > OWN_DOING;
+            let Some(node) = self.nodes.get(member).filter(leased) else { continue };
+            if let Some(address) = node.spec.addresses.iter().find(|address| address.ip == removed.ip) {
+                tell_put_back(node.spec.name.clone(), *address);
                 self.announce(*member);
             }
         }

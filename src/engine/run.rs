@@ -35,6 +35,8 @@ use crate::types::Timestamp;
 
 /// Orders that may wait; an operator's terminal is not faster.
 const COMMANDS_MAX: usize = 16;
+/// A lease that is younger than this, as that of a takeover is when its first advertisement goes out, needs no renewal.
+const FRESH: Duration = Duration::from_millis(100);
 /// Frames read from one interface before the timers get their turn again.
 const FRAMES_IN_A_ROW: usize = 64;
 
@@ -441,6 +443,9 @@ impl<W: World> Engine<W> {
                 return false;
             };
             let (before, lifetime) = (node.leased, node.lease().lifetime());
+            if before.is_some_and(|(before, at)| Some(before) == lifetime && now.since(at) < FRESH) {
+                return false;
+            }
             node.leased = lifetime.map(|lifetime| (lifetime, now));
             before.is_some() || lifetime.is_some()
         });
