@@ -3,7 +3,8 @@
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use super::{CONFIG, Exit, Failure, output};
+use super::daemon::Daemon;
+use super::{Exit, Failure, output};
 use crate::journal::{self, Contents, Difference, Replayed, Story};
 
 /// Show why virtual hosts changed their state, and what followed.
@@ -13,16 +14,11 @@ use crate::journal::{self, Contents, Difference, Replayed, Story};
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:\n  carpd why\n  carpd why --last 1\n  carpd why --file ./journal --vhost web")]
 pub(super) struct WhyArgs {
-    /// The configuration of the daemon whose flight recorder is read.
-    #[arg(short, long, value_name = "FILE", default_value = CONFIG)]
-    config: PathBuf,
+    #[command(flatten)]
+    daemon: Daemon,
 
-    /// The daemon's run directory.
-    #[arg(long, value_name = "DIR", default_value = "/run/carpd")]
-    run_dir: PathBuf,
-
-    /// Read this file instead.
-    #[arg(long, value_name = "FILE")]
+    /// Read this flight recorder's file.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["config", "instance"])]
     file: Option<PathBuf>,
 
     /// Only this virtual host.
@@ -49,7 +45,7 @@ pub(super) struct ReplayArgs {
 pub(super) fn why(args: &WhyArgs) -> Result<Exit, Failure> {
     let path = match &args.file {
         Some(file) => file.clone(),
-        None => super::instance_dir(&args.run_dir, &args.config)?.join(journal::FILE_NAME),
+        None => args.daemon.part(|directory| directory.join(journal::FILE_NAME))?,
     };
     let contents = load(&path)?;
     let mut stories = journal::stories(&contents.entries);

@@ -70,10 +70,12 @@ fn the_manual_page_has_what_an_operator_looks_for() {
     {
         assert!(ran.stdout.contains(&format!(".SH {section}\n")), "{section}");
     }
-    for verb in ["run", "check", "lab", "completions"] {
+    for verb in ["run", "check", "lab", "completions", "hook rollback", "plugin verify", "new hook"] {
         assert!(ran.stdout.contains(&format!(".SS carpd {verb}\n")), "{verb}");
     }
-    assert!(ran.stdout.contains("/etc/carpd/carpd.toml"));
+    for said in ["/etc/carpd/carpd.toml", "SIGHUP", "SIGUSR2"] {
+        assert!(ran.stdout.contains(said), "{said}");
+    }
 }
 
 #[test]
