@@ -21,7 +21,7 @@ use super::helper::{self, Care};
 use super::lasting::Lasting;
 use super::load;
 use super::material::Material;
-use super::node::{Node, PutBack};
+use super::node::{self, Node, PutBack};
 use super::nodes::Nodes;
 use super::pool::Pool;
 use super::port::{Ethernet, Port, Wire};
@@ -372,7 +372,7 @@ pub(super) fn node_with_seed<H: Host + 'static, W: Wire>(
         changed: clock::now(),
         since_ms: clock::wall_ms(),
         told_initial: false,
-        asking: false,
+        gate: node::Gate::default(),
         leaving: false,
         put_back: PutBack::default(),
         refusals: Refusals::default(),

@@ -23,6 +23,8 @@ mod hooks;
 #[cfg(feature = "daemon")]
 mod host;
 #[cfg(feature = "lua")]
+mod overlap;
+#[cfg(feature = "lua")]
 mod plan;
 #[cfg(feature = "lua")]
 mod port;

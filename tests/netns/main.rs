@@ -20,6 +20,7 @@ mod hooks;
 mod lab;
 mod lease;
 mod leftovers;
+mod orders;
 mod peers;
 mod reload;
 mod rig;
@@ -82,6 +83,7 @@ fn main() -> ExitCode {
         crash::cases(),
         lease::cases(),
         shared::cases(),
+        orders::cases(),
         peers::cases(),
         reload::cases(),
         group::cases(),

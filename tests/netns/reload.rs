@@ -133,7 +133,7 @@ end";
         daemon.wait_says(&format!("lives {life}"), SOON)?;
         kill_tree(&lab, &daemon)?;
     }
-    let files = sh(&lab, "a", "cd /var/lib/carpd/*; find . -type f -o -type d | sort | xargs stat -c '%a %n'")?;
+    let files = sh(&lab, "a", "cd /var/lib/carpd/carpd-* && find . -type f -o -type d | sort | xargs stat -c '%a %n'")?;
     let modes: Vec<&str> = files.iter().filter_map(|line| line.split_whitespace().next()).collect();
     assert!(modes.iter().all(|mode| ["700", "600", "644"].contains(mode)), "{files:?}");
     Ok(())
