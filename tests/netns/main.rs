@@ -20,6 +20,7 @@ mod hooks;
 mod lab;
 mod lease;
 mod leftovers;
+mod measure;
 mod orders;
 mod peers;
 mod reload;
@@ -97,7 +98,7 @@ fn main() -> ExitCode {
     match args.first().map(String::as_str) {
         Some("--case") => run_one(&cases, args.get(1).map_or("", String::as_str)),
         Some("--soak") => done(soak::soak(number(&args, 600))),
-        Some("--measure") => done(soak::measure(usize::try_from(number(&args, 10)).unwrap_or(1))),
+        Some("--measure") => done(measure::measure(usize::try_from(number(&args, 10)).unwrap_or(1))),
         Some("--hold-lab") => lab::hold(),
         Some(faults::COMMAND) => faults::main(args.get(1..).unwrap_or_default()),
         Some(forge::ROLE) => forge::run(),
