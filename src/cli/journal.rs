@@ -1,6 +1,5 @@
 //! `carpd why` and `carpd replay`: what the flight recorder says.
 
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use super::daemon::Daemon;
@@ -47,7 +46,10 @@ pub(super) fn why(args: &WhyArgs) -> Result<Exit, Failure> {
         Some(file) => file.clone(),
         None => args.daemon.part(|directory| directory.join(journal::FILE_NAME))?,
     };
-    let contents = load(&path)?;
+    let contents = load(&path).map_err(|failure| match args.file {
+        None => failure.hint("name the daemon with --config or --instance, or the file itself with --file"),
+        Some(_) => failure,
+    })?;
     let mut stories = journal::stories(&contents.entries);
     stories.retain(|story| args.vhost.as_ref().is_none_or(|name| story.vhost.as_str() == name));
     let first = stories.len().saturating_sub(args.last);
@@ -79,13 +81,7 @@ fn told(difference: &Difference) -> String {
 }
 
 fn load(path: &Path) -> Result<Contents, Failure> {
-    journal::read(path).map_err(|error| {
-        let failure = Failure::new(Exit::Cannot, format!("cannot read {}: {error}", path.display()));
-        match error.kind() {
-            ErrorKind::NotFound => failure.hint("name the daemon's configuration with --config, or the file itself with --file"),
-            _ => failure,
-        }
-    })
+    journal::read(path).map_err(|error| Failure::new(Exit::Cannot, format!("cannot read {}: {error}", path.display())))
 }
 
 fn at(story: &Story) -> String {

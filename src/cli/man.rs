@@ -78,6 +78,7 @@ fn examples(list: &[(&str, &str)]) -> String {
 
 fn rest() -> String {
     let codes: String = Exit::ALL.iter().map(|e| format!(".TP\n\\fB{}\\fR\n{}\n", e.code(), escape(e.meaning()))).collect();
+    let codes = codes + ".TP\n\\fB70\\fR\nof carpd run: its engine died while it was told to stop\n";
     format!(
         ".SH SIGNALS\n{}.SH \"EXIT STATUS\"\n{codes}.SH ENVIRONMENT\n{}.SH FILES\n{}.SH EXAMPLES\n{}.SH \"SEE ALSO\"\n\
          ip(8), journalctl(1), systemd.exec(5)\n",

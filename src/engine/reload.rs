@@ -517,7 +517,7 @@ async fn read_config(path: PathBuf, old: Config) -> (Config, Vec<String>) {
             }
             (loaded.config, Vec::new())
         }
-        Ok(Err(report)) => (old, report.to_string().lines().map(str::to_owned).collect()),
+        Ok(Err(report)) => (old, report.lines()),
         Err(error) => (old, vec![error.to_string()]),
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use carpd::lab::clock::now;
 use carpd::lab::{Fault, HostSpec, Lab, LabSpec, Sighting};
 
-use crate::rig::{ADDRESS, Carpd, Daemon, Failed, SOON, TAKEOVER, Watch, holds, lan, lets_go, mac, sh};
+use crate::rig::{ADDRESS, CARPD, Carpd, Daemon, Failed, SOON, TAKEOVER, Watch, holds, lan, lets_go, mac, sh};
 use crate::{ADDRESS_OF_A, Case, Outcome};
 
 pub(crate) fn cases() -> Vec<Case> {
@@ -187,6 +187,9 @@ fn late_interface() -> Outcome {
     let lab = lan(&["a"])?;
     let mut a = Carpd::new("a").set("interface", "\"eth1\"").start(&lab)?;
     assert_eq!(a.wait_says("Waits for an interface that does not exist yet", SOON)?.text("interface"), "eth1");
+    a.wait_says("Ready", SOON)?;
+    let status = sh(&lab, "a", &format!("{CARPD} status"))?.join("\n");
+    assert!(status.contains(": waits for an interface that does not exist yet"), "{status}");
     a.wait_says("Ready", SOON)?;
     sh(
         &lab,
