@@ -59,13 +59,17 @@ impl<W: World> Engine<W> {
     }
 
     /// A device that is called otherwise now is gone to us. It has taken our addresses along: they go first, by its new name.
+    /// Also those that are thought to be down: it was set down before it was renamed, and they were looked for by a name that it
+    /// no longer had.
     fn give_up_renamed(&mut self, link: &Link) {
         let renamed = self.ports.iter().enumerate().find(|(_, port)| port.index() == Some(link.index) && port.name != link.name);
         let Some((index, port)) = renamed else { return };
         warn!(interface = %port.name, now = %link.name, "The interface was renamed");
-        let holders = port.members.iter().filter_map(|member| self.nodes.get(member)).filter(|node| node.holding);
-        for address in holders.flat_map(|node| &node.spec.addresses) {
-            self.shared.executor.remove_leftover(&link.name, *address);
+        let members = port.members.iter().filter_map(|member| self.nodes.get(member)).filter(|node| node.spec.manage_addresses);
+        for address in members.flat_map(|node| &node.spec.addresses) {
+            if self.present(&link.name, address.ip) {
+                self.shared.executor.remove_leftover(&link.name, *address);
+            }
         }
         self.set_link(index, None);
     }
