@@ -22,6 +22,8 @@ mod guide;
 mod hooks;
 #[cfg(feature = "daemon")]
 mod host;
+#[cfg(all(feature = "wasm", feature = "lua"))]
+mod new;
 #[cfg(feature = "lua")]
 mod overlap;
 #[cfg(feature = "lua")]
