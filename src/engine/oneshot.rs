@@ -3,7 +3,7 @@
 //! For what must do exactly that which the daemon would: comparing a ported script with its original, trying a hook.
 
 use std::cell::RefCell;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -53,6 +53,8 @@ pub struct Job {
     pub policy: SandboxPolicy,
     /// How services are started.
     pub host: Options,
+    /// Certificates that requests by `https` believe beside those of the system.
+    pub ca_file: Option<PathBuf>,
 }
 
 /// A hook that is loaded and may be called, on this machine.
@@ -83,7 +85,7 @@ impl OneShot {
             let (_, stream) = keeper.spawn(Role::Helper).await.map_err(|error| failed("start the helper", &error))?;
             host.set_helper(stream, Duty::Commands).map_err(|error| failed("reach the helper", &error))?;
         }
-        host.set_couriers(couriers(keeper.clone(), job.policy));
+        host.set_couriers(couriers(keeper.clone(), job.policy, job.ca_file.clone()));
         job.source = pool::compiled(&keeper, job.source, &job.grants, job.policy).await?;
         let (_, stream) = keeper
             .spawn(pool::role(&job.source, job.budget.memory_bytes))

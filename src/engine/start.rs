@@ -138,7 +138,7 @@ async fn start(config: &Config, config_path: &Path, examine: Examine) -> Result<
     let for_recovery = recovery.duty(host.services_need_helper());
     let executor = Executor::new(host, ledger, recovery);
     executor.recover_addresses();
-    executor.host().set_couriers(couriers(keeper.clone(), sandbox_policy(config)));
+    executor.host().set_couriers(couriers(keeper.clone(), sandbox_policy(config), config.daemon.ca_file.clone()));
     let duty = start_helper(config, &keeper, executor.host(), for_recovery).await?;
     tokio::task::spawn_local(tell_exits(exits, orders));
     let (lasting, store) = Lasting::open(&mut instance, clock::wall_ms()).await;
