@@ -156,6 +156,8 @@ fn serve_hook(link: &mut Link, source: HookSource, budget: &Budget, coverage: bo
             ToRunner::Call { event, budget } => {
                 let result = hook.call(&event, link, &budget);
                 link.send(&FromRunner::Finished(result))?;
+                // On a shared CPU the engine would otherwise learn of the end only after the preparations for the next run.
+                std::thread::yield_now();
             }
             ToRunner::Coverage => link.send(&FromRunner::Coverage(hook.coverage()))?,
             ToRunner::Load { .. }

@@ -182,6 +182,8 @@ fn was_for_ever() -> Outcome {
 fn put_back() -> Outcome {
     let (lab, mut watch, mut a) = master(&Carpd::new("a"))?;
     for _ in 0..3 {
+        // Just after a renewal: one in the very moment would put it back by itself, and nothing would be said.
+        watch.hear(ADDRESS_OF_A, 1, SOON)?;
         lab.host("a").delete_address(format!("{ADDRESS}/32").parse()?)?;
         a.wait_says("Put back an address that somebody removed", SOON)?;
         leased(&lab, ADDRESS, 2)?;

@@ -20,6 +20,7 @@ mod hooks;
 mod lab;
 mod lease;
 mod leftovers;
+mod measure;
 mod peers;
 mod reload;
 mod rig;
@@ -48,7 +49,7 @@ pub const ADDRESS_OF_B: &str = "192.168.32.33";
 pub type Outcome = Result<(), Box<dyn std::error::Error>>;
 
 /// Cases that run at the same time, unless told otherwise: they mostly wait for timers, each in a lab of its own.
-const AT_ONCE: usize = 6;
+const AT_ONCE: usize = 4;
 
 /// One test.
 pub struct Case {
@@ -95,7 +96,7 @@ fn main() -> ExitCode {
     match args.first().map(String::as_str) {
         Some("--case") => run_one(&cases, args.get(1).map_or("", String::as_str)),
         Some("--soak") => done(soak::soak(number(&args, 600))),
-        Some("--measure") => done(soak::measure(usize::try_from(number(&args, 10)).unwrap_or(1))),
+        Some("--measure") => done(measure::measure(usize::try_from(number(&args, 10)).unwrap_or(1))),
         Some("--hold-lab") => lab::hold(),
         Some(faults::COMMAND) => faults::main(args.get(1..).unwrap_or_default()),
         Some(forge::ROLE) => forge::run(),

@@ -1,5 +1,4 @@
-//! Reloads without end under traffic (`tests/soak`), and how long what matters takes (`tests/measure`): not part of the
-//! suite, since they take minutes.
+//! Reloads without end under traffic (`tests/soak`): not part of the suite, since it takes minutes.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -8,6 +7,7 @@ use carpd::lab::clock::now;
 use carpd::lab::{Lab, Sighting};
 use carpd::types::Timestamp;
 
+use crate::measure::Row;
 use crate::rig::{ADDRESS, CARPD, Carpd, Daemon, Failed, SOON, TAKEOVER, Watch, lan, sh};
 use crate::{ADDRESS_OF_A, Outcome};
 
@@ -15,8 +15,6 @@ use crate::{ADDRESS_OF_A, Outcome};
 const GAP_MAX: Duration = Duration::from_millis(1500);
 /// Growth that is noise of the allocator, not a leak.
 const GROWTH_MAX: u64 = 2 << 20;
-
-const FAILOVER: &[u8] = include_bytes!("../../plugins/failover/failover.wasm");
 
 fn vhosts(advskew: u64) -> String {
     let vhost = |name: &str, vhid: u8, address: &str, advskew: u64, rest: &str| {
@@ -28,7 +26,7 @@ fn vhosts(advskew: u64) -> String {
     vhost("web", 40, ADDRESS, 0, "hooks = [\"h\"]\n") + &vhost("db", 41, "192.168.32.23", advskew, "")
 }
 
-fn hook(round: u64) -> String {
+pub(crate) fn hook(round: u64) -> String {
     format!("function on_master()\n  service.start('httpd')\n  state.set('round', {round})\nend\n")
 }
 
@@ -88,7 +86,7 @@ pub(crate) fn soak(seconds: u64) -> Outcome {
     }
     let (first, last) = (first.ok_or("too short to warm up")?, usage(&lab)?);
     println!("{seconds} reloads in {:.0} s", now().since(began).as_secs_f64());
-    println!("file saved to new code live: {}", spread(&took));
+    Row::times("file saved to new code live", 100.0, &took).print();
     println!("longest gap between two advertisements: {:?}", longest_gap(&watch));
     println!("warm {first:?}, at the end {last:?}");
     assert_eq!(daemon.states(), ["backup", "backup", "master", "master"], "a reload is no transition");
@@ -153,13 +151,13 @@ fn one_round(lab: &Lab, daemon: &mut Daemon, round: u64) -> Result<Option<Durati
 }
 
 /// Saves the hook; how long until it is live.
-fn save(lab: &Lab, daemon: &mut Daemon, text: &str) -> Result<Duration, Failed> {
+pub(crate) fn save(lab: &Lab, daemon: &mut Daemon, text: &str) -> Result<Duration, Failed> {
     let saved = now();
     lab.host("a").write("/run/lab/h.lua", 0o644, text)?;
     Ok(took_new(daemon)?.since(saved))
 }
 
-fn took_new(daemon: &mut Daemon) -> Result<Timestamp, Failed> {
+pub(crate) fn took_new(daemon: &mut Daemon) -> Result<Timestamp, Failed> {
     Ok(daemon.wait_says("Took a new version of a hook into use", TAKEOVER)?.at)
 }
 
@@ -175,104 +173,4 @@ fn longest_gap(watch: &Watch) -> Duration {
         }
     }
     longest
-}
-
-/// Median, least and most, in ms.
-fn spread(times: &[Duration]) -> String {
-    let mut sorted = times.to_vec();
-    sorted.sort_unstable();
-    let ms = |time: Option<&Duration>| time.map_or(f64::NAN, |time| time.as_secs_f64() * 1000.0);
-    let median = ms(sorted.get(sorted.len() / 2));
-    format!("{median:.1} ms ({:.1}-{:.1}, {} times)", ms(sorted.first()), ms(sorted.last()), sorted.len())
-}
-
-/// Prints the times that are promised, each measured so many times.
-pub(crate) fn measure(rounds: usize) -> Outcome {
-    println!("file saved to new code live, Lua: {}", spread(&saved_lua(rounds * 4)?));
-    println!("file saved to new code live, WebAssembly: {}", spread(&saved_wasm(rounds * 4)?));
-    println!("kill -9 of the engine to the address gone: {}", spread(&killed(rounds)?));
-    let mut handed = Vec::new();
-    for _ in 0..rounds {
-        handed.push(handed_over()?);
-    }
-    println!("end of a failing hook to the other node master: {}", spread(&handed));
-    Ok(())
-}
-
-fn saved_lua(rounds: usize) -> Result<Vec<Duration>, Failed> {
-    let lab = lan(&["a"])?;
-    let mut daemon = Carpd::new("a").hook(&hook(0), "").start(&lab)?;
-    daemon.wait_says("Ready", SOON)?;
-    (1..=rounds).map(|round| save(&lab, &mut daemon, &hook(round as u64))).collect()
-}
-
-fn saved_wasm(rounds: usize) -> Result<Vec<Duration>, Failed> {
-    let lab = lan(&["a"])?;
-    let here = tempfile::tempdir()?;
-    let config = "config = { gateway = \"192.168.32.50\", name_master = \"m\", name_backup = \"b\", service = \"httpd\" }\n\
-                  grant = { hostname = [\"m\", \"b\"], route = [{ dst = \"default\", via = \"192.168.32.50\" }], \
-                  service = [{ unit = \"httpd\", do = [\"start\", \"stop\"] }] }";
-    let put = |round: u8| -> Outcome {
-        // The same component, with a custom section that nobody reads: other bytes.
-        let path = here.path().join(format!("{round}.wasm"));
-        std::fs::write(&path, [FAILOVER, &[0, 3, 1, b'n', round]].concat())?;
-        // A rename in one directory: what is measured begins when the whole file is there.
-        sh(&lab, "a", &format!("mkdir -p /run/lab/w && cp {} /run/lab/w/.new", path.display())).map(drop)
-    };
-    put(0)?;
-    sh(&lab, "a", "mv /run/lab/w/.new /run/lab/w/h.wasm")?;
-    let carpd = Carpd::new("a").set("neutral", true).hook("", config);
-    let toml = carpd.toml().replace("h.lua", "w/h.wasm");
-    carpd.write_with(&lab, &toml)?;
-    let mut daemon = carpd.restart(&lab)?;
-    daemon.wait_says("Ready", SOON)?;
-    let mut took = Vec::new();
-    for round in 1..=rounds {
-        put(u8::try_from(round)?)?;
-        let saved = now();
-        sh(&lab, "a", "mv /run/lab/w/.new /run/lab/w/h.wasm")?;
-        took.push(took_new(&mut daemon)?.since(saved));
-    }
-    Ok(took)
-}
-
-fn killed(rounds: usize) -> Result<Vec<Duration>, Failed> {
-    let lab = lan(&["a"])?;
-    let mut daemon = Carpd::new("a").start(&lab)?;
-    let mut took = Vec::new();
-    for _ in 0..rounds {
-        daemon.wait_says("Holds the addresses", TAKEOVER)?;
-        // Both times are of one clock, in the host itself.
-        let script =
-            "for p in /proc/[0-9]*; do tr '\\0' ' ' < $p/cmdline 2>/dev/null | grep -q '^carpd __engine' && e=${p#/proc/}; done
-exec 3< <(exec stdbuf -oL ip -ts monitor address)
-m=$!
-read -t 0.3 -u 3 x
-t=$EPOCHREALTIME; kill -9 $e
-while read -t 5 -u 3 x; do case $x in *Deleted*192.168.32.22*) break;; esac; done
-stamp=${x#*T}; echo \"$t ${stamp%%]*} $x\"; kill $m";
-        let said = sh(&lab, "a", script)?.join(" ");
-        took.push(between(&said).ok_or_else(|| format!("no address was deleted: {said}"))?);
-    }
-    Ok(took)
-}
-
-/// `1795382400.123456 21:20:00.234567 ...`: from the first, seconds since 1970, to the second, a time of that day.
-fn between(said: &str) -> Option<Duration> {
-    let mut words = said.split_whitespace();
-    let from: f64 = words.next()?.parse().ok()?;
-    let seconds = words.next()?.split(':').rev().zip([1.0, 60.0]).map(|(part, unit)| part.parse::<f64>().ok().map(|n| n * unit));
-    let to = seconds.sum::<Option<f64>>()?;
-    // Time zones are off by whole quarters of an hour.
-    Duration::try_from_secs_f64((to - from).rem_euclid(900.0)).ok()
-}
-
-fn handed_over() -> Result<Duration, Failed> {
-    let lab = lan(&["a", "b"])?;
-    let lua = "function on_master() error('no database') end";
-    let mut a = Carpd::new("a").hook(lua, "").start(&lab)?;
-    a.wait_says("Ready", SOON)?;
-    let mut b = Carpd::new("b").advskew(100).start(&lab)?;
-    let failed = a.wait_ran("on_master", TAKEOVER)?;
-    Ok(b.wait_state("master", TAKEOVER)?.at.since(failed.at))
 }

@@ -235,6 +235,8 @@ fn equals() -> Outcome {
         let mut peer = stage.start(Which::Ucarp, "a", "-z")?;
         master(&mut subject)?;
         master(&mut peer)?;
+        // A script that has not begun when it is overtaken is left out, and then there would be one call less.
+        called(stage, "b", 2)?;
         stage.lab.reunite(&["a", "b"])?;
         said(&mut subject, "Preferred master advertised")?;
         called(stage, "b", 3)?;

@@ -101,9 +101,11 @@ enum Peer<'a> {
     Test(RefCell<&'a mut dyn TestHost>),
 }
 
-/// What the prelude gives back: how to call a function of the script, how to make a table strict, and the cases.
+/// The script's top level, and what the prelude gives back: how to call a function of the script, how to make a table
+/// strict, and the cases.
 #[derive(Debug)]
 struct Glue {
+    main: Function,
     call: Function,
     strict: Function,
     cases: Option<mlua::Table>,
@@ -126,7 +128,8 @@ impl Vm {
         let prelude = Code::open(&lua, "carpd", &code.prelude)?;
         let (call, strict, cases, begin) = prelude.call(config)?;
         lua.sandbox(true)?;
-        Ok(Self { lua, glue: Glue { call, strict, cases }, begin })
+        let main = Code::open(&lua, &code.file, &code.main)?;
+        Ok(Self { lua, glue: Glue { main, call, strict, cases }, begin })
     }
 }
 
@@ -149,8 +152,7 @@ impl HookRuntime for LuaRuntime {
         let code = Code::compile(source, Kind::Hook { coverage: self.coverage })?;
         let run = Run::new(&code, *budget, Peer::Nobody, None);
         let loaded = run.enter(|lua, glue| {
-            let main = run.open_main(lua).map_err(|err| raised(&err))?;
-            let returned = protected(&glue.call, main, Value::Nil)?.0;
+            let returned = protected(&glue.call, run.main(glue), Value::Nil)?.0;
             Defined::read(lua, &returned).map_err(|err| raised(&err))
         });
         let defined = loaded.map_err(|err| LoadError::Code(err.to_string()))?;
@@ -178,8 +180,10 @@ impl Hook for LuaHook {
 
     fn prepare(&mut self) {
         self.last = None;
-        // What fails now fails again in the run, and is told there.
-        self.next = self.next.take().or_else(|| Vm::new(&self.code).ok());
+        // What fails now fails again in the run, and is told there. What the prelude left over is collected now, so that
+        // a run that needs little never waits for the collector.
+        let ready = || Vm::new(&self.code).and_then(|vm| vm.lua.gc_collect().map(|()| vm)).ok();
+        self.next = self.next.take().or_else(ready);
     }
 
     fn call(&mut self, event: &HookEvent, host: &mut dyn HookHost, budget: &Budget) -> Result<Returned, HookError> {
@@ -192,9 +196,9 @@ impl Hook for LuaHook {
         };
         // It must not be used again, whatever becomes of this run.
         let vm = &*self.last.insert(vm);
-        run.enter_vm(vm, |lua, Glue { call, strict, .. }| {
-            let main = run.open_main(lua).map_err(|err| raised(&err))?;
-            let returned = protected(call, main, Value::Nil)?.0;
+        run.enter_vm(vm, |lua, glue| {
+            let Glue { call, strict, .. } = glue;
+            let returned = protected(call, run.main(glue), Value::Nil)?.0;
             let function = lookup(lua, &returned, entry).ok_or_else(|| {
                 raised_text(format!("{}: {} is gone: it was there when the hook was loaded", code.file, entry.as_str()))
             })?;
@@ -510,10 +514,10 @@ impl<'a> Run<'a> {
         Ok((Some(function), None))
     }
 
-    fn open_main(&self, lua: &Lua) -> mlua::Result<Function> {
-        let main = Code::open(lua, &self.code.file, &self.code.main)?;
-        self.count(&self.code.file, &main);
-        Ok(main)
+    /// The script's top level, about to run.
+    fn main(&self, glue: &Glue) -> Function {
+        self.count(&self.code.file, &glue.main);
+        glue.main.clone()
     }
 
     /// Keeps a file's top level, if its lines are counted.

@@ -26,8 +26,8 @@ impl TestFile {
     pub fn load(source: &HookSource, budget: &Budget) -> Result<Self, LoadError> {
         let code = Code::compile(source, Kind::Test)?;
         let run = Run::new(&code, *budget, Peer::Nobody, None);
-        let names = run.enter(|lua, glue| {
-            let cases = begin(lua, &run, glue)?;
+        let names = run.enter(|_, glue| {
+            let cases = begin(&run, glue)?;
             cases.sequence_values::<Table>().map(|case| case?.get("name")).collect::<Result<_, _>>().map_err(|err| raised(&err))
         });
         let cases: Vec<String> = names.map_err(|err| LoadError::Code(err.to_string()))?;
@@ -50,8 +50,8 @@ impl TestFile {
     /// [`HookError`]: whatever the case did, as a value.
     pub fn run(&self, number: usize, host: &mut dyn TestHost, budget: &Budget) -> Result<Returned, HookError> {
         let run = Run::new(&self.code, *budget, Peer::Test(std::cell::RefCell::new(host)), None);
-        run.enter(|lua, glue| {
-            let case: Option<Table> = begin(lua, &run, glue)?.get(number + 1).map_err(|err| raised(&err))?;
+        run.enter(|_, glue| {
+            let case: Option<Table> = begin(&run, glue)?.get(number + 1).map_err(|err| raised(&err))?;
             let case = case.ok_or_else(|| raised_text(format!("{}: there is no case {number}", self.code.file)))?;
             let function = case.get("run").map_err(|err| raised(&err))?;
             protected(&glue.call, function, Value::Nil)?;
@@ -61,9 +61,8 @@ impl TestFile {
 }
 
 /// Runs the top level and gives the table of cases.
-fn begin(lua: &Lua, run: &Run<'_>, glue: &Glue) -> Result<Table, HookError> {
-    let main = run.open_main(lua).map_err(|err| raised(&err))?;
-    protected(&glue.call, main, Value::Nil)?;
+fn begin(run: &Run<'_>, glue: &Glue) -> Result<Table, HookError> {
+    protected(&glue.call, run.main(glue), Value::Nil)?;
     glue.cases.clone().ok_or_else(|| raised_text("this is no test file".to_owned()))
 }
 

@@ -8,7 +8,7 @@ use std::process::Command;
 use crate::Figures;
 use crate::daemon::{Kind, SKEW};
 use crate::idle::Idle;
-use crate::round::{ANNOUNCED, ANSWERS, BACK_BOTH, BACK_LOST, HOOK, HOOK_ALONE, PROBE, SILENT, STOPPED};
+use crate::round::{ANNOUNCED, ANSWERS, BACK_BOTH, BACK_LOST, HOOK, HOOK_ALONE, PROBE, REPEATED, SILENT, STOPPED};
 
 /// The load of the machine, as the kernel says it.
 pub(crate) fn load() -> String {
@@ -54,19 +54,10 @@ fn met(met: bool) -> &'static str {
 }
 
 /// The file's text.
-pub(crate) fn markdown(
-    figures: &BTreeMap<Kind, Figures>,
-    idle: &[Idle],
-    micro: Option<&str>,
-    load_before: &str,
-    alone: bool,
-) -> String {
+pub(crate) fn markdown(figures: &BTreeMap<Kind, Figures>, idle: &[Idle], load_before: &str, alone: bool) -> String {
     let mut text = head(figures, load_before, alone);
     text += &failover(figures);
     text += &idle_table(idle);
-    if let Some(micro) = micro {
-        text += &small_parts(micro);
-    }
     text
 }
 
@@ -80,13 +71,16 @@ fn head(figures: &BTreeMap<Kind, Figures>, load_before: &str, alone: bool) -> St
     let kernel = read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let versions: Vec<_> = ["ucarp", "keepalived"].map(version).into_iter().collect();
     let rounds = figures.get(&Kind::Carpd).and_then(|of| of.get(STOPPED)).map_or(0, Vec::len);
+    let repeated = figures.iter().map(|(kind, of)| (kind.name(), of.get(REPEATED).map_or(0.0, |times| times.iter().sum())));
+    let repeated: Vec<_> = repeated.filter(|(_, times)| *times > 0.0).map(|(name, times)| format!("{name} {times}")).collect();
+    let repeated = if repeated.is_empty() { "none".to_owned() } else { repeated.join(", ") };
     let beside = if alone { "one daemon after the other" } else { "the three daemons side by side, each in a lab of its own" };
     format!(
         "# Benchmarks\n\nThis file is written by `tests/bench-failover`, in one run. Do not edit it: run the command again.\n\n\
          - Machine: {model}, {cores} cores, Linux {}. Load average before {load_before}, after {}.\n\
          - carpd {} (release build), {}.\n\
          - {rounds} rounds with each daemon, {beside}. In a round the better of two nodes is ended by SIGTERM, started again, and switched off, each \
-         at another moment of its interval.\n\
+         at another moment of its interval. Rounds that failed and were played again: {repeated}.\n\
          - All nodes are network namespaces on one bridge. advbase 1; advskew 0 and {SKEW}; keepalived: priority 150 and 100. A client \
          asks for the address by ARP each {} ms. Times are the kernel's receive stamps there.\n\
          - The four actions around a takeover are those of `examples/`: address, host name, default route, an init script. carpd runs \
@@ -165,15 +159,21 @@ pub(crate) fn idle_table(idle: &[Idle]) -> String {
     text
 }
 
+/// The table that `tests/measure` printed.
+pub(crate) fn more(measured: &str) -> String {
+    let table: String = measured.lines().filter(|line| line.starts_with('|')).map(|line| format!("{line}\n")).collect();
+    format!("\n## Reload, crash, and the authors' tools\n\n`tests/measure`; median (least–most).\n\n{table}")
+}
+
 /// What `cargo bench` printed, and the one target in it.
-fn small_parts(micro: &str) -> String {
+pub(crate) fn small_parts(micro: &str) -> String {
     let table: String =
         micro.lines().filter(|line| line.contains('│') || line.contains("fastest")).map(|line| format!("{line}\n")).collect();
     let run = micro.lines().find(|line| line.contains("run_with_five_questions")).and_then(|line| line.split('│').nth(2));
     let run = run.map_or("not measured", str::trim);
     let verdict = micros(run).map_or("", |run| met(run <= 200.0));
     format!(
-        "\n## Parts\n\n`cargo bench --bench proto --bench hooks`. A run of a Lua hook with five host calls, median: {run}; target ≤ 200 µs: {verdict}.\n\n\
+        "\n## Parts\n\n`cargo bench`. A run of a Lua hook with five host calls, median: {run}; target ≤ 200 µs: {verdict}.\n\n\
          ```text\n{table}```\n"
     )
 }

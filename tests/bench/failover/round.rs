@@ -26,6 +26,8 @@ pub(crate) const HOOK_ALONE: &str = "the same without the service's init script"
 pub(crate) const STOPPED: &str = "SIGTERM of the master to the other answering";
 pub(crate) const SILENT: &str = "last advertisement of a master that lost its power to the other answering";
 pub(crate) const BACK_LOST: &str = "take-back: requests without an answer";
+/// How often a round had to be played again, because something in it did not come.
+pub(crate) const REPEATED: &str = "rounds played again";
 pub(crate) const BACK_BOTH: &str = "take-back: both answer";
 
 /// The client's prober.
