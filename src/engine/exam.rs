@@ -37,15 +37,29 @@ pub(super) struct Test {
 /// # Errors
 /// It is there and cannot be read, or is not to be believed: whoever may write it could keep the next version from being taken.
 pub(super) fn read(trust: &Trust, name: &Name, spec: &config::Hook) -> Result<Option<Test>, String> {
-    if spec.reload != Reload::Tested || matches!(spec.kind, config::Kind::Script(_)) {
+    let test = look(trust, spec)?;
+    if test.is_none() && has_to_pass(spec) {
+        let wanted = test_path(&spec.path);
+        warn!(hook = %name, wanted = %wanted.display(), "Takes a hook that has no test: it only has to load");
+    }
+    Ok(test)
+}
+
+const fn has_to_pass(spec: &config::Hook) -> bool {
+    matches!((spec.reload, &spec.kind), (Reload::Tested, config::Kind::Module))
+}
+
+/// As [`read`], without a word in the log.
+///
+/// # Errors
+/// As there.
+pub(super) fn look(trust: &Trust, spec: &config::Hook) -> Result<Option<Test>, String> {
+    if !has_to_pass(spec) {
         return Ok(None);
     }
     let found = test_beside(&spec.path).map_err(|error| error.to_string())?;
     if let Some((path, text)) = &found {
         vet_test(path, text, terms(trust, spec)).map_err(|error| error.to_string())?;
-    } else {
-        let wanted = test_path(&spec.path);
-        warn!(hook = %name, wanted = %wanted.display(), "Takes a hook that has no test: it only has to load");
     }
     Ok(found.map(|(path, text)| Test { path: path.display().to_string(), text }))
 }

@@ -77,7 +77,7 @@ macro_rules! targets {
         #[test]
         fn every_target_is_played() {
             let played = [$(stringify!($name)),*];
-            assert_eq!(targets::ALL.map(|target| target.name), played);
+            assert_eq!(targets::ALL.iter().map(|target| target.name).collect::<Vec<_>>(), played);
         }
     };
 }

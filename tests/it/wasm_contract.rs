@@ -33,7 +33,9 @@ fn a_part_has_what_was_asked_for_and_nothing_else() {
     assert_eq!(functions(&resolve, "service"), set(&["start", "stop"]));
     assert_eq!(functions(&resolve, "http"), functions(&contract(), "http"));
     let whole = wit::contract();
-    let missing: Vec<_> = text.lines().filter(|line| !whole.contains(line)).collect();
+    // It takes fewer types into use.
+    let lines = text.lines().filter(|line| !line.starts_with("  use types."));
+    let missing: Vec<_> = lines.filter(|line| !whole.contains(line)).collect();
     assert_eq!(missing, ["/// All that this hook can ever do."]);
 }
 

@@ -108,6 +108,8 @@ fn tested_and_kept() -> Outcome {
     write(&lab, "h_test.lua", "test.case('it serves', function() test.host({}):become('master') end)\n")?;
     let kept = a.wait_says("Keeps the last good version of a hook", SOON)?;
     assert!(kept.text("error").contains("h_test.lua: it is not signed"), "{kept:?}");
+    let check = lab.host("a").run(&[CARPD, "check", "/run/lab/carpd.toml"], SOON)?;
+    assert!(check.stderr.join("\n").contains("h_test.lua: it is not signed"), "{check:?}");
     sign_file(&lab, "h_test.lua")?;
     write(&lab, "h.lua", &hook("two"))?;
     sign(&lab)?;

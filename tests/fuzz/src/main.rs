@@ -12,7 +12,7 @@ use targets::Target;
 fn target() -> &'static Target {
     let name = std::env::var("CARPD_FUZZ").unwrap_or_default();
     let found = targets::ALL.iter().find(|target| target.name == name);
-    found.unwrap_or_else(|| panic!("CARPD_FUZZ is none of {}", targets::ALL.map(|target| target.name).join(", ")))
+    found.unwrap_or_else(|| panic!("CARPD_FUZZ is none of {}", targets::ALL.iter().map(|target| target.name).collect::<Vec<_>>().join(", ")))
 }
 
 libfuzzer_sys::fuzz_target!(

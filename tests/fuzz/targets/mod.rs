@@ -2,15 +2,15 @@
 //!
 //! Run by the ordinary tests with seeded changes of the seeds (`tests/it/fuzz.rs`), and by `tests/fuzz/run` as long as you like.
 
+#[cfg(feature = "wasm")]
+mod component;
 mod files;
 mod text;
 
 use std::path::Path;
-use std::sync::LazyLock;
 
 use carpd::hooks::frame::{Inbox, MAX_FROM_RUNNER, MAX_TO_RUNNER};
 use carpd::hooks::message::{FromRunner, ToRunner};
-use carpd::hooks::{compiler, manifest, wasm};
 use carpd::proto::wire::{self, Advertisement, Received};
 use carpd::proto::{Input, Key, Output, Settings, Vhost};
 use carpd::types::{AdvBase, AdvSkew, Family, Timestamp, Vhid};
@@ -28,10 +28,11 @@ pub(crate) struct Target {
 }
 
 /// All of them.
-pub(crate) const ALL: [Target; 9] = [
+pub(crate) const ALL: &[Target] = &[
     Target { name: "packet", run: packet, seeds: packets, rounds: 20_000 },
     Target { name: "runner", run: runner, seeds: frames, rounds: 10_000 },
-    Target { name: "component", run: component, seeds: components, rounds: 60 },
+    #[cfg(feature = "wasm")]
+    Target { name: "component", run: component::run, seeds: component::seeds, rounds: 60 },
     Target { name: "config", run: text::config, seeds: text::configs, rounds: 400 },
     Target { name: "control", run: text::control, seeds: text::requests, rounds: 10_000 },
     Target { name: "shell", run: text::shell, seeds: text::scripts, rounds: 1000 },
@@ -122,38 +123,4 @@ fn frames() -> Vec<Vec<u8>> {
     seeds.push(seeds.concat());
     seeds.push(carpd::hooks::frame::encode(&told, MAX_TO_RUNNER).unwrap());
     seeds
-}
-
-/// What is compiled here; larger ones take seconds and show no more.
-const COMPILED_MAX: usize = 32 << 10;
-
-/// A plugin from a stranger: what `carpd plugin inspect` makes of it, and the compiler.
-fn component(bytes: &[u8]) {
-    static ENGINE: LazyLock<wasmtime::Engine> = LazyLock::new(|| wasmtime::Engine::new(&wasm::config(true)).unwrap());
-    let abilities = manifest::abilities(bytes);
-    let interfaces = manifest::interfaces(bytes);
-    let _ = manifest::manifest(bytes);
-    if let Ok(abilities) = &abilities {
-        assert!(compiler::check_preamble(bytes).is_ok() && interfaces.is_ok(), "{abilities:?}");
-        assert!(abilities.imports.is_sorted());
-    }
-    if compiler::check_preamble(bytes).is_ok() && bytes.len() <= COMPILED_MAX {
-        let _ = ENGINE.precompile_component(bytes);
-    }
-}
-
-/// The example in C, whole and in part: the others are too large for a fuzzer to get through.
-fn components() -> Vec<Vec<u8>> {
-    let whole = file("examples/hooks/c/hook.wasm");
-    assert!(manifest::abilities(&whole).is_ok() && whole.len() <= COMPILED_MAX);
-    let world = wit_only_component();
-    vec![whole[..whole.len() / 2].to_vec(), whole[..200].to_vec(), world, whole]
-}
-
-/// A component with one import of an empty interface and nothing else.
-fn wit_only_component() -> Vec<u8> {
-    let name = b"carpd:hooks/log@1.0.0";
-    let import = [&[1, 0, u8::try_from(name.len()).unwrap()], name.as_slice(), &[5, 0]].concat();
-    let head = b"\0asm\x0d\0\x01\0\x07\x03\x01\x42\x00\x0a";
-    [head.as_slice(), &[u8::try_from(import.len()).unwrap()], &import].concat()
 }
