@@ -150,6 +150,9 @@ fn serve_hook(link: &mut Link, source: HookSource, budget: &Budget, coverage: bo
         .map_err(Clone::clone);
     link.send(&FromRunner::Loaded(told))?;
     let Ok(mut hook) = loaded else { return Ok(()) };
+    hook.prepare();
+    // Runners wait for hours; what loading took of the binary is not needed for that.
+    sandbox::forget_code();
     loop {
         hook.prepare();
         match link.receive()? {

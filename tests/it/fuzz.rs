@@ -82,4 +82,4 @@ macro_rules! targets {
     };
 }
 
-targets! { packet runner component config control shell signature journal ledger }
+targets! { packet runner component config control shell lua signature journal ledger }

@@ -16,7 +16,7 @@ mod config;
 mod couriers;
 #[cfg(all(feature = "wasm", feature = "lua"))]
 mod examples;
-#[cfg(feature = "wasm")]
+#[cfg(all(feature = "wasm", feature = "lua"))]
 mod fuzz;
 #[cfg(feature = "lua")]
 mod guide;

@@ -36,6 +36,7 @@ pub(crate) const ALL: &[Target] = &[
     Target { name: "config", run: text::config, seeds: text::configs, rounds: 400 },
     Target { name: "control", run: text::control, seeds: text::requests, rounds: 10_000 },
     Target { name: "shell", run: text::shell, seeds: text::scripts, rounds: 1000 },
+    Target { name: "lua", run: text::lua, seeds: text::hooks, rounds: 1000 },
     Target { name: "signature", run: text::signature, seeds: text::signatures, rounds: 2000 },
     Target { name: "journal", run: files::journal, seeds: files::journals, rounds: 400 },
     Target { name: "ledger", run: files::ledger, seeds: files::ledgers, rounds: 400 },

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use carpd::config::{self, Config, Surroundings, Unusable};
 use carpd::control::Request;
+use carpd::hooks::lua::check;
 use carpd::port::{Settings, Source, port};
 use carpd::trust::{Key, Trust};
 
@@ -106,6 +107,23 @@ pub(super) fn scripts() -> Vec<Vec<u8>> {
     let same = ["01-scenario", "07-variables", "08-defaults", "30-if-test", "31-case", "32-functions", "37-while", "45-nested"];
     let mut seeds: Vec<Vec<u8>> = same.iter().map(|case| file(&format!("tests/it/port/same/{case}/up.sh"))).collect();
     seeds.extend(["pipe", "sed", "background", "glob"].iter().map(|case| file(&format!("tests/it/port/todo/{case}.sh"))));
+    seeds
+}
+
+/// A hook, read without running it: `carpd check` and `carpd test` do so with whatever lies there.
+pub(super) fn lua(bytes: &[u8]) {
+    let globals = check::globals(std::iter::once(bytes));
+    let lines = bytes.split(|byte| *byte == b'\n').count();
+    for finding in check::check(bytes, &globals).unwrap_or_default() {
+        assert!((1..=lines).contains(&finding.line), "{finding:?} of {lines} lines");
+    }
+}
+
+pub(super) fn hooks() -> Vec<Vec<u8>> {
+    let all = ["failover", "failover_test", "floating-ip", "floating-ip_test", "health", "health_test"];
+    let mut seeds: Vec<Vec<u8>> = all.iter().map(|name| file(&format!("examples/hooks/{name}.lua"))).collect();
+    seeds
+        .push(b"local function f(a: number?, ...): string\n  return `{a}` .. 0x1F\nend\nfor i = 1, #x do x[i] += 1 end".to_vec());
     seeds
 }
 
