@@ -10,6 +10,7 @@ use crate::port::api::{Form, print};
 #[command(after_long_help = "Examples:\n  \
     carpd api --lua > carpd.d.luau\n  \
     carpd api --luacats > carpd.lua\n  \
+    carpd api --wit > hooks.wit\n  \
     carpd api --markdown | less")]
 pub(super) struct Args {
     /// Type definitions for Luau: luau-lsp, luau-analyze. The default.
@@ -20,12 +21,21 @@ pub(super) struct Args {
     #[arg(long, group = "form")]
     luacats: bool,
 
+    /// The contract with WebAssembly components, as `carpd plugin wit`.
+    #[cfg(feature = "wasm")]
+    #[arg(long, group = "form")]
+    wit: bool,
+
     /// The reference, as in docs/hooks/api.md.
     #[arg(long, group = "form")]
     markdown: bool,
 }
 
 pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
+    #[cfg(feature = "wasm")]
+    if args.wit {
+        return output::data(crate::hooks::api::wit::contract().as_bytes());
+    }
     let form = match (args.luacats, args.markdown) {
         (true, _) => Form::LuaCats,
         (_, true) => Form::Markdown,

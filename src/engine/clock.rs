@@ -47,11 +47,6 @@ pub fn wall_ms() -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Does this thread play in virtual time?
-pub(super) fn is_virtual() -> bool {
-    VIRTUAL.get().is_some()
-}
-
 /// Does nothing for so long.
 pub async fn sleep(length: Duration) {
     match VIRTUAL.get() {

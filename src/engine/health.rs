@@ -82,9 +82,11 @@ impl Verdict {
     fn of(result: Result<Returned, HookError>, health: &Health) -> Self {
         match result {
             Ok(Returned::Health { demotion: 0, .. }) => Self { demotion: 0, reason: String::new() },
-            // As unfit as can be is what `false` says: how much that is, says the operator.
-            Ok(Returned::Health { demotion: 240, reason }) => Self { demotion: health.demotion, reason },
-            Ok(Returned::Health { demotion, reason }) => Self { demotion, reason },
+            Ok(Returned::Health { demotion, reason }) => Self {
+                // As unfit as can be is what `false` says: how much that is, says the operator.
+                demotion: if demotion == 240 { health.demotion } else { demotion },
+                reason: if reason.is_empty() { "it gave no reason".to_owned() } else { reason },
+            },
             Ok(Returned::Done) => Self { demotion: health.demotion, reason: "it gave back nothing".to_owned() },
             Err(error) => Self { demotion: health.demotion, reason: error.to_string() },
         }
@@ -170,6 +172,15 @@ impl Check {
         self.stand(unwell);
     }
 
+    fn status(&self, hook: &Name) -> HealthStatus {
+        let (well, reason) = match &self.standing {
+            Standing::Unknown => (None, String::new()),
+            Standing::Well => (Some(true), String::new()),
+            Standing::Unwell { reason, .. } => (Some(false), reason.clone()),
+        };
+        HealthStatus { hook: hook.clone(), well, demotion: self.demotion(), reason, since_ms: self.since_ms }
+    }
+
     fn stand(&mut self, standing: Standing) {
         self.against = 0;
         self.since_ms = clock::wall_ms();
@@ -190,10 +201,6 @@ impl Checks {
 
     /// These hooks serve from now on: who has no `health` any more no longer counts, who is new is asked at once.
     pub(super) fn follow(&mut self, hooks: &[Rc<Pool>], now: Timestamp) {
-        // A rehearsal plays transitions, on a host where every service is as it was: nobody is asked there.
-        if clock::is_virtual() {
-            return;
-        }
         let with: Vec<&Name> = hooks.iter().filter(|hook| hook.defines(EntryPoint::Health)).map(|hook| hook.name()).collect();
         self.0.retain(|name, _| with.contains(&name));
         for name in with {
@@ -206,21 +213,21 @@ impl Checks {
 
     /// For the operator.
     pub(super) fn status(&self) -> Vec<HealthStatus> {
-        let one = |(hook, check): (&Name, &Check)| {
-            let (well, reason) = match &check.standing {
-                Standing::Unknown => (None, String::new()),
-                Standing::Well => (Some(true), String::new()),
-                Standing::Unwell { reason, .. } => (Some(false), reason.clone()),
-            };
-            HealthStatus { hook: hook.clone(), well, demotion: check.demotion(), reason, since_ms: check.since_ms }
-        };
-        self.0.iter().map(one).collect()
+        self.0.iter().map(|(hook, check)| check.status(hook)).collect()
+    }
+
+    /// The same of one hook, if it has a `health`.
+    pub(super) fn status_of(&self, hook: &Name) -> Option<HealthStatus> {
+        self.0.get(hook).map(|check| check.status(hook))
     }
 }
 
 impl<W: World> Engine<W> {
     /// Asks the hooks of a virtual host whose time has come.
     pub(super) fn begin_checks(&mut self, index: usize, now: Timestamp) {
+        if self.nodes.get(&index).and_then(|node| node.checks.due()).is_none_or(|due| now < due) {
+            return;
+        }
         let Some(node) = self.nodes.get_mut(&index) else { return };
         let quiet = !node.queue.is_busy() && node.machine.state() != State::Init && self.stopping.is_none();
         let event = node.event(EntryPoint::Health, false);
@@ -233,7 +240,7 @@ impl<W: World> Engine<W> {
                 continue;
             };
             let ticket = check.begin(&pool.spec().health, now);
-            tokio::task::spawn_local(Rc::clone(&node.queue).check(Rc::clone(pool), event.clone(), ticket));
+            node.queue.begin_check(Rc::clone(pool), event.clone(), ticket);
         }
     }
 
@@ -318,6 +325,8 @@ mod tests {
     #[test]
     fn false_an_error_and_an_overrun_are_worth_what_the_operator_says() {
         assert_eq!(said(240).demotion, HEALTH.demotion);
+        let plain = Verdict::of(Ok(Returned::Health { demotion: 240, reason: String::new() }), &HEALTH);
+        assert_eq!(plain, Verdict { demotion: 100, reason: "it gave no reason".to_owned() });
         assert_eq!(said(239).demotion, 239);
         let late = Verdict::of(Err(HookError::TimedOut(HEALTH.timeout)), &HEALTH);
         assert_eq!(late, Verdict { demotion: 100, reason: "ran longer than its budget of 500ms".to_owned() });

@@ -65,6 +65,10 @@ pub(super) struct Queue<H> {
     idle: Notify,
     /// The task that serves it.
     task: RefCell<Option<AbortHandle>>,
+    /// The tasks that ask hooks for their health.
+    checks: RefCell<Vec<AbortHandle>>,
+    /// How many of those wait until others of their hook have been asked.
+    checks_waiting: Cell<usize>,
 }
 
 #[derive(Debug, Default)]
@@ -122,6 +126,8 @@ impl<H: Host + 'static> Queue<H> {
             busy: Cell::new(false),
             idle: Notify::new(),
             task: RefCell::new(None),
+            checks: RefCell::default(),
+            checks_waiting: Cell::new(0),
         });
         let task = tokio::task::spawn_local(Rc::clone(&queue).serve());
         *queue.task.borrow_mut() = Some(task.abort_handle());
@@ -200,9 +206,18 @@ impl<H: Host + 'static> Queue<H> {
     }
 
     /// Asks one hook for its health, beside whatever else runs.
-    pub(super) async fn check(self: Rc<Self>, hook: Rc<Pool>, mut event: HookEvent, ticket: u64) {
+    pub(super) fn begin_check(self: &Rc<Self>, hook: Rc<Pool>, event: HookEvent, ticket: u64) {
+        let task = tokio::task::spawn_local(Rc::clone(self).check(hook, event, ticket));
+        let mut checks = self.checks.borrow_mut();
+        checks.retain(|task| !task.is_finished());
+        checks.push(task.abort_handle());
+    }
+
+    async fn check(self: Rc<Self>, hook: Rc<Pool>, mut event: HookEvent, ticket: u64) {
         let (seq, budget) = (event.seq, hook.budget(EntryPoint::Health));
+        self.checks_waiting.update(|waiting| waiting + 1);
         let place = hook.place_for_check().await;
+        self.checks_waiting.update(|waiting| waiting - 1);
         event.time_left_ms = u64::try_from(budget.wall.as_millis()).unwrap_or(u64::MAX);
         let mut desk = RunDesk::new(&self, &hook, EntryPoint::Health, budget);
         let result = hook.check(event, budget, &mut desk).await;
@@ -234,19 +249,19 @@ impl<H: Host + 'static> Queue<H> {
             return false;
         }
         let idle = !self.busy.get() && slots.aside.is_none() && slots.undo.is_none();
-        idle || self.task().is_some_and(|task| clock.is_asleep(task))
+        let rests = |task: &AbortHandle| task.is_finished() || clock.is_asleep(task.id());
+        let checking = self.checks.borrow().iter().filter(|task| !rests(task)).count();
+        checking <= self.checks_waiting.get() && (idle || self.task.borrow().as_ref().is_some_and(rests))
     }
 
-    /// The task that serves it.
-    pub(super) fn task(&self) -> Option<Id> {
-        self.task.borrow().as_ref().map(AbortHandle::id)
+    /// The tasks that run its hooks, in an order that does not depend on how quick they are.
+    pub(super) fn tasks(&self) -> Vec<Id> {
+        self.task.borrow().iter().chain(self.checks.borrow().iter()).map(AbortHandle::id).collect()
     }
 
     /// Nobody serves it any longer, whatever is left: its machine has no power.
     pub(super) fn abandon(&self) {
-        if let Some(task) = self.task.borrow().as_ref() {
-            task.abort();
-        }
+        self.task.borrow().iter().chain(self.checks.borrow().iter()).for_each(AbortHandle::abort);
     }
 
     async fn serve(self: Rc<Self>) {

@@ -150,8 +150,7 @@ fn serve_hook(link: &mut Link, source: HookSource, budget: &Budget, coverage: bo
         .map_err(Clone::clone);
     link.send(&FromRunner::Loaded(told))?;
     let Ok(mut hook) = loaded else { return Ok(()) };
-    hook.prepare();
-    // Runners wait for hours; what loading took of the binary is not needed for that.
+    // Runners wait for hours; what loading took of the binary is not needed for that. What preparing takes comes back at once.
     sandbox::forget_code();
     loop {
         hook.prepare();

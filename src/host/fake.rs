@@ -3,6 +3,7 @@
 mod clock;
 mod trouble;
 
+use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -142,7 +143,8 @@ impl FakeHost {
     /// Somebody else changes something.
     pub fn set(&self, resource: Resource, value: Value) {
         let absent = self.absent(&resource);
-        let resource = named(resource);
+        let renamed = if let Cow::Owned(renamed) = named(&resource) { Some(renamed) } else { None };
+        let resource = renamed.unwrap_or(resource);
         if value == absent {
             self.values.borrow_mut().remove(&resource);
         } else {
@@ -153,8 +155,8 @@ impl FakeHost {
     /// What it is now; absent if nobody ever set it.
     #[must_use]
     pub fn value(&self, resource: &Resource) -> Value {
-        let resource = named(resource.clone());
-        self.values.borrow().get(&resource).cloned().unwrap_or_else(|| self.absent(&resource))
+        let resource = named(resource);
+        self.values.borrow().get(&*resource).cloned().unwrap_or_else(|| self.absent(&resource))
     }
 
     /// The value of what nobody has set.
@@ -273,7 +275,6 @@ impl Host for FakeHost {
 
     async fn answer(&self, query: &Query, _limit: Duration) -> Result<Reply, HostError> {
         let text = |resource| Reply::Text(self.value(&resource).to_string());
-        let values = self.values.borrow().clone();
         Ok(match query {
             Query::Hostname => text(Resource::Hostname),
             Query::Sysctl { key } => text(Resource::Sysctl { key: key.clone() }),
@@ -288,20 +289,24 @@ impl Host for FakeHost {
             }
             Query::Links => Reply::Links(self.links.borrow().iter().map(|link| self.as_it_is(link)).collect()),
             Query::Addresses { dev: wanted } => Reply::Addresses(
-                values
-                    .into_iter()
+                self.values
+                    .borrow()
+                    .iter()
                     .filter_map(|(resource, value)| match (resource, value) {
-                        (Resource::Address { dev, .. }, Value::Address(address)) => Some((dev, address)),
+                        (Resource::Address { dev, .. }, Value::Address(address)) => Some((dev, *address)),
                         _ => None,
                     })
-                    .filter(|(dev, _)| wanted.as_ref().is_none_or(|wanted| wanted == dev))
+                    .filter(|(dev, _)| wanted.as_ref().is_none_or(|wanted| wanted == *dev))
+                    .map(|(dev, address)| (dev.clone(), address))
                     .collect(),
             ),
             Query::Routes { table } => Reply::Routes(
-                values
-                    .into_values()
+                self.values
+                    .borrow()
+                    .values()
                     .filter_map(|value| if let Value::Route(route) = value { Some(route) } else { None })
                     .filter(|route| route.table_id() == table.unwrap_or(254))
+                    .cloned()
                     .collect(),
             ),
             Query::HttpGet(request) => Reply::Http(self.answer_to(&request.url.to_string())),
@@ -323,10 +328,12 @@ impl Host for FakeHost {
 }
 
 /// The resource by the name under which it is kept.
-fn named(resource: Resource) -> Resource {
+fn named(resource: &Resource) -> Cow<'_, Resource> {
     match resource {
-        Resource::Service { unit } => Resource::Service { unit: unit_name(&unit).to_owned() },
-        other => other,
+        Resource::Service { unit } if unit != unit_name(unit) => {
+            Cow::Owned(Resource::Service { unit: unit_name(unit).to_owned() })
+        }
+        other => Cow::Borrowed(other),
     }
 }
 

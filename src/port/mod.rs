@@ -14,7 +14,6 @@ mod ir;
 mod lower;
 mod lua;
 mod mirror;
-pub mod new;
 mod settings;
 mod sheet;
 mod shell;

@@ -186,6 +186,14 @@ fn the_reference_is_what_this_version_prints() {
     assert_eq!(page("hooks/api.md"), printed.stdout, "docs/hooks/api.md: write what `carpd api --markdown` prints");
 }
 
+#[cfg(feature = "wasm")]
+#[test]
+fn the_contract_with_components_is_printed_with_the_api() {
+    let [api, plugin] = [&["api", "--wit"], &["plugin", "wit"]].map(|args| carpd(Path::new("/"), args));
+    assert_eq!((api.code, api.stdout), (0, plugin.stdout));
+    assert_eq!(carpd(Path::new("/"), &["api", "--wit", "--lua"]).code, 2);
+}
+
 #[test]
 fn every_function_is_in_every_form() {
     use carpd::port::api::{Form, print};
@@ -204,13 +212,6 @@ fn every_function_is_in_every_form() {
         assert!(markdown.contains(&format!("\n### `{dot}{}(", function.name)) && markdown.contains(function.example));
         assert!(print(Form::Luau).contains(&format!("-- {}", function.doc)), "{}", function.name);
     }
-}
-
-#[test]
-fn other_languages_are_refused_with_a_reason() {
-    let ran = carpd(Path::new("/"), &["new", "hook", "x", "--lang", "rust"]);
-    assert_eq!(ran.code, 4);
-    assert!(ran.stderr.contains("templates for hooks in Lua alone"), "{}", ran.stderr);
 }
 
 #[test]

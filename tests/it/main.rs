@@ -24,6 +24,8 @@ mod guide;
 mod hooks;
 #[cfg(feature = "daemon")]
 mod host;
+#[cfg(all(feature = "wasm", feature = "lua"))]
+mod new;
 #[cfg(feature = "lua")]
 mod plan;
 #[cfg(feature = "lua")]

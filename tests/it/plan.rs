@@ -35,6 +35,21 @@ fn place(grants: bool) -> tempfile::TempDir {
     directory
 }
 
+/// A configuration of virtual hosts with name, vhid and hooks, around the hook that is there.
+fn configure(path: &Path, vhosts: &[(&str, u8, &str)], more: &str) {
+    fs::write(path.join("web.pass"), "love\n").unwrap();
+    fs::set_permissions(path.join("web.pass"), std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    let hook = fs::read_to_string(path.join("failover.toml")).unwrap().replace("anywhere/", "");
+    let vhost = |(name, vhid, hooks): &(&str, u8, &str)| {
+        format!(
+            "[[vhost]]\nname = \"{name}\"\ninterface = \"lo\"\nvhid = {vhid}\naddresses = [\"192.0.2.{vhid}/24\"]\n\
+             password-file = \"web.pass\"\nhooks = [{hooks}]\n"
+        )
+    };
+    let vhosts: String = vhosts.iter().map(vhost).collect();
+    fs::write(path.join("carpd.toml"), vhosts + more + &hook).unwrap();
+}
+
 const LO: [&str; 4] = ["--interface", "lo", "--address", "192.0.2.22/24"];
 
 #[test]
@@ -100,16 +115,7 @@ fn what_is_denied_shows_the_line_and_the_grants_that_are_printed_suffice() {
 fn a_whole_configuration_is_planned_with_its_addresses() {
     let directory = place(true);
     let path = directory.path();
-    fs::write(path.join("web.pass"), "love\n").unwrap();
-    fs::set_permissions(path.join("web.pass"), std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
-    let hook = fs::read_to_string(path.join("failover.toml")).unwrap().replace("anywhere/", "");
-    let vhost = |name: &str, vhid: u8, hooks: &str| {
-        format!(
-            "[[vhost]]\nname = \"{name}\"\ninterface = \"lo\"\nvhid = {vhid}\naddresses = [\"192.0.2.{vhid}/24\"]\n\
-             password-file = \"web.pass\"\nhooks = [{hooks}]\n"
-        )
-    };
-    fs::write(path.join("carpd.toml"), vhost("web", 40, "\"failover\"") + &vhost("bare", 41, "") + &hook).unwrap();
+    configure(path, &[("web", 40, "\"failover\""), ("bare", 41, "")], "");
     let plan = |args: &[&str]| carpd(path, &[&["plan", "--config", "carpd.toml", "--event", "master"], args].concat());
     let all = plan(&[]);
     assert_eq!((all.code, all.stderr.as_str()), (0, ""), "{}", all.stdout);
@@ -120,6 +126,29 @@ fn a_whole_configuration_is_planned_with_its_addresses() {
     assert_eq!(carpd(path, &["plan", "--event", "sunrise"]).code, 2);
     fs::write(path.join("failover.lua"), "function on_master(").unwrap();
     assert_eq!(plan(&[]).code, 3, "a hook that cannot be loaded");
+}
+
+#[test]
+fn a_plan_says_of_each_virtual_host_what_it_cannot_know() {
+    let directory = place(true);
+    let path = directory.path();
+    let script = "[hook.old]\nkind = \"script\"\nup = \"/bin/true\"\n";
+    let vhosts = [("web", 40, "\"failover\""), ("both", 41, "\"failover\", \"old\""), ("script", 42, "\"old\"")];
+    configure(path, &vhosts, script);
+    let note = "hook old is a program: what it would do is not known before it runs";
+    for event in ["master", "backup"] {
+        let plan = |args: &[&str]| carpd(path, &[&["plan", "--config", "carpd.toml", "--event", event], args].concat());
+        let text = plan(&[]);
+        assert_eq!((text.code, text.stderr.as_str()), (0, ""), "{}", text.stdout);
+        assert_eq!(text.stdout.matches(&format!("  note: {note}\n")).count(), 2, "{}", text.stdout);
+        let json: Value = serde_json::from_str(&plan(&["--json"]).stdout).unwrap();
+        let plans = json["plans"].as_array().unwrap();
+        let noted = plans.iter().filter(|plan| plan["notes"].as_array().unwrap().contains(&note.into()));
+        assert_eq!(noted.map(|plan| plan["vhost"].as_str().unwrap()).collect::<Vec<_>>(), ["both", "script"], "{event}");
+        // The addresses are the daemon's work, and known.
+        assert!(plans.iter().all(|plan| plan["parts"][0]["by"] == "daemon"), "{json}");
+        assert_eq!(plan(&["old"]).stdout.matches("note: hook old").count(), 2, "{event}");
+    }
 }
 
 #[test]

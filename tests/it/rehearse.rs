@@ -16,11 +16,16 @@ end
 
 /// A directory with the configurations of these nodes, by advskew.
 fn place(nodes: &[(&str, u8)]) -> tempfile::TempDir {
+    place_with(HOOK, "", nodes)
+}
+
+/// The same with this hook, and more that it may do.
+fn place_with(hook: &str, grants: &str, nodes: &[(&str, u8)]) -> tempfile::TempDir {
     let directory = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &str| fs::write(directory.path().join(name), text).unwrap();
     write("web.pass", "love\n");
     fs::set_permissions(directory.path().join("web.pass"), std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
-    write("failover.lua", HOOK);
+    write("failover.lua", hook);
     for (name, advskew) in nodes {
         write(
             &format!("{name}.toml"),
@@ -28,7 +33,7 @@ fn place(nodes: &[(&str, u8)]) -> tempfile::TempDir {
                 "[[vhost]]\nname = \"web\"\ninterface = \"eth0\"\nvhid = 40\naddresses = [\"192.168.32.22/24\"]\n\
                  password-file = \"web.pass\"\nadvskew = {advskew}\npreempt = true\nhooks = [\"failover\"]\n\n\
                  [hook.failover]\nsource = \"failover.lua\"\nconfig = {{ name = \"vir-{name}\" }}\n\
-                 [hook.failover.grant]\nhostname = [\"vir-{name}\"]\nservice = [{{ unit = \"httpd\", do = [\"start\"] }}]\n"
+                 [hook.failover.grant]\nhostname = [\"vir-{name}\"]\nservice = [{{ unit = \"httpd\", do = [\"start\"] }}]\n{grants}"
             ),
         );
     }
@@ -146,6 +151,92 @@ fn partitions_links_freezes_and_stops_do_what_they_do() {
     let states: Vec<&str> =
         down["nodes"][0]["lanes"][0]["states"].as_array().unwrap().iter().map(|s| s["state"].as_str().unwrap()).collect();
     assert_eq!(states, ["backup", "master", "init", "backup", "master"]);
+}
+
+/// The states of a node's virtual host: from when, in ms, and which.
+fn states(timeline: &Value, node: usize) -> Vec<(u64, String)> {
+    let all = timeline["nodes"][node]["lanes"][0]["states"].as_array().unwrap();
+    all.iter().map(|s| (s["from_us"].as_u64().unwrap() / 1000, s["state"].as_str().unwrap().to_owned())).collect()
+}
+
+/// An advertisement renews the leases at the end of its turn, whatever the turn was about: here what a hook said.
+#[test]
+fn what_a_hook_says_is_a_turn_like_any_other() {
+    let leases_end = |then: &str| {
+        let hook = format!("function on_master()\n  clock.sleep(500)\n  {then}\nend\n");
+        let directory = place_with(&hook, "carp = [\"demote\"]\n", &[("node2", 0), ("node3", 15)]);
+        let calm = json(directory.path(), &["node2.toml", "node3.toml", "--end", "10s"]);
+        let master = states(&calm, 0).into_iter().find(|(_, state)| state == "master").unwrap().0;
+        // Before anything else happens that renews them.
+        let freeze = format!("{}ms node2 freezes for 10s", master + 502);
+        let frozen = json(directory.path(), &["node2.toml", "node3.toml", "-e", &freeze]);
+        let (at, _) = marks(&frozen, 0).into_iter().find(|(_, text)| text.contains("the lease of 192.168.32.22")).unwrap();
+        at - master
+    };
+    // A master that becomes less fit says so at once.
+    assert_eq!((leases_end(""), leases_end("carp.demote(10)")), (2000, 2500));
+}
+
+#[test]
+fn hooks_are_asked_for_their_health_and_who_is_unfit_gives_way() {
+    let hook =
+        "function health()\n  return service.status('httpd') == 'active' and http.get('http://192.0.2.9/').status == 200\nend\n";
+    let grants = "http = [{ url = \"http://192.0.2.9/\", do = [\"get\"] }]\n";
+    let directory = place_with(hook, grants, &[("node2", 0), ("node3", 15)]);
+    let events = [
+        "0s node2 service httpd runs",
+        "0s node3 service httpd runs",
+        "20s node2 service httpd dies",
+        "60s node2 dies",
+        "70s node2 returns",
+    ];
+    let mut args = vec!["node2.toml", "node3.toml", "--end", "120s"];
+    args.extend(events.iter().flat_map(|event| ["-e", event]));
+    let timeline = json(directory.path(), &args);
+    let health = |node| marks(&timeline, node).into_iter().filter(|(_, text)| text.starts_with("health: ")).collect::<Vec<_>>();
+    let [(at, said)] = &health(0)[..] else { panic!("{:?}", health(0)) };
+    // The third bad answer: one every two seconds.
+    assert!((24_000..=26_000).contains(at) && said == "health: hook failover: unwell by 240: it gave no reason", "{at} {said}");
+    assert_eq!(health(1), [], "that it is well is nothing to tell");
+    let follows = states(&timeline, 1).into_iter().find(|(_, state)| state == "master").unwrap().0;
+    assert!((*at..at + 2_000).contains(&follows), "node3 takes over: {follows}");
+    let back = states(&timeline, 0).into_iter().filter(|(from, state)| *from > 70_000 && state == "master").count();
+    assert_eq!(back, 1, "it runs again after the boot: {:?}", states(&timeline, 0));
+    assert_eq!(timeline, json(directory.path(), &args), "the same again");
+}
+
+#[test]
+fn a_hook_that_is_made_to_fail_is_unwell_and_more_checks_than_may_run_at_once_come_to_an_end() {
+    let directory = place_with("function health() return true end\n", "", &[("node2", 0), ("node3", 15)]);
+    for name in ["node2", "node3"] {
+        let path = directory.path().join(format!("{name}.toml"));
+        let text = fs::read_to_string(&path).unwrap();
+        let (vhost, hook) = text.split_once("[hook.failover]").unwrap();
+        let all: String = (0..6u8)
+            .map(|n| {
+                let one = vhost.replace("\"web\"", &format!("\"web{n}\"")).replace("vhid = 40", &format!("vhid = {}", 40 + n));
+                one.replace("32.22", &format!("32.{}", 22 + n))
+            })
+            .collect();
+        fs::write(path, format!("{all}[hook.failover]{hook}")).unwrap();
+    }
+    let timeline = json(directory.path(), &["node2.toml", "node3.toml", "-e", "10s node2 hook failover hangs", "--end", "40s"]);
+    let unwell = marks(&timeline, 0).into_iter().filter(|(_, text)| text.contains("unwell by ")).collect::<Vec<_>>();
+    assert_eq!(unwell.len(), 6, "{unwell:?}");
+    assert!(unwell.iter().all(|(_, text)| text.contains("ran longer than its budget")), "{unwell:?}");
+    assert!(states(&timeline, 1).iter().any(|(_, state)| state == "master"), "node3 takes over");
+}
+
+#[test]
+fn what_is_not_rehearsed_is_told() {
+    let directory = place(&[("node2", 0), ("node3", 15)]);
+    let path = directory.path().join("node2.toml");
+    let text = fs::read_to_string(&path).unwrap().replace("hooks = [\"failover\"]", "hooks = [\"failover\", \"old\"]");
+    fs::write(&path, format!("{text}\n[hook.old]\nkind = \"script\"\nup = \"/bin/true\"\n")).unwrap();
+    let ran = carpd(directory.path(), &["rehearse", "node2.toml", "node3.toml", "--end", "10s", "--html", "r.html"]);
+    let note = "hook old is a program: it is not run in a rehearsal";
+    assert!(ran.code == 0 && ran.stdout.ends_with(&format!("note: {note}\n")), "{}{}", ran.stdout, ran.stderr);
+    assert!(fs::read_to_string(directory.path().join("r.html")).unwrap().contains(&format!("<li>{note}</li>")));
 }
 
 #[test]

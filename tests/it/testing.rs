@@ -1,6 +1,7 @@
 //! `carpd test`: what the repository ships passes, what is wrong is found and shown, nothing runs away.
 
 mod library;
+mod world;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -483,6 +484,9 @@ fn a_component_passes_the_test_of_its_lua_twin() {
     fs::write(directory.path().join("failover.toml"), &toml[toml.find("[hook.failover]").unwrap()..]).unwrap();
     let said = passes(directory.path(), &["--coverage", "--filter", "a"]);
     assert!(said.contains("failover.wasm: 6 of 6 functions called") && said.contains("failover.lua: 8 of 8 lines"), "{said}");
+    fs::write(directory.path().join("failover_test.lua"), "test.case('a', function() test.host():become('master') end)").unwrap();
+    let low = test(directory.path(), &["failover.wasm", "--fail-under", "100"]);
+    assert_eq!((low.code, low.stderr.as_str()), (1, "error: 66.7 % of the functions were called, less than 100 %\n"));
 }
 
 #[test]

@@ -77,8 +77,9 @@ fn demoted() -> Outcome {
     let lab = lan(&["a", "b"])?;
     let mut watch = Watch::start(&lab, ADDRESS)?;
     sh(&lab, "a", "service httpd start")?;
-    let mut b = Carpd::new("b").preempts().advskew(50).start(&lab)?;
+    // The one that shall be master begins: the other must not have been it before.
     let mut a = Carpd::new("a").preempts().hook(LUA, &quick(", demotion = 100, on-failure = \"demote\"")).start(&lab)?;
+    let mut b = Carpd::new("b").preempts().advskew(50).start(&lab)?;
     a.wait_state("master", TAKEOVER)?;
     sh(&lab, "a", "service httpd stop")?;
     watch.hear_advskew(100, TAKEOVER)?;
@@ -96,18 +97,18 @@ fn hangs() -> Outcome {
     let lab = lan(&["a"])?;
     let mut watch = Watch::start(&lab, ADDRESS)?;
     let lua = "function health() while true do end end\nfunction on_master() log.info('Runs') end";
-    let toml = "runners = 1\nhealth = { interval = \"300ms\", timeout = \"300ms\", on-failure = \"demote\", demotion = 1 }\n";
+    let toml = "runners = 1\nhealth = { interval = \"1s\", timeout = \"1s\", fall = 1, on-failure = \"demote\", demotion = 1 }\n";
     let mut a = Carpd::new("a").hook(lua, toml).start(&lab)?;
     let unwell = a.wait_says("Is unhealthy", SOON)?;
     assert!(unwell.text("reason").contains("longer than its budget"), "{unwell:?}");
     let master = a.wait_state("master", TAKEOVER)?;
     let run = a.wait_ran("on_master", SOON)?;
     assert_eq!(run.text("outcome"), "done", "{run:?}");
-    // Its own runner was there, and free.
-    assert!(run.at.since(master.at) < Duration::from_millis(200), "{:?}", run.at.since(master.at));
+    // Its own runner was there, and free: it did not wait for the one that hangs, even on a busy machine.
+    assert!(run.at.since(master.at) < Duration::from_millis(700), "{:?}", run.at.since(master.at));
     watch.hear(ADDRESS_OF_A, 5, TAKEOVER)?;
     let gap = longest_gap(&watch.advertisements(ADDRESS_OF_A)?);
-    assert!(gap < Duration::from_millis(1100), "{gap:?}");
+    assert!(gap < Duration::from_millis(1500), "{gap:?}");
     a.stop()
 }
 

@@ -21,7 +21,7 @@ use crate::hooks::LoadError;
 /// addresses.
 ///
 /// What a virtual machine has is its interfaces, its host name and nothing else: files are missing and services stopped until a
-/// hook changes that. Hooks that are programs are not run.
+/// hook or an event changes that. Whoever is asked over HTTP or TCP is there and well. Hooks that are programs are not run.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = after_long_help())]
 pub(super) struct Args {

@@ -56,6 +56,15 @@ impl Coverage {
         percent(lines.chain(calls))
     }
 
+    /// What [`Self::percent`] is a share of, in words.
+    pub(super) fn measure(&self) -> &'static str {
+        match (self.files.is_empty(), self.components.is_empty()) {
+            (_, true) => "lines have run",
+            (true, false) => "functions were called",
+            (false, false) => "lines and functions have run",
+        }
+    }
+
     /// For people: the share of each file, and what has not run.
     pub(super) fn text(&self) -> String {
         let mut out = String::from("coverage\n");

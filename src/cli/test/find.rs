@@ -61,17 +61,13 @@ fn named(path: &Path) -> Result<Vec<(PathBuf, PathBuf)>, Failure> {
     if path.is_dir() {
         let mut tests = Vec::new();
         walk(path, DEPTH, &mut tests).map_err(|error| no(format!("cannot read {}: {error}", path.display())))?;
-        return Ok(tests.iter().flat_map(|test| hooks_of(test).into_iter().map(|hook| (hook, test.clone()))).collect());
+        return tests.iter().map(|test| of_test(test)).collect::<Result<Vec<_>, _>>().map(|found| found.concat());
     }
     if !path.is_file() {
         return Err(no(format!("there is no {}", path.display())));
     }
     if is_test(path) {
-        let hooks = hooks_of(path);
-        if hooks.is_empty() {
-            return Err(no(format!("there is no hook beside {}", path.display())));
-        }
-        return Ok(hooks.into_iter().map(|hook| (hook, path.to_owned())).collect());
+        return of_test(path);
     }
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
     let test = ["lua", "luau"].map(|e| path.with_file_name(format!("{stem}_test.{e}"))).into_iter().find(|test| test.is_file());
@@ -79,6 +75,16 @@ fn named(path: &Path) -> Result<Vec<(PathBuf, PathBuf)>, Failure> {
         Some(test) => Ok(vec![(path.to_owned(), test)]),
         None => Err(no(format!("there is no {stem}_test.lua beside {}", path.display()))),
     }
+}
+
+/// A test file with each hook that it is about. One that nobody could run shall not go unnoticed.
+fn of_test(test: &Path) -> Result<Vec<(PathBuf, PathBuf)>, Failure> {
+    let hooks = hooks_of(test);
+    if hooks.is_empty() {
+        let failure = Failure::new(Exit::Failure, format!("there is no hook beside {}", test.display()));
+        return Err(failure.hint("NAME_test.lua is the test of NAME.lua or NAME.wasm; a component must be built first"));
+    }
+    Ok(hooks.into_iter().map(|hook| (hook, test.to_owned())).collect())
 }
 
 fn is_test(path: &Path) -> bool {

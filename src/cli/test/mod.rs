@@ -71,7 +71,7 @@ pub(super) struct Args {
     #[arg(long)]
     coverage: bool,
 
-    /// Fail if less than this share of the lines has run, in per cent. Implies --coverage.
+    /// Fail if less than this share of the lines has run, of a component's functions was called, in per cent. Implies --coverage.
     #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(0..=100))]
     fail_under: Option<u8>,
 
@@ -145,7 +145,7 @@ fn once(args: &Args) -> Result<Exit, Failure> {
     }
     match (args.fail_under, &coverage) {
         (Some(least), Some(coverage)) if coverage.percent() < f64::from(least) => {
-            let message = format!("{:.1} % of the lines have run, less than {least} %", coverage.percent());
+            let message = format!("{:.1} % of the {}, less than {least} %", coverage.percent(), coverage.measure());
             Err(Failure::new(Exit::Failure, message))
         }
         _ => Ok(Exit::Success),

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
+use std::ops::{Deref, DerefMut};
 use std::rc::Rc;
 
 use tokio::sync::mpsc;
@@ -12,6 +13,7 @@ use super::super::clock::Virtual;
 use super::super::execute::Executor;
 use super::super::generations::Generations;
 use super::super::lasting::Lasting;
+use super::super::news::HookNews;
 use super::super::nodes::Nodes;
 use super::super::pool::Pool;
 use super::super::queue::Shared;
@@ -48,13 +50,46 @@ pub(super) struct Actor {
     pub(super) links: Vec<Link>,
     own: Vec<(IfName, VirtualAddress)>,
     keeper: Client,
-    pub(super) engine: Option<Engine<Stage>>,
+    /// Only in a [`Turn`] may it be given anything.
+    engine: Option<Engine<Stage>>,
     pub(super) down: Option<Down>,
     pub(super) host: StageHost,
     pub(super) wire: StageWire,
     /// It stands still until then.
     pub(super) frozen: Option<Timestamp>,
-    backlog: VecDeque<(u32, Vec<u8>)>,
+    backlog: VecDeque<(u32, Rc<[u8]>)>,
+    /// Something happened to it since the last look.
+    stirred: bool,
+}
+
+/// An engine while it takes something in: begun and ended as its own loop does with every event.
+pub(super) struct Turn<'a>(&'a mut Engine<Stage>);
+
+impl<'a> Turn<'a> {
+    fn begin(engine: &'a mut Engine<Stage>) -> Self {
+        engine.judge_leases();
+        Self(engine)
+    }
+}
+
+impl Deref for Turn<'_> {
+    type Target = Engine<Stage>;
+
+    fn deref(&self) -> &Self::Target {
+        self.0
+    }
+}
+
+impl DerefMut for Turn<'_> {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        self.0
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.0.end_turn();
+    }
 }
 
 impl Actor {
@@ -73,7 +108,20 @@ impl Actor {
         }
         let host = StageHost::booted(&node.name, &links, &own, BTreeMap::new());
         let (wire, backlog) = (StageWire::default(), VecDeque::new());
-        Self { node, pools, links, own, keeper, engine: None, down: Some(Down::Off), host, wire, frozen: None, backlog }
+        Self {
+            node,
+            pools,
+            links,
+            own,
+            keeper,
+            engine: None,
+            down: Some(Down::Off),
+            host,
+            wire,
+            frozen: None,
+            backlog,
+            stirred: true,
+        }
     }
 
     /// Comes up, as after a boot: nothing is remembered, nothing is held. True if it was down.
@@ -81,7 +129,7 @@ impl Actor {
         if self.engine.is_some() {
             return false;
         }
-        self.host = StageHost::booted(&self.node.name, &self.links, &self.own, self.host.services());
+        self.host = StageHost::booted(&self.node.name, &self.links, &self.own, self.host.units());
         self.wire = StageWire::default();
         let (sender, news) = mpsc::unbounded_channel();
         let shared = Rc::new(Shared {
@@ -116,8 +164,9 @@ impl Actor {
             ties: (),
             will: None,
         });
-        engine.look().await;
+        Turn::begin(&mut engine).look().await;
         self.engine = Some(engine);
+        self.stirred = true;
         self.down = None;
         self.frozen = None;
         true
@@ -138,36 +187,72 @@ impl Actor {
         }
         self.backlog.clear();
         self.frozen = None;
+        self.stirred = true;
         self.down = Some(down);
     }
 
-    /// The engine, unless everything stands still.
-    pub(super) fn awake(&mut self) -> Option<&mut Engine<Stage>> {
-        if self.frozen.is_some() { None } else { self.engine.as_mut() }
+    /// What its engine knows.
+    pub(super) const fn engine(&self) -> Option<&Engine<Stage>> {
+        self.engine.as_ref()
+    }
+
+    /// Its engine takes something in, unless everything stands still.
+    pub(super) fn turn(&mut self) -> Option<Turn<'_>> {
+        self.stirred = true;
+        if self.frozen.is_some() { None } else { self.engine.as_mut().map(Turn::begin) }
+    }
+
+    /// What its hooks have reported.
+    pub(super) fn news(&mut self) -> Vec<HookNews> {
+        let Some(engine) = self.engine.as_mut().filter(|_| self.frozen.is_none()) else { return Vec::new() };
+        let mut all: Vec<HookNews> = std::iter::from_fn(|| engine.news.try_recv().ok()).collect();
+        all.sort_by(|one, other| one.order().cmp(&other.order()));
+        all
+    }
+
+    /// Has its daemon stopped in good order?
+    pub(super) fn has_stopped(&mut self) -> bool {
+        let stopping = self.engine.as_mut().filter(|_| self.frozen.is_none()).and_then(|engine| engine.stopping.as_mut());
+        stopping.and_then(|stopping| stopping.done.as_mut()).is_some_and(|done| done.try_recv().is_ok())
+    }
+
+    /// Has its daemon not stopped in time?
+    pub(super) fn is_out_of_time(&self, now: Timestamp) -> bool {
+        let stopping = self.engine.as_ref().filter(|_| self.frozen.is_none()).and_then(|engine| engine.stopping.as_ref());
+        stopping.is_some_and(|stopping| stopping.deadline <= now)
+    }
+
+    /// Stands still until then.
+    pub(super) const fn freeze(&mut self, until: Timestamp) {
+        if self.engine.is_some() {
+            self.frozen = Some(until);
+            self.stirred = true;
+        }
+    }
+
+    /// May its state be another one than at the last look?
+    pub(super) const fn take_stirred(&mut self) -> bool {
+        std::mem::replace(&mut self.stirred, false)
     }
 
     /// A frame arrives.
-    pub(super) fn receive(&mut self, link: u32, bytes: Vec<u8>, now: Timestamp) {
+    pub(super) fn receive(&mut self, link: u32, bytes: &Rc<[u8]>, now: Timestamp) {
         if self.frozen.is_some() {
             if self.backlog.len() < BACKLOG {
-                self.backlog.push_back((link, bytes));
+                self.backlog.push_back((link, Rc::clone(bytes)));
             }
             return;
         }
-        let Some(engine) = &mut self.engine else { return };
-        if let Some(port) = engine.ports.iter().position(|port| port.index() == Some(link)) {
-            engine.judge_leases();
-            engine.frame(port, &bytes, now);
-            engine.end_turn();
+        let Some(mut turn) = self.turn() else { return };
+        if let Some(port) = turn.ports.iter().position(|port| port.index() == Some(link)) {
+            turn.frame(port, bytes, now);
         }
     }
 
     /// Its timers are due.
     pub(super) fn timers(&mut self) {
-        if let Some(engine) = self.awake() {
-            engine.judge_leases();
-            engine.timers();
-            engine.end_turn();
+        if let Some(mut turn) = self.turn() {
+            turn.timers();
         }
     }
 
@@ -184,7 +269,7 @@ impl Actor {
         }
         for (link, bytes) in std::mem::take(&mut self.backlog) {
             if !stale.contains(&link) {
-                self.receive(link, bytes, now);
+                self.receive(link, &bytes, now);
             }
         }
         self.timers();
@@ -207,10 +292,7 @@ impl Actor {
 
     /// The tasks that run its hooks, in the order of its virtual hosts.
     pub(super) fn tasks(&self) -> Vec<Id> {
-        self.engine
-            .as_ref()
-            .map(|engine| engine.nodes.values().filter_map(|node| node.queue.task()).collect())
-            .unwrap_or_default()
+        self.engine.as_ref().map(|engine| engine.nodes.values().flat_map(|node| node.queue.tasks()).collect()).unwrap_or_default()
     }
 
     /// The index of an interface.

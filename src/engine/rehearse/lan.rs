@@ -1,6 +1,7 @@
 //! The virtual LAN: who hears whose frames, and when.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 use std::time::Duration;
 
 use crate::proto::sim::Luck;
@@ -18,7 +19,7 @@ pub(super) struct Arrival {
     pub(super) node: usize,
     /// On its interface of this index.
     pub(super) link: u32,
-    pub(super) bytes: Vec<u8>,
+    pub(super) bytes: Rc<[u8]>,
 }
 
 /// What is known of one interface.
@@ -35,6 +36,8 @@ pub(super) struct Plug {
 #[derive(Debug)]
 pub(super) struct Lan {
     plugs: Vec<Plug>,
+    /// For each plug those on its segment at other nodes.
+    neighbours: Vec<Vec<usize>>,
     on_the_way: BTreeMap<(Timestamp, u64), Arrival>,
     /// Keeps frames of one time in their order.
     order: u64,
@@ -52,7 +55,12 @@ pub(super) struct Lan {
 impl Lan {
     pub(super) fn new(plugs: Vec<Plug>, luck: Luck) -> Self {
         let (on_the_way, loss_to, groups) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        Self { plugs, on_the_way, order: 0, luck, loss: 0, loss_to, groups, last: BTreeMap::new() }
+        let of = |from: &Plug| {
+            let joined = |to: &Plug| to.node != from.node && !to.vhids.is_disjoint(&from.vhids);
+            (0..).zip(&plugs).filter(|(_, to)| joined(to)).map(|(index, _)| index).collect()
+        };
+        let neighbours = plugs.iter().map(of).collect();
+        Self { plugs, neighbours, on_the_way, order: 0, luck, loss: 0, loss_to, groups, last: BTreeMap::new() }
     }
 
     /// Luck for other purposes.
@@ -96,26 +104,27 @@ impl Lan {
     }
 
     /// A node sends.
-    pub(super) fn send(&mut self, now: Timestamp, node: usize, link: u32, bytes: &[u8]) {
-        let Some(from) = self.plugs.iter().find(|plug| plug.node == node && plug.link == link).cloned() else { return };
-        if !from.carrier {
+    pub(super) fn send(&mut self, now: Timestamp, node: usize, link: u32, bytes: Vec<u8>) {
+        let Some(from) = self.plugs.iter().position(|plug| plug.node == node && plug.link == link && plug.carrier) else {
             return;
-        }
+        };
+        let bytes: Rc<[u8]> = bytes.into();
         let group = |node: usize| self.groups.get(&node).copied().unwrap_or_default();
-        let hears =
-            |to: &&Plug| to.node != node && to.carrier && !to.vhids.is_disjoint(&from.vhids) && group(to.node) == group(node);
-        let hearers: Vec<(usize, u32)> = self.plugs.iter().filter(hears).map(|to| (to.node, to.link)).collect();
-        for (to, link) in hearers {
-            let lost = [self.loss, self.loss_to.get(&to).copied().unwrap_or_default()];
+        for to in self.neighbours.get(from).into_iter().flatten().filter_map(|to| self.plugs.get(*to)) {
+            if !to.carrier || group(to.node) != group(node) {
+                continue;
+            }
+            let lost = [self.loss, self.loss_to.get(&to.node).copied().unwrap_or_default()];
             // Drawn in any case: a change of the loss does not change all other luck.
             let lost = lost.map(|percent| self.luck.strikes(u16::from(percent) * 10)).contains(&true);
             let delay = self.luck.between(DELAY_MIN, DELAY_MAX);
             if !lost {
                 self.order += 1;
                 // On one way nothing overtakes.
-                let last = self.last.entry((node, to)).or_default();
+                let last = self.last.entry((node, to.node)).or_default();
                 *last = (*last).max(now + delay);
-                self.on_the_way.insert((*last, self.order), Arrival { node: to, link, bytes: bytes.to_vec() });
+                let arrival = Arrival { node: to.node, link: to.link, bytes: Rc::clone(&bytes) };
+                self.on_the_way.insert((*last, self.order), arrival);
             }
         }
     }

@@ -10,6 +10,7 @@ mod play;
 mod record;
 pub mod scenario;
 mod stage;
+mod strike;
 
 use std::path::PathBuf;
 
@@ -151,7 +152,7 @@ pub enum MarkKind {
     Announce,
     /// A hook, or undoing what one did, changed something.
     Effect,
-    /// A list of hooks ended.
+    /// A list of hooks ended, or a hook's health became another.
     Hook,
 }
 

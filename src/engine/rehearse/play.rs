@@ -7,16 +7,15 @@ use std::time::Duration;
 use tokio::task::Id;
 
 use super::super::clock::{self, Virtual};
+use super::super::command::HealthStatus;
 use super::super::material::Material;
 use super::super::news::HookNews;
-use super::super::pool::Trouble as PoolTrouble;
-use super::super::run::Engine;
 use super::super::start::load_pool;
-use super::actor::{Actor, Down};
+use super::actor::{Actor, Down, Turn};
 use super::lan::{Lan, Plug};
 use super::record::Record;
-use super::scenario::{Event, LinkEvent, NodeEvent, Scenario, ServiceEvent, Trouble};
-use super::stage::Stage;
+use super::scenario::{Event, Scenario};
+use super::strike::script_of;
 use super::{MarkKind, NodeConfig, Shown, Timeline};
 use crate::config::Kind;
 use crate::hooks::LoadError;
@@ -25,16 +24,14 @@ use crate::keeper::Client;
 use crate::proto::sim::Luck;
 use crate::types::{Family, State, Timestamp, VirtualAddress};
 
-/// A flapping link is down for so long.
-const FLAP_DOWN: Duration = Duration::from_millis(300);
-/// From one flap to the next.
-const FLAP_EVERY: Duration = Duration::from_secs(1);
 /// Turns in one instant after which nothing more can come of it.
 const TURNS_MAX: u32 = 100_000;
-/// Hooks in runners need real time; between two looks at them.
-const BREATH: Duration = Duration::from_micros(50);
-/// Looks at hooks that work, each of a millisecond or so, after which they are given up: runners have limits of their own.
-const LOOKS_MAX: u32 = 300_000;
+/// Looks at hooks that work before they are left alone for a [`BREATH`]: a runner mostly answers in some ten microseconds.
+const LOOKS_IN_A_ROW: u32 = 200;
+/// Hooks in runners need real time, and the processor. The least that the runtime's timer can do.
+const BREATH: Duration = Duration::from_millis(1);
+/// Breaths in one instant after which hooks are given up: runners have limits of their own.
+const BREATHS_MAX: u32 = 300_000;
 /// Looks in a row that find nothing to do before it counts as quiet.
 const QUIET_LOOKS: u32 = 3;
 
@@ -76,15 +73,17 @@ pub fn rehearse(nodes: Vec<NodeConfig>, scenario: &Scenario, with_hooks: bool) -
     })
 }
 
-struct Play {
+pub(super) struct Play {
     clock: Virtual,
     start: Timestamp,
-    actors: Vec<Actor>,
-    lan: Lan,
+    pub(super) actors: Vec<Actor>,
+    pub(super) lan: Lan,
     script: VecDeque<(Timestamp, Event)>,
-    record: Record,
+    pub(super) record: Record,
     /// Name and addresses of every virtual host, with the nodes and their numbers for it.
     vhosts: Vec<Shared>,
+    /// Something has happened since the last look that may change who serves.
+    moved: bool,
 }
 
 struct Shared {
@@ -119,11 +118,10 @@ impl Play {
         let vhosts = shared_vhosts(&actors, &mut record);
         // From here on nothing may look at the real clock.
         let clock = Virtual::start(start);
-        let mut play = Self { clock, start, actors, lan, script, record, vhosts };
+        let mut play = Self { clock, start, actors, lan, script, record, vhosts, moved: true };
         for actor in &mut play.actors {
             actor.boot(play.lan.luck()).await;
         }
-        play.notice();
         Ok(play)
     }
 
@@ -140,10 +138,7 @@ impl Play {
             }
             self.clock.advance(next);
             self.turn(next).await;
-            self.notice();
         }
-        self.clock.advance(end);
-        self.notice();
         Ok(())
     }
 
@@ -159,14 +154,16 @@ impl Play {
         while let Some((_, event)) = self.script.pop_front_if(|(at, _)| *at <= now) {
             self.record.happened(now, event.to_string());
             self.strike(event, now).await;
+            self.moved = true;
         }
         for actor in &mut self.actors {
-            let out_of_time = |engine: &Engine<Stage>| engine.stopping.as_ref().is_some_and(|stopping| stopping.deadline <= now);
-            if actor.engine.as_ref().is_some_and(out_of_time) {
+            if actor.is_out_of_time(now) {
                 actor.end(Down::Stopped);
+                self.moved = true;
             }
             if actor.frozen.is_some_and(|until| until <= now) {
                 actor.thaw(now);
+                self.moved = true;
             }
             // Timers before packets: the harder order.
             if actor.next_wake().is_some_and(|wake| wake <= now) {
@@ -175,8 +172,11 @@ impl Play {
         }
         while let Some(arrival) = self.lan.arrived(now) {
             if let Some(actor) = self.actors.get_mut(arrival.node) {
-                actor.receive(arrival.link, arrival.bytes, now);
+                actor.receive(arrival.link, &arrival.bytes, now);
             }
+        }
+        if self.clock.next().is_none_or(|next| now < next) {
+            return;
         }
         let tasks: Vec<Id> = self.actors.iter().flat_map(Actor::tasks).collect();
         if self.clock.wake_one(|task| tasks.iter().position(|known| Some(*known) == task).unwrap_or(usize::MAX)) {
@@ -192,11 +192,11 @@ impl Play {
             for (dev, ip) in actor.host.expire(now) {
                 let text = format!("the lease of {ip} on {dev} ends: the kernel takes it away");
                 self.record.mark(now, number, MarkKind::Address, text, false);
+                self.moved = true;
                 let Some(index) = actor.link_index(dev.as_str()) else { continue };
                 let address = VirtualAddress { ip, prefix: Family::of(ip).host_prefix() };
-                if let Some(engine) = actor.awake() {
-                    engine.judge_leases();
-                    engine.host_event(HostEvent::AddressRemoved { index, address }).await;
+                if let Some(mut turn) = actor.turn() {
+                    turn.host_event(HostEvent::AddressRemoved { index, address }).await;
                 }
             }
         }
@@ -204,26 +204,30 @@ impl Play {
 
     /// Lets everybody do what there is to do at this instant: hooks, and what follows from how they ended.
     async fn settle(&mut self) -> Result<(), RehearseError> {
-        let (mut quiet, mut looks) = (0, 0_u32);
+        self.notice();
+        let (mut quiet, mut looks, mut breaths) = (0, 0_u32, 0_u32);
         while quiet < QUIET_LOOKS {
             // While one works nothing is told and nothing noted: so nothing depends on which process was quicker.
             let working = self.actors.iter().any(|actor| actor.is_working(&self.clock));
             let told = !working && self.tell_news();
             if !working {
-                self.notice();
+                if told || looks > 0 {
+                    self.notice();
+                }
                 if !told && !self.actors.iter().any(Actor::is_stopping) {
                     return Ok(());
                 }
             }
-            tokio::task::yield_now().await;
+            looks += 1;
             quiet = if told || working { 0 } else { quiet + 1 };
-            if working {
-                // The runner is a process: give it the processor.
+            if working && looks.is_multiple_of(LOOKS_IN_A_ROW) {
                 tokio::time::sleep(BREATH).await;
-                looks += 1;
-                if looks > LOOKS_MAX {
+                breaths += 1;
+                if breaths > BREATHS_MAX {
                     return Err(RehearseError::Stuck(clock::now().since(self.start)));
                 }
+            } else {
+                tokio::task::yield_now().await;
             }
         }
         Ok(())
@@ -234,23 +238,18 @@ impl Play {
         let mut told = false;
         let now = clock::now();
         for (number, actor) in self.actors.iter_mut().enumerate() {
-            let Some(engine) = actor.awake() else { continue };
-            let ended = engine.stopping.as_mut().and_then(|stopping| stopping.done.as_mut()).map(|done| done.try_recv().is_ok());
-            let mut all: Vec<HookNews> = std::iter::from_fn(|| engine.news.try_recv().ok()).collect();
-            all.sort_by_key(HookNews::vhost);
-            for news in all {
+            // Before the news are taken: an engine that stops has heard all when its end is there.
+            let ended = actor.has_stopped();
+            for news in actor.news() {
                 told = true;
-                if let HookNews::Finished { entry, result, .. } = &news {
-                    let (text, good) = match result {
-                        Ok(()) => (format!("{} done", entry.as_str()), true),
-                        Err(failure) => (format!("{}: hook {} failed: {}", entry.as_str(), failure.hook, failure.error), false),
-                    };
+                let Some(mut turn) = actor.turn() else { break };
+                if let Some((text, good)) = tell(&mut turn, news) {
                     self.record.mark(now, number, MarkKind::Hook, text, good);
                 }
-                engine.hook_news(news);
             }
-            if ended == Some(true) {
+            if ended {
                 told = true;
+                self.moved = true;
                 actor.end(Down::Stopped);
             }
         }
@@ -262,29 +261,23 @@ impl Play {
         let now = clock::now();
         for (number, actor) in self.actors.iter_mut().enumerate() {
             for frame in actor.wire.take() {
-                self.lan.send(now, number, frame.link, &frame.bytes);
+                self.lan.send(now, number, frame.link, frame.bytes);
             }
             for deed in actor.host.take_deeds() {
                 self.record.deed(number, deed);
+                self.moved = true;
             }
-            for lane in 0..actor.node.config.vhosts.len() {
-                let node = actor.engine.as_ref().and_then(|engine| engine.nodes.get(&lane));
-                let shown = match (node.map(|node| node.machine.state()), actor.down, actor.frozen) {
-                    (None, Some(Down::Off) | None, _) => Shown::Off,
-                    (None, Some(Down::Stopped), _) => Shown::Stopped,
-                    (Some(_), _, Some(_)) => Shown::Frozen,
-                    (Some(State::Init), ..) => Shown::Init,
-                    (Some(State::Backup), ..) => Shown::Backup,
-                    (Some(State::Master), ..) => Shown::Master,
-                };
-                let why = || node.and_then(|node| node.last.as_ref()).map(|last| last.cause.to_string()).unwrap_or_default();
-                self.record.state(now, number, lane, shown, why);
+            if actor.take_stirred() {
+                note_states(&mut self.record, now, number, actor);
             }
+        }
+        if !std::mem::take(&mut self.moved) {
+            return;
         }
         for (index, vhost) in self.vhosts.iter().enumerate() {
             let holders: Vec<usize> =
                 vhost.members.iter().filter(|(node, lane)| self.serves(*node, *lane, vhost)).map(|(node, _)| *node).collect();
-            self.record.served(now, index, &holders);
+            self.record.served(now, index, holders);
         }
     }
 
@@ -298,134 +291,55 @@ impl Play {
             && self.lan.carrier(node, link)
             && vhost.addresses.iter().all(|address| actor.host.has(&spec.interface, address.ip))
     }
+}
 
-    async fn strike(&mut self, event: Event, now: Timestamp) {
-        match event {
-            Event::Loss(percent) => self.lan.set_loss(percent),
-            Event::Heal => self.lan.heal(),
-            Event::Partition(groups) => {
-                let mut parts = BTreeMap::new();
-                for (group, names) in (1..).zip(&groups) {
-                    parts.extend(names.iter().filter_map(|name| Some((self.number(name)?, group))));
-                }
-                self.lan.part(parts);
-            }
-            Event::Node(name, event) => {
-                if let Some(number) = self.number(&name) {
-                    self.strike_node(number, event, now).await;
-                }
-            }
-        }
-    }
-
-    fn number(&self, name: &str) -> Option<usize> {
-        self.actors.iter().position(|actor| actor.node.name == name)
-    }
-
-    async fn strike_node(&mut self, number: usize, event: NodeEvent, now: Timestamp) {
-        let Some(actor) = self.actors.get_mut(number) else { return };
-        match event {
-            NodeEvent::Dies => {
-                actor.switch_off();
-                self.lan.forget(number);
-            }
-            NodeEvent::Returns => _ = actor.boot(self.lan.luck()).await,
-            NodeEvent::Stops => {
-                if let Some(engine) = actor.awake() {
-                    engine.stop("a rehearsed stop");
-                }
-            }
-            NodeEvent::Freezes(length) => actor.frozen = actor.engine.is_some().then(|| now + length),
-            NodeEvent::Resigns => {
-                if let Some(engine) = actor.awake() {
-                    let names: Vec<_> = engine.nodes.values().map(|node| node.spec.name.clone()).collect();
-                    for name in names {
-                        // Whoever is not master has nothing to hand over.
-                        _ = engine.resign(&name, "rehearsed".to_owned());
-                    }
-                }
-            }
-            NodeEvent::Loses(percent) => self.lan.set_loss_to(number, percent),
-            NodeEvent::Link(interface, event) => self.strike_link(number, interface.as_deref(), event).await,
-            NodeEvent::Hook(name, trouble) => {
-                let trouble = match trouble {
-                    Trouble::Fails => Some(PoolTrouble::Fails),
-                    Trouble::Hangs => Some(PoolTrouble::Hangs),
-                    Trouble::Works => None,
-                };
-                for pool in actor.pools.values().filter(|pool| pool.name().as_str() == name) {
-                    pool.set_trouble(trouble);
-                }
-            }
-            NodeEvent::Service(name, event) => {
-                actor.host.service(&name, event);
-                if event == ServiceEvent::Dies {
-                    self.record.mark(now, number, MarkKind::Effect, format!("service {name} died"), false);
-                }
-            }
-        }
-    }
-
-    async fn strike_link(&mut self, number: usize, interface: Option<&str>, event: LinkEvent) {
-        let Some(actor) = self.actors.get_mut(number) else { return };
-        let carrier = event == LinkEvent::Up;
-        let links = actor.links.iter_mut().filter(|link| interface.is_none_or(|name| link.name.as_str() == name));
-        let mut changed = Vec::new();
-        for link in links {
-            link.carrier = carrier;
-            self.lan.set_carrier(number, link.index, carrier);
-            changed.push(link.clone());
-        }
-        if let Some(engine) = actor.awake() {
-            for link in changed {
-                engine.host_event(HostEvent::Link(link)).await;
-            }
-        }
+/// What the virtual hosts of a node are now.
+fn note_states(record: &mut Record, now: Timestamp, number: usize, actor: &Actor) {
+    for lane in 0..actor.node.config.vhosts.len() {
+        let node = actor.engine().and_then(|engine| engine.nodes.get(&lane));
+        let shown = match (node.map(|node| node.machine.state()), actor.down, actor.frozen) {
+            (None, Some(Down::Off) | None, _) => Shown::Off,
+            (None, Some(Down::Stopped), _) => Shown::Stopped,
+            (Some(_), _, Some(_)) => Shown::Frozen,
+            (Some(State::Init), ..) => Shown::Init,
+            (Some(State::Backup), ..) => Shown::Backup,
+            (Some(State::Master), ..) => Shown::Master,
+        };
+        let why = || node.and_then(|node| node.last.as_ref()).map(|last| last.cause.to_string()).unwrap_or_default();
+        record.state(now, number, lane, shown, why);
     }
 }
 
-/// The scenario with its repeated events written out, checked against what there is.
-fn script_of(scenario: &Scenario, actors: &[Actor], start: Timestamp) -> Result<VecDeque<(Timestamp, Event)>, RehearseError> {
-    let mut script = Vec::new();
-    for (at, event) in &scenario.events {
-        check(event, actors).map_err(RehearseError::Scenario)?;
-        match event {
-            Event::Node(node, NodeEvent::Link(interface, LinkEvent::Flaps(count))) => {
-                let link = |event| Event::Node(node.clone(), NodeEvent::Link(interface.clone(), event));
-                for flap in 0..*count {
-                    let down = start + *at + FLAP_EVERY * flap;
-                    script.push((down, link(LinkEvent::Down)));
-                    script.push((down + FLAP_DOWN, link(LinkEvent::Up)));
-                }
-            }
-            other => script.push((start + *at, other.clone())),
+/// Tells an engine. What a reader is to know of it, and whether that is good.
+fn tell(turn: &mut Turn<'_>, news: HookNews) -> Option<(String, bool)> {
+    match &news {
+        HookNews::Finished { entry, result, .. } => {
+            let mark = match result {
+                Ok(()) => (format!("{} done", entry.as_str()), true),
+                Err(failure) => (format!("{}: hook {} failed: {}", entry.as_str(), failure.hook, failure.error), false),
+            };
+            turn.hook_news(news);
+            Some(mark)
         }
-    }
-    // Stable: events of one time stay in their order.
-    script.sort_by_key(|(at, _)| *at);
-    Ok(script.into())
-}
-
-fn check(event: &Event, actors: &[Actor]) -> Result<(), String> {
-    let known = || actors.iter().map(|actor| actor.node.name.as_str()).collect::<Vec<_>>().join(", ");
-    let find = |name: &str| {
-        let found = actors.iter().find(|actor| actor.node.name == name);
-        found.ok_or_else(|| format!("there is no node {name}; there are: {}", known()))
-    };
-    match event {
-        Event::Loss(_) | Event::Heal => Ok(()),
-        Event::Partition(groups) => groups.iter().flatten().try_for_each(|name| find(name).map(drop)),
-        Event::Node(name, event) => {
-            let actor = find(name)?;
-            match event {
-                NodeEvent::Link(Some(interface), _) if actor.link_index(interface).is_none() => {
-                    Err(format!("{name} has no virtual host on an interface {interface}"))
-                }
-                NodeEvent::Hook(hook, _) if !actor.node.config.hooks.keys().any(|name| name.as_str() == hook) => {
-                    Err(format!("{name} has no hook {hook}"))
-                }
-                _ => Ok(()),
+        HookNews::Checked { vhost, hook, .. } => {
+            let (vhost, hook) = (*vhost, hook.clone());
+            let health = |turn: &Turn<'_>| turn.nodes.get(&vhost).and_then(|node| node.checks.status_of(&hook));
+            let before = health(turn);
+            turn.hook_news(news);
+            let (before, after) = (before?, health(turn)?);
+            // That it is well to begin with is nothing to tell.
+            let told = |status: &HealthStatus| (status.well != Some(false), status.demotion);
+            if told(&before) == told(&after) {
+                return None;
             }
+            Some(match after.well {
+                Some(false) => (format!("health: hook {hook}: unwell by {}: {}", after.demotion, after.reason), false),
+                Some(true) | None => (format!("health: hook {hook}: well"), true),
+            })
+        }
+        HookNews::Applied { .. } | HookNews::Demote { .. } | HookNews::Resign { .. } => {
+            turn.hook_news(news);
+            None
         }
     }
 }

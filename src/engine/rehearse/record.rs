@@ -15,12 +15,14 @@ pub(super) struct Record {
     start: Timestamp,
     dropped: usize,
     seq: u64,
+    /// Who serves each virtual host, as noted last.
+    holders: Vec<Option<Vec<usize>>>,
 }
 
 impl Record {
     pub(super) fn new(seed: u64, start: Timestamp) -> Self {
         let timeline = Timeline { seed, end_us: 0, events: vec![], nodes: vec![], vhosts: vec![], notes: vec![] };
-        Self { timeline, start, dropped: 0, seq: 0 }
+        Self { timeline, start, dropped: 0, seq: 0, holders: Vec::new() }
     }
 
     const fn next_seq(&mut self) -> u64 {
@@ -40,6 +42,7 @@ impl Record {
     pub(super) fn add_vhost(&mut self, name: &str, addresses: Vec<String>) {
         let line = VhostLine { name: name.to_owned(), addresses, served: vec![], outages: vec![], contested: vec![] };
         self.timeline.vhosts.push(line);
+        self.holders.push(None);
     }
 
     pub(super) fn note(&mut self, text: String) {
@@ -96,9 +99,10 @@ impl Record {
         }
     }
 
-    /// These nodes hold a virtual host's addresses and can be reached.
-    pub(super) fn served(&mut self, at: Timestamp, vhost: usize, holders: &[usize]) {
+    /// These nodes hold a virtual host's addresses and can be reached; nothing if they did already.
+    pub(super) fn served(&mut self, at: Timestamp, vhost: usize, holders: Vec<usize>) {
         let at = self.us(at);
+        let Some(known) = self.holders.get_mut(vhost).filter(|known| known.as_ref() != Some(&holders)) else { return };
         let names: Vec<String> = self.timeline.nodes.iter().map(|node| node.name.clone()).collect();
         let Some(line) = self.timeline.vhosts.get_mut(vhost) else { return };
         // What goes on ends here, and begins here anew if it still is so: spans that touch are joined.
@@ -124,6 +128,7 @@ impl Record {
             (0 | 1, Some(span)) => span.to_us = at,
             _ => {}
         }
+        *known = Some(holders);
     }
 
     /// It is over.

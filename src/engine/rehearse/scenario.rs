@@ -88,6 +88,8 @@ pub enum Trouble {
 pub enum ServiceEvent {
     /// It is not running any longer.
     Dies,
+    /// It runs, and will after each boot.
+    Runs,
     /// From now on it cannot be started.
     Fails,
     /// From now on starting it never ends.
@@ -103,7 +105,7 @@ pub const GRAMMAR: &str = "TIME EVENT, where EVENT is one of
   NODE dies | stops | returns | freezes for TIME | resigns | loses N%
   NODE [INTERFACE] link down | up | flaps [N times]
   NODE hook NAME fails | hangs | works
-  NODE service NAME dies | fails | hangs | works | takes TIME
+  NODE service NAME runs | dies | fails | hangs | works | takes TIME
   loss N%
   partition NODE... / NODE... [/ ...]
   heal
@@ -253,11 +255,12 @@ fn trouble(word: &str) -> Result<Trouble, String> {
 fn service(words: &[&str]) -> Result<ServiceEvent, String> {
     match words {
         ["dies"] => Ok(ServiceEvent::Dies),
+        ["runs"] => Ok(ServiceEvent::Runs),
         ["fails"] => Ok(ServiceEvent::Fails),
         ["hangs"] => Ok(ServiceEvent::Hangs),
         ["works"] => Ok(ServiceEvent::Works),
         ["takes", length] => Ok(ServiceEvent::Takes(time(length)?)),
-        _ => Err(format!("{:?} is nothing that a service does: dies, fails, hangs, works, takes 3s", words.join(" "))),
+        _ => Err(format!("{:?} is nothing that a service does: runs, dies, fails, hangs, works, takes 3s", words.join(" "))),
     }
 }
 
@@ -319,6 +322,7 @@ impl fmt::Display for NodeEvent {
             }
             Self::Service(name, event) => match event {
                 ServiceEvent::Dies => write!(f, "service {name} dies"),
+                ServiceEvent::Runs => write!(f, "service {name} runs"),
                 ServiceEvent::Fails => write!(f, "service {name} fails"),
                 ServiceEvent::Hangs => write!(f, "service {name} hangs"),
                 ServiceEvent::Works => write!(f, "service {name} works"),
@@ -348,6 +352,7 @@ mod tests {
             "node2 hook failover hangs",
             "node2 service httpd takes 3s",
             "node2 service httpd dies",
+            "node2 service httpd runs",
             "loss 20%",
             "partition node2 / node3 node4",
             "heal",

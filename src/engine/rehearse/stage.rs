@@ -11,7 +11,7 @@ use super::super::clock;
 use super::super::port::Wire;
 use super::super::world::World;
 use super::scenario::ServiceEvent;
-use crate::effect::{Effect, Granted, Link, Outcome, Query, Reply, Resource, ServiceVerb, Value};
+use crate::effect::{Effect, Granted, HttpResponse, Link, Outcome, Query, Reply, Resource, ServiceVerb, Value};
 use crate::host::socket::{Membership, OpenError};
 use crate::host::{FakeHost, Host, HostError, Renewal};
 use crate::types::{IfName, MacAddr, Timestamp, VirtualAddress};
@@ -38,6 +38,15 @@ pub(super) struct Deed {
     pub(super) by_daemon: bool,
 }
 
+/// What outlives a boot of a service.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Unit {
+    /// The machine starts it at boot.
+    starts_at_boot: bool,
+    /// What starting it does, if it does not work.
+    trouble: Option<ServiceEvent>,
+}
+
 /// The host of one virtual node. Clones are the same host.
 #[derive(Debug, Clone)]
 pub(super) struct StageHost(Rc<Inner>);
@@ -46,9 +55,19 @@ pub(super) struct StageHost(Rc<Inner>);
 struct Inner {
     fake: FakeHost,
     leases: RefCell<BTreeMap<(IfName, IpAddr), Timestamp>>,
-    services: RefCell<BTreeMap<String, ServiceEvent>>,
+    units: RefCell<BTreeMap<String, Unit>>,
     deeds: RefCell<Vec<Deed>>,
     off: Cell<bool>,
+}
+
+/// `httpd` and `httpd.service` are one.
+fn plain(unit: &str) -> &str {
+    unit.strip_suffix(".service").unwrap_or(unit)
+}
+
+/// Other hosts are not played: whoever is asked is there, and well.
+fn well() -> Reply {
+    Reply::Http(HttpResponse { status: 200, headers: Vec::new(), body: Vec::new() })
 }
 
 fn no_power() -> HostError {
@@ -57,12 +76,7 @@ fn no_power() -> HostError {
 
 impl StageHost {
     /// A machine that was just booted.
-    pub(super) fn booted(
-        name: &str,
-        links: &[Link],
-        own: &[(IfName, VirtualAddress)],
-        services: BTreeMap<String, ServiceEvent>,
-    ) -> Self {
+    pub(super) fn booted(name: &str, links: &[Link], own: &[(IfName, VirtualAddress)], units: BTreeMap<String, Unit>) -> Self {
         let mut fake = FakeHost::new().with(Resource::Hostname, Value::Text(name.to_owned()));
         for link in links {
             fake = fake.with_link(link.clone());
@@ -70,8 +84,11 @@ impl StageHost {
         for (dev, address) in own {
             fake.set(Resource::Address { dev: dev.clone(), ip: address.ip }, Value::Address(*address));
         }
-        let (leases, services) = (RefCell::default(), RefCell::new(services));
-        Self(Rc::new(Inner { fake, leases, services, deeds: RefCell::default(), off: Cell::new(false) }))
+        for (unit, _) in units.iter().filter(|(_, unit)| unit.starts_at_boot) {
+            fake.set(Resource::Service { unit: unit.clone() }, Value::Running(true));
+        }
+        let (leases, units) = (RefCell::default(), RefCell::new(units));
+        Self(Rc::new(Inner { fake, leases, units, deeds: RefCell::default(), off: Cell::new(false) }))
     }
 
     /// Without power it does nothing any more.
@@ -85,19 +102,24 @@ impl StageHost {
         self.0.deeds.take()
     }
 
-    /// What is wrong with services: it outlives a boot.
-    pub(super) fn services(&self) -> BTreeMap<String, ServiceEvent> {
-        self.0.services.borrow().clone()
+    /// What outlives a boot.
+    pub(super) fn units(&self) -> BTreeMap<String, Unit> {
+        self.0.units.borrow().clone()
     }
 
     /// Something happens to a service.
     pub(super) fn service(&self, unit: &str, event: ServiceEvent) {
+        let runs = |runs| self.0.fake.set(Resource::Service { unit: unit.to_owned() }, Value::Running(runs));
+        let mut units = self.0.units.borrow_mut();
+        let known = units.entry(plain(unit).to_owned()).or_default();
         match event {
-            ServiceEvent::Dies => self.0.fake.set(Resource::Service { unit: unit.to_owned() }, Value::Running(false)),
-            ServiceEvent::Works => _ = self.0.services.borrow_mut().remove(unit),
-            ServiceEvent::Fails | ServiceEvent::Hangs | ServiceEvent::Takes(_) => {
-                self.0.services.borrow_mut().insert(unit.to_owned(), event);
+            ServiceEvent::Dies => runs(false),
+            ServiceEvent::Runs => {
+                known.starts_at_boot = true;
+                runs(true);
             }
+            ServiceEvent::Works => known.trouble = None,
+            ServiceEvent::Fails | ServiceEvent::Hangs | ServiceEvent::Takes(_) => known.trouble = Some(event),
         }
     }
 
@@ -140,8 +162,8 @@ impl StageHost {
     async fn start(&self, unit: &str, limit: Duration) -> Result<(), HostError> {
         let failed = |message: String, errno| Err(HostError { message, errno });
         let late = || failed(format!("{unit} had not started after {:.1} s", limit.as_secs_f64()), Some(libc::ETIMEDOUT));
-        let event = self.0.services.borrow().get(unit).copied();
-        match event {
+        let trouble = self.0.units.borrow().get(plain(unit)).and_then(|unit| unit.trouble);
+        match trouble {
             Some(ServiceEvent::Fails) => failed(format!("{unit} is failed: made so by the rehearsal"), None),
             Some(ServiceEvent::Takes(length)) if length <= limit => {
                 clock::sleep(length).await;
@@ -151,7 +173,7 @@ impl StageHost {
                 clock::sleep(limit).await;
                 late()
             }
-            Some(ServiceEvent::Dies | ServiceEvent::Works) | None => Ok(()),
+            Some(ServiceEvent::Dies | ServiceEvent::Runs | ServiceEvent::Works) | None => Ok(()),
         }
     }
 }
@@ -228,9 +250,10 @@ impl Host for StageHost {
         if self.0.off.get() {
             return Err(no_power());
         }
-        let result = match started {
-            Ok(()) => self.0.fake.perform(granted, limit).await,
-            Err(error) => Err(error),
+        let result = match (started, effect) {
+            (Err(error), _) => Err(error),
+            (Ok(()), Effect::HttpSend(_)) => Ok(well()),
+            (Ok(()), _) => self.0.fake.perform(granted, limit).await,
         };
         self.done(effect, before, &result, false);
         result
@@ -238,7 +261,11 @@ impl Host for StageHost {
 
     async fn answer(&self, query: &Query, limit: Duration) -> Result<Reply, HostError> {
         clock::turn().await;
-        self.0.fake.answer(query, limit).await
+        match query {
+            Query::HttpGet(_) => Ok(well()),
+            Query::TcpConnect { .. } => Ok(Reply::Took(Duration::from_millis(1))),
+            _ => self.0.fake.answer(query, limit).await,
+        }
     }
 
     async fn observe(&self, resource: &Resource, limit: Duration) -> Result<Value, HostError> {

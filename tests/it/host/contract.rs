@@ -1,12 +1,14 @@
 //! One suite for every host: what an effect promises, whoever performs it.
 
 use std::fs;
+use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
 
 use carpd::effect::{
-    CommandGrant, Effect, Granted, Grants, Link, Outcome, Own, Query, Reply, Resource, Route, Rule, ServiceVerb, UnitState, Value,
+    CommandGrant, Effect, Granted, Grants, Link, Outcome, Own, Query, Reply, Resource, Route, RouteTarget, Rule, ServiceVerb,
+    UnitState, Value,
 };
 use carpd::host::helper::Duty;
 use carpd::host::service::ServiceBackend;
@@ -223,17 +225,23 @@ async fn facts(host: &LinuxHost) -> Vec<Reply> {
         Query::Sysctl { key: "net.ipv4.ip_forward".into() },
     ] {
         all.push(match host.answer(&query, LIMIT).await.unwrap() {
-            // The kernel gives a device its link-local address in its own time, and says when it runs.
+            // The kernel gives a device its link-local address and the route to it in its own time, and says when it runs.
             Reply::Addresses(there) => {
-                let link_local =
-                    |address: &VirtualAddress| matches!(address.ip, std::net::IpAddr::V6(ip) if ip.is_unicast_link_local());
-                Reply::Addresses(there.into_iter().filter(|(_, address)| !link_local(address)).collect())
+                Reply::Addresses(there.into_iter().filter(|(_, address)| !is_link_local(address.ip)).collect())
+            }
+            Reply::Routes(there) => {
+                let own = |route: &Route| matches!(route.dst, RouteTarget::Network { ip, .. } if is_link_local(ip));
+                Reply::Routes(there.into_iter().filter(|route| !own(route)).collect())
             }
             Reply::Links(links) => Reply::Links(links.into_iter().map(|link| Link { carrier: true, ..link }).collect()),
             reply => reply,
         });
     }
     all
+}
+
+fn is_link_local(ip: IpAddr) -> bool {
+    matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local())
 }
 
 /// Errors say what was wanted and what the kernel said.
