@@ -14,7 +14,7 @@ use super::clock;
 use super::command::ReloadReport;
 use super::exam::{self, Examine, Test};
 use super::helper;
-use super::load::accept;
+use super::load::{accept, signatures};
 use super::material::Material;
 use super::pool::Pool;
 use super::port::Ethernet;
@@ -177,8 +177,10 @@ impl Engine {
 
     /// The version that serves is the one to start with, should its file have a fault then.
     fn keep(&self, name: &Name) {
-        if let Some(original) = self.hooks.current(name).and_then(|pool| pool.original()) {
-            self.shared.lasting.kept.keep(original, clock::wall_ms());
+        if let Some(pool) = self.hooks.current(name)
+            && let Some(original) = pool.original()
+        {
+            self.shared.lasting.kept.keep(original, signatures(pool), clock::wall_ms());
         }
     }
 
@@ -444,6 +446,7 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<String> {
         ("service-backend", old.daemon.service_backend != new.daemon.service_backend),
         ("node-name", old.daemon.node_name != new.daemon.node_name),
         ("log", old.daemon.log != new.daemon.log),
+        ("ca-file", old.daemon.ca_file != new.daemon.ca_file),
     ];
     let changed = keys.into_iter().filter(|(_, changed)| *changed);
     changed.map(|(key, _)| format!("[daemon] {key} cannot change while carpd runs: restart it")).collect()
@@ -527,7 +530,7 @@ async fn read_material(config: &Config, name: Name, spec: &config::Hook) -> Resu
     let both = move || {
         let material = Material::read(&trust, &name, &spec).map_err(|error| error.to_string())?;
         let digest = material.source.digest();
-        Ok((material, digest, exam::read(&name, &spec)?))
+        Ok((material, digest, exam::read(&trust, &name, &spec)?))
     };
     tokio::task::spawn_blocking(both).await.map_err(|error| error.to_string())?
 }
