@@ -233,6 +233,7 @@ impl Engine {
         self.shared.executor.count().retain(vhost, |name| config.hooks.contains_key(name));
         self.shutdown_timeout = config.daemon.shutdown_timeout;
         self.config = config;
+        self.ties.helper.fit(&self.config);
         self.rewire(now);
         self.watch_files();
     }
@@ -249,7 +250,11 @@ impl Engine {
             self.ties.instance.release_vhost(&self.config.daemon.run_dir, &node.spec.interface, node.spec.vhid);
             let queue = node.queue;
             // What its hooks still have to do, they do by themselves.
-            tokio::task::spawn_local(async move { queue.settled().await });
+            let departing = Rc::clone(&self.departing);
+            tokio::task::spawn_local(async move {
+                queue.settled().await;
+                drop(departing);
+            });
         }
     }
 
@@ -501,6 +506,7 @@ impl Job {
             if scope == Scope::ChangedHooks && refused.get(name) == Some(&attempt) {
                 continue;
             }
+            exam::tell_untested(name, spec, test.as_ref());
             match accept(&found.config, name, spec, material, test.map(|test| (examine, test)), &keeper).await {
                 Ok(pool) => _ = found.pools.insert(name.clone(), pool),
                 Err(error) => _ = found.faults.insert(name.clone(), (error.to_string(), attempt)),
@@ -530,7 +536,7 @@ async fn read_material(config: &Config, name: Name, spec: &config::Hook) -> Resu
     let both = move || {
         let material = Material::read(&trust, &name, &spec).map_err(|error| error.to_string())?;
         let digest = material.source.digest();
-        Ok((material, digest, exam::read(&trust, &name, &spec)?))
+        Ok((material, digest, exam::read(&trust, &spec)?))
     };
     tokio::task::spawn_blocking(both).await.map_err(|error| error.to_string())?
 }
