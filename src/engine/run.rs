@@ -86,6 +86,8 @@ pub(super) struct Engine<W: World = Machine> {
     pub(super) reload_problems: Vec<String>,
     /// Links and addresses are to be read anew after this turn.
     pub(super) relook: bool,
+    /// They are to be read anew then.
+    pub(super) look_again: Option<Timestamp>,
     files: Option<FileWatch>,
     /// What the keeper does if we die, where there is one that would.
     pub(super) will: Option<Writer>,
@@ -149,6 +151,7 @@ impl<W: World> Engine<W> {
             reload_waits: None,
             reload_problems: Vec::new(),
             relook: false,
+            look_again: None,
             files: None,
             will,
             beaten: None,
@@ -309,7 +312,7 @@ impl<W: World> Engine<W> {
     pub(super) fn next_wake(&mut self) -> Option<Timestamp> {
         let deadline = self.stopping.as_ref().map(|stopping| stopping.deadline);
         let beat = self.beaten.filter(|_| self.will.is_some()).map(|last| last + BEAT);
-        self.nodes.next_wake().into_iter().chain(deadline).chain(beat).min()
+        self.nodes.next_wake().into_iter().chain(deadline).chain(beat).chain(self.look_again).min()
     }
 
     /// Before any event: addresses that went by themselves while we slept are not restored, since a backup may be about
@@ -419,6 +422,10 @@ impl<W: World> Engine<W> {
     pub(super) fn transmit(&mut self, index: usize, transmit: &proto::Transmit) {
         let Some(node) = self.nodes.get(&index) else { return };
         let Some(port) = self.ports.get_mut(node.port) else { return };
+        if transmit.kind == proto::Kind::BowOut && node.drop_again.is_some() {
+            // A successor would come at once.
+            return warn!(vhost = %node.spec.name, "Does not bow out while an address is still up");
+        }
         let sent = port.send(&node.spec, transmit);
         if let Err(error) = &sent {
             let kind = kind_word(transmit.kind);
@@ -469,6 +476,10 @@ impl<W: World> Engine<W> {
     pub(super) fn timers(&mut self) {
         let now = clock::now();
         let due = |when: Option<Timestamp>| when.is_some_and(|when| when <= now);
+        if due(self.look_again) {
+            self.look_again = None;
+            self.relook = true;
+        }
         let woken = self.nodes.due(now);
         for &index in &woken {
             if self.nodes.get(&index).is_some_and(|node| due(node.wake)) {
@@ -483,7 +494,7 @@ impl<W: World> Engine<W> {
             }
             let Some(node) = self.nodes.get_mut(&index) else { continue };
             if due(node.drop_again) {
-                self.drop_addresses(index, now);
+                self.let_go_at_last(index, now);
             }
             let Some(node) = self.nodes.get_mut(&index) else { continue };
             if due(node.resigned_until) {

@@ -14,7 +14,7 @@ use super::announcer::Announcer;
 use super::clock;
 use super::command::Command;
 use super::couriers::couriers;
-use super::exam::Examine;
+use super::exam::{self, Examine};
 use super::execute::Executor;
 use super::health::Checks;
 use super::helper::{self, Care};
@@ -22,7 +22,7 @@ use super::lasting::Lasting;
 use super::load;
 use super::material::Material;
 use super::mend::mend;
-use super::node::{Node, PutBack};
+use super::node::{self, Node, PutBack};
 use super::nodes::Nodes;
 use super::pool::Pool;
 use super::port::{Ethernet, Port, Wire};
@@ -139,7 +139,7 @@ async fn start(config: &Config, config_path: &Path, examine: Examine) -> Result<
     let for_recovery = recovery.duty(host.services_need_helper());
     let executor = Executor::new(host, ledger, recovery);
     executor.recover_addresses();
-    executor.host().set_couriers(couriers(keeper.clone(), sandbox_policy(config)));
+    executor.host().set_couriers(couriers(keeper.clone(), sandbox_policy(config), config.daemon.ca_file.clone()));
     let duty = start_helper(config, &keeper, executor.host(), for_recovery).await?;
     tokio::task::spawn_local(tell_exits(exits, orders));
     let (lasting, store) = Lasting::open(&mut instance, clock::wall_ms()).await;
@@ -285,10 +285,11 @@ pub fn check_hooks(config: &Config) -> io::Result<Vec<(Option<Name>, String)>> {
         let (keeper, _exits) = Client::start(None)?;
         let mut problems = Vec::new();
         for (name, spec) in &config.hooks {
-            let found = match load::hook(config, name, spec, &keeper).await {
+            let mut found = match load::hook(config, name, spec, &keeper).await {
                 Err(error) => vec![error.to_string()],
                 Ok(pool) => pool.original().map(|source| mistakes(source, pool.modules())).unwrap_or_default(),
             };
+            found.extend(exam::read(&config.trust, spec).err());
             problems.extend(found.into_iter().map(|message| (Some(name.clone()), message)));
         }
         Ok(problems)
@@ -374,7 +375,7 @@ pub(super) fn node_with_seed<H: Host + 'static, W: Wire>(
         changed: clock::now(),
         since_ms: clock::wall_ms(),
         told_initial: false,
-        asking: false,
+        gate: node::Gate::default(),
         leaving: false,
         put_back: PutBack::default(),
         refusals: Refusals::default(),

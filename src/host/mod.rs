@@ -2,6 +2,7 @@
 
 pub mod alarm;
 pub mod announce;
+pub mod clock;
 pub mod courier;
 pub mod fake;
 pub mod files;

@@ -16,6 +16,8 @@ mod config;
 mod couriers;
 #[cfg(all(feature = "wasm", feature = "lua"))]
 mod examples;
+#[cfg(all(feature = "wasm", feature = "lua"))]
+mod fuzz;
 #[cfg(feature = "lua")]
 mod guide;
 #[cfg(feature = "lua")]
@@ -24,6 +26,8 @@ mod hooks;
 mod host;
 #[cfg(all(feature = "wasm", feature = "lua"))]
 mod new;
+#[cfg(feature = "lua")]
+mod overlap;
 #[cfg(feature = "lua")]
 mod plan;
 #[cfg(feature = "lua")]
