@@ -1,16 +1,16 @@
 //! Reads `[daemon]`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::choice::{LogFormat, LogLevel, Sandbox, ServiceBackend};
 use super::model::{Daemon, Log};
 use super::problem::Findings;
 use super::read::{At, Table};
-use super::reference;
+use super::{Surroundings, reference};
 
 /// `None` only if something was reported.
-pub(super) fn read(root: &Table<'_>, out: &mut Findings) -> Option<Daemon> {
+pub(super) fn read(root: &Table<'_>, around: &dyn Surroundings, out: &mut Findings) -> Option<Daemon> {
     let Some(item) = root.item("daemon", out) else { return Some(Daemon::default()) };
     let table = Table::open(item, &reference::DAEMON, out)?;
     let default = Daemon::default();
@@ -25,6 +25,7 @@ pub(super) fn read(root: &Table<'_>, out: &mut Findings) -> Option<Daemon> {
         state_dir: Table::or(directory(&table, "state-dir", out), default.state_dir),
         run_dir: Table::or(directory(&table, "run-dir", out), default.run_dir),
         service_backend: Table::or(table.choice("service-backend", out), default.service_backend),
+        ca_file: ca_file(&table, around, out),
         hangup_stops: default.hangup_stops,
     })
 }
@@ -39,6 +40,7 @@ impl Default for Daemon {
             state_dir: PathBuf::from("/var/lib/carpd"),
             run_dir: PathBuf::from("/run/carpd"),
             service_backend: ServiceBackend::Auto,
+            ca_file: None,
             hangup_stops: false,
         }
     }
@@ -65,6 +67,14 @@ fn node_name(table: &Table<'_>, out: &mut Findings) -> Option<String> {
         out.error(name.span, "`node-name` must have 1 to 64 bytes without blanks");
     }
     Some(name.value.to_owned())
+}
+
+fn ca_file(table: &Table<'_>, around: &dyn Surroundings, out: &mut Findings) -> Option<PathBuf> {
+    let file = table.string("ca-file", out)?;
+    let path = around.hook_file(Path::new(file.value)).map_err(|why| {
+        out.error(file.span, why.message).hint(why.hint);
+    });
+    path.ok()
 }
 
 fn directory(table: &Table<'_>, key: &'static str, out: &mut Findings) -> Option<At<PathBuf>> {

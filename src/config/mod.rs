@@ -91,7 +91,7 @@ pub trait Surroundings {
     /// It is not a file that can be read.
     fn key_file(&self, path: &Path) -> Result<Vec<u8>, Unusable>;
 
-    /// The full path of a hook's source or signature, named as in the configuration.
+    /// The full path of a file that is read later (a hook's source, a signature, certificates), named as in the configuration.
     ///
     /// # Errors
     /// It is not a file that can be read.
@@ -170,7 +170,7 @@ impl Config {
 /// Reads the top level. `None` only if something was reported.
 fn read_root(document: &DeTable<'_>, text: &str, around: &dyn Surroundings, out: &mut problem::Findings) -> Option<Config> {
     let root = read::Table::root(document, text, out);
-    let daemon = daemon::read(&root, out);
+    let daemon = daemon::read(&root, around, out);
     let trust = trust::read(&root, around, out);
     let hooks = hook::read_all(&root, Some(&trust), around, out);
     let vhosts = vhost::read_all(&root, around, out);

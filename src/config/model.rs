@@ -69,6 +69,8 @@ pub struct Daemon {
     pub run_dir: PathBuf,
     /// `service-backend`: who starts and stops services.
     pub service_backend: ServiceBackend,
+    /// `ca-file`: its full path; certificates that requests of hooks believe beside those of the system.
+    pub ca_file: Option<PathBuf>,
     /// SIGHUP stops the daemon, as it does ucarp; no key sets this.
     pub hangup_stops: bool,
 }

@@ -1,13 +1,14 @@
 //! Couriers are children of the keeper, like all others.
 
+use std::path::PathBuf;
 use std::rc::Rc;
 
 use crate::hooks::session::SandboxPolicy;
 use crate::host::courier::{Couriers, Hired};
 use crate::keeper::{Client, Role};
 
-/// Couriers that this keeper starts.
-pub(super) fn couriers(keeper: Client, policy: SandboxPolicy) -> Couriers {
+/// Couriers that this keeper starts; they believe the certificates in `ca_file` beside those of the system.
+pub(super) fn couriers(keeper: Client, policy: SandboxPolicy, ca_file: Option<PathBuf>) -> Couriers {
     let hire = move || {
         let keeper = keeper.clone();
         let hired = async move {
@@ -16,5 +17,5 @@ pub(super) fn couriers(keeper: Client, policy: SandboxPolicy) -> Couriers {
         };
         std::boxed::Box::pin(hired) as std::pin::Pin<Box<dyn Future<Output = _>>>
     };
-    Couriers::new(Rc::new(hire), policy == SandboxPolicy::Required)
+    Couriers::new(Rc::new(hire), policy == SandboxPolicy::Required).with_ca_file(ca_file)
 }

@@ -7,13 +7,16 @@ use sha2::{Digest as _, Sha256};
 use tracing::{info, warn};
 
 use super::clock;
+use super::material::terms;
 use super::pool::budget;
 use super::start::sandbox_policy;
 use crate::config::{self, Config, OnFailure, Reload};
 use crate::hooks::exam::{Exam, Verdict};
 use crate::hooks::source::{test_beside, test_path};
+use crate::hooks::vet::vet_test;
 use crate::hooks::{HookSource, LoadError};
 use crate::keeper::Client;
+use crate::trust::Trust;
 use crate::types::Name;
 
 /// Runs a test against a hook. It is given to the engine, which stands below the code that can do it.
@@ -29,20 +32,32 @@ pub(super) struct Test {
     text: Vec<u8>,
 }
 
-/// Reads the test beside a hook, if it has to pass one. Without a file there is none to pass, and that is logged.
+/// Has this hook to pass its test?
+const fn is_wanted(spec: &config::Hook) -> bool {
+    matches!((spec.reload, &spec.kind), (Reload::Tested, config::Kind::Module))
+}
+
+/// Reads the test beside a hook, if it has to pass one. Without a file there is none to pass.
 ///
 /// # Errors
-/// It is there and cannot be read.
-pub(super) fn read(name: &Name, spec: &config::Hook) -> Result<Option<Test>, String> {
-    if spec.reload != Reload::Tested || matches!(spec.kind, config::Kind::Script(_)) {
+/// It is there and cannot be read, or is not to be believed: whoever may write it could keep the next version from being taken.
+pub(super) fn read(trust: &Trust, spec: &config::Hook) -> Result<Option<Test>, String> {
+    if !is_wanted(spec) {
         return Ok(None);
     }
     let found = test_beside(&spec.path).map_err(|error| error.to_string())?;
-    if found.is_none() {
+    if let Some((path, text)) = &found {
+        vet_test(path, text, terms(trust, spec)).map_err(|error| error.to_string())?;
+    }
+    Ok(found.map(|(path, text)| Test { path: path.display().to_string(), text }))
+}
+
+/// Logs that a hook which is about to be taken into use has no test, if it should have one.
+pub(super) fn tell_untested(name: &Name, spec: &config::Hook, test: Option<&Test>) {
+    if is_wanted(spec) && test.is_none() {
         let wanted = test_path(&spec.path);
         warn!(hook = %name, wanted = %wanted.display(), "Takes a hook that has no test: it only has to load");
     }
-    Ok(found.map(|(path, text)| Test { path: path.display().to_string(), text }))
 }
 
 /// What was tried: the hook, and the test that it was to pass. A changed test is another try.

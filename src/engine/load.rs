@@ -12,6 +12,7 @@ use super::pool::Pool;
 use super::start::{StartError, load_pool};
 use crate::config::{self, Config, Reload};
 use crate::hooks::LoadError;
+use crate::hooks::vet::Signatures;
 use crate::keeper::Client;
 use crate::types::Name;
 
@@ -42,15 +43,16 @@ pub(super) async fn hooks(config: &Config, keeper: &Client, kept: &Kept, examine
                 loaded(spec, &pool);
                 hooks.take(Rc::clone(&pool));
                 if let Some(original) = pool.original() {
-                    kept.keep(original, super::clock::wall_ms());
+                    kept.keep(original, signatures(&pool), super::clock::wall_ms());
                 }
             }
             Err(refused) => {
                 let failed = |error| StartError::Hook { name: name.clone(), source: error };
                 let last = if refused.is_its_own_fault() { kept.last_good(name).await } else { None };
-                let Some(KeptHook { accepted_ms, source, .. }) = last else { return Err(failed(refused.error)) };
+                let Some(KeptHook { accepted_ms, source, signatures, .. }) = last else { return Err(failed(refused.error)) };
                 // The operator's terms may have changed since it was accepted.
-                let material = Material::kept(&config.trust, spec, source).map_err(|_| failed(refused.error.clone()))?;
+                let material = Material::kept(&config.trust, spec, source, &signatures);
+                let material = material.map_err(|_| failed(refused.error.clone()))?;
                 let pool = load_pool(config, name, spec, material, keeper).await;
                 // What is wrong with the file is what the operator can mend.
                 let pool = pool.map_err(|_| failed(refused.error.clone()))?;
@@ -61,6 +63,11 @@ pub(super) async fn hooks(config: &Config, keeper: &Client, kept: &Kept, examine
     }
     kept.retain(config.hooks.keys().cloned());
     Ok(hooks)
+}
+
+/// The signatures that vouch for what was loaded.
+pub(super) fn signatures(pool: &Pool) -> Signatures {
+    pool.vouched().map(|vouched| vouched.signatures.clone()).unwrap_or_default()
 }
 
 fn loaded(spec: &config::Hook, pool: &Pool) {
@@ -90,7 +97,8 @@ async fn read_and_load(
         && spec.reload == Reload::Tested
         && kept.last_good(name).await.is_none_or(|last| last.digest != digest)
     {
-        test = exam::read(name, spec).map_err(unread)?;
+        test = exam::read(&config.trust, spec).map_err(unread)?;
+        exam::tell_untested(name, spec, test.as_ref());
     }
     let attempt = exam::attempt(&digest, test.as_ref());
     let test = examine.and_then(|(_, examine)| Some((examine, test?)));

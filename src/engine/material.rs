@@ -3,10 +3,15 @@
 use std::collections::BTreeMap;
 
 use crate::config;
-use crate::hooks::vet::{Terms, Vouched};
+use crate::hooks::vet::{Signatures, Terms, Vouched};
 use crate::hooks::{HookSource, Language, LoadError};
 use crate::trust::Trust;
 use crate::types::Name;
+
+/// What the operator wants of this hook.
+pub(super) fn terms<'a>(trust: &'a Trust, spec: &'a config::Hook) -> Terms<'a> {
+    Terms { trust, digest: spec.digest, signature: spec.signature.as_deref() }
+}
 
 /// A hook's bytes, and who vouches for them.
 #[derive(Debug)]
@@ -18,13 +23,18 @@ pub(super) struct Material {
 }
 
 impl Material {
-    /// Looks who vouches for a version of a hook that was kept. The signature must still be where it was.
+    /// Looks who vouches for a version of a hook that was kept with these signatures.
     ///
     /// # Errors
     /// It is not to be trusted.
-    pub(super) fn kept(trust: &Trust, spec: &config::Hook, mut source: HookSource) -> Result<Self, LoadError> {
-        let terms = Terms { trust, digest: spec.digest, signature: spec.signature.as_deref() };
-        let vouched = source.vet(&spec.path, terms).map_err(|err| LoadError::Code(err.to_string()))?;
+    pub(super) fn kept(
+        trust: &Trust,
+        spec: &config::Hook,
+        mut source: HookSource,
+        signatures: &Signatures,
+    ) -> Result<Self, LoadError> {
+        let vouched = source.vet_kept(&spec.path, terms(trust, spec), signatures);
+        let vouched = vouched.map_err(|err| LoadError::Code(err.to_string()))?;
         Ok(Self { source, vouched: Some(vouched) })
     }
 
@@ -38,8 +48,7 @@ impl Material {
             config::Kind::Module => {
                 let source = HookSource::read(name.clone(), &spec.path, spec.config_json.clone());
                 let mut source = source.map_err(|err| failed(&err))?;
-                let terms = Terms { trust, digest: spec.digest, signature: spec.signature.as_deref() };
-                let vouched = source.vet(&spec.path, terms).map_err(|err| failed(&err))?;
+                let vouched = source.vet(&spec.path, terms(trust, spec)).map_err(|err| failed(&err))?;
                 Ok(Self { source, vouched: Some(vouched) })
             }
             config::Kind::Script(_) => {

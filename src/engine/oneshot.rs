@@ -2,7 +2,7 @@
 //!
 //! For what must do exactly that which the daemon would: comparing a ported script with its original, trying a hook.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -48,6 +48,8 @@ pub struct Job {
     pub policy: SandboxPolicy,
     /// How services are started.
     pub host: Options,
+    /// Certificates that requests by `https` believe beside those of the system.
+    pub ca_file: Option<PathBuf>,
 }
 
 /// A hook that is loaded and may be called, on this machine.
@@ -71,13 +73,13 @@ impl OneShot {
     pub async fn start(job: Job, program: Option<&Path>) -> Result<Self, LoadError> {
         let failed = |what: &str, error: &dyn std::fmt::Display| LoadError::Runner(format!("could not {what}: {error}"));
         let (keeper, _exits) = Client::start(program).map_err(|error| failed("start the keeper", &error))?;
-        let Job { source, grants, budget, vhost, dev, addresses, policy, host } = job;
+        let Job { source, grants, budget, vhost, dev, addresses, policy, host, ca_file } = job;
         let host = LinuxHost::new(host).map_err(|error| failed("reach the kernel", &error))?;
         if grants.needs_helper() {
             let (_, stream) = keeper.spawn(Role::Helper).await.map_err(|error| failed("start the helper", &error))?;
             host.set_helper(stream, Duty::Commands).map_err(|error| failed("reach the helper", &error))?;
         }
-        host.set_couriers(couriers(keeper.clone(), policy));
+        host.set_couriers(couriers(keeper.clone(), policy, ca_file));
         let source = trial::prepare(&keeper, source, &grants, policy).await?;
         let runner = Runner::start(&keeper, &source, budget, policy, false).await?;
         let party = Party { vhost, dev, addresses, hook: source.name, grants, state_bytes: budget.state_bytes };

@@ -14,7 +14,7 @@ use super::clock;
 use super::command::ReloadReport;
 use super::exam::{self, Examine, Test};
 use super::helper;
-use super::load::accept;
+use super::load::{accept, signatures};
 use super::material::Material;
 use super::pool::Pool;
 use super::port::Ethernet;
@@ -177,8 +177,10 @@ impl Engine {
 
     /// The version that serves is the one to start with, should its file have a fault then.
     fn keep(&self, name: &Name) {
-        if let Some(original) = self.hooks.current(name).and_then(|pool| pool.original()) {
-            self.shared.lasting.kept.keep(original, clock::wall_ms());
+        if let Some(pool) = self.hooks.current(name)
+            && let Some(original) = pool.original()
+        {
+            self.shared.lasting.kept.keep(original, signatures(pool), clock::wall_ms());
         }
     }
 
@@ -231,6 +233,7 @@ impl Engine {
         self.shared.executor.count().retain(vhost, |name| config.hooks.contains_key(name));
         self.shutdown_timeout = config.daemon.shutdown_timeout;
         self.config = config;
+        self.ties.helper.fit(&self.config);
         self.rewire(now);
         self.watch_files();
     }
@@ -247,7 +250,11 @@ impl Engine {
             self.ties.instance.release_vhost(&self.config.daemon.run_dir, &node.spec.interface, node.spec.vhid);
             let queue = node.queue;
             // What its hooks still have to do, they do by themselves.
-            tokio::task::spawn_local(async move { queue.settled().await });
+            let departing = Rc::clone(&self.departing);
+            tokio::task::spawn_local(async move {
+                queue.settled().await;
+                drop(departing);
+            });
         }
     }
 
@@ -444,6 +451,7 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<String> {
         ("service-backend", old.daemon.service_backend != new.daemon.service_backend),
         ("node-name", old.daemon.node_name != new.daemon.node_name),
         ("log", old.daemon.log != new.daemon.log),
+        ("ca-file", old.daemon.ca_file != new.daemon.ca_file),
     ];
     let changed = keys.into_iter().filter(|(_, changed)| *changed);
     changed.map(|(key, _)| format!("[daemon] {key} cannot change while carpd runs: restart it")).collect()
@@ -498,6 +506,7 @@ impl Job {
             if scope == Scope::ChangedHooks && refused.get(name) == Some(&attempt) {
                 continue;
             }
+            exam::tell_untested(name, spec, test.as_ref());
             match accept(&found.config, name, spec, material, test.map(|test| (examine, test)), &keeper).await {
                 Ok(pool) => _ = found.pools.insert(name.clone(), pool),
                 Err(error) => _ = found.faults.insert(name.clone(), (error.to_string(), attempt)),
@@ -527,7 +536,7 @@ async fn read_material(config: &Config, name: Name, spec: &config::Hook) -> Resu
     let both = move || {
         let material = Material::read(&trust, &name, &spec).map_err(|error| error.to_string())?;
         let digest = material.source.digest();
-        Ok((material, digest, exam::read(&name, &spec)?))
+        Ok((material, digest, exam::read(&trust, &spec)?))
     };
     tokio::task::spawn_blocking(both).await.map_err(|error| error.to_string())?
 }

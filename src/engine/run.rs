@@ -95,6 +95,8 @@ pub(super) struct Engine<W: World = Machine> {
     /// When the loop wanted to be woken at the latest.
     pub(super) due: Option<Timestamp>,
     pub(super) started_ms: u64,
+    /// Virtual hosts that the configuration no longer has, and whose hooks are not done, have one of these each.
+    pub(super) departing: Rc<()>,
 }
 
 /// The daemon stops.
@@ -154,6 +156,7 @@ impl<W: World> Engine<W> {
             to_renew: Vec::new(),
             due: None,
             started_ms: clock::wall_ms(),
+            departing: Rc::new(()),
         }
     }
 }
@@ -223,6 +226,7 @@ impl Engine {
                 Event::Stopped => {}
             }
             self.end_turn();
+            self.spare_helper();
             if stopped {
                 return self.is_clean();
             }
@@ -240,6 +244,17 @@ impl Engine {
         let next = self.next_wake();
         self.due = next;
         self.ties.alarm.set(next)
+    }
+
+    /// Ends the helper process once nothing needs it any more: no grant, no hook that still runs, nothing to be undone.
+    fn spare_helper(&mut self) {
+        // A reload that is being prepared counts on what there is.
+        if !self.ties.helper.is_spare() || self.reloading || Rc::strong_count(&self.departing) > 1 {
+            return;
+        }
+        if !self.nodes.values().any(|node| node.queue.is_busy()) {
+            self.ties.helper.end_if_idle();
+        }
     }
 
     fn command(&mut self, command: Command) {

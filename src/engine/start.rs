@@ -14,13 +14,14 @@ use super::announcer::Announcer;
 use super::clock;
 use super::command::Command;
 use super::couriers::couriers;
-use super::exam::Examine;
+use super::exam::{self, Examine};
 use super::execute::Executor;
 use super::health::Checks;
 use super::helper::{self, Care};
 use super::lasting::Lasting;
 use super::load;
 use super::material::Material;
+use super::mend::mend;
 use super::node::{self, Node, PutBack};
 use super::nodes::Nodes;
 use super::pool::Pool;
@@ -138,7 +139,7 @@ async fn start(config: &Config, config_path: &Path, examine: Examine) -> Result<
     let for_recovery = recovery.duty(host.services_need_helper());
     let executor = Executor::new(host, ledger, recovery);
     executor.recover_addresses();
-    executor.host().set_couriers(couriers(keeper.clone(), sandbox_policy(config)));
+    executor.host().set_couriers(couriers(keeper.clone(), sandbox_policy(config), config.daemon.ca_file.clone()));
     let duty = start_helper(config, &keeper, executor.host(), for_recovery).await?;
     tokio::task::spawn_local(tell_exits(exits, orders));
     let (lasting, store) = Lasting::open(&mut instance, clock::wall_ms()).await;
@@ -147,6 +148,7 @@ async fn start(config: &Config, config_path: &Path, examine: Examine) -> Result<
     let journal = RefCell::new(journal(&instance));
     let shared = Rc::new(Shared { executor, store: RefCell::new(store), lasting, journal, news: sender });
     recover(Rc::clone(&shared));
+    tokio::task::spawn_local(mend(Rc::clone(&shared)));
     let host_name = match &config.daemon.node_name {
         Some(name) => name.clone(),
         None => hostname::current()?,
@@ -283,10 +285,11 @@ pub fn check_hooks(config: &Config) -> io::Result<Vec<(Option<Name>, String)>> {
         let (keeper, _exits) = Client::start(None)?;
         let mut problems = Vec::new();
         for (name, spec) in &config.hooks {
-            let found = match load::hook(config, name, spec, &keeper).await {
+            let mut found = match load::hook(config, name, spec, &keeper).await {
                 Err(error) => vec![error.to_string()],
                 Ok(pool) => pool.original().map(|source| mistakes(source, pool.modules())).unwrap_or_default(),
             };
+            found.extend(exam::read(&config.trust, spec).err());
             problems.extend(found.into_iter().map(|message| (Some(name.clone()), message)));
         }
         Ok(problems)

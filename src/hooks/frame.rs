@@ -12,6 +12,9 @@ pub const MAX_TO_RUNNER: usize = 32 << 20;
 /// The largest frame from a runner, in bytes.
 pub const MAX_FROM_RUNNER: usize = 4 << 20;
 
+/// Room that an empty inbox keeps for the next frame, in bytes: one large frame must not stay in memory for good.
+const KEPT: usize = 64 << 10;
+
 /// Why a frame could not be sent or understood.
 #[derive(Debug, thiserror::Error)]
 pub enum FrameError {
@@ -82,6 +85,9 @@ impl Inbox {
         let Some(frame) = rest.get(..length) else { return Ok(None) };
         let message = decode(frame)?;
         self.bytes.drain(..4 + length);
+        if self.bytes.is_empty() && self.bytes.capacity() > KEPT {
+            self.bytes = Vec::new();
+        }
         Ok(Some(message))
     }
 }

@@ -93,7 +93,9 @@ pub fn main() -> ExitCode {
     }
     sandbox::measure_address_space();
     let confinement = confine(memory);
-    let mut link = Link { stream, inbox: Inbox::default() };
+    // Never dropped: before it closes a descriptor the standard library, built for debugging, makes a system call that is
+    // forbidden here, and the end of the process closes it all the same.
+    let mut link = std::mem::ManuallyDrop::new(Link { stream, inbox: Inbox::default() });
     match link.send(&FromRunner::Ready { version: VERSION, confinement }).and_then(|()| serve(&mut link)) {
         Ok(()) | Err(FrameError::Closed | FrameError::Io(_)) => ExitCode::SUCCESS,
         Err(FrameError::Truncated | FrameError::TooLarge { .. } | FrameError::Garbage(_)) => ExitCode::from(3),
@@ -130,7 +132,7 @@ fn serve(link: &mut Link) -> Result<(), FrameError> {
         LoadError::Runner(format!("the engine speaks version {version} of the hook protocol, this runner {VERSION}"))
     };
     match link.receive()? {
-        ToRunner::Load { version: VERSION, source, budget, coverage } => serve_hook(link, &source, &budget, coverage),
+        ToRunner::Load { version: VERSION, source, budget, coverage } => serve_hook(link, *source, &budget, coverage),
         ToRunner::Load { version, .. } => link.send(&FromRunner::Loaded(Err(refuse(version)))),
         ToRunner::LoadTest { version: VERSION, source, budget } => serve_test(link, &source, &budget),
         ToRunner::LoadTest { version, .. } => link.send(&FromRunner::Cases(Err(refuse(version)))),
@@ -140,14 +142,18 @@ fn serve(link: &mut Link) -> Result<(), FrameError> {
     }
 }
 
-fn serve_hook(link: &mut Link, source: &HookSource, budget: &Budget, coverage: bool) -> Result<(), FrameError> {
-    let loaded = load(source, budget, coverage);
+fn serve_hook(link: &mut Link, source: HookSource, budget: &Budget, coverage: bool) -> Result<(), FrameError> {
+    let loaded = load(&source, budget, coverage);
+    // It may be megabytes; what the hook needs of it, it has.
+    drop(source);
     let told = loaded
         .as_ref()
         .map(|hook| Loaded { entry_points: hook.entry_points().to_vec(), modules: hook.modules().to_vec() })
         .map_err(Clone::clone);
     link.send(&FromRunner::Loaded(told))?;
     let Ok(mut hook) = loaded else { return Ok(()) };
+    // Runners wait for hours; what loading took of the binary is not needed for that. What preparing takes comes back at once.
+    sandbox::forget_code();
     loop {
         hook.prepare();
         match link.receive()? {

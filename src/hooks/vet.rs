@@ -1,8 +1,11 @@
 //! Does anybody vouch for a hook? Asked about the bytes in memory, before anything is done with them.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
 
 use super::HookSource;
 use super::source::{SourceError, read_file};
@@ -28,6 +31,17 @@ pub struct Vouched {
     pub pinned: bool,
     /// Who signed it, if anybody did whom we know.
     pub signer: Option<Signer>,
+    /// The good signatures that were found.
+    pub signatures: Signatures,
+}
+
+/// Signatures as they were read, for who keeps a copy of a hook: beside the file may lie that of a newer one.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Signatures {
+    /// Of the hook's file.
+    main: Option<String>,
+    /// Of its modules, by their keys.
+    modules: BTreeMap<String, String>,
 }
 
 impl fmt::Display for Vouched {
@@ -78,23 +92,52 @@ impl HookSource {
     /// # Errors
     /// [`VetError`]: the terms are not met.
     pub fn vet(&mut self, path: &Path, terms: Terms<'_>) -> Result<Vouched, VetError> {
+        self.vet_kept(path, terms, &Signatures::default())
+    }
+
+    /// As [`Self::vet`], for a copy that was kept with its signatures. One of these that no longer counts is as none.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn vet_kept(&mut self, path: &Path, terms: Terms<'_>, kept: &Signatures) -> Result<Vouched, VetError> {
         let digest = Digest::of(&self.main);
         if let Some(pin) = terms.digest {
             trust::pinned(&self.main, pin).map_err(|why| VetError::Distrust { path: path.to_owned(), why })?;
         }
         let signature = terms.signature.map_or_else(|| beside(path), Path::to_owned);
-        let required = terms.trust.require_signature || terms.signature.is_some();
-        let signer = signer(terms.trust, path, &self.main, signature, required)?;
-        let strict = required || terms.digest.is_some();
+        let main = Signed { path, bytes: &self.main, signature, kept: kept.main.as_ref() };
+        let (signer, main) = main.look(terms.trust, terms.require_signature())?.unzip();
+        let mut signatures = Signatures { main, modules: BTreeMap::new() };
+        let strict = terms.require_signature() || terms.digest.is_some();
         let directory = path.parent().unwrap_or(Path::new("/"));
         for (key, content) in &mut self.modules {
-            let module = directory.join(key);
-            if let Err(why) = self::signer(terms.trust, &module, content, beside(&module), strict) {
-                *content = withheld(&why);
+            let path = directory.join(key);
+            let module = Signed { path: &path, bytes: content, signature: beside(&path), kept: kept.modules.get(key) };
+            match module.look(terms.trust, strict) {
+                Ok(None) => {}
+                Ok(Some((_, text))) => _ = signatures.modules.insert(key.clone(), text),
+                Err(why) => *content = withheld(&why),
             }
         }
-        Ok(Vouched { digest, pinned: terms.digest.is_some(), signer })
+        Ok(Vouched { digest, pinned: terms.digest.is_some(), signer, signatures })
     }
+}
+
+impl Terms<'_> {
+    /// Must there be a signature?
+    const fn require_signature(&self) -> bool {
+        self.trust.require_signature || self.signature.is_some()
+    }
+}
+
+/// Looks who vouches for the test of a hook with these terms. It decides whether a version serves, so where the hook must be
+/// signed it must be, too; its signature lies beside it. A pin is for the hook alone.
+///
+/// # Errors
+/// [`VetError`]: it is not to be believed.
+pub fn vet_test(path: &Path, text: &[u8], terms: Terms<'_>) -> Result<(), VetError> {
+    let test = Signed { path, bytes: text, signature: beside(path), kept: None };
+    test.look(terms.trust, terms.require_signature()).map(drop)
 }
 
 /// Where the signature of a file is, unless somebody says otherwise.
@@ -105,20 +148,41 @@ pub fn beside(path: &Path) -> PathBuf {
     name.into()
 }
 
-fn signer(trust: &Trust, path: &Path, bytes: &[u8], signature: PathBuf, required: bool) -> Result<Option<Signer>, VetError> {
-    // Nobody whom we know can have signed it, and a signature of others says nothing.
-    if trust.keys.is_empty() && !required {
-        return Ok(None);
-    }
-    let text = match read_file(&signature, FILE_MAX, &mut 0) {
-        Ok(text) => String::from_utf8(text).map_err(|_| VetError::NoText(signature.clone()))?,
-        Err(SourceError::Io { err, .. }) if err.kind() == ErrorKind::NotFound && !required => return Ok(None),
-        Err(SourceError::Io { err, .. }) if err.kind() == ErrorKind::NotFound => {
-            return Err(VetError::Unsigned { path: path.to_owned(), signature });
+/// Bytes that somebody may have signed.
+struct Signed<'a> {
+    /// Where they were read.
+    path: &'a Path,
+    bytes: &'a [u8],
+    /// The file of their signature.
+    signature: PathBuf,
+    /// The signature that they had before.
+    kept: Option<&'a String>,
+}
+
+impl Signed<'_> {
+    /// Who signed them, and the text that says so.
+    fn look(self, trust: &Trust, required: bool) -> Result<Option<(Signer, String)>, VetError> {
+        let Self { path, bytes, signature, kept } = self;
+        // Nobody whom we know can have signed it, and a signature of others says nothing.
+        if trust.keys.is_empty() && !required {
+            return Ok(None);
         }
-        Err(err) => return Err(err.into()),
-    };
-    trust.signer(bytes, &text).map(Some).map_err(|why| VetError::Distrust { path: signature, why })
+        if let Some((signer, text)) = kept.and_then(|text| Some((trust.signer(bytes, text).ok()?, text))) {
+            return Ok(Some((signer, text.clone())));
+        }
+        let text = match read_file(&signature, FILE_MAX, &mut 0) {
+            Ok(text) => String::from_utf8(text).map_err(|_| VetError::NoText(signature.clone()))?,
+            Err(SourceError::Io { err, .. }) if err.kind() == ErrorKind::NotFound && !required => return Ok(None),
+            Err(SourceError::Io { err, .. }) if err.kind() == ErrorKind::NotFound => {
+                return Err(VetError::Unsigned { path: path.to_owned(), signature });
+            }
+            Err(err) => return Err(err.into()),
+        };
+        match trust.signer(bytes, &text) {
+            Ok(signer) => Ok(Some((signer, text))),
+            Err(why) => Err(VetError::Distrust { path: signature, why }),
+        }
+    }
 }
 
 /// What stands in the place of a module that nobody vouches for: it says so when it is required.
@@ -234,5 +298,43 @@ JPrmdh8A3jsqU3oganaYUJ8sxPETlRNVTqQtkfCqJ1m4m9xfeW13yiybh9z3ITjl8vIJc6SfVJMgJGuT
         assert_eq!(vet(&hook, of(&lenient)).unwrap().0.modules["plain.lua"], b"return 1");
         let pinned = Terms { digest: Some(Digest::of(b"hello\n")), ..of(&lenient) };
         assert_ne!(vet(&hook, pinned).unwrap().0.modules["plain.lua"], b"return 1");
+    }
+
+    /// A copy that was kept is vouched for by the signatures that it had, as long as these count.
+    #[test]
+    fn a_kept_copy_has_its_own_signatures() {
+        let hook = hook(&[("h.lua.minisig", SIGNATURE), ("m.lua", "hello\n"), ("m.lua.minisig", SIGNATURE)]);
+        let path = hook.path().join("h.lua");
+        let strict = trust(true);
+        let (mut source, vouched) = vet(&hook, of(&strict)).unwrap();
+        for file in ["h.lua.minisig", "m.lua.minisig"] {
+            fs::write(hook.path().join(file), "of other bytes").unwrap();
+        }
+        assert!(vet(&hook, of(&strict)).is_err());
+        assert_eq!(source.vet_kept(&path, of(&strict), &vouched.signatures).unwrap(), vouched);
+        assert_eq!(source.modules["m.lua"], b"hello\n");
+        let stranger = "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3".parse().unwrap();
+        let others = Trust { keys: vec![stranger], require_signature: true };
+        assert!(source.vet_kept(&path, of(&others), &vouched.signatures).is_err(), "the keys have changed");
+        // What lies beside the file counts again where the kept one no longer does.
+        fs::write(hook.path().join("h.lua.minisig"), SIGNATURE).unwrap();
+        assert!(source.vet_kept(&path, of(&strict), &Signatures::default()).is_ok());
+    }
+
+    #[test]
+    fn a_test_must_be_signed_where_its_hook_must() {
+        let directory = hook(&[]);
+        let path = directory.path().join("h_test.lua");
+        let (nobody, lenient, strict) = (Trust::default(), trust(false), trust(true));
+        let with = |trust, text: &[u8]| vet_test(&path, text, of(trust)).map_err(|err| err.to_string());
+        assert_eq!((with(&nobody, b"hello\n"), with(&lenient, b"hello\n")), (Ok(()), Ok(())));
+        assert!(with(&strict, b"hello\n").unwrap_err().contains("h_test.lua: it is not signed"));
+        let pin = Terms { digest: Some(Digest::of(b"x")), ..of(&nobody) };
+        assert!(vet_test(&path, b"hello\n", pin).is_ok(), "a pin is for the hook alone");
+        fs::write(beside(&path), SIGNATURE).unwrap();
+        assert_eq!(with(&strict, b"hello\n"), Ok(()));
+        for trust in [&lenient, &strict] {
+            assert!(with(trust, b"hello").unwrap_err().contains("the signature does not fit"));
+        }
     }
 }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::pki_types::CertificateDer;
 use ureq::http::{Method, Request, Response, StatusCode};
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use ureq::{Agent, AsSendBody, Body, SendBody};
@@ -19,6 +20,18 @@ const PATIENCE: Duration = Duration::from_mins(5);
 const ANSWER: Duration = Duration::from_secs(30);
 /// What is read of a refusal, or of a token, in bytes.
 const WORDS_MAX: u64 = 64 << 10;
+
+/// How to speak with a registry.
+#[derive(Debug, Clone, Default)]
+pub enum Way {
+    /// Encrypted, but for one on this machine.
+    #[default]
+    Usual,
+    /// Unencrypted.
+    Insecure,
+    /// Encrypted, wherever it is; these authorities are believed beside those of the system.
+    Believing(Vec<CertificateDer<'static>>),
+}
 
 /// Speaks with one repository.
 #[derive(Debug)]
@@ -37,12 +50,17 @@ pub struct Client {
 type Answer = Response<Body>;
 
 impl Client {
-    /// For what is named here. Without `insecure` only this machine is spoken with unencrypted.
+    /// For what is named here.
     #[must_use]
-    pub fn new(reference: &Reference, insecure: bool) -> Self {
-        let secure = !insecure && !reference.is_loopback();
+    pub fn new(reference: &Reference, way: &Way) -> Self {
+        let (secure, more) = match way {
+            Way::Usual => (!reference.is_loopback(), &[][..]),
+            Way::Insecure => (false, &[][..]),
+            Way::Believing(authorities) => (true, authorities.as_slice()),
+        };
         let scheme = if secure { "https" } else { "http" };
-        let found = if secure { rustls_native_certs::load_native_certs().certs } else { Vec::new() };
+        let mut found = if secure { rustls_native_certs::load_native_certs().certs } else { Vec::new() };
+        found.extend_from_slice(more);
         let certificates: Vec<_> = found.iter().map(|der| Certificate::from_der(der).to_owned()).collect();
         let tls = TlsConfig::builder()
             .root_certs(RootCerts::new_with_certs(&certificates))

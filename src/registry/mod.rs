@@ -13,16 +13,19 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-pub use client::Client;
+pub use client::{Client, Way};
 pub use reference::{BadReference, Reference, Version};
 
-use crate::trust::{Digest, FILE_MAX};
+use crate::trust::{self, Digest, FILE_MAX};
 
-/// The annotation of a manifest that holds the signature of its component: the text of the `.minisig` file.
+/// The annotation of a manifest that holds the signature of its component: the `.minisig` file in base64. Not its text: `wkg` writes
+/// the line breaks of annotations as they are, which is no JSON.
 pub const SIGNATURE: &str = "carpd.minisig";
 
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const CONFIG: &str = "application/vnd.wasm.config.v0+json";
+/// The annotation of a layer that names its file.
+const TITLE: &str = "org.opencontainers.image.title";
 const WASM: &str = "application/wasm";
 /// The largest manifest that is read, in bytes.
 const MANIFEST_MAX: u64 = 256 << 10;
@@ -107,12 +110,35 @@ struct Descriptor {
     media_type: String,
     digest: String,
     size: u64,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    annotations: BTreeMap<String, String>,
 }
 
 impl Descriptor {
     fn of(media_type: &str, bytes: &[u8]) -> Self {
-        Self { media_type: media_type.to_owned(), digest: Digest::of(bytes).to_string(), size: bytes.len() as u64 }
+        let (digest, size) = (Digest::of(bytes).to_string(), bytes.len() as u64);
+        Self { media_type: media_type.to_owned(), digest, size, annotations: BTreeMap::new() }
     }
+}
+
+/// The configuration of a component, field by field as `wkg` writes it.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Config<'a> {
+    created: &'a str,
+    author: Option<&'a str>,
+    architecture: &'static str,
+    os: &'static str,
+    layer_digests: [&'a str; 1],
+    component: Interfaces<'a>,
+}
+
+/// What a component needs and offers, for whoever looks for one.
+#[derive(Debug, Serialize)]
+struct Interfaces<'a> {
+    exports: &'a [String],
+    imports: &'a [String],
+    target: Option<&'a str>,
 }
 
 /// Fetches a plugin. `limit` is the largest component that is taken, in bytes; `progress` is told how many bytes of how many
@@ -140,11 +166,17 @@ pub fn pull(
         layer.digest.parse().map_err(|_| no_plugin(format!("{:?} is a digest of an unknown kind", layer.digest)))?;
     let component = client.get(&format!("blobs/{wanted}"), "*/*", layer.size, progress)?;
     same(&format!("the component of {reference}"), wanted, Digest::of(&component))?;
-    let signature = manifest.annotations.get(SIGNATURE).cloned();
-    if signature.as_ref().is_some_and(|text| text.len() as u64 > FILE_MAX) {
-        return Err(no_plugin(format!("its signature is larger than {FILE_MAX} bytes")));
-    }
+    let signature = manifest.annotations.get(SIGNATURE).map(|text| signature(text)).transpose().map_err(no_plugin)?;
     Ok(Pulled { digest, component, signature })
+}
+
+/// A signature's file, from its annotation.
+fn signature(annotation: &str) -> Result<String, String> {
+    if annotation.len() as u64 > 2 * FILE_MAX {
+        return Err(format!("its signature is larger than {FILE_MAX} bytes"));
+    }
+    let text = trust::decode_base64(annotation).and_then(|bytes| String::from_utf8(bytes).ok());
+    text.ok_or_else(|| format!("its annotation {SIGNATURE} is not a file of minisign in base64"))
 }
 
 fn same(what: &str, wanted: Digest, found: Digest) -> Result<(), RegistryError> {
@@ -180,6 +212,10 @@ pub struct About {
     pub created: String,
     /// Annotations of the manifest, such as `org.opencontainers.image.version`.
     pub annotations: BTreeMap<String, String>,
+    /// The text of its signature.
+    pub signature: Option<String>,
+    /// How tools that know nothing of components shall call the file.
+    pub file_name: String,
 }
 
 /// Brings a plugin to a registry, and says under which digest it is there.
@@ -187,24 +223,29 @@ pub struct About {
 /// # Errors
 /// [`RegistryError`].
 pub fn push(client: &mut Client, reference: &Reference, component: &[u8], about: &About) -> Result<Digest, RegistryError> {
-    let layer = Descriptor::of(WASM, component);
-    let config = serde_json::json!({
-        "created": about.created,
-        "architecture": "wasm",
-        "os": "wasip2",
-        "layerDigests": [layer.digest],
-        "component": { "exports": about.exports, "imports": about.imports, "target": null },
-    });
-    let config = config.to_string().into_bytes();
+    let why = |err: serde_json::Error| RegistryError::NoPlugin { reference: reference.clone(), why: err.to_string() };
+    let mut annotations = about.annotations.clone();
+    annotations.extend(about.signature.iter().map(|text| (SIGNATURE.to_owned(), trust::encode_base64(text.as_bytes()))));
+    let mut layer = Descriptor::of(WASM, component);
+    layer.annotations.insert(TITLE.to_owned(), about.file_name.clone());
+    let config = Config {
+        created: &about.created,
+        author: None,
+        architecture: "wasm",
+        os: "wasip2",
+        layer_digests: [&layer.digest],
+        component: Interfaces { exports: &about.exports, imports: &about.imports, target: None },
+    };
+    let config = serde_json::to_vec(&config).map_err(why)?;
     let manifest = Manifest {
         schema_version: 2,
         media_type: MANIFEST.to_owned(),
         config: Descriptor::of(CONFIG, &config),
         layers: vec![layer],
-        annotations: about.annotations.clone(),
+        annotations,
     };
-    let why = |err: serde_json::Error| RegistryError::NoPlugin { reference: reference.clone(), why: err.to_string() };
-    let manifest = serde_json::to_vec(&manifest).map_err(why)?;
+    // With its keys in the order of the alphabet, as others write theirs: the same plugin has the same digest.
+    let manifest = serde_json::to_value(&manifest).and_then(|manifest| serde_json::to_vec(&manifest)).map_err(why)?;
     let digest = Digest::of(&manifest);
     let version = match reference.version {
         Version::Digest(wanted) => {

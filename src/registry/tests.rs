@@ -58,7 +58,7 @@ impl Registry {
 
     fn pull(&self, rest: &str) -> Result<Pulled, RegistryError> {
         let reference = self.reference(rest);
-        pull(&mut Client::new(&reference, false), &reference, 1000, &mut |_, _| {})
+        pull(&mut Client::new(&reference, &Way::Usual), &reference, 1000, &mut |_, _| {})
     }
 }
 
@@ -71,7 +71,7 @@ fn manifest(change: impl FnOnce(&mut Manifest)) -> Vec<u8> {
         media_type: MANIFEST.to_owned(),
         config: Descriptor::of(CONFIG, b"{}"),
         layers: vec![Descriptor::of(WASM, COMPONENT)],
-        annotations: BTreeMap::from([(SIGNATURE.to_owned(), "signed".to_owned())]),
+        annotations: BTreeMap::from([(SIGNATURE.to_owned(), "c2lnbmVk".to_owned())]),
     };
     change(&mut manifest);
     serde_json::to_vec(&manifest).unwrap()
@@ -177,4 +177,35 @@ fn challenges_are_read() {
     for broken in ["", "realm", "realm=\"x", ",,,", "=\"\""] {
         assert_eq!(parameter(broken, "realm"), None, "{broken}");
     }
+}
+
+/// A manifest as `wkg oci push --annotation "carpd.minisig=..."` writes it, but for digests and sizes.
+#[test]
+fn what_wkg_pushed_is_pulled() {
+    let manifest = format!(
+        "{{\"annotations\":{{\"carpd.minisig\":\"c2lnbmVk\"}},\
+         \"config\":{{\"digest\":\"{}\",\"mediaType\":\"application/vnd.wasm.config.v0+json\",\"size\":2}},\
+         \"layers\":[{{\"annotations\":{{\"org.opencontainers.image.title\":\"failover.wasm\"}},\
+         \"digest\":\"{}\",\"mediaType\":\"application/wasm\",\"size\":{}}}],\
+         \"mediaType\":\"application/vnd.oci.image.manifest.v1+json\",\"schemaVersion\":2}}",
+        Digest::of(b"{}"),
+        Digest::of(COMPONENT),
+        COMPONENT.len()
+    );
+    let pulled = registry(manifest.clone().into_bytes(), COMPONENT).pull(":1").unwrap();
+    assert_eq!((pulled.component.as_slice(), pulled.signature.as_deref()), (COMPONENT, Some("signed")));
+    assert_eq!(pulled.digest, Digest::of(manifest.as_bytes()));
+}
+
+#[test]
+fn a_signature_that_is_none_is_told() {
+    let with = |text: &str| {
+        let text = text.to_owned();
+        let manifest = manifest(|m| drop(m.annotations.insert(SIGNATURE.to_owned(), text)));
+        registry(manifest, COMPONENT).pull(":1").unwrap_err().to_string()
+    };
+    for odd in ["untrusted comment: x", "//79", "\n"] {
+        assert!(with(odd).contains("is not a file of minisign in base64"), "{odd}");
+    }
+    assert!(with(&"A".repeat(40_000)).contains("is larger than 16384 bytes"));
 }

@@ -4,6 +4,7 @@
 //! change of credentials would reset, limits, and the system call filter last.
 
 mod filter;
+mod resident;
 
 use caps::CapSet;
 use landlock::{
@@ -15,6 +16,8 @@ use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::Signal;
 use nix::unistd::{Gid, Uid, geteuid, getpid, setgroups, setresgid, setresuid};
 use serde::{Deserialize, Serialize};
+
+pub(crate) use resident::forget_code;
 
 /// How well a process is confined.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -250,8 +253,9 @@ fn mapped_bytes() -> Result<u64, String> {
 
 static MAPPED: std::sync::OnceLock<u64> = std::sync::OnceLock::new();
 
-/// Reads how much address space the process has; before [`confine`], which takes `/proc` away.
+/// Reads how much address space the process has, and where its code is; before [`confine`], which takes `/proc` away.
 pub(crate) fn measure_address_space() {
+    resident::note();
     let pages = std::fs::read_to_string("/proc/self/statm").ok().and_then(|text| text.split(' ').next()?.parse::<u64>().ok());
     let page = nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE).ok().flatten().and_then(|size| u64::try_from(size).ok());
     if let (Some(pages), Some(page)) = (pages, page) {

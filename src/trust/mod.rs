@@ -108,6 +108,22 @@ pub fn decode_base64(text: &str) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
+/// Bytes in base64, on one line.
+#[must_use]
+pub fn encode_base64(bytes: &[u8]) -> String {
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for three in bytes.chunks(3) {
+        let byte = |at: usize| u32::from(three.get(at).copied().unwrap_or(0));
+        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
+        let letters =
+            [18, 12, 6, 0].map(|shift| LETTERS.get((bits >> shift & 63) as usize).map_or('A', |letter| char::from(*letter)));
+        text.extend(letters.iter().take(three.len() + 1));
+        text.extend(std::iter::repeat_n('=', 3 - three.len()));
+    }
+    text
+}
+
 /// A public key of minisign.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Key {

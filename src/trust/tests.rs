@@ -98,9 +98,10 @@ fn what_is_no_key_is_refused() {
 }
 
 #[test]
-fn base64_is_read() {
+fn base64_is_read_and_written() {
     for (text, bytes) in [("", &b""[..]), ("aA==", b"h"), ("aGk=", b"hi"), ("aGkh", b"hi!"), ("+/+/", &[0xfb, 0xff, 0xbf])] {
         assert_eq!(decode_base64(text).as_deref(), Some(bytes), "{text}");
+        assert_eq!(encode_base64(bytes), text);
     }
     assert_eq!(decode_base64("aG k"), None);
 }

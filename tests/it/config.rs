@@ -28,6 +28,7 @@ pub(crate) fn directory_with(config: &str) -> TempDir {
     for name in ["team.pub", "failover.sig"] {
         fs::copy(trust.join(name), at.join(name)).unwrap();
     }
+    fs::copy(configs().join("../../fixtures/tls/ca.pem"), at.join("ca.pem")).unwrap();
     directory
 }
 

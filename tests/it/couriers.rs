@@ -1,6 +1,7 @@
 //! Couriers as processes: they go out, bring back, are confined, and end when nobody waits for them any more.
 
-use std::io::{Read as _, Write as _};
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::path::Path;
 use std::pin::Pin;
@@ -10,14 +11,19 @@ use std::thread;
 use std::time::Duration;
 
 use carpd::effect::{Errand, HttpRequest, HttpVerb, Reply};
-use carpd::host::HostError;
+use carpd::engine::oneshot::{Job, OneShot};
+use carpd::hooks::session::SandboxPolicy;
+use carpd::hooks::{Budget, EntryPoint, HookSource, Language, Returned};
 use carpd::host::courier::{Couriers, Hired};
+use carpd::host::service::ServiceBackend;
+use carpd::host::{HostError, Options};
 use carpd::keeper::{Client, Exits, HowEnded, Role};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-use crate::hooks::{CARPD, block_on};
+use crate::hooks::{CARPD, block_on, event};
 
+const CA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/tls/ca.pem");
 const LIMIT: Duration = Duration::from_secs(5);
 
 fn couriers() -> (Couriers, Exits) {
@@ -48,18 +54,24 @@ fn web_server() -> u16 {
     let port = listener.local_addr().unwrap().port();
     thread::spawn(move || {
         for mut stream in listener.incoming().flatten() {
-            let mut heard = Vec::new();
-            while !heard.ends_with(b"\r\n\r\n") {
-                let mut byte = [0];
-                if stream.read_exact(&mut byte).is_err() {
-                    break;
-                }
-                heard.extend(byte);
-            }
-            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nready");
+            answer(&mut stream);
         }
     });
     port
+}
+
+/// Hears one request and says that it is ready.
+fn answer(stream: &mut (impl Read + Write)) {
+    let mut heard = Vec::new();
+    while !heard.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        if stream.read_exact(&mut byte).is_err() {
+            break;
+        }
+        heard.extend(byte);
+    }
+    let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nready");
+    let _ = stream.flush();
 }
 
 /// Confined is part of the order: a courier that cannot be refuses to go.
@@ -80,7 +92,7 @@ fn a_confined_courier_brings_an_answer_and_ends() {
     });
 }
 
-/// A server whose certificate no system trusts.
+/// A server with a certificate for `localhost` of an authority that no system trusts.
 fn tls_server() -> u16 {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let chain = vec![CertificateDer::from_pem_slice(include_bytes!("../fixtures/tls/server.pem")).unwrap()];
@@ -90,9 +102,12 @@ fn tls_server() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     thread::spawn(move || {
-        for mut stream in listener.incoming().flatten() {
-            let mut connection = rustls::ServerConnection::new(Arc::clone(&config)).unwrap();
-            assert!(connection.complete_io(&mut stream).is_err(), "nobody can trust it");
+        for stream in listener.incoming().flatten() {
+            let mut tls = rustls::StreamOwned::new(rustls::ServerConnection::new(Arc::clone(&config)).unwrap(), stream);
+            // Who does not believe it hangs up.
+            if tls.conn.complete_io(&mut tls.sock).is_ok() {
+                answer(&mut tls);
+            }
         }
     });
     port
@@ -115,6 +130,55 @@ fn what_goes_wrong_has_a_word() {
         // RFC 2606: nobody has this name. The machine may have no name server at all.
         let reply = couriers.send(connect("no-such-host.invalid:80"), Duration::from_secs(1)).await;
         assert!(["name", "timeout"].contains(&word(reply).as_str()));
+    });
+}
+
+#[test]
+fn a_confined_courier_believes_the_operators_own_authority() {
+    let url = format!("https://localhost:{}/", tls_server());
+    block_on(async {
+        let (couriers, _exits) = couriers();
+        let believing = |path: &str| couriers.clone().with_ca_file(Some(path.into()));
+        let reply = believing(CA).send(get(&url), LIMIT).await;
+        assert!(matches!(&reply, Ok(Reply::Http(answer)) if answer.body == b"ready"), "{reply:?}");
+        // Another name than that of its certificate.
+        let other = url.replace("localhost", "127.0.0.1");
+        assert_eq!(word(believing(CA).send(get(&other), LIMIT).await), "tls");
+        for useless in ["/nonexistent/ca.pem", "/dev/null", concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml")] {
+            let err = believing(useless).send(get(&url), LIMIT).await.unwrap_err();
+            assert!(err.message.starts_with("tls: ") && err.message.contains(&format!("ca-file: {useless}: ")), "{err:?}");
+        }
+    });
+}
+
+/// From the hook's call to the handshake and back.
+#[test]
+fn a_hook_asks_over_tls() {
+    let url = format!("https://localhost:{}/", tls_server());
+    let lua = format!("function on_master() log.info(http.get('{url}').body) end");
+    let job = Job {
+        source: HookSource {
+            name: "h".parse().unwrap(),
+            language: Language::Lua,
+            path: "h.lua".into(),
+            main: lua.into_bytes(),
+            modules: BTreeMap::new(),
+            config_json: "{}".into(),
+            native: None,
+        },
+        grants: toml::from_str(&format!("http = [{{ url = \"{url}\", do = [\"get\"] }}]")).unwrap(),
+        budget: Budget::default(),
+        vhost: "web".parse().unwrap(),
+        dev: "eth0".parse().unwrap(),
+        addresses: Vec::new(),
+        policy: SandboxPolicy::Required,
+        host: Options { services: Some(ServiceBackend::SysV), bus_address: None },
+        ca_file: Some(CA.into()),
+    };
+    block_on(async {
+        let mut hook = OneShot::start(job, Some(Path::new(CARPD))).await.unwrap();
+        assert_eq!(hook.call(event(EntryPoint::OnMaster)).await, Ok(Returned::Done));
+        assert_eq!(hook.log().iter().map(|line| line.message.as_str()).collect::<Vec<_>>(), ["ready"]);
     });
 }
 

@@ -16,6 +16,8 @@ mod config;
 mod couriers;
 #[cfg(all(feature = "wasm", feature = "lua"))]
 mod examples;
+#[cfg(all(feature = "wasm", feature = "lua"))]
+mod fuzz;
 #[cfg(feature = "lua")]
 mod guide;
 #[cfg(feature = "lua")]

@@ -156,6 +156,7 @@ fn job(lua: &str, toml: &str) -> Job {
         addresses: vec!["192.168.32.22/24".parse().unwrap()],
         policy: SandboxPolicy::BestEffort,
         host: Options { services: Some(ServiceBackend::SysV), bus_address: None },
+        ca_file: None,
     }
 }
 

@@ -4,11 +4,14 @@ use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
 
+use carpd::trust::Digest;
 use serde_json::Value;
 use tempfile::TempDir;
 
 use super::cli::{Ran, carpd};
 
+const HOOK: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/hooks/c/hook.wasm");
+const TLS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/tls");
 const FAILOVER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/plugins/failover/failover.wasm");
 
 /// A registry with a directory of its own.
@@ -27,10 +30,22 @@ impl Drop for Registry {
 
 impl Registry {
     fn start() -> Self {
+        Self::start_with("")
+    }
+
+    /// With a certificate for `localhost` of an authority that no system trusts.
+    fn start_encrypted() -> Self {
+        let tls = format!("  tls:\n    certificate: {TLS}/server.pem\n    key: {TLS}/server.key\n");
+        let mut registry = Self::start_with(&tls);
+        registry.address = registry.address.replace("127.0.0.1", "localhost");
+        registry
+    }
+
+    fn start_with(more: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let store = directory.path().join("store");
         let config = format!(
-            "version: 0.1\nstorage:\n  filesystem:\n    rootdirectory: {}\nhttp:\n  addr: 127.0.0.1:0\nlog:\n  level: info\n",
+            "version: 0.1\nstorage:\n  filesystem:\n    rootdirectory: {}\nhttp:\n  addr: 127.0.0.1:0\n{more}log:\n  level: info\n",
             store.display()
         );
         let path = directory.path().join("registry.yml");
@@ -86,18 +101,7 @@ fn a_signed_plugin_goes_to_a_registry_and_comes_back() {
     registry.good(&["pull", &by_digest, "--output", "same.wasm"]);
     assert_eq!(registry.read("same.wasm"), registry.read("failover.wasm"));
 
-    // What wkg wants to see.
     let manifest: Value = serde_json::from_slice(&fs::read(registry.blob(&digest)).unwrap()).unwrap();
-    assert_eq!(manifest["config"]["mediaType"], "application/vnd.wasm.config.v0+json");
-    assert_eq!(manifest["layers"][0]["mediaType"], "application/wasm");
-    assert_eq!(manifest["annotations"]["org.opencontainers.image.version"], "0.1.0");
-    let config: Value =
-        serde_json::from_slice(&fs::read(registry.blob(manifest["config"]["digest"].as_str().unwrap())).unwrap()).unwrap();
-    assert_eq!((config["os"].as_str(), config["architecture"].as_str()), (Some("wasip2"), Some("wasm")));
-    assert_eq!(config["layerDigests"][0], manifest["layers"][0]["digest"]);
-    let imports = config["component"]["imports"].as_array().unwrap();
-    assert!(imports.iter().any(|import| import == "carpd:hooks/hostname@1.0.0"), "{config}");
-
     // A registry that gives other bytes is found out.
     let layer = registry.blob(manifest["layers"][0]["digest"].as_str().unwrap());
     let mut bytes = fs::read(&layer).unwrap();
@@ -107,6 +111,57 @@ fn a_signed_plugin_goes_to_a_registry_and_comes_back() {
     assert_eq!(ran.code, 1);
     assert!(ran.stderr.contains("is not what it should be: its digest is sha256:"), "{}", ran.stderr);
     assert!(!registry.directory.path().join("bad.wasm").exists());
+}
+
+/// Byte for byte what `wkg oci push` writes of the same component, but for the time and our annotations of the manifest.
+#[test]
+fn the_layout_is_that_of_wkg() {
+    let registry = Registry::start();
+    let reference = format!("{}/carpd/hook:1", registry.address);
+    let pushed: Value = serde_json::from_str(&registry.good(&["push", HOOK, &reference, "--json"])).unwrap();
+    let component = fs::read(HOOK).unwrap();
+    let text = |digest: &str| String::from_utf8(fs::read(registry.blob(digest)).unwrap()).unwrap();
+    let manifest = text(pushed["manifest"].as_str().unwrap());
+    let parsed: Value = serde_json::from_str(&manifest).unwrap();
+    let (layer, config) = (Digest::of(&component).to_string(), text(parsed["config"]["digest"].as_str().unwrap()));
+    let created = serde_json::from_str::<Value>(&config).unwrap()["created"].as_str().unwrap().to_owned();
+    assert_eq!(
+        config.replace(&created, "TIME").replace(&layer, "LAYER"),
+        r#"{"created":"TIME","author":null,"architecture":"wasm","os":"wasip2","layerDigests":["LAYER"],"component":{"exports":["carpd:hooks/on-master@1.0.0","carpd:hooks/on-backup@1.0.0"],"imports":["carpd:hooks/log@1.0.0","carpd:hooks/types@1.0.0","carpd:hooks/service@1.0.0"],"target":null}}"#
+    );
+    assert_eq!(
+        manifest.replace(&layer, "LAYER").replace(&Digest::of(config.as_bytes()).to_string(), "CONFIG"),
+        format!(
+            r#"{{"annotations":{{"org.opencontainers.image.description":"Runs a service on the master alone","org.opencontainers.image.licenses":"MIT OR Apache-2.0","org.opencontainers.image.source":"examples/hooks/c of the carpd repository","org.opencontainers.image.title":"service-in-c","org.opencontainers.image.version":"0.1.0"}},"config":{{"digest":"CONFIG","mediaType":"application/vnd.wasm.config.v0+json","size":{}}},"layers":[{{"annotations":{{"org.opencontainers.image.title":"hook.wasm"}},"digest":"LAYER","mediaType":"application/wasm","size":{}}}],"mediaType":"application/vnd.oci.image.manifest.v1+json","schemaVersion":2}}"#,
+            config.len(),
+            component.len()
+        )
+    );
+}
+
+#[test]
+fn a_registry_is_believed_by_its_authority_alone() {
+    let registry = Registry::start_encrypted();
+    let reference = format!("{}/carpd/failover:0.1.0", registry.address);
+    let ca = format!("{TLS}/ca.pem");
+    registry.good(&["push", FAILOVER, &reference, "--ca-file", &ca]);
+    registry.good(&["pull", &reference, "--ca-file", &ca, "--output", "new.wasm"]);
+    assert_eq!(registry.read("new.wasm"), fs::read(FAILOVER).unwrap());
+    let failing = |args: &[&str], code: i32, why: &str| {
+        let ran = registry.plugin(&[&["pull", &reference, "--output", "none.wasm"], args].concat());
+        assert!(ran.code == code && ran.stderr.contains(why), "{args:?}: {}", ran.stderr);
+        assert!(!registry.directory.path().join("none.wasm").exists());
+    };
+    // Authorities that did not sign its certificate.
+    failing(&["--ca-file", &format!("{TLS}/server.pem")], 1, "invalid peer certificate");
+    failing(&["--ca-file", "/nonexistent.pem"], 1, "/nonexistent.pem: No such file");
+    failing(&["--ca-file", &ca, "--insecure"], 2, "cannot be used with");
+    // On this machine no encryption is expected unless an authority is named.
+    failing(&[], 1, "the registry answered 400");
+    // A certificate counts for its name alone.
+    let other = reference.replace("localhost", "127.0.0.1");
+    let ran = registry.plugin(&["pull", &other, "--ca-file", &ca, "--output", "none.wasm"]);
+    assert!(ran.code == 1 && ran.stderr.contains("invalid peer certificate"), "{}", ran.stderr);
 }
 
 #[test]

@@ -7,6 +7,7 @@ use carpd::effect::Reply;
 use carpd::hooks::{Answer, Ask, EntryPoint, HookError, LoadError};
 use carpd::keeper::Client;
 
+use crate::fuzz::Numbers;
 use crate::hooks::{CARPD, Script, block_on, event, yes};
 use crate::wasm::{ALL, FIXTURE, LIMIT, compile, compile_within, grants, load, message, source, told};
 
@@ -31,16 +32,6 @@ fn what_is_no_component_or_too_large_is_refused_at_once() {
             assert!(refused(compile(&keeper, &large).await).contains("larger than"));
         }
     });
-}
-
-/// A small generator of numbers that is the same on every machine.
-struct Numbers(u64);
-
-impl Numbers {
-    fn next(&mut self, below: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        usize::try_from(self.0 >> 33).unwrap() % below
-    }
 }
 
 /// Cut anywhere, it is refused; with bits turned it is code or refused, and what was compiled loads or is refused: never

@@ -16,6 +16,29 @@ fn contract() -> Resolve {
     resolve
 }
 
+/// A part of the contract is the contract without the rest: what is left means the same.
+#[test]
+fn a_part_has_what_was_asked_for_and_nothing_else() {
+    let names = ["service.start", "service.stop", "http", "config.get", "on_master", "health"];
+    let text = wit::Part::of(names).unwrap().wit();
+    let mut resolve = Resolve::default();
+    let package = resolve.push_source("hook.wit", &text).unwrap();
+    let world = &resolve.worlds[resolve.select_world(&[package], Some("hook")).unwrap()];
+    let in_world = |items: &wit_parser::IndexMap<WorldKey, WorldItem>| -> BTreeSet<String> {
+        items.keys().map(|key| resolve.name_world_key(key).replace("carpd:hooks/", "").replace("@1.0.0", "")).collect()
+    };
+    let set = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<_>>();
+    assert_eq!(in_world(&world.exports), set(&["on-master", "health"]));
+    assert_eq!(in_world(&world.imports), set(&["service", "http", "config", "types"]));
+    assert_eq!(functions(&resolve, "service"), set(&["start", "stop"]));
+    assert_eq!(functions(&resolve, "http"), functions(&contract(), "http"));
+    let whole = wit::contract();
+    // It takes fewer types into use.
+    let lines = text.lines().filter(|line| !line.starts_with("  use types."));
+    let missing: Vec<_> = lines.filter(|line| !whole.contains(line)).collect();
+    assert_eq!(missing, ["/// All that this hook can ever do."]);
+}
+
 fn functions(resolve: &Resolve, interface: &str) -> BTreeSet<String> {
     let interface = resolve.interfaces.iter().find(|(_, i)| i.name.as_deref() == Some(interface)).expect("the interface").1;
     interface.functions.keys().cloned().collect()

@@ -26,6 +26,7 @@ pub(crate) fn cases() -> Vec<Case> {
         Case { limit: LONG, ..Case::new("hooks::one_on_fifty_virtual_hosts_is_no_queue", fifty) },
         #[cfg(feature = "wasm")]
         Case { limit: LONG, ..Case::new("hooks::components_that_attack_a_live_master_leave_it_as_it_is", attacks) },
+        Case { limit: LONG, ..Case::new("hooks::one_speaks_tls_with_a_server_of_the_operators_own_authority", tls) },
         Case::new("hooks::a_signal_to_the_whole_group_still_runs_the_down_hook", group_signal),
     ]
 }
@@ -244,6 +245,29 @@ fn group_signal() -> Outcome {
     assert_eq!(lab.host("a").facts()?.hostname, "down");
     assert!(!holds(&lab, "a")?);
     b.stop()
+}
+
+/// `[daemon] ca-file` from the file of the configuration to the handshake, through a courier that is confined.
+fn tls() -> Outcome {
+    const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/tls");
+    let lab = lan(&["a"])?;
+    let [certificate, key] = ["pem", "key"].map(|ending| format!("{FIXTURES}/server.{ending}"));
+    let server = ["openssl", "s_server", "-accept", "8443", "-cert", &certificate, "-key", &key, "-www", "-quiet"];
+    let _server = lab.host("a").spawn(&server)?;
+    // 8443, where somebody listens.
+    lab.until("the server to listen", SOON, || {
+        Ok(sh(&lab, "a", "grep -q ':20FB ' /proc/net/tcp /proc/net/tcp6").ok().map(drop))
+    })?;
+    let lua = "function on_master() log.info('Heard ' .. http.get('https://localhost:8443/').status) end";
+    let grant = "grant = { http = [{ url = \"https://localhost:8443/\", do = [\"get\"] }] }\non-failure = \"ignore\"";
+    let a = Carpd::new("a").hook(lua, grant);
+    let mut stranger = a.start(&lab)?;
+    let refused = stranger.wait_ran("on_master", TAKEOVER)?;
+    assert!(refused.text("error").contains("UnknownIssuer"), "{refused:?}");
+    stranger.stop()?;
+    let mut known = a.more(&format!("[daemon]\nca-file = \"{FIXTURES}/ca.pem\"\n")).start(&lab)?;
+    known.wait_says("Heard 200", TAKEOVER)?;
+    known.stop()
 }
 
 /// As Ctrl-C does, and systemd.

@@ -108,7 +108,6 @@ impl Carpd {
     }
 
     /// Tables after all others.
-    #[cfg(feature = "wasm")]
     pub(crate) fn more(mut self, toml: &str) -> Self {
         toml.clone_into(&mut self.more);
         self

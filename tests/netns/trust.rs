@@ -16,6 +16,7 @@ pub(crate) fn cases() -> Vec<Case> {
     let limit = Duration::from_mins(1);
     vec![
         Case { limit, ..Case::new("trust::what_nobody_vouches_for_never_serves", reloads) },
+        Case { limit, ..Case::new("trust::tests_are_vouched_for_and_what_is_kept_has_its_own_signature", tested_and_kept) },
         Case::new("trust::an_unsigned_hook_keeps_the_daemon_from_starting", starts),
     ]
 }
@@ -38,8 +39,13 @@ fn write(lab: &Lab, file: &str, text: &str) -> Outcome {
 }
 
 fn sign(lab: &Lab) -> Outcome {
+    sign_file(lab, "h.lua")
+}
+
+fn sign_file(lab: &Lab, file: &str) -> Outcome {
     write(lab, "team.key", SECRET)?;
-    let output = lab.host("a").run(&[CARPD, "plugin", "sign", "/run/lab/h.lua", "-s", "/run/lab/team.key"], SOON)?;
+    let file = format!("/run/lab/{file}");
+    let output = lab.host("a").run(&[CARPD, "plugin", "sign", &file, "-s", "/run/lab/team.key"], SOON)?;
     if output.status.success() { Ok(()) } else { Err(format!("{output:?}").into()) }
 }
 
@@ -87,6 +93,36 @@ fn reloads() -> Outcome {
     let said = carpd(&lab, &["hook", "rollback", "h"])?;
     assert!(said.contains("has no version before this one"), "{said}");
     serves(&lab, &mut a, "two")?;
+    a.stop()
+}
+
+fn tested_and_kept() -> Outcome {
+    let lab = lan(&["a"])?;
+    let spec = Carpd::new("a").hook(&hook("one"), &format!("reload = \"tested\"\n{TRUST}"));
+    spec.write(&lab)?;
+    write(&lab, "team.pub", PUBLIC)?;
+    sign(&lab)?;
+    let mut a = spec.start(&lab)?;
+    a.wait_says("one", TAKEOVER)?;
+    // A test decides what may serve: nobody's test decides nothing.
+    write(&lab, "h_test.lua", "test.case('it serves', function() test.host({}):become('master') end)\n")?;
+    let kept = a.wait_says("Keeps the last good version of a hook", SOON)?;
+    assert!(kept.text("error").contains("h_test.lua: it is not signed"), "{kept:?}");
+    let check = lab.host("a").run(&[CARPD, "check", "/run/lab/carpd.toml"], SOON)?;
+    assert!(check.stderr.join("\n").contains("h_test.lua: it is not signed"), "{check:?}");
+    sign_file(&lab, "h_test.lua")?;
+    write(&lab, "h.lua", &hook("two"))?;
+    sign(&lab)?;
+    a.wait_says("Took a new version of a hook into use", SOON)?;
+    serves(&lab, &mut a, "two")?;
+    a.stop()?;
+    // A new version with a fault, and its good signature in the place of the old one.
+    write(&lab, "h.lua", "function on_master(")?;
+    sign(&lab)?;
+    let mut a = spec.restart(&lab)?;
+    let kept = a.wait_says("Keeps the last good version of a hook", SOON)?;
+    assert!(kept.text("error").contains("h.lua:1"), "{kept:?}");
+    a.wait_says("two", TAKEOVER)?;
     a.stop()
 }
 

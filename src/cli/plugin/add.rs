@@ -56,9 +56,8 @@ pub(in crate::cli) struct Args {
     #[arg(long, short, value_name = "FILE", default_value = CONFIG)]
     config: PathBuf,
 
-    /// Speak unencrypted with a registry that is not on this machine.
-    #[arg(long)]
-    insecure: bool,
+    #[command(flatten)]
+    connection: registry::Connection,
 
     /// Do not ask.
     #[arg(long, short)]
@@ -74,7 +73,7 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
     let reference = args.file.to_str().filter(|_| !args.file.exists()).and_then(|text| text.parse().ok());
     match reference {
         Some(reference) => {
-            let fetched = registry::fetch_for_add(&reference, args.insecure)?;
+            let fetched = registry::fetch_for_add(&reference, &args.connection)?;
             add(args, &fetched.file)
         }
         None => add(args, &args.file),

@@ -10,12 +10,12 @@ mod look;
 mod new;
 mod registry;
 mod sign;
+mod wit;
 
 use std::path::{Path, PathBuf};
 
-use super::{CONFIG, Exit, Failure, output};
+use super::{CONFIG, Exit, Failure};
 use crate::config;
-use crate::hooks::api::wit;
 use crate::hooks::source::MAX_TOTAL;
 use crate::trust::{FILE_MAX, Key, Trust};
 
@@ -43,8 +43,7 @@ enum Verb {
     List(list::Args),
     Pull(registry::Args),
     Push(registry::PushArgs),
-    /// Print the contract between carpd and a component, as WIT.
-    Wit,
+    Wit(wit::Args),
 }
 
 pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
@@ -60,7 +59,7 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
         Verb::List(args) => list::run(args),
         Verb::Pull(args) => registry::run(args),
         Verb::Push(args) => registry::push(args),
-        Verb::Wit => output::data(wit::contract().as_bytes()),
+        Verb::Wit(args) => wit::run(args),
     }
 }
 

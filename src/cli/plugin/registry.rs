@@ -13,8 +13,33 @@ use crate::cli::{Exit, Failure, output};
 use crate::hooks::manifest;
 use crate::hooks::source::MAX_TOTAL;
 use crate::hooks::vet::beside;
-use crate::registry::{self, About, Client, Pulled, Reference, RegistryError, SIGNATURE};
+use crate::host::courier::certificates;
+use crate::registry::{self, About, Client, Pulled, Reference, RegistryError, Way};
 use crate::trust::{FILE_MAX, Trust};
+
+/// How a registry is spoken with.
+#[derive(Debug, clap::Args)]
+pub(super) struct Connection {
+    /// Speak unencrypted with a registry that is not on this machine.
+    #[arg(long)]
+    insecure: bool,
+
+    /// Certificates of authorities, as PEM, that are believed beside those of the system. One on this machine is then spoken
+    /// with encrypted, too.
+    #[arg(long, value_name = "FILE", conflicts_with = "insecure")]
+    ca_file: Option<PathBuf>,
+}
+
+impl Connection {
+    fn client(&self, reference: &Reference) -> Result<Client, Failure> {
+        let way = match &self.ca_file {
+            Some(path) => Way::Believing(certificates(path).map_err(failure)?),
+            None if self.insecure => Way::Insecure,
+            None => Way::Usual,
+        };
+        Ok(Client::new(reference, &way))
+    }
+}
 
 /// Fetch a plugin from an OCI registry, with its signature if it has one; put nothing into the configuration.
 ///
@@ -36,9 +61,8 @@ pub(in crate::cli) struct Args {
     #[command(flatten)]
     keys: Keys,
 
-    /// Speak unencrypted with a registry that is not on this machine.
-    #[arg(long)]
-    insecure: bool,
+    #[command(flatten)]
+    connection: Connection,
 
     /// Replace a file that is there.
     #[arg(long)]
@@ -61,9 +85,8 @@ pub(in crate::cli) struct PushArgs {
     #[arg(value_name = "REF")]
     reference: Reference,
 
-    /// Speak unencrypted with a registry that is not on this machine.
-    #[arg(long)]
-    insecure: bool,
+    #[command(flatten)]
+    connection: Connection,
 
     /// Print what was done as JSON.
     #[arg(long)]
@@ -78,7 +101,7 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
         }
     }
     let trust = args.keys.trust()?;
-    let pulled = fetch(&args.reference, args.insecure)?;
+    let pulled = fetch(&args.reference, &args.connection)?;
     let look = keep(&pulled, &path, &trust)?;
     let text = if args.json {
         let value =
@@ -115,14 +138,15 @@ fn keep(pulled: &Pulled, path: &Path, trust: &Trust) -> Result<Look, Failure> {
 }
 
 /// Fetches a plugin, and shows how far that is to who watches.
-fn fetch(reference: &Reference, insecure: bool) -> Result<Pulled, Failure> {
+fn fetch(reference: &Reference, connection: &Connection) -> Result<Pulled, Failure> {
+    let mut client = connection.client(reference)?;
     let watched = stderr().is_terminal();
     let mut progress = |done: u64, of: u64| {
         if watched {
             output::note(&format!("\r{reference}: {} of {} KiB ", done >> 10, of >> 10));
         }
     };
-    let pulled = registry::pull(&mut Client::new(reference, insecure), reference, MAX_TOTAL, &mut progress);
+    let pulled = registry::pull(&mut client, reference, MAX_TOTAL, &mut progress);
     if watched {
         output::note("\n");
     }
@@ -148,13 +172,23 @@ impl Drop for Fetched {
 }
 
 /// Fetches a plugin to where `carpd plugin add` looks at it.
-pub(super) fn fetch_for_add(reference: &Reference, insecure: bool) -> Result<Fetched, Failure> {
-    let pulled = fetch(reference, insecure)?;
+pub(super) fn fetch_for_add(reference: &Reference, connection: &Connection) -> Result<Fetched, Failure> {
+    let pulled = fetch(reference, connection)?;
     let directory = std::env::temp_dir().join(format!("carpd-pull-{}", std::process::id()));
     fs::create_dir(&directory).map_err(|err| failure(format!("{}: {err}", directory.display())))?;
     let fetched = Fetched { file: directory.join(format!("{}.wasm", reference.name())), directory };
     keep(&pulled, &fetched.file, &Trust::default())?;
     Ok(fetched)
+}
+
+/// The text of the signature beside a file.
+fn signature(file: &Path) -> Result<Option<String>, Failure> {
+    let path = beside(file);
+    if !path.exists() {
+        return Ok(None);
+    }
+    let text = String::from_utf8(read_at_most(&path, FILE_MAX)?);
+    text.map(Some).map_err(|_| failure(format!("{}: this is not a signature of minisign", path.display())))
 }
 
 pub(super) fn push(args: &PushArgs) -> Result<Exit, Failure> {
@@ -171,16 +205,12 @@ pub(super) fn push(args: &PushArgs) -> Result<Exit, Failure> {
             set("source", source);
         }
     }
-    let signature = beside(&args.file);
-    if signature.exists() {
-        let text = String::from_utf8(read_at_most(&signature, FILE_MAX)?);
-        let text = text.map_err(|_| failure(format!("{}: this is not a signature of minisign", signature.display())))?;
-        annotations.insert(SIGNATURE.to_owned(), text);
-    }
-    let signed = annotations.contains_key(SIGNATURE);
+    let signature = signature(&args.file)?;
+    let signed = signature.is_some();
     let created = jiff::Timestamp::now().strftime("%FT%TZ").to_string();
-    let about = About { imports, exports, created, annotations };
-    let mut client = Client::new(&args.reference, args.insecure);
+    let file_name = args.file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let about = About { imports, exports, created, annotations, signature, file_name };
+    let mut client = args.connection.client(&args.reference)?;
     let digest = registry::push(&mut client, &args.reference, &look.bytes, &about).map_err(|err| failed(&err))?;
     let place = format!("{}/{}@{digest}", args.reference.host, args.reference.repository);
     let text = if args.json {

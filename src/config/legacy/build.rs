@@ -108,6 +108,7 @@ impl Options {
             state_dir: PathBuf::from("/var/lib/carpd"),
             run_dir: PathBuf::from("/run/carpd"),
             service_backend: ServiceBackend::Auto,
+            ca_file: None,
             hangup_stops: true,
         }
     }

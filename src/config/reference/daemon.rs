@@ -49,6 +49,14 @@ pub(crate) static DAEMON: Section = Section {
             "Who starts and stops services for hooks. `auto` takes the one that runs this machine. \
              `systemd` never falls back to init scripts.",
         ),
+        optional(
+            "ca-file",
+            Plain("path"),
+            "the authorities of the system alone",
+            "\"/etc/carpd/ca.pem\"",
+            "Certificates of authorities, as PEM, that requests of hooks by `https` believe beside those of the system. It is read for \
+             each request: a new content needs no reload.",
+        ),
     ],
 };
 

@@ -10,13 +10,14 @@ use tracing::{info, warn};
 use super::Disk;
 use crate::hooks::HookSource;
 use crate::hooks::source::MAX_TOTAL;
+use crate::hooks::vet::Signatures;
 use crate::record::{MAGIC_LEN, whole};
 use crate::types::Name;
 
 /// What a file is, and the version of its form.
-const MAGIC: [u8; MAGIC_LEN] = *b"carpdH01";
-/// The longest: all that a hook may read, and its configuration.
-const FILE_MAX: u64 = MAX_TOTAL + (2 << 20);
+const MAGIC: [u8; MAGIC_LEN] = *b"carpdH02";
+/// The longest: all that a hook may read, its configuration, and the signatures of all of it.
+const FILE_MAX: u64 = MAX_TOTAL + (8 << 20);
 /// More files than this are not ours.
 const FILES_MAX: usize = 4096;
 
@@ -36,6 +37,8 @@ pub(in crate::engine) struct KeptHook {
     pub(in crate::engine) digest: String,
     /// All that it was loaded from.
     pub(in crate::engine) source: HookSource,
+    /// What vouched for it.
+    pub(in crate::engine) signatures: Signatures,
 }
 
 impl Kept {
@@ -44,17 +47,20 @@ impl Kept {
     }
 
     /// Keeps an accepted hook in place of the one before. Does not wait for the disk.
-    pub(in crate::engine) fn keep(&self, source: &Arc<HookSource>, accepted_ms: u64) {
+    pub(in crate::engine) fn keep(&self, source: &Arc<HookSource>, signatures: Signatures, accepted_ms: u64) {
         let Some(directory) = self.directory.clone() else { return };
         let source = Arc::clone(source);
-        self.disk.later("an accepted hook", move || {
-            let path = directory.join(source.name.as_str());
+        let path = directory.join(source.name.as_str());
+        self.disk.later("an accepted hook", &path.clone(), move || {
             let digest = source.digest();
-            if read(&directory, &source.name).is_ok_and(|there| there.is_some_and(|there| there.digest == digest)) {
+            let same = read(&directory, &source.name).ok().flatten().filter(|there| there.digest == digest);
+            if same.as_ref().is_some_and(|there| there.signatures == signatures) {
                 return Ok(None);
             }
+            // Signed anew it is still the version that it was.
+            let accepted_ms = same.map_or(accepted_ms, |there| there.accepted_ms);
             whole::directory(&directory).map_err(std::io::Error::other)?;
-            let kept = KeptHook { accepted_ms, digest, source: (*source).clone() };
+            let kept = KeptHook { accepted_ms, digest, source: (*source).clone(), signatures: signatures.clone() };
             let bytes = postcard::to_stdvec(&kept).map_err(std::io::Error::other)?;
             whole::write(&path, MAGIC, &bytes)?;
             Ok(None)
@@ -79,7 +85,7 @@ impl Kept {
     pub(in crate::engine) fn retain(&self, names: impl Iterator<Item = Name>) {
         let Some(directory) = self.directory.clone() else { return };
         let names: Vec<Name> = names.collect();
-        self.disk.later("the kept hooks", move || {
+        self.disk.later("the kept hooks", &directory.clone(), move || {
             let there = match std::fs::read_dir(&directory) {
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
                 there => there?,
@@ -118,7 +124,9 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
+    use crate::engine::clock;
     use crate::hooks::Language;
+    use crate::types::Timestamp;
 
     fn source(name: &str, main: &[u8]) -> Arc<HookSource> {
         Arc::new(HookSource {
@@ -146,7 +154,7 @@ mod tests {
             let name: Name = "h".parse().unwrap();
             assert!(kept.last_good(&name).await.is_none());
             for (at, main) in [(10, b"one".as_slice()), (20, b"two"), (30, b"two")] {
-                kept.keep(&source("h", main), at);
+                kept.keep(&source("h", main), Signatures::default(), at);
                 kept.disk.settled().await;
             }
             let last = kept.last_good(&name).await.unwrap();
@@ -161,7 +169,7 @@ mod tests {
     fn a_damaged_or_foreign_file_is_as_none() {
         with_kept(async |kept, directory| {
             let (name, other): (Name, Name) = ("h".parse().unwrap(), "other".parse().unwrap());
-            kept.keep(&source("h", b"one"), 1);
+            kept.keep(&source("h", b"one"), Signatures::default(), 1);
             kept.disk.settled().await;
             std::fs::copy(directory.join("h"), directory.join("other")).unwrap();
             assert!(kept.last_good(&other).await.is_none(), "another hook's");
@@ -170,7 +178,7 @@ mod tests {
             std::fs::write(directory.join("h"), &bytes).unwrap();
             assert!(kept.last_good(&name).await.is_none());
             // A good one takes its place all the same.
-            kept.keep(&source("h", b"one"), 2);
+            kept.keep(&source("h", b"one"), Signatures::default(), 2);
             kept.disk.settled().await;
             assert_eq!(kept.last_good(&name).await.unwrap().accepted_ms, 2);
             std::fs::set_permissions(&directory, std::fs::Permissions::from_mode(0o777)).unwrap();
@@ -182,7 +190,7 @@ mod tests {
     fn hooks_that_are_gone_are_forgotten() {
         with_kept(async |kept, _| {
             for name in ["a", "b"] {
-                kept.keep(&source(name, b"one"), 1);
+                kept.keep(&source(name, b"one"), Signatures::default(), 1);
             }
             kept.retain(["b".parse().unwrap()].into_iter());
             kept.disk.settled().await;
@@ -196,13 +204,47 @@ mod tests {
         with_kept(async |kept, directory| {
             // Nothing can be made below a file.
             std::fs::write(&directory, "").unwrap();
-            kept.keep(&source("h", b"one"), 1);
+            kept.keep(&source("h", b"one"), Signatures::default(), 1);
             kept.disk.settled().await;
             assert!(kept.disk.problem().unwrap().starts_with("cannot write an accepted hook: "));
             std::fs::remove_file(&directory).unwrap();
-            kept.keep(&source("h", b"one"), 1);
+            kept.keep(&source("h", b"one"), Signatures::default(), 1);
             kept.disk.settled().await;
             assert_eq!((kept.disk.problem(), kept.disk.failures()), (None, 1));
+        });
+    }
+
+    #[test]
+    fn what_could_not_be_written_is_tried_again_ever_more_seldom() {
+        with_kept(async |kept, directory| {
+            let clock = clock::Virtual::start(Timestamp::ZERO);
+            let name: Name = "h".parse().unwrap();
+            std::fs::write(&directory, "").unwrap();
+            kept.keep(&source("h", b"one"), Signatures::default(), 1);
+            kept.keep(&source("h", b"two"), Signatures::default(), 2);
+            kept.disk.settled().await;
+            assert_eq!(kept.disk.failures(), 2);
+            let mut pauses = Vec::new();
+            for failures in 3..=9 {
+                let next = clock.next().unwrap();
+                pauses.push(next.since(clock::now()).as_secs());
+                clock.advance(next);
+                assert!(clock.wake_one(|_| 0));
+                while kept.disk.failures() < failures {
+                    kept.disk.settled().await;
+                }
+                // It counts the next pause from here.
+                kept.disk.settled().await;
+            }
+            assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 60], "only the newest");
+            std::fs::remove_file(&directory).unwrap();
+            clock.advance(clock.next().unwrap());
+            assert!(clock.wake_one(|_| 0));
+            while kept.disk.problem().is_some() {
+                kept.disk.settled().await;
+            }
+            assert_eq!(kept.last_good(&name).await.unwrap().source, *self::source("h", b"two"));
+            assert_eq!((clock.next(), kept.disk.failures()), (None, 9), "nothing is left to do");
         });
     }
 }

@@ -1,12 +1,16 @@
 //! The WebAssembly contract, made from the list of host functions: one list for every language.
 //!
 //! [`contract`] is the text of `plugins/wit/hooks.wit`. [`Wit::structure`] is a type without its names, which is what
-//! a component is compared with when it is loaded.
+//! a component is compared with when it is loaded. [`Part`] is as much of the contract as one hook needs.
+
+mod part;
 
 use std::fmt::Write as _;
 
 use super::{EVENT_FIELDS, FUNCTIONS, Function, Gives, INSTANCE_FIELDS, Kind, Param, groups};
 use crate::hooks::EntryPoint;
+
+pub use part::Part;
 
 /// The contract's version. A host of 1.N runs every component made for 1.0 to 1.N.
 pub const VERSION: &str = "1.0.0";
@@ -425,8 +429,9 @@ fn types(out: &mut String) {
     out.push_str("}\n");
 }
 
-fn group(out: &mut String, name: &'static str) {
-    let functions = || FUNCTIONS.iter().filter(move |f| f.group == name);
+/// The interface of a group, with those of its functions that are wanted.
+fn group(out: &mut String, name: &'static str, wanted: &dyn Fn(&Function) -> bool) {
+    let functions = || FUNCTIONS.iter().filter(move |f| f.group == name && wanted(f));
     let mut uses = Vec::new();
     for function in functions() {
         function.params_wit().iter().for_each(|(_, wit)| wit.uses(&mut uses));
@@ -516,20 +521,35 @@ world hook-basic {
 }
 ";
 
-/// The whole contract, as WIT.
-#[must_use]
-pub fn contract() -> String {
-    let mut out = format!(
+const CONFIG: &str = "
+/// The table `[hook.NAME.config]` of the operator's file. Always there.
+interface config {
+  use types.{json};
+
+  /// The table as JSON.
+  get: func() -> json;
+}
+";
+
+/// What stands before the interfaces.
+fn package() -> String {
+    format!(
         "/// What a WebAssembly hook of carpd may ask and what it is told.\n///\n\
          /// A hook imports nothing else, no `wasi:*`: what a component imports is all that it can ever do. A carpd of 1.N runs\n\
          /// every component made for 1.0 to 1.N. Units stand in names or in words beside them.\n\
          package {PACKAGE}@{VERSION};\n\n"
-    );
+    )
+}
+
+/// The whole contract, as WIT.
+#[must_use]
+pub fn contract() -> String {
+    let mut out = package();
     types(&mut out);
     for name in groups() {
-        group(&mut out, name);
+        group(&mut out, name, &|_| true);
     }
-    out.push_str("\n/// The table `[hook.NAME.config]` of the operator's file. Always there.\ninterface config {\n  use types.{json};\n\n  /// The table as JSON.\n  get: func() -> json;\n}\n");
+    out.push_str(CONFIG);
     for entry in EntryPoint::ALL {
         entry_point(&mut out, entry);
     }

@@ -136,6 +136,9 @@ fn call(id: usize) -> impl Fn(StoreContextMut<'_, Run>, ComponentFunc, &[Val], &
 }
 
 fn serve(run: &mut Run, function: &Function, params: &[Val]) -> wasmtime::Result<Option<Val>> {
+    if run.host.is_none() {
+        return Err(wasmtime::Error::msg("nothing may be asked before the run"));
+    }
     let refused = |run: &Run, err: AskError| match run.watch.check() {
         // A run that is over gets no further answers.
         Some(_) => Err(wasmtime::Error::msg("the run is over")),

@@ -12,7 +12,7 @@ mod values;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use wasmtime::component::{Component, ComponentExportIndex, InstancePre, Val};
+use wasmtime::component::{Component, ComponentExportIndex, Instance, InstancePre, Val};
 use wasmtime::{Config, Engine, ResourceLimiter, Store, StoreLimits, StoreLimitsBuilder, Trap, UpdateDeadline, WasmBacktrace};
 
 use self::native::Lent;
@@ -35,6 +35,8 @@ const HANDLES: usize = 64;
 const FUEL_PER_NANOSECOND: u64 = 8;
 /// The most lines of a backtrace.
 const MAX_FRAMES: usize = 20;
+/// What making an instance ahead of its run may take: one that takes longer is made in the run, within its budget.
+const AHEAD: Duration = Duration::from_millis(50);
 /// The longest error text that leaves the component, in bytes.
 const MAX_TEXT: usize = 8 << 10;
 
@@ -83,7 +85,10 @@ pub fn prepare() -> Result<bool, String> {
 
 fn machine() -> Result<&'static Machine, String> {
     let made = MACHINE.get_or_init(|| {
-        let engine = Engine::new(&config(can_execute())).map_err(|err| format!("{err:#}"))?;
+        let mut config = config(can_execute());
+        // This process only loads what another compiled; cranelift would be set up for nothing.
+        config.enable_compiler(false);
+        let engine = Engine::new(&config).map_err(|err| format!("{err:#}"))?;
         let ticker = Ticker::start(engine.clone()).map_err(|err| format!("cannot start a thread: {err}"))?;
         Ok(Machine { engine, ticker })
     });
@@ -102,10 +107,18 @@ struct WasmHook {
     file: String,
     entry_points: Vec<EntryPoint>,
     exports: Vec<ComponentExportIndex>,
+    budget: Budget,
+    /// For the next run. `None` also where the code that makes an instance does more than that.
+    next: Option<(Store<Run>, Instance)>,
+    /// May the next one be made ahead of its run?
+    ahead: bool,
+    /// Of the last run, to be torn down when nobody waits.
+    last: Option<Store<Run>>,
 }
 
 /// What one run's store holds.
 struct Run {
+    /// Nobody before the run has begun.
     host: Option<Lent>,
     watch: Watch,
     interface: Option<IfName>,
@@ -118,6 +131,20 @@ struct Run {
 struct Limits {
     limits: StoreLimits,
     denied: bool,
+}
+
+impl Limits {
+    fn of(budget: &Budget) -> Self {
+        let memory = usize::try_from(budget.memory_bytes).unwrap_or(usize::MAX);
+        let limits = StoreLimitsBuilder::new()
+            .memory_size(memory)
+            .table_elements(TABLE_ELEMENTS)
+            .instances(PARTS)
+            .tables(PARTS)
+            .memories(PARTS)
+            .build();
+        Self { limits, denied: false }
+    }
 }
 
 impl ResourceLimiter for Limits {
@@ -145,7 +172,7 @@ impl ResourceLimiter for Limits {
 }
 
 impl HookRuntime for WasmRuntime {
-    fn load(&self, source: &HookSource, _: &Budget) -> Result<Box<dyn Hook>, LoadError> {
+    fn load(&self, source: &HookSource, budget: &Budget) -> Result<Box<dyn Hook>, LoadError> {
         let file = source.path.rsplit('/').next().unwrap_or(&source.path).to_owned();
         let refuse = |why: &dyn std::fmt::Display| LoadError::Code(format!("{file}: {why}"));
         let Some(native) = &source.native else {
@@ -157,7 +184,8 @@ impl HookRuntime for WasmRuntime {
             .map_err(|why| LoadError::Code(why.replace("[hook.NAME.grant]", &format!("[hook.{}.grant]", source.name))))?;
         let prepared = linker.instantiate_pre(&component).map_err(|err| refuse(&format!("{err:#}")))?;
         let (entry_points, exports) = exports(&machine.engine, &component).map_err(|why| refuse(&why))?.into_iter().unzip();
-        let hook = WasmHook { machine, prepared, file, entry_points, exports };
+        let budget = Budget { wall: AHEAD, cpu: AHEAD, ..*budget };
+        let hook = WasmHook { machine, prepared, file, entry_points, exports, budget, next: None, ahead: true, last: None };
         if hook.entry_points.is_empty() {
             return Err(LoadError::NoEntryPoint { path: source.path.clone() });
         }
@@ -190,56 +218,80 @@ impl Hook for WasmHook {
         &[]
     }
 
+    /// Tears down what the last run left and makes the instance of the next one. Code that runs then may ask nothing.
+    fn prepare(&mut self) {
+        self.last = None;
+        if self.next.is_some() || !self.ahead {
+            return;
+        }
+        let _ticking = self.machine.ticker.run();
+        let mut store = self.store(self.budget);
+        let made = self.prepared.instantiate(&mut store);
+        // What fails now may well work in the run, with a host to ask and more time.
+        self.ahead = made.is_ok();
+        self.next = made.ok().map(|instance| (store, instance));
+    }
+
     fn call(&mut self, event: &HookEvent, host: &mut dyn HookHost, budget: &Budget) -> Result<Returned, HookError> {
         let at = self.entry_points.iter().position(|entry| *entry == event.entry);
-        let Some(export) = at.and_then(|at| self.exports.get(at)) else {
+        let Some(export) = at.and_then(|at| self.exports.get(at)).copied() else {
             return Err(raised(format!("{} has no {}", self.file, event.entry.as_str())));
         };
-        native::lend(host, |lent| {
-            let mut store = self.store(lent, event, *budget);
+        let (mut store, instance) = match self.next.take() {
+            Some((store, instance)) => (store, Some(instance)),
+            None => (self.store(*budget), None),
+        };
+        let result = native::lend(host, |lent| {
+            let run = store.data_mut();
+            run.host = Some(lent);
+            run.interface = Some(event.instance.interface.clone());
+            run.limits = Limits::of(budget);
             let _ticking = self.machine.ticker.run();
-            let result = self.run(&mut store, export, event);
+            run.watch = Watch::start(*budget);
+            grant_time(&mut store, budget);
+            let result = self.run(&mut store, instance, &export, event);
             self.judge(event, *budget, store.data(), result)
-        })
+        });
+        self.last = Some(store);
+        result
     }
 }
 
+/// Fuel for a whole run, and the first look at the clocks at the next tick.
+fn grant_time(store: &mut Store<Run>, budget: &Budget) {
+    store.set_epoch_deadline(1);
+    let nanoseconds = u64::try_from(budget.cpu.as_nanos()).unwrap_or(u64::MAX);
+    // Fails only without `consume_fuel`; then the run would end at once, for want of any.
+    let _ = store.set_fuel(nanoseconds.saturating_mul(FUEL_PER_NANOSECOND));
+}
+
 impl WasmHook {
-    fn store(&self, host: Lent, event: &HookEvent, budget: Budget) -> Store<Run> {
-        let memory = usize::try_from(budget.memory_bytes).unwrap_or(usize::MAX);
-        let limits = StoreLimitsBuilder::new()
-            .memory_size(memory)
-            .table_elements(TABLE_ELEMENTS)
-            .instances(PARTS)
-            .tables(PARTS)
-            .memories(PARTS)
-            .build();
-        let run = Run {
-            host: Some(host),
-            watch: Watch::start(budget),
-            interface: Some(event.instance.interface.clone()),
-            limits: Limits { limits, denied: false },
-            skipped: Duration::ZERO,
-        };
+    /// A store whose run has not begun.
+    fn store(&self, budget: Budget) -> Store<Run> {
+        let (limits, watch) = (Limits::of(&budget), Watch::start(budget));
+        let run = Run { host: None, watch, interface: None, limits, skipped: Duration::ZERO };
         let mut store = Store::new(&self.machine.engine, run);
         store.limiter(|run| &mut run.limits);
         store.set_hostcall_fuel(HOSTCALL_BYTES);
         store.set_max_component_handles(HANDLES);
-        store.set_epoch_deadline(1);
         store.epoch_deadline_callback(|store| {
             Ok(match store.data().watch.check() {
                 None => UpdateDeadline::Continue(1),
                 Some(_) => UpdateDeadline::Interrupt,
             })
         });
-        let nanoseconds = u64::try_from(budget.cpu.as_nanos()).unwrap_or(u64::MAX);
-        // Fails only without `consume_fuel`; then the run would end at once, for want of any.
-        let _ = store.set_fuel(nanoseconds.saturating_mul(FUEL_PER_NANOSECOND));
+        grant_time(&mut store, &budget);
         store
     }
 
-    fn run(&self, store: &mut Store<Run>, export: &ComponentExportIndex, event: &HookEvent) -> wasmtime::Result<Val> {
-        let instance = self.prepared.instantiate(&mut *store)?;
+    fn run(
+        &self,
+        store: &mut Store<Run>,
+        made: Option<Instance>,
+        export: &ComponentExportIndex,
+        event: &HookEvent,
+    ) -> wasmtime::Result<Val> {
+        let instance = made.map_or_else(|| self.prepared.instantiate(&mut *store), Ok)?;
         let function = instance
             .get_func(&mut *store, export)
             .ok_or_else(|| wasmtime::Error::msg("the entry point is gone: it was there when the hook was loaded"))?;

@@ -13,8 +13,12 @@ const STACK: usize = 128 << 10;
 
 #[derive(Debug, Default)]
 struct State {
+    /// The thread has started.
     alive: bool,
+    /// A component runs.
     running: bool,
+    /// The thread looks at the clock: from the beginning of a run to the first tick after its end.
+    ticking: bool,
 }
 
 #[derive(Debug, Default)]
@@ -54,29 +58,34 @@ impl Ticker {
         state.alive = true;
         self.0.changed.notify_all();
         loop {
+            if !state.ticking {
+                state = self.0.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            }
+            state = self.0.changed.wait_timeout(state, TICK).unwrap_or_else(PoisonError::into_inner).0;
             if state.running {
-                state = self.0.changed.wait_timeout(state, TICK).unwrap_or_else(PoisonError::into_inner).0;
                 engine.increment_epoch();
             } else {
-                state = self.0.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+                state.ticking = false;
             }
         }
     }
 
     /// Moves the epoch until what is given back is dropped.
     pub(super) fn run(&self) -> Ticking<'_> {
-        self.set(true);
+        let mut state = self.state();
+        state.running = true;
+        if !std::mem::replace(&mut state.ticking, true) {
+            drop(state);
+            self.0.changed.notify_one();
+        }
         Ticking(self)
-    }
-
-    fn set(&self, running: bool) {
-        self.state().running = running;
-        self.0.changed.notify_all();
     }
 }
 
 impl Drop for Ticking<'_> {
+    /// The thread sees it at its next tick: waking it now would delay the answer of the run.
     fn drop(&mut self) {
-        self.0.set(false);
+        self.0.state().running = false;
     }
 }

@@ -5,6 +5,7 @@
 //! the order until the end of the stream, then the report until the end of the stream. Not waiting any longer is killing
 //! it, whatever it was doing. See docs/adr/0016-a-courier-for-each-request.md.
 
+mod certificates;
 mod process;
 mod talk;
 #[cfg(test)]
@@ -14,6 +15,7 @@ use std::fmt;
 use std::future::Future;
 use std::io;
 use std::os::unix::net::UnixStream as StdStream;
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
@@ -24,6 +26,7 @@ use tokio::net::UnixStream;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
+pub use certificates::certificates;
 pub use process::main;
 
 use super::HostError;
@@ -34,7 +37,7 @@ use crate::effect::{Errand, HttpResponse, Reply};
 pub const ROLE: &str = "__courier";
 
 /// The version of the messages. Both ends are one binary, but the file may be replaced while the engine runs.
-const VERSION: u16 = 1;
+const VERSION: u16 = 2;
 
 /// The largest message: a body and all headers, with room for what is around them.
 const MESSAGE_MAX: usize = BODY_MAX + 4 * HEADER_BYTES_MAX;
@@ -53,6 +56,8 @@ struct Order {
     confined: bool,
     errand: Errand,
     limit: Duration,
+    /// Certificates that are believed beside those of the system.
+    ca_file: Option<PathBuf>,
 }
 
 /// From the courier.
@@ -101,6 +106,7 @@ pub type Hire = Rc<dyn Fn() -> Pin<Box<dyn Future<Output = io::Result<Hired>>>>>
 pub struct Couriers {
     hire: Hire,
     confined: bool,
+    ca_file: Option<PathBuf>,
     places: Rc<Semaphore>,
 }
 
@@ -114,7 +120,13 @@ impl Couriers {
     /// That are started so; with `confined` only in a full sandbox.
     #[must_use]
     pub fn new(hire: Hire, confined: bool) -> Self {
-        Self { hire, confined, places: Rc::new(Semaphore::new(AT_ONCE)) }
+        Self { hire, confined, ca_file: None, places: Rc::new(Semaphore::new(AT_ONCE)) }
+    }
+
+    /// With the certificates of this file, as PEM, beside those that the system trusts. Each courier reads it anew.
+    #[must_use]
+    pub fn with_ca_file(self, ca_file: Option<PathBuf>) -> Self {
+        Self { ca_file, ..self }
     }
 
     /// Has something done within `limit` and the errand's own. Dropping the future ends the courier.
@@ -139,7 +151,7 @@ impl Couriers {
         let stream = hired.stream.try_clone()?;
         stream.set_nonblocking(true)?;
         let mut stream = UnixStream::from_std(stream)?;
-        let order = Order { version: VERSION, confined: self.confined, errand, limit };
+        let order = Order { version: VERSION, confined: self.confined, errand, limit, ca_file: self.ca_file.clone() };
         stream.write_all(&postcard::to_extend(&order, Vec::new()).map_err(io::Error::other)?).await?;
         stream.shutdown().await?;
         let mut report = Vec::new();

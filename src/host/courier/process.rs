@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use super::talk::{self, Trust};
-use super::{MESSAGE_MAX, Order, Report, Trouble, VERSION};
+use super::{MESSAGE_MAX, Order, Report, Trouble, VERSION, certificates};
 use crate::effect::Endpoint;
 use crate::effect::outgoing::{Errand, Scheme};
 use crate::host::HostError;
@@ -46,16 +46,19 @@ fn serve(mut stream: UnixStream) -> io::Result<()> {
 }
 
 fn run(order: Order) -> Report {
-    let Order { version, confined, errand, limit } = order;
+    let Order { version, confined, errand, limit, ca_file } = order;
     if version != VERSION {
         let message = format!("the engine speaks version {version} of the courier protocol, this courier {VERSION}");
         return Err(HostError { message, errno: Some(libc::EPROTO) });
     }
     let endpoint = errand.endpoint();
-    // What the system trusts is read while files are in reach.
-    let trust = match &errand {
-        Errand::Http(request) if request.url.scheme() == Scheme::Https => Trust::of_the_system(),
-        Errand::Http(_) | Errand::Connect { .. } => Trust::nobody(),
+    // Whom system and operator trust is read while files are in reach.
+    let trust = match (&errand, ca_file) {
+        (Errand::Http(request), ca_file) if request.url.scheme() == Scheme::Https => {
+            let more = ca_file.map_or_else(|| Ok(Vec::new()), |path| certificates(&path));
+            Trust::of_the_system().and(&more.map_err(|why| Trouble::Tls.error(&endpoint, &format!("ca-file: {why}")))?)
+        }
+        (Errand::Http(_) | Errand::Connect { .. }, _) => Trust::nobody(),
     };
     sandbox::measure_address_space();
     let confinement = sandbox::confine(Kind::Courier { port: endpoint.port() }, MEMORY, || {});

@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::pki_types::CertificateDer;
 use ureq::http::{Request, Uri};
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
@@ -25,6 +26,12 @@ impl Trust {
     pub(super) fn of_the_system() -> Self {
         let found = rustls_native_certs::load_native_certs().certs;
         Self(found.iter().map(|certificate| Certificate::from_der(certificate).to_owned()).collect())
+    }
+
+    /// And these.
+    pub(super) fn and(mut self, certificates: &[CertificateDer<'_>]) -> Self {
+        self.0.extend(certificates.iter().map(|certificate| Certificate::from_der(certificate).to_owned()));
+        self
     }
 
     /// Nobody's: for what is not encrypted.

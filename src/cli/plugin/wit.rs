@@ -1,0 +1,26 @@
+//! `carpd plugin wit`.
+
+use super::failure;
+use crate::cli::{Exit, Failure, output};
+use crate::hooks::api::wit::{self, Part};
+
+/// Print the contract between carpd and a component, as WIT.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "Examples:\n  \
+    carpd plugin wit > wit/hooks.wit\n  \
+    carpd plugin wit --only config.get,service.start,service.stop,on_master,on_backup > wit/hook.wit")]
+pub(in crate::cli) struct Args {
+    /// Only these functions (service.start; service for all of that group) and entry points (on_master), in one world `hook`:
+    /// for toolchains that import the whole of their world, such as those of JavaScript and Python. What is imported must be
+    /// granted.
+    #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
+    only: Vec<String>,
+}
+
+pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
+    if args.only.is_empty() {
+        return output::data(wit::contract().as_bytes());
+    }
+    let part = Part::of(args.only.iter().map(String::as_str)).map_err(failure)?;
+    output::data(part.wit().as_bytes())
+}
