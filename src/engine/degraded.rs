@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use tracing::{info, warn};
 
+use super::backoff::Backoff;
 use super::news::Failure;
 use super::node::Node;
 use super::run::Engine;
@@ -21,10 +22,6 @@ use crate::hooks::{EntryPoint, HookError};
 use crate::host::Host;
 use crate::types::{Cause, Name, Timestamp};
 
-/// First pause before a failed hook is tried again; doubled each time.
-const RETRY_FIRST: Duration = Duration::from_secs(1);
-/// Longest such pause.
-const RETRY_MAX: Duration = Duration::from_secs(60);
 /// A node that was relieved for so long gives the others another chance, at first; doubled each time.
 const RELIEF_FIRST: Duration = Duration::from_secs(60);
 
@@ -33,7 +30,7 @@ const RELIEF_FIRST: Duration = Duration::from_secs(60);
 pub(super) struct Degraded {
     pub(super) reason: String,
     pub(super) retry_at: Option<Timestamp>,
-    pause: Duration,
+    retries: Backoff,
     /// It wants to be relieved: `on-failure = "resign"`.
     unfit: bool,
     /// Since when it is not master.
@@ -53,8 +50,8 @@ enum Verdict {
 }
 
 impl Degraded {
-    const fn new(reason: String, unfit: bool) -> Self {
-        Self { reason, retry_at: None, pause: RETRY_FIRST, unfit, away: None, relief: RELIEF_FIRST }
+    fn new(reason: String, unfit: bool) -> Self {
+        Self { reason, retry_at: None, retries: Backoff::default(), unfit, away: None, relief: RELIEF_FIRST }
     }
 
     /// Shall others be preferred?
@@ -68,11 +65,10 @@ impl Degraded {
         let away = self.away.take().map_or(Duration::ZERO, |since| master.since(since));
         if away >= self.relief {
             self.relief = self.relief.saturating_mul(2);
-            self.pause = RETRY_FIRST;
+            self.retries = Backoff::default();
             return Verdict::Resign;
         }
-        let pause = self.pause;
-        self.pause = (self.pause * 2).min(RETRY_MAX);
+        let pause = self.retries.pause();
         if may_stay { Verdict::Stay(pause) } else { Verdict::StandAside(pause) }
     }
 
@@ -126,8 +122,7 @@ impl<W: World> Engine<W> {
         let reason = format!("hook {}: {}", failure.hook, failure.error);
         let degraded = node.degraded.get_or_insert_with(|| Degraded::new(reason.clone(), false));
         reason.clone_into(&mut degraded.reason);
-        let pause = degraded.pause;
-        degraded.pause = (pause * 2).min(RETRY_MAX);
+        let pause = degraded.retries.pause();
         warn!(vhost = %node.spec.name, reason, retry_s = pause.as_secs(), "Stays master, and will run the hook again");
         self.retry(index, now + pause);
     }
@@ -241,7 +236,7 @@ mod tests {
     fn nodes_that_all_fail_slowly_pass_the_address_on_ever_more_seldom() {
         // Each is relieved for 100 s, until the other's hook has failed too.
         let verdicts = fails(Duration::from_secs(100), true, 3);
-        assert_eq!(verdicts, [Verdict::Resign, Verdict::Stay(RETRY_FIRST), Verdict::Stay(RETRY_FIRST * 2)]);
+        assert_eq!(verdicts, [Verdict::Resign, Verdict::Stay(Duration::from_secs(1)), Verdict::Stay(Duration::from_secs(2))]);
     }
 
     #[test]

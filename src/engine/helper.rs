@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tracing::{error, info};
 
+use super::backoff::Backoff;
 use super::clock;
 use super::command::{Fault, HelperStatus};
 use super::queue::Shared;
@@ -17,10 +18,8 @@ use crate::host::LinuxHost;
 use crate::host::helper::{Duty, HelperClient};
 use crate::keeper::{Client, Role};
 
-/// Pause before a helper that died is started again; doubled each time.
-const RESTART_FIRST: Duration = Duration::from_millis(50);
-/// Longest pause.
-const RESTART_MAX: Duration = Duration::from_secs(30);
+/// Before a helper that died is started again.
+const RESTARTS: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(30));
 /// One that lived for so long died of something new.
 const HEALTHY: Duration = Duration::from_secs(60);
 
@@ -144,32 +143,33 @@ impl Care {
 }
 
 async fn look_after(keeper: &Client, shared: &Shared<LinuxHost>, told: &Told, duty: Duty) {
-    let mut pause = RESTART_FIRST;
+    let mut backoff = RESTARTS;
     while let Some(helper) = shared.executor.host().helper() {
         let began = clock::now();
         let why = helper.ended().await;
         drop(helper);
         if clock::now().since(began) > HEALTHY {
-            pause = RESTART_FIRST;
+            backoff = RESTARTS;
         }
         told.deaths.set(told.deaths.get() + 1);
         let message = format!("the helper process is gone: {why}");
+        let pause = backoff.pause();
         error!(why, restart_ms = pause.as_millis(), "The helper process died; starts it again");
         told.fault.replace(Some(Fault { message, since_ms: clock::wall_ms() }));
-        shared.executor.host().use_helper(again(keeper, told, duty, &mut pause).await);
+        shared.executor.host().use_helper(again(keeper, told, duty, (pause, &mut backoff)).await);
         told.fault.replace(None);
         info!("The helper process runs again");
     }
 }
 
 /// Tries until there is one.
-async fn again(keeper: &Client, told: &Told, duty: Duty, pause: &mut Duration) -> HelperClient {
+async fn again(keeper: &Client, told: &Told, duty: Duty, (mut pause, backoff): (Duration, &mut Backoff)) -> HelperClient {
     loop {
-        tokio::time::sleep(*pause).await;
-        *pause = (*pause * 2).min(RESTART_MAX);
+        tokio::time::sleep(pause).await;
         match start(keeper, duty).await {
             Ok(client) => return client,
             Err(err) => {
+                pause = backoff.pause();
                 error!(%err, restart_ms = pause.as_millis(), "Could not start the helper process");
                 if let Some(fault) = told.fault.borrow_mut().as_mut() {
                     fault.message = format!("the helper process cannot be started: {err}");

@@ -6,6 +6,7 @@
 //! ```
 
 mod announcer;
+mod backoff;
 mod cleanup;
 pub mod clock;
 pub mod command;

@@ -11,6 +11,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::{AbortHandle, Id};
 use tracing::{debug, error, info, warn};
 
+use super::backoff::Backoff;
 use super::clock;
 use super::desk::RunDesk;
 use super::execute::Executor;
@@ -25,11 +26,6 @@ use crate::hooks::{EntryPoint, HookError, HookEvent};
 use crate::host::Host;
 use crate::journal::{Journal, Note};
 use crate::types::{IfName, Name, State, VirtualAddress};
-
-/// First pause before `on_backup` or an undo is tried again; doubled each time.
-const RETRY_FIRST: Duration = Duration::from_secs(1);
-/// Longest pause.
-const RETRY_MAX: Duration = Duration::from_secs(60);
 
 /// What all queues of an engine share.
 #[derive(Debug)]
@@ -427,10 +423,8 @@ impl<H: Host + 'static> Queue<H> {
 
     /// Undoes what the hooks claimed before the mark; tries again, ever more seldom, until it is done or a new state comes.
     async fn undo(&self, mark: u64) {
-        let mut pause = RETRY_FIRST;
-        while !self.undo_once(mark).await && self.pause(pause).await {
-            pause = (pause * 2).min(RETRY_MAX);
-        }
+        let mut backoff = Backoff::default();
+        while !self.undo_once(mark).await && self.pause(backoff.pause()).await {}
     }
 
     /// True if nothing of it is left.
@@ -447,12 +441,11 @@ impl<H: Host + 'static> Queue<H> {
     }
 
     async fn retry_backup(&self, event: &HookEvent, ticket: u64) {
-        let mut pause = RETRY_FIRST;
-        while self.pause(pause).await {
+        let mut backoff = Backoff::default();
+        while self.pause(backoff.pause()).await {
             if self.run_list(event, ticket).await.is_ok() {
                 return;
             }
-            pause = (pause * 2).min(RETRY_MAX);
         }
     }
 

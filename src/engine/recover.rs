@@ -2,11 +2,11 @@
 //! first hook.
 
 use std::cell::{Cell, RefCell};
-use std::time::Duration;
 
 use tokio::sync::Notify;
 use tracing::{info, warn};
 
+use super::backoff::Backoff;
 use super::helper;
 use super::turns::Turns;
 use super::undo::{UNDO_LIMIT, Undone, undo};
@@ -14,11 +14,6 @@ use crate::effect::{Granted, Resource};
 use crate::host::Host;
 use crate::host::helper::Duty;
 use crate::ledger::{Instance, Ledger, Leftover};
-
-/// First pause before what could not be undone is tried again; doubled each time.
-const RETRY_FIRST: Duration = Duration::from_secs(1);
-/// Longest pause.
-const RETRY_MAX: Duration = Duration::from_secs(60);
 
 /// The leftovers of our own predecessor, which stand in our ledger, and those of other dead instances.
 #[derive(Debug, Default)]
@@ -92,7 +87,7 @@ impl Recovery {
 
     /// Undoes the rest; what fails again and again, ever more seldom, until nothing is left.
     pub(super) async fn rest<H: Host>(&self, host: &H, ledger: &RefCell<Ledger>, turns: &Turns) {
-        let mut pause = RETRY_FIRST;
+        let mut backoff = Backoff::default();
         loop {
             let undone = self.round(host, ledger, turns).await;
             self.first_round.set(true);
@@ -100,9 +95,9 @@ impl Recovery {
             if undone.failed == 0 {
                 return;
             }
+            let pause = backoff.pause();
             warn!(failed = undone.failed, retry_s = pause.as_secs(), "Will undo again what dead processes left");
             tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(RETRY_MAX);
         }
     }
 
