@@ -8,7 +8,8 @@ use super::{Exit, Failure, command, output};
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:\n  \
     carpd completions bash > /etc/bash_completion.d/carpd\n  \
-    carpd completions zsh > /usr/local/share/zsh/site-functions/_carpd")]
+    carpd completions zsh > /usr/local/share/zsh/site-functions/_carpd\n  \
+    carpd completions fish > /etc/fish/completions/carpd.fish")]
 pub(super) struct Args {
     /// The shell.
     shell: Shell,

@@ -1,4 +1,4 @@
-//! The verbs that speak to a running daemon: status, reload, resign, hook.
+//! The verbs that speak to a running daemon: status, metrics, reload, resign, hook.
 
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
@@ -84,7 +84,7 @@ pub(super) struct ResignArgs {
     reason: String,
 }
 
-/// Look at the hooks of a running daemon, and at their versions.
+/// See the versions of a running daemon's hooks, go back to one, bring one into effect.
 #[derive(Debug, clap::Args)]
 pub(super) struct HookArgs {
     #[command(flatten)]
@@ -125,7 +125,7 @@ enum HookVerb {
 
 pub(super) fn status(args: &StatusArgs) -> Result<Exit, Failure> {
     let Daemon { config, instance, run_dir } = &args.daemon;
-    let here = args.daemon.here();
+    let here = args.daemon.here(control::socket_path);
     if config.is_none() && instance.is_none() && here.len() > 1 && !args.json {
         return status_of_all(run_dir, &here);
     }
@@ -229,25 +229,28 @@ fn confirmed() -> Result<bool, Failure> {
     Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
+/// Where something of an instance is, in its directory.
+type PartOf = fn(&Path) -> PathBuf;
+
 impl Daemon {
-    /// The directories of all that have a socket, in order.
-    fn instances(&self) -> Vec<String> {
+    /// The directories of all that have this part, in order.
+    fn instances(&self, part: PartOf) -> Vec<String> {
         let entries = std::fs::read_dir(&self.run_dir).into_iter().flatten().flatten();
-        let listening = entries.filter(|entry| control::socket_path(&entry.path()).exists());
-        let mut names: Vec<String> = listening.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+        let having = entries.filter(|entry| part(&entry.path()).exists());
+        let mut names: Vec<String> = having.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
         names.sort();
         names
     }
 
     /// Those of this network namespace.
-    fn here(&self) -> Vec<String> {
+    fn here(&self, part: PartOf) -> Vec<String> {
         let netns = Origin::current().map(|origin| format!("@{}", origin.netns)).unwrap_or_default();
-        self.instances().into_iter().filter(|name| name.ends_with(&netns)).collect()
+        self.instances(part).into_iter().filter(|name| name.ends_with(&netns)).collect()
     }
 
-    /// The socket of the one that is meant: by its name or its configuration, or the only one, or the usual one.
-    fn socket(&self) -> Result<PathBuf, Failure> {
-        let here = self.here();
+    /// This part of the one that is meant: by its name or its configuration, or the only one that has it, or the usual one.
+    pub(super) fn part(&self, part: PartOf) -> Result<PathBuf, Failure> {
+        let here = self.here(part);
         let directory = match (&self.instance, &self.config, here.as_slice()) {
             (Some(name), _, _) => {
                 let found = here
@@ -259,7 +262,7 @@ impl Daemon {
             (None, None, [only]) => self.run_dir.join(only),
             (None, config, _) => super::instance_dir(&self.run_dir, config.as_deref().unwrap_or(Path::new(CONFIG)))?,
         };
-        Ok(control::socket_path(&directory))
+        Ok(part(&directory))
     }
 }
 
@@ -289,7 +292,7 @@ fn status_of_all(run_dir: &Path, names: &[String]) -> Result<Exit, Failure> {
 }
 
 fn ask(daemon: &Daemon, order: Order) -> Result<Reply, Failure> {
-    let path = daemon.socket()?;
+    let path = daemon.part(control::socket_path)?;
     control::call(&path, order).map_err(|error| {
         let failure = Failure::new(exit_of(&error), error.to_string());
         match error {
@@ -308,7 +311,7 @@ const fn exit_of(error: &CallError) -> Exit {
 
 /// Who listens, if not the one that was meant.
 fn hint(daemon: &Daemon) -> String {
-    let others = daemon.instances();
+    let others = daemon.instances(control::socket_path);
     let Some(first) = others.first() else {
         return "is it running? `carpd run` starts it; only root may speak to it".to_owned();
     };

@@ -1,9 +1,9 @@
 //! `carpd why` and `carpd replay`: what the flight recorder says.
 
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use super::{CONFIG, Exit, Failure, output};
+use super::daemon::Daemon;
+use super::{Exit, Failure, output};
 use crate::journal::{self, Contents, Difference, Replayed, Story};
 
 /// Show why virtual hosts changed their state, and what followed.
@@ -13,16 +13,11 @@ use crate::journal::{self, Contents, Difference, Replayed, Story};
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:\n  carpd why\n  carpd why --last 1\n  carpd why --file ./journal --vhost web")]
 pub(super) struct WhyArgs {
-    /// The configuration of the daemon whose flight recorder is read.
-    #[arg(short, long, value_name = "FILE", default_value = CONFIG)]
-    config: PathBuf,
+    #[command(flatten)]
+    daemon: Daemon,
 
-    /// The daemon's run directory.
-    #[arg(long, value_name = "DIR", default_value = "/run/carpd")]
-    run_dir: PathBuf,
-
-    /// Read this file instead.
-    #[arg(long, value_name = "FILE")]
+    /// Read this flight recorder's file.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["config", "instance"])]
     file: Option<PathBuf>,
 
     /// Only this virtual host.
@@ -49,9 +44,12 @@ pub(super) struct ReplayArgs {
 pub(super) fn why(args: &WhyArgs) -> Result<Exit, Failure> {
     let path = match &args.file {
         Some(file) => file.clone(),
-        None => super::instance_dir(&args.run_dir, &args.config)?.join(journal::FILE_NAME),
+        None => args.daemon.part(|directory| directory.join(journal::FILE_NAME))?,
     };
-    let contents = load(&path)?;
+    let contents = load(&path).map_err(|failure| match args.file {
+        None => failure.hint("name the daemon with --config or --instance, or the file itself with --file"),
+        Some(_) => failure,
+    })?;
     let mut stories = journal::stories(&contents.entries);
     stories.retain(|story| args.vhost.as_ref().is_none_or(|name| story.vhost.as_str() == name));
     let first = stories.len().saturating_sub(args.last);
@@ -83,13 +81,7 @@ fn told(difference: &Difference) -> String {
 }
 
 fn load(path: &Path) -> Result<Contents, Failure> {
-    journal::read(path).map_err(|error| {
-        let failure = Failure::new(Exit::Cannot, format!("cannot read {}: {error}", path.display()));
-        match error.kind() {
-            ErrorKind::NotFound => failure.hint("name the daemon's configuration with --config, or the file itself with --file"),
-            _ => failure,
-        }
-    })
+    journal::read(path).map_err(|error| Failure::new(Exit::Cannot, format!("cannot read {}: {error}", path.display())))
 }
 
 fn at(story: &Story) -> String {

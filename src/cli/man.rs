@@ -23,16 +23,17 @@ fn render() -> std::io::Result<Vec<u8>> {
     man.render_description_section(&mut page)?;
     page.extend(b".SH COMMANDS\n");
     for verb in root.get_subcommands().filter(|verb| !verb.is_hide_set()) {
-        page.extend(verb_text(verb).into_bytes());
+        page.extend(verb_text("carpd", verb).into_bytes());
     }
     page.extend(rest().into_bytes());
     Ok(page)
 }
 
-/// One verb: what it does, its options, its examples stand under EXAMPLES.
-fn verb_text(verb: &clap::Command) -> String {
+/// One verb, and those below it: what it does and its options. Its examples stand under EXAMPLES.
+fn verb_text(above: &str, verb: &clap::Command) -> String {
+    let name = format!("{above} {}", verb.get_name());
     let about = verb.get_long_about().or(verb.get_about()).map(ToString::to_string).unwrap_or_default();
-    let mut text = format!(".SS carpd {}\n{}", verb.get_name(), paragraphs(&about));
+    let mut text = format!(".SS {}\n{}", escape(&name), paragraphs(&about));
     for argument in verb.get_arguments().filter(|a| !a.is_hide_set()) {
         let help = argument.get_help().map(ToString::to_string).unwrap_or_default();
         let value = argument.get_value_names().and_then(|names| names.first()).filter(|_| argument.get_action().takes_values());
@@ -53,7 +54,7 @@ fn verb_text(verb: &clap::Command) -> String {
         let stop = if help.ends_with('.') { "" } else { "." };
         text += &format!(".TP\n{}\n{}\n", names.join(", "), escape(&format!("{help}{stop}{choices}{default}")));
     }
-    text
+    text + &verb.get_subcommands().filter(|below| !below.is_hide_set()).map(|below| verb_text(&name, below)).collect::<String>()
 }
 
 fn paragraphs(text: &str) -> String {
@@ -77,6 +78,7 @@ fn examples(list: &[(&str, &str)]) -> String {
 
 fn rest() -> String {
     let codes: String = Exit::ALL.iter().map(|e| format!(".TP\n\\fB{}\\fR\n{}\n", e.code(), escape(e.meaning()))).collect();
+    let codes = codes + ".TP\n\\fB70\\fR\nof carpd run: its engine died while it was told to stop\n";
     format!(
         ".SH SIGNALS\n{}.SH \"EXIT STATUS\"\n{codes}.SH ENVIRONMENT\n{}.SH FILES\n{}.SH EXAMPLES\n{}.SH \"SEE ALSO\"\n\
          ip(8), journalctl(1), systemd.exec(5)\n",
@@ -87,11 +89,16 @@ fn rest() -> String {
     )
 }
 
-const SIGNALS: &[(&str, &str)] = &[(
-    "SIGTERM, SIGINT",
-    "Stop in good order. A master tells its peers that it leaves, takes its addresses down, runs its hooks and undoes what they did, \
-     all within shutdown-timeout (30 s unless configured).",
-)];
+const SIGNALS: &[(&str, &str)] = &[
+    (
+        "SIGTERM, SIGINT, SIGQUIT",
+        "Stop in good order. A master takes its addresses down, tells its peers that it leaves, runs its hooks and undoes what they \
+         did, all within shutdown-timeout (30 s unless configured).",
+    ),
+    ("SIGHUP", "Read the configuration and all hooks again, as carpd reload does; the answer is in the log."),
+    ("SIGUSR1", "Write the state of every virtual host to the log."),
+    ("SIGUSR2", "A master hands over and takes no part for 3 s."),
+];
 
 const ENVIRONMENT: &[(&str, &str)] = &[
     ("CARPD_LOG", "What is logged: a level, or directives such as info,carpd::proto=trace. --log-level wins over it."),

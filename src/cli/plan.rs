@@ -91,6 +91,9 @@ impl From<Word> for Event {
 
 pub(super) fn plan(args: &PlanArgs) -> Result<Exit, Failure> {
     let (config, hook) = args.subject.load()?;
+    if let Some(missing) = args.subject.file().map(|file| file.with_extension("toml")).filter(|beside| !beside.exists()) {
+        output::note(&format!("note: there is no {}: the hook has no grants and an empty config\n", missing.display()));
+    }
     let wanted = Wanted { hook, event: args.event.into(), learns: false };
     let plans = runtime()?.block_on(async { Ok(Planner::start(&config, &wanted, None).await?.plan(&wanted).await) });
     let plans: Vec<Plan> = plans.map_err(|error| failure(&error))?;
@@ -114,6 +117,11 @@ pub(super) fn failure(error: &PlanError) -> Failure {
 }
 
 impl Subject {
+    /// The file of a hook that is looked at by itself, without a configuration.
+    fn file(&self) -> Option<&Path> {
+        self.hook.as_deref().filter(|hook| self.config.is_none() && is_file(hook)).map(Path::new)
+    }
+
     /// The configuration, and the hook that was asked for.
     pub(super) fn load(&self) -> Result<(Config, Option<Name>), Failure> {
         match self.hook.as_deref() {
@@ -142,10 +150,15 @@ impl Subject {
         }
         let stem = file.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
         let name: Name = stem.parse().map_err(|error| usage(format!("{} cannot be a hook's file: {error}", file.display())))?;
+        let unreadable = |path: &Path, error| Failure::new(Exit::Config, format!("cannot read {}: {error}", path.display()));
+        fs::metadata(file).map_err(|error| unreadable(file, error))?;
         let beside = file.with_extension("toml");
         let table = match fs::read_to_string(&beside) {
             Ok(text) => text,
-            Err(_) => format!("[hook.{name}]\nsource = {:?}\n", file.display().to_string()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                format!("[hook.{name}]\nsource = {:?}\n", file.display().to_string())
+            }
+            Err(error) => return Err(unreadable(&beside, error)),
         };
         let Self { interface, address, xparam, .. } = self;
         let xparam = xparam.as_ref().map(|text| format!("xparam = {}\n", toml::Value::String(text.clone()))).unwrap_or_default();

@@ -93,7 +93,11 @@ fn read_secret(file: File) -> Result<Vec<u8>, String> {
 impl Surroundings for Disk {
     fn password_file(&self, path: &Path) -> Result<Vec<u8>, Unusable> {
         let path = self.directory.join(path);
-        let file = open(&path).map_err(|why| format!("cannot read {}: {why}", path.display()))?;
+        let file = open(&path).map_err(|why| Unusable {
+            message: format!("cannot read {}: {why}", path.display()),
+            hint: (!path.exists())
+                .then(|| format!("write it, the same on every node: (umask 077; echo PASSWORD > {})", path.display())),
+        })?;
         // Asked of the open file: what is checked is what is read.
         let metadata = file.metadata().map_err(|e| format!("cannot read {}: {e}", path.display()))?;
         let mode = metadata.mode() & 0o7777;

@@ -120,6 +120,22 @@ impl Report {
         self.problems.iter().filter(|p| p.severity == severity).count()
     }
 
+    /// A line for each problem, as in `carpd.toml:12:1: error: unknown key ...: did you mean ...?`
+    #[must_use]
+    pub fn lines(&self) -> Vec<String> {
+        let line = |problem: &Problem| match &problem.hint {
+            Some(hint) => format!("{}: {hint}", self.headline(problem)),
+            None => self.headline(problem),
+        };
+        self.problems.iter().map(line).collect()
+    }
+
+    fn headline(&self, problem: &Problem) -> String {
+        let place = problem.span.as_ref().map(|span| self.position(span.start));
+        let place = place.map_or_else(String::new, |(line, column)| format!("{line}:{column}:"));
+        format!("{}:{place} {}: {}", self.name, problem.severity, problem.message)
+    }
+
     /// Line and column of a byte, both from 1; columns count characters.
     #[must_use]
     pub fn position(&self, byte: usize) -> (usize, usize) {
@@ -142,12 +158,7 @@ impl fmt::Display for Report {
     /// One line for each problem: `FILE:LINE:COLUMN: error: MESSAGE`, and its hint on a line of its own.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for problem in &self.problems {
-            write!(f, "{}:", self.name)?;
-            if let Some(span) = &problem.span {
-                let (line, column) = self.position(span.start);
-                write!(f, "{line}:{column}:")?;
-            }
-            writeln!(f, " {}: {}", problem.severity, problem.message)?;
+            writeln!(f, "{}", self.headline(problem))?;
             if let Some(hint) = &problem.hint {
                 writeln!(f, "hint: {hint}")?;
             }

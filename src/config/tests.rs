@@ -410,3 +410,13 @@ proptest::proptest! {
         let _ = parse(&text).map_err(|report| report.to_string());
     }
 }
+
+#[test]
+fn a_virtual_host_has_not_more_addresses_than_can_be_let_go_in_one_step() {
+    let with = |count: usize| {
+        let all: Vec<String> = (0..count).map(|n| format!("\"10.0.{}.{}/24\"", n / 250, n % 250 + 1)).collect();
+        MINIMAL.replace("\"192.168.32.22/24\"", &all.join(", "))
+    };
+    assert_eq!(good(&with(255)).vhosts[0].addresses.len(), 255);
+    assert_eq!(messages(&with(256)), ["5:13 `addresses` has 256 entries: a virtual host has at most 255"]);
+}

@@ -102,6 +102,11 @@ fn addresses(table: &Table<'_>, out: &mut Findings) -> Vec<At<VirtualAddress>> {
     let Some(items) = table.list("addresses", out) else { return Vec::new() };
     if items.value.is_empty() {
         out.error(items.span, "`addresses` is empty: a virtual host needs at least one");
+    } else if items.value.len() > VirtualAddress::MAX_OF_A_VHOST {
+        let (count, most) = (items.value.len(), VirtualAddress::MAX_OF_A_VHOST);
+        out.error(items.span, format!("`addresses` has {count} entries: a virtual host has at most {most}"))
+            .hint("spread them over several virtual hosts, each with a vhid of its own".to_owned());
+        return Vec::new();
     }
     let read = |item, out: &mut Findings| super::read::parse(super::read::string(item, "addresses", out)?, out);
     let addresses: Vec<At<VirtualAddress>> = items.value.into_iter().filter_map(|item| read(item, out)).collect();

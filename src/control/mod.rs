@@ -4,6 +4,7 @@
 //! JSON with the version of the protocol in it, so that `nc -U` and a script can speak it too.
 
 mod client;
+mod lobby;
 mod server;
 
 use std::path::{Path, PathBuf};

@@ -3,19 +3,19 @@
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::unix::{OwnedWriteHalf, UCred};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, info, warn};
 
+use super::lobby::{Lobby, Peer, Place};
 use super::{Order, REQUEST_BYTES_MAX, Reply, Request, Response, VERSION};
 use crate::engine::command::Command;
 
-/// Operators at one time; more wait.
-const CONNECTIONS_MAX: usize = 32;
 /// Who says nothing for so long is cut off.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -55,18 +55,19 @@ pub fn serve(path: &Path, commands: mpsc::Sender<Command>) -> io::Result<Listeni
     Ok(Listening(path.to_owned()))
 }
 
+/// Takes everybody who comes at once: who says nothing makes room for who does, so nobody can keep others out by waiting.
 async fn accept(listener: UnixListener, commands: mpsc::Sender<Command>) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let lobby = Rc::new(Lobby::default());
     loop {
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
-        match listener.accept().await {
-            Ok((stream, _)) => {
+        let accepted = listener.accept().await.and_then(|(stream, _)| Ok((stream.peer_cred()?, stream)));
+        match accepted {
+            Ok((peer, stream)) => {
+                let place = lobby.enter(Peer { uid: peer.uid(), pid: peer.pid() });
                 let commands = commands.clone();
                 tokio::task::spawn_local(async move {
-                    if let Err(error) = converse(stream, commands).await {
+                    if let Err(error) = converse(stream, peer, place, commands).await {
                         debug!(%error, "An operator's connection broke");
                     }
-                    drop(place);
                 });
             }
             Err(error) => {
@@ -77,27 +78,42 @@ async fn accept(listener: UnixListener, commands: mpsc::Sender<Command>) {
     }
 }
 
-async fn converse(stream: UnixStream, commands: mpsc::Sender<Command>) -> io::Result<()> {
-    let peer = stream.peer_cred()?;
-    let own = nix::unistd::geteuid().as_raw();
+async fn converse(stream: UnixStream, peer: UCred, place: Option<Place>, commands: mpsc::Sender<Command>) -> io::Result<()> {
     let (reader, mut writer) = stream.into_split();
+    // Held until the answer is written.
+    let Some(mut place) = place else { return respond(&mut writer, Err("too many operators at a time".to_owned())).await };
     let mut line = String::new();
     let mut reader = BufReader::new(reader.take(REQUEST_BYTES_MAX));
-    let read = tokio::time::timeout(PATIENCE, reader.read_line(&mut line)).await;
-    let answer = match read {
-        Err(_) => Err("no request came in time".to_owned()),
-        Ok(Err(error)) => Err(format!("the request is not text: {error}")),
-        Ok(Ok(_)) if peer.uid() != 0 && peer.uid() != own => Err("only root may give orders to this daemon".to_owned()),
-        Ok(Ok(_)) => match parse(&line) {
-            Err(why) => Err(why),
-            Ok(order) => {
-                if !matches!(order, Order::Status | Order::Metrics | Order::HookPlan(_)) {
-                    info!(uid = peer.uid(), pid = peer.pid(), ?order, "An operator gave an order");
-                }
-                obey(order, &commands).await
-            }
+    let answer = tokio::select! {
+        biased;
+        read = tokio::time::timeout(PATIENCE, reader.read_line(&mut line)) => match read {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(error)) => Err(format!("the request is not text: {error}")),
+            Err(_) => Err("no request came in time".to_owned()),
         },
+        () = place.is_wanted() => Err("no request came, and others wanted the place".to_owned()),
     };
+    place.speaks();
+    let answer = match answer {
+        Ok(()) => answer_to(&line, &peer, &commands).await,
+        Err(why) => Err(why),
+    };
+    respond(&mut writer, answer).await
+}
+
+async fn answer_to(line: &str, peer: &UCred, commands: &mpsc::Sender<Command>) -> Result<Reply, String> {
+    let own = nix::unistd::geteuid().as_raw();
+    if peer.uid() != 0 && peer.uid() != own {
+        return Err("only root may give orders to this daemon".to_owned());
+    }
+    let order = parse(line)?;
+    if !matches!(order, Order::Status | Order::Metrics | Order::HookPlan(_)) {
+        info!(uid = peer.uid(), pid = peer.pid(), ?order, "An operator gave an order");
+    }
+    obey(order, commands).await
+}
+
+async fn respond(writer: &mut OwnedWriteHalf, answer: Result<Reply, String>) -> io::Result<()> {
     let response = Response { version: VERSION, answer };
     let mut text = serde_json::to_vec(&response)?;
     text.push(b'\n');
@@ -136,4 +152,55 @@ async fn ask<T>(commands: &mpsc::Sender<Command>, command: impl FnOnce(oneshot::
     let ending = || "the daemon is stopping".to_owned();
     commands.send(command(reply)).await.map_err(|_| ending())?;
     answer.await.map_err(|_| ending())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SOON: Duration = Duration::from_secs(5);
+
+    async fn ask(path: &Path, request: &str) -> String {
+        let mut stream = UnixStream::connect(path).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        read(stream).await
+    }
+
+    async fn read(mut stream: UnixStream) -> String {
+        let mut answer = String::new();
+        tokio::time::timeout(SOON, stream.read_to_string(&mut answer)).await.expect("an answer in time").unwrap();
+        answer
+    }
+
+    #[test]
+    fn who_says_nothing_keeps_nobody_out() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("control.sock");
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        tokio::task::LocalSet::new().block_on(&runtime, async {
+            let (commands, mut orders) = mpsc::channel(1);
+            let listening = serve(&path, commands).unwrap();
+            tokio::task::spawn_local(async move {
+                while let Some(order) = orders.recv().await {
+                    let Command::Metrics(reply) = order else { panic!("{order:?}") };
+                    _ = reply.send("numbers".to_owned());
+                }
+            });
+            let mut idle = Vec::new();
+            for _ in 0..200 {
+                idle.push(UnixStream::connect(&path).await.unwrap());
+            }
+            for _ in 0..20 {
+                let answer = ask(&path, "{\"version\":1,\"order\":\"metrics\"}\n").await;
+                assert_eq!(answer, "{\"version\":1,\"answer\":{\"Ok\":{\"metrics\":\"numbers\"}}}\n");
+            }
+            // They are told why.
+            let told = read(idle.swap_remove(0)).await;
+            assert!(told.contains("others wanted the place"), "{told}");
+            let answer = ask(&path, "{\"version\":9,\"order\":\"metrics\"}\n").await;
+            assert!(answer.contains("this daemon speaks version 1"), "{answer}");
+            drop(listening);
+            assert!(!path.exists());
+        });
+    }
 }

@@ -26,7 +26,7 @@ pub use grant::{
 };
 pub use outgoing::{Endpoint, Errand, HttpGrant, HttpRequest, HttpResponse, HttpVerb, Url};
 pub use resource::{Resource, Value};
-pub use spec::{AddressTarget, CommandOutput, Link, Route, RouteTarget, Rule, ServiceVerb, UnitState};
+pub use spec::{AddressTarget, CommandOutput, FoundRoute, Link, Route, RouteTarget, Rule, ServiceVerb, UnitState};
 
 use crate::types::{IfName, MacAddr, State, VirtualAddress};
 
@@ -42,6 +42,10 @@ pub enum Effect {
     Announce { address: VirtualAddress, dev: IfName, count: u8, interval_ms: u32 },
     /// Make this the route to its destination.
     RouteReplace(Route),
+    /// The same, but never in the place of a route that somebody else made. The daemon's own: no hook may ask for it.
+    RouteAdd(Route),
+    /// Put a route back as it was found. The daemon's own, for undoing: no hook may ask for it.
+    RouteRestore(FoundRoute),
     /// Remove the route.
     RouteDelete(Route),
     /// Make sure that the policy rule exists.
@@ -155,7 +159,7 @@ impl Effect {
     pub const fn requires(&self) -> Capability {
         match self {
             Self::AddressAdd { .. } | Self::AddressDelete { .. } | Self::Announce { .. } => Capability::Addr,
-            Self::RouteReplace(_) | Self::RouteDelete(_) => Capability::Route,
+            Self::RouteReplace(_) | Self::RouteAdd(_) | Self::RouteRestore(_) | Self::RouteDelete(_) => Capability::Route,
             Self::RuleReplace(_) | Self::RuleDelete(_) => Capability::Rule,
             Self::LinkSetUp { .. } | Self::LinkSetMac { .. } => Capability::Link,
             Self::HostnameSet { .. } => Capability::Hostname,
@@ -177,7 +181,8 @@ impl Effect {
                 (Resource::Address { dev: dev.clone(), ip: address.ip }, Value::Address(*address))
             }
             Self::AddressDelete { address, dev } => (Resource::Address { dev: dev.clone(), ip: address.ip }, Value::Absent),
-            Self::RouteReplace(route) => (Resource::route(route), Value::Route(route.clone())),
+            Self::RouteReplace(route) | Self::RouteAdd(route) => (Resource::route(route), Value::Route(route.clone())),
+            Self::RouteRestore(found) => (Resource::route(&found.route), Value::FoundRoute(found.clone())),
             Self::RouteDelete(route) => (Resource::route(route), Value::Absent),
             Self::RuleReplace(rule) => (Resource::Rule(rule.clone()), Value::Rule),
             Self::RuleDelete(rule) => (Resource::Rule(rule.clone()), Value::Absent),

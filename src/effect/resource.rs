@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Effect, Route, RouteTarget, Rule, ServiceVerb};
+use super::{Effect, FoundRoute, Route, RouteTarget, Rule, ServiceVerb};
 use crate::types::{Family, IfName, MacAddr, VirtualAddress};
 
 /// One thing on the host that has one value at a time.
@@ -53,6 +53,8 @@ pub enum Value {
     Running(bool),
     /// Of [`Resource::File`].
     File(Vec<u8>),
+    /// Of [`Resource::Route`]: one that was there, whoever made it.
+    FoundRoute(FoundRoute),
 }
 
 impl Resource {
@@ -83,6 +85,7 @@ impl Resource {
                 dev: dev.clone(),
             },
             (Self::Route { .. }, Value::Route(route)) => Effect::RouteReplace(route.clone()),
+            (Self::Route { .. }, Value::FoundRoute(found)) => Effect::RouteRestore(found.clone()),
             (Self::Route { family, dst, table, metric }, Value::Absent) => Effect::RouteDelete(Route {
                 dst: explicit(*dst, *family),
                 via: None,
@@ -116,13 +119,31 @@ fn explicit(dst: RouteTarget, family: Family) -> RouteTarget {
 }
 
 impl Value {
+    /// The route that it is, as far as words tell it.
+    #[must_use]
+    pub const fn route(&self) -> Option<&Route> {
+        match self {
+            Self::Route(route) | Self::FoundRoute(FoundRoute { route, .. }) => Some(route),
+            Self::Absent
+            | Self::Address(_)
+            | Self::Rule
+            | Self::Up(_)
+            | Self::Mac(_)
+            | Self::Text(_)
+            | Self::Running(_)
+            | Self::File(_) => None,
+        }
+    }
+
     /// Is `observed` what assigning `self` looks like afterwards? The kernel fills in what a route left open, and
     /// an address is the same whatever its prefix.
     #[must_use]
     pub fn looks_like(&self, observed: &Self) -> bool {
         match (self, observed) {
             (Self::Address(a), Self::Address(b)) => a.ip == b.ip,
-            (Self::Route(ours), Self::Route(there)) => {
+            (Self::FoundRoute(before), Self::FoundRoute(there)) => before.is_same(there),
+            (Self::Route(_), Self::FoundRoute(FoundRoute { multipath: true, .. })) => false,
+            (Self::Route(ours), Self::Route(there) | Self::FoundRoute(FoundRoute { route: there, .. })) => {
                 ours.dst == there.dst
                     && (ours.via.is_none() || ours.via == there.via)
                     && (ours.dev.is_none() || ours.dev == there.dev)
@@ -156,6 +177,7 @@ impl fmt::Display for Value {
             Self::Absent => f.write_str("absent"),
             Self::Address(address) => address.fmt(f),
             Self::Route(route) => route.fmt(f),
+            Self::FoundRoute(found) => found.fmt(f),
             Self::Rule => f.write_str("present"),
             Self::Up(true) => f.write_str("up"),
             Self::Up(false) => f.write_str("down"),

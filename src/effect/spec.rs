@@ -210,6 +210,36 @@ impl fmt::Display for Route {
     }
 }
 
+/// A route as it was found, with all that the kernel said of it: what it takes to put it back as it was, with its protocol,
+/// scope, metrics and whatever else words do not tell.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct FoundRoute {
+    /// What words tell of it.
+    pub route: Route,
+    /// Who made it, by the numbers of `ip route`'s `proto`.
+    pub protocol: u8,
+    /// It has several next hops, of which [`Self::route`] tells nothing.
+    pub multipath: bool,
+    /// The kernel's own words, ready to be sent back to it. Only `host` reads them.
+    pub form: Vec<u8>,
+}
+
+impl FoundRoute {
+    /// Are both the same route, by the same hand? Where words do not tell it whole, only the kernel's own do.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        let plain = !self.multipath && !other.multipath;
+        self.form == other.form || (plain && self.protocol == other.protocol && self.route == other.route)
+    }
+}
+
+impl fmt::Display for FoundRoute {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.route.fmt(f)?;
+        f.write_str(if self.multipath { " by several gateways" } else { "" })
+    }
+}
+
 /// A policy rule, in the words of `ip rule`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

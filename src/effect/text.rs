@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Effect, HttpRequest, Query};
+use super::{Effect, FoundRoute, HttpRequest, Query};
 
 /// The line of TOML that would grant exactly this effect.
 pub(super) fn grant_line(effect: &Effect) -> String {
@@ -10,7 +10,10 @@ pub(super) fn grant_line(effect: &Effect) -> String {
         Effect::AddressAdd { address, dev } | Effect::AddressDelete { address, dev } | Effect::Announce { address, dev, .. } => {
             format!("addr = [{{ cidr = \"{address}\", dev = \"{dev}\" }}]")
         }
-        Effect::RouteReplace(route) | Effect::RouteDelete(route) => {
+        Effect::RouteReplace(route)
+        | Effect::RouteAdd(route)
+        | Effect::RouteRestore(FoundRoute { route, .. })
+        | Effect::RouteDelete(route) => {
             let mut line = format!("route = [{{ dst = \"{}\"", route.dst);
             if let Some(via) = route.via {
                 line += &format!(", via = \"{via}\"");
@@ -55,6 +58,8 @@ impl fmt::Display for Effect {
             Self::AddressDelete { address, dev } => write!(f, "addr.delete {address} dev {dev}"),
             Self::Announce { address, dev, count, .. } => write!(f, "announce {address} dev {dev} count {count}"),
             Self::RouteReplace(route) => write!(f, "route.replace {route}"),
+            Self::RouteAdd(route) => write!(f, "route.add {route}"),
+            Self::RouteRestore(found) => write!(f, "route.restore {found}"),
             Self::RouteDelete(route) => write!(f, "route.delete {route}"),
             Self::RuleReplace(rule) => write!(f, "rule.replace {rule}"),
             Self::RuleDelete(rule) => write!(f, "rule.delete {rule}"),

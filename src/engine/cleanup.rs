@@ -25,6 +25,11 @@ pub fn cleanup(run_dir: &Path, state_dir: &Path) -> Result<Undone, String> {
 }
 
 async fn undo_all(run_dir: &Path, state_dir: &Path) -> Result<Undone, StartError> {
+    // What cannot be looked at is not nothing.
+    match std::fs::read_dir(run_dir) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(system("look into the run directory")(error)),
+        Ok(_) | Err(_) => {}
+    }
     let host = LinuxHost::new(Options::default())?;
     let origin = Origin::current().map_err(system("read /proc"))?;
     let recovery = Recovery::new(Vec::new()).with_dead(Instance::dead(run_dir, state_dir, origin));

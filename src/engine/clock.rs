@@ -1,4 +1,4 @@
-//! The only place that reads a clock, and the only one that waits for it.
+//! The engine's only way to a clock, and the only place that waits for it.
 //!
 //! A rehearsal has a clock of its own: while a `Virtual` lives, everything that happens on its thread happens in its time,
 //! which moves only when it is told to.
@@ -14,6 +14,7 @@ use std::time::Duration;
 use nix::time::{ClockId, clock_gettime};
 use tokio::task::Id;
 
+use crate::host;
 use crate::types::Timestamp;
 
 thread_local! {
@@ -33,12 +34,12 @@ pub fn now() -> Timestamp {
     if let Some(now) = VIRTUAL.get() {
         return now;
     }
-    let time = clock_gettime(ClockId::CLOCK_BOOTTIME).map(Duration::from).unwrap_or_default();
-    Timestamp::from_nanos(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX))
+    host::clock::now()
 }
 
 /// Milliseconds since 1970, only ever shown, never compared. In virtual time, since its start.
 #[must_use]
+#[expect(clippy::disallowed_methods, reason = "only ever shown")]
 pub fn wall_ms() -> u64 {
     if let Some(now) = VIRTUAL.get() {
         return now.as_nanos() / 1_000_000;

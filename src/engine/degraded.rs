@@ -160,7 +160,7 @@ impl<W: World> Engine<W> {
     /// An operator had one hook run anew, and it did what it should. If the list of hooks had ended at it, the others are
     /// still to run.
     pub(super) fn hook_applied(&mut self, index: usize) {
-        if let Some(node) = self.nodes.get_mut(&index).filter(|node| node.is_master() && node.degraded.is_some()) {
+        if let Some(node) = self.nodes.get_mut(&index).filter(|node| node.serves() && node.degraded.is_some()) {
             node.run_again();
         }
     }
@@ -176,7 +176,10 @@ impl<W: World> Engine<W> {
             }
             forgiven.push(node.spec.name.clone());
             if node.is_master() {
-                node.run_again();
+                // Before its `on_master`, that is still to come, and runs what is new.
+                if node.serves() {
+                    node.run_again();
+                }
                 continue;
             }
             node.degraded = None;

@@ -66,8 +66,8 @@ impl<'a, H: Host + 'static> RunDesk<'a, H> {
 
     async fn answer(&mut self, ask: Ask) -> Result<Answer, AskError> {
         let shared = &self.queue.shared;
-        if matches!(ask, Ask::Effect { .. }) {
-            self.refuse_in_health()?;
+        if matches!(ask, Ask::Effect { .. }) && !self.entry.may_change() {
+            return Err(AskError::only_looks());
         }
         if self.left().is_zero() && !matches!(ask, Ask::Log { .. }) {
             return Err(AskError::OverBudget(format!("the time budget of {:?} is used up", self.budget.wall)));
@@ -106,13 +106,6 @@ impl<'a, H: Host + 'static> RunDesk<'a, H> {
                 Ok(Answer::Done)
             }
         }
-    }
-
-    fn refuse_in_health(&self) -> Result<(), AskError> {
-        if self.entry == EntryPoint::Health {
-            return Err(AskError::Invalid("health may only look: it cannot change the host".to_owned()));
-        }
-        Ok(())
     }
 
     /// Effects on the hook's own virtual host go to the engine.

@@ -32,29 +32,17 @@ pub(super) struct Test {
     text: Vec<u8>,
 }
 
-/// Reads the test beside a hook, if it has to pass one. Without a file there is none to pass, and that is logged.
-///
-/// # Errors
-/// It is there and cannot be read, or is not to be believed: whoever may write it could keep the next version from being taken.
-pub(super) fn read(trust: &Trust, name: &Name, spec: &config::Hook) -> Result<Option<Test>, String> {
-    let test = look(trust, spec)?;
-    if test.is_none() && has_to_pass(spec) {
-        let wanted = test_path(&spec.path);
-        warn!(hook = %name, wanted = %wanted.display(), "Takes a hook that has no test: it only has to load");
-    }
-    Ok(test)
-}
-
-const fn has_to_pass(spec: &config::Hook) -> bool {
+/// Has this hook to pass its test?
+const fn is_wanted(spec: &config::Hook) -> bool {
     matches!((spec.reload, &spec.kind), (Reload::Tested, config::Kind::Module))
 }
 
-/// As [`read`], without a word in the log.
+/// Reads the test beside a hook, if it has to pass one. Without a file there is none to pass.
 ///
 /// # Errors
-/// As there.
-pub(super) fn look(trust: &Trust, spec: &config::Hook) -> Result<Option<Test>, String> {
-    if !has_to_pass(spec) {
+/// It is there and cannot be read, or is not to be believed: whoever may write it could keep the next version from being taken.
+pub(super) fn read(trust: &Trust, spec: &config::Hook) -> Result<Option<Test>, String> {
+    if !is_wanted(spec) {
         return Ok(None);
     }
     let found = test_beside(&spec.path).map_err(|error| error.to_string())?;
@@ -62,6 +50,14 @@ pub(super) fn look(trust: &Trust, spec: &config::Hook) -> Result<Option<Test>, S
         vet_test(path, text, terms(trust, spec)).map_err(|error| error.to_string())?;
     }
     Ok(found.map(|(path, text)| Test { path: path.display().to_string(), text }))
+}
+
+/// Logs that a hook which is about to be taken into use has no test, if it should have one.
+pub(super) fn tell_untested(name: &Name, spec: &config::Hook, test: Option<&Test>) {
+    if is_wanted(spec) && test.is_none() {
+        let wanted = test_path(&spec.path);
+        warn!(hook = %name, wanted = %wanted.display(), "Takes a hook that has no test: it only has to load");
+    }
 }
 
 /// What was tried: the hook, and the test that it was to pass. A changed test is another try.

@@ -13,7 +13,7 @@ use super::undo::{self, UNDO_LIMIT, Undone};
 use crate::effect::{Effect, Granted, Grants, Outcome, Own, Query, Reply, Resource, Route, RouteTarget, Value};
 use crate::hooks::AskError;
 use crate::host::{Host, HostError, Renewal};
-use crate::ledger::{Holding, Ledger, LedgerError, Of, Owner, Undo, Verdict, Written};
+use crate::ledger::{self, Holding, Ledger, LedgerError, Of, Owner, Undo, Verdict, Written};
 use crate::types::{IfName, Name, VirtualAddress};
 
 /// The one place where something is done to the host.
@@ -63,6 +63,20 @@ impl<H: Host> Executor<H> {
         self.counters.borrow_mut()
     }
 
+    /// Writes the ledger anew if it could not be written and can be now. True if all is well.
+    pub(super) async fn mend_ledger(&self) -> bool {
+        let failing = self.ledger.borrow().failing();
+        if failing.is_empty() {
+            return true;
+        }
+        // On another thread first: a disk that does not answer must not hold up the protocol.
+        let usable = tokio::task::spawn_blocking(move || failing.iter().try_for_each(|directory| ledger::probe(directory)));
+        if matches!(usable.await, Ok(Ok(()))) {
+            self.ledger.borrow_mut().mend();
+        }
+        self.ledger.borrow().health().is_none()
+    }
+
     /// What is held, for status.
     pub(super) fn ledger(&self) -> Ref<'_, Ledger> {
         self.ledger.borrow()
@@ -88,6 +102,11 @@ impl<H: Host> Executor<H> {
     /// Waits for the first round of [`Self::recover_rest`].
     pub(super) async fn recovered(&self) {
         self.recovery.first_round().await;
+    }
+
+    /// Is nothing left of what dead processes left?
+    pub(super) fn is_recovered(&self) -> bool {
+        self.recovery.is_empty()
     }
 
     /// The host itself, for looking.
@@ -128,7 +147,11 @@ impl<H: Host> Executor<H> {
         if lease == Lease::Off || address.prefix == address.family().host_prefix() || self.host.is_connected(address, dev)? {
             return Ok(());
         }
-        // A leased address is a host address, so the way to its network is a route of its own.
+        self.lead_to_network(&owner, dev, address)
+    }
+
+    /// A leased address is a host address, so the way to its network is a route of its own.
+    fn lead_to_network(&self, owner: &Owner, dev: &IfName, address: VirtualAddress) -> Result<(), HostError> {
         let route = Route {
             dst: RouteTarget::network_of(address),
             via: None,
@@ -138,8 +161,19 @@ impl<H: Host> Executor<H> {
             table: None,
         };
         let resource = Resource::route(&route);
-        self.ledger.borrow_mut().claim_own(&owner, &resource, Value::Route(route.clone()));
-        self.host.perform_now(&Granted::by_daemon(Effect::RouteReplace(route))).map(drop)
+        // What the ledger has is ours to replace: another virtual host's, or one that a predecessor left.
+        let ours = self.ledger.borrow().holds(&resource);
+        self.ledger.borrow_mut().claim_own(owner, &resource, Value::Route(route.clone()));
+        let effect = if ours { Effect::RouteReplace(route) } else { Effect::RouteAdd(route) };
+        match self.host.perform_now(&Granted::by_daemon(effect)) {
+            // Then it is somebody else's affair how the network is reached, and stays so when the address goes.
+            Err(error) if error.errno == Some(libc::EEXIST) => {
+                warn!(vhost = %owner.vhost, %resource, %error, "Leaves alone a route that somebody else made");
+                self.ledger.borrow_mut().settle(owner, &resource);
+                Ok(())
+            }
+            added => added.map(drop),
+        }
     }
 
     /// Puts one of the virtual host's own addresses (back) on its device.

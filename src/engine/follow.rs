@@ -7,11 +7,12 @@ use tracing::{error, info, warn};
 
 use super::clock;
 use super::news::{Failure, HookNews};
-use super::node::Node;
+use super::node::{Gate, Node};
 use super::run::Engine;
 use super::world::World;
 use crate::config::{AtStop, OnFailure};
 use crate::hooks::EntryPoint;
+use crate::host::HostError;
 use crate::proto::Input;
 use crate::types::{Cause, Demotion, Name, State, Timestamp, Transition};
 
@@ -34,13 +35,14 @@ impl<W: World> Engine<W> {
             %from, %to, cause = cause.as_str(), why = %cause, peer = peer_text, seq, "Changed state"
         );
         self.shared.executor.count().transition(&node.spec.name, &transition);
-        let approved = std::mem::take(&mut node.asking);
+        let allowed = std::mem::take(&mut node.gate) == Gate::Allowed;
         node.last = Some(transition);
         node.since_ms = clock::wall_ms();
         node.changed = now;
         match (from, to) {
             (_, State::Master) => {
-                if node.queue.defines(EntryPoint::BeforeMaster) && !approved {
+                if node.queue.defines(EntryPoint::BeforeMaster) && !allowed {
+                    node.gate = Gate::Shut;
                     let event = node.event(EntryPoint::BeforeMaster, false);
                     node.queue.put(event, false);
                 } else {
@@ -54,18 +56,13 @@ impl<W: World> Engine<W> {
     }
 
     pub(super) fn take_addresses(&mut self, index: usize, now: Timestamp) {
+        let Some(lease) = self.lease_now(index, now) else { return };
         let Some(node) = self.nodes.get_mut(&index) else { return };
+        node.gate = Gate::Open;
         let spec = &node.spec;
         if spec.manage_addresses {
-            let lease = node.lease();
             if let Err(error) = self.shared.executor.hold_addresses(&spec.name, &spec.interface, &spec.addresses, lease) {
-                error!(vhost = %spec.name, %error, "Could not put the addresses up");
-                let reason = error.to_string();
-                node.resigned_until = Some(now + RESIGN_HOLD.max(node.machine.master_down() * 3));
-                let demotion = node.demotion();
-                self.follow_ups.push_back((index, Input::Demote(demotion)));
-                self.follow_ups.push_back((index, Input::Resign(Cause::AddressFailed { reason })));
-                return;
+                return self.address_failed(index, &error, now);
             }
             node.holding = true;
             node.leased = lease.lifetime().map(|lifetime| (lifetime, now));
@@ -77,6 +74,17 @@ impl<W: World> Engine<W> {
         }
         let event = node.event(EntryPoint::OnMaster, false);
         node.queue.put(event, false);
+    }
+
+    /// The kernel refused an address to a master: another node shall have them all. It hands over when what is being done now
+    /// has ended.
+    pub(super) fn address_failed(&mut self, index: usize, error: &HostError, now: Timestamp) {
+        let Some(node) = self.nodes.get_mut(&index) else { return };
+        error!(vhost = %node.spec.name, %error, "Could not put the addresses up");
+        node.resigned_until = Some(now + RESIGN_HOLD.max(node.machine.master_down() * 3));
+        let demotion = node.demotion();
+        self.follow_ups.push_back((index, Input::Resign(Cause::AddressFailed { reason: error.to_string() })));
+        self.follow_ups.push_back((index, Input::Demote(demotion)));
     }
 
     /// Addresses first: they are what must not be held twice.
@@ -109,6 +117,14 @@ impl<W: World> Engine<W> {
         }
     }
 
+    /// Tries again to take down addresses that the kernel did not let go, and bows out once they are gone.
+    pub(super) fn let_go_at_last(&mut self, index: usize, now: Timestamp) {
+        self.drop_addresses(index, now);
+        if self.nodes.get(&index).is_some_and(|node| node.drop_again.is_none() && !node.is_master()) {
+            self.bow_out(index);
+        }
+    }
+
     pub(super) fn tell_initial(&mut self, index: usize) {
         let Some(node) = self.nodes.get_mut(&index) else { return };
         if std::mem::replace(&mut node.told_initial, true) || node.spec.neutral || !node.queue.defines(EntryPoint::OnBackup) {
@@ -121,7 +137,7 @@ impl<W: World> Engine<W> {
     /// A worse master is there, and `before_master` has a say in whether we preempt it.
     pub(super) fn ask_before(&mut self, index: usize, cause: &Cause, peer: IpAddr) {
         let Some(node) = self.nodes.get_mut(&index) else { return };
-        node.asking = true;
+        node.gate = Gate::Asked;
         let mut event = node.event(EntryPoint::BeforeMaster, false);
         cause.as_str().clone_into(&mut event.cause);
         event.cause_text = cause.to_string();
@@ -215,10 +231,10 @@ impl<W: World> Engine<W> {
             (EntryPoint::BeforeBackup | EntryPoint::OnBackup, _) if node.leaving => self.leave(index, now),
             _ if !current => {}
             (EntryPoint::OnBackup, _) if node.aside_until.is_some() => self.bow_out(index),
-            (EntryPoint::BeforeMaster, Ok(())) if node.asking => self.handle(index, Input::Approve, now),
-            (EntryPoint::BeforeMaster, Ok(())) if node.is_master() => self.take_addresses_now(index, now),
-            (EntryPoint::BeforeMaster, Err(failure)) if node.asking => {
-                node.asking = false;
+            (EntryPoint::BeforeMaster, Ok(())) if node.gate == Gate::Asked => self.preempt(index, now),
+            (EntryPoint::BeforeMaster, Ok(())) if node.gate == Gate::Shut => self.take_addresses_now(index, now),
+            (EntryPoint::BeforeMaster, Err(failure)) if node.gate == Gate::Asked => {
+                node.gate = Gate::Open;
                 warn!(vhost = %node.spec.name, hook = %failure.hook, error = %failure.error, "Stays backup");
                 self.handle(index, Input::Refuse { retry_after: REFUSED_RETRY }, now);
             }
@@ -241,6 +257,17 @@ impl<W: World> Engine<W> {
         }
     }
 
+    /// `before_master` allows the preemption, if there still is anybody to preempt. Its word counts for this once: a takeover
+    /// for another reason asks again.
+    fn preempt(&mut self, index: usize, now: Timestamp) {
+        let Some(node) = self.nodes.get_mut(&index) else { return };
+        node.gate = Gate::Allowed;
+        self.handle(index, Input::Approve, now);
+        if let Some(node) = self.nodes.get_mut(&index).filter(|node| node.gate == Gate::Allowed) {
+            node.gate = Gate::Open;
+        }
+    }
+
     pub(super) fn take_addresses_now(&mut self, index: usize, now: Timestamp) {
         self.take_addresses(index, now);
         // Putting them up may have failed and left a follow-up.
@@ -248,3 +275,6 @@ impl<W: World> Engine<W> {
         self.bequeath(index);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,7 +12,7 @@ use super::clock;
 use super::command::{Fault, HelperStatus};
 use super::queue::Shared;
 use crate::config::Config;
-use crate::effect::Grants;
+use crate::effect::{Grants, Resource};
 use crate::host::LinuxHost;
 use crate::host::helper::{Duty, HelperClient};
 use crate::keeper::{Client, Role};
@@ -30,6 +30,8 @@ pub(super) struct Care {
     keeper: Client,
     shared: Rc<Shared<LinuxHost>>,
     duty: Option<Duty>,
+    /// Nothing granted needs it any more.
+    spare: bool,
     told: Rc<Told>,
     watch: Option<JoinHandle<()>>,
 }
@@ -50,6 +52,20 @@ pub(super) fn duty(config: &Config, services_need_helper: bool) -> Option<Duty> 
     grants().any(Grants::needs_helper).then_some(Duty::Settings)
 }
 
+/// What a helper must be able to do to put this back; `None` if none is needed.
+pub(super) const fn duty_for(resource: &Resource, services_need_helper: bool) -> Option<Duty> {
+    match resource {
+        Resource::Service { .. } if services_need_helper => Some(Duty::Commands),
+        Resource::Hostname | Resource::Sysctl { .. } | Resource::File { .. } => Some(Duty::Settings),
+        Resource::Service { .. }
+        | Resource::Address { .. }
+        | Resource::Route { .. }
+        | Resource::Rule(_)
+        | Resource::LinkUp { .. }
+        | Resource::LinkMac { .. } => None,
+    }
+}
+
 /// Starts a helper process.
 ///
 /// # Errors
@@ -63,7 +79,7 @@ pub(super) async fn start(keeper: &Client, duty: Duty) -> io::Result<HelperClien
 impl Care {
     /// For the helper that the host has, if it has one.
     pub(super) fn new(keeper: Client, shared: Rc<Shared<LinuxHost>>, duty: Option<Duty>) -> Self {
-        let mut care = Self { keeper, shared, duty, told: Rc::default(), watch: None };
+        let mut care = Self { keeper, shared, duty, spare: false, told: Rc::default(), watch: None };
         care.watch();
         care
     }
@@ -78,6 +94,33 @@ impl Care {
         self.shared.executor.host().use_helper(client);
         self.duty = Some(duty);
         self.watch();
+    }
+
+    /// There is another configuration: does anything in it need the helper?
+    pub(super) fn fit(&mut self, config: &Config) {
+        self.spare = self.duty.is_some() && duty(config, self.shared.executor.host().services_need_helper()).is_none();
+    }
+
+    /// Could it be ended, once nothing is left to be done by it?
+    pub(super) const fn is_spare(&self) -> bool {
+        self.spare
+    }
+
+    /// Ends it, unless it is still needed to put something back.
+    pub(super) fn end_if_idle(&mut self) {
+        let executor = &self.shared.executor;
+        let by_script = executor.host().services_need_helper();
+        let holds = executor.ledger().iter().any(|holding| duty_for(holding.resource, by_script).is_some());
+        if holds || !executor.is_recovered() {
+            return;
+        }
+        if let Some(watch) = self.watch.take() {
+            watch.abort();
+        }
+        (self.duty, self.spare) = (None, false);
+        // Its socket closes, and it ends.
+        executor.host().drop_helper();
+        info!("Ended the helper process: nothing needs it any more");
     }
 
     /// For status.

@@ -1,11 +1,15 @@
 //! Addresses that let go by themselves: a kernel lifetime that only a living loop renews.
 //!
 //! The renewal happens with each advertisement that went out, so it proves that the loop that advertises is alive.
-//! A node that is frozen or killed with all its processes loses its addresses before a backup may take over.
+//! A node that is frozen or killed with all its processes loses its addresses before a backup may take over: backups count
+//! from the last advertisement, so every lease does, also one that begins between two of them.
 
 use std::time::Duration;
 
-use crate::proto;
+use super::run::Engine;
+use super::world::World;
+use crate::proto::{self, Input};
+use crate::types::Timestamp;
 
 /// A lease outlives the time to the next renewal by this much at least.
 const SLACK: Duration = Duration::from_millis(250);
@@ -45,6 +49,31 @@ impl Lease {
     }
 }
 
+/// What is left of a lease when this much of it is over, in whole seconds as the kernel counts them, if it lasts until the
+/// next renewal.
+fn rest(lifetime: Duration, spent: Duration, renewal: Duration) -> Option<Duration> {
+    let left = Duration::from_secs(lifetime.saturating_sub(spent).as_secs());
+    (left >= renewal + SLACK).then_some(left)
+}
+
+impl<W: World> Engine<W> {
+    /// The lease of addresses that are put up now: it ends when that of the last advertisement does. If too little is left
+    /// of that, there is another advertisement first.
+    pub(super) fn lease_now(&mut self, index: usize, now: Timestamp) -> Option<Lease> {
+        let lease = self.nodes.get(&index)?.lease();
+        let Some(lifetime) = lease.lifetime() else { return Some(lease) };
+        let left = |engine: &Self| {
+            let machine = &engine.nodes.get(&index)?.machine;
+            let (spent, renewal) = (now.since(machine.advertised()?), machine.deadline()?.since(now));
+            Some(Lease::Kernel { lifetime: Some(rest(lifetime, spent, renewal)?) })
+        };
+        left(self).or_else(|| {
+            self.handle(index, Input::Advertise, now);
+            left(self)
+        })
+    }
+}
+
 fn longest(interval: Duration, silence: Duration) -> Option<Duration> {
     let seconds = silence.saturating_sub(EXPIRY_LATE).as_secs();
     let lifetime = Duration::from_secs(seconds);
@@ -67,6 +96,13 @@ mod tests {
 
     fn seconds(interval_ms: u64, silence_s: u64) -> Option<u64> {
         longest(Duration::from_millis(interval_ms), Duration::from_secs(silence_s)).map(|lifetime| lifetime.as_secs())
+    }
+
+    #[test]
+    fn a_lease_that_begins_late_is_shorter() {
+        let millis = Duration::from_millis;
+        let rest = |spent| rest(millis(2000), millis(spent), millis(1000 - spent.min(1000))).map(|left| left.as_secs());
+        assert_eq!([0, 1, 249, 250, 1000, 1001, 5000].map(rest), [Some(2), None, None, Some(1), Some(1), None, None]);
     }
 
     #[test]

@@ -97,7 +97,8 @@ async fn read_and_load(
         && spec.reload == Reload::Tested
         && kept.last_good(name).await.is_none_or(|last| last.digest != digest)
     {
-        test = exam::read(&config.trust, name, spec).map_err(unread)?;
+        test = exam::read(&config.trust, spec).map_err(unread)?;
+        exam::tell_untested(name, spec, test.as_ref());
     }
     let attempt = exam::attempt(&digest, test.as_ref());
     let test = examine.and_then(|(_, examine)| Some((examine, test?)));

@@ -16,6 +16,8 @@ use crate::host::{Host as _, suspects};
 use crate::proto::Input;
 use crate::types::{Family, IfName, Name, Timestamp, VirtualAddress};
 
+/// Before an interface that could not be listened to is tried again.
+const DEAF_RETRY: Duration = Duration::from_secs(1);
 /// Looks at the kernel's links and addresses take no longer.
 const LOOK_LIMIT: Duration = Duration::from_secs(1);
 
@@ -57,30 +59,37 @@ impl<W: World> Engine<W> {
     }
 
     /// A device that is called otherwise now is gone to us. It has taken our addresses along: they go first, by its new name.
+    /// Also those that are thought to be down: it was set down before it was renamed, and they were looked for by a name that it
+    /// no longer had.
     fn give_up_renamed(&mut self, link: &Link) {
         let renamed = self.ports.iter().enumerate().find(|(_, port)| port.index() == Some(link.index) && port.name != link.name);
         let Some((index, port)) = renamed else { return };
         warn!(interface = %port.name, now = %link.name, "The interface was renamed");
-        let holders = port.members.iter().filter_map(|member| self.nodes.get(member)).filter(|node| node.holding);
-        for address in holders.flat_map(|node| &node.spec.addresses) {
-            self.shared.executor.remove_leftover(&link.name, *address);
+        let members = port.members.iter().filter_map(|member| self.nodes.get(member)).filter(|node| node.spec.manage_addresses);
+        for address in members.flat_map(|node| &node.spec.addresses) {
+            if self.present(&link.name, address.ip) {
+                self.shared.executor.remove_leftover(&link.name, *address);
+            }
         }
         self.set_link(index, None);
     }
 
-    pub(super) fn set_link(&mut self, port: usize, link: Option<Link>) {
-        let Some(port) = self.ports.get_mut(port) else { return };
+    pub(super) fn set_link(&mut self, index: usize, link: Option<Link>) {
+        let Some(port) = self.ports.get_mut(index) else { return };
         let before = (port.is_up(), port.is_running());
         port.set_link(link);
-        let (up, running) = (port.is_up(), port.is_running());
+        let (up, running, deaf) = (port.is_up(), port.is_running(), port.is_deaf());
         if before != (up, running) {
             info!(interface = %port.name, up, running, "The link changed");
         }
         let members = port.members.clone();
         let now = clock::now();
+        if deaf {
+            self.look_again = Some(now + DEAF_RETRY);
+        }
         for member in members {
-            let Some(node) = self.nodes.get(&member) else { continue };
-            let takes_part = if node.spec.ignore_link_state { up } else { running };
+            let (Some(node), Some(port)) = (self.nodes.get(&member), self.ports.get(index)) else { continue };
+            let takes_part = port.is_usable_by(&node.spec);
             let input = if takes_part { Input::LinkUp } else { Input::LinkDown };
             let comes_back_later = takes_part && node.aside_until.is_some();
             if self.stopping.is_none() && !comes_back_later {
@@ -113,13 +122,16 @@ impl<W: World> Engine<W> {
         for member in members {
             let Some(node) = self.nodes.get_mut(&member).filter(|node| node.holding) else { continue };
             let Some(address) = node.spec.addresses.iter().copied().find(|a| a.ip == ip) else { continue };
+            let vhost = node.spec.name.clone();
             // It went by itself: the lateness check decides, not this.
-            if node.expired(clock::now()).is_some() || !node.put_back.may(clock::now()) {
+            let now = clock::now();
+            if node.expired(now).is_some() || !node.put_back.may(now) {
                 continue;
             }
-            match self.shared.executor.put_address(&node.spec.interface, address, node.lease()) {
-                Ok(()) => tell_put_back(node.spec.name.clone(), address),
-                Err(error) => warn!(vhost = %node.spec.name, %address, %error, "Could not put back an address"),
+            let Some(lease) = self.lease_now(member, now) else { continue };
+            match self.shared.executor.put_address(&dev, address, lease) {
+                Ok(()) => tell_put_back(vhost, address),
+                Err(error) => warn!(%vhost, %address, %error, "Could not put back an address"),
             }
             self.announce(member);
         }

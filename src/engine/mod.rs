@@ -25,6 +25,7 @@ mod lease;
 mod load;
 mod look;
 mod material;
+mod mend;
 mod metrics;
 mod news;
 mod node;

@@ -50,8 +50,8 @@ pub(super) struct Node<H> {
     pub(super) since_ms: u64,
     /// `on_backup` was told the state at start.
     pub(super) told_initial: bool,
-    /// A preemption waits for `before_master`: its number, which is no transition's.
-    pub(super) asking: bool,
+    /// What waits for `before_master`.
+    pub(super) gate: Gate,
     /// `before_backup` runs before the daemon stops.
     pub(super) leaving: bool,
     pub(super) put_back: PutBack,
@@ -59,6 +59,20 @@ pub(super) struct Node<H> {
     /// What the keeper knows of it.
     pub(super) testament: Testament,
     pub(super) host_name: String,
+}
+
+/// What `before_master` still has to allow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Gate {
+    /// Nothing waits for it.
+    #[default]
+    Open,
+    /// A backup wants to preempt, and asked.
+    Asked,
+    /// It was allowed to, and is about to: its addresses do not wait.
+    Allowed,
+    /// A master whose addresses wait for its word.
+    Shut,
 }
 
 /// How often an address that somebody removed was put back lately.
@@ -163,5 +177,11 @@ impl<H> Node<H> {
     /// Is it master, whatever else?
     pub(super) fn is_master(&self) -> bool {
         self.machine.state() == State::Master
+    }
+
+    /// Is it master, and was its `on_master` called? A run that is put in before that would overtake `before_master`, and
+    /// nobody would put the addresses up any more.
+    pub(super) fn serves(&self) -> bool {
+        self.is_master() && self.gate == Gate::Open
     }
 }

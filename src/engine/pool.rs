@@ -67,8 +67,34 @@ pub struct Runner {
 }
 
 impl Runner {
-    pub(super) const fn new(session: Session, id: ChildId, keeper: Client) -> Self {
-        Self { session, id, keeper }
+    /// Starts a runner and loads a hook in it; with `coverage` it counts how often each line runs.
+    ///
+    /// # Errors
+    /// [`LoadError`]: the hook's own fault, or a process that is not to be had.
+    pub async fn start(
+        keeper: &Client,
+        source: &HookSource,
+        budget: Budget,
+        policy: SandboxPolicy,
+        coverage: bool,
+    ) -> Result<Self, LoadError> {
+        let (id, stream) = keeper
+            .spawn(role(source, budget.memory_bytes))
+            .await
+            .map_err(|error| LoadError::Runner(format!("cannot start a runner: {error}")))?;
+        match Session::load_counted(stream, source.clone(), budget, policy, coverage).await {
+            Ok(session) => Ok(Self { session, id, keeper: keeper.clone() }),
+            Err(error) => {
+                keeper.kill(id);
+                Err(error)
+            }
+        }
+    }
+
+    /// Is it good for another run?
+    #[must_use]
+    pub fn is_fit(&self) -> bool {
+        self.session.is_alive() && !self.session.is_worn()
     }
 }
 
@@ -104,7 +130,7 @@ impl Pool {
             Language::Lua => Arc::clone(&original),
             Language::Wasm => Arc::new(compiled(&keeper, (*original).clone(), &spec.grants, policy).await?),
         };
-        let first = spawn(&keeper, &source, budget(&spec), policy).await?;
+        let first = Runner::start(&keeper, &source, budget(&spec), policy, false).await?;
         let loaded = first.session.loaded().clone();
         let confinement = first.session.confinement().clone();
         if !confinement.missing.is_empty() {
@@ -239,7 +265,7 @@ impl Pool {
             return script.warm().await;
         }
         while self.idle.borrow().len() < count {
-            match spawn(&self.keeper, &self.source, budget(&self.spec), self.policy).await {
+            match Runner::start(&self.keeper, &self.source, budget(&self.spec), self.policy, false).await {
                 Ok(runner) => self.idle.borrow_mut().push(runner),
                 Err(error) => {
                     warn!(hook = %self.name, %error, "Could not start a runner");
@@ -280,7 +306,7 @@ impl Pool {
         }
         let mut runner = self.runner(&self.idle, budget).await?;
         let result = runner.session.call(event, budget, desk, cancel).await;
-        if runner.session.is_alive() && !runner.session.is_worn() {
+        if runner.is_fit() {
             // More were needed for a while; they end after their run.
             if self.idle.borrow().len() < usize::from(self.spec.runners.max(1)) {
                 self.idle.borrow_mut().push(runner);
@@ -312,7 +338,7 @@ impl Pool {
     async fn runner(&self, shelf: &RefCell<Vec<Runner>>, budget: Budget) -> Result<Runner, HookError> {
         match self.idle_alive(shelf) {
             Some(runner) => Ok(runner),
-            None => spawn(&self.keeper, &self.source, budget, self.policy)
+            None => Runner::start(&self.keeper, &self.source, budget, self.policy, false)
                 .await
                 .map_err(|error| HookError::RunnerDied(error.to_string())),
         }
@@ -333,24 +359,10 @@ impl Pool {
         }
         let mut runner = self.runner(&self.checkers, budget).await?;
         let result = runner.session.call(event, budget, desk, std::future::pending()).await;
-        if runner.session.is_alive() && !runner.session.is_worn() {
+        if runner.is_fit() {
             self.checkers.borrow_mut().push(runner);
         }
         result
-    }
-}
-
-async fn spawn(keeper: &Client, source: &HookSource, budget: Budget, policy: SandboxPolicy) -> Result<Runner, LoadError> {
-    let (id, stream) = keeper
-        .spawn(role(source, budget.memory_bytes))
-        .await
-        .map_err(|error| LoadError::Runner(format!("cannot start a runner: {error}")))?;
-    match Session::load(stream, source.clone(), budget, policy).await {
-        Ok(session) => Ok(Runner { session, id, keeper: keeper.clone() }),
-        Err(error) => {
-            keeper.kill(id);
-            Err(error)
-        }
     }
 }
 

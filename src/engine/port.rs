@@ -129,9 +129,15 @@ impl<W: Wire> Port<W> {
         }
     }
 
-    /// Another virtual host lives on this interface and listens to these groups.
+    /// Another virtual host lives on this interface.
     pub(super) fn add_member(&mut self, index: usize, spec: &config::Vhost) {
         self.members.push(index);
+        self.listen_to(spec);
+    }
+
+    /// Listens to the groups of a virtual host as well, at once if it listens already.
+    pub(super) fn listen_to(&mut self, spec: &config::Vhost) {
+        let known = self.groups.len();
         for family in spec.families() {
             let group = match family {
                 Family::V4 => IpAddr::V4(spec.destination.group),
@@ -141,6 +147,10 @@ impl<W: Wire> Port<W> {
             if joins && group.is_multicast() && !self.groups.contains(&group) {
                 self.groups.push(group);
             }
+        }
+        if self.groups.len() > known && self.socket.is_some() {
+            self.open();
+            self.join();
         }
     }
 
@@ -154,14 +164,25 @@ impl<W: Wire> Port<W> {
         self.link.as_ref()
     }
 
-    /// Can frames leave and arrive?
+    /// Is it there and administratively up?
+    pub(super) fn is_up(&self) -> bool {
+        self.link.as_ref().is_some_and(|link| link.up)
+    }
+
+    /// Is there a carrier besides?
     pub(super) fn is_running(&self) -> bool {
         self.link.as_ref().is_some_and(|link| link.up && link.carrier)
     }
 
-    /// Is it there and administratively up?
-    pub(super) fn is_up(&self) -> bool {
-        self.link.as_ref().is_some_and(|link| link.up)
+    /// May a virtual host take part here? Not without a socket, whatever the link says: who hears nobody takes himself for
+    /// the only one.
+    pub(super) fn is_usable_by(&self, spec: &config::Vhost) -> bool {
+        !self.is_deaf() && if spec.ignore_link_state { self.is_up() } else { self.is_running() }
+    }
+
+    /// Is it there, but cannot be listened to?
+    pub(super) const fn is_deaf(&self) -> bool {
+        self.link.is_some() && self.socket.is_none()
     }
 
     /// Notes its own addresses; true if they changed.
@@ -182,6 +203,8 @@ impl<W: Wire> Port<W> {
         if moved {
             self.socket = None;
             self.membership = None;
+        }
+        if self.is_deaf() {
             self.open();
         }
         if self.is_running() && !was_running {
@@ -271,6 +294,8 @@ pub(super) fn floating(vhosts: &[config::Vhost]) -> Vec<IpAddr> {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::RefCell;
+
     use super::*;
 
     fn ip(text: &str) -> IpAddr {
@@ -283,5 +308,81 @@ mod tests {
         let sources = Sources::choose(there.into_iter(), &[ip("192.168.32.22")]);
         assert_eq!(sources.of(Family::V4), Some(ip("192.168.32.32")));
         assert_eq!(sources.of(Family::V6), Some(ip("fe80::2")), "link-local comes first");
+    }
+
+    /// A wire that works or does not, and knows what was listened to.
+    #[derive(Debug, Clone, Default)]
+    struct Shaky(Rc<RefCell<Listened>>);
+
+    #[derive(Debug, Default)]
+    struct Listened {
+        works: bool,
+        to: Vec<MacAddr>,
+        joined: Vec<IpAddr>,
+    }
+
+    impl Wire for Shaky {
+        type Socket = ();
+
+        fn open(&self, _: u32, groups: &[MacAddr]) -> Result<(), OpenError> {
+            let mut inner = self.0.borrow_mut();
+            inner.to = groups.to_vec();
+            if inner.works { Ok(()) } else { Err(OpenError { step: "open", source: std::io::ErrorKind::OutOfMemory.into() }) }
+        }
+
+        fn join(&self, _: u32, groups: &[IpAddr]) -> Option<Membership> {
+            self.0.borrow_mut().joined = groups.to_vec();
+            None
+        }
+
+        fn send((): &(), _: &[u8]) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn vhost(more: &str) -> config::Vhost {
+        let directory = tempfile::tempdir().unwrap();
+        let (password, file) = (directory.path().join("web.pass"), directory.path().join("carpd.toml"));
+        std::fs::write(&password, "gw22\n").unwrap();
+        std::fs::set_permissions(&password, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+        let head = "[[vhost]]\nname = \"web\"\ninterface = \"eth0\"\nvhid = 40\npassword-file = \"web.pass\"\n";
+        std::fs::write(&file, format!("{head}{more}\n")).unwrap();
+        config::Config::load(&file).unwrap_or_else(|report| panic!("{report}")).config.vhosts.remove(0)
+    }
+
+    fn link() -> Link {
+        Link { name: "eth0".parse().unwrap(), index: 2, up: true, carrier: true, mac: MacAddr([2, 0, 0, 0, 0, 1]), mtu: 1500 }
+    }
+
+    #[test]
+    fn who_cannot_listen_does_not_take_part_until_he_can() {
+        let wire = Shaky::default();
+        let mut port = Port::new("eth0".parse().unwrap(), wire.clone());
+        let (spec, stubborn) =
+            (vhost("addresses = [\"10.0.0.1/24\"]"), vhost("addresses = [\"10.0.0.1/24\"]\nignore-link-state = true"));
+        port.add_member(0, &spec);
+        port.set_link(Some(link()));
+        assert!(port.is_running() && port.is_deaf());
+        assert!(!port.is_usable_by(&spec) && !port.is_usable_by(&stubborn));
+        wire.0.borrow_mut().works = true;
+        port.set_link(Some(link()));
+        assert!(port.is_usable_by(&spec) && port.is_usable_by(&stubborn));
+        port.set_link(Some(Link { carrier: false, ..link() }));
+        assert!(!port.is_usable_by(&spec) && port.is_usable_by(&stubborn));
+    }
+
+    #[test]
+    fn groups_that_come_with_a_reload_are_listened_to_at_once() {
+        let wire = Shaky::default();
+        wire.0.borrow_mut().works = true;
+        let mut port = Port::new("eth0".parse().unwrap(), wire.clone());
+        port.add_member(0, &vhost("addresses = [\"10.0.0.1/24\"]"));
+        port.set_link(Some(link()));
+        let heard = || wire.0.borrow().to.iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(heard(), ["01:00:5e:00:00:12"]);
+        port.listen_to(&vhost("addresses = [\"10.0.0.1/24\", \"2001:db8::1/64\"]"));
+        port.add_member(1, &vhost("addresses = [\"10.0.0.2/24\"]\nmcast-group = \"224.0.0.81\""));
+        assert_eq!(heard(), ["01:00:5e:00:00:12", "33:33:00:00:00:12", "01:00:5e:00:00:51"]);
+        assert_eq!(wire.0.borrow().joined.len(), 3, "switches were told");
     }
 }

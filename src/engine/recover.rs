@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tracing::{info, warn};
 
+use super::helper;
 use super::turns::Turns;
 use super::undo::{UNDO_LIMIT, Undone, undo};
 use crate::effect::{Granted, Resource};
@@ -71,20 +72,8 @@ impl Recovery {
     pub fn duty(&self, services_need_helper: bool) -> Option<Duty> {
         let dead = self.dead.borrow();
         let own = self.own.borrow();
-        let mut duty = None;
-        for leftover in own.iter().chain(dead.iter().flat_map(|dead| &dead.left)) {
-            match leftover.resource {
-                Resource::Service { .. } if services_need_helper => return Some(Duty::Commands),
-                Resource::Hostname | Resource::Sysctl { .. } | Resource::File { .. } => duty = Some(Duty::Settings),
-                Resource::Service { .. }
-                | Resource::Address { .. }
-                | Resource::Route { .. }
-                | Resource::Rule(_)
-                | Resource::LinkUp { .. }
-                | Resource::LinkMac { .. } => {}
-            }
-        }
-        duty
+        let all = own.iter().chain(dead.iter().flat_map(|dead| &dead.left));
+        all.filter_map(|leftover| helper::duty_for(&leftover.resource, services_need_helper)).max()
     }
 
     /// Takes the addresses down, at once. What fails is tried again with the rest.

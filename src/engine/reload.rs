@@ -27,7 +27,7 @@ use crate::hooks::EntryPoint;
 use crate::host::helper::{Duty, HelperClient};
 use crate::keeper::Client;
 use crate::proto::{self, Gate, Input};
-use crate::types::{Cause, Name, Timestamp};
+use crate::types::{Name, Timestamp};
 
 /// What a reload is to look at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -120,6 +120,9 @@ impl Engine {
         let mut report = ReloadReport { problems, ..ReloadReport::default() };
         report.problems.extend(faults.iter().map(|(name, (message, _))| format!("hook {name}: {message}")));
         report.problems.extend(needs_restart(&self.config, &config));
+        if report.problems.is_empty() {
+            report.problems.extend(self.lock_added(&config));
+        }
         if report.problems.is_empty() {
             report.done = true;
             if let Some((client, duty)) = helper {
@@ -217,7 +220,7 @@ impl Engine {
             let there = self.nodes.iter().find(|(_, node)| same_place(spec, &node.spec)).map(|(index, _)| *index);
             match there {
                 Some(index) => self.change(index, spec, changes, now),
-                None => self.add(spec, changes, now),
+                None => self.add(spec, changes),
             }
         }
         self.hooks.retain(|name| config.hooks.contains_key(name));
@@ -230,6 +233,7 @@ impl Engine {
         self.shared.executor.count().retain(vhost, |name| config.hooks.contains_key(name));
         self.shutdown_timeout = config.daemon.shutdown_timeout;
         self.config = config;
+        self.ties.helper.fit(&self.config);
         self.rewire(now);
         self.watch_files();
     }
@@ -246,20 +250,43 @@ impl Engine {
             self.ties.instance.release_vhost(&self.config.daemon.run_dir, &node.spec.interface, node.spec.vhid);
             let queue = node.queue;
             // What its hooks still have to do, they do by themselves.
-            tokio::task::spawn_local(async move { queue.settled().await });
+            let departing = Rc::clone(&self.departing);
+            tokio::task::spawn_local(async move {
+                queue.settled().await;
+                drop(departing);
+            });
         }
     }
 
-    fn add(&mut self, spec: &config::Vhost, changes: &mut Vec<String>, now: Timestamp) {
+    /// Takes the locks of all virtual hosts that are new; if somebody has one of them, none, and who it is.
+    fn lock_added(&mut self, config: &Config) -> Vec<String> {
+        let run_dir = &self.config.daemon.run_dir;
+        let ours = |spec: &config::Vhost| {
+            self.nodes.values().any(|node| node.spec.interface == spec.interface && node.spec.vhid == spec.vhid)
+        };
+        let added: Vec<_> = config.vhosts.iter().filter(|spec| !ours(spec)).collect();
+        let instance = &mut self.ties.instance;
+        let lock = |spec: &&config::Vhost| instance.lock_vhost(run_dir, &spec.interface, spec.vhid).err();
+        let problems: Vec<_> = added.iter().filter_map(lock).map(|error| error.to_string()).collect();
+        if !problems.is_empty() {
+            for spec in added {
+                self.ties.instance.release_vhost(run_dir, &spec.interface, spec.vhid);
+            }
+        }
+        problems
+    }
+
+    /// Adds a virtual host, whose lock is ours already unless one of the same number was just removed.
+    fn add(&mut self, spec: &config::Vhost, changes: &mut Vec<String>) {
         if let Err(error) = self.ties.instance.lock_vhost(&self.config.daemon.run_dir, &spec.interface, spec.vhid) {
-            return error!(vhost = %spec.name, %error, "Could not add a virtual host");
+            return changes.push(format!("vhost {}: not added: {error}", spec.name));
         }
         let index = self.next_number;
         self.next_number += 1;
         let pools = spec.hooks.iter().filter_map(|name| self.hooks.current(name).cloned()).collect();
         let node = match new_node(index, spec, pools, (&mut self.ports, &Ethernet), &self.shared, &self.host_name) {
             Ok(node) => node,
-            Err(error) => return error!(vhost = %spec.name, %error, "Could not add a virtual host"),
+            Err(error) => return changes.push(format!("vhost {}: not added: cannot read /dev/urandom: {error}", spec.name)),
         };
         let port = node.port;
         self.nodes.insert(index, node);
@@ -270,7 +297,6 @@ impl Engine {
         if let Some(link) = link {
             self.set_link(port, Some(link));
         }
-        _ = now;
     }
 
     /// Changes a virtual host with the least disturbance: its state stays, and what is not named does not change.
@@ -285,6 +311,9 @@ impl Engine {
         let settings = proto::Settings { gate: node.machine.settings().gate, ..spec.settings() };
         let protocol_changed = settings != *node.machine.settings();
         node.queue.set_addresses(spec.addresses.clone());
+        if let Some(port) = self.ports.get_mut(node.port) {
+            port.listen_to(spec);
+        }
         if protocol_changed {
             self.shared.journal.borrow_mut().reconfigured(now, index, &settings);
             node.machine.reconfigure(settings, now);
@@ -293,7 +322,8 @@ impl Engine {
             self.move_addresses(index, &old, now);
         }
         self.fit_lease(index, &old, now);
-        self.drain(index, now);
+        // Addresses that could not be put up have left a follow-up.
+        self.handle(index, Input::Timer, now);
     }
 
     /// A master whose timers, or whose wish for a lease, changed: its addresses get what fits at once. With the next
@@ -306,30 +336,28 @@ impl Engine {
             return;
         }
         if spec.lease == old.lease {
-            // At the end of this turn.
-            return self.to_renew.push(index);
+            // What goes out is followed by a renewal at the end of this turn.
+            return self.handle(index, Input::Advertise, now);
         }
-        node.leased = lifetime.map(|lifetime| (lifetime, now));
-        let executor = &self.shared.executor;
+        let Some(lease) = self.lease_now(index, now) else { return };
+        let Some(node) = self.nodes.get_mut(&index) else { return };
+        node.leased = lease.lifetime().map(|lifetime| (lifetime, now));
+        let spec = &node.spec;
         // From a host address to one with its prefix, or back.
-        if let Err(error) = executor.hold_addresses(&spec.name, &spec.interface, &spec.addresses, lease) {
-            error!(vhost = %spec.name, %error, "Could not put the addresses up with the other lease");
-            self.handle(index, Input::Resign(Cause::AddressFailed { reason: error.to_string() }), now);
+        if let Err(error) = self.shared.executor.hold_addresses(&spec.name, &spec.interface, &spec.addresses, lease) {
+            self.address_failed(index, &error, now);
         }
     }
 
     /// A master whose list of addresses changed: those that are gone go first.
     fn move_addresses(&mut self, index: usize, old: &config::Vhost, now: Timestamp) {
-        let Some(node) = self.nodes.get_mut(&index) else { return };
-        let spec = node.spec.clone();
-        let lease = node.lease();
+        let Some(lease) = self.lease_now(index, now) else { return };
+        let Some(spec) = self.nodes.get(&index).map(|node| node.spec.clone()) else { return };
         let gone = old.addresses.iter().filter(|a| !spec.addresses.contains(a));
         self.shared.executor.release_addresses(&spec.name, &spec.interface, gone.copied());
         let new: Vec<_> = spec.addresses.iter().filter(|a| !old.addresses.contains(a)).copied().collect();
         if let Err(error) = self.shared.executor.hold_addresses(&spec.name, &spec.interface, &new, lease) {
-            error!(vhost = %spec.name, %error, "Could not put the new addresses up");
-            self.handle(index, Input::Resign(Cause::AddressFailed { reason: error.to_string() }), now);
-            return;
+            return self.address_failed(index, &error, now);
         }
         self.shared.executor.announce(&spec.name, &spec.interface, &new);
         self.bequeath(index);
@@ -357,7 +385,7 @@ impl Engine {
         }
         let mut runs = Vec::new();
         for node in self.nodes.values() {
-            if node.spec.hooks.contains(name) && node.is_master() {
+            if node.spec.hooks.contains(name) && node.serves() {
                 runs.push((node.spec.name.clone(), node.queue.apply(name.clone(), node.event(EntryPoint::OnMaster, false))));
             }
         }
@@ -478,6 +506,7 @@ impl Job {
             if scope == Scope::ChangedHooks && refused.get(name) == Some(&attempt) {
                 continue;
             }
+            exam::tell_untested(name, spec, test.as_ref());
             match accept(&found.config, name, spec, material, test.map(|test| (examine, test)), &keeper).await {
                 Ok(pool) => _ = found.pools.insert(name.clone(), pool),
                 Err(error) => _ = found.faults.insert(name.clone(), (error.to_string(), attempt)),
@@ -497,7 +526,7 @@ async fn read_config(path: PathBuf, old: Config) -> (Config, Vec<String>) {
             }
             (loaded.config, Vec::new())
         }
-        Ok(Err(report)) => (old, report.to_string().lines().map(str::to_owned).collect()),
+        Ok(Err(report)) => (old, report.lines()),
         Err(error) => (old, vec![error.to_string()]),
     }
 }
@@ -507,7 +536,7 @@ async fn read_material(config: &Config, name: Name, spec: &config::Hook) -> Resu
     let both = move || {
         let material = Material::read(&trust, &name, &spec).map_err(|error| error.to_string())?;
         let digest = material.source.digest();
-        Ok((material, digest, exam::read(&trust, &name, &spec)?))
+        Ok((material, digest, exam::read(&trust, &spec)?))
     };
     tokio::task::spawn_blocking(both).await.map_err(|error| error.to_string())?
 }

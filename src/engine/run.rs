@@ -84,6 +84,8 @@ pub(super) struct Engine<W: World = Machine> {
     pub(super) reload_problems: Vec<String>,
     /// Links and addresses are to be read anew after this turn.
     pub(super) relook: bool,
+    /// They are to be read anew then.
+    pub(super) look_again: Option<Timestamp>,
     files: Option<FileWatch>,
     /// What the keeper does if we die, where there is one that would.
     pub(super) will: Option<Writer>,
@@ -93,6 +95,8 @@ pub(super) struct Engine<W: World = Machine> {
     /// When the loop wanted to be woken at the latest.
     pub(super) due: Option<Timestamp>,
     pub(super) started_ms: u64,
+    /// Virtual hosts that the configuration no longer has, and whose hooks are not done, have one of these each.
+    pub(super) departing: Rc<()>,
 }
 
 /// The daemon stops.
@@ -145,12 +149,14 @@ impl<W: World> Engine<W> {
             reload_waits: None,
             reload_problems: Vec::new(),
             relook: false,
+            look_again: None,
             files: None,
             will,
             beaten: None,
             to_renew: Vec::new(),
             due: None,
             started_ms: clock::wall_ms(),
+            departing: Rc::new(()),
         }
     }
 }
@@ -220,6 +226,7 @@ impl Engine {
                 Event::Stopped => {}
             }
             self.end_turn();
+            self.spare_helper();
             if stopped {
                 return self.is_clean();
             }
@@ -237,6 +244,17 @@ impl Engine {
         let next = self.next_wake();
         self.due = next;
         self.ties.alarm.set(next)
+    }
+
+    /// Ends the helper process once nothing needs it any more: no grant, no hook that still runs, nothing to be undone.
+    fn spare_helper(&mut self) {
+        // A reload that is being prepared counts on what there is.
+        if !self.ties.helper.is_spare() || self.reloading || Rc::strong_count(&self.departing) > 1 {
+            return;
+        }
+        if !self.nodes.values().any(|node| node.queue.is_busy()) {
+            self.ties.helper.end_if_idle();
+        }
     }
 
     fn command(&mut self, command: Command) {
@@ -292,7 +310,7 @@ impl<W: World> Engine<W> {
     pub(super) fn next_wake(&mut self) -> Option<Timestamp> {
         let deadline = self.stopping.as_ref().map(|stopping| stopping.deadline);
         let beat = self.beaten.filter(|_| self.will.is_some()).map(|last| last + BEAT);
-        self.nodes.next_wake().into_iter().chain(deadline).chain(beat).min()
+        self.nodes.next_wake().into_iter().chain(deadline).chain(beat).chain(self.look_again).min()
     }
 
     /// Before any event: addresses that went by themselves while we slept are not restored, since a backup may be about
@@ -402,6 +420,10 @@ impl<W: World> Engine<W> {
     pub(super) fn transmit(&mut self, index: usize, transmit: &proto::Transmit) {
         let Some(node) = self.nodes.get(&index) else { return };
         let Some(port) = self.ports.get_mut(node.port) else { return };
+        if transmit.kind == proto::Kind::BowOut && node.drop_again.is_some() {
+            // A successor would come at once.
+            return warn!(vhost = %node.spec.name, "Does not bow out while an address is still up");
+        }
         let sent = port.send(&node.spec, transmit);
         if let Err(error) = &sent {
             let kind = kind_word(transmit.kind);
@@ -449,6 +471,10 @@ impl<W: World> Engine<W> {
     pub(super) fn timers(&mut self) {
         let now = clock::now();
         let due = |when: Option<Timestamp>| when.is_some_and(|when| when <= now);
+        if due(self.look_again) {
+            self.look_again = None;
+            self.relook = true;
+        }
         let woken = self.nodes.due(now);
         for &index in &woken {
             if self.nodes.get(&index).is_some_and(|node| due(node.wake)) {
@@ -463,7 +489,7 @@ impl<W: World> Engine<W> {
             }
             let Some(node) = self.nodes.get_mut(&index) else { continue };
             if due(node.drop_again) {
-                self.drop_addresses(index, now);
+                self.let_go_at_last(index, now);
             }
             let Some(node) = self.nodes.get_mut(&index) else { continue };
             if due(node.resigned_until) {

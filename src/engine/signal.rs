@@ -120,7 +120,7 @@ impl<W: World> Engine<W> {
         }
         node.aside_until = None;
         let Some(port) = self.ports.get(node.port) else { return };
-        if if node.spec.ignore_link_state { port.is_up() } else { port.is_running() } {
+        if port.is_usable_by(&node.spec) {
             self.handle(index, Input::LinkUp, now);
         }
     }

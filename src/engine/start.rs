@@ -21,7 +21,8 @@ use super::helper::{self, Care};
 use super::lasting::Lasting;
 use super::load;
 use super::material::Material;
-use super::node::{Node, PutBack};
+use super::mend::mend;
+use super::node::{self, Node, PutBack};
 use super::nodes::Nodes;
 use super::pool::Pool;
 use super::port::{Ethernet, Port, Wire};
@@ -147,6 +148,7 @@ async fn start(config: &Config, config_path: &Path, examine: Examine) -> Result<
     let journal = RefCell::new(journal(&instance));
     let shared = Rc::new(Shared { executor, store: RefCell::new(store), lasting, journal, news: sender });
     recover(Rc::clone(&shared));
+    tokio::task::spawn_local(mend(Rc::clone(&shared)));
     let host_name = match &config.daemon.node_name {
         Some(name) => name.clone(),
         None => hostname::current()?,
@@ -287,7 +289,7 @@ pub fn check_hooks(config: &Config) -> io::Result<Vec<(Option<Name>, String)>> {
                 Err(error) => vec![error.to_string()],
                 Ok(pool) => pool.original().map(|source| mistakes(source, pool.modules())).unwrap_or_default(),
             };
-            found.extend(exam::look(&config.trust, spec).err());
+            found.extend(exam::read(&config.trust, spec).err());
             problems.extend(found.into_iter().map(|message| (Some(name.clone()), message)));
         }
         Ok(problems)
@@ -373,7 +375,7 @@ pub(super) fn node_with_seed<H: Host + 'static, W: Wire>(
         changed: clock::now(),
         since_ms: clock::wall_ms(),
         told_initial: false,
-        asking: false,
+        gate: node::Gate::default(),
         leaving: false,
         put_back: PutBack::default(),
         refusals: Refusals::default(),

@@ -15,7 +15,7 @@ impl<W: World> Engine<W> {
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             started_ms: self.started_ms,
-            vhosts: self.nodes.values().map(|node| vhost(node, now)).collect(),
+            vhosts: self.nodes.values().map(|node| vhost(node, self.are_up(node), self.obstacle(node), now)).collect(),
             hooks: self.hooks.status(),
             held: self
                 .shared
@@ -33,7 +33,26 @@ impl<W: World> Engine<W> {
     }
 }
 
-fn vhost<H>(node: &Node<H>, now: Timestamp) -> VhostStatus {
+impl<W: World> Engine<W> {
+    /// Are the virtual host's addresses up? Where its hooks put them up, the kernel is asked.
+    fn are_up(&self, node: &Node<W::Host>) -> bool {
+        let spec = &node.spec;
+        let all = || spec.addresses.iter().all(|address| self.present(&spec.interface, address.ip));
+        node.holding || (!spec.manage_addresses && all())
+    }
+
+    /// Why a virtual host has not taken part yet, if it has not.
+    fn obstacle(&self, node: &Node<W::Host>) -> Option<&'static str> {
+        let port = self.ports.get(node.port).filter(|_| node.last.is_none())?;
+        match (port.link(), port.is_deaf()) {
+            (None, _) => Some("waits for an interface that does not exist yet"),
+            (Some(_), true) => Some("the interface cannot be listened to: see the log"),
+            (Some(_), false) => Some("waits for the link"),
+        }
+    }
+}
+
+fn vhost<H>(node: &Node<H>, holding: bool, obstacle: Option<&str>, now: Timestamp) -> VhostStatus {
     let (spec, machine) = (&node.spec, &node.machine);
     let last = node.last.as_ref();
     let cause = last.map_or(&Cause::Startup, |last| &last.cause);
@@ -51,10 +70,10 @@ fn vhost<H>(node: &Node<H>, now: Timestamp) -> VhostStatus {
         state: machine.state(),
         since_ms: node.since_ms,
         cause: cause.as_str().to_owned(),
-        why: cause.to_string(),
+        why: obstacle.map_or_else(|| cause.to_string(), str::to_owned),
         peer: last.and_then(|last| last.peer).map(|peer| peer.to_string()),
         seq: last.map_or(0, |last| last.seq),
-        holding: node.holding,
+        holding,
         demotion: machine.demotion().get(),
         degraded: node.degraded.as_ref().map(|degraded| degraded.reason.clone()),
         health: node.checks.status(),

@@ -16,7 +16,7 @@ use super::store::Store;
 use super::undo::Undone;
 use crate::effect::{Effect, Grants, Own, Query};
 use crate::hooks::message::{FileCoverage, Loaded};
-use crate::hooks::session::{Desk, SandboxPolicy, Session};
+use crate::hooks::session::{Desk, SandboxPolicy};
 use crate::hooks::{Answer, Ask, AskError, Budget, EntryPoint, HookError, HookEvent, HookSource, LoadError, Returned};
 use crate::host::{Host, HostError};
 use crate::keeper::{ChildId, Client};
@@ -37,28 +37,6 @@ pub async fn prepare(
 }
 
 impl Runner {
-    /// Starts a runner and loads a hook in it; with `coverage` it counts how often each line runs.
-    ///
-    /// # Errors
-    /// [`LoadError`]: the hook's own fault, or a process that is not to be had.
-    pub async fn start(
-        keeper: &Client,
-        source: &HookSource,
-        budget: Budget,
-        policy: SandboxPolicy,
-        coverage: bool,
-    ) -> Result<Self, LoadError> {
-        let failed = |error: std::io::Error| LoadError::Runner(format!("cannot start a runner: {error}"));
-        let (id, stream) = keeper.spawn(pool::role(source, budget.memory_bytes)).await.map_err(failed)?;
-        match Session::load_counted(stream, source.clone(), budget, policy, coverage).await {
-            Ok(session) => Ok(Self::new(session, id, keeper.clone())),
-            Err(error) => {
-                keeper.kill(id);
-                Err(error)
-            }
-        }
-    }
-
     /// The process, for killing it in the middle of a run.
     #[must_use]
     pub const fn id(&self) -> ChildId {
@@ -71,13 +49,7 @@ impl Runner {
         self.session.loaded()
     }
 
-    /// Is it good for another run?
-    #[must_use]
-    pub fn is_fit(&self) -> bool {
-        self.session.is_alive() && !self.session.is_worn()
-    }
-
-    /// Runs one entry point: [`Session::call`].
+    /// Runs one entry point: [`crate::hooks::session::Session::call`].
     ///
     /// # Errors
     /// [`HookError`]: whatever the hook did, as a value.
@@ -91,7 +63,7 @@ impl Runner {
         self.session.call(event, budget, desk, cancel).await
     }
 
-    /// Which lines have run: [`Session::coverage`].
+    /// Which lines have run: [`crate::hooks::session::Session::coverage`].
     pub async fn coverage(&mut self) -> Vec<FileCoverage> {
         self.session.coverage().await
     }
@@ -187,9 +159,7 @@ impl<H: Host> Trial<H> {
         let own = Own { dev, addresses };
         let behalf = Behalf { owner: &self.owner, grants, own, scoped: entry.scoped(), left };
         match ask {
-            Ask::Effect { .. } if entry == EntryPoint::Health => {
-                Err(AskError::Invalid("health may only look: it cannot change the host".to_owned()))
-            }
+            Ask::Effect { .. } if !entry.may_change() => Err(AskError::only_looks()),
             Ask::Effect { effect: effect @ (Effect::Demote { .. } | Effect::Resign { .. }), .. } => {
                 grants.permit(effect, own).map_err(|denied| AskError::Denied(*denied))?;
                 Ok(Answer::Reply(crate::effect::Reply::Outcome(crate::effect::Outcome::Changed)))

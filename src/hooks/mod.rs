@@ -76,6 +76,12 @@ impl EntryPoint {
     pub const fn scoped(self) -> bool {
         matches!(self, Self::BeforeMaster | Self::OnMaster)
     }
+
+    /// May it change anything at all?
+    #[must_use]
+    pub const fn may_change(self) -> bool {
+        !matches!(self, Self::Health)
+    }
 }
 
 /// What a hook is told.
@@ -259,6 +265,14 @@ pub enum AskError {
     /// A newer state of the virtual host overtook this run.
     #[error("superseded by a newer state")]
     Superseded,
+}
+
+impl AskError {
+    /// The answer to an effect where [`EntryPoint::may_change`] says no.
+    #[must_use]
+    pub fn only_looks() -> Self {
+        Self::Invalid("health may only look: it cannot change the host".to_owned())
+    }
 }
 
 /// What a run that worked gave back.

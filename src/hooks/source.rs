@@ -1,6 +1,6 @@
 //! Reading a hook from disk: once, into memory, so that what is checked is what runs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -18,8 +18,10 @@ pub const MAX_FILE: u64 = 1 << 20;
 pub const MAX_TOTAL: u64 = 8 << 20;
 /// The longest path of a module below the hook's directory, in bytes.
 const MAX_KEY: usize = 200;
-/// How deep directories may nest.
-const MAX_DEPTH: usize = 8;
+/// How deep directories may nest; what lies deeper is left out.
+pub const MAX_DEPTH: usize = 8;
+/// The most files and directories that are looked at for modules.
+const MAX_ENTRIES: usize = 20_000;
 
 /// Why a hook could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -72,7 +74,7 @@ impl HookSource {
                 _ => Path::new("."),
             };
             let root = fs::canonicalize(directory).map_err(|err| failed(directory, err))?;
-            let mut walk = Walk { root: &root, main: &real, modules: BTreeMap::new(), total };
+            let mut walk = Walk { root: &root, main: &real, modules: BTreeMap::new(), total, entries: 0 };
             walk.directory(&root, "", MAX_DEPTH)?;
             source.modules = walk.modules;
         }
@@ -81,9 +83,11 @@ impl HookSource {
 }
 
 impl HookSource {
-    /// SHA-256 of everything that the hook is made of: its file, its modules, its configuration.
+    /// SHA-256 of everything that the hook is made of: its file, the modules that it can require, its configuration. What else
+    /// lies beside it does not count.
     #[must_use]
     pub fn digest(&self) -> String {
+        let required = self.required();
         let mut hash = Sha256::new();
         let mut feed = |bytes: &[u8]| {
             hash.update((bytes.len() as u64).to_be_bytes());
@@ -91,11 +95,24 @@ impl HookSource {
         };
         feed(&self.main);
         feed(self.config_json.as_bytes());
-        for (path, content) in &self.modules {
+        for (path, content) in self.modules.iter().filter(|(path, _)| required.as_ref().is_none_or(|some| some.contains(*path))) {
             feed(path.as_bytes());
             feed(content);
         }
         hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+impl HookSource {
+    /// The modules that the hook can require; `None` if that may be any.
+    #[cfg(feature = "lua")]
+    fn required(&self) -> Option<BTreeSet<String>> {
+        (self.language == Language::Lua).then(|| super::lua::check::required(&self.main, &self.modules)).flatten()
+    }
+
+    #[cfg(not(feature = "lua"))]
+    const fn required(&self) -> Option<BTreeSet<String>> {
+        None
     }
 }
 
@@ -151,6 +168,7 @@ struct Walk<'a> {
     main: &'a Path,
     modules: BTreeMap<String, Vec<u8>>,
     total: u64,
+    entries: usize,
 }
 
 impl Walk<'_> {
@@ -159,6 +177,13 @@ impl Walk<'_> {
         let entries = fs::read_dir(directory).map_err(|err| failed(directory, err))?;
         for entry in entries {
             let entry = entry.map_err(|err| failed(directory, err))?;
+            self.entries += 1;
+            if self.entries > MAX_ENTRIES {
+                let what = format!(
+                    "more than {MAX_ENTRIES} files and directories beside and below the hook; give it a directory of its own"
+                );
+                return Err(SourceError::TooMuch { path: self.root.to_owned(), what });
+            }
             let file_name = entry.file_name();
             let Some(file_name) = file_name.to_str().filter(|n| !n.starts_with('.')) else { continue };
             let key = if prefix.is_empty() { file_name.to_owned() } else { format!("{prefix}/{file_name}") };

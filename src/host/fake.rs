@@ -230,6 +230,8 @@ impl Host for FakeHost {
             | Effect::AddressDelete { .. }
             | Effect::Announce { .. }
             | Effect::RouteReplace(_)
+            | Effect::RouteAdd(_)
+            | Effect::RouteRestore(_)
             | Effect::RouteDelete(_)
             | Effect::RuleReplace(_)
             | Effect::RuleDelete(_)
@@ -304,7 +306,7 @@ impl Host for FakeHost {
                 self.values
                     .borrow()
                     .values()
-                    .filter_map(|value| if let Value::Route(route) = value { Some(route) } else { None })
+                    .filter_map(Value::route)
                     .filter(|route| route.table_id() == table.unwrap_or(254))
                     .cloned()
                     .collect(),
@@ -356,11 +358,15 @@ impl FakeHost {
             | Effect::LinkSetUp { dev, .. }
             | Effect::LinkSetMac { dev, .. }
             | Effect::RouteReplace(Route { dev: Some(dev), .. })
+            | Effect::RouteAdd(Route { dev: Some(dev), .. })
                 if !self.has_link(dev) =>
             {
                 no(format!("there is no interface {dev}"), Some(libc::ENODEV))
             }
-            Effect::RouteReplace(route) if !self.reaches_gateway(route) => {
+            Effect::RouteAdd(route) if self.is_taken(route) => {
+                no(format!("adding the route {route}: File exists"), Some(libc::EEXIST))
+            }
+            Effect::RouteReplace(route) | Effect::RouteAdd(route) if !self.reaches_gateway(route) => {
                 no(format!("setting the route {route}: Nexthop has invalid gateway"), Some(libc::ENETUNREACH))
             }
             Effect::Service { unit, verb } if !self.has_unit(unit) => {
@@ -371,6 +377,12 @@ impl FakeHost {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Is another route in the place of this one?
+    fn is_taken(&self, route: &Route) -> bool {
+        let there = self.value(&Resource::route(route));
+        there != Value::Absent && there != Value::Route(route.clone())
     }
 
     /// Is the gateway, if there is one, in the network of an address, where that is looked at?

@@ -93,6 +93,11 @@ impl LinuxHost {
         self.helped_again.notify_waiters();
     }
 
+    /// There is no helper from now on: the one there was ends when the calls that run on it have.
+    pub fn drop_helper(&self) {
+        self.helper.borrow_mut().take();
+    }
+
     /// The helper that is asked now.
     #[must_use]
     pub fn helper(&self) -> Option<Rc<HelperClient>> {
@@ -170,6 +175,8 @@ impl LinuxHost {
             Effect::AddressAdd { address, dev } => self.netlink.add_address(*address, dev, AddressOptions::default()),
             Effect::AddressDelete { address, dev } => self.netlink.delete_address(*address, dev),
             Effect::RouteReplace(route) => self.netlink.replace_route(route),
+            Effect::RouteAdd(route) => self.netlink.add_route(route),
+            Effect::RouteRestore(found) => self.netlink.restore_route(found),
             Effect::RouteDelete(route) => self.netlink.delete_route(route),
             Effect::RuleReplace(rule) => self.netlink.replace_rule(rule),
             Effect::RuleDelete(rule) => self.netlink.delete_rule(rule),
@@ -344,6 +351,8 @@ impl Host for LinuxHost {
             Effect::AddressAdd { .. }
             | Effect::AddressDelete { .. }
             | Effect::RouteReplace(_)
+            | Effect::RouteAdd(_)
+            | Effect::RouteRestore(_)
             | Effect::RouteDelete(_)
             | Effect::RuleReplace(_)
             | Effect::RuleDelete(_)
@@ -389,7 +398,7 @@ impl Host for LinuxHost {
             },
             Resource::Route { .. } => {
                 let Some(Effect::RouteDelete(route)) = resource.set_to(&Value::Absent) else { return Ok(Value::Absent) };
-                self.netlink.route_in_place_of(&route)?.map_or(Value::Absent, Value::Route)
+                self.netlink.route_in_place_of(&route)?.map_or(Value::Absent, Value::FoundRoute)
             }
             Resource::Rule(rule) => {
                 if self.netlink.has_rule(rule)? {

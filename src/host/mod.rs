@@ -2,6 +2,7 @@
 
 pub mod alarm;
 pub mod announce;
+pub mod clock;
 pub mod courier;
 pub mod fake;
 pub mod files;
@@ -50,10 +51,10 @@ pub struct HostError {
 /// gateway, its metric may be the default. Blanks in a kernel parameter do not matter.
 #[must_use]
 pub fn holds(there: &Value, wanted: &Value) -> bool {
+    if let (Some(there), Some(wanted)) = (there.route(), wanted.route()) {
+        return Resource::route(there) == Resource::route(wanted) && netlink::satisfies(there, wanted);
+    }
     match (there, wanted) {
-        (Value::Route(there), Value::Route(wanted)) => {
-            Resource::route(there) == Resource::route(wanted) && netlink::satisfies(there, wanted)
-        }
         (Value::Text(there), Value::Text(wanted)) => there.split_whitespace().eq(wanted.split_whitespace()),
         (there, wanted) => there == wanted,
     }

@@ -133,7 +133,7 @@ impl<H: Host> RecordingHost<H> {
         for (resource, value) in self.values.borrow().iter() {
             let Resource::Route { table, .. } = resource else { continue };
             there.retain(|route| Resource::route(route) != *resource);
-            if let Value::Route(route) = value
+            if let Some(route) = value.route()
                 && *table == wanted
             {
                 there.push(route.clone());
@@ -223,6 +223,8 @@ impl<H: Host> Host for RecordingHost<H> {
             | Effect::AddressDelete { .. }
             | Effect::Announce { .. }
             | Effect::RouteReplace(_)
+            | Effect::RouteAdd(_)
+            | Effect::RouteRestore(_)
             | Effect::RouteDelete(_)
             | Effect::RuleReplace(_)
             | Effect::RuleDelete(_)

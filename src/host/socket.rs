@@ -1,7 +1,7 @@
 //! Sockets for the protocol: whole Ethernet frames in and out, and the groups that switches must know of.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::AsRawFd;
 
 use nix::sys::socket::{LinkAddr, recvfrom};
@@ -52,25 +52,9 @@ impl PacketSocket {
         Ok(socket)
     }
 
-    /// Binds again after the interface was removed and made anew, under its new index. Packet memberships
-    /// have to be asked for again.
-    ///
-    /// # Errors
-    /// `ENODEV` if there is no such interface.
-    pub fn rebind(&mut self, index: u32) -> io::Result<()> {
-        self.index = index;
-        self.bind()
-    }
-
     fn bind(&self) -> io::Result<()> {
         let all = u16::try_from(libc::ETH_P_ALL).map_err(|_| io::ErrorKind::InvalidInput)?;
         self.fd.get_ref().bind(&sys::link_address(self.index, all)?)
-    }
-
-    /// The index of the interface.
-    #[must_use]
-    pub const fn index(&self) -> u32 {
-        self.index
     }
 
     /// Makes the network card pass frames to this address: a group's, or a virtual host's own. It ends
@@ -229,40 +213,6 @@ impl Membership {
         self.groups.push(group);
         Ok(())
     }
-
-    /// Leaves and joins all groups again, so that the kernel reports them: when the link has come back, the
-    /// switch at its other end may be another one.
-    ///
-    /// # Errors
-    /// The first failure, after all were tried.
-    pub fn rejoin(&mut self) -> io::Result<()> {
-        let mut result = Ok(());
-        for group in std::mem::take(&mut self.groups) {
-            // Not a member any more (the interface was made anew): all the more reason to join.
-            let _ = match (group, &self.v4, &self.v6) {
-                (IpAddr::V4(ip), Some(socket), _) => {
-                    socket.leave_multicast_v4_n(&ip, &InterfaceIndexOrAddress::Index(self.index))
-                }
-                (IpAddr::V6(ip), _, Some(socket)) => socket.leave_multicast_v6(&ip, self.index),
-                (IpAddr::V4(_) | IpAddr::V6(_), _, _) => Ok(()),
-            };
-            if let Err(err) = self.join(group) {
-                self.groups.push(group);
-                result = result.and(Err(err));
-            }
-        }
-        result
-    }
-
-    /// Joins the same groups on the interface that came back under another index.
-    ///
-    /// # Errors
-    /// As [`Self::rejoin`].
-    pub fn rejoin_on(&mut self, index: u32) -> io::Result<()> {
-        self.index = index;
-        (self.v4, self.v6) = (None, None);
-        self.rejoin()
-    }
 }
 
 fn opened(slot: &mut Option<Socket>, domain: Domain) -> io::Result<&Socket> {
@@ -276,34 +226,4 @@ fn opened(slot: &mut Option<Socket>, domain: Domain) -> io::Result<&Socket> {
 
 fn join_v4(socket: &Socket, group: Ipv4Addr, index: u32) -> io::Result<()> {
     socket.join_multicast_v4_n(&group, &InterfaceIndexOrAddress::Index(index))
-}
-
-/// The hardware address of a group (RFC 1112, section 6.4; RFC 2464, section 7); `None` for other addresses.
-#[must_use]
-pub fn group_mac(group: IpAddr) -> Option<MacAddr> {
-    match group {
-        IpAddr::V4(ip) if ip.is_multicast() => {
-            let [_, b, c, d] = ip.octets();
-            Some(MacAddr([0x01, 0x00, 0x5e, b & 0x7f, c, d]))
-        }
-        IpAddr::V6(ip) if ip.is_multicast() => {
-            let [.., a, b, c, d] = Ipv6Addr::octets(&ip);
-            Some(MacAddr([0x33, 0x33, a, b, c, d]))
-        }
-        IpAddr::V4(_) | IpAddr::V6(_) => None,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn groups_have_the_hardware_addresses_of_the_standards() {
-        let mac = |ip: &str| group_mac(ip.parse().unwrap()).map(|m| m.to_string());
-        assert_eq!(mac("224.0.0.18").as_deref(), Some("01:00:5e:00:00:12"));
-        assert_eq!(mac("239.129.2.3").as_deref(), Some("01:00:5e:01:02:03"));
-        assert_eq!(mac("ff02::12").as_deref(), Some("33:33:00:00:00:12"));
-        assert_eq!(mac("10.0.0.1"), None);
-    }
 }

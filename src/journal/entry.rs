@@ -67,6 +67,7 @@ pub enum InputRecord {
     StandAside(Cause),
     Shutdown,
     Late { by: Duration },
+    Advertise,
 }
 
 impl From<&Input<'_>> for InputRecord {
@@ -88,6 +89,7 @@ impl From<&Input<'_>> for InputRecord {
             Input::StandAside(cause) => Self::StandAside(cause.clone()),
             Input::Shutdown => Self::Shutdown,
             Input::Late { by } => Self::Late { by: *by },
+            Input::Advertise => Self::Advertise,
         }
     }
 }
@@ -109,6 +111,7 @@ impl InputRecord {
             Self::StandAside(cause) => Input::StandAside(cause),
             Self::Shutdown => Input::Shutdown,
             Self::Late { by } => Input::Late { by },
+            Self::Advertise => Input::Advertise,
         }
     }
 }

@@ -64,6 +64,12 @@ impl Client {
         Self::over(ours, Some(keeper))
     }
 
+    /// Of a keeper that is gone.
+    #[cfg(test)]
+    pub(crate) fn of_nobody() -> Self {
+        Self { orders: mpsc::unbounded_channel().0, next: std::sync::Arc::default() }
+    }
+
     fn over(socket: OwnedFd, keeper: Option<Child>) -> io::Result<(Self, Exits)> {
         let socket = StdStream::from(socket);
         socket.peer_addr()?;

@@ -3,20 +3,23 @@
 use tracing::{error, info, warn};
 
 use super::will::Will;
+use crate::host::HostError;
 use crate::host::netlink::Netlink;
 use crate::host::socket::send_frames;
+use crate::types::VirtualAddress;
 
-/// Takes down every address and bows out where the dead engine was master: addresses first.
+/// Takes down every address and bows out where the dead engine was master: all addresses first.
 pub(super) fn settle(wills: &[Will]) {
     if wills.iter().all(|will| will.addresses.is_empty() && will.bow_outs.is_empty()) {
         return;
     }
-    match Netlink::open() {
-        Ok(netlink) => wills.iter().for_each(|will| let_go(&netlink, will)),
-        // The kernel's lease takes them down a little later.
-        Err(error) => error!(%error, "Could not take the dead engine's addresses down"),
-    }
-    for will in wills.iter().filter(|will| !will.bow_outs.is_empty()) {
+    let netlink = Netlink::open();
+    let take_down = |will: &Will, address| match &netlink {
+        Ok(netlink) => netlink.delete_address(address, &will.interface).map(drop),
+        Err(error) => Err(error.clone()),
+    };
+    let free: Vec<&Will> = wills.iter().filter(|will| let_go(will, take_down)).collect();
+    for will in free.into_iter().filter(|will| !will.bow_outs.is_empty()) {
         match send_frames(will.index, &will.bow_outs) {
             Ok(()) => info!(interface = %will.interface, "Bowed out for the dead engine"),
             Err(error) => warn!(interface = %will.interface, %error, "Could not bow out for the dead engine"),
@@ -24,12 +27,39 @@ pub(super) fn settle(wills: &[Will]) {
     }
 }
 
-fn let_go(netlink: &Netlink, will: &Will) {
+/// True if nothing of it is up any more. Who still has an address must not call a successor: the kernel's lease takes it
+/// down before one comes by itself.
+fn let_go(will: &Will, take_down: impl Fn(&Will, VirtualAddress) -> Result<(), HostError>) -> bool {
     let interface = &will.interface;
+    let mut all = true;
     for address in &will.addresses {
-        match netlink.delete_address(*address, interface) {
-            Ok(_) => info!(%interface, %address, "Took down an address of the dead engine"),
-            Err(error) => error!(%interface, %address, %error, "Could not take down an address of the dead engine"),
+        match take_down(will, *address) {
+            Ok(()) => info!(%interface, %address, "Took down an address of the dead engine"),
+            Err(error) => {
+                all = false;
+                error!(%interface, %address, %error, "Could not take down an address of the dead engine");
+            }
         }
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_still_has_an_address_calls_no_successor() {
+        let addresses: Vec<VirtualAddress> = ["10.0.0.1/24", "10.0.0.2/24"].map(|text| text.parse().unwrap()).into();
+        let will = Will { interface: "eth0".parse().unwrap(), index: 2, addresses, bow_outs: vec![vec![7; 70]] };
+        assert!(let_go(&will, |_, _| Ok(())));
+        let tried = std::cell::Cell::new(0);
+        let first_is_refused = |_: &Will, address: VirtualAddress| {
+            tried.set(tried.get() + 1);
+            let refusal = HostError { message: "the kernel did not answer".into(), errno: None };
+            if address.ip.to_string() == "10.0.0.1" { Err(refusal) } else { Ok(()) }
+        };
+        assert!(!let_go(&will, first_is_refused));
+        assert_eq!(tried.get(), 2, "the others go all the same");
     }
 }

@@ -20,7 +20,7 @@ use tracing::{debug, error, warn};
 use super::message::{ChildId, HowEnded, Report, Request};
 use super::will::Reader;
 use super::{SELF, descriptors, estate, spawn, wire};
-use crate::host::memory;
+use crate::host::{clock, memory};
 use crate::types::Timestamp;
 
 /// The most children at a time; an engine that wants more is out of control.
@@ -86,7 +86,7 @@ pub(super) fn run(program: &Path, arguments: &[OsString], handed: Option<Borrowe
     let mut pause = RESTART_FIRST;
     loop {
         let (ours, theirs) = wire::pair()?;
-        let began = clock();
+        let began = clock::now();
         keeper.engine = Some(spawn::engine(program, arguments, theirs, handed)?);
         keeper.socket = Some(ours);
         // It was the command line until now, and only waits from here on.
@@ -97,7 +97,7 @@ pub(super) fn run(program: &Path, arguments: &[OsString], handed: Option<Borrowe
         if keeper.stopping {
             return Ok(end.code());
         }
-        pause = if clock().since(began) > RESTART_HEALTHY { RESTART_FIRST } else { pause };
+        pause = if clock::now().since(began) > RESTART_HEALTHY { RESTART_FIRST } else { pause };
         error!(how, restart_ms = pause.as_millis(), "The engine died; starts it again");
         if let Some(code) = keeper.sleep(pause)? {
             return Ok(code);
@@ -140,7 +140,7 @@ impl Keeper {
             stopping: false,
             watchdog,
             hung: false,
-            felt: clock(),
+            felt: clock::now(),
             spared_until: Timestamp::ZERO,
         }
     }
@@ -168,7 +168,7 @@ impl Keeper {
     fn feel_the_pulse(&mut self) {
         let Some(beat) = self.will.as_ref().and_then(Reader::heartbeat) else { return };
         let Some(engine) = self.engine else { return };
-        let now = clock();
+        let now = clock::now();
         let slept = now.since(self.felt) > PULSE * 4;
         self.felt = now;
         if slept {
@@ -202,9 +202,9 @@ impl Keeper {
 
     /// Waits before the next start. Gives the exit status if it was told to end meanwhile.
     fn sleep(&mut self, pause: Duration) -> io::Result<Option<u8>> {
-        let until = clock() + pause;
-        while clock() < until {
-            self.wait(Some(until.since(clock()).min(PULSE)))?;
+        let until = clock::now() + pause;
+        while clock::now() < until {
+            self.wait(Some(until.since(clock::now()).min(PULSE)))?;
             if self.watchdog.is_some() {
                 // Waiting is what it should do now.
                 _ = sd_notify::notify(&[sd_notify::NotifyState::Watchdog]);
@@ -356,10 +356,4 @@ fn forward(pid: Pid, signal: Signal) {
     {
         warn!(%pid, %signal, %err, "Could not send a signal");
     }
-}
-
-/// The keeper has no other use for time than the engine's heartbeat, which is on this clock.
-fn clock() -> Timestamp {
-    let time = nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME).map(Duration::from).unwrap_or_default();
-    Timestamp::from_nanos(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX))
 }

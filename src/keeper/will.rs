@@ -16,8 +16,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::types::{IfName, Timestamp, VirtualAddress};
 
-/// Bytes of half a slot. Room for more than a hundred addresses and both bow-outs.
-const HALF: u64 = 4096;
+/// Bytes of half a slot: room for as many addresses as a virtual host may have, and both bow-outs. Only what is written
+/// takes memory.
+const HALF: u64 = 16 << 10;
 /// Bytes before and after the content: a number, a length, the number again.
 const FRAME: usize = 8 + 4 + 8;
 
@@ -198,10 +199,14 @@ mod tests {
     }
 
     #[test]
-    fn a_will_that_does_not_fit_is_refused() {
-        let (mut writer, _theirs) = Writer::create().unwrap();
-        let many: Vec<String> = (0..400).map(|n| format!("10.0.{}.{}/24", n / 200, n % 200 + 1)).collect();
-        let many: Vec<&str> = many.iter().map(String::as_str).collect();
-        assert!(writer.write(0, &will(&many)).is_err());
+    fn the_largest_virtual_host_fits_and_more_is_refused() {
+        let (mut writer, theirs) = Writer::create().unwrap();
+        let longest = |count: usize| -> Vec<String> {
+            (0..count).map(|n| format!("2001:db8:1111:2222:3333:4444:5555:{:04x}/128", n + 0x1000)).collect()
+        };
+        let of = |count| Will { addresses: longest(count).iter().map(|a| a.parse().unwrap()).collect(), ..will(&[]) };
+        writer.write(0, &of(VirtualAddress::MAX_OF_A_VHOST)).unwrap();
+        assert_eq!(Reader::new(theirs).wills(), [of(VirtualAddress::MAX_OF_A_VHOST)]);
+        assert!(writer.write(0, &of(1000)).is_err());
     }
 }

@@ -8,26 +8,25 @@ use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 use nix::time::{ClockId as Clock, clock_gettime};
 
+use crate::host;
 use crate::types::Timestamp;
 
 /// Time since boot.
-///
-/// # Panics
-/// Never on Linux: every kernel that has namespaces has this clock.
 #[must_use]
 pub fn now() -> Timestamp {
-    read(Clock::CLOCK_BOOTTIME)
+    host::clock::now()
 }
 
 /// When a packet was received, from the kernel's stamp on the wall clock: only the stamp's age is used.
+///
+/// # Panics
+/// Never: Linux has this clock.
 #[must_use]
+#[expect(clippy::disallowed_methods, reason = "the kernel's stamps are on the wall clock")]
 pub fn from_wall(stamp: TimeSpec) -> Timestamp {
-    let age = read(Clock::CLOCK_REALTIME).since(timestamp(stamp));
+    let wall = clock_gettime(Clock::CLOCK_REALTIME).expect("Linux has this clock");
+    let age = timestamp(wall).since(timestamp(stamp));
     Timestamp::from_nanos(now().as_nanos().saturating_sub(u64::try_from(age.as_nanos()).unwrap_or(u64::MAX)))
-}
-
-fn read(clock: Clock) -> Timestamp {
-    timestamp(clock_gettime(clock).expect("Linux has this clock"))
 }
 
 fn timestamp(time: TimeSpec) -> Timestamp {

@@ -6,8 +6,8 @@ use std::net::IpAddr;
 use netlink_packet_core::{NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
 use netlink_packet_route::address::{AddressAttribute, AddressMessage, AddressScope};
 use netlink_packet_route::link::{
-    BridgeStpState, InfoBridge, InfoBridgePort, InfoData, InfoKind, InfoPortData, InfoPortKind, InfoVeth, LinkAttribute,
-    LinkFlags, LinkInfo, LinkMessage,
+    BridgePortState, BridgeStpState, InfoBridge, InfoBridgePort, InfoData, InfoKind, InfoPortData, InfoPortKind, InfoVeth,
+    LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
 };
 use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
@@ -186,6 +186,22 @@ impl Netlink {
             if let LinkAttribute::Address(bytes) = attribute { bytes.as_slice().try_into().ok().map(MacAddr) } else { None }
         });
         Ok((link.header.flags.contains(LinkFlags::LowerUp), mac.unwrap_or_default()))
+    }
+
+    /// Does the bridge pass frames on through this port, in both directions?
+    pub(super) fn forwards(&mut self, port: &str) -> io::Result<bool> {
+        let link = self.find(port)?;
+        let is_open = |info: &LinkInfo| {
+            let LinkInfo::PortData(InfoPortData::BridgePort(settings)) = info else { return false };
+            settings.contains(&InfoBridgePort::State(BridgePortState::Forwarding))
+        };
+        // A queue that drops everything, which each link has until the kernel has looked at its carrier.
+        let drops = |attribute: &LinkAttribute| matches!(attribute, LinkAttribute::Qdisc(name) if name == "noop");
+        let infos = link.attributes.iter().filter_map(|attribute| match attribute {
+            LinkAttribute::LinkInfo(infos) => Some(infos),
+            _ => None,
+        });
+        Ok(infos.flatten().any(is_open) && !link.attributes.iter().any(drops))
     }
 
     /// The number of a link.

@@ -5,13 +5,14 @@ use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::mount::{MsFlags, mount};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::clock;
+use super::clock::{self, Ticker};
 use super::message::{self, Answer, Command, Event, Fault, HostCommand, HostSpec, Message, Request, What};
 use super::netlink::Netlink;
 use super::reap::Reaper;
@@ -19,6 +20,10 @@ use super::role::{self, Step, StepError};
 use crate::types::MacAddr;
 
 const BRIDGE: &str = "br0";
+/// A port that does not pass frames on by then never will.
+const OPEN_MAX: Duration = Duration::from_secs(10);
+/// How often a port is looked at.
+const LOOK_AGAIN: Duration = Duration::from_millis(1);
 
 /// Serves the maker of the lab until its end.
 pub(super) fn run(socket: UnixStream) -> Result<(), StepError> {
@@ -172,6 +177,7 @@ fn start(
     let command = HostCommand::Configure { addresses: spec.addresses.clone(), gateway: spec.gateway };
     message::send(&socket, &Request { id: 0, command }).step("configure a host")?;
     expect_answer(&mut from_host)?;
+    opens(&host.port, netlink)?;
 
     let name = spec.name.clone();
     let maker = Arc::clone(maker);
@@ -179,6 +185,20 @@ fn start(
     message::send_shared(&maker, &event(What::PoweredOn)).step("tell of a host")?;
     let copier = std::thread::spawn(move || copy(&name, from_host, &maker));
     Ok(Running { socket, outer, inner, copier })
+}
+
+/// Waits until a port passes frames on. The kernel opens it when it has looked at the carrier, in its own time: until then the
+/// host neither hears nor is heard.
+fn opens(port: &str, netlink: &mut Netlink) -> Result<(), StepError> {
+    let ticker = Ticker::new(LOOK_AGAIN).map_err(io::Error::from).step("start a timer")?;
+    let end = clock::now() + OPEN_MAX;
+    while !netlink.forwards(port).step("look at a port of the switch")? {
+        if clock::now() > end {
+            return Err(io::Error::from(io::ErrorKind::TimedOut)).step("wait for a port of the switch to pass frames on");
+        }
+        ticker.wait().map_err(io::Error::from).step("wait for a timer")?;
+    }
+    Ok(())
 }
 
 fn expect_ready(reader: &mut impl BufRead) -> Result<(), StepError> {

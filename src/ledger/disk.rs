@@ -87,6 +87,21 @@ impl Files {
         self.run.file = Some(file);
     }
 
+    /// The directories of those that cannot be written.
+    pub(super) fn failing(&self) -> Vec<PathBuf> {
+        [&self.run, &self.lasting].into_iter().filter(|log| log.failed.is_some()).map(|log| log.directory.clone()).collect()
+    }
+
+    /// Writes anew what could not be written.
+    pub(super) fn mend(&mut self, claims: &Claims) {
+        for (log, lasting) in [(&mut self.run, false), (&mut self.lasting, true)] {
+            if log.failed.is_some() {
+                // It keeps the reason if it fails again.
+                _ = log.rewrite(&of_log(claims, lasting));
+            }
+        }
+    }
+
     pub(super) fn failed(&self) -> Option<&LedgerError> {
         self.run.failed.as_ref().or(self.lasting.failed.as_ref())
     }
@@ -268,6 +283,18 @@ impl Log {
             }
         }
     }
+}
+
+/// Can files be written and synced in a directory? It takes as long as the disk takes: for a thread that may wait.
+///
+/// # Errors
+/// What the system said.
+pub fn probe(directory: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+    let path = directory.join("ledger.probe");
+    let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).custom_flags(libc::O_NOFOLLOW).open(&path);
+    let written = file.and_then(|mut file| file.write_all(&[0; 4096]).and_then(|()| file.sync_all()));
+    written.and(fs::remove_file(&path))
 }
 
 fn frame<T: Serialize>(value: &T, into: &mut Vec<u8>) -> io::Result<()> {

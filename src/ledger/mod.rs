@@ -15,7 +15,7 @@ use std::path::PathBuf;
 
 use claims::{Change, Claims};
 pub use claims::{Holding, Leftover, Of, Owner, Undo};
-pub use disk::Written;
+pub use disk::{Written, probe};
 pub use instance::{Instance, InstanceError, Origin, instance_name};
 
 use crate::effect::{Resource, Value};
@@ -173,6 +173,20 @@ impl Ledger {
     #[must_use]
     pub fn health(&self) -> Option<&LedgerError> {
         self.files.as_ref().and_then(disk::Files::failed)
+    }
+
+    /// The directories in which it cannot be written, if there are any.
+    #[must_use]
+    pub fn failing(&self) -> Vec<PathBuf> {
+        self.files.as_ref().map(disk::Files::failing).unwrap_or_default()
+    }
+
+    /// Writes anew what could not be written, if it can be now: [`Self::health`] says so. See first that [`probe`] works in
+    /// [`Self::failing`]: a disk that does not answer would hold up whoever calls this.
+    pub fn mend(&mut self) {
+        if let Some(files) = &mut self.files {
+            files.mend(&self.claims);
+        }
     }
 
     /// How many records were written since it was opened.

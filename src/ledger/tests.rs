@@ -171,6 +171,34 @@ fn a_ledger_that_cannot_be_written_takes_only_own_addresses_and_heals() {
 }
 
 #[test]
+fn a_ledger_that_could_not_be_written_is_mended_without_a_new_claim() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut ledger, _) = Ledger::open(&instance(&directory, HERE));
+    let run = directory.path().join("run/test@2");
+    assert!(ledger.failing().is_empty());
+    ledger.files.as_mut().unwrap().fail_writes(OpenOptions::new().write(true).open("/dev/full").unwrap());
+    let new = run.join("ledger.new");
+    fs::create_dir(&new).unwrap();
+    let address = Resource::Address { dev: "eth0".parse().unwrap(), ip: "10.0.0.9".parse().unwrap() };
+    let own = Owner { hook: None, ..owner("a") };
+    ledger.claim_own(&own, &address, Value::Address("10.0.0.9/24".parse().unwrap()));
+    assert!(ledger.failing() == std::slice::from_ref(&run));
+    assert!(super::probe(&run).is_ok(), "the disk is not to blame here");
+    ledger.mend();
+    assert!(ledger.failing() == std::slice::from_ref(&run), "not yet");
+    fs::remove_dir(&new).unwrap();
+    ledger.mend();
+    assert!(ledger.health().is_none() && ledger.failing().is_empty());
+    let before = held(&ledger);
+    drop(ledger);
+    assert_eq!(held(&Ledger::open(&instance(&directory, HERE)).0), before);
+    // Where nothing can be made, that is told.
+    fs::write(directory.path().join("file"), "").unwrap();
+    assert!(super::probe(&directory.path().join("file/below")).is_err());
+    assert!(!run.join("ledger.probe").exists());
+}
+
+#[test]
 fn what_another_instance_of_the_name_wrote_is_not_written_over() {
     let directory = tempfile::tempdir().unwrap();
     let lasting = |path: &str| Resource::File { path: path.into() };

@@ -70,6 +70,9 @@ pub enum ParseAddressError {
 }
 
 impl VirtualAddress {
+    /// The most that one virtual host may have: each is a part of what is signed, held and let go in one step.
+    pub const MAX_OF_A_VHOST: usize = 255;
+
     /// Checks the prefix length and that a host can hold the address.
     ///
     /// # Errors

@@ -70,10 +70,12 @@ fn the_manual_page_has_what_an_operator_looks_for() {
     {
         assert!(ran.stdout.contains(&format!(".SH {section}\n")), "{section}");
     }
-    for verb in ["run", "check", "lab", "completions"] {
+    for verb in ["run", "check", "lab", "completions", "hook rollback", "plugin verify", "new hook"] {
         assert!(ran.stdout.contains(&format!(".SS carpd {verb}\n")), "{verb}");
     }
-    assert!(ran.stdout.contains("/etc/carpd/carpd.toml"));
+    for said in ["/etc/carpd/carpd.toml", "SIGHUP", "SIGUSR2"] {
+        assert!(ran.stdout.contains(said), "{said}");
+    }
 }
 
 #[test]
@@ -143,4 +145,32 @@ fn run_refuses_a_log_filter_that_makes_no_sense() {
     let ran = carpd_with(directory.path(), &["run", "--config", "good.toml"], &[("CARPD_LOG", "info,[[")]);
     assert_eq!(ran.code, 2, "{}", ran.stderr);
     assert!(ran.stderr.starts_with("error: CARPD_LOG is not a log filter"), "{}", ran.stderr);
+}
+
+#[test]
+fn what_is_not_there_is_named_with_what_to_do() {
+    let directory = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| std::fs::write(directory.path().join(name), text).unwrap();
+    let said = |code: i32, args: &[&str], parts: &[&str]| {
+        let ran = carpd(directory.path(), args);
+        assert_eq!(ran.code, code, "{args:?}: {}", ran.stderr);
+        for part in parts {
+            assert!(ran.stderr.contains(part), "{args:?}: {part} is not in\n{}", ran.stderr);
+        }
+    };
+    write(
+        "carpd.toml",
+        "[[vhost]]\nname = \"web\"\ninterface = \"lo\"\nvhid = 40\naddresses = [\"10.0.0.1/24\"]\npassword-file = \"web.pass\"\n",
+    );
+    said(
+        3,
+        &["check", "carpd.toml"],
+        &["web.pass: No such file", "--> carpd.toml:6:17", "hint: write it, the same on every node"],
+    );
+    said(4, &["why", "--run-dir", "run"], &["/journal: No such file", "hint: name the daemon with --config or --instance"]);
+    said(4, &["why", "--file", "none"], &["cannot read none: No such file"]);
+    said(4, &["replay", "none"], &["cannot read none: No such file"]);
+    said(3, &["plan", "./none.lua", "--event", "master"], &["error: cannot read ./none.lua: No such file"]);
+    write("h.lua", "function on_master() end");
+    said(0, &["plan", "./h.lua", "--event", "master"], &["note: there is no ./h.toml: the hook has no grants"]);
 }

@@ -6,4 +6,5 @@ mod helper;
 mod namespace;
 mod network;
 mod openrc;
+mod routes;
 mod systemd;

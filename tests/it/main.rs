@@ -27,6 +27,8 @@ mod host;
 #[cfg(all(feature = "wasm", feature = "lua"))]
 mod new;
 #[cfg(feature = "lua")]
+mod overlap;
+#[cfg(feature = "lua")]
 mod plan;
 #[cfg(feature = "lua")]
 mod port;

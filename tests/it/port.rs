@@ -333,6 +333,7 @@ fn a_mirrored_down_script_needs_no_on_backup() {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "a measurement")]
 fn a_hundred_lines_are_ported_at_once() {
     let line = "if [ -n \"$3\" ]; then ip addr add $2/24 dev $1; /usr/bin/tool $2 && hostname x-$3; fi\n";
     let source = Source { name: "up.sh".into(), text: line.repeat(100) };

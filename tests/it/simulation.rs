@@ -275,6 +275,38 @@ fn the_scenario() {
 }
 
 #[test]
+fn a_better_node_that_comes_back_is_master_whenever_it_died_and_came() {
+    let interval = Duration::from_micros(1_000_000 + 15 * 1_000_000 / 256);
+    let ms = Duration::from_millis;
+    for off_ms in (0..1100).step_by(75) {
+        for away_ms in (10..5000).step_by(135) {
+            // A link that has just come up may lose what is sent for a moment, one way or the other.
+            for deaf_ms in [0, 3, 200, 1500] {
+                for outbound in [true, false] {
+                    let mut lan = Lan::new(off_ms + away_ms + deaf_ms);
+                    let node2 = lan.join(settings(0, Preempt::On), source(32));
+                    let node3 = lan.join(settings(15, Preempt::Off), source(33));
+                    lan.run_for(5 * SECOND + ms(off_ms));
+                    lan.switch_off(node2);
+                    lan.run_for(ms(away_ms));
+                    lan.switch_on(node2);
+                    let (from, to) = if outbound { (node2, node3) } else { (node3, node2) };
+                    lan.cut(from, to);
+                    lan.run_for(ms(deaf_ms));
+                    lan.heal();
+                    // Either it hears node3 at its next word and takes its place, or nobody, and waits for as long as ever.
+                    let longest = if lan.masters().contains(&node3) { interval } else { 4 * SECOND };
+                    lan.run_for(longest + ms(1));
+                    assert_eq!(lan.masters(), [node2], "{off_ms} {away_ms} {deaf_ms} {outbound}");
+                    lan.run_for(10 * SECOND);
+                    assert_eq!(lan.masters(), [node2], "and stays: {off_ms} {away_ms} {deaf_ms} {outbound}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn a_master_that_slept_says_nothing_before_it_has_listened() {
     let (mut lan, nodes) = settled(&[0, 15], Preempt::On);
     lan.pause(nodes[0], 8 * SECOND);

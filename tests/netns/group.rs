@@ -5,7 +5,7 @@ use std::time::Duration;
 use carpd::lab::clock::now;
 use carpd::lab::{Fault, HostSpec, Lab, LabSpec, Sighting};
 
-use crate::rig::{ADDRESS, Carpd, Daemon, Failed, SOON, TAKEOVER, Watch, holds, lan, lets_go, mac, sh};
+use crate::rig::{ADDRESS, CARPD, Carpd, Daemon, Failed, SOON, TAKEOVER, Watch, holds, lan, lets_go, mac, sh};
 use crate::{ADDRESS_OF_A, Case, Outcome};
 
 pub(crate) fn cases() -> Vec<Case> {
@@ -148,13 +148,23 @@ fn put_back() -> Outcome {
     // With the prefix length that it has on the interface.
     let held = lab.host("a").facts()?.addresses.into_iter().find(|held| held.ip.to_string() == ADDRESS).unwrap();
     let mut best = Duration::MAX;
-    for _ in 0..5 {
+    let mut said = 0;
+    // A renewal in the very moment puts it back as well, and then nothing is said.
+    for _ in 0..20 {
         let removed = now();
         lab.host("a").delete_address(held)?;
-        let entry = a.wait_says("Put back an address that somebody removed", SOON)?;
-        best = best.min(entry.at.since(removed));
-        assert!(holds(&lab, "a")?);
+        let address = ADDRESS.parse()?;
+        let back = || Ok(lab.host("a").facts()?.holds(address).then_some(()));
+        lab.until("the address to be put back", SOON, back)?;
+        if let Ok(entry) = a.wait_says("Put back an address that somebody removed", Duration::from_millis(500)) {
+            best = best.min(entry.at.since(removed));
+            said += 1;
+        }
+        if said == 5 {
+            break;
+        }
     }
+    assert_eq!(said, 5);
     // Each comes back; how soon, is measured where the machine was not busy with something else.
     assert!(best < Duration::from_millis(100), "{best:?}");
     watch.wait(&[mac(&lab, "a")?], SOON)?;
@@ -186,6 +196,8 @@ fn late_interface() -> Outcome {
     let mut a = Carpd::new("a").set("interface", "\"eth1\"").start(&lab)?;
     assert_eq!(a.wait_says("Waits for an interface that does not exist yet", SOON)?.text("interface"), "eth1");
     a.wait_says("Ready", SOON)?;
+    let status = sh(&lab, "a", &format!("{CARPD} status"))?.join("\n");
+    assert!(status.contains(": waits for an interface that does not exist yet"), "{status}");
     sh(
         &lab,
         "a",

@@ -21,6 +21,7 @@ mod lab;
 mod lease;
 mod leftovers;
 mod measure;
+mod orders;
 mod peers;
 mod reload;
 mod rig;
@@ -83,6 +84,7 @@ fn main() -> ExitCode {
         crash::cases(),
         lease::cases(),
         shared::cases(),
+        orders::cases(),
         peers::cases(),
         reload::cases(),
         group::cases(),

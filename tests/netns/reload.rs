@@ -21,6 +21,8 @@ pub(crate) fn cases() -> Vec<Case> {
         Case::new("reload::virtual_hosts_that_did_not_change_notice_nothing", unchanged),
         Case::new("reload::a_tested_hook_serves_once_it_passes_its_test", tested),
         Case::new("reload::the_helper_process_comes_with_the_first_grant_and_comes_back", helper),
+        Case::new("reload::what_a_hook_does_not_read_makes_no_new_version", neighbours),
+        Case::new("reload::a_huge_directory_does_not_hold_up_the_protocol", huge),
         Case::new("reload::metrics_are_openmetrics", metrics),
         Case { limit: LONG, ..Case::new("reload::of_two_whose_hooks_fail_one_keeps_the_address", all_fail) },
         Case { limit: LONG, ..Case::new("reload::who_may_not_stay_degraded_stands_aside", aside) },
@@ -133,9 +135,7 @@ end";
         daemon.wait_says(&format!("lives {life}"), SOON)?;
         kill_tree(&lab, &daemon)?;
     }
-    // The machine may have others, of daemons of its own.
-    let newest = "cd $(ls -td /var/lib/carpd/*/ | head -1) && find . -type f -o -type d | sort | xargs stat -c '%a %n'";
-    let files = sh(&lab, "a", newest)?;
+    let files = sh(&lab, "a", "cd /var/lib/carpd/carpd-*; find . -type f -o -type d | sort | xargs stat -c '%a %n'")?;
     let modes: Vec<&str> = files.iter().filter_map(|line| line.split_whitespace().next()).collect();
     assert!(modes.iter().all(|mode| ["700", "600", "644"].contains(mode)), "{files:?}");
     Ok(())
@@ -292,6 +292,61 @@ fn helper() -> Outcome {
     assert_eq!(daemon.states(), ["backup", "master"]);
     let metrics = ordered(&lab, "metrics")?;
     assert!(metrics.contains("\ncarpd_helper_up 1\n") && metrics.contains("\ncarpd_helper_deaths_total 1\n"), "{metrics}");
+    // Nothing is granted any more; but the host name is still to be put back.
+    save_hook(&lab, "function on_master() end")?;
+    took_new(&mut daemon)?;
+    lab.host("a").write("/run/lab/carpd.toml", 0o644, &spec("", "").toml())?;
+    ordered(&lab, "reload")?;
+    assert_eq!((sh(&lab, "a", helpers)?.len(), changed(&lab)?.0.as_str()), (1, "two"));
+    ordered(&lab, "hook apply h")?;
+    daemon.wait_says("Ended the helper process: nothing needs it any more", SOON)?;
+    assert_eq!(changed(&lab)?.0, "a");
+    Ok(lab.until("the helper's end", SOON, || {
+        let left = lab.host("a").run(&["bash", "-c", helpers], SOON)?.stdout;
+        Ok(left.is_empty().then_some(()))
+    })?)
+}
+
+fn neighbours() -> Outcome {
+    let lab = lan(&["a"])?;
+    let host = lab.host("a");
+    host.write("/run/lab/lib/m.lua", 0o644, "return { text = 'the first' }")?;
+    let mut daemon =
+        Carpd::new("a").hook("local m = require('lib/m')\nfunction on_master() log.info(m.text) end", "").start(&lab)?;
+    daemon.wait_says("the first", TAKEOVER)?;
+    for (file, text) in [("other.lua", "return 1"), ("lib/other.lua", "return 2"), ("notes.txt", "3"), ("h_test.lua", "nonsense")]
+    {
+        host.write(&format!("/run/lab/{file}"), 0o644, text)?;
+    }
+    // By then all of these were noticed.
+    ordered(&lab, "reload")?;
+    host.write("/run/lab/lib/m.lua", 0o644, "return { text = 'the second' }")?;
+    let taken = took_new(&mut daemon)?;
+    assert_eq!(taken.text("generation"), "2", "{}", daemon.text());
+    daemon.stop()
+}
+
+fn huge() -> Outcome {
+    let lab = lan(&["a"])?;
+    let mut watch = Watch::start(&lab, ADDRESS)?;
+    sh(&lab, "a", "mkdir -p /run/lab/many && cd /run/lab/many && seq 10000 | xargs mkdir")?;
+    let mut daemon = Carpd::new("a").hook("function on_master() end", "").start(&lab)?;
+    let told =
+        "Watches only a part of what is below the hooks' directories; use `carpd reload`, or give each hook one of its own";
+    daemon.wait_says(told, TAKEOVER)?;
+    daemon.wait_ran("on_master", TAKEOVER)?;
+    for _ in 0..3 {
+        watch.hear(ADDRESS_OF_A, 1, SOON)?;
+        ordered(&lab, "reload")?;
+    }
+    save_hook(&lab, "function on_master() local changed = 1 end")?;
+    took_new(&mut daemon)?;
+    watch.hear(ADDRESS_OF_A, 1, SOON)?;
+    let times = watch.advertisements(ADDRESS_OF_A)?;
+    let longest = times.windows(2).map(|pair| pair[1].since(pair[0])).max().unwrap_or_default();
+    // An interval is one second.
+    assert!(longest < Duration::from_millis(1500), "{longest:?}");
+    assert_eq!(daemon.states(), ["backup", "master"]);
     daemon.stop()
 }
 

@@ -5,9 +5,13 @@
 //! status, frames. Where carpd differs on purpose, a case shows the difference and names it.
 
 use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use carpd::lab::{Exit, Fault, Process};
+use carpd::proto::wire::{self, Advertisement, checksum};
+use carpd::proto::{Key, LinkLocal, auth::Authenticator};
+use carpd::types::{AdvBase, AdvSkew, Family, MacAddr, Vhid};
 use nix::sys::signal::Signal;
 
 use crate::ucarp_own::{bad_scripts, debian, lua, side_by_side, three};
@@ -38,6 +42,8 @@ pub(crate) fn cases() -> Vec<Case> {
         case("ucarp::an_interface_goes_down_and_up", admin_down),
         case("ucarp::a_cable_is_out_at_the_start", no_cable),
         case("ucarp::an_interface_is_down_at_the_start", down_at_start),
+        case("ucarp::a_hardware_address_changes", new_mac),
+        case("ucarp::a_fragment_that_claims_mastership", fragment),
         case("ucarp::a_second_one_of_a_vhid", second_start),
         case("ucarp::a_slow_script", slow_script),
         case("ucarp::a_deaf_worse_master", worse_master),
@@ -67,9 +73,11 @@ const SHOWN_HERE: &[&str] = &[
     "survives-link",
     "prompt-link",
     "no-cable",
+    "new-mac",
     "second-start",
     "worse-masters",
     "refusals",
+    "odd-packets",
     "hidden-password",
 ];
 
@@ -347,6 +355,58 @@ fn no_cable() -> Outcome {
     assert_eq!((&ours.2, &ours.3, &ours.4), (&theirs.2, &theirs.3, &theirs.4), "the same in the end");
     assert_eq!((theirs.0.len(), theirs.1.len()), (1, 1), "{theirs:?}");
     assert_eq!((ours.0.len(), ours.1.len()), (0, 0), "no-cable: {ours:?}");
+    Ok(())
+}
+
+fn new_mac() -> Outcome {
+    const NEW: &str = "020000000077";
+    // Whom each announcement names.
+    fn announced(stage: &Stage) -> Vec<String> {
+        let of = |frame: &str, from: usize, to: usize| frame.get(2 * from..2 * to).map(str::to_owned);
+        let garp = |frame: &String| of(frame, 12, 14).as_deref() == Some("0806") && of(frame, 28, 32) == of(frame, 38, 42);
+        let frames = stage.sniffer.lines().into_iter().map(|line| line.text);
+        frames.filter(garp).filter_map(|frame| of(&frame, 22, 28)).collect()
+    }
+    let (theirs, ours) = both(|stage| {
+        let mut subject = stage.subject("-z")?;
+        master(&mut subject)?;
+        called(stage, "a", 2)?;
+        let changed = stage.lab.host("a").run(&["ip", "link", "set", "dev", "eth0", "address", "02:00:00:00:00:77"], SOON)?;
+        assert!(changed.status.success(), "{changed:?}");
+        subject.signal(Signal::SIGUSR2)?;
+        backup(&mut subject)?;
+        let before = announced(stage).len();
+        master(&mut subject)?;
+        Ok(stage.lab.until("an announcement", SOON, || Ok(announced(stage).get(before).cloned()))?)
+    })?;
+    assert!(theirs != NEW && ours == NEW, "new-mac: {theirs} {ours}");
+    Ok(())
+}
+
+fn fragment() -> Outcome {
+    /// A better master's advertisement, rightly signed, in the first fragment of a packet.
+    fn claim() -> Vec<u8> {
+        let (vhid, group) = (Vhid::new(42).unwrap(), Ipv4Addr::new(224, 0, 0, 18));
+        let auth = Authenticator::new(&Key::new(b"love").unwrap(), vhid, &[ADDRESS.parse().unwrap()], None, LinkLocal::Include);
+        let digest = auth.sign(7);
+        let ad = Advertisement { vhid: 42, advbase: AdvBase(1), advskew: AdvSkew(0), demote: 0, counter: 7, digest };
+        let mut packet = wire::ipv4_packet(Ipv4Addr::new(192, 168, 32, 11), group, 0x10, 0, &ad.encode());
+        packet[6..8].copy_from_slice(&[0x20, 0]);
+        packet[10..12].fill(0);
+        let sum = checksum(&packet[..20]).to_be_bytes();
+        packet[10..12].copy_from_slice(&sum);
+        wire::ethernet_frame(wire::multicast_mac(group.into()).unwrap(), MacAddr([2, 0xca, 1, 0, 0, 9]), Family::V4, &packet)
+    }
+    let (theirs, ours) = both(|stage| {
+        let mut subject = stage.subject("-z -k 100")?;
+        master(&mut subject)?;
+        called(stage, "a", 2)?;
+        stage.lab.host("b").send(&[claim()])?;
+        // ucarp may see it a second later.
+        stage.pass(Duration::from_millis(2500))?;
+        Ok(stage.trace(&subject, "a", None).states)
+    })?;
+    assert_eq!((theirs.len(), ours.len()), (3, 2), "odd-packets: {theirs:?} {ours:?}");
     Ok(())
 }
 

@@ -19,8 +19,10 @@ pub(super) const DIFFERENCES: &[&str] = &[
     "survives-link",
     "prompt-link",
     "no-cable",
+    "new-mac",
     "second-start",
     "worse-masters",
     "refusals",
+    "odd-packets",
     "hidden-password",
 ];

@@ -60,6 +60,7 @@ pub(crate) fn side_by_side() -> Outcome {
         assert!(of(&both, 1) && of(&both, 2) && both.contains("instance ucarp-eth0-1-"), "{both}");
         let one = status(&["--instance", "ucarp-eth0-2"])?;
         assert!(of(&one, 2) && !of(&one, 1), "{one}");
+        assert!(one.contains("192.168.32.102/32, up here"), "a script put it up: {one}");
         end(&mut first)?;
         let only = status(&["--json"])?;
         assert!(only.contains("\"eth0-2\"") && !only.contains("eth0-1"), "{only}");

@@ -20,7 +20,7 @@ pub(crate) static VHOST: Section = Section {
         ),
         required(
             "addresses",
-            Plain("list of addresses with prefix length"),
+            Plain("list of 1 to 255 addresses with prefix length"),
             "[\"192.168.32.22/24\"]",
             "The addresses that follow mastership, IPv4 and IPv6. Without a prefix length: /32 or /128. \
              The order does not matter to the protocol.",

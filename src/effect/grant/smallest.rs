@@ -30,6 +30,8 @@ impl Grants {
                 let (dst, via, dev, table) = (route.dst, route.via, route.dev.clone(), route.table);
                 self.route.push(RouteGrant { dst, via, dev, table });
             }
+            // No grant allows these.
+            Effect::RouteAdd(_) | Effect::RouteRestore(_) => {}
             Effect::RuleReplace(rule) | Effect::RuleDelete(rule) => {
                 self.rule.push(RuleGrant { table: rule.table, priority: Some(rule.priority) });
             }

@@ -1,28 +1,44 @@
 //! Writing behind the engine's back: one job after the other on another thread, and a sync when it is quiet.
+//!
+//! A job writes one file as a whole, or makes sure that something is as it should be: so one that failed can be done again,
+//! ever more seldom, until it works or a newer one takes its place.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, sleep_until};
 use tracing::{info, warn};
 
-/// Jobs that may wait for a disk that does not answer; beyond that they are refused.
+use crate::engine::clock;
+use crate::types::Timestamp;
+
+/// Jobs that may wait for a disk that does not answer; beyond that only the newest of each file is kept.
 const WAITING_MAX: usize = 256;
 /// A file that was appended to is synced so much later, once for all that was appended meanwhile.
 const SYNC_AFTER: Duration = Duration::from_millis(100);
+/// First pause before what could not be written is tried again; doubled each time.
+const RETRY_FIRST: Duration = Duration::from_secs(1);
+/// Longest pause.
+const RETRY_MAX: Duration = Duration::from_secs(60);
 
-/// Writes something. May give back a file that is to be synced when there is time.
-type Job = Box<dyn FnOnce() -> io::Result<Option<PathBuf>> + Send>;
+/// Writes something. May give back a file that is to be synced when there is time. Done twice, it is as if done once.
+type Job = Box<dyn FnMut() -> io::Result<Option<PathBuf>> + Send>;
+
+/// A job with its subject: the file that it is about, of which only the newest job counts.
+struct Task {
+    what: &'static str,
+    subject: PathBuf,
+    job: Job,
+}
 
 enum Order {
-    Do { what: &'static str, job: Job },
+    Do(Task),
     Settle(oneshot::Sender<()>),
 }
 
@@ -33,34 +49,46 @@ pub(in crate::engine) struct Disk {
     health: Arc<Health>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Health {
-    /// By what could not be written.
-    problems: Mutex<BTreeMap<&'static str, String>>,
+    /// By subject: what could not be written, and why.
+    problems: Mutex<BTreeMap<PathBuf, (&'static str, String)>>,
+    /// What there was no room for, by subject.
+    refused: Mutex<BTreeMap<PathBuf, Task>>,
     failures: AtomicU64,
 }
 
+impl std::fmt::Debug for Health {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Health").field("problems", &self.problems()).finish_non_exhaustive()
+    }
+}
+
 impl Health {
-    fn problems(&self) -> MutexGuard<'_, BTreeMap<&'static str, String>> {
+    fn problems(&self) -> MutexGuard<'_, BTreeMap<PathBuf, (&'static str, String)>> {
         self.problems.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Keeps the reason, and logs when that changes.
-    fn note(&self, what: &'static str, result: io::Result<()>) {
+    fn refused(&self) -> MutexGuard<'_, BTreeMap<PathBuf, Task>> {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps the reason, and logs when that changes: of many files of a kind, the first that fails and the last that recovers.
+    fn note(&self, what: &'static str, subject: &Path, result: io::Result<()>) {
         let mut problems = self.problems();
         match result {
             Ok(()) => {
-                if problems.remove(what).is_some() {
+                if problems.remove(subject).is_some() && !problems.values().any(|(other, _)| *other == what) {
                     info!(what, "Can write again what shall outlive the daemon");
                 }
             }
             Err(error) => {
                 self.failures.fetch_add(1, Ordering::Relaxed);
-                let error = error.to_string();
-                if problems.get(what) != Some(&error) {
-                    warn!(what, error, "Could not write what shall outlive the daemon");
+                let problem = (what, error.to_string());
+                if !problems.values().any(|known| *known == problem) {
+                    warn!(what, error = problem.1, "Could not write what shall outlive the daemon");
                 }
-                problems.insert(what, error);
+                problems.insert(subject.to_owned(), problem);
             }
         }
     }
@@ -71,7 +99,7 @@ impl Disk {
     pub(super) fn start() -> Self {
         let (orders, inbox) = mpsc::channel(WAITING_MAX);
         let health = Arc::new(Health::default());
-        tokio::task::spawn_local(serve(inbox, Arc::clone(&health)));
+        tokio::task::spawn_local(Writer::new(Arc::clone(&health)).serve(inbox));
         Self { orders, health }
     }
 
@@ -81,19 +109,25 @@ impl Disk {
         Self { orders, health: Arc::default() }
     }
 
-    /// Has a job done after those before it. False if too many wait: then the disk does not answer, and nothing is done.
-    pub(super) fn later(&self, what: &'static str, job: impl FnOnce() -> io::Result<Option<PathBuf>> + Send + 'static) -> bool {
-        match self.orders.try_send(Order::Do { what, job: Box::new(job) }) {
-            Ok(()) => true,
-            Err(TrySendError::Full(_)) => {
-                self.health.note(what, Err(io::Error::other("the disk does not answer")));
-                false
-            }
-            Err(TrySendError::Closed(_)) => false,
+    /// Has a job done after those before it, and again if it fails, until a newer one of the same subject comes. False if too
+    /// many wait: then the disk does not answer, and it is done when there is time.
+    pub(super) fn later(
+        &self,
+        what: &'static str,
+        subject: &Path,
+        job: impl FnMut() -> io::Result<Option<PathBuf>> + Send + 'static,
+    ) -> bool {
+        let task = Task { what, subject: subject.to_owned(), job: Box::new(job) };
+        self.health.refused().remove(subject);
+        if let Err(TrySendError::Full(Order::Do(task))) = self.orders.try_send(Order::Do(task)) {
+            self.health.note(what, subject, Err(io::Error::other("the disk does not answer")));
+            self.health.refused().insert(subject.to_owned(), task);
+            return false;
         }
+        true
     }
 
-    /// Waits until all that was ordered before is on the medium.
+    /// Waits until all that was ordered before is on the medium, or has failed.
     pub(super) async fn settled(&self) {
         let (sender, done) = oneshot::channel();
         if self.orders.send(Order::Settle(sender)).await.is_ok() {
@@ -103,7 +137,7 @@ impl Disk {
 
     /// What could not be written last, and why.
     pub(super) fn problem(&self) -> Option<String> {
-        self.health.problems().iter().next().map(|(what, why)| format!("cannot write {what}: {why}"))
+        self.health.problems().values().next().map(|(what, why)| format!("cannot write {what}: {why}"))
     }
 
     /// How many jobs have failed.
@@ -112,58 +146,109 @@ impl Disk {
     }
 }
 
-async fn serve(mut inbox: mpsc::Receiver<Order>, health: Arc<Health>) {
-    let mut unsynced = BTreeSet::new();
-    let mut sync_at = None;
-    loop {
-        let quiet = async {
-            match sync_at {
-                Some(at) => sleep_until(at).await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            order = inbox.recv() => match order {
-                None => return,
-                Some(Order::Do { what, job }) => {
-                    if let Some(path) = perform(what, job, &health).await {
-                        unsynced.insert(path);
-                        sync_at.get_or_insert(Instant::now() + SYNC_AFTER);
+/// The end that sees to it that things are written.
+struct Writer {
+    health: Arc<Health>,
+    unsynced: BTreeSet<PathBuf>,
+    sync_at: Option<Timestamp>,
+    /// What failed and was not overtaken, by subject.
+    failed: BTreeMap<PathBuf, Task>,
+    retry_at: Option<Timestamp>,
+    pause: Duration,
+}
+
+impl Writer {
+    fn new(health: Arc<Health>) -> Self {
+        let (unsynced, failed) = (BTreeSet::new(), BTreeMap::new());
+        Self { health, unsynced, sync_at: None, failed, retry_at: None, pause: RETRY_FIRST }
+    }
+
+    async fn serve(mut self, mut inbox: mpsc::Receiver<Order>) {
+        loop {
+            tokio::select! {
+                // What is tried again comes after what was ordered: it may have been overtaken.
+                biased;
+                order = inbox.recv() => match order {
+                    None => return,
+                    Some(Order::Do(task)) => {
+                        self.failed.remove(&task.subject);
+                        self.perform(task).await;
                     }
-                }
-                Some(Order::Settle(done)) => {
-                    sync(std::mem::take(&mut unsynced), &health).await;
-                    sync_at = None;
-                    _ = done.send(());
-                }
-            },
-            () = quiet => {
-                sync(std::mem::take(&mut unsynced), &health).await;
-                sync_at = None;
+                    Some(Order::Settle(done)) => {
+                        self.sync().await;
+                        _ = done.send(());
+                    }
+                },
+                () = until(self.sync_at) => self.sync().await,
+                () = until(self.retry_at) => self.retry().await,
+            }
+            let is_well = self.failed.is_empty() && self.health.refused().is_empty();
+            if is_well {
+                (self.retry_at, self.pause) = (None, RETRY_FIRST);
+            } else {
+                self.retry_at.get_or_insert(clock::now() + self.pause);
             }
         }
     }
-}
 
-async fn perform(what: &'static str, job: Job, health: &Health) -> Option<PathBuf> {
-    let done = tokio::task::spawn_blocking(job).await.unwrap_or_else(|error| Err(io::Error::other(error)));
-    match done {
-        Ok(path) => {
-            health.note(what, Ok(()));
-            path
+    async fn perform(&mut self, task: Task) {
+        let Task { what, subject, mut job } = task;
+        let done = tokio::task::spawn_blocking(move || (job(), job)).await;
+        match done {
+            Ok((Ok(path), _)) => {
+                self.health.note(what, &subject, Ok(()));
+                if let Some(path) = path {
+                    self.unsynced.insert(path);
+                    self.sync_at.get_or_insert(clock::now() + SYNC_AFTER);
+                }
+            }
+            Ok((Err(error), job)) => {
+                self.health.note(what, &subject, Err(error));
+                self.failed.insert(subject.clone(), Task { what, subject, job });
+            }
+            Err(error) => self.health.note(what, &subject, Err(io::Error::other(error))),
         }
-        Err(error) => {
-            health.note(what, Err(error));
-            None
+    }
+
+    async fn retry(&mut self) {
+        let refused = std::mem::take(&mut *self.health.refused());
+        let mut again = std::mem::take(&mut self.failed);
+        again.extend(refused);
+        for task in again.into_values() {
+            self.perform(task).await;
         }
+        self.retry_at = None;
+        self.pause = (self.pause * 2).min(RETRY_MAX);
+    }
+
+    /// What cannot be synced stays to be synced, with the next that is written.
+    async fn sync(&mut self) {
+        self.sync_at = None;
+        if self.unsynced.is_empty() {
+            return;
+        }
+        let paths = std::mem::take(&mut self.unsynced);
+        let all = move || {
+            let done = paths.iter().try_for_each(|path| File::open(path)?.sync_data());
+            (done, paths)
+        };
+        let done = match tokio::task::spawn_blocking(all).await {
+            Ok((Ok(()), _)) => Ok(()),
+            Ok((Err(error), paths)) => {
+                self.unsynced = paths;
+                Err(error)
+            }
+            Err(error) => Err(io::Error::other(error)),
+        };
+        self.health.note("to the medium", Path::new(""), done);
     }
 }
 
-async fn sync(paths: BTreeSet<PathBuf>, health: &Health) {
-    if paths.is_empty() {
-        return;
+/// Waits until then; for ever without a time.
+async fn until(when: Option<Timestamp>) {
+    match when.map(|when| when.since(clock::now())) {
+        None => std::future::pending().await,
+        Some(Duration::ZERO) => {}
+        Some(left) => clock::sleep(left).await,
     }
-    let all = move || paths.iter().try_for_each(|path| File::open(path)?.sync_data());
-    let done = tokio::task::spawn_blocking(all).await.unwrap_or_else(|error| Err(io::Error::other(error)));
-    health.note("to the medium", done);
 }

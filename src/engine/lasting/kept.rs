@@ -50,8 +50,8 @@ impl Kept {
     pub(in crate::engine) fn keep(&self, source: &Arc<HookSource>, signatures: Signatures, accepted_ms: u64) {
         let Some(directory) = self.directory.clone() else { return };
         let source = Arc::clone(source);
-        self.disk.later("an accepted hook", move || {
-            let path = directory.join(source.name.as_str());
+        let path = directory.join(source.name.as_str());
+        self.disk.later("an accepted hook", &path.clone(), move || {
             let digest = source.digest();
             let same = read(&directory, &source.name).ok().flatten().filter(|there| there.digest == digest);
             if same.as_ref().is_some_and(|there| there.signatures == signatures) {
@@ -60,7 +60,7 @@ impl Kept {
             // Signed anew it is still the version that it was.
             let accepted_ms = same.map_or(accepted_ms, |there| there.accepted_ms);
             whole::directory(&directory).map_err(std::io::Error::other)?;
-            let kept = KeptHook { accepted_ms, digest, source: (*source).clone(), signatures };
+            let kept = KeptHook { accepted_ms, digest, source: (*source).clone(), signatures: signatures.clone() };
             let bytes = postcard::to_stdvec(&kept).map_err(std::io::Error::other)?;
             whole::write(&path, MAGIC, &bytes)?;
             Ok(None)
@@ -85,7 +85,7 @@ impl Kept {
     pub(in crate::engine) fn retain(&self, names: impl Iterator<Item = Name>) {
         let Some(directory) = self.directory.clone() else { return };
         let names: Vec<Name> = names.collect();
-        self.disk.later("the kept hooks", move || {
+        self.disk.later("the kept hooks", &directory.clone(), move || {
             let there = match std::fs::read_dir(&directory) {
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
                 there => there?,
@@ -124,7 +124,9 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
+    use crate::engine::clock;
     use crate::hooks::Language;
+    use crate::types::Timestamp;
 
     fn source(name: &str, main: &[u8]) -> Arc<HookSource> {
         Arc::new(HookSource {
@@ -209,6 +211,40 @@ mod tests {
             kept.keep(&source("h", b"one"), Signatures::default(), 1);
             kept.disk.settled().await;
             assert_eq!((kept.disk.problem(), kept.disk.failures()), (None, 1));
+        });
+    }
+
+    #[test]
+    fn what_could_not_be_written_is_tried_again_ever_more_seldom() {
+        with_kept(async |kept, directory| {
+            let clock = clock::Virtual::start(Timestamp::ZERO);
+            let name: Name = "h".parse().unwrap();
+            std::fs::write(&directory, "").unwrap();
+            kept.keep(&source("h", b"one"), Signatures::default(), 1);
+            kept.keep(&source("h", b"two"), Signatures::default(), 2);
+            kept.disk.settled().await;
+            assert_eq!(kept.disk.failures(), 2);
+            let mut pauses = Vec::new();
+            for failures in 3..=9 {
+                let next = clock.next().unwrap();
+                pauses.push(next.since(clock::now()).as_secs());
+                clock.advance(next);
+                assert!(clock.wake_one(|_| 0));
+                while kept.disk.failures() < failures {
+                    kept.disk.settled().await;
+                }
+                // It counts the next pause from here.
+                kept.disk.settled().await;
+            }
+            assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 60], "only the newest");
+            std::fs::remove_file(&directory).unwrap();
+            clock.advance(clock.next().unwrap());
+            assert!(clock.wake_one(|_| 0));
+            while kept.disk.problem().is_some() {
+                kept.disk.settled().await;
+            }
+            assert_eq!(kept.last_good(&name).await.unwrap().source, *self::source("h", b"two"));
+            assert_eq!((clock.next(), kept.disk.failures()), (None, 9), "nothing is left to do");
         });
     }
 }

@@ -78,8 +78,8 @@ impl Numbers {
 
     fn write(&self) {
         let Some((path, disk)) = &self.file else { return };
-        let (path, value) = (path.clone(), self.reserved.to_le_bytes());
-        disk.later("the transitions' numbers", move || whole::write(&path, MAGIC, &value).map(|()| None));
+        let (subject, path, value) = (path, path.clone(), self.reserved.to_le_bytes());
+        disk.later("the transitions' numbers", subject, move || whole::write(&path, MAGIC, &value).map(|()| None));
     }
 }
 

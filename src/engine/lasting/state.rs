@@ -102,32 +102,31 @@ impl StateFiles {
         let file = self.files.entry(owner.clone()).or_default();
         let path = path(&self.directory, owner);
         let (told, saved) = oneshot::channel();
-        let failed = Arc::clone(&file.behind);
         let live: u64 = values.iter().map(|(key, value)| len_of(key.len() + value.len())).sum();
         let history = file.len > COMPACT_MIN && file.len / COMPACT_RATIO > live;
         let whole = file.len == 0 || history || file.behind.load(Ordering::Relaxed);
         let bytes = if whole { snapshot(owner, values) } else { change(key, value) };
         let Ok(bytes) = bytes else { return Saved::already() };
         file.len = if whole { 0 } else { file.len } + len_of(bytes.len());
-        // Set again if it fails.
-        file.behind.store(false, Ordering::Relaxed);
-        let directory = self.directory.clone();
-        let ordered = self.disk.later("a hook's state", move || {
+        let (owner, values, behind) = (owner.clone(), values.clone(), Arc::clone(&file.behind));
+        let (directory, subject, mut told) = (self.directory.clone(), path.clone(), Some(told));
+        let ordered = self.disk.later("a hook's state", &subject, move || {
+            // Also one that was to be appended, if what stands before it, or a part of itself, could not be written.
+            let whole = whole || behind.load(Ordering::Relaxed);
             let done = if whole {
-                whole::directory(&directory).map_err(io::Error::other).and_then(|()| whole::replace(&path, &bytes))
+                let all = snapshot(&owner, &values).map_err(io::Error::other);
+                let made = whole::directory(&directory).map_err(io::Error::other);
+                made.and(all).and_then(|all| whole::replace(&path, &all))
             } else {
                 append(&path, &bytes)
             };
-            if done.is_err() {
-                failed.store(true, Ordering::Relaxed);
+            behind.store(done.is_err(), Ordering::Relaxed);
+            if let Some(told) = told.take() {
+                _ = told.send(());
             }
-            _ = told.send(());
-            done.map(|()| (!whole).then_some(path))
+            done.map(|()| (!whole).then(|| path.clone()))
         });
-        if !ordered {
-            file.behind.store(true, Ordering::Relaxed);
-        }
-        Saved(Some(saved))
+        Saved(ordered.then_some(saved))
     }
 }
 

@@ -46,8 +46,8 @@ impl<H: Host> PlanDesk<'_, H> {
     async fn answer(&mut self, ask: Ask) -> Result<Answer, AskError> {
         match ask {
             Ask::Effect { effect, keep, .. } => {
-                if self.entry == EntryPoint::Health {
-                    return Err(AskError::Invalid("health may only look: it cannot change the host".to_owned()));
+                if !self.entry.may_change() {
+                    return Err(AskError::only_looks());
                 }
                 if self.learns {
                     self.grants.widen(&effect, self.own);

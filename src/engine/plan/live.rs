@@ -39,7 +39,7 @@ impl Engine {
             _ = reply.send(Err(self.no_hook(name, "is not in the configuration")));
             return;
         };
-        let masters = self.nodes.values().filter(|node| node.spec.hooks.contains(name) && node.is_master());
+        let masters = self.nodes.values().filter(|node| node.spec.hooks.contains(name) && node.serves());
         let jobs: Vec<Job> = masters
             .map(|node| Job { vhost: node.spec.clone(), event: node.event(EntryPoint::OnMaster, false), hook: Rc::clone(hook) })
             .collect();

@@ -4,6 +4,7 @@ use super::super::clock;
 use super::super::lasting::Lasting;
 use super::*;
 use crate::ledger::{Instance, Origin};
+use crate::types::Timestamp;
 
 fn owner() -> Owner {
     Owner { vhost: "v".parse().unwrap(), hook: Some("h".parse().unwrap()) }
@@ -156,6 +157,41 @@ fn what_could_not_be_written_is_held_in_memory_and_written_with_the_next_change(
             set(store, "c", "3").await;
             lasting.settled().await;
             assert_eq!(lasting.problem(), None);
+        })
+        .await;
+        live(&root, async |store, _| {
+            let values = ["a", "b", "c"].map(|key| store.value(&owner(), key));
+            assert_eq!(values, ["1", "2", "3"].map(|value| Some(value.as_bytes().to_vec())));
+        })
+        .await;
+    });
+}
+
+#[test]
+fn what_could_not_be_written_is_written_when_the_disk_is_well_again_whatever_else_happens() {
+    with_root(async |root| {
+        let clock = clock::Virtual::start(Timestamp::ZERO);
+        live(&root, async |store, lasting| {
+            set(store, "a", "1").await;
+            lasting.settled().await;
+            std::fs::rename(root.join("lib/i/state"), root.join("elsewhere")).unwrap();
+            std::fs::write(root.join("lib/i/state"), "").unwrap();
+            // The second does not know yet that the first has failed.
+            let owner = owner();
+            let saved = [("b", "2"), ("c", "3")]
+                .map(|(key, value)| store.set(&owner, key, Some(value.as_bytes().to_vec()), 1000).unwrap());
+            for saved in saved {
+                saved.wait().await;
+            }
+            lasting.settled().await;
+            assert!(lasting.problem().unwrap().contains("cannot write a hook's state"));
+            std::fs::remove_file(root.join("lib/i/state")).unwrap();
+            while lasting.problem().is_some() {
+                clock.advance(clock.next().unwrap());
+                while clock.wake_one(|_| 0) {}
+                lasting.settled().await;
+                lasting.settled().await;
+            }
         })
         .await;
         live(&root, async |store, _| {

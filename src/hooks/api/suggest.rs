@@ -58,8 +58,8 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("event", "the event is the entry point's argument: function on_master(event)"),
 ];
 
-/// Names of Lua's own that a mistyped global may mean.
-const LUA: &[&str] = &[
+/// Names of Lua's own, and what every script has besides, that a mistyped global may mean.
+pub(in crate::hooks) const LUA: &[&str] = &[
     "assert",
     "bit32",
     "buffer",

@@ -250,25 +250,34 @@ impl Code {
     /// Finds what `require` means: `./x` beside the file that asks, anything else below the hook's directory.
     fn resolve(&self, wanted: &str, from: &str) -> Result<String, String> {
         let refuse = |why: &str| format!("require {wanted:?}: {why}");
-        let (base, path) = match wanted.strip_prefix("./") {
-            Some(rest) => (from.rsplit_once('/').map_or("", |(dir, _)| dir), rest),
-            None => ("", wanted),
-        };
-        let bad_part = |part: &str| part.is_empty() || part == "." || part == "..";
-        if wanted.starts_with('/') || path.split('/').any(bad_part) {
+        let Some(stem) = module_stem(wanted, from) else {
             return Err(refuse("a module is named by its path below the hook's directory, without \"..\""));
-        }
-        let stem = if base.is_empty() { path.to_owned() } else { format!("{base}/{path}") };
-        let found = ["", ".lua", ".luau", "/init.lua", "/init.luau"]
-            .iter()
-            .map(|ending| format!("{stem}{ending}"))
-            .find(|key| self.modules.contains_key(key));
-        found.ok_or_else(|| {
+        };
+        find_module(wanted, from, |key| self.modules.contains_key(key)).ok_or_else(|| {
             let stems = self.modules.keys().map(|k| k.trim_end_matches(".luau").trim_end_matches(".lua"));
             let hint = api::nearest(&stem, stems).map(|near| format!("; did you mean {near:?}?")).unwrap_or_default();
             refuse(&format!("there is no such module below the hook's directory{hint}"))
         })
     }
+}
+
+/// The path below the hook's directory that `require` means in the file `from`, without its ending; `None` if it leads out.
+fn module_stem(wanted: &str, from: &str) -> Option<String> {
+    let (base, path) = match wanted.strip_prefix("./") {
+        Some(rest) => (from.rsplit_once('/').map_or("", |(dir, _)| dir), rest),
+        None => ("", wanted),
+    };
+    let bad_part = |part: &str| part.is_empty() || part == "." || part == "..";
+    if wanted.starts_with('/') || path.split('/').any(bad_part) {
+        return None;
+    }
+    Some(if base.is_empty() { path.to_owned() } else { format!("{base}/{path}") })
+}
+
+/// The module that `require` means in the file `from`: the first of its possible names that is there.
+fn find_module(wanted: &str, from: &str, is_there: impl Fn(&str) -> bool) -> Option<String> {
+    let stem = module_stem(wanted, from)?;
+    ["", ".lua", ".luau", "/init.lua", "/init.luau"].iter().map(|ending| format!("{stem}{ending}")).find(|key| is_there(key))
 }
 
 /// The prelude with the host's tables written out.

@@ -151,5 +151,5 @@ pub(super) fn connect(endpoint: &Endpoint, addresses: &[SocketAddr], limit: Dura
 
 /// Time since the machine started.
 fn now() -> Duration {
-    nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME).map(Duration::from).unwrap_or_default()
+    crate::host::clock::now().since(crate::types::Timestamp::ZERO)
 }

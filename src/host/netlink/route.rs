@@ -2,26 +2,36 @@
 
 use std::net::IpAddr;
 
-use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
+use netlink_packet_core::{Emitable as _, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, Parseable as _};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::route::{
-    RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType, RouteVia,
+    RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteNextHopFlags, RouteProtocol, RouteScope, RouteType,
+    RouteVia,
 };
 use nix::errno::Errno;
 use nix::net::if_::if_indextoname;
 
 use super::{Netlink, PROTOCOL, Refusal, address_family};
-use crate::effect::{Outcome, Resource, Route, RouteTarget};
+use crate::effect::{FoundRoute, Outcome, Resource, Route, RouteTarget};
 use crate::host::HostError;
 use crate::types::{Family, IfName};
 
 /// The metric of an IPv6 route that was added without one.
 const METRIC_V6: u32 = 1024;
 
+/// The only flag of a route that is the operator's: the gateway is on the link, whatever the addresses say. The others are
+/// what the kernel knows of it, and it refuses some of them.
+const ONLINK: u32 = 4;
+
+/// The kernel counts the time that a route has left in hundredths of seconds (`USER_HZ`), whatever its own clock does.
+const TICKS_PER_SECOND: u32 = 100;
+
 /// A route, and whether it has more than one next hop: then [`Route`] cannot tell it whole.
 struct Found {
     route: Route,
     multipath: bool,
+    /// As the kernel told it.
+    message: RouteMessage,
 }
 
 impl Netlink {
@@ -42,6 +52,49 @@ impl Netlink {
             return Ok(Outcome::Unchanged);
         }
         self.change(message, NLM_F_CREATE | NLM_F_REPLACE).map_err(failed)?;
+        Ok(Outcome::Changed)
+    }
+
+    /// Makes this the route to its destination, but not in the place of another. One that we made is left as it is.
+    ///
+    /// # Errors
+    /// [`HostError`] with the kernel's words; `EEXIST` if somebody else made a route to there.
+    pub fn add_route(&self, route: &Route) -> Result<Outcome, HostError> {
+        let failed = |refusal: Refusal| refusal.while_doing(format_args!("adding the route {route}"));
+        match self.change(RouteNetlinkMessage::NewRoute(addition(route)?), NLM_F_CREATE | NLM_F_EXCL) {
+            Ok(()) => Ok(Outcome::Changed),
+            Err(refusal @ Refusal { errno: Errno::EEXIST, .. }) => {
+                let ours = |found: &Found| found.is_ours() && satisfies(&found.route, route);
+                if self.found(route).map_err(failed)?.iter().any(ours) { Ok(Outcome::Unchanged) } else { Err(failed(refusal)) }
+            }
+            Err(refusal) => Err(failed(refusal)),
+        }
+    }
+
+    /// Puts a route back as [`Self::route_in_place_of`] found it, in the place of whatever is there now.
+    ///
+    /// # Errors
+    /// [`HostError`] with the kernel's words.
+    pub fn restore_route(&self, found: &FoundRoute) -> Result<Outcome, HostError> {
+        let failed = |refusal: Refusal| refusal.while_doing(format_args!("putting back the route {found}"));
+        let there = self.found(&found.route).map_err(failed)?;
+        if there.into_iter().any(|there| there.told().is_same(found)) {
+            return Ok(Outcome::Unchanged);
+        }
+        let mut message = RouteMessage::parse(&found.form).map_err(|err| HostError {
+            message: format!("putting back the route {found}: what was noted of it cannot be read: {err}"),
+            errno: Some(libc::EINVAL),
+        })?;
+        if let Some(dev) = &found.route.dev {
+            // A device that was made anew has another number.
+            let index = super::index_of(dev)?;
+            for attribute in &mut message.attributes {
+                if let RouteAttribute::Oif(old) = attribute {
+                    *old = index;
+                }
+            }
+        }
+        self.change(RouteNetlinkMessage::NewRoute(message), NLM_F_CREATE | NLM_F_REPLACE).map_err(failed)?;
         Ok(Outcome::Changed)
     }
 
@@ -80,16 +133,10 @@ impl Netlink {
     /// The route that holds the place of `route`: same destination, table and metric.
     ///
     /// # Errors
-    /// [`HostError`] with the kernel's words, or because it has several next hops and could not be put back.
-    pub fn route_in_place_of(&self, route: &Route) -> Result<Option<Route>, HostError> {
+    /// [`HostError`] with the kernel's words.
+    pub fn route_in_place_of(&self, route: &Route) -> Result<Option<FoundRoute>, HostError> {
         let found = self.found(route).map_err(|refusal| refusal.while_doing("listing the routes"))?;
-        match found.into_iter().next() {
-            Some(Found { route, multipath: true }) => Err(HostError {
-                message: format!("the route to {} has several next hops and could not be put back as it is", route.dst),
-                errno: None,
-            }),
-            found => Ok(found.map(|f| f.route)),
-        }
+        Ok(found.into_iter().next().map(Found::told))
     }
 
     fn found(&self, route: &Route) -> Result<Vec<Found>, Refusal> {
@@ -110,12 +157,56 @@ impl Netlink {
             Err(Refusal { errno: Errno::ENOENT, .. }) => return Ok(Vec::new()),
             other => other?,
         };
-        let parsed = answers.iter().filter_map(|answer| match answer {
+        let parsed = answers.into_iter().filter_map(|answer| match answer {
             RouteNetlinkMessage::NewRoute(message) => parsed(message, family),
             _ => None,
         });
         Ok(parsed.filter(|f| f.route.table_id() == table).collect())
     }
+}
+
+impl Found {
+    /// Did we make it?
+    fn is_ours(&self) -> bool {
+        !self.multipath && self.message.header.protocol == RouteProtocol::Other(PROTOCOL)
+    }
+
+    /// For whoever may want to put it back.
+    fn told(self) -> FoundRoute {
+        let protocol = u8::from(self.message.header.protocol);
+        let message = askable(self.message);
+        let mut form = vec![0; message.buffer_len()];
+        message.emit(&mut form);
+        FoundRoute { route: self.route, protocol, multipath: self.multipath, form }
+    }
+}
+
+/// What the kernel told of a route, as it can be asked for: without what only the kernel knows.
+fn askable(mut message: RouteMessage) -> RouteMessage {
+    message.header.flags = RouteFlags::from_bits_retain(message.header.flags.bits() & ONLINK);
+    let by_object = message.attributes.iter().any(|attribute| matches!(attribute, RouteAttribute::NhId(_)));
+    let mut expires = None;
+    message.attributes.retain_mut(|attribute| match attribute {
+        RouteAttribute::CacheInfo(info) => {
+            expires = (info.expires > 0).then(|| RouteAttribute::Expires((info.expires / TICKS_PER_SECOND).max(1)));
+            false
+        }
+        RouteAttribute::MultiPath(hops) => {
+            for hop in hops {
+                hop.flags &= RouteNextHopFlags::Onlink;
+            }
+            !by_object
+        }
+        // A next hop that has a number of its own is told in full, and may only be asked for by its number.
+        RouteAttribute::Gateway(_)
+        | RouteAttribute::Via(_)
+        | RouteAttribute::Oif(_)
+        | RouteAttribute::Encap(_)
+        | RouteAttribute::EncapType(_) => !by_object,
+        _ => true,
+    });
+    message.attributes.extend(expires);
+    message
 }
 
 /// The place that a route takes; a metric that is the family's default is none.
@@ -176,7 +267,7 @@ fn message(route: &Route) -> Result<RouteMessage, HostError> {
     Ok(message)
 }
 
-fn parsed(message: &RouteMessage, family: Family) -> Option<Found> {
+fn parsed(message: RouteMessage, family: Family) -> Option<Found> {
     let header = &message.header;
     if header.kind != RouteType::Unicast || header.flags.contains(RouteFlags::Cloned) {
         return None;
@@ -209,7 +300,7 @@ fn parsed(message: &RouteMessage, family: Family) -> Option<Found> {
         (None, 0, _) => RouteTarget::Default,
         (None, _, _) => return None,
     };
-    Some(Found { route, multipath })
+    Some(Found { route, multipath, message })
 }
 
 const fn plain(ip: &RouteAddress) -> Option<IpAddr> {

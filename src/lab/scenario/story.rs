@@ -17,6 +17,9 @@ use crate::lab::message::{Event, What};
 use crate::lab::probe::Sighted;
 use crate::types::{MacAddr, Timestamp};
 
+/// So many of a daemon's last lines go with a problem.
+const LAST_LINES: usize = 20;
+
 /// The telling of one lab.
 pub(super) struct Story<'a> {
     lab: &'a Lab,
@@ -133,11 +136,48 @@ impl<'a> Story<'a> {
             (Ok(()), Some(first)) => self.say("lab", &format!("{} took over after {}", node.name, milliseconds(first))),
             (Ok(()), None) => {}
             (Err(problem), _) => {
-                self.problem(problem);
+                let circumstances = self.circumstances(node);
+                self.problem(format!("{problem}; {circumstances}"));
                 return Err(Stop::Bad);
             }
         }
         Ok(())
+    }
+
+    /// What a client sees now, and what the daemons wrote last: whoever reads of a problem has nothing else left of the lab.
+    fn circumstances(&self, node: &Node) -> String {
+        let name = |mac: MacAddr| self.names.get(&mac).map_or_else(|| mac.to_string(), |name| (*name).to_owned());
+        let answers = match self.view.answerer {
+            Answerer::Nobody => "nobody".to_owned(),
+            Answerer::One(mac) => name(mac),
+            Answerer::Both => "both".to_owned(),
+        };
+        let http = self.view.http.as_ref();
+        let http = http.map_or_else(|| "nothing".to_owned(), |(text, host)| format!("{text:?} by {host}"));
+        let mut text = format!("ARP is answered by {answers}, HTTP says {http}");
+        let others = self.names.values().filter(|other| **other != node.name);
+        for host in std::iter::once(&node.name).chain(others) {
+            text += &format!("\n  the last lines of {host}:");
+            for line in self.last_lines(host) {
+                text += "\n    ";
+                text += &line;
+            }
+        }
+        text
+    }
+
+    /// The last lines of the daemons of a host, as they wrote them.
+    fn last_lines(&self, host: &str) -> Vec<String> {
+        let of_host = |event: Event| match event.what {
+            What::Line { process, text, .. } if event.host == host && self.tellers.contains_key(&process) => Some(text),
+            What::PoweredOff | What::PoweredOn if event.host == host => Some(format!("({:?})", event.what)),
+            What::Exited { process, status } if event.host == host && self.tellers.contains_key(&process) => {
+                Some(format!("(the daemon ended: {})", status.in_words()))
+            }
+            What::Line { .. } | What::PoweredOff | What::PoweredOn | What::Exited { .. } | What::Closed { .. } => None,
+        };
+        let mut lines: Vec<String> = self.lab.events().into_iter().filter_map(of_host).collect();
+        lines.split_off(lines.len().saturating_sub(LAST_LINES))
     }
 
     /// Checks a master from inside: name, address, default route.
@@ -214,7 +254,8 @@ impl<'a> Story<'a> {
     fn take(&mut self, event: &Event) {
         match &event.what {
             What::Line { text, .. } if event.host == "client" => {
-                let Some(sighted) = Sighted::parse(text) else { return };
+                // What is no sighting is why it sees nothing more.
+                let Some(sighted) = Sighted::parse(text) else { return self.tell(event.at, "client", text) };
                 let names = &self.names;
                 let name = |mac: MacAddr| names.get(&mac).map_or_else(|| mac.to_string(), |name| (*name).to_owned());
                 if let Some(text) = self.view.take(&sighted, name) {
@@ -236,6 +277,8 @@ impl<'a> Story<'a> {
             What::Exited { process, status } => {
                 if self.running.remove(process).is_some() {
                     self.tell(event.at, &event.host, &format!("the daemon ended: {}", status.in_words()));
+                } else if event.host == "client" && !status.success() {
+                    self.tell(event.at, &event.host, &format!("the prober ended: {}", status.in_words()));
                 }
             }
             What::Closed { .. } => {}

@@ -50,6 +50,9 @@ pub enum Input<'a> {
     StandAside(Cause),
     /// Stop in good order. Whatever comes later is ignored.
     Shutdown,
+    /// A master advertises now instead of at its next beat: something begins that counts from the last advertisement, and
+    /// that was too long ago.
+    Advertise,
     /// The driver knows that it slept through something. A master lets go; either way we listen for one master-down time.
     Late {
         /// How late it woke.

@@ -131,7 +131,14 @@ impl Vhost {
             Input::LinkUp => self.link_up(now),
             Input::LinkDown => self.become_init(Cause::LinkDown),
             Input::OwnAddress { family, address } => *self.source.of_mut(family) = address,
-            Input::Demote(demotion) => self.demote(demotion, now),
+            Input::Demote(demotion) => {
+                self.judge_lateness(now);
+                self.demote(demotion, now);
+            }
+            Input::Advertise => {
+                self.judge_lateness(now);
+                self.advertise_at_once(now);
+            }
             Input::Sent { family, ok } => self.sent(family, ok, now),
             Input::Approve => self.approve(now),
             Input::Refuse { retry_after } => self.refuse(now + retry_after),
@@ -230,6 +237,15 @@ impl Vhost {
         timer::master_down(self.settings.advbase, self.settings.advskew, self.settings.dead_ratio, self.settings.peers)
     }
 
+    /// When a master advertised last: backups count their master-down time from then.
+    #[must_use]
+    pub const fn advertised(&self) -> Option<Timestamp> {
+        match &self.phase {
+            Phase::Master(reign) => Some(reign.last),
+            Phase::Init | Phase::Backup(_) => None,
+        }
+    }
+
     /// The counter of what we sent, or took over from a master, last.
     #[must_use]
     pub const fn counter(&self) -> u64 {
@@ -244,7 +260,9 @@ impl Vhost {
         self.settings.families().map(|family| self.packet(family, Kind::BowOut, counter.take())).collect()
     }
 
-    fn deadline(&self) -> Option<Timestamp> {
+    /// When it wants to be woken: a master to advertise.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Timestamp> {
         match &self.phase {
             Phase::Init => None,
             Phase::Backup(silence) => silence.end(self.settings.family_timers),

@@ -169,8 +169,8 @@ impl Vhost {
         }
     }
 
-    /// Who is fitter takes over at once, instead of at the next beat.
-    fn advertise_at_once(&mut self, now: Timestamp) {
+    /// Not at the next beat: who is fitter takes over at once.
+    pub(super) fn advertise_at_once(&mut self, now: Timestamp) {
         if matches!(self.phase, Phase::Master(_)) {
             self.advertise(now, now);
         }

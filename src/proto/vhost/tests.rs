@@ -525,3 +525,22 @@ fn without_addresses_ipv4_is_advertised() {
     let outputs = bench.until_deadline();
     assert!(matches!(sent(&outputs)[..], [(Family::V4, Kind::Advertisement, _)]));
 }
+
+#[test]
+fn a_master_advertises_when_asked_to_unless_it_slept_too_long() {
+    let mut bench = Bench::backup(v4());
+    assert_eq!((bench.feed(Input::Advertise).len(), bench.vhost.advertised()), (0, None));
+    let mut bench = Bench::master(v4());
+    let interval = bench.vhost.interval();
+    bench.now = bench.now + interval / 2;
+    assert_eq!(sent(&bench.feed(Input::Advertise)).len(), 1);
+    assert_eq!(bench.vhost.advertised(), Some(bench.now), "backups count from now on");
+    assert_eq!(bench.vhost.deadline(), Some(bench.now + interval), "and so does the beat");
+    // A peer may have taken over by then: neither this nor a demotion may say otherwise.
+    for late in [Input::Advertise, Input::Demote(Demotion::new(9))] {
+        let mut bench = Bench::master(v4());
+        bench.now = bench.now + Duration::from_secs(3);
+        let outputs = bench.feed(late);
+        assert_eq!((sent(&outputs).len(), change(&outputs).0), (0, State::Backup), "{outputs:?}");
+    }
+}

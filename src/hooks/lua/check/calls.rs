@@ -1,6 +1,6 @@
 //! A call of a host function, as far as it is known before it runs.
 
-use crate::hooks::api::{Function, Param, Raw, nearest};
+use crate::hooks::api::{Function, LUA, Param, Raw, nearest};
 
 /// An argument, as far as it is known.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,44 +23,12 @@ pub(super) enum Argument {
     },
 }
 
-/// Names that every script has.
-const LIBRARY: [&str; 31] = [
-    "_G",
-    "_VERSION",
-    "assert",
-    "bit32",
-    "buffer",
-    "config",
-    "coroutine",
-    "debug",
-    "error",
-    "getmetatable",
-    "ipairs",
-    "math",
-    "next",
-    "pairs",
-    "pcall",
-    "print",
-    "rawequal",
-    "rawget",
-    "rawlen",
-    "rawset",
-    "require",
-    "select",
-    "setmetatable",
-    "string",
-    "table",
-    "tonumber",
-    "tostring",
-    "type",
-    "typeof",
-    "utf8",
-    "xpcall",
-];
+/// Names that every script has, beside those that a mistyped one may mean.
+const SELDOM: [&str; 3] = ["_G", "_VERSION", "debug"];
 
 /// Is there such a global in every script?
 pub(super) fn is_library(name: &str) -> bool {
-    LIBRARY.contains(&name)
+    LUA.contains(&name) || SELDOM.contains(&name)
 }
 
 /// What is certainly wrong with a call.

@@ -8,12 +8,15 @@
 mod calls;
 mod lexer;
 mod parser;
+mod required;
 mod types;
 
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeSet;
+
+pub use required::required;
 
 /// A mistake, at its place.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,0 +1,89 @@
+//! Orders that come at the wrong moment.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use carpd::lab::Lab;
+
+use crate::rig::{ADDRESS, CARPD, Carpd, Daemon, Failed, SOON, TAKEOVER, holds, lan, sh};
+use crate::{Case, Outcome};
+
+/// For a `before_master` that takes its time, behind a takeover.
+const LONG: Duration = Duration::from_mins(1);
+
+pub(crate) fn cases() -> Vec<Case> {
+    vec![
+        Case { limit: LONG, ..Case::new("orders::a_hook_that_is_applied_does_not_overtake_before_master", applied) },
+        Case { limit: LONG, ..Case::new("orders::a_reload_that_wants_anothers_virtual_host_changes_nothing", taken) },
+        Case::new("orders::an_address_that_a_reload_brings_is_heard_at_once", groups),
+    ]
+}
+
+/// Output and exit status of a verb on host a.
+fn carpd(lab: &Lab, words: &str) -> Result<(String, String), Failed> {
+    let mut lines = sh(lab, "a", &format!("{CARPD} {words} --config /run/lab/carpd.toml 2>&1; echo $?"))?;
+    let status = lines.pop().unwrap_or_default();
+    Ok((lines.join("\n"), status))
+}
+
+fn applied() -> Outcome {
+    let lab = lan(&["a"])?;
+    let lua = "function before_master() clock.sleep(6000) end\nfunction on_master() log.info('serves') end";
+    let mut daemon = Carpd::new("a").hook(lua, "before-timeout = \"10s\"").start(&lab)?;
+    daemon.wait_state("master", TAKEOVER)?;
+    // Its addresses wait for `before_master`: nothing is in effect that could be brought up to date.
+    let (said, status) = carpd(&lab, "hook apply h --yes")?;
+    assert_eq!(status, "0", "{said}");
+    daemon.wait_says("Holds the addresses", TAKEOVER * 2)?;
+    daemon.wait_says("serves", SOON)?;
+    assert!(holds(&lab, "a")?);
+    daemon.stop()
+}
+
+fn vhost(name: &str, vhid: u8, address: &str) -> String {
+    format!(
+        "[[vhost]]\nname = \"{name}\"\ninterface = \"eth0\"\nvhid = {vhid}\naddresses = [\"{address}\"]\n\
+         password-file = \"/run/lab/web.pass\"\n"
+    )
+}
+
+fn taken() -> Outcome {
+    let lab = lan(&["a"])?;
+    let (web, db) = (vhost("web", 40, "192.168.32.22/24"), vhost("db", 41, "192.168.32.23/24"));
+    let mut daemon = Carpd::new("a").vhosts(web.clone()).start(&lab)?;
+    daemon.wait_state("master", TAKEOVER)?;
+    let host = lab.host("a");
+    host.write("/run/lab/other.toml", 0o644, &db)?;
+    let argv = [CARPD, "run", "--config", "/run/lab/other.toml", "--log-format", "json"];
+    let mut other = Daemon { process: host.spawn_with(&argv, &BTreeMap::new())? };
+    other.wait_says("Ready", SOON)?;
+    // Also not the change beside it.
+    host.write("/run/lab/carpd.toml", 0o644, &format!("{web}advskew = 7\n{db}"))?;
+    let (said, status) = carpd(&lab, "reload")?;
+    assert!(status == "3" && said.contains("another carpd already has vhid 41 on eth0 (pid "), "{status}: {said}");
+    let (said, _) = carpd(&lab, "status")?;
+    assert!(said.contains("web: master") && !said.contains("db: "), "{said}");
+    other.stop()?;
+    let (said, status) = carpd(&lab, "reload")?;
+    assert!(status == "0" && said.contains("vhost db: added") && said.contains("vhost web: advskew"), "{status}: {said}");
+    daemon.wait_state("master", TAKEOVER)?;
+    daemon.stop()
+}
+
+/// The groups that host a's `eth0` is a member of.
+fn memberships(lab: &Lab) -> Result<String, Failed> {
+    Ok(sh(lab, "a", "ip maddress show dev eth0")?.join("\n"))
+}
+
+fn groups() -> Outcome {
+    let lab = lan(&["a"])?;
+    let mut daemon = Carpd::new("a").start(&lab)?;
+    daemon.wait_says("Ready", SOON)?;
+    let before = memberships(&lab)?;
+    assert!(before.contains("224.0.0.18") && !before.contains("ff02::12"), "{before}");
+    let both = format!("[\"{ADDRESS}/24\", \"2001:db8::22/64\"]");
+    daemon.reload(&lab, &Carpd::new("a").set("addresses", both))?;
+    let after = memberships(&lab)?;
+    assert!(after.contains("224.0.0.18") && after.contains("ff02::12"), "{after}");
+    daemon.stop()
+}
