@@ -290,6 +290,7 @@ impl Session {
                 FromRunner::Finished(result) => return Ok(finished(result)),
                 _ => return Err(Lost::Gone(out_of_turn())),
             };
+            let outlasts = turn.is_outlasted_by(&ask);
             let answer = match turn.admit(ask, cancelled)? {
                 Err(answer) => answer,
                 Ok(ask) => tokio::select! {
@@ -298,7 +299,8 @@ impl Session {
                         cancelled = true;
                         turn.supersede()
                     }
-                    answer = desk.ask(ask) => answer,
+                    // Whoever slept until the end of its time has not done what it was about to do.
+                    answer = desk.ask(ask) => if outlasts { turn.run_out() } else { answer },
                     err = self.interrupted() => return Err(Lost::Gone(err)),
                     () = sleep_until(turn.over) => turn.run_out(),
                 },
@@ -455,6 +457,11 @@ impl Turn<'_> {
         self.superseded = true;
         self.lost = self.lost.min(Instant::now() + GRACE);
         Answer::Error(AskError::Superseded)
+    }
+
+    /// Is this a sleep that lasts longer than the time that is left?
+    fn is_outlasted_by(&self, ask: &Ask) -> bool {
+        matches!(ask, Ask::Sleep { ms } if Duration::from_millis(*ms) > self.over.saturating_duration_since(Instant::now()))
     }
 
     fn run_out(&mut self) -> Answer {

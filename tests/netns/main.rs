@@ -50,7 +50,7 @@ pub const ADDRESS_OF_B: &str = "192.168.32.33";
 pub type Outcome = Result<(), Box<dyn std::error::Error>>;
 
 /// Cases that run at the same time, unless told otherwise: they mostly wait for timers, each in a lab of its own.
-const AT_ONCE: usize = 4;
+const AT_ONCE: usize = 3;
 
 /// One test.
 pub struct Case {
