@@ -299,8 +299,8 @@ impl Session {
                         cancelled = true;
                         turn.supersede()
                     }
-                    // Whoever slept until the end of its time has not done what it was about to do.
-                    answer = desk.ask(ask) => if outlasts { turn.run_out() } else { answer },
+                    // Whoever slept until the end of its time has not done what it was about to do. Virtual sleep takes no time.
+                    answer = desk.ask(ask) => if outlasts && turn.is_nearly_over() { turn.run_out() } else { answer },
                     err = self.interrupted() => return Err(Lost::Gone(err)),
                     () = sleep_until(turn.over) => turn.run_out(),
                 },
@@ -462,6 +462,10 @@ impl Turn<'_> {
     /// Is this a sleep that lasts longer than the time that is left?
     fn is_outlasted_by(&self, ask: &Ask) -> bool {
         matches!(ask, Ask::Sleep { ms } if Duration::from_millis(*ms) > self.over.saturating_duration_since(Instant::now()))
+    }
+
+    fn is_nearly_over(&self) -> bool {
+        self.over.saturating_duration_since(Instant::now()) < Duration::from_millis(50)
     }
 
     fn run_out(&mut self) -> Answer {
