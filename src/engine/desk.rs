@@ -70,7 +70,7 @@ impl<'a, H: Host + 'static> RunDesk<'a, H> {
             return Err(AskError::only_looks());
         }
         if self.left().is_zero() && !matches!(ask, Ask::Log { .. }) {
-            return Err(AskError::OverBudget(format!("the time budget of {:?} is used up", self.budget.wall)));
+            return Err(AskError::TimeUp(self.budget.wall));
         }
         match ask {
             Ask::Effect { effect: effect @ (Effect::Demote { .. } | Effect::Resign { .. }), .. } => self.on_the_vhost(effect),
@@ -96,8 +96,9 @@ impl<'a, H: Host + 'static> RunDesk<'a, H> {
                 Ok(Answer::Done)
             }
             Ask::Sleep { ms } => {
-                clock::sleep(Duration::from_millis(ms).min(self.left())).await;
-                Ok(Answer::Done)
+                let (wanted, left) = (Duration::from_millis(ms), self.left());
+                clock::sleep(wanted.min(left)).await;
+                if wanted > left { Err(AskError::TimeUp(self.budget.wall)) } else { Ok(Answer::Done) }
             }
             Ask::StateGet { key } => Ok(Answer::State(shared.store.borrow().value(&self.owner, &key))),
             Ask::StateSet { key, value } => {

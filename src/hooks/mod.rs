@@ -265,6 +265,9 @@ pub enum AskError {
     /// A newer state of the virtual host overtook this run.
     #[error("superseded by a newer state")]
     Superseded,
+    /// The time of the run, so long, is used up: whatever the hook does now, it has timed out.
+    #[error("the time budget of {0:?} is used up")]
+    TimeUp(Duration),
 }
 
 impl AskError {

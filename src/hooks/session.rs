@@ -290,7 +290,6 @@ impl Session {
                 FromRunner::Finished(result) => return Ok(finished(result)),
                 _ => return Err(Lost::Gone(out_of_turn())),
             };
-            let outlasts = turn.is_outlasted_by(&ask);
             let answer = match turn.admit(ask, cancelled)? {
                 Err(answer) => answer,
                 Ok(ask) => tokio::select! {
@@ -299,12 +298,13 @@ impl Session {
                         cancelled = true;
                         turn.supersede()
                     }
-                    // Whoever slept until the end of its time has not done what it was about to do. Virtual sleep takes no time.
-                    answer = desk.ask(ask) => if outlasts && turn.is_nearly_over() { turn.run_out() } else { answer },
+                    answer = desk.ask(ask) => answer,
                     err = self.interrupted() => return Err(Lost::Gone(err)),
                     () = sleep_until(turn.over) => turn.run_out(),
                 },
             };
+            // The desk has a clock of its own, and may see the end first.
+            turn.timed_out |= matches!(answer, Answer::Error(AskError::TimeUp(_)));
             self.send_before(&ToRunner::Answer(answer), turn.lost).await?;
         }
     }
@@ -459,17 +459,7 @@ impl Turn<'_> {
         Answer::Error(AskError::Superseded)
     }
 
-    /// Is this a sleep that lasts longer than the time that is left?
-    fn is_outlasted_by(&self, ask: &Ask) -> bool {
-        matches!(ask, Ask::Sleep { ms } if Duration::from_millis(*ms) > self.over.saturating_duration_since(Instant::now()))
-    }
-
-    fn is_nearly_over(&self) -> bool {
-        self.over.saturating_duration_since(Instant::now()) < Duration::from_millis(50)
-    }
-
-    fn run_out(&mut self) -> Answer {
-        self.timed_out = true;
-        Answer::Error(AskError::OverBudget(format!("the time budget of {:?} is used up", self.budget.wall)))
+    const fn run_out(&self) -> Answer {
+        Answer::Error(AskError::TimeUp(self.budget.wall))
     }
 }

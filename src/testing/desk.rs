@@ -49,7 +49,7 @@ impl NodeDesk<'_> {
     /// As a session answers when the hook's time is used up.
     fn run_out(&mut self) -> Answer {
         self.timed_out = true;
-        Answer::Error(AskError::OverBudget(format!("the time budget of {:?} is used up", self.wall)))
+        Answer::Error(AskError::TimeUp(self.wall))
     }
 
     async fn answer(&mut self, ask: Ask) -> Result<Answer, AskError> {

@@ -129,7 +129,7 @@ pub(super) fn failed(err: &AskError) -> Val {
             let fields = record([("message", text(message.as_str())), ("errno", option(errno.map(Val::S32)))]);
             ("host", carried(fields))
         }
-        AskError::OverBudget(why) => ("over-budget", carried(text(why.as_str()))),
+        AskError::OverBudget(_) | AskError::TimeUp(_) => ("over-budget", carried(text(err.to_string()))),
         AskError::Superseded => ("superseded", None),
     };
     Val::Result(Err(Some(Box::new(Val::Variant(case.to_owned(), value)))))
