@@ -133,7 +133,9 @@ fn act(effect: &Effect) -> Step {
 fn failed(effect: String, error: &AskError) -> Step {
     let (verdict, grant) = match error {
         AskError::Denied(denied) => (Verdict::Denied, Some(denied.line.clone())),
-        AskError::Host { .. } | AskError::Invalid(_) | AskError::OverBudget(_) | AskError::Superseded | AskError::TimeUp(_) => (Verdict::Failed, None),
+        AskError::Host { .. } | AskError::Invalid(_) | AskError::OverBudget(_) | AskError::Superseded | AskError::TimeUp(_) => {
+            (Verdict::Failed, None)
+        }
     };
     let error = Some(error.to_string());
     Step { effect, verdict, resource: None, before: None, after: None, grant, undo: None, error }
