@@ -10,6 +10,8 @@ pub mod proto;
 pub mod trust;
 
 #[cfg(feature = "daemon")]
+pub mod process;
+#[cfg(feature = "daemon")]
 pub mod record;
 #[cfg(feature = "daemon")]
 mod sandbox;

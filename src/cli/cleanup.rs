@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use tracing_subscriber::filter::LevelFilter;
 
 use super::{Exit, Failure, output};
-use crate::engine::{self, Undone};
+use crate::engine::{self, Cleanup, Undone};
 use crate::telemetry::{self, Format};
 
 /// Undo what daemons that were killed left on this host.
@@ -31,11 +31,41 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
     };
     // Each undo is told as the daemon would.
     _ = telemetry::start(Format::Human, LevelFilter::INFO, None);
-    match engine::cleanup(&run_dir, &state_dir) {
-        Ok(Undone { settled: 0, failed: 0 }) => output::data(b"nothing was left behind\n"),
-        Ok(Undone { settled, failed: 0 }) => output::data(format!("{settled} undone\n").as_bytes()),
-        Ok(Undone { settled, failed }) => Err(Failure::new(Exit::Failure, format!("{settled} undone, {failed} could not be"))
-            .hint("they stay in the ledger: mend what the messages above name, then call it again")),
-        Err(message) => Err(Failure::new(Exit::Cannot, message)),
+    let Cleanup { undone, ending } =
+        engine::cleanup(&run_dir, &state_dir).map_err(|message| Failure::new(Exit::Cannot, message))?;
+    let said = summary(undone);
+    if undone.failed > 0 {
+        let failure = Failure::new(Exit::Failure, format!("{said}, {} could not be", undone.failed));
+        return Err(failure.hint("they stay in the ledger: mend what the messages above name, then call it again"));
+    }
+    if !ending.is_empty() {
+        let still: Vec<String> = ending.iter().map(ToString::to_string).collect();
+        let failure = Failure::new(Exit::Failure, format!("{said}; {}", still.join("; ")));
+        return Err(failure.hint("it was killed, but the kernel has not taken it apart yet: call this again when it is gone"));
+    }
+    output::data(format!("{said}\n").as_bytes())
+}
+
+fn summary(Undone { settled, changed, .. }: Undone) -> String {
+    let others = settled - changed;
+    let others = match others {
+        0 => String::new(),
+        1 => ", 1 was not there any more or is somebody else's by now".to_owned(),
+        _ => format!(", {others} were not there any more or are somebody else's by now"),
+    };
+    if changed == 0 { format!("nothing was left behind{others}") } else { format!("{changed} undone{others}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_gone_already_is_not_called_undone() {
+        let said = |settled, changed| summary(Undone { settled, changed, failed: 0 });
+        assert_eq!(said(0, 0), "nothing was left behind");
+        assert_eq!(said(3, 3), "3 undone");
+        assert_eq!(said(3, 0), "nothing was left behind, 3 were not there any more or are somebody else's by now");
+        assert_eq!(said(3, 2), "2 undone, 1 was not there any more or is somebody else's by now");
     }
 }

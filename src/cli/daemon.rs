@@ -273,20 +273,27 @@ fn is_named(directory: &str, name: &str) -> bool {
     [directory, instance, plain].contains(&name)
 }
 
-/// Shows one after the other; one that does not answer is a problem only if none does.
+/// Shows one after the other; one that does not answer is a failure only if none does.
 fn status_of_all(run_dir: &Path, names: &[String]) -> Result<Exit, Failure> {
     let mut text = String::new();
     let mut problem = None;
+    let mut answered = false;
     for name in names {
         let path = control::socket_path(&run_dir.join(name));
         match control::call(&path, Order::Status) {
-            Ok(Reply::Status(status)) => text += &format!("instance {name}\n{}", as_text(&status)),
+            Ok(Reply::Status(status)) => {
+                answered = true;
+                text += &format!("instance {name}\n{}", as_text(&status));
+            }
             Ok(_) => return Err(unexpected()),
-            Err(error) => problem = Some(Failure::new(exit_of(&error), error.to_string())),
+            Err(error) => {
+                text += &format!("instance {name}\n  {error}\n");
+                problem = Some(Failure::new(exit_of(&error), error.to_string()));
+            }
         }
     }
     match problem {
-        Some(failure) if text.is_empty() => Err(failure),
+        Some(failure) if !answered => Err(failure),
         Some(_) | None => output::data(text.as_bytes()),
     }
 }
@@ -297,6 +304,7 @@ fn ask(daemon: &Daemon, order: Order) -> Result<Reply, Failure> {
         let failure = Failure::new(exit_of(&error), error.to_string());
         match error {
             CallError::Unreachable { .. } => failure.hint(hint(daemon)),
+            CallError::Silent(trouble) => failure.hint(trouble.hint),
             CallError::Garbled(_) | CallError::Refused(_) => failure,
         }
     })
@@ -304,7 +312,7 @@ fn ask(daemon: &Daemon, order: Order) -> Result<Reply, Failure> {
 
 const fn exit_of(error: &CallError) -> Exit {
     match error {
-        CallError::Unreachable { .. } => Exit::Cannot,
+        CallError::Unreachable { .. } | CallError::Silent(_) => Exit::Cannot,
         CallError::Garbled(_) | CallError::Refused(_) => Exit::Failure,
     }
 }

@@ -5,10 +5,17 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use nix::sys::socket::{getsockopt, sockopt};
+use socket2::{Domain, SockAddr, Socket, Type};
+
+use super::condition::{Daemon, Trouble};
 use super::{Order, Reply, Request, Response, VERSION};
+use crate::process::Patience;
 
 /// A daemon that runs answers in milliseconds; a reload waits for its hooks to load.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// How often a daemon that has not answered is looked at.
+const LOOK: Duration = Duration::from_millis(100);
 /// The longest answer in bytes: the status of a few thousand virtual hosts.
 const ANSWER_BYTES_MAX: u64 = 16 << 20;
 
@@ -23,6 +30,9 @@ pub enum CallError {
         /// What the system said.
         source: io::Error,
     },
+    /// There is a daemon, and it does not answer.
+    #[error("the daemon does not answer: {}", .0.message)]
+    Silent(Trouble),
     /// The answer makes no sense.
     #[error("could not understand the daemon's answer: {0}")]
     Garbled(String),
@@ -31,19 +41,71 @@ pub enum CallError {
     Refused(String),
 }
 
-/// Gives one order and waits for its answer.
+/// Gives one order and waits for its answer, as long as the daemon looks as if one would come.
 ///
 /// # Errors
 /// See [`CallError`].
 pub fn call(path: &Path, order: Order) -> Result<Reply, CallError> {
-    let unreachable = |source| CallError::Unreachable { path: path.to_owned(), source };
+    let instance_dir = path.parent().unwrap_or(path);
     let garbled = |error: serde_json::Error| CallError::Garbled(error.to_string());
-    let mut stream = UnixStream::connect(path).map_err(unreachable)?;
-    stream.set_read_timeout(Some(PATIENCE)).map_err(unreachable)?;
     let request = serde_json::to_string(&Request { version: VERSION, order }).map_err(garbled)?;
-    stream.write_all(format!("{request}\n").as_bytes()).map_err(unreachable)?;
-    let mut answer = String::new();
-    stream.take(ANSWER_BYTES_MAX).read_to_string(&mut answer).map_err(unreachable)?;
+    // What it looks like says more than what the system says of its socket.
+    let failed = |listener, source| match Daemon::of(listener, instance_dir).trouble() {
+        Some(trouble) => CallError::Silent(trouble),
+        None => CallError::Unreachable { path: path.to_owned(), source },
+    };
+    let mut stream = connect(path).map_err(|source| failed(None, source))?;
+    let listener = listener(&stream);
+    let daemon = Daemon::of(listener, instance_dir);
+    let answer = converse(&mut stream, &request, daemon).map_err(|error| match error {
+        Unanswered::Trouble(trouble) => CallError::Silent(trouble),
+        Unanswered::Io(source) => failed(listener, source),
+    })?;
     let response: Response = serde_json::from_str(&answer).map_err(garbled)?;
     response.answer.map_err(CallError::Refused)
+}
+
+/// Connects without waiting: where many have waited in vain the daemon's queue is full, which is `WouldBlock`.
+pub(super) fn connect(path: &Path) -> io::Result<UnixStream> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
+    socket.connect(&SockAddr::unix(path)?)?;
+    socket.set_nonblocking(false)?;
+    socket.set_read_timeout(Some(LOOK))?;
+    Ok(std::os::fd::OwnedFd::from(socket).into())
+}
+
+/// The process that listens; `None` if it lives in a process namespace that we cannot see.
+fn listener(stream: &UnixStream) -> Option<u32> {
+    let peer = getsockopt(stream, sockopt::PeerCredentials).ok()?;
+    u32::try_from(peer.pid()).ok().filter(|pid| *pid != 0)
+}
+
+enum Unanswered {
+    Trouble(Trouble),
+    Io(io::Error),
+}
+
+impl From<io::Error> for Unanswered {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+fn converse(stream: &mut UnixStream, request: &str, daemon: Daemon) -> Result<String, Unanswered> {
+    stream.write_all(format!("{request}\n").as_bytes())?;
+    let patience = Patience::of(PATIENCE);
+    let mut answer = Vec::new();
+    let mut bounded = stream.take(ANSWER_BYTES_MAX);
+    loop {
+        // What it read until a timeout stays in `answer`.
+        match bounded.read_to_end(&mut answer) {
+            Ok(_) => return Ok(String::from_utf8_lossy(&answer).into_owned()),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock && !patience.left().is_zero() => {
+                if let Some(trouble) = daemon.trouble() {
+                    return Err(Unanswered::Trouble(trouble));
+                }
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
 }

@@ -4,6 +4,7 @@
 //! JSON with the version of the protocol in it, so that `nc -U` and a script can speak it too.
 
 mod client;
+mod condition;
 mod lobby;
 mod server;
 
@@ -12,6 +13,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 pub use client::{CallError, call};
+pub use condition::Trouble;
 pub use server::{Listening, serve};
 
 use crate::engine::command::{ReloadReport, Status};

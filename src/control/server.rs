@@ -1,17 +1,20 @@
 //! The daemon's end.
 
 use std::io;
+use std::os::fd::AsFd as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::unix::{OwnedWriteHalf, UCred};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, info, warn};
 
+use super::client;
 use super::lobby::{Lobby, Peer, Place};
 use super::{Order, REQUEST_BYTES_MAX, Reply, Request, Response, VERSION};
 use crate::engine::command::Command;
@@ -40,8 +43,12 @@ pub fn serve(path: &Path, commands: mpsc::Sender<Command>) -> io::Result<Listeni
         std::fs::create_dir_all(directory)?;
     }
     // One of the same name in another network namespace, which has other locks.
-    if std::os::unix::net::UnixStream::connect(path).is_ok() {
-        return Err(io::Error::new(io::ErrorKind::AddrInUse, "another daemon listens there"));
+    match client::connect(path) {
+        Ok(_) => return Err(io::Error::new(io::ErrorKind::AddrInUse, "another daemon listens there")),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+            return Err(io::Error::new(io::ErrorKind::AddrInUse, "another daemon listens there and answers nobody"));
+        }
+        Err(_) => {}
     }
     // Left behind by a daemon that was killed.
     match std::fs::remove_file(path) {
@@ -95,10 +102,18 @@ async fn converse(stream: UnixStream, peer: UCred, place: Option<Place>, command
     };
     place.speaks();
     let answer = match answer {
+        // Who gave up waiting while we were stopped was told that nothing came of it.
+        Ok(()) if has_hung_up(reader.get_ref().get_ref().as_ref()) => return Ok(()),
         Ok(()) => answer_to(&line, &peer, &commands).await,
         Err(why) => Err(why),
     };
     respond(&mut writer, answer).await
+}
+
+/// Is nobody there any more who would hear an answer? Who only said all that he has to say still listens.
+fn has_hung_up(stream: &UnixStream) -> bool {
+    let mut there = [PollFd::new(stream.as_fd(), PollFlags::empty())];
+    poll(&mut there, PollTimeout::ZERO).is_ok_and(|count| count > 0)
 }
 
 async fn answer_to(line: &str, peer: &UCred, commands: &mpsc::Sender<Command>) -> Result<Reply, String> {
@@ -197,6 +212,14 @@ mod tests {
             // They are told why.
             let told = read(idle.swap_remove(0)).await;
             assert!(told.contains("others wanted the place"), "{told}");
+            // An order of somebody who did not wait for its answer is not carried out; of one who only says no more, it is.
+            let mut gone = UnixStream::connect(&path).await.unwrap();
+            gone.write_all(b"{\"version\":1,\"order\":\"reload\"}\n").await.unwrap();
+            drop(gone);
+            let mut half = UnixStream::connect(&path).await.unwrap();
+            half.write_all(b"{\"version\":1,\"order\":\"metrics\"}\n").await.unwrap();
+            half.shutdown().await.unwrap();
+            assert!(read(half).await.contains("numbers"));
             let answer = ask(&path, "{\"version\":9,\"order\":\"metrics\"}\n").await;
             assert!(answer.contains("this daemon speaks version 1"), "{answer}");
             drop(listening);

@@ -3,28 +3,39 @@
 use std::cell::RefCell;
 use std::path::Path;
 
+use tracing::info;
+
 use super::recover::Recovery;
 use super::start::{StartError, system};
 use super::undo::Undone;
 use crate::host::{LinuxHost, Options};
 use crate::keeper::{Client, Role};
-use crate::ledger::{Instance, Ledger, Origin};
+use crate::ledger::{Instance, InstanceError, Ledger, Occupant, Origin};
 
-/// Undoes what the dead instances of this network namespace left, addresses first; living ones are let alone. What
-/// cannot be undone stays in their ledgers.
+/// What [`cleanup`] found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cleanup {
+    /// How undoing went.
+    pub undone: Undone,
+    /// Daemons that were killed and have not ended: what they left is still to be undone.
+    pub ending: Vec<InstanceError>,
+}
+
+/// Undoes what the dead instances of this network namespace left, addresses first; living ones are named and let alone.
+/// What cannot be undone stays in their ledgers. Who was killed a moment ago is waited for.
 ///
 /// Call it from the main thread: a helper process may be needed, and ends with the thread that started it.
 ///
 /// # Errors
 /// In words: the kernel or `/proc` cannot be reached, or no helper can be started.
-pub fn cleanup(run_dir: &Path, state_dir: &Path) -> Result<Undone, String> {
+pub fn cleanup(run_dir: &Path, state_dir: &Path) -> Result<Cleanup, String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|err| format!("could not begin: {err}"))?;
     let all = undo_all(run_dir, state_dir);
     tokio::task::LocalSet::new().block_on(&runtime, all).map_err(|error| error.to_string())
 }
 
-async fn undo_all(run_dir: &Path, state_dir: &Path) -> Result<Undone, StartError> {
+async fn undo_all(run_dir: &Path, state_dir: &Path) -> Result<Cleanup, StartError> {
     // What cannot be looked at is not nothing.
     match std::fs::read_dir(run_dir) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(system("look into the run directory")(error)),
@@ -32,15 +43,28 @@ async fn undo_all(run_dir: &Path, state_dir: &Path) -> Result<Undone, StartError
     }
     let host = LinuxHost::new(Options::default())?;
     let origin = Origin::current().map_err(system("read /proc"))?;
-    let recovery = Recovery::new(Vec::new()).with_dead(Instance::dead(run_dir, state_dir, origin));
+    let (dead, living) = Instance::dead(run_dir, state_dir, origin);
+    let (ending, living): (Vec<_>, Vec<_>) = living.into_iter().partition(|other| other.occupant().ending);
+    living.iter().for_each(tell_living);
+    let recovery = Recovery::new(Vec::new()).with_dead(dead);
     // Nothing is ours: each of the dead has its own ledger.
     let ledger = RefCell::new(Ledger::new());
     let addresses = recovery.addresses(&host, &ledger);
-    if let Some(duty) = recovery.duty(host.services_need_helper()) {
-        let (keeper, _exits) = Client::start(None).map_err(system("start a helper"))?;
-        let (_, stream) = keeper.spawn(Role::Helper).await.map_err(system("start a helper"))?;
-        host.set_helper(stream, duty)?;
-        return Ok(addresses.settled_and(recovery.once(&host, &ledger).await));
-    }
-    Ok(addresses.settled_and(recovery.once(&host, &ledger).await))
+    let helper = match recovery.duty(host.services_need_helper()) {
+        Some(duty) => {
+            let (keeper, exits) = Client::start(None).map_err(system("start a helper"))?;
+            let (_, stream) = keeper.spawn(Role::Helper).await.map_err(system("start a helper"))?;
+            host.set_helper(stream, duty)?;
+            Some((keeper, exits))
+        }
+        None => None,
+    };
+    let undone = addresses.settled_and(recovery.once(&host, &ledger).await);
+    drop(helper);
+    Ok(Cleanup { undone, ending })
+}
+
+fn tell_living(other: &InstanceError) {
+    let InstanceError::Running { name, by: Occupant { pid, .. } } = other else { return };
+    info!(instance = name, pid, "Leaves alone what a running daemon holds");
 }

@@ -382,10 +382,7 @@ impl<H: Host> Executor<H> {
             let _turn = self.turns.take(&planned.resource).await;
             // Other virtual hosts may have come and gone while the one before was undone.
             let Some(undo) = self.ledger.borrow().undo_of(&planned.owner, &planned.resource) else { continue };
-            match undo::undo(&self.host, &self.ledger, &undo, UNDO_LIMIT).await {
-                Ok(()) => undone.settled += 1,
-                Err(_) => undone.failed += 1,
-            }
+            undone.count(&undo::undo(&self.host, &self.ledger, &undo, UNDO_LIMIT).await);
         }
         self.count().undone(undone.settled, undone.failed);
         undone

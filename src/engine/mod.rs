@@ -55,7 +55,7 @@ mod watch;
 mod will;
 mod world;
 
-pub use cleanup::cleanup;
+pub use cleanup::{Cleanup, cleanup};
 pub use exam::Examine;
 pub use recover::Recovery;
 pub use start::{check_hooks, main};

@@ -9,10 +9,10 @@ use tracing::{info, warn};
 use super::backoff::Backoff;
 use super::helper;
 use super::turns::Turns;
-use super::undo::{UNDO_LIMIT, Undone, undo};
-use crate::effect::{Granted, Resource};
-use crate::host::Host;
+use super::undo::{Settled, UNDO_LIMIT, Undone, undo};
+use crate::effect::{Effect, Granted, Outcome, Reply, Resource};
 use crate::host::helper::Duty;
+use crate::host::{Host, HostError};
 use crate::ledger::{Instance, Ledger, Leftover};
 
 /// The leftovers of our own predecessor, which stand in our ledger, and those of other dead instances.
@@ -117,7 +117,7 @@ impl Recovery {
             undone = undone.and(more);
             dead.left = left;
             if dead.left.is_empty() {
-                info!(instance = dead.instance.name(), undone = more.settled, "Nothing is left of a dead instance");
+                info!(instance = dead.instance.name(), undone = more.changed, "Nothing is left of a dead instance");
                 dead.instance.forget();
             } else {
                 self.dead.borrow_mut().push(dead);
@@ -135,21 +135,29 @@ fn addresses<H: Host>(host: &H, ledger: &RefCell<Ledger>, left: &mut Vec<Leftove
         }
         let Some(undo) = ledger.borrow().undo_of_leftover(leftover) else { return false };
         let Leftover { owner, resource, .. } = leftover;
-        let done = undo.effect().map_or(Ok(()), |effect| host.perform_now(&Granted::by_daemon(effect)).map(drop));
+        let done = undo.effect().map_or(Ok(Settled::LeftAlone), |effect| take_down(host, effect));
+        undone.count(&done);
         match &done {
-            Ok(()) => {
-                undone.settled += 1;
-                warn!(vhost = %owner.vhost, %resource, "Took down what a dead process left");
+            Ok(settled) => {
+                if *settled == Settled::PutBack {
+                    warn!(vhost = %owner.vhost, %resource, "Took down what a dead process left");
+                } else {
+                    info!(vhost = %owner.vhost, %resource, "A dead process's address was gone already");
+                }
                 ledger.borrow_mut().settle(owner, resource);
             }
             Err(error) => {
-                undone.failed += 1;
                 warn!(vhost = %owner.vhost, %resource, %error, "Could not take down what a dead process left");
             }
         }
         done.is_err()
     });
     undone
+}
+
+fn take_down<H: Host>(host: &H, effect: Effect) -> Result<Settled, HostError> {
+    let reply = host.perform_now(&Granted::by_daemon(effect))?;
+    Ok(if reply == Reply::Outcome(Outcome::Unchanged) { Settled::WasBack } else { Settled::PutBack })
 }
 
 /// Undoes what is left, newest first, and gives back what could not be undone.
@@ -159,10 +167,9 @@ async fn rest<H: Host>(host: &H, ledger: &RefCell<Ledger>, left: Vec<Leftover>, 
     for leftover in left {
         let _turn = turns.take(&leftover.resource).await;
         let Some(planned) = ledger.borrow().undo_of_leftover(&leftover) else { continue };
-        if undo(host, ledger, &planned, UNDO_LIMIT).await.is_ok() {
-            undone.settled += 1;
-        } else {
-            undone.failed += 1;
+        let done = undo(host, ledger, &planned, UNDO_LIMIT).await;
+        undone.count(&done);
+        if done.is_err() {
             failed.push(leftover);
         }
     }

@@ -416,10 +416,10 @@ async fn applied(name: &Name, runs: Vec<(Name, oneshot::Receiver<Applied>)>, for
     let mut failed = false;
     for (vhost, run) in runs {
         let line = match run.await {
-            Ok(Ok(Undone { settled, failed: 0 })) => {
+            Ok(Ok(Undone { settled, failed: 0, .. })) => {
                 format!("{vhost}: on_master ran, {settled} undone that it no longer asks for")
             }
-            Ok(Ok(Undone { settled, failed: left })) => {
+            Ok(Ok(Undone { settled, failed: left, .. })) => {
                 failed = true;
                 format!("{vhost}: on_master ran, {settled} undone that it no longer asks for, {left} could not be: see the log")
             }

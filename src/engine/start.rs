@@ -134,7 +134,8 @@ async fn start(config: &Config, config_path: &Path, examine: Examine) -> Result<
     let host = LinuxHost::new(Options { services: services(config.daemon.service_backend), bus_address: None })?;
     let mut instance = take_instance(config, config_path)?;
     let (ledger, left) = Ledger::open(&instance);
-    let dead = Instance::dead(&config.daemon.run_dir, &config.daemon.state_dir, instance.origin());
+    // Those that live have nothing to do with us.
+    let (dead, _) = Instance::dead(&config.daemon.run_dir, &config.daemon.state_dir, instance.origin());
     let recovery = Recovery::new(left).with_dead(dead);
     let for_recovery = recovery.duty(host.services_need_helper());
     let executor = Executor::new(host, ledger, recovery);

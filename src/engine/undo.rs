@@ -17,6 +17,9 @@ pub(super) const UNDO_LIMIT: Duration = Duration::from_secs(10);
 pub struct Undone {
     /// Claims that are gone.
     pub settled: usize,
+    /// Those of them for which the host had to be changed. The others were undone already, or somebody else had changed what
+    /// they were about.
+    pub changed: usize,
     /// Claims that remain because undoing failed.
     pub failed: usize,
 }
@@ -24,27 +27,55 @@ pub struct Undone {
 impl Undone {
     /// What is left after a second try: what it settled counts as well, and only what it failed at remains.
     pub(super) const fn settled_and(self, second: Self) -> Self {
-        Self { settled: self.settled + second.settled, failed: second.failed }
+        Self { failed: second.failed, ..self.and(second) }
     }
 
     /// Both together.
     pub(super) const fn and(self, other: Self) -> Self {
-        Self { settled: self.settled + other.settled, failed: self.failed + other.failed }
+        Self { settled: self.settled + other.settled, changed: self.changed + other.changed, failed: self.failed + other.failed }
     }
+
+    /// Counts one claim more.
+    pub(super) fn count<E>(&mut self, result: &Result<Settled, E>) {
+        match result {
+            Ok(settled) => {
+                self.settled += 1;
+                self.changed += usize::from(*settled == Settled::PutBack);
+            }
+            Err(_) => self.failed += 1,
+        }
+    }
+}
+
+/// How a claim ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Settled {
+    /// The resource was changed, and is as it was.
+    PutBack,
+    /// It was as it should be already.
+    WasBack,
+    /// It is not what we knew it to be, or another claim stands above: it stays as it is.
+    LeftAlone,
 }
 
 /// Undoes a claim and settles it. What somebody else changed is left alone.
 ///
 /// # Errors
 /// What the host said; the claim stays.
-pub(super) async fn undo<H: Host>(host: &H, ledger: &RefCell<Ledger>, undo: &Undo, limit: Duration) -> Result<(), HostError> {
+pub(super) async fn undo<H: Host>(
+    host: &H,
+    ledger: &RefCell<Ledger>,
+    undo: &Undo,
+    limit: Duration,
+) -> Result<Settled, HostError> {
     let result = put_back(host, undo, limit).await;
     let Undo { owner, resource, .. } = undo;
     match &result {
-        Ok(known) => {
+        Ok(settled) => {
             let mut ledger = ledger.borrow_mut();
             ledger.settle(owner, resource);
-            if *known {
+            if *settled != Settled::LeftAlone {
+                // It certainly has the value that it goes back to.
                 ledger.confirm(resource);
             }
         }
@@ -53,23 +84,22 @@ pub(super) async fn undo<H: Host>(host: &H, ledger: &RefCell<Ledger>, undo: &Und
             warn!(vhost = %owner.vhost, %resource, back_to, %error, "Could not undo an effect");
         }
     }
-    result.map(drop)
+    result
 }
 
-/// True if the resource certainly has the value that it goes back to.
-async fn put_back<H: Host>(host: &H, undo: &Undo, limit: Duration) -> Result<bool, HostError> {
+async fn put_back<H: Host>(host: &H, undo: &Undo, limit: Duration) -> Result<Settled, HostError> {
     let Undo { owner, resource, ours, back_to, .. } = undo;
-    let (Some(effect), Some(back_to)) = (undo.effect(), back_to) else { return Ok(false) };
+    let (Some(effect), Some(back_to)) = (undo.effect(), back_to) else { return Ok(Settled::LeftAlone) };
     let there = host.observe(resource, limit).await?;
     if back_to.looks_like(&there) {
-        return Ok(true);
+        return Ok(Settled::WasBack);
     }
     if !undo.is_ours(&there) {
         let ours = ours.iter().map(ToString::to_string).collect::<Vec<_>>().join(" or ");
         warn!(vhost = %owner.vhost, %resource, ours, found = %there, "Left alone what somebody else changed");
-        return Ok(false);
+        return Ok(Settled::LeftAlone);
     }
     host.perform(&Granted::by_daemon(effect), limit).await?;
     info!(vhost = %owner.vhost, %resource, %back_to, "Undid an effect");
-    Ok(true)
+    Ok(Settled::PutBack)
 }

@@ -16,6 +16,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::types::{IfName, Timestamp, VirtualAddress};
 
+/// Name of the memory file, as `/proc` shows it.
+pub const FILE_NAME: &str = "carpd-will";
 /// Bytes of half a slot: room for as many addresses as a virtual host may have, and both bow-outs. Only what is written
 /// takes memory.
 const HALF: u64 = 16 << 10;
@@ -64,7 +66,7 @@ impl Writer {
     /// # Errors
     /// The system has no memory files.
     pub fn create() -> io::Result<(Self, OwnedFd)> {
-        let file = File::from(memfd_create("carpd-will", MFdFlags::MFD_CLOEXEC)?);
+        let file = File::from(memfd_create(FILE_NAME, MFdFlags::MFD_CLOEXEC)?);
         let theirs = file.try_clone()?.into();
         Ok((Self { file, numbers: Vec::new() }, theirs))
     }

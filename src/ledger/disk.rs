@@ -4,12 +4,14 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tracing::{error, info, warn};
 
 use super::claims::{Change, Claims};
 use super::{Instance, LedgerError, Origin, instance};
+use crate::process::Patience;
 use crate::record::{self, MAGIC_LEN, Records};
 
 /// What the file is, and the version of its records.
@@ -154,7 +156,7 @@ impl Log {
         if !path.exists() {
             return;
         }
-        if let Err(err) = self.take_lock() {
+        if let Err(err) = self.take_lock(Patience::of(instance::DYING)) {
             // Nothing may be written over what could not be read.
             _ = self.note::<()>(Err(err));
             return;
@@ -193,11 +195,11 @@ impl Log {
         Records::new(&bytes, MAGIC).map_or_else(Vec::new, |records| records.skip(1).map(<[u8]>::to_vec).collect())
     }
 
-    fn take_lock(&mut self) -> io::Result<()> {
+    fn take_lock(&mut self, patience: Patience) -> io::Result<()> {
         if !self.lasting || self.lock.is_some() {
             return Ok(());
         }
-        match instance::lock(&self.directory.join(instance::LOCK_FILE))? {
+        match instance::lock_when_dead(&self.directory.join(instance::LOCK_FILE), patience)? {
             instance::Lock::Taken(file) => self.lock = Some(file),
             instance::Lock::Held(_) => return Err(io::Error::other("another instance of this name writes it")),
         }
@@ -222,7 +224,8 @@ impl Log {
         let mode = if self.lasting { 0o700 } else { 0o755 };
         DirBuilder::new().recursive(true).mode(mode).create(&self.directory)?;
         let foreign = self.lasting && self.lock.is_none();
-        self.take_lock()?;
+        // The protocol waits for whoever writes here.
+        self.take_lock(Patience::of(Duration::ZERO))?;
         if foreign {
             // What another instance wrote until now stays there for whoever starts next: these claims do not have it.
             for record in self.records_there() {

@@ -4,16 +4,18 @@
 //! locked is a dead process's, and anybody's to clean up.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
 use super::disk::FILE_NAME;
+use crate::process::{Patience, Process};
 use crate::types::{IfName, Vhid};
 
 /// Subdirectory of `run-dir` with a lock for every virtual host of this machine.
@@ -22,6 +24,10 @@ const LOCKS: &str = "locks";
 pub(super) const LOCK_FILE: &str = "lock";
 /// The lock of what else is in the lasting directory, beside the ledger's.
 const LASTING_LOCK: &str = "lasting.lock";
+/// How long a process that was killed is waited for. It has its locks until the kernel has taken it apart.
+pub(super) const DYING: Duration = Duration::from_secs(1);
+/// Who seems to live is looked at twice: a signal that kills shows a moment later.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 /// Where a record holds: in this boot, in this network namespace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,27 +54,91 @@ impl Origin {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InstanceError {
     /// Another process runs with the same name.
-    #[error("another carpd already runs as instance {name}{}", by(*.pid))]
+    #[error("another carpd already runs as instance {name}{by}")]
     Running {
         /// Name of the instance.
         name: String,
-        /// The other process, if it could be found out.
-        pid: Option<u32>,
+        /// The other process.
+        by: Occupant,
     },
     /// Another process has this virtual host.
-    #[error("another carpd already has vhid {vhid} on {interface}{}", by(*.pid))]
+    #[error("another carpd already has vhid {vhid} on {interface}{by}")]
     Vhost {
         /// The interface.
         interface: IfName,
         /// The virtual host.
         vhid: Vhid,
-        /// The other process, if it could be found out.
-        pid: Option<u32>,
+        /// The other process.
+        by: Occupant,
     },
 }
 
-fn by(pid: Option<u32>) -> String {
-    pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default()
+impl InstanceError {
+    /// Who is in the way.
+    #[must_use]
+    pub const fn occupant(&self) -> Occupant {
+        match self {
+            Self::Running { by, .. } | Self::Vhost { by, .. } => *by,
+        }
+    }
+}
+
+/// The process that has what somebody else wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Occupant {
+    /// Its number, if it could be found out.
+    pub pid: Option<u32>,
+    /// It was killed, or its keeper was, and it has not ended in the time that it was given.
+    pub ending: bool,
+}
+
+impl fmt::Display for Occupant {
+    /// For the end of a sentence.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self { pid: None, .. } => Ok(()),
+            Self { pid: Some(pid), ending: false } => write!(f, " (pid {pid})"),
+            Self { pid: Some(pid), ending: true } => write!(f, " (pid {pid}, which is ending)"),
+        }
+    }
+}
+
+/// Who has a lock, by its own word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Holder {
+    /// The process.
+    pub pid: u32,
+    /// The process that started it: of an engine its keeper, without which it ends.
+    pub parent: Option<u32>,
+}
+
+impl Holder {
+    /// Who has an instance's directory, or had it last.
+    #[must_use]
+    pub fn of(instance_dir: &Path) -> Option<Self> {
+        Self::read(&mut File::open(instance_dir.join(LOCK_FILE)).ok()?)
+    }
+
+    fn read(file: &mut File) -> Option<Self> {
+        let mut text = String::new();
+        file.take(32).read_to_string(&mut text).ok()?;
+        let mut numbers = text.split_whitespace().map(str::parse);
+        // A parent in another process namespace has no number here.
+        Some(Self { pid: numbers.next()?.ok()?, parent: numbers.next().and_then(Result::ok).filter(|parent| *parent != 0) })
+    }
+
+    /// Writes down who we are. A lock is one also where there is no room for that.
+    fn write(file: &mut File) {
+        let text = format!("{} {}\n", std::process::id(), std::os::unix::process::parent_id());
+        _ = file.set_len(0).and_then(|()| file.write_all(text.as_bytes()));
+    }
+
+    /// Will it be gone in a moment? `None` if that cannot be told: it lives where we do not see it, or has only just come.
+    fn is_ending(self) -> Option<bool> {
+        let ends = |pid| Process::look(pid).map(|process| process.ending);
+        let orphan = self.parent.is_some_and(|parent| ends(parent).unwrap_or(true));
+        ends(self.pid).map(|ending| ending || orphan)
+    }
 }
 
 /// An instance's directories, locked as long as this lives.
@@ -98,8 +168,8 @@ impl Instance {
         run_dir.join(format!("{name}@{}", origin.netns))
     }
 
-    /// Takes the directory and the virtual hosts for this process. Where nothing can be written there are no locks: that is
-    /// logged, and no reason not to start.
+    /// Takes the directory and the virtual hosts for this process; waits a second for one that has them and was killed. Where
+    /// nothing can be written there are no locks: that is logged, and no reason not to start.
     ///
     /// # Errors
     /// [`InstanceError`]: another process has one of them.
@@ -113,29 +183,34 @@ impl Instance {
         let run = Self::directory(run_dir, name, origin);
         let mut instance = Self { name: name.to_owned(), origin, run, lasting: state_dir.join(name), locks: BTreeMap::new() };
         let path = instance.run.join(LOCK_FILE);
-        instance.take(&path).map_err(|pid| InstanceError::Running { name: name.to_owned(), pid })?;
+        let patience = Patience::of(DYING);
+        instance.take(&path, patience).map_err(|by| InstanceError::Running { name: name.to_owned(), by })?;
         for (interface, vhid) in vhosts {
-            instance.lock_vhost(run_dir, interface, vhid)?;
+            instance.take_vhost(run_dir, interface, vhid, patience)?;
         }
         Ok(instance)
     }
 
-    /// Takes one more virtual host for this process, until [`Self::release_vhost`] or its end.
+    /// Takes one more virtual host for this process, until [`Self::release_vhost`] or its end. Waits for nobody.
     ///
     /// # Errors
     /// [`InstanceError::Vhost`]: another process has it.
     pub fn lock_vhost(&mut self, run_dir: &Path, interface: &IfName, vhid: Vhid) -> Result<(), InstanceError> {
-        let path = vhost_lock(run_dir, self.origin, interface, vhid);
-        self.take(&path).map_err(|pid| InstanceError::Vhost { interface: interface.clone(), vhid, pid })
+        self.take_vhost(run_dir, interface, vhid, Patience::of(Duration::ZERO))
     }
 
-    /// Would [`Self::open`] get this virtual host now? Somebody else may be faster all the same.
+    fn take_vhost(&mut self, run_dir: &Path, interface: &IfName, vhid: Vhid, patience: Patience) -> Result<(), InstanceError> {
+        let path = vhost_lock(run_dir, self.origin, interface, vhid);
+        self.take(&path, patience).map_err(|by| InstanceError::Vhost { interface: interface.clone(), vhid, by })
+    }
+
+    /// Would [`Self::open`] get this virtual host? Somebody else may be faster all the same.
     ///
     /// # Errors
     /// [`InstanceError::Vhost`]: another process has it.
     pub fn check_vhost(run_dir: &Path, origin: Origin, interface: &IfName, vhid: Vhid) -> Result<(), InstanceError> {
-        match lock(&vhost_lock(run_dir, origin, interface, vhid)) {
-            Ok(Lock::Held(pid)) => Err(InstanceError::Vhost { interface: interface.clone(), vhid, pid }),
+        match lock_when_dead(&vhost_lock(run_dir, origin, interface, vhid), Patience::of(DYING)) {
+            Ok(Lock::Held(by)) => Err(InstanceError::Vhost { interface: interface.clone(), vhid, by }),
             // Where there can be no locks, nobody is kept from anything.
             Ok(Lock::Taken(_)) | Err(_) => Ok(()),
         }
@@ -148,10 +223,10 @@ impl Instance {
     pub fn take_lasting(&mut self) -> io::Result<&Path> {
         crate::record::whole::directory(&self.lasting).map_err(io::Error::other)?;
         let path = self.lasting.join(LASTING_LOCK);
-        match lock(&path)? {
+        match lock_when_dead(&path, Patience::of(DYING))? {
             Lock::Taken(file) => drop(self.locks.insert(path, file)),
-            Lock::Held(pid) => {
-                return Err(io::Error::other(format!("another carpd of this name uses {}{}", self.lasting.display(), by(pid))));
+            Lock::Held(by) => {
+                return Err(io::Error::other(format!("another carpd of this name uses {}{by}", self.lasting.display())));
             }
         }
         Ok(&self.lasting)
@@ -162,22 +237,22 @@ impl Instance {
         self.locks.remove(&vhost_lock(run_dir, self.origin, interface, vhid));
     }
 
-    fn take(&mut self, path: &Path) -> Result<(), Option<u32>> {
+    fn take(&mut self, path: &Path, patience: Patience) -> Result<(), Occupant> {
         if self.locks.contains_key(path) {
             return Ok(());
         }
-        match lock(path) {
+        match lock_when_dead(path, patience) {
             Ok(Lock::Taken(file)) => drop(self.locks.insert(path.to_owned(), file)),
-            Ok(Lock::Held(pid)) => return Err(pid),
+            Ok(Lock::Held(by)) => return Err(by),
             Err(err) => warn!(path = %path.display(), %err, "Goes on without a lock"),
         }
         Ok(())
     }
 
-    /// Instances of this network namespace that died: what they left is now ours to undo. The newest first. Each is
-    /// locked as long as it lives here.
+    /// Instances of this network namespace that died, and who lives: what the dead left is now ours to undo. The newest
+    /// first. Each is locked as long as it lives here. Who was killed is waited for, as in [`Self::open`].
     #[must_use]
-    pub fn dead(run_dir: &Path, state_dir: &Path, origin: Origin) -> Vec<Self> {
+    pub fn dead(run_dir: &Path, state_dir: &Path, origin: Origin) -> (Vec<Self>, Vec<InstanceError>) {
         let suffix = format!("@{}", origin.netns);
         let mut found: Vec<_> =
             ledgers(run_dir).filter_map(|(name, at)| Some((at, name.strip_suffix(&suffix)?.to_owned()))).collect();
@@ -187,7 +262,14 @@ impl Instance {
         found.reverse();
         let mut seen = BTreeSet::new();
         found.retain(|(_, name)| seen.insert(name.clone()));
-        found.into_iter().filter_map(|(_, name)| Self::open(run_dir, state_dir, &name, origin, []).ok()).collect()
+        let (mut dead, mut alive) = (Vec::new(), Vec::new());
+        for (_, name) in found {
+            match Self::open(run_dir, state_dir, &name, origin, []) {
+                Ok(instance) => dead.push(instance),
+                Err(error) => alive.push(error),
+            }
+        }
+        (dead, alive)
     }
 
     /// Forgets a dead instance of which nothing is left. Its journal stays.
@@ -242,11 +324,32 @@ fn ledgers(directory: &Path) -> impl Iterator<Item = (String, SystemTime)> {
 
 pub(super) enum Lock {
     Taken(File),
-    Held(Option<u32>),
+    Held(Occupant),
 }
 
-/// Locks a file and writes our process id into it.
-pub(super) fn lock(path: &Path) -> io::Result<Lock> {
+/// Locks a file, also if a process that is just dying has it: that one is waited for. Who lives is not.
+pub(super) fn lock_when_dead(path: &Path, patience: Patience) -> io::Result<Lock> {
+    let mut seen_alive = false;
+    loop {
+        let holder = match try_lock(path)? {
+            Ok(file) => return Ok(Lock::Taken(file)),
+            Err(holder) => holder,
+        };
+        let ending = holder.and_then(Holder::is_ending);
+        let occupant = Occupant { pid: holder.map(|holder| holder.pid), ending: ending == Some(true) };
+        if patience.left().is_zero() || (ending == Some(false) && seen_alive) {
+            return Ok(Lock::Held(occupant));
+        }
+        match occupant {
+            Occupant { pid: Some(pid), ending: true } => patience.wait_for_end_of(pid),
+            Occupant { .. } => seen_alive = ending == Some(false),
+        }
+        patience.pause(LOOK_AGAIN);
+    }
+}
+
+/// Locks a file and writes into it who we are; if somebody has it, who.
+fn try_lock(path: &Path) -> io::Result<Result<File, Option<Holder>>> {
     if let Some(directory) = path.parent() {
         DirBuilder::new().recursive(true).mode(0o755).create(directory)?;
     }
@@ -256,20 +359,13 @@ pub(super) fn lock(path: &Path) -> io::Result<Lock> {
         let mut file = options.open(path)?;
         match file.try_lock() {
             Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Ok(Lock::Held(read_pid(&mut file))),
+            Err(TryLockError::WouldBlock) => return Ok(Err(Holder::read(&mut file))),
             Err(TryLockError::Error(err)) => return Err(err),
         }
         // Whoever cleaned up may have removed it between our opening and our locking.
         if fs::metadata(path).is_ok_and(|there| file.metadata().is_ok_and(|ours| ours.ino() == there.ino())) {
-            file.set_len(0)?;
-            file.write_all(format!("{}\n", std::process::id()).as_bytes())?;
-            return Ok(Lock::Taken(file));
+            Holder::write(&mut file);
+            return Ok(Ok(file));
         }
     }
-}
-
-fn read_pid(file: &mut File) -> Option<u32> {
-    let mut text = String::new();
-    file.take(16).read_to_string(&mut text).ok()?;
-    text.trim().parse().ok()
 }

@@ -16,7 +16,7 @@ use std::path::PathBuf;
 use claims::{Change, Claims};
 pub use claims::{Holding, Leftover, Of, Owner, Undo};
 pub use disk::{Written, probe};
-pub use instance::{Instance, InstanceError, Origin, instance_name};
+pub use instance::{Holder, Instance, InstanceError, Occupant, Origin, instance_name};
 
 use crate::effect::{Resource, Value};
 use crate::types::Name;

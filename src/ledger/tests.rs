@@ -255,8 +255,8 @@ fn two_instances_share_no_virtual_host_and_no_name() {
     let (eth0, vhid) = ("eth0".parse().unwrap(), Vhid::new(40).unwrap());
     let open = |name: &str, origin| Instance::open(&run, &lib, name, origin, [(&eth0, vhid)]);
     let first = open("first", HERE).unwrap();
-    let pid = Some(std::process::id());
-    assert_eq!(open("first", HERE).unwrap_err(), InstanceError::Running { name: "first".into(), pid });
+    let by = Occupant { pid: Some(std::process::id()), ending: false };
+    assert_eq!(open("first", HERE).unwrap_err(), InstanceError::Running { name: "first".into(), by });
     let error = open("second", HERE).unwrap_err();
     assert_eq!(error.to_string(), format!("another carpd already has vhid 40 on eth0 (pid {})", std::process::id()));
     open("second", Origin { netns: 3, ..HERE }).expect("another network namespace is another network");
@@ -276,9 +276,12 @@ fn only_dead_instances_of_this_network_are_anybodys() {
     }
     let alive = open("alive", HERE);
     drop(Ledger::open(&alive));
-    let mut dead = Instance::dead(&run, &lib, HERE);
+    let (mut dead, living) = Instance::dead(&run, &lib, HERE);
     assert_eq!(dead.iter().map(Instance::name).collect::<Vec<_>>(), ["dead"]);
-    assert!(Instance::dead(&run, &lib, HERE).is_empty(), "it is locked by whoever cleans up");
+    let by = Occupant { pid: Some(std::process::id()), ending: false };
+    assert_eq!(living, [InstanceError::Running { name: "alive".into(), by }]);
+    let (again, living) = Instance::dead(&run, &lib, HERE);
+    assert!(again.is_empty() && living.len() == 2, "it is locked by whoever cleans up: {living:?}");
     dead.remove(0).forget();
     assert!(!Instance::directory(&run, "dead", HERE).exists());
 }

@@ -28,6 +28,8 @@ mod host;
 mod new;
 #[cfg(feature = "lua")]
 mod overlap;
+#[cfg(feature = "daemon")]
+mod packaging;
 #[cfg(feature = "lua")]
 mod plan;
 #[cfg(feature = "lua")]

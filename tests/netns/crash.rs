@@ -7,7 +7,7 @@ use carpd::lab::{Lab, Sighting};
 use carpd::types::Timestamp;
 use nix::sys::signal::Signal;
 
-use crate::rig::{ADDRESS, Carpd, Daemon, Failed, SOON, TAKEOVER, Watch, holds, lan, lets_go, mac};
+use crate::rig::{ADDRESS, CARPD, Carpd, Daemon, Failed, SOON, TAKEOVER, Watch, holds, lan, lets_go, mac, sh};
 use crate::tree::Tree;
 use crate::{ADDRESS_OF_A, ADDRESS_OF_B, Case, Outcome};
 
@@ -29,6 +29,7 @@ pub(crate) fn cases() -> Vec<Case> {
         Case::new("crash::an_engine_that_lost_its_keeper_hands_over", keeper),
         Case::new("crash::of_a_killed_tree_the_address_goes_by_itself_before_the_peer_takes_it", tree),
         long("crash::a_frozen_tree_loses_the_address_and_does_not_claim_it_afterwards", frozen),
+        Case::new("crash::orders_to_a_stopped_daemon_say_at_once_what_is_wrong", orders),
         Case::new("crash::a_freeze_shorter_than_the_lease_changes_nothing", short_freeze),
         Case::new("crash::a_thawed_backup_does_not_believe_an_old_bow_out", old_news),
         Case::new("crash::a_lease_that_ran_out_in_a_freeze_is_not_brought_back", thawed_early),
@@ -164,6 +165,47 @@ fn short_freeze() -> Outcome {
     assert_eq!(answers, 1, "it answered without a break");
     a.stop()?;
     b.stop()
+}
+
+fn orders() -> Outcome {
+    let lab = lan(&["a"])?;
+    let mut a = Carpd::new("a").start(&lab)?;
+    a.wait_state("master", TAKEOVER)?;
+    let tree = Tree::of(&lab, "a", &a)?;
+    let (keeper, engine) = (tree.keeper, tree.engine()?);
+    let ask = |verb: &str| -> Result<String, Failed> {
+        let asked = now();
+        let said = sh(&lab, "a", &format!("timeout 10 {CARPD} {verb} 2>&1; echo status=$?"))?.join("\n");
+        let took = now().since(asked);
+        assert!(took < Duration::from_secs(1) + BUSY, "{verb} took {took:?}: {said}");
+        Ok(said)
+    };
+    tree.signal_all(Signal::SIGSTOP)?;
+    for verb in ["status", "status --json", "reload", "metrics", "hook list", "hook show x", "hook rollback x", "resign web"] {
+        let said = ask(verb)?;
+        let wrong = format!("the daemon does not answer: its engine is stopped (pid {engine}, state T)");
+        assert!(said.contains(&wrong) && said.contains("status=4"), "{verb}: {said}");
+        assert!(said.contains(&format!("`kill -CONT {keeper} {engine}` lets them go on")), "{verb}: {said}");
+    }
+    tree.signal_all(Signal::SIGCONT)?;
+    // It does not resign now: who asked was told that nothing came of it.
+    let status = |wanted: &str| {
+        let says = || {
+            let said = lab.host("a").run(&[CARPD, "status"], SOON)?.stdout.join("\n");
+            Ok(said.contains(wanted).then_some(()))
+        };
+        lab.until(wanted, TAKEOVER, says)
+    };
+    status("web: ")?;
+    assert!(!a.entries().iter().any(|entry| entry.says("An operator gave an order")), "{}", a.text());
+    // The engine dies while the keeper sleeps.
+    tree.signal(keeper, Signal::SIGSTOP)?;
+    tree.signal(engine, Signal::SIGKILL)?;
+    let said = ask("status")?;
+    assert!(said.contains(&format!("its engine is dead (pid {engine}), and its keeper is stopped (pid {keeper}")), "{said}");
+    tree.signal(keeper, Signal::SIGCONT)?;
+    status("web: backup")?;
+    a.stop()
 }
 
 fn old_news() -> Outcome {

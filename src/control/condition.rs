@@ -1,0 +1,178 @@
+//! Why a daemon does not answer: what its processes look like from outside, whether or not it ever speaks again.
+
+use std::fs::{self, File};
+use std::path::Path;
+use std::time::Duration;
+
+use crate::host::clock;
+use crate::keeper::will::{self, Heartbeat, Reader};
+use crate::ledger::Holder;
+use crate::process::Process;
+
+/// An engine whose loop has not come round for so long is not just busy: it comes round twice a second at least.
+const SILENT: Duration = Duration::from_secs(1);
+
+/// What is wrong with a daemon, and what to do about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trouble {
+    /// The end of a sentence that begins "the daemon does not answer: ".
+    pub message: String,
+    /// What to do about it.
+    pub hint: String,
+}
+
+/// The processes of one daemon.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Daemon {
+    engine: Option<u32>,
+    keeper: Option<u32>,
+}
+
+impl Daemon {
+    /// The one whose engine listens at the other end, or whose directory this is.
+    pub(super) fn of(listener: Option<u32>, instance_dir: &Path) -> Self {
+        // A process in another namespace cannot be looked at, and its numbers mean nothing here.
+        let holder = Holder::of(instance_dir);
+        let engine = listener.or_else(|| holder.map(|holder| holder.pid));
+        let parent = listener.and_then(Process::look).map(|engine| engine.parent).filter(|parent| *parent != 0);
+        Self { engine, keeper: parent.or_else(|| holder.and_then(|holder| holder.parent)) }
+    }
+
+    /// What keeps it from answering; `None` if it looks well.
+    pub(super) fn trouble(self) -> Option<Trouble> {
+        let engine = self.engine?;
+        let keeper = self.keeper.and_then(Process::look).filter(|process| !process.ending);
+        let Some(process) = Process::look(engine).filter(|process| !process.ending) else {
+            return Some(dead(engine, keeper.as_ref()));
+        };
+        let Process { pid, state, .. } = process;
+        if process.is_stopped() {
+            let message = format!("its engine is stopped (pid {pid}, state {state})");
+            return Some(Trouble { message, hint: stopped_hint(pid, keeper.as_ref()) });
+        }
+        if process.is_frozen() {
+            let message = format!("its control group is frozen (engine: pid {pid}, state {state})");
+            return Some(Trouble { message, hint: "thaw it: `systemctl thaw UNIT`, or `unpause` of the container".to_owned() });
+        }
+        let Heartbeat { at, limit } = heartbeat(pid)?;
+        let silent = clock::now().since(at);
+        if silent < SILENT {
+            return None;
+        }
+        let message = format!("its engine hangs (pid {pid}, state {state}): silent for {:.1} s", silent.as_secs_f64());
+        let hint = match keeper {
+            Some(keeper) if !keeper.is_stopped() => {
+                format!("its keeper (pid {}) kills it after {:.1} s and starts a new one", keeper.pid, limit.as_secs_f64())
+            }
+            Some(keeper) => format!("its keeper is stopped, too: `kill -CONT {}` lets it do its work", keeper.pid),
+            None => format!("it has no keeper any more that would end it: `kill -KILL {pid}`, then start it"),
+        };
+        Some(Trouble { message, hint })
+    }
+}
+
+fn dead(engine: u32, keeper: Option<&Process>) -> Trouble {
+    match keeper {
+        Some(keeper) if keeper.is_stopped() => Trouble {
+            message: format!(
+                "its engine is dead (pid {engine}), and its keeper is stopped (pid {}, state {})",
+                keeper.pid, keeper.state
+            ),
+            hint: format!("`kill -CONT {}` lets it start a new engine", keeper.pid),
+        },
+        Some(keeper) => Trouble {
+            message: format!("its engine is dead (pid {engine}); its keeper (pid {}) starts a new one", keeper.pid),
+            hint: "ask again in a moment; its log and `carpd why` say what happened".to_owned(),
+        },
+        None => Trouble {
+            message: format!("it is dead (pid {engine})"),
+            hint: "`carpd run` starts it again and undoes what it left; `carpd cleanup` only undoes that".to_owned(),
+        },
+    }
+}
+
+fn stopped_hint(engine: u32, keeper: Option<&Process>) -> String {
+    match keeper {
+        Some(keeper) if !keeper.is_stopped() => {
+            format!(
+                "its keeper (pid {}) kills it in some seconds and starts a new one, unless it goes on before that",
+                keeper.pid
+            )
+        }
+        Some(keeper) => format!("its keeper is stopped, too: `kill -CONT {} {engine}` lets them go on", keeper.pid),
+        None => format!("`kill -CONT {engine}` lets it go on"),
+    }
+}
+
+/// The engine's last sign of life, from the memory file that it has open for its keeper. `None` if we may not look.
+fn heartbeat(engine: u32) -> Option<Heartbeat> {
+    let memory_file = |link: &Path| link.as_os_str().to_string_lossy().starts_with(&format!("/memfd:{}", will::FILE_NAME));
+    let descriptors = fs::read_dir(format!("/proc/{engine}/fd")).ok()?.flatten().map(|entry| entry.path());
+    let path = descriptors.into_iter().find(|path| fs::read_link(path).is_ok_and(|link| memory_file(&link)))?;
+    Reader::new(File::open(path).ok()?.into()).heartbeat()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Child, Command, Stdio};
+
+    use nix::sys::signal::{Signal, kill};
+    use nix::sys::wait::{WaitPidFlag, waitpid};
+    use nix::unistd::Pid;
+
+    use super::*;
+    use crate::types::Timestamp;
+
+    fn child() -> (Child, u32) {
+        let child = Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+        let pid = child.id();
+        (child, pid)
+    }
+
+    fn signal(pid: u32, signal: Signal) {
+        let pid = Pid::from_raw(i32::try_from(pid).unwrap());
+        kill(pid, signal).unwrap();
+        if signal == Signal::SIGSTOP {
+            waitpid(pid, Some(WaitPidFlag::WUNTRACED)).unwrap();
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_seen_from_outside() {
+        let ((mut engine, e), (mut keeper, k)) = (child(), child());
+        let daemon = Daemon { engine: Some(e), keeper: Some(k) };
+        assert_eq!(daemon.trouble(), None);
+        signal(e, Signal::SIGSTOP);
+        let trouble = daemon.trouble().unwrap();
+        assert_eq!(trouble.message, format!("its engine is stopped (pid {e}, state T)"));
+        assert!(trouble.hint.starts_with(&format!("its keeper (pid {k}) kills it")), "{trouble:?}");
+        signal(k, Signal::SIGSTOP);
+        assert!(daemon.trouble().unwrap().hint.contains(&format!("`kill -CONT {k} {e}`")));
+        engine.kill().unwrap();
+        assert!(daemon.trouble().unwrap().message.contains(&format!("dead (pid {e}), and its keeper is stopped")));
+        signal(k, Signal::SIGCONT);
+        engine.wait().unwrap();
+        assert!(daemon.trouble().unwrap().message.ends_with("starts a new one"));
+        keeper.kill().unwrap();
+        assert_eq!(daemon.trouble().unwrap().message, format!("it is dead (pid {e})"));
+        keeper.wait().unwrap();
+        let unknown = Daemon { engine: None, keeper: None };
+        assert_eq!(unknown.trouble(), None, "who cannot be seen is not judged");
+    }
+
+    #[test]
+    fn an_engine_whose_loop_does_not_come_round_hangs() {
+        // What has the memory file open is the engine.
+        let (mut writer, theirs) = will::Writer::create().unwrap();
+        let mut engine = Command::new("tail").args(["-f", "/dev/null"]).stdin(theirs).spawn().unwrap();
+        let daemon = Daemon { engine: Some(engine.id()), keeper: None };
+        assert_eq!(daemon.trouble(), None, "before the first beat");
+        writer.beat(Heartbeat { at: clock::now(), limit: Duration::from_secs(10) }).unwrap();
+        assert_eq!(daemon.trouble(), None);
+        writer.beat(Heartbeat { at: Timestamp::ZERO, limit: Duration::from_secs(10) }).unwrap();
+        let trouble = daemon.trouble().unwrap();
+        assert!(trouble.message.starts_with("its engine hangs (pid "), "{trouble:?}");
+        engine.kill().unwrap();
+        engine.wait().unwrap();
+    }
+}

@@ -1,0 +1,172 @@
+//! Other processes of this machine, as `/proc` shows them, and waiting for the end of one.
+#![expect(unsafe_code, reason = "pidfd_open has no safe wrapper in the crates used here")]
+
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd as _, FromRawFd as _, OwnedFd, RawFd};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+/// `PF_EXITING` of the kernel: the process is on its way out.
+const EXITING: u64 = 0x4;
+/// SIGKILL, as a bit of a set of signals.
+const KILLED: u64 = 1 << (libc::SIGKILL - 1);
+
+/// A process, as it was when it was looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Process {
+    /// Its number here.
+    pub pid: u32,
+    /// Its name, as the kernel cuts it, at 15 bytes.
+    pub name: String,
+    /// The letter of its state, as in proc(5).
+    pub state: char,
+    /// The process that started it, or whoever looks after its children.
+    pub parent: u32,
+    /// It was killed, or is a zombie: it is about to be gone, if it does not hang in the kernel.
+    pub ending: bool,
+}
+
+impl Process {
+    /// Looks at one; `None` if there is no such process in our namespace, or it cannot be seen.
+    #[must_use]
+    pub fn look(pid: u32) -> Option<Self> {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        // A process has a name of its own choice: only the last bracket ends it.
+        let (before, after) = stat.rsplit_once(')')?;
+        let name = before.split_once('(')?.1.to_owned();
+        let fields: Vec<&str> = after.split_whitespace().collect();
+        let state = fields.first()?.chars().next()?;
+        let flags: u64 = fields.get(6)?.parse().ok()?;
+        let ending = matches!(state, 'Z' | 'X') || flags & EXITING != 0 || has_been_killed(pid);
+        Some(Self { pid, name, state, parent: fields.get(1)?.parse().ok()?, ending })
+    }
+
+    /// A signal or a debugger has stopped it.
+    #[must_use]
+    pub const fn is_stopped(&self) -> bool {
+        matches!(self.state, 'T' | 't')
+    }
+
+    /// Is the control group that it lives in frozen (`systemctl freeze`, `docker pause`)? Its state does not tell.
+    #[must_use]
+    pub fn is_frozen(&self) -> bool {
+        let groups = fs::read_to_string(format!("/proc/{}/cgroup", self.pid)).unwrap_or_default();
+        let Some(group) = groups.lines().find_map(|line| line.strip_prefix("0::")) else { return false };
+        let events = fs::read_to_string(format!("/sys/fs/cgroup{group}/cgroup.events")).unwrap_or_default();
+        events.lines().any(|line| line == "frozen 1")
+    }
+}
+
+/// SIGKILL waits for it. A process that was stopped or sleeps in the kernel may be seen like that for a while.
+fn has_been_killed(pid: u32) -> bool {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let sets = status.lines().filter_map(|line| line.strip_prefix("SigPnd:").or_else(|| line.strip_prefix("ShdPnd:")));
+    sets.filter_map(|set| u64::from_str_radix(set.trim(), 16).ok()).any(|set| set & KILLED != 0)
+}
+
+/// How long somebody is ready to wait, in all.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience(Instant);
+
+#[expect(clippy::disallowed_methods, reason = "for those who wait before there is an engine, or without one")]
+impl Patience {
+    /// From now on so long.
+    #[must_use]
+    pub fn of(length: Duration) -> Self {
+        Self(Instant::now() + length)
+    }
+
+    /// What is left of it.
+    #[must_use]
+    pub fn left(self) -> Duration {
+        self.0.saturating_duration_since(Instant::now())
+    }
+
+    /// Waits a moment, or what is left.
+    pub fn pause(self, length: Duration) {
+        _ = wait(&mut [], length.min(self.left()));
+    }
+
+    /// Waits until a process has ended, with all that it had open, or until nothing is left.
+    pub fn wait_for_end_of(self, pid: u32) {
+        match pidfd(pid) {
+            Ok(process) => _ = wait(&mut [PollFd::new(process.as_fd(), PollFlags::POLLIN)], self.left()),
+            // Gone already.
+            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {}
+            // Forbidden here: whoever waits looks again.
+            Err(_) => self.pause(Duration::from_millis(5)),
+        }
+    }
+}
+
+fn wait(descriptors: &mut [PollFd], length: Duration) -> nix::Result<()> {
+    // A part of a millisecond more, so that what was waited for has come.
+    let timeout = PollTimeout::try_from(length.saturating_add(Duration::from_millis(1))).unwrap_or(PollTimeout::MAX);
+    match poll(descriptors, timeout) {
+        Ok(_) | Err(Errno::EINTR) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+fn pidfd(pid: u32) -> io::Result<OwnedFd> {
+    // SAFETY: takes two numbers and touches no memory.
+    let descriptor = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
+    let descriptor =
+        RawFd::try_from(descriptor).ok().filter(|descriptor| *descriptor >= 0).ok_or_else(io::Error::last_os_error)?;
+    // SAFETY: the kernel has just made it for this process, and nothing else knows it.
+    Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Child, Command, Stdio};
+
+    use nix::sys::signal::{Signal, kill};
+    use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+    use nix::unistd::Pid;
+
+    use super::*;
+
+    /// A process that waits until its standard input is closed.
+    fn sleeper() -> (Child, Pid) {
+        let child = Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+        let pid = Pid::from_raw(i32::try_from(child.id()).unwrap());
+        (child, pid)
+    }
+
+    #[test]
+    fn a_process_is_seen_as_it_is() {
+        let (mut child, pid) = sleeper();
+        let seen = Process::look(child.id()).unwrap();
+        assert_eq!((seen.pid, seen.parent, seen.ending), (child.id(), std::process::id(), false));
+        assert!(!seen.is_stopped() && !seen.is_frozen());
+        kill(pid, Signal::SIGSTOP).unwrap();
+        assert!(matches!(waitpid(pid, Some(WaitPidFlag::WUNTRACED)), Ok(WaitStatus::Stopped(..))));
+        let seen = Process::look(child.id()).unwrap();
+        assert!(seen.is_stopped() && !seen.ending, "{seen:?}");
+        // Killed and not collected: from now on it is ending, and stays so.
+        kill(pid, Signal::SIGKILL).unwrap();
+        assert!(Process::look(child.id()).unwrap().ending);
+        Patience::of(Duration::from_secs(10)).wait_for_end_of(child.id());
+        let seen = Process::look(child.id()).unwrap();
+        assert!(seen.ending && seen.state == 'Z', "{seen:?}");
+        child.wait().unwrap();
+        assert_eq!(Process::look(child.id()), None);
+        let patience = Patience::of(Duration::from_secs(10));
+        patience.wait_for_end_of(child.id());
+        assert!(patience.left() > Duration::from_secs(9), "who is gone is not waited for");
+    }
+
+    #[test]
+    fn patience_has_an_end() {
+        let (mut child, _) = sleeper();
+        let patience = Patience::of(Duration::from_millis(20));
+        patience.wait_for_end_of(child.id());
+        assert_eq!(patience.left(), Duration::ZERO);
+        drop(child.stdin.take());
+        child.wait().unwrap();
+    }
+}
