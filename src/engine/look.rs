@@ -1,5 +1,6 @@
 //! What the kernel tells: links, addresses, and what somebody else did to them.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -10,8 +11,7 @@ use super::node::Node;
 use super::port::{Sources, floating};
 use super::run::Engine;
 use super::world::World;
-use crate::config;
-use crate::effect::{Link, Query, Reply};
+use crate::effect::Link;
 use crate::host::netlink::HostEvent;
 use crate::host::{Host as _, suspects};
 use crate::proto::Input;
@@ -19,8 +19,9 @@ use crate::types::{Family, IfName, Name, Timestamp, VirtualAddress};
 
 /// Before an interface that could not be listened to is tried again.
 const DEAF_RETRY: Duration = Duration::from_secs(1);
-/// Looks at the kernel's links and addresses take no longer.
-const LOOK_LIMIT: Duration = Duration::from_secs(1);
+
+/// Events of the kernel that one turn takes in.
+const EVENTS_IN_A_ROW: usize = 64;
 
 /// Who has just become master may have let go of its addresses just before: then that is what is heard of.
 const OWN_DOING: Duration = Duration::from_millis(200);
@@ -32,35 +33,56 @@ fn tell_put_back(vhost: Name, address: VirtualAddress) {
     }));
 }
 
+impl Engine {
+    /// This event and those behind it, as far as they belong to one turn. Somebody who adds thousands of addresses to an interface
+    /// does not make us list them for each.
+    pub(super) fn host_events(&mut self, first: HostEvent) {
+        let mut stale: BTreeSet<u32> = self.heed(first).into_iter().collect();
+        for _ in 1..EVENTS_IN_A_ROW {
+            let Ok(Some(event)) = self.ties.watch.try_next() else { break };
+            stale.extend(self.heed(event));
+        }
+        for link in stale {
+            self.look_at_sources(link);
+        }
+    }
+}
+
 impl<W: World> Engine<W> {
-    pub(super) async fn host_event(&mut self, event: HostEvent) {
+    pub(super) fn host_event(&mut self, event: HostEvent) {
+        if let Some(link) = self.heed(event) {
+            self.look_at_sources(link);
+        }
+    }
+
+    /// Does what an event asks for at once. Gives the number of the link whose sources may be others now.
+    fn heed(&mut self, event: HostEvent) -> Option<u32> {
         match event {
-            HostEvent::Link(link) => self.link_changed(link, false).await,
-            HostEvent::LinkGone(link) => self.link_changed(link, true).await,
+            HostEvent::Link(link) => self.link_changed(link, false),
+            HostEvent::LinkGone(link) => self.link_changed(link, true),
             HostEvent::AddressRemoved { index, address } => {
                 self.tell_renewed(index, address);
                 self.put_back(index, address.ip);
-                self.source_changed(index, address.ip).await;
+                self.may_be_source(index, address.ip)
             }
             HostEvent::AddressAdded { index, address } => {
                 self.announce_appeared(index, address.ip);
-                self.source_changed(index, address.ip).await;
+                self.may_be_source(index, address.ip)
             }
             HostEvent::Overrun => {
                 warn!("Lost events of the kernel; looks at everything again");
-                self.look().await;
+                self.look();
+                None
             }
         }
     }
 
-    pub(super) async fn link_changed(&mut self, link: Link, gone: bool) {
+    fn link_changed(&mut self, link: Link, gone: bool) -> Option<u32> {
         self.give_up_renamed(&link);
-        let Some(port) = self.ports.iter().position(|port| port.name == link.name) else { return };
+        let port = self.ports.iter().position(|port| port.name == link.name)?;
         let index = link.index;
         self.set_link(port, (!gone).then_some(link));
-        if !gone {
-            self.look_at_sources(index).await;
-        }
+        (!gone).then_some(index)
     }
 
     /// A device that is called otherwise now is gone to us. It has taken our addresses along: they go first, by its new name.
@@ -160,23 +182,20 @@ impl<W: World> Engine<W> {
     }
 
     /// Reads links and addresses anew: at start, after lost events, and while an interface is missing.
-    pub(super) async fn look(&mut self) {
-        let links = match self.shared.executor.host().answer(&Query::Links, LOOK_LIMIT).await {
-            Ok(Reply::Links(links)) => links,
-            Ok(_) => return,
-            Err(error) => {
-                warn!(%error, "Could not look at the links");
-                return;
-            }
-        };
+    pub(super) fn look(&mut self) {
         for port in 0..self.ports.len() {
             let Some(name) = self.ports.get(port).map(|port| port.name.clone()) else { continue };
-            let link = links.iter().find(|link| link.name == name).cloned();
-            if link.is_some() {
-                self.look_at_addresses(port).await;
+            // One by one: there may be thousands of others.
+            match self.shared.executor.host().find_link(&name) {
+                Ok(link) => {
+                    if link.is_some() {
+                        self.look_at_addresses(port);
+                    }
+                    self.set_link(port, link);
+                    self.put_back_missing(port);
+                }
+                Err(error) => warn!(interface = %name, %error, "Could not look at an interface"),
             }
-            self.set_link(port, link);
-            self.put_back_missing(port);
         }
     }
 
@@ -190,38 +209,39 @@ impl<W: World> Engine<W> {
     pub(super) fn put_back_missing(&mut self, port: usize) {
         let Some(port) = self.ports.get(port) else { return };
         let Some(link) = port.index() else { return };
-        let held: Vec<IpAddr> = port
-            .members
-            .iter()
-            .filter_map(|member| self.nodes.get(member))
-            .filter(|node| node.holding)
-            .flat_map(|node| node.spec.addresses.iter().map(|a| a.ip))
-            .collect();
+        let members = port.members.iter().filter_map(|member| self.nodes.get(member)).filter(|node| node.holding);
+        let mut held: BTreeSet<IpAddr> = members.flat_map(|node| node.spec.addresses.iter().map(|a| a.ip)).collect();
+        if held.is_empty() {
+            return;
+        }
+        // All in one look: with hundreds of virtual hosts, one for each would be one too many.
+        if let Ok(there) = self.shared.executor.host().addresses_on(&port.name) {
+            for address in there {
+                held.remove(&address.ip);
+            }
+        }
         for ip in held {
             self.put_back(link, ip);
         }
     }
 
-    /// Looks at the sources again if the address may be one. A virtual one never is: and each lease that is renewed comes
-    /// by here, which with many virtual hosts would be a dump of all addresses for each of them each second.
-    async fn source_changed(&mut self, link: u32, ip: IpAddr) {
+    /// The link, if the address may be the source of what we send there. A virtual one never is: and each lease that is renewed
+    /// comes by here, which with many virtual hosts would be a list of all addresses for each of them each second.
+    fn may_be_source(&self, link: u32, ip: IpAddr) -> Option<u32> {
         let floats = self.nodes.values().any(|node| node.spec.addresses.iter().any(|address| address.ip == ip));
-        if !floats {
-            self.look_at_sources(link).await;
-        }
+        (!floats).then_some(link)
     }
 
-    pub(super) async fn look_at_sources(&mut self, link: u32) {
+    fn look_at_sources(&mut self, link: u32) {
         let Some(port) = self.ports.iter().position(|port| port.index() == Some(link)) else { return };
-        self.look_at_addresses(port).await;
+        self.look_at_addresses(port);
     }
 
-    pub(super) async fn look_at_addresses(&mut self, index: usize) {
+    pub(super) fn look_at_addresses(&mut self, index: usize) {
         let Some(port) = self.ports.get(index) else { return };
-        let query = Query::Addresses { dev: Some(port.name.clone()) };
-        let Ok(Reply::Addresses(there)) = self.shared.executor.host().answer(&query, LOOK_LIMIT).await else { return };
-        let specs: Vec<config::Vhost> = self.nodes.values().map(|node| node.spec.clone()).collect();
-        let sources = Sources::choose(there.iter().map(|(_, address)| address.ip), &floating(&specs));
+        let Ok(there) = self.shared.executor.host().addresses_on(&port.name) else { return };
+        let floating = floating(self.nodes.values().map(|node| &node.spec));
+        let sources = Sources::choose(there.iter().map(|address| address.ip), &floating);
         let Some(port) = self.ports.get_mut(index) else { return };
         if !port.set_sources(sources) {
             return;

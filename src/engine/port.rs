@@ -1,5 +1,6 @@
 //! One network interface with the virtual hosts on it: its socket, its state, its own addresses.
 
+use std::collections::HashSet;
 use std::net::IpAddr;
 use std::rc::Rc;
 
@@ -103,7 +104,7 @@ impl Sources {
 
     /// Chooses from the addresses of an interface, in the kernel's order, leaving out those that float: for IPv4 the
     /// first, for IPv6 a link-local one if there is one.
-    pub(super) fn choose(addresses: impl Iterator<Item = IpAddr> + Clone, floating: &[IpAddr]) -> Self {
+    pub(super) fn choose(addresses: impl Iterator<Item = IpAddr> + Clone, floating: &HashSet<IpAddr>) -> Self {
         let own = addresses.filter(|ip| !floating.contains(ip));
         let link_local = |ip: &IpAddr| matches!(ip, IpAddr::V6(v6) if v6.is_unicast_link_local());
         Self {
@@ -288,8 +289,8 @@ pub(super) const fn kind_word(kind: Kind) -> &'static str {
 }
 
 /// The addresses of virtual hosts: never a node's own source.
-pub(super) fn floating(vhosts: &[config::Vhost]) -> Vec<IpAddr> {
-    vhosts.iter().flat_map(|vhost| vhost.addresses.iter().map(|address: &VirtualAddress| address.ip)).collect()
+pub(super) fn floating<'a>(vhosts: impl Iterator<Item = &'a config::Vhost>) -> HashSet<IpAddr> {
+    vhosts.flat_map(|vhost| vhost.addresses.iter().map(|address: &VirtualAddress| address.ip)).collect()
 }
 
 #[cfg(test)]
@@ -305,7 +306,7 @@ mod tests {
     #[test]
     fn a_floating_address_is_never_a_source() {
         let there = ["192.168.32.22", "192.168.32.32", "2001:db8::2", "fe80::2"].map(ip);
-        let sources = Sources::choose(there.into_iter(), &[ip("192.168.32.22")]);
+        let sources = Sources::choose(there.into_iter(), &[ip("192.168.32.22")].into());
         assert_eq!(sources.of(Family::V4), Some(ip("192.168.32.32")));
         assert_eq!(sources.of(Family::V6), Some(ip("fe80::2")), "link-local comes first");
     }

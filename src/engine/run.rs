@@ -181,9 +181,9 @@ impl Engine {
     }
 
     /// Removes what a dead predecessor left, opens the interfaces and lets every virtual host take part.
-    pub(super) async fn begin(&mut self) {
+    pub(super) fn begin(&mut self) {
         self.remove_leftovers();
-        self.look().await;
+        self.look();
         for port in &self.ports {
             if port.index().is_none() {
                 warn!(interface = %port.name, "Waits for an interface that does not exist yet");
@@ -220,7 +220,7 @@ impl Engine {
                     self.timers();
                 }
                 Event::Readable => self.receive(),
-                Event::Host(event) => self.host_event(event).await,
+                Event::Host(event) => self.host_events(event),
                 Event::News(news) => self.hook_news(news),
                 Event::Signal(signal) => self.signal(signal),
                 Event::Prepared(prepared) => self.commit(*prepared),
@@ -233,7 +233,7 @@ impl Engine {
                 return self.is_clean();
             }
             if std::mem::take(&mut self.relook) {
-                self.look().await;
+                self.look();
             }
             if self.stopping.as_ref().is_some_and(|stopping| clock::now() >= stopping.deadline) {
                 error!("Gave up stopping in good order");

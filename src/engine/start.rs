@@ -131,7 +131,7 @@ async fn start(config: &Config, config_path: &Path, examine: Examine) -> Result<
     let (orders, signals) = signals(config.daemon.hangup_stops).map_err(system("catch signals"))?;
     let (keeper, exits) = Client::from_stdin().map_err(system("reach the parent process"))?;
     keeper::unblock_signals().map_err(system("receive signals"))?;
-    let host = LinuxHost::new(Options { services: services(config.daemon.service_backend), bus_address: None })?;
+    let host = LinuxHost::new(Options { services: services(config.daemon.service_backend), ..Options::default() })?;
     let mut instance = take_instance(config, config_path)?;
     let (ledger, left) = Ledger::open(&instance);
     // Those that live have nothing to do with us.
@@ -196,7 +196,7 @@ async fn start(config: &Config, config_path: &Path, examine: Examine) -> Result<
     };
     let mut engine: Engine = Engine::new(parts);
     engine.watch_files();
-    engine.begin().await;
+    engine.begin();
     _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     info!(vhosts = config.vhosts.len(), hooks = config.hooks.len(), "Ready");
     Ok((engine, signals))

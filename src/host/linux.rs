@@ -1,12 +1,15 @@
 //! This machine: one match from each effect and query to the code that does it.
 
+mod tables;
+
 use std::cell::RefCell;
 use std::net::IpAddr;
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 
 use super::announce::Announcer;
 use super::courier::Couriers;
@@ -15,7 +18,7 @@ use super::netlink::{AddressOptions, Netlink, index_of};
 use super::service::systemd::Systemd;
 use super::service::{ScriptBackend, ServiceBackend};
 use super::{Host, HostError, Renewal, files, hostname};
-use crate::effect::{Effect, Errand, Granted, Outcome, Query, Reply, Resource, RouteTarget, ServiceVerb, UnitState, Value};
+use crate::effect::{Effect, Errand, Granted, Link, Outcome, Query, Reply, Resource, RouteTarget, ServiceVerb, UnitState, Value};
 use crate::types::{IfName, VirtualAddress};
 
 /// How long a call waits for a helper that died to be there again.
@@ -28,6 +31,8 @@ pub struct Options {
     pub services: Option<ServiceBackend>,
     /// The D-Bus address of systemd's bus, instead of the system bus.
     pub bus_address: Option<String>,
+    /// Nobody but who asks waits for this thread, so that it reads tables of any size itself.
+    pub patient: bool,
 }
 
 /// This machine, in the network namespace of the thread that made it.
@@ -44,6 +49,8 @@ pub struct LinuxHost {
     helper: RefCell<Option<Rc<HelperClient>>>,
     helped_again: Notify,
     couriers: RefCell<Option<Couriers>>,
+    readers: Arc<Semaphore>,
+    patient: bool,
 }
 
 #[derive(Debug)]
@@ -73,6 +80,8 @@ impl LinuxHost {
             helper: RefCell::default(),
             helped_again: Notify::new(),
             couriers: RefCell::default(),
+            readers: Arc::new(Semaphore::new(tables::READ_AT_ONCE)),
+            patient: options.patient,
         })
     }
 
@@ -169,12 +178,13 @@ impl LinuxHost {
         Ok(Outcome::Changed)
     }
 
-    /// The effects that are one exchange with the kernel; `None` for the others.
+    /// The effects that are done in a few exchanges with the kernel, whatever it has of routes; `None` for the others. They do not
+    /// tell whether a route was there before.
     fn kernel(&self, effect: &Effect) -> Option<Result<Outcome, HostError>> {
         Some(match effect {
             Effect::AddressAdd { address, dev } => self.netlink.add_address(*address, dev, AddressOptions::default()),
             Effect::AddressDelete { address, dev } => self.netlink.delete_address(*address, dev),
-            Effect::RouteReplace(route) => self.netlink.replace_route(route),
+            Effect::RouteReplace(route) => self.netlink.set_route(route),
             Effect::RouteAdd(route) => self.netlink.add_route(route),
             Effect::RouteRestore(found) => self.netlink.restore_route(found),
             Effect::RouteDelete(route) => self.netlink.delete_route(route),
@@ -301,7 +311,7 @@ impl Host for LinuxHost {
     }
 
     fn is_connected(&self, address: VirtualAddress, dev: &IfName) -> Result<bool, HostError> {
-        let there = self.netlink.addresses(Some(index_of(dev)?))?;
+        let there = self.netlink.addresses(index_of(dev)?)?;
         let leads_there = |other: VirtualAddress| other.ip != address.ip && RouteTarget::network_of(other).contains(address);
         Ok(there.iter().any(|present| leads_there(present.address)))
     }
@@ -314,8 +324,26 @@ impl Host for LinuxHost {
         }
     }
 
+    fn find_link(&self, dev: &IfName) -> Result<Option<Link>, HostError> {
+        match self.netlink.link(dev) {
+            Ok(link) => Ok(Some(link)),
+            Err(HostError { errno: Some(libc::ENODEV), .. }) => Ok(None),
+            Err(err) => Err(err),
+        }
+    }
+
+    fn addresses_on(&self, dev: &IfName) -> Result<Vec<VirtualAddress>, HostError> {
+        Ok(self.netlink.addresses(index_of(dev)?)?.into_iter().map(|found| found.address).collect())
+    }
+
     async fn perform(&self, granted: &Granted, limit: Duration) -> Result<Reply, HostError> {
         let effect = granted.effect();
+        match effect {
+            Effect::RouteReplace(route) => return self.replace_route(route, limit).await.map(Reply::Outcome),
+            Effect::RouteAdd(route) => return self.add_route(route, limit).await.map(Reply::Outcome),
+            Effect::RouteRestore(found) => return self.restore_route(found, limit).await.map(Reply::Outcome),
+            _ => {}
+        }
         if let Some(result) = self.kernel(effect) {
             return result.map(Reply::Outcome);
         }
@@ -369,15 +397,12 @@ impl Host for LinuxHost {
             Query::ServiceStatus { unit } => Reply::Unit(self.service_status(unit, limit).await?),
             Query::Sysctl { key } => Reply::Text(self.parameter(key, limit).await?),
             Query::FileRead { path } => Reply::File(self.file(path, limit).await?),
-            Query::Links => Reply::Links(self.netlink.links()?),
-            Query::Addresses { dev } => {
-                let index = dev.as_ref().map(index_of).transpose()?;
-                let links = self.netlink.links()?;
-                let named = |index| links.iter().find(|link| link.index == index).map(|link| link.name.clone());
-                let found = self.netlink.addresses(index)?;
-                Reply::Addresses(found.into_iter().filter_map(|a| Some((named(a.index)?, a.address))).collect())
+            Query::Links => self.links(limit).await?,
+            Query::Addresses { dev: Some(dev) } => {
+                Reply::Addresses(self.addresses_on(dev)?.into_iter().map(|address| (dev.clone(), address)).collect())
             }
-            Query::Routes { table } => Reply::Routes(self.netlink.routes(table.unwrap_or(254))?),
+            Query::Addresses { dev: None } => self.addresses(limit).await?,
+            Query::Routes { table } => self.routes(*table, limit).await?,
             Query::HttpGet(request) => self.send_out(Errand::Http(request.clone()), limit).await?,
             Query::TcpConnect { endpoint, timeout_ms } => {
                 let errand = Errand::Connect { endpoint: endpoint.clone(), timeout_ms: *timeout_ms };
@@ -398,15 +423,9 @@ impl Host for LinuxHost {
             },
             Resource::Route { .. } => {
                 let Some(Effect::RouteDelete(route)) = resource.set_to(&Value::Absent) else { return Ok(Value::Absent) };
-                self.netlink.route_in_place_of(&route)?.map_or(Value::Absent, Value::FoundRoute)
+                self.route_in_place_of(&route, limit).await?
             }
-            Resource::Rule(rule) => {
-                if self.netlink.has_rule(rule)? {
-                    Value::Rule
-                } else {
-                    Value::Absent
-                }
-            }
+            Resource::Rule(rule) => self.rule(rule, limit).await?,
             Resource::LinkUp { dev } => Value::Up(self.netlink.link(dev)?.up),
             Resource::LinkMac { dev } => Value::Mac(self.netlink.link(dev)?.mac),
             Resource::Hostname => Value::Text(hostname::current()?),

@@ -31,11 +31,14 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use serde::{Deserialize, Serialize};
 
-use crate::effect::{Granted, Query, Reply, Resource, Value};
+use crate::effect::{Granted, Link, Query, Reply, Resource, Value};
 use crate::types::{IfName, VirtualAddress};
 
 /// What to do about a limit that was too short.
 const RAISE_TIMEOUT: &str = "; if it needs longer, raise `timeout` under [hook.NAME]";
+
+/// A look at one device or address takes no longer.
+const LOOK_LIMIT: Duration = Duration::from_secs(1);
 
 /// Why the host could not do or tell something.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
@@ -77,7 +80,7 @@ pub struct Renewal {
 #[expect(async_fn_in_trait, reason = "used on one thread, never as a trait object")]
 pub trait Host {
     /// Does an effect that only needs the kernel (addresses, announcements, routes, rules, links): in
-    /// microseconds, without waiting. Other effects are refused.
+    /// microseconds, without waiting. Other effects are refused. It need not tell whether it was so before.
     ///
     /// # Errors
     /// [`HostError`] with the kernel's words.
@@ -107,8 +110,30 @@ pub trait Host {
     fn address_present(&self, dev: &IfName, ip: IpAddr) -> Result<bool, HostError> {
         let resource = Resource::Address { dev: dev.clone(), ip };
         // A look at an address is one exchange with the kernel, or none.
-        let there = self.observe(&resource, Duration::from_secs(1)).now_or_never();
+        let there = self.observe(&resource, LOOK_LIMIT).now_or_never();
         there.unwrap_or(Ok(Value::Absent)).map(|value| value != Value::Absent)
+    }
+
+    /// The device of this name, if there is one. Without waiting, however many there are.
+    ///
+    /// # Errors
+    /// [`HostError`] with the kernel's words.
+    fn find_link(&self, dev: &IfName) -> Result<Option<Link>, HostError> {
+        match self.answer(&Query::Links, LOOK_LIMIT).now_or_never().transpose()? {
+            Some(Reply::Links(links)) => Ok(links.into_iter().find(|link| link.name == *dev)),
+            Some(_) | None => Ok(None),
+        }
+    }
+
+    /// The addresses of one device, in the kernel's order. Without waiting.
+    ///
+    /// # Errors
+    /// [`HostError`] with the kernel's words.
+    fn addresses_on(&self, dev: &IfName) -> Result<Vec<VirtualAddress>, HostError> {
+        match self.answer(&Query::Addresses { dev: Some(dev.clone()) }, LOOK_LIMIT).now_or_never().transpose()? {
+            Some(Reply::Addresses(there)) => Ok(there.into_iter().map(|(_, address)| address).collect()),
+            Some(_) | None => Ok(Vec::new()),
+        }
     }
 
     /// Does any effect but those on the virtual host itself, within `limit`.
@@ -150,6 +175,14 @@ impl<H: Host> Host for &H {
 
     fn address_present(&self, dev: &IfName, ip: IpAddr) -> Result<bool, HostError> {
         (**self).address_present(dev, ip)
+    }
+
+    fn find_link(&self, dev: &IfName) -> Result<Option<Link>, HostError> {
+        (**self).find_link(dev)
+    }
+
+    fn addresses_on(&self, dev: &IfName) -> Result<Vec<VirtualAddress>, HostError> {
+        (**self).addresses_on(dev)
     }
 
     async fn perform(&self, granted: &Granted, limit: Duration) -> Result<Reply, HostError> {

@@ -172,7 +172,7 @@ fn a_hook_asks_over_tls() {
         dev: "eth0".parse().unwrap(),
         addresses: Vec::new(),
         policy: SandboxPolicy::Required,
-        host: Options { services: Some(ServiceBackend::SysV), bus_address: None },
+        host: Options { services: Some(ServiceBackend::SysV), ..Options::default() },
         ca_file: Some(CA.into()),
     };
     block_on(async {

@@ -155,7 +155,7 @@ fn job(lua: &str, toml: &str) -> Job {
         dev: "eth0".parse().unwrap(),
         addresses: vec!["192.168.32.22/24".parse().unwrap()],
         policy: SandboxPolicy::BestEffort,
-        host: Options { services: Some(ServiceBackend::SysV), bus_address: None },
+        host: Options { services: Some(ServiceBackend::SysV), ..Options::default() },
         ca_file: None,
     }
 }

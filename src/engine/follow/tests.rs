@@ -98,7 +98,7 @@ async fn engine(host: FakeHost, wire: &Frames) -> Engine<Bench> {
     let parts =
         Parts { nodes, ports, shared, hooks, news, keeper, config, path, host_name: "node2".into(), ties: (), will: None };
     let mut engine = Engine::new(parts);
-    engine.look().await;
+    engine.look();
     engine
 }
 

@@ -103,7 +103,8 @@ impl<'a> Planner<'a> {
     pub async fn start(config: &'a Config, wanted: &Wanted, program: Option<&Path>) -> Result<Self, PlanError> {
         let system = |what| move |source| PlanError::System { what, source };
         let (keeper, _exits) = Client::start(program).map_err(system("start the parent process"))?;
-        let host = LinuxHost::new(Options { services: services(config.daemon.service_backend), bus_address: None })?;
+        let host =
+            LinuxHost::new(Options { services: services(config.daemon.service_backend), bus_address: None, patient: true })?;
         let used = |name: &Name| config.vhosts.iter().any(|vhost| vhost.hooks.contains(name));
         let names = config.hooks.iter().filter(|(name, hook)| {
             wanted.hook.as_ref().is_none_or(|only| only == *name) && used(name) && hook.kind == Kind::Module

@@ -164,7 +164,7 @@ impl Actor {
             ties: (),
             will: None,
         });
-        Turn::begin(&mut engine).look().await;
+        Turn::begin(&mut engine).look();
         self.engine = Some(engine);
         self.stirred = true;
         self.down = None;

@@ -150,7 +150,7 @@ impl Play {
     }
 
     async fn turn(&mut self, now: Timestamp) {
-        self.expire(now).await;
+        self.expire(now);
         while let Some((_, event)) = self.script.pop_front_if(|(at, _)| *at <= now) {
             self.record.happened(now, event.to_string());
             self.strike(event, now).await;
@@ -186,7 +186,7 @@ impl Play {
     }
 
     /// The kernels take away addresses whose leases were not renewed.
-    async fn expire(&mut self, now: Timestamp) {
+    fn expire(&mut self, now: Timestamp) {
         for number in 0..self.actors.len() {
             let Some(actor) = self.actors.get_mut(number) else { continue };
             for (dev, ip) in actor.host.expire(now) {
@@ -196,7 +196,7 @@ impl Play {
                 let Some(index) = actor.link_index(dev.as_str()) else { continue };
                 let address = VirtualAddress { ip, prefix: Family::of(ip).host_prefix() };
                 if let Some(mut turn) = actor.turn() {
-                    turn.host_event(HostEvent::AddressRemoved { index, address }).await;
+                    turn.host_event(HostEvent::AddressRemoved { index, address });
                 }
             }
         }

@@ -64,7 +64,7 @@ impl Play {
                 }
             }
             NodeEvent::Loses(percent) => self.lan.set_loss_to(number, percent),
-            NodeEvent::Link(interface, event) => self.strike_link(number, interface.as_deref(), event).await,
+            NodeEvent::Link(interface, event) => self.strike_link(number, interface.as_deref(), event),
             NodeEvent::Hook(name, trouble) => {
                 let trouble = match trouble {
                     Trouble::Fails => Some(PoolTrouble::Fails),
@@ -84,7 +84,7 @@ impl Play {
         }
     }
 
-    async fn strike_link(&mut self, number: usize, interface: Option<&str>, event: LinkEvent) {
+    fn strike_link(&mut self, number: usize, interface: Option<&str>, event: LinkEvent) {
         let Some(actor) = self.actors.get_mut(number) else { return };
         let carrier = event == LinkEvent::Up;
         let links = actor.links.iter_mut().filter(|link| interface.is_none_or(|name| link.name.as_str() == name));
@@ -96,7 +96,7 @@ impl Play {
         }
         for link in changed {
             if let Some(mut turn) = actor.turn() {
-                turn.host_event(HostEvent::Link(link)).await;
+                turn.host_event(HostEvent::Link(link));
             }
         }
     }

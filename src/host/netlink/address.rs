@@ -1,6 +1,6 @@
 //! Addresses of interfaces.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
@@ -10,13 +10,16 @@ use netlink_packet_route::address::{
 };
 use nix::errno::Errno;
 
-use super::{Netlink, Refusal, address_family};
+use super::{Netlink, RawPart, Reader, Refusal, address_family};
 use crate::effect::Outcome;
 use crate::host::{HostError, Renewal};
 use crate::types::{Family, IfName, VirtualAddress};
 
 /// The mark (`IFA_PROTO`, and the protocol of routes) of what carpd put there: CARP's own number.
 pub const PROTOCOL: u8 = 112;
+
+/// Length of the kernel's header of an address.
+const ADDRESS_HEADER: usize = 8;
 
 /// How an address is added.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -84,24 +87,43 @@ impl Netlink {
     pub fn delete_address(&self, address: VirtualAddress, dev: &IfName) -> Result<Outcome, HostError> {
         let Some(index) = super::link::existing_index(dev)? else { return Ok(Outcome::Unchanged) };
         let failed = |refusal: Refusal| refusal.while_doing(format_args!("deleting {} from {dev}", address.ip));
-        // The usual case in one exchange: the prefix that we know.
-        let first = self.remove(address, index).map_err(failed)?;
-        let rest = if first && address.family() == Family::V6 {
-            false
-        } else {
-            self.remove_prefixes(address.ip, index, |_| true).map_err(failed)?
+        let changed = match address.ip {
+            IpAddr::V4(ip) => self.remove_v4(ip, index),
+            // The usual case in one exchange: the prefix that we know. There is no other beside it.
+            IpAddr::V6(_) => match self.remove(address, index) {
+                Ok(false) => self.remove_prefixes(address.ip, index, |_| true),
+                done => done,
+            },
         };
-        Ok(if first || rest { Outcome::Changed } else { Outcome::Unchanged })
+        Ok(if changed.map_err(failed)? { Outcome::Changed } else { Outcome::Unchanged })
     }
 
-    /// All addresses that a host can hold; of one interface, if its index is given.
+    /// Removes an IPv4 address with every prefix that it has: the kernel takes off the first, whatever its prefix, until there is
+    /// none.
+    fn remove_v4(&self, ip: Ipv4Addr, index: u32) -> Result<bool, Refusal> {
+        let mut message = AddressMessage::default();
+        message.header.family = address_family(Family::V4);
+        message.header.index = index;
+        message.attributes = vec![AddressAttribute::Local(IpAddr::V4(ip))];
+        let mut changed = false;
+        for _ in 0..=Family::V4.host_prefix() {
+            if !self.removed(message.clone())? {
+                break;
+            }
+            changed = true;
+        }
+        Ok(changed)
+    }
+
+    /// All addresses of an interface that a host can hold.
     ///
     /// # Errors
     /// [`HostError`] with the kernel's words.
-    pub fn addresses(&self, index: Option<u32>) -> Result<Vec<PresentAddress>, HostError> {
+    pub fn addresses(&self, index: u32) -> Result<Vec<PresentAddress>, HostError> {
         let mut found = Vec::new();
         for family in Family::ALL {
-            found.extend(self.dump_addresses(family, index).map_err(|refusal| refusal.while_doing("listing the addresses"))?);
+            let of_family = self.pick_addresses(family, index, |_| true);
+            found.extend(of_family.map_err(|refusal| refusal.while_doing("listing the addresses"))?);
         }
         Ok(found)
     }
@@ -111,25 +133,24 @@ impl Netlink {
     /// # Errors
     /// [`HostError`] with the kernel's words.
     pub fn address(&self, ip: IpAddr, index: u32) -> Result<Option<PresentAddress>, HostError> {
-        let found = self.dump_addresses(Family::of(ip), Some(index));
+        let found = self.pick_addresses(Family::of(ip), index, |part| is_of(part, ip));
         let found = found.map_err(|refusal| refusal.while_doing("listing the addresses"))?;
-        Ok(found.into_iter().find(|a| a.address.ip == ip))
+        Ok(found.into_iter().next())
     }
 
-    fn dump_addresses(&self, family: Family, index: Option<u32>) -> Result<Vec<PresentAddress>, Refusal> {
-        let mut query = AddressMessage::default();
-        query.header.family = address_family(family);
-        query.header.index = index.unwrap_or(0);
-        let answers = match self.dump(&RouteNetlinkMessage::GetAddress(query)) {
+    /// Those addresses of an interface that `wanted` finds worth reading.
+    fn pick_addresses(
+        &self,
+        family: Family,
+        index: u32,
+        wanted: impl Fn(&RawPart<'_>) -> bool,
+    ) -> Result<Vec<PresentAddress>, Refusal> {
+        let pick = |part: &RawPart<'_>| if wanted(part) { read(part).filter(|a| a.index == index) } else { None };
+        match self.pick(&list(family, index), None, pick) {
             // The interface is gone, or has no such family.
-            Err(Refusal { errno: Errno::ENODEV, .. }) if index.is_some() => Vec::new(),
-            other => other?,
-        };
-        let parsed = answers.iter().filter_map(|answer| match answer {
-            RouteNetlinkMessage::NewAddress(message) => present(message),
-            _ => None,
-        });
-        Ok(parsed.filter(|a| index.is_none_or(|index| a.index == index) && a.address.family() == family).collect())
+            Err(Refusal { errno: Errno::ENODEV, .. }) => Ok(Vec::new()),
+            other => other,
+        }
     }
 
     fn remove_other_prefixes(&self, keep: VirtualAddress, index: u32) -> Result<bool, Refusal> {
@@ -138,8 +159,8 @@ impl Netlink {
 
     fn remove_prefixes(&self, ip: IpAddr, index: u32, which: impl Fn(u8) -> bool) -> Result<bool, Refusal> {
         let mut changed = false;
-        for found in self.dump_addresses(Family::of(ip), Some(index))? {
-            if found.address.ip == ip && which(found.address.prefix) {
+        for found in self.pick_addresses(Family::of(ip), index, |part| is_of(part, ip))? {
+            if which(found.address.prefix) {
                 changed |= self.remove(found.address, index)?;
             }
         }
@@ -153,11 +174,55 @@ impl Netlink {
         message.header.prefix_len = address.prefix;
         message.header.index = index;
         message.attributes = vec![AddressAttribute::Local(address.ip), AddressAttribute::Address(address.ip)];
+        self.removed(message)
+    }
+
+    fn removed(&self, message: AddressMessage) -> Result<bool, Refusal> {
         match self.change(RouteNetlinkMessage::DelAddress(message), 0) {
             Ok(()) => Ok(true),
             Err(Refusal { errno: Errno::EADDRNOTAVAIL | Errno::ENODEV, .. }) => Ok(false),
             Err(refusal) => Err(refusal),
         }
+    }
+}
+
+impl Reader {
+    /// The addresses of all interfaces.
+    ///
+    /// # Errors
+    /// [`HostError`] with the kernel's words; `EMSGSIZE` if there are too many.
+    pub fn addresses(&self) -> Result<Vec<PresentAddress>, HostError> {
+        let mut found = Vec::new();
+        for family in Family::ALL {
+            let of_family = self.pick(&list(family, 0), read);
+            found.extend(of_family.map_err(|refusal| refusal.while_doing("listing the addresses"))?);
+        }
+        Ok(found)
+    }
+}
+
+/// The question for the addresses of one interface, or of all with 0.
+fn list(family: Family, index: u32) -> RouteNetlinkMessage {
+    let mut query = AddressMessage::default();
+    query.header.family = address_family(family);
+    query.header.index = index;
+    RouteNetlinkMessage::GetAddress(query)
+}
+
+fn read(part: &RawPart<'_>) -> Option<PresentAddress> {
+    match part.message()? {
+        RouteNetlinkMessage::NewAddress(message) => present(&message),
+        _ => None,
+    }
+}
+
+/// Does it tell of this address? On an interface with thousands, most need not be read in full.
+fn is_of(part: &RawPart<'_>, ip: IpAddr) -> bool {
+    let attribute = |kind| part.attribute(ADDRESS_HEADER, kind);
+    let there = attribute(libc::IFA_LOCAL).or_else(|| attribute(libc::IFA_ADDRESS));
+    match ip {
+        IpAddr::V4(ip) => there == Some(&ip.octets()),
+        IpAddr::V6(ip) => there == Some(&ip.octets()),
     }
 }
 

@@ -5,7 +5,7 @@ use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
 use nix::errno::Errno;
 use nix::net::if_::if_nametoindex;
 
-use super::{Netlink, Refusal};
+use super::{Netlink, Reader, Refusal};
 use crate::effect::{Link, Outcome};
 use crate::host::HostError;
 use crate::types::{IfName, MacAddr};
@@ -28,17 +28,18 @@ pub(super) fn existing_index(dev: &IfName) -> Result<Option<u32>, HostError> {
     }
 }
 
-impl Netlink {
+impl Reader {
     /// All network devices.
     ///
     /// # Errors
-    /// [`HostError`] with the kernel's words.
+    /// [`HostError`] with the kernel's words; `EMSGSIZE` if there are too many.
     pub fn links(&self) -> Result<Vec<Link>, HostError> {
-        let answers = self.dump(&RouteNetlinkMessage::GetLink(LinkMessage::default()));
-        let answers = answers.map_err(|refusal| refusal.while_doing("listing the interfaces"))?;
-        Ok(answers.iter().filter_map(as_link).collect())
+        let links = self.pick(&RouteNetlinkMessage::GetLink(LinkMessage::default()), |part| as_link(&part.message()?));
+        links.map_err(|refusal| refusal.while_doing("listing the interfaces"))
     }
+}
 
+impl Netlink {
     /// One network device.
     ///
     /// # Errors
@@ -46,7 +47,7 @@ impl Netlink {
     pub fn link(&self, dev: &IfName) -> Result<Link, HostError> {
         let mut query = LinkMessage::default();
         query.header.index = index_of(dev)?;
-        let answers = self.exchange(RouteNetlinkMessage::GetLink(query), netlink_packet_core::NLM_F_ACK);
+        let answers = self.ask(RouteNetlinkMessage::GetLink(query), netlink_packet_core::NLM_F_ACK);
         let answers = answers.map_err(|refusal| refusal.while_doing(format_args!("asking for {dev}")))?;
         answers
             .iter()

@@ -3,10 +3,14 @@
 //! Changes go over one synchronous, unsubscribed socket with a timeout; watching has a socket of its own. On a
 //! socket that does both, events with the sequence number of a pending request pass for its answer, and a full
 //! buffer loses the answer for ever.
+//!
+//! A table that has no bound (routes, rules, all devices, all addresses) is read by a [`Reader`], off the engine's loop. The
+//! kernel has no question "what is at exactly this place?", so the whole table goes by; only what is wanted is kept.
 #![expect(clippy::wildcard_enum_match_arm, reason = "what the kernel may say has no end; what is not asked for is passed over")]
 
 mod address;
 mod link;
+mod reader;
 mod route;
 mod rule;
 mod watch;
@@ -25,10 +29,12 @@ use nix::sys::time::{TimeVal, TimeValLike};
 
 pub use address::{AddressOptions, PROTOCOL, PresentAddress};
 pub use link::index_of;
-pub(super) use route::satisfies;
+pub use reader::Reader;
+pub(super) use route::{does, is_our, satisfies};
 pub use watch::{HostEvent, Watch};
 
 use super::HostError;
+use super::spawn::Deadline;
 use crate::types::Family;
 use netlink_packet_route::AddressFamily;
 
@@ -43,6 +49,9 @@ const BATCH: usize = 64;
 
 /// A dump that the kernel says was disturbed is asked for again at most so often.
 const DUMP_ATTEMPTS: u8 = 5;
+
+/// Entries that are kept of one dump, at most.
+const KEPT: usize = 16_384;
 
 /// The socket for changes and questions. Each call is one exchange with the kernel, done when it returns.
 #[derive(Debug)]
@@ -113,7 +122,7 @@ impl Netlink {
 
     /// One change: done or refused.
     fn change(&self, message: RouteNetlinkMessage, flags: u16) -> Result<(), Refusal> {
-        self.exchange(message, NLM_F_ACK | flags).map(drop)
+        self.exchange(message, NLM_F_ACK | flags, |_| Ok(()))
     }
 
     /// Many changes at once, each done or refused: the refusals, with the place of what was refused.
@@ -152,7 +161,7 @@ impl Netlink {
             let length = receive(&self.socket, &mut buffer, 0)?;
             for part in Parts::of(buffer.get(..length).unwrap_or_default()) {
                 let Some(at) = part.sequence.checked_sub(first).filter(|at| *at < count) else { continue };
-                if let Part::End(Some(refusal)) = part.read() {
+                if let Some(refusal) = part.is_end().then(|| part.refusal()).flatten() {
                     refused.push((usize::try_from(at).unwrap_or(usize::MAX), refusal));
                 }
                 if part.sequence == last {
@@ -162,24 +171,67 @@ impl Netlink {
         }
     }
 
-    /// All of a table.
-    fn dump(&self, message: &RouteNetlinkMessage) -> Result<Vec<RouteNetlinkMessage>, Refusal> {
+    /// What `pick` takes of a table. Each entry is looked at as it comes, and kept only if it is taken. Not after `deadline`.
+    fn pick<T>(
+        &self,
+        message: &RouteNetlinkMessage,
+        deadline: Option<Deadline>,
+        pick: impl Fn(&RawPart<'_>) -> Option<T>,
+    ) -> Result<Vec<T>, Refusal> {
         for _ in 1..DUMP_ATTEMPTS {
-            match self.exchange(message.clone(), NLM_F_DUMP) {
+            match self.pick_once(message, deadline, &pick) {
                 Err(Refusal { errno: Errno::EINTR, .. }) => {}
                 other => return other,
             }
         }
-        self.exchange(message.clone(), NLM_F_DUMP)
+        self.pick_once(message, deadline, &pick)
     }
 
-    fn exchange(&self, message: RouteNetlinkMessage, flags: u16) -> Result<Vec<RouteNetlinkMessage>, Refusal> {
+    fn pick_once<T>(
+        &self,
+        message: &RouteNetlinkMessage,
+        deadline: Option<Deadline>,
+        pick: impl Fn(&RawPart<'_>) -> Option<T>,
+    ) -> Result<Vec<T>, Refusal> {
+        let mut picked = Vec::new();
+        self.exchange(message.clone(), NLM_F_DUMP, |part| {
+            if deadline.is_some_and(|deadline| deadline.left().is_zero()) {
+                return Err(Refusal {
+                    errno: Errno::ETIMEDOUT,
+                    words: Some("the table was not read to its end in time".to_owned()),
+                });
+            }
+            picked.extend(pick(part));
+            if picked.len() > KEPT {
+                return Err(Refusal { errno: Errno::EMSGSIZE, words: Some(format!("there are more than {KEPT}")) });
+            }
+            Ok(())
+        })?;
+        Ok(picked)
+    }
+
+    /// The answers to a question that has few.
+    fn ask(&self, message: RouteNetlinkMessage, flags: u16) -> Result<Vec<RouteNetlinkMessage>, Refusal> {
+        let mut answers = Vec::new();
+        self.exchange(message, flags, |part| {
+            answers.extend(part.message());
+            Ok(())
+        })?;
+        Ok(answers)
+    }
+
+    /// One request, and `each` of its answers. What `each` refuses ends it; the rest of the answers is passed over later.
+    fn exchange(
+        &self,
+        message: RouteNetlinkMessage,
+        flags: u16,
+        mut each: impl FnMut(&RawPart<'_>) -> Result<(), Refusal>,
+    ) -> Result<(), Refusal> {
         let sequence = self.sequence.get().wrapping_add(1).max(1);
         self.sequence.set(sequence);
         let mut buffer = self.buffer.borrow_mut();
         let length = put(message, sequence, flags, &mut buffer)?;
         self.socket.send(buffer.get(..length).unwrap_or_default(), 0)?;
-        let mut answers = Vec::new();
         let mut disturbed = false;
         loop {
             let length = receive(&self.socket, &mut buffer, 0)?;
@@ -189,13 +241,15 @@ impl Netlink {
                     continue;
                 }
                 disturbed |= part.flags & NLM_F_DUMP_INTR != 0;
-                match part.read() {
-                    Part::Message(message) => answers.push(*message),
-                    Part::Unreadable => {}
-                    Part::End(None) if disturbed => return Err(Refusal { errno: Errno::EINTR, words: None }),
-                    Part::End(None) => return Ok(answers),
-                    Part::End(Some(refusal)) => return Err(refusal),
+                if !part.is_end() {
+                    each(&part)?;
+                    continue;
                 }
+                return match part.refusal() {
+                    Some(refusal) => Err(refusal),
+                    None if disturbed => Err(Refusal { errno: Errno::EINTR, words: None }),
+                    None => Ok(()),
+                };
             }
         }
     }
@@ -240,14 +294,11 @@ struct RawPart<'a> {
     bytes: &'a [u8],
 }
 
-enum Part {
-    Message(Box<RouteNetlinkMessage>),
-    /// An attribute in a form that the library does not know: newer kernels may send anything.
-    Unreadable,
-    End(Option<Refusal>),
-}
-
 const HEADER: usize = 16;
+/// Of a refusal: why, in words.
+const NLMSGERR_ATTR_MSG: u16 = 1;
+/// The upper two bits of an attribute's kind say how it is to be read.
+const KIND_MASK: u16 = 0x3fff;
 const ERROR: u16 = netlink_packet_core::NLMSG_ERROR;
 const DONE: u16 = netlink_packet_core::NLMSG_DONE;
 
@@ -269,15 +320,23 @@ impl<'a> Iterator for Parts<'a> {
     }
 }
 
-impl RawPart<'_> {
-    fn read(&self) -> Part {
-        match self.kind {
-            ERROR | DONE => Part::End(self.refusal()),
-            _ => match NetlinkMessage::<RouteNetlinkMessage>::deserialize(self.bytes).map(|m| m.payload) {
-                Ok(NetlinkPayload::InnerMessage(message)) => Part::Message(Box::new(message)),
-                Ok(_) | Err(_) => Part::Unreadable,
-            },
+impl<'a> RawPart<'a> {
+    /// Does it end the exchange?
+    const fn is_end(&self) -> bool {
+        matches!(self.kind, ERROR | DONE)
+    }
+
+    /// What it says; `None` for an attribute in a form that the library does not know: newer kernels may send anything.
+    fn message(&self) -> Option<RouteNetlinkMessage> {
+        match NetlinkMessage::<RouteNetlinkMessage>::deserialize(self.bytes).map(|m| m.payload) {
+            Ok(NetlinkPayload::InnerMessage(message)) => Some(message),
+            Ok(_) | Err(_) => None,
         }
+    }
+
+    /// The attribute of this kind, behind a header of this length; without reading the others.
+    fn attribute(&self, header: usize, kind: u16) -> Option<&'a [u8]> {
+        Attributes(self.bytes.get(HEADER + header..).unwrap_or_default()).find_map(|(k, value)| (k == kind).then_some(value))
     }
 
     /// The error number of the end of an exchange, and the words beside it.
@@ -287,18 +346,24 @@ impl RawPart<'_> {
             return None;
         }
         // Behind the number stands, in an error only, the header of what was asked; then attributes.
-        let mut rest = self.bytes.get(HEADER + 4 + if self.kind == ERROR { HEADER } else { 0 }..).unwrap_or_default();
-        let mut words = None;
-        while let (Some(length), Some(kind)) = (at(rest, 0).map(u16::from_ne_bytes), at(rest, 2).map(u16::from_ne_bytes)) {
-            let length = usize::from(length);
-            let Some(value) = rest.get(4..length) else { break };
-            // NLMSGERR_ATTR_MSG
-            if kind & 0x3fff == 1 {
-                words = Some(String::from_utf8_lossy(value).trim_end_matches('\0').to_owned());
-            }
-            rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
-        }
+        let words = self.attribute(4 + if self.kind == ERROR { HEADER } else { 0 }, NLMSGERR_ATTR_MSG);
+        let words = words.map(|words| String::from_utf8_lossy(words).trim_end_matches('\0').to_owned());
         Some(Refusal { errno: Errno::from_raw(code.saturating_neg()), words })
+    }
+}
+
+/// Attributes one behind the other: their kinds and values.
+struct Attributes<'a>(&'a [u8]);
+
+impl<'a> Iterator for Attributes<'a> {
+    type Item = (u16, &'a [u8]);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let length = usize::from(u16::from_ne_bytes(at(self.0, 0)?));
+        let kind = u16::from_ne_bytes(at(self.0, 2)?) & KIND_MASK;
+        let value = self.0.get(4..length)?;
+        self.0 = self.0.get(length.next_multiple_of(4)..).unwrap_or_default();
+        Some((kind, value))
     }
 }
 

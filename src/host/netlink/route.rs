@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use netlink_packet_core::{Emitable as _, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, Parseable as _};
+use netlink_packet_core::{Emitable as _, NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, Parseable as _};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteNextHopFlags, RouteProtocol, RouteScope, RouteType,
@@ -11,7 +11,7 @@ use netlink_packet_route::route::{
 use nix::errno::Errno;
 use nix::net::if_::if_indextoname;
 
-use super::{Netlink, PROTOCOL, Refusal, address_family};
+use super::{HEADER, Netlink, PROTOCOL, RawPart, Reader, Refusal, address_family, at};
 use crate::effect::{FoundRoute, Outcome, Resource, Route, RouteTarget};
 use crate::host::HostError;
 use crate::types::{Family, IfName};
@@ -19,12 +19,18 @@ use crate::types::{Family, IfName};
 /// The metric of an IPv6 route that was added without one.
 const METRIC_V6: u32 = 1024;
 
+/// Length of the kernel's header of a route.
+const ROUTE_HEADER: usize = 12;
+
 /// The only flag of a route that is the operator's: the gateway is on the link, whatever the addresses say. The others are
 /// what the kernel knows of it, and it refuses some of them.
 const ONLINK: u32 = 4;
 
 /// The kernel counts the time that a route has left in hundredths of seconds (`USER_HZ`), whatever its own clock does.
 const TICKS_PER_SECOND: u32 = 100;
+
+/// A lookup is to be answered with the route itself, not with what follows from it.
+const FIB_MATCH: u32 = 0x2000;
 
 /// A route, and whether it has more than one next hop: then [`Route`] cannot tell it whole.
 struct Found {
@@ -35,52 +41,48 @@ struct Found {
 }
 
 impl Netlink {
-    /// Makes this the route to its destination, in its table and with its metric. One that is there already, as
-    /// far as `route` says, is left alone.
+    /// Makes this the route at its place (destination, table and metric), whatever is there.
     ///
     /// # Errors
     /// [`HostError`] with the kernel's words.
-    pub fn replace_route(&self, route: &Route) -> Result<Outcome, HostError> {
-        let failed = |refusal: Refusal| refusal.while_doing(format_args!("setting the route {route}"));
-        let message = RouteNetlinkMessage::NewRoute(addition(route)?);
-        match self.change(message.clone(), NLM_F_CREATE | NLM_F_EXCL) {
-            Ok(()) => return Ok(Outcome::Changed),
-            Err(Refusal { errno: Errno::EEXIST, .. }) => {}
-            Err(refusal) => return Err(failed(refusal)),
-        }
-        if self.found(route).map_err(failed)?.iter().any(|found| !found.multipath && satisfies(&found.route, route)) {
-            return Ok(Outcome::Unchanged);
-        }
-        self.change(message, NLM_F_CREATE | NLM_F_REPLACE).map_err(failed)?;
+    pub fn set_route(&self, route: &Route) -> Result<Outcome, HostError> {
+        self.change(RouteNetlinkMessage::NewRoute(addition(route)?), NLM_F_CREATE | NLM_F_REPLACE)
+            .map_err(|refusal| refusal.while_doing(format_args!("setting the route {route}")))?;
         Ok(Outcome::Changed)
     }
 
-    /// Makes this the route to its destination, but not in the place of another. One that we made is left as it is.
+    /// Makes this the route at its place if nothing is there; false if something is.
+    ///
+    /// # Errors
+    /// [`HostError`] with the kernel's words.
+    pub fn try_route(&self, route: &Route) -> Result<bool, HostError> {
+        match self.change(RouteNetlinkMessage::NewRoute(addition(route)?), NLM_F_CREATE | NLM_F_EXCL) {
+            Ok(()) => Ok(true),
+            Err(Refusal { errno: Errno::EEXIST, .. }) => Ok(false),
+            Err(refusal) => Err(refusal.while_doing(format_args!("setting the route {route}"))),
+        }
+    }
+
+    /// Makes this the route to its destination, but not in the place of another. One that we made is left as it is, if a lookup
+    /// finds it: one that a narrower route hides counts as another's.
     ///
     /// # Errors
     /// [`HostError`] with the kernel's words; `EEXIST` if somebody else made a route to there.
     pub fn add_route(&self, route: &Route) -> Result<Outcome, HostError> {
-        let failed = |refusal: Refusal| refusal.while_doing(format_args!("adding the route {route}"));
         match self.change(RouteNetlinkMessage::NewRoute(addition(route)?), NLM_F_CREATE | NLM_F_EXCL) {
             Ok(()) => Ok(Outcome::Changed),
-            Err(refusal @ Refusal { errno: Errno::EEXIST, .. }) => {
-                let ours = |found: &Found| found.is_ours() && satisfies(&found.route, route);
-                if self.found(route).map_err(failed)?.iter().any(ours) { Ok(Outcome::Unchanged) } else { Err(failed(refusal)) }
+            Err(Refusal { errno: Errno::EEXIST, .. }) if self.looked_up(route).is_some_and(|there| is_our(&there, route)) => {
+                Ok(Outcome::Unchanged)
             }
-            Err(refusal) => Err(failed(refusal)),
+            Err(refusal) => Err(refusal.while_doing(format_args!("adding the route {route}"))),
         }
     }
 
-    /// Puts a route back as [`Self::route_in_place_of`] found it, in the place of whatever is there now.
+    /// Puts a route back as it was found, in the place of whatever is there now.
     ///
     /// # Errors
     /// [`HostError`] with the kernel's words.
     pub fn restore_route(&self, found: &FoundRoute) -> Result<Outcome, HostError> {
-        let failed = |refusal: Refusal| refusal.while_doing(format_args!("putting back the route {found}"));
-        let there = self.found(&found.route).map_err(failed)?;
-        if there.into_iter().any(|there| there.told().is_same(found)) {
-            return Ok(Outcome::Unchanged);
-        }
         let mut message = RouteMessage::parse(&found.form).map_err(|err| HostError {
             message: format!("putting back the route {found}: what was noted of it cannot be read: {err}"),
             errno: Some(libc::EINVAL),
@@ -94,7 +96,8 @@ impl Netlink {
                 }
             }
         }
-        self.change(RouteNetlinkMessage::NewRoute(message), NLM_F_CREATE | NLM_F_REPLACE).map_err(failed)?;
+        self.change(RouteNetlinkMessage::NewRoute(message), NLM_F_CREATE | NLM_F_REPLACE)
+            .map_err(|refusal| refusal.while_doing(format_args!("putting back the route {found}")))?;
         Ok(Outcome::Changed)
     }
 
@@ -116,61 +119,112 @@ impl Netlink {
         }
     }
 
+    /// The route at this one's place, by a lookup of its network: one exchange, whatever the size of the table. `None` says
+    /// nothing: a narrower route, a better metric or a rule may hide it.
+    fn looked_up(&self, route: &Route) -> Option<FoundRoute> {
+        let RouteTarget::Network { ip, prefix: 1.. } = route.dst else { return None };
+        let family = route.family();
+        let mut query = RouteMessage::default();
+        query.header.address_family = address_family(family);
+        query.header.destination_prefix_length = family.host_prefix();
+        query.header.flags = RouteFlags::from_bits_retain(FIB_MATCH);
+        query.attributes = vec![RouteAttribute::Destination(ip.into())];
+        let mut found = None;
+        let place = Place::of(route);
+        // Unreachable is no error: then it is not there.
+        _ = self.exchange(RouteNetlinkMessage::GetRoute(query), NLM_F_ACK, |part| {
+            found = place.pick(part);
+            Ok(())
+        });
+        found.map(Found::told)
+    }
+}
+
+impl Reader {
     /// The unicast routes of a table, both families. Those with several next hops are left out.
     ///
     /// # Errors
-    /// [`HostError`] with the kernel's words.
+    /// [`HostError`] with the kernel's words; `EMSGSIZE` if there are too many.
     pub fn routes(&self, table: u32) -> Result<Vec<Route>, HostError> {
         let mut all = Vec::new();
         for family in Family::ALL {
-            let found = self.dump_routes(family, table);
-            let found = found.map_err(|refusal| refusal.while_doing("listing the routes"))?;
-            all.extend(found.into_iter().filter(|f| !f.multipath).map(|f| f.route));
+            let single = |part: &RawPart<'_>| {
+                let found = unicast(part, family)?;
+                (!found.multipath && found.route.table_id() == table).then_some(found.route)
+            };
+            let found = self.dump_routes(family, table, single);
+            all.extend(found.map_err(|refusal| refusal.while_doing("listing the routes"))?);
         }
         Ok(all)
     }
 
-    /// The route that holds the place of `route`: same destination, table and metric.
+    /// The routes at the place of `route`: same destination, table and metric, whatever else leads there. The kernel allows more
+    /// than one.
     ///
     /// # Errors
     /// [`HostError`] with the kernel's words.
-    pub fn route_in_place_of(&self, route: &Route) -> Result<Option<FoundRoute>, HostError> {
-        let found = self.found(route).map_err(|refusal| refusal.while_doing("listing the routes"))?;
-        Ok(found.into_iter().next().map(Found::told))
+    pub fn routes_at(&self, route: &Route) -> Result<Vec<FoundRoute>, HostError> {
+        let place = Place::of(route);
+        let found = self.dump_routes(route.family(), route.table_id(), |part| place.pick(part));
+        let found = found.map_err(|refusal| refusal.while_doing("listing the routes"))?;
+        Ok(found.into_iter().map(Found::told).collect())
     }
 
-    fn found(&self, route: &Route) -> Result<Vec<Found>, Refusal> {
-        let wanted = place(route);
-        let mut found = self.dump_routes(route.family(), route.table_id())?;
-        found.retain(|f| place(&f.route) == wanted);
-        Ok(found)
-    }
-
-    fn dump_routes(&self, family: Family, table: u32) -> Result<Vec<Found>, Refusal> {
+    fn dump_routes<T>(&self, family: Family, table: u32, pick: impl Fn(&RawPart<'_>) -> Option<T>) -> Result<Vec<T>, Refusal> {
         let mut query = RouteMessage::default();
         query.header.address_family = address_family(family);
         query.header.table = u8::try_from(table).unwrap_or(RouteHeader::RT_TABLE_UNSPEC);
         query.header.kind = RouteType::Unicast;
         query.attributes = vec![RouteAttribute::Table(table)];
-        let answers = match self.dump(&RouteNetlinkMessage::GetRoute(query)) {
+        match self.pick(&RouteNetlinkMessage::GetRoute(query), pick) {
             // No such table: no routes.
-            Err(Refusal { errno: Errno::ENOENT, .. }) => return Ok(Vec::new()),
-            other => other?,
+            Err(Refusal { errno: Errno::ENOENT, .. }) => Ok(Vec::new()),
+            other => other,
+        }
+    }
+}
+
+/// Where a route is: what the kernel keeps apart from all others. Most of a full table is told from it by a few bytes.
+struct Place {
+    resource: Resource,
+    family: Family,
+    prefix: u8,
+    /// Empty for a default route.
+    destination: Vec<u8>,
+}
+
+impl Place {
+    fn of(route: &Route) -> Self {
+        let (prefix, destination) = match route.dst {
+            RouteTarget::Network { ip: IpAddr::V4(ip), prefix: prefix @ 1.. } => (prefix, ip.octets().to_vec()),
+            RouteTarget::Network { ip: IpAddr::V6(ip), prefix: prefix @ 1.. } => (prefix, ip.octets().to_vec()),
+            RouteTarget::Network { .. } | RouteTarget::Default => (0, Vec::new()),
         };
-        let parsed = answers.into_iter().filter_map(|answer| match answer {
-            RouteNetlinkMessage::NewRoute(message) => parsed(message, family),
-            _ => None,
-        });
-        Ok(parsed.filter(|f| f.route.table_id() == table).collect())
+        Self { resource: place(route), family: route.family(), prefix, destination }
+    }
+
+    /// The route that this part of an answer tells of, if it is here.
+    fn pick(&self, part: &RawPart<'_>) -> Option<Found> {
+        let [_, prefix, source_prefix, tos] = at(part.bytes, HEADER)?;
+        // For some sources or kinds of service only: that is another place.
+        if prefix != self.prefix || source_prefix != 0 || tos != 0 {
+            return None;
+        }
+        if part.attribute(ROUTE_HEADER, libc::RTA_DST).unwrap_or_default() != self.destination {
+            return None;
+        }
+        unicast(part, self.family).filter(|found| place(&found.route) == self.resource)
+    }
+}
+
+fn unicast(part: &RawPart<'_>, family: Family) -> Option<Found> {
+    match part.message()? {
+        RouteNetlinkMessage::NewRoute(message) => parsed(message, family),
+        _ => None,
     }
 }
 
 impl Found {
-    /// Did we make it?
-    fn is_ours(&self) -> bool {
-        !self.multipath && self.message.header.protocol == RouteProtocol::Other(PROTOCOL)
-    }
-
     /// For whoever may want to put it back.
     fn told(self) -> FoundRoute {
         let protocol = u8::from(self.message.header.protocol);
@@ -179,6 +233,16 @@ impl Found {
         message.emit(&mut form);
         FoundRoute { route: self.route, protocol, multipath: self.multipath, form }
     }
+}
+
+/// Is what is there all that is wanted?
+pub(in crate::host) fn does(there: &FoundRoute, wanted: &Route) -> bool {
+    !there.multipath && satisfies(&there.route, wanted)
+}
+
+/// Is it what is wanted, and did we make it?
+pub(in crate::host) fn is_our(there: &FoundRoute, wanted: &Route) -> bool {
+    there.protocol == PROTOCOL && does(there, wanted)
 }
 
 /// What the kernel told of a route, as it can be asked for: without what only the kernel knows.

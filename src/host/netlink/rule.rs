@@ -7,7 +7,7 @@ use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::rule::{RuleAction, RuleAttribute, RuleMessage};
 use nix::errno::Errno;
 
-use super::{Netlink, Refusal, address_family};
+use super::{Netlink, Reader, Refusal, address_family};
 use crate::effect::{Outcome, RouteTarget, Rule};
 use crate::host::HostError;
 use crate::types::Family;
@@ -36,23 +36,22 @@ impl Netlink {
             Err(refusal) => Err(refusal.while_doing(format_args!("deleting the rule {rule}"))),
         }
     }
+}
 
-    /// The rules of one family that look up a table, as far as [`Rule`] can tell them.
+impl Reader {
+    /// Does this rule exist?
     ///
     /// # Errors
     /// [`HostError`] with the kernel's words.
-    pub fn rules(&self, family: Family) -> Result<Vec<Rule>, HostError> {
+    pub fn has_rule(&self, rule: &Rule) -> Result<bool, HostError> {
+        let family = rule.family();
         let mut query = RuleMessage::default();
         query.header.family = address_family(family);
-        let answers = self.dump(&RouteNetlinkMessage::GetRule(query));
-        let answers = answers.map_err(|refusal| refusal.while_doing("listing the rules"))?;
-        Ok(answers
-            .iter()
-            .filter_map(|answer| match answer {
-                RouteNetlinkMessage::NewRule(message) => parsed(message, family),
-                _ => None,
-            })
-            .collect())
+        let found = self.pick(&RouteNetlinkMessage::GetRule(query), |part| match part.message()? {
+            RouteNetlinkMessage::NewRule(message) => parsed(&message, family).filter(|found| same(found, rule)),
+            _ => None,
+        });
+        Ok(!found.map_err(|refusal| refusal.while_doing("listing the rules"))?.is_empty())
     }
 }
 
@@ -99,23 +98,13 @@ fn parsed(message: &RuleMessage, family: Family) -> Option<Rule> {
 }
 
 /// Whether two rules select the same packets, however "everything" is written.
-pub(super) fn same(a: &Rule, b: &Rule) -> bool {
+fn same(a: &Rule, b: &Rule) -> bool {
     let plain = |target: Option<RouteTarget>| match target {
         Some(RouteTarget::Default | RouteTarget::Network { prefix: 0, .. }) => None,
         other => other,
     };
     let key = |r: &Rule| (plain(r.from), plain(r.to), r.iif.clone(), r.fwmark, r.table, r.priority);
     a.family() == b.family() && key(a) == key(b)
-}
-
-impl Netlink {
-    /// Does this rule exist?
-    ///
-    /// # Errors
-    /// [`HostError`] with the kernel's words.
-    pub fn has_rule(&self, rule: &Rule) -> Result<bool, HostError> {
-        Ok(self.rules(rule.family())?.iter().any(|found| same(found, rule)))
-    }
 }
 
 /// All zero: the address of a default.

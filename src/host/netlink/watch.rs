@@ -11,7 +11,7 @@ use socket2::SockFilter;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-use super::{BUFFER, Part, Parts, Refusal, address, link, receive};
+use super::{BUFFER, Parts, Refusal, address, link, receive};
 use crate::effect::Link;
 use crate::host::{HostError, sys};
 use crate::types::VirtualAddress;
@@ -116,10 +116,7 @@ impl Watch {
         match self.fd.try_io(Interest::READABLE, |socket| receive(socket, buffer, 0)) {
             Ok(length) => {
                 let parts = Parts::of(self.buffer.get(..length).unwrap_or_default());
-                self.pending.extend(parts.filter_map(|part| match part.read() {
-                    Part::Message(message) => event(&message),
-                    Part::Unreadable | Part::End(_) => None,
-                }));
+                self.pending.extend(parts.filter(|part| !part.is_end()).filter_map(|part| event(&part.message()?)));
                 Ok(())
             }
             Err(err) if err.kind() == io::ErrorKind::WouldBlock => Ok(()),

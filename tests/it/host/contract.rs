@@ -173,7 +173,7 @@ fn linux_keeps_the_contract() {
         veth_pair();
         let (socket, mut child) = helper();
         block_on(async {
-            let host = LinuxHost::new(Options { services: Some(ServiceBackend::SysV), bus_address: None }).unwrap();
+            let host = LinuxHost::new(Options { services: Some(ServiceBackend::SysV), ..Options::default() }).unwrap();
             host.set_helper(socket, Duty::Commands).unwrap();
             let file = directory.path().join("x");
             every_assignment(&host, &file).await;
@@ -197,7 +197,7 @@ fn a_recording_host_over_linux_keeps_the_contract_and_changes_nothing() {
         veth_pair();
         let (socket, mut child) = helper();
         block_on(async {
-            let linux = LinuxHost::new(Options { services: Some(ServiceBackend::SysV), bus_address: None }).unwrap();
+            let linux = LinuxHost::new(Options { services: Some(ServiceBackend::SysV), ..Options::default() }).unwrap();
             linux.set_helper(socket, Duty::Commands).unwrap();
             let before = facts(&linux).await;
             let host = RecordingHost::new(&linux);

@@ -282,7 +282,7 @@ fn leases_are_renewed_together() {
                     other => panic!("{other:?}"),
                 }
             }
-            let mut left: Vec<VirtualAddress> = netlink.addresses(Some(link)).unwrap().iter().map(|a| a.address).collect();
+            let mut left: Vec<VirtualAddress> = netlink.addresses(link).unwrap().iter().map(|a| a.address).collect();
             left.retain(|address| address.ip.is_ipv4());
             left.sort();
             stay.sort();

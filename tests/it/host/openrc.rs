@@ -35,7 +35,7 @@ fn verbs_and_states_are_those_of_rc_service() {
     let (stream, mut child) = helper();
     block_on(async {
         assert_eq!(ServiceBackend::detect(), Some(ServiceBackend::OpenRc));
-        let host = LinuxHost::new(Options { services: Some(ServiceBackend::OpenRc), bus_address: None }).unwrap();
+        let host = LinuxHost::new(Options { services: Some(ServiceBackend::OpenRc), ..Options::default() }).unwrap();
         host.set_helper(stream, Duty::Commands).unwrap();
         assert_eq!(state(&host, GOOD).await, UnitState::Inactive);
         assert_eq!(act(&host, GOOD, ServiceVerb::Stop).await, done(Outcome::Unchanged), "it does not run");

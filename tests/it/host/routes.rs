@@ -1,11 +1,13 @@
 //! Routes of others: put back as they were, with all that `ip route` shows of them, and never replaced where that was not
 //! asked for.
 
-use std::process::Command;
+use std::io::Write as _;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use carpd::effect::{Effect, Granted, Outcome, Reply, Resource, Route, Value};
+use carpd::effect::{Effect, Granted, Outcome, Query, Reply, Resource, Route, Value};
 use carpd::host::{Host, HostError, LinuxHost, Options};
+use futures_util::FutureExt as _;
 
 use super::namespace::{block_on, dev, isolated, veth_pair};
 
@@ -183,6 +185,120 @@ fn a_route_is_added_only_where_there_is_none() {
                 assert_eq!(shown("10.4.0.0/16"), before);
                 ip("route delete 10.4.0.0/16");
             }
+        });
+    });
+}
+
+/// Many at once, in the words of `ip route add`.
+fn add_all(routes: impl Iterator<Item = String>) {
+    let mut child = Command::new("ip").args(["-batch", "-"]).stdin(Stdio::piped()).spawn().expect("ip, of iproute2, runs");
+    let text: String = routes.map(|route| format!("route add {route}\n")).collect();
+    child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    assert!(child.wait().unwrap().success());
+}
+
+/// A lookup would answer with the longest match, by the rules and by the best metric. What is found is the very route.
+#[test]
+fn the_route_at_its_place_is_found_whatever_else_leads_there() {
+    isolated("host::routes::the_route_at_its_place_is_found_whatever_else_leads_there", || {
+        let host = host();
+        ip("rule add to 10.9.0.0/16 lookup 4000 priority 10");
+        ip("-6 rule add to 2001:db8:9::/48 lookup 4000 priority 10");
+        ip("link set lo up");
+        let others = [
+            // Narrower, wider, of another metric, in another table, for one kind of service, and what is no way at all.
+            "10.9.0.0/17 via 192.168.32.1",
+            "10.9.0.0/32 via 192.168.32.1",
+            "10.8.0.0/15 via 192.168.32.1",
+            "10.9.0.0/16 via 192.168.32.1 metric 5",
+            "10.9.0.0/16 via 192.168.32.1 table 4000",
+            "blackhole 10.9.0.0/16 metric 6",
+            "10.9.0.0/16 via 192.168.32.1 tos 0x10",
+            "10.0.0.0/8 nexthop via 192.168.32.1 nexthop via 192.168.32.2",
+            "default via 192.168.32.1",
+        ];
+        let others_v6 = [
+            "2001:db8:9::/49 via 2001:db8::1",
+            "2001:db8:9::/128 via 2001:db8::1",
+            "2001:db8::/47 via 2001:db8::1",
+            "2001:db8:9::/48 via 2001:db8::1 metric 5",
+            "2001:db8:9::/48 via 2001:db8::1 table 4000",
+            "2001:db8:9::/48 from 2001:db8:1::/64 via 2001:db8::1",
+            "default via 2001:db8::1",
+        ];
+        for other in others {
+            ip(&format!("route add {other}"));
+        }
+        for other in others_v6 {
+            ip(&format!("-6 route add {other}"));
+        }
+        let cases = [
+            ("-4", "10.9.0.0/16 via 192.168.32.3", "via 192.168.32.3 dev v0", false),
+            ("-4", "10.9.0.0/16 via 192.168.32.3 metric 7", "via 192.168.32.3 dev v0 metric 7", false),
+            ("-4", "10.9.0.0/16 via 192.168.32.3 metric 9", "metric 9 nexthop via 192.168.32.3 nexthop via 192.168.32.4", true),
+            ("-6", "2001:db8:9::/48 via 2001:db8::3", "via 2001:db8::3 dev v0", false),
+            ("-6", "2001:db8:9::/48 via 2001:db8::3 metric 7", "metric 7 nexthop via 2001:db8::3 nexthop via 2001:db8::4", true),
+        ];
+        block_on(async {
+            for (family, wanted, there, multipath) in cases {
+                let wanted = route(wanted);
+                let resource = Resource::route(&wanted);
+                assert_eq!(host.observe(&resource, LIMIT).await, Ok(Value::Absent), "{wanted}");
+                let (dst, metric) = (wanted.dst, wanted.metric.map(|m| format!(" metric {m}")).unwrap_or_default());
+                ip(&format!("{family} route add {dst} {there}"));
+                let found = host.observe(&resource, LIMIT).await.unwrap();
+                let Value::FoundRoute(found) = found else { panic!("{wanted}: {found:?}") };
+                assert_eq!((found.route.dst, found.route.metric, found.multipath), (dst, wanted.metric, multipath), "{wanted}");
+                let again = perform(&host, Effect::RouteReplace(wanted.clone())).await;
+                assert_eq!(again, if multipath { CHANGED } else { UNCHANGED }, "{wanted}");
+                ip(&format!("{family} route delete {dst} table main{metric} via {}", wanted.via.unwrap()));
+                assert_eq!(host.observe(&resource, LIMIT).await, Ok(Value::Absent), "{wanted}");
+            }
+        });
+    });
+}
+
+/// Whoever asks waits; the thread does not, so that what has to be sent meanwhile is sent. What cannot wait does not look.
+#[test]
+fn a_table_is_read_beside_everything_else() {
+    isolated("host::routes::a_table_is_read_beside_everything_else", || {
+        let host = host();
+        let taken = route("10.9.0.0/16 via 192.168.32.1");
+        ip("route add 10.9.0.0/16 via 192.168.32.2");
+        block_on(async {
+            let resource = Resource::route(&taken);
+            assert!(host.observe(&resource, LIMIT).now_or_never().is_none());
+            let queries = [Query::Routes { table: None }, Query::Links, Query::Addresses { dev: None }];
+            for query in &queries {
+                assert!(host.answer(query, LIMIT).now_or_never().is_none(), "{query}");
+            }
+            assert!(perform(&host, Effect::RouteReplace(taken.clone())).now_or_never().is_none());
+            assert!(shown("10.9.0.0/16").contains("192.168.32.2"), "who gives up waiting changes nothing");
+            let now = host.perform_now(&Granted::by_daemon(Effect::RouteAdd(taken.clone()))).unwrap_err();
+            assert_eq!(now.errno, Some(libc::EEXIST));
+            assert!(host.perform_now(&Granted::by_daemon(Effect::RouteReplace(taken.clone()))).is_ok());
+            let again = host.perform_now(&Granted::by_daemon(Effect::RouteAdd(taken)));
+            assert_eq!(again, UNCHANGED, "it is ours");
+            assert!(shown("10.9.0.0/16").contains("192.168.32.1"));
+        });
+    });
+}
+
+#[test]
+fn a_table_that_has_too_much_to_tell_is_not_told() {
+    isolated("host::routes::a_table_that_has_too_much_to_tell_is_not_told", || {
+        let host = host();
+        let all = |via| move |n: u32| format!("10.{}.{}.0/24 via {via}", n >> 8, n & 255);
+        add_all((0..16_500).map(all("192.168.32.1")));
+        block_on(async {
+            let error = host.answer(&Query::Routes { table: None }, LIMIT).await.unwrap_err();
+            assert_eq!(error.errno, Some(libc::EMSGSIZE));
+            assert!(error.message.ends_with("there are more than 16384"), "{error}");
+            let there = route("10.7.9.0/24 via 192.168.32.1");
+            let found = host.observe(&Resource::route(&there), LIMIT).await.unwrap();
+            assert!(Value::Route(there).looks_like(&found), "{found:?}");
+            let late = host.observe(&Resource::route(&route("10.7.9.0/24")), Duration::ZERO).await.unwrap_err();
+            assert_eq!(late.errno, Some(libc::ETIMEDOUT), "{late}");
         });
     });
 }

@@ -15,7 +15,7 @@ const SLOW: &str = "carpd-test-slow.service";
 
 fn host() -> LinuxHost {
     let bus = std::env::var("CARPD_TEST_BUS").expect("tests/systemd says where its bus is");
-    LinuxHost::new(Options { services: Some(ServiceBackend::Systemd), bus_address: Some(bus) }).unwrap()
+    LinuxHost::new(Options { services: Some(ServiceBackend::Systemd), bus_address: Some(bus), patient: false }).unwrap()
 }
 
 async fn act(host: &LinuxHost, unit: &str, verb: ServiceVerb, limit: Duration) -> Result<Reply, HostError> {
