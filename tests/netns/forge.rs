@@ -29,7 +29,7 @@ pub(crate) fn cases() -> Vec<Case> {
 }
 
 /// What is sent, by the name of the counter that must count it; `None`: the kernel's filter must drop it.
-const KINDS: [(Kind, Option<&str>); 14] = [
+pub(crate) const KINDS: [(Kind, Option<&str>); 14] = [
     (Kind::OtherProtocol, None),
     (Kind::Tagged, None),
     (Kind::OtherIp, Some("not_carp")),
@@ -47,7 +47,7 @@ const KINDS: [(Kind, Option<&str>); 14] = [
 ];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+pub(crate) enum Kind {
     OtherProtocol,
     Tagged,
     OtherIp,
@@ -113,13 +113,13 @@ pub(crate) fn run() -> ExitCode {
     )
 }
 
-struct Forger {
+pub(crate) struct Forger {
     wire: OwnedFd,
     random: u64,
 }
 
 impl Forger {
-    fn open() -> io::Result<Self> {
+    pub(crate) fn open() -> io::Result<Self> {
         let wire = socket(AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::EthAll)?;
         let eth0 = nix::ifaddrs::getifaddrs()?
             .filter(|found| found.interface_name == "eth0")
@@ -148,7 +148,7 @@ impl Forger {
     }
 
     /// The master's next advertisement.
-    fn hear(&self) -> io::Result<Vec<u8>> {
+    pub(crate) fn hear(&self) -> io::Result<Vec<u8>> {
         loop {
             let mut buffer = [0; 2048];
             let length = recv(self.wire.as_raw_fd(), &mut buffer, MsgFlags::empty())?;
@@ -159,13 +159,13 @@ impl Forger {
         }
     }
 
-    fn send(&self, frame: &[u8]) -> io::Result<()> {
+    pub(crate) fn send(&self, frame: &[u8]) -> io::Result<()> {
         send(self.wire.as_raw_fd(), frame, MsgFlags::empty())?;
         Ok(())
     }
 
     /// Of a number below `limit`.
-    fn below(&mut self, limit: usize) -> usize {
+    pub(crate) fn below(&mut self, limit: usize) -> usize {
         self.random ^= self.random << 13;
         self.random ^= self.random >> 7;
         self.random ^= self.random << 17;
@@ -173,14 +173,14 @@ impl Forger {
     }
 
     /// The real one with one bit turned, anywhere in what is checked.
-    fn mutate(&mut self, heard: &[u8]) -> Vec<u8> {
+    pub(crate) fn mutate(&mut self, heard: &[u8]) -> Vec<u8> {
         let mut frame = heard.to_vec();
         let bit = self.below((heard.len() - 14) * 8);
         frame[14 + bit / 8] ^= 1 << (bit % 8);
         frame
     }
 
-    fn forge(&mut self, kind: Kind, n: usize, heard: &[u8]) -> Vec<u8> {
+    pub(crate) fn forge(&mut self, kind: Kind, n: usize, heard: &[u8]) -> Vec<u8> {
         let real = &heard[34..70];
         let mut ad = better();
         let small = u8::try_from(n).unwrap_or(0);

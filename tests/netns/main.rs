@@ -13,6 +13,7 @@
 
 mod crash;
 mod faults;
+mod flood;
 mod forge;
 mod group;
 mod health;
@@ -89,6 +90,7 @@ fn main() -> ExitCode {
         reload::cases(),
         group::cases(),
         forge::cases(),
+        flood::cases(),
         lab::cases(),
         leftovers::cases(),
         ucarp::cases(),
@@ -102,6 +104,7 @@ fn main() -> ExitCode {
         Some("--hold-lab") => lab::hold(),
         Some(faults::COMMAND) => faults::main(args.get(1..).unwrap_or_default()),
         Some(forge::ROLE) => forge::run(),
+        Some(flood::ROLE) => flood::run(args.get(1..).unwrap_or_default()),
         Some(steady::SERVER) => steady::run_server(),
         Some(steady::CLIENT) => steady::run_client(),
         Some("--sniff") => ucarp_stage::sniff(),
