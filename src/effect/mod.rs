@@ -25,7 +25,7 @@ pub use grant::{
     RouteGrant, RuleGrant, ServiceGrant, SysctlGrant,
 };
 pub use outgoing::{Endpoint, Errand, HttpGrant, HttpRequest, HttpResponse, HttpVerb, Url};
-pub use resource::{Resource, Value};
+pub use resource::{Resource, Value, plain_metric};
 pub use spec::{AddressTarget, CommandOutput, FoundRoute, Link, Route, RouteTarget, Rule, ServiceVerb, UnitState};
 
 use crate::types::{IfName, MacAddr, State, VirtualAddress};

@@ -66,7 +66,7 @@ impl Resource {
             RouteTarget::Network { prefix: 0, .. } => RouteTarget::Default,
             dst @ (RouteTarget::Default | RouteTarget::Network { .. }) => dst,
         };
-        Self::Route { family: route.family(), dst, table: route.table_id(), metric: route.metric }
+        Self::Route { family: route.family(), dst, table: route.table_id(), metric: plain_metric(route.metric, route.family()) }
     }
 
     /// Does the network namespace, with the device, take it away by itself when it ends?
@@ -107,6 +107,18 @@ impl Resource {
             (Self::File { path }, Value::Absent) => Effect::FileRemove { path: path.clone() },
             _ => return None,
         })
+    }
+}
+
+/// The metric that the kernel gives an IPv6 route without one.
+const DEFAULT_METRIC_V6: u32 = 1024;
+
+/// The metric as it tells routes apart: one that the kernel would give it anyway is none.
+#[must_use]
+pub const fn plain_metric(metric: Option<u32>, family: Family) -> Option<u32> {
+    match (metric, family) {
+        (Some(0), _) | (Some(DEFAULT_METRIC_V6), Family::V6) => None,
+        (metric, _) => metric,
     }
 }
 

@@ -323,12 +323,58 @@ impl<H: Host> Executor<H> {
             };
         }
         let before = self.before(&resource, behalf.left).await?;
+        let earlier = self.ledger.borrow().undo_of(behalf.owner, &resource).map(|undo| undo.value);
+        let shown = self.ledger.borrow().wanted(&resource).cloned().unwrap_or_else(|| before.clone());
         let written = self.ledger.borrow_mut().claim(behalf.owner, &resource, before, value)?;
         synced(written).await?;
-        // A claim stays even if this fails: the host may have done half of it, and undoing what is not there is nothing.
-        let reply = self.host.perform(granted, behalf.left).await?;
-        self.ledger.borrow_mut().confirm(&resource);
-        Ok(reply)
+        match self.host.perform(granted, behalf.left).await {
+            Ok(reply) => {
+                self.ledger.borrow_mut().confirm(&resource);
+                self.adopt_shown(behalf, &resource).await;
+                Ok(reply)
+            }
+            Err(error) => {
+                self.retract(behalf, &resource, earlier, &shown, &error).await;
+                Err(error.into())
+            }
+        }
+    }
+
+    /// The kernel shows some parameters in another form than they were written in (`01` as `1`). What it shows is what we
+    /// have to know again later.
+    async fn adopt_shown(&self, behalf: &Behalf<'_>, resource: &Resource) {
+        if !matches!(resource, Resource::Sysctl { .. }) {
+            return;
+        }
+        let Ok(shown) = self.host.observe(resource, behalf.left).await else { return };
+        let mut ledger = self.ledger.borrow_mut();
+        if ledger.wanted(resource).is_some_and(|wanted| *wanted != shown) {
+            // If it cannot be written it is not known after a crash, and left alone then.
+            drop(ledger.claim(behalf.owner, resource, Value::Absent, shown));
+            ledger.confirm(resource);
+        }
+    }
+
+    /// An effect failed. Its claim goes only where it is certain that nothing came of it: the host refused it, and still
+    /// has what was `shown` before. Otherwise half of it may have been done, or may still be, and undoing what is not
+    /// there is nothing.
+    async fn retract(&self, behalf: &Behalf<'_>, resource: &Resource, earlier: Option<Value>, shown: &Value, error: &HostError) {
+        let refused = error.errno.is_some_and(|errno| !matches!(errno, libc::ETIMEDOUT | libc::EPIPE));
+        // A service that failed to start may be started again by its manager.
+        if !refused || matches!(resource, Resource::Service { .. }) {
+            return;
+        }
+        let Ok(there) = self.host.observe(resource, behalf.left).await else { return };
+        if !shown.looks_like(&there) {
+            return;
+        }
+        let mut ledger = self.ledger.borrow_mut();
+        match earlier {
+            // If it cannot be written the failed value stays a possible one of ours, which is true.
+            Some(earlier) => drop(ledger.claim(behalf.owner, resource, Value::Absent, earlier)),
+            None => ledger.settle(behalf.owner, resource),
+        }
+        ledger.confirm(resource);
     }
 
     /// An effect that stays when mastership ends.

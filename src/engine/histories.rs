@@ -126,7 +126,9 @@ impl<'a> MortalHost<'a> {
             resume_unwind(Box::new(Died));
         }
         if self.failing.contains(&number) {
-            return Err(HostError { message: "it does not want to".into(), errno: None });
+            // Refused outright, or failed in a way that says nothing of what was done.
+            let errno = number.is_multiple_of(2).then_some(libc::EINVAL);
+            return Err(HostError { message: "it does not want to".into(), errno });
         }
         let reply = self.inner.perform(granted, LIMIT).now_or_never().expect("a host in memory answers at once");
         if self.crash == Crash::After(number) {

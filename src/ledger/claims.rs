@@ -254,6 +254,11 @@ impl Claims {
         self.held.contains_key(resource)
     }
 
+    /// The value that a resource should have now.
+    pub(super) fn wanted(&self, resource: &Resource) -> Option<&Value> {
+        self.held.get(resource).map(Held::wanted)
+    }
+
     /// The owners of a virtual host that hold this.
     pub(super) fn owners(&self, vhost: &Name, resource: &Resource) -> Vec<Owner> {
         let claims = self.held.get(resource).map_or(&[][..], |held| &held.claims);

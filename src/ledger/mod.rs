@@ -115,6 +115,12 @@ impl Ledger {
         self.claims.holds(resource)
     }
 
+    /// The value that a resource should have now, if anybody holds it.
+    #[must_use]
+    pub fn wanted(&self, resource: &Resource) -> Option<&Value> {
+        self.claims.wanted(resource)
+    }
+
     /// The owners of a virtual host that hold this resource.
     #[must_use]
     pub fn owners(&self, vhost: &Name, resource: &Resource) -> Vec<Owner> {

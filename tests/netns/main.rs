@@ -22,6 +22,7 @@ mod lab;
 mod lease;
 mod leftovers;
 mod measure;
+mod odd;
 mod orders;
 mod peers;
 mod reload;
@@ -91,6 +92,7 @@ fn main() -> ExitCode {
         group::cases(),
         forge::cases(),
         flood::cases(),
+        odd::cases(),
         lab::cases(),
         leftovers::cases(),
         ucarp::cases(),

@@ -10,6 +10,8 @@ use crate::hooks::{Ask, LogLevel};
 
 const U32: Kind = Kind::Int(0, u32::MAX as i64);
 const TABLE: Kind = Kind::Int(1, u32::MAX as i64);
+/// To the kernel a mark of 0 without a mask is none, and the rule would be for everything.
+const MARK: Kind = Kind::Int(1, u32::MAX as i64);
 
 const fn need(name: &'static str, kind: Kind, doc: &'static str) -> Param {
     Param { name, kind, required: true, doc }
@@ -35,7 +37,7 @@ const RULE: &[Param] = &[
     may("from", Kind::Target, "Source prefix."),
     may("to", Kind::Target, "Destination prefix."),
     may("iif", Kind::Device, "Incoming device."),
-    may("fwmark", U32, "Firewall mark."),
+    may("fwmark", MARK, "Firewall mark; any packet by default."),
     need("table", TABLE, "The table to look up."),
     need("priority", U32, "Lower is asked first."),
     KEEP,

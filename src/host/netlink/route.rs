@@ -12,12 +12,9 @@ use nix::errno::Errno;
 use nix::net::if_::if_indextoname;
 
 use super::{HEADER, Netlink, PROTOCOL, RawPart, Reader, Refusal, address_family, at};
-use crate::effect::{FoundRoute, Outcome, Resource, Route, RouteTarget};
+use crate::effect::{FoundRoute, Outcome, Resource, Route, RouteTarget, plain_metric};
 use crate::host::HostError;
 use crate::types::{Family, IfName};
-
-/// The metric of an IPv6 route that was added without one.
-const METRIC_V6: u32 = 1024;
 
 /// Length of the kernel's header of a route.
 const ROUTE_HEADER: usize = 12;
@@ -200,7 +197,7 @@ impl Place {
             RouteTarget::Network { ip: IpAddr::V6(ip), prefix: prefix @ 1.. } => (prefix, ip.octets().to_vec()),
             RouteTarget::Network { .. } | RouteTarget::Default => (0, Vec::new()),
         };
-        Self { resource: place(route), family: route.family(), prefix, destination }
+        Self { resource: Resource::route(route), family: route.family(), prefix, destination }
     }
 
     /// The route that this part of an answer tells of, if it is here.
@@ -213,7 +210,7 @@ impl Place {
         if part.attribute(ROUTE_HEADER, libc::RTA_DST).unwrap_or_default() != self.destination {
             return None;
         }
-        unicast(part, self.family).filter(|found| place(&found.route) == self.resource)
+        unicast(part, self.family).filter(|found| Resource::route(&found.route) == self.resource)
     }
 }
 
@@ -273,18 +270,6 @@ fn askable(mut message: RouteMessage) -> RouteMessage {
     message
 }
 
-/// The place that a route takes; a metric that is the family's default is none.
-fn place(route: &Route) -> Resource {
-    Resource::route(&Route { metric: plain_metric(route.metric, route.family()), ..route.clone() })
-}
-
-const fn plain_metric(metric: Option<u32>, family: Family) -> Option<u32> {
-    match (metric, family) {
-        (Some(0), Family::V4) | (Some(0 | METRIC_V6), Family::V6) => None,
-        (metric, _) => metric,
-    }
-}
-
 /// Is what is there all that is wanted? A device that is not named follows from the gateway.
 pub(in crate::host) fn satisfies(there: &Route, wanted: &Route) -> bool {
     there.via == wanted.via && there.src == wanted.src && (wanted.dev.is_none() || there.dev == wanted.dev)
@@ -322,6 +307,13 @@ fn message(route: &Route) -> Result<RouteMessage, HostError> {
             });
         }
         None => {}
+    }
+    // The kernel ignores what does not have the length of its own family's addresses.
+    if route.src.is_some_and(|src| Family::of(src) != family) {
+        return Err(HostError {
+            message: format!("the route {route} has a source address of the other family"),
+            errno: Some(libc::EINVAL),
+        });
     }
     if let Some(dev) = &route.dev {
         attributes.push(RouteAttribute::Oif(super::index_of(dev)?));
