@@ -1,19 +1,22 @@
 //! The roles of the daemon's own processes: each is this binary, started anew with the role as its first argument.
 
-use std::ffi::OsStr;
+use std::ffi::{CStr, OsStr};
 use std::process::ExitCode;
+
+use nix::sys::prctl;
 
 use super::{Exit, Failure, output};
 
-/// Roles by their first argument. They are started by the daemon alone.
-const ROLES: &[(&str, Role)] = &[
-    (crate::hooks::runner::ROLE, crate::hooks::runner::main),
+/// Roles by their first argument, with the name that the kernel shows for the process (at most 15 bytes). They are started
+/// by the daemon alone.
+const ROLES: &[(&str, &CStr, Role)] = &[
+    (crate::hooks::runner::ROLE, c"carpd-runner", crate::hooks::runner::main),
     #[cfg(feature = "wasm")]
-    (crate::hooks::compiler::ROLE, crate::hooks::compiler::main),
-    ("__helper", crate::host::helper::main),
-    (crate::host::courier::ROLE, crate::host::courier::main),
-    (crate::keeper::ROLE, crate::keeper::serve),
-    (crate::keeper::ENGINE_ROLE, super::run::engine),
+    (crate::hooks::compiler::ROLE, c"carpd-compiler", crate::hooks::compiler::main),
+    ("__helper", c"carpd-helper", crate::host::helper::main),
+    (crate::host::courier::ROLE, c"carpd-courier", crate::host::courier::main),
+    (crate::keeper::ROLE, c"carpd-keeper", crate::keeper::serve),
+    (crate::keeper::ENGINE_ROLE, c"carpd-engine", super::run::engine),
 ];
 
 /// Plays a role until its end.
@@ -30,13 +33,27 @@ pub fn dispatch() -> Option<ExitCode> {
     }
     let first = std::env::args_os().nth(1)?;
     let name = role_name(&first)?;
-    let Some((_, play)) = ROLES.iter().find(|(role, _)| *role == name) else {
+    let Some((_, shown, play)) = ROLES.iter().find(|(role, ..)| *role == name) else {
         let failure = Failure::new(Exit::Usage, format!("there is no internal role {name:?}"));
         return Some(output::report(&failure.hint("roles are started by the daemon itself; see carpd --help")).into());
     };
+    // Executed as /proc/self/exe, it would be called `exe`. The name is for people: a kernel that refuses it changes nothing.
+    _ = prctl::set_name(shown);
     Some(play())
 }
 
 fn role_name(first: &OsStr) -> Option<std::borrow::Cow<'_, str>> {
     first.as_encoded_bytes().starts_with(PREFIX).then(|| first.to_string_lossy())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ROLES;
+
+    #[test]
+    fn the_kernel_shows_the_whole_name_of_every_role() {
+        for (role, shown, _) in ROLES {
+            assert!(shown.count_bytes() <= 15 && shown.to_bytes().starts_with(b"carpd-"), "{role}: {shown:?}");
+        }
+    }
 }
