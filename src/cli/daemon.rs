@@ -356,6 +356,9 @@ fn as_text(status: &Status) -> String {
     for hook in &status.hooks {
         text += &format!("hook {}\n", hook_line(hook));
     }
+    for missing in status.engine.iter().flat_map(|engine| &engine.confinement.missing) {
+        text += &format!("engine lacks {missing}\n");
+    }
     if let Some(fault) = status.helper.as_ref().and_then(|helper| helper.fault.as_ref()) {
         text += &format!("{} (since {})\n", fault.message, at(fault.since_ms));
     }

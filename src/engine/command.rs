@@ -55,6 +55,9 @@ pub struct Status {
     pub hooks: Vec<HookStatus>,
     /// What is held on this host, and by whom.
     pub held: Vec<HeldStatus>,
+    /// What the engine itself has given up; `None` in a rehearsal.
+    #[serde(default)]
+    pub engine: Option<EngineStatus>,
     /// The helper process, if something granted needs one.
     #[serde(default)]
     pub helper: Option<HelperStatus>,
@@ -176,6 +179,15 @@ pub struct Fault {
     pub message: String,
     /// Milliseconds since 1970.
     pub since_ms: u64,
+}
+
+/// The engine process.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EngineStatus {
+    /// The user that it runs as.
+    pub uid: u32,
+    /// How it is confined, and what is missing here.
+    pub confinement: Confinement,
 }
 
 /// The helper process.

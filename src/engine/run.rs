@@ -264,7 +264,8 @@ impl Engine {
         match command {
             Command::Status(reply) => {
                 let helper = self.ties.helper.status();
-                _ = reply.send(Box::new(Status { helper, ..self.status() }));
+                let engine = Some(self.ties.rights.clone());
+                _ = reply.send(Box::new(Status { engine, helper, ..self.status() }));
             }
             Command::Metrics(reply) => _ = reply.send(self.metrics()),
             Command::Reload(reply) => self.reload(Scope::Everything, Some(reply)),

@@ -1,7 +1,9 @@
 //! From a checked configuration to a running engine.
 
 use std::cell::RefCell;
+use std::fs::DirBuilder;
 use std::io::{self, Read as _};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 use std::process::ExitCode;
 use std::rc::Rc;
@@ -12,7 +14,7 @@ use tracing::{debug, error, info, warn};
 
 use super::announcer::Announcer;
 use super::clock;
-use super::command::Command;
+use super::command::{Command, EngineStatus};
 use super::couriers::couriers;
 use super::exam::{self, Examine};
 use super::execute::Executor;
@@ -39,7 +41,7 @@ use crate::hooks::{EntryPoint, HookSource, LoadError};
 use crate::host::alarm::Alarm;
 use crate::host::helper::Duty;
 use crate::host::netlink::Watch;
-use crate::host::privilege::{Privileges, confine_engine};
+use crate::host::privilege::{Privileges, confine_engine, seal_engine};
 use crate::host::service::ServiceBackend;
 use crate::host::{Host, LinuxHost, Options, hostname, memory};
 use crate::journal::{self, Journal};
@@ -100,6 +102,7 @@ pub fn main<T>(
     }
     // The configuration is read, and there is one thread.
     memory::give_back();
+    let rights = give_up(config);
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -108,7 +111,7 @@ pub fn main<T>(
         }
     };
     let clean = tokio::task::LocalSet::new().block_on(&runtime, async {
-        match start(config, path, examine).await {
+        match start(config, path, examine, rights).await {
             Ok((engine, signals)) => {
                 let attached = attach(engine.instance_dir(), engine.commands());
                 let clean = engine.run(signals).await;
@@ -127,7 +130,26 @@ pub fn main<T>(
     if clean { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-async fn start(config: &Config, config_path: &Path, examine: Examine) -> Result<(Engine, mpsc::Receiver<Signal>), StartError> {
+/// Gives up what the engine never needs. What cannot be given up here is told, and no reason not to run.
+fn give_up(config: &Config) -> EngineStatus {
+    let directories = [config.daemon.run_dir.as_path(), config.daemon.state_dir.as_path()];
+    for (directory, mode) in directories.iter().zip([0o755, 0o700]) {
+        // It may be read-only or another user's: then the ledger says so, or the hooks' state.
+        _ = DirBuilder::new().recursive(true).mode(mode).create(directory);
+    }
+    let confinement = seal_engine(&directories);
+    for missing in &confinement.missing {
+        warn!(missing, "The engine keeps more rights than it needs");
+    }
+    EngineStatus { uid: nix::unistd::geteuid().as_raw(), confinement }
+}
+
+async fn start(
+    config: &Config,
+    config_path: &Path,
+    examine: Examine,
+    rights: EngineStatus,
+) -> Result<(Engine, mpsc::Receiver<Signal>), StartError> {
     let (orders, signals) = signals(config.daemon.hangup_stops).map_err(system("catch signals"))?;
     let (keeper, exits) = Client::from_stdin().map_err(system("reach the parent process"))?;
     keeper::unblock_signals().map_err(system("receive signals"))?;
@@ -179,6 +201,7 @@ async fn start(config: &Config, config_path: &Path, examine: Examine) -> Result<
         alarm: Alarm::new().map_err(system("make a timer"))?,
         instance,
         helper: Care::new(keeper.clone(), Rc::clone(&shared), duty),
+        rights,
         examine,
     };
     let parts = Parts {

@@ -24,6 +24,7 @@ impl<W: World> Engine<W> {
                 .into_iter()
                 .map(|(resource, value, owners)| HeldStatus { resource, value, owners })
                 .collect(),
+            engine: None,
             helper: None,
             ledger_problem: self.shared.executor.ledger().health().map(ToString::to_string),
             lasting_problem: self.shared.lasting.problem(),

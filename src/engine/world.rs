@@ -1,5 +1,6 @@
 //! What an engine lives in: this machine, or a virtual one that a rehearsal plays.
 
+use super::command::EngineStatus;
 use super::exam::Examine;
 use super::helper::Care;
 use super::port::{Ethernet, Wire};
@@ -39,6 +40,8 @@ pub(super) struct Ties {
     pub(super) instance: Instance,
     /// The helper process.
     pub(super) helper: Care,
+    /// What this process has given up.
+    pub(super) rights: EngineStatus,
     /// Runs tests of hooks.
     pub(super) examine: Examine,
 }

@@ -1,9 +1,12 @@
 //! Capabilities: which are there, and giving up the rest. Call before any thread is started: they belong to
 //! threads, not to processes.
 
+use std::path::Path;
+
 use caps::{CapSet, Capability, CapsHashSet};
 
 use super::HostError;
+use crate::sandbox::Confinement;
 
 /// All that the engine needs: packet sockets; addresses, routes, rules, links and network parameters.
 const ENGINE: [Capability; 2] = [Capability::CAP_NET_ADMIN, Capability::CAP_NET_RAW];
@@ -59,6 +62,13 @@ impl Privileges {
 /// [`HostError`] with the kernel's words.
 pub fn confine_engine() -> Result<(), HostError> {
     confine(&ENGINE)
+}
+
+/// Confines the engine beyond its capabilities: which system calls it may make, and where it may write: below these
+/// directories, which must exist. Call it after [`confine_engine`], while there is one thread.
+#[must_use]
+pub fn seal_engine(writable: &[&Path]) -> Confinement {
+    crate::sandbox::confine_engine(writable)
 }
 
 /// Keeps what the helper needs for settings.

@@ -10,7 +10,7 @@ use seccompiler::{
 use super::Kind;
 
 /// Every system call that a confined process needs whatever it does (glibc and musl, x86_64 and aarch64); anything else kills it.
-const ALLOWED: [libc::c_long; 19] = [
+pub(super) const ALLOWED: [libc::c_long; 19] = [
     libc::SYS_read,
     libc::SYS_write,
     libc::SYS_recvfrom,
@@ -42,12 +42,12 @@ pub(super) fn no_more_names() -> Result<(), String> {
     install(&speaking().map_err(|err| err.to_string())?)
 }
 
-fn install(program: &BpfProgram) -> Result<(), String> {
+pub(super) fn install(program: &BpfProgram) -> Result<(), String> {
     apply_filter_all_threads(program).map_err(|err| err.to_string())
 }
 
 /// What a process needs beside [`ALLOWED`] to speak over sockets.
-const SOCKETS: &[libc::c_long] = &[
+pub(super) const SOCKETS: &[libc::c_long] = &[
     libc::SYS_socket,
     libc::SYS_connect,
     libc::SYS_setsockopt,
@@ -116,7 +116,7 @@ fn speaking() -> Result<BpfProgram, seccompiler::BackendError> {
 }
 
 /// The third argument, a memory protection, lacks this bit.
-fn without(bit: libc::c_int) -> Result<SeccompCondition, seccompiler::BackendError> {
+pub(super) fn without(bit: libc::c_int) -> Result<SeccompCondition, seccompiler::BackendError> {
     SeccompCondition::new(2, SeccompCmpArgLen::Dword, SeccompCmpOp::MaskedEq(u64::from(bit.unsigned_abs())), 0)
 }
 

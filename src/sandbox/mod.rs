@@ -3,6 +3,7 @@
 //! The order matters: namespaces and credentials first (they need the rights that go next), then what a
 //! change of credentials would reset, limits, and the system call filter last.
 
+mod engine;
 mod filter;
 mod resident;
 
@@ -17,6 +18,8 @@ use nix::sys::signal::Signal;
 use nix::unistd::{Gid, Uid, geteuid, getpid, setgroups, setresgid, setresuid};
 use serde::{Deserialize, Serialize};
 
+pub(crate) use engine::confine_engine;
+use filter::{ALLOWED, SOCKETS, install, without};
 pub(crate) use resident::forget_code;
 
 /// How well a process is confined.

@@ -6,5 +6,6 @@ mod helper;
 mod namespace;
 mod network;
 mod openrc;
+mod rights;
 mod routes;
 mod systemd;

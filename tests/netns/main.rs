@@ -27,6 +27,7 @@ mod orders;
 mod peers;
 mod reload;
 mod rig;
+mod rights;
 mod scenario;
 mod shared;
 mod soak;
@@ -95,6 +96,7 @@ fn main() -> ExitCode {
         odd::cases(),
         lab::cases(),
         leftovers::cases(),
+        rights::cases(),
         ucarp::cases(),
     ];
     let cases: Vec<Case> = areas.into_iter().flatten().collect();

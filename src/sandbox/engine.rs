@@ -1,0 +1,229 @@
+//! What the engine gives up: it runs no program, makes no process, traces nobody, mounts nothing, loads no code, and writes only
+//! below its own directories.
+//!
+//! It is our own code, so what is not on the list fails with an error instead of killing the process. The list is of what
+//! the C library, the async runtime and the D-Bus client call (glibc and musl, x86_64 and aarch64).
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use landlock::{
+    ABI, Access, AccessFs, AccessNet, Ruleset, RulesetAttr, RulesetCreatedAttr, Scope, make_bitflags, path_beneath_rules,
+};
+use seccompiler::{
+    BackendError, BpfProgram, SeccompAction, SeccompCmpArgLen as Len, SeccompCmpOp as Op, SeccompCondition, SeccompFilter,
+    SeccompRule,
+};
+
+use super::{ALLOWED, Confinement, Notes, SOCKETS, enforced, install, measure, without};
+
+/// What it calls beside [`ALLOWED`] and [`SOCKETS`], whatever the arguments.
+const MORE: &[libc::c_long] = &[
+    // Files.
+    libc::SYS_readv,
+    libc::SYS_writev,
+    libc::SYS_pread64,
+    libc::SYS_pwrite64,
+    libc::SYS_lseek,
+    libc::SYS_dup,
+    libc::SYS_dup3,
+    libc::SYS_pipe2,
+    libc::SYS_openat,
+    libc::SYS_openat2,
+    libc::SYS_newfstatat,
+    libc::SYS_fstat,
+    libc::SYS_statx,
+    libc::SYS_statfs,
+    libc::SYS_fstatfs,
+    libc::SYS_faccessat,
+    libc::SYS_faccessat2,
+    libc::SYS_readlinkat,
+    libc::SYS_getdents64,
+    libc::SYS_getcwd,
+    libc::SYS_umask,
+    libc::SYS_mkdirat,
+    libc::SYS_unlinkat,
+    libc::SYS_renameat,
+    libc::SYS_renameat2,
+    libc::SYS_fchmod,
+    libc::SYS_fchmodat,
+    libc::SYS_ftruncate,
+    libc::SYS_fallocate,
+    libc::SYS_fsync,
+    libc::SYS_fdatasync,
+    libc::SYS_flock,
+    libc::SYS_sendfile,
+    libc::SYS_splice,
+    libc::SYS_copy_file_range,
+    libc::SYS_memfd_create,
+    // Events, time and signals to itself.
+    libc::SYS_epoll_create1,
+    libc::SYS_epoll_ctl,
+    libc::SYS_epoll_pwait,
+    libc::SYS_epoll_pwait2,
+    libc::SYS_pselect6,
+    libc::SYS_eventfd2,
+    libc::SYS_timerfd_create,
+    libc::SYS_timerfd_settime,
+    libc::SYS_timerfd_gettime,
+    libc::SYS_signalfd4,
+    libc::SYS_inotify_init1,
+    libc::SYS_inotify_add_watch,
+    libc::SYS_inotify_rm_watch,
+    libc::SYS_pidfd_open,
+    libc::SYS_clock_getres,
+    libc::SYS_clock_nanosleep,
+    libc::SYS_nanosleep,
+    libc::SYS_rt_sigaction,
+    // Sockets, as a server.
+    libc::SYS_socketpair,
+    libc::SYS_bind,
+    libc::SYS_listen,
+    libc::SYS_accept,
+    libc::SYS_accept4,
+    libc::SYS_sendmmsg,
+    libc::SYS_recvmmsg,
+    // Threads; that it makes no process is seen to below.
+    libc::SYS_clone3,
+    libc::SYS_set_robust_list,
+    libc::SYS_get_robust_list,
+    libc::SYS_rseq,
+    libc::SYS_set_tid_address,
+    libc::SYS_membarrier,
+    libc::SYS_sched_getaffinity,
+    libc::SYS_getcpu,
+    // What it is.
+    libc::SYS_getpid,
+    libc::SYS_getppid,
+    libc::SYS_gettid,
+    libc::SYS_getuid,
+    libc::SYS_geteuid,
+    libc::SYS_getgid,
+    libc::SYS_getegid,
+    libc::SYS_getgroups,
+    libc::SYS_getpgid,
+    libc::SYS_getsid,
+    libc::SYS_capget,
+    libc::SYS_uname,
+    libc::SYS_sysinfo,
+    libc::SYS_getrusage,
+];
+
+/// The older forms of some of them.
+#[cfg(target_arch = "x86_64")]
+const OLDER: &[libc::c_long] = &[
+    libc::SYS_open,
+    libc::SYS_stat,
+    libc::SYS_lstat,
+    libc::SYS_access,
+    libc::SYS_readlink,
+    libc::SYS_mkdir,
+    libc::SYS_unlink,
+    libc::SYS_rmdir,
+    libc::SYS_rename,
+    libc::SYS_chmod,
+    libc::SYS_dup2,
+    libc::SYS_pipe,
+    libc::SYS_select,
+    libc::SYS_epoll_create,
+    libc::SYS_epoll_wait,
+    libc::SYS_time,
+    libc::SYS_gettimeofday,
+    libc::SYS_getpgrp,
+];
+#[cfg(not(target_arch = "x86_64"))]
+const OLDER: &[libc::c_long] = &[libc::SYS_gettimeofday];
+
+/// The kinds of socket that it opens.
+const FAMILIES: [libc::c_int; 5] = [libc::AF_UNIX, libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK, libc::AF_PACKET];
+
+/// What it asks of itself with prctl(2); nothing that would give it rights.
+const PRCTL: [libc::c_int; 5] =
+    [libc::PR_SET_NAME, libc::PR_GET_NAME, libc::PR_CAPBSET_READ, libc::PR_GET_NO_NEW_PRIVS, libc::PR_GET_DUMPABLE];
+
+/// Confines the calling process, the engine, which must have one thread. Reads whatever its user may; writes only below
+/// `writable`, which must exist.
+pub(crate) fn confine_engine(writable: &[&Path]) -> Confinement {
+    let mut notes = Notes::default();
+    notes.note(measure::LANDLOCK, restrict_files(writable));
+    notes.note(measure::SECCOMP, restrict_calls());
+    notes.0
+}
+
+/// Parameters of the network are files. What else is below `/proc/sys` belongs to root, and to the helper.
+const PARAMETERS: &str = "/proc/sys/net";
+
+fn restrict_files(writable: &[&Path]) -> Result<(), String> {
+    let abi = ABI::V6;
+    let read = make_bitflags!(AccessFs::{ReadFile | ReadDir});
+    let set = make_bitflags!(AccessFs::{ReadFile | WriteFile | Truncate});
+    let keep = make_bitflags!(AccessFs::{
+        ReadFile | ReadDir | WriteFile | Truncate | MakeReg | MakeDir | MakeSock | RemoveFile | RemoveDir
+    });
+    // Not the scope of abstract sockets: the system bus, or the service manager, may listen on one.
+    let status = Ruleset::default()
+        .handle_access(AccessFs::from_all(abi))
+        .and_then(|rules| rules.handle_access(AccessNet::from_all(abi)))
+        .and_then(|rules| rules.scope(Scope::Signal))
+        .and_then(Ruleset::create)
+        .and_then(|rules| rules.add_rules(path_beneath_rules(["/"], read)))
+        .and_then(|rules| rules.add_rules(path_beneath_rules([PARAMETERS], set)))
+        .and_then(|rules| rules.add_rules(path_beneath_rules(writable, keep)))
+        .and_then(landlock::RulesetCreated::restrict_self)
+        .map_err(|err| err.to_string())?;
+    enforced(&status.ruleset)
+}
+
+fn restrict_calls() -> Result<(), String> {
+    let arch = std::env::consts::ARCH.try_into().map_err(|err: BackendError| err.to_string())?;
+    // Whether clone3 makes a thread or a process stands in memory, where no filter looks. The C library then takes clone.
+    let no_clone3 = SeccompFilter::new(
+        [(libc::SYS_clone3, vec![])].into(),
+        SeccompAction::Allow,
+        SeccompAction::Errno(libc::ENOSYS.unsigned_abs()),
+        arch,
+    );
+    let no_clone3: Result<BpfProgram, _> = no_clone3.and_then(TryInto::try_into);
+    install(&no_clone3.map_err(|err| err.to_string())?)?;
+    install(&filter().map_err(|err| err.to_string())?)
+}
+
+fn filter() -> Result<BpfProgram, BackendError> {
+    let mut rules: BTreeMap<_, _> = ALLOWED.iter().chain(SOCKETS).chain(MORE).chain(OLDER).map(|call| (*call, vec![])).collect();
+    // Memory, but none that could be executed.
+    rules.insert(libc::SYS_mmap, vec![rule(without(libc::PROT_EXEC)?)?]);
+    rules.insert(libc::SYS_mprotect, vec![rule(without(libc::PROT_EXEC)?)?]);
+    let thread = u64::from(libc::CLONE_THREAD.unsigned_abs());
+    rules.insert(libc::SYS_clone, vec![rule(SeccompCondition::new(0, Len::Qword, Op::MaskedEq(thread), thread)?)?]);
+    rules.insert(libc::SYS_socket, one_of(0, &FAMILIES)?);
+    rules.insert(libc::SYS_prctl, one_of(0, &PRCTL)?);
+    // Asking whether a process is there, not ending it; and what abort(3) does to its own process.
+    rules.insert(libc::SYS_kill, vec![rule(argument(1, 0)?)?]);
+    let own = std::process::id().cast_signed();
+    rules.insert(libc::SYS_tgkill, vec![rule(argument(0, own)?)?]);
+    // Its own limits alone.
+    rules.insert(libc::SYS_prlimit64, vec![rule(argument(0, 0)?)?, rule(argument(0, own)?)?]);
+    // Typing into the terminal that it was started from would be running programs.
+    let typing = SeccompCondition::new(1, Len::Dword, Op::Ne, u64::from(TIOCSTI))?;
+    let console = SeccompCondition::new(1, Len::Dword, Op::Ne, u64::from(TIOCLINUX))?;
+    rules.insert(libc::SYS_ioctl, vec![SeccompRule::new(vec![typing, console])?]);
+    let refuse = SeccompAction::Errno(libc::EPERM.unsigned_abs());
+    SeccompFilter::new(rules, refuse, SeccompAction::Allow, std::env::consts::ARCH.try_into()?)?.try_into()
+}
+
+/// Types on a terminal.
+const TIOCSTI: u32 = 0x5412;
+/// Pastes on a console.
+const TIOCLINUX: u32 = 0x541c;
+
+fn rule(condition: SeccompCondition) -> Result<SeccompRule, BackendError> {
+    SeccompRule::new(vec![condition])
+}
+
+fn argument(number: u8, value: libc::c_int) -> Result<SeccompCondition, BackendError> {
+    SeccompCondition::new(number, Len::Dword, Op::Eq, u64::from(value.cast_unsigned()))
+}
+
+fn one_of(number: u8, values: &[libc::c_int]) -> Result<Vec<SeccompRule>, BackendError> {
+    values.iter().map(|value| rule(argument(number, *value)?)).collect()
+}

@@ -1,0 +1,103 @@
+//! What each process of a running daemon keeps, as the kernel tells it and as docs/operations.md says.
+
+use carpd::lab::{Host, Lab};
+
+use crate::rig::{CARPD, Carpd, Daemon, Failed, SOON, TAKEOVER, lan};
+use crate::tree::Tree;
+use crate::{Case, Outcome};
+
+pub(crate) fn cases() -> Vec<Case> {
+    vec![Case::new("rights::each_process_keeps_what_the_documentation_says", as_documented)]
+}
+
+const DOCUMENTED: &str = include_str!("../../docs/operations.md");
+
+/// A row of the table of processes: the name that the kernel shows, and the capabilities that it keeps.
+fn documented(process: &str) -> Vec<&'static str> {
+    let table = DOCUMENTED.split("## Rights").nth(1).and_then(|rest| rest.split("\n## ").next()).unwrap();
+    let row = table.lines().find(|line| line.starts_with(&format!("| `{process}` |"))).expect("a row for each process");
+    let cell = row.split('|').nth(2).unwrap();
+    cell.split([' ', ',', ';']).filter(|word| word.starts_with("CAP_")).collect()
+}
+
+/// Those that matter here, by number.
+const CAPABILITIES: [(u32, &str); 6] = [
+    (0, "CAP_CHOWN"),
+    (1, "CAP_DAC_OVERRIDE"),
+    (3, "CAP_FOWNER"),
+    (12, "CAP_NET_ADMIN"),
+    (13, "CAP_NET_RAW"),
+    (21, "CAP_SYS_ADMIN"),
+];
+
+/// What the kernel says of one process.
+struct Kept {
+    name: String,
+    status: String,
+}
+
+impl Kept {
+    fn of(host: &Host, pid: i32) -> Result<Self, Failed> {
+        let name = host.read(&format!("/proc/{pid}/comm"))?.trim_end().to_owned();
+        Ok(Self { name, status: host.read(&format!("/proc/{pid}/status"))? })
+    }
+
+    fn field(&self, name: &str) -> &str {
+        let line = self.status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+        line.unwrap_or_default().trim()
+    }
+
+    /// The names of its capabilities, of one set; an error if there is one that nothing here keeps.
+    fn capabilities(&self, set: &str) -> Result<Vec<&'static str>, Failed> {
+        let bits = u64::from_str_radix(self.field(set), 16)?;
+        let known = CAPABILITIES.iter().filter(|(bit, _)| bits & (1 << bit) != 0);
+        let (mask, names) = known.fold((0, Vec::new()), |(mask, mut names), (bit, name)| {
+            names.push(*name);
+            (mask | 1 << bit, names)
+        });
+        if mask == bits { Ok(names) } else { Err(format!("{} keeps {set} {bits:x}", self.name).into()) }
+    }
+}
+
+/// A daemon with a hook, and with a grant that needs the helper, as master.
+fn master(lab: &Lab) -> Result<Daemon, Failed> {
+    let lua = "function on_master() file.write('/run/lab/out/flag', 'x') end\n";
+    lab.host("a").run(&["mkdir", "/run/lab/out"], SOON)?;
+    let toml = "[hook.h.grant]\nfile = [{ path = \"/run/lab/out/flag\", do = [\"write\"] }]";
+    let mut daemon = Carpd::new("a").hook(lua, toml).start(lab)?;
+    daemon.wait_state("master", TAKEOVER)?;
+    daemon.wait_ran("on_master", SOON)?;
+    Ok(daemon)
+}
+
+fn as_documented() -> Outcome {
+    let lab = lan(&["a"])?;
+    let daemon = master(&lab)?;
+    let (host, tree) = (lab.host("a"), Tree::of(&lab, "a", &daemon)?);
+    assert_eq!(Kept::of(&host, tree.keeper)?.name, "carpd");
+    let engine = Kept::of(&host, tree.engine()?)?;
+    let helper = Kept::of(&host, tree.helper.expect("a grant needs the helper"))?;
+    let runner = Kept::of(&host, *tree.runners.first().expect("a runner"))?;
+    let names = [&engine, &helper, &runner].map(|process| process.name.as_str());
+    assert_eq!(names, ["carpd-engine", "carpd-helper", "carpd-runner"]);
+    for process in [&engine, &helper, &runner] {
+        let mut documented = documented(&process.name);
+        documented.sort_unstable();
+        for set in ["CapEff", "CapPrm"] {
+            let mut kept = process.capabilities(set)?;
+            kept.sort_unstable();
+            assert_eq!(kept, documented, "{} {set}", process.name);
+        }
+        assert!(process.capabilities("CapInh")?.is_empty() && process.capabilities("CapAmb")?.is_empty());
+        assert_eq!(process.field("NoNewPrivs"), "1", "{}", process.name);
+    }
+    for process in [&engine, &runner] {
+        assert_eq!(process.field("Seccomp"), "2", "{}", process.name);
+    }
+    let status = host.run(&[CARPD, "status", "--json", "--config", "/run/lab/carpd.toml"], SOON)?.stdout.join("\n");
+    for measure in ["\"landlock\"", "\"seccomp\""] {
+        let own = status.split("\"engine\"").nth(1).unwrap_or_default();
+        assert!(own.contains(measure), "{measure} of the engine is not in {status}");
+    }
+    Ok(())
+}
