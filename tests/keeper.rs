@@ -15,7 +15,7 @@ use tokio::signal::unix::{SignalKind, signal};
 fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args_os().skip(1).collect();
     match arguments.first().and_then(|a| a.to_str()) {
-        Some("keep") => keeper::run(arguments.get(1..).unwrap_or_default()),
+        Some("keep") => keeper::run(arguments.get(1..).unwrap_or_default(), &[]),
         Some(keeper::ENGINE_ROLE) => engine(arguments.get(1).and_then(|a| a.to_str()).unwrap_or_default()),
         Some(runner::ROLE) => runner::main(),
         _ => {

@@ -8,6 +8,7 @@ mod config_reference;
 mod daemon;
 mod exit;
 mod grant;
+mod helper;
 mod journal;
 mod lab;
 mod man;

@@ -13,7 +13,7 @@ const ROLES: &[(&str, &CStr, Role)] = &[
     (crate::hooks::runner::ROLE, c"carpd-runner", crate::hooks::runner::main),
     #[cfg(feature = "wasm")]
     (crate::hooks::compiler::ROLE, c"carpd-compiler", crate::hooks::compiler::main),
-    ("__helper", c"carpd-helper", crate::host::helper::main),
+    ("__helper", c"carpd-helper", super::helper::main),
     (crate::host::courier::ROLE, c"carpd-courier", crate::host::courier::main),
     (crate::keeper::ROLE, c"carpd-keeper", crate::keeper::serve),
     (crate::keeper::ENGINE_ROLE, c"carpd-engine", super::run::engine),

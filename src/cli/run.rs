@@ -71,7 +71,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     start_log(args, &loaded.config)?;
     // The engine is this program anew, with the same arguments: a clean address space, and nothing inherited.
     let arguments: Vec<_> = std::env::args_os().skip(2).collect();
-    Ok(crate::keeper::run(&arguments))
+    Ok(crate::keeper::run(&arguments, &super::helper::arguments(&args.config)))
 }
 
 /// The engine's whole life, as the keeper starts it: with the arguments of `carpd run`.

@@ -38,6 +38,19 @@ impl Config {
     /// # Errors
     /// A [`Report`] with every problem.
     pub fn load(path: &Path) -> Result<Loaded, Report> {
+        Self::load_from(path, &Disk::beside(path))
+    }
+
+    /// As [`Self::load`], for whoever only has to know what is granted: passwords are not read (the keys are not the real ones),
+    /// and hooks need not be there.
+    ///
+    /// # Errors
+    /// A [`Report`] with every problem.
+    pub fn load_without_secrets(path: &Path) -> Result<Loaded, Report> {
+        Self::load_from(path, &WithoutSecrets(Disk::beside(path)))
+    }
+
+    fn load_from(path: &Path, around: &dyn Surroundings) -> Result<Loaded, Report> {
         let name = path.display().to_string();
         let bytes = read_config(path).map_err(|why| {
             let hint =
@@ -48,7 +61,7 @@ impl Config {
             let line = error.as_bytes().iter().take(error.utf8_error().valid_up_to()).filter(|b| **b == b'\n').count() + 1;
             Report::unreadable(&name, format!("line {line} is not valid UTF-8"), None)
         })?;
-        Self::parse(&name, &text, &Disk::beside(path))
+        Self::parse(&name, &text, around)
     }
 }
 
@@ -132,5 +145,29 @@ impl Surroundings for Disk {
         let path = self.directory.join(path);
         open(&path).map_err(|why| format!("cannot read {}: {why}", path.display()))?;
         Ok(path)
+    }
+}
+
+/// The real surroundings, but for what only the engine needs.
+struct WithoutSecrets(Disk);
+
+/// In place of every password.
+const NO_PASSWORD: &[u8] = b"-";
+
+impl Surroundings for WithoutSecrets {
+    fn password_file(&self, _: &Path) -> Result<Vec<u8>, Unusable> {
+        Ok(NO_PASSWORD.to_vec())
+    }
+
+    fn credential(&self, _: &str) -> Result<Vec<u8>, Unusable> {
+        Ok(NO_PASSWORD.to_vec())
+    }
+
+    fn key_file(&self, path: &Path) -> Result<Vec<u8>, Unusable> {
+        self.0.key_file(path)
+    }
+
+    fn hook_file(&self, path: &Path) -> Result<PathBuf, Unusable> {
+        Ok(self.0.directory.join(path))
     }
 }

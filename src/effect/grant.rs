@@ -310,6 +310,16 @@ impl CommandGrant {
     }
 }
 
+impl CommandGrant {
+    /// Can this command line come of it?
+    #[must_use]
+    pub fn yields(&self, line: &[String]) -> bool {
+        let filled = self.argv.iter().zip(line);
+        let holes = filled.filter_map(|(argument, word)| Some((Hole::parse(argument).ok()??.0.to_owned(), word.clone())));
+        self.fill(&holes.collect()).is_ok_and(|own| own == line)
+    }
+}
+
 /// What a virtual host's hooks may do without any grant: touch its own addresses on its own interface.
 #[derive(Debug, Clone, Copy)]
 pub struct Own<'a> {

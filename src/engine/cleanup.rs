@@ -7,7 +7,9 @@ use tracing::info;
 
 use super::recover::Recovery;
 use super::start::{StartError, system};
+use super::terms;
 use super::undo::Undone;
+use crate::host::helper::HelperClient;
 use crate::host::{LinuxHost, Options};
 use crate::keeper::{Client, Role};
 use crate::ledger::{Instance, InstanceError, Ledger, Occupant, Origin};
@@ -54,7 +56,9 @@ async fn undo_all(run_dir: &Path, state_dir: &Path) -> Result<Cleanup, StartErro
         Some(duty) => {
             let (keeper, exits) = Client::start(None).map_err(system("start a helper"))?;
             let (_, stream) = keeper.spawn(Role::Helper).await.map_err(system("start a helper"))?;
-            host.set_helper(stream, duty)?;
+            // The ledgers are the engines' word. The helper goes by what helpers wrote down.
+            let helper = HelperClient::for_undoing(stream, duty, terms::records(state_dir));
+            host.use_helper(helper.map_err(system("reach the helper"))?);
             Some((keeper, exits))
         }
         None => None,

@@ -12,10 +12,9 @@ use super::backoff::Backoff;
 use super::clock;
 use super::command::{Fault, HelperStatus};
 use super::queue::Shared;
-use crate::config::Config;
-use crate::effect::{Grants, Resource};
+use crate::effect::Resource;
 use crate::host::LinuxHost;
-use crate::host::helper::{Duty, HelperClient};
+use crate::host::helper::{Duty, HelperClient, Terms};
 use crate::keeper::{Client, Role};
 
 /// Before a helper that died is started again.
@@ -40,15 +39,6 @@ pub(super) struct Care {
 struct Told {
     deaths: Cell<u64>,
     fault: RefCell<Option<Fault>>,
-}
-
-/// What a helper for this configuration must be able to do; `None` if nothing needs one.
-pub(super) fn duty(config: &Config, services_need_helper: bool) -> Option<Duty> {
-    let grants = || config.hooks.values().map(|hook| &hook.grants);
-    if grants().any(|g| !g.command.is_empty() || (services_need_helper && !g.service.is_empty())) {
-        return Some(Duty::Commands);
-    }
-    grants().any(Grants::needs_helper).then_some(Duty::Settings)
 }
 
 /// What a helper must be able to do to put this back; `None` if none is needed.
@@ -96,8 +86,8 @@ impl Care {
     }
 
     /// There is another configuration: does anything in it need the helper?
-    pub(super) fn fit(&mut self, config: &Config) {
-        self.spare = self.duty.is_some() && duty(config, self.shared.executor.host().services_need_helper()).is_none();
+    pub(super) fn fit(&mut self, terms: &Terms) {
+        self.spare = self.duty.is_some() && terms.duty().is_none();
     }
 
     /// Could it be ended, once nothing is left to be done by it?

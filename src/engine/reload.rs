@@ -21,6 +21,7 @@ use super::port::Ethernet;
 use super::queue::Applied;
 use super::run::Engine;
 use super::start::new_node;
+use super::terms::terms;
 use super::undo::Undone;
 use crate::config::{self, Config, Reload};
 use crate::hooks::EntryPoint;
@@ -51,7 +52,7 @@ pub(super) struct Prepared {
     problems: Vec<String>,
     /// Hooks that are on disk as they are in use.
     unchanged: Vec<Name>,
-    /// A helper process that can do what is newly granted, if the present one cannot.
+    /// A helper process that knows what is granted now, if the present one does not.
     helper: Option<(HelperClient, Duty)>,
     replies: Vec<oneshot::Sender<ReloadReport>>,
 }
@@ -65,8 +66,8 @@ struct Job {
     refused: BTreeMap<Name, String>,
     keeper: Client,
     examine: Examine,
-    /// What the helper process can do, and whether it starts services.
-    helper: (Option<Duty>, bool),
+    /// What the helper process can do.
+    helper: Option<Duty>,
     replies: Vec<oneshot::Sender<ReloadReport>>,
 }
 
@@ -96,7 +97,7 @@ impl Engine {
             refused: names().filter_map(|name| Some((name.clone(), self.hooks.refused(name)?))).collect(),
             keeper: self.keeper.clone(),
             examine: self.ties.examine,
-            helper: (self.ties.helper.duty(), self.shared.executor.host().services_need_helper()),
+            helper: self.ties.helper.duty(),
             replies,
         };
         let done = self.prepared.clone();
@@ -126,8 +127,10 @@ impl Engine {
         if report.problems.is_empty() {
             report.done = true;
             if let Some((client, duty)) = helper {
+                if self.ties.helper.duty() != Some(duty) {
+                    report.changes.push(format!("helper process: started, for {}", duty.as_str()));
+                }
                 self.ties.helper.replace(client, duty);
-                report.changes.push(format!("helper process: started, for {}", duty.as_str()));
             }
             self.swap_hooks(pools, &mut report.changes, now);
             if scope == Scope::Everything {
@@ -233,7 +236,7 @@ impl Engine {
         self.shared.executor.count().retain(vhost, |name| config.hooks.contains_key(name));
         self.shutdown_timeout = config.daemon.shutdown_timeout;
         self.config = config;
-        self.ties.helper.fit(&self.config);
+        self.ties.helper.fit(&terms(&self.config, &self.path));
         self.rewire(now);
         self.watch_files();
     }
@@ -459,10 +462,11 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<String> {
 
 impl Job {
     async fn run(self) -> Prepared {
-        let Self { scope, path, config, current, refused, keeper, examine, helper: (present, starts_services), replies } = self;
+        let Self { scope, path, config, current, refused, keeper, examine, helper: present, replies } = self;
+        let before = terms(&config, &path);
         let (config, problems) = match scope {
             Scope::ChangedHooks => (config, Vec::new()),
-            Scope::Everything => read_config(path, config).await,
+            Scope::Everything => read_config(path.clone(), config).await,
         };
         let mut found = Prepared {
             scope,
@@ -477,7 +481,10 @@ impl Job {
         if !found.problems.is_empty() {
             return found;
         }
-        if let Some(wanted) = helper::duty(&found.config, starts_services).filter(|wanted| present < Some(*wanted)) {
+        let now = terms(&found.config, &path);
+        // It has read the file as it was when it started.
+        if let Some(wanted) = now.duty().filter(|wanted| present < Some(*wanted) || now != before) {
+            let wanted = present.map_or(wanted, |present| wanted.max(present));
             match helper::start(&keeper, wanted).await {
                 Ok(client) => found.helper = Some((client, wanted)),
                 Err(error) => found.problems.push(format!("cannot start the helper process for what is newly granted: {error}")),

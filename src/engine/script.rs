@@ -16,7 +16,7 @@ use crate::hooks::{EntryPoint, HookError, HookEvent, Returned};
 use crate::host::helper::{CommandLine, Duty, HelperClient, HelperOp, HelperReply};
 use crate::host::{HostError, spawn};
 use crate::keeper::{ChildId, Client, Role};
-use crate::types::Name;
+use crate::types::{IfName, Name, VirtualAddress};
 
 /// Lines of each output that are logged; the rest is counted.
 const LINES_MAX: usize = 50;
@@ -96,7 +96,10 @@ impl Script {
             | EntryPoint::OnStop => None,
         };
         let Some(program) = program else { return Ok(Returned::Done) };
-        let line = self.line(program, event);
+        let instance = &event.instance;
+        let xparam = event.xparam.as_deref();
+        let line = line(&self.programs, program, &instance.interface, &instance.addresses, xparam);
+        let line = CommandLine { variables: variables(event), ..line };
         let shown = line.argv.join(" ");
         info!(vhost = %event.instance.name, script = shown, "Runs a script");
         let turn = event.instance.name.to_string();
@@ -111,20 +114,21 @@ impl Script {
             Err(error) => Err(could_not(&event.instance.name, &shown, error, limit)),
         }
     }
+}
 
-    /// As ucarp calls its scripts; the event is in variables.
-    fn line(&self, program: &Path, event: &HookEvent) -> CommandLine {
-        let interface = self.programs.interface.clone().unwrap_or_else(|| event.instance.interface.to_string());
-        let address = event.instance.addresses.first().map(|address| address.ip.to_string()).unwrap_or_default();
-        let mut argv = vec![program.display().to_string(), interface, address];
-        argv.extend(event.xparam.clone());
-        CommandLine {
-            argv,
-            environment: self.programs.environment.clone(),
-            variables: variables(event),
-            directory: self.programs.directory.clone(),
-        }
-    }
+/// As ucarp calls its scripts, without the variables that tell of the event.
+pub(super) fn line(
+    programs: &config::Script,
+    program: &Path,
+    interface: &IfName,
+    addresses: &[VirtualAddress],
+    xparam: Option<&str>,
+) -> CommandLine {
+    let interface = programs.interface.clone().unwrap_or_else(|| interface.to_string());
+    let address = addresses.first().map(|address| address.ip.to_string()).unwrap_or_default();
+    let mut argv = vec![program.display().to_string(), interface, address];
+    argv.extend(xparam.map(str::to_owned));
+    CommandLine { argv, environment: programs.environment.clone(), variables: Vec::new(), directory: programs.directory.clone() }
 }
 
 fn variables(event: &HookEvent) -> Vec<(String, String)> {

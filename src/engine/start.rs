@@ -33,6 +33,7 @@ use super::recover::Recovery;
 use super::refusals::Refusals;
 use super::run::{Engine, Parts};
 use super::signal::{Signal, signals};
+use super::terms::{self, terms};
 use super::will::Testament;
 use super::world::Ties;
 use crate::config::{self, Config, Sandbox};
@@ -102,7 +103,7 @@ pub fn main<T>(
     }
     // The configuration is read, and there is one thread.
     memory::give_back();
-    let rights = give_up(config);
+    let rights = give_up(config, path);
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -131,13 +132,16 @@ pub fn main<T>(
 }
 
 /// Gives up what the engine never needs. What cannot be given up here is told, and no reason not to run.
-fn give_up(config: &Config) -> EngineStatus {
-    let directories = [config.daemon.run_dir.as_path(), config.daemon.state_dir.as_path()];
-    for (directory, mode) in directories.iter().zip([0o755, 0o700]) {
-        // It may be read-only or another user's: then the ledger says so, or the hooks' state.
-        _ = DirBuilder::new().recursive(true).mode(mode).create(directory);
-    }
-    let confinement = seal_engine(&directories);
+fn give_up(config: &Config, path: &Path) -> EngineStatus {
+    let config::Daemon { run_dir, state_dir, .. } = &config.daemon;
+    // They may be read-only or another user's: then the ledger says so, or the hooks' state.
+    _ = DirBuilder::new().recursive(true).mode(0o755).create(run_dir);
+    _ = DirBuilder::new().recursive(true).mode(0o700).create(state_dir.join(instance_name(path)));
+    // Those of other instances as well: what dead ones left is undone. Not what the helper writes down.
+    let instances = std::fs::read_dir(state_dir).into_iter().flatten().flatten().map(|entry| entry.path());
+    let mut writable: Vec<_> = instances.filter(|path| *path != terms::records(state_dir)).collect();
+    writable.push(run_dir.clone());
+    let confinement = seal_engine(&writable, std::slice::from_ref(state_dir));
     for missing in &confinement.missing {
         warn!(missing, "The engine keeps more rights than it needs");
     }
@@ -163,7 +167,8 @@ async fn start(
     let executor = Executor::new(host, ledger, recovery);
     executor.recover_addresses();
     executor.host().set_couriers(couriers(keeper.clone(), sandbox_policy(config), config.daemon.ca_file.clone()));
-    let duty = start_helper(config, &keeper, executor.host(), for_recovery).await?;
+    let granted = terms(config, config_path).duty();
+    let duty = start_helper(granted.max(for_recovery), &keeper, executor.host()).await?;
     tokio::task::spawn_local(tell_exits(exits, orders));
     let (lasting, store) = Lasting::open(&mut instance, clock::wall_ms()).await;
     let hooks = load::hooks(config, &keeper, &lasting.kept, examine).await?;
@@ -244,13 +249,7 @@ fn recover(shared: Rc<Shared<LinuxHost>>) {
 }
 
 /// The process that does what needs more than the engine's two capabilities; only if something granted needs it.
-async fn start_helper(
-    config: &Config,
-    keeper: &Client,
-    host: &LinuxHost,
-    for_recovery: Option<Duty>,
-) -> Result<Option<Duty>, StartError> {
-    let duty = helper::duty(config, host.services_need_helper()).max(for_recovery);
+async fn start_helper(duty: Option<Duty>, keeper: &Client, host: &LinuxHost) -> Result<Option<Duty>, StartError> {
     if let Some(duty) = duty {
         host.use_helper(helper::start(keeper, duty).await.map_err(system("start the helper"))?);
     }

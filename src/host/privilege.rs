@@ -1,7 +1,7 @@
 //! Capabilities: which are there, and giving up the rest. Call before any thread is started: they belong to
 //! threads, not to processes.
 
-use std::path::Path;
+use std::path::PathBuf;
 
 use caps::{CapSet, Capability, CapsHashSet};
 
@@ -64,11 +64,12 @@ pub fn confine_engine() -> Result<(), HostError> {
     confine(&ENGINE)
 }
 
-/// Confines the engine beyond its capabilities: which system calls it may make, and where it may write: below these
-/// directories, which must exist. Call it after [`confine_engine`], while there is one thread.
+/// Confines the engine beyond its capabilities: which system calls it may make, and where it may write: below `writable`,
+/// which must exist. Below `directories` it may make and remove directories. Call it after [`confine_engine`], while there is
+/// one thread.
 #[must_use]
-pub fn seal_engine(writable: &[&Path]) -> Confinement {
-    crate::sandbox::confine_engine(writable)
+pub fn seal_engine(writable: &[PathBuf], directories: &[PathBuf]) -> Confinement {
+    crate::sandbox::confine_engine(writable, directories)
 }
 
 /// Keeps what the helper needs for settings.

@@ -1,6 +1,6 @@
 //! Starting a child: this binary anew, with a socket as standard input and nothing else of ours.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -29,30 +29,40 @@ pub fn unblock_signals() -> io::Result<()> {
     Ok(group_signals().thread_unblock()?)
 }
 
+/// What a helper is told by the keeper, whoever asked for it.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct HelperStart<'a> {
+    /// After its role. Without any it takes orders from a command of the operator's own.
+    pub(super) arguments: &'a [OsString],
+    /// What the engine is handed, too.
+    pub(super) handed: Option<BorrowedFd<'a>>,
+}
+
 /// Starts a child and gives back our end of its socket.
-pub(super) fn child(program: &Path, role: Role) -> io::Result<(Pid, UnixStream)> {
+pub(super) fn child(program: &Path, role: Role, helper: HelperStart<'_>) -> io::Result<(Pid, UnixStream)> {
     let (ours, theirs) = UnixStream::pair()?;
-    let arguments = role.arguments();
-    let mut command = command(program, arguments.iter().map(OsStr::new), theirs.into());
+    let own = role.arguments();
+    let (more, handed) = if role == Role::Helper { (helper.arguments, helper.handed) } else { (&[][..], None) };
+    let arguments = own.iter().map(OsStr::new).chain(more.iter().map(AsRef::as_ref));
+    let mut command = command(program, arguments, theirs.into());
     // Its own environment: no secrets, nothing that the C library listens to.
     // One heap for all threads: every further one would take 64 MiB of a runner's address space.
     command.env_clear().env("MALLOC_ARENA_MAX", "1").stdout(Stdio::null()).current_dir("/");
-    Ok((started(&mut command)?, ours))
+    Ok((started_with(&mut command, handed)?, ours))
 }
 
 /// Starts the engine, which keeps the environment, standard output, standard error and the descriptor that is handed
 /// to it.
-pub(super) fn engine(
-    program: &Path,
-    arguments: &[std::ffi::OsString],
-    socket: OwnedFd,
-    handed: Option<BorrowedFd<'_>>,
-) -> io::Result<Pid> {
+pub(super) fn engine(program: &Path, arguments: &[OsString], socket: OwnedFd, handed: Option<BorrowedFd<'_>>) -> io::Result<Pid> {
     let arguments = std::iter::once(OsStr::new(super::ENGINE_ROLE)).chain(arguments.iter().map(AsRef::as_ref));
+    started_with(&mut command(program, arguments, socket), handed)
+}
+
+fn started_with(command: &mut Command, handed: Option<BorrowedFd<'_>>) -> io::Result<Pid> {
     let close_on_exec = |flag| handed.map_or(Ok(0), |fd| fcntl(fd, FcntlArg::F_SETFD(flag)));
     // The keeper has one thread: no other child is started meanwhile.
     close_on_exec(FdFlag::empty())?;
-    let started = started(&mut command(program, arguments, socket));
+    let started = started(command);
     close_on_exec(FdFlag::FD_CLOEXEC)?;
     started
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::ffi::OsString;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
@@ -18,6 +18,7 @@ use nix::unistd::Pid;
 use tracing::{debug, error, warn};
 
 use super::message::{ChildId, HowEnded, Report, Request};
+use super::spawn::HelperStart;
 use super::will::Reader;
 use super::{SELF, descriptors, estate, spawn, wire};
 use crate::host::{clock, memory};
@@ -40,7 +41,9 @@ const PANIC: i32 = 101;
 const ACCIDENT: u8 = 70;
 
 /// A keeper at work.
-struct Keeper {
+struct Keeper<'a> {
+    /// What helpers are told.
+    helper: HelperStart<'a>,
     signals: SignalFd,
     /// To the engine; `None` once that is gone.
     socket: Option<OwnedFd>,
@@ -81,13 +84,13 @@ impl End {
 }
 
 /// Starts the engine and stays until it has ended in good order; starts it again when it died by accident.
-pub(super) fn run(program: &Path, arguments: &[OsString], handed: Option<BorrowedFd<'_>>) -> io::Result<u8> {
-    let mut keeper = Keeper::new(prepare()?, None);
+pub(super) fn run(program: &Path, arguments: &[OsString], helper: HelperStart<'_>) -> io::Result<u8> {
+    let mut keeper = Keeper::new(prepare()?, None, helper);
     let mut pause = RESTART_FIRST;
     loop {
         let (ours, theirs) = wire::pair()?;
         let began = clock::now();
-        keeper.engine = Some(spawn::engine(program, arguments, theirs, handed)?);
+        keeper.engine = Some(spawn::engine(program, arguments, theirs, helper.handed)?);
         keeper.socket = Some(ours);
         // It was the command line until now, and only waits from here on.
         memory::give_back();
@@ -112,7 +115,7 @@ pub(super) fn serve() -> io::Result<()> {
     // The one who started this wants it gone with itself, whatever happens to the socket.
     prctl::set_pdeathsig(Signal::SIGKILL)?;
     let socket = io::stdin().as_fd().try_clone_to_owned()?;
-    let mut keeper = Keeper::new(signals, Some(socket));
+    let mut keeper = Keeper::new(signals, Some(socket), HelperStart::default());
     let result = keeper.work();
     keeper.kill_all();
     result.map(|_| ())
@@ -127,10 +130,11 @@ fn prepare() -> io::Result<SignalFd> {
     Ok(SignalFd::with_flags(&signals, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?)
 }
 
-impl Keeper {
-    fn new(signals: SignalFd, socket: Option<OwnedFd>) -> Self {
+impl<'a> Keeper<'a> {
+    fn new(signals: SignalFd, socket: Option<OwnedFd>, helper: HelperStart<'a>) -> Self {
         let watchdog = sd_notify::watchdog_enabled().map(|interval| interval / 2);
         Self {
+            helper,
             signals,
             socket,
             engine: None,
@@ -302,7 +306,7 @@ impl Keeper {
             Request::Spawn(id, _) if self.children.len() >= MAX_CHILDREN || self.children.contains_key(&id) => {
                 self.outbox.push_back((Report::Failed(id, Errno::EAGAIN as i32), None));
             }
-            Request::Spawn(id, role) => match spawn::child(Path::new(SELF), role) {
+            Request::Spawn(id, role) => match spawn::child(Path::new(SELF), role, self.helper) {
                 Ok((pid, socket)) => {
                     self.children.insert(id, pid);
                     self.outbox.push_back((Report::Spawned(id), Some(socket)));

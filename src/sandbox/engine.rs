@@ -5,7 +5,7 @@
 //! the C library, the async runtime and the D-Bus client call (glibc and musl, x86_64 and aarch64).
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::PathBuf;
 
 use landlock::{
     ABI, Access, AccessFs, AccessNet, Ruleset, RulesetAttr, RulesetCreatedAttr, Scope, make_bitflags, path_beneath_rules,
@@ -142,10 +142,10 @@ const PRCTL: [libc::c_int; 5] =
     [libc::PR_SET_NAME, libc::PR_GET_NAME, libc::PR_CAPBSET_READ, libc::PR_GET_NO_NEW_PRIVS, libc::PR_GET_DUMPABLE];
 
 /// Confines the calling process, the engine, which must have one thread. Reads whatever its user may; writes only below
-/// `writable`, which must exist.
-pub(crate) fn confine_engine(writable: &[&Path]) -> Confinement {
+/// `writable`, which must exist; below `directories` it makes and removes directories, and no files.
+pub(crate) fn confine_engine(writable: &[PathBuf], directories: &[PathBuf]) -> Confinement {
     let mut notes = Notes::default();
-    notes.note(measure::LANDLOCK, restrict_files(writable));
+    notes.note(measure::LANDLOCK, restrict_files(writable, directories));
     notes.note(measure::SECCOMP, restrict_calls());
     notes.0
 }
@@ -153,13 +153,14 @@ pub(crate) fn confine_engine(writable: &[&Path]) -> Confinement {
 /// Parameters of the network are files. What else is below `/proc/sys` belongs to root, and to the helper.
 const PARAMETERS: &str = "/proc/sys/net";
 
-fn restrict_files(writable: &[&Path]) -> Result<(), String> {
+fn restrict_files(writable: &[PathBuf], directories: &[PathBuf]) -> Result<(), String> {
     let abi = ABI::V6;
     let read = make_bitflags!(AccessFs::{ReadFile | ReadDir});
     let set = make_bitflags!(AccessFs::{ReadFile | WriteFile | Truncate});
     let keep = make_bitflags!(AccessFs::{
         ReadFile | ReadDir | WriteFile | Truncate | MakeReg | MakeDir | MakeSock | RemoveFile | RemoveDir
     });
+    let make = make_bitflags!(AccessFs::{MakeDir | RemoveDir});
     // Not the scope of abstract sockets: the system bus, or the service manager, may listen on one.
     let status = Ruleset::default()
         .handle_access(AccessFs::from_all(abi))
@@ -169,6 +170,7 @@ fn restrict_files(writable: &[&Path]) -> Result<(), String> {
         .and_then(|rules| rules.add_rules(path_beneath_rules(["/"], read)))
         .and_then(|rules| rules.add_rules(path_beneath_rules([PARAMETERS], set)))
         .and_then(|rules| rules.add_rules(path_beneath_rules(writable, keep)))
+        .and_then(|rules| rules.add_rules(path_beneath_rules(directories, make)))
         .and_then(landlock::RulesetCreated::restrict_self)
         .map_err(|err| err.to_string())?;
     enforced(&status.ruleset)

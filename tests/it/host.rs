@@ -3,6 +3,7 @@
 
 mod contract;
 mod helper;
+mod hostile;
 mod namespace;
 mod network;
 mod openrc;

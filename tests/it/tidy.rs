@@ -17,7 +17,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("ledger", &["types", "proto", "effect", "process", "record"]),
     ("journal", &["types", "proto", "effect", "record"]),
     ("hooks", &["types", "effect", "trust", "sandbox"]),
-    ("host", &["types", "effect", "sandbox"]),
+    ("host", &["types", "effect", "record", "sandbox"]),
     ("keeper", &["types", "ledger", "host", "hooks::message"]),
     ("engine", &["types", "record", "proto", "effect", "trust", "config", "ledger", "journal", "hooks", "host", "keeper"]),
     ("control", &["types", "process", "ledger", "host::clock", "keeper", "engine"]),

@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::process::CommandExt as _;
+use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
 
 use nix::sys::memfd::{MFdFlags, memfd_create};
@@ -14,8 +15,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{NAME, check};
 use crate::cli::run;
-use crate::config::Config;
 use crate::config::legacy::{Facility, Options, Place};
+use crate::config::{Config, Vhost};
 use crate::telemetry::ucarp::{self, Level, Sink};
 use crate::{engine, keeper};
 
@@ -103,7 +104,7 @@ pub(super) fn continued() -> Option<ExitCode> {
     let _ = ucarp::start(handover.sink(std::process::id()));
     drop(handover);
     let arguments = [OsString::from(LEGACY), OsString::from(file.as_raw_fd().to_string())];
-    Some(keeper::run_with(&arguments, &file))
+    Some(keeper::run_with(&arguments, &arguments, &file))
 }
 
 fn lost(error: &std::io::Error) -> ExitCode {
@@ -111,13 +112,32 @@ fn lost(error: &std::io::Error) -> ExitCode {
     ExitCode::from(FAILED)
 }
 
-/// The engine, if it is one of ucarp's.
-pub(crate) fn engine() -> Option<ExitCode> {
+/// What the keeper handed to this process, if it is one of ucarp's: the engine, or its helper.
+fn handed() -> Option<Result<Handover, ExitCode>> {
     let mut words = std::env::args().skip(2);
     let number = words.next().filter(|word| word == LEGACY).and_then(|_| words.next())?;
-    let handover = match Handover::open(&number) {
-        Ok((handover, _)) => handover,
-        Err(error) => return Some(lost(&error)),
+    Some(Handover::open(&number).map(|(handover, _)| handover).map_err(|error| lost(&error)))
+}
+
+/// No file stands behind this configuration; its name makes it an instance of its own.
+fn path(config: &Config, vhost: &Vhost) -> PathBuf {
+    config.daemon.run_dir.join(format!("ucarp-{}.toml", vhost.name))
+}
+
+/// The configuration, for a helper, and the path that names it; the exit status if there is none.
+pub(crate) fn configuration() -> Option<Result<(Config, PathBuf), ExitCode>> {
+    Some(handed()?.and_then(|handover| {
+        let config = handover.options.config(&handover.place).map_err(|_| ExitCode::from(FAILED))?;
+        let path = config.vhosts.first().map(|vhost| path(&config, vhost)).ok_or(ExitCode::from(FAILED))?;
+        Ok((config, path))
+    }))
+}
+
+/// The engine, if it is one of ucarp's.
+pub(crate) fn engine() -> Option<ExitCode> {
+    let handover = match handed()? {
+        Ok(handover) => handover,
+        Err(code) => return Some(code),
     };
     let parent = nix::unistd::getppid().as_raw();
     let sink = handover.sink(u32::try_from(parent).unwrap_or_default());
@@ -129,7 +149,6 @@ pub(crate) fn engine() -> Option<ExitCode> {
     check::introduce(&vhost.interface, &sink);
     let _ = ucarp::start(sink);
     drop(handover);
-    // No file stands behind this configuration; its name makes it an instance of its own.
-    let path = config.daemon.run_dir.join(format!("ucarp-{}.toml", vhost.name));
+    let path = path(&config, vhost);
     Some(engine::main(&config, &path, run::examine, run::listen))
 }

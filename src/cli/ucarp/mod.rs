@@ -18,7 +18,7 @@ use super::{Exit, output};
 use crate::config::legacy::{self, Options, Refusal, USAGE};
 use crate::telemetry::ucarp::{Level, Sink};
 
-pub(super) use daemon::engine;
+pub(super) use daemon::{configuration, engine};
 
 /// The name by which this program is ucarp.
 const NAME: &str = "ucarp";

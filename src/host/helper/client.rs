@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::os::unix::net::UnixStream as StdStream;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -51,11 +52,24 @@ impl HelperClient {
     /// # Errors
     /// If the runtime cannot watch the socket.
     pub fn new(stream: StdStream, duty: Duty) -> io::Result<Self> {
+        Self::start(stream, duty, None)
+    }
+
+    /// As [`Self::new`], for undoing what dead processes left: the helper only puts back what helpers wrote down below this
+    /// directory, whatever stands in the ledgers.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn for_undoing(stream: StdStream, duty: Duty, records: PathBuf) -> io::Result<Self> {
+        Self::start(stream, duty, Some(records))
+    }
+
+    fn start(stream: StdStream, duty: Duty, undo: Option<PathBuf>) -> io::Result<Self> {
         stream.set_nonblocking(true)?;
         let (reader, writer) = UnixStream::from_std(stream)?.into_split();
         let (out, queue) = mpsc::channel(QUEUE);
         let pending = Arc::new(Mutex::new(Pending::default()));
-        let _ = out.try_send(frame::encode(&ToHelper::Hello { version: VERSION, duty })?);
+        let _ = out.try_send(frame::encode(&ToHelper::Hello { version: VERSION, duty, undo })?);
         tokio::spawn(write(writer, queue));
         let ended = Arc::new(Notify::new());
         let (waiting, tell) = (Arc::clone(&pending), Arc::clone(&ended));

@@ -1,17 +1,22 @@
 //! The helper: a process of its own for what needs more than the engine's two capabilities.
 //!
-//! It does only what the engine sends: it holds no configuration and no grants, so it is no second gate, but it keeps
-//! the engine itself poor. Without [`Duty::Commands`] it keeps four capabilities. Command lines and init scripts
-//! start daemons that may need anything, so with them it keeps all that it was given.
+//! It does what the engine sends, if the configuration grants it or it puts back what was there before ([`gate`]). It has the
+//! grants from its own reading of the file, so an engine that somebody has taken over gets no more from it. Without
+//! [`Duty::Commands`] it keeps four capabilities. Command lines and init scripts start daemons that may need anything, so
+//! with them it keeps all that it was given.
 
 mod client;
+mod gate;
 mod process;
+mod records;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 pub use client::HelperClient;
+pub use gate::Terms;
 pub use process::main;
 
 use super::HostError;
@@ -20,7 +25,7 @@ pub use super::spawn::CommandLine;
 use crate::effect::{CommandOutput, Outcome, ServiceVerb, UnitState};
 
 /// The version of the messages. Both ends are one binary, but the file may be replaced while the engine runs.
-const VERSION: u16 = 1;
+const VERSION: u16 = 2;
 
 /// The largest message: a file with some room.
 const MESSAGE_LIMIT: usize = super::files::FILE_LIMIT + 64 * 1024;
@@ -99,6 +104,8 @@ enum ToHelper {
     Hello {
         version: u16,
         duty: Duty,
+        /// Only put back what stands in the records of this directory.
+        undo: Option<PathBuf>,
     },
     Request {
         id: u64,

@@ -18,18 +18,22 @@ use tokio::sync::{OwnedMutexGuard, mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use super::gate::{Gate, Right, Terms};
+use super::records::Records;
 use super::{Duty, FromHelper, HelperOp, HelperReply, REQUEST_LIMIT, ToHelper, VERSION, frame};
+use crate::effect::{Resource, UnitState, Value};
 use crate::host::spawn::Deadline;
 use crate::host::{HostError, files, hostname, privilege, service, spawn};
 
 /// Threads for files; a dead network file system may hold some.
 const FILE_THREADS: usize = 16;
 
-/// The helper: serves the socket that is its stdin until the other end closes it.
+/// The helper: serves the socket that is its stdin until the other end closes it. Without terms it does all that it is asked:
+/// then who asks is a command of the operator's own.
 #[must_use]
-pub fn main() -> ExitCode {
+pub fn main(terms: Option<Terms>) -> ExitCode {
     let served = runtime().and_then(|runtime| {
-        let served = runtime.block_on(async { serve(connect()?).await });
+        let served = runtime.block_on(async { serve(connect()?, Gate::new(terms)).await });
         // Not waiting for a file system that hangs.
         runtime.shutdown_background();
         served
@@ -64,13 +68,18 @@ fn take_signals() -> io::Result<()> {
     SigSet::empty().thread_set_mask().map_err(io::Error::from)
 }
 
-async fn serve(stream: UnixStream) -> io::Result<()> {
+async fn serve(stream: UnixStream, mut gate: Gate) -> io::Result<()> {
     take_signals()?;
     let (mut reader, writer) = stream.into_split();
-    let Some(ToHelper::Hello { version: VERSION, duty }) = frame::read(&mut reader).await? else {
+    let Some(ToHelper::Hello { version: VERSION, duty, undo }) = frame::read(&mut reader).await? else {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "the engine speaks another version"));
     };
-    if duty == Duty::Settings {
+    if let (Gate::Open, Some(records)) = (&gate, undo) {
+        gate = Gate::Undo(Records::new(records, None));
+    }
+    let gate = Arc::new(gate);
+    // Whatever it is told, it keeps no more than what is granted needs.
+    if duty.min(gate.duty()) == Duty::Settings {
         privilege::confine_helper().map_err(|err| io::Error::other(err.message))?;
     }
     let (out, answers) = mpsc::channel(REQUEST_LIMIT);
@@ -93,7 +102,7 @@ async fn serve(stream: UnixStream) -> io::Result<()> {
             ToHelper::Request { id, limit, op } => {
                 let (keep, cancelled) = oneshot::channel();
                 running.insert(id, keep);
-                requests.spawn(answer(id, limit, op, Arc::clone(&turns), cancelled, out.clone()));
+                requests.spawn(answer(id, limit, op, (Arc::clone(&gate), Arc::clone(&turns)), cancelled, out.clone()));
             }
         }
     }
@@ -133,12 +142,12 @@ async fn answer(
     id: u64,
     limit: Duration,
     op: HelperOp,
-    turns: Turns,
+    (gate, turns): (Arc<Gate>, Turns),
     cancelled: oneshot::Receiver<()>,
     out: mpsc::Sender<FromHelper>,
 ) -> u64 {
     let cancelled = async { drop(cancelled.await) };
-    let result = perform(op, limit, &turns, cancelled).await;
+    let result = perform(op, limit, (&gate, &turns), cancelled).await;
     let _ = out.send(FromHelper::Answer { id, result }).await;
     id
 }
@@ -155,26 +164,43 @@ async fn write(mut writer: OwnedWriteHalf, mut answers: mpsc::Receiver<FromHelpe
 async fn perform(
     op: HelperOp,
     limit: Duration,
-    turns: &Turns,
+    (gate, turns): (&Arc<Gate>, &Turns),
     cancelled: impl Future<Output = ()>,
 ) -> Result<HelperReply, HostError> {
     let mut cancelled = std::pin::pin!(cancelled);
     let deadline = Deadline::after(limit);
+    let right = gate.right(&op)?;
     match op {
-        HelperOp::SetHostname { name } => hostname::set(&name).map(HelperReply::Outcome),
+        HelperOp::SetHostname { name } => {
+            gate.remember(right, &Resource::Hostname, || hostname::current().map(Value::Text));
+            hostname::set(&name).map(HelperReply::Outcome)
+        }
         HelperOp::ReadParameter { key } => files::read_parameter(&key).map(HelperReply::Text),
-        HelperOp::WriteParameter { key, value } => files::write_parameter(&key, &value).map(HelperReply::Outcome),
+        HelperOp::WriteParameter { key, value } => {
+            gate.remember(right, &Resource::Sysctl { key: key.clone() }, || files::read_parameter(&key).map(Value::Text));
+            files::write_parameter(&key, &value).map(HelperReply::Outcome)
+        }
         HelperOp::ReadFile { path } => {
             let turn = take(turns, &path, limit, cancelled).await?;
             blocking(deadline.left(), turn, path, files::read).await.map(HelperReply::File)
         }
         HelperOp::WriteFile { path, content } => {
             let turn = take(turns, &path, limit, cancelled).await?;
-            blocking(deadline.left(), turn, path, move |path| files::write(path, &content)).await.map(HelperReply::Outcome)
+            let gate = Arc::clone(gate);
+            let work = move |path: &Path| {
+                gate.remember_file(right, path);
+                files::write(path, &content)
+            };
+            blocking(deadline.left(), turn, path, work).await.map(HelperReply::Outcome)
         }
         HelperOp::RemoveFile { path } => {
             let turn = take(turns, &path, limit, cancelled).await?;
-            blocking(deadline.left(), turn, path, files::remove).await.map(HelperReply::Outcome)
+            let gate = Arc::clone(gate);
+            let work = move |path: &Path| {
+                gate.remember_file(right, path);
+                files::remove(path)
+            };
+            blocking(deadline.left(), turn, path, work).await.map(HelperReply::Outcome)
         }
         HelperOp::Run { argv } => Ok(HelperReply::Command(spawn::run(&argv, limit, cancelled).await?.output)),
         HelperOp::Script { turn, line } => {
@@ -184,11 +210,24 @@ async fn perform(
         }
         HelperOp::Service { backend, unit, verb } => {
             let _turn = take(turns, &format!("service {unit}"), limit, cancelled.as_mut()).await?;
+            if right == Right::Granted {
+                let there = service::script::status(backend, &unit, deadline.left(), cancelled.as_mut()).await;
+                gate.remember(right, &Resource::Service { unit: unit.clone() }, || running(there?));
+            }
             Ok(HelperReply::Outcome(service::script::perform(backend, &unit, verb, deadline.left(), cancelled).await?))
         }
         HelperOp::ServiceStatus { backend, unit } => {
             Ok(HelperReply::Unit(service::script::status(backend, &unit, limit, cancelled).await?))
         }
+    }
+}
+
+/// As the ledger keeps it; an error if it cannot be told.
+fn running(state: UnitState) -> Result<Value, HostError> {
+    match state {
+        UnitState::Active | UnitState::Activating => Ok(Value::Running(true)),
+        UnitState::Inactive | UnitState::Deactivating | UnitState::Failed => Ok(Value::Running(false)),
+        UnitState::Unknown => Err(HostError { message: "it cannot be told whether it runs".to_owned(), errno: None }),
     }
 }
 

@@ -80,13 +80,19 @@ fn request(message: RouteNetlinkMessage, flags: u16) {
     assert_eq!(answer[16..20], [0; 4], "the kernel refused {message:?}");
 }
 
-/// A helper process as the keeper starts it: these signals blocked, its socket as stdin.
+/// A helper process as the keeper starts it for an operator's command.
 pub(super) fn helper() -> (UnixStream, Child) {
+    helper_with(&[])
+}
+
+/// A helper process as the keeper starts it: these signals blocked, its socket as stdin.
+pub(super) fn helper_with(arguments: &[&std::ffi::OsStr]) -> (UnixStream, Child) {
     let (ours, theirs) = UnixStream::pair().unwrap();
     let mask: SigSet = [SIGTERM, SIGINT, SIGHUP].into_iter().collect();
     mask.thread_block().unwrap();
     let child = Command::new(env!("CARGO_BIN_EXE_carpd"))
         .arg("__helper")
+        .args(arguments)
         .stdin(Stdio::from(std::os::fd::OwnedFd::from(theirs)))
         .spawn()
         .unwrap();

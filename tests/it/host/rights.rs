@@ -28,10 +28,12 @@ fn is_kept_out<T>(what: &str, result: io::Result<T>) {
 fn an_engine_that_asks_for_more_is_refused_by_the_kernel() {
     isolated("host::rights::an_engine_that_asks_for_more_is_refused_by_the_kernel", || {
         let (own, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        fs::create_dir_all(own.path().join("instance")).unwrap();
+        fs::create_dir_all(own.path().join("helper")).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0");
         let namespace = File::open("/proc/self/ns/uts").unwrap();
         confine_engine().unwrap();
-        let confinement = seal_engine(&[own.path()]);
+        let confinement = seal_engine(&[own.path().join("instance")], &[own.path().to_owned()]);
         assert_eq!(confinement.in_force, ["landlock", "seccomp"], "{:?}", confinement.missing);
         let status = fs::read_to_string("/proc/thread-self/status").unwrap();
         assert!(status.contains("Seccomp:\t2"), "{status}");
@@ -74,11 +76,14 @@ fn an_engine_that_asks_for_more_is_refused_by_the_kernel() {
         is_kept_out("a new directory", fs::create_dir(other.path().join("x")));
         is_kept_out("a device", OpenOptions::new().write(true).open("/dev/null"));
         is_kept_out("a parameter that is not the network's", OpenOptions::new().write(true).open("/proc/sys/kernel/domainname"));
-        fs::create_dir(own.path().join("a")).unwrap();
-        fs::write(own.path().join("a/b.new"), "x").unwrap();
-        fs::rename(own.path().join("a/b.new"), own.path().join("a/b")).unwrap();
-        is_kept_out("out of them", fs::rename(own.path().join("a/b"), other.path().join("b")));
-        std::os::unix::net::UnixListener::bind(own.path().join("socket")).unwrap();
+        is_kept_out("what the helper writes down", File::create(own.path().join("helper/x")));
+        fs::create_dir(own.path().join("another")).unwrap();
+        fs::remove_dir(own.path().join("another")).unwrap();
+        let own = own.path().join("instance");
+        fs::write(own.join("a.new"), "x").unwrap();
+        fs::rename(own.join("a.new"), own.join("a")).unwrap();
+        is_kept_out("out of them", fs::rename(own.join("a"), other.path().join("a")));
+        std::os::unix::net::UnixListener::bind(own.join("socket")).unwrap();
         fs::read("/proc/self/stat").unwrap();
         let parameter = OpenOptions::new().write(true).open("/proc/sys/net/ipv4/conf/all/log_martians");
         assert!(parameter.is_ok(), "{parameter:?}");

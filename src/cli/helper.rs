@@ -1,0 +1,36 @@
+//! The helper process of a daemon: reads itself what the configuration grants, then serves.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use super::{Exit, output, ucarp};
+use crate::config::Config;
+use crate::{engine, host};
+
+/// What the keeper tells helpers for the daemon that runs this configuration.
+pub(super) fn arguments(config: &Path) -> Vec<OsString> {
+    // It starts in another directory.
+    vec![std::path::absolute(config).unwrap_or_else(|_| config.to_owned()).into()]
+}
+
+/// The helper's whole life. Without arguments it serves a command of the operator's own; what the keeper adds is the
+/// configuration file, or where ucarp's command line is.
+pub(super) fn main() -> ExitCode {
+    let terms = match (ucarp::configuration(), std::env::args_os().nth(2)) {
+        (Some(Ok((config, path))), _) => Some(engine::terms(&config, &path)),
+        (Some(Err(code)), _) => return code,
+        (None, None) => None,
+        (None, Some(path)) => {
+            let path = PathBuf::from(path);
+            match Config::load_without_secrets(&path) {
+                Ok(loaded) => Some(engine::terms(&loaded.config, &path)),
+                Err(report) => {
+                    output::problems(&report);
+                    return Exit::Config.into();
+                }
+            }
+        }
+    };
+    host::helper::main(terms)
+}
