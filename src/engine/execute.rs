@@ -392,11 +392,14 @@ impl<H: Host> Executor<H> {
             info!(%vhost, %resource, %value, "Noted for when the master that holds it leaves");
             return Ok(Reply::Outcome(Outcome::Unchanged));
         }
-        let reply = self.host.perform(granted, behalf.left).await?;
-        for owner in &own {
-            self.ledger.borrow_mut().settle(owner, resource);
+        let performed = self.host.perform(granted, behalf.left).await;
+        let mut ledger = self.ledger.borrow_mut();
+        match &performed {
+            Ok(_) => own.iter().for_each(|owner| ledger.settle(owner, resource)),
+            Err(_) => ledger.withdraw(resource),
         }
-        Ok(reply)
+        drop(ledger);
+        Ok(performed?)
     }
 
     /// What the resource goes back to; only asked of the host if nobody holds it yet.

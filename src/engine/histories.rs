@@ -64,6 +64,10 @@ fn effect(what: usize, value: usize) -> Effect {
     }
 }
 
+fn is_two(value: &Value) -> bool {
+    *value == Value::Text("two".into()) || *value == Value::File(b"two".to_vec())
+}
+
 fn dev() -> IfName {
     "eth0".parse().unwrap()
 }
@@ -107,6 +111,8 @@ struct MortalHost<'a> {
     calls: Cell<u64>,
     crash: Crash,
     failing: &'a [u64],
+    /// It never takes the value `two`.
+    stubborn: bool,
     ledger: PathBuf,
     /// Length of the ledger at the last answer, and at the last call: a crash in between may cut it there.
     written: Cell<(u64, u64)>,
@@ -115,7 +121,7 @@ struct MortalHost<'a> {
 impl<'a> MortalHost<'a> {
     fn new(inner: &'a FakeHost, directory: &Path, crash: Crash, failing: &'a [u64]) -> Self {
         let ledger = instance(directory).run_dir().join("ledger");
-        Self { inner, calls: Cell::new(0), crash, failing, ledger, written: Cell::new((0, 0)) }
+        Self { inner, calls: Cell::new(0), crash, failing, stubborn: false, ledger, written: Cell::new((0, 0)) }
     }
 
     fn call(&self, granted: &Granted) -> Result<Reply, HostError> {
@@ -125,7 +131,8 @@ impl<'a> MortalHost<'a> {
         if self.crash == Crash::Before(number) {
             resume_unwind(Box::new(Died));
         }
-        if self.failing.contains(&number) {
+        let refused = self.stubborn && granted.effect().assigns().is_some_and(|(_, value)| is_two(&value));
+        if refused || self.failing.contains(&number) {
             // Refused outright, or failed in a way that says nothing of what was done.
             let errno = number.is_multiple_of(2).then_some(libc::EINVAL);
             return Err(HostError { message: "it does not want to".into(), errno });
@@ -234,8 +241,10 @@ async fn play(ops: &[Op], host: &MortalHost<'_>, ledger: Ledger, expected: &Expe
                 let behalf = Behalf { owner: &owner, grants: &grants, own, scoped: !matches!(how, How::Staying), left: LIMIT };
                 let effect = effect(what, value);
                 let Some((resource, value)) = effect.assigns() else { continue };
-                if matches!(how, How::Scoped) {
-                    drop(executor.ask(&behalf, effect, false).await);
+                // What can never be is never expected.
+                let never = host.stubborn && is_two(&value);
+                if matches!(how, How::Scoped) || never {
+                    drop(executor.ask(&behalf, effect, matches!(how, How::Kept)).await);
                     continue;
                 }
                 // Before, because the process may die in it.
@@ -253,9 +262,9 @@ async fn play(ops: &[Op], host: &MortalHost<'_>, ledger: Ledger, expected: &Expe
     for vhost in [1, 0] {
         leave(&executor, vhost).await;
     }
-    assert!(executor.ledger().is_empty() || !host.failing.is_empty(), "all is undone");
+    assert!(executor.ledger().is_empty() || !host.failing.is_empty() || host.stubborn, "all is undone");
     // What failed is tried again; sooner or later it works.
-    for _ in host.failing {
+    for _ in 0..host.failing.len() + usize::from(host.stubborn) {
         for vhost in 0..2 {
             leave(&executor, vhost).await;
         }
@@ -376,6 +385,21 @@ proptest! {
             prop_assert!(live(directory.path(), &mortal, async |ledger, _| play(&ops, &mortal, ledger, &expected).await));
             check(&host, &expected, "alive")?;
         }
+    }
+
+    #[test]
+    fn what_cannot_be_had_keeps_nobody_from_undoing(mut ops in prop::collection::vec(op(), 1..14)) {
+        for op in &mut ops {
+            // What another master asks for is tried again as long as it is one.
+            if let Op::Set { value, how: How::Scoped, .. } = op {
+                *value = 0;
+            }
+        }
+        let (directory, host, expected) = (directory(), host(), Expected::default());
+        let mortal = MortalHost { stubborn: true, ..MortalHost::new(&host, directory.path(), Crash::Never, &[]) };
+        // `play` wants everything undone at the second try.
+        prop_assert!(live(directory.path(), &mortal, async |ledger, _| play(&ops, &mortal, ledger, &expected).await));
+        check(&host, &expected, "stubborn")?;
     }
 
     #[test]

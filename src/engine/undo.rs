@@ -68,7 +68,7 @@ pub(super) async fn undo<H: Host>(
     undo: &Undo,
     limit: Duration,
 ) -> Result<Settled, HostError> {
-    let result = put_back(host, undo, limit).await;
+    let result = put_back(host, ledger, undo, limit).await;
     let Undo { owner, resource, .. } = undo;
     match &result {
         Ok(settled) => {
@@ -87,7 +87,7 @@ pub(super) async fn undo<H: Host>(
     result
 }
 
-async fn put_back<H: Host>(host: &H, undo: &Undo, limit: Duration) -> Result<Settled, HostError> {
+async fn put_back<H: Host>(host: &H, ledger: &RefCell<Ledger>, undo: &Undo, limit: Duration) -> Result<Settled, HostError> {
     let Undo { owner, resource, ours, back_to, .. } = undo;
     let (Some(effect), Some(back_to)) = (undo.effect(), back_to) else { return Ok(Settled::LeftAlone) };
     let there = host.observe(resource, limit).await?;
@@ -99,7 +99,16 @@ async fn put_back<H: Host>(host: &H, undo: &Undo, limit: Duration) -> Result<Set
         warn!(vhost = %owner.vhost, %resource, ours, found = %there, "Left alone what somebody else changed");
         return Ok(Settled::LeftAlone);
     }
-    host.perform(&Granted::by_daemon(effect), limit).await?;
+    let performed = host.perform(&Granted::by_daemon(effect), limit).await;
+    if let (Err(error), Some(effect), Some(found)) = (&performed, undo.fallback(), &undo.found)
+        && ledger.borrow_mut().wish_fails(resource)
+    {
+        warn!(vhost = %owner.vhost, %resource, %back_to, %error, "Could not set what a hook wants to stay; puts back what was found");
+        host.perform(&Granted::by_daemon(effect), limit).await?;
+        info!(vhost = %owner.vhost, %resource, back_to = %found, "Undid an effect");
+        return Ok(Settled::PutBack);
+    }
+    performed?;
     info!(vhost = %owner.vhost, %resource, %back_to, "Undid an effect");
     Ok(Settled::PutBack)
 }

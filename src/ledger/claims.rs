@@ -40,7 +40,7 @@ impl fmt::Display for Owner {
 pub(super) enum Change {
     /// `owner` is about to set `resource`, which was `before`, to `value`.
     Claim { order: u64, owner: Owner, resource: Resource, before: Value, value: Value },
-    /// The resource is to go back to another value.
+    /// The resource is to go back to another value; to the one that was found if that is the value.
     Retarget { resource: Resource, value: Value },
     /// The resource may have this value, and it would not be somebody else's.
     Possible { resource: Resource, value: Value },
@@ -72,7 +72,12 @@ struct Claim {
 /// What we hold of one resource.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Held {
+    /// As it was found.
     original: Value,
+    /// What it shall go back to instead, if somebody asked for that to stay.
+    wish: Option<Value>,
+    /// Has the wish turned out to be impossible once?
+    wish_failed: bool,
     claims: Vec<Claim>,
     /// The values that the host may have as far as we know, newest last. One, once an effect is known to have worked:
     /// one that failed may have left any of them, or what was before.
@@ -82,7 +87,12 @@ struct Held {
 impl Held {
     /// The value that it should have now.
     fn wanted(&self) -> &Value {
-        self.claims.last().map_or(&self.original, |claim| &claim.value)
+        self.claims.last().map_or_else(|| self.goes_back_to(), |claim| &claim.value)
+    }
+
+    /// The value that it should have once nobody claims it.
+    fn goes_back_to(&self) -> &Value {
+        self.wish.as_ref().unwrap_or(&self.original)
     }
 
     fn may_be(&mut self, value: Value) {
@@ -108,13 +118,24 @@ pub struct Undo {
     pub ours: Vec<Value>,
     /// The value that it should have afterwards; `None` if a newer claim stands above this one, so that nothing changes.
     pub back_to: Option<Value>,
+    /// The value that was found, if it is to go back to another one: for when that cannot be had.
+    pub found: Option<Value>,
 }
 
 impl Undo {
     /// The effect that does it; `None` if nothing has to change.
     #[must_use]
     pub fn effect(&self) -> Option<Effect> {
-        let back_to = self.back_to.as_ref()?;
+        self.going_to(self.back_to.as_ref()?)
+    }
+
+    /// The effect that brings back what was found, for when [`Self::effect`] fails; `None` if it would be the same.
+    #[must_use]
+    pub fn fallback(&self) -> Option<Effect> {
+        self.going_to(self.found.as_ref()?)
+    }
+
+    fn going_to(&self, back_to: &Value) -> Option<Effect> {
         match (&self.resource, &self.value, back_to) {
             // The kernel deletes an address only by its own prefix.
             (Resource::Address { dev, .. }, Value::Address(address), Value::Absent) => {
@@ -190,14 +211,21 @@ impl Claims {
             Change::Claim { order, owner, resource, before, value } => {
                 self.next_order = self.next_order.max(order.saturating_add(1));
                 let held = self.held.entry(resource);
-                let held = held.or_insert_with(|| Held { original: before.clone(), claims: Vec::new(), set: vec![before] });
+                let held = held.or_insert_with(|| Held {
+                    original: before.clone(),
+                    wish: None,
+                    wish_failed: false,
+                    claims: Vec::new(),
+                    set: vec![before],
+                });
                 held.claims.retain(|claim| claim.owner != owner);
                 held.may_be(value.clone());
                 held.claims.push(Claim { owner, value, order });
             }
             Change::Retarget { resource, value } => {
                 if let Some(held) = self.held.get_mut(&resource) {
-                    held.original = value;
+                    held.wish_failed = false;
+                    held.wish = Some(value).filter(|value| *value != held.original);
                 }
             }
             Change::Possible { resource, value } => {
@@ -231,7 +259,7 @@ impl Claims {
     /// The shortest row of changes that leads to these claims.
     pub(super) fn snapshot(&self) -> Vec<Change> {
         let mut claims: Vec<(u64, Change)> = Vec::new();
-        let mut possible = Vec::new();
+        let (mut wishes, mut possible) = (Vec::new(), Vec::new());
         for (resource, held) in &self.held {
             for Claim { owner, value, order } in &held.claims {
                 let change = Change::Claim {
@@ -243,11 +271,12 @@ impl Claims {
                 };
                 claims.push((*order, change));
             }
+            wishes.extend(held.wish.iter().map(|wish| Change::Retarget { resource: resource.clone(), value: wish.clone() }));
             let others = held.set.iter().rev().filter(|value| held.claims.iter().all(|claim| claim.value != **value));
             possible.extend(others.map(|value| Change::Possible { resource: resource.clone(), value: value.clone() }));
         }
         claims.sort_by_key(|(order, _)| *order);
-        claims.into_iter().map(|(_, change)| change).chain(possible).collect()
+        claims.into_iter().map(|(_, change)| change).chain(wishes).chain(possible).collect()
     }
 
     pub(super) fn holds(&self, resource: &Resource) -> bool {
@@ -257,6 +286,16 @@ impl Claims {
     /// The value that a resource should have now.
     pub(super) fn wanted(&self, resource: &Resource) -> Option<&Value> {
         self.held.get(resource).map(Held::wanted)
+    }
+
+    /// How it was found, before anybody held it.
+    pub(super) fn found(&self, resource: &Resource) -> Option<&Value> {
+        self.held.get(resource).map(|held| &held.original)
+    }
+
+    /// What the resource shall go back to could not be had; true if that was so before.
+    pub(super) fn wish_fails(&mut self, resource: &Resource) -> bool {
+        self.held.get_mut(resource).is_some_and(|held| std::mem::replace(&mut held.wish_failed, true))
     }
 
     /// The owners of a virtual host that hold this.
@@ -323,7 +362,7 @@ impl Claims {
         self.held.iter().map(|(resource, held)| Holding {
             resource,
             value: held.wanted(),
-            original: &held.original,
+            original: held.goes_back_to(),
             owners: held.claims.iter().map(|claim| &claim.owner).collect(),
         })
     }
@@ -337,6 +376,17 @@ impl Claims {
 fn undo(resource: &Resource, held: &Held, claim: &Claim) -> Undo {
     let mut below = held.claims.iter().rev();
     let newest = below.next().is_some_and(|last| last.owner == claim.owner);
-    let back_to = newest.then(|| below.next().map_or(&held.original, |below| &below.value).clone());
-    Undo { owner: claim.owner.clone(), resource: resource.clone(), value: claim.value.clone(), ours: held.set.clone(), back_to }
+    let (back_to, found) = match below.next() {
+        _ if !newest => (None, None),
+        Some(below) => (Some(below.value.clone()), None),
+        None => (Some(held.goes_back_to().clone()), held.wish.as_ref().map(|_| held.original.clone())),
+    };
+    Undo {
+        owner: claim.owner.clone(),
+        resource: resource.clone(),
+        value: claim.value.clone(),
+        ours: held.set.clone(),
+        back_to,
+        found,
+    }
 }

@@ -97,6 +97,19 @@ impl Ledger {
         if self.claims.others_hold(vhost, resource) { Verdict::Deferred } else { Verdict::Perform }
     }
 
+    /// The effect of [`Self::retarget`] has failed: the resource goes back to what was found, not to what cannot be had.
+    pub fn withdraw(&mut self, resource: &Resource) {
+        if let Some(found) = self.claims.found(resource).cloned() {
+            self.record(Change::Retarget { resource: resource.clone(), value: found });
+        }
+    }
+
+    /// An undo could not give the resource a value that was to stay. True if it could not before either: then what was found
+    /// ([`Undo::fallback`]) is better than nothing.
+    pub fn wish_fails(&mut self, resource: &Resource) -> bool {
+        self.claims.wish_fails(resource)
+    }
+
     /// The effect that gives the resource its newest claim's value has worked: no other value of ours is possible.
     pub fn confirm(&mut self, resource: &Resource) {
         self.claims.confirm(resource);

@@ -84,6 +84,31 @@ fn an_effect_that_stays_becomes_the_value_to_go_back_to() {
 }
 
 #[test]
+fn what_was_found_is_not_forgotten_for_a_value_that_cannot_be_had() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut ledger, _) = Ledger::open(&instance(&directory, HERE));
+    let back_to = |ledger: &Ledger| {
+        let undo = ledger.undo_of(&owner("a"), &Resource::Hostname).unwrap();
+        (undo.back_to, undo.found)
+    };
+    claim(&mut ledger, "a", &text("node"), text("virtual"));
+    assert_eq!(back_to(&ledger), (Some(text("node")), None));
+    assert_eq!(ledger.retarget(&owner("a").vhost, &Resource::Hostname, &text("never")), Verdict::Perform);
+    assert_eq!(back_to(&ledger), (Some(text("never")), Some(text("node"))));
+    ledger.withdraw(&Resource::Hostname);
+    assert_eq!(back_to(&ledger), (Some(text("node")), None));
+    // Noted for later, it may turn out to be impossible only then, or after a crash.
+    assert_eq!(ledger.retarget(&owner("b").vhost, &Resource::Hostname, &text("never")), Verdict::Deferred);
+    let before = back_to(&ledger);
+    assert_eq!(before, (Some(text("never")), Some(text("node"))));
+    for _ in 0..2 {
+        drop(ledger);
+        (ledger, _) = Ledger::open(&instance(&directory, HERE));
+        assert_eq!(back_to(&ledger), before);
+    }
+}
+
+#[test]
 fn the_plan_undoes_newest_first() {
     let mut ledger = Ledger::new();
     let unit = |unit: &str| Resource::Service { unit: unit.into() };
