@@ -14,6 +14,8 @@ pub mod process;
 #[cfg(feature = "daemon")]
 pub mod record;
 #[cfg(feature = "daemon")]
+pub mod resolve;
+#[cfg(feature = "daemon")]
 mod sandbox;
 
 pub mod config;

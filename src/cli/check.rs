@@ -50,6 +50,7 @@ fn load(args: &Args) -> (Option<Config>, Report) {
             let mut report = loaded.report;
             report.problems.extend(check_interfaces(&loaded.config));
             report.problems.extend(check_hooks(&loaded.config));
+            report.problems.extend(super::owners::check_granted(&loaded.config));
             (Some(loaded.config), report)
         }
         Err(report) => (None, report),

@@ -14,6 +14,7 @@ mod lab;
 mod man;
 mod new;
 mod output;
+mod owners;
 mod plan;
 #[cfg(feature = "wasm")]
 mod plugin;

@@ -389,7 +389,7 @@ impl Grants {
             Effect::RouteReplace(route) => self.route.iter().any(|g| g.allows(route)),
             Effect::RouteDelete(route) => self.route.iter().any(|g| g.allows_named(route)),
             // Of the daemon alone; a hook that asks for one made it up.
-            Effect::RouteAdd(_) | Effect::RouteRestore(_) => false,
+            Effect::RouteAdd(_) | Effect::RouteRestore(_) | Effect::FileRestore { .. } => false,
             Effect::RuleReplace(rule) | Effect::RuleDelete(rule) => self.rule.iter().any(|g| g.allows(rule)),
             Effect::LinkSetUp { dev, .. } => self.allows_link(dev, LinkVerb::SetUp),
             Effect::LinkSetMac { dev, .. } => self.allows_link(dev, LinkVerb::SetMac),

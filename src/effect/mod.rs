@@ -26,7 +26,7 @@ pub use grant::{
 };
 pub use outgoing::{Endpoint, Errand, HttpGrant, HttpRequest, HttpResponse, HttpVerb, Url};
 pub use resource::{Resource, Value, plain_metric};
-pub use spec::{AddressTarget, CommandOutput, FoundRoute, Link, Route, RouteTarget, Rule, ServiceVerb, UnitState};
+pub use spec::{AddressTarget, CommandOutput, FoundFile, FoundRoute, Link, Route, RouteTarget, Rule, ServiceVerb, UnitState};
 
 use crate::types::{IfName, MacAddr, State, VirtualAddress};
 
@@ -64,6 +64,8 @@ pub enum Effect {
     SysctlSet { key: String, value: String },
     /// Write a file, all or nothing.
     FileWrite { path: String, content: Vec<u8> },
+    /// Put a file back as it was found. The daemon's own, for undoing: no hook may ask for it.
+    FileRestore { path: String, found: FoundFile },
     /// Remove a file.
     FileRemove { path: String },
     /// Run a command line that the operator wrote out; the arguments fill its holes.
@@ -165,7 +167,7 @@ impl Effect {
             Self::HostnameSet { .. } => Capability::Hostname,
             Self::Service { .. } => Capability::Service,
             Self::SysctlSet { .. } => Capability::Sysctl,
-            Self::FileWrite { .. } | Self::FileRemove { .. } => Capability::File,
+            Self::FileWrite { .. } | Self::FileRestore { .. } | Self::FileRemove { .. } => Capability::File,
             Self::CommandRun { .. } => Capability::Command,
             Self::HttpSend(_) => Capability::Http,
             Self::Demote { .. } | Self::Resign { .. } => Capability::Carp,
@@ -199,6 +201,7 @@ impl Effect {
             }
             Self::SysctlSet { key, value } => (Resource::Sysctl { key: key.clone() }, Value::Text(value.clone())),
             Self::FileWrite { path, content } => (Resource::File { path: path.clone() }, Value::File(content.clone())),
+            Self::FileRestore { path, found } => (Resource::File { path: path.clone() }, Value::FoundFile(found.clone())),
             Self::FileRemove { path } => (Resource::File { path: path.clone() }, Value::Absent),
             Self::Announce { .. } | Self::CommandRun { .. } | Self::HttpSend(_) | Self::Demote { .. } | Self::Resign { .. } => {
                 return None;

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Effect, FoundRoute, Route, RouteTarget, Rule, ServiceVerb};
+use super::{Effect, FoundFile, FoundRoute, Route, RouteTarget, Rule, ServiceVerb};
 use crate::types::{Family, IfName, MacAddr, VirtualAddress};
 
 /// One thing on the host that has one value at a time.
@@ -55,6 +55,8 @@ pub enum Value {
     File(Vec<u8>),
     /// Of [`Resource::Route`]: one that was there, whoever made it.
     FoundRoute(FoundRoute),
+    /// Of [`Resource::File`]: one that was there, with its owner, mode, times and attributes.
+    FoundFile(FoundFile),
 }
 
 impl Resource {
@@ -104,6 +106,7 @@ impl Resource {
             }
             (Self::Sysctl { key }, Value::Text(value)) => Effect::SysctlSet { key: key.clone(), value: value.clone() },
             (Self::File { path }, Value::File(content)) => Effect::FileWrite { path: path.clone(), content: content.clone() },
+            (Self::File { path }, Value::FoundFile(found)) => Effect::FileRestore { path: path.clone(), found: found.clone() },
             (Self::File { path }, Value::Absent) => Effect::FileRemove { path: path.clone() },
             _ => return None,
         })
@@ -143,7 +146,25 @@ impl Value {
             | Self::Mac(_)
             | Self::Text(_)
             | Self::Running(_)
-            | Self::File(_) => None,
+            | Self::File(_)
+            | Self::FoundFile(_) => None,
+        }
+    }
+
+    /// The bytes of the file that it is.
+    #[must_use]
+    pub fn content(&self) -> Option<&[u8]> {
+        match self {
+            Self::File(content) | Self::FoundFile(FoundFile { content, .. }) => Some(content),
+            Self::Absent
+            | Self::Address(_)
+            | Self::Route(_)
+            | Self::FoundRoute(_)
+            | Self::Rule
+            | Self::Up(_)
+            | Self::Mac(_)
+            | Self::Text(_)
+            | Self::Running(_) => None,
         }
     }
 
@@ -154,6 +175,8 @@ impl Value {
         match (self, observed) {
             (Self::Address(a), Self::Address(b)) => a.ip == b.ip,
             (Self::FoundRoute(before), Self::FoundRoute(there)) => before.is_same(there),
+            (Self::FoundFile(before), Self::FoundFile(there)) => before.is_same(there),
+            (Self::File(ours), Self::FoundFile(there)) => *ours == there.content,
             (Self::Route(_), Self::FoundRoute(FoundRoute { multipath: true, .. })) => false,
             (Self::Route(ours), Self::Route(there) | Self::FoundRoute(FoundRoute { route: there, .. })) => {
                 ours.dst == there.dst
@@ -197,7 +220,7 @@ impl fmt::Display for Value {
             Self::Text(text) => f.write_str(text),
             Self::Running(true) => f.write_str("running"),
             Self::Running(false) => f.write_str("stopped"),
-            Self::File(content) => write!(f, "{} bytes", content.len()),
+            Self::File(content) | Self::FoundFile(FoundFile { content, .. }) => write!(f, "{} bytes", content.len()),
         }
     }
 }

@@ -240,6 +240,36 @@ impl fmt::Display for FoundRoute {
     }
 }
 
+/// A file as it was found, with what it takes to put it back as it was.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct FoundFile {
+    /// Its bytes.
+    pub content: Vec<u8>,
+    /// Its permissions, with set-user-ID, set-group-ID and sticky.
+    pub mode: u32,
+    /// Its owner.
+    pub uid: u32,
+    /// Its group.
+    pub gid: u32,
+    /// When it was last changed: seconds since 1970, and nanoseconds.
+    pub modified: (i64, i64),
+    /// When it was last read.
+    pub accessed: (i64, i64),
+    /// Its extended attributes, access control lists among them: names and values.
+    pub attributes: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
+impl FoundFile {
+    /// Are both the same file in the same state? Reading does not change it.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        let Self { content, mode, uid, gid, modified, accessed: _, attributes } = self;
+        (mode, uid, gid, modified) == (&other.mode, &other.uid, &other.gid, &other.modified)
+            && *attributes == other.attributes
+            && *content == other.content
+    }
+}
+
 /// A policy rule, in the words of `ip rule`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

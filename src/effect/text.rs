@@ -34,7 +34,9 @@ pub(super) fn grant_line(effect: &Effect) -> String {
         Effect::HostnameSet { name } => format!("hostname = [{name:?}]"),
         Effect::Service { unit, verb } => format!("service = [{{ unit = {unit:?}, do = [\"{}\"] }}]", verb.as_str()),
         Effect::SysctlSet { key, value } => format!("sysctl = [{{ key = {key:?}, values = [{value:?}] }}]"),
-        Effect::FileWrite { path, .. } => format!("file = [{{ path = {path:?}, do = [\"write\"] }}]"),
+        Effect::FileWrite { path, .. } | Effect::FileRestore { path, .. } => {
+            format!("file = [{{ path = {path:?}, do = [\"write\"] }}]")
+        }
         Effect::FileRemove { path } => format!("file = [{{ path = {path:?}, do = [\"remove\"] }}]"),
         Effect::CommandRun { name, args } => {
             let holes: String = args.keys().map(|k| format!(", \"{{{k}:word}}\"")).collect();
@@ -69,6 +71,7 @@ impl fmt::Display for Effect {
             Self::Service { unit, verb } => write!(f, "service.{} {unit}", verb.as_str()),
             Self::SysctlSet { key, value } => write!(f, "sysctl.set {key} {value}"),
             Self::FileWrite { path, content } => write!(f, "file.write {path} ({} bytes)", content.len()),
+            Self::FileRestore { path, found } => write!(f, "file.restore {path} ({} bytes)", found.content.len()),
             Self::FileRemove { path } => write!(f, "file.remove {path}"),
             Self::CommandRun { name, args } => {
                 write!(f, "command.run {name}")?;

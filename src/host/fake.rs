@@ -219,6 +219,7 @@ impl Host for FakeHost {
             | Effect::Service { .. }
             | Effect::SysctlSet { .. }
             | Effect::FileWrite { .. }
+            | Effect::FileRestore { .. }
             | Effect::FileRemove { .. }
             | Effect::CommandRun { .. }
             | Effect::HttpSend(_)
@@ -287,7 +288,7 @@ impl Host for FakeHost {
             }
             Query::FileRead { path } => {
                 let value = self.value(&Resource::File { path: path.clone() });
-                Reply::File(if let Value::File(content) = value { Some(content) } else { None })
+                Reply::File(value.content().map(<[u8]>::to_vec))
             }
             Query::Links => Reply::Links(self.links.borrow().iter().map(|link| self.as_it_is(link)).collect()),
             Query::Addresses { dev: wanted } => Reply::Addresses(

@@ -1,16 +1,29 @@
 //! Files and kernel parameters. Blocking: for the helper, and for what the kernel answers at once.
 
+mod attributes;
+
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, openat, renameat};
+use nix::sys::stat::{Mode, futimens};
+use nix::sys::time::TimeSpec;
+use nix::unistd::{UnlinkatFlags, unlinkat};
+
+use self::attributes::Attributes;
 use super::HostError;
-use crate::effect::Outcome;
+use crate::effect::{FoundFile, Outcome};
+use crate::resolve::{self, Place, Trust};
 
 /// The largest file that hooks can read or write.
 pub const FILE_LIMIT: usize = 1024 * 1024;
+
+/// Of a mode, what can be changed.
+const MODE_BITS: u32 = 0o7777;
 
 static TEMPORARY: AtomicU32 = AtomicU32::new(0);
 
@@ -23,70 +36,148 @@ fn refused(message: String) -> HostError {
     HostError { message, errno: Some(libc::EINVAL) }
 }
 
-/// A whole file; `None` if there is none. Of its path, the last part may not be a symbolic link.
+/// The place that a hook was granted: judged, and held open.
+fn place(doing: &str, path: &Path) -> Result<Place, HostError> {
+    resolve::granted(path, &Trust::of_process()).map_err(|refusal| {
+        let errno = Some(refusal.errno());
+        // What is wrong with the file itself need not name it twice.
+        let message = if refusal.component == path { refusal.why.to_string() } else { refusal.to_string() };
+        HostError { message: format!("{doing} {}: {message}", path.display()), errno }
+    })
+}
+
+/// As [`place`]; `None` if the directory is not there.
+fn place_if_there(doing: &str, path: &Path) -> Result<Option<Place>, HostError> {
+    match place(doing, path) {
+        Err(HostError { errno: Some(libc::ENOENT), .. }) => Ok(None),
+        other => other.map(Some),
+    }
+}
+
+/// A whole file; `None` if there is none. Of a symbolic link on the way only root's are followed: see [`resolve::granted`].
 ///
 /// # Errors
 /// [`HostError`] with the kernel's words, or because it is no regular file, or larger than [`FILE_LIMIT`].
 pub fn read(path: &Path) -> Result<Option<Vec<u8>>, HostError> {
-    let failed = |err: &io::Error| failed("reading", path, err);
-    // Without O_NONBLOCK a named pipe would hang us.
-    let file = match OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path) {
-        Ok(file) => file,
-        Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(err) => return Err(failed(&err)),
-    };
-    if !file.metadata().map_err(|err| failed(&err))?.is_file() {
-        return Err(refused(format!("reading {}: it is not a regular file", path.display())));
-    }
+    let Some(place) = place_if_there("reading", path)? else { return Ok(None) };
+    let file = place.open().map_err(|err| failed("reading", path, &err))?;
+    file.map(|file| content(path, &file)).transpose()
+}
+
+fn content(path: &Path, file: &File) -> Result<Vec<u8>, HostError> {
     let limit = u64::try_from(FILE_LIMIT).unwrap_or(u64::MAX);
     let mut content = Vec::new();
-    file.take(limit + 1).read_to_end(&mut content).map_err(|err| failed(&err))?;
+    file.take(limit + 1).read_to_end(&mut content).map_err(|err| failed("reading", path, &err))?;
     if content.len() > FILE_LIMIT {
         return Err(refused(format!("reading {}: it is larger than {FILE_LIMIT} bytes", path.display())));
     }
-    Ok(Some(content))
+    Ok(content)
 }
 
-/// Writes a file, all or nothing: a new one beside it, synced, then renamed. Mode and owner of an old one are
+/// A whole file with what it takes to put it back; `None` if there is none.
+///
+/// # Errors
+/// As [`read`].
+pub fn find(path: &Path) -> Result<Option<FoundFile>, HostError> {
+    let Some(place) = place_if_there("reading", path)? else { return Ok(None) };
+    let failed = |err: io::Error| failed("reading", path, &err);
+    let Some(file) = place.open().map_err(failed)? else { return Ok(None) };
+    // Before it is read: that changes the one time.
+    let there = file.metadata().map_err(failed)?;
+    Ok(Some(FoundFile {
+        content: content(path, &file)?,
+        mode: there.mode() & MODE_BITS,
+        uid: there.uid(),
+        gid: there.gid(),
+        modified: (there.mtime(), there.mtime_nsec()),
+        accessed: (there.atime(), there.atime_nsec()),
+        attributes: attributes::of(&file).map_err(failed)?,
+    }))
+}
+
+/// Writes a file, all or nothing: a new one beside it, synced, then renamed. Mode, owner and attributes of an old one are
 /// kept; a new one gets 0644.
 ///
 /// # Errors
 /// [`HostError`] with the kernel's words, or because `path` is a symbolic link or no regular file.
 pub fn write(path: &Path, content: &[u8]) -> Result<Outcome, HostError> {
-    let failed = |err: &io::Error| failed("writing", path, err);
-    let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else {
-        return Err(refused(format!("writing {}: it has no directory", path.display())));
-    };
-    let old = match fs::symlink_metadata(path) {
-        Ok(old) if !old.is_file() => return Err(refused(format!("writing {}: it is not a regular file", path.display()))),
-        Ok(old) => Some(old),
-        Err(err) if err.kind() == io::ErrorKind::NotFound => None,
-        Err(err) => return Err(failed(&err)),
-    };
-    if old.is_some() && read(path)?.is_some_and(|there| there == content) {
-        return Ok(Outcome::Unchanged);
+    let failed = |err: io::Error| failed("writing", path, &err);
+    let place = place("writing", path)?;
+    let old = place.open().map_err(failed)?;
+    let mut form = Form::NEW;
+    if let Some(old) = &old {
+        let there = old.metadata().map_err(failed)?;
+        if there.len() == content.len() as u64 && self::content(path, old)? == content {
+            return Ok(Outcome::Unchanged);
+        }
+        let owner = Some((there.uid(), there.gid()));
+        form = Form { mode: there.mode() & MODE_BITS, owner, times: None, attributes: attributes::of(old).map_err(failed)? };
     }
-    let number = TEMPORARY.fetch_add(1, Ordering::Relaxed);
-    let temporary = directory.join(format!(".{}.carpd-{}-{number}", name.to_string_lossy(), std::process::id()));
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true).mode(0o600).custom_flags(libc::O_NOFOLLOW);
-    let mut file = options.open(&temporary).map_err(|err| failed(&err))?;
-    let written = fill(&mut file, content, old.as_ref()).and_then(|()| fs::rename(&temporary, path));
-    if let Err(err) = written {
-        let _ = fs::remove_file(&temporary);
-        return Err(failed(&err));
-    }
-    // So that the new name survives a power failure; some file systems cannot.
-    let _ = File::open(directory).and_then(|directory| directory.sync_all());
+    replace(&place, content, &form).map_err(failed)?;
     Ok(Outcome::Changed)
 }
 
-fn fill(file: &mut File, content: &[u8], old: Option<&fs::Metadata>) -> io::Result<()> {
-    file.write_all(content)?;
-    if let Some(old) = old {
-        fchown(&*file, Some(old.uid()), Some(old.gid()))?;
+/// Puts a file back as it was found, all or nothing.
+///
+/// # Errors
+/// As [`write()`].
+pub fn restore(path: &Path, found: &FoundFile) -> Result<Outcome, HostError> {
+    if find(path)?.is_some_and(|there| there.is_same(found)) {
+        return Ok(Outcome::Unchanged);
     }
-    file.set_permissions(fs::Permissions::from_mode(old.map_or(0o644, |old| old.mode() & 0o7777)))?;
+    let time = |(seconds, nanoseconds): (i64, i64)| TimeSpec::new(seconds, nanoseconds);
+    let form = Form {
+        mode: found.mode,
+        owner: Some((found.uid, found.gid)),
+        times: Some((time(found.accessed), time(found.modified))),
+        attributes: found.attributes.clone(),
+    };
+    replace(&place("writing", path)?, &found.content, &form).map_err(|err| failed("writing", path, &err))?;
+    Ok(Outcome::Changed)
+}
+
+/// What a file has beside its content.
+struct Form {
+    mode: u32,
+    owner: Option<(u32, u32)>,
+    /// Read, and changed.
+    times: Option<(TimeSpec, TimeSpec)>,
+    attributes: Attributes,
+}
+
+impl Form {
+    const NEW: Self = Self { mode: 0o644, owner: None, times: None, attributes: Vec::new() };
+}
+
+/// Everything happens below the directory that was judged, wherever that is moved to.
+fn replace(place: &Place, content: &[u8], form: &Form) -> io::Result<()> {
+    let number = TEMPORARY.fetch_add(1, Ordering::Relaxed);
+    let temporary = format!(".{}.carpd-{}-{number}", place.name().to_string_lossy(), std::process::id());
+    let (directory, temporary) = (place.directory(), temporary.as_str());
+    let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let mut file = File::from(openat(directory, temporary, flags, Mode::S_IRUSR | Mode::S_IWUSR)?);
+    let written = fill(&mut file, content, form).and_then(|()| Ok(renameat(directory, temporary, directory, place.name())?));
+    if let Err(err) = written {
+        let _ = unlinkat(directory, temporary, UnlinkatFlags::NoRemoveDir);
+        return Err(err);
+    }
+    // So that the new name survives a power failure; some file systems cannot.
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    let _ = openat(directory, ".", flags, Mode::empty()).map_err(io::Error::from).and_then(|all| File::from(all).sync_all());
+    Ok(())
+}
+
+/// The owner first: a change of owner takes set-user-ID and capabilities away.
+fn fill(file: &mut File, content: &[u8], form: &Form) -> io::Result<()> {
+    file.write_all(content)?;
+    if let Some((uid, gid)) = form.owner {
+        fchown(&*file, Some(uid), Some(gid))?;
+    }
+    attributes::set(file, &form.attributes)?;
+    file.set_permissions(fs::Permissions::from_mode(form.mode))?;
+    if let Some((accessed, modified)) = &form.times {
+        futimens(&*file, accessed, modified)?;
+    }
     file.sync_all()
 }
 
@@ -95,10 +186,11 @@ fn fill(file: &mut File, content: &[u8], old: Option<&fs::Metadata>) -> io::Resu
 /// # Errors
 /// [`HostError`] with the kernel's words.
 pub fn remove(path: &Path) -> Result<Outcome, HostError> {
-    match fs::remove_file(path) {
+    let Some(place) = place_if_there("removing", path)? else { return Ok(Outcome::Unchanged) };
+    match unlinkat(place.directory(), place.name(), UnlinkatFlags::NoRemoveDir) {
         Ok(()) => Ok(Outcome::Changed),
-        Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(Outcome::Unchanged),
-        Err(err) => Err(failed("removing", path, &err)),
+        Err(Errno::ENOENT) => Ok(Outcome::Unchanged),
+        Err(errno) => Err(failed("removing", path, &errno.into())),
     }
 }
 
@@ -162,47 +254,4 @@ pub fn write_parameter(key: &str, value: &str) -> Result<Outcome, HostError> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn parameters_stay_below_proc_sys() {
-        assert_eq!(
-            parameter("net.ipv4.conf.eth0/100.forwarding").unwrap(),
-            Path::new("/proc/sys/net/ipv4/conf/eth0.100/forwarding")
-        );
-        for bad in ["", "net", "net..ipv4", "..", "net.//", "net./.x", "/etc.passwd x", "net.ipv4.\n"] {
-            let path = parameter(bad);
-            assert!(path.is_err(), "{bad:?} became {path:?}");
-        }
-    }
-
-    #[test]
-    fn a_file_is_replaced_whole_and_keeps_its_mode() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("x");
-        assert_eq!(write(&path, b"one").unwrap(), Outcome::Changed);
-        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o644);
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
-        assert_eq!(write(&path, b"one").unwrap(), Outcome::Unchanged);
-        assert_eq!(write(&path, b"two").unwrap(), Outcome::Changed);
-        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o640);
-        assert_eq!(read(&path).unwrap().unwrap(), b"two");
-        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1, "nothing is left behind");
-        assert_eq!(remove(&path).unwrap(), Outcome::Changed);
-        assert_eq!(remove(&path).unwrap(), Outcome::Unchanged);
-        assert_eq!(read(&path).unwrap(), None);
-    }
-
-    #[test]
-    fn links_and_directories_are_refused() {
-        let directory = tempfile::tempdir().unwrap();
-        let (target, link) = (directory.path().join("target"), directory.path().join("link"));
-        fs::write(&target, "kept").unwrap();
-        std::os::unix::fs::symlink(&target, &link).unwrap();
-        assert!(write(&link, b"x").is_err());
-        assert!(read(&link).is_err());
-        assert!(read(directory.path()).is_err());
-        assert_eq!(fs::read(&target).unwrap(), b"kept");
-    }
-}
+mod tests;

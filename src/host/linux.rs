@@ -18,7 +18,9 @@ use super::netlink::{AddressOptions, Netlink, index_of};
 use super::service::systemd::Systemd;
 use super::service::{ScriptBackend, ServiceBackend};
 use super::{Host, HostError, Renewal, files, hostname};
-use crate::effect::{Effect, Errand, Granted, Link, Outcome, Query, Reply, Resource, RouteTarget, ServiceVerb, UnitState, Value};
+use crate::effect::{
+    Effect, Errand, FoundFile, Granted, Link, Outcome, Query, Reply, Resource, RouteTarget, ServiceVerb, UnitState, Value,
+};
 use crate::types::{IfName, VirtualAddress};
 
 /// How long a call waits for a helper that died to be there again.
@@ -197,6 +199,7 @@ impl LinuxHost {
             | Effect::Service { .. }
             | Effect::SysctlSet { .. }
             | Effect::FileWrite { .. }
+            | Effect::FileRestore { .. }
             | Effect::FileRemove { .. }
             | Effect::CommandRun { .. }
             | Effect::HttpSend(_)
@@ -268,6 +271,11 @@ impl LinuxHost {
     async fn file(&self, path: &str, limit: Duration) -> Result<Option<Vec<u8>>, HostError> {
         let reply = self.helped(HelperOp::ReadFile { path: path.to_owned() }, limit).await?;
         if let HelperReply::File(content) = reply { Ok(content) } else { Err(unexpected(&reply)) }
+    }
+
+    async fn found_file(&self, path: &str, limit: Duration) -> Result<Option<FoundFile>, HostError> {
+        let reply = self.helped(HelperOp::FindFile { path: path.to_owned() }, limit).await?;
+        if let HelperReply::FoundFile(found) = reply { Ok(found) } else { Err(unexpected(&reply)) }
     }
 }
 
@@ -369,6 +377,9 @@ impl Host for LinuxHost {
             Effect::FileWrite { path, content } => {
                 self.changed(HelperOp::WriteFile { path: path.clone(), content: content.clone() }, limit).await
             }
+            Effect::FileRestore { path, found } => {
+                self.changed(HelperOp::RestoreFile { path: path.clone(), found: found.clone() }, limit).await
+            }
             Effect::FileRemove { path } => self.changed(HelperOp::RemoveFile { path: path.clone() }, limit).await,
             Effect::CommandRun { .. } => {
                 let argv = granted.argv().ok_or_else(|| not_for_the_host(effect))?.to_vec();
@@ -438,7 +449,7 @@ impl Host for LinuxHost {
                 }
             },
             Resource::Sysctl { key } => Value::Text(self.parameter(key, limit).await?),
-            Resource::File { path } => self.file(path, limit).await?.map_or(Value::Absent, Value::File),
+            Resource::File { path } => self.found_file(path, limit).await?.map_or(Value::Absent, Value::FoundFile),
         })
     }
 }

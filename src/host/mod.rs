@@ -58,6 +58,7 @@ pub fn holds(there: &Value, wanted: &Value) -> bool {
         return Resource::route(there) == Resource::route(wanted) && netlink::satisfies(there, wanted);
     }
     match (there, wanted) {
+        (Value::FoundFile(_), wanted) => wanted.looks_like(there),
         (Value::Text(there), Value::Text(wanted)) => there.split_whitespace().eq(wanted.split_whitespace()),
         (there, wanted) => there == wanted,
     }

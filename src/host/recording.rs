@@ -193,8 +193,8 @@ fn told(query: &Query, value: &Value) -> Option<Reply> {
         (Query::Hostname | Query::Sysctl { .. }, Value::Text(text)) => Reply::Text(text.clone()),
         (Query::ServiceStatus { .. }, Value::Running(true)) => Reply::Unit(UnitState::Active),
         (Query::ServiceStatus { .. }, Value::Running(false)) => Reply::Unit(UnitState::Inactive),
-        (Query::FileRead { .. }, Value::File(content)) => Reply::File(Some(content.clone())),
         (Query::FileRead { .. }, Value::Absent) => Reply::File(None),
+        (Query::FileRead { .. }, value) => Reply::File(Some(value.content()?.to_vec())),
         _ => return None,
     })
 }
@@ -235,6 +235,7 @@ impl<H: Host> Host for RecordingHost<H> {
             | Effect::Service { .. }
             | Effect::SysctlSet { .. }
             | Effect::FileWrite { .. }
+            | Effect::FileRestore { .. }
             | Effect::FileRemove { .. }
             | Effect::CommandRun { .. }
             | Effect::HttpSend(_)

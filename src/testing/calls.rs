@@ -11,7 +11,7 @@ use super::node::{Happening, Node, Told};
 use super::report::{Failure, Mismatch, Update};
 use super::spec::{Spec, World, known, time};
 use super::{faults, histories};
-use crate::effect::{Query, Reply, Resource, Value};
+use crate::effect::{Query, Reply, Resource};
 use crate::hooks::EntryPoint;
 use crate::hooks::api::{On, TEST_FUNCTIONS};
 use crate::hooks::message::TestCall;
@@ -450,9 +450,9 @@ fn cause(word: &str) -> Result<Cause, String> {
 /// Looks at a host.
 async fn look(node: &Node, name: &str, mut arguments: Arguments) -> Answered {
     let host = node.trial().host();
-    let file = |path: String| match host.value(&Resource::File { path }) {
-        Value::File(content) => Json::from(String::from_utf8_lossy(&content)),
-        _ => Json::Null,
+    let file = |path: String| {
+        let value = host.value(&Resource::File { path });
+        value.content().map_or(Json::Null, |content| Json::from(String::from_utf8_lossy(content)))
     };
     Ok(match name {
         "state" => json!(node.state().as_str()),

@@ -28,11 +28,12 @@ mod host;
 mod new;
 #[cfg(feature = "lua")]
 mod overlap;
+#[cfg(feature = "lua")]
+mod owners;
 #[cfg(feature = "daemon")]
 mod packaging;
 #[cfg(feature = "lua")]
 mod plan;
-#[cfg(feature = "lua")]
 mod port;
 #[cfg(all(feature = "wasm", feature = "lua"))]
 mod registry;

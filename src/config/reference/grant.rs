@@ -112,7 +112,8 @@ pub(crate) static SYSCTL: Section = Section {
 /// One entry of `file`.
 pub(crate) static FILE: Section = Section {
     header: "file = [{ ... }]",
-    text: "One entry of `file` in `[hook.NAME.grant]`.",
+    text: "One entry of `file` in `[hook.NAME.grant]`. Of symbolic links in the path only those are followed that root owns, in \
+           directories that only root can write to; the file itself may not be one.",
     keys: &[
         required("path", Plain("absolute path"), "\"/run/failover.state\"", "The file, exactly."),
         required("do", SomeOf(FileVerb::WORDS), "[\"read\", \"write\"]", "What may be done."),

@@ -16,7 +16,7 @@ impl Grants {
             }
             Effect::RouteReplace(route) => entry("route", self.route.iter().find(|grant| grant.allows(route))),
             Effect::RouteDelete(route) => entry("route", self.route.iter().find(|grant| grant.allows_named(route))),
-            Effect::RouteAdd(_) | Effect::RouteRestore(_) => None,
+            Effect::RouteAdd(_) | Effect::RouteRestore(_) | Effect::FileRestore { .. } => None,
             Effect::RuleReplace(rule) | Effect::RuleDelete(rule) => {
                 entry("rule", self.rule.iter().find(|grant| grant.allows(rule)))
             }

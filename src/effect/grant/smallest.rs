@@ -31,7 +31,7 @@ impl Grants {
                 self.route.push(RouteGrant { dst, via, dev, table });
             }
             // No grant allows these.
-            Effect::RouteAdd(_) | Effect::RouteRestore(_) => {}
+            Effect::RouteAdd(_) | Effect::RouteRestore(_) | Effect::FileRestore { .. } => {}
             Effect::RuleReplace(rule) | Effect::RuleDelete(rule) => {
                 self.rule.push(RuleGrant { table: rule.table, priority: Some(rule.priority) });
             }

@@ -143,11 +143,8 @@ fn failed(effect: String, error: &AskError) -> Step {
 
 /// A value for a person: a short text file by its text.
 fn shown(value: &Value) -> String {
-    match value {
-        Value::File(content) => match std::str::from_utf8(content) {
-            Ok(text) if text.chars().count() <= SHOWN_MAX => format!("{text:?}"),
-            _ => value.to_string(),
-        },
-        other => other.to_string(),
+    match value.content().map(std::str::from_utf8) {
+        Some(Ok(text)) if text.chars().count() <= SHOWN_MAX => format!("{text:?}"),
+        _ => value.to_string(),
     }
 }

@@ -156,11 +156,8 @@ impl Record {
 }
 
 fn shown(value: &Value) -> String {
-    match value {
-        Value::File(content) if content.len() <= 40 => match std::str::from_utf8(content) {
-            Ok(text) => format!("{text:?}"),
-            Err(_) => value.to_string(),
-        },
-        other => other.to_string(),
+    match value.content().filter(|content| content.len() <= 40).map(std::str::from_utf8) {
+        Some(Ok(text)) => format!("{text:?}"),
+        _ => value.to_string(),
     }
 }

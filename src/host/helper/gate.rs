@@ -115,7 +115,7 @@ impl Gate {
     pub(super) fn remember_file(&self, right: Right, path: &Path) {
         // A path of a request is a string.
         let resource = Resource::File { path: path.to_string_lossy().into_owned() };
-        self.remember(right, &resource, || Ok(files::read(path)?.map_or(Value::Absent, Value::File)));
+        self.remember(right, &resource, || Ok(files::find(path)?.map_or(Value::Absent, Value::FoundFile)));
     }
 }
 
@@ -132,8 +132,12 @@ impl Terms {
             HelperOp::ReadParameter { key } => query(Query::Sysctl { key: key.clone() }),
             HelperOp::WriteParameter { key, value } => effect(Effect::SysctlSet { key: key.clone(), value: value.clone() }),
             // Who may write or remove it has to know what was there.
-            HelperOp::ReadFile { path } => any(&|grants| grants.file.iter().any(|grant| grant.path == *path)),
+            HelperOp::ReadFile { path } | HelperOp::FindFile { path } => {
+                any(&|grants| grants.file.iter().any(|grant| grant.path == *path))
+            }
             HelperOp::WriteFile { path, content } => effect(Effect::FileWrite { path: path.clone(), content: content.clone() }),
+            // Only what was there before: no grant says it.
+            HelperOp::RestoreFile { .. } => false,
             HelperOp::RemoveFile { path } => effect(Effect::FileRemove { path: path.clone() }),
             HelperOp::Run { argv } => any(&|grants| grants.command.values().any(|command| command.yields(argv))),
             HelperOp::Script { line, .. } => {
@@ -160,6 +164,7 @@ impl HelperOp {
             Self::SetHostname { name } => (Resource::Hostname, Value::Text(name.clone())),
             Self::WriteParameter { key, value } => (Resource::Sysctl { key: key.clone() }, Value::Text(value.clone())),
             Self::WriteFile { path, content } => (Resource::File { path: path.clone() }, Value::File(content.clone())),
+            Self::RestoreFile { path, found } => (Resource::File { path: path.clone() }, Value::FoundFile(found.clone())),
             Self::RemoveFile { path } => (Resource::File { path: path.clone() }, Value::Absent),
             Self::Service { unit, verb, .. } => {
                 let running = match verb {
@@ -171,6 +176,7 @@ impl HelperOp {
             }
             Self::ReadParameter { .. }
             | Self::ReadFile { .. }
+            | Self::FindFile { .. }
             | Self::ServiceStatus { .. }
             | Self::Run { .. }
             | Self::Script { .. } => return None,
@@ -181,11 +187,12 @@ impl HelperOp {
     fn looks_at(&self) -> Option<Resource> {
         Some(match self {
             Self::ReadParameter { key } => Resource::Sysctl { key: key.clone() },
-            Self::ReadFile { path } => Resource::File { path: path.clone() },
+            Self::ReadFile { path } | Self::FindFile { path } => Resource::File { path: path.clone() },
             Self::ServiceStatus { unit, .. } => Resource::Service { unit: unit.clone() },
             Self::SetHostname { .. }
             | Self::WriteParameter { .. }
             | Self::WriteFile { .. }
+            | Self::RestoreFile { .. }
             | Self::RemoveFile { .. }
             | Self::Run { .. }
             | Self::Script { .. }
@@ -199,8 +206,9 @@ fn refused(op: &HelperOp) -> HostError {
         HelperOp::SetHostname { .. } => "setting the host name to this".to_owned(),
         HelperOp::ReadParameter { key } => format!("reading the parameter {key:?}"),
         HelperOp::WriteParameter { key, .. } => format!("setting the parameter {key:?} to this"),
-        HelperOp::ReadFile { path } => format!("reading the file {path:?}"),
+        HelperOp::ReadFile { path } | HelperOp::FindFile { path } => format!("reading the file {path:?}"),
         HelperOp::WriteFile { path, .. } => format!("writing the file {path:?}"),
+        HelperOp::RestoreFile { path, .. } => format!("putting back this file {path:?}"),
         HelperOp::RemoveFile { path } => format!("removing the file {path:?}"),
         HelperOp::Run { .. } => "running this command line".to_owned(),
         HelperOp::Script { .. } => "running this script".to_owned(),

@@ -22,12 +22,12 @@ pub use process::main;
 use super::HostError;
 use super::service::ScriptBackend;
 pub use super::spawn::CommandLine;
-use crate::effect::{CommandOutput, Outcome, ServiceVerb, UnitState};
+use crate::effect::{CommandOutput, FoundFile, Outcome, ServiceVerb, UnitState};
 
 /// The version of the messages. Both ends are one binary, but the file may be replaced while the engine runs.
 const VERSION: u16 = 2;
 
-/// The largest message: a file with some room.
+/// The largest message: a file with its attributes and some room.
 const MESSAGE_LIMIT: usize = super::files::FILE_LIMIT + 64 * 1024;
 
 /// Requests at one time; more are refused.
@@ -68,8 +68,12 @@ pub enum HelperOp {
     WriteParameter { key: String, value: String },
     /// Read a file.
     ReadFile { path: String },
+    /// Read a file with all that it takes to put it back.
+    FindFile { path: String },
     /// Write a file, all or nothing.
     WriteFile { path: String, content: Vec<u8> },
+    /// Put a file back as it was found, all or nothing.
+    RestoreFile { path: String, found: FoundFile },
     /// Remove a file.
     RemoveFile { path: String },
     /// Run a command line.
@@ -91,6 +95,8 @@ pub enum HelperReply {
     Text(String),
     /// To [`HelperOp::ReadFile`].
     File(Option<Vec<u8>>),
+    /// To [`HelperOp::FindFile`].
+    FoundFile(Option<FoundFile>),
     /// To [`HelperOp::Run`] and [`HelperOp::Script`].
     Command(CommandOutput),
     /// To [`HelperOp::ServiceStatus`].

@@ -184,6 +184,14 @@ async fn perform(
             let turn = take(turns, &path, limit, cancelled).await?;
             blocking(deadline.left(), turn, path, files::read).await.map(HelperReply::File)
         }
+        HelperOp::FindFile { path } => {
+            let turn = take(turns, &path, limit, cancelled).await?;
+            blocking(deadline.left(), turn, path, files::find).await.map(HelperReply::FoundFile)
+        }
+        HelperOp::RestoreFile { path, found } => {
+            let turn = take(turns, &path, limit, cancelled).await?;
+            blocking(deadline.left(), turn, path, move |path| files::restore(path, &found)).await.map(HelperReply::Outcome)
+        }
         HelperOp::WriteFile { path, content } => {
             let turn = take(turns, &path, limit, cancelled).await?;
             let gate = Arc::clone(gate);

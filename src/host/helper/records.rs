@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use tracing::warn;
 
-use crate::effect::{Resource, Value};
+use crate::effect::{FoundFile, Resource, Value};
 use crate::record::{MAGIC_LEN, whole};
 
 const MAGIC: [u8; MAGIC_LEN] = *b"carpdbf1";
@@ -37,7 +37,8 @@ impl Records {
 
     /// Was this ever there, as far as anybody here remembers? Without a value: is anything remembered of it?
     pub(super) fn has(&self, resource: &Resource, value: Option<&Value>) -> bool {
-        let same = |known: &Value| value.is_none_or(|value| value.looks_like(known));
+        let value = value.map(|value| timeless(value.clone()));
+        let same = |known: &Value| value.as_ref().is_none_or(|value| value.looks_like(known));
         let known = |values: &Values| values.get(resource).is_some_and(|there| there.iter().any(same));
         // Other daemons died here, or the helper before this one has just written.
         known(&self.values) || files(&self.directory).any(|file| known(&read(&file)))
@@ -50,6 +51,7 @@ impl Records {
 
     /// Writes down what is there now, if it is news.
     pub(super) fn remember(&mut self, resource: &Resource, there: Value) {
+        let there = timeless(there);
         let Some(name) = &self.own else { return };
         let file = self.directory.join(name);
         if self.values.get(resource).is_some_and(|known| known.contains(&there)) {
@@ -69,6 +71,14 @@ impl Records {
         if let Err(error) = write(&self.directory, &file, &self.values) {
             warn!(path = %file.display(), error, "Could not write down what was there before: after a crash it cannot be put back");
         }
+    }
+}
+
+/// A file's times do not matter here: with them every write would be news, and push out what there was first.
+fn timeless(value: Value) -> Value {
+    match value {
+        Value::FoundFile(found) => Value::FoundFile(FoundFile { modified: (0, 0), accessed: (0, 0), ..found }),
+        other => other,
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Child;
 use std::time::Duration;
 
-use carpd::effect::{CommandOutput, ServiceVerb};
+use carpd::effect::{CommandOutput, FoundFile, ServiceVerb};
 use carpd::host::HostError;
 use carpd::host::helper::{CommandLine, Duty, HelperClient, HelperOp, HelperReply};
 use carpd::host::service::ScriptBackend;
@@ -139,6 +139,10 @@ fn what_was_there_before_may_be_put_back_also_after_a_crash_and_by_cleanup() {
         block_on(async {
             let (client, child) = helper(directory, Duty::Settings);
             call(&client, write(&directory.join("writable"), "x")).await.unwrap();
+            let path = directory.join("removable").to_str().unwrap().to_owned();
+            let Ok(HelperReply::FoundFile(Some(found))) = call(&client, HelperOp::FindFile { path: path.clone() }).await else {
+                panic!("it is there")
+            };
             call(&client, remove(&directory.join("removable"))).await.unwrap();
             call(&client, hostname("granted")).await.unwrap();
             end(child);
@@ -149,6 +153,9 @@ fn what_was_there_before_may_be_put_back_also_after_a_crash_and_by_cleanup() {
             let (client, child) = helper(directory, Duty::Settings);
             refused(&client, hostname("granted")).await;
             refused(&client, write(&directory.join("removable"), "another content")).await;
+            let stronger = FoundFile { mode: 0o4755, ..found.clone() };
+            refused(&client, HelperOp::RestoreFile { path: path.clone(), found: stronger }).await;
+            call(&client, HelperOp::RestoreFile { path, found }).await.unwrap();
             call(&client, hostname("before")).await.unwrap();
             call(&client, remove(&directory.join("writable"))).await.unwrap();
             end(child);

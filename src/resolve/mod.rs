@@ -1,0 +1,217 @@
+//! Opening a path by its parts, each by descriptor, with rules for who may own what stands on the way.
+//!
+//! The kernel would follow every symbolic link, whoever put it there. Here each part is opened with `O_PATH | O_NOFOLLOW`
+//! below the one before, looked at through that descriptor, and a link is read and followed by ourselves. So what was judged is
+//! what is used: nobody can exchange a part between the look and the use.
+
+mod judge;
+#[cfg(test)]
+mod tests;
+mod walk;
+
+use std::ffi::{OsStr, OsString};
+use std::fs::{File, Metadata};
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use nix::fcntl::{OFlag, openat};
+use nix::sys::stat::Mode;
+
+pub use judge::{Trust, Why};
+pub use walk::LINKS_MAX;
+use walk::{Links, Walk};
+
+/// A part of a path that is not to be trusted, or that cannot be opened.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{} {why}", component.display())]
+pub struct Refusal {
+    /// Which part: the path up to it.
+    pub component: PathBuf,
+    /// What is wrong with it.
+    pub why: Why,
+}
+
+impl Refusal {
+    /// The command that mends it, if one does.
+    #[must_use]
+    pub fn mend(&self) -> Option<String> {
+        self.why.mend().map(|command| format!("{command} {}", quoted(&self.component)))
+    }
+
+    /// Is it only that there is no such file, or no directory on the way to it?
+    #[must_use]
+    pub const fn is_absence(&self) -> bool {
+        matches!(self.why, Why::System(libc::ENOENT))
+    }
+
+    /// Is it something that the system would allow, and we do not?
+    #[must_use]
+    pub const fn is_distrust(&self) -> bool {
+        !matches!(self.why, Why::System(_))
+    }
+
+    /// The system's error number, for those who tell it on.
+    #[must_use]
+    pub const fn errno(&self) -> i32 {
+        match self.why {
+            Why::System(errno) => errno,
+            Why::TooManyLinks => libc::ELOOP,
+            _ => libc::EACCES,
+        }
+    }
+
+    fn system(component: &Path, err: &io::Error) -> Self {
+        Self { component: component.to_owned(), why: Why::System(err.raw_os_error().unwrap_or(libc::EIO)) }
+    }
+}
+
+impl From<Refusal> for io::Error {
+    fn from(refusal: Refusal) -> Self {
+        match refusal.why {
+            Why::System(errno) => Self::from_raw_os_error(errno),
+            _ => Self::new(io::ErrorKind::PermissionDenied, refusal),
+        }
+    }
+}
+
+/// A path for a command line.
+fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@%,".contains(c);
+    if text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
+}
+
+/// Where a path ends: a directory, and a name in it.
+#[derive(Debug)]
+pub struct Place {
+    directory: File,
+    name: OsString,
+    entry: Option<File>,
+    path: PathBuf,
+    /// What is on the way that is not to be trusted; only of [`source`], others refuse it.
+    pub objections: Vec<Refusal>,
+}
+
+/// The place of a file that a hook was granted. A link on the way is followed only if root (or whoever else is trusted) owns
+/// it and the directory that holds it, and nobody else can write there. The file itself may not be a link.
+///
+/// # Errors
+/// [`Refusal`]: a part that is not to be followed, or that is not there. That the file itself is absent is no error.
+pub fn granted(path: &Path, trust: &Trust) -> Result<Place, Refusal> {
+    let place = Walk::new(trust, Links::OfTrusted).go(path)?;
+    place.refuse_foreign_names(trust)?;
+    Ok(place)
+}
+
+/// The place of something that the daemon is configured by: a file, or a directory. Links are followed; what others than
+/// those trusted could write to, or exchange, is in [`Place::objections`].
+///
+/// # Errors
+/// [`Refusal`]: a part cannot be opened. That the last one is absent is no error.
+pub fn source(path: &Path, trust: &Trust) -> Result<Place, Refusal> {
+    Walk::new(trust, Links::Judged).go(path)
+}
+
+/// The place of a file that the daemon writes for itself: no link is followed, whoever owns it.
+///
+/// # Errors
+/// [`Refusal`], as above.
+pub fn own(path: &Path) -> Result<Place, Refusal> {
+    Walk::new(&Trust::root(), Links::None).go(path)
+}
+
+/// A directory that an operator named, without the links of root's on the way to it: what [`own`] can go on from. What is not there
+/// yet stays as it was named.
+///
+/// # Errors
+/// [`Refusal`]: a link of somebody else's.
+pub fn without_links(path: &Path, trust: &Trust) -> Result<PathBuf, Refusal> {
+    let mut missing = Vec::new();
+    let mut there = path;
+    loop {
+        match Walk::new(trust, Links::OfTrustedToTheEnd).go(there) {
+            Ok(place) if place.entry.is_some() => {
+                return Ok(missing.iter().rev().fold(place.path, |path, name| path.join(name)));
+            }
+            Err(refusal) if !refusal.is_absence() => return Err(refusal),
+            Ok(_) | Err(_) => {}
+        }
+        let (Some(parent), Some(name)) = (there.parent(), there.file_name()) else { return Ok(path.to_owned()) };
+        missing.push(name);
+        there = parent;
+    }
+}
+
+impl Place {
+    /// The path without links.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The directory, for what is done to names in it.
+    #[must_use]
+    pub const fn directory(&self) -> &File {
+        &self.directory
+    }
+
+    /// The name in the directory.
+    #[must_use]
+    pub fn name(&self) -> &OsStr {
+        &self.name
+    }
+
+    /// What is there; `None` if nothing is.
+    ///
+    /// # Errors
+    /// What the system said.
+    pub fn metadata(&self) -> io::Result<Option<Metadata>> {
+        self.entry.as_ref().map(File::metadata).transpose()
+    }
+
+    /// Opens the regular file that was judged, for reading; `None` if there is none.
+    ///
+    /// # Errors
+    /// What the system said; it is not a regular file; it was exchanged since it was judged.
+    pub fn open(&self) -> io::Result<Option<File>> {
+        let Some(there) = self.metadata()? else { return Ok(None) };
+        if there.is_dir() {
+            return Err(io::Error::new(io::ErrorKind::IsADirectory, "it is a directory"));
+        }
+        if !there.is_file() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
+        }
+        // It is a regular file; O_NONBLOCK is for one that is exchanged for a pipe now.
+        let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+        let file = File::from(openat(&self.directory, self.name.as_os_str(), flags, Mode::empty())?);
+        let opened = file.metadata()?;
+        if (opened.dev(), opened.ino()) != (there.dev(), there.ino()) {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "it was exchanged while it was opened"));
+        }
+        Ok(Some(file))
+    }
+
+    /// Opens the file for reading and writing, and makes it, for the owner alone to write to, if it is not there.
+    ///
+    /// # Errors
+    /// What the system said.
+    pub fn create(&self, flags: OFlag, mode: u32) -> io::Result<File> {
+        let flags = flags | OFlag::O_CREAT | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+        Ok(openat(&self.directory, self.name.as_os_str(), flags, Mode::from_bits_truncate(mode)).map(File::from)?)
+    }
+
+    /// A file with a second name, in a directory where others make names, may be one that they could not open themselves.
+    fn refuse_foreign_names(&self, trust: &Trust) -> Result<(), Refusal> {
+        let failed = |err: io::Error| Refusal::system(&self.path, &err);
+        let Some(there) = self.metadata().map_err(failed)?.filter(|there| there.is_file() && there.nlink() > 1) else {
+            return Ok(());
+        };
+        let directory = self.directory.metadata().map_err(failed)?;
+        let by_its_owner_alone = trust.others_write(&self.directory, &directory, true).is_none();
+        if by_its_owner_alone && (trust.has_user(directory.uid()) || directory.uid() == there.uid()) {
+            return Ok(());
+        }
+        Err(Refusal { component: self.path.clone(), why: Why::ForeignName })
+    }
+}
