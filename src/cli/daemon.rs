@@ -1,14 +1,17 @@
-//! The verbs that speak to a running daemon: status, metrics, reload, resign, hook.
+//! The verbs that speak to a running daemon: status, metrics, reload, hook; what all of them share.
 
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 
 use super::{CONFIG, Exit, Failure, output};
 use crate::control::{self, CallError, Order, Reply};
-use crate::engine::command::{HookStatus, Status, VhostStatus};
+use crate::engine::command::{HookStatus, RefusalStatus, RefusedAddress, Status, StrangerStatus, VhostStatus};
 use crate::engine::plan;
 use crate::ledger::{Origin, instance_name};
 use crate::types::Name;
+
+/// What was refused so long ago is no trouble of today, and stands in the JSON alone.
+const RECENT_MS: u64 = 600_000;
 
 /// Which daemon is meant.
 #[derive(Debug, clap::Args)]
@@ -70,18 +73,6 @@ enum MetricsForm {
 pub(super) struct ReloadArgs {
     #[command(flatten)]
     daemon: Daemon,
-}
-
-/// Hand a virtual host over to a peer; this node is the last choice for the next while.
-#[derive(Debug, clap::Args)]
-pub(super) struct ResignArgs {
-    #[command(flatten)]
-    daemon: Daemon,
-    /// The virtual host.
-    vhost: Name,
-    /// For the log.
-    #[arg(long, default_value = "asked by an operator")]
-    reason: String,
 }
 
 /// See the versions of a running daemon's hooks, go back to one, bring one into effect.
@@ -177,10 +168,6 @@ pub(super) fn reload(args: &ReloadArgs) -> Result<Exit, Failure> {
     }
     let changes: String = report.changes.iter().map(|change| format!("{change}\n")).collect();
     output::data(if changes.is_empty() { b"nothing to change\n" } else { changes.as_bytes() })
-}
-
-pub(super) fn resign(args: &ResignArgs) -> Result<Exit, Failure> {
-    say(&args.daemon, Order::Resign { vhost: args.vhost.clone(), reason: args.reason.clone() })
 }
 
 pub(super) fn hook(args: &HookArgs) -> Result<Exit, Failure> {
@@ -298,7 +285,7 @@ fn status_of_all(run_dir: &Path, names: &[String]) -> Result<Exit, Failure> {
     }
 }
 
-fn ask(daemon: &Daemon, order: Order) -> Result<Reply, Failure> {
+pub(super) fn ask(daemon: &Daemon, order: Order) -> Result<Reply, Failure> {
     let path = daemon.part(control::socket_path)?;
     control::call(&path, order).map_err(|error| {
         let failure = Failure::new(exit_of(&error), error.to_string());
@@ -333,18 +320,18 @@ fn hint(daemon: &Daemon) -> String {
 fn ask_status(daemon: &Daemon) -> Result<Box<Status>, Failure> {
     match ask(daemon, Order::Status)? {
         Reply::Status(status) => Ok(status),
-        Reply::Metrics(_) | Reply::Reload(_) | Reply::Plan(_) | Reply::Message(_) => Err(unexpected()),
+        Reply::Metrics(_) | Reply::Reload(_) | Reply::Plan(_) | Reply::HandedOver(_) | Reply::Message(_) => Err(unexpected()),
     }
 }
 
-fn say(daemon: &Daemon, order: Order) -> Result<Exit, Failure> {
+pub(super) fn say(daemon: &Daemon, order: Order) -> Result<Exit, Failure> {
     match ask(daemon, order)? {
         Reply::Message(message) => output::data(format!("{message}\n").as_bytes()),
-        Reply::Status(_) | Reply::Metrics(_) | Reply::Reload(_) | Reply::Plan(_) => Err(unexpected()),
+        Reply::Status(_) | Reply::Metrics(_) | Reply::Reload(_) | Reply::Plan(_) | Reply::HandedOver(_) => Err(unexpected()),
     }
 }
 
-fn unexpected() -> Failure {
+pub(super) fn unexpected() -> Failure {
     Failure::new(Exit::Failure, "the daemon answered something else than was asked")
 }
 
@@ -352,6 +339,12 @@ fn as_text(status: &Status) -> String {
     let mut text = String::new();
     for vhost in &status.vhosts {
         text += &vhost_text(vhost);
+    }
+    for stranger in status.strange_vhids.iter().filter(|stranger| stranger.ago_ms < RECENT_MS) {
+        let StrangerStatus { interface, vhid, count, from, ago_ms, cause } = stranger;
+        text += &format!(
+            "heard vhid {vhid} on {interface}, which nobody here has, from {from} ({count} so far, the last {ago_ms} ms ago): {cause}\n"
+        );
     }
     for hook in &status.hooks {
         text += &format!("hook {}\n", hook_line(hook));
@@ -388,8 +381,15 @@ fn vhost_text(vhost: &VhostStatus) -> String {
         text += &format!(", {}", vhost.lease);
     }
     text += "\n";
+    for refused in &vhost.refused_addresses {
+        let RefusedAddress { address, reason, retry_in_ms } = refused;
+        text += &format!("  but not {address}: {reason}; tries again in {} s\n", retry_in_ms.div_ceil(1000));
+    }
     if vhost.demotion > 0 {
         text += &format!("  demoted by {}\n", vhost.demotion);
+    }
+    for part in &vhost.demotions {
+        text += &format!("    {part}\n");
     }
     if let Some(reason) = &vhost.degraded {
         text += &format!("  degraded: {reason}\n");
@@ -403,6 +403,10 @@ fn vhost_text(vhost: &VhostStatus) -> String {
                 format!("  {}: unhealthy since {since}, demotion {}: {}\n", health.hook, health.demotion, health.reason)
             }
         };
+    }
+    for refused in vhost.refused.iter().filter(|refused| refused.ago_ms < RECENT_MS) {
+        let RefusalStatus { reason, count, from, ago_ms, cause } = refused;
+        text += &format!("  refuses advertisements of {from} ({reason}, {count} so far, the last {ago_ms} ms ago): {cause}\n");
     }
     if let Some(heard) = &vhost.heard {
         text +=

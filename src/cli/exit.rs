@@ -15,11 +15,13 @@ pub enum Exit {
     Config,
     /// 4.
     Cannot,
+    /// 5.
+    NoPeer,
 }
 
 impl Exit {
     /// All of them, in the order of their codes.
-    pub const ALL: [Self; 5] = [Self::Success, Self::Failure, Self::Usage, Self::Config, Self::Cannot];
+    pub const ALL: [Self; 6] = [Self::Success, Self::Failure, Self::Usage, Self::Config, Self::Cannot, Self::NoPeer];
 
     /// The number that the shell sees.
     #[must_use]
@@ -30,6 +32,7 @@ impl Exit {
             Self::Usage => 2,
             Self::Config => 3,
             Self::Cannot => 4,
+            Self::NoPeer => 5,
         }
     }
 
@@ -42,6 +45,7 @@ impl Exit {
             Self::Usage => "the command line makes no sense",
             Self::Config => "the configuration, or something it refers to, is bad",
             Self::Cannot => "it cannot be done here: a privilege, a kernel feature or a program is missing",
+            Self::NoPeer => "nobody is there to hand over to, so nothing was done",
         }
     }
 }

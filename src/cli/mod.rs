@@ -20,11 +20,13 @@ mod plan;
 mod plugin;
 mod port;
 mod rehearse;
+mod resign;
 pub mod role;
 mod run;
 #[cfg(feature = "lua")]
 mod test;
 mod ucarp;
+mod undemote;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -56,7 +58,8 @@ enum Verb {
     Status(daemon::StatusArgs),
     Metrics(daemon::MetricsArgs),
     Reload(daemon::ReloadArgs),
-    Resign(daemon::ResignArgs),
+    Resign(resign::Args),
+    Undemote(undemote::Args),
     Hook(daemon::HookArgs),
     Why(journal::WhyArgs),
     Cleanup(cleanup::Args),
@@ -97,7 +100,8 @@ pub fn main() -> ExitCode {
         Verb::Status(args) => daemon::status(&args),
         Verb::Metrics(args) => daemon::metrics(&args),
         Verb::Reload(args) => daemon::reload(&args),
-        Verb::Resign(args) => daemon::resign(&args),
+        Verb::Resign(args) => resign::run(&args),
+        Verb::Undemote(args) => undemote::run(&args),
         Verb::Hook(args) => daemon::hook(&args),
         Verb::Cleanup(args) => cleanup::run(&args),
         Verb::Why(args) => journal::why(&args),

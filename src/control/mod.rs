@@ -16,7 +16,7 @@ pub use client::{CallError, call};
 pub use condition::Trouble;
 pub use server::{Listening, serve};
 
-use crate::engine::command::{ReloadReport, Status};
+use crate::engine::command::{HandedOver, ReloadReport, Status};
 use crate::engine::plan::Plan;
 use crate::types::Name;
 
@@ -51,12 +51,17 @@ pub enum Order {
     HookApply(Name),
     /// What [`Self::HookApply`] would do; nothing of it is done.
     HookPlan(Name),
+    /// End the demotion of a virtual host.
+    Undemote(Name),
     /// Hand over.
     Resign {
         /// The virtual host.
         vhost: Name,
         /// For the log.
         reason: String,
+        /// Also without a fit peer.
+        #[serde(default)]
+        force: bool,
     },
 }
 
@@ -81,6 +86,8 @@ pub enum Reply {
     Reload(ReloadReport),
     /// To [`Order::HookPlan`]: one for each virtual host that is master here.
     Plan(Vec<Plan>),
+    /// To [`Order::Resign`].
+    HandedOver(HandedOver),
     /// To everything else: what was done.
     Message(String),
 }

@@ -154,7 +154,10 @@ async fn obey(order: Order, commands: &mpsc::Sender<Command>) -> Result<Reply, S
         Order::HookRollback(name) => message(ask(commands, |reply| Command::Rollback(name, reply)).await),
         Order::HookApply(name) => message(ask(commands, |reply| Command::Apply(name, reply)).await),
         Order::HookPlan(name) => ask(commands, |reply| Command::Plan(name, reply)).await.and_then(|plans| plans.map(Reply::Plan)),
-        Order::Resign { vhost, reason } => message(ask(commands, |reply| Command::Resign(vhost, reason, reply)).await),
+        Order::Undemote(vhost) => message(ask(commands, |reply| Command::Undemote(vhost, reply)).await),
+        Order::Resign { vhost, reason, force } => {
+            ask(commands, |reply| Command::Resign(vhost, reason, force, reply)).await.and_then(|done| done.map(Reply::HandedOver))
+        }
     }
 }
 

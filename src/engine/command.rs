@@ -27,8 +27,34 @@ pub enum Command {
     Apply(Name, oneshot::Sender<Result<String, String>>),
     /// What [`Self::Apply`] would do; nothing of it is done.
     Plan(Name, oneshot::Sender<Result<Vec<Plan>, String>>),
-    /// Hand over: as `carp.resign` from a hook.
-    Resign(Name, String, oneshot::Sender<Result<String, String>>),
+    /// End the demotion of a virtual host.
+    Undemote(Name, oneshot::Sender<Result<String, String>>),
+    /// Hand over, for this reason, also without a fit peer: as `carp.resign` from a hook. The answer comes when it is known
+    /// what came of it.
+    Resign(Name, String, bool, oneshot::Sender<Result<HandedOver, String>>),
+}
+
+/// What came of an order to hand over.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum HandedOver {
+    /// Somebody has taken over.
+    To {
+        /// Who.
+        peer: String,
+        /// How long after the addresses were let go it was heard.
+        after_ms: u64,
+    },
+    /// Nobody has, and this node has the addresses again.
+    Back {
+        /// For how long nobody held them.
+        nobody_ms: u64,
+    },
+    /// No fit peer was heard, and nothing was done.
+    NoPeer {
+        /// How long was waited for one.
+        waited_ms: u64,
+    },
 }
 
 /// What a reload did, or why it did nothing.
@@ -69,6 +95,9 @@ pub struct Status {
     pub lasting_problem: Option<String>,
     /// Packets that belong to no virtual host here, by reason.
     pub strangers: BTreeMap<String, u64>,
+    /// Advertisements of vhids that nobody here has.
+    #[serde(default)]
+    pub strange_vhids: Vec<StrangerStatus>,
     /// Why the last reload did nothing; empty if it worked.
     pub reload_problems: Vec<String>,
 }
@@ -100,6 +129,12 @@ pub struct VhostStatus {
     pub holding: bool,
     /// How unfit it says it is, 0..=240.
     pub demotion: u8,
+    /// What that is made of.
+    #[serde(default)]
+    pub demotions: Vec<DemotionStatus>,
+    /// Addresses that the kernel refuses to this master, which holds the others.
+    #[serde(default)]
+    pub refused_addresses: Vec<RefusedAddress>,
     /// Why, if a hook failed.
     pub degraded: Option<String>,
     /// What the hooks' `health` says, for each hook that has it.
@@ -107,12 +142,39 @@ pub struct VhostStatus {
     pub health: Vec<HealthStatus>,
     /// The last advertisement heard.
     pub heard: Option<HeardStatus>,
+    /// Advertisements for it that were refused, by reason.
+    #[serde(default)]
+    pub refused: Vec<RefusalStatus>,
     /// The lifetime of its addresses in the kernel, in seconds; why there is none otherwise.
     pub lease: String,
     /// Its hooks.
     pub hooks: Vec<Name>,
     /// What was sent, heard and refused.
     pub counters: BTreeMap<String, u64>,
+}
+
+/// One reason for which a virtual host says that it is unfit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DemotionStatus {
+    /// By so much, 0..=240.
+    pub by: u8,
+    /// What led to it.
+    pub cause: String,
+    /// What ends it, if not time alone.
+    pub ends: String,
+    /// It ends by itself in so many milliseconds.
+    pub ends_in_ms: Option<u64>,
+}
+
+/// An address that a master goes without.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefusedAddress {
+    /// Which.
+    pub address: VirtualAddress,
+    /// In the kernel's words.
+    pub reason: String,
+    /// It is tried again in so many milliseconds.
+    pub retry_in_ms: u64,
 }
 
 /// What a hook's `health` says of this node, for one virtual host.
@@ -141,6 +203,38 @@ pub struct HeardStatus {
     pub advbase: u8,
     /// Its advskew.
     pub advskew: u8,
+}
+
+/// Advertisements that were refused for one reason.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefusalStatus {
+    /// The name of its counter.
+    pub reason: String,
+    /// How many, since the daemon began.
+    pub count: u64,
+    /// Who sent the last one.
+    pub from: String,
+    /// How long ago that was, in ms.
+    pub ago_ms: u64,
+    /// What most probably leads to it.
+    pub cause: String,
+}
+
+/// Advertisements of a vhid that nobody here has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StrangerStatus {
+    /// Where they were heard.
+    pub interface: IfName,
+    /// Whose they are.
+    pub vhid: u8,
+    /// How many, since the daemon began.
+    pub count: u64,
+    /// Who sent the last one.
+    pub from: String,
+    /// How long ago that was, in ms.
+    pub ago_ms: u64,
+    /// What most probably leads to it.
+    pub cause: String,
 }
 
 /// One hook.

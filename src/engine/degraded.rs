@@ -165,24 +165,30 @@ impl<W: World> Engine<W> {
     pub(super) fn forgive(&mut self, hooks: &[Name], now: Timestamp) -> Vec<Name> {
         let mut forgiven = Vec::new();
         for index in self.numbers() {
-            let Some(node) = self.nodes.get_mut(&index) else { continue };
+            let Some(node) = self.nodes.get(&index) else { continue };
             if node.degraded.is_none() || !node.spec.hooks.iter().any(|hook| hooks.contains(hook)) {
                 continue;
             }
             forgiven.push(node.spec.name.clone());
-            if node.is_master() {
-                // Before its `on_master`, that is still to come, and runs what is new.
-                if node.serves() {
-                    node.run_again();
-                }
-                continue;
-            }
-            node.degraded = None;
-            node.aside_until = node.aside_until.map(|_| now);
-            self.demote(index, now);
-            self.stand_in_again(index, now);
+            self.forgive_hooks(index, now);
         }
         forgiven
+    }
+
+    /// The hooks of a virtual host are said to be well.
+    pub(super) fn forgive_hooks(&mut self, index: usize, now: Timestamp) {
+        let Some(node) = self.nodes.get_mut(&index).filter(|node| node.degraded.is_some()) else { return };
+        if node.is_master() {
+            // Before its `on_master`, that is still to come, and runs what is new.
+            if node.serves() {
+                node.run_again();
+            }
+            return;
+        }
+        node.degraded = None;
+        node.aside_until = node.aside_until.map(|_| now);
+        self.demote(index, now);
+        self.stand_in_again(index, now);
     }
 }
 

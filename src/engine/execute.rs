@@ -139,6 +139,21 @@ impl<H: Host> Executor<H> {
         Ok(())
     }
 
+    /// Puts up those of the virtual host's own addresses that the host takes, and gives the others, with its words. Nothing of
+    /// those is left behind.
+    pub(super) fn hold_those_possible(
+        &self,
+        vhost: &Name,
+        dev: &IfName,
+        addresses: &[VirtualAddress],
+        lease: Lease,
+    ) -> Vec<(VirtualAddress, HostError)> {
+        let refused = |address: &VirtualAddress| Some((*address, self.hold_address(vhost, dev, *address, lease).err()?));
+        let refused: Vec<_> = addresses.iter().filter_map(refused).collect();
+        self.release_addresses(vhost, dev, refused.iter().map(|(address, _)| *address));
+        refused
+    }
+
     fn hold_address(&self, vhost: &Name, dev: &IfName, address: VirtualAddress, lease: Lease) -> Result<(), HostError> {
         let owner = Owner { vhost: vhost.clone(), hook: None };
         let resource = Resource::Address { dev: dev.clone(), ip: address.ip };
@@ -243,6 +258,9 @@ impl<H: Host> Executor<H> {
     pub(super) fn remove_leftover(&self, dev: &IfName, address: VirtualAddress) -> bool {
         let effect = Effect::AddressDelete { address, dev: dev.clone() };
         let result = self.host.perform_now(&Granted::by_daemon(effect));
+        if result.is_err() && self.is_gone(&Resource::Address { dev: dev.clone(), ip: address.ip }) {
+            return true;
+        }
         if let Err(error) = &result {
             warn!(%address, %error, "Could not take down an address that was left behind");
         }
@@ -260,6 +278,7 @@ impl<H: Host> Executor<H> {
             let done = letting_go(&planned).map_or(Ok(()), |effect| self.host.perform_now(&Granted::by_daemon(effect)).map(drop));
             match done {
                 Ok(()) => self.ledger.borrow_mut().settle(&planned.owner, &planned.resource),
+                Err(_) if self.is_gone(&planned.resource) => self.ledger.borrow_mut().settle(&planned.owner, &planned.resource),
                 Err(error) => {
                     failed += 1;
                     warn!(%vhost, resource = %planned.resource, %error, "Could not let go");
@@ -267,6 +286,12 @@ impl<H: Host> Executor<H> {
             }
         }
         failed
+    }
+
+    /// Has an address that could not be taken down been taken away already, as by a kernel whose IPv6 was switched off?
+    fn is_gone(&self, resource: &Resource) -> bool {
+        let Resource::Address { dev, ip } = resource else { return false };
+        self.host.address_present(dev, *ip).is_ok_and(|present| !present)
     }
 
     /// Tells the neighbours once where the addresses are.

@@ -3,21 +3,20 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 use super::clock;
+use super::lease::Lease;
 use super::news::{Failure, HookNews};
-use super::node::{Gate, Node};
+use super::node::{Asked, Gate, Node};
 use super::run::Engine;
 use super::world::World;
 use crate::config::{AtStop, OnFailure};
 use crate::hooks::EntryPoint;
-use crate::host::HostError;
+use crate::journal::Note;
 use crate::proto::Input;
-use crate::types::{Cause, Demotion, Name, State, Timestamp, Transition};
+use crate::types::{Cause, Demotion, State, Timestamp, Transition};
 
-/// How long another node is preferred after `carp.resign`, at least.
-const RESIGN_HOLD: Duration = Duration::from_secs(10);
 /// Pause before addresses that could not be taken down are tried again.
 const DROP_RETRY: Duration = Duration::from_millis(200);
 /// Before a preemption that `before_master` refused is tried again.
@@ -27,6 +26,7 @@ impl<W: World> Engine<W> {
     pub(super) fn transition(&mut self, index: usize, transition: Transition, now: Timestamp) {
         let Some(node) = self.nodes.get_mut(&index) else { return };
         let Transition { from, to, cause, peer, seq } = &transition;
+        let silent = if let Cause::MasterDown { silent } = cause { Some(*silent) } else { None };
         self.shared.lasting.numbers.borrow_mut().used(*seq);
         let (from, to) = (*from, *to);
         let peer_text = peer.map(|peer| peer.to_string()).unwrap_or_default();
@@ -39,6 +39,8 @@ impl<W: World> Engine<W> {
         node.last = Some(transition);
         node.since_ms = clock::wall_ms();
         node.changed = now;
+        self.tell_what_was_not_heard(index, silent, now);
+        let Some(node) = self.nodes.get_mut(&index) else { return };
         match (from, to) {
             (_, State::Master) => {
                 if node.queue.defines(EntryPoint::BeforeMaster) && !allowed {
@@ -55,6 +57,19 @@ impl<W: World> Engine<W> {
         }
     }
 
+    /// A master is not down because nobody heard it: what was refused meanwhile is told beside it.
+    fn tell_what_was_not_heard(&mut self, index: usize, silent: Option<Duration>, now: Timestamp) {
+        let Some(node) = self.nodes.get_mut(&index) else { return };
+        let mut told = node.refusals.changed(now, silent.unwrap_or_default());
+        let Some(silent) = silent else { return };
+        told.extend(self.ports.get(node.port).map(|port| port.strangers.lately(now, silent)).unwrap_or_default());
+        let mut journal = self.shared.journal.borrow_mut();
+        for text in told {
+            warn!(vhost = %node.spec.name, text, "Becomes master though somebody advertises");
+            journal.note(now, index, Note::Remark { text });
+        }
+    }
+
     pub(super) fn take_addresses(&mut self, index: usize, now: Timestamp) {
         let Some(lease) = self.lease_now(index, now) else { return };
         let Some(node) = self.nodes.get_mut(&index) else { return };
@@ -64,27 +79,27 @@ impl<W: World> Engine<W> {
             if let Err(error) = self.shared.executor.hold_addresses(&spec.name, &spec.interface, &spec.addresses, lease) {
                 return self.address_failed(index, &error, now);
             }
+            self.nothing_unheld(index);
+        }
+        self.serve(index, lease, now);
+    }
+
+    /// A master's addresses are up, or are its hooks' to put up: the neighbours and the hooks hear of it.
+    pub(super) fn serve(&mut self, index: usize, lease: Lease, now: Timestamp) {
+        let Some(node) = self.nodes.get_mut(&index) else { return };
+        if node.spec.manage_addresses {
             node.holding = true;
             node.leased = lease.lifetime().map(|lifetime| (lifetime, now));
             node.drop_again = None;
-            node.announcer.takeover(spec.announce, now);
-            self.shared.executor.announce(&spec.name, &spec.interface, &spec.addresses);
-            let addresses = spec.addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+            node.announcer.takeover(node.spec.announce, now);
+            let held: Vec<_> = node.holdable().collect();
+            let spec = &node.spec;
+            self.shared.executor.announce(&spec.name, &spec.interface, &held);
+            let addresses = held.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
             info!(vhost = %spec.name, interface = %spec.interface, addresses, "Holds the addresses");
         }
         let event = node.event(EntryPoint::OnMaster, false);
         node.queue.put(event, false);
-    }
-
-    /// The kernel refused an address to a master: another node shall have them all. It hands over when what is being done now
-    /// has ended.
-    pub(super) fn address_failed(&mut self, index: usize, error: &HostError, now: Timestamp) {
-        let Some(node) = self.nodes.get_mut(&index) else { return };
-        error!(vhost = %node.spec.name, %error, "Could not put the addresses up");
-        node.resigned_until = Some(now + RESIGN_HOLD.max(node.machine.master_down() * 3));
-        let demotion = node.demotion();
-        self.follow_ups.push_back((index, Input::Resign(Cause::AddressFailed { reason: error.to_string() })));
-        self.follow_ups.push_back((index, Input::Demote(demotion)));
     }
 
     /// Addresses first: they are what must not be held twice.
@@ -93,6 +108,10 @@ impl<W: World> Engine<W> {
         let stopping = self.stopping.is_some();
         let Some(node) = self.nodes.get_mut(&index) else { return };
         node.announcer.stop();
+        let least = node.machine.master_down() * 3;
+        if let Some(unheld) = &mut node.unheld {
+            unheld.leaves(now, least);
+        }
         if stopping && node.spec.at_stop != AtStop::AddressesFirst {
             node.queue.end();
             return self.take_off(index);
@@ -162,7 +181,8 @@ impl<W: World> Engine<W> {
     pub(super) fn announce(&self, index: usize) {
         let Some(node) = self.nodes.get(&index) else { return };
         if node.announces() {
-            self.shared.executor.announce(&node.spec.name, &node.spec.interface, &node.spec.addresses);
+            let held: Vec<_> = node.holdable().collect();
+            self.shared.executor.announce(&node.spec.name, &node.spec.interface, &held);
         }
     }
 
@@ -179,7 +199,7 @@ impl<W: World> Engine<W> {
             HookNews::Demote { vhost, by, reason } => {
                 let Some(node) = self.nodes.get_mut(&vhost) else { return };
                 info!(vhost = %node.spec.name, by, reason, "Demotion was asked for");
-                node.asked_demotion = Demotion::new(by);
+                node.asked = Asked { by: Demotion::new(by), reason };
                 self.demote(vhost, now);
             }
             HookNews::Checked { vhost, hook, ticket, seq, result } => self.checked(vhost, &hook, (ticket, seq), result, now),
@@ -187,9 +207,9 @@ impl<W: World> Engine<W> {
         }
     }
 
-    fn hand_over(&mut self, index: usize, reason: String, now: Timestamp) {
+    pub(super) fn hand_over(&mut self, index: usize, reason: String, now: Timestamp) {
         let Some(node) = self.nodes.get_mut(&index) else { return };
-        node.resigned_until = Some(now + RESIGN_HOLD.max(node.machine.master_down() * 3));
+        node.prefer_others(reason.clone(), now);
         self.resign_and_demote(index, Cause::Resigned { reason }, now);
     }
 
@@ -197,20 +217,6 @@ impl<W: World> Engine<W> {
     pub(super) fn resign_and_demote(&mut self, index: usize, cause: Cause, now: Timestamp) {
         self.handle(index, Input::Resign(cause), now);
         self.demote(index, now);
-    }
-
-    /// An operator wants another node to be master.
-    pub(super) fn resign(&mut self, name: &Name, reason: String) -> Result<String, String> {
-        let Some((index, node)) = self.nodes.iter().find(|(_, node)| node.spec.name == *name) else {
-            let known: Vec<&str> = self.nodes.values().map(|node| node.spec.name.as_str()).collect();
-            return Err(format!("there is no virtual host {name}; there are: {}", known.join(", ")));
-        };
-        if !node.is_master() {
-            return Err(format!("{name} is {} here, not master", node.machine.state()));
-        }
-        let index = *index;
-        self.hand_over(index, reason, clock::now());
-        Ok(format!("{name}: handed over"))
     }
 
     pub(super) fn hook_finished(

@@ -82,6 +82,7 @@ impl<W: World> Engine<W> {
         let port = self.ports.iter().position(|port| port.name == link.name)?;
         let index = link.index;
         self.set_link(port, (!gone).then_some(link));
+        self.hope(port, clock::now());
         (!gone).then_some(index)
     }
 
@@ -165,7 +166,8 @@ impl<W: World> Engine<W> {
         }
         for member in members {
             let Some(node) = self.nodes.get_mut(&member).filter(|node| node.holding) else { continue };
-            let Some(address) = node.spec.addresses.iter().copied().find(|a| a.ip == ip) else { continue };
+            // What is refused has its own pace.
+            let Some(address) = node.holdable().find(|a| a.ip == ip) else { continue };
             let vhost = node.spec.name.clone();
             // It went by itself: the lateness check decides, not this.
             let now = clock::now();
@@ -175,7 +177,15 @@ impl<W: World> Engine<W> {
             let Some(lease) = self.lease_now(member, now) else { continue };
             match self.shared.executor.put_address(&dev, address, lease) {
                 Ok(()) => tell_put_back(vhost, address),
-                Err(error) => warn!(%vhost, %address, %error, "Could not put back an address"),
+                // The interface has gone, and its own event is on the way.
+                Err(error) if error.errno == Some(libc::ENODEV) => {
+                    warn!(%vhost, %address, %error, "Could not put back an address");
+                }
+                Err(error) => {
+                    self.address_failed(member, &error, now);
+                    // What that has led to.
+                    self.handle(member, Input::Timer, now);
+                }
             }
             self.announce(member);
         }
@@ -210,7 +220,7 @@ impl<W: World> Engine<W> {
         let Some(port) = self.ports.get(port) else { return };
         let Some(link) = port.index() else { return };
         let members = port.members.iter().filter_map(|member| self.nodes.get(member)).filter(|node| node.holding);
-        let mut held: BTreeSet<IpAddr> = members.flat_map(|node| node.spec.addresses.iter().map(|a| a.ip)).collect();
+        let mut held: BTreeSet<IpAddr> = members.flat_map(|node| node.holdable().map(|a| a.ip)).collect();
         if held.is_empty() {
             return;
         }
@@ -234,6 +244,7 @@ impl<W: World> Engine<W> {
 
     fn look_at_sources(&mut self, link: u32) {
         let Some(port) = self.ports.iter().position(|port| port.index() == Some(link)) else { return };
+        self.hope(port, clock::now());
         self.look_at_addresses(port);
     }
 

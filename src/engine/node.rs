@@ -5,15 +5,20 @@ use std::time::Duration;
 
 use super::announcer::Announcer;
 use super::degraded::Degraded;
+use super::handover::Handover;
 use super::health::Checks;
 use super::lease::Lease;
 use super::queue::Queue;
-use super::refusals::Refusals;
+use super::refusals::{Refusals, Telling};
+use super::unheld::Unheld;
 use super::will::Testament;
 use crate::config;
 use crate::hooks::{EntryPoint, HookEvent, Instance};
 use crate::proto;
 use crate::types::{Cause, Demotion, State, Timestamp, Transition};
+
+/// How long another node is preferred after `carp.resign`, at least.
+const RESIGN_HOLD: Duration = Duration::from_secs(10);
 
 /// A virtual host and all that belongs to it.
 #[derive(Debug)]
@@ -33,12 +38,16 @@ pub(super) struct Node<H> {
     /// Addresses that could not be taken down are tried again then.
     pub(super) drop_again: Option<Timestamp>,
     pub(super) degraded: Option<Degraded>,
+    /// Addresses that the kernel refuses here.
+    pub(super) unheld: Option<Unheld>,
     /// What hooks asked for by `carp.demote`.
-    pub(super) asked_demotion: Demotion,
+    pub(super) asked: Asked,
     /// What hooks say by `health`.
     pub(super) checks: Checks,
-    /// `carp.resign`: until then another node shall be preferred.
-    pub(super) resigned_until: Option<Timestamp>,
+    /// It was told to hand over: another node shall be preferred for a while.
+    pub(super) resigned: Option<Resigned>,
+    /// An operator's order to hand over.
+    pub(super) handover: Option<Handover>,
     /// SIGUSR2: until then it takes no part.
     pub(super) aside_until: Option<Timestamp>,
     /// While the daemon stops: a hook that has not ended by then is not waited for.
@@ -56,9 +65,28 @@ pub(super) struct Node<H> {
     pub(super) leaving: bool,
     pub(super) put_back: PutBack,
     pub(super) refusals: Refusals,
+    /// Packets that could not be sent.
+    pub(super) unsent: Telling,
     /// What the keeper knows of it.
     pub(super) testament: Testament,
     pub(super) host_name: String,
+}
+
+/// A demotion that a hook asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Asked {
+    pub(super) by: Demotion,
+    /// Hook and reason.
+    pub(super) reason: String,
+}
+
+/// It was told to hand over, by a hook or an operator.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Resigned {
+    /// Until then another node is preferred.
+    pub(super) until: Timestamp,
+    /// Who asked, and why.
+    pub(super) reason: String,
 }
 
 /// What `before_master` still has to allow.
@@ -114,8 +142,12 @@ impl<H> Node<H> {
     /// The earliest time at which this node wants to be looked at.
     pub(super) fn next_wake(&self) -> Option<Timestamp> {
         let retry = self.degraded.as_ref().and_then(|degraded| degraded.retry_at);
-        let others = [self.aside_until, self.leave_by, self.resigned_until, self.put_back.again, self.checks.due()];
-        [self.wake, self.announcer.due(), self.drop_again, retry].into_iter().chain(others).flatten().min()
+        let unheld = self.unheld.as_ref().map_or([None; 2], |unheld| [unheld.retry_at, unheld.fades_at]);
+        let resigned = self.resigned.as_ref().map(|resigned| resigned.until);
+        let others = [self.aside_until, self.leave_by, resigned, self.put_back.again, self.checks.due()];
+        let handover = self.handover.as_ref().map(Handover::due);
+        let own = [self.wake, self.announcer.due(), self.drop_again, retry, handover];
+        own.into_iter().chain(others).chain(unheld).flatten().min()
     }
 
     /// How its addresses are put up by the present timers.
@@ -135,11 +167,14 @@ impl<H> Node<H> {
 
     /// All reasons to be unfit that the engine knows of, together.
     pub(super) fn demotion(&self) -> Demotion {
-        if self.degraded.as_ref().is_some_and(Degraded::is_unfit) || self.resigned_until.is_some() {
-            Demotion::MAX
-        } else {
-            self.asked_demotion.plus(self.checks.demotion())
-        }
+        let unfit = self.degraded.as_ref().is_some_and(Degraded::is_unfit) || self.unheld.as_ref().is_some_and(Unheld::is_unfit);
+        if unfit || self.resigned.is_some() { Demotion::MAX } else { self.asked.by.plus(self.checks.demotion()) }
+    }
+
+    /// It is told to hand over: for a while another node is better.
+    pub(super) fn prefer_others(&mut self, reason: String, now: Timestamp) {
+        let until = now + RESIGN_HOLD.max(self.machine.master_down() * 3);
+        self.resigned = Some(Resigned { until, reason });
     }
 
     /// What a hook is told at `entry`, as things stand.

@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use tracing::{info, warn};
 
+use super::strangers::Strangers;
 use crate::config::{self, SourceMac};
 use crate::effect::Link;
 use crate::host::socket::{Membership, OpenError, PacketSocket};
@@ -84,6 +85,8 @@ pub(super) struct Port<W: Wire = Ethernet> {
     groups: Vec<IpAddr>,
     sources: Sources,
     ip_id: u16,
+    /// Who advertises here without being known.
+    pub(super) strangers: Strangers,
 }
 
 /// The interface's own address of each family: what advertisements come from and ties are broken by.
@@ -127,6 +130,7 @@ impl<W: Wire> Port<W> {
             groups: Vec::new(),
             sources: Sources::default(),
             ip_id: 1,
+            strangers: Strangers::default(),
         }
     }
 
@@ -285,6 +289,7 @@ pub(super) const fn kind_word(kind: Kind) -> &'static str {
     match kind {
         Kind::Advertisement => "advertisement",
         Kind::BowOut => "bow-out",
+        Kind::RollCall => "roll call",
     }
 }
 

@@ -345,9 +345,10 @@ impl Engine {
         let Some(lease) = self.lease_now(index, now) else { return };
         let Some(node) = self.nodes.get_mut(&index) else { return };
         node.leased = lease.lifetime().map(|lifetime| (lifetime, now));
+        let held: Vec<_> = node.holdable().collect();
         let spec = &node.spec;
         // From a host address to one with its prefix, or back.
-        if let Err(error) = self.shared.executor.hold_addresses(&spec.name, &spec.interface, &spec.addresses, lease) {
+        if let Err(error) = self.shared.executor.hold_addresses(&spec.name, &spec.interface, &held, lease) {
             self.address_failed(index, &error, now);
         }
     }

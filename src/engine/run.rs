@@ -16,10 +16,12 @@ use tracing::{debug, error, trace, warn};
 use super::clock;
 use super::command::{Command, ReloadReport, Status};
 use super::generations::Generations;
+use super::handover::Handover;
 use super::news::HookNews;
 use super::nodes::Nodes;
 use super::port::{Port, kind_word};
 use super::queue::Shared;
+use super::refusals;
 use super::reload::{Prepared, Scope};
 use super::signal::Signal;
 use super::watch::FileWatch;
@@ -28,6 +30,7 @@ use super::world::{Machine, World};
 use crate::config::Config;
 use crate::host::Renewal;
 use crate::host::netlink::HostEvent;
+use crate::journal::Note;
 use crate::keeper::Client;
 use crate::keeper::will::Writer;
 use crate::proto::{self, Input, Output, Received, Reject, wire};
@@ -273,7 +276,8 @@ impl Engine {
             Command::Rollback(name, reply) => _ = reply.send(self.rollback(&name)),
             Command::Apply(name, reply) => self.apply(&name, reply),
             Command::Plan(name, reply) => self.plan_apply(&name, reply),
-            Command::Resign(name, reason, reply) => _ = reply.send(self.resign(&name, reason)),
+            Command::Undemote(name, reply) => _ = reply.send(self.undemote(&name)),
+            Command::Resign(name, reason, force, reply) => self.resign(&name, reason, force, reply),
         }
     }
 
@@ -337,9 +341,14 @@ impl<W: World> Engine<W> {
         if let Some(node) = self.addressee(port, &received) {
             return self.handle(node, Input::Packet(received), now);
         }
-        // VRRP, or too short to say whose it is: that is the reason, and not a vhid that it does not have.
-        let unknown = |ad: wire::Advertisement| Reject::Vhid(ad.vhid);
-        self.strange(wire::Advertisement::decode(received.payload).map_or_else(|reject| reject, unknown), Some(received.src));
+        match wire::Advertisement::decode(received.payload) {
+            Ok(ad) => {
+                self.stranger(port, &ad, &received, now);
+                self.strange(Reject::Vhid(ad.vhid), Some(received.src));
+            }
+            // VRRP, or too short to say whose it is: that is the reason, and not a vhid that it does not have.
+            Err(reject) => self.strange(reject, Some(received.src)),
+        }
     }
 
     /// Counts a packet that belongs to no virtual host here.
@@ -399,19 +408,26 @@ impl<W: World> Engine<W> {
                 Output::WantMaster { cause, peer } => self.ask_before(index, &cause, peer),
                 Output::PeerClaim { peer } => self.peer_claim(index, peer, now),
                 Output::AnnounceAgain => node.announcer.again(now),
+                Output::Answered { demotion, .. } => self.answered(index, demotion, now),
                 Output::Rejected(reject, src) => {
                     let vhost = &node.spec.name;
                     trace!(%vhost, %src, reason = reject.as_str(), "Refused a packet");
-                    if let Some(count) = node.refusals.note(reject, now) {
+                    if let Some(count) = node.refusals.note(reject, src, now) {
                         let (vhid, reason) = (node.spec.vhid, reject.as_str());
                         warn!(%vhost, %vhid, %src, reason, problem = %reject, count, "Refuses advertisements");
+                        let text = refusals::in_words(reject, count, src);
+                        self.shared.journal.borrow_mut().note(now, index, Note::Remark { text });
                     }
                 }
                 Output::Idle(wake) => {
                     node.wake = wake;
+                    let outdated = node.testament.is_outdated();
+                    if node.handover.is_some() {
+                        self.follow_handover(index, now);
+                    }
                     if changed {
                         self.bequeath(index);
-                    } else if spoke || node.testament.is_outdated() {
+                    } else if spoke || outdated {
                         self.bequeath_again(index);
                     }
                     return;
@@ -421,16 +437,18 @@ impl<W: World> Engine<W> {
     }
 
     pub(super) fn transmit(&mut self, index: usize, transmit: &proto::Transmit) {
-        let Some(node) = self.nodes.get(&index) else { return };
+        let Some(node) = self.nodes.get_mut(&index) else { return };
         let Some(port) = self.ports.get_mut(node.port) else { return };
         if transmit.kind == proto::Kind::BowOut && node.drop_again.is_some() {
             // A successor would come at once.
             return warn!(vhost = %node.spec.name, "Does not bow out while an address is still up");
         }
         let sent = port.send(&node.spec, transmit);
-        if let Err(error) = &sent {
+        if let Err(error) = &sent
+            && let Some(count) = node.unsent.note(clock::now())
+        {
             let kind = kind_word(transmit.kind);
-            warn!(vhost = %node.spec.name, vhid = %node.spec.vhid, kind, %error, "Could not send");
+            warn!(vhost = %node.spec.name, vhid = %node.spec.vhid, kind, %error, count, "Could not send");
         }
         if sent.is_ok() && transmit.kind == proto::Kind::Advertisement && self.to_renew.last() != Some(&index) {
             self.to_renew.push(index);
@@ -461,7 +479,7 @@ impl<W: World> Engine<W> {
         for node in renewed.iter().filter_map(|index| self.nodes.get(index)) {
             let Some(link) = self.ports.get(node.port).and_then(Port::index) else { continue };
             let (name, lifetime) = (&node.spec.name, node.leased.map(|(lifetime, _)| lifetime));
-            renewals.extend(node.spec.addresses.iter().map(|address| (name, Renewal { address: *address, link, lifetime })));
+            renewals.extend(node.holdable().map(|address| (name, Renewal { address, link, lifetime })));
         }
         self.shared.executor.renew(&renewals);
     }
@@ -498,11 +516,15 @@ impl<W: World> Engine<W> {
                 self.let_go_at_last(index, now);
             }
             let Some(node) = self.nodes.get_mut(&index) else { continue };
-            if due(node.resigned_until) {
-                node.resigned_until = None;
+            if due(node.resigned.as_ref().map(|resigned| resigned.until)) {
+                node.resigned = None;
                 self.demote(index, now);
             }
             self.retry_degraded(index, now);
+            self.retry_unheld(index, now);
+            if self.nodes.get(&index).is_some_and(|node| due(node.handover.as_ref().map(Handover::due))) {
+                self.handover_due(index, now);
+            }
             let Some(node) = self.nodes.get_mut(&index) else { continue };
             if node.put_back.take_due(now) {
                 let port = node.port;

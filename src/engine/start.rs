@@ -30,7 +30,7 @@ use super::pool::Pool;
 use super::port::{Ethernet, Port, Wire};
 use super::queue::{Queue, Shared};
 use super::recover::Recovery;
-use super::refusals::Refusals;
+use super::refusals::{Refusals, Telling};
 use super::run::{Engine, Parts};
 use super::signal::{Signal, signals};
 use super::terms::{self, terms};
@@ -50,7 +50,7 @@ use crate::keeper::will::Writer;
 use crate::keeper::{self, Client, Exits};
 use crate::ledger::{Instance, InstanceError, Ledger, Origin, instance_name};
 use crate::proto::{self, Gate};
-use crate::types::{Demotion, Name};
+use crate::types::Name;
 
 /// Exit status of a daemon that lacks a privilege or a part of the system.
 const CANNOT: u8 = 4;
@@ -389,9 +389,11 @@ pub(super) fn node_with_seed<H: Host + 'static, W: Wire>(
         wake: None,
         drop_again: None,
         degraded: None,
-        asked_demotion: Demotion::NONE,
+        unheld: None,
+        asked: node::Asked::default(),
         checks,
-        resigned_until: None,
+        resigned: None,
+        handover: None,
         aside_until: None,
         leave_by: None,
         last: None,
@@ -402,6 +404,7 @@ pub(super) fn node_with_seed<H: Host + 'static, W: Wire>(
         leaving: false,
         put_back: PutBack::default(),
         refusals: Refusals::default(),
+        unsent: Telling::default(),
         testament: Testament::default(),
         host_name: host_name.to_owned(),
     }

@@ -1,6 +1,7 @@
 //! The engine's account of itself.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::clock;
 use super::command::{HeardStatus, HeldStatus, Status, VhostStatus};
@@ -29,6 +30,7 @@ impl<W: World> Engine<W> {
             ledger_problem: self.shared.executor.ledger().health().map(ToString::to_string),
             lasting_problem: self.shared.lasting.problem(),
             strangers: self.strangers.rejects().map(|(why, count)| (why.to_owned(), count)).filter(|(_, n)| *n > 0).collect(),
+            strange_vhids: self.ports.iter().flat_map(|port| port.strangers.status(&port.name, now)).collect(),
             reload_problems: self.reload_problems.clone(),
         }
     }
@@ -59,7 +61,7 @@ fn vhost<H>(node: &Node<H>, holding: bool, obstacle: Option<&str>, now: Timestam
     let cause = last.map_or(&Cause::Startup, |last| &last.cause);
     let heard = machine.heard().map(|heard| HeardStatus {
         from: heard.from.to_string(),
-        ago_ms: u64::try_from(now.since(heard.at).as_millis()).unwrap_or(u64::MAX),
+        ago_ms: millis(now.since(heard.at)),
         advbase: heard.advbase.0,
         advskew: heard.advskew.0,
     });
@@ -76,13 +78,21 @@ fn vhost<H>(node: &Node<H>, holding: bool, obstacle: Option<&str>, now: Timestam
         seq: last.map_or(0, |last| last.seq),
         holding,
         demotion: machine.demotion().get(),
+        demotions: node.demotions(now),
+        refused_addresses: node.unheld.as_ref().map(|unheld| unheld.status(now)).unwrap_or_default(),
         degraded: node.degraded.as_ref().map(|degraded| degraded.reason.clone()),
         health: node.checks.status(),
         heard,
+        refused: node.refusals.status(now),
         lease: if node.holding { node.lease().to_string() } else { String::new() },
         hooks: spec.hooks.clone(),
         counters: counters(machine.stats()),
     }
+}
+
+/// For operators.
+pub(super) fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn counters(stats: &crate::proto::Stats) -> BTreeMap<String, u64> {

@@ -48,6 +48,8 @@ pub enum Note {
     Effect { hook: Name, effect: String, outcome: String },
     /// What a hook's `health` says of this node has changed; 0 is well.
     Health { hook: Name, demotion: u8, reason: String },
+    /// Something else that whoever asks why wants to know.
+    Remark { text: String },
 }
 
 /// [`Input`], owned.
@@ -68,6 +70,8 @@ pub enum InputRecord {
     Shutdown,
     Late { by: Duration },
     Advertise,
+    ForgiveSends,
+    CallRoll,
 }
 
 impl From<&Input<'_>> for InputRecord {
@@ -90,6 +94,8 @@ impl From<&Input<'_>> for InputRecord {
             Input::Shutdown => Self::Shutdown,
             Input::Late { by } => Self::Late { by: *by },
             Input::Advertise => Self::Advertise,
+            Input::ForgiveSends => Self::ForgiveSends,
+            Input::CallRoll => Self::CallRoll,
         }
     }
 }
@@ -112,6 +118,8 @@ impl InputRecord {
             Self::Shutdown => Input::Shutdown,
             Self::Late { by } => Input::Late { by },
             Self::Advertise => Input::Advertise,
+            Self::ForgiveSends => Input::ForgiveSends,
+            Self::CallRoll => Input::CallRoll,
         }
     }
 }
@@ -144,6 +152,10 @@ pub enum OutputRecord {
         digest: bool,
     },
     Idle(Option<Timestamp>),
+    Answered {
+        peer: IpAddr,
+        demotion: Demotion,
+    },
 }
 
 impl From<&Output> for OutputRecord {
@@ -164,6 +176,7 @@ impl From<&Output> for OutputRecord {
             Output::WantMaster { cause, peer } => Self::WantMaster { cause: cause.clone(), peer: *peer },
             Output::PeerClaim { peer } => Self::PeerClaim { peer: *peer },
             Output::AnnounceAgain => Self::AnnounceAgain,
+            Output::Answered { peer, demotion } => Self::Answered { peer: *peer, demotion: *demotion },
             Output::Rejected(why, src) => {
                 Self::Rejected { why: why.as_str().to_owned(), src: *src, digest: *why == Reject::Digest }
             }

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 
 use super::{Entry, InputRecord, OutputRecord, SettingsRecord};
 use crate::proto::auth::Authenticator;
-use crate::proto::wire::{Advertisement, LEN};
+use crate::proto::wire::{Advertisement, LEN, RollCall};
 use crate::proto::{Birth, Key, Output, Vhost};
 use crate::types::{Name, Timestamp};
 
@@ -157,11 +157,14 @@ impl Player {
     fn payload(&self, input: &InputRecord, recorded: &[OutputRecord]) -> Vec<u8> {
         let InputRecord::Packet { payload, .. } = input else { return Vec::new() };
         let refused = recorded.iter().any(|output| matches!(output, OutputRecord::Rejected { .. }));
-        let Ok(ad) = Advertisement::decode(payload) else { return payload.clone() };
         if refused {
             return payload.clone();
         }
-        let mut signed = Advertisement { digest: self.auth.sign(ad.counter), ..ad }.encode().to_vec();
+        let mut signed = match (Advertisement::decode(payload), RollCall::decode(payload)) {
+            (Ok(ad), _) => Advertisement { digest: self.auth.sign(ad.counter), ..ad }.encode().to_vec(),
+            (Err(_), Some(said)) => RollCall { digest: self.auth.sign(said.counter), ..said }.encode().to_vec(),
+            (Err(_), None) => return payload.clone(),
+        };
         signed.extend(payload.iter().skip(LEN));
         signed
     }

@@ -93,6 +93,7 @@ impl Teller {
                 self.follow(vhost, format!("asked whether it may be master: {cause}, {peer}"));
             }
             OutputRecord::PeerClaim { peer } => self.follow(vhost, format!("heard a worse master, {peer}")),
+            OutputRecord::Answered { peer, .. } => self.follow(vhost, format!("{peer} is there, as backup")),
             OutputRecord::Transmit { .. }
             | OutputRecord::Transition(_)
             | OutputRecord::AnnounceAgain
@@ -120,6 +121,7 @@ impl fmt::Display for Note {
             }
             Self::Health { hook, demotion: 0, .. } => write!(f, "hook {hook}: healthy"),
             Self::Health { hook, demotion, reason } => write!(f, "hook {hook}: unhealthy, demotion {demotion}: {reason}"),
+            Self::Remark { text } => f.write_str(text),
             Self::Effect { hook, effect, outcome } => write!(f, "hook {hook} {effect}: {outcome}"),
         }
     }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::settings::Settings;
 use super::vhost::{Input, Output, Transmit, Vhost};
 use super::wire::{LEN, Received};
-use crate::types::{Family, State, Timestamp, Transition};
+use crate::types::{Cause, Family, State, Timestamp, Transition};
 
 /// How many packets wait for a node that is paused; the rest is lost, as in a socket's receive buffer.
 const BACKLOG: usize = 64;
@@ -64,6 +64,8 @@ pub enum Event {
     Announce,
     /// The node asks whether it may preempt.
     WantMaster,
+    /// A backup has answered the node's roll call.
+    Answered,
 }
 
 /// An [`Event`] with time and place.
@@ -98,6 +100,7 @@ struct Node {
     on: bool,
     paused: bool,
     can_send: bool,
+    can_hold: bool,
     backlog: VecDeque<Packet>,
     wake: Option<Timestamp>,
     answer: Answer,
@@ -184,7 +187,17 @@ impl Lan {
         let vhost = Vhost::new(settings, self.luck.next());
         let answer = Answer { approve: true, after: Duration::ZERO };
         let backlog = VecDeque::new();
-        self.nodes.push(Node { vhost, source4, on: false, paused: false, can_send: true, backlog, wake: None, answer });
+        self.nodes.push(Node {
+            vhost,
+            source4,
+            on: false,
+            paused: false,
+            can_send: true,
+            can_hold: true,
+            backlog,
+            wake: None,
+            answer,
+        });
         self.switch_on(id);
         id
     }
@@ -237,7 +250,7 @@ impl Lan {
         self.cut.clear();
         self.faults = Faults::default();
         for node in &mut self.nodes {
-            node.can_send = true;
+            (node.can_send, node.can_hold) = (true, true);
         }
     }
 
@@ -245,6 +258,13 @@ impl Lan {
     pub fn set_can_send(&mut self, id: NodeId, can_send: bool) {
         if let Some(node) = self.nodes.get_mut(id.0) {
             node.can_send = can_send;
+        }
+    }
+
+    /// Lets a node's host refuse the addresses, or take them again.
+    pub fn set_can_hold(&mut self, id: NodeId, can_hold: bool) {
+        if let Some(node) = self.nodes.get_mut(id.0) {
+            node.can_hold = can_hold;
         }
     }
 
@@ -312,7 +332,7 @@ impl Lan {
     pub fn transitions(&self) -> impl DoubleEndedIterator<Item = (Timestamp, NodeId, &Transition)> {
         self.records.iter().filter_map(|record| match &record.event {
             Event::Transition(transition) => Some((record.at, record.node, transition)),
-            Event::Sent(_) | Event::Announce | Event::WantMaster => None,
+            Event::Sent(_) | Event::Announce | Event::WantMaster | Event::Answered => None,
         })
     }
 
@@ -371,21 +391,30 @@ impl Lan {
     }
 
     fn drain(&mut self, id: NodeId) {
+        let mut refused = false;
         loop {
             let Some(node) = self.nodes.get_mut(id.0) else { return };
             match node.vhost.poll() {
+                Output::Idle(_) if std::mem::take(&mut refused) => {
+                    let reason = "refused".to_owned();
+                    node.vhost.handle(Input::Resign(Cause::AddressFailed { reason }), self.now);
+                }
                 Output::Idle(wake) => {
                     node.wake = wake;
                     return;
                 }
                 Output::Transmit(packet) => self.transmit(id, packet),
-                Output::Transition(transition) => self.record(id, Event::Transition(transition)),
+                Output::Transition(transition) => {
+                    refused = transition.to == State::Master && !node.can_hold;
+                    self.record(id, Event::Transition(transition));
+                }
                 Output::PeerClaim { .. } | Output::AnnounceAgain => self.record(id, Event::Announce),
                 Output::WantMaster { .. } => {
                     let Answer { approve, after } = node.answer;
                     self.record(id, Event::WantMaster);
                     self.schedule(self.now + after, id, Pending::Answer { approve });
                 }
+                Output::Answered { .. } => self.record(id, Event::Answered),
                 Output::Rejected(..) => {}
             }
         }

@@ -68,6 +68,23 @@ rejects! {
 }
 
 impl Reject {
+    /// What most probably leads to it.
+    #[must_use]
+    pub const fn likely_cause(self) -> &'static str {
+        match self {
+            Self::Digest => "another password, or another list of addresses",
+            Self::Ttl(_) => "something routes it; advertisements must not leave the link",
+            Self::Checksum => "damaged on the way, or NetBSD over IPv6 (ipv6-checksum = \"pseudo-header\")",
+            Self::Family => "the peer has an address of a family that is not configured here",
+            Self::Vhid(_) => "another vhid",
+            Self::Short | Self::Truncated | Self::Fragment | Self::IpChecksum => "damaged on the way, or a forger",
+            Self::Version(_) | Self::VrrpV2 => "VRRP on the same link",
+            Self::NotCarp => "another protocol",
+            Self::NotRunning => "this node takes no part at present",
+            Self::Own => "a loop in the network",
+        }
+    }
+
     /// Ordinary on a shared wire: counted, and not worth a log line.
     #[must_use]
     pub const fn is_silent(self) -> bool {

@@ -1,5 +1,6 @@
 //! `carpd rehearse`: the daemon's own code and real hooks in virtual time, and the page that shows it.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
@@ -323,4 +324,59 @@ fn nothing_that_is_shown_becomes_markup() {
     assert_eq!((ran.code, ran.stderr.as_str()), (0, ""));
     let page = fs::read_to_string(directory.path().join("r.html")).unwrap();
     assert!(!page.contains("<b>&\"") && page.contains("&lt;b&gt;&amp;&quot;"));
+}
+
+/// How often a node changed its state, and which addresses it has at the end.
+fn changes_and_addresses(timeline: &Value, node: usize) -> (usize, BTreeSet<String>) {
+    let changes = timeline["nodes"][node]["lanes"][0]["states"].as_array().unwrap().len();
+    let mut held = BTreeSet::new();
+    for (_, text) in marks(timeline, node) {
+        let Some((address, change)) = text.strip_prefix("address ").and_then(|text| text.split_once(" on eth0: ")) else {
+            continue;
+        };
+        if change.ends_with("-> absent") {
+            held.remove(address)
+        } else {
+            held.insert(address.to_owned())
+        };
+    }
+    (changes, held)
+}
+
+#[test]
+fn where_nobody_can_hold_one_address_the_best_node_holds_the_others_and_all_is_quiet() {
+    let refuse = ["a", "b", "c"].map(|node| format!("0s {node} refuses 2001:db8::22"));
+    for nodes in [&[("a", 0), ("b", 50)][..], &[("a", 0), ("b", 50), ("c", 100)]] {
+        let directory = place(nodes);
+        let files: Vec<String> = nodes.iter().map(|(name, _)| format!("{name}.toml")).collect();
+        for file in &files {
+            let path = directory.path().join(file);
+            let text = fs::read_to_string(&path).unwrap();
+            fs::write(path, text.replace("22/24\"]", "22/24\", \"2001:db8::22/64\"]")).unwrap();
+        }
+        let mut args: Vec<&str> = files.iter().map(String::as_str).collect();
+        refuse.iter().take(nodes.len()).for_each(|event| args.extend(["-e", event]));
+        let timeline = json(directory.path(), &[&args[..], &["--end", "63s"]].concat());
+        let seen: Vec<_> = (0..nodes.len()).map(|node| changes_and_addresses(&timeline, node)).collect();
+        // Each tries once, the best keeps it; every node that preempts tries again when its demotion has faded, twice in a minute.
+        assert!(seen.iter().all(|(changes, _)| *changes <= 16), "{seen:?}");
+        let holders = seen.iter().filter(|(_, held)| held.iter().any(|address| address.starts_with("192.168.32.22"))).count();
+        assert_eq!(holders, 1, "{seen:?}");
+        let runs = |node| marks(&timeline, node).iter().filter(|(_, text)| text.starts_with("on_")).count();
+        assert!((0..nodes.len()).all(|node| runs(node) <= 16), "hooks");
+
+        // Cured on the one that has it: it holds them all, and is as fit as ever.
+        let cured = json(directory.path(), &[&args[..], &["-e", "30s a accepts 2001:db8::22", "--end", "3m"]].concat());
+        let (_, held) = changes_and_addresses(&cured, 0);
+        assert_eq!(held.len(), 2, "{held:?}");
+    }
+}
+
+#[test]
+fn a_master_whose_kernel_takes_an_address_away_hands_over_to_one_that_can_hold_it() {
+    let directory = place(&[("a", 0), ("b", 50)]);
+    let timeline = json(directory.path(), &["a.toml", "b.toml", "-e", "10s a refuses 192.168.32.22", "--end", "15s"]);
+    let (from, to) = outages(&timeline)[0];
+    assert!(from == 10_000 && to <= 10_001, "{from} {to}");
+    assert_eq!(changes_and_addresses(&timeline, 1).1.len(), 1);
 }

@@ -362,6 +362,115 @@ fn who_cannot_send_is_replaced_and_demoted() {
 }
 
 #[test]
+fn nodes_that_cannot_hold_the_addresses_do_not_call_each_other() {
+    for skews in [&[0, 50][..], &[0, 50, 100]] {
+        for preempt in [Preempt::On, Preempt::Off] {
+            let mut lan = Lan::new(11);
+            for (at, skew) in skews.iter().enumerate() {
+                let node = lan.join(settings(*skew, preempt), source(at));
+                lan.set_can_hold(node, false);
+            }
+            lan.run_for(60 * SECOND);
+            // Whoever hears nobody for a master-down time tries, and calls those who have not tried since.
+            let changes = lan.transitions().count();
+            assert!(changes <= skews.len() * 2 * 20 + skews.len(), "{skews:?}: {changes} changes of state in a minute");
+        }
+    }
+}
+
+#[test]
+fn a_node_that_can_hold_the_addresses_is_called_at_once_by_those_that_cannot() {
+    for bad in [&[0][..], &[0, 1]] {
+        let mut lan = Lan::new(12);
+        let nodes: Vec<_> =
+            [0, 50, 100].iter().enumerate().map(|(at, skew)| lan.join(settings(*skew, Preempt::Off), source(at))).collect();
+        for node in bad {
+            lan.set_can_hold(nodes[*node], false);
+        }
+        lan.run_for(3 * SECOND);
+        lan.run_for(Duration::from_millis(1));
+        assert_eq!(lan.masters(), [nodes[bad.len()]]);
+        let changes = lan.transitions().count();
+        lan.run_for(60 * SECOND);
+        assert_eq!((lan.masters(), lan.transitions().count()), (vec![nodes[bad.len()]], changes), "and stays");
+    }
+}
+
+#[test]
+fn whatever_makes_nodes_change_their_state_there_is_a_floor_under_the_pace() {
+    let (mut lan, nodes) = settled(&[0, 50], Preempt::Off);
+    let before = lan.transitions().count();
+    // Somebody at each of them has them hand over as fast as they can.
+    for _ in 0..60_000 {
+        for node in &nodes {
+            lan.feed(*node, Input::Resign(Cause::Resigned { reason: "a loop".into() }));
+        }
+        lan.run_for(Duration::from_millis(1));
+    }
+    let changes = lan.transitions().count() - before;
+    assert!(changes <= 2 * 2 * (5 + 30), "{changes} changes of state in a minute");
+
+    let before = lan.transitions().count();
+    for _ in 0..60_000 {
+        lan.feed(nodes[0], Input::LinkDown);
+        lan.feed(nodes[0], Input::LinkUp);
+        lan.run_for(Duration::from_millis(1));
+    }
+    let changes = lan.transitions().count() - before;
+    assert!(changes <= 2 * (5 + 30) + 4, "{changes} changes of state in a minute");
+    lan.run_for(5 * SECOND);
+    assert_eq!(lan.masters().len(), 1);
+}
+
+#[test]
+fn a_demotion_for_failed_sends_ends_on_a_backup() {
+    let (mut lan, nodes) = settled(&[0, 50], Preempt::On);
+    lan.set_can_send(nodes[0], false);
+    lan.run_for(10 * SECOND);
+    assert_eq!((lan.masters(), lan.vhost(nodes[0]).demotion()), (vec![nodes[1]], Demotion::MAX));
+    lan.set_can_send(nodes[0], true);
+    lan.run_for(15 * SECOND);
+    assert_eq!((lan.masters(), lan.vhost(nodes[0]).demotion()), (vec![nodes[0]], Demotion::NONE));
+}
+
+#[test]
+fn one_that_still_cannot_send_tries_ever_more_seldom() {
+    let (mut lan, nodes) = settled(&[0, 50], Preempt::On);
+    lan.set_can_send(nodes[0], false);
+    lan.run_for(15 * 60 * SECOND);
+    let tries = lan.transitions().filter(|(_, node, t)| *node == nodes[0] && t.cause == Cause::Preempt).count();
+    assert!((4..=7).contains(&tries), "{tries}");
+    assert_eq!(lan.masters(), [nodes[1]]);
+    lan.set_can_send(nodes[0], true);
+    lan.feed(nodes[0], Input::ForgiveSends);
+    lan.run_for(2 * SECOND);
+    assert_eq!(lan.masters(), [nodes[0]], "an operator ends it at once");
+}
+
+#[test]
+fn backups_answer_a_masters_roll_call_and_nobody_else_does() {
+    let (mut lan, nodes) = settled(&[0, 50, 100], Preempt::On);
+    let answers = |lan: &Lan| lan.records().iter().filter(|record| record.event == Event::Answered).count();
+    let changes = lan.transitions().count();
+    lan.feed(nodes[0], Input::CallRoll);
+    lan.run_for(Duration::from_millis(1));
+    assert_eq!(answers(&lan), 2);
+    lan.feed(nodes[0], Input::CallRoll);
+    lan.run_for(Duration::from_millis(1));
+    assert_eq!(answers(&lan), 2, "not as often as somebody likes to ask");
+    lan.feed(nodes[1], Input::CallRoll);
+    lan.switch_off(nodes[2]);
+    lan.run_for(SECOND);
+    lan.feed(nodes[0], Input::CallRoll);
+    lan.run_for(SECOND);
+    assert_eq!(
+        (answers(&lan), lan.masters(), lan.transitions().count()),
+        (3, vec![nodes[0]], changes),
+        "and nothing else happens"
+    );
+}
+
+#[test]
 fn the_same_seed_gives_the_same_run() {
     let run = |seed| {
         let mut lan = Lan::new(seed);

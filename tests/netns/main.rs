@@ -31,6 +31,7 @@ mod rights;
 mod scenario;
 mod shared;
 mod soak;
+mod split;
 mod steady;
 mod tree;
 mod trust;
@@ -89,6 +90,7 @@ fn main() -> ExitCode {
         shared::cases(),
         orders::cases(),
         peers::cases(),
+        split::cases(),
         reload::cases(),
         group::cases(),
         forge::cases(),

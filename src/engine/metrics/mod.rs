@@ -148,6 +148,14 @@ fn vhost_gauges(text: &mut Text, nodes: &[&Node<LinuxHost>], now: Timestamp) {
     gauge("carpd_vhost_degraded", "1 while a hook that failed here has not succeeded since.", &|node| {
         truth(node.degraded.is_some())
     });
+    gauge(
+        "carpd_vhost_refused_addresses",
+        "Addresses that the kernel refuses to this master, which holds the others.",
+        &|node| {
+            let refused = node.unheld.as_ref().map_or(0, |unheld| unheld.refused.len());
+            Some(f64::from(u32::try_from(refused).unwrap_or(u32::MAX)))
+        },
+    );
     gauge("carpd_vhost_demotion", "How unfit it says it is, 0 to 240.", &|node| Some(f64::from(node.machine.demotion().get())));
     gauge("carpd_vhost_changed_timestamp_seconds", "When its state changed last, in seconds since 1970.", &|node| {
         Some(seconds_of(node.since_ms))

@@ -129,7 +129,11 @@ impl Actor {
         if self.engine.is_some() {
             return false;
         }
+        let refused = self.host.refused();
         self.host = StageHost::booted(&self.node.name, &self.links, &self.own, self.host.units());
+        for ip in refused {
+            self.host.refuse(ip);
+        }
         self.wire = StageWire::default();
         let (sender, news) = mpsc::unbounded_channel();
         let shared = Rc::new(Shared {

@@ -1,6 +1,7 @@
 //! What happens in a rehearsal: a small language, one event a line.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::config::parse_duration;
@@ -55,6 +56,10 @@ pub enum NodeEvent {
     Loses(u8),
     /// The carrier of an interface, or of all.
     Link(Option<String>, LinkEvent),
+    /// Its kernel has this address no more, and does not take it.
+    Refuses(IpAddr),
+    /// Its kernel takes it again.
+    Accepts(IpAddr),
     /// A hook, from now on.
     Hook(String, Trouble),
     /// A service.
@@ -104,6 +109,7 @@ pub enum ServiceEvent {
 pub const GRAMMAR: &str = "TIME EVENT, where EVENT is one of
   NODE dies | stops | returns | freezes for TIME | resigns | loses N%
   NODE [INTERFACE] link down | up | flaps [N times]
+  NODE refuses | accepts ADDRESS
   NODE hook NAME fails | hangs | works
   NODE service NAME runs | dies | fails | hangs | works | takes TIME
   loss N%
@@ -220,6 +226,8 @@ fn node_event(words: &[&str]) -> Result<NodeEvent, String> {
         ["stops"] => NodeEvent::Stops,
         ["returns" | "starts"] => NodeEvent::Returns,
         ["resigns"] => NodeEvent::Resigns,
+        ["refuses", address] => NodeEvent::Refuses(ip(address)?),
+        ["accepts", address] => NodeEvent::Accepts(ip(address)?),
         ["freezes", "for", length] => NodeEvent::Freezes(time(length)?),
         ["loses", share] => NodeEvent::Loses(percent(share)?),
         ["link", rest @ ..] => NodeEvent::Link(None, link(rest)?),
@@ -228,6 +236,10 @@ fn node_event(words: &[&str]) -> Result<NodeEvent, String> {
         [interface, "link", rest @ ..] => NodeEvent::Link(Some((*interface).to_owned()), link(rest)?),
         _ => return Err(format!("{:?} is nothing that happens to a node", words.join(" "))),
     })
+}
+
+fn ip(word: &str) -> Result<IpAddr, String> {
+    word.parse().map_err(|_| format!("{word:?} is no address; here it stands without its prefix length"))
 }
 
 fn link(words: &[&str]) -> Result<LinkEvent, String> {
@@ -300,6 +312,8 @@ impl fmt::Display for NodeEvent {
             Self::Returns => f.write_str("returns"),
             Self::Freezes(length) => write!(f, "freezes for {length:?}"),
             Self::Resigns => f.write_str("resigns"),
+            Self::Refuses(address) => write!(f, "refuses {address}"),
+            Self::Accepts(address) => write!(f, "accepts {address}"),
             Self::Loses(share) => write!(f, "loses {share}%"),
             Self::Link(interface, event) => {
                 if let Some(interface) = interface {
@@ -344,6 +358,8 @@ mod tests {
             "node2 returns",
             "node2 freezes for 5s",
             "node2 resigns",
+            "node2 refuses 2001:db8::22",
+            "node2 accepts 192.168.32.22",
             "node2 loses 30%",
             "node3 link flaps",
             "node3 link flaps 3 times",
@@ -371,6 +387,7 @@ mod tests {
             ("10s node2 explodes", "\"explodes\" is nothing that happens to a node"),
             ("10s node2 link flops", "down, up, flaps"),
             ("10s node2 hook failover sings", "fails, hangs, works"),
+            ("10s node2 refuses 10.0.0.1/24", "without its prefix length"),
             ("10s loss 120%", "0% to 100%"),
             ("10s partition node2 /", "\"/\" between its groups"),
             ("10 node2 dies", "needs a unit"),

@@ -1,7 +1,7 @@
 //! The world that a rehearsed engine lives in: a host in memory, and a wire that is a list.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -57,6 +57,8 @@ struct Inner {
     leases: RefCell<BTreeMap<(IfName, IpAddr), Timestamp>>,
     units: RefCell<BTreeMap<String, Unit>>,
     deeds: RefCell<Vec<Deed>>,
+    /// Addresses that the kernel does not take.
+    refused: RefCell<BTreeSet<IpAddr>>,
     off: Cell<bool>,
 }
 
@@ -88,7 +90,8 @@ impl StageHost {
             fake.set(Resource::Service { unit: unit.clone() }, Value::Running(true));
         }
         let (leases, units) = (RefCell::default(), RefCell::new(units));
-        Self(Rc::new(Inner { fake, leases, units, deeds: RefCell::default(), off: Cell::new(false) }))
+        let (deeds, refused) = (RefCell::default(), RefCell::default());
+        Self(Rc::new(Inner { fake, leases, units, deeds, refused, off: Cell::new(false) }))
     }
 
     /// Without power it does nothing any more.
@@ -105,6 +108,43 @@ impl StageHost {
     /// What outlives a boot.
     pub(super) fn units(&self) -> BTreeMap<String, Unit> {
         self.0.units.borrow().clone()
+    }
+
+    /// From now on the kernel does not take this address; the devices that had it.
+    pub(super) fn refuse(&self, ip: IpAddr) -> Vec<IfName> {
+        self.0.refused.borrow_mut().insert(ip);
+        self.0.leases.borrow_mut().retain(|(_, leased), _| *leased != ip);
+        let had = |(resource, _)| {
+            if let Resource::Address { dev, ip: there } = resource
+                && there == ip
+            {
+                Some(dev)
+            } else {
+                None
+            }
+        };
+        let devices: Vec<IfName> = self.0.fake.values().into_iter().filter_map(had).collect();
+        for dev in &devices {
+            self.0.fake.set(Resource::Address { dev: dev.clone(), ip }, Value::Absent);
+        }
+        devices
+    }
+
+    /// From now on it does.
+    pub(super) fn accept(&self, ip: IpAddr) {
+        self.0.refused.borrow_mut().remove(&ip);
+    }
+
+    /// What the kernel does not take.
+    pub(super) fn refused(&self) -> BTreeSet<IpAddr> {
+        self.0.refused.borrow().clone()
+    }
+
+    fn judge(&self, address: VirtualAddress, dev: &IfName) -> Result<(), HostError> {
+        if !self.0.refused.borrow().contains(&address.ip) {
+            return Ok(());
+        }
+        Err(HostError { message: format!("adding {address} to {dev}: Permission denied"), errno: Some(libc::EACCES) })
     }
 
     /// Something happens to a service.
@@ -184,6 +224,9 @@ impl Host for StageHost {
             return Err(no_power());
         }
         let effect = granted.effect();
+        if let Effect::AddressAdd { address, dev } = effect {
+            self.judge(*address, dev)?;
+        }
         let before = effect.assigns().map(|(resource, _)| self.0.fake.value(&resource));
         if let Effect::AddressDelete { address, dev } = effect {
             self.0.leases.borrow_mut().remove(&(dev.clone(), address.ip));
@@ -197,6 +240,7 @@ impl Host for StageHost {
         if self.0.off.get() {
             return Err(no_power());
         }
+        self.judge(address, dev)?;
         let resource = Resource::Address { dev: dev.clone(), ip: address.ip };
         let before = self.0.fake.value(&resource);
         let mut leases = self.0.leases.borrow_mut();

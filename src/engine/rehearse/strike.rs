@@ -9,7 +9,7 @@ use super::actor::Actor;
 use super::play::{Play, RehearseError};
 use super::scenario::{Event, LinkEvent, NodeEvent, Scenario, ServiceEvent, Trouble};
 use crate::host::netlink::HostEvent;
-use crate::types::Timestamp;
+use crate::types::{Family, Timestamp, VirtualAddress};
 
 /// A flapping link is down for so long.
 const FLAP_DOWN: Duration = Duration::from_millis(300);
@@ -56,13 +56,23 @@ impl Play {
             NodeEvent::Freezes(length) => actor.freeze(now + length),
             NodeEvent::Resigns => {
                 if let Some(mut turn) = actor.turn() {
-                    let names: Vec<_> = turn.nodes.values().map(|node| node.spec.name.clone()).collect();
-                    for name in names {
-                        // Whoever is not master has nothing to hand over.
-                        _ = turn.resign(&name, "rehearsed".to_owned());
+                    let masters: Vec<_> =
+                        turn.nodes.iter().filter(|(_, node)| node.is_master()).map(|(index, _)| *index).collect();
+                    for index in masters {
+                        turn.hand_over(index, "rehearsed".to_owned(), now);
                     }
                 }
             }
+            NodeEvent::Refuses(ip) => {
+                for dev in actor.host.refuse(ip) {
+                    let Some(index) = actor.link_index(dev.as_str()) else { continue };
+                    let address = VirtualAddress { ip, prefix: Family::of(ip).host_prefix() };
+                    if let Some(mut turn) = actor.turn() {
+                        turn.host_event(HostEvent::AddressRemoved { index, address });
+                    }
+                }
+            }
+            NodeEvent::Accepts(ip) => actor.host.accept(ip),
             NodeEvent::Loses(percent) => self.lan.set_loss_to(number, percent),
             NodeEvent::Link(interface, event) => self.strike_link(number, interface.as_deref(), event),
             NodeEvent::Hook(name, trouble) => {

@@ -180,7 +180,8 @@ impl Netlink {
     fn removed(&self, message: AddressMessage) -> Result<bool, Refusal> {
         match self.change(RouteNetlinkMessage::DelAddress(message), 0) {
             Ok(()) => Ok(true),
-            Err(Refusal { errno: Errno::EADDRNOTAVAIL | Errno::ENODEV, .. }) => Ok(false),
+            // ENXIO: the interface has no IPv6 any more, and with it no such address.
+            Err(Refusal { errno: Errno::EADDRNOTAVAIL | Errno::ENODEV | Errno::ENXIO, .. }) => Ok(false),
             Err(refusal) => Err(refusal),
         }
     }

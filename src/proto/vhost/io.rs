@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::super::stats::Reject;
-use super::super::wire::{LEN, Received};
+use super::super::wire::{Advertisement, LEN, Received};
 use crate::types::{AdvBase, AdvSkew, Cause, Demotion, Family, Timestamp, Transition};
 
 /// Something that happened. Each comes with the time at which it did.
@@ -58,6 +58,10 @@ pub enum Input<'a> {
         /// How late it woke.
         by: Duration,
     },
+    /// An operator says that sending works again: what failed sends did to us ends.
+    ForgiveSends,
+    /// A master asks its backups whether they are there. Those that run carpd answer: [`Output::Answered`].
+    CallRoll,
 }
 
 /// Something to do. Drain [`super::Vhost::poll`] to [`Output::Idle`], in this order, after each input.
@@ -87,6 +91,13 @@ pub enum Output {
     AnnounceAgain,
     /// A packet was refused and counted.
     Rejected(Reject, IpAddr),
+    /// A backup is there, and this unfit; to [`Input::CallRoll`].
+    Answered {
+        /// Who.
+        peer: IpAddr,
+        /// Tracks, hooks and failed sends together.
+        demotion: Demotion,
+    },
     /// Nothing more to do. Send [`Input::Timer`] at this time, if any. Always last.
     Idle(Option<Timestamp>),
 }
@@ -98,6 +109,8 @@ pub enum Kind {
     Advertisement,
     /// The one by which a leaving master hands over.
     BowOut,
+    /// None at all: a question or an answer between carpd nodes.
+    RollCall,
 }
 
 /// One packet to send.
@@ -126,4 +139,12 @@ pub struct Heard {
     pub demote: u8,
     /// Its counter.
     pub counter: u64,
+}
+
+impl Heard {
+    /// Did the sender say that it was leaving?
+    #[must_use]
+    pub fn is_bow_out(&self) -> bool {
+        (self.advbase, self.advskew) == Advertisement::BOW_OUT
+    }
 }

@@ -1,7 +1,9 @@
 //! The protocol machine of one virtual host.
 
 mod io;
+mod pace;
 mod receive;
+mod roll_call;
 mod send;
 mod silence;
 
@@ -13,6 +15,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 pub use io::{Heard, Input, Kind, Output, Transmit};
+use pace::Pace;
 use send::{Counter, SendHealth};
 use silence::{PerFamily, Silence, Wake};
 
@@ -20,7 +23,7 @@ use super::auth::Authenticator;
 use super::settings::{Peers, Settings};
 use super::stats::Stats;
 use super::timer;
-use crate::types::{AdvSkew, Cause, Demotion, Family, State, Timestamp, Transition};
+use crate::types::{AdvSkew, Cause, Demotion, Family, State, Timestamp, Transition, Vhid};
 
 /// One virtual host. Owns no socket, clock or random source.
 ///
@@ -36,6 +39,18 @@ pub struct Vhost {
     sending: PerFamily<SendHealth>,
     asked: Option<Asked>,
     no_preempt_before: Timestamp,
+    /// An address was refused here: until then a bow-out is no invitation, since its sender may have failed as we did.
+    uninvited_before: Timestamp,
+    /// How often we became master lately.
+    takeovers: Pace,
+    /// How often we began to take part lately.
+    arrivals: Pace,
+    /// In state init: the link is there, and we take part from then on.
+    arrives: Option<Timestamp>,
+    /// The counter of our last roll call.
+    called: Option<u64>,
+    /// No roll call is answered before.
+    answers_again: Timestamp,
     heard: Option<Heard>,
     /// Whom we last took for the master, and when we heard it.
     leader: PerFamily<Option<(IpAddr, Timestamp)>>,
@@ -93,8 +108,7 @@ impl Vhost {
     #[must_use]
     pub fn new(settings: Settings, birth: impl Into<Birth>) -> Self {
         let Birth { seed, seq } = birth.into();
-        let addresses: Vec<IpAddr> = settings.addresses.iter().map(|a| a.ip).collect();
-        let auth = Authenticator::new(&settings.key, settings.vhid, &addresses, settings.openbsd_lladdr, settings.link_local);
+        let auth = Self::authenticator(&settings, settings.vhid);
         Self {
             settings,
             auth,
@@ -105,6 +119,12 @@ impl Vhost {
             sending: PerFamily::default(),
             asked: None,
             no_preempt_before: Timestamp::ZERO,
+            uninvited_before: Timestamp::ZERO,
+            takeovers: Pace::default(),
+            arrivals: Pace::default(),
+            arrives: None,
+            called: None,
+            answers_again: Timestamp::ZERO,
             heard: None,
             leader: PerFamily::default(),
             seq,
@@ -112,6 +132,11 @@ impl Vhost {
             outbox: VecDeque::new(),
             stats: Stats::default(),
         }
+    }
+
+    fn authenticator(settings: &Settings, vhid: Vhid) -> Authenticator {
+        let addresses: Vec<IpAddr> = settings.addresses.iter().map(|a| a.ip).collect();
+        Authenticator::new(&settings.key, vhid, &addresses, settings.openbsd_lladdr, settings.link_local)
     }
 
     /// Feeds one input that happened at `now`. Times must not run backwards.
@@ -129,7 +154,10 @@ impl Vhost {
                 self.wake(now);
             }
             Input::LinkUp => self.link_up(now),
-            Input::LinkDown => self.become_init(Cause::LinkDown),
+            Input::LinkDown => {
+                self.arrives = None;
+                self.become_init(Cause::LinkDown);
+            }
             Input::OwnAddress { family, address } => *self.source.of_mut(family) = address,
             Input::Demote(demotion) => {
                 self.judge_lateness(now);
@@ -145,19 +173,21 @@ impl Vhost {
             Input::Resign(cause) => self.resign(cause, now),
             Input::StandAside(cause) => {
                 if matches!(self.phase, Phase::Master(_)) {
+                    self.arrives = None;
                     self.become_init(cause);
                 }
             }
             Input::Shutdown => self.shutdown(),
             Input::Late { by } => self.late(by, now),
+            Input::ForgiveSends => self.forgive_sends(now),
+            Input::CallRoll => self.call_roll(),
         }
     }
 
     /// Goes on with other settings, in the same state: a master stays master and advertises by the new interval, a backup
     /// listens for a whole new master-down time. Neither says a word about it. The vhid must be the same.
     pub fn reconfigure(&mut self, settings: Settings, now: Timestamp) {
-        let addresses: Vec<IpAddr> = settings.addresses.iter().map(|a| a.ip).collect();
-        self.auth = Authenticator::new(&settings.key, settings.vhid, &addresses, settings.openbsd_lladdr, settings.link_local);
+        self.auth = Self::authenticator(&settings, settings.vhid);
         self.settings = settings;
         let (interval, master_down) = (self.interval(), self.master_down());
         match &mut self.phase {
@@ -264,8 +294,8 @@ impl Vhost {
     #[must_use]
     pub fn deadline(&self) -> Option<Timestamp> {
         match &self.phase {
-            Phase::Init => None,
-            Phase::Backup(silence) => silence.end(self.settings.family_timers),
+            Phase::Init => self.arrives,
+            Phase::Backup(silence) => silence.end(self.settings.family_timers).into_iter().chain(self.sends_fade()).min(),
             Phase::Master(reign) => Some(reign.next),
         }
     }
@@ -299,11 +329,17 @@ impl Vhost {
 
     fn wake(&mut self, now: Timestamp) {
         let master_down = self.master_down();
+        self.fade_sends(now);
         match &mut self.phase {
-            Phase::Init => {}
+            Phase::Init => {
+                if self.arrives.is_some_and(|at| at <= now) {
+                    self.link_up(now);
+                }
+            }
             Phase::Backup(silence) => match silence.wake(self.settings.family_timers, now, master_down) {
                 Wake::Early => {}
-                Wake::MasterDown { silent } => self.become_master(Cause::MasterDown { silent }, None, now),
+                Wake::MasterDown { silent } => self.take_over(Cause::MasterDown { silent }, None, now),
+                Wake::MasterLeft { peer } => self.take_over(Cause::MasterLeaving, Some(peer), now),
                 Wake::Overslept { .. } => self.listen_anew(now),
             },
             Phase::Master(reign) => {
@@ -316,15 +352,22 @@ impl Vhost {
     }
 
     fn link_up(&mut self, now: Timestamp) {
-        if matches!(self.phase, Phase::Init) {
-            self.sending = PerFamily::default();
-            self.become_backup(Cause::Startup, None, now);
+        if !matches!(self.phase, Phase::Init) {
+            return;
+        }
+        match self.arrivals.take(now) {
+            Ok(()) => {
+                self.arrives = None;
+                self.sending = PerFamily::default();
+                self.become_backup(Cause::Startup, None, now);
+            }
+            Err(ready) => self.arrives = Some(ready),
         }
     }
 
     fn approve(&mut self, now: Timestamp) {
         if let Some(Asked { still: true, cause, peer }) = self.asked.take() {
-            self.become_master(cause, Some(peer), now);
+            self.take_over(cause, Some(peer), now);
         }
     }
 
@@ -336,9 +379,13 @@ impl Vhost {
 
     fn resign(&mut self, cause: Cause, now: Timestamp) {
         if matches!(self.phase, Phase::Master(_)) {
+            let listened = now + self.master_down();
+            if matches!(cause, Cause::AddressFailed { .. }) {
+                self.uninvited_before = listened;
+            }
             self.become_backup(cause, None, now);
             self.transmit(Kind::BowOut);
-            self.no_preempt_before = now + self.master_down();
+            self.no_preempt_before = listened;
         }
     }
 
@@ -353,6 +400,8 @@ impl Vhost {
 
     fn become_init(&mut self, cause: Cause) {
         if !matches!(self.phase, Phase::Init) {
+            // Whoever takes part again begins anew.
+            self.sending = PerFamily::default();
             self.change(Phase::Init, cause, None);
         }
     }
@@ -360,6 +409,18 @@ impl Vhost {
     fn become_backup(&mut self, cause: Cause, peer: Option<IpAddr>, now: Timestamp) {
         let silence = Silence::begin(&self.settings, now, self.master_down());
         self.change(Phase::Backup(silence), cause, peer);
+        self.rest_sends(now);
+    }
+
+    /// Becomes master as soon as the pace allows. Who preempts need not be remembered: the worse master advertises again.
+    fn take_over(&mut self, cause: Cause, peer: Option<IpAddr>, now: Timestamp) {
+        let Err(ready) = self.takeovers.take(now) else { return self.become_master(cause, peer, now) };
+        let Phase::Backup(silence) = &mut self.phase else { return };
+        if let (Cause::MasterLeaving, Some(peer)) = (&cause, peer) {
+            silence.left(peer, ready);
+        } else if matches!(cause, Cause::MasterDown { .. }) {
+            silence.wait(ready);
+        }
     }
 
     /// Advertisement first: a master that is still there lets go at once. Its successor comes after the configured
@@ -368,6 +429,7 @@ impl Vhost {
         self.transmit(Kind::Advertisement);
         self.stats.takeovers += 1;
         self.no_preempt_before = now;
+        self.prove_sends();
         let next = now + timer::interval(self.settings.advbase, self.settings.advskew);
         self.change(Phase::Master(Reign { next, last: now, sent: 1 }), cause, peer);
     }

@@ -5,13 +5,16 @@ use std::net::IpAddr;
 use super::super::decide::{Claim, Own, Rules, Theirs, Verdict, Yield, decide};
 use super::super::settings::{Gate, TieBreak};
 use super::super::stats::Reject;
-use super::super::wire::{Advertisement, LEN, Received, is_intact, known, vrrp_or};
+use super::super::wire::{Advertisement, LEN, Received, RollCall, is_intact, known, vrrp_or};
 use super::io::{Heard, Kind, Output};
 use super::{Asked, Phase, Vhost};
-use crate::types::{Cause, Family, Timestamp};
+use crate::types::{Cause, Family, Timestamp, Vhid};
 
 impl Vhost {
     pub(super) fn receive(&mut self, packet: &Received<'_>, now: Timestamp) {
+        if let Some(said) = RollCall::decode(packet.payload) {
+            return self.hear_word(&said, packet, now);
+        }
         match self.check(packet) {
             Ok(ad) => self.accept(&ad, packet.src, now),
             Err(why) => {
@@ -51,6 +54,13 @@ impl Vhost {
         Ok(ad)
     }
 
+    /// Is an advertisement of another vhid signed as ours would be if that were our vhid: with our password and our addresses?
+    #[must_use]
+    pub fn would_sign(&self, ad: &Advertisement) -> bool {
+        let Ok(vhid) = Vhid::new(ad.vhid.into()) else { return false };
+        Self::authenticator(&self.settings, vhid).verify(ad.counter, &ad.digest)
+    }
+
     fn accept(&mut self, ad: &Advertisement, from: IpAddr, now: Timestamp) {
         self.counter.adopt(ad.counter);
         self.stats.received += 1;
@@ -69,7 +79,9 @@ impl Vhost {
             }
             // Who hears a better master need not drive away a worse one, nor take the place of one that leaves.
             Verdict::Claim(_) if self.another_leads(from, now) => {}
-            Verdict::Claim(Claim::Leaving) => self.become_master(Cause::MasterLeaving, Some(from), now),
+            // We could not hold all the addresses a moment ago: one who leaves now may be another who cannot.
+            Verdict::Claim(Claim::Leaving) if now < self.uninvited_before => {}
+            Verdict::Claim(Claim::Leaving) => self.take_over(Cause::MasterLeaving, Some(from), now),
             Verdict::Claim(Claim::Preempt) => self.preempt(Cause::Preempt, from, now),
             Verdict::Claim(Claim::PeerDemoted) => self.preempt(Cause::PeerDemoted, from, now),
             Verdict::Yield(Yield::Better) => self.yield_to(Cause::BetterMaster, from, now),
@@ -87,7 +99,7 @@ impl Vhost {
             *asked = Asked { still: true, cause, peer };
         } else if now < self.no_preempt_before {
         } else if self.settings.gate == Gate::Free {
-            self.become_master(cause, Some(peer), now);
+            self.take_over(cause, Some(peer), now);
         } else {
             self.asked = Some(Asked { still: true, cause: cause.clone(), peer });
             self.outbox.push_back(Output::WantMaster { cause, peer });

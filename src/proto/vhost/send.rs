@@ -2,10 +2,12 @@
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use super::super::settings::{Ipv6Checksum, Peers};
 use super::super::wire::Advertisement;
 use super::io::{Kind, Output, Transmit};
+use super::silence::PerFamily;
 use super::{Phase, Vhost};
 use crate::types::{Demotion, Family, Timestamp};
 
@@ -14,6 +16,12 @@ const ANNOUNCE_AGAIN_AT: u8 = 2;
 
 /// So many failed sends in a row demote us, and so many good ones undo it (docs/protocol.md, section 7).
 const IN_A_ROW: u8 = 3;
+
+/// Mastership is over for so long, at least, when a demotion for failed sends fades.
+const REST: Duration = Duration::from_secs(10);
+
+/// The most doublings of that.
+const DOUBLINGS_MAX: u32 = 6;
 
 /// How many of our own counters we remember, to know our packets when a loop in the network brings them back.
 const REMEMBERED: usize = 16;
@@ -76,33 +84,63 @@ impl Counter {
 }
 
 /// Whether sending works, in one family.
+///
+/// Only who sends can prove that it works, and a backup does not: so what it failed at as master fades by time. Then it is on
+/// trial: one failure more, and it rests for twice as long.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct SendHealth {
     failed: u8,
     good: u8,
     demoted: bool,
+    /// Mastership is over, and the demotion will be then.
+    fades: Option<Timestamp>,
+    /// The demotion faded, and nothing has proved yet that sending works.
+    on_trial: bool,
+    /// The rest is doubled so often.
+    doublings: u32,
 }
 
 impl SendHealth {
     /// Notes one result; true if it has just become bad.
-    pub(super) const fn note(&mut self, ok: bool) -> bool {
+    pub(super) fn note(&mut self, ok: bool) -> bool {
         if ok {
             self.failed = 0;
             self.good = self.good.saturating_add(1);
             if self.good >= IN_A_ROW {
-                self.demoted = false;
+                *self = Self { good: self.good, ..Self::default() };
             }
             return false;
         }
         self.good = 0;
         self.failed = self.failed.saturating_add(1);
-        let turned = self.failed >= IN_A_ROW && !self.demoted;
-        self.demoted |= turned;
+        let turned = !self.demoted && (self.on_trial || self.failed >= IN_A_ROW);
+        if turned {
+            self.doublings = if self.on_trial { (self.doublings + 1).min(DOUBLINGS_MAX) } else { 0 };
+            (self.demoted, self.on_trial) = (true, false);
+        }
         turned
     }
 
     pub(super) const fn demotion(self) -> Demotion {
         if self.demoted { Demotion::MAX } else { Demotion::NONE }
+    }
+
+    /// Mastership is over: from now on the demotion fades, after this time at least.
+    fn rest(&mut self, now: Timestamp, least: Duration) {
+        if self.demoted && self.fades.is_none() {
+            self.fades = Some(now + (REST * (1 << self.doublings)).max(least));
+        }
+    }
+
+    /// Master again: what is sent now decides.
+    const fn prove(&mut self) {
+        self.fades = None;
+    }
+
+    fn fade(&mut self, now: Timestamp) {
+        if self.fades.is_some_and(|at| at <= now) {
+            *self = Self { on_trial: true, doublings: self.doublings, ..Self::default() };
+        }
     }
 }
 
@@ -132,13 +170,14 @@ impl Vhost {
             match kind {
                 Kind::Advertisement => self.stats.sent += 1,
                 Kind::BowOut => self.stats.bow_outs_sent += 1,
+                Kind::RollCall => {}
             }
         }
     }
 
     pub(super) fn packet(&self, family: Family, kind: Kind, counter: u64) -> Transmit {
         let (advbase, advskew) = match kind {
-            Kind::Advertisement => (self.settings.advbase, self.effective_advskew()),
+            Kind::Advertisement | Kind::RollCall => (self.settings.advbase, self.effective_advskew()),
             Kind::BowOut => Advertisement::BOW_OUT,
         };
         let says_demotion = self.settings.send_demote_byte || self.settings.peers == Peers::OpenBsd;
@@ -165,6 +204,41 @@ impl Vhost {
     pub(super) fn sent(&mut self, family: Family, ok: bool, now: Timestamp) {
         self.stats.send_failures += u64::from(!ok);
         if self.sending.of_mut(family).note(ok) {
+            self.advertise_at_once(now);
+            if !matches!(self.phase, Phase::Master(_)) {
+                self.rest_sends(now);
+            }
+        }
+    }
+
+    /// The families in which sending failed so often that it demotes us, each with when that fades; not while we are master.
+    pub fn send_demotions(&self) -> impl Iterator<Item = (Family, Option<Timestamp>)> + '_ {
+        let of = |family: Family| (family, self.sending.of(family));
+        Family::ALL.into_iter().map(of).filter(|(_, health)| health.demoted).map(|(family, health)| (family, health.fades))
+    }
+
+    pub(super) fn rest_sends(&mut self, now: Timestamp) {
+        let least = self.master_down() * 3;
+        self.sending.each_mut().into_iter().for_each(|health| health.rest(now, least));
+    }
+
+    pub(super) fn prove_sends(&mut self) {
+        self.sending.each_mut().into_iter().for_each(SendHealth::prove);
+    }
+
+    pub(super) fn fade_sends(&mut self, now: Timestamp) {
+        self.sending.each_mut().into_iter().for_each(|health| health.fade(now));
+    }
+
+    /// When the next of them fades.
+    pub(super) fn sends_fade(&self) -> Option<Timestamp> {
+        Family::ALL.into_iter().filter_map(|family| self.sending.of(family).fades).min()
+    }
+
+    pub(super) fn forgive_sends(&mut self, now: Timestamp) {
+        let before = self.demotion();
+        self.sending = PerFamily::default();
+        if self.demotion() != before {
             self.advertise_at_once(now);
         }
     }
@@ -212,5 +286,28 @@ mod tests {
         assert_eq!(health.demotion(), Demotion::MAX);
         health.note(true);
         assert_eq!(health.demotion(), Demotion::NONE);
+    }
+
+    #[test]
+    fn what_nobody_proves_fades_and_the_next_failure_brings_it_back_for_longer() {
+        let mut health = SendHealth::default();
+        let mut now = Timestamp::ZERO + Duration::from_secs(1);
+        let fails = |health: &mut SendHealth| std::iter::from_fn(|| Some(health.note(false))).take_while(|bad| !bad).count() + 1;
+        assert_eq!(fails(&mut health), 3);
+        for seconds in [10, 20, 40, 80, 160, 320, 640, 640] {
+            health.rest(now, Duration::ZERO);
+            assert_eq!(health.fades, Some(now + Duration::from_secs(seconds)));
+            now = now + Duration::from_secs(seconds - 1);
+            health.fade(now);
+            assert_eq!(health.demotion(), Demotion::MAX);
+            now = now + Duration::from_secs(1);
+            health.fade(now);
+            assert_eq!((health.demotion(), health.fades), (Demotion::NONE, None));
+            assert_eq!(fails(&mut health), 1, "on trial");
+        }
+        assert!((0..3).all(|_| !health.note(true)));
+        assert_eq!(fails(&mut health), 3, "three good ones are a proof");
+        health.rest(now, Duration::from_secs(60));
+        assert_eq!(health.fades, Some(now + Duration::from_secs(60)), "three master-down times, if they are longer");
     }
 }

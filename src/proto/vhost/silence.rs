@@ -1,5 +1,6 @@
 //! How long the master has been silent, family by family.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use super::super::settings::{FamilyTimers, Settings};
@@ -27,6 +28,10 @@ impl<T> PerFamily<T> {
             Family::V6 => &mut self.v6,
         }
     }
+
+    pub(super) const fn each_mut(&mut self) -> [&mut T; 2] {
+        [&mut self.v4, &mut self.v6]
+    }
 }
 
 /// A backup's master-down timers.
@@ -38,6 +43,10 @@ pub(super) struct Silence {
     since: Timestamp,
     /// Woken late, we look at what came in meanwhile, until then.
     grace: Option<Timestamp>,
+    /// The pace of takeovers allows none before.
+    not_before: Option<Timestamp>,
+    /// The master has left, and said so: we wait for the pace alone.
+    left: Option<IpAddr>,
 }
 
 /// What a wake-up means to a backup.
@@ -47,6 +56,8 @@ pub(super) enum Wake {
     Early,
     /// The master is down.
     MasterDown { silent: Duration },
+    /// The master that left can be followed now.
+    MasterLeft { peer: IpAddr },
     /// We slept through more than a whole master-down time and know nothing.
     Overslept { by: Duration },
 }
@@ -58,7 +69,7 @@ impl Silence {
         for family in settings.families() {
             *ends.of_mut(family) = Some(now + master_down);
         }
-        Self { ends, since: now, grace: None }
+        Self { ends, since: now, grace: None, not_before: None, left: None }
     }
 
     /// The master was heard in this family.
@@ -66,16 +77,29 @@ impl Silence {
         *self.ends.of_mut(family) = Some(now + master_down);
         self.since = now;
         self.grace = None;
+        self.left = None;
+    }
+
+    /// The master is down, but the pace of takeovers allows none before.
+    pub(super) const fn wait(&mut self, ready: Timestamp) {
+        self.not_before = Some(ready);
+    }
+
+    /// The master has left, and the pace of takeovers allows none before.
+    pub(super) const fn left(&mut self, peer: IpAddr, ready: Timestamp) {
+        self.left = Some(peer);
+        self.not_before = Some(ready);
     }
 
     /// When it has lasted long enough.
     pub(super) fn end(&self, rule: FamilyTimers) -> Option<Timestamp> {
         let ends = [self.ends.v4, self.ends.v6].into_iter().flatten();
-        let end = match rule {
+        let silent = match rule {
             FamilyTimers::All => ends.max(),
             FamilyTimers::Any => ends.min(),
         };
-        end.max(self.grace.filter(|_| end.is_some()))
+        let end = if self.left.is_some() { self.not_before } else { silent.max(self.not_before) };
+        end.max(self.grace).filter(|_| silent.is_some())
     }
 
     /// Judges a wake-up. A backup that wakes a little late has not yet seen what its sockets hold, so it gets a moment;
@@ -89,6 +113,9 @@ impl Silence {
         if late > LATE_TOLERANCE && self.grace.is_none() {
             self.grace = Some(now + LATE_GRACE);
             return Wake::Early;
+        }
+        if let Some(peer) = self.left {
+            return Wake::MasterLeft { peer };
         }
         Wake::MasterDown { silent: now - self.since }
     }

@@ -2,6 +2,7 @@
 
 mod checksum;
 mod frame;
+mod roll_call;
 
 #[cfg(test)]
 mod tests;
@@ -10,6 +11,7 @@ use std::net::{IpAddr, Ipv6Addr};
 
 pub use checksum::{checksum, is_intact};
 pub use frame::{Received, ethernet_frame, ipv4_packet, ipv6_packet, multicast_mac, parse_frame, parse_packet};
+pub use roll_call::{RollCall, Word};
 
 use super::auth::DIGEST_LEN;
 use super::stats::Reject;
@@ -111,7 +113,7 @@ impl Advertisement {
 #[must_use]
 pub fn peek_vhid(payload: &[u8]) -> Option<u8> {
     match payload {
-        [first, vhid, ..] if first >> 4 == VERSION => Some(*vhid),
+        [first, vhid, ..] if [VERSION, roll_call::VERSION].contains(&(first >> 4)) => Some(*vhid),
         _ => None,
     }
 }

@@ -338,3 +338,19 @@ fn the_engine_needs_two_capabilities_only() {
         assert_eq!(refused.source.kind(), io::ErrorKind::PermissionDenied);
     });
 }
+
+#[test]
+fn an_address_that_went_with_the_whole_family_counts_as_gone() {
+    isolated("host::network::an_address_that_went_with_the_whole_family_counts_as_gone", || {
+        let netlink = veth_pair();
+        let address: VirtualAddress = "2001:db8::22/64".parse().unwrap();
+        netlink.add_address(address, &dev("v0"), AddressOptions::default()).unwrap();
+        let ipv6 = "/proc/sys/net/ipv6/conf/v0/disable_ipv6";
+        std::fs::write(ipv6, "1").unwrap();
+        assert_eq!(netlink.delete_address(address, &dev("v0")).unwrap(), Outcome::Unchanged, "the kernel took it away");
+        let refused = netlink.add_address(address, &dev("v0"), AddressOptions::default()).unwrap_err();
+        assert!(refused.message.contains("2001:db8::22/64"), "{refused}");
+        std::fs::write(ipv6, "0").unwrap();
+        netlink.add_address(address, &dev("v0"), AddressOptions::default()).unwrap();
+    });
+}

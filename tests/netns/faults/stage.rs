@@ -202,7 +202,9 @@ impl Stage {
                 if self.has_relief(node) {
                     done.bound = HANDOVER + MARGIN;
                 }
-                drop(sh(&self.lab, name(node), &format!("{CARPD} resign web --config /run/lab/carpd.toml; true"))?);
+                // Waits for what comes of it; the plan does not.
+                let order = format!("{CARPD} resign web --force --config /run/lab/carpd.toml >/dev/null 2>&1 & sleep 0.1");
+                drop(sh(&self.lab, name(node), &order)?);
             }
             Act::Cleanup => self.clean_up(node)?,
             Act::Heal => self.heal(node, &mut done)?,

@@ -1,0 +1,304 @@
+//! What follows when the kernel refuses an address to a master.
+//!
+//! Another node shall have all of them, so at first it hands over, and is unfit for a while. If it fails again:
+//!
+//! - nobody took over, or not for long: nobody can hold them all. Some addresses are better than none, so it holds those that
+//!   it can, says which it cannot, and tries these again ever more seldom. As after any silence it is the best node that gets
+//!   there first.
+//! - it took the addresses from a master that lives, or somebody had them for long: it hands over again. The time that counts as
+//!   long is doubled, and so is that for which others are preferred.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use tracing::{error, info, warn};
+
+use super::backoff::Backoff;
+use super::command::RefusedAddress;
+use super::node::Node;
+use super::run::Engine;
+use super::status::millis;
+use super::world::World;
+use crate::host::HostError;
+use crate::proto::Input;
+use crate::types::{Cause, Timestamp, VirtualAddress};
+
+/// Others are preferred for so long after the first failure, at least; doubled with each, up to the next.
+const FADE_FIRST: Duration = Duration::from_secs(10);
+const FADE_LONGEST: Duration = Duration::from_mins(10);
+/// A node that was relieved for so long gives the others another chance, at first; doubled each time.
+const RELIEF_FIRST: Duration = Duration::from_secs(60);
+/// What happened on the interface may have cured it: a look after so long, whatever the pause.
+const HOPE: Duration = Duration::from_secs(1);
+
+/// Addresses that the kernel refuses here.
+#[derive(Debug)]
+pub(super) struct Unheld {
+    /// What the kernel said last.
+    pub(super) reason: String,
+    /// What a master goes without, with the kernel's words.
+    pub(super) refused: Vec<(VirtualAddress, String)>,
+    /// A master tries again then.
+    pub(super) retry_at: Option<Timestamp>,
+    /// Another node is no longer preferred then; not while it is master.
+    pub(super) fades_at: Option<Timestamp>,
+    unfit: bool,
+    retries: Backoff,
+    fades: Backoff,
+    /// Since when it is not master.
+    away: Option<Timestamp>,
+    relief: Duration,
+}
+
+/// What a node does about a failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    /// Hand over.
+    Resign,
+    /// Stay master with what it can hold, and try again after this pause.
+    Stay(Duration),
+}
+
+impl Unheld {
+    fn new(reason: String) -> Self {
+        Self {
+            reason,
+            refused: Vec::new(),
+            retry_at: None,
+            fades_at: None,
+            unfit: true,
+            retries: Backoff::default(),
+            fades: Backoff::new(FADE_FIRST, FADE_LONGEST),
+            away: None,
+            relief: RELIEF_FIRST,
+        }
+    }
+
+    /// Shall others be preferred?
+    pub(super) const fn is_unfit(&self) -> bool {
+        self.unfit
+    }
+
+    /// What to do about another failure of a master since `master`; the first of all is for [`Self::new`].
+    fn again(&mut self, master: Timestamp, pushed_aside: bool) -> Verdict {
+        self.unfit = true;
+        self.fades_at = None;
+        let away = self.away.take().map(|since| master.since(since));
+        if away.is_some_and(|away| away >= self.relief) {
+            self.relief = self.relief.saturating_mul(2);
+            self.retries = Backoff::default();
+            return Verdict::Resign;
+        }
+        if away.is_some() && pushed_aside { Verdict::Resign } else { Verdict::Stay(self.retries.pause()) }
+    }
+
+    /// Its mastership ends: from now on the demotion fades, in no less than `least`.
+    pub(super) fn leaves(&mut self, now: Timestamp, least: Duration) {
+        self.retry_at = None;
+        self.refused.clear();
+        self.away = Some(now);
+        if self.unfit {
+            self.fades_at = Some(now + self.fades.pause().max(least));
+        }
+    }
+
+    /// The demotion has faded. What is known is kept: another failure counts as such.
+    fn fade(&mut self) {
+        self.fades_at = None;
+        self.unfit = false;
+    }
+
+    /// For operators.
+    pub(super) fn status(&self, now: Timestamp) -> Vec<RefusedAddress> {
+        let retry_in_ms = self.retry_at.map(|at| millis(at.since(now))).unwrap_or_default();
+        let refused = |(address, reason): &(VirtualAddress, String)| RefusedAddress {
+            address: *address,
+            reason: reason.clone(),
+            retry_in_ms,
+        };
+        self.refused.iter().map(refused).collect()
+    }
+
+    /// A master goes without this address.
+    pub(super) fn misses(&self, ip: IpAddr) -> bool {
+        self.refused.iter().any(|(address, _)| address.ip == ip)
+    }
+}
+
+/// For the log.
+fn in_words(refused: &[(VirtualAddress, String)]) -> String {
+    refused.iter().map(|(address, reason)| format!("{address}: {reason}")).collect::<Vec<_>>().join("; ")
+}
+
+impl<H> Node<H> {
+    /// The addresses of its own that it holds as master, or would.
+    pub(super) fn holdable(&self) -> impl Iterator<Item = VirtualAddress> + '_ {
+        let missed = |address: &VirtualAddress| self.unheld.as_ref().is_some_and(|unheld| unheld.misses(address.ip));
+        self.spec.addresses.iter().copied().filter(move |address| !missed(address))
+    }
+}
+
+impl<W: World> Engine<W> {
+    /// The kernel refused an address to a master: it hands over when what is being done now has ended, or stays with the others.
+    pub(super) fn address_failed(&mut self, index: usize, error: &HostError, now: Timestamp) {
+        let Some(node) = self.nodes.get_mut(&index) else { return };
+        if !node.is_master() {
+            return;
+        }
+        error!(vhost = %node.spec.name, %error, "Could not put the addresses up");
+        let pushed_aside = node.last.as_ref().is_some_and(|last| matches!(last.cause, Cause::Preempt | Cause::PeerDemoted));
+        let reason = error.to_string();
+        let verdict = match &mut node.unheld {
+            Some(unheld) => {
+                reason.clone_into(&mut unheld.reason);
+                unheld.again(node.changed, pushed_aside)
+            }
+            first => {
+                *first = Some(Unheld::new(reason.clone()));
+                Verdict::Resign
+            }
+        };
+        match verdict {
+            Verdict::Stay(pause) => {
+                let all = node.spec.addresses.clone();
+                self.hold_what_it_can(index, &all, pause, now);
+            }
+            Verdict::Resign => self.follow_ups.push_back((index, Input::Resign(Cause::AddressFailed { reason }))),
+        }
+        // After the addresses are gone: a master that told of its demotion would be preempted while it still has them.
+        self.demotion_follows(index);
+    }
+
+    /// Its demotion is told when what is being done now has ended.
+    fn demotion_follows(&mut self, index: usize) {
+        let Some(node) = self.nodes.get(&index) else { return };
+        self.follow_ups.push_back((index, Input::Demote(node.demotion())));
+    }
+
+    /// All addresses are up: whatever was refused before no longer is.
+    pub(super) fn nothing_unheld(&mut self, index: usize) {
+        let Some(node) = self.nodes.get_mut(&index) else { return };
+        if node.unheld.take().is_some() {
+            info!(vhost = %node.spec.name, "Holds all its addresses again");
+            self.demotion_follows(index);
+        }
+    }
+
+    /// A master puts up those of these addresses that the kernel takes, and will try the others again after the pause.
+    fn hold_what_it_can(&mut self, index: usize, wanted: &[VirtualAddress], pause: Duration, now: Timestamp) {
+        let Some(lease) = self.lease_now(index, now) else { return };
+        let Some(node) = self.nodes.get_mut(&index) else { return };
+        let spec = &node.spec;
+        let refused = self.shared.executor.hold_those_possible(&spec.name, &spec.interface, wanted, lease);
+        let held: Vec<_> = wanted.iter().copied().filter(|a| !refused.iter().any(|(other, _)| other == a)).collect();
+        if refused.is_empty() {
+            self.nothing_unheld(index);
+        } else if let Some(unheld) = &mut node.unheld {
+            unheld.refused = refused.iter().map(|(address, error)| (*address, error.to_string())).collect();
+            unheld.retry_at = Some(now + pause);
+            let retry_s = pause.as_secs();
+            warn!(vhost = %node.spec.name, refused = in_words(&unheld.refused), retry_s, "Cannot hold all its addresses; stays master with the others");
+        }
+        let Some(node) = self.nodes.get_mut(&index) else { return };
+        let none = node.holdable().next().is_none();
+        if none {
+            node.holding = false;
+        } else if node.holding {
+            self.shared.executor.announce(&node.spec.name, &node.spec.interface, &held);
+        } else {
+            self.serve(index, lease, now);
+        }
+    }
+
+    /// It is time to try again what was refused to a master, or to be as fit as others again.
+    pub(super) fn retry_unheld(&mut self, index: usize, now: Timestamp) {
+        let Some(node) = self.nodes.get_mut(&index) else { return };
+        let Some(unheld) = &mut node.unheld else { return };
+        if unheld.fades_at.is_some_and(|at| at <= now) {
+            unheld.fade();
+            return self.demote(index, now);
+        }
+        if unheld.retry_at.is_none_or(|at| now < at) {
+            return;
+        }
+        // A reload may have changed the list.
+        unheld.refused.retain(|(address, _)| node.spec.addresses.contains(address));
+        let refused = unheld.refused.iter().map(|(address, _)| *address).collect();
+        let wanted: Vec<_> = if node.holding { refused } else { node.spec.addresses.clone() };
+        let pause = unheld.retries.pause();
+        self.hold_what_it_can(index, &wanted, pause, now);
+        // What it has said of itself, and what the keeper knows.
+        self.handle(index, Input::Timer, now);
+        self.bequeath(index);
+    }
+
+    /// Something changed on an interface: the kernel may take now what it refused.
+    pub(super) fn hope(&mut self, port: usize, now: Timestamp) {
+        let Some(members) = self.ports.get(port).map(|port| port.members.clone()) else { return };
+        for member in members {
+            let missing =
+                self.nodes.get(&member).and_then(|node| node.unheld.as_ref()).is_some_and(|unheld| unheld.retry_at.is_some());
+            if let Some(unheld) = self.nodes.get_mut(&member).filter(|_| missing).and_then(|node| node.unheld.as_mut()) {
+                unheld.retry_at = unheld.retry_at.map(|at| at.min(now + HOPE));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: u64) -> Timestamp {
+        Timestamp::ZERO + Duration::from_secs(seconds)
+    }
+
+    /// A node that handed over after its first failure.
+    fn relieved(now: Timestamp) -> Unheld {
+        let mut unheld = Unheld::new(String::new());
+        unheld.leaves(now, Duration::ZERO);
+        unheld
+    }
+
+    #[test]
+    fn where_nobody_can_it_stays_and_tries_ever_more_seldom() {
+        let mut unheld = relieved(at(10));
+        let pauses: Vec<u64> =
+            (0..8).map(|_| if let Verdict::Stay(pause) = unheld.again(at(13), false) { pause.as_secs() } else { 0 }).collect();
+        assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 60, 60]);
+    }
+
+    #[test]
+    fn what_it_took_from_a_living_master_it_gives_back() {
+        let mut unheld = relieved(at(10));
+        for round in 1..5 {
+            assert_eq!(unheld.again(at(10 + 20 * round), true), Verdict::Resign);
+            unheld.leaves(at(10 + 20 * round), Duration::ZERO);
+        }
+    }
+
+    #[test]
+    fn after_long_relief_others_get_another_chance_and_each_must_be_longer() {
+        let mut unheld = relieved(at(0));
+        assert_eq!(unheld.again(at(60), false), Verdict::Resign);
+        unheld.leaves(at(60), Duration::ZERO);
+        assert_eq!(unheld.again(at(160), false), Verdict::Stay(Duration::from_secs(1)));
+        unheld.leaves(at(160), Duration::ZERO);
+        assert_eq!(unheld.again(at(280), false), Verdict::Resign);
+    }
+
+    #[test]
+    fn the_demotion_fades_each_time_later_and_never_before_three_master_down_times() {
+        let mut unheld = Unheld::new(String::new());
+        let mut fades = Vec::new();
+        for _ in 0..9 {
+            unheld.leaves(at(0), Duration::from_secs(15));
+            fades.push(unheld.fades_at.unwrap().since(at(0)).as_secs());
+        }
+        assert_eq!(fades, [15, 20, 40, 80, 160, 320, 600, 600, 600]);
+        unheld.fade();
+        assert!(!unheld.is_unfit());
+        assert_eq!(unheld.again(at(601), true), Verdict::Resign);
+        assert!(unheld.is_unfit(), "and comes back with the next failure");
+    }
+}

@@ -1,0 +1,73 @@
+//! Who is there to hand over to? Backups are silent, so a master that is to hand over asks first (docs/protocol.md, section 14).
+
+use std::time::Duration;
+
+use super::super::auth::DIGEST_LEN;
+use super::super::stats::Reject;
+use super::super::wire::{LEN, Received, RollCall, Word, is_intact};
+use super::io::{Kind, Output, Transmit};
+use super::{Phase, Vhost};
+use crate::types::{Family, Timestamp};
+
+/// A backup answers no more often than that, whoever asks.
+const ANSWER_EVERY: Duration = Duration::from_millis(200);
+
+impl Vhost {
+    /// A master asks its backups whether they are there.
+    pub(super) fn call_roll(&mut self) {
+        if !matches!(self.phase, Phase::Master(_)) {
+            return;
+        }
+        let counter = self.counter.take();
+        self.called = Some(counter);
+        let families: Vec<Family> = self.settings.families().collect();
+        for family in families {
+            let packet = self.word(family, Word::Call, counter);
+            self.outbox.push_back(Output::Transmit(packet));
+        }
+    }
+
+    pub(super) fn hear_word(&mut self, said: &RollCall, packet: &Received<'_>, now: Timestamp) {
+        if let Err(why) = self.check_word(said, packet) {
+            self.stats.reject(why);
+            self.outbox.push_back(Output::Rejected(why, packet.src));
+            return;
+        }
+        match (said.word, &self.phase) {
+            (Word::Call, Phase::Backup(_)) if now >= self.answers_again => {
+                self.answers_again = now + ANSWER_EVERY;
+                let answer = self.word(Family::of(packet.src), Word::Answer, said.counter);
+                self.outbox.push_back(Output::Transmit(answer));
+            }
+            (Word::Answer, Phase::Master(_)) if self.called == Some(said.counter) => {
+                self.outbox.push_back(Output::Answered { peer: packet.src, demotion: said.demotion });
+            }
+            (Word::Call | Word::Answer, _) => {}
+        }
+    }
+
+    fn check_word(&self, said: &RollCall, packet: &Received<'_>) -> Result<(), Reject> {
+        if packet.ttl != 255 {
+            return Err(Reject::Ttl(packet.ttl));
+        }
+        if said.vhid != self.settings.vhid.get() {
+            return Err(Reject::Vhid(said.vhid));
+        }
+        if !packet.payload.first_chunk::<LEN>().is_some_and(|bytes| is_intact(bytes, packet.src, packet.dst)) {
+            return Err(Reject::Checksum);
+        }
+        if !self.settings.uses(Family::of(packet.src)) {
+            return Err(Reject::Family);
+        }
+        if matches!(self.phase, Phase::Init) {
+            return Err(Reject::NotRunning);
+        }
+        if self.auth.verify(said.counter, &said.digest) { Ok(()) } else { Err(Reject::Digest) }
+    }
+
+    fn word(&self, family: Family, word: Word, counter: u64) -> Transmit {
+        let digest: [u8; DIGEST_LEN] = self.auth.sign(counter);
+        let said = RollCall { word, vhid: self.settings.vhid.get(), demotion: self.demotion(), counter, digest };
+        Transmit { family, kind: Kind::RollCall, payload: said.encode() }
+    }
+}
