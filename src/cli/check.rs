@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::{CONFIG, Exit, Failure, output};
 use crate::config::{Config, Problem, Report, Severity, Vhost};
-use crate::engine;
+use crate::engine::{self, HookProblem};
 use crate::types::Name;
 
 /// Check a configuration and everything it refers to; change nothing.
@@ -79,9 +79,14 @@ fn check_hooks(config: &Config) -> Vec<Problem> {
         return Vec::new();
     }
     let found = engine::check_hooks(config);
-    let found = found.unwrap_or_else(|error| vec![(None, format!("cannot load the hooks here: {error}"))]);
+    let nowhere = |error| HookProblem { hook: None, message: format!("cannot load the hooks here: {error}"), certain: true };
+    let found = found.unwrap_or_else(|error| vec![nowhere(error)]);
     let place = |name: Option<&Name>| name.and_then(|name| config.hooks.get(name)).map(|hook| hook.place.0.clone());
-    found.into_iter().map(|(name, message)| Problem::error(place(name.as_ref()), message)).collect()
+    let problem = |HookProblem { hook, message, certain }| Problem {
+        severity: if certain { Severity::Error } else { Severity::Warning },
+        ..Problem::error(place(hook.as_ref()), message)
+    };
+    found.into_iter().map(problem).collect()
 }
 
 fn summary(args: &Args, config: &Config) -> String {

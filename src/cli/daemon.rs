@@ -166,6 +166,9 @@ pub(super) fn reload(args: &ReloadArgs) -> Result<Exit, Failure> {
         let problems = report.problems.join("\n  ");
         return Err(Failure::new(Exit::Config, format!("nothing was changed:\n  {problems}")));
     }
+    for doubt in &report.warnings {
+        output::note(&format!("warning: {doubt}\n"));
+    }
     let changes: String = report.changes.iter().map(|change| format!("{change}\n")).collect();
     output::data(if changes.is_empty() { b"nothing to change\n" } else { changes.as_bytes() })
 }

@@ -66,6 +66,9 @@ pub struct ReloadReport {
     pub changes: Vec<String>,
     /// What is wrong, a line each.
     pub problems: Vec<String>,
+    /// What may go wrong with what was taken into use, a line each.
+    #[serde(default)]
+    pub warnings: Vec<String>,
 }
 
 /// Everything an operator may want to know.

@@ -119,8 +119,8 @@ impl Check {
         self.last
     }
 
-    /// Counts what a check said.
-    fn count(&mut self, verdict: Verdict, health: &Health, now: Timestamp) -> Option<Change> {
+    /// Counts what a check said of a node that serves its addresses, or does not.
+    fn count(&mut self, verdict: Verdict, health: &Health, serves: bool, now: Timestamp) -> Option<Change> {
         let unwell = Standing::Unwell { demotion: verdict.demotion, reason: verdict.reason };
         let well = verdict.demotion == 0;
         match &self.standing {
@@ -128,8 +128,13 @@ impl Check {
                 self.stand(Standing::Well);
                 None
             }
-            // The first answer counts at once: who is unwell at start shall not take over first.
+            // The first answer counts at once: who is unwell at start shall not take over first. A master serves already, and
+            // a check that is new to it must fail as often as any before it takes the addresses away.
             Standing::Unknown => {
+                self.against += 1;
+                if serves && self.against < health.fall {
+                    return None;
+                }
                 self.fall(unwell, now);
                 Some(Change::Fell)
             }
@@ -264,7 +269,8 @@ impl<W: World> Engine<W> {
         let health = pool.spec().health;
         let verdict = Verdict::of(result, &health);
         let reason = verdict.reason.clone();
-        let Some(change) = check.count(verdict, &health, now) else { return };
+        let serves = node.machine.state() == State::Master;
+        let Some(change) = check.count(verdict, &health, serves, now) else { return };
         let demotion = check.demotion();
         let vhost = &node.spec.name;
         match change {
@@ -302,7 +308,7 @@ mod tests {
     /// A check a second, from a time that is told; what followed from each.
     fn count(check: &mut Check, from_s: u64, said_each: &[u8]) -> Vec<Option<Change>> {
         let at = |n: usize| Timestamp::ZERO + Duration::from_secs(from_s + n as u64);
-        said_each.iter().enumerate().map(|(n, demotion)| check.count(said(*demotion), &HEALTH, at(n))).collect()
+        said_each.iter().enumerate().map(|(n, demotion)| check.count(said(*demotion), &HEALTH, false, at(n))).collect()
     }
 
     #[test]
@@ -320,6 +326,23 @@ mod tests {
         assert_eq!(count(&mut check, 0, &[9]), [Some(Change::Fell)]);
         let mut check = Check::new(Timestamp::ZERO);
         assert_eq!(count(&mut check, 0, &[0, 9]), [None, None]);
+    }
+
+    /// Neither the first answer of a new check, nor those until it has failed as often as any, hand over what is held.
+    #[test]
+    fn a_check_that_is_new_to_a_master_falls_as_slowly_as_any() {
+        let fallen = |serves: bool, said_each: &[u8]| {
+            let mut check = Check::new(Timestamp::ZERO);
+            let mut count = |demotion: &u8| check.count(said(*demotion), &HEALTH, serves, Timestamp::ZERO);
+            said_each.iter().map(&mut count).position(|change| change == Some(Change::Fell))
+        };
+        assert_eq!(fallen(true, &[9, 9, 9, 9]), Some(2));
+        assert_eq!(fallen(true, &[9, 9, 0, 9, 9]), None);
+        assert_eq!(fallen(false, &[9]), Some(0), "who serves nothing yet shall not begin to");
+        let mut check = Check::new(Timestamp::ZERO);
+        assert_eq!(check.count(said(9), &HEALTH, true, Timestamp::ZERO), None);
+        assert_eq!(check.demotion(), 0);
+        assert_eq!(check.count(said(9), &HEALTH, false, Timestamp::ZERO), Some(Change::Fell), "it is no longer master");
     }
 
     #[test]

@@ -2,9 +2,10 @@
 
 use std::rc::Rc;
 
-use tracing::info;
+use tracing::{info, warn};
 
 use super::exam::{self, Examine, Test};
+use super::foresight::Foresight;
 use super::generations::Generations;
 use super::lasting::{Kept, KeptHook};
 use super::material::Material;
@@ -41,6 +42,10 @@ pub(super) async fn hooks(config: &Config, keeper: &Client, kept: &Kept, examine
         match read_and_load(config, name, spec, keeper, Some((kept, examine))).await {
             Ok(pool) => {
                 loaded(spec, &pool);
+                // It may have served for long, and refusing it now would leave the node without it.
+                for problem in Foresight::of(config, &pool).map(Foresight::look).unwrap_or_default() {
+                    warn!(hook = %name, problem = problem.message, "A hook will go wrong");
+                }
                 hooks.take(Rc::clone(&pool));
                 if let Some(original) = pool.original() {
                     kept.keep(original, signatures(&pool), super::clock::wall_ms());

@@ -17,6 +17,7 @@ mod desk;
 mod exam;
 mod execute;
 mod follow;
+mod foresight;
 mod generations;
 mod handover;
 mod health;
@@ -62,7 +63,8 @@ mod world;
 
 pub use cleanup::{Cleanup, cleanup};
 pub use exam::Examine;
+pub use foresight::{HookProblem, check_hooks};
 pub use recover::Recovery;
-pub use start::{check_hooks, main};
+pub use start::main;
 pub use terms::terms;
 pub use undo::Undone;

@@ -13,6 +13,7 @@ use tracing::{error, info, warn};
 use super::clock;
 use super::command::ReloadReport;
 use super::exam::{self, Examine, Test};
+use super::foresight::{Foresight, HookProblem};
 use super::helper;
 use super::load::{accept, signatures};
 use super::material::Material;
@@ -50,6 +51,8 @@ pub(super) struct Prepared {
     faults: BTreeMap<Name, (String, String)>,
     /// What is wrong with the configuration.
     problems: Vec<String>,
+    /// What may go wrong with new versions, by hook.
+    doubts: Vec<(Name, String)>,
     /// Hooks that are on disk as they are in use.
     unchanged: Vec<Name>,
     /// A helper process that knows what is granted now, if the present one does not.
@@ -111,7 +114,7 @@ impl Engine {
     pub(super) fn commit(&mut self, prepared: Prepared) {
         let now = clock::now();
         self.reloading = false;
-        let Prepared { scope, config, pools, faults, problems, unchanged, helper, replies } = prepared;
+        let Prepared { scope, config, pools, faults, problems, doubts, unchanged, helper, replies } = prepared;
         for (name, (message, digest)) in &faults {
             self.hooks.refuse(name, message.clone(), digest.clone());
         }
@@ -126,6 +129,7 @@ impl Engine {
         }
         if report.problems.is_empty() {
             report.done = true;
+            report.warnings.extend(doubts.iter().map(|(name, doubt)| format!("hook {name}: {doubt}")));
             if let Some((client, duty)) = helper {
                 if self.ties.helper.duty() != Some(duty) {
                     report.changes.push(format!("helper process: started, for {}", duty.as_str()));
@@ -158,6 +162,9 @@ impl Engine {
             info!(changes = report.changes.len(), "Reloaded");
             for change in &report.changes {
                 info!(change, "Changed by the reload");
+            }
+            for problem in &report.warnings {
+                warn!(problem, "What was reloaded may go wrong");
             }
         }
     }
@@ -475,6 +482,7 @@ impl Job {
             pools: BTreeMap::new(),
             faults: BTreeMap::new(),
             problems,
+            doubts: Vec::new(),
             unchanged: Vec::new(),
             helper: None,
             replies,
@@ -516,11 +524,29 @@ impl Job {
             }
             exam::tell_untested(name, spec, test.as_ref());
             match accept(&found.config, name, spec, material, test.map(|test| (examine, test)), &keeper).await {
-                Ok(pool) => _ = found.pools.insert(name.clone(), pool),
+                Ok(pool) => match foreseen(&found.config, &pool).await {
+                    Ok(doubts) => {
+                        found.doubts.extend(doubts.into_iter().map(|doubt| (name.clone(), doubt)));
+                        found.pools.insert(name.clone(), pool);
+                    }
+                    Err(error) => _ = found.faults.insert(name.clone(), (error, attempt)),
+                },
                 Err(error) => _ = found.faults.insert(name.clone(), (error.to_string(), attempt)),
             }
         }
         found
+    }
+}
+
+/// What may go wrong with a new version; the first thing that must is an error.
+async fn foreseen(config: &Config, pool: &Pool) -> Result<Vec<String>, String> {
+    let Some(foresight) = Foresight::of(config, pool) else { return Ok(Vec::new()) };
+    let found = foresight.look_aside().await;
+    let certain = found.iter().filter(|problem| problem.certain).count();
+    match found.first() {
+        Some(HookProblem { message, certain: true, .. }) if certain > 1 => Err(format!("{message} (and {} more)", certain - 1)),
+        Some(HookProblem { message, certain: true, .. }) => Err(message.clone()),
+        Some(_) | None => Ok(found.into_iter().map(|problem| problem.message).collect()),
     }
 }
 

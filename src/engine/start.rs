@@ -16,7 +16,7 @@ use super::announcer::Announcer;
 use super::clock;
 use super::command::{Command, EngineStatus};
 use super::couriers::couriers;
-use super::exam::{self, Examine};
+use super::exam::Examine;
 use super::execute::Executor;
 use super::health::Checks;
 use super::helper::{self, Care};
@@ -38,7 +38,7 @@ use super::will::Testament;
 use super::world::Ties;
 use crate::config::{self, Config, Sandbox};
 use crate::hooks::session::SandboxPolicy;
-use crate::hooks::{EntryPoint, HookSource, LoadError};
+use crate::hooks::{EntryPoint, LoadError};
 use crate::host::alarm::Alarm;
 use crate::host::helper::Duty;
 use crate::host::netlink::Watch;
@@ -295,51 +295,6 @@ pub(super) const fn sandbox_policy(config: &Config) -> SandboxPolicy {
         Sandbox::Required => SandboxPolicy::Required,
         Sandbox::BestEffort => SandboxPolicy::BestEffort,
     }
-}
-
-/// Loads every hook as the daemon would, each in a confined runner, and ends it again; reads Lua hooks for mistakes that only
-/// show when a line runs. What is wrong, by hook.
-///
-/// # Errors
-/// No runner can be started here.
-pub fn check_hooks(config: &Config) -> io::Result<Vec<(Option<Name>, String)>> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    tokio::task::LocalSet::new().block_on(&runtime, async {
-        let (keeper, _exits) = Client::start(None)?;
-        let mut problems = Vec::new();
-        for (name, spec) in &config.hooks {
-            let mut found = match load::hook(config, name, spec, &keeper).await {
-                Err(error) => vec![error.to_string()],
-                Ok(pool) => pool.original().map(|source| mistakes(source, pool.modules())).unwrap_or_default(),
-            };
-            found.extend(exam::read(&config.trust, spec).err());
-            problems.extend(found.into_iter().map(|message| (Some(name.clone()), message)));
-        }
-        Ok(problems)
-    })
-}
-
-/// What can be known to be wrong with a hook that loads.
-#[cfg(feature = "lua")]
-fn mistakes(source: &HookSource, modules: &[String]) -> Vec<String> {
-    use crate::hooks::{Language, lua::check};
-    if source.language != Language::Lua {
-        return Vec::new();
-    }
-    let main = source.path.rsplit('/').next().unwrap_or(&source.path);
-    let modules = modules.iter().filter_map(|key| Some((key.as_str(), source.modules.get(key)?.as_slice())));
-    let files: Vec<(&str, &[u8])> = std::iter::once((main, source.main.as_slice())).chain(modules).collect();
-    let globals = check::globals(files.iter().map(|(_, text)| *text));
-    let found = |(file, text): &(&str, &[u8])| {
-        let findings = check::check(text, &globals).unwrap_or_default();
-        findings.into_iter().map(|finding| format!("{file}:{}: {}", finding.line, finding.message)).collect::<Vec<_>>()
-    };
-    files.iter().flat_map(found).collect()
-}
-
-#[cfg(not(feature = "lua"))]
-fn mistakes(_: &HookSource, _: &[String]) -> Vec<String> {
-    Vec::new()
 }
 
 /// One virtual host, with a port for its interface; its queue begins at once, its protocol when the link is known.

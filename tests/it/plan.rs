@@ -181,6 +181,52 @@ fn check_finds_mistakes_in_code_that_never_ran() {
     assert_eq!(carpd(path, &["check", "carpd.toml"]).code, 0);
 }
 
+/// A hook that loads and cannot work is an error; what may go wrong is a warning.
+#[test]
+fn check_foresees_what_grants_and_entry_points_refuse() {
+    let directory = place(true);
+    let path = directory.path();
+    fs::write(path.join("web.pass"), "love\n").unwrap();
+    fs::set_permissions(path.join("web.pass"), std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    let vhost = "[[vhost]]\nname = \"web\"\ninterface = \"lo\"\nvhid = 40\naddresses = [\"192.0.2.40/24\"]\n\
+                 password-file = \"web.pass\"\nhooks = [\"failover\"]\n[hook.failover]\nsource = \"failover.lua\"\n\
+                 config = { gateway = \"192.0.2.1\" }\ngrant = { service = [{ unit = \"httpd\", do = [\"start\"] }] }\n";
+    fs::write(path.join("carpd.toml"), vhost).unwrap();
+    let said = |hook: &str| -> (i32, Vec<(String, String)>) {
+        fs::write(path.join("failover.lua"), hook).unwrap();
+        let ran = carpd(path, &["check", "carpd.toml", "--json"]);
+        let json: Value = serde_json::from_str(&ran.stdout).unwrap();
+        let text = |problem: &Value, key: &str| problem[key].as_str().unwrap().to_owned();
+        (ran.code, json["problems"].as_array().unwrap().iter().map(|p| (text(p, "severity"), text(p, "message"))).collect())
+    };
+    for (hook, severity, message) in [
+        (
+            "function health()\n  service.start(\"httpd\")\nend",
+            "error",
+            "failover.lua:2: service.start: health may only look, and this changes something",
+        ),
+        (
+            "function on_master()\n  hostname.set(\"x\")\nend",
+            "error",
+            "failover.lua:2: not granted: hostname.set x; to grant it, write under [hook.failover.grant]: hostname = [\"x\"]",
+        ),
+        (
+            "function on_master()\n  log.info(\"to \" .. config.gatway)\nend",
+            "error",
+            "failover.lua:2: config has no gatway; did you mean gateway?",
+        ),
+        (
+            "function on_master(event)\n  if event.initial then service.start(\"db\") end\nend",
+            "warning",
+            "failover.lua:2: not granted: service.start db; to grant it, write under [hook.failover.grant]: \
+             service = [{ unit = \"db\", do = [\"start\"] }]",
+        ),
+    ] {
+        let code = if severity == "error" { 3 } else { 0 };
+        assert_eq!(said(hook), (code, vec![(severity.to_owned(), message.to_owned())]), "{hook}");
+    }
+}
+
 #[test]
 fn the_grants_that_are_printed_are_those_of_its_tests_too() {
     let directory = tempfile::tempdir().unwrap();

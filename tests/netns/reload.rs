@@ -19,6 +19,7 @@ pub(crate) fn cases() -> Vec<Case> {
         Case::new("reload::state_and_numbers_outlive_a_killed_daemon", outlives),
         Case::new("reload::applying_a_hook_reconciles_and_touches_nothing_else", apply),
         Case::new("reload::virtual_hosts_that_did_not_change_notice_nothing", unchanged),
+        Case::new("reload::a_hook_that_cannot_work_is_not_taken", foreseen),
         Case::new("reload::a_tested_hook_serves_once_it_passes_its_test", tested),
         Case::new("reload::the_helper_process_comes_with_the_first_grant_and_comes_back", helper),
         Case::new("reload::what_a_hook_does_not_read_makes_no_new_version", neighbours),
@@ -228,6 +229,26 @@ fn unchanged() -> Outcome {
     watch.hear(ADDRESS_OF_A, 4, SOON)?;
     assert_eq!(daemon.states(), states);
     assert_eq!(announced(&watch), announcements);
+    daemon.stop()
+}
+
+/// It loads, and would take the address from a living master.
+fn foreseen() -> Outcome {
+    let lab = lan(&["a"])?;
+    let mut daemon = Carpd::new("a").hook("function on_master() log.info('one') end", "").start(&lab)?;
+    daemon.wait_ran("on_master", TAKEOVER)?;
+    save_hook(&lab, "function on_master() log.info('two') end\nfunction health()\n  service.start('httpd')\nend")?;
+    let refused = daemon.wait_says("Keeps the last good version of a hook", SOON)?;
+    let says = "h.lua:3: service.start: health may only look";
+    assert!(refused.text("error").contains(says), "{refused:?}");
+    let (said, code) = carpd(&lab, "reload")?;
+    assert!(code == "3" && said.contains(says), "{code}: {said}");
+    // What may go wrong is taken, and told.
+    save_hook(&lab, "function on_master(event)\n  if event.missed > 9 then hostname.set('x') end\nend")?;
+    took_new(&mut daemon)?;
+    let doubt = daemon.wait_says("What was reloaded may go wrong", SOON)?;
+    assert!(doubt.text("problem").contains("h.lua:2: not granted: "), "{doubt:?}");
+    assert_eq!(daemon.states(), ["backup", "master"]);
     daemon.stop()
 }
 

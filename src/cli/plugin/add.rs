@@ -13,7 +13,7 @@ use super::{failure, plain, registry};
 use crate::cli::{CONFIG, Exit, Failure, check, output};
 use crate::config::{self, Config, Disk, Language};
 use crate::effect::Grants;
-use crate::engine;
+use crate::engine::{self, HookProblem};
 use crate::hooks::api::{grant_line, is_allowed};
 use crate::hooks::vet::beside;
 use crate::host::files;
@@ -227,11 +227,15 @@ fn check_new(path: &Path, new: &str, name: &Name, look: &Look) -> Result<(), Fai
     }
     let problems = engine::check_hooks(&loaded.config)
         .map_err(|err| Failure::new(Exit::Cannot, format!("cannot load hooks here: {err}")))?;
-    match problems.into_iter().next() {
-        None => Ok(()),
-        Some((Some(name), why)) => Err(Failure::new(Exit::Config, format!("hook {name}: {why}"))),
-        Some((None, why)) => Err(Failure::new(Exit::Config, why)),
+    let said = |HookProblem { hook, message, .. }| hook.map_or_else(String::new, |name| format!("hook {name}: ")) + &message;
+    let (certain, doubtful): (Vec<_>, Vec<_>) = problems.into_iter().partition(|problem| problem.certain);
+    if let Some(first) = certain.into_iter().next() {
+        return Err(Failure::new(Exit::Config, said(first)));
     }
+    for doubt in doubtful {
+        output::note(&format!("warning: {}\n", said(doubt)));
+    }
+    Ok(())
 }
 
 /// Every import must be granted, or the component is refused: says which lines would.

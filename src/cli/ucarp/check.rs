@@ -122,8 +122,8 @@ fn check_hooks(handover: &Handover) -> Result<(), Refusal> {
         return Ok(());
     }
     let problems = engine::check_hooks(&config).map_err(|error| refused(format!("cannot check the hooks: {error}")))?;
-    match problems.first() {
-        Some((_, problem)) => Err(refused(problem.clone())),
+    match problems.into_iter().find(|problem| problem.certain) {
+        Some(problem) => Err(refused(problem.message)),
         None => Ok(()),
     }
 }

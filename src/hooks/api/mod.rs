@@ -145,6 +145,12 @@ impl Function {
         (self.make)(&mut args, context)
     }
 
+    /// Does it change something, here or elsewhere? An entry point that may only look is refused it.
+    #[must_use]
+    pub fn changes(&self) -> bool {
+        matches!(self.gives, Gives::Outcome | Gives::Command) || (self.group == "http" && self.name != "get")
+    }
+
     /// `group.name`.
     #[must_use]
     pub fn full_name(&self) -> String {

@@ -85,3 +85,31 @@ fn near_misses_find_the_right_name() {
     assert_eq!(unknown_entry_point("on_master"), None);
     assert_eq!(unknown_entry_point("helper"), None);
 }
+
+/// Whether a function changes something is read from the list; what it asks for must agree.
+#[test]
+fn what_changes_something_asks_for_an_effect() {
+    let named = |kind: Kind| match kind {
+        Kind::Cidr | Kind::Target => text("192.0.2.1/32"),
+        Kind::Ip => text("192.0.2.1"),
+        Kind::Device => text("eth0"),
+        Kind::Mac => text("02:00:00:00:00:01"),
+        Kind::Url => text("http://192.0.2.1/"),
+        Kind::Endpoint => text("192.0.2.1:80"),
+        Kind::Text | Kind::Bytes | Kind::Any => text("x"),
+        Kind::Int(least, _) => Raw::Number(f64::from(i32::try_from(least).unwrap())),
+        Kind::Bool => Raw::Bool(true),
+        Kind::Words => map(&[]),
+    };
+    for function in FUNCTIONS {
+        let mut given: Vec<Raw> = function.params.iter().map(|param| named(param.kind)).collect();
+        let options = function.options.iter().filter(|option| option.required);
+        given.push(Raw::Map(options.map(|option| (option.name.to_owned(), named(option.kind))).collect()));
+        if function.options.is_empty() {
+            given.pop();
+        }
+        let request = function.request(given, Context { interface: &context() }).unwrap();
+        let asks = matches!(request, Request::Ask(Ask::Effect { .. }));
+        assert_eq!(function.changes(), asks, "{}", function.full_name());
+    }
+}

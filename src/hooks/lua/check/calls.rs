@@ -10,6 +10,8 @@ pub(super) enum Argument {
     /// One value or several, or none: a call, or `...`.
     Many,
     Nil,
+    /// Nothing, because the hook's configuration does not have it; says so.
+    Absent(String),
     Bool(bool),
     Number(f64),
     SomeNumber,
@@ -54,7 +56,7 @@ pub(super) fn wrong(function: &Function, given: &[Argument]) -> Vec<String> {
     }
     match given.get(positional) {
         Some(Argument::Table { pairs, complete }) => found.extend(options(function, pairs, *complete)),
-        Some(Argument::Unknown | Argument::Many | Argument::Nil) => {}
+        Some(Argument::Unknown | Argument::Many | Argument::Nil | Argument::Absent(_)) => {}
         None if open => {}
         None => found.extend(options(function, &[], true)),
         Some(_) => found.push(format!("{name}: argument {} must be a table of options", positional + 1)),
@@ -88,8 +90,8 @@ fn options(function: &Function, pairs: &[(String, Argument)], complete: bool) ->
 /// Why a value cannot be this parameter; `None` if it can, or nobody knows.
 fn misfit(param: &Param, argument: &Argument) -> Option<String> {
     let raw = match argument {
-        Argument::Nil if param.required => return Some(format!("is missing: {}", param.kind.expects())),
-        Argument::Unknown | Argument::Many | Argument::Nil => return None,
+        Argument::Nil | Argument::Absent(_) if param.required => return Some(format!("is missing: {}", param.kind.expects())),
+        Argument::Unknown | Argument::Many | Argument::Nil | Argument::Absent(_) => return None,
         // A number that is written in a way that is not read here: any other number will do.
         Argument::SomeNumber => {
             return (!param.takes_number()).then(|| format!("must be {}, not a number", param.kind.expects()));

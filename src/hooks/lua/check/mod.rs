@@ -4,19 +4,30 @@
 //! It knows the list of host functions ([`FUNCTIONS`](crate::hooks::api::FUNCTIONS)) and Luau's scopes, and nothing of
 //! types: what a variable holds is only known when it runs. So what it says is certain, and it does not say all
 //! (docs/adr/0024).
+//!
+//! Given the grants, the configuration and the virtual hosts that a hook is used with, [`foresee`] also follows what its entry
+//! points call, and tells what these refuse (docs/adr/0040).
 
 mod calls;
+mod expressions;
+mod flow;
+mod foresee;
 mod lexer;
 mod parser;
 mod required;
+mod rights;
 mod types;
 
+#[cfg(test)]
+mod foresee_tests;
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeSet;
 
+pub use foresee::{Foreseen, Use, foresee};
 pub use required::required;
+pub use rights::Home;
 
 /// A mistake, at its place.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,22 +1,20 @@
 //! Luau's grammar, as far as it decides which names are in scope and what is called.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value as Json;
 
 use super::Finding;
-use super::calls::{self, Argument};
+use super::calls::Argument;
+use super::flow::{Sure, Target, Tracker};
 use super::lexer::{Kind, Token};
-use crate::hooks::api;
 
 /// How deep expressions and blocks may nest: far more than people write, and little of a thread's stack.
 pub(super) const DEPTH_MAX: usize = 100;
 
 /// Reads a script. `None` if it is not understood.
 pub(super) fn read(tokens: &[Token], elsewhere: &BTreeSet<String>) -> Option<Vec<Finding>> {
-    let mut globals = defined(tokens);
-    globals.extend(elsewhere.iter().cloned());
-    let mut parser = Parser { tokens, at: 0, scopes: vec![BTreeSet::new()], globals, findings: Vec::new(), depth: 0 };
-    parser.block()?;
-    (parser.at == tokens.len()).then_some(parser.findings)
+    Parser::mistakes(tokens, elsewhere).map(|(findings, _)| findings)
 }
 
 /// Every global that the script sets somewhere.
@@ -39,32 +37,65 @@ pub(super) fn defined(tokens: &[Token]) -> BTreeSet<String> {
     found
 }
 
-/// What an expression is, if that is known.
+/// What an expression is, if that is known. What stands below `Known` is only told apart by a reader that follows what runs.
 #[derive(Debug, Clone, PartialEq)]
-enum Value {
+pub(super) enum Value<'a> {
     Unknown,
     /// A global's name.
     Global(String),
     /// A function of the API, or what would be one.
     Member(String, String),
     Known(Argument),
+    /// A table of the hook's configuration, and how the script calls it.
+    Config(&'a Json, String),
+    /// A function of the script.
+    Function(Target),
+    /// A table of functions: a module, or one that the script makes.
+    Namespace,
+    /// `require` itself.
+    Require,
 }
 
 pub(super) struct Parser<'a> {
     pub(super) tokens: &'a [Token],
     pub(super) at: usize,
-    scopes: Vec<BTreeSet<String>>,
-    globals: BTreeSet<String>,
-    findings: Vec<Finding>,
+    scopes: Vec<BTreeMap<String, Value<'a>>>,
+    pub(super) globals: BTreeSet<String>,
+    pub(super) findings: Vec<Finding>,
     pub(super) depth: usize,
+    /// Names that get another value than the one that they were declared with.
+    assigned: BTreeSet<String>,
+    /// Of a reader that follows what runs; it finds no other mistakes.
+    pub(super) flow: Option<Tracker<'a>>,
 }
 
-impl Parser<'_> {
+impl<'a> Parser<'a> {
+    fn new(tokens: &'a [Token], elsewhere: &BTreeSet<String>, flow: Option<Tracker<'a>>) -> Self {
+        let mut globals = defined(tokens);
+        globals.extend(elsewhere.iter().cloned());
+        let scopes = vec![BTreeMap::new()];
+        Self { tokens, at: 0, scopes, globals, findings: Vec::new(), depth: 0, assigned: BTreeSet::new(), flow }
+    }
+
+    /// The mistakes of a script, and the names that it assigns to. `None` if it is not understood.
+    pub(super) fn mistakes(tokens: &'a [Token], elsewhere: &BTreeSet<String>) -> Option<(Vec<Finding>, BTreeSet<String>)> {
+        let mut parser = Self::new(tokens, elsewhere, None);
+        parser.block()?;
+        (parser.at == tokens.len()).then_some((parser.findings, parser.assigned))
+    }
+
+    /// Follows what runs in a script. `None` if it is not understood.
+    pub(super) fn follow(tokens: &'a [Token], elsewhere: &BTreeSet<String>, tracker: Tracker<'a>) -> Option<Tracker<'a>> {
+        let mut parser = Self::new(tokens, elsewhere, Some(tracker));
+        parser.block()?;
+        parser.flow
+    }
+
     pub(super) fn kind(&self) -> Option<&Kind> {
         self.tokens.get(self.at).map(|token| &token.kind)
     }
 
-    fn line(&self) -> usize {
+    pub(super) fn line(&self) -> usize {
         self.tokens.get(self.at).or(self.tokens.last()).map_or(1, |token| token.line)
     }
 
@@ -93,18 +124,27 @@ impl Parser<'_> {
         Some(name)
     }
 
-    fn find(&mut self, line: usize, message: String) {
-        self.findings.push(Finding { line, message });
-    }
-
-    fn declare(&mut self, name: String) {
-        if let Some(scope) = self.scopes.last_mut() {
-            scope.insert(name);
+    pub(super) fn find(&mut self, line: usize, message: String) {
+        if self.flow.is_none() {
+            self.findings.push(Finding { line, message });
         }
     }
 
-    fn is_local(&self, name: &str) -> bool {
-        self.scopes.iter().any(|scope| scope.contains(name))
+    fn declare(&mut self, name: String, value: Value<'a>) {
+        let value = match value {
+            _ if self.flow.as_ref().is_none_or(|flow| !flow.is_constant(&name)) => Value::Unknown,
+            Value::Known(Argument::Table { .. }) => Value::Namespace,
+            Value::Known(Argument::Many) => Value::Unknown,
+            value => value,
+        };
+        if let Some(scope) = self.scopes.last_mut() {
+            scope.insert(name, value);
+        }
+    }
+
+    /// What a local of this name is; `None` if there is none.
+    pub(super) fn local_value(&self, name: &str) -> Option<&Value<'a>> {
+        self.scopes.iter().rev().find_map(|scope| scope.get(name))
     }
 
     /// Within its own scope, and not too deep.
@@ -113,7 +153,7 @@ impl Parser<'_> {
         if self.depth > DEPTH_MAX {
             return None;
         }
-        self.scopes.push(BTreeSet::new());
+        self.scopes.push(BTreeMap::new());
         let result = inner(self);
         self.scopes.pop();
         self.depth -= 1;
@@ -140,18 +180,14 @@ impl Parser<'_> {
             Kind::Keyword("local") => self.local()?,
             Kind::Keyword("function") => {
                 self.at += 1;
-                self.name()?;
-                while self.take(".") || self.take(":") {
-                    self.name()?;
-                }
-                self.function_body()?;
+                self.function_statement()?;
             }
             Kind::Keyword("if") => self.conditional()?,
             Kind::Keyword("while") => {
                 self.at += 1;
                 self.expression()?;
                 self.expect("do")?;
-                self.within(Self::block)?;
+                self.perhaps(|parser| parser.within(Self::block))?;
                 self.expect("end")?;
             }
             Kind::Keyword("do") => {
@@ -162,17 +198,19 @@ impl Parser<'_> {
             Kind::Keyword("for") => self.repetition()?,
             Kind::Keyword("repeat") => {
                 self.at += 1;
-                self.within(|parser| {
+                let body = |parser: &mut Self| {
                     parser.block()?;
                     parser.expect("until")?;
                     parser.expression()
-                })?;
+                };
+                self.perhaps(|parser| parser.within(body))?;
             }
             Kind::Keyword("return") => {
                 self.at += 1;
                 if !matches!(self.kind(), None | Some(Kind::Keyword("end" | "else" | "elseif" | "until") | Kind::Symbol(";"))) {
                     self.expressions()?;
                 }
+                self.flow.iter_mut().for_each(Tracker::returns);
             }
             Kind::Name(name) if self.begins_type(name) => self.type_statement()?,
             Kind::Name(name) if name == "continue" && self.continues() => self.at += 1,
@@ -207,7 +245,7 @@ impl Parser<'_> {
         self.at += 1;
         if self.take("function") {
             self.name()?;
-            return self.function_body();
+            return self.function_body(None).map(drop);
         }
         self.name()?;
         self.generics()?;
@@ -219,8 +257,10 @@ impl Parser<'_> {
         self.at += 1;
         if self.take("function") {
             let name = self.name()?;
-            self.declare(name);
-            return self.function_body();
+            let body = self.flow.as_mut().map(Tracker::new_body);
+            // It may call itself.
+            self.declare(name, body.map_or(Value::Unknown, |body| Value::Function(Target::Body(body))));
+            return self.function_body(body).map(drop);
         }
         let mut names = Vec::new();
         loop {
@@ -232,27 +272,28 @@ impl Parser<'_> {
                 break;
             }
         }
-        if self.take("=") {
-            self.expressions()?;
-        }
+        let mut values = if self.take("=") { self.expressions()? } else { Vec::new() }.into_iter();
         for name in names {
-            self.declare(name);
+            self.declare(name, values.next().unwrap_or(Value::Unknown));
         }
         Some(())
     }
 
     fn conditional(&mut self) -> Option<()> {
+        let before = self.sure();
         loop {
             self.at += 1;
-            self.expression()?;
+            let condition = self.expression()?;
             self.expect("then")?;
-            self.within(Self::block)?;
+            let otherwise = self.branch(&condition, |parser| parser.within(Self::block))?.1;
+            self.set_sure(otherwise);
             if self.is("elseif") {
                 continue;
             }
             if self.take("else") {
                 self.within(Self::block)?;
             }
+            self.set_sure(before);
             return self.expect("end");
         }
     }
@@ -274,249 +315,107 @@ impl Parser<'_> {
         }
         self.expressions()?;
         self.expect("do")?;
-        self.within(|parser| {
+        let body = |parser: &mut Self| {
             for name in names {
-                parser.declare(name);
+                parser.declare(name, Value::Unknown);
             }
             parser.block()
-        })?;
+        };
+        self.perhaps(|parser| parser.within(body))?;
         self.expect("end")
     }
 
     fn assignment_or_call(&mut self) -> Option<()> {
-        self.target()?;
+        let mut targets = vec![self.target()?];
         while self.take(",") {
-            self.target()?;
+            targets.push(self.target()?);
         }
         let assigns = ["=", "+=", "-=", "*=", "/=", "//=", "%=", "^=", "..="];
         if assigns.iter().any(|symbol| self.take(symbol)) {
-            self.expressions()?;
+            let mut values = self.expressions()?.into_iter();
+            for target in targets {
+                let value = values.next().unwrap_or(Value::Unknown);
+                self.assign(target, &value);
+            }
         }
         Some(())
     }
 
-    /// What may be assigned to or called. Setting a global defines it, so here it is not asked for.
-    fn target(&mut self) -> Option<()> {
-        self.suffixed().map(drop)
-    }
-
-    fn expressions(&mut self) -> Option<Vec<Value>> {
-        let mut all = vec![self.expression()?];
-        while self.take(",") {
-            all.push(self.expression()?);
-        }
-        Some(all)
-    }
-
-    fn expression(&mut self) -> Option<Value> {
-        self.depth += 1;
-        if self.depth > DEPTH_MAX {
-            return None;
-        }
-        let mut value = self.operand()?;
-        let binary = ["+", "-", "*", "/", "//", "%", "^", "..", "==", "~=", "<", "<=", ">", ">=", "and", "or"];
-        while binary.iter().any(|operator| self.take(operator)) {
-            self.operand()?;
-            value = Value::Unknown;
-        }
-        self.depth -= 1;
-        Some(value)
-    }
-
-    fn operand(&mut self) -> Option<Value> {
-        let mut changed = false;
-        while ["-", "not", "#"].iter().any(|operator| self.take(operator)) {
-            changed = true;
-        }
-        let value = self.simple()?;
-        let mut value = if changed { Value::Unknown } else { value };
-        while self.take("::") {
-            self.type_()?;
-            value = Value::Unknown;
-        }
-        Some(value)
-    }
-
-    fn simple(&mut self) -> Option<Value> {
-        let known = |argument| Some(Value::Known(argument));
-        match self.kind()?.clone() {
-            Kind::Keyword("nil") => self.literal(known(Argument::Nil)),
-            Kind::Keyword("true") => self.literal(known(Argument::Bool(true))),
-            Kind::Keyword("false") => self.literal(known(Argument::Bool(false))),
-            Kind::Number(digits) => {
-                let number = digits.parse::<f64>().ok();
-                self.literal(Some(number.map_or(Value::Known(Argument::SomeNumber), |n| Value::Known(Argument::Number(n)))))
-            }
-            Kind::Text(text) => self.literal(known(Argument::Text(text))),
-            Kind::SomeText => self.literal(known(Argument::SomeText)),
-            Kind::HoleBegin => {
-                while matches!(self.kind(), Some(Kind::HoleBegin)) {
-                    self.at += 1;
-                    self.expression()?;
-                    matches!(self.kind(), Some(Kind::HoleEnd)).then(|| self.at += 1)?;
-                }
-                self.at += 1;
-                known(Argument::SomeText)
-            }
-            Kind::Symbol("...") => self.literal(Some(Value::Known(Argument::Many))),
-            Kind::Symbol("{") => self.table().map(Value::Known),
-            Kind::Keyword("function") => {
-                self.at += 1;
-                self.function_body()?;
-                known(Argument::Function)
-            }
-            Kind::Keyword("if") => self.chosen(),
-            _ => self.suffixed(),
-        }
-    }
-
-    fn literal(&mut self, value: Option<Value>) -> Option<Value> {
-        self.at += 1;
-        value
-    }
-
-    /// `if a then b else c` as a value.
-    fn chosen(&mut self) -> Option<Value> {
-        loop {
-            self.at += 1;
-            self.expression()?;
-            self.expect("then")?;
-            self.expression()?;
-            if self.is("elseif") {
-                continue;
-            }
-            self.expect("else")?;
-            self.expression()?;
-            return Some(Value::Unknown);
-        }
-    }
-
-    /// A name or something in brackets, with its fields and calls.
-    fn suffixed(&mut self) -> Option<Value> {
-        let line = self.line();
-        let mut value = if self.take("(") {
-            self.expression()?;
-            self.expect(")")?;
-            Value::Unknown
-        } else {
-            let name = self.name()?;
-            self.named(name, line)
-        };
-        loop {
-            let line = self.line();
-            if self.take(".") {
-                let name = self.name()?;
-                value = self.member(value, name, line);
-            } else if self.take("[") {
-                let index = self.expression()?;
-                self.expect("]")?;
-                value = match (value, index) {
-                    (value @ Value::Global(_), Value::Known(Argument::Text(name))) => self.member(value, name, line),
-                    _ => Value::Unknown,
-                };
-            } else if self.take(":") {
-                let name = self.name()?;
-                if let Value::Global(group) = &value {
-                    self.find(line, format!("{group}:{name}: functions of the API are called with a dot: {group}.{name}"));
-                }
-                self.arguments()?;
-                value = Value::Unknown;
-            } else if self.is("(")
-                || matches!(self.kind(), Some(Kind::Text(_) | Kind::SomeText | Kind::Symbol("{") | Kind::HoleBegin))
-            {
-                let given = self.arguments()?;
-                let (group, name) = match value {
-                    Value::Member(group, name) => (group, name),
-                    Value::Global(group) => (group.clone(), group),
-                    Value::Unknown | Value::Known(_) => (String::new(), String::new()),
-                };
-                if let Some((_, function)) = api::find(&group, &name) {
-                    let wrong = calls::wrong(function, &given);
-                    for message in wrong {
-                        self.find(line, message);
-                    }
-                }
-                value = Value::Unknown;
-            } else {
-                return Some(value);
-            }
-        }
-    }
-
-    fn named(&mut self, name: String, line: usize) -> Value {
-        if self.is_local(&name) || self.globals.contains(&name) {
-            return Value::Unknown;
-        }
-        if api::groups().any(|group| group == name) {
-            return Value::Global(name);
-        }
-        if !calls::is_library(&name) {
-            self.find(line, api::unknown_global(&name));
-        }
-        Value::Unknown
-    }
-
-    fn member(&mut self, value: Value, name: String, line: usize) -> Value {
-        let Value::Global(group) = value else { return Value::Unknown };
-        if api::find(&group, &name).is_none() {
-            self.find(line, api::unknown_function(&group, &name));
-            return Value::Unknown;
-        }
-        Value::Member(group, name)
-    }
-
-    fn arguments(&mut self) -> Option<Vec<Argument>> {
-        let known = |value| match value {
-            Value::Known(argument) => argument,
-            Value::Unknown | Value::Global(_) | Value::Member(..) => Argument::Unknown,
-        };
-        if !self.take("(") {
-            return self.simple().map(|value| vec![known(value)]);
-        }
-        if self.take(")") {
-            return Some(Vec::new());
-        }
+    /// What may be assigned to or called: its last name, and whether it has no other. Setting a global defines it, so here it is
+    /// not asked for.
+    fn target(&mut self) -> Option<(Option<String>, bool)> {
         let begin = self.at;
-        let mut all: Vec<Argument> = self.expressions()?.into_iter().map(known).collect();
-        // A call as the last argument may give several values, or none.
-        let last_is_call = self.tokens.get(begin..self.at).and_then(<[Token]>::last).is_some_and(|t| t.kind == Kind::Symbol(")"));
-        if last_is_call && let Some(last) = all.last_mut().filter(|last| **last == Argument::Unknown) {
-            *last = Argument::Many;
-        }
-        self.expect(")")?;
-        Some(all)
+        self.suffixed()?;
+        let last = self.at.checked_sub(1).and_then(|last| self.tokens.get(last));
+        let name = last.and_then(|token| if let Kind::Name(name) = &token.kind { Some(name.clone()) } else { None });
+        Some((name, self.at == begin + 1))
     }
 
-    fn table(&mut self) -> Option<Argument> {
-        self.expect("{")?;
-        let (mut pairs, mut complete) = (Vec::new(), true);
-        while !self.take("}") {
-            let named = matches!(self.tokens.get(self.at + 1).map(|token| &token.kind), Some(Kind::Symbol("=")));
-            if self.take("[") {
-                self.expression()?;
-                self.expect("]")?;
-                self.expect("=")?;
-                self.expression()?;
-                complete = false;
-            } else if named && let Some(name) = self.name() {
-                self.expect("=")?;
-                let value = match self.expression()? {
-                    Value::Known(argument) => argument,
-                    Value::Unknown | Value::Global(_) | Value::Member(..) => Argument::Unknown,
-                };
-                pairs.push((name, value));
-            } else {
-                self.expression()?;
-                complete = false;
-            }
-            if !(self.take(",") || self.take(";") || self.is("}")) {
-                return None;
-            }
+    fn assign(&mut self, (name, plain): (Option<String>, bool), value: &Value<'a>) {
+        let Some(name) = name else { return };
+        if plain {
+            self.assigned.insert(name.clone());
         }
-        Some(Argument::Table { pairs, complete })
+        self.keep(name, plain, value);
     }
 
-    fn function_body(&mut self) -> Option<()> {
+    /// A value is put under a name, as a global or in a table.
+    pub(super) fn keep(&mut self, name: String, plain: bool, value: &Value<'a>) {
+        let is_local = plain && self.local_value(&name).is_some();
+        if let (Some(flow), Value::Function(target), false) = (&mut self.flow, value, is_local) {
+            flow.name(name, plain, target.clone());
+        }
+    }
+
+    fn function_statement(&mut self) -> Option<()> {
+        let mut name = self.name()?;
+        let mut plain = true;
+        while self.take(".") || self.take(":") {
+            name = self.name()?;
+            plain = false;
+        }
+        if plain && self.local_value(&name).is_some() {
+            self.assigned.insert(name.clone());
+        }
+        let function = self.function_body(None)?;
+        self.keep(name, plain, &function);
+        Some(())
+    }
+
+    /// How sure it is that the reader's place is reached.
+    pub(super) fn sure(&self) -> Sure {
+        self.flow.as_ref().map_or(Sure::Maybe, Tracker::sure)
+    }
+
+    pub(super) fn set_sure(&mut self, sure: Sure) {
+        self.flow.iter_mut().for_each(|flow| flow.set_sure(sure));
+    }
+
+    /// What runs seldom, often or not at all.
+    fn perhaps<T>(&mut self, inner: impl FnOnce(&mut Self) -> Option<T>) -> Option<T> {
+        let before = self.sure();
+        self.set_sure(before.min(Sure::Maybe));
+        let result = inner(self)?;
+        self.set_sure(before);
+        Some(result)
+    }
+
+    /// What runs if a condition holds; and how sure it then is that what stands beside it does.
+    pub(super) fn branch<T>(&mut self, condition: &Value<'a>, inner: impl FnOnce(&mut Self) -> Option<T>) -> Option<(T, Sure)> {
+        let before = self.sure();
+        let (then, otherwise) = match condition.truth() {
+            Some(true) => (before, Sure::Never),
+            Some(false) => (Sure::Never, before),
+            None => (before.min(Sure::Maybe), before.min(Sure::Maybe)),
+        };
+        self.set_sure(then);
+        let result = inner(self)?;
+        self.set_sure(before);
+        Some((result, otherwise))
+    }
+
+    /// The parameters and the block of a function.
+    pub(super) fn function_body(&mut self, body: Option<usize>) -> Option<Value<'a>> {
         self.generics()?;
         self.expect("(")?;
         let mut names = vec!["self".to_owned()];
@@ -534,12 +433,19 @@ impl Parser<'_> {
         if self.take(":") {
             self.type_()?;
         }
+        let body = self.flow.as_mut().map(|flow| {
+            let body = body.unwrap_or_else(|| flow.new_body());
+            flow.enter(body);
+            body
+        });
         self.within(|parser| {
             for name in names {
-                parser.declare(name);
+                parser.declare(name, Value::Unknown);
             }
             parser.block()
         })?;
-        self.expect("end")
+        self.flow.iter_mut().for_each(Tracker::leave);
+        self.expect("end")?;
+        Some(body.map_or(Value::Known(Argument::Function), |body| Value::Function(Target::Body(body))))
     }
 }
