@@ -4,6 +4,7 @@ use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 
 use super::{CONFIG, Exit, Failure, output};
+use crate::config;
 use crate::control::{self, CallError, Order, Reply};
 use crate::engine::command::{HookStatus, RefusalStatus, RefusedAddress, Status, StrangerStatus, VhostStatus};
 use crate::engine::plan;
@@ -12,6 +13,9 @@ use crate::types::Name;
 
 /// What was refused so long ago is no trouble of today, and stands in the JSON alone.
 const RECENT_MS: u64 = 600_000;
+
+/// Where instances are, unless their configuration says otherwise.
+const RUN_DIR: &str = "/run/carpd";
 
 /// Which daemon is meant.
 #[derive(Debug, clap::Args)]
@@ -24,9 +28,9 @@ pub(super) struct Daemon {
     #[arg(long, value_name = "NAME", global = true, conflicts_with = "config")]
     instance: Option<String>,
 
-    /// The daemon's run directory.
-    #[arg(long, value_name = "DIR", default_value = "/run/carpd", global = true)]
-    run_dir: PathBuf,
+    /// The daemon's run directory [default: that of the configuration].
+    #[arg(long, value_name = "DIR", global = true)]
+    run_dir: Option<PathBuf>,
 }
 
 /// Show what every virtual host and hook is doing, and why.
@@ -115,10 +119,10 @@ enum HookVerb {
 }
 
 pub(super) fn status(args: &StatusArgs) -> Result<Exit, Failure> {
-    let Daemon { config, instance, run_dir } = &args.daemon;
+    let Daemon { config, instance, .. } = &args.daemon;
     let here = args.daemon.here(control::socket_path);
     if config.is_none() && instance.is_none() && here.len() > 1 && !args.json {
-        return status_of_all(run_dir, &here);
+        return status_of_all(&here);
     }
     let status = ask_status(&args.daemon)?;
     let text = if args.json {
@@ -223,19 +227,36 @@ fn confirmed() -> Result<bool, Failure> {
 type PartOf = fn(&Path) -> PathBuf;
 
 impl Daemon {
+    /// The configuration that is meant if none is named.
+    fn file(&self) -> &Path {
+        self.config.as_deref().unwrap_or(Path::new(CONFIG))
+    }
+
+    /// Where the directories of instances may be: where the command line says, or else the configuration. Its daemon may have begun
+    /// before that line was in it, so the usual place comes last.
+    fn run_dirs(&self) -> Vec<PathBuf> {
+        if let Some(run_dir) = &self.run_dir {
+            return vec![run_dir.clone()];
+        }
+        let written = std::fs::read_to_string(self.file()).ok().and_then(|text| config::run_dir(&text));
+        let usual = PathBuf::from(RUN_DIR);
+        written.into_iter().filter(|written| *written != usual).chain([usual.clone()]).collect()
+    }
+
     /// The directories of all that have this part, in order.
-    fn instances(&self, part: PartOf) -> Vec<String> {
-        let entries = std::fs::read_dir(&self.run_dir).into_iter().flatten().flatten();
-        let having = entries.filter(|entry| part(&entry.path()).exists());
-        let mut names: Vec<String> = having.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
-        names.sort();
-        names
+    fn instances(&self, part: PartOf) -> Vec<PathBuf> {
+        let run_dirs = self.run_dirs();
+        let entries = run_dirs.iter().flat_map(|run_dir| std::fs::read_dir(run_dir).into_iter().flatten().flatten());
+        let mut directories: Vec<PathBuf> =
+            entries.map(|entry| entry.path()).filter(|directory| part(directory).exists()).collect();
+        directories.sort();
+        directories
     }
 
     /// Those of this network namespace.
-    fn here(&self, part: PartOf) -> Vec<String> {
+    fn here(&self, part: PartOf) -> Vec<PathBuf> {
         let netns = Origin::current().map(|origin| format!("@{}", origin.netns)).unwrap_or_default();
-        self.instances(part).into_iter().filter(|name| name.ends_with(&netns)).collect()
+        self.instances(part).into_iter().filter(|directory| name_of(directory).ends_with(&netns)).collect()
     }
 
     /// This part of the one that is meant: by its name or its configuration, or the only one that has it, or the usual one.
@@ -245,15 +266,28 @@ impl Daemon {
             (Some(name), _, _) => {
                 let found = here
                     .iter()
-                    .find(|directory| is_named(directory, name))
+                    .find(|directory| is_named(&name_of(directory), name))
                     .ok_or_else(|| Failure::new(Exit::Cannot, format!("there is no instance {name} here")).hint(hint(self)))?;
-                self.run_dir.join(found)
+                found.clone()
             }
-            (None, None, [only]) => self.run_dir.join(only),
-            (None, config, _) => super::instance_dir(&self.run_dir, config.as_deref().unwrap_or(Path::new(CONFIG)))?,
+            (None, None, [only]) => only.clone(),
+            (None, _, _) => self.directory(part)?,
         };
         Ok(part(&directory))
     }
+
+    /// The directory of the daemon that runs the configuration: where it has the part, or would have it.
+    fn directory(&self, part: PartOf) -> Result<PathBuf, Failure> {
+        let candidates =
+            self.run_dirs().iter().map(|run_dir| super::instance_dir(run_dir, self.file())).collect::<Result<Vec<_>, _>>()?;
+        let found = candidates.iter().find(|directory| part(directory).exists()).or(candidates.first());
+        Ok(found.cloned().unwrap_or_else(|| PathBuf::from(RUN_DIR)))
+    }
+}
+
+/// A directory's own name.
+fn name_of(directory: &Path) -> String {
+    directory.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 /// Directories are called NAME-HASH@NAMESPACE; any part from the front is a name.
@@ -264,12 +298,12 @@ fn is_named(directory: &str, name: &str) -> bool {
 }
 
 /// Shows one after the other; one that does not answer is a failure only if none does.
-fn status_of_all(run_dir: &Path, names: &[String]) -> Result<Exit, Failure> {
+fn status_of_all(directories: &[PathBuf]) -> Result<Exit, Failure> {
     let mut text = String::new();
     let mut problem = None;
     let mut answered = false;
-    for name in names {
-        let path = control::socket_path(&run_dir.join(name));
+    for directory in directories {
+        let (path, name) = (control::socket_path(directory), name_of(directory));
         match control::call(&path, Order::Status) {
             Ok(Reply::Status(status)) => {
                 answered = true;
@@ -309,11 +343,11 @@ const fn exit_of(error: &CallError) -> Exit {
 
 /// Who listens, if not the one that was meant.
 fn hint(daemon: &Daemon) -> String {
-    let others = daemon.instances(control::socket_path);
+    let others: Vec<String> = daemon.instances(control::socket_path).iter().map(|directory| name_of(directory)).collect();
     let Some(first) = others.first() else {
         return "is it running? `carpd run` starts it; only root may speak to it".to_owned();
     };
-    let name = instance_name(daemon.config.as_deref().unwrap_or(Path::new(CONFIG)));
+    let name = instance_name(daemon.file());
     if others.iter().any(|other| other.split('@').next() == Some(&name)) {
         return "it runs in another network namespace: call this there (ip netns exec, nsenter -n)".to_owned();
     }
@@ -422,6 +456,9 @@ fn hook_line(hook: &HookStatus) -> String {
     let digest = hook.digest.get(..12).unwrap_or(&hook.digest);
     let mut line =
         format!("{}: generation {} ({digest}) of {} since {}", hook.name, hook.generation, hook.source, at(hook.since_ms));
+    if let Some(watched) = &hook.watched {
+        line += &format!(", {watched}");
+    }
     if hook.kept {
         line += ", from the copy that is kept";
     }

@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use toml::de::{DeTable, DeValue};
+
 use super::choice::{LogFormat, LogLevel, Sandbox, ServiceBackend};
 use super::model::{Daemon, Log};
 use super::problem::Findings;
@@ -28,6 +30,15 @@ pub(super) fn read(root: &Table<'_>, around: &dyn Surroundings, out: &mut Findin
         ca_file: ca_file(&table, around, out),
         hangup_stops: default.hangup_stops,
     })
+}
+
+/// The `run-dir` of a configuration that may be wrong in everything else: its daemon runs all the same, with what it read before.
+#[must_use]
+pub fn run_dir(text: &str) -> Option<PathBuf> {
+    let (document, _) = DeTable::parse_recoverable(text);
+    let DeValue::Table(daemon) = document.get_ref().get("daemon")?.get_ref() else { return None };
+    let DeValue::String(run_dir) = daemon.get("run-dir")?.get_ref() else { return None };
+    Some(PathBuf::from(run_dir.as_ref())).filter(|run_dir| run_dir.is_absolute())
 }
 
 impl Default for Daemon {

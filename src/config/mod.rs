@@ -38,6 +38,7 @@ pub use choice::{
     Choice, FamilyTimers, Ipv6Checksum, Leases, LinkLocal, LogFormat, LogLevel, OnFailure, OnUnhealthy, Peers, Preempt, Reload,
     Sandbox, ServiceBackend, SourceMac, TieBreak,
 };
+pub use daemon::run_dir;
 pub use diff::differences;
 pub use load::{Disk, load_trust};
 pub use model::{

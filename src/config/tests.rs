@@ -420,3 +420,20 @@ fn a_virtual_host_has_not_more_addresses_than_can_be_let_go_in_one_step() {
     assert_eq!(good(&with(255)).vhosts[0].addresses.len(), 255);
     assert_eq!(messages(&with(256)), ["5:13 `addresses` has 256 entries: a virtual host has at most 255"]);
 }
+
+/// Whoever looks for a daemon needs no more of its configuration, however broken the rest is.
+#[test]
+fn the_run_directory_is_found_in_a_broken_configuration() {
+    for (text, expected) in [
+        ("[daemon]\nrun-dir = \"/run/elsewhere\"\n", Some("/run/elsewhere")),
+        ("[daemon]\nrun-dir = \"/run/elsewhere\"\nnonsense = 1\n[[vhost]]\nvhid = 999\n", Some("/run/elsewhere")),
+        ("[daemon]\nrun-dir = \"/run/elsewhere\"\n[[vhost]\nvhid = \n", Some("/run/elsewhere")),
+        ("daemon.run-dir = \"/run/elsewhere\"", Some("/run/elsewhere")),
+        ("[daemon]\nrun-dir = 3\n", None),
+        ("[daemon]\nrun-dir = \"here\"\n", None),
+        ("run-dir = \"/run/elsewhere\"", None),
+        ("", None),
+    ] {
+        assert_eq!(super::run_dir(text).as_deref(), expected.map(std::path::Path::new), "{text}");
+    }
+}

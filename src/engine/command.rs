@@ -259,6 +259,9 @@ pub struct HookStatus {
     /// It comes from the copy that the daemon keeps of the last good version: the file had a fault when the daemon started.
     #[serde(default)]
     pub kept: bool,
+    /// How it is noticed that it was edited, in words; `None` for a script, which is read whenever it runs.
+    #[serde(default)]
+    pub watched: Option<String>,
     /// The functions that it defines.
     pub entry_points: Vec<EntryPoint>,
     /// How its runners are confined.

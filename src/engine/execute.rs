@@ -99,6 +99,11 @@ impl<H: Host> Executor<H> {
         self.recovery.once(&self.host, &self.ledger).await
     }
 
+    /// What this node is called when nothing of what dead processes set is left.
+    pub(super) fn own_name(&self, now: String) -> String {
+        self.recovery.own_name(&self.ledger.borrow(), now)
+    }
+
     /// Waits for the first round of [`Self::recover_rest`].
     pub(super) async fn recovered(&self) {
         self.recovery.first_round().await;

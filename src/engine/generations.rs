@@ -117,6 +117,7 @@ impl Generations {
                 since_ms: hook.since_ms,
                 vouched: hook.pool.vouched().map(ToString::to_string),
                 kept: hook.kept,
+                watched: None,
                 entry_points: hook.pool.entry_points().to_vec(),
                 confinement: hook.pool.confinement().clone(),
                 idle_runners: hook.pool.idle(),

@@ -10,7 +10,7 @@ use super::backoff::Backoff;
 use super::helper;
 use super::turns::Turns;
 use super::undo::{Settled, UNDO_LIMIT, Undone, undo};
-use crate::effect::{Effect, Granted, Outcome, Reply, Resource};
+use crate::effect::{Effect, Granted, Outcome, Reply, Resource, Value};
 use crate::host::helper::Duty;
 use crate::host::{Host, HostError};
 use crate::ledger::{Instance, Ledger, Leftover};
@@ -69,6 +69,28 @@ impl Recovery {
         let own = self.own.borrow();
         let all = own.iter().chain(dead.iter().flat_map(|dead| &dead.left));
         all.filter_map(|leftover| helper::duty_for(&leftover.resource, services_need_helper)).max()
+    }
+
+    /// What this node will be called when all is undone, if it is called `now` at present: a name that a hook had set is not
+    /// the node's own.
+    pub fn own_name(&self, ledger: &Ledger, now: String) -> String {
+        let dead = self.dead.borrow();
+        let others: Vec<_> = dead.iter().map(|dead| dead.ledger.borrow()).collect();
+        let before = |name: &str| {
+            let value = Value::Text(name.to_owned());
+            let mut ledgers = std::iter::once(ledger).chain(others.iter().map(|other| &**other));
+            ledgers.find_map(|ledger| match ledger.before(&Resource::Hostname, &value) {
+                Some(Value::Text(before)) if before != name => Some(before.clone()),
+                _ => None,
+            })
+        };
+        // Each of them may have found the name of another.
+        let mut name = now;
+        for _ in 0..=dead.len() {
+            let Some(earlier) = before(&name) else { break };
+            name = earlier;
+        }
+        name
     }
 
     /// Takes the addresses down, at once. What fails is tried again with the rest.

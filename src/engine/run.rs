@@ -91,7 +91,7 @@ pub(super) struct Engine<W: World = Machine> {
     pub(super) relook: bool,
     /// They are to be read anew then.
     pub(super) look_again: Option<Timestamp>,
-    files: Option<FileWatch>,
+    pub(super) files: Option<FileWatch>,
     /// What the keeper does if we die, where there is one that would.
     pub(super) will: Option<Writer>,
     pub(super) beaten: Option<Timestamp>,
@@ -180,7 +180,7 @@ impl Engine {
     /// Watches the files of the hooks that are in use.
     pub(super) fn watch_files(&mut self) {
         let files: Vec<&Path> = self.config.hooks.values().map(|hook| hook.path.as_path()).collect();
-        self.files = if files.is_empty() { None } else { FileWatch::start(&files, self.orders.clone()) };
+        self.files = (!files.is_empty()).then(|| FileWatch::start(&files, self.orders.clone()));
     }
 
     /// Removes what a dead predecessor left, opens the interfaces and lets every virtual host take part.

@@ -179,7 +179,8 @@ async fn start(
     tokio::task::spawn_local(mend(Rc::clone(&shared)));
     let host_name = match &config.daemon.node_name {
         Some(name) => name.clone(),
-        None => hostname::current()?,
+        // Before a dead predecessor's hook has been undone the kernel's is the name that this hook had set.
+        None => shared.executor.own_name(hostname::current()?),
     };
     let mut nodes = Nodes::default();
     let mut interfaces = Vec::new();

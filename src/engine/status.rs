@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::clock;
-use super::command::{HeardStatus, HeldStatus, Status, VhostStatus};
+use super::command::{HeardStatus, HeldStatus, HookStatus, Status, VhostStatus};
 use super::node::Node;
 use super::run::Engine;
 use super::world::World;
-use crate::types::{Cause, Timestamp};
+use crate::config::{Kind, Reload};
+use crate::types::{Cause, Name, Timestamp};
 
 impl<W: World> Engine<W> {
     pub(super) fn status(&self) -> Status {
@@ -17,7 +18,12 @@ impl<W: World> Engine<W> {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             started_ms: self.started_ms,
             vhosts: self.nodes.values().map(|node| vhost(node, self.are_up(node), self.obstacle(node), now)).collect(),
-            hooks: self.hooks.status(),
+            hooks: self
+                .hooks
+                .status()
+                .into_iter()
+                .map(|hook| HookStatus { watched: self.how_watched(&hook.name), ..hook })
+                .collect(),
             held: self
                 .shared
                 .executor
@@ -42,6 +48,16 @@ impl<W: World> Engine<W> {
         let spec = &node.spec;
         let all = || spec.addresses.iter().all(|address| self.present(&spec.interface, address.ip));
         node.holding || (!spec.manage_addresses && all())
+    }
+
+    /// How it is noticed that a hook was edited, in words.
+    fn how_watched(&self, hook: &Name) -> Option<String> {
+        let spec = self.config.hooks.get(hook)?;
+        match (&spec.kind, spec.reload) {
+            (Kind::Script(_), _) => None,
+            (Kind::Module, Reload::Manual) => Some("not watched: reload = \"manual\"".to_owned()),
+            (Kind::Module, Reload::Checked | Reload::Tested) => self.files.as_ref().and_then(|watch| watch.how(&spec.path)),
+        }
     }
 
     /// Why a virtual host has not taken part yet, if it has not.

@@ -171,6 +171,12 @@ impl Ledger {
         self.claims.undo_of_leftover(leftover)
     }
 
+    /// What a resource was before anybody here set it, if it is now as we set it: what undoing all of it will make of it.
+    #[must_use]
+    pub fn before(&self, resource: &Resource, now: &Value) -> Option<&Value> {
+        self.iter().find(|held| held.resource == resource && held.value == now).map(|held| held.original)
+    }
+
     /// The same claims, in memory alone: for asking what would follow.
     #[must_use]
     pub fn copy(&self) -> Self {

@@ -134,6 +134,19 @@ fn held(ledger: &Ledger) -> Vec<(Resource, Value, Value)> {
     ledger.iter().map(|held| (held.resource.clone(), held.value.clone(), held.original.clone())).collect()
 }
 
+/// What undoing all will make of it, as long as nobody else has touched it.
+#[test]
+fn what_was_before_is_known_while_it_is_as_we_set_it() {
+    let mut ledger = Ledger::new();
+    let name = |name: &str| Value::Text(name.to_owned());
+    assert_eq!(ledger.before(&Resource::Hostname, &name("node2")), None);
+    for (vhost, set, found) in [("v", "vir1", "node2"), ("w", "vir2", "vir1")] {
+        drop(ledger.claim(&owner(vhost), &Resource::Hostname, name(found), name(set)).unwrap());
+    }
+    assert_eq!(ledger.before(&Resource::Hostname, &name("vir2")), Some(&name("node2")));
+    assert_eq!(ledger.before(&Resource::Hostname, &name("renamed")), None, "somebody else's");
+}
+
 #[test]
 fn the_next_process_finds_what_is_held() {
     let directory = tempfile::tempdir().unwrap();

@@ -25,6 +25,7 @@ const BUSY: Duration = Duration::from_secs(1);
 pub(crate) fn cases() -> Vec<Case> {
     let long = |name, run| Case { limit: Duration::from_secs(60), ..Case::new(name, run) };
     vec![
+        long("crash::a_hook_is_told_the_nodes_own_name", own_name),
         long("crash::when_the_engine_is_killed_the_peer_answers_within_50_ms", engine),
         Case::new("crash::an_engine_that_lost_its_keeper_hands_over", keeper),
         Case::new("crash::of_a_killed_tree_the_address_goes_by_itself_before_the_peer_takes_it", tree),
@@ -83,6 +84,33 @@ fn engine() -> Outcome {
     assert!(took.iter().min() < Some(&HANDOVER), "{took:?}");
     a.stop()?;
     b.stop()
+}
+
+/// What a hook of the dead daemon had set is not the node's name.
+fn own_name() -> Outcome {
+    let lab = lan(&["a"])?;
+    let own = sh(&lab, "a", "hostname")?.join("");
+    let lua =
+        "function on_master(event) hostname.set('virtual') end\nfunction on_backup(event) log.info('I am ' .. event.node) end";
+    let spec = Carpd::new("a").hook(lua, "grant = { hostname = [\"virtual\"] }");
+    let mut daemon = spec.start(&lab)?;
+    for round in 0..2 {
+        daemon.wait_says(&format!("I am {own}"), SOON)?;
+        daemon.wait_ran("on_master", TAKEOVER)?;
+        assert_eq!(sh(&lab, "a", "hostname")?, ["virtual"]);
+        let tree = Tree::of(&lab, "a", &daemon)?;
+        if round == 0 {
+            // The whole of it, and the next one finds what is left.
+            tree.signal_all(Signal::SIGSTOP)?;
+            tree.signal_all(Signal::SIGKILL)?;
+            daemon.process.wait(SOON)?;
+            daemon = spec.restart(&lab)?;
+        } else {
+            tree.signal(tree.engine()?, Signal::SIGKILL)?;
+        }
+    }
+    daemon.wait_says(&format!("I am {own}"), TAKEOVER)?;
+    daemon.stop()
 }
 
 fn keeper() -> Outcome {

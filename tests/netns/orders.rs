@@ -15,6 +15,7 @@ pub(crate) fn cases() -> Vec<Case> {
     vec![
         Case { limit: LONG, ..Case::new("orders::a_hook_that_is_applied_does_not_overtake_before_master", applied) },
         Case { limit: LONG, ..Case::new("orders::a_reload_that_wants_anothers_virtual_host_changes_nothing", taken) },
+        Case::new("orders::a_daemon_is_found_by_its_configuration_wherever_it_runs", elsewhere),
         Case::new("orders::an_address_that_a_reload_brings_is_heard_at_once", groups),
     ]
 }
@@ -37,6 +38,39 @@ fn applied() -> Outcome {
     daemon.wait_says("Holds the addresses", TAKEOVER * 2)?;
     daemon.wait_says("serves", SOON)?;
     assert!(holds(&lab, "a")?);
+    daemon.stop()
+}
+
+/// Its `run-dir` is another one, and its configuration was broken after it began.
+fn elsewhere() -> Outcome {
+    let lab = lan(&["a"])?;
+    let directories = "[daemon]\nrun-dir = \"/run/lab/elsewhere\"\n";
+    let spec = Carpd::new("a").hook("function on_master() end", "").more(directories);
+    let mut daemon = spec.start(&lab)?;
+    daemon.wait_ran("on_master", TAKEOVER)?;
+    let broken = format!("{}\n[[vhost]\nnonsense", spec.toml());
+    for toml in [spec.toml(), broken] {
+        spec.write_with(&lab, &toml)?;
+        for (verb, says) in [
+            ("status", "web: master"),
+            ("why", "web"),
+            ("metrics", "carpd_vhost_state"),
+            ("hook list", "h: generation 1"),
+            ("hook apply h --yes", "on_master ran"),
+        ] {
+            let (said, status) = carpd(&lab, verb)?;
+            assert!(status == "0" && said.contains(says), "{verb}: {status}: {said}");
+        }
+    }
+    let (said, status) = carpd(&lab, "reload")?;
+    assert!(status == "3" && said.contains("nothing was changed"), "{status}: {said}");
+    spec.write(&lab)?;
+    assert_eq!(carpd(&lab, "reload")?, ("nothing to change".to_owned(), "0".to_owned()));
+    // By a name as well, and nobody else is taken for it.
+    let mut lines =
+        sh(&lab, "a", &format!("{CARPD} status --run-dir /run/lab/elsewhere --instance carpd; {CARPD} status 2>&1; echo $?"))?;
+    assert_ne!(lines.pop().unwrap_or_default(), "0", "{lines:?}");
+    assert!(lines.iter().any(|line| line.starts_with("web: master")), "{lines:?}");
     daemon.stop()
 }
 

@@ -19,6 +19,7 @@ pub(crate) fn cases() -> Vec<Case> {
         Case::new("reload::state_and_numbers_outlive_a_killed_daemon", outlives),
         Case::new("reload::applying_a_hook_reconciles_and_touches_nothing_else", apply),
         Case::new("reload::virtual_hosts_that_did_not_change_notice_nothing", unchanged),
+        Case::new("reload::a_hook_behind_links_and_mounts_is_seen_to_change", on_the_way),
         Case::new("reload::a_hook_that_cannot_work_is_not_taken", foreseen),
         Case::new("reload::a_tested_hook_serves_once_it_passes_its_test", tested),
         Case::new("reload::the_helper_process_comes_with_the_first_grant_and_comes_back", helper),
@@ -229,6 +230,37 @@ fn unchanged() -> Outcome {
     watch.hear(ADDRESS_OF_A, 4, SOON)?;
     assert_eq!(daemon.states(), states);
     assert_eq!(announced(&watch), announcements);
+    daemon.stop()
+}
+
+/// A link to a directory on the way is pointed elsewhere; then the file itself is a mount, and what is mounted is written to.
+fn on_the_way() -> Outcome {
+    let lab = lan(&["a"])?;
+    let lua = |word: &str| format!("function on_stop() log.info('{word}') end");
+    for word in ["one", "two"] {
+        sh(&lab, "a", &format!("mkdir -p /run/lab/releases/{word} /run/lab/far"))?;
+        lab.host("a").write(&format!("/run/lab/releases/{word}/h.lua"), 0o644, &lua(word))?;
+    }
+    lab.host("a").write("/run/lab/far/any", 0o644, &lua("three"))?;
+    sh(&lab, "a", "ln -s releases/one /run/lab/current")?;
+    let spec = Carpd::new("a").hook("", "");
+    spec.write_with(&lab, &spec.toml().replace("h.lua", "current/h.lua"))?;
+    let mut daemon = spec.restart(&lab)?;
+    daemon.wait_says("Ready", SOON)?;
+    sh(&lab, "a", "ln -sfn releases/two /run/lab/current")?;
+    took_new(&mut daemon)?;
+    sh(&lab, "a", "mount --bind /run/lab/far/any /run/lab/releases/two/h.lua")?;
+    // Of a mount nobody is told; whatever is looked at next shows it.
+    sh(&lab, "a", "touch /run/lab/releases/two/other.lua")?;
+    took_new(&mut daemon)?;
+    lab.until("status to say how it is watched", SOON, || {
+        let says = "polled every 2s: /run/lab/releases/two/h.lua is a mount";
+        Ok(ordered(&lab, "status").is_ok_and(|status| status.contains(says)).then_some(()))
+    })?;
+    sh(&lab, "a", &format!("echo \"{}\" > /run/lab/far/any", lua("four")))?;
+    took_new(&mut daemon)?;
+    sh(&lab, "a", "umount /run/lab/releases/two/h.lua")?;
+    took_new(&mut daemon)?;
     daemon.stop()
 }
 

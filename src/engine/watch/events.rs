@@ -1,0 +1,121 @@
+//! What the kernel tells of the watched places: which of it matters, and who is still writing.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use notify::event::{AccessKind, AccessMode, ModifyKind};
+use notify::{Event, EventKind};
+
+use super::places::is_part;
+
+/// What matters of what the kernel tells. Shared with the thread that listens to it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Interest(Arc<Mutex<Inner>>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    /// In these everything matters.
+    directories: BTreeSet<PathBuf>,
+    /// In these only these names.
+    names: BTreeMap<PathBuf, BTreeSet<OsString>>,
+    /// Files that somebody has written to and not closed.
+    written: BTreeSet<PathBuf>,
+}
+
+impl Interest {
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// From now on this matters.
+    pub(super) fn set(&self, directories: BTreeSet<PathBuf>, names: BTreeMap<PathBuf, BTreeSet<OsString>>) {
+        let mut inner = self.lock();
+        (inner.directories, inner.names) = (directories, names);
+    }
+
+    /// Is somebody in the middle of writing?
+    pub(super) fn is_written(&self) -> bool {
+        !self.lock().written.is_empty()
+    }
+
+    /// They have been quiet for long: whoever has them open has no more to say.
+    pub(super) fn forget_writers(&self) {
+        self.lock().written.clear();
+    }
+
+    /// Takes note of an event: is it a change?
+    pub(super) fn is_change(&self, event: &Event) -> bool {
+        if event.need_rescan() {
+            return true;
+        }
+        let mut inner = self.lock();
+        let inner = &mut *inner;
+        let mut matters = false;
+        for path in &event.paths {
+            if !inner.matters(path) {
+                continue;
+            }
+            match event.kind {
+                EventKind::Access(AccessKind::Close(AccessMode::Write)) => {
+                    matters |= inner.written.remove(path);
+                    continue;
+                }
+                // Reading is no change.
+                EventKind::Access(_) => continue,
+                EventKind::Create(_) => {
+                    // A link has nobody who writes it.
+                    let fresh = std::fs::symlink_metadata(path).is_ok_and(|m| m.is_file() && m.nlink() == 1 && m.len() == 0);
+                    if fresh && is_part(path) {
+                        inner.written.insert(path.clone());
+                    }
+                }
+                EventKind::Modify(ModifyKind::Data(_)) => {
+                    if is_part(path) {
+                        inner.written.insert(path.clone());
+                    }
+                }
+                EventKind::Modify(ModifyKind::Name(_)) | EventKind::Remove(_) => _ = inner.written.remove(path),
+                EventKind::Modify(_) | EventKind::Any | EventKind::Other => {}
+            }
+            matters = true;
+        }
+        matters
+    }
+}
+
+impl Inner {
+    fn matters(&self, path: &Path) -> bool {
+        let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else { return true };
+        self.directories.contains(directory)
+            || self.directories.contains(path)
+            || self.names.get(directory).is_some_and(|names| names.contains(name))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use notify::event::{CreateKind, DataChange, RemoveKind};
+
+    use super::*;
+
+    #[test]
+    fn who_writes_is_waited_for_and_what_is_beside_the_way_is_nothing() {
+        let interest = Interest::default();
+        let names = [(PathBuf::from("/etc"), ["carpd".into()].into())];
+        interest.set(["/etc/carpd".into()].into(), names.into());
+        let change = |kind: EventKind, path: &str| interest.is_change(&Event::new(kind).add_path(path.into()));
+        let data = EventKind::Modify(ModifyKind::Data(DataChange::Any));
+        let closed = EventKind::Access(AccessKind::Close(AccessMode::Write));
+        assert!(!change(data, "/etc/passwd") && change(EventKind::Remove(RemoveKind::Folder), "/etc/carpd"));
+        assert!(!change(EventKind::Access(AccessKind::Open(AccessMode::Any)), "/etc/carpd/h.lua") && !interest.is_written());
+        assert!(change(data, "/etc/carpd/h.lua") && interest.is_written());
+        assert!(change(closed, "/etc/carpd/h.lua") && !interest.is_written());
+        assert!(change(data, "/etc/carpd/notes.log") && !interest.is_written(), "no part of a hook");
+        assert!(change(data, "/etc/carpd/h.lua") && change(EventKind::Remove(RemoveKind::File), "/etc/carpd/h.lua"));
+        assert!(!interest.is_written());
+        assert!(change(EventKind::Create(CreateKind::File), "/etc/carpd/link.lua") && !interest.is_written(), "it has no writer");
+    }
+}
