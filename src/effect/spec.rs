@@ -203,7 +203,8 @@ impl fmt::Display for Route {
         if let Some(metric) = metric {
             write!(f, " metric {metric}")?;
         }
-        if let Some(table) = table {
+        // The main table is the one that is meant where none is named.
+        if let Some(table) = table.filter(|table| *table != 254) {
             write!(f, " table {table}")?;
         }
         Ok(())

@@ -138,6 +138,7 @@ impl TestDesk for Case<'_> {
                 Err(format!("{of}{}: {text}", function.name))
             }
             Err(Wrong::Expectation(text, mismatch)) => {
+                let text = text + &self.own_errors();
                 self.fail(&place, text.clone(), mismatch);
                 Err(text)
             }
@@ -163,6 +164,13 @@ impl<'a> Case<'a> {
     /// Takes note of what is wrong, if it is the first.
     fn fail(&mut self, (file, line): &(String, u32), message: String, mismatch: Option<Mismatch>) {
         self.failure.get_or_insert(Failure { file: file.clone(), line: *line, message, mismatch });
+    }
+
+    /// The errors of hooks that nobody has expected so far, in words; empty if there is none. Often they are why something else
+    /// is not as expected.
+    pub(super) fn own_errors(&self) -> String {
+        let all = self.hosts.iter().flat_map(|(node, _)| node.errors().clone());
+        all.map(|(entry, error)| format!("\nthe hook failed in {}: {error}", entry.as_str())).collect()
     }
 
     /// The case has ended: a hook that failed, and nobody expected it, fails the case.
@@ -246,17 +254,13 @@ impl<'a> Case<'a> {
         let met = |met: bool, text: String| if met { Ok(Json::Null) } else { Err(Wrong::Expectation(text, None)) };
         match name {
             "expect_plan" => {
-                // A failed run is told as such: its plan is short because of it.
-                let expected = lines(&arguments.text("plan")?);
-                let (actual, failed) = (node.plan(), node.errors().last().map(|(_, error)| error.to_string()));
-                self.compare("expect_plan", expected, actual, failed, place)?;
+                self.compare("expect_plan", lines(&arguments.text("plan")?), node.plan(), place)?;
                 node.record_mut().plan.clear();
                 Ok(Json::Null)
             }
             "expect_undone" => {
                 if let Some(plan) = arguments.optional_text("plan")? {
-                    let actual = node.record().undone.clone();
-                    return self.compare("expect_undone", lines(&plan), actual, None, place);
+                    return self.compare("expect_undone", lines(&plan), node.undone(), place);
                 }
                 let up = node.own_addresses_up();
                 let mut left = node.left_behind();
@@ -305,14 +309,7 @@ impl<'a> Case<'a> {
         }
     }
 
-    fn compare(
-        &mut self,
-        function: &'static str,
-        expected: Vec<String>,
-        actual: Vec<String>,
-        failed: Option<String>,
-        place: &(String, u32),
-    ) -> Answered {
+    fn compare(&mut self, function: &'static str, expected: Vec<String>, actual: Vec<String>, place: &(String, u32)) -> Answered {
         if expected == actual {
             return Ok(Json::Null);
         }
@@ -321,15 +318,25 @@ impl<'a> Case<'a> {
             self.updates.push(Update { file: place.0.clone(), line: place.1, mismatch });
             return Ok(Json::Null);
         }
-        let why = failed.map(|error| format!("; the hook failed: {error}")).unwrap_or_default();
         let what = if function == "expect_plan" { "the plan differs" } else { "what was undone differs" };
-        Err(Wrong::Expectation(format!("{what}{why}"), Some(mismatch)))
+        Err(Wrong::Expectation(what.to_owned(), Some(mismatch)))
     }
 }
 
-/// Lines with something in them, without what is around.
+/// Lines with something in them, without what is around, in the words that are compared.
 fn lines(text: &str) -> Vec<String> {
-    text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect()
+    text.lines().map(str::trim).filter(|line| !line.is_empty()).map(canonical).collect()
+}
+
+/// A route may be written in any way that `test.host` takes as well.
+fn canonical(line: &str) -> String {
+    let of_route = || {
+        let (verb, rest) = line.split_once(' ').filter(|(verb, _)| matches!(*verb, "route.replace" | "route.delete"))?;
+        let (words, came) = rest.split_once(" (").map_or((rest, String::new()), |(words, came)| (words, format!(" ({came}")));
+        let route = super::spec::route(words).ok()?;
+        Some(format!("{verb} {route}{came}"))
+    };
+    of_route().unwrap_or_else(|| line.to_owned())
 }
 
 /// An event may only follow when nothing has failed unexpectedly.
@@ -498,7 +505,7 @@ async fn look(node: &Node, name: &str, mut arguments: Arguments) -> Answered {
             node.record().log.iter().map(line).collect()
         }
         "plan" => json!(node.plan()),
-        "undone" => json!(node.record().undone),
+        "undone" => json!(node.undone()),
         "trace" => json!(node.trace()),
         "demotion" => json!(node.record().demotion),
         "stored" => {

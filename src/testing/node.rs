@@ -556,7 +556,12 @@ impl Node {
 
     /// Every effect that the hook has asked for since the plan began, printed.
     pub(super) fn plan(&self) -> Vec<String> {
-        self.record().plan.iter().map(ToString::to_string).collect()
+        self.record().plan.iter().map(|asked| asked.to_string().trim_end().to_owned()).collect()
+    }
+
+    /// What was undone since the last event, printed in the same words.
+    pub(super) fn undone(&self) -> Vec<String> {
+        self.record().undone.iter().map(|effect| effect.trim_end().to_owned()).collect()
     }
 
     /// Everything that was done to the host.

@@ -162,8 +162,13 @@ impl Sitting {
         let began = Instant::now();
         let mut case = Case::new(subject, choice.seed, choice.update);
         let result = script.session.run(number, CASE, &mut case).await;
-        case.end();
+        let own_errors = case.own_errors();
         let raised = result.err().map(|error| raised(&error, &self.report.path));
+        let raised = raised.map(|failure| Failure { message: failure.message + &own_errors, ..failure });
+        // What the case raised is the first thing that was wrong.
+        if raised.is_none() {
+            case.end();
+        }
         let mut failure = case.failure.take().or(raised);
         if let Some(failure) = &mut failure
             && failure.file == file_name(&self.report.path)

@@ -1,5 +1,6 @@
 //! `carpd test`: what the repository ships passes, what is wrong is found and shown, nothing runs away.
 
+mod errors;
 mod library;
 mod world;
 

@@ -30,14 +30,29 @@ pub(super) struct Pair {
     pub(super) component: Option<Vec<u8>>,
 }
 
+/// What there is to run.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    pub(super) pairs: Vec<Pair>,
+    /// Tests that nobody can run, since their hook is not there: they shall not go unnoticed.
+    pub(super) lost: Vec<Failure>,
+}
+
 /// Finds everything that is to be run, in the order of the paths.
-pub(super) fn pairs(args: &Args) -> Result<Vec<Pair>, Failure> {
-    let mut found = Vec::new();
+pub(super) fn find(args: &Args) -> Result<Found, Failure> {
+    let mut found = Found::default();
     let mut seen = BTreeSet::new();
     for path in &args.paths {
-        for (hook, test) in named(path)? {
-            if seen.insert((hook.clone(), test.clone())) {
-                found.push(pair(args, &hook, &test)?);
+        for of_test in named(path)? {
+            match of_test {
+                Ok(pairs) => {
+                    for (hook, test) in pairs {
+                        if seen.insert((hook.clone(), test.clone())) {
+                            found.pairs.push(pair(args, &hook, &test)?);
+                        }
+                    }
+                }
+                Err(lost) => found.lost.push(lost),
             }
         }
     }
@@ -55,30 +70,37 @@ fn parent(path: &Path) -> PathBuf {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_owned()
 }
 
-/// Hook and test for each file that a path names.
-fn named(path: &Path) -> Result<Vec<(PathBuf, PathBuf)>, Failure> {
+/// A test with each of its hooks.
+type OfTest = Result<Vec<(PathBuf, PathBuf)>, Failure>;
+
+/// Hooks and test for each file that a path names. In a directory what is no test of a hook is passed over with a word.
+fn named(path: &Path) -> Result<Vec<OfTest>, Failure> {
     let no = |why: String| Failure::new(Exit::Failure, why);
     if path.is_dir() {
         let mut tests = Vec::new();
         walk(path, DEPTH, &mut tests).map_err(|error| no(format!("cannot read {}: {error}", path.display())))?;
-        return tests.iter().map(|test| of_test(test)).collect::<Result<Vec<_>, _>>().map(|found| found.concat());
+        let (ours, foreign): (Vec<PathBuf>, Vec<PathBuf>) = tests.into_iter().partition(|test| is_ours(test));
+        for test in foreign {
+            output::note(&format!("passes over {}: it is no test of a hook: it has no test.case\n", test.display()));
+        }
+        return Ok(ours.iter().map(|test| of_test(test)).collect());
     }
     if !path.is_file() {
         return Err(no(format!("there is no {}", path.display())));
     }
     if is_test(path) {
-        return of_test(path);
+        return Ok(vec![of_test(path)]);
     }
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
     let test = ["lua", "luau"].map(|e| path.with_file_name(format!("{stem}_test.{e}"))).into_iter().find(|test| test.is_file());
     match test {
-        Some(test) => Ok(vec![(path.to_owned(), test)]),
+        Some(test) => Ok(vec![Ok(vec![(path.to_owned(), test)])]),
         None => Err(no(format!("there is no {stem}_test.lua beside {}", path.display()))),
     }
 }
 
 /// A test file with each hook that it is about. One that nobody could run shall not go unnoticed.
-fn of_test(test: &Path) -> Result<Vec<(PathBuf, PathBuf)>, Failure> {
+fn of_test(test: &Path) -> OfTest {
     let hooks = hooks_of(test);
     if hooks.is_empty() {
         let failure = Failure::new(Exit::Failure, format!("there is no hook beside {}", test.display()));
@@ -90,6 +112,16 @@ fn of_test(test: &Path) -> Result<Vec<(PathBuf, PathBuf)>, Failure> {
 fn is_test(path: &Path) -> bool {
     let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
     path.extension().is_some_and(|e| e == "lua" || e == "luau") && stem.ends_with("_test")
+}
+
+/// Is it written for `carpd test`? Others name their tests so, too. Beside the grants of its hook it is ours, whatever is in it.
+fn is_ours(test: &Path) -> bool {
+    let stem = test.file_stem().unwrap_or_default().to_string_lossy();
+    let name = stem.strip_suffix("_test").unwrap_or(&stem);
+    let granted = [".toml", ".grants.toml"].iter().any(|ending| test.with_file_name(format!("{name}{ending}")).is_file());
+    let text = read(test).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    granted || ["test.case", "test.faults", "test.histories"].iter().any(|call| text.contains(call))
 }
 
 /// The hooks that a test file is about: in each language in which there is one.

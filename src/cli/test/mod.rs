@@ -16,7 +16,7 @@ use crate::hooks::exam::{Exam, Fault};
 use crate::keeper::Client;
 use crate::testing::{self, Choice, FileReport, Update};
 use coverage::Coverage;
-use find::Pair;
+use find::{Found, Pair};
 
 /// Test files that run at the same time: the hooks' processes keep other processors busy.
 const AT_ONCE: usize = 4;
@@ -118,8 +118,11 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
 
 /// Finds, runs and reports everything once.
 fn once(args: &Args) -> Result<Exit, Failure> {
-    let pairs = find::pairs(args)?;
+    let Found { pairs, lost } = find::find(args)?;
     if pairs.is_empty() {
+        if let Some(first) = lost.into_iter().next() {
+            return Err(first);
+        }
         let failure = Failure::new(Exit::Failure, "there is no test here");
         return Err(failure.hint("a test of failover.lua is failover_test.lua beside it; `carpd new hook NAME` makes both"));
     }
@@ -137,6 +140,9 @@ fn once(args: &Args) -> Result<Exit, Failure> {
     }
     let text = if args.json { show::json(&reports, coverage.as_ref()) } else { show::text(&reports, coverage.as_ref()) };
     output::data(text.as_bytes())?;
+    if let Some(first) = lost.into_iter().next() {
+        return Err(first);
+    }
     if reports.iter().any(|report| report.failed() > 0) {
         return Ok(Exit::Failure);
     }

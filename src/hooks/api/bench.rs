@@ -200,8 +200,11 @@ pub const TEST_FUNCTIONS: &[TestFunction] = functions! {
         "h:change({ hostname = \"renamed\" })";
 
     Host expect_plan("plan": "string") -> "()",
-        "What the hook has asked for since the last event or the last expect_plan, one effect a line, in order. An effect that failed \
-         ends in (failed), a refused one in (denied).",
+        "What the hook has asked to change since the last event or the last expect_plan, one effect a line, in order: the function, then \
+         what it is about, as carpd plan prints it. What only looks (queries, carp.state), log, sleep and state are not in it. An effect \
+         that failed ends in (failed), a refused one in (denied), one that was never answered in (interrupted). A route is its \
+         destination with prefix length (or default), then via, dev, src, metric, and table unless it is main; the test may write them \
+         in any order.",
         "h:expect_plan([[\nhostname.set nodevir2\nservice.start httpd\n]])";
     Host expect_error("text": "string?") -> "()",
         "The hook's last run failed, and its error has this text in it. A failure that nobody expects fails the case.",
@@ -211,7 +214,7 @@ pub const TEST_FUNCTIONS: &[TestFunction] = functions! {
         "h:expect_denied(\"service.start\")";
     Host expect_undone("plan": "string?") -> "()",
         "Nothing is left of the last mastership: every value is as before, or as on_backup has set it. With a plan: what was undone \
-         since the last event, newest first.",
+         since the last event, newest first, each line the effect that undid it, in the words of expect_plan.",
         "h:expect_undone()";
     Host expect_log("text": "string") -> "()",
         "A line of the hook's log has this text in it, as `level message key=value`.", "h:expect_log(\"Took over\")";
@@ -221,15 +224,17 @@ pub const TEST_FUNCTIONS: &[TestFunction] = functions! {
     Host hostname() -> "string", "The kernel's host name.", "h:hostname()";
     Host addresses("dev": "string?") -> "{ string }",
         "The addresses of a device, of the virtual host's interface by default.", "test.equal(h:addresses(), { \"192.0.2.22/24\" })";
-    Host routes("table": "number?") -> "{ string }", "The routes of a table, in the words of ip route.", "h:routes()[1]";
-    Host rules() -> "{ string }", "The policy rules.", "h:rules()";
+    Host routes("table": "number?") -> "{ string }", "The routes of a table, main by default, each in the words of expect_plan and test.host: default via 192.0.2.254.",
+        "h:routes()[1]";
+    Host rules() -> "{ string }", "The policy rules, in the words of expect_plan: priority 1000 from 10.1.0.0/16 table 100.",
+        "h:rules()";
     Host link("dev": "string") -> "Link?", "A device.", "h:link(\"eth1\").up";
     Host service("unit": "string") -> "UnitState", "What a service is doing.", "h:service(\"httpd\") == \"active\"";
     Host sysctl("key": "string") -> "string", "A kernel parameter.", "h:sysctl(\"net.ipv4.ip_forward\")";
     Host file("path": "string") -> "string?", "A file's content.", "h:file(\"/run/role\")";
     Host log() -> "{ LogLine }", "What the hook has logged.", "h:log()[1].message";
     Host plan() -> "{ string }", "What expect_plan would compare.", "#h:plan() == 0";
-    Host undone() -> "{ string }", "What was undone since the last event.", "h:undone()";
+    Host undone() -> "{ string }", "What expect_undone would compare with a plan.", "h:undone()";
     Host trace() -> "{ string }", "Everything that was done to the host, the daemon's work included.", "h:trace()";
     Host demotion() -> "number", "What the hook asked for by carp.demote.", "h:demotion() == 0";
     Host stored("key": "string") -> "any", "A value of the hook's lasting state.", "h:stored(\"failures\")";
