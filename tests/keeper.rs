@@ -24,8 +24,9 @@ fn main() -> ExitCode {
             the_engines_status_is_passed_on();
             a_signal_to_the_group_reaches_the_engine_once_it_is_ready_and_no_runner();
             an_engine_that_was_killed_leaves_nothing_and_is_started_again();
+            a_stop_while_there_is_no_engine_still_undoes_what_the_dead_one_left();
             descriptors_of_the_parent_are_not_inherited();
-            println!("4 tests of the keeper passed");
+            println!("5 tests of the keeper passed");
             ExitCode::SUCCESS
         }
     }
@@ -114,6 +115,17 @@ fn an_engine_that_was_killed_leaves_nothing_and_is_started_again() {
     kill(pid(&keeper), Signal::SIGTERM).unwrap();
     assert_eq!(keeper.wait().unwrap().code(), Some(5), "the orderly end of the second engine");
     assert!(its_runners.iter().all(|runner| is_gone(*runner)));
+}
+
+fn a_stop_while_there_is_no_engine_still_undoes_what_the_dead_one_left() {
+    let mut keeper = keep("wait");
+    let mut said = listen(&mut keeper);
+    let (engine, _) = told(&mut said);
+    kill(engine, Signal::SIGKILL).unwrap();
+    kill(pid(&keeper), Signal::SIGTERM).unwrap();
+    assert_eq!(keeper.wait().unwrap().code(), Some(5), "the orderly end of another engine");
+    let (next, its_runners) = told(&mut said);
+    assert!(next != engine && its_runners.iter().all(|runner| is_gone(*runner)));
 }
 
 fn descriptors_of_the_parent_are_not_inherited() {

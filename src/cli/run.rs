@@ -25,7 +25,7 @@ use crate::telemetry::{self, FILTER_VARIABLE, Format};
 /// master when no better one is heard. Under systemd it reports when it is ready (Type=notify) and logs to the journal.
 ///
 /// SIGTERM and SIGINT stop it in good order: a master hands over at once, its addresses are taken down, and what its hooks
-/// did is undone. Exit status 70 says that its engine died meanwhile.
+/// did is undone. Exit status 70 says that its engine died meanwhile, and again when it was to undo what was left.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:\n  \
     carpd run\n  \

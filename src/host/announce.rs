@@ -3,12 +3,10 @@
 //! Hardware addresses here are the interface's own: Linux answers ARP and neighbour solicitations with
 //! them, and an announcement that said otherwise would be contradicted by the next answer.
 
-use std::cell::RefCell;
-use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::socket::SendSocket;
+use super::socket::Senders;
 use crate::types::MacAddr;
 
 /// A gratuitous ARP frame: a broadcast *request* whose sender and target address are both `ip`, and whose sender
@@ -56,11 +54,9 @@ fn checksum(source: Ipv6Addr, destination: Ipv6Addr, body: &[u8]) -> u16 {
     !u16::try_from(sum).unwrap_or(0)
 }
 
-/// Sends announcements; keeps one socket for each interface.
+/// Sends announcements.
 #[derive(Debug, Default)]
-pub struct Announcer {
-    sockets: RefCell<HashMap<u32, SendSocket>>,
-}
+pub struct Announcer(Senders);
 
 impl Announcer {
     /// Announces once that `ip` lives at `mac`, on the interface with this index. It never waits.
@@ -68,26 +64,10 @@ impl Announcer {
     /// # Errors
     /// As [`super::socket::PacketSocket::send`].
     pub fn announce(&self, ip: IpAddr, mac: MacAddr, index: u32) -> io::Result<()> {
-        let sent = match ip {
-            IpAddr::V4(ip) => self.send(index, &gratuitous_arp(ip, mac)),
-            IpAddr::V6(ip) => self.send(index, &neighbour_advertisement(ip, mac)),
-        };
-        if matches!(&sent, Err(err) if matches!(err.raw_os_error(), Some(libc::ENXIO | libc::ENODEV))) {
-            // The interface is gone; its index will not come back.
-            self.sockets.borrow_mut().remove(&index);
+        match ip {
+            IpAddr::V4(ip) => self.0.send(index, &gratuitous_arp(ip, mac)),
+            IpAddr::V6(ip) => self.0.send(index, &neighbour_advertisement(ip, mac)),
         }
-        sent
-    }
-
-    fn send(&self, index: u32, frame: &[u8]) -> io::Result<()> {
-        let mut sockets = self.sockets.borrow_mut();
-        if let Some(socket) = sockets.get(&index) {
-            return socket.send(frame);
-        }
-        let socket = SendSocket::open(index)?;
-        socket.send(frame)?;
-        sockets.insert(index, socket);
-        Ok(())
     }
 }
 

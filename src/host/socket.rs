@@ -1,5 +1,8 @@
 //! Sockets for the protocol: whole Ethernet frames in and out, and the groups that switches must know of.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::AsRawFd;
@@ -12,8 +15,10 @@ use tokio::io::unix::AsyncFd;
 use super::sys;
 use crate::types::MacAddr;
 
-/// Small on purpose: what waits in the buffer is old, and old advertisements are wrong ones.
-const RECEIVE_BUFFER: usize = 64 * 1024;
+/// Small on purpose: what waits in the buffer is old, and old advertisements are wrong ones. But a frame of every vhid in both
+/// families finds room, at the kilobyte or less that each counts as: a peer that goes says so for all at once, and what is lost of
+/// that is a takeover some seconds later. It is also all that the kernel gives by default.
+const RECEIVE_BUFFER: usize = 208 * 1024;
 
 /// Why a packet socket could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -103,28 +108,44 @@ impl PacketSocket {
     }
 }
 
-/// Sends whole Ethernet frames out of an interface, once, from a socket of its own: for who has no runtime.
-///
-/// # Errors
-/// What the kernel said about the first frame that it did not take; the rest are not tried.
-pub fn send_frames(index: u32, frames: &[Vec<u8>]) -> io::Result<()> {
-    let socket = SendSocket::open(index)?;
-    frames.iter().try_for_each(|frame| socket.send(frame))
+/// Sends whole Ethernet frames, from a socket for each interface that stays open: the kernel takes some ms to close one. Needs no
+/// runtime.
+#[derive(Debug, Default)]
+pub struct Senders(RefCell<HashMap<u32, SendSocket>>);
+
+impl Senders {
+    /// Sends a frame out of the interface with this index. It never waits.
+    ///
+    /// # Errors
+    /// As [`PacketSocket::send`].
+    pub fn send(&self, index: u32, frame: &[u8]) -> io::Result<()> {
+        let mut sockets = self.0.borrow_mut();
+        let socket = match sockets.entry(index) {
+            Entry::Occupied(there) => there.into_mut(),
+            Entry::Vacant(place) => place.insert(SendSocket::open(index)?),
+        };
+        let sent = socket.send(frame);
+        if matches!(&sent, Err(err) if matches!(err.raw_os_error(), Some(libc::ENXIO | libc::ENODEV))) {
+            // The interface is gone; its index will not come back.
+            sockets.remove(&index);
+        }
+        sent
+    }
 }
 
 /// A packet socket of one interface that only sends.
 #[derive(Debug)]
-pub(super) struct SendSocket(Socket);
+struct SendSocket(Socket);
 
 impl SendSocket {
     /// Without a protocol nothing is ever received.
-    pub(super) fn open(index: u32) -> io::Result<Self> {
+    fn open(index: u32) -> io::Result<Self> {
         let socket = raw_socket()?;
         socket.bind(&sys::link_address(index, 0)?)?;
         Ok(Self(socket))
     }
 
-    pub(super) fn send(&self, frame: &[u8]) -> io::Result<()> {
+    fn send(&self, frame: &[u8]) -> io::Result<()> {
         send(&self.0, frame)
     }
 }

@@ -94,17 +94,21 @@ pub(super) fn run(program: &Path, arguments: &[OsString], helper: HelperStart<'_
         keeper.socket = Some(ours);
         // It was the command line until now, and only waits from here on.
         memory::give_back();
+        let last = keeper.stopping;
+        keeper.pass_on_stop();
         let end = keeper.work()?;
         keeper.bury();
         let End::Accident(how) = end else { return Ok(end.code()) };
-        if keeper.stopping {
+        if last {
             return Ok(end.code());
         }
         pause = if clock::now().since(began) > RESTART_HEALTHY { RESTART_FIRST } else { pause };
-        error!(how, restart_ms = pause.as_millis(), "The engine died; starts it again");
-        if let Some(code) = keeper.sleep(pause)? {
-            return Ok(code);
+        if keeper.stopping {
+            error!(how, "The engine died before it had stopped; starts it again to undo what it left");
+            continue;
         }
+        error!(how, restart_ms = pause.as_millis(), "The engine died; starts it again");
+        keeper.sleep(pause)?;
         pause = (pause * 2).min(RESTART_MAX);
     }
 }
@@ -188,7 +192,8 @@ impl<'a> Keeper<'a> {
                 _ = sd_notify::notify(&[sd_notify::NotifyState::Watchdog]);
             }
         } else if !self.hung {
-            error!(silent_ms = silent.as_millis(), "The engine hangs; kills it");
+            let doing = self.will.as_ref().and_then(Reader::step).unwrap_or_else(|| "nothing that it notes".to_owned());
+            error!(silent_ms = silent.as_millis(), doing, "The engine hangs; kills it");
             self.hung = true;
             forward(engine, Signal::SIGKILL);
         }
@@ -204,20 +209,26 @@ impl<'a> Keeper<'a> {
         (self.engine, self.socket, self.hung) = (None, None, false);
     }
 
-    /// Waits before the next start. Gives the exit status if it was told to end meanwhile.
-    fn sleep(&mut self, pause: Duration) -> io::Result<Option<u8>> {
+    /// Tells an engine that was just started to stop, if that is all it was started for: what its predecessor left is undone, and
+    /// its end is an orderly one. The signal waits until it is ready for it.
+    fn pass_on_stop(&self) {
+        if let Some(engine) = self.engine.filter(|_| self.stopping) {
+            forward(engine, Signal::SIGTERM);
+        }
+    }
+
+    /// Waits before the next start, unless it was told to end meanwhile.
+    fn sleep(&mut self, pause: Duration) -> io::Result<()> {
         let until = clock::now() + pause;
-        while clock::now() < until {
+        while !self.stopping && clock::now() < until {
             self.wait(Some(until.since(clock::now()).min(PULSE)))?;
             if self.watchdog.is_some() {
                 // Waiting is what it should do now.
                 _ = sd_notify::notify(&[sd_notify::NotifyState::Watchdog]);
             }
-            if self.heed_signals()?.is_none() && self.stopping {
-                return Ok(Some(ACCIDENT));
-            }
+            self.heed_signals()?;
         }
-        Ok(None)
+        Ok(())
     }
 
     /// Waits for something to happen: signals, requests; at most so long.

@@ -112,6 +112,27 @@ fn only_advertisements_pass_the_filter() {
     });
 }
 
+/// A peer with hundreds of virtual hosts that goes, or whose parent process lets go for it, says so for all of them at once.
+#[test]
+fn a_frame_of_every_vhid_in_both_families_finds_room() {
+    isolated("host::network::a_frame_of_every_vhid_in_both_families_finds_room", || {
+        veth_pair();
+        block_on(async {
+            let index = |name| index_of(&dev(name)).unwrap();
+            let (sender, receiver) = (PacketSocket::open(index("v0")).unwrap(), PacketSocket::open(index("v1")).unwrap());
+            receiver.accept(multicast_mac("224.0.0.18".parse().unwrap()).unwrap()).unwrap();
+            passing(&sender, &receiver).await;
+            for vhid in 1..=255 {
+                sender.send(&frame(&[0x08, 0, 0x45], 23, 112, vhid)).unwrap();
+                sender.send(&frame(&[0x86, 0xdd, 0x60], 20, 112, vhid)).unwrap();
+            }
+            for vhid in 1..=255 {
+                assert_eq!((next_id(&receiver).await, next_id(&receiver).await), (vhid, vhid));
+            }
+        });
+    });
+}
+
 /// Everything that any interface sees.
 fn tap() -> Socket {
     let all = Protocol::from(i32::from(u16::try_from(libc::ETH_P_ALL).unwrap().to_be()));
