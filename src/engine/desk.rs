@@ -32,7 +32,19 @@ pub(super) struct RunDesk<'a, H> {
 
 impl<H: Host + 'static> Desk for RunDesk<'_, H> {
     async fn ask(&mut self, ask: Ask) -> Answer {
-        self.answer(ask).await.unwrap_or_else(Answer::Error)
+        let (queue, what) = (self.queue, format!("{} for hook {} of {}", named(&ask), self.hook.name(), self.queue.vhost));
+        queue.shared.doing.during(what, self.answer(ask)).await.unwrap_or_else(Answer::Error)
+    }
+}
+
+/// What is asked, in a word or two.
+fn named(ask: &Ask) -> String {
+    match ask {
+        Ask::Effect { effect, .. } => effect.to_string(),
+        Ask::Query(query) => query.to_string(),
+        Ask::Log { .. } => "a line of log".to_owned(),
+        Ask::Sleep { .. } => "a sleep".to_owned(),
+        Ask::StateGet { .. } | Ask::StateSet { .. } => "its state".to_owned(),
     }
 }
 

@@ -1,16 +1,15 @@
-//! The runners of one hook: warm before they are needed, one run at a time each, as many as runs want to happen
-//! at once, so that a hook on many virtual hosts is not a queue.
+//! The runners of one hook: warm before they are needed, one run at a time each, and no more than there are places for.
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use tokio::sync::{Semaphore, SemaphorePermit};
 use tracing::{debug, warn};
 
 use super::clock;
 use super::material::Material;
+use super::places::Places;
 use super::script::Script;
 use crate::config;
 use crate::effect::Grants;
@@ -23,6 +22,9 @@ use crate::types::Name;
 
 /// Checks of one hook at a time, and runners kept for them.
 const CHECKS_AT_ONCE: usize = 4;
+
+/// Runs of one hook beyond its `runners`, for those that let go.
+const RESERVE: usize = 2;
 
 /// One hook, loaded: its bytes and its runners.
 #[derive(Debug)]
@@ -38,8 +40,10 @@ pub(super) struct Pool {
     idle: RefCell<Vec<Runner>>,
     /// Those for `health` alone: a transition never waits for one of them, nor finds its own taken.
     checkers: RefCell<Vec<Runner>>,
+    /// So many runs at a time.
+    places: Rc<Places>,
     /// So many checks at a time.
-    checks: Semaphore,
+    checks: Rc<Places>,
     loaded: Loaded,
     confinement: Confinement,
     /// What runs instead of a runner, for `kind = "script"`.
@@ -136,6 +140,7 @@ impl Pool {
         if !confinement.missing.is_empty() {
             warn!(hook = %name, missing = confinement.missing.join("; "), "Runs the hook with less than the full sandbox");
         }
+        let places = places(&spec);
         Ok(Rc::new(Self {
             name,
             spec,
@@ -146,7 +151,8 @@ impl Pool {
             keeper,
             idle: RefCell::new(vec![first]),
             checkers: RefCell::default(),
-            checks: Semaphore::new(CHECKS_AT_ONCE),
+            places,
+            checks: Rc::new(Places::new(CHECKS_AT_ONCE, 0)),
             loaded,
             confinement,
             script: None,
@@ -167,6 +173,7 @@ impl Pool {
         let digest = source.digest();
         let (idle, checkers, confinement) = (RefCell::default(), RefCell::default(), Confinement::default());
         let source = Arc::new(source);
+        let places = places(&spec);
         Self {
             name,
             spec,
@@ -176,7 +183,8 @@ impl Pool {
             keeper,
             idle,
             checkers,
-            checks: Semaphore::new(CHECKS_AT_ONCE),
+            places,
+            checks: Rc::new(Places::new(CHECKS_AT_ONCE, 0)),
             loaded,
             confinement,
             script: Some(script),
@@ -254,17 +262,17 @@ impl Pool {
         budget
     }
 
-    /// Brings the number of idle runners up to what the operator wants.
+    /// Starts runners until there are as many as the operator wants, those that run now among them.
     pub(super) async fn warm_all(&self) {
-        self.warm(usize::from(self.spec.runners)).await;
+        let wanted = usize::from(self.spec.runners);
+        self.warm_while(|| self.idle() + self.places.taken() < wanted).await;
     }
 
-    /// Brings the number of idle runners up to `count`.
-    pub(super) async fn warm(&self, count: usize) {
+    async fn warm_while(&self, too_few: impl Fn() -> bool) {
         if let Some(script) = &self.script {
             return script.warm().await;
         }
-        while self.idle.borrow().len() < count {
+        while too_few() {
             match Runner::start(&self.keeper, &self.source, budget(&self.spec), self.policy, false).await {
                 Ok(runner) => self.idle.borrow_mut().push(runner),
                 Err(error) => {
@@ -287,38 +295,75 @@ impl Pool {
         })
     }
 
-    /// Runs one entry point in a runner of its own.
+    /// Where its runs wait for their turn.
+    pub(super) const fn places(&self) -> &Rc<Places> {
+        &self.places
+    }
+
+    /// Has a runner at hand, so that a run can begin: starting one takes none of the run's time.
     ///
     /// # Errors
-    /// [`HookError`]: whatever the hook did, as a value.
-    pub(super) async fn call(
-        self: &Rc<Self>,
-        event: HookEvent,
-        budget: Budget,
-        desk: &mut impl Desk,
-        cancel: impl Future<Output = ()>,
-    ) -> Result<Returned, HookError> {
-        if let Some(trouble) = self.trouble.get() {
-            return go_wrong(trouble, budget, cancel).await;
-        }
-        if let Some(script) = &self.script {
-            return script.run(&event, budget.wall, cancel).await;
-        }
-        let mut runner = self.runner(&self.idle, budget).await?;
-        let result = runner.session.call(event, budget, desk, cancel).await;
+    /// [`HookError::RunnerDied`]: there is none to be had.
+    pub(super) async fn ready(self: &Rc<Self>, budget: Budget) -> Result<Ready, HookError> {
+        let needs_none = self.trouble.get().is_some() || self.script.is_some();
+        let runner = if needs_none { None } else { Some(self.runner(&self.idle, budget).await?) };
+        Ok(Ready { pool: Rc::clone(self), runner })
+    }
+
+    fn take_back(self: &Rc<Self>, runner: Runner) {
         if runner.is_fit() {
             // More were needed for a while; they end after their run.
             if self.idle.borrow().len() < usize::from(self.spec.runners.max(1)) {
                 self.idle.borrow_mut().push(runner);
             }
-        } else {
-            debug!(hook = %self.name, "Ends a runner");
-            drop(runner);
-            let pool = Rc::clone(self);
-            tokio::task::spawn_local(async move { pool.warm(1).await });
+            return;
         }
+        debug!(hook = %self.name, "Ends a runner");
+        drop(runner);
+        let pool = Rc::clone(self);
+        tokio::task::spawn_local(async move { pool.warm_while(|| pool.idle() == 0).await });
+    }
+}
+
+/// A hook that can run at once.
+#[derive(Debug)]
+pub(super) struct Ready {
+    pool: Rc<Pool>,
+    /// None where none is needed.
+    runner: Option<Runner>,
+}
+
+impl Ready {
+    /// Runs one entry point.
+    ///
+    /// # Errors
+    /// [`HookError`]: whatever the hook did, as a value.
+    pub(super) async fn call(
+        self,
+        event: HookEvent,
+        budget: Budget,
+        desk: &mut impl Desk,
+        cancel: impl Future<Output = ()>,
+    ) -> Result<Returned, HookError> {
+        let Self { pool, runner } = self;
+        if let Some(trouble) = pool.trouble.get() {
+            return go_wrong(trouble, budget, cancel).await;
+        }
+        if let Some(script) = &pool.script {
+            return script.run(&event, budget.wall, cancel).await;
+        }
+        let mut runner = match runner {
+            Some(runner) => runner,
+            None => pool.runner(&pool.idle, budget).await?,
+        };
+        let result = runner.session.call(event, budget, desk, cancel).await;
+        pool.take_back(runner);
         result
     }
+}
+
+fn places(spec: &config::Hook) -> Rc<Places> {
+    Rc::new(Places::new(usize::from(spec.runners.max(1)), RESERVE))
 }
 
 async fn go_wrong(trouble: Trouble, budget: Budget, cancel: impl Future<Output = ()>) -> Result<Returned, HookError> {
@@ -344,9 +389,9 @@ impl Pool {
         }
     }
 
-    /// Waits until a check may begin: the time of the check begins after that.
-    pub(super) async fn place_for_check(&self) -> Option<SemaphorePermit<'_>> {
-        self.checks.acquire().await.ok()
+    /// Where its checks wait for their turn.
+    pub(super) const fn checks(&self) -> &Rc<Places> {
+        &self.checks
     }
 
     /// Runs `health`, in a runner that does nothing else.

@@ -14,10 +14,12 @@ use tracing::{debug, error, info, warn};
 use super::backoff::Backoff;
 use super::clock;
 use super::desk::RunDesk;
+use super::doing::Doing;
 use super::execute::Executor;
 use super::lasting::Lasting;
 use super::metrics::Ended;
 use super::news::{Failure, HookNews};
+use super::places::{Place, Places, lets_go};
 use super::pool::Pool;
 use super::store::Store;
 use super::undo::Undone;
@@ -26,6 +28,13 @@ use crate::hooks::{EntryPoint, HookError, HookEvent};
 use crate::host::Host;
 use crate::journal::{Journal, Note};
 use crate::types::{IfName, Name, State, VirtualAddress};
+
+/// Runs of all hooks at one time. As many as one hook may have, so that one alone can have its `runners`.
+const RUNS_AT_ONCE: usize = 64;
+/// Beyond those, for runs that let go.
+const RUNS_RESERVE: usize = 8;
+/// Checks of all hooks at one time.
+const CHECKS_AT_ONCE: usize = 32;
 
 /// What all queues of an engine share.
 #[derive(Debug)]
@@ -40,6 +49,23 @@ pub(super) struct Shared<H> {
     pub(super) journal: RefCell<Journal>,
     /// To the engine.
     pub(super) news: mpsc::UnboundedSender<HookNews>,
+    /// How many hooks run at one time.
+    pub(super) crowd: Crowd,
+    /// What the thread is at.
+    pub(super) doing: Doing,
+}
+
+/// The places of the whole daemon: hooks on many virtual hosts, or many hooks, share them.
+#[derive(Debug)]
+pub(super) struct Crowd {
+    runs: Rc<Places>,
+    checks: Rc<Places>,
+}
+
+impl Default for Crowd {
+    fn default() -> Self {
+        Self { runs: Rc::new(Places::new(RUNS_AT_ONCE, RUNS_RESERVE)), checks: Rc::new(Places::new(CHECKS_AT_ONCE, 0)) }
+    }
 }
 
 /// The queue of one virtual host.
@@ -63,8 +89,10 @@ pub(super) struct Queue<H> {
     task: RefCell<Option<AbortHandle>>,
     /// The tasks that ask hooks for their health.
     checks: RefCell<Vec<AbortHandle>>,
-    /// How many of those wait until others of their hook have been asked.
+    /// How many of those wait until others have been asked.
     checks_waiting: Cell<usize>,
+    /// What it runs waits until others have run.
+    waits: Rc<Cell<bool>>,
 }
 
 #[derive(Debug, Default)]
@@ -92,6 +120,14 @@ enum JobKind {
     Again,
     /// The same state, because an operator wants this hook's present code to be in effect.
     Apply(Name, oneshot::Sender<Applied>),
+}
+
+/// A hook's turn to run, which ends when this is dropped.
+#[derive(Debug)]
+struct Turn {
+    _places: (Place, Place),
+    /// How long it took to come.
+    waited: Duration,
 }
 
 /// What became of [`Queue::apply`].
@@ -124,6 +160,7 @@ impl<H: Host + 'static> Queue<H> {
             task: RefCell::new(None),
             checks: RefCell::default(),
             checks_waiting: Cell::new(0),
+            waits: Rc::default(),
         });
         let task = tokio::task::spawn_local(Rc::clone(&queue).serve());
         *queue.task.borrow_mut() = Some(task.abort_handle());
@@ -212,7 +249,8 @@ impl<H: Host + 'static> Queue<H> {
     async fn check(self: Rc<Self>, hook: Rc<Pool>, mut event: HookEvent, ticket: u64) {
         let (seq, budget) = (event.seq, hook.budget(EntryPoint::Health));
         self.checks_waiting.update(|waiting| waiting + 1);
-        let place = hook.place_for_check().await;
+        let waits = Rc::default();
+        let place = (hook.checks().take(false, &waits).await, self.shared.crowd.checks.take(false, &waits).await);
         self.checks_waiting.update(|waiting| waiting - 1);
         event.time_left_ms = u64::try_from(budget.wall.as_millis()).unwrap_or(u64::MAX);
         let mut desk = RunDesk::new(&self, &hook, EntryPoint::Health, budget);
@@ -244,7 +282,7 @@ impl<H: Host + 'static> Queue<H> {
         if slots.newest.is_some() {
             return false;
         }
-        let idle = !self.busy.get() && slots.aside.is_none() && slots.undo.is_none();
+        let idle = self.waits.get() || (!self.busy.get() && slots.aside.is_none() && slots.undo.is_none());
         let rests = |task: &AbortHandle| task.is_finished() || clock.is_asleep(task.id());
         let checking = self.checks.borrow().iter().filter(|task| !rests(task)).count();
         checking <= self.checks_waiting.get() && (idle || self.task.borrow().as_ref().is_some_and(rests))
@@ -333,7 +371,10 @@ impl<H: Host + 'static> Queue<H> {
         let hook = self.hooks.borrow().iter().find(|hook| hook.name() == name && hook.defines(event.entry)).cloned();
         let before = self.shared.executor.mark();
         let result = match hook {
-            Some(hook) => self.run(&hook, event.clone(), ticket).await,
+            Some(hook) => match self.turn(&hook, event, ticket).await {
+                Some(turn) => self.run(&hook, event.clone(), ticket, turn).await,
+                None => Err(HookError::Superseded),
+            },
             // Whatever an older version claimed, this one asks for nothing.
             None => Ok(()),
         };
@@ -358,8 +399,16 @@ impl<H: Host + 'static> Queue<H> {
             hooks.reverse();
         }
         let mut first = Ok(());
+        let mut told = false;
         for hook in hooks {
-            let Err(error) = self.run(&hook, event.clone(), ticket).await else { continue };
+            let ran = match self.turn(&hook, event, ticket).await {
+                Some(turn) => {
+                    told = true;
+                    self.run(&hook, event.clone(), ticket, turn).await
+                }
+                None => Err(self.passed_over(event, told)),
+            };
+            let Err(error) = ran else { continue };
             let failure = Failure { hook: hook.name().clone(), error, policy: hook.spec().on_failure };
             let overtaken = failure.error == HookError::Superseded;
             if first.is_ok() && (overtaken || failure.policy != OnFailure::Ignore) {
@@ -372,14 +421,45 @@ impl<H: Host + 'static> Queue<H> {
         first
     }
 
-    async fn run(&self, hook: &Rc<Pool>, mut event: HookEvent, ticket: u64) -> Result<(), HookError> {
+    /// Waits for this hook's turn, which takes nothing of the run's time. `None` if a newer state came first.
+    async fn turn(&self, hook: &Rc<Pool>, event: &HookEvent, ticket: u64) -> Option<Turn> {
+        let lets_go = lets_go(event.entry, event.initial);
+        let begin = clock::now();
+        let places = async {
+            let of_hook = hook.places().take(lets_go, &self.waits).await;
+            (of_hook, self.shared.crowd.runs.take(lets_go, &self.waits).await)
+        };
+        let places = tokio::select! {
+            biased;
+            places = places => Some(places),
+            () = self.overtaken(ticket) => None,
+        };
+        self.waits.set(false);
+        Some(Turn { _places: places?, waited: clock::now().since(begin) })
+    }
+
+    /// A newer state came before the hook's turn. If no other has heard of this one, the next is told so.
+    fn passed_over(&self, event: &HookEvent, told: bool) -> HookError {
+        if !told && event.entry != EntryPoint::OnPeerClaim {
+            self.slots.borrow_mut().missed += event.missed + 1;
+        }
+        HookError::Superseded
+    }
+
+    async fn run(&self, hook: &Rc<Pool>, mut event: HookEvent, ticket: u64, turn: Turn) -> Result<(), HookError> {
         let entry = event.entry;
         let budget = hook.budget(entry);
         event.time_left_ms = u64::try_from(budget.wall.as_millis()).unwrap_or(u64::MAX);
         let seq = event.seq;
+        let ready = hook.ready(budget).await;
         let begin = clock::now();
-        let mut desk = RunDesk::new(self, hook, entry, budget);
-        let result = hook.call(event, budget, &mut desk, self.overtaken(ticket)).await.map(drop);
+        let result = match ready {
+            Ok(ready) => {
+                let mut desk = RunDesk::new(self, hook, entry, budget);
+                ready.call(event, budget, &mut desk, self.overtaken(ticket)).await.map(drop)
+            }
+            Err(error) => Err(error),
+        };
         let now = clock::now();
         let took = now.since(begin);
         let duration_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
@@ -392,14 +472,14 @@ impl<H: Host + 'static> Queue<H> {
             Err(_) => Ended::Failed,
         };
         self.shared.executor.count().ran(hook.name(), entry, ended, took);
-        let (vhost, hook, entry) = (&self.vhost, hook.name(), entry.as_str());
+        let (vhost, hook, entry, waited_ms) = (&self.vhost, hook.name(), entry.as_str(), turn.waited.as_millis());
         match &result {
-            Ok(()) => info!(%vhost, %hook, entry, seq, outcome = "done", duration_us, "Ran a hook"),
+            Ok(()) => info!(%vhost, %hook, entry, seq, outcome = "done", duration_us, waited_ms, "Ran a hook"),
             Err(HookError::Superseded) => {
-                info!(%vhost, %hook, entry, seq, outcome = "superseded", duration_us, "Ran a hook");
+                info!(%vhost, %hook, entry, seq, outcome = "superseded", duration_us, waited_ms, "Ran a hook");
             }
             Err(error) => {
-                error!(%vhost, %hook, entry, seq, outcome = "failed", duration_us, %error, "Ran a hook");
+                error!(%vhost, %hook, entry, seq, outcome = "failed", duration_us, waited_ms, %error, "Ran a hook");
                 if let HookError::Raised { backtrace, .. } = error
                     && !backtrace.is_empty()
                 {
@@ -429,7 +509,8 @@ impl<H: Host + 'static> Queue<H> {
 
     /// True if nothing of it is left.
     async fn undo_once(&self, mark: u64) -> bool {
-        let undone = self.shared.executor.undo_older(&self.vhost, None, mark).await;
+        let undoing = self.shared.executor.undo_older(&self.vhost, None, mark);
+        let undone = self.shared.doing.during(format_args!("undoing what hooks of {} did", self.vhost), undoing).await;
         if undone.failed > 0 {
             warn!(vhost = %self.vhost, failed = undone.failed, "Will undo again what could not be undone");
             return false;

@@ -55,6 +55,22 @@ enum Event {
     Stopped,
 }
 
+impl Event {
+    /// For the log, should it take too long.
+    const fn named(&self) -> &'static str {
+        match self {
+            Self::Alarm => "the timers",
+            Self::Readable => "packets",
+            Self::Host(_) => "what the kernel told of links and addresses",
+            Self::News(_) => "what a hook reported",
+            Self::Signal(_) => "a signal",
+            Self::Prepared(_) => "a reload",
+            Self::Command(_) => "an operator's order",
+            Self::Stopped => "the end",
+        }
+    }
+}
+
 /// Everything that one daemon process does on the wire.
 pub(super) struct Engine<W: World = Machine> {
     /// By a number that is never used twice.
@@ -216,6 +232,7 @@ impl Engine {
             self.judge_sleep();
             self.judge_leases();
             let stopped = matches!(event, Event::Stopped);
+            self.shared.doing.at(event.named());
             match event {
                 // What waits in the sockets was there before the time was up.
                 Event::Alarm => {
@@ -231,6 +248,7 @@ impl Engine {
                 Event::Stopped => {}
             }
             self.end_turn();
+            self.shared.doing.at("");
             self.spare_helper();
             if stopped {
                 return self.is_clean();

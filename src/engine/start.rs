@@ -16,6 +16,7 @@ use super::announcer::Announcer;
 use super::clock;
 use super::command::{Command, EngineStatus};
 use super::couriers::couriers;
+use super::doing::Doing;
 use super::exam::Examine;
 use super::execute::Executor;
 use super::health::Checks;
@@ -28,7 +29,7 @@ use super::node::{self, Node, PutBack};
 use super::nodes::Nodes;
 use super::pool::Pool;
 use super::port::{Ethernet, Port, Wire};
-use super::queue::{Queue, Shared};
+use super::queue::{Crowd, Queue, Shared};
 use super::recover::Recovery;
 use super::refusals::{Refusals, Telling};
 use super::run::{Engine, Parts};
@@ -174,7 +175,16 @@ async fn start(
     let hooks = load::hooks(config, &keeper, &lasting.kept, examine).await?;
     let (sender, news) = mpsc::unbounded_channel();
     let journal = RefCell::new(journal(&instance));
-    let shared = Rc::new(Shared { executor, store: RefCell::new(store), lasting, journal, news: sender });
+    let (will, theirs) = Writer::create().map_err(system("make a memory file"))?;
+    let shared = Rc::new(Shared {
+        executor,
+        store: RefCell::new(store),
+        lasting,
+        journal,
+        news: sender,
+        crowd: Crowd::default(),
+        doing: Doing::noted(will.steps().map_err(system("make a memory file"))?),
+    });
     recover(Rc::clone(&shared));
     tokio::task::spawn_local(mend(Rc::clone(&shared)));
     let host_name = match &config.daemon.node_name {
@@ -197,7 +207,6 @@ async fn start(
             tokio::task::spawn_local(async move { pool.warm_all().await });
         }
     }
-    let (will, theirs) = Writer::create().map_err(system("make a memory file"))?;
     keeper.entrust(theirs);
     let watch = Watch::open()?;
     // With hundreds of virtual hosts the renewals of our own leases would be most of what is heard.

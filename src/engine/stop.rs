@@ -106,6 +106,8 @@ impl<W: World> Engine<W> {
             .collect();
         let shared = Rc::clone(&self.shared);
         tokio::task::spawn_local(async move {
+            // Who was only started to undo what a dead engine left ends when that is done.
+            shared.executor.recovered().await;
             for (queue, stop) in ends {
                 queue.settled().await;
                 if let Some(event) = stop {

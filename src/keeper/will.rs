@@ -23,6 +23,14 @@ pub const FILE_NAME: &str = "carpd-will";
 const HALF: u64 = 16 << 10;
 /// Bytes before and after the content: a number, a length, the number again.
 const FRAME: usize = 8 + 4 + 8;
+/// The slot of the heartbeat.
+const HEARTBEAT: usize = 0;
+/// The slot of what the engine is at: a length and so many bytes of text.
+const STEP: usize = 1;
+/// The first slot of a virtual host.
+const WILLS: usize = 2;
+/// Bytes of a text about what the engine is at.
+const STEP_MAX: usize = 120;
 
 /// One virtual host's last will.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,6 +68,24 @@ pub struct Reader {
     file: File,
 }
 
+/// Notes what the engine's thread is at.
+#[derive(Debug)]
+pub struct Steps {
+    file: File,
+}
+
+impl Steps {
+    /// From now on it is this, until something else is noted; nothing that could be named, if it is empty.
+    pub fn note(&self, what: &str) {
+        let text = what.get(..what.floor_char_boundary(STEP_MAX)).unwrap_or_default();
+        let mut bytes = Vec::with_capacity(1 + text.len());
+        bytes.extend(u8::try_from(text.len()));
+        bytes.extend(text.as_bytes());
+        // It is for the log of an accident: nothing follows from it.
+        _ = self.file.write_all_at(&bytes, offset(STEP, 0));
+    }
+}
+
 impl Writer {
     /// An empty will, with the descriptor to give to the keeper.
     ///
@@ -71,12 +97,20 @@ impl Writer {
         Ok((Self { file, numbers: Vec::new() }, theirs))
     }
 
+    /// For noting what the engine is at, from wherever that is.
+    ///
+    /// # Errors
+    /// The system is out of descriptors.
+    pub fn steps(&self) -> io::Result<Steps> {
+        Ok(Steps { file: self.file.try_clone()? })
+    }
+
     /// Says that the engine lives.
     ///
     /// # Errors
     /// The system is out of memory.
     pub fn beat(&mut self, heartbeat: Heartbeat) -> io::Result<()> {
-        self.put(0, &heartbeat)
+        self.put(HEARTBEAT, &heartbeat)
     }
 
     /// Writes a virtual host's will in place of the one before.
@@ -84,7 +118,7 @@ impl Writer {
     /// # Errors
     /// It is too large, or the system is out of memory.
     pub fn write(&mut self, slot: usize, will: &Will) -> io::Result<()> {
-        self.put(slot + 1, will)
+        self.put(slot + WILLS, will)
     }
 
     fn put<T: Serialize>(&mut self, slot: usize, content: &T) -> io::Result<()> {
@@ -115,7 +149,17 @@ impl Reader {
     /// The last sign of life; `None` before the first.
     #[must_use]
     pub fn heartbeat(&self) -> Option<Heartbeat> {
-        self.newest(0)
+        self.newest(HEARTBEAT)
+    }
+
+    /// What the engine was at when it noted something last; a hook may have had a say in the words. `None` if that was nothing.
+    #[must_use]
+    pub fn step(&self) -> Option<String> {
+        let mut bytes = [0; 1 + STEP_MAX];
+        let got = self.file.read_at(&mut bytes, offset(STEP, 0)).ok()?;
+        let (length, text) = bytes.get(..got)?.split_first()?;
+        let text = text.get(..usize::from(*length))?;
+        (!text.is_empty()).then(|| String::from_utf8_lossy(text).escape_debug().to_string())
     }
 
     /// Every will. Slots that are empty or broken are passed over: there is nobody left to ask.
@@ -123,7 +167,7 @@ impl Reader {
     pub fn wills(&self) -> Vec<Will> {
         let length = self.file.metadata().map_or(0, |metadata| metadata.len());
         let slots = usize::try_from(length.div_ceil(2 * HALF)).unwrap_or(0);
-        (1..slots).filter_map(|slot| self.newest(slot)).collect()
+        (WILLS..slots).filter_map(|slot| self.newest(slot)).collect()
     }
 
     fn newest<T: for<'a> Deserialize<'a>>(&self, slot: usize) -> Option<T> {
@@ -185,18 +229,33 @@ mod tests {
     }
 
     #[test]
+    fn what_the_engine_is_at_is_bounded_and_shown_on_one_line() {
+        let (mut writer, theirs) = Writer::create().unwrap();
+        let (steps, reader) = (writer.steps().unwrap(), Reader::new(theirs));
+        assert_eq!(reader.step(), None);
+        writer.write(0, &will(&["10.0.0.1/24"])).unwrap();
+        steps.note(&format!("file.write {}\u{1b}\nä", "x".repeat(200)));
+        assert_eq!(reader.step().unwrap(), format!("file.write {}", "x".repeat(STEP_MAX - 11)));
+        steps.note("file.write /run/\u{1b}[2J\nx");
+        assert_eq!(reader.step().unwrap(), "file.write /run/\\u{1b}[2J\\nx");
+        steps.note("");
+        assert_eq!(reader.step(), None);
+        assert_eq!(reader.wills(), [will(&["10.0.0.1/24"])]);
+    }
+
+    #[test]
     fn a_write_that_was_cut_short_leaves_the_one_before() {
         let (mut writer, theirs) = Writer::create().unwrap();
         let reader = Reader::new(theirs);
         writer.write(0, &will(&["10.0.0.1/24"])).unwrap();
-        let first = writer.numbers[1] % 2;
+        let first = writer.numbers[WILLS] % 2;
         // What is written for others must not make the next one overwrite it.
         writer.write(1, &will(&[])).unwrap();
-        writer.file.set_len(offset(2, 0)).unwrap();
+        writer.file.set_len(offset(WILLS + 1, 0)).unwrap();
         writer.write(0, &will(&["10.0.0.2/24"])).unwrap();
         assert_eq!(reader.wills(), [will(&["10.0.0.2/24"])]);
         // A third begins in the half of the first and does not reach its seal.
-        writer.file.write_all_at(&9_u64.to_le_bytes(), offset(1, first)).unwrap();
+        writer.file.write_all_at(&9_u64.to_le_bytes(), offset(WILLS, first)).unwrap();
         assert_eq!(reader.wills(), [will(&["10.0.0.2/24"])]);
     }
 

@@ -125,6 +125,25 @@ fn hooks_and_services_that_fail_or_hang_lead_to_the_other_node() {
     }
 }
 
+/// Waiting for a runner takes nothing of a run's own time, and whoever waited longest is next.
+#[test]
+fn a_hook_runs_as_often_at_a_time_as_it_has_runners() {
+    let lua = "function on_master() clock.sleep(1500) end";
+    let directory = place_with(lua, "", &[("node2", 0)]);
+    let path = directory.path().join("node2.toml");
+    let one = fs::read_to_string(&path).unwrap();
+    let (vhost, hook) = one.split_once("\n\n").unwrap();
+    let vhosts = (1..=4).map(|n| {
+        vhost.replace("web\"", &format!("web{n}\"")).replace("40", &format!("{}", 40 + n)).replace(".22/", &format!(".{n}/"))
+    });
+    let hook = hook.replace("config =", "runners = 1\ntimeout = \"2s\"\nconfig =");
+    fs::write(&path, vhosts.collect::<Vec<_>>().join("\n\n") + "\n\n" + &hook).unwrap();
+    let timeline = json(directory.path(), &["node2.toml", "--end", "20s"]);
+    let done: Vec<_> = marks(&timeline, 0).into_iter().filter(|(_, text)| text.starts_with("on_master")).collect();
+    let expected = [4_500, 6_000, 7_500, 9_000].map(|at| (at, "on_master done".to_owned()));
+    assert_eq!(done, expected);
+}
+
 #[test]
 fn partitions_links_freezes_and_stops_do_what_they_do() {
     let directory = place(&[("node2", 0), ("node3", 15)]);

@@ -23,7 +23,7 @@ pub(crate) fn cases() -> Vec<Case> {
         Case::new("hooks::a_killed_idle_runner_is_replaced", killed_idle),
         Case::new("hooks::one_that_is_denied_names_the_line_that_grants", denied),
         Case::new("hooks::one_that_takes_long_delays_no_advertisement", slow),
-        Case { limit: LONG, ..Case::new("hooks::one_on_fifty_virtual_hosts_is_no_queue", fifty) },
+        Case { limit: LONG, ..Case::new("hooks::one_on_fifty_virtual_hosts_is_no_storm_of_processes", fifty) },
         #[cfg(feature = "wasm")]
         Case { limit: LONG, ..Case::new("hooks::components_that_attack_a_live_master_leave_it_as_it_is", attacks) },
         Case { limit: LONG, ..Case::new("hooks::one_speaks_tls_with_a_server_of_the_operators_own_authority", tls) },
@@ -207,25 +207,25 @@ fn fifty() -> Outcome {
         };
         (1..=50).map(vhost).collect::<String>()
     };
-    let lua = "function on_master() clock.sleep(2000) end";
+    let lua = "function on_master() clock.sleep(300) end";
     let mut a = Carpd::new("a").vhosts(vhosts(0, "")).start(&lab)?;
-    let mut b = Carpd::new("b").hook(lua, "").vhosts(vhosts(50, "hooks = [\"h\"]")).start(&lab)?;
+    let mut b = Carpd::new("b").hook(lua, "timeout = \"1s\"").vhosts(vhosts(50, "hooks = [\"h\"]")).start(&lab)?;
     for _ in 0..50 {
         a.wait_state("master", TAKEOVER)?;
     }
     assert_eq!(b.states(), ["backup"; 50]);
     lab.power_off("a")?;
-    let first = b.wait_state("master", TAKEOVER)?;
-    let mut last = first.at;
+    b.wait_state("master", TAKEOVER)?;
+    let mut most = 0;
     for _ in 0..50 {
         let run = b.wait_ran("on_master", Duration::from_secs(30))?;
-        assert_eq!(run.text("outcome"), "done", "{run:?}");
-        last = run.at;
+        assert_eq!(run.text("outcome"), "done", "waiting for a runner takes nothing of its second: {run:?}");
+        let count = "cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' ' ' | grep -o '__[r]unner' | wc -l";
+        most = most.max(sh(&lab, "b", count)?.first().and_then(|n| n.trim().parse::<usize>().ok()).unwrap_or_default());
     }
-    let took = last.since(first.at);
-    assert!(took < Duration::from_secs(10), "{took:?}");
+    // Eight, and what is just being started or ends.
+    assert!((1..=10).contains(&most), "{most} runners at a time");
     assert_eq!(lab.host("b").facts()?.addresses.len(), 51);
-    println!("50 hooks of 2 s each: {} ms", took.as_millis());
     b.stop()?;
     assert_eq!(lab.host("b").facts()?.addresses.len(), 1);
     Ok(())

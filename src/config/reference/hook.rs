@@ -85,7 +85,9 @@ pub(crate) static HOOK: Section = Section {
             Plain("integer, 1 to 64"),
             "one for each virtual host that names the hook, at most 8",
             "2",
-            "Processes that hold this hook. Each runs one call at a time.",
+            "Processes that hold this hook, and so its runs at one time: whoever comes later waits, and that takes nothing of the run's \
+             own time. Beside them there are up to 2 for `before_backup`, `on_backup` and `on_stop`, and 4 for `health`. All hooks \
+             together run 64 at a time, 8 more where they let go, and 32 for `health`.",
         ),
         optional(
             "config",

@@ -8,12 +8,13 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::LocalSet;
 
 use super::super::command::HandedOver;
+use super::super::doing::Doing;
 use super::super::execute::Executor;
 use super::super::generations::Generations;
 use super::super::lasting::Lasting;
 use super::super::nodes::Nodes;
 use super::super::port::Wire;
-use super::super::queue::Shared;
+use super::super::queue::{Crowd, Shared};
 use super::super::recover::Recovery;
 use super::super::run::Parts;
 use super::super::start::node_with_seed;
@@ -90,6 +91,8 @@ async fn engine(host: FakeHost, wire: &Frames) -> Engine<Bench> {
         lasting: Lasting::none(),
         journal: RefCell::new(Journal::disabled()),
         news: sender,
+        crowd: Crowd::default(),
+        doing: Doing::default(),
     });
     shared.executor.recover_rest().await;
     let config = config();

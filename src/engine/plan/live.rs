@@ -77,6 +77,8 @@ async fn plan(shared: &Shared<LinuxHost>, job: Job) -> Plan {
     if hook.defines(EntryPoint::OnMaster) {
         let owner = Owner { vhost: vhost.name.clone(), hook: Some(hook.name().clone()) };
         let budget = hook.budget(EntryPoint::OnMaster);
+        let _place = hook.places().take(false, &Rc::default()).await;
+        let ready = hook.ready(budget).await;
         let mut desk = PlanDesk {
             executor: &executor,
             store: &store,
@@ -91,7 +93,10 @@ async fn plan(shared: &Shared<LinuxHost>, job: Job) -> Plan {
             steps: Vec::new(),
             log: Vec::new(),
         };
-        let result = hook.call(event.clone(), budget, &mut desk, std::future::pending()).await;
+        let result = match ready {
+            Ok(ready) => ready.call(event.clone(), budget, &mut desk, std::future::pending()).await,
+            Err(error) => Err(error),
+        };
         let (steps, log) = (desk.steps, desk.log);
         let failure = result.err().map(|error| error.to_string());
         let failed = failure.is_some();

@@ -23,7 +23,15 @@ fn queue(host: FakeHost) -> (Rc<Queue<FakeHost>>, UnboundedReceiver<HookNews>) {
     let (news, heard) = mpsc::unbounded_channel();
     let executor = Executor::new(host, Ledger::new(), Recovery::default());
     let (store, journal) = (RefCell::new(Store::new()), RefCell::new(Journal::disabled()));
-    let shared = Rc::new(Shared { executor, store, lasting: Lasting::none(), journal, news });
+    let shared = Rc::new(Shared {
+        executor,
+        store,
+        lasting: Lasting::none(),
+        journal,
+        news,
+        crowd: Crowd::default(),
+        doing: Doing::default(),
+    });
     tokio::task::spawn_local({
         let shared = Rc::clone(&shared);
         async move { shared.executor.recover_rest().await }

@@ -10,13 +10,14 @@ use tokio::sync::mpsc;
 use tokio::task::Id;
 
 use super::super::clock::Virtual;
+use super::super::doing::Doing;
 use super::super::execute::Executor;
 use super::super::generations::Generations;
 use super::super::lasting::Lasting;
 use super::super::news::HookNews;
 use super::super::nodes::Nodes;
 use super::super::pool::Pool;
-use super::super::queue::Shared;
+use super::super::queue::{Crowd, Shared};
 use super::super::recover::Recovery;
 use super::super::run::{Engine, Parts};
 use super::super::start::node_with_seed;
@@ -142,6 +143,8 @@ impl Actor {
             lasting: Lasting::none(),
             journal: RefCell::new(Journal::disabled()),
             news: sender,
+            crowd: Crowd::default(),
+            doing: Doing::default(),
         });
         shared.executor.recover_rest().await;
         let mut hooks = Generations::default();

@@ -11,7 +11,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
 use tokio::time::timeout;
 
 use super::{ANSWER_MARGIN, Duty, FromHelper, HelperOp, HelperReply, REQUEST_LIMIT, ToHelper, VERSION, frame};
@@ -20,12 +20,19 @@ use crate::host::HostError;
 /// Messages that wait until the helper reads on: a request and a cancellation for each call.
 const QUEUE: usize = 2 * REQUEST_LIMIT;
 
+/// Processes that the helper starts at one time.
+const PROCESSES: usize = 64;
+
 /// The engine's hold on the helper. Several calls may run at once. Dropping it ends the helper.
 #[derive(Debug)]
 pub struct HelperClient {
     out: mpsc::Sender<Vec<u8>>,
     pending: Arc<Mutex<Pending>>,
     ended: Arc<Notify>,
+    /// Places for calls that start a process, and for all others: a thousand virtual hosts that undo something at once shall not
+    /// be a thousand processes.
+    processes: Semaphore,
+    others: Semaphore,
 }
 
 /// The calls that wait for an answer.
@@ -77,7 +84,8 @@ impl HelperClient {
             read(reader, waiting).await;
             tell.notify_waiters();
         });
-        Ok(Self { out, pending, ended })
+        let (processes, others) = (Semaphore::new(PROCESSES), Semaphore::new(REQUEST_LIMIT - PROCESSES));
+        Ok(Self { out, pending, ended, processes, others })
     }
 
     /// Is the helper still there, as far as is known?
@@ -97,12 +105,19 @@ impl HelperClient {
         }
     }
 
-    /// Has the helper do something within `limit`. Dropping the future cancels it: what was started is ended.
+    /// Has the helper do something within `limit`, once others have ended whom it works for already: that may take as long
+    /// again. Dropping the future cancels it: what was started is ended.
     ///
     /// # Errors
-    /// [`HostError`]: what the helper said; `EPIPE` if the helper is gone; `EAGAIN` with too many calls at once;
-    /// `ETIMEDOUT` if the helper gives no answer.
+    /// [`HostError`]: what the helper said; `EPIPE` if the helper is gone; `ETIMEDOUT` if the helper gives no answer, or has too
+    /// much to do.
     pub async fn call(&self, op: HelperOp, limit: Duration) -> Result<HelperReply, HostError> {
+        let places = if op.starts_process() { &self.processes } else { &self.others };
+        let late = |_| HostError {
+            message: format!("the helper process had too much else to do for {:.1} s", limit.as_secs_f64()),
+            errno: Some(libc::ETIMEDOUT),
+        };
+        let _place = timeout(limit, places.acquire()).await.map_err(late)?;
         let (answer, id) = self.enter()?;
         let entry = Entry { client: self, id };
         let request = frame::encode(&ToHelper::Request { id, limit, op });
@@ -129,10 +144,6 @@ impl HelperClient {
         let mut pending = locked(&self.pending);
         if let Some(why) = &pending.dead {
             return Err(gone(why));
-        }
-        if pending.waiting.len() >= REQUEST_LIMIT {
-            let message = format!("the helper process already has {REQUEST_LIMIT} requests to work on");
-            return Err(HostError { message, errno: Some(libc::EAGAIN) });
         }
         let (sender, answer) = oneshot::channel();
         pending.last += 1;

@@ -86,6 +86,23 @@ pub enum HelperOp {
     ServiceStatus { backend: ScriptBackend, unit: String },
 }
 
+impl HelperOp {
+    /// Does it start another program?
+    const fn starts_process(&self) -> bool {
+        match self {
+            Self::Run { .. } | Self::Script { .. } | Self::Service { .. } | Self::ServiceStatus { .. } => true,
+            Self::SetHostname { .. }
+            | Self::ReadParameter { .. }
+            | Self::WriteParameter { .. }
+            | Self::ReadFile { .. }
+            | Self::WriteFile { .. }
+            | Self::RemoveFile { .. }
+            | Self::FindFile { .. }
+            | Self::RestoreFile { .. } => false,
+        }
+    }
+}
+
 /// What the helper answers to a request that worked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum HelperReply {

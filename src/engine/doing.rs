@@ -1,0 +1,68 @@
+//! What the engine's thread is at, noted where the keeper can read it: should the thread stay there, the log says where.
+
+use std::fmt::Display;
+use std::future::poll_fn;
+use std::pin::pin;
+
+use crate::keeper::will::Steps;
+
+/// Where it is noted, if anywhere.
+#[derive(Debug, Default)]
+pub(super) struct Doing(Option<Steps>);
+
+impl Doing {
+    /// Noted there.
+    pub(super) const fn noted(steps: Steps) -> Self {
+        Self(Some(steps))
+    }
+
+    /// From now on, until something else is said.
+    pub(super) fn at(&self, what: &str) {
+        if let Some(steps) = &self.0 {
+            steps.note(what);
+        }
+    }
+
+    /// Whenever this future does something, it is that; while it waits the thread does something else.
+    pub(super) async fn during<F: Future>(&self, what: impl Display, future: F) -> F::Output {
+        let what = if self.0.is_some() { what.to_string() } else { String::new() };
+        let mut future = pin!(future);
+        poll_fn(|context| {
+            self.at(&what);
+            let polled = future.as_mut().poll(context);
+            self.at("");
+            polled
+        })
+        .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+
+    use super::*;
+    use crate::keeper::will::{Reader, Writer};
+
+    #[test]
+    fn a_future_is_named_while_it_works_and_only_then() {
+        let (writer, theirs) = Writer::create().unwrap();
+        let (doing, reader) = (Doing::noted(writer.steps().unwrap()), Reader::new(theirs));
+        doing.at("the timers");
+        assert_eq!(reader.step().as_deref(), Some("the timers"));
+        let mut polls = 0;
+        let mut work = Box::pin(doing.during(
+            "route.replace",
+            poll_fn(|_| {
+                polls += 1;
+                assert_eq!(reader.step().as_deref(), Some("route.replace"));
+                if polls == 2 { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+            }),
+        ));
+        assert!((&mut work).now_or_never().is_none());
+        assert_eq!(reader.step(), None, "it waits");
+        doing.at("packets");
+        assert!((&mut work).now_or_never().is_some());
+        assert_eq!(reader.step(), None);
+    }
+}
