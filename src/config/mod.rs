@@ -10,6 +10,7 @@
 //! Holding a [`Config`] means: every value is in its range, every hook that is named exists, and no two virtual
 //! hosts claim the same address or the same vhid on one interface.
 
+mod address;
 mod choice;
 mod cross;
 mod daemon;

@@ -11,7 +11,7 @@ use super::problem::Findings;
 use super::read::{At, Table};
 use super::secret::{BadSecret, Secret};
 use super::{Surroundings, reference};
-use crate::types::{AdvBase, AdvSkew, IfName, MacAddr, Name, Vhid, VirtualAddress};
+use crate::types::{AdvBase, AdvSkew, Family, IfName, MacAddr, Name, Vhid, VirtualAddress};
 
 /// A virtual host as far as it could be read: what is compared with others keeps its place.
 #[derive(Debug)]
@@ -110,11 +110,10 @@ fn addresses(table: &Table<'_>, out: &mut Findings) -> Vec<At<VirtualAddress>> {
     }
     let read = |item, out: &mut Findings| super::read::parse(super::read::string(item, "addresses", out)?, out);
     let addresses: Vec<At<VirtualAddress>> = items.value.into_iter().filter_map(|item| read(item, out)).collect();
-    for address in addresses.iter().filter(|a| a.value.prefix == 0) {
-        out.error(
-            address.span.clone(),
-            format!("{} has prefix length 0: all the world would be on this interface", address.value),
-        );
+    for At { value, span } in &addresses {
+        if let Some(flaw) = super::address::flaw(*value) {
+            out.error(span.clone(), format!("{value} {flaw}"));
+        }
     }
     addresses
 }
@@ -220,7 +219,8 @@ where
         return None;
     };
     let ip: IpAddr = address.into();
-    if ip.is_unspecified() || ip.is_multicast() {
+    let host = VirtualAddress::new(ip, Family::of(ip).host_prefix());
+    if host.map_or(true, |host| super::address::flaw(host).is_some()) {
         out.error(text.span, format!("`{key}` must be an address of this node, not {ip}"));
         return None;
     }
