@@ -83,7 +83,8 @@ pub(super) struct Port<W: Wire = Ethernet> {
     socket: Option<Rc<W::Socket>>,
     membership: Option<Membership>,
     groups: Vec<IpAddr>,
-    sources: Sources,
+    /// Unknown until somebody looked.
+    sources: Option<Sources>,
     ip_id: u16,
     /// Who advertises here without being known.
     pub(super) strangers: Strangers,
@@ -128,7 +129,7 @@ impl<W: Wire> Port<W> {
             socket: None,
             membership: None,
             groups: Vec::new(),
-            sources: Sources::default(),
+            sources: None,
             ip_id: 1,
             strangers: Strangers::default(),
         }
@@ -192,7 +193,7 @@ impl<W: Wire> Port<W> {
 
     /// Notes its own addresses; true if they changed.
     pub(super) fn set_sources(&mut self, sources: Sources) -> bool {
-        std::mem::replace(&mut self.sources, sources) != sources
+        self.sources.replace(sources) != Some(sources)
     }
 
     /// The socket, while there is one.
@@ -254,7 +255,11 @@ impl<W: Wire> Port<W> {
     /// There is no such interface now, or it has no address to send from.
     pub(super) fn frame(&mut self, spec: &config::Vhost, transmit: &Transmit) -> std::io::Result<Vec<u8>> {
         let link = self.link.as_ref().ok_or(std::io::ErrorKind::NotConnected)?;
+        let sources = self.sources.unwrap_or_default();
+        let nameless = transmit.family == Family::V4 && spec.source_address.is_none() && sources.v4.is_none();
         let source_mac = match spec.source_mac {
+            // Between two nodes without an address the hardware address decides: they must see it.
+            SourceMac::Virtual if nameless => link.mac,
             SourceMac::Virtual => MacAddr::of_vhid(spec.vhid),
             SourceMac::Interface => link.mac,
             SourceMac::Ucarp => MacAddr([0, 0, 0x5e, 0, 0, spec.vhid.get()]),
@@ -262,7 +267,7 @@ impl<W: Wire> Port<W> {
         let (group, packet) = match transmit.family {
             Family::V4 => {
                 let configured = spec.source_address.map(IpAddr::V4);
-                let Some(IpAddr::V4(src)) = configured.or(self.sources.v4).or(Some(IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED)))
+                let Some(IpAddr::V4(src)) = configured.or(sources.v4).or(Some(IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED)))
                 else {
                     return Err(std::io::ErrorKind::AddrNotAvailable.into());
                 };
@@ -272,7 +277,7 @@ impl<W: Wire> Port<W> {
             }
             Family::V6 => {
                 let configured = spec.source_address6.map(IpAddr::V6);
-                let Some(IpAddr::V6(src)) = configured.or(self.sources.v6) else {
+                let Some(IpAddr::V6(src)) = configured.or(sources.v6) else {
                     return Err(std::io::ErrorKind::AddrNotAvailable.into());
                 };
                 let group = spec.destination.group6;

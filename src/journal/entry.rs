@@ -56,22 +56,47 @@ pub enum Note {
 #[expect(missing_docs, reason = "the fields are those of Input")]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum InputRecord {
-    Packet { src: IpAddr, dst: IpAddr, ttl: u8, payload: Vec<u8> },
+    /// Of a packet whose frame is not known.
+    Packet {
+        src: IpAddr,
+        dst: IpAddr,
+        ttl: u8,
+        payload: Vec<u8>,
+    },
     Timer,
     LinkUp,
     LinkDown,
-    OwnAddress { family: Family, address: Option<IpAddr> },
+    OwnAddress {
+        family: Family,
+        address: Option<IpAddr>,
+    },
     Demote(Demotion),
-    Sent { family: Family, ok: bool },
+    Sent {
+        family: Family,
+        ok: bool,
+    },
     Approve,
-    Refuse { retry_after: Duration },
+    Refuse {
+        retry_after: Duration,
+    },
     Resign(Cause),
     StandAside(Cause),
     Shutdown,
-    Late { by: Duration },
+    Late {
+        by: Duration,
+    },
     Advertise,
     ForgiveSends,
     CallRoll,
+    Hardware(MacAddr),
+    /// A packet, with the hardware address that its frame came from.
+    Framed {
+        src: IpAddr,
+        dst: IpAddr,
+        mac: MacAddr,
+        ttl: u8,
+        payload: Vec<u8>,
+    },
 }
 
 impl From<&Input<'_>> for InputRecord {
@@ -79,7 +104,11 @@ impl From<&Input<'_>> for InputRecord {
         match input {
             Input::Packet(packet) => {
                 let payload = packet.payload.get(..PAYLOAD_MAX).unwrap_or(packet.payload).to_vec();
-                Self::Packet { src: packet.src, dst: packet.dst, ttl: packet.ttl, payload }
+                let (src, dst, ttl) = (packet.src, packet.dst, packet.ttl);
+                match packet.mac {
+                    None => Self::Packet { src, dst, ttl, payload },
+                    Some(mac) => Self::Framed { src, dst, mac, ttl, payload },
+                }
             }
             Input::Timer => Self::Timer,
             Input::LinkUp => Self::LinkUp,
@@ -96,6 +125,7 @@ impl From<&Input<'_>> for InputRecord {
             Input::Advertise => Self::Advertise,
             Input::ForgiveSends => Self::ForgiveSends,
             Input::CallRoll => Self::CallRoll,
+            Input::Hardware(mac) => Self::Hardware(*mac),
         }
     }
 }
@@ -104,7 +134,8 @@ impl InputRecord {
     /// The input again; of a packet with this payload.
     pub(super) fn as_input<'a>(&self, payload: &'a [u8]) -> Input<'a> {
         match self.clone() {
-            Self::Packet { src, dst, ttl, .. } => Input::Packet(Received { src, dst, ttl, payload }),
+            Self::Packet { src, dst, ttl, .. } => Input::Packet(Received { src, dst, mac: None, ttl, payload }),
+            Self::Framed { src, dst, mac, ttl, .. } => Input::Packet(Received { src, dst, mac: Some(mac), ttl, payload }),
             Self::Timer => Input::Timer,
             Self::LinkUp => Input::LinkUp,
             Self::LinkDown => Input::LinkDown,
@@ -120,6 +151,7 @@ impl InputRecord {
             Self::Advertise => Input::Advertise,
             Self::ForgiveSends => Input::ForgiveSends,
             Self::CallRoll => Input::CallRoll,
+            Self::Hardware(mac) => Input::Hardware(mac),
         }
     }
 }

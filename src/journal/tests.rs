@@ -58,7 +58,8 @@ fn life(journal: &mut Journal, seed: u64, until_ms: u64) {
     let good =
         forge(&peer.bow_out_packets(0)[0].payload, |ad| wire::Advertisement { advbase: AdvBase(1), advskew: AdvSkew(0), ..ad });
     let mut packet = |payload: &[u8]| {
-        let received = wire::Received { src: "10.0.0.2".parse().unwrap(), dst: "224.0.0.18".parse().unwrap(), ttl: 255, payload };
+        let received =
+            wire::Received { src: "10.0.0.2".parse().unwrap(), dst: "224.0.0.18".parse().unwrap(), mac: None, ttl: 255, payload };
         feed(journal, &mut machine, at(until_ms), Input::Packet(received))
     };
     let forged = forge(&good, |ad| wire::Advertisement { digest: [1; 20], ..ad });

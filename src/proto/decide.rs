@@ -14,7 +14,7 @@ use std::net::IpAddr;
 use super::settings::{Peers, Preempt, TieBreak};
 use super::timer;
 use super::wire::{Advertisement, known};
-use crate::types::{AdvBase, AdvSkew, Family, State};
+use crate::types::{AdvBase, AdvSkew, Family, MacAddr, State};
 
 /// What the table knows of us.
 #[derive(Debug, Clone, Copy)]
@@ -31,6 +31,8 @@ pub struct Own {
     pub source: Option<IpAddr>,
     /// That family.
     pub tie_family: Family,
+    /// The hardware address of our interface: it decides between two without an address.
+    pub mac: Option<MacAddr>,
 }
 
 /// What the table knows of the sender.
@@ -44,13 +46,15 @@ pub struct Theirs {
     pub demote: u8,
     /// Where the packet came from.
     pub source: IpAddr,
+    /// Where its frame came from, if that is known.
+    pub mac: Option<MacAddr>,
 }
 
 impl Theirs {
-    /// What an advertisement from `source` says.
+    /// What an advertisement from `source` says, whose frame came from `mac`.
     #[must_use]
-    pub const fn new(ad: &Advertisement, source: IpAddr) -> Self {
-        Self { advbase: ad.advbase, advskew: ad.advskew, demote: ad.demote, source }
+    pub const fn new(ad: &Advertisement, source: IpAddr, mac: Option<MacAddr>) -> Self {
+        Self { advbase: ad.advbase, advskew: ad.advskew, demote: ad.demote, source, mac }
     }
 }
 
@@ -141,25 +145,31 @@ fn as_master(own: &Own, theirs: &Theirs, rules: Rules) -> Verdict {
 }
 
 fn break_tie(own: &Own, theirs: &Theirs, rule: TieBreak) -> Verdict {
-    let lower = match rule {
-        TieBreak::Yield => Some(Ordering::Greater),
-        _ if Family::of(theirs.source) != own.tie_family => None,
-        TieBreak::Address => Some(by_address(own.source, theirs.source, key_numeric)),
-        TieBreak::Ucarp => Some(by_address(own.source, theirs.source, key_raw)),
+    if Family::of(theirs.source) != own.tie_family {
+        return if rule == TieBreak::Yield { Verdict::Yield(Yield::Tie) } else { Verdict::Undecided };
+    }
+    let order = match (own.source.and_then(known), known(theirs.source)) {
+        // By whatever rule: who has no address loses.
+        (None, Some(_)) => Ordering::Greater,
+        (Some(_), None) => Ordering::Less,
+        (None, None) => by_hardware(own.mac, theirs.mac),
+        (Some(ours), Some(theirs)) => match rule {
+            TieBreak::Yield => Ordering::Greater,
+            TieBreak::Address => key_numeric(ours).cmp(&key_numeric(theirs)),
+            TieBreak::Ucarp => key_raw(ours).cmp(&key_raw(theirs)),
+        },
     };
-    match lower {
-        None => Verdict::Undecided,
-        Some(Ordering::Less) => Verdict::Stay,
-        Some(Ordering::Equal | Ordering::Greater) => Verdict::Yield(Yield::Tie),
+    match order {
+        Ordering::Less => Verdict::Stay,
+        Ordering::Equal | Ordering::Greater => Verdict::Yield(Yield::Tie),
     }
 }
 
-/// A node without an address loses: its peer, if it has none either, does too, and the race is run again.
-fn by_address(own: Option<IpAddr>, theirs: IpAddr, key: fn(IpAddr) -> u128) -> Ordering {
-    match (own.and_then(known), known(theirs)) {
-        (None, _) => Ordering::Greater,
-        (Some(_), None) => Ordering::Less,
-        (Some(own), Some(theirs)) => key(own).cmp(&key(theirs)),
+/// Two that say nothing of their hardware both yield, and the race is run again.
+fn by_hardware(own: Option<MacAddr>, theirs: Option<MacAddr>) -> Ordering {
+    match (own, theirs) {
+        (Some(own), Some(theirs)) => own.cmp(&theirs),
+        (None, _) | (_, None) => Ordering::Greater,
     }
 }
 
@@ -203,11 +213,19 @@ mod tests {
 
     const fn own(skew: u8) -> Own {
         let source = Some(IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 2)));
-        Own { advbase: AdvBase(1), advskew: AdvSkew(skew), demote: 0, dead_ratio: 3, source, tie_family: Family::V4 }
+        Own {
+            advbase: AdvBase(1),
+            advskew: AdvSkew(skew),
+            demote: 0,
+            dead_ratio: 3,
+            source,
+            tie_family: Family::V4,
+            mac: Some(MacAddr([2, 0, 0, 0, 0, 5])),
+        }
     }
 
     fn theirs(base: u8, skew: u8, source: &str) -> Theirs {
-        Theirs { advbase: AdvBase(base), advskew: AdvSkew(skew), demote: 0, source: source.parse().unwrap() }
+        Theirs { advbase: AdvBase(base), advskew: AdvSkew(skew), demote: 0, source: source.parse().unwrap(), mac: None }
     }
 
     const fn rules(tie_break: TieBreak) -> Rules {
@@ -232,8 +250,18 @@ mod tests {
         let nameless = Own { source: None, ..own(0) };
         let verdict = decide(State::Master, &nameless, &theirs(1, 0, "10.0.0.9"), rules(TieBreak::Address));
         assert_eq!(verdict, Verdict::Yield(Yield::Tie));
-        let verdict = decide(State::Master, &nameless, &theirs(1, 0, "0.0.0.0"), rules(TieBreak::Address));
-        assert_eq!(verdict, Verdict::Yield(Yield::Tie));
+        for rule in [TieBreak::Address, TieBreak::Yield, TieBreak::Ucarp] {
+            assert_eq!(tie("0.0.0.0", rule), Verdict::Stay, "{rule:?}");
+            // Between two of the kind, the hardware decides as far as it is known.
+            let against = |last: u8| {
+                let peer = Theirs { mac: Some(MacAddr([2, 0, 0, 0, 0, last])), ..theirs(1, 0, "0.0.0.0") };
+                decide(State::Master, &nameless, &peer, rules(rule))
+            };
+            assert_eq!((against(4), against(6)), (Verdict::Yield(Yield::Tie), Verdict::Stay), "{rule:?}");
+            assert_eq!(against(5), Verdict::Yield(Yield::Tie), "{rule:?}");
+            let unknown = decide(State::Master, &nameless, &theirs(1, 0, "0.0.0.0"), rules(rule));
+            assert_eq!(unknown, Verdict::Yield(Yield::Tie), "{rule:?}");
+        }
     }
 
     #[test]

@@ -44,8 +44,8 @@ pub enum Peers {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum TieBreak {
-    /// The lower source address stays master: IPv4 if the virtual host has it. Whose source is missing, or
-    /// equal to the peer's, yields.
+    /// The lower source address stays master: IPv4 if the virtual host has it. Whose source is equal to the peer's, yields.
+    /// By any rule: who has none yields to one that has, and between two without one the lower hardware address stays.
     #[default]
     Address,
     /// Always yield, as the BSDs do. Two equal masters may both yield and race again.

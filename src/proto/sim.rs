@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::settings::Settings;
 use super::vhost::{Input, Output, Transmit, Vhost};
 use super::wire::{LEN, Received};
-use crate::types::{Cause, Family, State, Timestamp, Transition};
+use crate::types::{Cause, Family, MacAddr, State, Timestamp, Transition};
 
 /// How many packets wait for a node that is paused; the rest is lost, as in a socket's receive buffer.
 const BACKLOG: usize = 64;
@@ -82,6 +82,7 @@ pub struct Record {
 #[derive(Debug, Clone, Copy)]
 struct Packet {
     src: IpAddr,
+    mac: MacAddr,
     dst: IpAddr,
     payload: [u8; LEN],
 }
@@ -97,6 +98,7 @@ enum Pending {
 struct Node {
     vhost: Vhost,
     source4: Ipv4Addr,
+    mac: MacAddr,
     on: bool,
     paused: bool,
     can_send: bool,
@@ -181,15 +183,18 @@ impl Lan {
         }
     }
 
-    /// Adds a node with this IPv4 address (its IPv6 address is a link-local one made of it) and switches it on.
+    /// Adds a node with this IPv4 address (its IPv6 address is a link-local one made of it; its hardware address is the higher the
+    /// later it joins) and switches it on. With 0.0.0.0 it has none.
     pub fn join(&mut self, settings: Settings, source4: Ipv4Addr) -> NodeId {
         let id = NodeId(self.nodes.len());
         let vhost = Vhost::new(settings, self.luck.next());
         let answer = Answer { approve: true, after: Duration::ZERO };
         let backlog = VecDeque::new();
+        let mac = MacAddr([2, 0, 0, 0, 0, u8::try_from(id.0).unwrap_or(u8::MAX)]);
         self.nodes.push(Node {
             vhost,
             source4,
+            mac,
             on: false,
             paused: false,
             can_send: true,
@@ -209,11 +214,20 @@ impl Lan {
         node.vhost = Vhost::new(node.vhost.settings().clone(), seed);
         node.on = true;
         node.paused = false;
-        let sources = Family::ALL.map(|family| (family, node.source(family)));
+        let (mac, sources) = (node.mac, Family::ALL.map(|family| (family, node.source(family))));
+        self.feed(id, Input::Hardware(mac));
         for (family, address) in sources {
             self.feed(id, Input::OwnAddress { family, address: Some(address) });
         }
         self.feed(id, Input::LinkUp);
+    }
+
+    /// The node gets this IPv4 address in place of the one that it has.
+    pub fn set_address(&mut self, id: NodeId, source4: Ipv4Addr) {
+        if let Some(node) = self.nodes.get_mut(id.0) {
+            node.source4 = source4;
+        }
+        self.feed(id, Input::OwnAddress { family: Family::V4, address: Some(source4.into()) });
     }
 
     /// Switches a node off: no word, no packet.
@@ -386,8 +400,8 @@ impl Lan {
             }
             return;
         }
-        let Packet { src, dst, payload } = packet;
-        self.feed(id, Input::Packet(Received { src, dst, ttl: 255, payload: &payload }));
+        let Packet { src, mac, dst, payload } = packet;
+        self.feed(id, Input::Packet(Received { src, dst, mac: Some(mac), ttl: 255, payload: &payload }));
     }
 
     fn drain(&mut self, id: NodeId) {
@@ -424,7 +438,7 @@ impl Lan {
         let now = self.now;
         let Some(node) = self.nodes.get_mut(from.0) else { return };
         let (family, ok) = (packet.family, node.can_send);
-        let src = node.source(family);
+        let (src, mac) = (node.source(family), node.mac);
         node.vhost.handle(Input::Sent { family, ok }, now);
         if !ok {
             return;
@@ -434,7 +448,7 @@ impl Lan {
             Family::V4 => Ipv4Addr::new(224, 0, 0, 18).into(),
             Family::V6 => Settings::IPV6_GROUP.into(),
         };
-        let packet = Packet { src, dst, payload: packet.payload };
+        let packet = Packet { src, mac, dst, payload: packet.payload };
         for to in (0..self.nodes.len()).map(NodeId) {
             let copies =
                 if to == from { u8::from(self.luck.strikes(self.faults.reflect)) } else { self.copies(from, to, family) };

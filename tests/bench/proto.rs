@@ -59,8 +59,9 @@ fn parse_frame_and_decode(bencher: Bencher<'_, '_>) {
 #[divan::bench]
 fn decide_as_backup(bencher: Bencher<'_, '_>) {
     let source = Some(IpAddr::V4(SRC));
-    let own = Own { advbase: AdvBase(1), advskew: AdvSkew(0), demote: 0, dead_ratio: 3, source, tie_family: Family::V4 };
-    let theirs = Theirs::new(&advertisement(), SRC.into());
+    let own =
+        Own { advbase: AdvBase(1), advskew: AdvSkew(0), demote: 0, dead_ratio: 3, source, tie_family: Family::V4, mac: None };
+    let theirs = Theirs::new(&advertisement(), SRC.into(), None);
     let rules = Rules { preempt: Preempt::On, peers: Peers::Bsd, tie_break: TieBreak::Address };
     bencher.bench_local(|| decide(black_box(State::Backup), black_box(&own), black_box(&theirs), rules));
 }
@@ -72,7 +73,7 @@ fn hear_an_advertisement(bencher: Bencher<'_, '_>) {
     vhost.handle(Input::LinkUp, Timestamp::ZERO);
     let _ = vhost.poll();
     let payload = advertisement().encode();
-    let packet = Received { src: SRC.into(), dst: GROUP.into(), ttl: 255, payload: &payload };
+    let packet = Received { src: SRC.into(), dst: GROUP.into(), mac: None, ttl: 255, payload: &payload };
     bencher.bench_local(|| {
         vhost.handle(Input::Packet(black_box(packet)), Timestamp::ZERO);
         assert!(matches!(vhost.poll(), Output::Idle(Some(_))));

@@ -494,3 +494,45 @@ fn only_masters_send_and_the_bow_out_is_the_last_word() {
     assert!(matches!(last.event, Event::Sent(packet) if packet.kind == Kind::BowOut));
     assert!(!lan.records().iter().any(|r| r.node == nodes[1] && matches!(r.event, Event::Sent(_))));
 }
+
+/// Two equal nodes, both master by a cut that heals; who stays?
+fn after_a_cut(settings: &Settings, addresses: [Ipv4Addr; 2]) -> (Lan, [NodeId; 2]) {
+    let mut lan = Lan::new(1);
+    let ids = addresses.map(|address| lan.join(settings.clone(), address));
+    lan.cut(ids[0], ids[1]);
+    lan.cut(ids[1], ids[0]);
+    lan.run_for(10 * SECOND);
+    assert_eq!(lan.masters().len(), 2);
+    lan.heal();
+    lan.run_for(4 * SECOND);
+    (lan, ids)
+}
+
+#[test]
+fn who_has_no_address_wins_no_tie() {
+    let real = Ipv4Addr::new(10, 0, 0, 250);
+    for tie_break in [TieBreak::Address, TieBreak::Ucarp, TieBreak::Yield] {
+        let settings = Settings { tie_break, ..settings(0, Preempt::Off) };
+        let (lan, [_, with_address]) = after_a_cut(&settings, [Ipv4Addr::UNSPECIFIED, real]);
+        assert_eq!(lan.masters(), [with_address], "{tie_break:?}");
+        // Between two of the kind the hardware address decides, and nobody swings to and fro.
+        let (lan, [lower, _]) = after_a_cut(&settings, [Ipv4Addr::UNSPECIFIED; 2]);
+        assert_eq!(lan.masters(), [lower], "{tie_break:?}");
+        assert_eq!(lan.transitions().filter(|(_, node, _)| *node == lower).count(), 2, "{tie_break:?}: backup, master");
+    }
+}
+
+#[test]
+fn an_address_that_comes_late_takes_the_preferred_place_back() {
+    let settings = settings(10, Preempt::On);
+    let mut lan = Lan::new(1);
+    let late = lan.join(settings.clone(), Ipv4Addr::UNSPECIFIED);
+    lan.run_for(5 * SECOND);
+    assert_eq!(lan.masters(), [late]);
+    let other = lan.join(settings, Ipv4Addr::new(10, 0, 0, 9));
+    lan.run_for(3 * SECOND);
+    assert_eq!(lan.masters(), [other], "as good, and with an address");
+    lan.set_address(late, Ipv4Addr::new(10, 0, 0, 3));
+    lan.run_for(10 * SECOND);
+    assert_eq!(lan.masters(), [other], "equal again: nobody is pushed aside");
+}

@@ -246,7 +246,7 @@ fn decision(row: &Row<'_>) {
         digest: auth.sign(counter),
     };
     let (src, dst) = (IpAddr::V4(Ipv4Addr::new(10, 99, 0, 9)), IpAddr::V4(Ipv4Addr::new(224, 0, 0, 18)));
-    vhost.handle(Input::Packet(Received { src, dst, ttl: 255, payload: &ad.encode() }), now);
+    vhost.handle(Input::Packet(Received { src, dst, mac: None, ttl: 255, payload: &ad.encode() }), now);
     let (outputs, deadline) = drain(&mut vhost);
 
     let state = match vhost.state() {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::super::stats::Reject;
 use super::super::wire::{Advertisement, LEN, Received};
-use crate::types::{AdvBase, AdvSkew, Cause, Demotion, Family, Timestamp, Transition};
+use crate::types::{AdvBase, AdvSkew, Cause, Demotion, Family, MacAddr, Timestamp, Transition};
 
 /// Something that happened. Each comes with the time at which it did.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +25,8 @@ pub enum Input<'a> {
         /// The address.
         address: Option<IpAddr>,
     },
+    /// The hardware address of our interface, from which we send while we have no IPv4 address.
+    Hardware(MacAddr),
     /// How unfit tracks and hooks say this node is, all in all. Failed sends are counted here, and come on top.
     Demote(Demotion),
     /// A packet of [`Output::Transmit`] was handed to the kernel, or was not.
@@ -45,7 +47,7 @@ pub enum Input<'a> {
     /// Leave mastership with a bow-out and stay backup. Raise the demotion first, or preemption may bring us back
     /// after one master-down time.
     Resign(Cause),
-    /// A master takes no part, without a word, until the next [`Self::LinkUp`]. See [`super::Vhost::bow_out_packets`]
+    /// Take no part, without a word, until the next [`Self::LinkUp`]. See [`super::Vhost::bow_out_packets`]
     /// for the word, once the addresses are gone.
     StandAside(Cause),
     /// Stop in good order. Whatever comes later is ignored.

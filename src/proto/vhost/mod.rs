@@ -23,7 +23,7 @@ use super::auth::Authenticator;
 use super::settings::{Peers, Settings};
 use super::stats::Stats;
 use super::timer;
-use crate::types::{AdvSkew, Cause, Demotion, Family, State, Timestamp, Transition, Vhid};
+use crate::types::{AdvSkew, Cause, Demotion, Family, MacAddr, State, Timestamp, Transition, Vhid};
 
 /// One virtual host. Owns no socket, clock or random source.
 ///
@@ -35,6 +35,9 @@ pub struct Vhost {
     phase: Phase,
     counter: Counter,
     source: PerFamily<Option<IpAddr>>,
+    /// We were told that there is none.
+    nameless: PerFamily<bool>,
+    hardware: Option<MacAddr>,
     demotion: Demotion,
     sending: PerFamily<SendHealth>,
     asked: Option<Asked>,
@@ -115,6 +118,8 @@ impl Vhost {
             phase: Phase::Init,
             counter: Counter::new(seed),
             source: PerFamily::default(),
+            nameless: PerFamily::default(),
+            hardware: None,
             demotion: Demotion::NONE,
             sending: PerFamily::default(),
             asked: None,
@@ -158,7 +163,11 @@ impl Vhost {
                 self.arrives = None;
                 self.become_init(Cause::LinkDown);
             }
-            Input::OwnAddress { family, address } => *self.source.of_mut(family) = address,
+            Input::OwnAddress { family, address } => {
+                self.judge_lateness(now);
+                self.own_address(family, address, now);
+            }
+            Input::Hardware(mac) => self.hardware = Some(mac),
             Input::Demote(demotion) => {
                 self.judge_lateness(now);
                 self.demote(demotion, now);
@@ -172,10 +181,8 @@ impl Vhost {
             Input::Refuse { retry_after } => self.refuse(now + retry_after),
             Input::Resign(cause) => self.resign(cause, now),
             Input::StandAside(cause) => {
-                if matches!(self.phase, Phase::Master(_)) {
-                    self.arrives = None;
-                    self.become_init(cause);
-                }
+                self.arrives = None;
+                self.become_init(cause);
             }
             Input::Shutdown => self.shutdown(),
             Input::Late { by } => self.late(by, now),
@@ -243,16 +250,32 @@ impl Vhost {
         self.sending.of(Family::V4).demotion().plus(self.sending.of(Family::V6).demotion())
     }
 
-    /// The advskew that we advertise and compare with: the configured one, raised by demotion and cut at 240. Among
+    /// The advskew that we advertise and compare with: the configured one, one more without an address of our own, raised by
+    /// demotion and cut at 240. Among
     /// OpenBSD peers demotion travels on its own (docs/protocol.md, section 6).
     #[must_use]
     pub fn effective_advskew(&self) -> AdvSkew {
+        let penalty = u8::from(self.is_nameless());
         let own = self.settings.advskew;
+        let own = AdvSkew(own.0.max(own.0.saturating_add(penalty).min(Demotion::MAX.get())));
         if self.settings.peers == Peers::OpenBsd {
             return own;
         }
         let raised = own.0.saturating_add(self.demotion().get()).min(Demotion::MAX.get());
         AdvSkew(if self.settings.clamp_advskew { raised } else { raised.max(own.0) })
+    }
+
+    /// Was it told that it has no address of its own, in the family that decides ties? A source of 0.0.0.0 is the lowest of all: peers that compare
+    /// would let it win.
+    #[must_use]
+    pub fn is_nameless(&self) -> bool {
+        *self.nameless.of(self.settings.tie_family())
+    }
+
+    /// The hardware address of its interface, as far as it was told.
+    #[must_use]
+    pub const fn hardware(&self) -> Option<MacAddr> {
+        self.hardware
     }
 
     /// The time between two of our advertisements.

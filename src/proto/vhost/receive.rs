@@ -8,7 +8,7 @@ use super::super::stats::Reject;
 use super::super::wire::{Advertisement, LEN, Received, RollCall, is_intact, known, vrrp_or};
 use super::io::{Heard, Kind, Output};
 use super::{Asked, Phase, Vhost};
-use crate::types::{Cause, Family, Timestamp, Vhid};
+use crate::types::{Cause, Family, MacAddr, Timestamp, Vhid};
 
 impl Vhost {
     pub(super) fn receive(&mut self, packet: &Received<'_>, now: Timestamp) {
@@ -16,7 +16,7 @@ impl Vhost {
             return self.hear_word(&said, packet, now);
         }
         match self.check(packet) {
-            Ok(ad) => self.accept(&ad, packet.src, now),
+            Ok(ad) => self.accept(&ad, packet.src, packet.mac, now),
             Err(why) => {
                 self.stats.reject(why);
                 self.outbox.push_back(Output::Rejected(why, packet.src));
@@ -45,7 +45,8 @@ impl Vhost {
             return Err(Reject::NotRunning);
         }
         let own = self.source.of(family).and_then(known);
-        if own == Some(packet.src) && self.counter.is_ours(ad.counter) {
+        let from_us = own.map_or(self.hardware.is_some() && packet.mac == self.hardware, |own| own == packet.src);
+        if from_us && self.counter.is_ours(ad.counter) {
             return Err(Reject::Own);
         }
         if !self.auth.verify(ad.counter, &ad.digest) {
@@ -61,7 +62,7 @@ impl Vhost {
         Self::authenticator(&self.settings, vhid).verify(ad.counter, &ad.digest)
     }
 
-    fn accept(&mut self, ad: &Advertisement, from: IpAddr, now: Timestamp) {
+    fn accept(&mut self, ad: &Advertisement, from: IpAddr, mac: Option<MacAddr>, now: Timestamp) {
         self.counter.adopt(ad.counter);
         self.stats.received += 1;
         self.stats.bow_outs_received += u64::from(ad.is_bow_out());
@@ -69,7 +70,7 @@ impl Vhost {
         self.heard = Some(Heard { from, at: now, advbase, advskew, demote, counter });
 
         let family = Family::of(from);
-        match decide(self.state(), &self.as_own(), &Theirs::new(ad, from), self.rules()) {
+        match decide(self.state(), &self.as_own(), &Theirs::new(ad, from, mac), self.rules()) {
             Verdict::Ignore | Verdict::Undecided => {}
             Verdict::Listen => {
                 self.listen_on(family, now);
@@ -137,6 +138,7 @@ impl Vhost {
             dead_ratio: self.settings.dead_ratio,
             source: *self.source.of(tie_family),
             tie_family,
+            mac: self.hardware,
         }
     }
 

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::super::settings::{Ipv6Checksum, Peers};
-use super::super::wire::Advertisement;
+use super::super::wire::{Advertisement, known};
 use super::io::{Kind, Output, Transmit};
 use super::silence::PerFamily;
 use super::{Phase, Vhost};
@@ -197,6 +197,16 @@ impl Vhost {
         let before = self.demotion();
         self.demotion = demotion;
         if self.demotion() != before {
+            self.advertise_at_once(now);
+        }
+    }
+
+    /// With an address of its own it is worth more, without one less: peers hear of it at once.
+    pub(super) fn own_address(&mut self, family: Family, address: Option<IpAddr>, now: Timestamp) {
+        let before = self.effective_advskew();
+        *self.source.of_mut(family) = address;
+        *self.nameless.of_mut(family) = address.and_then(known).is_none();
+        if self.effective_advskew() != before {
             self.advertise_at_once(now);
         }
     }

@@ -83,7 +83,7 @@ impl Bench {
     fn hear(&mut self, src: &str, ttl: u8, payload: &[u8]) -> Vec<Output> {
         let src: IpAddr = src.parse().unwrap();
         let dst = if src.is_ipv4() { "224.0.0.18" } else { "ff02::12" };
-        self.feed(Input::Packet(Received { src, dst: dst.parse().unwrap(), ttl, payload }))
+        self.feed(Input::Packet(Received { src, dst: dst.parse().unwrap(), mac: None, ttl, payload }))
     }
 }
 
@@ -543,4 +543,41 @@ fn a_master_advertises_when_asked_to_unless_it_slept_too_long() {
         let outputs = bench.feed(late);
         assert_eq!((sent(&outputs).len(), change(&outputs).0), (0, State::Backup), "{outputs:?}");
     }
+}
+
+#[test]
+fn without_an_address_it_advertises_one_worse_and_gets_it_back_at_once() {
+    let skew = |outputs: &[Output]| sent(outputs).iter().map(|(_, _, ad)| ad.advskew.0).collect::<Vec<_>>();
+    let own = |address: Option<&str>| Input::OwnAddress { family: Family::V4, address: address.map(|ip| ip.parse().unwrap()) };
+    for (settings, worse, plain) in [
+        (v4(), 101, 100),
+        (Settings { peers: Peers::OpenBsd, ..v4() }, 101, 100),
+        (Settings { advskew: AdvSkew(240), ..v4() }, 240, 240),
+    ] {
+        let mut bench = Bench::master(settings);
+        let lost = skew(&bench.feed(own(None)));
+        let there = skew(&bench.feed(own(Some(OWN))));
+        if worse == plain {
+            assert_eq!((lost, there), (vec![], vec![]), "there is nothing worse than 240");
+        } else {
+            assert_eq!((lost, there), (vec![worse], vec![plain]));
+        }
+        assert_eq!(skew(&bench.feed(own(Some("0.0.0.0")))), if worse == plain { vec![] } else { vec![worse] });
+        assert_eq!(skew(&bench.until_deadline()), [worse]);
+    }
+    // The other family decides nothing.
+    let mut bench = Bench::master(v4());
+    assert_eq!(skew(&bench.feed(Input::OwnAddress { family: Family::V6, address: None })), Vec::<u8>::new());
+}
+
+#[test]
+fn its_own_packets_are_known_without_an_address() {
+    let mut bench = Bench::master(v4());
+    let mac = Some(MacAddr([2, 0, 0, 0, 0, 1]));
+    bench.feed(Input::Hardware(MacAddr([2, 0, 0, 0, 0, 1])));
+    let outputs = bench.feed(Input::OwnAddress { family: Family::V4, address: None });
+    let [Output::Transmit(sent), ..] = outputs[..] else { panic!("{outputs:?}") };
+    let (src, dst) = ([0, 0, 0, 0].into(), [224, 0, 0, 18].into());
+    let back = Received { src, dst, mac, ttl: 255, payload: &sent.payload };
+    assert!(matches!(bench.feed(Input::Packet(back))[..], [Output::Rejected(Reject::Own, _)]));
 }

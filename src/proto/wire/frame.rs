@@ -18,6 +18,8 @@ pub struct Received<'a> {
     pub src: IpAddr,
     /// Destination.
     pub dst: IpAddr,
+    /// The hardware address that its frame came from, if that is known.
+    pub mac: Option<MacAddr>,
     /// TTL, or hop limit.
     pub ttl: u8,
     /// What follows the IP header, up to the length it states.
@@ -85,12 +87,13 @@ pub fn multicast_mac(group: IpAddr) -> Option<MacAddr> {
 /// what is tagged belongs to the VLAN's own interface.
 pub fn parse_frame(frame: &[u8]) -> Result<Received<'_>, Reject> {
     let (header, packet) = frame.split_first_chunk::<14>().ok_or(Reject::Truncated)?;
-    let [.., a, b] = *header;
-    match [a, b] {
+    let [_, _, _, _, _, _, mac @ .., a, b] = *header;
+    let received = match [a, b] {
         ETHERTYPE_IPV4 => parse_ipv4(packet),
         ETHERTYPE_IPV6 => parse_ipv6(packet),
         _ => Err(Reject::NotCarp),
-    }
+    }?;
+    Ok(Received { mac: Some(MacAddr(mac)), ..received })
 }
 
 /// As [`parse_frame`], for a packet without its Ethernet header.
@@ -126,7 +129,7 @@ fn parse_ipv4(packet: &[u8]) -> Result<Received<'_>, Reject> {
     if u16::from_be_bytes([frag0, frag1]) & 0x3fff != 0 {
         return Err(Reject::Fragment);
     }
-    Ok(Received { src: [s0, s1, s2, s3].into(), dst: [d0, d1, d2, d3].into(), ttl, payload })
+    Ok(Received { src: [s0, s1, s2, s3].into(), dst: [d0, d1, d2, d3].into(), mac: None, ttl, payload })
 }
 
 fn parse_ipv6(packet: &[u8]) -> Result<Received<'_>, Reject> {
@@ -139,5 +142,5 @@ fn parse_ipv6(packet: &[u8]) -> Result<Received<'_>, Reject> {
     }
     let len = usize::from(u16::from_be_bytes([len0, len1]));
     let payload = rest.get(..len).ok_or(Reject::Truncated)?;
-    Ok(Received { src: (*src).into(), dst: (*dst).into(), ttl, payload })
+    Ok(Received { src: (*src).into(), dst: (*dst).into(), mac: None, ttl, payload })
 }

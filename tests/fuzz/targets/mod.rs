@@ -63,7 +63,7 @@ fn settle(machine: &mut Vhost) {
 /// What came off the wire: frame, packet, payload, and all of it into a machine that listens.
 fn packet(bytes: &[u8]) {
     let source = [10, 0, 0, 7].into();
-    let bare = Received { src: source, dst: [224, 0, 0, 18].into(), ttl: 255, payload: bytes };
+    let bare = Received { src: source, dst: [224, 0, 0, 18].into(), mac: None, ttl: 255, payload: bytes };
     let mut machine = Vhost::new(settings(), 1);
     machine.handle(Input::LinkUp, Timestamp::ZERO);
     settle(&mut machine);
