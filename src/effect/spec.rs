@@ -388,6 +388,8 @@ impl UnitState {
 pub struct Link {
     /// Its name.
     pub name: IfName,
+    /// Its alternative names.
+    pub altnames: Vec<IfName>,
     /// The kernel's number for it.
     pub index: u32,
     /// Administratively up.
@@ -398,6 +400,14 @@ pub struct Link {
     pub mac: MacAddr,
     /// Bytes.
     pub mtu: u32,
+}
+
+impl Link {
+    /// Is it known by this name, its own or an alternative one?
+    #[must_use]
+    pub fn is_called(&self, name: &IfName) -> bool {
+        self.name == *name || self.altnames.contains(name)
+    }
 }
 
 /// What a command left behind.

@@ -19,7 +19,7 @@ use super::execute::{Behalf, Executor};
 use super::lease::Lease;
 use super::recover::Recovery;
 use crate::effect::{Effect, Granted, Grants, Own, Query, Reply, Resource, ServiceVerb, Value};
-use crate::host::{FakeHost, Host, HostError, Renewal};
+use crate::host::{FakeHost, FoundAddress, Host, HostError, Renewal};
 use crate::ledger::{Instance, InstanceError, Ledger, Leftover, Origin, Owner};
 use crate::types::{IfName, Name, VirtualAddress};
 
@@ -170,6 +170,10 @@ impl Host for &MortalHost<'_> {
 
     fn is_connected(&self, address: VirtualAddress, dev: &IfName) -> Result<bool, HostError> {
         self.inner.is_connected(address, dev)
+    }
+
+    fn addresses_on(&self, dev: &IfName) -> Result<Vec<FoundAddress>, HostError> {
+        self.inner.addresses_on(dev)
     }
 
     async fn perform(&self, granted: &Granted, _: Duration) -> Result<Reply, HostError> {

@@ -362,7 +362,15 @@ mod tests {
     }
 
     fn link() -> Link {
-        Link { name: "eth0".parse().unwrap(), index: 2, up: true, carrier: true, mac: MacAddr([2, 0, 0, 0, 0, 1]), mtu: 1500 }
+        Link {
+            name: "eth0".parse().unwrap(),
+            altnames: Vec::new(),
+            index: 2,
+            up: true,
+            carrier: true,
+            mac: MacAddr([2, 0, 0, 0, 0, 1]),
+            mtu: 1500,
+        }
     }
 
     #[test]

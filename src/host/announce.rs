@@ -9,6 +9,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use super::socket::Senders;
 use crate::types::MacAddr;
 
+/// Flags of a neighbour advertisement.
+const ROUTER: u8 = 0x80;
+const OVERRIDE: u8 = 0x20;
+
 /// A gratuitous ARP frame: a broadcast *request* whose sender and target address are both `ip`, and whose sender
 /// and target hardware address are both `mac` (the form that ucarp sends; the BSDs leave the target's zero).
 #[must_use]
@@ -21,13 +25,14 @@ pub fn gratuitous_arp(ip: Ipv4Addr, mac: MacAddr) -> [u8; 42] {
 }
 
 /// An unsolicited neighbour advertisement to all nodes: override set, with the target's link-layer address
-/// (RFC 4861, sections 4.4 and 7.2.6). The router flag is left clear.
+/// (RFC 4861, sections 4.4 and 7.2.6). From a `router` it must say so: hosts that hear otherwise of their default router give it up.
 #[must_use]
-pub fn neighbour_advertisement(ip: Ipv6Addr, mac: MacAddr) -> [u8; 86] {
+pub fn neighbour_advertisement(ip: Ipv6Addr, mac: MacAddr, router: bool) -> [u8; 86] {
     let all_nodes = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
     let mut body = [0; 32];
-    // Type 136, code 0, checksum still 0, flags: override. Then option 2, 8 bytes long.
-    join(&mut body, &[&[136, 0, 0, 0, 0x20, 0, 0, 0], &ip.octets(), &[2, 1], &mac.0]);
+    let flags = if router { ROUTER | OVERRIDE } else { OVERRIDE };
+    // Type 136, code 0, checksum still 0, flags. Then option 2, 8 bytes long.
+    join(&mut body, &[&[136, 0, 0, 0, flags, 0, 0, 0], &ip.octets(), &[2, 1], &mac.0]);
     let checksum = checksum(ip, all_nodes, &body);
     if let Some(field) = body.get_mut(2..4) {
         field.copy_from_slice(&checksum.to_be_bytes());
@@ -59,14 +64,15 @@ fn checksum(source: Ipv6Addr, destination: Ipv6Addr, body: &[u8]) -> u16 {
 pub struct Announcer(Senders);
 
 impl Announcer {
-    /// Announces once that `ip` lives at `mac`, on the interface with this index. It never waits.
+    /// Announces once that `ip` lives at `mac`, on the interface with this index; over IPv6 also whether that is a `router`. It
+    /// never waits.
     ///
     /// # Errors
     /// As [`super::socket::PacketSocket::send`].
-    pub fn announce(&self, ip: IpAddr, mac: MacAddr, index: u32) -> io::Result<()> {
+    pub fn announce(&self, ip: IpAddr, mac: MacAddr, index: u32, router: bool) -> io::Result<()> {
         match ip {
             IpAddr::V4(ip) => self.0.send(index, &gratuitous_arp(ip, mac)),
-            IpAddr::V6(ip) => self.0.send(index, &neighbour_advertisement(ip, mac)),
+            IpAddr::V6(ip) => self.0.send(index, &neighbour_advertisement(ip, mac, router)),
         }
     }
 }
@@ -85,13 +91,18 @@ mod tests {
     #[test]
     fn neighbour_advertisement_checks_out() {
         let ip: Ipv6Addr = "2001:db8::22".parse().unwrap();
-        let frame = neighbour_advertisement(ip, "02:00:00:00:00:0a".parse().unwrap());
+        let mac = "02:00:00:00:00:0a".parse().unwrap();
+        let frame = neighbour_advertisement(ip, mac, false);
         assert_eq!(frame[..6], [0x33, 0x33, 0, 0, 0, 1]);
         assert_eq!(frame[21], 255, "hop limit");
         assert_eq!((frame[54], frame[58]), (136, 0x20), "type and override");
         assert_eq!(frame[62..78], ip.octets(), "target");
         assert_eq!(frame[78..], [2, 1, 2, 0, 0, 0, 0, 0x0a]);
-        let sum: u16 = checksum(ip, "ff02::1".parse().unwrap(), &frame[54..]);
-        assert_eq!(sum, 0, "the sum over a message with its checksum is zero");
+        let of_router = neighbour_advertisement(ip, mac, true);
+        assert_eq!(of_router[58], 0xa0, "router and override");
+        for frame in [frame, of_router] {
+            let sum: u16 = checksum(ip, "ff02::1".parse().unwrap(), &frame[54..]);
+            assert_eq!(sum, 0, "the sum over a message with its checksum is zero");
+        }
     }
 }

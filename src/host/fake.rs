@@ -5,7 +5,7 @@ mod trouble;
 
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 pub use clock::VirtualClock;
@@ -13,7 +13,7 @@ pub use trouble::{Happens, Trouble};
 
 use trouble::Troubles;
 
-use super::{Host, HostError, RAISE_TIMEOUT, Renewal};
+use super::{FoundAddress, Host, HostError, RAISE_TIMEOUT, Renewal};
 use crate::effect::{
     CommandOutput, Effect, Endpoint, Granted, HttpResponse, Link, Outcome, Query, Reply, Resource, Route, RouteTarget, UnitState,
     Value,
@@ -24,6 +24,8 @@ use crate::types::{IfName, VirtualAddress};
 #[derive(Debug, Default)]
 pub struct FakeHost {
     values: RefCell<BTreeMap<Resource, Value>>,
+    /// The addresses that were put up by an effect.
+    ours: RefCell<BTreeSet<Resource>>,
     links: RefCell<Vec<Link>>,
     trace: RefCell<Vec<(Effect, bool)>>,
     calls: Cell<u64>,
@@ -71,6 +73,12 @@ impl FakeHost {
     pub fn failing_nth(self, n: u64, message: &str) -> Self {
         self.failing.borrow_mut().insert(n, HostError { message: message.to_owned(), errno: None });
         self
+    }
+
+    /// The next effect fails with this message.
+    pub fn fail_next(&self, message: &str) {
+        let error = HostError { message: message.to_owned(), errno: None };
+        self.failing.borrow_mut().insert(self.calls.get() + 1, error);
     }
 
     /// What the command of this name leaves behind; success and silence if not given.
@@ -145,10 +153,20 @@ impl FakeHost {
         let absent = self.absent(&resource);
         let renamed = if let Cow::Owned(renamed) = named(&resource) { Some(renamed) } else { None };
         let resource = renamed.unwrap_or(resource);
+        self.ours.borrow_mut().remove(&resource);
         if value == absent {
             self.values.borrow_mut().remove(&resource);
         } else {
             self.values.borrow_mut().insert(resource, value);
+        }
+    }
+
+    /// As [`Self::set`], but by an effect.
+    pub fn set_ours(&self, resource: Resource, value: Value) {
+        let is_up = matches!(value, Value::Address(_));
+        self.set(resource.clone(), value);
+        if is_up {
+            self.ours.borrow_mut().insert(resource);
         }
     }
 
@@ -207,7 +225,7 @@ impl FakeHost {
         let Some((resource, value)) = effect.assigns() else { return Ok(Reply::Outcome(Outcome::Changed)) };
         let restarted = matches!(effect, Effect::Service { verb: crate::effect::ServiceVerb::Restart, .. });
         let outcome = if self.value(&resource) == value && !restarted { Outcome::Unchanged } else { Outcome::Changed };
-        self.set(resource, value);
+        self.set_ours(resource, value);
         Ok(Reply::Outcome(outcome))
     }
 }
@@ -241,8 +259,8 @@ impl Host for FakeHost {
         }
     }
 
+    /// As it is written: a host in memory has no networks that would depend on the prefix.
     fn lease(&self, address: VirtualAddress, dev: &IfName, _lifetime: Option<Duration>) -> Result<(), HostError> {
-        let address = VirtualAddress { prefix: address.family().host_prefix(), ..address };
         self.apply(&Granted::by_daemon(Effect::AddressAdd { address, dev: dev.clone() })).map(drop)
     }
 
@@ -253,6 +271,17 @@ impl Host for FakeHost {
 
     fn is_connected(&self, _address: VirtualAddress, _dev: &IfName) -> Result<bool, HostError> {
         Ok(true)
+    }
+
+    fn addresses_on(&self, dev: &IfName) -> Result<Vec<FoundAddress>, HostError> {
+        let (values, ours) = (self.values.borrow(), self.ours.borrow());
+        let on_dev = values.iter().filter_map(|(resource, value)| match (resource, value) {
+            (Resource::Address { dev: on, .. }, Value::Address(address)) if on == dev => {
+                Some(FoundAddress { address: *address, ours: ours.contains(resource), permanent: true })
+            }
+            _ => None,
+        });
+        Ok(on_dev.collect())
     }
 
     async fn perform(&self, granted: &Granted, limit: Duration) -> Result<Reply, HostError> {

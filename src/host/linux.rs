@@ -17,7 +17,7 @@ use super::helper::{Duty, HelperClient, HelperOp, HelperReply};
 use super::netlink::{AddressOptions, Netlink, index_of};
 use super::service::systemd::Systemd;
 use super::service::{ScriptBackend, ServiceBackend};
-use super::{Host, HostError, Renewal, files, hostname};
+use super::{FoundAddress, Host, HostError, Renewal, files, hostname};
 use crate::effect::{
     Effect, Errand, FoundFile, Granted, Link, Outcome, Query, Reply, Resource, RouteTarget, ServiceVerb, UnitState, Value,
 };
@@ -157,8 +157,8 @@ impl LinuxHost {
     /// # Errors
     /// [`HostError`] with the kernel's words: `ENETDOWN` while the device is down.
     pub fn announce(&self, address: VirtualAddress, dev: &IfName) -> Result<(), HostError> {
-        let link = self.netlink.link(dev)?;
-        self.announcer.announce(address.ip, link.mac, link.index).map_err(|err| {
+        let (link, router) = self.netlink.link_and_role(dev)?;
+        self.announcer.announce(address.ip, link.mac, link.index, router).map_err(|err| {
             let said = err.raw_os_error().map_or_else(|| err.to_string(), |n| nix::errno::Errno::from_raw(n).desc().to_owned());
             HostError { message: format!("announcing {} on {dev}: {said}", address.ip), errno: err.raw_os_error() }
         })
@@ -306,8 +306,7 @@ impl Host for LinuxHost {
     fn lease(&self, address: VirtualAddress, dev: &IfName, lifetime: Option<Duration>) -> Result<(), HostError> {
         // With its own prefix, a lease that is the subnet's first address would take the others along when it ends.
         let address = VirtualAddress { prefix: address.family().host_prefix(), ..address };
-        let options = AddressOptions { lifetime, no_prefix_route: false };
-        self.leases.add_address(address, dev, options).map(drop)
+        self.leases.add_address(address, dev, AddressOptions::leased(lifetime)).map(drop)
     }
 
     fn renew(&self, renewals: &[Renewal]) -> Vec<(usize, HostError)> {
@@ -324,6 +323,15 @@ impl Host for LinuxHost {
         Ok(there.iter().any(|present| leads_there(present.address)))
     }
 
+    fn addresses_on(&self, dev: &IfName) -> Result<Vec<FoundAddress>, HostError> {
+        let there = match index_of(dev) {
+            Ok(index) => self.netlink.addresses(index)?,
+            Err(HostError { errno: Some(libc::ENODEV), .. }) => Vec::new(),
+            Err(err) => return Err(err),
+        };
+        Ok(there.iter().map(FoundAddress::from).collect())
+    }
+
     fn address_present(&self, dev: &IfName, ip: IpAddr) -> Result<bool, HostError> {
         match index_of(dev) {
             Ok(index) => Ok(self.netlink.address(ip, index)?.is_some()),
@@ -338,10 +346,6 @@ impl Host for LinuxHost {
             Err(HostError { errno: Some(libc::ENODEV), .. }) => Ok(None),
             Err(err) => Err(err),
         }
-    }
-
-    fn addresses_on(&self, dev: &IfName) -> Result<Vec<VirtualAddress>, HostError> {
-        Ok(self.netlink.addresses(index_of(dev)?)?.into_iter().map(|found| found.address).collect())
     }
 
     async fn perform(&self, granted: &Granted, limit: Duration) -> Result<Reply, HostError> {
@@ -409,9 +413,9 @@ impl Host for LinuxHost {
             Query::Sysctl { key } => Reply::Text(self.parameter(key, limit).await?),
             Query::FileRead { path } => Reply::File(self.file(path, limit).await?),
             Query::Links => self.links(limit).await?,
-            Query::Addresses { dev: Some(dev) } => {
-                Reply::Addresses(self.addresses_on(dev)?.into_iter().map(|address| (dev.clone(), address)).collect())
-            }
+            Query::Addresses { dev: Some(dev) } => Reply::Addresses(
+                self.netlink.addresses(index_of(dev)?)?.iter().map(|found| (dev.clone(), found.address)).collect(),
+            ),
             Query::Addresses { dev: None } => self.addresses(limit).await?,
             Query::Routes { table } => self.routes(*table, limit).await?,
             Query::HttpGet(request) => self.send_out(Errand::Http(request.clone()), limit).await?,

@@ -75,6 +75,23 @@ pub struct Renewal {
     pub lifetime: Option<Duration>,
 }
 
+/// An address that is on a device, with what tells whose it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FoundAddress {
+    /// With its prefix there.
+    pub address: VirtualAddress,
+    /// It has the mark of what carpd puts there.
+    pub ours: bool,
+    /// It does not go by itself.
+    pub permanent: bool,
+}
+
+impl From<&netlink::PresentAddress> for FoundAddress {
+    fn from(found: &netlink::PresentAddress) -> Self {
+        Self { address: found.address, ours: found.ours, permanent: found.permanent }
+    }
+}
+
 /// A host to act on: this machine, a fake one, or one that only records.
 ///
 /// One thread uses it, so no method is `Send`; what may take long is async.
@@ -104,6 +121,12 @@ pub trait Host {
     /// [`HostError`] with the kernel's words.
     fn is_connected(&self, address: VirtualAddress, dev: &IfName) -> Result<bool, HostError>;
 
+    /// The addresses of a device, in the kernel's order; none if it is gone. Without waiting.
+    ///
+    /// # Errors
+    /// [`HostError`] with the kernel's words.
+    fn addresses_on(&self, dev: &IfName) -> Result<Vec<FoundAddress>, HostError>;
+
     /// Is this address on this device, with whatever prefix? Not if the device is gone. Without waiting.
     ///
     /// # Errors
@@ -121,19 +144,8 @@ pub trait Host {
     /// [`HostError`] with the kernel's words.
     fn find_link(&self, dev: &IfName) -> Result<Option<Link>, HostError> {
         match self.answer(&Query::Links, LOOK_LIMIT).now_or_never().transpose()? {
-            Some(Reply::Links(links)) => Ok(links.into_iter().find(|link| link.name == *dev)),
+            Some(Reply::Links(links)) => Ok(links.into_iter().find(|link| link.is_called(dev))),
             Some(_) | None => Ok(None),
-        }
-    }
-
-    /// The addresses of one device, in the kernel's order. Without waiting.
-    ///
-    /// # Errors
-    /// [`HostError`] with the kernel's words.
-    fn addresses_on(&self, dev: &IfName) -> Result<Vec<VirtualAddress>, HostError> {
-        match self.answer(&Query::Addresses { dev: Some(dev.clone()) }, LOOK_LIMIT).now_or_never().transpose()? {
-            Some(Reply::Addresses(there)) => Ok(there.into_iter().map(|(_, address)| address).collect()),
-            Some(_) | None => Ok(Vec::new()),
         }
     }
 
@@ -174,16 +186,16 @@ impl<H: Host> Host for &H {
         (**self).is_connected(address, dev)
     }
 
+    fn addresses_on(&self, dev: &IfName) -> Result<Vec<FoundAddress>, HostError> {
+        (**self).addresses_on(dev)
+    }
+
     fn address_present(&self, dev: &IfName, ip: IpAddr) -> Result<bool, HostError> {
         (**self).address_present(dev, ip)
     }
 
     fn find_link(&self, dev: &IfName) -> Result<Option<Link>, HostError> {
         (**self).find_link(dev)
-    }
-
-    fn addresses_on(&self, dev: &IfName) -> Result<Vec<VirtualAddress>, HostError> {
-        (**self).addresses_on(dev)
     }
 
     async fn perform(&self, granted: &Granted, limit: Duration) -> Result<Reply, HostError> {

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 
-use super::{Host, HostError, Renewal, holds};
+use super::{FoundAddress, Host, HostError, Renewal, holds};
 use crate::effect::{
     CommandOutput, Effect, Granted, HttpResponse, Link, Outcome, Query, Reply, Resource, Route, RouteTarget, ServiceVerb,
     UnitState, Value,
@@ -259,6 +259,21 @@ impl<H: Host> Host for RecordingHost<H> {
         let recorded = self.addresses(Vec::new(), Some(dev));
         Ok(recorded.iter().any(|(_, other)| leads_there(other))
             || self.excused(self.facts.is_connected(address, dev), || true)?)
+    }
+
+    fn addresses_on(&self, dev: &IfName) -> Result<Vec<FoundAddress>, HostError> {
+        let mut there = self.excused(self.facts.addresses_on(dev), Vec::new)?;
+        for (resource, value) in self.values.borrow().iter() {
+            let Resource::Address { dev: on, ip } = resource else { continue };
+            if on != dev {
+                continue;
+            }
+            there.retain(|found| found.address.ip != *ip);
+            if let Value::Address(address) = value {
+                there.push(FoundAddress { address: *address, ours: true, permanent: true });
+            }
+        }
+        Ok(there)
     }
 
     fn address_present(&self, dev: &IfName, ip: IpAddr) -> Result<bool, HostError> {

@@ -118,7 +118,8 @@ fn step(engine: &mut Engine<Bench>, clock: &clock::Virtual) {
 
 /// `eth0`, as `config` wants it.
 fn link() -> Link {
-    Link { name: "eth0".parse().unwrap(), index: 2, up: true, carrier: true, mac: MacAddr([2, 0, 0, 0, 0, 1]), mtu: 1500 }
+    let (name, mac) = ("eth0".parse().unwrap(), MacAddr([2, 0, 0, 0, 0, 1]));
+    Link { name, altnames: Vec::new(), index: 2, up: true, carrier: true, mac, mtu: 1500 }
 }
 
 /// Plays with an engine in virtual time.

@@ -103,7 +103,15 @@ impl Actor {
             if !links.iter().any(|link| link.name == vhost.interface) {
                 let index = u32::try_from(links.len() + 1).unwrap_or(u32::MAX);
                 let mac = MacAddr([2, 0, 0, 0, octet, u8::try_from(index).unwrap_or(u8::MAX)]);
-                links.push(Link { name: vhost.interface.clone(), index, up: true, carrier: true, mac, mtu: 1500 });
+                links.push(Link {
+                    name: vhost.interface.clone(),
+                    altnames: Vec::new(),
+                    index,
+                    up: true,
+                    carrier: true,
+                    mac,
+                    mtu: 1500,
+                });
             }
             own.extend(sources(vhost, octet).into_iter().map(|address| (vhost.interface.clone(), address)));
         }

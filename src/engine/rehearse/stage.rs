@@ -13,7 +13,7 @@ use super::super::world::World;
 use super::scenario::ServiceEvent;
 use crate::effect::{Effect, Granted, HttpResponse, Link, Outcome, Query, Reply, Resource, ServiceVerb, Value};
 use crate::host::socket::{Membership, OpenError};
-use crate::host::{FakeHost, Host, HostError, Renewal};
+use crate::host::{FakeHost, FoundAddress, Host, HostError, Renewal};
 use crate::types::{IfName, MacAddr, Timestamp, VirtualAddress};
 
 /// A virtual machine on a virtual LAN.
@@ -250,7 +250,7 @@ impl Host for StageHost {
         }
         if before == Value::Absent {
             let host = VirtualAddress { prefix: address.family().host_prefix(), ..address };
-            self.0.fake.set(resource, Value::Address(host));
+            self.0.fake.set_ours(resource, Value::Address(host));
             self.note(&Effect::AddressAdd { address: host, dev: dev.clone() }, Some(before), Ok(Outcome::Changed), true);
         }
         Ok(())
@@ -277,6 +277,18 @@ impl Host for StageHost {
 
     fn is_connected(&self, address: VirtualAddress, dev: &IfName) -> Result<bool, HostError> {
         self.0.fake.is_connected(address, dev)
+    }
+
+    fn addresses_on(&self, dev: &IfName) -> Result<Vec<FoundAddress>, HostError> {
+        if self.0.off.get() {
+            return Ok(Vec::new());
+        }
+        let leases = self.0.leases.borrow();
+        let mut there = self.0.fake.addresses_on(dev)?;
+        for found in &mut there {
+            found.permanent = !leases.contains_key(&(dev.clone(), found.address.ip));
+        }
+        Ok(there)
     }
 
     fn address_present(&self, dev: &IfName, ip: IpAddr) -> Result<bool, HostError> {

@@ -4,14 +4,14 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
-use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::address::{
     AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage, AddressProtocol, AddressScope, CacheInfo,
 };
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use nix::errno::Errno;
 
 use super::{Netlink, RawPart, Reader, Refusal, address_family};
-use crate::effect::Outcome;
+use crate::effect::{Outcome, RouteTarget};
 use crate::host::{HostError, Renewal};
 use crate::types::{Family, IfName, VirtualAddress};
 
@@ -20,6 +20,8 @@ pub const PROTOCOL: u8 = 112;
 
 /// Length of the kernel's header of an address.
 const ADDRESS_HEADER: usize = 8;
+/// As a lifetime in seconds.
+const FOR_EVER: u32 = u32::MAX;
 
 /// How an address is added.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -28,6 +30,16 @@ pub struct AddressOptions {
     pub lifetime: Option<Duration>,
     /// Without the connected route of its prefix.
     pub no_prefix_route: bool,
+    /// Over IPv6, no source of connections while the host has another address. Over IPv4 the kernel knows nothing of the kind.
+    pub deprecated: bool,
+}
+
+impl AddressOptions {
+    /// Of a virtual host's own addresses: they come and go, so nothing of the host's own should depend on them.
+    #[must_use]
+    pub const fn leased(lifetime: Option<Duration>) -> Self {
+        Self { lifetime, no_prefix_route: false, deprecated: true }
+    }
 }
 
 /// An address found on an interface.
@@ -39,6 +51,10 @@ pub struct PresentAddress {
     pub address: VirtualAddress,
     /// Marked as put there by carpd.
     pub ours: bool,
+    /// There for ever: it has no lifetime.
+    pub permanent: bool,
+    /// IPv4: not the first of its network on the interface. The kernel removes it with that one.
+    secondary: bool,
 }
 
 impl Netlink {
@@ -71,10 +87,7 @@ impl Netlink {
     /// What was refused, with its place in the list.
     #[must_use]
     pub fn renew(&self, renewals: &[Renewal]) -> Vec<(usize, HostError)> {
-        let message = |renewal: &Renewal| {
-            let options = AddressOptions { lifetime: renewal.lifetime, no_prefix_route: false };
-            addition(renewal.address, renewal.link, options)
-        };
+        let message = |renewal: &Renewal| addition(renewal.address, renewal.link, AddressOptions::leased(renewal.lifetime));
         let refused = self.change_all(renewals.iter().map(message).collect(), NLM_F_CREATE | NLM_F_REPLACE);
         refused.into_iter().map(|(at, refusal)| (at, refusal.while_doing("renewing the lease of an address"))).collect()
     }
@@ -167,8 +180,30 @@ impl Netlink {
         Ok(changed)
     }
 
-    /// Removes exactly this address with this prefix; was it there?
+    /// Removes exactly this address with this prefix, and no other along with it; was it there?
     fn remove(&self, address: VirtualAddress, index: u32) -> Result<bool, Refusal> {
+        let others_depend = self.others_depend_on(address, index)? && !self.promotes_secondaries(index)?;
+        if !others_depend {
+            return self.remove_alone(address, index);
+        }
+        self.promote_secondaries(index, true)?;
+        let removed = self.remove_alone(address, index);
+        self.promote_secondaries(index, false)?;
+        removed
+    }
+
+    /// Would the kernel remove other addresses with this one? It does so with the first of an IPv4 network.
+    fn others_depend_on(&self, address: VirtualAddress, index: u32) -> Result<bool, Refusal> {
+        if address.family() == Family::V6 || address.prefix == Family::V4.host_prefix() {
+            return Ok(false);
+        }
+        let there = self.pick_addresses(Family::V4, index, |_| true)?;
+        let first = there.iter().any(|found| found.address == address && !found.secondary);
+        let network = RouteTarget::network_of(address);
+        Ok(first && there.iter().any(|found| found.secondary && RouteTarget::network_of(found.address) == network))
+    }
+
+    fn remove_alone(&self, address: VirtualAddress, index: u32) -> Result<bool, Refusal> {
         let mut message = AddressMessage::default();
         message.header.family = address_family(address.family());
         message.header.prefix_len = address.prefix;
@@ -248,10 +283,12 @@ fn addition(address: VirtualAddress, index: u32, options: AddressOptions) -> Rou
         AddressAttribute::Flags(flags),
         AddressAttribute::Protocol(AddressProtocol::Other(PROTOCOL)),
     ];
-    if let Some(lifetime) = options.lifetime {
-        let seconds = u32::try_from(lifetime.as_secs()).unwrap_or(u32::MAX).max(1);
+    let deprecated = options.deprecated && address.family() == Family::V6;
+    if options.lifetime.is_some() || deprecated {
+        let seconds = |lifetime: Duration| u32::try_from(lifetime.as_secs()).unwrap_or(u32::MAX).max(1);
         let mut cache = CacheInfo::default();
-        (cache.ifa_preferred, cache.ifa_valid) = (seconds, seconds);
+        cache.ifa_valid = options.lifetime.map_or(FOR_EVER, seconds);
+        cache.ifa_preferred = if deprecated { 0 } else { cache.ifa_valid };
         message.attributes.push(AddressAttribute::CacheInfo(cache));
     }
     RouteNetlinkMessage::NewAddress(message)
@@ -260,15 +297,20 @@ fn addition(address: VirtualAddress, index: u32, options: AddressOptions) -> Rou
 /// `None` for what no virtual address can be, as anycast.
 pub(super) fn present(message: &AddressMessage) -> Option<PresentAddress> {
     let (mut local, mut address, mut ours) = (None, None, false);
+    let mut flags = AddressFlags::from_bits_retain(message.header.flags.bits().into());
     for attribute in &message.attributes {
         match attribute {
             AddressAttribute::Local(ip) => local = Some(*ip),
             AddressAttribute::Address(ip) => address = Some(*ip),
+            // The header has room for the first eight of them.
+            AddressAttribute::Flags(all) => flags = *all,
             AddressAttribute::Protocol(protocol) => ours = u8::from(*protocol) == PROTOCOL,
             _ => {}
         }
     }
     // On a point-to-point link, "address" is the other end.
     let address = VirtualAddress::new(local.or(address)?, message.header.prefix_len).ok()?;
-    Some(PresentAddress { index: message.header.index, address, ours })
+    let permanent = flags.contains(AddressFlags::Permanent);
+    let secondary = message.header.family == AddressFamily::Inet && flags.contains(AddressFlags::Secondary);
+    Some(PresentAddress { index: message.header.index, address, ours, permanent, secondary })
 }

@@ -83,6 +83,21 @@ async fn every_assignment(host: &impl Host, file: &Path) {
     fs::write(file, "mine").unwrap();
 }
 
+/// Of each address that is up it can be told whether carpd put it there.
+async fn whose_addresses(host: &impl Host) {
+    let (v0, address) = (dev("v0"), "192.168.32.77/24".parse().unwrap());
+    let found = || {
+        let there = host.addresses_on(&v0).unwrap();
+        there.into_iter().find(|found| found.address == address)
+    };
+    assert_eq!(found(), None);
+    perform(host, Effect::AddressAdd { address, dev: v0.clone() }).await.unwrap();
+    assert!(found().is_some_and(|found| found.ours && found.permanent), "{:?}", found());
+    perform(host, Effect::AddressDelete { address, dev: v0.clone() }).await.unwrap();
+    assert_eq!(found(), None);
+    assert_eq!(host.addresses_on(&dev("nowhere")), Ok(Vec::new()), "it has gone with its device");
+}
+
 async fn every_query(host: &impl Host) {
     let Ok(Reply::Links(links)) = host.answer(&Query::Links, LIMIT).await else { panic!("links") };
     assert!(links.iter().any(|link| link.name == dev("v0") && link.up && link.carrier), "{links:?}");
@@ -102,6 +117,7 @@ fn the_fake_host_keeps_the_contract() {
     let directory = tempfile::tempdir().unwrap();
     let link = |name: &str, index| Link {
         name: dev(name),
+        altnames: Vec::new(),
         index,
         up: true,
         carrier: true,
@@ -113,6 +129,7 @@ fn the_fake_host_keeps_the_contract() {
     host.lacks_unit("nginx");
     block_on(async {
         every_assignment(&host, &directory.path().join("x")).await;
+        whose_addresses(&host).await;
         every_query(&host).await;
         every_refusal(&host).await;
     });
@@ -131,6 +148,7 @@ fn the_recording_host_keeps_the_contract_and_changes_nothing() {
     let directory = tempfile::tempdir().unwrap();
     let link = |name: &str, index| Link {
         name: dev(name),
+        altnames: Vec::new(),
         index,
         up: true,
         carrier: true,
@@ -141,6 +159,7 @@ fn the_recording_host_keeps_the_contract_and_changes_nothing() {
     let host = RecordingHost::new(&facts);
     block_on(async {
         every_assignment(&host, &directory.path().join("x")).await;
+        whose_addresses(&host).await;
         every_query(&host).await;
     });
     assert_eq!(facts.performed(), []);
@@ -177,6 +196,7 @@ fn linux_keeps_the_contract() {
             host.set_helper(socket, Duty::Commands).unwrap();
             let file = directory.path().join("x");
             every_assignment(&host, &file).await;
+            whose_addresses(&host).await;
             every_query(&host).await;
             every_refusal(&host).await;
             commands(&host).await;
@@ -203,6 +223,7 @@ fn a_recording_host_over_linux_keeps_the_contract_and_changes_nothing() {
             let host = RecordingHost::new(&linux);
             let file = directory.path().join("x");
             every_assignment(&host, &file).await;
+            whose_addresses(&host).await;
             every_query(&host).await;
             let err = perform(&host, Effect::AddressAdd { address: "10.0.0.1/24".parse().unwrap(), dev: dev("nowhere") }).await;
             assert_eq!(err.unwrap_err().errno, Some(libc::ENODEV), "what can be known beforehand fails in a plan too");

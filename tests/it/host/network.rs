@@ -168,12 +168,16 @@ fn announcements_and_memberships_reach_the_wire() {
                 Granted::by_daemon(Effect::Announce { address, dev: dev("v0"), count: 2, interval_ms: 1 })
             };
             let arp = gratuitous_arp("192.168.32.22".parse().unwrap(), v0.mac);
-            let advertisement = neighbour_advertisement("2001:db8::22".parse().unwrap(), v0.mac);
+            let advertisement = |router| neighbour_advertisement("2001:db8::22".parse().unwrap(), v0.mac, router);
             host.perform_now(&announce("192.168.32.22/24")).unwrap();
             arriving(&tap, v1.index, |frame| frame == arp);
             host.perform(&announce("2001:db8::22/64"), PATIENCE).await.unwrap();
-            arriving(&tap, v1.index, |frame| frame == advertisement);
-            arriving(&tap, v1.index, |frame| frame == advertisement);
+            arriving(&tap, v1.index, |frame| frame == advertisement(false));
+            arriving(&tap, v1.index, |frame| frame == advertisement(false));
+            // The kernel's own advertisements say by the same setting whether a router speaks.
+            std::fs::write("/proc/sys/net/ipv6/conf/v0/forwarding", "1").unwrap();
+            host.perform_now(&announce("2001:db8::22/64")).unwrap();
+            arriving(&tap, v1.index, |frame| frame == advertisement(true));
 
             let mut groups = Membership::new(v0.index);
             let (v4, v6) = ("224.0.0.18".parse().unwrap(), "ff02::12".parse().unwrap());
@@ -254,7 +258,7 @@ fn an_address_can_expire_and_is_marked() {
             let mut watch = Watch::open().unwrap();
             let index = index_of(&dev("v0")).unwrap();
             let address: VirtualAddress = "10.0.0.9/32".parse().unwrap();
-            let options = AddressOptions { lifetime: Some(Duration::from_secs(1)), no_prefix_route: true };
+            let options = AddressOptions { lifetime: Some(Duration::from_secs(1)), no_prefix_route: true, deprecated: false };
             assert_eq!(netlink.add_address(address, &dev("v0"), options).unwrap(), Outcome::Changed);
             assert!(netlink.address(address.ip, index).unwrap().unwrap().ours);
             assert_eq!(netlink.add_address(address, &dev("v0"), options).unwrap(), Outcome::Unchanged, "renewed");

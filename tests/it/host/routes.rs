@@ -302,3 +302,35 @@ fn a_table_that_has_too_much_to_tell_is_not_told() {
         });
     });
 }
+
+/// All IPv4 addresses of `v0` with what the kernel says of each but the lifetimes, and the default route.
+fn shown_of_v0() -> String {
+    let output = std::process::Command::new("sh")
+        .args(["-c", "ip -4 -o address show dev v0 | sed 's/secondary //; s/valid_lft.*//'; ip route show default"])
+        .output();
+    String::from_utf8(output.unwrap().stdout).unwrap()
+}
+
+#[test]
+fn the_first_address_of_a_network_takes_no_other_along() {
+    isolated("host::routes::the_first_address_of_a_network_takes_no_other_along", || {
+        let host = host();
+        ip("address add 192.168.32.34/24 dev v0 label v0:x");
+        ip("route add default via 192.168.32.254 dev v0 src 192.168.32.33");
+        let promotes = "/proc/sys/net/ipv4/conf/v0/promote_secondaries";
+        assert_eq!(std::fs::read_to_string(promotes).unwrap(), "0\n", "the harder case");
+        let before = shown_of_v0();
+        let first: carpd::types::VirtualAddress = "192.168.32.32/24".parse().unwrap();
+        block_on(async {
+            let v0 = dev("v0");
+            assert_eq!(perform(&host, Effect::AddressDelete { address: first, dev: v0.clone() }).await, CHANGED);
+            assert_eq!(perform(&host, Effect::AddressDelete { address: first, dev: v0.clone() }).await, UNCHANGED);
+            let found = host.addresses_on(&v0).unwrap();
+            assert!(found.iter().all(|found| !found.ours && found.permanent && found.address != first), "{found:?}");
+        });
+        let without_first: String =
+            before.lines().filter(|line| !line.contains("192.168.32.32/")).map(|line| format!("{line}\n")).collect();
+        assert_eq!(shown_of_v0(), without_first);
+        assert_eq!(std::fs::read_to_string(promotes).unwrap(), "0\n", "as it was");
+    });
+}
