@@ -1,13 +1,19 @@
 //! `carpd check`: is the configuration good?
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde_json::json;
 
 use super::{CONFIG, Exit, Failure, output};
 use crate::config::{Config, Problem, Report, Severity, Vhost};
 use crate::engine::{self, HookProblem};
+use crate::host::netlink::Reader;
 use crate::types::Name;
+
+/// Listing the interfaces takes no longer.
+const LOOK_LIMIT: Duration = Duration::from_secs(5);
 
 /// Check a configuration and everything it refers to; change nothing.
 ///
@@ -49,6 +55,7 @@ fn load(args: &Args) -> (Option<Config>, Report) {
         Ok(loaded) => {
             let mut report = loaded.report;
             report.problems.extend(check_interfaces(&loaded.config));
+            report.problems.extend(check_own_addresses(&loaded.config));
             report.problems.extend(check_hooks(&loaded.config));
             report.problems.extend(super::owners::check_granted(&loaded.config));
             (Some(loaded.config), report)
@@ -57,20 +64,41 @@ fn load(args: &Args) -> (Option<Config>, Report) {
     }
 }
 
-/// An interface may come later, and another host may be meant: that it is not there is only worth a warning.
+/// An interface may come later, and another host may be meant: that it is not there is only worth a warning. Two names may be one
+/// interface's.
 fn check_interfaces(config: &Config) -> Vec<Problem> {
-    let there: Vec<String> = nix::net::if_::if_nameindex()
-        .map_or_else(|_| Vec::new(), |all| all.iter().map(|interface| interface.name().to_string_lossy().into_owned()).collect());
-    let missing = |vhost: &&Vhost| !there.is_empty() && !there.iter().any(|name| *name == vhost.interface.as_str());
-    let warning = |vhost: &Vhost| Problem {
+    let there = Reader::open(LOOK_LIMIT).and_then(|reader| reader.links()).unwrap_or_default();
+    let link_of = |vhost: &Vhost| there.iter().find(|link| link.is_called(&vhost.interface));
+    let names: Vec<&str> = there.iter().map(|link| link.name.as_str()).collect();
+    let missing = |vhost: &Vhost| Problem {
         severity: Severity::Warning,
-        hint: Some(format!("there are {}", there.join(", "))),
+        hint: Some(format!("there are {}", names.join(", "))),
         ..Problem::error(
             Some(vhost.place.0.clone()),
             format!("there is no interface {} here now; virtual host {} would wait for it", vhost.interface, vhost.name),
         )
     };
-    config.vhosts.iter().filter(missing).map(warning).collect()
+    let mut seen = BTreeSet::new();
+    let mut problems = Vec::new();
+    for vhost in &config.vhosts {
+        match link_of(vhost) {
+            None if there.is_empty() => {}
+            None => problems.push(missing(vhost)),
+            Some(link) if !seen.insert((link.index, vhost.vhid)) => {
+                let message = format!("vhid {} is used twice on {}, which is {} here", vhost.vhid, vhost.interface, link.name);
+                problems.push(Problem::error(Some(vhost.place.0.clone()), message));
+            }
+            Some(_) => {}
+        }
+    }
+    problems
+}
+
+/// An address that this machine has already is not one that could come and go.
+fn check_own_addresses(config: &Config) -> Vec<Problem> {
+    let place = |number: usize| config.vhosts.get(number).map(|vhost| vhost.place.0.clone());
+    let found = engine::check_own_addresses(config).into_iter();
+    found.map(|(number, message)| Problem::error(place(number), message)).collect()
 }
 
 /// Loads every hook in a runner, as the daemon would. Each problem stands at the hook's `source`.

@@ -396,7 +396,11 @@ fn as_text(status: &Status) -> String {
         text += &format!("{problem}\n");
     }
     for held in &status.held {
-        text += &format!("holds {} = {} for {}\n", held.resource, held.value, held.owners.join(", "));
+        let owners = held.owners.join(", ");
+        text += &match &held.trouble {
+            None => format!("holds {} = {} for {owners}\n", held.resource, held.value),
+            Some(trouble) => format!("does not hold {} = {} for {owners}: {trouble}\n", held.resource, held.value),
+        };
     }
     for problem in &status.reload_problems {
         text += &format!("last reload failed: {problem}\n");
@@ -413,7 +417,11 @@ fn vhost_text(vhost: &VhostStatus) -> String {
         text += &format!(" ({peer})");
     }
     text += &format!("\n  vhid {vhid} on {interface}, {}", addresses.join(" "));
-    text += if vhost.holding { ", up here" } else { ", not here" };
+    text += match (vhost.holding, vhost.foreign.is_empty()) {
+        (true, _) => ", up here",
+        (false, true) => ", not here",
+        (false, false) => ", up here by other means",
+    };
     if !vhost.lease.is_empty() {
         text += &format!(", {}", vhost.lease);
     }

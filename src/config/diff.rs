@@ -28,6 +28,7 @@ pub fn differences(old: &Vhost, new: &Vhost) -> Vec<&'static str> {
         ("announce", old.announce != new.announce),
         ("xparam", old.xparam != new.xparam),
         ("hooks", old.hooks != new.hooks),
+        ("adopt", old.adopt != new.adopt),
         ("keep-degraded", old.keep_degraded != new.keep_degraded),
     ];
     keys.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect()

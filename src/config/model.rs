@@ -145,6 +145,8 @@ pub struct Vhost {
     pub xparam: Option<String>,
     /// `hooks`: run in this order going up, in reverse going down; each is in [`Config::hooks`].
     pub hooks: Vec<Name>,
+    /// `adopt`: what another program left of the addresses is removed at the start.
+    pub adopt: bool,
     /// `keep-degraded`: hold the addresses if a hook failed here and no peer takes over.
     pub keep_degraded: bool,
     /// Its header in the file.

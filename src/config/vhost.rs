@@ -88,6 +88,7 @@ fn finish(table: &Table<'_>, draft: &mut Draft, around: &dyn Surroundings, out: 
         announce: announce(table, out),
         xparam: table.string("xparam", out).map(|x| x.value.to_owned()),
         hooks: draft.hooks.iter().map(|h| h.value.clone()).collect(),
+        adopt: Table::or(table.boolean("adopt", out), false),
         keep_degraded: Table::or(table.boolean("keep-degraded", out), true),
         place: Place(draft.span.clone()),
         // Last, so that a `?` keeps nothing above from being checked.

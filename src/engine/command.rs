@@ -130,6 +130,9 @@ pub struct VhostStatus {
     pub seq: u64,
     /// Are the addresses up?
     pub holding: bool,
+    /// Those of them that are up and not by carpd's doing: then it takes no part.
+    #[serde(default)]
+    pub foreign: Vec<VirtualAddress>,
     /// How unfit it says it is, 0..=240.
     pub demotion: u8,
     /// What that is made of.
@@ -306,6 +309,9 @@ pub struct HelperStatus {
 /// One thing that is held.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HeldStatus {
+    /// What is the matter, if it is not so (any more).
+    #[serde(default)]
+    pub trouble: Option<String>,
     /// What.
     pub resource: String,
     /// The value that we gave it.

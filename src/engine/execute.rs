@@ -1,16 +1,18 @@
 //! Effects in order: the gate, the ledger, the host, the answer.
 
 use std::cell::{Ref, RefCell, RefMut};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tracing::{info, warn};
 
+use super::command::HeldStatus;
 use super::lease::Lease;
 use super::metrics::Counters;
 use super::recover::Recovery;
 use super::turns::Turns;
 use super::undo::{self, UNDO_LIMIT, Undone};
-use crate::effect::{Effect, Granted, Grants, Outcome, Own, Query, Reply, Resource, Route, RouteTarget, Value};
+use crate::effect::{Effect, Granted, Grants, Outcome, Own, Query, Reply, Resource, Value};
 use crate::hooks::AskError;
 use crate::host::{Host, HostError, Renewal};
 use crate::ledger::{self, Holding, Ledger, LedgerError, Of, Owner, Undo, Verdict, Written};
@@ -24,6 +26,8 @@ pub(super) struct Executor<H> {
     turns: Turns,
     recovery: Recovery,
     counters: RefCell<Counters>,
+    /// What hooks hold and is not as they set it, with what is the matter.
+    troubles: RefCell<BTreeMap<Resource, String>>,
 }
 
 /// On whose behalf an effect is done.
@@ -50,7 +54,8 @@ impl From<HostError> for AskError {
 impl<H: Host> Executor<H> {
     /// On this host, with this ledger. What dead processes left is still to be undone: see [`Self::recover_addresses`].
     pub(super) fn new(host: H, ledger: Ledger, recovery: Recovery) -> Self {
-        Self { host, ledger: RefCell::new(ledger), turns: Turns::default(), recovery, counters: RefCell::default() }
+        let (turns, counters, troubles) = (Turns::default(), RefCell::default(), RefCell::default());
+        Self { host, ledger: RefCell::new(ledger), turns, recovery, counters, troubles }
     }
 
     /// What was counted so far.
@@ -82,6 +87,11 @@ impl<H: Host> Executor<H> {
         self.ledger.borrow()
     }
 
+    /// To note something in it.
+    pub(super) fn ledger_mut(&self) -> RefMut<'_, Ledger> {
+        self.ledger.borrow_mut()
+    }
+
     /// Takes down the addresses that dead processes left: before the first advertisement.
     pub(super) fn recover_addresses(&self) {
         self.recovery.addresses(&self.host, &self.ledger);
@@ -107,6 +117,11 @@ impl<H: Host> Executor<H> {
     /// Waits for the first round of [`Self::recover_rest`].
     pub(super) async fn recovered(&self) {
         self.recovery.first_round().await;
+    }
+
+    /// What dead processes left.
+    pub(super) const fn recovery(&self) -> &Recovery {
+        &self.recovery
     }
 
     /// Is nothing left of what dead processes left?
@@ -164,36 +179,7 @@ impl<H: Host> Executor<H> {
         let resource = Resource::Address { dev: dev.clone(), ip: address.ip };
         self.ledger.borrow_mut().claim_own(&owner, &resource, Value::Address(address));
         self.put_address(dev, address, lease)?;
-        if lease == Lease::Off || address.prefix == address.family().host_prefix() || self.host.is_connected(address, dev)? {
-            return Ok(());
-        }
-        self.lead_to_network(&owner, dev, address)
-    }
-
-    /// A leased address is a host address, so the way to its network is a route of its own.
-    fn lead_to_network(&self, owner: &Owner, dev: &IfName, address: VirtualAddress) -> Result<(), HostError> {
-        let route = Route {
-            dst: RouteTarget::network_of(address),
-            via: None,
-            dev: Some(dev.clone()),
-            src: Some(address.ip),
-            metric: None,
-            table: None,
-        };
-        let resource = Resource::route(&route);
-        // What the ledger has is ours to replace: another virtual host's, or one that a predecessor left.
-        let ours = self.ledger.borrow().holds(&resource);
-        self.ledger.borrow_mut().claim_own(owner, &resource, Value::Route(route.clone()));
-        let effect = if ours { Effect::RouteReplace(route) } else { Effect::RouteAdd(route) };
-        match self.host.perform_now(&Granted::by_daemon(effect)) {
-            // Then it is somebody else's affair how the network is reached, and stays so when the address goes.
-            Err(error) if error.errno == Some(libc::EEXIST) => {
-                warn!(vhost = %owner.vhost, %resource, %error, "Leaves alone a route that somebody else made");
-                self.ledger.borrow_mut().settle(owner, &resource);
-                Ok(())
-            }
-            added => added.map(drop),
-        }
+        self.lead(&owner, dev, address)
     }
 
     /// Puts one of the virtual host's own addresses (back) on its device.
@@ -201,13 +187,7 @@ impl<H: Host> Executor<H> {
     /// # Errors
     /// The kernel's words.
     pub(super) fn put_address(&self, dev: &IfName, address: VirtualAddress, lease: Lease) -> Result<(), HostError> {
-        match lease {
-            Lease::Off => {
-                let effect = Effect::AddressAdd { address, dev: dev.clone() };
-                self.host.perform_now(&Granted::by_daemon(effect)).map(drop)
-            }
-            Lease::Kernel { lifetime } => self.host.lease(address, dev, lifetime),
-        }
+        self.host.lease(address, dev, lease.lifetime())
     }
 
     /// Renews the leases of addresses that are up. Call it only while they cannot have expired: a renewal after the
@@ -225,14 +205,25 @@ impl<H: Host> Executor<H> {
     }
 
     /// What is held, in words, with who holds it.
-    pub(super) fn held(&self) -> Vec<(String, String, Vec<String>)> {
-        let ledger = self.ledger.borrow();
-        ledger
-            .iter()
-            .map(|Holding { resource, value, owners, .. }| {
-                (resource.to_string(), value.to_string(), owners.iter().map(ToString::to_string).collect())
-            })
-            .collect()
+    pub(super) fn held(&self) -> Vec<HeldStatus> {
+        let (ledger, troubles) = (self.ledger.borrow(), self.troubles.borrow());
+        let told = |Holding { resource, value, owners, .. }: Holding<'_>| HeldStatus {
+            resource: resource.to_string(),
+            value: value.to_string(),
+            owners: owners.iter().map(ToString::to_string).collect(),
+            trouble: troubles.get(resource).cloned(),
+        };
+        ledger.iter().map(told).collect()
+    }
+
+    /// What is the matter with what hooks hold.
+    pub(super) fn troubles(&self) -> RefMut<'_, BTreeMap<Resource, String>> {
+        self.troubles.borrow_mut()
+    }
+
+    /// Whose turn it is with which resource.
+    pub(super) const fn turns(&self) -> &Turns {
+        &self.turns
     }
 
     /// Takes some of the virtual host's own addresses down.
@@ -488,7 +479,7 @@ async fn synced(written: Written) -> Result<(), HostError> {
 }
 
 /// How the daemon lets go of something of its own; `None` if another virtual host's claim stands above it.
-fn letting_go(undo: &Undo) -> Option<Effect> {
+pub(super) fn letting_go(undo: &Undo) -> Option<Effect> {
     match (&undo.resource, &undo.value, &undo.back_to) {
         // Whoever else claims it: an address of ours goes when we are no longer master.
         (Resource::Address { dev, .. }, Value::Address(address), _) => {

@@ -16,12 +16,13 @@ const SLACK: Duration = Duration::from_millis(250);
 /// The kernel takes an expired address away up to this much late.
 const EXPIRY_LATE: Duration = Duration::from_millis(700);
 
-/// How a virtual host's addresses are put up.
+/// How a virtual host's addresses are put up: as host addresses, so that none of them is the first of its network, with which the kernel
+/// would take the others down, and whose source address the host's own connections would have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Lease {
-    /// As configured, with their prefix and for ever.
+    /// For ever.
     Off,
-    /// As host addresses, renewed with each advertisement.
+    /// Renewed with each advertisement.
     Kernel {
         /// For so long; for ever while the timers leave no room for a lease.
         lifetime: Option<Duration>,

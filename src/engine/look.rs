@@ -8,6 +8,7 @@ use tracing::{info, warn};
 
 use super::clock;
 use super::node::Node;
+use super::own::When;
 use super::port::{Sources, floating};
 use super::run::Engine;
 use super::world::World;
@@ -58,15 +59,17 @@ impl<W: World> Engine<W> {
     /// Does what an event asks for at once. Gives the number of the link whose sources may be others now.
     fn heed(&mut self, event: HostEvent) -> Option<u32> {
         match event {
-            HostEvent::Link(link) => self.link_changed(link, false),
-            HostEvent::LinkGone(link) => self.link_changed(link, true),
+            HostEvent::Link(link) => self.link_changed(&link, false),
+            HostEvent::LinkGone(link) => self.link_changed(&link, true),
             HostEvent::AddressRemoved { index, address } => {
                 self.tell_renewed(index, address);
                 self.put_back(index, address.ip);
+                self.virtual_changed(index, address.ip);
                 self.may_be_source(index, address.ip)
             }
             HostEvent::AddressAdded { index, address } => {
                 self.announce_appeared(index, address.ip);
+                self.virtual_changed(index, address.ip);
                 self.may_be_source(index, address.ip)
             }
             HostEvent::Overrun => {
@@ -77,26 +80,30 @@ impl<W: World> Engine<W> {
         }
     }
 
-    fn link_changed(&mut self, link: Link, gone: bool) -> Option<u32> {
-        self.give_up_renamed(&link);
-        let port = self.ports.iter().position(|port| port.name == link.name)?;
-        let index = link.index;
-        self.set_link(port, (!gone).then_some(link));
-        self.hope(port, clock::now());
-        (!gone).then_some(index)
+    fn link_changed(&mut self, link: &Link, gone: bool) -> Option<u32> {
+        self.give_up_renamed(link);
+        for port in 0..self.ports.len() {
+            if self.ports.get(port).is_some_and(|port| link.is_called(&port.name)) {
+                self.set_link(port, (!gone).then(|| link.clone()));
+                self.hope(port, clock::now());
+            }
+        }
+        (!gone).then_some(link.index)
     }
 
     /// A device that is called otherwise now is gone to us. It has taken our addresses along: they go first, by its new name.
     /// Also those that are thought to be down: it was set down before it was renamed, and they were looked for by a name that it
     /// no longer had.
     fn give_up_renamed(&mut self, link: &Link) {
-        let renamed = self.ports.iter().enumerate().find(|(_, port)| port.index() == Some(link.index) && port.name != link.name);
+        let renamed =
+            self.ports.iter().enumerate().find(|(_, port)| port.index() == Some(link.index) && !link.is_called(&port.name));
         let Some((index, port)) = renamed else { return };
         warn!(interface = %port.name, now = %link.name, "The interface was renamed");
-        let members = port.members.iter().filter_map(|member| self.nodes.get(member)).filter(|node| node.spec.manage_addresses);
-        for address in members.flat_map(|node| &node.spec.addresses) {
-            if self.present(&link.name, address.ip) {
-                self.shared.executor.remove_leftover(&link.name, *address);
+        let there = self.addresses_on(&link.name).unwrap_or_default();
+        for node in port.members.iter().filter_map(|member| self.nodes.get(member)).filter(|node| node.spec.manage_addresses) {
+            let of_node = there.iter().filter(|found| node.spec.addresses.iter().any(|address| address.ip == found.address.ip));
+            for found in of_node.filter(|found| node.holding || found.ours || !found.permanent) {
+                self.shared.executor.remove_leftover(&link.name, found.address);
             }
         }
         self.set_link(index, None);
@@ -117,10 +124,13 @@ impl<W: World> Engine<W> {
         }
         for member in members {
             let (Some(node), Some(port)) = (self.nodes.get(&member), self.ports.get(index)) else { continue };
-            let takes_part = port.is_usable_by(&node.spec);
-            let input = if takes_part { Input::LinkUp } else { Input::LinkDown };
-            let comes_back_later = takes_part && node.aside_until.is_some();
-            if self.stopping.is_none() && !comes_back_later {
+            let usable = port.is_usable_by(&node.spec);
+            let input = if usable { Input::LinkUp } else { Input::LinkDown };
+            let mac = port.link().map(|link| link.mac).filter(|mac| node.machine.hardware() != Some(*mac));
+            if let Some(mac) = mac {
+                self.handle(member, Input::Hardware(mac), now);
+            }
+            if self.stopping.is_none() && (!usable || self.may_take_part(member)) {
                 self.handle(member, input, now);
             }
         }
@@ -149,6 +159,7 @@ impl<W: World> Engine<W> {
             let Some(node) = self.nodes.get(member).filter(leased) else { continue };
             if let Some(address) = node.spec.addresses.iter().find(|address| address.ip == removed.ip) {
                 tell_put_back(node.spec.name.clone(), *address);
+                self.lead_again(*member, *address);
                 self.announce(*member);
             }
         }
@@ -176,7 +187,10 @@ impl<W: World> Engine<W> {
             }
             let Some(lease) = self.lease_now(member, now) else { continue };
             match self.shared.executor.put_address(&dev, address, lease) {
-                Ok(()) => tell_put_back(vhost, address),
+                Ok(()) => {
+                    tell_put_back(vhost, address);
+                    self.lead_again(member, address);
+                }
                 // The interface has gone, and its own event is on the way.
                 Err(error) if error.errno == Some(libc::ENODEV) => {
                     warn!(%vhost, %address, %error, "Could not put back an address");
@@ -226,8 +240,8 @@ impl<W: World> Engine<W> {
         }
         // All in one look: with hundreds of virtual hosts, one for each would be one too many.
         if let Ok(there) = self.shared.executor.host().addresses_on(&port.name) {
-            for address in there {
-                held.remove(&address.ip);
+            for found in there {
+                held.remove(&found.address.ip);
             }
         }
         for ip in held {
@@ -243,16 +257,23 @@ impl<W: World> Engine<W> {
     }
 
     fn look_at_sources(&mut self, link: u32) {
-        let Some(port) = self.ports.iter().position(|port| port.index() == Some(link)) else { return };
-        self.hope(port, clock::now());
-        self.look_at_addresses(port);
+        for port in 0..self.ports.len() {
+            if self.ports.get(port).is_some_and(|port| port.index() == Some(link)) {
+                self.hope(port, clock::now());
+                self.look_at_addresses(port);
+            }
+        }
     }
 
     pub(super) fn look_at_addresses(&mut self, index: usize) {
         let Some(port) = self.ports.get(index) else { return };
-        let Ok(there) = self.shared.executor.host().addresses_on(&port.name) else { return };
+        let Some(there) = self.addresses_on(&port.name) else { return };
+        for member in port.members.clone() {
+            self.sort_out(member, &there, When::Later);
+            self.fit_ways(member, &there);
+        }
         let floating = floating(self.nodes.values().map(|node| &node.spec));
-        let sources = Sources::choose(there.iter().map(|address| address.ip), &floating);
+        let sources = Sources::choose(there.iter().map(|found| found.address.ip), &floating);
         let Some(port) = self.ports.get_mut(index) else { return };
         if !port.set_sources(sources) {
             return;
@@ -266,26 +287,17 @@ impl<W: World> Engine<W> {
     pub(super) fn tell_sources(&mut self, member: usize, sources: Sources, now: Timestamp) {
         let Some(node) = self.nodes.get(&member) else { return };
         let configured = [node.spec.source_address.map(IpAddr::V4), node.spec.source_address6.map(IpAddr::V6)];
+        let was_nameless = node.machine.is_nameless();
         for (family, configured) in Family::ALL.into_iter().zip(configured) {
             let address = configured.or(sources.of(family));
             self.handle(member, Input::OwnAddress { family, address }, now);
         }
-    }
-
-    /// A predecessor that was killed leaves its addresses up: they go before the first advertisement.
-    pub(super) fn remove_leftovers(&self) {
-        for index in self.numbers() {
-            self.remove_leftovers_of(index);
-        }
-    }
-
-    pub(super) fn remove_leftovers_of(&self, index: usize) {
-        let Some(node) = self.nodes.get(&index).filter(|node| node.spec.manage_addresses) else { return };
-        for address in &node.spec.addresses {
-            if self.present(&node.spec.interface, address.ip) {
-                warn!(vhost = %node.spec.name, %address, "Removes an address that somebody left behind");
-                self.shared.executor.remove_leftover(&node.spec.interface, *address);
-            }
+        let Some(node) = self.nodes.get(&member) else { return };
+        let (vhost, interface) = (&node.spec.name, &node.spec.interface);
+        match (was_nameless, node.machine.is_nameless()) {
+            (false, true) => warn!(%vhost, %interface, "Has no own address any more: advertises an advskew one worse"),
+            (true, false) => info!(%vhost, %interface, "Has an own address to advertise from"),
+            (false, false) | (true, true) => {}
         }
     }
 }

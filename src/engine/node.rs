@@ -15,7 +15,7 @@ use super::will::Testament;
 use crate::config;
 use crate::hooks::{EntryPoint, HookEvent, Instance};
 use crate::proto;
-use crate::types::{Cause, Demotion, State, Timestamp, Transition};
+use crate::types::{Cause, Demotion, State, Timestamp, Transition, VirtualAddress};
 
 /// How long another node is preferred after `carp.resign`, at least.
 const RESIGN_HOLD: Duration = Duration::from_secs(10);
@@ -31,7 +31,9 @@ pub(super) struct Node<H> {
     pub(super) announcer: Announcer,
     /// The addresses are up, or should be.
     pub(super) holding: bool,
-    /// Their lease in the kernel, and when it was renewed last.
+    /// Addresses of its that are up and not by our doing: it takes no part.
+    pub(super) foreign: Vec<VirtualAddress>,
+    /// The lease in the kernel of those it holds, and when it was renewed last.
     pub(super) leased: Option<(Duration, Timestamp)>,
     /// When the machine wants to be woken.
     pub(super) wake: Option<Timestamp>,

@@ -62,6 +62,11 @@ impl Recovery {
         self.len() == 0
     }
 
+    /// Does the ledger of another dead instance have this?
+    pub(super) fn holds(&self, resource: &Resource) -> bool {
+        self.dead.borrow().iter().any(|dead| dead.ledger.borrow().holds(resource))
+    }
+
     /// What a helper process would have to be able to do to undo all.
     #[must_use]
     pub fn duty(&self, services_need_helper: bool) -> Option<Duty> {

@@ -17,6 +17,7 @@ use super::foresight::{Foresight, HookProblem};
 use super::helper;
 use super::load::{accept, signatures};
 use super::material::Material;
+use super::own::When;
 use super::pool::Pool;
 use super::port::Ethernet;
 use super::queue::Applied;
@@ -124,6 +125,9 @@ impl Engine {
         let mut report = ReloadReport { problems, ..ReloadReport::default() };
         report.problems.extend(faults.iter().map(|(name, (message, _))| format!("hook {name}: {message}")));
         report.problems.extend(needs_restart(&self.config, &config));
+        if report.problems.is_empty() && scope == Scope::Everything {
+            report.problems.extend(self.foreign_to(&config));
+        }
         if report.problems.is_empty() {
             report.problems.extend(self.lock_added(&config));
         }
@@ -332,6 +336,10 @@ impl Engine {
             self.move_addresses(index, &old, now);
         }
         self.fit_lease(index, &old, now);
+        if old.addresses != spec.addresses || old.adopt != spec.adopt {
+            let there = self.addresses_on(&spec.interface).unwrap_or_default();
+            self.sort_out(index, &there, When::Later);
+        }
         // Addresses that could not be put up have left a follow-up.
         self.handle(index, Input::Timer, now);
     }
@@ -354,7 +362,6 @@ impl Engine {
         node.leased = lease.lifetime().map(|lifetime| (lifetime, now));
         let held: Vec<_> = node.holdable().collect();
         let spec = &node.spec;
-        // From a host address to one with its prefix, or back.
         if let Err(error) = self.shared.executor.hold_addresses(&spec.name, &spec.interface, &held, lease) {
             self.address_failed(index, &error, now);
         }

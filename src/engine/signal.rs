@@ -97,8 +97,10 @@ impl<W: World> Engine<W> {
     pub(super) fn aside(&mut self, index: usize, until: Timestamp, cause: Cause, now: Timestamp) {
         let Some(node) = self.nodes.get_mut(&index) else { return };
         node.aside_until = Some(until);
-        let managed = node.spec.manage_addresses;
-        self.handle(index, Input::StandAside(cause), now);
+        let (managed, is_master) = (node.spec.manage_addresses, node.is_master());
+        if is_master {
+            self.handle(index, Input::StandAside(cause), now);
+        }
         if managed {
             self.bow_out(index);
         }
@@ -119,8 +121,7 @@ impl<W: World> Engine<W> {
             return;
         }
         node.aside_until = None;
-        let Some(port) = self.ports.get(node.port) else { return };
-        if port.is_usable_by(&node.spec) {
+        if self.may_take_part(index) {
             self.handle(index, Input::LinkUp, now);
         }
     }

@@ -35,6 +35,7 @@ use super::refusals::{Refusals, Telling};
 use super::run::{Engine, Parts};
 use super::signal::{Signal, signals};
 use super::terms::{self, terms};
+use super::upkeep::keep_up;
 use super::will::Testament;
 use super::world::Ties;
 use crate::config::{self, Config, Sandbox};
@@ -187,6 +188,7 @@ async fn start(
     });
     recover(Rc::clone(&shared));
     tokio::task::spawn_local(mend(Rc::clone(&shared)));
+    tokio::task::spawn_local(keep_up(Rc::clone(&shared)));
     let host_name = match &config.daemon.node_name {
         Some(name) => name.clone(),
         // Before a dead predecessor's hook has been undone the kernel's is the name that this hook had set.
@@ -350,6 +352,7 @@ pub(super) fn node_with_seed<H: Host + 'static, W: Wire>(
         queue,
         announcer: Announcer::default(),
         holding: false,
+        foreign: Vec::new(),
         leased: None,
         wake: None,
         drop_again: None,

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::clock;
-use super::command::{HeardStatus, HeldStatus, HookStatus, Status, VhostStatus};
+use super::command::{HeardStatus, HookStatus, Status, VhostStatus};
 use super::node::Node;
+use super::own;
 use super::run::Engine;
 use super::world::World;
 use crate::config::{Kind, Reload};
@@ -24,13 +25,7 @@ impl<W: World> Engine<W> {
                 .into_iter()
                 .map(|hook| HookStatus { watched: self.how_watched(&hook.name), ..hook })
                 .collect(),
-            held: self
-                .shared
-                .executor
-                .held()
-                .into_iter()
-                .map(|(resource, value, owners)| HeldStatus { resource, value, owners })
-                .collect(),
+            held: self.shared.executor.held(),
             engine: None,
             helper: None,
             ledger_problem: self.shared.executor.ledger().health().map(ToString::to_string),
@@ -60,18 +55,22 @@ impl<W: World> Engine<W> {
         }
     }
 
-    /// Why a virtual host has not taken part yet, if it has not.
-    fn obstacle(&self, node: &Node<W::Host>) -> Option<&'static str> {
-        let port = self.ports.get(node.port).filter(|_| node.last.is_none())?;
-        match (port.link(), port.is_deaf()) {
-            (None, _) => Some("waits for an interface that does not exist yet"),
-            (Some(_), true) => Some("the interface cannot be listened to: see the log"),
-            (Some(_), false) => Some("waits for the link"),
+    /// Why a virtual host takes no part, if it is not by what the protocol decided.
+    fn obstacle(&self, node: &Node<W::Host>) -> Option<String> {
+        if let Some(address) = node.foreign.first() {
+            return Some(format!("takes no part: {}", own::complaint(*address, &node.spec.interface)));
         }
+        let port = self.ports.get(node.port).filter(|_| node.last.is_none())?;
+        let words = match (port.link(), port.is_deaf()) {
+            (None, _) => "waits for an interface that does not exist yet",
+            (Some(_), true) => "the interface cannot be listened to: see the log",
+            (Some(_), false) => "waits for the link",
+        };
+        Some(words.to_owned())
     }
 }
 
-fn vhost<H>(node: &Node<H>, holding: bool, obstacle: Option<&str>, now: Timestamp) -> VhostStatus {
+fn vhost<H>(node: &Node<H>, holding: bool, obstacle: Option<String>, now: Timestamp) -> VhostStatus {
     let (spec, machine) = (&node.spec, &node.machine);
     let last = node.last.as_ref();
     let cause = last.map_or(&Cause::Startup, |last| &last.cause);
@@ -89,10 +88,11 @@ fn vhost<H>(node: &Node<H>, holding: bool, obstacle: Option<&str>, now: Timestam
         state: machine.state(),
         since_ms: node.since_ms,
         cause: cause.as_str().to_owned(),
-        why: obstacle.map_or_else(|| cause.to_string(), str::to_owned),
+        why: obstacle.unwrap_or_else(|| cause.to_string()),
         peer: last.and_then(|last| last.peer).map(|peer| peer.to_string()),
         seq: last.map_or(0, |last| last.seq),
         holding,
+        foreign: node.foreign.clone(),
         demotion: machine.demotion().get(),
         demotions: node.demotions(now),
         refused_addresses: node.unheld.as_ref().map(|unheld| unheld.status(now)).unwrap_or_default(),

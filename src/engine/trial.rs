@@ -140,7 +140,7 @@ impl<H: Host> Trial<H> {
     /// What is held, in words, by resource.
     #[must_use]
     pub fn held(&self) -> Vec<(String, String)> {
-        self.executor.held().into_iter().map(|(resource, value, _)| (resource, value)).collect()
+        self.executor.held().into_iter().map(|held| (held.resource, held.value)).collect()
     }
 
     /// What the hook keeps under this key: JSON.

@@ -293,6 +293,12 @@ impl Claims {
         self.held.get(resource).map(|held| &held.original)
     }
 
+    /// What it should be and what it goes back to, if it is known to be that.
+    pub(super) fn settled_value(&self, resource: &Resource) -> Option<(Value, Value)> {
+        let held = self.held.get(resource).filter(|held| held.set == [held.wanted().clone()])?;
+        Some((held.wanted().clone(), held.original.clone()))
+    }
+
     /// What the resource shall go back to could not be had; true if that was so before.
     pub(super) fn wish_fails(&mut self, resource: &Resource) -> bool {
         self.held.get_mut(resource).is_some_and(|held| std::mem::replace(&mut held.wish_failed, true))

@@ -315,7 +315,7 @@ fn vhost_lock(run_dir: &Path, origin: Origin, interface: &IfName, vhid: Vhid) ->
 }
 
 /// The subdirectories that have a ledger, and when it was last written.
-fn ledgers(directory: &Path) -> impl Iterator<Item = (String, SystemTime)> {
+pub(super) fn ledgers(directory: &Path) -> impl Iterator<Item = (String, SystemTime)> {
     fs::read_dir(directory).into_iter().flatten().flatten().filter_map(|entry| {
         let written = fs::metadata(entry.path().join(FILE_NAME)).and_then(|file| file.modified()).ok()?;
         Some((entry.file_name().into_string().ok()?, written))

@@ -15,7 +15,7 @@ use std::path::PathBuf;
 
 use claims::{Change, Claims};
 pub use claims::{Holding, Leftover, Of, Owner, Undo};
-pub use disk::{Written, probe};
+pub use disk::{Written, held_here, probe};
 pub use instance::{Holder, Instance, InstanceError, Occupant, Origin, instance_name};
 
 use crate::effect::{Resource, Value};
@@ -132,6 +132,13 @@ impl Ledger {
     #[must_use]
     pub fn wanted(&self, resource: &Resource) -> Option<&Value> {
         self.claims.wanted(resource)
+    }
+
+    /// The value that a resource should have now, and the one that it goes back to; `None` if nobody holds it, or it is not certain
+    /// that the effect which sets it has worked.
+    #[must_use]
+    pub fn settled_value(&self, resource: &Resource) -> Option<(Value, Value)> {
+        self.claims.settled_value(resource)
     }
 
     /// The owners of a virtual host that hold this resource.

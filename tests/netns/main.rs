@@ -24,6 +24,7 @@ mod leftovers;
 mod measure;
 mod odd;
 mod orders;
+mod own;
 mod peers;
 mod reload;
 mod rig;
@@ -89,6 +90,7 @@ fn main() -> ExitCode {
         lease::cases(),
         shared::cases(),
         orders::cases(),
+        own::cases(),
         peers::cases(),
         split::cases(),
         reload::cases(),

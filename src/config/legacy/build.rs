@@ -93,6 +93,7 @@ impl Options {
             announce: Announce { count: 1, interval: Duration::from_secs(1) },
             xparam: self.xparam.clone(),
             hooks: hooks.keys().cloned().collect(),
+            adopt: false,
             keep_degraded: true,
             place: model::Place::default(),
         };

@@ -175,6 +175,13 @@ pub(crate) static VHOST: Section = Section {
             "Hooks of this virtual host, each a `[hook.NAME]`. They run in this order going up, in reverse going down.",
         ),
         defaults(
+            "adopt",
+            Plain("boolean"),
+            "false",
+            "An address of the list that is up on the interface and not by carpd's doing was left by another daemon: remove it. \
+             Otherwise it is taken for this machine's own, which `carpd check` refuses and for which the virtual host takes no part.",
+        ),
+        defaults(
             "keep-degraded",
             Plain("boolean"),
             "true",

@@ -232,7 +232,8 @@ fn a_backup_that_answers_is_handed_over_to_at_once() {
                 && !matches!(output, Output::Idle(_))
             {
                 let Output::Transmit(packet) = output else { continue };
-                let received = Received { src: peer, dst: "224.0.0.18".parse().unwrap(), ttl: 255, payload: &packet.payload };
+                let received =
+                    Received { src: peer, dst: "224.0.0.18".parse().unwrap(), mac: None, ttl: 255, payload: &packet.payload };
                 engine.handle(0, Input::Packet(received), clock::now());
             }
         };

@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::super::execute::Executor;
 use super::super::lease::Lease;
 use super::super::material::Material;
+use super::super::own;
 use super::super::pool;
 use super::super::recover::Recovery;
 use super::super::start::{sandbox_policy, services};
@@ -193,6 +194,10 @@ impl<'a> Planner<'a> {
             plan.notes.push("before_master failed: the virtual host stays backup".to_owned());
             return;
         }
+        if let Some(address) = own::foreign(&self.executor, vhost).first() {
+            plan.notes.push(format!("it would take no part here: {}", own::complaint(*address, &vhost.interface)));
+            return;
+        }
         if vhost.manage_addresses {
             let lease = Lease::of(&proto::Vhost::new(vhost.settings(), 0), vhost.lease == config::Leases::Kernel);
             let held = self.executor.hold_addresses(&vhost.name, &vhost.interface, &vhost.addresses, lease);
@@ -210,10 +215,11 @@ impl<'a> Planner<'a> {
     }
 
     async fn backup(&mut self, vhost: &config::Vhost, plan: &mut Plan) {
-        let held = vhost
-            .addresses
-            .iter()
-            .any(|address| self.executor.host().address_present(&vhost.interface, address.ip).unwrap_or(false));
+        let held = own::foreign(&self.executor, vhost).is_empty()
+            && vhost
+                .addresses
+                .iter()
+                .any(|address| self.executor.host().address_present(&vhost.interface, address.ip).unwrap_or(false));
         if held {
             plan.notes.push("it is master here: what its daemon holds for hooks is undone as well, see carpd status".to_owned());
         } else {

@@ -113,7 +113,7 @@ impl Actor {
                     mtu: 1500,
                 });
             }
-            own.extend(sources(vhost, octet).into_iter().map(|address| (vhost.interface.clone(), address)));
+            own.extend(sources(vhost, &node.config.vhosts, octet).into_iter().map(|address| (vhost.interface.clone(), address)));
         }
         let host = StageHost::booted(&node.name, &links, &own, BTreeMap::new());
         let (wire, backlog) = (StageWire::default(), VecDeque::new());
@@ -322,13 +322,15 @@ impl Actor {
 }
 
 /// The node's own addresses in the networks of a virtual host: advertisements come from there.
-fn sources(vhost: &Vhost, octet: u8) -> Vec<VirtualAddress> {
+fn sources(vhost: &Vhost, vhosts: &[Vhost], octet: u8) -> Vec<VirtualAddress> {
     let mut all: Vec<VirtualAddress> = Vec::new();
     for address in &vhost.addresses {
         let ip = match address.ip {
             IpAddr::V4(ip) => {
-                let [a, b, c, d] = ip.octets();
-                IpAddr::V4([a, b, c, if d == octet { octet.wrapping_add(100) } else { octet }].into())
+                let [a, b, c, _] = ip.octets();
+                let own = |d: u8| IpAddr::V4([a, b, c, d].into());
+                let virtual_too = vhosts.iter().flat_map(|vhost| &vhost.addresses).any(|address| address.ip == own(octet));
+                own(if virtual_too { octet.wrapping_add(100) } else { octet })
             }
             // As every interface has one.
             IpAddr::V6(_) => IpAddr::V6([0xfe80, 0, 0, 0, 0, 0, 0, u16::from(octet)].into()),
