@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 
+pub use entry::toml_string;
 use serde::{Deserialize, Serialize};
 
 use super::text::{grant_line, http_line};
@@ -228,8 +229,14 @@ pub struct CommandGrant {
 pub enum Hole {
     /// Letters, digits, `_`, `.`, `-`, `:`, `@`, `/`, not beginning with `-`; 1 to 255 bytes.
     Word,
-    /// A decimal integer.
-    Int,
+    /// A decimal integer within these bounds. Nothing below zero, which a program would take for an option or a process group,
+    /// unless the grant says so.
+    Int {
+        /// The least.
+        min: i64,
+        /// The most.
+        max: i64,
+    },
     /// An IPv4 or IPv6 address.
     Ip,
     /// An address with a prefix length.
@@ -239,7 +246,7 @@ pub enum Hole {
 }
 
 impl Hole {
-    /// Reads `{name:type}`; `None` if the argument is a plain one.
+    /// Reads `{name:type}`, and `{name:int:MIN..MAX}`; `None` if the argument is a plain one.
     ///
     /// # Errors
     /// The text of what is wrong with a thing in braces.
@@ -250,11 +257,16 @@ impl Hole {
         let (name, kind) = inner.split_once(':').ok_or_else(|| format!("{argument} needs a type, as in {{{inner}:word}}"))?;
         let hole = match kind {
             "word" => Self::Word,
-            "int" => Self::Int,
+            "int" => Self::Int { min: 0, max: i64::MAX },
             "ip" => Self::Ip,
             "cidr" => Self::Cidr,
             "dev" => Self::Dev,
-            _ => return Err(format!("{kind:?} is not a type of hole: word, int, ip, cidr or dev")),
+            _ => match kind.strip_prefix("int:") {
+                Some(range) => Self::range(range).ok_or_else(|| {
+                    format!("{range:?} is no range of integers: it is written {{{name}:int:0..100}}, the least and the most")
+                })?,
+                None => return Err(format!("{kind:?} is not a type of hole: word, int, ip, cidr or dev")),
+            },
         };
         if name.is_empty() {
             return Err(format!("{argument} needs a name, as in {{resource:{kind}}}"));
@@ -262,7 +274,14 @@ impl Hole {
         Ok(Some((name, hole)))
     }
 
-    /// May this text stand in the hole?
+    /// `MIN..MAX`, both included.
+    fn range(text: &str) -> Option<Self> {
+        let (min, max) = text.split_once("..")?;
+        let (min, max) = (integer(min)?, integer(max)?);
+        (min <= max).then_some(Self::Int { min, max })
+    }
+
+    /// May this text stand in the hole? No text that a program would read as an option does, unless the grant says so.
     #[must_use]
     pub fn takes(self, text: &str) -> bool {
         match self {
@@ -271,12 +290,17 @@ impl Hole {
                     && !text.starts_with('-')
                     && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-:@/".contains(&b))
             }
-            Self::Int => text.parse::<i64>().is_ok(),
+            Self::Int { min, max } => integer(text).is_some_and(|number| (min..=max).contains(&number)),
             Self::Ip => text.parse::<IpAddr>().is_ok(),
             Self::Cidr => text.contains('/') && text.parse::<VirtualAddress>().is_ok(),
             Self::Dev => !text.starts_with('-') && text.parse::<IfName>().is_ok(),
         }
     }
+}
+
+/// An integer as everybody writes it: no `+5`, `-0` or `007`, which programs read in ways of their own.
+fn integer(text: &str) -> Option<i64> {
+    text.parse::<i64>().ok().filter(|number| number.to_string() == text)
 }
 
 impl CommandGrant {

@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 
 pub use grant::{
     AddrGrant, Capability, CarpVerb, CommandGrant, Denied, FileGrant, FileVerb, Granted, Grants, Hole, LinkGrant, LinkVerb, Own,
-    RouteGrant, RuleGrant, ServiceGrant, SysctlGrant,
+    RouteGrant, RuleGrant, ServiceGrant, SysctlGrant, toml_string,
 };
 pub use outgoing::{Endpoint, Errand, HttpGrant, HttpRequest, HttpResponse, HttpVerb, Url};
 pub use resource::{Resource, Value, plain_metric};

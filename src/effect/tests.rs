@@ -138,3 +138,25 @@ fn a_service_is_one_resource_however_it_is_called() {
     assert_eq!(resource("httpd"), resource("httpd.service"));
     assert_ne!(resource("httpd"), resource("httpd.socket"));
 }
+
+#[test]
+fn no_hole_yields_an_option_unless_the_grant_says_so() {
+    let takes = |hole: &str, text: &str| Hole::parse(&format!("{{x:{hole}}}")).unwrap().unwrap().1.takes(text);
+    for text in ["0", "5", "9223372036854775807"] {
+        assert!(takes("int", text), "{text}");
+    }
+    for text in ["-1", "-9", "+5", "-0", "007", "", "0x10", " 1", "1 ", "1.0", "9223372036854775808"] {
+        assert!(!takes("int", text), "{text}");
+    }
+    assert!(takes("int:-20..19", "-20") && takes("int:-20..19", "19"));
+    assert!(!takes("int:-20..19", "-21") && !takes("int:-20..19", "20") && !takes("int:-20..19", "-0"));
+    assert!(takes("int:1..65535", "443") && !takes("int:1..65535", "0") && !takes("int:1..65535", "65536"));
+    for hole in ["{x:int:}", "{x:int:5}", "{x:int:9..1}", "{x:int:a..b}", "{x:int:+1..2}", "{x:int:1..}", "{x:word:1..2}"] {
+        assert!(Hole::parse(hole).is_err(), "{hole}");
+    }
+    for hole in ["word", "int", "int:0..100", "ip", "cidr", "dev"] {
+        for text in ["-", "-1", "-a", "--help", "-1.2.3.4", "-1.2.3.4/8", "-::1", "-eth0"] {
+            assert!(!takes(hole, text), "{hole}: {text}");
+        }
+    }
+}

@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::ir::{Action, Cond, Expr, Run, Visit, walk};
 use super::lower::Scope;
 use super::{Half, Settings};
+use crate::effect::toml_string;
+use crate::types::is_treacherous;
 
 /// The table `[hook.NAME]` with its grants.
 pub(super) fn print(halves: &[(&'static str, &str, Half)], settings: &Settings) -> String {
@@ -258,5 +260,5 @@ fn table(fields: &[(&str, Option<String>)]) -> String {
 }
 
 fn string(text: &str) -> String {
-    toml::Value::String(text.to_owned()).to_string()
+    if text.contains(is_treacherous) { toml_string(text) } else { toml::Value::String(text.to_owned()).to_string() }
 }

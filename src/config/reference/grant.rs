@@ -146,6 +146,7 @@ pub(crate) static COMMAND: Section = Section {
         Plain("list of strings"),
         "[\"/sbin/drbdadm\", \"primary\", \"{resource:word}\"]",
         "The program by its absolute path, and its arguments. An argument `{NAME:TYPE}` is a hole that the hook fills; TYPE is \
-         `word`, `int`, `ip`, `cidr` or `dev`, and what does not fit is refused.",
+         `word`, `int`, `ip`, `cidr` or `dev`, and what does not fit is refused. An `int` is not negative unless its range is written, as in \
+         `{nice:int:-20..19}`; nothing else that fills a hole begins with `-`.",
     )],
 };

@@ -63,7 +63,13 @@ pub(crate) static HOOK: Section = Section {
         defaults("cpu", Plain("duration, 1ms to 10m"), "\"1s\"", "Time that the hook's own code may use."),
         defaults("memory", Plain("size, 1MiB to 1GiB"), "\"16MiB\"", "The hook's heap."),
         defaults("requests", Plain("integer, 1 to 1000000"), "1000", "How often it may ask something of the host."),
-        defaults("log-bytes", Plain("size, 0B to 16MiB"), "\"64KiB\"", "Text it may log; more is dropped and counted."),
+        defaults(
+            "log-bytes",
+            Plain("size, 0B to 16MiB"),
+            "\"64KiB\"",
+            "Text it may log in one run; more is dropped and counted. Over all runs together it may log as much in a minute, and at \
+             once as much as 16 runs may.",
+        ),
         defaults("state-bytes", Plain("size, 0B to 16MiB"), "\"256KiB\"", "Its lasting state, for each virtual host."),
         defaults(
             "on-failure",

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use super::entry::{asked_address, inline};
+use super::entry::{asked_address, inline, toml_key};
 use super::{
     AddrGrant, CarpVerb, CommandGrant, FileGrant, FileVerb, Grants, LinkGrant, LinkVerb, Own, RouteGrant, RuleGrant,
     ServiceGrant, SysctlGrant,
@@ -153,7 +153,7 @@ fn list(out: &mut String, key: &str, entries: &[impl serde::Serialize]) {
 
 fn commands(out: &mut String, command: &BTreeMap<String, CommandGrant>) {
     for (name, grant) in command {
-        _ = writeln!(out, "command.{name} = {}", inline(grant));
+        _ = writeln!(out, "command.{} = {}", toml_key(name), inline(grant));
     }
 }
 
@@ -161,6 +161,23 @@ fn commands(out: &mut String, command: &BTreeMap<String, CommandGrant>) {
 mod tests {
     use super::*;
     use crate::effect::{HttpVerb, Route, ServiceVerb};
+    use crate::types::is_treacherous;
+
+    #[test]
+    fn what_a_hook_asked_for_is_one_line_of_toml_that_says_the_same() {
+        let evil = "a\n[hook.x]\r\u{1b}[2J\u{202e}\u{e0041}\\'\"\t";
+        let mut grants = Grants::default();
+        let own = Own { dev: &"eth0".parse().unwrap(), addresses: &[] };
+        let effects = [
+            Effect::HostnameSet { name: evil.into() },
+            Effect::SysctlSet { key: evil.into(), value: evil.into() },
+            Effect::CommandRun { name: evil.into(), args: BTreeMap::new() },
+        ];
+        effects.iter().for_each(|effect| grants.widen(effect, own));
+        let text = grants.to_toml();
+        assert!(text.lines().count() == 3 && text.lines().all(|line| !line.contains(is_treacherous)), "{text}");
+        assert_eq!(toml::from_str::<Grants>(&text).unwrap(), grants, "{text}");
+    }
 
     fn effects() -> Vec<Effect> {
         let dev = || "eth0".parse().unwrap();
