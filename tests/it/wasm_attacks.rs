@@ -176,3 +176,79 @@ fn a_body_of_the_full_size_goes_through_both_ways() {
         assert_eq!(message(&result), "fixture.wasm: on_master: 262144 bytes of status 200");
     });
 }
+
+/// A component whose `on_master` is these instructions, over 15 MiB of memory and a table.
+fn made_of(instructions: &[u8]) -> Vec<u8> {
+    let text = |text: &str| [leb(text.len()), text.as_bytes().to_vec()].concat();
+    let code = |body: &[u8]| [leb(body.len() + 2), vec![0], body.to_vec(), vec![0x0b]].concat();
+    let core = [
+        b"\0asm\x01\0\0\0".to_vec(),
+        // (i32) -> i32 and (i32, i32, i32, i32) -> i32.
+        section(1, &[2, 0x60, 1, 0x7f, 1, 0x7f, 0x60, 4, 0x7f, 0x7f, 0x7f, 0x7f, 1, 0x7f]),
+        section(3, &[2, 0, 1]),
+        section(4, &[1, 0x70, 0, 1]),
+        section(5, &[vec![1, 0], leb(240)].concat()),
+        section(
+            7,
+            &[
+                vec![3],
+                [text("memory"), vec![2, 0]].concat(),
+                [text("carpd:hooks/on-master@1.0.0#on-master"), vec![0, 0]].concat(),
+                [text("cabi_realloc"), vec![0, 1]].concat(),
+            ]
+            .concat(),
+        ),
+        // What is allocated all lies at one place: nobody looks at it.
+        section(10, &[vec![2], code(instructions), code(&[0x41, 0x80, 0x80, 0x04])].concat()),
+    ];
+    carpd::hooks::manifest::build(&core.concat(), None).unwrap()
+}
+
+/// loop { instructions; br 0 }, unreachable
+fn forever(instructions: &[u8]) -> Vec<u8> {
+    [&[0x03, 0x40], instructions, &[0x0c, 0, 0x0b, 0]].concat()
+}
+
+/// Instructions that do much at once are measured by the time that they take, as all others are.
+#[test]
+fn bulk_instructions_get_the_time_of_the_budget() {
+    let i32_const = |number: usize| [vec![0x41], leb(number)].concat();
+    let fill = [i32_const(0), i32_const(0), i32_const(15 << 20), vec![0xfc, 11, 0]].concat();
+    let copy = [i32_const(0), i32_const(1), i32_const((15 << 20) - 1), vec![0xfc, 10, 0, 0]].concat();
+    // ref.null func; 2^31-1 elements; table.grow; drop
+    let grow = [vec![0xd0, 0x70, 0x41, 0xff, 0xff, 0xff, 0xff, 0x07, 0xfc, 15, 0, 0x1a]].concat();
+    for (name, instructions) in [("memory.fill", fill), ("memory.copy", copy), ("table.grow", grow)] {
+        block_on(async {
+            let component: &'static [u8] = made_of(&forever(&instructions)).leak();
+            let (_keeper, mut session) = load(source("{}"), component, &grants(ALL), LIMIT).await.unwrap();
+            let mut desk = Script::new(yes);
+            let began = tokio::time::Instant::now();
+            let result = session.call(event(EntryPoint::OnMaster), LIMIT, &mut desk, std::future::pending()).await;
+            let took = began.elapsed();
+            assert!(matches!(result, Err(HookError::TimedOut(_))), "{name}: {result:?}");
+            assert!(took >= LIMIT.cpu, "{name} was ended after {took:?} of {:?}", LIMIT.cpu);
+            assert!(took < Duration::from_millis(1500), "{name}: {took:?}");
+        });
+    }
+}
+
+/// A jump to one of 7 million places, for which cranelift wants more memory than it gets.
+#[test]
+fn a_component_that_takes_much_memory_to_compile_meets_the_limit() {
+    // block, local.get 0, br_table to 0 or 0 or ..., end, i32.const 0.
+    let targets = 7_000_000;
+    let body = [vec![0x02, 0x40, 0x20, 0, 0x0e], leb(targets), vec![0; targets + 1], vec![0x0b, 0x41, 0]].concat();
+    let component = made_of(&body);
+    assert!(component.len() > 6 << 20 && component.len() < 8 << 20);
+    block_on(async {
+        let (keeper, mut exits) = Client::start(Some(Path::new(CARPD))).unwrap();
+        let (_, stream, end) = keeper.spawn_watched(carpd::keeper::Role::Compiler).await.unwrap();
+        let ended = async { end.await.unwrap().to_string() };
+        let policy = carpd::hooks::session::SandboxPolicy::Required;
+        let patience = carpd::hooks::compiler::PATIENCE;
+        let result = carpd::hooks::compiler::compile_by(stream, &component, policy, patience, ended).await;
+        let why = result.map(|code| code.len()).unwrap_err().to_string();
+        assert!(why.contains("512 MiB of memory do not suffice"), "{why}");
+        assert!(exits.next().await.is_some(), "and the compiler is gone");
+    });
+}

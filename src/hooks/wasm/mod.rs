@@ -13,7 +13,10 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use wasmtime::component::{Component, ComponentExportIndex, Instance, InstancePre, Val};
-use wasmtime::{Config, Engine, ResourceLimiter, Store, StoreLimits, StoreLimitsBuilder, Trap, UpdateDeadline, WasmBacktrace};
+use wasmtime::{
+    Config, Engine, OperatorCost, ResourceLimiter, Store, StoreLimits, StoreLimitsBuilder, Trap, UpdateDeadline,
+    VariableOperatorCost, WasmBacktrace,
+};
 
 use self::native::Lent;
 use self::ticker::Ticker;
@@ -33,6 +36,26 @@ const PARTS: usize = 50;
 const HANDLES: usize = 64;
 /// Operations per nanosecond that a fast machine may do: fuel is only the ceiling behind the clocks.
 const FUEL_PER_NANOSECOND: u64 = 8;
+/// What filling, copying and growing takes beside the instruction: nothing. A machine fills dozens of bytes in the time of one
+/// instruction, and one that asks for four thousand million elements gets none; the clocks see how long it really took.
+const BULK: VariableOperatorCost = VariableOperatorCost {
+    memory_copy_per_byte: 0,
+    memory_fill_per_byte: 0,
+    memory_init_per_byte: 0,
+    memory_grow_per_page: 0,
+    table_copy_per_element: 0,
+    table_fill_per_element: 0,
+    table_init_per_element: 0,
+    table_grow_per_element: 0,
+    array_copy_per_element: 0,
+    array_fill_per_element: 0,
+    array_new_data_per_element: 0,
+    array_init_data_per_element: 0,
+    array_new_elem_per_element: 0,
+    array_init_elem_per_element: 0,
+    array_new_default_per_element: 0,
+    array_new_per_element: 0,
+};
 /// The most lines of a backtrace.
 const MAX_FRAMES: usize = 20;
 /// What making an instance ahead of its run may take: one that takes longer is made in the run, within its budget.
@@ -46,6 +69,7 @@ pub fn config(native: bool) -> Config {
     let mut config = Config::new();
     config
         .consume_fuel(true)
+        .operator_cost(OperatorCost { variable: BULK, ..OperatorCost::new() })
         .epoch_interruption(true)
         .max_wasm_stack(STACK)
         // No 4 GiB reservations, no files in memory: the runner's address space and files are limited.
@@ -318,7 +342,10 @@ impl WasmHook {
             },
             Ok(_) => Err(raised(format!("{}: it gave back something else than in the contract", place()))),
             Err(err) => Err(match err.downcast_ref::<Trap>() {
-                Some(Trap::OutOfFuel) => HookError::TimedOut(budget.cpu),
+                Some(Trap::OutOfFuel) => {
+                    let budget = budget.cpu;
+                    raised(format!("{}: it did more instructions than any machine does in its CPU budget of {budget:?}", place()))
+                }
                 _ if run.limits.denied => HookError::OutOfMemory(budget.memory_bytes),
                 _ => trapped(&place(), &err),
             }),
