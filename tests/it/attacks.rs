@@ -151,3 +151,28 @@ fn nothing_of_the_system_is_in_reach() {
     assert(string.dump == nil)";
     assert_eq!(survive("reach", body), Ok(Returned::Done));
 }
+
+/// What is no text has an address of memory for tostring, which tells nobody what went wrong.
+#[test]
+fn an_error_that_is_a_table_shows_its_content() {
+    for (body, shown) in [
+        ("error({ code = 5 })", "{code = 5}"),
+        ("error({ 'a', { b = { c = { d = 1 } } }, print })", r#"{"a", {b = {c = {...}}}, a function}"#),
+        ("error(setmetatable({}, { __tostring = function() return 'its own words' end }))", "its own words"),
+        ("local t = {} t.t = t error(t)", "{t = {t = {t = {...}}}}"),
+        ("error(function() end)", "a function"),
+        ("error(nil)", "nil"),
+        ("local t = {} for n = 1, 1000 do t[n] = n end error(t)", "20, ...}"),
+    ] {
+        let Err(HookError::Raised { message, .. }) = survive(body, body) else { panic!("{body}") };
+        assert!(message.ends_with(shown) && !message.contains("0x"), "{body}: {message}");
+    }
+    // Whatever its metamethods do, it ends.
+    for body in [
+        "error(setmetatable({}, { __tostring = function() while true do end end }))",
+        "error(setmetatable({}, { __tostring = function() error('again') end }))",
+        "error(setmetatable({}, { __iter = function() while true do end end, __index = function() while true do end end }))",
+    ] {
+        assert!(survive(body, body).is_err(), "{body}");
+    }
+}
