@@ -6,7 +6,7 @@
 pub mod ucarp;
 
 use std::fs::File;
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::MetadataExt as _;
 
@@ -18,6 +18,8 @@ use tracing_subscriber::fmt::format::{FormatFields, debug_fn};
 use tracing_subscriber::layer::{Layer, SubscriberExt as _};
 use tracing_subscriber::registry::Registry;
 use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
+
+use crate::types::{plain_json, shown_within};
 
 /// The environment variable that sets what is logged: a level, or directives as in `info,carpd::proto=trace`.
 pub const FILTER_VARIABLE: &str = "CARPD_LOG";
@@ -43,6 +45,9 @@ const PRIORITIES: PriorityMappings = PriorityMappings {
     debug: Priority::Debug,
     trace: Priority::Debug,
 };
+
+/// The longest value of a field that is written out, in characters. What a hook logs is cut before.
+const FIELD_MAX: usize = 8 << 10;
 
 type Boxed = Box<dyn Layer<Registry> + Send + Sync>;
 
@@ -87,19 +92,10 @@ fn output(format: Format) -> Result<Boxed, TelemetryError> {
 
 // A reader that went away must not end the daemon: by default a failed write is reported by `eprintln!`, which panics.
 
-/// Fields as people read them. What hooks and peers had a hand in must not look like a line of ours: control characters are
-/// written out, and what has several lines is indented.
+/// Fields as people read them. What hooks and peers had a hand in must not look like a line of ours.
 fn fields() -> impl for<'w> FormatFields<'w> + Send + Sync {
     debug_fn(|writer, field, value| {
-        let mut text = String::new();
-        for c in format!("{value:?}").chars() {
-            match c {
-                '\n' => text.push_str("\n    "),
-                '\t' => text.push(c),
-                c if c.is_control() => text.extend(c.escape_default()),
-                c => text.push(c),
-            }
-        }
+        let text = shown_within(format_args!("{value:?}"), FIELD_MAX);
         match (field.name(), writer.has_ansi_escapes()) {
             ("message", _) => write!(writer, "{text}"),
             (name, true) => write!(writer, "\u{1b}[3m{name}\u{1b}[0m\u{1b}[2m=\u{1b}[0m{text}"),
@@ -119,12 +115,26 @@ where
     if time { Box::new(layer) } else { Box::new(layer.without_time()) }
 }
 
-fn json<W>(writer: W) -> Boxed
+fn json<W>(writer: impl Fn() -> W + Send + Sync + 'static) -> Boxed
 where
-    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+    W: Write + 'static,
 {
-    let layer = tracing_subscriber::fmt::layer().with_writer(writer).log_internal_errors(false);
+    let layer = tracing_subscriber::fmt::layer().with_writer(move || PlainJson(writer())).log_internal_errors(false);
     Box::new(layer.with_ansi(false).json().flatten_event(true).with_current_span(false).with_span_list(false))
+}
+
+/// Writes JSON so that no terminal obeys it. Each event comes as one piece.
+struct PlainJson<W>(W);
+
+impl<W: Write> Write for PlainJson<W> {
+    fn write(&mut self, json: &[u8]) -> std::io::Result<usize> {
+        self.0.write_all(plain_json(&String::from_utf8_lossy(json)).as_bytes())?;
+        Ok(json.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.0.flush()
+    }
 }
 
 fn journal() -> std::io::Result<Boxed> {
@@ -148,7 +158,7 @@ fn stderr_is_journal() -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::io::{Error, Write};
+    use std::io::Error;
     use std::sync::{Arc, Mutex};
 
     use super::*;
@@ -168,10 +178,14 @@ mod tests {
 
     /// What one event looks like.
     fn logged(layer: impl FnOnce(Memory) -> Boxed) -> String {
+        logged_as(layer, "No buffer space")
+    }
+
+    fn logged_as(layer: impl FnOnce(Memory) -> Boxed, err: &str) -> String {
         let memory = Memory::default();
         let subscriber = tracing_subscriber::registry().with(layer(memory.clone()));
         tracing::subscriber::with_default(subscriber, || {
-            tracing::warn!(vhid = 40, err = "No buffer space", "Could not send an advertisement");
+            tracing::warn!(vhid = 40, err, "Could not send an advertisement");
         });
         String::from_utf8(memory.0.lock().unwrap().clone()).unwrap()
     }
@@ -201,8 +215,11 @@ mod tests {
             tracing::info!(error = %hooks, "{hooks}");
         });
         let text = String::from_utf8(memory.0.lock().unwrap().clone()).unwrap();
-        assert!(text.lines().skip(1).all(|line| line.starts_with("    ")), "{text}");
-        assert!(!text.contains(['\r', '\u{1b}']), "{text}");
+        assert_eq!(text.lines().count(), 1, "{text}");
+        assert!(!text.trim_end().contains(crate::types::is_treacherous), "{text}");
+        let line = logged_as(|memory| json(move || memory.clone()), "\u{202e}evil\u{9b}");
+        assert!(!line.trim_end().contains(crate::types::is_treacherous), "{line}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&line).unwrap()["err"], "\u{202e}evil\u{9b}");
     }
 
     #[test]

@@ -34,12 +34,12 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
     #[cfg(feature = "wasm")]
     if args.wit {
-        return output::data(crate::hooks::api::wit::contract().as_bytes());
+        return output::artefact(crate::hooks::api::wit::contract().as_bytes());
     }
     let form = match (args.luacats, args.markdown) {
         (true, _) => Form::LuaCats,
         (_, true) => Form::Markdown,
         _ => Form::Luau,
     };
-    output::data(print(form).as_bytes())
+    output::artefact(print(form).as_bytes())
 }

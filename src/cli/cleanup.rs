@@ -43,7 +43,7 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
         let failure = Failure::new(Exit::Failure, format!("{said}; {}", still.join("; ")));
         return Err(failure.hint("it was killed, but the kernel has not taken it apart yet: call this again when it is gone"));
     }
-    output::data(format!("{said}\n").as_bytes())
+    output::line(said)
 }
 
 fn summary(Undone { settled, changed, .. }: Undone) -> String {

@@ -18,5 +18,5 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut command(), "carpd", &mut script);
-    output::data(&script)
+    output::artefact(&script)
 }

@@ -8,5 +8,5 @@ use crate::config::reference;
 pub(super) struct Args {}
 
 pub(super) fn run(Args {}: Args) -> Result<Exit, Failure> {
-    output::data(reference::markdown().as_bytes())
+    output::artefact(reference::markdown().as_bytes())
 }

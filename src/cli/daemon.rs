@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use super::{CONFIG, Exit, Failure, output};
 use crate::config;
 use crate::control::{self, CallError, Order, Reply};
-use crate::engine::command::{HookStatus, RefusalStatus, RefusedAddress, Status, StrangerStatus, VhostStatus};
+use crate::engine::command::{HookStatus, RefusalStatus, RefusedAddress, Status, StrangerStatus, VersionStatus, VhostStatus};
 use crate::engine::plan;
 use crate::ledger::{Origin, instance_name};
-use crate::types::Name;
+use crate::types::{Name, Page};
 
 /// What was refused so long ago is no trouble of today, and stands in the JSON alone.
 const RECENT_MS: u64 = 600_000;
@@ -90,7 +90,7 @@ pub(super) struct HookArgs {
 
 #[derive(Debug, clap::Subcommand)]
 enum HookVerb {
-    /// List the hooks with the version that serves.
+    /// List the hooks with the version that serves and the one before it.
     List,
     /// Show one hook: version, functions, sandbox, and why a newer version was refused.
     Show {
@@ -125,19 +125,18 @@ pub(super) fn status(args: &StatusArgs) -> Result<Exit, Failure> {
         return status_of_all(&here);
     }
     let status = ask_status(&args.daemon)?;
-    let text = if args.json {
-        let json = serde_json::to_string_pretty(&status).map_err(|error| Failure::new(Exit::Failure, error.to_string()))?;
-        json + "\n"
-    } else {
-        as_text(&status)
-    };
-    output::data(text.as_bytes())
+    if args.json {
+        return output::pretty_json(&status);
+    }
+    let mut page = Page::default();
+    status_text(&status, &mut page);
+    output::page(&page)
 }
 
 pub(super) fn metrics(args: &MetricsArgs) -> Result<Exit, Failure> {
     let Reply::Metrics(text) = ask(&args.daemon, Order::Metrics)? else { return Err(unexpected()) };
     let text = if args.format == MetricsForm::Prometheus { as_prometheus(&text) } else { text };
-    output::data(text.as_bytes())
+    output::artefact(text.as_bytes())
 }
 
 /// There a counter's family has the name of its samples, and some lines are unknown.
@@ -167,28 +166,37 @@ fn as_prometheus(openmetrics: &str) -> String {
 pub(super) fn reload(args: &ReloadArgs) -> Result<Exit, Failure> {
     let Reply::Reload(report) = ask(&args.daemon, Order::Reload)? else { return Err(unexpected()) };
     if !report.done {
-        let problems = report.problems.join("\n  ");
-        return Err(Failure::new(Exit::Config, format!("nothing was changed:\n  {problems}")));
+        return Err(report.problems.into_iter().fold(Failure::new(Exit::Config, "nothing was changed:"), Failure::detail));
     }
     for doubt in &report.warnings {
-        output::note(&format!("warning: {doubt}\n"));
+        output::note(format_args!("warning: {doubt}"));
     }
-    let changes: String = report.changes.iter().map(|change| format!("{change}\n")).collect();
-    output::data(if changes.is_empty() { b"nothing to change\n" } else { changes.as_bytes() })
+    let mut page = Page::default();
+    report.changes.iter().for_each(|change| writeln!(page, "{change}"));
+    if report.changes.is_empty() {
+        writeln!(page, "nothing to change");
+    }
+    output::page(&page)
 }
 
 pub(super) fn hook(args: &HookArgs) -> Result<Exit, Failure> {
     match &args.verb {
         HookVerb::List => {
             let status = ask_status(&args.daemon)?;
-            let lines: String = status.hooks.iter().map(|hook| hook_line(hook) + "\n").collect();
-            output::data(lines.as_bytes())
+            let mut page = Page::default();
+            for hook in &status.hooks {
+                writeln!(page, "{}", hook_line(hook));
+                if let Some(VersionStatus { generation, digest, since_ms }) = &hook.before {
+                    writeln!(page, "  before it: generation {generation} ({}) since {}", short(digest), at(*since_ms));
+                }
+            }
+            output::page(&page)
         }
         HookVerb::Show { name } => {
             let status = ask_status(&args.daemon)?;
             let hook = status.hooks.iter().find(|hook| hook.name == *name);
             let hook = hook.ok_or_else(|| Failure::new(Exit::Failure, format!("the daemon has no hook {name}")))?;
-            output::data(hook_text(hook).as_bytes())
+            output::page(&hook_text(hook))
         }
         HookVerb::Rollback { name } => say(&args.daemon, Order::HookRollback(name.clone())),
         HookVerb::Apply { name, dry_run, yes } => apply(&args.daemon, name, *dry_run, *yes),
@@ -200,7 +208,7 @@ fn apply(daemon: &Daemon, name: &Name, dry_run: bool, yes: bool) -> Result<Exit,
     if plans.is_empty() {
         return say(daemon, Order::HookApply(name.clone()));
     }
-    output::data(plan::text(&plans).as_bytes())?;
+    output::page(&plan::text(&plans))?;
     if plans.iter().flat_map(|plan| &plan.parts).any(|part| part.failure.is_some()) {
         let failure = Failure::new(Exit::Failure, format!("hook {name} would not run to its end; nothing was done"));
         return Err(failure.hint("grant what it needs or change it; the version that runs now stays as it is"));
@@ -216,7 +224,7 @@ fn apply(daemon: &Daemon, name: &Name, dry_run: bool, yes: bool) -> Result<Exit,
 
 /// Asks whoever sits at the terminal.
 fn confirmed() -> Result<bool, Failure> {
-    output::note("Apply this? [y/N] ");
+    output::question("Apply this? [y/N] ");
     let mut answer = String::new();
     let read = std::io::stdin().read_line(&mut answer);
     read.map_err(|error| Failure::new(Exit::Failure, format!("cannot read the answer: {error}")))?;
@@ -299,7 +307,7 @@ fn is_named(directory: &str, name: &str) -> bool {
 
 /// Shows one after the other; one that does not answer is a failure only if none does.
 fn status_of_all(directories: &[PathBuf]) -> Result<Exit, Failure> {
-    let mut text = String::new();
+    let mut page = Page::default();
     let mut problem = None;
     let mut answered = false;
     for directory in directories {
@@ -307,31 +315,41 @@ fn status_of_all(directories: &[PathBuf]) -> Result<Exit, Failure> {
         match control::call(&path, Order::Status) {
             Ok(Reply::Status(status)) => {
                 answered = true;
-                text += &format!("instance {name}\n{}", as_text(&status));
+                writeln!(page, "instance {name}");
+                status_text(&status, &mut page);
             }
             Ok(_) => return Err(unexpected()),
             Err(error) => {
-                text += &format!("instance {name}\n  {error}\n");
-                problem = Some(Failure::new(exit_of(&error), error.to_string()));
+                writeln!(page, "instance {name}");
+                writeln!(page, "  {error}");
+                problem = Some(failure_of(&error));
             }
         }
     }
     match problem {
         Some(failure) if !answered => Err(failure),
-        Some(_) | None => output::data(text.as_bytes()),
+        Some(_) | None => output::page(&page),
     }
 }
 
 pub(super) fn ask(daemon: &Daemon, order: Order) -> Result<Reply, Failure> {
     let path = daemon.part(control::socket_path)?;
     control::call(&path, order).map_err(|error| {
-        let failure = Failure::new(exit_of(&error), error.to_string());
+        let failure = failure_of(&error);
         match error {
             CallError::Unreachable { .. } => failure.hint(hint(daemon)),
             CallError::Silent(trouble) => failure.hint(trouble.hint),
             CallError::Garbled(_) | CallError::Refused(_) => failure,
         }
     })
+}
+
+/// In the daemon's words, which may be several lines: it has seen to it that no hook's are among them.
+fn failure_of(error: &CallError) -> Failure {
+    let text = error.to_string();
+    let mut lines = text.lines();
+    let first = Failure::new(exit_of(error), lines.next().unwrap_or_default());
+    lines.fold(first, Failure::detail)
 }
 
 const fn exit_of(error: &CallError) -> Exit {
@@ -363,7 +381,11 @@ fn ask_status(daemon: &Daemon) -> Result<Box<Status>, Failure> {
 
 pub(super) fn say(daemon: &Daemon, order: Order) -> Result<Exit, Failure> {
     match ask(daemon, order)? {
-        Reply::Message(message) => output::data(format!("{message}\n").as_bytes()),
+        Reply::Message(message) => {
+            let mut page = Page::default();
+            message.lines().for_each(|line| writeln!(page, "{line}"));
+            output::page(&page)
+        }
         Reply::Status(_) | Reply::Metrics(_) | Reply::Reload(_) | Reply::Plan(_) | Reply::HandedOver(_) => Err(unexpected()),
     }
 }
@@ -372,100 +394,95 @@ pub(super) fn unexpected() -> Failure {
     Failure::new(Exit::Failure, "the daemon answered something else than was asked")
 }
 
-fn as_text(status: &Status) -> String {
-    let mut text = String::new();
-    for vhost in &status.vhosts {
-        text += &vhost_text(vhost);
-    }
+fn status_text(status: &Status, page: &mut Page) {
+    status.vhosts.iter().for_each(|vhost| vhost_text(vhost, page));
     for stranger in status.strange_vhids.iter().filter(|stranger| stranger.ago_ms < RECENT_MS) {
         let StrangerStatus { interface, vhid, count, from, ago_ms, cause } = stranger;
-        text += &format!(
-            "heard vhid {vhid} on {interface}, which nobody here has, from {from} ({count} so far, the last {ago_ms} ms ago): {cause}\n"
+        writeln!(
+            page,
+            "heard vhid {vhid} on {interface}, which nobody here has, from {from} ({count} so far, the last {ago_ms} ms ago): {cause}"
         );
     }
     for hook in &status.hooks {
-        text += &format!("hook {}\n", hook_line(hook));
+        writeln!(page, "hook {}", hook_line(hook));
     }
     for missing in status.engine.iter().flat_map(|engine| &engine.confinement.missing) {
-        text += &format!("engine lacks {missing}\n");
+        writeln!(page, "engine lacks {missing}");
     }
     if let Some(fault) = status.helper.as_ref().and_then(|helper| helper.fault.as_ref()) {
-        text += &format!("{} (since {})\n", fault.message, at(fault.since_ms));
+        writeln!(page, "{} (since {})", fault.message, at(fault.since_ms));
     }
     for problem in status.ledger_problem.iter().chain(&status.lasting_problem) {
-        text += &format!("{problem}\n");
+        writeln!(page, "{problem}");
     }
     for held in &status.held {
         let owners = held.owners.join(", ");
-        text += &match &held.trouble {
-            None => format!("holds {} = {} for {owners}\n", held.resource, held.value),
-            Some(trouble) => format!("does not hold {} = {} for {owners}: {trouble}\n", held.resource, held.value),
-        };
+        match &held.trouble {
+            None => writeln!(page, "holds {} = {} for {owners}", held.resource, held.value),
+            Some(trouble) => writeln!(page, "does not hold {} = {} for {owners}: {trouble}", held.resource, held.value),
+        }
     }
     for problem in &status.reload_problems {
-        text += &format!("last reload failed: {problem}\n");
+        writeln!(page, "last reload failed: {problem}");
     }
-    text
 }
 
-fn vhost_text(vhost: &VhostStatus) -> String {
+fn vhost_text(vhost: &VhostStatus, page: &mut Page) {
     let VhostStatus { name, interface, vhid, state, why, .. } = vhost;
     let addresses: Vec<String> = vhost.addresses.iter().map(ToString::to_string).collect();
     let since = at(vhost.since_ms);
-    let mut text = format!("{name}: {state} since {since}: {why}");
-    if let Some(peer) = &vhost.peer {
-        text += &format!(" ({peer})");
+    let peer = vhost.peer.as_ref().map(|peer| format!(" ({peer})")).unwrap_or_default();
+    writeln!(page, "{name}: {state} since {since}, {}", vhost.condition);
+    if *why != vhost.condition {
+        writeln!(page, "  because: {why}{peer}");
     }
-    text += &format!("\n  vhid {vhid} on {interface}, {}", addresses.join(" "));
-    text += match (vhost.holding, vhost.foreign.is_empty()) {
+    let up = match (vhost.holding, vhost.foreign.is_empty()) {
         (true, _) => ", up here",
         (false, true) => ", not here",
         (false, false) => ", up here by other means",
     };
-    if !vhost.lease.is_empty() {
-        text += &format!(", {}", vhost.lease);
-    }
-    text += "\n";
+    let lease = if vhost.lease.is_empty() { String::new() } else { format!(", {}", vhost.lease) };
+    writeln!(page, "  vhid {vhid} on {interface}, {}{up}{lease}", addresses.join(" "));
     for refused in &vhost.refused_addresses {
         let RefusedAddress { address, reason, retry_in_ms } = refused;
-        text += &format!("  but not {address}: {reason}; tries again in {} s\n", retry_in_ms.div_ceil(1000));
+        writeln!(page, "  but not {address}: {reason}; tries again in {} s", retry_in_ms.div_ceil(1000));
     }
     if vhost.demotion > 0 {
-        text += &format!("  demoted by {}\n", vhost.demotion);
+        writeln!(page, "  demoted by {}", vhost.demotion);
     }
     for part in &vhost.demotions {
-        text += &format!("    {part}\n");
+        writeln!(page, "    {part}");
     }
     if let Some(reason) = &vhost.degraded {
-        text += &format!("  degraded: {reason}\n");
+        writeln!(page, "  degraded: {reason}");
     }
     for health in &vhost.health {
         let since = at(health.since_ms);
-        text += &match health.well {
-            None => format!("  {}: not asked for its health yet\n", health.hook),
-            Some(true) => format!("  {}: healthy since {since}\n", health.hook),
+        match health.well {
+            None => writeln!(page, "  {}: not asked for its health yet", health.hook),
+            Some(true) => writeln!(page, "  {}: healthy since {since}", health.hook),
             Some(false) => {
-                format!("  {}: unhealthy since {since}, demotion {}: {}\n", health.hook, health.demotion, health.reason)
+                writeln!(page, "  {}: unhealthy since {since}, demotion {}: {}", health.hook, health.demotion, health.reason);
             }
-        };
+        }
     }
     for refused in vhost.refused.iter().filter(|refused| refused.ago_ms < RECENT_MS) {
         let RefusalStatus { reason, count, from, ago_ms, cause } = refused;
-        text += &format!("  refuses advertisements of {from} ({reason}, {count} so far, the last {ago_ms} ms ago): {cause}\n");
+        writeln!(page, "  refuses advertisements of {from} ({reason}, {count} so far, the last {ago_ms} ms ago): {cause}");
     }
     if let Some(heard) = &vhost.heard {
-        text +=
-            &format!("  heard {} {} ms ago (advbase {}, advskew {})\n", heard.from, heard.ago_ms, heard.advbase, heard.advskew);
+        writeln!(page, "  heard {} {} ms ago (advbase {}, advskew {})", heard.from, heard.ago_ms, heard.advbase, heard.advskew);
     }
-    text
 }
 
 fn hook_line(hook: &HookStatus) -> String {
-    let digest = hook.digest.get(..12).unwrap_or(&hook.digest);
-    let mut line =
-        format!("{}: generation {} ({digest}) of {} since {}", hook.name, hook.generation, hook.source, at(hook.since_ms));
+    let HookStatus { name, generation, source, .. } = hook;
+    let mut line = format!("{name}: generation {generation} ({}) of {source} since {}", short(&hook.digest), at(hook.since_ms));
     if let Some(watched) = &hook.watched {
         line += &format!(", {watched}");
+    }
+    if let Some(from) = hook.rolled_back_from {
+        line += &format!(", rolled back from generation {from}; the file has another version");
     }
     if hook.kept {
         line += ", from the copy that is kept";
@@ -476,18 +493,26 @@ fn hook_line(hook: &HookStatus) -> String {
     line
 }
 
-fn hook_text(hook: &HookStatus) -> String {
+/// The first digits of a digest: enough for a person.
+fn short(digest: &str) -> &str {
+    digest.get(..12).unwrap_or(digest)
+}
+
+fn hook_text(hook: &HookStatus) -> Page {
     let entries: Vec<&str> = hook.entry_points.iter().map(|entry| entry.as_str()).collect();
-    let mut text = hook_line(hook);
-    text += &format!("\n  digest {}\n  defines {}\n", hook.digest, entries.join(", "));
+    let mut page = Page::default();
+    writeln!(page, "{}", hook_line(hook));
+    writeln!(page, "  digest {}", hook.digest);
+    writeln!(page, "  defines {}", entries.join(", "));
     if let Some(vouched) = &hook.vouched {
-        text += &format!("  {vouched}\n");
+        writeln!(page, "  {vouched}");
     }
-    text += &format!("  idle runners {}\n  confined by {}\n", hook.idle_runners, hook.confinement.in_force.join(", "));
+    writeln!(page, "  idle runners {}", hook.idle_runners);
+    writeln!(page, "  confined by {}", hook.confinement.in_force.join(", "));
     for missing in &hook.confinement.missing {
-        text += &format!("  sandbox lacks {missing}\n");
+        writeln!(page, "  sandbox lacks {missing}");
     }
-    text
+    page
 }
 
 /// A point in time for a person, in local time.

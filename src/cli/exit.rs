@@ -64,6 +64,8 @@ pub struct Failure {
     pub exit: Exit,
     /// What went wrong: one sentence, no full stop. Empty if all was said already.
     pub message: String,
+    /// What belongs to it: a line each.
+    pub details: Vec<String>,
     /// What to do about it.
     pub hint: Option<String>,
 }
@@ -72,7 +74,14 @@ impl Failure {
     /// A failure without a hint.
     #[must_use]
     pub fn new(exit: Exit, message: impl Into<String>) -> Self {
-        Self { exit, message: message.into(), hint: None }
+        Self { exit, message: message.into(), details: Vec::new(), hint: None }
+    }
+
+    /// Adds a line that belongs to the message.
+    #[must_use]
+    pub fn detail(mut self, line: impl Into<String>) -> Self {
+        self.details.push(line.into());
+        self
     }
 
     /// Adds what to do about it.

@@ -46,20 +46,20 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
     let hook = hook.ok_or_else(|| Failure::new(Exit::Usage, "which hook? give its file, or its name in the configuration"))?;
     let runtime = runtime()?;
     let Found { grants, failures } = tokio::task::LocalSet::new().block_on(&runtime, async {
-        let planned = planned(&config, &hook).await.map_err(|error| failure(&error))?;
+        let planned = planned(&config, &hook).await.map_err(|error| failure(&error, &config))?;
         tested(&config, &hook, planned).await
     })?;
     let mut out = format!("[hook.{hook}.grant]\n{}", grants.to_toml());
     if grants == Grants::default() {
         out += "# It needs none.\n";
     }
-    output::data(out.as_bytes())?;
+    output::artefact(out.as_bytes())?;
     let unknown = grants.command.iter().filter(|(name, grant)| grant.argv.first() == Some(&format!("/path/to/{name}")));
     for (name, _) in unknown {
-        output::note(&format!("note: command.{name}: write its program and arguments out\n"));
+        output::note(format_args!("note: command.{name}: write its program and arguments out"));
     }
     for failure in &failures {
-        output::note(&format!("note: {failure}; what it does after that is not among these\n"));
+        output::note(format_args!("note: {failure}; what it does after that is not among these"));
     }
     Ok(if failures.is_empty() { Exit::Success } else { Exit::Failure })
 }

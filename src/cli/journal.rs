@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use super::daemon::Daemon;
 use super::{Exit, Failure, output};
 use crate::journal::{self, Contents, Difference, Replayed, Story};
+use crate::types::Page;
 
 /// Show why virtual hosts changed their state, and what followed.
 ///
@@ -53,31 +54,37 @@ pub(super) fn why(args: &WhyArgs) -> Result<Exit, Failure> {
     let mut stories = journal::stories(&contents.entries);
     stories.retain(|story| args.vhost.as_ref().is_none_or(|name| story.vhost.as_str() == name));
     let first = stories.len().saturating_sub(args.last);
-    let text: String = stories.iter().skip(first).map(|story| format!("{} {story}", at(story))).collect();
-    let text = if text.is_empty() { "no change of state is recorded\n".to_owned() } else { text };
-    output::data(text.as_bytes())
+    let mut page = Page::default();
+    stories.iter().skip(first).for_each(|story| story.tell(&format!("{} ", at(story)), &mut page));
+    if stories.is_empty() {
+        writeln!(page, "no change of state is recorded");
+    }
+    output::page(&page)
 }
 
 pub(super) fn replay(args: &ReplayArgs) -> Result<Exit, Failure> {
     let contents = load(&args.file)?;
     let Replayed { inputs, outputs, skipped, difference } = journal::replay(&contents.entries);
     if let Some(difference) = difference {
-        return Err(Failure::new(Exit::Failure, told(&difference)));
+        return Err(told(&difference));
     }
-    let mut text = format!("{inputs} inputs led to the same {outputs} outputs\n");
+    let mut page = Page::default();
+    writeln!(page, "{inputs} inputs led to the same {outputs} outputs");
     if skipped > 0 {
-        text += &format!("{skipped} inputs were skipped: the beginning of their life is no longer in the file\n");
+        writeln!(page, "{skipped} inputs were skipped: the beginning of their life is no longer in the file");
     }
     if contents.torn {
-        text += "the file ends in the middle of a record: its writer was killed\n";
+        writeln!(page, "the file ends in the middle of a record: its writer was killed");
     }
-    output::data(text.as_bytes())
+    output::page(&page)
 }
 
-fn told(difference: &Difference) -> String {
+fn told(difference: &Difference) -> Failure {
     let Difference { vhost, record, at, input, recorded, replayed } = difference;
     let input = input.as_ref().map_or_else(|| "new settings".to_owned(), |input| format!("{input:?}"));
-    format!("{vhost} went another way at {at}, record {record}: {input}\n  then: {recorded:?}\n  now:  {replayed:?}")
+    Failure::new(Exit::Failure, format!("{vhost} went another way at {at}, record {record}: {input}"))
+        .detail(format!("then: {recorded:?}"))
+        .detail(format!("now:  {replayed:?}"))
 }
 
 fn load(path: &Path) -> Result<Contents, Failure> {

@@ -10,7 +10,7 @@ pub(super) struct Args {}
 
 pub(super) fn run(Args {}: Args) -> Result<Exit, Failure> {
     let page = render().map_err(|error| Failure::new(Exit::Failure, format!("cannot make the manual page: {error}")))?;
-    output::data(&page)
+    output::artefact(&page)
 }
 
 fn render() -> std::io::Result<Vec<u8>> {

@@ -6,6 +6,7 @@ mod cleanup;
 mod completions;
 mod config_reference;
 mod daemon;
+mod excerpt;
 mod exit;
 mod grant;
 mod helper;
@@ -27,6 +28,7 @@ mod run;
 mod test;
 mod ucarp;
 mod undemote;
+mod xml;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
-use super::{CONFIG, Exit, Failure, output};
+use super::{CONFIG, Exit, Failure, excerpt, output};
 use crate::config::{Config, Surroundings, Unusable};
 use crate::engine::plan::{Event, Plan, PlanError, Planner, Totals, Wanted, text};
 use crate::hooks::LoadError;
@@ -92,14 +92,17 @@ impl From<Word> for Event {
 pub(super) fn plan(args: &PlanArgs) -> Result<Exit, Failure> {
     let (config, hook) = args.subject.load()?;
     if let Some(missing) = args.subject.file().map(|file| file.with_extension("toml")).filter(|beside| !beside.exists()) {
-        output::note(&format!("note: there is no {}: the hook has no grants and an empty config\n", missing.display()));
+        output::note(format_args!("note: there is no {}: the hook has no grants and an empty config", missing.display()));
     }
     let wanted = Wanted { hook, event: args.event.into(), learns: false };
     let plans = runtime()?.block_on(async { Ok(Planner::start(&config, &wanted, None).await?.plan(&wanted).await) });
-    let plans: Vec<Plan> = plans.map_err(|error| failure(&error))?;
+    let plans: Vec<Plan> = plans.map_err(|error| failure(&error, &config))?;
     let totals = Totals::of(&plans);
-    let out = if args.json { format!("{}\n", json!({ "plans": plans, "totals": totals })) } else { text(&plans) };
-    output::data(out.as_bytes())?;
+    if args.json {
+        output::json(&json!({ "plans": plans, "totals": totals }))?;
+    } else {
+        output::page(&text(&plans))?;
+    }
     Ok(if totals.is_good() { Exit::Success } else { Exit::Failure })
 }
 
@@ -108,11 +111,18 @@ pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
     runtime.map_err(|error| Failure::new(Exit::Cannot, format!("cannot start: {error}")))
 }
 
-pub(super) fn failure(error: &PlanError) -> Failure {
+/// Shows the line of the hook that is to blame, if one is.
+pub(super) fn failure(error: &PlanError, config: &Config) -> Failure {
     let exit = match error {
         PlanError::Hook { source: LoadError::Code(_) | LoadError::NoEntryPoint { .. }, .. } => Exit::Config,
         PlanError::Hook { .. } | PlanError::System { .. } | PlanError::Host(_) => Exit::Cannot,
     };
+    if let PlanError::Hook { name, source: LoadError::Code(message) } = error
+        && let Some(report) = config.hooks.get(name).and_then(|hook| excerpt::report(&hook.path, message))
+    {
+        output::problems(&report);
+        return Failure::new(exit, "");
+    }
     Failure::new(exit, error.to_string())
 }
 

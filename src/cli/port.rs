@@ -1,13 +1,13 @@
 //! `carpd port`: the shell scripts of ucarp as a hook.
 
-use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Exit, Failure, output};
 use crate::port::{self, Ported, Remark, Settings, Source};
+use crate::types::Page;
 
 /// The longest script, in bytes.
 const SCRIPT_MAX: u64 = 1 << 20;
@@ -70,13 +70,16 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
     let down = args.down.as_deref().map(source).transpose()?;
     let ported = port::port(&up, down.as_ref(), &settings).map_err(|error| Failure::new(Exit::Failure, error.to_string()))?;
     if args.json {
-        output::data(as_json(&ported).as_bytes())?;
+        output::json(&as_json(&ported))?;
     } else if let Some(path) = &args.output {
-        let written = write(path, &ported, args.force)?;
-        output::data(format!("{written}\n{}\n{}", ported.toml, summary(&ported, down.as_ref())).as_bytes())?;
+        let mut page = write(path, &ported, args.force)?;
+        told(&ported, down.as_ref(), &mut page);
+        output::page(&page)?;
     } else {
-        output::data(ported.lua.as_bytes())?;
-        output::note(&format!("{}\n{}", ported.toml, summary(&ported, down.as_ref())));
+        output::artefact(ported.lua.as_bytes())?;
+        let mut page = Page::default();
+        told(&ported, down.as_ref(), &mut page);
+        output::notes(&page);
     }
     Ok(if ported.todos.is_empty() { Exit::Success } else { Exit::Failure })
 }
@@ -117,11 +120,12 @@ fn read(path: &Path) -> Result<String, Failure> {
         Ok(meta) if meta.len() > SCRIPT_MAX => return Err(failed(format!("it is larger than {SCRIPT_MAX} bytes"))),
         _ => {}
     }
-    fs::read_to_string(path).map_err(|error| failed(error.to_string()))
+    let text = fs::read_to_string(path).map_err(|error| failed(error.to_string()))?;
+    Ok(text.strip_prefix('\u{feff}').map_or_else(|| text.clone(), str::to_owned))
 }
 
 /// Writes the three files; none if one of them exists.
-fn write(path: &Path, ported: &Ported, force: bool) -> Result<String, Failure> {
+fn write(path: &Path, ported: &Ported, force: bool) -> Result<Page, Failure> {
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
     let beside = |name: String| path.with_file_name(name);
     let files = [
@@ -133,52 +137,52 @@ fn write(path: &Path, ported: &Ported, force: bool) -> Result<String, Failure> {
         let failure = Failure::new(Exit::Failure, format!("{} exists", there.display()));
         return Err(failure.hint("choose another name, or replace it with --force"));
     }
-    let mut written = String::new();
+    let mut written = Page::default();
     for (path, text) in files {
         fs::write(&path, text)
             .map_err(|error| Failure::new(Exit::Failure, format!("cannot write {}: {error}", path.display())))?;
-        _ = writeln!(written, "wrote {}", path.display());
+        writeln!(written, "wrote {}", path.display());
     }
+    writeln!(written);
     Ok(written)
 }
 
-fn summary(ported: &Ported, down: Option<&Source>) -> String {
-    let mut out = String::new();
-    let lines = |remarks: &[Remark]| -> String {
-        remarks.iter().map(|remark| format!("  {}:{}: {}\n", remark.script, remark.line, remark.text)).collect()
-    };
+/// The lines for the configuration, and what became of the scripts.
+fn told(ported: &Ported, down: Option<&Source>, page: &mut Page) {
+    ported.toml.lines().for_each(|line| writeln!(page, "{line}"));
+    writeln!(page);
     if ported.mirrored {
         let name = down.map_or("the other script", |down| down.name.as_str());
-        _ = writeln!(
-            out,
+        writeln!(
+            page,
             "{name} undoes what the first script does. carpd does that by itself: there is no on_backup (see --explicit)."
         );
-        out += "A service that must not run on a backup should not be started at boot.\n";
+        writeln!(page, "A service that must not run on a backup should not be started at boot.");
     }
     if !ported.notes.is_empty() {
-        _ = write!(out, "Done in another way:\n{}", lines(&ported.notes));
+        writeln!(page, "Done in another way:");
+        remarks(&ported.notes, page);
     }
     match ported.todos.len() {
-        0 => out += "Everything was translated.\n",
-        n => {
-            let what = if n == 1 {
-                "1 line was not translated; the hook fails there".to_owned()
-            } else {
-                format!("{n} lines were not translated; the hook fails there")
-            };
-            _ = write!(out, "{what}:\n{}", lines(&ported.todos));
-        }
+        0 => writeln!(page, "Everything was translated."),
+        1 => writeln!(page, "1 line was not translated; the hook fails there:"),
+        n => writeln!(page, "{n} lines were not translated; the hook fails there:"),
     }
-    out
+    remarks(&ported.todos, page);
 }
 
-fn as_json(ported: &Ported) -> String {
+fn remarks(remarks: &[Remark], page: &mut Page) {
+    for Remark { script, line, text, .. } in remarks {
+        writeln!(page, "  {script}:{line}: {text}");
+    }
+}
+
+fn as_json(ported: &Ported) -> Value {
     let remarks = |remarks: &[Remark]| -> Vec<_> {
         remarks.iter().map(|r| json!({ "script": r.script, "line": r.line, "text": r.text })).collect()
     };
     let Ported { lua, toml, test, todos, notes, mirrored } = ported;
-    let all = json!({
+    json!({
         "lua": lua, "toml": toml, "test": test, "mirrored": mirrored, "todos": remarks(todos), "notes": remarks(notes),
-    });
-    format!("{all}\n")
+    })
 }

@@ -31,13 +31,11 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
     let order = Order::Resign { vhost: vhost.clone(), reason: reason.clone(), force: *force };
     let Reply::HandedOver(outcome) = daemon::ask(daemon, order)? else { return Err(daemon::unexpected()) };
     match outcome {
-        HandedOver::To { peer, after_ms } => {
-            output::data(format!("{vhost}: handed over to {peer} after {after_ms} ms\n").as_bytes())
-        }
+        HandedOver::To { peer, after_ms } => output::line(format_args!("{vhost}: handed over to {peer} after {after_ms} ms")),
         HandedOver::Back { nobody_ms } => {
             let text =
                 format!("{vhost}: nobody took over; nobody held the addresses for {nobody_ms} ms, and this node has them again");
-            if *force { output::data(format!("{text}\n").as_bytes()) } else { Err(Failure::new(Exit::Failure, text)) }
+            if *force { output::line(text) } else { Err(Failure::new(Exit::Failure, text)) }
         }
         HandedOver::NoPeer { waited_ms } => {
             let text = format!("{vhost}: no fit peer was heard within {waited_ms} ms; nothing was done");

@@ -8,8 +8,8 @@ use super::problem::Findings;
 use super::read::{At, Table};
 use super::reference;
 use crate::effect::{
-    AddrGrant, CommandGrant, Endpoint, FileGrant, Grants, Hole, HttpGrant, LinkGrant, RouteGrant, RuleGrant, ServiceGrant,
-    SysctlGrant, Url,
+    AddrGrant, CommandGrant, Endpoint, FileGrant, Grants, Hole, HttpGrant, LinkGrant, RouteGrant, RouteTarget, RuleGrant,
+    ServiceGrant, SysctlGrant, Url,
 };
 use crate::types::Name;
 
@@ -44,9 +44,23 @@ fn addr(table: &Table<'_>, out: &mut Findings) -> Option<AddrGrant> {
 }
 
 fn route(table: &Table<'_>, out: &mut Findings) -> Option<RouteGrant> {
-    let (dst, via, dev) = (table.parsed("dst", out), via(table, out), table.parsed("dev", out));
+    let (dst, via, dev) = (network(table, "dst", out), via(table, out), table.parsed("dev", out));
     let number = table.integer("table", 1..=u32::MAX, out);
     Some(RouteGrant { dst: dst?.value, via, dev: dev.map(|d| d.value), table: number.map(|t| t.value) })
+}
+
+/// A network. Its host bits count for nothing, and whoever writes some may have meant one host.
+fn network(table: &Table<'_>, name: &'static str, out: &mut Findings) -> Option<At<RouteTarget>> {
+    let text = table.string(name, out)?;
+    let given = text.value.split('/').next().and_then(|ip| ip.parse::<std::net::IpAddr>().ok());
+    let read = super::read::parse::<RouteTarget>(text.clone(), out)?;
+    if let RouteTarget::Network { ip, .. } = read.value
+        && given.is_some_and(|given| given != ip)
+    {
+        out.warn(text.span, format!("`{name} = {:?}` means the whole of {}", text.value, read.value))
+            .hint(given.map(|given| format!("write {:?}, or {given} for this one host", read.value.to_string())));
+    }
+    Some(read)
 }
 
 fn via(table: &Table<'_>, out: &mut Findings) -> Option<std::net::IpAddr> {

@@ -28,6 +28,7 @@ pub mod reference;
 mod render;
 mod secret;
 mod settings;
+mod syntax;
 mod trust;
 mod units;
 mod vhost;
@@ -45,7 +46,7 @@ pub use load::{Disk, load_trust};
 pub use model::{
     Announce, AtStop, Config, Daemon, Destination, Health, Hook, Kind, Language, Limits, Loaded, Log, Place, Script, Vhost,
 };
-pub use problem::{Problem, Report, Severity};
+pub use problem::{Excerpt, Problem, Report, Severity};
 #[cfg(feature = "daemon")]
 pub use render::Look;
 pub use secret::{BadSecret, Secret};
@@ -105,11 +106,8 @@ pub trait Surroundings {
 /// # Errors
 /// A [`Report`] with every problem.
 pub fn parse_grants(name: &str, text: &str) -> Result<crate::effect::Grants, Report> {
-    let mut out = problem::Findings::default();
-    let (document, syntax) = DeTable::parse_recoverable(text);
-    for error in &syntax {
-        out.error(error.span(), format!("this is not TOML: {}", error.message()));
-    }
+    let (text, mut out) = (syntax::without_bom(text), problem::Findings::default());
+    let (document, _) = syntax::read(text, &mut out);
     let table = read::Table::whole(document.get_ref(), text, &reference::GRANT, &mut out);
     let grants = grant::read(&table, &mut out);
     let report = Report::new(name, text, out);
@@ -121,11 +119,8 @@ pub fn parse_grants(name: &str, text: &str) -> Result<crate::effect::Grants, Rep
 /// # Errors
 /// A [`Report`] with every problem.
 pub fn parse_hooks(name: &str, text: &str, around: &dyn Surroundings) -> Result<BTreeMap<Name, Hook>, Report> {
-    let mut out = problem::Findings::default();
-    let (document, syntax) = DeTable::parse_recoverable(text);
-    for error in &syntax {
-        out.error(error.span(), format!("this is not TOML: {}", error.message()));
-    }
+    let (text, mut out) = (syntax::without_bom(text), problem::Findings::default());
+    let (document, _) = syntax::read(text, &mut out);
     let root = read::Table::root(document.get_ref(), text, &mut out);
     let hooks = hook::read_all(&root, None, around, &mut out);
     let report = Report::new(name, text, out);
@@ -137,11 +132,8 @@ pub fn parse_hooks(name: &str, text: &str, around: &dyn Surroundings) -> Result<
 
 /// Reads the `[trust]` of a whole configuration, and nothing else of it.
 fn parse_trust(name: &str, text: &str, around: &dyn Surroundings) -> Result<crate::trust::Trust, Report> {
-    let mut out = problem::Findings::default();
-    let (document, syntax) = DeTable::parse_recoverable(text);
-    for error in &syntax {
-        out.error(error.span(), format!("this is not TOML: {}", error.message()));
-    }
+    let (text, mut out) = (syntax::without_bom(text), problem::Findings::default());
+    let (document, _) = syntax::read(text, &mut out);
     let root = read::Table::root(document.get_ref(), text, &mut problem::Findings::default());
     let trust = trust::read(&root, around, &mut out);
     let report = Report::new(name, text, out);
@@ -154,13 +146,10 @@ impl Config {
     /// # Errors
     /// A [`Report`] with every problem, warnings included, in the order of the file.
     pub fn parse(name: &str, text: &str, around: &dyn Surroundings) -> Result<Loaded, Report> {
-        let mut out = problem::Findings::default();
-        let (document, syntax) = DeTable::parse_recoverable(text);
-        for error in &syntax {
-            out.error(error.span(), format!("this is not TOML: {}", error.message()));
-        }
+        let (text, mut out) = (syntax::without_bom(text), problem::Findings::default());
+        let (document, good) = syntax::read(text, &mut out);
         // A tree that was patched up after a syntax error would yield problems that are not there.
-        let config = if syntax.is_empty() { read_root(document.get_ref(), text, around, &mut out) } else { None };
+        let config = if good { read_root(document.get_ref(), text, around, &mut out) } else { None };
         let report = Report::new(name, text, out);
         match config {
             Some(config) if !report.has_errors() => Ok(Loaded { config, report }),

@@ -23,15 +23,40 @@ pub struct Problem {
     pub span: Option<Range<usize>>,
     /// Another place that belongs to it, with what is there.
     pub related: Option<(Range<usize>, String)>,
+    /// The place in another file, which is then shown instead: a hook's.
+    pub elsewhere: Option<Excerpt>,
     /// What to write instead, or what to do.
     pub hint: Option<String>,
+}
+
+/// A place in a file that the configuration refers to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Excerpt {
+    /// How messages call the file.
+    pub name: String,
+    /// What stands in it.
+    pub text: String,
+    /// The bytes that are meant.
+    pub span: Range<usize>,
+}
+
+impl Excerpt {
+    /// A line, counted from 1, without its indentation. `None` if there is no such line.
+    #[must_use]
+    pub fn line(name: &str, text: String, line: usize) -> Option<Self> {
+        let all = text.split_inclusive('\n').nth(line.checked_sub(1)?)?;
+        let start: usize = text.split_inclusive('\n').take(line - 1).map(str::len).sum();
+        let indent = all.len() - all.trim_start().len();
+        let span = start + indent..start + all.trim_end().len().max(indent);
+        Some(Self { name: name.to_owned(), text, span })
+    }
 }
 
 impl Problem {
     /// An error at a place.
     #[must_use]
     pub fn error(span: Option<Range<usize>>, message: impl Into<String>) -> Self {
-        Self { severity: Severity::Error, message: message.into(), span, related: None, hint: None }
+        Self { severity: Severity::Error, message: message.into(), span, related: None, elsewhere: None, hint: None }
     }
 }
 
@@ -106,6 +131,12 @@ impl Report {
     pub(super) fn unreadable(name: &str, message: String, hint: Option<String>) -> Self {
         let problem = Problem { hint, ..Problem::error(None, message) };
         Self { name: name.to_owned(), text: String::new(), problems: vec![problem], omitted: 0 }
+    }
+
+    /// A report of one problem that is about no configuration.
+    #[must_use]
+    pub fn about(problem: Problem) -> Self {
+        Self { name: String::new(), text: String::new(), problems: vec![problem], omitted: 0 }
     }
 
     /// Is there anything beside warnings?

@@ -46,6 +46,12 @@ impl Secret {
         &self.0
     }
 
+    /// Does it begin with the mark that some editors put before a text?
+    #[must_use]
+    pub fn begins_with_bom(&self) -> bool {
+        self.0.starts_with(b"\xef\xbb\xbf")
+    }
+
     /// Does it end in a carriage return, as after editing on another system?
     #[must_use]
     pub fn ends_in_carriage_return(&self) -> bool {

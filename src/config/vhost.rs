@@ -156,6 +156,8 @@ fn secret(table: &Table<'_>, around: &dyn Surroundings, out: &mut Findings) -> O
         Ok(secret) => {
             if secret.ends_in_carriage_return() {
                 out.warn(span, "the password ends in a carriage return, which counts as part of it");
+            } else if secret.begins_with_bom() {
+                out.warn(span, "the password begins with a byte order mark, which counts as part of it");
             }
             Some(secret)
         }

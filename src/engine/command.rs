@@ -120,6 +120,9 @@ pub struct VhostStatus {
     pub state: State,
     /// Milliseconds since 1970 when it changed last.
     pub since_ms: u64,
+    /// How it is now, in words.
+    #[serde(default)]
+    pub condition: String,
     /// Why it changed, as a word and in words.
     pub cause: String,
     /// See `cause`.
@@ -265,6 +268,12 @@ pub struct HookStatus {
     /// How it is noticed that it was edited, in words; `None` for a script, which is read whenever it runs.
     #[serde(default)]
     pub watched: Option<String>,
+    /// The version before it, to which `hook rollback` goes back.
+    #[serde(default)]
+    pub before: Option<VersionStatus>,
+    /// An operator went back to it, from the version of this generation.
+    #[serde(default)]
+    pub rolled_back_from: Option<u64>,
     /// The functions that it defines.
     pub entry_points: Vec<EntryPoint>,
     /// How its runners are confined.
@@ -273,6 +282,17 @@ pub struct HookStatus {
     pub idle_runners: usize,
     /// The file on disk has a fault, so an older version serves on.
     pub fault: Option<Fault>,
+}
+
+/// A version of a hook that served.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VersionStatus {
+    /// See [`HookStatus::generation`].
+    pub generation: u64,
+    /// See [`HookStatus::digest`].
+    pub digest: String,
+    /// Milliseconds since 1970 when it was taken into use.
+    pub since_ms: u64,
 }
 
 /// A version of a hook that was refused.

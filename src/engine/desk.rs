@@ -11,13 +11,14 @@ use super::execute::{Behalf, outcome_word};
 use super::news::HookNews;
 use super::pool::Pool;
 use super::queue::Queue;
+use super::quota::Line;
 use crate::effect::{Effect, Own, Query, Reply};
 use crate::hooks::session::Desk;
 use crate::hooks::{Answer, Ask, AskError, Budget, EntryPoint, LogLevel};
 use crate::host::Host;
 use crate::journal::Note;
 use crate::ledger::Owner;
-use crate::types::{Timestamp, VirtualAddress};
+use crate::types::{Timestamp, VirtualAddress, shown};
 
 /// Answers what one run asks.
 pub(super) struct RunDesk<'a, H> {
@@ -91,11 +92,11 @@ impl<'a, H: Host + 'static> RunDesk<'a, H> {
                 if let Some(wait) = wait_ms {
                     behalf.left = behalf.left.min(Duration::from_millis(wait));
                 }
-                let text = effect.to_string();
+                let text = shown(&effect);
                 let result = shared.executor.ask(&behalf, effect, keep).await;
                 let outcome = match &result {
                     Ok(reply) => outcome_word(reply).to_owned(),
-                    Err(error) => format!("failed: {error}"),
+                    Err(error) => format!("failed: {}", shown(error)),
                 };
                 let note = Note::Effect { hook: self.hook.name().clone(), effect: text, outcome };
                 shared.journal.borrow_mut().note(clock::now(), self.queue.index, note);
@@ -126,7 +127,7 @@ impl<'a, H: Host + 'static> RunDesk<'a, H> {
         let behalf = self.behalf();
         let granted = behalf.grants.permit(effect, behalf.own).map_err(|denied| AskError::Denied(*denied))?;
         let vhost = self.queue.index;
-        let by_hook = |reason: &str| format!("hook {}: {reason}", self.hook.name());
+        let by_hook = |reason: &str| format!("hook {}: {}", self.hook.name(), shown(reason));
         let news = match granted.effect() {
             Effect::Demote { by, reason } => HookNews::Demote { vhost, by: *by, reason: by_hook(reason) },
             Effect::Resign { reason } => HookNews::Resign { vhost, reason: by_hook(reason) },
@@ -139,8 +140,16 @@ impl<'a, H: Host + 'static> RunDesk<'a, H> {
 
     fn log(&self, level: LogLevel, message: &str, fields: &[(String, String)]) {
         let (vhost, hook, entry) = (&self.queue.vhost, self.hook.name(), self.entry.as_str());
+        let bytes = fields.iter().fold(message.len(), |sum, (key, value)| sum + key.len() + value.len());
+        if let Line::Drop(said) = self.hook.log_quota(bytes, clock::now()) {
+            if let Some(lines) = said {
+                warn!(%vhost, %hook, lines, "Drops log lines of a hook that logs more than its quota");
+            }
+            return;
+        }
         let fields: BTreeMap<&str, &str> = fields.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
-        let fields = if fields.is_empty() { String::new() } else { format!("{fields:?}") };
+        let fields = if fields.is_empty() { String::new() } else { shown(format_args!("{fields:?}")) };
+        let message = shown(message);
         match level {
             LogLevel::Debug => debug!(%vhost, %hook, entry, fields, "{message}"),
             LogLevel::Info => info!(%vhost, %hook, entry, fields, "{message}"),

@@ -16,7 +16,7 @@ use crate::effect::{Effect, Granted, Grants, Outcome, Own, Query, Reply, Resourc
 use crate::hooks::AskError;
 use crate::host::{Host, HostError, Renewal};
 use crate::ledger::{self, Holding, Ledger, LedgerError, Of, Owner, Undo, Verdict, Written};
-use crate::types::{IfName, Name, VirtualAddress};
+use crate::types::{IfName, Name, VirtualAddress, shown};
 
 /// The one place where something is done to the host.
 #[derive(Debug)]
@@ -307,7 +307,7 @@ impl<H: Host> Executor<H> {
     /// # Errors
     /// The refusal or the failure, for the hook.
     pub(super) async fn ask(&self, behalf: &Behalf<'_>, effect: Effect, keep: bool) -> Result<Reply, AskError> {
-        let text = effect.to_string();
+        let text = shown(&effect);
         let granted = behalf.grants.permit(effect, behalf.own).map_err(|denied| AskError::Denied(*denied));
         let result = match granted {
             Ok(granted) => self.perform(behalf, &granted, keep).await,
@@ -322,7 +322,7 @@ impl<H: Host> Executor<H> {
         });
         match &result {
             Ok(reply) => info!(%vhost, hook, effect = text, outcome = outcome_word(reply), "Did an effect"),
-            Err(error) => warn!(%vhost, hook, effect = text, outcome = "failed", %error, "Could not do an effect"),
+            Err(error) => warn!(%vhost, hook, effect = text, outcome = "failed", error = %shown(error), "Could not do an effect"),
         }
         result
     }

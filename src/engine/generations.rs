@@ -6,7 +6,7 @@ use std::rc::Rc;
 use tracing::{error, info};
 
 use super::clock;
-use super::command::{Fault, HookStatus};
+use super::command::{Fault, HookStatus, VersionStatus};
 use super::pool::Pool;
 use crate::types::Name;
 
@@ -19,12 +19,22 @@ pub(super) struct Generations {
 #[derive(Debug)]
 struct Hook {
     pool: Rc<Pool>,
-    before: Option<Rc<Pool>>,
+    before: Option<Before>,
     generation: u64,
     since_ms: u64,
+    /// The generation from which an operator went back to this version.
+    rolled_back_from: Option<u64>,
     /// From the copy that is kept, since the file had a fault.
     kept: bool,
     fault: Option<(Fault, String)>,
+}
+
+/// The version that served before.
+#[derive(Debug)]
+struct Before {
+    pool: Rc<Pool>,
+    generation: u64,
+    since_ms: u64,
 }
 
 impl Generations {
@@ -32,19 +42,30 @@ impl Generations {
     pub(super) fn take(&mut self, pool: Rc<Pool>) {
         let name = pool.name().clone();
         let since_ms = clock::wall_ms();
-        match self.hooks.get_mut(&name) {
-            Some(hook) => {
-                hook.generation += 1;
-                info!(hook = %name, generation = hook.generation, digest = short(pool.digest()), "Took a new version of a hook into use");
-                hook.before = Some(std::mem::replace(&mut hook.pool, pool));
-                hook.since_ms = since_ms;
-                hook.kept = false;
-                hook.fault = None;
-            }
-            None => {
-                self.hooks.insert(name, Hook { pool, before: None, generation: 1, since_ms, kept: false, fault: None });
-            }
+        if let Some(hook) = self.hooks.get_mut(&name) {
+            let before = std::mem::replace(&mut hook.pool, pool);
+            hook.before = Some(Before { pool: before, generation: hook.generation, since_ms: hook.since_ms });
+            hook.generation += 1;
+            info!(hook = %name, generation = hook.generation, digest = short(hook.pool.digest()), "Took a new version of a hook into use");
+            hook.since_ms = since_ms;
+            hook.rolled_back_from = None;
+            hook.kept = false;
+            hook.fault = None;
+        } else {
+            let hook = Hook { pool, before: None, generation: 1, since_ms, rolled_back_from: None, kept: false, fault: None };
+            self.hooks.insert(name, hook);
         }
+    }
+
+    /// Goes back to the version before, if there is one, and gives it.
+    pub(super) fn roll_back(&mut self, name: &Name) -> Option<Rc<Pool>> {
+        let hook = self.hooks.get(name)?;
+        let (pool, from) = (Rc::clone(&hook.before.as_ref()?.pool), hook.generation);
+        self.take(Rc::clone(&pool));
+        if let Some(hook) = self.hooks.get_mut(name) {
+            hook.rolled_back_from = Some(from);
+        }
+        Some(pool)
     }
 
     /// Takes the kept version of a hook into use, because what is on disk was refused.
@@ -60,11 +81,6 @@ impl Generations {
     /// The version that serves.
     pub(super) fn current(&self, name: &Name) -> Option<&Rc<Pool>> {
         self.hooks.get(name).map(|hook| &hook.pool)
-    }
-
-    /// The version before it.
-    pub(super) fn before(&self, name: &Name) -> Option<&Rc<Pool>> {
-        self.hooks.get(name).and_then(|hook| hook.before.as_ref())
     }
 
     /// The digest of what was refused last, if it still is.
@@ -118,6 +134,12 @@ impl Generations {
                 vouched: hook.pool.vouched().map(ToString::to_string),
                 kept: hook.kept,
                 watched: None,
+                before: hook.before.as_ref().map(|before| VersionStatus {
+                    generation: before.generation,
+                    digest: before.pool.digest().to_owned(),
+                    since_ms: before.since_ms,
+                }),
+                rolled_back_from: hook.rolled_back_from,
                 entry_points: hook.pool.entry_points().to_vec(),
                 confinement: hook.pool.confinement().clone(),
                 idle_runners: hook.pool.idle(),

@@ -42,6 +42,7 @@ pub mod plan;
 mod pool;
 mod port;
 mod queue;
+mod quota;
 mod recover;
 mod refusals;
 pub mod rehearse;

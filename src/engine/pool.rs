@@ -10,6 +10,7 @@ use tracing::{debug, warn};
 use super::clock;
 use super::material::Material;
 use super::places::Places;
+use super::quota::{Line, LogQuota};
 use super::script::Script;
 use crate::config;
 use crate::effect::Grants;
@@ -18,7 +19,7 @@ use crate::hooks::session::{Desk, SandboxPolicy, Session};
 use crate::hooks::vet::Vouched;
 use crate::hooks::{Budget, EntryPoint, HookError, HookEvent, HookSource, Language, LoadError, Returned};
 use crate::keeper::{ChildId, Client, Role};
-use crate::types::Name;
+use crate::types::{Name, Timestamp};
 
 /// Checks of one hook at a time, and runners kept for them.
 const CHECKS_AT_ONCE: usize = 4;
@@ -51,6 +52,8 @@ pub(super) struct Pool {
     digest: String,
     vouched: Option<Vouched>,
     trouble: Cell<Option<Trouble>>,
+    /// What it may still log, over all runs.
+    log: RefCell<LogQuota>,
 }
 
 /// What a rehearsal wants to go wrong with every run.
@@ -143,6 +146,7 @@ impl Pool {
         let places = places(&spec);
         Ok(Rc::new(Self {
             name,
+            log: log_quota(&spec),
             spec,
             digest,
             original,
@@ -176,6 +180,7 @@ impl Pool {
         let places = places(&spec);
         Self {
             name,
+            log: log_quota(&spec),
             spec,
             original: Arc::clone(&source),
             source,
@@ -192,6 +197,11 @@ impl Pool {
             trouble: Cell::default(),
             vouched: None,
         }
+    }
+
+    /// The hook wants to log a line of so many bytes.
+    pub(super) fn log_quota(&self, bytes: usize, now: Timestamp) -> Line {
+        self.log.borrow_mut().line(bytes, now)
     }
 
     /// Lets every run from now on go wrong, or right again.
@@ -452,6 +462,10 @@ pub(super) async fn compiled(
 #[expect(clippy::unused_async, reason = "the same shape as with WebAssembly")]
 pub(super) async fn compiled(_: &Client, source: HookSource, _: &Grants, _: SandboxPolicy) -> Result<HookSource, LoadError> {
     Ok(source)
+}
+
+fn log_quota(spec: &config::Hook) -> RefCell<LogQuota> {
+    RefCell::new(LogQuota::new(spec.limits.log_bytes.into(), clock::now()))
 }
 
 /// The ceilings of a run, from the configuration.

@@ -27,7 +27,7 @@ use crate::config::OnFailure;
 use crate::hooks::{EntryPoint, HookError, HookEvent};
 use crate::host::Host;
 use crate::journal::{Journal, Note};
-use crate::types::{IfName, Name, State, VirtualAddress};
+use crate::types::{IfName, Name, State, VirtualAddress, shown};
 
 /// Runs of all hooks at one time. As many as one hook may have, so that one alone can have its `runners`.
 const RUNS_AT_ONCE: usize = 64;
@@ -483,7 +483,7 @@ impl<H: Host + 'static> Queue<H> {
                 if let HookError::Raised { backtrace, .. } = error
                     && !backtrace.is_empty()
                 {
-                    debug!(%vhost, %hook, entry, backtrace, "Shows where the hook failed");
+                    debug!(%vhost, %hook, entry, backtrace = %shown(backtrace), "Shows where the hook failed");
                 }
             }
         }

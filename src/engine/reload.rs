@@ -30,7 +30,7 @@ use crate::hooks::EntryPoint;
 use crate::host::helper::{Duty, HelperClient};
 use crate::keeper::Client;
 use crate::proto::{self, Gate, Input};
-use crate::types::{Name, Timestamp};
+use crate::types::{Name, Timestamp, shown};
 
 /// What a reload is to look at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -159,8 +159,9 @@ impl Engine {
     }
 
     fn tell(report: &ReloadReport, scope: Scope) {
-        for problem in &report.problems {
-            error!(problem, "Cannot reload");
+        if let [first, others @ ..] = report.problems.as_slice() {
+            let others = others.iter().map(|problem| format!("; {problem}")).collect::<String>();
+            error!(problems = report.problems.len(), problem = %shown(format_args!("{first}{others}")), "Cannot reload");
         }
         if report.done && (scope == Scope::Everything || !report.changes.is_empty()) {
             info!(changes = report.changes.len(), "Reloaded");
@@ -383,9 +384,8 @@ impl Engine {
 
     /// Goes back to the version of a hook before the one that serves.
     pub(super) fn rollback(&mut self, name: &Name) -> Result<String, String> {
-        let before = self.hooks.before(name).cloned().ok_or_else(|| self.no_hook(name, "has no version before this one"))?;
+        let before = self.hooks.roll_back(name).ok_or_else(|| self.no_hook(name, "has no version before this one"))?;
         let digest = super::generations::short(before.digest()).to_owned();
-        self.hooks.take(before);
         self.keep(name);
         self.rewire(clock::now());
         Ok(format!(

@@ -10,7 +10,7 @@ use super::own;
 use super::run::Engine;
 use super::world::World;
 use crate::config::{Kind, Reload};
-use crate::types::{Cause, Name, Timestamp};
+use crate::types::{Cause, Name, State, Timestamp};
 
 impl<W: World> Engine<W> {
     pub(super) fn status(&self) -> Status {
@@ -60,7 +60,7 @@ impl<W: World> Engine<W> {
         if let Some(address) = node.foreign.first() {
             return Some(format!("takes no part: {}", own::complaint(*address, &node.spec.interface)));
         }
-        let port = self.ports.get(node.port).filter(|_| node.last.is_none())?;
+        let port = self.ports.get(node.port).filter(|_| node.machine.state() == State::Init)?;
         let words = match (port.link(), port.is_deaf()) {
             (None, _) => "waits for an interface that does not exist yet",
             (Some(_), true) => "the interface cannot be listened to: see the log",
@@ -87,8 +87,9 @@ fn vhost<H>(node: &Node<H>, holding: bool, obstacle: Option<String>, now: Timest
         addresses: spec.addresses.clone(),
         state: machine.state(),
         since_ms: node.since_ms,
+        condition: condition(node, holding, obstacle.as_deref()),
         cause: cause.as_str().to_owned(),
-        why: obstacle.unwrap_or_else(|| cause.to_string()),
+        why: obstacle.filter(|_| last.is_none() || !node.foreign.is_empty()).unwrap_or_else(|| cause.to_string()),
         peer: last.and_then(|last| last.peer).map(|peer| peer.to_string()),
         seq: last.map_or(0, |last| last.seq),
         holding,
@@ -109,6 +110,25 @@ fn vhost<H>(node: &Node<H>, holding: bool, obstacle: Option<String>, now: Timest
 /// For operators.
 pub(super) fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// How a virtual host is now, in words, whatever brought it there.
+fn condition<H>(node: &Node<H>, holding: bool, obstacle: Option<&str>) -> String {
+    let machine = &node.machine;
+    let mut parts = vec![match (machine.state(), obstacle, machine.heard()) {
+        (_, Some(obstacle), _) => obstacle.to_owned(),
+        (State::Init, None, _) => "takes no part".to_owned(),
+        (State::Master, None, _) if holding => "holds its addresses".to_owned(),
+        (State::Master, None, _) => "its addresses are not up".to_owned(),
+        (State::Backup, None, Some(heard)) => format!("hears {}", heard.from),
+        (State::Backup, None, None) => "hears no master".to_owned(),
+    }];
+    parts.extend(node.unheld.is_some().then(|| "some addresses are refused".to_owned()));
+    parts.extend(node.degraded.is_some().then(|| "degraded".to_owned()));
+    parts.extend(node.checks.status().iter().any(|health| health.well == Some(false)).then(|| "unhealthy".to_owned()));
+    let demotion = machine.demotion().get();
+    parts.extend((demotion > 0).then(|| format!("demoted by {demotion}")));
+    parts.join(", ")
 }
 
 fn counters(stats: &crate::proto::Stats) -> BTreeMap<String, u64> {

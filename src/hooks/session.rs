@@ -20,7 +20,7 @@ use super::frame::{FrameError, Inbox, MAX_FROM_RUNNER, MAX_TO_RUNNER, encode};
 use super::message::{Confinement, FileCoverage, FromRunner, Loaded, ToRunner, VERSION};
 use super::{Answer, Ask, AskError, Budget, HookError, HookEvent, HookSource, LoadError, LogLevel, Returned};
 use crate::sandbox;
-use crate::types::Demotion;
+use crate::types::{Demotion, shown};
 
 /// How long a runner may take to end a run that is superseded, before it is given up.
 pub const GRACE: Duration = Duration::from_millis(50);
@@ -40,7 +40,7 @@ const MAX_DROPPED: u32 = 10_000;
 /// The longest thing that a hook can ask for, in words: it goes to the log, and to the journal.
 const MAX_ASKED: usize = 4 << 10;
 
-/// The longest text of a runner about itself or its hook that is kept, in bytes.
+/// The longest backtrace that is kept, in bytes.
 const MAX_TEXT: usize = 16 << 10;
 
 /// After this share of the runner's CPU limit it should be replaced.
@@ -384,28 +384,28 @@ fn is_too_long(ask: &Ask) -> bool {
     }
 }
 
-/// What a runner says of its hook's end, cut to what a log can take.
+/// What a runner says of its hook's end, as a log and a person can take it.
 fn finished(result: Result<Returned, HookError>) -> Result<Returned, HookError> {
     match result {
         Ok(Returned::Done) => Ok(Returned::Done),
         Ok(Returned::Health { demotion, reason }) => {
-            Ok(Returned::Health { demotion: Demotion::new(demotion).get(), reason: cut(reason) })
+            Ok(Returned::Health { demotion: Demotion::new(demotion).get(), reason: shown(reason) })
         }
         Err(HookError::Raised { message, backtrace }) => {
-            Err(HookError::Raised { message: cut(message), backtrace: cut(backtrace) })
+            Err(HookError::Raised { message: shown(message), backtrace: cut(backtrace) })
         }
-        Err(HookError::RunnerDied(how)) => Err(HookError::RunnerDied(cut(how))),
+        Err(HookError::RunnerDied(how)) => Err(HookError::RunnerDied(shown(how))),
         Err(err @ (HookError::TimedOut(_) | HookError::OutOfMemory(_) | HookError::Superseded)) => Err(err),
     }
 }
 
 fn load_error(err: LoadError) -> LoadError {
     match err {
-        LoadError::Code(text) => LoadError::Code(cut(text)),
-        LoadError::NoEntryPoint { path } => LoadError::NoEntryPoint { path: cut(path) },
-        LoadError::Sandbox(text) => LoadError::Sandbox(cut(text)),
-        LoadError::Compiler(text) => LoadError::Compiler(cut(text)),
-        LoadError::Runner(text) => LoadError::Runner(cut(text)),
+        LoadError::Code(text) => LoadError::Code(shown(text)),
+        LoadError::NoEntryPoint { path } => LoadError::NoEntryPoint { path: shown(path) },
+        LoadError::Sandbox(text) => LoadError::Sandbox(shown(text)),
+        LoadError::Compiler(text) => LoadError::Compiler(shown(text)),
+        LoadError::Runner(text) => LoadError::Runner(shown(text)),
     }
 }
 

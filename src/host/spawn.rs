@@ -17,6 +17,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
 use crate::effect::CommandOutput;
+use crate::types::shown_within;
 
 /// What is kept of each of the two outputs; the rest is read, counted and thrown away.
 pub const OUTPUT_LIMIT: usize = 64 * 1024;
@@ -111,8 +112,7 @@ pub fn said(output: &CommandOutput) -> String {
     let text = if output.stderr.trim_ascii().is_empty() { &output.stdout } else { &output.stderr };
     let text = String::from_utf8_lossy(text);
     let Some(line) = text.lines().rev().find(|line| !line.trim().is_empty()) else { return String::new() };
-    let line: String = line.trim().chars().filter(|c| !c.is_control()).take(200).collect();
-    format!(" (it said: {line})")
+    format!(" (it said: {})", shown_within(line.trim(), 200))
 }
 
 /// Runs a program, without a shell, in a process group of its own, in `/`, with a clean environment and no

@@ -1,6 +1,6 @@
 use super::*;
 use crate::proto::{Key, Vhost, wire};
-use crate::types::{AdvBase, AdvSkew, Cause, Demotion, Family, State, Vhid};
+use crate::types::{AdvBase, AdvSkew, Cause, Demotion, Family, Page, State, Vhid};
 
 fn settings(advskew: u8) -> Settings {
     let mut settings =
@@ -197,7 +197,11 @@ fn stories_tell_cause_hooks_and_times() {
     let run = Note::HookRun { hook, entry: "on_master".into(), seq: 2, took, error: String::new() };
     recorder.note(wake + took, 7, run);
     feed(&mut recorder, &mut machine, wake + Duration::from_millis(500), Input::Shutdown);
-    let told: String = stories(&read(&path).unwrap().entries).iter().map(ToString::to_string).collect();
+    let mut told = Page::default();
+    for story in stories(&read(&path).unwrap().entries) {
+        story.tell("", &mut told);
+    }
+    let told = told.as_str();
     insta::assert_snapshot!(told, @r"
     web: init -> backup: start, startup #1
     web: backup -> master: no advertisement for 3000 ms, master-down #2

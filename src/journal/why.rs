@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::{Entry, Note, OutputRecord, readable};
-use crate::types::{Family, IfName, Name, Timestamp, Transition};
+use crate::types::{Family, IfName, Name, Page, Timestamp, Transition};
 
 /// Lines that one story may have; a hook in a loop says no more after that.
 const LINES_MAX: usize = 200;
@@ -127,18 +127,14 @@ impl fmt::Display for Note {
     }
 }
 
-impl fmt::Display for Story {
-    /// Without the time of day.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Story {
+    /// Adds it to a page; `when` stands before it: the time of day.
+    pub fn tell(&self, when: &str, page: &mut Page) {
         let Transition { from, to, cause, peer, seq } = &self.transition;
-        write!(f, "{}: {from} -> {to}: {cause}", self.vhost)?;
-        if let Some(peer) = peer {
-            write!(f, " ({peer})")?;
-        }
-        writeln!(f, ", {} #{seq}", cause.as_str())?;
+        let peer = peer.map(|peer| format!(" ({peer})")).unwrap_or_default();
+        writeln!(page, "{when}{}: {from} -> {to}: {cause}{peer}, {} #{seq}", self.vhost, cause.as_str());
         for (after, text) in &self.followed {
-            writeln!(f, "    +{:>9}  {text}", readable(*after))?;
+            writeln!(page, "    +{:>9}  {text}", readable(*after));
         }
-        Ok(())
     }
 }

@@ -13,6 +13,7 @@ use ureq::{Agent, AsSendBody, Body, SendBody};
 
 use super::{Reference, RegistryError};
 use crate::trust::Digest;
+use crate::types::shown;
 
 /// All of one request.
 const PATIENCE: Duration = Duration::from_mins(5);
@@ -226,8 +227,7 @@ fn refused(url: &str, answer: &mut Answer) -> RegistryError {
     let words = answer.body_mut().with_config().limit(WORDS_MAX).read_to_vec().unwrap_or_default();
     let words: serde_json::Value = serde_json::from_slice(&words).unwrap_or_default();
     let errors = words.get("errors").and_then(|errors| errors.as_array()).into_iter().flatten();
-    let why: Vec<String> =
-        errors.filter_map(|error| error.get("message")?.as_str()).map(|text| text.escape_debug().collect()).collect();
+    let why: Vec<String> = errors.filter_map(|error| error.get("message")?.as_str()).map(shown).collect();
     RegistryError::Refused { url: url.to_owned(), status, why: why.join("; ") }
 }
 

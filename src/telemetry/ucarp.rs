@@ -15,6 +15,8 @@ use tracing::{Event, Level as TracingLevel, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
 
+use crate::types::shown;
+
 /// Where the machine's syslog listens.
 const SYSLOG: &str = "/dev/log";
 /// A refused packet of one kind is logged at once, and then one in so many.
@@ -80,6 +82,7 @@ impl Sink {
         if level == Level::Debug && !self.debug {
             return;
         }
+        let text = shown(text);
         let now = jiff::Zoned::now();
         if self.terminal {
             let line = format!("{}: [{}] {text}\n", now.strftime("%Y-%m-%dT%H:%M:%S%.6f"), level.word());

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
 
+use super::histories::Lived;
 use super::hook::Subject;
 use super::node::{Happening, Node, Told};
 use super::report::{Failure, Mismatch, Update};
@@ -57,6 +58,8 @@ enum Wrong {
     Call(String),
     /// An expectation is not met.
     Expectation(String, Option<Mismatch>),
+    /// A history that the test made up went wrong.
+    History(Lived),
 }
 
 impl From<String> for Wrong {
@@ -142,6 +145,12 @@ impl TestDesk for Case<'_> {
                 self.fail(&place, text.clone(), mismatch);
                 Err(text)
             }
+            Err(Wrong::History(Lived { wrong: message, history })) => {
+                let text = format!("{message}\n{}", history.join("\n"));
+                let (file, line) = place;
+                self.failure.get_or_insert(Failure { file, line, message, history, mismatch: None });
+                Err(text)
+            }
         }
     }
 }
@@ -163,7 +172,7 @@ impl<'a> Case<'a> {
 
     /// Takes note of what is wrong, if it is the first.
     fn fail(&mut self, (file, line): &(String, u32), message: String, mismatch: Option<Mismatch>) {
-        self.failure.get_or_insert(Failure { file: file.clone(), line: *line, message, mismatch });
+        self.failure.get_or_insert(Failure { file: file.clone(), line: *line, message, history: Vec::new(), mismatch });
     }
 
     /// The errors of hooks that nobody has expected so far, in words; empty if there is none. Often they are why something else
@@ -226,7 +235,7 @@ impl<'a> Case<'a> {
                         .ok_or_else(|| format!("runs must be a number up to {}", histories::RUNS_MAX))?,
                 };
                 let found = histories::play(self.subject, &options, self.seed, runs).await?;
-                found.map_or(Ok(Json::Null), |text| Err(Wrong::Expectation(text, None)))
+                found.map_or(Ok(Json::Null), |lived| Err(Wrong::History(lived)))
             }
             _ => Err(format!("test.{name} is done where the test file runs").into()),
         }

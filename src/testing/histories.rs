@@ -79,11 +79,20 @@ impl fmt::Display for Step {
     }
 }
 
+/// A history that went wrong.
+#[derive(Debug)]
+pub(super) struct Lived {
+    /// What was wrong.
+    pub(super) wrong: String,
+    /// How it came to that, in lines.
+    pub(super) history: Vec<String>,
+}
+
 /// Plays histories. The first that goes wrong, made short, with what went wrong.
 ///
 /// # Errors
 /// The options make no sense.
-pub(super) async fn play(subject: &Rc<Subject>, options: &Json, seed: u64, runs: u32) -> Result<Option<String>, String> {
+pub(super) async fn play(subject: &Rc<Subject>, options: &Json, seed: u64, runs: u32) -> Result<Option<Lived>, String> {
     let spec = Spec::read(options)?;
     let effects = effects(subject, &spec).await?;
     for run in 0..runs {
@@ -91,9 +100,11 @@ pub(super) async fn play(subject: &Rc<Subject>, options: &Json, seed: u64, runs:
         let steps = history(&mut random, &effects);
         if let Err(first) = live(subject, &spec, &steps).await? {
             let (steps, wrong) = shorten(subject, &spec, steps, first).await?;
-            let lines: String = steps.iter().map(|step| format!("\n  {step}")).collect();
-            let end = format!("\n  h:heal()\n  h:become(\"backup\")\n  h:advance({})", LONG.as_secs());
-            return Ok(Some(format!("{wrong}\nafter this history (seed {seed}, history {run}):{lines}{end}")));
+            let mut history = vec![format!("after this history (seed {seed}, history {run}):")];
+            history.extend(steps.iter().map(|step| format!("  {step}")));
+            let end = ["h:heal()".to_owned(), "h:become(\"backup\")".to_owned(), format!("h:advance({})", LONG.as_secs())];
+            history.extend(end.map(|step| format!("  {step}")));
+            return Ok(Some(Lived { wrong, history }));
         }
     }
     Ok(None)

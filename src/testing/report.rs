@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::effect::{Effect, Query};
 use crate::hooks::exam::{Fault, Verdict};
+use crate::types::shown;
 
 /// How one test file went.
 #[derive(Debug, Clone, Default)]
@@ -58,8 +59,10 @@ pub struct Failure {
     pub file: String,
     /// Its line, counted from 1; 0 if unknown.
     pub line: u32,
-    /// What is wrong, in a sentence or a few lines.
+    /// What is wrong, in a sentence.
     pub message: String,
+    /// The steps that led to it, a line each, where a test made them up.
+    pub history: Vec<String>,
     /// The two plans that should be one.
     pub mismatch: Option<Mismatch>,
 }
@@ -97,17 +100,28 @@ impl FileReport {
     #[must_use]
     pub fn verdict(&self) -> Verdict {
         let failed = |case: &CaseReport| {
-            let Failure { file, line, message, mismatch } = case.failure.clone()?;
-            let diff = mismatch.map(|mismatch| format!("\n{}", mismatch.side_by_side())).unwrap_or_default();
+            let Failure { file, line, message, history, mismatch } = case.failure.clone()?;
+            let history: String = history.iter().map(|step| format!("; {}", step.trim())).collect();
+            let list = |lines: &[String]| lines.join(", ");
+            let diff = mismatch.map(|m| format!(" (expected: {}; actual: {})", list(&m.expected), list(&m.actual)));
             Some(Fault {
                 file,
                 line: Some(line).filter(|line| *line > 0),
                 case: Some(case.name.clone()),
-                message: message + &diff,
+                message: message + &history + &diff.unwrap_or_default(),
             })
         };
         let faults = self.faults.iter().cloned().chain(self.cases.iter().filter_map(failed)).collect();
         Verdict { cases: self.cases.len(), faults }
+    }
+}
+
+impl Failure {
+    /// What stands below the message: the history, and what differs.
+    #[must_use]
+    pub fn more(&self) -> Vec<String> {
+        let differs = self.mismatch.as_ref().map(Mismatch::side_by_side).unwrap_or_default();
+        self.history.iter().cloned().chain(differs.lines().map(|line| format!("  {line}"))).collect()
     }
 }
 
@@ -125,9 +139,10 @@ impl Mismatch {
     #[must_use]
     pub fn side_by_side(&self) -> String {
         const WIDEST: usize = 60;
-        let left = self.expected.iter().map(|line| line.chars().count()).max().unwrap_or(0).clamp(16, WIDEST);
+        let [expected, actual] = [&self.expected, &self.actual].map(|lines| lines.iter().map(shown).collect::<Vec<_>>());
+        let left = expected.iter().map(|line| line.chars().count()).max().unwrap_or(0).clamp(16, WIDEST);
         let mut out = format!("  {:<left$} | actual\n", "expected");
-        for row in self.rows() {
+        for row in rows(&expected, &actual) {
             let (mark, expected, actual) = match row {
                 Row::Both(line) => (' ', line, line),
                 Row::Expected(line) => ('-', line, ""),
@@ -139,44 +154,43 @@ impl Mismatch {
         }
         out.trim_end().to_owned()
     }
+}
 
-    /// The rows of a longest common subsequence; what stands at the same place and differs shares a row.
-    fn rows(&self) -> Vec<Row<'_>> {
-        // Longer plans are compared line by line: the table below would be too large.
-        const LONG: usize = 500;
-        let (a, b) = (&self.expected, &self.actual);
-        if a.len() > LONG || b.len() > LONG {
-            return paired(a, b);
-        }
-        let width = b.len() + 1;
-        let mut common = vec![0_u32; (a.len() + 1) * width];
-        let at = |common: &[u32], i: usize, j: usize| common.get(i * width + j).copied().unwrap_or(0);
-        for (i, left) in a.iter().enumerate().rev() {
-            for (j, right) in b.iter().enumerate().rev() {
-                let best =
-                    if left == right { at(&common, i + 1, j + 1) + 1 } else { at(&common, i + 1, j).max(at(&common, i, j + 1)) };
-                if let Some(place) = common.get_mut(i * width + j) {
-                    *place = best;
-                }
-            }
-        }
-        let (mut rows, mut i, mut j) = (Vec::new(), 0, 0);
-        let (mut from_i, mut from_j) = (0, 0);
-        while let (Some(left), Some(right)) = (a.get(i), b.get(j)) {
-            if left == right {
-                rows.extend(paired(a.get(from_i..i).unwrap_or_default(), b.get(from_j..j).unwrap_or_default()));
-                rows.push(Row::Both(left));
-                (i, j) = (i + 1, j + 1);
-                (from_i, from_j) = (i, j);
-            } else if at(&common, i + 1, j) >= at(&common, i, j + 1) {
-                i += 1;
-            } else {
-                j += 1;
-            }
-        }
-        rows.extend(paired(a.get(from_i..).unwrap_or_default(), b.get(from_j..).unwrap_or_default()));
-        rows
+/// The rows of a longest common subsequence; what stands at the same place and differs shares a row.
+fn rows<'a>(a: &'a [String], b: &'a [String]) -> Vec<Row<'a>> {
+    // Longer plans are compared line by line: the table below would be too large.
+    const LONG: usize = 500;
+    if a.len() > LONG || b.len() > LONG {
+        return paired(a, b);
     }
+    let width = b.len() + 1;
+    let mut common = vec![0_u32; (a.len() + 1) * width];
+    let at = |common: &[u32], i: usize, j: usize| common.get(i * width + j).copied().unwrap_or(0);
+    for (i, left) in a.iter().enumerate().rev() {
+        for (j, right) in b.iter().enumerate().rev() {
+            let best =
+                if left == right { at(&common, i + 1, j + 1) + 1 } else { at(&common, i + 1, j).max(at(&common, i, j + 1)) };
+            if let Some(place) = common.get_mut(i * width + j) {
+                *place = best;
+            }
+        }
+    }
+    let (mut rows, mut i, mut j) = (Vec::new(), 0, 0);
+    let (mut from_i, mut from_j) = (0, 0);
+    while let (Some(left), Some(right)) = (a.get(i), b.get(j)) {
+        if left == right {
+            rows.extend(paired(a.get(from_i..i).unwrap_or_default(), b.get(from_j..j).unwrap_or_default()));
+            rows.push(Row::Both(left));
+            (i, j) = (i + 1, j + 1);
+            (from_i, from_j) = (i, j);
+        } else if at(&common, i + 1, j) >= at(&common, i, j + 1) {
+            i += 1;
+        } else {
+            j += 1;
+        }
+    }
+    rows.extend(paired(a.get(from_i..).unwrap_or_default(), b.get(from_j..).unwrap_or_default()));
+    rows
 }
 
 fn paired<'a>(a: &'a [String], b: &'a [String]) -> Vec<Row<'a>> {

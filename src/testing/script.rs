@@ -191,20 +191,23 @@ impl Sitting {
             if choice.faults {
                 let began = Instant::now();
                 let found = faults::sweep(subject, &options, faults::Hopeless::Fine).await;
+                let found = found.map(|wrong| wrong.map(|wrong| (wrong, Vec::new())));
                 self.built_in(format!("faults on {options}"), found, began);
             }
             if choice.histories > 0 {
                 let began = Instant::now();
                 let found = histories::play(subject, &options, choice.seed, choice.histories).await;
+                let found = found.map(|lived| lived.map(|lived| (lived.wrong, lived.history)));
                 self.built_in(format!("histories on {options}"), found, began);
             }
         }
     }
 
-    fn built_in(&mut self, name: String, found: Result<Option<String>, String>, began: Instant) {
-        let message = found.unwrap_or_else(Some);
+    /// `found`: what went wrong, and the history that led to it.
+    fn built_in(&mut self, name: String, found: Result<Option<(String, Vec<String>)>, String>, began: Instant) {
+        let found = found.unwrap_or_else(|wrong| Some((wrong, Vec::new())));
         let file = self.report.path.clone();
-        let failure = message.map(|message| Failure { file, line: 0, message, mismatch: None });
+        let failure = found.map(|(message, history)| Failure { file, line: 0, message, history, mismatch: None });
         self.report.cases.push(CaseReport { name, failure, output: Vec::new(), took: began.elapsed() });
     }
 }
@@ -223,7 +226,7 @@ fn raised(error: &HookError, path: &str) -> Failure {
         let digits = first.map(|rest| rest.chars().take_while(char::is_ascii_digit).collect::<String>());
         line = digits.and_then(|digits| digits.parse().ok()).unwrap_or(0);
     }
-    Failure { file, line, message, mismatch: None }
+    Failure { file, line, message, history: Vec::new(), mismatch: None }
 }
 
 fn file_name(path: &str) -> &str {

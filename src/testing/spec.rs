@@ -9,7 +9,7 @@ use serde_json::Value as Json;
 use crate::effect::{CommandOutput, Grants, HttpResponse, Link, Resource, Route, RouteTarget, Value};
 use crate::host::HostError;
 use crate::host::fake::{FakeHost, Happens, Trouble, VirtualClock};
-use crate::types::{IfName, MacAddr, Name, Vhid, VirtualAddress};
+use crate::types::{IfName, MacAddr, Name, Vhid, VirtualAddress, shown_within};
 
 /// The options of `test.host`.
 #[derive(Debug, Clone, Deserialize)]
@@ -356,6 +356,6 @@ pub(super) fn known(json: &Json, keys: &[&str]) -> Result<(), String> {
     };
     let Some(key) = map.keys().find(|key| !keys.contains(&key.as_str())) else { return Ok(()) };
     let hint = crate::hooks::api::nearest(key, keys.iter().copied()).map(|near| format!("; did you mean {near}?"));
-    let shown: String = key.chars().take(64).filter(|c| !c.is_control()).collect();
+    let shown = shown_within(key, 64);
     Err(format!("there is no option {shown}{}", hint.unwrap_or_else(|| format!("; there are {}", keys.join(", ")))))
 }

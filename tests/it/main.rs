@@ -8,6 +8,8 @@
 
 #[cfg(feature = "lua")]
 mod attacks;
+#[cfg(feature = "lua")]
+mod check;
 #[cfg(feature = "daemon")]
 mod cli;
 #[cfg(feature = "daemon")]
@@ -56,3 +58,5 @@ mod wasm_attacks;
 mod wasm_contract;
 #[cfg(all(feature = "wasm", feature = "lua"))]
 mod wasm_versions;
+#[cfg(all(feature = "wasm", feature = "lua"))]
+mod words;

@@ -26,7 +26,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ),
     ("control", &["types", "process", "ledger", "host::clock", "keeper", "engine"]),
     ("telemetry", &["types"]),
-    ("registry", &["trust"]),
+    ("registry", &["types", "trust"]),
     (
         "lab",
         &["types", "proto", "effect", "config", "ledger", "journal", "hooks", "host", "engine", "keeper", "control", "telemetry"],

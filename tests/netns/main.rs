@@ -39,6 +39,7 @@ mod trust;
 mod ucarp;
 mod ucarp_own;
 mod ucarp_stage;
+mod words;
 
 use std::io::Read;
 use std::process::{Command, ExitCode, Stdio};
@@ -101,6 +102,7 @@ fn main() -> ExitCode {
         lab::cases(),
         leftovers::cases(),
         rights::cases(),
+        words::cases(),
         ucarp::cases(),
     ];
     let cases: Vec<Case> = areas.into_iter().flatten().collect();

@@ -5,13 +5,12 @@ mod language;
 mod rust;
 mod tools;
 
-use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use super::{Exit, Failure, output};
-use crate::types::Name;
+use crate::types::{Name, Page};
 #[cfg(feature = "wasm")]
 pub(super) use rust::files as rust_files;
 
@@ -83,14 +82,14 @@ pub(super) fn make(name: &Name, lang: Lang, directory: Option<&Path>, files: &[F
     if let Some(there) = files.iter().map(|file| directory.join(&file.path)).find(|path| path.exists()) {
         return Err(Failure::new(Exit::Failure, format!("{} exists", there.display())));
     }
-    let mut said = String::new();
+    let mut said = Page::default();
     for file in files {
         let path = directory.join(&file.path);
         write(&path, file).map_err(|error| Failure::new(Exit::Failure, format!("cannot write {}: {error}", path.display())))?;
-        _ = writeln!(said, "wrote {}", path.display());
+        writeln!(said, "wrote {}", path.display());
     }
-    said += &what_next(name, lang, directory);
-    output::data(said.as_bytes())
+    what_next(name, lang, directory, &mut said);
+    output::page(&said)
 }
 
 fn write(path: &Path, file: &File) -> std::io::Result<()> {
@@ -103,21 +102,19 @@ fn write(path: &Path, file: &File) -> std::io::Result<()> {
 }
 
 /// The commands that build and test it, and what is missing for them.
-fn what_next(name: &Name, lang: Lang, directory: &Path) -> String {
-    let mut said = String::new();
+fn what_next(name: &Name, lang: Lang, directory: &Path, said: &mut Page) {
     let here = directory.display();
     if let Some(tools) = tools::of(lang) {
-        _ = writeln!(said, "Build it: {here}/build");
+        writeln!(said, "Build it: {here}/build");
         for tool in tools.iter().filter(|tool| !tool.is_there()) {
-            _ = writeln!(said, "  missing here: {}: {}", tool.what, tool.how);
+            writeln!(said, "  missing here: {}: {}", tool.what, tool.how);
         }
     }
-    _ = writeln!(said, "Test it: carpd test {here}");
+    writeln!(said, "Test it: carpd test {here}");
     let lines = directory.join(format!("{name}.toml"));
-    _ = writeln!(
+    writeln!(
         said,
         "Use it: put the lines of {} into the configuration, and the hook's name into `hooks` of a [[vhost]].",
         lines.display()
     );
-    said
 }

@@ -1,5 +1,6 @@
 //! `carpd plugin add`: from a file to a pinned hook in the configuration, after a look at it.
 
+use std::fmt::Display;
 use std::io::{BufRead as _, IsTerminal as _, stdin};
 use std::path::{Path, PathBuf};
 use std::{fs, io};
@@ -9,7 +10,7 @@ use serde_json::json;
 use super::edit::Edit;
 use super::inspect::Difference;
 use super::look::{Look, function, is_known};
-use super::{failure, plain, registry};
+use super::{failure, registry};
 use crate::cli::{CONFIG, Exit, Failure, check, output};
 use crate::config::{self, Config, Disk, Language};
 use crate::effect::Grants;
@@ -17,7 +18,7 @@ use crate::engine::{self, HookProblem};
 use crate::hooks::api::{grant_line, is_allowed};
 use crate::hooks::vet::beside;
 use crate::host::files;
-use crate::types::Name;
+use crate::types::{Name, Page};
 
 /// Show what a plugin can do, and put it into the configuration: pinned to these bytes, with the grants that you give.
 ///
@@ -92,10 +93,13 @@ fn add(args: &Args, file: &Path) -> Result<Exit, Failure> {
     if let Some(hook) = present {
         let difference = match hook.language {
             Language::Wasm => Difference::between(&Look::at(&hook.path, &old.config.trust)?, &look).text(),
-            Language::Lua => "all of the above: a script could do whatever it was granted\n".to_owned(),
+            Language::Lua => line("all of the above: a script could do whatever it was granted"),
         };
-        let difference = if difference.is_empty() { "nothing".to_owned() } else { difference };
-        shown += &format!("\nIt takes the place of {}; what changes in what it can do:\n{difference}\n", hook.source);
+        let difference = if difference == Page::default() { line("nothing") } else { difference };
+        writeln!(shown);
+        writeln!(shown, "It takes the place of {}; what changes in what it can do:", hook.source);
+        shown.append(&difference);
+        writeln!(shown);
     }
     let place = Place::of(file, &path, &name, &look)?;
     let vhosts = vhosts(args, &old.config, &name)?;
@@ -116,22 +120,29 @@ fn add(args: &Args, file: &Path) -> Result<Exit, Failure> {
         copied.remove();
         return Err(failed);
     }
-    output::note(&format!("{shown}\n{diff}"));
+    writeln!(shown);
+    diff.lines().for_each(|line| writeln!(shown, "{line}"));
+    output::notes(&shown);
     if new == text {
-        output::note("It is there already.\n");
+        output::note("It is there already.");
     } else if !confirmed(args) {
         copied.remove();
         return Err(failure("nothing was changed").hint("without a terminal: --yes"));
     } else {
         replace(&path, &text, &new).inspect_err(|_| copied.remove())?;
     }
-    let said = if args.json {
+    if args.json {
         let hook = json!({ "name": name, "source": place.source, "digest": look.digest.to_string(), "signature": look.signature.json() });
-        format!("{:#}\n", json!({ "changed": new != text, "hook": hook, "diff": diff }))
-    } else {
-        format!("hook {name}: {} is in {}; carpd reload takes it into use\n", place.source, args.config.display())
-    };
-    output::data(said.as_bytes())
+        return output::pretty_json(&json!({ "changed": new != text, "hook": hook, "diff": diff }));
+    }
+    let (source, config) = (place.source, args.config.display());
+    output::line(format_args!("hook {name}: {source} is in {config}; carpd reload takes it into use"))
+}
+
+fn line(words: impl Display) -> Page {
+    let mut page = Page::default();
+    writeln!(page, "{words}");
+    page
 }
 
 fn bad(report: &config::Report) -> Failure {
@@ -145,7 +156,7 @@ fn name(args: &Args, file: &Path, look: &Look) -> Result<Name, Failure> {
     }
     let stem = || file.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
     let text = look.manifest.as_ref().map_or_else(stem, |manifest| manifest.name.clone());
-    text.parse().map_err(|_| failure(format!("{:?} cannot be a hook's name", plain(&text))).hint("give one: --name NAME"))
+    text.parse().map_err(|_| failure(format!("{text:?} cannot be a hook's name")).hint("give one: --name NAME"))
 }
 
 /// Those that shall name the hook: given, or those that do, or the only one.
@@ -233,7 +244,7 @@ fn check_new(path: &Path, new: &str, name: &Name, look: &Look) -> Result<(), Fai
         return Err(Failure::new(Exit::Config, said(first)));
     }
     for doubt in doubtful {
-        output::note(&format!("warning: {}\n", said(doubt)));
+        output::note(format_args!("warning: {}", said(doubt)));
     }
     Ok(())
 }
@@ -242,16 +253,16 @@ fn check_new(path: &Path, new: &str, name: &Name, look: &Look) -> Result<(), Fai
 fn missing(look: &Look, grants: &Grants) -> Result<(), Failure> {
     let imports = || look.abilities.imports.iter();
     if let Some(unknown) = imports().find(|import| !is_known(import)) {
-        return Err(failure(format!("it needs {}, which this carpd does not have", plain(unknown))));
+        return Err(failure(format!("it needs {unknown}, which this carpd does not have")));
     }
     let lacking = imports().filter_map(|import| function(import)).filter(|function| !is_allowed(function, grants));
-    let lines: Vec<String> = lacking.map(|function| format!("  --grant '{}'", grant_line(function))).collect();
+    let lines: Vec<String> = lacking.map(|function| format!("--grant '{}'", grant_line(function))).collect();
     if lines.is_empty() {
         return Ok(());
     }
-    output::note(&look.text());
-    let failed = failure("it can do more than it is granted, and would be refused");
-    Err(failed.hint(format!("grant it with your values, or leave it:\n{}", lines.join("\n"))))
+    output::notes(&look.text());
+    let failed = failure("it can do more than it is granted, and would be refused; what it lacks:");
+    Err(lines.into_iter().fold(failed, Failure::detail).hint("grant it with your values, or leave it"))
 }
 
 fn diff(old: &str, new: &str, config: &Path) -> String {
@@ -266,7 +277,7 @@ fn confirmed(args: &Args) -> bool {
     if !stdin().is_terminal() {
         return false;
     }
-    output::note("Write this? [y/N] ");
+    output::question("Write this? [y/N] ");
     let mut answer = String::new();
     stdin().lock().read_line(&mut answer).is_ok() && matches!(answer.trim(), "y" | "Y" | "yes")
 }

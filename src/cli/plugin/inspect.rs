@@ -1,14 +1,14 @@
 //! `carpd plugin inspect` and `diff`: what a component can do, read from the component itself.
 
-use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
+use super::Keys;
 use super::look::{Look, grant, need};
-use super::{Keys, plain};
 use crate::cli::{Exit, Failure, output};
 use crate::trust::Trust;
+use crate::types::Page;
 
 /// Show all that a component can ever do, what it asks for and why, and who signed it; run nothing.
 ///
@@ -50,8 +50,7 @@ pub(in crate::cli) struct DiffArgs {
 
 pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
     let look = Look::at(&args.file, &args.keys.trust()?)?;
-    let text = if args.json { format!("{:#}\n", look.json()) } else { look.text() };
-    output::data(text.as_bytes())
+    if args.json { output::pretty_json(&look.json()) } else { output::page(&look.text()) }
 }
 
 /// What one component has beyond another.
@@ -84,21 +83,21 @@ impl Difference {
         !self.gained.is_empty() || !self.new_entry_points.is_empty()
     }
 
-    pub(super) fn text(&self) -> String {
-        let mut text = String::new();
+    pub(super) fn text(&self) -> Page {
+        let mut page = Page::default();
         for import in &self.gained {
-            let _ = writeln!(text, "+ {}{}", plain(import), need(import));
+            writeln!(page, "+ {import}{}", need(import));
         }
         for import in &self.lost {
-            let _ = writeln!(text, "- {}", plain(import));
+            writeln!(page, "- {import}");
         }
         for entry in &self.new_entry_points {
-            let _ = writeln!(text, "+ entry point {entry}");
+            writeln!(page, "+ entry point {entry}");
         }
         for entry in &self.old_entry_points {
-            let _ = writeln!(text, "- entry point {entry}");
+            writeln!(page, "- entry point {entry}");
         }
-        text
+        page
     }
 
     fn json(&self) -> Value {
@@ -116,7 +115,10 @@ impl Difference {
 pub(super) fn diff(args: &DiffArgs) -> Result<Exit, Failure> {
     let nobody = Trust::default();
     let difference = Difference::between(&Look::at(&args.old, &nobody)?, &Look::at(&args.new, &nobody)?);
-    let text = if args.json { format!("{:#}\n", difference.json()) } else { difference.text() };
-    output::data(text.as_bytes())?;
+    if args.json {
+        output::pretty_json(&difference.json())?;
+    } else {
+        output::page(&difference.text())?;
+    }
     Ok(if difference.is_more() { Exit::Failure } else { Exit::Success })
 }

@@ -53,7 +53,7 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
         secret.display(),
         public.display()
     );
-    output::data(text.as_bytes())
+    output::artefact(text.as_bytes())
 }
 
 fn with_ending(prefix: &Path, ending: &str) -> PathBuf {

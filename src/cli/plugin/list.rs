@@ -1,18 +1,16 @@
 //! `carpd plugin list`: the hooks of the configuration, who vouches for them, and what the daemon has of them.
 
-use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
-use super::plain;
 use crate::cli::{CONFIG, Exit, Failure, instance_dir, output};
 use crate::config::{Config, Hook, Kind};
 use crate::control::{self, Order, Reply};
 use crate::engine::command::HookStatus;
 use crate::hooks::vet::{Terms, Vouched};
 use crate::hooks::{HookSource, Language, manifest};
-use crate::types::Name;
+use crate::types::{Name, Page, shown};
 
 /// List the hooks of the configuration: digest, signer, pin, contract, and whether the daemon has loaded them.
 ///
@@ -56,12 +54,15 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
         running: status.is_some(),
     });
     let listed: Vec<Listed<'_>> = listed.collect();
-    let text = if args.json {
-        format!("{:#}\n", Value::Array(listed.iter().map(Listed::json).collect()))
+    if args.json {
+        output::pretty_json(&listed.iter().map(Listed::json).collect::<Vec<_>>())?;
     } else {
-        listed.iter().map(Listed::text).collect()
-    };
-    output::data(text.as_bytes())?;
+        let mut page = Page::default();
+        for listed in &listed {
+            listed.text(&mut page);
+        }
+        output::page(&page)?;
+    }
     Ok(if listed.iter().all(|listed| listed.found.is_ok()) { Exit::Success } else { Exit::Failure })
 }
 
@@ -98,22 +99,19 @@ impl Listed<'_> {
         }
     }
 
-    fn text(&self) -> String {
-        let mut text = format!("{}: {}", self.name, self.hook.source);
+    fn text(&self, page: &mut Page) {
+        let (name, source) = (self.name, &self.hook.source);
         match &self.found {
-            Ok((source, vouched)) => {
-                let _ = write!(text, ", {} bytes", source.main.len());
-                if let Some(contract) = self.contract() {
-                    let _ = write!(text, ", contract {contract}");
-                }
-                let _ = write!(text, "\n  {}\n  {vouched}", vouched.digest);
-                if let Some(signer) = &vouched.signer {
-                    let _ = write!(text, " ({})", plain(&signer.comment));
-                }
-                text += "\n";
+            Ok((read, vouched)) => {
+                let contract = self.contract().map(|contract| format!(", contract {contract}")).unwrap_or_default();
+                writeln!(page, "{name}: {source}, {} bytes{contract}", read.main.len());
+                writeln!(page, "  {}", vouched.digest);
+                let signer = vouched.signer.as_ref().map(|signer| format!(" ({})", shown(&signer.comment)));
+                writeln!(page, "  {vouched}{}", signer.unwrap_or_default());
             }
             Err(why) => {
-                let _ = writeln!(text, "\n  would be refused: {why}");
+                writeln!(page, "{name}: {source}");
+                writeln!(page, "  would be refused: {why}");
             }
         }
         let loaded = match self.loaded() {
@@ -122,8 +120,7 @@ impl Listed<'_> {
             "no" => "not loaded: the daemon does not know it yet (carpd reload)",
             _ => "no daemon answers for this configuration",
         };
-        let _ = writeln!(text, "  {loaded}");
-        text
+        writeln!(page, "  {loaded}");
     }
 
     /// Stable: what `--json` prints.

@@ -1,17 +1,17 @@
 //! What can be told of a component without running it.
 
-use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use super::{failure, plain, read, read_at_most};
+use super::{failure, read, read_at_most};
 use crate::cli::Failure;
 use crate::effect::Grants;
 use crate::hooks::api::{FUNCTIONS, Function, grant_line, is_allowed};
 use crate::hooks::manifest::{self, Abilities, Manifest, PluginError};
 use crate::hooks::vet::beside;
 use crate::trust::{Digest, FILE_MAX, Signer, Trust};
+use crate::types::{Page, shown};
 
 /// A component, looked at.
 #[derive(Debug)]
@@ -57,7 +57,7 @@ impl Signature {
     pub(super) fn text(&self) -> String {
         match self {
             Self::None => "not signed".to_owned(),
-            Self::Good(signer) => format!("signed by {} ({})", signer.key, plain(&signer.comment)),
+            Self::Good(signer) => format!("signed by {} ({})", signer.key, shown(&signer.comment)),
             Self::Bad(why) => format!("the signature beside it does not count: {why}"),
         }
     }
@@ -115,34 +115,37 @@ impl Look {
         keys
     }
 
-    pub(super) fn text(&self) -> String {
-        let mut text = String::new();
+    pub(super) fn text(&self) -> Page {
+        let mut page = Page::default();
         match &self.manifest {
-            Some(manifest) => {
-                let _ =
-                    writeln!(text, "{} {}: {}", plain(&manifest.name), plain(&manifest.version), plain(&manifest.description));
-                let _ = writeln!(text, "license: {}", plain(&manifest.license));
-                if let Some(source) = &manifest.source {
-                    let _ = writeln!(text, "source: {}", plain(source));
+            Some(Manifest { name, version, description, license, source, .. }) => {
+                writeln!(page, "{} {}: {description}", shown(name), shown(version));
+                writeln!(page, "license: {license}");
+                if let Some(source) = source {
+                    writeln!(page, "source: {source}");
                 }
             }
-            None => text += "no manifest\n",
+            None => writeln!(page, "no manifest"),
         }
-        let _ = writeln!(text, "{} bytes, {}\n{}", self.bytes.len(), self.digest, self.signature.text());
+        writeln!(page, "{} bytes, {}", self.bytes.len(), self.digest);
+        writeln!(page, "{}", self.signature.text());
         let contract = self.abilities.contract.as_deref().unwrap_or("unknown");
-        let _ = writeln!(text, "contract {contract}; entry points: {}", self.abilities.entry_points.join(", "));
-        text += "\nCan ever do:\n";
+        writeln!(page, "contract {contract}; entry points: {}", self.abilities.entry_points.join(", "));
+        writeln!(page);
+        writeln!(page, "Can ever do:");
         for import in &self.abilities.imports {
-            let _ = writeln!(text, "  {}{}", plain(import), need(import));
+            writeln!(page, "  {}{}", shown(import), need(import));
         }
         for (grant, reason) in self.manifest.iter().flat_map(|m| &m.asks) {
-            let _ = writeln!(text, "\nAsks for {}: {}", plain(grant), plain(reason));
+            writeln!(page);
+            writeln!(page, "Asks for {}: {reason}", shown(grant));
         }
         let unexplained = self.unexplained();
         if !unexplained.is_empty() {
-            let _ = writeln!(text, "\nGives no reason for: {}", unexplained.join(", "));
+            writeln!(page);
+            writeln!(page, "Gives no reason for: {}", unexplained.join(", "));
         }
-        text
+        page
     }
 
     /// Stable: what `--json` prints.

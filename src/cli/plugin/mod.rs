@@ -14,7 +14,7 @@ mod wit;
 
 use std::path::{Path, PathBuf};
 
-use super::{CONFIG, Exit, Failure};
+use super::{CONFIG, Exit, Failure, output};
 use crate::config;
 use crate::hooks::source::MAX_TOTAL;
 use crate::trust::{FILE_MAX, Key, Trust};
@@ -85,7 +85,10 @@ impl Keys {
         if !self.config.exists() {
             return Ok(Trust::default());
         }
-        config::load_trust(&self.config).map_err(|report| Failure::new(Exit::Config, report.to_string().trim_end().to_owned()))
+        config::load_trust(&self.config).map_err(|report| {
+            output::problems(&report);
+            Failure::new(Exit::Config, super::check::counts(&report))
+        })
     }
 }
 
@@ -118,14 +121,4 @@ fn read_at_most(path: &Path, limit: u64) -> Result<Vec<u8>, Failure> {
 
 fn write(path: &Path, content: &[u8]) -> Result<(), Failure> {
     std::fs::write(path, content).map_err(|err| failure(format!("could not write {}: {err}", path.display())))
-}
-
-/// What stands in a plugin was written by a stranger: nothing that a terminal would obey.
-fn plain(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() || is_format(c) { '\u{fffd}' } else { c }).collect()
-}
-
-/// Characters that turn the direction of what follows, or that nobody sees.
-const fn is_format(c: char) -> bool {
-    matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
 }

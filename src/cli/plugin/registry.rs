@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 
 use super::look::Look;
-use super::{Keys, failure, plain, read_at_most, write};
+use super::{Keys, failure, read_at_most, write};
 use crate::cli::{Exit, Failure, output};
 use crate::hooks::manifest;
 use crate::hooks::source::MAX_TOTAL;
@@ -16,6 +16,7 @@ use crate::hooks::vet::beside;
 use crate::host::courier::certificates;
 use crate::registry::{self, About, Client, Pulled, Reference, RegistryError, Way};
 use crate::trust::{FILE_MAX, Trust};
+use crate::types::Page;
 
 /// How a registry is spoken with.
 #[derive(Debug, clap::Args)]
@@ -103,23 +104,15 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
     let trust = args.keys.trust()?;
     let pulled = fetch(&args.reference, &args.connection)?;
     let look = keep(&pulled, &path, &trust)?;
-    let text = if args.json {
-        let value =
-            json!({ "reference": args.reference.to_string(), "manifest": pulled.digest.to_string(), "plugin": look.json() });
-        format!("{value:#}\n")
-    } else {
-        format!(
-            "{}: {} bytes, {}\n{}\nin the registry: {}/{}@{}\n",
-            path.display(),
-            look.bytes.len(),
-            look.digest,
-            look.signature.text(),
-            args.reference.host,
-            args.reference.repository,
-            pulled.digest
-        )
-    };
-    output::data(text.as_bytes())
+    if args.json {
+        let (reference, manifest) = (args.reference.to_string(), pulled.digest.to_string());
+        return output::pretty_json(&json!({ "reference": reference, "manifest": manifest, "plugin": look.json() }));
+    }
+    let mut page = Page::default();
+    writeln!(page, "{}: {} bytes, {}", path.display(), look.bytes.len(), look.digest);
+    writeln!(page, "{}", look.signature.text());
+    writeln!(page, "in the registry: {}/{}@{}", args.reference.host, args.reference.repository, pulled.digest);
+    output::page(&page)
 }
 
 /// Writes what came to a file, and its signature beside it; an old signature of another file goes.
@@ -143,18 +136,18 @@ fn fetch(reference: &Reference, connection: &Connection) -> Result<Pulled, Failu
     let watched = stderr().is_terminal();
     let mut progress = |done: u64, of: u64| {
         if watched {
-            output::note(&format!("\r{reference}: {} of {} KiB ", done >> 10, of >> 10));
+            output::progress(format_args!("{reference}: {} of {} KiB", done >> 10, of >> 10));
         }
     };
     let pulled = registry::pull(&mut client, reference, MAX_TOTAL, &mut progress);
     if watched {
-        output::note("\n");
+        output::progress_ended();
     }
     pulled.map_err(|err| failed(&err))
 }
 
 fn failed(err: &RegistryError) -> Failure {
-    failure(plain(&err.to_string()))
+    failure(err.to_string())
 }
 
 /// A directory of our own for what was fetched; gone with this value.
@@ -213,11 +206,13 @@ pub(super) fn push(args: &PushArgs) -> Result<Exit, Failure> {
     let mut client = args.connection.client(&args.reference)?;
     let digest = registry::push(&mut client, &args.reference, &look.bytes, &about).map_err(|err| failed(&err))?;
     let place = format!("{}/{}@{digest}", args.reference.host, args.reference.repository);
-    let text = if args.json {
-        let value = json!({ "reference": args.reference.to_string(), "manifest": digest.to_string(), "digest": look.digest.to_string(), "signed": signed });
-        format!("{value:#}\n")
-    } else {
-        format!("{}: {place}, {}\n", args.reference, if signed { "with its signature" } else { "not signed" })
-    };
-    output::data(text.as_bytes())
+    if args.json {
+        return output::pretty_json(&json!({
+            "reference": args.reference.to_string(),
+            "manifest": digest.to_string(),
+            "digest": look.digest.to_string(),
+            "signed": signed,
+        }));
+    }
+    output::line(format_args!("{}: {place}, {}", args.reference, if signed { "with its signature" } else { "not signed" }))
 }

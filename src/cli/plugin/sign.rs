@@ -7,7 +7,7 @@ use minisign::PublicKey;
 use serde_json::json;
 
 use super::look::Signature;
-use super::{Keys, failure, key, plain, read, read_at_most, write};
+use super::{Keys, failure, key, read, read_at_most, write};
 use crate::cli::{Exit, Failure, output};
 use crate::engine::clock;
 use crate::hooks::vet::beside;
@@ -76,7 +76,7 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
         .map_err(|err| failure(format!("could not sign {}: {err}", args.file.display())))?;
     let path = args.signature.clone().unwrap_or_else(|| beside(&args.file));
     write(&path, signature.into_string().as_bytes())?;
-    output::data(format!("wrote {}\n", path.display()).as_bytes())
+    output::line(format_args!("wrote {}", path.display()))
 }
 
 pub(super) fn verify(args: &VerifyArgs) -> Result<Exit, Failure> {
@@ -88,10 +88,9 @@ pub(super) fn verify(args: &VerifyArgs) -> Result<Exit, Failure> {
     if args.json {
         let good = verdict.is_ok();
         let signature = verdict.map_or_else(|why| Signature::Bad(why.to_string()), Signature::Good);
-        output::data(format!("{:#}\n", json!({ "file": args.file, "signature": signature.json() })).as_bytes())?;
+        output::pretty_json(&json!({ "file": args.file, "signature": signature.json() }))?;
         return Ok(if good { Exit::Success } else { Exit::Failure });
     }
     let signer = verdict.map_err(|why| failure(format!("{}: {why}", path.display())))?;
-    let text = format!("{}: signed by {} ({})\n", args.file.display(), signer.key, plain(&signer.comment));
-    output::data(text.as_bytes())
+    output::line(format_args!("{}: signed by {} ({})", args.file.display(), signer.key, signer.comment))
 }

@@ -19,8 +19,8 @@ pub(in crate::cli) struct Args {
 
 pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
     if args.only.is_empty() {
-        return output::data(wit::contract().as_bytes());
+        return output::artefact(wit::contract().as_bytes());
     }
     let part = Part::of(args.only.iter().map(String::as_str)).map_err(failure)?;
-    output::data(part.wit().as_bytes())
+    output::artefact(part.wit().as_bytes())
 }

@@ -2,7 +2,8 @@
 
 use std::fmt::Write as _;
 
-use super::svg::{escaped, picture};
+use super::super::xml::escaped;
+use super::svg::picture;
 use super::text::{length, seconds};
 use crate::engine::rehearse::{MarkKind, Timeline, VhostLine};
 
@@ -39,7 +40,7 @@ pub(super) fn page(timeline: &Timeline) -> String {
          <h2 id=\"all\">All that happened</h2>\n{table}{notes}\
          <footer>Made by carpd {version}. Times are virtual; what hooks did was done to virtual machines alone.</footer>\n\
          </main>\n</body>\n</html>\n",
-        title = escaped(&names.join(", ")),
+        title = escaped(names.join(", ")),
         length = seconds(timeline.end_us),
         events = count(timeline.events.len(), "event"),
         seed = timeline.seed,
@@ -76,7 +77,7 @@ fn card(vhost: &VhostLine, end_us: u64) -> String {
     format!(
         "<article class=\"card\"><h3>{} <span class=\"soft\">{}</span></h3><p class=\"{class}\">{}.{:02} %</p><p>served; {said}</p>{twice}</article>\n",
         escaped(&vhost.name),
-        escaped(&vhost.addresses.join(", ")),
+        escaped(vhost.addresses.join(", ")),
         share / 100,
         share % 100,
     )

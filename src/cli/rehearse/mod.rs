@@ -26,8 +26,12 @@ use crate::hooks::LoadError;
 #[command(after_long_help = after_long_help())]
 pub(super) struct Args {
     /// The configuration of each node. It is called as the file, without .toml, or as you write before "=".
-    #[arg(value_name = "[NAME=]FILE", required = true, num_args = 1..)]
+    #[arg(value_name = "[NAME=]FILE", required_unless_present = "configs", num_args = 1..)]
     nodes: Vec<String>,
+
+    /// The same, as the other verbs have it. Repeat it for each node.
+    #[arg(short, long = "config", value_name = "[NAME=]FILE")]
+    configs: Vec<String>,
 
     /// Something that happens, as "10s node2 dies". Repeat it for more.
     #[arg(short, long = "event", value_name = "EVENT")]
@@ -72,7 +76,8 @@ fn after_long_help() -> String {
 }
 
 pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
-    let nodes = nodes(&args.nodes)?;
+    let words: Vec<String> = args.nodes.iter().chain(&args.configs).cloned().collect();
+    let nodes = nodes(&words)?;
     let scenario = scenario(args)?;
     let max_outage = args.max_outage.as_deref().map(time).transpose()?;
     let timeline = rehearse(nodes, &scenario, !args.no_hooks).map_err(|error| failure(&error))?;
@@ -80,13 +85,11 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
         fs::write(path, html::page(&timeline))
             .map_err(|error| Failure::new(Exit::Failure, format!("cannot write {}: {error}", path.display())))?;
     }
-    let out = if args.json {
-        let json = serde_json::to_string_pretty(&timeline).map_err(|error| Failure::new(Exit::Failure, error.to_string()))?;
-        json + "\n"
+    if args.json {
+        output::pretty_json(&timeline)?;
     } else {
-        text::text(&timeline)
-    };
-    output::data(out.as_bytes())?;
+        output::page(&text::text(&timeline))?;
+    }
     Ok(if max_outage.is_some_and(|max| longest(&timeline) > max) { Exit::Failure } else { Exit::Success })
 }
 

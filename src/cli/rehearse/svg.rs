@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use super::super::xml::escaped;
 use super::text::{length, seconds};
 use crate::engine::rehearse::{Lane, Mark, MarkKind, NodeLine, Shown, StateSpan, Timeline, VhostLine};
 
@@ -19,23 +20,6 @@ const GAP: f64 = 18.0;
 const CHARACTER: f64 = 6.6;
 /// Nodes are told apart by so many colours, and by their names.
 const COLOURS: usize = 5;
-
-/// Text as it stands in XML.
-pub(super) fn escaped(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            // XML has no way to write these.
-            c if c.is_control() => out.push('\u{fffd}'),
-            c => out.push(c),
-        }
-    }
-    out
-}
 
 /// The picture, for a page that has the styles.
 pub(super) fn picture(timeline: &Timeline) -> String {
@@ -58,7 +42,7 @@ pub(super) fn picture(timeline: &Timeline) -> String {
          <rect class=\"hatch-ground\" width=\"6\" height=\"6\"/><path class=\"hatch\" d=\"M0 0V6\" stroke-width=\"2\"/></pattern></defs>\n\
          {ground}{lanes}</svg>\n",
         height = bottom + 8.0,
-        description = escaped(&description(timeline)),
+        description = escaped(description(timeline)),
         ground = ground.out,
         lanes = picture.out,
     )
@@ -106,7 +90,7 @@ impl Picture {
         let mut last = f64::MIN;
         for (number, event) in (1..).zip(&timeline.events) {
             let x = self.x(event.at_us);
-            let text = escaped(&format!("{}: {}", seconds(event.at_us), event.text));
+            let text = escaped(format!("{}: {}", seconds(event.at_us), event.text));
             _ = writeln!(self.out, "<path class=\"event\" d=\"M{x:.1} {:.1}V{:.1}\"/>", EVENTS, self.y);
             // Badges that would lie upon each other: the first stands for all, the table has them.
             if x - last < 14.0 {
@@ -233,7 +217,7 @@ impl Picture {
 
 /// Lines of a tooltip.
 fn escaped_lines(lines: &[String]) -> String {
-    lines.iter().map(|line| escaped(line)).collect::<Vec<_>>().join("&#10;")
+    lines.iter().map(escaped).collect::<Vec<_>>().join("&#10;")
 }
 
 /// Which of several ticks at one place is shown.

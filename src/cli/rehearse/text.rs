@@ -1,11 +1,10 @@
 //! A timeline for a terminal.
 
-use std::fmt::Write as _;
-
 use crate::engine::rehearse::{MarkKind, Timeline, VhostLine};
+use crate::types::Page;
 
 /// The whole of it.
-pub(super) fn text(timeline: &Timeline) -> String {
+pub(super) fn text(timeline: &Timeline) -> Page {
     let mut lines: Vec<(u64, u64, String)> = Vec::new();
     for event in &timeline.events {
         lines.push((event.seq, event.at_us, format!("* {}", event.text)));
@@ -23,37 +22,39 @@ pub(super) fn text(timeline: &Timeline) -> String {
         }
     }
     lines.sort_unstable_by_key(|(seq, ..)| *seq);
-    let mut out: String = lines.iter().map(|(_, at, line)| format!("{:>12}  {line}\n", seconds(*at))).collect();
-    out.push('\n');
+    let mut page = Page::default();
+    for (_, at, line) in &lines {
+        writeln!(page, "{:>12}  {line}", seconds(*at));
+    }
+    writeln!(page);
     for vhost in &timeline.vhosts {
-        out += &vhost_text(vhost, timeline.end_us);
+        vhost_text(vhost, timeline.end_us, &mut page);
     }
     for note in &timeline.notes {
-        _ = writeln!(out, "note: {note}");
+        writeln!(page, "note: {note}");
     }
-    out
+    page
 }
 
-fn vhost_text(vhost: &VhostLine, end_us: u64) -> String {
-    let mut out = format!("{} ({}): ", vhost.name, vhost.addresses.join(", "));
+fn vhost_text(vhost: &VhostLine, end_us: u64, page: &mut Page) {
     let count = vhost.failures().count();
     let total: u64 = vhost.failures().map(|outage| outage.to_us - outage.from_us).sum();
-    _ = match count {
-        0 => writeln!(out, "no outage in {}", seconds(end_us)),
-        1 => writeln!(out, "1 outage of {}", length(total)),
-        n => writeln!(out, "{n} outages, {} in all", length(total)),
+    let outages = match count {
+        0 => format!("no outage in {}", seconds(end_us)),
+        1 => format!("1 outage of {}", length(total)),
+        n => format!("{n} outages, {} in all", length(total)),
     };
+    writeln!(page, "{} ({}): {outages}", vhost.name, vhost.addresses.join(", "));
     for outage in &vhost.outages {
         let what = if outage.initial { "not yet served" } else { "outage" };
         let length = length(outage.to_us - outage.from_us);
         let open = if outage.to_us == end_us { ", and it goes on" } else { "" };
-        _ = writeln!(out, "  {what} {} to {}: {length}{open}", seconds(outage.from_us), seconds(outage.to_us));
+        writeln!(page, "  {what} {} to {}: {length}{open}", seconds(outage.from_us), seconds(outage.to_us));
     }
     for span in &vhost.contested {
         let length = length(span.to_us - span.from_us);
-        _ = writeln!(out, "  held twice {} to {}: {length}", seconds(span.from_us), seconds(span.to_us));
+        writeln!(page, "  held twice {} to {}: {length}", seconds(span.from_us), seconds(span.to_us));
     }
-    out
 }
 
 /// `61.250 s`.

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::find::Pair;
 use crate::testing::FileReport;
+use crate::types::{Page, shown};
 
 /// Of all hooks together.
 #[derive(Debug)]
@@ -66,22 +67,21 @@ impl Coverage {
     }
 
     /// For people: the share of each file, and what has not run.
-    pub(super) fn text(&self) -> String {
-        let mut out = String::from("coverage\n");
+    pub(super) fn text(&self, page: &mut Page) {
+        writeln!(page, "coverage");
         for (path, lines) in &self.files {
             let missed: Vec<u32> = lines.iter().filter(|(_, hits)| **hits == 0).map(|(line, _)| *line).collect();
             let missing = if missed.is_empty() { String::new() } else { format!("  not run: {}", ranges(&missed, lines)) };
             let ran = lines.len() - missed.len();
-            _ = writeln!(out, "  {:5.1} %  {path}: {ran} of {} lines{missing}", percent(lines.values()), lines.len());
+            writeln!(page, "  {:5.1} %  {path}: {ran} of {} lines{missing}", percent(lines.values()), lines.len());
         }
         for Component { path, called, uncalled } in &self.components {
             let all = called.len() + uncalled.len();
             let missing = if uncalled.is_empty() { String::new() } else { format!("  not called: {}", uncalled.join(", ")) };
             let share = percent(std::iter::repeat_n(&1, called.len()).chain(std::iter::repeat_n(&0, uncalled.len())));
-            _ = writeln!(out, "  {share:5.1} %  {path}: {} of {all} functions called{missing}", called.len());
+            writeln!(page, "  {share:5.1} %  {path}: {} of {all} functions called{missing}", called.len());
         }
-        _ = writeln!(out, "  {:5.1} %  in all", self.percent());
-        out
+        writeln!(page, "  {:5.1} %  in all", self.percent());
     }
 
     /// Stable: `percent`, `files` with `path`, `lines`, `ran`, `missed`; `components` with `path`, `called`, `uncalled`.
@@ -103,7 +103,7 @@ impl Coverage {
         let mut out = String::new();
         for (path, lines) in &self.files {
             let absolute = std::path::absolute(path).unwrap_or_else(|_| path.into());
-            _ = writeln!(out, "TN:carpd\nSF:{}", absolute.display());
+            _ = writeln!(out, "TN:carpd\nSF:{}", shown(absolute.display()));
             for (line, hits) in lines {
                 _ = writeln!(out, "DA:{line},{hits}");
             }

@@ -81,7 +81,7 @@ fn named(path: &Path) -> Result<Vec<OfTest>, Failure> {
         walk(path, DEPTH, &mut tests).map_err(|error| no(format!("cannot read {}: {error}", path.display())))?;
         let (ours, foreign): (Vec<PathBuf>, Vec<PathBuf>) = tests.into_iter().partition(|test| is_ours(test));
         for test in foreign {
-            output::note(&format!("passes over {}: it is no test of a hook: it has no test.case\n", test.display()));
+            output::note(format_args!("passes over {}: it is no test of a hook: it has no test.case", test.display()));
         }
         return Ok(ours.iter().map(|test| of_test(test)).collect());
     }

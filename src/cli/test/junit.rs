@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use super::super::xml::escaped;
 use crate::testing::{CaseReport, FileReport};
 
 /// One `testsuite` for each test file and hook.
@@ -21,7 +22,7 @@ pub(super) fn report(reports: &[FileReport]) -> String {
             report.failed()
         );
         for fault in &report.faults {
-            let message = escaped(&fault.to_string());
+            let message = escaped(fault);
             _ = writeln!(
                 out,
                 "    <testcase name=\"(the test file)\" classname=\"{}\"><failure message=\"{message}\"/></testcase>",
@@ -43,32 +44,13 @@ fn case_xml(report: &FileReport, case: &CaseReport) -> String {
         took.as_secs_f64()
     );
     if let Some(failure) = failure {
-        let first = failure.message.lines().next().unwrap_or_default();
-        let diff = failure.mismatch.as_ref().map(|m| format!("\n{}", m.side_by_side())).unwrap_or_default();
-        let text = format!("{}:{}: {}{diff}", failure.file, failure.line, failure.message);
-        _ = write!(out, "<failure message=\"{}\">{}</failure>", escaped(first), escaped(&text));
+        let place = format!("{}:{}: {}", failure.file, failure.line, failure.message);
+        let lines = std::iter::once(place).chain(failure.more());
+        let text: Vec<String> = lines.map(escaped).collect();
+        _ = write!(out, "<failure message=\"{}\">{}</failure>", escaped(&failure.message), text.join("&#10;"));
     }
     if !output.is_empty() {
-        _ = write!(out, "<system-out>{}</system-out>", escaped(&output.join("\n")));
+        _ = write!(out, "<system-out>{}</system-out>", output.iter().map(escaped).collect::<Vec<_>>().join("&#10;"));
     }
     out + "</testcase>\n"
-}
-
-/// Text for XML: what XML 1.0 cannot hold at all becomes a replacement character.
-fn escaped(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => out += "&amp;",
-            '<' => out += "&lt;",
-            '>' => out += "&gt;",
-            '"' => out += "&quot;",
-            '\n' => out += "&#10;",
-            '\t' => out.push(c),
-            '\u{fffe}' | '\u{ffff}' => out.push('\u{fffd}'),
-            c if c.is_control() => out.push('\u{fffd}'),
-            c => out.push(c),
-        }
-    }
-    out
 }

@@ -138,8 +138,11 @@ fn once(args: &Args) -> Result<Exit, Failure> {
     if let Some(path) = &args.junit {
         write(path, &junit::report(&reports))?;
     }
-    let text = if args.json { show::json(&reports, coverage.as_ref()) } else { show::text(&reports, coverage.as_ref()) };
-    output::data(text.as_bytes())?;
+    if args.json {
+        output::json(&show::json(&reports, coverage.as_ref()))?;
+    } else {
+        output::page(&show::text(&reports, coverage.as_ref()))?;
+    }
     if let Some(first) = lost.into_iter().next() {
         return Err(first);
     }
@@ -188,7 +191,7 @@ fn write_updates(pairs: &[Pair], reports: &mut Reports) -> Result<(), Failure> {
         match testing::update(&String::from_utf8_lossy(text), &own) {
             Ok(updated) => {
                 write(Path::new(path), &updated)?;
-                output::note(&format!("wrote {path}: {} plan{}\n", own.len(), if own.len() == 1 { "" } else { "s" }));
+                output::note(format_args!("wrote {path}: {} plan{}", own.len(), if own.len() == 1 { "" } else { "s" }));
             }
             Err((line, why)) => report.faults.push(fault(path, line, why)),
         }

@@ -1,68 +1,48 @@
 //! The report, for people and as JSON.
 
-use std::fmt::Write as _;
-
 use serde_json::{Value, json};
 
 use super::coverage::Coverage;
 use crate::testing::{CaseReport, Failure, FileReport};
-
-/// What stands in a test was written by a stranger: nothing that a terminal would obey.
-fn plain(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() && c != '\n' && c != '\t' { '\u{fffd}' } else { c }).collect()
-}
-
-fn indented(text: &str, by: usize) -> String {
-    text.lines().map(|line| format!("{:by$}{line}\n", "")).collect()
-}
+use crate::types::Page;
 
 /// For people.
-pub(super) fn text(reports: &[FileReport], coverage: Option<&Coverage>) -> String {
-    let mut out = String::new();
+pub(super) fn text(reports: &[FileReport], coverage: Option<&Coverage>) -> Page {
+    let mut page = Page::default();
     for report in reports {
-        _ = writeln!(out, "{} ({})", plain(&report.path), plain(&report.hook));
+        writeln!(page, "{} ({})", report.path, report.hook);
         for fault in &report.faults {
             let line = fault.line.map(|line| format!(":{line}")).unwrap_or_default();
-            _ = write!(out, "  FAILED  {}{line}:\n{}", plain(&fault.file), indented(&plain(&fault.message), 10));
+            writeln!(page, "  FAILED  {}{line}:", fault.file);
+            writeln!(page, "          {}", fault.message);
         }
-        report.cases.iter().for_each(|case| out += &case_text(case));
-        out.push('\n');
+        report.cases.iter().for_each(|case| case_text(case, &mut page));
+        writeln!(page);
     }
     if let Some(coverage) = coverage {
-        out += &coverage.text();
-        out.push('\n');
+        coverage.text(&mut page);
+        writeln!(page);
     }
     let failed: usize = reports.iter().map(FileReport::failed).sum();
     let passed: usize = reports.iter().map(|r| r.cases.iter().filter(|case| case.failure.is_none()).count()).sum();
-    _ = writeln!(out, "{passed} passed, {failed} failed");
-    out
+    writeln!(page, "{passed} passed, {failed} failed");
+    page
 }
 
-fn case_text(case: &CaseReport) -> String {
-    let name = plain(&case.name);
-    let mut out = match &case.failure {
-        None => format!("  ok      {name}\n"),
-        Some(failure) => format!("  FAILED  {name}\n{}", failure_text(failure)),
-    };
-    for line in &case.output {
-        _ = write!(out, "{}", indented(&plain(line), 10));
+fn case_text(case: &CaseReport, page: &mut Page) {
+    writeln!(page, "  {}{}", if case.failure.is_none() { "ok      " } else { "FAILED  " }, case.name);
+    if let Some(failure) = &case.failure {
+        let Failure { file, line, message, .. } = failure;
+        let place = if *line > 0 { format!("{file}:{line}: ") } else { String::new() };
+        writeln!(page, "          {place}{message}");
+        failure.more().iter().for_each(|line| writeln!(page, "          {line}"));
     }
-    out
-}
-
-fn failure_text(failure: &Failure) -> String {
-    let Failure { file, line, message, mismatch } = failure;
-    let place = if *line > 0 { format!("{file}:{line}: ") } else { String::new() };
-    let mut out = indented(&plain(&format!("{place}{message}")), 10);
-    if let Some(mismatch) = mismatch {
-        out += &indented(&plain(&mismatch.side_by_side()), 12);
-    }
-    out
+    case.output.iter().for_each(|line| writeln!(page, "          {line}"));
 }
 
 /// Stable: `passed`, `failed`, `files` with `path`, `hook`, `faults` and `cases`, each case with `name`, `passed`, `ms`,
 /// `output` and `failure`; with coverage its `percent` and files.
-pub(super) fn json(reports: &[FileReport], coverage: Option<&Coverage>) -> String {
+pub(super) fn json(reports: &[FileReport], coverage: Option<&Coverage>) -> Value {
     let failed: usize = reports.iter().map(FileReport::failed).sum();
     let passed: usize = reports.iter().map(|r| r.cases.iter().filter(|case| case.failure.is_none()).count()).sum();
     let files: Vec<Value> = reports.iter().map(file_json).collect();
@@ -70,7 +50,7 @@ pub(super) fn json(reports: &[FileReport], coverage: Option<&Coverage>) -> Strin
     if let (Some(coverage), Value::Object(map)) = (coverage, &mut all) {
         map.insert("coverage".to_owned(), coverage.json());
     }
-    format!("{all}\n")
+    all
 }
 
 fn file_json(report: &FileReport) -> Value {
@@ -85,7 +65,8 @@ fn case_json(case: &CaseReport) -> Value {
     let failure = failure.as_ref().map(|f| {
         let (expected, actual) = f.mismatch.as_ref().map(|m| (&m.expected, &m.actual)).unzip();
         let line = Some(f.line).filter(|line| *line > 0);
-        json!({ "file": f.file, "line": line, "message": f.message, "expected": expected, "actual": actual })
+        let message = std::iter::once(&f.message).chain(&f.history).map(String::as_str).collect::<Vec<_>>().join("\n");
+        json!({ "file": f.file, "line": line, "message": message, "expected": expected, "actual": actual })
     });
     json!({ "name": name, "passed": failure.is_none(), "ms": took.as_secs_f64() * 1e3, "output": output, "failure": failure })
 }

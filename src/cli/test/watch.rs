@@ -29,7 +29,7 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
         if let Err(failure) = once(args) {
             output::report(&failure);
         }
-        output::note("Waits for a change; Ctrl-C ends it.\n");
+        output::note("Waits for a change; Ctrl-C ends it.");
         if hints.recv().is_err() {
             return Err(Failure::new(Exit::Failure, "the watch ended"));
         }

@@ -56,7 +56,7 @@ pub(super) fn main(words: Vec<OsString>) -> ExitCode {
     let mut notes = Notes::default();
     let mut options = match legacy::parse(&words, &mut |path| password_file(path, &mut notes)) {
         Ok(options) => options,
-        Err(Refusal::Usage) => return output::data(USAGE.as_bytes()).map_or_else(|_| Exit::Failure.into(), Into::into),
+        Err(Refusal::Usage) => return output::artefact(USAGE.as_bytes()).map_or_else(|_| Exit::Failure.into(), Into::into),
         Err(Refusal::Option(text)) => return complain(&text),
         Err(Refusal::Value { status, message }) => return refuse(&Sink::new(None, true, false, 0), status, &message),
     };

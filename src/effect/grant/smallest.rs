@@ -173,7 +173,9 @@ mod tests {
             Effect::SysctlSet { key: evil.into(), value: evil.into() },
             Effect::CommandRun { name: evil.into(), args: BTreeMap::new() },
         ];
-        effects.iter().for_each(|effect| grants.widen(effect, own));
+        for effect in &effects {
+            grants.widen(effect, own);
+        }
         let text = grants.to_toml();
         assert!(text.lines().count() == 3 && text.lines().all(|line| !line.contains(is_treacherous)), "{text}");
         assert_eq!(toml::from_str::<Grants>(&text).unwrap(), grants, "{text}");

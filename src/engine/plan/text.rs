@@ -1,26 +1,12 @@
 //! A plan for a person.
 
-use std::fmt::{self, Display, Write as _};
+use std::fmt::{self, Display};
 
 use super::{By, Event, Part, Plan, Step, Totals, Verdict};
-use crate::types::Name;
+use crate::types::{Name, Page, shown};
 
 /// Columns of what is changed, so that the changes stand below each other.
 const WIDTH: usize = 34;
-
-impl Display for Plan {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let addresses: Vec<String> = self.addresses.iter().map(ToString::to_string).collect();
-        writeln!(f, "{} {} on {} ({})", self.vhost, becomes(self.event), self.interface, addresses.join(", "))?;
-        for note in &self.notes {
-            writeln!(f, "  note: {note}")?;
-        }
-        if self.parts.is_empty() {
-            writeln!(f, "  nothing to do")?;
-        }
-        self.parts.iter().try_for_each(|part| f.write_str(&part_text(part)))
-    }
-}
 
 impl Display for Totals {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -37,10 +23,26 @@ impl Display for Totals {
 
 /// All of these plans, and what they come to.
 #[must_use]
-pub fn text(plans: &[Plan]) -> String {
-    let mut out: String = plans.iter().map(|plan| format!("{plan}\n")).collect();
-    _ = writeln!(out, "{}", Totals::of(plans));
-    out
+pub fn text(plans: &[Plan]) -> Page {
+    let mut page = Page::default();
+    for plan in plans {
+        plan_text(plan, &mut page);
+        writeln!(page);
+    }
+    writeln!(page, "{}", Totals::of(plans));
+    page
+}
+
+fn plan_text(plan: &Plan, page: &mut Page) {
+    let addresses: Vec<String> = plan.addresses.iter().map(ToString::to_string).collect();
+    writeln!(page, "{} {} on {} ({})", plan.vhost, becomes(plan.event), plan.interface, addresses.join(", "));
+    for note in &plan.notes {
+        writeln!(page, "  note: {note}");
+    }
+    if plan.parts.is_empty() {
+        writeln!(page, "  nothing to do");
+    }
+    plan.parts.iter().for_each(|part| part_text(part, page));
 }
 
 const fn becomes(event: Event) -> &'static str {
@@ -55,46 +57,51 @@ const fn becomes(event: Event) -> &'static str {
     }
 }
 
-fn part_text(part: &Part) -> String {
-    let (heading, hook) = match &part.by {
-        By::Daemon => ("carpd itself".to_owned(), None),
-        By::Hook { name, entry } => (format!("hook {name}: {}", entry.as_str()), Some(name)),
-        By::Undo => ("undone".to_owned(), None),
+fn part_text(part: &Part, page: &mut Page) {
+    let hook = match &part.by {
+        By::Daemon => {
+            writeln!(page, "  carpd itself");
+            None
+        }
+        By::Hook { name, entry } => {
+            writeln!(page, "  hook {name}: {}", entry.as_str());
+            Some(name)
+        }
+        By::Undo => {
+            writeln!(page, "  undone");
+            None
+        }
     };
-    let mut out = format!("  {heading}\n");
-    for step in &part.steps {
-        out += &step_text(step, hook);
-    }
+    part.steps.iter().for_each(|step| step_text(step, hook, page));
     for line in &part.log {
         let fields: Vec<String> = line.fields.iter().map(|(key, value)| format!("{key}={value}")).collect();
         let fields = if fields.is_empty() { String::new() } else { format!(" ({})", fields.join(", ")) };
-        _ = writeln!(out, "    log: {}{fields}", line.message);
+        writeln!(page, "    log: {}{fields}", line.message);
     }
     match &part.failure {
-        Some(failure) => _ = writeln!(out, "    FAILS: {failure}"),
-        None if part.steps.is_empty() && part.log.is_empty() => out += "    nothing to do\n",
+        Some(failure) => writeln!(page, "    FAILS: {failure}"),
+        None if part.steps.is_empty() && part.log.is_empty() => writeln!(page, "    nothing to do"),
         None => {}
     }
-    out
 }
 
-fn step_text(step: &Step, hook: Option<&Name>) -> String {
-    let what = step.resource.as_ref().unwrap_or(&step.effect);
-    let or_none = |text: &Option<String>| text.clone().unwrap_or_default();
-    let mut out = match step.verdict {
-        Verdict::Change => format!("    ~ {what:<WIDTH$} {} -> {}\n", or_none(&step.before), or_none(&step.after)),
-        Verdict::Already => format!("      {what:<WIDTH$} already so: {}\n", or_none(&step.before)),
-        Verdict::Act => format!("    > {what}\n"),
-        Verdict::Denied => format!("    ! {what:<WIDTH$} not granted\n"),
-        Verdict::Failed => format!("    ! {what:<WIDTH$} would fail: {}\n", or_none(&step.error)),
-    };
+fn step_text(step: &Step, hook: Option<&Name>, page: &mut Page) {
+    // Cut one by one: no long value hides what comes of it behind the end of the line.
+    let words = |text: &Option<String>| text.as_ref().map(shown).unwrap_or_default();
+    let what = shown(step.resource.as_ref().unwrap_or(&step.effect));
+    match step.verdict {
+        Verdict::Change => writeln!(page, "    ~ {what:<WIDTH$} {} -> {}", words(&step.before), words(&step.after)),
+        Verdict::Already => writeln!(page, "      {what:<WIDTH$} already so: {}", words(&step.before)),
+        Verdict::Act => writeln!(page, "    > {what}"),
+        Verdict::Denied => writeln!(page, "    ! {what:<WIDTH$} not granted"),
+        Verdict::Failed => writeln!(page, "    ! {what:<WIDTH$} would fail: {}", words(&step.error)),
+    }
     match (&step.grant, hook, step.verdict) {
-        (Some(line), Some(hook), Verdict::Denied) => _ = writeln!(out, "        add under [hook.{hook}.grant]: {line}"),
-        (Some(line), Some(_), _) => _ = writeln!(out, "        granted by {line}"),
+        (Some(line), Some(hook), Verdict::Denied) => writeln!(page, "        add under [hook.{hook}.grant]: {line}"),
+        (Some(line), Some(_), _) => writeln!(page, "        granted by {line}"),
         (Some(_), None, _) | (None, ..) => {}
     }
     if let Some(undo) = &step.undo {
-        _ = writeln!(out, "        undone at the end of mastership: {undo}");
+        writeln!(page, "        undone at the end of mastership: {undo}");
     }
-    out
 }

@@ -152,7 +152,7 @@ impl Scenario {
     pub fn parse(text: &str, end: Option<Duration>, seed: Option<u64>) -> Result<Self, ScenarioError> {
         let mut scenario = Self { events: Vec::new(), end: Duration::ZERO, seed: 1 };
         let mut file_end = None;
-        for (number, line) in (1..).zip(text.lines()) {
+        for (number, line) in (1..).zip(text.strip_prefix('\u{feff}').unwrap_or(text).lines()) {
             let wrong = |message| ScenarioError { place: format!("line {number}"), message };
             let line = line.split('#').next().unwrap_or_default().trim();
             match line.split_once(' ') {

@@ -1,5 +1,7 @@
 //! What a test file may call, named once: the Lua tables, the definitions for editors and the reference are made from it.
 
+use crate::types::shown_within;
+
 /// One function of a test file.
 #[derive(Debug)]
 pub struct TestFunction {
@@ -253,6 +255,5 @@ pub fn unknown_test_function(on: On, name: &str) -> String {
     let here = TEST_FUNCTIONS.iter().filter(|f| f.on == on).map(|f| f.name);
     let prefix = if on == On::Test { "test." } else { "h:" };
     let hint = super::nearest(name, here).map(|found| format!("; did you mean {prefix}{found}?")).unwrap_or_default();
-    let shown: String = name.chars().take(64).filter(|c| !c.is_control()).collect();
-    format!("no function {prefix}{shown}{hint}")
+    format!("no function {prefix}{}{hint}", shown_within(name, 64))
 }

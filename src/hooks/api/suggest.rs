@@ -2,6 +2,7 @@
 
 use super::{FUNCTIONS, groups};
 use crate::hooks::EntryPoint;
+use crate::types::shown_within;
 
 /// One field of an event.
 #[derive(Debug, Clone, Copy)]
@@ -100,7 +101,7 @@ pub fn nearest<'a>(given: &str, candidates: impl Iterator<Item = &'a str>) -> Op
 }
 
 fn shown(name: &str) -> String {
-    name.chars().take(64).filter(|c| !c.is_control()).collect()
+    shown_within(name, 64)
 }
 
 fn hint(found: Option<String>) -> String {

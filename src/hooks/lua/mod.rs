@@ -223,7 +223,7 @@ impl Code {
         let counted = kind == Kind::Hook { coverage: true };
         let compile_as = |counted: bool, name: &str, text: &[u8]| {
             let compiler = Compiler::new().set_optimization_level(1).set_debug_level(1).set_coverage_level(u8::from(counted));
-            compiler.compile(text).map_err(|err| LoadError::Code(syntax_error(name, &err)))
+            compiler.compile(without_bom(text)).map_err(|err| LoadError::Code(syntax_error(name, &err)))
         };
         let compile = |name: &str, text: &[u8]| compile_as(counted, name, text);
         let prelude = if kind == Kind::Test { test_file::prelude() } else { prelude() };
@@ -278,6 +278,11 @@ fn module_stem(wanted: &str, from: &str) -> Option<String> {
 fn find_module(wanted: &str, from: &str, is_there: impl Fn(&str) -> bool) -> Option<String> {
     let stem = module_stem(wanted, from)?;
     ["", ".lua", ".luau", "/init.lua", "/init.luau"].iter().map(|ending| format!("{stem}{ending}")).find(|key| is_there(key))
+}
+
+/// A script without the mark that some editors put before a text.
+pub(super) fn without_bom(text: &[u8]) -> &[u8] {
+    text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text)
 }
 
 /// The prelude with the host's tables written out.

@@ -55,5 +55,5 @@ pub fn check(source: &[u8], globals: &BTreeSet<String>) -> Option<Vec<Finding>> 
 }
 
 fn words(source: &[u8]) -> Option<Vec<lexer::Token>> {
-    lexer::tokens(std::str::from_utf8(source).ok()?)
+    lexer::tokens(std::str::from_utf8(super::without_bom(source)).ok()?)
 }
