@@ -13,7 +13,7 @@ use tracing_subscriber::filter::LevelFilter;
 
 use super::{CONFIG, Exit, Failure, output};
 use crate::config::{Config, Loaded, LogFormat, LogLevel};
-use crate::control::{self, Listening};
+use crate::control::{self, Bound, Listening};
 use crate::engine::command::Command;
 use crate::hooks::exam::{Exam, Verdict};
 use crate::keeper;
@@ -93,7 +93,7 @@ pub(super) fn engine() -> ExitCode {
         }
     };
     match start_log(&args, &loaded.config) {
-        Ok(()) => crate::engine::main(&loaded.config, &args.config, examine, listen),
+        Ok(()) => crate::engine::main(&loaded.config, &args.config, examine, open, listen),
         Err(failure) => output::report(&failure).into(),
     }
 }
@@ -104,13 +104,18 @@ pub(super) fn examine(keeper: &keeper::Client, exam: Exam) -> Pin<Box<dyn Future
 }
 
 /// Opens the control socket. Without it the daemon runs all the same.
-pub(super) fn listen(instance_dir: &Path, commands: mpsc::Sender<Command>) -> Option<Listening> {
+pub(super) fn open(instance_dir: &Path) -> Option<Bound> {
     let socket = control::socket_path(instance_dir);
-    control::serve(&socket, commands)
+    control::bind(&socket)
         .inspect_err(|error| {
             warn!(path = %socket.display(), %error, "Cannot listen for operators: no status, no reload but by SIGHUP");
         })
         .ok()
+}
+
+/// Answers on it.
+pub(super) fn listen(bound: Option<Bound>, commands: mpsc::Sender<Command>) -> Option<Listening> {
+    control::serve(bound?, commands).inspect_err(|error| warn!(%error, "Cannot answer operators")).ok()
 }
 
 #[derive(clap::Parser)]

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 pub use client::{CallError, call};
 pub use condition::Trouble;
-pub use server::{Listening, serve};
+pub use server::{Bound, Listening, bind, serve};
 
 use crate::engine::command::{HandedOver, ReloadReport, Status};
 use crate::engine::plan::Plan;

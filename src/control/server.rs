@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixListener as StdListener;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
@@ -34,11 +35,18 @@ impl Drop for Listening {
     }
 }
 
-/// Listens on `path` until the engine ends. Must be called on a tokio `LocalSet`.
+/// A socket that listens, before there is anybody to answer.
+#[derive(Debug)]
+pub struct Bound {
+    listener: StdListener,
+    listening: Listening,
+}
+
+/// Listens on `path`. Who comes waits until [`serve`].
 ///
 /// # Errors
 /// The socket cannot be made there; `AddrInUse` if another daemon listens on it.
-pub fn serve(path: &Path, commands: mpsc::Sender<Command>) -> io::Result<Listening> {
+pub fn bind(path: &Path) -> io::Result<Bound> {
     if let Some(directory) = path.parent() {
         std::fs::create_dir_all(directory)?;
     }
@@ -55,11 +63,23 @@ pub fn serve(path: &Path, commands: mpsc::Sender<Command>) -> io::Result<Listeni
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         Ok(()) | Err(_) => {}
     }
-    let listener = UnixListener::bind(path)?;
+    let listener = StdListener::bind(path)?;
+    let listening = Listening(path.to_owned());
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660))?;
-    debug!(path = %path.display(), "Listens for operators");
+    listener.set_nonblocking(true)?;
+    Ok(Bound { listener, listening })
+}
+
+/// Answers operators until the engine ends. Must be called on a tokio `LocalSet`.
+///
+/// # Errors
+/// The runtime cannot watch the socket.
+pub fn serve(bound: Bound, commands: mpsc::Sender<Command>) -> io::Result<Listening> {
+    let Bound { listener, listening } = bound;
+    let listener = UnixListener::from_std(listener)?;
+    debug!(path = %listening.0.display(), "Listens for operators");
     tokio::task::spawn_local(accept(listener, commands));
-    Ok(Listening(path.to_owned()))
+    Ok(listening)
 }
 
 /// Takes everybody who comes at once: who says nothing makes room for who does, so nobody can keep others out by waiting.
@@ -197,7 +217,7 @@ mod tests {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         tokio::task::LocalSet::new().block_on(&runtime, async {
             let (commands, mut orders) = mpsc::channel(1);
-            let listening = serve(&path, commands).unwrap();
+            let listening = serve(bind(&path).unwrap(), commands).unwrap();
             tokio::task::spawn_local(async move {
                 while let Some(order) = orders.recv().await {
                     let Command::Metrics(reply) = order else { panic!("{order:?}") };

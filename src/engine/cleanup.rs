@@ -43,7 +43,7 @@ async fn undo_all(run_dir: &Path, state_dir: &Path) -> Result<Cleanup, StartErro
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(system("look into the run directory")(error)),
         Ok(_) | Err(_) => {}
     }
-    let host = LinuxHost::new(Options::default())?;
+    let host = LinuxHost::new(Options::default())?.with_services_by_helper();
     let origin = Origin::current().map_err(system("read /proc"))?;
     let (dead, living) = Instance::dead(run_dir, state_dir, origin);
     let (ending, living): (Vec<_>, Vec<_>) = living.into_iter().partition(|other| other.occupant().ending);

@@ -188,11 +188,6 @@ impl Engine {
         self.orders.clone()
     }
 
-    /// Where operators find it.
-    pub(super) fn instance_dir(&self) -> &Path {
-        self.ties.instance.run_dir()
-    }
-
     /// Watches the files of the hooks that are in use.
     pub(super) fn watch_files(&mut self) {
         let files: Vec<&Path> = self.config.hooks.values().map(|hook| hook.path.as_path()).collect();

@@ -89,14 +89,15 @@ pub(super) fn system(what: &'static str) -> impl Fn(io::Error) -> StartError {
 }
 
 /// The engine process: runs this configuration until it is told to stop, from this file. Started by the keeper. `examine`
-/// runs the tests of hooks. `attach` is
-/// given the instance's directory and the way to give orders; what it gives back is dropped at the end.
+/// runs the tests of hooks. `open` is given the instance's directory, before the engine can make no more sockets of that
+/// kind; `attach` what it gave back, and the way to give orders. What that gives back is dropped at the end.
 #[must_use]
-pub fn main<T>(
+pub fn main<B, T>(
     config: &Config,
     path: &Path,
     examine: Examine,
-    attach: impl FnOnce(&Path, mpsc::Sender<Command>) -> T,
+    open: impl FnOnce(&Path) -> B,
+    attach: impl FnOnce(B, mpsc::Sender<Command>) -> T,
 ) -> ExitCode {
     // Before there is a second thread: capabilities belong to threads.
     if let Err(error) = Privileges::current().and_then(|own| own.require()).and_then(|()| confine_engine()) {
@@ -105,6 +106,14 @@ pub fn main<T>(
     }
     // The configuration is read, and there is one thread.
     memory::give_back();
+    let directory = match Origin::current() {
+        Ok(origin) => Instance::directory(&config.daemon.run_dir, &instance_name(path), origin),
+        Err(error) => {
+            error!(%error, "Could not start");
+            return ExitCode::FAILURE;
+        }
+    };
+    let opened = open(&directory);
     let rights = give_up(config, path);
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -116,7 +125,7 @@ pub fn main<T>(
     let clean = tokio::task::LocalSet::new().block_on(&runtime, async {
         match start(config, path, examine, rights).await {
             Ok((engine, signals)) => {
-                let attached = attach(engine.instance_dir(), engine.commands());
+                let attached = attach(opened, engine.commands());
                 let clean = engine.run(signals).await;
                 drop(attached);
                 info!(clean, "Stopped");
@@ -159,7 +168,8 @@ async fn start(
     let (orders, signals) = signals(config.daemon.hangup_stops).map_err(system("catch signals"))?;
     let (keeper, exits) = Client::from_stdin().map_err(system("reach the parent process"))?;
     keeper::unblock_signals().map_err(system("receive signals"))?;
-    let host = LinuxHost::new(Options { services: services(config.daemon.service_backend), ..Options::default() })?;
+    let host = LinuxHost::new(Options { services: services(config.daemon.service_backend), ..Options::default() })?
+        .with_services_by_helper();
     let mut instance = take_instance(config, config_path)?;
     let (ledger, left) = Ledger::open(&instance);
     // Those that live have nothing to do with us.

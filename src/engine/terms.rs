@@ -22,11 +22,10 @@ pub(super) fn records(state_dir: &Path) -> PathBuf {
 /// What the helper may do for the daemon that runs this configuration, from this file.
 #[must_use]
 pub fn terms(config: &Config, path: &Path) -> Terms {
-    let backend = services(config.daemon.service_backend).or_else(ServiceBackend::detect);
     Terms {
         grants: config.hooks.values().map(|hook| hook.grants.clone()).collect(),
         scripts: config.vhosts.iter().flat_map(|vhost| scripts(config, vhost)).collect(),
-        services: backend.and_then(ServiceBackend::script),
+        services: services(config.daemon.service_backend).or_else(ServiceBackend::detect),
         records: records(&config.daemon.state_dir),
         name: instance_name(path),
     }

@@ -15,8 +15,8 @@ use super::announce::Announcer;
 use super::courier::Couriers;
 use super::helper::{Duty, HelperClient, HelperOp, HelperReply};
 use super::netlink::{AddressOptions, Netlink, index_of};
+use super::service::ServiceBackend;
 use super::service::systemd::Systemd;
-use super::service::{ScriptBackend, ServiceBackend};
 use super::{FoundAddress, Host, HostError, Renewal, files, hostname};
 use crate::effect::{
     Effect, Errand, FoundFile, Granted, Link, Outcome, Query, Reply, Resource, RouteTarget, ServiceVerb, UnitState, Value,
@@ -58,7 +58,8 @@ pub struct LinuxHost {
 #[derive(Debug)]
 enum Services {
     Systemd(Box<Systemd>),
-    Script(ScriptBackend),
+    /// The helper acts on them.
+    Helped(ServiceBackend),
     None,
 }
 
@@ -69,10 +70,10 @@ impl LinuxHost {
     /// [`HostError`] if the kernel gives no netlink socket.
     pub fn new(options: Options) -> Result<Self, HostError> {
         let backend = options.services.or_else(ServiceBackend::detect);
-        let services = match (backend, backend.and_then(ServiceBackend::script)) {
-            (_, Some(script)) => Services::Script(script),
-            (Some(_), None) => Services::Systemd(Box::new(Systemd::new(options.bus_address))),
-            (None, None) => Services::None,
+        let services = match backend {
+            Some(ServiceBackend::Systemd) => Services::Systemd(Box::new(Systemd::new(options.bus_address))),
+            Some(by_script @ (ServiceBackend::SysV | ServiceBackend::OpenRc)) => Services::Helped(by_script),
+            None => Services::None,
         };
         Ok(Self {
             netlink: Netlink::open()?,
@@ -85,6 +86,15 @@ impl LinuxHost {
             readers: Arc::new(Semaphore::new(tables::READ_AT_ONCE)),
             patient: options.patient,
         })
+    }
+
+    /// Has the helper speak with systemd, too: whoever speaks with it as root can have it run anything.
+    #[must_use]
+    pub fn with_services_by_helper(mut self) -> Self {
+        if matches!(self.services, Services::Systemd(_)) {
+            self.services = Services::Helped(ServiceBackend::Systemd);
+        }
+        self
     }
 
     /// The engine's end of the socket to the helper process. Calls that run on an old one go on.
@@ -134,10 +144,10 @@ impl LinuxHost {
         self.helper.borrow().as_ref().is_some_and(|helper| helper.is_alive())
     }
 
-    /// Whether services are started by scripts, and so need the helper with [`Duty::Commands`].
+    /// Whether the helper acts on services: where scripts start them, and where it was told so.
     #[must_use]
     pub const fn services_need_helper(&self) -> bool {
-        matches!(self.services, Services::Script(_))
+        matches!(self.services, Services::Helped(_))
     }
 
     /// The socket for changes, for what [`Host`] does not cover.
@@ -241,7 +251,7 @@ impl LinuxHost {
     async fn service(&self, unit: &str, verb: ServiceVerb, limit: Duration) -> Result<Reply, HostError> {
         match &self.services {
             Services::Systemd(systemd) => Ok(Reply::Outcome(systemd.perform(unit, verb, limit).await?)),
-            Services::Script(backend) => {
+            Services::Helped(backend) => {
                 self.changed(HelperOp::Service { backend: *backend, unit: unit.to_owned(), verb }, limit).await
             }
             Services::None => Err(no_services()),
@@ -251,7 +261,7 @@ impl LinuxHost {
     async fn service_status(&self, unit: &str, limit: Duration) -> Result<UnitState, HostError> {
         match &self.services {
             Services::Systemd(systemd) => systemd.status(unit, limit).await,
-            Services::Script(backend) => {
+            Services::Helped(backend) => {
                 let reply = self.helped(HelperOp::ServiceStatus { backend: *backend, unit: unit.to_owned() }, limit).await?;
                 if let HelperReply::Unit(state) = reply { Ok(state) } else { Err(unexpected(&reply)) }
             }

@@ -29,6 +29,9 @@ pub fn unblock_signals() -> io::Result<()> {
     Ok(group_signals().thread_unblock()?)
 }
 
+/// Where the system bus is, if not at the usual place.
+const BUS: &str = "DBUS_SYSTEM_BUS_ADDRESS";
+
 /// What a helper is told by the keeper, whoever asked for it.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct HelperStart<'a> {
@@ -48,6 +51,10 @@ pub(super) fn child(program: &Path, role: Role, helper: HelperStart<'_>) -> io::
     // Its own environment: no secrets, nothing that the C library listens to.
     // One heap for all threads: every further one would take 64 MiB of a runner's address space.
     command.env_clear().env("MALLOC_ARENA_MAX", "1").stdout(Stdio::null()).current_dir("/");
+    if role == Role::Helper {
+        // It speaks with systemd.
+        command.envs(std::env::var_os(BUS).map(|bus| (BUS, bus)));
+    }
     Ok((started_with(&mut command, handed)?, ours))
 }
 

@@ -134,8 +134,8 @@ const OLDER: &[libc::c_long] = &[
 #[cfg(not(target_arch = "x86_64"))]
 const OLDER: &[libc::c_long] = &[libc::SYS_gettimeofday];
 
-/// The kinds of socket that it opens.
-const FAMILIES: [libc::c_int; 5] = [libc::AF_UNIX, libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK, libc::AF_PACKET];
+/// The kinds of socket that it opens, beside datagrams between processes.
+const FAMILIES: [libc::c_int; 4] = [libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK, libc::AF_PACKET];
 
 /// What it asks of itself with prctl(2); nothing that would give it rights.
 const PRCTL: [libc::c_int; 5] =
@@ -158,7 +158,7 @@ fn restrict_files(writable: &[PathBuf], directories: &[PathBuf]) -> Result<(), S
     let read = make_bitflags!(AccessFs::{ReadFile | ReadDir});
     let set = make_bitflags!(AccessFs::{ReadFile | WriteFile | Truncate});
     let keep = make_bitflags!(AccessFs::{
-        ReadFile | ReadDir | WriteFile | Truncate | MakeReg | MakeDir | MakeSock | RemoveFile | RemoveDir
+        ReadFile | ReadDir | WriteFile | Truncate | MakeReg | MakeDir | RemoveFile | RemoveDir
     });
     let make = make_bitflags!(AccessFs::{MakeDir | RemoveDir});
     // Not the scope of abstract sockets: the system bus, or the service manager, may listen on one.
@@ -197,7 +197,11 @@ fn filter() -> Result<BpfProgram, BackendError> {
     rules.insert(libc::SYS_mprotect, vec![rule(without(libc::PROT_EXEC)?)?]);
     let thread = u64::from(libc::CLONE_THREAD.unsigned_abs());
     rules.insert(libc::SYS_clone, vec![rule(SeccompCondition::new(0, Len::Qword, Op::MaskedEq(thread), thread)?)?]);
-    rules.insert(libc::SYS_socket, one_of(0, &FAMILIES)?);
+    let mut sockets = one_of(0, &FAMILIES)?;
+    // A stream to the system bus, or to whatever else serves root, could have it run anything. Datagrams are for the log and the
+    // service manager.
+    sockets.push(SeccompRule::new(vec![argument(0, libc::AF_UNIX)?, low_bits(1, libc::SOCK_DGRAM)?])?);
+    rules.insert(libc::SYS_socket, sockets);
     rules.insert(libc::SYS_prctl, one_of(0, &PRCTL)?);
     // Asking whether a process is there, not ending it; and what abort(3) does to its own process.
     rules.insert(libc::SYS_kill, vec![rule(argument(1, 0)?)?]);
@@ -224,6 +228,11 @@ fn rule(condition: SeccompCondition) -> Result<SeccompRule, BackendError> {
 
 fn argument(number: u8, value: libc::c_int) -> Result<SeccompCondition, BackendError> {
     SeccompCondition::new(number, Len::Dword, Op::Eq, u64::from(value.cast_unsigned()))
+}
+
+/// The kind of a socket stands in four bits, beside flags.
+fn low_bits(number: u8, value: libc::c_int) -> Result<SeccompCondition, BackendError> {
+    SeccompCondition::new(number, Len::Dword, Op::MaskedEq(0xf), u64::from(value.cast_unsigned()))
 }
 
 fn one_of(number: u8, values: &[libc::c_int]) -> Result<Vec<SeccompRule>, BackendError> {

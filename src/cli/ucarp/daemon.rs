@@ -150,5 +150,5 @@ pub(crate) fn engine() -> Option<ExitCode> {
     let _ = ucarp::start(sink);
     drop(handover);
     let path = path(&config, vhost);
-    Some(engine::main(&config, &path, run::examine, run::listen))
+    Some(engine::main(&config, &path, run::examine, run::open, run::listen))
 }

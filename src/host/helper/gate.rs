@@ -10,7 +10,7 @@ use std::sync::{Mutex, PoisonError};
 use super::records::Records;
 use super::{Duty, HelperOp};
 use crate::effect::{Effect, Grants, Own, Query, Resource, ServiceVerb, Value};
-use crate::host::service::ScriptBackend;
+use crate::host::service::ServiceBackend;
 use crate::host::spawn::CommandLine;
 use crate::host::{HostError, files};
 use crate::types::IfName;
@@ -22,8 +22,8 @@ pub struct Terms {
     pub grants: Vec<Grants>,
     /// The scripts that are run, as they are called; variables are added to them.
     pub scripts: Vec<CommandLine>,
-    /// Who starts services, if it is the helper.
-    pub services: Option<ScriptBackend>,
+    /// Who starts services.
+    pub services: Option<ServiceBackend>,
     /// The directory in which helpers write down what there was before a granted change.
     pub records: PathBuf,
     /// The file in it that is this daemon's.
@@ -35,11 +35,16 @@ impl Terms {
     /// needs one.
     #[must_use]
     pub fn duty(&self) -> Option<Duty> {
-        let commands = |grants: &Grants| !grants.command.is_empty() || (self.services.is_some() && !grants.service.is_empty());
+        let commands = |grants: &Grants| !grants.command.is_empty() || (self.by_script() && !grants.service.is_empty());
         if !self.scripts.is_empty() || self.grants.iter().any(commands) {
             return Some(Duty::Commands);
         }
         self.grants.iter().any(Grants::needs_helper).then_some(Duty::Settings)
+    }
+
+    /// Are services started by scripts, which may need anything?
+    fn by_script(&self) -> bool {
+        self.services.and_then(ServiceBackend::script).is_some()
     }
 }
 
@@ -77,7 +82,7 @@ impl Gate {
             Self::Open | Self::Undo(_) => Duty::Commands,
             Self::Held(terms, records) => {
                 let records = records.lock().unwrap_or_else(PoisonError::into_inner);
-                let by_script = terms.services.is_some() && records.any(|resource| matches!(resource, Resource::Service { .. }));
+                let by_script = terms.by_script() && records.any(|resource| matches!(resource, Resource::Service { .. }));
                 if by_script { Duty::Commands } else { terms.duty().unwrap_or(Duty::Settings) }
             }
         }

@@ -20,7 +20,7 @@ pub use gate::Terms;
 pub use process::main;
 
 use super::HostError;
-use super::service::ScriptBackend;
+use super::service::ServiceBackend;
 pub use super::spawn::CommandLine;
 use crate::effect::{CommandOutput, FoundFile, Outcome, ServiceVerb, UnitState};
 
@@ -81,9 +81,9 @@ pub enum HelperOp {
     /// Run a script of the operator's, when none of the same `turn` runs any more.
     Script { turn: String, line: CommandLine },
     /// Act on a service.
-    Service { backend: ScriptBackend, unit: String, verb: ServiceVerb },
+    Service { backend: ServiceBackend, unit: String, verb: ServiceVerb },
     /// Ask for a service.
-    ServiceStatus { backend: ScriptBackend, unit: String },
+    ServiceStatus { backend: ServiceBackend, unit: String },
 }
 
 impl HelperOp {

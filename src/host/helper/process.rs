@@ -21,7 +21,9 @@ use tokio::time::timeout;
 use super::gate::{Gate, Right, Terms};
 use super::records::Records;
 use super::{Duty, FromHelper, HelperOp, HelperReply, REQUEST_LIMIT, ToHelper, VERSION, frame};
-use crate::effect::{Resource, UnitState, Value};
+use crate::effect::{Outcome, Resource, ServiceVerb, UnitState, Value};
+use crate::host::service::ServiceBackend;
+use crate::host::service::systemd::Systemd;
 use crate::host::spawn::Deadline;
 use crate::host::{HostError, files, hostname, privilege, service, spawn};
 
@@ -77,15 +79,14 @@ async fn serve(stream: UnixStream, mut gate: Gate) -> io::Result<()> {
     if let (Gate::Open, Some(records)) = (&gate, undo) {
         gate = Gate::Undo(Records::new(records, None));
     }
-    let gate = Arc::new(gate);
+    let at_work = Arc::new(AtWork { gate, turns: Turns::default(), systemd: Systemd::new(None) });
     // Whatever it is told, it keeps no more than what is granted needs.
-    if duty.min(gate.duty()) == Duty::Settings {
+    if duty.min(at_work.gate.duty()) == Duty::Settings {
         privilege::confine_helper().map_err(|err| io::Error::other(err.message))?;
     }
     let (out, answers) = mpsc::channel(REQUEST_LIMIT);
     tokio::spawn(write(writer, answers));
     let _ = out.send(FromHelper::Hello { version: VERSION }).await;
-    let turns = Turns::default();
     let mut requests = JoinSet::new();
     let mut running: HashMap<u64, oneshot::Sender<()>> = HashMap::new();
     while let Some(message) = frame::read(&mut reader).await? {
@@ -102,7 +103,7 @@ async fn serve(stream: UnixStream, mut gate: Gate) -> io::Result<()> {
             ToHelper::Request { id, limit, op } => {
                 let (keep, cancelled) = oneshot::channel();
                 running.insert(id, keep);
-                requests.spawn(answer(id, limit, op, (Arc::clone(&gate), Arc::clone(&turns)), cancelled, out.clone()));
+                requests.spawn(answer(id, limit, op, Arc::clone(&at_work), cancelled, out.clone()));
             }
         }
     }
@@ -142,12 +143,12 @@ async fn answer(
     id: u64,
     limit: Duration,
     op: HelperOp,
-    (gate, turns): (Arc<Gate>, Turns),
+    at_work: Arc<AtWork>,
     cancelled: oneshot::Receiver<()>,
     out: mpsc::Sender<FromHelper>,
 ) -> u64 {
     let cancelled = async { drop(cancelled.await) };
-    let result = perform(op, limit, (&gate, &turns), cancelled).await;
+    let result = perform(op, limit, &at_work, cancelled).await;
     let _ = out.send(FromHelper::Answer { id, result }).await;
     id
 }
@@ -164,11 +165,12 @@ async fn write(mut writer: OwnedWriteHalf, mut answers: mpsc::Receiver<FromHelpe
 async fn perform(
     op: HelperOp,
     limit: Duration,
-    (gate, turns): (&Arc<Gate>, &Turns),
+    at_work: &Arc<AtWork>,
     cancelled: impl Future<Output = ()>,
 ) -> Result<HelperReply, HostError> {
     let mut cancelled = std::pin::pin!(cancelled);
     let deadline = Deadline::after(limit);
+    let AtWork { gate, turns, .. } = &**at_work;
     let right = gate.right(&op)?;
     match op {
         HelperOp::SetHostname { name } => {
@@ -194,18 +196,18 @@ async fn perform(
         }
         HelperOp::WriteFile { path, content } => {
             let turn = take(turns, &path, limit, cancelled).await?;
-            let gate = Arc::clone(gate);
+            let at_work = Arc::clone(at_work);
             let work = move |path: &Path| {
-                gate.remember_file(right, path);
+                at_work.gate.remember_file(right, path);
                 files::write(path, &content)
             };
             blocking(deadline.left(), turn, path, work).await.map(HelperReply::Outcome)
         }
         HelperOp::RemoveFile { path } => {
             let turn = take(turns, &path, limit, cancelled).await?;
-            let gate = Arc::clone(gate);
+            let at_work = Arc::clone(at_work);
             let work = move |path: &Path| {
-                gate.remember_file(right, path);
+                at_work.gate.remember_file(right, path);
                 files::remove(path)
             };
             blocking(deadline.left(), turn, path, work).await.map(HelperReply::Outcome)
@@ -218,16 +220,64 @@ async fn perform(
         }
         HelperOp::Service { backend, unit, verb } => {
             let _turn = take(turns, &format!("service {unit}"), limit, cancelled.as_mut()).await?;
-            if right == Right::Granted {
-                let there = service::script::status(backend, &unit, deadline.left(), cancelled.as_mut()).await;
+            if right == Right::Granted && matches!(verb, ServiceVerb::Start | ServiceVerb::Stop) {
+                let there = at_work.service_status(backend, &unit, deadline.left(), cancelled.as_mut()).await;
                 gate.remember(right, &Resource::Service { unit: unit.clone() }, || running(there?));
             }
-            Ok(HelperReply::Outcome(service::script::perform(backend, &unit, verb, deadline.left(), cancelled).await?))
+            at_work.service(backend, &unit, verb, deadline.left(), cancelled).await.map(HelperReply::Outcome)
         }
         HelperOp::ServiceStatus { backend, unit } => {
-            Ok(HelperReply::Unit(service::script::status(backend, &unit, limit, cancelled).await?))
+            at_work.service_status(backend, &unit, limit, cancelled).await.map(HelperReply::Unit)
         }
     }
+}
+
+/// What all requests share.
+struct AtWork {
+    gate: Gate,
+    turns: Turns,
+    /// Connected when it is first needed.
+    systemd: Systemd,
+}
+
+impl AtWork {
+    async fn service(
+        &self,
+        backend: ServiceBackend,
+        unit: &str,
+        verb: ServiceVerb,
+        limit: Duration,
+        mut cancelled: impl Future<Output = ()> + Unpin,
+    ) -> Result<Outcome, HostError> {
+        match backend.script() {
+            Some(script) => service::script::perform(script, unit, verb, limit, cancelled).await,
+            // A job that nobody waits for is cancelled.
+            None => tokio::select! {
+                done = self.systemd.perform(unit, verb, limit) => done,
+                () = &mut cancelled => Err(given_up(unit)),
+            },
+        }
+    }
+
+    async fn service_status(
+        &self,
+        backend: ServiceBackend,
+        unit: &str,
+        limit: Duration,
+        mut cancelled: impl Future<Output = ()> + Unpin,
+    ) -> Result<UnitState, HostError> {
+        match backend.script() {
+            Some(script) => service::script::status(script, unit, limit, cancelled).await,
+            None => tokio::select! {
+                state = self.systemd.status(unit, limit) => state,
+                () = &mut cancelled => Err(given_up(unit)),
+            },
+        }
+    }
+}
+
+fn given_up(unit: &str) -> HostError {
+    HostError { message: format!("{unit}: cancelled"), errno: Some(libc::ECANCELED) }
 }
 
 /// As the ledger keeps it; an error if it cannot be told.

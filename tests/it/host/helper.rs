@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use carpd::effect::{CommandOutput, Outcome, ServiceVerb};
 use carpd::host::helper::{Duty, HelperClient, HelperOp, HelperReply};
-use carpd::host::service::ScriptBackend;
+use carpd::host::service::ServiceBackend;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::time::timeout;
@@ -160,7 +160,7 @@ fn init_scripts_run_as_service_runs_them() {
             let (socket, child) = helper();
             let client = HelperClient::new(socket, Duty::Commands).unwrap();
             let act = async |unit: &str, verb| {
-                client.call(HelperOp::Service { backend: ScriptBackend::SysV, unit: unit.into(), verb }, LIMIT).await
+                client.call(HelperOp::Service { backend: ServiceBackend::SysV, unit: unit.into(), verb }, LIMIT).await
             };
             let err = act("broken.service", ServiceVerb::Start).await.unwrap_err();
             assert_eq!(err.message, "start of broken failed with status 1 (it said: no such disk)");
@@ -191,7 +191,7 @@ fn a_service_is_acted_on_when_what_was_cancelled_before_has_ended() {
         block_on(async {
             let (socket, child) = helper();
             let client = HelperClient::new(socket, Duty::Commands).unwrap();
-            let act = |verb| client.call(HelperOp::Service { backend: ScriptBackend::SysV, unit: "httpd".into(), verb }, LIMIT);
+            let act = |verb| client.call(HelperOp::Service { backend: ServiceBackend::SysV, unit: "httpd".into(), verb }, LIMIT);
             let has_begun = tokio::task::spawn_blocking(move || std::fs::read_to_string(begun).unwrap());
             tokio::select! {
                 start = act(ServiceVerb::Start) => panic!("{start:?}"),

@@ -8,7 +8,7 @@ use std::time::Duration;
 use carpd::effect::{CommandOutput, FoundFile, ServiceVerb};
 use carpd::host::HostError;
 use carpd::host::helper::{CommandLine, Duty, HelperClient, HelperOp, HelperReply};
-use carpd::host::service::ScriptBackend;
+use carpd::host::service::ServiceBackend;
 
 use super::namespace::{block_on, helper_with, isolated};
 
@@ -32,6 +32,7 @@ source = "need-not-be-there.lua"
 
 [hook.h.grant]
 hostname = ["granted"]
+service = [{ unit = "httpd", do = ["start"] }]
 sysctl = [{ key = "kernel.domainname", values = ["granted"] }]
 file = [{ path = "DIR/writable", do = ["write"] }, { path = "DIR/removable", do = ["remove"] }]
 "#;
@@ -109,15 +110,20 @@ fn what_the_file_does_not_grant_is_refused_whoever_asks() {
             refused(&client, HelperOp::ReadParameter { key: "kernel.core_pattern".to_owned() }).await;
             refused(&client, run(&["/bin/echo", "x", "end"])).await;
             let unit = "httpd".to_owned();
-            refused(&client, HelperOp::Service { backend: ScriptBackend::SysV, unit: unit.clone(), verb: ServiceVerb::Start })
+            refused(&client, HelperOp::Service { backend: ServiceBackend::SysV, unit: unit.clone(), verb: ServiceVerb::Start })
                 .await;
-            refused(&client, HelperOp::ServiceStatus { backend: ScriptBackend::SysV, unit }).await;
+            refused(&client, HelperOp::ServiceStatus { backend: ServiceBackend::SysV, unit }).await;
+            let unit = "sshd".to_owned();
+            refused(&client, HelperOp::Service { backend: ServiceBackend::Systemd, unit, verb: ServiceVerb::Stop }).await;
             let line = CommandLine { argv: vec!["/bin/true".to_owned()], ..CommandLine::default() };
             refused(&client, HelperOp::Script { turn: "web".to_owned(), line }).await;
             let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
             assert!(status.contains("CapEff:\t000000000020000b"), "{status}");
 
-            // What is granted is done.
+            // What is granted is done, or tried: there is no bus here.
+            let start = HelperOp::Service { backend: ServiceBackend::Systemd, unit: "httpd".to_owned(), verb: ServiceVerb::Start };
+            let no_bus = call(&client, start).await.unwrap_err();
+            assert!(no_bus.message.starts_with("could not reach systemd by D-Bus: "), "{no_bus}");
             call(&client, write(&directory.join("writable"), "x")).await.unwrap();
             call(&client, remove(&directory.join("removable"))).await.unwrap();
             call(&client, hostname("granted")).await.unwrap();

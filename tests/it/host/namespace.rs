@@ -93,6 +93,8 @@ pub(super) fn helper_with(arguments: &[&std::ffi::OsStr]) -> (UnixStream, Child)
     let child = Command::new(env!("CARGO_BIN_EXE_carpd"))
         .arg("__helper")
         .args(arguments)
+        // Not this machine's.
+        .env("DBUS_SYSTEM_BUS_ADDRESS", "unix:path=/nonexistent/carpd-test-bus")
         .stdin(Stdio::from(std::os::fd::OwnedFd::from(theirs)))
         .spawn()
         .unwrap();

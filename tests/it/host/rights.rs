@@ -3,6 +3,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::Path;
 use std::process::{Child, Command};
 
@@ -83,7 +84,9 @@ fn an_engine_that_asks_for_more_is_refused_by_the_kernel() {
         fs::write(own.join("a.new"), "x").unwrap();
         fs::rename(own.join("a.new"), own.join("a")).unwrap();
         is_kept_out("out of them", fs::rename(own.join("a"), other.path().join("a")));
-        std::os::unix::net::UnixListener::bind(own.join("socket")).unwrap();
+        is_kept_out("a stream to the system bus, or to who else serves root", UnixStream::connect(own.join("bus")));
+        UnixDatagram::unbound().unwrap();
+        UnixStream::pair().unwrap();
         fs::read("/proc/self/stat").unwrap();
         let parameter = OpenOptions::new().write(true).open("/proc/sys/net/ipv4/conf/all/log_martians");
         assert!(parameter.is_ok(), "{parameter:?}");
