@@ -108,19 +108,28 @@ impl Gate {
     }
 
     /// Writes down what there is before a granted change, so that it may be put back, whoever asks for it and when.
-    pub(super) fn remember(&self, right: Right, resource: &Resource, there: impl FnOnce() -> Result<Value, HostError>) {
-        let (Self::Held(_, records), Right::Granted) = (self, right) else { return };
+    pub(super) fn remember(
+        &self,
+        right: Right,
+        resource: &Resource,
+        next: Value,
+        there: impl FnOnce() -> Result<Value, HostError>,
+    ) {
+        let Self::Held(_, records) = self else { return };
+        if right == Right::Free {
+            return records.lock().unwrap_or_else(PoisonError::into_inner).put_back(resource);
+        }
         // What cannot be read cannot be put back either.
         if let Ok(there) = there() {
-            records.lock().unwrap_or_else(PoisonError::into_inner).remember(resource, there);
+            records.lock().unwrap_or_else(PoisonError::into_inner).remember(resource, there, next);
         }
     }
 
     /// As [`Self::remember`], of a file.
-    pub(super) fn remember_file(&self, right: Right, path: &Path) {
+    pub(super) fn remember_file(&self, right: Right, path: &Path, next: Value) {
         // A path of a request is a string.
         let resource = Resource::File { path: path.to_string_lossy().into_owned() };
-        self.remember(right, &resource, || Ok(files::find(path)?.map_or(Value::Absent, Value::FoundFile)));
+        self.remember(right, &resource, next, || Ok(files::find(path)?.map_or(Value::Absent, Value::FoundFile)));
     }
 }
 

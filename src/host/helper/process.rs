@@ -174,12 +174,13 @@ async fn perform(
     let right = gate.right(&op)?;
     match op {
         HelperOp::SetHostname { name } => {
-            gate.remember(right, &Resource::Hostname, || hostname::current().map(Value::Text));
+            gate.remember(right, &Resource::Hostname, Value::Text(name.clone()), || hostname::current().map(Value::Text));
             hostname::set(&name).map(HelperReply::Outcome)
         }
         HelperOp::ReadParameter { key } => files::read_parameter(&key).map(HelperReply::Text),
         HelperOp::WriteParameter { key, value } => {
-            gate.remember(right, &Resource::Sysctl { key: key.clone() }, || files::read_parameter(&key).map(Value::Text));
+            let (resource, next) = (Resource::Sysctl { key: key.clone() }, Value::Text(value.clone()));
+            gate.remember(right, &resource, next, || files::read_parameter(&key).map(Value::Text));
             files::write_parameter(&key, &value).map(HelperReply::Outcome)
         }
         HelperOp::ReadFile { path } => {
@@ -192,13 +193,18 @@ async fn perform(
         }
         HelperOp::RestoreFile { path, found } => {
             let turn = take(turns, &path, limit, cancelled).await?;
-            blocking(deadline.left(), turn, path, move |path| files::restore(path, &found)).await.map(HelperReply::Outcome)
+            let at_work = Arc::clone(at_work);
+            let work = move |path: &Path| {
+                at_work.gate.remember_file(right, path, Value::FoundFile(found.clone()));
+                files::restore(path, &found)
+            };
+            blocking(deadline.left(), turn, path, work).await.map(HelperReply::Outcome)
         }
         HelperOp::WriteFile { path, content } => {
             let turn = take(turns, &path, limit, cancelled).await?;
             let at_work = Arc::clone(at_work);
             let work = move |path: &Path| {
-                at_work.gate.remember_file(right, path);
+                at_work.gate.remember_file(right, path, Value::File(content.clone()));
                 files::write(path, &content)
             };
             blocking(deadline.left(), turn, path, work).await.map(HelperReply::Outcome)
@@ -207,7 +213,7 @@ async fn perform(
             let turn = take(turns, &path, limit, cancelled).await?;
             let at_work = Arc::clone(at_work);
             let work = move |path: &Path| {
-                at_work.gate.remember_file(right, path);
+                at_work.gate.remember_file(right, path, Value::Absent);
                 files::remove(path)
             };
             blocking(deadline.left(), turn, path, work).await.map(HelperReply::Outcome)
@@ -220,9 +226,13 @@ async fn perform(
         }
         HelperOp::Service { backend, unit, verb } => {
             let _turn = take(turns, &format!("service {unit}"), limit, cancelled.as_mut()).await?;
-            if right == Right::Granted && matches!(verb, ServiceVerb::Start | ServiceVerb::Stop) {
-                let there = at_work.service_status(backend, &unit, deadline.left(), cancelled.as_mut()).await;
-                gate.remember(right, &Resource::Service { unit: unit.clone() }, || running(there?));
+            if matches!(verb, ServiceVerb::Start | ServiceVerb::Stop) {
+                let there = match right {
+                    Right::Granted => at_work.service_status(backend, &unit, deadline.left(), cancelled.as_mut()).await,
+                    Right::Free => Ok(UnitState::Unknown),
+                };
+                let (resource, next) = (Resource::Service { unit: unit.clone() }, Value::Running(verb == ServiceVerb::Start));
+                gate.remember(right, &resource, next, || running(there?));
             }
             at_work.service(backend, &unit, verb, deadline.left(), cancelled).await.map(HelperReply::Outcome)
         }
@@ -249,13 +259,13 @@ impl AtWork {
         limit: Duration,
         mut cancelled: impl Future<Output = ()> + Unpin,
     ) -> Result<Outcome, HostError> {
-        match backend.script() {
-            Some(script) => service::script::perform(script, unit, verb, limit, cancelled).await,
-            // A job that nobody waits for is cancelled.
-            None => tokio::select! {
-                done = self.systemd.perform(unit, verb, limit) => done,
-                () = &mut cancelled => Err(given_up(unit)),
-            },
+        if let Some(script) = backend.script() {
+            return service::script::perform(script, unit, verb, limit, cancelled).await;
+        }
+        // A job that nobody waits for is cancelled.
+        tokio::select! {
+            done = self.systemd.perform(unit, verb, limit) => done,
+            () = &mut cancelled => Err(given_up(unit)),
         }
     }
 
@@ -266,12 +276,12 @@ impl AtWork {
         limit: Duration,
         mut cancelled: impl Future<Output = ()> + Unpin,
     ) -> Result<UnitState, HostError> {
-        match backend.script() {
-            Some(script) => service::script::status(script, unit, limit, cancelled).await,
-            None => tokio::select! {
-                state = self.systemd.status(unit, limit) => state,
-                () = &mut cancelled => Err(given_up(unit)),
-            },
+        if let Some(script) = backend.script() {
+            return service::script::status(script, unit, limit, cancelled).await;
+        }
+        tokio::select! {
+            state = self.systemd.status(unit, limit) => state,
+            () = &mut cancelled => Err(given_up(unit)),
         }
     }
 }

@@ -121,7 +121,8 @@ fn what_the_file_does_not_grant_is_refused_whoever_asks() {
             assert!(status.contains("CapEff:\t000000000020000b"), "{status}");
 
             // What is granted is done, or tried: there is no bus here.
-            let start = HelperOp::Service { backend: ServiceBackend::Systemd, unit: "httpd".to_owned(), verb: ServiceVerb::Start };
+            let start =
+                HelperOp::Service { backend: ServiceBackend::Systemd, unit: "httpd".to_owned(), verb: ServiceVerb::Start };
             let no_bus = call(&client, start).await.unwrap_err();
             assert!(no_bus.message.starts_with("could not reach systemd by D-Bus: "), "{no_bus}");
             call(&client, write(&directory.join("writable"), "x")).await.unwrap();
@@ -161,7 +162,7 @@ fn what_was_there_before_may_be_put_back_also_after_a_crash_and_by_cleanup() {
             refused(&client, write(&directory.join("removable"), "another content")).await;
             let stronger = FoundFile { mode: 0o4755, ..found.clone() };
             refused(&client, HelperOp::RestoreFile { path: path.clone(), found: stronger }).await;
-            call(&client, HelperOp::RestoreFile { path, found }).await.unwrap();
+            call(&client, HelperOp::RestoreFile { path: path.clone(), found: found.clone() }).await.unwrap();
             call(&client, hostname("before")).await.unwrap();
             call(&client, remove(&directory.join("writable"))).await.unwrap();
             end(child);
@@ -171,7 +172,7 @@ fn what_was_there_before_may_be_put_back_also_after_a_crash_and_by_cleanup() {
             let client = HelperClient::for_undoing(socket, Duty::Settings, directory.join("state/helper")).unwrap();
             refused(&client, write(&directory.join("removable"), "another content")).await;
             refused(&client, run(&["/bin/true"])).await;
-            call(&client, write(&directory.join("removable"), "before")).await.unwrap();
+            call(&client, HelperOp::RestoreFile { path, found }).await.unwrap();
             end(child);
         });
         assert_eq!(fs::read(directory.join("removable")).unwrap(), b"before");
