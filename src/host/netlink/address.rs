@@ -4,14 +4,14 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
+use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::address::{
     AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage, AddressProtocol, AddressScope, CacheInfo,
 };
-use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use nix::errno::Errno;
 
 use super::{Netlink, RawPart, Reader, Refusal, address_family};
-use crate::effect::{Outcome, RouteTarget};
+use crate::effect::Outcome;
 use crate::host::{HostError, Renewal};
 use crate::types::{Family, IfName, VirtualAddress};
 
@@ -53,8 +53,6 @@ pub struct PresentAddress {
     pub ours: bool,
     /// There for ever: it has no lifetime.
     pub permanent: bool,
-    /// IPv4: not the first of its network on the interface. The kernel removes it with that one.
-    secondary: bool,
 }
 
 impl Netlink {
@@ -101,7 +99,7 @@ impl Netlink {
         let Some(index) = super::link::existing_index(dev)? else { return Ok(Outcome::Unchanged) };
         let failed = |refusal: Refusal| refusal.while_doing(format_args!("deleting {} from {dev}", address.ip));
         let changed = match address.ip {
-            IpAddr::V4(ip) => self.remove_v4(ip, index),
+            IpAddr::V4(ip) => self.alone(index, || self.remove_v4(ip, index)),
             // The usual case in one exchange: the prefix that we know. There is no other beside it.
             IpAddr::V6(_) => match self.remove(address, index) {
                 Ok(false) => self.remove_prefixes(address.ip, index, |_| true),
@@ -180,27 +178,27 @@ impl Netlink {
         Ok(changed)
     }
 
-    /// Removes exactly this address with this prefix, and no other along with it; was it there?
-    fn remove(&self, address: VirtualAddress, index: u32) -> Result<bool, Refusal> {
-        let others_depend = self.others_depend_on(address, index)? && !self.promotes_secondaries(index)?;
-        if !others_depend {
-            return self.remove_alone(address, index);
+    /// Removes something, and nothing along with it: the kernel would remove the later addresses of an IPv4 network with the first,
+    /// and the routes that hang on them.
+    fn alone(&self, index: u32, remove: impl FnOnce() -> Result<bool, Refusal>) -> Result<bool, Refusal> {
+        match self.promotes_secondaries(index) {
+            Ok(true) => return remove(),
+            Ok(false) => {}
+            // With its interface it is gone.
+            Err(Refusal { errno: Errno::ENODEV, .. }) => return Ok(false),
+            Err(refusal) => return Err(refusal),
         }
         self.promote_secondaries(index, true)?;
-        let removed = self.remove_alone(address, index);
+        let removed = remove();
         self.promote_secondaries(index, false)?;
         removed
     }
 
-    /// Would the kernel remove other addresses with this one? It does so with the first of an IPv4 network.
-    fn others_depend_on(&self, address: VirtualAddress, index: u32) -> Result<bool, Refusal> {
-        if address.family() == Family::V6 || address.prefix == Family::V4.host_prefix() {
-            return Ok(false);
-        }
-        let there = self.pick_addresses(Family::V4, index, |_| true)?;
-        let first = there.iter().any(|found| found.address == address && !found.secondary);
-        let network = RouteTarget::network_of(address);
-        Ok(first && there.iter().any(|found| found.secondary && RouteTarget::network_of(found.address) == network))
+    /// Removes exactly this address with this prefix; was it there?
+    fn remove(&self, address: VirtualAddress, index: u32) -> Result<bool, Refusal> {
+        let leaves_others = address.family() == Family::V6 || address.prefix == Family::V4.host_prefix();
+        let remove = || self.remove_alone(address, index);
+        if leaves_others { remove() } else { self.alone(index, remove) }
     }
 
     fn remove_alone(&self, address: VirtualAddress, index: u32) -> Result<bool, Refusal> {
@@ -311,6 +309,5 @@ pub(super) fn present(message: &AddressMessage) -> Option<PresentAddress> {
     // On a point-to-point link, "address" is the other end.
     let address = VirtualAddress::new(local.or(address)?, message.header.prefix_len).ok()?;
     let permanent = flags.contains(AddressFlags::Permanent);
-    let secondary = message.header.family == AddressFamily::Inet && flags.contains(AddressFlags::Secondary);
-    Some(PresentAddress { index: message.header.index, address, ours, permanent, secondary })
+    Some(PresentAddress { index: message.header.index, address, ours, permanent })
 }
