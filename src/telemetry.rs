@@ -1,8 +1,9 @@
 //! Logs: who reads them and in which form.
 //!
 //! Everything goes to standard error, one event each. Under systemd it goes to the journal with its fields:
-//! `journalctl CARPD_VHID=40` finds what `vhid = 40` logged.
+//! `journalctl CARPD_VHID=40` finds what `vhid = 40` logged. Warnings and errors that repeat are summarised (`repeats.rs`).
 
+mod repeats;
 pub mod ucarp;
 
 use std::fs::File;
@@ -12,12 +13,14 @@ use std::os::unix::fs::MetadataExt as _;
 
 use tracing_journald::{Priority, PriorityMappings};
 use tracing_subscriber::field::MakeExt as _;
-use tracing_subscriber::filter::{EnvFilter, LevelFilter};
+use tracing_subscriber::filter::{EnvFilter, FilterExt as _, LevelFilter};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::format::{FormatFields, debug_fn};
 use tracing_subscriber::layer::{Layer, SubscriberExt as _};
 use tracing_subscriber::registry::Registry;
 use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
+
+pub use repeats::tell_repeats;
 
 use crate::types::{plain_json, shown_within};
 
@@ -76,6 +79,7 @@ pub fn start(format: Format, level: LevelFilter, directives: Option<&str>) -> Re
         Some(directives) => EnvFilter::builder().with_default_directive(level.into()).parse(directives)?,
         None => EnvFilter::default().add_directive(level.into()),
     };
+    let filter = filter.and(repeats::of_this_process());
     tracing_subscriber::registry().with(output(format)?.with_filter(filter)).try_init()?;
     Ok(())
 }

@@ -72,11 +72,15 @@ enum MetricsForm {
 /// Read the configuration and all hooks again; all or nothing.
 ///
 /// Everything is checked first. If anything is wrong nothing changes, and the daemon goes on with what it has. Virtual
-/// hosts that did not change notice nothing.
+/// hosts that did not change, or are only called otherwise, notice nothing. A master that would move to an interface which
+/// does not exist keeps its addresses: that is wrong, too.
 #[derive(Debug, clap::Args)]
 pub(super) struct ReloadArgs {
     #[command(flatten)]
     daemon: Daemon,
+    /// Also if a master would move to an interface that does not exist: it lets go of its addresses and waits for that.
+    #[arg(long)]
+    force: bool,
 }
 
 /// See the versions of a running daemon's hooks, go back to one, bring one into effect.
@@ -164,7 +168,8 @@ fn as_prometheus(openmetrics: &str) -> String {
 }
 
 pub(super) fn reload(args: &ReloadArgs) -> Result<Exit, Failure> {
-    let Reply::Reload(report) = ask(&args.daemon, Order::Reload)? else { return Err(unexpected()) };
+    let order = if args.force { Order::ForceReload } else { Order::Reload };
+    let Reply::Reload(report) = ask(&args.daemon, order)? else { return Err(unexpected()) };
     if !report.done {
         return Err(report.problems.into_iter().fold(Failure::new(Exit::Config, "nothing was changed:"), Failure::detail));
     }

@@ -93,7 +93,11 @@ pub(super) fn engine() -> ExitCode {
         }
     };
     match start_log(&args, &loaded.config) {
-        Ok(()) => crate::engine::main(&loaded.config, &args.config, examine, open, listen),
+        Ok(()) => {
+            let code = crate::engine::main(&loaded.config, &args.config, examine, open, listen);
+            telemetry::tell_repeats();
+            code
+        }
         Err(failure) => output::report(&failure).into(),
     }
 }

@@ -45,6 +45,8 @@ pub enum Order {
     Metrics,
     /// Read configuration and hooks again.
     Reload,
+    /// The same, also if a master would let go of addresses that then nobody here can hold.
+    ForceReload,
     /// Back to the version of a hook before this one.
     HookRollback(Name),
     /// Run a hook's current code where its virtual hosts are master.

@@ -171,6 +171,7 @@ async fn obey(order: Order, commands: &mpsc::Sender<Command>) -> Result<Reply, S
         Order::Status => ask(commands, Command::Status).await.map(Reply::Status),
         Order::Metrics => ask(commands, Command::Metrics).await.map(Reply::Metrics),
         Order::Reload => ask(commands, Command::Reload).await.map(Reply::Reload),
+        Order::ForceReload => ask(commands, Command::ForceReload).await.map(Reply::Reload),
         Order::HookRollback(name) => message(ask(commands, |reply| Command::Rollback(name, reply)).await),
         Order::HookApply(name) => message(ask(commands, |reply| Command::Apply(name, reply)).await),
         Order::HookPlan(name) => ask(commands, |reply| Command::Plan(name, reply)).await.and_then(|plans| plans.map(Reply::Plan)),

@@ -19,6 +19,8 @@ pub enum Command {
     Metrics(oneshot::Sender<String>),
     /// Read configuration and hooks again.
     Reload(oneshot::Sender<ReloadReport>),
+    /// The same, also if a master would let go of addresses that then nobody here can hold.
+    ForceReload(oneshot::Sender<ReloadReport>),
     /// Files of hooks changed on disk; those set to `manual` are left alone.
     FilesChanged,
     /// Go back to the version of a hook before this one.

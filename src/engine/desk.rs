@@ -33,7 +33,7 @@ pub(super) struct RunDesk<'a, H> {
 
 impl<H: Host + 'static> Desk for RunDesk<'_, H> {
     async fn ask(&mut self, ask: Ask) -> Answer {
-        let (queue, what) = (self.queue, format!("{} for hook {} of {}", named(&ask), self.hook.name(), self.queue.vhost));
+        let (queue, what) = (self.queue, format!("{} for hook {} of {}", named(&ask), self.hook.name(), self.queue.vhost()));
         queue.shared.doing.during(what, self.answer(ask)).await.unwrap_or_else(Answer::Error)
     }
 }
@@ -55,7 +55,7 @@ impl<'a, H: Host + 'static> RunDesk<'a, H> {
         Self {
             queue,
             hook,
-            owner: Owner { vhost: queue.vhost.clone(), hook: Some(hook.name().clone()) },
+            owner: Owner { vhost: queue.vhost(), hook: Some(hook.name().clone()) },
             entry,
             budget,
             deadline: clock::now() + budget.wall,
@@ -139,7 +139,7 @@ impl<'a, H: Host + 'static> RunDesk<'a, H> {
     }
 
     fn log(&self, level: LogLevel, message: &str, fields: &[(String, String)]) {
-        let (vhost, hook, entry) = (&self.queue.vhost, self.hook.name(), self.entry.as_str());
+        let (vhost, hook, entry) = (self.queue.vhost(), self.hook.name(), self.entry.as_str());
         let bytes = fields.iter().fold(message.len(), |sum, (key, value)| sum + key.len() + value.len());
         if let Line::Drop(said) = self.hook.log_quota(bytes, clock::now()) {
             if let Some(lines) = said {

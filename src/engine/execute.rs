@@ -82,6 +82,24 @@ impl<H: Host> Executor<H> {
         self.ledger.borrow().health().is_none()
     }
 
+    /// At the end nothing on disk may speak of what is undone: whoever cleans up would look for it.
+    pub(super) async fn close_ledger(&self) {
+        if self.mend_ledger().await {
+            return;
+        }
+        let void = self.ledger.borrow().void_files();
+        let count = void.len();
+        let removed = tokio::task::spawn_blocking(move || void.iter().try_for_each(std::fs::remove_file)).await;
+        match removed {
+            Ok(Ok(())) if count > 0 => info!("Removed a ledger that cannot be written: nothing of what it says is held any more"),
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                warn!(%error, "The ledger still has what is undone: `carpd cleanup` will find it gone");
+            }
+            Err(error) => warn!(%error, "Could not look after the ledger"),
+        }
+    }
+
     /// What is held, for status.
     pub(super) fn ledger(&self) -> Ref<'_, Ledger> {
         self.ledger.borrow()
@@ -132,6 +150,12 @@ impl<H: Host> Executor<H> {
     /// The host itself, for looking.
     pub(super) const fn host(&self) -> &H {
         &self.host
+    }
+
+    /// Virtual hosts are called otherwise from now on, all at once; nothing on the host changes.
+    pub(super) fn rename(&self, names: &BTreeMap<Name, Name>) {
+        self.ledger.borrow_mut().rename(names);
+        self.count().rename(names);
     }
 
     /// Is nothing held any more?

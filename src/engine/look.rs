@@ -14,7 +14,7 @@ use super::run::Engine;
 use super::world::World;
 use crate::effect::Link;
 use crate::host::netlink::HostEvent;
-use crate::host::{Host as _, suspects};
+use crate::host::{Culprit, Host as _, culprit};
 use crate::proto::Input;
 use crate::types::{Family, IfName, Name, Timestamp, VirtualAddress};
 
@@ -28,9 +28,10 @@ const EVENTS_IN_A_ROW: usize = 64;
 const OWN_DOING: Duration = Duration::from_millis(200);
 
 /// Who did it? That takes a look at every process, which is no work for the loop.
-fn tell_put_back(vhost: Name, address: VirtualAddress) {
+fn tell_put_back(vhost: Name, address: VirtualAddress, port: u32) {
     drop(tokio::task::spawn_blocking(move || {
-        warn!(%vhost, %address, suspects = suspects().join(", "), "Put back an address that somebody removed");
+        let Culprit { by, likely } = culprit(port);
+        warn!(%vhost, %address, by, likely = likely.join(", "), "Put back an address that somebody removed");
     }));
 }
 
@@ -61,9 +62,9 @@ impl<W: World> Engine<W> {
         match event {
             HostEvent::Link(link) => self.link_changed(&link, false),
             HostEvent::LinkGone(link) => self.link_changed(&link, true),
-            HostEvent::AddressRemoved { index, address } => {
-                self.tell_renewed(index, address);
-                self.put_back(index, address.ip);
+            HostEvent::AddressRemoved { index, address, port } => {
+                self.tell_renewed(index, address, port);
+                self.put_back(index, address.ip, port);
                 self.virtual_changed(index, address.ip);
                 self.may_be_source(index, address.ip)
             }
@@ -148,7 +149,7 @@ impl<W: World> Engine<W> {
     }
 
     /// A renewal may be quicker than the news that somebody removed an address, and brings it back as well.
-    fn tell_renewed(&self, link: u32, removed: VirtualAddress) {
+    fn tell_renewed(&self, link: u32, removed: VirtualAddress, by: u32) {
         let Some(port) = self.ports.iter().find(|port| port.index() == Some(link)) else { return };
         // Leased addresses are host addresses; one with another prefix we may have changed ourselves.
         if removed.prefix != removed.family().host_prefix() || !self.present(&port.name, removed.ip) {
@@ -158,15 +159,15 @@ impl<W: World> Engine<W> {
             let leased = |node: &&Node<W::Host>| node.leased.is_some() && clock::now().since(node.changed) > OWN_DOING;
             let Some(node) = self.nodes.get(member).filter(leased) else { continue };
             if let Some(address) = node.spec.addresses.iter().find(|address| address.ip == removed.ip) {
-                tell_put_back(node.spec.name.clone(), *address);
+                tell_put_back(node.spec.name.clone(), *address, by);
                 self.lead_again(*member, *address);
                 self.announce(*member);
             }
         }
     }
 
-    /// Somebody removed an address: if it is ours and we are master, it comes back.
-    pub(super) fn put_back(&mut self, link: u32, ip: IpAddr) {
+    /// Somebody removed an address, by the netlink socket with this number: if it is ours and we are master, it comes back.
+    pub(super) fn put_back(&mut self, link: u32, ip: IpAddr, by: u32) {
         let Some(port) = self.ports.iter().find(|port| port.index() == Some(link)) else { return };
         if !port.is_up() {
             return;
@@ -188,7 +189,7 @@ impl<W: World> Engine<W> {
             let Some(lease) = self.lease_now(member, now) else { continue };
             match self.shared.executor.put_address(&dev, address, lease) {
                 Ok(()) => {
-                    tell_put_back(vhost, address);
+                    tell_put_back(vhost, address, by);
                     self.lead_again(member, address);
                 }
                 // The interface has gone, and its own event is on the way.
@@ -245,7 +246,8 @@ impl<W: World> Engine<W> {
             }
         }
         for ip in held {
-            self.put_back(link, ip);
+            // Who did it went by unheard.
+            self.put_back(link, ip, 0);
         }
     }
 

@@ -32,6 +32,7 @@ mod look;
 mod material;
 mod mend;
 mod metrics;
+mod moves;
 mod news;
 mod node;
 mod nodes;

@@ -72,7 +72,7 @@ impl Default for Crowd {
 #[derive(Debug)]
 pub(super) struct Queue<H> {
     pub(super) index: usize,
-    pub(super) vhost: Name,
+    vhost: RefCell<Name>,
     pub(super) dev: IfName,
     pub(super) addresses: RefCell<Vec<VirtualAddress>>,
     hooks: RefCell<Vec<Rc<Pool>>>,
@@ -145,7 +145,7 @@ impl<H: Host + 'static> Queue<H> {
     ) -> Rc<Self> {
         let queue = Rc::new(Self {
             index,
-            vhost,
+            vhost: RefCell::new(vhost),
             dev,
             addresses: RefCell::new(addresses),
             hooks: RefCell::new(hooks),
@@ -165,6 +165,16 @@ impl<H: Host + 'static> Queue<H> {
         let task = tokio::task::spawn_local(Rc::clone(&queue).serve());
         *queue.task.borrow_mut() = Some(task.abort_handle());
         queue
+    }
+
+    /// The virtual host's name.
+    pub(super) fn vhost(&self) -> Name {
+        self.vhost.borrow().clone()
+    }
+
+    /// The virtual host is called otherwise from now on. Not while a hook runs: see [`Self::is_busy`].
+    pub(super) fn rename(&self, vhost: Name) {
+        *self.vhost.borrow_mut() = vhost;
     }
 
     /// Does any hook define this entry point?
@@ -256,7 +266,7 @@ impl<H: Host + 'static> Queue<H> {
         let mut desk = RunDesk::new(&self, &hook, EntryPoint::Health, budget);
         let result = hook.check(event, budget, &mut desk).await;
         drop(place);
-        let (vhost, outcome) = (&self.vhost, result.as_ref().map_or("failed", |_| "done"));
+        let (vhost, outcome) = (self.vhost(), result.as_ref().map_or("failed", |_| "done"));
         debug!(%vhost, hook = %hook.name(), outcome, "Asked for the health");
         let hook = hook.name().clone();
         _ = self.shared.news.send(HookNews::Checked { vhost: self.index, hook, ticket, seq, result });
@@ -363,7 +373,7 @@ impl<H: Host + 'static> Queue<H> {
     async fn run_list_again(&self, job: &Job) -> Result<(), Failure> {
         let before = self.shared.executor.mark();
         self.run_list(&job.event, job.ticket).await?;
-        self.shared.executor.undo_older(&self.vhost, None, before).await;
+        self.shared.executor.undo_older(&self.vhost(), None, before).await;
         Ok(())
     }
 
@@ -379,7 +389,7 @@ impl<H: Host + 'static> Queue<H> {
             None => Ok(()),
         };
         let applied = match result {
-            Ok(()) => Ok(self.shared.executor.undo_older(&self.vhost, Some(name), before).await),
+            Ok(()) => Ok(self.shared.executor.undo_older(&self.vhost(), Some(name), before).await),
             // Told by dropping the way back.
             Err(HookError::Superseded) => return,
             Err(error) => Err(error),
@@ -472,7 +482,7 @@ impl<H: Host + 'static> Queue<H> {
             Err(_) => Ended::Failed,
         };
         self.shared.executor.count().ran(hook.name(), entry, ended, took);
-        let (vhost, hook, entry, waited_ms) = (&self.vhost, hook.name(), entry.as_str(), turn.waited.as_millis());
+        let (vhost, hook, entry, waited_ms) = (self.vhost(), hook.name(), entry.as_str(), turn.waited.as_millis());
         match &result {
             Ok(()) => info!(%vhost, %hook, entry, seq, outcome = "done", duration_us, waited_ms, "Ran a hook"),
             Err(HookError::Superseded) => {
@@ -509,10 +519,11 @@ impl<H: Host + 'static> Queue<H> {
 
     /// True if nothing of it is left.
     async fn undo_once(&self, mark: u64) -> bool {
-        let undoing = self.shared.executor.undo_older(&self.vhost, None, mark);
-        let undone = self.shared.doing.during(format_args!("undoing what hooks of {} did", self.vhost), undoing).await;
+        let vhost = self.vhost();
+        let undoing = self.shared.executor.undo_older(&vhost, None, mark);
+        let undone = self.shared.doing.during(format_args!("undoing what hooks of {vhost} did"), undoing).await;
         if undone.failed > 0 {
-            warn!(vhost = %self.vhost, failed = undone.failed, "Will undo again what could not be undone");
+            warn!(vhost = %self.vhost(), failed = undone.failed, "Will undo again what could not be undone");
             return false;
         }
         // Another mastership may have ended meanwhile.

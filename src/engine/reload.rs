@@ -3,7 +3,7 @@
 //! What takes time (reading files, starting runners, loading hooks) happens in a task beside the loop and changes
 //! nothing. Its result comes back as one event, and taking it into use is one turn of the loop that cannot fail.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::rc::Rc;
 
@@ -17,28 +17,38 @@ use super::foresight::{Foresight, HookProblem};
 use super::helper;
 use super::load::{accept, signatures};
 use super::material::Material;
+use super::moves::{Moves, missing_interfaces};
 use super::own::When;
 use super::pool::Pool;
 use super::port::Ethernet;
 use super::queue::Applied;
 use super::run::Engine;
-use super::start::new_node;
+use super::start::{descriptors_needed, new_node};
 use super::terms::terms;
 use super::undo::Undone;
 use crate::config::{self, Config, Reload};
 use crate::hooks::EntryPoint;
 use crate::host::helper::{Duty, HelperClient};
+use crate::host::process;
 use crate::keeper::Client;
 use crate::proto::{self, Gate, Input};
-use crate::types::{Name, Timestamp, shown};
+use crate::types::{IfName, Name, Timestamp, shown};
 
-/// What a reload is to look at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What a reload is to look at; more comes after less.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Scope {
-    /// Configuration and all hooks: SIGHUP, `carpd reload`.
-    Everything,
     /// Hooks whose files changed, but for those set to `manual`.
     ChangedHooks,
+    /// Configuration and all hooks: SIGHUP, `carpd reload`.
+    Everything,
+    /// The same, also if a master would let go of addresses that then nobody here can hold: `carpd reload --force`.
+    Anyway,
+}
+
+impl Scope {
+    const fn is_whole(self) -> bool {
+        matches!(self, Self::Everything | Self::Anyway)
+    }
 }
 
 /// What a reload found, ready to be taken into use.
@@ -54,6 +64,8 @@ pub(super) struct Prepared {
     problems: Vec<String>,
     /// What may go wrong with new versions, by hook.
     doubts: Vec<(Name, String)>,
+    /// Interfaces of it that do not exist.
+    missing: BTreeSet<IfName>,
     /// Hooks that are on disk as they are in use.
     unchanged: Vec<Name>,
     /// A helper process that knows what is granted now, if the present one does not.
@@ -79,7 +91,7 @@ impl Engine {
     /// Begins a reload, or notes that another one is wanted after the one that runs.
     pub(super) fn reload(&mut self, scope: Scope, reply: Option<oneshot::Sender<ReloadReport>>) {
         if let Some(waiting) = &mut self.reload_waits {
-            waiting.0 = if scope == Scope::Everything { scope } else { waiting.0 };
+            waiting.0 = waiting.0.max(scope);
             waiting.1.extend(reply);
             return;
         }
@@ -115,7 +127,7 @@ impl Engine {
     pub(super) fn commit(&mut self, prepared: Prepared) {
         let now = clock::now();
         self.reloading = false;
-        let Prepared { scope, config, pools, faults, problems, doubts, unchanged, helper, replies } = prepared;
+        let Prepared { scope, config, pools, faults, problems, missing, doubts, unchanged, helper, replies } = prepared;
         for (name, (message, digest)) in &faults {
             self.hooks.refuse(name, message.clone(), digest.clone());
         }
@@ -125,8 +137,15 @@ impl Engine {
         let mut report = ReloadReport { problems, ..ReloadReport::default() };
         report.problems.extend(faults.iter().map(|(name, (message, _))| format!("hook {name}: {message}")));
         report.problems.extend(needs_restart(&self.config, &config));
-        if report.problems.is_empty() && scope == Scope::Everything {
+        let moves = self.moves(&config);
+        if scope.is_whole() {
+            report.problems.extend(self.cannot_rename(&moves));
+        }
+        if report.problems.is_empty() && scope.is_whole() {
             report.problems.extend(self.foreign_to(&config));
+        }
+        if scope == Scope::Everything {
+            report.problems.extend(self.would_let_go(&config, &moves, &missing));
         }
         if report.problems.is_empty() {
             report.problems.extend(self.lock_added(&config));
@@ -141,11 +160,13 @@ impl Engine {
                 self.ties.helper.replace(client, duty);
             }
             self.swap_hooks(pools, &mut report.changes, now);
-            if scope == Scope::Everything {
-                self.swap_config(*config, &mut report.changes, now);
+            if scope.is_whole() {
+                self.rename(&moves, &mut report.changes);
+                self.swap_config(*config, &moves, &mut report.changes, now);
+                report.changes.extend(missing.iter().map(|dev| format!("interface {dev} does not exist yet: waits for it")));
             }
         }
-        if !report.problems.is_empty() || scope == Scope::Everything || !report.changes.is_empty() {
+        if !report.problems.is_empty() || scope.is_whole() || !report.changes.is_empty() {
             self.shared.executor.count().reloaded(report.done);
         }
         Self::tell(&report, scope);
@@ -163,7 +184,7 @@ impl Engine {
             let others = others.iter().map(|problem| format!("; {problem}")).collect::<String>();
             error!(problems = report.problems.len(), problem = %shown(format_args!("{first}{others}")), "Cannot reload");
         }
-        if report.done && (scope == Scope::Everything || !report.changes.is_empty()) {
+        if report.done && (scope.is_whole() || !report.changes.is_empty()) {
             info!(changes = report.changes.len(), "Reloaded");
             for change in &report.changes {
                 info!(change, "Changed by the reload");
@@ -221,19 +242,12 @@ impl Engine {
         }
     }
 
-    fn swap_config(&mut self, config: Config, changes: &mut Vec<String>, now: Timestamp) {
-        let gone: Vec<usize> = self
-            .nodes
-            .iter()
-            .filter(|(_, node)| !config.vhosts.iter().any(|vhost| same_place(vhost, &node.spec)))
-            .map(|(index, _)| *index)
-            .collect();
-        for index in gone {
+    fn swap_config(&mut self, config: Config, moves: &Moves, changes: &mut Vec<String>, now: Timestamp) {
+        for index in self.numbers().into_iter().filter(|index| !moves.keeps(*index)) {
             self.remove(index, changes, now);
         }
-        for spec in &config.vhosts {
-            let there = self.nodes.iter().find(|(_, node)| same_place(spec, &node.spec)).map(|(index, _)| *index);
-            match there {
+        for (place, spec) in config.vhosts.iter().enumerate() {
+            match moves.of(place) {
                 Some(index) => self.change(index, spec, changes, now),
                 None => self.add(spec, changes),
             }
@@ -455,11 +469,6 @@ async fn applied(name: &Name, runs: Vec<(Name, oneshot::Receiver<Applied>)>, for
     if failed { Err(said.join("\n")) } else { Ok(said.join("\n")) }
 }
 
-/// One virtual host, before and after: a name, an interface and a vhid make it.
-fn same_place(a: &config::Vhost, b: &config::Vhost) -> bool {
-    a.name == b.name && a.interface == b.interface && a.vhid == b.vhid && a.destination == b.destination
-}
-
 /// What only a restart can change, by name.
 fn needs_restart(old: &Config, new: &Config) -> Vec<String> {
     let keys = [
@@ -481,10 +490,11 @@ impl Job {
         let before = terms(&config, &path);
         let (config, problems) = match scope {
             Scope::ChangedHooks => (config, Vec::new()),
-            Scope::Everything => read_config(path.clone(), config).await,
+            Scope::Everything | Scope::Anyway => read_config(path.clone(), config).await,
         };
         let mut found = Prepared {
             scope,
+            missing: if scope.is_whole() { missing_interfaces(&config) } else { BTreeSet::new() },
             config: Box::new(config),
             pools: BTreeMap::new(),
             faults: BTreeMap::new(),
@@ -497,6 +507,8 @@ impl Job {
         if !found.problems.is_empty() {
             return found;
         }
+        let descriptors = process::check_descriptors(descriptors_needed(&found.config));
+        found.problems.extend(descriptors.err().map(|error| error.to_string()));
         let now = terms(&found.config, &path);
         // It has read the file as it was when it started.
         if let Some(wanted) = now.duty().filter(|wanted| present < Some(*wanted) || now != before) {
@@ -514,7 +526,7 @@ impl Job {
                 Ok(read) => read,
                 Err(message) => {
                     // Said once, too: the message is what was refused.
-                    if scope == Scope::Everything || refused.get(name) != Some(&message) {
+                    if scope.is_whole() || refused.get(name) != Some(&message) {
                         found.faults.insert(name.clone(), (message.clone(), message));
                     }
                     continue;

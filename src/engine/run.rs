@@ -285,6 +285,7 @@ impl Engine {
             }
             Command::Metrics(reply) => _ = reply.send(self.metrics()),
             Command::Reload(reply) => self.reload(Scope::Everything, Some(reply)),
+            Command::ForceReload(reply) => self.reload(Scope::Anyway, Some(reply)),
             Command::FilesChanged => self.reload(Scope::ChangedHooks, None),
             Command::Rollback(name, reply) => _ = reply.send(self.rollback(&name)),
             Command::Apply(name, reply) => self.apply(&name, reply),

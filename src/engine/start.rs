@@ -1,6 +1,7 @@
 //! From a checked configuration to a running engine.
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::fs::DirBuilder;
 use std::io::{self, Read as _};
 use std::os::unix::fs::DirBuilderExt as _;
@@ -46,10 +47,10 @@ use crate::host::helper::Duty;
 use crate::host::netlink::Watch;
 use crate::host::privilege::{Privileges, confine_engine, seal_engine};
 use crate::host::service::ServiceBackend;
-use crate::host::{Host, LinuxHost, Options, hostname, memory};
+use crate::host::{Host, LinuxHost, Options, hostname, memory, process};
 use crate::journal::{self, Journal};
 use crate::keeper::will::Writer;
-use crate::keeper::{self, Client, Exits};
+use crate::keeper::{self, Client, Exits, Predecessor};
 use crate::ledger::{Instance, InstanceError, Ledger, Origin, instance_name};
 use crate::proto::{self, Gate};
 use crate::types::Name;
@@ -99,6 +100,10 @@ pub fn main<B, T>(
     open: impl FnOnce(&Path) -> B,
     attach: impl FnOnce(B, mpsc::Sender<Command>) -> T,
 ) -> ExitCode {
+    if let Err(error) = process::raise_descriptors(descriptors_needed(config)) {
+        error!(%error, "Could not start");
+        return ExitCode::from(CANNOT);
+    }
     // Before there is a second thread: capabilities belong to threads.
     if let Err(error) = Privileges::current().and_then(|own| own.require()).and_then(|()| confine_engine()) {
         error!(%error, "Could not start");
@@ -166,7 +171,7 @@ async fn start(
     rights: EngineStatus,
 ) -> Result<(Engine, mpsc::Receiver<Signal>), StartError> {
     let (orders, signals) = signals(config.daemon.hangup_stops).map_err(system("catch signals"))?;
-    let (keeper, exits) = Client::from_stdin().map_err(system("reach the parent process"))?;
+    let (keeper, mut exits) = Client::from_stdin().map_err(system("reach the parent process"))?;
     keeper::unblock_signals().map_err(system("receive signals"))?;
     let host = LinuxHost::new(Options { services: services(config.daemon.service_backend), ..Options::default() })?
         .with_services_by_helper();
@@ -181,11 +186,16 @@ async fn start(
     executor.host().set_couriers(couriers(keeper.clone(), sandbox_policy(config), config.daemon.ca_file.clone()));
     let granted = terms(config, config_path).duty();
     let duty = start_helper(granted.max(for_recovery), &keeper, executor.host()).await?;
+    let predecessor = exits.take_predecessor();
     tokio::task::spawn_local(tell_exits(exits, orders));
     let (lasting, store) = Lasting::open(&mut instance, clock::wall_ms()).await;
     let hooks = load::hooks(config, &keeper, &lasting.kept, examine).await?;
     let (sender, news) = mpsc::unbounded_channel();
-    let journal = RefCell::new(journal(&instance));
+    let mut journal = journal(&instance);
+    if let Some(Predecessor { at, how }) = predecessor {
+        journal.died(at, &how);
+    }
+    let journal = RefCell::new(journal);
     let (will, theirs) = Writer::create().map_err(system("make a memory file"))?;
     let shared = Rc::new(Shared {
         executor,
@@ -250,6 +260,18 @@ async fn start(
     _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     info!(vhosts = config.vhosts.len(), hooks = config.hooks.len(), "Ready");
     Ok((engine, signals))
+}
+
+/// What the engine may have open at a time, generously: too few would show when an address is to go.
+pub(super) fn descriptors_needed(config: &Config) -> u64 {
+    // Sockets of its own, files while they are read, and operators.
+    const BASE: usize = 128;
+    // Packets, groups of both families, and one to ask with.
+    const EACH_INTERFACE: usize = 4;
+    const EACH_HOOK: usize = 16;
+    let interfaces: BTreeSet<_> = config.vhosts.iter().map(|vhost| &vhost.interface).collect();
+    let needed = BASE + interfaces.len() * EACH_INTERFACE + config.hooks.len() * EACH_HOOK;
+    u64::try_from(needed).unwrap_or(u64::MAX)
 }
 
 /// Our directory and locks: no other process may run the same virtual hosts in this network namespace.

@@ -117,7 +117,8 @@ impl<W: World> Engine<W> {
             }
             shared.lasting.numbers.borrow_mut().give_back();
             // A disk that does not answer holds nobody up.
-            _ = tokio::time::timeout(DISK_LIMIT, shared.lasting.settled()).await;
+            let disk = async { tokio::join!(shared.lasting.settled(), shared.executor.close_ledger()) };
+            _ = tokio::time::timeout(DISK_LIMIT, disk).await;
             _ = sender.send(());
         });
     }

@@ -4,6 +4,7 @@ pub mod alarm;
 pub mod announce;
 pub mod clock;
 pub mod courier;
+mod culprit;
 pub mod fake;
 pub mod files;
 pub mod helper;
@@ -17,13 +18,12 @@ pub mod recording;
 pub mod service;
 pub mod socket;
 pub mod spawn;
-mod suspects;
 mod sys;
 
+pub use culprit::{Culprit, culprit, suspects};
 pub use fake::FakeHost;
 pub use linux::{LinuxHost, Options};
 pub use recording::RecordingHost;
-pub use suspects::suspects;
 
 use std::net::IpAddr;
 use std::time::Duration;

@@ -36,6 +36,8 @@ pub enum Entry {
     Output { vhost: usize, output: OutputRecord },
     /// What followed from that.
     Note { at: Timestamp, vhost: usize, note: Note },
+    /// The life before this one ended by an accident, and somebody saw how.
+    Died { at: Timestamp, how: String },
 }
 
 /// What happened outside the protocol.

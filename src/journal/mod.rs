@@ -95,6 +95,11 @@ impl Journal {
         journal
     }
 
+    /// The engine before this one died.
+    pub fn died(&mut self, at: Timestamp, how: &str) {
+        self.put(&Entry::Died { at, how: how.to_owned() });
+    }
+
     /// A virtual host is born.
     pub fn vhost(
         &mut self,
@@ -108,6 +113,15 @@ impl Journal {
         let known = Known { name: name.clone(), interface: interface.clone(), birth: birth.into(), settings: settings.into() };
         self.put(&known.entry(now, vhost));
         self.known.insert(vhost, known);
+    }
+
+    /// It is called otherwise from now on.
+    pub fn renamed(&mut self, now: Timestamp, vhost: usize, name: &Name) {
+        if let Some(known) = self.known.get_mut(&vhost) {
+            known.name = name.clone();
+            let entry = known.entry(now, vhost);
+            self.put(&entry);
+        }
     }
 
     /// Its settings change.

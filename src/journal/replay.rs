@@ -77,7 +77,7 @@ pub fn replay(entries: &[Entry]) -> Replayed {
             Entry::Vhost { vhost, name, seed, seq, settings, .. } if known && !players.contains_key(vhost) => {
                 players.insert(*vhost, Player::new(name, Birth { seed: *seed, seq: *seq }, settings));
             }
-            Entry::Continued { .. } | Entry::Vhost { .. } | Entry::Note { .. } => {}
+            Entry::Continued { .. } | Entry::Vhost { .. } | Entry::Note { .. } | Entry::Died { .. } => {}
             Entry::Reconfigured { at, vhost, settings } => {
                 if let Some(player) = players.get_mut(vhost) {
                     player.finish_turn(&mut replayed, false);

@@ -211,3 +211,55 @@ fn stories_tell_cause_hooks_and_times() {
         +   0.0 ms  sent a bow-out over IPv4
     ");
 }
+
+/// Becomes master, and ends there.
+fn killed_as_master(recorder: &mut Journal, start: u64) -> Timestamp {
+    let mut machine = Vhost::new(settings(0), 1);
+    recorder.vhost(at(start), 7, &"web".parse().unwrap(), &"eth0".parse().unwrap(), 1, &settings(0));
+    let wake = feed(recorder, &mut machine, at(start), Input::LinkUp).unwrap();
+    feed(recorder, &mut machine, wake, Input::Timer);
+    wake
+}
+
+#[test]
+fn a_life_that_was_killed_is_told_as_what_it_was() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("journal");
+    let open = |now: u64| Journal::open(&path, Limits { file_bytes: 1 << 20 }, "1", at(now), 1_000_000 + now);
+    // Its keeper saw the first one die; nobody saw the second, and the third ended in good order.
+    killed_as_master(&mut open(0), 0);
+    let mut second = open(9_000);
+    second.died(at(8_900), "its engine was killed by SIGKILL");
+    killed_as_master(&mut second, 9_000);
+    drop(second);
+    let mut third = open(20_000);
+    let mut machine = Vhost::new(settings(0), 1);
+    third.vhost(at(20_000), 7, &"web".parse().unwrap(), &"eth0".parse().unwrap(), 1, &settings(0));
+    feed(&mut third, &mut machine, at(20_000), Input::LinkUp);
+    feed(&mut third, &mut machine, at(20_001), Input::Shutdown);
+    drop(third);
+    let mut fourth = open(30_000);
+    killed_as_master(&mut fourth, 30_000);
+    // Another name is no new life.
+    fourth.renamed(at(34_000), 7, &"www".parse().unwrap());
+    let told: Vec<_> = stories(&read(&path).unwrap().entries);
+    let mut page = Page::default();
+    for story in &told {
+        story.tell(&format!("{} ", story.wall_ms), &mut page);
+    }
+    insta::assert_snapshot!(page.as_str(), @r"
+    1000000 web: init -> backup: start, startup #1
+    1003000 web: backup -> master: no advertisement for 3000 ms, master-down #2
+    1008900 web: master -> init: its engine was killed by SIGKILL, died #2
+    1009000 web: init -> backup: start, startup #1
+        +   0.0 ms  started again: its engine was killed by SIGKILL
+    1012000 web: backup -> master: no advertisement for 3000 ms, master-down #2
+    1012000 web: master -> init: the daemon ended without a word: killed, and its keeper with it, died #2
+    1020000 web: init -> backup: start, startup #1
+        +   0.0 ms  started again: the daemon ended without a word: killed, and its keeper with it
+    1020001 web: backup -> init: stopping, shutdown #2
+    1030000 web: init -> backup: start, startup #1
+    1033000 web: backup -> master: no advertisement for 3000 ms, master-down #2
+    ");
+    assert_eq!(replay(&read(&path).unwrap().entries).difference, None);
+}

@@ -2,13 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::Range;
 use std::time::Duration;
 
 use super::{Entry, Note, OutputRecord, readable};
-use crate::types::{Family, IfName, Name, Page, Timestamp, Transition};
+use crate::types::{Cause, Family, IfName, Name, Page, State, Timestamp, Transition};
 
 /// Lines that one story may have; a hook in a loop says no more after that.
 const LINES_MAX: usize = 200;
+
+/// What is known of an end that nobody saw.
+const UNSEEN: &str = "the daemon ended without a word: killed, and its keeper with it";
 
 /// One change of state and what followed from it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +45,10 @@ struct Teller {
     names: BTreeMap<usize, (Name, IfName)>,
     /// The newest story of each virtual host, and when it began.
     open: BTreeMap<usize, (usize, Timestamp)>,
+    /// The state of each, and the number of its last transition.
+    states: BTreeMap<usize, (State, u64)>,
+    /// The stories of those that died with the life before this one.
+    died: Range<usize>,
     now: Timestamp,
     wall: (u64, Timestamp),
 }
@@ -49,6 +57,7 @@ impl Teller {
     fn hear(&mut self, entry: &Entry) {
         match entry {
             Entry::Start { at, wall_ms, .. } => {
+                self.bury();
                 (self.now, self.wall) = (*at, (*wall_ms, *at));
                 self.names.clear();
                 self.open.clear();
@@ -57,7 +66,12 @@ impl Teller {
             Entry::Vhost { vhost, name, interface, .. } => {
                 self.names.insert(*vhost, (name.clone(), interface.clone()));
             }
-            Entry::Reconfigured { at, .. } | Entry::Removed { at, .. } | Entry::Input { at, .. } => self.now = *at,
+            Entry::Removed { at, vhost } => {
+                self.now = *at;
+                self.states.remove(vhost);
+            }
+            Entry::Died { at, how } => self.mourn(*at, how),
+            Entry::Reconfigured { at, .. } | Entry::Input { at, .. } => self.now = *at,
             Entry::Output { vhost, output: OutputRecord::Transition(transition) } => self.begin(*vhost, transition),
             Entry::Output { vhost, output } => self.output(*vhost, output),
             Entry::Note { at, vhost, note } => {
@@ -68,17 +82,52 @@ impl Teller {
     }
 
     fn begin(&mut self, vhost: usize, transition: &Transition) {
+        let wall_ms = self.wall_ms();
         let Some((name, interface)) = self.names.get(&vhost) else { return };
-        let (wall, at) = self.wall;
-        let since = u64::try_from(self.now.since(at).as_millis()).unwrap_or(u64::MAX);
-        self.open.insert(vhost, (self.stories.len(), self.now));
+        self.states.insert(vhost, (transition.to, transition.seq));
+        let first = self.open.insert(vhost, (self.stories.len(), self.now)).is_none();
         self.stories.push(Story {
-            wall_ms: wall.saturating_add(since),
+            wall_ms,
             vhost: name.clone(),
             interface: Some(interface.clone()),
             transition: transition.clone(),
             followed: Vec::new(),
         });
+        let before = self.stories.get(self.died.start).filter(|_| first && !self.died.is_empty());
+        if let Some(again) = before.map(|story| format!("started again: {}", story.transition.cause)) {
+            self.follow(vhost, again);
+        }
+    }
+
+    fn wall_ms(&self) -> u64 {
+        let (wall, at) = self.wall;
+        wall.saturating_add(millis(self.now.since(at)))
+    }
+
+    /// A life is over. Whoever ended in good order took no part any more; the others died.
+    fn bury(&mut self) {
+        let (first, wall_ms) = (self.stories.len(), self.wall_ms());
+        for (vhost, (state, seq)) in std::mem::take(&mut self.states) {
+            let Some((name, interface)) = self.names.get(&vhost).filter(|_| state != State::Init) else { continue };
+            let cause = Cause::Died { how: UNSEEN.to_owned() };
+            self.stories.push(Story {
+                wall_ms,
+                vhost: name.clone(),
+                interface: Some(interface.clone()),
+                transition: Transition { from: state, to: State::Init, cause, peer: None, seq },
+                followed: Vec::new(),
+            });
+        }
+        self.died = first..self.stories.len();
+    }
+
+    /// Somebody saw how they died, before this life began.
+    fn mourn(&mut self, at: Timestamp, how: &str) {
+        let (wall, began) = self.wall;
+        for story in self.stories.get_mut(self.died.clone()).unwrap_or_default() {
+            story.wall_ms = wall.saturating_sub(millis(began.since(at)));
+            story.transition.cause = Cause::Died { how: how.to_owned() };
+        }
     }
 
     fn output(&mut self, vhost: usize, output: &OutputRecord) {
@@ -108,6 +157,10 @@ impl Teller {
             story.followed.push((self.now.since(*began), text));
         }
     }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 impl fmt::Display for Note {

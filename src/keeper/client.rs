@@ -13,7 +13,7 @@ use tokio::io::Interest;
 use tokio::net::UnixStream;
 use tokio::sync::{mpsc, oneshot};
 
-use super::message::{ChildId, HowEnded, Report, Request, Role};
+use super::message::{ChildId, HowEnded, Predecessor, Report, Request, Role};
 use super::{spawn, wire};
 
 type Spawned = oneshot::Sender<io::Result<StdStream>>;
@@ -31,6 +31,7 @@ pub struct Client {
 #[derive(Debug)]
 pub struct Exits {
     receiver: mpsc::UnboundedReceiver<(ChildId, HowEnded)>,
+    before: Option<Predecessor>,
 }
 
 /// What the carrying task is to do. Bounded by the number of children, each of which is asked for once and
@@ -48,7 +49,14 @@ impl Client {
     /// # Errors
     /// Standard input is no socket.
     pub fn from_stdin() -> io::Result<(Self, Exits)> {
-        Self::over(io::stdin().as_fd().try_clone_to_owned()?, None)
+        let socket = io::stdin().as_fd().try_clone_to_owned()?;
+        // The keeper says so before it starts an engine.
+        let before = match wire::receive::<Report>(&socket) {
+            Ok(Some((Report::Before(before), _))) => Some(before),
+            Ok(_) | Err(_) => None,
+        };
+        let (client, exits) = Self::over(socket, None)?;
+        Ok((client, Exits { before, ..exits }))
     }
 
     /// For a process without a keeper, such as `carpd check`: starts one from this binary or, in a test, from
@@ -87,7 +95,7 @@ impl Client {
                 drop(tokio::task::spawn_blocking(move || keeper.wait()));
             }
         });
-        Ok((Self { orders, next: std::sync::Arc::new(AtomicU64::new(1)) }, Exits { receiver }))
+        Ok((Self { orders, next: std::sync::Arc::new(AtomicU64::new(1)) }, Exits { receiver, before: None }))
     }
 
     /// Starts a process and gives our end of its socket.
@@ -126,6 +134,11 @@ impl Client {
 }
 
 impl Exits {
+    /// How the engine before this one died, if one did. Told once.
+    pub const fn take_predecessor(&mut self) -> Option<Predecessor> {
+        self.before.take()
+    }
+
     /// The next child that has ended; `None` once the keeper is gone.
     pub async fn next(&mut self) -> Option<(ChildId, HowEnded)> {
         self.receiver.recv().await
@@ -164,6 +177,7 @@ async fn carry(
             report = socket.async_io(Interest::READABLE, || wire::receive::<Report>(socket)) => {
                 let Some((report, descriptor)) = report? else { return Err(gone()) };
                 match report {
+                    Report::Before(_) => {}
                     Report::Exited(id, how) => {
                         if let Some(watch) = watched.remove(&id) {
                             drop(watch.send(how.clone()));

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::hooks::message;
 use crate::host::courier;
+use crate::types::Timestamp;
 
 /// A child of the keeper, numbered by the engine; never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -60,9 +61,20 @@ pub(super) enum Request {
     Will,
 }
 
+/// How the engine before this one died, by its keeper's word.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Predecessor {
+    /// When its keeper saw it.
+    pub at: Timestamp,
+    /// In words: "its engine was killed by SIGKILL".
+    pub how: String,
+}
+
 /// From the keeper.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Report {
+    /// The first one to an engine that was started because the one before it died.
+    Before(Predecessor),
     /// Started; its socket comes with this packet.
     Spawned(ChildId),
     /// Could not be started: the system's error number.

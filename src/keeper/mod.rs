@@ -20,7 +20,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 pub use client::{Client, Exits};
-pub use message::{ChildId, HowEnded, Role};
+pub use message::{ChildId, HowEnded, Predecessor, Role};
 use spawn::HelperStart;
 pub use spawn::unblock_signals;
 

@@ -17,7 +17,7 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 use tracing::{debug, error, warn};
 
-use super::message::{ChildId, HowEnded, Report, Request};
+use super::message::{ChildId, HowEnded, Predecessor, Report, Request};
 use super::spawn::HelperStart;
 use super::will::Reader;
 use super::{SELF, descriptors, estate, spawn, wire};
@@ -37,6 +37,8 @@ const RESTART_HEALTHY: Duration = Duration::from_secs(60);
 const PULSE: Duration = Duration::from_millis(250);
 /// Exit status of a Rust program that panicked.
 const PANIC: i32 = 101;
+/// How that is called.
+const PANICKED: &str = "a panic";
 /// Exit status if the engine died and may not be started again (EX_SOFTWARE of sysexits.h).
 const ACCIDENT: u8 = 70;
 
@@ -57,8 +59,8 @@ struct Keeper<'a> {
     stopping: bool,
     /// How often the service manager wants to hear that all is well.
     watchdog: Option<Duration>,
-    /// It hung and was killed for it.
-    hung: bool,
+    /// It hung for so long and was killed for it.
+    hung: Option<Duration>,
     /// When its heartbeat was last looked at.
     felt: Timestamp,
     /// Until then it is not judged.
@@ -87,8 +89,12 @@ impl End {
 pub(super) fn run(program: &Path, arguments: &[OsString], helper: HelperStart<'_>) -> io::Result<u8> {
     let mut keeper = Keeper::new(prepare()?, None, helper);
     let mut pause = RESTART_FIRST;
+    let mut before = None;
     loop {
         let (ours, theirs) = wire::pair()?;
+        if let Some(before) = before.take() {
+            wire::send(&ours, &Report::Before(before), None)?;
+        }
         let began = clock::now();
         keeper.engine = Some(spawn::engine(program, arguments, theirs, helper.handed)?);
         keeper.socket = Some(ours);
@@ -97,12 +103,14 @@ pub(super) fn run(program: &Path, arguments: &[OsString], helper: HelperStart<'_
         let last = keeper.stopping;
         keeper.pass_on_stop();
         let end = keeper.work()?;
+        let (died, hung) = (clock::now(), keeper.hung);
         keeper.bury();
         let End::Accident(how) = end else { return Ok(end.code()) };
         if last {
             return Ok(end.code());
         }
         pause = if clock::now().since(began) > RESTART_HEALTHY { RESTART_FIRST } else { pause };
+        before = Some(Predecessor { at: died, how: in_words(how, hung) });
         if keeper.stopping {
             error!(how, "The engine died before it had stopped; starts it again to undo what it left");
             continue;
@@ -110,6 +118,15 @@ pub(super) fn run(program: &Path, arguments: &[OsString], helper: HelperStart<'_
         error!(how, restart_ms = pause.as_millis(), "The engine died; starts it again");
         keeper.sleep(pause)?;
         pause = (pause * 2).min(RESTART_MAX);
+    }
+}
+
+/// How an engine died, for whoever asks why its virtual hosts changed their state.
+fn in_words(how: &str, hung: Option<Duration>) -> String {
+    match hung {
+        Some(silent) => format!("its engine hung for {:.1} s, and its keeper killed it", silent.as_secs_f64()),
+        None if how == PANICKED => format!("its engine died of {how}"),
+        None => format!("its engine was killed by {how}"),
     }
 }
 
@@ -147,7 +164,7 @@ impl<'a> Keeper<'a> {
             will: None,
             stopping: false,
             watchdog,
-            hung: false,
+            hung: None,
             felt: clock::now(),
             spared_until: Timestamp::ZERO,
         }
@@ -191,10 +208,10 @@ impl<'a> Keeper<'a> {
             if self.watchdog.is_some() {
                 _ = sd_notify::notify(&[sd_notify::NotifyState::Watchdog]);
             }
-        } else if !self.hung {
+        } else if self.hung.is_none() {
             let doing = self.will.as_ref().and_then(Reader::step).unwrap_or_else(|| "nothing that it notes".to_owned());
             error!(silent_ms = silent.as_millis(), doing, "The engine hangs; kills it");
-            self.hung = true;
+            self.hung = Some(silent);
             forward(engine, Signal::SIGKILL);
         }
     }
@@ -206,7 +223,7 @@ impl<'a> Keeper<'a> {
         }
         self.kill_all();
         self.outbox.clear();
-        (self.engine, self.socket, self.hung) = (None, None, false);
+        (self.engine, self.socket, self.hung) = (None, None, None);
     }
 
     /// Tells an engine that was just started to stop, if that is all it was started for: what its predecessor left is undone, and
@@ -271,7 +288,7 @@ impl<'a> Keeper<'a> {
     fn collect(&mut self) -> io::Result<Option<End>> {
         loop {
             let (pid, how, end) = match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
-                Ok(WaitStatus::Exited(pid, PANIC)) => (pid, HowEnded::Status(PANIC), End::Accident("a panic")),
+                Ok(WaitStatus::Exited(pid, PANIC)) => (pid, HowEnded::Status(PANIC), End::Accident(PANICKED)),
                 Ok(WaitStatus::Exited(pid, status)) => {
                     (pid, HowEnded::Status(status), End::Orderly(u8::try_from(status).unwrap_or(u8::MAX)))
                 }

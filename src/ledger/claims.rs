@@ -46,6 +46,8 @@ pub(super) enum Change {
     Possible { resource: Resource, value: Value },
     /// The claim is undone.
     Settle { owner: Owner, resource: Resource },
+    /// Owners of the resource are called otherwise, all at once: from, to.
+    Rename { resource: Resource, owners: Vec<(Owner, Owner)> },
 }
 
 impl Change {
@@ -55,7 +57,8 @@ impl Change {
             Self::Claim { resource, .. }
             | Self::Retarget { resource, .. }
             | Self::Possible { resource, .. }
-            | Self::Settle { resource, .. } => resource,
+            | Self::Settle { resource, .. }
+            | Self::Rename { resource, .. } => resource,
         }
     }
 }
@@ -205,6 +208,19 @@ impl Claims {
         Change::Claim { order: self.next_order, owner: owner.clone(), resource: resource.clone(), before, value }
     }
 
+    /// The changes that give virtual hosts other names, all at once.
+    pub(super) fn renaming(&self, names: &BTreeMap<Name, Name>) -> Vec<Change> {
+        let renamed = |claim: &Claim| {
+            let vhost = names.get(&claim.owner.vhost)?.clone();
+            Some((claim.owner.clone(), Owner { vhost, hook: claim.owner.hook.clone() }))
+        };
+        let of = |(resource, held): (&Resource, &Held)| {
+            let owners: Vec<_> = held.claims.iter().filter_map(renamed).collect();
+            (!owners.is_empty()).then(|| Change::Rename { resource: resource.clone(), owners })
+        };
+        self.held.iter().filter_map(of).collect()
+    }
+
     /// Makes a change.
     pub(super) fn apply(&mut self, change: Change) {
         match change {
@@ -234,6 +250,14 @@ impl Claims {
                 }
             }
             Change::Settle { owner, resource } => self.settle(&owner, &resource),
+            Change::Rename { resource, owners } => {
+                let claims = self.held.get_mut(&resource).map_or(&mut [][..], |held| &mut held.claims);
+                for claim in claims {
+                    if let Some((_, to)) = owners.iter().find(|(from, _)| *from == claim.owner) {
+                        claim.owner = to.clone();
+                    }
+                }
+            }
         }
     }
 

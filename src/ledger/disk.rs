@@ -106,6 +106,13 @@ impl Files {
         }
     }
 
+    /// The files that cannot be written and speak of nothing any more, since nothing is held.
+    pub(super) fn void(&self, claims: &Claims) -> Vec<PathBuf> {
+        let logs = [(&self.run, false), (&self.lasting, true)].into_iter();
+        let void = |(log, lasting): &(&Log, bool)| log.failed.is_some() && log.is_ours() && of_log(claims, *lasting).is_empty();
+        logs.filter(void).map(|(log, _)| log.path()).collect()
+    }
+
     pub(super) fn failed(&self) -> Option<&LedgerError> {
         self.run.failed.as_ref().or(self.lasting.failed.as_ref())
     }
@@ -197,8 +204,13 @@ impl Log {
         Records::new(&bytes, MAGIC).map_or_else(Vec::new, |records| records.skip(1).map(<[u8]>::to_vec).collect())
     }
 
+    /// May we write it?
+    const fn is_ours(&self) -> bool {
+        !self.lasting || self.lock.is_some()
+    }
+
     fn take_lock(&mut self, patience: Patience) -> io::Result<()> {
-        if !self.lasting || self.lock.is_some() {
+        if self.is_ours() {
             return Ok(());
         }
         match instance::lock_when_dead(&self.directory.join(instance::LOCK_FILE), patience)? {
@@ -225,7 +237,7 @@ impl Log {
         // What lasts is for the daemon alone; below run-dir there is the socket, which others may look for.
         let mode = if self.lasting { 0o700 } else { 0o755 };
         DirBuilder::new().recursive(true).mode(mode).create(&self.directory)?;
-        let foreign = self.lasting && self.lock.is_none();
+        let foreign = !self.is_ours();
         // The protocol waits for whoever writes here.
         self.take_lock(Patience::of(Duration::ZERO))?;
         if foreign {

@@ -11,6 +11,7 @@ mod instance;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use claims::{Change, Claims};
@@ -122,6 +123,20 @@ impl Ledger {
         }
     }
 
+    /// Virtual hosts are called otherwise from now on: what they hold, they go on holding. All at once, so that two may change
+    /// their names.
+    pub fn rename(&mut self, names: &BTreeMap<Name, Name>) {
+        for change in self.claims.renaming(names) {
+            self.record(change);
+        }
+    }
+
+    /// Does a virtual host of this name hold anything?
+    #[must_use]
+    pub fn knows(&self, vhost: &Name) -> bool {
+        self.claims.iter().any(|held| held.owners.iter().any(|owner| owner.vhost == *vhost))
+    }
+
     /// Does anybody hold this resource?
     #[must_use]
     pub fn holds(&self, resource: &Resource) -> bool {
@@ -219,6 +234,13 @@ impl Ledger {
         if let Some(files) = &mut self.files {
             files.mend(&self.claims);
         }
+    }
+
+    /// The files that speak of what is not held any more and cannot be written: at the end they are to go, which also works
+    /// on a disk that is full.
+    #[must_use]
+    pub fn void_files(&self) -> Vec<PathBuf> {
+        self.files.as_ref().map(|files| files.void(&self.claims)).unwrap_or_default()
     }
 
     /// How many records were written since it was opened.

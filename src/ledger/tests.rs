@@ -109,6 +109,30 @@ fn what_was_found_is_not_forgotten_for_a_value_that_cannot_be_had() {
 }
 
 #[test]
+fn virtual_hosts_that_change_their_names_go_on_holding() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut ledger, _) = Ledger::open(&instance(&directory, HERE));
+    let name = |name: &str| -> crate::types::Name { name.parse().unwrap() };
+    claim(&mut ledger, "a", &text("node"), text("one"));
+    claim(&mut ledger, "b", &text("one"), text("two"));
+    claim(&mut ledger, "c", &text("two"), text("three"));
+    ledger.rename(&[(name("a"), name("b")), (name("b"), name("a"))].into());
+    let owners = |ledger: &Ledger| -> Vec<String> {
+        ledger.iter().flat_map(|held| held.owners.into_iter().map(|owner| owner.vhost.to_string())).collect()
+    };
+    assert_eq!(owners(&ledger), ["b", "a", "c"]);
+    assert!(ledger.knows(&name("c")) && !ledger.knows(&name("d")));
+    drop(ledger);
+    let (mut ledger, left) = Ledger::open(&instance(&directory, HERE));
+    assert_eq!((owners(&ledger), left.len()), (vec!["b".to_owned(), "a".to_owned(), "c".to_owned()], 3));
+    let mut host_name = text("three");
+    for vhost in ["c", "b", "a"] {
+        leave(&mut ledger, vhost, &mut host_name);
+    }
+    assert_eq!(host_name, text("node"));
+}
+
+#[test]
 fn the_plan_undoes_newest_first() {
     let mut ledger = Ledger::new();
     let unit = |unit: &str| Resource::Service { unit: unit.into() };
@@ -234,6 +258,25 @@ fn a_ledger_that_could_not_be_written_is_mended_without_a_new_claim() {
     fs::write(directory.path().join("file"), "").unwrap();
     assert!(super::probe(&directory.path().join("file/below")).is_err());
     assert!(!run.join("ledger.probe").exists());
+}
+
+#[test]
+fn a_ledger_that_cannot_be_written_at_the_end_goes_if_nothing_is_held() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut ledger, _) = Ledger::open(&instance(&directory, HERE));
+    claim(&mut ledger, "a", &text("node"), text("virtual"));
+    drop(ledger.claim(&owner("a"), &file(), Value::Absent, Value::File(Vec::new())).unwrap());
+    assert!(ledger.void_files().is_empty());
+    // The disk fills up: what is undone cannot be written down any more.
+    ledger.files.as_mut().unwrap().fail_writes(OpenOptions::new().write(true).open("/dev/full").unwrap());
+    fs::create_dir(directory.path().join("run/test@2/ledger.new")).unwrap();
+    ledger.settle(&owner("a"), &Resource::Hostname);
+    let run = directory.path().join("run/test@2/ledger");
+    assert_eq!(ledger.void_files(), std::slice::from_ref(&run), "the other one can be written, and says what is held");
+    fs::remove_file(&run).unwrap();
+    drop(ledger);
+    let (_, left) = Ledger::open(&instance(&directory, HERE));
+    assert_eq!(left.iter().map(|left| left.resource.clone()).collect::<Vec<_>>(), [file()]);
 }
 
 #[test]

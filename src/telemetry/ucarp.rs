@@ -120,7 +120,8 @@ fn write(to_stderr: bool, line: &str) {
 /// # Errors
 /// Logging was started before.
 pub fn start(sink: Sink) -> Result<(), TryInitError> {
-    tracing_subscriber::registry().with(Translator { sink, state: Mutex::default() }).try_init()
+    let translator = Translator { sink, state: Mutex::default() };
+    tracing_subscriber::registry().with(translator.with_filter(super::repeats::of_this_process())).try_init()
 }
 
 /// Says in ucarp's words what the daemon logs.

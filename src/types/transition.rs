@@ -86,6 +86,11 @@ pub enum Cause {
         /// The hook's name and what it said.
         reason: String,
     },
+    /// The daemon died. Nobody saw that transition: it is told afterwards.
+    Died {
+        /// What is known of it.
+        how: String,
+    },
 }
 
 impl Cause {
@@ -107,6 +112,7 @@ impl Cause {
             Self::AddressFailed { .. } => "address-failed",
             Self::Shutdown => "shutdown",
             Self::Unhealthy { .. } => "unhealthy",
+            Self::Died { .. } => "died",
         }
     }
 }
@@ -122,6 +128,7 @@ impl fmt::Display for Cause {
             | Self::Unhealthy { reason } => {
                 write!(f, "{}: {reason}", self.as_str())
             }
+            Self::Died { how } => f.write_str(how),
             Self::Startup => f.write_str("start"),
             Self::Preempt => f.write_str("preempting a worse master"),
             Self::MasterLeaving => f.write_str("the master is leaving"),

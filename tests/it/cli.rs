@@ -174,3 +174,26 @@ fn what_is_not_there_is_named_with_what_to_do() {
     write("h.lua", "function on_master() end");
     said(0, &["plan", "./h.lua", "--event", "master"], &["note: there is no ./h.toml: the hook has no grants"]);
 }
+
+#[test]
+fn too_few_file_descriptors_are_refused_before_anything_begins() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("web.pass"), "gw22\n").unwrap();
+    std::fs::set_permissions(directory.path().join("web.pass"), std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    let toml = format!(
+        "[daemon]\nrun-dir = \"{0}/run\"\nstate-dir = \"{0}/lib\"\n[[vhost]]\nname = \"web\"\ninterface = \"carpd-none\"\nvhid = 40\n\
+         addresses = [\"192.0.2.1/24\"]\npassword-file = \"web.pass\"\n",
+        directory.path().display()
+    );
+    std::fs::write(directory.path().join("carpd.toml"), toml).unwrap();
+    // Soft and hard.
+    let script = format!("ulimit -n 24; exec {} run --config carpd.toml", env!("CARGO_BIN_EXE_carpd"));
+    let output = Command::new("sh").args(["-c", &script]).current_dir(directory.path()).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(4), "{said}");
+    assert!(
+        said.contains("carpd needs up to 132 file descriptors for this configuration and may open 24: raise LimitNOFILE="),
+        "{said}"
+    );
+    assert!(!said.contains("Ready") && !directory.path().join("run").exists(), "{said}");
+}

@@ -18,7 +18,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("ledger", &["types", "proto", "effect", "process", "record", "resolve"]),
     ("journal", &["types", "proto", "effect", "record", "resolve"]),
     ("hooks", &["types", "effect", "trust", "sandbox", "resolve"]),
-    ("host", &["types", "effect", "record", "sandbox", "resolve"]),
+    ("host", &["types", "effect", "process", "record", "sandbox", "resolve"]),
     ("keeper", &["types", "ledger", "host", "hooks::message"]),
     (
         "engine",

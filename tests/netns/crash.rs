@@ -80,6 +80,10 @@ fn engine() -> Outcome {
         b.wait_state("backup", SOON)?;
         watch.hear(ADDRESS_OF_A, 1, SOON)?;
     }
+    let why = sh(&lab, "a", &format!("{CARPD} why --last 100"))?.join("\n");
+    let died = why.matches("web: master -> init: its engine was killed by SIGKILL, died #").count();
+    assert_eq!(died, ROUNDS, "{why}");
+    assert_eq!(why.matches("started again: its engine was killed by SIGKILL").count(), ROUNDS, "{why}");
     println!("from kill -9 of the engine to the peer's answer: {took:?}");
     assert!(took.iter().min() < Some(&HANDOVER), "{took:?}");
     a.stop()?;
@@ -232,7 +236,17 @@ fn orders() -> Outcome {
     let said = ask("status")?;
     assert!(said.contains(&format!("its engine is dead (pid {engine}), and its keeper is stopped (pid {keeper}")), "{said}");
     tree.signal(keeper, Signal::SIGCONT)?;
-    status("web: backup")?;
+    status("web: master")?;
+    // One that hangs is killed by its keeper, and that is what is told of it.
+    let tree = Tree::of(&lab, "a", &a)?;
+    tree.signal(tree.engine()?, Signal::SIGSTOP)?;
+    a.wait_says("The engine hangs; kills it", TAKEOVER)?;
+    status("web: ")?;
+    let why = sh(&lab, "a", &format!("{CARPD} why"))?.join("\n");
+    assert!(
+        why.contains("web: master -> init: its engine hung for ") && why.contains(" s, and its keeper killed it, died #"),
+        "{why}"
+    );
     a.stop()
 }
 

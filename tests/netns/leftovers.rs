@@ -13,6 +13,7 @@ pub(crate) fn cases() -> Vec<Case> {
         Case::new("leftovers::of_a_killed_tree_are_undone_by_cleanup", cleanup),
         Case::new("leftovers::a_start_right_after_a_kill_waits_for_the_dying", restarted),
         Case::new("leftovers::a_cleanup_right_after_a_kill_waits_for_the_dying", cleaned_at_once),
+        Case::new("leftovers::a_full_disk_at_the_end_leaves_no_record_of_what_is_undone", full_disk),
         Case::new("leftovers::a_second_daemon_for_the_same_vhid_refuses_to_start", second),
         Case::new("leftovers::the_journal_of_a_killed_daemon_replays", journal),
     ]
@@ -82,6 +83,11 @@ fn next_start() -> Outcome {
     assert!(heard > gone, "the address was gone before the first advertisement");
     next.wait_ran("on_master", TAKEOVER)?;
     assert_eq!(changed(&lab)?, now);
+    let why = sh(&lab, "a", &format!("{CARPD} why --config /run/lab/carpd.toml"))?.join("\n");
+    assert!(
+        why.contains("web: master -> init: the daemon ended without a word: killed, and its keeper with it, died #"),
+        "{why}"
+    );
     next.stop()?;
     assert_eq!(changed(&lab)?, before);
     assert!(!holds(&lab, "a")?);
@@ -143,6 +149,29 @@ fn cleaned_at_once() -> Outcome {
     // Who lives is named.
     sh(&lab, "a", &format!("{CARPD} cleanup 2>&1 | grep 'Leaves alone what a running daemon holds.*pid='"))?;
     daemon.stop()
+}
+
+fn full_disk() -> Outcome {
+    let lab = lan(&["a"])?;
+    sh(&lab, "a", "mkdir -p /run/carpd && mount -t tmpfs -o size=512k tmpfs /run/carpd")?;
+    // So much that what is written at the end does not fit into the pages that the ledger has.
+    let lua = "function on_master() for i = 0, 99 do route.replace('10.77.' .. i .. '.0/24', { via = '192.168.32.50' }) end end";
+    let routes: Vec<String> = (0..100).map(|i| format!("{{ dst = \"10.77.{i}.0/24\", via = \"192.168.32.50\" }}")).collect();
+    let mut daemon = Carpd::new("a").hook(lua, &format!("grant = {{ route = [{}] }}", routes.join(", "))).start(&lab)?;
+    daemon.wait_ran("on_master", TAKEOVER)?;
+    let there = || sh(&lab, "a", "ip route show | grep -c '^10.77' || true");
+    assert_eq!(there()?, ["100"]);
+    sh(&lab, "a", "! cat /dev/zero 2>/dev/null >/run/carpd/fill")?;
+    daemon.stop()?;
+    assert!(daemon.entries().iter().any(|entry| entry.says("Stopped") && entry.text("clean") == "true"), "{}", daemon.text());
+    assert!(
+        daemon.entries().iter().any(|entry| entry.says("Takes nothing more but addresses")),
+        "the disk was full: {}",
+        daemon.text()
+    );
+    assert_eq!(there()?, ["0"]);
+    assert_eq!(sh(&lab, "a", &format!("{CARPD} cleanup 2>&1"))?, ["nothing was left behind"], "{}", daemon.text());
+    Ok(())
 }
 
 fn second() -> Outcome {

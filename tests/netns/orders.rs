@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use carpd::lab::Lab;
 
-use crate::rig::{ADDRESS, CARPD, Carpd, Daemon, Failed, SOON, TAKEOVER, holds, lan, sh};
-use crate::{Case, Outcome};
+use crate::rig::{ADDRESS, CARPD, Carpd, Daemon, Failed, SOON, TAKEOVER, Watch, holds, lan, sh};
+use crate::{ADDRESS_OF_A, ADDRESS_OF_B, Case, Outcome};
 
 /// For a `before_master` that takes its time, behind a takeover.
 const LONG: Duration = Duration::from_mins(1);
@@ -16,6 +16,8 @@ pub(crate) fn cases() -> Vec<Case> {
         Case { limit: LONG, ..Case::new("orders::a_hook_that_is_applied_does_not_overtake_before_master", applied) },
         Case { limit: LONG, ..Case::new("orders::a_reload_that_wants_anothers_virtual_host_changes_nothing", taken) },
         Case::new("orders::a_daemon_is_found_by_its_configuration_wherever_it_runs", elsewhere),
+        Case::new("orders::a_reload_that_renames_moves_nothing", renamed),
+        Case::new("orders::a_reload_to_an_interface_that_is_not_there_takes_no_master_down", nowhere),
         Case::new("orders::an_address_that_a_reload_brings_is_heard_at_once", groups),
     ]
 }
@@ -102,6 +104,53 @@ fn taken() -> Outcome {
     assert!(status == "0" && said.contains("vhost db: added") && said.contains("vhost web: advskew"), "{status}: {said}");
     daemon.wait_state("master", TAKEOVER)?;
     daemon.stop()
+}
+
+fn renamed() -> Outcome {
+    let lab = lan(&["a", "b"])?;
+    let mut watch = Watch::start(&lab, ADDRESS)?;
+    let lua = "function on_master() hostname.set('virtual') end";
+    let grant = "grant = { hostname = [\"virtual\"] }";
+    let spec = Carpd::new("a").hook(lua, grant);
+    let mut a = spec.start(&lab)?;
+    a.wait_ran("on_master", TAKEOVER)?;
+    let mut b = Carpd::new("b").advskew(50).start(&lab)?;
+    b.wait_state("backup", SOON)?;
+    watch.hear(ADDRESS_OF_A, 2, SOON)?;
+    spec.clone().set("name", "\"www\"").write(&lab)?;
+    let (said, status) = carpd(&lab, "reload")?;
+    assert_eq!((said.as_str(), status.as_str()), ("vhost web: renamed to www", "0"));
+    watch.hear(ADDRESS_OF_A, 3, SOON)?;
+    let (said, _) = carpd(&lab, "status")?;
+    assert!(said.contains("www: master") && said.contains("holds hostname = virtual for www (hook h)"), "{said}");
+    assert_eq!((a.states(), b.states()), (vec!["backup".to_owned(), "master".to_owned()], vec!["backup".to_owned()]));
+    let runs = a.entries().iter().filter(|entry| entry.ran("on_master")).count();
+    assert_eq!(runs, 1, "{}", a.text());
+    assert!(watch.advertisements(ADDRESS_OF_B)?.is_empty());
+    // What the hook did under the old name is undone.
+    let (why, _) = carpd(&lab, "why")?;
+    assert!(why.contains("web: backup -> master"), "{why}");
+    a.stop()?;
+    assert_ne!(sh(&lab, "a", "hostname")?, ["virtual"]);
+    b.stop()
+}
+
+fn nowhere() -> Outcome {
+    let lab = lan(&["a"])?;
+    let spec = Carpd::new("a");
+    let mut a = spec.start(&lab)?;
+    a.wait_says("Holds the addresses", TAKEOVER)?;
+    spec.clone().set("interface", "\"eth7\"").write(&lab)?;
+    let (said, status) = carpd(&lab, "reload")?;
+    assert_eq!(status, "3", "{said}");
+    assert!(said.contains("vhost web is master on eth0 and would move to eth7, which does not exist"), "{said}");
+    assert!(holds(&lab, "a")?);
+    assert_eq!(a.states(), ["backup", "master"]);
+    let (said, status) = carpd(&lab, "reload --force")?;
+    assert_eq!(status, "0", "{said}");
+    assert!(said.contains("vhost web: removed\nvhost web: added\ninterface eth7 does not exist yet: waits for it"), "{said}");
+    assert!(!holds(&lab, "a")?);
+    a.stop()
 }
 
 /// The groups that host a's `eth0` is a member of.

@@ -108,6 +108,12 @@ impl Counters {
         *if done { &mut self.reloads } else { &mut self.reloads_refused } += 1;
     }
 
+    /// Virtual hosts are called otherwise from now on, all at once.
+    pub(in crate::engine) fn rename(&mut self, names: &BTreeMap<Name, Name>) {
+        let counted = std::mem::take(&mut self.vhosts).into_iter();
+        self.vhosts = counted.map(|(name, counters)| (names.get(&name).cloned().unwrap_or(name), counters)).collect();
+    }
+
     /// Forgets what the configuration no longer names.
     pub(in crate::engine) fn retain(&mut self, vhost: impl Fn(&Name) -> bool, hook: impl Fn(&Name) -> bool) {
         self.vhosts.retain(|name, _| vhost(name));

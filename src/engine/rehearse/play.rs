@@ -196,7 +196,7 @@ impl Play {
                 let Some(index) = actor.link_index(dev.as_str()) else { continue };
                 let address = VirtualAddress { ip, prefix: Family::of(ip).host_prefix() };
                 if let Some(mut turn) = actor.turn() {
-                    turn.host_event(HostEvent::AddressRemoved { index, address });
+                    turn.host_event(HostEvent::AddressRemoved { index, address, port: 0 });
                 }
             }
         }

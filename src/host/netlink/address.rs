@@ -96,7 +96,7 @@ impl Netlink {
     /// # Errors
     /// [`HostError`] with the kernel's words.
     pub fn delete_address(&self, address: VirtualAddress, dev: &IfName) -> Result<Outcome, HostError> {
-        let Some(index) = super::link::existing_index(dev)? else { return Ok(Outcome::Unchanged) };
+        let Some(index) = self.existing_index(dev)? else { return Ok(Outcome::Unchanged) };
         let failed = |refusal: Refusal| refusal.while_doing(format_args!("deleting {} from {dev}", address.ip));
         let changed = match address.ip {
             IpAddr::V4(ip) => self.alone(index, || self.remove_v4(ip, index)),

@@ -48,6 +48,17 @@ impl Reader {
 }
 
 impl Netlink {
+    /// As [`existing_index`], over the socket that is open anyway: who lets go may have no descriptor left for another one.
+    pub(super) fn existing_index(&self, dev: &IfName) -> Result<Option<u32>, HostError> {
+        let mut query = LinkMessage::default();
+        query.attributes = vec![LinkAttribute::IfName(dev.to_string())];
+        match self.ask(RouteNetlinkMessage::GetLink(query), netlink_packet_core::NLM_F_ACK) {
+            Ok(answers) => Ok(answers.iter().find_map(as_link).map(|link| link.index)),
+            Err(Refusal { errno: Errno::ENODEV, .. }) => Ok(None),
+            Err(refusal) => Err(refusal.while_doing(format_args!("looking up {dev}"))),
+        }
+    }
+
     /// One network device.
     ///
     /// # Errors

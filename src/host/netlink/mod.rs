@@ -291,6 +291,8 @@ struct RawPart<'a> {
     kind: u16,
     flags: u16,
     sequence: u32,
+    /// The socket that asked for it, or whose doing an event tells of; 0: the kernel, or it does not say.
+    port: u32,
     bytes: &'a [u8],
 }
 
@@ -315,8 +317,8 @@ impl<'a> Iterator for Parts<'a> {
         let length = usize::try_from(u32::from_ne_bytes(at(self.0, 0)?)).ok().filter(|l| *l >= HEADER)?;
         let bytes = self.0.get(..length)?;
         self.0 = self.0.get(length.next_multiple_of(4)..).unwrap_or_default();
-        let sequence = u32::from_ne_bytes(at(bytes, 8)?);
-        Some(RawPart { kind: u16::from_ne_bytes(at(bytes, 4)?), flags: u16::from_ne_bytes(at(bytes, 6)?), sequence, bytes })
+        let (sequence, port) = (u32::from_ne_bytes(at(bytes, 8)?), u32::from_ne_bytes(at(bytes, 12)?));
+        Some(RawPart { kind: u16::from_ne_bytes(at(bytes, 4)?), flags: u16::from_ne_bytes(at(bytes, 6)?), sequence, port, bytes })
     }
 }
 

@@ -19,8 +19,7 @@ use crate::types::VirtualAddress;
 /// Room for some thousand events.
 const RECEIVE_BUFFER: libc::c_int = 1024 * 1024;
 
-/// Something happened to this host's network. Who did it cannot be told from the event: compare it with
-/// what should be.
+/// Something happened to this host's network, whoever did it: compare it with what should be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HostEvent {
     /// A device came, or changed in some way.
@@ -40,6 +39,8 @@ pub enum HostEvent {
         index: u32,
         /// With its prefix.
         address: VirtualAddress,
+        /// The number of the netlink socket that did it, which the kernel tells for IPv4 alone; 0 if it did it itself.
+        port: u32,
     },
     /// Events were lost: only a fresh list tells what is.
     Overrun,
@@ -116,7 +117,7 @@ impl Watch {
         match self.fd.try_io(Interest::READABLE, |socket| receive(socket, buffer, 0)) {
             Ok(length) => {
                 let parts = Parts::of(self.buffer.get(..length).unwrap_or_default());
-                self.pending.extend(parts.filter(|part| !part.is_end()).filter_map(|part| event(&part.message()?)));
+                self.pending.extend(parts.filter(|part| !part.is_end()).filter_map(|part| event(&part.message()?, part.port)));
                 Ok(())
             }
             Err(err) if err.kind() == io::ErrorKind::WouldBlock => Ok(()),
@@ -129,7 +130,7 @@ impl Watch {
     }
 }
 
-fn event(message: &RouteNetlinkMessage) -> Option<HostEvent> {
+fn event(message: &RouteNetlinkMessage, port: u32) -> Option<HostEvent> {
     match message {
         RouteNetlinkMessage::NewLink(message) => own(message).map(HostEvent::Link),
         RouteNetlinkMessage::DelLink(message) => own(message).map(HostEvent::LinkGone),
@@ -137,7 +138,7 @@ fn event(message: &RouteNetlinkMessage) -> Option<HostEvent> {
             address::present(message).map(|a| HostEvent::AddressAdded { index: a.index, address: a.address })
         }
         RouteNetlinkMessage::DelAddress(message) => {
-            address::present(message).map(|a| HostEvent::AddressRemoved { index: a.index, address: a.address })
+            address::present(message).map(|a| HostEvent::AddressRemoved { index: a.index, address: a.address, port })
         }
         _ => None,
     }
