@@ -69,13 +69,14 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
 }
 
 fn load(args: &Args) -> (Option<Config>, Report) {
-    match Config::load(args.file()) {
-        Ok(loaded) => {
+    match super::owners::look(args.file()) {
+        Ok((loaded, refusals)) => {
             let mut report = loaded.report;
             report.problems.extend(check_interfaces(&loaded.config, args.strict));
             report.problems.extend(check_own_addresses(&loaded.config));
             report.problems.extend(check_hooks(&loaded.config));
             report.problems.extend(super::owners::check_granted(&loaded.config));
+            report.problems.extend(super::owners::check_sources(refusals));
             (Some(loaded.config), report)
         }
         Err(report) => (None, report),

@@ -12,6 +12,7 @@ use crate::hooks::session::SandboxPolicy;
 use crate::hooks::source::test_beside;
 use crate::hooks::{Budget, HookSource};
 use crate::keeper::Client;
+use crate::resolve::Sources;
 use crate::testing::{self, Choice, Refused};
 use crate::types::Name;
 
@@ -109,10 +110,11 @@ async fn tested(config: &Config, hook: &Name, mut found: Found) -> Result<Found,
 fn exam(config: &Config, name: &Name) -> Result<Option<Exam>, Failure> {
     let failed = |error: crate::hooks::source::SourceError| Failure::new(Exit::Failure, error.to_string());
     let Some(spec) = config.hooks.get(name) else { return Ok(None) };
-    let Some((path, text)) = test_beside(&spec.path).map_err(failed)? else { return Ok(None) };
+    let sources = Sources::of_daemon();
+    let Some((path, text)) = test_beside(&spec.path, &sources).map_err(failed)? else { return Ok(None) };
     let crate::config::Limits { wall, cpu, memory_bytes, requests, log_bytes, state_bytes } = spec.limits;
     Ok(Some(Exam {
-        hook: HookSource::read(name.clone(), &spec.path, spec.config_json.clone()).map_err(failed)?,
+        hook: HookSource::read(name.clone(), &spec.path, spec.config_json.clone(), &sources).map_err(failed)?,
         grants: Grants::default(),
         budget: Budget { wall, cpu, memory_bytes, requests, log_bytes, state_bytes },
         before_timeout: spec.before_timeout,

@@ -2,8 +2,82 @@
 
 use std::path::Path;
 
-use crate::config::{Config, Problem, Severity};
-use crate::resolve::{self, Refusal, Trust};
+use super::output;
+use crate::config::{Config, FileOwners, Kind, Loaded, Problem, Reload, Report, Severity};
+use crate::hooks::HookSource;
+use crate::hooks::source::test_beside;
+use crate::resolve::{self, Refusal, Sources, Trust};
+
+/// Who calls, and on whose behalf.
+fn caller() -> Trust {
+    let number = |name| std::env::var(name).ok().and_then(|text| text.parse::<u32>().ok());
+    let users = [Some(nix::unistd::geteuid().as_raw()), number("SUDO_UID")];
+    let groups = [Some(nix::unistd::getegid().as_raw()), number("SUDO_GID")];
+    let some = |numbers: [Option<u32>; 2]| numbers.into_iter().flatten().collect::<Vec<_>>();
+    Trust::root_and(&some(users), &some(groups))
+}
+
+/// A configuration for somebody who only looks. Nothing of it is refused for its owner; what a daemon of root's would refuse is
+/// beside it.
+///
+/// # Errors
+/// A [`Report`] with every problem.
+pub(super) fn look(path: &Path) -> Result<(Loaded, Vec<Refusal>), Report> {
+    let sources = Sources::new(Trust::root());
+    let mut loaded = Config::look(path, &sources)?;
+    let refusals = of_hooks(&mut loaded.config, &sources);
+    Ok((loaded, refusals))
+}
+
+/// As [`look`], of a configuration that was made up around a hook.
+pub(super) fn look_at_hooks(config: &mut Config) -> Vec<Refusal> {
+    of_hooks(config, &Sources::new(Trust::root()))
+}
+
+fn of_hooks(config: &mut Config, sources: &Sources) -> Vec<Refusal> {
+    for (name, hook) in config.hooks.iter().filter(|(_, hook)| hook.kind == Kind::Module) {
+        // What cannot be read is told by whoever needs it.
+        _ = HookSource::read(name.clone(), &hook.path, String::new(), sources);
+        if hook.reload == Reload::Tested {
+            _ = test_beside(&hook.path, sources);
+        }
+    }
+    match std::mem::replace(&mut config.daemon.file_owners, FileOwners::Warn) {
+        FileOwners::Required => sources.refusals(),
+        // Only those that even the caller would be warned of.
+        FileOwners::Warn => Vec::new(),
+    }
+}
+
+/// Says in one line what `carpd run` would refuse.
+pub(super) fn tell(refusals: &[Refusal]) {
+    if let Some(text) = summary(refusals) {
+        output::note(format!("warning: a daemon of root's would refuse this: {text}"));
+    }
+}
+
+fn summary(refusals: &[Refusal]) -> Option<String> {
+    let (first, more) = refusals.split_first()?;
+    let mend = first.mend().map(|command| format!(" ({command})")).unwrap_or_default();
+    let more = if more.is_empty() { String::new() } else { format!(", and {} more", more.len()) };
+    Some(format!("{first}{mend}{more}"))
+}
+
+/// For `carpd check`: what others could write to is an error, what is the caller's own a warning.
+pub(super) fn check_sources(refusals: Vec<Refusal>) -> Vec<Problem> {
+    let caller = caller();
+    let (own, foreign): (Vec<_>, Vec<_>) = refusals.into_iter().partition(|refusal| caller.excuses(&refusal.why));
+    let error = |refusal: &Refusal| Problem {
+        hint: refusal.mend(),
+        ..Problem::error(None, format!("others could change what is read from here: {refusal}"))
+    };
+    let warning = |text: String| Problem {
+        severity: Severity::Warning,
+        hint: Some("install it where only root can write, as below /etc/carpd; or write `file-owners = \"warn\"`".to_owned()),
+        ..Problem::error(None, format!("a daemon of root's would refuse this: {text}"))
+    };
+    foreign.iter().map(error).chain(summary(&own).map(warning)).collect()
+}
 
 /// Files that hooks were granted, behind links that are not followed.
 pub(super) fn check_granted(config: &Config) -> Vec<Problem> {

@@ -178,7 +178,10 @@ impl Subject {
         );
         let around = MadeUp { file: file.to_owned() };
         match Config::parse(&beside.display().to_string(), &text, &around) {
-            Ok(loaded) => Ok((loaded.config, name)),
+            Ok(mut loaded) => {
+                super::owners::tell(&super::owners::look_at_hooks(&mut loaded.config));
+                Ok((loaded.config, name))
+            }
             Err(report) => {
                 output::problems(&report);
                 Err(Failure::new(Exit::Config, super::check::counts(&report)))

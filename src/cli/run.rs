@@ -12,7 +12,7 @@ use tracing::warn;
 use tracing_subscriber::filter::LevelFilter;
 
 use super::{CONFIG, Exit, Failure, output};
-use crate::config::{Config, Loaded, LogFormat, LogLevel};
+use crate::config::{Config, Loaded, LogFormat, LogLevel, Report};
 use crate::control::{self, Bound, Listening};
 use crate::engine::command::Command;
 use crate::hooks::exam::{Exam, Verdict};
@@ -67,7 +67,8 @@ enum LogForm {
 }
 
 pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
-    let loaded = load(&args.config)?;
+    let loaded = Config::load(&args.config).map_err(refused)?;
+    output::problems(&loaded.report);
     start_log(args, &loaded.config)?;
     // The engine is this program anew, with the same arguments: a clean address space, and nothing inherited.
     let arguments: Vec<_> = std::env::args_os().skip(2).collect();
@@ -128,18 +129,18 @@ struct Engine {
     args: Args,
 }
 
-/// Loads a configuration and shows its problems.
+/// Loads a configuration for somebody who only looks, and shows its problems.
 pub(super) fn load(path: &Path) -> Result<Loaded, Failure> {
-    match Config::load(path) {
-        Ok(loaded) => {
-            output::problems(&loaded.report);
-            Ok(loaded)
-        }
-        Err(report) => {
-            output::problems(&report);
-            Err(Failure::new(Exit::Config, super::check::counts(&report)))
-        }
-    }
+    let (loaded, refusals) = super::owners::look(path).map_err(refused)?;
+    output::problems(&loaded.report);
+    super::owners::tell(&refusals);
+    Ok(loaded)
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
+fn refused(report: Report) -> Failure {
+    output::problems(&report);
+    Failure::new(Exit::Config, super::check::counts(&report))
 }
 
 fn start_log(args: &Args, config: &Config) -> Result<(), Failure> {

@@ -41,6 +41,7 @@ words! {
     HookKind { Module = "module", Script = "script" }
     Leases { Kernel = "kernel", Off = "off" }
     Reload { Checked = "checked", Tested = "tested", Manual = "manual" }
+    FileOwners { Required = "required", Warn = "warn" }
     Sandbox { Required = "required", BestEffort = "best-effort" }
     ServiceBackend { Auto = "auto", Systemd = "systemd", Sysv = "sysv", OpenRc = "openrc" }
     LogLevel { Error = "error", Warn = "warn", Info = "info", Debug = "debug", Trace = "trace" }
@@ -106,6 +107,15 @@ pub enum Leases {
     Kernel,
     /// They stay until they are taken down.
     Off,
+}
+
+/// What follows if others than root and the daemon's user could write to what the daemon reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FileOwners {
+    /// It is refused.
+    Required,
+    /// It is logged.
+    Warn,
 }
 
 /// When a hook whose file changed is taken into use.

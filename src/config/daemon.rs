@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use toml::de::{DeTable, DeValue};
 
-use super::choice::{LogFormat, LogLevel, Sandbox, ServiceBackend};
+use super::choice::{FileOwners, LogFormat, LogLevel, Sandbox, ServiceBackend};
 use super::model::{Daemon, Log};
 use super::problem::Findings;
 use super::read::{At, Table};
@@ -23,6 +23,7 @@ pub(super) fn read(root: &Table<'_>, around: &dyn Surroundings, out: &mut Findin
             default.shutdown_timeout,
         ),
         sandbox: Table::or(table.choice("sandbox", out), default.sandbox),
+        file_owners: Table::or(table.choice("file-owners", out), default.file_owners),
         log: log(&table, out),
         state_dir: Table::or(directory(&table, "state-dir", out), default.state_dir),
         run_dir: Table::or(directory(&table, "run-dir", out), default.run_dir),
@@ -47,6 +48,7 @@ impl Default for Daemon {
             node_name: None,
             shutdown_timeout: Duration::from_secs(30),
             sandbox: Sandbox::Required,
+            file_owners: FileOwners::Required,
             log: Log::default(),
             state_dir: PathBuf::from("/var/lib/carpd"),
             run_dir: PathBuf::from("/run/carpd"),

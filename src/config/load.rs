@@ -5,7 +5,9 @@ use std::io::Read as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use super::{Config, Loaded, Report, Surroundings, Unusable};
+use super::choice::FileOwners;
+use super::{Config, Loaded, Problem, Report, Severity, Surroundings, Unusable};
+use crate::resolve::{Refusal, Sources};
 use crate::trust::{FILE_MAX, Trust};
 
 /// Larger configurations are refused unread.
@@ -20,25 +22,29 @@ pub struct Disk {
     pub directory: PathBuf,
     /// `$CREDENTIALS_DIRECTORY`, which systemd sets for `LoadCredential=`.
     pub credentials: Option<PathBuf>,
+    /// Opens everything, and notes who else could write to it.
+    pub sources: Sources,
 }
 
 impl Disk {
     /// For the configuration in this file, with the credentials of this process.
     #[must_use]
-    pub fn beside(config: &Path) -> Self {
+    pub fn beside(config: &Path, sources: Sources) -> Self {
         let parent = config.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let directory = fs::canonicalize(parent).unwrap_or_else(|_| parent.to_owned());
-        Self { directory, credentials: std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from) }
+        Self { directory, credentials: std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from), sources }
     }
 }
 
 impl Config {
-    /// Reads and checks a configuration and everything it refers to.
+    /// Reads and checks a configuration and everything it refers to, for the daemon: what others could write to is refused, or
+    /// only warned of, as the configuration wants it (`file-owners`).
     ///
     /// # Errors
     /// A [`Report`] with every problem.
     pub fn load(path: &Path) -> Result<Loaded, Report> {
-        Self::load_from(path, &Disk::beside(path))
+        let sources = Sources::of_daemon();
+        Self::load_from(path, &sources, &Disk::beside(path, sources.clone())).and_then(|loaded| refuse(loaded, &sources))
     }
 
     /// As [`Self::load`], for whoever only has to know what is granted: passwords are not read (the keys are not the real ones),
@@ -47,12 +53,22 @@ impl Config {
     /// # Errors
     /// A [`Report`] with every problem.
     pub fn load_without_secrets(path: &Path) -> Result<Loaded, Report> {
-        Self::load_from(path, &WithoutSecrets(Disk::beside(path)))
+        let sources = Sources::of_daemon();
+        let around = WithoutSecrets(Disk::beside(path, sources.clone()));
+        Self::load_from(path, &sources, &around).and_then(|loaded| refuse(loaded, &sources))
     }
 
-    fn load_from(path: &Path, around: &dyn Surroundings) -> Result<Loaded, Report> {
+    /// As [`Self::load`], for whoever only looks: who else could write to what was read is in `sources`.
+    ///
+    /// # Errors
+    /// A [`Report`] with every problem.
+    pub fn look(path: &Path, sources: &Sources) -> Result<Loaded, Report> {
+        Self::load_from(path, sources, &Disk::beside(path, sources.clone()))
+    }
+
+    fn load_from(path: &Path, sources: &Sources, around: &dyn Surroundings) -> Result<Loaded, Report> {
         let name = path.display().to_string();
-        let bytes = read_config(path).map_err(|why| {
+        let bytes = read_config(path, sources).map_err(|why| {
             let hint =
                 (!path.exists()).then(|| "write it, or name another file; docs/configuration.md has an example".to_owned());
             Report::unreadable(&name, why, hint)
@@ -65,18 +81,34 @@ impl Config {
     }
 }
 
+/// What the daemon does about files that others could write to: as the configuration wants it.
+fn refuse(mut loaded: Loaded, sources: &Sources) -> Result<Loaded, Report> {
+    let severity = match loaded.config.daemon.file_owners {
+        FileOwners::Required => Severity::Error,
+        FileOwners::Warn => Severity::Warning,
+    };
+    let problem = |refusal: &Refusal| Problem {
+        severity,
+        hint: refusal.mend(),
+        ..Problem::error(None, format!("others could change what is read from here: {refusal}"))
+    };
+    loaded.report.problems.extend(sources.refusals().iter().map(problem));
+    if loaded.report.has_errors() { Err(loaded.report) } else { Ok(loaded) }
+}
+
 /// Whose hooks a configuration trusts; its other tables are not read.
 ///
 /// # Errors
 /// A [`Report`] with every problem of that table.
 pub fn load_trust(path: &Path) -> Result<Trust, Report> {
     let name = path.display().to_string();
-    let bytes = read_config(path).map_err(|why| Report::unreadable(&name, why, None))?;
-    super::parse_trust(&name, &String::from_utf8_lossy(&bytes), &Disk::beside(path))
+    let sources = Sources::of_daemon();
+    let bytes = read_config(path, &sources).map_err(|why| Report::unreadable(&name, why, None))?;
+    super::parse_trust(&name, &String::from_utf8_lossy(&bytes), &Disk::beside(path, sources))
 }
 
-fn read_config(path: &Path) -> Result<Vec<u8>, String> {
-    let file = open(path).map_err(|why| format!("cannot read the configuration: {why}"))?;
+fn read_config(path: &Path, sources: &Sources) -> Result<Vec<u8>, String> {
+    let file = open(path, sources).map_err(|why| format!("cannot read the configuration: {why}"))?;
     let mut bytes = Vec::new();
     file.take(CONFIG_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(|e| format!("cannot read the configuration: {e}"))?;
     if bytes.len() as u64 > CONFIG_BYTES_MAX {
@@ -86,15 +118,8 @@ fn read_config(path: &Path) -> Result<Vec<u8>, String> {
 }
 
 /// Opens a regular file. Looks before it opens: opening a pipe or a device may block or do something.
-fn open(path: &Path) -> Result<File, String> {
-    let metadata = fs::metadata(path).map_err(|e| e.to_string())?;
-    if metadata.is_dir() {
-        return Err("it is a directory".to_owned());
-    }
-    if !metadata.is_file() {
-        return Err("it is not a regular file".to_owned());
-    }
-    File::open(path).map_err(|e| e.to_string())
+fn open(path: &Path, sources: &Sources) -> Result<File, String> {
+    sources.open(path).map_err(|err| err.to_string())
 }
 
 fn read_secret(file: File) -> Result<Vec<u8>, String> {
@@ -106,7 +131,7 @@ fn read_secret(file: File) -> Result<Vec<u8>, String> {
 impl Surroundings for Disk {
     fn password_file(&self, path: &Path) -> Result<Vec<u8>, Unusable> {
         let path = self.directory.join(path);
-        let file = open(&path).map_err(|why| Unusable {
+        let file = open(&path, &self.sources).map_err(|why| Unusable {
             message: format!("cannot read {}: {why}", path.display()),
             hint: (!path.exists())
                 .then(|| format!("write it, the same on every node: (umask 077; echo PASSWORD > {})", path.display())),
@@ -128,7 +153,9 @@ impl Surroundings for Disk {
             return Err(Unusable { message, hint: Some(hint) });
         };
         let path = directory.join(name);
-        Ok(open(&path).and_then(read_secret).map_err(|why| format!("cannot read the credential {}: {why}", path.display()))?)
+        Ok(open(&path, &self.sources)
+            .and_then(read_secret)
+            .map_err(|why| format!("cannot read the credential {}: {why}", path.display()))?)
     }
 
     fn key_file(&self, path: &Path) -> Result<Vec<u8>, Unusable> {
@@ -138,12 +165,12 @@ impl Surroundings for Disk {
             file.take(FILE_MAX).read_to_end(&mut bytes).map_err(|e| e.to_string())?;
             Ok(bytes)
         };
-        Ok(open(&path).and_then(read).map_err(|why| format!("cannot read the key {}: {why}", path.display()))?)
+        Ok(open(&path, &self.sources).and_then(read).map_err(|why| format!("cannot read the key {}: {why}", path.display()))?)
     }
 
     fn hook_file(&self, path: &Path) -> Result<PathBuf, Unusable> {
         let path = self.directory.join(path);
-        open(&path).map_err(|why| format!("cannot read {}: {why}", path.display()))?;
+        open(&path, &self.sources).map_err(|why| format!("cannot read {}: {why}", path.display()))?;
         Ok(path)
     }
 }

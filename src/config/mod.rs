@@ -4,7 +4,7 @@
 //! over the tree (`daemon`, `trust`, `vhost`, `hook`, `grant`) takes each value, checks it and notes what is wrong, and
 //! goes on: one run shows all problems. At last `cross` compares what stands in different places.
 //! All of that is pure; what lies outside the file (passwords, scripts) is asked for through [`Surroundings`],
-//! and [`Disk`] is the real one. The list of all keys is [`reference::SECTIONS`]; unknown keys are refused by it
+//! and `Disk` is the real one. The list of all keys is [`reference::SECTIONS`]; unknown keys are refused by it
 //! and `docs/configuration.md` is made from it.
 //!
 //! Holding a [`Config`] means: every value is in its range, every hook that is named exists, and no two virtual
@@ -19,6 +19,7 @@ mod grant;
 mod hook;
 mod json;
 pub mod legacy;
+#[cfg(feature = "daemon")]
 mod load;
 mod model;
 mod problem;
@@ -37,11 +38,12 @@ mod vhost;
 mod tests;
 
 pub use choice::{
-    Choice, FamilyTimers, Ipv6Checksum, Leases, LinkLocal, LogFormat, LogLevel, OnFailure, OnUnhealthy, Peers, Preempt, Reload,
-    Sandbox, ServiceBackend, SourceMac, TieBreak,
+    Choice, FamilyTimers, FileOwners, Ipv6Checksum, Leases, LinkLocal, LogFormat, LogLevel, OnFailure, OnUnhealthy, Peers,
+    Preempt, Reload, Sandbox, ServiceBackend, SourceMac, TieBreak,
 };
 pub use daemon::run_dir;
 pub use diff::differences;
+#[cfg(feature = "daemon")]
 pub use load::{Disk, load_trust};
 pub use model::{
     Announce, AtStop, Config, Daemon, Destination, Health, Hook, Kind, Language, Limits, Loaded, Log, Place, Script, Vhost,
@@ -130,6 +132,7 @@ pub fn parse_hooks(name: &str, text: &str, around: &dyn Surroundings) -> Result<
     Ok(hooks.into_iter().filter_map(|(name, draft)| Some((name, draft.done?))).collect())
 }
 
+#[cfg(feature = "daemon")]
 /// Reads the `[trust]` of a whole configuration, and nothing else of it.
 fn parse_trust(name: &str, text: &str, around: &dyn Surroundings) -> Result<crate::trust::Trust, Report> {
     let (text, mut out) = (syntax::without_bom(text), problem::Findings::default());

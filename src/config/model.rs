@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use super::Report;
 use super::choice::{
-    FamilyTimers, Ipv6Checksum, Leases, LinkLocal, LogFormat, LogLevel, OnFailure, OnUnhealthy, Peers, Preempt, Reload, Sandbox,
-    ServiceBackend, SourceMac, TieBreak,
+    FamilyTimers, FileOwners, Ipv6Checksum, Leases, LinkLocal, LogFormat, LogLevel, OnFailure, OnUnhealthy, Peers, Preempt,
+    Reload, Sandbox, ServiceBackend, SourceMac, TieBreak,
 };
 use super::secret::Secret;
 use crate::effect::Grants;
@@ -61,6 +61,8 @@ pub struct Daemon {
     pub shutdown_timeout: Duration,
     /// `sandbox`: what to do with hooks where a mandatory part of the sandbox is missing.
     pub sandbox: Sandbox,
+    /// `file-owners`: what to do with files that others could write to.
+    pub file_owners: FileOwners,
     /// `log`.
     pub log: Log,
     /// `state-dir`: absolute; what must outlive a reboot.

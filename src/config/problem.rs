@@ -127,6 +127,7 @@ impl Report {
         Self { name: name.to_owned(), text: text.to_owned(), omitted: found - problems.len(), problems }
     }
 
+    #[cfg(feature = "daemon")]
     /// A report about a file that could not even be read.
     pub(super) fn unreadable(name: &str, message: String, hint: Option<String>) -> Self {
         let problem = Problem { hint, ..Problem::error(None, message) };

@@ -7,7 +7,7 @@ use sha2::{Digest as _, Sha256};
 use tracing::{info, warn};
 
 use super::clock;
-use super::material::terms;
+use super::material::{Belief, terms};
 use super::pool::budget;
 use super::start::sandbox_policy;
 use crate::config::{self, Config, OnFailure, Reload};
@@ -16,7 +16,7 @@ use crate::hooks::source::{test_beside, test_path};
 use crate::hooks::vet::vet_test;
 use crate::hooks::{HookSource, LoadError};
 use crate::keeper::Client;
-use crate::trust::Trust;
+use crate::resolve::Sources;
 use crate::types::Name;
 
 /// Runs a test against a hook. It is given to the engine, which stands below the code that can do it.
@@ -41,13 +41,15 @@ const fn is_wanted(spec: &config::Hook) -> bool {
 ///
 /// # Errors
 /// It is there and cannot be read, or is not to be believed: whoever may write it could keep the next version from being taken.
-pub(super) fn read(trust: &Trust, spec: &config::Hook) -> Result<Option<Test>, String> {
+pub(super) fn read(belief: &Belief, spec: &config::Hook) -> Result<Option<Test>, String> {
     if !is_wanted(spec) {
         return Ok(None);
     }
-    let found = test_beside(&spec.path).map_err(|error| error.to_string())?;
+    let sources = Sources::of_daemon();
+    let found = test_beside(&spec.path, &sources).map_err(|error| error.to_string())?;
     if let Some((path, text)) = &found {
-        vet_test(path, text, terms(trust, spec)).map_err(|error| error.to_string())?;
+        belief.judge(&sources)?;
+        vet_test(path, text, terms(&belief.trust, spec)).map_err(|error| error.to_string())?;
     }
     Ok(found.map(|(path, text)| Test { path: path.display().to_string(), text }))
 }

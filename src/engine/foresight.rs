@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::exam;
 use super::load;
+use super::material::Belief;
 use super::pool::Pool;
 use crate::config::{self, Config};
 use crate::effect::Grants;
@@ -39,7 +40,7 @@ pub fn check_hooks(config: &Config) -> io::Result<Vec<HookProblem>> {
                 Err(error) => problems.push(wrong(error.to_string())),
                 Ok(pool) => problems.extend(Foresight::of(config, &pool).map(Foresight::look).unwrap_or_default()),
             }
-            problems.extend(exam::read(&config.trust, spec).err().map(wrong));
+            problems.extend(exam::read(&Belief::of(config), spec).err().map(wrong));
         }
         Ok(problems)
     })

@@ -8,7 +8,7 @@ use super::exam::{self, Examine, Test};
 use super::foresight::Foresight;
 use super::generations::Generations;
 use super::lasting::{Kept, KeptHook};
-use super::material::Material;
+use super::material::{Belief, Material};
 use super::pool::Pool;
 use super::start::{StartError, load_pool};
 use crate::config::{self, Config, Reload};
@@ -95,14 +95,14 @@ async fn read_and_load(
     examine: Option<(&Kept, Examine)>,
 ) -> Result<Rc<Pool>, Refused> {
     let unread = |error: String| Refused { error: LoadError::Code(error), digest: String::new() };
-    let material = Material::read(&config.trust, name, spec).map_err(|error| unread(error.to_string()))?;
+    let material = Material::read(&Belief::of(config), name, spec).map_err(|error| unread(error.to_string()))?;
     let digest = material.source.digest();
     let mut test = None;
     if let Some((kept, _)) = examine
         && spec.reload == Reload::Tested
         && kept.last_good(name).await.is_none_or(|last| last.digest != digest)
     {
-        test = exam::read(&config.trust, spec).map_err(unread)?;
+        test = exam::read(&Belief::of(config), spec).map_err(unread)?;
         exam::tell_untested(name, spec, test.as_ref());
     }
     let attempt = exam::attempt(&digest, test.as_ref());

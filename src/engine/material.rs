@@ -2,15 +2,54 @@
 
 use std::collections::BTreeMap;
 
-use crate::config;
+use tracing::warn;
+
+use crate::config::{self, FileOwners};
 use crate::hooks::vet::{Signatures, Terms, Vouched};
 use crate::hooks::{HookSource, Language, LoadError};
+use crate::resolve::{Refusal, Sources};
 use crate::trust::Trust;
 use crate::types::Name;
 
 /// What the operator wants of this hook.
 pub(super) fn terms<'a>(trust: &'a Trust, spec: &'a config::Hook) -> Terms<'a> {
     Terms { trust, digest: spec.digest, signature: spec.signature.as_deref() }
+}
+
+/// Whose hooks are believed: who vouches for them, and who may write their files.
+#[derive(Debug, Clone)]
+pub(super) struct Belief {
+    /// Whose keys.
+    pub(super) trust: Trust,
+    /// What others could write to.
+    pub(super) owners: FileOwners,
+}
+
+impl Belief {
+    /// As the configuration wants it.
+    pub(super) fn of(config: &config::Config) -> Self {
+        Self { trust: config.trust.clone(), owners: config.daemon.file_owners }
+    }
+
+    /// Looks at who else could have written what was just read.
+    ///
+    /// # Errors
+    /// Somebody could, and the configuration does not want that. The text names the part of the path and what mends it.
+    pub(super) fn judge(&self, sources: &Sources) -> Result<(), String> {
+        let refusals = sources.refusals();
+        if self.owners == FileOwners::Warn {
+            for refusal in &refusals {
+                warn!(%refusal, mend = refusal.mend(), "Others could change what is read from here");
+            }
+            return Ok(());
+        }
+        refusals.first().map_or(Ok(()), |refusal| Err(told(refusal)))
+    }
+}
+
+fn told(refusal: &Refusal) -> String {
+    let mend = refusal.mend().map(|command| format!("; mend it: {command}")).unwrap_or_default();
+    format!("others could change what is read from here: {refusal}{mend}")
 }
 
 /// A hook's bytes, and who vouches for them.
@@ -42,13 +81,15 @@ impl Material {
     ///
     /// # Errors
     /// It cannot be read, or is not to be trusted. The text names the file.
-    pub(super) fn read(trust: &Trust, name: &Name, spec: &config::Hook) -> Result<Self, LoadError> {
+    pub(super) fn read(belief: &Belief, name: &Name, spec: &config::Hook) -> Result<Self, LoadError> {
         let failed = |err: &dyn std::fmt::Display| LoadError::Code(err.to_string());
         match &spec.kind {
             config::Kind::Module => {
-                let source = HookSource::read(name.clone(), &spec.path, spec.config_json.clone());
+                let sources = Sources::of_daemon();
+                let source = HookSource::read(name.clone(), &spec.path, spec.config_json.clone(), &sources);
                 let mut source = source.map_err(|err| failed(&err))?;
-                let vouched = source.vet(&spec.path, terms(trust, spec)).map_err(|err| failed(&err))?;
+                belief.judge(&sources).map_err(LoadError::Code)?;
+                let vouched = source.vet(&spec.path, terms(&belief.trust, spec)).map_err(|err| failed(&err))?;
                 Ok(Self { source, vouched: Some(vouched) })
             }
             config::Kind::Script(_) => {

@@ -16,7 +16,7 @@ use super::exam::{self, Examine, Test};
 use super::foresight::{Foresight, HookProblem};
 use super::helper;
 use super::load::{accept, signatures};
-use super::material::Material;
+use super::material::{Belief, Material};
 use super::moves::{Moves, missing_interfaces};
 use super::own::When;
 use super::pool::Pool;
@@ -585,11 +585,11 @@ async fn read_config(path: PathBuf, old: Config) -> (Config, Vec<String>) {
 }
 
 async fn read_material(config: &Config, name: Name, spec: &config::Hook) -> Result<(Material, String, Option<Test>), String> {
-    let (trust, spec) = (config.trust.clone(), spec.clone());
+    let (belief, spec) = (Belief::of(config), spec.clone());
     let both = move || {
-        let material = Material::read(&trust, &name, &spec).map_err(|error| error.to_string())?;
+        let material = Material::read(&belief, &name, &spec).map_err(|error| error.to_string())?;
         let digest = material.source.digest();
-        Ok((material, digest, exam::read(&trust, &spec)?))
+        Ok((material, digest, exam::read(&belief, &spec)?))
     };
     tokio::task::spawn_blocking(both).await.map_err(|error| error.to_string())?
 }

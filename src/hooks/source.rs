@@ -1,13 +1,14 @@
 //! Reading a hook from disk: once, into memory, so that what is checked is what runs.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
 
 use super::{HookSource, Language};
+use crate::resolve::{Refusal, Sources};
 use crate::types::Name;
 
 /// The most modules of one hook.
@@ -54,9 +55,11 @@ impl HookSource {
     /// Reads the hook's file and, for Lua, the `.lua` and `.luau` files below its directory; `_test.lua` and
     /// `_test.luau` files, hidden ones, and symbolic links that lead out of the directory are left out.
     ///
+    /// Who else could write to what the hook is made of is in `sources`.
+    ///
     /// # Errors
     /// [`SourceError`].
-    pub fn read(name: Name, path: &Path, config_json: String) -> Result<Self, SourceError> {
+    pub fn read(name: Name, path: &Path, config_json: String, sources: &Sources) -> Result<Self, SourceError> {
         let language = match path.extension().and_then(|e| e.to_str()) {
             Some("lua" | "luau") => Language::Lua,
             Some("wasm") => Language::Wasm,
@@ -64,7 +67,7 @@ impl HookSource {
         };
         let mut total = 0;
         let limit = if language == Language::Wasm { MAX_TOTAL } else { MAX_FILE };
-        let main = read_file(path, limit, &mut total)?;
+        let main = read_file(path, limit, &mut total, sources)?;
         let path_text = path.display().to_string();
         let mut source = Self { name, language, path: path_text, main, modules: BTreeMap::new(), config_json, native: None };
         if language == Language::Lua {
@@ -74,9 +77,15 @@ impl HookSource {
                 _ => Path::new("."),
             };
             let root = fs::canonicalize(directory).map_err(|err| failed(directory, err))?;
-            let mut walk = Walk { root: &root, main: &real, modules: BTreeMap::new(), total, entries: 0 };
+            let (modules, foreign) = (BTreeMap::new(), Vec::new());
+            let mut walk = Walk { root: &root, main: &real, modules, total, entries: 0, sources, foreign };
             walk.directory(&root, "", MAX_DEPTH)?;
             source.modules = walk.modules;
+            let foreign = walk.foreign;
+            // What lies beside the hook and is not part of it may be anybody's.
+            let required = source.required();
+            let counts = |key: &String| required.as_ref().is_none_or(|some| some.contains(key));
+            sources.note(foreign.into_iter().filter(|(key, _)| counts(key)).flat_map(|(_, refusals)| refusals));
         }
         Ok(source)
     }
@@ -129,9 +138,9 @@ pub fn test_path(hook: &Path) -> PathBuf {
 ///
 /// # Errors
 /// [`SourceError`]: it is there, and cannot be read or is too large.
-pub fn test_beside(hook: &Path) -> Result<Option<(PathBuf, Vec<u8>)>, SourceError> {
+pub fn test_beside(hook: &Path, sources: &Sources) -> Result<Option<(PathBuf, Vec<u8>)>, SourceError> {
     let path = test_path(hook);
-    match read_file(&path, MAX_FILE, &mut 0) {
+    match read_file(&path, MAX_FILE, &mut 0, sources) {
         Ok(text) => Ok(Some((path, text))),
         Err(SourceError::Io { err, .. }) if err.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(err) => Err(err),
@@ -143,12 +152,14 @@ fn failed(path: &Path, err: io::Error) -> SourceError {
 }
 
 /// Reads a regular file, at most `limit` bytes of it.
-pub(super) fn read_file(path: &Path, limit: u64, total: &mut u64) -> Result<Vec<u8>, SourceError> {
+pub(super) fn read_file(path: &Path, limit: u64, total: &mut u64, sources: &Sources) -> Result<Vec<u8>, SourceError> {
+    let place = sources.place(path).map_err(|err| failed(path, err))?;
     // Looked at before it is opened: opening a FIFO would wait for its writer.
-    if !fs::metadata(path).map_err(|err| failed(path, err))?.is_file() {
+    if place.metadata().map_err(|err| failed(path, err))?.is_some_and(|there| !there.is_file()) {
         return Err(SourceError::NotAFile(path.to_owned()));
     }
-    let file = File::open(path).map_err(|err| failed(path, err))?;
+    let absent = || io::Error::from_raw_os_error(libc::ENOENT);
+    let file = place.open().and_then(|file| file.ok_or_else(absent)).map_err(|err| failed(path, err))?;
     let mut bytes = Vec::new();
     let read = file.take(limit + 1).read_to_end(&mut bytes).map_err(|err| failed(path, err))? as u64;
     *total += read;
@@ -169,6 +180,9 @@ struct Walk<'a> {
     modules: BTreeMap<String, Vec<u8>>,
     total: u64,
     entries: usize,
+    sources: &'a Sources,
+    /// What others could write to, by the module's key.
+    foreign: Vec<(String, Vec<Refusal>)>,
 }
 
 impl Walk<'_> {
@@ -198,7 +212,7 @@ impl Walk<'_> {
                     self.directory(&real, &key, depth)?;
                 }
             } else if is_module(file_name) && real.is_file() {
-                self.module(&real, key)?;
+                self.module(&entry.path(), key)?;
             }
         }
         Ok(())
@@ -212,7 +226,9 @@ impl Walk<'_> {
         if key.len() > MAX_KEY {
             return Err(too_much(format!("its path below the hook's directory is longer than {MAX_KEY} bytes")));
         }
-        let bytes = read_file(path, MAX_FILE, &mut self.total)?;
+        let sources = self.sources.anew();
+        let bytes = read_file(path, MAX_FILE, &mut self.total, &sources)?;
+        self.foreign.push((key.clone(), sources.refusals()));
         self.modules.insert(key, bytes);
         Ok(())
     }
@@ -228,7 +244,7 @@ mod tests {
     use super::*;
 
     fn read(path: &Path) -> Result<HookSource, SourceError> {
-        HookSource::read("h".parse().unwrap(), path, "{}".into())
+        HookSource::read("h".parse().unwrap(), path, "{}".into(), &Sources::of_daemon())
     }
 
     #[test]
@@ -251,12 +267,12 @@ mod tests {
     fn the_test_beside_a_hook_is_found_whatever_the_hook_is_written_in() {
         let root = tempfile::tempdir().unwrap();
         let hook = root.path().join("failover.wasm");
-        assert!(test_beside(&hook).unwrap().is_none());
+        assert!(test_beside(&hook, &Sources::of_daemon()).unwrap().is_none());
         fs::write(root.path().join("failover_test.lua"), "one").unwrap();
-        let (path, text) = test_beside(&hook).unwrap().unwrap();
+        let (path, text) = test_beside(&hook, &Sources::of_daemon()).unwrap().unwrap();
         assert_eq!((path, text.as_slice()), (root.path().join("failover_test.lua"), b"one".as_slice()));
         fs::create_dir(root.path().join("failover_test.luau")).unwrap();
-        assert!(matches!(test_beside(&hook), Err(SourceError::NotAFile(_))));
+        assert!(matches!(test_beside(&hook, &Sources::of_daemon()), Err(SourceError::NotAFile(_))));
     }
 
     #[test]

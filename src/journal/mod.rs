@@ -13,12 +13,12 @@ mod why;
 mod tests;
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::fs::{self, File};
+use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use nix::fcntl::OFlag;
 use tracing::warn;
 
 pub use entry::{Entry, InputRecord, Note, OutputRecord, SettingsRecord};
@@ -28,6 +28,7 @@ pub use why::{Story, stories};
 
 use crate::proto::{Birth, Input, Output, Settings};
 use crate::record::{self, MAGIC_LEN, Records};
+use crate::resolve;
 use crate::types::{IfName, Name, Timestamp};
 
 /// What the file is, and the version of its records.
@@ -240,33 +241,30 @@ fn frame(entry: &Entry, into: &mut Vec<u8>) -> bool {
     postcard::to_stdvec(entry).map(|payload| record::frame(&payload, into)).is_ok()
 }
 
-fn options() -> OpenOptions {
-    let mut options = OpenOptions::new();
-    options.write(true).mode(0o600).custom_flags(libc::O_NOFOLLOW);
-    options
+fn open(path: &Path, flags: OFlag) -> io::Result<File> {
+    resolve::own(path)?.create(OFlag::O_WRONLY | flags, 0o600)
 }
 
 fn new_file(path: &Path) -> io::Result<(File, u64)> {
-    let mut file = options().create(true).truncate(true).open(path)?;
+    let mut file = open(path, OFlag::O_TRUNC)?;
     file.write_all(&MAGIC)?;
     Ok((file, u64::try_from(MAGIC_LEN).unwrap_or_default()))
 }
 
 /// An earlier life's file, after its last good record. `None` if there is none that could be gone on with.
 fn continue_file(path: &Path, limits: Limits) -> io::Result<Option<(File, u64)>> {
-    let bytes = match fs::metadata(path) {
-        Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Ok(there) if there.len() <= limits.file_bytes => fs::read(path)?,
-        Ok(_) => Vec::new(),
-        Err(err) => return Err(err),
-    };
+    let Some(there) = resolve::own(path)?.open()? else { return Ok(None) };
+    let mut bytes = Vec::new();
+    if there.metadata()?.len() <= limits.file_bytes {
+        there.take(limits.file_bytes).read_to_end(&mut bytes)?;
+    }
     let Some(mut records) = Records::new(&bytes, MAGIC) else {
         fs::rename(path, older(path))?;
         return Ok(None);
     };
     records.by_ref().for_each(drop);
     let good = u64::try_from(records.position()).unwrap_or(u64::MAX);
-    let mut file = options().open(path)?;
+    let mut file = open(path, OFlag::empty())?;
     file.set_len(good)?;
     io::Seek::seek(&mut file, io::SeekFrom::Start(good))?;
     Ok(Some((file, good)))

@@ -176,7 +176,7 @@ fn a_journal_that_cannot_be_written_hurts_nobody() {
     life(&mut recorder, 42, 10_000);
     assert!(recorder.lost() > 0);
     let (path, mut recorder) = journal(&directory, 1 << 20);
-    recorder.file = Some(OpenOptions::new().write(true).open("/dev/full").unwrap());
+    recorder.file = Some(fs::OpenOptions::new().write(true).open("/dev/full").unwrap());
     life(&mut recorder, 42, 10_000);
     assert!(recorder.lost() > 0 && recorder.file.is_none());
     assert_eq!(read(&path).unwrap().entries.len(), 1, "the start");

@@ -1,12 +1,13 @@
 //! The ledger's files: appended to, and written anew when most of it is history.
 
 use std::collections::BTreeSet;
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use nix::fcntl::OFlag;
 use serde::{Deserialize, Serialize};
 use tracing::{error, info, warn};
 
@@ -15,6 +16,7 @@ use super::{Instance, LedgerError, Origin, instance};
 use crate::effect::Resource;
 use crate::process::Patience;
 use crate::record::{self, MAGIC_LEN, Records};
+use crate::resolve;
 
 /// What the file is, and the version of its records.
 const MAGIC: [u8; MAGIC_LEN] = *b"carpdL01";
@@ -236,7 +238,7 @@ impl Log {
         frame(&Header { origin: self.origin }, &mut bytes)?;
         // What lasts is for the daemon alone; below run-dir there is the socket, which others may look for.
         let mode = if self.lasting { 0o700 } else { 0o755 };
-        DirBuilder::new().recursive(true).mode(mode).create(&self.directory)?;
+        resolve::make_directory(&self.directory, mode)?;
         let foreign = !self.is_ours();
         // The protocol waits for whoever writes here.
         self.take_lock(Patience::of(Duration::ZERO))?;
@@ -248,7 +250,7 @@ impl Log {
         }
         changes.iter().try_for_each(|change| frame(change, &mut bytes))?;
         let new = self.directory.join("ledger.new");
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+        let mut file = resolve::own(&new)?.create(OFlag::O_WRONLY | OFlag::O_TRUNC, 0o600)?;
         file.write_all(&bytes)?;
         if self.lasting {
             file.sync_data()?;
@@ -323,9 +325,9 @@ pub fn held_here(run_dir: &Path, origin: Origin) -> BTreeSet<Resource> {
 /// # Errors
 /// What the system said.
 pub fn probe(directory: &Path) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+    resolve::make_directory(directory, 0o700)?;
     let path = directory.join("ledger.probe");
-    let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).custom_flags(libc::O_NOFOLLOW).open(&path);
+    let file = resolve::own(&path)?.create(OFlag::O_WRONLY | OFlag::O_TRUNC, 0o600);
     let written = file.and_then(|mut file| file.write_all(&[0; 4096]).and_then(|()| file.sync_all()));
     written.and(fs::remove_file(&path))
 }
@@ -341,8 +343,8 @@ fn frame<T: Serialize>(value: &T, into: &mut Vec<u8>) -> io::Result<()> {
 
 fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    let options = OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path)?;
-    options.take(READ_MAX).read_to_end(&mut bytes)?;
+    let file = resolve::own(path)?.open()?.ok_or(io::ErrorKind::NotFound)?;
+    file.take(READ_MAX).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 

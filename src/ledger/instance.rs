@@ -5,17 +5,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{self, File, TryLockError};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use nix::fcntl::OFlag;
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
 use super::disk::FILE_NAME;
 use crate::process::{Patience, Process};
+use crate::resolve::{self, Trust};
 use crate::types::{IfName, Vhid};
 
 /// Subdirectory of `run-dir` with a lock for every virtual host of this machine.
@@ -165,7 +167,7 @@ impl Instance {
     /// The directory below `run-dir` of an instance in a network namespace: for whoever looks for its socket.
     #[must_use]
     pub fn directory(run_dir: &Path, name: &str, origin: Origin) -> PathBuf {
-        run_dir.join(format!("{name}@{}", origin.netns))
+        named(run_dir).join(format!("{name}@{}", origin.netns))
     }
 
     /// Takes the directory and the virtual hosts for this process; waits a second for one that has them and was killed. Where
@@ -181,7 +183,8 @@ impl Instance {
         vhosts: impl IntoIterator<Item = (&'a IfName, Vhid)>,
     ) -> Result<Self, InstanceError> {
         let run = Self::directory(run_dir, name, origin);
-        let mut instance = Self { name: name.to_owned(), origin, run, lasting: state_dir.join(name), locks: BTreeMap::new() };
+        let mut instance =
+            Self { name: name.to_owned(), origin, run, lasting: named(state_dir).join(name), locks: BTreeMap::new() };
         let path = instance.run.join(LOCK_FILE);
         let patience = Patience::of(DYING);
         instance.take(&path, patience).map_err(|by| InstanceError::Running { name: name.to_owned(), by })?;
@@ -310,8 +313,14 @@ impl Instance {
     }
 }
 
+/// A directory that the operator named may lie behind links of root's; below it there are none. Where it lies behind somebody else's
+/// link, nothing can be opened below it.
+fn named(directory: &Path) -> PathBuf {
+    resolve::without_links(directory, &Trust::of_process()).unwrap_or_else(|_| directory.to_owned())
+}
+
 fn vhost_lock(run_dir: &Path, origin: Origin, interface: &IfName, vhid: Vhid) -> PathBuf {
-    run_dir.join(LOCKS).join(format!("{}-{interface}-{vhid}", origin.netns))
+    named(run_dir).join(LOCKS).join(format!("{}-{interface}-{vhid}", origin.netns))
 }
 
 /// The subdirectories that have a ledger, and when it was last written.
@@ -351,12 +360,10 @@ pub(super) fn lock_when_dead(path: &Path, patience: Patience) -> io::Result<Lock
 /// Locks a file and writes into it who we are; if somebody has it, who.
 fn try_lock(path: &Path) -> io::Result<Result<File, Option<Holder>>> {
     if let Some(directory) = path.parent() {
-        DirBuilder::new().recursive(true).mode(0o755).create(directory)?;
+        resolve::make_directory(directory, 0o755)?;
     }
     loop {
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(false).mode(0o644).custom_flags(libc::O_NOFOLLOW);
-        let mut file = options.open(path)?;
+        let mut file = resolve::own(path)?.create(OFlag::O_RDWR, 0o644)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Ok(Err(Holder::read(&mut file))),

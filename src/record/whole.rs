@@ -4,14 +4,16 @@
 //! moved over it. What is read is believed only if nobody else could have written it and its digest is right.
 
 use std::ffi::OsStr;
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
+use nix::fcntl::OFlag;
 use sha2::{Digest as _, Sha256};
 
 use super::MAGIC_LEN;
+use crate::resolve;
 
 /// Bytes of the digest behind the magic word.
 const DIGEST_LEN: usize = 32;
@@ -40,7 +42,7 @@ impl Refused {
 /// [`Refused`]: it cannot be made, or it is another user's, or others may write to it.
 pub fn directory(path: &Path) -> Result<(), Refused> {
     let failed = |err: io::Error| Refused::new(path, err.to_string());
-    DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
+    resolve::make_directory(path, 0o700).map_err(failed)?;
     let there = fs::symlink_metadata(path).map_err(failed)?;
     if !there.is_dir() {
         return Err(Refused::new(path, "not a directory"));
@@ -65,17 +67,16 @@ fn trusted(path: &Path, there: &fs::Metadata) -> Result<(), Refused> {
 /// [`Refused`], also if it is longer than `limit` bytes.
 pub fn read_own(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, Refused> {
     let failed = |err: io::Error| Refused::new(path, err.to_string());
-    // Opening a FIFO must not wait for its writer, and a link must not lead elsewhere.
-    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
-    let file = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
-        Ok(file) => file,
-        Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(err) => return Err(failed(err)),
+    let place = match resolve::own(path) {
+        Ok(place) => place,
+        Err(refusal) if refusal.is_absence() => return Ok(None),
+        Err(refusal) => return Err(failed(refusal.into())),
     };
-    let there = file.metadata().map_err(failed)?;
-    if !there.is_file() {
+    if place.metadata().map_err(failed)?.is_some_and(|there| !there.is_file()) {
         return Err(Refused::new(path, "not a regular file"));
     }
+    let Some(file) = place.open().map_err(failed)? else { return Ok(None) };
+    let there = file.metadata().map_err(failed)?;
     trusted(path, &there)?;
     let mut bytes = Vec::new();
     let read = file.take(limit.saturating_add(1)).read_to_end(&mut bytes).map_err(failed)?;
@@ -131,7 +132,7 @@ pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
 }
 
 fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    let mut file = resolve::own(path)?.create(OFlag::O_WRONLY | OFlag::O_EXCL, 0o600)?;
     file.write_all(bytes)?;
     file.sync_all()
 }

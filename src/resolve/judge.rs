@@ -28,6 +28,8 @@ pub enum Why {
         bits: u32,
         /// The whole mode.
         mode: u32,
+        /// The group.
+        group: u32,
     },
     /// Its access control list lets somebody write who is not trusted.
     Listed,
@@ -70,7 +72,7 @@ impl fmt::Display for Why {
         match self {
             Self::System(errno) => write!(f, "cannot be opened: {}", nix::errno::Errno::from_raw(*errno).desc()),
             Self::Owner(uid) => write!(f, "belongs to user {uid}"),
-            Self::Writable { bits, mode } => {
+            Self::Writable { bits, mode, .. } => {
                 let whom = if bits & OTHERS_WRITE != 0 { "everybody" } else { "its group" };
                 write!(f, "can be written to by {whom} (mode {:04o})", mode & 0o7777)
             }
@@ -113,6 +115,22 @@ impl Trust {
         Self { users: with(users), groups: with(groups) }
     }
 
+    /// Would nothing be wrong if these were trusted?
+    #[must_use]
+    pub fn excuses(&self, why: &Why) -> bool {
+        match why {
+            Why::Owner(uid) | Why::LinkOf(uid) => self.has_user(*uid),
+            Why::Writable { bits, group, .. } => *bits == GROUP_WRITES && self.groups.contains(group),
+            Why::System(_)
+            | Why::Listed
+            | Why::Link
+            | Why::LinkAmongOthers
+            | Why::TooManyLinks
+            | Why::TooDeep
+            | Why::ForeignName => false,
+        }
+    }
+
     pub(super) fn has_user(&self, uid: u32) -> bool {
         self.users.contains(&uid)
     }
@@ -127,7 +145,7 @@ impl Trust {
         let trusted_group = self.groups.contains(&there.gid());
         let bits = mode & if trusted_group { OTHERS_WRITE } else { OTHERS_WRITE | GROUP_WRITES };
         let why = if bits != 0 {
-            Why::Writable { bits, mode }
+            Why::Writable { bits, mode, group: there.gid() }
         } else if mode & GROUP_WRITES != 0 && self.list_lets_others_write(file) {
             Why::Listed
         } else {

@@ -5,6 +5,7 @@
 //! what is used: nobody can exchange a part between the look and the use.
 
 mod judge;
+mod sources;
 #[cfg(test)]
 mod tests;
 mod walk;
@@ -15,10 +16,12 @@ use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
-use nix::sys::stat::Mode;
+use nix::sys::stat::{Mode, mkdirat};
 
 pub use judge::{Trust, Why};
+pub use sources::Sources;
 pub use walk::LINKS_MAX;
 use walk::{Links, Walk};
 
@@ -119,6 +122,29 @@ pub fn source(path: &Path, trust: &Trust) -> Result<Place, Refusal> {
 /// [`Refusal`], as above.
 pub fn own(path: &Path) -> Result<Place, Refusal> {
     Walk::new(&Trust::root(), Links::None).go(path)
+}
+
+/// Makes a directory of the daemon's own, and those above it, as far as they are not there. No link is followed.
+///
+/// # Errors
+/// What the system said; a part is a link, or no directory.
+pub fn make_directory(path: &Path, mode: u32) -> io::Result<()> {
+    let place = match (own(path), path.parent()) {
+        (Err(refusal), Some(parent)) if refusal.is_absence() => {
+            make_directory(parent, mode)?;
+            own(path)?
+        }
+        (place, _) => place?,
+    };
+    match place.metadata()? {
+        Some(there) if there.is_dir() => Ok(()),
+        Some(_) => Err(io::ErrorKind::NotADirectory.into()),
+        None => match mkdirat(&place.directory, place.name.as_os_str(), Mode::from_bits_truncate(mode)) {
+            // Somebody was faster.
+            Ok(()) | Err(Errno::EEXIST) => Ok(()),
+            Err(errno) => Err(errno.into()),
+        },
+    }
 }
 
 /// A directory that an operator named, without the links of root's on the way to it: what [`own`] can go on from. What is not there

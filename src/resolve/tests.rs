@@ -134,6 +134,10 @@ fn no_link_leads_to_a_file_of_our_own() {
     for path in ["a/link/file", "a/b/alias"] {
         assert_eq!(own(&at(path)).unwrap_err().why, Why::Link, "{path}");
     }
+    make_directory(&at("a/b/c/d"), 0o700).unwrap();
+    make_directory(&at("a/b/c/d"), 0o700).unwrap();
+    assert!(make_directory(&at("a/link/e"), 0o700).is_err() && !at("a/b/e").exists());
+    assert!(make_directory(&at("a/b/file"), 0o700).is_err());
     // An operator may name a directory behind a link of root's.
     let named = without_links(&at("a/link/new/deep"), &Trust::of_process()).unwrap();
     assert_eq!(named, fs::canonicalize(at("a/b")).unwrap().join("new/deep"));

@@ -38,6 +38,7 @@ const MORE: &[libc::c_long] = &[
     libc::SYS_faccessat,
     libc::SYS_faccessat2,
     libc::SYS_readlinkat,
+    libc::SYS_getxattr,
     libc::SYS_getdents64,
     libc::SYS_getcwd,
     libc::SYS_umask,

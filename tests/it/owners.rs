@@ -1,7 +1,7 @@
 //! Who else could write to what the daemon believes, or redirect what it writes, and what is said of it.
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt as _, lchown, symlink};
+use std::os::unix::fs::{PermissionsExt as _, chown, lchown, symlink};
 use std::path::Path;
 use std::process::Command;
 
@@ -53,4 +53,103 @@ fn check_names_the_link_that_redirects_a_granted_file() {
     let link = link.display();
     assert!(said.contains(&format!("{link} is a symbolic link of user {OTHER}")), "{said}");
     assert!(said.contains(&format!("chown -h root {link}")), "{said}");
+}
+
+/// Each file and directory that others could write to: refused, or only warned of, with the part and the command.
+#[test]
+fn what_others_could_write_to_is_refused_by_who_runs_it() {
+    if !is_root() {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let at = |name: &str| directory.path().join(name);
+    fs::create_dir_all(at("etc/lib")).unwrap();
+    configuration(&at("etc"), "", "");
+    fs::write(at("etc/lib/module.lua"), "return {}\n").unwrap();
+    fs::write(at("etc/h.lua"), "local m = require('lib/module')\nfunction on_master() end\n").unwrap();
+    fs::write(at("etc/unused.lua"), "return {}\n").unwrap();
+    chown(at("etc/unused.lua"), Some(OTHER), None).unwrap();
+    let check = || carpd(&["check", "etc/carpd.toml"], directory.path());
+    let (good, said) = check();
+    assert!(good && !said.contains("warning"), "{said}");
+    for name in ["etc/carpd.toml", "etc/h.lua", "etc/lib/module.lua", "etc/lib", "etc", "etc/password"] {
+        chown(at(name), Some(OTHER), None).unwrap();
+        let path = at(name);
+        let (refusal, mend) = (format!("{} belongs to user {OTHER}", path.display()), format!("chown root {}", path.display()));
+        for verb in [&["check", "etc/carpd.toml"][..], &["run", "--config", "etc/carpd.toml"]] {
+            // Modules are read by the engine, which is not started here.
+            if verb[0] == "run" && name.starts_with("etc/lib") {
+                continue;
+            }
+            let (good, said) = carpd(verb, directory.path());
+            assert!(!good && said.contains(&refusal) && said.contains(&mend), "{verb:?} {name}: {said}");
+        }
+        chown(at(name), Some(0), None).unwrap();
+        // The group is root's, so it may.
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o776)).unwrap();
+        let (good, said) = check();
+        let mend = if name == "etc/password" { "chmod go=".to_owned() } else { format!("chmod o-w {}", path.display()) };
+        assert!(!good && said.contains(&mend), "{name}: {said}");
+        fs::set_permissions(&path, fs::Permissions::from_mode(if path.is_dir() { 0o755 } else { 0o600 })).unwrap();
+    }
+    // A sticky directory of root's is as /tmp is.
+    fs::set_permissions(at("etc"), fs::Permissions::from_mode(0o1777)).unwrap();
+    let (good, said) = check();
+    assert!(good, "{said}");
+    // On the way behind a link, too: current -> releases/1.
+    fs::create_dir(at("releases")).unwrap();
+    fs::rename(at("etc"), at("releases/1")).unwrap();
+    symlink("releases/1", at("current")).unwrap();
+    let behind = |verb: &str| carpd(&[verb, "current/carpd.toml"], directory.path());
+    assert!(behind("check").0);
+    lchown(at("current"), Some(OTHER), None).unwrap();
+    let (good, said) = behind("check");
+    assert!(!good && said.contains(&format!("chown -h root {}", at("current").display())), "{said}");
+}
+
+#[test]
+fn a_configuration_may_ask_only_to_be_warned() {
+    if !is_root() {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    configuration(directory.path(), "file-owners = \"warn\"", "");
+    chown(directory.path().join("h.lua"), Some(OTHER), None).unwrap();
+    let loaded = carpd::config::Config::load(&directory.path().join("carpd.toml")).unwrap();
+    let warnings: Vec<&str> = loaded.report.problems.iter().map(|problem| problem.message.as_str()).collect();
+    assert!(warnings.iter().any(|warning| warning.contains(&format!("h.lua belongs to user {OTHER}"))), "{warnings:?}");
+    let (good, said) = carpd(&["check", "carpd.toml"], directory.path());
+    assert!(good, "{said}");
+}
+
+#[test]
+fn who_only_looks_may_look_at_anything_and_is_told() {
+    if !is_root() {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    configuration(directory.path(), "", "");
+    fs::write(directory.path().join("h_test.lua"), "test.case('nothing', function() end)\n").unwrap();
+    chown(directory.path().join("h.lua"), Some(OTHER), None).unwrap();
+    for verb in [
+        &["test", "h.lua"][..],
+        &["plan", "--event", "master", "--config", "carpd.toml"],
+        &["plan", "--event", "master", "h.lua"],
+    ] {
+        let (good, said) = carpd(verb, directory.path());
+        assert!(good, "{verb:?}: {said}");
+        assert!(
+            said.contains("a daemon of root's would refuse this") && said.contains("h.lua belongs to user"),
+            "{verb:?}: {said}"
+        );
+    }
+    // Called by sudo, what belongs to the caller is the caller's own.
+    let ran = Command::new(CARPD)
+        .args(["check", "carpd.toml"])
+        .env("SUDO_UID", OTHER.to_string())
+        .current_dir(directory.path())
+        .output();
+    let ran = ran.unwrap();
+    let said = String::from_utf8_lossy(&ran.stderr);
+    assert!(ran.status.success() && said.contains("a daemon of root's would refuse this"), "{said}");
 }

@@ -117,7 +117,7 @@ fn hangs() -> Outcome {
 fn plugin() -> Outcome {
     let source = concat!(env!("CARGO_MANIFEST_DIR"), "/plugins/healthcheck/healthcheck.wasm");
     let toml = format!(
-        "[hook.check]\nsource = \"{source}\"\nconfig = {{ tcp = [\"127.0.0.1:80\"] }}\n\
+        "[daemon]\nfile-owners = \"warn\"\n[hook.check]\nsource = \"{source}\"\nconfig = {{ tcp = [\"127.0.0.1:80\"] }}\n\
          health = {{ interval = \"600ms\", timeout = \"600ms\", fall = 2, rise = 2 }}\n\
          [hook.check.grant]\ntcp = [\"127.0.0.1:80\"]\nhttp = [{{ url = \"http://127.0.0.1/\", do = [\"get\"] }}]\n\
          service = [{{ unit = \"httpd\", do = [] }}]\n"

@@ -265,7 +265,7 @@ fn tls() -> Outcome {
     let refused = stranger.wait_ran("on_master", TAKEOVER)?;
     assert!(refused.text("error").contains("UnknownIssuer"), "{refused:?}");
     stranger.stop()?;
-    let mut known = a.more(&format!("[daemon]\nca-file = \"{FIXTURES}/ca.pem\"\n")).start(&lab)?;
+    let mut known = a.more(&format!("[daemon]\nfile-owners = \"warn\"\nca-file = \"{FIXTURES}/ca.pem\"\n")).start(&lab)?;
     known.wait_says("Heard 200", TAKEOVER)?;
     known.stop()
 }
@@ -297,7 +297,10 @@ fn attacks() -> Outcome {
     let list: Vec<String> = ATTACKS.iter().map(|attack| format!("{:?}", name(attack))).collect();
     let lab = lan(&["a"])?;
     let mut watch = Watch::start(&lab, ADDRESS)?;
-    let mut a = Carpd::new("a").set("hooks", format!("[{}]", list.join(", "))).more(&hooks).start(&lab)?;
+    let mut a = Carpd::new("a")
+        .set("hooks", format!("[{}]", list.join(", ")))
+        .more(&format!("[daemon]\nfile-owners = \"warn\"\n{hooks}"))
+        .start(&lab)?;
     a.wait_says("Ready", LONG)?;
     let before = engine_memory(&lab)?;
     a.wait_state("master", TAKEOVER)?;

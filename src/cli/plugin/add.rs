@@ -18,6 +18,7 @@ use crate::engine::{self, HookProblem};
 use crate::hooks::api::{grant_line, is_allowed};
 use crate::hooks::vet::beside;
 use crate::host::files;
+use crate::resolve::Sources;
 use crate::types::{Name, Page};
 
 /// Show what a plugin can do, and put it into the configuration: pinned to these bytes, with the grants that you give.
@@ -232,7 +233,8 @@ impl Place {
 
 /// As `carpd check` does: the whole configuration, with every hook loaded.
 fn check_new(path: &Path, new: &str, name: &Name, look: &Look) -> Result<(), Failure> {
-    let loaded = Config::parse(&path.display().to_string(), new, &Disk::beside(path)).map_err(|report| bad(&report))?;
+    let around = Disk::beside(path, Sources::of_daemon());
+    let loaded = Config::parse(&path.display().to_string(), new, &around).map_err(|report| bad(&report))?;
     if let Some(hook) = loaded.config.hooks.get(name) {
         missing(look, &hook.grants)?;
     }

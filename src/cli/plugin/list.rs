@@ -4,12 +4,13 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
-use crate::cli::{CONFIG, Exit, Failure, instance_dir, output};
+use crate::cli::{CONFIG, Exit, Failure, instance_dir, output, owners};
 use crate::config::{Config, Hook, Kind};
 use crate::control::{self, Order, Reply};
 use crate::engine::command::HookStatus;
 use crate::hooks::vet::{Terms, Vouched};
 use crate::hooks::{HookSource, Language, manifest};
+use crate::resolve::Sources;
 use crate::types::{Name, Page, shown};
 
 /// List the hooks of the configuration: digest, signer, pin, contract, and whether the daemon has loaded them.
@@ -39,11 +40,11 @@ struct Listed<'a> {
 }
 
 pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
-    let config = Config::load(&args.config).map_err(|report| {
+    let (loaded, _) = owners::look(&args.config).map_err(|report| {
         output::problems(&report);
         Failure::new(Exit::Config, "")
-    });
-    let config = config?.config;
+    })?;
+    let config = loaded.config;
     let status = daemon(args, &config);
     let modules = config.hooks.iter().filter(|(_, hook)| hook.kind == Kind::Module);
     let listed = modules.map(|(name, hook)| Listed {
@@ -76,7 +77,8 @@ fn daemon(args: &Args, config: &Config) -> Option<Vec<HookStatus>> {
 }
 
 fn look(config: &Config, name: &Name, hook: &Hook) -> Result<(HookSource, Vouched), String> {
-    let mut source = HookSource::read(name.clone(), &hook.path, hook.config_json.clone()).map_err(|err| err.to_string())?;
+    let mut source = HookSource::read(name.clone(), &hook.path, hook.config_json.clone(), &Sources::of_daemon())
+        .map_err(|err| err.to_string())?;
     let terms = Terms { trust: &config.trust, digest: hook.digest, signature: hook.signature.as_deref() };
     let vouched = source.vet(&hook.path, terms).map_err(|err| err.to_string())?;
     Ok((source, vouched))

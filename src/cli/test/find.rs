@@ -5,13 +5,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::super::{Exit, Failure, output};
+use super::super::{Exit, Failure, output, owners};
 use super::Args;
 use crate::config::{self, Limits, OnFailure, Report, Surroundings, Unusable};
 use crate::effect::Grants;
 use crate::hooks::exam::Exam;
 use crate::hooks::session::SandboxPolicy;
 use crate::hooks::{Budget, HookSource, Language, source};
+use crate::resolve::{Sources, Trust};
 use crate::types::Name;
 
 /// Real time for one test file.
@@ -42,13 +43,14 @@ pub(super) struct Found {
 pub(super) fn find(args: &Args) -> Result<Found, Failure> {
     let mut found = Found::default();
     let mut seen = BTreeSet::new();
+    let sources = Sources::new(Trust::root());
     for path in &args.paths {
         for of_test in named(path)? {
             match of_test {
                 Ok(pairs) => {
                     for (hook, test) in pairs {
                         if seen.insert((hook.clone(), test.clone())) {
-                            found.pairs.push(pair(args, &hook, &test)?);
+                            found.pairs.push(pair(args, &hook, &test, &sources)?);
                         }
                     }
                 }
@@ -56,6 +58,7 @@ pub(super) fn find(args: &Args) -> Result<Found, Failure> {
             }
         }
     }
+    owners::tell(&sources.refusals());
     Ok(found)
 }
 
@@ -179,13 +182,16 @@ impl Terms {
     }
 }
 
-fn pair(args: &Args, hook: &Path, test: &Path) -> Result<Pair, Failure> {
+fn pair(args: &Args, hook: &Path, test: &Path, sources: &Sources) -> Result<Pair, Failure> {
     let stem = hook.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
     let unfit = || Failure::new(Exit::Failure, format!("{} cannot be a hook's file", hook.display()));
     let plain: Name = stem.parse().map_err(|_| unfit().hint("name it NAME.lua, of letters, digits and dashes"))?;
     let terms = terms(args, hook, &plain)?.unwrap_or_else(|| Terms::granted(plain, Grants::default()));
     let Terms { name, config_json, grants, budget, before_timeout, resigns } = terms;
-    let source = HookSource::read(name, hook, config_json).map_err(|error| Failure::new(Exit::Failure, error.to_string()))?;
+    let source =
+        HookSource::read(name, hook, config_json, sources).map_err(|error| Failure::new(Exit::Failure, error.to_string()))?;
+    // Only judged here.
+    _ = sources.place(test);
     let component = (source.language == Language::Wasm).then(|| source.main.clone());
     let (path, text) = (test.display().to_string(), read(test)?);
     let policy = SandboxPolicy::Required;

@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use super::super::model::{self, AtStop, Health, Kind, Script};
 use super::super::secret::Secret;
 use super::super::{
-    Announce, Config, Daemon, Destination, FamilyTimers, Hook, Ipv6Checksum, Language, Leases, Limits, LinkLocal, Log, LogFormat,
-    LogLevel, OnFailure, Peers, Reload, Sandbox, ServiceBackend, SourceMac, TieBreak, Vhost,
+    Announce, Config, Daemon, Destination, FamilyTimers, FileOwners, Hook, Ipv6Checksum, Language, Leases, Limits, LinkLocal,
+    Log, LogFormat, LogLevel, OnFailure, Peers, Reload, Sandbox, ServiceBackend, SourceMac, TieBreak, Vhost,
 };
 use super::{Options, Refusal};
 use crate::effect::Grants;
@@ -105,6 +105,8 @@ impl Options {
             node_name: None,
             shutdown_timeout: STOP_MAX,
             sandbox: Sandbox::Required,
+            // As ucarp: whoever writes its scripts is asked by nobody.
+            file_owners: FileOwners::Warn,
             log: Log { level: if self.debug { LogLevel::Debug } else { LogLevel::Info }, format: LogFormat::Auto },
             state_dir: PathBuf::from("/var/lib/carpd"),
             run_dir: PathBuf::from("/run/carpd"),

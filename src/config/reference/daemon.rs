@@ -2,7 +2,7 @@
 
 use super::Kind::{OneOf, Plain};
 use super::{Section, defaults, optional};
-use crate::config::choice::{Choice, LogFormat, LogLevel, Sandbox, ServiceBackend};
+use crate::config::choice::{Choice, FileOwners, LogFormat, LogLevel, Sandbox, ServiceBackend};
 
 /// `[daemon]`.
 pub(crate) static DAEMON: Section = Section {
@@ -28,6 +28,13 @@ pub(crate) static DAEMON: Section = Section {
             "\"required\"",
             "What happens to hooks where this kernel lacks a mandatory part of the sandbox: with `required` they are refused, \
              with `best-effort` they run in what is left of it.",
+        ),
+        defaults(
+            "file-owners",
+            OneOf(FileOwners::WORDS),
+            "\"required\"",
+            "What follows if others than root and the daemon's user could write to the configuration, to a hook, its modules or its test, \
+             to a key or a password, or to a directory on the way: with `required` it is refused, with `warn` it is logged.",
         ),
         optional("log", Plain("table"), "the defaults of `[daemon.log]`", "{ level = \"debug\" }", "See `[daemon.log]`."),
         defaults(

@@ -5,13 +5,13 @@
 //! change.
 
 use std::collections::BTreeMap;
-use std::fs::{self, OpenOptions};
+use std::fs;
 use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use nix::fcntl::OFlag;
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 use tracing::{error, warn};
@@ -140,7 +140,11 @@ fn path(directory: &Path, owner: &Owner) -> PathBuf {
 }
 
 fn append(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = OpenOptions::new().append(true).custom_flags(libc::O_NOFOLLOW).open(path)?;
+    let place = crate::resolve::own(path)?;
+    if place.metadata()?.is_none() {
+        return Err(io::ErrorKind::NotFound.into());
+    }
+    let mut file = place.create(OFlag::O_WRONLY | OFlag::O_APPEND, 0o600)?;
     file.write_all(bytes)
 }
 

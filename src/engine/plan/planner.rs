@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::super::execute::Executor;
 use super::super::lease::Lease;
-use super::super::material::Material;
+use super::super::material::{Belief, Material};
 use super::super::own;
 use super::super::pool;
 use super::super::recover::Recovery;
@@ -299,7 +299,7 @@ fn needs_helper(grants: &Grants, host: &LinuxHost) -> bool {
 }
 
 async fn load(config: &Config, name: &Name, hook: &config::Hook, keeper: &Client, learns: bool) -> Result<Loaded, LoadError> {
-    let Material { source, .. } = Material::read(&config.trust, name, hook)?;
+    let Material { source, .. } = Material::read(&Belief::of(config), name, hook)?;
     let policy = sandbox_policy(config);
     let budget = pool::budget(hook);
     let mut source: HookSource = pool::compiled(keeper, source, &hook.grants, policy).await?;

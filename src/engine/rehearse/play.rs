@@ -8,7 +8,7 @@ use tokio::task::Id;
 
 use super::super::clock::{self, Virtual};
 use super::super::command::HealthStatus;
-use super::super::material::Material;
+use super::super::material::{Belief, Material};
 use super::super::news::HookNews;
 use super::super::start::load_pool;
 use super::actor::{Actor, Down, Turn};
@@ -102,7 +102,7 @@ impl Play {
             let hooks = node.config.hooks.iter().filter(|(_, hook)| with_hooks && hook.kind == Kind::Module);
             for (name, hook) in hooks {
                 let failed = |source| RehearseError::Hook { node: node.name.clone(), hook: name.clone(), source };
-                let material = Material::read(&node.config.trust, name, hook).map_err(failed)?;
+                let material = Material::read(&Belief::of(&node.config), name, hook).map_err(failed)?;
                 let pool = load_pool(&node.config, name, hook, material, &keeper).await.map_err(failed)?;
                 pools.insert(name.clone(), pool);
             }

@@ -67,6 +67,8 @@ impl Node {
         let mut config = CONFIG.replace("/etc/carpd/", "/run/lab/").replace("node2", self.name);
         if let Hook::Component(path) = &self.hook {
             config = config.replace("\"hooks/failover.lua\"", &toml::Value::String(path.display().to_string()).to_string());
+            // It lies where the caller has it, and that need not be root's.
+            config = format!("[daemon]\nfile-owners = \"warn\"\n\n{config}");
         }
         if self.preempts {
             return config;
