@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use self::text::{Names, quoted};
 use super::ir::{Action, Cond, Expr, List, LuaPart, Step, Visit, What, walk};
 use super::{Half, Settings, mirror};
+use crate::types::{is_treacherous, shown};
 
 /// What `on_master` sets and nothing undoes.
 type Keeps = [(&'static str, Expr)];
@@ -18,6 +19,11 @@ const EVENT: [(&str, &str); 3] = [
     ("vip", "local vip = string.match(event.instance.addresses[1], \"^[^/]+\")"),
     ("xparam", "local xparam = event.xparam or \"\""),
 ];
+
+/// Words of a script or of its file as they may stand in a comment: they do not end it, and no terminal obeys them.
+fn remark(words: &str) -> String {
+    if words.contains(|c| c != '\t' && is_treacherous(c)) { shown(words) } else { words.to_owned() }
+}
 
 /// The whole hook. `mirror` is the name of the script that needs no counterpart.
 pub(super) fn print(halves: &[(&'static str, &str, Half)], settings: &Settings, mirror: Option<&str>, keeps: &Keeps) -> String {
@@ -38,12 +44,12 @@ pub(super) fn print(halves: &[(&'static str, &str, Half)], settings: &Settings, 
     }
     let scripts: Vec<&str> = halves.iter().map(|(_, script, _)| *script).chain(mirror).collect();
     let mut head =
-        format!("-- {}: ported from {} by carpd {}.\n", settings.name, scripts.join(" and "), env!("CARGO_PKG_VERSION"));
+        format!("-- {}: ported from {} by carpd {}.\n", settings.name, remark(&scripts.join(" and ")), env!("CARGO_PKG_VERSION"));
     head += "-- Its grants stand in the configuration under [hook.";
     head += &settings.name;
     head += "]. The virtual host's own addresses are carpd's work.\n";
     if let Some(script) = mirror {
-        head += &format!("-- {script} undid what on_master does: carpd does that by itself when mastership ends.\n");
+        head += &format!("-- {} undid what on_master does: carpd does that by itself when mastership ends.\n", remark(script));
     }
     if !keeps.is_empty() {
         head += "-- keep = true: the scripts never took this back. Without it, carpd does when mastership ends.\n";
@@ -175,14 +181,14 @@ impl Printer<'_> {
             What::Break => self.line(&leave("break")),
             What::Continue => self.line(&leave("continue")),
             What::Todo { original, why } => self.todo(step.line, original, why),
-            What::Comment(text) => self.line(&format!("-- {}", text.replace('\n', " "))),
+            What::Comment(text) => self.line(&format!("-- {}", remark(&text.replace('\n', " ")))),
         }
     }
 
     fn todo(&mut self, line: usize, original: &str, why: &str) {
-        self.line(&format!("-- TODO {} line {line}: {why}", self.script));
+        self.line(&format!("-- TODO {} line {line}: {}", remark(self.script), remark(why)));
         for text in original.lines() {
-            self.line(&format!("--   {text}"));
+            self.line(&format!("--   {}", remark(text)));
         }
         let first = original.lines().next().unwrap_or_default().trim();
         self.line(&format!("error({})", quoted(&format!("not ported: {} line {line}: {first}", self.script))));

@@ -130,7 +130,13 @@ fn filter(kind: Kind) -> Result<BpfProgram, seccompiler::BackendError> {
         Kind::Courier { .. } => return naming(),
         // The C library's own heaps grow so.
         #[cfg(feature = "wasm")]
-        Kind::Compiler => drop(rules.insert(libc::SYS_mprotect, vec![SeccompRule::new(vec![not_executable])?])),
+        Kind::Compiler => {
+            rules.insert(libc::SYS_mprotect, vec![SeccompRule::new(vec![not_executable])?]);
+            // It aborts when its memory does not suffice, and then shall end by SIGABRT, which says so: a signal to itself.
+            let own = SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, u64::from(std::process::id()))?;
+            rules.insert(libc::SYS_tgkill, vec![SeccompRule::new(vec![own])?]);
+            rules.extend([libc::SYS_getpid, libc::SYS_gettid].map(|call| (call, vec![])));
+        }
         #[cfg(feature = "wasm")]
         Kind::Wasm => {
             let either = vec![SeccompRule::new(vec![not_executable])?, SeccompRule::new(vec![without(libc::PROT_WRITE)?])?];
