@@ -419,12 +419,16 @@ impl<H: Host> Executor<H> {
             Some(earlier) => drop(ledger.claim(behalf.owner, resource, Value::Absent, earlier)),
             None => ledger.settle(behalf.owner, resource),
         }
-        ledger.confirm(resource);
+        // Claimed again, it may stand above the one that shows: then the host has another value of ours.
+        if ledger.wanted(resource) == Some(shown) {
+            ledger.confirm(resource);
+        }
     }
 
     /// An effect that stays when mastership ends.
     async fn assign(&self, behalf: &Behalf<'_>, granted: &Granted, resource: &Resource, value: Value) -> Result<Reply, AskError> {
         let vhost = &behalf.owner.vhost;
+        let before = self.ledger.borrow().goes_back_to(resource).cloned();
         let verdict = self.ledger.borrow_mut().retarget(vhost, resource, &value);
         let own = self.ledger.borrow().owners(vhost, resource);
         if verdict == Verdict::Deferred {
@@ -441,7 +445,8 @@ impl<H: Host> Executor<H> {
         let mut ledger = self.ledger.borrow_mut();
         match &performed {
             Ok(_) => own.iter().for_each(|owner| ledger.settle(owner, resource)),
-            Err(_) => ledger.withdraw(resource),
+            // Another virtual host may have noted a value that is to stay before.
+            Err(_) => before.into_iter().for_each(|before| ledger.withdraw(resource, before)),
         }
         drop(ledger);
         Ok(performed?)

@@ -17,6 +17,9 @@ use crate::types::Name;
 /// only comes up when effects fail or the daemon dies in the middle.
 const SET_MAX: usize = 8;
 
+/// How often an undo tries to give a resource the value that was to stay, before it goes back to what was found.
+const WISH_TRIES: u32 = 3;
+
 /// Who asked for an effect.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Owner {
@@ -79,8 +82,8 @@ struct Held {
     original: Value,
     /// What it shall go back to instead, if somebody asked for that to stay.
     wish: Option<Value>,
-    /// Has the wish turned out to be impossible once?
-    wish_failed: bool,
+    /// How often the wish could not be had.
+    wish_failures: u32,
     claims: Vec<Claim>,
     /// The values that the host may have as far as we know, newest last. One, once an effect is known to have worked:
     /// one that failed may have left any of them, or what was before.
@@ -230,7 +233,7 @@ impl Claims {
                 let held = held.or_insert_with(|| Held {
                     original: before.clone(),
                     wish: None,
-                    wish_failed: false,
+                    wish_failures: 0,
                     claims: Vec::new(),
                     set: vec![before],
                 });
@@ -240,7 +243,7 @@ impl Claims {
             }
             Change::Retarget { resource, value } => {
                 if let Some(held) = self.held.get_mut(&resource) {
-                    held.wish_failed = false;
+                    held.wish_failures = 0;
                     held.wish = Some(value).filter(|value| *value != held.original);
                 }
             }
@@ -312,9 +315,9 @@ impl Claims {
         self.held.get(resource).map(Held::wanted)
     }
 
-    /// How it was found, before anybody held it.
-    pub(super) fn found(&self, resource: &Resource) -> Option<&Value> {
-        self.held.get(resource).map(|held| &held.original)
+    /// The value that a resource should have once nobody holds it.
+    pub(super) fn goes_back_to(&self, resource: &Resource) -> Option<&Value> {
+        self.held.get(resource).map(Held::goes_back_to)
     }
 
     /// What it should be and what it goes back to, if it is known to be that.
@@ -323,9 +326,11 @@ impl Claims {
         Some((held.wanted().clone(), held.original.clone()))
     }
 
-    /// What the resource shall go back to could not be had; true if that was so before.
+    /// What the resource shall go back to could not be had; true if it was tried often enough.
     pub(super) fn wish_fails(&mut self, resource: &Resource) -> bool {
-        self.held.get_mut(resource).is_some_and(|held| std::mem::replace(&mut held.wish_failed, true))
+        let Some(held) = self.held.get_mut(resource) else { return false };
+        held.wish_failures = held.wish_failures.saturating_add(1);
+        held.wish_failures >= WISH_TRIES
     }
 
     /// The owners of a virtual host that hold this.

@@ -98,14 +98,21 @@ impl Ledger {
         if self.claims.others_hold(vhost, resource) { Verdict::Deferred } else { Verdict::Perform }
     }
 
-    /// The effect of [`Self::retarget`] has failed: the resource goes back to what was found, not to what cannot be had.
-    pub fn withdraw(&mut self, resource: &Resource) {
-        if let Some(found) = self.claims.found(resource).cloned() {
-            self.record(Change::Retarget { resource: resource.clone(), value: found });
+    /// The value that a resource should have once nobody holds it, if anybody does.
+    #[must_use]
+    pub fn goes_back_to(&self, resource: &Resource) -> Option<&Value> {
+        self.claims.goes_back_to(resource)
+    }
+
+    /// The effect of [`Self::retarget`] has failed: the resource goes back to what it went back to before, not to what cannot
+    /// be had.
+    pub fn withdraw(&mut self, resource: &Resource, before: Value) {
+        if self.claims.holds(resource) {
+            self.record(Change::Retarget { resource: resource.clone(), value: before });
         }
     }
 
-    /// An undo could not give the resource a value that was to stay. True if it could not before either: then what was found
+    /// An undo could not give the resource a value that was to stay. True if it was tried often enough: then what was found
     /// ([`Undo::fallback`]) is better than nothing.
     pub fn wish_fails(&mut self, resource: &Resource) -> bool {
         self.claims.wish_fails(resource)

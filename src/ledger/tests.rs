@@ -95,12 +95,17 @@ fn what_was_found_is_not_forgotten_for_a_value_that_cannot_be_had() {
     assert_eq!(back_to(&ledger), (Some(text("node")), None));
     assert_eq!(ledger.retarget(&owner("a").vhost, &Resource::Hostname, &text("never")), Verdict::Perform);
     assert_eq!(back_to(&ledger), (Some(text("never")), Some(text("node"))));
-    ledger.withdraw(&Resource::Hostname);
+    ledger.withdraw(&Resource::Hostname, text("node"));
     assert_eq!(back_to(&ledger), (Some(text("node")), None));
     // Noted for later, it may turn out to be impossible only then, or after a crash.
     assert_eq!(ledger.retarget(&owner("b").vhost, &Resource::Hostname, &text("never")), Verdict::Deferred);
     let before = back_to(&ledger);
     assert_eq!(before, (Some(text("never")), Some(text("node"))));
+    // Another effect that fails does not take the place of what is noted.
+    let noted = ledger.goes_back_to(&Resource::Hostname).cloned().unwrap();
+    assert_eq!(ledger.retarget(&owner("a").vhost, &Resource::Hostname, &text("other")), Verdict::Perform);
+    ledger.withdraw(&Resource::Hostname, noted);
+    assert_eq!(back_to(&ledger), before);
     for _ in 0..2 {
         drop(ledger);
         (ledger, _) = Ledger::open(&instance(&directory, HERE));
