@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use carpd::lab::clock::now;
-use carpd::lab::{Fault, HostSpec, Lab, LabSpec, Sighting};
+use carpd::lab::{Fault, Lab, Sighting};
 
-use crate::rig::{ADDRESS, CARPD, Carpd, Daemon, Failed, SOON, TAKEOVER, Watch, holds, lan, lets_go, mac, sh};
+use crate::rig::{ADDRESS, CARPD, Carpd, Daemon, Failed, SOON, TAKEOVER, Watch, dual_lan, holds, lan, lets_go, mac, sh};
 use crate::{ADDRESS_OF_A, Case, Outcome};
 
 pub(crate) fn cases() -> Vec<Case> {
@@ -227,17 +227,9 @@ fn late_interface() -> Outcome {
 }
 
 /// Hosts with addresses of both families.
-fn dual_lan() -> Result<Lab, Failed> {
-    let host = |name: &str, n: u8| {
-        let addresses = [format!("192.168.32.{n}/24").parse().unwrap(), format!("2001:db8::{n}/64").parse().unwrap()];
-        HostSpec::new(name, &addresses)
-    };
-    Ok(Lab::start(&LabSpec { hosts: vec![host("a", 32), host("b", 33), host("client", 50)] })?)
-}
-
 /// A failover and the way back with these addresses, all of them asked for.
 fn six(addresses: &[&str]) -> Outcome {
-    let lab = dual_lan()?;
+    let lab = dual_lan(&["a", "b"])?;
     let mut watches = Vec::new();
     for address in addresses {
         watches.push(Watch::start(&lab, address.split('/').next().unwrap())?);
@@ -266,7 +258,7 @@ fn six(addresses: &[&str]) -> Outcome {
 }
 
 fn no_dad() -> Outcome {
-    let lab = dual_lan()?;
+    let lab = dual_lan(&["a", "b"])?;
     sh(&lab, "a", "echo 1 > /proc/sys/net/ipv6/conf/eth0/accept_dad")?;
     // What the kernel does with an address that it is not told about: it is tentative for a second or more.
     let shown = sh(&lab, "a", "ip address add 2001:db8::99/64 dev eth0 && ip address show dev eth0 to 2001:db8::99")?;

@@ -33,6 +33,17 @@ pub(crate) fn lan(nodes: &[&str]) -> Result<Lab, Failed> {
     Ok(Lab::start(&LabSpec { hosts })?)
 }
 
+/// As [`lan`], with 2001:db8::32 and on as well.
+pub(crate) fn dual_lan(nodes: &[&str]) -> Result<Lab, Failed> {
+    let host = |name: &str, n: usize| {
+        let addresses = [format!("192.168.32.{n}/24").parse().unwrap(), format!("2001:db8::{n}/64").parse().unwrap()];
+        HostSpec::new(name, &addresses)
+    };
+    let mut hosts: Vec<HostSpec> = nodes.iter().enumerate().map(|(n, name)| host(name, 32 + n)).collect();
+    hosts.push(host("client", 50));
+    Ok(Lab::start(&LabSpec { hosts })?)
+}
+
 /// The hardware address of a host's `eth0`.
 pub(crate) fn mac(lab: &Lab, host: &str) -> Result<MacAddr, LabError> {
     Ok(lab.host(host).facts()?.mac)

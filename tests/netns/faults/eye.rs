@@ -7,7 +7,7 @@ use std::time::Duration;
 use carpd::lab::{Lab, PROGRAM, ProbeSpec, Process, Sighted, Sighting};
 use carpd::types::{MacAddr, Timestamp};
 
-use crate::rig::{ADDRESS, Failed, SOON};
+use crate::rig::{Failed, SOON};
 
 /// Between two questions.
 const ASKS_EACH: Duration = Duration::from_millis(4);
@@ -36,8 +36,8 @@ pub(super) struct Eye {
 }
 
 impl Eye {
-    pub(super) fn open(lab: &Lab) -> Result<Self, Failed> {
-        let spec = ProbeSpec { address: ADDRESS.parse()?, arp_interval: ASKS_EACH, http_interval: Duration::ZERO };
+    pub(super) fn open(lab: &Lab, address: &str) -> Result<Self, Failed> {
+        let spec = ProbeSpec { address: address.parse()?, arp_interval: ASKS_EACH, http_interval: Duration::ZERO };
         let mut process = lab.host("client").spawn(&spec.argv(PROGRAM))?;
         let started = |line: &str| matches!(Sighted::parse(line), Some(Sighted { what: Sighting::Started, .. }));
         process.wait_line("its start", SOON, started)?;

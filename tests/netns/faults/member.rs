@@ -1,6 +1,6 @@
 //! One node: its host, its daemons one after the other, and what they logged.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
 use carpd::lab::clock::now;
@@ -9,11 +9,11 @@ use carpd::types::MacAddr;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use super::plan::Plan;
+use super::plan::{Families, Plan};
 use super::runs;
 use super::world::name;
 use crate::Outcome;
-use crate::rig::{ADDRESS, CARPD, Carpd, Daemon, Entry, Failed, SOON, sh};
+use crate::rig::{CARPD, Carpd, Daemon, Entry, Failed, SOON, sh};
 use crate::tree::Tree;
 
 /// Engine and hooks of one start, on a machine that does other things as well.
@@ -37,7 +37,9 @@ pub(super) struct Member {
     pub(super) name: &'static str,
     pub(super) host: Host,
     pub(super) mac: MacAddr,
+    /// The source of its advertisements that are looked at.
     pub(super) ip: IpAddr,
+    families: Families,
     /// Between two of its advertisements, undemoted.
     pub(super) interval: Duration,
     spec: Carpd,
@@ -80,12 +82,17 @@ impl Member {
         sh(lab, name, "mkdir -p /run/carpd && mount -t tmpfs -o size=1m tmpfs /run/carpd")?;
         let spec =
             Carpd::new(name).set("advbase", advbase).advskew(advskew).set("preempt", plan.preempt).hook(&hook(0, false), grants);
+        let prefix = |ip: &&str| if ip.contains(':') { format!("{ip}/64") } else { format!("{ip}/24") };
+        let addresses: Vec<String> = plan.families.addresses().iter().map(prefix).collect();
+        let spec = spec.set("addresses", format!("{addresses:?}"));
+        let mac = lab.host(name).facts()?.mac;
         let interval = Duration::from_secs(advbase) + Duration::from_micros(u64::from(advskew) * 1_000_000 / 256);
         Ok(Self {
             name,
             host: lab.host(name),
-            mac: lab.host(name).facts()?.mac,
-            ip: format!("192.168.32.{}", 32 + rank).parse()?,
+            mac,
+            ip: if plan.families == Families::V6 { link_local(mac) } else { format!("192.168.32.{}", 32 + rank).parse()? },
+            families: plan.families,
             interval,
             spec,
             grants,
@@ -194,6 +201,17 @@ impl Member {
         })
     }
 
+    /// All of its addresses go together; `held` is what is in its ledger.
+    pub(super) fn addresses(&self, facts: &Facts, held: &[String]) -> Result<(), String> {
+        let there = |ip: &str| ip.parse().is_ok_and(|ip| facts.holds(ip));
+        let of = self.families.addresses();
+        if of.iter().any(|ip| there(ip) != there(of[0])) {
+            return Err(format!("{} has some of its addresses and not the others", self.name));
+        }
+        let unknown = of.iter().find(|ip| there(ip) && !held.iter().any(|words| words.starts_with(&format!("address {ip} "))));
+        unknown.map_or(Ok(()), |ip| Err(format!("{} has address {ip}, which is not in its ledger", self.name)))
+    }
+
     /// For how long its engine waited for a processor so far, and which engine that is.
     pub(super) fn held_up(&mut self, lab: &Lab) -> Option<(i32, Duration)> {
         let engine = self.tree(lab).ok()?.engine?;
@@ -203,9 +221,17 @@ impl Member {
     }
 }
 
-/// Does the host hold the virtual address?
+/// Does the host hold a virtual address?
 pub(super) fn holds(facts: &Facts) -> bool {
-    ADDRESS.parse().is_ok_and(|ip| facts.holds(ip))
+    Families::Both.addresses().iter().any(|ip| ip.parse().is_ok_and(|ip| facts.holds(ip)))
+}
+
+/// The address that the kernel makes of a hardware address, from which IPv6 advertisements come (RFC 4291, appendix A).
+fn link_local(mac: MacAddr) -> IpAddr {
+    let MacAddr(mac) = mac;
+    let mut bytes = [0xfe, 0x80, 0, 0, 0, 0, 0, 0, mac[0] ^ 2, mac[1], mac[2], 0xff, 0xfe, 0, 0, 0];
+    bytes[13..].copy_from_slice(&mac[3..]);
+    Ipv6Addr::from(bytes).into()
 }
 
 /// Is the route there that the hook sets?

@@ -102,6 +102,25 @@ pub(super) struct Step {
     pub(super) phase: u32,
 }
 
+/// What the virtual host's addresses are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Families {
+    V4,
+    V6,
+    Both,
+}
+
+impl Families {
+    /// The addresses, the one that is asked for first.
+    pub(super) const fn addresses(self) -> &'static [&'static str] {
+        match self {
+            Self::V4 => &["192.168.32.22"],
+            Self::V6 => &["2001:db8::22"],
+            Self::Both => &["192.168.32.22", "2001:db8::22"],
+        }
+    }
+}
+
 /// One lab's worth of steps.
 #[derive(Debug, Clone)]
 pub(super) struct Plan {
@@ -111,6 +130,7 @@ pub(super) struct Plan {
     /// advbase 0: a takeover in less than a second, and no leases.
     pub(super) fast: bool,
     pub(super) preempt: bool,
+    pub(super) families: Families,
     pub(super) steps: Vec<Step>,
 }
 
@@ -159,16 +179,24 @@ impl Plan {
             });
             kind.map_or(Act::Heal, |(act, _)| *act)
         };
-        let steps = (0..length).map(|_| {
-            let act = draw(&mut random);
-            let mut otherwise = draw(&mut random);
-            while otherwise == Act::Heal {
-                otherwise = draw(&mut random);
-            }
-            let phase = u32::try_from(random.below(1000)).unwrap_or(0);
-            Step { act, otherwise, on_holder: random.chance(60), node: random.below(nodes), phase }
-        });
-        Self { seed, nodes, fast, preempt, steps: steps.collect() }
+        let steps: Vec<Step> = (0..length)
+            .map(|_| {
+                let act = draw(&mut random);
+                let mut otherwise = draw(&mut random);
+                while otherwise == Act::Heal {
+                    otherwise = draw(&mut random);
+                }
+                let phase = u32::try_from(random.below(1000)).unwrap_or(0);
+                Step { act, otherwise, on_holder: random.chance(60), node: random.below(nodes), phase }
+            })
+            .collect();
+        // From luck of its own, so that it does not depend on the number of steps.
+        let families = match Random::new(!seed).below(4) {
+            0 => Families::V6,
+            1 => Families::Both,
+            _ => Families::V4,
+        };
+        Self { seed, nodes, fast, preempt, families, steps }
     }
 }
 
@@ -176,6 +204,11 @@ impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let timers = if self.fast { "advbase 0" } else { "advbase 1" };
         let preempt = if self.preempt { "preempting" } else { "not preempting" };
-        write!(f, "seed {:#x}: {} nodes, {timers}, {preempt}", self.seed, self.nodes)
+        let families = match self.families {
+            Families::V4 => "IPv4",
+            Families::V6 => "IPv6",
+            Families::Both => "IPv4 and IPv6",
+        };
+        write!(f, "seed {:#x}: {} nodes, {timers}, {preempt}, {families}", self.seed, self.nodes)
     }
 }

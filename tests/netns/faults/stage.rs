@@ -9,9 +9,9 @@ use nix::sys::signal::Signal;
 
 use super::eye::Eye;
 use super::member::{Member, START, VIRTUAL_NAME, has_route, holds};
-use super::plan::{Act, Plan, Step};
+use super::plan::{Act, Families, Plan, Step};
 use super::world::{Disk, Life, Node, World, name};
-use crate::rig::{ADDRESS, CARPD, Failed, SOON, lan, sh};
+use crate::rig::{CARPD, Failed, SOON, dual_lan, lan, sh};
 use crate::tree::Tree;
 
 /// What a busy machine may add to any of the daemon's bounds. It is not the daemon's: the figures without it are reported.
@@ -52,8 +52,8 @@ impl Stage {
     /// All nodes run; not one of them is master yet.
     pub(super) fn set(plan: &Plan) -> Result<Self, Failed> {
         let names: Vec<&str> = (0..plan.nodes).map(name).collect();
-        let lab = lan(&names)?;
-        let eye = Eye::open(&lab)?;
+        let lab = if plan.families == Families::V4 { lan(&names)? } else { dual_lan(&names)? };
+        let eye = Eye::open(&lab, plan.families.addresses()[0])?;
         let members: Result<Vec<Member>, Failed> = (0..plan.nodes).map(|number| Member::new(&lab, plan, number)).collect();
         let world = World { nodes: vec![Node::WELL; plan.nodes], leased: !plan.fast };
         let frozen = vec![None; plan.nodes];
@@ -181,7 +181,8 @@ impl Stage {
                 self.world.nodes[node].disk = Disk::ReadOnly;
             }
             Act::DropAddress => {
-                let held = facts.addresses.iter().find(|held| held.ip.to_string() == ADDRESS);
+                let held =
+                    facts.addresses.iter().find(|held| self.plan.families.addresses().contains(&held.ip.to_string().as_str()));
                 // It may have let go meanwhile.
                 _ = held.map(|held| self.lab.host(name(node)).delete_address(*held));
             }
