@@ -37,7 +37,7 @@ const RULE: &[Param] = &[
     may("from", Kind::Target, "Source prefix."),
     may("to", Kind::Target, "Destination prefix."),
     may("iif", Kind::Device, "Incoming device."),
-    may("fwmark", MARK, "Firewall mark; any packet by default."),
+    may("fwmark", MARK, "Firewall mark."),
     need("table", TABLE, "The table to look up."),
     need("priority", U32, "Lower is asked first."),
     KEEP,

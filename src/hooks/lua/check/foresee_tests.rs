@@ -158,6 +158,8 @@ fn keys_that_the_configuration_does_not_have_are_told() {
             "{call}: {said:?}"
         );
     }
+    // What is handed on is called with what is not seen here.
+    assert_eq!(said("local function try(f, ...) pcall(f, ...) end function on_master() try(route.replace, 'default', { via = '192.0.2.1' }) end").len(), 0);
     // Without it the route leads nowhere.
     begins(
         "function on_master() route.replace('default', { via = config.gatway }) end",

@@ -49,7 +49,8 @@ pub(super) fn leads_nowhere(call: &Call) -> bool {
         return false;
     }
     match given.get(1) {
-        None => true,
+        // What is behind a call or `...` is not seen here.
+        None => given.last() != Some(&Argument::Many),
         Some(Argument::Table { pairs, complete: true }) => {
             let empty = |argument: &Argument| matches!(argument, Argument::Nil | Argument::Absent(_));
             pairs.iter().all(|(key, argument)| !matches!(key.as_str(), "via" | "dev") || empty(argument))
