@@ -49,21 +49,16 @@ fn of_hooks(config: &mut Config, sources: &Sources) -> Vec<Refusal> {
     }
 }
 
-/// Says in one line what `carpd run` would refuse.
+/// Says in one line, beside the data, what `carpd run` would refuse.
 pub(super) fn tell(refusals: &[Refusal]) {
-    if let Some(text) = summary(refusals) {
-        output::note(format!("warning: a daemon of root's would refuse this: {text}"));
-    }
-}
-
-fn summary(refusals: &[Refusal]) -> Option<String> {
-    let (first, more) = refusals.split_first()?;
-    let mend = first.mend().map(|command| format!(" ({command})")).unwrap_or_default();
+    let Some((first, more)) = refusals.split_first() else { return };
     let more = if more.is_empty() { String::new() } else { format!(", and {} more", more.len()) };
-    Some(format!("{first}{mend}{more}"))
+    output::note(format!(
+        "warning: a daemon of root's would refuse this: {first}{more}; install it where only root can write, as below /etc/carpd"
+    ));
 }
 
-/// For `carpd check`: what others could write to is an error, what is the caller's own a warning.
+/// For `carpd check`: what others could write to is an error; what is the caller's own is only told.
 pub(super) fn check_sources(refusals: Vec<Refusal>) -> Vec<Problem> {
     let caller = caller();
     let (own, foreign): (Vec<_>, Vec<_>) = refusals.into_iter().partition(|refusal| caller.excuses(&refusal.why));
@@ -71,12 +66,8 @@ pub(super) fn check_sources(refusals: Vec<Refusal>) -> Vec<Problem> {
         hint: refusal.mend(),
         ..Problem::error(None, format!("others could change what is read from here: {refusal}"))
     };
-    let warning = |text: String| Problem {
-        severity: Severity::Warning,
-        hint: Some("install it where only root can write, as below /etc/carpd; or write `file-owners = \"warn\"`".to_owned()),
-        ..Problem::error(None, format!("a daemon of root's would refuse this: {text}"))
-    };
-    foreign.iter().map(error).chain(summary(&own).map(warning)).collect()
+    tell(&own);
+    foreign.iter().map(error).collect()
 }
 
 /// Files that hooks were granted, behind links that are not followed.
