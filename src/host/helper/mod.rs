@@ -1,6 +1,6 @@
 //! The helper: a process of its own for what needs more than the engine's two capabilities.
 //!
-//! It does what the engine sends, if the configuration grants it or it puts back what was there before ([`gate`]). It has the
+//! It does what the engine sends, if the configuration grants it or it puts back what was there before (`gate`). It has the
 //! grants from its own reading of the file, so an engine that somebody has taken over gets no more from it. Without
 //! [`Duty::Commands`] it keeps four capabilities. Command lines and init scripts start daemons that may need anything, so
 //! with them it keeps all that it was given.
