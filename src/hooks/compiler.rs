@@ -141,7 +141,10 @@ pub async fn compile_by(
 /// What an end of the compiler says about its limits.
 fn meaning(how: &str) -> String {
     match how {
-        how if how.contains("SIGABRT") => format!(", as it does when its {} MiB of memory do not suffice", MEMORY >> 20),
+        // It may write to no file, not even its last words where the log is one: then that is what it dies of.
+        how if how.contains("SIGABRT") || how.contains("SIGXFSZ") => {
+            format!(", as it does when its {} MiB of memory do not suffice", MEMORY >> 20)
+        }
         how if how.contains("SIGXCPU") || how.contains("SIGKILL") => ", as at the end of its CPU time".to_owned(),
         how if how.contains("SIGSEGV") || how.contains("SIGBUS") => ", as when its stack does not suffice".to_owned(),
         how if how.contains("status 101") => ", which is a panic".to_owned(),
