@@ -30,7 +30,7 @@ pub(crate) fn cases() -> Vec<Case> {
         Case::new("crash::an_engine_that_lost_its_keeper_hands_over", keeper),
         Case::new("crash::of_a_killed_tree_the_address_goes_by_itself_before_the_peer_takes_it", tree),
         long("crash::a_frozen_tree_loses_the_address_and_does_not_claim_it_afterwards", frozen),
-        Case::new("crash::orders_to_a_stopped_daemon_say_at_once_what_is_wrong", orders),
+        long("crash::orders_to_a_stopped_daemon_say_at_once_what_is_wrong", orders),
         Case::new("crash::a_freeze_shorter_than_the_lease_changes_nothing", short_freeze),
         Case::new("crash::a_thawed_backup_does_not_believe_an_old_bow_out", old_news),
         Case::new("crash::a_lease_that_ran_out_in_a_freeze_is_not_brought_back", thawed_early),
@@ -240,7 +240,7 @@ fn orders() -> Outcome {
     // One that hangs is killed by its keeper, and that is what is told of it.
     let tree = Tree::of(&lab, "a", &a)?;
     tree.signal(tree.engine()?, Signal::SIGSTOP)?;
-    a.wait_says("The engine hangs; kills it", TAKEOVER)?;
+    a.wait_says("The engine hangs; kills it", TAKEOVER * 3)?;
     status("web: ")?;
     let why = sh(&lab, "a", &format!("{CARPD} why"))?.join("\n");
     assert!(
