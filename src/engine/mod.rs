@@ -7,6 +7,8 @@
 
 mod announcer;
 mod backoff;
+#[cfg(test)]
+mod bench;
 mod cleanup;
 pub mod clock;
 pub mod command;

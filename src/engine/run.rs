@@ -32,7 +32,7 @@ use crate::host::Renewal;
 use crate::host::netlink::HostEvent;
 use crate::journal::Note;
 use crate::keeper::Client;
-use crate::keeper::will::Writer;
+use crate::keeper::will::{Heartbeat, Writer};
 use crate::proto::{self, Input, Output, Received, Reject, wire};
 use crate::types::Timestamp;
 
@@ -110,7 +110,8 @@ pub(super) struct Engine<W: World = Machine> {
     pub(super) files: Option<FileWatch>,
     /// What the keeper does if we die, where there is one that would.
     pub(super) will: Option<Writer>,
-    pub(super) beaten: Option<Timestamp>,
+    /// The last sign of life that it was given.
+    pub(super) beaten: Option<Heartbeat>,
     /// Whose leases are renewed at the end of this turn: their advertisements went out.
     pub(super) to_renew: Vec<usize>,
     /// When the loop wanted to be woken at the latest.
@@ -330,7 +331,7 @@ impl<W: World> Engine<W> {
     /// When it wants to be woken at the latest.
     pub(super) fn next_wake(&mut self) -> Option<Timestamp> {
         let deadline = self.stopping.as_ref().map(|stopping| stopping.deadline);
-        let beat = self.beaten.filter(|_| self.will.is_some()).map(|last| last + BEAT);
+        let beat = self.beaten.filter(|_| self.will.is_some()).map(|last| last.at + BEAT);
         self.nodes.next_wake().into_iter().chain(deadline).chain(beat).chain(self.look_again).min()
     }
 

@@ -5,10 +5,10 @@ use std::time::Duration;
 use tracing::warn;
 
 use super::clock;
+use super::node::Node;
 use super::run::Engine;
 use super::world::World;
 use crate::keeper::will::{Heartbeat, Will};
-use crate::types::Timestamp;
 
 /// How often the loop comes round at least.
 pub(super) const BEAT: Duration = Duration::from_millis(500);
@@ -54,14 +54,23 @@ impl<W: World> Engine<W> {
     /// The loop came round.
     pub(super) fn beat(&mut self) {
         let now = clock::now();
-        if self.beaten.is_some_and(|last: Timestamp| now.since(last) < BEAT / 2) {
-            return;
+        if self.beaten.is_none_or(|last| now.since(last.at) >= BEAT / 2) {
+            let limit = self.nodes.values().filter_map(limit).min().unwrap_or(LIMIT_IDLE);
+            self.give_sign(Heartbeat { at: now, limit });
         }
-        self.beaten = Some(now);
+    }
+
+    /// Who holds addresses since a moment ago is not judged as one that holds nothing until the next beat.
+    fn beat_for(&mut self, index: usize) {
+        let Some(limit) = self.nodes.get(&index).and_then(limit) else { return };
+        if self.beaten.is_some_and(|last| limit < last.limit) {
+            self.give_sign(Heartbeat { at: clock::now(), limit });
+        }
+    }
+
+    fn give_sign(&mut self, heartbeat: Heartbeat) {
+        self.beaten = Some(heartbeat);
         let Some(will) = &mut self.will else { return };
-        let held = self.nodes.values().filter(|node| node.holding);
-        let limit = held.map(|node| node.machine.master_down().saturating_sub(LIMIT_MARGIN).max(LIMIT_LEAST)).min();
-        let heartbeat = Heartbeat { at: now, limit: limit.unwrap_or(LIMIT_IDLE) };
         if let Err(error) = will.beat(heartbeat) {
             warn!(%error, "Could not tell the keeper that all is well");
         }
@@ -93,12 +102,43 @@ impl<W: World> Engine<W> {
         if let Err(error) = writer.write(index, &will) {
             warn!(vhost = %node.spec.name, %error, "Could not tell the keeper what to do if we die");
         }
+        self.beat_for(index);
     }
+}
+
+/// How late the loop may be while this virtual host holds addresses.
+fn limit<H>(node: &Node<H>) -> Option<Duration> {
+    node.holding.then(|| node.machine.master_down().saturating_sub(LIMIT_MARGIN).max(LIMIT_LEAST))
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::bench::{Frames, engine, link, play, step};
     use super::*;
+    use crate::host::FakeHost;
+    use crate::keeper::will::{Reader, Writer};
+
+    #[test]
+    fn a_fresh_master_is_not_judged_as_one_that_holds_nothing() {
+        play(async |clock| {
+            let mut engine = engine(FakeHost::new().with_link(link()), &Frames::default(), "").await;
+            let (writer, keeper) = Writer::create().unwrap();
+            let keeper = Reader::new(keeper);
+            engine.will = Some(writer);
+            loop {
+                engine.beat();
+                let limit = keeper.heartbeat().unwrap().limit;
+                assert_eq!(limit, LIMIT_IDLE);
+                step(&mut engine, &clock);
+                if engine.nodes[&0].holding {
+                    break;
+                }
+            }
+            // It may hang at once: the loop does not come round any more.
+            let beat = keeper.heartbeat().unwrap();
+            assert_eq!((beat.at, beat.limit), (clock::now(), Duration::from_millis(2300)));
+        });
+    }
 
     #[test]
     fn bow_outs_are_made_anew_before_their_counters_are_used() {

@@ -240,7 +240,7 @@ fn orders() -> Outcome {
     // One that hangs is killed by its keeper, and that is what is told of it.
     let tree = Tree::of(&lab, "a", &a)?;
     tree.signal(tree.engine()?, Signal::SIGSTOP)?;
-    a.wait_says("The engine hangs; kills it", TAKEOVER * 3)?;
+    a.wait_says("The engine hangs; kills it", TAKEOVER)?;
     status("web: ")?;
     let why = sh(&lab, "a", &format!("{CARPD} why"))?.join("\n");
     assert!(
