@@ -199,11 +199,17 @@ impl<H: Host> Executor<H> {
     }
 
     fn hold_address(&self, vhost: &Name, dev: &IfName, address: VirtualAddress, lease: Lease) -> Result<(), HostError> {
+        let owner = self.claim_address(vhost, dev, address);
+        self.put_address(dev, address, lease)?;
+        self.lead(&owner, dev, address)
+    }
+
+    /// Notes in the ledger that the virtual host has this address, whether it is up yet or not.
+    pub(super) fn claim_address(&self, vhost: &Name, dev: &IfName, address: VirtualAddress) -> Owner {
         let owner = Owner { vhost: vhost.clone(), hook: None };
         let resource = Resource::Address { dev: dev.clone(), ip: address.ip };
         self.ledger.borrow_mut().claim_own(&owner, &resource, Value::Address(address));
-        self.put_address(dev, address, lease)?;
-        self.lead(&owner, dev, address)
+        owner
     }
 
     /// Puts one of the virtual host's own addresses (back) on its device.

@@ -10,6 +10,7 @@ use super::lease::Lease;
 use super::news::{Failure, HookNews};
 use super::node::{Asked, Gate, Node};
 use super::run::Engine;
+use super::voice::Voice;
 use super::world::World;
 use crate::config::{AtStop, OnFailure};
 use crate::hooks::EntryPoint;
@@ -29,6 +30,9 @@ impl<W: World> Engine<W> {
         let silent = if let Cause::MasterDown { silent } = cause { Some(*silent) } else { None };
         self.shared.lasting.numbers.borrow_mut().used(*seq);
         let (from, to) = (*from, *to);
+        if from == State::Master {
+            node.voice = Voice::default();
+        }
         let peer_text = peer.map(|peer| peer.to_string()).unwrap_or_default();
         info!(
             vhost = %node.spec.name, vhid = %node.spec.vhid, interface = %node.spec.interface,
@@ -71,7 +75,10 @@ impl<W: World> Engine<W> {
     }
 
     pub(super) fn take_addresses(&mut self, index: usize, now: Timestamp) {
-        let Some(lease) = self.lease_now(index, now) else { return };
+        if !self.is_heard(index) {
+            return;
+        }
+        let Some(lease) = self.lease_now(index, now) else { return self.wait_to_be_heard(index) };
         let Some(node) = self.nodes.get_mut(&index) else { return };
         node.gate = Gate::Open;
         let spec = &node.spec;

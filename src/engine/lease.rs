@@ -6,8 +6,10 @@
 
 use std::time::Duration;
 
+use super::node::Node;
 use super::run::Engine;
 use super::world::World;
+use crate::config;
 use crate::proto::{self, Input};
 use crate::types::Timestamp;
 
@@ -36,9 +38,7 @@ impl Lease {
         if !wanted {
             return Self::Off;
         }
-        let settings = machine.settings();
-        let silence = Duration::from_secs(u64::from(settings.advbase.0)) * settings.dead_ratio;
-        Self::Kernel { lifetime: longest(machine.interval(), silence) }
+        Self::Kernel { lifetime: longest(machine.interval(), silence(machine)) }
     }
 
     /// The lifetime, if it ends by itself.
@@ -50,6 +50,12 @@ impl Lease {
     }
 }
 
+/// For how long a master may be silent before the first of the backups with the same timers takes over.
+pub(super) fn silence(machine: &proto::Vhost) -> Duration {
+    let settings = machine.settings();
+    Duration::from_secs(u64::from(settings.advbase.0)) * settings.dead_ratio
+}
+
 /// What is left of a lease when this much of it is over, in whole seconds as the kernel counts them, if it lasts until the
 /// next renewal.
 fn rest(lifetime: Duration, spent: Duration, renewal: Duration) -> Option<Duration> {
@@ -58,20 +64,63 @@ fn rest(lifetime: Duration, spent: Duration, renewal: Duration) -> Option<Durati
 }
 
 impl<W: World> Engine<W> {
-    /// The lease of addresses that are put up now: it ends when that of the last advertisement does. If too little is left
-    /// of that, there is another advertisement first.
+    /// The lease of addresses that are put up now: it ends when that of the last advertisement that went out does. If too
+    /// little is left of that, there is another advertisement first. `None` if that cannot be sent, or it is no master any more.
     pub(super) fn lease_now(&mut self, index: usize, now: Timestamp) -> Option<Lease> {
         let lease = self.nodes.get(&index)?.lease();
         let Some(lifetime) = lease.lifetime() else { return Some(lease) };
         let left = |engine: &Self| {
-            let machine = &engine.nodes.get(&index)?.machine;
-            let (spent, renewal) = (now.since(machine.advertised()?), machine.deadline()?.since(now));
+            let Node { machine, voice, .. } = engine.nodes.get(&index)?;
+            let (spent, renewal) = (now.since(voice.went_out()?), machine.deadline()?.since(now));
             Some(Lease::Kernel { lifetime: Some(rest(lifetime, spent, renewal)?) })
         };
         left(self).or_else(|| {
             self.handle(index, Input::Advertise, now);
             left(self)
         })
+    }
+
+    /// A master whose timers, or whose wish for a lease, changed: its addresses get what fits at once. With the next
+    /// advertisement may be too late, since the old lease was made for the old timers.
+    pub(super) fn fit_lease(&mut self, index: usize, old: &config::Vhost, now: Timestamp) {
+        let Some(node) = self.nodes.get_mut(&index).filter(|node| node.holding && node.expired(now).is_none()) else { return };
+        let lease = node.lease();
+        let (spec, lifetime) = (&node.spec, lease.lifetime());
+        if spec.lease == old.lease && lifetime == node.leased.map(|(lifetime, _)| lifetime) {
+            return;
+        }
+        if spec.lease == old.lease {
+            // What goes out is followed by a renewal at the end of this turn.
+            return self.handle(index, Input::Advertise, now);
+        }
+        let Some(lease) = self.lease_now(index, now) else { return };
+        let Some(node) = self.nodes.get_mut(&index) else { return };
+        node.leased = lease.lifetime().map(|lifetime| (lifetime, now));
+        let held: Vec<_> = node.holdable().collect();
+        let spec = &node.spec;
+        if let Err(error) = self.shared.executor.hold_addresses(&spec.name, &spec.interface, &held, lease) {
+            self.address_failed(index, &error, now);
+        }
+    }
+
+    /// A master whose list of addresses changed: those that are gone go first.
+    pub(super) fn move_addresses(&mut self, index: usize, old: &config::Vhost, now: Timestamp) {
+        let Some(spec) = self.nodes.get(&index).map(|node| node.spec.clone()) else { return };
+        let gone = old.addresses.iter().filter(|a| !spec.addresses.contains(a));
+        self.shared.executor.release_addresses(&spec.name, &spec.interface, gone.copied());
+        let new: Vec<_> = spec.addresses.iter().filter(|a| !old.addresses.contains(a)).copied().collect();
+        let lease = self.lease_now(index, now);
+        let Some(node) = self.nodes.get_mut(&index).filter(|node| node.holding) else { return };
+        let Some(lease) = lease else {
+            // It cannot send. If it soon can, what is missing is put up then.
+            node.put_back.later(now);
+            return new.into_iter().for_each(|new| _ = self.shared.executor.claim_address(&spec.name, &spec.interface, new));
+        };
+        if let Err(error) = self.shared.executor.hold_addresses(&spec.name, &spec.interface, &new, lease) {
+            return self.address_failed(index, &error, now);
+        }
+        self.shared.executor.announce(&spec.name, &spec.interface, &new);
+        self.bequeath(index);
     }
 }
 

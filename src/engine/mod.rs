@@ -65,6 +65,7 @@ mod turns;
 mod undo;
 mod unheld;
 mod upkeep;
+mod voice;
 mod watch;
 mod ways;
 mod will;

@@ -11,6 +11,7 @@ use super::lease::Lease;
 use super::queue::Queue;
 use super::refusals::{Refusals, Telling};
 use super::unheld::Unheld;
+use super::voice::Voice;
 use super::will::Testament;
 use crate::config;
 use crate::hooks::{EntryPoint, HookEvent, Instance};
@@ -61,12 +62,14 @@ pub(super) struct Node<H> {
     pub(super) since_ms: u64,
     /// `on_backup` was told the state at start.
     pub(super) told_initial: bool,
-    /// What waits for `before_master`.
+    /// What its addresses, or its preemption, wait for.
     pub(super) gate: Gate,
     /// `before_backup` runs before the daemon stops.
     pub(super) leaving: bool,
     pub(super) put_back: PutBack,
     pub(super) refusals: Refusals,
+    /// Whether its advertisements go out.
+    pub(super) voice: Voice,
     /// Packets that could not be sent.
     pub(super) unsent: Telling,
     /// What the keeper knows of it.
@@ -91,18 +94,20 @@ pub(super) struct Resigned {
     pub(super) reason: String,
 }
 
-/// What `before_master` still has to allow.
+/// What is waited for before a preemption, or before a master's addresses go up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) enum Gate {
-    /// Nothing waits for it.
+    /// Nothing.
     #[default]
     Open,
-    /// A backup wants to preempt, and asked.
+    /// `before_master`: a backup wants to preempt, and asked.
     Asked,
     /// It was allowed to, and is about to: its addresses do not wait.
     Allowed,
-    /// A master whose addresses wait for its word.
+    /// `before_master`: a master's addresses wait for its word.
     Shut,
+    /// The first of a master's advertisements that goes out.
+    Unheard,
 }
 
 /// How often an address that somebody removed was put back lately.
@@ -128,6 +133,11 @@ impl PutBack {
             self.again = Some(self.window + Duration::from_secs(1));
         }
         may
+    }
+
+    /// It is looked at again in a moment.
+    pub(super) fn later(&mut self, now: Timestamp) {
+        self.again = Some(now + Duration::from_secs(1));
     }
 
     /// Is it time for that look?

@@ -359,43 +359,6 @@ impl Engine {
         self.handle(index, Input::Timer, now);
     }
 
-    /// A master whose timers, or whose wish for a lease, changed: its addresses get what fits at once. With the next
-    /// advertisement may be too late, since the old lease was made for the old timers.
-    fn fit_lease(&mut self, index: usize, old: &config::Vhost, now: Timestamp) {
-        let Some(node) = self.nodes.get_mut(&index).filter(|node| node.holding && node.expired(now).is_none()) else { return };
-        let lease = node.lease();
-        let (spec, lifetime) = (&node.spec, lease.lifetime());
-        if spec.lease == old.lease && lifetime == node.leased.map(|(lifetime, _)| lifetime) {
-            return;
-        }
-        if spec.lease == old.lease {
-            // What goes out is followed by a renewal at the end of this turn.
-            return self.handle(index, Input::Advertise, now);
-        }
-        let Some(lease) = self.lease_now(index, now) else { return };
-        let Some(node) = self.nodes.get_mut(&index) else { return };
-        node.leased = lease.lifetime().map(|lifetime| (lifetime, now));
-        let held: Vec<_> = node.holdable().collect();
-        let spec = &node.spec;
-        if let Err(error) = self.shared.executor.hold_addresses(&spec.name, &spec.interface, &held, lease) {
-            self.address_failed(index, &error, now);
-        }
-    }
-
-    /// A master whose list of addresses changed: those that are gone go first.
-    fn move_addresses(&mut self, index: usize, old: &config::Vhost, now: Timestamp) {
-        let Some(lease) = self.lease_now(index, now) else { return };
-        let Some(spec) = self.nodes.get(&index).map(|node| node.spec.clone()) else { return };
-        let gone = old.addresses.iter().filter(|a| !spec.addresses.contains(a));
-        self.shared.executor.release_addresses(&spec.name, &spec.interface, gone.copied());
-        let new: Vec<_> = spec.addresses.iter().filter(|a| !old.addresses.contains(a)).copied().collect();
-        if let Err(error) = self.shared.executor.hold_addresses(&spec.name, &spec.interface, &new, lease) {
-            return self.address_failed(index, &error, now);
-        }
-        self.shared.executor.announce(&spec.name, &spec.interface, &new);
-        self.bequeath(index);
-    }
-
     /// Goes back to the version of a hook before the one that serves.
     pub(super) fn rollback(&mut self, name: &Name) -> Result<String, String> {
         let before = self.hooks.roll_back(name).ok_or_else(|| self.no_hook(name, "has no version before this one"))?;

@@ -341,7 +341,7 @@ impl<W: World> Engine<W> {
         let now = clock::now();
         for index in self.nodes.lapsed(now) {
             if let Some(by) = self.nodes.get(&index).and_then(|node| node.expired(now)) {
-                self.handle(index, Input::Late { by }, now);
+                self.lapse(index, by, now);
             }
         }
     }
@@ -440,7 +440,8 @@ impl<W: World> Engine<W> {
                     if node.handover.is_some() {
                         self.follow_handover(index, now);
                     }
-                    if changed {
+                    let took = spoke && self.heard_at_last(index, now);
+                    if changed || took {
                         self.bequeath(index);
                     } else if spoke || outdated {
                         self.bequeath_again(index);
@@ -465,8 +466,11 @@ impl<W: World> Engine<W> {
             let kind = kind_word(transmit.kind);
             warn!(vhost = %node.spec.name, vhid = %node.spec.vhid, kind, %error, count, "Could not send");
         }
-        if sent.is_ok() && transmit.kind == proto::Kind::Advertisement && self.to_renew.last() != Some(&index) {
-            self.to_renew.push(index);
+        if transmit.kind == proto::Kind::Advertisement {
+            node.voice.note(node.machine.advertised(), &sent);
+            if sent.is_ok() && self.to_renew.last() != Some(&index) {
+                self.to_renew.push(index);
+            }
         }
         self.follow_ups.push_back((index, Input::Sent { family: transmit.family, ok: sent.is_ok() }));
     }

@@ -37,6 +37,7 @@ use super::run::{Engine, Parts};
 use super::signal::{Signal, signals};
 use super::terms::{self, terms};
 use super::upkeep::keep_up;
+use super::voice::Voice;
 use super::will::Testament;
 use super::world::Ties;
 use crate::config::{self, Config, Sandbox};
@@ -404,6 +405,7 @@ pub(super) fn node_with_seed<H: Host + 'static, W: Wire>(
         leaving: false,
         put_back: PutBack::default(),
         refusals: Refusals::default(),
+        voice: Voice::default(),
         unsent: Telling::default(),
         testament: Testament::default(),
         host_name: host_name.to_owned(),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::clock;
 use super::command::{HeardStatus, HookStatus, Status, VhostStatus};
-use super::node::Node;
+use super::node::{Gate, Node};
 use super::own;
 use super::run::Engine;
 use super::world::World;
@@ -119,6 +119,7 @@ fn condition<H>(node: &Node<H>, holding: bool, obstacle: Option<&str>) -> String
         (_, Some(obstacle), _) => obstacle.to_owned(),
         (State::Init, None, _) => "takes no part".to_owned(),
         (State::Master, None, _) if holding => "holds its addresses".to_owned(),
+        (State::Master, None, _) if node.gate == Gate::Unheard => "its addresses wait: it cannot send".to_owned(),
         (State::Master, None, _) => "its addresses are not up".to_owned(),
         (State::Backup, None, Some(heard)) => format!("hears {}", heard.from),
         (State::Backup, None, None) => "hears no master".to_owned(),

@@ -186,8 +186,15 @@ impl<W: World> Engine<W> {
 
     /// A master puts up those of these addresses that the kernel takes, and will try the others again after the pause.
     fn hold_what_it_can(&mut self, index: usize, wanted: &[VirtualAddress], pause: Duration, now: Timestamp) {
-        let Some(lease) = self.lease_now(index, now) else { return };
+        let lease = self.lease_now(index, now);
         let Some(node) = self.nodes.get_mut(&index) else { return };
+        let Some(lease) = lease else {
+            // A master that cannot send holds nothing new.
+            if let Some(unheld) = node.unheld.as_mut().filter(|unheld| unheld.away.is_none()) {
+                unheld.retry_at = Some(now + pause);
+            }
+            return;
+        };
         let spec = &node.spec;
         let refused = self.shared.executor.hold_those_possible(&spec.name, &spec.interface, wanted, lease);
         let held: Vec<_> = wanted.iter().copied().filter(|a| !refused.iter().any(|(other, _)| other == a)).collect();

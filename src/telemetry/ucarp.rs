@@ -232,7 +232,7 @@ impl Translator {
             ("MASTER", "preempt" | "peer-demoted") => "Putting MASTER down - preemption",
             ("MASTER", "master-leaving") => "Putting MASTER DOWN (going to time out)",
             ("BACKUP", "better-master" | "tie") => "Preferred master advertised: going back to BACKUP state",
-            ("BACKUP", "late" | "hook-failed" | "unhealthy" | "address-failed") => logged.field("why"),
+            ("BACKUP", "late" | "hook-failed" | "unhealthy" | "address-failed" | "send-failed") => logged.field("why"),
             _ => return,
         };
         self.sink.say(Level::Warning, text);

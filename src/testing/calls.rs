@@ -454,6 +454,8 @@ fn cause(word: &str) -> Result<Cause, String> {
         Cause::HookFailed { reason: reason() },
         Cause::Resigned { reason: reason() },
         Cause::AddressFailed { reason: reason() },
+        Cause::SendFailed { reason: reason() },
+        Cause::Unhealthy { reason: reason() },
         Cause::Shutdown,
     ];
     let words: Vec<&str> = all.iter().map(Cause::as_str).collect();

@@ -91,6 +91,11 @@ pub enum Cause {
         /// What is known of it.
         how: String,
     },
+    /// Advertisements could not be sent for so long that the lease of the addresses ran out.
+    SendFailed {
+        /// What the kernel said.
+        reason: String,
+    },
 }
 
 impl Cause {
@@ -112,6 +117,7 @@ impl Cause {
             Self::AddressFailed { .. } => "address-failed",
             Self::Shutdown => "shutdown",
             Self::Unhealthy { .. } => "unhealthy",
+            Self::SendFailed { .. } => "send-failed",
             Self::Died { .. } => "died",
         }
     }
@@ -125,6 +131,7 @@ impl fmt::Display for Cause {
             Self::HookFailed { reason }
             | Self::Resigned { reason }
             | Self::AddressFailed { reason }
+            | Self::SendFailed { reason }
             | Self::Unhealthy { reason } => {
                 write!(f, "{}: {reason}", self.as_str())
             }
