@@ -312,7 +312,7 @@ impl<H: Host + 'static> Queue<H> {
         // What dead processes left is undone before the first hook.
         self.shared.executor.recovered().await;
         loop {
-            let (undo, job, aside) = {
+            let (ticket, undo, job, aside) = {
                 let mut slots = self.slots.borrow_mut();
                 let missed = std::mem::take(&mut slots.missed);
                 let job = slots.newest.take().map(|mut job| {
@@ -320,7 +320,7 @@ impl<H: Host + 'static> Queue<H> {
                     job
                 });
                 let aside = if job.is_none() { slots.aside.take() } else { None };
-                (slots.undo, job, aside)
+                (self.ticket.get(), slots.undo, job, aside)
             };
             if job.is_none() && aside.is_none() && undo.is_none() {
                 self.busy.set(false);
@@ -333,11 +333,10 @@ impl<H: Host + 'static> Queue<H> {
             match (job, aside, undo) {
                 (Some(job), _, undo) => Box::pin(self.serve_job(job, undo)).await,
                 (None, Some(event), _) => {
-                    let ticket = self.ticket.get();
                     // Its outcome is logged with the run; nothing follows from it.
                     _ = Box::pin(self.run_list(&event, ticket)).await;
                 }
-                (None, None, Some(mark)) => Box::pin(self.undo(mark)).await,
+                (None, None, Some(mark)) => Box::pin(self.undo(mark, ticket)).await,
                 (None, None, None) => {}
             }
         }
@@ -360,7 +359,7 @@ impl<H: Host + 'static> Queue<H> {
         let failed = result.is_err();
         let overtaken = matches!(&result, Err(failure) if failure.error == HookError::Superseded);
         if let Some(mark) = undo.filter(|_| leaving) {
-            self.undo(mark).await;
+            self.undo(mark, job.ticket).await;
         }
         if !overtaken {
             _ = self.shared.news.send(HookNews::Finished { vhost: self.index, entry, seq, result });
@@ -512,9 +511,9 @@ impl<H: Host + 'static> Queue<H> {
     }
 
     /// Undoes what the hooks claimed before the mark; tries again, ever more seldom, until it is done or a new state comes.
-    async fn undo(&self, mark: u64) {
+    async fn undo(&self, mark: u64, ticket: u64) {
         let mut backoff = Backoff::default();
-        while !self.undo_once(mark).await && self.pause(backoff.pause()).await {}
+        while !self.undo_once(mark).await && self.pause(backoff.pause(), ticket).await {}
     }
 
     /// True if nothing of it is left.
@@ -534,16 +533,15 @@ impl<H: Host + 'static> Queue<H> {
 
     async fn retry_backup(&self, event: &HookEvent, ticket: u64) {
         let mut backoff = Backoff::default();
-        while self.pause(backoff.pause()).await {
+        while self.pause(backoff.pause(), ticket).await {
             if self.run_list(event, ticket).await.is_ok() {
                 return;
             }
         }
     }
 
-    /// False if something new arrived before the time was over.
-    async fn pause(&self, pause: Duration) -> bool {
-        let ticket = self.ticket.get();
+    /// False if a newer state than that of `ticket` came before the time was over, or is there already.
+    async fn pause(&self, pause: Duration, ticket: u64) -> bool {
         self.busy.set(false);
         self.idle.notify_waiters();
         let over = tokio::select! {

@@ -144,6 +144,21 @@ fn a_hook_runs_as_often_at_a_time_as_it_has_runners() {
     assert_eq!(done, expected);
 }
 
+/// What is tried again after a failure gives way to a new state at once, also if that came while it was being tried.
+#[test]
+fn a_master_does_not_wait_for_an_on_backup_that_failed() {
+    let lua = "function on_backup() clock.sleep(60000) end\nfunction on_master() log.info('here') end\n";
+    let directory = place_with(lua, "", &[("node2", 20)]);
+    let path = directory.path().join("node2.toml");
+    let text = fs::read_to_string(&path).unwrap().replace("config =", "timeout = \"2s\"\nconfig =");
+    fs::write(&path, text).unwrap();
+    // It fails after 2 s, is tried again after a second, and is overtaken at 3.078 s.
+    let timeline = json(directory.path(), &["node2.toml", "--end", "20s"]);
+    let runs: Vec<_> = marks(&timeline, 0).into_iter().filter(|(_, text)| text.starts_with("on_")).collect();
+    let failed = "on_backup: hook failover failed: ran longer than its budget of 2s".to_owned();
+    assert_eq!(runs, [(2_000, failed), (3_078, "on_master done".to_owned())]);
+}
+
 #[test]
 fn partitions_links_freezes_and_stops_do_what_they_do() {
     let directory = place(&[("node2", 0), ("node3", 15)]);

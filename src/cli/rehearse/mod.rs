@@ -144,7 +144,7 @@ fn failure(error: &RehearseError) -> Failure {
         RehearseError::Scenario(_) => Exit::Usage,
         RehearseError::Hook { source: LoadError::Code(_) | LoadError::NoEntryPoint { .. }, .. } => Exit::Config,
         RehearseError::Hook { .. } | RehearseError::System(_) => Exit::Cannot,
-        RehearseError::Stuck(_) => Exit::Failure,
+        RehearseError::Stuck(_) | RehearseError::Endless { .. } => Exit::Failure,
     };
     Failure::new(exit, error.to_string())
 }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 use std::ops::{Deref, DerefMut};
 use std::rc::Rc;
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::task::Id;
@@ -313,6 +314,12 @@ impl Actor {
     /// The index of an interface.
     pub(super) fn link_index(&self, interface: &str) -> Option<u32> {
         self.links.iter().find(|link| link.name.as_str() == interface).map(|link| link.index)
+    }
+
+    /// The most time that a run of its hooks may take.
+    pub(super) fn longest_run(&self) -> Duration {
+        let runs = self.pools.values().map(|pool| pool.spec().limits.wall.max(pool.spec().health.timeout));
+        runs.max().unwrap_or_default()
     }
 
     /// The names of hooks that are programs and are never run here.

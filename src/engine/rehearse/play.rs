@@ -30,8 +30,8 @@ const TURNS_MAX: u32 = 100_000;
 const LOOKS_IN_A_ROW: u32 = 200;
 /// Hooks in runners need real time, and the processor. The least that the runtime's timer can do.
 const BREATH: Duration = Duration::from_millis(1);
-/// Breaths in one instant after which hooks are given up: runners have limits of their own.
-const BREATHS_MAX: u32 = 300_000;
+/// Beside the longest run that a hook may have: real time in one instant after which hooks are given up.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// Looks in a row that find nothing to do before it counts as quiet.
 const QUIET_LOOKS: u32 = 3;
 
@@ -57,6 +57,14 @@ pub enum RehearseError {
     /// Something goes on and on without time passing.
     #[error("the rehearsal does not get on: too much happens at {0:?}")]
     Stuck(Duration),
+    /// A hook works on and on without time passing.
+    #[error("the rehearsal does not get on: at {at:?} hooks of {node} work, and do not end")]
+    Endless {
+        /// Whose.
+        node: String,
+        /// Since the start.
+        at: Duration,
+    },
 }
 
 /// Plays a scenario with these nodes; `with_hooks` says whether their hooks run.
@@ -82,6 +90,8 @@ pub(super) struct Play {
     pub(super) record: Record,
     /// Name and addresses of every virtual host, with the nodes and their numbers for it.
     vhosts: Vec<Shared>,
+    /// How long hooks may work in real time while the clock stands still.
+    patience: Duration,
     /// Something has happened since the last look that may change who serves.
     moved: bool,
 }
@@ -118,7 +128,8 @@ impl Play {
         let vhosts = shared_vhosts(&actors, &mut record);
         // From here on nothing may look at the real clock.
         let clock = Virtual::start(start);
-        let mut play = Self { clock, start, actors, lan, script, record, vhosts, moved: true };
+        let patience = PATIENCE + actors.iter().map(Actor::longest_run).max().unwrap_or_default();
+        let mut play = Self { clock, start, actors, lan, script, record, vhosts, patience, moved: true };
         for actor in &mut play.actors {
             actor.boot(play.lan.luck()).await;
         }
@@ -223,14 +234,21 @@ impl Play {
             if working && looks.is_multiple_of(LOOKS_IN_A_ROW) {
                 tokio::time::sleep(BREATH).await;
                 breaths += 1;
-                if breaths > BREATHS_MAX {
-                    return Err(RehearseError::Stuck(clock::now().since(self.start)));
+                if BREATH * breaths > self.patience {
+                    return Err(self.endless());
                 }
             } else {
                 tokio::task::yield_now().await;
             }
         }
         Ok(())
+    }
+
+    /// Somebody works, and no end of it is to be expected.
+    fn endless(&self) -> RehearseError {
+        let node = self.actors.iter().find(|actor| actor.is_working(&self.clock));
+        let node = node.map(|actor| actor.node.name.clone()).unwrap_or_default();
+        RehearseError::Endless { node, at: clock::now().since(self.start) }
     }
 
     /// Hands what hooks have reported to their engines, node by node. True if there was something.
