@@ -6,6 +6,7 @@ use super::output;
 use crate::config::{Config, FileOwners, Kind, Loaded, Problem, Reload, Report, Severity};
 use crate::hooks::HookSource;
 use crate::hooks::source::test_beside;
+use crate::hooks::vet::{Terms, vet_test};
 use crate::resolve::{self, Refusal, Sources, Trust};
 
 /// Who calls, and on whose behalf.
@@ -36,10 +37,11 @@ pub(super) fn look_at_hooks(config: &mut Config) -> Vec<Refusal> {
 
 fn of_hooks(config: &mut Config, sources: &Sources) -> Vec<Refusal> {
     for (name, hook) in config.hooks.iter().filter(|(_, hook)| hook.kind == Kind::Module) {
-        // What cannot be read is told by whoever needs it.
-        _ = HookSource::read(name.clone(), &hook.path, String::new(), sources);
+        let terms = Terms { trust: &config.trust, digest: hook.digest, signature: hook.signature.as_deref(), sources };
+        // What cannot be read, or is not to be believed, is told by whoever needs it.
+        _ = HookSource::read(name.clone(), &hook.path, String::new(), sources).map(|mut source| source.vet(&hook.path, terms));
         if hook.reload == Reload::Tested {
-            _ = test_beside(&hook.path, sources);
+            _ = test_beside(&hook.path, sources).map(|found| found.map(|(path, text)| vet_test(&path, &text, terms)));
         }
     }
     match std::mem::replace(&mut config.daemon.file_owners, FileOwners::Warn) {

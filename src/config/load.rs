@@ -77,7 +77,11 @@ impl Config {
             let line = error.as_bytes().iter().take(error.utf8_error().valid_up_to()).filter(|b| **b == b'\n').count() + 1;
             Report::unreadable(&name, format!("line {line} is not valid UTF-8"), None)
         })?;
-        Self::parse(&name, &text, around)
+        let loaded = Self::parse(&name, &text, around)?;
+        for directory in [&loaded.config.daemon.run_dir, &loaded.config.daemon.state_dir] {
+            sources.look_at_directory(directory);
+        }
+        Ok(loaded)
     }
 }
 

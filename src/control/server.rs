@@ -2,9 +2,8 @@
 
 use std::io;
 use std::os::fd::AsFd as _;
-use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixListener as StdListener;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -16,9 +15,10 @@ use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, info, warn};
 
 use super::client;
-use super::lobby::{Lobby, Peer, Place};
+use super::lobby::{Lobby, Peer, Place as Seat};
 use super::{Order, REQUEST_BYTES_MAX, Reply, Request, Response, VERSION};
 use crate::engine::command::Command;
+use crate::resolve::{self, Place};
 
 /// Who says nothing for so long is cut off.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -26,12 +26,12 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// A socket on which the daemon listens. Dropping it removes its file: a socket without a daemon would only confuse who
 /// looks for one.
 #[derive(Debug)]
-pub struct Listening(PathBuf);
+pub struct Listening(Place);
 
 impl Drop for Listening {
     fn drop(&mut self) {
         // Whoever removed it before us did the same.
-        _ = std::fs::remove_file(&self.0);
+        _ = self.0.remove();
     }
 }
 
@@ -48,8 +48,10 @@ pub struct Bound {
 /// The socket cannot be made there; `AddrInUse` if another daemon listens on it.
 pub fn bind(path: &Path) -> io::Result<Bound> {
     if let Some(directory) = path.parent() {
-        std::fs::create_dir_all(directory)?;
+        resolve::make_directory(directory, 0o755)?;
     }
+    // No link: what is removed, made and opened up here is what was looked at.
+    let place = resolve::own(path)?;
     // One of the same name in another network namespace, which has other locks.
     match client::connect(path) {
         Ok(_) => return Err(io::Error::new(io::ErrorKind::AddrInUse, "another daemon listens there")),
@@ -59,13 +61,15 @@ pub fn bind(path: &Path) -> io::Result<Bound> {
         Err(_) => {}
     }
     // Left behind by a daemon that was killed.
-    match std::fs::remove_file(path) {
+    match place.remove() {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         Ok(()) | Err(_) => {}
     }
+    // The kernel knows sockets by the path that they were bound to, and follows no link at its end. Had a directory on the way been
+    // exchanged, there would be none in ours.
     let listener = StdListener::bind(path)?;
-    let listening = Listening(path.to_owned());
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660))?;
+    let listening = Listening(place);
+    listening.0.set_mode(0o660)?;
     listener.set_nonblocking(true)?;
     Ok(Bound { listener, listening })
 }
@@ -77,7 +81,7 @@ pub fn bind(path: &Path) -> io::Result<Bound> {
 pub fn serve(bound: Bound, commands: mpsc::Sender<Command>) -> io::Result<Listening> {
     let Bound { listener, listening } = bound;
     let listener = UnixListener::from_std(listener)?;
-    debug!(path = %listening.0.display(), "Listens for operators");
+    debug!(path = %listening.0.path().display(), "Listens for operators");
     tokio::task::spawn_local(accept(listener, commands));
     Ok(listening)
 }
@@ -105,7 +109,7 @@ async fn accept(listener: UnixListener, commands: mpsc::Sender<Command>) {
     }
 }
 
-async fn converse(stream: UnixStream, peer: UCred, place: Option<Place>, commands: mpsc::Sender<Command>) -> io::Result<()> {
+async fn converse(stream: UnixStream, peer: UCred, place: Option<Seat>, commands: mpsc::Sender<Command>) -> io::Result<()> {
     let (reader, mut writer) = stream.into_split();
     // Held until the answer is written.
     let Some(mut place) = place else { return respond(&mut writer, Err("too many operators at a time".to_owned())).await };
@@ -209,6 +213,22 @@ mod tests {
         let mut answer = String::new();
         tokio::time::timeout(SOON, stream.read_to_string(&mut answer)).await.expect("an answer in time").unwrap();
         answer
+    }
+
+    #[test]
+    fn no_link_leads_the_socket_elsewhere() {
+        let root = tempfile::tempdir().unwrap();
+        let at = |name: &str| root.path().join(name);
+        std::fs::create_dir(at("elsewhere")).unwrap();
+        std::os::unix::fs::symlink(at("elsewhere"), at("web")).unwrap();
+        let refused = bind(&at("web/control.sock")).unwrap_err();
+        assert!(refused.to_string().contains("web is a symbolic link"), "{refused}");
+        assert_eq!(std::fs::read_dir(at("elsewhere")).unwrap().count(), 0);
+        // Nor one in its own place.
+        std::fs::create_dir(at("db")).unwrap();
+        std::os::unix::fs::symlink(at("elsewhere/victim"), at("db/control.sock")).unwrap();
+        assert!(bind(&at("db/control.sock")).is_err());
+        assert_eq!(std::fs::read_dir(at("elsewhere")).unwrap().count(), 0);
     }
 
     #[test]

@@ -48,8 +48,8 @@ pub(super) fn read(belief: &Belief, spec: &config::Hook) -> Result<Option<Test>,
     let sources = Sources::of_daemon();
     let found = test_beside(&spec.path, &sources).map_err(|error| error.to_string())?;
     if let Some((path, text)) = &found {
+        vet_test(path, text, terms(&belief.trust, spec, &sources)).map_err(|error| error.to_string())?;
         belief.judge(&sources)?;
-        vet_test(path, text, terms(&belief.trust, spec)).map_err(|error| error.to_string())?;
     }
     Ok(found.map(|(path, text)| Test { path: path.display().to_string(), text }))
 }

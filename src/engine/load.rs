@@ -56,7 +56,7 @@ pub(super) async fn hooks(config: &Config, keeper: &Client, kept: &Kept, examine
                 let last = if refused.is_its_own_fault() { kept.last_good(name).await } else { None };
                 let Some(KeptHook { accepted_ms, source, signatures, .. }) = last else { return Err(failed(refused.error)) };
                 // The operator's terms may have changed since it was accepted.
-                let material = Material::kept(&config.trust, spec, source, &signatures);
+                let material = Material::kept(&Belief::of(config), spec, source, &signatures);
                 let material = material.map_err(|_| failed(refused.error.clone()))?;
                 let pool = load_pool(config, name, spec, material, keeper).await;
                 // What is wrong with the file is what the operator can mend.

@@ -12,8 +12,8 @@ use crate::trust::Trust;
 use crate::types::Name;
 
 /// What the operator wants of this hook.
-pub(super) fn terms<'a>(trust: &'a Trust, spec: &'a config::Hook) -> Terms<'a> {
-    Terms { trust, digest: spec.digest, signature: spec.signature.as_deref() }
+pub(super) fn terms<'a>(trust: &'a Trust, spec: &'a config::Hook, sources: &'a Sources) -> Terms<'a> {
+    Terms { trust, digest: spec.digest, signature: spec.signature.as_deref(), sources }
 }
 
 /// Whose hooks are believed: who vouches for them, and who may write their files.
@@ -67,13 +67,15 @@ impl Material {
     /// # Errors
     /// It is not to be trusted.
     pub(super) fn kept(
-        trust: &Trust,
+        belief: &Belief,
         spec: &config::Hook,
         mut source: HookSource,
         signatures: &Signatures,
     ) -> Result<Self, LoadError> {
-        let vouched = source.vet_kept(&spec.path, terms(trust, spec), signatures);
+        let sources = Sources::of_daemon();
+        let vouched = source.vet_kept(&spec.path, terms(&belief.trust, spec, &sources), signatures);
         let vouched = vouched.map_err(|err| LoadError::Code(err.to_string()))?;
+        belief.judge(&sources).map_err(LoadError::Code)?;
         Ok(Self { source, vouched: Some(vouched) })
     }
 
@@ -88,8 +90,8 @@ impl Material {
                 let sources = Sources::of_daemon();
                 let source = HookSource::read(name.clone(), &spec.path, spec.config_json.clone(), &sources);
                 let mut source = source.map_err(|err| failed(&err))?;
+                let vouched = source.vet(&spec.path, terms(&belief.trust, spec, &sources)).map_err(|err| failed(&err))?;
                 belief.judge(&sources).map_err(LoadError::Code)?;
-                let vouched = source.vet(&spec.path, terms(&belief.trust, spec)).map_err(|err| failed(&err))?;
                 Ok(Self { source, vouched: Some(vouched) })
             }
             config::Kind::Script(_) => {

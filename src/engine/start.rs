@@ -2,10 +2,8 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
-use std::fs::DirBuilder;
 use std::io::{self, Read as _};
-use std::os::unix::fs::DirBuilderExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::Duration;
@@ -52,8 +50,9 @@ use crate::host::{Host, LinuxHost, Options, hostname, memory, process};
 use crate::journal::{self, Journal};
 use crate::keeper::will::Writer;
 use crate::keeper::{self, Client, Exits, Predecessor};
-use crate::ledger::{Instance, InstanceError, Ledger, Origin, instance_name};
+use crate::ledger::{Instance, InstanceError, Ledger, Origin, instance_name, own_directory};
 use crate::proto::{self, Gate};
+use crate::resolve;
 use crate::types::Name;
 
 /// Exit status of a daemon that lacks a privilege or a part of the system.
@@ -151,18 +150,30 @@ pub fn main<B, T>(
 /// Gives up what the engine never needs. What cannot be given up here is told, and no reason not to run.
 fn give_up(config: &Config, path: &Path) -> EngineStatus {
     let config::Daemon { run_dir, state_dir, .. } = &config.daemon;
-    // They may be read-only or another user's: then the ledger says so, or the hooks' state.
-    _ = DirBuilder::new().recursive(true).mode(0o755).create(run_dir);
-    _ = DirBuilder::new().recursive(true).mode(0o700).create(state_dir.join(instance_name(path)));
-    // Those of other instances as well: what dead ones left is undone. Not what the helper writes down.
-    let instances = std::fs::read_dir(state_dir).into_iter().flatten().flatten().map(|entry| entry.path());
-    let mut writable: Vec<_> = instances.filter(|path| *path != terms::records(state_dir)).collect();
-    writable.push(run_dir.clone());
-    let confinement = seal_engine(&writable, std::slice::from_ref(state_dir));
+    let (writable, directories) = make_directories(run_dir, state_dir, &instance_name(path));
+    let confinement = seal_engine(&writable, &directories);
     for missing in &confinement.missing {
         warn!(missing, "The engine keeps more rights than it needs");
     }
     EngineStatus { uid: nix::unistd::geteuid().as_raw(), confinement }
+}
+
+/// Makes what is not there yet; the directories to write in, and those to make directories in. None of them is a link: it would
+/// give away what it leads to.
+fn make_directories(run_dir: &Path, state_dir: &Path, instance: &str) -> (Vec<PathBuf>, Vec<PathBuf>) {
+    let (run_dir, state_dir) = (own_directory(run_dir), own_directory(state_dir));
+    // They may be read-only or another user's: then the ledger says so, or the hooks' state.
+    _ = resolve::make_directory(&run_dir, 0o755);
+    _ = resolve::make_directory(&state_dir.join(instance), 0o700);
+    // Those of other instances as well: what dead ones left is undone. Not what the helper writes down.
+    let instances = std::fs::read_dir(&state_dir).into_iter().flatten().flatten().map(|entry| entry.path());
+    let mut writable: Vec<_> = instances.filter(|path| *path != terms::records(&state_dir)).collect();
+    writable.push(run_dir);
+    let mut directories = vec![state_dir];
+    for list in [&mut writable, &mut directories] {
+        list.retain(|path| resolve::own(path).is_ok_and(|place| place.is_directory()));
+    }
+    (writable, directories)
 }
 
 async fn start(
@@ -416,4 +427,37 @@ fn random() -> io::Result<u64> {
     let mut bytes = [0; 8];
     std::fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
     Ok(u64::from_ne_bytes(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::{lchown, symlink};
+
+    use super::*;
+
+    #[test]
+    fn nothing_is_made_or_written_behind_a_link_of_somebody_else() {
+        let root = tempfile::tempdir().unwrap();
+        let at = |name: &str| root.path().join(name);
+        for directory in ["real", "elsewhere", "state/dead"] {
+            fs::create_dir_all(at(directory)).unwrap();
+        }
+        symlink(at("elsewhere"), at("state/forged")).unwrap();
+        // Behind one of our own it is where that leads.
+        symlink(at("real"), at("run")).unwrap();
+        let (mut writable, directories) = make_directories(&at("run/carpd"), &at("state"), "web");
+        writable.sort();
+        assert_eq!((writable, directories), (vec![at("real/carpd"), at("state/dead"), at("state/web")], vec![at("state")]));
+        if !nix::unistd::geteuid().is_root() {
+            return;
+        }
+        symlink(at("elsewhere"), at("theirs")).unwrap();
+        lchown(at("theirs"), Some(1234), None).unwrap();
+        for run_dir in [at("theirs"), at("theirs/carpd")] {
+            let (writable, directories) = make_directories(&run_dir, &at("theirs/state"), "web");
+            assert_eq!((writable, directories), (vec![], vec![]));
+        }
+        assert_eq!(fs::read_dir(at("elsewhere")).unwrap().count(), 0);
+    }
 }

@@ -82,12 +82,21 @@ impl HookSource {
             walk.directory(&root, "", MAX_DEPTH)?;
             source.modules = walk.modules;
             let foreign = walk.foreign;
-            // What lies beside the hook and is not part of it may be anybody's.
-            let required = source.required();
-            let counts = |key: &String| required.as_ref().is_none_or(|some| some.contains(key));
-            sources.note(foreign.into_iter().filter(|(key, _)| counts(key)).flat_map(|(_, refusals)| refusals));
+            source.note_of_modules(foreign, sources);
         }
         Ok(source)
+    }
+
+    /// Notes who else could write to what belongs to the modules of these keys. What lies beside the hook and is not part of it
+    /// may be anybody's.
+    pub(super) fn note_of_modules(&self, mut foreign: Vec<(String, Vec<Refusal>)>, sources: &Sources) {
+        foreign.retain(|(_, refusals)| !refusals.is_empty());
+        if foreign.is_empty() {
+            return;
+        }
+        let required = self.required();
+        let counts = |key: &String| required.as_ref().is_none_or(|some| some.contains(key));
+        sources.note(foreign.into_iter().filter(|(key, _)| counts(key)).flat_map(|(_, refusals)| refusals));
     }
 }
 

@@ -21,6 +21,8 @@ pub struct Terms<'a> {
     pub digest: Option<Digest>,
     /// Where the signature is, and that there must be one; `None` is the usual place.
     pub signature: Option<&'a Path>,
+    /// Reads the signatures, and notes who else could write to them: whoever could might keep the next version from being taken.
+    pub sources: &'a Sources,
 }
 
 /// Who vouches for a hook.
@@ -107,19 +109,23 @@ impl HookSource {
         }
         let signature = terms.signature.map_or_else(|| beside(path), Path::to_owned);
         let main = Signed { path, bytes: &self.main, signature, kept: kept.main.as_ref() };
-        let (signer, main) = main.look(terms.trust, terms.require_signature())?.unzip();
+        let (signer, main) = main.look(terms, terms.require_signature(), terms.sources)?.unzip();
         let mut signatures = Signatures { main, modules: BTreeMap::new() };
         let strict = terms.require_signature() || terms.digest.is_some();
         let directory = path.parent().unwrap_or(Path::new("/"));
+        let mut foreign = Vec::new();
         for (key, content) in &mut self.modules {
             let path = directory.join(key);
             let module = Signed { path: &path, bytes: content, signature: beside(&path), kept: kept.modules.get(key) };
-            match module.look(terms.trust, strict) {
+            let sources = terms.sources.anew();
+            match module.look(terms, strict, &sources) {
                 Ok(None) => {}
                 Ok(Some((_, text))) => _ = signatures.modules.insert(key.clone(), text),
                 Err(why) => *content = withheld(&why),
             }
+            foreign.push((key.clone(), sources.refusals()));
         }
+        self.note_of_modules(foreign, terms.sources);
         Ok(Vouched { digest, pinned: terms.digest.is_some(), signer, signatures })
     }
 }
@@ -138,7 +144,7 @@ impl Terms<'_> {
 /// [`VetError`]: it is not to be believed.
 pub fn vet_test(path: &Path, text: &[u8], terms: Terms<'_>) -> Result<(), VetError> {
     let test = Signed { path, bytes: text, signature: beside(path), kept: None };
-    test.look(terms.trust, terms.require_signature()).map(drop)
+    test.look(terms, terms.require_signature(), terms.sources).map(drop)
 }
 
 /// Where the signature of a file is, unless somebody says otherwise.
@@ -161,9 +167,10 @@ struct Signed<'a> {
 }
 
 impl Signed<'_> {
-    /// Who signed them, and the text that says so.
-    fn look(self, trust: &Trust, required: bool) -> Result<Option<(Signer, String)>, VetError> {
+    /// Who signed them, and the text that says so, which is read through `sources`.
+    fn look(self, terms: Terms<'_>, required: bool, sources: &Sources) -> Result<Option<(Signer, String)>, VetError> {
         let Self { path, bytes, signature, kept } = self;
+        let trust = terms.trust;
         // Nobody whom we know can have signed it, and a signature of others says nothing.
         if trust.keys.is_empty() && !required {
             return Ok(None);
@@ -171,8 +178,7 @@ impl Signed<'_> {
         if let Some((signer, text)) = kept.and_then(|text| Some((trust.signer(bytes, text).ok()?, text))) {
             return Ok(Some((signer, text.clone())));
         }
-        // Whoever wrote it: it is its key that counts.
-        let text = match read_file(&signature, FILE_MAX, &mut 0, &Sources::of_daemon()) {
+        let text = match read_file(&signature, FILE_MAX, &mut 0, sources) {
             Ok(text) => String::from_utf8(text).map_err(|_| VetError::NoText(signature.clone()))?,
             Err(SourceError::Io { err, .. }) if err.kind() == ErrorKind::NotFound && !required => return Ok(None),
             Err(SourceError::Io { err, .. }) if err.kind() == ErrorKind::NotFound => {
@@ -229,7 +235,7 @@ JPrmdh8A3jsqU3oganaYUJ8sxPETlRNVTqQtkfCqJ1m4m9xfeW13yiybh9z3ITjl8vIJc6SfVJMgJGuT
     }
 
     fn of(trust: &Trust) -> Terms<'_> {
-        Terms { trust, digest: None, signature: None }
+        Terms { trust, digest: None, signature: None, sources: Box::leak(Box::new(Sources::of_daemon())) }
     }
 
     #[test]

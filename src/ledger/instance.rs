@@ -167,7 +167,7 @@ impl Instance {
     /// The directory below `run-dir` of an instance in a network namespace: for whoever looks for its socket.
     #[must_use]
     pub fn directory(run_dir: &Path, name: &str, origin: Origin) -> PathBuf {
-        named(run_dir).join(format!("{name}@{}", origin.netns))
+        own_directory(run_dir).join(format!("{name}@{}", origin.netns))
     }
 
     /// Takes the directory and the virtual hosts for this process; waits a second for one that has them and was killed. Where
@@ -184,7 +184,7 @@ impl Instance {
     ) -> Result<Self, InstanceError> {
         let run = Self::directory(run_dir, name, origin);
         let mut instance =
-            Self { name: name.to_owned(), origin, run, lasting: named(state_dir).join(name), locks: BTreeMap::new() };
+            Self { name: name.to_owned(), origin, run, lasting: own_directory(state_dir).join(name), locks: BTreeMap::new() };
         let path = instance.run.join(LOCK_FILE);
         let patience = Patience::of(DYING);
         instance.take(&path, patience).map_err(|by| InstanceError::Running { name: name.to_owned(), by })?;
@@ -313,14 +313,15 @@ impl Instance {
     }
 }
 
-/// A directory that the operator named may lie behind links of root's; below it there are none. Where it lies behind somebody else's
-/// link, nothing can be opened below it.
-fn named(directory: &Path) -> PathBuf {
+/// Where a directory is that the operator named: it may lie behind links of root's; below it there are none. Where it lies behind somebody
+/// else's link it stays as it was named, and nothing can be opened below it.
+#[must_use]
+pub fn own_directory(directory: &Path) -> PathBuf {
     resolve::without_links(directory, &Trust::of_process()).unwrap_or_else(|_| directory.to_owned())
 }
 
 fn vhost_lock(run_dir: &Path, origin: Origin, interface: &IfName, vhid: Vhid) -> PathBuf {
-    named(run_dir).join(LOCKS).join(format!("{}-{interface}-{vhid}", origin.netns))
+    own_directory(run_dir).join(LOCKS).join(format!("{}-{interface}-{vhid}", origin.netns))
 }
 
 /// The subdirectories that have a ledger, and when it was last written.

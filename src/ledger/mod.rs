@@ -17,7 +17,7 @@ use std::path::PathBuf;
 use claims::{Change, Claims};
 pub use claims::{Holding, Leftover, Of, Owner, Undo};
 pub use disk::{Written, held_here, probe};
-pub use instance::{Holder, Instance, InstanceError, Occupant, Origin, instance_name};
+pub use instance::{Holder, Instance, InstanceError, Occupant, Origin, instance_name, own_directory};
 
 use crate::effect::{Resource, Value};
 use crate::types::Name;

@@ -18,7 +18,8 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
-use nix::sys::stat::{Mode, mkdirat};
+use nix::sys::stat::{FchmodatFlags, Mode, fchmodat, mkdirat};
+use nix::unistd::{UnlinkatFlags, unlinkat};
 
 pub use judge::{Trust, Why};
 pub use sources::Sources;
@@ -196,6 +197,12 @@ impl Place {
         self.entry.as_ref().map(File::metadata).transpose()
     }
 
+    /// Is it a directory, and no link to one?
+    #[must_use]
+    pub fn is_directory(&self) -> bool {
+        self.metadata().is_ok_and(|there| there.is_some_and(|there| there.is_dir()))
+    }
+
     /// Opens the regular file that was judged, for reading; `None` if there is none.
     ///
     /// # Errors
@@ -225,6 +232,23 @@ impl Place {
     pub fn create(&self, flags: OFlag, mode: u32) -> io::Result<File> {
         let flags = flags | OFlag::O_CREAT | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
         Ok(openat(&self.directory, self.name.as_os_str(), flags, Mode::from_bits_truncate(mode)).map(File::from)?)
+    }
+
+    /// Removes the name from the directory, whatever it is the name of by now, but for a directory.
+    ///
+    /// # Errors
+    /// What the system said.
+    pub fn remove(&self) -> io::Result<()> {
+        Ok(unlinkat(&self.directory, self.name.as_os_str(), UnlinkatFlags::NoRemoveDir)?)
+    }
+
+    /// Sets the mode of what has the name now. Only for a directory where nobody else can make names: a link would be followed.
+    ///
+    /// # Errors
+    /// What the system said.
+    pub fn set_mode(&self, mode: u32) -> io::Result<()> {
+        let mode = Mode::from_bits_truncate(mode);
+        Ok(fchmodat(&self.directory, self.name.as_os_str(), mode, FchmodatFlags::FollowSymlink)?)
     }
 
     /// A file with a second name, in a directory where others make names, may be one that they could not open themselves.

@@ -53,6 +53,18 @@ impl Sources {
         self.place(path)?.open()?.ok_or_else(|| io::Error::from_raw_os_error(libc::ENOENT))
     }
 
+    /// Notes who else could put something in the place of a directory that the daemon writes to, or of what is in it. What is not
+    /// there yet it makes itself: then the directory above counts.
+    pub fn look_at_directory(&self, path: &Path) {
+        for there in path.ancestors() {
+            match self.place(there) {
+                Err(err) if err.kind() == io::ErrorKind::NotFound => {}
+                // What cannot be opened cannot be written to either, and whoever tries will say so.
+                Ok(_) | Err(_) => return,
+            }
+        }
+    }
+
     /// Adds what somebody else found.
     pub fn note(&self, refusals: impl IntoIterator<Item = Refusal>) {
         let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);

@@ -107,6 +107,71 @@ fn what_others_could_write_to_is_refused_by_who_runs_it() {
     assert!(!good && said.contains(&format!("chown -h root {}", at("current").display())), "{said}");
 }
 
+/// Where the daemon writes: who could exchange that directory, or one above it, could exchange the ledger.
+#[test]
+fn directories_of_the_daemon_that_others_could_exchange_are_refused() {
+    if !is_root() {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let at = |name: &str| directory.path().join(name);
+    fs::create_dir_all(at("var/lib")).unwrap();
+    let daemon = format!("run-dir = \"{}\"\nstate-dir = \"{}\"", at("run").display(), at("var/lib/carpd").display());
+    configuration(directory.path(), &daemon, "");
+    // What is not there yet is made by the daemon itself.
+    let check = || carpd(&["check", "carpd.toml"], directory.path());
+    assert!(check().0);
+    fs::create_dir(at("run")).unwrap();
+    for name in ["run", "var/lib", "var"] {
+        chown(at(name), Some(OTHER), None).unwrap();
+        for verb in [&["check", "carpd.toml"][..], &["run", "--config", "carpd.toml"]] {
+            let (good, said) = carpd(verb, directory.path());
+            assert!(!good && said.contains(&format!("chown root {}", at(name).display())), "{verb:?} {name}: {said}");
+        }
+        chown(at(name), Some(0), None).unwrap();
+    }
+    symlink(at("run"), at("link")).unwrap();
+    configuration(directory.path(), &format!("run-dir = \"{}\"", at("link").display()), "");
+    assert!(check().0);
+    lchown(at("link"), Some(OTHER), None).unwrap();
+    let (good, said) = check();
+    assert!(!good && said.contains(&format!("chown -h root {}", at("link").display())), "{said}");
+}
+
+/// Whoever can write to a signature can keep the next version from being taken.
+#[test]
+fn a_signature_that_others_could_write_to_is_refused() {
+    if !is_root() {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let at = |name: &str| directory.path().join(name);
+    configuration(directory.path(), "", "");
+    fs::write(at("module.lua"), "return {}\n").unwrap();
+    fs::write(at("unused.lua"), "return {}\n").unwrap();
+    fs::write(at("h.lua"), "local m = require('module')\nfunction on_master() end\n").unwrap();
+    fs::write(at("h_test.lua"), "test.case('nothing', function() end)\n").unwrap();
+    let text = fs::read_to_string(at("carpd.toml")).unwrap();
+    let text = text.replace("source = \"h.lua\"", "source = \"h.lua\"\nreload = \"tested\"");
+    fs::write(at("carpd.toml"), format!("{text}[trust]\nkeys = [\"team.pub\"]\nrequire-signature = true\n")).unwrap();
+    assert!(carpd(&["plugin", "keygen", "team", "--no-password"], directory.path()).0);
+    for name in ["h.lua", "module.lua", "unused.lua", "h_test.lua"] {
+        let (good, said) = carpd(&["plugin", "sign", name, "--secret-key", "team.key"], directory.path());
+        assert!(good, "{said}");
+    }
+    let check = || carpd(&["check", "carpd.toml"], directory.path());
+    let (good, said) = check();
+    assert!(good, "{said}");
+    for name in ["h.lua", "module.lua", "h_test.lua", "unused.lua"] {
+        let signature = at(&format!("{name}.minisig"));
+        chown(&signature, Some(OTHER), None).unwrap();
+        let (good, said) = check();
+        let refused = said.contains(&format!("chown root {}", signature.display()));
+        assert_eq!((good, refused), if name == "unused.lua" { (true, false) } else { (false, true) }, "{name}: {said}");
+        chown(&signature, Some(0), None).unwrap();
+    }
+}
+
 #[test]
 fn a_configuration_may_ask_only_to_be_warned() {
     if !is_root() {

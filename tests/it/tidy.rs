@@ -24,7 +24,7 @@ const EDGES: &[(&str, &[&str])] = &[
         "engine",
         &["types", "record", "resolve", "proto", "effect", "trust", "config", "ledger", "journal", "hooks", "host", "keeper"],
     ),
-    ("control", &["types", "process", "ledger", "host::clock", "keeper", "engine"]),
+    ("control", &["types", "process", "resolve", "ledger", "host::clock", "keeper", "engine"]),
     ("telemetry", &["types"]),
     ("registry", &["types", "trust"]),
     (

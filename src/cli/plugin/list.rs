@@ -77,9 +77,10 @@ fn daemon(args: &Args, config: &Config) -> Option<Vec<HookStatus>> {
 }
 
 fn look(config: &Config, name: &Name, hook: &Hook) -> Result<(HookSource, Vouched), String> {
-    let mut source = HookSource::read(name.clone(), &hook.path, hook.config_json.clone(), &Sources::of_daemon())
-        .map_err(|err| err.to_string())?;
-    let terms = Terms { trust: &config.trust, digest: hook.digest, signature: hook.signature.as_deref() };
+    let sources = Sources::of_daemon();
+    let mut source =
+        HookSource::read(name.clone(), &hook.path, hook.config_json.clone(), &sources).map_err(|err| err.to_string())?;
+    let terms = Terms { trust: &config.trust, digest: hook.digest, signature: hook.signature.as_deref(), sources: &sources };
     let vouched = source.vet(&hook.path, terms).map_err(|err| err.to_string())?;
     Ok((source, vouched))
 }
