@@ -33,6 +33,7 @@ pub struct Confinement {
 
 /// Names of the measures, as they stand in [`Confinement`].
 mod measure {
+    pub(super) const FIRST_TO_GO: &str = "first-to-go-without-memory";
     pub(super) const NETWORK: &str = "empty-network-namespace";
     pub(super) const UID: &str = "own-uid";
     pub(super) const CAPABILITIES: &str = "no-capabilities";
@@ -94,6 +95,10 @@ impl Kind {
 const FIRST_UID: u32 = 60_600;
 const UIDS: u32 = 500;
 
+/// So much more readily than the daemon, in thousandths of the memory that there is, a confined process is killed when memory is
+/// short.
+const FIRST_TO_GO_BY: i32 = 500;
+
 /// Notes what worked.
 #[derive(Default)]
 struct Notes(Confinement);
@@ -111,6 +116,8 @@ impl Notes {
 /// system call filter: for whatever a library does at its first use, threads included.
 pub(crate) fn confine(kind: Kind, memory_bytes: u64, warm_up: impl FnOnce()) -> Confinement {
     let mut notes = Notes::default();
+    // Another uid may not say so of itself any more.
+    notes.note(measure::FIRST_TO_GO, first_to_go());
     let courier = if let Kind::Courier { port } = kind { Some(port) } else { None };
     if courier.is_none() {
         notes.note(measure::NETWORK, empty_network());
@@ -143,6 +150,15 @@ pub(crate) fn lacking(confinement: &Confinement) -> Vec<String> {
     let in_force = |name: &&str| confinement.in_force.iter().any(|have| have == *name);
     let why = |name: &str| confinement.missing.iter().find(|text| text.starts_with(name)).cloned();
     MANDATORY.iter().filter(|name| !in_force(name)).map(|name| why(name).unwrap_or_else(|| (*name).to_owned())).collect()
+}
+
+/// When the machine or the control group has no memory left the kernel kills who uses most, and that is the engine, though it is the
+/// hooks that grow. A hook that is killed is one that failed; with the engine the addresses go.
+fn first_to_go() -> Result<(), String> {
+    let place = "/proc/self/oom_score_adj";
+    let ours = std::fs::read_to_string(place).map_err(|err| err.to_string())?;
+    let ours: i32 = ours.trim().parse().map_err(|_| format!("{place} is not a number"))?;
+    std::fs::write(place, (ours + FIRST_TO_GO_BY).min(1000).to_string()).map_err(|err| err.to_string())
 }
 
 fn empty_network() -> Result<(), String> {

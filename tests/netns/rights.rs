@@ -94,6 +94,9 @@ fn as_documented() -> Outcome {
     for process in [&engine, &runner] {
         assert_eq!(process.field("Seccomp"), "2", "{}", process.name);
     }
+    let score = |pid: i32| -> Result<i32, Failed> { Ok(host.read(&format!("/proc/{pid}/oom_score_adj"))?.trim().parse()?) };
+    let runner_goes_first = score(tree.runners[0])? - score(tree.engine()?)?;
+    assert_eq!(runner_goes_first, 500, "what a hook takes of memory must not cost the engine its life");
     let status = host.run(&[CARPD, "status", "--json", "--config", "/run/lab/carpd.toml"], SOON)?.stdout.join("\n");
     for measure in ["\"landlock\"", "\"seccomp\""] {
         let own = status.split("\"engine\"").nth(1).unwrap_or_default();
