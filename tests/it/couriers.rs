@@ -24,9 +24,9 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use crate::hooks::{CARPD, block_on, event};
 
 const CA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/tls/ca.pem");
-const LIMIT: Duration = Duration::from_secs(5);
+pub(crate) const LIMIT: Duration = Duration::from_secs(5);
 
-fn couriers() -> (Couriers, Exits) {
+pub(crate) fn couriers() -> (Couriers, Exits) {
     let (keeper, exits) = Client::start(Some(Path::new(CARPD))).unwrap();
     let hire = move || {
         let keeper = keeper.clone();
@@ -39,12 +39,12 @@ fn couriers() -> (Couriers, Exits) {
     (Couriers::new(Rc::new(hire), true), exits)
 }
 
-fn get(url: &str) -> Errand {
+pub(crate) fn get(url: &str) -> Errand {
     let url = url.parse().unwrap();
     Errand::Http(HttpRequest { verb: HttpVerb::Get, url, headers: Vec::new(), body: Vec::new(), timeout_ms: 5000 })
 }
 
-fn connect(endpoint: &str) -> Errand {
+pub(crate) fn connect(endpoint: &str) -> Errand {
     Errand::Connect { endpoint: endpoint.parse().unwrap(), timeout_ms: 5000 }
 }
 

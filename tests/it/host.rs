@@ -7,6 +7,7 @@ mod hostile;
 mod namespace;
 mod network;
 mod openrc;
+mod rebind;
 mod rights;
 mod routes;
 mod systemd;

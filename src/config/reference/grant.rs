@@ -124,7 +124,8 @@ pub(crate) static FILE: Section = Section {
 pub(crate) static HTTP: Section = Section {
     header: "http = [{ ... }]",
     text: "One entry of `http` in `[hook.NAME.grant]`. Redirects are not followed: the hook sees them, and what it asks next is \
-           compared again.",
+           compared again. A name is looked up once for each request and must lead to other hosts: an address of this machine or of the \
+           link alone (127.0.0.1, 169.254.169.254) is refused unless it is granted as such, or as `localhost`.",
     keys: &[
         required(
             "url",

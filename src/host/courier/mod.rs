@@ -6,6 +6,7 @@
 //! it, whatever it was doing. See docs/adr/0016-a-courier-for-each-request.md.
 
 mod certificates;
+mod lookup;
 mod process;
 mod talk;
 #[cfg(test)]

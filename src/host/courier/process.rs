@@ -1,24 +1,21 @@
 //! The courier's own process: takes its order, confines itself for it, goes, reports, and ends.
 
 use std::io::{self, Read as _, Write as _};
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use super::lookup::look_up;
 use super::talk::{self, Trust};
 use super::{MESSAGE_MAX, Order, Report, Trouble, VERSION, certificates};
-use crate::effect::Endpoint;
 use crate::effect::outgoing::{Errand, Scheme};
 use crate::host::HostError;
 use crate::sandbox::{self, Kind};
 
 /// What it may have beside what is mapped at its start, in bytes; the sandbox adds its own room.
 const MEMORY: u64 = 8 << 20;
-
-/// Addresses of one name that are tried.
-const ADDRESSES_MAX: usize = 8;
 
 /// The whole life of a courier. Exit status 2: it was not started as one.
 #[must_use]
@@ -74,12 +71,6 @@ fn run(order: Order) -> Report {
         return Err(HostError { message: format!("the sandbox is incomplete: seccomp: {why}"), errno: Some(libc::EPERM) });
     }
     go(&errand, &addresses, &trust, limit)
-}
-
-fn look_up(endpoint: &Endpoint) -> Result<Vec<SocketAddr>, HostError> {
-    let found = (endpoint.host(), endpoint.port()).to_socket_addrs();
-    let found: Vec<_> = found.map_err(|err| Trouble::Name.error(endpoint, &err.to_string()))?.take(ADDRESSES_MAX).collect();
-    if found.is_empty() { Err(Trouble::Name.error(endpoint, "it has no address")) } else { Ok(found) }
 }
 
 fn go(errand: &Errand, addresses: &[SocketAddr], trust: &Trust, limit: Duration) -> Report {
