@@ -1,4 +1,5 @@
-//! Who is at the control socket: so many, and nobody who says nothing for long while others want to speak.
+//! Who is at the control socket: so many, and nobody who says nothing for long, or does not read what it asked for, while others
+//! want to speak.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -10,6 +11,9 @@ use tokio::sync::oneshot;
 pub(super) const PLACES: usize = 64;
 /// Those of one process.
 pub(super) const PLACES_EACH: usize = 16;
+
+/// Bytes of answers that wait to be read, all together: the status of a thousand virtual hosts is one megabyte.
+pub(super) const UNREAD_MAX: usize = 16 << 20;
 
 /// Who is at the other end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -30,8 +34,10 @@ pub(super) struct Lobby {
 #[derive(Debug)]
 struct Guest {
     peer: Peer,
-    /// Tells it to go; `None` once it has said something.
+    /// Tells it to go; `None` while its request is carried out.
     silent: Option<oneshot::Sender<()>>,
+    /// Bytes of an answer that it may not have read.
+    unread: usize,
 }
 
 /// A connection's place, until it is dropped.
@@ -54,7 +60,7 @@ impl Lobby {
         let (silent, wanted) = oneshot::channel();
         let number = self.last.get() + 1;
         self.last.set(number);
-        self.guests.borrow_mut().insert(number, Guest { peer, silent: Some(silent) });
+        self.guests.borrow_mut().insert(number, Guest { peer, silent: Some(silent), unread: 0 });
         Some(Place { lobby: Rc::clone(self), number, wanted })
     }
 
@@ -70,8 +76,19 @@ impl Lobby {
     }
 
     fn send_away(&self, peer: Peer) -> Option<()> {
+        self.send_away_oldest(|_, guest| guest.peer == peer)
+    }
+
+    /// Whoever has read least makes room for the answer of `reader`.
+    fn bound_answers(&self, reader: u64) {
+        let unread = || self.guests.borrow().values().map(|guest| guest.unread).sum::<usize>();
+        while unread() > UNREAD_MAX && self.send_away_oldest(|number, guest| number != reader && guest.unread > 0).is_some() {}
+    }
+
+    fn send_away_oldest(&self, of: impl Fn(u64, &Guest) -> bool) -> Option<()> {
         let mut guests = self.guests.borrow_mut();
-        let oldest = guests.iter().find(|(_, guest)| guest.peer == peer && guest.silent.is_some()).map(|(number, _)| *number)?;
+        let fits = |(number, guest): &(&u64, &Guest)| guest.silent.is_some() && of(**number, guest);
+        let oldest = guests.iter().find(fits).map(|(number, _)| *number)?;
         let silent = guests.remove(&oldest)?.silent?;
         // One that is just going does not hear it.
         _ = silent.send(());
@@ -80,11 +97,21 @@ impl Lobby {
 }
 
 impl Place {
-    /// Resolves when somebody else needs it, which happens only to those who have said nothing.
+    /// Resolves when somebody else needs it, which happens only to those who have said nothing, or do not read.
     pub(super) async fn is_wanted(&mut self) {
         if (&mut self.wanted).await.is_err() {
             std::future::pending::<()>().await;
         }
+    }
+
+    /// It was answered, and it is its own affair when it reads so many bytes: it may be sent away again.
+    pub(super) fn answered(&mut self, bytes: usize) {
+        let silent;
+        (silent, self.wanted) = oneshot::channel();
+        if let Some(guest) = self.lobby.guests.borrow_mut().get_mut(&self.number) {
+            (guest.silent, guest.unread) = (Some(silent), bytes);
+        }
+        self.lobby.bound_answers(self.number);
     }
 
     /// It has said something: nobody sends it away any more.
@@ -133,6 +160,25 @@ mod tests {
         assert!(lobby.enter(process(1)).is_none() && lobby.enter(process(3)).is_some());
         places.pop();
         assert!(lobby.enter(process(1)).is_some());
+    }
+
+    #[test]
+    fn who_does_not_read_keeps_no_place_and_little_memory() {
+        let lobby = Rc::new(Lobby::default());
+        let mut places: Vec<Place> = (0..PLACES_EACH).map(|_| lobby.enter(process(1)).unwrap()).collect();
+        places.iter().for_each(Place::speaks);
+        assert!(lobby.enter(process(1)).is_none(), "all are at work");
+        for place in &mut places {
+            place.answered(UNREAD_MAX / 4);
+        }
+        let away: Vec<bool> = places.iter_mut().map(is_sent_away).collect();
+        assert_eq!(away.iter().position(|away| !away), Some(PLACES_EACH - 4), "the newest four are left");
+        places.extend((0..PLACES_EACH - 4).map(|_| lobby.enter(process(1)).unwrap()));
+        places.iter().for_each(Place::speaks);
+        let mut reader = lobby.enter(process(2)).unwrap();
+        reader.speaks();
+        reader.answered(2 * UNREAD_MAX);
+        assert!(!is_sent_away(&mut reader), "one answer may be as long as it is");
     }
 
     #[test]

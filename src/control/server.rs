@@ -112,7 +112,7 @@ async fn accept(listener: UnixListener, commands: mpsc::Sender<Command>) {
 async fn converse(stream: UnixStream, peer: UCred, place: Option<Seat>, commands: mpsc::Sender<Command>) -> io::Result<()> {
     let (reader, mut writer) = stream.into_split();
     // Held until the answer is written.
-    let Some(mut place) = place else { return respond(&mut writer, Err("too many operators at a time".to_owned())).await };
+    let Some(mut place) = place else { return respond(&mut writer, Err("too many operators at a time".to_owned()), None).await };
     let mut line = String::new();
     let mut reader = BufReader::new(reader.take(REQUEST_BYTES_MAX));
     let answer = tokio::select! {
@@ -131,7 +131,7 @@ async fn converse(stream: UnixStream, peer: UCred, place: Option<Seat>, commands
         Ok(()) => answer_to(&line, &peer, &commands).await,
         Err(why) => Err(why),
     };
-    respond(&mut writer, answer).await
+    respond(&mut writer, answer, Some(&mut place)).await
 }
 
 /// Is nobody there any more who would hear an answer? Who only said all that he has to say still listens.
@@ -152,11 +152,18 @@ async fn answer_to(line: &str, peer: &UCred, commands: &mpsc::Sender<Command>) -
     obey(order, commands).await
 }
 
-async fn respond(writer: &mut OwnedWriteHalf, answer: Result<Reply, String>) -> io::Result<()> {
+/// Who does not read makes room for others, as who says nothing does.
+async fn respond(writer: &mut OwnedWriteHalf, answer: Result<Reply, String>, place: Option<&mut Seat>) -> io::Result<()> {
     let response = Response { version: VERSION, answer };
     let mut text = serde_json::to_vec(&response)?;
     text.push(b'\n');
-    tokio::time::timeout(PATIENCE, writer.write_all(&text)).await.map_err(|_| io::ErrorKind::TimedOut)??;
+    let Some(place) = place else { return writer.write_all(&text).await };
+    place.answered(text.len());
+    tokio::select! {
+        biased;
+        written = tokio::time::timeout(PATIENCE, writer.write_all(&text)) => written.map_err(|_| io::ErrorKind::TimedOut)??,
+        () = place.is_wanted() => return Err(io::Error::new(io::ErrorKind::TimedOut, "it does not read, and others wanted the place")),
+    }
     writer.shutdown().await
 }
 
@@ -241,8 +248,11 @@ mod tests {
             let listening = serve(bind(&path).unwrap(), commands).unwrap();
             tokio::task::spawn_local(async move {
                 while let Some(order) = orders.recv().await {
-                    let Command::Metrics(reply) = order else { panic!("{order:?}") };
-                    _ = reply.send("numbers".to_owned());
+                    match order {
+                        Command::Metrics(reply) => _ = reply.send("numbers".to_owned()),
+                        Command::Undemote(_, reply) => _ = reply.send(Ok("x".repeat(1 << 20))),
+                        other => panic!("{other:?}"),
+                    }
                 }
             });
             let mut idle = Vec::new();
@@ -264,6 +274,16 @@ mod tests {
             half.write_all(b"{\"version\":1,\"order\":\"metrics\"}\n").await.unwrap();
             half.shutdown().await.unwrap();
             assert!(read(half).await.contains("numbers"));
+            // Who does not read what it asked for keeps nobody out either.
+            let mut deaf = Vec::new();
+            for _ in 0..40 {
+                let mut stream = UnixStream::connect(&path).await.unwrap();
+                stream.write_all(b"{\"version\":1,\"order\":{\"undemote\":\"web\"}}\n").await.unwrap();
+                stream.readable().await.unwrap();
+                deaf.push(stream);
+            }
+            assert!(ask(&path, "{\"version\":1,\"order\":\"metrics\"}\n").await.contains("numbers"));
+            drop(deaf);
             let answer = ask(&path, "{\"version\":9,\"order\":\"metrics\"}\n").await;
             assert!(answer.contains("this daemon speaks version 1"), "{answer}");
             drop(listening);
