@@ -30,6 +30,9 @@ pub mod hooks;
 pub mod host;
 
 #[cfg(feature = "daemon")]
+pub mod reader;
+
+#[cfg(feature = "daemon")]
 pub mod control;
 #[cfg(feature = "daemon")]
 pub mod keeper;

@@ -414,6 +414,9 @@ fn status_text(status: &Status, page: &mut Page) {
     for missing in status.engine.iter().flat_map(|engine| &engine.confinement.missing) {
         writeln!(page, "engine lacks {missing}");
     }
+    for missing in status.engine.iter().flat_map(|engine| &engine.reader_lacks) {
+        writeln!(page, "reader lacks {missing}");
+    }
     if let Some(fault) = status.helper.as_ref().and_then(|helper| helper.fault.as_ref()) {
         writeln!(page, "{} (since {})", fault.message, at(fault.since_ms));
     }

@@ -20,6 +20,7 @@ mod plan;
 #[cfg(feature = "wasm")]
 mod plugin;
 mod port;
+mod reader;
 mod rehearse;
 mod resign;
 pub mod role;

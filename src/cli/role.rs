@@ -14,6 +14,7 @@ const ROLES: &[(&str, &CStr, Role)] = &[
     #[cfg(feature = "wasm")]
     (crate::hooks::compiler::ROLE, c"carpd-compiler", crate::hooks::compiler::main),
     ("__helper", c"carpd-helper", super::helper::main),
+    (crate::reader::ROLE, c"carpd-reader", super::reader::main),
     (crate::host::courier::ROLE, c"carpd-courier", crate::host::courier::main),
     (crate::keeper::ROLE, c"carpd-keeper", crate::keeper::serve),
     (crate::keeper::ENGINE_ROLE, c"carpd-engine", super::run::engine),

@@ -1,13 +1,13 @@
 //! The files that a configuration is and refers to. Reads; never writes.
 
-use std::fs::{self, File};
-use std::io::Read as _;
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use super::choice::FileOwners;
 use super::{Config, Loaded, Problem, Report, Severity, Surroundings, Unusable};
-use crate::resolve::{Refusal, Sources};
+use crate::resolve::{Access, Refusal, Sources};
 use crate::trust::{FILE_MAX, Trust};
 
 /// Larger configurations are refused unread.
@@ -31,7 +31,7 @@ impl Disk {
     #[must_use]
     pub fn beside(config: &Path, sources: Sources) -> Self {
         let parent = config.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let directory = fs::canonicalize(parent).unwrap_or_else(|_| parent.to_owned());
+        let directory = sources.without_links(parent).unwrap_or_else(|_| parent.to_owned());
         Self { directory, credentials: std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from), sources }
     }
 }
@@ -43,8 +43,16 @@ impl Config {
     /// # Errors
     /// A [`Report`] with every problem.
     pub fn load(path: &Path) -> Result<Loaded, Report> {
-        let sources = Sources::of_daemon();
-        Self::load_from(path, &sources, &Disk::beside(path, sources.clone())).and_then(|loaded| refuse(loaded, &sources))
+        Self::load_through(path, Access::own())
+    }
+
+    /// As [`Self::load`], opened by whom `access` says.
+    ///
+    /// # Errors
+    /// A [`Report`] with every problem.
+    pub fn load_through(path: &Path, access: Access) -> Result<Loaded, Report> {
+        let sources = Sources::through(access);
+        Self::read_in(path, &sources, &Disk::beside(path, sources.clone())).and_then(|loaded| refuse(loaded, &sources))
     }
 
     /// As [`Self::load`], for whoever only has to know what is granted: passwords are not read (the keys are not the real ones),
@@ -55,7 +63,7 @@ impl Config {
     pub fn load_without_secrets(path: &Path) -> Result<Loaded, Report> {
         let sources = Sources::of_daemon();
         let around = WithoutSecrets(Disk::beside(path, sources.clone()));
-        Self::load_from(path, &sources, &around).and_then(|loaded| refuse(loaded, &sources))
+        Self::read_in(path, &sources, &around).and_then(|loaded| refuse(loaded, &sources))
     }
 
     /// As [`Self::load`], for whoever only looks: who else could write to what was read is in `sources`.
@@ -63,15 +71,18 @@ impl Config {
     /// # Errors
     /// A [`Report`] with every problem.
     pub fn look(path: &Path, sources: &Sources) -> Result<Loaded, Report> {
-        Self::load_from(path, sources, &Disk::beside(path, sources.clone()))
+        Self::read_in(path, sources, &Disk::beside(path, sources.clone()))
     }
 
-    fn load_from(path: &Path, sources: &Sources, around: &dyn Surroundings) -> Result<Loaded, Report> {
+    /// As [`Self::look`], with what the file refers to from `around`.
+    ///
+    /// # Errors
+    /// A [`Report`] with every problem.
+    pub fn read_in(path: &Path, sources: &Sources, around: &dyn Surroundings) -> Result<Loaded, Report> {
         let name = path.display().to_string();
-        let bytes = read_config(path, sources).map_err(|why| {
-            let hint =
-                (!path.exists()).then(|| "write it, or name another file; docs/configuration.md has an example".to_owned());
-            Report::unreadable(&name, why, hint)
+        let bytes = read_config(path, sources).map_err(|unread| {
+            let hint = unread.hint(|| "write it, or name another file; docs/configuration.md has an example".to_owned());
+            Report::unreadable(&name, unread.why, hint)
         })?;
         let text = String::from_utf8(bytes).map_err(|error| {
             let line = error.as_bytes().iter().take(error.utf8_error().valid_up_to()).filter(|b| **b == b'\n').count() + 1;
@@ -107,16 +118,33 @@ fn refuse(mut loaded: Loaded, sources: &Sources) -> Result<Loaded, Report> {
 pub fn load_trust(path: &Path) -> Result<Trust, Report> {
     let name = path.display().to_string();
     let sources = Sources::of_daemon();
-    let bytes = read_config(path, &sources).map_err(|why| Report::unreadable(&name, why, None))?;
+    let bytes = read_config(path, &sources).map_err(|unread| Report::unreadable(&name, unread.why, None))?;
     super::parse_trust(&name, &String::from_utf8_lossy(&bytes), &Disk::beside(path, sources))
 }
 
-fn read_config(path: &Path, sources: &Sources) -> Result<Vec<u8>, String> {
-    let file = open(path, sources).map_err(|why| format!("cannot read the configuration: {why}"))?;
+/// A file that could not be read.
+struct Unread {
+    why: String,
+    /// There is no such file.
+    absent: bool,
+}
+
+impl Unread {
+    /// What to do where there is no such file.
+    fn hint(&self, words: impl FnOnce() -> String) -> Option<String> {
+        self.absent.then(words)
+    }
+}
+
+fn read_config(path: &Path, sources: &Sources) -> Result<Vec<u8>, Unread> {
+    let failed = |err: io::Error| Unread {
+        why: format!("cannot read the configuration: {err}"),
+        absent: err.kind() == io::ErrorKind::NotFound,
+    };
     let mut bytes = Vec::new();
-    file.take(CONFIG_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(|e| format!("cannot read the configuration: {e}"))?;
+    sources.open(path).and_then(|file| file.take(CONFIG_BYTES_MAX + 1).read_to_end(&mut bytes)).map_err(failed)?;
     if bytes.len() as u64 > CONFIG_BYTES_MAX {
-        return Err(format!("the configuration is larger than {} KiB", CONFIG_BYTES_MAX >> 10));
+        return Err(Unread { why: format!("the configuration is larger than {} KiB", CONFIG_BYTES_MAX >> 10), absent: false });
     }
     Ok(bytes)
 }
@@ -135,9 +163,9 @@ fn read_secret(file: File) -> Result<Vec<u8>, String> {
 impl Surroundings for Disk {
     fn password_file(&self, path: &Path) -> Result<Vec<u8>, Unusable> {
         let path = self.directory.join(path);
-        let file = open(&path, &self.sources).map_err(|why| Unusable {
+        let file = self.sources.open(&path).map_err(|why| Unusable {
             message: format!("cannot read {}: {why}", path.display()),
-            hint: (!path.exists())
+            hint: (why.kind() == io::ErrorKind::NotFound)
                 .then(|| format!("write it, the same on every node: (umask 077; echo PASSWORD > {})", path.display())),
         })?;
         // Asked of the open file: what is checked is what is read.

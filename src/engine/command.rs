@@ -313,6 +313,9 @@ pub struct EngineStatus {
     pub uid: u32,
     /// How it is confined, and what is missing here.
     pub confinement: Confinement,
+    /// What is missing at the reader process, if there is one.
+    #[serde(default)]
+    pub reader_lacks: Vec<String>,
 }
 
 /// The helper process.

@@ -16,7 +16,6 @@ use crate::hooks::source::{test_beside, test_path};
 use crate::hooks::vet::vet_test;
 use crate::hooks::{HookSource, LoadError};
 use crate::keeper::Client;
-use crate::resolve::Sources;
 use crate::types::Name;
 
 /// Runs a test against a hook. It is given to the engine, which stands below the code that can do it.
@@ -45,7 +44,7 @@ pub(super) fn read(belief: &Belief, spec: &config::Hook) -> Result<Option<Test>,
     if !is_wanted(spec) {
         return Ok(None);
     }
-    let sources = Sources::of_daemon();
+    let sources = belief.sources();
     let found = test_beside(&spec.path, &sources).map_err(|error| error.to_string())?;
     if let Some((path, text)) = &found {
         vet_test(path, text, terms(&belief.trust, spec, &sources)).map_err(|error| error.to_string())?;

@@ -11,6 +11,7 @@ use crate::config::{self, Config};
 use crate::effect::Grants;
 use crate::hooks::{EntryPoint, HookSource, Language};
 use crate::keeper::Client;
+use crate::resolve::Access;
 use crate::types::{IfName, Name, VirtualAddress};
 
 /// Something that is, or may be, wrong with a hook.
@@ -40,7 +41,7 @@ pub fn check_hooks(config: &Config) -> io::Result<Vec<HookProblem>> {
                 Err(error) => problems.push(wrong(error.to_string())),
                 Ok(pool) => problems.extend(Foresight::of(config, &pool).map(Foresight::look).unwrap_or_default()),
             }
-            problems.extend(exam::read(&Belief::of(config), spec).err().map(wrong));
+            problems.extend(exam::read(&Belief::of(config, &Access::own()), spec).err().map(wrong));
         }
         Ok(problems)
     })

@@ -15,6 +15,7 @@ use crate::config::{self, Config, Reload};
 use crate::hooks::LoadError;
 use crate::hooks::vet::Signatures;
 use crate::keeper::Client;
+use crate::resolve::Access;
 use crate::types::Name;
 
 /// A hook that cannot be used.
@@ -36,10 +37,16 @@ impl Refused {
 
 /// Loads every hook of the configuration in a runner of its own. One whose file has a fault serves in the version that was
 /// accepted last; without such a version the start ends here.
-pub(super) async fn hooks(config: &Config, keeper: &Client, kept: &Kept, examine: Examine) -> Result<Generations, StartError> {
+pub(super) async fn hooks(
+    config: &Config,
+    keeper: &Client,
+    access: &Access,
+    (kept, examine): (&Kept, Examine),
+) -> Result<Generations, StartError> {
     let mut hooks = Generations::default();
+    let belief = Belief::of(config, access);
     for (name, spec) in &config.hooks {
-        match read_and_load(config, name, spec, keeper, Some((kept, examine))).await {
+        match read_and_load(config, &belief, (name, spec), keeper, Some((kept, examine))).await {
             Ok(pool) => {
                 loaded(spec, &pool);
                 // It may have served for long, and refusing it now would leave the node without it.
@@ -56,7 +63,7 @@ pub(super) async fn hooks(config: &Config, keeper: &Client, kept: &Kept, examine
                 let last = if refused.is_its_own_fault() { kept.last_good(name).await } else { None };
                 let Some(KeptHook { accepted_ms, source, signatures, .. }) = last else { return Err(failed(refused.error)) };
                 // The operator's terms may have changed since it was accepted.
-                let material = Material::kept(&Belief::of(config), spec, source, &signatures);
+                let material = Material::kept(&belief, spec, source, &signatures);
                 let material = material.map_err(|_| failed(refused.error.clone()))?;
                 let pool = load_pool(config, name, spec, material, keeper).await;
                 // What is wrong with the file is what the operator can mend.
@@ -83,26 +90,27 @@ fn loaded(spec: &config::Hook, pool: &Pool) {
 
 /// Loads a hook as it is on disk, without its test.
 pub(super) async fn hook(config: &Config, name: &Name, spec: &config::Hook, keeper: &Client) -> Result<Rc<Pool>, LoadError> {
-    read_and_load(config, name, spec, keeper, None).await.map_err(|refused| refused.error)
+    let belief = Belief::of(config, &Access::own());
+    read_and_load(config, &belief, (name, spec), keeper, None).await.map_err(|refused| refused.error)
 }
 
 /// With `examine` it also has to pass its test, unless it is the version that passed before.
 async fn read_and_load(
     config: &Config,
-    name: &Name,
-    spec: &config::Hook,
+    belief: &Belief,
+    (name, spec): (&Name, &config::Hook),
     keeper: &Client,
     examine: Option<(&Kept, Examine)>,
 ) -> Result<Rc<Pool>, Refused> {
     let unread = |error: String| Refused { error: LoadError::Code(error), digest: String::new() };
-    let material = Material::read(&Belief::of(config), name, spec).map_err(|error| unread(error.to_string()))?;
+    let material = Material::read(belief, name, spec).map_err(|error| unread(error.to_string()))?;
     let digest = material.source.digest();
     let mut test = None;
     if let Some((kept, _)) = examine
         && spec.reload == Reload::Tested
         && kept.last_good(name).await.is_none_or(|last| last.digest != digest)
     {
-        test = exam::read(&Belief::of(config), spec).map_err(unread)?;
+        test = exam::read(belief, spec).map_err(unread)?;
         exam::tell_untested(name, spec, test.as_ref());
     }
     let attempt = exam::attempt(&digest, test.as_ref());

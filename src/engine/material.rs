@@ -7,7 +7,7 @@ use tracing::warn;
 use crate::config::{self, FileOwners};
 use crate::hooks::vet::{Signatures, Terms, Vouched};
 use crate::hooks::{HookSource, Language, LoadError};
-use crate::resolve::{Refusal, Sources};
+use crate::resolve::{Access, Refusal, Sources};
 use crate::trust::Trust;
 use crate::types::Name;
 
@@ -23,12 +23,19 @@ pub(super) struct Belief {
     pub(super) trust: Trust,
     /// What others could write to.
     pub(super) owners: FileOwners,
+    /// By whom they are opened.
+    pub(super) access: Access,
 }
 
 impl Belief {
     /// As the configuration wants it.
-    pub(super) fn of(config: &config::Config) -> Self {
-        Self { trust: config.trust.clone(), owners: config.daemon.file_owners }
+    pub(super) fn of(config: &config::Config, access: &Access) -> Self {
+        Self { trust: config.trust.clone(), owners: config.daemon.file_owners, access: access.clone() }
+    }
+
+    /// What opens them, and has opened none yet.
+    pub(super) fn sources(&self) -> Sources {
+        Sources::through(self.access.clone())
     }
 
     /// Looks at who else could have written what was just read.
@@ -72,7 +79,7 @@ impl Material {
         mut source: HookSource,
         signatures: &Signatures,
     ) -> Result<Self, LoadError> {
-        let sources = Sources::of_daemon();
+        let sources = belief.sources();
         let vouched = source.vet_kept(&spec.path, terms(&belief.trust, spec, &sources), signatures);
         let vouched = vouched.map_err(|err| LoadError::Code(err.to_string()))?;
         belief.judge(&sources).map_err(LoadError::Code)?;
@@ -87,7 +94,7 @@ impl Material {
         let failed = |err: &dyn std::fmt::Display| LoadError::Code(err.to_string());
         match &spec.kind {
             config::Kind::Module => {
-                let sources = Sources::of_daemon();
+                let sources = belief.sources();
                 let source = HookSource::read(name.clone(), &spec.path, spec.config_json.clone(), &sources);
                 let mut source = source.map_err(|err| failed(&err))?;
                 let vouched = source.vet(&spec.path, terms(&belief.trust, spec, &sources)).map_err(|err| failed(&err))?;

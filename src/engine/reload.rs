@@ -3,34 +3,31 @@
 //! What takes time (reading files, starting runners, loading hooks) happens in a task beside the loop and changes
 //! nothing. Its result comes back as one event, and taking it into use is one turn of the loop that cannot fail.
 
+mod prepare;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use tokio::sync::oneshot;
 use tracing::{error, info, warn};
 
+use self::prepare::Job;
 use super::clock;
 use super::command::ReloadReport;
-use super::exam::{self, Examine, Test};
-use super::foresight::{Foresight, HookProblem};
-use super::helper;
-use super::load::{accept, signatures};
-use super::material::{Belief, Material};
-use super::moves::{Moves, missing_interfaces};
+use super::load::signatures;
+use super::moves::Moves;
 use super::own::When;
 use super::pool::Pool;
 use super::port::Ethernet;
 use super::queue::Applied;
 use super::run::Engine;
-use super::start::{descriptors_needed, new_node};
+use super::start::new_node;
 use super::terms::terms;
 use super::undo::Undone;
-use crate::config::{self, Config, Reload};
+use crate::config::{self, Config};
 use crate::hooks::EntryPoint;
 use crate::host::helper::{Duty, HelperClient};
-use crate::host::process;
-use crate::keeper::Client;
 use crate::proto::{self, Gate, Input};
 use crate::types::{IfName, Name, Timestamp, shown};
 
@@ -70,20 +67,8 @@ pub(super) struct Prepared {
     unchanged: Vec<Name>,
     /// A helper process that knows what is granted now, if the present one does not.
     helper: Option<(HelperClient, Duty)>,
-    replies: Vec<oneshot::Sender<ReloadReport>>,
-}
-
-/// What the preparing task takes with it.
-struct Job {
-    scope: Scope,
-    path: PathBuf,
-    config: Config,
-    current: BTreeMap<Name, Rc<Pool>>,
-    refused: BTreeMap<Name, String>,
-    keeper: Client,
-    examine: Examine,
-    /// What the helper process can do.
-    helper: Option<Duty>,
+    /// A reader process that knows what is named now.
+    reader: Option<Arc<crate::reader::Client>>,
     replies: Vec<oneshot::Sender<ReloadReport>>,
 }
 
@@ -114,6 +99,7 @@ impl Engine {
             keeper: self.keeper.clone(),
             examine: self.ties.examine,
             helper: self.ties.helper.duty(),
+            access: self.ties.reader.access(),
             replies,
         };
         let done = self.prepared.clone();
@@ -127,7 +113,7 @@ impl Engine {
     pub(super) fn commit(&mut self, prepared: Prepared) {
         let now = clock::now();
         self.reloading = false;
-        let Prepared { scope, config, pools, faults, problems, missing, doubts, unchanged, helper, replies } = prepared;
+        let Prepared { scope, config, pools, faults, problems, missing, doubts, unchanged, helper, reader, replies } = prepared;
         for (name, (message, digest)) in &faults {
             self.hooks.refuse(name, message.clone(), digest.clone());
         }
@@ -158,6 +144,9 @@ impl Engine {
                     report.changes.push(format!("helper process: started, for {}", duty.as_str()));
                 }
                 self.ties.helper.replace(client, duty);
+            }
+            if let Some(reader) = reader {
+                self.ties.reader.replace(reader);
             }
             self.swap_hooks(pools, &mut report.changes, now);
             if scope.is_whole() {
@@ -445,114 +434,4 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<String> {
     ];
     let changed = keys.into_iter().filter(|(_, changed)| *changed);
     changed.map(|(key, _)| format!("[daemon] {key} cannot change while carpd runs: restart it")).collect()
-}
-
-impl Job {
-    async fn run(self) -> Prepared {
-        let Self { scope, path, config, current, refused, keeper, examine, helper: present, replies } = self;
-        let before = terms(&config, &path);
-        let (config, problems) = match scope {
-            Scope::ChangedHooks => (config, Vec::new()),
-            Scope::Everything | Scope::Anyway => read_config(path.clone(), config).await,
-        };
-        let mut found = Prepared {
-            scope,
-            missing: if scope.is_whole() { missing_interfaces(&config) } else { BTreeSet::new() },
-            config: Box::new(config),
-            pools: BTreeMap::new(),
-            faults: BTreeMap::new(),
-            problems,
-            doubts: Vec::new(),
-            unchanged: Vec::new(),
-            helper: None,
-            replies,
-        };
-        if !found.problems.is_empty() {
-            return found;
-        }
-        let descriptors = process::check_descriptors(descriptors_needed(&found.config));
-        found.problems.extend(descriptors.err().map(|error| error.to_string()));
-        let now = terms(&found.config, &path);
-        // It has read the file as it was when it started.
-        if let Some(wanted) = now.duty().filter(|wanted| present < Some(*wanted) || now != before) {
-            let wanted = present.map_or(wanted, |present| wanted.max(present));
-            match helper::start(&keeper, wanted).await {
-                Ok(client) => found.helper = Some((client, wanted)),
-                Err(error) => found.problems.push(format!("cannot start the helper process for what is newly granted: {error}")),
-            }
-        }
-        for (name, spec) in &found.config.hooks {
-            if scope == Scope::ChangedHooks && spec.reload == Reload::Manual {
-                continue;
-            }
-            let (material, digest, test) = match read_material(&found.config, name.clone(), spec).await {
-                Ok(read) => read,
-                Err(message) => {
-                    // Said once, too: the message is what was refused.
-                    if scope.is_whole() || refused.get(name) != Some(&message) {
-                        found.faults.insert(name.clone(), (message.clone(), message));
-                    }
-                    continue;
-                }
-            };
-            if current.get(name).is_some_and(|pool| pool.digest() == digest && pool.spec() == spec) {
-                found.unchanged.push(name.clone());
-                continue;
-            }
-            // Said once: an editor that saves twice, or another hook's change, does not repeat it.
-            let attempt = exam::attempt(&digest, test.as_ref());
-            if scope == Scope::ChangedHooks && refused.get(name) == Some(&attempt) {
-                continue;
-            }
-            exam::tell_untested(name, spec, test.as_ref());
-            match accept(&found.config, name, spec, material, test.map(|test| (examine, test)), &keeper).await {
-                Ok(pool) => match foreseen(&found.config, &pool).await {
-                    Ok(doubts) => {
-                        found.doubts.extend(doubts.into_iter().map(|doubt| (name.clone(), doubt)));
-                        found.pools.insert(name.clone(), pool);
-                    }
-                    Err(error) => _ = found.faults.insert(name.clone(), (error, attempt)),
-                },
-                Err(error) => _ = found.faults.insert(name.clone(), (error.to_string(), attempt)),
-            }
-        }
-        found
-    }
-}
-
-/// What may go wrong with a new version; the first thing that must is an error.
-async fn foreseen(config: &Config, pool: &Pool) -> Result<Vec<String>, String> {
-    let Some(foresight) = Foresight::of(config, pool) else { return Ok(Vec::new()) };
-    let found = foresight.look_aside().await;
-    let certain = found.iter().filter(|problem| problem.certain).count();
-    match found.first() {
-        Some(HookProblem { message, certain: true, .. }) if certain > 1 => Err(format!("{message} (and {} more)", certain - 1)),
-        Some(HookProblem { message, certain: true, .. }) => Err(message.clone()),
-        Some(_) | None => Ok(found.into_iter().map(|problem| problem.message).collect()),
-    }
-}
-
-/// The disk is read on another thread: it may be slow, and the protocol never waits.
-async fn read_config(path: PathBuf, old: Config) -> (Config, Vec<String>) {
-    let read = tokio::task::spawn_blocking(move || Config::load(&path)).await;
-    match read {
-        Ok(Ok(loaded)) => {
-            for problem in &loaded.report.problems {
-                warn!(problem = problem.message, "The configuration has a flaw");
-            }
-            (loaded.config, Vec::new())
-        }
-        Ok(Err(report)) => (old, report.lines()),
-        Err(error) => (old, vec![error.to_string()]),
-    }
-}
-
-async fn read_material(config: &Config, name: Name, spec: &config::Hook) -> Result<(Material, String, Option<Test>), String> {
-    let (belief, spec) = (Belief::of(config), spec.clone());
-    let both = move || {
-        let material = Material::read(&belief, &name, &spec).map_err(|error| error.to_string())?;
-        let digest = material.source.digest();
-        Ok((material, digest, exam::read(&belief, &spec)?))
-    };
-    tokio::task::spawn_blocking(both).await.map_err(|error| error.to_string())?
 }

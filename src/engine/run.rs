@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -14,20 +14,20 @@ use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, error, trace, warn};
 
 use super::clock;
-use super::command::{Command, ReloadReport, Status};
+use super::command::{Command, EngineStatus, ReloadReport, Status};
 use super::generations::Generations;
 use super::handover::Handover;
 use super::news::HookNews;
 use super::nodes::Nodes;
 use super::port::{Port, kind_word};
 use super::queue::Shared;
+use super::reader::Manners;
 use super::refusals;
 use super::reload::{Prepared, Scope};
 use super::signal::Signal;
-use super::watch::FileWatch;
 use super::will::BEAT;
 use super::world::{Machine, World};
-use crate::config::Config;
+use crate::config::{Config, Kind};
 use crate::host::Renewal;
 use crate::host::netlink::HostEvent;
 use crate::journal::Note;
@@ -107,7 +107,8 @@ pub(super) struct Engine<W: World = Machine> {
     pub(super) relook: bool,
     /// They are to be read anew then.
     pub(super) look_again: Option<Timestamp>,
-    pub(super) files: Option<FileWatch>,
+    /// How hooks' files are watched.
+    pub(super) files: Manners,
     /// What the keeper does if we die, where there is one that would.
     pub(super) will: Option<Writer>,
     /// The last sign of life that it was given.
@@ -172,7 +173,7 @@ impl<W: World> Engine<W> {
             reload_problems: Vec::new(),
             relook: false,
             look_again: None,
-            files: None,
+            files: Manners::default(),
             will,
             beaten: None,
             to_renew: Vec::new(),
@@ -189,10 +190,11 @@ impl Engine {
         self.orders.clone()
     }
 
-    /// Watches the files of the hooks that are in use.
+    /// Has the files of the hooks that are in use watched.
     pub(super) fn watch_files(&mut self) {
-        let files: Vec<&Path> = self.config.hooks.values().map(|hook| hook.path.as_path()).collect();
-        self.files = (!files.is_empty()).then(|| FileWatch::start(&files, self.orders.clone()));
+        let modules = self.config.hooks.values().filter(|hook| matches!(hook.kind, Kind::Module));
+        let files = modules.map(|hook| hook.path.clone()).collect();
+        self.ties.reader.watch(files, self.files.clone(), self.orders.clone());
     }
 
     /// Removes what a dead predecessor left, opens the interfaces and lets every virtual host take part.
@@ -281,7 +283,7 @@ impl Engine {
         match command {
             Command::Status(reply) => {
                 let helper = self.ties.helper.status();
-                let engine = Some(self.ties.rights.clone());
+                let engine = Some(EngineStatus { reader_lacks: self.ties.reader.lacks(), ..self.ties.rights.clone() });
                 _ = reply.send(Box::new(Status { engine, helper, ..self.status() }));
             }
             Command::Metrics(reply) => _ = reply.send(self.metrics()),

@@ -29,6 +29,7 @@ use super::nodes::Nodes;
 use super::pool::Pool;
 use super::port::{Ethernet, Port, Wire};
 use super::queue::{Crowd, Queue, Shared};
+use super::reader::{self, Reader};
 use super::recover::Recovery;
 use super::refusals::{Refusals, Telling};
 use super::run::{Engine, Parts};
@@ -38,7 +39,7 @@ use super::upkeep::keep_up;
 use super::voice::Voice;
 use super::will::Testament;
 use super::world::Ties;
-use crate::config::{self, Config, Sandbox};
+use crate::config::{self, Config, Kind, Sandbox};
 use crate::hooks::session::SandboxPolicy;
 use crate::hooks::{EntryPoint, LoadError};
 use crate::host::alarm::Alarm;
@@ -155,7 +156,7 @@ fn give_up(config: &Config, path: &Path) -> EngineStatus {
     for missing in &confinement.missing {
         warn!(missing, "The engine keeps more rights than it needs");
     }
-    EngineStatus { uid: nix::unistd::geteuid().as_raw(), confinement }
+    EngineStatus { uid: nix::unistd::geteuid().as_raw(), confinement, reader_lacks: Vec::new() }
 }
 
 /// Makes what is not there yet; the directories to write in, and those to make directories in. None of them is a link: it would
@@ -201,7 +202,8 @@ async fn start(
     let predecessor = exits.take_predecessor();
     tokio::task::spawn_local(tell_exits(exits, orders));
     let (lasting, store) = Lasting::open(&mut instance, clock::wall_ms()).await;
-    let hooks = load::hooks(config, &keeper, &lasting.kept, examine).await?;
+    let reader = start_reader(config, &keeper).await?;
+    let hooks = load::hooks(config, &keeper, &reader.access(), (&lasting.kept, examine)).await?;
     let (sender, news) = mpsc::unbounded_channel();
     let mut journal = journal(&instance);
     if let Some(Predecessor { at, how }) = predecessor {
@@ -250,6 +252,7 @@ async fn start(
         alarm: Alarm::new().map_err(system("make a timer"))?,
         instance,
         helper: Care::new(keeper.clone(), Rc::clone(&shared), duty),
+        reader,
         rights,
         examine,
     };
@@ -310,6 +313,13 @@ async fn start_helper(duty: Option<Duty>, keeper: &Client, host: &LinuxHost) -> 
         host.use_helper(helper::start(keeper, duty).await.map_err(system("start the helper"))?);
     }
     Ok(duty)
+}
+
+/// The process that reads what the engine may not; only if there are hooks to read.
+async fn start_reader(config: &Config, keeper: &Client) -> Result<Reader, StartError> {
+    let has_modules = config.hooks.values().any(|hook| matches!(hook.kind, Kind::Module));
+    let client = if has_modules { Some(reader::start(keeper).await.map_err(system("start the reader process"))?) } else { None };
+    Ok(Reader::new(keeper.clone(), client))
 }
 
 /// Tells of ended children. Without a keeper nobody would let go for an engine that dies, so it does not outlive it.

@@ -51,7 +51,7 @@ impl<W: World> Engine<W> {
         match (&spec.kind, spec.reload) {
             (Kind::Script(_), _) => None,
             (Kind::Module, Reload::Manual) => Some("not watched: reload = \"manual\"".to_owned()),
-            (Kind::Module, Reload::Checked | Reload::Tested) => self.files.as_ref().and_then(|watch| watch.how(&spec.path)),
+            (Kind::Module, Reload::Checked | Reload::Tested) => self.files.of(&spec.path),
         }
     }
 

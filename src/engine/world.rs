@@ -4,6 +4,7 @@ use super::command::EngineStatus;
 use super::exam::Examine;
 use super::helper::Care;
 use super::port::{Ethernet, Wire};
+use super::reader::Reader;
 use crate::host::alarm::Alarm;
 use crate::host::netlink::Watch;
 use crate::host::{Host, LinuxHost};
@@ -40,6 +41,8 @@ pub(super) struct Ties {
     pub(super) instance: Instance,
     /// The helper process.
     pub(super) helper: Care,
+    /// The reader process.
+    pub(super) reader: Reader,
     /// What this process has given up.
     pub(super) rights: EngineStatus,
     /// Runs tests of hooks.

@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
 
 use super::{HookSource, Language};
-use crate::resolve::{Refusal, Sources};
+use crate::resolve::{Listing, Modules, Refusal, Sources, Unlisted};
 use crate::types::Name;
 
 /// The most modules of one hook.
@@ -51,6 +51,15 @@ pub enum SourceError {
     },
 }
 
+impl From<Unlisted> for SourceError {
+    fn from(Unlisted { path, why }: Unlisted) -> Self {
+        match why {
+            Listing::Io(err) => Self::Io { path, err },
+            Listing::TooMuch(what) => Self::TooMuch { path, what },
+        }
+    }
+}
+
 impl HookSource {
     /// Reads the hook's file and, for Lua, the `.lua` and `.luau` files below its directory; `_test.lua` and
     /// `_test.luau` files, hidden ones, and symbolic links that lead out of the directory are left out.
@@ -71,17 +80,17 @@ impl HookSource {
         let path_text = path.display().to_string();
         let mut source = Self { name, language, path: path_text, main, modules: BTreeMap::new(), config_json, native: None };
         if language == Language::Lua {
-            let real = fs::canonicalize(path).map_err(|err| failed(path, err))?;
-            let directory = match path.parent() {
-                Some(parent) if !parent.as_os_str().is_empty() => parent,
-                _ => Path::new("."),
+            let Modules { root, keys } = match sources.access().opener() {
+                Some(opener) => opener.modules(path)?,
+                None => modules(path)?,
             };
-            let root = fs::canonicalize(directory).map_err(|err| failed(directory, err))?;
-            let (modules, foreign) = (BTreeMap::new(), Vec::new());
-            let mut walk = Walk { root: &root, main: &real, modules, total, entries: 0, sources, foreign };
-            walk.directory(&root, "", MAX_DEPTH)?;
-            source.modules = walk.modules;
-            let foreign = walk.foreign;
+            let mut foreign = Vec::new();
+            for key in keys {
+                let sources = sources.anew();
+                let bytes = read_file(&root.join(&key), MAX_FILE, &mut total, &sources)?;
+                foreign.push((key.clone(), sources.refusals()));
+                source.modules.insert(key, bytes);
+            }
             source.note_of_modules(foreign, sources);
         }
         Ok(source)
@@ -137,10 +146,8 @@ impl HookSource {
 /// Where the test of a hook is: `failover_test.lua` beside `failover.lua`, and beside `failover.wasm`.
 #[must_use]
 pub fn test_path(hook: &Path) -> PathBuf {
-    let stem = hook.file_stem().unwrap_or_default().to_string_lossy();
-    let test = |ending: &str| hook.with_file_name(format!("{stem}_test.{ending}"));
-    let luau = test("luau");
-    if luau.exists() { luau } else { test("lua") }
+    let [luau, lua] = tests(hook);
+    if luau.exists() { luau } else { lua }
 }
 
 /// The test beside a hook; `None` if it has none.
@@ -148,12 +155,21 @@ pub fn test_path(hook: &Path) -> PathBuf {
 /// # Errors
 /// [`SourceError`]: it is there, and cannot be read or is too large.
 pub fn test_beside(hook: &Path, sources: &Sources) -> Result<Option<(PathBuf, Vec<u8>)>, SourceError> {
-    let path = test_path(hook);
-    match read_file(&path, MAX_FILE, &mut 0, sources) {
-        Ok(text) => Ok(Some((path, text))),
-        Err(SourceError::Io { err, .. }) if err.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(err) => Err(err),
+    for path in tests(hook) {
+        match read_file(&path, MAX_FILE, &mut 0, sources) {
+            Ok(text) => return Ok(Some((path, text))),
+            Err(SourceError::Io { err, .. }) if err.kind() == io::ErrorKind::NotFound => {}
+            Err(err) => return Err(err),
+        }
     }
+    Ok(None)
+}
+
+/// All the names that the test of a hook may have; the first one that is there is taken.
+#[must_use]
+pub fn tests(hook: &Path) -> [PathBuf; 2] {
+    let stem = hook.file_stem().unwrap_or_default().to_string_lossy();
+    ["luau", "lua"].map(|ending| hook.with_file_name(format!("{stem}_test.{ending}")))
 }
 
 fn failed(path: &Path, err: io::Error) -> SourceError {
@@ -162,13 +178,10 @@ fn failed(path: &Path, err: io::Error) -> SourceError {
 
 /// Reads a regular file, at most `limit` bytes of it.
 pub(super) fn read_file(path: &Path, limit: u64, total: &mut u64, sources: &Sources) -> Result<Vec<u8>, SourceError> {
-    let place = sources.place(path).map_err(|err| failed(path, err))?;
-    // Looked at before it is opened: opening a FIFO would wait for its writer.
-    if place.metadata().map_err(|err| failed(path, err))?.is_some_and(|there| !there.is_file()) {
-        return Err(SourceError::NotAFile(path.to_owned()));
-    }
-    let absent = || io::Error::from_raw_os_error(libc::ENOENT);
-    let file = place.open().and_then(|file| file.ok_or_else(absent)).map_err(|err| failed(path, err))?;
+    let file = sources.open(path).map_err(|err| match err.kind() {
+        io::ErrorKind::IsADirectory | io::ErrorKind::InvalidInput => SourceError::NotAFile(path.to_owned()),
+        _ => failed(path, err),
+    })?;
     let mut bytes = Vec::new();
     let read = file.take(limit + 1).read_to_end(&mut bytes).map_err(|err| failed(path, err))? as u64;
     *total += read;
@@ -182,30 +195,63 @@ pub(super) fn read_file(path: &Path, limit: u64, total: &mut u64, sources: &Sour
     Ok(bytes)
 }
 
+/// The modules of the hook in this file: Lua below its directory that is no test, not hidden, and not elsewhere behind a link.
+///
+/// # Errors
+/// The system's, or that there is too much.
+pub fn modules(hook: &Path) -> Result<Modules, Unlisted> {
+    let main = fs::canonicalize(hook).map_err(|err| unlisted(hook, err))?;
+    let directory = directory(hook);
+    let root = fs::canonicalize(directory).map_err(|err| unlisted(directory, err))?;
+    let mut walk = Walk { root: &root, main: &main, keys: Vec::new(), entries: 0 };
+    walk.directory(&root, "", MAX_DEPTH)?;
+    let keys = walk.keys;
+    Ok(Modules { root, keys })
+}
+
+/// The directory that a hook's file is named in.
+#[must_use]
+pub fn directory(hook: &Path) -> &Path {
+    hook.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// May this be the path of a module below a hook's directory?
+#[must_use]
+pub fn is_key(path: &Path) -> bool {
+    let parts: Option<Vec<&str>> = path.components().map(|part| part.as_os_str().to_str()).collect();
+    let Some(parts) = parts else { return false };
+    let plain = path.components().all(|part| matches!(part, Component::Normal(_)));
+    plain
+        && parts.len() <= MAX_DEPTH
+        && path.as_os_str().len() <= MAX_KEY
+        && !parts.iter().any(|part| part.starts_with('.'))
+        && parts.last().is_some_and(|name| is_module(name))
+}
+
+fn unlisted(path: &Path, err: io::Error) -> Unlisted {
+    Unlisted { path: path.to_owned(), why: Listing::Io(err) }
+}
+
 /// A walk through a hook's directory.
 struct Walk<'a> {
     root: &'a Path,
     main: &'a Path,
-    modules: BTreeMap<String, Vec<u8>>,
-    total: u64,
+    keys: Vec<String>,
     entries: usize,
-    sources: &'a Sources,
-    /// What others could write to, by the module's key.
-    foreign: Vec<(String, Vec<Refusal>)>,
 }
 
 impl Walk<'_> {
-    fn directory(&mut self, directory: &Path, prefix: &str, depth: usize) -> Result<(), SourceError> {
+    fn directory(&mut self, directory: &Path, prefix: &str, depth: usize) -> Result<(), Unlisted> {
         let Some(depth) = depth.checked_sub(1) else { return Ok(()) };
-        let entries = fs::read_dir(directory).map_err(|err| failed(directory, err))?;
+        let entries = fs::read_dir(directory).map_err(|err| unlisted(directory, err))?;
         for entry in entries {
-            let entry = entry.map_err(|err| failed(directory, err))?;
+            let entry = entry.map_err(|err| unlisted(directory, err))?;
             self.entries += 1;
             if self.entries > MAX_ENTRIES {
                 let what = format!(
                     "more than {MAX_ENTRIES} files and directories beside and below the hook; give it a directory of its own"
                 );
-                return Err(SourceError::TooMuch { path: self.root.to_owned(), what });
+                return Err(Unlisted { path: self.root.to_owned(), why: Listing::TooMuch(what) });
             }
             let file_name = entry.file_name();
             let Some(file_name) = file_name.to_str().filter(|n| !n.starts_with('.')) else { continue };
@@ -227,18 +273,15 @@ impl Walk<'_> {
         Ok(())
     }
 
-    fn module(&mut self, path: &Path, key: String) -> Result<(), SourceError> {
-        let too_much = |what: String| SourceError::TooMuch { path: path.to_owned(), what };
-        if self.modules.len() >= MAX_MODULES {
+    fn module(&mut self, path: &Path, key: String) -> Result<(), Unlisted> {
+        let too_much = |what: String| Unlisted { path: path.to_owned(), why: Listing::TooMuch(what) };
+        if self.keys.len() >= MAX_MODULES {
             return Err(too_much(format!("more than {MAX_MODULES} modules beside the hook; give it a directory of its own")));
         }
         if key.len() > MAX_KEY {
             return Err(too_much(format!("its path below the hook's directory is longer than {MAX_KEY} bytes")));
         }
-        let sources = self.sources.anew();
-        let bytes = read_file(path, MAX_FILE, &mut self.total, &sources)?;
-        self.foreign.push((key.clone(), sources.refusals()));
-        self.modules.insert(key, bytes);
+        self.keys.push(key);
         Ok(())
     }
 }

@@ -7,6 +7,7 @@ pub mod courier;
 mod culprit;
 pub mod fake;
 pub mod files;
+pub mod handing;
 pub mod helper;
 pub mod hostname;
 mod linux;

@@ -18,6 +18,9 @@ const ENGINE_NAMES: [&str; 2] = ["CAP_NET_ADMIN", "CAP_NET_RAW"];
 const HELPER: [Capability; 4] =
     [Capability::CAP_SYS_ADMIN, Capability::CAP_DAC_OVERRIDE, Capability::CAP_CHOWN, Capability::CAP_FOWNER];
 
+/// What the reader needs for files whoever owns them.
+const READER: [Capability; 1] = [Capability::CAP_DAC_READ_SEARCH];
+
 /// The capabilities of the calling thread.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Privileges {
@@ -78,6 +81,15 @@ pub fn seal_engine(writable: &[PathBuf], directories: &[PathBuf]) -> Confinement
 /// [`HostError`] with the kernel's words.
 pub(super) fn confine_helper() -> Result<(), HostError> {
     confine(&HELPER)
+}
+
+/// Keeps what the reader needs to read, and confines it to that. Call it while there is one thread.
+///
+/// # Errors
+/// [`HostError`] with the kernel's words.
+pub fn confine_reader() -> Result<Confinement, HostError> {
+    confine(&READER)?;
+    Ok(crate::sandbox::confine_reader())
 }
 
 fn confine(keep: &[Capability]) -> Result<(), HostError> {

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::hooks::message;
 use crate::host::courier;
+use crate::reader::ROLE as READER;
 use crate::types::Timestamp;
 
 /// A child of the keeper, numbered by the engine; never reused.
@@ -30,6 +31,8 @@ pub enum Role {
     Compiler,
     /// Does what needs more capabilities than the engine has.
     Helper,
+    /// Opens what the configuration names.
+    Reader,
     /// Goes out for one request of a hook.
     Courier,
 }
@@ -45,6 +48,7 @@ impl Role {
             }
             Self::Compiler => vec![message::COMPILER_ROLE.to_owned()],
             Self::Helper => vec!["__helper".to_owned()],
+            Self::Reader => vec![READER.to_owned()],
             Self::Courier => vec![courier::ROLE.to_owned()],
         }
     }

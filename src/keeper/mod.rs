@@ -21,7 +21,7 @@ use std::process::ExitCode;
 
 pub use client::{Client, Exits};
 pub use message::{ChildId, HowEnded, Predecessor, Role};
-use spawn::HelperStart;
+use spawn::Told;
 pub use spawn::unblock_signals;
 
 /// The argument that makes the binary a keeper without an engine, for commands that load hooks.
@@ -38,16 +38,16 @@ const SELF: &str = "/proc/self/exe";
 /// when it ends. An engine that died by accident is started again, with growing pauses. The exit status is the
 /// engine's; 70 (`EX_SOFTWARE`) if it was to end and died instead.
 ///
-/// Helpers get `helper` as their arguments: what they may do is not the engine's to say.
+/// Helpers and readers get `told` as their arguments: what they may do is not the engine's to say.
 #[must_use]
-pub fn run(arguments: &[OsString], helper: &[OsString]) -> ExitCode {
-    finish(supervise::run(Path::new(SELF), arguments, HelperStart { arguments: helper, handed: None }))
+pub fn run(arguments: &[OsString], told: &[OsString]) -> ExitCode {
+    finish(supervise::run(Path::new(SELF), arguments, Told { arguments: told, handed: None }))
 }
 
-/// As [`run`]; the engine and helpers, and no other child, also get this descriptor, under the same number.
+/// As [`run`]; the engine, helpers and readers, and no other child, also get this descriptor, under the same number.
 #[must_use]
-pub fn run_with(arguments: &[OsString], helper: &[OsString], handed: &OwnedFd) -> ExitCode {
-    finish(supervise::run(Path::new(SELF), arguments, HelperStart { arguments: helper, handed: Some(handed.as_fd()) }))
+pub fn run_with(arguments: &[OsString], told: &[OsString], handed: &OwnedFd) -> ExitCode {
+    finish(supervise::run(Path::new(SELF), arguments, Told { arguments: told, handed: Some(handed.as_fd()) }))
 }
 
 /// A keeper whose engine is the process that started it and holds the other end of standard input; ends with

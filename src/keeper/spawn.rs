@@ -32,29 +32,36 @@ pub fn unblock_signals() -> io::Result<()> {
 /// Where the system bus is, if not at the usual place.
 const BUS: &str = "DBUS_SYSTEM_BUS_ADDRESS";
 
-/// What a helper is told by the keeper, whoever asked for it.
+/// Where the directory of credentials is, if the service manager made one.
+const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
+
+/// What helpers and readers are told by the keeper, whoever asked for one: where to read what they may do.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct HelperStart<'a> {
-    /// After its role. Without any it takes orders from a command of the operator's own.
+pub(super) struct Told<'a> {
+    /// After the role. Without any a helper takes orders from a command of the operator's own.
     pub(super) arguments: &'a [OsString],
     /// What the engine is handed, too.
     pub(super) handed: Option<BorrowedFd<'a>>,
 }
 
 /// Starts a child and gives back our end of its socket.
-pub(super) fn child(program: &Path, role: Role, helper: HelperStart<'_>) -> io::Result<(Pid, UnixStream)> {
+pub(super) fn child(program: &Path, role: Role, told: Told<'_>) -> io::Result<(Pid, UnixStream)> {
     let (ours, theirs) = UnixStream::pair()?;
     let own = role.arguments();
-    let (more, handed) = if role == Role::Helper { (helper.arguments, helper.handed) } else { (&[][..], None) };
+    let (more, handed) =
+        if matches!(role, Role::Helper | Role::Reader) { (told.arguments, told.handed) } else { (&[][..], None) };
     let arguments = own.iter().map(OsStr::new).chain(more.iter().map(AsRef::as_ref));
     let mut command = command(program, arguments, theirs.into());
     // Its own environment: no secrets, nothing that the C library listens to.
     // One heap for all threads: every further one would take 64 MiB of a runner's address space.
     command.env_clear().env("MALLOC_ARENA_MAX", "1").stdout(Stdio::null()).current_dir("/");
-    if role == Role::Helper {
+    let variable = match role {
         // It speaks with systemd.
-        command.envs(std::env::var_os(BUS).map(|bus| (BUS, bus)));
-    }
+        Role::Helper => Some(BUS),
+        Role::Reader => Some(CREDENTIALS),
+        Role::Runner { .. } | Role::WasmRunner { .. } | Role::Compiler | Role::Courier => None,
+    };
+    command.envs(variable.and_then(|name| Some((name, std::env::var_os(name)?))));
     Ok((started_with(&mut command, handed)?, ours))
 }
 

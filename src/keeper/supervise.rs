@@ -18,7 +18,7 @@ use nix::unistd::Pid;
 use tracing::{debug, error, warn};
 
 use super::message::{ChildId, HowEnded, Predecessor, Report, Request};
-use super::spawn::HelperStart;
+use super::spawn::Told;
 use super::will::Reader;
 use super::{SELF, descriptors, estate, spawn, wire};
 use crate::host::{clock, memory};
@@ -44,8 +44,8 @@ const ACCIDENT: u8 = 70;
 
 /// A keeper at work.
 struct Keeper<'a> {
-    /// What helpers are told.
-    helper: HelperStart<'a>,
+    /// What helpers and readers are told.
+    told: Told<'a>,
     signals: SignalFd,
     /// To the engine; `None` once that is gone.
     socket: Option<OwnedFd>,
@@ -86,8 +86,8 @@ impl End {
 }
 
 /// Starts the engine and stays until it has ended in good order; starts it again when it died by accident.
-pub(super) fn run(program: &Path, arguments: &[OsString], helper: HelperStart<'_>) -> io::Result<u8> {
-    let mut keeper = Keeper::new(prepare()?, None, helper);
+pub(super) fn run(program: &Path, arguments: &[OsString], told: Told<'_>) -> io::Result<u8> {
+    let mut keeper = Keeper::new(prepare()?, None, told);
     let mut pause = RESTART_FIRST;
     let mut before = None;
     loop {
@@ -96,7 +96,7 @@ pub(super) fn run(program: &Path, arguments: &[OsString], helper: HelperStart<'_
             wire::send(&ours, &Report::Before(before), None)?;
         }
         let began = clock::now();
-        keeper.engine = Some(spawn::engine(program, arguments, theirs, helper.handed)?);
+        keeper.engine = Some(spawn::engine(program, arguments, theirs, told.handed)?);
         keeper.socket = Some(ours);
         // It was the command line until now, and only waits from here on.
         memory::give_back();
@@ -136,7 +136,7 @@ pub(super) fn serve() -> io::Result<()> {
     // The one who started this wants it gone with itself, whatever happens to the socket.
     prctl::set_pdeathsig(Signal::SIGKILL)?;
     let socket = io::stdin().as_fd().try_clone_to_owned()?;
-    let mut keeper = Keeper::new(signals, Some(socket), HelperStart::default());
+    let mut keeper = Keeper::new(signals, Some(socket), Told::default());
     let result = keeper.work();
     keeper.kill_all();
     result.map(|_| ())
@@ -152,10 +152,10 @@ fn prepare() -> io::Result<SignalFd> {
 }
 
 impl<'a> Keeper<'a> {
-    fn new(signals: SignalFd, socket: Option<OwnedFd>, helper: HelperStart<'a>) -> Self {
+    fn new(signals: SignalFd, socket: Option<OwnedFd>, told: Told<'a>) -> Self {
         let watchdog = sd_notify::watchdog_enabled().map(|interval| interval / 2);
         Self {
-            helper,
+            told,
             signals,
             socket,
             engine: None,
@@ -334,7 +334,7 @@ impl<'a> Keeper<'a> {
             Request::Spawn(id, _) if self.children.len() >= MAX_CHILDREN || self.children.contains_key(&id) => {
                 self.outbox.push_back((Report::Failed(id, Errno::EAGAIN as i32), None));
             }
-            Request::Spawn(id, role) => match spawn::child(Path::new(SELF), role, self.helper) {
+            Request::Spawn(id, role) => match spawn::child(Path::new(SELF), role, self.told) {
                 Ok((pid, socket)) => {
                     self.children.insert(id, pid);
                     self.outbox.push_back((Report::Spawned(id), Some(socket)));

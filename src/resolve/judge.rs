@@ -6,6 +6,7 @@ use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::MetadataExt as _;
 
 use nix::sys::statvfs::{FsFlags, fstatvfs};
+use serde::{Deserialize, Serialize};
 
 const GROUP_WRITES: u32 = 0o020;
 const OTHERS_WRITE: u32 = 0o002;
@@ -16,7 +17,7 @@ const ACL: &str = "system.posix_acl_access";
 const ACL_MAX: usize = 64 * 1024;
 
 /// What is wrong with a part of a path.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Why {
     /// The system's error.
     System(i32),

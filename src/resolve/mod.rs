@@ -4,6 +4,7 @@
 //! below the one before, looked at through that descriptor, and a link is read and followed by ourselves. So what was judged is
 //! what is used: nobody can exchange a part between the look and the use.
 
+mod access;
 mod judge;
 mod sources;
 #[cfg(test)]
@@ -21,8 +22,9 @@ use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::{FchmodatFlags, Mode, fchmodat, mkdirat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
+pub use access::{Access, Listing, Modules, Opened, Opener, Unlisted};
 pub use judge::{Trust, Why};
-pub use sources::Sources;
+pub use sources::{Sources, open};
 pub use walk::LINKS_MAX;
 use walk::{Links, Walk};
 

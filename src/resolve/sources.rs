@@ -1,18 +1,19 @@
 //! Reading what the daemon is configured by, and remembering who else could write to it.
 
 use std::collections::BTreeMap;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::{Place, Refusal, Trust, source};
+use super::{Access, Opened, Refusal, Trust, source};
 
 /// Opens files, and collects what is on the way to them that others could write to or exchange. Copies share what they
 /// found.
 #[derive(Debug, Clone)]
 pub struct Sources {
     trust: Trust,
+    access: Access,
     found: Arc<Mutex<BTreeMap<PathBuf, Refusal>>>,
 }
 
@@ -20,7 +21,7 @@ impl Sources {
     /// With this idea of whom to trust.
     #[must_use]
     pub fn new(trust: Trust) -> Self {
-        Self { trust, found: Arc::default() }
+        Self { trust, access: Access::own(), found: Arc::default() }
     }
 
     /// For the daemon: root and the user of this process may write what it reads.
@@ -29,38 +30,54 @@ impl Sources {
         Self::new(Trust::of_process())
     }
 
+    /// As [`Self::of_daemon`], opened by whom `access` says. Another process has its own idea of whom to trust.
+    #[must_use]
+    pub fn through(access: Access) -> Self {
+        Self { access, ..Self::of_daemon() }
+    }
+
     /// The same idea, and nothing found yet.
     #[must_use]
     pub fn anew(&self) -> Self {
-        Self::new(self.trust.clone())
+        Self { trust: self.trust.clone(), access: self.access.clone(), found: Arc::default() }
     }
 
-    /// Where a path leads, with what is wrong on the way noted.
-    ///
-    /// # Errors
-    /// What the system said.
-    pub fn place(&self, path: &Path) -> io::Result<Place> {
-        let mut place = source(path, &self.trust)?;
-        self.note(std::mem::take(&mut place.objections));
-        Ok(place)
+    /// By whom files are opened.
+    #[must_use]
+    pub const fn access(&self) -> &Access {
+        &self.access
     }
 
     /// Opens a regular file, with what is wrong on the way to it noted.
     ///
     /// # Errors
-    /// What the system said, or that it is not a regular file.
+    /// What the system said: `IsADirectory` or `InvalidInput` if it is no regular file.
     pub fn open(&self, path: &Path) -> io::Result<File> {
-        self.place(path)?.open()?.ok_or_else(|| io::Error::from_raw_os_error(libc::ENOENT))
+        let Opened { file, objections } = match self.access.opener() {
+            Some(opener) => opener.open(path),
+            None => open(path, &self.trust).0,
+        };
+        self.note(objections);
+        file
+    }
+
+    /// A directory's path without links.
+    ///
+    /// # Errors
+    /// What the system said.
+    pub fn without_links(&self, directory: &Path) -> io::Result<PathBuf> {
+        self.access.opener().map_or_else(|| fs::canonicalize(directory), |opener| opener.without_links(directory))
     }
 
     /// Notes who else could put something in the place of a directory that the daemon writes to, or of what is in it. What is not
     /// there yet it makes itself: then the directory above counts.
     pub fn look_at_directory(&self, path: &Path) {
         for there in path.ancestors() {
-            match self.place(there) {
-                Err(err) if err.kind() == io::ErrorKind::NotFound => {}
+            match source(there, &self.trust) {
+                Ok(place) => return self.note(place.objections),
+                Err(refusal) if refusal.is_absence() => {}
                 // What cannot be opened cannot be written to either, and whoever tries will say so.
-                Ok(_) | Err(_) => return,
+                Err(_) => return,
             }
         }
     }
@@ -75,5 +92,19 @@ impl Sources {
     #[must_use]
     pub fn refusals(&self) -> Vec<Refusal> {
         self.found.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+}
+
+/// Opens a regular file, with what is wrong on the way, and the path without links where it was found.
+#[must_use]
+pub fn open(path: &Path, trust: &Trust) -> (Opened, PathBuf) {
+    match source(path, trust) {
+        Ok(mut place) => {
+            let objections = std::mem::take(&mut place.objections);
+            let absent = || io::Error::from_raw_os_error(libc::ENOENT);
+            let file = place.open().and_then(|file| file.ok_or_else(absent));
+            (Opened { file, objections }, place.path().to_owned())
+        }
+        Err(refusal) => (Opened { file: Err(refusal.into()), objections: Vec::new() }, path.to_owned()),
     }
 }

@@ -142,14 +142,17 @@ const FAMILIES: [libc::c_int; 4] = [libc::AF_INET, libc::AF_INET6, libc::AF_NETL
 const PRCTL: [libc::c_int; 5] =
     [libc::PR_SET_NAME, libc::PR_GET_NAME, libc::PR_CAPBSET_READ, libc::PR_GET_NO_NEW_PRIVS, libc::PR_GET_DUMPABLE];
 
-/// Confines the calling process, the engine, which must have one thread. Reads whatever its user may; writes only below
-/// `writable`, which must exist; below `directories` it makes and removes directories, and no files.
+/// Confines the calling process, the engine, which must have one thread. It writes only below `writable`, which must exist; below
+/// `directories` it makes and removes directories, and no files. It reads these and [`READABLE`].
 pub(crate) fn confine_engine(writable: &[PathBuf], directories: &[PathBuf]) -> Confinement {
     let mut notes = Notes::default();
     notes.note(measure::LANDLOCK, restrict_files(writable, directories));
     notes.note(measure::SECCOMP, restrict_calls());
     notes.0
 }
+
+/// What it reads beside its own directories. What the configuration names the reader opens for it.
+const READABLE: &[&str] = &["/proc", "/sys", "/dev/urandom", "/dev/null", "/etc/localtime", "/usr/share/zoneinfo"];
 
 /// Parameters of the network are files. What else is below `/proc/sys` belongs to root, and to the helper.
 const PARAMETERS: &str = "/proc/sys/net";
@@ -161,14 +164,14 @@ fn restrict_files(writable: &[PathBuf], directories: &[PathBuf]) -> Result<(), S
     let keep = make_bitflags!(AccessFs::{
         ReadFile | ReadDir | WriteFile | Truncate | MakeReg | MakeDir | RemoveFile | RemoveDir
     });
-    let make = make_bitflags!(AccessFs::{MakeDir | RemoveDir});
+    let make = make_bitflags!(AccessFs::{ReadDir | MakeDir | RemoveDir});
     // Not the scope of abstract sockets: the system bus, or the service manager, may listen on one.
     let status = Ruleset::default()
         .handle_access(AccessFs::from_all(abi))
         .and_then(|rules| rules.handle_access(AccessNet::from_all(abi)))
         .and_then(|rules| rules.scope(Scope::Signal))
         .and_then(Ruleset::create)
-        .and_then(|rules| rules.add_rules(path_beneath_rules(["/"], read)))
+        .and_then(|rules| rules.add_rules(path_beneath_rules(READABLE, read)))
         .and_then(|rules| rules.add_rules(path_beneath_rules([PARAMETERS], set)))
         .and_then(|rules| rules.add_rules(path_beneath_rules(writable, keep)))
         .and_then(|rules| rules.add_rules(path_beneath_rules(directories, make)))
@@ -178,6 +181,11 @@ fn restrict_files(writable: &[PathBuf], directories: &[PathBuf]) -> Result<(), S
 }
 
 fn restrict_calls() -> Result<(), String> {
+    install_own(&filter().map_err(|err| err.to_string())?)
+}
+
+/// Puts a filter for our own code in force, under which it makes threads and no processes: [`threads_alone`].
+pub(super) fn install_own(filter: &BpfProgram) -> Result<(), String> {
     let arch = std::env::consts::ARCH.try_into().map_err(|err: BackendError| err.to_string())?;
     // Whether clone3 makes a thread or a process stands in memory, where no filter looks. The C library then takes clone.
     let no_clone3 = SeccompFilter::new(
@@ -188,7 +196,13 @@ fn restrict_calls() -> Result<(), String> {
     );
     let no_clone3: Result<BpfProgram, _> = no_clone3.and_then(TryInto::try_into);
     install(&no_clone3.map_err(|err| err.to_string())?)?;
-    install(&filter().map_err(|err| err.to_string())?)
+    install(filter)
+}
+
+/// What clone(2) may make.
+pub(super) fn threads_alone() -> Result<SeccompRule, BackendError> {
+    let thread = u64::from(libc::CLONE_THREAD.unsigned_abs());
+    rule(SeccompCondition::new(0, Len::Qword, Op::MaskedEq(thread), thread)?)
 }
 
 fn filter() -> Result<BpfProgram, BackendError> {
@@ -196,8 +210,7 @@ fn filter() -> Result<BpfProgram, BackendError> {
     // Memory, but none that could be executed.
     rules.insert(libc::SYS_mmap, vec![rule(without(libc::PROT_EXEC)?)?]);
     rules.insert(libc::SYS_mprotect, vec![rule(without(libc::PROT_EXEC)?)?]);
-    let thread = u64::from(libc::CLONE_THREAD.unsigned_abs());
-    rules.insert(libc::SYS_clone, vec![rule(SeccompCondition::new(0, Len::Qword, Op::MaskedEq(thread), thread)?)?]);
+    rules.insert(libc::SYS_clone, vec![threads_alone()?]);
     let mut sockets = one_of(0, &FAMILIES)?;
     // A stream to the system bus, or to whatever else serves root, could have it run anything. Datagrams are for the log and the
     // service manager.
@@ -223,11 +236,11 @@ const TIOCSTI: u32 = 0x5412;
 /// Pastes on a console.
 const TIOCLINUX: u32 = 0x541c;
 
-fn rule(condition: SeccompCondition) -> Result<SeccompRule, BackendError> {
+pub(super) fn rule(condition: SeccompCondition) -> Result<SeccompRule, BackendError> {
     SeccompRule::new(vec![condition])
 }
 
-fn argument(number: u8, value: libc::c_int) -> Result<SeccompCondition, BackendError> {
+pub(super) fn argument(number: u8, value: libc::c_int) -> Result<SeccompCondition, BackendError> {
     SeccompCondition::new(number, Len::Dword, Op::Eq, u64::from(value.cast_unsigned()))
 }
 

@@ -5,6 +5,7 @@
 
 mod engine;
 mod filter;
+mod reader;
 mod resident;
 
 use caps::CapSet;
@@ -20,6 +21,7 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use engine::confine_engine;
 use filter::{ALLOWED, SOCKETS, install, without};
+pub(crate) use reader::confine_reader;
 pub(crate) use resident::forget_code;
 
 /// How well a process is confined.

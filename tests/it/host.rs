@@ -7,6 +7,7 @@ mod hostile;
 mod namespace;
 mod network;
 mod openrc;
+mod reader;
 mod rebind;
 mod rights;
 mod routes;

@@ -170,9 +170,14 @@ impl Carpd {
 
     /// Starts the daemon with the files that are there.
     pub(crate) fn restart(&self, lab: &Lab) -> Result<Daemon, Failed> {
+        self.restart_from(lab, "/run/lab/carpd.toml")
+    }
+
+    /// As [`Self::restart`], with this configuration file.
+    pub(crate) fn restart_from(&self, lab: &Lab, config: &str) -> Result<Daemon, Failed> {
         let host = lab.host(&self.host);
         let env = BTreeMap::from([("CARPD_LOG".to_owned(), self.filter.clone())]);
-        let argv = [CARPD, "run", "--config", "/run/lab/carpd.toml", "--log-format", "json"];
+        let argv = [CARPD, "run", "--config", config, "--log-format", "json"];
         Ok(Daemon { process: host.spawn_with(&argv, &env)? })
     }
 }

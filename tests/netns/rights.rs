@@ -1,13 +1,18 @@
 //! What each process of a running daemon keeps, as the kernel tells it and as docs/operations.md says.
 
 use carpd::lab::{Host, Lab};
+use nix::sys::signal::Signal;
 
-use crate::rig::{CARPD, Carpd, Daemon, Failed, SOON, TAKEOVER, lan};
+use crate::rig::{CARPD, Carpd, Daemon, Failed, SOON, TAKEOVER, lan, sh};
 use crate::tree::Tree;
 use crate::{Case, Outcome};
 
 pub(crate) fn cases() -> Vec<Case> {
-    vec![Case::new("rights::each_process_keeps_what_the_documentation_says", as_documented)]
+    vec![
+        Case::new("rights::each_process_keeps_what_the_documentation_says", as_documented),
+        Case::new("rights::what_only_root_may_read_is_loaded_and_reloaded", for_root_alone),
+        Case::new("rights::a_reader_that_dies_comes_back", reader_dies),
+    ]
 }
 
 const DOCUMENTED: &str = include_str!("../../docs/operations.md");
@@ -21,9 +26,10 @@ fn documented(process: &str) -> Vec<&'static str> {
 }
 
 /// Those that matter here, by number.
-const CAPABILITIES: [(u32, &str); 6] = [
+const CAPABILITIES: [(u32, &str); 7] = [
     (0, "CAP_CHOWN"),
     (1, "CAP_DAC_OVERRIDE"),
+    (2, "CAP_DAC_READ_SEARCH"),
     (3, "CAP_FOWNER"),
     (12, "CAP_NET_ADMIN"),
     (13, "CAP_NET_RAW"),
@@ -77,10 +83,12 @@ fn as_documented() -> Outcome {
     assert_eq!(Kept::of(&host, tree.keeper)?.name, "carpd");
     let engine = Kept::of(&host, tree.engine()?)?;
     let helper = Kept::of(&host, tree.helper.expect("a grant needs the helper"))?;
+    let reader = Kept::of(&host, tree.reader.expect("a hook needs the reader"))?;
     let runner = Kept::of(&host, *tree.runners.first().expect("a runner"))?;
-    let names = [&engine, &helper, &runner].map(|process| process.name.as_str());
-    assert_eq!(names, ["carpd-engine", "carpd-helper", "carpd-runner"]);
-    for process in [&engine, &helper, &runner] {
+    let all = [&engine, &helper, &reader, &runner];
+    let names = all.map(|process| process.name.as_str());
+    assert_eq!(names, ["carpd-engine", "carpd-helper", "carpd-reader", "carpd-runner"]);
+    for process in all {
         let mut documented = documented(&process.name);
         documented.sort_unstable();
         for set in ["CapEff", "CapPrm"] {
@@ -91,7 +99,7 @@ fn as_documented() -> Outcome {
         assert!(process.capabilities("CapInh")?.is_empty() && process.capabilities("CapAmb")?.is_empty());
         assert_eq!(process.field("NoNewPrivs"), "1", "{}", process.name);
     }
-    for process in [&engine, &runner] {
+    for process in [&engine, &reader, &runner] {
         assert_eq!(process.field("Seccomp"), "2", "{}", process.name);
     }
     let score = |pid: i32| -> Result<i32, Failed> { Ok(host.read(&format!("/proc/{pid}/oom_score_adj"))?.trim().parse()?) };
@@ -103,4 +111,73 @@ fn as_documented() -> Outcome {
         assert!(own.contains(measure), "{measure} of the engine is not in {status}");
     }
     Ok(())
+}
+
+fn says(word: &str) -> String {
+    format!("function on_master() log.info('{word}') end")
+}
+
+fn save(lab: &Lab, file: &str, word: &str) -> Outcome {
+    Ok(lab.host("a").write(file, 0o600, &says(word))?)
+}
+
+/// Configuration, password, hook and module in a directory that root alone may enter.
+fn for_root_alone() -> Outcome {
+    let lab = lan(&["a"])?;
+    let host = lab.host("a");
+    sh(&lab, "a", "mkdir -m 700 /run/lab/own /run/lab/own/hooks")?;
+    save(&lab, "/run/lab/own/hooks/h.lua", "one")?;
+    host.write("/run/lab/own/web.pass", 0o600, "gw22")?;
+    let spec = Carpd::new("a").hook("", "").set("password-file", "\"web.pass\"");
+    let toml = spec.toml().replace("h.lua", "hooks/h.lua");
+    host.write("/run/lab/own/carpd.toml", 0o600, &toml)?;
+    let carpd = |verb: &str| sh(&lab, "a", &format!("{CARPD} {verb} --config /run/lab/own/carpd.toml 2>&1"));
+    let mut daemon = spec.restart_from(&lab, "/run/lab/own/carpd.toml")?;
+    daemon.wait_says("one", TAKEOVER)?;
+    // Saved, and live.
+    save(&lab, "/run/lab/own/hooks/h.lua", "two")?;
+    daemon.wait_says("Took a new version of a hook into use", SOON)?;
+    carpd("hook apply h")?;
+    daemon.wait_says("two", SOON)?;
+    // Another password, and another hook.
+    save(&lab, "/run/lab/own/hooks/g.lua", "three")?;
+    host.write("/run/lab/own/other.pass", 0o600, "gw23")?;
+    let other = toml.replace("hooks/h.lua", "hooks/g.lua").replace("web.pass", "other.pass");
+    host.write("/run/lab/own/carpd.toml", 0o600, &other)?;
+    carpd("reload")?;
+    carpd("hook apply h")?;
+    daemon.wait_says("three", SOON)?;
+    // What is named now is watched now.
+    save(&lab, "/run/lab/own/hooks/g.lua", "four")?;
+    daemon.wait_says("Took a new version of a hook into use", SOON)?;
+    // A password that is not there is told as such; nothing was changed.
+    sh(&lab, "a", "rm /run/lab/own/other.pass")?;
+    let said = sh(&lab, "a", &format!("{CARPD} reload --config /run/lab/own/carpd.toml 2>&1 || true"))?.join("\n");
+    assert!(said.contains("cannot read /run/lab/own/other.pass: No such file or directory"), "{said}");
+    daemon.stop()
+}
+
+fn reader_dies() -> Outcome {
+    let lab = lan(&["a"])?;
+    let mut daemon = Carpd::new("a").hook(&says("one"), "").start(&lab)?;
+    daemon.wait_says("one", TAKEOVER)?;
+    let tree = Tree::of(&lab, "a", &daemon)?;
+    tree.signal(tree.reader.expect("a hook needs the reader"), Signal::SIGKILL)?;
+    daemon.wait_says("The reader process is gone; starts it again", SOON)?;
+    save(&lab, "/run/lab/h.lua", "two")?;
+    daemon.wait_says("Took a new version of a hook into use", SOON)?;
+    let now = Tree::of(&lab, "a", &daemon)?;
+    assert!(now.reader.is_some() && now.reader != tree.reader, "{now:?}");
+    assert_eq!(now.engine, tree.engine);
+    daemon.stop()?;
+    // A daemon without hooks has none, but a reload reads by one.
+    let plain = Carpd::new("a").set("advskew", 7);
+    let mut daemon = plain.start(&lab)?;
+    daemon.wait_state("master", TAKEOVER)?;
+    daemon.reload(&lab, &plain.set("advskew", 8))?;
+    let tree = Tree::of(&lab, "a", &daemon)?;
+    let ended = || Tree::of(&lab, "a", &daemon).is_ok_and(|tree| tree.reader.is_none());
+    lab.until("the reader to end", SOON, || Ok(ended().then_some(())))?;
+    assert!(tree.engine.is_some());
+    daemon.stop()
 }

@@ -15,6 +15,7 @@ pub(crate) struct Tree {
     /// None while the keeper waits before it starts the next.
     pub(crate) engine: Option<i32>,
     pub(crate) helper: Option<i32>,
+    pub(crate) reader: Option<i32>,
     pub(crate) runners: Vec<i32>,
 }
 
@@ -23,7 +24,7 @@ impl Tree {
     pub(crate) fn of(lab: &Lab, host: &str, daemon: &Daemon) -> Result<Self, Failed> {
         let host = lab.host(host);
         let keeper = daemon.process.pid();
-        let mut tree = Self { host: host.clone(), keeper, engine: None, helper: None, runners: Vec::new() };
+        let mut tree = Self { host: host.clone(), keeper, engine: None, helper: None, reader: None, runners: Vec::new() };
         let children = host.read(&format!("/proc/{keeper}/task/{keeper}/children"))?;
         for child in children.split_whitespace().filter_map(|pid| pid.parse::<i32>().ok()) {
             // One that ended since then has no command line.
@@ -31,6 +32,7 @@ impl Tree {
             match command.split('\0').nth(1) {
                 Some("__engine") => tree.engine = Some(child),
                 Some("__helper") => tree.helper = Some(child),
+                Some("__reader") => tree.reader = Some(child),
                 Some("__runner") => tree.runners.push(child),
                 _ => {}
             }
@@ -45,7 +47,7 @@ impl Tree {
 
     /// All of them, the keeper first.
     pub(crate) fn all(&self) -> Vec<i32> {
-        let children = [self.engine, self.helper].into_iter().flatten();
+        let children = [self.engine, self.helper, self.reader].into_iter().flatten();
         [self.keeper].into_iter().chain(children).chain(self.runners.iter().copied()).collect()
     }
 

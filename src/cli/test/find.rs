@@ -191,7 +191,7 @@ fn pair(args: &Args, hook: &Path, test: &Path, sources: &Sources) -> Result<Pair
     let source =
         HookSource::read(name, hook, config_json, sources).map_err(|error| Failure::new(Exit::Failure, error.to_string()))?;
     // Only judged here.
-    _ = sources.place(test);
+    _ = sources.open(test);
     let component = (source.language == Language::Wasm).then(|| source.main.clone());
     let (path, text) = (test.display().to_string(), read(test)?);
     let policy = SandboxPolicy::Required;

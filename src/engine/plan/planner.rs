@@ -25,6 +25,7 @@ use crate::host::{Host as _, HostError, LinuxHost, Options, RecordingHost, hostn
 use crate::keeper::{Client, Role};
 use crate::ledger::{Ledger, Owner};
 use crate::proto;
+use crate::resolve::Access;
 use crate::types::{Cause, Name};
 
 /// A look at the host takes no longer.
@@ -299,7 +300,7 @@ fn needs_helper(grants: &Grants, host: &LinuxHost) -> bool {
 }
 
 async fn load(config: &Config, name: &Name, hook: &config::Hook, keeper: &Client, learns: bool) -> Result<Loaded, LoadError> {
-    let Material { source, .. } = Material::read(&Belief::of(config), name, hook)?;
+    let Material { source, .. } = Material::read(&Belief::of(config, &Access::own()), name, hook)?;
     let policy = sandbox_policy(config);
     let budget = pool::budget(hook);
     let mut source: HookSource = pool::compiled(keeper, source, &hook.grants, policy).await?;

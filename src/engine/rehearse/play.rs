@@ -22,6 +22,7 @@ use crate::hooks::LoadError;
 use crate::host::netlink::HostEvent;
 use crate::keeper::Client;
 use crate::proto::sim::Luck;
+use crate::resolve::Access;
 use crate::types::{Family, State, Timestamp, VirtualAddress};
 
 /// Turns in one instant after which nothing more can come of it.
@@ -112,7 +113,7 @@ impl Play {
             let hooks = node.config.hooks.iter().filter(|(_, hook)| with_hooks && hook.kind == Kind::Module);
             for (name, hook) in hooks {
                 let failed = |source| RehearseError::Hook { node: node.name.clone(), hook: name.clone(), source };
-                let material = Material::read(&Belief::of(&node.config), name, hook).map_err(failed)?;
+                let material = Material::read(&Belief::of(&node.config, &Access::own()), name, hook).map_err(failed)?;
                 let pool = load_pool(&node.config, name, hook, material, &keeper).await.map_err(failed)?;
                 pools.insert(name.clone(), pool);
             }

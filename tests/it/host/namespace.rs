@@ -85,13 +85,18 @@ pub(super) fn helper() -> (UnixStream, Child) {
     helper_with(&[])
 }
 
-/// A helper process as the keeper starts it: these signals blocked, its socket as stdin.
+/// As [`helper`], with what the keeper tells one of a daemon's.
 pub(super) fn helper_with(arguments: &[&std::ffi::OsStr]) -> (UnixStream, Child) {
+    role_with("__helper", arguments)
+}
+
+/// A process as the keeper starts it: these signals blocked, its socket as stdin.
+pub(super) fn role_with(role: &str, arguments: &[&std::ffi::OsStr]) -> (UnixStream, Child) {
     let (ours, theirs) = UnixStream::pair().unwrap();
     let mask: SigSet = [SIGTERM, SIGINT, SIGHUP].into_iter().collect();
     mask.thread_block().unwrap();
     let child = Command::new(env!("CARGO_BIN_EXE_carpd"))
-        .arg("__helper")
+        .arg(role)
         .args(arguments)
         // Not this machine's.
         .env("DBUS_SYSTEM_BUS_ADDRESS", "unix:path=/nonexistent/carpd-test-bus")

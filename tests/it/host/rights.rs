@@ -72,7 +72,9 @@ fn an_engine_that_asks_for_more_is_refused_by_the_kernel() {
         let bluetooth = socket2::Socket::new(libc::AF_BLUETOOTH.into(), socket2::Type::RAW, None);
         is_kept_out("another kind of socket", bluetooth);
 
-        // Files: read, but written only below its own directories.
+        // Files: read and written only below its own directories.
+        is_kept_out("a file of root's", fs::read("/etc/passwd"));
+        is_kept_out("a directory of somebody else's", fs::read_dir(other.path()));
         is_kept_out("a new file", File::create(other.path().join("x")));
         is_kept_out("a new directory", fs::create_dir(other.path().join("x")));
         is_kept_out("a device", OpenOptions::new().write(true).open("/dev/null"));

@@ -8,23 +8,23 @@
 mod events;
 mod places;
 
-use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fs;
+use std::io;
 use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::net::UnixStream as StdStream;
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
 use std::time::Duration;
 
 use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::UnixStream;
 use tokio::sync::mpsc;
-use tokio::task::AbortHandle;
-use tracing::{debug, info, warn};
 
 use self::events::Interest;
-use self::places::{DIRECTORIES_MAX, Mounts, Way, below, print};
-use super::command::Command;
+use self::places::{Mounts, Way, below, print};
+use super::wire::{How, Told, frame};
 
 /// Quiet time after which a change is complete: an editor's write and rename belong together.
 const QUIET: Duration = Duration::from_millis(30);
@@ -44,69 +44,81 @@ struct Pauses {
 
 const PAUSES: Pauses = Pauses { writer: Duration::from_secs(2), poll: Duration::from_secs(2), settle: Duration::from_secs(1) };
 
-/// Of hooks below whose directories there is more than can be watched.
-const PART: &str =
-    "watched in part: there are too many directories below the hooks'; use `carpd reload`, or give each hook one of its own";
+/// How each file is watched.
+type Manners = BTreeMap<PathBuf, How>;
 
-/// Watches until it is dropped.
-#[derive(Debug)]
-pub(super) struct FileWatch {
-    task: AbortHandle,
-    how: Rc<RefCell<How>>,
-    #[cfg(test)]
-    interest: Interest,
-}
-
-/// How each file is watched, in words.
-type How = BTreeMap<PathBuf, String>;
-
-impl Drop for FileWatch {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
-impl FileWatch {
-    /// Watches these files, all that their paths consist of, and what lies beside and below them; sends
-    /// [`Command::FilesChanged`] when something of it has changed and nobody writes any more, and once when it has begun to watch.
-    ///
-    /// Does not wait for the disk. Must be called on a tokio `LocalSet`.
-    pub(super) fn start(files: &[&Path], commands: mpsc::Sender<Command>) -> Self {
-        Self::start_with(files, commands, PAUSES, true)
-    }
-
-    fn start_with(files: &[&Path], commands: mpsc::Sender<Command>, pauses: Pauses, by_kernel: bool) -> Self {
-        let (hint, hints) = mpsc::channel(1);
-        let interest = Interest::default();
-        let how = Rc::new(RefCell::new(How::new()));
-        let watched = Watched::new(files, hint, interest.clone(), by_kernel);
-        let follow = Follow { commands, interest: interest.clone(), pauses, how: Rc::clone(&how) };
-        let task = tokio::task::spawn_local(follow.run(watched, hints)).abort_handle();
-        Self {
-            task,
-            how,
-            #[cfg(test)]
-            interest,
+/// Starts a thread that watches; what is to be watched goes there, and replaces what was watched before.
+pub(super) fn start() -> io::Result<mpsc::UnboundedSender<(Vec<PathBuf>, StdStream)>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (orders, mut inbox) = mpsc::unbounded_channel();
+    let work = async move {
+        let mut before: Option<tokio::task::AbortHandle> = None;
+        while let Some((files, to)) = inbox.recv().await {
+            if let Some(before) = before.take() {
+                before.abort();
+            }
+            before = Some(tokio::task::spawn_local(serve(files, to)).abort_handle());
         }
-    }
+    };
+    std::thread::Builder::new().name("watch".to_owned()).spawn(move || tokio::task::LocalSet::new().block_on(&runtime, work))?;
+    Ok(orders)
+}
 
-    /// How changes of this file are noticed, in words.
-    pub(super) fn how(&self, file: &Path) -> Option<String> {
-        self.how.borrow().get(file).cloned()
+/// Tells of changes until the other end closes the socket.
+async fn serve(files: Vec<PathBuf>, to: StdStream) {
+    let Ok(mut stream) = to.set_nonblocking(true).and_then(|()| UnixStream::from_std(to)) else { return };
+    let (tell, mut told) = mpsc::channel(8);
+    let follow = tokio::task::spawn_local(watch(&files, tell));
+    let (mut closed, mut writer) = stream.split();
+    let write = async {
+        while let Some(news) = told.recv().await {
+            let written = match frame(&news) {
+                Ok(bytes) => writer.write_all(&bytes).await,
+                Err(err) => Err(err),
+            };
+            if written.is_err() {
+                return;
+            }
+        }
+    };
+    tokio::select! {
+        // Nothing ever comes from there.
+        _ = closed.read_u8() => {}
+        () = write => {}
     }
+    follow.abort();
+}
+
+/// Watches these files, all that their paths consist of, and what lies beside and below them; tells when something of it has
+/// changed and nobody writes any more, and once when it has begun to watch.
+fn watch(files: &[PathBuf], tell: mpsc::Sender<Told>) -> impl Future<Output = ()> + use<> {
+    watch_with(files, tell, PAUSES, true, Interest::default())
+}
+
+fn watch_with(
+    files: &[PathBuf],
+    tell: mpsc::Sender<Told>,
+    pauses: Pauses,
+    by_kernel: bool,
+    interest: Interest,
+) -> impl Future<Output = ()> + use<> {
+    let (hint, hints) = mpsc::channel(1);
+    let watched = Watched::new(files, hint, interest.clone(), by_kernel);
+    Follow { tell, interest, pauses, how: Manners::new() }.run(watched, hints)
 }
 
 /// The task that waits for changes.
 struct Follow {
-    commands: mpsc::Sender<Command>,
+    tell: mpsc::Sender<Told>,
     interest: Interest,
     pauses: Pauses,
-    how: Rc<RefCell<How>>,
+    /// What was told of how files are watched.
+    how: Manners,
 }
 
 impl Follow {
     /// Watches, waits until it is quiet, tells, and watches what is new.
-    async fn run(self, mut watched: Watched, mut hints: mpsc::Receiver<()>) {
+    async fn run(mut self, mut watched: Watched, mut hints: mpsc::Receiver<()>) {
         let mut prints = Prints::default();
         loop {
             let looking = tokio::task::spawn_blocking(move || {
@@ -115,10 +127,12 @@ impl Follow {
             });
             let Ok((back, found)) = looking.await else { return };
             watched = back;
-            self.how.replace(found.how);
+            if self.tell_how(found.how, found.complete).await.is_err() {
+                return;
+            }
             let polled = found.print.map(|print| prints.see(print));
             // What was written before it was watched has told nobody.
-            if (found.news || polled == Some(Seen::Settled)) && self.commands.send(Command::FilesChanged).await.is_err() {
+            if (found.news || polled == Some(Seen::Settled)) && self.tell.send(Told::Changed).await.is_err() {
                 return;
             }
             // Nobody tells of a directory that comes back.
@@ -134,10 +148,19 @@ impl Follow {
                 Ok(Some(())) => {}
             }
             self.quiet(&mut hints).await;
-            if self.commands.send(Command::FilesChanged).await.is_err() {
+            if self.tell.send(Told::Changed).await.is_err() {
                 return;
             }
         }
+    }
+
+    async fn tell_how(&mut self, how: Manners, complete: bool) -> Result<(), mpsc::error::SendError<Told>> {
+        if how == self.how {
+            return Ok(());
+        }
+        self.how = how;
+        let all = self.how.iter().map(|(file, how)| (file.to_string_lossy().into_owned(), how.clone()));
+        self.tell.send(Told::How { files: all.collect(), complete }).await
     }
 
     /// Waits until what belongs together has happened, and nobody is in the middle of writing: half a hook may be a hook.
@@ -149,7 +172,6 @@ impl Follow {
                 return;
             }
             if tokio::time::timeout(self.pauses.writer, hints.recv()).await.is_err() {
-                debug!("Takes a file that somebody still has open and no longer writes to");
                 self.interest.forget_writers();
                 return;
             }
@@ -202,21 +224,18 @@ struct Watched {
     watches: BTreeMap<PathBuf, (u64, u64)>,
     /// What is wrong with the places that cannot be watched.
     troubled: BTreeMap<PathBuf, String>,
-    /// What was logged of it.
-    told: BTreeSet<String>,
 }
 
 impl Watched {
-    fn new(files: &[&Path], hint: mpsc::Sender<()>, interest: Interest, by_kernel: bool) -> Self {
+    fn new(files: &[PathBuf], hint: mpsc::Sender<()>, interest: Interest, by_kernel: bool) -> Self {
         Self {
-            files: files.iter().map(|file| (*file).to_owned()).collect(),
+            files: files.to_vec(),
             hint,
             interest,
             by_kernel,
             watcher: None,
             watches: BTreeMap::new(),
             troubled: BTreeMap::new(),
-            told: BTreeSet::new(),
         }
     }
 
@@ -235,31 +254,21 @@ impl Watched {
         // The files themselves, too: what is mounted from elsewhere, or has another name, may be written to there.
         places.extend(ways.iter().map(|(_, way)| way.end.clone()));
         self.interest.set(directories.clone(), names);
-        let mut found = self.watch_all(places, &directories);
-        if !complete && self.told.insert(PART.to_owned()) {
-            warn!(
-                most = DIRECTORIES_MAX,
-                "Watches only a part of what is below the hooks' directories; use `carpd reload`, or give each hook one of its own"
-            );
-        }
+        let mut found = Looked { complete, ..self.watch_all(places, &directories) };
         let mounts = Mounts::here();
         let mut polled = Vec::new();
         for (file, way) in &ways {
             let reason = no_watcher.clone().or_else(|| self.trouble_of(file, way)).or_else(|| mounts.objection(way));
-            let how = match &reason {
+            let how = match reason {
                 // So many directories take too long to be looked at again and again.
-                None if !complete => PART.to_owned(),
-                None => "watched".to_owned(),
+                None if !complete => How::InPart,
+                None => How::Watched,
                 Some(reason) => {
-                    let also = if no_watcher.is_some() { "" } else { "watched, and " };
-                    format!("{also}polled every {}s: {reason}", PAUSES.poll.as_secs())
+                    polled.push(way);
+                    How::Polled { watched: no_watcher.is_none(), reason, every_s: PAUSES.poll.as_secs() }
                 }
             };
             found.how.insert(file.clone(), how);
-            if let Some(reason) = reason {
-                self.tell(&reason, file);
-                polled.push(way);
-            }
         }
         // Of a huge tree only what is beside the hooks.
         let directories = if complete { directories } else { ways.iter().flat_map(|(file, way)| way.roots(file)).collect() };
@@ -321,7 +330,6 @@ impl Watched {
         let Some(watcher) = &mut self.watcher else { return false };
         match watcher.watch(&place, RecursiveMode::NonRecursive) {
             Ok(()) => {
-                debug!(place = %place.display(), "Watches for changes");
                 self.watches.insert(place, identity);
                 true
             }
@@ -343,18 +351,6 @@ impl Watched {
         };
         self.troubled.iter().find(|(place, _)| concerns(place)).map(|(_, why)| why.clone())
     }
-
-    /// Once for each reason.
-    fn tell(&mut self, reason: &str, file: &Path) {
-        if self.told.insert(reason.to_owned()) {
-            let (file, every_s) = (file.display(), PAUSES.poll.as_secs());
-            if reason.ends_with("is a mount") {
-                info!(%file, reason, every_s, "Polls a hook for changes");
-            } else {
-                warn!(%file, reason, every_s, "Cannot watch a hook for changes, and polls it");
-            }
-        }
-    }
 }
 
 /// What a look found.
@@ -366,7 +362,9 @@ struct Looked {
     missing: bool,
     /// Of what is polled, if anything is.
     print: Option<u64>,
-    how: How,
+    how: Manners,
+    /// All that lies beside and below the files was looked at.
+    complete: bool,
 }
 
 #[cfg(test)]
@@ -386,7 +384,7 @@ mod tests {
         fs::create_dir(&directory).unwrap();
         let (hint, mut hints) = mpsc::channel(1);
         let hook = directory.join("h.lua");
-        let mut watched = Watched::new(&[&hook], hint, Interest::default(), true);
+        let mut watched = Watched::new(std::slice::from_ref(&hook), hint, Interest::default(), true);
         let mut look = || {
             let Looked { news, missing, .. } = watched.look();
             (news, missing)
@@ -404,39 +402,61 @@ mod tests {
         assert_eq!(hints.blocking_recv(), Some(()));
     }
 
-    /// Watches a file while something happens to it.
-    fn watching(file: &Path, by_kernel: bool, story: impl AsyncFnOnce(&FileWatch, &mut mpsc::Receiver<Command>)) {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        tokio::task::LocalSet::new().block_on(&runtime, async {
-            let (commands, mut told) = mpsc::channel(64);
-            let quick = Duration::from_millis(20);
-            let pauses = Pauses { writer: SOON, poll: quick, settle: quick };
-            let watch = FileWatch::start_with(&[file], commands, pauses, by_kernel);
-            if by_kernel {
-                // It watches.
-                change(&mut told).await;
-            }
-            while watch.how(file).is_none() {
-                tokio::task::yield_now().await;
-            }
-            story(&watch, &mut told).await;
-        });
+    /// What a test sees of the watching.
+    struct Seer {
+        told: mpsc::Receiver<Told>,
+        how: Vec<(String, How)>,
+        interest: Interest,
     }
 
-    async fn change(told: &mut mpsc::Receiver<Command>) {
-        assert!(matches!(tokio::time::timeout(SOON, told.recv()).await, Ok(Some(Command::FilesChanged))));
+    impl Seer {
+        async fn next(&mut self) -> Option<Told> {
+            let told = self.told.recv().await;
+            if let Some(Told::How { files, .. }) = &told {
+                self.how.clone_from(files);
+            }
+            told
+        }
+
+        async fn change(&mut self) {
+            let changed = async { while self.next().await.expect("it watches") != Told::Changed {} };
+            tokio::time::timeout(SOON, changed).await.expect("a change in time");
+        }
+    }
+
+    /// Watches a file while something happens to it.
+    fn watching(file: &Path, by_kernel: bool, story: impl AsyncFnOnce(&mut Seer)) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        tokio::task::LocalSet::new().block_on(&runtime, async {
+            let (tell, told) = mpsc::channel(64);
+            let quick = Duration::from_millis(20);
+            let pauses = Pauses { writer: SOON, poll: quick, settle: quick };
+            let interest = Interest::default();
+            let watch = watch_with(&[file.to_owned()], tell, pauses, by_kernel, interest.clone());
+            let watch = tokio::task::spawn_local(watch);
+            let mut seer = Seer { told, how: Vec::new(), interest };
+            if by_kernel {
+                // It watches.
+                seer.change().await;
+            }
+            while seer.how.is_empty() {
+                seer.next().await;
+            }
+            story(&mut seer).await;
+            watch.abort();
+        });
     }
 
     #[test]
     fn directories_that_come_later_are_watched_too() {
         let root = tempfile::tempdir().unwrap();
-        watching(&root.path().join("h.lua"), true, async |_, told| {
+        watching(&root.path().join("h.lua"), true, async |seer| {
             fs::create_dir(root.path().join("lib")).unwrap();
             // The change, and that what is new is watched.
-            change(told).await;
-            change(told).await;
+            seer.change().await;
+            seer.change().await;
             fs::write(root.path().join("lib/m.lua"), "return 1").unwrap();
-            change(told).await;
+            seer.change().await;
         });
     }
 
@@ -449,14 +469,14 @@ mod tests {
             fs::write(root.join("releases").join(n).join("hooks/h.lua"), n).unwrap();
         }
         symlink("releases/1", root.join("current")).unwrap();
-        watching(&root.join("current/hooks/h.lua"), true, async |_, told| {
+        watching(&root.join("current/hooks/h.lua"), true, async |seer| {
             symlink("releases/2", root.join("new")).unwrap();
             fs::rename(root.join("new"), root.join("current")).unwrap();
-            change(told).await;
+            seer.change().await;
             // What is there now is watched.
-            change(told).await;
+            seer.change().await;
             fs::write(root.join("releases/2/hooks/h.lua"), "three").unwrap();
-            change(told).await;
+            seer.change().await;
         });
     }
 
@@ -468,10 +488,10 @@ mod tests {
             fs::create_dir_all(root.join(name)).unwrap();
             fs::write(root.join(name).join("h.lua"), name).unwrap();
         }
-        watching(&root.join("a/b/hooks/h.lua"), true, async |_, told| {
+        watching(&root.join("a/b/hooks/h.lua"), true, async |seer| {
             fs::rename(root.join("a"), root.join("old")).unwrap();
             fs::rename(root.join("new"), root.join("a")).unwrap();
-            change(told).await;
+            seer.change().await;
         });
     }
 
@@ -485,9 +505,9 @@ mod tests {
         }
         fs::write(there.join("h.lua"), "one").unwrap();
         fs::hard_link(there.join("h.lua"), here.join("h.lua")).unwrap();
-        watching(&here.join("h.lua"), true, async |_, told| {
+        watching(&here.join("h.lua"), true, async |seer| {
             fs::write(there.join("h.lua"), "two").unwrap();
-            change(told).await;
+            seer.change().await;
         });
     }
 
@@ -495,17 +515,17 @@ mod tests {
     fn half_a_file_is_not_taken_while_its_writer_has_it_open() {
         let root = tempfile::tempdir().unwrap();
         let hook = root.path().join("h.lua");
-        watching(&hook, true, async |watch, told| {
+        watching(&hook, true, async |seer| {
             let mut file = fs::File::create(&hook).unwrap();
             file.write_all(b"function on_master() end").unwrap();
-            while !watch.interest.is_written() {
+            while !seer.interest.is_written() {
                 tokio::task::yield_now().await;
             }
             // Far longer than what it waits for when nobody has it open.
-            assert!(tokio::time::timeout(10 * QUIET, told.recv()).await.is_err());
+            assert!(tokio::time::timeout(10 * QUIET, seer.told.recv()).await.is_err());
             drop(file);
-            change(told).await;
-            assert!(!watch.interest.is_written());
+            seer.change().await;
+            assert!(!seer.interest.is_written());
         });
     }
 
@@ -514,15 +534,15 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let hook = root.path().join("h.lua");
         fs::write(&hook, "one").unwrap();
-        watching(&hook, false, async |watch, told| {
-            assert_eq!(watch.how(&hook).unwrap(), "polled every 2s: the kernel gives no watches");
+        watching(&hook, false, async |seer| {
+            assert_eq!(seer.how.first().unwrap().1.to_string(), "polled every 2s: the kernel gives no watches");
             fs::write(&hook, "another").unwrap();
-            change(told).await;
+            seer.change().await;
             fs::write(root.path().join("m.lua"), "return 1").unwrap();
-            change(told).await;
+            seer.change().await;
         });
-        watching(&hook, true, async |watch, _| {
-            let how = watch.how(&hook).unwrap();
+        watching(&hook, true, async |seer| {
+            let how = seer.how.first().unwrap().1.to_string();
             assert!(how == "watched" || how.ends_with(" is a mount"), "{how}");
         });
     }

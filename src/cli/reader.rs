@@ -1,0 +1,17 @@
+//! The reader process of a daemon: reads itself what the configuration names, then serves.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use super::{Exit, ucarp};
+use crate::reader::{self, Names};
+
+/// The reader's whole life. The keeper adds the configuration file, or where ucarp's command line is.
+pub(super) fn main() -> ExitCode {
+    match (ucarp::configuration(), std::env::args_os().nth(2)) {
+        (Some(Ok((config, path))), _) => reader::main(|| Names::of(&path, &config)),
+        (Some(Err(code)), _) => code,
+        (None, Some(path)) => reader::main(|| Names::read(&PathBuf::from(path))),
+        (None, None) => Exit::Usage.into(),
+    }
+}

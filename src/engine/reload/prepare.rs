@@ -1,0 +1,172 @@
+//! Preparing a reload: reading files, starting processes, loading hooks.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+use tracing::warn;
+
+use super::super::command::ReloadReport;
+use super::super::exam::{self, Examine, Test};
+use super::super::foresight::{Foresight, HookProblem};
+use super::super::load::accept;
+use super::super::material::{Belief, Material};
+use super::super::moves::missing_interfaces;
+use super::super::pool::Pool;
+use super::super::start::descriptors_needed;
+use super::super::terms::terms;
+use super::super::{helper, reader};
+use super::{Prepared, Scope};
+use crate::config::{self, Config, Reload};
+use crate::host::helper::Duty;
+use crate::host::process;
+use crate::keeper::Client;
+use crate::resolve::Access;
+use crate::types::Name;
+
+/// What the preparing task takes with it.
+pub(super) struct Job {
+    pub(super) scope: Scope,
+    pub(super) path: PathBuf,
+    pub(super) config: Config,
+    pub(super) current: BTreeMap<Name, Rc<Pool>>,
+    pub(super) refused: BTreeMap<Name, String>,
+    pub(super) keeper: Client,
+    pub(super) examine: Examine,
+    /// What the helper process can do.
+    pub(super) helper: Option<Duty>,
+    /// Who opens files.
+    pub(super) access: Access,
+    pub(super) replies: Vec<oneshot::Sender<ReloadReport>>,
+}
+
+impl Job {
+    /// Reads, loads and looks; changes nothing.
+    pub(super) async fn run(self) -> Prepared {
+        let Self { scope, path, config, current, refused, keeper, examine, helper: present, access, replies } = self;
+        let before = terms(&config, &path);
+        let (config, reader, problems) = match scope {
+            Scope::ChangedHooks => (config, None, Vec::new()),
+            Scope::Everything | Scope::Anyway => read_anew(path.clone(), config, &keeper).await,
+        };
+        let access = if scope.is_whole() { reader::access(reader.as_ref()) } else { access };
+        let mut found = Prepared {
+            scope,
+            missing: if scope.is_whole() { missing_interfaces(&config) } else { BTreeSet::new() },
+            config: Box::new(config),
+            pools: BTreeMap::new(),
+            faults: BTreeMap::new(),
+            problems,
+            doubts: Vec::new(),
+            unchanged: Vec::new(),
+            helper: None,
+            reader,
+            replies,
+        };
+        if !found.problems.is_empty() {
+            return found;
+        }
+        let descriptors = process::check_descriptors(descriptors_needed(&found.config));
+        found.problems.extend(descriptors.err().map(|error| error.to_string()));
+        let now = terms(&found.config, &path);
+        // It has read the file as it was when it started.
+        if let Some(wanted) = now.duty().filter(|wanted| present < Some(*wanted) || now != before) {
+            let wanted = present.map_or(wanted, |present| wanted.max(present));
+            match helper::start(&keeper, wanted).await {
+                Ok(client) => found.helper = Some((client, wanted)),
+                Err(error) => found.problems.push(format!("cannot start the helper process for what is newly granted: {error}")),
+            }
+        }
+        for (name, spec) in &found.config.hooks {
+            if scope == Scope::ChangedHooks && spec.reload == Reload::Manual {
+                continue;
+            }
+            let (material, digest, test) = match read_material(&found.config, &access, name.clone(), spec).await {
+                Ok(read) => read,
+                Err(message) => {
+                    // Said once, too: the message is what was refused.
+                    if scope.is_whole() || refused.get(name) != Some(&message) {
+                        found.faults.insert(name.clone(), (message.clone(), message));
+                    }
+                    continue;
+                }
+            };
+            if current.get(name).is_some_and(|pool| pool.digest() == digest && pool.spec() == spec) {
+                found.unchanged.push(name.clone());
+                continue;
+            }
+            // Said once: an editor that saves twice, or another hook's change, does not repeat it.
+            let attempt = exam::attempt(&digest, test.as_ref());
+            if scope == Scope::ChangedHooks && refused.get(name) == Some(&attempt) {
+                continue;
+            }
+            exam::tell_untested(name, spec, test.as_ref());
+            match accept(&found.config, name, spec, material, test.map(|test| (examine, test)), &keeper).await {
+                Ok(pool) => match foreseen(&found.config, &pool).await {
+                    Ok(doubts) => {
+                        found.doubts.extend(doubts.into_iter().map(|doubt| (name.clone(), doubt)));
+                        found.pools.insert(name.clone(), pool);
+                    }
+                    Err(error) => _ = found.faults.insert(name.clone(), (error, attempt)),
+                },
+                Err(error) => _ = found.faults.insert(name.clone(), (error.to_string(), attempt)),
+            }
+        }
+        found
+    }
+}
+
+/// What may go wrong with a new version; the first thing that must is an error.
+async fn foreseen(config: &Config, pool: &Pool) -> Result<Vec<String>, String> {
+    let Some(foresight) = Foresight::of(config, pool) else { return Ok(Vec::new()) };
+    let found = foresight.look_aside().await;
+    let certain = found.iter().filter(|problem| problem.certain).count();
+    match found.first() {
+        Some(HookProblem { message, certain: true, .. }) if certain > 1 => Err(format!("{message} (and {} more)", certain - 1)),
+        Some(HookProblem { message, certain: true, .. }) => Err(message.clone()),
+        Some(_) | None => Ok(found.into_iter().map(|problem| problem.message).collect()),
+    }
+}
+
+/// The configuration as it is now, and who opens what it names; or the old one.
+async fn read_anew(path: PathBuf, old: Config, keeper: &Client) -> (Config, Option<Arc<crate::reader::Client>>, Vec<String>) {
+    match reader::start(keeper).await {
+        Ok(reader) => {
+            let (config, problems) = read_config(path, old, reader::access(Some(&reader))).await;
+            (config, Some(reader), problems)
+        }
+        Err(error) => (old, None, vec![format!("cannot start the reader process: {error}")]),
+    }
+}
+
+/// The disk is read on another thread: it may be slow, and the protocol never waits.
+async fn read_config(path: PathBuf, old: Config, access: Access) -> (Config, Vec<String>) {
+    let read = tokio::task::spawn_blocking(move || Config::load_through(&path, access)).await;
+    match read {
+        Ok(Ok(loaded)) => {
+            for problem in &loaded.report.problems {
+                warn!(problem = problem.message, "The configuration has a flaw");
+            }
+            (loaded.config, Vec::new())
+        }
+        Ok(Err(report)) => (old, report.lines()),
+        Err(error) => (old, vec![error.to_string()]),
+    }
+}
+
+async fn read_material(
+    config: &Config,
+    access: &Access,
+    name: Name,
+    spec: &config::Hook,
+) -> Result<(Material, String, Option<Test>), String> {
+    let (belief, spec) = (Belief::of(config, access), spec.clone());
+    let both = move || {
+        let material = Material::read(&belief, &name, &spec).map_err(|error| error.to_string())?;
+        let digest = material.source.digest();
+        Ok((material, digest, exam::read(&belief, &spec)?))
+    };
+    tokio::task::spawn_blocking(both).await.map_err(|error| error.to_string())?
+}

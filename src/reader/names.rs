@@ -1,0 +1,128 @@
+//! What a configuration names: all that the reader opens.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::config::{Config, Disk, Kind, Surroundings, Unusable};
+use crate::hooks::source;
+use crate::hooks::vet::beside;
+use crate::resolve::Sources;
+
+/// In place of every password, which is not the reader's to know.
+const NO_PASSWORD: &[u8] = b"-";
+
+/// The files that a configuration names, itself among them.
+#[derive(Debug, Clone, Default)]
+pub struct Names {
+    /// The configuration's file.
+    config: PathBuf,
+    /// Wherever they lead.
+    files: BTreeSet<PathBuf>,
+    /// Of these hooks' modules, too.
+    hooks: BTreeSet<PathBuf>,
+}
+
+/// Why a file may be opened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Right {
+    /// It is named.
+    Named,
+    /// It may be a part of a hook, as long as it lies below this directory, links followed.
+    Below(PathBuf),
+}
+
+impl Names {
+    /// In this file, as it is now. What is wrong with it is told to whoever opens it; it names what it names.
+    #[must_use]
+    pub fn read(config: &Path) -> Self {
+        let sources = Sources::of_daemon();
+        let noted = Noted { disk: Disk::beside(config, sources.clone()), files: RefCell::default() };
+        _ = Config::read_in(config, &sources, &noted);
+        Self::new(config, noted.files.into_inner())
+    }
+
+    /// In a configuration that no file holds.
+    #[must_use]
+    pub fn of(path: &Path, config: &Config) -> Self {
+        let hooks = config.hooks.values().filter(|hook| matches!(hook.kind, Kind::Module));
+        Self::new(path, hooks.flat_map(|hook| hook.signature.iter().chain([&hook.path])).cloned().collect())
+    }
+
+    fn new(config: &Path, mut files: BTreeSet<PathBuf>) -> Self {
+        let ending = |path: &&PathBuf| path.extension().and_then(|ending| ending.to_str()).map(str::to_owned);
+        let is_hook = |path: &&PathBuf| matches!(ending(path).as_deref(), Some("lua" | "luau" | "wasm"));
+        let hooks: BTreeSet<PathBuf> = files.iter().filter(is_hook).cloned().collect();
+        for hook in &hooks {
+            let tests = source::tests(hook);
+            files.extend(tests.iter().chain([hook]).map(|file| beside(file)));
+            files.extend(tests);
+        }
+        files.insert(config.to_owned());
+        Self { config: config.to_owned(), files, hooks }
+    }
+
+    /// May this be opened?
+    pub(super) fn right(&self, path: &Path) -> Option<Right> {
+        if self.files.contains(path) {
+            return Some(Right::Named);
+        }
+        self.hooks.iter().find_map(|hook| below(source::directory(hook), path))
+    }
+
+    /// Is it a hook that is named?
+    pub(super) fn has_hook(&self, path: &Path) -> bool {
+        self.hooks.contains(path)
+    }
+
+    /// Is it the directory of the configuration?
+    pub(super) fn is_home(&self, directory: &Path) -> bool {
+        self.config.parent() == Some(directory)
+    }
+}
+
+/// As a module below a hook's directory, or the signature of one.
+fn below(directory: &Path, path: &Path) -> Option<Right> {
+    let root = fs::canonicalize(directory).ok()?;
+    let key = path.strip_prefix(&root).or_else(|_| path.strip_prefix(directory)).ok()?;
+    let signed = key.to_str().and_then(|key| key.strip_suffix(crate::trust::SUFFIX)).map(Path::new);
+    source::is_key(signed.unwrap_or(key)).then_some(Right::Below(root))
+}
+
+/// Notes what is asked for.
+struct Noted {
+    disk: Disk,
+    files: RefCell<BTreeSet<PathBuf>>,
+}
+
+impl Noted {
+    fn note(&self, path: &Path) -> PathBuf {
+        let path = self.disk.directory.join(path);
+        self.files.borrow_mut().insert(path.clone());
+        path
+    }
+}
+
+impl Surroundings for Noted {
+    fn password_file(&self, path: &Path) -> Result<Vec<u8>, Unusable> {
+        self.note(path);
+        Ok(NO_PASSWORD.to_vec())
+    }
+
+    fn credential(&self, name: &str) -> Result<Vec<u8>, Unusable> {
+        if let Some(directory) = &self.disk.credentials {
+            self.note(&directory.join(name));
+        }
+        Ok(NO_PASSWORD.to_vec())
+    }
+
+    fn key_file(&self, path: &Path) -> Result<Vec<u8>, Unusable> {
+        self.note(path);
+        self.disk.key_file(path)
+    }
+
+    fn hook_file(&self, path: &Path) -> Result<PathBuf, Unusable> {
+        Ok(self.note(path))
+    }
+}
