@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use super::{CONFIG, Exit, Failure, output};
 use crate::config;
 use crate::control::{self, CallError, Order, Reply};
-use crate::engine::command::{HookStatus, RefusalStatus, RefusedAddress, Status, StrangerStatus, VersionStatus, VhostStatus};
+use crate::engine::command::{
+    Elsewhere, HookStatus, RefusalStatus, RefusedAddress, Status, StrangerStatus, VersionStatus, VhostStatus,
+};
 use crate::engine::plan;
 use crate::ledger::{Origin, instance_name};
 use crate::types::{Name, Page};
@@ -451,6 +453,9 @@ fn vhost_text(vhost: &VhostStatus, page: &mut Page) {
     };
     let lease = if vhost.lease.is_empty() { String::new() } else { format!(", {}", vhost.lease) };
     writeln!(page, "  vhid {vhid} on {interface}, {}{up}{lease}", addresses.join(" "));
+    for Elsewhere { address, interface } in &vhost.elsewhere {
+        writeln!(page, "  {address} is up on {interface}, not by carpd's doing: this host answers for it, master or not");
+    }
     for refused in &vhost.refused_addresses {
         let RefusedAddress { address, reason, retry_in_ms } = refused;
         writeln!(page, "  but not {address}: {reason}; tries again in {} s", retry_in_ms.div_ceil(1000));

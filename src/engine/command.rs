@@ -1,6 +1,7 @@
 //! What an operator may ask of a running engine, and its answers.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
@@ -138,6 +139,9 @@ pub struct VhostStatus {
     /// Those of them that are up and not by carpd's doing: then it takes no part.
     #[serde(default)]
     pub foreign: Vec<VirtualAddress>,
+    /// Those of them that are up on other interfaces: this host answers for them, master or not.
+    #[serde(default)]
+    pub elsewhere: Vec<Elsewhere>,
     /// How unfit it says it is, 0..=240.
     pub demotion: u8,
     /// What that is made of.
@@ -175,6 +179,15 @@ pub struct DemotionStatus {
     pub ends: String,
     /// It ends by itself in so many milliseconds.
     pub ends_in_ms: Option<u64>,
+}
+
+/// A virtual address that is up on another interface than its own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Elsewhere {
+    /// The address.
+    pub address: IpAddr,
+    /// Where it is.
+    pub interface: IfName,
 }
 
 /// An address that a master goes without.

@@ -8,6 +8,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
+use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -174,6 +175,10 @@ impl Host for &MortalHost<'_> {
 
     fn addresses_on(&self, dev: &IfName) -> Result<Vec<FoundAddress>, HostError> {
         self.inner.addresses_on(dev)
+    }
+
+    fn device_of(&self, ip: IpAddr) -> Result<Option<IfName>, HostError> {
+        self.inner.device_of(ip)
     }
 
     async fn perform(&self, granted: &Granted, _: Duration) -> Result<Reply, HostError> {

@@ -66,16 +66,19 @@ impl<W: World> Engine<W> {
                 self.tell_renewed(index, address, port);
                 self.put_back(index, address.ip, port);
                 self.virtual_changed(index, address.ip);
+                self.changed_somewhere(index, address.ip, false);
                 self.may_be_source(index, address.ip)
             }
             HostEvent::AddressAdded { index, address } => {
                 self.announce_appeared(index, address.ip);
                 self.virtual_changed(index, address.ip);
+                self.changed_somewhere(index, address.ip, true);
                 self.may_be_source(index, address.ip)
             }
             HostEvent::Overrun => {
                 warn!("Lost events of the kernel; looks at everything again");
                 self.look();
+                self.numbers().into_iter().for_each(|index| self.look_elsewhere(index));
                 None
             }
         }

@@ -17,6 +17,7 @@ mod degraded;
 mod demotion;
 mod desk;
 mod doing;
+mod elsewhere;
 mod exam;
 mod execute;
 mod follow;

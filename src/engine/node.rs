@@ -4,6 +4,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::announcer::Announcer;
+use super::command::Elsewhere;
 use super::degraded::Degraded;
 use super::handover::Handover;
 use super::health::Checks;
@@ -34,6 +35,8 @@ pub(super) struct Node<H> {
     pub(super) holding: bool,
     /// Addresses of its that are up and not by our doing: it takes no part.
     pub(super) foreign: Vec<VirtualAddress>,
+    /// Addresses of its that are up on other interfaces.
+    pub(super) elsewhere: Vec<Elsewhere>,
     /// The lease in the kernel of those it holds, and when it was renewed last.
     pub(super) leased: Option<(Duration, Timestamp)>,
     /// When the machine wants to be woken.

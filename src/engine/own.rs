@@ -112,12 +112,14 @@ impl<W: World> Engine<W> {
                 self.sort_out(member, &there, When::Start);
             }
         }
+        self.numbers().into_iter().for_each(|index| self.look_elsewhere(index));
     }
 
     pub(super) fn remove_leftovers_of(&mut self, index: usize) {
         let Some(node) = self.nodes.get(&index) else { return };
         let Some(there) = self.addresses_on(&node.spec.interface) else { return };
         self.sort_out(index, &there, When::Start);
+        self.look_elsewhere(index);
     }
 
     /// `None` if that cannot be told.

@@ -343,6 +343,7 @@ impl Engine {
         if old.addresses != spec.addresses || old.adopt != spec.adopt {
             let there = self.addresses_on(&spec.interface).unwrap_or_default();
             self.sort_out(index, &there, When::Later);
+            self.look_elsewhere(index);
         }
         // Addresses that could not be put up have left a follow-up.
         self.handle(index, Input::Timer, now);

@@ -407,6 +407,7 @@ pub(super) fn node_with_seed<H: Host + 'static, W: Wire>(
         announcer: Announcer::default(),
         holding: false,
         foreign: Vec::new(),
+        elsewhere: Vec::new(),
         leased: None,
         wake: None,
         drop_again: None,

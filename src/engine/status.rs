@@ -94,6 +94,7 @@ fn vhost<H>(node: &Node<H>, holding: bool, obstacle: Option<String>, now: Timest
         seq: last.map_or(0, |last| last.seq),
         holding,
         foreign: node.foreign.clone(),
+        elsewhere: node.elsewhere.clone(),
         demotion: machine.demotion().get(),
         demotions: node.demotions(now),
         refused_addresses: node.unheld.as_ref().map(|unheld| unheld.status(now)).unwrap_or_default(),

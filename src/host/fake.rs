@@ -6,6 +6,7 @@ mod trouble;
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::time::Duration;
 
 pub use clock::VirtualClock;
@@ -271,6 +272,15 @@ impl Host for FakeHost {
 
     fn is_connected(&self, _address: VirtualAddress, _dev: &IfName) -> Result<bool, HostError> {
         Ok(true)
+    }
+
+    fn device_of(&self, ip: IpAddr) -> Result<Option<IfName>, HostError> {
+        let there = self.values.borrow();
+        let device = there.iter().find_map(|(resource, value)| match resource {
+            Resource::Address { dev, ip: there } if *there == ip && *value != Value::Absent => Some(dev.clone()),
+            _ => None,
+        });
+        Ok(device)
     }
 
     fn addresses_on(&self, dev: &IfName) -> Result<Vec<FoundAddress>, HostError> {

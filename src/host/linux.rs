@@ -333,6 +333,10 @@ impl Host for LinuxHost {
         Ok(there.iter().any(|present| leads_there(present.address)))
     }
 
+    fn device_of(&self, ip: IpAddr) -> Result<Option<IfName>, HostError> {
+        Ok(self.netlink.device_of(ip))
+    }
+
     fn addresses_on(&self, dev: &IfName) -> Result<Vec<FoundAddress>, HostError> {
         let there = match index_of(dev) {
             Ok(index) => self.netlink.addresses(index)?,

@@ -128,6 +128,12 @@ pub trait Host {
     /// [`HostError`] with the kernel's words.
     fn addresses_on(&self, dev: &IfName) -> Result<Vec<FoundAddress>, HostError>;
 
+    /// The device on which this machine has this address; `None` if it has no such address. Without waiting, however many it has.
+    ///
+    /// # Errors
+    /// [`HostError`] with the kernel's words.
+    fn device_of(&self, ip: IpAddr) -> Result<Option<IfName>, HostError>;
+
     /// Is this address on this device, with whatever prefix? Not if the device is gone. Without waiting.
     ///
     /// # Errors
@@ -189,6 +195,10 @@ impl<H: Host> Host for &H {
 
     fn addresses_on(&self, dev: &IfName) -> Result<Vec<FoundAddress>, HostError> {
         (**self).addresses_on(dev)
+    }
+
+    fn device_of(&self, ip: IpAddr) -> Result<Option<IfName>, HostError> {
+        (**self).device_of(ip)
     }
 
     fn address_present(&self, dev: &IfName, ip: IpAddr) -> Result<bool, HostError> {

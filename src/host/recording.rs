@@ -261,6 +261,11 @@ impl<H: Host> Host for RecordingHost<H> {
             || self.excused(self.facts.is_connected(address, dev), || true)?)
     }
 
+    fn device_of(&self, ip: IpAddr) -> Result<Option<IfName>, HostError> {
+        let recorded = self.addresses(Vec::new(), None).into_iter().find(|(_, there)| there.ip == ip);
+        recorded.map_or_else(|| self.excused(self.facts.device_of(ip), || None), |(dev, _)| Ok(Some(dev)))
+    }
+
     fn addresses_on(&self, dev: &IfName) -> Result<Vec<FoundAddress>, HostError> {
         let mut there = self.excused(self.facts.addresses_on(dev), Vec::new)?;
         for (resource, value) in self.values.borrow().iter() {

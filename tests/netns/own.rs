@@ -12,6 +12,8 @@ pub(crate) fn cases() -> Vec<Case> {
         Case::new("own::without_a_lease_stopping_takes_no_other_address_along", without_lease),
         Case::new("own::an_own_address_that_comes_late_is_the_source_again", comes_late),
         Case::new("own::what_a_hook_set_and_somebody_took_away_is_put_back", put_back),
+        Case { limit: TAKEOVER * 6, ..Case::new("own::what_others_make_of_services_and_files_is_told", changed) },
+        Case::new("own::an_address_on_another_interface_of_a_backup_shows", on_another_interface),
         Case::new("own::an_alternative_name_of_the_interface_does", altname),
     ]
 }
@@ -204,5 +206,64 @@ fn altname() -> Outcome {
     sh(&lab, "a", "ip link property add dev eth0 altname enp0s31f6")?;
     a.wait_says("Holds the addresses", TAKEOVER)?;
     watch.wait(&[mac(&lab, "a")?], SOON)?;
+    a.stop()
+}
+
+/// Waits until the status says it, or no longer does.
+fn status_says(lab: &Lab, words: &str, says: bool) -> Outcome {
+    let looked = || {
+        let shown = lab.host("a").run(&[CARPD, "status"], SOON)?.stdout.join("\n");
+        Ok((shown.contains(words) == says).then_some(()))
+    };
+    Ok(lab.until(&format!("status with {words}: {says}"), TAKEOVER, looked)?)
+}
+
+fn changed() -> Outcome {
+    let lab = lan(&["a"])?;
+    sh(&lab, "a", "mkdir /run/lab/out")?;
+    let lua = "function on_master() service.start('httpd') file.write('/run/lab/out/flag', 'mine') end";
+    let grants = "[hook.h.grant]\nservice = [{ unit = \"httpd\", do = [\"start\"] }]\n\
+                  file = [{ path = \"/run/lab/out/flag\", do = [\"write\"] }]";
+    let mut a = Carpd::new("a").hook(lua, grants).start(&lab)?;
+    a.wait_ran("on_master", TAKEOVER)?;
+    let before = status(&lab)?;
+    assert!(before.contains("\nholds service httpd") && before.contains("\nholds file /run/lab/out/flag"), "{before}");
+    for (spoil, mend, what) in [
+        ("service httpd stop; echo theirs > /run/lab/out/flag", "service httpd start", "does not hold service httpd"),
+        ("rm /run/lab/out/flag", "printf mine > /run/lab/out/flag", "does not hold file /run/lab/out/flag"),
+    ] {
+        sh(&lab, "a", spoil)?;
+        status_says(&lab, what, true)?;
+        status_says(&lab, "does not hold file /run/lab/out/flag", true)?;
+        sh(&lab, "a", mend)?;
+        status_says(&lab, what, false)?;
+    }
+    a.stop()
+}
+
+fn on_another_interface() -> Outcome {
+    let lab = lan(&["a", "b"])?;
+    let (mut a, mut b) = (Carpd::new("a").advskew(50).start(&lab)?, Carpd::new("b").start(&lab)?);
+    b.wait_state("master", TAKEOVER)?;
+    a.wait_state("backup", SOON)?;
+    let words = format!("{ADDRESS} is up on lo, not by carpd's doing");
+    status_says(&lab, &words, false)?;
+    sh(&lab, "a", &format!("ip address add {ADDRESS}/32 dev lo"))?;
+    status_says(&lab, &words, true)?;
+    assert!(a.text().contains("A virtual address is up on another interface"), "{}", a.text());
+    sh(&lab, "a", &format!("ip address delete {ADDRESS}/32 dev lo"))?;
+    status_says(&lab, &words, false)?;
+    // Also what is there before the daemon, and stays while it is master.
+    a.stop()?;
+    sh(&lab, "a", &format!("ip link add br7 type bridge; ip link set br7 up; ip address add {ADDRESS}/24 dev br7"))?;
+    let mut a = Carpd::new("a").advskew(50).start(&lab)?;
+    a.wait_state("backup", TAKEOVER)?;
+    let words = format!("{ADDRESS} is up on br7, not by carpd's doing");
+    status_says(&lab, &words, true)?;
+    b.stop()?;
+    a.wait_state("master", SOON)?;
+    status_says(&lab, &words, true)?;
+    sh(&lab, "a", "ip link delete br7")?;
+    status_says(&lab, &words, false)?;
     a.stop()
 }

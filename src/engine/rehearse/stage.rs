@@ -279,6 +279,10 @@ impl Host for StageHost {
         self.0.fake.is_connected(address, dev)
     }
 
+    fn device_of(&self, ip: IpAddr) -> Result<Option<IfName>, HostError> {
+        if self.0.off.get() { Ok(None) } else { self.0.fake.device_of(ip) }
+    }
+
     fn addresses_on(&self, dev: &IfName) -> Result<Vec<FoundAddress>, HostError> {
         if self.0.off.get() {
             return Ok(Vec::new());

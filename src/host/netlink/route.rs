@@ -116,25 +116,46 @@ impl Netlink {
         }
     }
 
+    /// The device on which this machine has this address, by a lookup: one exchange, however many addresses and devices there are.
+    pub fn device_of(&self, ip: IpAddr) -> Option<IfName> {
+        let mut found = None;
+        // Unreachable is no error: then it is not here.
+        _ = self.exchange(RouteNetlinkMessage::GetRoute(lookup(ip)), NLM_F_ACK, |part| {
+            if let Some(RouteNetlinkMessage::NewRoute(route)) = part.message()
+                && route.header.kind == RouteType::Local
+            {
+                found =
+                    route.attributes.iter().find_map(|a| if let RouteAttribute::Oif(index) = a { Some(*index) } else { None });
+            }
+            Ok(())
+        });
+        found.and_then(name_of)
+    }
+
     /// The route at this one's place, by a lookup of its network: one exchange, whatever the size of the table. `None` says
     /// nothing: a narrower route, a better metric or a rule may hide it.
     fn looked_up(&self, route: &Route) -> Option<FoundRoute> {
         let RouteTarget::Network { ip, prefix: 1.. } = route.dst else { return None };
-        let family = route.family();
-        let mut query = RouteMessage::default();
-        query.header.address_family = address_family(family);
-        query.header.destination_prefix_length = family.host_prefix();
-        query.header.flags = RouteFlags::from_bits_retain(FIB_MATCH);
-        query.attributes = vec![RouteAttribute::Destination(ip.into())];
         let mut found = None;
         let place = Place::of(route);
         // Unreachable is no error: then it is not there.
-        _ = self.exchange(RouteNetlinkMessage::GetRoute(query), NLM_F_ACK, |part| {
+        _ = self.exchange(RouteNetlinkMessage::GetRoute(lookup(ip)), NLM_F_ACK, |part| {
             found = place.pick(part);
             Ok(())
         });
         found.map(Found::told)
     }
+}
+
+/// A question for the route that leads to an address.
+fn lookup(ip: IpAddr) -> RouteMessage {
+    let family = Family::of(ip);
+    let mut query = RouteMessage::default();
+    query.header.address_family = address_family(family);
+    query.header.destination_prefix_length = family.host_prefix();
+    query.header.flags = RouteFlags::from_bits_retain(FIB_MATCH);
+    query.attributes = vec![RouteAttribute::Destination(ip.into())];
+    query
 }
 
 impl Reader {

@@ -1,0 +1,49 @@
+//! Virtual addresses that are up on another interface of this machine, as on `lo` or a bridge. Linux answers for every address that it
+//! has, on whichever interface it is asked; so a backup with one answers beside the master, and status must say so.
+//!
+//! It takes part all the same: where such addresses do not answer (`arp_ignore`) they are there on purpose.
+
+use std::net::IpAddr;
+
+use tracing::{info, warn};
+
+use super::command::Elsewhere;
+use super::run::Engine;
+use super::world::World;
+use crate::host::Host as _;
+
+impl<W: World> Engine<W> {
+    /// An address came to the link with this number, or went.
+    pub(super) fn changed_somewhere(&mut self, link: u32, ip: IpAddr, came: bool) {
+        let of_address = self.nodes.iter().filter(|(_, node)| node.spec.addresses.iter().any(|address| address.ip == ip));
+        // What comes to its own interface is no news of another.
+        let is_own = |port: usize| self.ports.get(port).is_some_and(|port| port.index() == Some(link));
+        let members: Vec<usize> = of_address.filter(|(_, node)| !(came && is_own(node.port))).map(|(index, _)| *index).collect();
+        for index in members {
+            self.look_elsewhere(index);
+        }
+    }
+
+    /// Looks whether a virtual host's addresses are up on other interfaces: one exchange with the kernel for each.
+    pub(super) fn look_elsewhere(&mut self, index: usize) {
+        let Some(node) = self.nodes.get_mut(&index) else { return };
+        let spec = &node.spec;
+        let host = self.shared.executor.host();
+        let other = |ip: IpAddr| {
+            let interface = host.device_of(ip).ok().flatten().filter(|dev| *dev != spec.interface)?;
+            Some(Elsewhere { address: ip, interface })
+        };
+        let found: Vec<_> = spec.addresses.iter().filter_map(|address| other(address.ip)).collect();
+        if found == node.elsewhere {
+            return;
+        }
+        let vhost = &spec.name;
+        for Elsewhere { address, interface } in &found {
+            warn!(%vhost, %address, %interface, "A virtual address is up on another interface: this host answers for it, master or not");
+        }
+        if found.is_empty() {
+            info!(%vhost, "Its addresses are up on no other interface any more");
+        }
+        node.elsewhere = found;
+    }
+}
