@@ -93,6 +93,8 @@ pub(super) struct Queue<H> {
     checks_waiting: Cell<usize>,
     /// What it runs waits until others have run.
     waits: Rc<Cell<bool>>,
+    /// It undoes, and takes nothing new before that is done.
+    undoing: Cell<bool>,
 }
 
 #[derive(Debug, Default)]
@@ -161,6 +163,7 @@ impl<H: Host + 'static> Queue<H> {
             checks: RefCell::default(),
             checks_waiting: Cell::new(0),
             waits: Rc::default(),
+            undoing: Cell::default(),
         });
         let task = tokio::task::spawn_local(Rc::clone(&queue).serve());
         *queue.task.borrow_mut() = Some(task.abort_handle());
@@ -289,7 +292,8 @@ impl<H: Host + 'static> Queue<H> {
     /// Is there nothing to do before the clock moves? Either nothing at all, or what runs waits for the clock.
     pub(super) fn is_quiet(&self, clock: &clock::Virtual) -> bool {
         let slots = self.slots.borrow();
-        if slots.newest.is_some() {
+        // Who undoes may wait for the clock all the same.
+        if slots.newest.is_some() && !self.undoing.get() {
             return false;
         }
         let idle = self.waits.get() || (!self.busy.get() && slots.aside.is_none() && slots.undo.is_none());
@@ -372,7 +376,7 @@ impl<H: Host + 'static> Queue<H> {
     async fn run_list_again(&self, job: &Job) -> Result<(), Failure> {
         let before = self.shared.executor.mark();
         self.run_list(&job.event, job.ticket).await?;
-        self.shared.executor.undo_older(&self.vhost(), None, before).await;
+        self.undo_older(None, before).await;
         Ok(())
     }
 
@@ -388,7 +392,7 @@ impl<H: Host + 'static> Queue<H> {
             None => Ok(()),
         };
         let applied = match result {
-            Ok(()) => Ok(self.shared.executor.undo_older(&self.vhost(), Some(name), before).await),
+            Ok(()) => Ok(self.undo_older(Some(name), before).await),
             // Told by dropping the way back.
             Err(HookError::Superseded) => return,
             Err(error) => Err(error),
@@ -519,7 +523,7 @@ impl<H: Host + 'static> Queue<H> {
     /// True if nothing of it is left.
     async fn undo_once(&self, mark: u64) -> bool {
         let vhost = self.vhost();
-        let undoing = self.shared.executor.undo_older(&vhost, None, mark);
+        let undoing = self.undo_older(None, mark);
         let undone = self.shared.doing.during(format_args!("undoing what hooks of {vhost} did"), undoing).await;
         if undone.failed > 0 {
             warn!(vhost = %self.vhost(), failed = undone.failed, "Will undo again what could not be undone");
@@ -529,6 +533,14 @@ impl<H: Host + 'static> Queue<H> {
         let mut slots = self.slots.borrow_mut();
         slots.undo = slots.undo.filter(|newer| *newer != mark);
         true
+    }
+
+    /// As the executor does.
+    async fn undo_older(&self, hook: Option<&Name>, mark: u64) -> Undone {
+        self.undoing.set(true);
+        let undone = self.shared.executor.undo_older(&self.vhost(), hook, mark).await;
+        self.undoing.set(false);
+        undone
     }
 
     async fn retry_backup(&self, event: &HookEvent, ticket: u64) {

@@ -159,6 +159,34 @@ fn a_master_does_not_wait_for_an_on_backup_that_failed() {
     assert_eq!(runs, [(2_000, failed), (3_078, "on_master done".to_owned())]);
 }
 
+/// An undoing that waits for the clock, and a new state that waits for it.
+#[test]
+fn a_new_state_during_an_undoing_does_not_stop_the_clock() {
+    let lua = "function before_master() service.start('httpd') carp.resign('x') end\n\
+               function on_backup() clock.sleep(100) carp.resign('x') end\n";
+    let directory = place_with(lua, "carp = [\"resign\"]\n", &[("node2", 50), ("node3", 50)]);
+    for name in ["node2.toml", "node3.toml"] {
+        let path = directory.path().join(name);
+        let text = fs::read_to_string(&path).unwrap().replace("preempt = true", "preempt = true\nadvbase = 0");
+        fs::write(&path, text).unwrap();
+    }
+    let timeline = json(directory.path(), &["node2.toml", "node3.toml", "--end", "5s"]);
+    assert!(marks(&timeline, 1).iter().any(|(at, _)| *at > 4_000), "{timeline}");
+}
+
+/// With the line that is to blame.
+#[test]
+fn an_error_of_a_hook_is_shown_in_its_file() {
+    let directory = place_with("function on_master()\n  error('broken')\nend\n", "", &[("node2", 0), ("node3", 15)]);
+    let play = || carpd(directory.path(), &["rehearse", "node2.toml", "node3.toml", "--end", "10s"]);
+    let ran = play();
+    assert!(ran.code == 0 && ran.stdout.contains("failover.lua:2:3\n"), "{}", ran.stdout);
+    assert_eq!(ran.stdout.matches("2 |   error('broken')").count(), 1, "once for both nodes: {}", ran.stdout);
+    fs::write(directory.path().join("failover.lua"), "function on_master()\n  oops oops\nend\n").unwrap();
+    let ran = play();
+    assert!(ran.code == 3 && ran.stderr.contains("failover.lua:2:3\n") && ran.stderr.contains("^^^^"), "{}", ran.stderr);
+}
+
 #[test]
 fn partitions_links_freezes_and_stops_do_what_they_do() {
     let directory = place(&[("node2", 0), ("node3", 15)]);
