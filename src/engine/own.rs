@@ -78,12 +78,15 @@ fn has(spec: &config::Vhost, ip: IpAddr) -> bool {
 #[must_use]
 pub fn check(config: &config::Config) -> Vec<(usize, String)> {
     let (Ok(netlink), Ok(origin)) = (Netlink::open(), Origin::current()) else { return Vec::new() };
-    let known = ledger::held_here(&config.daemon.run_dir, origin);
+    let known = ledger::ledgers_here(&config.daemon.run_dir, origin);
     let mut found = Vec::new();
     for (number, spec) in config.vhosts.iter().enumerate().filter(|(_, spec)| spec.manage_addresses && !spec.adopt) {
         let there = index_of(&spec.interface).and_then(|index| netlink.addresses(index)).unwrap_or_default();
         let of_vhost = there.iter().map(FoundAddress::from).filter(|found| has(spec, found.address.ip));
-        let is_known = |found: &FoundAddress| known.contains(&resource(&spec.interface, found.address.ip));
+        let is_known = |found: &FoundAddress| {
+            let resource = resource(&spec.interface, found.address.ip);
+            known.iter().any(|ledger| ledger.holds(&resource))
+        };
         let foreign = of_vhost.filter(|found| whose(found, is_known(found), When::Start) == Whose::Foreign);
         found.extend(foreign.map(|foreign| (number, complaint(foreign.address, &spec.interface))));
     }

@@ -81,21 +81,8 @@ impl Recovery {
     pub fn own_name(&self, ledger: &Ledger, now: String) -> String {
         let dead = self.dead.borrow();
         let others: Vec<_> = dead.iter().map(|dead| dead.ledger.borrow()).collect();
-        let before = |name: &str| {
-            let value = Value::Text(name.to_owned());
-            let mut ledgers = std::iter::once(ledger).chain(others.iter().map(|other| &**other));
-            ledgers.find_map(|ledger| match ledger.before(&Resource::Hostname, &value) {
-                Some(Value::Text(before)) if before != name => Some(before.clone()),
-                _ => None,
-            })
-        };
-        // Each of them may have found the name of another.
-        let mut name = now;
-        for _ in 0..=dead.len() {
-            let Some(earlier) = before(&name) else { break };
-            name = earlier;
-        }
-        name
+        let all: Vec<&Ledger> = std::iter::once(ledger).chain(others.iter().map(|other| &**other)).collect();
+        own_name(&all, now)
     }
 
     /// Takes the addresses down, at once. What fails is tried again with the rest.
@@ -152,6 +139,24 @@ impl Recovery {
         }
         undone
     }
+}
+
+/// What the node is called if nothing of what these ledgers hold is in effect.
+pub(super) fn own_name(ledgers: &[&Ledger], now: String) -> String {
+    let before = |name: &str| {
+        let value = Value::Text(name.to_owned());
+        ledgers.iter().find_map(|ledger| match ledger.before(&Resource::Hostname, &value) {
+            Some(Value::Text(before)) if before != name => Some(before.clone()),
+            _ => None,
+        })
+    };
+    // Each of them may have found the name of another.
+    let mut name = now;
+    for _ in ledgers {
+        let Some(earlier) = before(&name) else { break };
+        name = earlier;
+    }
+    name
 }
 
 fn addresses<H: Host>(host: &H, ledger: &RefCell<Ledger>, left: &mut Vec<Leftover>) -> Undone {

@@ -1,6 +1,5 @@
 //! The ledger's files: appended to, and written anew when most of it is history.
 
-use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::FileExt as _;
@@ -12,8 +11,7 @@ use serde::{Deserialize, Serialize};
 use tracing::{error, info, warn};
 
 use super::claims::{Change, Claims};
-use super::{Instance, LedgerError, Origin, instance};
-use crate::effect::Resource;
+use super::{Instance, Ledger, LedgerError, Origin, instance};
 use crate::process::Patience;
 use crate::record::{self, MAGIC_LEN, Records};
 use crate::resolve;
@@ -304,20 +302,22 @@ impl Log {
     }
 }
 
-/// Everything that the ledgers of this boot and this network namespace hold, of processes that live and of those that died, as far as
-/// they can be read. Only looks: takes no locks and writes nothing.
+/// The ledgers of this boot and this network namespace, of processes that live and of those that died, as far as they can be read; as
+/// copies in memory. Only looks: takes no locks and writes nothing.
 #[must_use]
-pub fn held_here(run_dir: &Path, origin: Origin) -> BTreeSet<Resource> {
-    let mut claims = Claims::default();
+pub fn ledgers_here(run_dir: &Path, origin: Origin) -> Vec<Ledger> {
+    let mut found = Vec::new();
     for (name, _) in instance::ledgers(run_dir) {
         let bytes = read_bounded(&run_dir.join(name).join(FILE_NAME)).unwrap_or_default();
         let Some(mut records) = Records::new(&bytes, MAGIC) else { continue };
         let header = records.next().and_then(|first| postcard::from_bytes::<Header>(first).ok());
         if header.is_some_and(|header| header.origin == origin) {
+            let mut claims = Claims::default();
             records.filter_map(|record| postcard::from_bytes(record).ok()).for_each(|change| claims.apply(change));
+            found.push(Ledger { claims, ..Ledger::default() });
         }
     }
-    claims.iter().map(|holding| holding.resource.clone()).collect()
+    found
 }
 
 /// Can files be written and synced in a directory? It takes as long as the disk takes: for a thread that may wait.

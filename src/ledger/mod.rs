@@ -16,7 +16,7 @@ use std::path::PathBuf;
 
 use claims::{Change, Claims};
 pub use claims::{Holding, Leftover, Of, Owner, Undo};
-pub use disk::{Written, held_here, probe};
+pub use disk::{Written, ledgers_here, probe};
 pub use instance::{Holder, Instance, InstanceError, Occupant, Origin, instance_name, own_directory};
 
 use crate::effect::{Resource, Value};

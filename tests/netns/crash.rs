@@ -102,6 +102,9 @@ fn own_name() -> Outcome {
         daemon.wait_says(&format!("I am {own}"), SOON)?;
         daemon.wait_ran("on_master", TAKEOVER)?;
         assert_eq!(sh(&lab, "a", "hostname")?, ["virtual"]);
+        let planned =
+            lab.host("a").run(&[CARPD, "plan", "--event", "backup", "--json", "--config", "/run/lab/carpd.toml"], SOON)?;
+        assert!(planned.stdout.join("\n").contains(&format!("I am {own}")), "{planned:?}");
         let tree = Tree::of(&lab, "a", &daemon)?;
         if round == 0 {
             // The whole of it, and the next one finds what is left.

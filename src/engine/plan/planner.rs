@@ -11,7 +11,7 @@ use super::super::lease::Lease;
 use super::super::material::{Belief, Material};
 use super::super::own;
 use super::super::pool;
-use super::super::recover::Recovery;
+use super::super::recover::{self, Recovery};
 use super::super::start::{sandbox_policy, services};
 use super::super::store::Store;
 use super::desk::{PlanDesk, noted};
@@ -23,7 +23,7 @@ use crate::hooks::{Budget, EntryPoint, HookEvent, HookSource, Instance, LoadErro
 use crate::host::helper::Duty;
 use crate::host::{Host as _, HostError, LinuxHost, Options, RecordingHost, hostname};
 use crate::keeper::{Client, Role};
-use crate::ledger::{Ledger, Owner};
+use crate::ledger::{Ledger, Origin, Owner, ledgers_here};
 use crate::proto;
 use crate::resolve::Access;
 use crate::types::{Cause, Name};
@@ -132,7 +132,7 @@ impl<'a> Planner<'a> {
         }
         let node = match &config.daemon.node_name {
             Some(name) => name.clone(),
-            None => hostname::current()?,
+            None => own_name(config, hostname::current()?),
         };
         let host = if wanted.learns { RecordingHost::new(host).lenient() } else { RecordingHost::new(host) };
         let executor = Executor::new(host, Ledger::new(), Recovery::default());
@@ -292,6 +292,12 @@ impl<'a> Planner<'a> {
         plan.parts.push(Part { by: By::Hook { name: name.clone(), entry }, steps, log, failure });
         failed
     }
+}
+
+/// The node's own name, also beside a daemon whose hook has set another.
+fn own_name(config: &Config, now: String) -> String {
+    let ledgers = Origin::current().map(|origin| ledgers_here(&config.daemon.run_dir, origin)).unwrap_or_default();
+    recover::own_name(&ledgers.iter().collect::<Vec<_>>(), now)
 }
 
 /// Reading files, parameters that only root may see, and asking init scripts is the helper's work.
