@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::{CONFIG, Exit, Failure, excerpt, output};
 use crate::config::{Config, Problem, Report, Severity, Vhost};
+use crate::effect::Link;
 use crate::engine::{self, HookProblem};
 use crate::host::netlink::Reader;
 use crate::types::Page;
@@ -101,12 +102,17 @@ fn check_interfaces(config: &Config, strict: bool) -> Vec<Problem> {
     let mut seen = BTreeSet::new();
     let mut problems = Vec::new();
     for vhost in &config.vhosts {
-        match link_of(vhost) {
+        let error = |message| Problem::error(Some(vhost.place.0.clone()), message);
+        let link = link_of(vhost);
+        if let Some(flaw) = link.and_then(Link::flaw) {
+            problems.push(error(format!("the interface {} {flaw}", vhost.interface)));
+        }
+        match link {
             None if there.is_empty() => {}
             None => problems.push(missing(vhost)),
             Some(link) if !seen.insert((link.index, vhost.vhid)) => {
                 let message = format!("vhid {} is used twice on {}, which is {} here", vhost.vhid, vhost.interface, link.name);
-                problems.push(Problem::error(Some(vhost.place.0.clone()), message));
+                problems.push(error(message));
             }
             Some(_) => {}
         }

@@ -1,10 +1,12 @@
 //! `carpd cleanup`: the ledger's part alone.
 
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use tracing_subscriber::filter::LevelFilter;
 
 use super::{Exit, Failure, output};
+use crate::config::{self, Daemon};
 use crate::engine::{self, Cleanup, Undone};
 use crate::telemetry::{self, Format};
 
@@ -16,18 +18,16 @@ use crate::telemetry::{self, Format};
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:\n  carpd cleanup\n  carpd cleanup --config ./carpd.toml")]
 pub(super) struct Args {
-    /// Look into the directories that this configuration names, instead of /run/carpd and /var/lib/carpd.
+    /// Look into the directories that this configuration names, instead of /run/carpd and /var/lib/carpd. The rest of it may be
+    /// wrong.
     #[arg(short, long, value_name = "FILE")]
     config: Option<PathBuf>,
 }
 
 pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
-    let (run_dir, state_dir) = match &args.config {
-        Some(path) => {
-            let daemon = super::run::load(path)?.config.daemon;
-            (daemon.run_dir, daemon.state_dir)
-        }
-        None => (PathBuf::from("/run/carpd"), PathBuf::from("/var/lib/carpd")),
+    let Daemon { run_dir, state_dir, .. } = match &args.config {
+        Some(path) => daemon(path)?,
+        None => Daemon::default(),
     };
     // Each undo is told as the daemon would.
     _ = telemetry::start(Format::Human, LevelFilter::INFO, None);
@@ -44,6 +44,25 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
         return Err(failure.hint("it was killed, but the kernel has not taken it apart yet: call this again when it is gone"));
     }
     output::line(said)
+}
+
+/// Where the daemon of a configuration has its things. What is wrong with the rest is only told: whoever cleans up may have removed
+/// the hooks and passwords already.
+fn daemon(path: &Path) -> Result<Daemon, Failure> {
+    let report = match super::owners::look(path) {
+        Ok((loaded, _)) => return Ok(loaded.config.daemon),
+        Err(report) => report,
+    };
+    let unreadable = |error| Failure::new(Exit::Config, format!("cannot read {}: {error}", path.display()));
+    let text = fs::read_to_string(path).map_err(unreadable)?;
+    let usual = Daemon::default();
+    let run_dir = config::run_dir(&text).unwrap_or(usual.run_dir);
+    let state_dir = config::state_dir(&text).unwrap_or(usual.state_dir);
+    for line in report.lines() {
+        output::note(format_args!("warning: {line}"));
+    }
+    output::note(format_args!("goes by its run-dir {} and its state-dir {} alone", run_dir.display(), state_dir.display()));
+    Ok(Daemon { run_dir, state_dir, ..Daemon::default() })
 }
 
 fn summary(Undone { settled, changed, .. }: Undone) -> String {

@@ -36,10 +36,20 @@ pub(super) fn read(root: &Table<'_>, around: &dyn Surroundings, out: &mut Findin
 /// The `run-dir` of a configuration that may be wrong in everything else: its daemon runs all the same, with what it read before.
 #[must_use]
 pub fn run_dir(text: &str) -> Option<PathBuf> {
-    let (document, _) = DeTable::parse_recoverable(text);
+    written(text, "run-dir")
+}
+
+/// Its `state-dir`, likewise.
+#[must_use]
+pub fn state_dir(text: &str) -> Option<PathBuf> {
+    written(text, "state-dir")
+}
+
+fn written(text: &str, key: &str) -> Option<PathBuf> {
+    let (document, _) = DeTable::parse_recoverable(text.strip_prefix('\u{feff}').unwrap_or(text));
     let DeValue::Table(daemon) = document.get_ref().get("daemon")?.get_ref() else { return None };
-    let DeValue::String(run_dir) = daemon.get("run-dir")?.get_ref() else { return None };
-    Some(PathBuf::from(run_dir.as_ref())).filter(|run_dir| run_dir.is_absolute())
+    let DeValue::String(directory) = daemon.get(key)?.get_ref() else { return None };
+    Some(PathBuf::from(directory.as_ref())).filter(|directory| directory.is_absolute())
 }
 
 impl Default for Daemon {

@@ -41,7 +41,7 @@ pub use choice::{
     Choice, FamilyTimers, FileOwners, Ipv6Checksum, Leases, LinkLocal, LogFormat, LogLevel, OnFailure, OnUnhealthy, Peers,
     Preempt, Reload, Sandbox, ServiceBackend, SourceMac, TieBreak,
 };
-pub use daemon::run_dir;
+pub use daemon::{run_dir, state_dir};
 pub use diff::differences;
 #[cfg(feature = "daemon")]
 pub use load::{Disk, load_trust};

@@ -400,9 +400,21 @@ pub struct Link {
     pub mac: MacAddr,
     /// Bytes.
     pub mtu: u32,
+    /// It carries Ethernet frames: no loopback, tunnel or point-to-point device does.
+    pub ethernet: bool,
 }
 
 impl Link {
+    /// Why CARP cannot be spoken on it, for ever; `None` if it can.
+    #[must_use]
+    pub const fn flaw(&self) -> Option<&'static str> {
+        if self.ethernet {
+            None
+        } else {
+            Some("carries no Ethernet frames, as loopback and tunnels do not: no other host would hear it")
+        }
+    }
+
     /// Is it known by this name, its own or an alternative one?
     #[must_use]
     pub fn is_called(&self, name: &IfName) -> bool {

@@ -135,7 +135,7 @@ pub(super) fn step(engine: &mut Engine<Bench>, clock: &clock::Virtual) {
 /// `eth0`, as `config` wants it.
 pub(super) fn link() -> Link {
     let (name, mac) = ("eth0".parse().unwrap(), MacAddr([2, 0, 0, 0, 0, 1]));
-    Link { name, altnames: Vec::new(), index: 2, up: true, carrier: true, mac, mtu: 1500 }
+    Link { name, altnames: Vec::new(), index: 2, up: true, carrier: true, mac, mtu: 1500, ethernet: true }
 }
 
 /// Plays with an engine in virtual time.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use super::clock;
 use super::node::Node;
@@ -120,6 +120,9 @@ impl<W: World> Engine<W> {
         let (up, running, deaf) = (port.is_up(), port.is_running(), port.is_deaf());
         if before != (up, running) {
             info!(interface = %port.name, up, running, "The link changed");
+            if let Some(flaw) = port.flaw() {
+                error!(interface = %port.name, "Takes no part: the interface {flaw}");
+            }
         }
         let members = port.members.clone();
         let now = clock::now();

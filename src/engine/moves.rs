@@ -20,6 +20,14 @@ pub(super) fn missing_interfaces(config: &Config) -> BTreeSet<IfName> {
     all.iter().filter(missing).map(|dev| (*dev).clone()).collect()
 }
 
+/// The interfaces of a configuration that are there and on which CARP cannot be spoken, a line each.
+pub(super) fn unfit_interfaces(config: &Config) -> Vec<String> {
+    let Ok(netlink) = netlink::Netlink::open() else { return Vec::new() };
+    let all: BTreeSet<&IfName> = config.vhosts.iter().map(|vhost| &vhost.interface).collect();
+    let problem = |dev: &IfName| netlink.link(dev).ok()?.flaw().map(|flaw| format!("the interface {dev} {flaw}"));
+    all.into_iter().filter_map(problem).collect()
+}
+
 /// What a new configuration makes of the virtual hosts that are there.
 #[derive(Debug, Default)]
 pub(super) struct Moves {
@@ -173,8 +181,12 @@ mod tests {
     }
 
     #[test]
-    fn interfaces_that_do_not_exist_are_found() {
-        let missing = missing_interfaces(&config(&[("a", "lo", 1), ("b", "carpd-none", 2)]));
-        assert_eq!(missing.iter().map(IfName::as_str).collect::<Vec<_>>(), ["carpd-none"]);
+    fn interfaces_that_do_not_exist_or_carry_no_ethernet_are_found() {
+        let long = "carpd-none-with-a-longer-alternative-name";
+        let config = config(&[("a", "lo", 1), ("b", "carpd-none", 2), ("c", long, 3)]);
+        let missing = missing_interfaces(&config);
+        assert_eq!(missing.iter().map(IfName::as_str).collect::<Vec<_>>(), ["carpd-none", long]);
+        let [unfit] = &unfit_interfaces(&config)[..] else { panic!("lo alone") };
+        assert!(unfit.starts_with("the interface lo carries no Ethernet frames"), "{unfit}");
     }
 }

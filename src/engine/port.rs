@@ -183,7 +183,12 @@ impl<W: Wire> Port<W> {
     /// May a virtual host take part here? Not without a socket, whatever the link says: who hears nobody takes himself for
     /// the only one.
     pub(super) fn is_usable_by(&self, spec: &config::Vhost) -> bool {
-        !self.is_deaf() && if spec.ignore_link_state { self.is_up() } else { self.is_running() }
+        !self.is_deaf() && self.flaw().is_none() && if spec.ignore_link_state { self.is_up() } else { self.is_running() }
+    }
+
+    /// Why CARP cannot be spoken there, for ever.
+    pub(super) fn flaw(&self) -> Option<&'static str> {
+        self.link.as_ref().and_then(Link::flaw)
     }
 
     /// Is it there, but cannot be listened to?
@@ -370,6 +375,7 @@ mod tests {
             carrier: true,
             mac: MacAddr([2, 0, 0, 0, 0, 1]),
             mtu: 1500,
+            ethernet: true,
         }
     }
 

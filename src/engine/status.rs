@@ -61,6 +61,9 @@ impl<W: World> Engine<W> {
             return Some(format!("takes no part: {}", own::complaint(*address, &node.spec.interface)));
         }
         let port = self.ports.get(node.port).filter(|_| node.machine.state() == State::Init)?;
+        if let Some(flaw) = port.flaw() {
+            return Some(format!("takes no part: {} {flaw}", port.name));
+        }
         let words = match (port.link(), port.is_deaf()) {
             (None, _) => "waits for an interface that does not exist yet",
             (Some(_), true) => "the interface cannot be listened to: see the log",

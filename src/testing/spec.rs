@@ -339,7 +339,7 @@ impl UnitSpec {
 
 fn link(name: &IfName, index: u32) -> Link {
     let mac = MacAddr([2, 0, 0, 0, 0, u8::try_from(index).unwrap_or(u8::MAX)]);
-    Link { name: name.clone(), altnames: Vec::new(), index, up: true, carrier: true, mac, mtu: 1500 }
+    Link { name: name.clone(), altnames: Vec::new(), index, up: true, carrier: true, mac, mtu: 1500, ethernet: true }
 }
 
 fn parse<T: std::str::FromStr>(text: &str) -> Result<T, String>

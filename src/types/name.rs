@@ -85,8 +85,8 @@ macro_rules! name_type {
 }
 
 name_type! {
-    /// A network interface's name as the kernel takes it: 1 to 15 bytes, no `/`, no blanks
-    /// (`dev_valid_name` in Linux).
+    /// A network interface's name as the kernel takes it: its own of 1 to 15 bytes, or an alternative one of up to 127; no `/`, no
+    /// blanks (`dev_valid_name` and `ALTIFNAMSIZ` in Linux).
     IfName, "an interface name", check_interface
 }
 
@@ -96,11 +96,24 @@ name_type! {
     Name, "a name", check_name
 }
 
+/// Bytes of the longest name that an interface itself can have.
+const OWN_NAME_MAX: usize = 15;
+/// Bytes of the longest alternative name.
+const ALTERNATIVE_NAME_MAX: usize = 127;
+
+impl IfName {
+    /// Is it too long for an interface's own name? Then it can only be an alternative one.
+    #[must_use]
+    pub const fn is_alternative(&self) -> bool {
+        self.0.len() > OWN_NAME_MAX
+    }
+}
+
 fn check_interface(value: &str) -> Result<(), &'static str> {
     match value {
         "" => Err("it is empty"),
         "." | ".." => Err("it is a directory"),
-        _ if value.len() > 15 => Err("it is longer than 15 bytes"),
+        _ if value.len() > ALTERNATIVE_NAME_MAX => Err("it is longer than 127 bytes"),
         _ if value.bytes().any(|b| b == b'/' || b.is_ascii_whitespace() || b.is_ascii_control()) => {
             Err("it has a slash, a blank or a control character")
         }

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use super::cli::{Ran, carpd};
+use super::cli::{Ran, carpd, ethernet};
 
 const BOM: &str = "\u{feff}";
 
@@ -35,7 +35,7 @@ const GOOD: &str = "function on_master()\n  log.info('here')\nend\n";
 
 #[test]
 fn check_takes_its_configuration_as_the_other_verbs_do() {
-    let directory = place(&config("lo", ""), GOOD);
+    let directory = place(&config(&ethernet(), ""), GOOD);
     for args in [["carpd.toml"].as_slice(), &["--config", "carpd.toml"], &["-c", "carpd.toml"]] {
         let ran = check(directory.path(), args);
         assert_eq!((ran.code, ran.stderr.as_str()), (0, ""), "{args:?}");
@@ -77,7 +77,7 @@ fn every_verb_that_takes_a_configuration_takes_the_option() {
 #[test]
 fn an_error_of_a_hook_is_shown_in_the_hook() {
     let hook = "function on_master()\n  hostname.sett('x')\nend\n";
-    let directory = place(&config("lo", "hostname = [\"x\"]"), hook);
+    let directory = place(&config(&ethernet(), "hostname = [\"x\"]"), hook);
     let ran = check(directory.path(), &["carpd.toml"]);
     assert_eq!(ran.code, 3, "{}", ran.stdout);
     assert!(ran.stderr.contains("hooks/h.lua:2:3\n"), "{}", ran.stderr);
@@ -100,7 +100,7 @@ fn an_error_of_a_hook_is_shown_in_the_hook() {
 
 #[test]
 fn a_missing_bracket_is_one_error() {
-    let text = config("lo", "").replace("[\"192.0.2.22/24\"]", "[\"192.0.2.22/24\"");
+    let text = config(&ethernet(), "").replace("[\"192.0.2.22/24\"]", "[\"192.0.2.22/24\"");
     let ran = check(place(&text, GOOD).path(), &["carpd.toml"]);
     assert_eq!(ran.stderr.matches("error: ").count(), 1, "{}", ran.stderr);
     assert!(ran.stderr.contains("carpd.toml:5:13") && ran.stderr.contains("nothing closes this `[`"), "{}", ran.stderr);
@@ -113,7 +113,7 @@ fn a_byte_order_mark_is_treated_alike_everywhere() {
     let module = "return { say = function() log.info('here') end }\n";
     let hook = "local m = require('m')\nfunction on_master() m.say() end\n";
     let said = |bom: &str| {
-        let directory = place(&format!("{bom}{}", config("lo", "")), &format!("{bom}{hook}"));
+        let directory = place(&format!("{bom}{}", config(&ethernet(), "")), &format!("{bom}{hook}"));
         let path = directory.path();
         fs::write(path.join("hooks/m.lua"), format!("{bom}{module}")).unwrap();
         fs::write(path.join("hooks/h_test.lua"), format!("{bom}{test}")).unwrap();
@@ -133,7 +133,7 @@ fn a_byte_order_mark_is_treated_alike_everywhere() {
         })
     };
     assert_eq!(said(BOM), said(""));
-    let directory = place(&config("lo", ""), GOOD);
+    let directory = place(&config(&ethernet(), ""), GOOD);
     fs::write(directory.path().join("web.pass"), format!("{BOM}love\n")).unwrap();
     let ran = check(directory.path(), &["carpd.toml"]);
     assert!(ran.code == 0 && ran.stderr.contains("begins with a byte order mark"), "{}", ran.stderr);
@@ -141,7 +141,7 @@ fn a_byte_order_mark_is_treated_alike_everywhere() {
 
 #[test]
 fn a_grant_with_host_bits_says_what_it_means() {
-    let says = |grant: &str| check(place(&config("lo", grant), GOOD).path(), &["carpd.toml"]);
+    let says = |grant: &str| check(place(&config(&ethernet(), grant), GOOD).path(), &["carpd.toml"]);
     let ran = says("route = [{ dst = \"10.0.0.5/8\" }]");
     assert_eq!(ran.code, 0, "{}", ran.stderr);
     assert!(ran.stderr.contains("warning: `dst = \"10.0.0.5/8\"` means the whole of 10.0.0.0/8"), "{}", ran.stderr);
@@ -168,5 +168,13 @@ fn an_interface_that_nothing_explains_is_an_error_only_if_asked() {
     // On one that is here another may be made.
     let (code, said) = says("lo.100", &["--strict"]);
     assert!(code == 0 && said.contains("warning: there is no interface lo.100 here now"), "{said}");
-    assert_eq!(says("lo", &["--strict"]), (0, String::new()));
+    assert_eq!(says(&ethernet(), &["--strict"]), (0, String::new()));
+}
+
+/// What nobody else could hear.
+#[test]
+fn an_interface_without_ethernet_is_refused() {
+    let ran = check(place(&config("lo", ""), GOOD).path(), &["carpd.toml"]);
+    assert_eq!(ran.code, 3, "{}", ran.stderr);
+    assert!(ran.stderr.contains("the interface lo carries no Ethernet frames"), "{}", ran.stderr);
 }

@@ -34,6 +34,15 @@ pub(crate) fn without_owners(said: &str) -> String {
     said.split_inclusive('\n').filter(|line| !told(line)).collect()
 }
 
+/// An interface of this machine that CARP can be spoken on.
+pub(crate) fn ethernet() -> String {
+    let all = std::fs::read_dir("/sys/class/net").unwrap().map(|entry| entry.unwrap());
+    let is_ethernet =
+        |entry: &std::fs::DirEntry| std::fs::read_to_string(entry.path().join("type")).is_ok_and(|kind| kind == "1\n");
+    let first = all.filter(is_ethernet).map(|entry| entry.file_name().into_string().unwrap()).min();
+    first.expect("this machine has an Ethernet interface")
+}
+
 fn here(args: &[&str]) -> Ran {
     carpd(Path::new("/"), args)
 }
@@ -183,6 +192,27 @@ fn what_is_not_there_is_named_with_what_to_do() {
     said(3, &["plan", "./none.lua", "--event", "master"], &["error: cannot read ./none.lua: No such file"]);
     write("h.lua", "function on_master() end");
     said(0, &["plan", "./h.lua", "--event", "master"], &["note: there is no ./h.toml: the hook has no grants"]);
+}
+
+/// Whoever cleans up may have removed the rest already.
+#[test]
+fn cleanup_needs_only_the_directories_of_a_configuration() {
+    let directory = tempfile::tempdir().unwrap();
+    let at = |name: &str| directory.path().join(name).display().to_string();
+    let toml = format!(
+        "[daemon]\nrun-dir = \"{}\"\nstate-dir = \"{}\"\nunknown = 1\n[[vhost]]\nname = \"web\"\ninterface = \"eth0\"\n\
+         password-file = \"gone\"\n",
+        at("run"),
+        at("state")
+    );
+    for (more, wrong) in [("", "unknown"), ("[hook.x\n", "unclosed")] {
+        std::fs::write(directory.path().join("carpd.toml"), format!("{toml}{more}")).unwrap();
+        let ran = carpd(directory.path(), &["cleanup", "--config", "carpd.toml"]);
+        assert_eq!((ran.code, ran.stdout.as_str()), (0, "nothing was left behind\n"), "{}", ran.stderr);
+        let alone = format!("goes by its run-dir {} and its state-dir {} alone", at("run"), at("state"));
+        assert!(ran.stderr.contains(&alone) && ran.stderr.contains(wrong), "{}", ran.stderr);
+    }
+    assert_eq!(carpd(directory.path(), &["cleanup", "--config", "none.toml"]).code, 3);
 }
 
 #[test]

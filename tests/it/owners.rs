@@ -5,6 +5,7 @@ use std::os::unix::fs::{PermissionsExt as _, chown, lchown, symlink};
 use std::path::Path;
 use std::process::Command;
 
+use crate::cli::ethernet;
 use crate::hooks::CARPD;
 
 /// Somebody else.
@@ -20,8 +21,9 @@ fn configuration(directory: &Path, daemon: &str, grant: &str) {
     fs::write(directory.join("password"), "secret\n").unwrap();
     fs::set_permissions(directory.join("password"), fs::Permissions::from_mode(0o600)).unwrap();
     fs::write(directory.join("h.lua"), "function on_master() end\n").unwrap();
+    let interface = ethernet();
     let text = format!(
-        "[daemon]\n{daemon}\n[[vhost]]\nname = \"web\"\ninterface = \"lo\"\nvhid = 40\naddresses = [\"192.0.2.22/24\"]\n\
+        "[daemon]\n{daemon}\n[[vhost]]\nname = \"web\"\ninterface = \"{interface}\"\nvhid = 40\naddresses = [\"192.0.2.22/24\"]\n\
          password-file = \"password\"\nhooks = [\"h\"]\n[hook.h]\nsource = \"h.lua\"\n[hook.h.grant]\n{grant}\n"
     );
     fs::write(directory.join("carpd.toml"), text).unwrap();

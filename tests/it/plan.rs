@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::cli::carpd;
+use super::cli::{carpd, ethernet};
 
 /// A hook that does a little of everything, on a device that every machine has.
 fn hook(directory: &Path) -> String {
@@ -162,8 +162,9 @@ fn check_finds_mistakes_in_code_that_never_ran() {
     let hook = "local h = require(\"helper\")\nfunction on_master(event)\n  if event.seq < 0 then\n    \
                 service.start(\"httpd\", { waitms = 5 })\n    helper() h.go()\n  end\nend\n";
     fs::write(path.join("failover.lua"), hook).unwrap();
-    let vhost = "[[vhost]]\nname = \"web\"\ninterface = \"lo\"\nvhid = 40\naddresses = [\"192.0.2.40/24\"]\n\
-                 password-file = \"web.pass\"\nhooks = [\"failover\"]\n[hook.failover]\nsource = \"failover.lua\"\n";
+    let vhost = "[[vhost]]\nname = \"web\"\ninterface = \"INTERFACE\"\nvhid = 40\naddresses = [\"192.0.2.40/24\"]\n\
+                 password-file = \"web.pass\"\nhooks = [\"failover\"]\n[hook.failover]\nsource = \"failover.lua\"\n"
+        .replace("INTERFACE", &ethernet());
     fs::write(path.join("carpd.toml"), vhost).unwrap();
     let ran = carpd(path, &["check", "carpd.toml", "--json"]);
     assert_eq!(ran.code, 3, "{}", ran.stdout);
@@ -188,9 +189,10 @@ fn check_foresees_what_grants_and_entry_points_refuse() {
     let path = directory.path();
     fs::write(path.join("web.pass"), "love\n").unwrap();
     fs::set_permissions(path.join("web.pass"), std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
-    let vhost = "[[vhost]]\nname = \"web\"\ninterface = \"lo\"\nvhid = 40\naddresses = [\"192.0.2.40/24\"]\n\
+    let vhost = "[[vhost]]\nname = \"web\"\ninterface = \"INTERFACE\"\nvhid = 40\naddresses = [\"192.0.2.40/24\"]\n\
                  password-file = \"web.pass\"\nhooks = [\"failover\"]\n[hook.failover]\nsource = \"failover.lua\"\n\
-                 config = { gateway = \"192.0.2.1\" }\ngrant = { service = [{ unit = \"httpd\", do = [\"start\"] }] }\n";
+                 config = { gateway = \"192.0.2.1\" }\ngrant = { service = [{ unit = \"httpd\", do = [\"start\"] }] }\n"
+        .replace("INTERFACE", &ethernet());
     fs::write(path.join("carpd.toml"), vhost).unwrap();
     let said = |hook: &str| -> (i32, Vec<(String, String)>) {
         fs::write(path.join("failover.lua"), hook).unwrap();

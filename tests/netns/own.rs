@@ -189,10 +189,17 @@ fn put_back() -> Outcome {
 }
 
 fn altname() -> Outcome {
+    // As udev makes them, and the longest that there may be.
+    let longest = format!("enx{}", "0123456789abcdef".repeat(8).get(..124).unwrap_or_default());
+    ["enp0s31f6", &longest].into_iter().try_for_each(altname_of)
+}
+
+fn altname_of(name: &str) -> Outcome {
     let lab = lan(&["a"])?;
     let mut watch = Watch::start(&lab, ADDRESS)?;
-    sh(&lab, "a", "ip link property add dev eth0 altname enp0s31f6")?;
-    let spec = Carpd::new("a").set("interface", "\"enp0s31f6\"");
+    let (add, remove) = ("ip link property add dev eth0 altname ", "ip link property del dev eth0 altname ");
+    sh(&lab, "a", &format!("{add}{name}"))?;
+    let spec = Carpd::new("a").set("interface", &format!("\"{name}\""));
     spec.write(&lab)?;
     let checked = lab.host("a").run(&[CARPD, "check", "/run/lab/carpd.toml"], SOON)?;
     assert!(checked.status == Exit::Code(0) && checked.stderr.is_empty(), "{checked:?}");
@@ -200,10 +207,10 @@ fn altname() -> Outcome {
     a.wait_says("Holds the addresses", TAKEOVER)?;
     watch.wait(&[mac(&lab, "a")?], SOON)?;
     // Without the name the interface is gone to it, and back with it.
-    sh(&lab, "a", "ip link property del dev eth0 altname enp0s31f6")?;
+    sh(&lab, "a", &format!("{remove}{name}"))?;
     a.wait_state("init", SOON)?;
     watch.wait(&[], SOON)?;
-    sh(&lab, "a", "ip link property add dev eth0 altname enp0s31f6")?;
+    sh(&lab, "a", &format!("{add}{name}"))?;
     a.wait_says("Holds the addresses", TAKEOVER)?;
     watch.wait(&[mac(&lab, "a")?], SOON)?;
     a.stop()

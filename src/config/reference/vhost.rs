@@ -11,7 +11,12 @@ pub(crate) static VHOST: Section = Section {
            and the set of `addresses` must be the same, or the nodes refuse each other's advertisements.",
     keys: &[
         required("name", Plain("name"), "\"web\"", "How logs, hooks and commands call it. Unique in the file."),
-        required("interface", Plain("interface name"), "\"eth0\"", "Where it advertises and holds its addresses."),
+        required(
+            "interface",
+            Plain("interface name"),
+            "\"eth0\"",
+            "Where it advertises and holds its addresses: the interface's own name, or an alternative one (`ip link property`).",
+        ),
         required(
             "vhid",
             Plain("integer, 1 to 255"),

@@ -112,6 +112,7 @@ impl Actor {
                     carrier: true,
                     mac,
                     mtu: 1500,
+                    ethernet: true,
                 });
             }
             own.extend(sources(vhost, &node.config.vhosts, octet).into_iter().map(|address| (vhost.interface.clone(), address)));

@@ -13,7 +13,7 @@ use super::super::exam::{self, Examine, Test};
 use super::super::foresight::{Foresight, HookProblem};
 use super::super::load::accept;
 use super::super::material::{Belief, Material};
-use super::super::moves::missing_interfaces;
+use super::super::moves::{missing_interfaces, unfit_interfaces};
 use super::super::pool::Pool;
 use super::super::start::descriptors_needed;
 use super::super::terms::terms;
@@ -68,6 +68,7 @@ impl Job {
         if !found.problems.is_empty() {
             return found;
         }
+        found.problems.extend(unfit_interfaces(&found.config).into_iter().filter(|_| scope.is_whole()));
         let descriptors = process::check_descriptors(descriptors_needed(&found.config));
         found.problems.extend(descriptors.err().map(|error| error.to_string()));
         let now = terms(&found.config, &path);

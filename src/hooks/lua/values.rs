@@ -160,7 +160,7 @@ fn http_response(lua: &Lua, response: &HttpResponse) -> mlua::Result<Value> {
 }
 
 fn link(lua: &Lua, link: &Link) -> mlua::Result<Value> {
-    let Link { name, altnames: _, index, up, carrier, mac, mtu } = link;
+    let Link { name, altnames: _, index, up, carrier, mac, mtu, ethernet: _ } = link;
     record(
         lua,
         [

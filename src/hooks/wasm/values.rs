@@ -207,7 +207,7 @@ fn http_response(response: &HttpResponse) -> Val {
 }
 
 fn link(link: &Link) -> Val {
-    let Link { name, altnames: _, index, up, carrier, mac, mtu } = link;
+    let Link { name, altnames: _, index, up, carrier, mac, mtu, ethernet: _ } = link;
     record([
         ("name", text(name.as_str())),
         ("index", Val::U32(*index)),

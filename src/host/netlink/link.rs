@@ -2,7 +2,9 @@
 
 use netlink_packet_core::{DefaultNla, Emitable as _};
 use netlink_packet_route::RouteNetlinkMessage;
-use netlink_packet_route::link::{AfSpecInet, AfSpecInet6, AfSpecUnspec, LinkAttribute, LinkFlags, LinkMessage, Prop};
+use netlink_packet_route::link::{
+    AfSpecInet, AfSpecInet6, AfSpecUnspec, LinkAttribute, LinkFlags, LinkLayerType, LinkMessage, Prop,
+};
 use nix::errno::Errno;
 use nix::net::if_::if_nametoindex;
 
@@ -14,11 +16,12 @@ use crate::types::{IfName, MacAddr};
 // Numbers of the kernel's, from linux/if_link.h, linux/ip.h and linux/netlink.h.
 const AF_INET: u16 = 2;
 const IFLA_AF_SPEC: u16 = 26;
+const IFLA_ALT_IFNAME: u16 = 53;
 const IFLA_INET_CONF: u16 = 1;
 const PROMOTE_SECONDARIES: u16 = 20;
 const NLA_F_NESTED: u16 = 1 << 15;
 
-/// The kernel's number of an interface.
+/// The kernel's number of an interface, by its own name or an alternative one.
 ///
 /// # Errors
 /// [`HostError`] that names the interface if there is none of that name.
@@ -29,6 +32,10 @@ pub fn index_of(dev: &IfName) -> Result<u32, HostError> {
 
 /// The same, where its absence is an answer.
 pub(super) fn existing_index(dev: &IfName) -> Result<Option<u32>, HostError> {
+    // The C library's way has no room for it.
+    if dev.is_alternative() {
+        return Netlink::open()?.existing_index(dev);
+    }
     match if_nametoindex(dev.as_str()) {
         Ok(index) => Ok(Some(index)),
         Err(Errno::ENODEV | Errno::ENXIO) => Ok(None),
@@ -51,10 +58,12 @@ impl Netlink {
     /// As [`existing_index`], over the socket that is open anyway: who lets go may have no descriptor left for another one.
     pub(super) fn existing_index(&self, dev: &IfName) -> Result<Option<u32>, HostError> {
         let mut query = LinkMessage::default();
-        query.attributes = vec![LinkAttribute::IfName(dev.to_string())];
+        query.attributes = vec![called(dev)];
         match self.ask(RouteNetlinkMessage::GetLink(query), netlink_packet_core::NLM_F_ACK) {
             Ok(answers) => Ok(answers.iter().find_map(as_link).map(|link| link.index)),
             Err(Refusal { errno: Errno::ENODEV, .. }) => Ok(None),
+            // A kernel without alternative names.
+            Err(Refusal { errno: Errno::EINVAL | Errno::EOPNOTSUPP, .. }) if dev.is_alternative() => Ok(None),
             Err(refusal) => Err(refusal.while_doing(format_args!("looking up {dev}"))),
         }
     }
@@ -149,6 +158,15 @@ impl Netlink {
     }
 }
 
+/// The attribute that asks for a device by its name. Up to 15 bytes the kernel finds alternative names by that of its own name, too.
+fn called(dev: &IfName) -> LinkAttribute {
+    if dev.is_alternative() {
+        let text = [dev.as_str().as_bytes(), b"\0"].concat();
+        return LinkAttribute::Other(DefaultNla::new(IFLA_ALT_IFNAME, text));
+    }
+    LinkAttribute::IfName(dev.to_string())
+}
+
 fn bytes_of(attribute: &DefaultNla) -> Vec<u8> {
     let mut bytes = vec![0; attribute.buffer_len()];
     attribute.emit(&mut bytes);
@@ -175,7 +193,7 @@ fn as_link(message: &RouteNetlinkMessage) -> Option<Link> {
     }
 }
 
-/// `None` if it is another property, or longer than a name that we can handle.
+/// `None` if it is another property, or no name that we can handle.
 fn altname(property: &Prop) -> Option<IfName> {
     if let Prop::AltIfName(name) = property { IfName::new(name).ok() } else { None }
 }
@@ -201,5 +219,6 @@ pub(super) fn link_of(message: &LinkMessage) -> Option<Link> {
         carrier: flags.contains(LinkFlags::Up | LinkFlags::LowerUp),
         mac,
         mtu,
+        ethernet: message.header.link_layer_type == LinkLayerType::Ether,
     })
 }

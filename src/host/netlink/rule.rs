@@ -69,6 +69,7 @@ fn as_message(rule: &Rule) -> RuleMessage {
         message.header.dst_len = prefix;
         message.attributes.push(RuleAttribute::Destination(ip));
     }
+    // The kernel knows a rule's interface by a name of its own alone; it refuses a longer one.
     message.attributes.extend(rule.iif.iter().map(|iif| RuleAttribute::Iifname(iif.to_string())));
     message.attributes.extend(rule.fwmark.map(RuleAttribute::FwMark));
     message

@@ -123,6 +123,7 @@ fn the_fake_host_keeps_the_contract() {
         carrier: true,
         mac: "02:00:00:00:00:01".parse().unwrap(),
         mtu: 1500,
+        ethernet: true,
     };
     let host = FakeHost::new().with_link(link("v0", 2)).with_link(link("v1", 3));
     host.name_all_links();
@@ -154,6 +155,7 @@ fn the_recording_host_keeps_the_contract_and_changes_nothing() {
         carrier: true,
         mac: "02:00:00:00:00:01".parse().unwrap(),
         mtu: 1500,
+        ethernet: true,
     };
     let facts = FakeHost::new().with_link(link("v0", 2)).with_link(link("v1", 3));
     let host = RecordingHost::new(&facts);
