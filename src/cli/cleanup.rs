@@ -62,7 +62,7 @@ fn daemon(path: &Path) -> Result<Daemon, Failure> {
         output::note(format_args!("warning: {line}"));
     }
     output::note(format_args!("goes by its run-dir {} and its state-dir {} alone", run_dir.display(), state_dir.display()));
-    Ok(Daemon { run_dir, state_dir, ..Daemon::default() })
+    Ok(Daemon { state_dir, run_dir, ..Daemon::default() })
 }
 
 fn summary(Undone { settled, changed, .. }: Undone) -> String {

@@ -11,7 +11,7 @@ use crate::telemetry;
 use crate::types::{Page, plain_json, shown};
 
 /// Columns of rendered messages: what fits a terminal of usual width, and does not depend on it.
-const WIDTH: usize = 120;
+pub(super) const WIDTH: usize = 120;
 
 /// Prints text for a person on standard output.
 pub(super) fn page(page: &Page) -> Result<Exit, Failure> {

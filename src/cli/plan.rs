@@ -117,10 +117,9 @@ pub(super) fn failure(error: &PlanError, config: &Config) -> Failure {
         PlanError::Hook { source: LoadError::Code(_) | LoadError::NoEntryPoint { .. }, .. } => Exit::Config,
         PlanError::Hook { .. } | PlanError::System { .. } | PlanError::Host(_) => Exit::Cannot,
     };
-    if let PlanError::Hook { name, source: LoadError::Code(message) } = error
-        && let Some(report) = config.hooks.get(name).and_then(|hook| excerpt::report(&hook.path, message))
+    if let PlanError::Hook { name, source } = error
+        && excerpt::show(config.hooks.get(name), source)
     {
-        output::problems(&report);
         return Failure::new(exit, "");
     }
     Failure::new(exit, error.to_string())

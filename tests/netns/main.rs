@@ -34,6 +34,7 @@ mod shared;
 mod soak;
 mod split;
 mod steady;
+mod told;
 mod tree;
 mod trust;
 mod ucarp;
@@ -95,6 +96,7 @@ fn main() -> ExitCode {
         peers::cases(),
         split::cases(),
         reload::cases(),
+        told::cases(),
         group::cases(),
         forge::cases(),
         flood::cases(),

@@ -199,7 +199,7 @@ fn altname_of(name: &str) -> Outcome {
     let mut watch = Watch::start(&lab, ADDRESS)?;
     let (add, remove) = ("ip link property add dev eth0 altname ", "ip link property del dev eth0 altname ");
     sh(&lab, "a", &format!("{add}{name}"))?;
-    let spec = Carpd::new("a").set("interface", &format!("\"{name}\""));
+    let spec = Carpd::new("a").set("interface", format!("\"{name}\""));
     spec.write(&lab)?;
     let checked = lab.host("a").run(&[CARPD, "check", "/run/lab/carpd.toml"], SOON)?;
     assert!(checked.status == Exit::Code(0) && checked.stderr.is_empty(), "{checked:?}");

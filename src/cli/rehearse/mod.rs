@@ -4,14 +4,16 @@ mod html;
 mod svg;
 mod text;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Exit, Failure, output};
+use super::{Exit, Failure, excerpt, output};
 use crate::engine::rehearse::scenario::{self, GRAMMAR, Scenario, ScenarioError};
-use crate::engine::rehearse::{NodeConfig, RehearseError, Timeline, VhostLine, rehearse};
+use crate::engine::rehearse::{MarkKind, NodeConfig, RehearseError, Timeline, VhostLine, rehearse};
 use crate::hooks::LoadError;
+use crate::types::Page;
 
 /// Play a failover with the real configurations and hooks of all nodes, before it happens.
 ///
@@ -80,7 +82,7 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
     let nodes = nodes(&words)?;
     let scenario = scenario(args)?;
     let max_outage = args.max_outage.as_deref().map(time).transpose()?;
-    let timeline = rehearse(nodes, &scenario, !args.no_hooks).map_err(|error| failure(&error))?;
+    let timeline = rehearse(nodes.clone(), &scenario, !args.no_hooks).map_err(|error| failure(&error, &nodes))?;
     if let Some(path) = &args.html {
         fs::write(path, html::page(&timeline))
             .map_err(|error| Failure::new(Exit::Failure, format!("cannot write {}: {error}", path.display())))?;
@@ -88,7 +90,9 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
     if args.json {
         output::pretty_json(&timeline)?;
     } else {
-        output::page(&text::text(&timeline))?;
+        let mut page = text::text(&timeline);
+        page.append(&failures(&timeline, &nodes));
+        output::page(&page)?;
     }
     Ok(if max_outage.is_some_and(|max| longest(&timeline) > max) { Exit::Failure } else { Exit::Success })
 }
@@ -139,12 +143,39 @@ fn nodes(words: &[String]) -> Result<Vec<NodeConfig>, Failure> {
     Ok(nodes)
 }
 
-fn failure(error: &RehearseError) -> Failure {
+/// Where hooks failed: each line of theirs once.
+fn failures(timeline: &Timeline, nodes: &[NodeConfig]) -> Page {
+    let mut page = Page::default();
+    let mut seen = BTreeSet::new();
+    for (line, node) in timeline.nodes.iter().zip(nodes) {
+        let failed = line.marks.iter().filter(|mark| mark.kind == MarkKind::Hook && !mark.good);
+        for mark in failed {
+            let shown =
+                node.config.hooks.values().map(|hook| excerpt::lines(&hook.path, &mark.text)).find(|lines| !lines.is_empty());
+            if let Some(lines) = shown.filter(|lines| seen.insert(lines.clone())) {
+                writeln!(page);
+                writeln!(page, "{}: {}", line.name, mark.text);
+                for line in lines {
+                    writeln!(page, "{line}");
+                }
+            }
+        }
+    }
+    page
+}
+
+fn failure(error: &RehearseError, nodes: &[NodeConfig]) -> Failure {
     let exit = match error {
         RehearseError::Scenario(_) => Exit::Usage,
         RehearseError::Hook { source: LoadError::Code(_) | LoadError::NoEntryPoint { .. }, .. } => Exit::Config,
         RehearseError::Hook { .. } | RehearseError::System(_) => Exit::Cannot,
         RehearseError::Stuck(_) | RehearseError::Endless { .. } => Exit::Failure,
     };
+    if let RehearseError::Hook { node, hook, source } = error {
+        let config = nodes.iter().find(|there| there.name == *node).map(|there| &there.config);
+        if excerpt::show(config.and_then(|config| config.hooks.get(hook)), source) {
+            return Failure::new(exit, "");
+        }
+    }
     Failure::new(exit, error.to_string())
 }

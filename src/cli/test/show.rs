@@ -1,8 +1,11 @@
 //! The report, for people and as JSON.
 
+use std::path::Path;
+
 use serde_json::{Value, json};
 
 use super::coverage::Coverage;
+use crate::cli::excerpt;
 use crate::testing::{CaseReport, Failure, FileReport};
 use crate::types::Page;
 
@@ -15,8 +18,9 @@ pub(super) fn text(reports: &[FileReport], coverage: Option<&Coverage>) -> Page 
             let line = fault.line.map(|line| format!(":{line}")).unwrap_or_default();
             writeln!(page, "  FAILED  {}{line}:", fault.file);
             writeln!(page, "          {}", fault.message);
+            place_text(&report.path, &format!("{}{line}: {}", fault.file, fault.message), &mut page);
         }
-        report.cases.iter().for_each(|case| case_text(case, &mut page));
+        report.cases.iter().for_each(|case| case_text(&report.path, case, &mut page));
         writeln!(page);
     }
     if let Some(coverage) = coverage {
@@ -29,12 +33,20 @@ pub(super) fn text(reports: &[FileReport], coverage: Option<&Coverage>) -> Page 
     page
 }
 
-fn case_text(case: &CaseReport, page: &mut Page) {
+/// The line that an error of the hook, or of its test, is about.
+fn place_text(test: &str, error: &str, page: &mut Page) {
+    for line in excerpt::lines(Path::new(test), error) {
+        writeln!(page, "          {line}");
+    }
+}
+
+fn case_text(test: &str, case: &CaseReport, page: &mut Page) {
     writeln!(page, "  {}{}", if case.failure.is_none() { "ok      " } else { "FAILED  " }, case.name);
     if let Some(failure) = &case.failure {
         let Failure { file, line, message, .. } = failure;
         let place = if *line > 0 { format!("{file}:{line}: ") } else { String::new() };
         writeln!(page, "          {place}{message}");
+        place_text(test, message, page);
         failure.more().iter().for_each(|line| writeln!(page, "          {line}"));
     }
     case.output.iter().for_each(|line| writeln!(page, "          {line}"));

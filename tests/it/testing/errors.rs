@@ -25,6 +25,8 @@ fn the_hooks_own_error_stands_beside_whatever_fails() {
         let ran = test(directory.path(), &[]);
         let says = "the hook failed in on_master: h.lua:2: service.start: no memory";
         assert!(ran.code == 1 && ran.stdout.contains("h_test.lua:5: ") && ran.stdout.contains(says), "{check}: {}", ran.stdout);
+        let line = "h.lua:2:3\n            |\n          2 |   service.start('nginx')\n            |   ^^^^";
+        assert!(ran.stdout.contains(line), "{check}: {}", ran.stdout);
     }
 }
 
