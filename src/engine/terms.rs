@@ -28,6 +28,7 @@ pub fn terms(config: &Config, path: &Path) -> Terms {
         services: services(config.daemon.service_backend).or_else(ServiceBackend::detect),
         records: records(&config.daemon.state_dir),
         name: instance_name(path),
+        ledgers: [config.daemon.run_dir.clone(), config.daemon.state_dir.clone()],
     }
 }
 

@@ -6,6 +6,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
+use std::time::SystemTime;
 
 use super::records::Records;
 use super::{Duty, HelperOp};
@@ -28,6 +29,8 @@ pub struct Terms {
     pub records: PathBuf,
     /// The file in it that is this daemon's.
     pub name: String,
+    /// Where ledgers are, in directories of their instances: what one refers to is kept.
+    pub ledgers: [PathBuf; 2],
 }
 
 impl Terms {
@@ -57,6 +60,11 @@ pub(super) enum Right {
     Free,
 }
 
+#[expect(clippy::disallowed_methods, reason = "compared with the age of files")]
+fn now() -> SystemTime {
+    SystemTime::now()
+}
+
 /// Judges each request.
 #[derive(Debug)]
 pub(super) enum Gate {
@@ -72,6 +80,7 @@ impl Gate {
     pub(super) fn new(terms: Option<Terms>) -> Self {
         terms.map_or(Self::Open, |terms| {
             let records = Records::new(terms.records.clone(), Some(terms.name.clone()));
+            records.prune(&terms.ledgers.each_ref().map(PathBuf::as_path), now());
             Self::Held(Box::new(terms), Mutex::new(records))
         })
     }

@@ -2,10 +2,12 @@
 //! ledger is the engine's.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
-use tracing::warn;
+use tracing::{debug, warn};
 
 use crate::effect::{FoundFile, Resource, Value};
 use crate::record::{MAGIC_LEN, whole};
@@ -13,8 +15,12 @@ use crate::record::{MAGIC_LEN, whole};
 const MAGIC: [u8; MAGIC_LEN] = *b"carpdbf1";
 /// The largest file: some large files of hooks.
 const LIMIT: u64 = 64 << 20;
-/// The most files that are looked into: one for each daemon that ever ran here.
+/// The most files that are looked into, the newest: one for each daemon that ran here.
 const FILES_MAX: usize = 256;
+/// A file to which no ledger belongs any more is kept for so long since it was last written.
+const KEPT: Duration = Duration::from_hours(30 * 24);
+/// A ledger, in an instance's directory.
+const LEDGER: &str = "ledger";
 /// Different values of one thing that are kept: the first one ever, and the newest.
 const VALUES_MAX: usize = 4;
 
@@ -32,6 +38,7 @@ pub(super) struct Records {
 }
 
 impl Records {
+    /// Those of one daemon, if it has a name, and what others have written down there.
     pub(super) fn new(directory: PathBuf, own: Option<String>) -> Self {
         let values = own.as_ref().map(|name| read(&directory.join(name))).unwrap_or_default();
         Self { directory, own, values, ours: BTreeMap::new() }
@@ -57,7 +64,9 @@ impl Records {
         let Some(name) = &self.own else { return };
         let file = self.directory.join(name);
         let is_ours = self.ours.insert(resource.clone(), next).is_some_and(|ours| ours.looks_like(&there));
-        if is_ours || self.values.get(resource).is_some_and(|known| known.contains(&there)) {
+        let is_known = self.values.get(resource).is_some_and(|known| known.contains(&there));
+        // Another helper may have taken the file for a dead daemon's.
+        if is_ours || (is_known && file.exists()) {
             return;
         }
         // A helper that ends may still have written.
@@ -77,6 +86,23 @@ impl Records {
         }
     }
 
+    /// Removes what nobody will ask for: files of daemons that left no ledger in these directories, once they are old, and the
+    /// oldest where there are more than are looked into. What is asked for is what a ledger says; a daemon that lives writes its
+    /// file again before it changes anything.
+    pub(super) fn prune(&self, ledgers: &[&Path], now: SystemTime) {
+        let referred = |file: &Path| file.file_name().is_some_and(|name| ledgers.iter().any(|all| has_ledger(all, name)));
+        let is_own = |file: &Path| self.own.as_ref().is_some_and(|own| file.file_name().is_some_and(|name| name == own.as_str()));
+        for (place, (written, file)) in by_age(&self.directory).into_iter().enumerate() {
+            let is_old = now.duration_since(written).is_ok_and(|age| age > KEPT);
+            if (is_old || place >= FILES_MAX) && !is_own(&file) && !referred(&file) {
+                match fs::remove_file(&file) {
+                    Ok(()) => debug!(path = %file.display(), "Removed what a daemon of long ago wrote down"),
+                    Err(error) => warn!(path = %file.display(), %error, "Could not remove what a daemon of long ago wrote down"),
+                }
+            }
+        }
+    }
+
     /// It goes back to what it was: the next value that is found there is not of our making.
     pub(super) fn put_back(&mut self, resource: &Resource) {
         self.ours.remove(resource);
@@ -91,11 +117,28 @@ fn timeless(value: Value) -> Value {
     }
 }
 
+/// Is there a ledger of the instance of this name, in whatever network namespace?
+fn has_ledger(directory: &Path, name: &OsStr) -> bool {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    let is_of = |entry: &fs::DirEntry| {
+        let there = entry.file_name();
+        let there = there.as_encoded_bytes();
+        there.strip_prefix(name.as_encoded_bytes()).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"@"))
+    };
+    entries.filter(is_of).any(|entry| entry.path().join(LEDGER).exists())
+}
+
 fn files(directory: &Path) -> impl Iterator<Item = PathBuf> {
-    let entries = fs::read_dir(directory).into_iter().flatten().flatten().take(FILES_MAX);
-    entries
-        .map(|entry| entry.path())
-        .filter(|path| !path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b".")))
+    by_age(directory).into_iter().map(|(_, file)| file).take(FILES_MAX)
+}
+
+/// The newest first.
+fn by_age(directory: &Path) -> Vec<(SystemTime, PathBuf)> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    let named = entries.filter(|entry| !entry.file_name().as_encoded_bytes().starts_with(b"."));
+    let mut found: Vec<_> = named.filter_map(|entry| Some((entry.metadata().ok()?.modified().ok()?, entry.path()))).collect();
+    found.sort_by(|one, other| other.cmp(one));
+    found
 }
 
 /// What cannot be read, is damaged or could be another user's work counts as nothing.
@@ -140,6 +183,49 @@ mod tests {
         assert!(kept.into_iter().all(|kept| records.has(&name, Some(&text(kept)))));
         assert!(!["ours 3", "ours", "theirs 0"].into_iter().any(|gone| records.has(&name, Some(&text(gone)))));
         assert!(records.any(|resource| *resource == name) && !records.has(&Resource::File { path: "/x".to_owned() }, None));
+    }
+
+    #[test]
+    fn what_nobody_will_ask_for_goes() {
+        let root = tempfile::tempdir().unwrap();
+        let at = |name: &str| root.path().join(name);
+        let (directory, run, state) = (at("helper"), at("run"), at("state"));
+        let records = |name: &str| Records::new(directory.clone(), Some(name.to_owned()));
+        let mut first = records("own");
+        let [own, one] = ["own", "one"].map(str::to_owned);
+        for name in ["own", "held-1", "held-2", "gone", "gone-2"] {
+            records(name).remember(&Resource::Hostname, text(name), text("ours"));
+        }
+        first.remember(&Resource::Hostname, text("own"), text("ours"));
+        for ledger in [run.join("held-1@4711"), state.join("held-2"), run.join("gone")] {
+            fs::create_dir_all(&ledger).unwrap();
+            if !ledger.ends_with("gone") {
+                fs::write(ledger.join("ledger"), "").unwrap();
+            }
+        }
+        let written = fs::metadata(directory.join("gone")).unwrap().modified().unwrap();
+        let left = |after: Duration| {
+            first.prune(&[&run, &state], written + after);
+            let mut names: Vec<_> =
+                fs::read_dir(&directory).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+            names.sort();
+            names
+        };
+        assert_eq!(left(KEPT).len(), 5, "what a daemon wrote that may come back");
+        assert_eq!(left(KEPT + Duration::from_mins(1)), ["held-1", "held-2", "own"]);
+        // What another one took for old is written again.
+        let mut lives = records(&own);
+        fs::remove_file(directory.join("own")).unwrap();
+        lives.remember(&Resource::Hostname, text("own"), text("ours"));
+        assert!(directory.join("own").exists());
+        // More than are looked into: the oldest go.
+        for n in 0..FILES_MAX + 5 {
+            let file = fs::File::create(directory.join(format!("{one}-{n:03}"))).unwrap();
+            file.set_modified(written + Duration::from_secs(60 + n as u64)).unwrap();
+        }
+        let names = left(Duration::from_mins(10));
+        assert_eq!(names.len(), FILES_MAX + 3, "and those that are referred to are kept: {names:?}");
+        assert!(!names.contains(&"one-000".to_owned()) && names.contains(&"one-260".to_owned()));
     }
 
     #[test]
