@@ -135,12 +135,25 @@ impl<W: World> Engine<W> {
             let input = if usable { Input::LinkUp } else { Input::LinkDown };
             let mac = port.link().map(|link| link.mac).filter(|mac| node.machine.hardware() != Some(*mac));
             if let Some(mac) = mac {
+                let is_new = node.machine.hardware().is_some();
                 self.handle(member, Input::Hardware(mac), now);
+                if is_new && usable {
+                    self.lives_at_another(member, now);
+                }
             }
             if self.stopping.is_none() && (!usable || self.may_take_part(member)) {
                 self.handle(member, input, now);
             }
         }
+    }
+
+    /// Its interface has another hardware address: the neighbours would go on sending to the old one.
+    fn lives_at_another(&mut self, member: usize, now: Timestamp) {
+        let Some(node) = self.nodes.get_mut(&member).filter(|node| node.announces()) else { return };
+        info!(vhost = %node.spec.name, "Announces the addresses again: the interface has another hardware address");
+        node.announcer.takeover(node.spec.announce, now);
+        self.announce(member);
+        self.bequeath(member);
     }
 
     /// A hook put up an address of its virtual host: the neighbours hear of it at once.
@@ -303,7 +316,7 @@ impl<W: World> Engine<W> {
         let Some(node) = self.nodes.get(&member) else { return };
         let (vhost, interface) = (&node.spec.name, &node.spec.interface);
         match (was_nameless, node.machine.is_nameless()) {
-            (false, true) => warn!(%vhost, %interface, "Has no own address any more: advertises an advskew one worse"),
+            (false, true) => warn!(%vhost, %interface, "Has no own address: advertises an advskew one worse"),
             (true, false) => info!(%vhost, %interface, "Has an own address to advertise from"),
             (false, false) | (true, true) => {}
         }

@@ -15,6 +15,7 @@ pub(crate) fn cases() -> Vec<Case> {
         Case { limit: TAKEOVER * 6, ..Case::new("own::what_others_make_of_services_and_files_is_told", changed) },
         Case::new("own::an_address_on_another_interface_of_a_backup_shows", on_another_interface),
         Case::new("own::an_alternative_name_of_the_interface_does", altname),
+        Case::new("own::a_new_hardware_address_is_announced", hardware),
     ]
 }
 
@@ -185,6 +186,22 @@ fn put_back() -> Outcome {
     a.wait("the other route", SOON, |entry| entry.text("message").contains("somebody else changed it"))?;
     assert!(sh(&lab, "a", "ip route show default")?[0].contains("via 192.168.32.77"));
     assert!(status(&lab)?.contains("\ndoes not hold route to default"), "{}", status(&lab)?);
+    a.stop()
+}
+
+fn hardware() -> Outcome {
+    let lab = lan(&["a"])?;
+    let mut watch = Watch::start(&lab, ADDRESS)?;
+    let mut a = Carpd::new("a").set("announce", "{ count = 2, interval = \"100ms\" }").start(&lab)?;
+    a.wait_says("Holds the addresses", TAKEOVER)?;
+    watch.wait(&[mac(&lab, "a")?], SOON)?;
+    let states = a.states();
+    sh(&lab, "a", "ip link set eth0 address 02:00:00:00:99:01")?;
+    let new = "02:00:00:00:99:01".parse()?;
+    watch.hear_announced(new, SOON)?;
+    watch.hear_announced(new, SOON)?;
+    watch.wait(&[new], SOON)?;
+    assert_eq!(a.states(), states, "and nothing else comes of it");
     a.stop()
 }
 
