@@ -7,6 +7,74 @@
 //! ```text
 //! bytes -> wire::parse_frame -> Vhost::handle -> auth (HMAC) -> decide -> Output
 //! ```
+//!
+//! # A node
+//!
+//! All that surrounds a [`Vhost`] is a loop: hand in what happened, do what comes out until [`Output::Idle`], and wait for a
+//! packet or for the time that it names. Here the wire is a list and the clock a number; a real node has a packet socket and a
+//! monotonic clock in their places, and takes its addresses down when it meets a transition *from* master, before it sends
+//! what follows.
+//!
+//! ```
+//! use std::net::Ipv4Addr;
+//! use carpd::proto::{Input, Key, Output, Received, Settings, Vhost};
+//! use carpd::types::{Family, MacAddr, State, Timestamp, Vhid};
+//!
+//! struct Node { vhost: Vhost, own: Ipv4Addr, wake: Option<Timestamp> }
+//!
+//! impl Node {
+//!     fn new(own: Ipv4Addr, seed: u64) -> Self {
+//!         let (vhid, vip) = (Vhid::new(40).unwrap(), "192.168.32.22".parse().unwrap());
+//!         let settings = Settings::new(vhid, vec![vip], Key::new(b"gw22").unwrap());
+//!         Self { vhost: Vhost::new(settings, seed), own, wake: None }
+//!     }
+//!     /// Hands in what happened; gives back the packets to send.
+//!     fn feed(&mut self, input: Input<'_>, now: Timestamp) -> Vec<[u8; 36]> {
+//!         let mut packets = Vec::new();
+//!         self.vhost.handle(input, now);
+//!         loop {
+//!             match self.vhost.poll() {
+//!                 Output::Transmit(packet) => {
+//!                     packets.push(packet.payload);
+//!                     self.vhost.handle(Input::Sent { family: packet.family, ok: true }, now);
+//!                 }
+//!                 Output::Transition(to) => println!("{now:?} {} is {}: {}", self.own, to.to, to.cause),
+//!                 Output::Idle(wake) => { self.wake = wake; return packets }
+//!                 _ => {} // Announcements and questions: this node has no host and no gate.
+//!             }
+//!         }
+//!     }
+//!     fn hear(&mut self, payload: &[u8], from: Ipv4Addr, now: Timestamp) {
+//!         let packet = Received {
+//!             src: from.into(), dst: Ipv4Addr::new(224, 0, 0, 18).into(), mac: Some(MacAddr([2, 0, 0, 0, 0, 1])),
+//!             ttl: 255, payload,
+//!         };
+//!         self.feed(Input::Packet(packet), now);
+//!     }
+//! }
+//!
+//! let (a, b) = (Ipv4Addr::new(192, 168, 32, 1), Ipv4Addr::new(192, 168, 32, 2));
+//! let (mut one, mut two) = (Node::new(a, 1), Node::new(b, 2));
+//! for node in [&mut one, &mut two] {
+//!     let own = Input::OwnAddress { family: Family::V4, address: Some(node.own.into()) };
+//!     node.feed(own, Timestamp::ZERO);
+//! }
+//! one.feed(Input::LinkUp, Timestamp::ZERO);
+//! two.feed(Input::LinkUp, Timestamp::from_micros(500_000));
+//! // Nobody advertises: the first becomes master after 3 s, and the second hears it.
+//! let mut last = Timestamp::ZERO;
+//! for _ in 0..5 {
+//!     last = one.wake.unwrap();
+//!     for packet in one.feed(Input::Timer, last) { two.hear(&packet, a, last) }
+//! }
+//! assert_eq!((one.vhost.state(), two.vhost.state()), (State::Master, State::Backup));
+//! // The first falls silent: the second takes over, three intervals after the last word.
+//! let then = two.wake.unwrap();
+//! two.feed(Input::Timer, then);
+//! assert_eq!((two.vhost.state(), then.since(last).as_secs()), (State::Master, 3));
+//! ```
+//!
+//! [`sim`] is such a loop for a whole LAN with faults; carpd's own is `carpd::engine`.
 
 // A new effect, input or verdict must not compile until someone says what follows from it.
 #![warn(clippy::wildcard_enum_match_arm)]
