@@ -422,7 +422,7 @@ fn a_new_plugin_is_made_once_and_names_no_place() {
     assert_eq!(new(&["role-file"]).code, 0);
     let cargo = fs::read_to_string(directory.path().join("role-file/Cargo.toml")).unwrap();
     assert!(cargo.contains("carpd-hook = { path = \"carpd-hook\" }"), "{cargo}");
-    assert!(directory.path().join("role-file/carpd-hook/src/bindings.rs").exists());
+    assert!(directory.path().join("role-file/carpd-hook/wit/hooks.wit").exists());
     let again = new(&["role-file"]);
     assert_eq!((again.code, again.stderr.as_str()), (1, "error: role-file/Cargo.toml exists\n"));
     assert_eq!(new(&["other", "--sdk", "https://git.example.org/carpd.git"]).code, 0);

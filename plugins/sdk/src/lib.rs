@@ -25,10 +25,22 @@
 //! Build it for `wasm32-unknown-unknown` as a `cdylib`, and let `carpd plugin build` make a component of it. The same code
 //! can be tested on any machine: outside of WebAssembly the [`fake`] host answers.
 
-#[allow(clippy::all, missing_docs, unused)]
+#[allow(missing_docs, unused, clippy::all, clippy::pedantic)]
 #[doc(hidden)]
-#[rustfmt::skip]
-pub mod bindings;
+pub mod bindings {
+    // What the component is comes from `carpd plugin build`, which looks at what a hook really exports: the world made here has
+    // every entry point, and its section would demand them all.
+    wit_bindgen::generate!({
+        path: "wit",
+        world: "hook",
+        generate_all,
+        runtime_path: "wit_bindgen::rt",
+        pub_export_macro: true,
+        default_bindings_module: "carpd_hook::bindings",
+        additional_derives: [PartialEq],
+        disable_custom_section_link_helpers: true,
+    });
+}
 #[cfg(not(target_arch = "wasm32"))]
 pub mod fake;
 mod panic;
@@ -36,7 +48,7 @@ mod panic;
 use std::fmt;
 
 pub use bindings::carpd::hooks::types::{
-    CommandOutput, DeviceAddress, EntryPoint, Error, Event, HostError, HttpResponse, Instance, LinkInfo, Outcome, Report, RouteInfo, UnitState,
+    CommandOutput, DeviceAddress, EntryPoint, Event, HostError, HttpResponse, Instance, LinkInfo, Outcome, Report, RouteInfo, UnitState,
     VhostState,
 };
 #[doc(hidden)]
@@ -71,6 +83,34 @@ impl<E: std::error::Error> From<E> for Failure {
             source = err.source();
         }
         Self(text)
+    }
+}
+
+/// Why the host did not do, or answer, what was asked.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Error {
+    /// No grant allows it; the text says what would.
+    Denied(String),
+    /// It makes no sense.
+    Invalid(String),
+    /// The run has used up what it may use of something.
+    OverBudget(String),
+    /// The host tried and failed.
+    Host(HostError),
+    /// The virtual host has another state by now: this run is of no use any more.
+    Superseded,
+}
+
+impl From<bindings::carpd::hooks::types::Error> for Error {
+    fn from(err: bindings::carpd::hooks::types::Error) -> Self {
+        use bindings::carpd::hooks::types::Error as Theirs;
+        match err {
+            Theirs::Denied(text) => Self::Denied(text),
+            Theirs::Invalid(text) => Self::Invalid(text),
+            Theirs::OverBudget(text) => Self::OverBudget(text),
+            Theirs::Host(err) => Self::Host(err),
+            Theirs::Superseded => Self::Superseded,
+        }
     }
 }
 
@@ -198,12 +238,45 @@ macro_rules! __export {
     };
 }
 
+/// What the host answers, with an [`Error`] of ours in it. The one of the bindings says itself in the words of `Debug`.
+#[cfg(target_arch = "wasm32")]
+trait Answered {
+    type Ours;
+    fn ours(self) -> Self::Ours;
+}
+
+#[cfg(target_arch = "wasm32")]
+impl<T> Answered for std::result::Result<T, bindings::carpd::hooks::types::Error> {
+    type Ours = std::result::Result<T, Error>;
+
+    fn ours(self) -> Self::Ours {
+        self.map_err(Error::from)
+    }
+}
+
+/// What cannot fail.
+#[cfg(target_arch = "wasm32")]
+macro_rules! answered {
+    ($($ty:ty),*) => {
+        $(impl Answered for $ty {
+            type Ours = Self;
+
+            fn ours(self) -> Self {
+                self
+            }
+        })*
+    };
+}
+
+#[cfg(target_arch = "wasm32")]
+answered!((), f64, String);
+
 /// `call` in a component; `fake` in a test.
 macro_rules! ask {
     ($call:expr, $fake:expr) => {{
         #[cfg(target_arch = "wasm32")]
         {
-            $call
+            Answered::ours($call)
         }
         #[cfg(not(target_arch = "wasm32"))]
         {

@@ -7,11 +7,12 @@ use crate::types::Name;
 /// The SDK, as it was when this carpd was built.
 const SDK: [(&str, &str); 6] = [
     ("Cargo.toml", include_str!("../../../plugins/sdk/Cargo.toml")),
-    ("src/bindings.rs", include_str!("../../../plugins/sdk/src/bindings.rs")),
     ("src/fake.rs", include_str!("../../../plugins/sdk/src/fake.rs")),
     ("src/groups.rs", include_str!("../../../plugins/sdk/src/groups.rs")),
     ("src/lib.rs", include_str!("../../../plugins/sdk/src/lib.rs")),
     ("src/panic.rs", include_str!("../../../plugins/sdk/src/panic.rs")),
+    // Its bindings are made of the contract when it is compiled.
+    ("wit/hooks.wit", include_str!("../../../plugins/wit/hooks.wit")),
 ];
 
 /// The files of a hook in Rust; `sdk` is the place of the crate carpd-hook, which is copied if not given.
@@ -61,9 +62,10 @@ mod tests {
     #[test]
     fn all_of_the_sdk_is_copied() {
         let sdk = concat!(env!("CARGO_MANIFEST_DIR"), "/plugins/sdk");
-        let mut there: Vec<String> = fs::read_dir(format!("{sdk}/src"))
-            .unwrap()
-            .map(|entry| format!("src/{}", entry.unwrap().file_name().into_string().unwrap()))
+        let mut there: Vec<String> = ["src", "wit"]
+            .iter()
+            .flat_map(|part| fs::read_dir(format!("{sdk}/{part}")).unwrap().map(move |entry| (part, entry.unwrap())))
+            .map(|(part, entry)| format!("{part}/{}", entry.file_name().into_string().unwrap()))
             .collect();
         there.sort();
         let copied: Vec<&str> = SDK.iter().map(|(file, _)| *file).filter(|file| *file != "Cargo.toml").collect();
