@@ -16,7 +16,7 @@ use crate::effect::Link;
 use crate::host::netlink::HostEvent;
 use crate::host::{Culprit, Host as _, culprit};
 use crate::proto::Input;
-use crate::types::{Family, IfName, Name, Timestamp, VirtualAddress};
+use crate::types::{Family, IfName, Name, State, Timestamp, VirtualAddress};
 
 /// Before an interface that could not be listened to is tried again.
 const DEAF_RETRY: Duration = Duration::from_secs(1);
@@ -132,6 +132,9 @@ impl<W: World> Engine<W> {
         for member in members {
             let (Some(node), Some(port)) = (self.nodes.get(&member), self.ports.get(index)) else { continue };
             let usable = port.is_usable_by(&node.spec);
+            // An address that comes or goes may be told as news of its link: with hundreds of virtual hosts on it, nothing may follow
+            // for each of them.
+            let nothing_new = usable && node.machine.state() != State::Init;
             let input = if usable { Input::LinkUp } else { Input::LinkDown };
             let mac = port.link().map(|link| link.mac).filter(|mac| node.machine.hardware() != Some(*mac));
             if let Some(mac) = mac {
@@ -141,7 +144,7 @@ impl<W: World> Engine<W> {
                     self.lives_at_another(member, now);
                 }
             }
-            if self.stopping.is_none() && (!usable || self.may_take_part(member)) {
+            if !nothing_new && self.stopping.is_none() && (!usable || self.may_take_part(member)) {
                 self.handle(member, input, now);
             }
         }
@@ -320,5 +323,30 @@ impl<W: World> Engine<W> {
             (true, false) => info!(%vhost, %interface, "Has an own address to advertise from"),
             (false, false) | (true, true) => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::bench::{Frames, engine, link, play};
+    use super::*;
+    use crate::host::FakeHost;
+    use crate::keeper::will::{Reader, Writer};
+
+    #[test]
+    fn news_of_a_link_that_says_nothing_new_leads_to_nothing() {
+        play(async |_| {
+            let mut engine = engine(FakeHost::new().with_link(link()), &Frames::default(), "").await;
+            let (writer, keeper) = Writer::create().unwrap();
+            let keeper = Reader::new(keeper);
+            engine.will = Some(writer);
+            // As each address does that is taken off an interface which lets others go along.
+            engine.host_event(HostEvent::Link(link()));
+            assert_eq!(keeper.wills(), [], "nothing has changed that the keeper must know");
+            engine.host_event(HostEvent::Link(Link { carrier: false, ..link() }));
+            assert_eq!(engine.nodes[&0].machine.state(), State::Init);
+            engine.host_event(HostEvent::Link(link()));
+            assert_eq!((engine.nodes[&0].machine.state(), keeper.wills().len()), (State::Backup, 1));
+        });
     }
 }

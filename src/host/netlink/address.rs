@@ -99,7 +99,7 @@ impl Netlink {
         let Some(index) = self.existing_index(dev)? else { return Ok(Outcome::Unchanged) };
         let failed = |refusal: Refusal| refusal.while_doing(format_args!("deleting {} from {dev}", address.ip));
         let changed = match address.ip {
-            IpAddr::V4(ip) => self.alone(index, || self.remove_v4(ip, index)),
+            IpAddr::V4(ip) => self.remove_v4(ip, index),
             // The usual case in one exchange: the prefix that we know. There is no other beside it.
             IpAddr::V6(_) => match self.remove(address, index) {
                 Ok(false) => self.remove_prefixes(address.ip, index, |_| true),
@@ -109,9 +109,19 @@ impl Netlink {
         Ok(if changed.map_err(failed)? { Outcome::Changed } else { Outcome::Unchanged })
     }
 
-    /// Removes an IPv4 address with every prefix that it has: the kernel takes off the first, whatever its prefix, until there is
-    /// none.
+    /// Removes an IPv4 address with every prefix that it has. The usual one first, as a host address: nothing hangs on that, so that the
+    /// interface need not be told to keep the others, which all who listen to its link would hear of.
     fn remove_v4(&self, ip: Ipv4Addr, index: u32) -> Result<bool, Refusal> {
+        let host = VirtualAddress { ip: ip.into(), prefix: Family::V4.host_prefix() };
+        let removed = self.remove_alone(host, index)?;
+        if self.pick_addresses(Family::V4, index, |part| is_of(part, host.ip))?.is_empty() {
+            return Ok(removed);
+        }
+        self.alone(index, || self.remove_v4_prefixes(ip, index)).map(|more| removed || more)
+    }
+
+    /// The kernel takes off the first, whatever its prefix, until there is none.
+    fn remove_v4_prefixes(&self, ip: Ipv4Addr, index: u32) -> Result<bool, Refusal> {
         let mut message = AddressMessage::default();
         message.header.family = address_family(Family::V4);
         message.header.index = index;

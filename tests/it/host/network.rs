@@ -269,6 +269,26 @@ fn an_address_can_expire_and_is_marked() {
     });
 }
 
+/// Where many virtual hosts share an interface, all of them would have to look at each.
+#[test]
+fn letting_go_of_a_host_address_is_no_news_of_its_link() {
+    isolated("host::network::letting_go_of_a_host_address_is_no_news_of_its_link", || {
+        let netlink = veth_pair();
+        block_on(async {
+            let v0 = dev("v0");
+            let (address, wide): (VirtualAddress, VirtualAddress) =
+                ("10.0.0.9/32".parse().unwrap(), "10.0.0.9/24".parse().unwrap());
+            netlink.add_address(address, &v0, AddressOptions::default()).unwrap();
+            let mut watch = Watch::open().unwrap();
+            assert_eq!(netlink.delete_address(wide, &v0).unwrap(), Outcome::Changed, "whatever its prefix");
+            let first = until(&mut watch, |_| true).await;
+            assert!(matches!(first, HostEvent::AddressRemoved { address: gone, .. } if gone == address), "{first:?}");
+            assert_eq!(watch.try_next().unwrap(), None);
+            assert_eq!(netlink.delete_address(address, &v0).unwrap(), Outcome::Unchanged);
+        });
+    });
+}
+
 /// Many in one exchange; those that cannot be are named, and do not hinder the others. Who watches does not wake for it.
 #[test]
 fn leases_are_renewed_together() {
