@@ -90,6 +90,14 @@ pub(super) fn system(what: &'static str) -> impl Fn(io::Error) -> StartError {
     move |source| StartError::System { what, source }
 }
 
+/// A thread beside the loop, which the keeper has put before other processes, is one like any other's.
+fn stand_back() {
+    let inherited = rustix::process::getpriority_process(None).unwrap_or(0);
+    if inherited < 0 {
+        _ = rustix::process::setpriority_process(None, 0);
+    }
+}
+
 /// The engine process: runs this configuration until it is told to stop, from this file. Started by the keeper. `examine`
 /// runs the tests of hooks. `open` is given the instance's directory, before the engine can make no more sockets of that
 /// kind; `attach` what it gave back, and the way to give orders. What that gives back is dropped at the end.
@@ -121,7 +129,7 @@ pub fn main<B, T>(
     };
     let opened = open(&directory);
     let rights = give_up(config, path);
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().on_thread_start(stand_back).build() {
         Ok(runtime) => runtime,
         Err(error) => {
             error!(%error, "Could not start");

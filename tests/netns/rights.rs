@@ -105,6 +105,16 @@ fn as_documented() -> Outcome {
     let score = |pid: i32| -> Result<i32, Failed> { Ok(host.read(&format!("/proc/{pid}/oom_score_adj"))?.trim().parse()?) };
     let runner_goes_first = score(tree.runners[0])? - score(tree.engine()?)?;
     assert_eq!(runner_goes_first, 500, "what a hook takes of memory must not cost the engine its life");
+    let nice = |pid: i32| -> Result<i32, Failed> {
+        let stat = host.read(&format!("/proc/{pid}/stat"))?;
+        let field = stat.rsplit(") ").next().and_then(|rest| rest.split(' ').nth(16));
+        Ok(field.ok_or("no niceness")?.parse()?)
+    };
+    // Only root of the machine itself may put a process before others.
+    let may = host.read("/proc/self/uid_map")?.contains("4294967295");
+    let first = nice(tree.runners[0])? - nice(tree.engine()?)?;
+    assert_eq!(first, if may { 10 } else { 0 }, "what a hook takes of the processor must not hold up the protocol");
+    assert_eq!(nice(tree.runners[0])?, nice(tree.keeper)?);
     let status = host.run(&[CARPD, "status", "--json", "--config", "/run/lab/carpd.toml"], SOON)?.stdout.join("\n");
     for measure in ["\"landlock\"", "\"seccomp\""] {
         let own = status.split("\"engine\"").nth(1).unwrap_or_default();
