@@ -51,6 +51,7 @@ mod reader;
 mod recover;
 mod refusals;
 pub mod rehearse;
+mod relief;
 mod reload;
 mod run;
 mod script;

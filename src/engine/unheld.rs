@@ -1,12 +1,8 @@
 //! What follows when the kernel refuses an address to a master.
 //!
-//! Another node shall have all of them, so at first it hands over, and is unfit for a while. If it fails again:
-//!
-//! - nobody took over, or not for long: nobody can hold them all. Some addresses are better than none, so it holds those that
-//!   it can, says which it cannot, and tries these again ever more seldom. As after any silence it is the best node that gets
-//!   there first.
-//! - it took the addresses from a master that lives, or somebody had them for long: it hands over again. The time that counts as
-//!   long is doubled, and so is that for which others are preferred.
+//! Another node shall have all of them, so at first it hands over, and is unfit for a while, the longer the oftener. If it fails again,
+//! it goes by what [`Relief`] says: it hands over again, or nobody can hold them all. Then some addresses are better than none: it holds
+//! those that it can, says which it cannot, and tries these again. As after any silence it is the best node that gets there first.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -16,6 +12,7 @@ use tracing::{error, info, warn};
 use super::backoff::Backoff;
 use super::command::RefusedAddress;
 use super::node::Node;
+use super::relief::{Relief, Verdict};
 use super::run::Engine;
 use super::status::millis;
 use super::world::World;
@@ -26,8 +23,6 @@ use crate::types::{Cause, Timestamp, VirtualAddress};
 /// Others are preferred for so long after the first failure, at least; doubled with each, up to the next.
 const FADE_FIRST: Duration = Duration::from_secs(10);
 const FADE_LONGEST: Duration = Duration::from_mins(10);
-/// A node that was relieved for so long gives the others another chance, at first; doubled each time.
-const RELIEF_FIRST: Duration = Duration::from_secs(60);
 /// What happened on the interface may have cured it: a look after so long, whatever the pause.
 const HOPE: Duration = Duration::from_secs(1);
 
@@ -43,20 +38,8 @@ pub(super) struct Unheld {
     /// Another node is no longer preferred then; not while it is master.
     pub(super) fades_at: Option<Timestamp>,
     unfit: bool,
-    retries: Backoff,
     fades: Backoff,
-    /// Since when it is not master.
-    away: Option<Timestamp>,
-    relief: Duration,
-}
-
-/// What a node does about a failure.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Verdict {
-    /// Hand over.
-    Resign,
-    /// Stay master with what it can hold, and try again after this pause.
-    Stay(Duration),
+    relief: Relief,
 }
 
 impl Unheld {
@@ -67,10 +50,8 @@ impl Unheld {
             retry_at: None,
             fades_at: None,
             unfit: true,
-            retries: Backoff::default(),
             fades: Backoff::new(FADE_FIRST, FADE_LONGEST),
-            away: None,
-            relief: RELIEF_FIRST,
+            relief: Relief::default(),
         }
     }
 
@@ -83,20 +64,14 @@ impl Unheld {
     fn again(&mut self, master: Timestamp, pushed_aside: bool) -> Verdict {
         self.unfit = true;
         self.fades_at = None;
-        let away = self.away.take().map(|since| master.since(since));
-        if away.is_some_and(|away| away >= self.relief) {
-            self.relief = self.relief.saturating_mul(2);
-            self.retries = Backoff::default();
-            return Verdict::Resign;
-        }
-        if away.is_some() && pushed_aside { Verdict::Resign } else { Verdict::Stay(self.retries.pause()) }
+        self.relief.again(master, pushed_aside)
     }
 
     /// Its mastership ends: from now on the demotion fades, in no less than `least`.
     pub(super) fn leaves(&mut self, now: Timestamp, least: Duration) {
         self.retry_at = None;
         self.refused.clear();
-        self.away = Some(now);
+        self.relief.leaves(now);
         if self.unfit {
             self.fades_at = Some(now + self.fades.pause().max(least));
         }
@@ -159,7 +134,7 @@ impl<W: World> Engine<W> {
             }
         };
         match verdict {
-            Verdict::Stay(pause) => {
+            Verdict::Again(pause) => {
                 let all = node.spec.addresses.clone();
                 self.hold_what_it_can(index, &all, pause, now);
             }
@@ -190,7 +165,7 @@ impl<W: World> Engine<W> {
         let Some(node) = self.nodes.get_mut(&index) else { return };
         let Some(lease) = lease else {
             // A master that cannot send holds nothing new.
-            if let Some(unheld) = node.unheld.as_mut().filter(|unheld| unheld.away.is_none()) {
+            if let Some(unheld) = node.unheld.as_mut().filter(|unheld| unheld.relief.is_master()) {
                 unheld.retry_at = Some(now + pause);
             }
             return;
@@ -232,7 +207,7 @@ impl<W: World> Engine<W> {
         unheld.refused.retain(|(address, _)| node.spec.addresses.contains(address));
         let refused = unheld.refused.iter().map(|(address, _)| *address).collect();
         let wanted: Vec<_> = if node.holding { refused } else { node.spec.addresses.clone() };
-        let pause = unheld.retries.pause();
+        let pause = unheld.relief.pause();
         self.hold_what_it_can(index, &wanted, pause, now);
         // What it has said of itself, and what the keeper knows.
         self.handle(index, Input::Timer, now);
@@ -258,40 +233,6 @@ mod tests {
 
     fn at(seconds: u64) -> Timestamp {
         Timestamp::ZERO + Duration::from_secs(seconds)
-    }
-
-    /// A node that handed over after its first failure.
-    fn relieved(now: Timestamp) -> Unheld {
-        let mut unheld = Unheld::new(String::new());
-        unheld.leaves(now, Duration::ZERO);
-        unheld
-    }
-
-    #[test]
-    fn where_nobody_can_it_stays_and_tries_ever_more_seldom() {
-        let mut unheld = relieved(at(10));
-        let pauses: Vec<u64> =
-            (0..8).map(|_| if let Verdict::Stay(pause) = unheld.again(at(13), false) { pause.as_secs() } else { 0 }).collect();
-        assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 60, 60]);
-    }
-
-    #[test]
-    fn what_it_took_from_a_living_master_it_gives_back() {
-        let mut unheld = relieved(at(10));
-        for round in 1..5 {
-            assert_eq!(unheld.again(at(10 + 20 * round), true), Verdict::Resign);
-            unheld.leaves(at(10 + 20 * round), Duration::ZERO);
-        }
-    }
-
-    #[test]
-    fn after_long_relief_others_get_another_chance_and_each_must_be_longer() {
-        let mut unheld = relieved(at(0));
-        assert_eq!(unheld.again(at(60), false), Verdict::Resign);
-        unheld.leaves(at(60), Duration::ZERO);
-        assert_eq!(unheld.again(at(160), false), Verdict::Stay(Duration::from_secs(1)));
-        unheld.leaves(at(160), Duration::ZERO);
-        assert_eq!(unheld.again(at(280), false), Verdict::Resign);
     }
 
     #[test]
