@@ -210,8 +210,21 @@ impl<W: World> Engine<W> {
                 self.demote(vhost, now);
             }
             HookNews::Checked { vhost, hook, ticket, seq, result } => self.checked(vhost, &hook, (ticket, seq), result, now),
-            HookNews::Resign { vhost, reason } => self.hand_over(vhost, reason, now),
+            HookNews::Resign { vhost, reason } => self.hook_resigns(vhost, reason, now),
         }
+    }
+
+    /// A hook wants another node to be master. If it says so again while others are still preferred, nobody took over, or gave it back:
+    /// an unfit master is better than none.
+    fn hook_resigns(&mut self, index: usize, reason: String, now: Timestamp) {
+        let Some(node) = self.nodes.get_mut(&index) else { return };
+        let in_vain = node.is_master() && node.resigned.as_ref().is_some_and(|resigned| resigned.let_go);
+        if !in_vain {
+            return self.hand_over(index, reason, now);
+        }
+        warn!(vhost = %node.spec.name, reason, "Stays master though a hook resigned again: nobody else is there for long");
+        node.prefer_others(reason, now);
+        self.demote(index, now);
     }
 
     pub(super) fn hand_over(&mut self, index: usize, reason: String, now: Timestamp) {

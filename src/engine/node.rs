@@ -95,6 +95,8 @@ pub(super) struct Resigned {
     pub(super) until: Timestamp,
     /// Who asked, and why.
     pub(super) reason: String,
+    /// It was master, and let go.
+    pub(super) let_go: bool,
 }
 
 /// What is waited for before a preemption, or before a master's addresses go up.
@@ -189,7 +191,8 @@ impl<H> Node<H> {
     /// It is told to hand over: for a while another node is better.
     pub(super) fn prefer_others(&mut self, reason: String, now: Timestamp) {
         let until = now + RESIGN_HOLD.max(self.machine.master_down() * 3);
-        self.resigned = Some(Resigned { until, reason });
+        let let_go = self.is_master() || self.resigned.as_ref().is_some_and(|resigned| resigned.let_go);
+        self.resigned = Some(Resigned { until, reason, let_go });
     }
 
     /// What a hook is told at `entry`, as things stand.

@@ -159,6 +159,21 @@ fn a_master_does_not_wait_for_an_on_backup_that_failed() {
     assert_eq!(runs, [(2_000, failed), (3_078, "on_master done".to_owned())]);
 }
 
+/// Of nodes that all resign, whether that ends well or not, one keeps the address.
+#[test]
+fn nodes_whose_hooks_all_resign_do_not_pass_the_address_on_for_ever() {
+    for lua in ["carp.resign('x')", "carp.resign('x') error('broken')", "carp.demote(240, 'x') carp.resign('x')"] {
+        let lua = format!("function on_master() {lua} end\n");
+        let directory = place_with(&lua, "carp = [\"resign\", \"demote\"]\n", &[("node2", 0), ("node3", 15)]);
+        let timeline = json(directory.path(), &["node2.toml", "node3.toml", "--end", "60s"]);
+        let lost = |timeline: &Value| outages(timeline).iter().map(|(from, to)| to - from).sum::<u64>();
+        assert!(lost(&timeline) < 10 && outages(&timeline).len() < 8, "{lua}: {timeline}");
+        let events = ["-e", "30s node2 dies", "-e", "40s node2 returns"];
+        let timeline = json(directory.path(), &[&["node2.toml", "node3.toml", "--end", "90s"], &events[..]].concat());
+        assert!(lost(&timeline) < 10_000 && outages(&timeline).len() < 12, "{lua}: {timeline}");
+    }
+}
+
 /// An undoing that waits for the clock, and a new state that waits for it.
 #[test]
 fn a_new_state_during_an_undoing_does_not_stop_the_clock() {
