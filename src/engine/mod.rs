@@ -53,6 +53,7 @@ mod refusals;
 pub mod rehearse;
 mod relief;
 mod reload;
+mod rights;
 mod run;
 mod script;
 mod signal;

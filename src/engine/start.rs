@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::io::{self, Read as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::Duration;
@@ -32,9 +32,10 @@ use super::queue::{Crowd, Queue, Shared};
 use super::reader::{self, Reader};
 use super::recover::Recovery;
 use super::refusals::{Refusals, Telling};
+use super::rights;
 use super::run::{Engine, Parts};
 use super::signal::{Signal, signals};
-use super::terms::{self, terms};
+use super::terms::terms;
 use super::upkeep::keep_up;
 use super::voice::Voice;
 use super::will::Testament;
@@ -45,15 +46,14 @@ use crate::hooks::{EntryPoint, LoadError};
 use crate::host::alarm::Alarm;
 use crate::host::helper::Duty;
 use crate::host::netlink::Watch;
-use crate::host::privilege::{Privileges, confine_engine, seal_engine};
+use crate::host::privilege::Privileges;
 use crate::host::service::ServiceBackend;
 use crate::host::{Host, LinuxHost, Options, hostname, memory, process};
 use crate::journal::{self, Journal};
 use crate::keeper::will::Writer;
 use crate::keeper::{self, Client, Exits, Predecessor};
-use crate::ledger::{Instance, InstanceError, Ledger, Origin, instance_name, own_directory};
+use crate::ledger::{Instance, InstanceError, Ledger, Origin, instance_name};
 use crate::proto::{self, Gate};
-use crate::resolve;
 use crate::types::Name;
 
 /// Exit status of a daemon that lacks a privilege or a part of the system.
@@ -113,22 +113,29 @@ pub fn main<B, T>(
         error!(%error, "Could not start");
         return ExitCode::from(CANNOT);
     }
-    // Before there is a second thread: capabilities belong to threads.
-    if let Err(error) = Privileges::current().and_then(|own| own.require()).and_then(|()| confine_engine()) {
+    if let Err(error) = Privileges::current().and_then(|own| own.require()) {
         error!(%error, "Could not start");
         return ExitCode::from(CANNOT);
     }
     // The configuration is read, and there is one thread.
     memory::give_back();
-    let directory = match Origin::current() {
-        Ok(origin) => Instance::directory(&config.daemon.run_dir, &instance_name(path), origin),
+    let name = instance_name(path);
+    let origin = match Origin::current() {
+        Ok(origin) => origin,
         Err(error) => {
             error!(%error, "Could not start");
             return ExitCode::FAILURE;
         }
     };
-    let opened = open(&directory);
-    let rights = give_up(config, path);
+    let opened = open(&Instance::directory(&config.daemon.run_dir, &name, origin));
+    // Before there is a second thread: capabilities belong to threads.
+    let rights = match rights::give_up(config, &name, origin) {
+        Ok(rights) => rights,
+        Err(error) => {
+            error!(%error, "Could not start");
+            return ExitCode::from(CANNOT);
+        }
+    };
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().on_thread_start(stand_back).build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -137,7 +144,7 @@ pub fn main<B, T>(
         }
     };
     let clean = tokio::task::LocalSet::new().block_on(&runtime, async {
-        match start(config, path, examine, rights).await {
+        match start(config, (path, &name), examine, rights).await {
             Ok((engine, signals)) => {
                 let attached = attach(opened, engine.commands());
                 let clean = engine.run(signals).await;
@@ -156,38 +163,9 @@ pub fn main<B, T>(
     if clean { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Gives up what the engine never needs. What cannot be given up here is told, and no reason not to run.
-fn give_up(config: &Config, path: &Path) -> EngineStatus {
-    let config::Daemon { run_dir, state_dir, .. } = &config.daemon;
-    let (writable, directories) = make_directories(run_dir, state_dir, &instance_name(path));
-    let confinement = seal_engine(&writable, &directories);
-    for missing in &confinement.missing {
-        warn!(missing, "The engine keeps more rights than it needs");
-    }
-    EngineStatus { uid: nix::unistd::geteuid().as_raw(), confinement, reader_lacks: Vec::new() }
-}
-
-/// Makes what is not there yet; the directories to write in, and those to make directories in. None of them is a link: it would
-/// give away what it leads to.
-fn make_directories(run_dir: &Path, state_dir: &Path, instance: &str) -> (Vec<PathBuf>, Vec<PathBuf>) {
-    let (run_dir, state_dir) = (own_directory(run_dir), own_directory(state_dir));
-    // They may be read-only or another user's: then the ledger says so, or the hooks' state.
-    _ = resolve::make_directory(&run_dir, 0o755);
-    _ = resolve::make_directory(&state_dir.join(instance), 0o700);
-    // Those of other instances as well: what dead ones left is undone. Not what the helper writes down.
-    let instances = std::fs::read_dir(&state_dir).into_iter().flatten().flatten().map(|entry| entry.path());
-    let mut writable: Vec<_> = instances.filter(|path| *path != terms::records(&state_dir)).collect();
-    writable.push(run_dir);
-    let mut directories = vec![state_dir];
-    for list in [&mut writable, &mut directories] {
-        list.retain(|path| resolve::own(path).is_ok_and(|place| place.is_directory()));
-    }
-    (writable, directories)
-}
-
 async fn start(
     config: &Config,
-    config_path: &Path,
+    (config_path, name): (&Path, &str),
     examine: Examine,
     rights: EngineStatus,
 ) -> Result<(Engine, mpsc::Receiver<Signal>), StartError> {
@@ -196,7 +174,7 @@ async fn start(
     keeper::unblock_signals().map_err(system("receive signals"))?;
     let host = LinuxHost::new(Options { services: services(config.daemon.service_backend), ..Options::default() })?
         .with_services_by_helper();
-    let mut instance = take_instance(config, config_path)?;
+    let mut instance = take_instance(config, name)?;
     let (ledger, left) = Ledger::open(&instance);
     // Those that live have nothing to do with us.
     let (dead, _) = Instance::dead(&config.daemon.run_dir, &config.daemon.state_dir, instance.origin());
@@ -298,10 +276,10 @@ pub(super) fn descriptors_needed(config: &Config) -> u64 {
 }
 
 /// Our directory and locks: no other process may run the same virtual hosts in this network namespace.
-fn take_instance(config: &Config, path: &Path) -> Result<Instance, StartError> {
+fn take_instance(config: &Config, name: &str) -> Result<Instance, StartError> {
     let origin = Origin::current().map_err(system("read /proc"))?;
     let vhosts = config.vhosts.iter().map(|vhost| (&vhost.interface, vhost.vhid));
-    Ok(Instance::open(&config.daemon.run_dir, &config.daemon.state_dir, &instance_name(path), origin, vhosts)?)
+    Ok(Instance::open(&config.daemon.run_dir, &config.daemon.state_dir, name, origin, vhosts)?)
 }
 
 /// The flight recorder, in our directory.
@@ -446,37 +424,4 @@ fn random() -> io::Result<u64> {
     let mut bytes = [0; 8];
     std::fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
     Ok(u64::from_ne_bytes(bytes))
-}
-
-#[cfg(test)]
-mod tests {
-    use std::fs;
-    use std::os::unix::fs::{lchown, symlink};
-
-    use super::*;
-
-    #[test]
-    fn nothing_is_made_or_written_behind_a_link_of_somebody_else() {
-        let root = tempfile::tempdir().unwrap();
-        let at = |name: &str| root.path().join(name);
-        for directory in ["real", "elsewhere", "state/dead"] {
-            fs::create_dir_all(at(directory)).unwrap();
-        }
-        symlink(at("elsewhere"), at("state/forged")).unwrap();
-        // Behind one of our own it is where that leads.
-        symlink(at("real"), at("run")).unwrap();
-        let (mut writable, directories) = make_directories(&at("run/carpd"), &at("state"), "web");
-        writable.sort();
-        assert_eq!((writable, directories), (vec![at("real/carpd"), at("state/dead"), at("state/web")], vec![at("state")]));
-        if !nix::unistd::geteuid().is_root() {
-            return;
-        }
-        symlink(at("elsewhere"), at("theirs")).unwrap();
-        lchown(at("theirs"), Some(1234), None).unwrap();
-        for run_dir in [at("theirs"), at("theirs/carpd")] {
-            let (writable, directories) = make_directories(&run_dir, &at("theirs/state"), "web");
-            assert_eq!((writable, directories), (vec![], vec![]));
-        }
-        assert_eq!(fs::read_dir(at("elsewhere")).unwrap().count(), 0);
-    }
 }

@@ -21,6 +21,9 @@ const HELPER: [Capability; 4] =
 /// What the reader needs for files whoever owns them.
 const READER: [Capability; 1] = [Capability::CAP_DAC_READ_SEARCH];
 
+/// What it takes to make the engine another user: its files are given away, and the keeper signals what is not its own.
+const CHANGE: [Capability; 4] = [Capability::CAP_SETUID, Capability::CAP_SETGID, Capability::CAP_CHOWN, Capability::CAP_KILL];
+
 /// The capabilities of the calling thread.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Privileges {
@@ -68,11 +71,52 @@ pub fn confine_engine() -> Result<(), HostError> {
 }
 
 /// Confines the engine beyond its capabilities: which system calls it may make, and where it may write: below `writable`,
-/// which must exist. Below `directories` it may make and remove directories. Call it after [`confine_engine`], while there is
-/// one thread.
+/// which must exist. Below `directories` it may make and remove directories. `own_uid` is what came of [`change_user`]. Call it
+/// after [`confine_engine`], while there is one thread.
 #[must_use]
-pub fn seal_engine(writable: &[PathBuf], directories: &[PathBuf]) -> Confinement {
-    crate::sandbox::confine_engine(writable, directories)
+pub fn seal_engine(writable: &[PathBuf], directories: &[PathBuf], own_uid: Result<(), String>) -> Confinement {
+    crate::sandbox::confine_engine(writable, directories, own_uid)
+}
+
+/// The user that the engine becomes, and its group.
+pub const ENGINE_UID: u32 = crate::sandbox::FIRST_UID;
+
+/// The users that processes of a daemon have: the first one, and the one after the last.
+pub const OWN_UIDS: (u32, u32) = (crate::sandbox::FIRST_UID, crate::sandbox::FIRST_UID + crate::sandbox::UIDS);
+
+/// Could the engine become another user? That takes root, and a keeper that can still end it then.
+///
+/// # Errors
+/// Why not.
+pub fn may_change_user() -> Result<(), String> {
+    if !nix::unistd::geteuid().is_root() {
+        return Err("only root can give another uid".to_owned());
+    }
+    if !["uid_map", "gid_map"].iter().all(|map| is_mapped(map)) {
+        return Err(format!("this namespace has no user {ENGINE_UID}"));
+    }
+    let have = caps::read(None, CapSet::Effective).map_err(|err| err.to_string())?;
+    let missing: Vec<String> = CHANGE.iter().filter(|cap| !have.contains(cap)).map(ToString::to_string).collect();
+    if missing.is_empty() { Ok(()) } else { Err(format!("it takes {}", missing.join(" and "))) }
+}
+
+/// Has this user namespace the engine's number? Where that cannot be seen, trying tells.
+fn is_mapped(map: &str) -> bool {
+    let Ok(text) = std::fs::read_to_string(format!("/proc/self/{map}")) else { return true };
+    text.lines().any(|line| {
+        let mut numbers = line.split_whitespace().map(str::parse::<u32>);
+        let (Some(Ok(first)), _, Some(Ok(count))) = (numbers.next(), numbers.next(), numbers.next()) else { return false };
+        ENGINE_UID.checked_sub(first).is_some_and(|at| at < count)
+    })
+}
+
+/// Becomes [`ENGINE_UID`] for ever, with the capabilities that there are. `can_work` is asked as that user, while there is a way back. Call
+/// it while there is one thread.
+///
+/// # Errors
+/// Why not; then nothing has changed.
+pub fn change_user(can_work: impl FnOnce() -> Result<(), String>) -> Result<(), String> {
+    crate::sandbox::change_user(ENGINE_UID, can_work)
 }
 
 /// Keeps what the helper needs for settings.

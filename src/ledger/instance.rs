@@ -21,15 +21,15 @@ use crate::resolve::{self, Trust};
 use crate::types::{IfName, Vhid};
 
 /// Subdirectory of `run-dir` with a lock for every virtual host of this machine.
-const LOCKS: &str = "locks";
+pub(super) const LOCKS: &str = "locks";
 /// An instance's own lock, in its directory.
 pub(super) const LOCK_FILE: &str = "lock";
 /// The lock of what else is in the lasting directory, beside the ledger's.
-const LASTING_LOCK: &str = "lasting.lock";
+pub(super) const LASTING_LOCK: &str = "lasting.lock";
 /// How long a process that was killed is waited for. It has its locks until the kernel has taken it apart.
 pub(super) const DYING: Duration = Duration::from_secs(1);
 /// Who seems to live is looked at twice: a signal that kills shows a moment later.
-const LOOK_AGAIN: Duration = Duration::from_millis(10);
+pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 /// Where a record holds: in this boot, in this network namespace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

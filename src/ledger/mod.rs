@@ -7,6 +7,7 @@
 
 mod claims;
 mod disk;
+mod handover;
 mod instance;
 #[cfg(test)]
 mod tests;
@@ -17,6 +18,7 @@ use std::path::PathBuf;
 use claims::{Change, Claims};
 pub use claims::{Holding, Leftover, Of, Owner, Undo};
 pub use disk::{Written, ledgers_here, probe};
+pub use handover::{Estate, Heir};
 pub use instance::{Holder, Instance, InstanceError, Occupant, Origin, instance_name, own_directory};
 
 use crate::effect::{Resource, Value};

@@ -7,9 +7,13 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use caps::CapSet;
 use landlock::{
     ABI, Access, AccessFs, AccessNet, Ruleset, RulesetAttr, RulesetCreatedAttr, Scope, make_bitflags, path_beneath_rules,
 };
+use nix::errno::Errno;
+use nix::sys::prctl;
+use nix::unistd::{Gid, Uid, getegid, geteuid, getgroups, setegid, seteuid, setgroups, setresgid, setresuid};
 use seccompiler::{
     BackendError, BpfProgram, SeccompAction, SeccompCmpArgLen as Len, SeccompCmpOp as Op, SeccompCondition, SeccompFilter,
     SeccompRule,
@@ -144,11 +148,44 @@ const PRCTL: [libc::c_int; 5] =
 
 /// Confines the calling process, the engine, which must have one thread. It writes only below `writable`, which must exist; below
 /// `directories` it makes and removes directories, and no files. It reads these and [`READABLE`].
-pub(crate) fn confine_engine(writable: &[PathBuf], directories: &[PathBuf]) -> Confinement {
+///
+/// `own_uid` is what came of [`change_user`].
+pub(crate) fn confine_engine(writable: &[PathBuf], directories: &[PathBuf], own_uid: Result<(), String>) -> Confinement {
     let mut notes = Notes::default();
+    notes.note(measure::UID, own_uid);
     notes.note(measure::LANDLOCK, restrict_files(writable, directories));
     notes.note(measure::SECCOMP, restrict_calls());
     notes.0
+}
+
+/// Gives the calling process, which must have one thread, this user and group, for ever, and no other groups. It keeps its capabilities.
+/// `can_work` is asked as that user, while there is a way back.
+///
+/// # Errors
+/// Why not; then it is who it was.
+pub(crate) fn change_user(id: u32, can_work: impl FnOnce() -> Result<(), String>) -> Result<(), String> {
+    let (uid, gid) = (Uid::from_raw(id), Gid::from_raw(id));
+    let (old_uid, old_gid) = (geteuid(), getegid());
+    let failed = |what: &'static str| {
+        move |errno: Errno| match errno {
+            Errno::EINVAL => format!("this namespace has no user {id}"),
+            _ => format!("{what}: {}", errno.desc()),
+        }
+    };
+    let groups = getgroups().map_err(failed("getgroups"))?;
+    setgroups(&[]).map_err(failed("setgroups"))?;
+    let able = setegid(gid).and_then(|()| seteuid(uid)).map_err(failed("seteuid")).and_then(|()| can_work());
+    // With its old user it has its capabilities again.
+    seteuid(old_uid).and_then(|()| setegid(old_gid)).map_err(failed("seteuid"))?;
+    if let Err(why) = able {
+        setgroups(&groups).map_err(failed("setgroups"))?;
+        return Err(why);
+    }
+    let capabilities = caps::read(None, CapSet::Permitted).map_err(|err| err.to_string())?;
+    prctl::set_keepcaps(true).map_err(failed("keeping capabilities"))?;
+    setresgid(gid, gid, gid).map_err(failed("setresgid"))?;
+    setresuid(uid, uid, uid).map_err(failed("setresuid"))?;
+    caps::set(None, CapSet::Effective, &capabilities).map_err(|err| err.to_string())
 }
 
 /// What it reads beside its own directories. What the configuration names the reader opens for it.

@@ -19,7 +19,7 @@ use nix::sys::signal::Signal;
 use nix::unistd::{Gid, Uid, geteuid, getpid, setgroups, setresgid, setresuid};
 use serde::{Deserialize, Serialize};
 
-pub(crate) use engine::confine_engine;
+pub(crate) use engine::{change_user, confine_engine};
 use filter::{ALLOWED, SOCKETS, install, without};
 pub(crate) use reader::confine_reader;
 pub(crate) use resident::forget_code;
@@ -93,9 +93,11 @@ impl Kind {
     }
 }
 
-/// Runners get a uid of their own from here on: a range that systemd leaves unused (its "UIDS-GIDS").
-const FIRST_UID: u32 = 60_600;
-const UIDS: u32 = 500;
+/// Processes get a uid of their own from here on: a range that systemd leaves unused (its "UIDS-GIDS"). The first is the engine's, whose
+/// files have to be its own at the next start as well; the others are for runners and their like.
+pub(crate) const FIRST_UID: u32 = 60_600;
+/// So many.
+pub(crate) const UIDS: u32 = 500;
 
 /// So much more readily than the daemon, in thousandths of the memory that there is, a confined process is killed when memory is
 /// short.
@@ -174,7 +176,7 @@ fn own_uid() -> Result<(), String> {
     if !geteuid().is_root() {
         return Err("only root can give another uid".to_owned());
     }
-    let id = FIRST_UID + getpid().as_raw().unsigned_abs() % UIDS;
+    let id = FIRST_UID + 1 + getpid().as_raw().unsigned_abs() % (UIDS - 1);
     let (uid, gid) = (Uid::from_raw(id), Gid::from_raw(id));
     setgroups(&[]).map_err(|err| format!("setgroups: {err}"))?;
     setresgid(gid, gid, gid).map_err(|err| format!("setresgid: {err}"))?;

@@ -1,5 +1,7 @@
 //! What each process of a running daemon keeps, as the kernel tells it and as docs/operations.md says.
 
+use std::ops::RangeInclusive;
+
 use carpd::lab::{Host, Lab};
 use nix::sys::signal::Signal;
 
@@ -12,17 +14,33 @@ pub(crate) fn cases() -> Vec<Case> {
         Case::new("rights::each_process_keeps_what_the_documentation_says", as_documented),
         Case::new("rights::what_only_root_may_read_is_loaded_and_reloaded", for_root_alone),
         Case::new("rights::a_reader_that_dies_comes_back", reader_dies),
+        Case::new("rights::what_roots_engine_left_is_taken_over", taken_over),
+        Case::new("rights::where_no_user_can_be_had_it_stays_who_it_is_and_says_so", stays),
     ]
 }
 
 const DOCUMENTED: &str = include_str!("../../docs/operations.md");
 
-/// A row of the table of processes: the name that the kernel shows, and the capabilities that it keeps.
-fn documented(process: &str) -> Vec<&'static str> {
+/// A cell of the table of processes, in the row of the name that the kernel shows.
+fn cell(process: &str, column: usize) -> &'static str {
     let table = DOCUMENTED.split("## Rights").nth(1).and_then(|rest| rest.split("\n## ").next()).unwrap();
     let row = table.lines().find(|line| line.starts_with(&format!("| `{process}` |"))).expect("a row for each process");
-    let cell = row.split('|').nth(2).unwrap();
-    cell.split([' ', ',', ';']).filter(|word| word.starts_with("CAP_")).collect()
+    row.split('|').nth(column).unwrap().trim()
+}
+
+/// The capabilities that a process keeps.
+fn documented(process: &str) -> Vec<&'static str> {
+    cell(process, 3).split([' ', ',', ';']).filter(|word| word.starts_with("CAP_")).collect()
+}
+
+/// Its user, where root has users to give.
+fn documented_user(process: &str) -> RangeInclusive<u32> {
+    let user = cell(process, 2);
+    let number = |text: &str| if text == "root" { 0 } else { text.parse().expect("a number") };
+    match user.split_once(" to ") {
+        Some((first, last)) => number(first)..=number(last),
+        None => number(user)..=number(user),
+    }
 }
 
 /// Those that matter here, by number.
@@ -76,6 +94,11 @@ fn master(lab: &Lab) -> Result<Daemon, Failed> {
     Ok(daemon)
 }
 
+/// Are there users to give? In a namespace of an ordinary user's there is one.
+fn has_users(host: &Host) -> Result<bool, Failed> {
+    Ok(host.read("/proc/self/uid_map")?.split_whitespace().next_back() == Some("4294967295"))
+}
+
 fn as_documented() -> Outcome {
     let lab = lan(&["a"])?;
     let daemon = master(&lab)?;
@@ -98,6 +121,13 @@ fn as_documented() -> Outcome {
         }
         assert!(process.capabilities("CapInh")?.is_empty() && process.capabilities("CapAmb")?.is_empty());
         assert_eq!(process.field("NoNewPrivs"), "1", "{}", process.name);
+        let user = if has_users(&host)? { documented_user(&process.name) } else { 0..=0 };
+        // Real, effective, saved, and that of the file system.
+        for field in ["Uid", "Gid"] {
+            let numbers = process.field(field).split_whitespace().map(str::parse).collect::<Result<Vec<u32>, _>>()?;
+            assert!(numbers.len() == 4 && numbers.iter().all(|number| user.contains(number)), "{}: {numbers:?}", process.name);
+        }
+        assert!(*user.start() == 0 || process.field("Groups").is_empty(), "{}", process.name);
     }
     for process in [&engine, &reader, &runner] {
         assert_eq!(process.field("Seccomp"), "2", "{}", process.name);
@@ -116,7 +146,8 @@ fn as_documented() -> Outcome {
     assert_eq!(first, if may { 10 } else { 0 }, "what a hook takes of the processor must not hold up the protocol");
     assert_eq!(nice(tree.runners[0])?, nice(tree.keeper)?);
     let status = host.run(&[CARPD, "status", "--json", "--config", "/run/lab/carpd.toml"], SOON)?.stdout.join("\n");
-    for measure in ["\"landlock\"", "\"seccomp\""] {
+    let own_uid = if has_users(&host)? { "\"own-uid\"" } else { "\"own-uid: " };
+    for measure in [own_uid, "\"landlock\"", "\"seccomp\""] {
         let own = status.split("\"engine\"").nth(1).unwrap_or_default();
         assert!(own.contains(measure), "{measure} of the engine is not in {status}");
     }
@@ -189,5 +220,101 @@ fn reader_dies() -> Outcome {
     let ended = || Tree::of(&lab, "a", &daemon).is_ok_and(|tree| tree.reader.is_none());
     lab.until("the reader to end", SOON, || Ok(ended().then_some(())))?;
     assert!(tree.engine.is_some());
+    daemon.stop()
+}
+
+/// An older version's engine was root, and so was what it wrote. A killed one left an address and a file behind, too.
+fn taken_over() -> Outcome {
+    let lab = lan(&["a"])?;
+    let host = lab.host("a");
+    let lua = "function on_master() file.write('/run/lab/flag', 'x') state.set('n', (state.get('n') or 0) + 1)\n\
+               log.info('n is ' .. state.get('n')) end";
+    let toml = "[hook.h.grant]\nfile = [{ path = \"/run/lab/flag\", do = [\"write\"] }]";
+    let spec = Carpd::new("a").hook(lua, toml);
+    let mut daemon = spec.start(&lab)?;
+    daemon.wait_says("n is 1", TAKEOVER)?;
+    daemon.wait_ran("on_master", SOON)?;
+    let owners = "find /run/carpd /var/lib/carpd ! -type s -printf '%u %p\n' | sort";
+    let own = |lab: &Lab| -> Result<Vec<String>, Failed> {
+        let all = sh(lab, "a", &owners.replace("%u", "%U"))?;
+        Ok(all.into_iter().filter(|line| line.starts_with("60600 ")).collect())
+    };
+    let before = own(&lab)?;
+    Tree::of(&lab, "a", &daemon)?.signal_all(Signal::SIGKILL)?;
+    daemon.process.wait(SOON)?;
+    // As an older version would have left it; and what does not belong there.
+    sh(&lab, "a", "chown -R 0:0 /run/carpd /var/lib/carpd && chmod 700 /var/lib/carpd && chmod 750 /run/carpd")?;
+    sh(&lab, "a", "echo x > /run/lab/secret; echo x > /run/carpd/locks/secret; ln /run/carpd/locks/secret /run/lab/named")?;
+    sh(&lab, "a", "ln -s /run/lab/secret /run/carpd/locks/link; ln -s /run/lab /run/carpd/locks/dir")?;
+    let mut daemon = spec.restart(&lab)?;
+    daemon.wait_says("n is 2", TAKEOVER)?;
+    daemon.wait_ran("on_master", SOON)?;
+    assert!(!daemon.text().contains("belongs to user"), "{}", daemon.text());
+    let status = sh(&lab, "a", &format!("{CARPD} status --config /run/lab/carpd.toml"))?.join("\n");
+    assert!(status.contains("web: master") && !status.contains("cannot"), "{status}");
+    if has_users(&host)? {
+        let after = own(&lab)?;
+        assert!(!before.is_empty() && before.iter().all(|line| after.contains(line)), "{before:?} {after:?}");
+        let foreign = sh(&lab, "a", "stat -c %u /run/lab/secret /run/lab/named /run/carpd /var/lib/carpd /var/lib/carpd/helper")?;
+        assert_eq!(foreign, ["0"; 5]);
+        // As anybody else nobody gets in.
+        sh(&lab, "a", "test $(stat -c %a:%g /var/lib/carpd) = 750:60600 && test $(stat -c %a:%u /var/lib/carpd/helper) = 700:0")?;
+        sh(&lab, "a", "test $(stat -c %a:%u:%g /run/carpd/carpd-*/control.sock) = 660:0:0")?;
+    }
+    daemon.stop()?;
+    // A reboot: what dead ones left is undone although nothing of this boot has their name; and `carpd cleanup` can do it, too.
+    let mut daemon = spec.restart(&lab)?;
+    daemon.wait_says("n is 3", TAKEOVER)?;
+    daemon.wait_ran("on_master", SOON)?;
+    Tree::of(&lab, "a", &daemon)?.signal_all(Signal::SIGKILL)?;
+    daemon.process.wait(SOON)?;
+    let cleaned = sh(&lab, "a", &format!("{CARPD} cleanup 2>&1"))?.join("\n");
+    assert!(sh(&lab, "a", "test ! -e /run/lab/flag && ! ip addr show eth0 | grep 192.168.32.22").is_ok(), "{cleaned}");
+    let mut daemon = spec.restart(&lab)?;
+    daemon.wait_says("n is 4", TAKEOVER)?;
+    daemon.stop()
+}
+
+/// A container with two capabilities; a namespace with one user; a state directory where only root gets.
+fn stays() -> Outcome {
+    let lab = lan(&["a"])?;
+    let host = lab.host("a");
+    let spec = Carpd::new("a").hook(&says("one"), "").more("[daemon]\nsandbox = \"best-effort\"");
+    spec.write(&lab)?;
+    let run = format!("{CARPD} run --config /run/lab/carpd.toml --log-format json");
+    let lacks = |daemon: &mut Daemon| -> Result<String, Failed> {
+        let wanted = |entry: &crate::rig::Entry| entry.text("missing").starts_with("own-uid: ");
+        Ok(daemon.wait("what it lacks", TAKEOVER, wanted)?.text("missing"))
+    };
+    let start = |words: &str| -> Result<Daemon, Failed> { Ok(Daemon { process: host.spawn(&["bash", "-c", words])? }) };
+    let mut daemon = start(&format!("exec setpriv --bounding-set=-all,+net_admin,+net_raw {run}"))?;
+    let why = lacks(&mut daemon)?;
+    assert!(why.contains("it takes CAP_SETUID and CAP_SETGID and CAP_CHOWN and CAP_KILL"), "{why}");
+    daemon.wait_says("one", TAKEOVER)?;
+    let status = sh(&lab, "a", &format!("{CARPD} status --config /run/lab/carpd.toml"))?.join("\n");
+    assert!(status.contains("engine lacks own-uid: it takes CAP_SETUID"), "{status}");
+    assert!(!status.contains("cannot be written"), "{status}");
+    daemon.stop()?;
+    let inside = format!("ip link add eth0 type veth peer name eth1 && ip link set eth0 up && ip link set eth1 up && exec {run}");
+    let mut daemon = start(&format!("exec unshare --user --map-root-user --net bash -c '{inside}'"))?;
+    let why = lacks(&mut daemon)?;
+    assert!(why.contains("this namespace has no user 60600"), "{why}");
+    daemon.wait_says("one", TAKEOVER)?;
+    daemon.stop()?;
+    if !has_users(&host)? {
+        return Ok(());
+    }
+    // What an engine of its own user left there is root's again.
+    let mut daemon = spec.restart(&lab)?;
+    daemon.wait_says("one", TAKEOVER)?;
+    daemon.stop()?;
+    sh(&lab, "a", "mkdir -m 700 /run/lab/own && mv /var/lib/carpd /run/lab/own/state")?;
+    let spec = spec.more("[daemon]\nstate-dir = \"/run/lab/own/state\"");
+    let mut daemon = spec.start(&lab)?;
+    let why = lacks(&mut daemon)?;
+    assert!(why.contains("it could not write to /run/lab/own/state/") && why.contains("Permission denied"), "{why}");
+    daemon.wait_says("one", TAKEOVER)?;
+    let status = sh(&lab, "a", &format!("{CARPD} status --config /run/lab/carpd.toml"))?.join("\n");
+    assert!(status.contains("engine lacks own-uid") && !status.contains("belongs to user"), "{status}");
     daemon.stop()
 }

@@ -34,8 +34,8 @@ fn an_engine_that_asks_for_more_is_refused_by_the_kernel() {
         let listener = TcpListener::bind("127.0.0.1:0");
         let namespace = File::open("/proc/self/ns/uts").unwrap();
         confine_engine().unwrap();
-        let confinement = seal_engine(&[own.path().join("instance")], &[own.path().to_owned()]);
-        assert_eq!(confinement.in_force, ["landlock", "seccomp"], "{:?}", confinement.missing);
+        let confinement = seal_engine(&[own.path().join("instance")], &[own.path().to_owned()], Ok(()));
+        assert_eq!(confinement.in_force, ["own-uid", "landlock", "seccomp"], "{:?}", confinement.missing);
         let status = fs::read_to_string("/proc/thread-self/status").unwrap();
         assert!(status.contains("Seccomp:\t2"), "{status}");
 

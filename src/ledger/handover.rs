@@ -1,0 +1,297 @@
+//! Giving what the daemon writes to the user that writes it.
+//!
+//! The engine begins as root and gives that up. Before, it makes its directories, and gives away what they hold: what root's engine
+//! of an older version wrote, and what dead instances left, which is to be undone. Whatever is not a plain file or directory, has
+//! another name elsewhere, or is somebody else's, stays as it is; no link is followed.
+
+use std::ffi::OsStr;
+use std::fs::{self, File, Metadata, TryLockError};
+use std::io;
+use std::os::fd::AsRawFd as _;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use nix::fcntl::{AtFlags, OFlag, openat};
+use nix::sys::stat::{Mode, fchmod};
+use nix::unistd::{Gid, Uid, fchown, fchownat};
+
+use super::disk::FILE_NAME;
+use super::instance::{self, LASTING_LOCK, LOCK_FILE, LOCKS, LOOK_AGAIN, Origin, own_directory};
+use crate::process::Patience;
+use crate::resolve;
+
+/// How deep the daemon's own directories go.
+const DEPTH_MAX: usize = 4;
+/// More files than the daemon ever has in one directory.
+const ENTRIES_MAX: usize = 100_000;
+/// Of a directory's mode: others may list it and go through.
+const OTHERS_LOOK: u32 = 0o005;
+
+/// Who writes from now on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Heir {
+    /// The user, and the group of the same number.
+    pub id: u32,
+    /// Whose files are given away beside root's: the numbers that daemons' processes have.
+    pub own: (u32, u32),
+}
+
+impl Heir {
+    /// Is it root's, or of a process of a daemon's?
+    fn may_look(self, there: &Metadata) -> bool {
+        there.uid() == 0 || (self.own.0..self.own.1).contains(&there.uid())
+    }
+
+    fn has(self, there: &Metadata) -> bool {
+        there.uid() == self.id && (self.id == 0 || there.gid() == self.id)
+    }
+}
+
+/// What is to be given away: an instance, and what dead ones left.
+#[derive(Debug, Clone, Copy)]
+pub struct Estate<'a> {
+    /// Where all instances of this boot are.
+    pub run_dir: &'a Path,
+    /// Where what outlives a boot is.
+    pub state_dir: &'a Path,
+    /// The instance's name.
+    pub name: &'a str,
+    /// Where it runs.
+    pub origin: Origin,
+    /// A directory below `state_dir` that stays root's.
+    pub kept: &'a Path,
+}
+
+impl Estate<'_> {
+    /// The directories that the instance cannot do without.
+    #[must_use]
+    pub fn needed(&self) -> [PathBuf; 3] {
+        let run = own_directory(self.run_dir);
+        [run.join(LOCKS), self.instance(self.name), own_directory(self.state_dir).join(self.name)]
+    }
+
+    fn instance(&self, name: &str) -> PathBuf {
+        instance::Instance::directory(self.run_dir, name, self.origin)
+    }
+
+    /// Makes the directories and gives them away, with what is in them. What a living instance has stays as it is.
+    ///
+    /// # Errors
+    /// What the system said.
+    pub fn give(&self, to: Heir) -> io::Result<()> {
+        let (run, state) = (own_directory(self.run_dir), own_directory(self.state_dir));
+        resolve::make_directory(&run, 0o755)?;
+        resolve::make_directory(&state, 0o700)?;
+        let [locks, own_run, own_state] = self.needed();
+        resolve::make_directory(&locks, 0o755)?;
+        resolve::make_directory(&own_run, 0o755)?;
+        resolve::make_directory(&own_state, 0o700)?;
+        resolve::make_directory(self.kept, 0o700)?;
+        for directory in [&run, &state] {
+            let_in(&open_directory(directory)?, to)?;
+        }
+        give_tree(&open_directory(&locks)?, to, 0)?;
+        for (directory, lock) in [(own_run, LOCK_FILE), (own_state, LASTING_LOCK)] {
+            give_unless_alive(&directory, lock, Patience::of(instance::DYING), to)?;
+        }
+        self.give_others(&run, LOCK_FILE, to)?;
+        self.give_others(&state, LASTING_LOCK, to)
+    }
+
+    /// What other instances left. Their dead are undone in a directory of this boot, which it takes root to make.
+    fn give_others(&self, directory: &Path, lock: &str, to: Heir) -> io::Result<()> {
+        let nobody = Patience::of(Duration::ZERO);
+        for entry in fs::read_dir(directory)?.take(ENTRIES_MAX).flatten() {
+            let (path, name) = (entry.path(), entry.file_name());
+            let Some(instance) = name.to_str().and_then(instance_of) else { continue };
+            if self.needed().contains(&path) || !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                continue;
+            }
+            if lock == LASTING_LOCK && path.join(FILE_NAME).exists() {
+                let run = self.instance(instance);
+                resolve::make_directory(&run, 0o755)?;
+                give_unless_alive(&run, LOCK_FILE, nobody, to)?;
+            }
+            give_unless_alive(&path, lock, nobody, to)?;
+        }
+        Ok(())
+    }
+}
+
+/// The instance whose directory has this name, as [`instance::instance_name`] makes it. Whatever else is there is not ours.
+fn instance_of(directory: &str) -> Option<&str> {
+    let (name, place) = directory.split_once('@').map_or((directory, None), |(name, place)| (name, Some(place)));
+    let (_, hash) = name.rsplit_once('-')?;
+    let is_hash = hash.len() == 8 && hash.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let is_place = place.is_none_or(|place| !place.is_empty() && place.bytes().all(|byte| byte.is_ascii_digit()));
+    (is_hash && is_place).then_some(name)
+}
+
+fn open_directory(path: &Path) -> io::Result<File> {
+    let place = resolve::own(path)?;
+    open_below(place.directory(), place.name())
+}
+
+fn open_below(directory: &File, name: &OsStr) -> io::Result<File> {
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    Ok(openat(directory, name, flags, Mode::empty()).map(File::from)?)
+}
+
+/// Lets the heir list a directory of root's and go through it: by its group, where others may not.
+fn let_in(directory: &File, to: Heir) -> io::Result<()> {
+    let there = directory.metadata()?;
+    if there.mode() & OTHERS_LOOK == OTHERS_LOOK || there.uid() == to.id || !to.may_look(&there) {
+        return Ok(());
+    }
+    if there.gid() == 0 {
+        fchown(directory, None, Some(Gid::from_raw(to.id)))?;
+    }
+    Ok(fchmod(directory, Mode::from_bits_truncate(there.mode() & 0o7777 | 0o050))?)
+}
+
+/// An instance's directory, unless a living one has it. One that was killed is waited for.
+fn give_unless_alive(path: &Path, lock: &str, patience: Patience, to: Heir) -> io::Result<()> {
+    let directory = open_directory(path)?;
+    // Of one that is the heir's already nothing is taken away.
+    if !to.has(&directory.metadata()?) {
+        while is_locked(&path.join(lock))? {
+            if patience.left().is_zero() {
+                return Ok(());
+            }
+            patience.pause(LOOK_AGAIN);
+        }
+    }
+    give_tree(&directory, to, DEPTH_MAX)
+}
+
+/// Has a process locked this file? Looked at for a moment, so that one which begins now gets its lock at its next try.
+fn is_locked(path: &Path) -> io::Result<bool> {
+    let Some(file) = resolve::own(path)?.open()? else { return Ok(false) };
+    match file.try_lock_shared() {
+        Ok(()) => Ok(false),
+        Err(TryLockError::WouldBlock) => Ok(true),
+        Err(TryLockError::Error(err)) => Err(err),
+    }
+}
+
+/// A directory with its files, and those below it, so deep.
+fn give_tree(directory: &File, to: Heir, depth: usize) -> io::Result<()> {
+    let there = directory.metadata()?;
+    if !to.may_look(&there) {
+        return Ok(());
+    }
+    give(directory, &there, to)?;
+    let path = format!("/proc/self/fd/{}", directory.as_raw_fd());
+    for entry in fs::read_dir(path)?.take(ENTRIES_MAX) {
+        let name = entry?.file_name();
+        let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        // It may be gone by now.
+        let Ok(file) = openat(directory, name.as_os_str(), flags, Mode::empty()).map(File::from) else { continue };
+        let found = file.metadata()?;
+        if let (true, Some(depth)) = (found.is_dir(), depth.checked_sub(1)) {
+            give_tree(&open_below(directory, &name)?, to, depth)?;
+        } else if found.is_file() && found.nlink() == 1 && to.may_look(&found) {
+            give(&file, &found, to)?;
+        }
+    }
+    Ok(())
+}
+
+fn give(file: &File, there: &Metadata, to: Heir) -> io::Result<()> {
+    if to.has(there) {
+        return Ok(());
+    }
+    let (uid, gid) = (Uid::from_raw(to.id), Gid::from_raw(to.id));
+    Ok(fchownat(file, "", Some(uid), Some(gid), AtFlags::AT_EMPTY_PATH)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
+
+    use super::*;
+
+    #[test]
+    fn only_what_is_named_like_an_instance_is_one() {
+        assert_eq!(instance_of("carpd-2fbbd5c3"), Some("carpd-2fbbd5c3"));
+        assert_eq!(instance_of("my-web-2fbbd5c3@4026531840"), Some("my-web-2fbbd5c3"));
+        for other in [
+            "",
+            "systemd",
+            "helper",
+            "locks",
+            "carpd-2fbbd5c",
+            "carpd-2fbbd5cg",
+            "carpd-2fbbd5c3@",
+            "carpd-2fbbd5c3@x",
+            "2fbbd5c3",
+        ] {
+            assert_eq!(instance_of(other), None, "{other}");
+        }
+    }
+
+    /// It takes root to give anything away.
+    #[test]
+    fn what_is_not_the_daemons_stays_as_it_is() {
+        if !nix::unistd::geteuid().is_root() {
+            return;
+        }
+        let root = tempfile::tempdir().unwrap();
+        let at = |name: &str| root.path().canonicalize().unwrap().join(name);
+        let origin = Origin { boot: 1, netns: 7 };
+        for directory in ["run/systemd", "run/web-00000000@7", "run/dead-11111111@7", "state/dead-11111111/state"] {
+            fs::create_dir_all(at(directory)).unwrap();
+        }
+        let files =
+            ["run/systemd/unit", "run/web-00000000@7/journal", "run/dead-11111111@7/ledger", "state/dead-11111111/state/x"];
+        let foreign = ["outside", "state/dead-11111111/linked", "state/dead-11111111/theirs"];
+        for file in files.iter().chain(&foreign) {
+            fs::write(at(file), "x").unwrap();
+        }
+        symlink(at("outside"), at("run/web-00000000@7/link")).unwrap();
+        fs::hard_link(at("state/dead-11111111/linked"), at("other")).unwrap();
+        chown(at("state/dead-11111111/theirs"), Some(1234), None).unwrap();
+        fs::set_permissions(at("state"), fs::Permissions::from_mode(0o700)).unwrap();
+        let (run_dir, state_dir, kept) = (at("run"), at("state"), at("state/helper"));
+        let estate = Estate { run_dir: &run_dir, state_dir: &state_dir, name: "web-00000000", origin, kept: &kept };
+        let owner = |name: &str| fs::symlink_metadata(at(name)).unwrap().uid();
+        estate.give(Heir { id: 60_600, own: (60_600, 61_100) }).unwrap();
+        for given in [
+            "run/locks",
+            "run/web-00000000@7",
+            "run/web-00000000@7/journal",
+            "run/dead-11111111@7/ledger",
+            "state/web-00000000",
+            "state/dead-11111111/state/x",
+        ] {
+            assert_eq!(owner(given), 60_600, "{given}");
+        }
+        let kept =
+            ["run", "state", "state/helper", "run/systemd", "run/systemd/unit", "run/web-00000000@7/link", "outside", "other"];
+        for other in kept {
+            assert_eq!(owner(other), 0, "{other}");
+        }
+        assert_eq!(owner("state/dead-11111111/theirs"), 1234);
+        let look = |name: &str| fs::metadata(at(name)).map(|there| (there.mode() & 0o777, there.gid())).unwrap();
+        assert_eq!((look("run"), look("state")), ((0o755, 0), (0o750, 60_600)));
+        // An instance that lives, of a version whose engine is root, goes on.
+        let living = [at("run/old-33333333@7"), at("state/old-33333333")];
+        for (directory, lock) in living.iter().zip([LOCK_FILE, LASTING_LOCK]) {
+            fs::create_dir(directory).unwrap();
+            fs::write(directory.join(FILE_NAME), "x").unwrap();
+            fs::write(directory.join(lock), "x").unwrap();
+        }
+        let locks =
+            [LOCK_FILE, LASTING_LOCK].into_iter().zip(&living).map(|(lock, directory)| File::open(directory.join(lock)).unwrap());
+        let locks: Vec<File> = locks.inspect(|lock| lock.try_lock().unwrap()).collect();
+        estate.give(Heir { id: 60_600, own: (60_600, 61_100) }).unwrap();
+        assert_eq!(owner("run/old-33333333@7/ledger"), 0);
+        drop(locks);
+        estate.give(Heir { id: 60_600, own: (60_600, 61_100) }).unwrap();
+        assert_eq!((owner("run/old-33333333@7/ledger"), owner("state/old-33333333/ledger")), (60_600, 60_600));
+        // And back to root.
+        estate.give(Heir { id: 0, own: (60_600, 61_100) }).unwrap();
+        assert_eq!((owner("run/locks"), owner("state/dead-11111111/state/x"), owner("state/dead-11111111/theirs")), (0, 0, 1234));
+    }
+}
