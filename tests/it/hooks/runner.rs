@@ -74,7 +74,7 @@ fn the_sandbox_is_in_force_and_says_what_is_missing() {
             assert_eq!(field(set), "0000000000000000", "{set}");
         }
         let confinement = bench.session.confinement();
-        assert_eq!(confinement.in_force.len() + confinement.missing.len(), 10, "{confinement:?}");
+        assert_eq!(confinement.in_force.len() + confinement.missing.len(), 11, "{confinement:?}");
         let in_force = |name: &str| confinement.in_force.iter().any(|measure| measure == name);
         assert_eq!(in_force("own-uid"), uid(&field("Uid:")) != 0, "{confinement:?}");
         // Only the real root has uids to give; a user namespace may have a single one.
