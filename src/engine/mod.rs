@@ -9,6 +9,7 @@ mod announcer;
 mod backoff;
 #[cfg(test)]
 mod bench;
+mod bow_outs;
 mod cleanup;
 pub mod clock;
 pub mod command;

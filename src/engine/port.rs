@@ -81,6 +81,8 @@ pub(super) struct Port<W: Wire = Ethernet> {
     pub(super) members: Vec<usize>,
     link: Option<Link>,
     socket: Option<Rc<W::Socket>>,
+    /// Not all that waits in the socket has been read.
+    pub(super) unread: bool,
     membership: Option<Membership>,
     groups: Vec<IpAddr>,
     /// Unknown until somebody looked.
@@ -127,6 +129,7 @@ impl<W: Wire> Port<W> {
             members: Vec::new(),
             link: None,
             socket: None,
+            unread: false,
             membership: None,
             groups: Vec::new(),
             sources: None,

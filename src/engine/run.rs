@@ -13,11 +13,13 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, error, trace, warn};
 
+use super::bow_outs::BowOuts;
 use super::clock;
 use super::command::{Command, EngineStatus, ReloadReport, Status};
 use super::generations::Generations;
 use super::handover::Handover;
 use super::news::HookNews;
+use super::node::Node;
 use super::nodes::Nodes;
 use super::port::{Port, kind_word};
 use super::queue::Shared;
@@ -34,14 +36,19 @@ use crate::journal::Note;
 use crate::keeper::Client;
 use crate::keeper::will::{Heartbeat, Writer};
 use crate::proto::{self, Input, Output, Received, Reject, wire};
-use crate::types::Timestamp;
+use crate::types::{State, Timestamp};
 
 /// Orders that may wait; an operator's terminal is not faster.
 const COMMANDS_MAX: usize = 16;
 /// A lease that is younger than this, as that of a takeover is when its first advertisement goes out, needs no renewal.
 const FRESH: Duration = Duration::from_millis(100);
 /// Frames read from one interface before the timers get their turn again.
-const FRAMES_IN_A_ROW: usize = 64;
+pub(super) const FRAMES_IN_A_ROW: usize = 64;
+
+/// Takeovers in one turn: to put addresses up takes time, in which others may be heard.
+pub(super) const TAKEOVERS_IN_A_ROW: usize = 16;
+/// A takeover waits no longer than twice this for what is in the socket to be read: under a flood that has no end.
+const UNREAD_MAX: Duration = Duration::from_millis(50);
 
 /// What woke the loop.
 enum Event {
@@ -82,6 +89,7 @@ pub(super) struct Engine<W: World = Machine> {
     /// Packets that belong to no virtual host here.
     pub(super) strangers: proto::Stats,
     pub(super) follow_ups: VecDeque<(usize, Input<'static>)>,
+    pub(super) bow_outs: BowOuts,
     pub(super) shutdown_timeout: Duration,
     /// The version of every hook that serves.
     pub(super) hooks: Generations,
@@ -164,6 +172,7 @@ impl<W: World> Engine<W> {
             stopping: None,
             strangers: proto::Stats::default(),
             follow_ups: VecDeque::new(),
+            bow_outs: BowOuts::default(),
             orders,
             commands,
             prepared,
@@ -263,7 +272,8 @@ impl Engine {
 
     fn set_alarm(&mut self) -> io::Result<()> {
         let next = self.next_wake();
-        self.due = next;
+        // What was left for this turn is no sleep.
+        self.due = next.map(|next| next.max(clock::now()));
         self.ties.alarm.set(next)
     }
 
@@ -299,20 +309,29 @@ impl Engine {
     }
 
     pub(super) fn receive(&mut self) {
-        let mut buffer = [0; 2048];
         for port in 0..self.ports.len() {
-            for _ in 0..FRAMES_IN_A_ROW {
-                let Some(socket) = self.ports.get(port).and_then(Port::socket) else { break };
-                match socket.receive(&mut buffer) {
-                    Ok(Some(frame)) => self.frame(port, frame, clock::now()),
-                    Ok(None) => break,
-                    Err(error) => {
-                        debug!(port, %error, "Could not read from an interface");
-                        break;
-                    }
+            let all_read = self.receive_on(port);
+            if let Some(port) = self.ports.get_mut(port) {
+                port.unread = !all_read;
+            }
+        }
+    }
+
+    /// Was that all that waited there?
+    fn receive_on(&mut self, port: usize) -> bool {
+        let mut buffer = [0; 2048];
+        for _ in 0..FRAMES_IN_A_ROW {
+            let Some(socket) = self.ports.get(port).and_then(Port::socket) else { return true };
+            match socket.receive(&mut buffer) {
+                Ok(Some(frame)) => self.frame(port, frame, clock::now()),
+                Ok(None) => return true,
+                Err(error) => {
+                    debug!(port, %error, "Could not read from an interface");
+                    return true;
                 }
             }
         }
+        false
     }
 }
 
@@ -334,7 +353,7 @@ impl<W: World> Engine<W> {
     pub(super) fn next_wake(&mut self) -> Option<Timestamp> {
         let deadline = self.stopping.as_ref().map(|stopping| stopping.deadline);
         let beat = self.beaten.filter(|_| self.will.is_some()).map(|last| last.at + BEAT);
-        self.nodes.next_wake().into_iter().chain(deadline).chain(beat).chain(self.look_again).min()
+        self.nodes.next_wake().into_iter().chain(deadline).chain(beat).chain(self.look_again).chain(self.bow_outs.due()).min()
     }
 
     /// Before any event: addresses that went by themselves while we slept are not restored, since a backup may be about
@@ -356,7 +375,7 @@ impl<W: World> Engine<W> {
             Err(reject) => return self.strange(reject, None),
         };
         if let Some(node) = self.addressee(port, &received) {
-            return self.handle(node, Input::Packet(received), now);
+            return self.hear(node, received, frame, now);
         }
         match wire::Advertisement::decode(received.payload) {
             Ok(ad) => {
@@ -511,6 +530,13 @@ impl<W: World> Engine<W> {
         self.shared.journal.borrow_mut().end_turn(clock::now());
     }
 
+    /// Is there something in its socket that nobody has read? It may be a master's advertisement: whoever wanted to take over
+    /// since then reads it first.
+    pub(super) fn has_unread(&self, index: usize, since: Timestamp, now: Timestamp) -> bool {
+        let port = self.nodes.get(&index).and_then(|node| self.ports.get(node.port));
+        port.is_some_and(|port| port.unread) && now.since(since) < UNREAD_MAX
+    }
+
     // ---- time
 
     pub(super) fn timers(&mut self) {
@@ -521,11 +547,19 @@ impl<W: World> Engine<W> {
             self.relook = true;
         }
         let woken = self.nodes.due(now);
+        let mut takeovers = 0;
         for &index in &woken {
-            if self.nodes.get(&index).is_some_and(|node| due(node.wake)) {
-                self.handle(index, Input::Timer, now);
+            let Some(node) = self.nodes.get(&index).filter(|node| due(node.wake)) else { continue };
+            let backup = node.machine.state() == State::Backup;
+            // The next turn reads on, and then goes on here.
+            let since = node.wake.unwrap_or(now);
+            if backup && (takeovers == TAKEOVERS_IN_A_ROW || self.has_unread(index, since, now)) {
+                continue;
             }
+            self.handle(index, Input::Timer, now);
+            takeovers += usize::from(backup && self.nodes.get(&index).is_some_and(Node::is_master));
         }
+        self.follow_bow_outs();
         // Advertisements are out; now what may come a little later.
         for index in woken {
             let Some(node) = self.nodes.get_mut(&index) else { continue };

@@ -49,6 +49,9 @@ impl Engine {
     /// See [`Self::overslept`]: what waits there is read and forgotten.
     pub(super) fn judge_sleep(&mut self) {
         let Some((by, stale)) = self.overslept() else { return };
+        if !stale.is_empty() {
+            self.bow_outs.forget();
+        }
         for port in stale {
             self.discard(port, by);
         }

@@ -4,6 +4,7 @@
 //! ARP, and a look into the nodes' namespaces, must show what the rules want ([`world`]) within the daemon's documented bounds.
 
 mod check;
+mod crowd;
 mod eye;
 mod member;
 mod plan;
@@ -27,6 +28,8 @@ use crate::{Case, Outcome};
 pub(crate) const COMMAND: &str = "--faults";
 /// Steps in one lab.
 const STEPS_A_LAB: usize = 20;
+/// Virtual hosts in the crowd that is always run.
+const FEW: usize = 60;
 /// The seed of the part that is always run.
 const ALWAYS: u64 = 0x00c0_ffee;
 
@@ -34,6 +37,10 @@ pub(crate) fn cases() -> Vec<Case> {
     vec![
         Case::new("faults::the_rules_know_who_may_hold_an_address", world::rules),
         Case { limit: Duration::from_secs(180), ..Case::new("faults::a_short_random_schedule_keeps_the_rules", short) },
+        Case {
+            limit: Duration::from_secs(90),
+            ..Case::new("faults::of_many_addresses_each_is_held_by_one", || crowd::play(FEW))
+        },
     ]
 }
 
@@ -65,12 +72,14 @@ struct Options {
     limit: Option<Duration>,
     /// Just these labs.
     parts: Vec<u64>,
+    /// So many virtual hosts on three nodes instead.
+    crowd: Option<usize>,
     list: bool,
 }
 
 impl Options {
     fn parse(args: &[String]) -> Result<Self, String> {
-        let mut options = Self { steps: 100, seed: 1, limit: None, parts: Vec::new(), list: false };
+        let mut options = Self { steps: 100, seed: 1, limit: None, parts: Vec::new(), crowd: None, list: false };
         let mut args = args.iter();
         while let Some(arg) = args.next() {
             let mut number = || {
@@ -83,10 +92,11 @@ impl Options {
                 "--seed" => options.seed = number()?,
                 "--seconds" => options.limit = Some(Duration::from_secs(number()?)),
                 "--part" => options.parts.push(number()?),
+                "--crowd" => options.crowd = Some(usize::try_from(number()?).map_err(|err| err.to_string())?),
                 "--list" => options.list = true,
                 _ => {
                     return Err(format!(
-                        "usage: tests/faults [--steps N] [--seed S] [--seconds T] [--part SEED] [--list]; not {arg}"
+                        "usage: tests/faults [--steps N] [--seed S] [--seconds T] [--part SEED] [--crowd NUMBER] [--list]; not {arg}"
                     ));
                 }
             }
@@ -114,6 +124,9 @@ pub(crate) fn main(args: &[String]) -> ExitCode {
             return ExitCode::from(2);
         }
     };
+    if let Some(count) = options.crowd {
+        return crate::done(crowd::play(count.clamp(1, 1000)));
+    }
     let plans = options.plans();
     if options.list {
         for plan in &plans {
