@@ -31,7 +31,7 @@ pub(crate) fn cases() -> Vec<Case> {
         Case::new("crash::of_a_killed_tree_the_address_goes_by_itself_before_the_peer_takes_it", tree),
         long("crash::a_frozen_tree_loses_the_address_and_does_not_claim_it_afterwards", frozen),
         long("crash::orders_to_a_stopped_daemon_say_at_once_what_is_wrong", orders),
-        Case::new("crash::a_freeze_shorter_than_the_lease_changes_nothing", short_freeze),
+        long("crash::a_freeze_shorter_than_the_lease_changes_nothing", short_freeze),
         Case::new("crash::a_thawed_backup_does_not_believe_an_old_bow_out", old_news),
         Case::new("crash::a_lease_that_ran_out_in_a_freeze_is_not_brought_back", thawed_early),
     ]
@@ -183,15 +183,33 @@ fn pass(since: Timestamp, time: Duration) -> Outcome {
     Ok(())
 }
 
+/// A freeze that a busy machine made longer than the lease is none of those that are meant: then it is tried again.
 fn short_freeze() -> Outcome {
+    for _ in 0..ROUNDS {
+        if frozen_shortly()? {
+            return Ok(());
+        }
+    }
+    Err(format!("the machine is too busy: of {ROUNDS} freezes none ended before the lease did").into())
+}
+
+/// False if the freeze was too long after all.
+fn frozen_shortly() -> Result<bool, Failed> {
     let (lab, mut watch, [a, b]) = pair(&Carpd::new("a"))?;
     for _ in 0..2 {
-        let heard = watch.hear(ADDRESS_OF_A, 1, SOON)?;
         let tree = Tree::of(&lab, "a", &a)?;
+        let heard = watch.hear(ADDRESS_OF_A, 1, SOON)?;
         tree.signal_all(Signal::SIGSTOP)?;
         pass(heard, Duration::from_millis(1600))?;
         tree.signal_all(Signal::SIGCONT)?;
-        watch.hear(ADDRESS_OF_A, 3, SOON)?;
+        // What thaws must still come to its processor before the lease ends.
+        let thawed = now();
+        let next = watch.hear(ADDRESS_OF_A, 1, TAKEOVER);
+        if next.as_ref().map_or(thawed, |at| *at).since(heard) > LEASE {
+            return Ok(false);
+        }
+        next?;
+        watch.hear(ADDRESS_OF_A, 2, SOON)?;
     }
     // Neither of them noticed, and neither did those who asked.
     assert_eq!((a.states(), b.states()), (vec!["backup".to_owned(), "master".to_owned()], vec!["backup".to_owned()]));
@@ -199,7 +217,8 @@ fn short_freeze() -> Outcome {
     let answers = watch.sightings().into_iter().filter(|seen| matches!(seen.what, Sighting::Answers { .. })).count();
     assert_eq!(answers, 1, "it answered without a break");
     a.stop()?;
-    b.stop()
+    b.stop()?;
+    Ok(true)
 }
 
 fn orders() -> Outcome {
