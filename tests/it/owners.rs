@@ -11,9 +11,9 @@ use crate::hooks::CARPD;
 /// Somebody else.
 const OTHER: u32 = 1234;
 
-/// Files of others can only be made by root.
-fn is_root() -> bool {
-    nix::unistd::geteuid().is_root()
+/// An empty directory, for root: nobody else can make files of others.
+fn ground() -> Option<tempfile::TempDir> {
+    nix::unistd::geteuid().is_root().then(|| tempfile::tempdir().unwrap())
 }
 
 /// A configuration with one hook.
@@ -37,10 +37,7 @@ fn carpd(arguments: &[&str], directory: &Path) -> (bool, String) {
 
 #[test]
 fn check_names_the_link_that_redirects_a_granted_file() {
-    if !is_root() {
-        return;
-    }
-    let directory = tempfile::tempdir().unwrap();
+    let Some(directory) = ground() else { return };
     let at = |name: &str| directory.path().join(name);
     fs::create_dir(at("real")).unwrap();
     symlink("real", at("link")).unwrap();
@@ -60,10 +57,7 @@ fn check_names_the_link_that_redirects_a_granted_file() {
 /// Each file and directory that others could write to: refused, or only warned of, with the part and the command.
 #[test]
 fn what_others_could_write_to_is_refused_by_who_runs_it() {
-    if !is_root() {
-        return;
-    }
-    let directory = tempfile::tempdir().unwrap();
+    let Some(directory) = ground() else { return };
     let at = |name: &str| directory.path().join(name);
     fs::create_dir_all(at("etc/lib")).unwrap();
     configuration(&at("etc"), "", "");
@@ -112,10 +106,7 @@ fn what_others_could_write_to_is_refused_by_who_runs_it() {
 /// Where the daemon writes: who could exchange that directory, or one above it, could exchange the ledger.
 #[test]
 fn directories_of_the_daemon_that_others_could_exchange_are_refused() {
-    if !is_root() {
-        return;
-    }
-    let directory = tempfile::tempdir().unwrap();
+    let Some(directory) = ground() else { return };
     let at = |name: &str| directory.path().join(name);
     fs::create_dir_all(at("var/lib")).unwrap();
     let daemon = format!("run-dir = \"{}\"\nstate-dir = \"{}\"", at("run").display(), at("var/lib/carpd").display());
@@ -143,10 +134,7 @@ fn directories_of_the_daemon_that_others_could_exchange_are_refused() {
 /// Whoever can write to a signature can keep the next version from being taken.
 #[test]
 fn a_signature_that_others_could_write_to_is_refused() {
-    if !is_root() {
-        return;
-    }
-    let directory = tempfile::tempdir().unwrap();
+    let Some(directory) = ground() else { return };
     let at = |name: &str| directory.path().join(name);
     configuration(directory.path(), "", "");
     fs::write(at("module.lua"), "return {}\n").unwrap();
@@ -176,10 +164,7 @@ fn a_signature_that_others_could_write_to_is_refused() {
 
 #[test]
 fn a_configuration_may_ask_only_to_be_warned() {
-    if !is_root() {
-        return;
-    }
-    let directory = tempfile::tempdir().unwrap();
+    let Some(directory) = ground() else { return };
     configuration(directory.path(), "file-owners = \"warn\"", "");
     chown(directory.path().join("h.lua"), Some(OTHER), None).unwrap();
     let loaded = carpd::config::Config::load(&directory.path().join("carpd.toml")).unwrap();
@@ -191,10 +176,7 @@ fn a_configuration_may_ask_only_to_be_warned() {
 
 #[test]
 fn who_only_looks_may_look_at_anything_and_is_told() {
-    if !is_root() {
-        return;
-    }
-    let directory = tempfile::tempdir().unwrap();
+    let Some(directory) = ground() else { return };
     configuration(directory.path(), "", "");
     fs::write(directory.path().join("h_test.lua"), "test.case('nothing', function() end)\n").unwrap();
     chown(directory.path().join("h.lua"), Some(OTHER), None).unwrap();

@@ -55,6 +55,15 @@ fn end(mut child: Child) {
     child.kill().and_then(|()| child.wait()).unwrap();
 }
 
+/// Runs `body` in namespaces of its own, with a directory that has the configuration; `test` is the caller's full name.
+fn beside_a_configuration(test: &str, more: &str, body: impl AsyncFnOnce(&Path)) {
+    isolated(test, || {
+        let root = tempfile::tempdir().unwrap();
+        configure(root.path(), more);
+        block_on(body(root.path()));
+    });
+}
+
 async fn call(client: &HelperClient, op: HelperOp) -> Result<HelperReply, HostError> {
     client.call(op, LIMIT).await
 }
@@ -89,61 +98,53 @@ fn run(argv: &[&str]) -> HelperOp {
 
 #[test]
 fn what_the_file_does_not_grant_is_refused_whoever_asks() {
-    isolated("host::hostile::what_the_file_does_not_grant_is_refused_whoever_asks", || {
-        let root = tempfile::tempdir().unwrap();
-        let directory = root.path();
-        configure(directory, "");
+    beside_a_configuration("host::hostile::what_the_file_does_not_grant_is_refused_whoever_asks", "", async |directory| {
         fs::write(directory.join("removable"), "before").unwrap();
         nix::unistd::sethostname("before").unwrap();
-        block_on(async {
-            // It asks for the rights of one that runs command lines: it gets those of what is granted.
-            let (client, child) = helper(directory, Duty::Commands);
-            let other = directory.join("other");
-            refused(&client, write(&other, "x")).await;
-            refused(&client, remove(&other)).await;
-            refused(&client, HelperOp::ReadFile { path: "/etc/shadow".to_owned() }).await;
-            refused(&client, write(&directory.join("removable"), "not what was there")).await;
-            refused(&client, remove(&directory.join("writable"))).await;
-            refused(&client, hostname("other")).await;
-            refused(&client, parameter("kernel.domainname", "other")).await;
-            refused(&client, parameter("kernel.core_pattern", "|/bin/sh")).await;
-            refused(&client, HelperOp::ReadParameter { key: "kernel.core_pattern".to_owned() }).await;
-            refused(&client, run(&["/bin/echo", "x", "end"])).await;
-            let unit = "httpd".to_owned();
-            refused(&client, HelperOp::Service { backend: ServiceBackend::SysV, unit: unit.clone(), verb: ServiceVerb::Start })
-                .await;
-            refused(&client, HelperOp::ServiceStatus { backend: ServiceBackend::SysV, unit }).await;
-            let unit = "sshd".to_owned();
-            refused(&client, HelperOp::Service { backend: ServiceBackend::Systemd, unit, verb: ServiceVerb::Stop }).await;
-            let line = CommandLine { argv: vec!["/bin/true".to_owned()], ..CommandLine::default() };
-            refused(&client, HelperOp::Script { turn: "web".to_owned(), line }).await;
-            let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
-            assert!(status.contains("CapEff:\t000000000020000b"), "{status}");
+        // It asks for the rights of one that runs command lines: it gets those of what is granted.
+        let (client, child) = helper(directory, Duty::Commands);
+        let other = directory.join("other");
+        refused(&client, write(&other, "x")).await;
+        refused(&client, remove(&other)).await;
+        refused(&client, HelperOp::ReadFile { path: "/etc/shadow".to_owned() }).await;
+        refused(&client, write(&directory.join("removable"), "not what was there")).await;
+        refused(&client, remove(&directory.join("writable"))).await;
+        refused(&client, hostname("other")).await;
+        refused(&client, parameter("kernel.domainname", "other")).await;
+        refused(&client, parameter("kernel.core_pattern", "|/bin/sh")).await;
+        refused(&client, HelperOp::ReadParameter { key: "kernel.core_pattern".to_owned() }).await;
+        refused(&client, run(&["/bin/echo", "x", "end"])).await;
+        let unit = "httpd".to_owned();
+        refused(&client, HelperOp::Service { backend: ServiceBackend::SysV, unit: unit.clone(), verb: ServiceVerb::Start }).await;
+        refused(&client, HelperOp::ServiceStatus { backend: ServiceBackend::SysV, unit }).await;
+        let unit = "sshd".to_owned();
+        refused(&client, HelperOp::Service { backend: ServiceBackend::Systemd, unit, verb: ServiceVerb::Stop }).await;
+        let line = CommandLine { argv: vec!["/bin/true".to_owned()], ..CommandLine::default() };
+        refused(&client, HelperOp::Script { turn: "web".to_owned(), line }).await;
+        let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
+        assert!(status.contains("CapEff:\t000000000020000b"), "{status}");
 
-            // What is granted is done, or tried: there is no bus here.
-            let start =
-                HelperOp::Service { backend: ServiceBackend::Systemd, unit: "httpd".to_owned(), verb: ServiceVerb::Start };
-            let no_bus = call(&client, start).await.unwrap_err();
-            assert!(no_bus.message.starts_with("could not reach systemd by D-Bus: "), "{no_bus}");
-            call(&client, write(&directory.join("writable"), "x")).await.unwrap();
-            call(&client, remove(&directory.join("removable"))).await.unwrap();
-            call(&client, hostname("granted")).await.unwrap();
-            call(&client, parameter("kernel.domainname", "granted")).await.unwrap();
-            assert!(!other.exists());
-            end(child);
-        });
+        // What is granted is done, or tried: there is no bus here.
+        let start = HelperOp::Service { backend: ServiceBackend::Systemd, unit: "httpd".to_owned(), verb: ServiceVerb::Start };
+        let no_bus = call(&client, start).await.unwrap_err();
+        assert!(no_bus.message.starts_with("could not reach systemd by D-Bus: "), "{no_bus}");
+        call(&client, write(&directory.join("writable"), "x")).await.unwrap();
+        call(&client, remove(&directory.join("removable"))).await.unwrap();
+        call(&client, hostname("granted")).await.unwrap();
+        call(&client, parameter("kernel.domainname", "granted")).await.unwrap();
+        assert!(!other.exists());
+        end(child);
     });
 }
 
 #[test]
 fn what_was_there_before_may_be_put_back_also_after_a_crash_and_by_cleanup() {
-    isolated("host::hostile::what_was_there_before_may_be_put_back_also_after_a_crash_and_by_cleanup", || {
-        let root = tempfile::tempdir().unwrap();
-        let directory = root.path();
-        configure(directory, "");
-        fs::write(directory.join("removable"), "before").unwrap();
-        nix::unistd::sethostname("before").unwrap();
-        block_on(async {
+    beside_a_configuration(
+        "host::hostile::what_was_there_before_may_be_put_back_also_after_a_crash_and_by_cleanup",
+        "",
+        async |directory| {
+            fs::write(directory.join("removable"), "before").unwrap();
+            nix::unistd::sethostname("before").unwrap();
             let (client, child) = helper(directory, Duty::Settings);
             call(&client, write(&directory.join("writable"), "x")).await.unwrap();
             let path = directory.join("removable").to_str().unwrap().to_owned();
@@ -174,33 +175,29 @@ fn what_was_there_before_may_be_put_back_also_after_a_crash_and_by_cleanup() {
             refused(&client, run(&["/bin/true"])).await;
             call(&client, HelperOp::RestoreFile { path, found }).await.unwrap();
             end(child);
-        });
-        assert_eq!(fs::read(directory.join("removable")).unwrap(), b"before");
-        assert!(!directory.join("writable").exists());
-        // Who could write there could forge what was there before.
-        let records = directory.join("state/helper");
-        let mode = |path: &Path| std::os::unix::fs::MetadataExt::mode(&fs::metadata(path).unwrap()) & 0o777;
-        assert_eq!(mode(&records), 0o700);
-        assert!(fs::read_dir(&records).unwrap().all(|file| mode(&file.unwrap().path()) == 0o600));
-    });
+            assert_eq!(fs::read(directory.join("removable")).unwrap(), b"before");
+            assert!(!directory.join("writable").exists());
+            // Who could write there could forge what was there before.
+            let records = directory.join("state/helper");
+            let mode = |path: &Path| std::os::unix::fs::MetadataExt::mode(&fs::metadata(path).unwrap()) & 0o777;
+            assert_eq!(mode(&records), 0o700);
+            assert!(fs::read_dir(&records).unwrap().all(|file| mode(&file.unwrap().path()) == 0o600));
+        },
+    );
 }
 
 #[test]
 fn a_command_line_is_one_that_the_file_spells_out() {
-    isolated("host::hostile::a_command_line_is_one_that_the_file_spells_out", || {
-        let root = tempfile::tempdir().unwrap();
-        configure(root.path(), COMMANDS);
-        block_on(async {
-            let (client, child) = helper(root.path(), Duty::Commands);
-            for other in [&["/bin/echo"][..], &["/bin/echo", "x"], &["/bin/echo", "-n", "end"], &["/bin/sh", "x", "end"]] {
-                refused(&client, run(other)).await;
-            }
-            refused(&client, run(&["/bin/echo", "x", "end", "more"])).await;
-            match call(&client, run(&["/bin/echo", "x", "end"])).await {
-                Ok(HelperReply::Command(CommandOutput { stdout, .. })) => assert_eq!(stdout, b"x end\n"),
-                other => panic!("{other:?}"),
-            }
-            end(child);
-        });
+    beside_a_configuration("host::hostile::a_command_line_is_one_that_the_file_spells_out", COMMANDS, async |directory| {
+        let (client, child) = helper(directory, Duty::Commands);
+        for other in [&["/bin/echo"][..], &["/bin/echo", "x"], &["/bin/echo", "-n", "end"], &["/bin/sh", "x", "end"]] {
+            refused(&client, run(other)).await;
+        }
+        refused(&client, run(&["/bin/echo", "x", "end", "more"])).await;
+        match call(&client, run(&["/bin/echo", "x", "end"])).await {
+            Ok(HelperReply::Command(CommandOutput { stdout, .. })) => assert_eq!(stdout, b"x end\n"),
+            other => panic!("{other:?}"),
+        }
+        end(child);
     });
 }
