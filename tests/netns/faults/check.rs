@@ -151,7 +151,14 @@ impl Checks {
     fn gaps(&mut self, stage: &mut Stage, done: &Done, end: Timestamp) -> Result<(), Failed> {
         let gentle = matches!(
             done.act,
-            Act::KillRunner | Act::DropRoute | Act::DropAddress | Act::EditHook | Act::BreakHook | Act::Reload | Act::BadReload
+            Act::KillRunner
+                | Act::KillHelper
+                | Act::DropRoute
+                | Act::DropAddress
+                | Act::EditHook
+                | Act::BreakHook
+                | Act::Reload
+                | Act::BadReload
         );
         for node in 0..stage.members.len() {
             let known = self.steady[node].take().filter(|_| done.node != node || gentle);
@@ -269,19 +276,23 @@ fn hook_and_ledger(stage: &mut Stage, node: usize) -> Result<(), Failed> {
     member.demotion = account.demotion;
     let facts = member.host.facts()?;
     member.addresses(&facts, &account.held)?;
-    ledger(&facts, &account.held, account.master, member.name)
+    let serves = member.serves(&stage.lab)?;
+    ledger(&facts, serves, &account.held, account.master, member.name)
         .map_err(|why| format!("{why}; its ledger: {:?}", account.held).into())
 }
 
 /// Acts after which a run may have failed.
 const fn spoils(act: Act) -> bool {
-    matches!(act, Act::SpoilHook | Act::FillDisk | Act::LockDisk | Act::KillRunner)
+    matches!(act, Act::SpoilHook | Act::FillDisk | Act::LockDisk | Act::KillRunner | Act::KillHelper)
 }
 
 /// What is there is in the ledger, and of who is not master nothing is in it.
-fn ledger(facts: &Facts, held: &[String], master: bool, host: &str) -> Result<(), String> {
+fn ledger(facts: &Facts, serves: bool, held: &[String], master: bool, host: &str) -> Result<(), String> {
     let in_ledger = |words: &str| held.iter().any(|resource| resource.starts_with(words));
-    let there = [("route to 10.77.0.0/16", has_route(facts)), ("hostname", facts.hostname != host)];
+    let there = [("route to 10.77.0.0/16", has_route(facts)), ("hostname", facts.hostname != host), ("service httpd", serves)];
+    if !serves && in_ledger("service httpd") {
+        return Err(format!("{host} has a service in its ledger that does not run"));
+    }
     for (words, there) in there {
         if there && !in_ledger(words) {
             return Err(format!("{host} has {words}, which is not in its ledger"));

@@ -43,6 +43,8 @@ pub(super) enum Act {
     KillTree,
     /// SIGKILL for a runner.
     KillRunner,
+    /// SIGKILL for the helper, which sets the host name and starts services.
+    KillHelper,
     /// SIGSTOP for all processes, until it is healed.
     Freeze,
     /// SIGSTOP for all, and SIGCONT before anybody can have noticed.
@@ -131,15 +133,18 @@ pub(super) struct Plan {
     pub(super) fast: bool,
     pub(super) preempt: bool,
     pub(super) families: Families,
+    /// The hook is a component in place of a script.
+    pub(super) wasm: bool,
     pub(super) steps: Vec<Step>,
 }
 
 /// With the kinds that happen in both, and how often each is drawn.
-const ALWAYS: [(Act, usize); 21] = [
+const ALWAYS: [(Act, usize); 22] = [
     (Act::KillEngine, 10),
     (Act::KillKeeper, 4),
     (Act::KillTree, 6),
     (Act::KillRunner, 4),
+    (Act::KillHelper, 4),
     (Act::Freeze, 7),
     (Act::Cut(Fault::Unplugged), 4),
     (Act::Cut(Fault::Silent), 5),
@@ -196,7 +201,8 @@ impl Plan {
             1 => Families::Both,
             _ => Families::V4,
         };
-        Self { seed, nodes, fast, preempt, families, steps }
+        let wasm = Random::new(seed.rotate_left(32)).chance(30);
+        Self { seed, nodes, fast, preempt, families, wasm, steps }
     }
 }
 
@@ -209,6 +215,7 @@ impl fmt::Display for Plan {
             Families::V6 => "IPv6",
             Families::Both => "IPv4 and IPv6",
         };
-        write!(f, "seed {:#x}: {} nodes, {timers}, {preempt}, {families}", self.seed, self.nodes)
+        let language = if self.wasm { "WebAssembly" } else { "Lua" };
+        write!(f, "seed {:#x}: {} nodes, {timers}, {preempt}, {families}, {language}", self.seed, self.nodes)
     }
 }

@@ -116,6 +116,7 @@ impl Stage {
             Act::KillEngine
             | Act::KillKeeper
             | Act::KillRunner
+            | Act::KillHelper
             | Act::Freeze
             | Act::Blink
             | Act::EditHook
@@ -128,7 +129,8 @@ impl Stage {
             Act::LockDisk => disk == Disk::Good && life == Life::Dead,
             Act::DropAddress => runs && link.is_none() && holds(facts),
             Act::DropRoute => runs && has_route(facts),
-            Act::SpoilHook => runs && !spoiled,
+            // A component's failures are those of its runner.
+            Act::SpoilHook => runs && !spoiled && !self.plan.wasm,
             Act::Resign => runs && holds(facts) && self.members[node].speaks,
             Act::Cleanup => life == Life::Dead && disk == Disk::Good,
             Act::Heal => self.world.nodes[node].ill(),
@@ -160,6 +162,14 @@ impl Stage {
                     let _ = tree.signal(*runner, Signal::SIGKILL);
                 }
                 // In the middle of a run that is a failed hook.
+                done.bound += self.takeover() * 2;
+            }
+            Act::KillHelper => {
+                if let Some(helper) = self.members[node].tree(&self.lab)?.helper {
+                    // It may end by itself at this moment.
+                    let _ = self.members[node].tree(&self.lab)?.signal(helper, Signal::SIGKILL);
+                }
+                // What it was just doing for a hook has failed.
                 done.bound += self.takeover() * 2;
             }
             Act::Freeze => self.freeze(node)?,
@@ -271,7 +281,7 @@ impl Stage {
     fn clean_up(&mut self, node: usize) -> Result<(), Failed> {
         let said = sh(&self.lab, name(node), &format!("{CARPD} cleanup 2>&1"))?;
         let facts = self.lab.host(name(node)).facts()?;
-        if holds(&facts) || has_route(&facts) || facts.hostname == VIRTUAL_NAME {
+        if holds(&facts) || has_route(&facts) || facts.hostname == VIRTUAL_NAME || self.members[node].serves(&self.lab)? {
             return Err(format!("cleanup on {} left something: {facts:?}; it said {said:?}", name(node)).into());
         }
         Ok(())
