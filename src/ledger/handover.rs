@@ -138,16 +138,16 @@ fn open_below(directory: &File, name: &OsStr) -> io::Result<File> {
     Ok(openat(directory, name, flags, Mode::empty()).map(File::from)?)
 }
 
-/// Lets the heir list a directory of root's and go through it: by its group, where others may not.
+/// Lets the heir list a directory of root's and go through it, and no more: by its group, where others may not. Of one that another group
+/// has nothing is taken away.
 fn let_in(directory: &File, to: Heir) -> io::Result<()> {
     let there = directory.metadata()?;
-    if there.mode() & OTHERS_LOOK == OTHERS_LOOK || there.uid() == to.id || !to.may_look(&there) {
+    let is_open = there.mode() & OTHERS_LOOK == OTHERS_LOOK;
+    if is_open || to.id == 0 || there.uid() != 0 || (there.gid() != 0 && there.gid() != to.id) {
         return Ok(());
     }
-    if there.gid() == 0 {
-        fchown(directory, None, Some(Gid::from_raw(to.id)))?;
-    }
-    Ok(fchmod(directory, Mode::from_bits_truncate(there.mode() & 0o7777 | 0o050))?)
+    fchown(directory, None, Some(Gid::from_raw(to.id)))?;
+    Ok(fchmod(directory, Mode::from_bits_truncate(there.mode() & 0o7707 | 0o050))?)
 }
 
 /// An instance's directory, unless a living one has it. One that was killed is waited for.
@@ -256,7 +256,8 @@ mod tests {
         let (run_dir, state_dir, kept) = (at("run"), at("state"), at("state/helper"));
         let estate = Estate { run_dir: &run_dir, state_dir: &state_dir, name: "web-00000000", origin, kept: &kept };
         let owner = |name: &str| fs::symlink_metadata(at(name)).unwrap().uid();
-        estate.give(Heir { id: 60_600, own: (60_600, 61_100) }).unwrap();
+        let heir = Heir { id: 60_600, own: (60_600, 61_100) };
+        estate.give(heir).unwrap();
         for given in [
             "run/locks",
             "run/web-00000000@7",
@@ -275,6 +276,13 @@ mod tests {
         assert_eq!(owner("state/dead-11111111/theirs"), 1234);
         let look = |name: &str| fs::metadata(at(name)).map(|there| (there.mode() & 0o777, there.gid())).unwrap();
         assert_eq!((look("run"), look("state")), ((0o755, 0), (0o750, 60_600)));
+        // What root's group may do is not for the heir's, and what another group may stays as it is.
+        for (group, mode, expected) in [(0, 0o770, (0o750, 60_600)), (4, 0o770, (0o770, 4))] {
+            chown(at("state"), Some(0), Some(group)).unwrap();
+            fs::set_permissions(at("state"), fs::Permissions::from_mode(mode)).unwrap();
+            estate.give(heir).unwrap();
+            assert_eq!(look("state"), expected);
+        }
         // An instance that lives, of a version whose engine is root, goes on.
         let living = [at("run/old-33333333@7"), at("state/old-33333333")];
         for (directory, lock) in living.iter().zip([LOCK_FILE, LASTING_LOCK]) {
@@ -285,13 +293,13 @@ mod tests {
         let locks =
             [LOCK_FILE, LASTING_LOCK].into_iter().zip(&living).map(|(lock, directory)| File::open(directory.join(lock)).unwrap());
         let locks: Vec<File> = locks.inspect(|lock| lock.try_lock().unwrap()).collect();
-        estate.give(Heir { id: 60_600, own: (60_600, 61_100) }).unwrap();
+        estate.give(heir).unwrap();
         assert_eq!(owner("run/old-33333333@7/ledger"), 0);
         drop(locks);
-        estate.give(Heir { id: 60_600, own: (60_600, 61_100) }).unwrap();
+        estate.give(heir).unwrap();
         assert_eq!((owner("run/old-33333333@7/ledger"), owner("state/old-33333333/ledger")), (60_600, 60_600));
         // And back to root.
-        estate.give(Heir { id: 0, own: (60_600, 61_100) }).unwrap();
+        estate.give(Heir { id: 0, ..heir }).unwrap();
         assert_eq!((owner("run/locks"), owner("state/dead-11111111/state/x"), owner("state/dead-11111111/theirs")), (0, 0, 1234));
     }
 }

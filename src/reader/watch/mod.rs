@@ -49,7 +49,8 @@ type Manners = BTreeMap<PathBuf, How>;
 
 /// Starts a thread that watches; what is to be watched goes there, and replaces what was watched before.
 pub(super) fn start() -> io::Result<mpsc::UnboundedSender<(Vec<PathBuf>, StdStream)>> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    // Looking takes one; another may still be at what is no longer wanted.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(2).build()?;
     let (orders, mut inbox) = mpsc::unbounded_channel();
     let work = async move {
         let mut before: Option<tokio::task::AbortHandle> = None;
