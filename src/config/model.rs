@@ -125,6 +125,8 @@ pub struct Vhost {
     pub openbsd_lladdr: Option<MacAddr>,
     /// Cut the advertised advskew at 240; not so under the name ucarp. No key sets this.
     pub clamp_advskew: bool,
+    /// Takes no part on an interface that carries no Ethernet frames; not so under the name ucarp. No key sets this.
+    pub needs_ethernet: bool,
     /// `manage-addresses`: the daemon itself puts up and takes down [`Self::addresses`].
     pub manage_addresses: bool,
     /// What an orderly stop does for a master; no key sets this.

@@ -77,6 +77,7 @@ fn finish(table: &Table<'_>, draft: &mut Draft, around: &dyn Surroundings, out: 
         send_demote_byte: Table::or(table.boolean("send-demote-byte", out), false),
         openbsd_lladdr: lladdr(table, out),
         clamp_advskew: true,
+        needs_ethernet: true,
         at_stop: AtStop::default(),
         lease: Table::or(table.choice("lease", out), Leases::Kernel),
         manage_addresses: Table::or(table.boolean("manage-addresses", out), true),

@@ -120,9 +120,6 @@ impl<W: World> Engine<W> {
         let (up, running, deaf) = (port.is_up(), port.is_running(), port.is_deaf());
         if before != (up, running) {
             info!(interface = %port.name, up, running, "The link changed");
-            if let Some(flaw) = port.flaw() {
-                error!(interface = %port.name, "Takes no part: the interface {flaw}");
-            }
         }
         let members = port.members.clone();
         let now = clock::now();
@@ -131,6 +128,11 @@ impl<W: World> Engine<W> {
         }
         for member in members {
             let (Some(node), Some(port)) = (self.nodes.get(&member), self.ports.get(index)) else { continue };
+            if before != (up, running)
+                && let Some(flaw) = port.flaw_for(&node.spec)
+            {
+                error!(vhost = %node.spec.name, interface = %port.name, "Takes no part: the interface {flaw}");
+            }
             let usable = port.is_usable_by(&node.spec);
             // An address that comes or goes may be told as news of its link: with hundreds of virtual hosts on it, nothing may follow
             // for each of them.

@@ -186,12 +186,12 @@ impl<W: Wire> Port<W> {
     /// May a virtual host take part here? Not without a socket, whatever the link says: who hears nobody takes himself for
     /// the only one.
     pub(super) fn is_usable_by(&self, spec: &config::Vhost) -> bool {
-        !self.is_deaf() && self.flaw().is_none() && if spec.ignore_link_state { self.is_up() } else { self.is_running() }
+        !self.is_deaf() && self.flaw_for(spec).is_none() && if spec.ignore_link_state { self.is_up() } else { self.is_running() }
     }
 
-    /// Why CARP cannot be spoken there, for ever.
-    pub(super) fn flaw(&self) -> Option<&'static str> {
-        self.link.as_ref().and_then(Link::flaw)
+    /// Why a virtual host cannot speak CARP there, for ever.
+    pub(super) fn flaw_for(&self, spec: &config::Vhost) -> Option<&'static str> {
+        self.link.as_ref().filter(|_| spec.needs_ethernet).and_then(Link::flaw)
     }
 
     /// Is it there, but cannot be listened to?
@@ -397,6 +397,18 @@ mod tests {
         assert!(port.is_usable_by(&spec) && port.is_usable_by(&stubborn));
         port.set_link(Some(Link { carrier: false, ..link() }));
         assert!(!port.is_usable_by(&spec) && port.is_usable_by(&stubborn));
+    }
+
+    #[test]
+    fn without_ethernet_frames_nobody_takes_part_but_under_the_name_ucarp() {
+        let wire = Shaky::default();
+        wire.0.borrow_mut().works = true;
+        let mut port = Port::new("eth0".parse().unwrap(), wire);
+        let spec = vhost("addresses = [\"10.0.0.1/24\"]\nignore-link-state = true");
+        let ucarp = config::Vhost { needs_ethernet: false, ..spec.clone() };
+        port.set_link(Some(Link { ethernet: false, ..link() }));
+        assert!(!port.is_usable_by(&spec) && port.is_usable_by(&ucarp));
+        assert!(port.flaw_for(&spec).is_some() && port.flaw_for(&ucarp).is_none());
     }
 
     #[test]

@@ -61,7 +61,7 @@ impl<W: World> Engine<W> {
             return Some(format!("takes no part: {}", own::complaint(*address, &node.spec.interface)));
         }
         let port = self.ports.get(node.port).filter(|_| node.machine.state() == State::Init)?;
-        if let Some(flaw) = port.flaw() {
+        if let Some(flaw) = port.flaw_for(&node.spec) {
             return Some(format!("takes no part: {} {flaw}", port.name));
         }
         let words = match (port.link(), port.is_deaf()) {

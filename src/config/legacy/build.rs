@@ -82,6 +82,7 @@ impl Options {
             send_demote_byte: false,
             openbsd_lladdr: None,
             clamp_advskew: false,
+            needs_ethernet: false,
             manage_addresses: false,
             lease: Leases::Off,
             at_stop: if self.shutdown { AtStop::HooksFirst } else { AtStop::AddressesOnly },
