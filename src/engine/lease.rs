@@ -6,15 +6,20 @@
 
 use std::time::Duration;
 
+use super::clock;
 use super::node::Node;
+use super::port::Port;
 use super::run::Engine;
 use super::world::World;
 use crate::config;
+use crate::host::Renewal;
 use crate::proto::{self, Input};
 use crate::types::Timestamp;
 
 /// A lease outlives the time to the next renewal by this much at least.
 const SLACK: Duration = Duration::from_millis(250);
+/// A lease that is younger than this, as that of a takeover is when its first advertisement goes out, needs no renewal.
+const FRESH: Duration = Duration::from_millis(100);
 /// The kernel takes an expired address away up to this much late.
 const EXPIRY_LATE: Duration = Duration::from_millis(700);
 
@@ -78,6 +83,34 @@ impl<W: World> Engine<W> {
             self.handle(index, Input::Advertise, now);
             left(self)
         })
+    }
+
+    /// Advertisements went out, so the loop that advertises lives: the addresses stay for another while.
+    pub(super) fn renew(&mut self) {
+        if self.to_renew.is_empty() {
+            return;
+        }
+        // Before the kernel counts from: what is thought to be over too early does no harm.
+        let now = clock::now();
+        let mut renewed = std::mem::take(&mut self.to_renew);
+        renewed.retain(|index| {
+            let Some(node) = self.nodes.get_mut(index).filter(|node| node.holding && node.expired(now).is_none()) else {
+                return false;
+            };
+            let (before, lifetime) = (node.leased, node.lease().lifetime());
+            if before.is_some_and(|(before, at)| Some(before) == lifetime && now.since(at) < FRESH) {
+                return false;
+            }
+            node.leased = lifetime.map(|lifetime| (lifetime, now));
+            before.is_some() || lifetime.is_some()
+        });
+        let mut renewals = Vec::with_capacity(renewed.len());
+        for node in renewed.iter().filter_map(|index| self.nodes.get(index)) {
+            let Some(link) = self.ports.get(node.port).and_then(Port::index) else { continue };
+            let (name, lifetime) = (&node.spec.name, node.leased.map(|(lifetime, _)| lifetime));
+            renewals.extend(node.holdable().map(|address| (name, Renewal { address, link, lifetime })));
+        }
+        self.shared.executor.renew(&renewals);
     }
 
     /// A master whose timers, or whose wish for a lease, changed: its addresses get what fits at once. With the next

@@ -30,7 +30,6 @@ use super::signal::Signal;
 use super::will::BEAT;
 use super::world::{Machine, World};
 use crate::config::{Config, Kind};
-use crate::host::Renewal;
 use crate::host::netlink::HostEvent;
 use crate::journal::Note;
 use crate::keeper::Client;
@@ -40,8 +39,6 @@ use crate::types::{State, Timestamp};
 
 /// Orders that may wait; an operator's terminal is not faster.
 const COMMANDS_MAX: usize = 16;
-/// A lease that is younger than this, as that of a takeover is when its first advertisement goes out, needs no renewal.
-const FRESH: Duration = Duration::from_millis(100);
 /// Frames read from one interface before the timers get their turn again.
 pub(super) const FRAMES_IN_A_ROW: usize = 64;
 
@@ -494,34 +491,6 @@ impl<W: World> Engine<W> {
             }
         }
         self.follow_ups.push_back((index, Input::Sent { family: transmit.family, ok: sent.is_ok() }));
-    }
-
-    /// Advertisements went out, so the loop that advertises lives: the addresses stay for another while.
-    fn renew(&mut self) {
-        if self.to_renew.is_empty() {
-            return;
-        }
-        // Before the kernel counts from: what is thought to be over too early does no harm.
-        let now = clock::now();
-        let mut renewed = std::mem::take(&mut self.to_renew);
-        renewed.retain(|index| {
-            let Some(node) = self.nodes.get_mut(index).filter(|node| node.holding && node.expired(now).is_none()) else {
-                return false;
-            };
-            let (before, lifetime) = (node.leased, node.lease().lifetime());
-            if before.is_some_and(|(before, at)| Some(before) == lifetime && now.since(at) < FRESH) {
-                return false;
-            }
-            node.leased = lifetime.map(|lifetime| (lifetime, now));
-            before.is_some() || lifetime.is_some()
-        });
-        let mut renewals = Vec::with_capacity(renewed.len());
-        for node in renewed.iter().filter_map(|index| self.nodes.get(index)) {
-            let Some(link) = self.ports.get(node.port).and_then(Port::index) else { continue };
-            let (name, lifetime) = (&node.spec.name, node.leased.map(|(lifetime, _)| lifetime));
-            renewals.extend(node.holdable().map(|address| (name, Renewal { address, link, lifetime })));
-        }
-        self.shared.executor.renew(&renewals);
     }
 
     /// What belongs to a turn as a whole: many virtual hosts advertise in one.
