@@ -29,11 +29,11 @@ pub fn main(names: impl FnOnce() -> Names) -> ExitCode {
 }
 
 fn serve(names: impl FnOnce() -> Names) -> io::Result<()> {
-    // While there is one thread.
-    memory::give_back();
     let confinement = privilege::confine_reader().map_err(|err| io::Error::other(err.message))?;
     let stream = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
     let mut desk = Desk { names: names(), trust: Trust::of_process(), refused: 0, watcher: None };
+    // What reading the configuration took. There is one thread as yet.
+    memory::give_back();
     send(&stream, &Answer::Hello { version: VERSION, confinement }, None)?;
     while let Some((request, descriptor)) = receive(&stream)? {
         let (answer, file) = desk.answer(request, descriptor);
