@@ -1,6 +1,6 @@
 //! What the kernel tells: links, addresses, and what somebody else did to them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -35,56 +35,80 @@ fn tell_put_back(vhost: Name, address: VirtualAddress, port: u32) {
     }));
 }
 
+/// What events of one turn make worth a look, one for all of them.
+#[derive(Debug, Default)]
+struct Stale {
+    /// Numbers of links whose own addresses may be others now.
+    sources: BTreeSet<u32>,
+    /// Virtual addresses that came or went, by the number of their link.
+    addresses: BTreeMap<u32, BTreeSet<IpAddr>>,
+}
+
 impl Engine {
     /// This event and those behind it, as far as they belong to one turn. Somebody who adds thousands of addresses to an interface
     /// does not make us list them for each.
     pub(super) fn host_events(&mut self, first: HostEvent) {
-        let mut stale: BTreeSet<u32> = self.heed(first).into_iter().collect();
+        let mut stale = Stale::default();
+        self.heed(first, &mut stale);
         for _ in 1..EVENTS_IN_A_ROW {
             let Ok(Some(event)) = self.ties.watch.try_next() else { break };
-            stale.extend(self.heed(event));
+            self.heed(event, &mut stale);
         }
-        for link in stale {
-            self.look_at_sources(link);
-        }
+        self.look_at_stale(stale);
     }
 }
 
 impl<W: World> Engine<W> {
     pub(super) fn host_event(&mut self, event: HostEvent) {
-        if let Some(link) = self.heed(event) {
-            self.look_at_sources(link);
-        }
+        let mut stale = Stale::default();
+        self.heed(event, &mut stale);
+        self.look_at_stale(stale);
     }
 
-    /// Does what an event asks for at once. Gives the number of the link whose sources may be others now.
-    fn heed(&mut self, event: HostEvent) -> Option<u32> {
+    /// Does what an event asks for at once, and notes what is to be looked at afterwards.
+    fn heed(&mut self, event: HostEvent, stale: &mut Stale) {
         match event {
-            HostEvent::Link(link) => self.link_changed(&link, false),
+            HostEvent::Link(link) => {
+                self.link_changed(&link, false);
+                stale.sources.insert(link.index);
+            }
             HostEvent::LinkGone(link) => self.link_changed(&link, true),
             HostEvent::AddressRemoved { index, address, port } => {
                 self.tell_renewed(index, address, port);
                 self.put_back(index, address.ip, port);
-                self.virtual_changed(index, address.ip);
-                self.changed_somewhere(index, address.ip, false);
-                self.may_be_source(index, address.ip)
+                self.address_changed(index, address.ip, false, stale);
             }
             HostEvent::AddressAdded { index, address } => {
                 self.announce_appeared(index, address.ip);
-                self.virtual_changed(index, address.ip);
-                self.changed_somewhere(index, address.ip, true);
-                self.may_be_source(index, address.ip)
+                self.address_changed(index, address.ip, true, stale);
             }
             HostEvent::Overrun => {
                 warn!("Lost events of the kernel; looks at everything again");
                 self.look();
                 self.numbers().into_iter().for_each(|index| self.look_elsewhere(index));
-                None
             }
         }
     }
 
-    fn link_changed(&mut self, link: &Link, gone: bool) -> Option<u32> {
+    fn address_changed(&mut self, link: u32, ip: IpAddr, came: bool, stale: &mut Stale) {
+        if self.may_be_source(ip) {
+            stale.sources.insert(link);
+        } else {
+            stale.addresses.entry(link).or_default().insert(ip);
+        }
+        self.changed_somewhere(link, ip, came);
+    }
+
+    fn look_at_stale(&mut self, stale: Stale) {
+        for (link, addresses) in stale.addresses {
+            self.virtual_changed(link, &addresses);
+        }
+        for link in stale.sources {
+            self.look_at_sources(link);
+        }
+    }
+
+    fn link_changed(&mut self, link: &Link, gone: bool) {
         self.give_up_renamed(link);
         for port in 0..self.ports.len() {
             if self.ports.get(port).is_some_and(|port| link.is_called(&port.name)) {
@@ -92,7 +116,6 @@ impl<W: World> Engine<W> {
                 self.hope(port, clock::now());
             }
         }
-        (!gone).then_some(link.index)
     }
 
     /// A device that is called otherwise now is gone to us. It has taken our addresses along: they go first, by its new name.
@@ -176,13 +199,15 @@ impl<W: World> Engine<W> {
     fn tell_renewed(&self, link: u32, removed: VirtualAddress, by: u32) {
         let Some(port) = self.ports.iter().find(|port| port.index() == Some(link)) else { return };
         // Leased addresses are host addresses; one with another prefix we may have changed ourselves.
-        if removed.prefix != removed.family().host_prefix() || !self.present(&port.name, removed.ip) {
+        if removed.prefix != removed.family().host_prefix() {
             return;
         }
         for member in &port.members {
             let leased = |node: &&Node<W::Host>| node.leased.is_some() && clock::now().since(node.changed) > OWN_DOING;
             let Some(node) = self.nodes.get(member).filter(leased) else { continue };
-            if let Some(address) = node.spec.addresses.iter().find(|address| address.ip == removed.ip) {
+            if let Some(address) = node.spec.addresses.iter().find(|address| address.ip == removed.ip)
+                && self.present(&port.name, removed.ip)
+            {
                 tell_put_back(node.spec.name.clone(), *address, by);
                 self.lead_again(*member, *address);
                 self.announce(*member);
@@ -196,14 +221,17 @@ impl<W: World> Engine<W> {
         if !port.is_up() {
             return;
         }
-        let (dev, members) = (port.name.clone(), port.members.clone());
-        if self.present(&dev, ip) {
+        // What is refused has its own pace.
+        let wanted = |node: &Node<W::Host>| node.holdable().find(|address| address.ip == ip).filter(|_| node.holding);
+        let members = port.members.iter().filter(|member| self.nodes.get(member).and_then(wanted).is_some());
+        let (dev, members): (_, Vec<usize>) = (port.name.clone(), members.copied().collect());
+        // The kernel is asked only of what somebody here misses: it lists all of the interface's addresses.
+        if members.is_empty() || self.present(&dev, ip) {
             return;
         }
         for member in members {
-            let Some(node) = self.nodes.get_mut(&member).filter(|node| node.holding) else { continue };
-            // What is refused has its own pace.
-            let Some(address) = node.holdable().find(|a| a.ip == ip) else { continue };
+            let Some(node) = self.nodes.get_mut(&member) else { continue };
+            let Some(address) = wanted(node) else { continue };
             let vhost = node.spec.name.clone();
             // It went by itself: the lateness check decides, not this.
             let now = clock::now();
@@ -275,11 +303,10 @@ impl<W: World> Engine<W> {
         }
     }
 
-    /// The link, if the address may be the source of what we send there. A virtual one never is: and each lease that is renewed
-    /// comes by here, which with many virtual hosts would be a list of all addresses for each of them each second.
-    fn may_be_source(&self, link: u32, ip: IpAddr) -> Option<u32> {
-        let floats = self.nodes.values().any(|node| node.spec.addresses.iter().any(|address| address.ip == ip));
-        (!floats).then_some(link)
+    /// May the address be the source of what we send? A virtual one never is: and each lease that is renewed comes by here, which
+    /// with many virtual hosts would be a list of all addresses for each of them each second.
+    fn may_be_source(&self, ip: IpAddr) -> bool {
+        !self.nodes.values().any(|node| node.spec.addresses.iter().any(|address| address.ip == ip))
     }
 
     fn look_at_sources(&mut self, link: u32) {

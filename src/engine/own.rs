@@ -183,12 +183,13 @@ impl<W: World> Engine<W> {
         usable && node.foreign.is_empty() && node.aside_until.is_none()
     }
 
-    /// A virtual address came or went on the link with this number.
-    pub(super) fn virtual_changed(&mut self, link: u32, ip: IpAddr) {
+    /// Virtual addresses came or went on the link with this number.
+    pub(super) fn virtual_changed(&mut self, link: u32, addresses: &BTreeSet<IpAddr>) {
         for port in 0..self.ports.len() {
             let Some(port) = self.ports.get(port).filter(|port| port.index() == Some(link)) else { continue };
             let of_address = |member: &&usize| {
-                self.nodes.get(member).is_some_and(|node| has(&node.spec, ip) && !node.holding && node.spec.manage_addresses)
+                let concerns = |spec: &config::Vhost| spec.addresses.iter().any(|address| addresses.contains(&address.ip));
+                self.nodes.get(member).is_some_and(|node| concerns(&node.spec) && !node.holding && node.spec.manage_addresses)
             };
             let members: Vec<usize> = port.members.iter().filter(of_address).copied().collect();
             if members.is_empty() {
