@@ -3,6 +3,12 @@
 //! Modules in reading order; each may use only what stands above it (`docs/ARCHITECTURE.md` has the table,
 //! `tests/it/tidy.rs` holds it).
 
+// Without one of the two languages some of what they share has no user; it is not worth a condition at each place.
+#![cfg_attr(
+    all(feature = "daemon", not(all(feature = "lua", feature = "wasm"))),
+    allow(dead_code, clippy::unused_self, reason = "what the languages share")
+)]
+
 pub mod types;
 
 pub mod effect;
@@ -46,7 +52,7 @@ pub mod telemetry;
 pub mod lab;
 #[cfg(feature = "daemon")]
 pub mod port;
-#[cfg(feature = "lua")]
+#[cfg(feature = "daemon")]
 pub mod testing;
 
 #[cfg(feature = "wasm")]

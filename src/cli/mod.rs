@@ -25,7 +25,6 @@ mod rehearse;
 mod resign;
 pub mod role;
 mod run;
-#[cfg(feature = "lua")]
 mod test;
 mod ucarp;
 mod undemote;
@@ -76,7 +75,6 @@ enum Verb {
     Rehearse(rehearse::Args),
     Port(port::Args),
     New(new::Args),
-    #[cfg(feature = "lua")]
     Test(test::Args),
     Api(api::Args),
     Completions(completions::Args),
@@ -118,7 +116,6 @@ pub fn main() -> ExitCode {
         Verb::Rehearse(args) => rehearse::run(&args),
         Verb::Port(args) => port::run(&args),
         Verb::New(args) => new::run(&args),
-        #[cfg(feature = "lua")]
         Verb::Test(args) => test::run(&args),
         Verb::Api(args) => api::run(&args),
         Verb::Completions(args) => completions::run(&args),

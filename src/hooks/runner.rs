@@ -193,6 +193,7 @@ fn serve_test(link: &mut Link, _: &HookSource, _: &Budget) -> Result<(), FrameEr
 }
 
 fn load(source: &HookSource, budget: &Budget, coverage: bool) -> Result<Box<dyn Hook>, LoadError> {
+    #[cfg(any(feature = "lua", feature = "wasm"))]
     use super::HookRuntime;
     match source.language {
         #[cfg(feature = "lua")]

@@ -17,6 +17,7 @@ pub use allowed::{allowed, grant_line, is_allowed};
 pub use args::{Args, Kind, Raw};
 pub use bench::{On, TEST_FUNCTIONS, TEST_TYPES, TestField, TestFunction, find_test, unknown_test_function};
 pub use list::FUNCTIONS;
+#[cfg(feature = "lua")]
 pub(super) use suggest::LUA;
 pub use suggest::{
     EVENT_FIELDS, Field, INSTANCE_FIELDS, nearest, unknown_entry_point, unknown_field, unknown_function, unknown_global,
