@@ -18,10 +18,16 @@ use super::client;
 use super::lobby::{Lobby, Peer, Place as Seat};
 use super::{Order, REQUEST_BYTES_MAX, Reply, Request, Response, VERSION};
 use crate::engine::command::Command;
+use crate::process::Patience;
 use crate::resolve::{self, Place};
 
 /// Who says nothing for so long is cut off.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A daemon that was killed may listen for so long.
+const DYING: Duration = Duration::from_secs(1);
+/// How often that is looked at.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 /// A socket on which the daemon listens. Dropping it removes its file: a socket without a daemon would only confuse who
 /// looks for one.
@@ -42,7 +48,7 @@ pub struct Bound {
     listening: Listening,
 }
 
-/// Listens on `path`. Who comes waits until [`serve`].
+/// Listens on `path`. Who comes waits until [`serve`]. Waits a second for one that listens there and was killed.
 ///
 /// # Errors
 /// The socket cannot be made there; `AddrInUse` if another daemon listens on it.
@@ -52,13 +58,12 @@ pub fn bind(path: &Path) -> io::Result<Bound> {
     }
     // No link: what is removed, made and opened up here is what was looked at.
     let place = resolve::own(path)?;
-    // One of the same name in another network namespace, which has other locks.
-    match client::connect(path) {
-        Ok(_) => return Err(io::Error::new(io::ErrorKind::AddrInUse, "another daemon listens there")),
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-            return Err(io::Error::new(io::ErrorKind::AddrInUse, "another daemon listens there and answers nobody"));
+    let patience = Patience::of(DYING);
+    while let Some(problem) = in_use(path) {
+        if patience.left().is_zero() {
+            return Err(io::Error::new(io::ErrorKind::AddrInUse, problem));
         }
-        Err(_) => {}
+        patience.pause(LOOK_AGAIN);
     }
     // Left behind by a daemon that was killed.
     match place.remove() {
@@ -72,6 +77,16 @@ pub fn bind(path: &Path) -> io::Result<Bound> {
     listening.0.set_mode(0o660)?;
     listener.set_nonblocking(true)?;
     Ok(Bound { listener, listening })
+}
+
+/// Does somebody listen there? One of the same name in another network namespace, which has other locks; or one that was killed a moment
+/// ago.
+fn in_use(path: &Path) -> Option<&'static str> {
+    match client::connect(path) {
+        Ok(_) => Some("another daemon listens there"),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Some("another daemon listens there and answers nobody"),
+        Err(_) => None,
+    }
 }
 
 /// Answers operators until the engine ends. Must be called on a tokio `LocalSet`.
@@ -220,6 +235,21 @@ mod tests {
         let mut answer = String::new();
         tokio::time::timeout(SOON, stream.read_to_string(&mut answer)).await.expect("an answer in time").unwrap();
         answer
+    }
+
+    #[test]
+    fn one_that_was_killed_a_moment_ago_keeps_nobody_from_listening() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("control.sock");
+        let dying = StdListener::bind(&path).unwrap();
+        // It is there when the new one looks, and gone at a later look.
+        let dies = std::thread::spawn(move || drop(dying.accept()));
+        let bound = bind(&path).unwrap();
+        dies.join().unwrap();
+        client::connect(&path).unwrap();
+        let living = bind(&path).unwrap_err();
+        assert_eq!(living.kind(), io::ErrorKind::AddrInUse);
+        drop(bound);
     }
 
     #[test]

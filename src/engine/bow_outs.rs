@@ -16,7 +16,7 @@ use crate::proto::wire::{Advertisement, parse_frame};
 use crate::proto::{Input, Received};
 use crate::types::{State, Timestamp};
 
-/// More than these are followed at once: nobody leaves so often, whatever is on the wire.
+/// Beyond so many, further ones do not wait: nobody leaves so often, whatever is on the wire.
 const WAITING_MAX: usize = 2048;
 
 /// Bow-outs that wait, one for each virtual host and sender.
@@ -46,13 +46,16 @@ impl<W: World> Engine<W> {
     pub(super) fn hear(&mut self, index: usize, received: Received<'_>, frame: &[u8], now: Timestamp) {
         // What one sender says is heard in its order.
         let key = (index, received.src);
-        if let Some(before) = self.bow_outs.0.remove(&key) {
+        let before = self.bow_outs.0.remove(&key);
+        if let Some(before) = &before {
             self.follow(index, &before.frame, now);
         }
         let leaves = Advertisement::decode(received.payload).is_ok_and(|ad| ad.is_bow_out());
         let backup = self.nodes.get(&index).is_some_and(|node| node.machine.state() == State::Backup);
         if leaves && backup && self.bow_outs.0.len() < WAITING_MAX {
-            self.bow_outs.0.insert(key, Waiting { frame: frame.into(), since: now });
+            // Who says it again and again makes nobody wait for longer.
+            let since = before.map_or(now, |before| before.since);
+            self.bow_outs.0.insert(key, Waiting { frame: frame.into(), since });
         } else {
             self.handle(index, Input::Packet(received), now);
         }
@@ -61,15 +64,20 @@ impl<W: World> Engine<W> {
     /// Follows some of those that wait.
     pub(super) fn follow_bow_outs(&mut self) {
         let mut takeovers = 0;
-        for _ in 0..FRAMES_IN_A_ROW {
-            let now = clock::now();
-            let next = self.bow_outs.0.first_key_value().map(|((index, _), waiting)| (*index, waiting.since));
-            let Some((index, since)) = next else { return };
-            if takeovers == TAKEOVERS_IN_A_ROW || self.has_unread(index, since, now) {
+        // A flood on one interface holds up no other.
+        let waiting: Vec<_> = self.bow_outs.0.iter().map(|(key, waiting)| (*key, waiting.since)).collect();
+        let mut followed = 0;
+        for (key, since) in waiting {
+            let (index, now) = (key.0, clock::now());
+            if takeovers == TAKEOVERS_IN_A_ROW || followed == FRAMES_IN_A_ROW {
                 return;
             }
-            let Some((_, waiting)) = self.bow_outs.0.pop_first() else { return };
+            if self.has_unread(index, since, now) {
+                continue;
+            }
+            let Some(waiting) = self.bow_outs.0.remove(&key) else { continue };
             self.follow(index, &waiting.frame, now);
+            followed += 1;
             takeovers += usize::from(self.nodes.get(&index).is_some_and(Node::is_master));
         }
     }
@@ -176,6 +184,34 @@ mod tests {
             }
             let waited = clock::now().since(due);
             assert!((50..=115).contains(&waited.as_millis()), "a flood has no end: {waited:?}");
+        });
+    }
+
+    #[test]
+    fn forgeries_that_do_not_end_hold_up_no_true_bow_out() {
+        play(async |clock| {
+            let mut engine = engine(FakeHost::new().with_link(link()), &Frames::default(), "advskew = 100").await;
+            let mut leaves = master(&engine, 0);
+            leaves.handle(Input::Resign(Cause::Preempt), clock::now());
+            let bow_out = said(&mut leaves, 9);
+            // By one without the password, from an address that is looked at before the true one's.
+            let key = proto::Key::from_raw([7; proto::Key::LEN]);
+            let mut forger = proto::Vhost::new(proto::Settings { key, ..engine.nodes[&0].spec.settings() }, 1);
+            forger.handle(Input::LinkUp, clock::now());
+            forger.handle(Input::Timer, clock::now() + forger.master_down());
+            _ = said(&mut forger, 0);
+            forger.handle(Input::Resign(Cause::Preempt), clock::now());
+            let forged = said(&mut forger, 8);
+            assert_eq!((bow_out.len(), forged.len()), (1, 1));
+            hear(&mut engine, &bow_out);
+            let began = clock::now();
+            while !engine.nodes[&0].is_master() {
+                hear(&mut engine, &forged);
+                engine.ports[0].unread = true;
+                engine.timers();
+                clock.advance(clock::now() + std::time::Duration::from_millis(5));
+                assert!(clock::now().since(began).as_millis() < 120, "nobody took over");
+            }
         });
     }
 }

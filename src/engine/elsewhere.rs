@@ -11,6 +11,7 @@ use super::command::Elsewhere;
 use super::run::Engine;
 use super::world::World;
 use crate::host::Host as _;
+use crate::types::IfName;
 
 impl<W: World> Engine<W> {
     /// An address came to the link with this number, or went.
@@ -27,10 +28,13 @@ impl<W: World> Engine<W> {
     /// Looks whether a virtual host's addresses are up on other interfaces: one exchange with the kernel for each.
     pub(super) fn look_elsewhere(&mut self, index: usize) {
         let Some(node) = self.nodes.get_mut(&index) else { return };
-        let spec = &node.spec;
+        let (spec, port) = (&node.spec, self.ports.get(node.port));
         let host = self.shared.executor.host();
+        // The kernel calls it by its own name, and the configuration perhaps by another.
+        let is_its_own =
+            |dev: &IfName| *dev == spec.interface || port.and_then(|port| port.link()).is_some_and(|link| link.is_called(dev));
         let other = |ip: IpAddr| {
-            let interface = host.device_of(ip).ok().flatten().filter(|dev| *dev != spec.interface)?;
+            let interface = host.device_of(ip).ok().flatten().filter(|dev| !is_its_own(dev))?;
             Some(Elsewhere { address: ip, interface })
         };
         let found: Vec<_> = spec.addresses.iter().filter_map(|address| other(address.ip)).collect();

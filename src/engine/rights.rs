@@ -35,9 +35,9 @@ pub(super) fn give_up(config: &Config, name: &str, origin: Origin) -> Result<Eng
 /// From here on the engine is nobody that owns anything but what it writes itself.
 fn take_own_uid(estate: &Estate<'_>) -> Result<(), String> {
     let give = |id| estate.give(Heir { id, own: OWN_UIDS }).map_err(|err| err.to_string());
-    let taken = privilege::may_change_user()
-        .and_then(|()| give(privilege::ENGINE_UID))
-        .and_then(|()| privilege::change_user(|| can_work(estate)));
+    // Where it may not, what belongs to engines that could stays theirs.
+    privilege::may_change_user()?;
+    let taken = give(privilege::ENGINE_UID).and_then(|()| privilege::change_user(|| can_work(estate)));
     if taken.is_err() && geteuid().is_root() {
         // It goes on as root, and what an engine with a user of its own left is root's again, if it can be.
         _ = give(0);

@@ -90,11 +90,15 @@ pub(super) fn system(what: &'static str) -> impl Fn(io::Error) -> StartError {
     move |source| StartError::System { what, source }
 }
 
-/// A thread beside the loop, which the keeper has put before other processes, is one like any other's.
-fn stand_back() {
-    let inherited = rustix::process::getpriority_process(None).unwrap_or(0);
-    if inherited < 0 {
-        _ = rustix::process::setpriority_process(None, 0);
+/// The niceness of the keeper, which has put the engine before other processes if it may.
+fn ordinary_niceness() -> Option<i32> {
+    rustix::process::getpriority_process(rustix::process::getppid()).ok()
+}
+
+/// A thread beside the loop is one like any other's.
+fn stand_back(ordinary: Option<i32>) {
+    if let Some(niceness) = ordinary {
+        _ = rustix::process::setpriority_process(None, niceness);
     }
 }
 
@@ -117,6 +121,7 @@ pub fn main<B, T>(
         error!(%error, "Could not start");
         return ExitCode::from(CANNOT);
     }
+    let ordinary = ordinary_niceness();
     // The configuration is read, and there is one thread.
     memory::give_back();
     let name = instance_name(path);
@@ -136,13 +141,14 @@ pub fn main<B, T>(
             return ExitCode::from(CANNOT);
         }
     };
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().on_thread_start(stand_back).build() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            error!(%error, "Could not start");
-            return ExitCode::FAILURE;
-        }
-    };
+    let runtime =
+        match tokio::runtime::Builder::new_current_thread().enable_all().on_thread_start(move || stand_back(ordinary)).build() {
+            Ok(runtime) => runtime,
+            Err(error) => {
+                error!(%error, "Could not start");
+                return ExitCode::FAILURE;
+            }
+        };
     let clean = tokio::task::LocalSet::new().block_on(&runtime, async {
         match start(config, (path, &name), examine, rights).await {
             Ok((engine, signals)) => {

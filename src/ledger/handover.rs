@@ -15,6 +15,7 @@ use std::time::Duration;
 use nix::fcntl::{AtFlags, OFlag, openat};
 use nix::sys::stat::{Mode, fchmod};
 use nix::unistd::{Gid, Uid, fchown, fchownat};
+use tracing::warn;
 
 use super::disk::FILE_NAME;
 use super::instance::{self, LASTING_LOCK, LOCK_FILE, LOCKS, LOOK_AGAIN, Origin, own_directory};
@@ -94,6 +95,7 @@ impl Estate<'_> {
         give_tree(&open_directory(&locks)?, to, 0)?;
         for (directory, lock) in [(own_run, LOCK_FILE), (own_state, LASTING_LOCK)] {
             give_unless_alive(&directory, lock, Patience::of(instance::DYING), to)?;
+            open_to_owner(&open_directory(&directory)?)?;
         }
         self.give_others(&run, LOCK_FILE, to)?;
         self.give_others(&state, LASTING_LOCK, to)
@@ -108,12 +110,18 @@ impl Estate<'_> {
             if self.needed().contains(&path) || !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
                 continue;
             }
-            if lock == LASTING_LOCK && path.join(FILE_NAME).exists() {
-                let run = self.instance(instance);
-                resolve::make_directory(&run, 0o755)?;
-                give_unless_alive(&run, LOCK_FILE, nobody, to)?;
+            let dead = || {
+                if lock == LASTING_LOCK && path.join(FILE_NAME).exists() {
+                    let run = self.instance(instance);
+                    resolve::make_directory(&run, 0o755)?;
+                    give_unless_alive(&run, LOCK_FILE, nobody, to)?;
+                }
+                give_unless_alive(&path, lock, nobody, to)
+            };
+            // This instance does not need it.
+            if let Err(error) = dead() {
+                warn!(path = %path.display(), %error, "Could not take over what a dead instance left");
             }
-            give_unless_alive(&path, lock, nobody, to)?;
         }
         Ok(())
     }
@@ -148,6 +156,12 @@ fn let_in(directory: &File, to: Heir) -> io::Result<()> {
     }
     fchown(directory, None, Some(Gid::from_raw(to.id)))?;
     Ok(fchmod(directory, Mode::from_bits_truncate(there.mode() & 0o7707 | 0o050))?)
+}
+
+/// An engine that closes its own directory must not keep the next one from working in it.
+fn open_to_owner(directory: &File) -> io::Result<()> {
+    let mode = directory.metadata()?.mode() & 0o7777;
+    if mode & 0o700 == 0o700 { Ok(()) } else { Ok(fchmod(directory, Mode::from_bits_truncate(mode | 0o700))?) }
 }
 
 /// An instance's directory, unless a living one has it. One that was killed is waited for.

@@ -261,8 +261,7 @@ fn filter() -> Result<BpfProgram, BackendError> {
     // A thread of its own, to stand back behind the loop.
     let which = i32::try_from(libc::PRIO_PROCESS).unwrap_or_default();
     let own_thread = [argument(0, which)?, argument(1, 0)?];
-    rules.insert(libc::SYS_setpriority, vec![SeccompRule::new(own_thread.to_vec())?]);
-    rules.insert(libc::SYS_getpriority, vec![SeccompRule::new(own_thread.to_vec())?]);
+    rules.insert(libc::SYS_setpriority, vec![SeccompRule::new(own_thread.into())?]);
     // Its own limits alone.
     rules.insert(libc::SYS_prlimit64, vec![rule(argument(0, 0)?)?, rule(argument(0, own)?)?]);
     // Typing into the terminal that it was started from would be running programs.

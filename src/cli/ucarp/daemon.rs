@@ -8,6 +8,7 @@ use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
 
+use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::prctl;
 use nix::unistd::setsid;
@@ -40,11 +41,14 @@ pub(super) struct Handover {
 }
 
 impl Handover {
-    /// Puts it into a memory file that is inherited across an execution.
+    /// Puts it into a memory file that is inherited across an execution. Nobody can write to it any more: helper and reader go by it as
+    /// well, and the engine, which has its number, must not tell them what they may do.
     fn store(&self) -> std::io::Result<OwnedFd> {
         let bytes = serde_json::to_vec(self)?;
-        let mut file = File::from(memfd_create(c"carpd-ucarp", MFdFlags::empty())?);
+        let mut file = File::from(memfd_create(c"carpd-ucarp", MFdFlags::MFD_ALLOW_SEALING)?);
         file.write_all(&bytes)?;
+        let seals = SealFlag::F_SEAL_WRITE | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_SEAL;
+        fcntl(&file, FcntlArg::F_ADD_SEALS(seals))?;
         Ok(file.into())
     }
 
@@ -151,4 +155,20 @@ pub(crate) fn engine() -> Option<ExitCode> {
     drop(handover);
     let path = path(&config, vhost);
     Some(engine::main(&config, &path, run::examine, run::open, run::listen))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The engine has the number of the file by which helper and reader go.
+    #[test]
+    fn nobody_changes_what_was_handed_over() {
+        let place = Place { directory: "/".into(), environment: Vec::new(), grants: crate::effect::Grants::default() };
+        let file = Handover { options: Options::default(), place }.store().unwrap();
+        let number = file.as_raw_fd();
+        let again = File::options().write(true).open(format!("/proc/self/fd/{number}"));
+        assert!(again.and_then(|mut again| again.write_all(b"{")).is_err());
+        assert!(Handover::open(&number.to_string()).is_ok(), "and it can be read");
+    }
 }
