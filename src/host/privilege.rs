@@ -22,7 +22,14 @@ const HELPER: [Capability; 4] =
 const READER: [Capability; 1] = [Capability::CAP_DAC_READ_SEARCH];
 
 /// What it takes to make the engine another user: its files are given away, and the keeper signals what is not its own.
-const CHANGE: [Capability; 4] = [Capability::CAP_SETUID, Capability::CAP_SETGID, Capability::CAP_CHOWN, Capability::CAP_KILL];
+const CHANGE: [Capability; 5] = [
+    Capability::CAP_SETUID,
+    Capability::CAP_SETGID,
+    Capability::CAP_CHOWN,
+    Capability::CAP_KILL,
+    // Who hands over has to look into what is no longer root's.
+    Capability::CAP_DAC_OVERRIDE,
+];
 
 /// The capabilities of the calling thread.
 #[derive(Debug, Clone, PartialEq, Eq)]

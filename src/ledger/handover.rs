@@ -5,7 +5,7 @@
 //! another name elsewhere, or is somebody else's, stays as it is; no link is followed.
 
 use std::ffi::OsStr;
-use std::fs::{self, File, Metadata, TryLockError};
+use std::fs::{self, File, Metadata};
 use std::io;
 use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::MetadataExt as _;
@@ -179,14 +179,8 @@ fn give_unless_alive(path: &Path, lock: &str, patience: Patience, to: Heir) -> i
     give_tree(&directory, to, DEPTH_MAX)
 }
 
-/// Has a process locked this file? Looked at for a moment, so that one which begins now gets its lock at its next try.
 fn is_locked(path: &Path) -> io::Result<bool> {
-    let Some(file) = resolve::own(path)?.open()? else { return Ok(false) };
-    match file.try_lock_shared() {
-        Ok(()) => Ok(false),
-        Err(TryLockError::WouldBlock) => Ok(true),
-        Err(TryLockError::Error(err)) => Err(err),
-    }
+    resolve::own(path)?.open()?.map_or(Ok(false), |file| instance::is_locked(&file))
 }
 
 /// A directory with its files, and those below it, so deep.

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -17,7 +17,7 @@ use tracing::warn;
 
 use super::disk::FILE_NAME;
 use crate::process::{Patience, Process};
-use crate::resolve::{self, Trust};
+use crate::resolve::{self, Place, Trust};
 use crate::types::{IfName, Vhid};
 
 /// Subdirectory of `run-dir` with a lock for every virtual host of this machine.
@@ -26,6 +26,10 @@ pub(super) const LOCKS: &str = "locks";
 pub(super) const LOCK_FILE: &str = "lock";
 /// The lock of what else is in the lasting directory, beside the ledger's.
 pub(super) const LASTING_LOCK: &str = "lasting.lock";
+/// Of a lock: others may look whether it is held, and by whom.
+const LOCK_MODE: u32 = 0o644;
+/// Of the directories that locks are in.
+const DIRECTORY_MODE: u32 = 0o755;
 /// How long a process that was killed is waited for. It has its locks until the kernel has taken it apart.
 pub(super) const DYING: Duration = Duration::from_secs(1);
 /// Who seems to live is looked at twice: a signal that kills shows a moment later.
@@ -118,7 +122,7 @@ impl Holder {
     /// Who has an instance's directory, or had it last.
     #[must_use]
     pub fn of(instance_dir: &Path) -> Option<Self> {
-        Self::read(&mut File::open(instance_dir.join(LOCK_FILE)).ok()?)
+        Self::read(&mut resolve::own(&instance_dir.join(LOCK_FILE)).ok()?.open().ok()??)
     }
 
     fn read(file: &mut File) -> Option<Self> {
@@ -204,7 +208,19 @@ impl Instance {
 
     fn take_vhost(&mut self, run_dir: &Path, interface: &IfName, vhid: Vhid, patience: Patience) -> Result<(), InstanceError> {
         let path = vhost_lock(run_dir, self.origin, interface, vhid);
-        self.take(&path, patience).map_err(|by| InstanceError::Vhost { interface: interface.clone(), vhid, by })
+        self.take(&path, patience).map_err(|by| InstanceError::Vhost { interface: interface.clone(), vhid, by })?;
+        self.show(&path);
+        Ok(())
+    }
+
+    /// A daemon of another user must see that a virtual host is taken, whatever our umask. Where the directory is somebody else's, it is
+    /// open already.
+    fn show(&self, lock: &Path) {
+        let Some(file) = self.locks.get(lock) else { return };
+        _ = file.set_permissions(fs::Permissions::from_mode(LOCK_MODE));
+        if let Some(Ok(locks)) = lock.parent().map(resolve::own) {
+            _ = locks.set_mode(DIRECTORY_MODE);
+        }
     }
 
     /// Would [`Self::open`] get this virtual host? Somebody else may be faster all the same.
@@ -358,13 +374,36 @@ pub(super) fn lock_when_dead(path: &Path, patience: Patience) -> io::Result<Lock
     }
 }
 
+/// The file, if somebody has locked it: who may not write to it, as beside a daemon of another user, may still see that.
+fn held(lock: &Place) -> Option<File> {
+    let file = lock.open().ok()??;
+    is_locked(&file).ok()?.then_some(file)
+}
+
+/// Has a process locked this file? Looked at for a moment, so that one which begins now gets its lock at its next try.
+pub(super) fn is_locked(file: &File) -> io::Result<bool> {
+    match file.try_lock_shared() {
+        Ok(()) => Ok(false),
+        Err(TryLockError::WouldBlock) => Ok(true),
+        Err(TryLockError::Error(err)) => Err(err),
+    }
+}
+
 /// Locks a file and writes into it who we are; if somebody has it, who.
 fn try_lock(path: &Path) -> io::Result<Result<File, Option<Holder>>> {
     if let Some(directory) = path.parent() {
-        resolve::make_directory(directory, 0o755)?;
+        resolve::make_directory(directory, DIRECTORY_MODE)?;
     }
     loop {
-        let mut file = resolve::own(path)?.create(OFlag::O_RDWR, 0o644)?;
+        let place = resolve::own(path)?;
+        let mut file = match place.create(OFlag::O_RDWR, LOCK_MODE) {
+            Ok(file) => file,
+            Err(error) => return held(&place).map(|mut file| Err(Holder::read(&mut file))).ok_or(error),
+        };
+        if file.metadata()?.nlink() > 1 {
+            // What is written into it would be written to somebody else's.
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it has another name elsewhere"));
+        }
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Ok(Err(Holder::read(&mut file))),

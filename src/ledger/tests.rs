@@ -371,3 +371,35 @@ fn only_dead_instances_of_this_network_are_anybodys() {
     dead.remove(0).forget();
     assert!(!Instance::directory(&run, "dead", HERE).exists());
 }
+
+#[test]
+fn a_lock_is_a_file_of_its_own_and_others_may_look_at_it() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let directory = tempfile::tempdir().unwrap();
+    let at = |name: &str| directory.path().join(name);
+    let (eth0, vhid) = ("eth0".parse().unwrap(), Vhid::new(40).unwrap());
+    let open = |name: &str, vhid| Instance::open(&at("run"), &at("lib"), name, HERE, [(&eth0, vhid)]).unwrap();
+    let first = open("first", vhid);
+    let locks = at("run/locks");
+    let mode = |path: &std::path::Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let lock = fs::read_dir(&locks).unwrap().next().unwrap().unwrap().path();
+    assert_eq!((mode(&locks), mode(&lock)), (0o755, 0o644));
+    // As with another umask.
+    drop(first);
+    fs::set_permissions(&locks, fs::Permissions::from_mode(0o700)).unwrap();
+    fs::set_permissions(&lock, fs::Permissions::from_mode(0o600)).unwrap();
+    let _first = open("first", vhid);
+    assert_eq!((mode(&locks), mode(&lock)), (0o755, 0o644));
+    // Nothing is written into a file of somebody else's that was given the name.
+    let run = Instance::directory(&at("run"), "linked", HERE);
+    fs::create_dir_all(&run).unwrap();
+    fs::write(at("theirs"), "theirs").unwrap();
+    fs::hard_link(at("theirs"), run.join("lock")).unwrap();
+    drop(open("linked", Vhid::new(41).unwrap()));
+    assert_eq!(fs::read_to_string(at("theirs")).unwrap(), "theirs");
+    // Nobody waits for a pipe to be written to.
+    fs::remove_file(run.join("lock")).unwrap();
+    nix::unistd::mkfifo(&run.join("lock"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    assert_eq!(Holder::of(&run), None);
+}

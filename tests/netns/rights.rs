@@ -307,6 +307,16 @@ fn stays() -> Outcome {
     // What an engine of its own user left there is root's again.
     let mut daemon = spec.restart(&lab)?;
     daemon.wait_says("one", TAKEOVER)?;
+    // Who may not write to its locks sees them all the same, under the same name and under another.
+    sh(&lab, "a", "cp /run/lab/carpd.toml /run/lab/other.toml")?;
+    for (toml, says) in [("carpd", "another carpd already runs"), ("other", "another carpd already has vhid")] {
+        let words =
+            format!("setpriv --bounding-set=-all,+net_admin,+net_raw {CARPD} run --config /run/lab/{toml}.toml 2>&1 || true");
+        let said = sh(&lab, "a", &format!("timeout 5 {words}"))?.join("\n");
+        assert!(said.contains(says), "{said}");
+    }
+    sh(&lab, "a", "ip addr show eth0 | grep 192.168.32.22")?;
+    assert!(!daemon.text().contains("Put back an address"), "{}", daemon.text());
     daemon.stop()?;
     sh(&lab, "a", "mkdir -m 700 /run/lab/own && mv /var/lib/carpd /run/lab/own/state")?;
     let spec = spec.more("[daemon]\nstate-dir = \"/run/lab/own/state\"");
