@@ -10,25 +10,18 @@ use tokio::sync::mpsc;
 use tokio::task::LocalSet;
 
 use super::clock;
-use super::doing::Doing;
-use super::execute::Executor;
 use super::generations::Generations;
-use super::lasting::Lasting;
 use super::nodes::Nodes;
 use super::port::Wire;
-use super::queue::{Crowd, Shared};
-use super::recover::Recovery;
+use super::queue::Shared;
 use super::run::{Engine, Parts};
 use super::start::node_with_seed;
-use super::store::Store;
 use super::world::World;
 use crate::config::Config;
 use crate::effect::Link;
 use crate::host::FakeHost;
 use crate::host::socket::{Membership, OpenError};
-use crate::journal::Journal;
 use crate::keeper::Client;
-use crate::ledger::Ledger;
 use crate::proto::wire::{Advertisement, parse_frame};
 use crate::proto::{self, Input, Output, Received};
 use crate::types::{MacAddr, Timestamp};
@@ -101,15 +94,7 @@ fn config(more: &str) -> Config {
 /// An engine with one virtual host, whose link is up.
 pub(super) async fn engine(host: FakeHost, wire: &Frames, more: &str) -> Engine<Bench> {
     let (sender, news) = mpsc::unbounded_channel();
-    let shared = Rc::new(Shared {
-        executor: Executor::new(host, Ledger::new(), Recovery::default()),
-        store: RefCell::new(Store::new()),
-        lasting: Lasting::none(),
-        journal: RefCell::new(Journal::disabled()),
-        news: sender,
-        crowd: Crowd::default(),
-        doing: Doing::default(),
-    });
+    let shared = Shared::in_memory(host, sender);
     shared.executor.recover_rest().await;
     let config = config(more);
     let (mut nodes, mut ports) = (Nodes::default(), Vec::new());

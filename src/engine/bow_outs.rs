@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::ops::Bound;
 
 use super::clock;
 use super::node::Node;
@@ -33,6 +34,11 @@ impl BowOuts {
     /// When the loop must come round for them.
     pub(super) fn due(&self) -> Option<Timestamp> {
         self.0.first_key_value().map(|(_, waiting)| waiting.since)
+    }
+
+    /// The next one, whether this one is still there or not.
+    fn behind(&self, key: (usize, IpAddr)) -> Option<(usize, IpAddr)> {
+        self.0.range((Bound::Excluded(key), Bound::Unbounded)).next().map(|(next, _)| *next)
     }
 
     /// They are too old to be believed.
@@ -63,22 +69,22 @@ impl<W: World> Engine<W> {
 
     /// Follows some of those that wait.
     pub(super) fn follow_bow_outs(&mut self) {
-        let mut takeovers = 0;
-        // A flood on one interface holds up no other.
-        let waiting: Vec<_> = self.bow_outs.0.iter().map(|(key, waiting)| (*key, waiting.since)).collect();
-        let mut followed = 0;
-        for (key, since) in waiting {
+        let (mut followed, mut takeovers) = (0, 0);
+        let mut next = self.bow_outs.0.keys().next().copied();
+        while let Some(key) = next
+            && followed < FRAMES_IN_A_ROW
+            && takeovers < TAKEOVERS_IN_A_ROW
+        {
+            next = self.bow_outs.behind(key);
             let (index, now) = (key.0, clock::now());
-            if takeovers == TAKEOVERS_IN_A_ROW || followed == FRAMES_IN_A_ROW {
-                return;
+            // A flood on one interface holds up no other.
+            if self.bow_outs.0.get(&key).is_some_and(|waiting| !self.has_unread(index, waiting.since, now))
+                && let Some(waiting) = self.bow_outs.0.remove(&key)
+            {
+                self.follow(index, &waiting.frame, now);
+                followed += 1;
+                takeovers += usize::from(self.nodes.get(&index).is_some_and(Node::is_master));
             }
-            if self.has_unread(index, since, now) {
-                continue;
-            }
-            let Some(waiting) = self.bow_outs.0.remove(&key) else { continue };
-            self.follow(index, &waiting.frame, now);
-            followed += 1;
-            takeovers += usize::from(self.nodes.get(&index).is_some_and(Node::is_master));
         }
     }
 

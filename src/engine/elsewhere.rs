@@ -14,17 +14,6 @@ use crate::host::Host as _;
 use crate::types::IfName;
 
 impl<W: World> Engine<W> {
-    /// An address came to the link with this number, or went.
-    pub(super) fn changed_somewhere(&mut self, link: u32, ip: IpAddr, came: bool) {
-        let of_address = self.nodes.iter().filter(|(_, node)| node.spec.addresses.iter().any(|address| address.ip == ip));
-        // What comes to its own interface is no news of another.
-        let is_own = |port: usize| self.ports.get(port).is_some_and(|port| port.index() == Some(link));
-        let members: Vec<usize> = of_address.filter(|(_, node)| !(came && is_own(node.port))).map(|(index, _)| *index).collect();
-        for index in members {
-            self.look_elsewhere(index);
-        }
-    }
-
     /// Looks whether a virtual host's addresses are up on other interfaces: one exchange with the kernel for each.
     pub(super) fn look_elsewhere(&mut self, index: usize) {
         let Some(node) = self.nodes.get_mut(&index) else { return };

@@ -42,6 +42,8 @@ struct Stale {
     sources: BTreeSet<u32>,
     /// Virtual addresses that came or went, by the number of their link.
     addresses: BTreeMap<u32, BTreeSet<IpAddr>>,
+    /// Virtual hosts that may have an address on another interface now, or no longer.
+    elsewhere: BTreeSet<usize>,
 }
 
 impl Engine {
@@ -91,17 +93,26 @@ impl<W: World> Engine<W> {
     }
 
     fn address_changed(&mut self, link: u32, ip: IpAddr, came: bool, stale: &mut Stale) {
-        if self.may_be_source(ip) {
+        // A virtual address is never the source of what we send. Each lease that is renewed comes by here, which with many virtual hosts
+        // would be a list of all addresses for each of them each second.
+        let has = |node: &Node<W::Host>| node.spec.addresses.iter().any(|address| address.ip == ip);
+        let mut of_address = self.nodes.iter().filter(|(_, node)| has(node)).peekable();
+        if of_address.peek().is_none() {
             stale.sources.insert(link);
-        } else {
-            stale.addresses.entry(link).or_default().insert(ip);
+            return;
         }
-        self.changed_somewhere(link, ip, came);
+        stale.addresses.entry(link).or_default().insert(ip);
+        // What comes to its own interface is no news of another.
+        let is_own = |port: usize| self.ports.get(port).is_some_and(|port| port.index() == Some(link));
+        stale.elsewhere.extend(of_address.filter(|(_, node)| !(came && is_own(node.port))).map(|(index, _)| *index));
     }
 
     fn look_at_stale(&mut self, stale: Stale) {
         for (link, addresses) in stale.addresses {
             self.virtual_changed(link, &addresses);
+        }
+        for index in stale.elsewhere {
+            self.look_elsewhere(index);
         }
         for link in stale.sources {
             self.look_at_sources(link);
@@ -301,12 +312,6 @@ impl<W: World> Engine<W> {
             // Who did it went by unheard.
             self.put_back(link, ip, 0);
         }
-    }
-
-    /// May the address be the source of what we send? A virtual one never is: and each lease that is renewed comes by here, which
-    /// with many virtual hosts would be a list of all addresses for each of them each second.
-    fn may_be_source(&self, ip: IpAddr) -> bool {
-        !self.nodes.values().any(|node| node.spec.addresses.iter().any(|address| address.ip == ip))
     }
 
     fn look_at_sources(&mut self, link: u32) {

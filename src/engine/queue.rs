@@ -21,12 +21,14 @@ use super::metrics::Ended;
 use super::news::{Failure, HookNews};
 use super::places::{Place, Places, lets_go};
 use super::pool::Pool;
+use super::recover::Recovery;
 use super::store::Store;
 use super::undo::Undone;
 use crate::config::OnFailure;
 use crate::hooks::{EntryPoint, HookError, HookEvent};
 use crate::host::Host;
 use crate::journal::{Journal, Note};
+use crate::ledger::Ledger;
 use crate::types::{IfName, Name, State, VirtualAddress, shown};
 
 /// Runs of all hooks at one time. As many as one hook may have, so that one alone can have its `runners`.
@@ -53,6 +55,21 @@ pub(super) struct Shared<H> {
     pub(super) crowd: Crowd,
     /// What the thread is at.
     pub(super) doing: Doing,
+}
+
+impl<H: Host> Shared<H> {
+    /// Of a machine in memory: nothing outlives it, and nothing is recorded.
+    pub(super) fn in_memory(host: H, news: mpsc::UnboundedSender<HookNews>) -> Rc<Self> {
+        Rc::new(Self {
+            executor: Executor::new(host, Ledger::new(), Recovery::default()),
+            store: RefCell::new(Store::new()),
+            lasting: Lasting::none(),
+            journal: RefCell::new(Journal::disabled()),
+            news,
+            crowd: Crowd::default(),
+            doing: Doing::default(),
+        })
+    }
 }
 
 /// The places of the whole daemon: hooks on many virtual hosts, or many hooks, share them.

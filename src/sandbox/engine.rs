@@ -19,32 +19,16 @@ use seccompiler::{
     SeccompRule,
 };
 
-use super::{ALLOWED, Confinement, Notes, SOCKETS, enforced, install, measure, without};
+use super::{ALLOWED, Confinement, Notes, READING, SOCKETS, enforced, install, measure, without};
 
-/// What it calls beside [`ALLOWED`] and [`SOCKETS`], whatever the arguments.
+/// What it calls beside [`ALLOWED`], [`SOCKETS`] and [`READING`], whatever the arguments.
 const MORE: &[libc::c_long] = &[
     // Files.
-    libc::SYS_readv,
-    libc::SYS_writev,
-    libc::SYS_pread64,
     libc::SYS_pwrite64,
-    libc::SYS_lseek,
-    libc::SYS_dup,
     libc::SYS_dup3,
     libc::SYS_pipe2,
     libc::SYS_openat,
     libc::SYS_openat2,
-    libc::SYS_newfstatat,
-    libc::SYS_fstat,
-    libc::SYS_statx,
-    libc::SYS_statfs,
-    libc::SYS_fstatfs,
-    libc::SYS_faccessat,
-    libc::SYS_faccessat2,
-    libc::SYS_readlinkat,
-    libc::SYS_getxattr,
-    libc::SYS_getdents64,
-    libc::SYS_getcwd,
     libc::SYS_umask,
     libc::SYS_mkdirat,
     libc::SYS_unlinkat,
@@ -62,26 +46,13 @@ const MORE: &[libc::c_long] = &[
     libc::SYS_copy_file_range,
     libc::SYS_memfd_create,
     // Events, time and signals to itself.
-    libc::SYS_epoll_create1,
-    libc::SYS_epoll_ctl,
-    libc::SYS_epoll_pwait,
-    libc::SYS_epoll_pwait2,
     libc::SYS_pselect6,
-    libc::SYS_eventfd2,
     libc::SYS_timerfd_create,
     libc::SYS_timerfd_settime,
     libc::SYS_timerfd_gettime,
     libc::SYS_signalfd4,
-    libc::SYS_inotify_init1,
-    libc::SYS_inotify_add_watch,
-    libc::SYS_inotify_rm_watch,
     libc::SYS_pidfd_open,
-    libc::SYS_clock_getres,
-    libc::SYS_clock_nanosleep,
-    libc::SYS_nanosleep,
-    libc::SYS_rt_sigaction,
     // Sockets, as a server.
-    libc::SYS_socketpair,
     libc::SYS_bind,
     libc::SYS_listen,
     libc::SYS_accept,
@@ -89,28 +60,13 @@ const MORE: &[libc::c_long] = &[
     libc::SYS_sendmmsg,
     libc::SYS_recvmmsg,
     // Threads; that it makes no process is seen to below.
-    libc::SYS_clone3,
-    libc::SYS_set_robust_list,
     libc::SYS_get_robust_list,
-    libc::SYS_rseq,
-    libc::SYS_set_tid_address,
-    libc::SYS_membarrier,
-    libc::SYS_sched_getaffinity,
-    libc::SYS_getcpu,
     // What it is.
-    libc::SYS_getpid,
     libc::SYS_getppid,
-    libc::SYS_gettid,
-    libc::SYS_getuid,
-    libc::SYS_geteuid,
-    libc::SYS_getgid,
-    libc::SYS_getegid,
     libc::SYS_getgroups,
     libc::SYS_getpgid,
     libc::SYS_getsid,
     libc::SYS_capget,
-    libc::SYS_uname,
-    libc::SYS_sysinfo,
     libc::SYS_getrusage,
 ];
 
@@ -243,7 +199,8 @@ pub(super) fn threads_alone() -> Result<SeccompRule, BackendError> {
 }
 
 fn filter() -> Result<BpfProgram, BackendError> {
-    let mut rules: BTreeMap<_, _> = ALLOWED.iter().chain(SOCKETS).chain(MORE).chain(OLDER).map(|call| (*call, vec![])).collect();
+    let mut rules: BTreeMap<_, _> =
+        ALLOWED.iter().chain(SOCKETS).chain(READING).chain(MORE).chain(OLDER).map(|call| (*call, vec![])).collect();
     // Memory, but none that could be executed.
     rules.insert(libc::SYS_mmap, vec![rule(without(libc::PROT_EXEC)?)?]);
     rules.insert(libc::SYS_mprotect, vec![rule(without(libc::PROT_EXEC)?)?]);

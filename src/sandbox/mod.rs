@@ -20,7 +20,7 @@ use nix::unistd::{Gid, Uid, geteuid, getpid, setgroups, setresgid, setresuid};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use engine::{change_user, confine_engine};
-use filter::{ALLOWED, SOCKETS, install, without};
+use filter::{ALLOWED, READING, SOCKETS, install, without};
 pub(crate) use reader::confine_reader;
 pub(crate) use resident::forget_code;
 

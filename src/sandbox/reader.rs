@@ -12,27 +12,11 @@ use seccompiler::{
 };
 
 use super::engine::{argument, install_own, rule, threads_alone};
-use super::{ALLOWED, Confinement, Notes, enforced, measure, without};
+use super::{ALLOWED, Confinement, Notes, READING, enforced, measure, without};
 
-/// What it calls beside [`ALLOWED`], whatever the arguments.
+/// What it calls beside [`ALLOWED`] and [`READING`], whatever the arguments.
 const MORE: &[libc::c_long] = &[
     // Files.
-    libc::SYS_readv,
-    libc::SYS_writev,
-    libc::SYS_pread64,
-    libc::SYS_lseek,
-    libc::SYS_dup,
-    libc::SYS_newfstatat,
-    libc::SYS_fstat,
-    libc::SYS_statx,
-    libc::SYS_statfs,
-    libc::SYS_fstatfs,
-    libc::SYS_faccessat,
-    libc::SYS_faccessat2,
-    libc::SYS_readlinkat,
-    libc::SYS_getxattr,
-    libc::SYS_getdents64,
-    libc::SYS_getcwd,
     libc::SYS_fcntl,
     libc::SYS_ioctl,
     // Sockets that it was handed.
@@ -41,38 +25,8 @@ const MORE: &[libc::c_long] = &[
     libc::SYS_getsockopt,
     libc::SYS_setsockopt,
     libc::SYS_shutdown,
-    libc::SYS_socketpair,
     // Events.
-    libc::SYS_epoll_create1,
-    libc::SYS_epoll_ctl,
-    libc::SYS_epoll_pwait,
-    libc::SYS_epoll_pwait2,
-    libc::SYS_eventfd2,
     libc::SYS_ppoll,
-    libc::SYS_inotify_init1,
-    libc::SYS_inotify_add_watch,
-    libc::SYS_inotify_rm_watch,
-    libc::SYS_clock_getres,
-    libc::SYS_clock_nanosleep,
-    libc::SYS_nanosleep,
-    libc::SYS_rt_sigaction,
-    // Threads; that it makes no process is seen to below.
-    libc::SYS_clone3,
-    libc::SYS_set_robust_list,
-    libc::SYS_rseq,
-    libc::SYS_set_tid_address,
-    libc::SYS_membarrier,
-    libc::SYS_sched_getaffinity,
-    libc::SYS_getcpu,
-    // What it is.
-    libc::SYS_getpid,
-    libc::SYS_gettid,
-    libc::SYS_getuid,
-    libc::SYS_geteuid,
-    libc::SYS_getgid,
-    libc::SYS_getegid,
-    libc::SYS_uname,
-    libc::SYS_sysinfo,
 ];
 
 /// The older forms of some of them.
@@ -116,7 +70,7 @@ fn only_reading() -> Result<(), String> {
 }
 
 fn filter() -> Result<BpfProgram, BackendError> {
-    let mut rules: BTreeMap<_, _> = ALLOWED.iter().chain(MORE).chain(OLDER).map(|call| (*call, vec![])).collect();
+    let mut rules: BTreeMap<_, _> = ALLOWED.iter().chain(READING).chain(MORE).chain(OLDER).map(|call| (*call, vec![])).collect();
     // Memory, but none that could be executed.
     rules.insert(libc::SYS_mmap, vec![rule(without(libc::PROT_EXEC)?)?]);
     rules.insert(libc::SYS_mprotect, vec![rule(without(libc::PROT_EXEC)?)?]);

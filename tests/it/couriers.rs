@@ -60,8 +60,8 @@ fn web_server() -> u16 {
     port
 }
 
-/// Hears one request and says that it is ready.
-fn answer(stream: &mut (impl Read + Write)) {
+/// Reads to the end of a request's head, or of what there is.
+pub(crate) fn hear(stream: &mut impl Read) {
     let mut heard = Vec::new();
     while !heard.ends_with(b"\r\n\r\n") {
         let mut byte = [0];
@@ -70,6 +70,11 @@ fn answer(stream: &mut (impl Read + Write)) {
         }
         heard.extend(byte);
     }
+}
+
+/// Hears one request and says that it is ready.
+fn answer(stream: &mut (impl Read + Write)) {
+    hear(stream);
     let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nready");
     let _ = stream.flush();
 }

@@ -4,10 +4,9 @@ use tokio::task::LocalSet;
 use super::*;
 use crate::effect::{Effect, Grants, Own, Resource, Value};
 use crate::engine::execute::Behalf;
-use crate::engine::recover::Recovery;
 use crate::hooks::Instance;
 use crate::host::FakeHost;
-use crate::ledger::{Ledger, Owner};
+use crate::ledger::Owner;
 use crate::types::Vhid;
 
 fn name(text: &str) -> Name {
@@ -21,17 +20,7 @@ fn dev() -> IfName {
 /// A virtual host without hooks, whose host is in memory.
 fn queue(host: FakeHost) -> (Rc<Queue<FakeHost>>, UnboundedReceiver<HookNews>) {
     let (news, heard) = mpsc::unbounded_channel();
-    let executor = Executor::new(host, Ledger::new(), Recovery::default());
-    let (store, journal) = (RefCell::new(Store::new()), RefCell::new(Journal::disabled()));
-    let shared = Rc::new(Shared {
-        executor,
-        store,
-        lasting: Lasting::none(),
-        journal,
-        news,
-        crowd: Crowd::default(),
-        doing: Doing::default(),
-    });
+    let shared = Shared::in_memory(host, news);
     tokio::task::spawn_local({
         let shared = Rc::clone(&shared);
         async move { shared.executor.recover_rest().await }

@@ -1,6 +1,5 @@
 //! One node of a rehearsal: an engine on a virtual machine.
 
-use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 use std::ops::{Deref, DerefMut};
@@ -11,25 +10,18 @@ use tokio::sync::mpsc;
 use tokio::task::Id;
 
 use super::super::clock::Virtual;
-use super::super::doing::Doing;
-use super::super::execute::Executor;
 use super::super::generations::Generations;
-use super::super::lasting::Lasting;
 use super::super::news::HookNews;
 use super::super::nodes::Nodes;
 use super::super::pool::Pool;
-use super::super::queue::{Crowd, Shared};
-use super::super::recover::Recovery;
+use super::super::queue::Shared;
 use super::super::run::{Engine, Parts};
 use super::super::start::node_with_seed;
-use super::super::store::Store;
 use super::NodeConfig;
 use super::stage::{Stage, StageHost, StageWire};
 use crate::config::{Kind, Vhost};
 use crate::effect::Link;
-use crate::journal::Journal;
 use crate::keeper::Client;
-use crate::ledger::Ledger;
 use crate::proto::sim::Luck;
 use crate::types::{IfName, MacAddr, Name, Timestamp, VirtualAddress};
 
@@ -147,15 +139,7 @@ impl Actor {
         }
         self.wire = StageWire::default();
         let (sender, news) = mpsc::unbounded_channel();
-        let shared = Rc::new(Shared {
-            executor: Executor::new(self.host.clone(), Ledger::new(), Recovery::default()),
-            store: RefCell::new(Store::new()),
-            lasting: Lasting::none(),
-            journal: RefCell::new(Journal::disabled()),
-            news: sender,
-            crowd: Crowd::default(),
-            doing: Doing::default(),
-        });
+        let shared = Shared::in_memory(self.host.clone(), sender);
         shared.executor.recover_rest().await;
         let mut hooks = Generations::default();
         for pool in self.pools.values() {

@@ -1,6 +1,6 @@
 //! Names whose addresses change between two requests, as their name server likes.
 
-use std::io::{Read, Write};
+use std::io::Write;
 use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 use std::process::Command;
 use std::sync::{Arc, Mutex};
@@ -10,7 +10,7 @@ use std::time::Duration;
 use carpd::effect::Reply;
 
 use super::namespace::{block_on, dev, isolated};
-use crate::couriers::{LIMIT, connect, couriers, get};
+use crate::couriers::{LIMIT, connect, couriers, get, hear};
 
 /// Where the granted server is: another host, for all that a courier knows.
 const GRANTED: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
@@ -48,14 +48,7 @@ fn web_server(address: Ipv4Addr, says: &'static str) -> Arc<Mutex<u32>> {
     thread::spawn(move || {
         for mut stream in listener.incoming().flatten() {
             *count.lock().unwrap() += 1;
-            let mut heard = Vec::new();
-            while !heard.ends_with(b"\r\n\r\n") {
-                let mut byte = [0];
-                if stream.read_exact(&mut byte).is_err() {
-                    break;
-                }
-                heard.extend(byte);
-            }
+            hear(&mut stream);
             let length = says.len();
             let _ = write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{says}");
         }
