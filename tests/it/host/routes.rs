@@ -265,7 +265,11 @@ fn a_table_is_read_beside_everything_else() {
         let host = host();
         let taken = route("10.9.0.0/16 via 192.168.32.1");
         ip("route add 10.9.0.0/16 via 192.168.32.2");
-        block_on(async {
+        // The one thread beside the loop is busy, so that nothing that is read there comes in time.
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(1).build().unwrap();
+        runtime.block_on(async {
+            let (free, busy) = std::sync::mpsc::channel::<()>();
+            drop(tokio::task::spawn_blocking(move || busy.recv()));
             let resource = Resource::route(&taken);
             assert!(host.observe(&resource, LIMIT).now_or_never().is_none());
             let queries = [Query::Routes { table: None }, Query::Links, Query::Addresses { dev: None }];
@@ -274,6 +278,7 @@ fn a_table_is_read_beside_everything_else() {
             }
             assert!(perform(&host, Effect::RouteReplace(taken.clone())).now_or_never().is_none());
             assert!(shown("10.9.0.0/16").contains("192.168.32.2"), "who gives up waiting changes nothing");
+            drop(free);
             let now = host.perform_now(&Granted::by_daemon(Effect::RouteAdd(taken.clone()))).unwrap_err();
             assert_eq!(now.errno, Some(libc::EEXIST));
             assert!(host.perform_now(&Granted::by_daemon(Effect::RouteReplace(taken.clone()))).is_ok());
