@@ -1,9 +1,11 @@
-//! carpd, a CARP daemon for Linux whose transition hooks are sandboxed Lua scripts and WebAssembly components.
+//! carpd, a CARP daemon for Linux whose transition hooks are sandboxed Lua scripts and WebAssembly
+//! components.
 //!
-//! Modules in reading order; each may use only what stands above it (`docs/ARCHITECTURE.md` has the table,
-//! `tests/it/tidy.rs` holds it).
+//! Modules in reading order; each may use only what stands above it (`docs/ARCHITECTURE.md` has the
+//! table, `tests/it/tidy.rs` holds it).
 
-// Without one of the two languages some of what they share has no user; it is not worth a condition at each place.
+// Without one of the two languages some of what they share has no user; it is not worth a condition
+// at each place.
 #![cfg_attr(
     all(feature = "daemon", not(all(feature = "lua", feature = "wasm"))),
     allow(dead_code, clippy::unused_self, reason = "what the languages share")

@@ -1,5 +1,8 @@
 //! Other processes of this machine, as `/proc` shows them, and waiting for the end of one.
-#![expect(unsafe_code, reason = "pidfd_open has no safe wrapper in the crates used here")]
+#![expect(
+    unsafe_code,
+    reason = "pidfd_open has no safe wrapper in the crates used here"
+)]
 
 use std::fs;
 use std::io;
@@ -41,7 +44,13 @@ impl Process {
         let state = fields.first()?.chars().next()?;
         let flags: u64 = fields.get(6)?.parse().ok()?;
         let ending = matches!(state, 'Z' | 'X') || flags & EXITING != 0 || has_been_killed(pid);
-        Some(Self { pid, name, state, parent: fields.get(1)?.parse().ok()?, ending })
+        Some(Self {
+            pid,
+            name,
+            state,
+            parent: fields.get(1)?.parse().ok()?,
+            ending,
+        })
     }
 
     /// A signal or a debugger has stopped it.
@@ -50,28 +59,40 @@ impl Process {
         matches!(self.state, 'T' | 't')
     }
 
-    /// Is the control group that it lives in frozen (`systemctl freeze`, `docker pause`)? Its state does not tell.
+    /// Is the control group that it lives in frozen (`systemctl freeze`, `docker pause`)? Its state
+    /// does not tell.
     #[must_use]
     pub fn is_frozen(&self) -> bool {
         let groups = fs::read_to_string(format!("/proc/{}/cgroup", self.pid)).unwrap_or_default();
-        let Some(group) = groups.lines().find_map(|line| line.strip_prefix("0::")) else { return false };
-        let events = fs::read_to_string(format!("/sys/fs/cgroup{group}/cgroup.events")).unwrap_or_default();
+        let Some(group) = groups.lines().find_map(|line| line.strip_prefix("0::")) else {
+            return false;
+        };
+        let events =
+            fs::read_to_string(format!("/sys/fs/cgroup{group}/cgroup.events")).unwrap_or_default();
         events.lines().any(|line| line == "frozen 1")
     }
 }
 
-/// SIGKILL waits for it. A process that was stopped or sleeps in the kernel may be seen like that for a while.
+/// SIGKILL waits for it. A process that was stopped or sleeps in the kernel may be seen like that
+/// for a while.
 fn has_been_killed(pid: u32) -> bool {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let sets = status.lines().filter_map(|line| line.strip_prefix("SigPnd:").or_else(|| line.strip_prefix("ShdPnd:")));
-    sets.filter_map(|set| u64::from_str_radix(set.trim(), 16).ok()).any(|set| set & KILLED != 0)
+    let sets = status.lines().filter_map(|line| {
+        line.strip_prefix("SigPnd:")
+            .or_else(|| line.strip_prefix("ShdPnd:"))
+    });
+    sets.filter_map(|set| u64::from_str_radix(set.trim(), 16).ok())
+        .any(|set| set & KILLED != 0)
 }
 
 /// How long somebody is ready to wait, in all.
 #[derive(Debug, Clone, Copy)]
 pub struct Patience(Instant);
 
-#[expect(clippy::disallowed_methods, reason = "for those who wait before there is an engine, or without one")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "for those who wait before there is an engine, or without one"
+)]
 impl Patience {
     /// From now on so long.
     #[must_use]
@@ -93,7 +114,12 @@ impl Patience {
     /// Waits until a process has ended, with all that it had open, or until nothing is left.
     pub fn wait_for_end_of(self, pid: u32) {
         match pidfd(pid) {
-            Ok(process) => _ = wait(&mut [PollFd::new(process.as_fd(), PollFlags::POLLIN)], self.left()),
+            Ok(process) => {
+                _ = wait(
+                    &mut [PollFd::new(process.as_fd(), PollFlags::POLLIN)],
+                    self.left(),
+                )
+            }
             // Gone already.
             Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {}
             // Forbidden here: whoever waits looks again.
@@ -104,7 +130,8 @@ impl Patience {
 
 fn wait(descriptors: &mut [PollFd], length: Duration) -> nix::Result<()> {
     // A part of a millisecond more, so that what was waited for has come.
-    let timeout = PollTimeout::try_from(length.saturating_add(Duration::from_millis(1))).unwrap_or(PollTimeout::MAX);
+    let timeout = PollTimeout::try_from(length.saturating_add(Duration::from_millis(1)))
+        .unwrap_or(PollTimeout::MAX);
     match poll(descriptors, timeout) {
         Ok(_) | Err(Errno::EINTR) => Ok(()),
         Err(error) => Err(error),
@@ -114,8 +141,10 @@ fn wait(descriptors: &mut [PollFd], length: Duration) -> nix::Result<()> {
 fn pidfd(pid: u32) -> io::Result<OwnedFd> {
     // SAFETY: takes two numbers and touches no memory.
     let descriptor = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
-    let descriptor =
-        RawFd::try_from(descriptor).ok().filter(|descriptor| *descriptor >= 0).ok_or_else(io::Error::last_os_error)?;
+    let descriptor = RawFd::try_from(descriptor)
+        .ok()
+        .filter(|descriptor| *descriptor >= 0)
+        .ok_or_else(io::Error::last_os_error)?;
     // SAFETY: the kernel has just made it for this process, and nothing else knows it.
     Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
 }
@@ -132,7 +161,11 @@ mod tests {
 
     /// A process that waits until its standard input is closed.
     fn sleeper() -> (Child, Pid) {
-        let child = Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+        let child = Command::new("cat")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
         let pid = Pid::from_raw(i32::try_from(child.id()).unwrap());
         (child, pid)
     }
@@ -141,10 +174,16 @@ mod tests {
     fn a_process_is_seen_as_it_is() {
         let (mut child, pid) = sleeper();
         let seen = Process::look(child.id()).unwrap();
-        assert_eq!((seen.pid, seen.parent, seen.ending), (child.id(), std::process::id(), false));
+        assert_eq!(
+            (seen.pid, seen.parent, seen.ending),
+            (child.id(), std::process::id(), false)
+        );
         assert!(!seen.is_stopped() && !seen.is_frozen());
         kill(pid, Signal::SIGSTOP).unwrap();
-        assert!(matches!(waitpid(pid, Some(WaitPidFlag::WUNTRACED)), Ok(WaitStatus::Stopped(..))));
+        assert!(matches!(
+            waitpid(pid, Some(WaitPidFlag::WUNTRACED)),
+            Ok(WaitStatus::Stopped(..))
+        ));
         let seen = Process::look(child.id()).unwrap();
         assert!(seen.is_stopped() && !seen.ending, "{seen:?}");
         // Killed and not collected: from now on it is ending, and stays so.
@@ -157,7 +196,10 @@ mod tests {
         assert_eq!(Process::look(child.id()), None);
         let patience = Patience::of(Duration::from_secs(10));
         patience.wait_for_end_of(child.id());
-        assert!(patience.left() > Duration::from_secs(9), "who is gone is not waited for");
+        assert!(
+            patience.left() > Duration::from_secs(9),
+            "who is gone is not waited for"
+        );
     }
 
     #[test]

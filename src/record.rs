@@ -1,7 +1,7 @@
 //! Files of records: a magic word, then records of length, CRC32 and bytes, appended.
 //!
-//! A writer that dies in the middle of a record leaves a torn tail. Reading ends at the first record that is not
-//! whole; what comes after it was never promised to anybody.
+//! A writer that dies in the middle of a record leaves a torn tail. Reading ends at the first
+//! record that is not whole; what comes after it was never promised to anybody.
 
 pub mod whole;
 
@@ -41,7 +41,10 @@ impl<'a> Records<'a> {
     /// `None` if the file is of another kind or version.
     #[must_use]
     pub fn new(bytes: &'a [u8], magic: [u8; MAGIC_LEN]) -> Option<Self> {
-        bytes.starts_with(&magic).then_some(Self { bytes, at: MAGIC_LEN })
+        bytes.starts_with(&magic).then_some(Self {
+            bytes,
+            at: MAGIC_LEN,
+        })
     }
 
     /// Bytes up to the end of the last record that was given: where the next one may be written.
@@ -64,7 +67,10 @@ impl<'a> Iterator for Records<'a> {
         let (length, rest) = self.bytes.get(self.at..)?.split_first_chunk()?;
         let (expected, rest) = rest.split_first_chunk()?;
         let length = u32::from_le_bytes(*length);
-        let payload = usize::try_from(length).ok().filter(|n| *n <= RECORD_MAX).and_then(|n| rest.get(..n))?;
+        let payload = usize::try_from(length)
+            .ok()
+            .filter(|n| *n <= RECORD_MAX)
+            .and_then(|n| rest.get(..n))?;
         if u32::from_le_bytes(*expected) != crc(length, payload) {
             return None;
         }
@@ -109,7 +115,11 @@ mod tests {
             let mut bytes = whole.clone();
             bytes[bit / 8] ^= 1 << (bit % 8);
             let count = Records::new(&bytes, MAGIC).unwrap().count();
-            assert_eq!(count, usize::from(bit / 8 >= file(&[b"one"]).len()), "bit {bit}");
+            assert_eq!(
+                count,
+                usize::from(bit / 8 >= file(&[b"one"]).len()),
+                "bit {bit}"
+            );
         }
     }
 

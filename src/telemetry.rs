@@ -1,7 +1,8 @@
 //! Logs: who reads them and in which form.
 //!
-//! Everything goes to standard error, one event each. Under systemd it goes to the journal with its fields:
-//! `journalctl CARPD_VHID=40` finds what `vhid = 40` logged. Warnings and errors that repeat are summarised (`repeats.rs`).
+//! Everything goes to standard error, one event each. Under systemd it goes to the journal with its
+//! fields: `journalctl CARPD_VHID=40` finds what `vhid = 40` logged. Warnings and errors that
+//! repeat are summarised (`repeats.rs`).
 
 mod repeats;
 pub mod ucarp;
@@ -24,7 +25,8 @@ pub use repeats::tell_repeats;
 
 use crate::types::{plain_json, shown_within};
 
-/// The environment variable that sets what is logged: a level, or directives as in `info,carpd::proto=trace`.
+/// The environment variable that sets what is logged: a level, or directives as in
+/// `info,carpd::proto=trace`.
 pub const FILTER_VARIABLE: &str = "CARPD_LOG";
 
 /// The form of the log.
@@ -70,22 +72,37 @@ pub enum TelemetryError {
 
 /// Starts logging for the whole process. What is logged before is lost.
 ///
-/// `directives` is the content of [`FILTER_VARIABLE`], if that is to count; `level` holds for what it does not mention.
+/// `directives` is the content of [`FILTER_VARIABLE`], if that is to count; `level` holds for what
+/// it does not mention.
 ///
 /// # Errors
 /// See [`TelemetryError`].
-pub fn start(format: Format, level: LevelFilter, directives: Option<&str>) -> Result<(), TelemetryError> {
+pub fn start(
+    format: Format,
+    level: LevelFilter,
+    directives: Option<&str>,
+) -> Result<(), TelemetryError> {
     let filter = match directives.filter(|d| !d.is_empty()) {
-        Some(directives) => EnvFilter::builder().with_default_directive(level.into()).parse(directives)?,
+        Some(directives) => EnvFilter::builder()
+            .with_default_directive(level.into())
+            .parse(directives)?,
         None => EnvFilter::default().add_directive(level.into()),
     };
     let filter = filter.and(repeats::of_this_process());
-    tracing_subscriber::registry().with(output(format)?.with_filter(filter)).try_init()?;
+    tracing_subscriber::registry()
+        .with(output(format)?.with_filter(filter))
+        .try_init()?;
     Ok(())
 }
 
 fn output(format: Format) -> Result<Boxed, TelemetryError> {
-    let human = || human(std::io::stderr, colour(&std::io::stderr()), !stderr_is_journal());
+    let human = || {
+        human(
+            std::io::stderr,
+            colour(&std::io::stderr()),
+            !stderr_is_journal(),
+        )
+    };
     match format {
         Format::Auto if stderr_is_journal() => journal().or_else(|_| Ok(human())),
         Format::Journald => journal().map_err(TelemetryError::Journal),
@@ -94,9 +111,11 @@ fn output(format: Format) -> Result<Boxed, TelemetryError> {
     }
 }
 
-// A reader that went away must not end the daemon: by default a failed write is reported by `eprintln!`, which panics.
+// A reader that went away must not end the daemon: by default a failed write is reported by
+// `eprintln!`, which panics.
 
-/// Fields as people read them. What hooks and peers had a hand in must not look like a line of ours.
+/// Fields as people read them. What hooks and peers had a hand in must not look like a line of
+/// ours.
 fn fields() -> impl for<'w> FormatFields<'w> + Send + Sync {
     debug_fn(|writer, field, value| {
         let text = shown_within(format_args!("{value:?}"), FIELD_MAX);
@@ -114,17 +133,36 @@ fn human<W>(writer: W, ansi: bool, time: bool) -> Boxed
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
-    let layer = tracing_subscriber::fmt::layer().with_writer(writer).log_internal_errors(false);
-    let layer = layer.with_ansi(ansi).with_target(false).compact().fmt_fields(fields());
-    if time { Box::new(layer) } else { Box::new(layer.without_time()) }
+    let layer = tracing_subscriber::fmt::layer()
+        .with_writer(writer)
+        .log_internal_errors(false);
+    let layer = layer
+        .with_ansi(ansi)
+        .with_target(false)
+        .compact()
+        .fmt_fields(fields());
+    if time {
+        Box::new(layer)
+    } else {
+        Box::new(layer.without_time())
+    }
 }
 
 fn json<W>(writer: impl Fn() -> W + Send + Sync + 'static) -> Boxed
 where
     W: Write + 'static,
 {
-    let layer = tracing_subscriber::fmt::layer().with_writer(move || PlainJson(writer())).log_internal_errors(false);
-    Box::new(layer.with_ansi(false).json().flatten_event(true).with_current_span(false).with_span_list(false))
+    let layer = tracing_subscriber::fmt::layer()
+        .with_writer(move || PlainJson(writer()))
+        .log_internal_errors(false);
+    Box::new(
+        layer
+            .with_ansi(false)
+            .json()
+            .flatten_event(true)
+            .with_current_span(false)
+            .with_span_list(false),
+    )
 }
 
 /// Writes JSON so that no terminal obeys it. Each event comes as one piece.
@@ -132,7 +170,8 @@ struct PlainJson<W>(W);
 
 impl<W: Write> Write for PlainJson<W> {
     fn write(&mut self, json: &[u8]) -> std::io::Result<usize> {
-        self.0.write_all(plain_json(&String::from_utf8_lossy(json)).as_bytes())?;
+        self.0
+            .write_all(plain_json(&String::from_utf8_lossy(json)).as_bytes())?;
         Ok(json.len())
     }
 
@@ -143,20 +182,31 @@ impl<W: Write> Write for PlainJson<W> {
 
 fn journal() -> std::io::Result<Boxed> {
     let layer = tracing_journald::layer()?.with_field_prefix(Some("CARPD".to_owned()));
-    Ok(Box::new(layer.with_syslog_identifier("carpd".to_owned()).with_priority_mappings(PRIORITIES)))
+    Ok(Box::new(
+        layer
+            .with_syslog_identifier("carpd".to_owned())
+            .with_priority_mappings(PRIORITIES),
+    ))
 }
 
-/// Should output to this stream have colours: is it a terminal, and is `NO_COLOR` unset or empty (no-color.org)?
+/// Should output to this stream have colours: is it a terminal, and is `NO_COLOR` unset or empty
+/// (no-color.org)?
 #[must_use]
 pub fn colour(stream: &impl IsTerminal) -> bool {
     stream.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
 }
 
-/// Is standard error the journal's stream? Compares its device and inode with `$JOURNAL_STREAM` (systemd.exec(5)): the
-/// variable alone is inherited by children whose standard error leads elsewhere.
+/// Is standard error the journal's stream? Compares its device and inode with `$JOURNAL_STREAM`
+/// (systemd.exec(5)): the variable alone is inherited by children whose standard error leads
+/// elsewhere.
 fn stderr_is_journal() -> bool {
-    let Some(stream) = std::env::var("JOURNAL_STREAM").ok() else { return false };
-    let stderr = std::io::stderr().as_fd().try_clone_to_owned().and_then(|fd| File::from(fd).metadata());
+    let Some(stream) = std::env::var("JOURNAL_STREAM").ok() else {
+        return false;
+    };
+    let stderr = std::io::stderr()
+        .as_fd()
+        .try_clone_to_owned()
+        .and_then(|fd| File::from(fd).metadata());
     stderr.is_ok_and(|m| stream == format!("{}:{}", m.dev(), m.ino()))
 }
 
@@ -197,10 +247,16 @@ mod tests {
     #[test]
     fn lines_for_people_have_the_sentence_first_and_colours_only_if_asked() {
         let line = logged(|memory| human(move || memory.clone(), false, false));
-        assert_eq!(line, " WARN Could not send an advertisement vhid=40 err=\"No buffer space\"\n");
+        assert_eq!(
+            line,
+            " WARN Could not send an advertisement vhid=40 err=\"No buffer space\"\n"
+        );
         assert!(logged(|memory| human(move || memory.clone(), true, false)).contains('\u{1b}'));
         let stamped = logged(|memory| human(move || memory.clone(), false, true));
-        assert!(stamped.starts_with("20") && stamped.ends_with(&line), "{stamped}");
+        assert!(
+            stamped.starts_with("20") && stamped.ends_with(&line),
+            "{stamped}"
+        );
     }
 
     #[test]
@@ -220,10 +276,19 @@ mod tests {
         });
         let text = String::from_utf8(memory.0.lock().unwrap().clone()).unwrap();
         assert_eq!(text.lines().count(), 1, "{text}");
-        assert!(!text.trim_end().contains(crate::types::is_treacherous), "{text}");
+        assert!(
+            !text.trim_end().contains(crate::types::is_treacherous),
+            "{text}"
+        );
         let line = logged_as(|memory| json(move || memory.clone()), "\u{202e}evil\u{9b}");
-        assert!(!line.trim_end().contains(crate::types::is_treacherous), "{line}");
-        assert_eq!(serde_json::from_str::<serde_json::Value>(&line).unwrap()["err"], "\u{202e}evil\u{9b}");
+        assert!(
+            !line.trim_end().contains(crate::types::is_treacherous),
+            "{line}"
+        );
+        assert_eq!(
+            serde_json::from_str::<serde_json::Value>(&line).unwrap()["err"],
+            "\u{202e}evil\u{9b}"
+        );
     }
 
     #[test]
@@ -231,7 +296,11 @@ mod tests {
         let line = logged(|memory| json(move || memory.clone()));
         assert_eq!(line.matches('\n').count(), 1);
         let event: serde_json::Value = serde_json::from_str(&line).unwrap();
-        assert_eq!((event["vhid"].as_i64(), event["level"].as_str()), (Some(40), Some("WARN")), "{line}");
+        assert_eq!(
+            (event["vhid"].as_i64(), event["level"].as_str()),
+            (Some(40), Some("WARN")),
+            "{line}"
+        );
         assert_eq!(event["message"], "Could not send an advertisement");
     }
 

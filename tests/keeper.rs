@@ -1,5 +1,5 @@
-//! The keeper with a real engine process below it. This binary plays all roles, as `carpd` does: without
-//! arguments it runs the tests, which start it anew as a keeper.
+//! The keeper with a real engine process below it. This binary plays all roles, as `carpd` does:
+//! without arguments it runs the tests, which start it anew as a keeper.
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test program")]
 
 use std::io::{BufRead, BufReader, Write};
@@ -16,7 +16,12 @@ fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args_os().skip(1).collect();
     match arguments.first().and_then(|a| a.to_str()) {
         Some("keep") => keeper::run(arguments.get(1..).unwrap_or_default(), &[]),
-        Some(keeper::ENGINE_ROLE) => engine(arguments.get(1).and_then(|a| a.to_str()).unwrap_or_default()),
+        Some(keeper::ENGINE_ROLE) => engine(
+            arguments
+                .get(1)
+                .and_then(|a| a.to_str())
+                .unwrap_or_default(),
+        ),
         Some(runner::ROLE) => runner::main(),
         _ => {
             // A test that hangs ends by SIGALRM.
@@ -34,7 +39,10 @@ fn main() -> ExitCode {
 
 /// The engine's part: starts three runners, says their process ids, then does what it is told.
 fn engine(what: &str) -> ExitCode {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
     runtime.block_on(async {
         if let Ok(status) = what.parse::<u8>() {
             return ExitCode::from(status);
@@ -42,10 +50,18 @@ fn engine(what: &str) -> ExitCode {
         let (client, mut exits) = Client::from_stdin().unwrap();
         let mut sockets = Vec::new();
         for _ in 0..3 {
-            sockets.push(client.spawn(Role::Runner { memory_bytes: 1 << 20 }).await.unwrap());
+            sockets.push(
+                client
+                    .spawn(Role::Runner {
+                        memory_bytes: 1 << 20,
+                    })
+                    .await
+                    .unwrap(),
+            );
         }
         let parent = nix::unistd::getppid();
-        let pids = std::fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).unwrap();
+        let pids =
+            std::fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).unwrap();
         let mut terminated = signal(SignalKind::terminate()).unwrap();
         println!("{} {pids}", std::process::id());
         std::io::stdout().flush().unwrap();
@@ -61,7 +77,12 @@ fn engine(what: &str) -> ExitCode {
 /// A keeper in a process group of its own.
 fn keep(what: &str) -> Child {
     use std::os::unix::process::CommandExt;
-    Command::new("/proc/self/exe").args(["keep", what]).stdout(Stdio::piped()).process_group(0).spawn().unwrap()
+    Command::new("/proc/self/exe")
+        .args(["keep", what])
+        .stdout(Stdio::piped())
+        .process_group(0)
+        .spawn()
+        .unwrap()
 }
 
 /// What the keeper's engines print.
@@ -75,7 +96,9 @@ fn listen(keeper: &mut Child) -> Said {
 fn told(said: &mut Said) -> (Pid, Vec<Pid>) {
     let mut line = String::new();
     said.read_line(&mut line).unwrap();
-    let mut pids = line.split_whitespace().map(|pid| Pid::from_raw(pid.parse().unwrap()));
+    let mut pids = line
+        .split_whitespace()
+        .map(|pid| Pid::from_raw(pid.parse().unwrap()));
     let engine = pids.next().unwrap();
     (engine, pids.filter(|pid| *pid != engine).collect())
 }
@@ -101,7 +124,10 @@ fn a_signal_to_the_group_reaches_the_engine_once_it_is_ready_and_no_runner() {
     let status = keeper.wait().unwrap();
     // 6 would be: a runner ended first.
     assert_eq!(status.code(), Some(5), "{:?}", status.signal());
-    assert!(runners.iter().all(|runner| is_gone(*runner)), "they end with the engine");
+    assert!(
+        runners.iter().all(|runner| is_gone(*runner)),
+        "they end with the engine"
+    );
 }
 
 fn an_engine_that_was_killed_leaves_nothing_and_is_started_again() {
@@ -111,9 +137,16 @@ fn an_engine_that_was_killed_leaves_nothing_and_is_started_again() {
     kill(engine, Signal::SIGKILL).unwrap();
     let (next, its_runners) = told(&mut said);
     assert!(next != engine && its_runners.len() == 3);
-    assert!(runners.iter().all(|runner| is_gone(*runner)), "gone before the next engine starts");
+    assert!(
+        runners.iter().all(|runner| is_gone(*runner)),
+        "gone before the next engine starts"
+    );
     kill(pid(&keeper), Signal::SIGTERM).unwrap();
-    assert_eq!(keeper.wait().unwrap().code(), Some(5), "the orderly end of the second engine");
+    assert_eq!(
+        keeper.wait().unwrap().code(),
+        Some(5),
+        "the orderly end of the second engine"
+    );
     assert!(its_runners.iter().all(|runner| is_gone(*runner)));
 }
 
@@ -123,7 +156,11 @@ fn a_stop_while_there_is_no_engine_still_undoes_what_the_dead_one_left() {
     let (engine, _) = told(&mut said);
     kill(engine, Signal::SIGKILL).unwrap();
     kill(pid(&keeper), Signal::SIGTERM).unwrap();
-    assert_eq!(keeper.wait().unwrap().code(), Some(5), "the orderly end of another engine");
+    assert_eq!(
+        keeper.wait().unwrap().code(),
+        Some(5),
+        "the orderly end of another engine"
+    );
     let (next, its_runners) = told(&mut said);
     assert!(next != engine && its_runners.iter().all(|runner| is_gone(*runner)));
 }
@@ -132,13 +169,22 @@ fn descriptors_of_the_parent_are_not_inherited() {
     // A descriptor that is not closed on exec, as a careless shell leaves one.
     let exe = std::env::current_exe().unwrap();
     let script = format!("exec 9<'{0}'; exec '{0}' keep wait", exe.display());
-    let mut keeper = Command::new("/bin/sh").args(["-c", &script]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut keeper = Command::new("/bin/sh")
+        .args(["-c", &script])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
     let (engine, runners) = told(&mut listen(&mut keeper));
     let inherited = |process: &Pid| {
         let descriptors = std::fs::read_dir(format!("/proc/{process}/fd")).unwrap();
-        descriptors.filter_map(|entry| std::fs::read_link(entry.unwrap().path()).ok()).any(|file| file == exe)
+        descriptors
+            .filter_map(|entry| std::fs::read_link(entry.unwrap().path()).ok())
+            .any(|file| file == exe)
     };
-    let (kept, leaked) = (inherited(&pid(&keeper)), runners.iter().chain([&engine]).any(inherited));
+    let (kept, leaked) = (
+        inherited(&pid(&keeper)),
+        runners.iter().chain([&engine]).any(inherited),
+    );
     kill(pid(&keeper), Signal::SIGTERM).unwrap();
     assert_eq!(keeper.wait().unwrap().code(), Some(5));
     assert!(kept, "the keeper itself has it, or this test shows nothing");

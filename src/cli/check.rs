@@ -18,8 +18,8 @@ const LOOK_LIMIT: Duration = Duration::from_secs(5);
 
 /// Check a configuration and everything it refers to; change nothing.
 ///
-/// Reads the file, the passwords and the hooks, and shows every problem at once, each at its place in the file. Warnings
-/// do not make it fail. Needs the right to read the password files.
+/// Reads the file, the passwords and the hooks, and shows every problem at once, each at its place
+/// in the file. Warnings do not make it fail. Needs the right to read the password files.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:\n  \
     carpd check\n  \
@@ -34,8 +34,8 @@ pub(super) struct Args {
     #[arg(short, long, value_name = "FILE", conflicts_with = "file")]
     config: Option<PathBuf>,
 
-    /// Refuse an interface that is not here and of which nothing says that it will come: no interface that it stands on, no
-    /// driver that makes such ones.
+    /// Refuse an interface that is not here and of which nothing says that it will come: no
+    /// interface that it stands on, no driver that makes such ones.
     #[arg(long)]
     strict: bool,
 
@@ -46,7 +46,10 @@ pub(super) struct Args {
 
 impl Args {
     fn file(&self) -> &Path {
-        self.file.as_deref().or(self.config.as_deref()).unwrap_or(Path::new(CONFIG))
+        self.file
+            .as_deref()
+            .or(self.config.as_deref())
+            .unwrap_or(Path::new(CONFIG))
     }
 }
 
@@ -65,7 +68,14 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
                 output::page(&summary(args, &config))
             }
         }
-        _ => Err(Failure::new(Exit::Config, if args.json { String::new() } else { counts(&report) })),
+        _ => Err(Failure::new(
+            Exit::Config,
+            if args.json {
+                String::new()
+            } else {
+                counts(&report)
+            },
+        )),
     }
 }
 
@@ -73,31 +83,56 @@ fn load(args: &Args) -> (Option<Config>, Report) {
     match super::owners::look(args.file()) {
         Ok((loaded, refusals)) => {
             let mut report = loaded.report;
-            report.problems.extend(check_interfaces(&loaded.config, args.strict));
+            report
+                .problems
+                .extend(check_interfaces(&loaded.config, args.strict));
             report.problems.extend(check_own_addresses(&loaded.config));
             report.problems.extend(check_hooks(&loaded.config));
-            report.problems.extend(super::owners::check_granted(&loaded.config));
-            report.problems.extend(super::owners::check_sources(refusals));
+            report
+                .problems
+                .extend(super::owners::check_granted(&loaded.config));
+            report
+                .problems
+                .extend(super::owners::check_sources(refusals));
             (Some(loaded.config), report)
         }
         Err(report) => (None, report),
     }
 }
 
-/// An interface may come later, and another host may be meant: that it is not there is only worth a warning, unless the
-/// caller says that all is there which will be. Two names may be one interface's.
+/// An interface may come later, and another host may be meant: that it is not there is only worth a
+/// warning, unless the caller says that all is there which will be. Two names may be one
+/// interface's.
 fn check_interfaces(config: &Config, strict: bool) -> Vec<Problem> {
-    let there = Reader::open(LOOK_LIMIT).and_then(|reader| reader.links()).unwrap_or_default();
+    let there = Reader::open(LOOK_LIMIT)
+        .and_then(|reader| reader.links())
+        .unwrap_or_default();
     let link_of = |vhost: &Vhost| there.iter().find(|link| link.is_called(&vhost.interface));
     let names: Vec<&str> = there.iter().map(|link| link.name.as_str()).collect();
     let missing = |vhost: &Vhost| {
-        let Vhost { interface, name, .. } = vhost;
+        let Vhost {
+            interface, name, ..
+        } = vhost;
         let expected = interface_may_come(interface.as_str(), &names);
-        let severity = if strict && !expected { Severity::Error } else { Severity::Warning };
-        let now = if expected { "now" } else { "and nothing that it could come from" };
-        let message = format!("there is no interface {interface} here {now}; virtual host {name} would wait for it");
+        let severity = if strict && !expected {
+            Severity::Error
+        } else {
+            Severity::Warning
+        };
+        let now = if expected {
+            "now"
+        } else {
+            "and nothing that it could come from"
+        };
+        let message = format!(
+            "there is no interface {interface} here {now}; virtual host {name} would wait for it"
+        );
         let hint = Some(format!("there are {}", names.join(", ")));
-        Problem { severity, hint, ..Problem::error(Some(vhost.place.0.clone()), message) }
+        Problem {
+            severity,
+            hint,
+            ..Problem::error(Some(vhost.place.0.clone()), message)
+        }
     };
     let mut seen = BTreeSet::new();
     let mut problems = Vec::new();
@@ -111,7 +146,10 @@ fn check_interfaces(config: &Config, strict: bool) -> Vec<Problem> {
             None if there.is_empty() => {}
             None => problems.push(missing(vhost)),
             Some(link) if !seen.insert((link.index, vhost.vhid)) => {
-                let message = format!("vhid {} is used twice on {}, which is {} here", vhost.vhid, vhost.interface, link.name);
+                let message = format!(
+                    "vhid {} is used twice on {}, which is {} here",
+                    vhost.vhid, vhost.interface, link.name
+                );
                 problems.push(error(message));
             }
             Some(_) => {}
@@ -124,7 +162,9 @@ fn check_interfaces(config: &Config, strict: bool) -> Vec<Problem> {
 fn check_own_addresses(config: &Config) -> Vec<Problem> {
     let place = |number: usize| config.vhosts.get(number).map(|vhost| vhost.place.0.clone());
     let found = engine::check_own_addresses(config).into_iter();
-    found.map(|(number, message)| Problem::error(place(number), message)).collect()
+    found
+        .map(|(number, message)| Problem::error(place(number), message))
+        .collect()
 }
 
 /// What interfaces are usually called that a driver makes when it is told to, and the driver.
@@ -145,30 +185,51 @@ const MADE: [(&str, &str); 14] = [
     ("wg", "wireguard"),
 ];
 
-/// Does something say that an interface of this name may come: the one below it (`eth0` of `eth0.100` and `eth0@x`), or a driver
-/// that is loaded and makes such ones?
+/// Does something say that an interface of this name may come: the one below it (`eth0` of
+/// `eth0.100` and `eth0@x`), or a driver that is loaded and makes such ones?
 fn interface_may_come(name: &str, there: &[&str]) -> bool {
-    let below = name.rsplit_once('.').is_some_and(|(below, _)| there.contains(&below));
+    let below = name
+        .rsplit_once('.')
+        .is_some_and(|(below, _)| there.contains(&below));
     let made = |(prefix, driver): &(&str, &str)| {
-        let number = name.strip_prefix(prefix).is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit() || c == '-'));
+        let number = name
+            .strip_prefix(prefix)
+            .is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit() || c == '-'));
         number && Path::new("/sys/module").join(driver).exists()
     };
     below || MADE.iter().any(made)
 }
 
-/// Loads every hook in a runner, as the daemon would. Each problem stands at the line of the hook, or at its `source`.
+/// Loads every hook in a runner, as the daemon would. Each problem stands at the line of the hook,
+/// or at its `source`.
 fn check_hooks(config: &Config) -> Vec<Problem> {
     if config.hooks.is_empty() {
         return Vec::new();
     }
     let found = engine::check_hooks(config);
-    let nowhere = |error| HookProblem { hook: None, message: format!("cannot load the hooks here: {error}"), certain: true };
+    let nowhere = |error| HookProblem {
+        hook: None,
+        message: format!("cannot load the hooks here: {error}"),
+        certain: true,
+    };
     let found = found.unwrap_or_else(|error| vec![nowhere(error)]);
-    let problem = |HookProblem { hook, message, certain }: HookProblem| {
+    let problem = |HookProblem {
+                       hook,
+                       message,
+                       certain,
+                   }: HookProblem| {
         let hook = hook.and_then(|name| config.hooks.get(&name));
         let elsewhere = hook.and_then(|hook| excerpt::of(&hook.path, &message));
-        let severity = if certain { Severity::Error } else { Severity::Warning };
-        Problem { severity, elsewhere, ..Problem::error(hook.map(|hook| hook.place.0.clone()), message) }
+        let severity = if certain {
+            Severity::Error
+        } else {
+            Severity::Warning
+        };
+        Problem {
+            severity,
+            elsewhere,
+            ..Problem::error(hook.map(|hook| hook.place.0.clone()), message)
+        }
     };
     found.into_iter().map(problem).collect()
 }
@@ -176,29 +237,47 @@ fn check_hooks(config: &Config) -> Vec<Problem> {
 fn summary(args: &Args, config: &Config) -> Page {
     let mut page = Page::default();
     let vhosts = count(config.vhosts.len(), "virtual host");
-    writeln!(page, "{}: good: {vhosts}, {}", args.file().display(), count(config.hooks.len(), "hook"));
+    writeln!(
+        page,
+        "{}: good: {vhosts}, {}",
+        args.file().display(),
+        count(config.hooks.len(), "hook")
+    );
     page
 }
 
-/// As in `carpd.toml cannot be used: 2 errors, 1 warning`. Empty for a single problem, which says it all.
+/// As in `carpd.toml cannot be used: 2 errors, 1 warning`. Empty for a single problem, which says
+/// it all.
 pub(super) fn counts(report: &Report) -> String {
     let errors = count(report.count(Severity::Error), "error");
     let text = match report.count(Severity::Warning) {
         0 if report.problems.len() == 1 => return String::new(),
         0 => format!("{} cannot be used: {errors}", report.name),
-        n => format!("{} cannot be used: {errors}, {}", report.name, count(n, "warning")),
+        n => format!(
+            "{} cannot be used: {errors}, {}",
+            report.name,
+            count(n, "warning")
+        ),
     };
-    if report.omitted == 0 { text } else { format!("{text}, and {} more", report.omitted) }
+    if report.omitted == 0 {
+        text
+    } else {
+        format!("{text}, and {} more", report.omitted)
+    }
 }
 
 fn count(n: usize, what: &str) -> String {
     format!("{n} {what}{}", if n == 1 { "" } else { "s" })
 }
 
-/// Stable: `file`, `good`, and for each problem `severity`, `message`, and where known `line`, `column`, `hint`.
+/// Stable: `file`, `good`, and for each problem `severity`, `message`, and where known `line`,
+/// `column`, `hint`.
 fn as_json(report: &Report) -> Value {
     let problems = report.problems.iter().map(|problem| {
-        let place = problem.span.as_ref().map(|span| report.position(span.start));
+        let place = problem
+            .span
+            .as_ref()
+            .map(|span| report.position(span.start));
         json!({
             "severity": problem.severity.to_string(),
             "message": problem.message,

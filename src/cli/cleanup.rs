@@ -12,31 +12,39 @@ use crate::telemetry::{self, Format};
 
 /// Undo what daemons that were killed left on this host.
 ///
-/// Takes down their addresses and puts back what their hooks changed, as their ledgers tell; what somebody else has changed
-/// since is left alone. Daemons that run are not touched. A daemon does the same when it starts; this is for hosts on which
-/// none will, and for ExecStopPost= in a unit file.
+/// Takes down their addresses and puts back what their hooks changed, as their ledgers tell; what
+/// somebody else has changed since is left alone. Daemons that run are not touched. A daemon does
+/// the same when it starts; this is for hosts on which none will, and for ExecStopPost= in a unit
+/// file.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:\n  carpd cleanup\n  carpd cleanup --config ./carpd.toml")]
 pub(super) struct Args {
-    /// Look into the directories that this configuration names, instead of /run/carpd and /var/lib/carpd. The rest of it may be
-    /// wrong.
+    /// Look into the directories that this configuration names, instead of /run/carpd and
+    /// /var/lib/carpd. The rest of it may be wrong.
     #[arg(short, long, value_name = "FILE")]
     config: Option<PathBuf>,
 }
 
 pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
-    let Daemon { run_dir, state_dir, .. } = match &args.config {
+    let Daemon {
+        run_dir, state_dir, ..
+    } = match &args.config {
         Some(path) => daemon(path)?,
         None => Daemon::default(),
     };
     // Each undo is told as the daemon would.
     _ = telemetry::start(Format::Human, LevelFilter::INFO, None);
-    let Cleanup { undone, ending } =
-        engine::cleanup(&run_dir, &state_dir).map_err(|message| Failure::new(Exit::Cannot, message))?;
+    let Cleanup { undone, ending } = engine::cleanup(&run_dir, &state_dir)
+        .map_err(|message| Failure::new(Exit::Cannot, message))?;
     let said = summary(undone);
     if undone.failed > 0 {
-        let failure = Failure::new(Exit::Failure, format!("{said}, {} could not be", undone.failed));
-        return Err(failure.hint("they stay in the ledger: mend what the messages above name, then call it again"));
+        let failure = Failure::new(
+            Exit::Failure,
+            format!("{said}, {} could not be", undone.failed),
+        );
+        return Err(failure.hint(
+            "they stay in the ledger: mend what the messages above name, then call it again",
+        ));
     }
     if !ending.is_empty() {
         let still: Vec<String> = ending.iter().map(ToString::to_string).collect();
@@ -46,14 +54,19 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
     output::line(said)
 }
 
-/// Where the daemon of a configuration has its things. What is wrong with the rest is only told: whoever cleans up may have removed
-/// the hooks and passwords already.
+/// Where the daemon of a configuration has its things. What is wrong with the rest is only told:
+/// whoever cleans up may have removed the hooks and passwords already.
 fn daemon(path: &Path) -> Result<Daemon, Failure> {
     let report = match super::owners::look(path) {
         Ok((loaded, _)) => return Ok(loaded.config.daemon),
         Err(report) => report,
     };
-    let unreadable = |error| Failure::new(Exit::Config, format!("cannot read {}: {error}", path.display()));
+    let unreadable = |error| {
+        Failure::new(
+            Exit::Config,
+            format!("cannot read {}: {error}", path.display()),
+        )
+    };
     let text = fs::read_to_string(path).map_err(unreadable)?;
     let usual = Daemon::default();
     let run_dir = config::run_dir(&text).unwrap_or(usual.run_dir);
@@ -61,18 +74,34 @@ fn daemon(path: &Path) -> Result<Daemon, Failure> {
     for line in report.lines() {
         output::note(format_args!("warning: {line}"));
     }
-    output::note(format_args!("goes by its run-dir {} and its state-dir {} alone", run_dir.display(), state_dir.display()));
-    Ok(Daemon { state_dir, run_dir, ..Daemon::default() })
+    output::note(format_args!(
+        "goes by its run-dir {} and its state-dir {} alone",
+        run_dir.display(),
+        state_dir.display()
+    ));
+    Ok(Daemon {
+        state_dir,
+        run_dir,
+        ..Daemon::default()
+    })
 }
 
-fn summary(Undone { settled, changed, .. }: Undone) -> String {
+fn summary(
+    Undone {
+        settled, changed, ..
+    }: Undone,
+) -> String {
     let others = settled - changed;
     let others = match others {
         0 => String::new(),
         1 => ", 1 was not there any more or is somebody else's by now".to_owned(),
         _ => format!(", {others} were not there any more or are somebody else's by now"),
     };
-    if changed == 0 { format!("nothing was left behind{others}") } else { format!("{changed} undone{others}") }
+    if changed == 0 {
+        format!("nothing was left behind{others}")
+    } else {
+        format!("{changed} undone{others}")
+    }
 }
 
 #[cfg(test)]
@@ -81,10 +110,22 @@ mod tests {
 
     #[test]
     fn what_was_gone_already_is_not_called_undone() {
-        let said = |settled, changed| summary(Undone { settled, changed, failed: 0 });
+        let said = |settled, changed| {
+            summary(Undone {
+                settled,
+                changed,
+                failed: 0,
+            })
+        };
         assert_eq!(said(0, 0), "nothing was left behind");
         assert_eq!(said(3, 3), "3 undone");
-        assert_eq!(said(3, 0), "nothing was left behind, 3 were not there any more or are somebody else's by now");
-        assert_eq!(said(3, 2), "2 undone, 1 was not there any more or is somebody else's by now");
+        assert_eq!(
+            said(3, 0),
+            "nothing was left behind, 3 were not there any more or are somebody else's by now"
+        );
+        assert_eq!(
+            said(3, 2),
+            "2 undone, 1 was not there any more or is somebody else's by now"
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! `carpd config-reference`: the part of `docs/configuration.md` that is made from the list of keys.
+//! `carpd config-reference`: the part of `docs/configuration.md` that is made from the list of
+//! keys.
 
 use super::{Exit, Failure, output};
 use crate::config::reference;

@@ -7,7 +7,8 @@ use super::{CONFIG, Exit, Failure, output};
 use crate::config;
 use crate::control::{self, CallError, Order, Reply};
 use crate::engine::command::{
-    Elsewhere, HookStatus, RefusalStatus, RefusedAddress, Status, StrangerStatus, VersionStatus, VhostStatus,
+    Elsewhere, HookStatus, RefusalStatus, RefusedAddress, Status, StrangerStatus, VersionStatus,
+    VhostStatus,
 };
 use crate::engine::plan;
 use crate::ledger::{Origin, instance_name};
@@ -22,7 +23,8 @@ const RUN_DIR: &str = "/run/carpd";
 /// Which daemon is meant.
 #[derive(Debug, clap::Args)]
 pub(super) struct Daemon {
-    /// The configuration that it runs. Not needed while there is one daemon here [default: /etc/carpd/carpd.toml].
+    /// The configuration that it runs. Not needed while there is one daemon here [default:
+    /// /etc/carpd/carpd.toml].
     #[arg(short, long, value_name = "FILE", global = true)]
     config: Option<PathBuf>,
 
@@ -37,7 +39,9 @@ pub(super) struct Daemon {
 
 /// Show what every virtual host and hook is doing, and why.
 #[derive(Debug, clap::Args)]
-#[command(after_long_help = "Examples:\n  carpd status\n  carpd status --json | jq '.vhosts[].state'")]
+#[command(
+    after_long_help = "Examples:\n  carpd status\n  carpd status --json | jq '.vhosts[].state'"
+)]
 pub(super) struct StatusArgs {
     #[command(flatten)]
     daemon: Daemon,
@@ -48,8 +52,8 @@ pub(super) struct StatusArgs {
 
 /// Print the daemon's counters and gauges.
 ///
-/// As OpenMetrics text. For the textfile collector of node_exporter there is the older form; write it to a new file and
-/// move that over the old one, so that it is never read half.
+/// As OpenMetrics text. For the textfile collector of node_exporter there is the older form; write
+/// it to a new file and move that over the old one, so that it is never read half.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:\n  \
     carpd metrics | grep '^carpd_vhost_state'\n  \
@@ -73,14 +77,16 @@ enum MetricsForm {
 
 /// Read the configuration and all hooks again; all or nothing.
 ///
-/// Everything is checked first. If anything is wrong nothing changes, and the daemon goes on with what it has. Virtual
-/// hosts that did not change, or are only called otherwise, notice nothing. A master that would move to an interface which
-/// does not exist keeps its addresses: that is wrong, too.
+/// Everything is checked first. If anything is wrong nothing changes, and the daemon goes on with
+/// what it has. Virtual hosts that did not change, or are only called otherwise, notice nothing. A
+/// master that would move to an interface which does not exist keeps its addresses: that is wrong,
+/// too.
 #[derive(Debug, clap::Args)]
 pub(super) struct ReloadArgs {
     #[command(flatten)]
     daemon: Daemon,
-    /// Also if a master would move to an interface that does not exist: it lets go of its addresses and waits for that.
+    /// Also if a master would move to an interface that does not exist: it lets go of its addresses
+    /// and waits for that.
     #[arg(long)]
     force: bool,
 }
@@ -108,10 +114,11 @@ enum HookVerb {
         /// The hook.
         name: Name,
     },
-    /// Run the version that serves where its virtual hosts are master, and undo what it no longer asks for.
+    /// Run the version that serves where its virtual hosts are master, and undo what it no longer
+    /// asks for.
     ///
-    /// Shows first what that would change here. On a terminal it then asks; otherwise it goes ahead. A hook that
-    /// would fail is not run.
+    /// Shows first what that would change here. On a terminal it then asks; otherwise it goes
+    /// ahead. A hook that would fail is not run.
     Apply {
         /// The hook.
         name: Name,
@@ -125,7 +132,9 @@ enum HookVerb {
 }
 
 pub(super) fn status(args: &StatusArgs) -> Result<Exit, Failure> {
-    let Daemon { config, instance, .. } = &args.daemon;
+    let Daemon {
+        config, instance, ..
+    } = &args.daemon;
     let here = args.daemon.here(control::socket_path);
     if config.is_none() && instance.is_none() && here.len() > 1 && !args.json {
         return status_of_all(&here);
@@ -140,8 +149,14 @@ pub(super) fn status(args: &StatusArgs) -> Result<Exit, Failure> {
 }
 
 pub(super) fn metrics(args: &MetricsArgs) -> Result<Exit, Failure> {
-    let Reply::Metrics(text) = ask(&args.daemon, Order::Metrics)? else { return Err(unexpected()) };
-    let text = if args.format == MetricsForm::Prometheus { as_prometheus(&text) } else { text };
+    let Reply::Metrics(text) = ask(&args.daemon, Order::Metrics)? else {
+        return Err(unexpected());
+    };
+    let text = if args.format == MetricsForm::Prometheus {
+        as_prometheus(&text)
+    } else {
+        text
+    };
     output::artefact(text.as_bytes())
 }
 
@@ -170,16 +185,28 @@ fn as_prometheus(openmetrics: &str) -> String {
 }
 
 pub(super) fn reload(args: &ReloadArgs) -> Result<Exit, Failure> {
-    let order = if args.force { Order::ForceReload } else { Order::Reload };
-    let Reply::Reload(report) = ask(&args.daemon, order)? else { return Err(unexpected()) };
+    let order = if args.force {
+        Order::ForceReload
+    } else {
+        Order::Reload
+    };
+    let Reply::Reload(report) = ask(&args.daemon, order)? else {
+        return Err(unexpected());
+    };
     if !report.done {
-        return Err(report.problems.into_iter().fold(Failure::new(Exit::Config, "nothing was changed:"), Failure::detail));
+        return Err(report.problems.into_iter().fold(
+            Failure::new(Exit::Config, "nothing was changed:"),
+            Failure::detail,
+        ));
     }
     for doubt in &report.warnings {
         output::note(format_args!("warning: {doubt}"));
     }
     let mut page = Page::default();
-    report.changes.iter().for_each(|change| writeln!(page, "{change}"));
+    report
+        .changes
+        .iter()
+        .for_each(|change| writeln!(page, "{change}"));
     if report.changes.is_empty() {
         writeln!(page, "nothing to change");
     }
@@ -193,8 +220,18 @@ pub(super) fn hook(args: &HookArgs) -> Result<Exit, Failure> {
             let mut page = Page::default();
             for hook in &status.hooks {
                 writeln!(page, "{}", hook_line(hook));
-                if let Some(VersionStatus { generation, digest, since_ms }) = &hook.before {
-                    writeln!(page, "  before it: generation {generation} ({}) since {}", short(digest), at(*since_ms));
+                if let Some(VersionStatus {
+                    generation,
+                    digest,
+                    since_ms,
+                }) = &hook.before
+                {
+                    writeln!(
+                        page,
+                        "  before it: generation {generation} ({}) since {}",
+                        short(digest),
+                        at(*since_ms)
+                    );
                 }
             }
             output::page(&page)
@@ -202,7 +239,9 @@ pub(super) fn hook(args: &HookArgs) -> Result<Exit, Failure> {
         HookVerb::Show { name } => {
             let status = ask_status(&args.daemon)?;
             let hook = status.hooks.iter().find(|hook| hook.name == *name);
-            let hook = hook.ok_or_else(|| Failure::new(Exit::Failure, format!("the daemon has no hook {name}")))?;
+            let hook = hook.ok_or_else(|| {
+                Failure::new(Exit::Failure, format!("the daemon has no hook {name}"))
+            })?;
             output::page(&hook_text(hook))
         }
         HookVerb::Rollback { name } => say(&args.daemon, Order::HookRollback(name.clone())),
@@ -211,14 +250,24 @@ pub(super) fn hook(args: &HookArgs) -> Result<Exit, Failure> {
 }
 
 fn apply(daemon: &Daemon, name: &Name, dry_run: bool, yes: bool) -> Result<Exit, Failure> {
-    let Reply::Plan(plans) = ask(daemon, Order::HookPlan(name.clone()))? else { return Err(unexpected()) };
+    let Reply::Plan(plans) = ask(daemon, Order::HookPlan(name.clone()))? else {
+        return Err(unexpected());
+    };
     if plans.is_empty() {
         return say(daemon, Order::HookApply(name.clone()));
     }
     output::page(&plan::text(&plans))?;
-    if plans.iter().flat_map(|plan| &plan.parts).any(|part| part.failure.is_some()) {
-        let failure = Failure::new(Exit::Failure, format!("hook {name} would not run to its end; nothing was done"));
-        return Err(failure.hint("grant what it needs or change it; the version that runs now stays as it is"));
+    if plans
+        .iter()
+        .flat_map(|plan| &plan.parts)
+        .any(|part| part.failure.is_some())
+    {
+        let failure = Failure::new(
+            Exit::Failure,
+            format!("hook {name} would not run to its end; nothing was done"),
+        );
+        return Err(failure
+            .hint("grant what it needs or change it; the version that runs now stays as it is"));
     }
     if dry_run {
         return Ok(Exit::Success);
@@ -247,34 +296,51 @@ impl Daemon {
         self.config.as_deref().unwrap_or(Path::new(CONFIG))
     }
 
-    /// Where the directories of instances may be: where the command line says, or else the configuration. Its daemon may have begun
-    /// before that line was in it, so the usual place comes last.
+    /// Where the directories of instances may be: where the command line says, or else the
+    /// configuration. Its daemon may have begun before that line was in it, so the usual place
+    /// comes last.
     fn run_dirs(&self) -> Vec<PathBuf> {
         if let Some(run_dir) = &self.run_dir {
             return vec![run_dir.clone()];
         }
-        let written = std::fs::read_to_string(self.file()).ok().and_then(|text| config::run_dir(&text));
+        let written = std::fs::read_to_string(self.file())
+            .ok()
+            .and_then(|text| config::run_dir(&text));
         let usual = PathBuf::from(RUN_DIR);
-        written.into_iter().filter(|written| *written != usual).chain([usual.clone()]).collect()
+        written
+            .into_iter()
+            .filter(|written| *written != usual)
+            .chain([usual.clone()])
+            .collect()
     }
 
     /// The directories of all that have this part, in order.
     fn instances(&self, part: PartOf) -> Vec<PathBuf> {
         let run_dirs = self.run_dirs();
-        let entries = run_dirs.iter().flat_map(|run_dir| std::fs::read_dir(run_dir).into_iter().flatten().flatten());
-        let mut directories: Vec<PathBuf> =
-            entries.map(|entry| entry.path()).filter(|directory| part(directory).exists()).collect();
+        let entries = run_dirs
+            .iter()
+            .flat_map(|run_dir| std::fs::read_dir(run_dir).into_iter().flatten().flatten());
+        let mut directories: Vec<PathBuf> = entries
+            .map(|entry| entry.path())
+            .filter(|directory| part(directory).exists())
+            .collect();
         directories.sort();
         directories
     }
 
     /// Those of this network namespace.
     fn here(&self, part: PartOf) -> Vec<PathBuf> {
-        let netns = Origin::current().map(|origin| format!("@{}", origin.netns)).unwrap_or_default();
-        self.instances(part).into_iter().filter(|directory| name_of(directory).ends_with(&netns)).collect()
+        let netns = Origin::current()
+            .map(|origin| format!("@{}", origin.netns))
+            .unwrap_or_default();
+        self.instances(part)
+            .into_iter()
+            .filter(|directory| name_of(directory).ends_with(&netns))
+            .collect()
     }
 
-    /// This part of the one that is meant: by its name or its configuration, or the only one that has it, or the usual one.
+    /// This part of the one that is meant: by its name or its configuration, or the only one that
+    /// has it, or the usual one.
     pub(super) fn part(&self, part: PartOf) -> Result<PathBuf, Failure> {
         let here = self.here(part);
         let directory = match (&self.instance, &self.config, here.as_slice()) {
@@ -282,7 +348,10 @@ impl Daemon {
                 let found = here
                     .iter()
                     .find(|directory| is_named(&name_of(directory), name))
-                    .ok_or_else(|| Failure::new(Exit::Cannot, format!("there is no instance {name} here")).hint(hint(self)))?;
+                    .ok_or_else(|| {
+                        Failure::new(Exit::Cannot, format!("there is no instance {name} here"))
+                            .hint(hint(self))
+                    })?;
                 found.clone()
             }
             (None, None, [only]) => only.clone(),
@@ -291,24 +360,37 @@ impl Daemon {
         Ok(part(&directory))
     }
 
-    /// The directory of the daemon that runs the configuration: where it has the part, or would have it.
+    /// The directory of the daemon that runs the configuration: where it has the part, or would
+    /// have it.
     fn directory(&self, part: PartOf) -> Result<PathBuf, Failure> {
-        let candidates =
-            self.run_dirs().iter().map(|run_dir| super::instance_dir(run_dir, self.file())).collect::<Result<Vec<_>, _>>()?;
-        let found = candidates.iter().find(|directory| part(directory).exists()).or(candidates.first());
+        let candidates = self
+            .run_dirs()
+            .iter()
+            .map(|run_dir| super::instance_dir(run_dir, self.file()))
+            .collect::<Result<Vec<_>, _>>()?;
+        let found = candidates
+            .iter()
+            .find(|directory| part(directory).exists())
+            .or(candidates.first());
         Ok(found.cloned().unwrap_or_else(|| PathBuf::from(RUN_DIR)))
     }
 }
 
 /// A directory's own name.
 fn name_of(directory: &Path) -> String {
-    directory.file_name().unwrap_or_default().to_string_lossy().into_owned()
+    directory
+        .file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned()
 }
 
 /// Directories are called NAME-HASH@NAMESPACE; any part from the front is a name.
 fn is_named(directory: &str, name: &str) -> bool {
     let instance = directory.split('@').next().unwrap_or_default();
-    let plain = instance.rsplit_once('-').map_or(instance, |(plain, _)| plain);
+    let plain = instance
+        .rsplit_once('-')
+        .map_or(instance, |(plain, _)| plain);
     [directory, instance, plain].contains(&name)
 }
 
@@ -351,7 +433,8 @@ pub(super) fn ask(daemon: &Daemon, order: Order) -> Result<Reply, Failure> {
     })
 }
 
-/// In the daemon's words, which may be several lines: it has seen to it that no hook's are among them.
+/// In the daemon's words, which may be several lines: it has seen to it that no hook's are among
+/// them.
 fn failure_of(error: &CallError) -> Failure {
     let text = error.to_string();
     let mut lines = text.lines();
@@ -368,21 +451,36 @@ const fn exit_of(error: &CallError) -> Exit {
 
 /// Who listens, if not the one that was meant.
 fn hint(daemon: &Daemon) -> String {
-    let others: Vec<String> = daemon.instances(control::socket_path).iter().map(|directory| name_of(directory)).collect();
+    let others: Vec<String> = daemon
+        .instances(control::socket_path)
+        .iter()
+        .map(|directory| name_of(directory))
+        .collect();
     let Some(first) = others.first() else {
         return "is it running? `carpd run` starts it; only root may speak to it".to_owned();
     };
     let name = instance_name(daemon.file());
-    if others.iter().any(|other| other.split('@').next() == Some(&name)) {
-        return "it runs in another network namespace: call this there (ip netns exec, nsenter -n)".to_owned();
+    if others
+        .iter()
+        .any(|other| other.split('@').next() == Some(&name))
+    {
+        return "it runs in another network namespace: call this there (ip netns exec, nsenter -n)"
+            .to_owned();
     }
-    format!("instances that have a socket: {}; name one, as in --instance {first}", others.join(", "))
+    format!(
+        "instances that have a socket: {}; name one, as in --instance {first}",
+        others.join(", ")
+    )
 }
 
 fn ask_status(daemon: &Daemon) -> Result<Box<Status>, Failure> {
     match ask(daemon, Order::Status)? {
         Reply::Status(status) => Ok(status),
-        Reply::Metrics(_) | Reply::Reload(_) | Reply::Plan(_) | Reply::HandedOver(_) | Reply::Message(_) => Err(unexpected()),
+        Reply::Metrics(_)
+        | Reply::Reload(_)
+        | Reply::Plan(_)
+        | Reply::HandedOver(_)
+        | Reply::Message(_) => Err(unexpected()),
     }
 }
 
@@ -393,18 +491,39 @@ pub(super) fn say(daemon: &Daemon, order: Order) -> Result<Exit, Failure> {
             message.lines().for_each(|line| writeln!(page, "{line}"));
             output::page(&page)
         }
-        Reply::Status(_) | Reply::Metrics(_) | Reply::Reload(_) | Reply::Plan(_) | Reply::HandedOver(_) => Err(unexpected()),
+        Reply::Status(_)
+        | Reply::Metrics(_)
+        | Reply::Reload(_)
+        | Reply::Plan(_)
+        | Reply::HandedOver(_) => Err(unexpected()),
     }
 }
 
 pub(super) fn unexpected() -> Failure {
-    Failure::new(Exit::Failure, "the daemon answered something else than was asked")
+    Failure::new(
+        Exit::Failure,
+        "the daemon answered something else than was asked",
+    )
 }
 
 fn status_text(status: &Status, page: &mut Page) {
-    status.vhosts.iter().for_each(|vhost| vhost_text(vhost, page));
-    for stranger in status.strange_vhids.iter().filter(|stranger| stranger.ago_ms < RECENT_MS) {
-        let StrangerStatus { interface, vhid, count, from, ago_ms, cause } = stranger;
+    status
+        .vhosts
+        .iter()
+        .for_each(|vhost| vhost_text(vhost, page));
+    for stranger in status
+        .strange_vhids
+        .iter()
+        .filter(|stranger| stranger.ago_ms < RECENT_MS)
+    {
+        let StrangerStatus {
+            interface,
+            vhid,
+            count,
+            from,
+            ago_ms,
+            cause,
+        } = stranger;
         writeln!(
             page,
             "heard vhid {vhid} on {interface}, which nobody here has, from {from} ({count} so far, the last {ago_ms} ms ago): {cause}"
@@ -413,13 +532,21 @@ fn status_text(status: &Status, page: &mut Page) {
     for hook in &status.hooks {
         writeln!(page, "hook {}", hook_line(hook));
     }
-    for missing in status.engine.iter().flat_map(|engine| &engine.confinement.missing) {
+    for missing in status
+        .engine
+        .iter()
+        .flat_map(|engine| &engine.confinement.missing)
+    {
         writeln!(page, "engine lacks {missing}");
     }
     for missing in status.engine.iter().flat_map(|engine| &engine.reader_lacks) {
         writeln!(page, "reader lacks {missing}");
     }
-    if let Some(fault) = status.helper.as_ref().and_then(|helper| helper.fault.as_ref()) {
+    if let Some(fault) = status
+        .helper
+        .as_ref()
+        .and_then(|helper| helper.fault.as_ref())
+    {
         writeln!(page, "{} (since {})", fault.message, at(fault.since_ms));
     }
     for problem in status.ledger_problem.iter().chain(&status.lasting_problem) {
@@ -428,8 +555,16 @@ fn status_text(status: &Status, page: &mut Page) {
     for held in &status.held {
         let owners = held.owners.join(", ");
         match &held.trouble {
-            None => writeln!(page, "holds {} = {} for {owners}", held.resource, held.value),
-            Some(trouble) => writeln!(page, "does not hold {} = {} for {owners}: {trouble}", held.resource, held.value),
+            None => writeln!(
+                page,
+                "holds {} = {} for {owners}",
+                held.resource, held.value
+            ),
+            Some(trouble) => writeln!(
+                page,
+                "does not hold {} = {} for {owners}: {trouble}",
+                held.resource, held.value
+            ),
         }
     }
     for problem in &status.reload_problems {
@@ -438,10 +573,21 @@ fn status_text(status: &Status, page: &mut Page) {
 }
 
 fn vhost_text(vhost: &VhostStatus, page: &mut Page) {
-    let VhostStatus { name, interface, vhid, state, why, .. } = vhost;
+    let VhostStatus {
+        name,
+        interface,
+        vhid,
+        state,
+        why,
+        ..
+    } = vhost;
     let addresses: Vec<String> = vhost.addresses.iter().map(ToString::to_string).collect();
     let since = at(vhost.since_ms);
-    let peer = vhost.peer.as_ref().map(|peer| format!(" ({peer})")).unwrap_or_default();
+    let peer = vhost
+        .peer
+        .as_ref()
+        .map(|peer| format!(" ({peer})"))
+        .unwrap_or_default();
     writeln!(page, "{name}: {state} since {since}, {}", vhost.condition);
     if *why != vhost.condition {
         writeln!(page, "  because: {why}{peer}");
@@ -451,14 +597,33 @@ fn vhost_text(vhost: &VhostStatus, page: &mut Page) {
         (false, true) => ", not here",
         (false, false) => ", up here by other means",
     };
-    let lease = if vhost.lease.is_empty() { String::new() } else { format!(", {}", vhost.lease) };
-    writeln!(page, "  vhid {vhid} on {interface}, {}{up}{lease}", addresses.join(" "));
+    let lease = if vhost.lease.is_empty() {
+        String::new()
+    } else {
+        format!(", {}", vhost.lease)
+    };
+    writeln!(
+        page,
+        "  vhid {vhid} on {interface}, {}{up}{lease}",
+        addresses.join(" ")
+    );
     for Elsewhere { address, interface } in &vhost.elsewhere {
-        writeln!(page, "  {address} is up on {interface}, not by carpd's doing: this host answers for it, master or not");
+        writeln!(
+            page,
+            "  {address} is up on {interface}, not by carpd's doing: this host answers for it, master or not"
+        );
     }
     for refused in &vhost.refused_addresses {
-        let RefusedAddress { address, reason, retry_in_ms } = refused;
-        writeln!(page, "  but not {address}: {reason}; tries again in {} s", retry_in_ms.div_ceil(1000));
+        let RefusedAddress {
+            address,
+            reason,
+            retry_in_ms,
+        } = refused;
+        writeln!(
+            page,
+            "  but not {address}: {reason}; tries again in {} s",
+            retry_in_ms.div_ceil(1000)
+        );
     }
     if vhost.demotion > 0 {
         writeln!(page, "  demoted by {}", vhost.demotion);
@@ -475,22 +640,52 @@ fn vhost_text(vhost: &VhostStatus, page: &mut Page) {
             None => writeln!(page, "  {}: not asked for its health yet", health.hook),
             Some(true) => writeln!(page, "  {}: healthy since {since}", health.hook),
             Some(false) => {
-                writeln!(page, "  {}: unhealthy since {since}, demotion {}: {}", health.hook, health.demotion, health.reason);
+                writeln!(
+                    page,
+                    "  {}: unhealthy since {since}, demotion {}: {}",
+                    health.hook, health.demotion, health.reason
+                );
             }
         }
     }
-    for refused in vhost.refused.iter().filter(|refused| refused.ago_ms < RECENT_MS) {
-        let RefusalStatus { reason, count, from, ago_ms, cause } = refused;
-        writeln!(page, "  refuses advertisements of {from} ({reason}, {count} so far, the last {ago_ms} ms ago): {cause}");
+    for refused in vhost
+        .refused
+        .iter()
+        .filter(|refused| refused.ago_ms < RECENT_MS)
+    {
+        let RefusalStatus {
+            reason,
+            count,
+            from,
+            ago_ms,
+            cause,
+        } = refused;
+        writeln!(
+            page,
+            "  refuses advertisements of {from} ({reason}, {count} so far, the last {ago_ms} ms ago): {cause}"
+        );
     }
     if let Some(heard) = &vhost.heard {
-        writeln!(page, "  heard {} {} ms ago (advbase {}, advskew {})", heard.from, heard.ago_ms, heard.advbase, heard.advskew);
+        writeln!(
+            page,
+            "  heard {} {} ms ago (advbase {}, advskew {})",
+            heard.from, heard.ago_ms, heard.advbase, heard.advskew
+        );
     }
 }
 
 fn hook_line(hook: &HookStatus) -> String {
-    let HookStatus { name, generation, source, .. } = hook;
-    let mut line = format!("{name}: generation {generation} ({}) of {source} since {}", short(&hook.digest), at(hook.since_ms));
+    let HookStatus {
+        name,
+        generation,
+        source,
+        ..
+    } = hook;
+    let mut line = format!(
+        "{name}: generation {generation} ({}) of {source} since {}",
+        short(&hook.digest),
+        at(hook.since_ms)
+    );
     if let Some(watched) = &hook.watched {
         line += &format!(", {watched}");
     }
@@ -501,7 +696,11 @@ fn hook_line(hook: &HookStatus) -> String {
         line += ", from the copy that is kept";
     }
     if let Some(fault) = &hook.fault {
-        line += &format!("; the file has a fault since {}: {}", at(fault.since_ms), fault.message);
+        line += &format!(
+            "; the file has a fault since {}: {}",
+            at(fault.since_ms),
+            fault.message
+        );
     }
     line
 }
@@ -512,7 +711,11 @@ fn short(digest: &str) -> &str {
 }
 
 fn hook_text(hook: &HookStatus) -> Page {
-    let entries: Vec<&str> = hook.entry_points.iter().map(|entry| entry.as_str()).collect();
+    let entries: Vec<&str> = hook
+        .entry_points
+        .iter()
+        .map(|entry| entry.as_str())
+        .collect();
     let mut page = Page::default();
     writeln!(page, "{}", hook_line(hook));
     writeln!(page, "  digest {}", hook.digest);
@@ -521,7 +724,11 @@ fn hook_text(hook: &HookStatus) -> Page {
         writeln!(page, "  {vouched}");
     }
     writeln!(page, "  idle runners {}", hook.idle_runners);
-    writeln!(page, "  confined by {}", hook.confinement.in_force.join(", "));
+    writeln!(
+        page,
+        "  confined by {}",
+        hook.confinement.in_force.join(", ")
+    );
     for missing in &hook.confinement.missing {
         writeln!(page, "  sandbox lacks {missing}");
     }
@@ -530,8 +737,15 @@ fn hook_text(hook: &HookStatus) -> Page {
 
 /// A point in time for a person, in local time.
 fn at(ms: u64) -> String {
-    let time = i64::try_from(ms).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
-    time.map(|time| time.to_zoned(jiff::tz::TimeZone::system()).strftime("%F %T").to_string()).unwrap_or_default()
+    let time = i64::try_from(ms)
+        .ok()
+        .and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
+    time.map(|time| {
+        time.to_zoned(jiff::tz::TimeZone::system())
+            .strftime("%F %T")
+            .to_string()
+    })
+    .unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -21,7 +21,14 @@ pub enum Exit {
 
 impl Exit {
     /// All of them, in the order of their codes.
-    pub const ALL: [Self; 6] = [Self::Success, Self::Failure, Self::Usage, Self::Config, Self::Cannot, Self::NoPeer];
+    pub const ALL: [Self; 6] = [
+        Self::Success,
+        Self::Failure,
+        Self::Usage,
+        Self::Config,
+        Self::Cannot,
+        Self::NoPeer,
+    ];
 
     /// The number that the shell sees.
     #[must_use]
@@ -44,7 +51,9 @@ impl Exit {
             Self::Failure => "it was tried and failed",
             Self::Usage => "the command line makes no sense",
             Self::Config => "the configuration, or something it refers to, is bad",
-            Self::Cannot => "it cannot be done here: a privilege, a kernel feature or a program is missing",
+            Self::Cannot => {
+                "it cannot be done here: a privilege, a kernel feature or a program is missing"
+            }
             Self::NoPeer => "nobody is there to hand over to, so nothing was done",
         }
     }
@@ -74,7 +83,12 @@ impl Failure {
     /// A failure without a hint.
     #[must_use]
     pub fn new(exit: Exit, message: impl Into<String>) -> Self {
-        Self { exit, message: message.into(), details: Vec::new(), hint: None }
+        Self {
+            exit,
+            message: message.into(),
+            details: Vec::new(),
+            hint: None,
+        }
     }
 
     /// Adds a line that belongs to the message.

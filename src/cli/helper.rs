@@ -11,11 +11,15 @@ use crate::{engine, host};
 /// What the keeper tells helpers for the daemon that runs this configuration.
 pub(super) fn arguments(config: &Path) -> Vec<OsString> {
     // It starts in another directory.
-    vec![std::path::absolute(config).unwrap_or_else(|_| config.to_owned()).into()]
+    vec![
+        std::path::absolute(config)
+            .unwrap_or_else(|_| config.to_owned())
+            .into(),
+    ]
 }
 
-/// The helper's whole life. Without arguments it serves a command of the operator's own; what the keeper adds is the
-/// configuration file, or where ucarp's command line is.
+/// The helper's whole life. Without arguments it serves a command of the operator's own; what the
+/// keeper adds is the configuration file, or where ucarp's command line is.
 pub(super) fn main() -> ExitCode {
     let terms = match (ucarp::configuration(), std::env::args_os().nth(2)) {
         (Some(Ok((config, path))), _) => Some(engine::terms(&config, &path)),

@@ -7,10 +7,11 @@ use crate::lab::scenario::{self, Daemon, Options};
 
 /// Play a failover between two virtual hosts on this machine.
 ///
-/// Two hosts share an address, a third one asks for it all the time. The master is stopped, switched off and started
-/// again, while a timeline shows who took over after how long, what the hook did and what the third host saw. The hosts
-/// are namespaces of this machine, which itself is not touched; an ordinary user can do this where user namespaces are
-/// allowed. Ends with a verdict, and with exit status 0 if the failover went as it must.
+/// Two hosts share an address, a third one asks for it all the time. The master is stopped,
+/// switched off and started again, while a timeline shows who took over after how long, what the
+/// hook did and what the third host saw. The hosts are namespaces of this machine, which itself is
+/// not touched; an ordinary user can do this where user namespaces are allowed. Ends with a
+/// verdict, and with exit status 0 if the failover went as it must.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:\n  \
     carpd lab\n  \
@@ -41,7 +42,12 @@ enum Peer {
 }
 
 pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
-    let mut options = Options { json: args.json, keep: args.keep, hook: args.hook.clone(), ..Options::default() };
+    let mut options = Options {
+        json: args.json,
+        keep: args.keep,
+        hook: args.hook.clone(),
+        ..Options::default()
+    };
     if args.peer == Peer::Ucarp {
         options.node3 = Daemon::Ucarp;
     }

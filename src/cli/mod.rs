@@ -1,4 +1,5 @@
-//! The command line: one file for each verb. Data goes to standard output, everything else to standard error.
+//! The command line: one file for each verb. Data goes to standard output, everything else to
+//! standard error.
 
 mod api;
 mod check;
@@ -44,8 +45,9 @@ pub const CONFIG: &str = "/etc/carpd/carpd.toml";
 
 /// CARP for Linux: several hosts share addresses, one of them holds them.
 ///
-/// When the master dies, a backup takes the addresses over. What else happens then (host name, routes, services) is
-/// decided by hooks: small scripts that run in a sandbox and may do what the configuration grants them, and nothing else.
+/// When the master dies, a backup takes the addresses over. What else happens then (host name,
+/// routes, services) is decided by hooks: small scripts that run in a sandbox and may do what the
+/// configuration grants them, and nothing else.
 #[derive(Debug, Parser)]
 #[command(name = "carpd", version, after_long_help = after_long_help(), max_term_width = 100, disable_help_subcommand = true)]
 struct Cli {
@@ -96,7 +98,9 @@ pub fn main() -> ExitCode {
     };
     let result = match cli.verb {
         // The daemon's exit code is the engine's.
-        Verb::Run(args) => return run::run(&args).unwrap_or_else(|failure| output::report(&failure).into()),
+        Verb::Run(args) => {
+            return run::run(&args).unwrap_or_else(|failure| output::report(&failure).into());
+        }
         Verb::Check(args) => check::run(&args),
         Verb::Status(args) => daemon::status(&args),
         Verb::Metrics(args) => daemon::metrics(&args),
@@ -122,18 +126,26 @@ pub fn main() -> ExitCode {
         Verb::Man(args) => man::run(args),
         Verb::ConfigReference(args) => config_reference::run(args),
     };
-    result.unwrap_or_else(|failure| output::report(&failure)).into()
+    result
+        .unwrap_or_else(|failure| output::report(&failure))
+        .into()
 }
 
-/// `--help` and `--version` come here too: they are no errors. A reader that went away is none either.
+/// `--help` and `--version` come here too: they are no errors. A reader that went away is none
+/// either.
 fn usage(error: &clap::Error) -> Exit {
     let _ = error.print();
-    if error.use_stderr() { Exit::Usage } else { Exit::Success }
+    if error.use_stderr() {
+        Exit::Usage
+    } else {
+        Exit::Success
+    }
 }
 
 /// The directory of the daemon that runs this configuration, in this network namespace.
 fn instance_dir(run_dir: &Path, config: &Path) -> Result<PathBuf, Failure> {
-    let origin = Origin::current().map_err(|error| Failure::new(Exit::Cannot, format!("cannot read /proc: {error}")))?;
+    let origin = Origin::current()
+        .map_err(|error| Failure::new(Exit::Cannot, format!("cannot read /proc: {error}")))?;
     Ok(Instance::directory(run_dir, &instance_name(config), origin))
 }
 
@@ -143,7 +155,10 @@ fn command() -> clap::Command {
 }
 
 fn after_long_help() -> String {
-    let codes: String = Exit::ALL.iter().map(|exit| format!("  {}  {}\n", exit.code(), exit.meaning())).collect();
+    let codes: String = Exit::ALL
+        .iter()
+        .map(|exit| format!("  {}  {}\n", exit.code(), exit.meaning()))
+        .collect();
     format!(
         "Files:\n  \
            {CONFIG}   the configuration; every key: docs/configuration.md\n  \

@@ -40,19 +40,22 @@ fn print_json(json: serde_json::Result<String>) -> Result<Exit, Failure> {
     artefact(format!("{}\n", plain_json(&json)).as_bytes())
 }
 
-/// Writes what this program made for other programs to standard output: never words of hooks, plugins, registries, packets or
-/// files (`tests/it/words.rs` knows who may). A reader that has seen enough (`| head`) is no failure.
+/// Writes what this program made for other programs to standard output: never words of hooks,
+/// plugins, registries, packets or files (`tests/it/words.rs` knows who may). A reader that has
+/// seen enough (`| head`) is no failure.
 pub(super) fn artefact(text: &[u8]) -> Result<Exit, Failure> {
     let mut out = stdout().lock();
     match out.write_all(text).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-            Err(Failure::new(Exit::Failure, format!("cannot write to standard output: {error}")))
-        }
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Failure::new(
+            Exit::Failure,
+            format!("cannot write to standard output: {error}"),
+        )),
         _ => Ok(Exit::Success),
     }
 }
 
-/// Says a line beside the data, on standard error. Nothing is left to do if that cannot be written to.
+/// Says a line beside the data, on standard error. Nothing is left to do if that cannot be written
+/// to.
 pub(super) fn note(line: impl Display) {
     let mut page = Page::default();
     writeln!(page, "{line}");
@@ -71,7 +74,9 @@ pub(super) fn question(words: &'static str) {
 
 /// Shows how far something is, over what was shown last.
 pub(super) fn progress(line: impl Display) {
-    let _ = stderr().lock().write_all(format!("\r{} ", shown(line)).as_bytes());
+    let _ = stderr()
+        .lock()
+        .write_all(format!("\r{} ", shown(line)).as_bytes());
 }
 
 /// Ends the line of [`progress`].
@@ -79,9 +84,13 @@ pub(super) fn progress_ended() {
     let _ = stderr().lock().write_all(b"\n");
 }
 
-/// Shows what is wrong with a configuration on standard error. Nothing is left to do if that cannot be written to.
+/// Shows what is wrong with a configuration on standard error. Nothing is left to do if that cannot
+/// be written to.
 pub(super) fn problems(report: &Report) {
-    let look = Look { colour: telemetry::colour(&stderr()), width: WIDTH };
+    let look = Look {
+        colour: telemetry::colour(&stderr()),
+        width: WIDTH,
+    };
     let mut text = report.render(look);
     if report.problems.len() > 1 {
         text += "\n";

@@ -13,12 +13,13 @@ use crate::types::{IfName, Name, VirtualAddress};
 
 /// Show what hooks would do on this machine, without doing it.
 ///
-/// Each hook runs in its sandbox, is told the event, and sees this machine as it is. What it asks for is listed: what would
-/// change, which grant allows it, and what it goes back to when mastership ends. Nothing is changed, and no daemon is needed.
+/// Each hook runs in its sandbox, is told the event, and sees this machine as it is. What it asks
+/// for is listed: what would change, which grant allows it, and what it goes back to when
+/// mastership ends. Nothing is changed, and no daemon is needed.
 ///
-/// HOOK is a file, or the name of a hook of the configuration. Without a HOOK every virtual host of the configuration is
-/// planned, with its own addresses. A file is planned for a virtual host that is made up (--interface, --address), with the
-/// grants and the config of NAME.toml beside it.
+/// HOOK is a file, or the name of a hook of the configuration. Without a HOOK every virtual host of
+/// the configuration is planned, with its own addresses. A file is planned for a virtual host that
+/// is made up (--interface, --address), with the grants and the config of NAME.toml beside it.
 ///
 /// Exit status 1 says that something is not granted or would fail.
 #[derive(Debug, clap::Args)]
@@ -91,11 +92,28 @@ impl From<Word> for Event {
 
 pub(super) fn plan(args: &PlanArgs) -> Result<Exit, Failure> {
     let (config, hook) = args.subject.load()?;
-    if let Some(missing) = args.subject.file().map(|file| file.with_extension("toml")).filter(|beside| !beside.exists()) {
-        output::note(format_args!("note: there is no {}: the hook has no grants and an empty config", missing.display()));
+    if let Some(missing) = args
+        .subject
+        .file()
+        .map(|file| file.with_extension("toml"))
+        .filter(|beside| !beside.exists())
+    {
+        output::note(format_args!(
+            "note: there is no {}: the hook has no grants and an empty config",
+            missing.display()
+        ));
     }
-    let wanted = Wanted { hook, event: args.event.into(), learns: false };
-    let plans = runtime()?.block_on(async { Ok(Planner::start(&config, &wanted, None).await?.plan(&wanted).await) });
+    let wanted = Wanted {
+        hook,
+        event: args.event.into(),
+        learns: false,
+    };
+    let plans = runtime()?.block_on(async {
+        Ok(Planner::start(&config, &wanted, None)
+            .await?
+            .plan(&wanted)
+            .await)
+    });
     let plans: Vec<Plan> = plans.map_err(|error| failure(&error, &config))?;
     let totals = Totals::of(&plans);
     if args.json {
@@ -103,18 +121,27 @@ pub(super) fn plan(args: &PlanArgs) -> Result<Exit, Failure> {
     } else {
         output::page(&text(&plans))?;
     }
-    Ok(if totals.is_good() { Exit::Success } else { Exit::Failure })
+    Ok(if totals.is_good() {
+        Exit::Success
+    } else {
+        Exit::Failure
+    })
 }
 
 pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
     runtime.map_err(|error| Failure::new(Exit::Cannot, format!("cannot start: {error}")))
 }
 
 /// Shows the line of the hook that is to blame, if one is.
 pub(super) fn failure(error: &PlanError, config: &Config) -> Failure {
     let exit = match error {
-        PlanError::Hook { source: LoadError::Code(_) | LoadError::NoEntryPoint { .. }, .. } => Exit::Config,
+        PlanError::Hook {
+            source: LoadError::Code(_) | LoadError::NoEntryPoint { .. },
+            ..
+        } => Exit::Config,
         PlanError::Hook { .. } | PlanError::System { .. } | PlanError::Host(_) => Exit::Cannot,
     };
     if let PlanError::Hook { name, source } = error
@@ -128,7 +155,10 @@ pub(super) fn failure(error: &PlanError, config: &Config) -> Failure {
 impl Subject {
     /// The file of a hook that is looked at by itself, without a configuration.
     fn file(&self) -> Option<&Path> {
-        self.hook.as_deref().filter(|hook| self.config.is_none() && is_file(hook)).map(Path::new)
+        self.hook
+            .as_deref()
+            .filter(|hook| self.config.is_none() && is_file(hook))
+            .map(Path::new)
     }
 
     /// The configuration, and the hook that was asked for.
@@ -139,7 +169,8 @@ impl Subject {
                 Ok((config, Some(name)))
             }
             hook => {
-                let config = super::run::load(self.config.as_deref().unwrap_or(Path::new(CONFIG)))?.config;
+                let config =
+                    super::run::load(self.config.as_deref().unwrap_or(Path::new(CONFIG)))?.config;
                 let name = hook.map(|hook| named(&config, hook)).transpose()?;
                 Ok((config, name))
             }
@@ -151,15 +182,40 @@ impl Subject {
         let usage = |message: String| Failure::new(Exit::Usage, message);
         if let Some(config) = &self.config {
             let config = super::run::load(config)?.config;
-            let same =
-                |path: &Path| fs::canonicalize(path).ok().is_some_and(|path| fs::canonicalize(file).is_ok_and(|f| f == path));
-            let found = config.hooks.iter().find(|(_, hook)| same(&hook.path)).map(|(name, _)| name.clone());
-            let none = || usage(format!("no hook of the configuration is {}", file.display()));
+            let same = |path: &Path| {
+                fs::canonicalize(path)
+                    .ok()
+                    .is_some_and(|path| fs::canonicalize(file).is_ok_and(|f| f == path))
+            };
+            let found = config
+                .hooks
+                .iter()
+                .find(|(_, hook)| same(&hook.path))
+                .map(|(name, _)| name.clone());
+            let none = || {
+                usage(format!(
+                    "no hook of the configuration is {}",
+                    file.display()
+                ))
+            };
             return found.ok_or_else(none).map(|name| (config, name));
         }
-        let stem = file.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
-        let name: Name = stem.parse().map_err(|error| usage(format!("{} cannot be a hook's file: {error}", file.display())))?;
-        let unreadable = |path: &Path, error| Failure::new(Exit::Config, format!("cannot read {}: {error}", path.display()));
+        let stem = file
+            .file_stem()
+            .and_then(|stem| stem.to_str())
+            .unwrap_or_default();
+        let name: Name = stem.parse().map_err(|error| {
+            usage(format!(
+                "{} cannot be a hook's file: {error}",
+                file.display()
+            ))
+        })?;
+        let unreadable = |path: &Path, error| {
+            Failure::new(
+                Exit::Config,
+                format!("cannot read {}: {error}", path.display()),
+            )
+        };
         fs::metadata(file).map_err(|error| unreadable(file, error))?;
         let beside = file.with_extension("toml");
         let table = match fs::read_to_string(&beside) {
@@ -169,13 +225,23 @@ impl Subject {
             }
             Err(error) => return Err(unreadable(&beside, error)),
         };
-        let Self { interface, address, xparam, .. } = self;
-        let xparam = xparam.as_ref().map(|text| format!("xparam = {}\n", toml::Value::String(text.clone()))).unwrap_or_default();
+        let Self {
+            interface,
+            address,
+            xparam,
+            ..
+        } = self;
+        let xparam = xparam
+            .as_ref()
+            .map(|text| format!("xparam = {}\n", toml::Value::String(text.clone())))
+            .unwrap_or_default();
         let text = format!(
             "{table}\n[[vhost]]\nname = \"example\"\ninterface = \"{interface}\"\nvhid = 1\naddresses = [\"{address}\"]\n\
              password-file = \"none\"\nhooks = [\"{name}\"]\n{xparam}"
         );
-        let around = MadeUp { file: file.to_owned() };
+        let around = MadeUp {
+            file: file.to_owned(),
+        };
         match Config::parse(&beside.display().to_string(), &text, &around) {
             Ok(mut loaded) => {
                 super::owners::tell(&super::owners::look_at_hooks(&mut loaded.config));
@@ -191,14 +257,23 @@ impl Subject {
 
 /// A path, and no name in the configuration.
 fn is_file(text: &str) -> bool {
-    text.contains('/') || [".lua", ".luau", ".wasm"].iter().any(|ending| text.ends_with(ending))
+    text.contains('/')
+        || [".lua", ".luau", ".wasm"]
+            .iter()
+            .any(|ending| text.ends_with(ending))
 }
 
 fn named(config: &Config, text: &str) -> Result<Name, Failure> {
     let found = config.hooks.keys().find(|name| name.as_str() == text);
     found.cloned().ok_or_else(|| {
         let known: Vec<&str> = config.hooks.keys().map(Name::as_str).collect();
-        Failure::new(Exit::Usage, format!("there is no hook {text} in the configuration; there are: {}", known.join(", ")))
+        Failure::new(
+            Exit::Usage,
+            format!(
+                "there is no hook {text} in the configuration; there are: {}",
+                known.join(", ")
+            ),
+        )
     })
 }
 
@@ -217,7 +292,11 @@ impl Surroundings for MadeUp {
     }
 
     fn key_file(&self, path: &Path) -> Result<Vec<u8>, Unusable> {
-        Err(format!("{}: a file that is looked at by itself is trusted by nobody", path.display()).into())
+        Err(format!(
+            "{}: a file that is looked at by itself is trusted by nobody",
+            path.display()
+        )
+        .into())
     }
 
     fn hook_file(&self, _: &Path) -> Result<PathBuf, Unusable> {

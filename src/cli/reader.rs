@@ -6,7 +6,8 @@ use std::process::ExitCode;
 use super::{Exit, ucarp};
 use crate::reader::{self, Names};
 
-/// The reader's whole life. The keeper adds the configuration file, or where ucarp's command line is.
+/// The reader's whole life. The keeper adds the configuration file, or where ucarp's command line
+/// is.
 pub(super) fn main() -> ExitCode {
     match (ucarp::configuration(), std::env::args_os().nth(2)) {
         (Some(Ok((config, path))), _) => reader::main(|| Names::of(&path, &config)),

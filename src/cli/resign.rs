@@ -8,11 +8,14 @@ use crate::types::Name;
 
 /// Hand a virtual host over to a peer; this node is the last choice for the next while.
 ///
-/// Asks first who is there. Without a fit peer nothing is done, and the exit status is 5: backups that run carpd answer, those
-/// that run anything else are silent. Waits until somebody has taken over, or nobody has, and says so.
+/// Asks first who is there. Without a fit peer nothing is done, and the exit status is 5: backups
+/// that run carpd answer, those that run anything else are silent. Waits until somebody has taken
+/// over, or nobody has, and says so.
 #[derive(Debug, clap::Args)]
-#[command(after_long_help = "Examples:\n  carpd resign web\n  carpd resign web --reason \"new kernel\" && reboot\n  \
-                             carpd resign web --force    the peer runs ucarp or a BSD")]
+#[command(
+    after_long_help = "Examples:\n  carpd resign web\n  carpd resign web --reason \"new kernel\" && reboot\n  \
+                             carpd resign web --force    the peer runs ucarp or a BSD"
+)]
 pub(super) struct Args {
     #[command(flatten)]
     daemon: Daemon,
@@ -27,18 +30,37 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
-    let Args { daemon, vhost, reason, force } = args;
-    let order = Order::Resign { vhost: vhost.clone(), reason: reason.clone(), force: *force };
-    let Reply::HandedOver(outcome) = daemon::ask(daemon, order)? else { return Err(daemon::unexpected()) };
+    let Args {
+        daemon,
+        vhost,
+        reason,
+        force,
+    } = args;
+    let order = Order::Resign {
+        vhost: vhost.clone(),
+        reason: reason.clone(),
+        force: *force,
+    };
+    let Reply::HandedOver(outcome) = daemon::ask(daemon, order)? else {
+        return Err(daemon::unexpected());
+    };
     match outcome {
-        HandedOver::To { peer, after_ms } => output::line(format_args!("{vhost}: handed over to {peer} after {after_ms} ms")),
+        HandedOver::To { peer, after_ms } => output::line(format_args!(
+            "{vhost}: handed over to {peer} after {after_ms} ms"
+        )),
         HandedOver::Back { nobody_ms } => {
-            let text =
-                format!("{vhost}: nobody took over; nobody held the addresses for {nobody_ms} ms, and this node has them again");
-            if *force { output::line(text) } else { Err(Failure::new(Exit::Failure, text)) }
+            let text = format!(
+                "{vhost}: nobody took over; nobody held the addresses for {nobody_ms} ms, and this node has them again"
+            );
+            if *force {
+                output::line(text)
+            } else {
+                Err(Failure::new(Exit::Failure, text))
+            }
         }
         HandedOver::NoPeer { waited_ms } => {
-            let text = format!("{vhost}: no fit peer was heard within {waited_ms} ms; nothing was done");
+            let text =
+                format!("{vhost}: no fit peer was heard within {waited_ms} ms; nothing was done");
             let hint = "--force hands over all the same: for a peer that runs no carpd, since such backups are silent";
             Err(Failure::new(Exit::NoPeer, text).hint(hint))
         }

@@ -1,4 +1,5 @@
-//! The roles of the daemon's own processes: each is this binary, started anew with the role as its first argument.
+//! The roles of the daemon's own processes: each is this binary, started anew with the role as its
+//! first argument.
 
 use std::ffi::{CStr, OsStr};
 use std::process::ExitCode;
@@ -7,17 +8,33 @@ use nix::sys::prctl;
 
 use super::{Exit, Failure, output};
 
-/// Roles by their first argument, with the name that the kernel shows for the process (at most 15 bytes). They are started
-/// by the daemon alone.
+/// Roles by their first argument, with the name that the kernel shows for the process (at most 15
+/// bytes). They are started by the daemon alone.
 const ROLES: &[(&str, &CStr, Role)] = &[
-    (crate::hooks::runner::ROLE, c"carpd-runner", crate::hooks::runner::main),
+    (
+        crate::hooks::runner::ROLE,
+        c"carpd-runner",
+        crate::hooks::runner::main,
+    ),
     #[cfg(feature = "wasm")]
-    (crate::hooks::compiler::ROLE, c"carpd-compiler", crate::hooks::compiler::main),
+    (
+        crate::hooks::compiler::ROLE,
+        c"carpd-compiler",
+        crate::hooks::compiler::main,
+    ),
     ("__helper", c"carpd-helper", super::helper::main),
     (crate::reader::ROLE, c"carpd-reader", super::reader::main),
-    (crate::host::courier::ROLE, c"carpd-courier", crate::host::courier::main),
+    (
+        crate::host::courier::ROLE,
+        c"carpd-courier",
+        crate::host::courier::main,
+    ),
     (crate::keeper::ROLE, c"carpd-keeper", crate::keeper::serve),
-    (crate::keeper::ENGINE_ROLE, c"carpd-engine", super::run::engine),
+    (
+        crate::keeper::ENGINE_ROLE,
+        c"carpd-engine",
+        super::run::engine,
+    ),
 ];
 
 /// Plays a role until its end.
@@ -26,7 +43,8 @@ type Role = fn() -> ExitCode;
 /// Every role begins like this; no verb of the command line does.
 const PREFIX: &[u8] = b"__";
 
-/// Plays the role that the first argument names. `None` if it names none: then this is the command line.
+/// Plays the role that the first argument names. `None` if it names none: then this is the command
+/// line.
 #[must_use]
 pub fn dispatch() -> Option<ExitCode> {
     if let Some(code) = crate::lab::run_role() {
@@ -36,15 +54,24 @@ pub fn dispatch() -> Option<ExitCode> {
     let name = role_name(&first)?;
     let Some((_, shown, play)) = ROLES.iter().find(|(role, ..)| *role == name) else {
         let failure = Failure::new(Exit::Usage, format!("there is no internal role {name:?}"));
-        return Some(output::report(&failure.hint("roles are started by the daemon itself; see carpd --help")).into());
+        return Some(
+            output::report(
+                &failure.hint("roles are started by the daemon itself; see carpd --help"),
+            )
+            .into(),
+        );
     };
-    // Executed as /proc/self/exe, it would be called `exe`. The name is for people: a kernel that refuses it changes nothing.
+    // Executed as /proc/self/exe, it would be called `exe`. The name is for people: a kernel that
+    // refuses it changes nothing.
     _ = prctl::set_name(shown);
     Some(play())
 }
 
 fn role_name(first: &OsStr) -> Option<std::borrow::Cow<'_, str>> {
-    first.as_encoded_bytes().starts_with(PREFIX).then(|| first.to_string_lossy())
+    first
+        .as_encoded_bytes()
+        .starts_with(PREFIX)
+        .then(|| first.to_string_lossy())
 }
 
 #[cfg(test)]
@@ -54,7 +81,10 @@ mod tests {
     #[test]
     fn the_kernel_shows_the_whole_name_of_every_role() {
         for (role, shown, _) in ROLES {
-            assert!(shown.count_bytes() <= 15 && shown.to_bytes().starts_with(b"carpd-"), "{role}: {shown:?}");
+            assert!(
+                shown.count_bytes() <= 15 && shown.to_bytes().starts_with(b"carpd-"),
+                "{role}: {shown:?}"
+            );
         }
     }
 }

@@ -21,11 +21,13 @@ use crate::telemetry::{self, FILTER_VARIABLE, Format};
 
 /// Run the daemon in the foreground.
 ///
-/// Reads and checks the whole configuration first; a bad one changes nothing. Then every virtual host listens, and becomes
-/// master when no better one is heard. Under systemd it reports when it is ready (Type=notify) and logs to the journal.
+/// Reads and checks the whole configuration first; a bad one changes nothing. Then every virtual
+/// host listens, and becomes master when no better one is heard. Under systemd it reports when it
+/// is ready (Type=notify) and logs to the journal.
 ///
-/// SIGTERM and SIGINT stop it in good order: a master hands over at once, its addresses are taken down, and what its hooks
-/// did is undone. Exit status 70 says that its engine died meanwhile, and again when it was to undo what was left.
+/// SIGTERM and SIGINT stop it in good order: a master hands over at once, its addresses are taken
+/// down, and what its hooks did is undone. Exit status 70 says that its engine died meanwhile, and
+/// again when it was to undo what was left.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:\n  \
     carpd run\n  \
@@ -70,9 +72,13 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let loaded = Config::load(&args.config).map_err(refused)?;
     output::problems(&loaded.report);
     start_log(args, &loaded.config)?;
-    // The engine is this program anew, with the same arguments: a clean address space, and nothing inherited.
+    // The engine is this program anew, with the same arguments: a clean address space, and nothing
+    // inherited.
     let arguments: Vec<_> = std::env::args_os().skip(2).collect();
-    Ok(crate::keeper::run(&arguments, &super::helper::arguments(&args.config)))
+    Ok(crate::keeper::run(
+        &arguments,
+        &super::helper::arguments(&args.config),
+    ))
 }
 
 /// The engine's whole life, as the keeper starts it: with the arguments of `carpd run`.
@@ -104,7 +110,10 @@ pub(super) fn engine() -> ExitCode {
 }
 
 /// Runs a hook's test for the engine.
-pub(super) fn examine(keeper: &keeper::Client, exam: Exam) -> Pin<Box<dyn Future<Output = Verdict> + '_>> {
+pub(super) fn examine(
+    keeper: &keeper::Client,
+    exam: Exam,
+) -> Pin<Box<dyn Future<Output = Verdict> + '_>> {
     Box::pin(crate::testing::examine(keeper, exam))
 }
 
@@ -120,7 +129,9 @@ pub(super) fn open(instance_dir: &Path) -> Option<Bound> {
 
 /// Answers on it.
 pub(super) fn listen(bound: Option<Bound>, commands: mpsc::Sender<Command>) -> Option<Listening> {
-    control::serve(bound?, commands).inspect_err(|error| warn!(%error, "Cannot answer operators")).ok()
+    control::serve(bound?, commands)
+        .inspect_err(|error| warn!(%error, "Cannot answer operators"))
+        .ok()
 }
 
 #[derive(clap::Parser)]
@@ -157,11 +168,12 @@ fn start_log(args: &Args, config: &Config) -> Result<(), Failure> {
         (Some(LogForm::Json), _) | (None, LogFormat::Json) => Format::Json,
         (Some(LogForm::Journald), _) | (None, LogFormat::Journald) => Format::Journald,
     };
-    let directives = std::env::var(FILTER_VARIABLE).ok().filter(|_| args.log_level.is_none());
+    let directives = std::env::var(FILTER_VARIABLE)
+        .ok()
+        .filter(|_| args.log_level.is_none());
     telemetry::start(format, level, directives.as_deref()).map_err(|error| match error {
-        telemetry::TelemetryError::Filter(_) => {
-            Failure::new(Exit::Usage, error.to_string()).hint("a level (info), or directives: CARPD_LOG=info,carpd::proto=trace")
-        }
+        telemetry::TelemetryError::Filter(_) => Failure::new(Exit::Usage, error.to_string())
+            .hint("a level (info), or directives: CARPD_LOG=info,carpd::proto=trace"),
         telemetry::TelemetryError::Journal(_) | telemetry::TelemetryError::Started(_) => {
             Failure::new(Exit::Cannot, error.to_string())
         }

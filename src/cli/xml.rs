@@ -25,6 +25,9 @@ mod tests {
     #[test]
     fn words_are_neither_markup_nor_lines_nor_what_xml_cannot_hold() {
         let text = super::escaped("<b a='1' b=\"2\">&\u{1b}\u{202e}\n\u{ffff}");
-        assert_eq!(text, "&lt;b a=&#39;1&#39; b=&quot;2&quot;&gt;&amp;\\u{1b}\\u{202e}\\n\\u{ffff}");
+        assert_eq!(
+            text,
+            "&lt;b a=&#39;1&#39; b=&quot;2&quot;&gt;&amp;\\u{1b}\\u{202e}\\n\\u{ffff}"
+        );
     }
 }

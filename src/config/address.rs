@@ -8,7 +8,9 @@ use crate::types::VirtualAddress;
 pub(super) fn flaw(address: VirtualAddress) -> Option<&'static str> {
     match address.ip {
         // Of these nothing else is worth saying.
-        _ if address.prefix == 0 => Some("has prefix length 0: all the world would be on this interface"),
+        _ if address.prefix == 0 => {
+            Some("has prefix length 0: all the world would be on this interface")
+        }
         IpAddr::V4(ip) => flaw_v4(ip, address.prefix),
         IpAddr::V6(ip) => flaw_v6(ip, address.prefix),
     }
@@ -23,9 +25,13 @@ fn flaw_v4(ip: Ipv4Addr, prefix: u8) -> Option<&'static str> {
         [127, ..] => Some("is a loopback address: it never leaves a host"),
         [0, ..] => Some("is in 0.0.0.0/8, which no host can have"),
         [240..=255, ..] => Some("is in the reserved range 240.0.0.0/4"),
-        _ if is_subnet && host == 0 => Some("is the address of the network itself, not of a host in it"),
+        _ if is_subnet && host == 0 => {
+            Some("is the address of the network itself, not of a host in it")
+        }
         _ if is_subnet && host == host_bits => Some("is the broadcast address of its network"),
-        [169, 254, ..] if prefix != 16 && prefix != 32 => Some("is a link-local address, whose network is 169.254.0.0/16"),
+        [169, 254, ..] if prefix != 16 && prefix != 32 => {
+            Some("is a link-local address, whose network is 169.254.0.0/16")
+        }
         _ => None,
     }
 }
@@ -34,10 +40,16 @@ fn flaw_v6(ip: Ipv6Addr, prefix: u8) -> Option<&'static str> {
     let host = u128::from(ip) & u128::MAX.checked_shr(prefix.into()).unwrap_or(0);
     match ip.segments() {
         [0, 0, 0, 0, 0, 0, 0, 1] => Some("is the loopback address: it never leaves a host"),
-        [0, 0, 0, 0, 0, 0xffff, ..] => Some("is an IPv4-mapped address: write it as the IPv4 address that it is"),
-        [0, 0, 0, 0, 0, 0, ..] => Some("is an IPv4-compatible address, which nobody uses any more: write the IPv4 address"),
+        [0, 0, 0, 0, 0, 0xffff, ..] => {
+            Some("is an IPv4-mapped address: write it as the IPv4 address that it is")
+        }
+        [0, 0, 0, 0, 0, 0, ..] => Some(
+            "is an IPv4-compatible address, which nobody uses any more: write the IPv4 address",
+        ),
         // A network of two addresses has none of the kind (RFC 6164).
-        _ if prefix < 127 && host == 0 => Some("is the subnet-router anycast address of its network, not of a host in it"),
+        _ if prefix < 127 && host == 0 => {
+            Some("is the subnet-router anycast address of its network, not of a host in it")
+        }
         _ if ip.is_unicast_link_local() && prefix != 64 && prefix != 128 => {
             Some("is a link-local address, whose network is fe80::/64")
         }

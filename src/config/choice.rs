@@ -10,13 +10,19 @@ pub trait Choice: Copy + Eq + 'static {
     /// The word for this value.
     #[must_use]
     fn word(self) -> &'static str {
-        Self::ALL.iter().find(|(_, value)| *value == self).map_or("", |(word, _)| word)
+        Self::ALL
+            .iter()
+            .find(|(_, value)| *value == self)
+            .map_or("", |(word, _)| word)
     }
 
     /// The value for a word.
     #[must_use]
     fn from_word(word: &str) -> Option<Self> {
-        Self::ALL.iter().find(|(w, _)| *w == word).map(|(_, value)| *value)
+        Self::ALL
+            .iter()
+            .find(|(w, _)| *w == word)
+            .map(|(_, value)| *value)
     }
 }
 

@@ -10,7 +10,11 @@ use super::{hook, vhost};
 use crate::types::{IfName, Name};
 
 /// Everything between virtual hosts, and between them and the hooks.
-pub(super) fn check(vhosts: &[vhost::Draft], hooks: &BTreeMap<Name, hook::Draft>, out: &mut Findings) {
+pub(super) fn check(
+    vhosts: &[vhost::Draft],
+    hooks: &BTreeMap<Name, hook::Draft>,
+    out: &mut Findings,
+) {
     names(vhosts, out);
     vhids(vhosts, out);
     addresses(vhosts, out);
@@ -21,8 +25,11 @@ fn names(vhosts: &[vhost::Draft], out: &mut Findings) {
     let mut seen: BTreeMap<&Name, &Range<usize>> = BTreeMap::new();
     for name in vhosts.iter().filter_map(|v| v.name.as_ref()) {
         if let Some(first) = seen.insert(&name.value, &name.span) {
-            out.error(name.span.clone(), format!("two virtual hosts are called {:?}", name.value.as_str()))
-                .related(first.clone(), "the first one");
+            out.error(
+                name.span.clone(),
+                format!("two virtual hosts are called {:?}", name.value.as_str()),
+            )
+            .related(first.clone(), "the first one");
         }
     }
 }
@@ -30,10 +37,15 @@ fn names(vhosts: &[vhost::Draft], out: &mut Findings) {
 fn vhids(vhosts: &[vhost::Draft], out: &mut Findings) {
     let mut seen: BTreeMap<(&IfName, u8), &Range<usize>> = BTreeMap::new();
     for vhost in vhosts {
-        let (Some(interface), Some(vhid)) = (&vhost.interface, &vhost.vhid) else { continue };
+        let (Some(interface), Some(vhid)) = (&vhost.interface, &vhost.vhid) else {
+            continue;
+        };
         if let Some(first) = seen.insert((&interface.value, vhid.value.get()), &vhid.span) {
-            out.error(vhid.span.clone(), format!("vhid {} is used twice on {}", vhid.value, interface.value))
-                .related(first.clone(), "first used here");
+            out.error(
+                vhid.span.clone(),
+                format!("vhid {} is used twice on {}", vhid.value, interface.value),
+            )
+            .related(first.clone(), "first used here");
         }
     }
 }
@@ -45,8 +57,11 @@ fn addresses(vhosts: &[vhost::Draft], out: &mut Findings) {
         for address in &vhost.addresses {
             let key = (address.value.ip, scope(address.value.ip, vhost));
             if let Some(first) = seen.insert(key, &address.span) {
-                out.error(address.span.clone(), format!("{} is given twice", address.value.ip))
-                    .related(first.clone(), "first given here");
+                out.error(
+                    address.span.clone(),
+                    format!("{} is given twice", address.value.ip),
+                )
+                .related(first.clone(), "first given here");
             }
         }
     }
@@ -55,7 +70,10 @@ fn addresses(vhosts: &[vhost::Draft], out: &mut Findings) {
             if let Some(address) = seen.get(&(source.value, scope(source.value, vhost))) {
                 out.error(
                     source.span.clone(),
-                    format!("{} follows mastership: it cannot be this node's own address", source.value),
+                    format!(
+                        "{} follows mastership: it cannot be this node's own address",
+                        source.value
+                    ),
                 )
                 .related((*address).clone(), "a virtual address");
             }
@@ -69,7 +87,11 @@ fn scope(ip: IpAddr, vhost: &vhost::Draft) -> Option<&IfName> {
         IpAddr::V4(ip) => ip.is_link_local(),
         IpAddr::V6(ip) => ip.is_unicast_link_local(),
     };
-    vhost.interface.as_ref().map(|i| &i.value).filter(|_| link_local)
+    vhost
+        .interface
+        .as_ref()
+        .map(|i| &i.value)
+        .filter(|_| link_local)
 }
 
 fn hook_names(vhosts: &[vhost::Draft], hooks: &BTreeMap<Name, hook::Draft>, out: &mut Findings) {
@@ -87,12 +109,22 @@ fn hook_names(vhosts: &[vhost::Draft], hooks: &BTreeMap<Name, hook::Draft>, out:
                 let near = nearest(text, hooks.keys().map(Name::as_str));
                 // The hook that was meant is not one that nobody uses.
                 used.extend(near);
-                let hint = near.map_or_else(|| format!("define it: [hook.{text}]"), |near| format!("did you mean {near:?}?"));
-                out.error(name.span.clone(), format!("there is no hook {text:?}")).hint(hint);
+                let hint = near.map_or_else(
+                    || format!("define it: [hook.{text}]"),
+                    |near| format!("did you mean {near:?}?"),
+                );
+                out.error(name.span.clone(), format!("there is no hook {text:?}"))
+                    .hint(hint);
             }
         }
     }
-    for (name, draft) in hooks.iter().filter(|(name, _)| !used.contains(name.as_str())) {
-        out.warn(draft.span.clone(), format!("no virtual host uses hook {:?}", name.as_str()));
+    for (name, draft) in hooks
+        .iter()
+        .filter(|(name, _)| !used.contains(name.as_str()))
+    {
+        out.warn(
+            draft.span.clone(),
+            format!("no virtual host uses hook {:?}", name.as_str()),
+        );
     }
 }

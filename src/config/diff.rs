@@ -18,18 +18,33 @@ pub fn differences(old: &Vhost, new: &Vhost) -> Vec<&'static str> {
         ("family-timers", old.family_timers != new.family_timers),
         ("link-local", old.link_local != new.link_local),
         ("ipv6-checksum", old.ipv6_checksum != new.ipv6_checksum),
-        ("send-demote-byte", old.send_demote_byte != new.send_demote_byte),
+        (
+            "send-demote-byte",
+            old.send_demote_byte != new.send_demote_byte,
+        ),
         ("openbsd-lladdr", old.openbsd_lladdr != new.openbsd_lladdr),
-        ("manage-addresses", old.manage_addresses != new.manage_addresses),
+        (
+            "manage-addresses",
+            old.manage_addresses != new.manage_addresses,
+        ),
         ("lease", old.lease != new.lease),
         ("source-mac", old.source_mac != new.source_mac),
-        ("source-address", old.source_address != new.source_address || old.source_address6 != new.source_address6),
-        ("ignore-link-state", old.ignore_link_state != new.ignore_link_state),
+        (
+            "source-address",
+            old.source_address != new.source_address || old.source_address6 != new.source_address6,
+        ),
+        (
+            "ignore-link-state",
+            old.ignore_link_state != new.ignore_link_state,
+        ),
         ("announce", old.announce != new.announce),
         ("xparam", old.xparam != new.xparam),
         ("hooks", old.hooks != new.hooks),
         ("adopt", old.adopt != new.adopt),
         ("keep-degraded", old.keep_degraded != new.keep_degraded),
     ];
-    keys.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect()
+    keys.into_iter()
+        .filter(|(_, differs)| *differs)
+        .map(|(key, _)| key)
+        .collect()
 }

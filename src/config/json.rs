@@ -7,7 +7,12 @@ use super::problem::Findings;
 
 /// One object; what JSON cannot say is reported at its place.
 pub(super) fn object(table: &DeTable<'_>, out: &mut Findings) -> Value {
-    let entries = table.iter().map(|(key, item)| (key.get_ref().to_string(), value(item.get_ref(), &item.span(), out)));
+    let entries = table.iter().map(|(key, item)| {
+        (
+            key.get_ref().to_string(),
+            value(item.get_ref(), &item.span(), out),
+        )
+    });
     Value::Object(entries.collect::<Map<_, _>>())
 }
 
@@ -22,9 +27,18 @@ fn value(item: &DeValue<'_>, span: &std::ops::Range<usize>, out: &mut Findings) 
         },
         DeValue::Float(number) => match number.as_str().parse().ok().and_then(Number::from_f64) {
             Some(number) => Value::Number(number),
-            None => no_number(span, &format!("{number} is not a finite number, which a hook's config may not contain"), out),
+            None => no_number(
+                span,
+                &format!("{number} is not a finite number, which a hook's config may not contain"),
+                out,
+            ),
         },
-        DeValue::Array(items) => Value::Array(items.iter().map(|i| value(i.get_ref(), &i.span(), out)).collect()),
+        DeValue::Array(items) => Value::Array(
+            items
+                .iter()
+                .map(|i| value(i.get_ref(), &i.span(), out))
+                .collect(),
+        ),
         DeValue::Table(table) => object(table, out),
     }
 }

@@ -30,15 +30,24 @@ impl Disk {
     /// For the configuration in this file, with the credentials of this process.
     #[must_use]
     pub fn beside(config: &Path, sources: Sources) -> Self {
-        let parent = config.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let directory = sources.without_links(parent).unwrap_or_else(|_| parent.to_owned());
-        Self { directory, credentials: std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from), sources }
+        let parent = config
+            .parent()
+            .filter(|p| !p.as_os_str().is_empty())
+            .unwrap_or(Path::new("."));
+        let directory = sources
+            .without_links(parent)
+            .unwrap_or_else(|_| parent.to_owned());
+        Self {
+            directory,
+            credentials: std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from),
+            sources,
+        }
     }
 }
 
 impl Config {
-    /// Reads and checks a configuration and everything it refers to, for the daemon: what others could write to is refused, or
-    /// only warned of, as the configuration wants it (`file-owners`).
+    /// Reads and checks a configuration and everything it refers to, for the daemon: what others
+    /// could write to is refused, or only warned of, as the configuration wants it (`file-owners`).
     ///
     /// # Errors
     /// A [`Report`] with every problem.
@@ -52,11 +61,12 @@ impl Config {
     /// A [`Report`] with every problem.
     pub fn load_through(path: &Path, access: Access) -> Result<Loaded, Report> {
         let sources = Sources::through(access);
-        Self::read_in(path, &sources, &Disk::beside(path, sources.clone())).and_then(|loaded| refuse(loaded, &sources))
+        Self::read_in(path, &sources, &Disk::beside(path, sources.clone()))
+            .and_then(|loaded| refuse(loaded, &sources))
     }
 
-    /// As [`Self::load`], for whoever only has to know what is granted: passwords are not read (the keys are not the real ones),
-    /// and hooks need not be there.
+    /// As [`Self::load`], for whoever only has to know what is granted: passwords are not read (the
+    /// keys are not the real ones), and hooks need not be there.
     ///
     /// # Errors
     /// A [`Report`] with every problem.
@@ -66,7 +76,8 @@ impl Config {
         Self::read_in(path, &sources, &around).and_then(|loaded| refuse(loaded, &sources))
     }
 
-    /// As [`Self::load`], for whoever only looks: who else could write to what was read is in `sources`.
+    /// As [`Self::load`], for whoever only looks: who else could write to what was read is in
+    /// `sources`.
     ///
     /// # Errors
     /// A [`Report`] with every problem.
@@ -78,18 +89,33 @@ impl Config {
     ///
     /// # Errors
     /// A [`Report`] with every problem.
-    pub fn read_in(path: &Path, sources: &Sources, around: &dyn Surroundings) -> Result<Loaded, Report> {
+    pub fn read_in(
+        path: &Path,
+        sources: &Sources,
+        around: &dyn Surroundings,
+    ) -> Result<Loaded, Report> {
         let name = path.display().to_string();
         let bytes = read_config(path, sources).map_err(|unread| {
-            let hint = unread.hint(|| "write it, or name another file; docs/configuration.md has an example".to_owned());
+            let hint = unread.hint(|| {
+                "write it, or name another file; docs/configuration.md has an example".to_owned()
+            });
             Report::unreadable(&name, unread.why, hint)
         })?;
         let text = String::from_utf8(bytes).map_err(|error| {
-            let line = error.as_bytes().iter().take(error.utf8_error().valid_up_to()).filter(|b| **b == b'\n').count() + 1;
+            let line = error
+                .as_bytes()
+                .iter()
+                .take(error.utf8_error().valid_up_to())
+                .filter(|b| **b == b'\n')
+                .count()
+                + 1;
             Report::unreadable(&name, format!("line {line} is not valid UTF-8"), None)
         })?;
         let loaded = Self::parse(&name, &text, around)?;
-        for directory in [&loaded.config.daemon.run_dir, &loaded.config.daemon.state_dir] {
+        for directory in [
+            &loaded.config.daemon.run_dir,
+            &loaded.config.daemon.state_dir,
+        ] {
             sources.look_at_directory(directory);
         }
         Ok(loaded)
@@ -105,10 +131,20 @@ fn refuse(mut loaded: Loaded, sources: &Sources) -> Result<Loaded, Report> {
     let problem = |refusal: &Refusal| Problem {
         severity,
         hint: refusal.mend(),
-        ..Problem::error(None, format!("others could change what is read from here: {refusal}"))
+        ..Problem::error(
+            None,
+            format!("others could change what is read from here: {refusal}"),
+        )
     };
-    loaded.report.problems.extend(sources.refusals().iter().map(problem));
-    if loaded.report.has_errors() { Err(loaded.report) } else { Ok(loaded) }
+    loaded
+        .report
+        .problems
+        .extend(sources.refusals().iter().map(problem));
+    if loaded.report.has_errors() {
+        Err(loaded.report)
+    } else {
+        Ok(loaded)
+    }
 }
 
 /// Whose hooks a configuration trusts; its other tables are not read.
@@ -118,8 +154,13 @@ fn refuse(mut loaded: Loaded, sources: &Sources) -> Result<Loaded, Report> {
 pub fn load_trust(path: &Path) -> Result<Trust, Report> {
     let name = path.display().to_string();
     let sources = Sources::of_daemon();
-    let bytes = read_config(path, &sources).map_err(|unread| Report::unreadable(&name, unread.why, None))?;
-    super::parse_trust(&name, &String::from_utf8_lossy(&bytes), &Disk::beside(path, sources))
+    let bytes = read_config(path, &sources)
+        .map_err(|unread| Report::unreadable(&name, unread.why, None))?;
+    super::parse_trust(
+        &name,
+        &String::from_utf8_lossy(&bytes),
+        &Disk::beside(path, sources),
+    )
 }
 
 /// A file that could not be read.
@@ -142,21 +183,33 @@ fn read_config(path: &Path, sources: &Sources) -> Result<Vec<u8>, Unread> {
         absent: err.kind() == io::ErrorKind::NotFound,
     };
     let mut bytes = Vec::new();
-    sources.open(path).and_then(|file| file.take(CONFIG_BYTES_MAX + 1).read_to_end(&mut bytes)).map_err(failed)?;
+    sources
+        .open(path)
+        .and_then(|file| file.take(CONFIG_BYTES_MAX + 1).read_to_end(&mut bytes))
+        .map_err(failed)?;
     if bytes.len() as u64 > CONFIG_BYTES_MAX {
-        return Err(Unread { why: format!("the configuration is larger than {} KiB", CONFIG_BYTES_MAX >> 10), absent: false });
+        return Err(Unread {
+            why: format!(
+                "the configuration is larger than {} KiB",
+                CONFIG_BYTES_MAX >> 10
+            ),
+            absent: false,
+        });
     }
     Ok(bytes)
 }
 
-/// Opens a regular file. Looks before it opens: opening a pipe or a device may block or do something.
+/// Opens a regular file. Looks before it opens: opening a pipe or a device may block or do
+/// something.
 fn open(path: &Path, sources: &Sources) -> Result<File, String> {
     sources.open(path).map_err(|err| err.to_string())
 }
 
 fn read_secret(file: File) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::with_capacity(64);
-    file.take(SECRET_BYTES_MAX).read_to_end(&mut bytes).map_err(|e| e.to_string())?;
+    file.take(SECRET_BYTES_MAX)
+        .read_to_end(&mut bytes)
+        .map_err(|e| e.to_string())?;
     Ok(bytes)
 }
 
@@ -165,24 +218,45 @@ impl Surroundings for Disk {
         let path = self.directory.join(path);
         let file = self.sources.open(&path).map_err(|why| Unusable {
             message: format!("cannot read {}: {why}", path.display()),
-            hint: (why.kind() == io::ErrorKind::NotFound)
-                .then(|| format!("write it, the same on every node: (umask 077; echo PASSWORD > {})", path.display())),
+            hint: (why.kind() == io::ErrorKind::NotFound).then(|| {
+                format!(
+                    "write it, the same on every node: (umask 077; echo PASSWORD > {})",
+                    path.display()
+                )
+            }),
         })?;
         // Asked of the open file: what is checked is what is read.
-        let metadata = file.metadata().map_err(|e| format!("cannot read {}: {e}", path.display()))?;
+        let metadata = file
+            .metadata()
+            .map_err(|e| format!("cannot read {}: {e}", path.display()))?;
         let mode = metadata.mode() & 0o7777;
         if mode & 0o077 != 0 {
-            let message = format!("{} is open to others than its owner (mode {mode:04o})", path.display());
-            return Err(Unusable { message, hint: Some(format!("take the rights away: chmod go= {}", path.display())) });
+            let message = format!(
+                "{} is open to others than its owner (mode {mode:04o})",
+                path.display()
+            );
+            return Err(Unusable {
+                message,
+                hint: Some(format!(
+                    "take the rights away: chmod go= {}",
+                    path.display()
+                )),
+            });
         }
         Ok(read_secret(file).map_err(|why| format!("cannot read {}: {why}", path.display()))?)
     }
 
     fn credential(&self, name: &str) -> Result<Vec<u8>, Unusable> {
         let Some(directory) = &self.credentials else {
-            let message = format!("there is no credential {name:?}: CREDENTIALS_DIRECTORY is not set");
-            let hint = format!("credentials come from systemd: LoadCredential={name}:/path/of/the/password");
-            return Err(Unusable { message, hint: Some(hint) });
+            let message =
+                format!("there is no credential {name:?}: CREDENTIALS_DIRECTORY is not set");
+            let hint = format!(
+                "credentials come from systemd: LoadCredential={name}:/path/of/the/password"
+            );
+            return Err(Unusable {
+                message,
+                hint: Some(hint),
+            });
         };
         let path = directory.join(name);
         Ok(open(&path, &self.sources)
@@ -194,15 +268,20 @@ impl Surroundings for Disk {
         let path = self.directory.join(path);
         let read = |file: File| {
             let mut bytes = Vec::new();
-            file.take(FILE_MAX).read_to_end(&mut bytes).map_err(|e| e.to_string())?;
+            file.take(FILE_MAX)
+                .read_to_end(&mut bytes)
+                .map_err(|e| e.to_string())?;
             Ok(bytes)
         };
-        Ok(open(&path, &self.sources).and_then(read).map_err(|why| format!("cannot read the key {}: {why}", path.display()))?)
+        Ok(open(&path, &self.sources)
+            .and_then(read)
+            .map_err(|why| format!("cannot read the key {}: {why}", path.display()))?)
     }
 
     fn hook_file(&self, path: &Path) -> Result<PathBuf, Unusable> {
         let path = self.directory.join(path);
-        open(&path, &self.sources).map_err(|why| format!("cannot read {}: {why}", path.display()))?;
+        open(&path, &self.sources)
+            .map_err(|why| format!("cannot read {}: {why}", path.display()))?;
         Ok(path)
     }
 }

@@ -1,14 +1,16 @@
-//! The configuration: a TOML file becomes a checked [`Config`], or a [`Report`] of everything that is wrong with it.
+//! The configuration: a TOML file becomes a checked [`Config`], or a [`Report`] of everything that
+//! is wrong with it.
 //!
-//! Reading goes in three steps. The parser makes a tree whose every key and value knows its place. One pass
-//! over the tree (`daemon`, `trust`, `vhost`, `hook`, `grant`) takes each value, checks it and notes what is wrong, and
-//! goes on: one run shows all problems. At last `cross` compares what stands in different places.
-//! All of that is pure; what lies outside the file (passwords, scripts) is asked for through [`Surroundings`],
-//! and `Disk` is the real one. The list of all keys is [`reference::SECTIONS`]; unknown keys are refused by it
-//! and `docs/configuration.md` is made from it.
+//! Reading goes in three steps. The parser makes a tree whose every key and value knows its place.
+//! One pass over the tree (`daemon`, `trust`, `vhost`, `hook`, `grant`) takes each value, checks it
+//! and notes what is wrong, and goes on: one run shows all problems. At last `cross` compares what
+//! stands in different places. All of that is pure; what lies outside the file (passwords, scripts)
+//! is asked for through [`Surroundings`], and `Disk` is the real one. The list of all keys is
+//! [`reference::SECTIONS`]; unknown keys are refused by it and `docs/configuration.md` is made from
+//! it.
 //!
-//! Holding a [`Config`] means: every value is in its range, every hook that is named exists, and no two virtual
-//! hosts claim the same address or the same vhid on one interface.
+//! Holding a [`Config`] means: every value is in its range, every hook that is named exists, and no
+//! two virtual hosts claim the same address or the same vhid on one interface.
 
 mod address;
 mod choice;
@@ -38,15 +40,16 @@ mod vhost;
 mod tests;
 
 pub use choice::{
-    Choice, FamilyTimers, FileOwners, Ipv6Checksum, Leases, LinkLocal, LogFormat, LogLevel, OnFailure, OnUnhealthy, Peers,
-    Preempt, Reload, Sandbox, ServiceBackend, SourceMac, TieBreak,
+    Choice, FamilyTimers, FileOwners, Ipv6Checksum, Leases, LinkLocal, LogFormat, LogLevel,
+    OnFailure, OnUnhealthy, Peers, Preempt, Reload, Sandbox, ServiceBackend, SourceMac, TieBreak,
 };
 pub use daemon::{run_dir, state_dir};
 pub use diff::differences;
 #[cfg(feature = "daemon")]
 pub use load::{Disk, load_trust};
 pub use model::{
-    Announce, AtStop, Config, Daemon, Destination, Health, Hook, Kind, Language, Limits, Loaded, Log, Place, Script, Vhost,
+    Announce, AtStop, Config, Daemon, Destination, Health, Hook, Kind, Language, Limits, Loaded,
+    Log, Place, Script, Vhost,
 };
 pub use problem::{Excerpt, Problem, Report, Severity};
 #[cfg(feature = "daemon")]
@@ -72,7 +75,10 @@ pub struct Unusable {
 
 impl From<String> for Unusable {
     fn from(message: String) -> Self {
-        Self { message, hint: None }
+        Self {
+            message,
+            hint: None,
+        }
     }
 }
 
@@ -96,7 +102,8 @@ pub trait Surroundings {
     /// It is not a file that can be read.
     fn key_file(&self, path: &Path) -> Result<Vec<u8>, Unusable>;
 
-    /// The full path of a file that is read later (a hook's source, a signature, certificates), named as in the configuration.
+    /// The full path of a file that is read later (a hook's source, a signature, certificates),
+    /// named as in the configuration.
     ///
     /// # Errors
     /// It is not a file that can be read.
@@ -113,14 +120,23 @@ pub fn parse_grants(name: &str, text: &str) -> Result<crate::effect::Grants, Rep
     let table = read::Table::whole(document.get_ref(), text, &reference::GRANT, &mut out);
     let grants = grant::read(&table, &mut out);
     let report = Report::new(name, text, out);
-    if report.has_errors() { Err(report) } else { Ok(grants) }
+    if report.has_errors() {
+        Err(report)
+    } else {
+        Ok(grants)
+    }
 }
 
-/// Reads the hooks of a configuration and nothing else of it: virtual hosts, passwords and who vouches do not matter.
+/// Reads the hooks of a configuration and nothing else of it: virtual hosts, passwords and who
+/// vouches do not matter.
 ///
 /// # Errors
 /// A [`Report`] with every problem.
-pub fn parse_hooks(name: &str, text: &str, around: &dyn Surroundings) -> Result<BTreeMap<Name, Hook>, Report> {
+pub fn parse_hooks(
+    name: &str,
+    text: &str,
+    around: &dyn Surroundings,
+) -> Result<BTreeMap<Name, Hook>, Report> {
     let (text, mut out) = (syntax::without_bom(text), problem::Findings::default());
     let (document, _) = syntax::read(text, &mut out);
     let root = read::Table::root(document.get_ref(), text, &mut out);
@@ -129,18 +145,29 @@ pub fn parse_hooks(name: &str, text: &str, around: &dyn Surroundings) -> Result<
     if report.has_errors() {
         return Err(report);
     }
-    Ok(hooks.into_iter().filter_map(|(name, draft)| Some((name, draft.done?))).collect())
+    Ok(hooks
+        .into_iter()
+        .filter_map(|(name, draft)| Some((name, draft.done?)))
+        .collect())
 }
 
 #[cfg(feature = "daemon")]
 /// Reads the `[trust]` of a whole configuration, and nothing else of it.
-fn parse_trust(name: &str, text: &str, around: &dyn Surroundings) -> Result<crate::trust::Trust, Report> {
+fn parse_trust(
+    name: &str,
+    text: &str,
+    around: &dyn Surroundings,
+) -> Result<crate::trust::Trust, Report> {
     let (text, mut out) = (syntax::without_bom(text), problem::Findings::default());
     let (document, _) = syntax::read(text, &mut out);
     let root = read::Table::root(document.get_ref(), text, &mut problem::Findings::default());
     let trust = trust::read(&root, around, &mut out);
     let report = Report::new(name, text, out);
-    if report.has_errors() { Err(report) } else { Ok(trust) }
+    if report.has_errors() {
+        Err(report)
+    } else {
+        Ok(trust)
+    }
 }
 
 impl Config {
@@ -152,7 +179,11 @@ impl Config {
         let (text, mut out) = (syntax::without_bom(text), problem::Findings::default());
         let (document, good) = syntax::read(text, &mut out);
         // A tree that was patched up after a syntax error would yield problems that are not there.
-        let config = if good { read_root(document.get_ref(), text, around, &mut out) } else { None };
+        let config = if good {
+            read_root(document.get_ref(), text, around, &mut out)
+        } else {
+            None
+        };
         let report = Report::new(name, text, out);
         match config {
             Some(config) if !report.has_errors() => Ok(Loaded { config, report }),
@@ -162,16 +193,32 @@ impl Config {
 }
 
 /// Reads the top level. `None` only if something was reported.
-fn read_root(document: &DeTable<'_>, text: &str, around: &dyn Surroundings, out: &mut problem::Findings) -> Option<Config> {
+fn read_root(
+    document: &DeTable<'_>,
+    text: &str,
+    around: &dyn Surroundings,
+    out: &mut problem::Findings,
+) -> Option<Config> {
     let root = read::Table::root(document, text, out);
     let daemon = daemon::read(&root, around, out);
     let trust = trust::read(&root, around, out);
     let hooks = hook::read_all(&root, Some(&trust), around, out);
     let vhosts = vhost::read_all(&root, around, out);
     cross::check(&vhosts, &hooks, out);
-    let vhosts = vhosts.into_iter().map(|v| v.done).collect::<Option<Vec<_>>>()?;
-    let hooks = hooks.into_iter().map(|(name, hook)| Some((name, hook.done?))).collect::<Option<_>>()?;
-    let mut config = Config { daemon: daemon?, trust, vhosts, hooks };
+    let vhosts = vhosts
+        .into_iter()
+        .map(|v| v.done)
+        .collect::<Option<Vec<_>>>()?;
+    let hooks = hooks
+        .into_iter()
+        .map(|(name, hook)| Some((name, hook.done?)))
+        .collect::<Option<_>>()?;
+    let mut config = Config {
+        daemon: daemon?,
+        trust,
+        vhosts,
+        hooks,
+    };
     hook::size_pools(&mut config);
     Some(config)
 }

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use super::Report;
 use super::choice::{
-    FamilyTimers, FileOwners, Ipv6Checksum, Leases, LinkLocal, LogFormat, LogLevel, OnFailure, OnUnhealthy, Peers, Preempt,
-    Reload, Sandbox, ServiceBackend, SourceMac, TieBreak,
+    FamilyTimers, FileOwners, Ipv6Checksum, Leases, LinkLocal, LogFormat, LogLevel, OnFailure,
+    OnUnhealthy, Peers, Preempt, Reload, Sandbox, ServiceBackend, SourceMac, TieBreak,
 };
 use super::secret::Secret;
 use crate::effect::Grants;
@@ -71,7 +71,8 @@ pub struct Daemon {
     pub run_dir: PathBuf,
     /// `service-backend`: who starts and stops services.
     pub service_backend: ServiceBackend,
-    /// `ca-file`: its full path; certificates that requests of hooks believe beside those of the system.
+    /// `ca-file`: its full path; certificates that requests of hooks believe beside those of the
+    /// system.
     pub ca_file: Option<PathBuf>,
     /// SIGHUP stops the daemon, as it does ucarp; no key sets this.
     pub hangup_stops: bool,
@@ -105,7 +106,8 @@ pub struct Vhost {
     pub advskew: AdvSkew,
     /// `preempt`: take over from a worse master.
     pub preempt: Preempt,
-    /// `dead-ratio`: so many advertisement bases without an advertisement and the master counts as dead; at least 1.
+    /// `dead-ratio`: so many advertisement bases without an advertisement and the master counts as
+    /// dead; at least 1.
     pub dead_ratio: u32,
     /// `neutral`: do not call `on_backup` at start.
     pub neutral: bool,
@@ -115,7 +117,8 @@ pub struct Vhost {
     pub peers: Peers,
     /// `family-timers`: claim when every family is silent, or when any is.
     pub family_timers: FamilyTimers,
-    /// `link-local`: are link-local addresses part of the hash we send (docs/protocol.md, section 2)?
+    /// `link-local`: are link-local addresses part of the hash we send (docs/protocol.md, section
+    /// 2)?
     pub link_local: LinkLocal,
     /// `ipv6-checksum`: which sum we send (docs/protocol.md, section 1.2).
     pub ipv6_checksum: Ipv6Checksum,
@@ -125,7 +128,8 @@ pub struct Vhost {
     pub openbsd_lladdr: Option<MacAddr>,
     /// Cut the advertised advskew at 240; not so under the name ucarp. No key sets this.
     pub clamp_advskew: bool,
-    /// Takes no part on an interface that carries no Ethernet frames; not so under the name ucarp. No key sets this.
+    /// Takes no part on an interface that carries no Ethernet frames; not so under the name ucarp.
+    /// No key sets this.
     pub needs_ethernet: bool,
     /// `manage-addresses`: the daemon itself puts up and takes down [`Self::addresses`].
     pub manage_addresses: bool,
@@ -160,7 +164,9 @@ pub struct Vhost {
 impl Vhost {
     /// The families of its addresses, IPv4 first: those it advertises in.
     pub fn families(&self) -> impl Iterator<Item = Family> + '_ {
-        Family::ALL.into_iter().filter(|family| self.addresses.iter().any(|a| a.family() == *family))
+        Family::ALL
+            .into_iter()
+            .filter(|family| self.addresses.iter().any(|a| a.family() == *family))
     }
 }
 
@@ -170,7 +176,8 @@ pub enum AtStop {
     /// `before_backup`, addresses down, bow-out, `on_backup`.
     #[default]
     AddressesFirst,
-    /// `on_backup`, and only when it has ended the bow-out: the hooks hold the addresses, not the daemon.
+    /// `on_backup`, and only when it has ended the bow-out: the hooks hold the addresses, not the
+    /// daemon.
     HooksFirst,
     /// The addresses are taken off, whoever put them up; bow-out; no hook runs.
     AddressesOnly,
@@ -179,7 +186,8 @@ pub enum AtStop {
 /// Where advertisements are sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Destination {
-    /// `nomcast`: the frame goes to the broadcast address of Ethernet; the IP destination stays the group.
+    /// `nomcast`: the frame goes to the broadcast address of Ethernet; the IP destination stays the
+    /// group.
     pub ethernet_broadcast: bool,
     /// `mcast-group`: a multicast address.
     pub group: Ipv4Addr,
@@ -187,8 +195,8 @@ pub struct Destination {
     pub group6: Ipv6Addr,
 }
 
-/// `announce`: how often neighbours are told at takeover. After the second advertisement they are told once
-/// more in any case.
+/// `announce`: how often neighbours are told at takeover. After the second advertisement they are
+/// told once more in any case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Announce {
     /// `count`: 1..=255 for each address.
@@ -250,7 +258,8 @@ pub enum Kind {
     Script(Box<Script>),
 }
 
-/// The programs of `kind = "script"`. They are called with the interface, the address and the xparam if there is one.
+/// The programs of `kind = "script"`. They are called with the interface, the address and the
+/// xparam if there is one.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Script {
     /// `up`: runs on becoming master.

@@ -45,10 +45,18 @@ impl Excerpt {
     #[must_use]
     pub fn line(name: &str, text: String, line: usize) -> Option<Self> {
         let all = text.split_inclusive('\n').nth(line.checked_sub(1)?)?;
-        let start: usize = text.split_inclusive('\n').take(line - 1).map(str::len).sum();
+        let start: usize = text
+            .split_inclusive('\n')
+            .take(line - 1)
+            .map(str::len)
+            .sum();
         let indent = all.len() - all.trim_start().len();
         let span = start + indent..start + all.trim_end().len().max(indent);
-        Some(Self { name: name.to_owned(), text, span })
+        Some(Self {
+            name: name.to_owned(),
+            text,
+            span,
+        })
     }
 }
 
@@ -56,7 +64,14 @@ impl Problem {
     /// An error at a place.
     #[must_use]
     pub fn error(span: Option<Range<usize>>, message: impl Into<String>) -> Self {
-        Self { severity: Severity::Error, message: message.into(), span, related: None, elsewhere: None, hint: None }
+        Self {
+            severity: Severity::Error,
+            message: message.into(),
+            span,
+            related: None,
+            elsewhere: None,
+            hint: None,
+        }
     }
 }
 
@@ -68,13 +83,24 @@ pub(super) struct Findings {
 
 impl Findings {
     /// Notes an error; what comes back takes a hint and a related place.
-    pub(super) fn error(&mut self, span: impl Into<Option<Range<usize>>>, message: impl Into<String>) -> Note<'_> {
+    pub(super) fn error(
+        &mut self,
+        span: impl Into<Option<Range<usize>>>,
+        message: impl Into<String>,
+    ) -> Note<'_> {
         self.note(Problem::error(span.into(), message))
     }
 
     /// Notes a warning.
-    pub(super) fn warn(&mut self, span: impl Into<Option<Range<usize>>>, message: impl Into<String>) -> Note<'_> {
-        self.note(Problem { severity: Severity::Warning, ..Problem::error(span.into(), message) })
+    pub(super) fn warn(
+        &mut self,
+        span: impl Into<Option<Range<usize>>>,
+        message: impl Into<String>,
+    ) -> Note<'_> {
+        self.note(Problem {
+            severity: Severity::Warning,
+            ..Problem::error(span.into(), message)
+        })
     }
 
     fn note(&mut self, problem: Problem) -> Note<'_> {
@@ -124,20 +150,38 @@ impl Report {
             problems.truncate(Self::PROBLEMS_MAX);
         }
         problems.sort_by_key(|p| p.span.as_ref().map(|s| s.start));
-        Self { name: name.to_owned(), text: text.to_owned(), omitted: found - problems.len(), problems }
+        Self {
+            name: name.to_owned(),
+            text: text.to_owned(),
+            omitted: found - problems.len(),
+            problems,
+        }
     }
 
     #[cfg(feature = "daemon")]
     /// A report about a file that could not even be read.
     pub(super) fn unreadable(name: &str, message: String, hint: Option<String>) -> Self {
-        let problem = Problem { hint, ..Problem::error(None, message) };
-        Self { name: name.to_owned(), text: String::new(), problems: vec![problem], omitted: 0 }
+        let problem = Problem {
+            hint,
+            ..Problem::error(None, message)
+        };
+        Self {
+            name: name.to_owned(),
+            text: String::new(),
+            problems: vec![problem],
+            omitted: 0,
+        }
     }
 
     /// A report of one problem that is about no configuration.
     #[must_use]
     pub fn about(problem: Problem) -> Self {
-        Self { name: String::new(), text: String::new(), problems: vec![problem], omitted: 0 }
+        Self {
+            name: String::new(),
+            text: String::new(),
+            problems: vec![problem],
+            omitted: 0,
+        }
     }
 
     /// Is there anything beside warnings?
@@ -149,7 +193,10 @@ impl Report {
     /// How many problems of one severity there are.
     #[must_use]
     pub fn count(&self, severity: Severity) -> usize {
-        self.problems.iter().filter(|p| p.severity == severity).count()
+        self.problems
+            .iter()
+            .filter(|p| p.severity == severity)
+            .count()
     }
 
     /// A line for each problem, as in `carpd.toml:12:1: error: unknown key ...: did you mean ...?`
@@ -165,7 +212,10 @@ impl Report {
     fn headline(&self, problem: &Problem) -> String {
         let place = problem.span.as_ref().map(|span| self.position(span.start));
         let place = place.map_or_else(String::new, |(line, column)| format!("{line}:{column}:"));
-        format!("{}:{place} {}: {}", self.name, problem.severity, problem.message)
+        format!(
+            "{}:{place} {}: {}",
+            self.name, problem.severity, problem.message
+        )
     }
 
     /// Line and column of a byte, both from 1; columns count characters.
@@ -173,7 +223,10 @@ impl Report {
     pub fn position(&self, byte: usize) -> (usize, usize) {
         let before = self.text.get(..byte).unwrap_or(&self.text);
         let line_start = before.rfind('\n').map_or(0, |at| at + 1);
-        (before.matches('\n').count() + 1, before.get(line_start..).unwrap_or_default().chars().count() + 1)
+        (
+            before.matches('\n').count() + 1,
+            before.get(line_start..).unwrap_or_default().chars().count() + 1,
+        )
     }
 }
 
@@ -187,7 +240,8 @@ impl fmt::Display for Severity {
 }
 
 impl fmt::Display for Report {
-    /// One line for each problem: `FILE:LINE:COLUMN: error: MESSAGE`, and its hint on a line of its own.
+    /// One line for each problem: `FILE:LINE:COLUMN: error: MESSAGE`, and its hint on a line of its
+    /// own.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for problem in &self.problems {
             writeln!(f, "{}", self.headline(problem))?;

@@ -1,5 +1,5 @@
-//! Takes values out of the tree. Whatever is missing, unknown, of the wrong type or out of range is noted, and
-//! reading goes on.
+//! Takes values out of the tree. Whatever is missing, unknown, of the wrong type or out of range is
+//! noted, and reading goes on.
 
 use std::fmt::Display;
 use std::ops::{Range, RangeInclusive};
@@ -23,7 +23,10 @@ pub(super) struct At<T> {
 
 impl<T> At<T> {
     pub(super) fn map<U>(self, f: impl FnOnce(T) -> U) -> At<U> {
-        At { value: f(self.value), span: self.span }
+        At {
+            value: f(self.value),
+            span: self.span,
+        }
     }
 }
 
@@ -46,21 +49,41 @@ impl<'d> Table<'d> {
     }
 
     /// The top level of a file that holds the keys of one section.
-    pub(super) fn whole(table: &'d DeTable<'d>, text: &str, section: &'static Section, out: &mut Findings) -> Self {
+    pub(super) fn whole(
+        table: &'d DeTable<'d>,
+        text: &str,
+        section: &'static Section,
+        out: &mut Findings,
+    ) -> Self {
         let end = text.len().min(text.find('\n').unwrap_or(text.len()));
-        let this = Self { entries: table, span: 0..end, section };
+        let this = Self {
+            entries: table,
+            span: 0..end,
+            section,
+        };
         this.refuse_unknown_keys(out);
         this
     }
 
     /// A value that must be a table with the keys of `section`.
-    pub(super) fn open(item: &'d Item<'d>, section: &'static Section, out: &mut Findings) -> Option<Self> {
+    pub(super) fn open(
+        item: &'d Item<'d>,
+        section: &'static Section,
+        out: &mut Findings,
+    ) -> Option<Self> {
         let DeValue::Table(table) = item.get_ref() else {
-            out.error(item.span(), format!("this must be a table, not {}", kind(item.get_ref())))
-                .hint(format!("write {}", section.header));
+            out.error(
+                item.span(),
+                format!("this must be a table, not {}", kind(item.get_ref())),
+            )
+            .hint(format!("write {}", section.header));
             return None;
         };
-        let this = Self { entries: table, span: item.span(), section };
+        let this = Self {
+            entries: table,
+            span: item.span(),
+            section,
+        };
         this.refuse_unknown_keys(out);
         Some(this)
     }
@@ -80,13 +103,16 @@ impl<'d> Table<'d> {
         }
     }
 
-    /// What may have been meant by an unknown key: one that is nearly so called, or one of another section.
+    /// What may have been meant by an unknown key: one that is nearly so called, or one of another
+    /// section.
     fn guess(&self, name: &str) -> String {
         let here = self.section.keys.iter().map(|k| k.name);
         if let Some(near) = nearest(name, here.clone()) {
             return format!("did you mean `{near}`?");
         }
-        let elsewhere = reference::SECTIONS.iter().find(|s| s.keys.iter().any(|k| k.name == name));
+        let elsewhere = reference::SECTIONS
+            .iter()
+            .find(|s| s.keys.iter().any(|k| k.name == name));
         if let Some(section) = elsewhere.filter(|s| !s.header.is_empty()) {
             return format!("`{name}` belongs under {}", section.header);
         }
@@ -95,11 +121,23 @@ impl<'d> Table<'d> {
 
     /// The value of a key, if it is there. Says so if it is not and must be.
     pub(super) fn item(&self, name: &'static str, out: &mut Findings) -> Option<&'d Item<'d>> {
-        debug_assert!(self.section.keys.iter().any(|k| k.name == name), "{name} stands in the reference");
+        debug_assert!(
+            self.section.keys.iter().any(|k| k.name == name),
+            "{name} stands in the reference"
+        );
         let item = self.entries.get(name);
-        let required = self.section.keys.iter().any(|k| k.name == name && matches!(k.presence, Presence::Required));
+        let required = self
+            .section
+            .keys
+            .iter()
+            .any(|k| k.name == name && matches!(k.presence, Presence::Required));
         if item.is_none() && required && !self.mistyped(name) {
-            let example = self.section.keys.iter().find(|k| k.name == name).map(|k| k.example);
+            let example = self
+                .section
+                .keys
+                .iter()
+                .find(|k| k.name == name)
+                .map(|k| k.example);
             out.error(self.span.clone(), format!("`{name}` is missing"))
                 .hint(example.map(|e| format!("add a line such as `{name} = {e}`")));
         }
@@ -111,11 +149,18 @@ impl<'d> Table<'d> {
         self.entries.contains_key(name) || self.mistyped(name)
     }
 
-    /// Is there an unknown key that was most likely meant to be this one? It was reported and says so.
+    /// Is there an unknown key that was most likely meant to be this one? It was reported and says
+    /// so.
     fn mistyped(&self, name: &str) -> bool {
         let known = || self.section.keys.iter().map(|k| k.name);
-        let unknown = self.entries.keys().map(|k| k.get_ref().as_ref()).filter(|k| !known().any(|name| name == *k));
-        unknown.filter_map(|key| nearest(key, known())).any(|near| near == name)
+        let unknown = self
+            .entries
+            .keys()
+            .map(|k| k.get_ref().as_ref())
+            .filter(|k| !known().any(|name| name == *k));
+        unknown
+            .filter_map(|key| nearest(key, known()))
+            .any(|near| near == name)
     }
 
     /// A value that stands there, or the default.
@@ -137,81 +182,158 @@ impl<'d> Table<'d> {
     }
 
     /// A list of strings that are read by their type's own rules. `None` if the key is not there.
-    pub(super) fn parsed_list<T>(&self, name: &'static str, out: &mut Findings) -> Option<At<Vec<At<T>>>>
+    pub(super) fn parsed_list<T>(
+        &self,
+        name: &'static str,
+        out: &mut Findings,
+    ) -> Option<At<Vec<At<T>>>>
     where
         T: FromStr,
         T::Err: Display,
     {
         let items = self.list(name, out)?;
-        let parsed = items.value.iter().filter_map(|item| parse(string(item, name, out)?, out)).collect();
-        Some(At { value: parsed, span: items.span })
+        let parsed = items
+            .value
+            .iter()
+            .filter_map(|item| parse(string(item, name, out)?, out))
+            .collect();
+        Some(At {
+            value: parsed,
+            span: items.span,
+        })
     }
 
     /// A list of anything.
-    pub(super) fn list(&self, name: &'static str, out: &mut Findings) -> Option<At<Vec<&'d Item<'d>>>> {
+    pub(super) fn list(
+        &self,
+        name: &'static str,
+        out: &mut Findings,
+    ) -> Option<At<Vec<&'d Item<'d>>>> {
         let item = self.item(name, out)?;
         if let DeValue::Array(items) = item.get_ref() {
-            return Some(At { value: items.iter().collect(), span: item.span() });
+            return Some(At {
+                value: items.iter().collect(),
+                span: item.span(),
+            });
         }
-        out.error(item.span(), format!("`{name}` must be a list, not {}", kind(item.get_ref())))
-            .hint(matches!(item.get_ref(), DeValue::String(_)).then(|| "put it in brackets: [\"…\"]".to_owned()));
+        out.error(
+            item.span(),
+            format!("`{name}` must be a list, not {}", kind(item.get_ref())),
+        )
+        .hint(
+            matches!(item.get_ref(), DeValue::String(_))
+                .then(|| "put it in brackets: [\"…\"]".to_owned()),
+        );
         None
     }
 
     /// A list of tables, each with the keys of `section`.
-    pub(super) fn tables(&self, name: &'static str, section: &'static Section, out: &mut Findings) -> Vec<Table<'d>> {
-        let Some(item) = self.item(name, out) else { return Vec::new() };
+    pub(super) fn tables(
+        &self,
+        name: &'static str,
+        section: &'static Section,
+        out: &mut Findings,
+    ) -> Vec<Table<'d>> {
+        let Some(item) = self.item(name, out) else {
+            return Vec::new();
+        };
         if let (DeValue::Table(_), true) = (item.get_ref(), section.header.starts_with("[[")) {
-            out.error(item.span(), format!("`{name}` must be written with double brackets: {}", section.header));
+            out.error(
+                item.span(),
+                format!(
+                    "`{name}` must be written with double brackets: {}",
+                    section.header
+                ),
+            );
             return Vec::new();
         }
         let items = self.list(name, out).map(|l| l.value).unwrap_or_default();
-        items.into_iter().filter_map(|item| Table::open(item, section, out)).collect()
+        items
+            .into_iter()
+            .filter_map(|item| Table::open(item, section, out))
+            .collect()
     }
 
     pub(super) fn boolean(&self, name: &'static str, out: &mut Findings) -> Option<At<bool>> {
         let item = self.item(name, out)?;
         if let DeValue::Boolean(value) = item.get_ref() {
-            return Some(At { value: *value, span: item.span() });
+            return Some(At {
+                value: *value,
+                span: item.span(),
+            });
         }
-        let word = if let DeValue::String(text) = item.get_ref() { text.as_ref() } else { "" };
+        let word = if let DeValue::String(text) = item.get_ref() {
+            text.as_ref()
+        } else {
+            ""
+        };
         let hint = match word {
             "true" | "yes" | "on" => Some("write true, without quotes".to_owned()),
             "false" | "no" | "off" => Some("write false, without quotes".to_owned()),
             _ => None,
         };
-        out.error(item.span(), format!("`{name}` must be true or false, not {}", kind(item.get_ref()))).hint(hint);
+        out.error(
+            item.span(),
+            format!(
+                "`{name}` must be true or false, not {}",
+                kind(item.get_ref())
+            ),
+        )
+        .hint(hint);
         None
     }
 
     /// An integer within a range.
-    pub(super) fn integer<T>(&self, name: &'static str, range: RangeInclusive<T>, out: &mut Findings) -> Option<At<T>>
+    pub(super) fn integer<T>(
+        &self,
+        name: &'static str,
+        range: RangeInclusive<T>,
+        out: &mut Findings,
+    ) -> Option<At<T>>
     where
         T: TryFrom<i64> + Into<i64> + Copy + Display,
     {
         let item = self.item(name, out)?;
         let DeValue::Integer(number) = item.get_ref() else {
-            out.error(item.span(), format!("`{name}` must be an integer, not {}", kind(item.get_ref())));
+            out.error(
+                item.span(),
+                format!("`{name}` must be an integer, not {}", kind(item.get_ref())),
+            );
             return None;
         };
         let (min, max) = (*range.start(), *range.end());
         let value = i64::from_str_radix(number.as_str(), number.radix()).ok();
-        let value = value.filter(|v| (min.into()..=max.into()).contains(v)).and_then(|v| T::try_from(v).ok());
+        let value = value
+            .filter(|v| (min.into()..=max.into()).contains(v))
+            .and_then(|v| T::try_from(v).ok());
         if value.is_none() {
-            out.error(item.span(), format!("`{name}` must be between {min} and {max}, not {number}"));
+            out.error(
+                item.span(),
+                format!("`{name}` must be between {min} and {max}, not {number}"),
+            );
         }
-        Some(At { value: value?, span: item.span() })
+        Some(At {
+            value: value?,
+            span: item.span(),
+        })
     }
 
     /// One of a few words.
-    pub(super) fn choice<T: Choice>(&self, name: &'static str, out: &mut Findings) -> Option<At<T>> {
+    pub(super) fn choice<T: Choice>(
+        &self,
+        name: &'static str,
+        out: &mut Findings,
+    ) -> Option<At<T>> {
         choose(self.string(name, out)?, name, out)
     }
 
     /// A list of some of a few words.
     pub(super) fn choices<T: Choice>(&self, name: &'static str, out: &mut Findings) -> Vec<T> {
         let items = self.list(name, out).map(|l| l.value).unwrap_or_default();
-        items.into_iter().filter_map(|i| Some(choose(string(i, name, out)?, name, out)?.value)).collect()
+        items
+            .into_iter()
+            .filter_map(|i| Some(choose(string(i, name, out)?, name, out)?.value))
+            .collect()
     }
 
     pub(super) fn duration(
@@ -223,7 +345,12 @@ impl<'d> Table<'d> {
         self.measured(name, range, parse_duration, |d| show_duration(*d), out)
     }
 
-    pub(super) fn size(&self, name: &'static str, range: RangeInclusive<u64>, out: &mut Findings) -> Option<At<u64>> {
+    pub(super) fn size(
+        &self,
+        name: &'static str,
+        range: RangeInclusive<u64>,
+        out: &mut Findings,
+    ) -> Option<At<u64>> {
         self.measured(name, range, parse_size, |bytes| show_size(*bytes), out)
     }
 
@@ -237,8 +364,17 @@ impl<'d> Table<'d> {
     ) -> Option<At<T>> {
         let item = self.item(name, out)?;
         if let DeValue::Integer(number) = item.get_ref() {
-            let example = self.section.keys.iter().find(|k| k.name == name).map(|k| format!("as in {name} = {}", k.example));
-            out.error(item.span(), format!("`{name}` needs a unit, in quotes, not {number}")).hint(example);
+            let example = self
+                .section
+                .keys
+                .iter()
+                .find(|k| k.name == name)
+                .map(|k| format!("as in {name} = {}", k.example));
+            out.error(
+                item.span(),
+                format!("`{name}` needs a unit, in quotes, not {number}"),
+            )
+            .hint(example);
             return None;
         }
         let text = string(item, name, out)?;
@@ -251,19 +387,38 @@ impl<'d> Table<'d> {
         };
         if !range.contains(&value) {
             let (min, max) = (show(range.start()), show(range.end()));
-            out.error(text.span, format!("`{name}` must be between {min} and {max}, not {:?}", text.value));
+            out.error(
+                text.span,
+                format!(
+                    "`{name}` must be between {min} and {max}, not {:?}",
+                    text.value
+                ),
+            );
             return None;
         }
-        Some(At { value, span: text.span })
+        Some(At {
+            value,
+            span: text.span,
+        })
     }
 }
 
 /// A value that must be a string.
-pub(super) fn string<'d>(item: &'d Item<'d>, name: &str, out: &mut Findings) -> Option<At<&'d str>> {
+pub(super) fn string<'d>(
+    item: &'d Item<'d>,
+    name: &str,
+    out: &mut Findings,
+) -> Option<At<&'d str>> {
     if let DeValue::String(text) = item.get_ref() {
-        return Some(At { value: text.as_ref(), span: item.span() });
+        return Some(At {
+            value: text.as_ref(),
+            span: item.span(),
+        });
     }
-    out.error(item.span(), format!("`{name}` must be a string, not {}", kind(item.get_ref())));
+    out.error(
+        item.span(),
+        format!("`{name}` must be a string, not {}", kind(item.get_ref())),
+    );
     None
 }
 
@@ -274,7 +429,10 @@ where
     T::Err: Display,
 {
     match text.value.parse() {
-        Ok(value) => Some(At { value, span: text.span }),
+        Ok(value) => Some(At {
+            value,
+            span: text.span,
+        }),
         Err(why) => {
             out.error(text.span, T::Err::to_string(&why));
             None
@@ -285,12 +443,22 @@ where
 fn choose<T: Choice>(text: At<&str>, name: &str, out: &mut Findings) -> Option<At<T>> {
     let value = T::from_word(text.value);
     if value.is_none() {
-        let words = T::WORDS.iter().map(|w| format!("\"{w}\"")).collect::<Vec<_>>().join(", ");
+        let words = T::WORDS
+            .iter()
+            .map(|w| format!("\"{w}\""))
+            .collect::<Vec<_>>()
+            .join(", ");
         let near = nearest(text.value, T::WORDS.iter().copied());
-        out.error(text.span.clone(), format!("`{name}` must be one of {words}, not {:?}", text.value))
-            .hint(near.map(|n| format!("did you mean \"{n}\"?")));
+        out.error(
+            text.span.clone(),
+            format!("`{name}` must be one of {words}, not {:?}", text.value),
+        )
+        .hint(near.map(|n| format!("did you mean \"{n}\"?")));
     }
-    Some(At { value: value?, span: text.span })
+    Some(At {
+        value: value?,
+        span: text.span,
+    })
 }
 
 /// The one of `known` that somebody who wrote `given` most likely meant.
@@ -299,7 +467,11 @@ pub(super) fn nearest<'k>(given: &str, known: impl Iterator<Item = &'k str>) -> 
     let given = plain(given);
     let distance = |name: &str| strsim::damerau_levenshtein(&given, &plain(name));
     // A third of the letters may be wrong: enough for typing errors, too little for another word.
-    known.map(|name| (distance(name), name)).filter(|(d, name)| d * 3 <= name.len().max(3)).min().map(|(_, name)| name)
+    known
+        .map(|name| (distance(name), name))
+        .filter(|(d, name)| d * 3 <= name.len().max(3))
+        .min()
+        .map(|(_, name)| name)
 }
 
 /// What a value is, with its article.

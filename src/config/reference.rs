@@ -92,25 +92,77 @@ pub static ROOT: Section = Section {
     header: "",
     text: "The top level has tables only.",
     keys: &[
-        table("daemon", "its defaults hold", "`[daemon]`: the whole process."),
-        table("trust", "hooks need no signature", "`[trust]`: whose hooks may run."),
-        table("vhost", "an error", "`[[vhost]]`, once for each virtual host; at least one."),
+        table(
+            "daemon",
+            "its defaults hold",
+            "`[daemon]`: the whole process.",
+        ),
+        table(
+            "trust",
+            "hooks need no signature",
+            "`[trust]`: whose hooks may run.",
+        ),
+        table(
+            "vhost",
+            "an error",
+            "`[[vhost]]`, once for each virtual host; at least one.",
+        ),
         table("hook", "no hooks", "`[hook.NAME]`, once for each hook."),
     ],
 };
 
 const fn table(name: &'static str, absent: &'static str, text: &'static str) -> Key {
-    Key { name, kind: Kind::Plain("table"), presence: Presence::Absent(absent), example: "", text }
+    Key {
+        name,
+        kind: Kind::Plain("table"),
+        presence: Presence::Absent(absent),
+        example: "",
+        text,
+    }
 }
 
-const fn required(name: &'static str, kind: Kind, example: &'static str, text: &'static str) -> Key {
-    Key { name, kind, presence: Presence::Required, example, text }
+const fn required(
+    name: &'static str,
+    kind: Kind,
+    example: &'static str,
+    text: &'static str,
+) -> Key {
+    Key {
+        name,
+        kind,
+        presence: Presence::Required,
+        example,
+        text,
+    }
 }
 
-const fn optional(name: &'static str, kind: Kind, absent: &'static str, example: &'static str, text: &'static str) -> Key {
-    Key { name, kind, presence: Presence::Absent(absent), example, text }
+const fn optional(
+    name: &'static str,
+    kind: Kind,
+    absent: &'static str,
+    example: &'static str,
+    text: &'static str,
+) -> Key {
+    Key {
+        name,
+        kind,
+        presence: Presence::Absent(absent),
+        example,
+        text,
+    }
 }
 
-const fn defaults(name: &'static str, kind: Kind, default: &'static str, text: &'static str) -> Key {
-    Key { name, kind, presence: Presence::Default(default), example: default, text }
+const fn defaults(
+    name: &'static str,
+    kind: Kind,
+    default: &'static str,
+    text: &'static str,
+) -> Key {
+    Key {
+        name,
+        kind,
+        presence: Presence::Default(default),
+        example: default,
+        text,
+    }
 }

@@ -19,13 +19,31 @@ impl Report {
     /// Every problem with the lines of the file that it is about.
     #[must_use]
     pub fn render(&self, look: Look) -> String {
-        let renderer = if look.colour { Renderer::styled() } else { Renderer::plain() };
-        let renderer = renderer.decor_style(DecorStyle::Ascii).term_width(look.width);
-        let parts = self.problems.iter().map(|problem| renderer.render(&[self.group(problem)]) + "\n");
+        let renderer = if look.colour {
+            Renderer::styled()
+        } else {
+            Renderer::plain()
+        };
+        let renderer = renderer
+            .decor_style(DecorStyle::Ascii)
+            .term_width(look.width);
+        let parts = self
+            .problems
+            .iter()
+            .map(|problem| renderer.render(&[self.group(problem)]) + "\n");
         let text = parts.collect::<Vec<_>>().join("\n");
-        // The renderer shows most of what a file must not do to a terminal by its picture, but not all of it.
+        // The renderer shows most of what a file must not do to a terminal by its picture, but not
+        // all of it.
         let ours = |c: char| c == '\n' || (look.colour && c == '\u{1b}');
-        text.chars().map(|c| if is_treacherous(c) && !ours(c) { '\u{fffd}' } else { c }).collect()
+        text.chars()
+            .map(|c| {
+                if is_treacherous(c) && !ours(c) {
+                    '\u{fffd}'
+                } else {
+                    c
+                }
+            })
+            .collect()
     }
 
     fn group<'a>(&'a self, problem: &'a Problem) -> Group<'a> {
@@ -33,21 +51,42 @@ impl Report {
             Severity::Error => Level::ERROR,
             Severity::Warning => Level::WARNING,
         };
-        let hint = problem.hint.iter().map(|hint| Level::HELP.with_name("hint").message(shown(hint)));
+        let hint = problem
+            .hint
+            .iter()
+            .map(|hint| Level::HELP.with_name("hint").message(shown(hint)));
         if let Some(Excerpt { name, text, span }) = &problem.elsewhere {
-            let snippet = Snippet::source(text.as_str()).path(shown(name)).annotation(AnnotationKind::Primary.span(span.clone()));
-            return level.primary_title(shown(&problem.message)).element(snippet).elements(hint);
+            let snippet = Snippet::source(text.as_str())
+                .path(shown(name))
+                .annotation(AnnotationKind::Primary.span(span.clone()));
+            return level
+                .primary_title(shown(&problem.message))
+                .element(snippet)
+                .elements(hint);
         }
         let Some(span) = &problem.span else {
-            return level.primary_title(format!("{}: {}", shown(&self.name), shown(&problem.message))).elements(hint);
+            return level
+                .primary_title(format!(
+                    "{}: {}",
+                    shown(&self.name),
+                    shown(&problem.message)
+                ))
+                .elements(hint);
         };
         let mut snippet = Snippet::source(self.text.as_str())
             .path(shown(&self.name))
             .annotation(AnnotationKind::Primary.span(self.visible(span)));
         if let Some((place, what)) = &problem.related {
-            snippet = snippet.annotation(AnnotationKind::Context.span(self.visible(place)).label(shown(what)));
+            snippet = snippet.annotation(
+                AnnotationKind::Context
+                    .span(self.visible(place))
+                    .label(shown(what)),
+            );
         }
-        level.primary_title(shown(&problem.message)).element(snippet).elements(hint)
+        level
+            .primary_title(shown(&problem.message))
+            .element(snippet)
+            .elements(hint)
     }
 
     /// Within the file, whatever the parser said about its end.

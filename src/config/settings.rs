@@ -4,8 +4,8 @@ use super::Vhost;
 use crate::proto::{Key, Settings};
 
 impl Vhost {
-    /// What the protocol machine is made with. The gate before a preemption stays as it is by default: whether a hook
-    /// wants to be asked is known only when it is loaded.
+    /// What the protocol machine is made with. The gate before a preemption stays as it is by
+    /// default: whether a hook wants to be asked is known only when it is loaded.
     ///
     /// # Panics
     /// Never: a [`super::Secret`] has 1 to 19 bytes, and a key takes 1 to 20.

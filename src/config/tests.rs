@@ -9,7 +9,9 @@ struct Fake {
     password: &'static [u8],
 }
 
-const AROUND: Fake = Fake { password: b"gw22\n" };
+const AROUND: Fake = Fake {
+    password: b"gw22\n",
+};
 
 impl Surroundings for Fake {
     fn password_file(&self, _: &Path) -> Result<Vec<u8>, Unusable> {
@@ -42,7 +44,9 @@ fn parse(text: &str) -> Result<Loaded, Report> {
 }
 
 fn good(text: &str) -> Config {
-    parse(text).unwrap_or_else(|report| panic!("{report}")).config
+    parse(text)
+        .unwrap_or_else(|report| panic!("{report}"))
+        .config
 }
 
 /// All messages, each with line and column; warnings too.
@@ -52,14 +56,21 @@ fn messages(text: &str) -> Vec<String> {
         Err(report) => report,
     };
     let place = |p: &Problem| p.span.as_ref().map_or((0, 0), |s| report.position(s.start));
-    report.problems.iter().map(|p| format!("{}:{} {}", place(p).0, place(p).1, p.message)).collect()
+    report
+        .problems
+        .iter()
+        .map(|p| format!("{}:{} {}", place(p).0, place(p).1, p.message))
+        .collect()
 }
 
-/// A whole file with one table written as `body`; `MINIMAL`'s required keys are added where `body` lacks them.
+/// A whole file with one table written as `body`; `MINIMAL`'s required keys are added where `body`
+/// lacks them.
 fn file_with(header: &str, body: &str) -> String {
     let complete = |base: &str| {
         let names = |line: &str| line.split(" = ").next().unwrap_or_default().to_owned();
-        let missing = base.lines().filter(|line| !body.lines().any(|b| names(b) == names(line)));
+        let missing = base
+            .lines()
+            .filter(|line| !body.lines().any(|b| names(b) == names(line)));
         missing.map(|line| format!("{line}\n")).collect::<String>() + body
     };
     let hook = "[hook.h]\nsource = \"h.lua\"\n";
@@ -67,15 +78,31 @@ fn file_with(header: &str, body: &str) -> String {
     match header {
         "" => String::new(),
         "[daemon]" | "[daemon.log]" | "[trust]" => format!("{header}\n{body}{MINIMAL}"),
-        "[[vhost]]" => format!("[[vhost]]\n{}", complete(MINIMAL.trim_start_matches("[[vhost]]\n"))),
+        "[[vhost]]" => format!(
+            "[[vhost]]\n{}",
+            complete(MINIMAL.trim_start_matches("[[vhost]]\n"))
+        ),
         "[vhost.announce]" => format!("{MINIMAL}[vhost.announce]\n{body}"),
         "[hook.NAME]" => {
             // The programs of a script stand in place of a source.
-            let script = ["up", "down"].iter().any(|key| body.starts_with(&format!("{key} = ")));
-            let base = if script { "kind = \"script\"\n" } else { "source = \"h.lua\"\n" };
+            let script = ["up", "down"]
+                .iter()
+                .any(|key| body.starts_with(&format!("{key} = ")));
+            let base = if script {
+                "kind = \"script\"\n"
+            } else {
+                "source = \"h.lua\"\n"
+            };
             // A signature needs a key.
-            let trust = if body.starts_with("signature") { "[trust]\nkeys = [\"team.pub\"]\n" } else { "" };
-            format!("{trust}{MINIMAL}hooks = [\"h\"]\n[hook.h]\n{}", complete(base))
+            let trust = if body.starts_with("signature") {
+                "[trust]\nkeys = [\"team.pub\"]\n"
+            } else {
+                ""
+            };
+            format!(
+                "{trust}{MINIMAL}hooks = [\"h\"]\n[hook.h]\n{}",
+                complete(base)
+            )
         }
         "[hook.NAME.grant]" => format!("{MINIMAL}hooks = [\"h\"]\n{hook}[hook.h.grant]\n{body}"),
         "[hook.NAME.health]" => format!("{MINIMAL}hooks = [\"h\"]\n{hook}[hook.h.health]\n{body}"),
@@ -113,14 +140,23 @@ fn the_scenario_is_read_as_written() {
         "#,
     );
     let vhost = &config.vhosts[0];
-    assert_eq!((vhost.name.as_str(), vhost.vhid.get(), vhost.preempt), ("web", 40, Preempt::On));
+    assert_eq!(
+        (vhost.name.as_str(), vhost.vhid.get(), vhost.preempt),
+        ("web", 40, Preempt::On)
+    );
     assert_eq!(vhost.key.bytes(), b"gw22");
     let hook = &config.hooks["failover"];
     assert_eq!(hook.path, Path::new("/etc/carpd/hooks/failover.lua"));
     assert_eq!(hook.runners, 1);
-    assert_eq!(hook.config_json, r#"{"deep":{"ratio":0.5},"gateway":"192.168.32.254","ports":[80,443]}"#);
+    assert_eq!(
+        hook.config_json,
+        r#"{"deep":{"ratio":0.5},"gateway":"192.168.32.254","ports":[80,443]}"#
+    );
     assert_eq!(hook.grants.hostname, ["nodevir2", "node2"]);
-    assert_eq!(hook.grants.route[0].via, Some("192.168.32.254".parse().unwrap()));
+    assert_eq!(
+        hook.grants.route[0].via,
+        Some("192.168.32.254".parse().unwrap())
+    );
     assert_eq!(hook.grants.command["drbd"].argv[2], "{resource:word}");
     assert_eq!(hook.limits.wall, Duration::from_secs(10));
 }
@@ -140,7 +176,12 @@ fn writing_every_default_changes_nothing() {
             }
         }
         // A hook named in `hooks` must exist; MINIMAL adds its own list where one is needed.
-        assert_eq!(good(&file_with(section.header, &full)), good(&file_with(section.header, &bare)), "{}", section.header);
+        assert_eq!(
+            good(&file_with(section.header, &full)),
+            good(&file_with(section.header, &bare)),
+            "{}",
+            section.header
+        );
     }
 }
 
@@ -148,16 +189,31 @@ fn writing_every_default_changes_nothing() {
 fn every_example_is_valid() {
     for section in SECTIONS.iter().filter(|s| !s.header.is_empty()) {
         for key in section.keys {
-            let file = if key.name == "credential" { continue } else { file_with(section.header, &example(section, key.name)) };
-            assert!(parse(&file).is_ok(), "{} {}: {:?}\n{file}", section.header, key.name, messages(&file));
+            let file = if key.name == "credential" {
+                continue;
+            } else {
+                file_with(section.header, &example(section, key.name))
+            };
+            assert!(
+                parse(&file).is_ok(),
+                "{} {}: {:?}\n{file}",
+                section.header,
+                key.name,
+                messages(&file)
+            );
         }
     }
 }
 
 /// One key of a section by its example, beside the required ones.
 fn example(section: &reference::Section, name: &str) -> String {
-    let wanted = section.keys.iter().filter(|k| k.name == name || matches!(k.presence, Presence::Required));
-    wanted.map(|k| format!("{} = {}\n", k.name, k.example)).collect()
+    let wanted = section
+        .keys
+        .iter()
+        .filter(|k| k.name == name || matches!(k.presence, Presence::Required));
+    wanted
+        .map(|k| format!("{} = {}\n", k.name, k.example))
+        .collect()
 }
 
 #[test]
@@ -179,7 +235,10 @@ fn every_key_is_read_and_refuses_a_value_of_another_type() {
             };
             let at = file.find("1979-05-27").unwrap();
             let report = parse(&file).expect_err(key.name);
-            let hit = report.problems.iter().any(|p| p.span.as_ref().is_some_and(|s| s.start == at));
+            let hit = report
+                .problems
+                .iter()
+                .any(|p| p.span.as_ref().is_some_and(|s| s.start == at));
             assert!(hit, "{} {}: {report}", section.header, key.name);
         }
     }
@@ -209,7 +268,10 @@ fn a_mistyped_key_is_answered_with_the_nearest() {
     for (given, hint) in [
         ("adv_skew = 1", "did you mean `advskew`?"),
         ("prempt = true", "did you mean `preempt`?"),
-        ("on-failure = \"keep\"", "`on-failure` belongs under [hook.NAME]"),
+        (
+            "on-failure = \"keep\"",
+            "`on-failure` belongs under [hook.NAME]",
+        ),
     ] {
         let report = parse(&format!("{MINIMAL}{given}\n")).unwrap_err();
         assert_eq!(report.problems[0].hint.as_deref(), Some(hint), "{given}");
@@ -222,17 +284,33 @@ fn what_two_virtual_hosts_may_not_share() {
                   password-file = \"x\"\n";
     assert_eq!(
         messages(&format!("{MINIMAL}{second}")),
-        ["8:8 two virtual hosts are called \"web\"", "10:8 vhid 40 is used twice on eth0", "11:14 192.168.32.22 is given twice"]
+        [
+            "8:8 two virtual hosts are called \"web\"",
+            "10:8 vhid 40 is used twice on eth0",
+            "11:14 192.168.32.22 is given twice"
+        ]
     );
-    let apart = second.replace("\"web\"", "\"mail\"").replace("eth0", "eth1").replace("192.168.32.22/32", "192.168.32.23/32");
-    let third = apart.replace("mail", "third").replace("eth1", "eth2").replace("32.23", "32.24");
-    assert!(messages(&format!("{MINIMAL}{apart}{third}")).is_empty(), "link-local addresses are another on another interface");
+    let apart = second
+        .replace("\"web\"", "\"mail\"")
+        .replace("eth0", "eth1")
+        .replace("192.168.32.22/32", "192.168.32.23/32");
+    let third = apart
+        .replace("mail", "third")
+        .replace("eth1", "eth2")
+        .replace("32.23", "32.24");
+    assert!(
+        messages(&format!("{MINIMAL}{apart}{third}")).is_empty(),
+        "link-local addresses are another on another interface"
+    );
 }
 
 #[test]
 fn the_nodes_own_address_is_no_virtual_one() {
     let text = format!("{MINIMAL}source-address = \"192.168.32.22\"\n");
-    assert_eq!(messages(&text), ["7:18 192.168.32.22 follows mastership: it cannot be this node's own address"]);
+    assert_eq!(
+        messages(&text),
+        ["7:18 192.168.32.22 follows mastership: it cannot be this node's own address"]
+    );
 }
 
 #[test]
@@ -244,32 +322,72 @@ fn a_syntax_error_is_the_only_complaint() {
 
 #[test]
 fn passwords_are_bytes_of_one_line() {
-    assert_eq!(Secret::from_file(b"gw22\nsecond\n").unwrap().bytes(), b"gw22");
-    assert_eq!(Secret::from_file(b" gw22 \r\n").unwrap().bytes(), b" gw22 \r");
+    assert_eq!(
+        Secret::from_file(b"gw22\nsecond\n").unwrap().bytes(),
+        b"gw22"
+    );
+    assert_eq!(
+        Secret::from_file(b" gw22 \r\n").unwrap().bytes(),
+        b" gw22 \r"
+    );
     assert_eq!(Secret::from_file(&[0xff; 19]).unwrap().bytes(), [0xff; 19]);
     assert_eq!(Secret::from_file(b"\ngw22"), Err(BadSecret::Empty));
     assert_eq!(Secret::from_file(&[b'x'; 20]), Err(BadSecret::TooLong(20)));
     assert_eq!(Secret::from_file(b"a\0b"), Err(BadSecret::Nul));
-    assert_eq!(format!("{:?}", Secret::from_file(b"gw22").unwrap()), "Secret(..)");
+    assert_eq!(
+        format!("{:?}", Secret::from_file(b"gw22").unwrap()),
+        "Secret(..)"
+    );
 }
 
 #[test]
 fn a_password_never_shows_in_a_report_or_in_debug() {
-    let around = Fake { password: b"twenty-bytes-or-more-of-it" };
+    let around = Fake {
+        password: b"twenty-bytes-or-more-of-it",
+    };
     let report = Config::parse("carpd.toml", MINIMAL, &around).unwrap_err();
-    assert!(!format!("{report} {report:?}").contains("twenty"), "{report:?}");
+    assert!(
+        !format!("{report} {report:?}").contains("twenty"),
+        "{report:?}"
+    );
     assert!(!format!("{:?}", good(MINIMAL)).contains("gw22"));
 }
 
 #[test]
 fn durations_and_sizes() {
-    for (text, millis) in [("0s", 0), ("500ms", 500), ("10s", 10_000), ("1m", 60_000), ("2h", 7_200_000), ("1 s", 1_000)] {
-        assert_eq!(parse_duration(text), Ok(Duration::from_millis(millis)), "{text}");
+    for (text, millis) in [
+        ("0s", 0),
+        ("500ms", 500),
+        ("10s", 10_000),
+        ("1m", 60_000),
+        ("2h", 7_200_000),
+        ("1 s", 1_000),
+    ] {
+        assert_eq!(
+            parse_duration(text),
+            Ok(Duration::from_millis(millis)),
+            "{text}"
+        );
     }
-    for bad in ["", "10", "s", "1.5s", "-1s", "10 sec", "1d", "18446744073709551615h", "99999999999999999999s"] {
+    for bad in [
+        "",
+        "10",
+        "s",
+        "1.5s",
+        "-1s",
+        "10 sec",
+        "1d",
+        "18446744073709551615h",
+        "99999999999999999999s",
+    ] {
         assert!(parse_duration(bad).is_err(), "{bad}");
     }
-    for (text, bytes) in [("0B", 0), ("64KiB", 65_536), ("16MiB", 16 << 20), ("1GiB", 1 << 30)] {
+    for (text, bytes) in [
+        ("0B", 0),
+        ("64KiB", 65_536),
+        ("16MiB", 16 << 20),
+        ("1GiB", 1 << 30),
+    ] {
         assert_eq!(parse_size(text), Ok(bytes), "{text}");
         assert_eq!(units::show_size(bytes), text);
     }
@@ -295,19 +413,40 @@ fn hooks_without_a_number_get_a_runner_for_each_virtual_host() {
 #[test]
 fn grants_refuse_what_could_mean_something_else() {
     for (line, what) in [
-        ("file = [{ path = \"/etc/../etc/shadow\", do = [\"read\"] }]", "absolute path"),
-        ("file = [{ path = \"etc/x\", do = [\"read\"] }]", "absolute path"),
-        ("command.x = { argv = [\"drbdadm\"] }", "absolute path of a program"),
-        ("command.x = { argv = [\"/sbin/x\", \"{a:anything}\"] }", "not a type of hole"),
+        (
+            "file = [{ path = \"/etc/../etc/shadow\", do = [\"read\"] }]",
+            "absolute path",
+        ),
+        (
+            "file = [{ path = \"etc/x\", do = [\"read\"] }]",
+            "absolute path",
+        ),
+        (
+            "command.x = { argv = [\"drbdadm\"] }",
+            "absolute path of a program",
+        ),
+        (
+            "command.x = { argv = [\"/sbin/x\", \"{a:anything}\"] }",
+            "not a type of hole",
+        ),
         ("command.x = { argv = [] }", "empty"),
-        ("service = [{ unit = \"../x\", do = [\"start\"] }]", "name of a service"),
-        ("service = [{ unit = \"x\", do = [\"strat\"] }]", "must be one of"),
+        (
+            "service = [{ unit = \"../x\", do = [\"start\"] }]",
+            "name of a service",
+        ),
+        (
+            "service = [{ unit = \"x\", do = [\"strat\"] }]",
+            "must be one of",
+        ),
         ("hostname = [\"a b\"]", "host name"),
         ("sysctl = [{ key = \"net..x\" }]", "kernel parameter"),
         ("addr = [{ cidr = \"10.0.0.0/33\" }]", "prefix length"),
     ] {
         let report = parse(&file_with("[hook.NAME.grant]", &format!("{line}\n"))).expect_err(line);
-        assert!(report.problems[0].message.contains(what), "{line}: {report}");
+        assert!(
+            report.problems[0].message.contains(what),
+            "{line}: {report}"
+        );
     }
 }
 
@@ -318,7 +457,11 @@ fn whoever_writes_trust_means_it() {
     let both = trust(&format!("keys = [\"team.pub\", \"{KEY}\"]"));
     assert!(both.require_signature && both.keys.len() == 2 && both.keys[0] == both.keys[1]);
     assert!(!trust("keys = [\"team.pub\"]\nrequire-signature = false").require_signature);
-    assert!(trust("keys = []\nrequire-signature = false").keys.is_empty());
+    assert!(
+        trust("keys = []\nrequire-signature = false")
+            .keys
+            .is_empty()
+    );
 }
 
 #[test]
@@ -326,18 +469,37 @@ fn trust_fails_closed() {
     for (trust, says) in [
         ("", "1:1 `keys` is missing"),
         ("require-signature = false", "1:1 `keys` is missing"),
-        ("keys = []", "2:8 signatures are required, and there is no key to check them with: no hook could run"),
+        (
+            "keys = []",
+            "2:8 signatures are required, and there is no key to check them with: no hook could run",
+        ),
         ("keys = [\"none.pub\"]", "2:9 cannot read the key none.pub"),
-        ("keys = [\"team.pub\", \"odd.pub\"]", "2:21 \"odd.pub\" is not a public key of minisign"),
+        (
+            "keys = [\"team.pub\", \"odd.pub\"]",
+            "2:21 \"odd.pub\" is not a public key of minisign",
+        ),
         (
             &format!("keys = [\"{}\"]", KEY.replace('Q', "!")),
             "2:9 this is not a public key of minisign: 56 letters that begin with RW",
         ),
-        ("keys = \"team.pub\"", "2:8 `keys` must be a list, not a string"),
-        ("keys = [\"team.pub\"]\nrequire-signature = \"no\"", "3:21 `require-signature` must be true or false, not a string"),
-        ("keys = [\"team.pub\"]\nrequire_signature = false", "3:1 unknown key `require_signature` in [trust]"),
+        (
+            "keys = \"team.pub\"",
+            "2:8 `keys` must be a list, not a string",
+        ),
+        (
+            "keys = [\"team.pub\"]\nrequire-signature = \"no\"",
+            "3:21 `require-signature` must be true or false, not a string",
+        ),
+        (
+            "keys = [\"team.pub\"]\nrequire_signature = false",
+            "3:1 unknown key `require_signature` in [trust]",
+        ),
     ] {
-        assert_eq!(messages(&format!("[trust]\n{trust}\n{MINIMAL}")), [says], "{trust}");
+        assert_eq!(
+            messages(&format!("[trust]\n{trust}\n{MINIMAL}")),
+            [says],
+            "{trust}"
+        );
     }
 }
 
@@ -345,7 +507,10 @@ fn trust_fails_closed() {
 fn what_cannot_be_vouched_for_is_refused() {
     let hook = |text: &str| format!("{MINIMAL}hooks = [\"h\"]\n[hook.h]\n{text}\n");
     let pin = format!("digest = \"sha256:{}\"", "0".repeat(64));
-    assert_eq!(messages(&hook(&format!("source = \"h.lua\"\n{pin}"))), [""; 0]);
+    assert_eq!(
+        messages(&hook(&format!("source = \"h.lua\"\n{pin}"))),
+        [""; 0]
+    );
     let script = "kind = \"script\"\nup = \"/etc/up.sh\"";
     assert_eq!(
         messages(&hook(&format!("{script}\n{pin}"))),
@@ -353,7 +518,9 @@ fn what_cannot_be_vouched_for_is_refused() {
     );
     assert_eq!(
         messages(&format!("[trust]\nkeys = [\"team.pub\"]\n{}", hook(script))),
-        ["12:6 signatures are required, and a script cannot have one: it is read anew whenever it runs"]
+        [
+            "12:6 signatures are required, and a script cannot have one: it is read anew whenever it runs"
+        ]
     );
     assert_eq!(
         messages(&hook("source = \"h.lua\"\nsignature = \"h.sig\"")),
@@ -361,7 +528,9 @@ fn what_cannot_be_vouched_for_is_refused() {
     );
     assert_eq!(
         messages(&hook("source = \"h.lua\"\ndigest = \"5891b5\"")),
-        ["10:10 a digest is \"sha256:\" and 64 hexadecimal digits, as `carpd plugin inspect` shows it"]
+        [
+            "10:10 a digest is \"sha256:\" and 64 hexadecimal digits, as `carpd plugin inspect` shows it"
+        ]
     );
 }
 
@@ -375,20 +544,31 @@ fn the_defaults_are_those_of_the_protocol_machine() {
 
 #[test]
 fn a_file_of_mistakes_is_cut_and_stays_an_error() {
-    let unused: String = (0..500).map(|n| format!("[hook.h{n}]\nsource = \"h.lua\"\n")).collect();
+    let unused: String = (0..500)
+        .map(|n| format!("[hook.h{n}]\nsource = \"h.lua\"\n"))
+        .collect();
     let report = parse(&format!("{MINIMAL}{unused}[hook.last]\nsource = 1\n")).unwrap_err();
-    assert_eq!((report.problems.len(), report.omitted), (Report::PROBLEMS_MAX, 402));
+    assert_eq!(
+        (report.problems.len(), report.omitted),
+        (Report::PROBLEMS_MAX, 402)
+    );
     assert!(report.has_errors());
 }
 
 #[test]
 fn deep_nesting_is_refused_and_not_followed() {
-    for text in
-        ["x = ".to_owned() + &"[".repeat(200_000), "x = ".to_owned() + &"{a=".repeat(200_000), "a.".repeat(200_000) + "a = 1"]
-    {
+    for text in [
+        "x = ".to_owned() + &"[".repeat(200_000),
+        "x = ".to_owned() + &"{a=".repeat(200_000),
+        "a.".repeat(200_000) + "a = 1",
+    ] {
         assert!(parse(&text).is_err());
     }
-    let deep = format!("{MINIMAL}[hook.h]\nsource = \"h.lua\"\nconfig.x = {}1{}\n", "[".repeat(60), "]".repeat(60));
+    let deep = format!(
+        "{MINIMAL}[hook.h]\nsource = \"h.lua\"\nconfig.x = {}1{}\n",
+        "[".repeat(60),
+        "]".repeat(60)
+    );
     assert!(parse(&deep).is_ok(), "{:?}", messages(&deep));
 }
 
@@ -414,26 +594,47 @@ proptest::proptest! {
 #[test]
 fn a_virtual_host_has_not_more_addresses_than_can_be_let_go_in_one_step() {
     let with = |count: usize| {
-        let all: Vec<String> = (0..count).map(|n| format!("\"10.0.{}.{}/24\"", n / 250, n % 250 + 1)).collect();
+        let all: Vec<String> = (0..count)
+            .map(|n| format!("\"10.0.{}.{}/24\"", n / 250, n % 250 + 1))
+            .collect();
         MINIMAL.replace("\"192.168.32.22/24\"", &all.join(", "))
     };
     assert_eq!(good(&with(255)).vhosts[0].addresses.len(), 255);
-    assert_eq!(messages(&with(256)), ["5:13 `addresses` has 256 entries: a virtual host has at most 255"]);
+    assert_eq!(
+        messages(&with(256)),
+        ["5:13 `addresses` has 256 entries: a virtual host has at most 255"]
+    );
 }
 
 /// Whoever looks for a daemon needs no more of its configuration, however broken the rest is.
 #[test]
 fn the_run_directory_is_found_in_a_broken_configuration() {
     for (text, expected) in [
-        ("[daemon]\nrun-dir = \"/run/elsewhere\"\n", Some("/run/elsewhere")),
-        ("[daemon]\nrun-dir = \"/run/elsewhere\"\nnonsense = 1\n[[vhost]]\nvhid = 999\n", Some("/run/elsewhere")),
-        ("[daemon]\nrun-dir = \"/run/elsewhere\"\n[[vhost]\nvhid = \n", Some("/run/elsewhere")),
-        ("daemon.run-dir = \"/run/elsewhere\"", Some("/run/elsewhere")),
+        (
+            "[daemon]\nrun-dir = \"/run/elsewhere\"\n",
+            Some("/run/elsewhere"),
+        ),
+        (
+            "[daemon]\nrun-dir = \"/run/elsewhere\"\nnonsense = 1\n[[vhost]]\nvhid = 999\n",
+            Some("/run/elsewhere"),
+        ),
+        (
+            "[daemon]\nrun-dir = \"/run/elsewhere\"\n[[vhost]\nvhid = \n",
+            Some("/run/elsewhere"),
+        ),
+        (
+            "daemon.run-dir = \"/run/elsewhere\"",
+            Some("/run/elsewhere"),
+        ),
         ("[daemon]\nrun-dir = 3\n", None),
         ("[daemon]\nrun-dir = \"here\"\n", None),
         ("run-dir = \"/run/elsewhere\"", None),
         ("", None),
     ] {
-        assert_eq!(super::run_dir(text).as_deref(), expected.map(std::path::Path::new), "{text}");
+        assert_eq!(
+            super::run_dir(text).as_deref(),
+            expected.map(std::path::Path::new),
+            "{text}"
+        );
     }
 }

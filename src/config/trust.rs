@@ -9,32 +9,58 @@ use crate::trust::{Key, Trust};
 
 /// Who may vouch for hooks. What could not be read is reported.
 pub(super) fn read(root: &Table<'_>, around: &dyn Surroundings, out: &mut Findings) -> Trust {
-    let Some(item) = root.item("trust", out) else { return Trust::default() };
-    let Some(table) = Table::open(item, &reference::TRUST, out) else { return Trust::default() };
+    let Some(item) = root.item("trust", out) else {
+        return Trust::default();
+    };
+    let Some(table) = Table::open(item, &reference::TRUST, out) else {
+        return Trust::default();
+    };
     let names = table.parsed_list::<String>("keys", out);
     // Whoever writes this table wants it to hold: only a written `false` makes it lenient.
     let require = table.boolean("require-signature", out);
     let require_signature = Table::or(require, true);
-    if let Some(none) = names.as_ref().filter(|names| names.value.is_empty() && require_signature) {
+    if let Some(none) = names
+        .as_ref()
+        .filter(|names| names.value.is_empty() && require_signature)
+    {
         out.error(none.span.clone(), "signatures are required, and there is no key to check them with: no hook could run")
             .hint("name a minisign public key or its file in `keys`, or write `require-signature = false`".to_owned());
     }
     let names = names.map(|names| names.value).unwrap_or_default();
-    let keys = names.iter().filter_map(|name| key(name, around, out)).collect();
-    Trust { keys, require_signature }
+    let keys = names
+        .iter()
+        .filter_map(|name| key(name, around, out))
+        .collect();
+    Trust {
+        keys,
+        require_signature,
+    }
 }
 
 /// A key as it stands, or one in a file.
 fn key(name: &At<String>, around: &dyn Surroundings, out: &mut Findings) -> Option<Key> {
     if Key::looks_like(&name.value) {
-        return super::read::parse(At { value: name.value.as_str(), span: name.span.clone() }, out).map(|key| key.value);
+        return super::read::parse(
+            At {
+                value: name.value.as_str(),
+                span: name.span.clone(),
+            },
+            out,
+        )
+        .map(|key| key.value);
     }
     let bytes = around.key_file(Path::new(&name.value)).map_err(|why| {
         out.error(name.span.clone(), why.message).hint(why.hint);
     });
     let key = Key::from_file(&String::from_utf8_lossy(&bytes.ok()?)).map_err(|_| {
-        let hint = "a public key's file has two lines, as minisign -G and carpd plugin keygen write it".to_owned();
-        out.error(name.span.clone(), format!("{:?} is not a public key of minisign", name.value)).hint(hint);
+        let hint =
+            "a public key's file has two lines, as minisign -G and carpd plugin keygen write it"
+                .to_owned();
+        out.error(
+            name.span.clone(),
+            format!("{:?} is not a public key of minisign", name.value),
+        )
+        .hint(hint);
     });
     key.ok()
 }

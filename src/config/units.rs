@@ -16,7 +16,10 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
         "" => return Err(format!("{text:?} needs a unit: ms, s, m or h")),
         _ => return Err(format!("{unit:?} is not a unit of time: ms, s, m or h")),
     };
-    number.checked_mul(millis).map(Duration::from_millis).ok_or_else(|| format!("{text:?} is too long"))
+    number
+        .checked_mul(millis)
+        .map(Duration::from_millis)
+        .ok_or_else(|| format!("{text:?} is too long"))
 }
 
 /// Reads a whole number with `B`, `KiB`, `MiB` or `GiB`.
@@ -31,9 +34,15 @@ pub fn parse_size(text: &str) -> Result<u64, String> {
         "MiB" => 20,
         "GiB" => 30,
         "" => return Err(format!("{text:?} needs a unit: B, KiB, MiB or GiB")),
-        _ => return Err(format!("{unit:?} is not a unit of size: B, KiB, MiB or GiB")),
+        _ => {
+            return Err(format!(
+                "{unit:?} is not a unit of size: B, KiB, MiB or GiB"
+            ));
+        }
     };
-    number.checked_mul(1 << shift).ok_or_else(|| format!("{text:?} is too large"))
+    number
+        .checked_mul(1 << shift)
+        .ok_or_else(|| format!("{text:?} is too large"))
 }
 
 /// The shortest way to write a duration that [`parse_duration`] reads back.
@@ -51,8 +60,13 @@ pub(super) fn show_duration(duration: Duration) -> String {
 /// The shortest way to write a size that [`parse_size`] reads back.
 pub(super) fn show_size(bytes: u64) -> String {
     let units = [(30, "GiB"), (20, "MiB"), (10, "KiB")];
-    let fits = units.iter().find(|(shift, _)| bytes > 0 && bytes.trailing_zeros() >= *shift);
-    fits.map_or_else(|| format!("{bytes}B"), |(shift, unit)| format!("{}{unit}", bytes >> shift))
+    let fits = units
+        .iter()
+        .find(|(shift, _)| bytes > 0 && bytes.trailing_zeros() >= *shift);
+    fits.map_or_else(
+        || format!("{bytes}B"),
+        |(shift, unit)| format!("{}{unit}", bytes >> shift),
+    )
 }
 
 fn split<'t>(text: &'t str, what: &str) -> Result<(u64, &'t str), String> {
@@ -61,6 +75,8 @@ fn split<'t>(text: &'t str, what: &str) -> Result<(u64, &'t str), String> {
     if number.is_empty() {
         return Err(format!("{text:?} is not {what}"));
     }
-    let number = number.parse().map_err(|_| format!("{number} is too large"))?;
+    let number = number
+        .parse()
+        .map_err(|_| format!("{number} is too large"))?;
     Ok((number, unit.trim_start()))
 }

@@ -5,7 +5,9 @@ use std::ops::Range;
 use std::path::Path;
 use std::time::Duration;
 
-use super::choice::{FamilyTimers, Ipv6Checksum, Leases, LinkLocal, Peers, Preempt, SourceMac, TieBreak};
+use super::choice::{
+    FamilyTimers, Ipv6Checksum, Leases, LinkLocal, Peers, Preempt, SourceMac, TieBreak,
+};
 use super::model::{Announce, AtStop, Destination, Place, Vhost};
 use super::problem::Findings;
 use super::read::{At, Table};
@@ -28,12 +30,20 @@ pub(super) struct Draft {
 }
 
 /// All virtual hosts, in the order of the file.
-pub(super) fn read_all(root: &Table<'_>, around: &dyn Surroundings, out: &mut Findings) -> Vec<Draft> {
+pub(super) fn read_all(
+    root: &Table<'_>,
+    around: &dyn Surroundings,
+    out: &mut Findings,
+) -> Vec<Draft> {
     let tables = root.tables("vhost", &reference::VHOST, out);
     if tables.is_empty() && !root.entries.contains_key("vhost") {
-        out.error(None, "no virtual host is defined").hint("begin one with a line [[vhost]]".to_owned());
+        out.error(None, "no virtual host is defined")
+            .hint("begin one with a line [[vhost]]".to_owned());
     }
-    tables.iter().map(|table| read(table, around, out)).collect()
+    tables
+        .iter()
+        .map(|table| read(table, around, out))
+        .collect()
 }
 
 fn read(table: &Table<'_>, around: &dyn Surroundings, out: &mut Findings) -> Draft {
@@ -41,12 +51,18 @@ fn read(table: &Table<'_>, around: &dyn Surroundings, out: &mut Findings) -> Dra
         span: table.span.clone(),
         name: table.parsed("name", out),
         interface: table.parsed("interface", out),
-        vhid: table
-            .integer("vhid", 1..=255_u8, out)
-            .and_then(|v| Some(At { value: Vhid::new(v.value.into()).ok()?, span: v.span })),
+        vhid: table.integer("vhid", 1..=255_u8, out).and_then(|v| {
+            Some(At {
+                value: Vhid::new(v.value.into()).ok()?,
+                span: v.span,
+            })
+        }),
         addresses: addresses(table, out),
         sources: Vec::new(),
-        hooks: table.parsed_list("hooks", out).map(|l| l.value).unwrap_or_default(),
+        hooks: table
+            .parsed_list("hooks", out)
+            .map(|l| l.value)
+            .unwrap_or_default(),
         done: None,
     };
     draft.done = finish(table, &mut draft, around, out);
@@ -54,7 +70,12 @@ fn read(table: &Table<'_>, around: &dyn Surroundings, out: &mut Findings) -> Dra
 }
 
 /// Reads all that is not compared with other virtual hosts.
-fn finish(table: &Table<'_>, draft: &mut Draft, around: &dyn Surroundings, out: &mut Findings) -> Option<Vhost> {
+fn finish(
+    table: &Table<'_>,
+    draft: &mut Draft,
+    around: &dyn Surroundings,
+    out: &mut Findings,
+) -> Option<Vhost> {
     let key = secret(table, around, out);
     let (advbase, advskew) = interval(table, out);
     let (dead_ratio, peers) = dead_ratio(table, out);
@@ -101,17 +122,31 @@ fn finish(table: &Table<'_>, draft: &mut Draft, around: &dyn Surroundings, out: 
 }
 
 fn addresses(table: &Table<'_>, out: &mut Findings) -> Vec<At<VirtualAddress>> {
-    let Some(items) = table.list("addresses", out) else { return Vec::new() };
+    let Some(items) = table.list("addresses", out) else {
+        return Vec::new();
+    };
     if items.value.is_empty() {
-        out.error(items.span, "`addresses` is empty: a virtual host needs at least one");
+        out.error(
+            items.span,
+            "`addresses` is empty: a virtual host needs at least one",
+        );
     } else if items.value.len() > VirtualAddress::MAX_OF_A_VHOST {
         let (count, most) = (items.value.len(), VirtualAddress::MAX_OF_A_VHOST);
-        out.error(items.span, format!("`addresses` has {count} entries: a virtual host has at most {most}"))
-            .hint("spread them over several virtual hosts, each with a vhid of its own".to_owned());
+        out.error(
+            items.span,
+            format!("`addresses` has {count} entries: a virtual host has at most {most}"),
+        )
+        .hint("spread them over several virtual hosts, each with a vhid of its own".to_owned());
         return Vec::new();
     }
-    let read = |item, out: &mut Findings| super::read::parse(super::read::string(item, "addresses", out)?, out);
-    let addresses: Vec<At<VirtualAddress>> = items.value.into_iter().filter_map(|item| read(item, out)).collect();
+    let read = |item, out: &mut Findings| {
+        super::read::parse(super::read::string(item, "addresses", out)?, out)
+    };
+    let addresses: Vec<At<VirtualAddress>> = items
+        .value
+        .into_iter()
+        .filter_map(|item| read(item, out))
+        .collect();
     for At { value, span } in &addresses {
         if let Some(flaw) = super::address::flaw(*value) {
             out.error(span.clone(), format!("{value} {flaw}"));
@@ -126,18 +161,34 @@ fn secret(table: &Table<'_>, around: &dyn Surroundings, out: &mut Findings) -> O
     let credential = table.string("credential", out);
     let (bytes, span) = match (file, credential) {
         (Some(file), None) => (around.password_file(Path::new(file.value)), file.span),
-        (None, Some(name)) if name.value.is_empty() || name.value.contains(['/', '\0']) || name.value.starts_with('.') => {
-            out.error(name.span, format!("{:?} is not the name of a credential", name.value));
+        (None, Some(name))
+            if name.value.is_empty()
+                || name.value.contains(['/', '\0'])
+                || name.value.starts_with('.') =>
+        {
+            out.error(
+                name.span,
+                format!("{:?} is not the name of a credential", name.value),
+            );
             return None;
         }
         (None, Some(name)) => (around.credential(name.value), name.span),
         (Some(file), Some(credential)) => {
-            out.error(credential.span, "a virtual host has one password: `password-file` or `credential`, not both")
-                .related(file.span, "the other one");
+            out.error(
+                credential.span,
+                "a virtual host has one password: `password-file` or `credential`, not both",
+            )
+            .related(file.span, "the other one");
             return None;
         }
         // A value of the wrong type was reported already, and so was a mistyped key.
-        (None, None) if ["password-file", "credential"].iter().any(|key| table.tried(key)) => return None,
+        (None, None)
+            if ["password-file", "credential"]
+                .iter()
+                .any(|key| table.tried(key)) =>
+        {
+            return None;
+        }
         (None, None) => {
             out.error(table.span.clone(), "`password-file` is missing").hint(
                 "add a line such as `password-file = \"/etc/carpd/web.pass\"`, or `credential = \"NAME\"` under systemd"
@@ -156,16 +207,24 @@ fn secret(table: &Table<'_>, around: &dyn Surroundings, out: &mut Findings) -> O
     match Secret::from_file(&bytes) {
         Ok(secret) => {
             if secret.ends_in_carriage_return() {
-                out.warn(span, "the password ends in a carriage return, which counts as part of it");
+                out.warn(
+                    span,
+                    "the password ends in a carriage return, which counts as part of it",
+                );
             } else if secret.begins_with_bom() {
-                out.warn(span, "the password begins with a byte order mark, which counts as part of it");
+                out.warn(
+                    span,
+                    "the password begins with a byte order mark, which counts as part of it",
+                );
             }
             Some(secret)
         }
         Err(why) => {
             let long = matches!(why, BadSecret::TooLong(_));
-            out.error(span, why.to_string())
-                .hint(long.then(|| "BSD nodes cut longer ones to 19 bytes: write those 19 bytes on every node".to_owned()));
+            out.error(span, why.to_string()).hint(long.then(|| {
+                "BSD nodes cut longer ones to 19 bytes: write those 19 bytes on every node"
+                    .to_owned()
+            }));
             None
         }
     }
@@ -175,12 +234,20 @@ fn interval(table: &Table<'_>, out: &mut Findings) -> (AdvBase, AdvSkew) {
     let base = table.integer("advbase", 0..=254_u8, out);
     let skew = table.integer("advskew", 0..=254_u8, out);
     if let Some(skew) = skew.as_ref().filter(|s| s.value > 240) {
-        out.warn(skew.span.clone(), format!("`advskew` {} is sent as 240", skew.value));
+        out.warn(
+            skew.span.clone(),
+            format!("`advskew` {} is sent as 240", skew.value),
+        );
     }
     // A skew that could not be read is not a skew of 0.
-    let skew_is_zero = skew.as_ref().map_or(!table.entries.contains_key("advskew"), |s| s.value == 0);
+    let skew_is_zero = skew
+        .as_ref()
+        .map_or(!table.entries.contains_key("advskew"), |s| s.value == 0);
     if let Some(base) = base.as_ref().filter(|b| b.value == 0 && skew_is_zero) {
-        out.error(base.span.clone(), "`advbase` 0 needs an `advskew` above 0: the interval would be nothing");
+        out.error(
+            base.span.clone(),
+            "`advbase` 0 needs an `advskew` above 0: the interval would be nothing",
+        );
     }
     (AdvBase(Table::or(base, 1)), AdvSkew(Table::or(skew, 0)))
 }
@@ -190,10 +257,16 @@ fn dead_ratio(table: &Table<'_>, out: &mut Findings) -> (u32, Peers) {
     let peers = Table::or(table.choice("peers", out), Peers::Bsd);
     match &ratio {
         Some(ratio) if peers == Peers::OpenBsd && ratio.value != 3 => {
-            out.warn(ratio.span.clone(), "OpenBSD nodes use a `dead-ratio` of 3, whatever this one does");
+            out.warn(
+                ratio.span.clone(),
+                "OpenBSD nodes use a `dead-ratio` of 3, whatever this one does",
+            );
         }
         Some(ratio) if ratio.value == 1 => {
-            out.warn(ratio.span.clone(), "with `dead-ratio` 1 a single late advertisement makes a second master");
+            out.warn(
+                ratio.span.clone(),
+                "with `dead-ratio` 1 a single late advertisement makes a second master",
+            );
         }
         _ => {}
     }
@@ -203,7 +276,10 @@ fn dead_ratio(table: &Table<'_>, out: &mut Findings) -> (u32, Peers) {
 fn tie_break(table: &Table<'_>, draft: &Draft, out: &mut Findings) -> TieBreak {
     let tie_break = table.choice("tie-break", out);
     let one_ipv4 = matches!(draft.addresses.as_slice(), [one] if one.value.ip.is_ipv4());
-    if let Some(choice) = tie_break.as_ref().filter(|t| t.value == TieBreak::Ucarp && !one_ipv4 && !draft.addresses.is_empty()) {
+    if let Some(choice) = tie_break
+        .as_ref()
+        .filter(|t| t.value == TieBreak::Ucarp && !one_ipv4 && !draft.addresses.is_empty())
+    {
         out.warn(
             choice.span.clone(),
             "ucarp knows exactly one IPv4 address: it will refuse the advertisements of this virtual host",
@@ -212,23 +288,40 @@ fn tie_break(table: &Table<'_>, draft: &Draft, out: &mut Findings) -> TieBreak {
     Table::or(tie_break, TieBreak::Address)
 }
 
-fn source<T>(table: &Table<'_>, key: &'static str, draft: &mut Draft, out: &mut Findings) -> Option<T>
+fn source<T>(
+    table: &Table<'_>,
+    key: &'static str,
+    draft: &mut Draft,
+    out: &mut Findings,
+) -> Option<T>
 where
     T: std::str::FromStr + Into<IpAddr> + Copy,
 {
     let text = table.string(key, out)?;
     let Ok(address) = text.value.parse::<T>() else {
         let family = if key.ends_with('6') { "IPv6" } else { "IPv4" };
-        out.error(text.span, format!("`{key}` must be an {family} address without a prefix length, not {:?}", text.value));
+        out.error(
+            text.span,
+            format!(
+                "`{key}` must be an {family} address without a prefix length, not {:?}",
+                text.value
+            ),
+        );
         return None;
     };
     let ip: IpAddr = address.into();
     let host = VirtualAddress::new(ip, Family::of(ip).host_prefix());
     if host.map_or(true, |host| super::address::flaw(host).is_some()) {
-        out.error(text.span, format!("`{key}` must be an address of this node, not {ip}"));
+        out.error(
+            text.span,
+            format!("`{key}` must be an address of this node, not {ip}"),
+        );
         return None;
     }
-    draft.sources.push(At { value: ip, span: text.span });
+    draft.sources.push(At {
+        value: ip,
+        span: text.span,
+    });
     Some(address)
 }
 
@@ -236,7 +329,10 @@ fn lladdr(table: &Table<'_>, out: &mut Findings) -> Option<MacAddr> {
     let text = table.string("openbsd-lladdr", out)?;
     let mac = text.value.parse().ok();
     if mac.is_none() {
-        let message = format!("`openbsd-lladdr` must be a hardware address, as in 02:00:00:00:00:01, not {:?}", text.value);
+        let message = format!(
+            "`openbsd-lladdr` must be a hardware address, as in 02:00:00:00:00:01, not {:?}",
+            text.value
+        );
         out.error(text.span, message);
     }
     mac
@@ -246,7 +342,8 @@ fn destination(table: &Table<'_>, out: &mut Findings) -> Destination {
     Destination {
         ethernet_broadcast: Table::or(table.boolean("nomcast", out), false),
         group: group(table, "mcast-group", out).unwrap_or(Ipv4Addr::new(224, 0, 0, 18)),
-        group6: group(table, "mcast-group6", out).unwrap_or(Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x12)),
+        group6: group(table, "mcast-group6", out)
+            .unwrap_or(Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x12)),
     }
 }
 
@@ -255,21 +352,40 @@ where
     T: std::str::FromStr + Into<IpAddr> + Copy,
 {
     let text = table.string(key, out)?;
-    let address = text.value.parse::<T>().ok().filter(|a| Into::<IpAddr>::into(*a).is_multicast());
+    let address = text
+        .value
+        .parse::<T>()
+        .ok()
+        .filter(|a| Into::<IpAddr>::into(*a).is_multicast());
     if address.is_none() {
         let family = if key.ends_with('6') { "IPv6" } else { "IPv4" };
-        out.error(text.span, format!("`{key}` must be an {family} multicast address, not {:?}", text.value));
+        out.error(
+            text.span,
+            format!(
+                "`{key}` must be an {family} multicast address, not {:?}",
+                text.value
+            ),
+        );
     }
     address
 }
 
 fn announce(table: &Table<'_>, out: &mut Findings) -> Announce {
-    let default = Announce { count: 1, interval: Duration::from_millis(200) };
-    let table = table.item("announce", out).and_then(|item| Table::open(item, &reference::ANNOUNCE, out));
+    let default = Announce {
+        count: 1,
+        interval: Duration::from_millis(200),
+    };
+    let table = table
+        .item("announce", out)
+        .and_then(|item| Table::open(item, &reference::ANNOUNCE, out));
     table.map_or(default, |table| Announce {
         count: Table::or(table.integer("count", 1..=255_u8, out), default.count),
         interval: Table::or(
-            table.duration("interval", Duration::from_millis(10)..=Duration::from_mins(1), out),
+            table.duration(
+                "interval",
+                Duration::from_millis(10)..=Duration::from_mins(1),
+                out,
+            ),
             default.interval,
         ),
     })

@@ -48,11 +48,18 @@ pub enum CallError {
 pub fn call(path: &Path, order: Order) -> Result<Reply, CallError> {
     let instance_dir = path.parent().unwrap_or(path);
     let garbled = |error: serde_json::Error| CallError::Garbled(error.to_string());
-    let request = serde_json::to_string(&Request { version: VERSION, order }).map_err(garbled)?;
+    let request = serde_json::to_string(&Request {
+        version: VERSION,
+        order,
+    })
+    .map_err(garbled)?;
     // What it looks like says more than what the system says of its socket.
     let failed = |listener, source| match Daemon::of(listener, instance_dir).trouble() {
         Some(trouble) => CallError::Silent(trouble),
-        None => CallError::Unreachable { path: path.to_owned(), source },
+        None => CallError::Unreachable {
+            path: path.to_owned(),
+            source,
+        },
     };
     let mut stream = connect(path).map_err(|source| failed(None, source))?;
     let listener = listener(&stream);
@@ -65,7 +72,8 @@ pub fn call(path: &Path, order: Order) -> Result<Reply, CallError> {
     response.answer.map_err(CallError::Refused)
 }
 
-/// Connects without waiting: where many have waited in vain the daemon's queue is full, which is `WouldBlock`.
+/// Connects without waiting: where many have waited in vain the daemon's queue is full, which is
+/// `WouldBlock`.
 pub(super) fn connect(path: &Path) -> io::Result<UnixStream> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
     socket.connect(&SockAddr::unix(path)?)?;
@@ -100,7 +108,9 @@ fn converse(stream: &mut UnixStream, request: &str, daemon: Daemon) -> Result<St
         // What it read until a timeout stays in `answer`.
         match bounded.read_to_end(&mut answer) {
             Ok(_) => return Ok(String::from_utf8_lossy(&answer).into_owned()),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock && !patience.left().is_zero() => {
+            Err(error)
+                if error.kind() == io::ErrorKind::WouldBlock && !patience.left().is_zero() =>
+            {
                 if let Some(trouble) = daemon.trouble() {
                     return Err(Unanswered::Trouble(trouble));
                 }

@@ -1,4 +1,5 @@
-//! Why a daemon does not answer: what its processes look like from outside, whether or not it ever speaks again.
+//! Why a daemon does not answer: what its processes look like from outside, whether or not it ever
+//! speaks again.
 
 use std::fs::{self, File};
 use std::path::Path;
@@ -9,7 +10,8 @@ use crate::keeper::will::{self, Heartbeat, Reader};
 use crate::ledger::Holder;
 use crate::process::Process;
 
-/// An engine whose loop has not come round for so long is not just busy: it comes round twice a second at least.
+/// An engine whose loop has not come round for so long is not just busy: it comes round twice a
+/// second at least.
 const SILENT: Duration = Duration::from_secs(1);
 
 /// What is wrong with a daemon, and what to do about it.
@@ -34,38 +36,65 @@ impl Daemon {
         // A process in another namespace cannot be looked at, and its numbers mean nothing here.
         let holder = Holder::of(instance_dir);
         let engine = listener.or_else(|| holder.map(|holder| holder.pid));
-        let parent = listener.and_then(Process::look).map(|engine| engine.parent).filter(|parent| *parent != 0);
-        Self { engine, keeper: parent.or_else(|| holder.and_then(|holder| holder.parent)) }
+        let parent = listener
+            .and_then(Process::look)
+            .map(|engine| engine.parent)
+            .filter(|parent| *parent != 0);
+        Self {
+            engine,
+            keeper: parent.or_else(|| holder.and_then(|holder| holder.parent)),
+        }
     }
 
     /// What keeps it from answering; `None` if it looks well.
     pub(super) fn trouble(self) -> Option<Trouble> {
         let engine = self.engine?;
-        let keeper = self.keeper.and_then(Process::look).filter(|process| !process.ending);
+        let keeper = self
+            .keeper
+            .and_then(Process::look)
+            .filter(|process| !process.ending);
         let Some(process) = Process::look(engine).filter(|process| !process.ending) else {
             return Some(dead(engine, keeper.as_ref()));
         };
         let Process { pid, state, .. } = process;
         if process.is_stopped() {
             let message = format!("its engine is stopped (pid {pid}, state {state})");
-            return Some(Trouble { message, hint: stopped_hint(pid, keeper.as_ref()) });
+            return Some(Trouble {
+                message,
+                hint: stopped_hint(pid, keeper.as_ref()),
+            });
         }
         if process.is_frozen() {
             let message = format!("its control group is frozen (engine: pid {pid}, state {state})");
-            return Some(Trouble { message, hint: "thaw it: `systemctl thaw UNIT`, or `unpause` of the container".to_owned() });
+            return Some(Trouble {
+                message,
+                hint: "thaw it: `systemctl thaw UNIT`, or `unpause` of the container".to_owned(),
+            });
         }
         let Heartbeat { at, limit } = heartbeat(pid)?;
         let silent = clock::now().since(at);
         if silent < SILENT {
             return None;
         }
-        let message = format!("its engine hangs (pid {pid}, state {state}): silent for {:.1} s", silent.as_secs_f64());
+        let message = format!(
+            "its engine hangs (pid {pid}, state {state}): silent for {:.1} s",
+            silent.as_secs_f64()
+        );
         let hint = match keeper {
             Some(keeper) if !keeper.is_stopped() => {
-                format!("its keeper (pid {}) kills it after {:.1} s and starts a new one", keeper.pid, limit.as_secs_f64())
+                format!(
+                    "its keeper (pid {}) kills it after {:.1} s and starts a new one",
+                    keeper.pid,
+                    limit.as_secs_f64()
+                )
             }
-            Some(keeper) => format!("its keeper is stopped, too: `kill -CONT {}` lets it do its work", keeper.pid),
-            None => format!("it has no keeper any more that would end it: `kill -KILL {pid}`, then start it"),
+            Some(keeper) => format!(
+                "its keeper is stopped, too: `kill -CONT {}` lets it do its work",
+                keeper.pid
+            ),
+            None => format!(
+                "it has no keeper any more that would end it: `kill -KILL {pid}`, then start it"
+            ),
         };
         Some(Trouble { message, hint })
     }
@@ -99,16 +128,29 @@ fn stopped_hint(engine: u32, keeper: Option<&Process>) -> String {
                 keeper.pid
             )
         }
-        Some(keeper) => format!("its keeper is stopped, too: `kill -CONT {} {engine}` lets them go on", keeper.pid),
+        Some(keeper) => format!(
+            "its keeper is stopped, too: `kill -CONT {} {engine}` lets them go on",
+            keeper.pid
+        ),
         None => format!("`kill -CONT {engine}` lets it go on"),
     }
 }
 
-/// The engine's last sign of life, from the memory file that it has open for its keeper. `None` if we may not look.
+/// The engine's last sign of life, from the memory file that it has open for its keeper. `None` if
+/// we may not look.
 fn heartbeat(engine: u32) -> Option<Heartbeat> {
-    let memory_file = |link: &Path| link.as_os_str().to_string_lossy().starts_with(&format!("/memfd:{}", will::FILE_NAME));
-    let descriptors = fs::read_dir(format!("/proc/{engine}/fd")).ok()?.flatten().map(|entry| entry.path());
-    let path = descriptors.into_iter().find(|path| fs::read_link(path).is_ok_and(|link| memory_file(&link)))?;
+    let memory_file = |link: &Path| {
+        link.as_os_str()
+            .to_string_lossy()
+            .starts_with(&format!("/memfd:{}", will::FILE_NAME))
+    };
+    let descriptors = fs::read_dir(format!("/proc/{engine}/fd"))
+        .ok()?
+        .flatten()
+        .map(|entry| entry.path());
+    let path = descriptors
+        .into_iter()
+        .find(|path| fs::read_link(path).is_ok_and(|link| memory_file(&link)))?;
     Reader::new(File::open(path).ok()?.into()).heartbeat()
 }
 
@@ -124,7 +166,11 @@ mod tests {
     use crate::types::Timestamp;
 
     fn child() -> (Child, u32) {
-        let child = Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+        let child = Command::new("cat")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
         let pid = child.id();
         (child, pid)
     }
@@ -140,23 +186,58 @@ mod tests {
     #[test]
     fn what_is_wrong_is_seen_from_outside() {
         let ((mut engine, e), (mut keeper, k)) = (child(), child());
-        let daemon = Daemon { engine: Some(e), keeper: Some(k) };
+        let daemon = Daemon {
+            engine: Some(e),
+            keeper: Some(k),
+        };
         assert_eq!(daemon.trouble(), None);
         signal(e, Signal::SIGSTOP);
         let trouble = daemon.trouble().unwrap();
-        assert_eq!(trouble.message, format!("its engine is stopped (pid {e}, state T)"));
-        assert!(trouble.hint.starts_with(&format!("its keeper (pid {k}) kills it")), "{trouble:?}");
+        assert_eq!(
+            trouble.message,
+            format!("its engine is stopped (pid {e}, state T)")
+        );
+        assert!(
+            trouble
+                .hint
+                .starts_with(&format!("its keeper (pid {k}) kills it")),
+            "{trouble:?}"
+        );
         signal(k, Signal::SIGSTOP);
-        assert!(daemon.trouble().unwrap().hint.contains(&format!("`kill -CONT {k} {e}`")));
+        assert!(
+            daemon
+                .trouble()
+                .unwrap()
+                .hint
+                .contains(&format!("`kill -CONT {k} {e}`"))
+        );
         engine.kill().unwrap();
-        assert!(daemon.trouble().unwrap().message.contains(&format!("dead (pid {e}), and its keeper is stopped")));
+        assert!(
+            daemon
+                .trouble()
+                .unwrap()
+                .message
+                .contains(&format!("dead (pid {e}), and its keeper is stopped"))
+        );
         signal(k, Signal::SIGCONT);
         engine.wait().unwrap();
-        assert!(daemon.trouble().unwrap().message.ends_with("starts a new one"));
+        assert!(
+            daemon
+                .trouble()
+                .unwrap()
+                .message
+                .ends_with("starts a new one")
+        );
         keeper.kill().unwrap();
-        assert_eq!(daemon.trouble().unwrap().message, format!("it is dead (pid {e})"));
+        assert_eq!(
+            daemon.trouble().unwrap().message,
+            format!("it is dead (pid {e})")
+        );
         keeper.wait().unwrap();
-        let unknown = Daemon { engine: None, keeper: None };
+        let unknown = Daemon {
+            engine: None,
+            keeper: None,
+        };
         assert_eq!(unknown.trouble(), None, "who cannot be seen is not judged");
     }
 
@@ -164,14 +245,34 @@ mod tests {
     fn an_engine_whose_loop_does_not_come_round_hangs() {
         // What has the memory file open is the engine.
         let (mut writer, theirs) = will::Writer::create().unwrap();
-        let mut engine = Command::new("tail").args(["-f", "/dev/null"]).stdin(theirs).spawn().unwrap();
-        let daemon = Daemon { engine: Some(engine.id()), keeper: None };
+        let mut engine = Command::new("tail")
+            .args(["-f", "/dev/null"])
+            .stdin(theirs)
+            .spawn()
+            .unwrap();
+        let daemon = Daemon {
+            engine: Some(engine.id()),
+            keeper: None,
+        };
         assert_eq!(daemon.trouble(), None, "before the first beat");
-        writer.beat(Heartbeat { at: clock::now(), limit: Duration::from_secs(10) }).unwrap();
+        writer
+            .beat(Heartbeat {
+                at: clock::now(),
+                limit: Duration::from_secs(10),
+            })
+            .unwrap();
         assert_eq!(daemon.trouble(), None);
-        writer.beat(Heartbeat { at: Timestamp::ZERO, limit: Duration::from_secs(10) }).unwrap();
+        writer
+            .beat(Heartbeat {
+                at: Timestamp::ZERO,
+                limit: Duration::from_secs(10),
+            })
+            .unwrap();
         let trouble = daemon.trouble().unwrap();
-        assert!(trouble.message.starts_with("its engine hangs (pid "), "{trouble:?}");
+        assert!(
+            trouble.message.starts_with("its engine hangs (pid "),
+            "{trouble:?}"
+        );
         engine.kill().unwrap();
         engine.wait().unwrap();
     }

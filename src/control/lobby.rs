@@ -1,5 +1,5 @@
-//! Who is at the control socket: so many, and nobody who says nothing for long, or does not read what it asked for, while others
-//! want to speak.
+//! Who is at the control socket: so many, and nobody who says nothing for long, or does not read
+//! what it asked for, while others want to speak.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -12,7 +12,8 @@ pub(super) const PLACES: usize = 64;
 /// Those of one process.
 pub(super) const PLACES_EACH: usize = 16;
 
-/// Bytes of answers that wait to be read, all together: the status of a thousand virtual hosts is one megabyte.
+/// Bytes of answers that wait to be read, all together: the status of a thousand virtual hosts is
+/// one megabyte.
 pub(super) const UNREAD_MAX: usize = 16 << 20;
 
 /// Who is at the other end.
@@ -49,8 +50,9 @@ pub(super) struct Place {
 }
 
 impl Lobby {
-    /// A place for somebody who comes. Where there is none left, it is that of whoever has been silent for longest: of the
-    /// same process if that has its share, otherwise of the process with the most. `None` if all of these are at work.
+    /// A place for somebody who comes. Where there is none left, it is that of whoever has been
+    /// silent for longest: of the same process if that has its share, otherwise of the process with
+    /// the most. `None` if all of these are at work.
     pub(super) fn enter(self: &Rc<Self>, peer: Peer) -> Option<Place> {
         if self.count(peer) >= PLACES_EACH {
             self.send_away(peer)?;
@@ -60,18 +62,36 @@ impl Lobby {
         let (silent, wanted) = oneshot::channel();
         let number = self.last.get() + 1;
         self.last.set(number);
-        self.guests.borrow_mut().insert(number, Guest { peer, silent: Some(silent), unread: 0 });
-        Some(Place { lobby: Rc::clone(self), number, wanted })
+        self.guests.borrow_mut().insert(
+            number,
+            Guest {
+                peer,
+                silent: Some(silent),
+                unread: 0,
+            },
+        );
+        Some(Place {
+            lobby: Rc::clone(self),
+            number,
+            wanted,
+        })
     }
 
     fn count(&self, peer: Peer) -> usize {
-        self.guests.borrow().values().filter(|guest| guest.peer == peer).count()
+        self.guests
+            .borrow()
+            .values()
+            .filter(|guest| guest.peer == peer)
+            .count()
     }
 
     /// The process with the most connections, of those with one that is silent.
     fn greediest(&self) -> Option<Peer> {
         let guests = self.guests.borrow();
-        let silent = guests.values().filter(|guest| guest.silent.is_some()).map(|guest| guest.peer);
+        let silent = guests
+            .values()
+            .filter(|guest| guest.silent.is_some())
+            .map(|guest| guest.peer);
         silent.max_by_key(|peer| self.count(*peer))
     }
 
@@ -81,8 +101,18 @@ impl Lobby {
 
     /// Whoever has read least makes room for the answer of `reader`.
     fn bound_answers(&self, reader: u64) {
-        let unread = || self.guests.borrow().values().map(|guest| guest.unread).sum::<usize>();
-        while unread() > UNREAD_MAX && self.send_away_oldest(|number, guest| number != reader && guest.unread > 0).is_some() {}
+        let unread = || {
+            self.guests
+                .borrow()
+                .values()
+                .map(|guest| guest.unread)
+                .sum::<usize>()
+        };
+        while unread() > UNREAD_MAX
+            && self
+                .send_away_oldest(|number, guest| number != reader && guest.unread > 0)
+                .is_some()
+        {}
     }
 
     fn send_away_oldest(&self, of: impl Fn(u64, &Guest) -> bool) -> Option<()> {
@@ -97,14 +127,16 @@ impl Lobby {
 }
 
 impl Place {
-    /// Resolves when somebody else needs it, which happens only to those who have said nothing, or do not read.
+    /// Resolves when somebody else needs it, which happens only to those who have said nothing, or
+    /// do not read.
     pub(super) async fn is_wanted(&mut self) {
         if (&mut self.wanted).await.is_err() {
             std::future::pending::<()>().await;
         }
     }
 
-    /// It was answered, and it is its own affair when it reads so many bytes: it may be sent away again.
+    /// It was answered, and it is its own affair when it reads so many bytes: it may be sent away
+    /// again.
     pub(super) fn answered(&mut self, bytes: usize) {
         let silent;
         (silent, self.wanted) = oneshot::channel();
@@ -135,7 +167,10 @@ mod tests {
     use super::*;
 
     const fn process(pid: i32) -> Peer {
-        Peer { uid: 0, pid: Some(pid) }
+        Peer {
+            uid: 0,
+            pid: Some(pid),
+        }
     }
 
     fn is_sent_away(place: &mut Place) -> bool {
@@ -146,7 +181,9 @@ mod tests {
     fn who_has_its_share_only_takes_from_itself() {
         let lobby = Rc::new(Lobby::default());
         let mut other = lobby.enter(process(2)).unwrap();
-        let mut places: Vec<Place> = (0..PLACES_EACH).map(|_| lobby.enter(process(1)).unwrap()).collect();
+        let mut places: Vec<Place> = (0..PLACES_EACH)
+            .map(|_| lobby.enter(process(1)).unwrap())
+            .collect();
         assert!(!places.iter_mut().any(is_sent_away));
         places.push(lobby.enter(process(1)).unwrap());
         let away: Vec<bool> = places.iter_mut().map(is_sent_away).collect();
@@ -165,20 +202,29 @@ mod tests {
     #[test]
     fn who_does_not_read_keeps_no_place_and_little_memory() {
         let lobby = Rc::new(Lobby::default());
-        let mut places: Vec<Place> = (0..PLACES_EACH).map(|_| lobby.enter(process(1)).unwrap()).collect();
+        let mut places: Vec<Place> = (0..PLACES_EACH)
+            .map(|_| lobby.enter(process(1)).unwrap())
+            .collect();
         places.iter().for_each(Place::speaks);
         assert!(lobby.enter(process(1)).is_none(), "all are at work");
         for place in &mut places {
             place.answered(UNREAD_MAX / 4);
         }
         let away: Vec<bool> = places.iter_mut().map(is_sent_away).collect();
-        assert_eq!(away.iter().position(|away| !away), Some(PLACES_EACH - 4), "the newest four are left");
+        assert_eq!(
+            away.iter().position(|away| !away),
+            Some(PLACES_EACH - 4),
+            "the newest four are left"
+        );
         places.extend((0..PLACES_EACH - 4).map(|_| lobby.enter(process(1)).unwrap()));
         places.iter().for_each(Place::speaks);
         let mut reader = lobby.enter(process(2)).unwrap();
         reader.speaks();
         reader.answered(2 * UNREAD_MAX);
-        assert!(!is_sent_away(&mut reader), "one answer may be as long as it is");
+        assert!(
+            !is_sent_away(&mut reader),
+            "one answer may be as long as it is"
+        );
     }
 
     #[test]
@@ -190,7 +236,13 @@ mod tests {
         }
         let late = lobby.enter(process(99)).unwrap();
         late.speaks();
-        assert_eq!(crowd.iter_mut().filter_map(|place| is_sent_away(place).then_some(())).count(), 1);
+        assert_eq!(
+            crowd
+                .iter_mut()
+                .filter_map(|place| is_sent_away(place).then_some(()))
+                .count(),
+            1
+        );
         assert_eq!(lobby.guests.borrow().len(), PLACES);
         for place in &crowd {
             place.speaks();

@@ -1,7 +1,8 @@
 //! The control socket: how an operator speaks to a running daemon.
 //!
-//! A unix stream socket in the instance's directory. One request and one answer a connection, each one line of
-//! JSON with the version of the protocol in it, so that `nc -U` and a script can speak it too.
+//! A unix stream socket in the instance's directory. One request and one answer a connection, each
+//! one line of JSON with the version of the protocol in it, so that `nc -U` and a script can speak
+//! it too.
 
 mod client;
 mod condition;

@@ -29,8 +29,8 @@ const DYING: Duration = Duration::from_secs(1);
 /// How often that is looked at.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
-/// A socket on which the daemon listens. Dropping it removes its file: a socket without a daemon would only confuse who
-/// looks for one.
+/// A socket on which the daemon listens. Dropping it removes its file: a socket without a daemon
+/// would only confuse who looks for one.
 #[derive(Debug)]
 pub struct Listening(Place);
 
@@ -48,7 +48,8 @@ pub struct Bound {
     listening: Listening,
 }
 
-/// Listens on `path`. Who comes waits until [`serve`]. Waits a second for one that listens there and was killed.
+/// Listens on `path`. Who comes waits until [`serve`]. Waits a second for one that listens there
+/// and was killed.
 ///
 /// # Errors
 /// The socket cannot be made there; `AddrInUse` if another daemon listens on it.
@@ -70,21 +71,26 @@ pub fn bind(path: &Path) -> io::Result<Bound> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         Ok(()) | Err(_) => {}
     }
-    // The kernel knows sockets by the path that they were bound to, and follows no link at its end. Had a directory on the way been
-    // exchanged, there would be none in ours.
+    // The kernel knows sockets by the path that they were bound to, and follows no link at its end.
+    // Had a directory on the way been exchanged, there would be none in ours.
     let listener = StdListener::bind(path)?;
     let listening = Listening(place);
     listening.0.set_mode(0o660)?;
     listener.set_nonblocking(true)?;
-    Ok(Bound { listener, listening })
+    Ok(Bound {
+        listener,
+        listening,
+    })
 }
 
-/// Does somebody listen there? One of the same name in another network namespace, which has other locks; or one that was killed a moment
-/// ago.
+/// Does somebody listen there? One of the same name in another network namespace, which has other
+/// locks; or one that was killed a moment ago.
 fn in_use(path: &Path) -> Option<&'static str> {
     match client::connect(path) {
         Ok(_) => Some("another daemon listens there"),
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Some("another daemon listens there and answers nobody"),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+            Some("another daemon listens there and answers nobody")
+        }
         Err(_) => None,
     }
 }
@@ -94,21 +100,31 @@ fn in_use(path: &Path) -> Option<&'static str> {
 /// # Errors
 /// The runtime cannot watch the socket.
 pub fn serve(bound: Bound, commands: mpsc::Sender<Command>) -> io::Result<Listening> {
-    let Bound { listener, listening } = bound;
+    let Bound {
+        listener,
+        listening,
+    } = bound;
     let listener = UnixListener::from_std(listener)?;
     debug!(path = %listening.0.path().display(), "Listens for operators");
     tokio::task::spawn_local(accept(listener, commands));
     Ok(listening)
 }
 
-/// Takes everybody who comes at once: who says nothing makes room for who does, so nobody can keep others out by waiting.
+/// Takes everybody who comes at once: who says nothing makes room for who does, so nobody can keep
+/// others out by waiting.
 async fn accept(listener: UnixListener, commands: mpsc::Sender<Command>) {
     let lobby = Rc::new(Lobby::default());
     loop {
-        let accepted = listener.accept().await.and_then(|(stream, _)| Ok((stream.peer_cred()?, stream)));
+        let accepted = listener
+            .accept()
+            .await
+            .and_then(|(stream, _)| Ok((stream.peer_cred()?, stream)));
         match accepted {
             Ok((peer, stream)) => {
-                let place = lobby.enter(Peer { uid: peer.uid(), pid: peer.pid() });
+                let place = lobby.enter(Peer {
+                    uid: peer.uid(),
+                    pid: peer.pid(),
+                });
                 let commands = commands.clone();
                 tokio::task::spawn_local(async move {
                     if let Err(error) = converse(stream, peer, place, commands).await {
@@ -124,10 +140,22 @@ async fn accept(listener: UnixListener, commands: mpsc::Sender<Command>) {
     }
 }
 
-async fn converse(stream: UnixStream, peer: UCred, place: Option<Seat>, commands: mpsc::Sender<Command>) -> io::Result<()> {
+async fn converse(
+    stream: UnixStream,
+    peer: UCred,
+    place: Option<Seat>,
+    commands: mpsc::Sender<Command>,
+) -> io::Result<()> {
     let (reader, mut writer) = stream.into_split();
     // Held until the answer is written.
-    let Some(mut place) = place else { return respond(&mut writer, Err("too many operators at a time".to_owned()), None).await };
+    let Some(mut place) = place else {
+        return respond(
+            &mut writer,
+            Err("too many operators at a time".to_owned()),
+            None,
+        )
+        .await;
+    };
     let mut line = String::new();
     let mut reader = BufReader::new(reader.take(REQUEST_BYTES_MAX));
     let answer = tokio::select! {
@@ -149,30 +177,49 @@ async fn converse(stream: UnixStream, peer: UCred, place: Option<Seat>, commands
     respond(&mut writer, answer, Some(&mut place)).await
 }
 
-/// Is nobody there any more who would hear an answer? Who only said all that he has to say still listens.
+/// Is nobody there any more who would hear an answer? Who only said all that he has to say still
+/// listens.
 fn has_hung_up(stream: &UnixStream) -> bool {
     let mut there = [PollFd::new(stream.as_fd(), PollFlags::empty())];
     poll(&mut there, PollTimeout::ZERO).is_ok_and(|count| count > 0)
 }
 
-async fn answer_to(line: &str, peer: &UCred, commands: &mpsc::Sender<Command>) -> Result<Reply, String> {
+async fn answer_to(
+    line: &str,
+    peer: &UCred,
+    commands: &mpsc::Sender<Command>,
+) -> Result<Reply, String> {
     let own = nix::unistd::geteuid().as_raw();
     if peer.uid() != 0 && peer.uid() != own {
         return Err("only root may give orders to this daemon".to_owned());
     }
     let order = parse(line)?;
     if !matches!(order, Order::Status | Order::Metrics | Order::HookPlan(_)) {
-        info!(uid = peer.uid(), pid = peer.pid(), ?order, "An operator gave an order");
+        info!(
+            uid = peer.uid(),
+            pid = peer.pid(),
+            ?order,
+            "An operator gave an order"
+        );
     }
     obey(order, commands).await
 }
 
 /// Who does not read makes room for others, as who says nothing does.
-async fn respond(writer: &mut OwnedWriteHalf, answer: Result<Reply, String>, place: Option<&mut Seat>) -> io::Result<()> {
-    let response = Response { version: VERSION, answer };
+async fn respond(
+    writer: &mut OwnedWriteHalf,
+    answer: Result<Reply, String>,
+    place: Option<&mut Seat>,
+) -> io::Result<()> {
+    let response = Response {
+        version: VERSION,
+        answer,
+    };
     let mut text = serde_json::to_vec(&response)?;
     text.push(b'\n');
-    let Some(place) = place else { return writer.write_all(&text).await };
+    let Some(place) = place else {
+        return writer.write_all(&text).await;
+    };
     place.answered(text.len());
     tokio::select! {
         biased;
@@ -183,11 +230,16 @@ async fn respond(writer: &mut OwnedWriteHalf, answer: Result<Reply, String>, pla
 }
 
 fn parse(line: &str) -> Result<Order, String> {
-    let request: Request = serde_json::from_str(line)
-        .map_err(|error| format!("not a request: {error}; one looks like {{\"version\":{VERSION},\"order\":\"status\"}}"))?;
+    let request: Request = serde_json::from_str(line).map_err(|error| {
+        format!(
+            "not a request: {error}; one looks like {{\"version\":{VERSION},\"order\":\"status\"}}"
+        )
+    })?;
     if request.version != VERSION {
         let theirs = request.version;
-        return Err(format!("this daemon speaks version {VERSION}, not {theirs}: use the carpd that it was started from"));
+        return Err(format!(
+            "this daemon speaks version {VERSION}, not {theirs}: use the carpd that it was started from"
+        ));
     }
     Ok(request.order)
 }
@@ -198,13 +250,25 @@ async fn obey(order: Order, commands: &mpsc::Sender<Command>) -> Result<Reply, S
         Order::Metrics => ask(commands, Command::Metrics).await.map(Reply::Metrics),
         Order::Reload => ask(commands, Command::Reload).await.map(Reply::Reload),
         Order::ForceReload => ask(commands, Command::ForceReload).await.map(Reply::Reload),
-        Order::HookRollback(name) => message(ask(commands, |reply| Command::Rollback(name, reply)).await),
-        Order::HookApply(name) => message(ask(commands, |reply| Command::Apply(name, reply)).await),
-        Order::HookPlan(name) => ask(commands, |reply| Command::Plan(name, reply)).await.and_then(|plans| plans.map(Reply::Plan)),
-        Order::Undemote(vhost) => message(ask(commands, |reply| Command::Undemote(vhost, reply)).await),
-        Order::Resign { vhost, reason, force } => {
-            ask(commands, |reply| Command::Resign(vhost, reason, force, reply)).await.and_then(|done| done.map(Reply::HandedOver))
+        Order::HookRollback(name) => {
+            message(ask(commands, |reply| Command::Rollback(name, reply)).await)
         }
+        Order::HookApply(name) => message(ask(commands, |reply| Command::Apply(name, reply)).await),
+        Order::HookPlan(name) => ask(commands, |reply| Command::Plan(name, reply))
+            .await
+            .and_then(|plans| plans.map(Reply::Plan)),
+        Order::Undemote(vhost) => {
+            message(ask(commands, |reply| Command::Undemote(vhost, reply)).await)
+        }
+        Order::Resign {
+            vhost,
+            reason,
+            force,
+        } => ask(commands, |reply| {
+            Command::Resign(vhost, reason, force, reply)
+        })
+        .await
+        .and_then(|done| done.map(Reply::HandedOver)),
     }
 }
 
@@ -212,7 +276,10 @@ fn message(answer: Result<Result<String, String>, String>) -> Result<Reply, Stri
     answer.and_then(|done| done.map(Reply::Message))
 }
 
-async fn ask<T>(commands: &mpsc::Sender<Command>, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T, String> {
+async fn ask<T>(
+    commands: &mpsc::Sender<Command>,
+    command: impl FnOnce(oneshot::Sender<T>) -> Command,
+) -> Result<T, String> {
     let (reply, answer) = oneshot::channel();
     let ending = || "the daemon is stopping".to_owned();
     commands.send(command(reply)).await.map_err(|_| ending())?;
@@ -233,7 +300,10 @@ mod tests {
 
     async fn read(mut stream: UnixStream) -> String {
         let mut answer = String::new();
-        tokio::time::timeout(SOON, stream.read_to_string(&mut answer)).await.expect("an answer in time").unwrap();
+        tokio::time::timeout(SOON, stream.read_to_string(&mut answer))
+            .await
+            .expect("an answer in time")
+            .unwrap();
         answer
     }
 
@@ -259,7 +329,10 @@ mod tests {
         std::fs::create_dir(at("elsewhere")).unwrap();
         std::os::unix::fs::symlink(at("elsewhere"), at("web")).unwrap();
         let refused = bind(&at("web/control.sock")).unwrap_err();
-        assert!(refused.to_string().contains("web is a symbolic link"), "{refused}");
+        assert!(
+            refused.to_string().contains("web is a symbolic link"),
+            "{refused}"
+        );
         assert_eq!(std::fs::read_dir(at("elsewhere")).unwrap().count(), 0);
         // Nor one in its own place.
         std::fs::create_dir(at("db")).unwrap();
@@ -272,7 +345,10 @@ mod tests {
     fn who_says_nothing_keeps_nobody_out() {
         let root = tempfile::tempdir().unwrap();
         let path = root.path().join("control.sock");
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
         tokio::task::LocalSet::new().block_on(&runtime, async {
             let (commands, mut orders) = mpsc::channel(1);
             let listening = serve(bind(&path).unwrap(), commands).unwrap();
@@ -291,28 +367,43 @@ mod tests {
             }
             for _ in 0..20 {
                 let answer = ask(&path, "{\"version\":1,\"order\":\"metrics\"}\n").await;
-                assert_eq!(answer, "{\"version\":1,\"answer\":{\"Ok\":{\"metrics\":\"numbers\"}}}\n");
+                assert_eq!(
+                    answer,
+                    "{\"version\":1,\"answer\":{\"Ok\":{\"metrics\":\"numbers\"}}}\n"
+                );
             }
             // They are told why.
             let told = read(idle.swap_remove(0)).await;
             assert!(told.contains("others wanted the place"), "{told}");
-            // An order of somebody who did not wait for its answer is not carried out; of one who only says no more, it is.
+            // An order of somebody who did not wait for its answer is not carried out; of one who
+            // only says no more, it is.
             let mut gone = UnixStream::connect(&path).await.unwrap();
-            gone.write_all(b"{\"version\":1,\"order\":\"reload\"}\n").await.unwrap();
+            gone.write_all(b"{\"version\":1,\"order\":\"reload\"}\n")
+                .await
+                .unwrap();
             drop(gone);
             let mut half = UnixStream::connect(&path).await.unwrap();
-            half.write_all(b"{\"version\":1,\"order\":\"metrics\"}\n").await.unwrap();
+            half.write_all(b"{\"version\":1,\"order\":\"metrics\"}\n")
+                .await
+                .unwrap();
             half.shutdown().await.unwrap();
             assert!(read(half).await.contains("numbers"));
             // Who does not read what it asked for keeps nobody out either.
             let mut deaf = Vec::new();
             for _ in 0..40 {
                 let mut stream = UnixStream::connect(&path).await.unwrap();
-                stream.write_all(b"{\"version\":1,\"order\":{\"undemote\":\"web\"}}\n").await.unwrap();
+                stream
+                    .write_all(b"{\"version\":1,\"order\":{\"undemote\":\"web\"}}\n")
+                    .await
+                    .unwrap();
                 stream.readable().await.unwrap();
                 deaf.push(stream);
             }
-            assert!(ask(&path, "{\"version\":1,\"order\":\"metrics\"}\n").await.contains("numbers"));
+            assert!(
+                ask(&path, "{\"version\":1,\"order\":\"metrics\"}\n")
+                    .await
+                    .contains("numbers")
+            );
             drop(deaf);
             let answer = ask(&path, "{\"version\":9,\"order\":\"metrics\"}\n").await;
             assert!(answer.contains("this daemon speaks version 1"), "{answer}");

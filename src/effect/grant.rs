@@ -1,4 +1,5 @@
-//! The one gate: what a hook may do. Grants are values that the operator wrote; the default is nothing.
+//! The one gate: what a hook may do. Grants are values that the operator wrote; the default is
+//! nothing.
 
 mod entry;
 mod smallest;
@@ -11,7 +12,9 @@ pub use entry::toml_string;
 use serde::{Deserialize, Serialize};
 
 use super::text::{grant_line, http_line};
-use super::{AddressTarget, Effect, Endpoint, HttpGrant, Query, Route, RouteTarget, Rule, ServiceVerb};
+use super::{
+    AddressTarget, Effect, Endpoint, HttpGrant, Query, Route, RouteTarget, Rule, ServiceVerb,
+};
 use crate::types::{IfName, VirtualAddress};
 
 /// A right, named as its key under `[hook.NAME.grant]`.
@@ -96,7 +99,8 @@ pub struct Grants {
     pub tcp: Vec<Endpoint>,
     /// Reading links, addresses and routes.
     pub read: bool,
-    /// `"demote"`, `"resign"`: what the hook may do to its own virtual host. Its state it may always ask.
+    /// `"demote"`, `"resign"`: what the hook may do to its own virtual host. Its state it may
+    /// always ask.
     pub carp: Vec<CarpVerb>,
 }
 
@@ -229,8 +233,8 @@ pub struct CommandGrant {
 pub enum Hole {
     /// Letters, digits, `_`, `.`, `-`, `:`, `@`, `/`, not beginning with `-`; 1 to 255 bytes.
     Word,
-    /// A decimal integer within these bounds. Nothing below zero, which a program would take for an option or a process group,
-    /// unless the grant says so.
+    /// A decimal integer within these bounds. Nothing below zero, which a program would take for an
+    /// option or a process group, unless the grant says so.
     Int {
         /// The least.
         min: i64,
@@ -251,10 +255,15 @@ impl Hole {
     /// # Errors
     /// The text of what is wrong with a thing in braces.
     pub fn parse(argument: &str) -> Result<Option<(&str, Self)>, String> {
-        let Some(inner) = argument.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) else {
+        let Some(inner) = argument
+            .strip_prefix('{')
+            .and_then(|rest| rest.strip_suffix('}'))
+        else {
             return Ok(None);
         };
-        let (name, kind) = inner.split_once(':').ok_or_else(|| format!("{argument} needs a type, as in {{{inner}:word}}"))?;
+        let (name, kind) = inner
+            .split_once(':')
+            .ok_or_else(|| format!("{argument} needs a type, as in {{{inner}:word}}"))?;
         let hole = match kind {
             "word" => Self::Word,
             "int" => Self::Int { min: 0, max: i64::MAX },
@@ -269,7 +278,9 @@ impl Hole {
             },
         };
         if name.is_empty() {
-            return Err(format!("{argument} needs a name, as in {{resource:{kind}}}"));
+            return Err(format!(
+                "{argument} needs a name, as in {{resource:{kind}}}"
+            ));
         }
         Ok(Some((name, hole)))
     }
@@ -281,16 +292,21 @@ impl Hole {
         (min <= max).then_some(Self::Int { min, max })
     }
 
-    /// May this text stand in the hole? No text that a program would read as an option does, unless the grant says so.
+    /// May this text stand in the hole? No text that a program would read as an option does, unless
+    /// the grant says so.
     #[must_use]
     pub fn takes(self, text: &str) -> bool {
         match self {
             Self::Word => {
                 (1..=255).contains(&text.len())
                     && !text.starts_with('-')
-                    && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-:@/".contains(&b))
+                    && text
+                        .bytes()
+                        .all(|b| b.is_ascii_alphanumeric() || b"_.-:@/".contains(&b))
             }
-            Self::Int { min, max } => integer(text).is_some_and(|number| (min..=max).contains(&number)),
+            Self::Int { min, max } => {
+                integer(text).is_some_and(|number| (min..=max).contains(&number))
+            }
             Self::Ip => text.parse::<IpAddr>().is_ok(),
             Self::Cidr => text.contains('/') && text.parse::<VirtualAddress>().is_ok(),
             Self::Dev => !text.starts_with('-') && text.parse::<IfName>().is_ok(),
@@ -298,9 +314,12 @@ impl Hole {
     }
 }
 
-/// An integer as everybody writes it: no `+5`, `-0` or `007`, which programs read in ways of their own.
+/// An integer as everybody writes it: no `+5`, `-0` or `007`, which programs read in ways of their
+/// own.
 fn integer(text: &str) -> Option<i64> {
-    text.parse::<i64>().ok().filter(|number| number.to_string() == text)
+    text.parse::<i64>()
+        .ok()
+        .filter(|number| number.to_string() == text)
 }
 
 impl CommandGrant {
@@ -315,7 +334,9 @@ impl CommandGrant {
             match Hole::parse(argument)? {
                 None => line.push(argument.clone()),
                 Some((name, hole)) => {
-                    let value = args.get(name).ok_or_else(|| format!("argument {name:?} is missing"))?;
+                    let value = args
+                        .get(name)
+                        .ok_or_else(|| format!("argument {name:?} is missing"))?;
                     if !hole.takes(value) {
                         return Err(format!("{value:?} does not fit {argument}"));
                     }
@@ -324,9 +345,12 @@ impl CommandGrant {
                 }
             }
         }
-        if let Some(extra) =
-            args.keys().find(|k| !self.argv.iter().any(|a| matches!(Hole::parse(a), Ok(Some((n, _))) if n == *k)))
-        {
+        if let Some(extra) = args.keys().find(|k| {
+            !self
+                .argv
+                .iter()
+                .any(|a| matches!(Hole::parse(a), Ok(Some((n, _))) if n == *k))
+        }) {
             return Err(format!("there is no hole {extra:?} in this command"));
         }
         debug_assert!(used >= args.len(), "every argument has a hole");
@@ -339,12 +363,15 @@ impl CommandGrant {
     #[must_use]
     pub fn yields(&self, line: &[String]) -> bool {
         let filled = self.argv.iter().zip(line);
-        let holes = filled.filter_map(|(argument, word)| Some((Hole::parse(argument).ok()??.0.to_owned(), word.clone())));
+        let holes = filled.filter_map(|(argument, word)| {
+            Some((Hole::parse(argument).ok()??.0.to_owned(), word.clone()))
+        });
         self.fill(&holes.collect()).is_ok_and(|own| own == line)
     }
 }
 
-/// What a virtual host's hooks may do without any grant: touch its own addresses on its own interface.
+/// What a virtual host's hooks may do without any grant: touch its own addresses on its own
+/// interface.
 #[derive(Debug, Clone, Copy)]
 pub struct Own<'a> {
     /// Its interface.
@@ -353,7 +380,8 @@ pub struct Own<'a> {
     pub addresses: &'a [VirtualAddress],
 }
 
-/// An effect that somebody was entitled to. Only this module makes one; a host performs nothing else.
+/// An effect that somebody was entitled to. Only this module makes one; a host performs nothing
+/// else.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Granted {
     effect: Effect,
@@ -361,7 +389,8 @@ pub struct Granted {
 }
 
 impl Granted {
-    /// For the daemon's own effects: the virtual host's addresses, and undoing what was granted before.
+    /// For the daemon's own effects: the virtual host's addresses, and undoing what was granted
+    /// before.
     #[must_use]
     pub const fn by_daemon(effect: Effect) -> Self {
         Self { effect, argv: None }
@@ -393,7 +422,11 @@ pub struct Denied {
 
 impl fmt::Display for Denied {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "not granted: {}; to grant it, write under [hook.NAME.grant]: {}", self.what, self.line)
+        write!(
+            f,
+            "not granted: {}; to grant it, write under [hook.NAME.grant]: {}",
+            self.what, self.line
+        )
     }
 }
 
@@ -414,28 +447,40 @@ impl Grants {
             Effect::RouteDelete(route) => self.route.iter().any(|g| g.allows_named(route)),
             // Of the daemon alone; a hook that asks for one made it up.
             Effect::RouteAdd(_) | Effect::RouteRestore(_) | Effect::FileRestore { .. } => false,
-            Effect::RuleReplace(rule) | Effect::RuleDelete(rule) => self.rule.iter().any(|g| g.allows(rule)),
+            Effect::RuleReplace(rule) | Effect::RuleDelete(rule) => {
+                self.rule.iter().any(|g| g.allows(rule))
+            }
             Effect::LinkSetUp { dev, .. } => self.allows_link(dev, LinkVerb::SetUp),
             Effect::LinkSetMac { dev, .. } => self.allows_link(dev, LinkVerb::SetMac),
             Effect::HostnameSet { name } => self.hostname.contains(name),
-            Effect::Service { unit, verb } => self.service.iter().any(|g| same_unit(&g.unit, unit) && g.verbs.contains(verb)),
-            Effect::SysctlSet { key, value } => {
-                self.sysctl.iter().any(|g| g.key == *key && (g.values.is_empty() || g.values.contains(value)))
-            }
+            Effect::Service { unit, verb } => self
+                .service
+                .iter()
+                .any(|g| same_unit(&g.unit, unit) && g.verbs.contains(verb)),
+            Effect::SysctlSet { key, value } => self
+                .sysctl
+                .iter()
+                .any(|g| g.key == *key && (g.values.is_empty() || g.values.contains(value))),
             Effect::FileWrite { path, .. } => self.allows_file(path, FileVerb::Write),
             Effect::FileRemove { path } => self.allows_file(path, FileVerb::Remove),
-            Effect::CommandRun { name, args } => match self.command.get(name).map(|grant| grant.fill(args)) {
-                Some(Ok(line)) => {
-                    argv = Some(line);
-                    true
+            Effect::CommandRun { name, args } => {
+                match self.command.get(name).map(|grant| grant.fill(args)) {
+                    Some(Ok(line)) => {
+                        argv = Some(line);
+                        true
+                    }
+                    Some(Err(why)) => {
+                        let what = format!("command {name:?}: {why}");
+                        let line = grant_line(&effect);
+                        return Err(Box::new(Denied {
+                            capability: Capability::Command,
+                            what,
+                            line,
+                        }));
+                    }
+                    None => false,
                 }
-                Some(Err(why)) => {
-                    let what = format!("command {name:?}: {why}");
-                    let line = grant_line(&effect);
-                    return Err(Box::new(Denied { capability: Capability::Command, what, line }));
-                }
-                None => false,
-            },
+            }
             Effect::HttpSend(request) => self.http.iter().any(|g| g.allows(request)),
             Effect::Demote { .. } => self.carp.contains(&CarpVerb::Demote),
             Effect::Resign { .. } => self.carp.contains(&CarpVerb::Resign),
@@ -443,7 +488,11 @@ impl Grants {
         if allowed {
             return Ok(Granted { effect, argv });
         }
-        Err(Box::new(Denied { capability: effect.requires(), what: effect.to_string(), line: grant_line(&effect) }))
+        Err(Box::new(Denied {
+            capability: effect.requires(),
+            what: effect.to_string(),
+            line: grant_line(&effect),
+        }))
     }
 
     /// May this be asked?
@@ -452,23 +501,48 @@ impl Grants {
     /// [`Denied`], with the line that would grant it.
     pub fn permit_query(&self, query: &Query) -> Result<(), Box<Denied>> {
         let (allowed, line) = match query {
-            Query::Hostname => (!self.hostname.is_empty() || self.read, "read = true".to_owned()),
-            Query::ServiceStatus { unit } => {
-                (self.service.iter().any(|g| same_unit(&g.unit, unit)), format!("service = [{{ unit = {unit:?}, do = [] }}]"))
+            Query::Hostname => (
+                !self.hostname.is_empty() || self.read,
+                "read = true".to_owned(),
+            ),
+            Query::ServiceStatus { unit } => (
+                self.service.iter().any(|g| same_unit(&g.unit, unit)),
+                format!("service = [{{ unit = {unit:?}, do = [] }}]"),
+            ),
+            Query::Sysctl { key } => (
+                self.sysctl.iter().any(|g| g.key == *key),
+                format!("sysctl = [{{ key = {key:?} }}]"),
+            ),
+            Query::FileRead { path } => (
+                self.allows_file(path, FileVerb::Read),
+                format!("file = [{{ path = {path:?}, do = [\"read\"] }}]"),
+            ),
+            Query::Links | Query::Addresses { .. } | Query::Routes { .. } => {
+                (self.read, "read = true".to_owned())
             }
-            Query::Sysctl { key } => (self.sysctl.iter().any(|g| g.key == *key), format!("sysctl = [{{ key = {key:?} }}]")),
-            Query::FileRead { path } => {
-                (self.allows_file(path, FileVerb::Read), format!("file = [{{ path = {path:?}, do = [\"read\"] }}]"))
-            }
-            Query::Links | Query::Addresses { .. } | Query::Routes { .. } => (self.read, "read = true".to_owned()),
             Query::CarpState => (true, String::new()),
-            Query::HttpGet(request) => (self.http.iter().any(|g| g.allows(request)), http_line(request)),
-            Query::TcpConnect { endpoint, .. } => (self.tcp.contains(endpoint), format!("tcp = [\"{endpoint}\"]")),
+            Query::HttpGet(request) => (
+                self.http.iter().any(|g| g.allows(request)),
+                http_line(request),
+            ),
+            Query::TcpConnect { endpoint, .. } => (
+                self.tcp.contains(endpoint),
+                format!("tcp = [\"{endpoint}\"]"),
+            ),
         };
-        if allowed { Ok(()) } else { Err(Box::new(Denied { capability: query.requires(), what: query.to_string(), line })) }
+        if allowed {
+            Ok(())
+        } else {
+            Err(Box::new(Denied {
+                capability: query.requires(),
+                what: query.to_string(),
+                line,
+            }))
+        }
     }
 
-    /// Does anything here need more than the engine's own two capabilities, and so the helper process?
+    /// Does anything here need more than the engine's own two capabilities, and so the helper
+    /// process?
     #[must_use]
     pub fn needs_helper(&self) -> bool {
         !(self.hostname.is_empty()
@@ -479,19 +553,26 @@ impl Grants {
     }
 
     fn allows_link(&self, dev: &IfName, verb: LinkVerb) -> bool {
-        self.link.iter().any(|g| g.dev == *dev && (g.verbs.is_empty() || g.verbs.contains(&verb)))
+        self.link
+            .iter()
+            .any(|g| g.dev == *dev && (g.verbs.is_empty() || g.verbs.contains(&verb)))
     }
 
     fn allows_file(&self, path: &str, verb: FileVerb) -> bool {
-        self.file.iter().any(|g| g.path == path && g.verbs.contains(&verb))
+        self.file
+            .iter()
+            .any(|g| g.path == path && g.verbs.contains(&verb))
     }
 }
 
 impl RouteGrant {
-    /// May the route be set? The device follows from the gateway, so that need not be said when that is the granted one.
+    /// May the route be set? The device follows from the gateway, so that need not be said when
+    /// that is the granted one.
     fn allows(&self, route: &Route) -> bool {
         let via = self.via.is_none() || self.via == route.via;
-        let dev = self.dev.is_none() || self.dev == route.dev || (route.dev.is_none() && self.via.is_some());
+        let dev = self.dev.is_none()
+            || self.dev == route.dev
+            || (route.dev.is_none() && self.via.is_some());
         via && dev && self.allows_named(route)
     }
 

@@ -1,7 +1,8 @@
 //! What may be done to the host: the full list, who may ask for it, and how it is undone. Pure.
 //!
-//! An effect that leaves something behind is an *assignment*: it sets one [`Resource`] to one [`Value`].
-//! Undoing it is assigning the value found before. So there is one rule for undoing, whatever the effect.
+//! An effect that leaves something behind is an *assignment*: it sets one [`Resource`] to one
+//! [`Value`]. Undoing it is assigning the value found before. So there is one rule for undoing,
+//! whatever the effect.
 
 // A new effect, input or verdict must not compile until someone says what follows from it.
 #![warn(clippy::wildcard_enum_match_arm)]
@@ -21,12 +22,15 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use grant::{
-    AddrGrant, Capability, CarpVerb, CommandGrant, Denied, FileGrant, FileVerb, Granted, Grants, Hole, LinkGrant, LinkVerb, Own,
-    RouteGrant, RuleGrant, ServiceGrant, SysctlGrant, toml_string,
+    AddrGrant, Capability, CarpVerb, CommandGrant, Denied, FileGrant, FileVerb, Granted, Grants,
+    Hole, LinkGrant, LinkVerb, Own, RouteGrant, RuleGrant, ServiceGrant, SysctlGrant, toml_string,
 };
 pub use outgoing::{Endpoint, Errand, HttpGrant, HttpRequest, HttpResponse, HttpVerb, Url};
 pub use resource::{Resource, Value, plain_metric};
-pub use spec::{AddressTarget, CommandOutput, FoundFile, FoundRoute, Link, Route, RouteTarget, Rule, ServiceVerb, UnitState};
+pub use spec::{
+    AddressTarget, CommandOutput, FoundFile, FoundRoute, Link, Route, RouteTarget, Rule,
+    ServiceVerb, UnitState,
+};
 
 use crate::types::{IfName, MacAddr, State, VirtualAddress};
 
@@ -35,14 +39,27 @@ use crate::types::{IfName, MacAddr, State, VirtualAddress};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Effect {
     /// Put an address on a device.
-    AddressAdd { address: VirtualAddress, dev: IfName },
+    AddressAdd {
+        address: VirtualAddress,
+        dev: IfName,
+    },
     /// Take an address off a device.
-    AddressDelete { address: VirtualAddress, dev: IfName },
-    /// Tell the neighbours where an address lives: gratuitous ARP, or an unsolicited neighbour advertisement.
-    Announce { address: VirtualAddress, dev: IfName, count: u8, interval_ms: u32 },
+    AddressDelete {
+        address: VirtualAddress,
+        dev: IfName,
+    },
+    /// Tell the neighbours where an address lives: gratuitous ARP, or an unsolicited neighbour
+    /// advertisement.
+    Announce {
+        address: VirtualAddress,
+        dev: IfName,
+        count: u8,
+        interval_ms: u32,
+    },
     /// Make this the route to its destination.
     RouteReplace(Route),
-    /// The same, but never in the place of a route that somebody else made. The daemon's own: no hook may ask for it.
+    /// The same, but never in the place of a route that somebody else made. The daemon's own: no
+    /// hook may ask for it.
     RouteAdd(Route),
     /// Put a route back as it was found. The daemon's own, for undoing: no hook may ask for it.
     RouteRestore(FoundRoute),
@@ -69,7 +86,10 @@ pub enum Effect {
     /// Remove a file.
     FileRemove { path: String },
     /// Run a command line that the operator wrote out; the arguments fill its holes.
-    CommandRun { name: String, args: BTreeMap<String, String> },
+    CommandRun {
+        name: String,
+        args: BTreeMap<String, String>,
+    },
     /// Send an HTTP request that may change something elsewhere: any but GET.
     HttpSend(HttpRequest),
     /// Raise the demotion of the hook's own virtual host, or end it with 0.
@@ -156,40 +176,65 @@ pub enum Reply {
 }
 
 impl Effect {
-    /// The right that this needs. No wildcard: a new effect must not compile until someone says who may ask for it.
+    /// The right that this needs. No wildcard: a new effect must not compile until someone says who
+    /// may ask for it.
     #[must_use]
     pub const fn requires(&self) -> Capability {
         match self {
-            Self::AddressAdd { .. } | Self::AddressDelete { .. } | Self::Announce { .. } => Capability::Addr,
-            Self::RouteReplace(_) | Self::RouteAdd(_) | Self::RouteRestore(_) | Self::RouteDelete(_) => Capability::Route,
+            Self::AddressAdd { .. } | Self::AddressDelete { .. } | Self::Announce { .. } => {
+                Capability::Addr
+            }
+            Self::RouteReplace(_)
+            | Self::RouteAdd(_)
+            | Self::RouteRestore(_)
+            | Self::RouteDelete(_) => Capability::Route,
             Self::RuleReplace(_) | Self::RuleDelete(_) => Capability::Rule,
             Self::LinkSetUp { .. } | Self::LinkSetMac { .. } => Capability::Link,
             Self::HostnameSet { .. } => Capability::Hostname,
             Self::Service { .. } => Capability::Service,
             Self::SysctlSet { .. } => Capability::Sysctl,
-            Self::FileWrite { .. } | Self::FileRestore { .. } | Self::FileRemove { .. } => Capability::File,
+            Self::FileWrite { .. } | Self::FileRestore { .. } | Self::FileRemove { .. } => {
+                Capability::File
+            }
             Self::CommandRun { .. } => Capability::Command,
             Self::HttpSend(_) => Capability::Http,
             Self::Demote { .. } | Self::Resign { .. } => Capability::Carp,
         }
     }
 
-    /// What it sets to what; `None` for effects that leave nothing here to undo (announcements, commands, a reload,
-    /// requests to other hosts, demotion, which is the daemon's own).
+    /// What it sets to what; `None` for effects that leave nothing here to undo (announcements,
+    /// commands, a reload, requests to other hosts, demotion, which is the daemon's own).
     #[must_use]
     pub fn assigns(&self) -> Option<(Resource, Value)> {
         Some(match self {
-            Self::AddressAdd { address, dev } => {
-                (Resource::Address { dev: dev.clone(), ip: address.ip }, Value::Address(*address))
+            Self::AddressAdd { address, dev } => (
+                Resource::Address {
+                    dev: dev.clone(),
+                    ip: address.ip,
+                },
+                Value::Address(*address),
+            ),
+            Self::AddressDelete { address, dev } => (
+                Resource::Address {
+                    dev: dev.clone(),
+                    ip: address.ip,
+                },
+                Value::Absent,
+            ),
+            Self::RouteReplace(route) | Self::RouteAdd(route) => {
+                (Resource::route(route), Value::Route(route.clone()))
             }
-            Self::AddressDelete { address, dev } => (Resource::Address { dev: dev.clone(), ip: address.ip }, Value::Absent),
-            Self::RouteReplace(route) | Self::RouteAdd(route) => (Resource::route(route), Value::Route(route.clone())),
-            Self::RouteRestore(found) => (Resource::route(&found.route), Value::FoundRoute(found.clone())),
+            Self::RouteRestore(found) => (
+                Resource::route(&found.route),
+                Value::FoundRoute(found.clone()),
+            ),
             Self::RouteDelete(route) => (Resource::route(route), Value::Absent),
             Self::RuleReplace(rule) => (Resource::Rule(rule.clone()), Value::Rule),
             Self::RuleDelete(rule) => (Resource::Rule(rule.clone()), Value::Absent),
             Self::LinkSetUp { dev, up } => (Resource::LinkUp { dev: dev.clone() }, Value::Up(*up)),
-            Self::LinkSetMac { dev, mac } => (Resource::LinkMac { dev: dev.clone() }, Value::Mac(*mac)),
+            Self::LinkSetMac { dev, mac } => {
+                (Resource::LinkMac { dev: dev.clone() }, Value::Mac(*mac))
+            }
             Self::HostnameSet { name } => (Resource::Hostname, Value::Text(name.clone())),
             Self::Service { unit, verb } => {
                 let running = match verb {
@@ -197,13 +242,31 @@ impl Effect {
                     ServiceVerb::Stop => false,
                     ServiceVerb::Reload => return None,
                 };
-                (Resource::Service { unit: grant::plain_unit(unit).to_owned() }, Value::Running(running))
+                (
+                    Resource::Service {
+                        unit: grant::plain_unit(unit).to_owned(),
+                    },
+                    Value::Running(running),
+                )
             }
-            Self::SysctlSet { key, value } => (Resource::Sysctl { key: key.clone() }, Value::Text(value.clone())),
-            Self::FileWrite { path, content } => (Resource::File { path: path.clone() }, Value::File(content.clone())),
-            Self::FileRestore { path, found } => (Resource::File { path: path.clone() }, Value::FoundFile(found.clone())),
+            Self::SysctlSet { key, value } => (
+                Resource::Sysctl { key: key.clone() },
+                Value::Text(value.clone()),
+            ),
+            Self::FileWrite { path, content } => (
+                Resource::File { path: path.clone() },
+                Value::File(content.clone()),
+            ),
+            Self::FileRestore { path, found } => (
+                Resource::File { path: path.clone() },
+                Value::FoundFile(found.clone()),
+            ),
             Self::FileRemove { path } => (Resource::File { path: path.clone() }, Value::Absent),
-            Self::Announce { .. } | Self::CommandRun { .. } | Self::HttpSend(_) | Self::Demote { .. } | Self::Resign { .. } => {
+            Self::Announce { .. }
+            | Self::CommandRun { .. }
+            | Self::HttpSend(_)
+            | Self::Demote { .. }
+            | Self::Resign { .. } => {
                 return None;
             }
         })

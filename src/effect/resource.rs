@@ -15,7 +15,12 @@ pub enum Resource {
     /// An address on a device.
     Address { dev: IfName, ip: IpAddr },
     /// The route to a destination, by table and metric: the kernel keeps one for each.
-    Route { family: Family, dst: RouteTarget, table: u32, metric: Option<u32> },
+    Route {
+        family: Family,
+        dst: RouteTarget,
+        table: u32,
+        metric: Option<u32>,
+    },
     /// A policy rule.
     Rule(Rule),
     /// Whether a device is administratively up.
@@ -68,7 +73,12 @@ impl Resource {
             RouteTarget::Network { prefix: 0, .. } => RouteTarget::Default,
             dst @ (RouteTarget::Default | RouteTarget::Network { .. }) => dst,
         };
-        Self::Route { family: route.family(), dst, table: route.table_id(), metric: plain_metric(route.metric, route.family()) }
+        Self::Route {
+            family: route.family(),
+            dst,
+            table: route.table_id(),
+            metric: plain_metric(route.metric, route.family()),
+        }
     }
 
     /// Does the network namespace, with the device, take it away by itself when it ends?
@@ -81,14 +91,28 @@ impl Resource {
     #[must_use]
     pub fn set_to(&self, value: &Value) -> Option<Effect> {
         Some(match (self, value) {
-            (Self::Address { dev, .. }, Value::Address(address)) => Effect::AddressAdd { address: *address, dev: dev.clone() },
+            (Self::Address { dev, .. }, Value::Address(address)) => Effect::AddressAdd {
+                address: *address,
+                dev: dev.clone(),
+            },
             (Self::Address { dev, ip }, Value::Absent) => Effect::AddressDelete {
-                address: VirtualAddress { ip: *ip, prefix: Family::of(*ip).host_prefix() },
+                address: VirtualAddress {
+                    ip: *ip,
+                    prefix: Family::of(*ip).host_prefix(),
+                },
                 dev: dev.clone(),
             },
             (Self::Route { .. }, Value::Route(route)) => Effect::RouteReplace(route.clone()),
             (Self::Route { .. }, Value::FoundRoute(found)) => Effect::RouteRestore(found.clone()),
-            (Self::Route { family, dst, table, metric }, Value::Absent) => Effect::RouteDelete(Route {
+            (
+                Self::Route {
+                    family,
+                    dst,
+                    table,
+                    metric,
+                },
+                Value::Absent,
+            ) => Effect::RouteDelete(Route {
                 dst: explicit(*dst, *family),
                 via: None,
                 dev: None,
@@ -98,15 +122,35 @@ impl Resource {
             }),
             (Self::Rule(rule), Value::Rule) => Effect::RuleReplace(rule.clone()),
             (Self::Rule(rule), Value::Absent) => Effect::RuleDelete(rule.clone()),
-            (Self::LinkUp { dev }, Value::Up(up)) => Effect::LinkSetUp { dev: dev.clone(), up: *up },
-            (Self::LinkMac { dev }, Value::Mac(mac)) => Effect::LinkSetMac { dev: dev.clone(), mac: *mac },
+            (Self::LinkUp { dev }, Value::Up(up)) => Effect::LinkSetUp {
+                dev: dev.clone(),
+                up: *up,
+            },
+            (Self::LinkMac { dev }, Value::Mac(mac)) => Effect::LinkSetMac {
+                dev: dev.clone(),
+                mac: *mac,
+            },
             (Self::Hostname, Value::Text(name)) => Effect::HostnameSet { name: name.clone() },
-            (Self::Service { unit }, Value::Running(running)) => {
-                Effect::Service { unit: unit.clone(), verb: if *running { ServiceVerb::Start } else { ServiceVerb::Stop } }
-            }
-            (Self::Sysctl { key }, Value::Text(value)) => Effect::SysctlSet { key: key.clone(), value: value.clone() },
-            (Self::File { path }, Value::File(content)) => Effect::FileWrite { path: path.clone(), content: content.clone() },
-            (Self::File { path }, Value::FoundFile(found)) => Effect::FileRestore { path: path.clone(), found: found.clone() },
+            (Self::Service { unit }, Value::Running(running)) => Effect::Service {
+                unit: unit.clone(),
+                verb: if *running {
+                    ServiceVerb::Start
+                } else {
+                    ServiceVerb::Stop
+                },
+            },
+            (Self::Sysctl { key }, Value::Text(value)) => Effect::SysctlSet {
+                key: key.clone(),
+                value: value.clone(),
+            },
+            (Self::File { path }, Value::File(content)) => Effect::FileWrite {
+                path: path.clone(),
+                content: content.clone(),
+            },
+            (Self::File { path }, Value::FoundFile(found)) => Effect::FileRestore {
+                path: path.clone(),
+                found: found.clone(),
+            },
             (Self::File { path }, Value::Absent) => Effect::FileRemove { path: path.clone() },
             _ => return None,
         })
@@ -128,7 +172,10 @@ pub const fn plain_metric(metric: Option<u32>, family: Family) -> Option<u32> {
 /// `default` says IPv4 when no gateway is beside it; for IPv6 the network has to be written out.
 fn explicit(dst: RouteTarget, family: Family) -> RouteTarget {
     match (dst, family) {
-        (RouteTarget::Default, Family::V6) => RouteTarget::Network { ip: IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED), prefix: 0 },
+        (RouteTarget::Default, Family::V6) => RouteTarget::Network {
+            ip: IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED),
+            prefix: 0,
+        },
         (dst, _) => dst,
     }
 }
@@ -168,8 +215,8 @@ impl Value {
         }
     }
 
-    /// Is `observed` what assigning `self` looks like afterwards? The kernel fills in what a route left open, and
-    /// an address is the same whatever its prefix.
+    /// Is `observed` what assigning `self` looks like afterwards? The kernel fills in what a route
+    /// left open, and an address is the same whatever its prefix.
     #[must_use]
     pub fn looks_like(&self, observed: &Self) -> bool {
         match (self, observed) {
@@ -177,8 +224,16 @@ impl Value {
             (Self::FoundRoute(before), Self::FoundRoute(there)) => before.is_same(there),
             (Self::FoundFile(before), Self::FoundFile(there)) => before.is_same(there),
             (Self::File(ours), Self::FoundFile(there)) => *ours == there.content,
-            (Self::Route(_), Self::FoundRoute(FoundRoute { multipath: true, .. })) => false,
-            (Self::Route(ours), Self::Route(there) | Self::FoundRoute(FoundRoute { route: there, .. })) => {
+            (
+                Self::Route(_),
+                Self::FoundRoute(FoundRoute {
+                    multipath: true, ..
+                }),
+            ) => false,
+            (
+                Self::Route(ours),
+                Self::Route(there) | Self::FoundRoute(FoundRoute { route: there, .. }),
+            ) => {
                 ours.dst == there.dst
                     && (ours.via.is_none() || ours.via == there.via)
                     && (ours.dev.is_none() || ours.dev == there.dev)
@@ -193,7 +248,9 @@ impl fmt::Display for Resource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Address { dev, ip } => write!(f, "address {ip} on {dev}"),
-            Self::Route { dst, table: 254, .. } => write!(f, "route to {dst}"),
+            Self::Route {
+                dst, table: 254, ..
+            } => write!(f, "route to {dst}"),
             Self::Route { dst, table, .. } => write!(f, "route to {dst} in table {table}"),
             Self::Rule(rule) => write!(f, "rule {rule}"),
             Self::LinkUp { dev } => write!(f, "state of {dev}"),
@@ -220,7 +277,9 @@ impl fmt::Display for Value {
             Self::Text(text) => f.write_str(text),
             Self::Running(true) => f.write_str("running"),
             Self::Running(false) => f.write_str("stopped"),
-            Self::File(content) | Self::FoundFile(FoundFile { content, .. }) => write!(f, "{} bytes", content.len()),
+            Self::File(content) | Self::FoundFile(FoundFile { content, .. }) => {
+                write!(f, "{} bytes", content.len())
+            }
         }
     }
 }

@@ -30,15 +30,29 @@ impl FromStr for RouteTarget {
         if matches!(text, "default" | "0.0.0.0/0") {
             return Ok(Self::Default);
         }
-        let (ip, prefix) = text.split_once('/').map_or((text, None), |(ip, prefix)| (ip, Some(prefix)));
-        let ip: IpAddr = ip.parse().map_err(|_| ParseAddressError::Address(ip.to_owned()))?;
+        let (ip, prefix) = text
+            .split_once('/')
+            .map_or((text, None), |(ip, prefix)| (ip, Some(prefix)));
+        let ip: IpAddr = ip
+            .parse()
+            .map_err(|_| ParseAddressError::Address(ip.to_owned()))?;
         let max = Family::of(ip).host_prefix();
-        let bad = |given: &str| ParseAddressError::Prefix { given: given.to_owned(), max };
+        let bad = |given: &str| ParseAddressError::Prefix {
+            given: given.to_owned(),
+            max,
+        };
         let prefix = match prefix {
             None => max,
-            Some(given) => given.parse().ok().filter(|p| *p <= max).ok_or_else(|| bad(given))?,
+            Some(given) => given
+                .parse()
+                .ok()
+                .filter(|p| *p <= max)
+                .ok_or_else(|| bad(given))?,
         };
-        Ok(Self::Network { ip: mask(ip, prefix), prefix })
+        Ok(Self::Network {
+            ip: mask(ip, prefix),
+            prefix,
+        })
     }
 }
 
@@ -82,7 +96,10 @@ impl RouteTarget {
     /// The network that an address lies in, by its prefix.
     #[must_use]
     pub fn network_of(address: VirtualAddress) -> Self {
-        Self::Network { ip: mask(address.ip, address.prefix), prefix: address.prefix }
+        Self::Network {
+            ip: mask(address.ip, address.prefix),
+            prefix: address.prefix,
+        }
     }
 
     /// Does the network hold this address (with all of its prefix)?
@@ -91,7 +108,9 @@ impl RouteTarget {
         match *self {
             Self::Default => true,
             Self::Network { ip, prefix } => {
-                Family::of(ip) == address.family() && address.prefix >= prefix && mask(address.ip, prefix) == ip
+                Family::of(ip) == address.family()
+                    && address.prefix >= prefix
+                    && mask(address.ip, prefix) == ip
             }
         }
     }
@@ -101,7 +120,8 @@ impl RouteTarget {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum AddressTarget {
-    /// This one, with this prefix length or a longer one: a shorter one would lead a larger network to the device.
+    /// This one, with this prefix length or a longer one: a shorter one would lead a larger network
+    /// to the device.
     One(VirtualAddress),
     /// Those of a network, with its prefix length or a longer one.
     Within(RouteTarget),
@@ -125,7 +145,12 @@ impl FromStr for AddressTarget {
     fn from_str(text: &str) -> Result<Self, ParseAddressError> {
         let network: RouteTarget = text.parse()?;
         match text.parse::<VirtualAddress>() {
-            Ok(one) if one.prefix == one.family().host_prefix() || mask(one.ip, one.prefix) != one.ip => Ok(Self::One(one)),
+            Ok(one)
+                if one.prefix == one.family().host_prefix()
+                    || mask(one.ip, one.prefix) != one.ip =>
+            {
+                Ok(Self::One(one))
+            }
             Ok(_) | Err(_) => Ok(Self::Within(network)),
         }
     }
@@ -175,7 +200,9 @@ impl Route {
     #[must_use]
     pub fn family(&self) -> Family {
         match (self.dst, self.via, self.src) {
-            (RouteTarget::Network { ip, .. }, _, _) | (RouteTarget::Default, Some(ip), _) | (_, None, Some(ip)) => Family::of(ip),
+            (RouteTarget::Network { ip, .. }, _, _)
+            | (RouteTarget::Default, Some(ip), _)
+            | (_, None, Some(ip)) => Family::of(ip),
             (RouteTarget::Default, None, None) => Family::V4,
         }
     }
@@ -190,7 +217,14 @@ impl Route {
 impl fmt::Display for Route {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.dst)?;
-        let Self { dst: _, via, dev, src, metric, table } = self;
+        let Self {
+            dst: _,
+            via,
+            dev,
+            src,
+            metric,
+            table,
+        } = self;
         if let Some(via) = via {
             write!(f, " via {via}")?;
         }
@@ -211,8 +245,8 @@ impl fmt::Display for Route {
     }
 }
 
-/// A route as it was found, with all that the kernel said of it: what it takes to put it back as it was, with its protocol,
-/// scope, metrics and whatever else words do not tell.
+/// A route as it was found, with all that the kernel said of it: what it takes to put it back as it
+/// was, with its protocol, scope, metrics and whatever else words do not tell.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct FoundRoute {
     /// What words tell of it.
@@ -226,18 +260,24 @@ pub struct FoundRoute {
 }
 
 impl FoundRoute {
-    /// Are both the same route, by the same hand? Where words do not tell it whole, only the kernel's own do.
+    /// Are both the same route, by the same hand? Where words do not tell it whole, only the
+    /// kernel's own do.
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
         let plain = !self.multipath && !other.multipath;
-        self.form == other.form || (plain && self.protocol == other.protocol && self.route == other.route)
+        self.form == other.form
+            || (plain && self.protocol == other.protocol && self.route == other.route)
     }
 }
 
 impl fmt::Display for FoundRoute {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.route.fmt(f)?;
-        f.write_str(if self.multipath { " by several gateways" } else { "" })
+        f.write_str(if self.multipath {
+            " by several gateways"
+        } else {
+            ""
+        })
     }
 }
 
@@ -264,7 +304,15 @@ impl FoundFile {
     /// Are both the same file in the same state? Reading does not change it.
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
-        let Self { content, mode, uid, gid, modified, accessed: _, attributes } = self;
+        let Self {
+            content,
+            mode,
+            uid,
+            gid,
+            modified,
+            accessed: _,
+            attributes,
+        } = self;
         (mode, uid, gid, modified) == (&other.mode, &other.uid, &other.gid, &other.modified)
             && *attributes == other.attributes
             && *content == other.content
@@ -298,7 +346,8 @@ impl Rule {
     #[must_use]
     pub fn family(&self) -> Family {
         match (self.from, self.to) {
-            (Some(RouteTarget::Network { ip, .. }), _) | (_, Some(RouteTarget::Network { ip, .. })) => Family::of(ip),
+            (Some(RouteTarget::Network { ip, .. }), _)
+            | (_, Some(RouteTarget::Network { ip, .. })) => Family::of(ip),
             _ => Family::V4,
         }
     }
@@ -411,7 +460,9 @@ impl Link {
         if self.ethernet {
             None
         } else {
-            Some("carries no Ethernet frames, as loopback and tunnels do not: no other host would hear it")
+            Some(
+                "carries no Ethernet frames, as loopback and tunnels do not: no other host would hear it",
+            )
         }
     }
 

@@ -7,7 +7,9 @@ use super::{Effect, FoundRoute, HttpRequest, Query};
 /// The line of TOML that would grant exactly this effect.
 pub(super) fn grant_line(effect: &Effect) -> String {
     match effect {
-        Effect::AddressAdd { address, dev } | Effect::AddressDelete { address, dev } | Effect::Announce { address, dev, .. } => {
+        Effect::AddressAdd { address, dev }
+        | Effect::AddressDelete { address, dev }
+        | Effect::Announce { address, dev, .. } => {
             format!("addr = [{{ cidr = \"{address}\", dev = \"{dev}\" }}]")
         }
         Effect::RouteReplace(route)
@@ -27,13 +29,25 @@ pub(super) fn grant_line(effect: &Effect) -> String {
             line + " }]"
         }
         Effect::RuleReplace(rule) | Effect::RuleDelete(rule) => {
-            format!("rule = [{{ table = {}, priority = {} }}]", rule.table, rule.priority)
+            format!(
+                "rule = [{{ table = {}, priority = {} }}]",
+                rule.table, rule.priority
+            )
         }
-        Effect::LinkSetUp { dev, .. } => format!("link = [{{ dev = \"{dev}\", do = [\"set_up\"] }}]"),
-        Effect::LinkSetMac { dev, .. } => format!("link = [{{ dev = \"{dev}\", do = [\"set_mac\"] }}]"),
+        Effect::LinkSetUp { dev, .. } => {
+            format!("link = [{{ dev = \"{dev}\", do = [\"set_up\"] }}]")
+        }
+        Effect::LinkSetMac { dev, .. } => {
+            format!("link = [{{ dev = \"{dev}\", do = [\"set_mac\"] }}]")
+        }
         Effect::HostnameSet { name } => format!("hostname = [{name:?}]"),
-        Effect::Service { unit, verb } => format!("service = [{{ unit = {unit:?}, do = [\"{}\"] }}]", verb.as_str()),
-        Effect::SysctlSet { key, value } => format!("sysctl = [{{ key = {key:?}, values = [{value:?}] }}]"),
+        Effect::Service { unit, verb } => format!(
+            "service = [{{ unit = {unit:?}, do = [\"{}\"] }}]",
+            verb.as_str()
+        ),
+        Effect::SysctlSet { key, value } => {
+            format!("sysctl = [{{ key = {key:?}, values = [{value:?}] }}]")
+        }
         Effect::FileWrite { path, .. } | Effect::FileRestore { path, .. } => {
             format!("file = [{{ path = {path:?}, do = [\"write\"] }}]")
         }
@@ -50,7 +64,11 @@ pub(super) fn grant_line(effect: &Effect) -> String {
 
 /// The line that would grant this request and what lies below it.
 pub(super) fn http_line(request: &HttpRequest) -> String {
-    format!("http = [{{ url = \"{}\", do = [\"{}\"] }}]", request.url.without_query(), request.verb.as_str())
+    format!(
+        "http = [{{ url = \"{}\", do = [\"{}\"] }}]",
+        request.url.without_query(),
+        request.verb.as_str()
+    )
 }
 
 impl fmt::Display for Effect {
@@ -58,7 +76,12 @@ impl fmt::Display for Effect {
         match self {
             Self::AddressAdd { address, dev } => write!(f, "addr.add {address} dev {dev}"),
             Self::AddressDelete { address, dev } => write!(f, "addr.delete {address} dev {dev}"),
-            Self::Announce { address, dev, count, .. } => write!(f, "announce {address} dev {dev} count {count}"),
+            Self::Announce {
+                address,
+                dev,
+                count,
+                ..
+            } => write!(f, "announce {address} dev {dev} count {count}"),
             Self::RouteReplace(route) => write!(f, "route.replace {route}"),
             Self::RouteAdd(route) => write!(f, "route.add {route}"),
             Self::RouteRestore(found) => write!(f, "route.restore {found}"),
@@ -70,8 +93,12 @@ impl fmt::Display for Effect {
             Self::HostnameSet { name } => write!(f, "hostname.set {name}"),
             Self::Service { unit, verb } => write!(f, "service.{} {unit}", verb.as_str()),
             Self::SysctlSet { key, value } => write!(f, "sysctl.set {key} {value}"),
-            Self::FileWrite { path, content } => write!(f, "file.write {path} ({} bytes)", content.len()),
-            Self::FileRestore { path, found } => write!(f, "file.restore {path} ({} bytes)", found.content.len()),
+            Self::FileWrite { path, content } => {
+                write!(f, "file.write {path} ({} bytes)", content.len())
+            }
+            Self::FileRestore { path, found } => {
+                write!(f, "file.restore {path} ({} bytes)", found.content.len())
+            }
             Self::FileRemove { path } => write!(f, "file.remove {path}"),
             Self::CommandRun { name, args } => {
                 write!(f, "command.run {name}")?;

@@ -1,5 +1,5 @@
-//! When to tell the neighbours again where an address lives. Advertisements go first, so nothing here is sent in
-//! the turn of an advertisement's timer but after it.
+//! When to tell the neighbours again where an address lives. Advertisements go first, so nothing
+//! here is sent in the turn of an advertisement's timer but after it.
 
 use std::time::Duration;
 
@@ -39,8 +39,9 @@ impl Announcer {
         self.due = (self.left > 0).then(|| now + self.interval);
     }
 
-    /// The announcement after the second advertisement. A little after it: a better master that was only waiting for
-    /// that advertisement has spoken by then, and its announcement must be the last one.
+    /// The announcement after the second advertisement. A little after it: a better master that was
+    /// only waiting for that advertisement has spoken by then, and its announcement must be the
+    /// last one.
     pub(super) fn again(&mut self, now: Timestamp) {
         if self.due.is_none() {
             self.left = 1;
@@ -68,7 +69,8 @@ impl Announcer {
         true
     }
 
-    /// A worse master was heard. True if it is to be answered: at most once a second, then ever more seldom.
+    /// A worse master was heard. True if it is to be answered: at most once a second, then ever
+    /// more seldom.
     pub(super) fn claimed(&mut self, now: Timestamp) -> bool {
         let pause = match &self.claim {
             Some(claim) if now.since(claim.last) < claim.pause => return false,
@@ -91,15 +93,25 @@ mod tests {
     #[test]
     fn a_worse_master_is_answered_ever_more_seldom() {
         let mut announcer = Announcer::default();
-        let answered: Vec<u64> = (0..200).filter(|second| announcer.claimed(at(*second))).collect();
+        let answered: Vec<u64> = (0..200)
+            .filter(|second| announcer.claimed(at(*second)))
+            .collect();
         assert_eq!(answered, [0, 1, 3, 7, 15, 31, 63, 123, 183]);
     }
 
     #[test]
     fn a_takeover_owes_count_announcements_in_all() {
         let mut announcer = Announcer::default();
-        announcer.takeover(config::Announce { count: 3, interval: Duration::from_secs(1) }, at(0));
-        let due: Vec<u64> = (0..10).filter(|second| announcer.take_due(at(*second))).collect();
+        announcer.takeover(
+            config::Announce {
+                count: 3,
+                interval: Duration::from_secs(1),
+            },
+            at(0),
+        );
+        let due: Vec<u64> = (0..10)
+            .filter(|second| announcer.take_due(at(*second)))
+            .collect();
         assert_eq!(due, [1, 2], "the first is made by the caller");
     }
 }

@@ -18,7 +18,10 @@ impl Default for Backoff {
 
 impl Backoff {
     pub(super) const fn new(first: Duration, longest: Duration) -> Self {
-        Self { next: first, longest }
+        Self {
+            next: first,
+            longest,
+        }
     }
 
     /// The pause before the next try.

@@ -74,7 +74,9 @@ impl Frames {
     pub(super) fn bow_outs(&self) -> usize {
         let sent = self.0.take();
         // A roll call is none.
-        let ads = sent.iter().filter_map(|frame| Advertisement::decode(parse_frame(frame).unwrap().payload).ok());
+        let ads = sent
+            .iter()
+            .filter_map(|frame| Advertisement::decode(parse_frame(frame).unwrap().payload).ok());
         ads.filter(Advertisement::is_bow_out).count()
     }
 }
@@ -82,13 +84,22 @@ impl Frames {
 /// One virtual host, with these lines more.
 fn config(more: &str) -> Config {
     let directory = tempfile::tempdir().unwrap();
-    let (password, file) = (directory.path().join("web.pass"), directory.path().join("carpd.toml"));
+    let (password, file) = (
+        directory.path().join("web.pass"),
+        directory.path().join("carpd.toml"),
+    );
     std::fs::write(&password, "gw22\n").unwrap();
-    std::fs::set_permissions(&password, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    std::fs::set_permissions(
+        &password,
+        std::os::unix::fs::PermissionsExt::from_mode(0o600),
+    )
+    .unwrap();
     let head = "[[vhost]]\nname = \"web\"\ninterface = \"eth0\"\nvhid = 40\naddresses = [\"10.0.0.22/24\"]\n\
                 password-file = \"web.pass\"\n";
     std::fs::write(&file, format!("{head}{more}\n")).unwrap();
-    Config::load(&file).unwrap_or_else(|report| panic!("{report}")).config
+    Config::load(&file)
+        .unwrap_or_else(|report| panic!("{report}"))
+        .config
 }
 
 /// An engine with one virtual host, whose link is up.
@@ -99,11 +110,37 @@ pub(super) async fn engine(host: FakeHost, wire: &Frames, more: &str) -> Engine<
     let config = config(more);
     let (mut nodes, mut ports) = (Nodes::default(), Vec::new());
     for (index, spec) in config.vhosts.iter().enumerate() {
-        nodes.insert(index, node_with_seed(index, spec, Vec::new(), (&mut ports, wire), &shared, "node2", 7));
+        nodes.insert(
+            index,
+            node_with_seed(
+                index,
+                spec,
+                Vec::new(),
+                (&mut ports, wire),
+                &shared,
+                "node2",
+                7,
+            ),
+        );
     }
-    let (hooks, keeper, path) = (Generations::default(), Client::of_nobody(), "carpd.toml".into());
-    let parts =
-        Parts { nodes, ports, shared, hooks, news, keeper, config, path, host_name: "node2".into(), ties: (), will: None };
+    let (hooks, keeper, path) = (
+        Generations::default(),
+        Client::of_nobody(),
+        "carpd.toml".into(),
+    );
+    let parts = Parts {
+        nodes,
+        ports,
+        shared,
+        hooks,
+        news,
+        keeper,
+        config,
+        path,
+        host_name: "node2".into(),
+        ties: (),
+        will: None,
+    };
     let mut engine = Engine::new(parts);
     engine.look();
     engine
@@ -120,17 +157,37 @@ pub(super) fn step(engine: &mut Engine<Bench>, clock: &clock::Virtual) {
 /// `eth0`, as `config` wants it.
 pub(super) fn link() -> Link {
     let (name, mac) = ("eth0".parse().unwrap(), MacAddr([2, 0, 0, 0, 0, 1]));
-    Link { name, altnames: Vec::new(), index: 2, up: true, carrier: true, mac, mtu: 1500, ethernet: true }
+    Link {
+        name,
+        altnames: Vec::new(),
+        index: 2,
+        up: true,
+        carrier: true,
+        mac,
+        mtu: 1500,
+        ethernet: true,
+    }
 }
 
 /// Plays with an engine in virtual time.
 pub(super) fn play<F: Future<Output = ()>>(with: impl FnOnce(clock::Virtual) -> F) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    LocalSet::new().block_on(&runtime, with(clock::Virtual::start(Timestamp::ZERO + Duration::from_secs(1))));
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    LocalSet::new().block_on(
+        &runtime,
+        with(clock::Virtual::start(
+            Timestamp::ZERO + Duration::from_secs(1),
+        )),
+    );
 }
 
 /// Another node with the settings of the engine's virtual host, changed so.
-pub(super) fn peer(engine: &Engine<Bench>, change: impl FnOnce(&mut proto::Settings)) -> proto::Vhost {
+pub(super) fn peer(
+    engine: &Engine<Bench>,
+    change: impl FnOnce(&mut proto::Settings),
+) -> proto::Vhost {
     let mut settings = engine.nodes[&0].spec.settings();
     change(&mut settings);
     let mut peer = proto::Vhost::new(settings, 9);
@@ -146,9 +203,21 @@ pub(super) fn carry(wire: &Frames, engine: &mut Engine<Bench>, peer: &mut proto:
     while let output = peer.poll()
         && !matches!(output, Output::Idle(_))
     {
-        let Output::Transmit(packet) = output else { continue };
+        let Output::Transmit(packet) = output else {
+            continue;
+        };
         let (src, dst) = (PEER, IpAddr::from([224, 0, 0, 18]));
-        engine.handle(0, Input::Packet(Received { src, dst, mac: None, ttl: 255, payload: &packet.payload }), clock::now());
+        engine.handle(
+            0,
+            Input::Packet(Received {
+                src,
+                dst,
+                mac: None,
+                ttl: 255,
+                payload: &packet.payload,
+            }),
+            clock::now(),
+        );
     }
 }
 

@@ -23,30 +23,40 @@ pub struct Cleanup {
     pub ending: Vec<InstanceError>,
 }
 
-/// Undoes what the dead instances of this network namespace left, addresses first; living ones are named and let alone.
-/// What cannot be undone stays in their ledgers. Who was killed a moment ago is waited for.
+/// Undoes what the dead instances of this network namespace left, addresses first; living ones are
+/// named and let alone. What cannot be undone stays in their ledgers. Who was killed a moment ago
+/// is waited for.
 ///
-/// Call it from the main thread: a helper process may be needed, and ends with the thread that started it.
+/// Call it from the main thread: a helper process may be needed, and ends with the thread that
+/// started it.
 ///
 /// # Errors
 /// In words: the kernel or `/proc` cannot be reached, or no helper can be started.
 pub fn cleanup(run_dir: &Path, state_dir: &Path) -> Result<Cleanup, String> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
     let runtime = runtime.map_err(|err| format!("could not begin: {err}"))?;
     let all = undo_all(run_dir, state_dir);
-    tokio::task::LocalSet::new().block_on(&runtime, all).map_err(|error| error.to_string())
+    tokio::task::LocalSet::new()
+        .block_on(&runtime, all)
+        .map_err(|error| error.to_string())
 }
 
 async fn undo_all(run_dir: &Path, state_dir: &Path) -> Result<Cleanup, StartError> {
     // What cannot be looked at is not nothing.
     match std::fs::read_dir(run_dir) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(system("look into the run directory")(error)),
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(system("look into the run directory")(error));
+        }
         Ok(_) | Err(_) => {}
     }
     let host = LinuxHost::new(Options::default())?.with_services_by_helper();
     let origin = Origin::current().map_err(system("read /proc"))?;
     let (dead, living) = Instance::dead(run_dir, state_dir, origin);
-    let (ending, living): (Vec<_>, Vec<_>) = living.into_iter().partition(|other| other.occupant().ending);
+    let (ending, living): (Vec<_>, Vec<_>) = living
+        .into_iter()
+        .partition(|other| other.occupant().ending);
     living.iter().for_each(tell_living);
     let recovery = Recovery::new(Vec::new()).with_dead(dead);
     // Nothing is ours: each of the dead has its own ledger.
@@ -55,7 +65,10 @@ async fn undo_all(run_dir: &Path, state_dir: &Path) -> Result<Cleanup, StartErro
     let helper = match recovery.duty(host.services_need_helper()) {
         Some(duty) => {
             let (keeper, exits) = Client::start(None).map_err(system("start a helper"))?;
-            let (_, stream) = keeper.spawn(Role::Helper).await.map_err(system("start a helper"))?;
+            let (_, stream) = keeper
+                .spawn(Role::Helper)
+                .await
+                .map_err(system("start a helper"))?;
             // The ledgers are the engines' word. The helper goes by what helpers wrote down.
             let helper = HelperClient::for_undoing(stream, duty, terms::records(state_dir));
             host.use_helper(helper.map_err(system("reach the helper"))?);
@@ -69,6 +82,15 @@ async fn undo_all(run_dir: &Path, state_dir: &Path) -> Result<Cleanup, StartErro
 }
 
 fn tell_living(other: &InstanceError) {
-    let InstanceError::Running { name, by: Occupant { pid, .. } } = other else { return };
-    info!(instance = name, pid, "Leaves alone what a running daemon holds");
+    let InstanceError::Running {
+        name,
+        by: Occupant { pid, .. },
+    } = other
+    else {
+        return;
+    };
+    info!(
+        instance = name,
+        pid, "Leaves alone what a running daemon holds"
+    );
 }

@@ -1,7 +1,7 @@
 //! The engine's only way to a clock, and the only place that waits for it.
 //!
-//! A rehearsal has a clock of its own: while a `Virtual` lives, everything that happens on its thread happens in its time,
-//! which moves only when it is told to.
+//! A rehearsal has a clock of its own: while a `Virtual` lives, everything that happens on its
+//! thread happens in its time, which moves only when it is told to.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -44,7 +44,9 @@ pub fn wall_ms() -> u64 {
     if let Some(now) = VIRTUAL.get() {
         return now.as_nanos() / 1_000_000;
     }
-    let time = clock_gettime(ClockId::CLOCK_REALTIME).map(Duration::from).unwrap_or_default();
+    let time = clock_gettime(ClockId::CLOCK_REALTIME)
+        .map(Duration::from)
+        .unwrap_or_default();
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
@@ -52,16 +54,27 @@ pub fn wall_ms() -> u64 {
 pub async fn sleep(length: Duration) {
     match VIRTUAL.get() {
         None => tokio::time::sleep(length).await,
-        Some(now) => VirtualSleep { until: now + length, ticket: None }.await,
+        Some(now) => {
+            VirtualSleep {
+                until: now + length,
+                ticket: None,
+            }
+            .await
+        }
     }
 }
 
-/// In virtual time, waits for its turn among the tasks that want to do something at this instant; in real time not at all.
+/// In virtual time, waits for its turn among the tasks that want to do something at this instant;
+/// in real time not at all.
 pub(super) async fn turn() {
     if let Some(now) = VIRTUAL.get()
         && tokio::task::try_id().is_some()
     {
-        VirtualSleep { until: now, ticket: None }.await;
+        VirtualSleep {
+            until: now,
+            ticket: None,
+        }
+        .await;
     }
 }
 
@@ -79,23 +92,29 @@ impl Virtual {
         Self { _here: PhantomData }
     }
 
-    /// Moves the clock. Whoever slept until then still has to be woken, one after the other: see [`Self::wake_one`].
+    /// Moves the clock. Whoever slept until then still has to be woken, one after the other: see
+    /// [`Self::wake_one`].
     #[expect(clippy::unused_self, reason = "only whoever has the clock may move it")]
     pub(super) fn advance(&self, to: Timestamp) {
         VIRTUAL.set(Some(to));
     }
 
-    /// Wakes the first sleeper that is due: by its time, then by the rank of its task, then by arrival. So what happens at
-    /// one instant happens in one order, whichever process was quicker. True if there was one: it has yet to run.
+    /// Wakes the first sleeper that is due: by its time, then by the rank of its task, then by
+    /// arrival. So what happens at one instant happens in one order, whichever process was quicker.
+    /// True if there was one: it has yet to run.
     #[expect(clippy::unused_self, reason = "only whoever has the clock may wake")]
     pub(super) fn wake_one(&self, rank: impl Fn(Option<Id>) -> usize) -> bool {
         let now = now();
         let first = SLEEPERS.with_borrow_mut(|sleepers| {
             let due = sleepers.waiting.iter().filter(|((at, _), _)| *at <= now);
-            let key = due.min_by_key(|((at, ticket), (_, task))| (*at, rank(*task), *ticket)).map(|(key, _)| *key)?;
+            let key = due
+                .min_by_key(|((at, ticket), (_, task))| (*at, rank(*task), *ticket))
+                .map(|(key, _)| *key)?;
             sleepers.waiting.remove(&key)
         });
-        let Some((waker, _)) = first else { return false };
+        let Some((waker, _)) = first else {
+            return false;
+        };
         waker.wake();
         true
     }
@@ -109,7 +128,12 @@ impl Virtual {
     /// Does this task wait for the clock?
     #[expect(clippy::unused_self, reason = "only whoever has the clock may ask")]
     pub(super) fn is_asleep(&self, task: Id) -> bool {
-        SLEEPERS.with_borrow(|sleepers| sleepers.waiting.values().any(|(_, sleeper)| *sleeper == Some(task)))
+        SLEEPERS.with_borrow(|sleepers| {
+            sleepers
+                .waiting
+                .values()
+                .any(|(_, sleeper)| *sleeper == Some(task))
+        })
     }
 }
 
@@ -138,7 +162,9 @@ impl Future for VirtualSleep {
             let sleeper = (context.waker().clone(), tokio::task::try_id());
             match self.ticket {
                 // Whoever is not on the list any more was woken.
-                Some(ticket) if !sleepers.waiting.contains_key(&(until, ticket)) => return Poll::Ready(()),
+                Some(ticket) if !sleepers.waiting.contains_key(&(until, ticket)) => {
+                    return Poll::Ready(());
+                }
                 Some(ticket) => drop(sleepers.waiting.insert((until, ticket), sleeper)),
                 None => {
                     sleepers.next += 1;
@@ -154,7 +180,8 @@ impl Future for VirtualSleep {
 impl Drop for VirtualSleep {
     fn drop(&mut self) {
         if let Some(ticket) = self.ticket {
-            _ = SLEEPERS.try_with(|sleepers| sleepers.borrow_mut().waiting.remove(&(self.until, ticket)));
+            _ = SLEEPERS
+                .try_with(|sleepers| sleepers.borrow_mut().waiting.remove(&(self.until, ticket)));
         }
     }
 }
@@ -177,7 +204,10 @@ mod tests {
         assert!(!clock.wake_one(|_| 0));
         assert!((&mut sleep).now_or_never().is_none(), "not yet");
         clock.advance(start + Duration::from_secs(3));
-        assert!((&mut sleep).now_or_never().is_none(), "not before it is woken");
+        assert!(
+            (&mut sleep).now_or_never().is_none(),
+            "not before it is woken"
+        );
         assert!(clock.wake_one(|_| 0));
         assert!((&mut sleep).now_or_never().is_some());
         drop(sleep);

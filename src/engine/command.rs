@@ -26,15 +26,21 @@ pub enum Command {
     FilesChanged,
     /// Go back to the version of a hook before this one.
     Rollback(Name, oneshot::Sender<Result<String, String>>),
-    /// Run the hook's current code on every virtual host that is master, and undo what it no longer asks for.
+    /// Run the hook's current code on every virtual host that is master, and undo what it no longer
+    /// asks for.
     Apply(Name, oneshot::Sender<Result<String, String>>),
     /// What [`Self::Apply`] would do; nothing of it is done.
     Plan(Name, oneshot::Sender<Result<Vec<Plan>, String>>),
     /// End the demotion of a virtual host.
     Undemote(Name, oneshot::Sender<Result<String, String>>),
-    /// Hand over, for this reason, also without a fit peer: as `carp.resign` from a hook. The answer comes when it is known
-    /// what came of it.
-    Resign(Name, String, bool, oneshot::Sender<Result<HandedOver, String>>),
+    /// Hand over, for this reason, also without a fit peer: as `carp.resign` from a hook. The
+    /// answer comes when it is known what came of it.
+    Resign(
+        Name,
+        String,
+        bool,
+        oneshot::Sender<Result<HandedOver, String>>,
+    ),
 }
 
 /// What came of an order to hand over.
@@ -277,10 +283,12 @@ pub struct HookStatus {
     pub vouched: Option<String>,
     /// Milliseconds since 1970 when this version was taken into use.
     pub since_ms: u64,
-    /// It comes from the copy that the daemon keeps of the last good version: the file had a fault when the daemon started.
+    /// It comes from the copy that the daemon keeps of the last good version: the file had a fault
+    /// when the daemon started.
     #[serde(default)]
     pub kept: bool,
-    /// How it is noticed that it was edited, in words; `None` for a script, which is read whenever it runs.
+    /// How it is noticed that it was edited, in words; `None` for a script, which is read whenever
+    /// it runs.
     #[serde(default)]
     pub watched: Option<String>,
     /// The version before it, to which `hook rollback` goes back.

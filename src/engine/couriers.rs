@@ -7,8 +7,13 @@ use crate::hooks::session::SandboxPolicy;
 use crate::host::courier::{Couriers, Hired};
 use crate::keeper::{Client, Role};
 
-/// Couriers that this keeper starts; they believe the certificates in `ca_file` beside those of the system.
-pub(super) fn couriers(keeper: Client, policy: SandboxPolicy, ca_file: Option<PathBuf>) -> Couriers {
+/// Couriers that this keeper starts; they believe the certificates in `ca_file` beside those of the
+/// system.
+pub(super) fn couriers(
+    keeper: Client,
+    policy: SandboxPolicy,
+    ca_file: Option<PathBuf>,
+) -> Couriers {
     let hire = move || {
         let keeper = keeper.clone();
         let hired = async move {

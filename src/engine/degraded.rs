@@ -1,8 +1,11 @@
-//! What follows when a hook fails on a master: hand over, stay, or stand aside; and trying again, ever more seldom.
+//! What follows when a hook fails on a master: hand over, stay, or stand aside; and trying again,
+//! ever more seldom.
 //!
-//! With `resign` the node hands over at once and says that it is as unfit as can be. If the same happens again, it goes by what
-//! [`Relief`] says: others get another chance, or it stays master and tries the hook again. Where the operator does not want it to
-//! stay (`keep-degraded = false`), or where it was `before_master` that failed, it takes no part for a while instead, each time for longer.
+//! With `resign` the node hands over at once and says that it is as unfit as can be. If the same
+//! happens again, it goes by what [`Relief`] says: others get another chance, or it stays master
+//! and tries the hook again. Where the operator does not want it to stay (`keep-degraded = false`),
+//! or where it was `before_master` that failed, it takes no part for a while instead, each time for
+//! longer.
 
 use tracing::{info, warn};
 
@@ -27,7 +30,12 @@ pub(super) struct Degraded {
 
 impl Degraded {
     fn new(reason: String, unfit: bool) -> Self {
-        Self { reason, retry_at: None, unfit, relief: Relief::default() }
+        Self {
+            reason,
+            retry_at: None,
+            unfit,
+            relief: Relief::default(),
+        }
     }
 
     /// Shall others be preferred?
@@ -44,9 +52,18 @@ impl Degraded {
 }
 
 impl<W: World> Engine<W> {
-    /// Hands over because a hook failed at `entry`; or what else is best, if that did not help before.
-    pub(super) fn resign_for(&mut self, index: usize, entry: EntryPoint, failure: &Failure, now: Timestamp) {
-        let Some(node) = self.nodes.get_mut(&index) else { return };
+    /// Hands over because a hook failed at `entry`; or what else is best, if that did not help
+    /// before.
+    pub(super) fn resign_for(
+        &mut self,
+        index: usize,
+        entry: EntryPoint,
+        failure: &Failure,
+        now: Timestamp,
+    ) {
+        let Some(node) = self.nodes.get_mut(&index) else {
+            return;
+        };
         if failure.error == HookError::Superseded || !node.is_master() {
             return;
         }
@@ -81,12 +98,16 @@ impl<W: World> Engine<W> {
 
     /// Stays master with a hook that failed (`on-failure = "keep"`), and tries it again.
     pub(super) fn stay_for(&mut self, index: usize, failure: &Failure, now: Timestamp) {
-        let Some(node) = self.nodes.get_mut(&index) else { return };
+        let Some(node) = self.nodes.get_mut(&index) else {
+            return;
+        };
         if failure.error == HookError::Superseded || !node.is_master() {
             return;
         }
         let reason = format!("hook {}: {}", failure.hook, failure.error);
-        let degraded = node.degraded.get_or_insert_with(|| Degraded::new(reason.clone(), false));
+        let degraded = node
+            .degraded
+            .get_or_insert_with(|| Degraded::new(reason.clone(), false));
         reason.clone_into(&mut degraded.reason);
         let pause = degraded.relief.pause();
         warn!(vhost = %node.spec.name, reason, retry_s = pause.as_secs(), "Stays master, and will run the hook again");
@@ -94,15 +115,25 @@ impl<W: World> Engine<W> {
     }
 
     fn retry(&mut self, index: usize, at: Timestamp) {
-        if let Some(degraded) = self.nodes.get_mut(&index).and_then(|node| node.degraded.as_mut()) {
+        if let Some(degraded) = self
+            .nodes
+            .get_mut(&index)
+            .and_then(|node| node.degraded.as_mut())
+        {
             degraded.retry_at = Some(at);
         }
     }
 
     /// It is time to try again what failed.
     pub(super) fn retry_degraded(&mut self, index: usize, now: Timestamp) {
-        let Some(node) = self.nodes.get_mut(&index) else { return };
-        let Some(degraded) = node.degraded.as_mut().filter(|degraded| degraded.retry_at.is_some_and(|at| at <= now)) else {
+        let Some(node) = self.nodes.get_mut(&index) else {
+            return;
+        };
+        let Some(degraded) = node
+            .degraded
+            .as_mut()
+            .filter(|degraded| degraded.retry_at.is_some_and(|at| at <= now))
+        else {
             return;
         };
         degraded.retry_at = None;
@@ -111,27 +142,35 @@ impl<W: World> Engine<W> {
 
     /// The hook has done what it should.
     pub(super) fn hook_recovered(&mut self, index: usize, now: Timestamp) {
-        let Some(node) = self.nodes.get_mut(&index) else { return };
+        let Some(node) = self.nodes.get_mut(&index) else {
+            return;
+        };
         if let Some(degraded) = node.degraded.take() {
             info!(vhost = %node.spec.name, was = degraded.reason, "Is no longer degraded");
             self.demote(index, now);
         }
     }
 
-    /// An operator had one hook run anew, and it did what it should. If the list of hooks had ended at it, the others are
-    /// still to run.
+    /// An operator had one hook run anew, and it did what it should. If the list of hooks had ended
+    /// at it, the others are still to run.
     pub(super) fn hook_applied(&mut self, index: usize) {
-        if let Some(node) = self.nodes.get_mut(&index).filter(|node| node.serves() && node.degraded.is_some()) {
+        if let Some(node) = self
+            .nodes
+            .get_mut(&index)
+            .filter(|node| node.serves() && node.degraded.is_some())
+        {
             node.run_again();
         }
     }
 
-    /// These hooks were changed, or an operator says that they are well: a master tries at once, another node is as fit as
-    /// any. Gives the virtual hosts that were degraded.
+    /// These hooks were changed, or an operator says that they are well: a master tries at once,
+    /// another node is as fit as any. Gives the virtual hosts that were degraded.
     pub(super) fn forgive(&mut self, hooks: &[Name], now: Timestamp) -> Vec<Name> {
         let mut forgiven = Vec::new();
         for index in self.numbers() {
-            let Some(node) = self.nodes.get(&index) else { continue };
+            let Some(node) = self.nodes.get(&index) else {
+                continue;
+            };
             if node.degraded.is_none() || !node.spec.hooks.iter().any(|hook| hooks.contains(hook)) {
                 continue;
             }
@@ -143,7 +182,13 @@ impl<W: World> Engine<W> {
 
     /// The hooks of a virtual host are said to be well.
     pub(super) fn forgive_hooks(&mut self, index: usize, now: Timestamp) {
-        let Some(node) = self.nodes.get_mut(&index).filter(|node| node.degraded.is_some()) else { return };
+        let Some(node) = self
+            .nodes
+            .get_mut(&index)
+            .filter(|node| node.degraded.is_some())
+        else {
+            return;
+        };
         if node.is_master() {
             // Before its `on_master`, that is still to come, and runs what is new.
             if node.serves() {
@@ -176,6 +221,11 @@ mod tests {
     fn a_failure_that_is_kept_is_forgotten_with_its_mastership() {
         let at = Timestamp::ZERO + Duration::from_secs(1);
         assert!(Degraded::new("no".into(), false).leaves(at).is_none());
-        assert!(Degraded::new("no".into(), true).leaves(at).unwrap().is_unfit());
+        assert!(
+            Degraded::new("no".into(), true)
+                .leaves(at)
+                .unwrap()
+                .is_unfit()
+        );
     }
 }

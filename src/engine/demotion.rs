@@ -19,7 +19,8 @@ enum Ends {
 }
 
 impl<H> Node<H> {
-    /// Every reason for which it says that it is unfit. They may add up to more than the most that can be said.
+    /// Every reason for which it says that it is unfit. They may add up to more than the most that
+    /// can be said.
     pub(super) fn demotions(&self, now: Timestamp) -> Vec<DemotionStatus> {
         let mut parts = Vec::new();
         let mut part = |by: Demotion, cause: String, ends: Ends| {
@@ -27,29 +28,64 @@ impl<H> Node<H> {
                 Ends::At(at) => (String::new(), Some(millis(at.since(now)))),
                 Ends::When(what) => (what.to_owned(), None),
             };
-            parts.push(DemotionStatus { by: by.get(), cause, ends, ends_in_ms });
+            parts.push(DemotionStatus {
+                by: by.get(),
+                cause,
+                ends,
+                ends_in_ms,
+            });
         };
         for (family, fades) in self.machine.send_demotions() {
-            let ends = fades.map_or(Ends::When("when three packets in a row could be sent"), Ends::At);
+            let ends = fades.map_or(
+                Ends::When("when three packets in a row could be sent"),
+                Ends::At,
+            );
             part(Demotion::MAX, format!("could not send over {family}"), ends);
         }
         if let Some(resigned) = &self.resigned {
-            part(Demotion::MAX, format!("resigned: {}", resigned.reason), Ends::At(resigned.until));
+            part(
+                Demotion::MAX,
+                format!("resigned: {}", resigned.reason),
+                Ends::At(resigned.until),
+            );
         }
         if let Some(unheld) = self.unheld.as_ref().filter(|unheld| unheld.is_unfit()) {
-            let ends = unheld.fades_at.map_or(Ends::When("when it can hold all its addresses"), Ends::At);
-            part(Demotion::MAX, format!("cannot hold all its addresses: {}", unheld.reason), ends);
+            let ends = unheld
+                .fades_at
+                .map_or(Ends::When("when it can hold all its addresses"), Ends::At);
+            part(
+                Demotion::MAX,
+                format!("cannot hold all its addresses: {}", unheld.reason),
+                ends,
+            );
         }
-        if let Some(degraded) = self.degraded.as_ref().filter(|degraded| degraded.is_unfit()) {
+        if let Some(degraded) = self
+            .degraded
+            .as_ref()
+            .filter(|degraded| degraded.is_unfit())
+        {
             let ends = Ends::When("when the hook succeeds or is replaced");
             part(Demotion::MAX, format!("failed: {}", degraded.reason), ends);
         }
         if self.asked.by > Demotion::NONE {
-            part(self.asked.by, self.asked.reason.clone(), Ends::When("when the hook says so"));
+            part(
+                self.asked.by,
+                self.asked.reason.clone(),
+                Ends::When("when the hook says so"),
+            );
         }
-        for health in self.checks.status().into_iter().filter(|health| health.demotion > 0) {
+        for health in self
+            .checks
+            .status()
+            .into_iter()
+            .filter(|health| health.demotion > 0)
+        {
             let cause = format!("health of hook {}: {}", health.hook, health.reason);
-            part(Demotion::new(health.demotion), cause, Ends::When("when it is healthy again"));
+            part(
+                Demotion::new(health.demotion),
+                cause,
+                Ends::When("when it is healthy again"),
+            );
         }
         parts
     }
@@ -66,19 +102,32 @@ impl fmt::Display for DemotionStatus {
 }
 
 impl<W: World> Engine<W> {
-    /// An operator says that this node is as fit as any. What a hook's `health` says stays: it is asked again and again.
+    /// An operator says that this node is as fit as any. What a hook's `health` says stays: it is
+    /// asked again and again.
     pub(super) fn undemote(&mut self, name: &Name) -> Result<String, String> {
         let index = self.named(name)?;
         let now = clock::now();
-        let before = self.nodes.get(&index).map(|node| node.demotions(now)).unwrap_or_default();
+        let before = self
+            .nodes
+            .get(&index)
+            .map(|node| node.demotions(now))
+            .unwrap_or_default();
         self.forgive_node(index, now);
-        let Some(node) = self.nodes.get(&index) else { return Ok(String::new()) };
+        let Some(node) = self.nodes.get(&index) else {
+            return Ok(String::new());
+        };
         let left = node.demotions(now);
         let mut lines = Vec::new();
         for part in before.iter().filter(|part| !left.contains(part)) {
-            lines.push(format!("{name}: no longer demoted by {}: {}", part.by, part.cause));
+            lines.push(format!(
+                "{name}: no longer demoted by {}: {}",
+                part.by, part.cause
+            ));
         }
-        lines.extend(left.iter().map(|part| format!("{name}: still demoted by {part}")));
+        lines.extend(
+            left.iter()
+                .map(|part| format!("{name}: still demoted by {part}")),
+        );
         if lines.is_empty() {
             lines.push(format!("{name}: is not demoted"));
         }
@@ -86,7 +135,9 @@ impl<W: World> Engine<W> {
     }
 
     fn forgive_node(&mut self, index: usize, now: Timestamp) {
-        let Some(node) = self.nodes.get_mut(&index) else { return };
+        let Some(node) = self.nodes.get_mut(&index) else {
+            return;
+        };
         node.resigned = None;
         node.asked = Asked::default();
         let is_master = node.is_master();
@@ -106,7 +157,14 @@ impl<W: World> Engine<W> {
         if let Some((index, _)) = self.nodes.iter().find(|(_, node)| node.spec.name == *name) {
             return Ok(*index);
         }
-        let known: Vec<&str> = self.nodes.values().map(|node| node.spec.name.as_str()).collect();
-        Err(format!("there is no virtual host {name}; there are: {}", known.join(", ")))
+        let known: Vec<&str> = self
+            .nodes
+            .values()
+            .map(|node| node.spec.name.as_str())
+            .collect();
+        Err(format!(
+            "there is no virtual host {name}; there are: {}",
+            known.join(", ")
+        ))
     }
 }

@@ -33,8 +33,21 @@ pub(super) struct RunDesk<'a, H> {
 
 impl<H: Host + 'static> Desk for RunDesk<'_, H> {
     async fn ask(&mut self, ask: Ask) -> Answer {
-        let (queue, what) = (self.queue, format!("{} for hook {} of {}", named(&ask), self.hook.name(), self.queue.vhost()));
-        queue.shared.doing.during(what, self.answer(ask)).await.unwrap_or_else(Answer::Error)
+        let (queue, what) = (
+            self.queue,
+            format!(
+                "{} for hook {} of {}",
+                named(&ask),
+                self.hook.name(),
+                self.queue.vhost()
+            ),
+        );
+        queue
+            .shared
+            .doing
+            .during(what, self.answer(ask))
+            .await
+            .unwrap_or_else(Answer::Error)
     }
 }
 
@@ -51,11 +64,19 @@ fn named(ask: &Ask) -> String {
 
 impl<'a, H: Host + 'static> RunDesk<'a, H> {
     /// For a run that begins now.
-    pub(super) fn new(queue: &'a Queue<H>, hook: &'a Rc<Pool>, entry: EntryPoint, budget: Budget) -> Self {
+    pub(super) fn new(
+        queue: &'a Queue<H>,
+        hook: &'a Rc<Pool>,
+        entry: EntryPoint,
+        budget: Budget,
+    ) -> Self {
         Self {
             queue,
             hook,
-            owner: Owner { vhost: queue.vhost(), hook: Some(hook.name().clone()) },
+            owner: Owner {
+                vhost: queue.vhost(),
+                hook: Some(hook.name().clone()),
+            },
             entry,
             budget,
             deadline: clock::now() + budget.wall,
@@ -71,7 +92,10 @@ impl<'a, H: Host + 'static> RunDesk<'a, H> {
         Behalf {
             owner: &self.owner,
             grants: &self.hook.spec().grants,
-            own: Own { dev: &self.queue.dev, addresses: &self.addresses },
+            own: Own {
+                dev: &self.queue.dev,
+                addresses: &self.addresses,
+            },
             scoped: self.entry.scoped(),
             left: self.left(),
         }
@@ -86,8 +110,15 @@ impl<'a, H: Host + 'static> RunDesk<'a, H> {
             return Err(AskError::TimeUp(self.budget.wall));
         }
         match ask {
-            Ask::Effect { effect: effect @ (Effect::Demote { .. } | Effect::Resign { .. }), .. } => self.on_the_vhost(effect),
-            Ask::Effect { effect, keep, wait_ms } => {
+            Ask::Effect {
+                effect: effect @ (Effect::Demote { .. } | Effect::Resign { .. }),
+                ..
+            } => self.on_the_vhost(effect),
+            Ask::Effect {
+                effect,
+                keep,
+                wait_ms,
+            } => {
                 let mut behalf = self.behalf();
                 if let Some(wait) = wait_ms {
                     behalf.left = behalf.left.min(Duration::from_millis(wait));
@@ -98,24 +129,50 @@ impl<'a, H: Host + 'static> RunDesk<'a, H> {
                     Ok(reply) => outcome_word(reply).to_owned(),
                     Err(error) => format!("failed: {}", shown(error)),
                 };
-                let note = Note::Effect { hook: self.hook.name().clone(), effect: text, outcome };
-                shared.journal.borrow_mut().note(clock::now(), self.queue.index, note);
+                let note = Note::Effect {
+                    hook: self.hook.name().clone(),
+                    effect: text,
+                    outcome,
+                };
+                shared
+                    .journal
+                    .borrow_mut()
+                    .note(clock::now(), self.queue.index, note);
                 result.map(Answer::Reply)
             }
             Ask::Query(Query::CarpState) => Ok(Answer::Reply(Reply::State(self.queue.state.get()))),
-            Ask::Query(query) => shared.executor.query(&self.behalf(), &query).await.map(Answer::Reply),
-            Ask::Log { level, message, fields } => {
+            Ask::Query(query) => shared
+                .executor
+                .query(&self.behalf(), &query)
+                .await
+                .map(Answer::Reply),
+            Ask::Log {
+                level,
+                message,
+                fields,
+            } => {
                 self.log(level, &message, &fields);
                 Ok(Answer::Done)
             }
             Ask::Sleep { ms } => {
                 let (wanted, left) = (Duration::from_millis(ms), self.left());
                 clock::sleep(wanted.min(left)).await;
-                if wanted > left { Err(AskError::TimeUp(self.budget.wall)) } else { Ok(Answer::Done) }
+                if wanted > left {
+                    Err(AskError::TimeUp(self.budget.wall))
+                } else {
+                    Ok(Answer::Done)
+                }
             }
-            Ask::StateGet { key } => Ok(Answer::State(shared.store.borrow().value(&self.owner, &key))),
+            Ask::StateGet { key } => Ok(Answer::State(
+                shared.store.borrow().value(&self.owner, &key),
+            )),
             Ask::StateSet { key, value } => {
-                let saved = shared.store.borrow_mut().set(&self.owner, &key, value, self.budget.state_bytes)?;
+                let saved = shared.store.borrow_mut().set(
+                    &self.owner,
+                    &key,
+                    value,
+                    self.budget.state_bytes,
+                )?;
                 saved.wait().await;
                 Ok(Answer::Done)
             }
@@ -125,30 +182,51 @@ impl<'a, H: Host + 'static> RunDesk<'a, H> {
     /// Effects on the hook's own virtual host go to the engine.
     fn on_the_vhost(&self, effect: Effect) -> Result<Answer, AskError> {
         let behalf = self.behalf();
-        let granted = behalf.grants.permit(effect, behalf.own).map_err(|denied| AskError::Denied(*denied))?;
+        let granted = behalf
+            .grants
+            .permit(effect, behalf.own)
+            .map_err(|denied| AskError::Denied(*denied))?;
         let vhost = self.queue.index;
         let by_hook = |reason: &str| format!("hook {}: {}", self.hook.name(), shown(reason));
         let news = match granted.effect() {
-            Effect::Demote { by, reason } => HookNews::Demote { vhost, by: *by, reason: by_hook(reason) },
-            Effect::Resign { reason } => HookNews::Resign { vhost, reason: by_hook(reason) },
+            Effect::Demote { by, reason } => HookNews::Demote {
+                vhost,
+                by: *by,
+                reason: by_hook(reason),
+            },
+            Effect::Resign { reason } => HookNews::Resign {
+                vhost,
+                reason: by_hook(reason),
+            },
             // Only those two come here.
             _ => return Err(AskError::Invalid("not about the virtual host".to_owned())),
         };
         _ = self.queue.shared.news.send(news);
-        Ok(Answer::Reply(Reply::Outcome(crate::effect::Outcome::Changed)))
+        Ok(Answer::Reply(Reply::Outcome(
+            crate::effect::Outcome::Changed,
+        )))
     }
 
     fn log(&self, level: LogLevel, message: &str, fields: &[(String, String)]) {
         let (vhost, hook, entry) = (self.queue.vhost(), self.hook.name(), self.entry.as_str());
-        let bytes = fields.iter().fold(message.len(), |sum, (key, value)| sum + key.len() + value.len());
+        let bytes = fields.iter().fold(message.len(), |sum, (key, value)| {
+            sum + key.len() + value.len()
+        });
         if let Line::Drop(said) = self.hook.log_quota(bytes, clock::now()) {
             if let Some(lines) = said {
                 warn!(%vhost, %hook, lines, "Drops log lines of a hook that logs more than its quota");
             }
             return;
         }
-        let fields: BTreeMap<&str, &str> = fields.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
-        let fields = if fields.is_empty() { String::new() } else { shown(format_args!("{fields:?}")) };
+        let fields: BTreeMap<&str, &str> = fields
+            .iter()
+            .map(|(k, v)| (k.as_str(), v.as_str()))
+            .collect();
+        let fields = if fields.is_empty() {
+            String::new()
+        } else {
+            shown(format_args!("{fields:?}"))
+        };
         let message = shown(message);
         match level {
             LogLevel::Debug => debug!(%vhost, %hook, entry, fields, "{message}"),

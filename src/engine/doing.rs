@@ -1,4 +1,5 @@
-//! What the engine's thread is at, noted where the keeper can read it: should the thread stay there, the log says where.
+//! What the engine's thread is at, noted where the keeper can read it: should the thread stay
+//! there, the log says where.
 
 use std::fmt::Display;
 use std::future::poll_fn;
@@ -23,9 +24,14 @@ impl Doing {
         }
     }
 
-    /// Whenever this future does something, it is that; while it waits the thread does something else.
+    /// Whenever this future does something, it is that; while it waits the thread does something
+    /// else.
     pub(super) async fn during<F: Future>(&self, what: impl Display, future: F) -> F::Output {
-        let what = if self.0.is_some() { what.to_string() } else { String::new() };
+        let what = if self.0.is_some() {
+            what.to_string()
+        } else {
+            String::new()
+        };
         let mut future = pin!(future);
         poll_fn(|context| {
             self.at(&what);
@@ -56,7 +62,11 @@ mod tests {
             poll_fn(|_| {
                 polls += 1;
                 assert_eq!(reader.step().as_deref(), Some("route.replace"));
-                if polls == 2 { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+                if polls == 2 {
+                    std::task::Poll::Ready(())
+                } else {
+                    std::task::Poll::Pending
+                }
             }),
         ));
         assert!((&mut work).now_or_never().is_none());

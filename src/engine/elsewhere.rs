@@ -1,7 +1,9 @@
-//! Virtual addresses that are up on another interface of this machine, as on `lo` or a bridge. Linux answers for every address that it
-//! has, on whichever interface it is asked; so a backup with one answers beside the master, and status must say so.
+//! Virtual addresses that are up on another interface of this machine, as on `lo` or a bridge.
+//! Linux answers for every address that it has, on whichever interface it is asked; so a backup
+//! with one answers beside the master, and status must say so.
 //!
-//! It takes part all the same: where such addresses do not answer (`arp_ignore`) they are there on purpose.
+//! It takes part all the same: where such addresses do not answer (`arp_ignore`) they are there on
+//! purpose.
 
 use std::net::IpAddr;
 
@@ -14,19 +16,37 @@ use crate::host::Host as _;
 use crate::types::IfName;
 
 impl<W: World> Engine<W> {
-    /// Looks whether a virtual host's addresses are up on other interfaces: one exchange with the kernel for each.
+    /// Looks whether a virtual host's addresses are up on other interfaces: one exchange with the
+    /// kernel for each.
     pub(super) fn look_elsewhere(&mut self, index: usize) {
-        let Some(node) = self.nodes.get_mut(&index) else { return };
+        let Some(node) = self.nodes.get_mut(&index) else {
+            return;
+        };
         let (spec, port) = (&node.spec, self.ports.get(node.port));
         let host = self.shared.executor.host();
         // The kernel calls it by its own name, and the configuration perhaps by another.
-        let is_its_own =
-            |dev: &IfName| *dev == spec.interface || port.and_then(|port| port.link()).is_some_and(|link| link.is_called(dev));
-        let other = |ip: IpAddr| {
-            let interface = host.device_of(ip).ok().flatten().filter(|dev| !is_its_own(dev))?;
-            Some(Elsewhere { address: ip, interface })
+        let is_its_own = |dev: &IfName| {
+            *dev == spec.interface
+                || port
+                    .and_then(|port| port.link())
+                    .is_some_and(|link| link.is_called(dev))
         };
-        let found: Vec<_> = spec.addresses.iter().filter_map(|address| other(address.ip)).collect();
+        let other = |ip: IpAddr| {
+            let interface = host
+                .device_of(ip)
+                .ok()
+                .flatten()
+                .filter(|dev| !is_its_own(dev))?;
+            Some(Elsewhere {
+                address: ip,
+                interface,
+            })
+        };
+        let found: Vec<_> = spec
+            .addresses
+            .iter()
+            .filter_map(|address| other(address.ip))
+            .collect();
         if found == node.elsewhere {
             return;
         }

@@ -18,7 +18,8 @@ use crate::hooks::{HookSource, LoadError};
 use crate::keeper::Client;
 use crate::types::Name;
 
-/// Runs a test against a hook. It is given to the engine, which stands below the code that can do it.
+/// Runs a test against a hook. It is given to the engine, which stands below the code that can do
+/// it.
 pub type Examine = for<'a> fn(&'a Client, Exam) -> Pin<Box<dyn Future<Output = Verdict> + 'a>>;
 
 /// Real time for all cases of a test together.
@@ -33,13 +34,17 @@ pub(super) struct Test {
 
 /// Has this hook to pass its test?
 const fn is_wanted(spec: &config::Hook) -> bool {
-    matches!((spec.reload, &spec.kind), (Reload::Tested, config::Kind::Module))
+    matches!(
+        (spec.reload, &spec.kind),
+        (Reload::Tested, config::Kind::Module)
+    )
 }
 
 /// Reads the test beside a hook, if it has to pass one. Without a file there is none to pass.
 ///
 /// # Errors
-/// It is there and cannot be read, or is not to be believed: whoever may write it could keep the next version from being taken.
+/// It is there and cannot be read, or is not to be believed: whoever may write it could keep the
+/// next version from being taken.
 pub(super) fn read(belief: &Belief, spec: &config::Hook) -> Result<Option<Test>, String> {
     if !is_wanted(spec) {
         return Ok(None);
@@ -47,10 +52,14 @@ pub(super) fn read(belief: &Belief, spec: &config::Hook) -> Result<Option<Test>,
     let sources = belief.sources();
     let found = test_beside(&spec.path, &sources).map_err(|error| error.to_string())?;
     if let Some((path, text)) = &found {
-        vet_test(path, text, terms(&belief.trust, spec, &sources)).map_err(|error| error.to_string())?;
+        vet_test(path, text, terms(&belief.trust, spec, &sources))
+            .map_err(|error| error.to_string())?;
         belief.judge(&sources)?;
     }
-    Ok(found.map(|(path, text)| Test { path: path.display().to_string(), text }))
+    Ok(found.map(|(path, text)| Test {
+        path: path.display().to_string(),
+        text,
+    }))
 }
 
 /// Logs that a hook which is about to be taken into use has no test, if it should have one.
@@ -63,8 +72,13 @@ pub(super) fn tell_untested(name: &Name, spec: &config::Hook, test: Option<&Test
 
 /// What was tried: the hook, and the test that it was to pass. A changed test is another try.
 pub(super) fn attempt(digest: &str, test: Option<&Test>) -> String {
-    let Some(test) = test else { return digest.to_owned() };
-    let sum: String = Sha256::digest(&test.text).iter().map(|byte| format!("{byte:02x}")).collect();
+    let Some(test) = test else {
+        return digest.to_owned();
+    };
+    let sum: String = Sha256::digest(&test.text)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
     format!("{digest}+{sum}")
 }
 
@@ -100,6 +114,12 @@ pub(super) async fn pass(
         return Ok(());
     };
     let more = verdict.faults.len() - 1;
-    let more = if more == 0 { String::new() } else { format!(" (and {more} more)") };
-    Err(LoadError::Code(format!("it did not pass its test: {first}{more}")))
+    let more = if more == 0 {
+        String::new()
+    } else {
+        format!(" (and {more} more)")
+    };
+    Err(LoadError::Code(format!(
+        "it did not pass its test: {first}{more}"
+    )))
 }

@@ -47,15 +47,27 @@ pub(super) struct Behalf<'a> {
 
 impl From<HostError> for AskError {
     fn from(error: HostError) -> Self {
-        Self::Host { message: error.message, errno: error.errno }
+        Self::Host {
+            message: error.message,
+            errno: error.errno,
+        }
     }
 }
 
 impl<H: Host> Executor<H> {
-    /// On this host, with this ledger. What dead processes left is still to be undone: see [`Self::recover_addresses`].
+    /// On this host, with this ledger. What dead processes left is still to be undone: see
+    /// [`Self::recover_addresses`].
     pub(super) fn new(host: H, ledger: Ledger, recovery: Recovery) -> Self {
-        let (turns, counters, troubles) = (Turns::default(), RefCell::default(), RefCell::default());
-        Self { host, ledger: RefCell::new(ledger), turns, recovery, counters, troubles }
+        let (turns, counters, troubles) =
+            (Turns::default(), RefCell::default(), RefCell::default());
+        Self {
+            host,
+            ledger: RefCell::new(ledger),
+            turns,
+            recovery,
+            counters,
+            troubles,
+        }
     }
 
     /// What was counted so far.
@@ -75,7 +87,11 @@ impl<H: Host> Executor<H> {
             return true;
         }
         // On another thread first: a disk that does not answer must not hold up the protocol.
-        let usable = tokio::task::spawn_blocking(move || failing.iter().try_for_each(|directory| ledger::probe(directory)));
+        let usable = tokio::task::spawn_blocking(move || {
+            failing
+                .iter()
+                .try_for_each(|directory| ledger::probe(directory))
+        });
         if matches!(usable.await, Ok(Ok(()))) {
             self.ledger.borrow_mut().mend();
         }
@@ -89,9 +105,13 @@ impl<H: Host> Executor<H> {
         }
         let void = self.ledger.borrow().void_files();
         let count = void.len();
-        let removed = tokio::task::spawn_blocking(move || void.iter().try_for_each(std::fs::remove_file)).await;
+        let removed =
+            tokio::task::spawn_blocking(move || void.iter().try_for_each(std::fs::remove_file))
+                .await;
         match removed {
-            Ok(Ok(())) if count > 0 => info!("Removed a ledger that cannot be written: nothing of what it says is held any more"),
+            Ok(Ok(())) if count > 0 => info!(
+                "Removed a ledger that cannot be written: nothing of what it says is held any more"
+            ),
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
                 warn!(%error, "The ledger still has what is undone: `carpd cleanup` will find it gone");
@@ -115,10 +135,12 @@ impl<H: Host> Executor<H> {
         self.recovery.addresses(&self.host, &self.ledger);
     }
 
-    /// Undoes the rest of what dead processes left, and tries again what fails until nothing is left. Hooks may run
-    /// after the first round: see [`Self::recovered`].
+    /// Undoes the rest of what dead processes left, and tries again what fails until nothing is
+    /// left. Hooks may run after the first round: see [`Self::recovered`].
     pub(super) async fn recover_rest(&self) {
-        self.recovery.rest(&self.host, &self.ledger, &self.turns).await;
+        self.recovery
+            .rest(&self.host, &self.ledger, &self.turns)
+            .await;
     }
 
     /// One round of [`Self::recover_rest`].
@@ -166,7 +188,8 @@ impl<H: Host> Executor<H> {
     /// Puts the virtual host's own addresses up. All or none.
     ///
     /// # Errors
-    /// The kernel's words about the first address that failed; those before it are taken down again.
+    /// The kernel's words about the first address that failed; those before it are taken down
+    /// again.
     pub(super) fn hold_addresses(
         &self,
         vhost: &Name,
@@ -183,8 +206,8 @@ impl<H: Host> Executor<H> {
         Ok(())
     }
 
-    /// Puts up those of the virtual host's own addresses that the host takes, and gives the others, with its words. Nothing of
-    /// those is left behind.
+    /// Puts up those of the virtual host's own addresses that the host takes, and gives the others,
+    /// with its words. Nothing of those is left behind.
     pub(super) fn hold_those_possible(
         &self,
         vhost: &Name,
@@ -192,23 +215,47 @@ impl<H: Host> Executor<H> {
         addresses: &[VirtualAddress],
         lease: Lease,
     ) -> Vec<(VirtualAddress, HostError)> {
-        let refused = |address: &VirtualAddress| Some((*address, self.hold_address(vhost, dev, *address, lease).err()?));
+        let refused = |address: &VirtualAddress| {
+            Some((
+                *address,
+                self.hold_address(vhost, dev, *address, lease).err()?,
+            ))
+        };
         let refused: Vec<_> = addresses.iter().filter_map(refused).collect();
         self.release_addresses(vhost, dev, refused.iter().map(|(address, _)| *address));
         refused
     }
 
-    fn hold_address(&self, vhost: &Name, dev: &IfName, address: VirtualAddress, lease: Lease) -> Result<(), HostError> {
+    fn hold_address(
+        &self,
+        vhost: &Name,
+        dev: &IfName,
+        address: VirtualAddress,
+        lease: Lease,
+    ) -> Result<(), HostError> {
         let owner = self.claim_address(vhost, dev, address);
         self.put_address(dev, address, lease)?;
         self.lead(&owner, dev, address)
     }
 
     /// Notes in the ledger that the virtual host has this address, whether it is up yet or not.
-    pub(super) fn claim_address(&self, vhost: &Name, dev: &IfName, address: VirtualAddress) -> Owner {
-        let owner = Owner { vhost: vhost.clone(), hook: None };
-        let resource = Resource::Address { dev: dev.clone(), ip: address.ip };
-        self.ledger.borrow_mut().claim_own(&owner, &resource, Value::Address(address));
+    pub(super) fn claim_address(
+        &self,
+        vhost: &Name,
+        dev: &IfName,
+        address: VirtualAddress,
+    ) -> Owner {
+        let owner = Owner {
+            vhost: vhost.clone(),
+            hook: None,
+        };
+        let resource = Resource::Address {
+            dev: dev.clone(),
+            ip: address.ip,
+        };
+        self.ledger
+            .borrow_mut()
+            .claim_own(&owner, &resource, Value::Address(address));
         owner
     }
 
@@ -216,12 +263,17 @@ impl<H: Host> Executor<H> {
     ///
     /// # Errors
     /// The kernel's words.
-    pub(super) fn put_address(&self, dev: &IfName, address: VirtualAddress, lease: Lease) -> Result<(), HostError> {
+    pub(super) fn put_address(
+        &self,
+        dev: &IfName,
+        address: VirtualAddress,
+        lease: Lease,
+    ) -> Result<(), HostError> {
         self.host.lease(address, dev, lease.lifetime())
     }
 
-    /// Renews the leases of addresses that are up. Call it only while they cannot have expired: a renewal after the
-    /// end would bring the address back.
+    /// Renews the leases of addresses that are up. Call it only while they cannot have expired: a
+    /// renewal after the end would bring the address back.
     pub(super) fn renew(&self, of: &[(&Name, Renewal)]) {
         let renewals: Vec<Renewal> = of.iter().map(|(_, renewal)| *renewal).collect();
         let mut refused = self.host.renew(&renewals).into_iter().peekable();
@@ -237,7 +289,12 @@ impl<H: Host> Executor<H> {
     /// What is held, in words, with who holds it.
     pub(super) fn held(&self) -> Vec<HeldStatus> {
         let (ledger, troubles) = (self.ledger.borrow(), self.troubles.borrow());
-        let told = |Holding { resource, value, owners, .. }: Holding<'_>| HeldStatus {
+        let told = |Holding {
+                        resource,
+                        value,
+                        owners,
+                        ..
+                    }: Holding<'_>| HeldStatus {
             resource: resource.to_string(),
             value: value.to_string(),
             owners: owners.iter().map(ToString::to_string).collect(),
@@ -257,10 +314,21 @@ impl<H: Host> Executor<H> {
     }
 
     /// Takes some of the virtual host's own addresses down.
-    pub(super) fn release_addresses(&self, vhost: &Name, dev: &IfName, addresses: impl Iterator<Item = VirtualAddress>) {
+    pub(super) fn release_addresses(
+        &self,
+        vhost: &Name,
+        dev: &IfName,
+        addresses: impl Iterator<Item = VirtualAddress>,
+    ) {
         for address in addresses {
-            let owner = Owner { vhost: vhost.clone(), hook: None };
-            let resource = Resource::Address { dev: dev.clone(), ip: address.ip };
+            let owner = Owner {
+                vhost: vhost.clone(),
+                hook: None,
+            };
+            let resource = Resource::Address {
+                dev: dev.clone(),
+                ip: address.ip,
+            };
             // What cannot be taken down stays in the ledger, and goes with the rest.
             if self.remove_leftover(dev, address) {
                 self.ledger.borrow_mut().settle(&owner, &resource);
@@ -273,7 +341,8 @@ impl<H: Host> Executor<H> {
         self.ledger.borrow().mark()
     }
 
-    /// Undoes what the virtual host's hooks, or one of them, claimed before `mark` and have not claimed again since.
+    /// Undoes what the virtual host's hooks, or one of them, claimed before `mark` and have not
+    /// claimed again since.
     pub(super) async fn undo_older(&self, vhost: &Name, hook: Option<&Name>, mark: u64) -> Undone {
         let mut plan = self.ledger.borrow().undo_plan_before(vhost, mark);
         plan.retain(|undo| hook.is_none_or(|hook| undo.owner.hook.as_ref() == Some(hook)));
@@ -282,9 +351,17 @@ impl<H: Host> Executor<H> {
 
     /// Takes down an address that was up before we began. False if that failed.
     pub(super) fn remove_leftover(&self, dev: &IfName, address: VirtualAddress) -> bool {
-        let effect = Effect::AddressDelete { address, dev: dev.clone() };
+        let effect = Effect::AddressDelete {
+            address,
+            dev: dev.clone(),
+        };
         let result = self.host.perform_now(&Granted::by_daemon(effect));
-        if result.is_err() && self.is_gone(&Resource::Address { dev: dev.clone(), ip: address.ip }) {
+        if result.is_err()
+            && self.is_gone(&Resource::Address {
+                dev: dev.clone(),
+                ip: address.ip,
+            })
+        {
             return true;
         }
         if let Err(error) = &result {
@@ -293,18 +370,26 @@ impl<H: Host> Executor<H> {
         result.is_ok()
     }
 
-    /// Takes the virtual host's own addresses down, whoever else claims them, and says how many could not be. Those stay in
-    /// the ledger.
+    /// Takes the virtual host's own addresses down, whoever else claims them, and says how many
+    /// could not be. Those stay in the ledger.
     pub(super) fn drop_addresses(&self, vhost: &Name) -> usize {
         let mut plan = self.ledger.borrow().undo_plan(vhost, Of::Daemon);
         // What must not be held twice goes first, the way to its network after it.
         plan.sort_by_key(|planned| !matches!(planned.resource, Resource::Address { .. }));
         let mut failed = 0;
         for planned in plan {
-            let done = letting_go(&planned).map_or(Ok(()), |effect| self.host.perform_now(&Granted::by_daemon(effect)).map(drop));
+            let done = letting_go(&planned).map_or(Ok(()), |effect| {
+                self.host.perform_now(&Granted::by_daemon(effect)).map(drop)
+            });
             match done {
-                Ok(()) => self.ledger.borrow_mut().settle(&planned.owner, &planned.resource),
-                Err(_) if self.is_gone(&planned.resource) => self.ledger.borrow_mut().settle(&planned.owner, &planned.resource),
+                Ok(()) => self
+                    .ledger
+                    .borrow_mut()
+                    .settle(&planned.owner, &planned.resource),
+                Err(_) if self.is_gone(&planned.resource) => self
+                    .ledger
+                    .borrow_mut()
+                    .settle(&planned.owner, &planned.resource),
                 Err(error) => {
                     failed += 1;
                     warn!(%vhost, resource = %planned.resource, %error, "Could not let go");
@@ -314,16 +399,26 @@ impl<H: Host> Executor<H> {
         failed
     }
 
-    /// Has an address that could not be taken down been taken away already, as by a kernel whose IPv6 was switched off?
+    /// Has an address that could not be taken down been taken away already, as by a kernel whose
+    /// IPv6 was switched off?
     fn is_gone(&self, resource: &Resource) -> bool {
-        let Resource::Address { dev, ip } = resource else { return false };
-        self.host.address_present(dev, *ip).is_ok_and(|present| !present)
+        let Resource::Address { dev, ip } = resource else {
+            return false;
+        };
+        self.host
+            .address_present(dev, *ip)
+            .is_ok_and(|present| !present)
     }
 
     /// Tells the neighbours once where the addresses are.
     pub(super) fn announce(&self, vhost: &Name, dev: &IfName, addresses: &[VirtualAddress]) {
         for address in addresses {
-            let effect = Effect::Announce { address: *address, dev: dev.clone(), count: 1, interval_ms: 0 };
+            let effect = Effect::Announce {
+                address: *address,
+                dev: dev.clone(),
+                count: 1,
+                interval_ms: 0,
+            };
             let announced = self.host.perform_now(&Granted::by_daemon(effect));
             self.count().announced(vhost, announced.is_ok());
             if let Err(error) = announced {
@@ -336,9 +431,17 @@ impl<H: Host> Executor<H> {
     ///
     /// # Errors
     /// The refusal or the failure, for the hook.
-    pub(super) async fn ask(&self, behalf: &Behalf<'_>, effect: Effect, keep: bool) -> Result<Reply, AskError> {
+    pub(super) async fn ask(
+        &self,
+        behalf: &Behalf<'_>,
+        effect: Effect,
+        keep: bool,
+    ) -> Result<Reply, AskError> {
         let text = shown(&effect);
-        let granted = behalf.grants.permit(effect, behalf.own).map_err(|denied| AskError::Denied(*denied));
+        let granted = behalf
+            .grants
+            .permit(effect, behalf.own)
+            .map_err(|denied| AskError::Denied(*denied));
         let result = match granted {
             Ok(granted) => self.perform(behalf, &granted, keep).await,
             Err(denied) => Err(denied),
@@ -351,13 +454,22 @@ impl<H: Host> Executor<H> {
             Err(_) => "failed",
         });
         match &result {
-            Ok(reply) => info!(%vhost, hook, effect = text, outcome = outcome_word(reply), "Did an effect"),
-            Err(error) => warn!(%vhost, hook, effect = text, outcome = "failed", error = %shown(error), "Could not do an effect"),
+            Ok(reply) => {
+                info!(%vhost, hook, effect = text, outcome = outcome_word(reply), "Did an effect")
+            }
+            Err(error) => {
+                warn!(%vhost, hook, effect = text, outcome = "failed", error = %shown(error), "Could not do an effect")
+            }
         }
         result
     }
 
-    async fn perform(&self, behalf: &Behalf<'_>, granted: &Granted, keep: bool) -> Result<Reply, AskError> {
+    async fn perform(
+        &self,
+        behalf: &Behalf<'_>,
+        granted: &Granted,
+        keep: bool,
+    ) -> Result<Reply, AskError> {
         let Some((resource, value)) = granted.effect().assigns() else {
             return Ok(self.host.perform(granted, behalf.left).await?);
         };
@@ -374,9 +486,21 @@ impl<H: Host> Executor<H> {
             };
         }
         let before = self.before(&resource, behalf.left).await?;
-        let earlier = self.ledger.borrow().undo_of(behalf.owner, &resource).map(|undo| undo.value);
-        let shown = self.ledger.borrow().wanted(&resource).cloned().unwrap_or_else(|| before.clone());
-        let written = self.ledger.borrow_mut().claim(behalf.owner, &resource, before, value)?;
+        let earlier = self
+            .ledger
+            .borrow()
+            .undo_of(behalf.owner, &resource)
+            .map(|undo| undo.value);
+        let shown = self
+            .ledger
+            .borrow()
+            .wanted(&resource)
+            .cloned()
+            .unwrap_or_else(|| before.clone());
+        let written = self
+            .ledger
+            .borrow_mut()
+            .claim(behalf.owner, &resource, before, value)?;
         synced(written).await?;
         match self.host.perform(granted, behalf.left).await {
             Ok(reply) => {
@@ -385,37 +509,54 @@ impl<H: Host> Executor<H> {
                 Ok(reply)
             }
             Err(error) => {
-                self.retract(behalf, &resource, earlier, &shown, &error).await;
+                self.retract(behalf, &resource, earlier, &shown, &error)
+                    .await;
                 Err(error.into())
             }
         }
     }
 
-    /// The kernel shows some parameters in another form than they were written in (`01` as `1`). What it shows is what we
-    /// have to know again later.
+    /// The kernel shows some parameters in another form than they were written in (`01` as `1`).
+    /// What it shows is what we have to know again later.
     async fn adopt_shown(&self, behalf: &Behalf<'_>, resource: &Resource) {
         if !matches!(resource, Resource::Sysctl { .. }) {
             return;
         }
-        let Ok(shown) = self.host.observe(resource, behalf.left).await else { return };
+        let Ok(shown) = self.host.observe(resource, behalf.left).await else {
+            return;
+        };
         let mut ledger = self.ledger.borrow_mut();
-        if ledger.wanted(resource).is_some_and(|wanted| *wanted != shown) {
+        if ledger
+            .wanted(resource)
+            .is_some_and(|wanted| *wanted != shown)
+        {
             // If it cannot be written it is not known after a crash, and left alone then.
             drop(ledger.claim(behalf.owner, resource, Value::Absent, shown));
             ledger.confirm(resource);
         }
     }
 
-    /// An effect failed. Its claim goes only where it is certain that nothing came of it: the host refused it, and still
-    /// has what was `shown` before. Otherwise half of it may have been done, or may still be, and undoing what is not
-    /// there is nothing.
-    async fn retract(&self, behalf: &Behalf<'_>, resource: &Resource, earlier: Option<Value>, shown: &Value, error: &HostError) {
-        let refused = error.errno.is_some_and(|errno| !matches!(errno, libc::ETIMEDOUT | libc::EPIPE));
+    /// An effect failed. Its claim goes only where it is certain that nothing came of it: the host
+    /// refused it, and still has what was `shown` before. Otherwise half of it may have been done,
+    /// or may still be, and undoing what is not there is nothing.
+    async fn retract(
+        &self,
+        behalf: &Behalf<'_>,
+        resource: &Resource,
+        earlier: Option<Value>,
+        shown: &Value,
+        error: &HostError,
+    ) {
+        let refused = error
+            .errno
+            .is_some_and(|errno| !matches!(errno, libc::ETIMEDOUT | libc::EPIPE));
         // A service that failed to start may be started again by its manager.
         if !refused || matches!(resource, Resource::Service { .. }) {
             return;
         }
-        let Ok(there) = self.host.observe(resource, behalf.left).await else { return };
+        let Ok(there) = self.host.observe(resource, behalf.left).await else {
+            return;
+        };
         if !shown.looks_like(&there) {
             return;
         }
@@ -425,14 +566,21 @@ impl<H: Host> Executor<H> {
             Some(earlier) => drop(ledger.claim(behalf.owner, resource, Value::Absent, earlier)),
             None => ledger.settle(behalf.owner, resource),
         }
-        // Claimed again, it may stand above the one that shows: then the host has another value of ours.
+        // Claimed again, it may stand above the one that shows: then the host has another value of
+        // ours.
         if ledger.wanted(resource) == Some(shown) {
             ledger.confirm(resource);
         }
     }
 
     /// An effect that stays when mastership ends.
-    async fn assign(&self, behalf: &Behalf<'_>, granted: &Granted, resource: &Resource, value: Value) -> Result<Reply, AskError> {
+    async fn assign(
+        &self,
+        behalf: &Behalf<'_>,
+        granted: &Granted,
+        resource: &Resource,
+        value: Value,
+    ) -> Result<Reply, AskError> {
         let vhost = &behalf.owner.vhost;
         let before = self.ledger.borrow().goes_back_to(resource).cloned();
         let verdict = self.ledger.borrow_mut().retarget(vhost, resource, &value);
@@ -452,7 +600,9 @@ impl<H: Host> Executor<H> {
         match &performed {
             Ok(_) => own.iter().for_each(|owner| ledger.settle(owner, resource)),
             // Another virtual host may have noted a value that is to stay before.
-            Err(_) => before.into_iter().for_each(|before| ledger.withdraw(resource, before)),
+            Err(_) => before
+                .into_iter()
+                .for_each(|before| ledger.withdraw(resource, before)),
         }
         drop(ledger);
         Ok(performed?)
@@ -470,8 +620,15 @@ impl<H: Host> Executor<H> {
     ///
     /// # Errors
     /// The refusal or the failure, for the hook.
-    pub(super) async fn query(&self, behalf: &Behalf<'_>, query: &Query) -> Result<Reply, AskError> {
-        behalf.grants.permit_query(query).map_err(|denied| AskError::Denied(*denied))?;
+    pub(super) async fn query(
+        &self,
+        behalf: &Behalf<'_>,
+        query: &Query,
+    ) -> Result<Reply, AskError> {
+        behalf
+            .grants
+            .permit_query(query)
+            .map_err(|denied| AskError::Denied(*denied))?;
         Ok(self.host.answer(query, behalf.left).await?)
     }
 
@@ -486,7 +643,13 @@ impl<H: Host> Executor<H> {
         for planned in plan {
             let _turn = self.turns.take(&planned.resource).await;
             // Other virtual hosts may have come and gone while the one before was undone.
-            let Some(undo) = self.ledger.borrow().undo_of(&planned.owner, &planned.resource) else { continue };
+            let Some(undo) = self
+                .ledger
+                .borrow()
+                .undo_of(&planned.owner, &planned.resource)
+            else {
+                continue;
+            };
             undone.count(&undo::undo(&self.host, &self.ledger, &undo, UNDO_LIMIT).await);
         }
         self.count().undone(undone.settled, undone.failed);
@@ -496,7 +659,10 @@ impl<H: Host> Executor<H> {
 
 impl From<LedgerError> for AskError {
     fn from(error: LedgerError) -> Self {
-        Self::Host { message: error.to_string(), errno: error.errno }
+        Self::Host {
+            message: error.to_string(),
+            errno: error.errno,
+        }
     }
 }
 
@@ -505,7 +671,10 @@ async fn synced(written: Written) -> Result<(), HostError> {
     if !written.needs_sync() {
         return Ok(());
     }
-    let failed = |message: String, errno| HostError { message: format!("syncing the ledger: {message}"), errno };
+    let failed = |message: String, errno| HostError {
+        message: format!("syncing the ledger: {message}"),
+        errno,
+    };
     match tokio::task::spawn_blocking(|| written.sync()).await {
         Ok(Ok(())) => Ok(()),
         Ok(Err(err)) => Err(failed(err.to_string(), err.raw_os_error())),
@@ -513,12 +682,16 @@ async fn synced(written: Written) -> Result<(), HostError> {
     }
 }
 
-/// How the daemon lets go of something of its own; `None` if another virtual host's claim stands above it.
+/// How the daemon lets go of something of its own; `None` if another virtual host's claim stands
+/// above it.
 pub(super) fn letting_go(undo: &Undo) -> Option<Effect> {
     match (&undo.resource, &undo.value, &undo.back_to) {
         // Whoever else claims it: an address of ours goes when we are no longer master.
         (Resource::Address { dev, .. }, Value::Address(address), _) => {
-            Some(Effect::AddressDelete { address: *address, dev: dev.clone() })
+            Some(Effect::AddressDelete {
+                address: *address,
+                dev: dev.clone(),
+            })
         }
         // Exactly ours, and no other way to the same network.
         (_, Value::Route(route), Some(Value::Absent)) => Some(Effect::RouteDelete(route.clone())),

@@ -1,4 +1,5 @@
-//! What can be known to be wrong with a hook before it runs: at `carpd check`, at a reload, when a plugin is added.
+//! What can be known to be wrong with a hook before it runs: at `carpd check`, at a reload, when a
+//! plugin is added.
 
 use std::io;
 use std::sync::Arc;
@@ -25,23 +26,37 @@ pub struct HookProblem {
     pub certain: bool,
 }
 
-/// Loads every hook as the daemon would, each in a confined runner, and ends it again; and reads it for what would go wrong
-/// when it runs.
+/// Loads every hook as the daemon would, each in a confined runner, and ends it again; and reads it
+/// for what would go wrong when it runs.
 ///
 /// # Errors
 /// No runner can be started here.
 pub fn check_hooks(config: &Config) -> io::Result<Vec<HookProblem>> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     tokio::task::LocalSet::new().block_on(&runtime, async {
         let (keeper, _exits) = Client::start(None)?;
         let mut problems = Vec::new();
         for (name, spec) in &config.hooks {
-            let wrong = |message: String| HookProblem { hook: Some(name.clone()), message, certain: true };
+            let wrong = |message: String| HookProblem {
+                hook: Some(name.clone()),
+                message,
+                certain: true,
+            };
             match load::hook(config, name, spec, &keeper).await {
                 Err(error) => problems.push(wrong(error.to_string())),
-                Ok(pool) => problems.extend(Foresight::of(config, &pool).map(Foresight::look).unwrap_or_default()),
+                Ok(pool) => problems.extend(
+                    Foresight::of(config, &pool)
+                        .map(Foresight::look)
+                        .unwrap_or_default(),
+                ),
             }
-            problems.extend(exam::read(&Belief::of(config, &Access::own()), spec).err().map(wrong));
+            problems.extend(
+                exam::read(&Belief::of(config, &Access::own()), spec)
+                    .err()
+                    .map(wrong),
+            );
         }
         Ok(problems)
     })
@@ -62,8 +77,19 @@ pub(super) struct Foresight {
 impl Foresight {
     /// Of a hook in a configuration. `None` for a script, of which nobody knows what it does.
     pub(super) fn of(config: &Config, pool: &Pool) -> Option<Self> {
-        let home = |vhost: &config::Vhost| (vhost.name.clone(), vhost.interface.clone(), vhost.addresses.clone());
-        let homes = config.vhosts.iter().filter(|vhost| vhost.hooks.contains(pool.name())).map(home).collect();
+        let home = |vhost: &config::Vhost| {
+            (
+                vhost.name.clone(),
+                vhost.interface.clone(),
+                vhost.addresses.clone(),
+            )
+        };
+        let homes = config
+            .vhosts
+            .iter()
+            .filter(|vhost| vhost.hooks.contains(pool.name()))
+            .map(home)
+            .collect();
         Some(Self {
             source: Arc::clone(pool.original()?),
             modules: pool.modules().to_vec(),
@@ -85,11 +111,17 @@ impl Foresight {
 
     /// As [`Self::look`], on another thread: it takes as long as the hook is large.
     pub(super) async fn look_aside(self) -> Vec<HookProblem> {
-        tokio::task::spawn_blocking(move || self.look()).await.unwrap_or_default()
+        tokio::task::spawn_blocking(move || self.look())
+            .await
+            .unwrap_or_default()
     }
 
     fn problem(&self, message: String, certain: bool) -> HookProblem {
-        HookProblem { hook: Some(self.source.name.clone()), message, certain }
+        HookProblem {
+            hook: Some(self.source.name.clone()),
+            message,
+            certain,
+        }
     }
 
     #[cfg(feature = "lua")]
@@ -100,13 +132,32 @@ impl Foresight {
         // Also those that only an entry point requires.
         let mut keys = required(&source.main, &source.modules).unwrap_or_default();
         keys.extend(self.modules.iter().cloned());
-        let modules = keys.iter().filter_map(|key| Some((key.as_str(), source.modules.get(key)?.as_slice())));
-        let files: Vec<(&str, &[u8])> = std::iter::once((main, source.main.as_slice())).chain(modules).collect();
+        let modules = keys
+            .iter()
+            .filter_map(|key| Some((key.as_str(), source.modules.get(key)?.as_slice())));
+        let files: Vec<(&str, &[u8])> = std::iter::once((main, source.main.as_slice()))
+            .chain(modules)
+            .collect();
         let config = serde_json::from_str(&source.config_json).unwrap_or_default();
-        let homes = self.homes.iter().map(|(name, interface, addresses)| Home { name, interface, addresses });
+        let homes = self.homes.iter().map(|(name, interface, addresses)| Home {
+            name,
+            interface,
+            addresses,
+        });
         let homes: Vec<Home<'_>> = homes.collect();
-        let used = Use { hook: source.name.as_str(), config: &config, grants: &self.grants, homes: &homes };
-        let said = |Foreseen { file, line, message, certain }| self.problem(format!("{file}:{line}: {message}"), certain);
+        let used = Use {
+            hook: source.name.as_str(),
+            config: &config,
+            grants: &self.grants,
+            homes: &homes,
+        };
+        let said =
+            |Foreseen {
+                 file,
+                 line,
+                 message,
+                 certain,
+             }| self.problem(format!("{file}:{line}: {message}"), certain);
         foresee(&files, &used).into_iter().map(said).collect()
     }
 
@@ -115,22 +166,42 @@ impl Foresight {
         Vec::new()
     }
 
-    /// What a component imports is compared with its grants when it is loaded; what it calls when is not to be seen. But if all
-    /// that it has may only look, it can use nothing that changes anything.
+    /// What a component imports is compared with its grants when it is loaded; what it calls when
+    /// is not to be seen. But if all that it has may only look, it can use nothing that changes
+    /// anything.
     #[cfg(feature = "wasm")]
     fn component(&self) -> Vec<HookProblem> {
         use crate::hooks::api::FUNCTIONS;
         if self.entry_points.iter().any(|entry| entry.may_change()) {
             return Vec::new();
         }
-        let Ok(abilities) = crate::hooks::manifest::abilities(&self.source.main) else { return Vec::new() };
-        let changes = |import: &&String| FUNCTIONS.iter().any(|function| function.full_name() == **import && function.changes());
-        let vain: Vec<&str> = abilities.imports.iter().filter(changes).map(String::as_str).collect();
+        let Ok(abilities) = crate::hooks::manifest::abilities(&self.source.main) else {
+            return Vec::new();
+        };
+        let changes = |import: &&String| {
+            FUNCTIONS
+                .iter()
+                .any(|function| function.full_name() == **import && function.changes())
+        };
+        let vain: Vec<&str> = abilities
+            .imports
+            .iter()
+            .filter(changes)
+            .map(String::as_str)
+            .collect();
         if vain.is_empty() {
             return Vec::new();
         }
-        let file = self.source.path.rsplit('/').next().unwrap_or(&self.source.path);
-        let message = format!("{file}: it imports {}, but its only entry point is health, which may only look", vain.join(", "));
+        let file = self
+            .source
+            .path
+            .rsplit('/')
+            .next()
+            .unwrap_or(&self.source.path);
+        let message = format!(
+            "{file}: it imports {}, but its only entry point is health, which may only look",
+            vain.join(", ")
+        );
         vec![self.problem(message, false)]
     }
 

@@ -44,7 +44,11 @@ impl Generations {
         let since_ms = clock::wall_ms();
         if let Some(hook) = self.hooks.get_mut(&name) {
             let before = std::mem::replace(&mut hook.pool, pool);
-            hook.before = Some(Before { pool: before, generation: hook.generation, since_ms: hook.since_ms });
+            hook.before = Some(Before {
+                pool: before,
+                generation: hook.generation,
+                since_ms: hook.since_ms,
+            });
             hook.generation += 1;
             info!(hook = %name, generation = hook.generation, digest = short(hook.pool.digest()), "Took a new version of a hook into use");
             hook.since_ms = since_ms;
@@ -52,7 +56,15 @@ impl Generations {
             hook.kept = false;
             hook.fault = None;
         } else {
-            let hook = Hook { pool, before: None, generation: 1, since_ms, rolled_back_from: None, kept: false, fault: None };
+            let hook = Hook {
+                pool,
+                before: None,
+                generation: 1,
+                since_ms,
+                rolled_back_from: None,
+                kept: false,
+                fault: None,
+            };
             self.hooks.insert(name, hook);
         }
     }
@@ -69,7 +81,13 @@ impl Generations {
     }
 
     /// Takes the kept version of a hook into use, because what is on disk was refused.
-    pub(super) fn take_kept(&mut self, pool: Rc<Pool>, accepted_ms: u64, message: String, refused: String) {
+    pub(super) fn take_kept(
+        &mut self,
+        pool: Rc<Pool>,
+        accepted_ms: u64,
+        message: String,
+        refused: String,
+    ) {
         let name = pool.name().clone();
         self.take(pool);
         if let Some(hook) = self.hooks.get_mut(&name) {
@@ -85,7 +103,11 @@ impl Generations {
 
     /// The digest of what was refused last, if it still is.
     pub(super) fn refused(&self, name: &Name) -> Option<String> {
-        self.hooks.get(name)?.fault.as_ref().map(|(_, refused)| refused.clone())
+        self.hooks
+            .get(name)?
+            .fault
+            .as_ref()
+            .map(|(_, refused)| refused.clone())
     }
 
     /// Forgets the versions before: what vouched for them no longer counts.
@@ -95,9 +117,12 @@ impl Generations {
         }
     }
 
-    /// What is on disk has a fault; the version in use serves on. A fault that is known already keeps its date.
+    /// What is on disk has a fault; the version in use serves on. A fault that is known already
+    /// keeps its date.
     pub(super) fn refuse(&mut self, name: &Name, message: String, digest: String) {
-        let Some(hook) = self.hooks.get_mut(name) else { return };
+        let Some(hook) = self.hooks.get_mut(name) else {
+            return;
+        };
         if let Some((fault, known)) = &mut hook.fault
             && fault.message == message
         {
@@ -105,7 +130,13 @@ impl Generations {
             return;
         }
         error!(hook = %name, generation = hook.generation, error = message, "Keeps the last good version of a hook");
-        hook.fault = Some((Fault { message, since_ms: clock::wall_ms() }, digest));
+        hook.fault = Some((
+            Fault {
+                message,
+                since_ms: clock::wall_ms(),
+            },
+            digest,
+        ));
     }
 
     /// What is on disk is what serves.

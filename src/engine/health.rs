@@ -1,7 +1,7 @@
 //! The hooks' `health`: asked on a timer, counted, and turned into a demotion.
 //!
-//! A check runs beside everything else and only its result comes here. Nothing is asked or counted while the hooks of a
-//! transition run: services are in motion then.
+//! A check runs beside everything else and only its result comes here. Nothing is asked or counted
+//! while the hooks of a transition run: services are in motion then.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -20,7 +20,8 @@ use crate::journal::Note;
 use crate::proto::Input;
 use crate::types::{Cause, Demotion, Name, State, Timestamp};
 
-/// While it cannot be asked (a transition is on its way, the link is down), it is looked again so soon.
+/// While it cannot be asked (a transition is on its way, the link is down), it is looked again so
+/// soon.
 const AGAIN: Duration = Duration::from_millis(200);
 
 /// A node that falls again within this time after it rose must be well for longer.
@@ -81,14 +82,31 @@ enum Change {
 impl Verdict {
     fn of(result: Result<Returned, HookError>, health: &Health) -> Self {
         match result {
-            Ok(Returned::Health { demotion: 0, .. }) => Self { demotion: 0, reason: String::new() },
+            Ok(Returned::Health { demotion: 0, .. }) => Self {
+                demotion: 0,
+                reason: String::new(),
+            },
             Ok(Returned::Health { demotion, reason }) => Self {
                 // As unfit as can be is what `false` says: how much that is, says the operator.
-                demotion: if demotion == 240 { health.demotion } else { demotion },
-                reason: if reason.is_empty() { "it gave no reason".to_owned() } else { reason },
+                demotion: if demotion == 240 {
+                    health.demotion
+                } else {
+                    demotion
+                },
+                reason: if reason.is_empty() {
+                    "it gave no reason".to_owned()
+                } else {
+                    reason
+                },
             },
-            Ok(Returned::Done) => Self { demotion: health.demotion, reason: "it gave back nothing".to_owned() },
-            Err(error) => Self { demotion: health.demotion, reason: error.to_string() },
+            Ok(Returned::Done) => Self {
+                demotion: health.demotion,
+                reason: "it gave back nothing".to_owned(),
+            },
+            Err(error) => Self {
+                demotion: health.demotion,
+                reason: error.to_string(),
+            },
         }
     }
 }
@@ -108,7 +126,11 @@ impl Check {
     }
 
     fn demotion(&self) -> u8 {
-        if let Standing::Unwell { demotion, .. } = &self.standing { *demotion } else { 0 }
+        if let Standing::Unwell { demotion, .. } = &self.standing {
+            *demotion
+        } else {
+            0
+        }
     }
 
     /// Begins a check: its number.
@@ -120,16 +142,26 @@ impl Check {
     }
 
     /// Counts what a check said of a node that serves its addresses, or does not.
-    fn count(&mut self, verdict: Verdict, health: &Health, serves: bool, now: Timestamp) -> Option<Change> {
-        let unwell = Standing::Unwell { demotion: verdict.demotion, reason: verdict.reason };
+    fn count(
+        &mut self,
+        verdict: Verdict,
+        health: &Health,
+        serves: bool,
+        now: Timestamp,
+    ) -> Option<Change> {
+        let unwell = Standing::Unwell {
+            demotion: verdict.demotion,
+            reason: verdict.reason,
+        };
         let well = verdict.demotion == 0;
         match &self.standing {
             Standing::Unknown if well => {
                 self.stand(Standing::Well);
                 None
             }
-            // The first answer counts at once: who is unwell at start shall not take over first. A master serves already, and
-            // a check that is new to it must fail as often as any before it takes the addresses away.
+            // The first answer counts at once: who is unwell at start shall not take over first. A
+            // master serves already, and a check that is new to it must fail as often as any before
+            // it takes the addresses away.
             Standing::Unknown => {
                 self.against += 1;
                 if serves && self.against < health.fall {
@@ -183,7 +215,13 @@ impl Check {
             Standing::Well => (Some(true), String::new()),
             Standing::Unwell { reason, .. } => (Some(false), reason.clone()),
         };
-        HealthStatus { hook: hook.clone(), well, demotion: self.demotion(), reason, since_ms: self.since_ms }
+        HealthStatus {
+            hook: hook.clone(),
+            well,
+            demotion: self.demotion(),
+            reason,
+            since_ms: self.since_ms,
+        }
     }
 
     fn stand(&mut self, standing: Standing) {
@@ -196,21 +234,36 @@ impl Check {
 impl Checks {
     /// The earliest time at which somebody is to be asked.
     pub(super) fn due(&self) -> Option<Timestamp> {
-        self.0.values().filter(|check| check.running.is_none()).map(|check| check.due).min()
+        self.0
+            .values()
+            .filter(|check| check.running.is_none())
+            .map(|check| check.due)
+            .min()
     }
 
     /// How unfit all of them together say this node is.
     pub(super) fn demotion(&self) -> Demotion {
-        self.0.values().fold(Demotion::NONE, |sum, check| sum.plus(Demotion::new(check.demotion())))
+        self.0.values().fold(Demotion::NONE, |sum, check| {
+            sum.plus(Demotion::new(check.demotion()))
+        })
     }
 
-    /// These hooks serve from now on: who has no `health` any more no longer counts, who is new is asked at once.
+    /// These hooks serve from now on: who has no `health` any more no longer counts, who is new is
+    /// asked at once.
     pub(super) fn follow(&mut self, hooks: &[Rc<Pool>], now: Timestamp) {
-        let with: Vec<&Name> = hooks.iter().filter(|hook| hook.defines(EntryPoint::Health)).map(|hook| hook.name()).collect();
+        let with: Vec<&Name> = hooks
+            .iter()
+            .filter(|hook| hook.defines(EntryPoint::Health))
+            .map(|hook| hook.name())
+            .collect();
         self.0.retain(|name, _| with.contains(&name));
         for name in with {
-            let check = self.0.entry(name.clone()).or_insert_with(|| Check::new(now));
-            // What an old version is asked now is of no interest; what is known stays until the new one has spoken.
+            let check = self
+                .0
+                .entry(name.clone())
+                .or_insert_with(|| Check::new(now));
+            // What an old version is asked now is of no interest; what is known stays until the new
+            // one has spoken.
             check.running = None;
             check.due = check.due.min(now);
         }
@@ -218,7 +271,10 @@ impl Checks {
 
     /// For the operator.
     pub(super) fn status(&self) -> Vec<HealthStatus> {
-        self.0.iter().map(|(hook, check)| check.status(hook)).collect()
+        self.0
+            .iter()
+            .map(|(hook, check)| check.status(hook))
+            .collect()
     }
 
     /// The same of one hook, if it has a `health`.
@@ -230,11 +286,19 @@ impl Checks {
 impl<W: World> Engine<W> {
     /// Asks the hooks of a virtual host whose time has come.
     pub(super) fn begin_checks(&mut self, index: usize, now: Timestamp) {
-        if self.nodes.get(&index).and_then(|node| node.checks.due()).is_none_or(|due| now < due) {
+        if self
+            .nodes
+            .get(&index)
+            .and_then(|node| node.checks.due())
+            .is_none_or(|due| now < due)
+        {
             return;
         }
-        let Some(node) = self.nodes.get_mut(&index) else { return };
-        let quiet = !node.queue.is_busy() && node.machine.state() != State::Init && self.stopping.is_none();
+        let Some(node) = self.nodes.get_mut(&index) else {
+            return;
+        };
+        let quiet =
+            !node.queue.is_busy() && node.machine.state() != State::Init && self.stopping.is_none();
         let event = node.event(EntryPoint::Health, false);
         for (name, check) in &mut node.checks.0 {
             if check.running.is_some() || check.due > now {
@@ -245,7 +309,8 @@ impl<W: World> Engine<W> {
                 continue;
             };
             let ticket = check.begin(&pool.spec().health, now);
-            node.queue.begin_check(Rc::clone(pool), event.clone(), ticket);
+            node.queue
+                .begin_check(Rc::clone(pool), event.clone(), ticket);
         }
     }
 
@@ -258,8 +323,18 @@ impl<W: World> Engine<W> {
         result: Result<Returned, HookError>,
         now: Timestamp,
     ) {
-        let (Some(node), Some(pool)) = (self.nodes.get_mut(&index), self.hooks.current(hook)) else { return };
-        let Some(check) = node.checks.0.get_mut(hook).filter(|check| check.running == Some(ticket)) else { return };
+        let (Some(node), Some(pool)) = (self.nodes.get_mut(&index), self.hooks.current(hook))
+        else {
+            return;
+        };
+        let Some(check) = node
+            .checks
+            .0
+            .get_mut(hook)
+            .filter(|check| check.running == Some(ticket))
+        else {
+            return;
+        };
         check.running = None;
         if node.queue.is_busy() || node.last.as_ref().map_or(0, |last| last.seq) != seq {
             // It looked at services that somebody was starting or stopping.
@@ -270,15 +345,23 @@ impl<W: World> Engine<W> {
         let verdict = Verdict::of(result, &health);
         let reason = verdict.reason.clone();
         let serves = node.machine.state() == State::Master;
-        let Some(change) = check.count(verdict, &health, serves, now) else { return };
+        let Some(change) = check.count(verdict, &health, serves, now) else {
+            return;
+        };
         let demotion = check.demotion();
         let vhost = &node.spec.name;
         match change {
-            Change::Fell | Change::Shifted => warn!(%vhost, %hook, demotion, reason, "Is unhealthy"),
+            Change::Fell | Change::Shifted => {
+                warn!(%vhost, %hook, demotion, reason, "Is unhealthy")
+            }
             Change::Rose => info!(%vhost, %hook, "Is healthy again"),
         }
         let is_master = node.is_master();
-        let note = Note::Health { hook: hook.clone(), demotion, reason: reason.clone() };
+        let note = Note::Health {
+            hook: hook.clone(),
+            demotion,
+            reason: reason.clone(),
+        };
         self.shared.journal.borrow_mut().note(now, index, note);
         self.demote(index, now);
         if change == Change::Fell && is_master && health.on_failure == OnUnhealthy::Resign {
@@ -302,21 +385,37 @@ mod tests {
     };
 
     fn said(demotion: u8) -> Verdict {
-        Verdict::of(Ok(Returned::Health { demotion, reason: format!("said {demotion}") }), &HEALTH)
+        Verdict::of(
+            Ok(Returned::Health {
+                demotion,
+                reason: format!("said {demotion}"),
+            }),
+            &HEALTH,
+        )
     }
 
     /// A check a second, from a time that is told; what followed from each.
     fn count(check: &mut Check, from_s: u64, said_each: &[u8]) -> Vec<Option<Change>> {
         let at = |n: usize| Timestamp::ZERO + Duration::from_secs(from_s + n as u64);
-        said_each.iter().enumerate().map(|(n, demotion)| check.count(said(*demotion), &HEALTH, false, at(n))).collect()
+        said_each
+            .iter()
+            .enumerate()
+            .map(|(n, demotion)| check.count(said(*demotion), &HEALTH, false, at(n)))
+            .collect()
     }
 
     #[test]
     fn it_falls_and_rises_after_so_many_in_a_row() {
         let mut check = Check::new(Timestamp::ZERO);
-        assert_eq!(count(&mut check, 0, &[0, 7, 7, 0, 7, 7, 7]).last(), Some(&Some(Change::Fell)));
+        assert_eq!(
+            count(&mut check, 0, &[0, 7, 7, 0, 7, 7, 7]).last(),
+            Some(&Some(Change::Fell))
+        );
         assert_eq!(check.demotion(), 7);
-        assert_eq!(count(&mut check, 10, &[0, 7, 0, 0]), [None, None, None, Some(Change::Rose)]);
+        assert_eq!(
+            count(&mut check, 10, &[0, 7, 0, 0]),
+            [None, None, None, Some(Change::Rose)]
+        );
         assert_eq!(check.demotion(), 0);
     }
 
@@ -328,55 +427,114 @@ mod tests {
         assert_eq!(count(&mut check, 0, &[0, 9]), [None, None]);
     }
 
-    /// Neither the first answer of a new check, nor those until it has failed as often as any, hand over what is held.
+    /// Neither the first answer of a new check, nor those until it has failed as often as any, hand
+    /// over what is held.
     #[test]
     fn a_check_that_is_new_to_a_master_falls_as_slowly_as_any() {
         let fallen = |serves: bool, said_each: &[u8]| {
             let mut check = Check::new(Timestamp::ZERO);
-            let mut count = |demotion: &u8| check.count(said(*demotion), &HEALTH, serves, Timestamp::ZERO);
-            said_each.iter().map(&mut count).position(|change| change == Some(Change::Fell))
+            let mut count =
+                |demotion: &u8| check.count(said(*demotion), &HEALTH, serves, Timestamp::ZERO);
+            said_each
+                .iter()
+                .map(&mut count)
+                .position(|change| change == Some(Change::Fell))
         };
         assert_eq!(fallen(true, &[9, 9, 9, 9]), Some(2));
         assert_eq!(fallen(true, &[9, 9, 0, 9, 9]), None);
-        assert_eq!(fallen(false, &[9]), Some(0), "who serves nothing yet shall not begin to");
+        assert_eq!(
+            fallen(false, &[9]),
+            Some(0),
+            "who serves nothing yet shall not begin to"
+        );
         let mut check = Check::new(Timestamp::ZERO);
         assert_eq!(check.count(said(9), &HEALTH, true, Timestamp::ZERO), None);
         assert_eq!(check.demotion(), 0);
-        assert_eq!(check.count(said(9), &HEALTH, false, Timestamp::ZERO), Some(Change::Fell), "it is no longer master");
+        assert_eq!(
+            check.count(said(9), &HEALTH, false, Timestamp::ZERO),
+            Some(Change::Fell),
+            "it is no longer master"
+        );
     }
 
     #[test]
     fn false_an_error_and_an_overrun_are_worth_what_the_operator_says() {
         assert_eq!(said(240).demotion, HEALTH.demotion);
-        let plain = Verdict::of(Ok(Returned::Health { demotion: 240, reason: String::new() }), &HEALTH);
-        assert_eq!(plain, Verdict { demotion: 100, reason: "it gave no reason".to_owned() });
+        let plain = Verdict::of(
+            Ok(Returned::Health {
+                demotion: 240,
+                reason: String::new(),
+            }),
+            &HEALTH,
+        );
+        assert_eq!(
+            plain,
+            Verdict {
+                demotion: 100,
+                reason: "it gave no reason".to_owned()
+            }
+        );
         assert_eq!(said(239).demotion, 239);
         let late = Verdict::of(Err(HookError::TimedOut(HEALTH.timeout)), &HEALTH);
-        assert_eq!(late, Verdict { demotion: 100, reason: "ran longer than its budget of 500ms".to_owned() });
+        assert_eq!(
+            late,
+            Verdict {
+                demotion: 100,
+                reason: "ran longer than its budget of 500ms".to_owned()
+            }
+        );
     }
 
     #[test]
     fn a_demotion_that_changes_is_told_at_once() {
         let mut check = Check::new(Timestamp::ZERO);
-        assert_eq!(count(&mut check, 0, &[9, 9, 20, 20]), [Some(Change::Fell), None, Some(Change::Shifted), None]);
+        assert_eq!(
+            count(&mut check, 0, &[9, 9, 20, 20]),
+            [Some(Change::Fell), None, Some(Change::Shifted), None]
+        );
         assert_eq!(check.demotion(), 20);
     }
 
     #[test]
     fn one_that_falls_again_soon_must_be_well_for_longer() {
         let mut check = Check::new(Timestamp::ZERO);
-        assert_eq!(count(&mut check, 0, &[9, 0, 0]).last(), Some(&Some(Change::Rose)));
-        assert_eq!(count(&mut check, 10, &[9, 9, 9]).last(), Some(&Some(Change::Fell)));
-        assert_eq!(count(&mut check, 20, &[0, 0, 0, 0]), [None, None, None, Some(Change::Rose)]);
+        assert_eq!(
+            count(&mut check, 0, &[9, 0, 0]).last(),
+            Some(&Some(Change::Rose))
+        );
+        assert_eq!(
+            count(&mut check, 10, &[9, 9, 9]).last(),
+            Some(&Some(Change::Fell))
+        );
+        assert_eq!(
+            count(&mut check, 20, &[0, 0, 0, 0]),
+            [None, None, None, Some(Change::Rose)]
+        );
         for (round, needed) in [(0, 8), (1, 16), (2, 32), (3, 64), (4, 64)] {
             let at = 100 * (round + 1);
-            assert_eq!(count(&mut check, at, &[9, 9, 9]).last(), Some(&Some(Change::Fell)), "{round}");
+            assert_eq!(
+                count(&mut check, at, &[9, 9, 9]).last(),
+                Some(&Some(Change::Fell)),
+                "{round}"
+            );
             let rises = count(&mut check, at + 3, &[0; 64]);
-            assert_eq!(rises.iter().position(|change| *change == Some(Change::Rose)), Some(needed - 1), "{round}");
+            assert_eq!(
+                rises
+                    .iter()
+                    .position(|change| *change == Some(Change::Rose)),
+                Some(needed - 1),
+                "{round}"
+            );
         }
         let later = 600 + SOON.as_secs();
-        assert_eq!(count(&mut check, later, &[9, 9, 9]).last(), Some(&Some(Change::Fell)));
-        assert_eq!(count(&mut check, later + 10, &[0, 0]).last(), Some(&Some(Change::Rose)));
+        assert_eq!(
+            count(&mut check, later, &[9, 9, 9]).last(),
+            Some(&Some(Change::Fell))
+        );
+        assert_eq!(
+            count(&mut check, later + 10, &[0, 0]).last(),
+            Some(&Some(Change::Rose))
+        );
     }
 
     #[test]

@@ -45,7 +45,9 @@ struct Told {
 pub(super) const fn duty_for(resource: &Resource, services_need_helper: bool) -> Option<Duty> {
     match resource {
         Resource::Service { .. } if services_need_helper => Some(Duty::Commands),
-        Resource::Hostname | Resource::Sysctl { .. } | Resource::File { .. } => Some(Duty::Settings),
+        Resource::Hostname | Resource::Sysctl { .. } | Resource::File { .. } => {
+            Some(Duty::Settings)
+        }
         Resource::Service { .. }
         | Resource::Address { .. }
         | Resource::Route { .. }
@@ -68,7 +70,14 @@ pub(super) async fn start(keeper: &Client, duty: Duty) -> io::Result<HelperClien
 impl Care {
     /// For the helper that the host has, if it has one.
     pub(super) fn new(keeper: Client, shared: Rc<Shared<LinuxHost>>, duty: Option<Duty>) -> Self {
-        let mut care = Self { keeper, shared, duty, spare: false, told: Rc::default(), watch: None };
+        let mut care = Self {
+            keeper,
+            shared,
+            duty,
+            spare: false,
+            told: Rc::default(),
+            watch: None,
+        };
         care.watch();
         care
     }
@@ -99,7 +108,10 @@ impl Care {
     pub(super) fn end_if_idle(&mut self) {
         let executor = &self.shared.executor;
         let by_script = executor.host().services_need_helper();
-        let holds = executor.ledger().iter().any(|holding| duty_for(holding.resource, by_script).is_some());
+        let holds = executor
+            .ledger()
+            .iter()
+            .any(|holding| duty_for(holding.resource, by_script).is_some());
         if holds || !executor.is_recovered() {
             return;
         }
@@ -127,8 +139,14 @@ impl Care {
             before.abort();
         }
         let Some(duty) = self.duty else { return };
-        let (keeper, shared, told) = (self.keeper.clone(), Rc::clone(&self.shared), Rc::clone(&self.told));
-        self.watch = Some(tokio::task::spawn_local(async move { look_after(&keeper, &shared, &told, duty).await }));
+        let (keeper, shared, told) = (
+            self.keeper.clone(),
+            Rc::clone(&self.shared),
+            Rc::clone(&self.told),
+        );
+        self.watch = Some(tokio::task::spawn_local(async move {
+            look_after(&keeper, &shared, &told, duty).await
+        }));
     }
 }
 
@@ -144,16 +162,31 @@ async fn look_after(keeper: &Client, shared: &Shared<LinuxHost>, told: &Told, du
         told.deaths.set(told.deaths.get() + 1);
         let message = format!("the helper process is gone: {why}");
         let pause = backoff.pause();
-        error!(why, restart_ms = pause.as_millis(), "The helper process died; starts it again");
-        told.fault.replace(Some(Fault { message, since_ms: clock::wall_ms() }));
-        shared.executor.host().use_helper(again(keeper, told, duty, (pause, &mut backoff)).await);
+        error!(
+            why,
+            restart_ms = pause.as_millis(),
+            "The helper process died; starts it again"
+        );
+        told.fault.replace(Some(Fault {
+            message,
+            since_ms: clock::wall_ms(),
+        }));
+        shared
+            .executor
+            .host()
+            .use_helper(again(keeper, told, duty, (pause, &mut backoff)).await);
         told.fault.replace(None);
         info!("The helper process runs again");
     }
 }
 
 /// Tries until there is one.
-async fn again(keeper: &Client, told: &Told, duty: Duty, (mut pause, backoff): (Duration, &mut Backoff)) -> HelperClient {
+async fn again(
+    keeper: &Client,
+    told: &Told,
+    duty: Duty,
+    (mut pause, backoff): (Duration, &mut Backoff),
+) -> HelperClient {
     loop {
         tokio::time::sleep(pause).await;
         match start(keeper, duty).await {

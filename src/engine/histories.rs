@@ -1,8 +1,9 @@
-//! For every history of effects, failures and a crash at every point: the host ends as it was before.
+//! For every history of effects, failures and a crash at every point: the host ends as it was
+//! before.
 //!
-//! A history is played on a host in memory, with a ledger on disk. The process dies before or after its n-th call of
-//! the host, for every n, and with the ledger cut within what it wrote since the call before. Its successor, which may
-//! die as well, undoes what is left.
+//! A history is played on a host in memory, with a ledger on disk. The process dies before or after
+//! its n-th call of the host, for every n, and with the ledger cut within what it wrote since the
+//! call before. Its successor, which may die as well, undoes what is left.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -32,7 +33,12 @@ enum Op {
     /// Becomes master: its own address.
     Hold { vhost: usize },
     /// An effect of its hook.
-    Set { vhost: usize, what: usize, value: usize, how: How },
+    Set {
+        vhost: usize,
+        what: usize,
+        value: usize,
+        how: How,
+    },
     /// Is no longer master.
     Leave { vhost: usize },
 }
@@ -58,10 +64,22 @@ fn effect(what: usize, value: usize) -> Effect {
     let word = ["one", "two"][value].to_owned();
     match what {
         0 => Effect::HostnameSet { name: word },
-        1 => Effect::Service { unit: "httpd".into(), verb: [ServiceVerb::Start, ServiceVerb::Stop][value] },
-        2 => Effect::FileWrite { path: "/etc/motd".into(), content: word.into_bytes() },
-        3 => Effect::SysctlSet { key: "net.ipv4.ip_forward".into(), value: word },
-        _ => Effect::AddressAdd { address: "10.9.9.9/32".parse().unwrap(), dev: dev() },
+        1 => Effect::Service {
+            unit: "httpd".into(),
+            verb: [ServiceVerb::Start, ServiceVerb::Stop][value],
+        },
+        2 => Effect::FileWrite {
+            path: "/etc/motd".into(),
+            content: word.into_bytes(),
+        },
+        3 => Effect::SysctlSet {
+            key: "net.ipv4.ip_forward".into(),
+            value: word,
+        },
+        _ => Effect::AddressAdd {
+            address: "10.9.9.9/32".parse().unwrap(),
+            dev: dev(),
+        },
     }
 }
 
@@ -115,14 +133,23 @@ struct MortalHost<'a> {
     /// It never takes the value `two`.
     stubborn: bool,
     ledger: PathBuf,
-    /// Length of the ledger at the last answer, and at the last call: a crash in between may cut it there.
+    /// Length of the ledger at the last answer, and at the last call: a crash in between may cut it
+    /// there.
     written: Cell<(u64, u64)>,
 }
 
 impl<'a> MortalHost<'a> {
     fn new(inner: &'a FakeHost, directory: &Path, crash: Crash, failing: &'a [u64]) -> Self {
         let ledger = instance(directory).run_dir().join("ledger");
-        Self { inner, calls: Cell::new(0), crash, failing, stubborn: false, ledger, written: Cell::new((0, 0)) }
+        Self {
+            inner,
+            calls: Cell::new(0),
+            crash,
+            failing,
+            stubborn: false,
+            ledger,
+            written: Cell::new((0, 0)),
+        }
     }
 
     fn call(&self, granted: &Granted) -> Result<Reply, HostError> {
@@ -132,13 +159,24 @@ impl<'a> MortalHost<'a> {
         if self.crash == Crash::Before(number) {
             resume_unwind(Box::new(Died));
         }
-        let refused = self.stubborn && granted.effect().assigns().is_some_and(|(_, value)| is_two(&value));
+        let refused = self.stubborn
+            && granted
+                .effect()
+                .assigns()
+                .is_some_and(|(_, value)| is_two(&value));
         if refused || self.failing.contains(&number) {
             // Refused outright, or failed in a way that says nothing of what was done.
             let errno = number.is_multiple_of(2).then_some(libc::EINVAL);
-            return Err(HostError { message: "it does not want to".into(), errno });
+            return Err(HostError {
+                message: "it does not want to".into(),
+                errno,
+            });
         }
-        let reply = self.inner.perform(granted, LIMIT).now_or_never().expect("a host in memory answers at once");
+        let reply = self
+            .inner
+            .perform(granted, LIMIT)
+            .now_or_never()
+            .expect("a host in memory answers at once");
         if self.crash == Crash::After(number) {
             resume_unwind(Box::new(Died));
         }
@@ -161,8 +199,17 @@ impl Host for &MortalHost<'_> {
         self.call(granted)
     }
 
-    fn lease(&self, address: VirtualAddress, dev: &IfName, _: Option<Duration>) -> Result<(), HostError> {
-        self.call(&Granted::by_daemon(Effect::AddressAdd { address, dev: dev.clone() })).map(drop)
+    fn lease(
+        &self,
+        address: VirtualAddress,
+        dev: &IfName,
+        _: Option<Duration>,
+    ) -> Result<(), HostError> {
+        self.call(&Granted::by_daemon(Effect::AddressAdd {
+            address,
+            dev: dev.clone(),
+        }))
+        .map(drop)
     }
 
     fn renew(&self, renewals: &[Renewal]) -> Vec<(usize, HostError)> {
@@ -194,14 +241,23 @@ impl Host for &MortalHost<'_> {
     }
 }
 
-/// The values that each resource may go back to: what it was, or what an effect that stays has given it. Two, if nobody
-/// knows whether that effect came through.
+/// The values that each resource may go back to: what it was, or what an effect that stays has
+/// given it. Two, if nobody knows whether that effect came through.
 type Expected = RefCell<BTreeMap<Resource, Vec<Value>>>;
 
 fn instance(directory: &Path) -> Instance {
     let origin = Origin { boot: 1, netns: 2 };
-    let open = || Instance::open(&directory.join("run"), &directory.join("lib"), "test", origin, []);
-    // A process that another test is just starting has our locks for the moment between fork and exec.
+    let open = || {
+        Instance::open(
+            &directory.join("run"),
+            &directory.join("lib"),
+            "test",
+            origin,
+            [],
+        )
+    };
+    // A process that another test is just starting has our locks for the moment between fork and
+    // exec.
     for _ in 0..100_000 {
         match open() {
             Err(InstanceError::Running { .. }) => std::thread::yield_now(),
@@ -224,16 +280,26 @@ fn open(instance: &Instance) -> (Ledger, Vec<Leftover>) {
 }
 
 fn host() -> FakeHost {
-    let address = Resource::Address { dev: dev(), ip: own_address(0).ip };
+    let address = Resource::Address {
+        dev: dev(),
+        ip: own_address(0).ip,
+    };
     FakeHost::new()
         .with(Resource::Hostname, Value::Text("node".into()))
-        .with(Resource::File { path: "/etc/motd".into() }, Value::File(b"before".to_vec()))
+        .with(
+            Resource::File {
+                path: "/etc/motd".into(),
+            },
+            Value::File(b"before".to_vec()),
+        )
         .with(address, Value::Absent)
 }
 
 /// In memory where there is such a place: nothing here outlives the test.
 fn directory() -> tempfile::TempDir {
-    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
+    tempfile::tempdir_in("/dev/shm")
+        .or_else(|_| tempfile::tempdir())
+        .unwrap()
 }
 
 async fn play(ops: &[Op], host: &MortalHost<'_>, ledger: Ledger, expected: &Expected) {
@@ -242,28 +308,63 @@ async fn play(ops: &[Op], host: &MortalHost<'_>, ledger: Ledger, expected: &Expe
     for op in ops {
         host.answered();
         match *op {
-            Op::Hold { vhost } => drop(executor.hold_addresses(&vhost_name(vhost), &dev(), &[own_address(vhost)], Lease::Off)),
+            Op::Hold { vhost } => drop(executor.hold_addresses(
+                &vhost_name(vhost),
+                &dev(),
+                &[own_address(vhost)],
+                Lease::Off,
+            )),
             Op::Leave { vhost } => leave(&executor, vhost).await,
-            Op::Set { vhost, what, value, how } => {
-                let owner = Owner { vhost: vhost_name(vhost), hook: Some("hook".parse().unwrap()) };
-                let own = Own { dev: &dev(), addresses: &[] };
-                let behalf = Behalf { owner: &owner, grants: &grants, own, scoped: !matches!(how, How::Staying), left: LIMIT };
+            Op::Set {
+                vhost,
+                what,
+                value,
+                how,
+            } => {
+                let owner = Owner {
+                    vhost: vhost_name(vhost),
+                    hook: Some("hook".parse().unwrap()),
+                };
+                let own = Own {
+                    dev: &dev(),
+                    addresses: &[],
+                };
+                let behalf = Behalf {
+                    owner: &owner,
+                    grants: &grants,
+                    own,
+                    scoped: !matches!(how, How::Staying),
+                    left: LIMIT,
+                };
                 let effect = effect(what, value);
-                let Some((resource, value)) = effect.assigns() else { continue };
+                let Some((resource, value)) = effect.assigns() else {
+                    continue;
+                };
                 // What can never be is never expected.
                 let never = host.stubborn && is_two(&value);
                 if never && let Some(values) = expected.borrow_mut().get_mut(&resource) {
-                    // It may have taken the place of a value that was noted before: then what was found comes back.
+                    // It may have taken the place of a value that was noted before: then what was
+                    // found comes back.
                     values.push(self::host().value(&resource));
                 }
                 if matches!(how, How::Scoped) || never {
-                    drop(executor.ask(&behalf, effect, matches!(how, How::Kept)).await);
+                    drop(
+                        executor
+                            .ask(&behalf, effect, matches!(how, How::Kept))
+                            .await,
+                    );
                     continue;
                 }
                 // Before, because the process may die in it.
                 let before = || vec![self::host().value(&resource)];
-                expected.borrow_mut().entry(resource.clone()).or_insert_with(before).push(value.clone());
-                let done = executor.ask(&behalf, effect, matches!(how, How::Kept)).await;
+                expected
+                    .borrow_mut()
+                    .entry(resource.clone())
+                    .or_insert_with(before)
+                    .push(value.clone());
+                let done = executor
+                    .ask(&behalf, effect, matches!(how, How::Kept))
+                    .await;
                 if done.is_ok() {
                     expected.borrow_mut().insert(resource, vec![value]);
                 }
@@ -275,7 +376,10 @@ async fn play(ops: &[Op], host: &MortalHost<'_>, ledger: Ledger, expected: &Expe
     for vhost in [1, 0] {
         leave(&executor, vhost).await;
     }
-    assert!(executor.ledger().is_empty() || !host.failing.is_empty() || host.stubborn, "all is undone");
+    assert!(
+        executor.ledger().is_empty() || !host.failing.is_empty() || host.stubborn,
+        "all is undone"
+    );
     // What failed is tried again; sooner or later it works.
     for _ in 0..host.failing.len() + 2 * usize::from(host.stubborn) {
         for vhost in 0..2 {
@@ -295,7 +399,10 @@ fn live(directory: &Path, host: &MortalHost<'_>, life: impl AsyncFnOnce(Ledger, 
     let run = AssertUnwindSafe(|| {
         let instance = instance(directory);
         let (ledger, left) = open(&instance);
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
         runtime.block_on(life(ledger, Recovery::new(left)));
     });
     match catch_unwind(run) {
@@ -324,14 +431,28 @@ fn recover(directory: &Path, host: &FakeHost, crash: Crash, failing: &[u64]) -> 
 fn check(host: &FakeHost, expected: &Expected, what: &str) -> Result<(), TestCaseError> {
     let before = self::host();
     for vhost in 0..2 {
-        let address = Resource::Address { dev: dev(), ip: own_address(vhost).ip };
+        let address = Resource::Address {
+            dev: dev(),
+            ip: own_address(vhost).ip,
+        };
         prop_assert_eq!(host.value(&address), Value::Absent, "{}", what);
     }
     for number in 0..5 {
         let (resource, _) = effect(number, 0).assigns().unwrap();
         let there = host.value(&resource);
-        let expected = expected.borrow().get(&resource).cloned().unwrap_or_else(|| vec![before.value(&resource)]);
-        prop_assert!(expected.contains(&there), "{}: {} is {}, not one of {:?}", what, resource, there, expected);
+        let expected = expected
+            .borrow()
+            .get(&resource)
+            .cloned()
+            .unwrap_or_else(|| vec![before.value(&resource)]);
+        prop_assert!(
+            expected.contains(&there),
+            "{}: {} is {}, not one of {:?}",
+            what,
+            resource,
+            there,
+            expected
+        );
     }
     Ok(())
 }
@@ -347,7 +468,8 @@ fn tear(host: &MortalHost<'_>, cut: u64) {
         Crash::Before(_) | Crash::Never => {}
         Crash::After(_) => {
             let mut file = OpenOptions::new().append(true).open(&host.ledger).unwrap();
-            file.write_all(&vec![7; usize::try_from(cut % 40).unwrap()]).unwrap();
+            file.write_all(&vec![7; usize::try_from(cut % 40).unwrap()])
+                .unwrap();
         }
     }
 }
@@ -356,10 +478,16 @@ fn crash_everywhere(ops: &[Op], failing: &[u64], cut: u64) -> Result<(), TestCas
     for number in 1.. {
         let mut lived = 0;
         for crash in [Crash::Before(number), Crash::After(number)] {
-            for second in [Crash::Never, Crash::Before(1 + cut % 3), Crash::After(1 + cut % 3)] {
+            for second in [
+                Crash::Never,
+                Crash::Before(1 + cut % 3),
+                Crash::After(1 + cut % 3),
+            ] {
                 let (directory, host, expected) = (directory(), host(), Expected::default());
                 let mortal = MortalHost::new(&host, directory.path(), crash, failing);
-                if live(directory.path(), &mortal, async |ledger, _| play(ops, &mortal, ledger, &expected).await) {
+                if live(directory.path(), &mortal, async |ledger, _| {
+                    play(ops, &mortal, ledger, &expected).await
+                }) {
                     lived += 1;
                     continue;
                 }

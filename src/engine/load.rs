@@ -35,8 +35,8 @@ impl Refused {
     }
 }
 
-/// Loads every hook of the configuration in a runner of its own. One whose file has a fault serves in the version that was
-/// accepted last; without such a version the start ends here.
+/// Loads every hook of the configuration in a runner of its own. One whose file has a fault serves
+/// in the version that was accepted last; without such a version the start ends here.
 pub(super) async fn hooks(
     config: &Config,
     keeper: &Client,
@@ -50,7 +50,10 @@ pub(super) async fn hooks(
             Ok(pool) => {
                 loaded(spec, &pool);
                 // It may have served for long, and refusing it now would leave the node without it.
-                for problem in Foresight::of(config, &pool).map(Foresight::look).unwrap_or_default() {
+                for problem in Foresight::of(config, &pool)
+                    .map(Foresight::look)
+                    .unwrap_or_default()
+                {
                     warn!(hook = %name, problem = problem.message, "A hook will go wrong");
                 }
                 hooks.take(Rc::clone(&pool));
@@ -59,9 +62,24 @@ pub(super) async fn hooks(
                 }
             }
             Err(refused) => {
-                let failed = |error| StartError::Hook { name: name.clone(), source: error };
-                let last = if refused.is_its_own_fault() { kept.last_good(name).await } else { None };
-                let Some(KeptHook { accepted_ms, source, signatures, .. }) = last else { return Err(failed(refused.error)) };
+                let failed = |error| StartError::Hook {
+                    name: name.clone(),
+                    source: error,
+                };
+                let last = if refused.is_its_own_fault() {
+                    kept.last_good(name).await
+                } else {
+                    None
+                };
+                let Some(KeptHook {
+                    accepted_ms,
+                    source,
+                    signatures,
+                    ..
+                }) = last
+                else {
+                    return Err(failed(refused.error));
+                };
                 // The operator's terms may have changed since it was accepted.
                 let material = Material::kept(&belief, spec, source, &signatures);
                 let material = material.map_err(|_| failed(refused.error.clone()))?;
@@ -79,7 +97,9 @@ pub(super) async fn hooks(
 
 /// The signatures that vouch for what was loaded.
 pub(super) fn signatures(pool: &Pool) -> Signatures {
-    pool.vouched().map(|vouched| vouched.signatures.clone()).unwrap_or_default()
+    pool.vouched()
+        .map(|vouched| vouched.signatures.clone())
+        .unwrap_or_default()
 }
 
 fn loaded(spec: &config::Hook, pool: &Pool) {
@@ -89,9 +109,16 @@ fn loaded(spec: &config::Hook, pool: &Pool) {
 }
 
 /// Loads a hook as it is on disk, without its test.
-pub(super) async fn hook(config: &Config, name: &Name, spec: &config::Hook, keeper: &Client) -> Result<Rc<Pool>, LoadError> {
+pub(super) async fn hook(
+    config: &Config,
+    name: &Name,
+    spec: &config::Hook,
+    keeper: &Client,
+) -> Result<Rc<Pool>, LoadError> {
     let belief = Belief::of(config, &Access::own());
-    read_and_load(config, &belief, (name, spec), keeper, None).await.map_err(|refused| refused.error)
+    read_and_load(config, &belief, (name, spec), keeper, None)
+        .await
+        .map_err(|refused| refused.error)
 }
 
 /// With `examine` it also has to pass its test, unless it is the version that passed before.
@@ -102,20 +129,31 @@ async fn read_and_load(
     keeper: &Client,
     examine: Option<(&Kept, Examine)>,
 ) -> Result<Rc<Pool>, Refused> {
-    let unread = |error: String| Refused { error: LoadError::Code(error), digest: String::new() };
+    let unread = |error: String| Refused {
+        error: LoadError::Code(error),
+        digest: String::new(),
+    };
     let material = Material::read(belief, name, spec).map_err(|error| unread(error.to_string()))?;
     let digest = material.source.digest();
     let mut test = None;
     if let Some((kept, _)) = examine
         && spec.reload == Reload::Tested
-        && kept.last_good(name).await.is_none_or(|last| last.digest != digest)
+        && kept
+            .last_good(name)
+            .await
+            .is_none_or(|last| last.digest != digest)
     {
         test = exam::read(belief, spec).map_err(unread)?;
         exam::tell_untested(name, spec, test.as_ref());
     }
     let attempt = exam::attempt(&digest, test.as_ref());
     let test = examine.and_then(|(_, examine)| Some((examine, test?)));
-    accept(config, name, spec, material, test, keeper).await.map_err(|error| Refused { error, digest: attempt })
+    accept(config, name, spec, material, test, keeper)
+        .await
+        .map_err(|error| Refused {
+            error,
+            digest: attempt,
+        })
 }
 
 /// Loads one version of a hook and has it pass its test, if it has one to pass.

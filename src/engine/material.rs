@@ -12,8 +12,17 @@ use crate::trust::Trust;
 use crate::types::Name;
 
 /// What the operator wants of this hook.
-pub(super) fn terms<'a>(trust: &'a Trust, spec: &'a config::Hook, sources: &'a Sources) -> Terms<'a> {
-    Terms { trust, digest: spec.digest, signature: spec.signature.as_deref(), sources }
+pub(super) fn terms<'a>(
+    trust: &'a Trust,
+    spec: &'a config::Hook,
+    sources: &'a Sources,
+) -> Terms<'a> {
+    Terms {
+        trust,
+        digest: spec.digest,
+        signature: spec.signature.as_deref(),
+        sources,
+    }
 }
 
 /// Whose hooks are believed: who vouches for them, and who may write their files.
@@ -30,7 +39,11 @@ pub(super) struct Belief {
 impl Belief {
     /// As the configuration wants it.
     pub(super) fn of(config: &config::Config, access: &Access) -> Self {
-        Self { trust: config.trust.clone(), owners: config.daemon.file_owners, access: access.clone() }
+        Self {
+            trust: config.trust.clone(),
+            owners: config.daemon.file_owners,
+            access: access.clone(),
+        }
     }
 
     /// What opens them, and has opened none yet.
@@ -41,7 +54,8 @@ impl Belief {
     /// Looks at who else could have written what was just read.
     ///
     /// # Errors
-    /// Somebody could, and the configuration does not want that. The text names the part of the path and what mends it.
+    /// Somebody could, and the configuration does not want that. The text names the part of the
+    /// path and what mends it.
     pub(super) fn judge(&self, sources: &Sources) -> Result<(), String> {
         let refusals = sources.refusals();
         if self.owners == FileOwners::Warn {
@@ -50,12 +64,17 @@ impl Belief {
             }
             return Ok(());
         }
-        refusals.first().map_or(Ok(()), |refusal| Err(told(refusal)))
+        refusals
+            .first()
+            .map_or(Ok(()), |refusal| Err(told(refusal)))
     }
 }
 
 fn told(refusal: &Refusal) -> String {
-    let mend = refusal.mend().map(|command| format!("; mend it: {command}")).unwrap_or_default();
+    let mend = refusal
+        .mend()
+        .map(|command| format!("; mend it: {command}"))
+        .unwrap_or_default();
     format!("others could change what is read from here: {refusal}{mend}")
 }
 
@@ -83,23 +102,36 @@ impl Material {
         let vouched = source.vet_kept(&spec.path, terms(&belief.trust, spec, &sources), signatures);
         let vouched = vouched.map_err(|err| LoadError::Code(err.to_string()))?;
         belief.judge(&sources).map_err(LoadError::Code)?;
-        Ok(Self { source, vouched: Some(vouched) })
+        Ok(Self {
+            source,
+            vouched: Some(vouched),
+        })
     }
 
     /// Reads a hook from disk and looks who vouches for it.
     ///
     /// # Errors
     /// It cannot be read, or is not to be trusted. The text names the file.
-    pub(super) fn read(belief: &Belief, name: &Name, spec: &config::Hook) -> Result<Self, LoadError> {
+    pub(super) fn read(
+        belief: &Belief,
+        name: &Name,
+        spec: &config::Hook,
+    ) -> Result<Self, LoadError> {
         let failed = |err: &dyn std::fmt::Display| LoadError::Code(err.to_string());
         match &spec.kind {
             config::Kind::Module => {
                 let sources = belief.sources();
-                let source = HookSource::read(name.clone(), &spec.path, spec.config_json.clone(), &sources);
+                let source =
+                    HookSource::read(name.clone(), &spec.path, spec.config_json.clone(), &sources);
                 let mut source = source.map_err(|err| failed(&err))?;
-                let vouched = source.vet(&spec.path, terms(&belief.trust, spec, &sources)).map_err(|err| failed(&err))?;
+                let vouched = source
+                    .vet(&spec.path, terms(&belief.trust, spec, &sources))
+                    .map_err(|err| failed(&err))?;
                 belief.judge(&sources).map_err(LoadError::Code)?;
-                Ok(Self { source, vouched: Some(vouched) })
+                Ok(Self {
+                    source,
+                    vouched: Some(vouched),
+                })
             }
             config::Kind::Script(_) => {
                 let source = HookSource {
@@ -111,7 +143,10 @@ impl Material {
                     config_json: spec.config_json.clone(),
                     native: None,
                 };
-                Ok(Self { source, vouched: None })
+                Ok(Self {
+                    source,
+                    vouched: None,
+                })
             }
         }
     }

@@ -1,4 +1,5 @@
-//! Where a reload finds the virtual hosts again: under another name, on another interface, or on one that is not there.
+//! Where a reload finds the virtual hosts again: under another name, on another interface, or on
+//! one that is not there.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,7 +9,8 @@ use crate::config::{self, Config};
 use crate::host::netlink;
 use crate::types::{IfName, Name};
 
-/// One virtual host on the wire, before and after, whatever it is called: an interface, a vhid and a group make it.
+/// One virtual host on the wire, before and after, whatever it is called: an interface, a vhid and
+/// a group make it.
 fn same_on_the_wire(a: &config::Vhost, b: &config::Vhost) -> bool {
     a.interface == b.interface && a.vhid == b.vhid && a.destination == b.destination
 }
@@ -16,15 +18,29 @@ fn same_on_the_wire(a: &config::Vhost, b: &config::Vhost) -> bool {
 /// The interfaces of a configuration that do not exist now.
 pub(super) fn missing_interfaces(config: &Config) -> BTreeSet<IfName> {
     let all: BTreeSet<&IfName> = config.vhosts.iter().map(|vhost| &vhost.interface).collect();
-    let missing = |dev: &&&IfName| netlink::index_of(dev).is_err_and(|error| error.errno == Some(libc::ENODEV));
-    all.iter().filter(missing).map(|dev| (*dev).clone()).collect()
+    let missing = |dev: &&&IfName| {
+        netlink::index_of(dev).is_err_and(|error| error.errno == Some(libc::ENODEV))
+    };
+    all.iter()
+        .filter(missing)
+        .map(|dev| (*dev).clone())
+        .collect()
 }
 
-/// The interfaces of a configuration that are there and on which CARP cannot be spoken, a line each.
+/// The interfaces of a configuration that are there and on which CARP cannot be spoken, a line
+/// each.
 pub(super) fn unfit_interfaces(config: &Config) -> Vec<String> {
-    let Ok(netlink) = netlink::Netlink::open() else { return Vec::new() };
+    let Ok(netlink) = netlink::Netlink::open() else {
+        return Vec::new();
+    };
     let all: BTreeSet<&IfName> = config.vhosts.iter().map(|vhost| &vhost.interface).collect();
-    let problem = |dev: &IfName| netlink.link(dev).ok()?.flaw().map(|flaw| format!("the interface {dev} {flaw}"));
+    let problem = |dev: &IfName| {
+        netlink
+            .link(dev)
+            .ok()?
+            .flaw()
+            .map(|flaw| format!("the interface {dev} {flaw}"))
+    };
     all.into_iter().filter_map(problem).collect()
 }
 
@@ -38,21 +54,31 @@ pub(super) struct Moves {
 }
 
 impl Moves {
-    /// A name that is given up by a virtual host that goes belongs to what that one's hooks still undo: then whoever gets the
-    /// name goes and comes anew, too.
-    fn find<'a>(there: impl Iterator<Item = (usize, &'a config::Vhost)>, vhosts: &[config::Vhost]) -> Self {
+    /// A name that is given up by a virtual host that goes belongs to what that one's hooks still
+    /// undo: then whoever gets the name goes and comes anew, too.
+    fn find<'a>(
+        there: impl Iterator<Item = (usize, &'a config::Vhost)>,
+        vhosts: &[config::Vhost],
+    ) -> Self {
         let (mut kept, mut gone) = (Vec::new(), BTreeSet::new());
         for (index, spec) in there {
-            match vhosts.iter().position(|vhost| same_on_the_wire(vhost, spec)) {
+            match vhosts
+                .iter()
+                .position(|vhost| same_on_the_wire(vhost, spec))
+            {
                 Some(place) => kept.push((index, place, spec.name.clone())),
                 None => _ = gone.insert(spec.name.clone()),
             }
         }
         loop {
             let fits = |(_, place, name): &(usize, usize, Name)| {
-                vhosts.get(*place).is_some_and(|vhost| vhost.name == *name || !gone.contains(&vhost.name))
+                vhosts
+                    .get(*place)
+                    .is_some_and(|vhost| vhost.name == *name || !gone.contains(&vhost.name))
             };
-            let Some(unfit) = kept.iter().position(|one| !fits(one)) else { break };
+            let Some(unfit) = kept.iter().position(|one| !fits(one)) else {
+                break;
+            };
             gone.insert(kept.swap_remove(unfit).2);
         }
         let mut moves = Self::default();
@@ -72,19 +98,29 @@ impl Moves {
 
     /// The number of the virtual host that becomes this one of the new list.
     pub(super) fn of(&self, place: usize) -> Option<usize> {
-        self.kept.iter().find(|(_, kept)| **kept == place).map(|(index, _)| *index)
+        self.kept
+            .iter()
+            .find(|(_, kept)| **kept == place)
+            .map(|(index, _)| *index)
     }
 }
 
 impl Engine {
     /// What a new configuration makes of the virtual hosts that are there.
     pub(super) fn moves(&self, config: &Config) -> Moves {
-        Moves::find(self.nodes.iter().map(|(index, node)| (*index, &node.spec)), &config.vhosts)
+        Moves::find(
+            self.nodes.iter().map(|(index, node)| (*index, &node.spec)),
+            &config.vhosts,
+        )
     }
 
-    /// Why virtual hosts cannot be called otherwise now: whatever a hook claims while it runs, it claims for the old name.
+    /// Why virtual hosts cannot be called otherwise now: whatever a hook claims while it runs, it
+    /// claims for the old name.
     pub(super) fn cannot_rename(&self, moves: &Moves) -> Vec<String> {
-        let nodes = self.nodes.values().filter_map(|node| Some((node, moves.renamed.get(&node.spec.name)?)));
+        let nodes = self
+            .nodes
+            .values()
+            .filter_map(|node| Some((node, moves.renamed.get(&node.spec.name)?)));
         let ledger = self.shared.executor.ledger();
         let problem = |(node, to): (&Node<_>, &Name)| {
             let name = &node.spec.name;
@@ -103,7 +139,8 @@ impl Engine {
         nodes.filter_map(problem).collect()
     }
 
-    /// Gives virtual hosts their new names: nothing else of them changes, on the wire or on the host.
+    /// Gives virtual hosts their new names: nothing else of them changes, on the wire or on the
+    /// host.
     pub(super) fn rename(&mut self, moves: &Moves, changes: &mut Vec<String>) {
         if moves.renamed.is_empty() {
             return;
@@ -111,7 +148,9 @@ impl Engine {
         self.shared.executor.rename(&moves.renamed);
         let now = super::clock::now();
         for (index, node) in self.nodes.iter_mut() {
-            let Some(to) = moves.renamed.get(&node.spec.name) else { continue };
+            let Some(to) = moves.renamed.get(&node.spec.name) else {
+                continue;
+            };
             changes.push(format!("vhost {}: renamed to {to}", node.spec.name));
             node.spec.name = to.clone();
             node.queue.rename(to.clone());
@@ -119,13 +158,30 @@ impl Engine {
         }
     }
 
-    /// Masters that would go, and could not come where they are to be: nobody here would hold their addresses then.
-    pub(super) fn would_let_go(&self, config: &Config, moves: &Moves, missing: &BTreeSet<IfName>) -> Vec<String> {
-        let masters = self.nodes.iter().filter(|(index, node)| node.is_master() && !moves.keeps(**index));
+    /// Masters that would go, and could not come where they are to be: nobody here would hold their
+    /// addresses then.
+    pub(super) fn would_let_go(
+        &self,
+        config: &Config,
+        moves: &Moves,
+        missing: &BTreeSet<IfName>,
+    ) -> Vec<String> {
+        let masters = self
+            .nodes
+            .iter()
+            .filter(|(index, node)| node.is_master() && !moves.keeps(**index));
         let problem = |(_, node): (&usize, &Node<_>)| {
             let old = &node.spec;
-            let shares = |new: &&config::Vhost| new.addresses.iter().any(|address| old.addresses.contains(address));
-            let to = config.vhosts.iter().find(|new| new.name == old.name).or_else(|| config.vhosts.iter().find(shares))?;
+            let shares = |new: &&config::Vhost| {
+                new.addresses
+                    .iter()
+                    .any(|address| old.addresses.contains(address))
+            };
+            let to = config
+                .vhosts
+                .iter()
+                .find(|new| new.name == old.name)
+                .or_else(|| config.vhosts.iter().find(shares))?;
             missing.contains(&to.interface).then(|| {
                 format!(
                     "vhost {} is master on {} and would move to {}, which does not exist: its addresses would be down here \
@@ -144,9 +200,16 @@ mod tests {
 
     fn config(vhosts: &[(&str, &str, u8)]) -> Config {
         let directory = tempfile::tempdir().unwrap();
-        let (password, file) = (directory.path().join("web.pass"), directory.path().join("carpd.toml"));
+        let (password, file) = (
+            directory.path().join("web.pass"),
+            directory.path().join("carpd.toml"),
+        );
         std::fs::write(&password, "gw22\n").unwrap();
-        std::fs::set_permissions(&password, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+        std::fs::set_permissions(
+            &password,
+            std::os::unix::fs::PermissionsExt::from_mode(0o600),
+        )
+        .unwrap();
         let one = |(name, interface, vhid): &(&str, &str, u8)| {
             format!(
                 "[[vhost]]\nname = \"{name}\"\ninterface = \"{interface}\"\nvhid = {vhid}\naddresses = [\"10.0.0.{vhid}/24\"]\n\
@@ -154,13 +217,22 @@ mod tests {
             )
         };
         std::fs::write(&file, vhosts.iter().map(one).collect::<String>()).unwrap();
-        Config::load(&file).unwrap_or_else(|report| panic!("{report}")).config
+        Config::load(&file)
+            .unwrap_or_else(|report| panic!("{report}"))
+            .config
     }
 
-    fn moves(before: &[(&str, &str, u8)], after: &[(&str, &str, u8)]) -> (Vec<usize>, Vec<(String, String)>) {
+    fn moves(
+        before: &[(&str, &str, u8)],
+        after: &[(&str, &str, u8)],
+    ) -> (Vec<usize>, Vec<(String, String)>) {
         let (before, after) = (config(before), config(after));
         let moves = Moves::find(before.vhosts.iter().enumerate(), &after.vhosts);
-        let renamed = moves.renamed.iter().map(|(from, to)| (from.to_string(), to.to_string())).collect();
+        let renamed = moves
+            .renamed
+            .iter()
+            .map(|(from, to)| (from.to_string(), to.to_string()))
+            .collect();
         (moves.kept.into_keys().collect(), renamed)
     }
 
@@ -172,10 +244,20 @@ mod tests {
     fn a_virtual_host_is_what_it_is_on_the_wire_whatever_it_is_called() {
         let before = [("web", "eth0", 1), ("db", "eth0", 2)];
         assert_eq!(moves(&before, &before), (vec![0, 1], vec![]));
-        assert_eq!(moves(&before, &[("www", "eth0", 1), ("db", "eth0", 2)]), (vec![0, 1], vec![pair("web", "www")]));
+        assert_eq!(
+            moves(&before, &[("www", "eth0", 1), ("db", "eth0", 2)]),
+            (vec![0, 1], vec![pair("web", "www")])
+        );
         let swapped = moves(&before, &[("db", "eth0", 1), ("web", "eth0", 2)]);
-        assert_eq!(swapped, (vec![0, 1], vec![pair("db", "web"), pair("web", "db")]));
-        assert_eq!(moves(&before, &[("web", "eth1", 1), ("db", "eth0", 3)]), (vec![], vec![]), "elsewhere");
+        assert_eq!(
+            swapped,
+            (vec![0, 1], vec![pair("db", "web"), pair("web", "db")])
+        );
+        assert_eq!(
+            moves(&before, &[("web", "eth1", 1), ("db", "eth0", 3)]),
+            (vec![], vec![]),
+            "elsewhere"
+        );
         // The name is still in use by the hooks of the one that goes.
         assert_eq!(moves(&before, &[("db", "eth0", 1)]), (vec![], vec![]));
     }
@@ -185,8 +267,16 @@ mod tests {
         let long = "carpd-none-with-a-longer-alternative-name";
         let config = config(&[("a", "lo", 1), ("b", "carpd-none", 2), ("c", long, 3)]);
         let missing = missing_interfaces(&config);
-        assert_eq!(missing.iter().map(IfName::as_str).collect::<Vec<_>>(), ["carpd-none", long]);
-        let [unfit] = &unfit_interfaces(&config)[..] else { panic!("lo alone") };
-        assert!(unfit.starts_with("the interface lo carries no Ethernet frames"), "{unfit}");
+        assert_eq!(
+            missing.iter().map(IfName::as_str).collect::<Vec<_>>(),
+            ["carpd-none", long]
+        );
+        let [unfit] = &unfit_interfaces(&config)[..] else {
+            panic!("lo alone")
+        };
+        assert!(
+            unfit.starts_with("the interface lo carries no Ethernet frames"),
+            "{unfit}"
+        );
     }
 }

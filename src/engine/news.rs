@@ -66,10 +66,14 @@ impl HookNews {
         }
     }
 
-    /// What is told at one instant is told in this order, whichever process was quicker: by virtual host, first what its queue
-    /// says and then its checks.
+    /// What is told at one instant is told in this order, whichever process was quicker: by virtual
+    /// host, first what its queue says and then its checks.
     pub(super) const fn order(&self) -> (usize, Option<&Name>) {
-        let hook = if let Self::Checked { hook, .. } = self { Some(hook) } else { None };
+        let hook = if let Self::Checked { hook, .. } = self {
+            Some(hook)
+        } else {
+            None
+        };
         (self.vhost(), hook)
     }
 }

@@ -124,13 +124,18 @@ pub(super) struct PutBack {
 }
 
 impl PutBack {
-    /// Times per second that an address is put back; after that somebody is fighting us and we slow down.
+    /// Times per second that an address is put back; after that somebody is fighting us and we slow
+    /// down.
     const PER_SECOND: u32 = 20;
 
     /// May it be put back now? If not, it is looked at again later.
     pub(super) fn may(&mut self, now: Timestamp) -> bool {
         if now.since(self.window) >= Duration::from_secs(1) {
-            *self = Self { window: now, count: 0, again: None };
+            *self = Self {
+                window: now,
+                count: 0,
+                again: None,
+            };
         }
         self.count += 1;
         let may = self.count <= Self::PER_SECOND;
@@ -158,12 +163,30 @@ impl PutBack {
 impl<H> Node<H> {
     /// The earliest time at which this node wants to be looked at.
     pub(super) fn next_wake(&self) -> Option<Timestamp> {
-        let retry = self.degraded.as_ref().and_then(|degraded| degraded.retry_at);
-        let unheld = self.unheld.as_ref().map_or([None; 2], |unheld| [unheld.retry_at, unheld.fades_at]);
+        let retry = self
+            .degraded
+            .as_ref()
+            .and_then(|degraded| degraded.retry_at);
+        let unheld = self
+            .unheld
+            .as_ref()
+            .map_or([None; 2], |unheld| [unheld.retry_at, unheld.fades_at]);
         let resigned = self.resigned.as_ref().map(|resigned| resigned.until);
-        let others = [self.aside_until, self.leave_by, resigned, self.put_back.again, self.checks.due()];
+        let others = [
+            self.aside_until,
+            self.leave_by,
+            resigned,
+            self.put_back.again,
+            self.checks.due(),
+        ];
         let handover = self.handover.as_ref().map(Handover::due);
-        let own = [self.wake, self.announcer.due(), self.drop_again, retry, handover];
+        let own = [
+            self.wake,
+            self.announcer.due(),
+            self.drop_again,
+            retry,
+            handover,
+        ];
         own.into_iter().chain(others).chain(unheld).flatten().min()
     }
 
@@ -174,32 +197,61 @@ impl<H> Node<H> {
 
     /// When its addresses go away by themselves unless their lease is renewed.
     pub(super) fn lease_end(&self) -> Option<Timestamp> {
-        self.leased.filter(|_| self.holding).map(|(lifetime, renewed)| renewed + lifetime)
+        self.leased
+            .filter(|_| self.holding)
+            .map(|(lifetime, renewed)| renewed + lifetime)
     }
 
     /// How long ago its addresses went away by themselves, if they did.
     pub(super) fn expired(&self, now: Timestamp) -> Option<Duration> {
-        self.lease_end().filter(|end| *end <= now).map(|end| now.since(end))
+        self.lease_end()
+            .filter(|end| *end <= now)
+            .map(|end| now.since(end))
     }
 
     /// All reasons to be unfit that the engine knows of, together.
     pub(super) fn demotion(&self) -> Demotion {
-        let unfit = self.degraded.as_ref().is_some_and(Degraded::is_unfit) || self.unheld.as_ref().is_some_and(Unheld::is_unfit);
-        if unfit || self.resigned.is_some() { Demotion::MAX } else { self.asked.by.plus(self.checks.demotion()) }
+        let unfit = self.degraded.as_ref().is_some_and(Degraded::is_unfit)
+            || self.unheld.as_ref().is_some_and(Unheld::is_unfit);
+        if unfit || self.resigned.is_some() {
+            Demotion::MAX
+        } else {
+            self.asked.by.plus(self.checks.demotion())
+        }
     }
 
     /// It is told to hand over: for a while another node is better.
     pub(super) fn prefer_others(&mut self, reason: String, now: Timestamp) {
         let until = now + RESIGN_HOLD.max(self.machine.master_down() * 3);
-        let let_go = self.is_master() || self.resigned.as_ref().is_some_and(|resigned| resigned.let_go);
-        self.resigned = Some(Resigned { until, reason, let_go });
+        let let_go = self.is_master()
+            || self
+                .resigned
+                .as_ref()
+                .is_some_and(|resigned| resigned.let_go);
+        self.resigned = Some(Resigned {
+            until,
+            reason,
+            let_go,
+        });
     }
 
     /// What a hook is told at `entry`, as things stand.
     pub(super) fn event(&self, entry: EntryPoint, initial: bool) -> HookEvent {
         let now = self.machine.state();
-        let fallback = Transition { from: now, to: now, cause: Cause::Startup, peer: None, seq: 0 };
-        let Transition { from, to: _, cause, peer, seq } = self.last.as_ref().unwrap_or(&fallback);
+        let fallback = Transition {
+            from: now,
+            to: now,
+            cause: Cause::Startup,
+            peer: None,
+            seq: 0,
+        };
+        let Transition {
+            from,
+            to: _,
+            cause,
+            peer,
+            seq,
+        } = self.last.as_ref().unwrap_or(&fallback);
         HookEvent {
             entry,
             instance: Instance {
@@ -232,8 +284,8 @@ impl<H> Node<H> {
         self.machine.state() == State::Master
     }
 
-    /// Is it master, and was its `on_master` called? A run that is put in before that would overtake `before_master`, and
-    /// nobody would put the addresses up any more.
+    /// Is it master, and was its `on_master` called? A run that is put in before that would
+    /// overtake `before_master`, and nobody would put the addresses up any more.
     pub(super) fn serves(&self) -> bool {
         self.is_master() && self.gate == Gate::Open
     }

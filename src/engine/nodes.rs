@@ -1,8 +1,9 @@
 //! The virtual hosts by number, and which of them is due next.
 //!
-//! With hundreds of them the loop must not look at each one whenever it wakes. A node says what it waits for; that is
-//! asked again after somebody could have changed it, and kept in order. Nobody has to remember to do so: a node can
-//! only be changed by [`Nodes::get_mut`] and its like, and those note its number.
+//! With hundreds of them the loop must not look at each one whenever it wakes. A node says what it
+//! waits for; that is asked again after somebody could have changed it, and kept in order. Nobody
+//! has to remember to do so: a node can only be changed by [`Nodes::get_mut`] and its like, and
+//! those note its number.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Deref;
@@ -35,7 +36,11 @@ impl Deadlines {
 
     /// Those that have come, the earliest first.
     fn due(&self, now: Timestamp) -> Vec<usize> {
-        self.order.iter().take_while(|(when, _)| *when <= now).map(|(_, number)| *number).collect()
+        self.order
+            .iter()
+            .take_while(|(when, _)| *when <= now)
+            .map(|(_, number)| *number)
+            .collect()
     }
 }
 
@@ -53,7 +58,12 @@ pub(super) struct Nodes<H> {
 
 impl<H> Default for Nodes<H> {
     fn default() -> Self {
-        Self { by_number: BTreeMap::new(), wakes: Deadlines::default(), leases: Deadlines::default(), touched: Vec::new() }
+        Self {
+            by_number: BTreeMap::new(),
+            wakes: Deadlines::default(),
+            leases: Deadlines::default(),
+            touched: Vec::new(),
+        }
     }
 }
 
@@ -148,6 +158,9 @@ mod tests {
         for number in [1, 3, 4] {
             deadlines.set(number, None);
         }
-        assert_eq!((deadlines.first(), deadlines.order.len(), deadlines.of.len()), (None, 0, 0));
+        assert_eq!(
+            (deadlines.first(), deadlines.order.len(), deadlines.of.len()),
+            (None, 0, 0)
+        );
     }
 }

@@ -1,7 +1,8 @@
 //! Places for runs: how many there are at one time, and whose turn is next.
 //!
-//! A hook on a thousand virtual hosts must not become a thousand processes. Whoever comes later waits, in the order of arrival;
-//! letting go has places of its own, so that it does not wait for runs that hang.
+//! A hook on a thousand virtual hosts must not become a thousand processes. Whoever comes later
+//! waits, in the order of arrival; letting go has places of its own, so that it does not wait for
+//! runs that hang.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -38,7 +39,12 @@ pub(super) struct Place(Weak<Places>);
 impl Places {
     /// So many, and a reserve.
     pub(super) const fn new(places: usize, reserve: usize) -> Self {
-        Self(RefCell::new(Inner { places, reserve, taken: 0, waiting: VecDeque::new() }))
+        Self(RefCell::new(Inner {
+            places,
+            reserve,
+            taken: 0,
+            waiting: VecDeque::new(),
+        }))
     }
 
     /// Waits for a place. `waits` is true while that takes until somebody else has ended.
@@ -51,7 +57,11 @@ impl Places {
             }
             let (give, given) = oneshot::channel();
             waits.set(true);
-            inner.waiting.push_back(Waiting { lets_go, waits: Rc::clone(waits), give });
+            inner.waiting.push_back(Waiting {
+                lets_go,
+                waits: Rc::clone(waits),
+                give,
+            });
             given
         };
         // The other end is in `self`, and is only dropped after something was sent.
@@ -69,8 +79,16 @@ impl Places {
             let mut inner = self.0.borrow_mut();
             // Who was overtaken meanwhile wants none.
             inner.waiting.retain(|waiting| !waiting.give.is_closed());
-            let Some(next) = inner.waiting.iter().position(|waiting| inner.has_room(waiting.lets_go)) else { return };
-            let Some(Waiting { waits, give, .. }) = inner.waiting.remove(next) else { return };
+            let Some(next) = inner
+                .waiting
+                .iter()
+                .position(|waiting| inner.has_room(waiting.lets_go))
+            else {
+                return;
+            };
+            let Some(Waiting { waits, give, .. }) = inner.waiting.remove(next) else {
+                return;
+            };
             inner.taken += 1;
             drop(inner);
             waits.set(false);
@@ -87,18 +105,24 @@ impl Inner {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let Some(places) = self.0.upgrade() else { return };
+        let Some(places) = self.0.upgrade() else {
+            return;
+        };
         places.0.borrow_mut().taken -= 1;
         places.hand_out();
     }
 }
 
-/// Does this run let go of something? The first `on_backup` after the start does not: there is nothing yet.
+/// Does this run let go of something? The first `on_backup` after the start does not: there is
+/// nothing yet.
 pub(super) const fn lets_go(entry: EntryPoint, initial: bool) -> bool {
     match entry {
         EntryPoint::BeforeBackup | EntryPoint::OnStop => true,
         EntryPoint::OnBackup => !initial,
-        EntryPoint::BeforeMaster | EntryPoint::OnMaster | EntryPoint::OnPeerClaim | EntryPoint::Health => false,
+        EntryPoint::BeforeMaster
+        | EntryPoint::OnMaster
+        | EntryPoint::OnPeerClaim
+        | EntryPoint::Health => false,
     }
 }
 
@@ -123,7 +147,10 @@ mod tests {
     }
 
     fn takes_at_once(places: &Rc<Places>, lets_go: bool) -> Place {
-        places.take(lets_go, &Rc::default()).now_or_never().expect("there is room")
+        places
+            .take(lets_go, &Rc::default())
+            .now_or_never()
+            .expect("there is room")
     }
 
     #[test]
@@ -134,7 +161,10 @@ mod tests {
         let (gives_up, _) = takes(&places, false);
         let (mut last, last_waits) = takes(&places, false);
         drop(first);
-        assert!(!third_waits.get(), "it has been given a place and is yet to take it");
+        assert!(
+            !third_waits.get(),
+            "it has been given a place and is yet to take it"
+        );
         assert!(last_waits.get());
         let third = (&mut third).now_or_never().expect("its turn");
         drop(gives_up);
@@ -164,8 +194,13 @@ mod tests {
         let leaves = takes_at_once(&places, true);
         let (mut leaves_too, _) = takes(&places, true);
         drop(leaves);
-        assert!((&mut before).now_or_never().is_none(), "the reserve is not for it");
-        let leaves_too = (&mut leaves_too).now_or_never().expect("the reserve is free");
+        assert!(
+            (&mut before).now_or_never().is_none(),
+            "the reserve is not for it"
+        );
+        let leaves_too = (&mut leaves_too)
+            .now_or_never()
+            .expect("the reserve is free");
         drop(hang);
         assert!((&mut before).now_or_never().is_some());
         drop(leaves_too);
@@ -175,7 +210,11 @@ mod tests {
     #[test]
     fn only_what_leaves_a_mastership_lets_go() {
         let lets_go = |entry| lets_go(entry, false);
-        assert!(lets_go(EntryPoint::OnBackup) && lets_go(EntryPoint::BeforeBackup) && lets_go(EntryPoint::OnStop));
+        assert!(
+            lets_go(EntryPoint::OnBackup)
+                && lets_go(EntryPoint::BeforeBackup)
+                && lets_go(EntryPoint::OnStop)
+        );
         assert!(!lets_go(EntryPoint::OnMaster) && !super::lets_go(EntryPoint::OnBackup, true));
     }
 }

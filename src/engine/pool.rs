@@ -1,4 +1,5 @@
-//! The runners of one hook: warm before they are needed, one run at a time each, and no more than there are places for.
+//! The runners of one hook: warm before they are needed, one run at a time each, and no more than
+//! there are places for.
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
@@ -17,7 +18,9 @@ use crate::effect::Grants;
 use crate::hooks::message::{Confinement, Loaded};
 use crate::hooks::session::{Desk, SandboxPolicy, Session};
 use crate::hooks::vet::Vouched;
-use crate::hooks::{Budget, EntryPoint, HookError, HookEvent, HookSource, Language, LoadError, Returned};
+use crate::hooks::{
+    Budget, EntryPoint, HookError, HookEvent, HookSource, Language, LoadError, Returned,
+};
 use crate::keeper::{ChildId, Client, Role};
 use crate::types::{Name, Timestamp};
 
@@ -90,7 +93,11 @@ impl Runner {
             .await
             .map_err(|error| LoadError::Runner(format!("cannot start a runner: {error}")))?;
         match Session::load_counted(stream, source.clone(), budget, policy, coverage).await {
-            Ok(session) => Ok(Self { session, id, keeper: keeper.clone() }),
+            Ok(session) => Ok(Self {
+                session,
+                id,
+                keeper: keeper.clone(),
+            }),
             Err(error) => {
                 keeper.kill(id);
                 Err(error)
@@ -112,7 +119,8 @@ impl Drop for Runner {
 }
 
 impl Pool {
-    /// Starts the first runner and loads the hook in it; the rest of the warm ones are started behind its back.
+    /// Starts the first runner and loads the hook in it; the rest of the warm ones are started
+    /// behind its back.
     ///
     /// # Errors
     /// [`LoadError`]: the hook's own fault with its place, or a sandbox that is not to be had.
@@ -126,16 +134,21 @@ impl Pool {
         let Material { source, vouched } = material;
         if let config::Kind::Script(programs) = &spec.kind {
             let script = Script::new((**programs).clone(), keeper.clone());
-            return Ok(Rc::new(Self::of_script(name, script, spec, source, policy, keeper)));
+            return Ok(Rc::new(Self::of_script(
+                name, script, spec, source, policy, keeper,
+            )));
         }
         let original = Arc::new(source);
-        // Of what the operator wrote, not of what it becomes; on another thread, since it may be megabytes.
+        // Of what the operator wrote, not of what it becomes; on another thread, since it may be
+        // megabytes.
         let hashed = Arc::clone(&original);
         let digest = tokio::task::spawn_blocking(move || hashed.digest()).await;
         let digest = digest.map_err(|error| LoadError::Runner(error.to_string()))?;
         let source = match original.language {
             Language::Lua => Arc::clone(&original),
-            Language::Wasm => Arc::new(compiled(&keeper, (*original).clone(), &spec.grants, policy).await?),
+            Language::Wasm => {
+                Arc::new(compiled(&keeper, (*original).clone(), &spec.grants, policy).await?)
+            }
         };
         let first = Runner::start(&keeper, &source, budget(&spec), policy, false).await?;
         let loaded = first.session.loaded().clone();
@@ -173,9 +186,16 @@ impl Pool {
         policy: SandboxPolicy,
         keeper: Client,
     ) -> Self {
-        let loaded = Loaded { entry_points: script.entry_points(), modules: Vec::new() };
+        let loaded = Loaded {
+            entry_points: script.entry_points(),
+            modules: Vec::new(),
+        };
         let digest = source.digest();
-        let (idle, checkers, confinement) = (RefCell::default(), RefCell::default(), Confinement::default());
+        let (idle, checkers, confinement) = (
+            RefCell::default(),
+            RefCell::default(),
+            Confinement::default(),
+        );
         let source = Arc::new(source);
         let places = places(&spec);
         Self {
@@ -224,9 +244,14 @@ impl Pool {
         self.vouched.as_ref()
     }
 
-    /// All that it was loaded from, as it was read. `None` of programs: they are read when they run.
+    /// All that it was loaded from, as it was read. `None` of programs: they are read when they
+    /// run.
     pub(super) const fn original(&self) -> Option<&Arc<HookSource>> {
-        if self.script.is_some() { None } else { Some(&self.original) }
+        if self.script.is_some() {
+            None
+        } else {
+            Some(&self.original)
+        }
     }
 
     /// The functions that the hook defines.
@@ -275,7 +300,8 @@ impl Pool {
     /// Starts runners until there are as many as the operator wants, those that run now among them.
     pub(super) async fn warm_all(&self) {
         let wanted = usize::from(self.spec.runners);
-        self.warm_while(|| self.idle() + self.places.taken() < wanted).await;
+        self.warm_while(|| self.idle() + self.places.taken() < wanted)
+            .await;
     }
 
     async fn warm_while(&self, too_few: impl Fn() -> bool) {
@@ -283,7 +309,15 @@ impl Pool {
             return script.warm().await;
         }
         while too_few() {
-            match Runner::start(&self.keeper, &self.source, budget(&self.spec), self.policy, false).await {
+            match Runner::start(
+                &self.keeper,
+                &self.source,
+                budget(&self.spec),
+                self.policy,
+                false,
+            )
+            .await
+            {
                 Ok(runner) => self.idle.borrow_mut().push(runner),
                 Err(error) => {
                     warn!(hook = %self.name, %error, "Could not start a runner");
@@ -316,8 +350,15 @@ impl Pool {
     /// [`HookError::RunnerDied`]: there is none to be had.
     pub(super) async fn ready(self: &Rc<Self>, budget: Budget) -> Result<Ready, HookError> {
         let needs_none = self.trouble.get().is_some() || self.script.is_some();
-        let runner = if needs_none { None } else { Some(self.runner(&self.idle, budget).await?) };
-        Ok(Ready { pool: Rc::clone(self), runner })
+        let runner = if needs_none {
+            None
+        } else {
+            Some(self.runner(&self.idle, budget).await?)
+        };
+        Ok(Ready {
+            pool: Rc::clone(self),
+            runner,
+        })
     }
 
     fn take_back(self: &Rc<Self>, runner: Runner) {
@@ -376,11 +417,18 @@ fn places(spec: &config::Hook) -> Rc<Places> {
     Rc::new(Places::new(usize::from(spec.runners.max(1)), RESERVE))
 }
 
-async fn go_wrong(trouble: Trouble, budget: Budget, cancel: impl Future<Output = ()>) -> Result<Returned, HookError> {
+async fn go_wrong(
+    trouble: Trouble,
+    budget: Budget,
+    cancel: impl Future<Output = ()>,
+) -> Result<Returned, HookError> {
     match trouble {
         Trouble::Fails => {
             let message = "made to fail by the rehearsal".to_owned();
-            Err(HookError::Raised { message, backtrace: String::new() })
+            Err(HookError::Raised {
+                message,
+                backtrace: String::new(),
+            })
         }
         Trouble::Hangs => tokio::select! {
             () = clock::sleep(budget.wall) => Err(HookError::TimedOut(budget.wall)),
@@ -390,7 +438,11 @@ async fn go_wrong(trouble: Trouble, budget: Budget, cancel: impl Future<Output =
 }
 
 impl Pool {
-    async fn runner(&self, shelf: &RefCell<Vec<Runner>>, budget: Budget) -> Result<Runner, HookError> {
+    async fn runner(
+        &self,
+        shelf: &RefCell<Vec<Runner>>,
+        budget: Budget,
+    ) -> Result<Runner, HookError> {
         match self.idle_alive(shelf) {
             Some(runner) => Ok(runner),
             None => Runner::start(&self.keeper, &self.source, budget, self.policy, false)
@@ -408,12 +460,20 @@ impl Pool {
     ///
     /// # Errors
     /// As [`Self::call`].
-    pub(super) async fn check(&self, event: HookEvent, budget: Budget, desk: &mut impl Desk) -> Result<Returned, HookError> {
+    pub(super) async fn check(
+        &self,
+        event: HookEvent,
+        budget: Budget,
+        desk: &mut impl Desk,
+    ) -> Result<Returned, HookError> {
         if let Some(trouble) = self.trouble.get() {
             return go_wrong(trouble, budget, std::future::pending()).await;
         }
         let mut runner = self.runner(&self.checkers, budget).await?;
-        let result = runner.session.call(event, budget, desk, std::future::pending()).await;
+        let result = runner
+            .session
+            .call(event, budget, desk, std::future::pending())
+            .await;
         if runner.is_fit() {
             self.checkers.borrow_mut().push(runner);
         }
@@ -426,7 +486,9 @@ pub(super) fn role(source: &HookSource, memory_bytes: u64) -> Role {
     match &source.native {
         None => Role::Runner { memory_bytes },
         // The code is there as it comes, and once more where it runs.
-        Some(native) => Role::WasmRunner { memory_bytes: memory_bytes.saturating_add(2 * native.code.len() as u64) },
+        Some(native) => Role::WasmRunner {
+            memory_bytes: memory_bytes.saturating_add(2 * native.code.len() as u64),
+        },
     }
 }
 
@@ -442,16 +504,24 @@ pub(super) async fn compiled(
     if source.language == Language::Wasm && source.native.is_none() {
         let file = source.path.rsplit('/').next().unwrap_or_default();
         let spawned = keeper.spawn_watched(Role::Compiler).await;
-        let (id, stream, end) = spawned.map_err(|error| LoadError::Runner(format!("cannot start a compiler: {error}")))?;
-        let ended = async { end.await.map_or_else(|_| "the keeper is gone".to_owned(), |how| how.to_string()) };
-        let code = compiler::compile_by(stream, &source.main, policy, compiler::PATIENCE, ended).await;
+        let (id, stream, end) = spawned
+            .map_err(|error| LoadError::Runner(format!("cannot start a compiler: {error}")))?;
+        let ended = async {
+            end.await
+                .map_or_else(|_| "the keeper is gone".to_owned(), |how| how.to_string())
+        };
+        let code =
+            compiler::compile_by(stream, &source.main, policy, compiler::PATIENCE, ended).await;
         keeper.kill(id);
         let code = code.map_err(|error| match error {
             LoadError::Code(why) => LoadError::Code(format!("{file}: {why}")),
             LoadError::Compiler(how) => LoadError::Compiler(format!("{file}: {how}")),
             other => other,
         })?;
-        source.native = Some(Native { code, allowed: api::allowed(grants) });
+        source.native = Some(Native {
+            code,
+            allowed: api::allowed(grants),
+        });
         // Runners need the code alone.
         source.main = Vec::new();
     }
@@ -460,7 +530,12 @@ pub(super) async fn compiled(
 
 #[cfg(not(feature = "wasm"))]
 #[expect(clippy::unused_async, reason = "the same shape as with WebAssembly")]
-pub(super) async fn compiled(_: &Client, source: HookSource, _: &Grants, _: SandboxPolicy) -> Result<HookSource, LoadError> {
+pub(super) async fn compiled(
+    _: &Client,
+    source: HookSource,
+    _: &Grants,
+    _: SandboxPolicy,
+) -> Result<HookSource, LoadError> {
     Ok(source)
 }
 
@@ -470,6 +545,20 @@ fn log_quota(spec: &config::Hook) -> RefCell<LogQuota> {
 
 /// The ceilings of a run, from the configuration.
 pub(super) fn budget(spec: &config::Hook) -> Budget {
-    let config::Limits { wall, cpu, memory_bytes, requests, log_bytes, state_bytes } = spec.limits;
-    Budget { wall, cpu, memory_bytes, requests, log_bytes, state_bytes }
+    let config::Limits {
+        wall,
+        cpu,
+        memory_bytes,
+        requests,
+        log_bytes,
+        state_bytes,
+    } = spec.limits;
+    Budget {
+        wall,
+        cpu,
+        memory_bytes,
+        requests,
+        log_bytes,
+        state_bytes,
+    }
 }

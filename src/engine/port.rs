@@ -14,7 +14,8 @@ use crate::proto::wire;
 use crate::proto::{Kind, Transmit};
 use crate::types::{Family, IfName, MacAddr, VirtualAddress};
 
-/// IPv4 type of service of an advertisement, as OpenBSD, NetBSD and ucarp send it: low delay (docs/protocol.md, section 1.1).
+/// IPv4 type of service of an advertisement, as OpenBSD, NetBSD and ucarp send it: low delay
+/// (docs/protocol.md, section 1.1).
 const TOS_LOW_DELAY: u8 = 0x10;
 
 /// What the frames of an interface go through.
@@ -92,7 +93,8 @@ pub(super) struct Port<W: Wire = Ethernet> {
     pub(super) strangers: Strangers,
 }
 
-/// The interface's own address of each family: what advertisements come from and ties are broken by.
+/// The interface's own address of each family: what advertisements come from and ties are broken
+/// by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Sources {
     v4: Option<IpAddr>,
@@ -108,14 +110,20 @@ impl Sources {
         }
     }
 
-    /// Chooses from the addresses of an interface, in the kernel's order, leaving out those that float: for IPv4 the
-    /// first, for IPv6 a link-local one if there is one.
-    pub(super) fn choose(addresses: impl Iterator<Item = IpAddr> + Clone, floating: &HashSet<IpAddr>) -> Self {
+    /// Chooses from the addresses of an interface, in the kernel's order, leaving out those that
+    /// float: for IPv4 the first, for IPv6 a link-local one if there is one.
+    pub(super) fn choose(
+        addresses: impl Iterator<Item = IpAddr> + Clone,
+        floating: &HashSet<IpAddr>,
+    ) -> Self {
         let own = addresses.filter(|ip| !floating.contains(ip));
         let link_local = |ip: &IpAddr| matches!(ip, IpAddr::V6(v6) if v6.is_unicast_link_local());
         Self {
             v4: own.clone().find(IpAddr::is_ipv4),
-            v6: own.clone().find(link_local).or_else(|| own.clone().find(IpAddr::is_ipv6)),
+            v6: own
+                .clone()
+                .find(link_local)
+                .or_else(|| own.clone().find(IpAddr::is_ipv6)),
         }
     }
 }
@@ -180,18 +188,29 @@ impl<W: Wire> Port<W> {
 
     /// Is there a carrier besides?
     pub(super) fn is_running(&self) -> bool {
-        self.link.as_ref().is_some_and(|link| link.up && link.carrier)
+        self.link
+            .as_ref()
+            .is_some_and(|link| link.up && link.carrier)
     }
 
-    /// May a virtual host take part here? Not without a socket, whatever the link says: who hears nobody takes himself for
-    /// the only one.
+    /// May a virtual host take part here? Not without a socket, whatever the link says: who hears
+    /// nobody takes himself for the only one.
     pub(super) fn is_usable_by(&self, spec: &config::Vhost) -> bool {
-        !self.is_deaf() && self.flaw_for(spec).is_none() && if spec.ignore_link_state { self.is_up() } else { self.is_running() }
+        !self.is_deaf()
+            && self.flaw_for(spec).is_none()
+            && if spec.ignore_link_state {
+                self.is_up()
+            } else {
+                self.is_running()
+            }
     }
 
     /// Why a virtual host cannot speak CARP there, for ever.
     pub(super) fn flaw_for(&self, spec: &config::Vhost) -> Option<&'static str> {
-        self.link.as_ref().filter(|_| spec.needs_ethernet).and_then(Link::flaw)
+        self.link
+            .as_ref()
+            .filter(|_| spec.needs_ethernet)
+            .and_then(Link::flaw)
     }
 
     /// Is it there, but cannot be listened to?
@@ -229,7 +248,11 @@ impl<W: Wire> Port<W> {
 
     fn open(&mut self) {
         let Some(index) = self.index() else { return };
-        let groups: Vec<MacAddr> = self.groups.iter().filter_map(|group| wire::multicast_mac(*group)).collect();
+        let groups: Vec<MacAddr> = self
+            .groups
+            .iter()
+            .filter_map(|group| wire::multicast_mac(*group))
+            .collect();
         match self.wire.open(index, &groups) {
             Ok(socket) => {
                 self.socket = Some(Rc::new(socket));
@@ -252,19 +275,33 @@ impl<W: Wire> Port<W> {
     ///
     /// # Errors
     /// What the kernel said, or that there is no such interface now.
-    pub(super) fn send(&mut self, spec: &config::Vhost, transmit: &Transmit) -> std::io::Result<()> {
+    pub(super) fn send(
+        &mut self,
+        spec: &config::Vhost,
+        transmit: &Transmit,
+    ) -> std::io::Result<()> {
         let frame = self.frame(spec, transmit)?;
-        W::send(self.socket.as_ref().ok_or(std::io::ErrorKind::NotConnected)?, &frame)
+        W::send(
+            self.socket
+                .as_ref()
+                .ok_or(std::io::ErrorKind::NotConnected)?,
+            &frame,
+        )
     }
 
     /// The whole Ethernet frame of an advertisement.
     ///
     /// # Errors
     /// There is no such interface now, or it has no address to send from.
-    pub(super) fn frame(&mut self, spec: &config::Vhost, transmit: &Transmit) -> std::io::Result<Vec<u8>> {
+    pub(super) fn frame(
+        &mut self,
+        spec: &config::Vhost,
+        transmit: &Transmit,
+    ) -> std::io::Result<Vec<u8>> {
         let link = self.link.as_ref().ok_or(std::io::ErrorKind::NotConnected)?;
         let sources = self.sources.unwrap_or_default();
-        let nameless = transmit.family == Family::V4 && spec.source_address.is_none() && sources.v4.is_none();
+        let nameless =
+            transmit.family == Family::V4 && spec.source_address.is_none() && sources.v4.is_none();
         let source_mac = match spec.source_mac {
             // Between two nodes without an address the hardware address decides: they must see it.
             SourceMac::Virtual if nameless => link.mac,
@@ -275,13 +312,18 @@ impl<W: Wire> Port<W> {
         let (group, packet) = match transmit.family {
             Family::V4 => {
                 let configured = spec.source_address.map(IpAddr::V4);
-                let Some(IpAddr::V4(src)) = configured.or(sources.v4).or(Some(IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED)))
+                let Some(IpAddr::V4(src)) = configured
+                    .or(sources.v4)
+                    .or(Some(IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED)))
                 else {
                     return Err(std::io::ErrorKind::AddrNotAvailable.into());
                 };
                 self.ip_id = self.ip_id.wrapping_add(1).max(1);
                 let group = spec.destination.group;
-                (IpAddr::V4(group), wire::ipv4_packet(src, group, TOS_LOW_DELAY, self.ip_id, &transmit.payload))
+                (
+                    IpAddr::V4(group),
+                    wire::ipv4_packet(src, group, TOS_LOW_DELAY, self.ip_id, &transmit.payload),
+                )
             }
             Family::V6 => {
                 let configured = spec.source_address6.map(IpAddr::V6);
@@ -289,11 +331,23 @@ impl<W: Wire> Port<W> {
                     return Err(std::io::ErrorKind::AddrNotAvailable.into());
                 };
                 let group = spec.destination.group6;
-                (IpAddr::V6(group), wire::ipv6_packet(src, group, 0, &transmit.payload))
+                (
+                    IpAddr::V6(group),
+                    wire::ipv6_packet(src, group, 0, &transmit.payload),
+                )
             }
         };
-        let destination = if spec.destination.ethernet_broadcast { None } else { wire::multicast_mac(group) };
-        Ok(wire::ethernet_frame(destination.unwrap_or(MacAddr::BROADCAST), source_mac, transmit.family, &packet))
+        let destination = if spec.destination.ethernet_broadcast {
+            None
+        } else {
+            wire::multicast_mac(group)
+        };
+        Ok(wire::ethernet_frame(
+            destination.unwrap_or(MacAddr::BROADCAST),
+            source_mac,
+            transmit.family,
+            &packet,
+        ))
     }
 }
 
@@ -308,7 +362,14 @@ pub(super) const fn kind_word(kind: Kind) -> &'static str {
 
 /// The addresses of virtual hosts: never a node's own source.
 pub(super) fn floating<'a>(vhosts: impl Iterator<Item = &'a config::Vhost>) -> HashSet<IpAddr> {
-    vhosts.flat_map(|vhost| vhost.addresses.iter().map(|address: &VirtualAddress| address.ip)).collect()
+    vhosts
+        .flat_map(|vhost| {
+            vhost
+                .addresses
+                .iter()
+                .map(|address: &VirtualAddress| address.ip)
+        })
+        .collect()
 }
 
 #[cfg(test)]
@@ -326,7 +387,11 @@ mod tests {
         let there = ["192.168.32.22", "192.168.32.32", "2001:db8::2", "fe80::2"].map(ip);
         let sources = Sources::choose(there.into_iter(), &[ip("192.168.32.22")].into());
         assert_eq!(sources.of(Family::V4), Some(ip("192.168.32.32")));
-        assert_eq!(sources.of(Family::V6), Some(ip("fe80::2")), "link-local comes first");
+        assert_eq!(
+            sources.of(Family::V6),
+            Some(ip("fe80::2")),
+            "link-local comes first"
+        );
     }
 
     /// A wire that works or does not, and knows what was listened to.
@@ -346,7 +411,14 @@ mod tests {
         fn open(&self, _: u32, groups: &[MacAddr]) -> Result<(), OpenError> {
             let mut inner = self.0.borrow_mut();
             inner.to = groups.to_vec();
-            if inner.works { Ok(()) } else { Err(OpenError { step: "open", source: std::io::ErrorKind::OutOfMemory.into() }) }
+            if inner.works {
+                Ok(())
+            } else {
+                Err(OpenError {
+                    step: "open",
+                    source: std::io::ErrorKind::OutOfMemory.into(),
+                })
+            }
         }
 
         fn join(&self, _: u32, groups: &[IpAddr]) -> Option<Membership> {
@@ -361,12 +433,23 @@ mod tests {
 
     fn vhost(more: &str) -> config::Vhost {
         let directory = tempfile::tempdir().unwrap();
-        let (password, file) = (directory.path().join("web.pass"), directory.path().join("carpd.toml"));
+        let (password, file) = (
+            directory.path().join("web.pass"),
+            directory.path().join("carpd.toml"),
+        );
         std::fs::write(&password, "gw22\n").unwrap();
-        std::fs::set_permissions(&password, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+        std::fs::set_permissions(
+            &password,
+            std::os::unix::fs::PermissionsExt::from_mode(0o600),
+        )
+        .unwrap();
         let head = "[[vhost]]\nname = \"web\"\ninterface = \"eth0\"\nvhid = 40\npassword-file = \"web.pass\"\n";
         std::fs::write(&file, format!("{head}{more}\n")).unwrap();
-        config::Config::load(&file).unwrap_or_else(|report| panic!("{report}")).config.vhosts.remove(0)
+        config::Config::load(&file)
+            .unwrap_or_else(|report| panic!("{report}"))
+            .config
+            .vhosts
+            .remove(0)
     }
 
     fn link() -> Link {
@@ -386,8 +469,10 @@ mod tests {
     fn who_cannot_listen_does_not_take_part_until_he_can() {
         let wire = Shaky::default();
         let mut port = Port::new("eth0".parse().unwrap(), wire.clone());
-        let (spec, stubborn) =
-            (vhost("addresses = [\"10.0.0.1/24\"]"), vhost("addresses = [\"10.0.0.1/24\"]\nignore-link-state = true"));
+        let (spec, stubborn) = (
+            vhost("addresses = [\"10.0.0.1/24\"]"),
+            vhost("addresses = [\"10.0.0.1/24\"]\nignore-link-state = true"),
+        );
         port.add_member(0, &spec);
         port.set_link(Some(link()));
         assert!(port.is_running() && port.is_deaf());
@@ -395,7 +480,10 @@ mod tests {
         wire.0.borrow_mut().works = true;
         port.set_link(Some(link()));
         assert!(port.is_usable_by(&spec) && port.is_usable_by(&stubborn));
-        port.set_link(Some(Link { carrier: false, ..link() }));
+        port.set_link(Some(Link {
+            carrier: false,
+            ..link()
+        }));
         assert!(!port.is_usable_by(&spec) && port.is_usable_by(&stubborn));
     }
 
@@ -405,8 +493,14 @@ mod tests {
         wire.0.borrow_mut().works = true;
         let mut port = Port::new("eth0".parse().unwrap(), wire);
         let spec = vhost("addresses = [\"10.0.0.1/24\"]\nignore-link-state = true");
-        let ucarp = config::Vhost { needs_ethernet: false, ..spec.clone() };
-        port.set_link(Some(Link { ethernet: false, ..link() }));
+        let ucarp = config::Vhost {
+            needs_ethernet: false,
+            ..spec.clone()
+        };
+        port.set_link(Some(Link {
+            ethernet: false,
+            ..link()
+        }));
         assert!(!port.is_usable_by(&spec) && port.is_usable_by(&ucarp));
         assert!(port.flaw_for(&spec).is_some() && port.flaw_for(&ucarp).is_none());
     }
@@ -418,11 +512,28 @@ mod tests {
         let mut port = Port::new("eth0".parse().unwrap(), wire.clone());
         port.add_member(0, &vhost("addresses = [\"10.0.0.1/24\"]"));
         port.set_link(Some(link()));
-        let heard = || wire.0.borrow().to.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let heard = || {
+            wire.0
+                .borrow()
+                .to
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+        };
         assert_eq!(heard(), ["01:00:5e:00:00:12"]);
         port.listen_to(&vhost("addresses = [\"10.0.0.1/24\", \"2001:db8::1/64\"]"));
-        port.add_member(1, &vhost("addresses = [\"10.0.0.2/24\"]\nmcast-group = \"224.0.0.81\""));
-        assert_eq!(heard(), ["01:00:5e:00:00:12", "33:33:00:00:00:12", "01:00:5e:00:00:51"]);
+        port.add_member(
+            1,
+            &vhost("addresses = [\"10.0.0.2/24\"]\nmcast-group = \"224.0.0.81\""),
+        );
+        assert_eq!(
+            heard(),
+            [
+                "01:00:5e:00:00:12",
+                "33:33:00:00:00:12",
+                "01:00:5e:00:00:51"
+            ]
+        );
         assert_eq!(wire.0.borrow().joined.len(), 3, "switches were told");
     }
 }

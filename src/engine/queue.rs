@@ -1,7 +1,9 @@
-//! A virtual host's hook runs: one at a time, in order, each with a known end, the newest state first.
+//! A virtual host's hook runs: one at a time, in order, each with a known end, the newest state
+//! first.
 //!
-//! There is no list of jobs that could grow: one slot for the newest state, in which a newer one replaces an
-//! older one that had not begun (counted as missed), and one slot for what is not a change of state.
+//! There is no list of jobs that could grow: one slot for the newest state, in which a newer one
+//! replaces an older one that had not begun (counted as missed), and one slot for what is not a
+//! change of state.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -31,7 +33,8 @@ use crate::journal::{Journal, Note};
 use crate::ledger::Ledger;
 use crate::types::{IfName, Name, State, VirtualAddress, shown};
 
-/// Runs of all hooks at one time. As many as one hook may have, so that one alone can have its `runners`.
+/// Runs of all hooks at one time. As many as one hook may have, so that one alone can have its
+/// `runners`.
 const RUNS_AT_ONCE: usize = 64;
 /// Beyond those, for runs that let go.
 const RUNS_RESERVE: usize = 8;
@@ -81,7 +84,10 @@ pub(super) struct Crowd {
 
 impl Default for Crowd {
     fn default() -> Self {
-        Self { runs: Rc::new(Places::new(RUNS_AT_ONCE, RUNS_RESERVE)), checks: Rc::new(Places::new(CHECKS_AT_ONCE, 0)) }
+        Self {
+            runs: Rc::new(Places::new(RUNS_AT_ONCE, RUNS_RESERVE)),
+            checks: Rc::new(Places::new(CHECKS_AT_ONCE, 0)),
+        }
     }
 }
 
@@ -119,7 +125,8 @@ struct Slots {
     newest: Option<Job>,
     aside: Option<HookEvent>,
     missed: u32,
-    /// A mastership ended whose leftovers have not been undone yet: what was claimed before this mark.
+    /// A mastership ended whose leftovers have not been undone yet: what was claimed before this
+    /// mark.
     undo: Option<u64>,
 }
 
@@ -135,7 +142,8 @@ struct Job {
 enum JobKind {
     /// A new state.
     State,
-    /// The same state, after a failure: what is held stays, and what the runs no longer ask for goes.
+    /// The same state, after a failure: what is held stays, and what the runs no longer ask for
+    /// goes.
     Again,
     /// The same state, because an operator wants this hook's present code to be in effect.
     Apply(Name, oneshot::Sender<Applied>),
@@ -192,7 +200,8 @@ impl<H: Host + 'static> Queue<H> {
         self.vhost.borrow().clone()
     }
 
-    /// The virtual host is called otherwise from now on. Not while a hook runs: see [`Self::is_busy`].
+    /// The virtual host is called otherwise from now on. Not while a hook runs: see
+    /// [`Self::is_busy`].
     pub(super) fn rename(&self, vhost: Name) {
         *self.vhost.borrow_mut() = vhost;
     }
@@ -212,22 +221,24 @@ impl<H: Host + 'static> Queue<H> {
         *self.addresses.borrow_mut() = addresses;
     }
 
-    /// Runs one hook anew on a master, in its present version. What it no longer asks for is undone if it has ended well;
-    /// if not, nothing follows. The answer is dropped if a newer state overtakes it.
+    /// Runs one hook anew on a master, in its present version. What it no longer asks for is undone
+    /// if it has ended well; if not, nothing follows. The answer is dropped if a newer state
+    /// overtakes it.
     pub(super) fn apply(&self, hook: Name, event: HookEvent) -> oneshot::Receiver<Applied> {
         let (sender, receiver) = oneshot::channel();
         self.put_job(event, false, JobKind::Apply(hook, sender));
         receiver
     }
 
-    /// Runs all hooks anew on a master after one of them failed. What they no longer ask for is undone if they have ended
-    /// well.
+    /// Runs all hooks anew on a master after one of them failed. What they no longer ask for is
+    /// undone if they have ended well.
     pub(super) fn run_again(&self, event: HookEvent) {
         self.put_job(event, false, JobKind::Again);
     }
 
-    /// Puts in a call that follows from a new state (or is about to lead to one): overtakes whatever is running or
-    /// waiting. `ended` says that a mastership is over, so its leftovers are undone.
+    /// Puts in a call that follows from a new state (or is about to lead to one): overtakes
+    /// whatever is running or waiting. `ended` says that a mastership is over, so its leftovers are
+    /// undone.
     pub(super) fn put(&self, event: HookEvent, ended: bool) {
         self.put_job(event, ended, JobKind::State);
     }
@@ -236,7 +247,15 @@ impl<H: Host + 'static> Queue<H> {
         self.state.set(event.state);
         self.ticket.set(self.ticket.get() + 1);
         let mut slots = self.slots.borrow_mut();
-        if slots.newest.replace(Job { event, ticket: self.ticket.get(), kind }).is_some() {
+        if slots
+            .newest
+            .replace(Job {
+                event,
+                ticket: self.ticket.get(),
+                kind,
+            })
+            .is_some()
+        {
             slots.missed += 1;
         }
         if ended {
@@ -248,10 +267,14 @@ impl<H: Host + 'static> Queue<H> {
         self.arrived.notify_one();
     }
 
-    /// A mastership is over and no hook is to hear of it: what runs is ended, and what is left is undone.
+    /// A mastership is over and no hook is to hear of it: what runs is ended, and what is left is
+    /// undone.
     pub(super) fn end(&self) {
         self.ticket.set(self.ticket.get() + 1);
-        *self.slots.borrow_mut() = Slots { undo: Some(self.shared.executor.mark()), ..Slots::default() };
+        *self.slots.borrow_mut() = Slots {
+            undo: Some(self.shared.executor.mark()),
+            ..Slots::default()
+        };
         self.superseded.notify_waiters();
         self.arrived.notify_one();
     }
@@ -280,7 +303,10 @@ impl<H: Host + 'static> Queue<H> {
         let (seq, budget) = (event.seq, hook.budget(EntryPoint::Health));
         self.checks_waiting.update(|waiting| waiting + 1);
         let waits = Rc::default();
-        let place = (hook.checks().take(false, &waits).await, self.shared.crowd.checks.take(false, &waits).await);
+        let place = (
+            hook.checks().take(false, &waits).await,
+            self.shared.crowd.checks.take(false, &waits).await,
+        );
         self.checks_waiting.update(|waiting| waiting - 1);
         event.time_left_ms = u64::try_from(budget.wall.as_millis()).unwrap_or(u64::MAX);
         let mut desk = RunDesk::new(&self, &hook, EntryPoint::Health, budget);
@@ -289,7 +315,13 @@ impl<H: Host + 'static> Queue<H> {
         let (vhost, outcome) = (self.vhost(), result.as_ref().map_or("failed", |_| "done"));
         debug!(%vhost, hook = %hook.name(), outcome, "Asked for the health");
         let hook = hook.name().clone();
-        _ = self.shared.news.send(HookNews::Checked { vhost: self.index, hook, ticket, seq, result });
+        _ = self.shared.news.send(HookNews::Checked {
+            vhost: self.index,
+            hook,
+            ticket,
+            seq,
+            result,
+        });
     }
 
     /// Waits until nothing runs or waits.
@@ -298,7 +330,11 @@ impl<H: Host + 'static> Queue<H> {
             let idle = self.idle.notified();
             {
                 let slots = self.slots.borrow();
-                if !self.busy.get() && slots.newest.is_none() && slots.aside.is_none() && slots.undo.is_none() {
+                if !self.busy.get()
+                    && slots.newest.is_none()
+                    && slots.aside.is_none()
+                    && slots.undo.is_none()
+                {
                     return;
                 }
             }
@@ -306,27 +342,44 @@ impl<H: Host + 'static> Queue<H> {
         }
     }
 
-    /// Is there nothing to do before the clock moves? Either nothing at all, or what runs waits for the clock.
+    /// Is there nothing to do before the clock moves? Either nothing at all, or what runs waits for
+    /// the clock.
     pub(super) fn is_quiet(&self, clock: &clock::Virtual) -> bool {
         let slots = self.slots.borrow();
         // Who undoes may wait for the clock all the same.
         if slots.newest.is_some() && !self.undoing.get() {
             return false;
         }
-        let idle = self.waits.get() || (!self.busy.get() && slots.aside.is_none() && slots.undo.is_none());
+        let idle =
+            self.waits.get() || (!self.busy.get() && slots.aside.is_none() && slots.undo.is_none());
         let rests = |task: &AbortHandle| task.is_finished() || clock.is_asleep(task.id());
-        let checking = self.checks.borrow().iter().filter(|task| !rests(task)).count();
-        checking <= self.checks_waiting.get() && (idle || self.task.borrow().as_ref().is_some_and(rests))
+        let checking = self
+            .checks
+            .borrow()
+            .iter()
+            .filter(|task| !rests(task))
+            .count();
+        checking <= self.checks_waiting.get()
+            && (idle || self.task.borrow().as_ref().is_some_and(rests))
     }
 
     /// The tasks that run its hooks, in an order that does not depend on how quick they are.
     pub(super) fn tasks(&self) -> Vec<Id> {
-        self.task.borrow().iter().chain(self.checks.borrow().iter()).map(AbortHandle::id).collect()
+        self.task
+            .borrow()
+            .iter()
+            .chain(self.checks.borrow().iter())
+            .map(AbortHandle::id)
+            .collect()
     }
 
     /// Nobody serves it any longer, whatever is left: its machine has no power.
     pub(super) fn abandon(&self) {
-        self.task.borrow().iter().chain(self.checks.borrow().iter()).for_each(AbortHandle::abort);
+        self.task
+            .borrow()
+            .iter()
+            .chain(self.checks.borrow().iter())
+            .for_each(AbortHandle::abort);
     }
 
     async fn serve(self: Rc<Self>) {
@@ -340,7 +393,11 @@ impl<H: Host + 'static> Queue<H> {
                     job.event.missed = missed;
                     job
                 });
-                let aside = if job.is_none() { slots.aside.take() } else { None };
+                let aside = if job.is_none() {
+                    slots.aside.take()
+                } else {
+                    None
+                };
                 (self.ticket.get(), slots.undo, job, aside)
             };
             if job.is_none() && aside.is_none() && undo.is_none() {
@@ -365,8 +422,8 @@ impl<H: Host + 'static> Queue<H> {
 
     async fn serve_job(&self, job: Job, undo: Option<u64>) {
         let leaving = job.event.entry == EntryPoint::OnBackup;
-        // Leftovers of the mastership before a new one are undone first, as far as they can be: a master must not wait for
-        // what may never work. When leaving, the hook goes first.
+        // Leftovers of the mastership before a new one are undone first, as far as they can be: a
+        // master must not wait for what may never work. When leaving, the hook goes first.
         if let Some(mark) = undo.filter(|_| !leaving) {
             self.undo_once(mark).await;
         }
@@ -375,7 +432,9 @@ impl<H: Host + 'static> Queue<H> {
         let result = match job.kind {
             JobKind::State => self.run_list(&job.event, job.ticket).await,
             JobKind::Again => self.run_list_again(&job).await,
-            JobKind::Apply(hook, told) => return self.serve_apply(&hook, &job.event, job.ticket, told).await,
+            JobKind::Apply(hook, told) => {
+                return self.serve_apply(&hook, &job.event, job.ticket, told).await;
+            }
         };
         let failed = result.is_err();
         let overtaken = matches!(&result, Err(failure) if failure.error == HookError::Superseded);
@@ -383,7 +442,12 @@ impl<H: Host + 'static> Queue<H> {
             self.undo(mark, job.ticket).await;
         }
         if !overtaken {
-            _ = self.shared.news.send(HookNews::Finished { vhost: self.index, entry, seq, result });
+            _ = self.shared.news.send(HookNews::Finished {
+                vhost: self.index,
+                entry,
+                seq,
+                result,
+            });
         }
         if failed && leaving && !overtaken {
             self.retry_backup(&job.event, job.ticket).await;
@@ -397,8 +461,19 @@ impl<H: Host + 'static> Queue<H> {
         Ok(())
     }
 
-    async fn serve_apply(&self, name: &Name, event: &HookEvent, ticket: u64, told: oneshot::Sender<Applied>) {
-        let hook = self.hooks.borrow().iter().find(|hook| hook.name() == name && hook.defines(event.entry)).cloned();
+    async fn serve_apply(
+        &self,
+        name: &Name,
+        event: &HookEvent,
+        ticket: u64,
+        told: oneshot::Sender<Applied>,
+    ) {
+        let hook = self
+            .hooks
+            .borrow()
+            .iter()
+            .find(|hook| hook.name() == name && hook.defines(event.entry))
+            .cloned();
         let before = self.shared.executor.mark();
         let result = match hook {
             Some(hook) => match self.turn(&hook, event, ticket).await {
@@ -415,16 +490,28 @@ impl<H: Host + 'static> Queue<H> {
             Err(error) => Err(error),
         };
         if applied.is_ok() {
-            _ = self.shared.news.send(HookNews::Applied { vhost: self.index });
+            _ = self
+                .shared
+                .news
+                .send(HookNews::Applied { vhost: self.index });
         }
         _ = told.send(applied);
     }
 
-    /// Runs the hooks of one entry point: in list order going up, in reverse going down. Up, the first failure ends
-    /// the list; down, every hook gets its chance.
+    /// Runs the hooks of one entry point: in list order going up, in reverse going down. Up, the
+    /// first failure ends the list; down, every hook gets its chance.
     async fn run_list(&self, event: &HookEvent, ticket: u64) -> Result<(), Failure> {
-        let down = matches!(event.entry, EntryPoint::BeforeBackup | EntryPoint::OnBackup | EntryPoint::OnStop);
-        let mut hooks: Vec<Rc<Pool>> = self.hooks.borrow().iter().filter(|hook| hook.defines(event.entry)).cloned().collect();
+        let down = matches!(
+            event.entry,
+            EntryPoint::BeforeBackup | EntryPoint::OnBackup | EntryPoint::OnStop
+        );
+        let mut hooks: Vec<Rc<Pool>> = self
+            .hooks
+            .borrow()
+            .iter()
+            .filter(|hook| hook.defines(event.entry))
+            .cloned()
+            .collect();
         if down {
             hooks.reverse();
         }
@@ -439,7 +526,11 @@ impl<H: Host + 'static> Queue<H> {
                 None => Err(self.passed_over(event, told)),
             };
             let Err(error) = ran else { continue };
-            let failure = Failure { hook: hook.name().clone(), error, policy: hook.spec().on_failure };
+            let failure = Failure {
+                hook: hook.name().clone(),
+                error,
+                policy: hook.spec().on_failure,
+            };
             let overtaken = failure.error == HookError::Superseded;
             if first.is_ok() && (overtaken || failure.policy != OnFailure::Ignore) {
                 first = Err(failure);
@@ -451,13 +542,17 @@ impl<H: Host + 'static> Queue<H> {
         first
     }
 
-    /// Waits for this hook's turn, which takes nothing of the run's time. `None` if a newer state came first.
+    /// Waits for this hook's turn, which takes nothing of the run's time. `None` if a newer state
+    /// came first.
     async fn turn(&self, hook: &Rc<Pool>, event: &HookEvent, ticket: u64) -> Option<Turn> {
         let lets_go = lets_go(event.entry, event.initial);
         let begin = clock::now();
         let places = async {
             let of_hook = hook.places().take(lets_go, &self.waits).await;
-            (of_hook, self.shared.crowd.runs.take(lets_go, &self.waits).await)
+            (
+                of_hook,
+                self.shared.crowd.runs.take(lets_go, &self.waits).await,
+            )
         };
         let places = tokio::select! {
             biased;
@@ -465,10 +560,14 @@ impl<H: Host + 'static> Queue<H> {
             () = self.overtaken(ticket) => None,
         };
         self.waits.set(false);
-        Some(Turn { _places: places?, waited: clock::now().since(begin) })
+        Some(Turn {
+            _places: places?,
+            waited: clock::now().since(begin),
+        })
     }
 
-    /// A newer state came before the hook's turn. If no other has heard of this one, the next is told so.
+    /// A newer state came before the hook's turn. If no other has heard of this one, the next is
+    /// told so.
     fn passed_over(&self, event: &HookEvent, told: bool) -> HookError {
         if !told && event.entry != EntryPoint::OnPeerClaim {
             self.slots.borrow_mut().missed += event.missed + 1;
@@ -476,7 +575,13 @@ impl<H: Host + 'static> Queue<H> {
         HookError::Superseded
     }
 
-    async fn run(&self, hook: &Rc<Pool>, mut event: HookEvent, ticket: u64, turn: Turn) -> Result<(), HookError> {
+    async fn run(
+        &self,
+        hook: &Rc<Pool>,
+        mut event: HookEvent,
+        ticket: u64,
+        turn: Turn,
+    ) -> Result<(), HookError> {
         let entry = event.entry;
         let budget = hook.budget(entry);
         event.time_left_ms = u64::try_from(budget.wall.as_millis()).unwrap_or(u64::MAX);
@@ -486,25 +591,48 @@ impl<H: Host + 'static> Queue<H> {
         let result = match ready {
             Ok(ready) => {
                 let mut desk = RunDesk::new(self, hook, entry, budget);
-                ready.call(event, budget, &mut desk, self.overtaken(ticket)).await.map(drop)
+                ready
+                    .call(event, budget, &mut desk, self.overtaken(ticket))
+                    .await
+                    .map(drop)
             }
             Err(error) => Err(error),
         };
         let now = clock::now();
         let took = now.since(begin);
         let duration_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-        let error = result.as_ref().err().map(ToString::to_string).unwrap_or_default();
-        let note = Note::HookRun { hook: hook.name().clone(), entry: entry.as_str().to_owned(), seq, took, error };
+        let error = result
+            .as_ref()
+            .err()
+            .map(ToString::to_string)
+            .unwrap_or_default();
+        let note = Note::HookRun {
+            hook: hook.name().clone(),
+            entry: entry.as_str().to_owned(),
+            seq,
+            took,
+            error,
+        };
         self.shared.journal.borrow_mut().note(now, self.index, note);
         let ended = match &result {
             Ok(()) => Ended::Done,
             Err(HookError::Superseded) => Ended::Superseded,
             Err(_) => Ended::Failed,
         };
-        self.shared.executor.count().ran(hook.name(), entry, ended, took);
-        let (vhost, hook, entry, waited_ms) = (self.vhost(), hook.name(), entry.as_str(), turn.waited.as_millis());
+        self.shared
+            .executor
+            .count()
+            .ran(hook.name(), entry, ended, took);
+        let (vhost, hook, entry, waited_ms) = (
+            self.vhost(),
+            hook.name(),
+            entry.as_str(),
+            turn.waited.as_millis(),
+        );
         match &result {
-            Ok(()) => info!(%vhost, %hook, entry, seq, outcome = "done", duration_us, waited_ms, "Ran a hook"),
+            Ok(()) => {
+                info!(%vhost, %hook, entry, seq, outcome = "done", duration_us, waited_ms, "Ran a hook")
+            }
             Err(HookError::Superseded) => {
                 info!(%vhost, %hook, entry, seq, outcome = "superseded", duration_us, waited_ms, "Ran a hook");
             }
@@ -531,7 +659,8 @@ impl<H: Host + 'static> Queue<H> {
         }
     }
 
-    /// Undoes what the hooks claimed before the mark; tries again, ever more seldom, until it is done or a new state comes.
+    /// Undoes what the hooks claimed before the mark; tries again, ever more seldom, until it is
+    /// done or a new state comes.
     async fn undo(&self, mark: u64, ticket: u64) {
         let mut backoff = Backoff::default();
         while !self.undo_once(mark).await && self.pause(backoff.pause(), ticket).await {}
@@ -541,7 +670,11 @@ impl<H: Host + 'static> Queue<H> {
     async fn undo_once(&self, mark: u64) -> bool {
         let vhost = self.vhost();
         let undoing = self.undo_older(None, mark);
-        let undone = self.shared.doing.during(format_args!("undoing what hooks of {vhost} did"), undoing).await;
+        let undone = self
+            .shared
+            .doing
+            .during(format_args!("undoing what hooks of {vhost} did"), undoing)
+            .await;
         if undone.failed > 0 {
             warn!(vhost = %self.vhost(), failed = undone.failed, "Will undo again what could not be undone");
             return false;
@@ -555,7 +688,11 @@ impl<H: Host + 'static> Queue<H> {
     /// As the executor does.
     async fn undo_older(&self, hook: Option<&Name>, mark: u64) -> Undone {
         self.undoing.set(true);
-        let undone = self.shared.executor.undo_older(&self.vhost(), hook, mark).await;
+        let undone = self
+            .shared
+            .executor
+            .undo_older(&self.vhost(), hook, mark)
+            .await;
         self.undoing.set(false);
         undone
     }
@@ -569,7 +706,8 @@ impl<H: Host + 'static> Queue<H> {
         }
     }
 
-    /// False if a newer state than that of `ticket` came before the time was over, or is there already.
+    /// False if a newer state than that of `ticket` came before the time was over, or is there
+    /// already.
     async fn pause(&self, pause: Duration, ticket: u64) -> bool {
         self.busy.set(false);
         self.idle.notify_waiters();

@@ -39,7 +39,13 @@ pub(super) enum Line {
 impl LogQuota {
     /// For a hook that may log so many bytes in one run.
     pub(super) const fn new(run: u64, now: Timestamp) -> Self {
-        Self { run, left: run.saturating_mul(RUNS), at: now, dropped: 0, said: None }
+        Self {
+            run,
+            left: run.saturating_mul(RUNS),
+            at: now,
+            dropped: 0,
+            said: None,
+        }
     }
 
     /// A line of so many bytes comes now.
@@ -58,14 +64,20 @@ impl LogQuota {
         Line::Drop(Some(std::mem::take(&mut self.dropped)))
     }
 
-    /// Whole bytes, and the time for what is less than a byte stays: nothing is lost by looking often.
+    /// Whole bytes, and the time for what is less than a byte stays: nothing is lost by looking
+    /// often.
     fn refill(&mut self, now: Timestamp) {
         let (passed, whole) = (now.since(self.at).as_micros(), REFILL.as_micros());
         let gained = u128::from(self.run) * passed / whole;
-        let Some(time) = (gained * whole).checked_div(self.run.into()) else { return };
+        let Some(time) = (gained * whole).checked_div(self.run.into()) else {
+            return;
+        };
         self.at = self.at + Duration::from_micros(u64::try_from(time).unwrap_or(u64::MAX));
         let gained = u64::try_from(gained).unwrap_or(u64::MAX);
-        self.left = self.left.saturating_add(gained).min(self.run.saturating_mul(RUNS));
+        self.left = self
+            .left
+            .saturating_add(gained)
+            .min(self.run.saturating_mul(RUNS));
     }
 }
 
@@ -93,16 +105,25 @@ mod tests {
             }
         }
         assert!(taken <= run * (RUNS + 60), "{taken} bytes in an hour");
-        assert!(taken >= run * (RUNS + 59), "what it may log, it can: {taken}");
+        assert!(
+            taken >= run * (RUNS + 59),
+            "what it may log, it can: {taken}"
+        );
         assert_eq!(said[0], (16, 1), "the first is said at once");
-        assert!(said.windows(2).all(|pair| pair[1].0 - pair[0].0 >= 60), "{said:?}");
+        assert!(
+            said.windows(2).all(|pair| pair[1].0 - pair[0].0 >= 60),
+            "{said:?}"
+        );
         assert!(said[1].1 > 3000, "with the number of lines: {said:?}");
     }
 
     #[test]
     fn quiet_hooks_are_never_held_back_and_empty_lines_are_not_free() {
         let mut quota = LogQuota::new(64 << 10, at(0));
-        assert!((0..36_000).all(|n| quota.line(100, at(n * 100)) == Line::Take), "ten lines a second, for an hour");
+        assert!(
+            (0..36_000).all(|n| quota.line(100, at(n * 100)) == Line::Take),
+            "ten lines a second, for an hour"
+        );
         let mut quota = LogQuota::new(64 << 10, at(0));
         assert!((0..100_000).any(|_| quota.line(0, at(0)) != Line::Take));
     }
@@ -111,7 +132,12 @@ mod tests {
     fn looking_often_loses_nothing() {
         let mut quota = LogQuota::new(7000, at(0));
         while quota.line(32, at(0)) == Line::Take {}
-        let taken = (0..600_000).filter(|ms| quota.line(100, at(*ms)) == Line::Take).count();
-        assert!((698..=700).contains(&taken), "{taken} lines of 100 bytes at 7000 bytes a minute, in ten minutes");
+        let taken = (0..600_000)
+            .filter(|ms| quota.line(100, at(*ms)) == Line::Take)
+            .count();
+        assert!(
+            (698..=700).contains(&taken),
+            "{taken} lines of 100 bytes at 7000 bytes a minute, in ten minutes"
+        );
     }
 }

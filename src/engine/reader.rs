@@ -25,8 +25,7 @@ const RESTARTS: Backoff = Backoff::new(Duration::from_millis(50), Duration::from
 const HEALTHY: Duration = Duration::from_secs(60);
 
 /// Said where there is too much to watch.
-const PART: &str =
-    "Watches only a part of what is below the hooks' directories; use `carpd reload`, or give each hook one of its own";
+const PART: &str = "Watches only a part of what is below the hooks' directories; use `carpd reload`, or give each hook one of its own";
 
 /// Starts a reader process, which reads the configuration as it is now.
 ///
@@ -35,9 +34,14 @@ const PART: &str =
 pub(super) async fn start(keeper: &keeper::Client) -> io::Result<Arc<Client>> {
     let (_, stream) = keeper.spawn(Role::Reader).await?;
     // It ends when the client is dropped, which closes its socket.
-    let client = tokio::task::spawn_blocking(move || Client::new(stream)).await.map_err(io::Error::other)??;
+    let client = tokio::task::spawn_blocking(move || Client::new(stream))
+        .await
+        .map_err(io::Error::other)??;
     for missing in &client.confinement().missing {
-        warn!(missing, "The reader process keeps more rights than it needs");
+        warn!(
+            missing,
+            "The reader process keeps more rights than it needs"
+        );
     }
     Ok(Arc::new(client))
 }
@@ -68,7 +72,11 @@ type Link = Rc<RefCell<Option<Arc<Client>>>>;
 impl Reader {
     /// With this one, if there is one.
     pub(super) fn new(keeper: keeper::Client, client: Option<Arc<Client>>) -> Self {
-        Self { keeper, link: Rc::new(RefCell::new(client)), watch: None }
+        Self {
+            keeper,
+            link: Rc::new(RefCell::new(client)),
+            watch: None,
+        }
     }
 
     /// Who opens files for the engine.
@@ -83,11 +91,21 @@ impl Reader {
 
     /// What it could not give up.
     pub(super) fn lacks(&self) -> Vec<String> {
-        self.link.borrow().as_ref().map(|client| client.confinement().missing.clone()).unwrap_or_default()
+        self.link
+            .borrow()
+            .as_ref()
+            .map(|client| client.confinement().missing.clone())
+            .unwrap_or_default()
     }
 
-    /// Has these files watched and no others; `orders` get [`Command::FilesChanged`]. Without files there is no reader.
-    pub(super) fn watch(&mut self, files: Vec<PathBuf>, manners: Manners, orders: mpsc::Sender<Command>) {
+    /// Has these files watched and no others; `orders` get [`Command::FilesChanged`]. Without files
+    /// there is no reader.
+    pub(super) fn watch(
+        &mut self,
+        files: Vec<PathBuf>,
+        manners: Manners,
+        orders: mpsc::Sender<Command>,
+    ) {
         if let Some(before) = self.watch.take() {
             before.abort();
         }
@@ -95,14 +113,22 @@ impl Reader {
             self.link.replace(None);
             return;
         }
-        let follow = Follow { keeper: self.keeper.clone(), link: Rc::clone(&self.link), files, manners, orders };
+        let follow = Follow {
+            keeper: self.keeper.clone(),
+            link: Rc::clone(&self.link),
+            files,
+            manners,
+            orders,
+        };
         self.watch = Some(tokio::task::spawn_local(follow.run()).abort_handle());
     }
 }
 
 /// Who opens files, with this reader or without one.
 pub(super) fn access(client: Option<&Arc<Client>>) -> Access {
-    client.map_or_else(Access::own, |client| Access::through(Arc::clone(client) as _))
+    client.map_or_else(Access::own, |client| {
+        Access::through(Arc::clone(client) as _)
+    })
 }
 
 /// The task that listens to the reader.
@@ -123,7 +149,9 @@ impl Follow {
             let client = self.link.borrow().clone();
             let why = match client {
                 Some(client) => self.listen(client, &mut told).await,
-                None => start(&self.keeper).await.map(|client| _ = self.link.replace(Some(client))),
+                None => start(&self.keeper)
+                    .await
+                    .map(|client| _ = self.link.replace(Some(client))),
             };
             let Err(err) = why else {
                 // It was just started; or nobody takes orders any more.
@@ -137,8 +165,15 @@ impl Follow {
             }
             let pause = backoff.pause();
             error!(%err, restart_ms = pause.as_millis(), "The reader process is gone; starts it again");
-            let gone = |file: &PathBuf| (file.clone(), format!("not watched: the reader process is gone: {err}"));
-            self.manners.0.replace(self.files.iter().map(gone).collect());
+            let gone = |file: &PathBuf| {
+                (
+                    file.clone(),
+                    format!("not watched: the reader process is gone: {err}"),
+                )
+            };
+            self.manners
+                .0
+                .replace(self.files.iter().map(gone).collect());
             self.link.replace(None);
             tokio::time::sleep(pause).await;
         }
@@ -147,7 +182,9 @@ impl Follow {
     /// Until it watches no more.
     async fn listen(&self, client: Arc<Client>, told: &mut BTreeSet<String>) -> io::Result<()> {
         let files = self.files.clone();
-        let stream = tokio::task::spawn_blocking(move || client.watch(&files)).await.map_err(io::Error::other)??;
+        let stream = tokio::task::spawn_blocking(move || client.watch(&files))
+            .await
+            .map_err(io::Error::other)??;
         let mut watching = Watching::new(stream)?;
         loop {
             match watching.next().await? {
@@ -157,14 +194,21 @@ impl Follow {
                         return Ok(());
                     }
                 }
-                Some(Told::How { files: all, complete }) => {
+                Some(Told::How {
+                    files: all,
+                    complete,
+                }) => {
                     if !complete && told.insert(PART.to_owned()) {
                         warn!("{PART}");
                     }
                     for (file, how) in &all {
                         tell(file, how, told);
                     }
-                    self.manners.0.replace(all.into_iter().map(|(file, how)| (file.into(), how.to_string())).collect());
+                    self.manners.0.replace(
+                        all.into_iter()
+                            .map(|(file, how)| (file.into(), how.to_string()))
+                            .collect(),
+                    );
                 }
             }
         }
@@ -175,14 +219,19 @@ impl Follow {
 fn tell(file: &str, how: &How, told: &mut BTreeSet<String>) {
     match how {
         How::Watched | How::InPart => {}
-        How::Polled { reason, every_s, .. } => {
+        How::Polled {
+            reason, every_s, ..
+        } => {
             if !told.insert(reason.clone()) {
                 return;
             }
             if reason.ends_with("is a mount") {
                 info!(file, reason, every_s, "Polls a hook for changes");
             } else {
-                warn!(file, reason, every_s, "Cannot watch a hook for changes, and polls it");
+                warn!(
+                    file,
+                    reason, every_s, "Cannot watch a hook for changes, and polls it"
+                );
             }
         }
     }

@@ -1,5 +1,5 @@
-//! What dead processes left: it is undone, never adopted. Addresses before the first advertisement, the rest before the
-//! first hook.
+//! What dead processes left: it is undone, never adopted. Addresses before the first advertisement,
+//! the rest before the first hook.
 
 use std::cell::{Cell, RefCell};
 
@@ -15,7 +15,8 @@ use crate::host::helper::Duty;
 use crate::host::{Host, HostError};
 use crate::ledger::{Instance, Ledger, Leftover};
 
-/// The leftovers of our own predecessor, which stand in our ledger, and those of other dead instances.
+/// The leftovers of our own predecessor, which stand in our ledger, and those of other dead
+/// instances.
 #[derive(Debug, Default)]
 pub struct Recovery {
     own: RefCell<Vec<Leftover>>,
@@ -36,7 +37,10 @@ impl Recovery {
     /// Of our own predecessor: what [`Ledger::open`] found.
     #[must_use]
     pub fn new(own: Vec<Leftover>) -> Self {
-        Self { own: RefCell::new(own), ..Self::default() }
+        Self {
+            own: RefCell::new(own),
+            ..Self::default()
+        }
     }
 
     /// Also of these dead instances.
@@ -44,7 +48,11 @@ impl Recovery {
     pub fn with_dead(self, instances: Vec<Instance>) -> Self {
         let dead = instances.into_iter().map(|instance| {
             let (ledger, left) = Ledger::open(&instance);
-            Dead { instance, ledger: RefCell::new(ledger), left }
+            Dead {
+                instance,
+                ledger: RefCell::new(ledger),
+                left,
+            }
         });
         self.dead.replace(dead.collect());
         self
@@ -53,7 +61,13 @@ impl Recovery {
     /// How much is left to undo.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.own.borrow().len() + self.dead.borrow().iter().map(|dead| dead.left.len()).sum::<usize>()
+        self.own.borrow().len()
+            + self
+                .dead
+                .borrow()
+                .iter()
+                .map(|dead| dead.left.len())
+                .sum::<usize>()
     }
 
     /// Is nothing left?
@@ -64,7 +78,10 @@ impl Recovery {
 
     /// Does the ledger of another dead instance have this?
     pub(super) fn holds(&self, resource: &Resource) -> bool {
-        self.dead.borrow().iter().any(|dead| dead.ledger.borrow().holds(resource))
+        self.dead
+            .borrow()
+            .iter()
+            .any(|dead| dead.ledger.borrow().holds(resource))
     }
 
     /// What a helper process would have to be able to do to undo all.
@@ -73,15 +90,18 @@ impl Recovery {
         let dead = self.dead.borrow();
         let own = self.own.borrow();
         let all = own.iter().chain(dead.iter().flat_map(|dead| &dead.left));
-        all.filter_map(|leftover| helper::duty_for(&leftover.resource, services_need_helper)).max()
+        all.filter_map(|leftover| helper::duty_for(&leftover.resource, services_need_helper))
+            .max()
     }
 
-    /// What this node will be called when all is undone, if it is called `now` at present: a name that a hook had set is not
-    /// the node's own.
+    /// What this node will be called when all is undone, if it is called `now` at present: a name
+    /// that a hook had set is not the node's own.
     pub fn own_name(&self, ledger: &Ledger, now: String) -> String {
         let dead = self.dead.borrow();
         let others: Vec<_> = dead.iter().map(|dead| dead.ledger.borrow()).collect();
-        let all: Vec<&Ledger> = std::iter::once(ledger).chain(others.iter().map(|other| &**other)).collect();
+        let all: Vec<&Ledger> = std::iter::once(ledger)
+            .chain(others.iter().map(|other| &**other))
+            .collect();
         own_name(&all, now)
     }
 
@@ -110,7 +130,11 @@ impl Recovery {
                 return;
             }
             let pause = backoff.pause();
-            warn!(failed = undone.failed, retry_s = pause.as_secs(), "Will undo again what dead processes left");
+            warn!(
+                failed = undone.failed,
+                retry_s = pause.as_secs(),
+                "Will undo again what dead processes left"
+            );
             tokio::time::sleep(pause).await;
         }
     }
@@ -131,7 +155,11 @@ impl Recovery {
             undone = undone.and(more);
             dead.left = left;
             if dead.left.is_empty() {
-                info!(instance = dead.instance.name(), undone = more.changed, "Nothing is left of a dead instance");
+                info!(
+                    instance = dead.instance.name(),
+                    undone = more.changed,
+                    "Nothing is left of a dead instance"
+                );
                 dead.instance.forget();
             } else {
                 self.dead.borrow_mut().push(dead);
@@ -145,10 +173,12 @@ impl Recovery {
 pub(super) fn own_name(ledgers: &[&Ledger], now: String) -> String {
     let before = |name: &str| {
         let value = Value::Text(name.to_owned());
-        ledgers.iter().find_map(|ledger| match ledger.before(&Resource::Hostname, &value) {
-            Some(Value::Text(before)) if before != name => Some(before.clone()),
-            _ => None,
-        })
+        ledgers
+            .iter()
+            .find_map(|ledger| match ledger.before(&Resource::Hostname, &value) {
+                Some(Value::Text(before)) if before != name => Some(before.clone()),
+                _ => None,
+            })
     };
     // Each of them may have found the name of another.
     let mut name = now;
@@ -189,16 +219,27 @@ fn addresses<H: Host>(host: &H, ledger: &RefCell<Ledger>, left: &mut Vec<Leftove
 
 fn take_down<H: Host>(host: &H, effect: Effect) -> Result<Settled, HostError> {
     let reply = host.perform_now(&Granted::by_daemon(effect))?;
-    Ok(if reply == Reply::Outcome(Outcome::Unchanged) { Settled::WasBack } else { Settled::PutBack })
+    Ok(if reply == Reply::Outcome(Outcome::Unchanged) {
+        Settled::WasBack
+    } else {
+        Settled::PutBack
+    })
 }
 
 /// Undoes what is left, newest first, and gives back what could not be undone.
-async fn rest<H: Host>(host: &H, ledger: &RefCell<Ledger>, left: Vec<Leftover>, turns: &Turns) -> (Undone, Vec<Leftover>) {
+async fn rest<H: Host>(
+    host: &H,
+    ledger: &RefCell<Ledger>,
+    left: Vec<Leftover>,
+    turns: &Turns,
+) -> (Undone, Vec<Leftover>) {
     let mut undone = Undone::default();
     let mut failed = Vec::new();
     for leftover in left {
         let _turn = turns.take(&leftover.resource).await;
-        let Some(planned) = ledger.borrow().undo_of_leftover(&leftover) else { continue };
+        let Some(planned) = ledger.borrow().undo_of_leftover(&leftover) else {
+            continue;
+        };
         let done = undo(host, ledger, &planned, UNDO_LIMIT).await;
         undone.count(&done);
         if done.is_err() {

@@ -1,4 +1,5 @@
-//! What is said about refused packets: enough to find a wrong password, too little for a flood to fill the log.
+//! What is said about refused packets: enough to find a wrong password, too little for a flood to
+//! fill the log.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -31,7 +32,8 @@ impl Telling {
     }
 }
 
-/// The refusals of one virtual host, by kind. There are few kinds, so this stays small whatever is sent.
+/// The refusals of one virtual host, by kind. There are few kinds, so this stays small whatever is
+/// sent.
 #[derive(Debug, Default)]
 pub(super) struct Refusals(BTreeMap<&'static str, Kind>);
 
@@ -54,7 +56,14 @@ impl Refusals {
         if reject.is_silent() {
             return None;
         }
-        let new = || Kind { reject, telling: Telling::default(), count: 0, lately: 0, from, at: now };
+        let new = || Kind {
+            reject,
+            telling: Telling::default(),
+            count: 0,
+            lately: 0,
+            from,
+            at: now,
+        };
         let kind = self.0.entry(reject.as_str()).or_insert_with(new);
         (kind.reject, kind.from, kind.at) = (reject, from, now);
         kind.count += 1;
@@ -62,7 +71,8 @@ impl Refusals {
         kind.telling.note(now)
     }
 
-    /// The state changed. In words, what was refused since it did so before, but nothing older than this.
+    /// The state changed. In words, what was refused since it did so before, but nothing older than
+    /// this.
     pub(super) fn changed(&mut self, now: Timestamp, oldest: Duration) -> Vec<String> {
         let mut told = Vec::new();
         for kind in self.0.values_mut() {
@@ -89,8 +99,16 @@ impl Refusals {
 
 /// So many were refused, and what that probably means.
 pub(super) fn in_words(reject: Reject, count: u64, from: IpAddr) -> String {
-    let advertisements = if count == 1 { "1 advertisement".to_owned() } else { format!("{count} advertisements") };
-    format!("refused {advertisements} of {from} ({}): {}", reject.as_str(), reject.likely_cause())
+    let advertisements = if count == 1 {
+        "1 advertisement".to_owned()
+    } else {
+        format!("{count} advertisements")
+    };
+    format!(
+        "refused {advertisements} of {from} ({}): {}",
+        reject.as_str(),
+        reject.likely_cause()
+    )
 }
 
 #[cfg(test)]
@@ -125,9 +143,17 @@ mod tests {
         }
         refusals.note(Reject::Ttl(3), PEER, at(1));
         let told = refusals.changed(at(8), Duration::from_secs(3));
-        assert_eq!(told, ["refused 3 advertisements of 10.0.0.9 (digest): another password, or another list of addresses"]);
+        assert_eq!(
+            told,
+            [
+                "refused 3 advertisements of 10.0.0.9 (digest): another password, or another list of addresses"
+            ]
+        );
         assert!(refusals.changed(at(9), Duration::from_secs(3)).is_empty());
         let status = refusals.status(at(10));
-        assert_eq!((status.len(), status[0].count, status[0].ago_ms), (2, 3, 3000));
+        assert_eq!(
+            (status.len(), status[0].count, status[0].ago_ms),
+            (2, 3, 3000)
+        );
     }
 }

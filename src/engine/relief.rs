@@ -1,15 +1,18 @@
-//! Something goes wrong on a master again: was another node given its chance, and what is left to do?
+//! Something goes wrong on a master again: was another node given its chance, and what is left to
+//! do?
 //!
-//! At first a node hands over. If nobody took over, or not for long, nobody can do better: it stays, and tries again, ever more
-//! seldom. If somebody had it for long, others get their chance once more; the time that counts as long is doubled, so that nodes
-//! which all fail, but slowly, do not pass the addresses on for ever.
+//! At first a node hands over. If nobody took over, or not for long, nobody can do better: it
+//! stays, and tries again, ever more seldom. If somebody had it for long, others get their chance
+//! once more; the time that counts as long is doubled, so that nodes which all fail, but slowly, do
+//! not pass the addresses on for ever.
 
 use std::time::Duration;
 
 use super::backoff::Backoff;
 use crate::types::Timestamp;
 
-/// A node that was relieved for so long gives the others another chance, at first; doubled each time.
+/// A node that was relieved for so long gives the others another chance, at first; doubled each
+/// time.
 const FIRST: Duration = Duration::from_secs(60);
 
 /// How often it went wrong, and for how long others were master meanwhile.
@@ -32,12 +35,17 @@ pub(super) enum Verdict {
 
 impl Default for Relief {
     fn default() -> Self {
-        Self { retries: Backoff::default(), away: None, long: FIRST }
+        Self {
+            retries: Backoff::default(),
+            away: None,
+            long: FIRST,
+        }
     }
 }
 
 impl Relief {
-    /// What to do about another failure of a master since `master`. One that pushed a living master aside gives it back.
+    /// What to do about another failure of a master since `master`. One that pushed a living master
+    /// aside gives it back.
     pub(super) fn again(&mut self, master: Timestamp, pushed_aside: bool) -> Verdict {
         let away = self.away.take().map(|since| master.since(since));
         if away.is_some_and(|away| away >= self.long) {
@@ -45,7 +53,11 @@ impl Relief {
             self.retries = Backoff::default();
             return Verdict::Resign;
         }
-        if away.is_some() && pushed_aside { Verdict::Resign } else { Verdict::Again(self.pause()) }
+        if away.is_some() && pushed_aside {
+            Verdict::Resign
+        } else {
+            Verdict::Again(self.pause())
+        }
     }
 
     /// The pause before the next try.
@@ -82,8 +94,15 @@ mod tests {
     #[test]
     fn where_nobody_can_it_stays_and_tries_ever_more_seldom() {
         let mut relief = relieved(at(10));
-        let pauses: Vec<u64> =
-            (0..8).map(|_| if let Verdict::Again(pause) = relief.again(at(13), false) { pause.as_secs() } else { 0 }).collect();
+        let pauses: Vec<u64> = (0..8)
+            .map(|_| {
+                if let Verdict::Again(pause) = relief.again(at(13), false) {
+                    pause.as_secs()
+                } else {
+                    0
+                }
+            })
+            .collect();
         assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 60, 60]);
     }
 
@@ -94,8 +113,16 @@ mod tests {
             assert_eq!(relief.again(at(10 + 20 * round), true), Verdict::Resign);
             relief.leaves(at(10 + 20 * round));
         }
-        assert_eq!(relief.again(at(91), false), Verdict::Again(Duration::from_secs(1)), "that was no try of its own");
-        assert_eq!(relief.again(at(91), true), Verdict::Again(Duration::from_secs(2)), "it was master all the time");
+        assert_eq!(
+            relief.again(at(91), false),
+            Verdict::Again(Duration::from_secs(1)),
+            "that was no try of its own"
+        );
+        assert_eq!(
+            relief.again(at(91), true),
+            Verdict::Again(Duration::from_secs(2)),
+            "it was master all the time"
+        );
     }
 
     #[test]
@@ -103,7 +130,10 @@ mod tests {
         let mut relief = relieved(at(0));
         assert_eq!(relief.again(at(60), false), Verdict::Resign);
         relief.leaves(at(60));
-        assert_eq!(relief.again(at(160), false), Verdict::Again(Duration::from_secs(1)));
+        assert_eq!(
+            relief.again(at(160), false),
+            Verdict::Again(Duration::from_secs(1))
+        );
         relief.leaves(at(160));
         assert_eq!(relief.again(at(280), false), Verdict::Resign);
     }

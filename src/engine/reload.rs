@@ -1,7 +1,8 @@
 //! Reading configuration and hooks again while everything runs.
 //!
-//! What takes time (reading files, starting runners, loading hooks) happens in a task beside the loop and changes
-//! nothing. Its result comes back as one event, and taking it into use is one turn of the loop that cannot fail.
+//! What takes time (reading files, starting runners, loading hooks) happens in a task beside the
+//! loop and changes nothing. Its result comes back as one event, and taking it into use is one turn
+//! of the loop that cannot fail.
 
 mod prepare;
 
@@ -38,7 +39,8 @@ pub(super) enum Scope {
     ChangedHooks,
     /// Configuration and all hooks: SIGHUP, `carpd reload`.
     Everything,
-    /// The same, also if a master would let go of addresses that then nobody here can hold: `carpd reload --force`.
+    /// The same, also if a master would let go of addresses that then nobody here can hold: `carpd
+    /// reload --force`.
     Anyway,
 }
 
@@ -94,8 +96,12 @@ impl Engine {
             scope,
             path: self.path.clone(),
             config: self.config.clone(),
-            current: names().filter_map(|name| Some((name.clone(), Rc::clone(self.hooks.current(name)?)))).collect(),
-            refused: names().filter_map(|name| Some((name.clone(), self.hooks.refused(name)?))).collect(),
+            current: names()
+                .filter_map(|name| Some((name.clone(), Rc::clone(self.hooks.current(name)?))))
+                .collect(),
+            refused: names()
+                .filter_map(|name| Some((name.clone(), self.hooks.refused(name)?)))
+                .collect(),
             keeper: self.keeper.clone(),
             examine: self.ties.examine,
             helper: self.ties.helper.duty(),
@@ -113,15 +119,34 @@ impl Engine {
     pub(super) fn commit(&mut self, prepared: Prepared) {
         let now = clock::now();
         self.reloading = false;
-        let Prepared { scope, config, pools, faults, problems, missing, doubts, unchanged, helper, reader, replies } = prepared;
+        let Prepared {
+            scope,
+            config,
+            pools,
+            faults,
+            problems,
+            missing,
+            doubts,
+            unchanged,
+            helper,
+            reader,
+            replies,
+        } = prepared;
         for (name, (message, digest)) in &faults {
             self.hooks.refuse(name, message.clone(), digest.clone());
         }
         for name in unchanged {
             self.hooks.clear_fault(&name);
         }
-        let mut report = ReloadReport { problems, ..ReloadReport::default() };
-        report.problems.extend(faults.iter().map(|(name, (message, _))| format!("hook {name}: {message}")));
+        let mut report = ReloadReport {
+            problems,
+            ..ReloadReport::default()
+        };
+        report.problems.extend(
+            faults
+                .iter()
+                .map(|(name, (message, _))| format!("hook {name}: {message}")),
+        );
         report.problems.extend(needs_restart(&self.config, &config));
         let moves = self.moves(&config);
         if scope.is_whole() {
@@ -131,17 +156,25 @@ impl Engine {
             report.problems.extend(self.foreign_to(&config));
         }
         if scope == Scope::Everything {
-            report.problems.extend(self.would_let_go(&config, &moves, &missing));
+            report
+                .problems
+                .extend(self.would_let_go(&config, &moves, &missing));
         }
         if report.problems.is_empty() {
             report.problems.extend(self.lock_added(&config));
         }
         if report.problems.is_empty() {
             report.done = true;
-            report.warnings.extend(doubts.iter().map(|(name, doubt)| format!("hook {name}: {doubt}")));
+            report.warnings.extend(
+                doubts
+                    .iter()
+                    .map(|(name, doubt)| format!("hook {name}: {doubt}")),
+            );
             if let Some((client, duty)) = helper {
                 if self.ties.helper.duty() != Some(duty) {
-                    report.changes.push(format!("helper process: started, for {}", duty.as_str()));
+                    report
+                        .changes
+                        .push(format!("helper process: started, for {}", duty.as_str()));
                 }
                 self.ties.helper.replace(client, duty);
             }
@@ -152,7 +185,11 @@ impl Engine {
             if scope.is_whole() {
                 self.rename(&moves, &mut report.changes);
                 self.swap_config(*config, &moves, &mut report.changes, now);
-                report.changes.extend(missing.iter().map(|dev| format!("interface {dev} does not exist yet: waits for it")));
+                report.changes.extend(
+                    missing
+                        .iter()
+                        .map(|dev| format!("interface {dev} does not exist yet: waits for it")),
+                );
             }
         }
         if !report.problems.is_empty() || scope.is_whole() || !report.changes.is_empty() {
@@ -170,7 +207,10 @@ impl Engine {
 
     fn tell(report: &ReloadReport, scope: Scope) {
         if let [first, others @ ..] = report.problems.as_slice() {
-            let others = others.iter().map(|problem| format!("; {problem}")).collect::<String>();
+            let others = others
+                .iter()
+                .map(|problem| format!("; {problem}"))
+                .collect::<String>();
             error!(problems = report.problems.len(), problem = %shown(format_args!("{first}{others}")), "Cannot reload");
         }
         if report.done && (scope.is_whole() || !report.changes.is_empty()) {
@@ -185,9 +225,17 @@ impl Engine {
     }
 
     /// Swaps all new versions in together: runs that have begun end in the old one.
-    fn swap_hooks(&mut self, pools: BTreeMap<Name, Rc<Pool>>, changes: &mut Vec<String>, now: Timestamp) {
+    fn swap_hooks(
+        &mut self,
+        pools: BTreeMap<Name, Rc<Pool>>,
+        changes: &mut Vec<String>,
+        now: Timestamp,
+    ) {
         for (name, pool) in &pools {
-            changes.push(format!("hook {name}: new version {}", super::generations::short(pool.digest())));
+            changes.push(format!(
+                "hook {name}: new version {}",
+                super::generations::short(pool.digest())
+            ));
             self.hooks.take(Rc::clone(pool));
             self.keep(name);
             let warm = Rc::clone(pool);
@@ -205,34 +253,66 @@ impl Engine {
         if let Some(pool) = self.hooks.current(name)
             && let Some(original) = pool.original()
         {
-            self.shared.lasting.kept.keep(original, signatures(pool), clock::wall_ms());
+            self.shared
+                .lasting
+                .kept
+                .keep(original, signatures(pool), clock::wall_ms());
         }
     }
 
     /// Gives every queue the pools that serve now.
     pub(super) fn rewire(&mut self, now: Timestamp) {
         for (index, node) in self.nodes.iter_mut() {
-            let pools: Vec<_> = node.spec.hooks.iter().filter_map(|name| self.hooks.current(name).cloned()).collect();
+            let pools: Vec<_> = node
+                .spec
+                .hooks
+                .iter()
+                .filter_map(|name| self.hooks.current(name).cloned())
+                .collect();
             node.checks.follow(&pools, now);
             node.queue.set_hooks(pools);
-            let gate = if node.queue.defines(EntryPoint::BeforeMaster) { Gate::Ask } else { Gate::Free };
+            let gate = if node.queue.defines(EntryPoint::BeforeMaster) {
+                Gate::Ask
+            } else {
+                Gate::Free
+            };
             if node.machine.settings().gate != gate {
-                let settings = proto::Settings { gate, ..node.machine.settings().clone() };
-                self.shared.journal.borrow_mut().reconfigured(now, *index, &settings);
+                let settings = proto::Settings {
+                    gate,
+                    ..node.machine.settings().clone()
+                };
+                self.shared
+                    .journal
+                    .borrow_mut()
+                    .reconfigured(now, *index, &settings);
                 node.machine.reconfigure(settings, now);
             }
         }
         for index in self.numbers() {
             // A reason to be unfit may have gone with its hook.
-            if self.nodes.get(&index).is_some_and(|node| node.machine.demotion() != node.demotion()) {
+            if self
+                .nodes
+                .get(&index)
+                .is_some_and(|node| node.machine.demotion() != node.demotion())
+            {
                 self.demote(index, now);
             }
             self.drain(index, now);
         }
     }
 
-    fn swap_config(&mut self, config: Config, moves: &Moves, changes: &mut Vec<String>, now: Timestamp) {
-        for index in self.numbers().into_iter().filter(|index| !moves.keeps(*index)) {
+    fn swap_config(
+        &mut self,
+        config: Config,
+        moves: &Moves,
+        changes: &mut Vec<String>,
+        now: Timestamp,
+    ) {
+        for index in self
+            .numbers()
+            .into_iter()
+            .filter(|index| !moves.keeps(*index))
+        {
             self.remove(index, changes, now);
         }
         for (place, spec) in config.vhosts.iter().enumerate() {
@@ -246,9 +326,15 @@ impl Engine {
             changes.push("trust: changed; there is no version before to go back to".to_owned());
             self.hooks.forget_before();
         }
-        self.shared.lasting.kept.retain(config.hooks.keys().cloned());
+        self.shared
+            .lasting
+            .kept
+            .retain(config.hooks.keys().cloned());
         let vhost = |name: &Name| config.vhosts.iter().any(|vhost| vhost.name == *name);
-        self.shared.executor.count().retain(vhost, |name| config.hooks.contains_key(name));
+        self.shared
+            .executor
+            .count()
+            .retain(vhost, |name| config.hooks.contains_key(name));
         self.shutdown_timeout = config.daemon.shutdown_timeout;
         self.config = config;
         self.ties.helper.fit(&terms(&self.config, &self.path));
@@ -256,7 +342,8 @@ impl Engine {
         self.watch_files();
     }
 
-    /// Lets a virtual host go that the configuration no longer has: addresses down, bow-out, hooks, undoing.
+    /// Lets a virtual host go that the configuration no longer has: addresses down, bow-out, hooks,
+    /// undoing.
     fn remove(&mut self, index: usize, changes: &mut Vec<String>, now: Timestamp) {
         self.handle(index, Input::Shutdown, now);
         for port in &mut self.ports {
@@ -264,8 +351,15 @@ impl Engine {
         }
         if let Some(node) = self.nodes.remove(&index) {
             changes.push(format!("vhost {}: removed", node.spec.name));
-            self.shared.journal.borrow_mut().removed(clock::now(), index);
-            self.ties.instance.release_vhost(&self.config.daemon.run_dir, &node.spec.interface, node.spec.vhid);
+            self.shared
+                .journal
+                .borrow_mut()
+                .removed(clock::now(), index);
+            self.ties.instance.release_vhost(
+                &self.config.daemon.run_dir,
+                &node.spec.interface,
+                node.spec.vhid,
+            );
             let queue = node.queue;
             // What its hooks still have to do, they do by themselves.
             let departing = Rc::clone(&self.departing);
@@ -276,35 +370,69 @@ impl Engine {
         }
     }
 
-    /// Takes the locks of all virtual hosts that are new; if somebody has one of them, none, and who it is.
+    /// Takes the locks of all virtual hosts that are new; if somebody has one of them, none, and
+    /// who it is.
     fn lock_added(&mut self, config: &Config) -> Vec<String> {
         let run_dir = &self.config.daemon.run_dir;
         let ours = |spec: &config::Vhost| {
-            self.nodes.values().any(|node| node.spec.interface == spec.interface && node.spec.vhid == spec.vhid)
+            self.nodes
+                .values()
+                .any(|node| node.spec.interface == spec.interface && node.spec.vhid == spec.vhid)
         };
         let added: Vec<_> = config.vhosts.iter().filter(|spec| !ours(spec)).collect();
         let instance = &mut self.ties.instance;
-        let lock = |spec: &&config::Vhost| instance.lock_vhost(run_dir, &spec.interface, spec.vhid).err();
-        let problems: Vec<_> = added.iter().filter_map(lock).map(|error| error.to_string()).collect();
+        let lock = |spec: &&config::Vhost| {
+            instance
+                .lock_vhost(run_dir, &spec.interface, spec.vhid)
+                .err()
+        };
+        let problems: Vec<_> = added
+            .iter()
+            .filter_map(lock)
+            .map(|error| error.to_string())
+            .collect();
         if !problems.is_empty() {
             for spec in added {
-                self.ties.instance.release_vhost(run_dir, &spec.interface, spec.vhid);
+                self.ties
+                    .instance
+                    .release_vhost(run_dir, &spec.interface, spec.vhid);
             }
         }
         problems
     }
 
-    /// Adds a virtual host, whose lock is ours already unless one of the same number was just removed.
+    /// Adds a virtual host, whose lock is ours already unless one of the same number was just
+    /// removed.
     fn add(&mut self, spec: &config::Vhost, changes: &mut Vec<String>) {
-        if let Err(error) = self.ties.instance.lock_vhost(&self.config.daemon.run_dir, &spec.interface, spec.vhid) {
+        if let Err(error) =
+            self.ties
+                .instance
+                .lock_vhost(&self.config.daemon.run_dir, &spec.interface, spec.vhid)
+        {
             return changes.push(format!("vhost {}: not added: {error}", spec.name));
         }
         let index = self.next_number;
         self.next_number += 1;
-        let pools = spec.hooks.iter().filter_map(|name| self.hooks.current(name).cloned()).collect();
-        let node = match new_node(index, spec, pools, (&mut self.ports, &Ethernet), &self.shared, &self.host_name) {
+        let pools = spec
+            .hooks
+            .iter()
+            .filter_map(|name| self.hooks.current(name).cloned())
+            .collect();
+        let node = match new_node(
+            index,
+            spec,
+            pools,
+            (&mut self.ports, &Ethernet),
+            &self.shared,
+            &self.host_name,
+        ) {
             Ok(node) => node,
-            Err(error) => return changes.push(format!("vhost {}: not added: cannot read /dev/urandom: {error}", spec.name)),
+            Err(error) => {
+                return changes.push(format!(
+                    "vhost {}: not added: cannot read /dev/urandom: {error}",
+                    spec.name
+                ));
+            }
         };
         let port = node.port;
         self.nodes.insert(index, node);
@@ -317,23 +445,42 @@ impl Engine {
         }
     }
 
-    /// Changes a virtual host with the least disturbance: its state stays, and what is not named does not change.
-    fn change(&mut self, index: usize, spec: &config::Vhost, changes: &mut Vec<String>, now: Timestamp) {
-        let Some(node) = self.nodes.get_mut(&index) else { return };
+    /// Changes a virtual host with the least disturbance: its state stays, and what is not named
+    /// does not change.
+    fn change(
+        &mut self,
+        index: usize,
+        spec: &config::Vhost,
+        changes: &mut Vec<String>,
+        now: Timestamp,
+    ) {
+        let Some(node) = self.nodes.get_mut(&index) else {
+            return;
+        };
         if node.spec == *spec {
             return;
         }
-        changes.push(format!("vhost {}: {}", spec.name, config::differences(&node.spec, spec).join(", ")));
+        changes.push(format!(
+            "vhost {}: {}",
+            spec.name,
+            config::differences(&node.spec, spec).join(", ")
+        ));
         let old = std::mem::replace(&mut node.spec, spec.clone());
         node.testament.outdate();
-        let settings = proto::Settings { gate: node.machine.settings().gate, ..spec.settings() };
+        let settings = proto::Settings {
+            gate: node.machine.settings().gate,
+            ..spec.settings()
+        };
         let protocol_changed = settings != *node.machine.settings();
         node.queue.set_addresses(spec.addresses.clone());
         if let Some(port) = self.ports.get_mut(node.port) {
             port.listen_to(spec);
         }
         if protocol_changed {
-            self.shared.journal.borrow_mut().reconfigured(now, index, &settings);
+            self.shared
+                .journal
+                .borrow_mut()
+                .reconfigured(now, index, &settings);
             node.machine.reconfigure(settings, now);
         }
         if node.holding && old.addresses != spec.addresses {
@@ -351,7 +498,10 @@ impl Engine {
 
     /// Goes back to the version of a hook before the one that serves.
     pub(super) fn rollback(&mut self, name: &Name) -> Result<String, String> {
-        let before = self.hooks.roll_back(name).ok_or_else(|| self.no_hook(name, "has no version before this one"))?;
+        let before = self
+            .hooks
+            .roll_back(name)
+            .ok_or_else(|| self.no_hook(name, "has no version before this one"))?;
         let digest = super::generations::short(before.digest()).to_owned();
         self.keep(name);
         self.rewire(clock::now());
@@ -360,9 +510,9 @@ impl Engine {
         ))
     }
 
-    /// Runs `on_master` of the hook's current version where its virtual hosts are master; what the run no longer
-    /// asks for is undone when it has ended well. Mastership is untouched, whatever the hook does. Where a virtual host is
-    /// degraded for the hook and not master, that ends.
+    /// Runs `on_master` of the hook's current version where its virtual hosts are master; what the
+    /// run no longer asks for is undone when it has ended well. Mastership is untouched, whatever
+    /// the hook does. Where a virtual host is degraded for the hook and not master, that ends.
     pub(super) fn apply(&mut self, name: &Name, reply: oneshot::Sender<Result<String, String>>) {
         if self.hooks.current(name).is_none() {
             _ = reply.send(Err(self.no_hook(name, "is not in the configuration")));
@@ -371,10 +521,18 @@ impl Engine {
         let mut runs = Vec::new();
         for node in self.nodes.values() {
             if node.spec.hooks.contains(name) && node.serves() {
-                runs.push((node.spec.name.clone(), node.queue.apply(name.clone(), node.event(EntryPoint::OnMaster, false))));
+                runs.push((
+                    node.spec.name.clone(),
+                    node.queue
+                        .apply(name.clone(), node.event(EntryPoint::OnMaster, false)),
+                ));
             }
         }
-        let forgiven = if runs.is_empty() { self.forgive(std::slice::from_ref(name), clock::now()) } else { Vec::new() };
+        let forgiven = if runs.is_empty() {
+            self.forgive(std::slice::from_ref(name), clock::now())
+        } else {
+            Vec::new()
+        };
         let name = name.clone();
         tokio::task::spawn_local(async move {
             // Whoever asked may have gone away meanwhile.
@@ -389,9 +547,15 @@ impl Engine {
 }
 
 /// Waits for the runs that `apply` asked for, and tells how they went.
-async fn applied(name: &Name, runs: Vec<(Name, oneshot::Receiver<Applied>)>, forgiven: &[Name]) -> Result<String, String> {
+async fn applied(
+    name: &Name,
+    runs: Vec<(Name, oneshot::Receiver<Applied>)>,
+    forgiven: &[Name],
+) -> Result<String, String> {
     if runs.is_empty() {
-        let mut said = format!("hook {name}: no virtual host of it is master here; this version runs at the next transition");
+        let mut said = format!(
+            "hook {name}: no virtual host of it is master here; this version runs at the next transition"
+        );
         for vhost in forgiven {
             said += &format!("\n{vhost}: no longer degraded");
         }
@@ -401,12 +565,20 @@ async fn applied(name: &Name, runs: Vec<(Name, oneshot::Receiver<Applied>)>, for
     let mut failed = false;
     for (vhost, run) in runs {
         let line = match run.await {
-            Ok(Ok(Undone { settled, failed: 0, .. })) => {
+            Ok(Ok(Undone {
+                settled, failed: 0, ..
+            })) => {
                 format!("{vhost}: on_master ran, {settled} undone that it no longer asks for")
             }
-            Ok(Ok(Undone { settled, failed: left, .. })) => {
+            Ok(Ok(Undone {
+                settled,
+                failed: left,
+                ..
+            })) => {
                 failed = true;
-                format!("{vhost}: on_master ran, {settled} undone that it no longer asks for, {left} could not be: see the log")
+                format!(
+                    "{vhost}: on_master ran, {settled} undone that it no longer asks for, {left} could not be: see the log"
+                )
             }
             Ok(Err(error)) => {
                 failed = true;
@@ -419,7 +591,11 @@ async fn applied(name: &Name, runs: Vec<(Name, oneshot::Receiver<Applied>)>, for
         };
         said.push(format!("hook {name}: {line}"));
     }
-    if failed { Err(said.join("\n")) } else { Ok(said.join("\n")) }
+    if failed {
+        Err(said.join("\n"))
+    } else {
+        Ok(said.join("\n"))
+    }
 }
 
 /// What only a restart can change, by name.
@@ -428,11 +604,16 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<String> {
         ("run-dir", old.daemon.run_dir != new.daemon.run_dir),
         ("state-dir", old.daemon.state_dir != new.daemon.state_dir),
         ("sandbox", old.daemon.sandbox != new.daemon.sandbox),
-        ("service-backend", old.daemon.service_backend != new.daemon.service_backend),
+        (
+            "service-backend",
+            old.daemon.service_backend != new.daemon.service_backend,
+        ),
         ("node-name", old.daemon.node_name != new.daemon.node_name),
         ("log", old.daemon.log != new.daemon.log),
         ("ca-file", old.daemon.ca_file != new.daemon.ca_file),
     ];
     let changed = keys.into_iter().filter(|(_, changed)| *changed);
-    changed.map(|(key, _)| format!("[daemon] {key} cannot change while carpd runs: restart it")).collect()
+    changed
+        .map(|(key, _)| format!("[daemon] {key} cannot change while carpd runs: restart it"))
+        .collect()
 }

@@ -1,5 +1,5 @@
-//! What the engine gives up before it begins, in an order that works: its directories and its user, its capabilities, then files and
-//! system calls.
+//! What the engine gives up before it begins, in an order that works: its directories and its user,
+//! its capabilities, then files and system calls.
 
 use std::path::{Path, PathBuf};
 
@@ -15,31 +15,54 @@ use crate::host::privilege::{self, OWN_UIDS, confine_engine, seal_engine};
 use crate::ledger::{Estate, Heir, Origin, own_directory};
 use crate::resolve;
 
-/// Gives up what the engine never needs. What cannot be given up here is told, and no reason not to run.
+/// Gives up what the engine never needs. What cannot be given up here is told, and no reason not to
+/// run.
 ///
 /// # Errors
 /// Capabilities cannot be given up.
-pub(super) fn give_up(config: &Config, name: &str, origin: Origin) -> Result<EngineStatus, HostError> {
-    let config::Daemon { run_dir, state_dir, .. } = &config.daemon;
+pub(super) fn give_up(
+    config: &Config,
+    name: &str,
+    origin: Origin,
+) -> Result<EngineStatus, HostError> {
+    let config::Daemon {
+        run_dir, state_dir, ..
+    } = &config.daemon;
     let (writable, directories) = make_directories(run_dir, state_dir, name);
     let kept = terms::records(&own_directory(state_dir));
-    let own_uid = take_own_uid(&Estate { run_dir, state_dir, name, origin, kept: &kept });
+    let own_uid = take_own_uid(&Estate {
+        run_dir,
+        state_dir,
+        name,
+        origin,
+        kept: &kept,
+    });
     confine_engine()?;
     let confinement = seal_engine(&writable, &directories, own_uid);
     for missing in &confinement.missing {
         warn!(missing, "The engine keeps more rights than it needs");
     }
-    Ok(EngineStatus { uid: geteuid().as_raw(), confinement, reader_lacks: Vec::new() })
+    Ok(EngineStatus {
+        uid: geteuid().as_raw(),
+        confinement,
+        reader_lacks: Vec::new(),
+    })
 }
 
 /// From here on the engine is nobody that owns anything but what it writes itself.
 fn take_own_uid(estate: &Estate<'_>) -> Result<(), String> {
-    let give = |id| estate.give(Heir { id, own: OWN_UIDS }).map_err(|err| err.to_string());
+    let give = |id| {
+        estate
+            .give(Heir { id, own: OWN_UIDS })
+            .map_err(|err| err.to_string())
+    };
     // Where it may not, what belongs to engines that could stays theirs.
     privilege::may_change_user()?;
-    let taken = give(privilege::ENGINE_UID).and_then(|()| privilege::change_user(|| can_work(estate)));
+    let taken =
+        give(privilege::ENGINE_UID).and_then(|()| privilege::change_user(|| can_work(estate)));
     if taken.is_err() && geteuid().is_root() {
-        // It goes on as root, and what an engine with a user of its own left is root's again, if it can be.
+        // It goes on as root, and what an engine with a user of its own left is root's again, if it
+        // can be.
         _ = give(0);
     }
     taken
@@ -49,22 +72,38 @@ fn take_own_uid(estate: &Estate<'_>) -> Result<(), String> {
 fn can_work(estate: &Estate<'_>) -> Result<(), String> {
     let all = AccessFlags::R_OK | AccessFlags::W_OK | AccessFlags::X_OK;
     for directory in estate.needed() {
-        faccessat(AT_FDCWD, &directory, all, AtFlags::AT_EACCESS)
-            .map_err(|errno| format!("it could not write to {}: {}", directory.display(), errno.desc()))?;
+        faccessat(AT_FDCWD, &directory, all, AtFlags::AT_EACCESS).map_err(|errno| {
+            format!(
+                "it could not write to {}: {}",
+                directory.display(),
+                errno.desc()
+            )
+        })?;
     }
     Ok(())
 }
 
-/// Makes what is not there yet; the directories to write in, and those to make directories in. None of them is a link: it would
-/// give away what it leads to.
-fn make_directories(run_dir: &Path, state_dir: &Path, instance: &str) -> (Vec<PathBuf>, Vec<PathBuf>) {
+/// Makes what is not there yet; the directories to write in, and those to make directories in. None
+/// of them is a link: it would give away what it leads to.
+fn make_directories(
+    run_dir: &Path,
+    state_dir: &Path,
+    instance: &str,
+) -> (Vec<PathBuf>, Vec<PathBuf>) {
     let (run_dir, state_dir) = (own_directory(run_dir), own_directory(state_dir));
     // They may be read-only or another user's: then the ledger says so, or the hooks' state.
     _ = resolve::make_directory(&run_dir, 0o755);
     _ = resolve::make_directory(&state_dir.join(instance), 0o700);
-    // Those of other instances as well: what dead ones left is undone. Not what the helper writes down.
-    let instances = std::fs::read_dir(&state_dir).into_iter().flatten().flatten().map(|entry| entry.path());
-    let mut writable: Vec<_> = instances.filter(|path| *path != terms::records(&state_dir)).collect();
+    // Those of other instances as well: what dead ones left is undone. Not what the helper writes
+    // down.
+    let instances = std::fs::read_dir(&state_dir)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path());
+    let mut writable: Vec<_> = instances
+        .filter(|path| *path != terms::records(&state_dir))
+        .collect();
     writable.push(run_dir);
     let mut directories = vec![state_dir];
     for list in [&mut writable, &mut directories] {
@@ -92,7 +131,13 @@ mod tests {
         symlink(at("real"), at("run")).unwrap();
         let (mut writable, directories) = make_directories(&at("run/carpd"), &at("state"), "web");
         writable.sort();
-        assert_eq!((writable, directories), (vec![at("real/carpd"), at("state/dead"), at("state/web")], vec![at("state")]));
+        assert_eq!(
+            (writable, directories),
+            (
+                vec![at("real/carpd"), at("state/dead"), at("state/web")],
+                vec![at("state")]
+            )
+        );
         if !nix::unistd::geteuid().is_root() {
             return;
         }

@@ -1,7 +1,7 @@
 //! The loop: one input, the protocol, everything that follows from it, and then the next.
 //!
-//! One task owns every virtual host. Nothing here waits for a hook, a service or a disk: those run beside it and
-//! their results come back as inputs.
+//! One task owns every virtual host. Nothing here waits for a hook, a service or a disk: those run
+//! beside it and their results come back as inputs.
 
 use std::collections::VecDeque;
 use std::io;
@@ -44,7 +44,8 @@ pub(super) const FRAMES_IN_A_ROW: usize = 64;
 
 /// Takeovers in one turn: to put addresses up takes time, in which others may be heard.
 pub(super) const TAKEOVERS_IN_A_ROW: usize = 16;
-/// A takeover waits no longer than twice this for what is in the socket to be read: under a flood that has no end.
+/// A takeover waits no longer than twice this for what is in the socket to be read: under a flood
+/// that has no end.
 const UNREAD_MAX: Duration = Duration::from_millis(50);
 
 /// What woke the loop.
@@ -123,7 +124,8 @@ pub(super) struct Engine<W: World = Machine> {
     /// When the loop wanted to be woken at the latest.
     pub(super) due: Option<Timestamp>,
     pub(super) started_ms: u64,
-    /// Virtual hosts that the configuration no longer has, and whose hooks are not done, have one of these each.
+    /// Virtual hosts that the configuration no longer has, and whose hooks are not done, have one
+    /// of these each.
     pub(super) departing: Rc<()>,
 }
 
@@ -150,7 +152,19 @@ pub(super) struct Parts<W: World = Machine> {
 
 impl<W: World> Engine<W> {
     pub(super) fn new(parts: Parts<W>) -> Self {
-        let Parts { nodes, ports, shared, hooks, news, keeper, config, path, host_name, ties, will } = parts;
+        let Parts {
+            nodes,
+            ports,
+            shared,
+            hooks,
+            news,
+            keeper,
+            config,
+            path,
+            host_name,
+            ties,
+            will,
+        } = parts;
         let (orders, commands) = mpsc::channel(COMMANDS_MAX);
         let (prepared, ready) = mpsc::channel(1);
         Self {
@@ -198,12 +212,19 @@ impl Engine {
 
     /// Has the files of the hooks that are in use watched.
     pub(super) fn watch_files(&mut self) {
-        let modules = self.config.hooks.values().filter(|hook| matches!(hook.kind, Kind::Module));
+        let modules = self
+            .config
+            .hooks
+            .values()
+            .filter(|hook| matches!(hook.kind, Kind::Module));
         let files = modules.map(|hook| hook.path.clone()).collect();
-        self.ties.reader.watch(files, self.files.clone(), self.orders.clone());
+        self.ties
+            .reader
+            .watch(files, self.files.clone(), self.orders.clone());
     }
 
-    /// Removes what a dead predecessor left, opens the interfaces and lets every virtual host take part.
+    /// Removes what a dead predecessor left, opens the interfaces and lets every virtual host take
+    /// part.
     pub(super) fn begin(&mut self) {
         self.remove_leftovers();
         self.look();
@@ -260,7 +281,11 @@ impl Engine {
             if std::mem::take(&mut self.relook) {
                 self.look();
             }
-            if self.stopping.as_ref().is_some_and(|stopping| clock::now() >= stopping.deadline) {
+            if self
+                .stopping
+                .as_ref()
+                .is_some_and(|stopping| clock::now() >= stopping.deadline)
+            {
                 error!("Gave up stopping in good order");
                 return false;
             }
@@ -274,7 +299,8 @@ impl Engine {
         self.ties.alarm.set(next)
     }
 
-    /// Ends the helper process once nothing needs it any more: no grant, no hook that still runs, nothing to be undone.
+    /// Ends the helper process once nothing needs it any more: no grant, no hook that still runs,
+    /// nothing to be undone.
     fn spare_helper(&mut self) {
         // A reload that is being prepared counts on what there is.
         if !self.ties.helper.is_spare() || self.reloading || Rc::strong_count(&self.departing) > 1 {
@@ -290,8 +316,15 @@ impl Engine {
         match command {
             Command::Status(reply) => {
                 let helper = self.ties.helper.status();
-                let engine = Some(EngineStatus { reader_lacks: self.ties.reader.lacks(), ..self.ties.rights.clone() });
-                _ = reply.send(Box::new(Status { engine, helper, ..self.status() }));
+                let engine = Some(EngineStatus {
+                    reader_lacks: self.ties.reader.lacks(),
+                    ..self.ties.rights.clone()
+                });
+                _ = reply.send(Box::new(Status {
+                    engine,
+                    helper,
+                    ..self.status()
+                }));
             }
             Command::Metrics(reply) => _ = reply.send(self.metrics()),
             Command::Reload(reply) => self.reload(Scope::Everything, Some(reply)),
@@ -318,7 +351,9 @@ impl Engine {
     fn receive_on(&mut self, port: usize) -> bool {
         let mut buffer = [0; 2048];
         for _ in 0..FRAMES_IN_A_ROW {
-            let Some(socket) = self.ports.get(port).and_then(Port::socket) else { return true };
+            let Some(socket) = self.ports.get(port).and_then(Port::socket) else {
+                return true;
+            };
             match socket.receive(&mut buffer) {
                 Ok(Some(frame)) => self.frame(port, frame, clock::now()),
                 Ok(None) => return true,
@@ -349,12 +384,22 @@ impl<W: World> Engine<W> {
     /// When it wants to be woken at the latest.
     pub(super) fn next_wake(&mut self) -> Option<Timestamp> {
         let deadline = self.stopping.as_ref().map(|stopping| stopping.deadline);
-        let beat = self.beaten.filter(|_| self.will.is_some()).map(|last| last.at + BEAT);
-        self.nodes.next_wake().into_iter().chain(deadline).chain(beat).chain(self.look_again).chain(self.bow_outs.due()).min()
+        let beat = self
+            .beaten
+            .filter(|_| self.will.is_some())
+            .map(|last| last.at + BEAT);
+        self.nodes
+            .next_wake()
+            .into_iter()
+            .chain(deadline)
+            .chain(beat)
+            .chain(self.look_again)
+            .chain(self.bow_outs.due())
+            .min()
     }
 
-    /// Before any event: addresses that went by themselves while we slept are not restored, since a backup may be about
-    /// to take them.
+    /// Before any event: addresses that went by themselves while we slept are not restored, since a
+    /// backup may be about to take them.
     pub(super) fn judge_leases(&mut self) {
         let now = clock::now();
         for index in self.nodes.lapsed(now) {
@@ -379,7 +424,8 @@ impl<W: World> Engine<W> {
                 self.stranger(port, &ad, &received, now);
                 self.strange(Reject::Vhid(ad.vhid), Some(received.src));
             }
-            // VRRP, or too short to say whose it is: that is the reason, and not a vhid that it does not have.
+            // VRRP, or too short to say whose it is: that is the reason, and not a vhid that it
+            // does not have.
             Err(reject) => self.strange(reject, Some(received.src)),
         }
     }
@@ -401,7 +447,8 @@ impl<W: World> Engine<W> {
                     IpAddr::V4(_) => IpAddr::V4(node.spec.destination.group),
                     IpAddr::V6(_) => IpAddr::V6(node.spec.destination.group6),
                 };
-                node.spec.vhid.get() == vhid && (received.dst == group || !received.dst.is_multicast())
+                node.spec.vhid.get() == vhid
+                    && (received.dst == group || !received.dst.is_multicast())
             })
         })
     }
@@ -430,7 +477,9 @@ impl<W: World> Engine<W> {
     pub(super) fn drain(&mut self, index: usize, now: Timestamp) {
         let (mut changed, mut spoke) = (false, false);
         loop {
-            let Some(node) = self.nodes.get_mut(&index) else { return };
+            let Some(node) = self.nodes.get_mut(&index) else {
+                return;
+            };
             let output = node.machine.poll();
             self.shared.journal.borrow_mut().output(index, &output);
             changed |= matches!(output, Output::Transition(_));
@@ -449,7 +498,10 @@ impl<W: World> Engine<W> {
                         let (vhid, reason) = (node.spec.vhid, reject.as_str());
                         warn!(%vhost, %vhid, %src, reason, problem = %reject, count, "Refuses advertisements");
                         let text = refusals::in_words(reject, count, src);
-                        self.shared.journal.borrow_mut().note(now, index, Note::Remark { text });
+                        self.shared
+                            .journal
+                            .borrow_mut()
+                            .note(now, index, Note::Remark { text });
                     }
                 }
                 Output::Idle(wake) => {
@@ -471,8 +523,12 @@ impl<W: World> Engine<W> {
     }
 
     pub(super) fn transmit(&mut self, index: usize, transmit: &proto::Transmit) {
-        let Some(node) = self.nodes.get_mut(&index) else { return };
-        let Some(port) = self.ports.get_mut(node.port) else { return };
+        let Some(node) = self.nodes.get_mut(&index) else {
+            return;
+        };
+        let Some(port) = self.ports.get_mut(node.port) else {
+            return;
+        };
         if transmit.kind == proto::Kind::BowOut && node.drop_again.is_some() {
             // A successor would come at once.
             return warn!(vhost = %node.spec.name, "Does not bow out while an address is still up");
@@ -490,7 +546,13 @@ impl<W: World> Engine<W> {
                 self.to_renew.push(index);
             }
         }
-        self.follow_ups.push_back((index, Input::Sent { family: transmit.family, ok: sent.is_ok() }));
+        self.follow_ups.push_back((
+            index,
+            Input::Sent {
+                family: transmit.family,
+                ok: sent.is_ok(),
+            },
+        ));
     }
 
     /// What belongs to a turn as a whole: many virtual hosts advertise in one.
@@ -499,10 +561,13 @@ impl<W: World> Engine<W> {
         self.shared.journal.borrow_mut().end_turn(clock::now());
     }
 
-    /// Is there something in its socket that nobody has read? It may be a master's advertisement: whoever wanted to take over
-    /// since then reads it first.
+    /// Is there something in its socket that nobody has read? It may be a master's advertisement:
+    /// whoever wanted to take over since then reads it first.
     pub(super) fn has_unread(&self, index: usize, since: Timestamp, now: Timestamp) -> bool {
-        let port = self.nodes.get(&index).and_then(|node| self.ports.get(node.port));
+        let port = self
+            .nodes
+            .get(&index)
+            .and_then(|node| self.ports.get(node.port));
         port.is_some_and(|port| port.unread) && now.since(since) < UNREAD_MAX
     }
 
@@ -518,7 +583,9 @@ impl<W: World> Engine<W> {
         let woken = self.nodes.due(now);
         let mut takeovers = 0;
         for &index in &woken {
-            let Some(node) = self.nodes.get(&index).filter(|node| due(node.wake)) else { continue };
+            let Some(node) = self.nodes.get(&index).filter(|node| due(node.wake)) else {
+                continue;
+            };
             let backup = node.machine.state() == State::Backup;
             // The next turn reads on, and then goes on here.
             let since = node.wake.unwrap_or(now);
@@ -531,25 +598,37 @@ impl<W: World> Engine<W> {
         self.follow_bow_outs();
         // Advertisements are out; now what may come a little later.
         for index in woken {
-            let Some(node) = self.nodes.get_mut(&index) else { continue };
+            let Some(node) = self.nodes.get_mut(&index) else {
+                continue;
+            };
             if node.announcer.take_due(now) {
                 self.announce(index);
             }
-            let Some(node) = self.nodes.get_mut(&index) else { continue };
+            let Some(node) = self.nodes.get_mut(&index) else {
+                continue;
+            };
             if due(node.drop_again) {
                 self.let_go_at_last(index, now);
             }
-            let Some(node) = self.nodes.get_mut(&index) else { continue };
+            let Some(node) = self.nodes.get_mut(&index) else {
+                continue;
+            };
             if due(node.resigned.as_ref().map(|resigned| resigned.until)) {
                 node.resigned = None;
                 self.demote(index, now);
             }
             self.retry_degraded(index, now);
             self.retry_unheld(index, now);
-            if self.nodes.get(&index).is_some_and(|node| due(node.handover.as_ref().map(Handover::due))) {
+            if self
+                .nodes
+                .get(&index)
+                .is_some_and(|node| due(node.handover.as_ref().map(Handover::due)))
+            {
                 self.handover_due(index, now);
             }
-            let Some(node) = self.nodes.get_mut(&index) else { continue };
+            let Some(node) = self.nodes.get_mut(&index) else {
+                continue;
+            };
             if node.put_back.take_due(now) {
                 let port = node.port;
                 self.put_back_missing(port);
@@ -572,7 +651,10 @@ async fn any_readable(ports: &[Port]) {
 }
 
 async fn stopped(stopping: &mut Option<Stopping>) {
-    match stopping.as_mut().and_then(|stopping| stopping.done.as_mut()) {
+    match stopping
+        .as_mut()
+        .and_then(|stopping| stopping.done.as_mut())
+    {
         Some(done) => _ = done.await,
         None => std::future::pending().await,
     }

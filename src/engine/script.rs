@@ -1,7 +1,9 @@
-//! Hooks of `kind = "script"`: programs, called as ucarp calls them, in a helper process of their own.
+//! Hooks of `kind = "script"`: programs, called as ucarp calls them, in a helper process of their
+//! own.
 //!
-//! Nothing waits for them but the queue of their virtual host. Whatever they do, they end: at their limit, or when a
-//! newer state overtakes them, their whole process group gets TERM and then KILL, and what became of them is logged.
+//! Nothing waits for them but the queue of their virtual host. Whatever they do, they end: at their
+//! limit, or when a newer state overtakes them, their whole process group gets TERM and then KILL,
+//! and what became of them is logged.
 
 use std::cell::RefCell;
 use std::path::Path;
@@ -45,15 +47,22 @@ impl Drop for Helper {
 
 impl Script {
     pub(super) const fn new(programs: config::Script, keeper: Client) -> Self {
-        Self { programs, keeper, helper: RefCell::new(None) }
+        Self {
+            programs,
+            keeper,
+            helper: RefCell::new(None),
+        }
     }
 
     /// Where there is a program.
     pub(super) fn entry_points(&self) -> Vec<EntryPoint> {
-        [(EntryPoint::OnMaster, &self.programs.up), (EntryPoint::OnBackup, &self.programs.down)]
-            .into_iter()
-            .filter_map(|(entry, program)| program.as_ref().map(|_| entry))
-            .collect()
+        [
+            (EntryPoint::OnMaster, &self.programs.up),
+            (EntryPoint::OnBackup, &self.programs.down),
+        ]
+        .into_iter()
+        .filter_map(|(entry, program)| program.as_ref().map(|_| entry))
+        .collect()
     }
 
     /// Starts the helper before it is needed.
@@ -68,10 +77,17 @@ impl Script {
         if let Some(helper) = there.filter(|helper| helper.client.is_alive()) {
             return Ok(helper);
         }
-        let failed = |error: std::io::Error| HostError { message: error.to_string(), errno: error.raw_os_error() };
+        let failed = |error: std::io::Error| HostError {
+            message: error.to_string(),
+            errno: error.raw_os_error(),
+        };
         let (id, stream) = self.keeper.spawn(Role::Helper).await.map_err(failed)?;
         let client = HelperClient::new(stream, Duty::Commands).map_err(failed)?;
-        let helper = Rc::new(Helper { client, id, keeper: self.keeper.clone() });
+        let helper = Rc::new(Helper {
+            client,
+            id,
+            keeper: self.keeper.clone(),
+        });
         *self.helper.borrow_mut() = Some(Rc::clone(&helper));
         Ok(helper)
     }
@@ -95,22 +111,41 @@ impl Script {
             | EntryPoint::Health
             | EntryPoint::OnStop => None,
         };
-        let Some(program) = program else { return Ok(Returned::Done) };
+        let Some(program) = program else {
+            return Ok(Returned::Done);
+        };
         let instance = &event.instance;
         let xparam = event.xparam.as_deref();
-        let line = line(&self.programs, program, &instance.interface, &instance.addresses, xparam);
-        let line = CommandLine { variables: variables(event), ..line };
+        let line = line(
+            &self.programs,
+            program,
+            &instance.interface,
+            &instance.addresses,
+            xparam,
+        );
+        let line = CommandLine {
+            variables: variables(event),
+            ..line
+        };
         let shown = line.argv.join(" ");
         info!(vhost = %event.instance.name, script = shown, "Runs a script");
         let turn = event.instance.name.to_string();
-        let run = async { self.helper().await?.client.call(HelperOp::Script { turn, line }, limit).await };
+        let run = async {
+            self.helper()
+                .await?
+                .client
+                .call(HelperOp::Script { turn, line }, limit)
+                .await
+        };
         let result = tokio::select! {
             result = run => result,
             () = cancel => return Err(HookError::Superseded),
         };
         match result {
             Ok(HelperReply::Command(output)) => judge(&event.instance.name, &shown, &output),
-            Ok(reply) => Err(raised(format!("the helper gave an answer of the wrong kind: {reply:?}"))),
+            Ok(reply) => Err(raised(format!(
+                "the helper gave an answer of the wrong kind: {reply:?}"
+            ))),
             Err(error) => Err(could_not(&event.instance.name, &shown, error, limit)),
         }
     }
@@ -124,15 +159,39 @@ pub(super) fn line(
     addresses: &[VirtualAddress],
     xparam: Option<&str>,
 ) -> CommandLine {
-    let interface = programs.interface.clone().unwrap_or_else(|| interface.to_string());
-    let address = addresses.first().map(|address| address.ip.to_string()).unwrap_or_default();
+    let interface = programs
+        .interface
+        .clone()
+        .unwrap_or_else(|| interface.to_string());
+    let address = addresses
+        .first()
+        .map(|address| address.ip.to_string())
+        .unwrap_or_default();
     let mut argv = vec![program.display().to_string(), interface, address];
     argv.extend(xparam.map(str::to_owned));
-    CommandLine { argv, environment: programs.environment.clone(), variables: Vec::new(), directory: programs.directory.clone() }
+    CommandLine {
+        argv,
+        environment: programs.environment.clone(),
+        variables: Vec::new(),
+        directory: programs.directory.clone(),
+    }
 }
 
 fn variables(event: &HookEvent) -> Vec<(String, String)> {
-    let HookEvent { entry, instance, state, previous, cause, peer, seq, initial, missed, node, time_left_ms, .. } = event;
+    let HookEvent {
+        entry,
+        instance,
+        state,
+        previous,
+        cause,
+        peer,
+        seq,
+        initial,
+        missed,
+        node,
+        time_left_ms,
+        ..
+    } = event;
     let addresses: Vec<String> = instance.addresses.iter().map(ToString::to_string).collect();
     let pair = |name: &str, value: String| (format!("CARPD_{name}"), value);
     vec![
@@ -144,7 +203,10 @@ fn variables(event: &HookEvent) -> Vec<(String, String)> {
         pair("STATE", state.to_string()),
         pair("PREVIOUS", previous.to_string()),
         pair("CAUSE", cause.clone()),
-        pair("PEER", peer.map(|peer| peer.to_string()).unwrap_or_default()),
+        pair(
+            "PEER",
+            peer.map(|peer| peer.to_string()).unwrap_or_default(),
+        ),
         pair("SEQ", seq.to_string()),
         pair("INITIAL", u8::from(*initial).to_string()),
         pair("MISSED", missed.to_string()),
@@ -167,7 +229,10 @@ fn judge(vhost: &Name, script: &str, output: &CommandOutput) -> Result<Returned,
     }
     match output.status {
         0 => Ok(Returned::Done),
-        status => Err(raised(format!("{script} ended with status {status}{}", spawn::said(output)))),
+        status => Err(raised(format!(
+            "{script} ended with status {status}{}",
+            spawn::said(output)
+        ))),
     }
 }
 
@@ -179,7 +244,10 @@ fn could_not(vhost: &Name, script: &str, error: HostError, limit: Duration) -> H
         }
         Some(libc::ECANCELED) => HookError::Superseded,
         errno => {
-            let why = errno.map_or_else(|| error.message.clone(), |errno| nix::errno::Errno::from_raw(errno).desc().to_owned());
+            let why = errno.map_or_else(
+                || error.message.clone(),
+                |errno| nix::errno::Errno::from_raw(errno).desc().to_owned(),
+            );
             warn!(%vhost, script, why, "Could not run a script");
             raised(error.message)
         }
@@ -187,5 +255,8 @@ fn could_not(vhost: &Name, script: &str, error: HostError, limit: Duration) -> H
 }
 
 const fn raised(message: String) -> HookError {
-    HookError::Raised { message, backtrace: String::new() }
+    HookError::Raised {
+        message,
+        backtrace: String::new(),
+    }
 }

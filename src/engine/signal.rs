@@ -1,5 +1,5 @@
-//! What signals ask of the daemon: TERM, INT and QUIT to stop, USR1 to say how things are, USR2 to hand over for a
-//! few seconds, HUP to read everything again; under the name ucarp HUP stops.
+//! What signals ask of the daemon: TERM, INT and QUIT to stop, USR1 to say how things are, USR2 to
+//! hand over for a few seconds, HUP to read everything again; under the name ucarp HUP stops.
 
 use std::io;
 use std::time::Duration;
@@ -32,7 +32,9 @@ pub(super) enum Signal {
 }
 
 /// From now on signals arrive here, and none of these kills the daemon.
-pub(super) fn signals(hangup_stops: bool) -> io::Result<(mpsc::Sender<Signal>, mpsc::Receiver<Signal>)> {
+pub(super) fn signals(
+    hangup_stops: bool,
+) -> io::Result<(mpsc::Sender<Signal>, mpsc::Receiver<Signal>)> {
     let (sender, receiver) = mpsc::channel(4);
     let mut all = vec![
         (SignalKind::terminate(), Signal::Stop("TERM")),
@@ -41,7 +43,14 @@ pub(super) fn signals(hangup_stops: bool) -> io::Result<(mpsc::Sender<Signal>, m
         (SignalKind::user_defined1(), Signal::Report),
         (SignalKind::user_defined2(), Signal::StandAside),
     ];
-    all.push((SignalKind::hangup(), if hangup_stops { Signal::Stop("HUP") } else { Signal::Reload }));
+    all.push((
+        SignalKind::hangup(),
+        if hangup_stops {
+            Signal::Stop("HUP")
+        } else {
+            Signal::Reload
+        },
+    ));
     for (kind, meaning) in all {
         let mut arrivals = signal(kind)?;
         let sender = sender.clone();
@@ -82,10 +91,12 @@ impl<W: World> Engine<W> {
         }
     }
 
-    /// A master lets go without a word. Where the daemon itself holds the addresses they are gone then, and the
-    /// bow-out follows; where hooks do, it waits for them.
+    /// A master lets go without a word. Where the daemon itself holds the addresses they are gone
+    /// then, and the bow-out follows; where hooks do, it waits for them.
     fn stand_aside(&mut self, index: usize, now: Timestamp) {
-        let Some(node) = self.nodes.get_mut(&index) else { return };
+        let Some(node) = self.nodes.get_mut(&index) else {
+            return;
+        };
         if self.stopping.is_some() || !node.is_master() {
             return;
         }
@@ -95,7 +106,9 @@ impl<W: World> Engine<W> {
 
     /// Hands over, and takes no part until then.
     pub(super) fn aside(&mut self, index: usize, until: Timestamp, cause: Cause, now: Timestamp) {
-        let Some(node) = self.nodes.get_mut(&index) else { return };
+        let Some(node) = self.nodes.get_mut(&index) else {
+            return;
+        };
         node.aside_until = Some(until);
         let (managed, is_master) = (node.spec.manage_addresses, node.is_master());
         if is_master {
@@ -108,7 +121,9 @@ impl<W: World> Engine<W> {
 
     /// Hands over, after the fact: peers need not wait until we have been silent for long enough.
     pub(super) fn bow_out(&mut self, index: usize) {
-        let Some(node) = self.nodes.get(&index) else { return };
+        let Some(node) = self.nodes.get(&index) else {
+            return;
+        };
         for packet in node.machine.bow_out_packets(0) {
             self.transmit(index, &packet);
         }
@@ -116,7 +131,9 @@ impl<W: World> Engine<W> {
 
     /// The time aside is over: listens again, if the link is there.
     pub(super) fn stand_in_again(&mut self, index: usize, now: Timestamp) {
-        let Some(node) = self.nodes.get_mut(&index) else { return };
+        let Some(node) = self.nodes.get_mut(&index) else {
+            return;
+        };
         if node.aside_until.is_none_or(|until| now < until) {
             return;
         }

@@ -102,9 +102,10 @@ fn stand_back(ordinary: Option<i32>) {
     }
 }
 
-/// The engine process: runs this configuration until it is told to stop, from this file. Started by the keeper. `examine`
-/// runs the tests of hooks. `open` is given the instance's directory, before the engine can make no more sockets of that
-/// kind; `attach` what it gave back, and the way to give orders. What that gives back is dropped at the end.
+/// The engine process: runs this configuration until it is told to stop, from this file. Started by
+/// the keeper. `examine` runs the tests of hooks. `open` is given the instance's directory, before
+/// the engine can make no more sockets of that kind; `attach` what it gave back, and the way to
+/// give orders. What that gives back is dropped at the end.
 #[must_use]
 pub fn main<B, T>(
     config: &Config,
@@ -141,14 +142,17 @@ pub fn main<B, T>(
             return ExitCode::from(CANNOT);
         }
     };
-    let runtime =
-        match tokio::runtime::Builder::new_current_thread().enable_all().on_thread_start(move || stand_back(ordinary)).build() {
-            Ok(runtime) => runtime,
-            Err(error) => {
-                error!(%error, "Could not start");
-                return ExitCode::FAILURE;
-            }
-        };
+    let runtime = match tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .on_thread_start(move || stand_back(ordinary))
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            error!(%error, "Could not start");
+            return ExitCode::FAILURE;
+        }
+    };
     let clean = tokio::task::LocalSet::new().block_on(&runtime, async {
         match start(config, (path, &name), examine, rights).await {
             Ok((engine, signals)) => {
@@ -166,7 +170,11 @@ pub fn main<B, T>(
     });
     // A disk that hangs must not keep a daemon that is done.
     runtime.shutdown_timeout(Duration::from_secs(1));
-    if clean { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if clean {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }
 
 async fn start(
@@ -178,17 +186,28 @@ async fn start(
     let (orders, signals) = signals(config.daemon.hangup_stops).map_err(system("catch signals"))?;
     let (keeper, mut exits) = Client::from_stdin().map_err(system("reach the parent process"))?;
     keeper::unblock_signals().map_err(system("receive signals"))?;
-    let host = LinuxHost::new(Options { services: services(config.daemon.service_backend), ..Options::default() })?
-        .with_services_by_helper();
+    let host = LinuxHost::new(Options {
+        services: services(config.daemon.service_backend),
+        ..Options::default()
+    })?
+    .with_services_by_helper();
     let mut instance = take_instance(config, name)?;
     let (ledger, left) = Ledger::open(&instance);
     // Those that live have nothing to do with us.
-    let (dead, _) = Instance::dead(&config.daemon.run_dir, &config.daemon.state_dir, instance.origin());
+    let (dead, _) = Instance::dead(
+        &config.daemon.run_dir,
+        &config.daemon.state_dir,
+        instance.origin(),
+    );
     let recovery = Recovery::new(left).with_dead(dead);
     let for_recovery = recovery.duty(host.services_need_helper());
     let executor = Executor::new(host, ledger, recovery);
     executor.recover_addresses();
-    executor.host().set_couriers(couriers(keeper.clone(), sandbox_policy(config), config.daemon.ca_file.clone()));
+    executor.host().set_couriers(couriers(
+        keeper.clone(),
+        sandbox_policy(config),
+        config.daemon.ca_file.clone(),
+    ));
     let granted = terms(config, config_path).duty();
     let duty = start_helper(granted.max(for_recovery), &keeper, executor.host()).await?;
     let predecessor = exits.take_predecessor();
@@ -217,17 +236,29 @@ async fn start(
     tokio::task::spawn_local(keep_up(Rc::clone(&shared)));
     let host_name = match &config.daemon.node_name {
         Some(name) => name.clone(),
-        // Before a dead predecessor's hook has been undone the kernel's is the name that this hook had set.
+        // Before a dead predecessor's hook has been undone the kernel's is the name that this hook
+        // had set.
         None => shared.executor.own_name(hostname::current()?),
     };
     let mut nodes = Nodes::default();
     let mut interfaces = Vec::new();
     for (index, spec) in config.vhosts.iter().enumerate() {
-        let pools = spec.hooks.iter().filter_map(|name| hooks.current(name).cloned()).collect();
+        let pools = spec
+            .hooks
+            .iter()
+            .filter_map(|name| hooks.current(name).cloned())
+            .collect();
         nodes.insert(
             index,
-            new_node(index, spec, pools, (&mut interfaces, &Ethernet), &shared, &host_name)
-                .map_err(system("read /dev/urandom"))?,
+            new_node(
+                index,
+                spec,
+                pools,
+                (&mut interfaces, &Ethernet),
+                &shared,
+                &host_name,
+            )
+            .map_err(system("read /dev/urandom"))?,
         );
     }
     for name in config.hooks.keys() {
@@ -265,11 +296,16 @@ async fn start(
     engine.watch_files();
     engine.begin();
     _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
-    info!(vhosts = config.vhosts.len(), hooks = config.hooks.len(), "Ready");
+    info!(
+        vhosts = config.vhosts.len(),
+        hooks = config.hooks.len(),
+        "Ready"
+    );
     Ok((engine, signals))
 }
 
-/// What the engine may have open at a time, generously: too few would show when an address is to go.
+/// What the engine may have open at a time, generously: too few would show when an address is to
+/// go.
 pub(super) fn descriptors_needed(config: &Config) -> u64 {
     // Sockets of its own, files while they are read, and operators.
     const BASE: usize = 128;
@@ -281,17 +317,33 @@ pub(super) fn descriptors_needed(config: &Config) -> u64 {
     u64::try_from(needed).unwrap_or(u64::MAX)
 }
 
-/// Our directory and locks: no other process may run the same virtual hosts in this network namespace.
+/// Our directory and locks: no other process may run the same virtual hosts in this network
+/// namespace.
 fn take_instance(config: &Config, name: &str) -> Result<Instance, StartError> {
     let origin = Origin::current().map_err(system("read /proc"))?;
-    let vhosts = config.vhosts.iter().map(|vhost| (&vhost.interface, vhost.vhid));
-    Ok(Instance::open(&config.daemon.run_dir, &config.daemon.state_dir, name, origin, vhosts)?)
+    let vhosts = config
+        .vhosts
+        .iter()
+        .map(|vhost| (&vhost.interface, vhost.vhid));
+    Ok(Instance::open(
+        &config.daemon.run_dir,
+        &config.daemon.state_dir,
+        name,
+        origin,
+        vhosts,
+    )?)
 }
 
 /// The flight recorder, in our directory.
 fn journal(instance: &Instance) -> Journal {
     let path = instance.run_dir().join(journal::FILE_NAME);
-    Journal::open(&path, journal::Limits::default(), env!("CARGO_PKG_VERSION"), clock::now(), clock::wall_ms())
+    Journal::open(
+        &path,
+        journal::Limits::default(),
+        env!("CARGO_PKG_VERSION"),
+        clock::now(),
+        clock::wall_ms(),
+    )
 }
 
 /// Undoes what dead processes left, off the way of the first election.
@@ -299,22 +351,43 @@ fn recover(shared: Rc<Shared<LinuxHost>>) {
     tokio::task::spawn_local(async move { shared.executor.recover_rest().await });
 }
 
-/// The process that does what needs more than the engine's two capabilities; only if something granted needs it.
-async fn start_helper(duty: Option<Duty>, keeper: &Client, host: &LinuxHost) -> Result<Option<Duty>, StartError> {
+/// The process that does what needs more than the engine's two capabilities; only if something
+/// granted needs it.
+async fn start_helper(
+    duty: Option<Duty>,
+    keeper: &Client,
+    host: &LinuxHost,
+) -> Result<Option<Duty>, StartError> {
     if let Some(duty) = duty {
-        host.use_helper(helper::start(keeper, duty).await.map_err(system("start the helper"))?);
+        host.use_helper(
+            helper::start(keeper, duty)
+                .await
+                .map_err(system("start the helper"))?,
+        );
     }
     Ok(duty)
 }
 
 /// The process that reads what the engine may not; only if there are hooks to read.
 async fn start_reader(config: &Config, keeper: &Client) -> Result<Reader, StartError> {
-    let has_modules = config.hooks.values().any(|hook| matches!(hook.kind, Kind::Module));
-    let client = if has_modules { Some(reader::start(keeper).await.map_err(system("start the reader process"))?) } else { None };
+    let has_modules = config
+        .hooks
+        .values()
+        .any(|hook| matches!(hook.kind, Kind::Module));
+    let client = if has_modules {
+        Some(
+            reader::start(keeper)
+                .await
+                .map_err(system("start the reader process"))?,
+        )
+    } else {
+        None
+    };
     Ok(Reader::new(keeper.clone(), client))
 }
 
-/// Tells of ended children. Without a keeper nobody would let go for an engine that dies, so it does not outlive it.
+/// Tells of ended children. Without a keeper nobody would let go for an engine that dies, so it
+/// does not outlive it.
 async fn tell_exits(mut exits: Exits, signals: mpsc::Sender<Signal>) {
     while let Some((id, how)) = exits.next().await {
         if how.is_forbidden_call() {
@@ -344,7 +417,14 @@ pub(super) async fn load_pool(
     material: Material,
     keeper: &Client,
 ) -> Result<Rc<Pool>, LoadError> {
-    Pool::start(name.clone(), spec.clone(), material, sandbox_policy(config), keeper.clone()).await
+    Pool::start(
+        name.clone(),
+        spec.clone(),
+        material,
+        sandbox_policy(config),
+        keeper.clone(),
+    )
+    .await
 }
 
 /// What to do where the sandbox is incomplete.
@@ -355,7 +435,8 @@ pub(super) const fn sandbox_policy(config: &Config) -> SandboxPolicy {
     }
 }
 
-/// One virtual host, with a port for its interface; its queue begins at once, its protocol when the link is known.
+/// One virtual host, with a port for its interface; its queue begins at once, its protocol when the
+/// link is known.
 pub(super) fn new_node<H: Host + 'static, W: Wire>(
     index: usize,
     spec: &config::Vhost,
@@ -364,7 +445,15 @@ pub(super) fn new_node<H: Host + 'static, W: Wire>(
     shared: &Rc<Shared<H>>,
     host_name: &str,
 ) -> io::Result<Node<H>> {
-    Ok(node_with_seed(index, spec, hooks, (ports, wire), shared, host_name, random()?))
+    Ok(node_with_seed(
+        index,
+        spec,
+        hooks,
+        (ports, wire),
+        shared,
+        host_name,
+        random()?,
+    ))
 }
 
 /// As [`new_node`]; counters start from `seed`.
@@ -377,20 +466,47 @@ pub(super) fn node_with_seed<H: Host + 'static, W: Wire>(
     host_name: &str,
     seed: u64,
 ) -> Node<H> {
-    let port = ports.iter().position(|port| port.name == spec.interface).unwrap_or_else(|| {
-        ports.push(Port::new(spec.interface.clone(), wire.clone()));
-        ports.len() - 1
-    });
+    let port = ports
+        .iter()
+        .position(|port| port.name == spec.interface)
+        .unwrap_or_else(|| {
+            ports.push(Port::new(spec.interface.clone(), wire.clone()));
+            ports.len() - 1
+        });
     if let Some(port) = ports.get_mut(port) {
         port.add_member(index, spec);
     }
     let mut checks = Checks::default();
     checks.follow(&hooks, clock::now());
-    let queue = Queue::start(index, spec.name.clone(), spec.interface.clone(), spec.addresses.clone(), hooks, Rc::clone(shared));
-    let gate = if queue.defines(EntryPoint::BeforeMaster) { Gate::Ask } else { Gate::Free };
-    let settings = proto::Settings { gate, ..spec.settings() };
-    let birth = proto::Birth { seed, seq: shared.lasting.numbers.borrow().highest() };
-    shared.journal.borrow_mut().vhost(clock::now(), index, &spec.name, &spec.interface, birth, &settings);
+    let queue = Queue::start(
+        index,
+        spec.name.clone(),
+        spec.interface.clone(),
+        spec.addresses.clone(),
+        hooks,
+        Rc::clone(shared),
+    );
+    let gate = if queue.defines(EntryPoint::BeforeMaster) {
+        Gate::Ask
+    } else {
+        Gate::Free
+    };
+    let settings = proto::Settings {
+        gate,
+        ..spec.settings()
+    };
+    let birth = proto::Birth {
+        seed,
+        seq: shared.lasting.numbers.borrow().highest(),
+    };
+    shared.journal.borrow_mut().vhost(
+        clock::now(),
+        index,
+        &spec.name,
+        &spec.interface,
+        birth,
+        &settings,
+    );
     Node {
         machine: proto::Vhost::new(settings, birth),
         spec: spec.clone(),

@@ -18,20 +18,41 @@ impl<W: World> Engine<W> {
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             started_ms: self.started_ms,
-            vhosts: self.nodes.values().map(|node| vhost(node, self.are_up(node), self.obstacle(node), now)).collect(),
+            vhosts: self
+                .nodes
+                .values()
+                .map(|node| vhost(node, self.are_up(node), self.obstacle(node), now))
+                .collect(),
             hooks: self
                 .hooks
                 .status()
                 .into_iter()
-                .map(|hook| HookStatus { watched: self.how_watched(&hook.name), ..hook })
+                .map(|hook| HookStatus {
+                    watched: self.how_watched(&hook.name),
+                    ..hook
+                })
                 .collect(),
             held: self.shared.executor.held(),
             engine: None,
             helper: None,
-            ledger_problem: self.shared.executor.ledger().health().map(ToString::to_string),
+            ledger_problem: self
+                .shared
+                .executor
+                .ledger()
+                .health()
+                .map(ToString::to_string),
             lasting_problem: self.shared.lasting.problem(),
-            strangers: self.strangers.rejects().map(|(why, count)| (why.to_owned(), count)).filter(|(_, n)| *n > 0).collect(),
-            strange_vhids: self.ports.iter().flat_map(|port| port.strangers.status(&port.name, now)).collect(),
+            strangers: self
+                .strangers
+                .rejects()
+                .map(|(why, count)| (why.to_owned(), count))
+                .filter(|(_, n)| *n > 0)
+                .collect(),
+            strange_vhids: self
+                .ports
+                .iter()
+                .flat_map(|port| port.strangers.status(&port.name, now))
+                .collect(),
             reload_problems: self.reload_problems.clone(),
         }
     }
@@ -41,7 +62,11 @@ impl<W: World> Engine<W> {
     /// Are the virtual host's addresses up? Where its hooks put them up, the kernel is asked.
     fn are_up(&self, node: &Node<W::Host>) -> bool {
         let spec = &node.spec;
-        let all = || spec.addresses.iter().all(|address| self.present(&spec.interface, address.ip));
+        let all = || {
+            spec.addresses
+                .iter()
+                .all(|address| self.present(&spec.interface, address.ip))
+        };
         node.holding || (!spec.manage_addresses && all())
     }
 
@@ -58,9 +83,15 @@ impl<W: World> Engine<W> {
     /// Why a virtual host takes no part, if it is not by what the protocol decided.
     fn obstacle(&self, node: &Node<W::Host>) -> Option<String> {
         if let Some(address) = node.foreign.first() {
-            return Some(format!("takes no part: {}", own::complaint(*address, &node.spec.interface)));
+            return Some(format!(
+                "takes no part: {}",
+                own::complaint(*address, &node.spec.interface)
+            ));
         }
-        let port = self.ports.get(node.port).filter(|_| node.machine.state() == State::Init)?;
+        let port = self
+            .ports
+            .get(node.port)
+            .filter(|_| node.machine.state() == State::Init)?;
         if let Some(flaw) = port.flaw_for(&node.spec) {
             return Some(format!("takes no part: {} {flaw}", port.name));
         }
@@ -73,7 +104,12 @@ impl<W: World> Engine<W> {
     }
 }
 
-fn vhost<H>(node: &Node<H>, holding: bool, obstacle: Option<String>, now: Timestamp) -> VhostStatus {
+fn vhost<H>(
+    node: &Node<H>,
+    holding: bool,
+    obstacle: Option<String>,
+    now: Timestamp,
+) -> VhostStatus {
     let (spec, machine) = (&node.spec, &node.machine);
     let last = node.last.as_ref();
     let cause = last.map_or(&Cause::Startup, |last| &last.cause);
@@ -92,7 +128,9 @@ fn vhost<H>(node: &Node<H>, holding: bool, obstacle: Option<String>, now: Timest
         since_ms: node.since_ms,
         condition: condition(node, holding, obstacle.as_deref()),
         cause: cause.as_str().to_owned(),
-        why: obstacle.filter(|_| last.is_none() || !node.foreign.is_empty()).unwrap_or_else(|| cause.to_string()),
+        why: obstacle
+            .filter(|_| last.is_none() || !node.foreign.is_empty())
+            .unwrap_or_else(|| cause.to_string()),
         peer: last.and_then(|last| last.peer).map(|peer| peer.to_string()),
         seq: last.map_or(0, |last| last.seq),
         holding,
@@ -100,12 +138,23 @@ fn vhost<H>(node: &Node<H>, holding: bool, obstacle: Option<String>, now: Timest
         elsewhere: node.elsewhere.clone(),
         demotion: machine.demotion().get(),
         demotions: node.demotions(now),
-        refused_addresses: node.unheld.as_ref().map(|unheld| unheld.status(now)).unwrap_or_default(),
-        degraded: node.degraded.as_ref().map(|degraded| degraded.reason.clone()),
+        refused_addresses: node
+            .unheld
+            .as_ref()
+            .map(|unheld| unheld.status(now))
+            .unwrap_or_default(),
+        degraded: node
+            .degraded
+            .as_ref()
+            .map(|degraded| degraded.reason.clone()),
         health: node.checks.status(),
         heard,
         refused: node.refusals.status(now),
-        lease: if node.holding { node.lease().to_string() } else { String::new() },
+        lease: if node.holding {
+            node.lease().to_string()
+        } else {
+            String::new()
+        },
         hooks: spec.hooks.clone(),
         counters: counters(machine.stats()),
     }
@@ -123,14 +172,26 @@ fn condition<H>(node: &Node<H>, holding: bool, obstacle: Option<&str>) -> String
         (_, Some(obstacle), _) => obstacle.to_owned(),
         (State::Init, None, _) => "takes no part".to_owned(),
         (State::Master, None, _) if holding => "holds its addresses".to_owned(),
-        (State::Master, None, _) if node.gate == Gate::Unheard => "its addresses wait: it cannot send".to_owned(),
+        (State::Master, None, _) if node.gate == Gate::Unheard => {
+            "its addresses wait: it cannot send".to_owned()
+        }
         (State::Master, None, _) => "its addresses are not up".to_owned(),
         (State::Backup, None, Some(heard)) => format!("hears {}", heard.from),
         (State::Backup, None, None) => "hears no master".to_owned(),
     }];
-    parts.extend(node.unheld.is_some().then(|| "some addresses are refused".to_owned()));
+    parts.extend(
+        node.unheld
+            .is_some()
+            .then(|| "some addresses are refused".to_owned()),
+    );
     parts.extend(node.degraded.is_some().then(|| "degraded".to_owned()));
-    parts.extend(node.checks.status().iter().any(|health| health.well == Some(false)).then(|| "unhealthy".to_owned()));
+    parts.extend(
+        node.checks
+            .status()
+            .iter()
+            .any(|health| health.well == Some(false))
+            .then(|| "unhealthy".to_owned()),
+    );
     let demotion = machine.demotion().get();
     parts.extend((demotion > 0).then(|| format!("demoted by {demotion}")));
     parts.join(", ")
@@ -148,5 +209,8 @@ fn counters(stats: &crate::proto::Stats) -> BTreeMap<String, u64> {
         ("late", stats.late),
     ];
     let rejected = stats.rejects().filter(|(_, count)| *count > 0);
-    own.into_iter().chain(rejected).map(|(name, count)| (name.to_owned(), count)).collect()
+    own.into_iter()
+        .chain(rejected)
+        .map(|(name, count)| (name.to_owned(), count))
+        .collect()
 }

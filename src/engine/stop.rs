@@ -24,17 +24,25 @@ impl<W: World> Engine<W> {
         }
         info!(signal, "Stops");
         let now = clock::now();
-        self.stopping = Some(Stopping { deadline: now + self.shutdown_timeout, done: None });
+        self.stopping = Some(Stopping {
+            deadline: now + self.shutdown_timeout,
+            done: None,
+        });
         // All of them before the first one leaves: the last one to leave ends the daemon.
-        self.nodes.iter_mut().for_each(|(_, node)| node.leaving = true);
+        self.nodes
+            .iter_mut()
+            .for_each(|(_, node)| node.leaving = true);
         for index in self.numbers() {
-            let Some(node) = self.nodes.get_mut(&index) else { continue };
+            let Some(node) = self.nodes.get_mut(&index) else {
+                continue;
+            };
             let first = match node.spec.at_stop {
                 AtStop::AddressesFirst => Some(EntryPoint::BeforeBackup),
                 AtStop::HooksFirst => Some(EntryPoint::OnBackup),
                 AtStop::AddressesOnly => None,
             };
-            let Some(first) = first.filter(|first| node.is_master() && node.queue.defines(*first)) else {
+            let Some(first) = first.filter(|first| node.is_master() && node.queue.defines(*first))
+            else {
                 self.leave(index, now);
                 continue;
             };
@@ -70,7 +78,9 @@ impl<W: World> Engine<W> {
 
     /// A hook has not ended in time: the addresses and the bow-out do not wait any longer.
     pub(super) fn leave_at_last(&mut self, index: usize, now: Timestamp) {
-        let Some(node) = self.nodes.get(&index) else { return };
+        let Some(node) = self.nodes.get(&index) else {
+            return;
+        };
         if node.leaving && node.leave_by.is_some_and(|by| by <= now) {
             warn!(vhost = %node.spec.name, "Leaves without waiting for its hook any longer");
             self.leave(index, now);
@@ -79,10 +89,14 @@ impl<W: World> Engine<W> {
 
     /// Takes the virtual host's addresses off its interface, whoever put them there.
     pub(super) fn take_off(&self, index: usize) {
-        let Some(node) = self.nodes.get(&index) else { return };
+        let Some(node) = self.nodes.get(&index) else {
+            return;
+        };
         for address in &node.spec.addresses {
             if self.present(&node.spec.interface, address.ip) {
-                self.shared.executor.remove_leftover(&node.spec.interface, *address);
+                self.shared
+                    .executor
+                    .remove_leftover(&node.spec.interface, *address);
                 info!(vhost = %node.spec.name, interface = %node.spec.interface, %address, "Took an address off");
             }
         }
@@ -90,7 +104,9 @@ impl<W: World> Engine<W> {
 
     /// Everything is let go of; what remains are the hooks.
     pub(super) fn finish(&mut self) {
-        let Some(stopping) = &mut self.stopping else { return };
+        let Some(stopping) = &mut self.stopping else {
+            return;
+        };
         if stopping.done.is_some() {
             return;
         }
@@ -100,7 +116,10 @@ impl<W: World> Engine<W> {
             .nodes
             .values()
             .map(|node| {
-                let stop = node.queue.defines(EntryPoint::OnStop).then(|| node.event(EntryPoint::OnStop, false));
+                let stop = node
+                    .queue
+                    .defines(EntryPoint::OnStop)
+                    .then(|| node.event(EntryPoint::OnStop, false));
                 (Rc::clone(&node.queue), stop)
             })
             .collect();
@@ -117,7 +136,8 @@ impl<W: World> Engine<W> {
             }
             shared.lasting.numbers.borrow_mut().give_back();
             // A disk that does not answer holds nobody up.
-            let disk = async { tokio::join!(shared.lasting.settled(), shared.executor.close_ledger()) };
+            let disk =
+                async { tokio::join!(shared.lasting.settled(), shared.executor.close_ledger()) };
             _ = tokio::time::timeout(DISK_LIMIT, disk).await;
             _ = sender.send(());
         });

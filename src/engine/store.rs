@@ -28,12 +28,18 @@ impl Store {
 
     /// With what earlier lives stored.
     pub(super) fn lasting(mut files: StateFiles) -> Self {
-        Self { values: files.take_found(), files: Some(files) }
+        Self {
+            values: files.take_found(),
+            files: Some(files),
+        }
     }
 
     /// The same values, of which nothing will outlive it: for asking what would follow.
     pub(super) fn copy(&self) -> Self {
-        Self { values: self.values.clone(), files: None }
+        Self {
+            values: self.values.clone(),
+            files: None,
+        }
     }
 
     /// The value of a key.
@@ -41,12 +47,18 @@ impl Store {
         self.values.get(owner)?.get(key).cloned()
     }
 
-    /// Sets a key, or deletes it with `None`. It holds at once; that it also outlives the process is told by what is given
-    /// back.
+    /// Sets a key, or deletes it with `None`. It holds at once; that it also outlives the process
+    /// is told by what is given back.
     ///
     /// # Errors
     /// [`AskError::OverBudget`] if it would be too much; then nothing changes.
-    pub(super) fn set(&mut self, owner: &Owner, key: &str, value: Option<Vec<u8>>, bytes_max: u32) -> Result<Saved, AskError> {
+    pub(super) fn set(
+        &mut self,
+        owner: &Owner,
+        key: &str,
+        value: Option<Vec<u8>>,
+        bytes_max: u32,
+    ) -> Result<Saved, AskError> {
         let own = self.values.entry(owner.clone()).or_default();
         if own.get(key) == value.as_ref() {
             return Ok(Saved::already());
@@ -58,7 +70,8 @@ impl Store {
                 own.insert(key.to_owned(), value);
             }
         }
-        let written = |files: &mut StateFiles| files.write(owner, key, own.get(key).map(Vec::as_slice), own);
+        let written =
+            |files: &mut StateFiles| files.write(owner, key, own.get(key).map(Vec::as_slice), own);
         Ok(self.files.as_mut().map_or_else(Saved::already, written))
     }
 }
@@ -66,14 +79,22 @@ impl Store {
 /// May this be added?
 fn fits(own: &Values, key: &str, value: &[u8], bytes_max: u32) -> Result<(), String> {
     if key.len() > KEY_BYTES_MAX || value.len() > VALUE_BYTES_MAX {
-        return Err(format!("state: a key has at most {KEY_BYTES_MAX} bytes, a value {VALUE_BYTES_MAX}"));
+        return Err(format!(
+            "state: a key has at most {KEY_BYTES_MAX} bytes, a value {VALUE_BYTES_MAX}"
+        ));
     }
     if own.len() >= KEYS_MAX && !own.contains_key(key) {
         return Err(format!("state: a hook has at most {KEYS_MAX} keys"));
     }
-    let others: usize = own.iter().filter(|(k, _)| *k != key).map(|(k, v)| k.len() + v.len()).sum();
+    let others: usize = own
+        .iter()
+        .filter(|(k, _)| *k != key)
+        .map(|(k, v)| k.len() + v.len())
+        .sum();
     if others + key.len() + value.len() > bytes_max as usize {
-        return Err(format!("state: more than the {bytes_max} bytes of state-bytes"));
+        return Err(format!(
+            "state: more than the {bytes_max} bytes of state-bytes"
+        ));
     }
     Ok(())
 }

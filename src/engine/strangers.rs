@@ -1,4 +1,5 @@
-//! Advertisements of vhids that nobody here has: of another group on the same link, or of a peer with a mistyped vhid.
+//! Advertisements of vhids that nobody here has: of another group on the same link, or of a peer
+//! with a mistyped vhid.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -44,9 +45,16 @@ enum Kin {
 impl Kin {
     fn likely_cause(&self) -> String {
         match self {
-            Self::None => "another group of hosts, or a peer with another vhid, password and addresses".to_owned(),
-            Self::Signs(vhost) => format!("it has the password and the addresses of {vhost}, so one of the two vhids is wrong"),
-            Self::Group(vhost) => format!("{vhost} has this vhid, and advertises to another multicast group"),
+            Self::None => {
+                "another group of hosts, or a peer with another vhid, password and addresses"
+                    .to_owned()
+            }
+            Self::Signs(vhost) => format!(
+                "it has the password and the addresses of {vhost}, so one of the two vhids is wrong"
+            ),
+            Self::Group(vhost) => {
+                format!("{vhost} has this vhid, and advertises to another multicast group")
+            }
         }
     }
 }
@@ -67,53 +75,102 @@ impl Strangers {
 
     /// In words, what was heard lately.
     pub(super) fn lately(&self, now: Timestamp, oldest: Duration) -> Vec<String> {
-        let recent = self.0.iter().filter(|(_, stranger)| now.since(stranger.at) <= oldest);
-        recent.map(|(vhid, stranger)| stranger.in_words(*vhid)).collect()
+        let recent = self
+            .0
+            .iter()
+            .filter(|(_, stranger)| now.since(stranger.at) <= oldest);
+        recent
+            .map(|(vhid, stranger)| stranger.in_words(*vhid))
+            .collect()
     }
 }
 
 impl Stranger {
     fn in_words(&self, vhid: u8) -> String {
-        format!("heard vhid {vhid}, which nobody here has, from {}: {}", self.from, self.kin.likely_cause())
+        format!(
+            "heard vhid {vhid}, which nobody here has, from {}: {}",
+            self.from,
+            self.kin.likely_cause()
+        )
     }
 }
 
 impl<W: World> Engine<W> {
     /// Notes an advertisement of a vhid that nobody on this interface has.
-    pub(super) fn stranger(&mut self, port: usize, ad: &Advertisement, received: &Received<'_>, now: Timestamp) {
+    pub(super) fn stranger(
+        &mut self,
+        port: usize,
+        ad: &Advertisement,
+        received: &Received<'_>,
+        now: Timestamp,
+    ) {
         let bytes = received.payload.first_chunk();
-        if received.ttl != 255 || !bytes.is_some_and(|bytes| is_intact(bytes, received.src, received.dst)) {
+        if received.ttl != 255
+            || !bytes.is_some_and(|bytes| is_intact(bytes, received.src, received.dst))
+        {
             return;
         }
-        let Some(known) = self.ports.get_mut(port) else { return };
-        let new = || Stranger { telling: Telling::default(), count: 0, from: received.src, at: now, kin: Kin::None };
+        let Some(known) = self.ports.get_mut(port) else {
+            return;
+        };
+        let new = || Stranger {
+            telling: Telling::default(),
+            count: 0,
+            from: received.src,
+            at: now,
+            kin: Kin::None,
+        };
         let stranger = known.strangers.0.entry(ad.vhid).or_insert_with(new);
         (stranger.from, stranger.at) = (received.src, now);
         stranger.count += 1;
         let (first, told) = (stranger.count == 1, stranger.telling.note(now));
         let Some(count) = told else { return };
-        let (kin, interface, src, vhid) = (self.kin(port, ad), known_name(self, port), received.src, ad.vhid);
+        let (kin, interface, src, vhid) = (
+            self.kin(port, ad),
+            known_name(self, port),
+            received.src,
+            ad.vhid,
+        );
         let likely = kin.likely_cause();
         if kin != Kin::None {
             warn!(%interface, vhid, %src, count, likely, "Hears a vhid that nobody here has");
         } else if first {
             info!(%interface, vhid, %src, count, likely, "Hears a vhid that nobody here has");
         }
-        if let Some(stranger) = self.ports.get_mut(port).and_then(|port| port.strangers.0.get_mut(&vhid)) {
+        if let Some(stranger) = self
+            .ports
+            .get_mut(port)
+            .and_then(|port| port.strangers.0.get_mut(&vhid))
+        {
             stranger.kin = kin;
         }
     }
 
     fn kin(&self, port: usize, ad: &Advertisement) -> Kin {
-        let members = self.ports.get(port).map(|port| port.members.as_slice()).unwrap_or_default();
-        let nodes = || members.iter().take(COMPARED_MAX).filter_map(|member| self.nodes.get(member));
+        let members = self
+            .ports
+            .get(port)
+            .map(|port| port.members.as_slice())
+            .unwrap_or_default();
+        let nodes = || {
+            members
+                .iter()
+                .take(COMPARED_MAX)
+                .filter_map(|member| self.nodes.get(member))
+        };
         if let Some(node) = nodes().find(|node| node.spec.vhid.get() == ad.vhid) {
             return Kin::Group(node.spec.name.to_string());
         }
-        nodes().find(|node| node.machine.would_sign(ad)).map_or(Kin::None, |node| Kin::Signs(node.spec.name.to_string()))
+        nodes()
+            .find(|node| node.machine.would_sign(ad))
+            .map_or(Kin::None, |node| Kin::Signs(node.spec.name.to_string()))
     }
 }
 
 fn known_name<W: World>(engine: &Engine<W>, port: usize) -> String {
-    engine.ports.get(port).map(|port| port.name.to_string()).unwrap_or_default()
+    engine
+        .ports
+        .get(port)
+        .map(|port| port.name.to_string())
+        .unwrap_or_default()
 }

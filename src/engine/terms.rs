@@ -1,5 +1,5 @@
-//! What a configuration lets the helper process do. The helper reads it with this code, and the engine to know when it needs
-//! another helper.
+//! What a configuration lets the helper process do. The helper reads it with this code, and the
+//! engine to know when it needs another helper.
 
 use std::path::{Path, PathBuf};
 
@@ -23,24 +23,48 @@ pub(super) fn records(state_dir: &Path) -> PathBuf {
 #[must_use]
 pub fn terms(config: &Config, path: &Path) -> Terms {
     Terms {
-        grants: config.hooks.values().map(|hook| hook.grants.clone()).collect(),
-        scripts: config.vhosts.iter().flat_map(|vhost| scripts(config, vhost)).collect(),
+        grants: config
+            .hooks
+            .values()
+            .map(|hook| hook.grants.clone())
+            .collect(),
+        scripts: config
+            .vhosts
+            .iter()
+            .flat_map(|vhost| scripts(config, vhost))
+            .collect(),
         services: services(config.daemon.service_backend).or_else(ServiceBackend::detect),
         records: records(&config.daemon.state_dir),
         name: instance_name(path),
-        ledgers: [config.daemon.run_dir.clone(), config.daemon.state_dir.clone()],
+        ledgers: [
+            config.daemon.run_dir.clone(),
+            config.daemon.state_dir.clone(),
+        ],
     }
 }
 
 /// The command lines of a virtual host's scripts, as [`super::script`] makes them.
-fn scripts<'a>(config: &'a Config, vhost: &'a config::Vhost) -> impl Iterator<Item = CommandLine> + 'a {
+fn scripts<'a>(
+    config: &'a Config,
+    vhost: &'a config::Vhost,
+) -> impl Iterator<Item = CommandLine> + 'a {
     let hooks = vhost.hooks.iter().filter_map(|name| config.hooks.get(name));
-    let scripts = hooks.filter_map(|hook| if let Kind::Script(script) = &hook.kind { Some(script.as_ref()) } else { None });
+    let scripts = hooks.filter_map(|hook| {
+        if let Kind::Script(script) = &hook.kind {
+            Some(script.as_ref())
+        } else {
+            None
+        }
+    });
     scripts.flat_map(|programs| {
-        programs
-            .up
-            .iter()
-            .chain(&programs.down)
-            .map(|program| script::line(programs, program, &vhost.interface, &vhost.addresses, vhost.xparam.as_deref()))
+        programs.up.iter().chain(&programs.down).map(|program| {
+            script::line(
+                programs,
+                program,
+                &vhost.interface,
+                &vhost.addresses,
+                vhost.xparam.as_deref(),
+            )
+        })
     })
 }

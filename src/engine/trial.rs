@@ -1,7 +1,8 @@
-//! One hook on a host of the caller's choice and on the caller's clock: the real runner, gate and undoing; no protocol.
+//! One hook on a host of the caller's choice and on the caller's clock: the real runner, gate and
+//! undoing; no protocol.
 //!
-//! [`Runner`] is a process with the hook in it, [`Trial`] is what stands behind its questions. Tests of hooks put a host in
-//! memory between them.
+//! [`Runner`] is a process with the hook in it, [`Trial`] is what stands behind its questions.
+//! Tests of hooks put a host in memory between them.
 
 use std::cell::RefCell;
 use std::future::Future;
@@ -17,7 +18,10 @@ use super::undo::Undone;
 use crate::effect::{Effect, Grants, Own, Query};
 use crate::hooks::message::{FileCoverage, Loaded};
 use crate::hooks::session::{Desk, SandboxPolicy};
-use crate::hooks::{Answer, Ask, AskError, Budget, EntryPoint, HookError, HookEvent, HookSource, LoadError, Returned};
+use crate::hooks::{
+    Answer, Ask, AskError, Budget, EntryPoint, HookError, HookEvent, HookSource, LoadError,
+    Returned,
+};
 use crate::host::{Host, HostError};
 use crate::keeper::{ChildId, Client};
 use crate::ledger::{Ledger, Owner};
@@ -99,9 +103,17 @@ impl<H: Host> Trial<H> {
     /// Nothing is held and nothing is stored.
     #[must_use]
     pub fn new(host: H, party: Party) -> Self {
-        let owner = Owner { vhost: party.vhost.clone(), hook: Some(party.hook.clone()) };
+        let owner = Owner {
+            vhost: party.vhost.clone(),
+            hook: Some(party.hook.clone()),
+        };
         let executor = Executor::new(host, Ledger::new(), Recovery::default());
-        Self { party, owner, executor, store: RefCell::new(Store::new()) }
+        Self {
+            party,
+            owner,
+            executor,
+            store: RefCell::new(Store::new()),
+        }
     }
 
     /// The host.
@@ -121,8 +133,14 @@ impl<H: Host> Trial<H> {
     /// # Errors
     /// The host's words.
     pub fn hold_addresses(&self) -> Result<(), HostError> {
-        let Party { vhost, dev, addresses, .. } = &self.party;
-        self.executor.hold_addresses(vhost, dev, addresses, Lease::Off)?;
+        let Party {
+            vhost,
+            dev,
+            addresses,
+            ..
+        } = &self.party;
+        self.executor
+            .hold_addresses(vhost, dev, addresses, Lease::Off)?;
         self.executor.announce(vhost, dev, addresses);
         Ok(())
     }
@@ -140,7 +158,11 @@ impl<H: Host> Trial<H> {
     /// What is held, in words, by resource.
     #[must_use]
     pub fn held(&self) -> Vec<(String, String)> {
-        self.executor.held().into_iter().map(|held| (held.resource, held.value)).collect()
+        self.executor
+            .held()
+            .into_iter()
+            .map(|held| (held.resource, held.value))
+            .collect()
     }
 
     /// What the hook keeps under this key: JSON.
@@ -149,32 +171,68 @@ impl<H: Host> Trial<H> {
         self.store.borrow().value(&self.owner, key)
     }
 
-    /// Answers what a hook asks within `left`. Effects on the virtual host itself pass the gate, and the caller does them; a
-    /// sleep and a log line are the caller's alone.
+    /// Answers what a hook asks within `left`. Effects on the virtual host itself pass the gate,
+    /// and the caller does them; a sleep and a log line are the caller's alone.
     ///
     /// # Errors
     /// What is raised in the hook; [`AskError::Invalid`] for what is the caller's.
-    pub async fn ask(&self, ask: Ask, entry: EntryPoint, left: Duration) -> Result<Answer, AskError> {
-        let Party { dev, addresses, grants, .. } = &self.party;
+    pub async fn ask(
+        &self,
+        ask: Ask,
+        entry: EntryPoint,
+        left: Duration,
+    ) -> Result<Answer, AskError> {
+        let Party {
+            dev,
+            addresses,
+            grants,
+            ..
+        } = &self.party;
         let own = Own { dev, addresses };
-        let behalf = Behalf { owner: &self.owner, grants, own, scoped: entry.scoped(), left };
+        let behalf = Behalf {
+            owner: &self.owner,
+            grants,
+            own,
+            scoped: entry.scoped(),
+            left,
+        };
         match ask {
             Ask::Effect { .. } if !entry.may_change() => Err(AskError::only_looks()),
-            Ask::Effect { effect: effect @ (Effect::Demote { .. } | Effect::Resign { .. }), .. } => {
-                grants.permit(effect, own).map_err(|denied| AskError::Denied(*denied))?;
-                Ok(Answer::Reply(crate::effect::Reply::Outcome(crate::effect::Outcome::Changed)))
+            Ask::Effect {
+                effect: effect @ (Effect::Demote { .. } | Effect::Resign { .. }),
+                ..
+            } => {
+                grants
+                    .permit(effect, own)
+                    .map_err(|denied| AskError::Denied(*denied))?;
+                Ok(Answer::Reply(crate::effect::Reply::Outcome(
+                    crate::effect::Outcome::Changed,
+                )))
             }
-            Ask::Effect { effect, keep, wait_ms } => {
+            Ask::Effect {
+                effect,
+                keep,
+                wait_ms,
+            } => {
                 let left = wait_ms.map_or(left, |ms| left.min(Duration::from_millis(ms)));
-                self.executor.ask(&Behalf { left, ..behalf }, effect, keep).await.map(Answer::Reply)
+                self.executor
+                    .ask(&Behalf { left, ..behalf }, effect, keep)
+                    .await
+                    .map(Answer::Reply)
             }
-            Ask::Query(Query::CarpState) | Ask::Log { .. } | Ask::Sleep { .. } => {
-                Err(AskError::Invalid("only who runs the trial can answer that".to_owned()))
-            }
-            Ask::Query(query) => self.executor.query(&behalf, &query).await.map(Answer::Reply),
+            Ask::Query(Query::CarpState) | Ask::Log { .. } | Ask::Sleep { .. } => Err(
+                AskError::Invalid("only who runs the trial can answer that".to_owned()),
+            ),
+            Ask::Query(query) => self
+                .executor
+                .query(&behalf, &query)
+                .await
+                .map(Answer::Reply),
             Ask::StateGet { key } => Ok(Answer::State(self.stored(&key))),
             Ask::StateSet { key, value } => {
-                self.store.borrow_mut().set(&self.owner, &key, value, self.party.state_bytes)?;
+                self.store
+                    .borrow_mut()
+                    .set(&self.owner, &key, value, self.party.state_bytes)?;
                 Ok(Answer::Done)
             }
         }

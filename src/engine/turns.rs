@@ -15,7 +15,8 @@ pub(super) struct Turns {
 }
 
 impl Turns {
-    /// Waits until nobody else has it. Whoever waited longest comes first; the turn ends when it is dropped.
+    /// Waits until nobody else has it. Whoever waited longest comes first; the turn ends when it is
+    /// dropped.
     pub(super) async fn take(&self, resource: &Resource) -> OwnedMutexGuard<()> {
         let turn = {
             let mut taken = self.taken.borrow_mut();
@@ -35,9 +36,17 @@ mod tests {
     async fn a_resource_is_had_by_one_and_forgotten_afterwards() {
         let turns = Turns::default();
         let first = turns.take(&Resource::Hostname).await;
-        assert!(turns.take(&Resource::Hostname).now_or_never().is_none(), "it is taken");
-        let other = Resource::Sysctl { key: "net.ipv4.ip_forward".into() };
-        assert!(turns.take(&other).now_or_never().is_some(), "another is not");
+        assert!(
+            turns.take(&Resource::Hostname).now_or_never().is_none(),
+            "it is taken"
+        );
+        let other = Resource::Sysctl {
+            key: "net.ipv4.ip_forward".into(),
+        };
+        assert!(
+            turns.take(&other).now_or_never().is_some(),
+            "another is not"
+        );
         drop(first);
         assert!(turns.take(&Resource::Hostname).now_or_never().is_some());
         drop(turns.take(&other).await);

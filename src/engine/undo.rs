@@ -17,22 +17,30 @@ pub(super) const UNDO_LIMIT: Duration = Duration::from_secs(10);
 pub struct Undone {
     /// Claims that are gone.
     pub settled: usize,
-    /// Those of them for which the host had to be changed. The others were undone already, or somebody else had changed what
-    /// they were about.
+    /// Those of them for which the host had to be changed. The others were undone already, or
+    /// somebody else had changed what they were about.
     pub changed: usize,
     /// Claims that remain because undoing failed.
     pub failed: usize,
 }
 
 impl Undone {
-    /// What is left after a second try: what it settled counts as well, and only what it failed at remains.
+    /// What is left after a second try: what it settled counts as well, and only what it failed at
+    /// remains.
     pub(super) const fn settled_and(self, second: Self) -> Self {
-        Self { failed: second.failed, ..self.and(second) }
+        Self {
+            failed: second.failed,
+            ..self.and(second)
+        }
     }
 
     /// Both together.
     pub(super) const fn and(self, other: Self) -> Self {
-        Self { settled: self.settled + other.settled, changed: self.changed + other.changed, failed: self.failed + other.failed }
+        Self {
+            settled: self.settled + other.settled,
+            changed: self.changed + other.changed,
+            failed: self.failed + other.failed,
+        }
     }
 
     /// Counts one claim more.
@@ -69,7 +77,9 @@ pub(super) async fn undo<H: Host>(
     limit: Duration,
 ) -> Result<Settled, HostError> {
     let result = put_back(host, ledger, undo, limit).await;
-    let Undo { owner, resource, .. } = undo;
+    let Undo {
+        owner, resource, ..
+    } = undo;
     match &result {
         Ok(settled) => {
             let mut ledger = ledger.borrow_mut();
@@ -80,22 +90,43 @@ pub(super) async fn undo<H: Host>(
             }
         }
         Err(error) => {
-            let back_to = undo.back_to.as_ref().map(ToString::to_string).unwrap_or_default();
+            let back_to = undo
+                .back_to
+                .as_ref()
+                .map(ToString::to_string)
+                .unwrap_or_default();
             warn!(vhost = %owner.vhost, %resource, back_to, %error, "Could not undo an effect");
         }
     }
     result
 }
 
-async fn put_back<H: Host>(host: &H, ledger: &RefCell<Ledger>, undo: &Undo, limit: Duration) -> Result<Settled, HostError> {
-    let Undo { owner, resource, ours, back_to, .. } = undo;
-    let (Some(effect), Some(back_to)) = (undo.effect(), back_to) else { return Ok(Settled::LeftAlone) };
+async fn put_back<H: Host>(
+    host: &H,
+    ledger: &RefCell<Ledger>,
+    undo: &Undo,
+    limit: Duration,
+) -> Result<Settled, HostError> {
+    let Undo {
+        owner,
+        resource,
+        ours,
+        back_to,
+        ..
+    } = undo;
+    let (Some(effect), Some(back_to)) = (undo.effect(), back_to) else {
+        return Ok(Settled::LeftAlone);
+    };
     let there = host.observe(resource, limit).await?;
     if back_to.looks_like(&there) {
         return Ok(Settled::WasBack);
     }
     if !undo.is_ours(&there) {
-        let ours = ours.iter().map(ToString::to_string).collect::<Vec<_>>().join(" or ");
+        let ours = ours
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .join(" or ");
         warn!(vhost = %owner.vhost, %resource, ours, found = %there, "Left alone what somebody else changed");
         return Ok(Settled::LeftAlone);
     }

@@ -1,7 +1,8 @@
 //! Does anybody hear a master? It holds addresses only as one whose advertisements go out.
 //!
-//! A master that cannot send is one that no other node knows of, and another may be master already. Whether a packet arrives
-//! nobody can tell, but that the kernel refused to send it is known at once.
+//! A master that cannot send is one that no other node knows of, and another may be master already.
+//! Whether a packet arrives nobody can tell, but that the kernel refused to send it is known at
+//! once.
 
 use std::io;
 use std::time::Duration;
@@ -45,22 +46,32 @@ impl<H> Node<H> {
         (self.machine.advertised() > self.voice.went_out).then_some(self.voice.problem.as_str())
     }
 
-    /// May another have been master since this one was heard last? Nodes with the same timers have waited for so long then.
+    /// May another have been master since this one was heard last? Nodes with the same timers have
+    /// waited for so long then.
     fn may_be_replaced(&self, now: Timestamp) -> bool {
-        self.voice.went_out.is_none_or(|at| now.since(at) >= silence(&self.machine))
+        self.voice
+            .went_out
+            .is_none_or(|at| now.since(at) >= silence(&self.machine))
     }
 
-    /// Is it certain that another holds the addresses, since it does not know that we took over from it?
+    /// Is it certain that another holds the addresses, since it does not know that we took over
+    /// from it?
     fn replaces_unheard(&self) -> bool {
-        let living = self.last.as_ref().is_some_and(|last| matches!(last.cause, Cause::Preempt | Cause::PeerDemoted));
+        let living = self
+            .last
+            .as_ref()
+            .is_some_and(|last| matches!(last.cause, Cause::Preempt | Cause::PeerDemoted));
         living && self.voice.went_out.is_none()
     }
 }
 
 impl<W: World> Engine<W> {
-    /// May a master's addresses go up? If nobody can have heard of it, they wait until somebody can.
+    /// May a master's addresses go up? If nobody can have heard of it, they wait until somebody
+    /// can.
     pub(super) fn is_heard(&mut self, index: usize) -> bool {
-        let Some(node) = self.nodes.get_mut(&index) else { return false };
+        let Some(node) = self.nodes.get_mut(&index) else {
+            return false;
+        };
         let waits = node.replaces_unheard();
         if waits {
             self.wait_to_be_heard(index);
@@ -70,26 +81,38 @@ impl<W: World> Engine<W> {
 
     /// A master's addresses stay down until an advertisement goes out.
     pub(super) fn wait_to_be_heard(&mut self, index: usize) {
-        let Some(node) = self.nodes.get_mut(&index).filter(|node| node.is_master()) else { return };
+        let Some(node) = self.nodes.get_mut(&index).filter(|node| node.is_master()) else {
+            return;
+        };
         node.gate = Gate::Unheard;
         let error = &node.voice.problem;
         warn!(vhost = %node.spec.name, error, "Its advertisements do not go out: the addresses wait until one does");
     }
 
-    /// An advertisement may have gone out at last: then the addresses that waited for it go up. True if they did.
+    /// An advertisement may have gone out at last: then the addresses that waited for it go up.
+    /// True if they did.
     pub(super) fn heard_at_last(&mut self, index: usize, now: Timestamp) -> bool {
-        let waited = |node: &&mut Node<W::Host>| node.is_master() && node.gate == Gate::Unheard && node.unheard().is_none();
-        let Some(node) = self.nodes.get_mut(&index).filter(waited) else { return false };
+        let waited = |node: &&mut Node<W::Host>| {
+            node.is_master() && node.gate == Gate::Unheard && node.unheard().is_none()
+        };
+        let Some(node) = self.nodes.get_mut(&index).filter(waited) else {
+            return false;
+        };
         node.gate = Gate::Open;
         self.take_addresses(index, now);
         true
     }
 
-    /// A master's lease has run out. One that slept listens first; one that could not send knows why, and leaves.
+    /// A master's lease has run out. One that slept listens first; one that could not send knows
+    /// why, and leaves.
     pub(super) fn lapse(&mut self, index: usize, by: Duration, now: Timestamp) {
-        let Some(node) = self.nodes.get(&index) else { return };
+        let Some(node) = self.nodes.get(&index) else {
+            return;
+        };
         let input = match node.unheard() {
-            Some(problem) if !node.may_be_replaced(now) => Input::Resign(Cause::SendFailed { reason: problem.to_owned() }),
+            Some(problem) if !node.may_be_replaced(now) => Input::Resign(Cause::SendFailed {
+                reason: problem.to_owned(),
+            }),
             Some(_) | None => Input::Late { by },
         };
         self.handle(index, input, now);
@@ -119,8 +142,14 @@ mod tests {
     impl Pair {
         /// Lets the next thing happen.
         fn step(&mut self) {
-            let next = self.engine.next_wake().into_iter().chain(self.peer.deadline()).chain(self.engine.nodes[&0].lease_end());
-            self.clock.advance(next.min().expect("something is due").max(clock::now()));
+            let next = self
+                .engine
+                .next_wake()
+                .into_iter()
+                .chain(self.peer.deadline())
+                .chain(self.engine.nodes[&0].lease_end());
+            self.clock
+                .advance(next.min().expect("something is due").max(clock::now()));
             self.engine.judge_leases();
             self.engine.timers();
             self.engine.end_turn();
@@ -145,16 +174,29 @@ mod tests {
         }
 
         fn is_up(&self) -> bool {
-            let address = Resource::Address { dev: link().name, ip: IpAddr::from([10, 0, 0, 22]) };
+            let address = Resource::Address {
+                dev: link().name,
+                ip: IpAddr::from([10, 0, 0, 22]),
+            };
             self.engine.shared.executor.host().value(&address) != Value::Absent
         }
     }
 
     async fn pair(clock: clock::Virtual, more: &str) -> Pair {
         let wire = Frames::default();
-        let engine = engine(FakeHost::new().with_link(link()), &wire, &format!("preempt = true\n{more}")).await;
+        let engine = engine(
+            FakeHost::new().with_link(link()),
+            &wire,
+            &format!("preempt = true\n{more}"),
+        )
+        .await;
         let peer = peer(&engine, |settings| settings.advskew = AdvSkew(50));
-        Pair { engine, peer, wire, clock }
+        Pair {
+            engine,
+            peer,
+            wire,
+            clock,
+        }
     }
 
     #[test]
@@ -164,9 +206,16 @@ mod tests {
             pair.until(|pair| pair.engine.nodes[&0].holding && pair.peer.heard().is_some());
             pair.wire.refuse(true);
             pair.until(|pair| pair.state() == State::Backup);
-            let why = pair.engine.nodes[&0].last.as_ref().map(|last| last.cause.clone());
+            let why = pair.engine.nodes[&0]
+                .last
+                .as_ref()
+                .map(|last| last.cause.clone());
             assert!(matches!(why, Some(Cause::SendFailed { .. })), "{why:?}");
-            assert_eq!((pair.is_up(), pair.peer.state()), (false, State::Backup), "it lets go before the other takes over");
+            assert_eq!(
+                (pair.is_up(), pair.peer.state()),
+                (false, State::Backup),
+                "it lets go before the other takes over"
+            );
             pair.until(|pair| pair.peer.state() == State::Master);
             // It is the better one, but who would know of it? It may try, now and then.
             let end = clock::now() + Duration::from_secs(120);
@@ -181,7 +230,10 @@ mod tests {
             pair.wire.refuse(false);
             pair.until(Pair::is_up);
             pair.step();
-            assert_eq!((pair.state(), pair.peer.state()), (State::Master, State::Backup));
+            assert_eq!(
+                (pair.state(), pair.peer.state()),
+                (State::Master, State::Backup)
+            );
         });
     }
 
@@ -194,14 +246,31 @@ mod tests {
                 pair.clock.advance(pair.peer.deadline().unwrap());
                 pair.peer.handle(Input::Timer, clock::now());
                 carry(&pair.wire, &mut pair.engine, &mut pair.peer);
-                let cause = pair.engine.nodes[&0].last.as_ref().map(|last| last.cause.clone());
-                assert_eq!((pair.state(), cause), (State::Master, Some(Cause::Preempt)), "{lease}");
-                assert!(!pair.is_up() && pair.engine.nodes[&0].gate == Gate::Unheard, "{lease}");
-                assert_eq!(pair.engine.status().vhosts[0].condition, "its addresses wait: it cannot send");
+                let cause = pair.engine.nodes[&0]
+                    .last
+                    .as_ref()
+                    .map(|last| last.cause.clone());
+                assert_eq!(
+                    (pair.state(), cause),
+                    (State::Master, Some(Cause::Preempt)),
+                    "{lease}"
+                );
+                assert!(
+                    !pair.is_up() && pair.engine.nodes[&0].gate == Gate::Unheard,
+                    "{lease}"
+                );
+                assert_eq!(
+                    pair.engine.status().vhosts[0].condition,
+                    "its addresses wait: it cannot send"
+                );
                 pair.wire.refuse(false);
                 pair.until(Pair::is_up);
                 pair.step();
-                assert_eq!((pair.is_up(), pair.state(), pair.peer.state()), (true, State::Master, State::Backup), "{lease}");
+                assert_eq!(
+                    (pair.is_up(), pair.state(), pair.peer.state()),
+                    (true, State::Master, State::Backup),
+                    "{lease}"
+                );
             });
         }
     }
@@ -218,12 +287,22 @@ mod tests {
             node.spec.addresses = ["10.0.0.23/24".parse().unwrap()].into();
             pair.engine.move_addresses(0, &old, clock::now());
             assert!(!pair.is_up(), "the configuration no longer has it");
-            let new = Resource::Address { dev: link().name, ip: IpAddr::from([10, 0, 0, 23]) };
-            assert_eq!(pair.engine.shared.executor.host().value(&new), Value::Absent);
+            let new = Resource::Address {
+                dev: link().name,
+                ip: IpAddr::from([10, 0, 0, 23]),
+            };
+            assert_eq!(
+                pair.engine.shared.executor.host().value(&new),
+                Value::Absent
+            );
             pair.wire.refuse(false);
             pair.until(|pair| pair.engine.shared.executor.host().value(&new) != Value::Absent);
             assert_eq!(pair.engine.shared.executor.drop_addresses(&old.name), 0);
-            assert_eq!(pair.engine.shared.executor.host().value(&new), Value::Absent, "it is known to be ours");
+            assert_eq!(
+                pair.engine.shared.executor.host().value(&new),
+                Value::Absent,
+                "it is known to be ours"
+            );
         });
     }
 
@@ -240,8 +319,17 @@ mod tests {
             pair.clock.advance(clock::now() + Duration::from_secs(4));
             pair.engine.judge_leases();
             pair.engine.end_turn();
-            assert!(pair.engine.nodes[&0].last.as_ref().is_some_and(|last| matches!(last.cause, Cause::Late { .. })));
-            assert_eq!((pair.is_up(), pair.wire.take().len()), (false, 0), "others may have taken over: it does not bow out");
+            assert!(
+                pair.engine.nodes[&0]
+                    .last
+                    .as_ref()
+                    .is_some_and(|last| matches!(last.cause, Cause::Late { .. }))
+            );
+            assert_eq!(
+                (pair.is_up(), pair.wire.take().len()),
+                (false, 0),
+                "others may have taken over: it does not bow out"
+            );
         });
     }
 }

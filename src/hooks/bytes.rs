@@ -1,5 +1,6 @@
-//! Bytes as bytes: serde takes a `Vec<u8>` for a list and writes one after the other, which is long for megabytes of code,
-//! and the engine would do nothing else meanwhile. For `#[serde(with = "...")]`.
+//! Bytes as bytes: serde takes a `Vec<u8>` for a list and writes one after the other, which is long
+//! for megabytes of code, and the engine would do nothing else meanwhile. For `#[serde(with =
+//! "...")]`.
 
 use std::fmt;
 

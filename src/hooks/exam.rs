@@ -1,4 +1,5 @@
-//! A hook's test and how it went: what whoever loads a hook may want to know before it takes the hook into use.
+//! A hook's test and how it went: what whoever loads a hook may want to know before it takes the
+//! hook into use.
 
 use std::fmt;
 use std::time::Duration;
@@ -35,8 +36,9 @@ pub struct Exam {
 pub struct Verdict {
     /// How many cases were run to their end.
     pub cases: usize,
-    /// What was wrong; empty if the hook passed. At most one for each case, and those that no case is to blame for: a test
-    /// file that does not compile or has no case, a runner that could not be started, the time limit.
+    /// What was wrong; empty if the hook passed. At most one for each case, and those that no case
+    /// is to blame for: a test file that does not compile or has no case, a runner that could not
+    /// be started, the time limit.
     pub faults: Vec<Fault>,
 }
 

@@ -1,18 +1,20 @@
-//! Frames on the socket between engine and runner: a length of 4 bytes, little-endian, then that many bytes
-//! of postcard. The length is checked before anything is kept.
+//! Frames on the socket between engine and runner: a length of 4 bytes, little-endian, then that
+//! many bytes of postcard. The length is checked before anything is kept.
 
 use std::io::{self, Read, Write};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// The largest frame to a runner, in bytes: a hook with all its modules, or with the code that it was compiled to.
+/// The largest frame to a runner, in bytes: a hook with all its modules, or with the code that it
+/// was compiled to.
 pub const MAX_TO_RUNNER: usize = 32 << 20;
 
 /// The largest frame from a runner, in bytes.
 pub const MAX_FROM_RUNNER: usize = 4 << 20;
 
-/// Room that an empty inbox keeps for the next frame, in bytes: one large frame must not stay in memory for good.
+/// Room that an empty inbox keeps for the next frame, in bytes: one large frame must not stay in
+/// memory for good.
 const KEPT: usize = 64 << 10;
 
 /// Why a frame could not be sent or understood.
@@ -77,12 +79,16 @@ impl Inbox {
     /// # Errors
     /// [`FrameError::TooLarge`] as soon as the length is known, [`FrameError::Garbage`].
     pub fn next<T: DeserializeOwned>(&mut self, limit: usize) -> Result<Option<T>, FrameError> {
-        let Some((header, rest)) = self.bytes.split_first_chunk::<4>() else { return Ok(None) };
+        let Some((header, rest)) = self.bytes.split_first_chunk::<4>() else {
+            return Ok(None);
+        };
         let length = usize::try_from(u32::from_le_bytes(*header)).unwrap_or(usize::MAX);
         if length > limit {
             return Err(FrameError::TooLarge { length, limit });
         }
-        let Some(frame) = rest.get(..length) else { return Ok(None) };
+        let Some(frame) = rest.get(..length) else {
+            return Ok(None);
+        };
         let message = decode(frame)?;
         self.bytes.drain(..4 + length);
         if self.bytes.is_empty() && self.bytes.capacity() > KEPT {
@@ -98,7 +104,11 @@ impl Inbox {
 /// [`FrameError::Garbage`], also if bytes are left over.
 pub fn decode<T: DeserializeOwned>(frame: &[u8]) -> Result<T, FrameError> {
     let (message, rest) = postcard::take_from_bytes(frame)?;
-    if rest.is_empty() { Ok(message) } else { Err(FrameError::Garbage(postcard::Error::DeserializeBadEncoding)) }
+    if rest.is_empty() {
+        Ok(message)
+    } else {
+        Err(FrameError::Garbage(postcard::Error::DeserializeBadEncoding))
+    }
 }
 
 /// Sends one message and waits until it is gone.
@@ -113,7 +123,11 @@ pub fn send<T: Serialize>(mut to: impl Write, message: &T, limit: usize) -> Resu
 ///
 /// # Errors
 /// See [`FrameError`].
-pub fn receive<T: DeserializeOwned>(mut from: impl Read, inbox: &mut Inbox, limit: usize) -> Result<T, FrameError> {
+pub fn receive<T: DeserializeOwned>(
+    mut from: impl Read,
+    inbox: &mut Inbox,
+    limit: usize,
+) -> Result<T, FrameError> {
     let mut chunk = [0; 16 << 10];
     loop {
         if let Some(message) = inbox.next(limit)? {
@@ -138,7 +152,9 @@ mod tests {
     use crate::hooks::{Answer, Ask};
 
     fn ask() -> FromRunner {
-        FromRunner::Ask(Ask::StateGet { key: "k".repeat(100) })
+        FromRunner::Ask(Ask::StateGet {
+            key: "k".repeat(100),
+        })
     }
 
     #[test]
@@ -149,7 +165,10 @@ mod tests {
             inbox.push(&bytes[..cut]);
             assert!(inbox.next::<FromRunner>(MAX_FROM_RUNNER).unwrap().is_none());
             inbox.push(&bytes[cut..]);
-            assert_eq!(inbox.next::<FromRunner>(MAX_FROM_RUNNER).unwrap(), Some(ask()));
+            assert_eq!(
+                inbox.next::<FromRunner>(MAX_FROM_RUNNER).unwrap(),
+                Some(ask())
+            );
             assert!(!inbox.is_within_frame());
         }
     }
@@ -157,16 +176,32 @@ mod tests {
     #[test]
     fn truncated_oversized_and_garbage_are_told_apart() {
         let bytes = encode(&ask(), MAX_FROM_RUNNER).unwrap();
-        let read = |bytes: &[u8]| receive::<FromRunner>(bytes, &mut Inbox::default(), MAX_FROM_RUNNER);
+        let read =
+            |bytes: &[u8]| receive::<FromRunner>(bytes, &mut Inbox::default(), MAX_FROM_RUNNER);
         assert!(matches!(read(&[]), Err(FrameError::Closed)));
-        assert!(matches!(read(&bytes[..bytes.len() - 1]), Err(FrameError::Truncated)));
-        assert!(matches!(read(&[0xff; 4]), Err(FrameError::TooLarge { length: 0xffff_ffff, limit: MAX_FROM_RUNNER })));
-        assert!(matches!(read(&[1, 0, 0, 0, 99]), Err(FrameError::Garbage(_))));
+        assert!(matches!(
+            read(&bytes[..bytes.len() - 1]),
+            Err(FrameError::Truncated)
+        ));
+        assert!(matches!(
+            read(&[0xff; 4]),
+            Err(FrameError::TooLarge {
+                length: 0xffff_ffff,
+                limit: MAX_FROM_RUNNER
+            })
+        ));
+        assert!(matches!(
+            read(&[1, 0, 0, 0, 99]),
+            Err(FrameError::Garbage(_))
+        ));
         let mut long = encode(&ask(), MAX_FROM_RUNNER).unwrap();
         long.push(0);
         long[0] += 1;
         assert!(matches!(read(&long), Err(FrameError::Garbage(_))));
-        assert!(matches!(encode(&ask(), 10), Err(FrameError::TooLarge { .. })));
+        assert!(matches!(
+            encode(&ask(), 10),
+            Err(FrameError::TooLarge { .. })
+        ));
     }
 
     proptest! {

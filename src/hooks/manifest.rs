@@ -1,7 +1,7 @@
 //! What a plugin says about itself, and what it can really do.
 //!
-//! A plugin is a component with a manifest in the custom section `carpd-manifest`. The manifest *asks*; [`abilities`] is what
-//! the component could ever use, read from the component itself.
+//! A plugin is a component with a manifest in the custom section `carpd-manifest`. The manifest
+//! *asks*; [`abilities`] is what the component could ever use, read from the component itself.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -61,7 +61,8 @@ fn broken(err: &dyn std::fmt::Display) -> PluginError {
 pub struct Abilities {
     /// Functions that it imports, sorted: `addr.add`; of another package, its full name.
     pub imports: Vec<String>,
-    /// The version of the contract that it was made for, as in `1.0.0`; the newest, should there be several.
+    /// The version of the contract that it was made for, as in `1.0.0`; the newest, should there be
+    /// several.
     pub contract: Option<String>,
     /// Entry points that it exports, by their names in the documentation.
     pub entry_points: Vec<String>,
@@ -75,19 +76,46 @@ pub fn abilities(component: &[u8]) -> Result<Abilities, PluginError> {
     check_preamble(component).map_err(PluginError::Component)?;
     let decoded = wit_component::decode(component).map_err(|err| broken(&err))?;
     let DecodedWasm::Component(resolve, world) = decoded else {
-        return Err(PluginError::Component("this is a WIT package and holds no code".to_owned()));
+        return Err(PluginError::Component(
+            "this is a WIT package and holds no code".to_owned(),
+        ));
     };
-    let world = resolve.worlds.get(world).ok_or_else(|| broken(&"it has no world"))?;
-    let mut imports: Vec<String> = world.imports.iter().flat_map(|(key, item)| functions(&resolve, key, item)).collect();
+    let world = resolve
+        .worlds
+        .get(world)
+        .ok_or_else(|| broken(&"it has no world"))?;
+    let mut imports: Vec<String> = world
+        .imports
+        .iter()
+        .flat_map(|(key, item)| functions(&resolve, key, item))
+        .collect();
     imports.sort();
     let exported = |entry: &EntryPoint| {
         let name = format!("{}/{}@", wit::PACKAGE, kebab(entry.as_str()));
-        world.exports.keys().any(|key| resolve.name_world_key(key).starts_with(&name))
+        world
+            .exports
+            .keys()
+            .any(|key| resolve.name_world_key(key).starts_with(&name))
     };
-    let entry_points = EntryPoint::ALL.iter().filter(|entry| exported(entry)).map(|entry| entry.as_str().to_owned()).collect();
-    let names = world.imports.keys().chain(world.exports.keys()).map(|key| resolve.name_world_key(key));
-    let contract = names.filter_map(|name| version(&name)).max().map(|(major, minor, patch)| format!("{major}.{minor}.{patch}"));
-    Ok(Abilities { imports, contract, entry_points })
+    let entry_points = EntryPoint::ALL
+        .iter()
+        .filter(|entry| exported(entry))
+        .map(|entry| entry.as_str().to_owned())
+        .collect();
+    let names = world
+        .imports
+        .keys()
+        .chain(world.exports.keys())
+        .map(|key| resolve.name_world_key(key));
+    let contract = names
+        .filter_map(|name| version(&name))
+        .max()
+        .map(|(major, minor, patch)| format!("{major}.{minor}.{patch}"));
+    Ok(Abilities {
+        imports,
+        contract,
+        entry_points,
+    })
 }
 
 /// Of an interface of ours: `carpd:hooks/log@1.0.0`.
@@ -103,22 +131,41 @@ fn version(name: &str) -> Option<(u64, u64, u64)> {
 /// # Errors
 /// [`PluginError::Component`].
 pub fn interfaces(component: &[u8]) -> Result<(Vec<String>, Vec<String>), PluginError> {
-    let DecodedWasm::Component(resolve, world) = wit_component::decode(component).map_err(|err| broken(&err))? else {
-        return Err(PluginError::Component("this is a WIT package and holds no code".to_owned()));
+    let DecodedWasm::Component(resolve, world) =
+        wit_component::decode(component).map_err(|err| broken(&err))?
+    else {
+        return Err(PluginError::Component(
+            "this is a WIT package and holds no code".to_owned(),
+        ));
     };
-    let world = resolve.worlds.get(world).ok_or_else(|| broken(&"it has no world"))?;
-    let names = |keys: &mut dyn Iterator<Item = &WorldKey>| keys.map(|key| resolve.name_world_key(key)).collect();
-    Ok((names(&mut world.imports.keys()), names(&mut world.exports.keys())))
+    let world = resolve
+        .worlds
+        .get(world)
+        .ok_or_else(|| broken(&"it has no world"))?;
+    let names = |keys: &mut dyn Iterator<Item = &WorldKey>| {
+        keys.map(|key| resolve.name_world_key(key)).collect()
+    };
+    Ok((
+        names(&mut world.imports.keys()),
+        names(&mut world.exports.keys()),
+    ))
 }
 
 fn functions(resolve: &Resolve, key: &WorldKey, item: &WorldItem) -> Vec<String> {
     let name = resolve.name_world_key(key);
-    let own = name.strip_prefix(wit::PACKAGE).and_then(|rest| rest.strip_prefix('/')).and_then(|rest| rest.split('@').next());
+    let own = name
+        .strip_prefix(wit::PACKAGE)
+        .and_then(|rest| rest.strip_prefix('/'))
+        .and_then(|rest| rest.split('@').next());
     let group = own.map_or_else(|| name.clone(), wit::snake);
     match item {
         WorldItem::Interface { id, .. } => {
             let interface = resolve.interfaces.get(*id);
-            interface.into_iter().flat_map(|i| i.functions.keys()).map(|f| format!("{group}.{}", wit::snake(f))).collect()
+            interface
+                .into_iter()
+                .flat_map(|i| i.functions.keys())
+                .map(|f| format!("{group}.{}", wit::snake(f)))
+                .collect()
         }
         WorldItem::Function(_) => vec![name],
         WorldItem::Type { .. } => Vec::new(),
@@ -153,8 +200,8 @@ pub fn manifest(component: &[u8]) -> Result<Option<Manifest>, PluginError> {
     Ok(found)
 }
 
-/// Makes a component of what a compiler left, with the manifest in it if there is one. What is a component already stays
-/// what it is.
+/// Makes a component of what a compiler left, with the manifest in it if there is one. What is a
+/// component already stays what it is.
 ///
 /// # Errors
 /// [`PluginError`]: the module imports or exports what the contract does not have.
@@ -165,7 +212,8 @@ pub fn build(module: &[u8], manifest: Option<&str>) -> Result<Vec<u8>, PluginErr
     };
     abilities(&component)?;
     if let Some(text) = manifest {
-        let _: Manifest = toml::from_str(text).map_err(|err| PluginError::Manifest(err.to_string()))?;
+        let _: Manifest =
+            toml::from_str(text).map_err(|err| PluginError::Manifest(err.to_string()))?;
         push_section(&mut component, SECTION, text.as_bytes());
     }
     Ok(component)
@@ -177,8 +225,16 @@ fn componentize(module: &[u8]) -> Result<Vec<u8>, PluginError> {
     let _ = writeln!(text, "  include {}/imports@{};", wit::PACKAGE, wit::VERSION);
     let exported = core_exports(module)?;
     for entry in EntryPoint::ALL {
-        let interface = format!("{}/{}@{}", wit::PACKAGE, kebab(entry.as_str()), wit::VERSION);
-        if exported.iter().any(|name| name.split('#').next() == Some(&interface)) {
+        let interface = format!(
+            "{}/{}@{}",
+            wit::PACKAGE,
+            kebab(entry.as_str()),
+            wit::VERSION
+        );
+        if exported
+            .iter()
+            .any(|name| name.split('#').next() == Some(&interface))
+        {
             let _ = writeln!(text, "  export {interface};");
         }
     }
@@ -189,8 +245,16 @@ fn componentize(module: &[u8]) -> Result<Vec<u8>, PluginError> {
         let package = resolve.push_source("plugin.wit", &text)?;
         let world = resolve.select_world(&[package], Some("plugin"))?;
         let mut module = module.to_vec();
-        wit_component::embed_component_metadata(&mut module, &resolve, world, wit_component::StringEncoding::UTF8)?;
-        wit_component::ComponentEncoder::default().validate(true).module(&module)?.encode()
+        wit_component::embed_component_metadata(
+            &mut module,
+            &resolve,
+            world,
+            wit_component::StringEncoding::UTF8,
+        )?;
+        wit_component::ComponentEncoder::default()
+            .validate(true)
+            .module(&module)?
+            .encode()
     };
     made().map_err(|err| PluginError::Component(format!("{err:#}")))
 }

@@ -4,7 +4,9 @@ use serde::{Deserialize, Serialize};
 
 pub use crate::sandbox::Confinement;
 
-use super::{Answer, Ask, Budget, EntryPoint, HookError, HookEvent, HookSource, LoadError, Returned};
+use super::{
+    Answer, Ask, Budget, EntryPoint, HookError, HookEvent, HookSource, LoadError, Returned,
+};
 
 /// The argument that makes the binary a runner.
 pub const RUNNER_ROLE: &str = "__runner";
@@ -15,8 +17,8 @@ pub const RUNNER_WASM: &str = "wasm";
 /// The argument that makes the binary a compiler of WebAssembly.
 pub const COMPILER_ROLE: &str = "__compiler";
 
-/// Raised with every change of the messages below; both ends are one binary, so a mismatch means that it
-/// was replaced while running.
+/// Raised with every change of the messages below; both ends are one binary, so a mismatch means
+/// that it was replaced while running.
 pub const VERSION: u16 = 3;
 
 /// From the engine to a runner.
@@ -24,15 +26,27 @@ pub const VERSION: u16 = 3;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ToRunner {
     /// First: what to load. Boxed: much larger than the rest.
-    Load { version: u16, source: Box<HookSource>, budget: Budget, coverage: bool },
+    Load {
+        version: u16,
+        source: Box<HookSource>,
+        budget: Budget,
+        coverage: bool,
+    },
     /// Run one entry point.
-    Call { event: Box<HookEvent>, budget: Budget },
+    Call {
+        event: Box<HookEvent>,
+        budget: Budget,
+    },
     /// To the last [`FromRunner::Ask`].
     Answer(Answer),
     /// Which lines have run since the hook was loaded?
     Coverage,
     /// First, instead of `Load`: a test file.
-    LoadTest { version: u16, source: Box<HookSource>, budget: Budget },
+    LoadTest {
+        version: u16,
+        source: Box<HookSource>,
+        budget: Budget,
+    },
     /// Run the case of this number, counted from 0.
     Case { number: u32, budget: Budget },
     /// To the last [`FromRunner::Test`]: JSON, or the text of an error.
@@ -44,7 +58,10 @@ pub enum ToRunner {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FromRunner {
     /// Confined and waiting; which measures are in force and which are missing.
-    Ready { version: u16, confinement: Confinement },
+    Ready {
+        version: u16,
+        confinement: Confinement,
+    },
     /// To [`ToRunner::Load`].
     Loaded(Result<Loaded, LoadError>),
     /// The running hook asks.

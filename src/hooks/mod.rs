@@ -1,7 +1,7 @@
 //! What a hook is: its entry points, what it is told, what it may ask, within which budget.
 //!
-//! A hook asks and never does: this module knows `effect`, never `host`. It runs in a runner process
-//! ([`runner`]), and [`session`] is the engine's end of the socket between them.
+//! A hook asks and never does: this module knows `effect`, never `host`. It runs in a runner
+//! process ([`runner`]), and [`session`] is the engine's end of the socket between them.
 
 pub mod api;
 mod bytes;
@@ -54,8 +54,15 @@ pub enum EntryPoint {
 
 impl EntryPoint {
     /// All of them, in the order of the documentation.
-    pub const ALL: [Self; 7] =
-        [Self::BeforeMaster, Self::OnMaster, Self::BeforeBackup, Self::OnBackup, Self::OnPeerClaim, Self::Health, Self::OnStop];
+    pub const ALL: [Self; 7] = [
+        Self::BeforeMaster,
+        Self::OnMaster,
+        Self::BeforeBackup,
+        Self::OnBackup,
+        Self::OnPeerClaim,
+        Self::Health,
+        Self::OnStop,
+    ];
 
     /// The name of the function in Lua; WIT has `-` for `_`.
     #[must_use]
@@ -174,7 +181,8 @@ pub struct HookSource {
     pub modules: BTreeMap<String, Vec<u8>>,
     /// The table `[hook.NAME.config]`, as JSON.
     pub config_json: String,
-    /// Of a WebAssembly component: what it was compiled to and what it may import. Made before it is loaded.
+    /// Of a WebAssembly component: what it was compiled to and what it may import. Made before it
+    /// is loaded.
     pub native: Option<Native>,
 }
 
@@ -201,12 +209,21 @@ pub enum Language {
 #[expect(missing_docs, reason = "the fields' names and types say it all")]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Ask {
-    /// Change the host. `keep`: do not undo it when mastership ends. `wait_ms`: how long it may take.
-    Effect { effect: Effect, keep: bool, wait_ms: Option<u64> },
+    /// Change the host. `keep`: do not undo it when mastership ends. `wait_ms`: how long it may
+    /// take.
+    Effect {
+        effect: Effect,
+        keep: bool,
+        wait_ms: Option<u64>,
+    },
     /// Look at the host.
     Query(Query),
     /// Write to the daemon's log.
-    Log { level: LogLevel, message: String, fields: Vec<(String, String)> },
+    Log {
+        level: LogLevel,
+        message: String,
+        fields: Vec<(String, String)>,
+    },
     /// Do nothing for a while; virtual time in tests.
     Sleep { ms: u64 },
     /// Read the hook's lasting state.
@@ -332,7 +349,9 @@ pub enum LoadError {
         path: String,
     },
     /// A mandatory part of the sandbox is not to be had.
-    #[error("the sandbox is incomplete: {0}; with sandbox = \"best-effort\" the hook runs without it")]
+    #[error(
+        "the sandbox is incomplete: {0}; with sandbox = \"best-effort\" the hook runs without it"
+    )]
     Sandbox(String),
     /// The compiler ended while it worked on the component: how.
     #[error("the compiler ended while it worked on it: {0}")]
@@ -359,14 +378,20 @@ pub trait Hook {
     /// The modules that it read while loading, as keys of [`HookSource::modules`].
     fn modules(&self) -> &[String];
 
-    /// Nobody waits for it now: the time to make what the next run needs, and to tidy up after the last.
+    /// Nobody waits for it now: the time to make what the next run needs, and to tidy up after the
+    /// last.
     fn prepare(&mut self) {}
 
     /// Runs one entry point; every request goes through `host`.
     ///
     /// # Errors
     /// [`HookError`]: whatever the hook did, as a value.
-    fn call(&mut self, event: &HookEvent, host: &mut dyn HookHost, budget: &Budget) -> Result<Returned, HookError>;
+    fn call(
+        &mut self,
+        event: &HookEvent,
+        host: &mut dyn HookHost,
+        budget: &Budget,
+    ) -> Result<Returned, HookError>;
 
     /// Which lines have run since it was loaded; nothing unless they are counted.
     fn coverage(&self) -> Vec<message::FileCoverage> {
@@ -376,7 +401,8 @@ pub trait Hook {
 
 /// The test file's end of its conversation.
 pub trait TestHost {
-    /// Calls a function of the module `test` and waits for what it gives: JSON, or the text of an error.
+    /// Calls a function of the module `test` and waits for what it gives: JSON, or the text of an
+    /// error.
     ///
     /// # Errors
     /// The text that is raised in the test file.

@@ -1,7 +1,7 @@
 //! The engine's end of a runner: loads a hook, runs its entry points, never trusts what comes back.
 //!
-//! Needs a tokio runtime with I/O and time; works on one thread. Nothing here waits longer than the budget
-//! and [`OVERRUN`], whatever the runner does.
+//! Needs a tokio runtime with I/O and time; works on one thread. Nothing here waits longer than the
+//! budget and [`OVERRUN`], whatever the runner does.
 
 use std::future::Future;
 use std::io::ErrorKind;
@@ -18,14 +18,17 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::frame::{FrameError, Inbox, MAX_FROM_RUNNER, MAX_TO_RUNNER, encode};
 use super::message::{Confinement, FileCoverage, FromRunner, Loaded, ToRunner, VERSION};
-use super::{Answer, Ask, AskError, Budget, HookError, HookEvent, HookSource, LoadError, LogLevel, Returned};
+use super::{
+    Answer, Ask, AskError, Budget, HookError, HookEvent, HookSource, LoadError, LogLevel, Returned,
+};
 use crate::sandbox;
 use crate::types::{Demotion, shown};
 
 /// How long a runner may take to end a run that is superseded, before it is given up.
 pub const GRACE: Duration = Duration::from_millis(50);
 
-/// How long it may take to end a run whose time is used up: longer, because nobody waits for the machine.
+/// How long it may take to end a run whose time is used up: longer, because nobody waits for the
+/// machine.
 pub const OVERRUN: Duration = Duration::from_millis(200);
 
 /// How long a runner may take from its start until it is confined.
@@ -58,9 +61,13 @@ pub enum SandboxPolicy {
 
 /// Answers what a hook asks: grants, ledger and host stand behind it.
 ///
-/// The future is dropped when the run is superseded or out of time while it waits; what it had begun must
-/// then be brought to an end by itself (a job cancelled, a change recorded in the ledger undone).
-#[expect(async_fn_in_trait, reason = "used on one thread, never as a trait object")]
+/// The future is dropped when the run is superseded or out of time while it waits; what it had
+/// begun must then be brought to an end by itself (a job cancelled, a change recorded in the ledger
+/// undone).
+#[expect(
+    async_fn_in_trait,
+    reason = "used on one thread, never as a trait object"
+)]
 pub trait Desk {
     /// Answers one question.
     async fn ask(&mut self, ask: Ask) -> Answer;
@@ -97,11 +104,17 @@ impl Session {
     ///
     /// # Errors
     /// [`LoadError`]; the runner is then of no use and should be killed.
-    pub async fn load(stream: StdStream, source: HookSource, budget: Budget, required: SandboxPolicy) -> Result<Self, LoadError> {
+    pub async fn load(
+        stream: StdStream,
+        source: HookSource,
+        budget: Budget,
+        required: SandboxPolicy,
+    ) -> Result<Self, LoadError> {
         Self::load_counted(stream, source, budget, required, false).await
     }
 
-    /// The same; with `coverage` the runner counts how often each line runs: see [`Self::coverage`].
+    /// The same; with `coverage` the runner counts how often each line runs: see
+    /// [`Self::coverage`].
     ///
     /// # Errors
     /// As [`Self::load`].
@@ -113,7 +126,12 @@ impl Session {
         coverage: bool,
     ) -> Result<Self, LoadError> {
         let mut session = Self::open(stream, required).await?;
-        let message = ToRunner::Load { version: VERSION, source: Box::new(source), budget, coverage };
+        let message = ToRunner::Load {
+            version: VERSION,
+            source: Box::new(source),
+            budget,
+            coverage,
+        };
         session.loaded = match session.told(&message, budget).await? {
             FromRunner::Loaded(loaded) => loaded.map_err(load_error)?,
             _ => return Err(dead(&out_of_turn())),
@@ -122,11 +140,19 @@ impl Session {
     }
 
     /// Waits for the runner to be confined, and checks how well it is.
-    pub(super) async fn open(stream: StdStream, required: SandboxPolicy) -> Result<Self, LoadError> {
+    pub(super) async fn open(
+        stream: StdStream,
+        required: SandboxPolicy,
+    ) -> Result<Self, LoadError> {
         let dead = |err: FrameError| dead(&err);
-        stream.set_nonblocking(true).map_err(|err| dead(err.into()))?;
+        stream
+            .set_nonblocking(true)
+            .map_err(|err| dead(err.into()))?;
         let stream = UnixStream::from_std(stream).map_err(|err| dead(err.into()))?;
-        let loaded = Loaded { entry_points: Vec::new(), modules: Vec::new() };
+        let loaded = Loaded {
+            entry_points: Vec::new(),
+            modules: Vec::new(),
+        };
         let mut session = Self {
             stream,
             inbox: Inbox::default(),
@@ -136,8 +162,15 @@ impl Session {
             busy: Duration::ZERO,
         };
         let late = |_| LoadError::Runner("the runner did not start in time".to_owned());
-        session.confinement = match timeout_at(Instant::now() + START, session.receive()).await.map_err(late)?.map_err(dead)? {
-            FromRunner::Ready { version: VERSION, confinement } => confinement,
+        session.confinement = match timeout_at(Instant::now() + START, session.receive())
+            .await
+            .map_err(late)?
+            .map_err(dead)?
+        {
+            FromRunner::Ready {
+                version: VERSION,
+                confinement,
+            } => confinement,
             FromRunner::Ready { version, .. } => {
                 return Err(LoadError::Runner(format!(
                     "the runner speaks version {version} of the hook protocol, not {VERSION}"
@@ -153,26 +186,38 @@ impl Session {
     }
 
     /// Lets the runner load something and gives what it says, within the budget.
-    pub(super) async fn told(&mut self, message: &ToRunner, budget: Budget) -> Result<FromRunner, LoadError> {
+    pub(super) async fn told(
+        &mut self,
+        message: &ToRunner,
+        budget: Budget,
+    ) -> Result<FromRunner, LoadError> {
         let began = Instant::now();
         let exchange = async {
             self.send(message).await?;
             self.receive().await
         };
         let answer = timeout_at(began + budget.wall + OVERRUN, exchange).await;
-        let late = |_| LoadError::Code(format!("loading took longer than the budget of {:?}", budget.wall));
+        let late = |_| {
+            LoadError::Code(format!(
+                "loading took longer than the budget of {:?}",
+                budget.wall
+            ))
+        };
         let answer = answer.map_err(late)?.map_err(|err| dead(&err))?;
         self.busy = began.elapsed();
         Ok(answer)
     }
 
-    /// Which lines of the hook have run since it was loaded; nothing if they were not counted or the runner does not say.
+    /// Which lines of the hook have run since it was loaded; nothing if they were not counted or
+    /// the runner does not say.
     pub async fn coverage(&mut self) -> Vec<FileCoverage> {
         let exchange = async {
             self.send(&ToRunner::Coverage).await?;
             self.receive().await
         };
-        if let Ok(Ok(FromRunner::Coverage(files))) = timeout_at(Instant::now() + OVERRUN, exchange).await {
+        if let Ok(Ok(FromRunner::Coverage(files))) =
+            timeout_at(Instant::now() + OVERRUN, exchange).await
+        {
             return files;
         }
         self.alive = false;
@@ -191,26 +236,27 @@ impl Session {
         &self.confinement
     }
 
-    /// Can it be called again? If not, the runner should be killed. Asks the kernel: a runner that waits for its
-    /// next run may be killed like any process.
+    /// Can it be called again? If not, the runner should be killed. Asks the kernel: a runner that
+    /// waits for its next run may be killed like any process.
     #[must_use]
     pub fn is_alive(&self) -> bool {
         let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
         self.alive && recv(self.stream.as_raw_fd(), &mut [0], flags) == Err(Errno::EAGAIN)
     }
 
-    /// Has the runner used up so much of its life's CPU time that the next run should have a new one?
+    /// Has the runner used up so much of its life's CPU time that the next run should have a new
+    /// one?
     #[must_use]
     pub const fn is_worn(&self) -> bool {
         self.busy.as_millis() >= WORN.as_millis()
     }
 
-    /// Runs one entry point; `desk` answers what the hook asks. When `cancel` resolves, the hook's current
-    /// or next question is answered with [`AskError::Superseded`].
+    /// Runs one entry point; `desk` answers what the hook asks. When `cancel` resolves, the hook's
+    /// current or next question is answered with [`AskError::Superseded`].
     ///
     /// # Errors
-    /// [`HookError`]. After a run that did not end by itself within [`GRACE`] or [`OVERRUN`], or with
-    /// [`HookError::RunnerDied`], the session is dead.
+    /// [`HookError`]. After a run that did not end by itself within [`GRACE`] or [`OVERRUN`], or
+    /// with [`HookError::RunnerDied`], the session is dead.
     pub async fn call(
         &mut self,
         event: HookEvent,
@@ -234,12 +280,20 @@ impl Session {
         };
         // Not alive until the run has ended in good order: this future may be dropped at any point.
         self.alive = false;
-        let message = ToRunner::Call { event: Box::new(event), budget };
+        let message = ToRunner::Call {
+            event: Box::new(event),
+            budget,
+        };
         let ended = self.converse(&message, &mut turn, desk, pin!(cancel)).await;
         if turn.dropped > 0 {
             let fields = vec![("lines".to_owned(), turn.dropped.to_string())];
             let message = "Dropped log lines of a hook beyond its quota".to_owned();
-            desk.ask(Ask::Log { level: LogLevel::Warn, message, fields }).await;
+            desk.ask(Ask::Log {
+                level: LogLevel::Warn,
+                message,
+                fields,
+            })
+            .await;
         }
         let result = match ended {
             Ok(result) => {
@@ -254,7 +308,9 @@ impl Session {
             _ if turn.superseded => Err(HookError::Superseded),
             _ if turn.timed_out => Err(HookError::TimedOut(budget.wall)),
             // Only the engine supersedes a run.
-            Err(HookError::Superseded) => Err(HookError::RunnerDied("it claims to have been superseded".to_owned())),
+            Err(HookError::Superseded) => Err(HookError::RunnerDied(
+                "it claims to have been superseded".to_owned(),
+            )),
             other => other,
         }
     }
@@ -305,7 +361,8 @@ impl Session {
             };
             // The desk has a clock of its own, and may see the end first.
             turn.timed_out |= matches!(answer, Answer::Error(AskError::TimeUp(_)));
-            self.send_before(&ToRunner::Answer(answer), turn.lost).await?;
+            self.send_before(&ToRunner::Answer(answer), turn.lost)
+                .await?;
         }
     }
 
@@ -333,7 +390,10 @@ impl Session {
     }
 
     pub(super) async fn send(&mut self, message: &ToRunner) -> Result<(), FrameError> {
-        Ok(self.stream.write_all(&encode(message, MAX_TO_RUNNER)?).await?)
+        Ok(self
+            .stream
+            .write_all(&encode(message, MAX_TO_RUNNER)?)
+            .await?)
     }
 
     /// The next message; the time until it comes is the runner's work.
@@ -374,7 +434,8 @@ impl From<FrameError> for Lost {
     }
 }
 
-/// Is it longer than anything that makes sense? The content of files and the hook's own state have limits of their own.
+/// Is it longer than anything that makes sense? The content of files and the hook's own state have
+/// limits of their own.
 fn is_too_long(ask: &Ask) -> bool {
     match ask {
         Ask::Effect { effect, .. } => effect.to_string().len() > MAX_ASKED,
@@ -388,14 +449,18 @@ fn is_too_long(ask: &Ask) -> bool {
 fn finished(result: Result<Returned, HookError>) -> Result<Returned, HookError> {
     match result {
         Ok(Returned::Done) => Ok(Returned::Done),
-        Ok(Returned::Health { demotion, reason }) => {
-            Ok(Returned::Health { demotion: Demotion::new(demotion).get(), reason: shown(reason) })
-        }
-        Err(HookError::Raised { message, backtrace }) => {
-            Err(HookError::Raised { message: shown(message), backtrace: cut(backtrace) })
-        }
+        Ok(Returned::Health { demotion, reason }) => Ok(Returned::Health {
+            demotion: Demotion::new(demotion).get(),
+            reason: shown(reason),
+        }),
+        Err(HookError::Raised { message, backtrace }) => Err(HookError::Raised {
+            message: shown(message),
+            backtrace: cut(backtrace),
+        }),
         Err(HookError::RunnerDied(how)) => Err(HookError::RunnerDied(shown(how))),
-        Err(err @ (HookError::TimedOut(_) | HookError::OutOfMemory(_) | HookError::Superseded)) => Err(err),
+        Err(err @ (HookError::TimedOut(_) | HookError::OutOfMemory(_) | HookError::Superseded)) => {
+            Err(err)
+        }
     }
 }
 
@@ -426,12 +491,23 @@ pub(super) fn out_of_turn() -> FrameError {
 impl Turn<'_> {
     /// May this be asked? If not, the answer. A log line beyond the quota is counted and dropped.
     fn admit(&mut self, ask: Ask, cancelled: bool) -> Result<Result<Ask, Answer>, Lost> {
-        if let Ask::Log { message, fields, .. } = &ask {
-            let bytes = fields.iter().fold(LOG_LINE + message.len(), |sum, (key, value)| sum + key.len() + value.len());
+        if let Ask::Log {
+            message, fields, ..
+        } = &ask
+        {
+            let bytes = fields
+                .iter()
+                .fold(LOG_LINE + message.len(), |sum, (key, value)| {
+                    sum + key.len() + value.len()
+                });
             let Some(left) = self.log_left.checked_sub(bytes) else {
                 self.dropped += 1;
                 let flood = || std::io::Error::new(ErrorKind::QuotaExceeded, "it floods the log");
-                return if self.dropped > MAX_DROPPED { Err(Lost::Gone(flood().into())) } else { Ok(Err(Answer::Done)) };
+                return if self.dropped > MAX_DROPPED {
+                    Err(Lost::Gone(flood().into()))
+                } else {
+                    Ok(Err(Answer::Done))
+                };
             };
             self.log_left = left;
             return Ok(Ok(ask));
@@ -440,7 +516,9 @@ impl Turn<'_> {
             return Ok(Err(self.supersede()));
         }
         if is_too_long(&ask) {
-            return Ok(Err(Answer::Error(AskError::Invalid(format!("arguments of more than {MAX_ASKED} bytes")))));
+            return Ok(Err(Answer::Error(AskError::Invalid(format!(
+                "arguments of more than {MAX_ASKED} bytes"
+            )))));
         }
         if self.timed_out || Instant::now() >= self.over {
             return Ok(Err(self.run_out()));

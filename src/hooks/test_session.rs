@@ -10,7 +10,10 @@ use super::session::{OVERRUN, SandboxPolicy, Session, dead, out_of_turn};
 use super::{Budget, HookError, HookSource, LoadError};
 
 /// Answers what a test file calls.
-#[expect(async_fn_in_trait, reason = "used on one thread, never as a trait object")]
+#[expect(
+    async_fn_in_trait,
+    reason = "used on one thread, never as a trait object"
+)]
 pub trait TestDesk {
     /// Answers one call with JSON, or with the text of an error that is raised at the call.
     async fn call(&mut self, call: TestCall) -> Result<Vec<u8>, String>;
@@ -29,11 +32,24 @@ impl TestSession {
     ///
     /// # Errors
     /// [`LoadError`]; the runner is then of no use and should be killed.
-    pub async fn load(stream: StdStream, source: HookSource, budget: Budget, required: SandboxPolicy) -> Result<Self, LoadError> {
+    pub async fn load(
+        stream: StdStream,
+        source: HookSource,
+        budget: Budget,
+        required: SandboxPolicy,
+    ) -> Result<Self, LoadError> {
         let mut session = Session::open(stream, required).await?;
-        let message = ToRunner::LoadTest { version: VERSION, source: Box::new(source), budget };
+        let message = ToRunner::LoadTest {
+            version: VERSION,
+            source: Box::new(source),
+            budget,
+        };
         match session.told(&message, budget).await? {
-            FromRunner::Cases(cases) => Ok(Self { session, cases: cases?, alive: true }),
+            FromRunner::Cases(cases) => Ok(Self {
+                session,
+                cases: cases?,
+                alive: true,
+            }),
             _ => Err(dead(&out_of_turn())),
         }
     }
@@ -50,11 +66,18 @@ impl TestSession {
         self.alive && !self.session.is_worn()
     }
 
-    /// Runs one case; `desk` answers what it calls. The wall time of the budget ends it, whatever it waits for.
+    /// Runs one case; `desk` answers what it calls. The wall time of the budget ends it, whatever
+    /// it waits for.
     ///
     /// # Errors
-    /// [`HookError`]. After [`HookError::RunnerDied`], or a case that did not end by itself, the session is dead.
-    pub async fn run(&mut self, number: u32, budget: Budget, desk: &mut impl TestDesk) -> Result<(), HookError> {
+    /// [`HookError`]. After [`HookError::RunnerDied`], or a case that did not end by itself, the
+    /// session is dead.
+    pub async fn run(
+        &mut self,
+        number: u32,
+        budget: Budget,
+        desk: &mut impl TestDesk,
+    ) -> Result<(), HookError> {
         self.alive = false;
         let lost = sleep_until(Instant::now() + budget.wall + OVERRUN);
         let ended = tokio::select! {
@@ -72,7 +95,9 @@ impl TestSession {
         budget: Budget,
         desk: &mut impl TestDesk,
     ) -> Result<Result<(), HookError>, FrameError> {
-        self.session.send(&ToRunner::Case { number, budget }).await?;
+        self.session
+            .send(&ToRunner::Case { number, budget })
+            .await?;
         let mut calls = 0;
         loop {
             match self.session.receive_counted().await? {

@@ -32,7 +32,10 @@ pub(super) struct Watch {
 }
 
 /// A clock's time; zero if the kernel will not tell, which for these clocks it always does.
-#[expect(clippy::disallowed_methods, reason = "the runner is a process of its own, and counts its own time")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the runner is a process of its own, and counts its own time"
+)]
 fn read(clock: ClockId) -> Duration {
     clock_gettime(clock).map(Duration::from).unwrap_or_default()
 }
@@ -52,7 +55,13 @@ impl Watch {
     pub(super) fn start(budget: Budget) -> Self {
         let started = since_boot();
         let cpu_started = read(ClockId::CLOCK_THREAD_CPUTIME_ID);
-        Self { budget, started, cpu_started, cpu_looked: Cell::new(started), stop: Cell::new(None) }
+        Self {
+            budget,
+            started,
+            cpu_started,
+            cpu_looked: Cell::new(started),
+            stop: Cell::new(None),
+        }
     }
 
     /// Must the run end? Once yes, always yes: a hook may catch the error that ends it.
@@ -63,7 +72,9 @@ impl Watch {
                 self.stop.set(Some(Stop::Wall));
             } else if now.saturating_sub(self.cpu_looked.get()) >= CPU_EVERY {
                 self.cpu_looked.set(now);
-                if read(ClockId::CLOCK_THREAD_CPUTIME_ID).saturating_sub(self.cpu_started) >= self.budget.cpu {
+                if read(ClockId::CLOCK_THREAD_CPUTIME_ID).saturating_sub(self.cpu_started)
+                    >= self.budget.cpu
+                {
                     self.stop.set(Some(Stop::Cpu));
                 }
             }

@@ -11,8 +11,8 @@ use tokio::io::unix::AsyncFd;
 use super::sys;
 use crate::types::Timestamp;
 
-/// An alarm on `CLOCK_BOOTTIME`: tens of microseconds late, where tokio's own timers are a millisecond late and
-/// stop while the machine sleeps.
+/// An alarm on `CLOCK_BOOTTIME`: tens of microseconds late, where tokio's own timers are a
+/// millisecond late and stop while the machine sleeps.
 #[derive(Debug)]
 pub struct Alarm {
     fd: AsyncFd<Raw>,
@@ -37,7 +37,10 @@ impl Alarm {
     pub fn new() -> io::Result<Self> {
         let flags = TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC;
         let timer = TimerFd::new(timerfd::ClockId::CLOCK_BOOTTIME, flags)?;
-        Ok(Self { fd: sys::watch(Raw(timer))?, set_for: None })
+        Ok(Self {
+            fd: sys::watch(Raw(timer))?,
+            set_for: None,
+        })
     }
 
     /// Sets it for a point in time, or for never. A time that has passed rings at once.
@@ -53,7 +56,10 @@ impl Alarm {
             Some(when) => {
                 // Zero would disarm it.
                 let time = TimeSpec::from_duration(Duration::from_nanos(when.as_nanos().max(1)));
-                self.fd.get_ref().0.set(Expiration::OneShot(time), TimerSetTimeFlags::TFD_TIMER_ABSTIME)?;
+                self.fd.get_ref().0.set(
+                    Expiration::OneShot(time),
+                    TimerSetTimeFlags::TFD_TIMER_ABSTIME,
+                )?;
             }
         }
         self.set_for = when;

@@ -16,12 +16,13 @@ use trouble::Troubles;
 
 use super::{FoundAddress, Host, HostError, RAISE_TIMEOUT, Renewal};
 use crate::effect::{
-    CommandOutput, Effect, Endpoint, Granted, HttpResponse, Link, Outcome, Query, Reply, Resource, Route, RouteTarget, UnitState,
-    Value,
+    CommandOutput, Effect, Endpoint, Granted, HttpResponse, Link, Outcome, Query, Reply, Resource,
+    Route, RouteTarget, UnitState, Value,
 };
 use crate::types::{IfName, VirtualAddress};
 
-/// A host in memory. What nobody set is absent: services stopped, no address. A device that nobody named is up.
+/// A host in memory. What nobody set is absent: services stopped, no address. A device that nobody
+/// named is up.
 #[derive(Debug, Default)]
 pub struct FakeHost {
     values: RefCell<BTreeMap<Resource, Value>>,
@@ -72,14 +73,25 @@ impl FakeHost {
     /// The `n`-th effect from the first ever, counted from 1, fails with this message.
     #[must_use]
     pub fn failing_nth(self, n: u64, message: &str) -> Self {
-        self.failing.borrow_mut().insert(n, HostError { message: message.to_owned(), errno: None });
+        self.failing.borrow_mut().insert(
+            n,
+            HostError {
+                message: message.to_owned(),
+                errno: None,
+            },
+        );
         self
     }
 
     /// The next effect fails with this message.
     pub fn fail_next(&self, message: &str) {
-        let error = HostError { message: message.to_owned(), errno: None };
-        self.failing.borrow_mut().insert(self.calls.get() + 1, error);
+        let error = HostError {
+            message: message.to_owned(),
+            errno: None,
+        };
+        self.failing
+            .borrow_mut()
+            .insert(self.calls.get() + 1, error);
     }
 
     /// What the command of this name leaves behind; success and silence if not given.
@@ -95,19 +107,27 @@ impl FakeHost {
         Self { clock, ..self }
     }
 
-    /// From now on, only the devices that were named exist, and a route's gateway must be in the network of an address.
+    /// From now on, only the devices that were named exist, and a route's gateway must be in the
+    /// network of an address.
     pub fn name_all_links(&self) {
         self.strict_links.set(true);
     }
 
     /// From now on, only these services exist.
     pub fn name_all_units<'a>(&self, units: impl IntoIterator<Item = &'a str>) {
-        *self.units.borrow_mut() = Some(units.into_iter().map(|unit| unit_name(unit).to_owned()).collect());
+        *self.units.borrow_mut() = Some(
+            units
+                .into_iter()
+                .map(|unit| unit_name(unit).to_owned())
+                .collect(),
+        );
     }
 
     /// There is no such service.
     pub fn lacks_unit(&self, unit: &str) {
-        self.missing_units.borrow_mut().push(unit_name(unit).to_owned());
+        self.missing_units
+            .borrow_mut()
+            .push(unit_name(unit).to_owned());
     }
 
     /// Something is to go wrong.
@@ -122,7 +142,10 @@ impl FakeHost {
 
     /// Does whoever asks for this effect die of it? If so, that has happened now.
     pub fn kills(&self, effect: &Effect) -> bool {
-        self.troubles.borrow_mut().meet(effect, |happens| *happens == Happens::Kills).is_some()
+        self.troubles
+            .borrow_mut()
+            .meet(effect, |happens| *happens == Happens::Kills)
+            .is_some()
     }
 
     /// Everything that has a value, with it.
@@ -134,7 +157,11 @@ impl FakeHost {
     /// A device as it is now.
     #[must_use]
     pub fn link(&self, dev: &IfName) -> Option<Link> {
-        self.links.borrow().iter().find(|link| link.name == *dev).map(|link| self.as_it_is(link))
+        self.links
+            .borrow()
+            .iter()
+            .find(|link| link.name == *dev)
+            .map(|link| self.as_it_is(link))
     }
 
     /// What is answered to requests for this URL, query included; 404 if not given.
@@ -152,7 +179,11 @@ impl FakeHost {
     /// Somebody else changes something.
     pub fn set(&self, resource: Resource, value: Value) {
         let absent = self.absent(&resource);
-        let renamed = if let Cow::Owned(renamed) = named(&resource) { Some(renamed) } else { None };
+        let renamed = if let Cow::Owned(renamed) = named(&resource) {
+            Some(renamed)
+        } else {
+            None
+        };
         let resource = renamed.unwrap_or(resource);
         self.ours.borrow_mut().remove(&resource);
         if value == absent {
@@ -175,26 +206,47 @@ impl FakeHost {
     #[must_use]
     pub fn value(&self, resource: &Resource) -> Value {
         let resource = named(resource);
-        self.values.borrow().get(&*resource).cloned().unwrap_or_else(|| self.absent(&resource))
+        self.values
+            .borrow()
+            .get(&*resource)
+            .cloned()
+            .unwrap_or_else(|| self.absent(&resource))
     }
 
     /// The value of what nobody has set.
     fn absent(&self, resource: &Resource) -> Value {
-        let link = |dev: &IfName| self.links.borrow().iter().find(|link| link.name == *dev).cloned();
+        let link = |dev: &IfName| {
+            self.links
+                .borrow()
+                .iter()
+                .find(|link| link.name == *dev)
+                .cloned()
+        };
         match resource {
-            Resource::LinkUp { dev } => Value::Up(link(dev).map_or(!self.strict_links.get(), |link| link.up)),
-            Resource::LinkMac { dev } => link(dev).map_or(Value::Absent, |link| Value::Mac(link.mac)),
+            Resource::LinkUp { dev } => {
+                Value::Up(link(dev).map_or(!self.strict_links.get(), |link| link.up))
+            }
+            Resource::LinkMac { dev } => {
+                link(dev).map_or(Value::Absent, |link| Value::Mac(link.mac))
+            }
             Resource::Service { .. } => Value::Running(false),
             Resource::Hostname => Value::Text("fake".to_owned()),
             Resource::Sysctl { .. } => Value::Text(String::new()),
-            Resource::Address { .. } | Resource::Route { .. } | Resource::Rule(_) | Resource::File { .. } => Value::Absent,
+            Resource::Address { .. }
+            | Resource::Route { .. }
+            | Resource::Rule(_)
+            | Resource::File { .. } => Value::Absent,
         }
     }
 
     /// Every effect that was asked for, in order, also those that failed.
     #[must_use]
     pub fn performed(&self) -> Vec<Effect> {
-        self.trace.borrow().iter().map(|(effect, _)| effect.clone()).collect()
+        self.trace
+            .borrow()
+            .iter()
+            .map(|(effect, _)| effect.clone())
+            .collect()
     }
 
     /// The same, each with whether it was done.
@@ -205,7 +257,9 @@ impl FakeHost {
 
     fn apply(&self, granted: &Granted) -> Result<Reply, HostError> {
         let reply = self.apply_silently(granted);
-        self.trace.borrow_mut().push((granted.effect().clone(), reply.is_ok()));
+        self.trace
+            .borrow_mut()
+            .push((granted.effect().clone(), reply.is_ok()));
         reply
     }
 
@@ -217,15 +271,33 @@ impl FakeHost {
         }
         self.refuse(effect)?;
         if let Effect::CommandRun { name, .. } = effect {
-            let silent = CommandOutput { status: 0, stdout: Vec::new(), stderr: Vec::new() };
-            return Ok(Reply::Command(self.commands.borrow().get(name).cloned().unwrap_or(silent)));
+            let silent = CommandOutput {
+                status: 0,
+                stdout: Vec::new(),
+                stderr: Vec::new(),
+            };
+            return Ok(Reply::Command(
+                self.commands.borrow().get(name).cloned().unwrap_or(silent),
+            ));
         }
         if let Effect::HttpSend(request) = effect {
             return Ok(Reply::Http(self.answer_to(&request.url.to_string())));
         }
-        let Some((resource, value)) = effect.assigns() else { return Ok(Reply::Outcome(Outcome::Changed)) };
-        let restarted = matches!(effect, Effect::Service { verb: crate::effect::ServiceVerb::Restart, .. });
-        let outcome = if self.value(&resource) == value && !restarted { Outcome::Unchanged } else { Outcome::Changed };
+        let Some((resource, value)) = effect.assigns() else {
+            return Ok(Reply::Outcome(Outcome::Changed));
+        };
+        let restarted = matches!(
+            effect,
+            Effect::Service {
+                verb: crate::effect::ServiceVerb::Restart,
+                ..
+            }
+        );
+        let outcome = if self.value(&resource) == value && !restarted {
+            Outcome::Unchanged
+        } else {
+            Outcome::Changed
+        };
         self.set_ours(resource, value);
         Ok(Reply::Outcome(outcome))
     }
@@ -243,9 +315,10 @@ impl Host for FakeHost {
             | Effect::CommandRun { .. }
             | Effect::HttpSend(_)
             | Effect::Demote { .. }
-            | Effect::Resign { .. } => {
-                Err(HostError { message: format!("{} may take long", granted.effect()), errno: Some(libc::EINVAL) })
-            }
+            | Effect::Resign { .. } => Err(HostError {
+                message: format!("{} may take long", granted.effect()),
+                errno: Some(libc::EINVAL),
+            }),
             Effect::AddressAdd { .. }
             | Effect::AddressDelete { .. }
             | Effect::Announce { .. }
@@ -261,8 +334,17 @@ impl Host for FakeHost {
     }
 
     /// As it is written: a host in memory has no networks that would depend on the prefix.
-    fn lease(&self, address: VirtualAddress, dev: &IfName, _lifetime: Option<Duration>) -> Result<(), HostError> {
-        self.apply(&Granted::by_daemon(Effect::AddressAdd { address, dev: dev.clone() })).map(drop)
+    fn lease(
+        &self,
+        address: VirtualAddress,
+        dev: &IfName,
+        _lifetime: Option<Duration>,
+    ) -> Result<(), HostError> {
+        self.apply(&Granted::by_daemon(Effect::AddressAdd {
+            address,
+            dev: dev.clone(),
+        }))
+        .map(drop)
     }
 
     /// Nothing here ends by itself.
@@ -277,7 +359,9 @@ impl Host for FakeHost {
     fn device_of(&self, ip: IpAddr) -> Result<Option<IfName>, HostError> {
         let there = self.values.borrow();
         let device = there.iter().find_map(|(resource, value)| match resource {
-            Resource::Address { dev, ip: there } if *there == ip && *value != Value::Absent => Some(dev.clone()),
+            Resource::Address { dev, ip: there } if *there == ip && *value != Value::Absent => {
+                Some(dev.clone())
+            }
             _ => None,
         });
         Ok(device)
@@ -285,18 +369,27 @@ impl Host for FakeHost {
 
     fn addresses_on(&self, dev: &IfName) -> Result<Vec<FoundAddress>, HostError> {
         let (values, ours) = (self.values.borrow(), self.ours.borrow());
-        let on_dev = values.iter().filter_map(|(resource, value)| match (resource, value) {
-            (Resource::Address { dev: on, .. }, Value::Address(address)) if on == dev => {
-                Some(FoundAddress { address: *address, ours: ours.contains(resource), permanent: true })
-            }
-            _ => None,
-        });
+        let on_dev = values
+            .iter()
+            .filter_map(|(resource, value)| match (resource, value) {
+                (Resource::Address { dev: on, .. }, Value::Address(address)) if on == dev => {
+                    Some(FoundAddress {
+                        address: *address,
+                        ours: ours.contains(resource),
+                        permanent: true,
+                    })
+                }
+                _ => None,
+            });
         Ok(on_dev.collect())
     }
 
     async fn perform(&self, granted: &Granted, limit: Duration) -> Result<Reply, HostError> {
         let effect = granted.effect();
-        let happens = self.troubles.borrow_mut().meet(effect, |happens| *happens != Happens::Kills);
+        let happens = self
+            .troubles
+            .borrow_mut()
+            .meet(effect, |happens| *happens != Happens::Kills);
         match happens {
             None | Some(Happens::Kills) => self.apply(granted),
             Some(Happens::Takes(time)) if time < limit => {
@@ -306,7 +399,10 @@ impl Host for FakeHost {
             Some(Happens::Takes(_) | Happens::Hangs) => {
                 self.trace.borrow_mut().push((effect.clone(), false));
                 self.clock.sleep(limit).await;
-                Err(HostError { message: format!("{effect} did not end within {limit:?}{RAISE_TIMEOUT}"), errno: None })
+                Err(HostError {
+                    message: format!("{effect} did not end within {limit:?}{RAISE_TIMEOUT}"),
+                    errno: None,
+                })
             }
             Some(Happens::Fails(error)) => {
                 self.trace.borrow_mut().push((effect.clone(), false));
@@ -320,22 +416,37 @@ impl Host for FakeHost {
         Ok(match query {
             Query::Hostname => text(Resource::Hostname),
             Query::Sysctl { key } => text(Resource::Sysctl { key: key.clone() }),
-            Query::ServiceStatus { unit } if !self.has_unit(unit) => Reply::Unit(UnitState::Unknown),
+            Query::ServiceStatus { unit } if !self.has_unit(unit) => {
+                Reply::Unit(UnitState::Unknown)
+            }
             Query::ServiceStatus { unit } => {
-                let running = self.value(&Resource::Service { unit: unit.clone() }) == Value::Running(true);
-                Reply::Unit(if running { UnitState::Active } else { UnitState::Inactive })
+                let running =
+                    self.value(&Resource::Service { unit: unit.clone() }) == Value::Running(true);
+                Reply::Unit(if running {
+                    UnitState::Active
+                } else {
+                    UnitState::Inactive
+                })
             }
             Query::FileRead { path } => {
                 let value = self.value(&Resource::File { path: path.clone() });
                 Reply::File(value.content().map(<[u8]>::to_vec))
             }
-            Query::Links => Reply::Links(self.links.borrow().iter().map(|link| self.as_it_is(link)).collect()),
+            Query::Links => Reply::Links(
+                self.links
+                    .borrow()
+                    .iter()
+                    .map(|link| self.as_it_is(link))
+                    .collect(),
+            ),
             Query::Addresses { dev: wanted } => Reply::Addresses(
                 self.values
                     .borrow()
                     .iter()
                     .filter_map(|(resource, value)| match (resource, value) {
-                        (Resource::Address { dev, .. }, Value::Address(address)) => Some((dev, *address)),
+                        (Resource::Address { dev, .. }, Value::Address(address)) => {
+                            Some((dev, *address))
+                        }
                         _ => None,
                     })
                     .filter(|(dev, _)| wanted.as_ref().is_none_or(|wanted| wanted == *dev))
@@ -356,10 +467,16 @@ impl Host for FakeHost {
                 Reply::Took(Duration::from_millis(1))
             }
             Query::TcpConnect { endpoint, .. } => {
-                return Err(HostError { message: format!("refused: {endpoint}"), errno: Some(libc::ECONNREFUSED) });
+                return Err(HostError {
+                    message: format!("refused: {endpoint}"),
+                    errno: Some(libc::ECONNREFUSED),
+                });
             }
             Query::CarpState => {
-                return Err(HostError { message: "only the engine knows the state".to_owned(), errno: Some(libc::EINVAL) });
+                return Err(HostError {
+                    message: "only the engine knows the state".to_owned(),
+                    errno: Some(libc::EINVAL),
+                });
             }
         })
     }
@@ -372,9 +489,9 @@ impl Host for FakeHost {
 /// The resource by the name under which it is kept.
 fn named(resource: &Resource) -> Cow<'_, Resource> {
     match resource {
-        Resource::Service { unit } if unit != unit_name(unit) => {
-            Cow::Owned(Resource::Service { unit: unit_name(unit).to_owned() })
-        }
+        Resource::Service { unit } if unit != unit_name(unit) => Cow::Owned(Resource::Service {
+            unit: unit_name(unit).to_owned(),
+        }),
         other => Cow::Borrowed(other),
     }
 }
@@ -382,7 +499,12 @@ fn named(resource: &Resource) -> Cow<'_, Resource> {
 impl FakeHost {
     fn has_unit(&self, unit: &str) -> bool {
         let named = |units: &[String]| units.iter().any(|known| known == unit_name(unit));
-        !named(&self.missing_units.borrow()) && self.units.borrow().as_ref().is_none_or(|units| named(units))
+        !named(&self.missing_units.borrow())
+            && self
+                .units
+                .borrow()
+                .as_ref()
+                .is_none_or(|units| named(units))
     }
 
     fn has_link(&self, dev: &IfName) -> bool {
@@ -403,18 +525,30 @@ impl FakeHost {
             {
                 no(format!("there is no interface {dev}"), Some(libc::ENODEV))
             }
-            Effect::RouteAdd(route) if self.is_taken(route) => {
-                no(format!("adding the route {route}: File exists"), Some(libc::EEXIST))
+            Effect::RouteAdd(route) if self.is_taken(route) => no(
+                format!("adding the route {route}: File exists"),
+                Some(libc::EEXIST),
+            ),
+            Effect::RouteReplace(route) | Effect::RouteAdd(route)
+                if !self.reaches_gateway(route) =>
+            {
+                no(
+                    format!("setting the route {route}: Nexthop has invalid gateway"),
+                    Some(libc::ENETUNREACH),
+                )
             }
-            Effect::RouteReplace(route) | Effect::RouteAdd(route) if !self.reaches_gateway(route) => {
-                no(format!("setting the route {route}: Nexthop has invalid gateway"), Some(libc::ENETUNREACH))
-            }
-            Effect::Service { unit, verb } if !self.has_unit(unit) => {
-                no(format!("{} of {unit}: Unit {}.service not found.", verb.as_str(), unit_name(unit)), None)
-            }
-            Effect::Demote { .. } | Effect::Resign { .. } => {
-                no(format!("{effect}: no host knows the protocol"), Some(libc::EINVAL))
-            }
+            Effect::Service { unit, verb } if !self.has_unit(unit) => no(
+                format!(
+                    "{} of {unit}: Unit {}.service not found.",
+                    verb.as_str(),
+                    unit_name(unit)
+                ),
+                None,
+            ),
+            Effect::Demote { .. } | Effect::Resign { .. } => no(
+                format!("{effect}: no host knows the protocol"),
+                Some(libc::EINVAL),
+            ),
             _ => Ok(()),
         }
     }
@@ -427,18 +561,31 @@ impl FakeHost {
 
     /// Is the gateway, if there is one, in the network of an address, where that is looked at?
     fn reaches_gateway(&self, route: &Route) -> bool {
-        let Some(via) = route.via.filter(|_| self.strict_links.get()) else { return true };
-        let gateway = VirtualAddress { ip: via, prefix: crate::types::Family::of(via).host_prefix() };
-        self.values.borrow().iter().any(|(resource, value)| match (resource, value) {
-            (Resource::Address { dev, .. }, Value::Address(address)) => {
-                RouteTarget::network_of(*address).contains(gateway) && route.dev.as_ref().is_none_or(|wanted| wanted == dev)
-            }
-            _ => false,
-        })
+        let Some(via) = route.via.filter(|_| self.strict_links.get()) else {
+            return true;
+        };
+        let gateway = VirtualAddress {
+            ip: via,
+            prefix: crate::types::Family::of(via).host_prefix(),
+        };
+        self.values
+            .borrow()
+            .iter()
+            .any(|(resource, value)| match (resource, value) {
+                (Resource::Address { dev, .. }, Value::Address(address)) => {
+                    RouteTarget::network_of(*address).contains(gateway)
+                        && route.dev.as_ref().is_none_or(|wanted| wanted == dev)
+                }
+                _ => false,
+            })
     }
 
     fn answer_to(&self, url: &str) -> HttpResponse {
-        let unknown = HttpResponse { status: 404, headers: Vec::new(), body: Vec::new() };
+        let unknown = HttpResponse {
+            status: 404,
+            headers: Vec::new(),
+            body: Vec::new(),
+        };
         self.answers.borrow().get(url).cloned().unwrap_or(unknown)
     }
 
@@ -446,7 +593,16 @@ impl FakeHost {
     fn as_it_is(&self, link: &Link) -> Link {
         let dev = link.name.clone();
         let up = self.value(&Resource::LinkUp { dev: dev.clone() }) == Value::Up(true);
-        let mac = if let Value::Mac(mac) = self.value(&Resource::LinkMac { dev }) { mac } else { link.mac };
-        Link { up, mac, carrier: link.carrier && up, ..link.clone() }
+        let mac = if let Value::Mac(mac) = self.value(&Resource::LinkMac { dev }) {
+            mac
+        } else {
+            link.mac
+        };
+        Link {
+            up,
+            mac,
+            carrier: link.carrier && up,
+            ..link.clone()
+        }
     }
 }

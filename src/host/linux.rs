@@ -19,7 +19,8 @@ use super::service::ServiceBackend;
 use super::service::systemd::Systemd;
 use super::{FoundAddress, Host, HostError, Renewal, files, hostname};
 use crate::effect::{
-    Effect, Errand, FoundFile, Granted, Link, Outcome, Query, Reply, Resource, RouteTarget, ServiceVerb, UnitState, Value,
+    Effect, Errand, FoundFile, Granted, Link, Outcome, Query, Reply, Resource, RouteTarget,
+    ServiceVerb, UnitState, Value,
 };
 use crate::types::{IfName, VirtualAddress};
 
@@ -39,8 +40,8 @@ pub struct Options {
 
 /// This machine, in the network namespace of the thread that made it.
 ///
-/// Host name, files, command lines and init scripts need the helper: see [`Self::set_helper`]. Requests to other hosts need
-/// couriers: see [`Self::set_couriers`].
+/// Host name, files, command lines and init scripts need the helper: see [`Self::set_helper`].
+/// Requests to other hosts need couriers: see [`Self::set_couriers`].
 #[derive(Debug)]
 pub struct LinuxHost {
     netlink: Netlink,
@@ -71,8 +72,12 @@ impl LinuxHost {
     pub fn new(options: Options) -> Result<Self, HostError> {
         let backend = options.services.or_else(ServiceBackend::detect);
         let services = match backend {
-            Some(ServiceBackend::Systemd) => Services::Systemd(Box::new(Systemd::new(options.bus_address))),
-            Some(by_script @ (ServiceBackend::SysV | ServiceBackend::OpenRc)) => Services::Helped(by_script),
+            Some(ServiceBackend::Systemd) => {
+                Services::Systemd(Box::new(Systemd::new(options.bus_address)))
+            }
+            Some(by_script @ (ServiceBackend::SysV | ServiceBackend::OpenRc)) => {
+                Services::Helped(by_script)
+            }
             None => Services::None,
         };
         Ok(Self {
@@ -88,7 +93,8 @@ impl LinuxHost {
         })
     }
 
-    /// Has the helper speak with systemd, too: whoever speaks with it as root can have it run anything.
+    /// Has the helper speak with systemd, too: whoever speaks with it as root can have it run
+    /// anything.
     #[must_use]
     pub fn with_services_by_helper(mut self) -> Self {
         if matches!(self.services, Services::Systemd(_)) {
@@ -102,8 +108,10 @@ impl LinuxHost {
     /// # Errors
     /// [`HostError`] if the runtime cannot watch the socket.
     pub fn set_helper(&self, stream: UnixStream, duty: Duty) -> Result<(), HostError> {
-        let client = HelperClient::new(stream, duty)
-            .map_err(|err| HostError { message: format!("taking the helper's socket: {err}"), errno: err.raw_os_error() })?;
+        let client = HelperClient::new(stream, duty).map_err(|err| HostError {
+            message: format!("taking the helper's socket: {err}"),
+            errno: err.raw_os_error(),
+        })?;
         self.use_helper(client);
         Ok(())
     }
@@ -134,14 +142,20 @@ impl LinuxHost {
         let couriers = self.couriers.borrow().clone();
         match couriers {
             Some(couriers) => couriers.send(errand, limit).await,
-            None => Err(HostError { message: "nobody goes out from here".to_owned(), errno: Some(libc::ENOSYS) }),
+            None => Err(HostError {
+                message: "nobody goes out from here".to_owned(),
+                errno: Some(libc::ENOSYS),
+            }),
         }
     }
 
     /// Is there a helper, alive as far as is known?
     #[must_use]
     pub fn has_helper(&self) -> bool {
-        self.helper.borrow().as_ref().is_some_and(|helper| helper.is_alive())
+        self.helper
+            .borrow()
+            .as_ref()
+            .is_some_and(|helper| helper.is_alive())
     }
 
     /// Whether the helper acts on services: where scripts start them, and where it was told so.
@@ -156,7 +170,8 @@ impl LinuxHost {
         &self.netlink
     }
 
-    /// The number of the netlink socket that leases addresses: see [`super::netlink::Watch::ignore_additions_by`].
+    /// The number of the netlink socket that leases addresses: see
+    /// [`super::netlink::Watch::ignore_additions_by`].
     #[must_use]
     pub const fn lease_port(&self) -> u32 {
         self.leases.port()
@@ -168,10 +183,18 @@ impl LinuxHost {
     /// [`HostError`] with the kernel's words: `ENETDOWN` while the device is down.
     pub fn announce(&self, address: VirtualAddress, dev: &IfName) -> Result<(), HostError> {
         let (link, router) = self.netlink.link_and_role(dev)?;
-        self.announcer.announce(address.ip, link.mac, link.index, router).map_err(|err| {
-            let said = err.raw_os_error().map_or_else(|| err.to_string(), |n| nix::errno::Errno::from_raw(n).desc().to_owned());
-            HostError { message: format!("announcing {} on {dev}: {said}", address.ip), errno: err.raw_os_error() }
-        })
+        self.announcer
+            .announce(address.ip, link.mac, link.index, router)
+            .map_err(|err| {
+                let said = err.raw_os_error().map_or_else(
+                    || err.to_string(),
+                    |n| nix::errno::Errno::from_raw(n).desc().to_owned(),
+                );
+                HostError {
+                    message: format!("announcing {} on {dev}: {said}", address.ip),
+                    errno: err.raw_os_error(),
+                }
+            })
     }
 
     async fn announce_all(
@@ -190,11 +213,14 @@ impl LinuxHost {
         Ok(Outcome::Changed)
     }
 
-    /// The effects that are done in a few exchanges with the kernel, whatever it has of routes; `None` for the others. They do not
-    /// tell whether a route was there before.
+    /// The effects that are done in a few exchanges with the kernel, whatever it has of routes;
+    /// `None` for the others. They do not tell whether a route was there before.
     fn kernel(&self, effect: &Effect) -> Option<Result<Outcome, HostError>> {
         Some(match effect {
-            Effect::AddressAdd { address, dev } => self.netlink.add_address(*address, dev, AddressOptions::default()),
+            Effect::AddressAdd { address, dev } => {
+                self.netlink
+                    .add_address(*address, dev, AddressOptions::default())
+            }
             Effect::AddressDelete { address, dev } => self.netlink.delete_address(*address, dev),
             Effect::RouteReplace(route) => self.netlink.set_route(route),
             Effect::RouteAdd(route) => self.netlink.add_route(route),
@@ -245,14 +271,33 @@ impl LinuxHost {
 
     async fn changed(&self, op: HelperOp, limit: Duration) -> Result<Reply, HostError> {
         let reply = self.helped(op, limit).await?;
-        if let HelperReply::Outcome(outcome) = reply { Ok(Reply::Outcome(outcome)) } else { Err(unexpected(&reply)) }
+        if let HelperReply::Outcome(outcome) = reply {
+            Ok(Reply::Outcome(outcome))
+        } else {
+            Err(unexpected(&reply))
+        }
     }
 
-    async fn service(&self, unit: &str, verb: ServiceVerb, limit: Duration) -> Result<Reply, HostError> {
+    async fn service(
+        &self,
+        unit: &str,
+        verb: ServiceVerb,
+        limit: Duration,
+    ) -> Result<Reply, HostError> {
         match &self.services {
-            Services::Systemd(systemd) => Ok(Reply::Outcome(systemd.perform(unit, verb, limit).await?)),
+            Services::Systemd(systemd) => {
+                Ok(Reply::Outcome(systemd.perform(unit, verb, limit).await?))
+            }
             Services::Helped(backend) => {
-                self.changed(HelperOp::Service { backend: *backend, unit: unit.to_owned(), verb }, limit).await
+                self.changed(
+                    HelperOp::Service {
+                        backend: *backend,
+                        unit: unit.to_owned(),
+                        verb,
+                    },
+                    limit,
+                )
+                .await
             }
             Services::None => Err(no_services()),
         }
@@ -262,8 +307,20 @@ impl LinuxHost {
         match &self.services {
             Services::Systemd(systemd) => systemd.status(unit, limit).await,
             Services::Helped(backend) => {
-                let reply = self.helped(HelperOp::ServiceStatus { backend: *backend, unit: unit.to_owned() }, limit).await?;
-                if let HelperReply::Unit(state) = reply { Ok(state) } else { Err(unexpected(&reply)) }
+                let reply = self
+                    .helped(
+                        HelperOp::ServiceStatus {
+                            backend: *backend,
+                            unit: unit.to_owned(),
+                        },
+                        limit,
+                    )
+                    .await?;
+                if let HelperReply::Unit(state) = reply {
+                    Ok(state)
+                } else {
+                    Err(unexpected(&reply))
+                }
             }
             Services::None => Err(no_services()),
         }
@@ -271,35 +328,85 @@ impl LinuxHost {
 
     async fn parameter(&self, key: &str, limit: Duration) -> Result<String, HostError> {
         match files::read_parameter(key) {
-            Err(HostError { errno: Some(libc::EACCES | libc::EPERM), .. }) => {}
+            Err(HostError {
+                errno: Some(libc::EACCES | libc::EPERM),
+                ..
+            }) => {}
             other => return other,
         }
-        let reply = self.helped(HelperOp::ReadParameter { key: key.to_owned() }, limit).await?;
-        if let HelperReply::Text(text) = reply { Ok(text) } else { Err(unexpected(&reply)) }
+        let reply = self
+            .helped(
+                HelperOp::ReadParameter {
+                    key: key.to_owned(),
+                },
+                limit,
+            )
+            .await?;
+        if let HelperReply::Text(text) = reply {
+            Ok(text)
+        } else {
+            Err(unexpected(&reply))
+        }
     }
 
     async fn file(&self, path: &str, limit: Duration) -> Result<Option<Vec<u8>>, HostError> {
-        let reply = self.helped(HelperOp::ReadFile { path: path.to_owned() }, limit).await?;
-        if let HelperReply::File(content) = reply { Ok(content) } else { Err(unexpected(&reply)) }
+        let reply = self
+            .helped(
+                HelperOp::ReadFile {
+                    path: path.to_owned(),
+                },
+                limit,
+            )
+            .await?;
+        if let HelperReply::File(content) = reply {
+            Ok(content)
+        } else {
+            Err(unexpected(&reply))
+        }
     }
 
-    async fn found_file(&self, path: &str, limit: Duration) -> Result<Option<FoundFile>, HostError> {
-        let reply = self.helped(HelperOp::FindFile { path: path.to_owned() }, limit).await?;
-        if let HelperReply::FoundFile(found) = reply { Ok(found) } else { Err(unexpected(&reply)) }
+    async fn found_file(
+        &self,
+        path: &str,
+        limit: Duration,
+    ) -> Result<Option<FoundFile>, HostError> {
+        let reply = self
+            .helped(
+                HelperOp::FindFile {
+                    path: path.to_owned(),
+                },
+                limit,
+            )
+            .await?;
+        if let HelperReply::FoundFile(found) = reply {
+            Ok(found)
+        } else {
+            Err(unexpected(&reply))
+        }
     }
 }
 
 fn unexpected(reply: &HelperReply) -> HostError {
-    HostError { message: format!("the helper process gave an answer of the wrong kind: {reply:?}"), errno: None }
+    HostError {
+        message: format!("the helper process gave an answer of the wrong kind: {reply:?}"),
+        errno: None,
+    }
 }
 
 fn no_services() -> HostError {
-    let message = "no service manager was found: neither systemd, nor OpenRC, nor /etc/init.d".to_owned();
-    HostError { message, errno: Some(libc::ENOSYS) }
+    let message =
+        "no service manager was found: neither systemd, nor OpenRC, nor /etc/init.d".to_owned();
+    HostError {
+        message,
+        errno: Some(libc::ENOSYS),
+    }
 }
 
 fn not_for_the_host(effect: &Effect) -> HostError {
-    HostError { message: format!("{effect} is not for the host to do"), errno: Some(libc::EINVAL) }
+    HostError {
+        message: format!("{effect} is not for the host to do"),
+        errno: Some(libc::EINVAL),
+    }
 }
 
 impl Host for LinuxHost {
@@ -307,29 +414,58 @@ impl Host for LinuxHost {
     fn perform_now(&self, granted: &Granted) -> Result<Reply, HostError> {
         let effect = granted.effect();
         if let Effect::Announce { address, dev, .. } = effect {
-            return self.announce(*address, dev).map(|()| Reply::Outcome(Outcome::Changed));
+            return self
+                .announce(*address, dev)
+                .map(|()| Reply::Outcome(Outcome::Changed));
         }
-        let refused = || Err(HostError { message: format!("{effect} may take long"), errno: Some(libc::EINVAL) });
-        self.kernel(effect).unwrap_or_else(refused).map(Reply::Outcome)
+        let refused = || {
+            Err(HostError {
+                message: format!("{effect} may take long"),
+                errno: Some(libc::EINVAL),
+            })
+        };
+        self.kernel(effect)
+            .unwrap_or_else(refused)
+            .map(Reply::Outcome)
     }
 
-    fn lease(&self, address: VirtualAddress, dev: &IfName, lifetime: Option<Duration>) -> Result<(), HostError> {
-        // With its own prefix, a lease that is the subnet's first address would take the others along when it ends.
-        let address = VirtualAddress { prefix: address.family().host_prefix(), ..address };
-        self.leases.add_address(address, dev, AddressOptions::leased(lifetime)).map(drop)
+    fn lease(
+        &self,
+        address: VirtualAddress,
+        dev: &IfName,
+        lifetime: Option<Duration>,
+    ) -> Result<(), HostError> {
+        // With its own prefix, a lease that is the subnet's first address would take the others
+        // along when it ends.
+        let address = VirtualAddress {
+            prefix: address.family().host_prefix(),
+            ..address
+        };
+        self.leases
+            .add_address(address, dev, AddressOptions::leased(lifetime))
+            .map(drop)
     }
 
     fn renew(&self, renewals: &[Renewal]) -> Vec<(usize, HostError)> {
         let as_host = |renewal: &Renewal| {
             let address = renewal.address;
-            Renewal { address: VirtualAddress { prefix: address.family().host_prefix(), ..address }, ..*renewal }
+            Renewal {
+                address: VirtualAddress {
+                    prefix: address.family().host_prefix(),
+                    ..address
+                },
+                ..*renewal
+            }
         };
-        self.leases.renew(&renewals.iter().map(as_host).collect::<Vec<_>>())
+        self.leases
+            .renew(&renewals.iter().map(as_host).collect::<Vec<_>>())
     }
 
     fn is_connected(&self, address: VirtualAddress, dev: &IfName) -> Result<bool, HostError> {
         let there = self.netlink.addresses(index_of(dev)?)?;
-        let leads_there = |other: VirtualAddress| other.ip != address.ip && RouteTarget::network_of(other).contains(address);
+        let leads_there = |other: VirtualAddress| {
+            other.ip != address.ip && RouteTarget::network_of(other).contains(address)
+        };
         Ok(there.iter().any(|present| leads_there(present.address)))
     }
 
@@ -340,7 +476,10 @@ impl Host for LinuxHost {
     fn addresses_on(&self, dev: &IfName) -> Result<Vec<FoundAddress>, HostError> {
         let there = match index_of(dev) {
             Ok(index) => self.netlink.addresses(index)?,
-            Err(HostError { errno: Some(libc::ENODEV), .. }) => Vec::new(),
+            Err(HostError {
+                errno: Some(libc::ENODEV),
+                ..
+            }) => Vec::new(),
             Err(err) => return Err(err),
         };
         Ok(there.iter().map(FoundAddress::from).collect())
@@ -349,7 +488,10 @@ impl Host for LinuxHost {
     fn address_present(&self, dev: &IfName, ip: IpAddr) -> Result<bool, HostError> {
         match index_of(dev) {
             Ok(index) => Ok(self.netlink.address(ip, index)?.is_some()),
-            Err(HostError { errno: Some(libc::ENODEV), .. }) => Ok(false),
+            Err(HostError {
+                errno: Some(libc::ENODEV),
+                ..
+            }) => Ok(false),
             Err(err) => Err(err),
         }
     }
@@ -357,7 +499,10 @@ impl Host for LinuxHost {
     fn find_link(&self, dev: &IfName) -> Result<Option<Link>, HostError> {
         match self.netlink.link(dev) {
             Ok(link) => Ok(Some(link)),
-            Err(HostError { errno: Some(libc::ENODEV), .. }) => Ok(None),
+            Err(HostError {
+                errno: Some(libc::ENODEV),
+                ..
+            }) => Ok(None),
             Err(err) => Err(err),
         }
     }
@@ -365,44 +510,97 @@ impl Host for LinuxHost {
     async fn perform(&self, granted: &Granted, limit: Duration) -> Result<Reply, HostError> {
         let effect = granted.effect();
         match effect {
-            Effect::RouteReplace(route) => return self.replace_route(route, limit).await.map(Reply::Outcome),
-            Effect::RouteAdd(route) => return self.add_route(route, limit).await.map(Reply::Outcome),
-            Effect::RouteRestore(found) => return self.restore_route(found, limit).await.map(Reply::Outcome),
+            Effect::RouteReplace(route) => {
+                return self.replace_route(route, limit).await.map(Reply::Outcome);
+            }
+            Effect::RouteAdd(route) => {
+                return self.add_route(route, limit).await.map(Reply::Outcome);
+            }
+            Effect::RouteRestore(found) => {
+                return self.restore_route(found, limit).await.map(Reply::Outcome);
+            }
             _ => {}
         }
         if let Some(result) = self.kernel(effect) {
             return result.map(Reply::Outcome);
         }
         match effect {
-            Effect::Announce { address, dev, count, interval_ms } => {
+            Effect::Announce {
+                address,
+                dev,
+                count,
+                interval_ms,
+            } => {
                 let interval = Duration::from_millis(u64::from(*interval_ms));
-                match tokio::time::timeout(limit, self.announce_all(*address, dev, *count, interval)).await {
+                match tokio::time::timeout(
+                    limit,
+                    self.announce_all(*address, dev, *count, interval),
+                )
+                .await
+                {
                     Ok(result) => result.map(Reply::Outcome),
                     Err(_) => Err(HostError {
-                        message: format!("{effect} had not ended after {:.1} s", limit.as_secs_f64()),
+                        message: format!(
+                            "{effect} had not ended after {:.1} s",
+                            limit.as_secs_f64()
+                        ),
                         errno: Some(libc::ETIMEDOUT),
                     }),
                 }
             }
-            Effect::HostnameSet { name } => self.changed(HelperOp::SetHostname { name: name.clone() }, limit).await,
+            Effect::HostnameSet { name } => {
+                self.changed(HelperOp::SetHostname { name: name.clone() }, limit)
+                    .await
+            }
             Effect::Service { unit, verb } => self.service(unit, *verb, limit).await,
             Effect::SysctlSet { key, value } if files::is_network_parameter(key) => {
                 files::write_parameter(key, value).map(Reply::Outcome)
             }
             Effect::SysctlSet { key, value } => {
-                self.changed(HelperOp::WriteParameter { key: key.clone(), value: value.clone() }, limit).await
+                self.changed(
+                    HelperOp::WriteParameter {
+                        key: key.clone(),
+                        value: value.clone(),
+                    },
+                    limit,
+                )
+                .await
             }
             Effect::FileWrite { path, content } => {
-                self.changed(HelperOp::WriteFile { path: path.clone(), content: content.clone() }, limit).await
+                self.changed(
+                    HelperOp::WriteFile {
+                        path: path.clone(),
+                        content: content.clone(),
+                    },
+                    limit,
+                )
+                .await
             }
             Effect::FileRestore { path, found } => {
-                self.changed(HelperOp::RestoreFile { path: path.clone(), found: found.clone() }, limit).await
+                self.changed(
+                    HelperOp::RestoreFile {
+                        path: path.clone(),
+                        found: found.clone(),
+                    },
+                    limit,
+                )
+                .await
             }
-            Effect::FileRemove { path } => self.changed(HelperOp::RemoveFile { path: path.clone() }, limit).await,
+            Effect::FileRemove { path } => {
+                self.changed(HelperOp::RemoveFile { path: path.clone() }, limit)
+                    .await
+            }
             Effect::CommandRun { .. } => {
-                let argv = granted.argv().ok_or_else(|| not_for_the_host(effect))?.to_vec();
+                let argv = granted
+                    .argv()
+                    .ok_or_else(|| not_for_the_host(effect))?
+                    .to_vec();
                 let reply = self.helped(HelperOp::Run { argv }, limit).await?;
-                if let HelperReply::Command(output) = reply { Ok(Reply::Command(output)) } else { Err(unexpected(&reply)) }
+                if let HelperReply::Command(output) = reply {
+                    Ok(Reply::Command(output))
+                } else {
+                    Err(unexpected(&reply))
+                }
             }
             Effect::HttpSend(request) => self.send_out(Errand::Http(request.clone()), limit).await,
             Effect::AddressAdd { .. }
@@ -428,17 +626,30 @@ impl Host for LinuxHost {
             Query::FileRead { path } => Reply::File(self.file(path, limit).await?),
             Query::Links => self.links(limit).await?,
             Query::Addresses { dev: Some(dev) } => Reply::Addresses(
-                self.netlink.addresses(index_of(dev)?)?.iter().map(|found| (dev.clone(), found.address)).collect(),
+                self.netlink
+                    .addresses(index_of(dev)?)?
+                    .iter()
+                    .map(|found| (dev.clone(), found.address))
+                    .collect(),
             ),
             Query::Addresses { dev: None } => self.addresses(limit).await?,
             Query::Routes { table } => self.routes(*table, limit).await?,
             Query::HttpGet(request) => self.send_out(Errand::Http(request.clone()), limit).await?,
-            Query::TcpConnect { endpoint, timeout_ms } => {
-                let errand = Errand::Connect { endpoint: endpoint.clone(), timeout_ms: *timeout_ms };
+            Query::TcpConnect {
+                endpoint,
+                timeout_ms,
+            } => {
+                let errand = Errand::Connect {
+                    endpoint: endpoint.clone(),
+                    timeout_ms: *timeout_ms,
+                };
                 self.send_out(errand, limit).await?
             }
             Query::CarpState => {
-                return Err(HostError { message: "only the engine knows the state".to_owned(), errno: Some(libc::EINVAL) });
+                return Err(HostError {
+                    message: "only the engine knows the state".to_owned(),
+                    errno: Some(libc::EINVAL),
+                });
             }
         })
     }
@@ -446,12 +657,20 @@ impl Host for LinuxHost {
     async fn observe(&self, resource: &Resource, limit: Duration) -> Result<Value, HostError> {
         Ok(match resource {
             Resource::Address { dev, ip } => match index_of(dev) {
-                Ok(index) => self.netlink.address(*ip, index)?.map_or(Value::Absent, |found| Value::Address(found.address)),
-                Err(HostError { errno: Some(libc::ENODEV), .. }) => Value::Absent,
+                Ok(index) => self
+                    .netlink
+                    .address(*ip, index)?
+                    .map_or(Value::Absent, |found| Value::Address(found.address)),
+                Err(HostError {
+                    errno: Some(libc::ENODEV),
+                    ..
+                }) => Value::Absent,
                 Err(err) => return Err(err),
             },
             Resource::Route { .. } => {
-                let Some(Effect::RouteDelete(route)) = resource.set_to(&Value::Absent) else { return Ok(Value::Absent) };
+                let Some(Effect::RouteDelete(route)) = resource.set_to(&Value::Absent) else {
+                    return Ok(Value::Absent);
+                };
                 self.route_in_place_of(&route, limit).await?
             }
             Resource::Rule(rule) => self.rule(rule, limit).await?,
@@ -460,14 +679,22 @@ impl Host for LinuxHost {
             Resource::Hostname => Value::Text(hostname::current()?),
             Resource::Service { unit } => match self.service_status(unit, limit).await? {
                 UnitState::Active | UnitState::Activating => Value::Running(true),
-                UnitState::Inactive | UnitState::Deactivating | UnitState::Failed => Value::Running(false),
+                UnitState::Inactive | UnitState::Deactivating | UnitState::Failed => {
+                    Value::Running(false)
+                }
                 UnitState::Unknown => {
                     let message = format!("it cannot be told whether {unit} runs");
-                    return Err(HostError { message, errno: None });
+                    return Err(HostError {
+                        message,
+                        errno: None,
+                    });
                 }
             },
             Resource::Sysctl { key } => Value::Text(self.parameter(key, limit).await?),
-            Resource::File { path } => self.found_file(path, limit).await?.map_or(Value::Absent, Value::FoundFile),
+            Resource::File { path } => self
+                .found_file(path, limit)
+                .await?
+                .map_or(Value::Absent, Value::FoundFile),
         })
     }
 }

@@ -1,9 +1,12 @@
 //! Giving back memory that only the start needed.
 //!
-//! Reading a command line and a configuration touches much of the program that is never used again, and leaves the
-//! heap full of holes. Nothing but the start may call this: later, what is given back would have to be read again at
-//! the moment of a takeover.
-#![expect(unsafe_code, reason = "the kernel's and the allocator's advice have no safe form")]
+//! Reading a command line and a configuration touches much of the program that is never used again,
+//! and leaves the heap full of holes. Nothing but the start may call this: later, what is given
+//! back would have to be read again at the moment of a takeover.
+#![expect(
+    unsafe_code,
+    reason = "the kernel's and the allocator's advice have no safe form"
+)]
 
 use std::io;
 
@@ -16,8 +19,9 @@ struct Clean {
     length: usize,
 }
 
-/// Gives back what the start used: the pages of the program and its libraries, which are read again where they are
-/// still needed, and free memory of the heap. Where that cannot be done, nothing happens.
+/// Gives back what the start used: the pages of the program and its libraries, which are read again
+/// where they are still needed, and free memory of the heap. Where that cannot be done, nothing
+/// happens.
 pub fn give_back() {
     match own_mappings() {
         Ok(clean) => clean.iter().for_each(forget),
@@ -35,7 +39,9 @@ fn own_mappings() -> io::Result<Vec<Clean>> {
     if std::fs::read_dir("/proc/self/task")?.count() > 1 {
         return Ok(Vec::new());
     }
-    Ok(clean_mappings(&std::fs::read_to_string("/proc/self/smaps")?))
+    Ok(clean_mappings(&std::fs::read_to_string(
+        "/proc/self/smaps",
+    )?))
 }
 
 /// Reads `/proc/PID/smaps`.
@@ -58,20 +64,29 @@ fn clean_mappings(smaps: &str) -> Vec<Clean> {
 /// Of the first line of a mapping.
 fn range(line: &str) -> Option<Clean> {
     let (start, end) = line.split_whitespace().next()?.split_once('-')?;
-    let (start, end) = (usize::from_str_radix(start, 16).ok()?, usize::from_str_radix(end, 16).ok()?);
-    Some(Clean { start, length: end.saturating_sub(start) })
+    let (start, end) = (
+        usize::from_str_radix(start, 16).ok()?,
+        usize::from_str_radix(end, 16).ok()?,
+    );
+    Some(Clean {
+        start,
+        length: end.saturating_sub(start),
+    })
 }
 
 fn is_kept_in_a_file(line: &str) -> bool {
     let mut words = line.split_whitespace().skip(1);
     let permissions = words.next().unwrap_or_default();
-    permissions.starts_with("r-") && permissions.ends_with('p') && words.nth(3).is_some_and(|path| path.starts_with('/'))
+    permissions.starts_with("r-")
+        && permissions.ends_with('p')
+        && words.nth(3).is_some_and(|path| path.starts_with('/'))
 }
 
 fn forget(mapping: &Clean) {
     let start = std::ptr::without_provenance_mut(mapping.start);
-    // SAFETY: the range is a mapping of a file that cannot be written to, and has no page of its own: at the next access
-    // the kernel reads the same bytes from the file again. There is one thread, so it is still that mapping.
+    // SAFETY: the range is a mapping of a file that cannot be written to, and has no page of its
+    // own: at the next access the kernel reads the same bytes from the file again. There is one
+    // thread, so it is still that mapping.
     let result = unsafe { libc::madvise(start, mapping.length, libc::MADV_DONTNEED) };
     if result != 0 {
         debug!(err = %io::Error::last_os_error(), "Cannot give back a part of the program");
@@ -103,8 +118,14 @@ Anonymous:             0 kB
 
     #[test]
     fn what_was_relocated_or_can_be_written_is_kept() {
-        let first = Clean { start: 0x55d0_aa00_0000, length: 0x53_2000 };
-        let code = Clean { start: 0x55d0_aa53_3000, length: 0x14b_d000 };
+        let first = Clean {
+            start: 0x55d0_aa00_0000,
+            length: 0x53_2000,
+        };
+        let code = Clean {
+            start: 0x55d0_aa53_3000,
+            length: 0x14b_d000,
+        };
         assert_eq!(clean_mappings(SMAPS), [first, code]);
     }
 }

@@ -51,16 +51,20 @@ pub struct HostError {
     pub errno: Option<i32>,
 }
 
-/// Is what is there all that was wanted? A route says less than the kernel tells of it: its device follows from its
-/// gateway, its metric may be the default. Blanks in a kernel parameter do not matter.
+/// Is what is there all that was wanted? A route says less than the kernel tells of it: its device
+/// follows from its gateway, its metric may be the default. Blanks in a kernel parameter do not
+/// matter.
 #[must_use]
 pub fn holds(there: &Value, wanted: &Value) -> bool {
     if let (Some(there), Some(wanted)) = (there.route(), wanted.route()) {
-        return Resource::route(there) == Resource::route(wanted) && netlink::satisfies(there, wanted);
+        return Resource::route(there) == Resource::route(wanted)
+            && netlink::satisfies(there, wanted);
     }
     match (there, wanted) {
         (Value::FoundFile(_), wanted) => wanted.looks_like(there),
-        (Value::Text(there), Value::Text(wanted)) => there.split_whitespace().eq(wanted.split_whitespace()),
+        (Value::Text(there), Value::Text(wanted)) => {
+            there.split_whitespace().eq(wanted.split_whitespace())
+        }
         (there, wanted) => there == wanted,
     }
 }
@@ -89,31 +93,45 @@ pub struct FoundAddress {
 
 impl From<&netlink::PresentAddress> for FoundAddress {
     fn from(found: &netlink::PresentAddress) -> Self {
-        Self { address: found.address, ours: found.ours, permanent: found.permanent }
+        Self {
+            address: found.address,
+            ours: found.ours,
+            permanent: found.permanent,
+        }
     }
 }
 
 /// A host to act on: this machine, a fake one, or one that only records.
 ///
 /// One thread uses it, so no method is `Send`; what may take long is async.
-#[expect(async_fn_in_trait, reason = "used on one thread, never as a trait object")]
+#[expect(
+    async_fn_in_trait,
+    reason = "used on one thread, never as a trait object"
+)]
 pub trait Host {
-    /// Does an effect that only needs the kernel (addresses, announcements, routes, rules, links): in
-    /// microseconds, without waiting. Other effects are refused. It need not tell whether it was so before.
+    /// Does an effect that only needs the kernel (addresses, announcements, routes, rules, links):
+    /// in microseconds, without waiting. Other effects are refused. It need not tell whether it was
+    /// so before.
     ///
     /// # Errors
     /// [`HostError`] with the kernel's words.
     fn perform_now(&self, granted: &Granted) -> Result<Reply, HostError>;
 
-    /// Puts an address up as a host address that the kernel takes away by itself after `lifetime` (whole seconds) unless
-    /// it is renewed; without a lifetime it stays. In microseconds, without waiting.
+    /// Puts an address up as a host address that the kernel takes away by itself after `lifetime`
+    /// (whole seconds) unless it is renewed; without a lifetime it stays. In microseconds, without
+    /// waiting.
     ///
     /// # Errors
     /// [`HostError`] with the kernel's words.
-    fn lease(&self, address: VirtualAddress, dev: &IfName, lifetime: Option<Duration>) -> Result<(), HostError>;
+    fn lease(
+        &self,
+        address: VirtualAddress,
+        dev: &IfName,
+        lifetime: Option<Duration>,
+    ) -> Result<(), HostError>;
 
-    /// Renews leases that have not ended: a renewal after the end would bring the address back. Gives what was refused,
-    /// with its place in the list. In microseconds, without waiting.
+    /// Renews leases that have not ended: a renewal after the end would bring the address back.
+    /// Gives what was refused, with its place in the list. In microseconds, without waiting.
     fn renew(&self, renewals: &[Renewal]) -> Vec<(usize, HostError)>;
 
     /// Does another address of the device, not this one, already lead to this one's network?
@@ -128,21 +146,28 @@ pub trait Host {
     /// [`HostError`] with the kernel's words.
     fn addresses_on(&self, dev: &IfName) -> Result<Vec<FoundAddress>, HostError>;
 
-    /// The device on which this machine has this address; `None` if it has no such address. Without waiting, however many it has.
+    /// The device on which this machine has this address; `None` if it has no such address. Without
+    /// waiting, however many it has.
     ///
     /// # Errors
     /// [`HostError`] with the kernel's words.
     fn device_of(&self, ip: IpAddr) -> Result<Option<IfName>, HostError>;
 
-    /// Is this address on this device, with whatever prefix? Not if the device is gone. Without waiting.
+    /// Is this address on this device, with whatever prefix? Not if the device is gone. Without
+    /// waiting.
     ///
     /// # Errors
     /// [`HostError`] with the kernel's words.
     fn address_present(&self, dev: &IfName, ip: IpAddr) -> Result<bool, HostError> {
-        let resource = Resource::Address { dev: dev.clone(), ip };
+        let resource = Resource::Address {
+            dev: dev.clone(),
+            ip,
+        };
         // A look at an address is one exchange with the kernel, or none.
         let there = self.observe(&resource, LOOK_LIMIT).now_or_never();
-        there.unwrap_or(Ok(Value::Absent)).map(|value| value != Value::Absent)
+        there
+            .unwrap_or(Ok(Value::Absent))
+            .map(|value| value != Value::Absent)
     }
 
     /// The device of this name, if there is one. Without waiting, however many there are.
@@ -150,7 +175,11 @@ pub trait Host {
     /// # Errors
     /// [`HostError`] with the kernel's words.
     fn find_link(&self, dev: &IfName) -> Result<Option<Link>, HostError> {
-        match self.answer(&Query::Links, LOOK_LIMIT).now_or_never().transpose()? {
+        match self
+            .answer(&Query::Links, LOOK_LIMIT)
+            .now_or_never()
+            .transpose()?
+        {
             Some(Reply::Links(links)) => Ok(links.into_iter().find(|link| link.is_called(dev))),
             Some(_) | None => Ok(None),
         }
@@ -181,7 +210,12 @@ impl<H: Host> Host for &H {
         (**self).perform_now(granted)
     }
 
-    fn lease(&self, address: VirtualAddress, dev: &IfName, lifetime: Option<Duration>) -> Result<(), HostError> {
+    fn lease(
+        &self,
+        address: VirtualAddress,
+        dev: &IfName,
+        lifetime: Option<Duration>,
+    ) -> Result<(), HostError> {
         (**self).lease(address, dev, lifetime)
     }
 

@@ -20,8 +20,14 @@ pub fn usage() -> Option<Usage> {
     let pages: u64 = statm.split_whitespace().nth(1)?.parse().ok()?;
     let page = nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE).ok()??;
     // The directory itself is open while it is read.
-    let descriptors = fs::read_dir("/proc/self/fd").ok()?.count().saturating_sub(1);
-    Some(Usage { resident_bytes: pages.saturating_mul(page.try_into().ok()?), descriptors })
+    let descriptors = fs::read_dir("/proc/self/fd")
+        .ok()?
+        .count()
+        .saturating_sub(1);
+    Some(Usage {
+        resident_bytes: pages.saturating_mul(page.try_into().ok()?),
+        descriptors,
+    })
 }
 
 /// Fewer descriptors than are needed.
@@ -37,14 +43,16 @@ pub struct TooFewDescriptors {
     pub allowed: u64,
 }
 
-/// Lets this process open as many descriptors as it may at most: the limit that most start with is for programs that
-/// cannot handle more. Not inherited by what another process starts.
+/// Lets this process open as many descriptors as it may at most: the limit that most start with is
+/// for programs that cannot handle more. Not inherited by what another process starts.
 ///
 /// # Errors
 /// [`TooFewDescriptors`]: that is less than `needed`.
 pub fn raise_descriptors(needed: u64) -> Result<(), TooFewDescriptors> {
     let limits = getrlimit(Resource::RLIMIT_NOFILE);
-    let Ok((soft, hard)) = limits else { return Ok(()) };
+    let Ok((soft, hard)) = limits else {
+        return Ok(());
+    };
     if soft < hard {
         // Less than the hard limit is refused to nobody.
         _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
@@ -61,5 +69,9 @@ pub fn check_descriptors(needed: u64) -> Result<(), TooFewDescriptors> {
 }
 
 const fn enough(needed: u64, allowed: u64) -> Result<(), TooFewDescriptors> {
-    if needed <= allowed { Ok(()) } else { Err(TooFewDescriptors { needed, allowed }) }
+    if needed <= allowed {
+        Ok(())
+    } else {
+        Err(TooFewDescriptors { needed, allowed })
+    }
 }

@@ -1,7 +1,8 @@
-//! A host that changes nothing: it answers with another host's facts, overlaid with what it was asked to do.
+//! A host that changes nothing: it answers with another host's facts, overlaid with what it was
+//! asked to do.
 //!
-//! What would have changed is noted, in order. So a plan and a first rehearsal on a real machine see that machine as it
-//! would be by then.
+//! What would have changed is noted, in order. So a plan and a first rehearsal on a real machine
+//! see that machine as it would be by then.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -12,8 +13,8 @@ use futures_util::FutureExt as _;
 
 use super::{FoundAddress, Host, HostError, Renewal, holds};
 use crate::effect::{
-    CommandOutput, Effect, Granted, HttpResponse, Link, Outcome, Query, Reply, Resource, Route, RouteTarget, ServiceVerb,
-    UnitState, Value,
+    CommandOutput, Effect, Granted, HttpResponse, Link, Outcome, Query, Reply, Resource, Route,
+    RouteTarget, ServiceVerb, UnitState, Value,
 };
 use crate::types::{IfName, State, VirtualAddress};
 
@@ -55,16 +56,29 @@ impl<H: Host> RecordingHost<H> {
     /// Nothing recorded yet, over these facts.
     #[must_use]
     pub const fn new(facts: H) -> Self {
-        Self { facts, values: RefCell::new(BTreeMap::new()), recorded: RefCell::new(Vec::new()), lenient: false }
+        Self {
+            facts,
+            values: RefCell::new(BTreeMap::new()),
+            recorded: RefCell::new(Vec::new()),
+            lenient: false,
+        }
     }
 
-    /// What the facts do not tell (a device or a service that is not here) is taken to be there, and off.
+    /// What the facts do not tell (a device or a service that is not here) is taken to be there,
+    /// and off.
     #[must_use]
     pub fn lenient(self) -> Self {
-        Self { lenient: true, ..self }
+        Self {
+            lenient: true,
+            ..self
+        }
     }
 
-    fn excused<T>(&self, result: Result<T, HostError>, off: impl FnOnce() -> T) -> Result<T, HostError> {
+    fn excused<T>(
+        &self,
+        result: Result<T, HostError>,
+        off: impl FnOnce() -> T,
+    ) -> Result<T, HostError> {
         result.or_else(|error| if self.lenient { Ok(off()) } else { Err(error) })
     }
 
@@ -87,38 +101,79 @@ impl<H: Host> RecordingHost<H> {
         self.refuse_missing_device(&effect, limit).await?;
         let Some((resource, after)) = effect.assigns() else {
             let reply = match &effect {
-                Effect::CommandRun { .. } => Reply::Command(CommandOutput { status: 0, stdout: vec![], stderr: vec![] }),
+                Effect::CommandRun { .. } => Reply::Command(CommandOutput {
+                    status: 0,
+                    stdout: vec![],
+                    stderr: vec![],
+                }),
                 Effect::HttpSend(_) => Reply::Http(HttpResponse::planned()),
                 _ => Reply::Outcome(Outcome::Planned),
             };
-            self.recorded.borrow_mut().push(Recorded { effect, change: None, outcome: Outcome::Planned });
+            self.recorded.borrow_mut().push(Recorded {
+                effect,
+                change: None,
+                outcome: Outcome::Planned,
+            });
             return Ok(reply);
         };
         let before = self.observe(&resource, limit).await?;
-        let restarts = matches!(effect, Effect::Service { verb: ServiceVerb::Restart, .. });
-        let outcome = if holds(&before, &after) && !restarts { Outcome::Unchanged } else { Outcome::Planned };
+        let restarts = matches!(
+            effect,
+            Effect::Service {
+                verb: ServiceVerb::Restart,
+                ..
+            }
+        );
+        let outcome = if holds(&before, &after) && !restarts {
+            Outcome::Unchanged
+        } else {
+            Outcome::Planned
+        };
         if outcome == Outcome::Planned {
-            self.values.borrow_mut().insert(key(&resource), after.clone());
+            self.values
+                .borrow_mut()
+                .insert(key(&resource), after.clone());
         }
-        let change = Some(Change { resource, before, after });
-        self.recorded.borrow_mut().push(Recorded { effect, change, outcome });
+        let change = Some(Change {
+            resource,
+            before,
+            after,
+        });
+        self.recorded.borrow_mut().push(Recorded {
+            effect,
+            change,
+            outcome,
+        });
         Ok(Reply::Outcome(outcome))
     }
 
     /// An address needs its device, and so does an announcement: that much can be known beforehand.
-    async fn refuse_missing_device(&self, effect: &Effect, limit: Duration) -> Result<(), HostError> {
+    async fn refuse_missing_device(
+        &self,
+        effect: &Effect,
+        limit: Duration,
+    ) -> Result<(), HostError> {
         match effect {
             Effect::AddressAdd { dev, .. } | Effect::Announce { dev, .. } => {
-                let there = self.facts.observe(&Resource::LinkUp { dev: dev.clone() }, limit).await;
+                let there = self
+                    .facts
+                    .observe(&Resource::LinkUp { dev: dev.clone() }, limit)
+                    .await;
                 self.excused(there.map(drop), || ())
             }
             _ => Ok(()),
         }
     }
 
-    fn addresses(&self, mut there: Vec<(IfName, VirtualAddress)>, wanted: Option<&IfName>) -> Vec<(IfName, VirtualAddress)> {
+    fn addresses(
+        &self,
+        mut there: Vec<(IfName, VirtualAddress)>,
+        wanted: Option<&IfName>,
+    ) -> Vec<(IfName, VirtualAddress)> {
         for (resource, value) in self.values.borrow().iter() {
-            let Resource::Address { dev, ip } = resource else { continue };
+            let Resource::Address { dev, ip } = resource else {
+                continue;
+            };
             there.retain(|(name, address)| name != dev || address.ip != *ip);
             if let Value::Address(address) = value
                 && wanted.is_none_or(|wanted| wanted == dev)
@@ -131,7 +186,9 @@ impl<H: Host> RecordingHost<H> {
 
     fn routes(&self, mut there: Vec<Route>, wanted: u32) -> Vec<Route> {
         for (resource, value) in self.values.borrow().iter() {
-            let Resource::Route { table, .. } = resource else { continue };
+            let Resource::Route { table, .. } = resource else {
+                continue;
+            };
             there.retain(|route| Resource::route(route) != *resource);
             if let Some(route) = value.route()
                 && *table == wanted
@@ -144,16 +201,31 @@ impl<H: Host> RecordingHost<H> {
 
     fn link(&self, link: Link) -> Link {
         let dev = || link.name.clone();
-        let up = if let Some(Value::Up(up)) = self.overlaid(&Resource::LinkUp { dev: dev() }) { up } else { link.up };
-        let mac = if let Some(Value::Mac(mac)) = self.overlaid(&Resource::LinkMac { dev: dev() }) { mac } else { link.mac };
-        Link { up, mac, carrier: link.carrier && up, ..link }
+        let up = if let Some(Value::Up(up)) = self.overlaid(&Resource::LinkUp { dev: dev() }) {
+            up
+        } else {
+            link.up
+        };
+        let mac = if let Some(Value::Mac(mac)) = self.overlaid(&Resource::LinkMac { dev: dev() }) {
+            mac
+        } else {
+            link.mac
+        };
+        Link {
+            up,
+            mac,
+            carrier: link.carrier && up,
+            ..link
+        }
     }
 }
 
 /// `httpd` and `httpd.service` are one service.
 fn key(resource: &Resource) -> Resource {
     match resource {
-        Resource::Service { unit } => Resource::Service { unit: unit.strip_suffix(".service").unwrap_or(unit).to_owned() },
+        Resource::Service { unit } => Resource::Service {
+            unit: unit.strip_suffix(".service").unwrap_or(unit).to_owned(),
+        },
         other => other.clone(),
     }
 }
@@ -217,7 +289,10 @@ fn asked(query: &Query) -> Option<Resource> {
 
 impl<H: Host> Host for RecordingHost<H> {
     fn perform_now(&self, granted: &Granted) -> Result<Reply, HostError> {
-        let may_wait = || HostError { message: format!("{} may take long", granted.effect()), errno: Some(libc::EINVAL) };
+        let may_wait = || HostError {
+            message: format!("{} may take long", granted.effect()),
+            errno: Some(libc::EINVAL),
+        };
         match granted.effect() {
             Effect::AddressAdd { .. }
             | Effect::AddressDelete { .. }
@@ -244,9 +319,21 @@ impl<H: Host> Host for RecordingHost<H> {
         }
     }
 
-    fn lease(&self, address: VirtualAddress, dev: &IfName, _: Option<Duration>) -> Result<(), HostError> {
-        let address = VirtualAddress { prefix: address.family().host_prefix(), ..address };
-        self.perform_now(&Granted::by_daemon(Effect::AddressAdd { address, dev: dev.clone() })).map(drop)
+    fn lease(
+        &self,
+        address: VirtualAddress,
+        dev: &IfName,
+        _: Option<Duration>,
+    ) -> Result<(), HostError> {
+        let address = VirtualAddress {
+            prefix: address.family().host_prefix(),
+            ..address
+        };
+        self.perform_now(&Granted::by_daemon(Effect::AddressAdd {
+            address,
+            dev: dev.clone(),
+        }))
+        .map(drop)
     }
 
     /// Nothing here ends by itself.
@@ -255,34 +342,51 @@ impl<H: Host> Host for RecordingHost<H> {
     }
 
     fn is_connected(&self, address: VirtualAddress, dev: &IfName) -> Result<bool, HostError> {
-        let leads_there = |other: &VirtualAddress| other.ip != address.ip && RouteTarget::network_of(*other).contains(address);
+        let leads_there = |other: &VirtualAddress| {
+            other.ip != address.ip && RouteTarget::network_of(*other).contains(address)
+        };
         let recorded = self.addresses(Vec::new(), Some(dev));
         Ok(recorded.iter().any(|(_, other)| leads_there(other))
             || self.excused(self.facts.is_connected(address, dev), || true)?)
     }
 
     fn device_of(&self, ip: IpAddr) -> Result<Option<IfName>, HostError> {
-        let recorded = self.addresses(Vec::new(), None).into_iter().find(|(_, there)| there.ip == ip);
-        recorded.map_or_else(|| self.excused(self.facts.device_of(ip), || None), |(dev, _)| Ok(Some(dev)))
+        let recorded = self
+            .addresses(Vec::new(), None)
+            .into_iter()
+            .find(|(_, there)| there.ip == ip);
+        recorded.map_or_else(
+            || self.excused(self.facts.device_of(ip), || None),
+            |(dev, _)| Ok(Some(dev)),
+        )
     }
 
     fn addresses_on(&self, dev: &IfName) -> Result<Vec<FoundAddress>, HostError> {
         let mut there = self.excused(self.facts.addresses_on(dev), Vec::new)?;
         for (resource, value) in self.values.borrow().iter() {
-            let Resource::Address { dev: on, ip } = resource else { continue };
+            let Resource::Address { dev: on, ip } = resource else {
+                continue;
+            };
             if on != dev {
                 continue;
             }
             there.retain(|found| found.address.ip != *ip);
             if let Value::Address(address) = value {
-                there.push(FoundAddress { address: *address, ours: true, permanent: true });
+                there.push(FoundAddress {
+                    address: *address,
+                    ours: true,
+                    permanent: true,
+                });
             }
         }
         Ok(there)
     }
 
     fn address_present(&self, dev: &IfName, ip: IpAddr) -> Result<bool, HostError> {
-        match self.overlaid(&Resource::Address { dev: dev.clone(), ip }) {
+        match self.overlaid(&Resource::Address {
+            dev: dev.clone(),
+            ip,
+        }) {
             Some(value) => Ok(value != Value::Absent),
             None => self.facts.address_present(dev, ip),
         }
@@ -291,7 +395,10 @@ impl<H: Host> Host for RecordingHost<H> {
     async fn perform(&self, granted: &Granted, limit: Duration) -> Result<Reply, HostError> {
         if let Effect::Demote { .. } | Effect::Resign { .. } = granted.effect() {
             let message = format!("{} is not for the host to do", granted.effect());
-            return Err(HostError { message, errno: Some(libc::EINVAL) });
+            return Err(HostError {
+                message,
+                errno: Some(libc::EINVAL),
+            });
         }
         self.record(granted, limit).await
     }
@@ -303,15 +410,23 @@ impl<H: Host> Host for RecordingHost<H> {
             Query::TcpConnect { .. } => return Ok(Reply::Took(Duration::ZERO)),
             _ => {}
         }
-        let overlaid = asked(query).and_then(|resource| self.overlaid(&resource)).and_then(|value| told(query, &value));
+        let overlaid = asked(query)
+            .and_then(|resource| self.overlaid(&resource))
+            .and_then(|value| told(query, &value));
         if let Some(reply) = overlaid {
             return Ok(reply);
         }
         let answer = self.excused(self.facts.answer(query, limit).await, || nothing(query))?;
         Ok(match (answer, query) {
-            (Reply::Links(links), _) => Reply::Links(links.into_iter().map(|link| self.link(link)).collect()),
-            (Reply::Addresses(there), Query::Addresses { dev }) => Reply::Addresses(self.addresses(there, dev.as_ref())),
-            (Reply::Routes(there), Query::Routes { table }) => Reply::Routes(self.routes(there, table.unwrap_or(254))),
+            (Reply::Links(links), _) => {
+                Reply::Links(links.into_iter().map(|link| self.link(link)).collect())
+            }
+            (Reply::Addresses(there), Query::Addresses { dev }) => {
+                Reply::Addresses(self.addresses(there, dev.as_ref()))
+            }
+            (Reply::Routes(there), Query::Routes { table }) => {
+                Reply::Routes(self.routes(there, table.unwrap_or(254)))
+            }
             (reply, _) => reply,
         })
     }

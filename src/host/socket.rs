@@ -1,4 +1,5 @@
-//! Sockets for the protocol: whole Ethernet frames in and out, and the groups that switches must know of.
+//! Sockets for the protocol: whole Ethernet frames in and out, and the groups that switches must
+//! know of.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -15,9 +16,10 @@ use tokio::io::unix::AsyncFd;
 use super::sys;
 use crate::types::MacAddr;
 
-/// Small on purpose: what waits in the buffer is old, and old advertisements are wrong ones. But a frame of every vhid in both
-/// families finds room, at the kilobyte or less that each counts as: a peer that goes says so for all at once, and what is lost of
-/// that is a takeover some seconds later. It is also all that the kernel gives by default.
+/// Small on purpose: what waits in the buffer is old, and old advertisements are wrong ones. But a
+/// frame of every vhid in both families finds room, at the kilobyte or less that each counts as: a
+/// peer that goes says so for all at once, and what is lost of that is a takeover some seconds
+/// later. It is also all that the kernel gives by default.
 const RECEIVE_BUFFER: usize = 208 * 1024;
 
 /// Why a packet socket could not be opened.
@@ -30,7 +32,8 @@ pub struct OpenError {
     pub source: io::Error,
 }
 
-/// One raw socket on one interface, for all its virtual hosts, both address families, both directions.
+/// One raw socket on one interface, for all its virtual hosts, both address families, both
+/// directions.
 ///
 /// The kernel passes up only frames of IP protocol 112 without a VLAN tag.
 #[derive(Debug)]
@@ -47,12 +50,20 @@ impl PacketSocket {
     pub fn open(index: u32) -> Result<Self, OpenError> {
         let at = |step| move |source| OpenError { step, source };
         let socket = raw_socket().map_err(at("open"))?;
-        // Filter first, protocol last: bound earlier, the queue would fill with frames nobody asked for.
-        socket.attach_filter(&advertisement_filter()).map_err(at("filter"))?;
-        socket.set_recv_buffer_size(RECEIVE_BUFFER).map_err(at("size the buffer of"))?;
+        // Filter first, protocol last: bound earlier, the queue would fill with frames nobody asked
+        // for.
+        socket
+            .attach_filter(&advertisement_filter())
+            .map_err(at("filter"))?;
+        socket
+            .set_recv_buffer_size(RECEIVE_BUFFER)
+            .map_err(at("size the buffer of"))?;
         // Older kernels do not know it; `receive` skips such frames as well.
         let _ = sys::ignore_outgoing(&socket);
-        let socket = Self { fd: sys::watch(socket).map_err(at("register"))?, index };
+        let socket = Self {
+            fd: sys::watch(socket).map_err(at("register"))?,
+            index,
+        };
         socket.bind().map_err(at("bind"))?;
         Ok(socket)
     }
@@ -62,8 +73,8 @@ impl PacketSocket {
         self.fd.get_ref().bind(&sys::link_address(self.index, all)?)
     }
 
-    /// Makes the network card pass frames to this address: a group's, or a virtual host's own. It ends
-    /// with the socket.
+    /// Makes the network card pass frames to this address: a group's, or a virtual host's own. It
+    /// ends with the socket.
     ///
     /// # Errors
     /// What the kernel said.
@@ -87,12 +98,18 @@ impl PacketSocket {
     /// What the kernel said, except that the link is down: the watch tells that.
     pub fn receive<'a>(&self, buffer: &'a mut [u8]) -> io::Result<Option<&'a [u8]>> {
         loop {
-            let received = self.fd.try_io(Interest::READABLE, |socket| Ok(recvfrom::<LinkAddr>(socket.as_raw_fd(), buffer)?));
+            let received = self.fd.try_io(Interest::READABLE, |socket| {
+                Ok(recvfrom::<LinkAddr>(socket.as_raw_fd(), buffer)?)
+            });
             match received {
-                Ok((_, Some(from))) if from.pkttype() == libc::PACKET_OUTGOING || from.pkttype() == libc::PACKET_OTHERHOST => {}
+                Ok((_, Some(from)))
+                    if from.pkttype() == libc::PACKET_OUTGOING
+                        || from.pkttype() == libc::PACKET_OTHERHOST => {}
                 Ok((length, _)) => return Ok(buffer.get(..length)),
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(None),
-                Err(e) if e.kind() == io::ErrorKind::Interrupted || e.raw_os_error() == Some(libc::ENETDOWN) => {}
+                Err(e)
+                    if e.kind() == io::ErrorKind::Interrupted
+                        || e.raw_os_error() == Some(libc::ENETDOWN) => {}
                 Err(e) => return Err(e),
             }
         }
@@ -108,8 +125,8 @@ impl PacketSocket {
     }
 }
 
-/// Sends whole Ethernet frames, from a socket for each interface that stays open: the kernel takes some ms to close one. Needs no
-/// runtime.
+/// Sends whole Ethernet frames, from a socket for each interface that stays open: the kernel takes
+/// some ms to close one. Needs no runtime.
 #[derive(Debug, Default)]
 pub struct Senders(RefCell<HashMap<u32, SendSocket>>);
 
@@ -125,7 +142,8 @@ impl Senders {
             Entry::Vacant(place) => place.insert(SendSocket::open(index)?),
         };
         let sent = socket.send(frame);
-        if matches!(&sent, Err(err) if matches!(err.raw_os_error(), Some(libc::ENXIO | libc::ENODEV))) {
+        if matches!(&sent, Err(err) if matches!(err.raw_os_error(), Some(libc::ENXIO | libc::ENODEV)))
+        {
             // The interface is gone; its index will not come back.
             sockets.remove(&index);
         }
@@ -162,15 +180,21 @@ fn send(socket: &Socket, frame: &[u8]) -> io::Result<()> {
         Err(err) if err.raw_os_error() == Some(libc::ENETDOWN) => socket.send(frame)?,
         sent => sent?,
     };
-    if sent == frame.len() { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) }
+    if sent == frame.len() {
+        Ok(())
+    } else {
+        Err(io::ErrorKind::WriteZero.into())
+    }
 }
 
 /// IP protocol 112 over IPv4 or IPv6, untagged, for this host or for many.
 fn advertisement_filter() -> [SockFilter; 14] {
-    // The offset from which the kernel answers questions about a frame (SKF_AD_OFF): its kind and its VLAN tag there.
+    // The offset from which the kernel answers questions about a frame (SKF_AD_OFF): its kind and
+    // its VLAN tag there.
     const KIND: u32 = 0xffff_f000 + 4;
     const VLAN_TAG: u32 = 0xffff_f000 + 44;
-    // For this host 0, broadcast 1, multicast 2; for another host or from this one: more (linux/if_packet.h).
+    // For this host 0, broadcast 1, multicast 2; for another host or from this one: more
+    // (linux/if_packet.h).
     const MULTICAST: u32 = 2;
     const LOAD_WORD: u16 = 0x20;
     const LOAD_HALF: u16 = 0x28;
@@ -180,7 +204,8 @@ fn advertisement_filter() -> [SockFilter; 14] {
     const GREATER: u16 = 0x25;
     const RETURN: u16 = 0x06;
     [
-        // A card in promiscuous mode shows everything: what is for others must not cost us anything.
+        // A card in promiscuous mode shows everything: what is for others must not cost us
+        // anything.
         SockFilter::new(LOAD_HALF, 0, 0, KIND),
         SockFilter::new(GREATER, 11, 0, MULTICAST),
         // The kernel has taken the tag off before we see the frame, so it has to be asked for.
@@ -201,8 +226,8 @@ fn advertisement_filter() -> [SockFilter; 14] {
 
 /// The groups that this host is a member of on one interface.
 ///
-/// A packet socket joins nothing in the eyes of IP: without an IGMP or MLD report a snooping switch would
-/// not let advertisements through to us.
+/// A packet socket joins nothing in the eyes of IP: without an IGMP or MLD report a snooping switch
+/// would not let advertisements through to us.
 #[derive(Debug)]
 pub struct Membership {
     index: u32,
@@ -215,21 +240,30 @@ impl Membership {
     /// No group yet, on the interface with this index.
     #[must_use]
     pub const fn new(index: u32) -> Self {
-        Self { index, v4: None, v6: None, groups: Vec::new() }
+        Self {
+            index,
+            v4: None,
+            v6: None,
+            groups: Vec::new(),
+        }
     }
 
-    /// Joins a group, as `224.0.0.18` or `ff02::12`; an address that is no group needs no joining. It lasts as
-    /// long as `self`, also while the link is down, but not beyond the removal of the interface.
+    /// Joins a group, as `224.0.0.18` or `ff02::12`; an address that is no group needs no joining.
+    /// It lasts as long as `self`, also while the link is down, but not beyond the removal of the
+    /// interface.
     ///
     /// # Errors
-    /// What the kernel said, for example `ENODEV` where the family is switched off on the interface.
+    /// What the kernel said, for example `ENODEV` where the family is switched off on the
+    /// interface.
     pub fn join(&mut self, group: IpAddr) -> io::Result<()> {
         if !group.is_multicast() || self.groups.contains(&group) {
             return Ok(());
         }
         match group {
             IpAddr::V4(ip) => join_v4(opened(&mut self.v4, Domain::IPV4)?, ip, self.index)?,
-            IpAddr::V6(ip) => opened(&mut self.v6, Domain::IPV6)?.join_multicast_v6(&ip, self.index)?,
+            IpAddr::V6(ip) => {
+                opened(&mut self.v6, Domain::IPV6)?.join_multicast_v6(&ip, self.index)?
+            }
         }
         self.groups.push(group);
         Ok(())

@@ -25,7 +25,8 @@ pub const OUTPUT_LIMIT: usize = 64 * 1024;
 /// Between TERM and KILL.
 pub const GRACE: Duration = Duration::from_secs(2);
 
-/// How long output is waited for after the child has ended: a process that it left behind may hold the pipe open.
+/// How long output is waited for after the child has ended: a process that it left behind may hold
+/// the pipe open.
 const LAST_OUTPUT: Duration = Duration::from_millis(20);
 
 /// Pipes of left-behind processes that are still read; more are closed.
@@ -103,27 +104,50 @@ pub enum SpawnError {
 }
 
 const fn ending(status: i32) -> &'static str {
-    if status == 128 + libc::SIGKILL { "killed" } else { "terminated" }
+    if status == 128 + libc::SIGKILL {
+        "killed"
+    } else {
+        "terminated"
+    }
 }
 
 /// The end of what a program said, for an error message: ` (it said: ...)`, or nothing.
 #[must_use]
 pub fn said(output: &CommandOutput) -> String {
-    let text = if output.stderr.trim_ascii().is_empty() { &output.stdout } else { &output.stderr };
+    let text = if output.stderr.trim_ascii().is_empty() {
+        &output.stdout
+    } else {
+        &output.stderr
+    };
     let text = String::from_utf8_lossy(text);
-    let Some(line) = text.lines().rev().find(|line| !line.trim().is_empty()) else { return String::new() };
+    let Some(line) = text.lines().rev().find(|line| !line.trim().is_empty()) else {
+        return String::new();
+    };
     format!(" (it said: {})", shown_within(line.trim(), 200))
 }
 
-/// Runs a program, without a shell, in a process group of its own, in `/`, with a clean environment and no
-/// input. After `limit`, or when `cancelled` comes true, the whole group gets TERM and after [`GRACE`] KILL.
+/// Runs a program, without a shell, in a process group of its own, in `/`, with a clean environment
+/// and no input. After `limit`, or when `cancelled` comes true, the whole group gets TERM and after
+/// [`GRACE`] KILL.
 ///
 /// A process that it leaves behind (a daemon) goes on running, and its output is read and dropped.
 ///
 /// # Errors
 /// [`SpawnError`]. An exit status that is not 0 is no error here.
-pub async fn run(argv: &[String], limit: Duration, cancelled: impl Future<Output = ()>) -> Result<Finished, SpawnError> {
-    run_line(&CommandLine { argv: argv.to_vec(), ..CommandLine::default() }, limit, cancelled).await
+pub async fn run(
+    argv: &[String],
+    limit: Duration,
+    cancelled: impl Future<Output = ()>,
+) -> Result<Finished, SpawnError> {
+    run_line(
+        &CommandLine {
+            argv: argv.to_vec(),
+            ..CommandLine::default()
+        },
+        limit,
+        cancelled,
+    )
+    .await
 }
 
 /// A command line with its surroundings.
@@ -143,13 +167,31 @@ pub struct CommandLine {
 ///
 /// # Errors
 /// As [`run`].
-pub async fn run_line(line: &CommandLine, limit: Duration, cancelled: impl Future<Output = ()>) -> Result<Finished, SpawnError> {
+pub async fn run_line(
+    line: &CommandLine,
+    limit: Duration,
+    cancelled: impl Future<Output = ()>,
+) -> Result<Finished, SpawnError> {
     let program = line.argv.first().ok_or(SpawnError::Empty)?;
-    let mut child = start(line).map_err(|source| SpawnError::Start { program: program.clone(), source })?;
+    let mut child = start(line).map_err(|source| SpawnError::Start {
+        program: program.clone(),
+        source,
+    })?;
     // Should this future be dropped, nobody is left to wait for the grace.
-    let mut group = Group(child.id().and_then(|pid| i32::try_from(pid).ok()).map(Pid::from_raw));
-    let (stdout, stderr) = (Capture::of(child.stdout.take()), Capture::of(child.stderr.take()));
-    let lost = |source| SpawnError::Lost { program: program.clone(), source };
+    let mut group = Group(
+        child
+            .id()
+            .and_then(|pid| i32::try_from(pid).ok())
+            .map(Pid::from_raw),
+    );
+    let (stdout, stderr) = (
+        Capture::of(child.stdout.take()),
+        Capture::of(child.stderr.take()),
+    );
+    let lost = |source| SpawnError::Lost {
+        program: program.clone(),
+        source,
+    };
     let ended = tokio::select! {
         ended = timeout(limit, child.wait()) => ended.ok(),
         () = cancelled => {
@@ -165,27 +207,52 @@ pub async fn run_line(line: &CommandLine, limit: Duration, cancelled: impl Futur
     group.disarm();
     let (stdout, more) = stdout.finish().await;
     let (stderr, still_more) = stderr.finish().await;
-    let output = CommandOutput { status: code(status), stdout, stderr };
+    let output = CommandOutput {
+        status: code(status),
+        stdout,
+        stderr,
+    };
     if overran {
         let output = Box::new(output);
-        return Err(SpawnError::Overran { program: program.clone(), limit, status: code(status), output });
+        return Err(SpawnError::Overran {
+            program: program.clone(),
+            limit,
+            status: code(status),
+            output,
+        });
     }
-    Ok(Finished { output, dropped: more + still_more })
+    Ok(Finished {
+        output,
+        dropped: more + still_more,
+    })
 }
 
 fn start(line: &CommandLine) -> io::Result<Child> {
     let (program, arguments) = line.argv.split_first().ok_or(io::ErrorKind::InvalidInput)?;
     let mut command = Command::new(program);
-    let directory = line.directory.as_deref().filter(|directory| directory.is_dir());
-    command.args(arguments).current_dir(directory.unwrap_or(Path::new("/"))).env_clear();
+    let directory = line
+        .directory
+        .as_deref()
+        .filter(|directory| directory.is_dir());
+    command
+        .args(arguments)
+        .current_dir(directory.unwrap_or(Path::new("/")))
+        .env_clear();
     if let Some(environment) = &line.environment {
         command.envs(environment.iter().map(|(name, value)| (name, value)));
     } else {
-        let inherited = ["LANG", "TERM"].into_iter().filter_map(|name| Some((name, std::env::var_os(name)?)));
+        let inherited = ["LANG", "TERM"]
+            .into_iter()
+            .filter_map(|name| Some((name, std::env::var_os(name)?)));
         command.env("PATH", PATH).envs(inherited);
     }
     command.envs(line.variables.iter().map(|(name, value)| (name, value)));
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0).spawn()
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0)
+        .spawn()
 }
 
 /// The process group of a child that is not yet known to have ended.
@@ -225,7 +292,10 @@ async fn end(child: &mut Child, group: &Group) -> io::Result<ExitStatus> {
 
 fn code(status: ExitStatus) -> i32 {
     use std::os::unix::process::ExitStatusExt;
-    status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(-1)
+    status
+        .code()
+        .or_else(|| status.signal().map(|signal| 128 + signal))
+        .unwrap_or(-1)
 }
 
 /// What came out of one pipe so far.
@@ -286,7 +356,9 @@ async fn read(mut pipe: impl AsyncRead + Unpin, captured: Arc<Mutex<Captured>>) 
     while let Ok(length @ 1..) = pipe.read(&mut chunk).await {
         let mut captured = captured.lock().unwrap_or_else(PoisonError::into_inner);
         let room = OUTPUT_LIMIT.saturating_sub(captured.kept.len()).min(length);
-        captured.kept.extend_from_slice(chunk.get(..room).unwrap_or_default());
+        captured
+            .kept
+            .extend_from_slice(chunk.get(..room).unwrap_or_default());
         captured.dropped += u64::try_from(length - room).unwrap_or(0);
     }
 }

@@ -1,5 +1,8 @@
 //! What safe wrappers do not offer: the one file of this module with `unsafe`.
-#![expect(unsafe_code, reason = "sockaddr_ll, packet memberships and tokio's registration have no safe form")]
+#![expect(
+    unsafe_code,
+    reason = "sockaddr_ll, packet memberships and tokio's registration have no safe form"
+)]
 
 use std::io;
 use std::os::fd::AsRawFd;
@@ -34,7 +37,8 @@ pub(super) fn link_address(index: u32, protocol: u16) -> io::Result<SockAddr> {
     let index = libc::c_int::try_from(index).map_err(too_large)?;
     let family = libc::c_ushort::try_from(libc::AF_PACKET).map_err(too_large)?;
     let length = libc::socklen_t::try_from(size_of::<libc::sockaddr_ll>()).map_err(too_large)?;
-    // SAFETY: the storage is zeroed and larger than a sockaddr_ll; zero is valid in each of its fields.
+    // SAFETY: the storage is zeroed and larger than a sockaddr_ll; zero is valid in each of its
+    // fields.
     let ((), address) = unsafe {
         SockAddr::try_init(|storage, len| {
             let link = &mut *storage.cast::<libc::sockaddr_ll>();
@@ -52,21 +56,38 @@ pub(super) fn link_address(index: u32, protocol: u16) -> io::Result<SockAddr> {
 pub(super) fn packet_membership(socket: &Socket, index: u32, mac: MacAddr) -> io::Result<()> {
     let too_large = |_| io::Error::from_raw_os_error(libc::ENODEV);
     let multicast = mac.0.first().is_some_and(|first| first & 1 == 1);
-    let kind = if multicast { libc::PACKET_MR_MULTICAST } else { libc::PACKET_MR_UNICAST };
+    let kind = if multicast {
+        libc::PACKET_MR_MULTICAST
+    } else {
+        libc::PACKET_MR_UNICAST
+    };
     let mut address = [0; 8];
-    address.iter_mut().zip(mac.0).for_each(|(to, from)| *to = from);
+    address
+        .iter_mut()
+        .zip(mac.0)
+        .for_each(|(to, from)| *to = from);
     let request = libc::packet_mreq {
         mr_ifindex: libc::c_int::try_from(index).map_err(too_large)?,
         mr_type: libc::c_ushort::try_from(kind).map_err(too_large)?,
         mr_alen: 6,
         mr_address: address,
     };
-    set_option(socket, libc::SOL_PACKET, libc::PACKET_ADD_MEMBERSHIP, &request)
+    set_option(
+        socket,
+        libc::SOL_PACKET,
+        libc::PACKET_ADD_MEMBERSHIP,
+        &request,
+    )
 }
 
 /// Keeps frames that this host sends out of the socket (Linux 4.20).
 pub(super) fn ignore_outgoing(socket: &Socket) -> io::Result<()> {
-    set_option(socket, libc::SOL_PACKET, libc::PACKET_IGNORE_OUTGOING, &libc::c_int::from(true))
+    set_option(
+        socket,
+        libc::SOL_PACKET,
+        libc::PACKET_IGNORE_OUTGOING,
+        &libc::c_int::from(true),
+    )
 }
 
 /// Plain C structures that setsockopt(2) may read.
@@ -74,9 +95,27 @@ trait OptionValue: Copy {}
 impl OptionValue for libc::c_int {}
 impl OptionValue for libc::packet_mreq {}
 
-fn set_option<T: OptionValue>(socket: &Socket, level: libc::c_int, name: libc::c_int, value: &T) -> io::Result<()> {
-    let length = libc::socklen_t::try_from(size_of::<T>()).map_err(|_| io::ErrorKind::InvalidInput)?;
+fn set_option<T: OptionValue>(
+    socket: &Socket,
+    level: libc::c_int,
+    name: libc::c_int,
+    value: &T,
+) -> io::Result<()> {
+    let length =
+        libc::socklen_t::try_from(size_of::<T>()).map_err(|_| io::ErrorKind::InvalidInput)?;
     // SAFETY: the pointer is valid for `length` bytes during the call, and the kernel only reads.
-    let result = unsafe { libc::setsockopt(socket.as_raw_fd(), level, name, std::ptr::from_ref(value).cast(), length) };
-    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            level,
+            name,
+            std::ptr::from_ref(value).cast(),
+            length,
+        )
+    };
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
 }

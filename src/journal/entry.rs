@@ -6,14 +6,16 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::proto::{
-    FamilyTimers, Gate, Input, Ipv6Checksum, Key, Kind, LinkLocal, Output, Peers, Preempt, Received, Reject, Settings, TieBreak,
-    wire,
+    FamilyTimers, Gate, Input, Ipv6Checksum, Key, Kind, LinkLocal, Output, Peers, Preempt,
+    Received, Reject, Settings, TieBreak, wire,
 };
 use crate::types::{
-    AdvBase, AdvSkew, Cause, Demotion, Family, IfName, MacAddr, Name, Timestamp, Transition, Vhid, VirtualAddress,
+    AdvBase, AdvSkew, Cause, Demotion, Family, IfName, MacAddr, Name, Timestamp, Transition, Vhid,
+    VirtualAddress,
 };
 
-/// The most that is kept of a packet; what an advertisement has beyond its 36 bytes is ignored anyway.
+/// The most that is kept of a packet; what an advertisement has beyond its 36 bytes is ignored
+/// anyway.
 const PAYLOAD_MAX: usize = 128;
 
 /// One record. All times are of one clock, `CLOCK_BOOTTIME`.
@@ -21,21 +23,45 @@ const PAYLOAD_MAX: usize = 128;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Entry {
     /// An engine began. What was before is another life.
-    Start { at: Timestamp, wall_ms: u64, version: String },
+    Start {
+        at: Timestamp,
+        wall_ms: u64,
+        version: String,
+    },
     /// The file was full and this is the next; the life goes on.
     Continued { at: Timestamp, wall_ms: u64 },
     /// A virtual host was born. In a continued file it was born before, and its state is not known.
-    Vhost { at: Timestamp, vhost: usize, name: Name, interface: IfName, seed: u64, seq: u64, settings: Box<SettingsRecord> },
+    Vhost {
+        at: Timestamp,
+        vhost: usize,
+        name: Name,
+        interface: IfName,
+        seed: u64,
+        seq: u64,
+        settings: Box<SettingsRecord>,
+    },
     /// Its settings changed while it lived.
-    Reconfigured { at: Timestamp, vhost: usize, settings: Box<SettingsRecord> },
+    Reconfigured {
+        at: Timestamp,
+        vhost: usize,
+        settings: Box<SettingsRecord>,
+    },
     /// It is no longer there.
     Removed { at: Timestamp, vhost: usize },
     /// It was fed.
-    Input { at: Timestamp, vhost: usize, input: InputRecord },
+    Input {
+        at: Timestamp,
+        vhost: usize,
+        input: InputRecord,
+    },
     /// It answered.
     Output { vhost: usize, output: OutputRecord },
     /// What followed from that.
-    Note { at: Timestamp, vhost: usize, note: Note },
+    Note {
+        at: Timestamp,
+        vhost: usize,
+        note: Note,
+    },
     /// The life before this one ended by an accident, and somebody saw how.
     Died { at: Timestamp, how: String },
 }
@@ -45,11 +71,25 @@ pub enum Entry {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Note {
     /// A hook ran. Empty `error`: well.
-    HookRun { hook: Name, entry: String, seq: u64, took: Duration, error: String },
+    HookRun {
+        hook: Name,
+        entry: String,
+        seq: u64,
+        took: Duration,
+        error: String,
+    },
     /// A hook asked for an effect.
-    Effect { hook: Name, effect: String, outcome: String },
+    Effect {
+        hook: Name,
+        effect: String,
+        outcome: String,
+    },
     /// What a hook's `health` says of this node has changed; 0 is well.
-    Health { hook: Name, demotion: u8, reason: String },
+    Health {
+        hook: Name,
+        demotion: u8,
+        reason: String,
+    },
     /// Something else that whoever asks why wants to know.
     Remark { text: String },
 }
@@ -105,21 +145,44 @@ impl From<&Input<'_>> for InputRecord {
     fn from(input: &Input<'_>) -> Self {
         match input {
             Input::Packet(packet) => {
-                let payload = packet.payload.get(..PAYLOAD_MAX).unwrap_or(packet.payload).to_vec();
+                let payload = packet
+                    .payload
+                    .get(..PAYLOAD_MAX)
+                    .unwrap_or(packet.payload)
+                    .to_vec();
                 let (src, dst, ttl) = (packet.src, packet.dst, packet.ttl);
                 match packet.mac {
-                    None => Self::Packet { src, dst, ttl, payload },
-                    Some(mac) => Self::Framed { src, dst, mac, ttl, payload },
+                    None => Self::Packet {
+                        src,
+                        dst,
+                        ttl,
+                        payload,
+                    },
+                    Some(mac) => Self::Framed {
+                        src,
+                        dst,
+                        mac,
+                        ttl,
+                        payload,
+                    },
                 }
             }
             Input::Timer => Self::Timer,
             Input::LinkUp => Self::LinkUp,
             Input::LinkDown => Self::LinkDown,
-            Input::OwnAddress { family, address } => Self::OwnAddress { family: *family, address: *address },
+            Input::OwnAddress { family, address } => Self::OwnAddress {
+                family: *family,
+                address: *address,
+            },
             Input::Demote(demotion) => Self::Demote(*demotion),
-            Input::Sent { family, ok } => Self::Sent { family: *family, ok: *ok },
+            Input::Sent { family, ok } => Self::Sent {
+                family: *family,
+                ok: *ok,
+            },
             Input::Approve => Self::Approve,
-            Input::Refuse { retry_after } => Self::Refuse { retry_after: *retry_after },
+            Input::Refuse { retry_after } => Self::Refuse {
+                retry_after: *retry_after,
+            },
             Input::Resign(cause) => Self::Resign(cause.clone()),
             Input::StandAside(cause) => Self::StandAside(cause.clone()),
             Input::Shutdown => Self::Shutdown,
@@ -136,8 +199,22 @@ impl InputRecord {
     /// The input again; of a packet with this payload.
     pub(super) fn as_input<'a>(&self, payload: &'a [u8]) -> Input<'a> {
         match self.clone() {
-            Self::Packet { src, dst, ttl, .. } => Input::Packet(Received { src, dst, mac: None, ttl, payload }),
-            Self::Framed { src, dst, mac, ttl, .. } => Input::Packet(Received { src, dst, mac: Some(mac), ttl, payload }),
+            Self::Packet { src, dst, ttl, .. } => Input::Packet(Received {
+                src,
+                dst,
+                mac: None,
+                ttl,
+                payload,
+            }),
+            Self::Framed {
+                src, dst, mac, ttl, ..
+            } => Input::Packet(Received {
+                src,
+                dst,
+                mac: Some(mac),
+                ttl,
+                payload,
+            }),
             Self::Timer => Input::Timer,
             Self::LinkUp => Input::LinkUp,
             Self::LinkDown => Input::LinkDown,
@@ -159,7 +236,10 @@ impl InputRecord {
 }
 
 /// [`Output`], without what depends on the key.
-#[expect(missing_docs, reason = "the fields are those of Output and of an advertisement")]
+#[expect(
+    missing_docs,
+    reason = "the fields are those of Output and of an advertisement"
+)]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum OutputRecord {
     Transmit {
@@ -207,13 +287,21 @@ impl From<&Output> for OutputRecord {
                 }
             }
             Output::Transition(transition) => Self::Transition(transition.clone()),
-            Output::WantMaster { cause, peer } => Self::WantMaster { cause: cause.clone(), peer: *peer },
+            Output::WantMaster { cause, peer } => Self::WantMaster {
+                cause: cause.clone(),
+                peer: *peer,
+            },
             Output::PeerClaim { peer } => Self::PeerClaim { peer: *peer },
             Output::AnnounceAgain => Self::AnnounceAgain,
-            Output::Answered { peer, demotion } => Self::Answered { peer: *peer, demotion: *demotion },
-            Output::Rejected(why, src) => {
-                Self::Rejected { why: why.as_str().to_owned(), src: *src, digest: *why == Reject::Digest }
-            }
+            Output::Answered { peer, demotion } => Self::Answered {
+                peer: *peer,
+                demotion: *demotion,
+            },
+            Output::Rejected(why, src) => Self::Rejected {
+                why: why.as_str().to_owned(),
+                src: *src,
+                digest: *why == Reject::Digest,
+            },
             Output::Idle(deadline) => Self::Idle(*deadline),
         }
     }

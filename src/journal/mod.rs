@@ -1,8 +1,10 @@
-//! The flight recorder: every input and output of the engine, in order, in two files of bounded size.
+//! The flight recorder: every input and output of the engine, in order, in two files of bounded
+//! size.
 //!
-//! Recording never fails and never waits: what cannot be written is counted, and after the first failure nothing more
-//! is tried until the next file. Each turn of the engine is one `write(2)`, so that a process that is killed loses at
-//! most the turn it was in. Nothing is synced: a journal is for the death of a process, not of the machine.
+//! Recording never fails and never waits: what cannot be written is counted, and after the first
+//! failure nothing more is tried until the next file. Each turn of the engine is one `write(2)`, so
+//! that a process that is killed loses at most the turn it was in. Nothing is synced: a journal is
+//! for the death of a process, not of the machine.
 
 mod entry;
 mod read;
@@ -48,7 +50,9 @@ pub struct Limits {
 impl Default for Limits {
     /// 8 MiB: at one advertisement a second about a day of a virtual host in each file.
     fn default() -> Self {
-        Self { file_bytes: 8 * 1024 * 1024 }
+        Self {
+            file_bytes: 8 * 1024 * 1024,
+        }
     }
 }
 
@@ -82,23 +86,38 @@ impl Journal {
         Self::default()
     }
 
-    /// Goes on in the file at `path`, or begins one. Where that fails nothing is recorded; that is logged.
+    /// Goes on in the file at `path`, or begins one. Where that fails nothing is recorded; that is
+    /// logged.
     #[must_use]
     pub fn open(path: &Path, limits: Limits, version: &str, now: Timestamp, wall_ms: u64) -> Self {
-        let mut journal = Self { path: path.to_owned(), limits, ..Self::default() };
+        let mut journal = Self {
+            path: path.to_owned(),
+            limits,
+            ..Self::default()
+        };
         journal.wall_ms = wall_ms.saturating_sub(millis(now));
-        match continue_file(path, limits).and_then(|there| there.map_or_else(|| new_file(path), Ok)) {
+        match continue_file(path, limits).and_then(|there| there.map_or_else(|| new_file(path), Ok))
+        {
             Ok((file, written)) => (journal.file, journal.written) = (Some(file), written),
-            Err(err) => warn!(path = %path.display(), %err, "Records nothing: cannot write the journal"),
+            Err(err) => {
+                warn!(path = %path.display(), %err, "Records nothing: cannot write the journal")
+            }
         }
-        journal.put(&Entry::Start { at: now, wall_ms, version: version.to_owned() });
+        journal.put(&Entry::Start {
+            at: now,
+            wall_ms,
+            version: version.to_owned(),
+        });
         journal.flush(now);
         journal
     }
 
     /// The engine before this one died.
     pub fn died(&mut self, at: Timestamp, how: &str) {
-        self.put(&Entry::Died { at, how: how.to_owned() });
+        self.put(&Entry::Died {
+            at,
+            how: how.to_owned(),
+        });
     }
 
     /// A virtual host is born.
@@ -111,7 +130,12 @@ impl Journal {
         birth: impl Into<Birth>,
         settings: &Settings,
     ) {
-        let known = Known { name: name.clone(), interface: interface.clone(), birth: birth.into(), settings: settings.into() };
+        let known = Known {
+            name: name.clone(),
+            interface: interface.clone(),
+            birth: birth.into(),
+            settings: settings.into(),
+        };
         self.put(&known.entry(now, vhost));
         self.known.insert(vhost, known);
     }
@@ -128,7 +152,11 @@ impl Journal {
     /// Its settings change.
     pub fn reconfigured(&mut self, now: Timestamp, vhost: usize, settings: &Settings) {
         let settings = SettingsRecord::from(settings);
-        self.put(&Entry::Reconfigured { at: now, vhost, settings: Box::new(settings.clone()) });
+        self.put(&Entry::Reconfigured {
+            at: now,
+            vhost,
+            settings: Box::new(settings.clone()),
+        });
         if let Some(known) = self.known.get_mut(&vhost) {
             known.settings = settings;
         }
@@ -143,14 +171,21 @@ impl Journal {
     /// A virtual host is fed.
     pub fn input(&mut self, now: Timestamp, vhost: usize, input: &Input<'_>) {
         if self.file.is_some() {
-            self.put(&Entry::Input { at: now, vhost, input: input.into() });
+            self.put(&Entry::Input {
+                at: now,
+                vhost,
+                input: input.into(),
+            });
         }
     }
 
     /// It answers.
     pub fn output(&mut self, vhost: usize, output: &Output) {
         if self.file.is_some() {
-            self.put(&Entry::Output { vhost, output: output.into() });
+            self.put(&Entry::Output {
+                vhost,
+                output: output.into(),
+            });
         }
     }
 
@@ -164,7 +199,11 @@ impl Journal {
     /// Something followed.
     pub fn note(&mut self, now: Timestamp, vhost: usize, note: Note) {
         if self.file.is_some() {
-            self.put(&Entry::Note { at: now, vhost, note });
+            self.put(&Entry::Note {
+                at: now,
+                vhost,
+                note,
+            });
             self.flush(now);
         }
     }
@@ -211,7 +250,10 @@ impl Journal {
                 return;
             }
         }
-        self.put(&Entry::Continued { at: now, wall_ms: self.wall_ms.saturating_add(millis(now)) });
+        self.put(&Entry::Continued {
+            at: now,
+            wall_ms: self.wall_ms.saturating_add(millis(now)),
+        });
         for (vhost, known) in std::mem::take(&mut self.known) {
             self.put(&known.entry(now, vhost));
             self.known.insert(vhost, known);
@@ -222,8 +264,21 @@ impl Journal {
 
 impl Known {
     fn entry(&self, at: Timestamp, vhost: usize) -> Entry {
-        let Self { name, interface, birth: Birth { seed, seq }, settings } = self.clone();
-        Entry::Vhost { at, vhost, name, interface, seed, seq, settings: Box::new(settings) }
+        let Self {
+            name,
+            interface,
+            birth: Birth { seed, seq },
+            settings,
+        } = self.clone();
+        Entry::Vhost {
+            at,
+            vhost,
+            name,
+            interface,
+            seed,
+            seq,
+            settings: Box::new(settings),
+        }
     }
 }
 
@@ -238,7 +293,9 @@ fn millis(now: Timestamp) -> u64 {
 }
 
 fn frame(entry: &Entry, into: &mut Vec<u8>) -> bool {
-    postcard::to_stdvec(entry).map(|payload| record::frame(&payload, into)).is_ok()
+    postcard::to_stdvec(entry)
+        .map(|payload| record::frame(&payload, into))
+        .is_ok()
 }
 
 fn open(path: &Path, flags: OFlag) -> io::Result<File> {
@@ -251,9 +308,12 @@ fn new_file(path: &Path) -> io::Result<(File, u64)> {
     Ok((file, u64::try_from(MAGIC_LEN).unwrap_or_default()))
 }
 
-/// An earlier life's file, after its last good record. `None` if there is none that could be gone on with.
+/// An earlier life's file, after its last good record. `None` if there is none that could be gone
+/// on with.
 fn continue_file(path: &Path, limits: Limits) -> io::Result<Option<(File, u64)>> {
-    let Some(there) = resolve::own(path)?.open()? else { return Ok(None) };
+    let Some(there) = resolve::own(path)?.open()? else {
+        return Ok(None);
+    };
     let mut bytes = Vec::new();
     if there.metadata()?.len() <= limits.file_bytes {
         there.take(limits.file_bytes).read_to_end(&mut bytes)?;

@@ -34,10 +34,16 @@ fn read_one(path: &Path, contents: &mut Contents) -> io::Result<()> {
     let invalid = |what: String| io::Error::new(io::ErrorKind::InvalidData, what);
     let bytes = fs::read(path)?;
     let Some(mut records) = Records::new(&bytes, MAGIC) else {
-        return Err(invalid(format!("{} is no journal of this version of carpd", path.display())));
+        return Err(invalid(format!(
+            "{} is no journal of this version of carpd",
+            path.display()
+        )));
     };
     for record in &mut records {
-        contents.entries.push(postcard::from_bytes(record).map_err(|err| invalid(format!("{}: {err}", path.display())))?);
+        contents.entries.push(
+            postcard::from_bytes(record)
+                .map_err(|err| invalid(format!("{}: {err}", path.display())))?,
+        );
     }
     contents.torn |= records.torn();
     Ok(())

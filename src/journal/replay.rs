@@ -1,7 +1,8 @@
 //! A journal played again: the same inputs must give the same outputs.
 //!
-//! A journal has no key, so the replay has one of its own: packets whose digest was right are signed anew with it, and
-//! digests do not count among the outputs. Everything else must be the same, to the nanosecond and to the counter.
+//! A journal has no key, so the replay has one of its own: packets whose digest was right are
+//! signed anew with it, and digests do not count among the outputs. Everything else must be the
+//! same, to the nanosecond and to the counter.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -74,29 +75,67 @@ pub fn replay(entries: &[Entry]) -> Replayed {
                 players.clear();
                 known = true;
             }
-            Entry::Vhost { vhost, name, seed, seq, settings, .. } if known && !players.contains_key(vhost) => {
-                players.insert(*vhost, Player::new(name, Birth { seed: *seed, seq: *seq }, settings));
+            Entry::Vhost {
+                vhost,
+                name,
+                seed,
+                seq,
+                settings,
+                ..
+            } if known && !players.contains_key(vhost) => {
+                players.insert(
+                    *vhost,
+                    Player::new(
+                        name,
+                        Birth {
+                            seed: *seed,
+                            seq: *seq,
+                        },
+                        settings,
+                    ),
+                );
             }
-            Entry::Continued { .. } | Entry::Vhost { .. } | Entry::Note { .. } | Entry::Died { .. } => {}
-            Entry::Reconfigured { at, vhost, settings } => {
+            Entry::Continued { .. }
+            | Entry::Vhost { .. }
+            | Entry::Note { .. }
+            | Entry::Died { .. } => {}
+            Entry::Reconfigured {
+                at,
+                vhost,
+                settings,
+            } => {
                 if let Some(player) = players.get_mut(vhost) {
                     player.finish_turn(&mut replayed, false);
                     player.reconfigure(settings, *at);
-                    player.turn = Some(Turn { record: number, at: *at, input: None, recorded: Vec::new() });
+                    player.turn = Some(Turn {
+                        record: number,
+                        at: *at,
+                        input: None,
+                        recorded: Vec::new(),
+                    });
                 }
             }
             Entry::Removed { vhost, .. } => drop(players.remove(vhost)),
             Entry::Input { at, vhost, input } => match players.get_mut(vhost) {
                 Some(player) => {
                     player.finish_turn(&mut replayed, false);
-                    player.turn = Some(Turn { record: number, at: *at, input: Some(input.clone()), recorded: Vec::new() });
+                    player.turn = Some(Turn {
+                        record: number,
+                        at: *at,
+                        input: Some(input.clone()),
+                        recorded: Vec::new(),
+                    });
                 }
                 None => replayed.skipped += 1,
             },
             Entry::Output { vhost, output } => {
-                let turn = players.get_mut(vhost).and_then(|player| player.turn.as_mut());
+                let turn = players
+                    .get_mut(vhost)
+                    .and_then(|player| player.turn.as_mut());
                 // A machine that was drained already may be asked once more.
-                if let Some(turn) = turn.filter(|turn| !matches!(turn.recorded.last(), Some(OutputRecord::Idle(_)))) {
+                if let Some(turn) =
+                    turn.filter(|turn| !matches!(turn.recorded.last(), Some(OutputRecord::Idle(_))))
+                {
                     turn.recorded.push(output.clone());
                 }
             }
@@ -121,17 +160,28 @@ fn finish(players: &mut BTreeMap<usize, Player>, replayed: &mut Replayed) {
 impl Player {
     fn new(name: &Name, birth: Birth, settings: &SettingsRecord) -> Self {
         let auth = authenticator(settings);
-        Self { name: name.clone(), machine: Vhost::new(settings.with_key(Key::from_raw(KEY)), birth), auth, turn: None }
+        Self {
+            name: name.clone(),
+            machine: Vhost::new(settings.with_key(Key::from_raw(KEY)), birth),
+            auth,
+            turn: None,
+        }
     }
 
     fn reconfigure(&mut self, settings: &SettingsRecord, at: Timestamp) {
         self.auth = authenticator(settings);
-        self.machine.reconfigure(settings.with_key(Key::from_raw(KEY)), at);
+        self.machine
+            .reconfigure(settings.with_key(Key::from_raw(KEY)), at);
     }
 
     fn finish_turn(&mut self, replayed: &mut Replayed, last: bool) {
         let Some(turn) = self.turn.take() else { return };
-        let Turn { record, at, input, recorded } = turn;
+        let Turn {
+            record,
+            at,
+            input,
+            recorded,
+        } = turn;
         if let Some(input) = &input {
             let payload = self.payload(input, &recorded);
             self.machine.handle(input.as_input(&payload), at);
@@ -146,23 +196,48 @@ impl Player {
         }
         replayed.inputs += 1;
         replayed.outputs += recorded.len();
-        let same = if last { outputs.starts_with(&recorded) } else { outputs == recorded };
+        let same = if last {
+            outputs.starts_with(&recorded)
+        } else {
+            outputs == recorded
+        };
         if !same {
             let vhost = self.name.clone();
-            replayed.difference = Some(Box::new(Difference { vhost, record, at, input, recorded, replayed: outputs }));
+            replayed.difference = Some(Box::new(Difference {
+                vhost,
+                record,
+                at,
+                input,
+                recorded,
+                replayed: outputs,
+            }));
         }
     }
 
     /// A packet's payload, signed with our key unless it was refused for its digest then.
     fn payload(&self, input: &InputRecord, recorded: &[OutputRecord]) -> Vec<u8> {
-        let InputRecord::Packet { payload, .. } = input else { return Vec::new() };
-        let refused = recorded.iter().any(|output| matches!(output, OutputRecord::Rejected { .. }));
+        let InputRecord::Packet { payload, .. } = input else {
+            return Vec::new();
+        };
+        let refused = recorded
+            .iter()
+            .any(|output| matches!(output, OutputRecord::Rejected { .. }));
         if refused {
             return payload.clone();
         }
         let mut signed = match (Advertisement::decode(payload), RollCall::decode(payload)) {
-            (Ok(ad), _) => Advertisement { digest: self.auth.sign(ad.counter), ..ad }.encode().to_vec(),
-            (Err(_), Some(said)) => RollCall { digest: self.auth.sign(said.counter), ..said }.encode().to_vec(),
+            (Ok(ad), _) => Advertisement {
+                digest: self.auth.sign(ad.counter),
+                ..ad
+            }
+            .encode()
+            .to_vec(),
+            (Err(_), Some(said)) => RollCall {
+                digest: self.auth.sign(said.counter),
+                ..said
+            }
+            .encode()
+            .to_vec(),
             (Err(_), None) => return payload.clone(),
         };
         signed.extend(payload.iter().skip(LEN));
@@ -171,6 +246,16 @@ impl Player {
 }
 
 fn authenticator(settings: &SettingsRecord) -> Authenticator {
-    let addresses: Vec<IpAddr> = settings.addresses.iter().map(|address| address.ip).collect();
-    Authenticator::new(&Key::from_raw(KEY), settings.vhid, &addresses, settings.openbsd_lladdr, settings.link_local)
+    let addresses: Vec<IpAddr> = settings
+        .addresses
+        .iter()
+        .map(|address| address.ip)
+        .collect();
+    Authenticator::new(
+        &Key::from_raw(KEY),
+        settings.vhid,
+        &addresses,
+        settings.openbsd_lladdr,
+        settings.link_local,
+    )
 }

@@ -3,8 +3,11 @@ use crate::proto::{Key, Vhost, wire};
 use crate::types::{AdvBase, AdvSkew, Cause, Demotion, Family, Page, State, Vhid};
 
 fn settings(advskew: u8) -> Settings {
-    let mut settings =
-        Settings::new(Vhid::new(40).unwrap(), vec!["10.0.0.9/24".parse().unwrap()], Key::new(b"a secret password").unwrap());
+    let mut settings = Settings::new(
+        Vhid::new(40).unwrap(),
+        vec!["10.0.0.9/24".parse().unwrap()],
+        Key::new(b"a secret password").unwrap(),
+    );
     settings.advskew = AdvSkew(advskew);
     settings.preempt = crate::proto::Preempt::On;
     settings
@@ -15,7 +18,12 @@ fn at(millis: u64) -> Timestamp {
 }
 
 /// Feeds a machine as the engine does, and records it.
-fn feed(journal: &mut Journal, machine: &mut Vhost, now: Timestamp, input: Input<'_>) -> Option<Timestamp> {
+fn feed(
+    journal: &mut Journal,
+    machine: &mut Vhost,
+    now: Timestamp,
+    input: Input<'_>,
+) -> Option<Timestamp> {
     let mut inputs = vec![input];
     let mut wake = None;
     while let Some(input) = inputs.pop() {
@@ -25,7 +33,10 @@ fn feed(journal: &mut Journal, machine: &mut Vhost, now: Timestamp, input: Input
             let output = machine.poll();
             journal.output(7, &output);
             match output {
-                Output::Transmit(transmit) => inputs.push(Input::Sent { family: transmit.family, ok: true }),
+                Output::Transmit(transmit) => inputs.push(Input::Sent {
+                    family: transmit.family,
+                    ok: true,
+                }),
                 Output::Idle(deadline) => {
                     wake = deadline;
                     break;
@@ -39,33 +50,69 @@ fn feed(journal: &mut Journal, machine: &mut Vhost, now: Timestamp, input: Input
 }
 
 /// A packet with something else in it. The digest covers neither advbase nor advskew.
-fn forge(payload: &[u8], change: impl Fn(wire::Advertisement) -> wire::Advertisement) -> [u8; wire::LEN] {
+fn forge(
+    payload: &[u8],
+    change: impl Fn(wire::Advertisement) -> wire::Advertisement,
+) -> [u8; wire::LEN] {
     change(wire::Advertisement::decode(payload).unwrap()).encode()
 }
 
 /// Becomes master, hears a better and a forged one, is demoted and stops.
 fn life(journal: &mut Journal, seed: u64, until_ms: u64) {
     let mut machine = Vhost::new(settings(100), seed);
-    journal.vhost(at(1), 7, &"web".parse().unwrap(), &"eth0".parse().unwrap(), seed, &settings(100));
+    journal.vhost(
+        at(1),
+        7,
+        &"web".parse().unwrap(),
+        &"eth0".parse().unwrap(),
+        seed,
+        &settings(100),
+    );
     let source = Some("10.0.0.1".parse().unwrap());
-    feed(journal, &mut machine, at(1), Input::OwnAddress { family: Family::V4, address: source });
+    feed(
+        journal,
+        &mut machine,
+        at(1),
+        Input::OwnAddress {
+            family: Family::V4,
+            address: source,
+        },
+    );
     let mut wake = feed(journal, &mut machine, at(1), Input::LinkUp);
     while let Some(next) = wake.filter(|next| *next < at(until_ms)) {
         wake = feed(journal, &mut machine, next, Input::Timer);
     }
     assert_eq!(machine.state(), State::Master);
     let peer = Vhost::new(settings(0), seed + 1);
-    let good =
-        forge(&peer.bow_out_packets(0)[0].payload, |ad| wire::Advertisement { advbase: AdvBase(1), advskew: AdvSkew(0), ..ad });
+    let good = forge(&peer.bow_out_packets(0)[0].payload, |ad| {
+        wire::Advertisement {
+            advbase: AdvBase(1),
+            advskew: AdvSkew(0),
+            ..ad
+        }
+    });
     let mut packet = |payload: &[u8]| {
-        let received =
-            wire::Received { src: "10.0.0.2".parse().unwrap(), dst: "224.0.0.18".parse().unwrap(), mac: None, ttl: 255, payload };
+        let received = wire::Received {
+            src: "10.0.0.2".parse().unwrap(),
+            dst: "224.0.0.18".parse().unwrap(),
+            mac: None,
+            ttl: 255,
+            payload,
+        };
         feed(journal, &mut machine, at(until_ms), Input::Packet(received))
     };
-    let forged = forge(&good, |ad| wire::Advertisement { digest: [1; 20], ..ad });
+    let forged = forge(&good, |ad| wire::Advertisement {
+        digest: [1; 20],
+        ..ad
+    });
     packet(&forged);
     packet(&good);
-    feed(journal, &mut machine, at(until_ms + 10), Input::Demote(Demotion::MAX));
+    feed(
+        journal,
+        &mut machine,
+        at(until_ms + 10),
+        Input::Demote(Demotion::MAX),
+    );
     journal.reconfigured(at(until_ms + 20), 7, &settings(10));
     machine.reconfigure(settings(10), at(until_ms + 20));
     loop {
@@ -97,9 +144,15 @@ fn a_life_replays_without_its_key() {
     let contents = read(&path).unwrap();
     let replayed = replay(&contents.entries);
     assert_eq!(replayed.difference, None);
-    assert!(replayed.inputs > 100 && replayed.skipped == 0, "{replayed:?}");
+    assert!(
+        replayed.inputs > 100 && replayed.skipped == 0,
+        "{replayed:?}"
+    );
     let bytes = fs::read(&path).unwrap();
-    assert!(!bytes.windows(8).any(|window| window == b"a secret"), "the key is not in it");
+    assert!(
+        !bytes.windows(8).any(|window| window == b"a secret"),
+        "the key is not in it"
+    );
 }
 
 #[test]
@@ -112,11 +165,17 @@ fn the_first_difference_is_found() {
     for index in 0..entries.len() {
         let mut entries = entries.clone();
         let expected = match &mut entries[index] {
-            Entry::Output { output: OutputRecord::Transmit { counter, .. }, .. } => {
+            Entry::Output {
+                output: OutputRecord::Transmit { counter, .. },
+                ..
+            } => {
                 *counter += 1;
                 "Transmit"
             }
-            Entry::Output { output: OutputRecord::Transition(transition), .. } => {
+            Entry::Output {
+                output: OutputRecord::Transition(transition),
+                ..
+            } => {
                 transition.cause = Cause::Tie;
                 "Transition"
             }
@@ -124,7 +183,10 @@ fn the_first_difference_is_found() {
         };
         changed += 1;
         let difference = replay(&entries).difference.expect(expected);
-        assert!(difference.record <= index + 1 && index + 1 - difference.record < 4, "{difference:?}");
+        assert!(
+            difference.record <= index + 1 && index + 1 - difference.record < 4,
+            "{difference:?}"
+        );
     }
     assert!(changed > 20);
 }
@@ -143,10 +205,22 @@ fn a_journal_that_was_cut_anywhere_reads_and_goes_on() {
         assert!(entries.starts_with(&contents.entries));
         assert_eq!(replay(&contents.entries).difference, None, "cut at {cut}");
         let (_, mut recorder) = journal(&directory, 1 << 20);
-        recorder.note(at(5), 7, Note::Effect { hook: "h".parse().unwrap(), effect: "e".into(), outcome: "changed".into() });
+        recorder.note(
+            at(5),
+            7,
+            Note::Effect {
+                hook: "h".parse().unwrap(),
+                effect: "e".into(),
+                outcome: "changed".into(),
+            },
+        );
         let after = read(&path).unwrap();
         assert!(!after.torn);
-        assert_eq!(after.entries.len(), contents.entries.len() + 2, "a start and a note");
+        assert_eq!(
+            after.entries.len(),
+            contents.entries.len() + 2,
+            "a start and a note"
+        );
     }
 }
 
@@ -157,14 +231,25 @@ fn two_files_of_bounded_size() {
     life(&mut recorder, 42, 3_000_000);
     for file in [path.clone(), older(&path)] {
         let length = fs::metadata(&file).unwrap().len();
-        assert!(length < 20_000 + 1_000, "{} has {length} bytes", file.display());
+        assert!(
+            length < 20_000 + 1_000,
+            "{} has {length} bytes",
+            file.display()
+        );
     }
     assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 2);
     let entries = read(&path).unwrap().entries;
     let replayed = replay(&entries);
-    assert!(replayed.difference.is_none() && replayed.skipped > 100, "its beginning is gone, and that is said");
+    assert!(
+        replayed.difference.is_none() && replayed.skipped > 100,
+        "its beginning is gone, and that is said"
+    );
     let told = stories(&entries);
-    assert_eq!(told.last().unwrap().vhost.as_str(), "web", "names are known all the same");
+    assert_eq!(
+        told.last().unwrap().vhost.as_str(),
+        "web",
+        "names are known all the same"
+    );
     // The clock of the wall is that of the start, carried over.
     assert_eq!(told.last().unwrap().wall_ms, 1_000_000 + 3_000_029); // One millisecond is lost in two roundings.
 }
@@ -172,11 +257,22 @@ fn two_files_of_bounded_size() {
 #[test]
 fn a_journal_that_cannot_be_written_hurts_nobody() {
     let directory = tempfile::tempdir().unwrap();
-    let mut recorder = Journal::open(&directory.path().join("absent/journal"), Limits::default(), "test", at(0), 0);
+    let mut recorder = Journal::open(
+        &directory.path().join("absent/journal"),
+        Limits::default(),
+        "test",
+        at(0),
+        0,
+    );
     life(&mut recorder, 42, 10_000);
     assert!(recorder.lost() > 0);
     let (path, mut recorder) = journal(&directory, 1 << 20);
-    recorder.file = Some(fs::OpenOptions::new().write(true).open("/dev/full").unwrap());
+    recorder.file = Some(
+        fs::OpenOptions::new()
+            .write(true)
+            .open("/dev/full")
+            .unwrap(),
+    );
     life(&mut recorder, 42, 10_000);
     assert!(recorder.lost() > 0 && recorder.file.is_none());
     assert_eq!(read(&path).unwrap().entries.len(), 1, "the start");
@@ -187,16 +283,38 @@ fn stories_tell_cause_hooks_and_times() {
     let directory = tempfile::tempdir().unwrap();
     let (path, mut recorder) = journal(&directory, 1 << 20);
     let mut machine = Vhost::new(settings(0), 1);
-    recorder.vhost(at(0), 7, &"web".parse().unwrap(), &"eth0".parse().unwrap(), 1, &settings(0));
+    recorder.vhost(
+        at(0),
+        7,
+        &"web".parse().unwrap(),
+        &"eth0".parse().unwrap(),
+        1,
+        &settings(0),
+    );
     let wake = feed(&mut recorder, &mut machine, at(0), Input::LinkUp).unwrap();
     feed(&mut recorder, &mut machine, wake, Input::Timer);
     let hook: Name = "failover".parse().unwrap();
-    let effect = Note::Effect { hook: hook.clone(), effect: "hostname.set nodevir".into(), outcome: "changed".into() };
+    let effect = Note::Effect {
+        hook: hook.clone(),
+        effect: "hostname.set nodevir".into(),
+        outcome: "changed".into(),
+    };
     recorder.note(wake + Duration::from_micros(3400), 7, effect);
     let took = Duration::from_micros(25_300);
-    let run = Note::HookRun { hook, entry: "on_master".into(), seq: 2, took, error: String::new() };
+    let run = Note::HookRun {
+        hook,
+        entry: "on_master".into(),
+        seq: 2,
+        took,
+        error: String::new(),
+    };
     recorder.note(wake + took, 7, run);
-    feed(&mut recorder, &mut machine, wake + Duration::from_millis(500), Input::Shutdown);
+    feed(
+        &mut recorder,
+        &mut machine,
+        wake + Duration::from_millis(500),
+        Input::Shutdown,
+    );
     let mut told = Page::default();
     for story in stories(&read(&path).unwrap().entries) {
         story.tell("", &mut told);
@@ -215,7 +333,14 @@ fn stories_tell_cause_hooks_and_times() {
 /// Becomes master, and ends there.
 fn killed_as_master(recorder: &mut Journal, start: u64) -> Timestamp {
     let mut machine = Vhost::new(settings(0), 1);
-    recorder.vhost(at(start), 7, &"web".parse().unwrap(), &"eth0".parse().unwrap(), 1, &settings(0));
+    recorder.vhost(
+        at(start),
+        7,
+        &"web".parse().unwrap(),
+        &"eth0".parse().unwrap(),
+        1,
+        &settings(0),
+    );
     let wake = feed(recorder, &mut machine, at(start), Input::LinkUp).unwrap();
     feed(recorder, &mut machine, wake, Input::Timer);
     wake
@@ -225,7 +350,17 @@ fn killed_as_master(recorder: &mut Journal, start: u64) -> Timestamp {
 fn a_life_that_was_killed_is_told_as_what_it_was() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("journal");
-    let open = |now: u64| Journal::open(&path, Limits { file_bytes: 1 << 20 }, "1", at(now), 1_000_000 + now);
+    let open = |now: u64| {
+        Journal::open(
+            &path,
+            Limits {
+                file_bytes: 1 << 20,
+            },
+            "1",
+            at(now),
+            1_000_000 + now,
+        )
+    };
     // Its keeper saw the first one die; nobody saw the second, and the third ended in good order.
     killed_as_master(&mut open(0), 0);
     let mut second = open(9_000);
@@ -234,7 +369,14 @@ fn a_life_that_was_killed_is_told_as_what_it_was() {
     drop(second);
     let mut third = open(20_000);
     let mut machine = Vhost::new(settings(0), 1);
-    third.vhost(at(20_000), 7, &"web".parse().unwrap(), &"eth0".parse().unwrap(), 1, &settings(0));
+    third.vhost(
+        at(20_000),
+        7,
+        &"web".parse().unwrap(),
+        &"eth0".parse().unwrap(),
+        1,
+        &settings(0),
+    );
     feed(&mut third, &mut machine, at(20_000), Input::LinkUp);
     feed(&mut third, &mut machine, at(20_001), Input::Shutdown);
     drop(third);

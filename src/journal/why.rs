@@ -63,7 +63,12 @@ impl Teller {
                 self.open.clear();
             }
             Entry::Continued { at, wall_ms } => (self.now, self.wall) = (*at, (*wall_ms, *at)),
-            Entry::Vhost { vhost, name, interface, .. } => {
+            Entry::Vhost {
+                vhost,
+                name,
+                interface,
+                ..
+            } => {
                 self.names.insert(*vhost, (name.clone(), interface.clone()));
             }
             Entry::Removed { at, vhost } => {
@@ -72,7 +77,10 @@ impl Teller {
             }
             Entry::Died { at, how } => self.mourn(*at, how),
             Entry::Reconfigured { at, .. } | Entry::Input { at, .. } => self.now = *at,
-            Entry::Output { vhost, output: OutputRecord::Transition(transition) } => self.begin(*vhost, transition),
+            Entry::Output {
+                vhost,
+                output: OutputRecord::Transition(transition),
+            } => self.begin(*vhost, transition),
             Entry::Output { vhost, output } => self.output(*vhost, output),
             Entry::Note { at, vhost, note } => {
                 self.now = *at;
@@ -83,9 +91,14 @@ impl Teller {
 
     fn begin(&mut self, vhost: usize, transition: &Transition) {
         let wall_ms = self.wall_ms();
-        let Some((name, interface)) = self.names.get(&vhost) else { return };
+        let Some((name, interface)) = self.names.get(&vhost) else {
+            return;
+        };
         self.states.insert(vhost, (transition.to, transition.seq));
-        let first = self.open.insert(vhost, (self.stories.len(), self.now)).is_none();
+        let first = self
+            .open
+            .insert(vhost, (self.stories.len(), self.now))
+            .is_none();
         self.stories.push(Story {
             wall_ms,
             vhost: name.clone(),
@@ -93,8 +106,13 @@ impl Teller {
             transition: transition.clone(),
             followed: Vec::new(),
         });
-        let before = self.stories.get(self.died.start).filter(|_| first && !self.died.is_empty());
-        if let Some(again) = before.map(|story| format!("started again: {}", story.transition.cause)) {
+        let before = self
+            .stories
+            .get(self.died.start)
+            .filter(|_| first && !self.died.is_empty());
+        if let Some(again) =
+            before.map(|story| format!("started again: {}", story.transition.cause))
+        {
             self.follow(vhost, again);
         }
     }
@@ -108,13 +126,24 @@ impl Teller {
     fn bury(&mut self) {
         let (first, wall_ms) = (self.stories.len(), self.wall_ms());
         for (vhost, (state, seq)) in std::mem::take(&mut self.states) {
-            let Some((name, interface)) = self.names.get(&vhost).filter(|_| state != State::Init) else { continue };
-            let cause = Cause::Died { how: UNSEEN.to_owned() };
+            let Some((name, interface)) = self.names.get(&vhost).filter(|_| state != State::Init)
+            else {
+                continue;
+            };
+            let cause = Cause::Died {
+                how: UNSEEN.to_owned(),
+            };
             self.stories.push(Story {
                 wall_ms,
                 vhost: name.clone(),
                 interface: Some(interface.clone()),
-                transition: Transition { from: state, to: State::Init, cause, peer: None, seq },
+                transition: Transition {
+                    from: state,
+                    to: State::Init,
+                    cause,
+                    peer: None,
+                    seq,
+                },
                 followed: Vec::new(),
             });
         }
@@ -126,23 +155,40 @@ impl Teller {
         let (wall, began) = self.wall;
         for story in self.stories.get_mut(self.died.clone()).unwrap_or_default() {
             story.wall_ms = wall.saturating_sub(millis(began.since(at)));
-            story.transition.cause = Cause::Died { how: how.to_owned() };
+            story.transition.cause = Cause::Died {
+                how: how.to_owned(),
+            };
         }
     }
 
     fn output(&mut self, vhost: usize, output: &OutputRecord) {
         match output {
-            OutputRecord::Transmit { bow_out: true, family: Family::V4, .. } => {
+            OutputRecord::Transmit {
+                bow_out: true,
+                family: Family::V4,
+                ..
+            } => {
                 self.follow(vhost, "sent a bow-out over IPv4".to_owned());
             }
-            OutputRecord::Transmit { bow_out: true, family: Family::V6, .. } => {
+            OutputRecord::Transmit {
+                bow_out: true,
+                family: Family::V6,
+                ..
+            } => {
                 self.follow(vhost, "sent a bow-out over IPv6".to_owned());
             }
             OutputRecord::WantMaster { cause, peer } => {
-                self.follow(vhost, format!("asked whether it may be master: {cause}, {peer}"));
+                self.follow(
+                    vhost,
+                    format!("asked whether it may be master: {cause}, {peer}"),
+                );
             }
-            OutputRecord::PeerClaim { peer } => self.follow(vhost, format!("heard a worse master, {peer}")),
-            OutputRecord::Answered { peer, .. } => self.follow(vhost, format!("{peer} is there, as backup")),
+            OutputRecord::PeerClaim { peer } => {
+                self.follow(vhost, format!("heard a worse master, {peer}"))
+            }
+            OutputRecord::Answered { peer, .. } => {
+                self.follow(vhost, format!("{peer} is there, as backup"))
+            }
             OutputRecord::Transmit { .. }
             | OutputRecord::Transition(_)
             | OutputRecord::AnnounceAgain
@@ -152,8 +198,14 @@ impl Teller {
     }
 
     fn follow(&mut self, vhost: usize, text: String) {
-        let Some((index, began)) = self.open.get(&vhost) else { return };
-        if let Some(story) = self.stories.get_mut(*index).filter(|story| story.followed.len() < LINES_MAX) {
+        let Some((index, began)) = self.open.get(&vhost) else {
+            return;
+        };
+        if let Some(story) = self
+            .stories
+            .get_mut(*index)
+            .filter(|story| story.followed.len() < LINES_MAX)
+        {
             story.followed.push((self.now.since(*began), text));
         }
     }
@@ -166,16 +218,42 @@ fn millis(time: Duration) -> u64 {
 impl fmt::Display for Note {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::HookRun { hook, entry, took, error, .. } if error.is_empty() => {
+            Self::HookRun {
+                hook,
+                entry,
+                took,
+                error,
+                ..
+            } if error.is_empty() => {
                 write!(f, "hook {hook} {entry}: done in {}", readable(*took))
             }
-            Self::HookRun { hook, entry, took, error, .. } => {
-                write!(f, "hook {hook} {entry}: failed after {}: {error}", readable(*took))
+            Self::HookRun {
+                hook,
+                entry,
+                took,
+                error,
+                ..
+            } => {
+                write!(
+                    f,
+                    "hook {hook} {entry}: failed after {}: {error}",
+                    readable(*took)
+                )
             }
-            Self::Health { hook, demotion: 0, .. } => write!(f, "hook {hook}: healthy"),
-            Self::Health { hook, demotion, reason } => write!(f, "hook {hook}: unhealthy, demotion {demotion}: {reason}"),
+            Self::Health {
+                hook, demotion: 0, ..
+            } => write!(f, "hook {hook}: healthy"),
+            Self::Health {
+                hook,
+                demotion,
+                reason,
+            } => write!(f, "hook {hook}: unhealthy, demotion {demotion}: {reason}"),
             Self::Remark { text } => f.write_str(text),
-            Self::Effect { hook, effect, outcome } => write!(f, "hook {hook} {effect}: {outcome}"),
+            Self::Effect {
+                hook,
+                effect,
+                outcome,
+            } => write!(f, "hook {hook} {effect}: {outcome}"),
         }
     }
 }
@@ -183,9 +261,20 @@ impl fmt::Display for Note {
 impl Story {
     /// Adds it to a page; `when` stands before it: the time of day.
     pub fn tell(&self, when: &str, page: &mut Page) {
-        let Transition { from, to, cause, peer, seq } = &self.transition;
+        let Transition {
+            from,
+            to,
+            cause,
+            peer,
+            seq,
+        } = &self.transition;
         let peer = peer.map(|peer| format!(" ({peer})")).unwrap_or_default();
-        writeln!(page, "{when}{}: {from} -> {to}: {cause}{peer}, {} #{seq}", self.vhost, cause.as_str());
+        writeln!(
+            page,
+            "{when}{}: {from} -> {to}: {cause}{peer}, {} #{seq}",
+            self.vhost,
+            cause.as_str()
+        );
         for (after, text) in &self.followed {
             writeln!(page, "    +{:>9}  {text}", readable(*after));
         }

@@ -20,7 +20,8 @@ type Spawned = oneshot::Sender<io::Result<StdStream>>;
 
 /// Asks the keeper for processes. Cheap to clone; any number of tasks may ask at the same time.
 ///
-/// Needs a tokio runtime with I/O: a task of its own carries the messages, and ends with the last clone.
+/// Needs a tokio runtime with I/O: a task of its own carries the messages, and ends with the last
+/// clone.
 #[derive(Debug, Clone)]
 pub struct Client {
     orders: mpsc::UnboundedSender<Order>,
@@ -34,8 +35,8 @@ pub struct Exits {
     before: Option<Predecessor>,
 }
 
-/// What the carrying task is to do. Bounded by the number of children, each of which is asked for once and
-/// killed once.
+/// What the carrying task is to do. Bounded by the number of children, each of which is asked for
+/// once and killed once.
 #[derive(Debug)]
 enum Order {
     Spawn(ChildId, Role, Spawned, Option<oneshot::Sender<HowEnded>>),
@@ -59,9 +60,9 @@ impl Client {
         Ok((client, Exits { before, ..exits }))
     }
 
-    /// For a process without a keeper, such as `carpd check`: starts one from this binary or, in a test, from
-    /// another. It ends with the last clone of the client. Call it from the main thread or one that lives as
-    /// long: the keeper ends with the thread that started it.
+    /// For a process without a keeper, such as `carpd check`: starts one from this binary or, in a
+    /// test, from another. It ends with the last clone of the client. Call it from the main thread
+    /// or one that lives as long: the keeper ends with the thread that started it.
     ///
     /// # Errors
     /// The program could not be started.
@@ -75,7 +76,10 @@ impl Client {
     /// Of a keeper that is gone.
     #[cfg(test)]
     pub(crate) fn of_nobody() -> Self {
-        Self { orders: mpsc::unbounded_channel().0, next: std::sync::Arc::default() }
+        Self {
+            orders: mpsc::unbounded_channel().0,
+            next: std::sync::Arc::default(),
+        }
     }
 
     fn over(socket: OwnedFd, keeper: Option<Child>) -> io::Result<(Self, Exits)> {
@@ -95,7 +99,16 @@ impl Client {
                 drop(tokio::task::spawn_blocking(move || keeper.wait()));
             }
         });
-        Ok((Self { orders, next: std::sync::Arc::new(AtomicU64::new(1)) }, Exits { receiver, before: None }))
+        Ok((
+            Self {
+                orders,
+                next: std::sync::Arc::new(AtomicU64::new(1)),
+            },
+            Exits {
+                receiver,
+                before: None,
+            },
+        ))
     }
 
     /// Starts a process and gives our end of its socket.
@@ -105,18 +118,26 @@ impl Client {
     pub async fn spawn(&self, role: Role) -> io::Result<(ChildId, StdStream)> {
         let id = ChildId(self.next.fetch_add(1, Ordering::Relaxed));
         let (answer, answered) = oneshot::channel();
-        self.orders.send(Order::Spawn(id, role, answer, None)).map_err(|_| gone())?;
+        self.orders
+            .send(Order::Spawn(id, role, answer, None))
+            .map_err(|_| gone())?;
         Ok((id, answered.await.map_err(|_| gone())??))
     }
 
-    /// As [`Self::spawn`], and tells how the process ended: to whoever asked for it, besides [`Exits::next`].
+    /// As [`Self::spawn`], and tells how the process ended: to whoever asked for it, besides
+    /// [`Exits::next`].
     ///
     /// # Errors
     /// As [`Self::spawn`].
-    pub async fn spawn_watched(&self, role: Role) -> io::Result<(ChildId, StdStream, oneshot::Receiver<HowEnded>)> {
+    pub async fn spawn_watched(
+        &self,
+        role: Role,
+    ) -> io::Result<(ChildId, StdStream, oneshot::Receiver<HowEnded>)> {
         let id = ChildId(self.next.fetch_add(1, Ordering::Relaxed));
         let ((answer, answered), (ended, end)) = (oneshot::channel(), oneshot::channel());
-        self.orders.send(Order::Spawn(id, role, answer, Some(ended))).map_err(|_| gone())?;
+        self.orders
+            .send(Order::Spawn(id, role, answer, Some(ended)))
+            .map_err(|_| gone())?;
         Ok((id, answered.await.map_err(|_| gone())??, end))
     }
 
@@ -187,7 +208,8 @@ async fn carry(
                     Report::Spawned(id) => {
                         let stream = descriptor.map(StdStream::from).ok_or_else(|| io::Error::from(Errno::EBADMSG));
                         if let Some(answer) = waiting.remove(&id) {
-                            // Whoever asked may have given up; then the socket closes and the child ends.
+                            // Whoever asked may have given up; then the socket closes and the child
+                            // ends.
                             drop(answer.send(stream));
                         }
                     }

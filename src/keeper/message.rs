@@ -1,5 +1,5 @@
-//! What engine and keeper say to each other. Both are this binary and trust each other; the messages are
-//! small, so each is one packet.
+//! What engine and keeper say to each other. Both are this binary and trust each other; the
+//! messages are small, so each is one packet.
 
 use std::fmt;
 
@@ -42,9 +42,15 @@ impl Role {
     #[must_use]
     pub fn arguments(self) -> Vec<String> {
         match self {
-            Self::Runner { memory_bytes } => vec![message::RUNNER_ROLE.to_owned(), memory_bytes.to_string()],
+            Self::Runner { memory_bytes } => {
+                vec![message::RUNNER_ROLE.to_owned(), memory_bytes.to_string()]
+            }
             Self::WasmRunner { memory_bytes } => {
-                vec![message::RUNNER_ROLE.to_owned(), memory_bytes.to_string(), message::RUNNER_WASM.to_owned()]
+                vec![
+                    message::RUNNER_ROLE.to_owned(),
+                    memory_bytes.to_string(),
+                    message::RUNNER_WASM.to_owned(),
+                ]
             }
             Self::Compiler => vec![message::COMPILER_ROLE.to_owned()],
             Self::Helper => vec!["__helper".to_owned()],

@@ -1,9 +1,9 @@
 //! The parent process: spawns and kills the others, and cleans up after them.
 //!
-//! It has one thread and no async runtime. An engine with two capabilities can give nobody another uid, nor
-//! kill who has one; so the keeper does it, and hands over one end of a socket ([`message`]).
-//! Every process is spawned from the main thread: the signal that ends a child with its parent is sent when
-//! the *thread* that made it ends.
+//! It has one thread and no async runtime. An engine with two capabilities can give nobody another
+//! uid, nor kill who has one; so the keeper does it, and hands over one end of a socket
+//! ([`message`]). Every process is spawned from the main thread: the signal that ends a child with
+//! its parent is sent when the *thread* that made it ends.
 
 mod client;
 mod descriptors;
@@ -33,25 +33,40 @@ pub const ENGINE_ROLE: &str = "__engine";
 /// This binary, also after the file was replaced by another version.
 const SELF: &str = "/proc/self/exe";
 
-/// The whole life of the keeper process: starts the engine (`__engine` and `arguments`) with its socket as
-/// standard input, forwards TERM, INT, HUP, USR1 and USR2 to it, serves its requests, and kills what is left
-/// when it ends. An engine that died by accident is started again, with growing pauses. The exit status is the
-/// engine's; 70 (`EX_SOFTWARE`) if it was to end and died instead.
+/// The whole life of the keeper process: starts the engine (`__engine` and `arguments`) with its
+/// socket as standard input, forwards TERM, INT, HUP, USR1 and USR2 to it, serves its requests, and
+/// kills what is left when it ends. An engine that died by accident is started again, with growing
+/// pauses. The exit status is the engine's; 70 (`EX_SOFTWARE`) if it was to end and died instead.
 ///
 /// Helpers and readers get `told` as their arguments: what they may do is not the engine's to say.
 #[must_use]
 pub fn run(arguments: &[OsString], told: &[OsString]) -> ExitCode {
-    finish(supervise::run(Path::new(SELF), arguments, Told { arguments: told, handed: None }))
+    finish(supervise::run(
+        Path::new(SELF),
+        arguments,
+        Told {
+            arguments: told,
+            handed: None,
+        },
+    ))
 }
 
-/// As [`run`]; the engine, helpers and readers, and no other child, also get this descriptor, under the same number.
+/// As [`run`]; the engine, helpers and readers, and no other child, also get this descriptor, under
+/// the same number.
 #[must_use]
 pub fn run_with(arguments: &[OsString], told: &[OsString], handed: &OwnedFd) -> ExitCode {
-    finish(supervise::run(Path::new(SELF), arguments, Told { arguments: told, handed: Some(handed.as_fd()) }))
+    finish(supervise::run(
+        Path::new(SELF),
+        arguments,
+        Told {
+            arguments: told,
+            handed: Some(handed.as_fd()),
+        },
+    ))
 }
 
-/// A keeper whose engine is the process that started it and holds the other end of standard input; ends with
-/// that socket.
+/// A keeper whose engine is the process that started it and holds the other end of standard input;
+/// ends with that socket.
 #[must_use]
 pub fn serve() -> ExitCode {
     finish(supervise::serve().map(|()| 0))

@@ -15,14 +15,24 @@ use tracing::debug;
 
 use super::message::Role;
 
-/// Signals that an operator or a terminal sends to a whole group. The keeper reads them from a descriptor;
-/// its children inherit them blocked, so that none is lost or deadly before a child is ready.
+/// Signals that an operator or a terminal sends to a whole group. The keeper reads them from a
+/// descriptor; its children inherit them blocked, so that none is lost or deadly before a child is
+/// ready.
 pub(super) fn group_signals() -> SigSet {
-    [Signal::SIGTERM, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGHUP, Signal::SIGUSR1, Signal::SIGUSR2].into_iter().collect()
+    [
+        Signal::SIGTERM,
+        Signal::SIGINT,
+        Signal::SIGQUIT,
+        Signal::SIGHUP,
+        Signal::SIGUSR1,
+        Signal::SIGUSR2,
+    ]
+    .into_iter()
+    .collect()
 }
 
-/// For the engine, once its signal handlers stand: lets through what the keeper blocked around its start.
-/// Before that, signals wait.
+/// For the engine, once its signal handlers stand: lets through what the keeper blocked around its
+/// start. Before that, signals wait.
 ///
 /// # Errors
 /// What the system said; there is no reason why it should refuse.
@@ -30,8 +40,9 @@ pub fn unblock_signals() -> io::Result<()> {
     Ok(group_signals().thread_unblock()?)
 }
 
-/// By how much the engine's niceness (nice(2)) is below the keeper's. Measured with 1,000 virtual hosts that change hands while their hooks
-/// run on two processors: both nodes hold an address for 20 ms instead of 150 (median).
+/// By how much the engine's niceness (nice(2)) is below the keeper's. Measured with 1,000 virtual
+/// hosts that change hands while their hooks run on two processors: both nodes hold an address for
+/// 20 ms instead of 150 (median).
 const ENGINE_FIRST: i32 = 10;
 
 /// Where the system bus is, if not at the usual place.
@@ -40,7 +51,8 @@ const BUS: &str = "DBUS_SYSTEM_BUS_ADDRESS";
 /// Where the directory of credentials is, if the service manager made one.
 const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
 
-/// What helpers and readers are told by the keeper, whoever asked for one: where to read what they may do.
+/// What helpers and readers are told by the keeper, whoever asked for one: where to read what they
+/// may do.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Told<'a> {
     /// After the role. Without any a helper takes orders from a command of the operator's own.
@@ -53,13 +65,23 @@ pub(super) struct Told<'a> {
 pub(super) fn child(program: &Path, role: Role, told: Told<'_>) -> io::Result<(Pid, UnixStream)> {
     let (ours, theirs) = UnixStream::pair()?;
     let own = role.arguments();
-    let (more, handed) =
-        if matches!(role, Role::Helper | Role::Reader) { (told.arguments, told.handed) } else { (&[][..], None) };
-    let arguments = own.iter().map(OsStr::new).chain(more.iter().map(AsRef::as_ref));
+    let (more, handed) = if matches!(role, Role::Helper | Role::Reader) {
+        (told.arguments, told.handed)
+    } else {
+        (&[][..], None)
+    };
+    let arguments = own
+        .iter()
+        .map(OsStr::new)
+        .chain(more.iter().map(AsRef::as_ref));
     let mut command = command(program, arguments, theirs.into());
     // Its own environment: no secrets, nothing that the C library listens to.
     // One heap for all threads: every further one would take 64 MiB of a runner's address space.
-    command.env_clear().env("MALLOC_ARENA_MAX", "1").stdout(Stdio::null()).current_dir("/");
+    command
+        .env_clear()
+        .env("MALLOC_ARENA_MAX", "1")
+        .stdout(Stdio::null())
+        .current_dir("/");
     let variable = match role {
         // It speaks with systemd.
         Role::Helper => Some(BUS),
@@ -70,19 +92,27 @@ pub(super) fn child(program: &Path, role: Role, told: Told<'_>) -> io::Result<(P
     Ok((started_with(&mut command, handed)?, ours))
 }
 
-/// Starts the engine, which keeps the environment, standard output, standard error and the descriptor that is handed
-/// to it.
-pub(super) fn engine(program: &Path, arguments: &[OsString], socket: OwnedFd, handed: Option<BorrowedFd<'_>>) -> io::Result<Pid> {
-    let arguments = std::iter::once(OsStr::new(super::ENGINE_ROLE)).chain(arguments.iter().map(AsRef::as_ref));
+/// Starts the engine, which keeps the environment, standard output, standard error and the
+/// descriptor that is handed to it.
+pub(super) fn engine(
+    program: &Path,
+    arguments: &[OsString],
+    socket: OwnedFd,
+    handed: Option<BorrowedFd<'_>>,
+) -> io::Result<Pid> {
+    let arguments =
+        std::iter::once(OsStr::new(super::ENGINE_ROLE)).chain(arguments.iter().map(AsRef::as_ref));
     let engine = started_with(&mut command(program, arguments, socket), handed)?;
     put_first(engine);
     Ok(engine)
 }
 
-/// Hooks, and whatever else this machine does, must not hold up the protocol. Only root may have it so; without that the engine is
-/// one process among others.
+/// Hooks, and whatever else this machine does, must not hold up the protocol. Only root may have it
+/// so; without that the engine is one process among others.
 fn put_first(engine: Pid) {
-    let Some(pid) = rustix::process::Pid::from_raw(engine.as_raw()) else { return };
+    let Some(pid) = rustix::process::Pid::from_raw(engine.as_raw()) else {
+        return;
+    };
     let own = rustix::process::getpriority_process(None).unwrap_or(0);
     if let Err(error) = rustix::process::setpriority_process(Some(pid), own - ENGINE_FIRST) {
         debug!(%error, "The engine runs with the priority of any other process");
@@ -100,10 +130,16 @@ fn started_with(command: &mut Command, handed: Option<BorrowedFd<'_>>) -> io::Re
 
 /// Starts a keeper without an engine of its own, for the calling process.
 pub(super) fn keeper(program: &Path, socket: OwnedFd) -> io::Result<std::process::Child> {
-    command(program, std::iter::once(OsStr::new(super::ROLE)), socket).stdout(Stdio::null()).spawn()
+    command(program, std::iter::once(OsStr::new(super::ROLE)), socket)
+        .stdout(Stdio::null())
+        .spawn()
 }
 
-fn command<'a>(program: &Path, arguments: impl Iterator<Item = &'a OsStr>, stdin: OwnedFd) -> Command {
+fn command<'a>(
+    program: &Path,
+    arguments: impl Iterator<Item = &'a OsStr>,
+    stdin: OwnedFd,
+) -> Command {
     let mut command = Command::new(program);
     command.arg0("carpd").args(arguments).stdin(stdin);
     command

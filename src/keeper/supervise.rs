@@ -85,7 +85,8 @@ impl End {
     }
 }
 
-/// Starts the engine and stays until it has ended in good order; starts it again when it died by accident.
+/// Starts the engine and stays until it has ended in good order; starts it again when it died by
+/// accident.
 pub(super) fn run(program: &Path, arguments: &[OsString], told: Told<'_>) -> io::Result<u8> {
     let mut keeper = Keeper::new(prepare()?, None, told);
     let mut pause = RESTART_FIRST;
@@ -105,17 +106,33 @@ pub(super) fn run(program: &Path, arguments: &[OsString], told: Told<'_>) -> io:
         let end = keeper.work()?;
         let (died, hung) = (clock::now(), keeper.hung);
         keeper.bury();
-        let End::Accident(how) = end else { return Ok(end.code()) };
+        let End::Accident(how) = end else {
+            return Ok(end.code());
+        };
         if last {
             return Ok(end.code());
         }
-        pause = if clock::now().since(began) > RESTART_HEALTHY { RESTART_FIRST } else { pause };
-        before = Some(Predecessor { at: died, how: in_words(how, hung) });
+        pause = if clock::now().since(began) > RESTART_HEALTHY {
+            RESTART_FIRST
+        } else {
+            pause
+        };
+        before = Some(Predecessor {
+            at: died,
+            how: in_words(how, hung),
+        });
         if keeper.stopping {
-            error!(how, "The engine died before it had stopped; starts it again to undo what it left");
+            error!(
+                how,
+                "The engine died before it had stopped; starts it again to undo what it left"
+            );
             continue;
         }
-        error!(how, restart_ms = pause.as_millis(), "The engine died; starts it again");
+        error!(
+            how,
+            restart_ms = pause.as_millis(),
+            "The engine died; starts it again"
+        );
         keeper.sleep(pause)?;
         pause = (pause * 2).min(RESTART_MAX);
     }
@@ -124,7 +141,10 @@ pub(super) fn run(program: &Path, arguments: &[OsString], told: Told<'_>) -> io:
 /// How an engine died, for whoever asks why its virtual hosts changed their state.
 fn in_words(how: &str, hung: Option<Duration>) -> String {
     match hung {
-        Some(silent) => format!("its engine hung for {:.1} s, and its keeper killed it", silent.as_secs_f64()),
+        Some(silent) => format!(
+            "its engine hung for {:.1} s, and its keeper killed it",
+            silent.as_secs_f64()
+        ),
         None if how == PANICKED => format!("its engine died of {how}"),
         None => format!("its engine was killed by {how}"),
     }
@@ -148,7 +168,10 @@ fn prepare() -> io::Result<SignalFd> {
     signals.thread_block()?;
     signals.add(Signal::SIGCHLD);
     signals.thread_block()?;
-    Ok(SignalFd::with_flags(&signals, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?)
+    Ok(SignalFd::with_flags(
+        &signals,
+        SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK,
+    )?)
 }
 
 impl<'a> Keeper<'a> {
@@ -173,7 +196,9 @@ impl<'a> Keeper<'a> {
     /// Until the engine has ended.
     fn work(&mut self) -> io::Result<End> {
         loop {
-            let patience = self.engine.map(|_| self.watchdog.map_or(PULSE, |interval| interval.min(PULSE)));
+            let patience = self
+                .engine
+                .map(|_| self.watchdog.map_or(PULSE, |interval| interval.min(PULSE)));
             let (signalled, readable) = self.wait(patience)?;
             if signalled && let Some(end) = self.heed_signals()? {
                 return Ok(end);
@@ -189,9 +214,12 @@ impl<'a> Keeper<'a> {
         }
     }
 
-    /// An engine that no longer comes round its loop is killed; one that does lets the service manager know.
+    /// An engine that no longer comes round its loop is killed; one that does lets the service
+    /// manager know.
     fn feel_the_pulse(&mut self) {
-        let Some(beat) = self.will.as_ref().and_then(Reader::heartbeat) else { return };
+        let Some(beat) = self.will.as_ref().and_then(Reader::heartbeat) else {
+            return;
+        };
         let Some(engine) = self.engine else { return };
         let now = clock::now();
         let slept = now.since(self.felt) > PULSE * 4;
@@ -209,8 +237,15 @@ impl<'a> Keeper<'a> {
                 _ = sd_notify::notify(&[sd_notify::NotifyState::Watchdog]);
             }
         } else if self.hung.is_none() {
-            let doing = self.will.as_ref().and_then(Reader::step).unwrap_or_else(|| "nothing that it notes".to_owned());
-            error!(silent_ms = silent.as_millis(), doing, "The engine hangs; kills it");
+            let doing = self
+                .will
+                .as_ref()
+                .and_then(Reader::step)
+                .unwrap_or_else(|| "nothing that it notes".to_owned());
+            error!(
+                silent_ms = silent.as_millis(),
+                doing, "The engine hangs; kills it"
+            );
             self.hung = Some(silent);
             forward(engine, Signal::SIGKILL);
         }
@@ -226,8 +261,9 @@ impl<'a> Keeper<'a> {
         (self.engine, self.socket, self.hung) = (None, None, None);
     }
 
-    /// Tells an engine that was just started to stop, if that is all it was started for: what its predecessor left is undone, and
-    /// its end is an orderly one. The signal waits until it is ready for it.
+    /// Tells an engine that was just started to stop, if that is all it was started for: what its
+    /// predecessor left is undone, and its end is an orderly one. The signal waits until it is
+    /// ready for it.
     fn pass_on_stop(&self) {
         if let Some(engine) = self.engine.filter(|_| self.stopping) {
             forward(engine, Signal::SIGTERM);
@@ -252,12 +288,17 @@ impl<'a> Keeper<'a> {
     fn wait(&self, patience: Option<Duration>) -> io::Result<(bool, bool)> {
         let mut fds = vec![PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)];
         if let Some(socket) = &self.socket {
-            let write = if self.outbox.is_empty() { PollFlags::empty() } else { PollFlags::POLLOUT };
+            let write = if self.outbox.is_empty() {
+                PollFlags::empty()
+            } else {
+                PollFlags::POLLOUT
+            };
             fds.push(PollFd::new(socket.as_fd(), PollFlags::POLLIN | write));
         }
         // A part of a millisecond more, so that what was waited for has come.
         let timeout = patience.map_or(PollTimeout::NONE, |patience| {
-            PollTimeout::try_from(patience.saturating_add(Duration::from_millis(1))).unwrap_or(PollTimeout::MAX)
+            PollTimeout::try_from(patience.saturating_add(Duration::from_millis(1)))
+                .unwrap_or(PollTimeout::MAX)
         });
         match poll(&mut fds, timeout) {
             Ok(_) | Err(Errno::EINTR) => {}
@@ -270,12 +311,15 @@ impl<'a> Keeper<'a> {
     /// Forwards signals to the engine and collects ended children. Tells if the engine ended.
     fn heed_signals(&mut self) -> io::Result<Option<End>> {
         while let Some(info) = self.signals.read_signal()? {
-            let Ok(signal) = i32::try_from(info.ssi_signo).map_err(|_| ()).and_then(|n| Signal::try_from(n).map_err(|_| ()))
+            let Ok(signal) = i32::try_from(info.ssi_signo)
+                .map_err(|_| ())
+                .and_then(|n| Signal::try_from(n).map_err(|_| ()))
             else {
                 continue;
             };
             self.stopping |= matches!(signal, Signal::SIGTERM | Signal::SIGINT | Signal::SIGQUIT);
-            // Without an engine of its own the keeper ends with its socket, not by a signal to the group.
+            // Without an engine of its own the keeper ends with its socket, not by a signal to the
+            // group.
             if let Some(engine) = self.engine
                 && signal != Signal::SIGCHLD
             {
@@ -288,13 +332,19 @@ impl<'a> Keeper<'a> {
     fn collect(&mut self) -> io::Result<Option<End>> {
         loop {
             let (pid, how, end) = match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
-                Ok(WaitStatus::Exited(pid, PANIC)) => (pid, HowEnded::Status(PANIC), End::Accident(PANICKED)),
-                Ok(WaitStatus::Exited(pid, status)) => {
-                    (pid, HowEnded::Status(status), End::Orderly(u8::try_from(status).unwrap_or(u8::MAX)))
+                Ok(WaitStatus::Exited(pid, PANIC)) => {
+                    (pid, HowEnded::Status(PANIC), End::Accident(PANICKED))
                 }
-                Ok(WaitStatus::Signaled(pid, signal, _)) => {
-                    (pid, HowEnded::Signal(signal.as_str().to_owned()), End::Accident(signal.as_str()))
-                }
+                Ok(WaitStatus::Exited(pid, status)) => (
+                    pid,
+                    HowEnded::Status(status),
+                    End::Orderly(u8::try_from(status).unwrap_or(u8::MAX)),
+                ),
+                Ok(WaitStatus::Signaled(pid, signal, _)) => (
+                    pid,
+                    HowEnded::Signal(signal.as_str().to_owned()),
+                    End::Accident(signal.as_str()),
+                ),
                 Ok(WaitStatus::StillAlive) | Err(Errno::ECHILD) => return Ok(None),
                 Ok(_) | Err(Errno::EINTR) => continue,
                 Err(err) => return Err(err.into()),
@@ -303,7 +353,11 @@ impl<'a> Keeper<'a> {
                 debug!(%how, "The engine ended");
                 return Ok(Some(end));
             }
-            let ended = self.children.iter().find(|(_, child)| **child == pid).map(|(id, _)| *id);
+            let ended = self
+                .children
+                .iter()
+                .find(|(_, child)| **child == pid)
+                .map(|(id, _)| *id);
             if let Some(id) = ended {
                 self.children.remove(&id);
                 self.outbox.push_back((Report::Exited(id, how), None));
@@ -331,15 +385,21 @@ impl<'a> Keeper<'a> {
 
     fn serve_request(&mut self, request: Request) {
         match request {
-            Request::Spawn(id, _) if self.children.len() >= MAX_CHILDREN || self.children.contains_key(&id) => {
-                self.outbox.push_back((Report::Failed(id, Errno::EAGAIN as i32), None));
+            Request::Spawn(id, _)
+                if self.children.len() >= MAX_CHILDREN || self.children.contains_key(&id) =>
+            {
+                self.outbox
+                    .push_back((Report::Failed(id, Errno::EAGAIN as i32), None));
             }
             Request::Spawn(id, role) => match spawn::child(Path::new(SELF), role, self.told) {
                 Ok((pid, socket)) => {
                     self.children.insert(id, pid);
                     self.outbox.push_back((Report::Spawned(id), Some(socket)));
                 }
-                Err(err) => self.outbox.push_back((Report::Failed(id, err.raw_os_error().unwrap_or(Errno::EIO as i32)), None)),
+                Err(err) => self.outbox.push_back((
+                    Report::Failed(id, err.raw_os_error().unwrap_or(Errno::EIO as i32)),
+                    None,
+                )),
             },
             // Taken where its descriptor is.
             Request::Will => {}

@@ -1,9 +1,10 @@
 //! What the keeper is to do when the engine dies: written down by the engine while it lives.
 //!
-//! A memory file that both have open. The engine writes one slot for each virtual host whenever something about
-//! it changes, and a heartbeat; the keeper reads them when it must. Each slot has two halves that are written in
-//! turn and sealed, so that a death in the middle of a write leaves the one before. Plain file calls, no mapping:
-//! nothing here is unsafe, and a write costs about a microsecond.
+//! A memory file that both have open. The engine writes one slot for each virtual host whenever
+//! something about it changes, and a heartbeat; the keeper reads them when it must. Each slot has
+//! two halves that are written in turn and sealed, so that a death in the middle of a write leaves
+//! the one before. Plain file calls, no mapping: nothing here is unsafe, and a write costs about a
+//! microsecond.
 
 use std::fs::File;
 use std::io;
@@ -18,8 +19,8 @@ use crate::types::{IfName, Timestamp, VirtualAddress};
 
 /// Name of the memory file, as `/proc` shows it.
 pub const FILE_NAME: &str = "carpd-will";
-/// Bytes of half a slot: room for as many addresses as a virtual host may have, and both bow-outs. Only what is written
-/// takes memory.
+/// Bytes of half a slot: room for as many addresses as a virtual host may have, and both bow-outs.
+/// Only what is written takes memory.
 const HALF: u64 = 16 << 10;
 /// Bytes before and after the content: a number, a length, the number again.
 const FRAME: usize = 8 + 4 + 8;
@@ -41,7 +42,8 @@ pub struct Will {
     pub index: u32,
     /// Addresses that are up and must go.
     pub addresses: Vec<VirtualAddress>,
-    /// Bow-outs as whole Ethernet frames, with counters that were never sent. Empty unless it is master.
+    /// Bow-outs as whole Ethernet frames, with counters that were never sent. Empty unless it is
+    /// master.
     pub bow_outs: Vec<Vec<u8>>,
 }
 
@@ -75,9 +77,12 @@ pub struct Steps {
 }
 
 impl Steps {
-    /// From now on it is this, until something else is noted; nothing that could be named, if it is empty.
+    /// From now on it is this, until something else is noted; nothing that could be named, if it is
+    /// empty.
     pub fn note(&self, what: &str) {
-        let text = what.get(..what.floor_char_boundary(STEP_MAX)).unwrap_or_default();
+        let text = what
+            .get(..what.floor_char_boundary(STEP_MAX))
+            .unwrap_or_default();
         let mut bytes = Vec::with_capacity(1 + text.len());
         bytes.extend(u8::try_from(text.len()));
         bytes.extend(text.as_bytes());
@@ -94,7 +99,13 @@ impl Writer {
     pub fn create() -> io::Result<(Self, OwnedFd)> {
         let file = File::from(memfd_create(FILE_NAME, MFdFlags::MFD_CLOEXEC)?);
         let theirs = file.try_clone()?.into();
-        Ok((Self { file, numbers: Vec::new() }, theirs))
+        Ok((
+            Self {
+                file,
+                numbers: Vec::new(),
+            },
+            theirs,
+        ))
     }
 
     /// For noting what the engine is at, from wherever that is.
@@ -102,7 +113,9 @@ impl Writer {
     /// # Errors
     /// The system is out of descriptors.
     pub fn steps(&self) -> io::Result<Steps> {
-        Ok(Steps { file: self.file.try_clone()? })
+        Ok(Steps {
+            file: self.file.try_clone()?,
+        })
     }
 
     /// Says that the engine lives.
@@ -125,13 +138,19 @@ impl Writer {
         let content = postcard::to_stdvec(content).map_err(io::Error::other)?;
         let length = u32::try_from(content.len()).map_err(io::Error::other)?;
         if content.len() + FRAME > usize::try_from(HALF).unwrap_or(usize::MAX) {
-            return Err(io::Error::new(io::ErrorKind::FileTooLarge, "too many addresses for the keeper to know them all"));
+            return Err(io::Error::new(
+                io::ErrorKind::FileTooLarge,
+                "too many addresses for the keeper to know them all",
+            ));
         }
         if self.numbers.len() <= slot {
             self.numbers.resize(slot + 1, 0);
         }
-        let Some(number) = self.numbers.get_mut(slot) else { return Ok(()) };
-        // Each slot counts for itself: whatever happens to the others, its halves are written in turn.
+        let Some(number) = self.numbers.get_mut(slot) else {
+            return Ok(());
+        };
+        // Each slot counts for itself: whatever happens to the others, its halves are written in
+        // turn.
         *number += 1;
         let seal = number.to_le_bytes();
         let bytes = [&seal[..], &length.to_le_bytes(), &content, &seal].concat();
@@ -143,7 +162,9 @@ impl Reader {
     /// Of the descriptor that the engine gave.
     #[must_use]
     pub fn new(descriptor: OwnedFd) -> Self {
-        Self { file: File::from(descriptor) }
+        Self {
+            file: File::from(descriptor),
+        }
     }
 
     /// The last sign of life; `None` before the first.
@@ -152,7 +173,8 @@ impl Reader {
         self.newest(HEARTBEAT)
     }
 
-    /// What the engine was at when it noted something last; a hook may have had a say in the words. `None` if that was nothing.
+    /// What the engine was at when it noted something last; a hook may have had a say in the words.
+    /// `None` if that was nothing.
     #[must_use]
     pub fn step(&self) -> Option<String> {
         let mut bytes = [0; 1 + STEP_MAX];
@@ -167,7 +189,9 @@ impl Reader {
     pub fn wills(&self) -> Vec<Will> {
         let length = self.file.metadata().map_or(0, |metadata| metadata.len());
         let slots = usize::try_from(length.div_ceil(2 * HALF)).unwrap_or(0);
-        (WILLS..slots).filter_map(|slot| self.newest(slot)).collect()
+        (WILLS..slots)
+            .filter_map(|slot| self.newest(slot))
+            .collect()
     }
 
     fn newest<T: for<'a> Deserialize<'a>>(&self, slot: usize) -> Option<T> {
@@ -182,7 +206,10 @@ impl Reader {
         let at = offset(slot, half);
         let mut got = 0;
         while got < bytes.len() {
-            match self.file.read_at(bytes.get_mut(got..)?, at + u64::try_from(got).ok()?) {
+            match self
+                .file
+                .read_at(bytes.get_mut(got..)?, at + u64::try_from(got).ok()?)
+            {
                 Ok(0) => break,
                 Ok(n) => got += n,
                 Err(_) => return None,
@@ -219,10 +246,15 @@ mod tests {
         let reader = Reader::new(theirs);
         assert_eq!(reader.heartbeat(), None);
         for n in 0..5 {
-            writer.write(0, &will(&[&format!("10.0.0.{}/24", n + 1)])).unwrap();
+            writer
+                .write(0, &will(&[&format!("10.0.0.{}/24", n + 1)]))
+                .unwrap();
             writer.write(2, &will(&[])).unwrap();
         }
-        let heartbeat = Heartbeat { at: Timestamp::from_nanos(5), limit: Duration::from_secs(2) };
+        let heartbeat = Heartbeat {
+            at: Timestamp::from_nanos(5),
+            limit: Duration::from_secs(2),
+        };
         writer.beat(heartbeat).unwrap();
         assert_eq!(reader.heartbeat(), Some(heartbeat));
         assert_eq!(reader.wills(), [will(&["10.0.0.5/24"]), will(&[])]);
@@ -235,7 +267,10 @@ mod tests {
         assert_eq!(reader.step(), None);
         writer.write(0, &will(&["10.0.0.1/24"])).unwrap();
         steps.note(&format!("file.write {}\u{1b}\nä", "x".repeat(200)));
-        assert_eq!(reader.step().unwrap(), format!("file.write {}", "x".repeat(STEP_MAX - 11)));
+        assert_eq!(
+            reader.step().unwrap(),
+            format!("file.write {}", "x".repeat(STEP_MAX - 11))
+        );
         steps.note("file.write /run/\u{1b}[2J\nx");
         assert_eq!(reader.step().unwrap(), "file.write /run/\\u{1b}[2J\\nx");
         steps.note("");
@@ -255,7 +290,10 @@ mod tests {
         writer.write(0, &will(&["10.0.0.2/24"])).unwrap();
         assert_eq!(reader.wills(), [will(&["10.0.0.2/24"])]);
         // A third begins in the half of the first and does not reach its seal.
-        writer.file.write_all_at(&9_u64.to_le_bytes(), offset(WILLS, first)).unwrap();
+        writer
+            .file
+            .write_all_at(&9_u64.to_le_bytes(), offset(WILLS, first))
+            .unwrap();
         assert_eq!(reader.wills(), [will(&["10.0.0.2/24"])]);
     }
 
@@ -263,11 +301,21 @@ mod tests {
     fn the_largest_virtual_host_fits_and_more_is_refused() {
         let (mut writer, theirs) = Writer::create().unwrap();
         let longest = |count: usize| -> Vec<String> {
-            (0..count).map(|n| format!("2001:db8:1111:2222:3333:4444:5555:{:04x}/128", n + 0x1000)).collect()
+            (0..count)
+                .map(|n| format!("2001:db8:1111:2222:3333:4444:5555:{:04x}/128", n + 0x1000))
+                .collect()
         };
-        let of = |count| Will { addresses: longest(count).iter().map(|a| a.parse().unwrap()).collect(), ..will(&[]) };
-        writer.write(0, &of(VirtualAddress::MAX_OF_A_VHOST)).unwrap();
-        assert_eq!(Reader::new(theirs).wills(), [of(VirtualAddress::MAX_OF_A_VHOST)]);
+        let of = |count| Will {
+            addresses: longest(count).iter().map(|a| a.parse().unwrap()).collect(),
+            ..will(&[])
+        };
+        writer
+            .write(0, &of(VirtualAddress::MAX_OF_A_VHOST))
+            .unwrap();
+        assert_eq!(
+            Reader::new(theirs).wills(),
+            [of(VirtualAddress::MAX_OF_A_VHOST)]
+        );
         assert!(writer.write(0, &of(1000)).is_err());
     }
 }

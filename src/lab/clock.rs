@@ -1,6 +1,7 @@
 //! Time for the lab's own processes: `CLOCK_BOOTTIME`, the same clock in every virtual host.
 //!
-//! The daemon under test reads its clock elsewhere. Here stand stamps on events, and ticks of the prober.
+//! The daemon under test reads its clock elsewhere. Here stand stamps on events, and ticks of the
+//! prober.
 
 use std::time::Duration;
 
@@ -17,16 +18,24 @@ pub fn now() -> Timestamp {
     host::clock::now()
 }
 
-/// When a packet was received, from the kernel's stamp on the wall clock: only the stamp's age is used.
+/// When a packet was received, from the kernel's stamp on the wall clock: only the stamp's age is
+/// used.
 ///
 /// # Panics
 /// Never: Linux has this clock.
 #[must_use]
-#[expect(clippy::disallowed_methods, reason = "the kernel's stamps are on the wall clock")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the kernel's stamps are on the wall clock"
+)]
 pub fn from_wall(stamp: TimeSpec) -> Timestamp {
     let wall = clock_gettime(Clock::CLOCK_REALTIME).expect("Linux has this clock");
     let age = timestamp(wall).since(timestamp(stamp));
-    Timestamp::from_nanos(now().as_nanos().saturating_sub(u64::try_from(age.as_nanos()).unwrap_or(u64::MAX)))
+    Timestamp::from_nanos(
+        now()
+            .as_nanos()
+            .saturating_sub(u64::try_from(age.as_nanos()).unwrap_or(u64::MAX)),
+    )
 }
 
 fn timestamp(time: TimeSpec) -> Timestamp {
@@ -45,7 +54,10 @@ impl Ticker {
     pub fn new(period: Duration) -> nix::Result<Self> {
         let timer = TimerFd::new(ClockId::CLOCK_BOOTTIME, TimerFlags::TFD_CLOEXEC)?;
         let first = TimeSpec::from_duration(Duration::from_nanos(1));
-        timer.set(Expiration::IntervalDelayed(first, TimeSpec::from_duration(period)), TimerSetTimeFlags::empty())?;
+        timer.set(
+            Expiration::IntervalDelayed(first, TimeSpec::from_duration(period)),
+            TimerSetTimeFlags::empty(),
+        )?;
         Ok(Self(timer))
     }
 

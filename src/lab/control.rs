@@ -1,6 +1,7 @@
 //! The maker's side: a [`Lab`], and what it hears from its processes.
 //!
-//! All that happens in the lab comes as one stream of [`Event`]s. Every wait is a wait for an event, with a deadline.
+//! All that happens in the lab comes as one stream of [`Event`]s. Every wait is a wait for an
+//! event, with a deadline.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::{self, BufReader};
@@ -81,7 +82,8 @@ pub enum LabError {
     },
 }
 
-/// Virtual hosts on one switch. When it is dropped, or its maker dies in whatever way, nothing of it is left.
+/// Virtual hosts on one switch. When it is dropped, or its maker dies in whatever way, nothing of
+/// it is left.
 ///
 /// The lab ends with the *thread* that started it: the kernel watches threads, not processes.
 #[derive(Debug)]
@@ -116,7 +118,8 @@ impl Lab {
     /// Makes the switch and switches all hosts on; returns when they have their addresses.
     ///
     /// # Errors
-    /// [`LabError::Forbidden`] where the kernel or the distribution forbids namespaces, with what to do about it.
+    /// [`LabError::Forbidden`] where the kernel or the distribution forbids namespaces, with what
+    /// to do about it.
     pub fn start(spec: &LabSpec) -> Result<Self, LabError> {
         let (ours, theirs) = UnixStream::pair().map_err(LabError::Start)?;
         let reader = ours.try_clone().map_err(LabError::Start)?;
@@ -126,8 +129,13 @@ impl Lab {
             state: Mutex::default(),
             changed: Condvar::new(),
         });
-        let first = role::start_switch(theirs, &format!("of-{}", std::process::id())).map_err(LabError::Start)?;
-        let mut lab = Self { shared: Arc::clone(&shared), first, specs: BTreeMap::new() };
+        let first = role::start_switch(theirs, &format!("of-{}", std::process::id()))
+            .map_err(LabError::Start)?;
+        let mut lab = Self {
+            shared: Arc::clone(&shared),
+            first,
+            specs: BTreeMap::new(),
+        };
         std::thread::spawn(move || shared.receive(reader));
         lab.shared.wait_ready()?;
         for host in &spec.hosts {
@@ -141,7 +149,8 @@ impl Lab {
     /// # Errors
     /// [`LabError::Host`] if it could not be set up, for example because an address is wrong.
     pub fn add(&mut self, spec: HostSpec) -> Result<(), LabError> {
-        self.shared.request(&spec.name.clone(), Command::PowerOn { spec: spec.clone() })?;
+        self.shared
+            .request(&spec.name.clone(), Command::PowerOn { spec: spec.clone() })?;
         self.specs.insert(spec.name.clone(), spec);
         Ok(())
     }
@@ -152,12 +161,20 @@ impl Lab {
         Host::new(Arc::clone(&self.shared), name)
     }
 
-    /// Ends a host as a power cut does: from one moment to the next nothing runs there and no frame comes from it.
+    /// Ends a host as a power cut does: from one moment to the next nothing runs there and no frame
+    /// comes from it.
     ///
     /// # Errors
     /// [`LabError::Host`] if it is not on.
     pub fn power_off(&self, host: &str) -> Result<(), LabError> {
-        self.shared.request(host, Command::PowerOff { host: host.to_owned() }).map(drop)
+        self.shared
+            .request(
+                host,
+                Command::PowerOff {
+                    host: host.to_owned(),
+                },
+            )
+            .map(drop)
     }
 
     /// Switches a host on again, as new: with the addresses of its [`HostSpec`] and no process.
@@ -166,8 +183,13 @@ impl Lab {
     /// [`LabError::Host`] if it is on.
     pub fn power_on(&self, host: &str) -> Result<(), LabError> {
         let spec = self.specs.get(host).cloned();
-        let spec = spec.ok_or_else(|| LabError::Host { host: host.to_owned(), message: "there is no such host".to_owned() })?;
-        self.shared.request(host, Command::PowerOn { spec }).map(drop)
+        let spec = spec.ok_or_else(|| LabError::Host {
+            host: host.to_owned(),
+            message: "there is no such host".to_owned(),
+        })?;
+        self.shared
+            .request(host, Command::PowerOn { spec })
+            .map(drop)
     }
 
     /// Sets a fault at a host's cable.
@@ -175,7 +197,16 @@ impl Lab {
     /// # Errors
     /// [`LabError::Host`] if the host is off.
     pub fn set_fault(&self, host: &str, fault: Fault) -> Result<(), LabError> {
-        self.shared.request(host, Command::Fault { host: host.to_owned(), fault, on: true }).map(drop)
+        self.shared
+            .request(
+                host,
+                Command::Fault {
+                    host: host.to_owned(),
+                    fault,
+                    on: true,
+                },
+            )
+            .map(drop)
     }
 
     /// Ends a fault.
@@ -183,7 +214,16 @@ impl Lab {
     /// # Errors
     /// [`LabError::Host`] if the host is off.
     pub fn clear_fault(&self, host: &str, fault: Fault) -> Result<(), LabError> {
-        self.shared.request(host, Command::Fault { host: host.to_owned(), fault, on: false }).map(drop)
+        self.shared
+            .request(
+                host,
+                Command::Fault {
+                    host: host.to_owned(),
+                    fault,
+                    on: false,
+                },
+            )
+            .map(drop)
     }
 
     /// Parts these hosts from each other; those not named hear all of them.
@@ -191,7 +231,9 @@ impl Lab {
     /// # Errors
     /// [`LabError::Host`] if one of them is off.
     pub fn partition(&self, hosts: &[&str]) -> Result<(), LabError> {
-        hosts.iter().try_for_each(|host| self.set_fault(host, Fault::Isolated))
+        hosts
+            .iter()
+            .try_for_each(|host| self.set_fault(host, Fault::Isolated))
     }
 
     /// Ends [`Self::partition`].
@@ -199,7 +241,9 @@ impl Lab {
     /// # Errors
     /// [`LabError::Host`] if one of them is off.
     pub fn reunite(&self, hosts: &[&str]) -> Result<(), LabError> {
-        hosts.iter().try_for_each(|host| self.clear_fault(host, Fault::Isolated))
+        hosts
+            .iter()
+            .try_for_each(|host| self.clear_fault(host, Fault::Isolated))
     }
 
     /// Everything that has happened, in the order of arrival: that of `at` within one host.
@@ -214,7 +258,8 @@ impl Lab {
         self.shared.lock().events.len()
     }
 
-    /// Waits for the first event, from number `from` on, that `pick` wants; also says the number after it.
+    /// Waits for the first event, from number `from` on, that `pick` wants; also says the number
+    /// after it.
     ///
     /// # Errors
     /// [`LabError::Timeout`] with `what`, [`LabError::Ended`].
@@ -228,8 +273,8 @@ impl Lab {
         self.shared.wait_event(what, from, timeout, pick)
     }
 
-    /// Asks again and again until the answer is there: for what the kernel knows and tells nobody of, such as a host
-    /// name. Where there is an event, wait for that.
+    /// Asks again and again until the answer is there: for what the kernel knows and tells nobody
+    /// of, such as a host name. Where there is an event, wait for that.
     ///
     /// # Errors
     /// [`LabError::Timeout`] with `what`, and what `ask` fails with.
@@ -239,7 +284,10 @@ impl Lab {
         timeout: Duration,
         mut ask: impl FnMut() -> Result<Option<T>, LabError>,
     ) -> Result<T, LabError> {
-        let failed = |err: nix::Error| LabError::Io { what: "a timer".to_owned(), source: err.into() };
+        let failed = |err: nix::Error| LabError::Io {
+            what: "a timer".to_owned(),
+            source: err.into(),
+        };
         let ticker = Ticker::new(ASK_AGAIN).map_err(failed)?;
         let end = clock::now() + timeout;
         loop {
@@ -248,15 +296,21 @@ impl Lab {
                 return Ok(found);
             }
             if clock::now() > end {
-                return Err(LabError::Timeout { what: what.to_owned(), after: timeout });
+                return Err(LabError::Timeout {
+                    what: what.to_owned(),
+                    after: timeout,
+                });
             }
         }
     }
 
-    /// Process 1 of each host that is on, by the numbers that the lab's maker sees: a person's way into it.
+    /// Process 1 of each host that is on, by the numbers that the lab's maker sees: a person's way
+    /// into it.
     #[must_use]
     pub fn pids(&self) -> BTreeMap<String, u32> {
-        let read = |pid: u32, file: &str| std::fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap_or_default();
+        let read = |pid: u32, file: &str| {
+            std::fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap_or_default()
+        };
         let mut found = BTreeMap::new();
         let mut next = vec![self.first.id()];
         while let Some(pid) = next.pop() {
@@ -266,7 +320,11 @@ impl Lab {
                 found.extend(words.next().map(|name| (name.to_owned(), pid)));
             }
             let children = read(pid, &format!("task/{pid}/children"));
-            next.extend(children.split_whitespace().filter_map(|child| child.parse::<u32>().ok()));
+            next.extend(
+                children
+                    .split_whitespace()
+                    .filter_map(|child| child.parse::<u32>().ok()),
+            );
         }
         found
     }
@@ -274,9 +332,13 @@ impl Lab {
 
 impl Drop for Lab {
     fn drop(&mut self) {
-        let socket = self.shared.socket.lock().unwrap_or_else(PoisonError::into_inner);
-        // The switch ends with its lifeline, and with it all that is in its process namespace; the first process waits
-        // for that.
+        let socket = self
+            .shared
+            .socket
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        // The switch ends with its lifeline, and with it all that is in its process namespace; the
+        // first process waits for that.
         let _ = socket.shutdown(Shutdown::Both);
         drop(self.first.wait());
     }
@@ -304,7 +366,12 @@ impl Shared {
     }
 
     /// Waits until `done` finds something.
-    fn wait<T>(&self, what: &str, timeout: Duration, mut done: impl FnMut(&mut State) -> Option<T>) -> Result<T, LabError> {
+    fn wait<T>(
+        &self,
+        what: &str,
+        timeout: Duration,
+        mut done: impl FnMut(&mut State) -> Option<T>,
+    ) -> Result<T, LabError> {
         let mut found = None;
         let (state, _) = self
             .changed
@@ -316,7 +383,10 @@ impl Shared {
         match (found, state.ended) {
             (Some(found), _) => Ok(found),
             (None, true) => Err(LabError::Ended),
-            (None, false) => Err(LabError::Timeout { what: what.to_owned(), after: timeout }),
+            (None, false) => Err(LabError::Timeout {
+                what: what.to_owned(),
+                after: timeout,
+            }),
         }
     }
 
@@ -341,12 +411,20 @@ impl Shared {
 
     fn wait_ready(&self) -> Result<(), LabError> {
         let ready = self.wait("the switch", OWN_WORK_MAX, |state| {
-            if let Some(failed) = state.failed.take() { Some(Err(failed)) } else { state.ready.then_some(Ok(())) }
+            if let Some(failed) = state.failed.take() {
+                Some(Err(failed))
+            } else {
+                state.ready.then_some(Ok(()))
+            }
         })?;
         ready.map_err(|(step, errno)| {
             let source = io::Error::from_raw_os_error(errno);
             match role::advice(errno) {
-                Some(advice) => LabError::Forbidden { step, source, advice },
+                Some(advice) => LabError::Forbidden {
+                    step,
+                    source,
+                    advice,
+                },
                 None => LabError::Step { step, source },
             }
         })
@@ -357,9 +435,15 @@ impl Shared {
         let id = self.fresh_id();
         let of_host = matches!(command, Command::Host { .. }).then(|| host.to_owned());
         self.lock().pending.insert(id, of_host);
-        message::send_shared(&self.socket, &Request { id, command }).map_err(|_| LabError::Ended)?;
-        self.wait("the lab's answer", OWN_WORK_MAX, |state| state.answers.remove(&id))?
-            .map_err(|message| LabError::Host { host: host.to_owned(), message })
+        message::send_shared(&self.socket, &Request { id, command })
+            .map_err(|_| LabError::Ended)?;
+        self.wait("the lab's answer", OWN_WORK_MAX, |state| {
+            state.answers.remove(&id)
+        })?
+        .map_err(|message| LabError::Host {
+            host: host.to_owned(),
+            message,
+        })
     }
 }
 
@@ -388,13 +472,26 @@ impl State {
 
     /// With a host end its processes, and what it was asked for.
     fn powered_off(&mut self, event: &Event) {
-        let of_host: Vec<u64> =
-            self.processes.extract_if(.., |_, host| *host == event.host).map(|(process, _)| process).collect();
+        let of_host: Vec<u64> = self
+            .processes
+            .extract_if(.., |_, host| *host == event.host)
+            .map(|(process, _)| process)
+            .collect();
         for process in of_host {
-            let what = What::Exited { process, status: Exit::PoweredOff };
-            self.events.push(Event { at: event.at, host: event.host.clone(), what });
+            let what = What::Exited {
+                process,
+                status: Exit::PoweredOff,
+            };
+            self.events.push(Event {
+                at: event.at,
+                host: event.host.clone(),
+                what,
+            });
         }
-        let of_host = self.pending.extract_if(|_, host| host.as_ref() == Some(&event.host));
-        self.answers.extend(of_host.map(|(id, _)| (id, Err("it was switched off".to_owned()))));
+        let of_host = self
+            .pending
+            .extract_if(|_, host| host.as_ref() == Some(&event.host));
+        self.answers
+            .extend(of_host.map(|(id, _)| (id, Err("it was switched off".to_owned()))));
     }
 }

@@ -1,13 +1,15 @@
 //! Frames that a port of the switch drops: filters of the kernel's traffic control, in classic BPF.
 //!
-//! Any kernel that can make a lab's switch has them, unlike `netem`. They sit at the port, where no host can see a frame
-//! that they drop.
+//! Any kernel that can make a lab's switch has them, unlike `netem`. They sit at the port, where no
+//! host can see a frame that they drop.
 
 use std::io;
 
 use netlink_packet_core::{DefaultNla, NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::RouteNetlinkMessage;
-use netlink_packet_route::tc::{TcAttribute, TcBpfFlags, TcFilterBpfOption, TcHandle, TcMessage, TcOption};
+use netlink_packet_route::tc::{
+    TcAttribute, TcBpfFlags, TcFilterBpfOption, TcHandle, TcMessage, TcOption,
+};
 use nix::errno::Errno;
 
 use super::netlink::Netlink;
@@ -54,8 +56,13 @@ impl Netlink {
         for way in ways {
             let mut filter = filter(index, *way, loss);
             if on {
-                filter.attributes.extend([TcAttribute::Kind("bpf".to_owned()), program(loss)]);
-                self.change(RouteNetlinkMessage::NewTrafficFilter(filter), NLM_F_CREATE | NLM_F_EXCL)?;
+                filter
+                    .attributes
+                    .extend([TcAttribute::Kind("bpf".to_owned()), program(loss)]);
+                self.change(
+                    RouteNetlinkMessage::NewTrafficFilter(filter),
+                    NLM_F_CREATE | NLM_F_EXCL,
+                )?;
             } else {
                 self.change(RouteNetlinkMessage::DelTrafficFilter(filter), 0)?;
             }
@@ -68,9 +75,15 @@ impl Netlink {
         let mut place = TcMessage::default();
         place.header.index = index;
         place.header.parent = TcHandle::CLSACT;
-        place.header.handle = TcHandle { major: u16::MAX, minor: 0 };
+        place.header.handle = TcHandle {
+            major: u16::MAX,
+            minor: 0,
+        };
         place.attributes = vec![TcAttribute::Kind("clsact".to_owned())];
-        match self.change(RouteNetlinkMessage::NewQueueDiscipline(place), NLM_F_CREATE | NLM_F_EXCL) {
+        match self.change(
+            RouteNetlinkMessage::NewQueueDiscipline(place),
+            NLM_F_CREATE | NLM_F_EXCL,
+        ) {
             Err(err) if err.raw_os_error() == Some(Errno::EEXIST as i32) => Ok(()),
             done => done,
         }
@@ -89,7 +102,10 @@ fn filter(index: i32, way: Way, loss: Loss) -> TcMessage {
         Way::FromHost => TcHandle::MIN_INGRESS,
         Way::ToHost => TcHandle::MIN_EGRESS,
     };
-    message.header.parent = TcHandle { minor, ..TcHandle::CLSACT };
+    message.header.parent = TcHandle {
+        minor,
+        ..TcHandle::CLSACT
+    };
     message.header.info = priority << 16 | ALL_PROTOCOLS;
     message
 }
@@ -104,13 +120,20 @@ fn program(loss: Loss) -> TcAttribute {
         Loss::All => vec![(RETURN, 0, 0, DROP)],
         Loss::Percent(percent) => {
             let below = u32::MAX / 100 * u32::from(percent.min(100));
-            vec![(LOAD_ABSOLUTE, 0, 0, RANDOM), (JUMP_IF_GREATER, 0, 1, below), (RETURN, 0, 0, PASS), (RETURN, 0, 0, DROP)]
+            vec![
+                (LOAD_ABSOLUTE, 0, 0, RANDOM),
+                (JUMP_IF_GREATER, 0, 1, below),
+                (RETURN, 0, 0, PASS),
+                (RETURN, 0, 0, DROP),
+            ]
         }
     };
     let length = u16::try_from(instructions.len()).unwrap_or(u16::MAX);
     let bytes: Vec<u8> = instructions
         .into_iter()
-        .flat_map(|(code, yes, no, operand)| [&code.to_ne_bytes()[..], &[yes, no], &operand.to_ne_bytes()].concat())
+        .flat_map(|(code, yes, no, operand)| {
+            [&code.to_ne_bytes()[..], &[yes, no], &operand.to_ne_bytes()].concat()
+        })
         .collect();
     let other = |kind, value| TcOption::Bpf(TcFilterBpfOption::Other(DefaultNla::new(kind, value)));
     TcAttribute::Options(vec![

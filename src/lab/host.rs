@@ -10,7 +10,8 @@ use super::control::{LabError, Shared};
 use super::message::{Answer, Command, Event, Exit, Facts, HostCommand, Stream, What};
 use crate::types::{Timestamp, VirtualAddress};
 
-/// How long the output of a process that has ended may stay open, held by a process that it left behind.
+/// How long the output of a process that has ended may stay open, held by a process that it left
+/// behind.
 const LEFT_OPEN_MAX: Duration = Duration::from_millis(500);
 
 /// One host of a [`Lab`](super::Lab).
@@ -33,7 +34,10 @@ pub struct Output {
 
 impl Host {
     pub(super) fn new(shared: Arc<Shared>, name: &str) -> Self {
-        Self { shared, name: name.to_owned() }
+        Self {
+            shared,
+            name: name.to_owned(),
+        }
     }
 
     /// The lab's name for it.
@@ -42,7 +46,8 @@ impl Host {
         &self.name
     }
 
-    /// Starts a process: with an environment of `PATH` alone, in `/`, in a process group of its own.
+    /// Starts a process: with an environment of `PATH` alone, in `/`, in a process group of its
+    /// own.
     ///
     /// # Errors
     /// [`LabError::Host`] if the program cannot be executed or the host is off.
@@ -54,19 +59,38 @@ impl Host {
     ///
     /// # Errors
     /// As [`Self::spawn`].
-    pub fn spawn_with<S: AsRef<str>>(&self, argv: &[S], env: &BTreeMap<String, String>) -> Result<Process, LabError> {
+    pub fn spawn_with<S: AsRef<str>>(
+        &self,
+        argv: &[S],
+        env: &BTreeMap<String, String>,
+    ) -> Result<Process, LabError> {
         let id = self.shared.fresh_id();
         let argv: Vec<String> = argv.iter().map(|arg| arg.as_ref().to_owned()).collect();
         let title = argv.join(" ");
-        let mut process = Process { shared: Arc::clone(&self.shared), host: self.name.clone(), id, pid: 0, title, next_line: 0 };
+        let mut process = Process {
+            shared: Arc::clone(&self.shared),
+            host: self.name.clone(),
+            id,
+            pid: 0,
+            title,
+            next_line: 0,
+        };
         {
             let mut state = self.shared.lock();
             process.next_line = state.events.len();
             state.processes.insert(id, self.name.clone());
         }
-        let spawned = self.command(HostCommand::Spawn { process: id, argv, env: env.clone() });
+        let spawned = self.command(HostCommand::Spawn {
+            process: id,
+            argv,
+            env: env.clone(),
+        });
         let answer = spawned.inspect_err(|_| drop(self.shared.lock().processes.remove(&id)))?;
-        if let Answer::Spawned { pid } = answer { Ok(Process { pid, ..process }) } else { Err(self.unexpected(&answer)) }
+        if let Answer::Spawned { pid } = answer {
+            Ok(Process { pid, ..process })
+        } else {
+            Err(self.unexpected(&answer))
+        }
     }
 
     /// Runs a process to its end, which must come within `timeout`.
@@ -81,24 +105,46 @@ impl Host {
         }
         let status = ended?;
         process.wait_closed();
-        let of = |stream| process.lines().into_iter().filter(|line| line.stream == stream).map(|line| line.text).collect();
-        Ok(Output { status, stdout: of(Stream::Stdout), stderr: of(Stream::Stderr) })
+        let of = |stream| {
+            process
+                .lines()
+                .into_iter()
+                .filter(|line| line.stream == stream)
+                .map(|line| line.text)
+                .collect()
+        };
+        Ok(Output {
+            status,
+            stdout: of(Stream::Stdout),
+            stderr: of(Stream::Stderr),
+        })
     }
 
-    /// Sends a signal to processes of this host, whoever started them: by their numbers here, all at one moment.
+    /// Sends a signal to processes of this host, whoever started them: by their numbers here, all
+    /// at one moment.
     ///
     /// # Errors
     /// [`LabError::Host`] if one of them has ended; the others got it.
     pub fn kill(&self, pids: &[i32], signal: Signal) -> Result<(), LabError> {
-        self.command(HostCommand::Kill { pids: pids.to_vec(), signal: signal as i32 }).map(drop)
+        self.command(HostCommand::Kill {
+            pids: pids.to_vec(),
+            signal: signal as i32,
+        })
+        .map(drop)
     }
 
-    /// Writes a file where only this host sees it if `path` is below `/run` or `/etc/init.d`; makes its directories.
+    /// Writes a file where only this host sees it if `path` is below `/run` or `/etc/init.d`; makes
+    /// its directories.
     ///
     /// # Errors
     /// [`LabError::Host`].
     pub fn write(&self, path: &str, mode: u32, content: &str) -> Result<(), LabError> {
-        self.command(HostCommand::Write { path: path.to_owned(), mode, content: content.to_owned() }).map(drop)
+        self.command(HostCommand::Write {
+            path: path.to_owned(),
+            mode,
+            content: content.to_owned(),
+        })
+        .map(drop)
     }
 
     /// Reads a file as this host sees it.
@@ -106,8 +152,14 @@ impl Host {
     /// # Errors
     /// [`LabError::Host`].
     pub fn read(&self, path: &str) -> Result<String, LabError> {
-        let answer = self.command(HostCommand::Read { path: path.to_owned() })?;
-        if let Answer::Text(text) = answer { Ok(text) } else { Err(self.unexpected(&answer)) }
+        let answer = self.command(HostCommand::Read {
+            path: path.to_owned(),
+        })?;
+        if let Answer::Text(text) = answer {
+            Ok(text)
+        } else {
+            Err(self.unexpected(&answer))
+        }
     }
 
     /// Sets `eth0` up or down from inside, as `ip link set eth0 down` does.
@@ -123,7 +175,11 @@ impl Host {
     /// # Errors
     /// [`LabError::Host`] if it is there.
     pub fn add_address(&self, address: VirtualAddress) -> Result<(), LabError> {
-        self.command(HostCommand::Address { address, present: true }).map(drop)
+        self.command(HostCommand::Address {
+            address,
+            present: true,
+        })
+        .map(drop)
     }
 
     /// Removes an address from `eth0`, as another program on the host may.
@@ -131,7 +187,11 @@ impl Host {
     /// # Errors
     /// [`LabError::Host`] if it is not there.
     pub fn delete_address(&self, address: VirtualAddress) -> Result<(), LabError> {
-        self.command(HostCommand::Address { address, present: false }).map(drop)
+        self.command(HostCommand::Address {
+            address,
+            present: false,
+        })
+        .map(drop)
     }
 
     /// Sends whole Ethernet frames by `eth0`, from whatever addresses they say.
@@ -139,7 +199,10 @@ impl Host {
     /// # Errors
     /// [`LabError::Host`] if one cannot be sent; those after it were not.
     pub fn send(&self, frames: &[Vec<u8>]) -> Result<(), LabError> {
-        self.command(HostCommand::Send { frames: frames.to_vec() }).map(drop)
+        self.command(HostCommand::Send {
+            frames: frames.to_vec(),
+        })
+        .map(drop)
     }
 
     /// What the host is now: read in its namespaces, by netlink.
@@ -148,15 +211,28 @@ impl Host {
     /// [`LabError::Host`] if it is off.
     pub fn facts(&self) -> Result<Facts, LabError> {
         let answer = self.command(HostCommand::Facts)?;
-        if let Answer::Facts(facts) = answer { Ok(facts) } else { Err(self.unexpected(&answer)) }
+        if let Answer::Facts(facts) = answer {
+            Ok(facts)
+        } else {
+            Err(self.unexpected(&answer))
+        }
     }
 
     fn command(&self, command: HostCommand) -> Result<Answer, LabError> {
-        self.shared.request(&self.name, Command::Host { host: self.name.clone(), command })
+        self.shared.request(
+            &self.name,
+            Command::Host {
+                host: self.name.clone(),
+                command,
+            },
+        )
     }
 
     fn unexpected(&self, answer: &Answer) -> LabError {
-        LabError::Host { host: self.name.clone(), message: format!("answered {answer:?}") }
+        LabError::Host {
+            host: self.name.clone(),
+            message: format!("answered {answer:?}"),
+        }
     }
 }
 
@@ -200,8 +276,19 @@ impl Process {
     /// # Errors
     /// [`LabError::Host`] if it has ended.
     pub fn signal(&self, signal: Signal) -> Result<(), LabError> {
-        let command = HostCommand::Signal { process: self.id, signal: signal as i32 };
-        self.shared.request(&self.host, Command::Host { host: self.host.clone(), command }).map(drop)
+        let command = HostCommand::Signal {
+            process: self.id,
+            signal: signal as i32,
+        };
+        self.shared
+            .request(
+                &self.host,
+                Command::Host {
+                    host: self.host.clone(),
+                    command,
+                },
+            )
+            .map(drop)
     }
 
     /// Waits for its end.
@@ -211,9 +298,15 @@ impl Process {
     pub fn wait(&self, timeout: Duration) -> Result<Exit, LabError> {
         let what = format!("the end of {:?} on {}", self.title, self.host);
         let ended = |event: &Event| {
-            if let What::Exited { process, status } = event.what { (process == self.id).then_some(status) } else { None }
+            if let What::Exited { process, status } = event.what {
+                (process == self.id).then_some(status)
+            } else {
+                None
+            }
         };
-        self.shared.wait_event(&what, 0, timeout, ended).map(|(_, status)| status)
+        self.shared
+            .wait_event(&what, 0, timeout, ended)
+            .map(|(_, status)| status)
     }
 
     /// Has it ended, and how?
@@ -225,17 +318,29 @@ impl Process {
     /// All lines so far.
     #[must_use]
     pub fn lines(&self) -> Vec<Line> {
-        self.shared.lock().events.iter().filter_map(|event| self.line(event)).collect()
+        self.shared
+            .lock()
+            .events
+            .iter()
+            .filter_map(|event| self.line(event))
+            .collect()
     }
 
     /// Waits for a line that `wanted` wants, after the one that the last such call found.
     ///
     /// # Errors
     /// [`LabError::Timeout`] with `what`.
-    pub fn wait_line(&mut self, what: &str, timeout: Duration, mut wanted: impl FnMut(&str) -> bool) -> Result<Line, LabError> {
+    pub fn wait_line(
+        &mut self,
+        what: &str,
+        timeout: Duration,
+        mut wanted: impl FnMut(&str) -> bool,
+    ) -> Result<Line, LabError> {
         let what = format!("{what} from {:?} on {}", self.title, self.host);
         let pick = |event: &Event| self.line(event).filter(|line| wanted(&line.text));
-        let (next, line) = self.shared.wait_event(&what, self.next_line, timeout, pick)?;
+        let (next, line) = self
+            .shared
+            .wait_event(&what, self.next_line, timeout, pick)?;
         self.next_line = next;
         Ok(line)
     }
@@ -244,17 +349,28 @@ impl Process {
     fn wait_closed(&mut self) {
         let mut open = 2;
         let both = |event: &Event| {
-            open -= i32::from(matches!(event.what, What::Closed { process, .. } if process == self.id));
+            open -=
+                i32::from(matches!(event.what, What::Closed { process, .. } if process == self.id));
             (open == 0).then_some(())
         };
-        let _ = self.shared.wait_event("closed output", 0, LEFT_OPEN_MAX, both);
+        let _ = self
+            .shared
+            .wait_event("closed output", 0, LEFT_OPEN_MAX, both);
     }
 
     fn line(&self, event: &Event) -> Option<Line> {
-        if let What::Line { process, stream, text } = &event.what
+        if let What::Line {
+            process,
+            stream,
+            text,
+        } = &event.what
             && *process == self.id
         {
-            return Some(Line { at: event.at, stream: *stream, text: text.clone() });
+            return Some(Line {
+                at: event.at,
+                stream: *stream,
+                text: text.clone(),
+            });
         }
         None
     }

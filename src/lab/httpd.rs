@@ -1,4 +1,5 @@
-//! The small HTTP server that the init script `httpd` starts: answers every request with the host's name of that moment.
+//! The small HTTP server that the init script `httpd` starts: answers every request with the host's
+//! name of that moment.
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::{Ipv6Addr, TcpListener, TcpStream};
@@ -9,7 +10,8 @@ use nix::unistd::{dup2_stdout, gethostname};
 use super::node::NAME_FILE;
 use super::role::{Step, StepError};
 
-/// The header that says which host of the lab serves: a client cannot tell from the host name, which moves.
+/// The header that says which host of the lab serves: a client cannot tell from the host name,
+/// which moves.
 pub(super) const HOST_HEADER: &str = "X-Lab-Host: ";
 
 /// Most header lines that are read of a request.
@@ -18,10 +20,17 @@ const HEADERS_MAX: usize = 100;
 /// Serves port 80 until killed; writes `ready` and closes its output once it listens.
 pub(super) fn run(_args: &[String]) -> Result<(), StepError> {
     // An IPv6 socket serves IPv4 too; a kernel without IPv6 gets an IPv4 one.
-    let listener = TcpListener::bind((Ipv6Addr::UNSPECIFIED, 80)).or_else(|_| TcpListener::bind("0.0.0.0:80"));
+    let listener =
+        TcpListener::bind((Ipv6Addr::UNSPECIFIED, 80)).or_else(|_| TcpListener::bind("0.0.0.0:80"));
     let listener = listener.step("listen on port 80")?;
-    io::stdout().write_all(b"ready\n").and_then(|()| io::stdout().flush()).step("say that it listens")?;
-    let null = std::fs::OpenOptions::new().write(true).open("/dev/null").step("open /dev/null")?;
+    io::stdout()
+        .write_all(b"ready\n")
+        .and_then(|()| io::stdout().flush())
+        .step("say that it listens")?;
+    let null = std::fs::OpenOptions::new()
+        .write(true)
+        .open("/dev/null")
+        .step("open /dev/null")?;
     dup2_stdout(&null).step("close the output")?;
     for stream in listener.incoming().flatten() {
         // A client that went away is its own affair.

@@ -1,7 +1,7 @@
 //! What the lab's processes say to each other: JSON, one message a line, over a Unix stream socket.
 //!
-//! The program that made the lab sends [`Command`]s to the switch. The switch passes those for a host on to the host's
-//! process 1, and copies what hosts say back without looking at it.
+//! The program that made the lab sends [`Command`]s to the switch. The switch passes those for a
+//! host on to the host's process 1, and copies what hosts say back without looking at it.
 
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, Write};
@@ -31,24 +31,30 @@ impl HostSpec {
     /// A host that is called by its name and has no default route.
     #[must_use]
     pub fn new(name: &str, addresses: &[VirtualAddress]) -> Self {
-        Self { name: name.to_owned(), hostname: name.to_owned(), addresses: addresses.to_vec(), gateway: None }
+        Self {
+            name: name.to_owned(),
+            hostname: name.to_owned(),
+            addresses: addresses.to_vec(),
+            gateway: None,
+        }
     }
 }
 
-/// A fault of the network between one host and the others. Faults are made in the switch, because a packet socket in
-/// the host would see a frame before any filter there drops it.
+/// A fault of the network between one host and the others. Faults are made in the switch, because a
+/// packet socket in the host would see a frame before any filter there drops it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Fault {
     /// The cable is out: the host sees that its carrier is gone.
     Unplugged,
-    /// Nothing passes in either direction, and the carrier stays. Ends [`Self::Isolated`] and [`Self::Deaf`] with it.
+    /// Nothing passes in either direction, and the carrier stays. Ends [`Self::Isolated`] and
+    /// [`Self::Deaf`] with it.
     Silent,
-    /// The host can reach and hear only hosts that are not isolated themselves: a partition of all isolated hosts
-    /// from each other, which the others do not notice.
+    /// The host can reach and hear only hosts that are not isolated themselves: a partition of all
+    /// isolated hosts from each other, which the others do not notice.
     Isolated,
-    /// The host sends, but hears no broadcast, no multicast and no frame to an address that the switch has not learned:
-    /// a one-way cut, as far as CARP goes.
+    /// The host sends, but hears no broadcast, no multicast and no frame to an address that the
+    /// switch has not learned: a one-way cut, as far as CARP goes.
     Deaf,
     /// The host hears, but nothing of what it sends arrives: a one-way cut in the other direction.
     Mute,
@@ -65,7 +71,11 @@ pub enum Command {
     /// Ends a host as a power cut does.
     PowerOff { host: String },
     /// Sets or ends a fault.
-    Fault { host: String, fault: Fault, on: bool },
+    Fault {
+        host: String,
+        fault: Fault,
+        on: bool,
+    },
     /// Something for the host's process 1.
     Host { host: String, command: HostCommand },
 }
@@ -75,21 +85,36 @@ pub enum Command {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum HostCommand {
     /// Sets up the interfaces once the switch has made them.
-    Configure { addresses: Vec<VirtualAddress>, gateway: Option<IpAddr> },
+    Configure {
+        addresses: Vec<VirtualAddress>,
+        gateway: Option<IpAddr>,
+    },
     /// Starts a process; `process` is the maker's number for it.
-    Spawn { process: u64, argv: Vec<String>, env: BTreeMap<String, String> },
+    Spawn {
+        process: u64,
+        argv: Vec<String>,
+        env: BTreeMap<String, String>,
+    },
     /// Sends a signal to a process that was spawned and has not ended.
     Signal { process: u64, signal: i32 },
-    /// Sends a signal to processes of the host, by their numbers there: to all of them, then looks whether that worked.
+    /// Sends a signal to processes of the host, by their numbers there: to all of them, then looks
+    /// whether that worked.
     Kill { pids: Vec<i32>, signal: i32 },
     /// Writes a file in the host's own file systems, with its directories.
-    Write { path: String, mode: u32, content: String },
+    Write {
+        path: String,
+        mode: u32,
+        content: String,
+    },
     /// Reads a file.
     Read { path: String },
     /// Sets `eth0` up or down, as its administrator.
     Link { up: bool },
     /// Changes an address of `eth0`, as its administrator.
-    Address { address: VirtualAddress, present: bool },
+    Address {
+        address: VirtualAddress,
+        present: bool,
+    },
     /// Sends whole Ethernet frames by `eth0`, forged ones too.
     Send { frames: Vec<Vec<u8>> },
     /// Says what the host is now.
@@ -111,7 +136,10 @@ pub(super) enum Message {
     /// The switch is there, or a host waits for its interface.
     Ready,
     /// To a request.
-    Answer { id: u64, answer: Result<Answer, String> },
+    Answer {
+        id: u64,
+        answer: Result<Answer, String>,
+    },
     /// Something happened.
     Event(Event),
 }
@@ -155,7 +183,10 @@ impl Facts {
     /// The gateway of the default route.
     #[must_use]
     pub fn gateway(&self) -> Option<IpAddr> {
-        self.routes.iter().find(|route| route.dst.is_none()).and_then(|route| route.via)
+        self.routes
+            .iter()
+            .find(|route| route.dst.is_none())
+            .and_then(|route| route.via)
     }
 }
 
@@ -184,7 +215,11 @@ pub struct Event {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum What {
     /// A process wrote a line.
-    Line { process: u64, stream: Stream, text: String },
+    Line {
+        process: u64,
+        stream: Stream,
+        text: String,
+    },
     /// A process closed a stream: all its lines were told.
     Closed { process: u64, stream: Stream },
     /// A process ended.
@@ -235,7 +270,8 @@ impl Exit {
     }
 }
 
-/// Longest line that a process of the lab may send; more means that something else writes to the socket.
+/// Longest line that a process of the lab may send; more means that something else writes to the
+/// socket.
 const LINE_BYTES_MAX: u64 = 4 << 20;
 
 /// Sends one message.
@@ -247,12 +283,19 @@ pub(super) fn send<T: Serialize>(mut socket: &UnixStream, message: &T) -> io::Re
 
 /// Sends one message where several threads send.
 pub(super) fn send_shared<T: Serialize>(socket: &Mutex<UnixStream>, message: &T) -> io::Result<()> {
-    send(&socket.lock().unwrap_or_else(PoisonError::into_inner), message)
+    send(
+        &socket.lock().unwrap_or_else(PoisonError::into_inner),
+        message,
+    )
 }
 
 /// Receives one message; `None` is the end of the conversation.
 pub(super) fn receive<T: DeserializeOwned>(reader: &mut impl BufRead) -> io::Result<Option<T>> {
     let mut line = String::new();
     io::Read::take(reader, LINE_BYTES_MAX).read_line(&mut line)?;
-    if line.is_empty() { Ok(None) } else { Ok(Some(serde_json::from_str(&line)?)) }
+    if line.is_empty() {
+        Ok(None)
+    } else {
+        Ok(Some(serde_json::from_str(&line)?))
+    }
 }

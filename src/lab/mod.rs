@@ -1,7 +1,9 @@
-//! Virtual hosts on one machine, joined by a switch: for `carpd lab` and for the tests on a real wire.
+//! Virtual hosts on one machine, joined by a switch: for `carpd lab` and for the tests on a real
+//! wire.
 //!
-//! A host has its own network, host name, processes, `/run` and `/etc/init.d`, all in namespaces that this program makes
-//! itself, as root or as an ordinary user. What runs in a host is real: real daemons, real sockets, a real kernel.
+//! A host has its own network, host name, processes, `/run` and `/etc/init.d`, all in namespaces
+//! that this program makes itself, as root or as an ordinary user. What runs in a host is real:
+//! real daemons, real sockets, a real kernel.
 
 pub mod clock;
 mod control;
@@ -19,7 +21,9 @@ mod switch;
 
 pub use control::{Lab, LabError, LabSpec};
 pub use host::{Host, Line, Output, Process};
-pub use message::{Answer, Command, Event, Exit, FactRoute, Facts, Fault, HostCommand, HostSpec, Stream, What};
+pub use message::{
+    Answer, Command, Event, Exit, FactRoute, Facts, Fault, HostCommand, HostSpec, Stream, What,
+};
 pub use node::PROGRAM;
 pub use probe::{ProbeSpec, Sighted, Sighting};
 pub use role::{HTTPD, PROBE, run_role};

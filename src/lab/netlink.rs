@@ -3,11 +3,13 @@
 use std::io;
 use std::net::IpAddr;
 
-use netlink_packet_core::{NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
+use netlink_packet_core::{
+    NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload,
+};
 use netlink_packet_route::address::{AddressAttribute, AddressMessage, AddressScope};
 use netlink_packet_route::link::{
-    BridgePortState, BridgeStpState, InfoBridge, InfoBridgePort, InfoData, InfoKind, InfoPortData, InfoPortKind, InfoVeth,
-    LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
+    BridgePortState, BridgeStpState, InfoBridge, InfoBridgePort, InfoData, InfoKind, InfoPortData,
+    InfoPortKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
 };
 use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
@@ -31,7 +33,10 @@ impl Netlink {
         let mut socket = Socket::new(NETLINK_ROUTE)?;
         socket.bind_auto()?;
         socket.connect(&SocketAddr::new(0, 0))?;
-        Ok(Self { socket, sequence: 0 })
+        Ok(Self {
+            socket,
+            sequence: 0,
+        })
     }
 
     /// Makes a bridge that forwards at once and floods all multicast, and sets it up.
@@ -42,13 +47,26 @@ impl Netlink {
             InfoBridge::MulticastSnooping(false),
         ]);
         let mut link = named(name);
-        link.attributes.push(LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Bridge), LinkInfo::Data(data)]));
+        link.attributes.push(LinkAttribute::LinkInfo(vec![
+            LinkInfo::Kind(InfoKind::Bridge),
+            LinkInfo::Data(data),
+        ]));
         raise(&mut link, true);
-        self.change(RouteNetlinkMessage::NewLink(link), NLM_F_CREATE | NLM_F_EXCL)
+        self.change(
+            RouteNetlinkMessage::NewLink(link),
+            NLM_F_CREATE | NLM_F_EXCL,
+        )
     }
 
-    /// Makes a cable from `port`, in the bridge `bridge`, to `eth0` in the network namespace of process `pid`.
-    pub(super) fn add_cable(&mut self, port: &str, bridge: &str, mac: MacAddr, pid: u32) -> io::Result<()> {
+    /// Makes a cable from `port`, in the bridge `bridge`, to `eth0` in the network namespace of
+    /// process `pid`.
+    pub(super) fn add_cable(
+        &mut self,
+        port: &str,
+        bridge: &str,
+        mac: MacAddr,
+        pid: u32,
+    ) -> io::Result<()> {
         let mut peer = named("eth0");
         peer.attributes.push(LinkAttribute::Address(mac.0.to_vec()));
         peer.attributes.push(LinkAttribute::NetNsPid(pid));
@@ -57,7 +75,10 @@ impl Netlink {
             LinkInfo::Kind(InfoKind::Veth),
             LinkInfo::Data(InfoData::Veth(InfoVeth::Peer(peer))),
         ]));
-        self.change(RouteNetlinkMessage::NewLink(link), NLM_F_CREATE | NLM_F_EXCL)?;
+        self.change(
+            RouteNetlinkMessage::NewLink(link),
+            NLM_F_CREATE | NLM_F_EXCL,
+        )?;
         self.set_bridge(port, Some(bridge))?;
         self.set_up(port, true)
     }
@@ -84,9 +105,15 @@ impl Netlink {
 
     /// Sets or ends a fault at a port of the bridge.
     ///
-    /// A silent port is out of the bridge: one that is only set to the state "disabled" comes back by itself when the
-    /// kernel looks at its carrier.
-    pub(super) fn set_fault(&mut self, port: &str, bridge: &str, fault: Fault, on: bool) -> io::Result<()> {
+    /// A silent port is out of the bridge: one that is only set to the state "disabled" comes back
+    /// by itself when the kernel looks at its carrier.
+    pub(super) fn set_fault(
+        &mut self,
+        port: &str,
+        bridge: &str,
+        fault: Fault,
+        on: bool,
+    ) -> io::Result<()> {
         let settings = match fault {
             Fault::Unplugged => return self.set_up(port, !on),
             Fault::Silent => return self.set_bridge(port, if on { None } else { Some(bridge) }),
@@ -94,7 +121,11 @@ impl Netlink {
             Fault::Lossy(percent) => return self.set_loss(port, Loss::Percent(percent), on),
             Fault::Isolated => vec![InfoBridgePort::Isolated(on)],
             Fault::Deaf => {
-                vec![InfoBridgePort::UnicastFlood(!on), InfoBridgePort::MulticastFlood(!on), InfoBridgePort::BroadcastFlood(!on)]
+                vec![
+                    InfoBridgePort::UnicastFlood(!on),
+                    InfoBridgePort::MulticastFlood(!on),
+                    InfoBridgePort::BroadcastFlood(!on),
+                ]
             }
         };
         let mut link = named(port);
@@ -108,7 +139,10 @@ impl Netlink {
     /// Adds an address, without waiting for duplicate detection.
     pub(super) fn add_address(&mut self, dev: &str, address: VirtualAddress) -> io::Result<()> {
         let message = self.address(dev, address)?;
-        self.change(RouteNetlinkMessage::NewAddress(message), NLM_F_CREATE | NLM_F_EXCL)
+        self.change(
+            RouteNetlinkMessage::NewAddress(message),
+            NLM_F_CREATE | NLM_F_EXCL,
+        )
     }
 
     /// Removes an address.
@@ -124,7 +158,10 @@ impl Netlink {
         message.header.index = self.index(dev)?;
         message.header.scope = AddressScope::Universe;
         message.header.flags = netlink_packet_route::address::AddressHeaderFlags::Nodad;
-        message.attributes = vec![AddressAttribute::Local(address.ip), AddressAttribute::Address(address.ip)];
+        message.attributes = vec![
+            AddressAttribute::Local(address.ip),
+            AddressAttribute::Address(address.ip),
+        ];
         Ok(message)
     }
 
@@ -137,7 +174,10 @@ impl Netlink {
         message.header.scope = RouteScope::Universe;
         message.header.kind = RouteType::Unicast;
         message.attributes = vec![RouteAttribute::Gateway(via.into())];
-        self.change(RouteNetlinkMessage::NewRoute(message), NLM_F_CREATE | NLM_F_EXCL)
+        self.change(
+            RouteNetlinkMessage::NewRoute(message),
+            NLM_F_CREATE | NLM_F_EXCL,
+        )
     }
 
     /// The addresses of a link, without link-local ones.
@@ -145,15 +185,32 @@ impl Netlink {
         let index = self.index(dev)?;
         let mut found = Vec::new();
         for message in self.dump(RouteNetlinkMessage::GetAddress(AddressMessage::default()))? {
-            let RouteNetlinkMessage::NewAddress(message) = message else { continue };
+            let RouteNetlinkMessage::NewAddress(message) = message else {
+                continue;
+            };
             if message.header.index != index || message.header.scope != AddressScope::Universe {
                 continue;
             }
             // IPv4 has the host's own end in IFA_LOCAL; IPv6 has only IFA_ADDRESS.
-            let local = |attribute: &AddressAttribute| if let AddressAttribute::Local(ip) = attribute { Some(*ip) } else { None };
-            let peer =
-                |attribute: &AddressAttribute| if let AddressAttribute::Address(ip) = attribute { Some(*ip) } else { None };
-            let ip = message.attributes.iter().find_map(local).or_else(|| message.attributes.iter().find_map(peer));
+            let local = |attribute: &AddressAttribute| {
+                if let AddressAttribute::Local(ip) = attribute {
+                    Some(*ip)
+                } else {
+                    None
+                }
+            };
+            let peer = |attribute: &AddressAttribute| {
+                if let AddressAttribute::Address(ip) = attribute {
+                    Some(*ip)
+                } else {
+                    None
+                }
+            };
+            let ip = message
+                .attributes
+                .iter()
+                .find_map(local)
+                .or_else(|| message.attributes.iter().find_map(peer));
             found.extend(ip.and_then(|ip| VirtualAddress::new(ip, message.header.prefix_len).ok()));
         }
         Ok(found)
@@ -166,7 +223,9 @@ impl Netlink {
             let mut message = RouteMessage::default();
             message.header.address_family = self::family(family);
             for message in self.dump(RouteNetlinkMessage::GetRoute(message))? {
-                let RouteNetlinkMessage::NewRoute(message) = message else { continue };
+                let RouteNetlinkMessage::NewRoute(message) = message else {
+                    continue;
+                };
                 let header = &message.header;
                 if header.table == RouteHeader::RT_TABLE_MAIN
                     && header.kind == RouteType::Unicast
@@ -183,24 +242,37 @@ impl Netlink {
     pub(super) fn link(&mut self, name: &str) -> io::Result<(bool, MacAddr)> {
         let link = self.find(name)?;
         let mac = link.attributes.iter().find_map(|attribute| {
-            if let LinkAttribute::Address(bytes) = attribute { bytes.as_slice().try_into().ok().map(MacAddr) } else { None }
+            if let LinkAttribute::Address(bytes) = attribute {
+                bytes.as_slice().try_into().ok().map(MacAddr)
+            } else {
+                None
+            }
         });
-        Ok((link.header.flags.contains(LinkFlags::LowerUp), mac.unwrap_or_default()))
+        Ok((
+            link.header.flags.contains(LinkFlags::LowerUp),
+            mac.unwrap_or_default(),
+        ))
     }
 
     /// Does the bridge pass frames on through this port, in both directions?
     pub(super) fn forwards(&mut self, port: &str) -> io::Result<bool> {
         let link = self.find(port)?;
         let is_open = |info: &LinkInfo| {
-            let LinkInfo::PortData(InfoPortData::BridgePort(settings)) = info else { return false };
+            let LinkInfo::PortData(InfoPortData::BridgePort(settings)) = info else {
+                return false;
+            };
             settings.contains(&InfoBridgePort::State(BridgePortState::Forwarding))
         };
-        // A queue that drops everything, which each link has until the kernel has looked at its carrier.
+        // A queue that drops everything, which each link has until the kernel has looked at its
+        // carrier.
         let drops = |attribute: &LinkAttribute| matches!(attribute, LinkAttribute::Qdisc(name) if name == "noop");
-        let infos = link.attributes.iter().filter_map(|attribute| match attribute {
-            LinkAttribute::LinkInfo(infos) => Some(infos),
-            _ => None,
-        });
+        let infos = link
+            .attributes
+            .iter()
+            .filter_map(|attribute| match attribute {
+                LinkAttribute::LinkInfo(infos) => Some(infos),
+                _ => None,
+            });
         Ok(infos.flatten().any(is_open) && !link.attributes.iter().any(drops))
     }
 
@@ -232,7 +304,10 @@ impl Netlink {
     }
 
     /// Sends one request and reads to the end of its answer.
-    fn exchange(&mut self, mut request: NetlinkMessage<RouteNetlinkMessage>) -> io::Result<Vec<RouteNetlinkMessage>> {
+    fn exchange(
+        &mut self,
+        mut request: NetlinkMessage<RouteNetlinkMessage>,
+    ) -> io::Result<Vec<RouteNetlinkMessage>> {
         self.sequence += 1;
         request.header.sequence_number = self.sequence;
         request.finalize();
@@ -245,14 +320,19 @@ impl Netlink {
             let (datagram, _) = self.socket.recv_from_full()?;
             let mut rest = datagram.as_slice();
             while rest.len() >= 16 {
-                let message = NetlinkMessage::<RouteNetlinkMessage>::deserialize(rest).map_err(io::Error::other)?;
-                let length = usize::try_from(message.header.length).unwrap_or(usize::MAX).next_multiple_of(4);
+                let message = NetlinkMessage::<RouteNetlinkMessage>::deserialize(rest)
+                    .map_err(io::Error::other)?;
+                let length = usize::try_from(message.header.length)
+                    .unwrap_or(usize::MAX)
+                    .next_multiple_of(4);
                 rest = rest.get(length.max(16)..).unwrap_or_default();
                 if message.header.sequence_number != self.sequence {
                     continue;
                 }
                 match message.payload {
-                    NetlinkPayload::Error(error) if error.code.is_some() => return Err(error.to_io()),
+                    NetlinkPayload::Error(error) if error.code.is_some() => {
+                        return Err(error.to_io());
+                    }
                     NetlinkPayload::Error(_) | NetlinkPayload::Done(_) => return Ok(answers),
                     NetlinkPayload::InnerMessage(inner) => answers.push(inner),
                     NetlinkPayload::Noop | NetlinkPayload::Overrun(_) | _ => {}
@@ -272,7 +352,11 @@ fn named(name: &str) -> LinkMessage {
 }
 
 fn raise(link: &mut LinkMessage, up: bool) {
-    link.header.flags = if up { LinkFlags::Up } else { LinkFlags::empty() };
+    link.header.flags = if up {
+        LinkFlags::Up
+    } else {
+        LinkFlags::empty()
+    };
     link.header.change_mask = LinkFlags::Up;
 }
 
@@ -284,10 +368,15 @@ const fn family(family: Family) -> AddressFamily {
 }
 
 fn fact_route(message: &RouteMessage) -> FactRoute {
-    let mut route = FactRoute { dst: None, via: None };
+    let mut route = FactRoute {
+        dst: None,
+        via: None,
+    };
     for attribute in &message.attributes {
         if let RouteAttribute::Destination(dst) = attribute {
-            route.dst = ip(dst).and_then(|ip| VirtualAddress::new(ip, message.header.destination_prefix_length).ok());
+            route.dst = ip(dst).and_then(|ip| {
+                VirtualAddress::new(ip, message.header.destination_prefix_length).ok()
+            });
         } else if let RouteAttribute::Gateway(via) = attribute {
             route.via = ip(via);
         }

@@ -16,7 +16,9 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, gethostname, sethostname};
 
 use super::clock;
-use super::message::{self, Answer, Event, Exit, Facts, HostCommand, Message, Request, Stream, What};
+use super::message::{
+    self, Answer, Event, Exit, Facts, HostCommand, Message, Request, Stream, What,
+};
 use super::netlink::Netlink;
 use super::probe;
 use super::reap::Reaper;
@@ -41,12 +43,27 @@ pub(super) fn run(socket: UnixStream, name: &str, hostname: &str) -> Result<(), 
     sysctls();
     let netlink = Netlink::open().step("open a netlink socket")?;
     let mut requests = BufReader::new(socket.try_clone().step("take the control socket")?);
-    let outbox = Outbox { inner: Arc::new(Mutex::new(Inner { name: name.to_owned(), socket, running: HashMap::new() })) };
+    let outbox = Outbox {
+        inner: Arc::new(Mutex::new(Inner {
+            name: name.to_owned(),
+            socket,
+            running: HashMap::new(),
+        })),
+    };
     let reports = outbox.clone();
     let reaper = Reaper::start(move |pid, exit| reports.exited(pid, exit));
-    let mut node = Node { netlink, outbox, reaper };
-    node.outbox.lock().send(&Message::Ready).step("say that the host is there")?;
-    while let Some(request) = message::receive::<Request<HostCommand>>(&mut requests).step("read a command")? {
+    let mut node = Node {
+        netlink,
+        outbox,
+        reaper,
+    };
+    node.outbox
+        .lock()
+        .send(&Message::Ready)
+        .step("say that the host is there")?;
+    while let Some(request) =
+        message::receive::<Request<HostCommand>>(&mut requests).step("read a command")?
+    {
         node.serve(request.id, request.command).step("answer")?;
     }
     Ok(())
@@ -58,15 +75,35 @@ fn mounts() -> Result<(), StepError> {
     private_mounts()?;
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
     // Only tools look there: a machine that forbids it loses nothing that the lab needs.
-    let _ = mount(Some("sysfs"), "/sys", Some("sysfs"), flags | MsFlags::MS_NOEXEC, NONE);
-    mount(Some("tmpfs"), "/run", Some("tmpfs"), flags, Some("mode=755")).step("mount /run")?;
+    let _ = mount(
+        Some("sysfs"),
+        "/sys",
+        Some("sysfs"),
+        flags | MsFlags::MS_NOEXEC,
+        NONE,
+    );
+    mount(
+        Some("tmpfs"),
+        "/run",
+        Some("tmpfs"),
+        flags,
+        Some("mode=755"),
+    )
+    .step("mount /run")?;
     fs::create_dir("/run/lab").step("make /run/lab")?;
     show_program().step("show the program in /run/lab")?;
     own_var_lib();
     if !Path::new("/etc/init.d").is_dir() {
         own_etc().step("make a place for /etc/init.d (mkdir /etc/init.d is another way)")?;
     }
-    mount(Some("tmpfs"), "/etc/init.d", Some("tmpfs"), flags, Some("mode=755")).step("mount /etc/init.d")?;
+    mount(
+        Some("tmpfs"),
+        "/etc/init.d",
+        Some("tmpfs"),
+        flags,
+        Some("mode=755"),
+    )
+    .step("mount /etc/init.d")?;
     let script = Path::new("/etc/init.d/httpd");
     fs::write(script, HTTPD_SCRIPT).step("write /etc/init.d/httpd")?;
     fs::set_permissions(script, fs::Permissions::from_mode(0o755)).step("write /etc/init.d/httpd")
@@ -75,9 +112,17 @@ fn mounts() -> Result<(), StepError> {
 /// Binds this program to [`PROGRAM`]; copies it if its file was replaced since it was started.
 fn show_program() -> io::Result<()> {
     fs::write(PROGRAM, "")?;
-    // By its path: /proc/self/exe leads into the mount namespace where this process was executed, which is not ours.
-    let bound = std::env::current_exe()
-        .and_then(|exe| Ok(mount(Some(exe.as_path()), PROGRAM, None::<&str>, MsFlags::MS_BIND, None::<&str>)?));
+    // By its path: /proc/self/exe leads into the mount namespace where this process was executed,
+    // which is not ours.
+    let bound = std::env::current_exe().and_then(|exe| {
+        Ok(mount(
+            Some(exe.as_path()),
+            PROGRAM,
+            None::<&str>,
+            MsFlags::MS_BIND,
+            None::<&str>,
+        )?)
+    });
     bound.or_else(|_| fs::copy("/proc/self/exe", PROGRAM).map(drop))
 }
 
@@ -87,11 +132,20 @@ fn own_etc() -> io::Result<()> {
     fs::create_dir_all("/etc/init.d")
 }
 
-/// What a host's daemon keeps there is its own. A machine that forbids overlays gives it an empty one.
+/// What a host's daemon keeps there is its own. A machine that forbids overlays gives it an empty
+/// one.
 fn own_var_lib() {
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
     let laid = lay_over("/var/lib", "var-lib");
-    let empty = || mount(Some("tmpfs"), "/var/lib", Some("tmpfs"), flags, Some("mode=755"));
+    let empty = || {
+        mount(
+            Some("tmpfs"),
+            "/var/lib",
+            Some("tmpfs"),
+            flags,
+            Some("mode=755"),
+        )
+    };
     // Without either it shares the machine's, where only one host's daemon gets the lock.
     let _ = laid.or_else(|_| empty().map_err(io::Error::from));
 }
@@ -99,11 +153,20 @@ fn own_var_lib() {
 /// Lays a writable directory over one of the machine's.
 fn lay_over(directory: &str, name: &str) -> io::Result<()> {
     // Not below /run/lab: what is there may be a hook's directory.
-    let (upper, work) = (format!("/run/lab-over/{name}"), format!("/run/lab-over/{name}-work"));
+    let (upper, work) = (
+        format!("/run/lab-over/{name}"),
+        format!("/run/lab-over/{name}-work"),
+    );
     fs::create_dir_all(&upper)?;
     fs::create_dir_all(&work)?;
     let layers = format!("lowerdir={directory},upperdir={upper},workdir={work}");
-    Ok(mount(Some("overlay"), directory, Some("overlay"), MsFlags::empty(), Some(layers.as_str()))?)
+    Ok(mount(
+        Some("overlay"),
+        directory,
+        Some("overlay"),
+        MsFlags::empty(),
+        Some(layers.as_str()),
+    )?)
 }
 
 /// IPv6 addresses shall work at once. A kernel without IPv6 has no such files.
@@ -114,8 +177,8 @@ fn sysctls() {
     }
 }
 
-/// The socket to the switch and the processes that it will hear of, under one lock: a process's end is never told
-/// before its start.
+/// The socket to the switch and the processes that it will hear of, under one lock: a process's end
+/// is never told before its start.
 #[derive(Clone)]
 struct Outbox {
     inner: Arc<Mutex<Inner>>,
@@ -148,7 +211,11 @@ impl Inner {
 
     fn event(&self, what: What) {
         // Without a switch this process ends soon.
-        let _ = self.send(&Message::Event(Event { at: clock::now(), host: self.name.clone(), what }));
+        let _ = self.send(&Message::Event(Event {
+            at: clock::now(),
+            host: self.name.clone(),
+            what,
+        }));
     }
 }
 
@@ -161,25 +228,47 @@ struct Node {
 impl Node {
     fn serve(&mut self, id: u64, command: HostCommand) -> io::Result<()> {
         let done = match command {
-            HostCommand::Spawn { process, argv, env } => return self.spawn(id, process, &argv, &env),
+            HostCommand::Spawn { process, argv, env } => {
+                return self.spawn(id, process, &argv, &env);
+            }
             HostCommand::Configure { addresses, gateway } => self.configure(&addresses, gateway),
             HostCommand::Signal { process, signal } => self.signal(process, signal),
             HostCommand::Kill { pids, signal } => kill_all(&pids, signal),
-            HostCommand::Write { path, mode, content } => write(&path, mode, &content),
+            HostCommand::Write {
+                path,
+                mode,
+                content,
+            } => write(&path, mode, &content),
             HostCommand::Read { path } => fs::read_to_string(path).map(Answer::Text),
             HostCommand::Link { up } => self.netlink.set_up("eth0", up).map(|()| Answer::Done),
-            HostCommand::Address { address, present: true } => self.netlink.add_address("eth0", address).map(|()| Answer::Done),
-            HostCommand::Address { address, present: false } => {
-                self.netlink.delete_address("eth0", address).map(|()| Answer::Done)
+            HostCommand::Address {
+                address,
+                present: true,
+            } => self
+                .netlink
+                .add_address("eth0", address)
+                .map(|()| Answer::Done),
+            HostCommand::Address {
+                address,
+                present: false,
+            } => self
+                .netlink
+                .delete_address("eth0", address)
+                .map(|()| Answer::Done),
+            HostCommand::Send { frames } => {
+                probe::send_frames("eth0", &frames).map(|()| Answer::Done)
             }
-            HostCommand::Send { frames } => probe::send_frames("eth0", &frames).map(|()| Answer::Done),
             HostCommand::Facts => self.facts(),
         };
         let answer = done.map_err(|err| err.to_string());
         self.outbox.lock().send(&Message::Answer { id, answer })
     }
 
-    fn configure(&mut self, addresses: &[VirtualAddress], gateway: Option<IpAddr>) -> io::Result<Answer> {
+    fn configure(
+        &mut self,
+        addresses: &[VirtualAddress],
+        gateway: Option<IpAddr>,
+    ) -> io::Result<Answer> {
         self.netlink.set_up("lo", true)?;
         self.netlink.set_up("eth0", true)?;
         for address in addresses {
@@ -195,10 +284,22 @@ impl Node {
         let hostname = gethostname()?.to_string_lossy().into_owned();
         let (carrier, mac) = self.netlink.link("eth0")?;
         let (addresses, routes) = (self.netlink.addresses("eth0")?, self.netlink.routes()?);
-        Ok(Answer::Facts(Facts { hostname, addresses, routes, carrier, mac }))
+        Ok(Answer::Facts(Facts {
+            hostname,
+            addresses,
+            routes,
+            carrier,
+            mac,
+        }))
     }
 
-    fn spawn(&self, id: u64, process: u64, argv: &[String], env: &BTreeMap<String, String>) -> io::Result<()> {
+    fn spawn(
+        &self,
+        id: u64,
+        process: u64,
+        argv: &[String],
+        env: &BTreeMap<String, String>,
+    ) -> io::Result<()> {
         let mut inner = self.outbox.lock();
         let spawned = command(argv, env).and_then(|mut command| command.spawn());
         let answer = match &spawned {
@@ -208,7 +309,10 @@ impl Node {
                 self.reaper.spawned();
                 Ok(Answer::Spawned { pid })
             }
-            Err(err) => Err(format!("{}: {err}", argv.first().map_or("", String::as_str))),
+            Err(err) => Err(format!(
+                "{}: {err}",
+                argv.first().map_or("", String::as_str)
+            )),
         };
         inner.send(&Message::Answer { id, answer })?;
         drop(inner);
@@ -226,9 +330,19 @@ impl Node {
         std::thread::spawn(move || {
             let mut reader = BufReader::new(pipe);
             let mut line = Vec::new();
-            while (&mut reader).take(LINE_BYTES_MAX).read_until(b'\n', &mut line).is_ok_and(|read| read > 0) {
-                let text = String::from_utf8_lossy(&line).trim_end_matches(['\n', '\r']).to_owned();
-                outbox.lock().event(What::Line { process, stream, text });
+            while (&mut reader)
+                .take(LINE_BYTES_MAX)
+                .read_until(b'\n', &mut line)
+                .is_ok_and(|read| read > 0)
+            {
+                let text = String::from_utf8_lossy(&line)
+                    .trim_end_matches(['\n', '\r'])
+                    .to_owned();
+                outbox.lock().event(What::Line {
+                    process,
+                    stream,
+                    text,
+                });
                 line.clear();
             }
             outbox.lock().event(What::Closed { process, stream });
@@ -236,9 +350,14 @@ impl Node {
     }
 
     fn signal(&self, process: u64, signal: i32) -> io::Result<Answer> {
-        // Under the lock that a process's end needs: the number cannot have passed to another process.
+        // Under the lock that a process's end needs: the number cannot have passed to another
+        // process.
         let inner = self.outbox.lock();
-        let pid = inner.running.iter().find(|(_, of)| **of == process).map(|(pid, _)| *pid);
+        let pid = inner
+            .running
+            .iter()
+            .find(|(_, of)| **of == process)
+            .map(|(pid, _)| *pid);
         let pid = pid.ok_or_else(|| io::Error::other("the process has ended"))?;
         kill(pid, Signal::try_from(signal)?)?;
         Ok(Answer::Done)
@@ -248,15 +367,30 @@ impl Node {
 fn command(argv: &[String], env: &BTreeMap<String, String>) -> io::Result<Command> {
     let (program, arguments) = argv.split_first().ok_or(io::ErrorKind::InvalidInput)?;
     let mut command = Command::new(program);
-    command.args(arguments).env_clear().env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin").envs(env);
-    command.current_dir("/").process_group(0).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+        .args(arguments)
+        .env_clear()
+        .env(
+            "PATH",
+            "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        )
+        .envs(env);
+    command
+        .current_dir("/")
+        .process_group(0)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     Ok(command)
 }
 
 /// All are signalled before any failure is told.
 fn kill_all(pids: &[i32], signal: i32) -> io::Result<Answer> {
     let signal = Signal::try_from(signal)?;
-    let done: Vec<nix::Result<()>> = pids.iter().map(|pid| kill(Pid::from_raw(*pid), signal)).collect();
+    let done: Vec<nix::Result<()>> = pids
+        .iter()
+        .map(|pid| kill(Pid::from_raw(*pid), signal))
+        .collect();
     done.into_iter().collect::<nix::Result<()>>()?;
     Ok(Answer::Done)
 }

@@ -40,15 +40,21 @@ impl Reaper {
 
     /// Says before a child is ended that [`Self::wait`] will be called for it.
     pub(super) fn expect(&self, pid: Pid) {
-        self.inner.0.lock().unwrap_or_else(PoisonError::into_inner).awaited.push((pid, false));
+        self.inner
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .awaited
+            .push((pid, false));
     }
 
     /// Waits until a child is gone that was named to [`Self::expect`].
     pub(super) fn wait(&self, pid: Pid) {
         let (state, changed) = &*self.inner;
         let state = state.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut state =
-            changed.wait_while(state, |state| state.awaited.contains(&(pid, false))).unwrap_or_else(PoisonError::into_inner);
+        let mut state = changed
+            .wait_while(state, |state| state.awaited.contains(&(pid, false)))
+            .unwrap_or_else(PoisonError::into_inner);
         state.awaited.retain(|(awaited, _)| *awaited != pid);
     }
 
@@ -57,7 +63,9 @@ impl Reaper {
         loop {
             match waitpid(None, None) {
                 Ok(WaitStatus::Exited(pid, code)) => self.gone(pid, Exit::Code(code), report),
-                Ok(WaitStatus::Signaled(pid, signal, _)) => self.gone(pid, Exit::Signal(signal as i32), report),
+                Ok(WaitStatus::Signaled(pid, signal, _)) => {
+                    self.gone(pid, Exit::Signal(signal as i32), report)
+                }
                 Ok(_) | Err(Errno::EINTR) => {}
                 Err(_) => {
                     let state = state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -72,7 +80,11 @@ impl Reaper {
         report(pid, exit);
         let (state, changed) = &*self.inner;
         let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
-        for entry in state.awaited.iter_mut().filter(|(awaited, _)| *awaited == pid) {
+        for entry in state
+            .awaited
+            .iter_mut()
+            .filter(|(awaited, _)| *awaited == pid)
+        {
             entry.1 = true;
         }
         changed.notify_all();

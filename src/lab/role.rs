@@ -5,9 +5,10 @@
 //!                            ├─ __lab-host ── __lab-host-inner     process 1 of a host
 //!                            └─ __lab-host ── __lab-host-inner
 //! ```
-//! Two steps for each, because a process that asks for a new process namespace is not itself in it. Each step has one
-//! thread until its namespaces stand: a process with threads cannot make them. Standard input is the control socket and
-//! the lifeline: at its end a process ends. Each step also asks the kernel to be killed when its parent dies.
+//! Two steps for each, because a process that asks for a new process namespace is not itself in it.
+//! Each step has one thread until its namespaces stand: a process with threads cannot make them.
+//! Standard input is the control socket and the lifeline: at its end a process ends. Each step also
+//! asks the kernel to be killed when its parent dies.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -35,7 +36,8 @@ pub const PROBE: &str = "__lab-probe";
 
 /// Runs the role that the arguments name; `None` if they name none.
 ///
-/// To be called first thing in `main`, before any thread exists: also by a test binary that makes labs.
+/// To be called first thing in `main`, before any thread exists: also by a test binary that makes
+/// labs.
 #[must_use]
 pub fn run_role() -> Option<ExitCode> {
     let mut args = std::env::args().skip(1);
@@ -78,7 +80,10 @@ pub(super) trait Step<T> {
 
 impl<T, E: Into<io::Error>> Step<T> for Result<T, E> {
     fn step(self, step: &str) -> Result<T, StepError> {
-        self.map_err(|err| StepError { step: step.to_owned(), source: err.into() })
+        self.map_err(|err| StepError {
+            step: step.to_owned(),
+            source: err.into(),
+        })
     }
 }
 
@@ -87,14 +92,19 @@ pub(super) fn start_switch(socket: UnixStream, token: &str) -> io::Result<Child>
     use std::os::unix::process::CommandExt;
     let mut command = role(SWITCH, &[token.to_owned()]);
     // A group of its own: Ctrl-C is for the maker, and the lab ends with it.
-    command.stdin(Stdio::from(std::os::fd::OwnedFd::from(socket))).stdout(Stdio::null()).process_group(0);
+    command
+        .stdin(Stdio::from(std::os::fd::OwnedFd::from(socket)))
+        .stdout(Stdio::null())
+        .process_group(0);
     command.spawn()
 }
 
 /// Starts the outer process of a host; its standard output says the number of the inner one.
 pub(super) fn start_host(socket: UnixStream, name: &str, hostname: &str) -> io::Result<Child> {
     let mut command = role(HOST, &[name.to_owned(), hostname.to_owned()]);
-    command.stdin(Stdio::from(std::os::fd::OwnedFd::from(socket))).stdout(Stdio::piped());
+    command
+        .stdin(Stdio::from(std::os::fd::OwnedFd::from(socket)))
+        .stdout(Stdio::piped());
     command.spawn()
 }
 
@@ -104,20 +114,35 @@ fn role(role: &str, args: &[String]) -> Command {
     command
 }
 
-/// Leaves the namespaces of the parent, starts the inner process and stays until it, or the parent, is gone.
+/// Leaves the namespaces of the parent, starts the inner process and stays until it, or the parent,
+/// is gone.
 fn leave(inner: &str, args: &[String], may_need_user: bool) -> Result<(), StepError> {
     let told = |err: StepError| {
         if let Ok(socket) = control_socket() {
             let errno = err.source.raw_os_error().unwrap_or(0);
-            let _ = message::send(&socket, &Message::Failed { step: err.step.clone(), errno });
+            let _ = message::send(
+                &socket,
+                &Message::Failed {
+                    step: err.step.clone(),
+                    errno,
+                },
+            );
         }
         err
     };
-    die_with_parent().step("ask to die with the parent").map_err(told)?;
+    die_with_parent()
+        .step("ask to die with the parent")
+        .map_err(told)?;
     separate(may_need_user).map_err(told)?;
     // Asked again: the kernel forgets it when credentials change.
-    die_with_parent().step("ask to die with the parent").map_err(told)?;
-    let mut child = role(inner, args).stdout(Stdio::null()).spawn().step("start process 1").map_err(told)?;
+    die_with_parent()
+        .step("ask to die with the parent")
+        .map_err(told)?;
+    let mut child = role(inner, args)
+        .stdout(Stdio::null())
+        .spawn()
+        .step("start process 1")
+        .map_err(told)?;
     if may_need_user {
         drop(child.wait());
         return Ok(());
@@ -142,19 +167,30 @@ fn separate(may_need_user: bool) -> Result<(), StepError> {
     }
     let (uid, gid) = (getuid(), getgid());
     unshare(own | CloneFlags::CLONE_NEWUSER).step("make a user namespace")?;
-    let write = |file: &str, text: String| std::fs::write(format!("/proc/self/{file}"), text).step(&format!("write {file}"));
+    let write = |file: &str, text: String| {
+        std::fs::write(format!("/proc/self/{file}"), text).step(&format!("write {file}"))
+    };
     write("setgroups", "deny".to_owned())?;
     write("gid_map", format!("0 {gid} 1"))?;
     write("uid_map", format!("0 {uid} 1"))
 }
 
-fn inner(what: &str, run: impl FnOnce(UnixStream) -> Result<(), StepError>) -> Result<(), StepError> {
+fn inner(
+    what: &str,
+    run: impl FnOnce(UnixStream) -> Result<(), StepError>,
+) -> Result<(), StepError> {
     let socket = control_socket().step("take the control socket")?;
     let to_maker = socket.try_clone().step("take the control socket")?;
     set_pdeathsig(Signal::SIGKILL).step("ask to die with the parent")?;
     run(socket).inspect_err(|err| {
         let errno = err.source.raw_os_error().unwrap_or(0);
-        let _ = message::send(&to_maker, &Message::Failed { step: format!("{what}: {}", err.step), errno });
+        let _ = message::send(
+            &to_maker,
+            &Message::Failed {
+                step: format!("{what}: {}", err.step),
+                errno,
+            },
+        );
     })
 }
 
@@ -163,12 +199,18 @@ fn control_socket() -> io::Result<UnixStream> {
     Ok(UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?))
 }
 
-/// Lets the kernel kill this process when its parent's thread ends; ends it if that has happened already.
+/// Lets the kernel kill this process when its parent's thread ends; ends it if that has happened
+/// already.
 fn die_with_parent() -> io::Result<()> {
     set_pdeathsig(Signal::SIGKILL)?;
-    // The parent is 0 if it lives in an outer process namespace, 1 if it is process 1 of ours or we were adopted.
+    // The parent is 0 if it lives in an outer process namespace, 1 if it is process 1 of ours or we
+    // were adopted.
     let orphan = getppid().as_raw() == 1 && std::process::id() != 1 && parent_is_adoptive();
-    if orphan { Err(io::Error::other("the parent is gone")) } else { Ok(()) }
+    if orphan {
+        Err(io::Error::other("the parent is gone"))
+    } else {
+        Ok(())
+    }
 }
 
 /// Whether process 1 is not of this program, and so cannot have started us.
@@ -179,14 +221,25 @@ fn parent_is_adoptive() -> bool {
 
 /// What the operator can do when the kernel refuses namespaces; `None` if the error is another one.
 pub(super) fn advice(errno: i32) -> Option<String> {
-    let setting = |name: &str| std::fs::read_to_string(format!("/proc/sys/{name}")).ok().map(|text| text.trim().to_owned());
+    let setting = |name: &str| {
+        std::fs::read_to_string(format!("/proc/sys/{name}"))
+            .ok()
+            .map(|text| text.trim().to_owned())
+    };
     let is = |name: &str, value: &str| setting(name).as_deref() == Some(value);
     let errno = Errno::from_raw(errno);
-    if !matches!(errno, Errno::EPERM | Errno::EACCES | Errno::ENOSPC | Errno::EUSERS) {
+    if !matches!(
+        errno,
+        Errno::EPERM | Errno::EACCES | Errno::ENOSPC | Errno::EUSERS
+    ) {
         return None;
     }
-    let lift =
-        |name: &str, value: &str| format!("run it as root, or allow it: sudo sysctl -w {}={value}", name.replace('/', "."));
+    let lift = |name: &str, value: &str| {
+        format!(
+            "run it as root, or allow it: sudo sysctl -w {}={value}",
+            name.replace('/', ".")
+        )
+    };
     Some(if is("kernel/unprivileged_userns_clone", "0") {
         lift("kernel/unprivileged_userns_clone", "1")
     } else if is("kernel/apparmor_restrict_unprivileged_userns", "1") {

@@ -1,4 +1,5 @@
-//! The switch: process 1 of the lab. It makes and ends hosts, holds the bridge, and passes messages on.
+//! The switch: process 1 of the lab. It makes and ends hosts, holds the bridge, and passes messages
+//! on.
 
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, BufReader, Write};
@@ -13,7 +14,9 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::clock::{self, Ticker};
-use super::message::{self, Answer, Command, Event, Fault, HostCommand, HostSpec, Message, Request, What};
+use super::message::{
+    self, Answer, Command, Event, Fault, HostCommand, HostSpec, Message, Request, What,
+};
 use super::netlink::Netlink;
 use super::reap::Reaper;
 use super::role::{self, Step, StepError};
@@ -39,8 +42,12 @@ pub(super) fn run(socket: UnixStream) -> Result<(), StepError> {
         hosts: BTreeMap::new(),
         ports: 0,
     };
-    switch.tell(&Message::Ready).step("say that the switch is there")?;
-    while let Some(request) = message::receive::<Request<Command>>(&mut requests).step("read a command")? {
+    switch
+        .tell(&Message::Ready)
+        .step("say that the switch is there")?;
+    while let Some(request) =
+        message::receive::<Request<Command>>(&mut requests).step("read a command")?
+    {
         let id = request.id;
         let answer = match request.command {
             Command::Host { host, command } => match switch.pass(&host, &Request { id, command }) {
@@ -51,21 +58,30 @@ pub(super) fn run(socket: UnixStream) -> Result<(), StepError> {
             Command::PowerOff { host } => switch.power_off(&host),
             Command::Fault { host, fault, on } => switch
                 .port(&host)
-                .and_then(|port| switch.netlink.set_fault(&port, BRIDGE, fault, on).map_err(|err| err.to_string()))
+                .and_then(|port| {
+                    switch
+                        .netlink
+                        .set_fault(&port, BRIDGE, fault, on)
+                        .map_err(|err| err.to_string())
+                })
                 .map(|()| Answer::Done),
         };
-        switch.tell(&Message::Answer { id, answer }).step("answer")?;
+        switch
+            .tell(&Message::Answer { id, answer })
+            .step("answer")?;
     }
     Ok(())
 }
 
-/// A switch says nothing of its own, and passes on what is not good IP, too. Where the kernel has no such setting there
-/// is nothing to be set.
+/// A switch says nothing of its own, and passes on what is not good IP, too. Where the kernel has
+/// no such setting there is nothing to be set.
 fn plain_switch() {
-    let set = |name: &str, value: &str| drop(std::fs::write(format!("/proc/sys/net/{name}"), value));
+    let set =
+        |name: &str, value: &str| drop(std::fs::write(format!("/proc/sys/net/{name}"), value));
     set("ipv6/conf/all/disable_ipv6", "1");
     set("ipv6/conf/default/disable_ipv6", "1");
-    // With br_netfilter a bridge drops packets that have a wrong header checksum, and asks the firewall about others.
+    // With br_netfilter a bridge drops packets that have a wrong header checksum, and asks the
+    // firewall about others.
     set("bridge/bridge-nf-call-iptables", "0");
     set("bridge/bridge-nf-call-ip6tables", "0");
     set("bridge/bridge-nf-call-arptables", "0");
@@ -74,7 +90,8 @@ fn plain_switch() {
 /// Cuts this process's mounts off from the outside and shows it its own processes.
 pub(super) fn private_mounts() -> Result<(), StepError> {
     const NONE: Option<&str> = None;
-    mount(NONE, "/", NONE, MsFlags::MS_REC | MsFlags::MS_PRIVATE, NONE).step("make the mounts private")?;
+    mount(NONE, "/", NONE, MsFlags::MS_REC | MsFlags::MS_PRIVATE, NONE)
+        .step("make the mounts private")?;
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
     mount(Some("proc"), "/proc", Some("proc"), flags, NONE).step("mount /proc")
 }
@@ -84,7 +101,8 @@ struct Switch {
     maker: Arc<Mutex<UnixStream>>,
     reaper: Reaper,
     hosts: BTreeMap<String, Host>,
-    /// How many ports were ever named: names and hardware addresses of hosts that come back stay the same.
+    /// How many ports were ever named: names and hardware addresses of hosts that come back stay
+    /// the same.
     ports: u8,
 }
 
@@ -108,7 +126,10 @@ impl Switch {
     }
 
     fn port(&self, host: &str) -> Result<String, String> {
-        self.hosts.get(host).map(|host| host.port.clone()).ok_or_else(|| format!("there is no host {host}"))
+        self.hosts
+            .get(host)
+            .map(|host| host.port.clone())
+            .ok_or_else(|| format!("there is no host {host}"))
     }
 
     fn pass(&self, host: &str, request: &Request<HostCommand>) -> Result<(), String> {
@@ -122,11 +143,22 @@ impl Switch {
         if !self.hosts.contains_key(name) {
             self.ports += 1;
             let mac = MacAddr([2, 0, 0, 0, 0, self.ports]);
-            self.hosts.insert(name.to_owned(), Host { port: format!("port{}", self.ports), mac, running: None });
+            self.hosts.insert(
+                name.to_owned(),
+                Host {
+                    port: format!("port{}", self.ports),
+                    mac,
+                    running: None,
+                },
+            );
         }
-        let host = self.hosts.get_mut(name).expect("it was put there if it was missing");
+        let host = self
+            .hosts
+            .get_mut(name)
+            .expect("it was put there if it was missing");
         if host.running.is_some() {
-            return Err(io::Error::from(io::ErrorKind::AlreadyExists)).step("switch on a host that is on");
+            return Err(io::Error::from(io::ErrorKind::AlreadyExists))
+                .step("switch on a host that is on");
         }
         let running = start(spec, host, &mut self.netlink, &self.reaper, &self.maker)?;
         host.running = Some(running);
@@ -135,9 +167,17 @@ impl Switch {
 
     /// First no frame gets out, then everything in the host is killed, then its cable is gone.
     fn power_off(&mut self, name: &str) -> Result<Answer, String> {
-        let host = self.hosts.get_mut(name).ok_or_else(|| format!("there is no host {name}"))?;
-        let running = host.running.take().ok_or_else(|| format!("{name} is switched off already"))?;
-        let silenced = self.netlink.set_fault(&host.port, BRIDGE, Fault::Silent, true);
+        let host = self
+            .hosts
+            .get_mut(name)
+            .ok_or_else(|| format!("there is no host {name}"))?;
+        let running = host
+            .running
+            .take()
+            .ok_or_else(|| format!("{name} is switched off already"))?;
+        let silenced = self
+            .netlink
+            .set_fault(&host.port, BRIDGE, Fault::Silent, true);
         // The inner process dies with the outer one; said to both, so that nothing hangs on that.
         let _ = kill(running.outer, Signal::SIGKILL);
         let _ = kill(running.inner, Signal::SIGKILL);
@@ -145,10 +185,16 @@ impl Switch {
         self.reaper.wait(running.inner);
         // The kernel may have removed it together with the host's namespace.
         let gone = |err: &io::Error| err.raw_os_error() == Some(Errno::ENODEV as i32);
-        let removed = self.netlink.delete_link(&host.port).or_else(|err| if gone(&err) { Ok(()) } else { Err(err) });
+        let removed = self
+            .netlink
+            .delete_link(&host.port)
+            .or_else(|err| if gone(&err) { Ok(()) } else { Err(err) });
         drop(running.socket);
         let _ = running.copier.join();
-        silenced.and(removed).map(|()| Answer::Done).map_err(|err| err.to_string())
+        silenced
+            .and(removed)
+            .map(|()| Answer::Done)
+            .map_err(|err| err.to_string())
     }
 }
 
@@ -168,35 +214,67 @@ fn start(
     expect_ready(&mut from_host)?;
     let mut line = String::new();
     let mut stdout = BufReader::new(child.stdout.take().expect("it was asked for"));
-    stdout.read_line(&mut line).step("learn a host's process number")?;
-    let inner = Pid::from_raw(line.trim().parse().map_err(io::Error::other).step("learn a host's process number")?);
+    stdout
+        .read_line(&mut line)
+        .step("learn a host's process number")?;
+    let inner = Pid::from_raw(
+        line.trim()
+            .parse()
+            .map_err(io::Error::other)
+            .step("learn a host's process number")?,
+    );
     reaper.expect(outer);
     reaper.expect(inner);
 
-    netlink.add_cable(&host.port, BRIDGE, host.mac, child.id()).step("make a cable")?;
-    let command = HostCommand::Configure { addresses: spec.addresses.clone(), gateway: spec.gateway };
+    netlink
+        .add_cable(&host.port, BRIDGE, host.mac, child.id())
+        .step("make a cable")?;
+    let command = HostCommand::Configure {
+        addresses: spec.addresses.clone(),
+        gateway: spec.gateway,
+    };
     message::send(&socket, &Request { id: 0, command }).step("configure a host")?;
     expect_answer(&mut from_host)?;
     opens(&host.port, netlink)?;
 
     let name = spec.name.clone();
     let maker = Arc::clone(maker);
-    let event = |what| Message::Event(Event { at: clock::now(), host: name.clone(), what });
+    let event = |what| {
+        Message::Event(Event {
+            at: clock::now(),
+            host: name.clone(),
+            what,
+        })
+    };
     message::send_shared(&maker, &event(What::PoweredOn)).step("tell of a host")?;
     let copier = std::thread::spawn(move || copy(&name, from_host, &maker));
-    Ok(Running { socket, outer, inner, copier })
+    Ok(Running {
+        socket,
+        outer,
+        inner,
+        copier,
+    })
 }
 
-/// Waits until a port passes frames on. The kernel opens it when it has looked at the carrier, in its own time: until then the
-/// host neither hears nor is heard.
+/// Waits until a port passes frames on. The kernel opens it when it has looked at the carrier, in
+/// its own time: until then the host neither hears nor is heard.
 fn opens(port: &str, netlink: &mut Netlink) -> Result<(), StepError> {
-    let ticker = Ticker::new(LOOK_AGAIN).map_err(io::Error::from).step("start a timer")?;
+    let ticker = Ticker::new(LOOK_AGAIN)
+        .map_err(io::Error::from)
+        .step("start a timer")?;
     let end = clock::now() + OPEN_MAX;
-    while !netlink.forwards(port).step("look at a port of the switch")? {
+    while !netlink
+        .forwards(port)
+        .step("look at a port of the switch")?
+    {
         if clock::now() > end {
-            return Err(io::Error::from(io::ErrorKind::TimedOut)).step("wait for a port of the switch to pass frames on");
+            return Err(io::Error::from(io::ErrorKind::TimedOut))
+                .step("wait for a port of the switch to pass frames on");
         }
-        ticker.wait().map_err(io::Error::from).step("wait for a timer")?;
+        ticker
+            .wait()
+            .map_err(io::Error::from)
+            .step("wait for a timer")?;
     }
     Ok(())
 }
@@ -211,14 +289,18 @@ fn expect_ready(reader: &mut impl BufRead) -> Result<(), StepError> {
 fn expect_answer(reader: &mut impl BufRead) -> Result<(), StepError> {
     match message::receive(reader).step("wait for a host's configuration")? {
         Some(Message::Answer { answer: Ok(_), .. }) => Ok(()),
-        Some(Message::Answer { answer: Err(err), .. }) => Err(io::Error::other(err)).step("configure a host"),
+        Some(Message::Answer {
+            answer: Err(err), ..
+        }) => Err(io::Error::other(err)).step("configure a host"),
         other => failed(other),
     }
 }
 
 fn failed(message: Option<Message>) -> Result<(), StepError> {
     match message {
-        Some(Message::Failed { step, errno }) => Err(io::Error::from_raw_os_error(errno)).step(&step),
+        Some(Message::Failed { step, errno }) => {
+            Err(io::Error::from_raw_os_error(errno)).step(&step)
+        }
         Some(_) => Err(io::Error::from(io::ErrorKind::InvalidData)).step("wait for a host"),
         None => Err(io::Error::from(io::ErrorKind::UnexpectedEof)).step("wait for a host"),
     }
@@ -227,7 +309,10 @@ fn failed(message: Option<Message>) -> Result<(), StepError> {
 /// Copies what a host says, line by line, until it is gone.
 fn copy(name: &str, mut reader: BufReader<UnixStream>, maker: &Mutex<UnixStream>) {
     let mut line = Vec::new();
-    while reader.read_until(b'\n', &mut line).is_ok_and(|read| read > 0) {
+    while reader
+        .read_until(b'\n', &mut line)
+        .is_ok_and(|read| read > 0)
+    {
         if line.ends_with(b"\n") {
             let mut maker = maker.lock().unwrap_or_else(PoisonError::into_inner);
             if maker.write_all(&line).is_err() {
@@ -236,6 +321,10 @@ fn copy(name: &str, mut reader: BufReader<UnixStream>, maker: &Mutex<UnixStream>
         }
         line.clear();
     }
-    let event = Event { at: clock::now(), host: name.to_owned(), what: What::PoweredOff };
+    let event = Event {
+        at: clock::now(),
+        host: name.to_owned(),
+        what: What::PoweredOff,
+    };
     let _ = message::send_shared(maker, &Message::Event(event));
 }

@@ -1,9 +1,10 @@
 //! Who holds what, and what it goes back to: the pure core of the ledger.
 //!
-//! A resource has one *original* value and a list of *claims*, one for each owner, newest last. It should
-//! have the value of its newest claim; when the last claim goes, it goes back to the original. So two
-//! virtual hosts that set the same thing may leave in any order. An undo is done in two steps, planned
-//! and then settled, so that a crash in between leaves the claim to be undone at the next start.
+//! A resource has one *original* value and a list of *claims*, one for each owner, newest last. It
+//! should have the value of its newest claim; when the last claim goes, it goes back to the
+//! original. So two virtual hosts that set the same thing may leave in any order. An undo is done
+//! in two steps, planned and then settled, so that a crash in between leaves the claim to be undone
+//! at the next start.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,11 +14,12 @@ use serde::{Deserialize, Serialize};
 use crate::effect::{Effect, Resource, Value};
 use crate::types::Name;
 
-/// How many values of a resource are remembered as possibly ours, beside those that are claimed. More than one
-/// only comes up when effects fail or the daemon dies in the middle.
+/// How many values of a resource are remembered as possibly ours, beside those that are claimed.
+/// More than one only comes up when effects fail or the daemon dies in the middle.
 const SET_MAX: usize = 8;
 
-/// How often an undo tries to give a resource the value that was to stay, before it goes back to what was found.
+/// How often an undo tries to give a resource the value that was to stay, before it goes back to
+/// what was found.
 const WISH_TRIES: u32 = 3;
 
 /// Who asked for an effect.
@@ -38,11 +40,18 @@ impl fmt::Display for Owner {
     }
 }
 
-/// One change of what is held. The ledger's file is a row of these; whoever applies them again gets the same claims.
+/// One change of what is held. The ledger's file is a row of these; whoever applies them again gets
+/// the same claims.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Change {
     /// `owner` is about to set `resource`, which was `before`, to `value`.
-    Claim { order: u64, owner: Owner, resource: Resource, before: Value, value: Value },
+    Claim {
+        order: u64,
+        owner: Owner,
+        resource: Resource,
+        before: Value,
+        value: Value,
+    },
     /// The resource is to go back to another value; to the one that was found if that is the value.
     Retarget { resource: Resource, value: Value },
     /// The resource may have this value, and it would not be somebody else's.
@@ -50,7 +59,10 @@ pub(super) enum Change {
     /// The claim is undone.
     Settle { owner: Owner, resource: Resource },
     /// Owners of the resource are called otherwise, all at once: from, to.
-    Rename { resource: Resource, owners: Vec<(Owner, Owner)> },
+    Rename {
+        resource: Resource,
+        owners: Vec<(Owner, Owner)>,
+    },
 }
 
 impl Change {
@@ -85,15 +97,17 @@ struct Held {
     /// How often the wish could not be had.
     wish_failures: u32,
     claims: Vec<Claim>,
-    /// The values that the host may have as far as we know, newest last. One, once an effect is known to have worked:
-    /// one that failed may have left any of them, or what was before.
+    /// The values that the host may have as far as we know, newest last. One, once an effect is
+    /// known to have worked: one that failed may have left any of them, or what was before.
     set: Vec<Value>,
 }
 
 impl Held {
     /// The value that it should have now.
     fn wanted(&self) -> &Value {
-        self.claims.last().map_or_else(|| self.goes_back_to(), |claim| &claim.value)
+        self.claims
+            .last()
+            .map_or_else(|| self.goes_back_to(), |claim| &claim.value)
     }
 
     /// The value that it should have once nobody claims it.
@@ -119,10 +133,11 @@ pub struct Undo {
     pub resource: Resource,
     /// The value that the owner wanted.
     pub value: Value,
-    /// The values that it may have as far as we know, newest last. If it has another one now, somebody else changed it and it
-    /// is left alone.
+    /// The values that it may have as far as we know, newest last. If it has another one now,
+    /// somebody else changed it and it is left alone.
     pub ours: Vec<Value>,
-    /// The value that it should have afterwards; `None` if a newer claim stands above this one, so that nothing changes.
+    /// The value that it should have afterwards; `None` if a newer claim stands above this one, so
+    /// that nothing changes.
     pub back_to: Option<Value>,
     /// The value that was found, if it is to go back to another one: for when that cannot be had.
     pub found: Option<Value>,
@@ -135,7 +150,8 @@ impl Undo {
         self.going_to(self.back_to.as_ref()?)
     }
 
-    /// The effect that brings back what was found, for when [`Self::effect`] fails; `None` if it would be the same.
+    /// The effect that brings back what was found, for when [`Self::effect`] fails; `None` if it
+    /// would be the same.
     #[must_use]
     pub fn fallback(&self) -> Option<Effect> {
         self.going_to(self.found.as_ref()?)
@@ -145,10 +161,16 @@ impl Undo {
         match (&self.resource, &self.value, back_to) {
             // The kernel deletes an address only by its own prefix.
             (Resource::Address { dev, .. }, Value::Address(address), Value::Absent) => {
-                Some(Effect::AddressDelete { address: *address, dev: dev.clone() })
+                Some(Effect::AddressDelete {
+                    address: *address,
+                    dev: dev.clone(),
+                })
             }
-            // With all that we know of it: the network may have another route of the same destination by now.
-            (Resource::Route { .. }, Value::Route(route), Value::Absent) => Some(Effect::RouteDelete(route.clone())),
+            // With all that we know of it: the network may have another route of the same
+            // destination by now.
+            (Resource::Route { .. }, Value::Route(route), Value::Absent) => {
+                Some(Effect::RouteDelete(route.clone()))
+            }
             (resource, _, back_to) => resource.set_to(back_to),
         }
     }
@@ -173,7 +195,8 @@ pub struct Holding<'a> {
     pub owners: Vec<&'a Owner>,
 }
 
-/// A claim of a dead process, to be undone: it is that one only as long as nobody claims the resource anew.
+/// A claim of a dead process, to be undone: it is that one only as long as nobody claims the
+/// resource anew.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Leftover {
     /// Whose it was.
@@ -194,7 +217,10 @@ pub enum Of {
 
 impl Of {
     const fn matches(self, owner: &Owner) -> bool {
-        matches!((self, &owner.hook), (Self::Daemon, None) | (Self::Hooks, Some(_)))
+        matches!(
+            (self, &owner.hook),
+            (Self::Daemon, None) | (Self::Hooks, Some(_))
+        )
     }
 }
 
@@ -207,19 +233,40 @@ pub(super) struct Claims {
 
 impl Claims {
     /// The change that makes a claim.
-    pub(super) fn claiming(&self, owner: &Owner, resource: &Resource, before: Value, value: Value) -> Change {
-        Change::Claim { order: self.next_order, owner: owner.clone(), resource: resource.clone(), before, value }
+    pub(super) fn claiming(
+        &self,
+        owner: &Owner,
+        resource: &Resource,
+        before: Value,
+        value: Value,
+    ) -> Change {
+        Change::Claim {
+            order: self.next_order,
+            owner: owner.clone(),
+            resource: resource.clone(),
+            before,
+            value,
+        }
     }
 
     /// The changes that give virtual hosts other names, all at once.
     pub(super) fn renaming(&self, names: &BTreeMap<Name, Name>) -> Vec<Change> {
         let renamed = |claim: &Claim| {
             let vhost = names.get(&claim.owner.vhost)?.clone();
-            Some((claim.owner.clone(), Owner { vhost, hook: claim.owner.hook.clone() }))
+            Some((
+                claim.owner.clone(),
+                Owner {
+                    vhost,
+                    hook: claim.owner.hook.clone(),
+                },
+            ))
         };
         let of = |(resource, held): (&Resource, &Held)| {
             let owners: Vec<_> = held.claims.iter().filter_map(renamed).collect();
-            (!owners.is_empty()).then(|| Change::Rename { resource: resource.clone(), owners })
+            (!owners.is_empty()).then(|| Change::Rename {
+                resource: resource.clone(),
+                owners,
+            })
         };
         self.held.iter().filter_map(of).collect()
     }
@@ -227,7 +274,13 @@ impl Claims {
     /// Makes a change.
     pub(super) fn apply(&mut self, change: Change) {
         match change {
-            Change::Claim { order, owner, resource, before, value } => {
+            Change::Claim {
+                order,
+                owner,
+                resource,
+                before,
+                value,
+            } => {
                 self.next_order = self.next_order.max(order.saturating_add(1));
                 let held = self.held.entry(resource);
                 let held = held.or_insert_with(|| Held {
@@ -239,7 +292,11 @@ impl Claims {
                 });
                 held.claims.retain(|claim| claim.owner != owner);
                 held.may_be(value.clone());
-                held.claims.push(Claim { owner, value, order });
+                held.claims.push(Claim {
+                    owner,
+                    value,
+                    order,
+                });
             }
             Change::Retarget { resource, value } => {
                 if let Some(held) = self.held.get_mut(&resource) {
@@ -248,13 +305,20 @@ impl Claims {
                 }
             }
             Change::Possible { resource, value } => {
-                if let Some(held) = self.held.get_mut(&resource).filter(|held| held.set.len() < SET_MAX) {
+                if let Some(held) = self
+                    .held
+                    .get_mut(&resource)
+                    .filter(|held| held.set.len() < SET_MAX)
+                {
                     held.set.insert(0, value);
                 }
             }
             Change::Settle { owner, resource } => self.settle(&owner, &resource),
             Change::Rename { resource, owners } => {
-                let claims = self.held.get_mut(&resource).map_or(&mut [][..], |held| &mut held.claims);
+                let claims = self
+                    .held
+                    .get_mut(&resource)
+                    .map_or(&mut [][..], |held| &mut held.claims);
                 for claim in claims {
                     if let Some((_, to)) = owners.iter().find(|(from, _)| *from == claim.owner) {
                         claim.owner = to.clone();
@@ -265,7 +329,9 @@ impl Claims {
     }
 
     fn settle(&mut self, owner: &Owner, resource: &Resource) {
-        let Some(held) = self.held.get_mut(resource) else { return };
+        let Some(held) = self.held.get_mut(resource) else {
+            return;
+        };
         held.claims.retain(|claim| claim.owner != *owner);
         if held.claims.is_empty() {
             self.held.remove(resource);
@@ -288,7 +354,12 @@ impl Claims {
         let mut claims: Vec<(u64, Change)> = Vec::new();
         let (mut wishes, mut possible) = (Vec::new(), Vec::new());
         for (resource, held) in &self.held {
-            for Claim { owner, value, order } in &held.claims {
+            for Claim {
+                owner,
+                value,
+                order,
+            } in &held.claims
+            {
                 let change = Change::Claim {
                     order: *order,
                     owner: owner.clone(),
@@ -298,12 +369,27 @@ impl Claims {
                 };
                 claims.push((*order, change));
             }
-            wishes.extend(held.wish.iter().map(|wish| Change::Retarget { resource: resource.clone(), value: wish.clone() }));
-            let others = held.set.iter().rev().filter(|value| held.claims.iter().all(|claim| claim.value != **value));
-            possible.extend(others.map(|value| Change::Possible { resource: resource.clone(), value: value.clone() }));
+            wishes.extend(held.wish.iter().map(|wish| Change::Retarget {
+                resource: resource.clone(),
+                value: wish.clone(),
+            }));
+            let others = held
+                .set
+                .iter()
+                .rev()
+                .filter(|value| held.claims.iter().all(|claim| claim.value != **value));
+            possible.extend(others.map(|value| Change::Possible {
+                resource: resource.clone(),
+                value: value.clone(),
+            }));
         }
         claims.sort_by_key(|(order, _)| *order);
-        claims.into_iter().map(|(_, change)| change).chain(wishes).chain(possible).collect()
+        claims
+            .into_iter()
+            .map(|(_, change)| change)
+            .chain(wishes)
+            .chain(possible)
+            .collect()
     }
 
     pub(super) fn holds(&self, resource: &Resource) -> bool {
@@ -322,13 +408,18 @@ impl Claims {
 
     /// What it should be and what it goes back to, if it is known to be that.
     pub(super) fn settled_value(&self, resource: &Resource) -> Option<(Value, Value)> {
-        let held = self.held.get(resource).filter(|held| held.set == [held.wanted().clone()])?;
+        let held = self
+            .held
+            .get(resource)
+            .filter(|held| held.set == [held.wanted().clone()])?;
         Some((held.wanted().clone(), held.original.clone()))
     }
 
     /// What the resource shall go back to could not be had; true if it was tried often enough.
     pub(super) fn wish_fails(&mut self, resource: &Resource) -> bool {
-        let Some(held) = self.held.get_mut(resource) else { return false };
+        let Some(held) = self.held.get_mut(resource) else {
+            return false;
+        };
         held.wish_failures = held.wish_failures.saturating_add(1);
         held.wish_failures >= WISH_TRIES
     }
@@ -336,12 +427,19 @@ impl Claims {
     /// The owners of a virtual host that hold this.
     pub(super) fn owners(&self, vhost: &Name, resource: &Resource) -> Vec<Owner> {
         let claims = self.held.get(resource).map_or(&[][..], |held| &held.claims);
-        claims.iter().map(|claim| &claim.owner).filter(|owner| owner.vhost == *vhost).cloned().collect()
+        claims
+            .iter()
+            .map(|claim| &claim.owner)
+            .filter(|owner| owner.vhost == *vhost)
+            .cloned()
+            .collect()
     }
 
     /// Does another virtual host hold it?
     pub(super) fn others_hold(&self, vhost: &Name, resource: &Resource) -> bool {
-        self.held.get(resource).is_some_and(|held| held.claims.iter().any(|claim| claim.owner.vhost != *vhost))
+        self.held
+            .get(resource)
+            .is_some_and(|held| held.claims.iter().any(|claim| claim.owner.vhost != *vhost))
     }
 
     /// Newest first.
@@ -363,27 +461,44 @@ impl Claims {
     /// As [`Self::undo_plan`] of hooks, but only claims from before the mark.
     pub(super) fn undo_plan_before(&self, vhost: &Name, mark: u64) -> Vec<Undo> {
         let older = |undo: &Undo| {
-            self.held.get(&undo.resource).is_some_and(|held| held.claims.iter().any(|c| c.owner == undo.owner && c.order < mark))
+            self.held.get(&undo.resource).is_some_and(|held| {
+                held.claims
+                    .iter()
+                    .any(|c| c.owner == undo.owner && c.order < mark)
+            })
         };
-        self.undo_plan(vhost, Of::Hooks).into_iter().filter(older).collect()
+        self.undo_plan(vhost, Of::Hooks)
+            .into_iter()
+            .filter(older)
+            .collect()
     }
 
     pub(super) fn undo_of(&self, owner: &Owner, resource: &Resource) -> Option<Undo> {
         let held = self.held.get(resource)?;
-        held.claims.iter().find(|claim| claim.owner == *owner).map(|claim| undo(resource, held, claim))
+        held.claims
+            .iter()
+            .find(|claim| claim.owner == *owner)
+            .map(|claim| undo(resource, held, claim))
     }
 
     /// As [`Self::undo_of`], if it still is that claim.
     pub(super) fn undo_of_leftover(&self, leftover: &Leftover) -> Option<Undo> {
         let held = self.held.get(&leftover.resource)?;
-        held.claims.iter().find(|claim| claim.order == leftover.order).map(|claim| undo(&leftover.resource, held, claim))
+        held.claims
+            .iter()
+            .find(|claim| claim.order == leftover.order)
+            .map(|claim| undo(&leftover.resource, held, claim))
     }
 
     /// All claims, newest first.
     pub(super) fn leftovers(&self) -> Vec<Leftover> {
         let mut found: Vec<Leftover> = self
             .every()
-            .map(|(resource, _, claim)| Leftover { owner: claim.owner.clone(), resource: resource.clone(), order: claim.order })
+            .map(|(resource, _, claim)| Leftover {
+                owner: claim.owner.clone(),
+                resource: resource.clone(),
+                order: claim.order,
+            })
             .collect();
         found.sort_by_key(|leftover| std::cmp::Reverse(leftover.order));
         found
@@ -403,7 +518,9 @@ impl Claims {
     }
 
     fn every(&self) -> impl Iterator<Item = (&Resource, &Held, &Claim)> {
-        self.held.iter().flat_map(|(resource, held)| held.claims.iter().map(move |claim| (resource, held, claim)))
+        self.held.iter().flat_map(|(resource, held)| {
+            held.claims.iter().map(move |claim| (resource, held, claim))
+        })
     }
 }
 
@@ -414,7 +531,10 @@ fn undo(resource: &Resource, held: &Held, claim: &Claim) -> Undo {
     let (back_to, found) = match below.next() {
         _ if !newest => (None, None),
         Some(below) => (Some(below.value.clone()), None),
-        None => (Some(held.goes_back_to().clone()), held.wish.as_ref().map(|_| held.original.clone())),
+        None => (
+            Some(held.goes_back_to().clone()),
+            held.wish.as_ref().map(|_| held.original.clone()),
+        ),
     };
     Undo {
         owner: claim.owner.clone(),

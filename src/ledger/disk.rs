@@ -31,7 +31,8 @@ struct Header {
     origin: Origin,
 }
 
-/// A record is written. Where it must also outlive the machine, it still has to be synced, by somebody who may wait.
+/// A record is written. Where it must also outlive the machine, it still has to be synced, by
+/// somebody who may wait.
 #[must_use]
 #[derive(Debug, Default)]
 pub struct Written(Option<File>);
@@ -68,7 +69,8 @@ impl Files {
         for log in [&mut run, &mut lasting] {
             log.read(claims);
         }
-        // At once, so that status says at once whether it can be written. It keeps the reason if not.
+        // At once, so that status says at once whether it can be written. It keeps the reason if
+        // not.
         _ = run.rewrite(&of_log(claims, false));
         if lasting.len > 0 {
             _ = lasting.rewrite(&of_log(claims, true));
@@ -76,9 +78,17 @@ impl Files {
         Self { run, lasting }
     }
 
-    pub(super) fn append(&mut self, change: &Change, claims: &Claims) -> Result<Written, LedgerError> {
+    pub(super) fn append(
+        &mut self,
+        change: &Change,
+        claims: &Claims,
+    ) -> Result<Written, LedgerError> {
         let lasting = change.resource().survives_reboot();
-        let log = if lasting { &mut self.lasting } else { &mut self.run };
+        let log = if lasting {
+            &mut self.lasting
+        } else {
+            &mut self.run
+        };
         if log.wants_rewrite() {
             log.rewrite(&of_log(claims, lasting))?;
         }
@@ -93,7 +103,11 @@ impl Files {
 
     /// The directories of those that cannot be written.
     pub(super) fn failing(&self) -> Vec<PathBuf> {
-        [&self.run, &self.lasting].into_iter().filter(|log| log.failed.is_some()).map(|log| log.directory.clone()).collect()
+        [&self.run, &self.lasting]
+            .into_iter()
+            .filter(|log| log.failed.is_some())
+            .map(|log| log.directory.clone())
+            .collect()
     }
 
     /// Writes anew what could not be written.
@@ -109,7 +123,9 @@ impl Files {
     /// The files that cannot be written and speak of nothing any more, since nothing is held.
     pub(super) fn void(&self, claims: &Claims) -> Vec<PathBuf> {
         let logs = [(&self.run, false), (&self.lasting, true)].into_iter();
-        let void = |(log, lasting): &(&Log, bool)| log.failed.is_some() && log.is_ours() && of_log(claims, *lasting).is_empty();
+        let void = |(log, lasting): &(&Log, bool)| {
+            log.failed.is_some() && log.is_ours() && of_log(claims, *lasting).is_empty()
+        };
         logs.filter(void).map(|(log, _)| log.path()).collect()
     }
 
@@ -131,10 +147,12 @@ struct Log {
     origin: Origin,
     /// Does it outlive the boot, and so have to be synced?
     lasting: bool,
-    /// Of a lasting file: it has no network namespace in its path, so its directory may be another instance's.
+    /// Of a lasting file: it has no network namespace in its path, so its directory may be another
+    /// instance's.
     lock: Option<File>,
     file: Option<File>,
-    /// Where the next record goes. Behind it there may be the rest of one that could not be written.
+    /// Where the next record goes. Behind it there may be the rest of one that could not be
+    /// written.
     len: u64,
     compact_at: u64,
     failed: Option<LedgerError>,
@@ -158,8 +176,8 @@ impl Log {
         self.directory.join(FILE_NAME)
     }
 
-    /// Applies what the file says, if it speaks of this boot and this network namespace (or outlives them). What cannot be
-    /// read is put aside, not overwritten.
+    /// Applies what the file says, if it speaks of this boot and this network namespace (or
+    /// outlives them). What cannot be read is put aside, not overwritten.
     fn read(&mut self, claims: &mut Claims) {
         let path = self.path();
         if !path.exists() {
@@ -178,7 +196,9 @@ impl Log {
         let Some(mut records) = Records::new(&bytes, MAGIC) else {
             return put_aside(&path, "it is of another kind or version");
         };
-        let header = records.next().and_then(|first| postcard::from_bytes::<Header>(first).ok());
+        let header = records
+            .next()
+            .and_then(|first| postcard::from_bytes::<Header>(first).ok());
         let Some(header) = header else {
             return put_aside(&path, "its first record is torn");
         };
@@ -201,7 +221,9 @@ impl Log {
     /// The records of a file that has not been read, without its header.
     fn records_there(&self) -> Vec<Vec<u8>> {
         let bytes = read_bounded(&self.path()).unwrap_or_default();
-        Records::new(&bytes, MAGIC).map_or_else(Vec::new, |records| records.skip(1).map(<[u8]>::to_vec).collect())
+        Records::new(&bytes, MAGIC).map_or_else(Vec::new, |records| {
+            records.skip(1).map(<[u8]>::to_vec).collect()
+        })
     }
 
     /// May we write it?
@@ -215,7 +237,9 @@ impl Log {
         }
         match instance::lock_when_dead(&self.directory.join(instance::LOCK_FILE), patience)? {
             instance::Lock::Taken(file) => self.lock = Some(file),
-            instance::Lock::Held(_) => return Err(io::Error::other("another instance of this name writes it")),
+            instance::Lock::Held(_) => {
+                return Err(io::Error::other("another instance of this name writes it"));
+            }
         }
         Ok(())
     }
@@ -233,20 +257,29 @@ impl Log {
 
     fn write_new(&mut self, changes: &[Change]) -> io::Result<()> {
         let mut bytes = MAGIC.to_vec();
-        frame(&Header { origin: self.origin }, &mut bytes)?;
-        // What lasts is for the daemon alone; below run-dir there is the socket, which others may look for.
+        frame(
+            &Header {
+                origin: self.origin,
+            },
+            &mut bytes,
+        )?;
+        // What lasts is for the daemon alone; below run-dir there is the socket, which others may
+        // look for.
         let mode = if self.lasting { 0o700 } else { 0o755 };
         resolve::make_directory(&self.directory, mode)?;
         let foreign = !self.is_ours();
         // The protocol waits for whoever writes here.
         self.take_lock(Patience::of(Duration::ZERO))?;
         if foreign {
-            // What another instance wrote until now stays there for whoever starts next: these claims do not have it.
+            // What another instance wrote until now stays there for whoever starts next: these
+            // claims do not have it.
             for record in self.records_there() {
                 record::frame(&record, &mut bytes);
             }
         }
-        changes.iter().try_for_each(|change| frame(change, &mut bytes))?;
+        changes
+            .iter()
+            .try_for_each(|change| frame(change, &mut bytes))?;
         let new = self.directory.join("ledger.new");
         let mut file = resolve::own(&new)?.create(OFlag::O_WRONLY | OFlag::O_TRUNC, 0o600)?;
         file.write_all(&bytes)?;
@@ -271,11 +304,21 @@ impl Log {
     fn write_record(&mut self, change: &Change) -> io::Result<Written> {
         let mut bytes = Vec::with_capacity(256);
         frame(change, &mut bytes)?;
-        let file = self.file.as_ref().ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
-        // A record that was written in part before is written over; what then remains of it is a torn end.
+        let file = self
+            .file
+            .as_ref()
+            .ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
+        // A record that was written in part before is written over; what then remains of it is a
+        // torn end.
         file.write_all_at(&bytes, self.len)?;
-        self.len = self.len.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
-        Ok(Written(if self.lasting { Some(file.try_clone()?) } else { None }))
+        self.len = self
+            .len
+            .saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
+        Ok(Written(if self.lasting {
+            Some(file.try_clone()?)
+        } else {
+            None
+        }))
     }
 
     /// Keeps the reason if it failed, and logs when that changes.
@@ -290,8 +333,15 @@ impl Log {
             }
             Err(err) => {
                 let errno = err.raw_os_error();
-                let message = errno.map_or_else(|| err.to_string(), |n| nix::errno::Errno::from_raw(n).desc().to_owned());
-                let failure = LedgerError { path, message, errno };
+                let message = errno.map_or_else(
+                    || err.to_string(),
+                    |n| nix::errno::Errno::from_raw(n).desc().to_owned(),
+                );
+                let failure = LedgerError {
+                    path,
+                    message,
+                    errno,
+                };
                 if self.failed.as_ref() != Some(&failure) {
                     error!(%failure, "Takes nothing more but addresses");
                 }
@@ -302,25 +352,36 @@ impl Log {
     }
 }
 
-/// The ledgers of this boot and this network namespace, of processes that live and of those that died, as far as they can be read; as
-/// copies in memory. Only looks: takes no locks and writes nothing.
+/// The ledgers of this boot and this network namespace, of processes that live and of those that
+/// died, as far as they can be read; as copies in memory. Only looks: takes no locks and writes
+/// nothing.
 #[must_use]
 pub fn ledgers_here(run_dir: &Path, origin: Origin) -> Vec<Ledger> {
     let mut found = Vec::new();
     for (name, _) in instance::ledgers(run_dir) {
         let bytes = read_bounded(&run_dir.join(name).join(FILE_NAME)).unwrap_or_default();
-        let Some(mut records) = Records::new(&bytes, MAGIC) else { continue };
-        let header = records.next().and_then(|first| postcard::from_bytes::<Header>(first).ok());
+        let Some(mut records) = Records::new(&bytes, MAGIC) else {
+            continue;
+        };
+        let header = records
+            .next()
+            .and_then(|first| postcard::from_bytes::<Header>(first).ok());
         if header.is_some_and(|header| header.origin == origin) {
             let mut claims = Claims::default();
-            records.filter_map(|record| postcard::from_bytes(record).ok()).for_each(|change| claims.apply(change));
-            found.push(Ledger { claims, ..Ledger::default() });
+            records
+                .filter_map(|record| postcard::from_bytes(record).ok())
+                .for_each(|change| claims.apply(change));
+            found.push(Ledger {
+                claims,
+                ..Ledger::default()
+            });
         }
     }
     found
 }
 
-/// Can files be written and synced in a directory? It takes as long as the disk takes: for a thread that may wait.
+/// Can files be written and synced in a directory? It takes as long as the disk takes: for a thread
+/// that may wait.
 ///
 /// # Errors
 /// What the system said.
@@ -328,14 +389,18 @@ pub fn probe(directory: &Path) -> io::Result<()> {
     resolve::make_directory(directory, 0o700)?;
     let path = directory.join("ledger.probe");
     let file = resolve::own(&path)?.create(OFlag::O_WRONLY | OFlag::O_TRUNC, 0o600);
-    let written = file.and_then(|mut file| file.write_all(&[0; 4096]).and_then(|()| file.sync_all()));
+    let written =
+        file.and_then(|mut file| file.write_all(&[0; 4096]).and_then(|()| file.sync_all()));
     written.and(fs::remove_file(&path))
 }
 
 fn frame<T: Serialize>(value: &T, into: &mut Vec<u8>) -> io::Result<()> {
     let payload = postcard::to_stdvec(value).map_err(io::Error::other)?;
     if payload.len() > record::RECORD_MAX {
-        return Err(io::Error::other(format!("a record has at most {} bytes", record::RECORD_MAX)));
+        return Err(io::Error::other(format!(
+            "a record has at most {} bytes",
+            record::RECORD_MAX
+        )));
     }
     record::frame(&payload, into);
     Ok(())

@@ -1,8 +1,9 @@
 //! Giving what the daemon writes to the user that writes it.
 //!
-//! The engine begins as root and gives that up. Before, it makes its directories, and gives away what they hold: what root's engine
-//! of an older version wrote, and what dead instances left, which is to be undone. Whatever is not a plain file or directory, has
-//! another name elsewhere, or is somebody else's, stays as it is; no link is followed.
+//! The engine begins as root and gives that up. Before, it makes its directories, and gives away
+//! what they hold: what root's engine of an older version wrote, and what dead instances left,
+//! which is to be undone. Whatever is not a plain file or directory, has another name elsewhere, or
+//! is somebody else's, stays as it is; no link is followed.
 
 use std::ffi::OsStr;
 use std::fs::{self, File, Metadata};
@@ -69,14 +70,19 @@ impl Estate<'_> {
     #[must_use]
     pub fn needed(&self) -> [PathBuf; 3] {
         let run = own_directory(self.run_dir);
-        [run.join(LOCKS), self.instance(self.name), own_directory(self.state_dir).join(self.name)]
+        [
+            run.join(LOCKS),
+            self.instance(self.name),
+            own_directory(self.state_dir).join(self.name),
+        ]
     }
 
     fn instance(&self, name: &str) -> PathBuf {
         instance::Instance::directory(self.run_dir, name, self.origin)
     }
 
-    /// Makes the directories and gives them away, with what is in them. What a living instance has stays as it is.
+    /// Makes the directories and gives them away, with what is in them. What a living instance has
+    /// stays as it is.
     ///
     /// # Errors
     /// What the system said.
@@ -101,12 +107,15 @@ impl Estate<'_> {
         self.give_others(&state, LASTING_LOCK, to)
     }
 
-    /// What other instances left. Their dead are undone in a directory of this boot, which it takes root to make.
+    /// What other instances left. Their dead are undone in a directory of this boot, which it takes
+    /// root to make.
     fn give_others(&self, directory: &Path, lock: &str, to: Heir) -> io::Result<()> {
         let nobody = Patience::of(Duration::ZERO);
         for entry in fs::read_dir(directory)?.take(ENTRIES_MAX).flatten() {
             let (path, name) = (entry.path(), entry.file_name());
-            let Some(instance) = name.to_str().and_then(instance_of) else { continue };
+            let Some(instance) = name.to_str().and_then(instance_of) else {
+                continue;
+            };
             if self.needed().contains(&path) || !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
                 continue;
             }
@@ -127,12 +136,16 @@ impl Estate<'_> {
     }
 }
 
-/// The instance whose directory has this name, as [`instance::instance_name`] makes it. Whatever else is there is not ours.
+/// The instance whose directory has this name, as [`instance::instance_name`] makes it. Whatever
+/// else is there is not ours.
 fn instance_of(directory: &str) -> Option<&str> {
-    let (name, place) = directory.split_once('@').map_or((directory, None), |(name, place)| (name, Some(place)));
+    let (name, place) = directory
+        .split_once('@')
+        .map_or((directory, None), |(name, place)| (name, Some(place)));
     let (_, hash) = name.rsplit_once('-')?;
     let is_hash = hash.len() == 8 && hash.bytes().all(|byte| byte.is_ascii_hexdigit());
-    let is_place = place.is_none_or(|place| !place.is_empty() && place.bytes().all(|byte| byte.is_ascii_digit()));
+    let is_place = place
+        .is_none_or(|place| !place.is_empty() && place.bytes().all(|byte| byte.is_ascii_digit()));
     (is_hash && is_place).then_some(name)
 }
 
@@ -146,8 +159,8 @@ fn open_below(directory: &File, name: &OsStr) -> io::Result<File> {
     Ok(openat(directory, name, flags, Mode::empty()).map(File::from)?)
 }
 
-/// Lets the heir list a directory of root's and go through it, and no more: by its group, where others may not. Of one that another group
-/// has nothing is taken away.
+/// Lets the heir list a directory of root's and go through it, and no more: by its group, where
+/// others may not. Of one that another group has nothing is taken away.
 fn let_in(directory: &File, to: Heir) -> io::Result<()> {
     let there = directory.metadata()?;
     let is_open = there.mode() & OTHERS_LOOK == OTHERS_LOOK;
@@ -155,13 +168,20 @@ fn let_in(directory: &File, to: Heir) -> io::Result<()> {
         return Ok(());
     }
     fchown(directory, None, Some(Gid::from_raw(to.id)))?;
-    Ok(fchmod(directory, Mode::from_bits_truncate(there.mode() & 0o7707 | 0o050))?)
+    Ok(fchmod(
+        directory,
+        Mode::from_bits_truncate(there.mode() & 0o7707 | 0o050),
+    )?)
 }
 
 /// An engine that closes its own directory must not keep the next one from working in it.
 fn open_to_owner(directory: &File) -> io::Result<()> {
     let mode = directory.metadata()?.mode() & 0o7777;
-    if mode & 0o700 == 0o700 { Ok(()) } else { Ok(fchmod(directory, Mode::from_bits_truncate(mode | 0o700))?) }
+    if mode & 0o700 == 0o700 {
+        Ok(())
+    } else {
+        Ok(fchmod(directory, Mode::from_bits_truncate(mode | 0o700))?)
+    }
 }
 
 /// An instance's directory, unless a living one has it. One that was killed is waited for.
@@ -180,7 +200,9 @@ fn give_unless_alive(path: &Path, lock: &str, patience: Patience, to: Heir) -> i
 }
 
 fn is_locked(path: &Path) -> io::Result<bool> {
-    resolve::own(path)?.open()?.map_or(Ok(false), |file| instance::is_locked(&file))
+    resolve::own(path)?
+        .open()?
+        .map_or(Ok(false), |file| instance::is_locked(&file))
 }
 
 /// A directory with its files, and those below it, so deep.
@@ -195,7 +217,10 @@ fn give_tree(directory: &File, to: Heir, depth: usize) -> io::Result<()> {
         let name = entry?.file_name();
         let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         // It may be gone by now.
-        let Ok(file) = openat(directory, name.as_os_str(), flags, Mode::empty()).map(File::from) else { continue };
+        let Ok(file) = openat(directory, name.as_os_str(), flags, Mode::empty()).map(File::from)
+        else {
+            continue;
+        };
         let found = file.metadata()?;
         if let (true, Some(depth)) = (found.is_dir(), depth.checked_sub(1)) {
             give_tree(&open_below(directory, &name)?, to, depth)?;
@@ -211,7 +236,13 @@ fn give(file: &File, there: &Metadata, to: Heir) -> io::Result<()> {
         return Ok(());
     }
     let (uid, gid) = (Uid::from_raw(to.id), Gid::from_raw(to.id));
-    Ok(fchownat(file, "", Some(uid), Some(gid), AtFlags::AT_EMPTY_PATH)?)
+    Ok(fchownat(
+        file,
+        "",
+        Some(uid),
+        Some(gid),
+        AtFlags::AT_EMPTY_PATH,
+    )?)
 }
 
 #[cfg(test)]
@@ -223,7 +254,10 @@ mod tests {
     #[test]
     fn only_what_is_named_like_an_instance_is_one() {
         assert_eq!(instance_of("carpd-2fbbd5c3"), Some("carpd-2fbbd5c3"));
-        assert_eq!(instance_of("my-web-2fbbd5c3@4026531840"), Some("my-web-2fbbd5c3"));
+        assert_eq!(
+            instance_of("my-web-2fbbd5c3@4026531840"),
+            Some("my-web-2fbbd5c3")
+        );
         for other in [
             "",
             "systemd",
@@ -248,12 +282,25 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let at = |name: &str| root.path().canonicalize().unwrap().join(name);
         let origin = Origin { boot: 1, netns: 7 };
-        for directory in ["run/systemd", "run/web-00000000@7", "run/dead-11111111@7", "state/dead-11111111/state"] {
+        for directory in [
+            "run/systemd",
+            "run/web-00000000@7",
+            "run/dead-11111111@7",
+            "state/dead-11111111/state",
+        ] {
             fs::create_dir_all(at(directory)).unwrap();
         }
-        let files =
-            ["run/systemd/unit", "run/web-00000000@7/journal", "run/dead-11111111@7/ledger", "state/dead-11111111/state/x"];
-        let foreign = ["outside", "state/dead-11111111/linked", "state/dead-11111111/theirs"];
+        let files = [
+            "run/systemd/unit",
+            "run/web-00000000@7/journal",
+            "run/dead-11111111@7/ledger",
+            "state/dead-11111111/state/x",
+        ];
+        let foreign = [
+            "outside",
+            "state/dead-11111111/linked",
+            "state/dead-11111111/theirs",
+        ];
         for file in files.iter().chain(&foreign) {
             fs::write(at(file), "x").unwrap();
         }
@@ -262,9 +309,18 @@ mod tests {
         chown(at("state/dead-11111111/theirs"), Some(1234), None).unwrap();
         fs::set_permissions(at("state"), fs::Permissions::from_mode(0o700)).unwrap();
         let (run_dir, state_dir, kept) = (at("run"), at("state"), at("state/helper"));
-        let estate = Estate { run_dir: &run_dir, state_dir: &state_dir, name: "web-00000000", origin, kept: &kept };
+        let estate = Estate {
+            run_dir: &run_dir,
+            state_dir: &state_dir,
+            name: "web-00000000",
+            origin,
+            kept: &kept,
+        };
         let owner = |name: &str| fs::symlink_metadata(at(name)).unwrap().uid();
-        let heir = Heir { id: 60_600, own: (60_600, 61_100) };
+        let heir = Heir {
+            id: 60_600,
+            own: (60_600, 61_100),
+        };
         estate.give(heir).unwrap();
         for given in [
             "run/locks",
@@ -276,15 +332,28 @@ mod tests {
         ] {
             assert_eq!(owner(given), 60_600, "{given}");
         }
-        let kept =
-            ["run", "state", "state/helper", "run/systemd", "run/systemd/unit", "run/web-00000000@7/link", "outside", "other"];
+        let kept = [
+            "run",
+            "state",
+            "state/helper",
+            "run/systemd",
+            "run/systemd/unit",
+            "run/web-00000000@7/link",
+            "outside",
+            "other",
+        ];
         for other in kept {
             assert_eq!(owner(other), 0, "{other}");
         }
         assert_eq!(owner("state/dead-11111111/theirs"), 1234);
-        let look = |name: &str| fs::metadata(at(name)).map(|there| (there.mode() & 0o777, there.gid())).unwrap();
+        let look = |name: &str| {
+            fs::metadata(at(name))
+                .map(|there| (there.mode() & 0o777, there.gid()))
+                .unwrap()
+        };
         assert_eq!((look("run"), look("state")), ((0o755, 0), (0o750, 60_600)));
-        // What root's group may do is not for the heir's, and what another group may stays as it is.
+        // What root's group may do is not for the heir's, and what another group may stays as it
+        // is.
         for (group, mode, expected) in [(0, 0o770, (0o750, 60_600)), (4, 0o770, (0o770, 4))] {
             chown(at("state"), Some(0), Some(group)).unwrap();
             fs::set_permissions(at("state"), fs::Permissions::from_mode(mode)).unwrap();
@@ -298,16 +367,31 @@ mod tests {
             fs::write(directory.join(FILE_NAME), "x").unwrap();
             fs::write(directory.join(lock), "x").unwrap();
         }
-        let locks =
-            [LOCK_FILE, LASTING_LOCK].into_iter().zip(&living).map(|(lock, directory)| File::open(directory.join(lock)).unwrap());
+        let locks = [LOCK_FILE, LASTING_LOCK]
+            .into_iter()
+            .zip(&living)
+            .map(|(lock, directory)| File::open(directory.join(lock)).unwrap());
         let locks: Vec<File> = locks.inspect(|lock| lock.try_lock().unwrap()).collect();
         estate.give(heir).unwrap();
         assert_eq!(owner("run/old-33333333@7/ledger"), 0);
         drop(locks);
         estate.give(heir).unwrap();
-        assert_eq!((owner("run/old-33333333@7/ledger"), owner("state/old-33333333/ledger")), (60_600, 60_600));
+        assert_eq!(
+            (
+                owner("run/old-33333333@7/ledger"),
+                owner("state/old-33333333/ledger")
+            ),
+            (60_600, 60_600)
+        );
         // And back to root.
         estate.give(Heir { id: 0, ..heir }).unwrap();
-        assert_eq!((owner("run/locks"), owner("state/dead-11111111/state/x"), owner("state/dead-11111111/theirs")), (0, 0, 1234));
+        assert_eq!(
+            (
+                owner("run/locks"),
+                owner("state/dead-11111111/state/x"),
+                owner("state/dead-11111111/theirs")
+            ),
+            (0, 0, 1234)
+        );
     }
 }

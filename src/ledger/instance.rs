@@ -1,7 +1,8 @@
-//! One carpd process among others: its directory, and the locks that keep two of them from one virtual host.
+//! One carpd process among others: its directory, and the locks that keep two of them from one
+//! virtual host.
 //!
-//! Locks are the kernel's (`flock`): they end with the process, however it ends. So a directory that nobody has
-//! locked is a dead process's, and anybody's to clean up.
+//! Locks are the kernel's (`flock`): they end with the process, however it ends. So a directory
+//! that nobody has locked is a dead process's, and anybody's to clean up.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -30,7 +31,8 @@ pub(super) const LASTING_LOCK: &str = "lasting.lock";
 const LOCK_MODE: u32 = 0o644;
 /// Of the directories that locks are in.
 const DIRECTORY_MODE: u32 = 0o755;
-/// How long a process that was killed is waited for. It has its locks until the kernel has taken it apart.
+/// How long a process that was killed is waited for. It has its locks until the kernel has taken it
+/// apart.
 pub(super) const DYING: Duration = Duration::from_secs(1);
 /// Who seems to live is looked at twice: a signal that kills shows a moment later.
 pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(10);
@@ -50,9 +52,14 @@ impl Origin {
     /// # Errors
     /// `/proc` is not mounted or not that of Linux.
     pub fn current() -> io::Result<Self> {
-        let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().replace('-', "");
+        let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id")?
+            .trim()
+            .replace('-', "");
         let boot = u128::from_str_radix(&boot, 16).map_err(io::Error::other)?;
-        Ok(Self { boot, netns: fs::metadata("/proc/thread-self/ns/net")?.ino() })
+        Ok(Self {
+            boot,
+            netns: fs::metadata("/proc/thread-self/ns/net")?.ino(),
+        })
     }
 }
 
@@ -103,8 +110,14 @@ impl fmt::Display for Occupant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self { pid: None, .. } => Ok(()),
-            Self { pid: Some(pid), ending: false } => write!(f, " (pid {pid})"),
-            Self { pid: Some(pid), ending: true } => write!(f, " (pid {pid}, which is ending)"),
+            Self {
+                pid: Some(pid),
+                ending: false,
+            } => write!(f, " (pid {pid})"),
+            Self {
+                pid: Some(pid),
+                ending: true,
+            } => write!(f, " (pid {pid}, which is ending)"),
         }
     }
 }
@@ -122,7 +135,12 @@ impl Holder {
     /// Who has an instance's directory, or had it last.
     #[must_use]
     pub fn of(instance_dir: &Path) -> Option<Self> {
-        Self::read(&mut resolve::own(&instance_dir.join(LOCK_FILE)).ok()?.open().ok()??)
+        Self::read(
+            &mut resolve::own(&instance_dir.join(LOCK_FILE))
+                .ok()?
+                .open()
+                .ok()??,
+        )
     }
 
     fn read(file: &mut File) -> Option<Self> {
@@ -130,19 +148,34 @@ impl Holder {
         file.take(32).read_to_string(&mut text).ok()?;
         let mut numbers = text.split_whitespace().map(str::parse);
         // A parent in another process namespace has no number here.
-        Some(Self { pid: numbers.next()?.ok()?, parent: numbers.next().and_then(Result::ok).filter(|parent| *parent != 0) })
+        Some(Self {
+            pid: numbers.next()?.ok()?,
+            parent: numbers
+                .next()
+                .and_then(Result::ok)
+                .filter(|parent| *parent != 0),
+        })
     }
 
     /// Writes down who we are. A lock is one also where there is no room for that.
     fn write(file: &mut File) {
-        let text = format!("{} {}\n", std::process::id(), std::os::unix::process::parent_id());
-        _ = file.set_len(0).and_then(|()| file.write_all(text.as_bytes()));
+        let text = format!(
+            "{} {}\n",
+            std::process::id(),
+            std::os::unix::process::parent_id()
+        );
+        _ = file
+            .set_len(0)
+            .and_then(|()| file.write_all(text.as_bytes()));
     }
 
-    /// Will it be gone in a moment? `None` if that cannot be told: it lives where we do not see it, or has only just come.
+    /// Will it be gone in a moment? `None` if that cannot be told: it lives where we do not see it,
+    /// or has only just come.
     fn is_ending(self) -> Option<bool> {
         let ends = |pid| Process::look(pid).map(|process| process.ending);
-        let orphan = self.parent.is_some_and(|parent| ends(parent).unwrap_or(true));
+        let orphan = self
+            .parent
+            .is_some_and(|parent| ends(parent).unwrap_or(true));
         ends(self.pid).map(|ending| ending || orphan)
     }
 }
@@ -157,25 +190,43 @@ pub struct Instance {
     locks: BTreeMap<PathBuf, File>,
 }
 
-/// The name of the instance that runs a configuration: from its file's path, so that it is the same each time.
+/// The name of the instance that runs a configuration: from its file's path, so that it is the same
+/// each time.
 #[must_use]
 pub fn instance_name(config: &Path) -> String {
     let path = fs::canonicalize(config).unwrap_or_else(|_| config.to_owned());
-    let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
-    let stem: String =
-        stem.chars().map(|c| if c.is_ascii_alphanumeric() || "-_".contains(c) { c } else { '-' }).take(32).collect();
-    format!("{stem}-{:08x}", crc32fast::hash(path.as_os_str().as_encoded_bytes()))
+    let stem = path
+        .file_stem()
+        .map(|stem| stem.to_string_lossy().into_owned())
+        .unwrap_or_default();
+    let stem: String = stem
+        .chars()
+        .map(|c| {
+            if c.is_ascii_alphanumeric() || "-_".contains(c) {
+                c
+            } else {
+                '-'
+            }
+        })
+        .take(32)
+        .collect();
+    format!(
+        "{stem}-{:08x}",
+        crc32fast::hash(path.as_os_str().as_encoded_bytes())
+    )
 }
 
 impl Instance {
-    /// The directory below `run-dir` of an instance in a network namespace: for whoever looks for its socket.
+    /// The directory below `run-dir` of an instance in a network namespace: for whoever looks for
+    /// its socket.
     #[must_use]
     pub fn directory(run_dir: &Path, name: &str, origin: Origin) -> PathBuf {
         own_directory(run_dir).join(format!("{name}@{}", origin.netns))
     }
 
-    /// Takes the directory and the virtual hosts for this process; waits a second for one that has them and was killed. Where
-    /// nothing can be written there are no locks: that is logged, and no reason not to start.
+    /// Takes the directory and the virtual hosts for this process; waits a second for one that has
+    /// them and was killed. Where nothing can be written there are no locks: that is logged, and no
+    /// reason not to start.
     ///
     /// # Errors
     /// [`InstanceError`]: another process has one of them.
@@ -187,36 +238,65 @@ impl Instance {
         vhosts: impl IntoIterator<Item = (&'a IfName, Vhid)>,
     ) -> Result<Self, InstanceError> {
         let run = Self::directory(run_dir, name, origin);
-        let mut instance =
-            Self { name: name.to_owned(), origin, run, lasting: own_directory(state_dir).join(name), locks: BTreeMap::new() };
+        let mut instance = Self {
+            name: name.to_owned(),
+            origin,
+            run,
+            lasting: own_directory(state_dir).join(name),
+            locks: BTreeMap::new(),
+        };
         let path = instance.run.join(LOCK_FILE);
         let patience = Patience::of(DYING);
-        instance.take(&path, patience).map_err(|by| InstanceError::Running { name: name.to_owned(), by })?;
+        instance
+            .take(&path, patience)
+            .map_err(|by| InstanceError::Running {
+                name: name.to_owned(),
+                by,
+            })?;
         for (interface, vhid) in vhosts {
             instance.take_vhost(run_dir, interface, vhid, patience)?;
         }
         Ok(instance)
     }
 
-    /// Takes one more virtual host for this process, until [`Self::release_vhost`] or its end. Waits for nobody.
+    /// Takes one more virtual host for this process, until [`Self::release_vhost`] or its end.
+    /// Waits for nobody.
     ///
     /// # Errors
     /// [`InstanceError::Vhost`]: another process has it.
-    pub fn lock_vhost(&mut self, run_dir: &Path, interface: &IfName, vhid: Vhid) -> Result<(), InstanceError> {
+    pub fn lock_vhost(
+        &mut self,
+        run_dir: &Path,
+        interface: &IfName,
+        vhid: Vhid,
+    ) -> Result<(), InstanceError> {
         self.take_vhost(run_dir, interface, vhid, Patience::of(Duration::ZERO))
     }
 
-    fn take_vhost(&mut self, run_dir: &Path, interface: &IfName, vhid: Vhid, patience: Patience) -> Result<(), InstanceError> {
+    fn take_vhost(
+        &mut self,
+        run_dir: &Path,
+        interface: &IfName,
+        vhid: Vhid,
+        patience: Patience,
+    ) -> Result<(), InstanceError> {
         let path = vhost_lock(run_dir, self.origin, interface, vhid);
-        self.take(&path, patience).map_err(|by| InstanceError::Vhost { interface: interface.clone(), vhid, by })?;
+        self.take(&path, patience)
+            .map_err(|by| InstanceError::Vhost {
+                interface: interface.clone(),
+                vhid,
+                by,
+            })?;
         self.show(&path);
         Ok(())
     }
 
-    /// A daemon of another user must see that a virtual host is taken, whatever our umask. Where the directory is somebody else's, it is
-    /// open already.
+    /// A daemon of another user must see that a virtual host is taken, whatever our umask. Where
+    /// the directory is somebody else's, it is open already.
     fn show(&self, lock: &Path) {
-        let Some(file) = self.locks.get(lock) else { return };
+        let Some(file) = self.locks.get(lock) else {
+            return;
+        };
         _ = file.set_permissions(fs::Permissions::from_mode(LOCK_MODE));
         if let Some(Ok(locks)) = lock.parent().map(resolve::own) {
             _ = locks.set_mode(DIRECTORY_MODE);
@@ -227,25 +307,42 @@ impl Instance {
     ///
     /// # Errors
     /// [`InstanceError::Vhost`]: another process has it.
-    pub fn check_vhost(run_dir: &Path, origin: Origin, interface: &IfName, vhid: Vhid) -> Result<(), InstanceError> {
-        match lock_when_dead(&vhost_lock(run_dir, origin, interface, vhid), Patience::of(DYING)) {
-            Ok(Lock::Held(by)) => Err(InstanceError::Vhost { interface: interface.clone(), vhid, by }),
+    pub fn check_vhost(
+        run_dir: &Path,
+        origin: Origin,
+        interface: &IfName,
+        vhid: Vhid,
+    ) -> Result<(), InstanceError> {
+        match lock_when_dead(
+            &vhost_lock(run_dir, origin, interface, vhid),
+            Patience::of(DYING),
+        ) {
+            Ok(Lock::Held(by)) => Err(InstanceError::Vhost {
+                interface: interface.clone(),
+                vhid,
+                by,
+            }),
             // Where there can be no locks, nobody is kept from anything.
             Ok(Lock::Taken(_)) | Err(_) => Ok(()),
         }
     }
 
-    /// Takes what is in the lasting directory, beside the ledger, for this process. To be called once.
+    /// Takes what is in the lasting directory, beside the ledger, for this process. To be called
+    /// once.
     ///
     /// # Errors
-    /// Why it cannot be used: an instance of the same name in another network namespace has it, or the system refused.
+    /// Why it cannot be used: an instance of the same name in another network namespace has it, or
+    /// the system refused.
     pub fn take_lasting(&mut self) -> io::Result<&Path> {
         crate::record::whole::directory(&self.lasting).map_err(io::Error::other)?;
         let path = self.lasting.join(LASTING_LOCK);
         match lock_when_dead(&path, Patience::of(DYING))? {
             Lock::Taken(file) => drop(self.locks.insert(path, file)),
             Lock::Held(by) => {
-                return Err(io::Error::other(format!("another carpd of this name uses {}{by}", self.lasting.display())));
+                return Err(io::Error::other(format!(
+                    "another carpd of this name uses {}{by}",
+                    self.lasting.display()
+                )));
             }
         }
         Ok(&self.lasting)
@@ -253,7 +350,8 @@ impl Instance {
 
     /// Leaves a virtual host to whoever wants it.
     pub fn release_vhost(&mut self, run_dir: &Path, interface: &IfName, vhid: Vhid) {
-        self.locks.remove(&vhost_lock(run_dir, self.origin, interface, vhid));
+        self.locks
+            .remove(&vhost_lock(run_dir, self.origin, interface, vhid));
     }
 
     fn take(&mut self, path: &Path, patience: Patience) -> Result<(), Occupant> {
@@ -268,13 +366,19 @@ impl Instance {
         Ok(())
     }
 
-    /// Instances of this network namespace that died, and who lives: what the dead left is now ours to undo. The newest
-    /// first. Each is locked as long as it lives here. Who was killed is waited for, as in [`Self::open`].
+    /// Instances of this network namespace that died, and who lives: what the dead left is now ours
+    /// to undo. The newest first. Each is locked as long as it lives here. Who was killed is waited
+    /// for, as in [`Self::open`].
     #[must_use]
-    pub fn dead(run_dir: &Path, state_dir: &Path, origin: Origin) -> (Vec<Self>, Vec<InstanceError>) {
+    pub fn dead(
+        run_dir: &Path,
+        state_dir: &Path,
+        origin: Origin,
+    ) -> (Vec<Self>, Vec<InstanceError>) {
         let suffix = format!("@{}", origin.netns);
-        let mut found: Vec<_> =
-            ledgers(run_dir).filter_map(|(name, at)| Some((at, name.strip_suffix(&suffix)?.to_owned()))).collect();
+        let mut found: Vec<_> = ledgers(run_dir)
+            .filter_map(|(name, at)| Some((at, name.strip_suffix(&suffix)?.to_owned())))
+            .collect();
         // Effects that outlived the boot have lost their network namespace.
         found.extend(ledgers(state_dir).map(|(name, at)| (at, name)));
         found.sort();
@@ -293,7 +397,8 @@ impl Instance {
 
     /// Forgets a dead instance of which nothing is left. Its journal stays.
     pub fn forget(self) {
-        let gone = fs::remove_file(self.run.join(FILE_NAME)).and_then(|()| fs::remove_file(self.run.join(LOCK_FILE)));
+        let gone = fs::remove_file(self.run.join(FILE_NAME))
+            .and_then(|()| fs::remove_file(self.run.join(LOCK_FILE)));
         if let Err(err) = gone {
             warn!(path = %self.run.display(), %err, "Could not remove the files of a dead instance");
         }
@@ -329,23 +434,32 @@ impl Instance {
     }
 }
 
-/// Where a directory is that the operator named: it may lie behind links of root's; below it there are none. Where it lies behind somebody
-/// else's link it stays as it was named, and nothing can be opened below it.
+/// Where a directory is that the operator named: it may lie behind links of root's; below it there
+/// are none. Where it lies behind somebody else's link it stays as it was named, and nothing can be
+/// opened below it.
 #[must_use]
 pub fn own_directory(directory: &Path) -> PathBuf {
     resolve::without_links(directory, &Trust::of_process()).unwrap_or_else(|_| directory.to_owned())
 }
 
 fn vhost_lock(run_dir: &Path, origin: Origin, interface: &IfName, vhid: Vhid) -> PathBuf {
-    own_directory(run_dir).join(LOCKS).join(format!("{}-{interface}-{vhid}", origin.netns))
+    own_directory(run_dir)
+        .join(LOCKS)
+        .join(format!("{}-{interface}-{vhid}", origin.netns))
 }
 
 /// The subdirectories that have a ledger, and when it was last written.
 pub(super) fn ledgers(directory: &Path) -> impl Iterator<Item = (String, SystemTime)> {
-    fs::read_dir(directory).into_iter().flatten().flatten().filter_map(|entry| {
-        let written = fs::metadata(entry.path().join(FILE_NAME)).and_then(|file| file.modified()).ok()?;
-        Some((entry.file_name().into_string().ok()?, written))
-    })
+    fs::read_dir(directory)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| {
+            let written = fs::metadata(entry.path().join(FILE_NAME))
+                .and_then(|file| file.modified())
+                .ok()?;
+            Some((entry.file_name().into_string().ok()?, written))
+        })
 }
 
 pub(super) enum Lock {
@@ -353,7 +467,8 @@ pub(super) enum Lock {
     Held(Occupant),
 }
 
-/// Locks a file, also if a process that is just dying has it: that one is waited for. Who lives is not.
+/// Locks a file, also if a process that is just dying has it: that one is waited for. Who lives is
+/// not.
 pub(super) fn lock_when_dead(path: &Path, patience: Patience) -> io::Result<Lock> {
     let mut seen_alive = false;
     loop {
@@ -362,25 +477,33 @@ pub(super) fn lock_when_dead(path: &Path, patience: Patience) -> io::Result<Lock
             Err(holder) => holder,
         };
         let ending = holder.and_then(Holder::is_ending);
-        let occupant = Occupant { pid: holder.map(|holder| holder.pid), ending: ending == Some(true) };
+        let occupant = Occupant {
+            pid: holder.map(|holder| holder.pid),
+            ending: ending == Some(true),
+        };
         if patience.left().is_zero() || (ending == Some(false) && seen_alive) {
             return Ok(Lock::Held(occupant));
         }
         match occupant {
-            Occupant { pid: Some(pid), ending: true } => patience.wait_for_end_of(pid),
+            Occupant {
+                pid: Some(pid),
+                ending: true,
+            } => patience.wait_for_end_of(pid),
             Occupant { .. } => seen_alive = ending == Some(false),
         }
         patience.pause(LOOK_AGAIN);
     }
 }
 
-/// The file, if somebody has locked it: who may not write to it, as beside a daemon of another user, may still see that.
+/// The file, if somebody has locked it: who may not write to it, as beside a daemon of another
+/// user, may still see that.
 fn held(lock: &Place) -> Option<File> {
     let file = lock.open().ok()??;
     is_locked(&file).ok()?.then_some(file)
 }
 
-/// Has a process locked this file? Looked at for a moment, so that one which begins now gets its lock at its next try.
+/// Has a process locked this file? Looked at for a moment, so that one which begins now gets its
+/// lock at its next try.
 pub(super) fn is_locked(file: &File) -> io::Result<bool> {
     match file.try_lock_shared() {
         Ok(()) => Ok(false),
@@ -398,11 +521,18 @@ fn try_lock(path: &Path) -> io::Result<Result<File, Option<Holder>>> {
         let place = resolve::own(path)?;
         let mut file = match place.create(OFlag::O_RDWR, LOCK_MODE) {
             Ok(file) => file,
-            Err(error) => return held(&place).map(|mut file| Err(Holder::read(&mut file))).ok_or(error),
+            Err(error) => {
+                return held(&place)
+                    .map(|mut file| Err(Holder::read(&mut file)))
+                    .ok_or(error);
+            }
         };
         if file.metadata()?.nlink() > 1 {
             // What is written into it would be written to somebody else's.
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it has another name elsewhere"));
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "it has another name elsewhere",
+            ));
         }
         match file.try_lock() {
             Ok(()) => {}
@@ -410,7 +540,9 @@ fn try_lock(path: &Path) -> io::Result<Result<File, Option<Holder>>> {
             Err(TryLockError::Error(err)) => return Err(err),
         }
         // Whoever cleaned up may have removed it between our opening and our locking.
-        if fs::metadata(path).is_ok_and(|there| file.metadata().is_ok_and(|ours| ours.ino() == there.ino())) {
+        if fs::metadata(path)
+            .is_ok_and(|there| file.metadata().is_ok_and(|ours| ours.ino() == there.ino()))
+        {
             Holder::write(&mut file);
             return Ok(Ok(file));
         }

@@ -1,9 +1,11 @@
-//! The effects that this host holds now, and how to undo each: in memory, and in a file that is always ahead.
+//! The effects that this host holds now, and how to undo each: in memory, and in a file that is
+//! always ahead.
 //!
-//! A record is written *before* its effect is done, so that whoever finds the file knows at least what was done.
-//! `write(2)` is enough for that: what a process wrote survives its death. Only the machine's death loses it, and
-//! that ends what the records of `run-dir` speak of as well; they carry the boot id and are void in another boot.
-//! Effects that survive a reboot (files) have a file of their own in `state-dir`, and their records are synced.
+//! A record is written *before* its effect is done, so that whoever finds the file knows at least
+//! what was done. `write(2)` is enough for that: what a process wrote survives its death. Only the
+//! machine's death loses it, and that ends what the records of `run-dir` speak of as well; they
+//! carry the boot id and are void in another boot. Effects that survive a reboot (files) have a
+//! file of their own in `state-dir`, and their records are synced.
 
 mod claims;
 mod disk;
@@ -19,12 +21,15 @@ use claims::{Change, Claims};
 pub use claims::{Holding, Leftover, Of, Owner, Undo};
 pub use disk::{Written, ledgers_here, probe};
 pub use handover::{Estate, Heir};
-pub use instance::{Holder, Instance, InstanceError, Occupant, Origin, instance_name, own_directory};
+pub use instance::{
+    Holder, Instance, InstanceError, Occupant, Origin, instance_name, own_directory,
+};
 
 use crate::effect::{Resource, Value};
 use crate::types::Name;
 
-/// The ledger cannot be written. Letting go goes on; of taking, only a virtual host's own addresses.
+/// The ledger cannot be written. Letting go goes on; of taking, only a virtual host's own
+/// addresses.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the ledger cannot be written ({}: {message}), so only a virtual host's own addresses are taken", path.display())]
 pub struct LedgerError {
@@ -41,7 +46,8 @@ pub struct LedgerError {
 pub enum Verdict {
     /// Go on and do the effect.
     Perform,
-    /// A virtual host that is master holds the resource. The value was noted as the one to go back to; do nothing now.
+    /// A virtual host that is master holds the resource. The value was noted as the one to go back
+    /// to; do nothing now.
     Deferred,
 }
 
@@ -61,43 +67,66 @@ impl Ledger {
         Self::default()
     }
 
-    /// The ledger of an instance, with what a dead predecessor left in it: newest first. Where it cannot be read or
-    /// written, it begins empty and [`Self::health`] says why.
+    /// The ledger of an instance, with what a dead predecessor left in it: newest first. Where it
+    /// cannot be read or written, it begins empty and [`Self::health`] says why.
     #[must_use]
     pub fn open(instance: &Instance) -> (Self, Vec<Leftover>) {
         let mut claims = Claims::default();
         let files = disk::Files::open(instance, &mut claims);
         let leftovers = claims.leftovers();
-        (Self { claims, files: Some(files), written: 0, failures: 0 }, leftovers)
+        (
+            Self {
+                claims,
+                files: Some(files),
+                written: 0,
+                failures: 0,
+            },
+            leftovers,
+        )
     }
 
-    /// Notes, before the effect is done, that `owner` sets `resource` to `value` and that it was `before`.
+    /// Notes, before the effect is done, that `owner` sets `resource` to `value` and that it was
+    /// `before`.
     ///
     /// # Errors
     /// [`LedgerError`]: it could not be written, and nothing is noted. Do not do the effect.
-    pub fn claim(&mut self, owner: &Owner, resource: &Resource, before: Value, value: Value) -> Result<Written, LedgerError> {
+    pub fn claim(
+        &mut self,
+        owner: &Owner,
+        resource: &Resource,
+        before: Value,
+        value: Value,
+    ) -> Result<Written, LedgerError> {
         let change = self.claims.claiming(owner, resource, before, value);
         let written = self.write(&change)?;
         self.claims.apply(change);
         Ok(written)
     }
 
-    /// As [`Self::claim`] for a virtual host's own address, which is taken even if that cannot be written. Whoever comes
-    /// after us removes it all the same: it is in the configuration.
+    /// As [`Self::claim`] for a virtual host's own address, which is taken even if that cannot be
+    /// written. Whoever comes after us removes it all the same: it is in the configuration.
     pub fn claim_own(&mut self, owner: &Owner, resource: &Resource, value: Value) {
         let change = self.claims.claiming(owner, resource, Value::Absent, value);
         self.record(change);
     }
 
-    /// An effect that is to stay, so without a claim: becomes the value to go back to if anybody holds the resource. The
-    /// own claims ([`Self::owners`]) are to be undone if another owner holds it too, and settled once the effect has worked
-    /// if not: until then its failure must not make us forget that the host has a value of ours.
+    /// An effect that is to stay, so without a claim: becomes the value to go back to if anybody
+    /// holds the resource. The own claims ([`Self::owners`]) are to be undone if another owner
+    /// holds it too, and settled once the effect has worked if not: until then its failure must not
+    /// make us forget that the host has a value of ours.
     pub fn retarget(&mut self, vhost: &Name, resource: &Resource, value: &Value) -> Verdict {
         if !self.claims.holds(resource) {
             return Verdict::Perform;
         }
-        self.record(Change::Retarget { resource: resource.clone(), value: value.clone() });
-        if self.claims.others_hold(vhost, resource) { Verdict::Deferred } else { Verdict::Perform }
+        self.record(Change::Retarget {
+            resource: resource.clone(),
+            value: value.clone(),
+        });
+        if self.claims.others_hold(vhost, resource) {
+            Verdict::Deferred
+        } else {
+            Verdict::Perform
+        }
     }
 
     /// The value that a resource should have once nobody holds it, if anybody does.
@@ -106,21 +135,25 @@ impl Ledger {
         self.claims.goes_back_to(resource)
     }
 
-    /// The effect of [`Self::retarget`] has failed: the resource goes back to what it went back to before, not to what cannot
-    /// be had.
+    /// The effect of [`Self::retarget`] has failed: the resource goes back to what it went back to
+    /// before, not to what cannot be had.
     pub fn withdraw(&mut self, resource: &Resource, before: Value) {
         if self.claims.holds(resource) {
-            self.record(Change::Retarget { resource: resource.clone(), value: before });
+            self.record(Change::Retarget {
+                resource: resource.clone(),
+                value: before,
+            });
         }
     }
 
-    /// An undo could not give the resource a value that was to stay. True if it was tried often enough: then what was found
-    /// ([`Undo::fallback`]) is better than nothing.
+    /// An undo could not give the resource a value that was to stay. True if it was tried often
+    /// enough: then what was found ([`Undo::fallback`]) is better than nothing.
     pub fn wish_fails(&mut self, resource: &Resource) -> bool {
         self.claims.wish_fails(resource)
     }
 
-    /// The effect that gives the resource its newest claim's value has worked: no other value of ours is possible.
+    /// The effect that gives the resource its newest claim's value has worked: no other value of
+    /// ours is possible.
     pub fn confirm(&mut self, resource: &Resource) {
         self.claims.confirm(resource);
     }
@@ -128,12 +161,15 @@ impl Ledger {
     /// The claim is undone, or was left alone because somebody else changed the resource.
     pub fn settle(&mut self, owner: &Owner, resource: &Resource) {
         if self.claims.undo_of(owner, resource).is_some() {
-            self.record(Change::Settle { owner: owner.clone(), resource: resource.clone() });
+            self.record(Change::Settle {
+                owner: owner.clone(),
+                resource: resource.clone(),
+            });
         }
     }
 
-    /// Virtual hosts are called otherwise from now on: what they hold, they go on holding. All at once, so that two may change
-    /// their names.
+    /// Virtual hosts are called otherwise from now on: what they hold, they go on holding. All at
+    /// once, so that two may change their names.
     pub fn rename(&mut self, names: &BTreeMap<Name, Name>) {
         for change in self.claims.renaming(names) {
             self.record(change);
@@ -143,7 +179,9 @@ impl Ledger {
     /// Does a virtual host of this name hold anything?
     #[must_use]
     pub fn knows(&self, vhost: &Name) -> bool {
-        self.claims.iter().any(|held| held.owners.iter().any(|owner| owner.vhost == *vhost))
+        self.claims
+            .iter()
+            .any(|held| held.owners.iter().any(|owner| owner.vhost == *vhost))
     }
 
     /// Does anybody hold this resource?
@@ -158,8 +196,8 @@ impl Ledger {
         self.claims.wanted(resource)
     }
 
-    /// The value that a resource should have now, and the one that it goes back to; `None` if nobody holds it, or it is not certain
-    /// that the effect which sets it has worked.
+    /// The value that a resource should have now, and the one that it goes back to; `None` if
+    /// nobody holds it, or it is not certain that the effect which sets it has worked.
     #[must_use]
     pub fn settled_value(&self, resource: &Resource) -> Option<(Value, Value)> {
         self.claims.settled_value(resource)
@@ -171,8 +209,8 @@ impl Ledger {
         self.claims.owners(vhost, resource)
     }
 
-    /// How to undo all that a virtual host holds, newest first. `of` chooses between what the daemon itself
-    /// holds for it (its addresses) and what its hooks hold.
+    /// How to undo all that a virtual host holds, newest first. `of` chooses between what the
+    /// daemon itself holds for it (its addresses) and what its hooks hold.
     #[must_use]
     pub fn undo_plan(&self, vhost: &Name, of: Of) -> Vec<Undo> {
         self.claims.undo_plan(vhost, of)
@@ -184,7 +222,8 @@ impl Ledger {
         self.claims.mark()
     }
 
-    /// As [`Self::undo_plan`] of hooks, but only what was claimed before `mark` and not again since.
+    /// As [`Self::undo_plan`] of hooks, but only what was claimed before `mark` and not again
+    /// since.
     #[must_use]
     pub fn undo_plan_before(&self, vhost: &Name, mark: u64) -> Vec<Undo> {
         self.claims.undo_plan_before(vhost, mark)
@@ -196,22 +235,29 @@ impl Ledger {
         self.claims.undo_of(owner, resource)
     }
 
-    /// How to undo a dead process's claim; `None` if it is undone, or its owner has claimed the resource anew.
+    /// How to undo a dead process's claim; `None` if it is undone, or its owner has claimed the
+    /// resource anew.
     #[must_use]
     pub fn undo_of_leftover(&self, leftover: &Leftover) -> Option<Undo> {
         self.claims.undo_of_leftover(leftover)
     }
 
-    /// What a resource was before anybody here set it, if it is now as we set it: what undoing all of it will make of it.
+    /// What a resource was before anybody here set it, if it is now as we set it: what undoing all
+    /// of it will make of it.
     #[must_use]
     pub fn before(&self, resource: &Resource, now: &Value) -> Option<&Value> {
-        self.iter().find(|held| held.resource == resource && held.value == now).map(|held| held.original)
+        self.iter()
+            .find(|held| held.resource == resource && held.value == now)
+            .map(|held| held.original)
     }
 
     /// The same claims, in memory alone: for asking what would follow.
     #[must_use]
     pub fn copy(&self) -> Self {
-        Self { claims: self.claims.clone(), ..Self::default() }
+        Self {
+            claims: self.claims.clone(),
+            ..Self::default()
+        }
     }
 
     /// Is nothing held?
@@ -234,22 +280,29 @@ impl Ledger {
     /// The directories in which it cannot be written, if there are any.
     #[must_use]
     pub fn failing(&self) -> Vec<PathBuf> {
-        self.files.as_ref().map(disk::Files::failing).unwrap_or_default()
+        self.files
+            .as_ref()
+            .map(disk::Files::failing)
+            .unwrap_or_default()
     }
 
-    /// Writes anew what could not be written, if it can be now: [`Self::health`] says so. See first that [`probe`] works in
-    /// [`Self::failing`]: a disk that does not answer would hold up whoever calls this.
+    /// Writes anew what could not be written, if it can be now: [`Self::health`] says so. See first
+    /// that [`probe`] works in [`Self::failing`]: a disk that does not answer would hold up whoever
+    /// calls this.
     pub fn mend(&mut self) {
         if let Some(files) = &mut self.files {
             files.mend(&self.claims);
         }
     }
 
-    /// The files that speak of what is not held any more and cannot be written: at the end they are to go, which also works
-    /// on a disk that is full.
+    /// The files that speak of what is not held any more and cannot be written: at the end they are
+    /// to go, which also works on a disk that is full.
     #[must_use]
     pub fn void_files(&self) -> Vec<PathBuf> {
-        self.files.as_ref().map(|files| files.void(&self.claims)).unwrap_or_default()
+        self.files
+            .as_ref()
+            .map(|files| files.void(&self.claims))
+            .unwrap_or_default()
     }
 
     /// How many records were written since it was opened.
@@ -272,9 +325,15 @@ impl Ledger {
     }
 
     fn write(&mut self, change: &Change) -> Result<Written, LedgerError> {
-        let Some(files) = &mut self.files else { return Ok(Written::default()) };
+        let Some(files) = &mut self.files else {
+            return Ok(Written::default());
+        };
         let written = files.append(change, &self.claims);
-        *if written.is_ok() { &mut self.written } else { &mut self.failures } += 1;
+        *if written.is_ok() {
+            &mut self.written
+        } else {
+            &mut self.failures
+        } += 1;
         written
     }
 }

@@ -5,7 +5,10 @@ use super::*;
 use crate::types::Vhid;
 
 fn owner(vhost: &str) -> Owner {
-    Owner { vhost: vhost.parse().unwrap(), hook: Some("h".parse().unwrap()) }
+    Owner {
+        vhost: vhost.parse().unwrap(),
+        hook: Some("h".parse().unwrap()),
+    }
 }
 
 fn text(s: &str) -> Value {
@@ -13,7 +16,11 @@ fn text(s: &str) -> Value {
 }
 
 fn claim(ledger: &mut Ledger, vhost: &str, before: &Value, value: Value) {
-    drop(ledger.claim(&owner(vhost), &Resource::Hostname, before.clone(), value).unwrap());
+    drop(
+        ledger
+            .claim(&owner(vhost), &Resource::Hostname, before.clone(), value)
+            .unwrap(),
+    );
 }
 
 /// Undoes a virtual host's claims against a host name that is just a variable.
@@ -75,10 +82,20 @@ fn what_a_failed_effect_left_is_still_ours() {
 fn an_effect_that_stays_becomes_the_value_to_go_back_to() {
     let mut ledger = Ledger::new();
     let mut name = text("virtual");
-    assert_eq!(ledger.retarget(&owner("b").vhost, &Resource::Hostname, &text("standby")), Verdict::Perform, "nobody holds it");
+    assert_eq!(
+        ledger.retarget(&owner("b").vhost, &Resource::Hostname, &text("standby")),
+        Verdict::Perform,
+        "nobody holds it"
+    );
     claim(&mut ledger, "a", &text("node"), text("virtual"));
-    assert_eq!(ledger.retarget(&owner("a").vhost, &Resource::Hostname, &text("other")), Verdict::Perform);
-    assert_eq!(ledger.retarget(&owner("b").vhost, &Resource::Hostname, &text("standby")), Verdict::Deferred);
+    assert_eq!(
+        ledger.retarget(&owner("a").vhost, &Resource::Hostname, &text("other")),
+        Verdict::Perform
+    );
+    assert_eq!(
+        ledger.retarget(&owner("b").vhost, &Resource::Hostname, &text("standby")),
+        Verdict::Deferred
+    );
     leave(&mut ledger, "a", &mut name);
     assert_eq!(name, text("standby"));
 }
@@ -93,17 +110,26 @@ fn what_was_found_is_not_forgotten_for_a_value_that_cannot_be_had() {
     };
     claim(&mut ledger, "a", &text("node"), text("virtual"));
     assert_eq!(back_to(&ledger), (Some(text("node")), None));
-    assert_eq!(ledger.retarget(&owner("a").vhost, &Resource::Hostname, &text("never")), Verdict::Perform);
+    assert_eq!(
+        ledger.retarget(&owner("a").vhost, &Resource::Hostname, &text("never")),
+        Verdict::Perform
+    );
     assert_eq!(back_to(&ledger), (Some(text("never")), Some(text("node"))));
     ledger.withdraw(&Resource::Hostname, text("node"));
     assert_eq!(back_to(&ledger), (Some(text("node")), None));
     // Noted for later, it may turn out to be impossible only then, or after a crash.
-    assert_eq!(ledger.retarget(&owner("b").vhost, &Resource::Hostname, &text("never")), Verdict::Deferred);
+    assert_eq!(
+        ledger.retarget(&owner("b").vhost, &Resource::Hostname, &text("never")),
+        Verdict::Deferred
+    );
     let before = back_to(&ledger);
     assert_eq!(before, (Some(text("never")), Some(text("node"))));
     // Another effect that fails does not take the place of what is noted.
     let noted = ledger.goes_back_to(&Resource::Hostname).cloned().unwrap();
-    assert_eq!(ledger.retarget(&owner("a").vhost, &Resource::Hostname, &text("other")), Verdict::Perform);
+    assert_eq!(
+        ledger.retarget(&owner("a").vhost, &Resource::Hostname, &text("other")),
+        Verdict::Perform
+    );
     ledger.withdraw(&Resource::Hostname, noted);
     assert_eq!(back_to(&ledger), before);
     for _ in 0..2 {
@@ -123,13 +149,19 @@ fn virtual_hosts_that_change_their_names_go_on_holding() {
     claim(&mut ledger, "c", &text("two"), text("three"));
     ledger.rename(&[(name("a"), name("b")), (name("b"), name("a"))].into());
     let owners = |ledger: &Ledger| -> Vec<String> {
-        ledger.iter().flat_map(|held| held.owners.into_iter().map(|owner| owner.vhost.to_string())).collect()
+        ledger
+            .iter()
+            .flat_map(|held| held.owners.into_iter().map(|owner| owner.vhost.to_string()))
+            .collect()
     };
     assert_eq!(owners(&ledger), ["b", "a", "c"]);
     assert!(ledger.knows(&name("c")) && !ledger.knows(&name("d")));
     drop(ledger);
     let (mut ledger, left) = Ledger::open(&instance(&directory, HERE));
-    assert_eq!((owners(&ledger), left.len()), (vec!["b".to_owned(), "a".to_owned(), "c".to_owned()], 3));
+    assert_eq!(
+        (owners(&ledger), left.len()),
+        (vec!["b".to_owned(), "a".to_owned(), "c".to_owned()], 3)
+    );
     let mut host_name = text("three");
     for vhost in ["c", "b", "a"] {
         leave(&mut ledger, vhost, &mut host_name);
@@ -142,9 +174,22 @@ fn the_plan_undoes_newest_first() {
     let mut ledger = Ledger::new();
     let unit = |unit: &str| Resource::Service { unit: unit.into() };
     for name in ["z", "a", "m"] {
-        drop(ledger.claim(&owner("v"), &unit(name), Value::Running(false), Value::Running(true)).unwrap());
+        drop(
+            ledger
+                .claim(
+                    &owner("v"),
+                    &unit(name),
+                    Value::Running(false),
+                    Value::Running(true),
+                )
+                .unwrap(),
+        );
     }
-    let order: Vec<_> = ledger.undo_plan(&"v".parse().unwrap(), Of::Hooks).into_iter().map(|u| u.resource).collect();
+    let order: Vec<_> = ledger
+        .undo_plan(&"v".parse().unwrap(), Of::Hooks)
+        .into_iter()
+        .map(|u| u.resource)
+        .collect();
     assert_eq!(order, [unit("m"), unit("a"), unit("z")]);
 }
 
@@ -152,15 +197,33 @@ const HERE: Origin = Origin { boot: 1, netns: 2 };
 
 /// An instance below a directory, as one process after the other has it.
 fn instance(directory: &tempfile::TempDir, origin: Origin) -> Instance {
-    Instance::open(&directory.path().join("run"), &directory.path().join("lib"), "test", origin, []).unwrap()
+    Instance::open(
+        &directory.path().join("run"),
+        &directory.path().join("lib"),
+        "test",
+        origin,
+        [],
+    )
+    .unwrap()
 }
 
 fn file() -> Resource {
-    Resource::File { path: "/etc/motd".into() }
+    Resource::File {
+        path: "/etc/motd".into(),
+    }
 }
 
 fn held(ledger: &Ledger) -> Vec<(Resource, Value, Value)> {
-    ledger.iter().map(|held| (held.resource.clone(), held.value.clone(), held.original.clone())).collect()
+    ledger
+        .iter()
+        .map(|held| {
+            (
+                held.resource.clone(),
+                held.value.clone(),
+                held.original.clone(),
+            )
+        })
+        .collect()
 }
 
 /// What undoing all will make of it, as long as nobody else has touched it.
@@ -170,10 +233,21 @@ fn what_was_before_is_known_while_it_is_as_we_set_it() {
     let name = |name: &str| Value::Text(name.to_owned());
     assert_eq!(ledger.before(&Resource::Hostname, &name("node2")), None);
     for (vhost, set, found) in [("v", "vir1", "node2"), ("w", "vir2", "vir1")] {
-        drop(ledger.claim(&owner(vhost), &Resource::Hostname, name(found), name(set)).unwrap());
+        drop(
+            ledger
+                .claim(&owner(vhost), &Resource::Hostname, name(found), name(set))
+                .unwrap(),
+        );
     }
-    assert_eq!(ledger.before(&Resource::Hostname, &name("vir2")), Some(&name("node2")));
-    assert_eq!(ledger.before(&Resource::Hostname, &name("renamed")), None, "somebody else's");
+    assert_eq!(
+        ledger.before(&Resource::Hostname, &name("vir2")),
+        Some(&name("node2"))
+    );
+    assert_eq!(
+        ledger.before(&Resource::Hostname, &name("renamed")),
+        None,
+        "somebody else's"
+    );
 }
 
 #[test]
@@ -183,7 +257,14 @@ fn the_next_process_finds_what_is_held() {
     assert!(left.is_empty());
     claim(&mut ledger, "a", &text("node"), text("virtual"));
     claim(&mut ledger, "b", &Value::Absent, text("virtual"));
-    let written = ledger.claim(&owner("a"), &file(), Value::Absent, Value::File(b"hello".to_vec())).unwrap();
+    let written = ledger
+        .claim(
+            &owner("a"),
+            &file(),
+            Value::Absent,
+            Value::File(b"hello".to_vec()),
+        )
+        .unwrap();
     assert!(written.needs_sync(), "files survive the machine's death");
     written.sync().unwrap();
     ledger.settle(&owner("a"), &Resource::Hostname);
@@ -191,8 +272,15 @@ fn the_next_process_finds_what_is_held() {
     drop(ledger);
     let (ledger, left) = Ledger::open(&instance(&directory, HERE));
     assert_eq!(held(&ledger), before);
-    let left: Vec<_> = left.iter().map(|left| (left.owner.vhost.as_str(), left.resource.clone())).collect();
-    assert_eq!(left, [("a", file()), ("b", Resource::Hostname)], "newest first");
+    let left: Vec<_> = left
+        .iter()
+        .map(|left| (left.owner.vhost.as_str(), left.resource.clone()))
+        .collect();
+    assert_eq!(
+        left,
+        [("a", file()), ("b", Resource::Hostname)],
+        "newest first"
+    );
 }
 
 #[test]
@@ -201,13 +289,26 @@ fn another_boot_or_network_voids_all_but_files() {
         let directory = tempfile::tempdir().unwrap();
         let (mut ledger, _) = Ledger::open(&instance(&directory, HERE));
         claim(&mut ledger, "a", &text("node"), text("virtual"));
-        drop(ledger.claim(&owner("a"), &file(), Value::Absent, Value::File(Vec::new())).unwrap());
+        drop(
+            ledger
+                .claim(&owner("a"), &file(), Value::Absent, Value::File(Vec::new()))
+                .unwrap(),
+        );
         drop(ledger);
         // As after a reboot that leaves `run-dir` alone.
         let run = directory.path().join("run");
-        fs::rename(run.join("test@2"), run.join(format!("test@{}", other.netns))).unwrap();
+        fs::rename(
+            run.join("test@2"),
+            run.join(format!("test@{}", other.netns)),
+        )
+        .unwrap();
         let (_, left) = Ledger::open(&instance(&directory, other));
-        assert_eq!(left.iter().map(|left| left.resource.clone()).collect::<Vec<_>>(), [file()]);
+        assert_eq!(
+            left.iter()
+                .map(|left| left.resource.clone())
+                .collect::<Vec<_>>(),
+            [file()]
+        );
     }
 }
 
@@ -221,20 +322,46 @@ fn a_ledger_that_cannot_be_written_takes_only_own_addresses_and_heals() {
     // The file cannot be written anew either: its name is taken by a directory.
     let new = directory.path().join("run/test@2/ledger.new");
     fs::create_dir(&new).unwrap();
-    let error = ledger.claim(&owner("b"), &Resource::Hostname, Value::Absent, text("b")).unwrap_err();
-    assert!(error.to_string().contains("only a virtual host's own addresses"), "{error}");
+    let error = ledger
+        .claim(&owner("b"), &Resource::Hostname, Value::Absent, text("b"))
+        .unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("only a virtual host's own addresses"),
+        "{error}"
+    );
     assert_eq!(ledger.health(), Some(&error));
-    assert!(ledger.owners(&owner("b").vhost, &Resource::Hostname).is_empty(), "nothing is noted");
-    let address = Resource::Address { dev: "eth0".parse().unwrap(), ip: "10.0.0.9".parse().unwrap() };
-    let own = Owner { hook: None, ..owner("a") };
-    ledger.claim_own(&own, &address, Value::Address("10.0.0.9/24".parse().unwrap()));
+    assert!(
+        ledger
+            .owners(&owner("b").vhost, &Resource::Hostname)
+            .is_empty(),
+        "nothing is noted"
+    );
+    let address = Resource::Address {
+        dev: "eth0".parse().unwrap(),
+        ip: "10.0.0.9".parse().unwrap(),
+    };
+    let own = Owner {
+        hook: None,
+        ..owner("a")
+    };
+    ledger.claim_own(
+        &own,
+        &address,
+        Value::Address("10.0.0.9/24".parse().unwrap()),
+    );
     ledger.settle(&owner("a"), &Resource::Hostname);
     fs::remove_dir(&new).unwrap();
     claim(&mut ledger, "c", &text("node"), text("c"));
     assert_eq!(ledger.health(), None);
     let before = held(&ledger);
     drop(ledger);
-    assert_eq!(held(&Ledger::open(&instance(&directory, HERE)).0), before, "what was not written before is now");
+    assert_eq!(
+        held(&Ledger::open(&instance(&directory, HERE)).0),
+        before,
+        "what was not written before is now"
+    );
 }
 
 #[test]
@@ -243,12 +370,26 @@ fn a_ledger_that_could_not_be_written_is_mended_without_a_new_claim() {
     let (mut ledger, _) = Ledger::open(&instance(&directory, HERE));
     let run = directory.path().join("run/test@2");
     assert!(ledger.failing().is_empty());
-    ledger.files.as_mut().unwrap().fail_writes(OpenOptions::new().write(true).open("/dev/full").unwrap());
+    ledger
+        .files
+        .as_mut()
+        .unwrap()
+        .fail_writes(OpenOptions::new().write(true).open("/dev/full").unwrap());
     let new = run.join("ledger.new");
     fs::create_dir(&new).unwrap();
-    let address = Resource::Address { dev: "eth0".parse().unwrap(), ip: "10.0.0.9".parse().unwrap() };
-    let own = Owner { hook: None, ..owner("a") };
-    ledger.claim_own(&own, &address, Value::Address("10.0.0.9/24".parse().unwrap()));
+    let address = Resource::Address {
+        dev: "eth0".parse().unwrap(),
+        ip: "10.0.0.9".parse().unwrap(),
+    };
+    let own = Owner {
+        hook: None,
+        ..owner("a")
+    };
+    ledger.claim_own(
+        &own,
+        &address,
+        Value::Address("10.0.0.9/24".parse().unwrap()),
+    );
     assert!(ledger.failing() == std::slice::from_ref(&run));
     assert!(super::probe(&run).is_ok(), "the disk is not to blame here");
     ledger.mend();
@@ -270,18 +411,35 @@ fn a_ledger_that_cannot_be_written_at_the_end_goes_if_nothing_is_held() {
     let directory = tempfile::tempdir().unwrap();
     let (mut ledger, _) = Ledger::open(&instance(&directory, HERE));
     claim(&mut ledger, "a", &text("node"), text("virtual"));
-    drop(ledger.claim(&owner("a"), &file(), Value::Absent, Value::File(Vec::new())).unwrap());
+    drop(
+        ledger
+            .claim(&owner("a"), &file(), Value::Absent, Value::File(Vec::new()))
+            .unwrap(),
+    );
     assert!(ledger.void_files().is_empty());
     // The disk fills up: what is undone cannot be written down any more.
-    ledger.files.as_mut().unwrap().fail_writes(OpenOptions::new().write(true).open("/dev/full").unwrap());
+    ledger
+        .files
+        .as_mut()
+        .unwrap()
+        .fail_writes(OpenOptions::new().write(true).open("/dev/full").unwrap());
     fs::create_dir(directory.path().join("run/test@2/ledger.new")).unwrap();
     ledger.settle(&owner("a"), &Resource::Hostname);
     let run = directory.path().join("run/test@2/ledger");
-    assert_eq!(ledger.void_files(), std::slice::from_ref(&run), "the other one can be written, and says what is held");
+    assert_eq!(
+        ledger.void_files(),
+        std::slice::from_ref(&run),
+        "the other one can be written, and says what is held"
+    );
     fs::remove_file(&run).unwrap();
     drop(ledger);
     let (_, left) = Ledger::open(&instance(&directory, HERE));
-    assert_eq!(left.iter().map(|left| left.resource.clone()).collect::<Vec<_>>(), [file()]);
+    assert_eq!(
+        left.iter()
+            .map(|left| left.resource.clone())
+            .collect::<Vec<_>>(),
+        [file()]
+    );
 }
 
 #[test]
@@ -289,7 +447,14 @@ fn what_another_instance_of_the_name_wrote_is_not_written_over() {
     let directory = tempfile::tempdir().unwrap();
     let lasting = |path: &str| Resource::File { path: path.into() };
     let write = |ledger: &mut Ledger, path: &str| {
-        ledger.claim(&owner("a"), &lasting(path), Value::Absent, Value::File(Vec::new())).map(drop)
+        ledger
+            .claim(
+                &owner("a"),
+                &lasting(path),
+                Value::Absent,
+                Value::File(Vec::new()),
+            )
+            .map(drop)
     };
     // Two network namespaces have one directory for what outlives a boot.
     let (mut first, _) = Ledger::open(&instance(&directory, HERE));
@@ -298,7 +463,11 @@ fn what_another_instance_of_the_name_wrote_is_not_written_over() {
     assert!(left.is_empty(), "it is the first one's");
     let error = write(&mut second, "/etc/two").unwrap_err();
     assert!(error.to_string().contains("another instance"), "{error}");
-    assert_eq!(second.health(), Some(&error), "said before anybody asks for an effect");
+    assert_eq!(
+        second.health(),
+        Some(&error),
+        "said before anybody asks for an effect"
+    );
     drop(first);
     write(&mut second, "/etc/two").unwrap();
     assert_eq!(second.health(), None);
@@ -328,10 +497,16 @@ fn the_file_is_bounded_by_what_is_held() {
 fn a_ledger_of_another_kind_is_put_aside() {
     let directory = tempfile::tempdir().unwrap();
     let instance = instance(&directory, HERE);
-    File::create(instance.run_dir().join("ledger")).unwrap().write_all(b"something else").unwrap();
+    File::create(instance.run_dir().join("ledger"))
+        .unwrap()
+        .write_all(b"something else")
+        .unwrap();
     let (ledger, left) = Ledger::open(&instance);
     assert!(left.is_empty() && ledger.health().is_none());
-    assert_eq!(fs::read(instance.run_dir().join("ledger.unreadable")).unwrap(), b"something else");
+    assert_eq!(
+        fs::read(instance.run_dir().join("ledger.unreadable")).unwrap(),
+        b"something else"
+    );
 }
 
 #[test]
@@ -341,11 +516,27 @@ fn two_instances_share_no_virtual_host_and_no_name() {
     let (eth0, vhid) = ("eth0".parse().unwrap(), Vhid::new(40).unwrap());
     let open = |name: &str, origin| Instance::open(&run, &lib, name, origin, [(&eth0, vhid)]);
     let first = open("first", HERE).unwrap();
-    let by = Occupant { pid: Some(std::process::id()), ending: false };
-    assert_eq!(open("first", HERE).unwrap_err(), InstanceError::Running { name: "first".into(), by });
+    let by = Occupant {
+        pid: Some(std::process::id()),
+        ending: false,
+    };
+    assert_eq!(
+        open("first", HERE).unwrap_err(),
+        InstanceError::Running {
+            name: "first".into(),
+            by
+        }
+    );
     let error = open("second", HERE).unwrap_err();
-    assert_eq!(error.to_string(), format!("another carpd already has vhid 40 on eth0 (pid {})", std::process::id()));
-    open("second", Origin { netns: 3, ..HERE }).expect("another network namespace is another network");
+    assert_eq!(
+        error.to_string(),
+        format!(
+            "another carpd already has vhid 40 on eth0 (pid {})",
+            std::process::id()
+        )
+    );
+    open("second", Origin { netns: 3, ..HERE })
+        .expect("another network namespace is another network");
     drop(first);
     open("second", HERE).unwrap();
 }
@@ -363,11 +554,26 @@ fn only_dead_instances_of_this_network_are_anybodys() {
     let alive = open("alive", HERE);
     drop(Ledger::open(&alive));
     let (mut dead, living) = Instance::dead(&run, &lib, HERE);
-    assert_eq!(dead.iter().map(Instance::name).collect::<Vec<_>>(), ["dead"]);
-    let by = Occupant { pid: Some(std::process::id()), ending: false };
-    assert_eq!(living, [InstanceError::Running { name: "alive".into(), by }]);
+    assert_eq!(
+        dead.iter().map(Instance::name).collect::<Vec<_>>(),
+        ["dead"]
+    );
+    let by = Occupant {
+        pid: Some(std::process::id()),
+        ending: false,
+    };
+    assert_eq!(
+        living,
+        [InstanceError::Running {
+            name: "alive".into(),
+            by
+        }]
+    );
     let (again, living) = Instance::dead(&run, &lib, HERE);
-    assert!(again.is_empty() && living.len() == 2, "it is locked by whoever cleans up: {living:?}");
+    assert!(
+        again.is_empty() && living.len() == 2,
+        "it is locked by whoever cleans up: {living:?}"
+    );
     dead.remove(0).forget();
     assert!(!Instance::directory(&run, "dead", HERE).exists());
 }
@@ -379,11 +585,18 @@ fn a_lock_is_a_file_of_its_own_and_others_may_look_at_it() {
     let directory = tempfile::tempdir().unwrap();
     let at = |name: &str| directory.path().join(name);
     let (eth0, vhid) = ("eth0".parse().unwrap(), Vhid::new(40).unwrap());
-    let open = |name: &str, vhid| Instance::open(&at("run"), &at("lib"), name, HERE, [(&eth0, vhid)]).unwrap();
+    let open = |name: &str, vhid| {
+        Instance::open(&at("run"), &at("lib"), name, HERE, [(&eth0, vhid)]).unwrap()
+    };
     let first = open("first", vhid);
     let locks = at("run/locks");
     let mode = |path: &std::path::Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
-    let lock = fs::read_dir(&locks).unwrap().next().unwrap().unwrap().path();
+    let lock = fs::read_dir(&locks)
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap()
+        .path();
     assert_eq!((mode(&locks), mode(&lock)), (0o755, 0o644));
     // As with another umask.
     drop(first);

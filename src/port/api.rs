@@ -5,7 +5,9 @@ mod bench;
 use std::fmt::Write as _;
 
 use crate::hooks::EntryPoint;
-use crate::hooks::api::{EVENT_FIELDS, FUNCTIONS, Field, Function, Gives, INSTANCE_FIELDS, Kind, Param, groups};
+use crate::hooks::api::{
+    EVENT_FIELDS, FUNCTIONS, Field, Function, Gives, INSTANCE_FIELDS, Kind, Param, groups,
+};
 
 /// In which form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,13 +31,18 @@ pub fn print(form: Form) -> String {
 }
 
 fn of_group(group: &str) -> impl Iterator<Item = &'static Function> {
-    FUNCTIONS.iter().filter(move |function| function.group == group)
+    FUNCTIONS
+        .iter()
+        .filter(move |function| function.group == group)
 }
 
 /// A group that is called by its own name: `announce(...)`.
 fn is_callable(group: &str) -> bool {
     let mut functions = of_group(group);
-    functions.next().is_some_and(|function| function.name == group) && functions.next().is_none()
+    functions
+        .next()
+        .is_some_and(|function| function.name == group)
+        && functions.next().is_none()
 }
 
 const fn luau_type(kind: Kind) -> &'static str {
@@ -76,8 +83,22 @@ const fn luau_gives(gives: Gives) -> &'static str {
 
 /// Type, Luau, LuaCATS.
 const TYPES: &[(&str, &[(&str, &str)])] = &[
-    ("CommandResult", &[("status", "number"), ("stdout", "string"), ("stderr", "string")]),
-    ("HttpResponse", &[("status", "number"), ("headers", "{ [string]: string }"), ("body", "string")]),
+    (
+        "CommandResult",
+        &[
+            ("status", "number"),
+            ("stdout", "string"),
+            ("stderr", "string"),
+        ],
+    ),
+    (
+        "HttpResponse",
+        &[
+            ("status", "number"),
+            ("headers", "{ [string]: string }"),
+            ("body", "string"),
+        ],
+    ),
     (
         "Link",
         &[
@@ -106,7 +127,17 @@ const TYPES: &[(&str, &[(&str, &str)])] = &[
 const WORDS: &[(&str, &[&str])] = &[
     ("Role", &["init", "backup", "master"]),
     ("Outcome", &["changed", "unchanged", "planned"]),
-    ("UnitState", &["active", "inactive", "activating", "deactivating", "failed", "unknown"]),
+    (
+        "UnitState",
+        &[
+            "active",
+            "inactive",
+            "activating",
+            "deactivating",
+            "failed",
+            "unknown",
+        ],
+    ),
 ];
 
 fn event_type(name: &str) -> &'static str {
@@ -122,7 +153,10 @@ fn event_type(name: &str) -> &'static str {
 }
 
 fn header(comment: &str) -> String {
-    format!("{comment} The hook API of carpd {}. Made by `carpd api`; do not edit.\n", env!("CARGO_PKG_VERSION"))
+    format!(
+        "{comment} The hook API of carpd {}. Made by `carpd api`; do not edit.\n",
+        env!("CARGO_PKG_VERSION")
+    )
 }
 
 fn luau() -> String {
@@ -132,24 +166,49 @@ fn luau() -> String {
         _ = writeln!(out, "export type {name} = {}", words.join(" | "));
     }
     for (name, fields) in TYPES {
-        let fields: Vec<String> = fields.iter().map(|(name, kind)| format!("{name}: {kind}")).collect();
+        let fields: Vec<String> = fields
+            .iter()
+            .map(|(name, kind)| format!("{name}: {kind}"))
+            .collect();
         _ = writeln!(out, "export type {name} = {{ {} }}", fields.join(", "));
     }
     let record = |fields: &[Field]| -> String {
-        fields.iter().map(|field| format!("  -- {}\n  {}: {},\n", field.doc, field.name, event_type(field.name))).collect()
+        fields
+            .iter()
+            .map(|field| {
+                format!(
+                    "  -- {}\n  {}: {},\n",
+                    field.doc,
+                    field.name,
+                    event_type(field.name)
+                )
+            })
+            .collect()
     };
-    _ = writeln!(out, "export type Instance = {{\n{}}}", record(INSTANCE_FIELDS));
+    _ = writeln!(
+        out,
+        "export type Instance = {{\n{}}}",
+        record(INSTANCE_FIELDS)
+    );
     _ = writeln!(out, "export type Event = {{\n{}}}", record(EVENT_FIELDS));
     for group in groups() {
         out += "\n";
         if is_callable(group) {
             let function = of_group(group).next();
-            out += &function.map(|f| format!("-- {}\ndeclare {group}: {}\n", f.doc, luau_function(f))).unwrap_or_default();
+            out += &function
+                .map(|f| format!("-- {}\ndeclare {group}: {}\n", f.doc, luau_function(f)))
+                .unwrap_or_default();
             continue;
         }
         _ = writeln!(out, "declare {group}: {{");
         for function in of_group(group) {
-            _ = writeln!(out, "  -- {}\n  {}: {},", function.doc, function.name, luau_function(function));
+            _ = writeln!(
+                out,
+                "  -- {}\n  {}: {},",
+                function.doc,
+                function.name,
+                luau_function(function)
+            );
         }
         out += "}\n";
     }
@@ -157,11 +216,22 @@ fn luau() -> String {
 }
 
 fn luau_function(function: &Function) -> String {
-    let field = |param: &Param| format!("{}: {}{}", param.name, luau_type(param.kind), if param.required { "" } else { "?" });
+    let field = |param: &Param| {
+        format!(
+            "{}: {}{}",
+            param.name,
+            luau_type(param.kind),
+            if param.required { "" } else { "?" }
+        )
+    };
     let mut params: Vec<String> = function.params.iter().map(field).collect();
     if !function.options.is_empty() {
         let options: Vec<String> = function.options.iter().map(field).collect();
-        let optional = if function.options.iter().any(|option| option.required) { "" } else { "?" };
+        let optional = if function.options.iter().any(|option| option.required) {
+            ""
+        } else {
+            "?"
+        };
         params.push(format!("options: {{ {} }}{optional}", options.join(", ")));
     }
     format!("({}) -> {}", params.join(", "), luau_gives(function.gives))
@@ -169,11 +239,16 @@ fn luau_function(function: &Function) -> String {
 
 fn cats_type(text: &str) -> String {
     match text {
-        "{ [string]: string | number | boolean }" => "table<string, string|number|boolean>".to_owned(),
-        "Outcome" | "UnitState" | "Role" | "CommandResult" | "HttpResponse" | "Instance" | "Event" => format!("carpd.{text}"),
+        "{ [string]: string | number | boolean }" => {
+            "table<string, string|number|boolean>".to_owned()
+        }
+        "Outcome" | "UnitState" | "Role" | "CommandResult" | "HttpResponse" | "Instance"
+        | "Event" => format!("carpd.{text}"),
         "{ [string]: string }" => "table<string, string>".to_owned(),
         "{ string }" => "string[]".to_owned(),
-        "{ Link }" | "{ Address }" | "{ Route }" => format!("carpd.{}[]", text.trim_matches(['{', '}', ' '])),
+        "{ Link }" | "{ Address }" | "{ Route }" => {
+            format!("carpd.{}[]", text.trim_matches(['{', '}', ' ']))
+        }
         other => other.to_owned(),
     }
 }
@@ -186,12 +261,20 @@ fn luacats() -> String {
     }
     for (name, fields) in TYPES {
         _ = writeln!(out, "\n---@class carpd.{name}");
-        fields.iter().for_each(|(name, kind)| out += &format!("---@field {name} {}\n", cats_type(kind)));
+        fields
+            .iter()
+            .for_each(|(name, kind)| out += &format!("---@field {name} {}\n", cats_type(kind)));
     }
     for (name, fields) in [("Instance", INSTANCE_FIELDS), ("Event", EVENT_FIELDS)] {
         _ = writeln!(out, "\n---@class carpd.{name}");
         for field in fields {
-            _ = writeln!(out, "---@field {} {} {}", field.name, cats_type(event_type(field.name)), field.doc);
+            _ = writeln!(
+                out,
+                "---@field {} {} {}",
+                field.name,
+                cats_type(event_type(field.name)),
+                field.doc
+            );
         }
     }
     for group in groups() {
@@ -202,7 +285,8 @@ fn luacats() -> String {
             out += &cats_function(function);
         }
     }
-    out + "\n---The table [hook.NAME.config].\n---@type table<string, any>\nconfig = {}\n" + &bench::luacats()
+    out + "\n---The table [hook.NAME.config].\n---@type table<string, any>\nconfig = {}\n"
+        + &bench::luacats()
 }
 
 fn cats_function(function: &Function) -> String {
@@ -210,21 +294,44 @@ fn cats_function(function: &Function) -> String {
     let mut names: Vec<&str> = function.params.iter().map(|param| param.name).collect();
     for param in function.params {
         let optional = if param.required { "" } else { "?" };
-        _ = writeln!(out, "---@param {}{optional} {} {}", param.name, cats_type(luau_type(param.kind)), param.doc);
+        _ = writeln!(
+            out,
+            "---@param {}{optional} {} {}",
+            param.name,
+            cats_type(luau_type(param.kind)),
+            param.doc
+        );
     }
     if !function.options.is_empty() {
         let field = |param: &Param| {
-            format!("{}{}: {}", param.name, if param.required { "" } else { "?" }, cats_type(luau_type(param.kind)))
+            format!(
+                "{}{}: {}",
+                param.name,
+                if param.required { "" } else { "?" },
+                cats_type(luau_type(param.kind))
+            )
         };
         let fields: Vec<String> = function.options.iter().map(field).collect();
-        let optional = if function.options.iter().any(|option| option.required) { "" } else { "?" };
-        _ = writeln!(out, "---@param options{optional} {{ {} }}", fields.join(", "));
+        let optional = if function.options.iter().any(|option| option.required) {
+            ""
+        } else {
+            "?"
+        };
+        _ = writeln!(
+            out,
+            "---@param options{optional} {{ {} }}",
+            fields.join(", ")
+        );
         names.push("options");
     }
     if function.gives != Gives::Nothing {
         _ = writeln!(out, "---@return {}", cats_type(luau_gives(function.gives)));
     }
-    let name = if is_callable(function.group) { function.group.to_owned() } else { function.full_name() };
+    let name = if is_callable(function.group) {
+        function.group.to_owned()
+    } else {
+        function.full_name()
+    };
     _ = writeln!(out, "function {name}({}) end", names.join(", "));
     out
 }
@@ -239,15 +346,33 @@ fn markdown() -> String {
     );
     for entry in EntryPoint::ALL {
         let scoped = if entry.scoped() { "yes" } else { "no" };
-        _ = writeln!(out, "| `{}(event)` | {scoped} | {} |", entry.as_str(), when(entry));
+        _ = writeln!(
+            out,
+            "| `{}(event)` | {scoped} | {} |",
+            entry.as_str(),
+            when(entry)
+        );
     }
     for (title, intro, fields) in [
-        ("The event", "What every entry point is given. It cannot be changed.", EVENT_FIELDS),
+        (
+            "The event",
+            "What every entry point is given. It cannot be changed.",
+            EVENT_FIELDS,
+        ),
         ("The virtual host", "`event.instance`.", INSTANCE_FIELDS),
     ] {
-        _ = write!(out, "\n## {title}\n\n{intro}\n\n| field | type | what it is |\n| --- | --- | --- |\n");
+        _ = write!(
+            out,
+            "\n## {title}\n\n{intro}\n\n| field | type | what it is |\n| --- | --- | --- |\n"
+        );
         for field in fields {
-            _ = writeln!(out, "| `{}` | `{}` | {} |", field.name, event_type(field.name), field.doc);
+            _ = writeln!(
+                out,
+                "| `{}` | `{}` | {} |",
+                field.name,
+                event_type(field.name),
+                field.doc
+            );
         }
     }
     for group in groups() {
@@ -262,38 +387,72 @@ fn markdown() -> String {
 
 const fn when(entry: EntryPoint) -> &'static str {
     match entry {
-        EntryPoint::BeforeMaster => "Elected, addresses not yet up. If it fails, this node does not become master.",
-        EntryPoint::OnMaster => "Master, addresses up and announced. What follows from a failure says `on-failure`.",
+        EntryPoint::BeforeMaster => {
+            "Elected, addresses not yet up. If it fails, this node does not become master."
+        }
+        EntryPoint::OnMaster => {
+            "Master, addresses up and announced. What follows from a failure says `on-failure`."
+        }
         EntryPoint::BeforeBackup => "Stop or operator's order, addresses still up.",
-        EntryPoint::OnBackup => "No longer master, addresses gone; also at start unless `neutral`. Retried if it fails.",
+        EntryPoint::OnBackup => {
+            "No longer master, addresses gone; also at start unless `neutral`. Retried if it fails."
+        }
         EntryPoint::OnPeerClaim => "Master, and heard a worse master: a split has healed.",
-        EntryPoint::Health => "Now and then; may only look. Gives true, false, or a demotion from 0 to 240 and a reason.",
+        EntryPoint::Health => {
+            "Now and then; may only look. Gives true, false, or a demotion from 0 to 240 and a reason."
+        }
         EntryPoint::OnStop => "The daemon stops, after everything is undone.",
     }
 }
 
 fn markdown_function(function: &Function) -> String {
     let callable = is_callable(function.group);
-    let name = if callable { function.group.to_owned() } else { function.full_name() };
+    let name = if callable {
+        function.group.to_owned()
+    } else {
+        function.full_name()
+    };
     let mut names: Vec<&str> = function.params.iter().map(|param| param.name).collect();
     if !function.options.is_empty() {
         names.push("options");
     }
-    let needs = function.capability.map_or_else(|| "nothing".to_owned(), |cap| format!("`{}`", cap.as_str()));
-    let mut out = format!("\n### `{name}({})`\n\n{} Needs {needs}.", names.join(", "), function.doc);
+    let needs = function
+        .capability
+        .map_or_else(|| "nothing".to_owned(), |cap| format!("`{}`", cap.as_str()));
+    let mut out = format!(
+        "\n### `{name}({})`\n\n{} Needs {needs}.",
+        names.join(", "),
+        function.doc
+    );
     if function.gives != Gives::Nothing {
         _ = write!(out, " Gives `{}`.", luau_gives(function.gives));
     }
     _ = write!(out, "\n\n```lua\n{}\n```\n", function.example);
-    let rows = function.params.iter().map(|param| (param, "")).chain(function.options.iter().map(|param| (param, "option ")));
+    let rows = function
+        .params
+        .iter()
+        .map(|param| (param, ""))
+        .chain(function.options.iter().map(|param| (param, "option ")));
     let rows: String = rows
         .map(|(param, what)| {
-            let must = if param.required { "" } else { " (may be left out)" };
-            format!("| {what}`{}` | {} | {}{must} |\n", param.name, param.kind.expects().replace('|', "\\|"), param.doc)
+            let must = if param.required {
+                ""
+            } else {
+                " (may be left out)"
+            };
+            format!(
+                "| {what}`{}` | {} | {}{must} |\n",
+                param.name,
+                param.kind.expects().replace('|', "\\|"),
+                param.doc
+            )
         })
         .collect();
     if !rows.is_empty() {
-        _ = write!(out, "\n| argument | must be | meaning |\n| --- | --- | --- |\n{rows}");
+        _ = write!(
+            out,
+            "\n| argument | must be | meaning |\n| --- | --- | --- |\n{rows}"
+        );
     }
     out
 }

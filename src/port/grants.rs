@@ -1,4 +1,5 @@
-//! What the hook needs to be granted, as TOML: exactly what the scripts did, as far as it is known here.
+//! What the hook needs to be granted, as TOML: exactly what the scripts did, as far as it is known
+//! here.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,7 +13,15 @@ use crate::types::is_treacherous;
 pub(super) fn print(halves: &[(&'static str, &str, Half)], settings: &Settings) -> String {
     let mut needs = Needs::default();
     for (_, script, half) in halves {
-        walk(&half.steps, &mut Collect { needs: &mut needs, scope: &half.scope, settings, script });
+        walk(
+            &half.steps,
+            &mut Collect {
+                needs: &mut needs,
+                scope: &half.scope,
+                settings,
+                script,
+            },
+        );
     }
     needs.toml(settings)
 }
@@ -49,7 +58,10 @@ impl Collect<'_> {
     fn texts(&mut self, line: usize, value: &Expr, what: &str) -> Vec<String> {
         let values = self.scope.values(value, self.settings);
         if !values.complete {
-            let text = format!("{} line {line}: {what} is known only when it runs: grant it here", self.script);
+            let text = format!(
+                "{} line {line}: {what} is known only when it runs: grant it here",
+                self.script
+            );
             if !self.needs.unknown.contains(&text) {
                 self.needs.unknown.push(text);
             }
@@ -62,10 +74,12 @@ impl Collect<'_> {
     }
 
     fn address(&mut self, line: usize, cidr: &Expr, dev: Option<&Expr>) {
-        let own_device =
-            dev.is_none_or(|dev| *dev == Expr::Dev) || self.constant(dev).is_some_and(|d| Some(d) == self.settings.interface);
-        let own_address =
-            matches!(cidr, Expr::Vip | Expr::Cidr) || matches!(cidr, Expr::Join(parts) if parts.first() == Some(&Expr::Vip));
+        let own_device = dev.is_none_or(|dev| *dev == Expr::Dev)
+            || self
+                .constant(dev)
+                .is_some_and(|d| Some(d) == self.settings.interface);
+        let own_address = matches!(cidr, Expr::Vip | Expr::Cidr)
+            || matches!(cidr, Expr::Join(parts) if parts.first() == Some(&Expr::Vip));
         if own_device && own_address {
             return;
         }
@@ -74,14 +88,30 @@ impl Collect<'_> {
             if own_device && Some(ip) == self.settings.address.as_deref() {
                 continue;
             }
-            let dev = if own_device { self.settings.interface.clone() } else { self.constant(dev) };
-            self.needs.addr.insert(table(&[("cidr", Some(string(&text))), ("dev", dev.map(|d| string(&d)))]));
+            let dev = if own_device {
+                self.settings.interface.clone()
+            } else {
+                self.constant(dev)
+            };
+            self.needs.addr.insert(table(&[
+                ("cidr", Some(string(&text))),
+                ("dev", dev.map(|d| string(&d))),
+            ]));
         }
     }
 
     fn route(&mut self, line: usize, dst: &Expr, options: &[(&'static str, Expr)]) {
-        let option = |key: &str| options.iter().find(|(k, _)| *k == key).map(|(_, value)| value);
-        let (via, dev, number) = (self.constant(option("via")), self.constant(option("dev")), self.constant(option("table")));
+        let option = |key: &str| {
+            options
+                .iter()
+                .find(|(k, _)| *k == key)
+                .map(|(_, value)| value)
+        };
+        let (via, dev, number) = (
+            self.constant(option("via")),
+            self.constant(option("dev")),
+            self.constant(option("table")),
+        );
         for dst in self.texts(line, dst, "a route") {
             let dst = dst.replace("0.0.0.0/0", "default");
             self.needs.route.insert(table(&[
@@ -100,19 +130,32 @@ impl Collect<'_> {
     }
 
     fn command(&mut self, run: &Run) {
-        self.needs.command.insert(run.name.clone(), run.argv.clone());
+        self.needs
+            .command
+            .insert(run.name.clone(), run.argv.clone());
     }
 }
 
 impl Visit for Collect<'_> {
     fn action(&mut self, line: usize, action: &Action) {
         match action {
-            Action::Addr { cidr, dev, .. } | Action::Announce { cidr, dev, .. } => self.address(line, cidr, dev.as_ref()),
+            Action::Addr { cidr, dev, .. } | Action::Announce { cidr, dev, .. } => {
+                self.address(line, cidr, dev.as_ref())
+            }
             Action::Route { dst, options, .. } => self.route(line, dst, options),
             Action::Rule { options, .. } => {
-                let option = |key: &str| self.constant(options.iter().find(|(k, _)| *k == key).map(|(_, value)| value));
+                let option = |key: &str| {
+                    self.constant(
+                        options
+                            .iter()
+                            .find(|(k, _)| *k == key)
+                            .map(|(_, value)| value),
+                    )
+                };
                 let (number, priority) = (option("table"), option("priority"));
-                self.needs.rule.insert(table(&[("table", number), ("priority", priority)]));
+                self.needs
+                    .rule
+                    .insert(table(&[("table", number), ("priority", priority)]));
             }
             Action::LinkUp { dev, .. } => {
                 for dev in self.texts(line, dev, "a device") {
@@ -142,7 +185,15 @@ impl Visit for Collect<'_> {
                     }
                 }
             }
-            Action::Write { path, append, .. } => self.file(line, path, if *append { &["read", "write"] } else { &["write"] }),
+            Action::Write { path, append, .. } => self.file(
+                line,
+                path,
+                if *append {
+                    &["read", "write"]
+                } else {
+                    &["write"]
+                },
+            ),
             Action::Remove(path) => self.file(line, path, &["remove"]),
             Action::Touch(path) => self.file(line, path, &["read", "write"]),
             Action::Copy { from, to } => {
@@ -193,49 +244,84 @@ impl Needs {
     fn toml(&self, settings: &Settings) -> String {
         let name = &settings.name;
         let mut out = format!("[hook.{name}]\nsource = \"hooks/{name}.lua\"\n");
-        let entries =
-            |names: &mut dyn Iterator<Item = &String>| names.map(|name| format!("{name} = \"\"")).collect::<Vec<_>>().join(", ");
+        let entries = |names: &mut dyn Iterator<Item = &String>| {
+            names
+                .map(|name| format!("{name} = \"\""))
+                .collect::<Vec<_>>()
+                .join(", ")
+        };
         let needed = entries(&mut self.config.difference(&self.optional));
         if !needed.is_empty() {
-            out += &format!("# The scripts took these from outside: fill them in.\nconfig = {{ {needed} }}\n");
+            out += &format!(
+                "# The scripts took these from outside: fill them in.\nconfig = {{ {needed} }}\n"
+            );
         }
         let optional = entries(&mut self.optional.iter());
         if !optional.is_empty() {
-            out += &format!("# There are defaults for these in the hook: config = {{ {optional} }}\n");
+            out +=
+                &format!("# There are defaults for these in the hook: config = {{ {optional} }}\n");
         }
-        out += &format!("\n# All that the hook may do. Anything else is refused.\n[hook.{name}.grant]\n");
-        self.unknown.iter().for_each(|text| out += &format!("# {text}\n"));
+        out += &format!(
+            "\n# All that the hook may do. Anything else is refused.\n[hook.{name}.grant]\n"
+        );
+        self.unknown
+            .iter()
+            .for_each(|text| out += &format!("# {text}\n"));
         let verbs = |set: &BTreeSet<&'static str>| Some(list(set.iter().map(|verb| string(verb))));
         let tables: [(&str, Vec<String>); 7] = [
             ("addr", self.addr.iter().cloned().collect()),
             ("route", self.route.iter().cloned().collect()),
             ("rule", self.rule.iter().cloned().collect()),
-            ("link", self.link.iter().map(|(dev, set)| table(&[("dev", Some(string(dev))), ("do", verbs(set))])).collect()),
+            (
+                "link",
+                self.link
+                    .iter()
+                    .map(|(dev, set)| table(&[("dev", Some(string(dev))), ("do", verbs(set))]))
+                    .collect(),
+            ),
             (
                 "service",
-                self.service.iter().map(|(unit, set)| table(&[("unit", Some(string(unit))), ("do", verbs(set))])).collect(),
+                self.service
+                    .iter()
+                    .map(|(unit, set)| table(&[("unit", Some(string(unit))), ("do", verbs(set))]))
+                    .collect(),
             ),
             (
                 "sysctl",
                 self.sysctl
                     .iter()
                     .map(|(key, values)| {
-                        let values = (!values.is_empty()).then(|| list(values.iter().map(|value| string(value))));
+                        let values = (!values.is_empty())
+                            .then(|| list(values.iter().map(|value| string(value))));
                         table(&[("key", Some(string(key))), ("values", values)])
                     })
                     .collect(),
             ),
-            ("file", self.file.iter().map(|(path, set)| table(&[("path", Some(string(path))), ("do", verbs(set))])).collect()),
+            (
+                "file",
+                self.file
+                    .iter()
+                    .map(|(path, set)| table(&[("path", Some(string(path))), ("do", verbs(set))]))
+                    .collect(),
+            ),
         ];
         for (key, entries) in tables {
             out += &match entries.as_slice() {
                 [] => String::new(),
                 [one] => format!("{key} = [{one}]\n"),
-                many => format!("{key} = [\n{}]\n", many.iter().map(|entry| format!("  {entry},\n")).collect::<String>()),
+                many => format!(
+                    "{key} = [\n{}]\n",
+                    many.iter()
+                        .map(|entry| format!("  {entry},\n"))
+                        .collect::<String>()
+                ),
             };
         }
         if !self.hostname.is_empty() {
-            out += &format!("hostname = {}\n", list(self.hostname.iter().map(|name| string(name))));
+            out += &format!(
+                "hostname = {}\n",
+                list(self.hostname.iter().map(|name| string(name)))
+            );
         }
         if self.read {
             out += "read = true\n";
@@ -244,7 +330,10 @@ impl Needs {
             out += "carp = [\"resign\"]\n";
         }
         for (name, argv) in &self.command {
-            out += &format!("command.{name} = {{ argv = {} }}\n", list(argv.iter().map(|word| string(word))));
+            out += &format!(
+                "command.{name} = {{ argv = {} }}\n",
+                list(argv.iter().map(|word| string(word)))
+            );
         }
         out
     }
@@ -255,10 +344,17 @@ fn list(items: impl Iterator<Item = String>) -> String {
 }
 
 fn table(fields: &[(&str, Option<String>)]) -> String {
-    let fields: Vec<String> = fields.iter().filter_map(|(key, value)| Some(format!("{key} = {}", value.as_ref()?))).collect();
+    let fields: Vec<String> = fields
+        .iter()
+        .filter_map(|(key, value)| Some(format!("{key} = {}", value.as_ref()?)))
+        .collect();
     format!("{{ {} }}", fields.join(", "))
 }
 
 fn string(text: &str) -> String {
-    if text.contains(is_treacherous) { toml_string(text) } else { toml::Value::String(text.to_owned()).to_string() }
+    if text.contains(is_treacherous) {
+        toml_string(text)
+    } else {
+        toml::Value::String(text.to_owned()).to_string()
+    }
 }

@@ -1,4 +1,5 @@
-//! What a script does, in the words of the hook API: the steps between the shell's tree and the Lua text.
+//! What a script does, in the words of the hook API: the steps between the shell's tree and the Lua
+//! text.
 
 /// A value: always text, as in a shell.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,13 +58,28 @@ pub(crate) struct Run {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Action {
     /// `addr.add`, `addr.delete`.
-    Addr { add: bool, cidr: Expr, dev: Option<Expr> },
+    Addr {
+        add: bool,
+        cidr: Expr,
+        dev: Option<Expr>,
+    },
     /// `announce`.
-    Announce { cidr: Expr, dev: Option<Expr>, count: u8 },
+    Announce {
+        cidr: Expr,
+        dev: Option<Expr>,
+        count: u8,
+    },
     /// `route.replace` and `route.delete`.
-    Route { verb: RouteVerb, dst: Expr, options: Vec<(&'static str, Expr)> },
+    Route {
+        verb: RouteVerb,
+        dst: Expr,
+        options: Vec<(&'static str, Expr)>,
+    },
     /// `rule.replace`, `rule.delete`.
-    Rule { add: bool, options: Vec<(&'static str, Expr)> },
+    Rule {
+        add: bool,
+        options: Vec<(&'static str, Expr)>,
+    },
     /// `link.set_up`.
     LinkUp { dev: Expr, up: bool },
     /// `link.set_mac`.
@@ -75,7 +91,11 @@ pub(crate) enum Action {
     /// `sysctl.set`.
     Sysctl { key: Expr, value: Expr },
     /// `file.write`; appending reads first.
-    Write { path: Expr, content: Expr, append: bool },
+    Write {
+        path: Expr,
+        content: Expr,
+        append: bool,
+    },
     /// `file.remove`.
     Remove(Expr),
     /// An empty file, if there is none.
@@ -223,7 +243,10 @@ pub(crate) fn walk(steps: &[Step], visit: &mut impl Visit) {
         let line = step.line;
         match &step.what {
             What::Do(action) => walk_action(line, action, visit),
-            What::Try(cond) | What::Must(cond) | What::Remember(cond) | What::Return(Some(cond)) => walk_cond(line, cond, visit),
+            What::Try(cond)
+            | What::Must(cond)
+            | What::Remember(cond)
+            | What::Return(Some(cond)) => walk_cond(line, cond, visit),
             What::Assign(_, value) => walk_expr(line, value, visit),
             What::If(arms, otherwise) => {
                 for (cond, body) in arms {
@@ -244,7 +267,12 @@ pub(crate) fn walk(steps: &[Step], visit: &mut impl Visit) {
             }
             What::Block(body) | What::Function(_, _, body) => walk(body, visit),
             What::Call(_, args) => args.iter().for_each(|value| walk_expr(line, value, visit)),
-            What::Return(None) | What::Fail(_) | What::Break | What::Continue | What::Todo { .. } | What::Comment(_) => {}
+            What::Return(None)
+            | What::Fail(_)
+            | What::Break
+            | What::Continue
+            | What::Todo { .. }
+            | What::Comment(_) => {}
         }
     }
 }
@@ -253,13 +281,19 @@ fn walk_cond(line: usize, cond: &Cond, visit: &mut impl Visit) {
     visit.cond(line, cond);
     match cond {
         Cond::Const(_) | Cond::Status => {}
-        Cond::Did(actions) => actions.iter().for_each(|action| walk_action(line, action, visit)),
+        Cond::Did(actions) => actions
+            .iter()
+            .for_each(|action| walk_action(line, action, visit)),
         Cond::Function(_, args) => args.iter().for_each(|value| walk_expr(line, value, visit)),
         Cond::Equal(a, b) | Cond::Number(_, a, b) | Cond::HasAddress(Some(a), b) => {
             walk_expr(line, a, visit);
             walk_expr(line, b, visit);
         }
-        Cond::Empty(a) | Cond::Match(a, _) | Cond::File(a) | Cond::HasAddress(None, a) | Cond::Active(a) => {
+        Cond::Empty(a)
+        | Cond::Match(a, _)
+        | Cond::File(a)
+        | Cond::HasAddress(None, a)
+        | Cond::Active(a) => {
             walk_expr(line, a, visit);
         }
         Cond::Not(inner) => walk_cond(line, inner, visit),
@@ -280,7 +314,9 @@ fn walk_action(line: usize, action: &Action, visit: &mut impl Visit) {
 fn walk_expr(line: usize, expr: &Expr, visit: &mut impl Visit) {
     visit.expr(line, expr);
     match expr {
-        Expr::Join(parts) | Expr::Call(_, parts) => parts.iter().for_each(|part| walk_expr(line, part, visit)),
+        Expr::Join(parts) | Expr::Call(_, parts) => {
+            parts.iter().for_each(|part| walk_expr(line, part, visit))
+        }
         Expr::Or(a, b) => {
             walk_expr(line, a, visit);
             walk_expr(line, b, visit);
@@ -292,7 +328,10 @@ fn walk_expr(line: usize, expr: &Expr, visit: &mut impl Visit) {
                 }
             }
         }
-        Expr::Output(run) => run.holes.iter().for_each(|(_, value)| walk_expr(line, value, visit)),
+        Expr::Output(run) => run
+            .holes
+            .iter()
+            .for_each(|(_, value)| walk_expr(line, value, visit)),
         Expr::Text(_)
         | Expr::Dev
         | Expr::Vip
@@ -309,8 +348,12 @@ impl Action {
     /// Every value in it.
     pub(crate) fn values(&self) -> Vec<&Expr> {
         match self {
-            Self::Addr { cidr, dev, .. } | Self::Announce { cidr, dev, .. } => std::iter::once(cidr).chain(dev).collect(),
-            Self::Route { dst, options, .. } => std::iter::once(dst).chain(options.iter().map(|(_, value)| value)).collect(),
+            Self::Addr { cidr, dev, .. } | Self::Announce { cidr, dev, .. } => {
+                std::iter::once(cidr).chain(dev).collect()
+            }
+            Self::Route { dst, options, .. } => std::iter::once(dst)
+                .chain(options.iter().map(|(_, value)| value))
+                .collect(),
             Self::Rule { options, .. } => options.iter().map(|(_, value)| value).collect(),
             Self::LinkUp { dev, .. } => vec![dev],
             Self::LinkMac { dev, mac } => vec![dev, mac],

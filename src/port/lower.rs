@@ -1,4 +1,5 @@
-//! From the shell's tree to steps: commands and lists. What cannot be translated becomes a step that says so.
+//! From the shell's tree to steps: commands and lists. What cannot be translated becomes a step
+//! that says so.
 
 mod compound;
 mod redirect;
@@ -72,7 +73,10 @@ impl<'a> Lower<'a> {
             remembered: false,
         };
         let mut steps = lower.items(&script.items);
-        if steps.last().is_some_and(|step| step.what == What::Return(None)) {
+        if steps
+            .last()
+            .is_some_and(|step| step.what == What::Return(None))
+        {
             steps.pop();
         }
         steps = with_comments(steps, &script.comments);
@@ -82,7 +86,12 @@ impl<'a> Lower<'a> {
     /// A remark about the line that is being translated.
     pub(crate) fn note(&mut self, text: String) {
         let note = (self.script.clone(), self.line, text);
-        if !self.shared.notes.iter().any(|(script, _, text)| *script == note.0 && *text == note.2) {
+        if !self
+            .shared
+            .notes
+            .iter()
+            .any(|(script, _, text)| *script == note.0 && *text == note.2)
+        {
             self.shared.notes.push(note);
         }
     }
@@ -92,14 +101,38 @@ impl<'a> Lower<'a> {
         if let Some((_, name)) = self.shared.commands.iter().find(|(line, _)| line == argv) {
             return name.clone();
         }
-        let words = argv.iter().filter(|word| !word.starts_with(['-', '{'])).take(3);
+        let words = argv
+            .iter()
+            .filter(|word| !word.starts_with(['-', '{']))
+            .take(3);
         let words = words.map(|word| word.rsplit('/').next().unwrap_or_default());
-        let plain = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' };
-        let base: String = words.collect::<Vec<_>>().join("-").chars().map(plain).take(40).collect();
+        let plain = |c: char| {
+            if c.is_ascii_alphanumeric() {
+                c.to_ascii_lowercase()
+            } else {
+                '-'
+            }
+        };
+        let base: String = words
+            .collect::<Vec<_>>()
+            .join("-")
+            .chars()
+            .map(plain)
+            .take(40)
+            .collect();
         let base = base.trim_matches('-').to_owned();
         let taken = |name: &str| self.shared.commands.iter().any(|(_, n)| n == name);
-        let numbered = |n: usize| if n == 1 { base.clone() } else { format!("{base}-{n}") };
-        let name = (1..=self.shared.commands.len() + 1).map(numbered).find(|name| !taken(name)).unwrap_or_default();
+        let numbered = |n: usize| {
+            if n == 1 {
+                base.clone()
+            } else {
+                format!("{base}-{n}")
+            }
+        };
+        let name = (1..=self.shared.commands.len() + 1)
+            .map(numbered)
+            .find(|name| !taken(name))
+            .unwrap_or_default();
         self.shared.commands.push((argv.to_vec(), name.clone()));
         name
     }
@@ -122,7 +155,11 @@ impl<'a> Lower<'a> {
 
     /// Is this the virtual host's own interface?
     pub(crate) fn is_own_device(&self, dev: &Expr) -> bool {
-        *dev == Expr::Dev || self.scope.constant(dev, self.settings).is_some_and(|d| Some(&d) == self.settings.interface.as_ref())
+        *dev == Expr::Dev
+            || self
+                .scope
+                .constant(dev, self.settings)
+                .is_some_and(|d| Some(&d) == self.settings.interface.as_ref())
     }
 
     /// The address that an alias of /etc/network/interfaces stands for.
@@ -131,7 +168,9 @@ impl<'a> Lower<'a> {
         let name = self.scope.constant(target, self.settings);
         let stanza = name.as_ref().and_then(|name| self.settings.stanza(name));
         match stanza {
-            Some(stanza) if stanza.commands => Err("its stanza in the interfaces file has commands of its own".into()),
+            Some(stanza) if stanza.commands => {
+                Err("its stanza in the interfaces file has commands of its own".into())
+            }
             Some(stanza) => Ok(Expr::Text(stanza.cidr)),
             None if own || name.as_deref().is_some_and(|n| n.ends_with(":ucarp")) => {
                 self.note(
@@ -139,7 +178,9 @@ impl<'a> Lower<'a> {
                 );
                 Ok(Expr::Cidr)
             }
-            None => Err("what the alias does stands in /etc/network/interfaces: see --interfaces".into()),
+            None => Err(
+                "what the alias does stands in /etc/network/interfaces: see --interfaces".into(),
+            ),
         }
     }
 
@@ -154,7 +195,9 @@ impl<'a> Lower<'a> {
         let mut steps = Vec::new();
         for (index, item) in items.iter().enumerate() {
             self.line = item.line;
-            let asked = items.get(index + 1).is_some_and(|next| self.text(next).contains("$?"));
+            let asked = items
+                .get(index + 1)
+                .is_some_and(|next| self.text(next).contains("$?"));
             let result = match self.remember(item).filter(|_| asked) {
                 Some(steps) => Ok(steps),
                 None => self.item(item),
@@ -165,12 +208,22 @@ impl<'a> Lower<'a> {
     }
 
     fn text(&self, item: &Item) -> &'a str {
-        self.source.get(item.span.clone()).unwrap_or_default().trim_end()
+        self.source
+            .get(item.span.clone())
+            .unwrap_or_default()
+            .trim_end()
     }
 
     fn todo(&self, item: &Item, why: String) -> Step {
-        let original = format!("{}{}", self.text(item), if item.background { " &" } else { "" });
-        Step { line: item.line, what: What::Todo { original, why } }
+        let original = format!(
+            "{}{}",
+            self.text(item),
+            if item.background { " &" } else { "" }
+        );
+        Step {
+            line: item.line,
+            what: What::Todo { original, why },
+        }
     }
 
     /// The item as a question whose answer is kept for `$?`.
@@ -184,7 +237,10 @@ impl<'a> Lower<'a> {
     }
 
     fn step(&self, what: What) -> Step {
-        Step { line: self.line, what }
+        Step {
+            line: self.line,
+            what,
+        }
     }
 
     fn item(&mut self, item: &Item) -> Lowered<Vec<Step>> {
@@ -200,7 +256,9 @@ impl<'a> Lower<'a> {
     }
 
     fn and_or(&mut self, item: &Item) -> Lowered<Vec<Step>> {
-        let Some(((and, last), before)) = item.rest.split_last() else { return self.pipeline(&item.first) };
+        let Some(((and, last), before)) = item.rest.split_last() else {
+            return self.pipeline(&item.first);
+        };
         let cond = self.chain(&item.first, before)?;
         if !and && is_no_op(last) {
             return Ok(vec![self.step(What::Try(cond))]);
@@ -218,7 +276,11 @@ impl<'a> Lower<'a> {
         let mut cond = self.pipeline_condition(first)?;
         for (and, pipeline) in rest {
             let next = Box::new(self.pipeline_condition(pipeline)?);
-            cond = if *and { Cond::And(Box::new(cond), next) } else { Cond::Or(Box::new(cond), next) };
+            cond = if *and {
+                Cond::And(Box::new(cond), next)
+            } else {
+                Cond::Or(Box::new(cond), next)
+            };
         }
         Ok(cond)
     }
@@ -227,7 +289,9 @@ impl<'a> Lower<'a> {
         match pipeline.commands.as_slice() {
             [command] => self.command(command),
             // What it says goes to the log anyway.
-            [command, to] if name_of(to).is_some_and(|name| name.ends_with("logger")) => self.command(command),
+            [command, to] if name_of(to).is_some_and(|name| name.ends_with("logger")) => {
+                self.command(command)
+            }
             _ => Err("a pipe".into()),
         }
     }
@@ -250,9 +314,14 @@ impl<'a> Lower<'a> {
                 let (name, args) = self.call(words)?;
                 if let Some(function) = self.scope.function(&name) {
                     if !function.returns {
-                        return Err(format!("whether {name} works is decided by its last command: end it with return"));
+                        return Err(format!(
+                            "whether {name} works is decided by its last command: end it with return"
+                        ));
                     }
-                    return Ok(Cond::Function(name, args.into_iter().map(|arg| arg.value).collect()));
+                    return Ok(Cond::Function(
+                        name,
+                        args.into_iter().map(|arg| arg.value).collect(),
+                    ));
                 }
                 match self.simple(&name, &args, &command.redirects)? {
                     Done::Actions(actions) => Ok(Cond::Did(actions)),
@@ -270,7 +339,9 @@ impl<'a> Lower<'a> {
             Kind::Simple { assigns, words } if assigns.is_empty() => Some(words.clone()),
             _ => None,
         };
-        let (Some(show), Some(grep)) = (words(show), words(grep)) else { return Err("a pipe".into()) };
+        let (Some(show), Some(grep)) = (words(show), words(grep)) else {
+            return Err("a pipe".into());
+        };
         let (name, args) = self.call(&show)?;
         let (filter, pattern) = self.call(&grep)?;
         let is = |name: &str, base: &str| name.rsplit('/').next() == Some(base);
@@ -279,17 +350,24 @@ impl<'a> Lower<'a> {
         let shows = match (words.first(), words.get(1)) {
             (Some(object), verb) if is(&name, "ip") && !object.is_empty() => {
                 ("address".starts_with(object) || *object == "addr")
-                    && verb.is_none_or(|verb| "show".starts_with(verb) || "list".starts_with(verb) || *verb == "ls")
+                    && verb.is_none_or(|verb| {
+                        "show".starts_with(verb) || "list".starts_with(verb) || *verb == "ls"
+                    })
             }
             _ => is(&name, "ifconfig"),
         };
         if !shows || !["grep", "egrep", "fgrep"].iter().any(|g| is(&filter, g)) {
             return Err("a pipe".into());
         }
-        let dev = rest.iter().skip(if is(&name, "ip") { 2 } else { 0 }).find(|arg| arg.word() != "dev" && arg.word() != "to");
+        let dev = rest
+            .iter()
+            .skip(if is(&name, "ip") { 2 } else { 0 })
+            .find(|arg| arg.word() != "dev" && arg.word() != "to");
         let dev = dev.map(|arg| arg.value.clone());
         let (_, pattern) = commands::options(&pattern);
-        let [pattern] = pattern else { return Err("a pipe".into()) };
+        let [pattern] = pattern else {
+            return Err("a pipe".into());
+        };
         let pattern = match &pattern.value {
             // `inet 10.0.0.1/` and the like: the address is what counts.
             Expr::Join(parts) => {
@@ -299,11 +377,21 @@ impl<'a> Lower<'a> {
             }
             other => other.clone(),
         };
-        let address = |text: &String| text.split('/').next().is_some_and(|ip| ip.parse::<std::net::IpAddr>().is_ok());
+        let address = |text: &String| {
+            text.split('/')
+                .next()
+                .is_some_and(|ip| ip.parse::<std::net::IpAddr>().is_ok())
+        };
         match self.values(&pattern) {
-            Some(values) if !values.iter().all(address) => Err("a pipe that looks for something else than an address".into()),
+            Some(values) if !values.iter().all(address) => {
+                Err("a pipe that looks for something else than an address".into())
+            }
             Some(_) => Ok(Cond::HasAddress(dev, pattern)),
-            None if matches!(pattern, Expr::Vip | Expr::Var(_) | Expr::Arg(..) | Expr::Join(_)) => {
+            None if matches!(
+                pattern,
+                Expr::Vip | Expr::Var(_) | Expr::Arg(..) | Expr::Join(_)
+            ) =>
+            {
                 Ok(Cond::HasAddress(dev, pattern))
             }
             None => Err("a pipe".into()),
@@ -330,7 +418,11 @@ impl<'a> Lower<'a> {
             return self.simple_command(command, assigns, words);
         }
         // What a compound command writes goes to the log, as what its commands write.
-        if !command.redirects.iter().all(|redirect| self.is_harmless(redirect)) {
+        if !command
+            .redirects
+            .iter()
+            .all(|redirect| self.is_harmless(redirect))
+        {
             return Err("the redirection of a whole block".into());
         }
         self.nesting += 1;
@@ -339,17 +431,29 @@ impl<'a> Lower<'a> {
         steps
     }
 
-    fn simple_command(&mut self, command: &Command, assigns: &[(String, Word)], words: &[Word]) -> Lowered<Vec<Step>> {
+    fn simple_command(
+        &mut self,
+        command: &Command,
+        assigns: &[(String, Word)],
+        words: &[Word],
+    ) -> Lowered<Vec<Step>> {
         if words.is_empty() {
             return self.assignments(command, assigns);
         }
         let environment = ["PATH", "LANG", "LC_ALL", "LANGUAGE", "IFS"];
-        if !assigns.iter().all(|(name, _)| environment.contains(&name.as_str()) && name != "IFS") {
+        if !assigns
+            .iter()
+            .all(|(name, _)| environment.contains(&name.as_str()) && name != "IFS")
+        {
             return Err("a variable for one command only".into());
         }
         let (name, args) = self.call(words)?;
         if let Some(function) = self.scope.function(&name).cloned() {
-            let args = args.into_iter().map(|arg| arg.value).take(function.params).collect();
+            let args = args
+                .into_iter()
+                .map(|arg| arg.value)
+                .take(function.params)
+                .collect();
             return Ok(vec![self.step(What::Call(name, args))]);
         }
         if let Some(steps) = self.builtin(&name, &args, words, command)? {
@@ -359,12 +463,17 @@ impl<'a> Lower<'a> {
         Ok(match done {
             Done::Actions(actions) => actions.into_iter().map(|action| self.act(action)).collect(),
             Done::Asks(Cond::Const(_)) | Done::Nothing("") => Vec::new(),
-            Done::Asks(cond) => vec![self.step(if self.errexit { What::Must(cond) } else { What::Try(cond) })],
+            Done::Asks(cond) => vec![self.step(if self.errexit {
+                What::Must(cond)
+            } else {
+                What::Try(cond)
+            })],
             Done::Nothing(why) => vec![self.step(What::Comment(why.to_owned()))],
         })
     }
 
-    /// An action as a step: what the API does must work; a program's status counts after `set -e` alone.
+    /// An action as a step: what the API does must work; a program's status counts after `set -e`
+    /// alone.
     fn act(&mut self, action: Action) -> Step {
         let what = match action {
             Action::Run(run) if self.errexit => What::Must(Cond::Did(vec![Action::Run(run)])),
@@ -397,9 +506,14 @@ fn with_comments(steps: Vec<Step>, comments: &[(usize, String)]) -> Vec<Step> {
     let mut comments = comments.iter().peekable();
     let mut all = Vec::new();
     for step in steps {
-        while let Some((line, text)) = comments.next_if(|(line, _)| step.line > 0 && *line <= step.line) {
+        while let Some((line, text)) =
+            comments.next_if(|(line, _)| step.line > 0 && *line <= step.line)
+        {
             if !text.is_empty() {
-                all.push(Step { line: *line, what: What::Comment(text.clone()) });
+                all.push(Step {
+                    line: *line,
+                    what: What::Comment(text.clone()),
+                });
             }
         }
         all.push(step);

@@ -16,40 +16,78 @@ type Keeps = [(&'static str, Expr)];
 /// What is taken from the event, where it is used.
 const EVENT: [(&str, &str); 3] = [
     ("dev", "local dev = event.instance.interface"),
-    ("vip", "local vip = string.match(event.instance.addresses[1], \"^[^/]+\")"),
+    (
+        "vip",
+        "local vip = string.match(event.instance.addresses[1], \"^[^/]+\")",
+    ),
     ("xparam", "local xparam = event.xparam or \"\""),
 ];
 
-/// Words of a script or of its file as they may stand in a comment: they do not end it, and no terminal obeys them.
+/// Words of a script or of its file as they may stand in a comment: they do not end it, and no
+/// terminal obeys them.
 fn remark(words: &str) -> String {
-    if words.contains(|c| c != '\t' && is_treacherous(c)) { shown(words) } else { words.to_owned() }
+    if words.contains(|c| c != '\t' && is_treacherous(c)) {
+        shown(words)
+    } else {
+        words.to_owned()
+    }
 }
 
 /// The whole hook. `mirror` is the name of the script that needs no counterpart.
-pub(super) fn print(halves: &[(&'static str, &str, Half)], settings: &Settings, mirror: Option<&str>, keeps: &Keeps) -> String {
+pub(super) fn print(
+    halves: &[(&'static str, &str, Half)],
+    settings: &Settings,
+    mirror: Option<&str>,
+    keeps: &Keeps,
+) -> String {
     let mut bodies = String::new();
     let mut used = BTreeSet::new();
     for (index, (entry, script, half)) in halves.iter().enumerate() {
         let keeps = if index == 0 { keeps } else { &[] };
-        let mut printer =
-            Printer { half, script, keeps, out: String::new(), indent: 1, names: Names::default(), used: BTreeSet::new() };
+        let mut printer = Printer {
+            half,
+            script,
+            keeps,
+            out: String::new(),
+            indent: 1,
+            names: Names::default(),
+            used: BTreeSet::new(),
+        };
         printer.entry();
         used.extend(printer.used.iter().copied());
-        let argument = if printer.used.contains("event") { "event" } else { "" };
+        let argument = if printer.used.contains("event") {
+            "event"
+        } else {
+            ""
+        };
         let doc = match *entry {
             "on_master" => "We are master: the addresses are up and announced.",
             _ => "We are not master, or no longer: the addresses are gone.",
         };
-        bodies += &format!("\n-- {doc}\nfunction {entry}({argument})\n{}end\n", printer.out);
+        bodies += &format!(
+            "\n-- {doc}\nfunction {entry}({argument})\n{}end\n",
+            printer.out
+        );
     }
-    let scripts: Vec<&str> = halves.iter().map(|(_, script, _)| *script).chain(mirror).collect();
-    let mut head =
-        format!("-- {}: ported from {} by carpd {}.\n", settings.name, remark(&scripts.join(" and ")), env!("CARGO_PKG_VERSION"));
+    let scripts: Vec<&str> = halves
+        .iter()
+        .map(|(_, script, _)| *script)
+        .chain(mirror)
+        .collect();
+    let mut head = format!(
+        "-- {}: ported from {} by carpd {}.\n",
+        settings.name,
+        remark(&scripts.join(" and ")),
+        env!("CARGO_PKG_VERSION")
+    );
     head += "-- Its grants stand in the configuration under [hook.";
     head += &settings.name;
     head += "]. The virtual host's own addresses are carpd's work.\n";
     if let Some(script) = mirror {
-        head += &format!("-- {} undid what on_master does: carpd does that by itself when mastership ends.\n", remark(script));
+        head += &format!(
+            "-- {} undid what on_master does: carpd does that by itself when mastership ends.\n",
+            remark(script)
+        );
     }
     if !keeps.is_empty() {
         head += "-- keep = true: the scripts never took this back. Without it, carpd does when mastership ends.\n";
@@ -85,7 +123,11 @@ impl Printer<'_> {
         if used.status {
             self.line("local ok = true");
         }
-        let early: Vec<&String> = used.assigned.iter().filter(|name| !self.inline(name)).collect();
+        let early: Vec<&String> = used
+            .assigned
+            .iter()
+            .filter(|name| !self.inline(name))
+            .collect();
         for name in early {
             let name = self.names.of(name);
             self.line(&format!("local {name} = \"\""));
@@ -123,7 +165,13 @@ impl Printer<'_> {
     }
 
     fn step(&mut self, step: &Step, last: bool) {
-        let leave = |word: &str| if last { word.to_owned() } else { format!("do {word} end") };
+        let leave = |word: &str| {
+            if last {
+                word.to_owned()
+            } else {
+                format!("do {word} end")
+            }
+        };
         match &step.what {
             What::Do(action) => {
                 let (function, args) = self.action(action);
@@ -131,12 +179,20 @@ impl Printer<'_> {
             }
             What::Try(cond) => {
                 let text = self.cond(cond);
-                let call = matches!(cond, Cond::Did(actions) if actions.len() == 1) || matches!(cond, Cond::Function(..));
-                self.line(&if call { text } else { format!("local _ = {text}") });
+                let call = matches!(cond, Cond::Did(actions) if actions.len() == 1)
+                    || matches!(cond, Cond::Function(..));
+                self.line(&if call {
+                    text
+                } else {
+                    format!("local _ = {text}")
+                });
             }
             What::Must(cond) => {
                 let text = self.cond(cond);
-                self.line(&format!("assert({text}, {})", quoted(&format!("{} line {}: failed", self.script, step.line))));
+                self.line(&format!(
+                    "assert({text}, {})",
+                    quoted(&format!("{} line {}: failed", self.script, step.line))
+                ));
             }
             What::Remember(cond) => {
                 let text = self.cond(cond);
@@ -177,7 +233,10 @@ impl Printer<'_> {
                 let cond = self.cond(cond);
                 self.line(&leave(&format!("return {cond}")));
             }
-            What::Fail(why) => self.line(&format!("error({})", quoted(&format!("{} line {}: {why}", self.script, step.line)))),
+            What::Fail(why) => self.line(&format!(
+                "error({})",
+                quoted(&format!("{} line {}: {why}", self.script, step.line))
+            )),
             What::Break => self.line(&leave("break")),
             What::Continue => self.line(&leave("continue")),
             What::Todo { original, why } => self.todo(step.line, original, why),
@@ -186,18 +245,28 @@ impl Printer<'_> {
     }
 
     fn todo(&mut self, line: usize, original: &str, why: &str) {
-        self.line(&format!("-- TODO {} line {line}: {}", remark(self.script), remark(why)));
+        self.line(&format!(
+            "-- TODO {} line {line}: {}",
+            remark(self.script),
+            remark(why)
+        ));
         for text in original.lines() {
             self.line(&format!("--   {}", remark(text)));
         }
         let first = original.lines().next().unwrap_or_default().trim();
-        self.line(&format!("error({})", quoted(&format!("not ported: {} line {line}: {first}", self.script))));
+        self.line(&format!(
+            "error({})",
+            quoted(&format!("not ported: {} line {line}: {first}", self.script))
+        ));
     }
 
     fn if_step(&mut self, arms: &[(Cond, Vec<Step>)], otherwise: &[Step]) {
         for (index, (cond, body)) in arms.iter().enumerate() {
             let cond = self.cond(cond);
-            self.line(&format!("{} {cond} then", if index == 0 { "if" } else { "elseif" }));
+            self.line(&format!(
+                "{} {cond} then",
+                if index == 0 { "if" } else { "elseif" }
+            ));
             self.body(body);
         }
         if !otherwise.is_empty() {
@@ -230,7 +299,11 @@ impl Printer<'_> {
     }
 
     fn call(&mut self, name: &str, args: &[Expr]) -> String {
-        let params = self.half.scope.function(name).map_or(args.len(), |function| function.params);
+        let params = self
+            .half
+            .scope
+            .function(name)
+            .map_or(args.len(), |function| function.params);
         let mut args: Vec<String> = args.iter().take(params).map(|arg| self.expr(arg)).collect();
         args.resize(params, "\"\"".to_owned());
         format!("{}({})", self.names.of(name), args.join(", "))
@@ -242,21 +315,38 @@ impl Printer<'_> {
         let (function, mut args) = match action {
             Action::Addr { add, cidr, dev } => {
                 options.extend(self.device(dev.as_ref()));
-                (if *add { "addr.add" } else { "addr.delete" }, vec![self.expr(cidr)])
+                (
+                    if *add { "addr.add" } else { "addr.delete" },
+                    vec![self.expr(cidr)],
+                )
             }
             Action::Announce { cidr, dev, count } => {
                 options.extend(self.device(dev.as_ref()));
                 options.extend((*count > 1).then(|| format!("count = {count}")));
                 ("announce", vec![self.expr(cidr)])
             }
-            Action::Route { verb, dst, options: given } => {
+            Action::Route {
+                verb,
+                dst,
+                options: given,
+            } => {
                 options.extend(given.iter().map(|(key, value)| self.option(key, value)));
-                let function = if *verb == super::ir::RouteVerb::Delete { "route.delete" } else { "route.replace" };
+                let function = if *verb == super::ir::RouteVerb::Delete {
+                    "route.delete"
+                } else {
+                    "route.replace"
+                };
                 (function, vec![self.expr(dst)])
             }
-            Action::Rule { add, options: given } => {
+            Action::Rule {
+                add,
+                options: given,
+            } => {
                 options.extend(given.iter().map(|(key, value)| self.option(key, value)));
-                (if *add { "rule.replace" } else { "rule.delete" }, Vec::new())
+                (
+                    if *add { "rule.replace" } else { "rule.delete" },
+                    Vec::new(),
+                )
             }
             Action::LinkUp { dev, up } => {
                 options.extend((!up).then(|| "up = false".to_owned()));
@@ -266,12 +356,23 @@ impl Printer<'_> {
             Action::Hostname(name) => ("hostname.set", vec![self.expr(name)]),
             Action::Service { verb, unit } => (text::service(verb), vec![self.expr(unit)]),
             Action::Sysctl { key, value } => ("sysctl.set", vec![self.expr(key), self.expr(value)]),
-            Action::Write { path, content, append } => {
-                (if *append { self.helper("append") } else { "file.write" }, vec![self.expr(path), self.expr(content)])
-            }
+            Action::Write {
+                path,
+                content,
+                append,
+            } => (
+                if *append {
+                    self.helper("append")
+                } else {
+                    "file.write"
+                },
+                vec![self.expr(path), self.expr(content)],
+            ),
             Action::Remove(path) => ("file.remove", vec![self.expr(path)]),
             Action::Touch(path) => (self.helper("touch"), vec![self.expr(path)]),
-            Action::Copy { from, to } => (self.helper("copy"), vec![self.expr(from), self.expr(to)]),
+            Action::Copy { from, to } => {
+                (self.helper("copy"), vec![self.expr(from), self.expr(to)])
+            }
             Action::Run(run) => (self.helper("run"), self.command(run)),
             Action::Log { level, message } => (text::log(level), vec![self.expr(message)]),
             Action::Sleep(ms) => ("clock.sleep", vec![self.number(ms)]),
@@ -293,18 +394,29 @@ impl Printer<'_> {
 
     /// The own interface is the default.
     fn device(&mut self, dev: Option<&Expr>) -> Option<String> {
-        dev.filter(|dev| **dev != Expr::Dev).map(|dev| format!("dev = {}", self.expr(dev)))
+        dev.filter(|dev| **dev != Expr::Dev)
+            .map(|dev| format!("dev = {}", self.expr(dev)))
     }
 
     fn option(&mut self, key: &str, value: &Expr) -> String {
         let numeric = matches!(key, "metric" | "table" | "priority" | "fwmark");
-        format!("{key} = {}", if numeric { self.number(value) } else { self.expr(value) })
+        format!(
+            "{key} = {}",
+            if numeric {
+                self.number(value)
+            } else {
+                self.expr(value)
+            }
+        )
     }
 
     fn number(&mut self, value: &Expr) -> String {
         match value {
             Expr::Text(text)
-                if text.parse::<u64>().is_ok() || text.strip_prefix("0x").is_some_and(|t| u64::from_str_radix(t, 16).is_ok()) =>
+                if text.parse::<u64>().is_ok()
+                    || text
+                        .strip_prefix("0x")
+                        .is_some_and(|t| u64::from_str_radix(t, 16).is_ok()) =>
             {
                 text.clone()
             }
@@ -316,8 +428,11 @@ impl Printer<'_> {
     fn command(&mut self, run: &super::ir::Run) -> Vec<String> {
         let mut args = vec![quoted(&run.name)];
         if !run.holes.is_empty() {
-            let holes: Vec<String> =
-                run.holes.iter().map(|(name, value)| format!("{} = {}", text::key(name), self.expr(value))).collect();
+            let holes: Vec<String> = run
+                .holes
+                .iter()
+                .map(|(name, value)| format!("{} = {}", text::key(name), self.expr(value)))
+                .collect();
             args.push(format!("{{ {} }}", holes.join(", ")));
         }
         args
@@ -328,13 +443,21 @@ impl Printer<'_> {
             Cond::Const(given) => given.to_string(),
             Cond::Did(actions) => {
                 let all: Vec<String> = actions.iter().map(|action| self.attempt(action)).collect();
-                if all.is_empty() { "true".to_owned() } else { all.join(" and ") }
+                if all.is_empty() {
+                    "true".to_owned()
+                } else {
+                    all.join(" and ")
+                }
             }
             Cond::Function(name, args) => self.call(name, args),
             Cond::Equal(a, b) => format!("{} == {}", self.operand(a), self.operand(b)),
             Cond::Empty(a) => format!("{} == \"\"", self.operand(a)),
-            Cond::Number(operator, a, b) => format!("{} {operator} {}", self.compared(a), self.compared(b)),
-            Cond::Match(a, pattern) => format!("string.match({}, {}) ~= nil", self.expr(a), quoted(pattern)),
+            Cond::Number(operator, a, b) => {
+                format!("{} {operator} {}", self.compared(a), self.compared(b))
+            }
+            Cond::Match(a, pattern) => {
+                format!("string.match({}, {}) ~= nil", self.expr(a), quoted(pattern))
+            }
             Cond::File(path) => format!("file.read({}) ~= nil", self.expr(path)),
             Cond::HasAddress(dev, text) => {
                 let mut args = vec![self.expr(text)];
@@ -346,7 +469,9 @@ impl Printer<'_> {
             Cond::Not(inner) => match &**inner {
                 Cond::Equal(a, b) => format!("{} ~= {}", self.operand(a), self.operand(b)),
                 Cond::Empty(a) => format!("{} ~= \"\"", self.operand(a)),
-                Cond::Const(_) | Cond::Function(..) | Cond::HasAddress(..) | Cond::Status => format!("not {}", self.cond(inner)),
+                Cond::Const(_) | Cond::Function(..) | Cond::HasAddress(..) | Cond::Status => {
+                    format!("not {}", self.cond(inner))
+                }
                 Cond::Did(actions) if actions.len() == 1 => format!("not {}", self.cond(inner)),
                 inner => format!("not ({})", self.cond(inner)),
             },
@@ -357,7 +482,11 @@ impl Printer<'_> {
 
     fn part(&mut self, cond: &Cond) -> String {
         let text = self.cond(cond);
-        if matches!(cond, Cond::And(..) | Cond::Or(..)) { format!("({text})") } else { text }
+        if matches!(cond, Cond::And(..) | Cond::Or(..)) {
+            format!("({text})")
+        } else {
+            text
+        }
     }
 
     /// A failure is an answer here.
@@ -380,7 +509,11 @@ impl Printer<'_> {
 
     fn operand(&mut self, value: &Expr) -> String {
         let text = self.expr(value);
-        if matches!(value, Expr::Join(_)) { format!("({text})") } else { text }
+        if matches!(value, Expr::Join(_)) {
+            format!("({text})")
+        } else {
+            text
+        }
     }
 
     fn expr(&mut self, value: &Expr) -> String {
@@ -397,7 +530,11 @@ impl Printer<'_> {
             Expr::Arg(_, number) => format!("a{number}"),
             Expr::Outside(name) => format!("(config.{name} or \"\")"),
             Expr::Status => "(if ok then \"0\" else \"1\")".to_owned(),
-            Expr::Join(parts) => parts.iter().map(|part| self.expr(part)).collect::<Vec<_>>().join(" .. "),
+            Expr::Join(parts) => parts
+                .iter()
+                .map(|part| self.expr(part))
+                .collect::<Vec<_>>()
+                .join(" .. "),
             Expr::Call(function, args) => {
                 let plain = |printer: &mut Self, arg: &Expr| match (arg, *function) {
                     (Expr::Outside(name), "default") => format!("config.{name}"),
@@ -420,7 +557,11 @@ impl Printer<'_> {
                     LuaPart::Value(value) => self.expr(value),
                 })
                 .collect(),
-            Expr::Output(run) => format!("{}({})", self.helper("output"), self.command(run).join(", ")),
+            Expr::Output(run) => format!(
+                "{}({})",
+                self.helper("output"),
+                self.command(run).join(", ")
+            ),
         }
     }
 }
@@ -436,7 +577,9 @@ impl Visit for Used {
     fn step(&mut self, step: &Step) {
         match &step.what {
             What::Remember(_) => self.status = true,
-            What::Assign(name, _) if !self.assigned.contains(name) => self.assigned.push(name.clone()),
+            What::Assign(name, _) if !self.assigned.contains(name) => {
+                self.assigned.push(name.clone())
+            }
             _ => {}
         }
     }

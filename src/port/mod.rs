@@ -1,11 +1,12 @@
-//! Shell scripts of ucarp to a hook: the Lua text, its grants, a test, and a summary of what is left to do.
+//! Shell scripts of ucarp to a hook: the Lua text, its grants, a test, and a summary of what is
+//! left to do.
 //!
 //! ```text
 //! shell (text -> tree) -> lower (tree -> steps, by the table in commands) -> mirror (is down the undo of up?)
 //!   -> lua, grants, sheet (what is printed)
 //! ```
-//! Nothing is dropped or guessed in silence: what cannot be translated stays at its place as a TODO that fails the
-//! hook, what is done in another way is a note.
+//! Nothing is dropped or guessed in silence: what cannot be translated stays at its place as a TODO
+//! that fails the hook, what is done in another way is a note.
 
 pub mod api;
 mod commands;
@@ -86,8 +87,13 @@ struct Half {
 pub fn port(up: &Source, down: Option<&Source>, settings: &Settings) -> Result<Ported, PortError> {
     let mut shared = Shared::default();
     let mut up_half = half(up, settings, &mut shared)?;
-    let down_half = down.map(|down| half(down, settings, &mut shared)).transpose()?;
-    let mirrored = !settings.explicit && down_half.as_ref().is_some_and(|down| mirror::undoes(&up_half.steps, &down.steps));
+    let down_half = down
+        .map(|down| half(down, settings, &mut shared))
+        .transpose()?;
+    let mirrored = !settings.explicit
+        && down_half
+            .as_ref()
+            .is_some_and(|down| mirror::undoes(&up_half.steps, &down.steps));
     let down_half = down_half.filter(|_| !mirrored);
     let mut keeps = Vec::new();
     if let Some(down) = &down_half {
@@ -101,15 +107,34 @@ pub fn port(up: &Source, down: Option<&Source>, settings: &Settings) -> Result<P
         todos.extend(remarks_of(&source.name, &half.steps));
         halves.push(("on_backup", source.name.as_str(), half));
     }
-    let lua = lua::print(&halves, settings, mirrored.then(|| down.map_or("", |d| d.name.as_str())), &keeps);
+    let lua = lua::print(
+        &halves,
+        settings,
+        mirrored.then(|| down.map_or("", |d| d.name.as_str())),
+        &keeps,
+    );
     let toml = grants::print(&halves, settings);
     let test = sheet::print(&halves, settings);
-    let notes = shared.notes.into_iter().map(|(script, line, text)| Remark { script, line, text }).collect();
-    Ok(Ported { lua, toml, test, todos, notes, mirrored })
+    let notes = shared
+        .notes
+        .into_iter()
+        .map(|(script, line, text)| Remark { script, line, text })
+        .collect();
+    Ok(Ported {
+        lua,
+        toml,
+        test,
+        todos,
+        notes,
+        mirrored,
+    })
 }
 
 fn half(source: &Source, settings: &Settings, shared: &mut Shared) -> Result<Half, PortError> {
-    let script = shell::parse(&source.text).map_err(|err| PortError { script: source.name.clone(), source: err })?;
+    let script = shell::parse(&source.text).map_err(|err| PortError {
+        script: source.name.clone(),
+        source: err,
+    })?;
     let (steps, scope) = Lower::script(&script, &source.text, &source.name, settings, shared);
     Ok(Half { steps, scope })
 }
@@ -120,8 +145,16 @@ fn remarks_of(script: &str, steps: &[Step]) -> Vec<Remark> {
         fn step(&mut self, step: &Step) {
             if let What::Todo { original, why } = &step.what {
                 let first = original.lines().next().unwrap_or_default();
-                let more = if original.lines().count() > 1 { " ..." } else { "" };
-                self.1.push(Remark { script: self.0.to_owned(), line: step.line, text: format!("{first}{more}   ({why})") });
+                let more = if original.lines().count() > 1 {
+                    " ..."
+                } else {
+                    ""
+                };
+                self.1.push(Remark {
+                    script: self.0.to_owned(),
+                    line: step.line,
+                    text: format!("{first}{more}   ({why})"),
+                });
             }
         }
     }
@@ -130,7 +163,8 @@ fn remarks_of(script: &str, steps: &[Step]) -> Vec<Remark> {
     todos.1
 }
 
-/// Drops variables that nothing reads any more: `IP=/sbin/ip` and its like. Values that do something stay.
+/// Drops variables that nothing reads any more: `IP=/sbin/ip` and its like. Values that do
+/// something stay.
 fn drop_unused(steps: &mut Vec<Step>) {
     struct Reads(Vec<String>);
     impl Visit for Reads {
@@ -157,8 +191,15 @@ fn remove_unread(steps: &mut Vec<Step>, reads: &[String]) -> bool {
     let mut changed = steps.len() < before;
     for step in steps {
         let bodies: Vec<&mut Vec<Step>> = match &mut step.what {
-            What::If(arms, otherwise) => arms.iter_mut().map(|(_, body)| body).chain(std::iter::once(otherwise)).collect(),
-            What::For(_, _, body) | What::While(_, body) | What::Block(body) | What::Function(_, _, body) => vec![body],
+            What::If(arms, otherwise) => arms
+                .iter_mut()
+                .map(|(_, body)| body)
+                .chain(std::iter::once(otherwise))
+                .collect(),
+            What::For(_, _, body)
+            | What::While(_, body)
+            | What::Block(body)
+            | What::Function(_, _, body) => vec![body],
             _ => Vec::new(),
         };
         for body in bodies {

@@ -79,13 +79,20 @@ impl Settings {
                     };
                 }
                 (Some(word), _) if here => {
-                    commands |= matches!(word, "up" | "down" | "pre-up" | "post-up" | "pre-down" | "post-down" | "gateway");
+                    commands |= matches!(
+                        word,
+                        "up" | "down" | "pre-up" | "post-up" | "pre-down" | "post-down" | "gateway"
+                    );
                 }
                 _ => {}
             }
         }
         let address = address?;
-        let cidr = if address.contains('/') { address } else { format!("{address}/{}", prefix.unwrap_or(32)) };
+        let cidr = if address.contains('/') {
+            address
+        } else {
+            format!("{address}/{}", prefix.unwrap_or(32))
+        };
         Some(Stanza { cidr, commands })
     }
 }

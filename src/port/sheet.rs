@@ -18,11 +18,18 @@ pub(super) fn print(halves: &[(&'static str, &str, Half)], settings: &Settings) 
         ..settings.clone()
     };
     let mut out = format!("-- Tests {}.lua: run `carpd test`.\n", settings.name);
-    let name = halves.iter().find_map(|(_, _, half)| some_hostname(half, &known));
+    let name = halves
+        .iter()
+        .find_map(|(_, _, half)| some_hostname(half, &known));
     for (entry, script, half) in halves {
         let role = entry.trim_start_matches("on_");
-        out += &format!("\ntest.case(\"on becoming {role} it does what {script} did\", function()\n");
-        let xparam = settings.xparam.as_ref().map(|x| format!(", xparam = {x:?}")).unwrap_or_default();
+        out +=
+            &format!("\ntest.case(\"on becoming {role} it does what {script} did\", function()\n");
+        let xparam = settings
+            .xparam
+            .as_ref()
+            .map(|x| format!(", xparam = {x:?}"))
+            .unwrap_or_default();
         let world = Looks::of(half, &known).print(name.as_deref());
         let address = with_prefix(half, &known, address);
         let host = format!("interface = {dev:?}, addresses = {{ {address:?} }}{xparam}");
@@ -33,7 +40,13 @@ pub(super) fn print(halves: &[(&'static str, &str, Half)], settings: &Settings) 
         out += &format!("  h:become({role:?})\n");
         match plan(&half.steps, half, &known) {
             Some(lines) => {
-                out += &format!("  h:expect_plan([[\n{}]])\n", lines.iter().map(|line| format!("{line}\n")).collect::<String>());
+                out += &format!(
+                    "  h:expect_plan([[\n{}]])\n",
+                    lines
+                        .iter()
+                        .map(|line| format!("{line}\n"))
+                        .collect::<String>()
+                );
             }
             None => {
                 out += "  -- The plan depends on what it finds: write h:expect_plan([[]]) here, and `carpd test --update` fills it in.\n";
@@ -57,7 +70,10 @@ struct Looks<'a> {
 
 impl<'a> Looks<'a> {
     fn of(half: &'a Half, settings: &'a Settings) -> Self {
-        let mut looks = Self { half: Some((half, settings)), ..Self::default() };
+        let mut looks = Self {
+            half: Some((half, settings)),
+            ..Self::default()
+        };
         walk(&half.steps, &mut looks);
         looks
     }
@@ -68,7 +84,10 @@ impl<'a> Looks<'a> {
     }
 
     fn reads(&mut self, path: &Expr) {
-        if let Some(path) = self.text(path).filter(|path| !self.files.contains(path) && !self.written.contains(path)) {
+        if let Some(path) = self
+            .text(path)
+            .filter(|path| !self.files.contains(path) && !self.written.contains(path))
+        {
             self.files.push(path);
         }
     }
@@ -78,15 +97,27 @@ impl<'a> Looks<'a> {
         let mut out = String::new();
         if !self.files.is_empty() {
             let content = content.unwrap_or("content");
-            let files: Vec<String> = self.files.iter().map(|path| format!("[{path:?}] = {content:?}")).collect();
+            let files: Vec<String> = self
+                .files
+                .iter()
+                .map(|path| format!("[{path:?}] = {content:?}"))
+                .collect();
             out += &format!("    files = {{ {} }},\n", files.join(", "));
         }
         if !self.addresses.is_empty() {
-            let list = |addresses: &Vec<String>| addresses.iter().map(|a| format!("{a:?}")).collect::<Vec<_>>().join(", ");
+            let list = |addresses: &Vec<String>| {
+                addresses
+                    .iter()
+                    .map(|a| format!("{a:?}"))
+                    .collect::<Vec<_>>()
+                    .join(", ")
+            };
             let links: Vec<String> = self
                 .addresses
                 .iter()
-                .map(|(dev, addresses)| format!("[{dev:?}] = {{ addresses = {{ {} }} }}", list(addresses)))
+                .map(|(dev, addresses)| {
+                    format!("[{dev:?}] = {{ addresses = {{ {} }} }}", list(addresses))
+                })
                 .collect();
             out += &format!("    links = {{ {} }},\n", links.join(", "));
         }
@@ -101,7 +132,9 @@ impl Visit for Looks<'_> {
                 self.reads(from);
                 self.written.extend(self.text(to));
             }
-            Action::Write { path, .. } | Action::Touch(path) => self.written.extend(self.text(path)),
+            Action::Write { path, .. } | Action::Touch(path) => {
+                self.written.extend(self.text(path))
+            }
             _ => {}
         }
     }
@@ -115,9 +148,16 @@ impl Visit for Looks<'_> {
     }
 
     fn cond(&mut self, _: usize, cond: &Cond) {
-        let Cond::HasAddress(Some(dev), address) = cond else { return };
-        let own = self.half.and_then(|(_, settings)| settings.interface.clone());
-        if let (Some(dev), Some(address)) = (self.text(dev).filter(|dev| Some(dev) != own.as_ref()), self.text(address)) {
+        let Cond::HasAddress(Some(dev), address) = cond else {
+            return;
+        };
+        let own = self
+            .half
+            .and_then(|(_, settings)| settings.interface.clone());
+        if let (Some(dev), Some(address)) = (
+            self.text(dev).filter(|dev| Some(dev) != own.as_ref()),
+            self.text(address),
+        ) {
             let known = self.addresses.entry(dev).or_default();
             if !known.contains(&address) {
                 known.push(address);
@@ -141,13 +181,20 @@ fn with_prefix(half: &Half, settings: &Settings, address: &str) -> String {
     }
     let mut added = Added(half, settings, address, None);
     walk(&half.steps, &mut added);
-    // A hook may ask for its own address with the prefix length of the configuration or a longer one: where the script
-    // does not say it here, that of a common network stands for it.
+    // A hook may ask for its own address with the prefix length of the configuration or a longer
+    // one: where the script does not say it here, that of a common network stands for it.
     let common = if address.contains(':') { 64 } else { 24 };
-    added.3.unwrap_or_else(|| if address.contains('/') { address.to_owned() } else { format!("{address}/{common}") })
+    added.3.unwrap_or_else(|| {
+        if address.contains('/') {
+            address.to_owned()
+        } else {
+            format!("{address}/{common}")
+        }
+    })
 }
 
-/// A host name that the script sets and that will be granted: what a file may say that it reads one from.
+/// A host name that the script sets and that will be granted: what a file may say that it reads one
+/// from.
 fn some_hostname(half: &Half, settings: &Settings) -> Option<String> {
     struct Names<'a>(&'a Half, &'a Settings, Option<String>);
     impl Visit for Names<'_> {
@@ -166,7 +213,8 @@ fn some_hostname(half: &Half, settings: &Settings) -> Option<String> {
 
 /// An address as a plan shows it: with its prefix length.
 fn cidr(text: &str) -> String {
-    text.parse::<VirtualAddress>().map_or_else(|_| text.to_owned(), |address| address.to_string())
+    text.parse::<VirtualAddress>()
+        .map_or_else(|_| text.to_owned(), |address| address.to_string())
 }
 
 /// The effects in order, if the script is one straight line of known ones.
@@ -182,15 +230,36 @@ fn plan(steps: &[Step], half: &Half, settings: &Settings) -> Option<Vec<String>>
         };
         lines.push(match action {
             Action::Addr { add, cidr, dev: d } => {
-                format!("addr.{} {} dev {}", if *add { "add" } else { "delete" }, self::cidr(&text(cidr)?), dev(d)?)
+                format!(
+                    "addr.{} {} dev {}",
+                    if *add { "add" } else { "delete" },
+                    self::cidr(&text(cidr)?),
+                    dev(d)?
+                )
             }
-            Action::Announce { cidr, dev: d, count } => {
-                format!("announce {} dev {} count {count}", self::cidr(&text(cidr)?), dev(d)?)
+            Action::Announce {
+                cidr,
+                dev: d,
+                count,
+            } => {
+                format!(
+                    "announce {} dev {} count {count}",
+                    self::cidr(&text(cidr)?),
+                    dev(d)?
+                )
             }
             Action::Route { verb, dst, options } => {
-                let verb = if *verb == RouteVerb::Delete { "delete" } else { "replace" };
+                let verb = if *verb == RouteVerb::Delete {
+                    "delete"
+                } else {
+                    "replace"
+                };
                 let dst = text(dst)?;
-                let mut line = format!("route.{verb} {}", dst.parse::<RouteTarget>().map_or(dst, |dst| dst.to_string()));
+                let mut line = format!(
+                    "route.{verb} {}",
+                    dst.parse::<RouteTarget>()
+                        .map_or(dst, |dst| dst.to_string())
+                );
                 for (key, value) in options {
                     line += &format!(" {key} {}", text(value)?);
                 }
@@ -202,8 +271,16 @@ fn plan(steps: &[Step], half: &Half, settings: &Settings) -> Option<Vec<String>>
             Action::Service { verb, unit } => format!("service.{verb} {}", text(unit)?),
             Action::Sysctl { key, value } => format!("sysctl.set {} {}", text(key)?, text(value)?),
             Action::Remove(path) => format!("file.remove {}", text(path)?),
-            Action::Write { path, content, append: false } => {
-                format!("file.write {} ({} bytes)", text(path)?, text(content)?.len())
+            Action::Write {
+                path,
+                content,
+                append: false,
+            } => {
+                format!(
+                    "file.write {} ({} bytes)",
+                    text(path)?,
+                    text(content)?.len()
+                )
             }
             Action::Log { .. } | Action::Sleep(_) => continue,
             Action::Rule { .. }

@@ -1,4 +1,5 @@
-//! The digest of an advertisement: HMAC-SHA1, computed as the BSDs do (docs/protocol.md, section 2).
+//! The digest of an advertisement: HMAC-SHA1, computed as the BSDs do (docs/protocol.md, section
+//! 2).
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -15,7 +16,8 @@ use crate::types::{MacAddr, Vhid};
 /// Bytes of a digest.
 pub const DIGEST_LEN: usize = 20;
 
-/// The shared key: a password of 1 to 20 bytes, filled up with zeros. Wiped when dropped, never printed.
+/// The shared key: a password of 1 to 20 bytes, filled up with zeros. Wiped when dropped, never
+/// printed.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Key([u8; Self::LEN]);
 
@@ -39,7 +41,11 @@ impl Key {
         let mut key = [0; Self::LEN];
         match key.get_mut(..password.len()) {
             Some(start) if !password.is_empty() => start.copy_from_slice(password),
-            _ => return Err(BadKey { len: password.len() }),
+            _ => {
+                return Err(BadKey {
+                    len: password.len(),
+                });
+            }
         }
         Ok(Self(key))
     }
@@ -65,14 +71,34 @@ impl fmt::Debug for Key {
     }
 }
 
-/// What is hashed in front of the counter: version, type, lladdr if there is one, vhid, and every address
-/// once: IPv4 ascending, then IPv6 ascending.
+/// What is hashed in front of the counter: version, type, lladdr if there is one, vhid, and every
+/// address once: IPv4 ascending, then IPv6 ascending.
 #[must_use]
-pub fn message_prefix(vhid: Vhid, addresses: &[IpAddr], lladdr: Option<MacAddr>, link_local: LinkLocal) -> Vec<u8> {
-    let v4: BTreeSet<Ipv4Addr> = addresses.iter().filter_map(|a| if let IpAddr::V4(v4) = a { Some(*v4) } else { None }).collect();
+pub fn message_prefix(
+    vhid: Vhid,
+    addresses: &[IpAddr],
+    lladdr: Option<MacAddr>,
+    link_local: LinkLocal,
+) -> Vec<u8> {
+    let v4: BTreeSet<Ipv4Addr> = addresses
+        .iter()
+        .filter_map(|a| {
+            if let IpAddr::V4(v4) = a {
+                Some(*v4)
+            } else {
+                None
+            }
+        })
+        .collect();
     let v6: BTreeSet<Ipv6Addr> = addresses
         .iter()
-        .filter_map(|a| if let IpAddr::V6(v6) = a { Some(without_scope(*v6)) } else { None })
+        .filter_map(|a| {
+            if let IpAddr::V6(v6) = a {
+                Some(without_scope(*v6))
+            } else {
+                None
+            }
+        })
         .filter(|a| link_local == LinkLocal::Include || !a.is_unicast_link_local())
         .collect();
     let mut message = vec![super::wire::VERSION, super::wire::TYPE];
@@ -83,7 +109,8 @@ pub fn message_prefix(vhid: Vhid, addresses: &[IpAddr], lladdr: Option<MacAddr>,
     message
 }
 
-/// The kernels keep the interface's index in bytes 2 and 3 of a link-local address, and clear them before hashing.
+/// The kernels keep the interface's index in bytes 2 and 3 of a link-local address, and clear them
+/// before hashing.
 fn without_scope(address: Ipv6Addr) -> Ipv6Addr {
     if !address.is_unicast_link_local() {
         return address;
@@ -94,7 +121,8 @@ fn without_scope(address: Ipv6Addr) -> Ipv6Addr {
     Ipv6Addr::from(octets)
 }
 
-/// Signs and verifies for one virtual host. The key and all but the counter are hashed once, at its birth.
+/// Signs and verifies for one virtual host. The key and all but the counter are hashed once, at its
+/// birth.
 #[derive(Clone)]
 pub struct Authenticator {
     included: Hmac<Sha1>,
@@ -105,24 +133,42 @@ pub struct Authenticator {
 
 impl fmt::Debug for Authenticator {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Authenticator").field("send", &self.send).finish_non_exhaustive()
+        f.debug_struct("Authenticator")
+            .field("send", &self.send)
+            .finish_non_exhaustive()
     }
 }
 
 impl Authenticator {
     /// `send` chooses the form that [`Self::sign`] makes; [`Self::verify`] takes both.
     #[must_use]
-    pub fn new(key: &Key, vhid: Vhid, addresses: &[IpAddr], lladdr: Option<MacAddr>, send: LinkLocal) -> Self {
+    pub fn new(
+        key: &Key,
+        vhid: Vhid,
+        addresses: &[IpAddr],
+        lladdr: Option<MacAddr>,
+        send: LinkLocal,
+    ) -> Self {
         let mut block = Block::<Hmac<Sha1>>::default();
         for (to, from) in block.iter_mut().zip(key.0) {
             *to = from;
         }
         let keyed = Hmac::<Sha1>::new(&block);
         block.zeroize();
-        let form = |form| keyed.clone().chain_update(message_prefix(vhid, addresses, lladdr, form));
-        let differ = addresses.iter().any(|a| matches!(a, IpAddr::V6(v6) if v6.is_unicast_link_local()));
+        let form = |form| {
+            keyed
+                .clone()
+                .chain_update(message_prefix(vhid, addresses, lladdr, form))
+        };
+        let differ = addresses
+            .iter()
+            .any(|a| matches!(a, IpAddr::V6(v6) if v6.is_unicast_link_local()));
         let excluded = differ.then(|| form(LinkLocal::Exclude));
-        Self { included: form(LinkLocal::Include), excluded, send }
+        Self {
+            included: form(LinkLocal::Include),
+            excluded,
+            send,
+        }
     }
 
     /// The digest of an advertisement with this counter.
@@ -132,14 +178,24 @@ impl Authenticator {
             LinkLocal::Include => &self.included,
             LinkLocal::Exclude => self.excluded.as_ref().unwrap_or(&self.included),
         };
-        chosen.clone().chain_update(counter.to_be_bytes()).finalize().into_bytes().into()
+        chosen
+            .clone()
+            .chain_update(counter.to_be_bytes())
+            .finalize()
+            .into_bytes()
+            .into()
     }
 
-    /// Is this the digest for the counter, with or without link-local addresses? Takes the same time whichever
-    /// byte differs.
+    /// Is this the digest for the counter, with or without link-local addresses? Takes the same
+    /// time whichever byte differs.
     #[must_use]
     pub fn verify(&self, counter: u64, digest: &[u8; DIGEST_LEN]) -> bool {
-        let matches = |mac: &Hmac<Sha1>| mac.clone().chain_update(counter.to_be_bytes()).verify_slice(digest).is_ok();
+        let matches = |mac: &Hmac<Sha1>| {
+            mac.clone()
+                .chain_update(counter.to_be_bytes())
+                .verify_slice(digest)
+                .is_ok()
+        };
         matches(&self.included) || self.excluded.as_ref().is_some_and(matches)
     }
 }
@@ -161,7 +217,10 @@ mod tests {
         assert_eq!(Key::new(b""), Err(BadKey { len: 0 }));
         assert_eq!(Key::new(&[b'x'; 21]), Err(BadKey { len: 21 }));
         assert!(Key::new(&[b'x'; 20]).is_ok());
-        assert_eq!(Key::new(b"ab").unwrap(), Key::from_raw(*b"ab\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"));
+        assert_eq!(
+            Key::new(b"ab").unwrap(),
+            Key::from_raw(*b"ab\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0")
+        );
     }
 
     #[test]
@@ -173,7 +232,10 @@ mod tests {
     fn addresses_are_hashed_sorted_once_and_ipv4_first() {
         let message = |list: &[&str]| message_prefix(vhid(), &ips(list), None, LinkLocal::Include);
         let sorted = message(&["10.0.0.1", "10.0.0.2", "2001:db8::1"]);
-        assert_eq!(sorted, message(&["2001:db8::1", "10.0.0.2", "10.0.0.1", "10.0.0.2"]));
+        assert_eq!(
+            sorted,
+            message(&["2001:db8::1", "10.0.0.2", "10.0.0.1", "10.0.0.2"])
+        );
         assert_eq!(sorted.len(), 3 + 2 * 4 + 16);
     }
 
@@ -186,7 +248,13 @@ mod tests {
         assert_ne!(bsd.sign(7), openbsd.sign(7));
         assert!(bsd.verify(7, &openbsd.sign(7)) && openbsd.verify(7, &bsd.sign(7)));
         assert!(!bsd.verify(8, &bsd.sign(7)));
-        let without = Authenticator::new(&key, vhid(), &ips(&["2001:db8::1"]), None, LinkLocal::Include);
+        let without = Authenticator::new(
+            &key,
+            vhid(),
+            &ips(&["2001:db8::1"]),
+            None,
+            LinkLocal::Include,
+        );
         assert_eq!(without.sign(7), openbsd.sign(7));
     }
 }

@@ -1,4 +1,5 @@
-//! The table at the heart of CARP: what a virtual host makes of one valid advertisement (docs/protocol.md, section 6).
+//! The table at the heart of CARP: what a virtual host makes of one valid advertisement
+//! (docs/protocol.md, section 6).
 //!
 //! ```text
 //!            a better or equal master          a worse master
@@ -6,7 +7,8 @@
 //!            (one that leaves, or would be silent too long: claim)
 //! Master     yield (equal: by the tie-break)   stay
 //! ```
-//! "Better" is a lower (advbase, advskew). Demotion counts into advskew; among OpenBSD peers it outranks both.
+//! "Better" is a lower (advbase, advskew). Demotion counts into advskew; among OpenBSD peers it
+//! outranks both.
 
 use std::cmp::Ordering;
 use std::net::IpAddr;
@@ -54,7 +56,13 @@ impl Theirs {
     /// What an advertisement from `source` says, whose frame came from `mac`.
     #[must_use]
     pub const fn new(ad: &Advertisement, source: IpAddr, mac: Option<MacAddr>) -> Self {
-        Self { advbase: ad.advbase, advskew: ad.advskew, demote: ad.demote, source, mac }
+        Self {
+            advbase: ad.advbase,
+            advskew: ad.advskew,
+            demote: ad.demote,
+            source,
+            mac,
+        }
     }
 }
 
@@ -125,7 +133,9 @@ fn as_backup(own: &Own, theirs: &Theirs, rules: Rules) -> Verdict {
     let may_preempt = rules.preempt == Preempt::On && better;
     match (rules.peers, theirs.demote.cmp(&own.demote)) {
         (Peers::OpenBsd, Ordering::Greater) => Verdict::Claim(Claim::PeerDemoted),
-        (Peers::Bsd, _) | (Peers::OpenBsd, Ordering::Equal) if may_preempt => Verdict::Claim(Claim::Preempt),
+        (Peers::Bsd, _) | (Peers::OpenBsd, Ordering::Equal) if may_preempt => {
+            Verdict::Claim(Claim::Preempt)
+        }
         (Peers::Bsd, _) | (Peers::OpenBsd, Ordering::Equal | Ordering::Less) => Verdict::Listen,
     }
 }
@@ -146,7 +156,11 @@ fn as_master(own: &Own, theirs: &Theirs, rules: Rules) -> Verdict {
 
 fn break_tie(own: &Own, theirs: &Theirs, rule: TieBreak) -> Verdict {
     if Family::of(theirs.source) != own.tie_family {
-        return if rule == TieBreak::Yield { Verdict::Yield(Yield::Tie) } else { Verdict::Undecided };
+        return if rule == TieBreak::Yield {
+            Verdict::Yield(Yield::Tie)
+        } else {
+            Verdict::Undecided
+        };
     }
     let order = match (own.source.and_then(known), known(theirs.source)) {
         // By whatever rule: who has no address loses.
@@ -193,8 +207,8 @@ const fn priority(base: AdvBase, skew: AdvSkew) -> (u8, u8) {
     (base.0, skew.0)
 }
 
-/// Would our master-down time pass before its next advertisement? A bow-out says so of every node: also of one with an
-/// advbase of 86 or more, which the BSDs' arithmetic forgets.
+/// Would our master-down time pass before its next advertisement? A bow-out says so of every node:
+/// also of one with an advbase of 86 or more, which the BSDs' arithmetic forgets.
 fn would_be_silent_too_long(own: &Own, theirs: &Theirs, peers: Peers) -> bool {
     // OpenBSD with advbase 0 does not ask at all.
     if peers == Peers::OpenBsd && own.advbase.0 == 0 {
@@ -204,7 +218,8 @@ fn would_be_silent_too_long(own: &Own, theirs: &Theirs, peers: Peers) -> bool {
         return true;
     }
     // By all BSDs, OpenBSD too, the ratio multiplies advbase alone here.
-    timer::interval(theirs.advbase, theirs.advskew) > timer::master_down(own.advbase, own.advskew, own.dead_ratio, Peers::Bsd)
+    timer::interval(theirs.advbase, theirs.advskew)
+        > timer::master_down(own.advbase, own.advskew, own.dead_ratio, Peers::Bsd)
 }
 
 #[cfg(test)]
@@ -225,11 +240,21 @@ mod tests {
     }
 
     fn theirs(base: u8, skew: u8, source: &str) -> Theirs {
-        Theirs { advbase: AdvBase(base), advskew: AdvSkew(skew), demote: 0, source: source.parse().unwrap(), mac: None }
+        Theirs {
+            advbase: AdvBase(base),
+            advskew: AdvSkew(skew),
+            demote: 0,
+            source: source.parse().unwrap(),
+            mac: None,
+        }
     }
 
     const fn rules(tie_break: TieBreak) -> Rules {
-        Rules { preempt: Preempt::Off, peers: Peers::Bsd, tie_break }
+        Rules {
+            preempt: Preempt::Off,
+            peers: Peers::Bsd,
+            tie_break,
+        }
     }
 
     fn tie(source: &str, rule: TieBreak) -> Verdict {
@@ -238,28 +263,54 @@ mod tests {
 
     #[test]
     fn the_lower_address_stays_master() {
-        assert_eq!(tie("10.0.0.1", TieBreak::Address), Verdict::Yield(Yield::Tie));
+        assert_eq!(
+            tie("10.0.0.1", TieBreak::Address),
+            Verdict::Yield(Yield::Tie)
+        );
         assert_eq!(tie("10.0.0.3", TieBreak::Address), Verdict::Stay);
-        assert_eq!(tie("10.0.0.2", TieBreak::Address), Verdict::Yield(Yield::Tie));
+        assert_eq!(
+            tie("10.0.0.2", TieBreak::Address),
+            Verdict::Yield(Yield::Tie)
+        );
         assert_eq!(tie("10.0.0.3", TieBreak::Yield), Verdict::Yield(Yield::Tie));
     }
 
     #[test]
     fn who_has_no_address_loses_the_tie() {
         assert_eq!(tie("0.0.0.0", TieBreak::Address), Verdict::Stay);
-        let nameless = Own { source: None, ..own(0) };
-        let verdict = decide(State::Master, &nameless, &theirs(1, 0, "10.0.0.9"), rules(TieBreak::Address));
+        let nameless = Own {
+            source: None,
+            ..own(0)
+        };
+        let verdict = decide(
+            State::Master,
+            &nameless,
+            &theirs(1, 0, "10.0.0.9"),
+            rules(TieBreak::Address),
+        );
         assert_eq!(verdict, Verdict::Yield(Yield::Tie));
         for rule in [TieBreak::Address, TieBreak::Yield, TieBreak::Ucarp] {
             assert_eq!(tie("0.0.0.0", rule), Verdict::Stay, "{rule:?}");
             // Between two of the kind, the hardware decides as far as it is known.
             let against = |last: u8| {
-                let peer = Theirs { mac: Some(MacAddr([2, 0, 0, 0, 0, last])), ..theirs(1, 0, "0.0.0.0") };
+                let peer = Theirs {
+                    mac: Some(MacAddr([2, 0, 0, 0, 0, last])),
+                    ..theirs(1, 0, "0.0.0.0")
+                };
                 decide(State::Master, &nameless, &peer, rules(rule))
             };
-            assert_eq!((against(4), against(6)), (Verdict::Yield(Yield::Tie), Verdict::Stay), "{rule:?}");
+            assert_eq!(
+                (against(4), against(6)),
+                (Verdict::Yield(Yield::Tie), Verdict::Stay),
+                "{rule:?}"
+            );
             assert_eq!(against(5), Verdict::Yield(Yield::Tie), "{rule:?}");
-            let unknown = decide(State::Master, &nameless, &theirs(1, 0, "0.0.0.0"), rules(rule));
+            let unknown = decide(
+                State::Master,
+                &nameless,
+                &theirs(1, 0, "0.0.0.0"),
+                rules(rule),
+            );
             assert_eq!(unknown, Verdict::Yield(Yield::Tie), "{rule:?}");
         }
     }
@@ -267,37 +318,74 @@ mod tests {
     #[test]
     fn ipv6_does_not_decide_a_tie_of_a_dual_stack_vhost() {
         assert_eq!(tie("fe80::1", TieBreak::Address), Verdict::Undecided);
-        let better = decide(State::Master, &own(1), &theirs(1, 0, "fe80::1"), rules(TieBreak::Address));
+        let better = decide(
+            State::Master,
+            &own(1),
+            &theirs(1, 0, "fe80::1"),
+            rules(TieBreak::Address),
+        );
         assert_eq!(better, Verdict::Yield(Yield::Better));
     }
 
     #[test]
     fn ucarp_lets_the_last_octet_count_most() {
         // As measured: 10.99.1.1 beats 10.99.0.2.
-        let ours = Own { source: Some("10.99.0.2".parse().unwrap()), ..own(0) };
+        let ours = Own {
+            source: Some("10.99.0.2".parse().unwrap()),
+            ..own(0)
+        };
         let peer = theirs(1, 0, "10.99.1.1");
-        assert_eq!(decide(State::Master, &ours, &peer, rules(TieBreak::Ucarp)), Verdict::Yield(Yield::Tie));
-        assert_eq!(decide(State::Master, &ours, &peer, rules(TieBreak::Address)), Verdict::Stay);
+        assert_eq!(
+            decide(State::Master, &ours, &peer, rules(TieBreak::Ucarp)),
+            Verdict::Yield(Yield::Tie)
+        );
+        assert_eq!(
+            decide(State::Master, &ours, &peer, rules(TieBreak::Address)),
+            Verdict::Stay
+        );
     }
 
     #[test]
     fn a_bow_out_reaches_a_backup_with_a_long_advbase() {
-        let slow = Own { advbase: AdvBase(100), ..own(0) };
-        let verdict = decide(State::Backup, &slow, &theirs(255, 255, "10.0.0.1"), rules(TieBreak::Address));
+        let slow = Own {
+            advbase: AdvBase(100),
+            ..own(0)
+        };
+        let verdict = decide(
+            State::Backup,
+            &slow,
+            &theirs(255, 255, "10.0.0.1"),
+            rules(TieBreak::Address),
+        );
         assert_eq!(verdict, Verdict::Claim(Claim::Leaving));
     }
 
     #[test]
     fn dead_ratio_counts_into_would_be_silent_too_long() {
-        let patient = Own { dead_ratio: 10, ..own(0) };
-        let verdict = |own: &Own| decide(State::Backup, own, &theirs(4, 0, "10.0.0.1"), rules(TieBreak::Address));
+        let patient = Own {
+            dead_ratio: 10,
+            ..own(0)
+        };
+        let verdict = |own: &Own| {
+            decide(
+                State::Backup,
+                own,
+                &theirs(4, 0, "10.0.0.1"),
+                rules(TieBreak::Address),
+            )
+        };
         assert_eq!(verdict(&patient), Verdict::Listen);
         assert_eq!(verdict(&own(0)), Verdict::Claim(Claim::Leaving));
     }
 
     #[test]
     fn init_ignores_everything() {
-        let verdict = decide(State::Init, &own(0), &theirs(255, 255, "10.0.0.1"), rules(TieBreak::Address));
+        let verdict = decide(
+            State::Init,
+            &own(0),
+            &theirs(255, 255, "10.0.0.1"),
+            rules(TieBreak::Address),
+        );
         assert_eq!(verdict, Verdict::Ignore);
     }
 }

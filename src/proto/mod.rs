@@ -1,8 +1,8 @@
 //! CARP itself, sans-IO: no clock, socket, random source or async.
 //!
-//! One [`Vhost`] is the protocol machine of one (interface, vhid). It is fed with [`Input`]s, each with the
-//! time it happened, and drained of [`Output`]s. Time, packets and luck are arguments: a day of failover runs
-//! in a millisecond, and every run repeats from its inputs.
+//! One [`Vhost`] is the protocol machine of one (interface, vhid). It is fed with [`Input`]s, each
+//! with the time it happened, and drained of [`Output`]s. Time, packets and luck are arguments: a
+//! day of failover runs in a millisecond, and every run repeats from its inputs.
 //!
 //! ```text
 //! bytes -> wire::parse_frame -> Vhost::handle -> auth (HMAC) -> decide -> Output
@@ -10,10 +10,11 @@
 //!
 //! # A node
 //!
-//! All that surrounds a [`Vhost`] is a loop: hand in what happened, do what comes out until [`Output::Idle`], and wait for a
-//! packet or for the time that it names. Here the wire is a list and the clock a number; a real node has a packet socket and a
-//! monotonic clock in their places, and takes its addresses down when it meets a transition *from* master, before it sends
-//! what follows.
+//! All that surrounds a [`Vhost`] is a loop: hand in what happened, do what comes out until
+//! [`Output::Idle`], and wait for a packet or for the time that it names. Here the wire is a list
+//! and the clock a number; a real node has a packet socket and a monotonic clock in their places,
+//! and takes its addresses down when it meets a transition *from* master, before it sends what
+//! follows.
 //!
 //! ```
 //! use std::net::Ipv4Addr;
@@ -38,7 +39,9 @@
 //!                     packets.push(packet.payload);
 //!                     self.vhost.handle(Input::Sent { family: packet.family, ok: true }, now);
 //!                 }
-//!                 Output::Transition(to) => println!("{now:?} {} is {}: {}", self.own, to.to, to.cause),
+//!                 Output::Transition(to) => {
+//!                     println!("{now:?} {} is {}: {}", self.own, to.to, to.cause);
+//!                 }
 //!                 Output::Idle(wake) => { self.wake = wake; return packets }
 //!                 _ => {} // Announcements and questions: this node has no host and no gate.
 //!             }
@@ -46,8 +49,11 @@
 //!     }
 //!     fn hear(&mut self, payload: &[u8], from: Ipv4Addr, now: Timestamp) {
 //!         let packet = Received {
-//!             src: from.into(), dst: Ipv4Addr::new(224, 0, 0, 18).into(), mac: Some(MacAddr([2, 0, 0, 0, 0, 1])),
-//!             ttl: 255, payload,
+//!             src: from.into(),
+//!             dst: Ipv4Addr::new(224, 0, 0, 18).into(),
+//!             mac: Some(MacAddr([2, 0, 0, 0, 0, 1])),
+//!             ttl: 255,
+//!             payload,
 //!         };
 //!         self.feed(Input::Packet(packet), now);
 //!     }
@@ -89,7 +95,9 @@ mod vhost;
 pub mod wire;
 
 pub use auth::Key;
-pub use settings::{FamilyTimers, Gate, Ipv6Checksum, LinkLocal, Peers, Preempt, Settings, TieBreak};
+pub use settings::{
+    FamilyTimers, Gate, Ipv6Checksum, LinkLocal, Peers, Preempt, Settings, TieBreak,
+};
 pub use stats::{Reject, Stats};
 pub use vhost::{Birth, Heard, Input, Kind, Output, Transmit, Vhost};
 pub use wire::Received;

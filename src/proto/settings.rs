@@ -26,16 +26,17 @@ impl From<bool> for Preempt {
     }
 }
 
-/// Whose rules the group follows (docs/protocol.md, sections 4 and 6). All nodes of a group need the same.
+/// Whose rules the group follows (docs/protocol.md, sections 4 and 6). All nodes of a group need
+/// the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Peers {
-    /// FreeBSD, NetBSD, ucarp, carpd: demotion raises the advertised advskew; the master-down time is
-    /// dead-ratio × advbase + advskew/256.
+    /// FreeBSD, NetBSD, ucarp, carpd: demotion raises the advertised advskew; the master-down time
+    /// is dead-ratio × advbase + advskew/256.
     #[default]
     Bsd,
-    /// OpenBSD: demotion travels in its own byte and outranks advbase and advskew; the master-down time is
-    /// dead-ratio × (advbase + advskew/256).
+    /// OpenBSD: demotion travels in its own byte and outranks advbase and advskew; the master-down
+    /// time is dead-ratio × (advbase + advskew/256).
     #[serde(rename = "openbsd")]
     OpenBsd,
 }
@@ -44,14 +45,15 @@ pub enum Peers {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum TieBreak {
-    /// The lower source address stays master: IPv4 if the virtual host has it. Whose source is equal to the peer's, yields.
-    /// By any rule: who has none yields to one that has, and between two without one the lower hardware address stays.
+    /// The lower source address stays master: IPv4 if the virtual host has it. Whose source is
+    /// equal to the peer's, yields. By any rule: who has none yields to one that has, and between
+    /// two without one the lower hardware address stays.
     #[default]
     Address,
     /// Always yield, as the BSDs do. Two equal masters may both yield and race again.
     Yield,
-    /// As ucarp on a little-endian machine: the raw network-order words compare as integers, so that the
-    /// last octet counts most. A master that yields sends one last advertisement.
+    /// As ucarp on a little-endian machine: the raw network-order words compare as integers, so
+    /// that the last octet counts most. A master that yields sends one last advertisement.
     Ucarp,
 }
 
@@ -66,7 +68,8 @@ pub enum FamilyTimers {
     Any,
 }
 
-/// Do link-local addresses enter the digest that we send? Both forms are accepted (docs/protocol.md, section 2).
+/// Do link-local addresses enter the digest that we send? Both forms are accepted
+/// (docs/protocol.md, section 2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum LinkLocal {
@@ -77,7 +80,8 @@ pub enum LinkLocal {
     Exclude,
 }
 
-/// The checksum that we send in IPv6 advertisements. Both are accepted (docs/protocol.md, section 1.2).
+/// The checksum that we send in IPv6 advertisements. Both are accepted (docs/protocol.md, section
+/// 1.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Ipv6Checksum {
@@ -104,7 +108,8 @@ pub enum Gate {
 pub struct Settings {
     /// The virtual host id on its interface.
     pub vhid: Vhid,
-    /// The virtual addresses; all of them enter the digest, so all nodes need the same. May be empty.
+    /// The virtual addresses; all of them enter the digest, so all nodes need the same. May be
+    /// empty.
     pub addresses: Vec<VirtualAddress>,
     /// The shared key.
     pub key: Key,
@@ -128,11 +133,14 @@ pub struct Settings {
     pub ipv6_checksum: Ipv6Checksum,
     /// Where IPv6 advertisements go: part of the checksum with a pseudo-header.
     pub ipv6_destination: Ipv6Addr,
-    /// Cut the advertised advskew at 240, as FreeBSD does. Off in ucarp mode, where it goes out as configured.
+    /// Cut the advertised advskew at 240, as FreeBSD does. Off in ucarp mode, where it goes out as
+    /// configured.
     pub clamp_advskew: bool,
-    /// Also say our demotion in OpenBSD's byte 4, for a mixed group. Always so with [`Peers::OpenBsd`].
+    /// Also say our demotion in OpenBSD's byte 4, for a mixed group. Always so with
+    /// [`Peers::OpenBsd`].
     pub send_demote_byte: bool,
-    /// The hardware address that enters the digest, for a group of OpenBSD nodes with a hand-set `lladdr`.
+    /// The hardware address that enters the digest, for a group of OpenBSD nodes with a hand-set
+    /// `lladdr`.
     pub openbsd_lladdr: Option<MacAddr>,
     /// Must somebody be asked before a preemption?
     pub gate: Gate,
@@ -142,7 +150,8 @@ impl Settings {
     /// The group of multicast that carries CARP over IPv6.
     pub const IPV6_GROUP: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x12);
 
-    /// The defaults: advbase 1, advskew 0, dead-ratio 3, no preemption, and of each choice the first.
+    /// The defaults: advbase 1, advskew 0, dead-ratio 3, no preemption, and of each choice the
+    /// first.
     #[must_use]
     pub fn new(vhid: Vhid, addresses: Vec<VirtualAddress>, key: Key) -> Self {
         Self {
@@ -166,11 +175,14 @@ impl Settings {
         }
     }
 
-    /// Do we advertise in this family? In each one that has an address; in IPv4 if there is none at all.
+    /// Do we advertise in this family? In each one that has an address; in IPv4 if there is none at
+    /// all.
     #[must_use]
     pub fn uses(&self, family: Family) -> bool {
         match family {
-            Family::V4 => self.addresses.is_empty() || self.addresses.iter().any(|a| a.family() == Family::V4),
+            Family::V4 => {
+                self.addresses.is_empty() || self.addresses.iter().any(|a| a.family() == Family::V4)
+            }
             Family::V6 => self.addresses.iter().any(|a| a.family() == Family::V6),
         }
     }
@@ -183,6 +195,10 @@ impl Settings {
     /// The family whose source addresses decide a tie.
     #[must_use]
     pub fn tie_family(&self) -> Family {
-        if self.uses(Family::V4) { Family::V4 } else { Family::V6 }
+        if self.uses(Family::V4) {
+            Family::V4
+        } else {
+            Family::V6
+        }
     }
 }

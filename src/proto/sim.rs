@@ -1,7 +1,9 @@
-//! A virtual LAN: several virtual hosts, a clock that is only a number, and faults drawn from a seed.
+//! A virtual LAN: several virtual hosts, a clock that is only a number, and faults drawn from a
+//! seed.
 //!
-//! For tests and for rehearsals: hours pass in milliseconds, and the same seed gives the same run. Each node does what
-//! the engine does, without a host: it hands packets on, answers `before_master`, and keeps time.
+//! For tests and for rehearsals: hours pass in milliseconds, and the same seed gives the same run.
+//! Each node does what the engine does, without a host: it hands packets on, answers
+//! `before_master`, and keeps time.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -12,7 +14,8 @@ use super::vhost::{Input, Output, Transmit, Vhost};
 use super::wire::{LEN, Received};
 use crate::types::{Cause, Family, MacAddr, State, Timestamp, Transition};
 
-/// How many packets wait for a node that is paused; the rest is lost, as in a socket's receive buffer.
+/// How many packets wait for a node that is paused; the rest is lost, as in a socket's receive
+/// buffer.
 const BACKLOG: usize = 64;
 
 /// One node of a [`Lan`], in the order of joining.
@@ -40,7 +43,14 @@ impl Default for Faults {
     /// None: everything arrives once, after 100 µs.
     fn default() -> Self {
         let delay = Duration::from_micros(100);
-        Self { loss: 0, loss_run_max: u32::MAX, duplicate: 0, reflect: 0, delay_min: delay, delay_max: delay }
+        Self {
+            loss: 0,
+            loss_run_max: u32::MAX,
+            duplicate: 0,
+            reflect: 0,
+            delay_min: delay,
+            delay_max: delay,
+        }
     }
 }
 
@@ -112,7 +122,9 @@ impl Node {
     fn source(&self, family: Family) -> IpAddr {
         match family {
             Family::V4 => self.source4.into(),
-            Family::V6 => Ipv6Addr::from_bits(0xfe80_u128 << 112 | u128::from(self.source4.to_bits())).into(),
+            Family::V6 => {
+                Ipv6Addr::from_bits(0xfe80_u128 << 112 | u128::from(self.source4.to_bits())).into()
+            }
         }
     }
 }
@@ -143,7 +155,9 @@ impl Luck {
 
     /// Something between these.
     pub fn between(&mut self, min: Duration, max: Duration) -> Duration {
-        let spread = u64::try_from(max.saturating_sub(min).as_nanos()).unwrap_or(u64::MAX).saturating_add(1);
+        let spread = u64::try_from(max.saturating_sub(min).as_nanos())
+            .unwrap_or(u64::MAX)
+            .saturating_add(1);
         min + Duration::from_nanos(self.next() % spread)
     }
 }
@@ -183,12 +197,16 @@ impl Lan {
         }
     }
 
-    /// Adds a node with this IPv4 address (its IPv6 address is a link-local one made of it; its hardware address is the higher the
-    /// later it joins) and switches it on. With 0.0.0.0 it has none.
+    /// Adds a node with this IPv4 address (its IPv6 address is a link-local one made of it; its
+    /// hardware address is the higher the later it joins) and switches it on. With 0.0.0.0 it has
+    /// none.
     pub fn join(&mut self, settings: Settings, source4: Ipv4Addr) -> NodeId {
         let id = NodeId(self.nodes.len());
         let vhost = Vhost::new(settings, self.luck.next());
-        let answer = Answer { approve: true, after: Duration::ZERO };
+        let answer = Answer {
+            approve: true,
+            after: Duration::ZERO,
+        };
         let backlog = VecDeque::new();
         let mac = MacAddr([2, 0, 0, 0, 0, u8::try_from(id.0).unwrap_or(u8::MAX)]);
         self.nodes.push(Node {
@@ -210,14 +228,25 @@ impl Lan {
     /// Switches a node on, with nothing remembered. Nothing happens if it is on.
     pub fn switch_on(&mut self, id: NodeId) {
         let seed = self.luck.next();
-        let Some(node) = self.nodes.get_mut(id.0).filter(|node| !node.on) else { return };
+        let Some(node) = self.nodes.get_mut(id.0).filter(|node| !node.on) else {
+            return;
+        };
         node.vhost = Vhost::new(node.vhost.settings().clone(), seed);
         node.on = true;
         node.paused = false;
-        let (mac, sources) = (node.mac, Family::ALL.map(|family| (family, node.source(family))));
+        let (mac, sources) = (
+            node.mac,
+            Family::ALL.map(|family| (family, node.source(family))),
+        );
         self.feed(id, Input::Hardware(mac));
         for (family, address) in sources {
-            self.feed(id, Input::OwnAddress { family, address: Some(address) });
+            self.feed(
+                id,
+                Input::OwnAddress {
+                    family,
+                    address: Some(address),
+                },
+            );
         }
         self.feed(id, Input::LinkUp);
     }
@@ -227,7 +256,13 @@ impl Lan {
         if let Some(node) = self.nodes.get_mut(id.0) {
             node.source4 = source4;
         }
-        self.feed(id, Input::OwnAddress { family: Family::V4, address: Some(source4.into()) });
+        self.feed(
+            id,
+            Input::OwnAddress {
+                family: Family::V4,
+                address: Some(source4.into()),
+            },
+        );
     }
 
     /// Switches a node off: no word, no packet.
@@ -248,7 +283,11 @@ impl Lan {
 
     /// The node does nothing for so long, as if its machine slept; packets wait for it.
     pub fn pause(&mut self, id: NodeId, length: Duration) {
-        if let Some(node) = self.nodes.get_mut(id.0).filter(|node| node.on && !node.paused) {
+        if let Some(node) = self
+            .nodes
+            .get_mut(id.0)
+            .filter(|node| node.on && !node.paused)
+        {
             node.paused = true;
             self.schedule(self.now + length, id, Pending::Resume);
         }
@@ -292,7 +331,9 @@ impl Lan {
     /// Feeds a node that is on, and does what it then wants.
     pub fn feed(&mut self, id: NodeId, input: Input<'_>) {
         let now = self.now;
-        let Some(node) = self.nodes.get_mut(id.0).filter(|node| node.on) else { return };
+        let Some(node) = self.nodes.get_mut(id.0).filter(|node| node.on) else {
+            return;
+        };
         node.vhost.handle(input, now);
         self.drain(id);
     }
@@ -325,7 +366,11 @@ impl Lan {
     /// Who is master now. A paused master still is; one that is switched off is not.
     #[must_use]
     pub fn masters(&self) -> Vec<NodeId> {
-        let masters = self.nodes.iter().enumerate().filter(|(_, node)| node.on && node.vhost.state() == State::Master);
+        let masters = self
+            .nodes
+            .iter()
+            .enumerate()
+            .filter(|(_, node)| node.on && node.vhost.state() == State::Master);
         masters.map(|(at, _)| NodeId(at)).collect()
     }
 
@@ -344,15 +389,24 @@ impl Lan {
     /// All changes of state, in order.
     #[must_use]
     pub fn transitions(&self) -> impl DoubleEndedIterator<Item = (Timestamp, NodeId, &Transition)> {
-        self.records.iter().filter_map(|record| match &record.event {
-            Event::Transition(transition) => Some((record.at, record.node, transition)),
-            Event::Sent(_) | Event::Announce | Event::WantMaster | Event::Answered => None,
-        })
+        self.records
+            .iter()
+            .filter_map(|record| match &record.event {
+                Event::Transition(transition) => Some((record.at, record.node, transition)),
+                Event::Sent(_) | Event::Announce | Event::WantMaster | Event::Answered => None,
+            })
     }
 
     fn next_event(&self) -> Option<Timestamp> {
-        let wakes = self.nodes.iter().filter(|node| node.on && !node.paused).filter_map(|node| node.wake);
-        wakes.chain(self.pending.first_key_value().map(|(key, _)| key.0)).min().map(|at| at.max(self.now))
+        let wakes = self
+            .nodes
+            .iter()
+            .filter(|node| node.on && !node.paused)
+            .filter_map(|node| node.wake);
+        wakes
+            .chain(self.pending.first_key_value().map(|(key, _)| key.0))
+            .min()
+            .map(|at| at.max(self.now))
     }
 
     fn advance(&mut self, to: Timestamp) {
@@ -365,25 +419,39 @@ impl Lan {
     /// Timers before packets: the harder order.
     fn step(&mut self) {
         let now = self.now;
-        let due = |node: &Node| node.on && !node.paused && node.wake.is_some_and(|wake| wake <= now);
+        let due =
+            |node: &Node| node.on && !node.paused && node.wake.is_some_and(|wake| wake <= now);
         if let Some(at) = self.nodes.iter().position(due) {
             self.feed(NodeId(at), Input::Timer);
             return;
         }
-        let Some(entry) = self.pending.first_entry().filter(|entry| entry.key().0 <= now) else { return };
+        let Some(entry) = self
+            .pending
+            .first_entry()
+            .filter(|entry| entry.key().0 <= now)
+        else {
+            return;
+        };
         let (id, what) = entry.remove();
         match what {
             Pending::Deliver(packet) => self.deliver(id, packet),
             Pending::Answer { approve: true } => self.feed(id, Input::Approve),
             Pending::Answer { approve: false } => {
-                self.feed(id, Input::Refuse { retry_after: Duration::from_secs(10) });
+                self.feed(
+                    id,
+                    Input::Refuse {
+                        retry_after: Duration::from_secs(10),
+                    },
+                );
             }
             Pending::Resume => self.resume(id),
         }
     }
 
     fn resume(&mut self, id: NodeId) {
-        let Some(node) = self.nodes.get_mut(id.0) else { return };
+        let Some(node) = self.nodes.get_mut(id.0) else {
+            return;
+        };
         node.paused = false;
         let backlog = std::mem::take(&mut node.backlog);
         self.feed(id, Input::Timer);
@@ -393,25 +461,44 @@ impl Lan {
     }
 
     fn deliver(&mut self, id: NodeId, packet: Packet) {
-        let Some(node) = self.nodes.get_mut(id.0).filter(|node| node.on) else { return };
+        let Some(node) = self.nodes.get_mut(id.0).filter(|node| node.on) else {
+            return;
+        };
         if node.paused {
             if node.backlog.len() < BACKLOG {
                 node.backlog.push_back(packet);
             }
             return;
         }
-        let Packet { src, mac, dst, payload } = packet;
-        self.feed(id, Input::Packet(Received { src, dst, mac: Some(mac), ttl: 255, payload: &payload }));
+        let Packet {
+            src,
+            mac,
+            dst,
+            payload,
+        } = packet;
+        self.feed(
+            id,
+            Input::Packet(Received {
+                src,
+                dst,
+                mac: Some(mac),
+                ttl: 255,
+                payload: &payload,
+            }),
+        );
     }
 
     fn drain(&mut self, id: NodeId) {
         let mut refused = false;
         loop {
-            let Some(node) = self.nodes.get_mut(id.0) else { return };
+            let Some(node) = self.nodes.get_mut(id.0) else {
+                return;
+            };
             match node.vhost.poll() {
                 Output::Idle(_) if std::mem::take(&mut refused) => {
                     let reason = "refused".to_owned();
-                    node.vhost.handle(Input::Resign(Cause::AddressFailed { reason }), self.now);
+                    node.vhost
+                        .handle(Input::Resign(Cause::AddressFailed { reason }), self.now);
                 }
                 Output::Idle(wake) => {
                     node.wake = wake;
@@ -422,7 +509,9 @@ impl Lan {
                     refused = transition.to == State::Master && !node.can_hold;
                     self.record(id, Event::Transition(transition));
                 }
-                Output::PeerClaim { .. } | Output::AnnounceAgain => self.record(id, Event::Announce),
+                Output::PeerClaim { .. } | Output::AnnounceAgain => {
+                    self.record(id, Event::Announce)
+                }
                 Output::WantMaster { .. } => {
                     let Answer { approve, after } = node.answer;
                     self.record(id, Event::WantMaster);
@@ -436,7 +525,9 @@ impl Lan {
 
     fn transmit(&mut self, from: NodeId, packet: Transmit) {
         let now = self.now;
-        let Some(node) = self.nodes.get_mut(from.0) else { return };
+        let Some(node) = self.nodes.get_mut(from.0) else {
+            return;
+        };
         let (family, ok) = (packet.family, node.can_send);
         let (src, mac) = (node.source(family), node.mac);
         node.vhost.handle(Input::Sent { family, ok }, now);
@@ -448,12 +539,22 @@ impl Lan {
             Family::V4 => Ipv4Addr::new(224, 0, 0, 18).into(),
             Family::V6 => Settings::IPV6_GROUP.into(),
         };
-        let packet = Packet { src, mac, dst, payload: packet.payload };
+        let packet = Packet {
+            src,
+            mac,
+            dst,
+            payload: packet.payload,
+        };
         for to in (0..self.nodes.len()).map(NodeId) {
-            let copies =
-                if to == from { u8::from(self.luck.strikes(self.faults.reflect)) } else { self.copies(from, to, family) };
+            let copies = if to == from {
+                u8::from(self.luck.strikes(self.faults.reflect))
+            } else {
+                self.copies(from, to, family)
+            };
             for _ in 0..copies {
-                let delay = self.luck.between(self.faults.delay_min, self.faults.delay_max);
+                let delay = self
+                    .luck
+                    .between(self.faults.delay_min, self.faults.delay_max);
                 self.schedule(now + delay, to, Pending::Deliver(packet));
             }
         }
@@ -479,6 +580,10 @@ impl Lan {
     }
 
     fn record(&mut self, node: NodeId, event: Event) {
-        self.records.push(Record { at: self.now, node, event });
+        self.records.push(Record {
+            at: self.now,
+            node,
+            event,
+        });
     }
 }

@@ -74,10 +74,14 @@ impl Reject {
         match self {
             Self::Digest => "another password, or another list of addresses",
             Self::Ttl(_) => "something routes it; advertisements must not leave the link",
-            Self::Checksum => "damaged on the way, or NetBSD over IPv6 (ipv6-checksum = \"pseudo-header\")",
+            Self::Checksum => {
+                "damaged on the way, or NetBSD over IPv6 (ipv6-checksum = \"pseudo-header\")"
+            }
             Self::Family => "the peer has an address of a family that is not configured here",
             Self::Vhid(_) => "another vhid",
-            Self::Short | Self::Truncated | Self::Fragment | Self::IpChecksum => "damaged on the way, or a forger",
+            Self::Short | Self::Truncated | Self::Fragment | Self::IpChecksum => {
+                "damaged on the way, or a forger"
+            }
             Self::Version(_) | Self::VrrpV2 => "VRRP on the same link",
             Self::NotCarp => "another protocol",
             Self::NotRunning => "this node takes no part at present",
@@ -88,7 +92,10 @@ impl Reject {
     /// Ordinary on a shared wire: counted, and not worth a log line.
     #[must_use]
     pub const fn is_silent(self) -> bool {
-        matches!(self, Self::Version(_) | Self::NotCarp | Self::NotRunning | Self::Own)
+        matches!(
+            self,
+            Self::Version(_) | Self::NotCarp | Self::NotRunning | Self::Own
+        )
     }
 }
 
@@ -144,7 +151,13 @@ impl Stats {
 
 impl fmt::Display for Stats {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "sent {}, received {}, refused {}", self.sent, self.received, self.rejected_total())?;
+        write!(
+            f,
+            "sent {}, received {}, refused {}",
+            self.sent,
+            self.received,
+            self.rejected_total()
+        )?;
         for (name, count) in self.rejects().filter(|(_, count)| *count > 0) {
             write!(f, ", {name} {count}")?;
         }
@@ -165,7 +178,10 @@ mod tests {
         assert_eq!(stats.rejected(Reject::Ttl(0)), 2);
         assert_eq!(stats.rejected(Reject::Digest), 1);
         assert_eq!(stats.rejected_total(), 3);
-        assert_eq!(stats.to_string(), "sent 0, received 0, refused 3, ttl 2, digest 1");
+        assert_eq!(
+            stats.to_string(),
+            "sent 0, received 0, refused 3, ttl 2, digest 1"
+        );
         assert_eq!(Reject::Ttl(64).as_str(), "ttl");
     }
 }

@@ -1,4 +1,5 @@
-//! The deadlines, with their formulas. Whole microseconds: both ends must cut alike, or ties are not ties.
+//! The deadlines, with their formulas. Whole microseconds: both ends must cut alike, or ties are
+//! not ties.
 
 use std::time::Duration;
 
@@ -31,22 +32,24 @@ pub fn interval(base: AdvBase, skew: AdvSkew) -> Duration {
 
 /// How long a master may be silent before a backup takes over.
 ///
-/// dead-ratio × advbase + advskew/256 s; with OpenBSD peers dead-ratio × (advbase + advskew/256) s. The second
-/// one also whenever advbase is 0: by the first one, such a backup would not wait longer than one interval, and
-/// ucarp, which does that, never settles (docs/protocol.md, section 13.2).
+/// dead-ratio × advbase + advskew/256 s; with OpenBSD peers dead-ratio × (advbase + advskew/256) s.
+/// The second one also whenever advbase is 0: by the first one, such a backup would not wait longer
+/// than one interval, and ucarp, which does that, never settles (docs/protocol.md, section 13.2).
 #[must_use]
 pub fn master_down(base: AdvBase, skew: AdvSkew, dead_ratio: u32, peers: Peers) -> Duration {
     let ratio = dead_ratio.max(1);
     match peers {
-        Peers::Bsd if base.0 > 0 => Duration::from_secs(u64::from(base.0)) * ratio + skew_time(skew),
+        Peers::Bsd if base.0 > 0 => {
+            Duration::from_secs(u64::from(base.0)) * ratio + skew_time(skew)
+        }
         Peers::Bsd | Peers::OpenBsd => interval(base, skew) * ratio,
     }
 }
 
 /// A master that has sent nothing for so long must take it that a backup has taken over.
 ///
-/// The least master-down time that a peer with our advbase may have; where that is no longer than our own interval
-/// (dead-ratio 1), twice the interval.
+/// The least master-down time that a peer with our advbase may have; where that is no longer than
+/// our own interval (dead-ratio 1), twice the interval.
 #[must_use]
 pub fn late_after(base: AdvBase, skew: AdvSkew, dead_ratio: u32, peers: Peers) -> Duration {
     let least = if base.0 == 0 { skew } else { AdvSkew(0) };
@@ -74,14 +77,23 @@ mod tests {
     fn master_down_by_both_formulas() {
         let (base, skew) = (AdvBase(1), AdvSkew(100));
         assert_eq!(master_down(base, skew, 3, Peers::Bsd), micros(3_390_625));
-        assert_eq!(master_down(base, skew, 3, Peers::OpenBsd), micros(4_171_875));
+        assert_eq!(
+            master_down(base, skew, 3, Peers::OpenBsd),
+            micros(4_171_875)
+        );
         assert_eq!(master_down(base, skew, 5, Peers::Bsd), micros(5_390_625));
     }
 
     #[test]
     fn advbase_zero_waits_for_several_intervals() {
-        assert_eq!(master_down(AdvBase(0), AdvSkew(26), 3, Peers::Bsd), micros(3 * 101_562));
-        assert_eq!(master_down(AdvBase(0), AdvSkew(0), 3, Peers::OpenBsd), micros(3 * 3_906));
+        assert_eq!(
+            master_down(AdvBase(0), AdvSkew(26), 3, Peers::Bsd),
+            micros(3 * 101_562)
+        );
+        assert_eq!(
+            master_down(AdvBase(0), AdvSkew(0), 3, Peers::OpenBsd),
+            micros(3 * 3_906)
+        );
         assert_eq!(interval(AdvBase(0), AdvSkew(0)), micros(3_906));
     }
 
@@ -89,12 +101,20 @@ mod tests {
     fn the_largest_numbers_do_not_overflow() {
         let longest = master_down(AdvBase(255), AdvSkew(255), u32::MAX, Peers::OpenBsd);
         assert!(longest > Duration::from_hours(255 * 1_000_000));
-        assert!(late_after(AdvBase(255), AdvSkew(255), u32::MAX, Peers::Bsd) > Duration::from_secs(1));
+        assert!(
+            late_after(AdvBase(255), AdvSkew(255), u32::MAX, Peers::Bsd) > Duration::from_secs(1)
+        );
     }
 
     #[test]
     fn a_dead_ratio_of_one_does_not_make_every_advertisement_late() {
-        assert_eq!(late_after(AdvBase(1), AdvSkew(0), 1, Peers::Bsd), micros(2_000_000));
-        assert_eq!(late_after(AdvBase(1), AdvSkew(240), 3, Peers::Bsd), micros(3_000_000));
+        assert_eq!(
+            late_after(AdvBase(1), AdvSkew(0), 1, Peers::Bsd),
+            micros(2_000_000)
+        );
+        assert_eq!(
+            late_after(AdvBase(1), AdvSkew(240), 3, Peers::Bsd),
+            micros(3_000_000)
+        );
     }
 }

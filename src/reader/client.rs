@@ -16,7 +16,8 @@ use crate::sandbox::Confinement;
 /// A file system that gives no answer for so long will give none.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The engine's hold on the reader. Asking waits for the disk: it is for threads that may. Dropping it ends the reader.
+/// The engine's hold on the reader. Asking waits for the disk: it is for threads that may. Dropping
+/// it ends the reader.
 #[derive(Debug)]
 pub struct Client {
     /// `None` once it has failed: what then came would be an answer to something else.
@@ -25,7 +26,8 @@ pub struct Client {
 }
 
 impl Client {
-    /// Takes the engine's end of the socket whose other end is the reader's standard input; waits until the reader is ready.
+    /// Takes the engine's end of the socket whose other end is the reader's standard input; waits
+    /// until the reader is ready.
     ///
     /// # Errors
     /// There is no reader, or it speaks another version.
@@ -33,10 +35,20 @@ impl Client {
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
         match receive(&stream)? {
-            Some((Answer::Hello { version: VERSION, confinement }, _)) => {
-                Ok(Self { stream: Mutex::new(Some(stream)), confinement })
-            }
-            Some(_) => Err(io::Error::new(io::ErrorKind::InvalidData, "the reader process speaks another version")),
+            Some((
+                Answer::Hello {
+                    version: VERSION,
+                    confinement,
+                },
+                _,
+            )) => Ok(Self {
+                stream: Mutex::new(Some(stream)),
+                confinement,
+            }),
+            Some(_) => Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "the reader process speaks another version",
+            )),
             None => Err(gone()),
         }
     }
@@ -53,22 +65,33 @@ impl Client {
     /// The reader is gone, or refuses.
     pub fn watch(&self, files: &[PathBuf]) -> io::Result<UnixStream> {
         let (ours, theirs) = UnixStream::pair()?;
-        let files = files.iter().map(|file| absolute(file)).collect::<io::Result<_>>()?;
+        let files = files
+            .iter()
+            .map(|file| absolute(file))
+            .collect::<io::Result<_>>()?;
         match self.ask(&Request::Watch(files), Some(theirs.as_fd()))? {
             (Answer::Watches(done), _) => done.map(|()| ours).map_err(Into::into),
             _ => Err(senseless()),
         }
     }
 
-    fn ask(&self, request: &Request, descriptor: Option<BorrowedFd<'_>>) -> io::Result<(Answer, Option<OwnedFd>)> {
+    fn ask(
+        &self,
+        request: &Request,
+        descriptor: Option<BorrowedFd<'_>>,
+    ) -> io::Result<(Answer, Option<OwnedFd>)> {
         let mut slot = self.stream.lock().unwrap_or_else(PoisonError::into_inner);
         let stream = slot.as_ref().ok_or_else(gone)?;
-        let answer = send(stream, request, descriptor).and_then(|()| receive(stream)?.ok_or_else(gone));
+        let answer =
+            send(stream, request, descriptor).and_then(|()| receive(stream)?.ok_or_else(gone));
         if answer.is_err() {
             *slot = None;
         }
         answer.map_err(|err| match err.kind() {
-            io::ErrorKind::WouldBlock => io::Error::new(io::ErrorKind::TimedOut, "the reader process gives no answer"),
+            io::ErrorKind::WouldBlock => io::Error::new(
+                io::ErrorKind::TimedOut,
+                "the reader process gives no answer",
+            ),
             _ => err,
         })
     }
@@ -78,12 +101,27 @@ impl Opener for Client {
     fn open(&self, path: &Path) -> Opened {
         let asked = absolute(path).and_then(|path| self.ask(&Request::Open(path), None));
         let (file, objections) = match asked {
-            Ok((Answer::Opened { file: Ok(()), objections }, Some(descriptor))) => (Ok(File::from(descriptor)), objections),
-            Ok((Answer::Opened { file: Err(failure), objections }, _)) => (Err(failure.into()), objections),
+            Ok((
+                Answer::Opened {
+                    file: Ok(()),
+                    objections,
+                },
+                Some(descriptor),
+            )) => (Ok(File::from(descriptor)), objections),
+            Ok((
+                Answer::Opened {
+                    file: Err(failure),
+                    objections,
+                },
+                _,
+            )) => (Err(failure.into()), objections),
             Ok(_) => (Err(senseless()), Vec::new()),
             Err(err) => (Err(err), Vec::new()),
         };
-        Opened { file, objections: refusals(objections) }
+        Opened {
+            file,
+            objections: refusals(objections),
+        }
     }
 
     fn without_links(&self, directory: &Path) -> io::Result<PathBuf> {
@@ -94,14 +132,24 @@ impl Opener for Client {
     }
 
     fn modules(&self, hook: &Path) -> Result<Modules, Unlisted> {
-        let failed = |err| Unlisted { path: hook.to_owned(), why: Listing::Io(err) };
+        let failed = |err| Unlisted {
+            path: hook.to_owned(),
+            why: Listing::Io(err),
+        };
         let path = absolute(hook).map_err(failed)?;
         match self.ask(&Request::Modules(path), None).map_err(failed)? {
-            (Answer::Modules(Ok((root, keys))), _) => Ok(Modules { root: root.into(), keys }),
-            (Answer::Modules(Err((path, Failure::TooMuch(what)))), _) => {
-                Err(Unlisted { path: path.into(), why: Listing::TooMuch(what) })
-            }
-            (Answer::Modules(Err((path, failure))), _) => Err(Unlisted { path: path.into(), why: Listing::Io(failure.into()) }),
+            (Answer::Modules(Ok((root, keys))), _) => Ok(Modules {
+                root: root.into(),
+                keys,
+            }),
+            (Answer::Modules(Err((path, Failure::TooMuch(what)))), _) => Err(Unlisted {
+                path: path.into(),
+                why: Listing::TooMuch(what),
+            }),
+            (Answer::Modules(Err((path, failure))), _) => Err(Unlisted {
+                path: path.into(),
+                why: Listing::Io(failure.into()),
+            }),
             _ => Err(failed(senseless())),
         }
     }
@@ -117,7 +165,10 @@ fn gone() -> io::Error {
 }
 
 fn senseless() -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, "the reader process's answer makes no sense")
+    io::Error::new(
+        io::ErrorKind::InvalidData,
+        "the reader process's answer makes no sense",
+    )
 }
 
 /// What a reader tells of the files that it watches. Dropping it ends the watching.

@@ -1,9 +1,10 @@
 //! The reader: a process of its own for files that the engine may not read.
 //!
-//! The engine gives up reading what is root's. The reader opens for it what the configuration names, and hands over the
-//! descriptors: the configuration itself, passwords, keys, and what hooks consist of. It has the names from its own reading of
-//! the file, so an engine that somebody has taken over gets no other file from it. It also watches the hooks' files for changes,
-//! which takes rights to the directories on the way.
+//! The engine gives up reading what is root's. The reader opens for it what the configuration
+//! names, and hands over the descriptors: the configuration itself, passwords, keys, and what hooks
+//! consist of. It has the names from its own reading of the file, so an engine that somebody has
+//! taken over gets no other file from it. It also watches the hooks' files for changes, which takes
+//! rights to the directories on the way.
 //!
 //! A reload starts another reader, which reads the file as it is then.
 
@@ -21,5 +22,6 @@ pub use wire::{How, Told};
 /// The argument that makes the binary a reader.
 pub const ROLE: &str = "__reader";
 
-/// The version of the messages. Both ends are one binary, but the file may be replaced while the engine runs.
+/// The version of the messages. Both ends are one binary, but the file may be replaced while the
+/// engine runs.
 const VERSION: u16 = 1;

@@ -34,11 +34,15 @@ pub(super) enum Right {
 }
 
 impl Names {
-    /// In this file, as it is now. What is wrong with it is told to whoever opens it; it names what it names.
+    /// In this file, as it is now. What is wrong with it is told to whoever opens it; it names what
+    /// it names.
     #[must_use]
     pub fn read(config: &Path) -> Self {
         let sources = Sources::of_daemon();
-        let noted = Noted { disk: Disk::beside(config, sources.clone()), files: RefCell::default() };
+        let noted = Noted {
+            disk: Disk::beside(config, sources.clone()),
+            files: RefCell::default(),
+        };
         _ = Config::read_in(config, &sources, &noted);
         Self::new(config, noted.files.into_inner())
     }
@@ -46,13 +50,27 @@ impl Names {
     /// In a configuration that no file holds.
     #[must_use]
     pub fn of(path: &Path, config: &Config) -> Self {
-        let hooks = config.hooks.values().filter(|hook| matches!(hook.kind, Kind::Module));
-        Self::new(path, hooks.flat_map(|hook| hook.signature.iter().chain([&hook.path])).cloned().collect())
+        let hooks = config
+            .hooks
+            .values()
+            .filter(|hook| matches!(hook.kind, Kind::Module));
+        Self::new(
+            path,
+            hooks
+                .flat_map(|hook| hook.signature.iter().chain([&hook.path]))
+                .cloned()
+                .collect(),
+        )
     }
 
     fn new(config: &Path, mut files: BTreeSet<PathBuf>) -> Self {
-        let ending = |path: &&PathBuf| path.extension().and_then(|ending| ending.to_str()).map(str::to_owned);
-        let is_hook = |path: &&PathBuf| matches!(ending(path).as_deref(), Some("lua" | "luau" | "wasm"));
+        let ending = |path: &&PathBuf| {
+            path.extension()
+                .and_then(|ending| ending.to_str())
+                .map(str::to_owned)
+        };
+        let is_hook =
+            |path: &&PathBuf| matches!(ending(path).as_deref(), Some("lua" | "luau" | "wasm"));
         let hooks: BTreeSet<PathBuf> = files.iter().filter(is_hook).cloned().collect();
         for hook in &hooks {
             let tests = source::tests(hook);
@@ -60,7 +78,11 @@ impl Names {
             files.extend(tests);
         }
         files.insert(config.to_owned());
-        Self { config: config.to_owned(), files, hooks }
+        Self {
+            config: config.to_owned(),
+            files,
+            hooks,
+        }
     }
 
     /// May this be opened?
@@ -68,7 +90,9 @@ impl Names {
         if self.files.contains(path) {
             return Some(Right::Named);
         }
-        self.hooks.iter().find_map(|hook| below(source::directory(hook), path))
+        self.hooks
+            .iter()
+            .find_map(|hook| below(source::directory(hook), path))
     }
 
     /// Is it a hook that is named?
@@ -85,8 +109,14 @@ impl Names {
 /// As a module below a hook's directory, or the signature of one.
 fn below(directory: &Path, path: &Path) -> Option<Right> {
     let root = fs::canonicalize(directory).ok()?;
-    let key = path.strip_prefix(&root).or_else(|_| path.strip_prefix(directory)).ok()?;
-    let signed = key.to_str().and_then(|key| key.strip_suffix(crate::trust::SUFFIX)).map(Path::new);
+    let key = path
+        .strip_prefix(&root)
+        .or_else(|_| path.strip_prefix(directory))
+        .ok()?;
+    let signed = key
+        .to_str()
+        .and_then(|key| key.strip_suffix(crate::trust::SUFFIX))
+        .map(Path::new);
     source::is_key(signed.unwrap_or(key)).then_some(Right::Below(root))
 }
 

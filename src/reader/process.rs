@@ -15,8 +15,8 @@ use crate::hooks::source;
 use crate::host::{memory, privilege};
 use crate::resolve::{self, Listing, Modules, Opened, Trust, Unlisted};
 
-/// The reader: serves the socket that is its standard input until the other end closes it. `names` reads what it may open, once
-/// it has given up all else.
+/// The reader: serves the socket that is its standard input until the other end closes it. `names`
+/// reads what it may open, once it has given up all else.
 #[must_use]
 pub fn main(names: impl FnOnce() -> Names) -> ExitCode {
     match serve(names) {
@@ -31,10 +31,22 @@ pub fn main(names: impl FnOnce() -> Names) -> ExitCode {
 fn serve(names: impl FnOnce() -> Names) -> io::Result<()> {
     let confinement = privilege::confine_reader().map_err(|err| io::Error::other(err.message))?;
     let stream = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
-    let mut desk = Desk { names: names(), trust: Trust::of_process(), refused: 0, watcher: None };
+    let mut desk = Desk {
+        names: names(),
+        trust: Trust::of_process(),
+        refused: 0,
+        watcher: None,
+    };
     // What reading the configuration took. There is one thread as yet.
     memory::give_back();
-    send(&stream, &Answer::Hello { version: VERSION, confinement }, None)?;
+    send(
+        &stream,
+        &Answer::Hello {
+            version: VERSION,
+            confinement,
+        },
+        None,
+    )?;
     while let Some((request, descriptor)) = receive(&stream)? {
         let (answer, file) = desk.answer(request, descriptor);
         send(&stream, &answer, file.as_ref().map(|file| file.as_fd()))?;
@@ -54,10 +66,16 @@ struct Desk {
 }
 
 impl Desk {
-    fn answer(&mut self, request: Request, descriptor: Option<OwnedFd>) -> (Answer, Option<OwnedFd>) {
+    fn answer(
+        &mut self,
+        request: Request,
+        descriptor: Option<OwnedFd>,
+    ) -> (Answer, Option<OwnedFd>) {
         match request {
             Request::Open(path) => self.open(&PathBuf::from(path)),
-            Request::WithoutLinks(path) => (Answer::Path(self.without_links(&PathBuf::from(path))), None),
+            Request::WithoutLinks(path) => {
+                (Answer::Path(self.without_links(&PathBuf::from(path))), None)
+            }
             Request::Modules(path) => (Answer::Modules(self.modules(&PathBuf::from(path))), None),
             Request::Watch(files) => {
                 let files = files.into_iter().map(PathBuf::from).collect();
@@ -67,9 +85,25 @@ impl Desk {
     }
 
     fn open(&mut self, path: &Path) -> (Answer, Option<OwnedFd>) {
-        let refused = |failure| (Answer::Opened { file: Err(failure), objections: Vec::new() }, None);
-        let Some(right) = self.names.right(path) else { return refused(self.refuse(path)) };
-        let (Opened { file, objections: found }, real) = resolve::open(path, &self.trust);
+        let refused = |failure| {
+            (
+                Answer::Opened {
+                    file: Err(failure),
+                    objections: Vec::new(),
+                },
+                None,
+            )
+        };
+        let Some(right) = self.names.right(path) else {
+            return refused(self.refuse(path));
+        };
+        let (
+            Opened {
+                file,
+                objections: found,
+            },
+            real,
+        ) = resolve::open(path, &self.trust);
         // Judged by where it was found, whatever was exchanged since it was looked at.
         if let (Right::Below(root), Ok(_)) = (&right, &file)
             && !real.starts_with(root)
@@ -80,7 +114,13 @@ impl Desk {
             Ok(file) => (Ok(()), Some(OwnedFd::from(file))),
             Err(err) => (Err(err.into()), None),
         };
-        (Answer::Opened { file, objections: objections(found) }, descriptor)
+        (
+            Answer::Opened {
+                file,
+                objections: objections(found),
+            },
+            descriptor,
+        )
     }
 
     fn without_links(&mut self, directory: &Path) -> Result<PathBytes, Failure> {
@@ -96,8 +136,14 @@ impl Desk {
         }
         match source::modules(hook) {
             Ok(Modules { root, keys }) => Ok((root.as_path().into(), keys)),
-            Err(Unlisted { path, why: Listing::Io(err) }) => Err((path.as_path().into(), err.into())),
-            Err(Unlisted { path, why: Listing::TooMuch(what) }) => Err((path.as_path().into(), Failure::TooMuch(what))),
+            Err(Unlisted {
+                path,
+                why: Listing::Io(err),
+            }) => Err((path.as_path().into(), err.into())),
+            Err(Unlisted {
+                path,
+                why: Listing::TooMuch(what),
+            }) => Err((path.as_path().into(), Failure::TooMuch(what))),
         }
     }
 
@@ -111,11 +157,16 @@ impl Desk {
             Some(watcher) => watcher,
             None => self.watcher.insert(watch::start()?),
         };
-        watcher.send((files, to)).map_err(|_| Failure::System(libc::EPIPE))
+        watcher
+            .send((files, to))
+            .map_err(|_| Failure::System(libc::EPIPE))
     }
 
     fn refuse(&mut self, path: &Path) -> Failure {
         self.refused += 1;
-        Failure::Refused { path: path.into(), count: self.refused }
+        Failure::Refused {
+            path: path.into(),
+            count: self.refused,
+        }
     }
 }

@@ -55,9 +55,15 @@ pub(super) enum Request {
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Answer {
     /// First, unasked.
-    Hello { version: u16, confinement: Confinement },
+    Hello {
+        version: u16,
+        confinement: Confinement,
+    },
     /// To [`Request::Open`]; the descriptor comes with it.
-    Opened { file: Result<(), Failure>, objections: Vec<(PathBytes, Why)> },
+    Opened {
+        file: Result<(), Failure>,
+        objections: Vec<(PathBytes, Why)>,
+    },
     /// To [`Request::WithoutLinks`].
     Path(Result<PathBytes, Failure>),
     /// To [`Request::Modules`]: the directory, and the paths below it; or what is in the way.
@@ -167,11 +173,18 @@ impl From<Failure> for io::Error {
 
 pub(super) fn objections(refusals: Vec<Refusal>) -> Vec<(PathBytes, Why)> {
     let told = refusals.into_iter().take(OBJECTIONS_MAX);
-    told.map(|refusal| (PathBytes::from(refusal.component.as_path()), refusal.why)).collect()
+    told.map(|refusal| (PathBytes::from(refusal.component.as_path()), refusal.why))
+        .collect()
 }
 
 pub(super) fn refusals(objections: Vec<(PathBytes, Why)>) -> Vec<Refusal> {
-    objections.into_iter().map(|(component, why)| Refusal { component: component.into(), why }).collect()
+    objections
+        .into_iter()
+        .map(|(component, why)| Refusal {
+            component: component.into(),
+            why,
+        })
+        .collect()
 }
 
 /// A message with its length before it, as a big-endian u32.
@@ -179,7 +192,10 @@ pub(super) fn frame(message: &impl Serialize) -> io::Result<Vec<u8>> {
     let mut bytes = postcard::to_extend(message, vec![0; 4]).map_err(io::Error::other)?;
     let length = bytes.len().saturating_sub(4);
     if length > MAX {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, format!("a message of {length} bytes is too long")));
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            format!("a message of {length} bytes is too long"),
+        ));
     }
     if let (Some(head), Ok(length)) = (bytes.first_chunk_mut(), u32::try_from(length)) {
         *head = length.to_be_bytes();
@@ -188,7 +204,9 @@ pub(super) fn frame(message: &impl Serialize) -> io::Result<Vec<u8>> {
 }
 
 fn length(head: [u8; 4]) -> io::Result<usize> {
-    let length = usize::try_from(u32::from_be_bytes(head)).ok().filter(|length| *length <= MAX);
+    let length = usize::try_from(u32::from_be_bytes(head))
+        .ok()
+        .filter(|length| *length <= MAX);
     length.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "a message is too long"))
 }
 
@@ -196,14 +214,20 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> io::Result<T> {
     postcard::from_bytes(bytes).map_err(|err| io::Error::new(io::ErrorKind::InvalidData, err))
 }
 
-pub(super) fn send(mut stream: &UnixStream, message: &impl Serialize, descriptor: Option<BorrowedFd<'_>>) -> io::Result<()> {
+pub(super) fn send(
+    mut stream: &UnixStream,
+    message: &impl Serialize,
+    descriptor: Option<BorrowedFd<'_>>,
+) -> io::Result<()> {
     let bytes = frame(message)?;
     let sent = handing::send(stream, &bytes, descriptor, MsgFlags::empty())?;
     stream.write_all(bytes.get(sent..).unwrap_or_default())
 }
 
 /// The next message; `None` at the end of the stream.
-pub(super) fn receive<T: DeserializeOwned>(mut stream: &UnixStream) -> io::Result<Option<(T, Option<OwnedFd>)>> {
+pub(super) fn receive<T: DeserializeOwned>(
+    mut stream: &UnixStream,
+) -> io::Result<Option<(T, Option<OwnedFd>)>> {
     let mut head = [0; 4];
     let (got, descriptor) = loop {
         match handing::receive(stream, &mut head, MsgFlags::empty()) {
@@ -221,7 +245,9 @@ pub(super) fn receive<T: DeserializeOwned>(mut stream: &UnixStream) -> io::Resul
 }
 
 /// The next message without a descriptor; `None` at the end of the stream.
-pub(super) async fn next<T: DeserializeOwned>(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<T>> {
+pub(super) async fn next<T: DeserializeOwned>(
+    stream: &mut (impl AsyncRead + Unpin),
+) -> io::Result<Option<T>> {
     let mut head = [0; 4];
     match stream.read_exact(&mut head).await {
         Ok(_) => {}

@@ -1,7 +1,8 @@
 //! One value in one file, replaced as a whole; and what makes a file ours to believe.
 //!
-//! A reader sees the old value or the new one, never half of one: the new one is written beside the old, synced, and
-//! moved over it. What is read is believed only if nobody else could have written it and its digest is right.
+//! A reader sees the old value or the new one, never half of one: the new one is written beside the
+//! old, synced, and moved over it. What is read is believed only if nobody else could have written
+//! it and its digest is right.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -32,11 +33,15 @@ pub struct Refused {
 
 impl Refused {
     fn new(path: &Path, why: impl Into<String>) -> Self {
-        Self { path: path.to_owned(), why: why.into() }
+        Self {
+            path: path.to_owned(),
+            why: why.into(),
+        }
     }
 }
 
-/// Makes a directory that only we may look into, unless it is there; and sees that nobody else may write to it.
+/// Makes a directory that only we may look into, unless it is there; and sees that nobody else may
+/// write to it.
 ///
 /// # Errors
 /// [`Refused`]: it cannot be made, or it is another user's, or others may write to it.
@@ -53,15 +58,22 @@ pub fn directory(path: &Path) -> Result<(), Refused> {
 fn trusted(path: &Path, there: &fs::Metadata) -> Result<(), Refused> {
     let own = nix::unistd::geteuid().as_raw();
     if there.uid() != own {
-        return Err(Refused::new(path, format!("it belongs to user {}, not to {own}", there.uid())));
+        return Err(Refused::new(
+            path,
+            format!("it belongs to user {}, not to {own}", there.uid()),
+        ));
     }
     if there.mode() & OTHERS_WRITE != 0 {
-        return Err(Refused::new(path, format!("others may write to it (mode {:o})", there.mode() & 0o7777)));
+        return Err(Refused::new(
+            path,
+            format!("others may write to it (mode {:o})", there.mode() & 0o7777),
+        ));
     }
     Ok(())
 }
 
-/// The bytes of a regular file of ours that nobody else may write to; `None` if there is no such file.
+/// The bytes of a regular file of ours that nobody else may write to; `None` if there is no such
+/// file.
 ///
 /// # Errors
 /// [`Refused`], also if it is longer than `limit` bytes.
@@ -72,14 +84,23 @@ pub fn read_own(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, Refused> {
         Err(refusal) if refusal.is_absence() => return Ok(None),
         Err(refusal) => return Err(failed(refusal.into())),
     };
-    if place.metadata().map_err(failed)?.is_some_and(|there| !there.is_file()) {
+    if place
+        .metadata()
+        .map_err(failed)?
+        .is_some_and(|there| !there.is_file())
+    {
         return Err(Refused::new(path, "not a regular file"));
     }
-    let Some(file) = place.open().map_err(failed)? else { return Ok(None) };
+    let Some(file) = place.open().map_err(failed)? else {
+        return Ok(None);
+    };
     let there = file.metadata().map_err(failed)?;
     trusted(path, &there)?;
     let mut bytes = Vec::new();
-    let read = file.take(limit.saturating_add(1)).read_to_end(&mut bytes).map_err(failed)?;
+    let read = file
+        .take(limit.saturating_add(1))
+        .read_to_end(&mut bytes)
+        .map_err(failed)?;
     if u64::try_from(read).unwrap_or(u64::MAX) > limit {
         return Err(Refused::new(path, format!("longer than {limit} bytes")));
     }
@@ -92,9 +113,15 @@ pub fn read_own(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, Refused> {
 /// [`Refused`]: it is not ours, too long, of another kind or version, or damaged.
 pub fn read(path: &Path, magic: [u8; MAGIC_LEN], limit: u64) -> Result<Option<Vec<u8>>, Refused> {
     let head = u64::try_from(MAGIC_LEN + DIGEST_LEN).unwrap_or(u64::MAX);
-    let Some(bytes) = read_own(path, limit.saturating_add(head))? else { return Ok(None) };
-    let rest = bytes.strip_prefix(&magic).ok_or_else(|| Refused::new(path, "of another kind or version"))?;
-    let (digest, value) = rest.split_at_checked(DIGEST_LEN).ok_or_else(|| Refused::new(path, "cut off"))?;
+    let Some(bytes) = read_own(path, limit.saturating_add(head))? else {
+        return Ok(None);
+    };
+    let rest = bytes
+        .strip_prefix(&magic)
+        .ok_or_else(|| Refused::new(path, "of another kind or version"))?;
+    let (digest, value) = rest
+        .split_at_checked(DIGEST_LEN)
+        .ok_or_else(|| Refused::new(path, "cut off"))?;
     if Sha256::digest(value).as_slice() != digest {
         return Err(Refused::new(path, "damaged: its digest is wrong"));
     }
@@ -118,7 +145,9 @@ pub fn write(path: &Path, magic: [u8; MAGIC_LEN], value: &[u8]) -> io::Result<()
 /// # Errors
 /// What the system said; then the file is as it was.
 pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let Some(name) = path.file_name() else { return Err(io::ErrorKind::InvalidInput.into()) };
+    let Some(name) = path.file_name() else {
+        return Err(io::ErrorKind::InvalidInput.into());
+    };
     // Hidden, so that no other value can have this name.
     let new = path.with_file_name([OsStr::new("."), name, OsStr::new(".new")].join(OsStr::new("")));
     // Left behind by a writer that died.
@@ -128,7 +157,8 @@ pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
         _ = fs::remove_file(&new);
     }
     written?;
-    path.parent().map_or(Ok(()), |directory| File::open(directory)?.sync_all())
+    path.parent()
+        .map_or(Ok(()), |directory| File::open(directory)?.sync_all())
 }
 
 fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
@@ -189,7 +219,11 @@ mod tests {
         let (root, path) = place();
         write(&path, MAGIC, b"value").unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o620)).unwrap();
-        assert!(why(&path).contains("others may write to it (mode 620)"), "{}", why(&path));
+        assert!(
+            why(&path).contains("others may write to it (mode 620)"),
+            "{}",
+            why(&path)
+        );
         fs::remove_file(&path).unwrap();
         std::os::unix::fs::symlink("/etc/passwd", &path).unwrap();
         assert!(read(&path, MAGIC, 100_000).is_err());
@@ -204,7 +238,11 @@ mod tests {
         if nix::unistd::geteuid().is_root() {
             write(&path, MAGIC, b"value").unwrap();
             std::os::unix::fs::chown(&path, Some(65534), None).unwrap();
-            assert!(why(&path).contains("belongs to user 65534"), "{}", why(&path));
+            assert!(
+                why(&path).contains("belongs to user 65534"),
+                "{}",
+                why(&path)
+            );
         }
         fs::set_permissions(root.path(), fs::Permissions::from_mode(0o777)).unwrap();
         assert!(directory(root.path()).is_err());

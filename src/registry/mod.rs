@@ -1,8 +1,9 @@
-//! Plugins in an OCI registry, in the layout that `wkg` uses for components: one layer `application/wasm`, and a configuration
-//! `application/vnd.wasm.config.v0+json`. The signature, if there is one, is an annotation of the manifest.
+//! Plugins in an OCI registry, in the layout that `wkg` uses for components: one layer
+//! `application/wasm`, and a configuration `application/vnd.wasm.config.v0+json`. The signature, if
+//! there is one, is an annotation of the manifest.
 //!
-//! A small part of the distribution specification: one manifest, its blobs, bearer tokens. Everything that comes is
-//! bounded, and compared with the digest that names it.
+//! A small part of the distribution specification: one manifest, its blobs, bearer tokens.
+//! Everything that comes is bounded, and compared with the digest that names it.
 
 mod client;
 mod reference;
@@ -18,8 +19,8 @@ pub use reference::{BadReference, Reference, Version};
 
 use crate::trust::{self, Digest, FILE_MAX};
 
-/// The annotation of a manifest that holds the signature of its component: the `.minisig` file in base64. Not its text: `wkg` writes
-/// the line breaks of annotations as they are, which is no JSON.
+/// The annotation of a manifest that holds the signature of its component: the `.minisig` file in
+/// base64. Not its text: `wkg` writes the line breaks of annotations as they are, which is no JSON.
 pub const SIGNATURE: &str = "carpd.minisig";
 
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
@@ -52,7 +53,9 @@ pub enum RegistryError {
         why: String,
     },
     /// What came is not what its digest says.
-    #[error("{what} is not what it should be: its digest is {found}, not {wanted}; do not use this registry")]
+    #[error(
+        "{what} is not what it should be: its digest is {found}, not {wanted}; do not use this registry"
+    )]
     Digest {
         /// The manifest, or a blob.
         what: String,
@@ -72,7 +75,11 @@ pub enum RegistryError {
 }
 
 fn said(why: &str) -> String {
-    if why.is_empty() { String::new() } else { format!(": {why}") }
+    if why.is_empty() {
+        String::new()
+    } else {
+        format!(": {why}")
+    }
 }
 
 /// A plugin as it came from a registry.
@@ -117,7 +124,12 @@ struct Descriptor {
 impl Descriptor {
     fn of(media_type: &str, bytes: &[u8]) -> Self {
         let (digest, size) = (Digest::of(bytes).to_string(), bytes.len() as u64);
-        Self { media_type: media_type.to_owned(), digest, size, annotations: BTreeMap::new() }
+        Self {
+            media_type: media_type.to_owned(),
+            digest,
+            size,
+            annotations: BTreeMap::new(),
+        }
     }
 }
 
@@ -141,8 +153,8 @@ struct Interfaces<'a> {
     target: Option<&'a str>,
 }
 
-/// Fetches a plugin. `limit` is the largest component that is taken, in bytes; `progress` is told how many bytes of how many
-/// there are.
+/// Fetches a plugin. `limit` is the largest component that is taken, in bytes; `progress` is told
+/// how many bytes of how many there are.
 ///
 /// # Errors
 /// [`RegistryError`].
@@ -152,22 +164,40 @@ pub fn pull(
     limit: u64,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Pulled, RegistryError> {
-    let no_plugin = |why: String| RegistryError::NoPlugin { reference: reference.clone(), why };
+    let no_plugin = |why: String| RegistryError::NoPlugin {
+        reference: reference.clone(),
+        why,
+    };
     let path = format!("manifests/{}", reference.version);
     let bytes = client.get(&path, MANIFEST, MANIFEST_MAX, &mut |_, _| {})?;
     let digest = Digest::of(&bytes);
     if let Version::Digest(wanted) = reference.version {
         same(&format!("the manifest of {reference}"), wanted, digest)?;
     }
-    let manifest: Manifest =
-        serde_json::from_slice(&bytes).map_err(|err| no_plugin(format!("its manifest makes no sense: {err}")))?;
+    let manifest: Manifest = serde_json::from_slice(&bytes)
+        .map_err(|err| no_plugin(format!("its manifest makes no sense: {err}")))?;
     let layer = plugin_layer(&manifest, limit).map_err(no_plugin)?;
-    let wanted: Digest =
-        layer.digest.parse().map_err(|_| no_plugin(format!("{:?} is a digest of an unknown kind", layer.digest)))?;
+    let wanted: Digest = layer
+        .digest
+        .parse()
+        .map_err(|_| no_plugin(format!("{:?} is a digest of an unknown kind", layer.digest)))?;
     let component = client.get(&format!("blobs/{wanted}"), "*/*", layer.size, progress)?;
-    same(&format!("the component of {reference}"), wanted, Digest::of(&component))?;
-    let signature = manifest.annotations.get(SIGNATURE).map(|text| signature(text)).transpose().map_err(no_plugin)?;
-    Ok(Pulled { digest, component, signature })
+    same(
+        &format!("the component of {reference}"),
+        wanted,
+        Digest::of(&component),
+    )?;
+    let signature = manifest
+        .annotations
+        .get(SIGNATURE)
+        .map(|text| signature(text))
+        .transpose()
+        .map_err(no_plugin)?;
+    Ok(Pulled {
+        digest,
+        component,
+        signature,
+    })
 }
 
 /// A signature's file, from its annotation.
@@ -180,7 +210,15 @@ fn signature(annotation: &str) -> Result<String, String> {
 }
 
 fn same(what: &str, wanted: Digest, found: Digest) -> Result<(), RegistryError> {
-    if wanted == found { Ok(()) } else { Err(RegistryError::Digest { what: what.to_owned(), wanted, found }) }
+    if wanted == found {
+        Ok(())
+    } else {
+        Err(RegistryError::Digest {
+            what: what.to_owned(),
+            wanted,
+            found,
+        })
+    }
 }
 
 /// The one layer of a component.
@@ -189,14 +227,25 @@ fn plugin_layer(manifest: &Manifest, limit: u64) -> Result<&Descriptor, String> 
         return Err(format!("it is no image of OCI but {}", manifest.media_type));
     }
     if manifest.config.media_type != CONFIG {
-        return Err(format!("it holds no component but {}", manifest.config.media_type));
+        return Err(format!(
+            "it holds no component but {}",
+            manifest.config.media_type
+        ));
     }
-    let [layer] = manifest.layers.as_slice() else { return Err(format!("it has {} layers, not one", manifest.layers.len())) };
+    let [layer] = manifest.layers.as_slice() else {
+        return Err(format!("it has {} layers, not one", manifest.layers.len()));
+    };
     if layer.media_type != WASM {
-        return Err(format!("its layer is no component but {}", layer.media_type));
+        return Err(format!(
+            "its layer is no component but {}",
+            layer.media_type
+        ));
     }
     if layer.size > limit {
-        return Err(format!("it has {} bytes; a plugin has at most {limit}", layer.size));
+        return Err(format!(
+            "it has {} bytes; a plugin has at most {limit}",
+            layer.size
+        ));
     }
     Ok(layer)
 }
@@ -222,19 +271,38 @@ pub struct About {
 ///
 /// # Errors
 /// [`RegistryError`].
-pub fn push(client: &mut Client, reference: &Reference, component: &[u8], about: &About) -> Result<Digest, RegistryError> {
-    let why = |err: serde_json::Error| RegistryError::NoPlugin { reference: reference.clone(), why: err.to_string() };
+pub fn push(
+    client: &mut Client,
+    reference: &Reference,
+    component: &[u8],
+    about: &About,
+) -> Result<Digest, RegistryError> {
+    let why = |err: serde_json::Error| RegistryError::NoPlugin {
+        reference: reference.clone(),
+        why: err.to_string(),
+    };
     let mut annotations = about.annotations.clone();
-    annotations.extend(about.signature.iter().map(|text| (SIGNATURE.to_owned(), trust::encode_base64(text.as_bytes()))));
+    annotations.extend(
+        about
+            .signature
+            .iter()
+            .map(|text| (SIGNATURE.to_owned(), trust::encode_base64(text.as_bytes()))),
+    );
     let mut layer = Descriptor::of(WASM, component);
-    layer.annotations.insert(TITLE.to_owned(), about.file_name.clone());
+    layer
+        .annotations
+        .insert(TITLE.to_owned(), about.file_name.clone());
     let config = Config {
         created: &about.created,
         author: None,
         architecture: "wasm",
         os: "wasip2",
         layer_digests: [&layer.digest],
-        component: Interfaces { exports: &about.exports, imports: &about.imports, target: None },
+        component: Interfaces {
+            exports: &about.exports,
+            imports: &about.imports,
+            target: None,
+        },
     };
     let config = serde_json::to_vec(&config).map_err(why)?;
     let manifest = Manifest {
@@ -244,8 +312,11 @@ pub fn push(client: &mut Client, reference: &Reference, component: &[u8], about:
         layers: vec![layer],
         annotations,
     };
-    // With its keys in the order of the alphabet, as others write theirs: the same plugin has the same digest.
-    let manifest = serde_json::to_value(&manifest).and_then(|manifest| serde_json::to_vec(&manifest)).map_err(why)?;
+    // With its keys in the order of the alphabet, as others write theirs: the same plugin has the
+    // same digest.
+    let manifest = serde_json::to_value(&manifest)
+        .and_then(|manifest| serde_json::to_vec(&manifest))
+        .map_err(why)?;
     let digest = Digest::of(&manifest);
     let version = match reference.version {
         Version::Digest(wanted) => {

@@ -38,7 +38,10 @@ impl Reference {
             Some(rest) => rest.split(']').next().unwrap_or_default(),
             None => self.host.split(':').next().unwrap_or_default(),
         };
-        name == "localhost" || name.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+        name == "localhost"
+            || name
+                .parse::<std::net::IpAddr>()
+                .is_ok_and(|ip| ip.is_loopback())
     }
 
     /// The last part of the repository's name.
@@ -59,15 +62,24 @@ impl fmt::Display for Version {
 
 impl fmt::Display for Reference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let between = if matches!(self.version, Version::Tag(_)) { ':' } else { '@' };
-        write!(f, "{}/{}{between}{}", self.host, self.repository, self.version)
+        let between = if matches!(self.version, Version::Tag(_)) {
+            ':'
+        } else {
+            '@'
+        };
+        write!(
+            f,
+            "{}/{}{between}{}",
+            self.host, self.repository, self.version
+        )
     }
 }
 
 impl FromStr for Reference {
     type Err = BadReference;
 
-    /// The host must be written out. Without a version it is the tag `latest`; a tag before a digest says nothing.
+    /// The host must be written out. Without a version it is the tag `latest`; a tag before a
+    /// digest says nothing.
     fn from_str(text: &str) -> Result<Self, BadReference> {
         let bad = || BadReference(text.to_owned());
         let (host, rest) = text.split_once('/').ok_or_else(bad)?;
@@ -86,22 +98,37 @@ impl FromStr for Reference {
         if !is_host(host) || !is_repository(repository) || !tag.is_none_or(is_tag) {
             return Err(bad());
         }
-        let version = digest.map_or_else(|| Version::Tag(tag.unwrap_or("latest").to_owned()), Version::Digest);
-        Ok(Self { host: host.to_owned(), repository: repository.to_owned(), version })
+        let version = digest.map_or_else(
+            || Version::Tag(tag.unwrap_or("latest").to_owned()),
+            Version::Digest,
+        );
+        Ok(Self {
+            host: host.to_owned(),
+            repository: repository.to_owned(),
+            version,
+        })
     }
 }
 
-/// A name with a dot, a port, or `localhost`: nothing is taken for the name of some company's registry.
+/// A name with a dot, a port, or `localhost`: nothing is taken for the name of some company's
+/// registry.
 fn is_host(host: &str) -> bool {
     let (name, port) = match host.rsplit_once(':') {
         Some((name, port)) if !port.ends_with(']') => (name, Some(port)),
         _ => (host, None),
     };
-    let name_fits = if let Some(ip) = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')) {
+    let name_fits = if let Some(ip) = name
+        .strip_prefix('[')
+        .and_then(|name| name.strip_suffix(']'))
+    {
         ip.parse::<std::net::Ipv6Addr>().is_ok()
     } else {
         let label = |label: &str| {
-            !label.is_empty() && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') && !label.starts_with('-')
+            !label.is_empty()
+                && label
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || b == b'-')
+                && !label.starts_with('-')
         };
         name.split('.').all(label) && (name.contains('.') || port.is_some() || name == "localhost")
     };
@@ -112,7 +139,10 @@ fn is_repository(name: &str) -> bool {
     let part = |part: &str| {
         let ends = |b: Option<u8>| b.is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
         let fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._-".contains(&b);
-        ends(part.bytes().next()) && ends(part.bytes().last()) && part.bytes().all(fits) && !part.contains("..")
+        ends(part.bytes().next())
+            && ends(part.bytes().last())
+            && part.bytes().all(fits)
+            && !part.contains("..")
     };
     name.len() <= 255 && name.split('/').all(part)
 }
@@ -125,11 +155,20 @@ mod tests {
     fn references_are_read_and_written() {
         let hex = "5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03";
         for (text, shown) in [
-            ("ghcr.io/example/failover:0.2.0", "ghcr.io/example/failover:0.2.0"),
+            (
+                "ghcr.io/example/failover:0.2.0",
+                "ghcr.io/example/failover:0.2.0",
+            ),
             ("localhost:5000/failover", "localhost:5000/failover:latest"),
             ("[::1]:5000/a/b/c_d.e", "[::1]:5000/a/b/c_d.e:latest"),
-            (&format!("r.example.org/x@sha256:{hex}"), &format!("r.example.org/x@sha256:{hex}")),
-            (&format!("r.example.org/x:1@sha256:{hex}"), &format!("r.example.org/x@sha256:{hex}")),
+            (
+                &format!("r.example.org/x@sha256:{hex}"),
+                &format!("r.example.org/x@sha256:{hex}"),
+            ),
+            (
+                &format!("r.example.org/x:1@sha256:{hex}"),
+                &format!("r.example.org/x@sha256:{hex}"),
+            ),
         ] {
             assert_eq!(text.parse::<Reference>().unwrap().to_string(), shown);
         }
@@ -170,7 +209,11 @@ mod tests {
             ("localhost.example.org/a", false),
             ("10.0.0.1:5000/a", false),
         ] {
-            assert_eq!(text.parse::<Reference>().unwrap().is_loopback(), is, "{text}");
+            assert_eq!(
+                text.parse::<Reference>().unwrap().is_loopback(),
+                is,
+                "{text}"
+            );
         }
     }
 }

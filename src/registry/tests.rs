@@ -25,7 +25,8 @@ impl Registry {
         std::thread::spawn(move || {
             for stream in listener.incoming() {
                 let mut stream = BufReader::new(stream.unwrap());
-                let (mut request, mut authorization, mut length) = (String::new(), String::new(), 0);
+                let (mut request, mut authorization, mut length) =
+                    (String::new(), String::new(), 0);
                 stream.read_line(&mut request).unwrap();
                 let mut line = String::new();
                 while stream.read_line(&mut line).unwrap() > 2 {
@@ -40,25 +41,42 @@ impl Registry {
                 let mut body = vec![0; length];
                 stream.read_exact(&mut body).unwrap();
                 let request = request.trim_end().trim_end_matches(" HTTP/1.1").to_owned();
-                log.lock().unwrap().push(format!("{request} {authorization}").trim_end().to_owned());
+                log.lock()
+                    .unwrap()
+                    .push(format!("{request} {authorization}").trim_end().to_owned());
                 let (status, headers, body) = answers(&own, &request, &authorization);
-                let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
-                let head = format!("HTTP/1.1 {status} x\r\n{headers}content-length: {}\r\nconnection: close\r\n\r\n", body.len());
+                let headers: String = headers
+                    .iter()
+                    .map(|(name, value)| format!("{name}: {value}\r\n"))
+                    .collect();
+                let head = format!(
+                    "HTTP/1.1 {status} x\r\n{headers}content-length: {}\r\nconnection: close\r\n\r\n",
+                    body.len()
+                );
                 let stream = stream.get_mut();
                 // A client that has heard enough may be gone.
-                let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&body));
+                let _ = stream
+                    .write_all(head.as_bytes())
+                    .and_then(|()| stream.write_all(&body));
             }
         });
         Self { address, asked }
     }
 
     fn reference(&self, rest: &str) -> Reference {
-        format!("{}/example/failover{rest}", self.address).parse().unwrap()
+        format!("{}/example/failover{rest}", self.address)
+            .parse()
+            .unwrap()
     }
 
     fn pull(&self, rest: &str) -> Result<Pulled, RegistryError> {
         let reference = self.reference(rest);
-        pull(&mut Client::new(&reference, &Way::Usual), &reference, 1000, &mut |_, _| {})
+        pull(
+            &mut Client::new(&reference, &Way::Usual),
+            &reference,
+            1000,
+            &mut |_, _| {},
+        )
     }
 }
 
@@ -79,7 +97,11 @@ fn manifest(change: impl FnOnce(&mut Manifest)) -> Vec<u8> {
 
 fn registry(manifest: Vec<u8>, component: &'static [u8]) -> Registry {
     Registry::start(move |_, request, _| {
-        let body = if request.contains("/manifests/") { manifest.clone() } else { component.to_vec() };
+        let body = if request.contains("/manifests/") {
+            manifest.clone()
+        } else {
+            component.to_vec()
+        };
         (200, Vec::new(), body)
     })
 }
@@ -89,21 +111,38 @@ fn what_was_asked_for_is_what_comes() {
     let bytes = manifest(|_| {});
     let digest = Digest::of(&bytes);
     let registry = registry(bytes, COMPONENT);
-    let expected = Pulled { digest, component: COMPONENT.to_vec(), signature: Some("signed".to_owned()) };
+    let expected = Pulled {
+        digest,
+        component: COMPONENT.to_vec(),
+        signature: Some("signed".to_owned()),
+    };
     assert_eq!(registry.pull(":1").unwrap(), expected);
     assert_eq!(registry.pull(&format!("@{digest}")).unwrap(), expected);
     let blob = format!("GET /v2/example/failover/blobs/{}", Digest::of(COMPONENT));
-    assert_eq!(registry.asked.lock().unwrap()[..2], ["GET /v2/example/failover/manifests/1".to_owned(), blob]);
+    assert_eq!(
+        registry.asked.lock().unwrap()[..2],
+        ["GET /v2/example/failover/manifests/1".to_owned(), blob]
+    );
 }
 
 #[test]
 fn other_bytes_than_those_of_the_digest_are_refused() {
     let other = Digest::of(b"another");
     let registry_with_another_manifest = registry(manifest(|_| {}), COMPONENT);
-    let err = registry_with_another_manifest.pull(&format!("@{other}")).unwrap_err();
-    assert!(matches!(err, RegistryError::Digest { wanted, .. } if wanted == other), "{err}");
-    let err = registry(manifest(|_| {}), b"\0asm a c0mponent").pull(":1").unwrap_err();
-    assert!(matches!(err, RegistryError::Digest { wanted, .. } if wanted == Digest::of(COMPONENT)), "{err}");
+    let err = registry_with_another_manifest
+        .pull(&format!("@{other}"))
+        .unwrap_err();
+    assert!(
+        matches!(err, RegistryError::Digest { wanted, .. } if wanted == other),
+        "{err}"
+    );
+    let err = registry(manifest(|_| {}), b"\0asm a c0mponent")
+        .pull(":1")
+        .unwrap_err();
+    assert!(
+        matches!(err, RegistryError::Digest { wanted, .. } if wanted == Digest::of(COMPONENT)),
+        "{err}"
+    );
 }
 
 #[test]
@@ -111,40 +150,71 @@ fn what_is_no_plugin_is_refused_unread() {
     type Change = fn(&mut Manifest);
     let cases: [(&str, Change); 8] = [
         ("it is no image of OCI", |m| m.schema_version = 1),
-        ("it is no image of OCI", |m| m.media_type = "application/vnd.docker.distribution.manifest.v2+json".to_owned()),
-        ("it holds no component", |m| m.config.media_type = "application/vnd.oci.image.config.v1+json".to_owned()),
-        ("it has 2 layers, not one", |m| m.layers.push(Descriptor::of(WASM, b""))),
+        ("it is no image of OCI", |m| {
+            m.media_type = "application/vnd.docker.distribution.manifest.v2+json".to_owned()
+        }),
+        ("it holds no component", |m| {
+            m.config.media_type = "application/vnd.oci.image.config.v1+json".to_owned()
+        }),
+        ("it has 2 layers, not one", |m| {
+            m.layers.push(Descriptor::of(WASM, b""))
+        }),
         ("it has 0 layers, not one", |m| m.layers.clear()),
-        ("its layer is no component", |m| m.layers[0].media_type = "application/gzip".to_owned()),
-        ("it has 1001 bytes; a plugin has at most 1000", |m| m.layers[0].size = 1001),
-        ("is a digest of an unknown kind", |m| m.layers[0].digest = "sha512:00".to_owned()),
+        ("its layer is no component", |m| {
+            m.layers[0].media_type = "application/gzip".to_owned()
+        }),
+        ("it has 1001 bytes; a plugin has at most 1000", |m| {
+            m.layers[0].size = 1001
+        }),
+        ("is a digest of an unknown kind", |m| {
+            m.layers[0].digest = "sha512:00".to_owned()
+        }),
     ];
     for (says, change) in cases {
         let registry = registry(manifest(change), COMPONENT);
         let err = registry.pull(":1").unwrap_err().to_string();
         assert!(err.contains(says), "{says}: {err}");
-        assert_eq!(registry.asked.lock().unwrap().len(), 1, "no blob was asked for");
+        assert_eq!(
+            registry.asked.lock().unwrap().len(),
+            1,
+            "no blob was asked for"
+        );
     }
-    assert!(registry(b"[]".to_vec(), COMPONENT).pull(":1").unwrap_err().to_string().contains("makes no sense"));
+    assert!(
+        registry(b"[]".to_vec(), COMPONENT)
+            .pull(":1")
+            .unwrap_err()
+            .to_string()
+            .contains("makes no sense")
+    );
 }
 
 #[test]
 fn no_more_is_read_than_was_announced() {
     // A manifest that says less than is sent, and one that never ends.
     let small = manifest(|m| m.layers[0].size = 3);
-    let err = registry(small, COMPONENT).pull(":1").unwrap_err().to_string();
+    let err = registry(small, COMPONENT)
+        .pull(":1")
+        .unwrap_err()
+        .to_string();
     assert!(err.contains("it sends more than 3 bytes"), "{err}");
-    let err = registry(vec![b' '; 1 << 20], COMPONENT).pull(":1").unwrap_err().to_string();
+    let err = registry(vec![b' '; 1 << 20], COMPONENT)
+        .pull(":1")
+        .unwrap_err()
+        .to_string();
     assert!(err.contains("it sends more than 262144 bytes"), "{err}");
 }
 
 #[test]
 fn a_token_is_fetched_where_one_is_wanted() {
     let registry = Registry::start(|own, request, authorization| match request {
-        _ if request.starts_with("GET /token") => (200, Vec::new(), b"{\"token\": \"secret\"}".to_vec()),
+        _ if request.starts_with("GET /token") => {
+            (200, Vec::new(), b"{\"token\": \"secret\"}".to_vec())
+        }
         _ if authorization != "Bearer secret" => {
-            let challenge =
-                format!("Bearer realm=\"http://{own}/token\",service=\"r\",scope=\"repository:example/failover:pull,push\"");
+            let challenge = format!(
+                "Bearer realm=\"http://{own}/token\",service=\"r\",scope=\"repository:example/failover:pull,push\""
+            );
             (401, vec![("www-authenticate", challenge)], Vec::new())
         }
         _ if request.contains("/manifests/") => (200, Vec::new(), manifest(|_| {})),
@@ -152,26 +222,60 @@ fn a_token_is_fetched_where_one_is_wanted() {
     });
     assert_eq!(registry.pull(":1").unwrap().component, COMPONENT);
     let asked = registry.asked.lock().unwrap();
-    assert_eq!(asked[1], "GET /token?service=r&scope=repository:example/failover:pull,push");
+    assert_eq!(
+        asked[1],
+        "GET /token?service=r&scope=repository:example/failover:pull,push"
+    );
     assert_eq!(asked.len(), 4, "the token is used again: {asked:?}");
 }
 
 #[test]
 fn refusals_are_told_in_the_registrys_words() {
-    let words = br#"{"errors":[{"code":"MANIFEST_UNKNOWN","message":"manifest unknown\u001b[2J"}]}"#;
+    let words =
+        br#"{"errors":[{"code":"MANIFEST_UNKNOWN","message":"manifest unknown\u001b[2J"}]}"#;
     let registry = Registry::start(|_, _, _| (404, Vec::new(), words.to_vec()));
     let err = registry.pull(":1").unwrap_err().to_string();
-    assert!(err.ends_with("/manifests/1: the registry answered 404: manifest unknown\\u{1b}[2J"), "{err}");
-    let registry = Registry::start(|_, _, _| (401, vec![("www-authenticate", "Basic realm=\"x\"".to_owned())], Vec::new()));
-    assert!(registry.pull(":1").unwrap_err().to_string().contains("it wants a login"));
-    let registry = Registry::start(|_, _, _| (401, vec![("www-authenticate", "Digest x".to_owned())], Vec::new()));
-    assert!(registry.pull(":1").unwrap_err().to_string().contains("in a way that is not known here"));
+    assert!(
+        err.ends_with("/manifests/1: the registry answered 404: manifest unknown\\u{1b}[2J"),
+        "{err}"
+    );
+    let registry = Registry::start(|_, _, _| {
+        (
+            401,
+            vec![("www-authenticate", "Basic realm=\"x\"".to_owned())],
+            Vec::new(),
+        )
+    });
+    assert!(
+        registry
+            .pull(":1")
+            .unwrap_err()
+            .to_string()
+            .contains("it wants a login")
+    );
+    let registry = Registry::start(|_, _, _| {
+        (
+            401,
+            vec![("www-authenticate", "Digest x".to_owned())],
+            Vec::new(),
+        )
+    });
+    assert!(
+        registry
+            .pull(":1")
+            .unwrap_err()
+            .to_string()
+            .contains("in a way that is not known here")
+    );
 }
 
 #[test]
 fn challenges_are_read() {
     let challenge = r#"realm="https://r/token?a=b,c", service=x,scope="a:b,c""#;
-    assert_eq!(parameter(challenge, "realm").as_deref(), Some("https://r/token?a=b,c"));
+    assert_eq!(
+        parameter(challenge, "realm").as_deref(),
+        Some("https://r/token?a=b,c")
+    );
     assert_eq!(parameter(challenge, "service").as_deref(), Some("x"));
     assert_eq!(parameter(challenge, "Scope").as_deref(), Some("a:b,c"));
     for broken in ["", "realm", "realm=\"x", ",,,", "=\"\""] {
@@ -179,7 +283,8 @@ fn challenges_are_read() {
     }
 }
 
-/// A manifest as `wkg oci push --annotation "carpd.minisig=..."` writes it, but for digests and sizes.
+/// A manifest as `wkg oci push --annotation "carpd.minisig=..."` writes it, but for digests and
+/// sizes.
 #[test]
 fn what_wkg_pushed_is_pulled() {
     let manifest = format!(
@@ -192,8 +297,13 @@ fn what_wkg_pushed_is_pulled() {
         Digest::of(COMPONENT),
         COMPONENT.len()
     );
-    let pulled = registry(manifest.clone().into_bytes(), COMPONENT).pull(":1").unwrap();
-    assert_eq!((pulled.component.as_slice(), pulled.signature.as_deref()), (COMPONENT, Some("signed")));
+    let pulled = registry(manifest.clone().into_bytes(), COMPONENT)
+        .pull(":1")
+        .unwrap();
+    assert_eq!(
+        (pulled.component.as_slice(), pulled.signature.as_deref()),
+        (COMPONENT, Some("signed"))
+    );
     assert_eq!(pulled.digest, Digest::of(manifest.as_bytes()));
 }
 
@@ -202,10 +312,16 @@ fn a_signature_that_is_none_is_told() {
     let with = |text: &str| {
         let text = text.to_owned();
         let manifest = manifest(|m| drop(m.annotations.insert(SIGNATURE.to_owned(), text)));
-        registry(manifest, COMPONENT).pull(":1").unwrap_err().to_string()
+        registry(manifest, COMPONENT)
+            .pull(":1")
+            .unwrap_err()
+            .to_string()
     };
     for odd in ["untrusted comment: x", "//79", "\n"] {
-        assert!(with(odd).contains("is not a file of minisign in base64"), "{odd}");
+        assert!(
+            with(odd).contains("is not a file of minisign in base64"),
+            "{odd}"
+        );
     }
     assert!(with(&"A".repeat(40_000)).contains("is larger than 16384 bytes"));
 }

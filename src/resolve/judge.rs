@@ -63,7 +63,12 @@ impl Why {
                 Some(format!("chmod {whom}-w"))
             }
             Self::Listed => Some("setfacl -b".to_owned()),
-            Self::System(_) | Self::Link | Self::LinkAmongOthers | Self::TooManyLinks | Self::TooDeep | Self::ForeignName => None,
+            Self::System(_)
+            | Self::Link
+            | Self::LinkAmongOthers
+            | Self::TooManyLinks
+            | Self::TooDeep
+            | Self::ForeignName => None,
         }
     }
 }
@@ -71,19 +76,38 @@ impl Why {
 impl fmt::Display for Why {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::System(errno) => write!(f, "cannot be opened: {}", nix::errno::Errno::from_raw(*errno).desc()),
+            Self::System(errno) => write!(
+                f,
+                "cannot be opened: {}",
+                nix::errno::Errno::from_raw(*errno).desc()
+            ),
             Self::Owner(uid) => write!(f, "belongs to user {uid}"),
             Self::Writable { bits, mode, .. } => {
-                let whom = if bits & OTHERS_WRITE != 0 { "everybody" } else { "its group" };
-                write!(f, "can be written to by {whom} (mode {:04o})", mode & 0o7777)
+                let whom = if bits & OTHERS_WRITE != 0 {
+                    "everybody"
+                } else {
+                    "its group"
+                };
+                write!(
+                    f,
+                    "can be written to by {whom} (mode {:04o})",
+                    mode & 0o7777
+                )
             }
             Self::Listed => f.write_str("can be written to by others, by its access control list"),
             Self::Link => f.write_str("is a symbolic link, and none is followed here"),
-            Self::LinkOf(uid) => write!(f, "is a symbolic link of user {uid}, and only those of root are followed here"),
-            Self::LinkAmongOthers => f.write_str("is a symbolic link in a directory that others can write to"),
+            Self::LinkOf(uid) => write!(
+                f,
+                "is a symbolic link of user {uid}, and only those of root are followed here"
+            ),
+            Self::LinkAmongOthers => {
+                f.write_str("is a symbolic link in a directory that others can write to")
+            }
             Self::TooManyLinks => f.write_str("leads through too many symbolic links"),
             Self::TooDeep => f.write_str("lies too deep"),
-            Self::ForeignName => f.write_str("is a second name of somebody else's file, in a directory that others can write to"),
+            Self::ForeignName => f.write_str(
+                "is a second name of somebody else's file, in a directory that others can write to",
+            ),
         }
     }
 }
@@ -105,7 +129,10 @@ impl Trust {
     /// Root, and the user and group of this process.
     #[must_use]
     pub fn of_process() -> Self {
-        Self::root_and(&[nix::unistd::geteuid().as_raw()], &[nix::unistd::getegid().as_raw()])
+        Self::root_and(
+            &[nix::unistd::geteuid().as_raw()],
+            &[nix::unistd::getegid().as_raw()],
+        )
     }
 
     /// Root and these.
@@ -113,7 +140,10 @@ impl Trust {
     pub fn root_and(users: &[u32], groups: &[u32]) -> Self {
         let unmapped = unmapped_root();
         let with = |more: &[u32]| [0].iter().chain(more).chain(&unmapped).copied().collect();
-        Self { users: with(users), groups: with(groups) }
+        Self {
+            users: with(users),
+            groups: with(groups),
+        }
     }
 
     /// Would nothing be wrong if these were trusted?
@@ -121,7 +151,9 @@ impl Trust {
     pub fn excuses(&self, why: &Why) -> bool {
         match why {
             Why::Owner(uid) | Why::LinkOf(uid) => self.has_user(*uid),
-            Why::Writable { bits, group, .. } => *bits == GROUP_WRITES && self.groups.contains(group),
+            Why::Writable { bits, group, .. } => {
+                *bits == GROUP_WRITES && self.groups.contains(group)
+            }
             Why::System(_)
             | Why::Listed
             | Why::Link
@@ -136,17 +168,26 @@ impl Trust {
         self.users.contains(&uid)
     }
 
-    /// What lets others than those trusted write to a file or directory, but for its owner. In a sticky directory they can only
-    /// make new names: `anew` asks about those, too.
+    /// What lets others than those trusted write to a file or directory, but for its owner. In a
+    /// sticky directory they can only make new names: `anew` asks about those, too.
     pub(super) fn others_write(&self, file: &File, there: &Metadata, anew: bool) -> Option<Why> {
         let mode = there.mode();
         if there.is_dir() && mode & STICKY != 0 && !anew {
             return None;
         }
         let trusted_group = self.groups.contains(&there.gid());
-        let bits = mode & if trusted_group { OTHERS_WRITE } else { OTHERS_WRITE | GROUP_WRITES };
+        let bits = mode
+            & if trusted_group {
+                OTHERS_WRITE
+            } else {
+                OTHERS_WRITE | GROUP_WRITES
+            };
         let why = if bits != 0 {
-            Why::Writable { bits, mode, group: there.gid() }
+            Why::Writable {
+                bits,
+                mode,
+                group: there.gid(),
+            }
         } else if mode & GROUP_WRITES != 0 && self.list_lets_others_write(file) {
             Why::Listed
         } else {
@@ -167,12 +208,15 @@ impl Trust {
     fn list_lets_others_write(&self, file: &File) -> bool {
         let mut bytes = vec![0; ACL_MAX];
         let path = format!("/proc/self/fd/{}", file.as_raw_fd());
-        let Ok(length) = rustix::fs::getxattr(path, ACL, bytes.as_mut_slice()) else { return false };
+        let Ok(length) = rustix::fs::getxattr(path, ACL, bytes.as_mut_slice()) else {
+            return false;
+        };
         bytes.truncate(length);
         self.list_has_others(&bytes)
     }
 
-    /// The list as the kernel gives it: a version, then entries of tag, permissions and number, all little-endian.
+    /// The list as the kernel gives it: a version, then entries of tag, permissions and number, all
+    /// little-endian.
     pub(super) fn list_has_others(&self, list: &[u8]) -> bool {
         const USER: u16 = 0x02;
         const GROUP: u16 = 0x08;
@@ -189,14 +233,19 @@ impl Trust {
     }
 }
 
-/// In a user namespace that maps only some users, the root outside of it cannot be told from others: all have one number. If even `/`
-/// has it, the file system is that of the world outside, and this is its root as far as anybody can know.
+/// In a user namespace that maps only some users, the root outside of it cannot be told from
+/// others: all have one number. If even `/` has it, the file system is that of the world outside,
+/// and this is its root as far as anybody can know.
 fn unmapped_root() -> Option<u32> {
     let root = fs::metadata("/").ok()?.uid();
     if root == 0 {
         return None;
     }
-    let overflow: u32 = fs::read_to_string("/proc/sys/kernel/overflowuid").ok()?.trim().parse().ok()?;
+    let overflow: u32 = fs::read_to_string("/proc/sys/kernel/overflowuid")
+        .ok()?
+        .trim()
+        .parse()
+        .ok()?;
     let map = fs::read_to_string("/proc/self/uid_map").ok()?;
     let mapped = map.lines().any(|line| {
         let numbers: Vec<u32> = line.split_whitespace().filter_map(|number| number.parse().ok()).collect();

@@ -1,8 +1,10 @@
-//! Opening a path by its parts, each by descriptor, with rules for who may own what stands on the way.
+//! Opening a path by its parts, each by descriptor, with rules for who may own what stands on the
+//! way.
 //!
-//! The kernel would follow every symbolic link, whoever put it there. Here each part is opened with `O_PATH | O_NOFOLLOW`
-//! below the one before, looked at through that descriptor, and a link is read and followed by ourselves. So what was judged is
-//! what is used: nobody can exchange a part between the look and the use.
+//! The kernel would follow every symbolic link, whoever put it there. Here each part is opened with
+//! `O_PATH | O_NOFOLLOW` below the one before, looked at through that descriptor, and a link is
+//! read and followed by ourselves. So what was judged is what is used: nobody can exchange a part
+//! between the look and the use.
 
 mod access;
 mod judge;
@@ -42,7 +44,9 @@ impl Refusal {
     /// The command that mends it, if one does.
     #[must_use]
     pub fn mend(&self) -> Option<String> {
-        self.why.mend().map(|command| format!("{command} {}", quoted(&self.component)))
+        self.why
+            .mend()
+            .map(|command| format!("{command} {}", quoted(&self.component)))
     }
 
     /// Is it only that there is no such file, or no directory on the way to it?
@@ -68,7 +72,10 @@ impl Refusal {
     }
 
     fn system(component: &Path, err: &io::Error) -> Self {
-        Self { component: component.to_owned(), why: Why::System(err.raw_os_error().unwrap_or(libc::EIO)) }
+        Self {
+            component: component.to_owned(),
+            why: Why::System(err.raw_os_error().unwrap_or(libc::EIO)),
+        }
     }
 }
 
@@ -85,7 +92,11 @@ impl From<Refusal> for io::Error {
 fn quoted(path: &Path) -> String {
     let text = path.display().to_string();
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@%,".contains(c);
-    if text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
+    if text.chars().all(plain) {
+        text
+    } else {
+        format!("'{}'", text.replace('\'', r"'\''"))
+    }
 }
 
 /// Where a path ends: a directory, and a name in it.
@@ -99,19 +110,22 @@ pub struct Place {
     pub objections: Vec<Refusal>,
 }
 
-/// The place of a file that a hook was granted. A link on the way is followed only if root (or whoever else is trusted) owns
-/// it and the directory that holds it, and nobody else can write there. The file itself may not be a link.
+/// The place of a file that a hook was granted. A link on the way is followed only if root (or
+/// whoever else is trusted) owns it and the directory that holds it, and nobody else can write
+/// there. The file itself may not be a link.
 ///
 /// # Errors
-/// [`Refusal`]: a part that is not to be followed, or that is not there. That the file itself is absent is no error.
+/// [`Refusal`]: a part that is not to be followed, or that is not there. That the file itself is
+/// absent is no error.
 pub fn granted(path: &Path, trust: &Trust) -> Result<Place, Refusal> {
     let place = Walk::new(trust, Links::OfTrusted).go(path)?;
     place.refuse_foreign_names(trust)?;
     Ok(place)
 }
 
-/// The place of something that the daemon is configured by: a file, or a directory. Links are followed; what others than
-/// those trusted could write to, or exchange, is in [`Place::objections`].
+/// The place of something that the daemon is configured by: a file, or a directory. Links are
+/// followed; what others than those trusted could write to, or exchange, is in
+/// [`Place::objections`].
 ///
 /// # Errors
 /// [`Refusal`]: a part cannot be opened. That the last one is absent is no error.
@@ -127,7 +141,8 @@ pub fn own(path: &Path) -> Result<Place, Refusal> {
     Walk::new(&Trust::root(), Links::None).go(path)
 }
 
-/// Makes a directory of the daemon's own, and those above it, as far as they are not there. No link is followed.
+/// Makes a directory of the daemon's own, and those above it, as far as they are not there. No link
+/// is followed.
 ///
 /// # Errors
 /// What the system said; a part is a link, or no directory.
@@ -142,7 +157,11 @@ pub fn make_directory(path: &Path, mode: u32) -> io::Result<()> {
     match place.metadata()? {
         Some(there) if there.is_dir() => Ok(()),
         Some(_) => Err(io::ErrorKind::NotADirectory.into()),
-        None => match mkdirat(&place.directory, place.name.as_os_str(), Mode::from_bits_truncate(mode)) {
+        None => match mkdirat(
+            &place.directory,
+            place.name.as_os_str(),
+            Mode::from_bits_truncate(mode),
+        ) {
             // Somebody was faster.
             Ok(()) | Err(Errno::EEXIST) => Ok(()),
             Err(errno) => Err(errno.into()),
@@ -150,8 +169,8 @@ pub fn make_directory(path: &Path, mode: u32) -> io::Result<()> {
     }
 }
 
-/// A directory that an operator named, without the links of root's on the way to it: what [`own`] can go on from. What is not there
-/// yet stays as it was named.
+/// A directory that an operator named, without the links of root's on the way to it: what [`own`]
+/// can go on from. What is not there yet stays as it was named.
 ///
 /// # Errors
 /// [`Refusal`]: a link of somebody else's.
@@ -161,12 +180,17 @@ pub fn without_links(path: &Path, trust: &Trust) -> Result<PathBuf, Refusal> {
     loop {
         match Walk::new(trust, Links::OfTrustedToTheEnd).go(there) {
             Ok(place) if place.entry.is_some() => {
-                return Ok(missing.iter().rev().fold(place.path, |path, name| path.join(name)));
+                return Ok(missing
+                    .iter()
+                    .rev()
+                    .fold(place.path, |path, name| path.join(name)));
             }
             Err(refusal) if !refusal.is_absence() => return Err(refusal),
             Ok(_) | Err(_) => {}
         }
-        let (Some(parent), Some(name)) = (there.parent(), there.file_name()) else { return Ok(path.to_owned()) };
+        let (Some(parent), Some(name)) = (there.parent(), there.file_name()) else {
+            return Ok(path.to_owned());
+        };
         missing.push(name);
         there = parent;
     }
@@ -202,7 +226,8 @@ impl Place {
     /// Is it a directory, and no link to one?
     #[must_use]
     pub fn is_directory(&self) -> bool {
-        self.metadata().is_ok_and(|there| there.is_some_and(|there| there.is_dir()))
+        self.metadata()
+            .is_ok_and(|there| there.is_some_and(|there| there.is_dir()))
     }
 
     /// Opens the regular file that was judged, for reading; `None` if there is none.
@@ -210,30 +235,54 @@ impl Place {
     /// # Errors
     /// What the system said; it is not a regular file; it was exchanged since it was judged.
     pub fn open(&self) -> io::Result<Option<File>> {
-        let Some(there) = self.metadata()? else { return Ok(None) };
+        let Some(there) = self.metadata()? else {
+            return Ok(None);
+        };
         if there.is_dir() {
-            return Err(io::Error::new(io::ErrorKind::IsADirectory, "it is a directory"));
+            return Err(io::Error::new(
+                io::ErrorKind::IsADirectory,
+                "it is a directory",
+            ));
         }
         if !there.is_file() {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "it is not a regular file",
+            ));
         }
         // It is a regular file; O_NONBLOCK is for one that is exchanged for a pipe now.
         let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
-        let file = File::from(openat(&self.directory, self.name.as_os_str(), flags, Mode::empty())?);
+        let file = File::from(openat(
+            &self.directory,
+            self.name.as_os_str(),
+            flags,
+            Mode::empty(),
+        )?);
         let opened = file.metadata()?;
         if (opened.dev(), opened.ino()) != (there.dev(), there.ino()) {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "it was exchanged while it was opened"));
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "it was exchanged while it was opened",
+            ));
         }
         Ok(Some(file))
     }
 
-    /// Opens the file for reading and writing, and makes it, for the owner alone to write to, if it is not there.
+    /// Opens the file for reading and writing, and makes it, for the owner alone to write to, if it
+    /// is not there.
     ///
     /// # Errors
     /// What the system said.
     pub fn create(&self, flags: OFlag, mode: u32) -> io::Result<File> {
-        let flags = flags | OFlag::O_CREAT | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
-        Ok(openat(&self.directory, self.name.as_os_str(), flags, Mode::from_bits_truncate(mode)).map(File::from)?)
+        let flags =
+            flags | OFlag::O_CREAT | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+        Ok(openat(
+            &self.directory,
+            self.name.as_os_str(),
+            flags,
+            Mode::from_bits_truncate(mode),
+        )
+        .map(File::from)?)
     }
 
     /// Removes the name from the directory, whatever it is the name of by now, but for a directory.
@@ -241,29 +290,50 @@ impl Place {
     /// # Errors
     /// What the system said.
     pub fn remove(&self) -> io::Result<()> {
-        Ok(unlinkat(&self.directory, self.name.as_os_str(), UnlinkatFlags::NoRemoveDir)?)
+        Ok(unlinkat(
+            &self.directory,
+            self.name.as_os_str(),
+            UnlinkatFlags::NoRemoveDir,
+        )?)
     }
 
-    /// Sets the mode of what has the name now. Only for a directory where nobody else can make names: a link would be followed.
+    /// Sets the mode of what has the name now. Only for a directory where nobody else can make
+    /// names: a link would be followed.
     ///
     /// # Errors
     /// What the system said.
     pub fn set_mode(&self, mode: u32) -> io::Result<()> {
         let mode = Mode::from_bits_truncate(mode);
-        Ok(fchmodat(&self.directory, self.name.as_os_str(), mode, FchmodatFlags::FollowSymlink)?)
+        Ok(fchmodat(
+            &self.directory,
+            self.name.as_os_str(),
+            mode,
+            FchmodatFlags::FollowSymlink,
+        )?)
     }
 
-    /// A file with a second name, in a directory where others make names, may be one that they could not open themselves.
+    /// A file with a second name, in a directory where others make names, may be one that they
+    /// could not open themselves.
     fn refuse_foreign_names(&self, trust: &Trust) -> Result<(), Refusal> {
         let failed = |err: io::Error| Refusal::system(&self.path, &err);
-        let Some(there) = self.metadata().map_err(failed)?.filter(|there| there.is_file() && there.nlink() > 1) else {
+        let Some(there) = self
+            .metadata()
+            .map_err(failed)?
+            .filter(|there| there.is_file() && there.nlink() > 1)
+        else {
             return Ok(());
         };
         let directory = self.directory.metadata().map_err(failed)?;
-        let by_its_owner_alone = trust.others_write(&self.directory, &directory, true).is_none();
-        if by_its_owner_alone && (trust.has_user(directory.uid()) || directory.uid() == there.uid()) {
+        let by_its_owner_alone = trust
+            .others_write(&self.directory, &directory, true)
+            .is_none();
+        if by_its_owner_alone && (trust.has_user(directory.uid()) || directory.uid() == there.uid())
+        {
             return Ok(());
         }
-        Err(Refusal { component: self.path.clone(), why: Why::ForeignName })
+        Err(Refusal {
+            component: self.path.clone(),
+            why: Why::ForeignName,
+        })
     }
 }

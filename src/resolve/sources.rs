@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::{Access, Opened, Refusal, Trust, source};
 
-/// Opens files, and collects what is on the way to them that others could write to or exchange. Copies share what they
-/// found.
+/// Opens files, and collects what is on the way to them that others could write to or exchange.
+/// Copies share what they found.
 #[derive(Debug, Clone)]
 pub struct Sources {
     trust: Trust,
@@ -21,7 +21,11 @@ impl Sources {
     /// With this idea of whom to trust.
     #[must_use]
     pub fn new(trust: Trust) -> Self {
-        Self { trust, access: Access::own(), found: Arc::default() }
+        Self {
+            trust,
+            access: Access::own(),
+            found: Arc::default(),
+        }
     }
 
     /// For the daemon: root and the user of this process may write what it reads.
@@ -30,16 +34,24 @@ impl Sources {
         Self::new(Trust::of_process())
     }
 
-    /// As [`Self::of_daemon`], opened by whom `access` says. Another process has its own idea of whom to trust.
+    /// As [`Self::of_daemon`], opened by whom `access` says. Another process has its own idea of
+    /// whom to trust.
     #[must_use]
     pub fn through(access: Access) -> Self {
-        Self { access, ..Self::of_daemon() }
+        Self {
+            access,
+            ..Self::of_daemon()
+        }
     }
 
     /// The same idea, and nothing found yet.
     #[must_use]
     pub fn anew(&self) -> Self {
-        Self { trust: self.trust.clone(), access: self.access.clone(), found: Arc::default() }
+        Self {
+            trust: self.trust.clone(),
+            access: self.access.clone(),
+            found: Arc::default(),
+        }
     }
 
     /// By whom files are opened.
@@ -66,11 +78,14 @@ impl Sources {
     /// # Errors
     /// What the system said.
     pub fn without_links(&self, directory: &Path) -> io::Result<PathBuf> {
-        self.access.opener().map_or_else(|| fs::canonicalize(directory), |opener| opener.without_links(directory))
+        self.access.opener().map_or_else(
+            || fs::canonicalize(directory),
+            |opener| opener.without_links(directory),
+        )
     }
 
-    /// Notes who else could put something in the place of a directory that the daemon writes to, or of what is in it. What is not
-    /// there yet it makes itself: then the directory above counts.
+    /// Notes who else could put something in the place of a directory that the daemon writes to, or
+    /// of what is in it. What is not there yet it makes itself: then the directory above counts.
     pub fn look_at_directory(&self, path: &Path) {
         for there in path.ancestors() {
             match source(there, &self.trust) {
@@ -85,17 +100,27 @@ impl Sources {
     /// Adds what somebody else found.
     pub fn note(&self, refusals: impl IntoIterator<Item = Refusal>) {
         let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
-        found.extend(refusals.into_iter().map(|refusal| (refusal.component.clone(), refusal)));
+        found.extend(
+            refusals
+                .into_iter()
+                .map(|refusal| (refusal.component.clone(), refusal)),
+        );
     }
 
     /// What others could write to: each part of a path once.
     #[must_use]
     pub fn refusals(&self) -> Vec<Refusal> {
-        self.found.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+        self.found
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .values()
+            .cloned()
+            .collect()
     }
 }
 
-/// Opens a regular file, with what is wrong on the way, and the path without links where it was found.
+/// Opens a regular file, with what is wrong on the way, and the path without links where it was
+/// found.
 #[must_use]
 pub fn open(path: &Path, trust: &Trust) -> (Opened, PathBuf) {
     match source(path, trust) {
@@ -105,6 +130,12 @@ pub fn open(path: &Path, trust: &Trust) -> (Opened, PathBuf) {
             let file = place.open().and_then(|file| file.ok_or_else(absent));
             (Opened { file, objections }, place.path().to_owned())
         }
-        Err(refusal) => (Opened { file: Err(refusal.into()), objections: Vec::new() }, path.to_owned()),
+        Err(refusal) => (
+            Opened {
+                file: Err(refusal.into()),
+                objections: Vec::new(),
+            },
+            path.to_owned(),
+        ),
     }
 }

@@ -17,7 +17,11 @@ fn tree() -> tempfile::TempDir {
 
 fn objections(path: &Path) -> Vec<String> {
     let place = source(path, &Trust::of_process()).unwrap();
-    place.objections.iter().map(|refusal| format!("{refusal}; {}", refusal.mend().unwrap_or_default())).collect()
+    place
+        .objections
+        .iter()
+        .map(|refusal| format!("{refusal}; {}", refusal.mend().unwrap_or_default()))
+        .collect()
 }
 
 fn chmod(path: &Path, mode: u32) {
@@ -32,20 +36,62 @@ fn a_path_leads_where_the_kernel_says() {
     symlink(at("a"), at("absolute")).unwrap();
     symlink("nowhere", at("dangling")).unwrap();
     symlink("circle", at("circle")).unwrap();
-    for path in ["a/b/file", "a/link", "absolute/link", "absolute/../a/b/file", "a/b/.."] {
+    for path in [
+        "a/b/file",
+        "a/link",
+        "absolute/link",
+        "absolute/../a/b/file",
+        "a/b/..",
+    ] {
         let place = source(&at(path), &Trust::of_process()).unwrap();
         assert_eq!(place.path(), fs::canonicalize(at(path)).unwrap(), "{path}");
-        assert_eq!(place.metadata().unwrap().unwrap().ino(), fs::metadata(at(path)).unwrap().ino(), "{path}");
+        assert_eq!(
+            place.metadata().unwrap().unwrap().ino(),
+            fs::metadata(at(path)).unwrap().ino(),
+            "{path}"
+        );
     }
-    assert_eq!(source(&at("dangling"), &Trust::of_process()).unwrap().metadata().unwrap().map(|_| ()), None);
-    assert!(source(&at("none/file"), &Trust::of_process()).unwrap_err().is_absence());
-    assert_eq!(source(&at("circle"), &Trust::of_process()).unwrap_err().why, Why::TooManyLinks);
-    assert_eq!(source(&at("a/b/file/x"), &Trust::of_process()).unwrap_err().errno(), libc::ENOTDIR);
-    assert_eq!(source(Path::new("/"), &Trust::of_process()).unwrap().path(), Path::new("/"));
-    assert!(source(Path::new("/../.."), &Trust::of_process()).unwrap().metadata().unwrap().unwrap().is_dir());
+    assert_eq!(
+        source(&at("dangling"), &Trust::of_process())
+            .unwrap()
+            .metadata()
+            .unwrap()
+            .map(|_| ()),
+        None
+    );
+    assert!(
+        source(&at("none/file"), &Trust::of_process())
+            .unwrap_err()
+            .is_absence()
+    );
+    assert_eq!(
+        source(&at("circle"), &Trust::of_process()).unwrap_err().why,
+        Why::TooManyLinks
+    );
+    assert_eq!(
+        source(&at("a/b/file/x"), &Trust::of_process())
+            .unwrap_err()
+            .errno(),
+        libc::ENOTDIR
+    );
+    assert_eq!(
+        source(Path::new("/"), &Trust::of_process()).unwrap().path(),
+        Path::new("/")
+    );
+    assert!(
+        source(Path::new("/../.."), &Trust::of_process())
+            .unwrap()
+            .metadata()
+            .unwrap()
+            .unwrap()
+            .is_dir()
+    );
     let deep = "d/".repeat(100);
     fs::create_dir_all(at(&deep)).unwrap();
-    assert_eq!(source(&at(&deep), &Trust::of_process()).unwrap_err().why, Why::TooDeep);
+    assert_eq!(
+        source(&at(&deep), &Trust::of_process()).unwrap_err().why,
+        Why::TooDeep
+    );
 }
 
 #[test]
@@ -63,7 +109,12 @@ fn whoever_could_write_is_named_with_what_mends_it() {
         chmod(&at(path), mode);
         let path = at(path);
         let path = path.display();
-        assert_eq!(objections(&file), [format!("{path} can be written to by {whom}; {command} {path}")]);
+        assert_eq!(
+            objections(&file),
+            [format!(
+                "{path} can be written to by {whom}; {command} {path}"
+            )]
+        );
         fs::set_permissions(path.to_string(), before).unwrap();
     }
     // A group of our own may write, and in a sticky directory the owner of the file counts.
@@ -74,20 +125,32 @@ fn whoever_could_write_is_named_with_what_mends_it() {
         chown(at("a"), None, Some(1234)).unwrap();
         let path = at("a");
         let path = path.display();
-        assert_eq!(objections(&file), [format!("{path} can be written to by its group (mode 0775); chmod g-w {path}")]);
+        assert_eq!(
+            objections(&file),
+            [format!(
+                "{path} can be written to by its group (mode 0775); chmod g-w {path}"
+            )]
+        );
         chmod(&at("a"), 0o755);
         for name in ["a", "a/b", "a/b/file"] {
             chown(at(name), Some(1234), None).unwrap();
             let path = at(name);
             let path = path.display();
-            assert_eq!(objections(&file), [format!("{path} belongs to user 1234; chown root {path}")]);
+            assert_eq!(
+                objections(&file),
+                [format!("{path} belongs to user 1234; chown root {path}")]
+            );
             chown(at(name), Some(0), None).unwrap();
         }
         symlink("b/file", at("a/it's")).unwrap();
         lchown(at("a/it's"), Some(1234), None).unwrap();
         let told = objections(&at("a/it's"));
         assert_eq!(told.len(), 1);
-        assert!(told[0].contains("is a symbolic link of user 1234") && told[0].contains("; chown -h root '"), "{told:?}");
+        assert!(
+            told[0].contains("is a symbolic link of user 1234")
+                && told[0].contains("; chown -h root '"),
+            "{told:?}"
+        );
         assert!(told[0].ends_with(r"/a/it'\''s'"), "{told:?}");
     }
 }
@@ -104,8 +167,15 @@ fn a_list_that_lets_others_write_is_seen() {
     let trust = Trust::root_and(&[970], &[970]);
     for (number, writes) in [(0, false), (970, false), (1000, true)] {
         for tag in [2, 8] {
-            assert_eq!(trust.list_has_others(&list(&[entry(1, 7, 0), entry(tag, 6, number)])), writes, "{tag} {number}");
-            assert!(!trust.list_has_others(&list(&[entry(tag, 5, number)])), "it may not write");
+            assert_eq!(
+                trust.list_has_others(&list(&[entry(1, 7, 0), entry(tag, 6, number)])),
+                writes,
+                "{tag} {number}"
+            );
+            assert!(
+                !trust.list_has_others(&list(&[entry(tag, 5, number)])),
+                "it may not write"
+            );
         }
     }
     for cut in 0..12 {
@@ -120,7 +190,12 @@ fn a_file_that_others_gave_a_second_name_is_not_granted() {
     fs::hard_link(at("a/b/file"), at("a/again")).unwrap();
     granted(&at("a/again"), &Trust::of_process()).unwrap();
     chmod(&at("a"), 0o1777);
-    assert_eq!(granted(&at("a/again"), &Trust::of_process()).unwrap_err().why, Why::ForeignName);
+    assert_eq!(
+        granted(&at("a/again"), &Trust::of_process())
+            .unwrap_err()
+            .why,
+        Why::ForeignName
+    );
     granted(&at("a/b/file"), &Trust::of_process()).unwrap();
 }
 
@@ -143,6 +218,11 @@ fn no_link_leads_to_a_file_of_our_own() {
     assert_eq!(named, fs::canonicalize(at("a/b")).unwrap().join("new/deep"));
     if is_root() {
         lchown(at("a/link"), Some(1234), None).unwrap();
-        assert_eq!(without_links(&at("a/link/new"), &Trust::of_process()).unwrap_err().why, Why::LinkOf(1234));
+        assert_eq!(
+            without_links(&at("a/link/new"), &Trust::of_process())
+                .unwrap_err()
+                .why,
+            Why::LinkOf(1234)
+        );
     }
 }

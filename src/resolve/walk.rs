@@ -41,7 +41,8 @@ struct Directory {
 pub(super) struct Walk<'a> {
     trust: &'a Trust,
     links: Links,
-    /// From `/` to where we are. `..` goes back to where we came from, wherever that was moved to since.
+    /// From `/` to where we are. `..` goes back to where we came from, wherever that was moved to
+    /// since.
     way: Vec<Directory>,
     /// What is still to go, the next one last.
     ahead: Vec<OsString>,
@@ -51,7 +52,14 @@ pub(super) struct Walk<'a> {
 
 impl<'a> Walk<'a> {
     pub(super) const fn new(trust: &'a Trust, links: Links) -> Self {
-        Self { trust, links, way: Vec::new(), ahead: Vec::new(), followed: 0, objections: Vec::new() }
+        Self {
+            trust,
+            links,
+            way: Vec::new(),
+            ahead: Vec::new(),
+            followed: 0,
+            objections: Vec::new(),
+        }
     }
 
     pub(super) fn go(mut self, path: &Path) -> Result<Place, Refusal> {
@@ -60,7 +68,9 @@ impl<'a> Walk<'a> {
         self.begin()?;
         self.push(&path);
         loop {
-            let Some(name) = self.ahead.pop() else { return self.end_at_directory() };
+            let Some(name) = self.ahead.pop() else {
+                return self.end_at_directory();
+            };
             if name.as_bytes() == b".." {
                 if self.way.len() > 1 {
                     self.way.pop();
@@ -80,16 +90,20 @@ impl<'a> Walk<'a> {
     }
 
     fn push(&mut self, path: &Path) {
-        self.ahead.extend(path.components().rev().filter_map(|part| match part {
-            Component::Normal(name) => Some(name.to_owned()),
-            Component::ParentDir => Some("..".into()),
-            Component::RootDir | Component::CurDir | Component::Prefix(_) => None,
-        }));
+        self.ahead
+            .extend(path.components().rev().filter_map(|part| match part {
+                Component::Normal(name) => Some(name.to_owned()),
+                Component::ParentDir => Some("..".into()),
+                Component::RootDir | Component::CurDir | Component::Prefix(_) => None,
+            }));
     }
 
     /// Where we are. There always is `/`.
     fn here(&self) -> Result<&Directory, Refusal> {
-        self.way.last().ok_or_else(|| Refusal { component: "/".into(), why: Why::System(libc::ENOENT) })
+        self.way.last().ok_or_else(|| Refusal {
+            component: "/".into(),
+            why: Why::System(libc::ENOENT),
+        })
     }
 
     /// The next part; the place if it was the last.
@@ -114,16 +128,24 @@ impl<'a> Walk<'a> {
             return self.end(name, Some(entry), path).map(Some);
         }
         if !there.is_dir() {
-            return Err(Refusal { component: path, why: Why::System(libc::ENOTDIR) });
+            return Err(Refusal {
+                component: path,
+                why: Why::System(libc::ENOTDIR),
+            });
         }
         self.enter(entry, path)?;
         Ok(None)
     }
 
     fn enter(&mut self, file: File, path: PathBuf) -> Result<(), Refusal> {
-        let there = file.metadata().map_err(|err| Refusal::system(&path, &err))?;
+        let there = file
+            .metadata()
+            .map_err(|err| Refusal::system(&path, &err))?;
         if self.way.len() >= DEPTH_MAX {
-            return Err(Refusal { component: path, why: Why::TooDeep });
+            return Err(Refusal {
+                component: path,
+                why: Why::TooDeep,
+            });
         }
         self.object(&file, &there, &path);
         self.way.push(Directory { file, there, path });
@@ -134,22 +156,43 @@ impl<'a> Walk<'a> {
         if self.links == Links::Judged
             && let Some(why) = self.trust.objection(file, there)
         {
-            self.objections.push(Refusal { component: path.to_owned(), why });
+            self.objections.push(Refusal {
+                component: path.to_owned(),
+                why,
+            });
         }
     }
 
     fn follow(&mut self, link: &File, there: &Metadata, path: PathBuf) -> Result<(), Refusal> {
         self.followed += 1;
         if self.followed > LINKS_MAX {
-            return Err(Refusal { component: path, why: Why::TooManyLinks });
+            return Err(Refusal {
+                component: path,
+                why: Why::TooManyLinks,
+            });
         }
         let last = self.ahead.is_empty();
         match self.links {
-            Links::None => return Err(Refusal { component: path, why: Why::Link }),
-            Links::OfTrusted if last => return Err(Refusal { component: path, why: Why::Link }),
-            Links::OfTrusted | Links::OfTrustedToTheEnd => self.refuse_foreign_link(there, &path)?,
+            Links::None => {
+                return Err(Refusal {
+                    component: path,
+                    why: Why::Link,
+                });
+            }
+            Links::OfTrusted if last => {
+                return Err(Refusal {
+                    component: path,
+                    why: Why::Link,
+                });
+            }
+            Links::OfTrusted | Links::OfTrustedToTheEnd => {
+                self.refuse_foreign_link(there, &path)?
+            }
             Links::Judged if !self.trust.has_user(there.uid()) => {
-                self.objections.push(Refusal { component: path.clone(), why: Why::LinkOf(there.uid()) });
+                self.objections.push(Refusal {
+                    component: path.clone(),
+                    why: Why::LinkOf(there.uid()),
+                });
             }
             Links::Judged => {}
         }
@@ -164,7 +207,12 @@ impl<'a> Walk<'a> {
     }
 
     fn refuse_foreign_link(&self, there: &Metadata, path: &Path) -> Result<(), Refusal> {
-        let refusal = |why| Err(Refusal { component: path.to_owned(), why });
+        let refusal = |why| {
+            Err(Refusal {
+                component: path.to_owned(),
+                why,
+            })
+        };
         if !self.trust.has_user(there.uid()) {
             return refusal(Why::LinkOf(there.uid()));
         }
@@ -178,11 +226,16 @@ impl<'a> Walk<'a> {
     /// The path ended in `..`, or in a link to `/`.
     fn end_at_directory(&mut self) -> Result<Place, Refusal> {
         let Some(Directory { file, path, .. }) = self.way.pop() else {
-            return Err(Refusal { component: "/".into(), why: Why::System(libc::ENOENT) });
+            return Err(Refusal {
+                component: "/".into(),
+                why: Why::System(libc::ENOENT),
+            });
         };
         let name = path.file_name().unwrap_or(".".as_ref()).to_owned();
         if self.way.is_empty() {
-            let again = file.try_clone().map_err(|err| Refusal::system(&path, &err))?;
+            let again = file
+                .try_clone()
+                .map_err(|err| Refusal::system(&path, &err))?;
             return Ok(Place {
                 directory: again,
                 name,
@@ -194,12 +247,26 @@ impl<'a> Walk<'a> {
         self.end(name, Some(file), path)
     }
 
-    fn end(&mut self, name: OsString, entry: Option<File>, path: PathBuf) -> Result<Place, Refusal> {
+    fn end(
+        &mut self,
+        name: OsString,
+        entry: Option<File>,
+        path: PathBuf,
+    ) -> Result<Place, Refusal> {
         match self.way.pop() {
-            Some(Directory { file: directory, .. }) => {
-                Ok(Place { directory, name, entry, path, objections: std::mem::take(&mut self.objections) })
-            }
-            None => Err(Refusal { component: path, why: Why::System(libc::ENOENT) }),
+            Some(Directory {
+                file: directory, ..
+            }) => Ok(Place {
+                directory,
+                name,
+                entry,
+                path,
+                objections: std::mem::take(&mut self.objections),
+            }),
+            None => Err(Refusal {
+                component: path,
+                why: Why::System(libc::ENOENT),
+            }),
         }
     }
 }

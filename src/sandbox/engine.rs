@@ -1,22 +1,26 @@
-//! What the engine gives up: it runs no program, makes no process, traces nobody, mounts nothing, loads no code, and writes only
-//! below its own directories.
+//! What the engine gives up: it runs no program, makes no process, traces nobody, mounts nothing,
+//! loads no code, and writes only below its own directories.
 //!
-//! It is our own code, so what is not on the list fails with an error instead of killing the process. The list is of what
-//! the C library, the async runtime and the D-Bus client call (glibc and musl, x86_64 and aarch64).
+//! It is our own code, so what is not on the list fails with an error instead of killing the
+//! process. The list is of what the C library, the async runtime and the D-Bus client call (glibc
+//! and musl, x86_64 and aarch64).
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use caps::CapSet;
 use landlock::{
-    ABI, Access, AccessFs, AccessNet, Ruleset, RulesetAttr, RulesetCreatedAttr, Scope, make_bitflags, path_beneath_rules,
+    ABI, Access, AccessFs, AccessNet, Ruleset, RulesetAttr, RulesetCreatedAttr, Scope,
+    make_bitflags, path_beneath_rules,
 };
 use nix::errno::Errno;
 use nix::sys::prctl;
-use nix::unistd::{Gid, Uid, getegid, geteuid, getgroups, setegid, seteuid, setgroups, setresgid, setresuid};
+use nix::unistd::{
+    Gid, Uid, getegid, geteuid, getgroups, setegid, seteuid, setgroups, setresgid, setresuid,
+};
 use seccompiler::{
-    BackendError, BpfProgram, SeccompAction, SeccompCmpArgLen as Len, SeccompCmpOp as Op, SeccompCondition, SeccompFilter,
-    SeccompRule,
+    BackendError, BpfProgram, SeccompAction, SeccompCmpArgLen as Len, SeccompCmpOp as Op,
+    SeccompCondition, SeccompFilter, SeccompRule,
 };
 
 use super::{ALLOWED, Confinement, Notes, READING, SOCKETS, enforced, install, measure, without};
@@ -96,17 +100,32 @@ const OLDER: &[libc::c_long] = &[
 const OLDER: &[libc::c_long] = &[libc::SYS_gettimeofday];
 
 /// The kinds of socket that it opens, beside datagrams between processes.
-const FAMILIES: [libc::c_int; 4] = [libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK, libc::AF_PACKET];
+const FAMILIES: [libc::c_int; 4] = [
+    libc::AF_INET,
+    libc::AF_INET6,
+    libc::AF_NETLINK,
+    libc::AF_PACKET,
+];
 
 /// What it asks of itself with prctl(2); nothing that would give it rights.
-const PRCTL: [libc::c_int; 5] =
-    [libc::PR_SET_NAME, libc::PR_GET_NAME, libc::PR_CAPBSET_READ, libc::PR_GET_NO_NEW_PRIVS, libc::PR_GET_DUMPABLE];
+const PRCTL: [libc::c_int; 5] = [
+    libc::PR_SET_NAME,
+    libc::PR_GET_NAME,
+    libc::PR_CAPBSET_READ,
+    libc::PR_GET_NO_NEW_PRIVS,
+    libc::PR_GET_DUMPABLE,
+];
 
-/// Confines the calling process, the engine, which must have one thread. It writes only below `writable`, which must exist; below
-/// `directories` it makes and removes directories, and no files. It reads these and [`READABLE`].
+/// Confines the calling process, the engine, which must have one thread. It writes only below
+/// `writable`, which must exist; below `directories` it makes and removes directories, and no
+/// files. It reads these and [`READABLE`].
 ///
 /// `own_uid` is what came of [`change_user`].
-pub(crate) fn confine_engine(writable: &[PathBuf], directories: &[PathBuf], own_uid: Result<(), String>) -> Confinement {
+pub(crate) fn confine_engine(
+    writable: &[PathBuf],
+    directories: &[PathBuf],
+    own_uid: Result<(), String>,
+) -> Confinement {
     let mut notes = Notes::default();
     notes.note(measure::UID, own_uid);
     notes.note(measure::LANDLOCK, restrict_files(writable, directories));
@@ -114,12 +133,16 @@ pub(crate) fn confine_engine(writable: &[PathBuf], directories: &[PathBuf], own_
     notes.0
 }
 
-/// Gives the calling process, which must have one thread, this user and group, for ever, and no other groups. It keeps its capabilities.
-/// `can_work` is asked as that user, while there is a way back.
+/// Gives the calling process, which must have one thread, this user and group, for ever, and no
+/// other groups. It keeps its capabilities. `can_work` is asked as that user, while there is a way
+/// back.
 ///
 /// # Errors
 /// Why not; then it is who it was.
-pub(crate) fn change_user(id: u32, can_work: impl FnOnce() -> Result<(), String>) -> Result<(), String> {
+pub(crate) fn change_user(
+    id: u32,
+    can_work: impl FnOnce() -> Result<(), String>,
+) -> Result<(), String> {
     let (uid, gid) = (Uid::from_raw(id), Gid::from_raw(id));
     let (old_uid, old_gid) = (geteuid(), getegid());
     let failed = |what: &'static str| {
@@ -130,9 +153,14 @@ pub(crate) fn change_user(id: u32, can_work: impl FnOnce() -> Result<(), String>
     };
     let groups = getgroups().map_err(failed("getgroups"))?;
     setgroups(&[]).map_err(failed("setgroups"))?;
-    let able = setegid(gid).and_then(|()| seteuid(uid)).map_err(failed("seteuid")).and_then(|()| can_work());
+    let able = setegid(gid)
+        .and_then(|()| seteuid(uid))
+        .map_err(failed("seteuid"))
+        .and_then(|()| can_work());
     // With its old user it has its capabilities again.
-    seteuid(old_uid).and_then(|()| setegid(old_gid)).map_err(failed("seteuid"))?;
+    seteuid(old_uid)
+        .and_then(|()| setegid(old_gid))
+        .map_err(failed("seteuid"))?;
     if let Err(why) = able {
         setgroups(&groups).map_err(failed("setgroups"))?;
         return Err(why);
@@ -145,9 +173,17 @@ pub(crate) fn change_user(id: u32, can_work: impl FnOnce() -> Result<(), String>
 }
 
 /// What it reads beside its own directories. What the configuration names the reader opens for it.
-const READABLE: &[&str] = &["/proc", "/sys", "/dev/urandom", "/dev/null", "/etc/localtime", "/usr/share/zoneinfo"];
+const READABLE: &[&str] = &[
+    "/proc",
+    "/sys",
+    "/dev/urandom",
+    "/dev/null",
+    "/etc/localtime",
+    "/usr/share/zoneinfo",
+];
 
-/// Parameters of the network are files. What else is below `/proc/sys` belongs to root, and to the helper.
+/// Parameters of the network are files. What else is below `/proc/sys` belongs to root, and to the
+/// helper.
 const PARAMETERS: &str = "/proc/sys/net";
 
 fn restrict_files(writable: &[PathBuf], directories: &[PathBuf]) -> Result<(), String> {
@@ -177,10 +213,14 @@ fn restrict_calls() -> Result<(), String> {
     install_own(&filter().map_err(|err| err.to_string())?)
 }
 
-/// Puts a filter for our own code in force, under which it makes threads and no processes: [`threads_alone`].
+/// Puts a filter for our own code in force, under which it makes threads and no processes:
+/// [`threads_alone`].
 pub(super) fn install_own(filter: &BpfProgram) -> Result<(), String> {
-    let arch = std::env::consts::ARCH.try_into().map_err(|err: BackendError| err.to_string())?;
-    // Whether clone3 makes a thread or a process stands in memory, where no filter looks. The C library then takes clone.
+    let arch = std::env::consts::ARCH
+        .try_into()
+        .map_err(|err: BackendError| err.to_string())?;
+    // Whether clone3 makes a thread or a process stands in memory, where no filter looks. The C
+    // library then takes clone.
     let no_clone3 = SeccompFilter::new(
         [(libc::SYS_clone3, vec![])].into(),
         SeccompAction::Allow,
@@ -195,20 +235,34 @@ pub(super) fn install_own(filter: &BpfProgram) -> Result<(), String> {
 /// What clone(2) may make.
 pub(super) fn threads_alone() -> Result<SeccompRule, BackendError> {
     let thread = u64::from(libc::CLONE_THREAD.unsigned_abs());
-    rule(SeccompCondition::new(0, Len::Qword, Op::MaskedEq(thread), thread)?)
+    rule(SeccompCondition::new(
+        0,
+        Len::Qword,
+        Op::MaskedEq(thread),
+        thread,
+    )?)
 }
 
 fn filter() -> Result<BpfProgram, BackendError> {
-    let mut rules: BTreeMap<_, _> =
-        ALLOWED.iter().chain(SOCKETS).chain(READING).chain(MORE).chain(OLDER).map(|call| (*call, vec![])).collect();
+    let mut rules: BTreeMap<_, _> = ALLOWED
+        .iter()
+        .chain(SOCKETS)
+        .chain(READING)
+        .chain(MORE)
+        .chain(OLDER)
+        .map(|call| (*call, vec![]))
+        .collect();
     // Memory, but none that could be executed.
     rules.insert(libc::SYS_mmap, vec![rule(without(libc::PROT_EXEC)?)?]);
     rules.insert(libc::SYS_mprotect, vec![rule(without(libc::PROT_EXEC)?)?]);
     rules.insert(libc::SYS_clone, vec![threads_alone()?]);
     let mut sockets = one_of(0, &FAMILIES)?;
-    // A stream to the system bus, or to whatever else serves root, could have it run anything. Datagrams are for the log and the
-    // service manager.
-    sockets.push(SeccompRule::new(vec![argument(0, libc::AF_UNIX)?, low_bits(1, libc::SOCK_DGRAM)?])?);
+    // A stream to the system bus, or to whatever else serves root, could have it run anything.
+    // Datagrams are for the log and the service manager.
+    sockets.push(SeccompRule::new(vec![
+        argument(0, libc::AF_UNIX)?,
+        low_bits(1, libc::SOCK_DGRAM)?,
+    ])?);
     rules.insert(libc::SYS_socket, sockets);
     rules.insert(libc::SYS_prctl, one_of(0, &PRCTL)?);
     // Asking whether a process is there, not ending it; and what abort(3) does to its own process.
@@ -218,15 +272,30 @@ fn filter() -> Result<BpfProgram, BackendError> {
     // A thread of its own, to stand back behind the loop.
     let which = i32::try_from(libc::PRIO_PROCESS).unwrap_or_default();
     let own_thread = [argument(0, which)?, argument(1, 0)?];
-    rules.insert(libc::SYS_setpriority, vec![SeccompRule::new(own_thread.into())?]);
+    rules.insert(
+        libc::SYS_setpriority,
+        vec![SeccompRule::new(own_thread.into())?],
+    );
     // Its own limits alone.
-    rules.insert(libc::SYS_prlimit64, vec![rule(argument(0, 0)?)?, rule(argument(0, own)?)?]);
+    rules.insert(
+        libc::SYS_prlimit64,
+        vec![rule(argument(0, 0)?)?, rule(argument(0, own)?)?],
+    );
     // Typing into the terminal that it was started from would be running programs.
     let typing = SeccompCondition::new(1, Len::Dword, Op::Ne, u64::from(TIOCSTI))?;
     let console = SeccompCondition::new(1, Len::Dword, Op::Ne, u64::from(TIOCLINUX))?;
-    rules.insert(libc::SYS_ioctl, vec![SeccompRule::new(vec![typing, console])?]);
+    rules.insert(
+        libc::SYS_ioctl,
+        vec![SeccompRule::new(vec![typing, console])?],
+    );
     let refuse = SeccompAction::Errno(libc::EPERM.unsigned_abs());
-    SeccompFilter::new(rules, refuse, SeccompAction::Allow, std::env::consts::ARCH.try_into()?)?.try_into()
+    SeccompFilter::new(
+        rules,
+        refuse,
+        SeccompAction::Allow,
+        std::env::consts::ARCH.try_into()?,
+    )?
+    .try_into()
 }
 
 /// Types on a terminal.
@@ -244,9 +313,17 @@ pub(super) fn argument(number: u8, value: libc::c_int) -> Result<SeccompConditio
 
 /// The kind of a socket stands in four bits, beside flags.
 fn low_bits(number: u8, value: libc::c_int) -> Result<SeccompCondition, BackendError> {
-    SeccompCondition::new(number, Len::Dword, Op::MaskedEq(0xf), u64::from(value.cast_unsigned()))
+    SeccompCondition::new(
+        number,
+        Len::Dword,
+        Op::MaskedEq(0xf),
+        u64::from(value.cast_unsigned()),
+    )
 }
 
 fn one_of(number: u8, values: &[libc::c_int]) -> Result<Vec<SeccompRule>, BackendError> {
-    values.iter().map(|value| rule(argument(number, *value)?)).collect()
+    values
+        .iter()
+        .map(|value| rule(argument(number, *value)?))
+        .collect()
 }

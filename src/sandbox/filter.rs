@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 
 use seccompiler::{
-    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
-    apply_filter_all_threads,
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
+    SeccompRule, apply_filter_all_threads,
 };
 
 use super::Kind;
 
-/// Every system call that a confined process needs whatever it does (glibc and musl, x86_64 and aarch64); anything else kills it.
+/// Every system call that a confined process needs whatever it does (glibc and musl, x86_64 and
+/// aarch64); anything else kills it.
 pub(super) const ALLOWED: [libc::c_long; 19] = [
     libc::SYS_read,
     libc::SYS_write,
@@ -64,7 +65,8 @@ pub(super) const SOCKETS: &[libc::c_long] = &[
     libc::SYS_fcntl,
 ];
 
-/// For our own code with threads: reading files, watching directories, waiting. Whatever the arguments.
+/// For our own code with threads: reading files, watching directories, waiting. Whatever the
+/// arguments.
 pub(super) const READING: &[libc::c_long] = &[
     // Files.
     libc::SYS_readv,
@@ -149,53 +151,95 @@ const NAMES: &[libc::c_long] = &[
     libc::SYS_seccomp,
 ];
 
-/// For looking up a name. What the C library's modules may try besides fails, and does not kill: it is the system's own
-/// code, and tries much.
+/// For looking up a name. What the C library's modules may try besides fails, and does not kill: it
+/// is the system's own code, and tries much.
 fn naming() -> Result<BpfProgram, seccompiler::BackendError> {
     let calls = ALLOWED.iter().chain(SOCKETS).chain(NAMES);
     let rules = calls.map(|call| (*call, vec![])).collect();
     let refuse = SeccompAction::Errno(libc::EPERM.unsigned_abs());
-    SeccompFilter::new(rules, refuse, SeccompAction::Allow, std::env::consts::ARCH.try_into()?)?.try_into()
+    SeccompFilter::new(
+        rules,
+        refuse,
+        SeccompAction::Allow,
+        std::env::consts::ARCH.try_into()?,
+    )?
+    .try_into()
 }
 
 /// For speaking with a server whose address is known.
 fn speaking() -> Result<BpfProgram, seccompiler::BackendError> {
-    let mut rules: BTreeMap<_, _> = ALLOWED.iter().chain(SOCKETS).map(|call| (*call, vec![])).collect();
+    let mut rules: BTreeMap<_, _> = ALLOWED
+        .iter()
+        .chain(SOCKETS)
+        .map(|call| (*call, vec![]))
+        .collect();
     let not_executable = vec![SeccompRule::new(vec![without(libc::PROT_EXEC)?])?];
     rules.insert(libc::SYS_mmap, not_executable.clone());
     rules.insert(libc::SYS_mprotect, not_executable);
     let architecture = std::env::consts::ARCH.try_into()?;
-    SeccompFilter::new(rules, SeccompAction::KillProcess, SeccompAction::Allow, architecture)?.try_into()
+    SeccompFilter::new(
+        rules,
+        SeccompAction::KillProcess,
+        SeccompAction::Allow,
+        architecture,
+    )?
+    .try_into()
 }
 
 /// The third argument, a memory protection, lacks this bit.
 pub(super) fn without(bit: libc::c_int) -> Result<SeccompCondition, seccompiler::BackendError> {
-    SeccompCondition::new(2, SeccompCmpArgLen::Dword, SeccompCmpOp::MaskedEq(u64::from(bit.unsigned_abs())), 0)
+    SeccompCondition::new(
+        2,
+        SeccompCmpArgLen::Dword,
+        SeccompCmpOp::MaskedEq(u64::from(bit.unsigned_abs())),
+        0,
+    )
 }
 
 fn filter(kind: Kind) -> Result<BpfProgram, seccompiler::BackendError> {
     // Memory, but none that could be executed.
     let not_executable = without(libc::PROT_EXEC)?;
     let mut rules: BTreeMap<_, _> = ALLOWED.iter().map(|call| (*call, vec![])).collect();
-    rules.insert(libc::SYS_mmap, vec![SeccompRule::new(vec![not_executable.clone()])?]);
+    rules.insert(
+        libc::SYS_mmap,
+        vec![SeccompRule::new(vec![not_executable.clone()])?],
+    );
     match kind {
         Kind::Lua => {}
         Kind::Courier { .. } => return naming(),
         // The C library's own heaps grow so.
         #[cfg(feature = "wasm")]
         Kind::Compiler => {
-            rules.insert(libc::SYS_mprotect, vec![SeccompRule::new(vec![not_executable])?]);
-            // It aborts when its memory does not suffice, and then shall end by SIGABRT, which says so: a signal to itself.
-            let own = SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, u64::from(std::process::id()))?;
+            rules.insert(
+                libc::SYS_mprotect,
+                vec![SeccompRule::new(vec![not_executable])?],
+            );
+            // It aborts when its memory does not suffice, and then shall end by SIGABRT, which says
+            // so: a signal to itself.
+            let own = SeccompCondition::new(
+                0,
+                SeccompCmpArgLen::Dword,
+                SeccompCmpOp::Eq,
+                u64::from(std::process::id()),
+            )?;
             rules.insert(libc::SYS_tgkill, vec![SeccompRule::new(vec![own])?]);
             rules.extend([libc::SYS_getpid, libc::SYS_gettid].map(|call| (call, vec![])));
         }
         #[cfg(feature = "wasm")]
         Kind::Wasm => {
-            let either = vec![SeccompRule::new(vec![not_executable])?, SeccompRule::new(vec![without(libc::PROT_WRITE)?])?];
+            let either = vec![
+                SeccompRule::new(vec![not_executable])?,
+                SeccompRule::new(vec![without(libc::PROT_WRITE)?])?,
+            ];
             rules.insert(libc::SYS_mprotect, either);
         }
     }
     let architecture = std::env::consts::ARCH.try_into()?;
-    SeccompFilter::new(rules, SeccompAction::KillProcess, SeccompAction::Allow, architecture)?.try_into()
+    SeccompFilter::new(
+        rules,
+        SeccompAction::KillProcess,
+        SeccompAction::Allow,
+        architecture,
+    )?
+    .try_into()
 }

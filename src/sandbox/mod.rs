@@ -1,7 +1,8 @@
-//! Confining a process that handles what somebody else wrote: what it can give up, it gives up, in an order that works.
+//! Confining a process that handles what somebody else wrote: what it can give up, it gives up, in
+//! an order that works.
 //!
-//! The order matters: namespaces and credentials first (they need the rights that go next), then what a
-//! change of credentials would reset, limits, and the system call filter last.
+//! The order matters: namespaces and credentials first (they need the rights that go next), then
+//! what a change of credentials would reset, limits, and the system call filter last.
 
 mod engine;
 mod filter;
@@ -10,7 +11,8 @@ mod resident;
 
 use caps::CapSet;
 use landlock::{
-    ABI, Access, AccessFs, AccessNet, NetPort, Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetStatus, Scope, path_beneath_rules,
+    ABI, Access, AccessFs, AccessNet, NetPort, Ruleset, RulesetAttr, RulesetCreatedAttr,
+    RulesetStatus, Scope, path_beneath_rules,
 };
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::prctl;
@@ -49,16 +51,23 @@ mod measure {
 }
 
 /// Without one of these a hook is refused, unless `sandbox = "best-effort"`.
-const MANDATORY: [&str; 4] = [measure::CAPABILITIES, measure::NO_NEW_PRIVS, measure::SECCOMP, measure::CPU_LIMIT];
+const MANDATORY: [&str; 4] = [
+    measure::CAPABILITIES,
+    measure::NO_NEW_PRIVS,
+    measure::SECCOMP,
+    measure::CPU_LIMIT,
+];
 
-/// CPU time of one confined process in its whole life, in seconds: the kernel's own end of one that nobody else
-/// ends. The engine replaces a runner long before (see [`crate::hooks::session::Session::is_worn`]).
+/// CPU time of one confined process in its whole life, in seconds: the kernel's own end of one that
+/// nobody else ends. The engine replaces a runner long before (see
+/// [`crate::hooks::session::Session::is_worn`]).
 pub(crate) const CPU_SECONDS: u64 = 60;
 
 /// Address space beside what is mapped at the start and the hook's own heap, in bytes.
 const SPARE_BYTES: u64 = 64 << 20;
 
-/// The same for a runner of WebAssembly: besides, wasmtime moves a growing memory, and arguments are larger as values.
+/// The same for a runner of WebAssembly: besides, wasmtime moves a growing memory, and arguments
+/// are larger as values.
 #[cfg(feature = "wasm")]
 const SPARE_BYTES_WASM: u64 = 128 << 20;
 
@@ -93,14 +102,15 @@ impl Kind {
     }
 }
 
-/// Processes get a uid of their own from here on: a range that systemd leaves unused (its "UIDS-GIDS"). The first is the engine's, whose
-/// files have to be its own at the next start as well; the others are for runners and their like.
+/// Processes get a uid of their own from here on: a range that systemd leaves unused (its
+/// "UIDS-GIDS"). The first is the engine's, whose files have to be its own at the next start as
+/// well; the others are for runners and their like.
 pub(crate) const FIRST_UID: u32 = 60_600;
 /// So many.
 pub(crate) const UIDS: u32 = 500;
 
-/// So much more readily than the daemon, in thousandths of the memory that there is, a confined process is killed when memory is
-/// short.
+/// So much more readily than the daemon, in thousandths of the memory that there is, a confined
+/// process is killed when memory is short.
 const FIRST_TO_GO_BY: i32 = 500;
 
 /// Notes what worked.
@@ -116,23 +126,36 @@ impl Notes {
     }
 }
 
-/// Confines the calling process, which must have one thread. `warm_up` runs after the limits and before the
-/// system call filter: for whatever a library does at its first use, threads included.
+/// Confines the calling process, which must have one thread. `warm_up` runs after the limits and
+/// before the system call filter: for whatever a library does at its first use, threads included.
 pub(crate) fn confine(kind: Kind, memory_bytes: u64, warm_up: impl FnOnce()) -> Confinement {
     let mut notes = Notes::default();
     // Another uid may not say so of itself any more.
     notes.note(measure::FIRST_TO_GO, first_to_go());
-    let courier = if let Kind::Courier { port } = kind { Some(port) } else { None };
+    let courier = if let Kind::Courier { port } = kind {
+        Some(port)
+    } else {
+        None
+    };
     if courier.is_none() {
         notes.note(measure::NETWORK, empty_network());
     }
     let bounding = caps::clear(None, CapSet::Bounding);
     notes.note(measure::UID, own_uid());
     notes.note(measure::CAPABILITIES, drop_capabilities(bounding.is_ok()));
-    notes.note(measure::NO_NEW_PRIVS, prctl::set_no_new_privs().map_err(|err| err.to_string()));
+    notes.note(
+        measure::NO_NEW_PRIVS,
+        prctl::set_no_new_privs().map_err(|err| err.to_string()),
+    );
     // A change of credentials resets it: after the last one.
-    notes.note(measure::DEATH_SIGNAL, prctl::set_pdeathsig(Signal::SIGKILL).map_err(|err| err.to_string()));
-    notes.note(measure::LANDLOCK, courier.map_or_else(no_files, only_names_and));
+    notes.note(
+        measure::DEATH_SIGNAL,
+        prctl::set_pdeathsig(Signal::SIGKILL).map_err(|err| err.to_string()),
+    );
+    notes.note(
+        measure::LANDLOCK,
+        courier.map_or_else(no_files, only_names_and),
+    );
     notes.note(measure::CPU_LIMIT, limit(Resource::RLIMIT_CPU, CPU_SECONDS));
     notes.note(measure::LIMITS, limits(kind, memory_bytes));
     warm_up();
@@ -141,7 +164,8 @@ pub(crate) fn confine(kind: Kind, memory_bytes: u64, warm_up: impl FnOnce()) -> 
     notes.0
 }
 
-/// For a courier that knows the address: from here on it can open no file and load no code, and it dies if it tries.
+/// For a courier that knows the address: from here on it can open no file and load no code, and it
+/// dies if it tries.
 ///
 /// # Errors
 /// The system's words.
@@ -152,17 +176,32 @@ pub(crate) fn no_more_names() -> Result<(), String> {
 /// The mandatory measures that are not in force.
 pub(crate) fn lacking(confinement: &Confinement) -> Vec<String> {
     let in_force = |name: &&str| confinement.in_force.iter().any(|have| have == *name);
-    let why = |name: &str| confinement.missing.iter().find(|text| text.starts_with(name)).cloned();
-    MANDATORY.iter().filter(|name| !in_force(name)).map(|name| why(name).unwrap_or_else(|| (*name).to_owned())).collect()
+    let why = |name: &str| {
+        confinement
+            .missing
+            .iter()
+            .find(|text| text.starts_with(name))
+            .cloned()
+    };
+    MANDATORY
+        .iter()
+        .filter(|name| !in_force(name))
+        .map(|name| why(name).unwrap_or_else(|| (*name).to_owned()))
+        .collect()
 }
 
-/// When the machine or the control group has no memory left the kernel kills who uses most, and that is the engine, though it is the
-/// hooks that grow. A hook that is killed is one that failed; with the engine the addresses go.
+/// When the machine or the control group has no memory left the kernel kills who uses most, and
+/// that is the engine, though it is the hooks that grow. A hook that is killed is one that failed;
+/// with the engine the addresses go.
 fn first_to_go() -> Result<(), String> {
     let place = "/proc/self/oom_score_adj";
     let ours = std::fs::read_to_string(place).map_err(|err| err.to_string())?;
-    let ours: i32 = ours.trim().parse().map_err(|_| format!("{place} is not a number"))?;
-    std::fs::write(place, (ours + FIRST_TO_GO_BY).min(1000).to_string()).map_err(|err| err.to_string())
+    let ours: i32 = ours
+        .trim()
+        .parse()
+        .map_err(|_| format!("{place} is not a number"))?;
+    std::fs::write(place, (ours + FIRST_TO_GO_BY).min(1000).to_string())
+        .map_err(|err| err.to_string())
 }
 
 fn empty_network() -> Result<(), String> {
@@ -184,7 +223,12 @@ fn own_uid() -> Result<(), String> {
 }
 
 fn drop_capabilities(bounding_cleared: bool) -> Result<(), String> {
-    let sets = [CapSet::Ambient, CapSet::Inheritable, CapSet::Effective, CapSet::Permitted];
+    let sets = [
+        CapSet::Ambient,
+        CapSet::Inheritable,
+        CapSet::Effective,
+        CapSet::Permitted,
+    ];
     for set in sets {
         // Ambient is unknown to old kernels; whether all are empty is looked at below.
         let _ = caps::clear(None, set);
@@ -212,7 +256,8 @@ fn no_files() -> Result<(), String> {
     enforced(&status.ruleset)
 }
 
-/// Files that the C library reads to look up a name, and where the code for that may lie. What does not exist is left out.
+/// Files that the C library reads to look up a name, and where the code for that may lie. What does
+/// not exist is left out.
 const FOR_NAMES: &[&str] = &[
     "/etc/resolv.conf",
     "/etc/hosts",
@@ -260,27 +305,46 @@ fn limit(resource: Resource, value: u64) -> Result<(), String> {
 }
 
 fn limits(kind: Kind, memory_bytes: u64) -> Result<(), String> {
-    let space = mapped_bytes()?.saturating_add(kind.spare_bytes()).saturating_add(memory_bytes.saturating_mul(2));
+    let space = mapped_bytes()?
+        .saturating_add(kind.spare_bytes())
+        .saturating_add(memory_bytes.saturating_mul(2));
     limit(Resource::RLIMIT_FSIZE, 0)?;
     limit(Resource::RLIMIT_CORE, 0)?;
     limit(Resource::RLIMIT_MEMLOCK, 0)?;
     // Looking up a name opens files and sockets.
-    limit(Resource::RLIMIT_NOFILE, if matches!(kind, Kind::Courier { .. }) { 64 } else { 4 })?;
+    limit(
+        Resource::RLIMIT_NOFILE,
+        if matches!(kind, Kind::Courier { .. }) {
+            64
+        } else {
+            4
+        },
+    )?;
     limit(Resource::RLIMIT_AS, space)
 }
 
-/// The address space in use, in bytes; read before files are out of reach, or taken to be the binary's usual.
+/// The address space in use, in bytes; read before files are out of reach, or taken to be the
+/// binary's usual.
 fn mapped_bytes() -> Result<u64, String> {
-    MAPPED.get().copied().ok_or_else(|| "the size of the process is unknown".to_owned())
+    MAPPED
+        .get()
+        .copied()
+        .ok_or_else(|| "the size of the process is unknown".to_owned())
 }
 
 static MAPPED: std::sync::OnceLock<u64> = std::sync::OnceLock::new();
 
-/// Reads how much address space the process has, and where its code is; before [`confine`], which takes `/proc` away.
+/// Reads how much address space the process has, and where its code is; before [`confine`], which
+/// takes `/proc` away.
 pub(crate) fn measure_address_space() {
     resident::note();
-    let pages = std::fs::read_to_string("/proc/self/statm").ok().and_then(|text| text.split(' ').next()?.parse::<u64>().ok());
-    let page = nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE).ok().flatten().and_then(|size| u64::try_from(size).ok());
+    let pages = std::fs::read_to_string("/proc/self/statm")
+        .ok()
+        .and_then(|text| text.split(' ').next()?.parse::<u64>().ok());
+    let page = nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE)
+        .ok()
+        .flatten()
+        .and_then(|size| u64::try_from(size).ok());
     if let (Some(pages), Some(page)) = (pages, page) {
         MAPPED.get_or_init(|| pages.saturating_mul(page));
     }

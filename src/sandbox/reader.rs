@@ -5,10 +5,12 @@
 use std::collections::BTreeMap;
 
 use landlock::{
-    ABI, Access, AccessFs, AccessNet, Ruleset, RulesetAttr, RulesetCreatedAttr, Scope, make_bitflags, path_beneath_rules,
+    ABI, Access, AccessFs, AccessNet, Ruleset, RulesetAttr, RulesetCreatedAttr, Scope,
+    make_bitflags, path_beneath_rules,
 };
 use seccompiler::{
-    BackendError, BpfProgram, SeccompAction, SeccompCmpArgLen as Len, SeccompCmpOp as Op, SeccompCondition, SeccompFilter,
+    BackendError, BpfProgram, SeccompAction, SeccompCmpArgLen as Len, SeccompCmpOp as Op,
+    SeccompCondition, SeccompFilter,
 };
 
 use super::engine::{argument, install_own, rule, threads_alone};
@@ -51,7 +53,12 @@ const PRCTL: [libc::c_int; 2] = [libc::PR_SET_NAME, libc::PR_GET_NAME];
 pub(crate) fn confine_reader() -> Confinement {
     let mut notes = Notes::default();
     notes.note(measure::LANDLOCK, only_reading());
-    notes.note(measure::SECCOMP, filter().map_err(|err| err.to_string()).and_then(|filter| install_own(&filter)));
+    notes.note(
+        measure::SECCOMP,
+        filter()
+            .map_err(|err| err.to_string())
+            .and_then(|filter| install_own(&filter)),
+    );
     notes.0
 }
 
@@ -70,7 +77,13 @@ fn only_reading() -> Result<(), String> {
 }
 
 fn filter() -> Result<BpfProgram, BackendError> {
-    let mut rules: BTreeMap<_, _> = ALLOWED.iter().chain(READING).chain(MORE).chain(OLDER).map(|call| (*call, vec![])).collect();
+    let mut rules: BTreeMap<_, _> = ALLOWED
+        .iter()
+        .chain(READING)
+        .chain(MORE)
+        .chain(OLDER)
+        .map(|call| (*call, vec![]))
+        .collect();
     // Memory, but none that could be executed.
     rules.insert(libc::SYS_mmap, vec![rule(without(libc::PROT_EXEC)?)?]);
     rules.insert(libc::SYS_mprotect, vec![rule(without(libc::PROT_EXEC)?)?]);
@@ -80,15 +93,32 @@ fn filter() -> Result<BpfProgram, BackendError> {
     rules.insert(libc::SYS_openat, vec![rule(lacks(2, writes)?)?]);
     #[cfg(target_arch = "x86_64")]
     rules.insert(libc::SYS_open, vec![rule(lacks(1, writes)?)?]);
-    let prctl: Result<Vec<_>, _> = PRCTL.iter().map(|option| rule(argument(0, *option)?)).collect();
+    let prctl: Result<Vec<_>, _> = PRCTL
+        .iter()
+        .map(|option| rule(argument(0, *option)?))
+        .collect();
     rules.insert(libc::SYS_prctl, prctl?);
     // What abort(3) does to its own process.
-    rules.insert(libc::SYS_tgkill, vec![rule(argument(0, std::process::id().cast_signed())?)?]);
+    rules.insert(
+        libc::SYS_tgkill,
+        vec![rule(argument(0, std::process::id().cast_signed())?)?],
+    );
     let refuse = SeccompAction::Errno(libc::EPERM.unsigned_abs());
-    SeccompFilter::new(rules, refuse, SeccompAction::Allow, std::env::consts::ARCH.try_into()?)?.try_into()
+    SeccompFilter::new(
+        rules,
+        refuse,
+        SeccompAction::Allow,
+        std::env::consts::ARCH.try_into()?,
+    )?
+    .try_into()
 }
 
 /// This argument has none of these bits.
 fn lacks(number: u8, bits: libc::c_int) -> Result<SeccompCondition, BackendError> {
-    SeccompCondition::new(number, Len::Dword, Op::MaskedEq(u64::from(bits.cast_unsigned())), 0)
+    SeccompCondition::new(
+        number,
+        Len::Dword,
+        Op::MaskedEq(u64::from(bits.cast_unsigned())),
+        0,
+    )
 }

@@ -1,7 +1,9 @@
-//! Letting go of what only the start of a process needed: code of the binary and its libraries that is mapped and will hardly run again.
+//! Letting go of what only the start of a process needed: code of the binary and its libraries that
+//! is mapped and will hardly run again.
 //!
-//! Starting, confining and loading touch much more of a large binary than serving does, and every page of it counts for the
-//! process as long as it is mapped. Unmapped, it comes back at the next touch, from memory as a rule.
+//! Starting, confining and loading touch much more of a large binary than serving does, and every
+//! page of it counts for the process as long as it is mapped. Unmapped, it comes back at the next
+//! touch, from memory as a rule.
 #![expect(unsafe_code, reason = "madvise has no safe form")]
 
 use std::sync::OnceLock;
@@ -19,27 +21,39 @@ pub(super) fn note() {
     });
 }
 
-/// Of a line like `55d0c000-55d1f000 r-xp 00786000 fe:00 1001 /usr/sbin/carpd`, if nothing of it can ever have been written: code, or the
-/// head of a file. Further read-only parts may hold addresses that the loader put there.
+/// Of a line like `55d0c000-55d1f000 r-xp 00786000 fe:00 1001 /usr/sbin/carpd`, if nothing of it
+/// can ever have been written: code, or the head of a file. Further read-only parts may hold
+/// addresses that the loader put there.
 fn code(line: &str) -> Option<Range> {
     let mut words = line.split_whitespace();
     let (from, to) = words.next()?.split_once('-')?;
     let (rights, offset, file) = (words.next()?, words.next()?, words.nth(2)?);
-    let never_written = rights == "r-xp" || (rights == "r--p" && offset.trim_start_matches('0').is_empty());
+    let never_written =
+        rights == "r-xp" || (rights == "r--p" && offset.trim_start_matches('0').is_empty());
     if !never_written || !file.starts_with('/') {
         return None;
     }
-    let (from, to) = (usize::from_str_radix(from, 16).ok()?, usize::from_str_radix(to, 16).ok()?);
+    let (from, to) = (
+        usize::from_str_radix(from, 16).ok()?,
+        usize::from_str_radix(to, 16).ok()?,
+    );
     Some((from, to.checked_sub(from)?))
 }
 
 /// Lets go of it. Whatever is needed is mapped again when it is touched.
 pub(crate) fn forget_code() {
     for (from, length) in CODE.get().into_iter().flatten() {
-        // SAFETY: these are private mappings of files that were never writable in this process and are not unmapped while it
-        // lives (nothing here closes a library). Dropping their pages loses nothing: the kernel reads the same bytes again.
-        // That it may refuse (locked pages) does not matter.
-        unsafe { libc::madvise(std::ptr::with_exposed_provenance_mut(*from), *length, libc::MADV_DONTNEED) };
+        // SAFETY: these are private mappings of files that were never writable in this process and
+        // are not unmapped while it lives (nothing here closes a library). Dropping their pages
+        // loses nothing: the kernel reads the same bytes again. That it may refuse (locked pages)
+        // does not matter.
+        unsafe {
+            libc::madvise(
+                std::ptr::with_exposed_provenance_mut(*from),
+                *length,
+                libc::MADV_DONTNEED,
+            )
+        };
     }
 }
 
@@ -51,7 +65,10 @@ mod tests {
     fn only_what_was_never_written_is_let_go() {
         let good = "1000-3000 r-xp 00786000 fe:00 1001                   /usr/sbin/carpd";
         assert_eq!(code(good), Some((0x1000, 0x2000)));
-        assert_eq!(code("1000-3000 r--p 00000000 fe:00 1001 /usr/lib/x.so"), Some((0x1000, 0x2000)));
+        assert_eq!(
+            code("1000-3000 r--p 00000000 fe:00 1001 /usr/lib/x.so"),
+            Some((0x1000, 0x2000))
+        );
         for other in [
             "",
             "1000-3000 r--p 00786000 fe:00 1001 /usr/sbin/carpd",

@@ -1,8 +1,9 @@
 //! Lines that repeat: a few of one kind are logged, then one that says how many more there were.
 //!
-//! A fault that lasts is met again and again, by a loop, by a thousand virtual hosts, by whoever attacks; the log must neither
-//! fill the disk with it nor hide everything else behind it. This holds for every warning and error of the daemon, wherever it
-//! is logged. Nothing else is held back: what happens in good order is not a flood.
+//! A fault that lasts is met again and again, by a loop, by a thousand virtual hosts, by whoever
+//! attacks; the log must neither fill the disk with it nor hide everything else behind it. This
+//! holds for every warning and error of the daemon, wherever it is logged. Nothing else is held
+//! back: what happens in good order is not a flood.
 
 use std::collections::HashMap;
 use std::fmt::{self, Write as _};
@@ -88,7 +89,11 @@ impl Counts {
 
     /// The window of a kind or place; a new one where that is over.
     fn window(&mut self, key: (Identifier, Option<u64>), now: Instant) -> &mut Window {
-        let window = self.windows.entry(key).or_insert_with(|| Window { began: now, lines: 0, held: None });
+        let window = self.windows.entry(key).or_insert_with(|| Window {
+            began: now,
+            lines: 0,
+            held: None,
+        });
         if now.saturating_duration_since(window.began) >= WINDOW {
             self.over.extend(window.held.take());
             (window.began, window.lines) = (now, 0);
@@ -118,7 +123,11 @@ impl Counts {
 impl Window {
     fn hold(&mut self, line: &Line, level: Level) {
         let times = self.held.as_ref().map_or(0, |held| held.times) + 1;
-        self.held = Some(Held { line: line.0.clone(), level, times });
+        self.held = Some(Held {
+            line: line.0.clone(),
+            level,
+            times,
+        });
     }
 }
 
@@ -170,7 +179,8 @@ impl Visit for Line {
 }
 
 impl<S> Filter<S> for Repeats {
-    // No interest is cached: whoever says "always" once and holds a line back then leaves its mark on the next one.
+    // No interest is cached: whoever says "always" once and holds a line back then leaves its mark
+    // on the next one.
     fn enabled(&self, _: &Metadata<'_>, _: &Context<'_, S>) -> bool {
         true
     }
@@ -200,12 +210,17 @@ impl Repeats {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A thread that tells what is held back once its time is over, and ends when nothing is. True if there is one.
+    /// A thread that tells what is held back once its time is over, and ends when nothing is. True
+    /// if there is one.
     fn start_teller(self) -> bool {
-        thread::Builder::new().name("repeats".to_owned()).spawn(move || while self.tell_next() {}).is_ok()
+        thread::Builder::new()
+            .name("repeats".to_owned())
+            .spawn(move || while self.tell_next() {})
+            .is_ok()
     }
 
-    /// Waits for the next window to end, and tells. False if nothing is left to tell: then the teller is gone.
+    /// Waits for the next window to end, and tells. False if nothing is left to tell: then the
+    /// teller is gone.
     fn tell_next(&self) -> bool {
         let due = {
             let mut counts = self.counts();
@@ -223,7 +238,8 @@ impl Repeats {
         true
     }
 
-    /// Tells what windows of at least this age held back. Not while the counts are locked: telling is logging.
+    /// Tells what windows of at least this age held back. Not while the counts are locked: telling
+    /// is logging.
     fn tell(&self, age: Duration) {
         let over = {
             let mut counts = self.counts();
@@ -234,7 +250,10 @@ impl Repeats {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "the log's own time: nothing is decided by it")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the log's own time: nothing is decided by it"
+)]
 fn now() -> Instant {
     Instant::now()
 }
@@ -282,7 +301,9 @@ mod tests {
 
     /// Notes lines at a moment, and says which were let through.
     fn note(counts: &mut Counts, place_: usize, words: &str, now: Instant, times: usize) -> usize {
-        (0..times).filter(|_| counts.note(&Line(words.to_owned()), Level::WARN, &place(place_), now)).count()
+        (0..times)
+            .filter(|_| counts.note(&Line(words.to_owned()), Level::WARN, &place(place_), now))
+            .count()
     }
 
     #[test]
@@ -293,8 +314,16 @@ mod tests {
         assert_eq!(note(&mut counts, 0, "b", start, 3), 3, "other words");
         assert_eq!(note(&mut counts, 1, "a", start, 3), 3, "another place");
         assert_eq!(counts.due(), Some(start + WINDOW));
-        assert_eq!(note(&mut counts, 0, "a", start + WINDOW, 7), 5, "a new window");
-        let held = |times| Held { line: "a".to_owned(), level: Level::WARN, times };
+        assert_eq!(
+            note(&mut counts, 0, "a", start + WINDOW, 7),
+            5,
+            "a new window"
+        );
+        let held = |times| Held {
+            line: "a".to_owned(),
+            level: Level::WARN,
+            times,
+        };
         assert_eq!(std::mem::take(&mut counts.over), [held(95)]);
         counts.end(start + WINDOW * 2, WINDOW);
         assert_eq!(counts.over, [held(2)]);
@@ -305,12 +334,17 @@ mod tests {
     fn a_flood_of_different_lines_is_bounded_in_the_log_and_in_memory() {
         let mut counts = Counts::default();
         let start = now();
-        let logged: usize = (0..100_000).map(|n| note(&mut counts, 0, &format!("peer {n}"), start, 1)).sum();
+        let logged: usize = (0..100_000)
+            .map(|n| note(&mut counts, 0, &format!("peer {n}"), start, 1))
+            .sum();
         assert_eq!(u64::try_from(logged).unwrap(), OF_A_PLACE);
         assert!(counts.windows.len() <= KINDS_MAX);
         assert_eq!(note(&mut counts, 1, "another place", start, 1), 1);
         counts.end(start + WINDOW, WINDOW);
-        assert_eq!(counts.over.iter().map(|held| held.times).sum::<u64>(), 100_000 - OF_A_PLACE);
+        assert_eq!(
+            counts.over.iter().map(|held| held.times).sum::<u64>(),
+            100_000 - OF_A_PLACE
+        );
     }
 
     /// Sends on what is logged.
@@ -330,7 +364,8 @@ mod tests {
         let repeats = Repeats::default();
         // Nobody else shall tell it here.
         repeats.counts().teller = true;
-        let subscriber = tracing_subscriber::registry().with(Log(sender).with_filter(repeats.clone()));
+        let subscriber =
+            tracing_subscriber::registry().with(Log(sender).with_filter(repeats.clone()));
         tracing::subscriber::with_default(subscriber, || {
             for n in 0..20 {
                 // Numbers may differ, as a pause that grows does.
@@ -340,10 +375,28 @@ mod tests {
             repeats.tell(Duration::ZERO);
         });
         let lines: Vec<_> = log.try_iter().collect();
-        let count = |level, line: &str| lines.iter().filter(|logged| **logged == (level, line.to_owned())).count();
-        assert_eq!(count(Level::WARN, "Could not accept error=Too many open files"), 5);
-        assert_eq!(count(Level::INFO, "Ran a hook"), 20, "what is in order is never held back");
-        assert_eq!(count(Level::WARN, "Logged 15 times more in 10 s: Could not accept error=Too many open files"), 1);
+        let count = |level, line: &str| {
+            lines
+                .iter()
+                .filter(|logged| **logged == (level, line.to_owned()))
+                .count()
+        };
+        assert_eq!(
+            count(Level::WARN, "Could not accept error=Too many open files"),
+            5
+        );
+        assert_eq!(
+            count(Level::INFO, "Ran a hook"),
+            20,
+            "what is in order is never held back"
+        );
+        assert_eq!(
+            count(
+                Level::WARN,
+                "Logged 15 times more in 10 s: Could not accept error=Too many open files"
+            ),
+            1
+        );
     }
 
     #[test]

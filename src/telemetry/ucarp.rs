@@ -1,7 +1,7 @@
 //! Logs as ucarp writes them: its words, its form, to syslog and to the terminal.
 //!
-//! The rest of the daemon knows nothing of this. A [`Layer`] hears what it logs and says it in ucarp's words where
-//! ucarp has some, for everybody who greps for them.
+//! The rest of the daemon knows nothing of this. A [`Layer`] hears what it logs and says it in
+//! ucarp's words where ucarp has some, for everybody who greps for them.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -73,8 +73,17 @@ impl Sink {
     /// `pid` is the number that lines carry in syslog.
     #[must_use]
     pub fn new(facility: Option<u8>, terminal: bool, debug: bool, pid: u32) -> Self {
-        let socket = UnixDatagram::unbound().ok().filter(|socket| socket.set_nonblocking(true).is_ok());
-        Self { facility, terminal, debug, pid, socket, syslog: PathBuf::from(SYSLOG) }
+        let socket = UnixDatagram::unbound()
+            .ok()
+            .filter(|socket| socket.set_nonblocking(true).is_ok());
+        Self {
+            facility,
+            terminal,
+            debug,
+            pid,
+            socket,
+            syslog: PathBuf::from(SYSLOG),
+        }
     }
 
     /// Writes one line. What cannot be written is lost: a log that is full stops nothing.
@@ -85,18 +94,27 @@ impl Sink {
         let text = shown(text);
         let now = jiff::Zoned::now();
         if self.terminal {
-            let line = format!("{}: [{}] {text}\n", now.strftime("%Y-%m-%dT%H:%M:%S%.6f"), level.word());
+            let line = format!(
+                "{}: [{}] {text}\n",
+                now.strftime("%Y-%m-%dT%H:%M:%S%.6f"),
+                level.word()
+            );
             write(matches!(level, Level::Error | Level::Warning), &line);
         }
         if let (Some(facility), Some(socket)) = (self.facility, &self.socket) {
             let priority = facility * 8 + level.severity();
             let stamp = now.strftime("%b %e %H:%M:%S");
-            let line = format!("<{priority}>{stamp} ucarp[{}]: [{}] {text}", self.pid, level.word());
+            let line = format!(
+                "<{priority}>{stamp} ucarp[{}]: [{}] {text}",
+                self.pid,
+                level.word()
+            );
             let _ = socket.send_to(line.as_bytes(), &self.syslog);
         }
     }
 
-    /// What a script wrote: to the terminal as it is, as if the script had written there itself; else to syslog.
+    /// What a script wrote: to the terminal as it is, as if the script had written there itself;
+    /// else to syslog.
     fn script(&self, to_stderr: bool, line: &str) {
         if self.terminal {
             write(to_stderr, &format!("{line}\n"));
@@ -120,8 +138,13 @@ fn write(to_stderr: bool, line: &str) {
 /// # Errors
 /// Logging was started before.
 pub fn start(sink: Sink) -> Result<(), TryInitError> {
-    let translator = Translator { sink, state: Mutex::default() };
-    tracing_subscriber::registry().with(translator.with_filter(super::repeats::of_this_process())).try_init()
+    let translator = Translator {
+        sink,
+        state: Mutex::default(),
+    };
+    tracing_subscriber::registry()
+        .with(translator.with_filter(super::repeats::of_this_process()))
+        .try_init()
 }
 
 /// Says in ucarp's words what the daemon logs.
@@ -147,12 +170,19 @@ struct Logged {
 
 impl Logged {
     fn field(&self, name: &str) -> &str {
-        self.fields.iter().find(|(known, _)| *known == name).map_or("", |(_, value)| value)
+        self.fields
+            .iter()
+            .find(|(known, _)| *known == name)
+            .map_or("", |(_, value)| value)
     }
 
     /// For what ucarp has no words for.
     fn whole(&self) -> String {
-        self.fields.iter().fold(self.message.clone(), |text, (name, value)| format!("{text} {name}={value}"))
+        self.fields
+            .iter()
+            .fold(self.message.clone(), |text, (name, value)| {
+                format!("{text} {name}={value}")
+            })
     }
 }
 
@@ -192,21 +222,48 @@ impl Translator {
         let say = |level, text: &str| self.sink.say(level, text);
         match logged.message.as_str() {
             "Changed state" => self.transition(logged),
-            "Runs a script" => say(Level::Warning, &format!("Spawning [{}]", logged.field("script"))),
-            "A script wrote" => self.sink.script(logged.field("stream") == "stderr", logged.field("line")),
+            "Runs a script" => say(
+                Level::Warning,
+                &format!("Spawning [{}]", logged.field("script")),
+            ),
+            "A script wrote" => self
+                .sink
+                .script(logged.field("stream") == "stderr", logged.field("line")),
             "Could not run a script" => {
-                say(Level::Error, &format!("Unable to exec {}: {}", logged.field("script"), logged.field("why")));
+                say(
+                    Level::Error,
+                    &format!(
+                        "Unable to exec {}: {}",
+                        logged.field("script"),
+                        logged.field("why")
+                    ),
+                );
             }
             "Reports its state" => {
                 let (interface, vhid) = (logged.field("interface"), logged.field("vhid"));
-                say(Level::Info, &format!("{} on {interface} id {vhid}", ucarp_state(logged.field("state"))));
+                say(
+                    Level::Info,
+                    &format!(
+                        "{} on {interface} id {vhid}",
+                        ucarp_state(logged.field("state"))
+                    ),
+                );
             }
             "Heard a worse master; announces the addresses again" => {
-                say(Level::Warning, "Non-preferred master advertising: reasserting control of VIP with another gratuitous arp");
+                say(
+                    Level::Warning,
+                    "Non-preferred master advertising: reasserting control of VIP with another gratuitous arp",
+                );
             }
-            "Could not send" => say(Level::Warning, &format!("write() has failed: {}", logged.field("error"))),
+            "Could not send" => say(
+                Level::Warning,
+                &format!("write() has failed: {}", logged.field("error")),
+            ),
             "Could not announce an address" => {
-                say(Level::Error, &format!("write() in garp: {}", logged.field("error")));
+                say(
+                    Level::Error,
+                    &format!("write() in garp: {}", logged.field("error")),
+                );
             }
             "Refused a packet" => self.refused(logged.field("reason")),
             _ => match level {
@@ -224,15 +281,25 @@ impl Translator {
         if logged.field("cause") == "shutdown" {
             return;
         }
-        let before = self.state.lock().unwrap_or_else(PoisonError::into_inner).state.replace(to);
+        let before = self
+            .state
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .state
+            .replace(to);
         if before != Some(to) {
-            self.sink.say(Level::Warning, &format!("Switching to state: {to}"));
+            self.sink
+                .say(Level::Warning, &format!("Switching to state: {to}"));
         }
         let text = match (to, logged.field("cause")) {
             ("MASTER", "preempt" | "peer-demoted") => "Putting MASTER down - preemption",
             ("MASTER", "master-leaving") => "Putting MASTER DOWN (going to time out)",
-            ("BACKUP", "better-master" | "tie") => "Preferred master advertised: going back to BACKUP state",
-            ("BACKUP", "late" | "hook-failed" | "unhealthy" | "address-failed" | "send-failed") => logged.field("why"),
+            ("BACKUP", "better-master" | "tie") => {
+                "Preferred master advertised: going back to BACKUP state"
+            }
+            ("BACKUP", "late" | "hook-failed" | "unhealthy" | "address-failed" | "send-failed") => {
+                logged.field("why")
+            }
             _ => return,
         };
         self.sink.say(Level::Warning, text);
@@ -241,7 +308,10 @@ impl Translator {
     /// Others share the group: a neighbour with another password must not fill the log.
     fn refused(&self, reason: &str) {
         let (level, text) = match reason {
-            "digest" => (Level::Warning, "Bad digest - Check vhid, password and virtual IP address"),
+            "digest" => (
+                Level::Warning,
+                "Bad digest - Check vhid, password and virtual IP address",
+            ),
             "ttl" => (Level::Warning, "Bad TTL"),
             "version" => (Level::Warning, "Bad version"),
             "checksum" => (Level::Warning, "Bad IP checksum"),
@@ -260,7 +330,11 @@ impl Translator {
 
 /// ucarp has no state for a link that is down: it is BACKUP then.
 fn ucarp_state(state: &str) -> &'static str {
-    if state == "master" { "MASTER" } else { "BACKUP" }
+    if state == "master" {
+        "MASTER"
+    } else {
+        "BACKUP"
+    }
 }
 
 #[cfg(test)]
@@ -275,15 +349,24 @@ mod tests {
         let path = directory.path().join("log");
         let syslog = UnixDatagram::bind(&path).unwrap();
         syslog.set_nonblocking(true).unwrap();
-        let sink = Sink { syslog: path, ..Sink::new(Some(3), false, debug, 7) };
-        let subscriber = tracing_subscriber::registry().with(Translator { sink, state: Mutex::default() });
+        let sink = Sink {
+            syslog: path,
+            ..Sink::new(Some(3), false, debug, 7)
+        };
+        let subscriber = tracing_subscriber::registry().with(Translator {
+            sink,
+            state: Mutex::default(),
+        });
         tracing::subscriber::with_default(subscriber, log);
         let mut buffer = [0; 512];
         let mut lines = Vec::new();
         while let Ok(length) = syslog.recv(&mut buffer) {
             let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
             let (priority, rest) = text.split_once('>').unwrap();
-            lines.push(format!("{priority}> {}", rest.split_once("ucarp[7]: ").unwrap().1));
+            lines.push(format!(
+                "{priority}> {}",
+                rest.split_once("ucarp[7]: ").unwrap().1
+            ));
         }
         lines
     }
@@ -321,7 +404,12 @@ mod tests {
     fn what_ucarp_has_no_words_for_is_said_all_the_same() {
         let log = || {
             error!(code = 5, "Something failed");
-            info!(state = "init", interface = "eth0", vhid = 42, "Reports its state");
+            info!(
+                state = "init",
+                interface = "eth0",
+                vhid = 42,
+                "Reports its state"
+            );
             info!(script = "/up eth0 10.0.0.1", "Runs a script");
             debug!("Detail");
             warn!(target: "zbus", "Not ours");
@@ -332,13 +420,25 @@ mod tests {
             "<28> [WARNING] Spawning [/up eth0 10.0.0.1]",
         ];
         assert_eq!(heard(false, log), quiet);
-        assert_eq!(heard(true, log).last().map(String::as_str), Some("<31> [DEBUG] Detail"));
+        assert_eq!(
+            heard(true, log).last().map(String::as_str),
+            Some("<31> [DEBUG] Detail")
+        );
     }
 
     #[test]
     fn a_neighbour_with_another_password_does_not_fill_the_log() {
-        let lines = heard(false, || (0..250).for_each(|_| trace!(reason = "digest", "Refused a packet")));
+        let lines = heard(false, || {
+            (0..250).for_each(|_| trace!(reason = "digest", "Refused a packet"))
+        });
         let first = "<28> [WARNING] Bad digest - Check vhid, password and virtual IP address";
-        assert_eq!(lines, [first.to_owned(), format!("{first} (100 times)"), format!("{first} (200 times)")]);
+        assert_eq!(
+            lines,
+            [
+                first.to_owned(),
+                format!("{first} (100 times)"),
+                format!("{first} (200 times)")
+            ]
+        );
     }
 }

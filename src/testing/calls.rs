@@ -90,7 +90,9 @@ impl Arguments {
 
     fn number(&mut self, name: &str) -> Result<u64, String> {
         let given = self.next();
-        given.as_u64().ok_or_else(|| format!("{name} must be a whole number, not {}", word_of(&given)))
+        given
+            .as_u64()
+            .ok_or_else(|| format!("{name} must be a whole number, not {}", word_of(&given)))
     }
 }
 
@@ -125,9 +127,12 @@ struct FaultOptions {
 
 impl TestDesk for Case<'_> {
     async fn call(&mut self, call: TestCall) -> Result<Vec<u8>, String> {
-        let function = usize::try_from(call.function).ok().and_then(|id| TEST_FUNCTIONS.get(id));
+        let function = usize::try_from(call.function)
+            .ok()
+            .and_then(|id| TEST_FUNCTIONS.get(id));
         let function = function.ok_or_else(|| "there is no such function".to_owned())?;
-        let arguments: Vec<Json> = serde_json::from_slice(&call.arguments).map_err(|err| err.to_string())?;
+        let arguments: Vec<Json> =
+            serde_json::from_slice(&call.arguments).map_err(|err| err.to_string())?;
         let arguments = Arguments(arguments.into_iter());
         let place = (call.file, call.line);
         let answered = match function.on {
@@ -137,7 +142,11 @@ impl TestDesk for Case<'_> {
         match answered {
             Ok(json) => serde_json::to_vec(&json).map_err(|err| err.to_string()),
             Err(Wrong::Call(text)) => {
-                let of = if function.on == On::Test { "test." } else { "h:" };
+                let of = if function.on == On::Test {
+                    "test."
+                } else {
+                    "h:"
+                };
                 Err(format!("{of}{}: {text}", function.name))
             }
             Err(Wrong::Expectation(text, mismatch)) => {
@@ -145,10 +154,19 @@ impl TestDesk for Case<'_> {
                 self.fail(&place, text.clone(), mismatch);
                 Err(text)
             }
-            Err(Wrong::History(Lived { wrong: message, history })) => {
+            Err(Wrong::History(Lived {
+                wrong: message,
+                history,
+            })) => {
                 let text = format!("{message}\n{}", history.join("\n"));
                 let (file, line) = place;
-                self.failure.get_or_insert(Failure { file, line, message, history, mismatch: None });
+                self.failure.get_or_insert(Failure {
+                    file,
+                    line,
+                    message,
+                    history,
+                    mismatch: None,
+                });
                 Err(text)
             }
         }
@@ -172,14 +190,24 @@ impl<'a> Case<'a> {
 
     /// Takes note of what is wrong, if it is the first.
     fn fail(&mut self, (file, line): &(String, u32), message: String, mismatch: Option<Mismatch>) {
-        self.failure.get_or_insert(Failure { file: file.clone(), line: *line, message, history: Vec::new(), mismatch });
+        self.failure.get_or_insert(Failure {
+            file: file.clone(),
+            line: *line,
+            message,
+            history: Vec::new(),
+            mismatch,
+        });
     }
 
-    /// The errors of hooks that nobody has expected so far, in words; empty if there is none. Often they are why something else
-    /// is not as expected.
+    /// The errors of hooks that nobody has expected so far, in words; empty if there is none. Often
+    /// they are why something else is not as expected.
     pub(super) fn own_errors(&self) -> String {
-        let all = self.hosts.iter().flat_map(|(node, _)| node.errors().clone());
-        all.map(|(entry, error)| format!("\nthe hook failed in {}: {error}", entry.as_str())).collect()
+        let all = self
+            .hosts
+            .iter()
+            .flat_map(|(node, _)| node.errors().clone());
+        all.map(|(entry, error)| format!("\nthe hook failed in {}: {error}", entry.as_str()))
+            .collect()
     }
 
     /// The case has ended: a hook that failed, and nobody expected it, fails the case.
@@ -193,7 +221,12 @@ impl<'a> Case<'a> {
         }
     }
 
-    async fn test(&mut self, name: &str, mut arguments: Arguments, place: &(String, u32)) -> Answered {
+    async fn test(
+        &mut self,
+        name: &str,
+        mut arguments: Arguments,
+        place: &(String, u32),
+    ) -> Answered {
         match name {
             "host" => {
                 if self.hosts.len() >= HOSTS_MAX {
@@ -209,8 +242,14 @@ impl<'a> Case<'a> {
             }
             "equal" => {
                 let (actual, expected) = (arguments.text("actual")?, arguments.text("expected")?);
-                let note = arguments.optional_text("note")?.map(|note| format!("{note}: ")).unwrap_or_default();
-                Err(Wrong::Expectation(format!("{note}expected {expected}, got {actual}"), None))
+                let note = arguments
+                    .optional_text("note")?
+                    .map(|note| format!("{note}: "))
+                    .unwrap_or_default();
+                Err(Wrong::Expectation(
+                    format!("{note}expected {expected}, got {actual}"),
+                    None,
+                ))
             }
             "print" => {
                 let text = arguments.text("text")?;
@@ -221,7 +260,8 @@ impl<'a> Case<'a> {
                 Ok(Json::Null)
             }
             "faults" => {
-                let found = faults::sweep(self.subject, &arguments.next(), faults::Hopeless::Wrong).await?;
+                let found =
+                    faults::sweep(self.subject, &arguments.next(), faults::Hopeless::Wrong).await?;
                 found.map_or(Ok(Json::Null), |text| Err(Wrong::Expectation(text, None)))
             }
             "histories" => {
@@ -232,7 +272,9 @@ impl<'a> Case<'a> {
                         .as_u64()
                         .and_then(|n| u32::try_from(n).ok())
                         .filter(|n| *n <= histories::RUNS_MAX)
-                        .ok_or_else(|| format!("runs must be a number up to {}", histories::RUNS_MAX))?,
+                        .ok_or_else(|| {
+                            format!("runs must be a number up to {}", histories::RUNS_MAX)
+                        })?,
                 };
                 let found = histories::play(self.subject, &options, self.seed, runs).await?;
                 found.map_or(Ok(Json::Null), |lived| Err(Wrong::History(lived)))
@@ -241,29 +283,58 @@ impl<'a> Case<'a> {
         }
     }
 
-    async fn host(&mut self, name: &str, mut arguments: Arguments, place: &(String, u32)) -> Answered {
+    async fn host(
+        &mut self,
+        name: &str,
+        mut arguments: Arguments,
+        place: &(String, u32),
+    ) -> Answered {
         let number = usize::try_from(arguments.number("the host")?).unwrap_or(usize::MAX);
-        let entry =
-            number.checked_sub(1).and_then(|at| self.hosts.get_mut(at)).ok_or_else(|| "there is no such host".to_owned())?;
+        let entry = number
+            .checked_sub(1)
+            .and_then(|at| self.hosts.get_mut(at))
+            .ok_or_else(|| "there is no such host".to_owned())?;
         let node = Rc::clone(&entry.0);
-        let happens = matches!(name, "become" | "advance" | "stop" | "peer_claim" | "health");
+        let happens = matches!(
+            name,
+            "become" | "advance" | "stop" | "peer_claim" | "health"
+        );
         if happens {
             nobody_failed(&node).map_err(|text| Wrong::Expectation(text, None))?;
             entry.1.clone_from(place);
         }
         match name {
             _ if happens => event(&node, name, arguments).await,
-            "fail" | "hang" | "slow" | "kill" | "heal" | "change" => arrange(&node, name, arguments),
+            "fail" | "hang" | "slow" | "kill" | "heal" | "change" => {
+                arrange(&node, name, arguments)
+            }
             _ if name.starts_with("expect_") => self.expect(&node, name, arguments, place),
             _ => look(&node, name, arguments).await,
         }
     }
 
-    fn expect(&mut self, node: &Node, name: &str, mut arguments: Arguments, place: &(String, u32)) -> Answered {
-        let met = |met: bool, text: String| if met { Ok(Json::Null) } else { Err(Wrong::Expectation(text, None)) };
+    fn expect(
+        &mut self,
+        node: &Node,
+        name: &str,
+        mut arguments: Arguments,
+        place: &(String, u32),
+    ) -> Answered {
+        let met = |met: bool, text: String| {
+            if met {
+                Ok(Json::Null)
+            } else {
+                Err(Wrong::Expectation(text, None))
+            }
+        };
         match name {
             "expect_plan" => {
-                self.compare("expect_plan", lines(&arguments.text("plan")?), node.plan(), place)?;
+                self.compare(
+                    "expect_plan",
+                    lines(&arguments.text("plan")?),
+                    node.plan(),
+                    place,
+                )?;
                 node.record_mut().plan.clear();
                 Ok(Json::Null)
             }
@@ -273,26 +344,44 @@ impl<'a> Case<'a> {
                 }
                 let up = node.own_addresses_up();
                 let mut left = node.left_behind();
-                left.extend(up.iter().map(|address| format!("{address} is up, and this is no master")));
+                left.extend(
+                    up.iter()
+                        .map(|address| format!("{address} is up, and this is no master")),
+                );
                 if node.state() == State::Master {
                     left.insert(0, "it is still master".to_owned());
                 }
-                met(left.is_empty(), format!("not everything is undone: {}", left.join("; ")))
+                met(
+                    left.is_empty(),
+                    format!("not everything is undone: {}", left.join("; ")),
+                )
             }
             "expect_error" => {
                 let text = arguments.optional_text("text")?.unwrap_or_default();
                 let errors = node.take_errors();
-                let shown = |(entry, error): &(EntryPoint, _)| format!("{} failed: {error}", entry.as_str());
+                let shown = |(entry, error): &(EntryPoint, _)| {
+                    format!("{} failed: {error}", entry.as_str())
+                };
                 let all: Vec<String> = errors.iter().map(shown).collect();
-                let found = errors.iter().any(|(_, error)| error.to_string().contains(&text));
-                let got = if all.is_empty() { "no run failed".to_owned() } else { all.join("; ") };
+                let found = errors
+                    .iter()
+                    .any(|(_, error)| error.to_string().contains(&text));
+                let got = if all.is_empty() {
+                    "no run failed".to_owned()
+                } else {
+                    all.join("; ")
+                };
                 met(found, format!("expected a failure with {text:?}: {got}"))
             }
             "expect_denied" => {
                 let text = arguments.optional_text("text")?.unwrap_or_default();
                 let denied = node.record().denied.clone();
                 let found = denied.iter().any(|denied| denied.contains(&text));
-                let got = if denied.is_empty() { "nothing was refused".to_owned() } else { denied.join("; ") };
+                let got = if denied.is_empty() {
+                    "nothing was refused".to_owned()
+                } else {
+                    denied.join("; ")
+                };
                 if found {
                     // The refusal is what the run failed of, unless the hook caught it.
                     node.take_errors();
@@ -305,8 +394,10 @@ impl<'a> Case<'a> {
                 let found = log.iter().any(|line| line.contains(&text));
                 met(
                     found,
-                    format!("no line of the log has {text:?}; it is: {}", if log.is_empty() { "empty" } else { "" })
-                        + &log.join(" | "),
+                    format!(
+                        "no line of the log has {text:?}; it is: {}",
+                        if log.is_empty() { "empty" } else { "" }
+                    ) + &log.join(" | "),
                 )
             }
             "expect_state" => {
@@ -318,30 +409,58 @@ impl<'a> Case<'a> {
         }
     }
 
-    fn compare(&mut self, function: &'static str, expected: Vec<String>, actual: Vec<String>, place: &(String, u32)) -> Answered {
+    fn compare(
+        &mut self,
+        function: &'static str,
+        expected: Vec<String>,
+        actual: Vec<String>,
+        place: &(String, u32),
+    ) -> Answered {
         if expected == actual {
             return Ok(Json::Null);
         }
-        let mismatch = Mismatch { function, expected, actual };
+        let mismatch = Mismatch {
+            function,
+            expected,
+            actual,
+        };
         if self.update {
-            self.updates.push(Update { file: place.0.clone(), line: place.1, mismatch });
+            self.updates.push(Update {
+                file: place.0.clone(),
+                line: place.1,
+                mismatch,
+            });
             return Ok(Json::Null);
         }
-        let what = if function == "expect_plan" { "the plan differs" } else { "what was undone differs" };
+        let what = if function == "expect_plan" {
+            "the plan differs"
+        } else {
+            "what was undone differs"
+        };
         Err(Wrong::Expectation(what.to_owned(), Some(mismatch)))
     }
 }
 
 /// Lines with something in them, without what is around, in the words that are compared.
 fn lines(text: &str) -> Vec<String> {
-    text.lines().map(str::trim).filter(|line| !line.is_empty()).map(canonical).collect()
+    text.lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .map(canonical)
+        .collect()
 }
 
 /// A route may be written in any way that `test.host` takes as well.
 fn canonical(line: &str) -> String {
     let of_route = || {
-        let (verb, rest) = line.split_once(' ').filter(|(verb, _)| matches!(*verb, "route.replace" | "route.delete"))?;
-        let (words, came) = rest.split_once(" (").map_or((rest, String::new()), |(words, came)| (words, format!(" ({came}")));
+        let (verb, rest) = line
+            .split_once(' ')
+            .filter(|(verb, _)| matches!(*verb, "route.replace" | "route.delete"))?;
+        let (words, came) = rest
+            .split_once(" (")
+            .map_or((rest, String::new()), |(words, came)| {
+                (words, format!(" ({came}"))
+            });
         let route = super::spec::route(words).ok()?;
         Some(format!("{verb} {route}{came}"))
     };
@@ -351,8 +470,13 @@ fn canonical(line: &str) -> String {
 /// An event may only follow when nothing has failed unexpectedly.
 fn nobody_failed(node: &Node) -> Result<(), String> {
     let errors = node.take_errors();
-    let Some((entry, error)) = errors.first() else { return Ok(()) };
-    Err(format!("{} failed, and no expect_error said so: {error}", entry.as_str()))
+    let Some((entry, error)) = errors.first() else {
+        return Ok(());
+    };
+    Err(format!(
+        "{} failed, and no expect_error said so: {error}",
+        entry.as_str()
+    ))
 }
 
 async fn event(node: &Rc<Node>, name: &str, mut arguments: Arguments) -> Answered {
@@ -360,12 +484,20 @@ async fn event(node: &Rc<Node>, name: &str, mut arguments: Arguments) -> Answere
         "become" => {
             let role = arguments.text("role")?;
             let options = arguments.next();
-            let options: EventOptions = options_of(&options, &["cause", "peer", "initial", "missed", "wait"])?;
+            let options: EventOptions =
+                options_of(&options, &["cause", "peer", "initial", "missed", "wait"])?;
             let (happening, usual) = match role.as_str() {
-                "master" => (Happening::Master, Cause::MasterDown { silent: Duration::from_secs(3) }),
+                "master" => (
+                    Happening::Master,
+                    Cause::MasterDown {
+                        silent: Duration::from_secs(3),
+                    },
+                ),
                 "backup" if node.state() == State::Init => (Happening::Backup, Cause::Startup),
                 "backup" => (Happening::Backup, Cause::BetterMaster),
-                other => return Err(format!("{other:?} is neither \"master\" nor \"backup\"").into()),
+                other => {
+                    return Err(format!("{other:?} is neither \"master\" nor \"backup\"").into());
+                }
             };
             let cause = options.cause.map_or(Ok(usual), |word| cause(&word))?;
             let first = role == "backup" && node.state() == State::Init;
@@ -375,17 +507,31 @@ async fn event(node: &Rc<Node>, name: &str, mut arguments: Arguments) -> Answere
                 missed: options.missed,
                 ..Told::by(&cause)
             };
-            node.happen(happening, told, options.wait.unwrap_or(true)).await;
+            node.happen(happening, told, options.wait.unwrap_or(true))
+                .await;
         }
         "advance" => node.advance(time(&arguments.next())?).await,
-        "stop" => node.happen(Happening::Stop, Told::by(&Cause::Shutdown), true).await,
+        "stop" => {
+            node.happen(Happening::Stop, Told::by(&Cause::Shutdown), true)
+                .await
+        }
         "peer_claim" => {
             let peer = arguments.optional_text("peer")?;
-            let peer = peer.map(|text| text.parse().map_err(|_| format!("{text:?} is no address"))).transpose()?;
+            let peer = peer
+                .map(|text| text.parse().map_err(|_| format!("{text:?} is no address")))
+                .transpose()?;
             if node.state() != State::Master {
                 return Err("only a master hears a worse master".to_owned().into());
             }
-            node.happen(Happening::PeerClaim, Told { peer, ..Told::by(&Cause::Startup) }, true).await;
+            node.happen(
+                Happening::PeerClaim,
+                Told {
+                    peer,
+                    ..Told::by(&Cause::Startup)
+                },
+                true,
+            )
+            .await;
         }
         _ => {
             if let Ok((demotion, reason)) = node.health().await {
@@ -413,8 +559,13 @@ fn arrange(node: &Node, name: &str, mut arguments: Arguments) -> Answered {
             let effect = arguments.text("effect")?;
             let happens = match name {
                 "fail" => {
-                    let message = arguments.optional_text("message")?.unwrap_or_else(|| "the test lets it fail".to_owned());
-                    Happens::Fails(HostError { message, errno: None })
+                    let message = arguments
+                        .optional_text("message")?
+                        .unwrap_or_else(|| "the test lets it fail".to_owned());
+                    Happens::Fails(HostError {
+                        message,
+                        errno: None,
+                    })
                 }
                 "slow" => Happens::Takes(time(&arguments.next())?),
                 "hang" => Happens::Hangs,
@@ -426,11 +577,19 @@ fn arrange(node: &Node, name: &str, mut arguments: Arguments) -> Answered {
     let options = arguments.next();
     let options: FaultOptions = options_of(&options, &["times", "after"])?;
     let (effect, happens) = happens;
-    host.trouble(Trouble { effect, happens, after: options.after, times: options.times.unwrap_or(u32::MAX) });
+    host.trouble(Trouble {
+        effect,
+        happens,
+        after: options.after,
+        times: options.times.unwrap_or(u32::MAX),
+    });
     Ok(Json::Null)
 }
 
-fn options_of<T: Default + for<'d> Deserialize<'d>>(json: &Json, keys: &[&str]) -> Result<T, String> {
+fn options_of<T: Default + for<'d> Deserialize<'d>>(
+    json: &Json,
+    keys: &[&str],
+) -> Result<T, String> {
     if json.is_null() {
         return Ok(T::default());
     }
@@ -443,14 +602,18 @@ fn cause(word: &str) -> Result<Cause, String> {
     let reason = String::new;
     let all = [
         Cause::Startup,
-        Cause::MasterDown { silent: Duration::from_secs(3) },
+        Cause::MasterDown {
+            silent: Duration::from_secs(3),
+        },
         Cause::Preempt,
         Cause::MasterLeaving,
         Cause::PeerDemoted,
         Cause::BetterMaster,
         Cause::Tie,
         Cause::LinkDown,
-        Cause::Late { by: Duration::from_secs(1) },
+        Cause::Late {
+            by: Duration::from_secs(1),
+        },
         Cause::HookFailed { reason: reason() },
         Cause::Resigned { reason: reason() },
         Cause::AddressFailed { reason: reason() },
@@ -470,29 +633,57 @@ async fn look(node: &Node, name: &str, mut arguments: Arguments) -> Answered {
     let host = node.trial().host();
     let file = |path: String| {
         let value = host.value(&Resource::File { path });
-        value.content().map_or(Json::Null, |content| Json::from(String::from_utf8_lossy(content)))
+        value.content().map_or(Json::Null, |content| {
+            Json::from(String::from_utf8_lossy(content))
+        })
     };
     Ok(match name {
         "state" => json!(node.state().as_str()),
         "hostname" => json!(host.value(&Resource::Hostname).to_string()),
-        "sysctl" => json!(host.value(&Resource::Sysctl { key: arguments.text("key")? }).to_string()),
+        "sysctl" => json!(
+            host.value(&Resource::Sysctl {
+                key: arguments.text("key")?
+            })
+            .to_string()
+        ),
         "file" => file(arguments.text("path")?),
-        "service" => match host.answer(&Query::ServiceStatus { unit: arguments.text("unit")? }, LIMIT).await {
+        "service" => match host
+            .answer(
+                &Query::ServiceStatus {
+                    unit: arguments.text("unit")?,
+                },
+                LIMIT,
+            )
+            .await
+        {
             Ok(Reply::Unit(state)) => json!(state.as_str()),
             _ => Json::Null,
         },
         "addresses" => {
             let dev = arguments.optional_text("dev")?;
-            let dev = dev.map_or(Ok(node.spec().interface.clone()), |dev| dev.parse().map_err(|e| format!("{dev:?}: {e}")))?;
-            match host.answer(&Query::Addresses { dev: Some(dev) }, LIMIT).await {
-                Ok(Reply::Addresses(found)) => found.iter().map(|(_, address)| address.to_string()).collect(),
+            let dev = dev.map_or(Ok(node.spec().interface.clone()), |dev| {
+                dev.parse().map_err(|e| format!("{dev:?}: {e}"))
+            })?;
+            match host
+                .answer(&Query::Addresses { dev: Some(dev) }, LIMIT)
+                .await
+            {
+                Ok(Reply::Addresses(found)) => found
+                    .iter()
+                    .map(|(_, address)| address.to_string())
+                    .collect(),
                 _ => Json::Null,
             }
         }
         "routes" => {
             let table = match arguments.next() {
                 Json::Null => None,
-                given => Some(given.as_u64().and_then(|n| u32::try_from(n).ok()).ok_or("table must be a number".to_owned())?),
+                given => Some(
+                    given
+                        .as_u64()
+                        .and_then(|n| u32::try_from(n).ok())
+                        .ok_or("table must be a number".to_owned())?,
+                ),
             };
             match host.answer(&Query::Routes { table }, LIMIT).await {
                 Ok(Reply::Routes(routes)) => routes.iter().map(ToString::to_string).collect(),
@@ -500,7 +691,13 @@ async fn look(node: &Node, name: &str, mut arguments: Arguments) -> Answered {
             }
         }
         "rules" => {
-            let rule = |resource: &Resource| if let Resource::Rule(rule) = resource { Some(rule.to_string()) } else { None };
+            let rule = |resource: &Resource| {
+                if let Resource::Rule(rule) = resource {
+                    Some(rule.to_string())
+                } else {
+                    None
+                }
+            };
             host.values().keys().filter_map(rule).collect()
         }
         "link" => {
@@ -521,7 +718,9 @@ async fn look(node: &Node, name: &str, mut arguments: Arguments) -> Answered {
         "demotion" => json!(node.record().demotion),
         "stored" => {
             let bytes = node.trial().stored(&arguments.text("key")?);
-            bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
+            bytes
+                .and_then(|bytes| serde_json::from_slice(&bytes).ok())
+                .unwrap_or_default()
         }
         "now" => json!(node.clock().now().as_secs_f64()),
         _ => return Err(format!("there is no {name}").into()),

@@ -1,4 +1,5 @@
-//! Answers what the hook under test asks: through the real gate, on the host in memory, in virtual time.
+//! Answers what the hook under test asks: through the real gate, on the host in memory, in virtual
+//! time.
 
 use std::future::pending;
 use std::time::Duration;
@@ -26,8 +27,17 @@ pub(super) struct NodeDesk<'a> {
 
 impl Desk for NodeDesk<'_> {
     async fn ask(&mut self, ask: Ask) -> Answer {
-        if let Ask::Log { level, message, fields } = ask {
-            self.node.log(LogLine { level, message, fields: fields.into_iter().collect() });
+        if let Ask::Log {
+            level,
+            message,
+            fields,
+        } = ask
+        {
+            self.node.log(LogLine {
+                level,
+                message,
+                fields: fields.into_iter().collect(),
+            });
             return Answer::Done;
         }
         if self.left().is_zero() {
@@ -55,21 +65,30 @@ impl NodeDesk<'_> {
     async fn answer(&mut self, ask: Ask) -> Result<Answer, AskError> {
         let node = self.node;
         match ask {
-            Ask::Effect { effect, keep, wait_ms } => self.effect(effect, keep, wait_ms).await,
+            Ask::Effect {
+                effect,
+                keep,
+                wait_ms,
+            } => self.effect(effect, keep, wait_ms).await,
             Ask::Query(Query::CarpState) => {
                 node.subject().note_call("carp.state");
                 Ok(Answer::Reply(Reply::State(node.state())))
             }
             Ask::Query(query) => {
                 node.subject().note_call(first_word(&query.to_string()));
-                let result = node.trial().ask(Ask::Query(query.clone()), self.entry, self.left()).await;
+                let result = node
+                    .trial()
+                    .ask(Ask::Query(query.clone()), self.entry, self.left())
+                    .await;
                 if let Err(AskError::Denied(_)) = result {
                     node.note_refused(Refused::Query(query));
                 }
                 result
             }
             Ask::Sleep { ms } => {
-                node.clock().sleep(Duration::from_millis(ms).min(self.left())).await;
+                node.clock()
+                    .sleep(Duration::from_millis(ms).min(self.left()))
+                    .await;
                 Ok(Answer::Done)
             }
             other @ (Ask::Log { .. } | Ask::StateGet { .. } | Ask::StateSet { .. }) => {
@@ -78,17 +97,29 @@ impl NodeDesk<'_> {
         }
     }
 
-    async fn effect(&self, effect: Effect, keep: bool, wait_ms: Option<u64>) -> Result<Answer, AskError> {
+    async fn effect(
+        &self,
+        effect: Effect,
+        keep: bool,
+        wait_ms: Option<u64>,
+    ) -> Result<Answer, AskError> {
         let node = self.node;
         node.subject().note_call(first_word(&effect.to_string()));
         let at = node.record().plan.len();
-        node.record_mut().plan.push(Asked { effect: effect.clone(), came: Came::Open });
+        node.record_mut().plan.push(Asked {
+            effect: effect.clone(),
+            came: Came::Open,
+        });
         if node.trial().host().kills(&effect) {
             node.subject().kill(self.runner);
             // The end of the process ends the run.
             return pending().await;
         }
-        let ask = Ask::Effect { effect: effect.clone(), keep, wait_ms };
+        let ask = Ask::Effect {
+            effect: effect.clone(),
+            keep,
+            wait_ms,
+        };
         let result = node.trial().ask(ask, self.entry, self.left()).await;
         let mut record = node.record_mut();
         let came = match &result {
@@ -113,7 +144,9 @@ impl NodeDesk<'_> {
                     node.overtake();
                 }
                 effect => {
-                    if let Some((resource, value)) = effect.assigns().filter(|_| keep || !self.entry.scoped()) {
+                    if let Some((resource, value)) =
+                        effect.assigns().filter(|_| keep || !self.entry.scoped())
+                    {
                         record.lasting.insert(resource, value);
                     }
                 }

@@ -1,5 +1,5 @@
-//! Every effect of a change of state fails once, hangs once, and has the runner killed under it once: all is done, or all is
-//! undone.
+//! Every effect of a change of state fails once, hangs once, and has the runner killed under it
+//! once: all is done, or all is undone.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -45,30 +45,52 @@ impl Fault {
             Happens::Hangs | Happens::Takes(_) => "hangs",
             Happens::Kills => "finds the runner killed",
         };
-        format!("becoming {role}, when effect {} ({}) {what}", self.at + 1, self.effect)
+        format!(
+            "becoming {role}, when effect {} ({}) {what}",
+            self.at + 1,
+            self.effect
+        )
     }
 }
 
 /// Every fault of these effects.
 fn faults(effects: &[String]) -> Vec<Fault> {
-    let fails = || Happens::Fails(HostError { message: "a fault of the test".to_owned(), errno: None });
+    let fails = || {
+        Happens::Fails(HostError {
+            message: "a fault of the test".to_owned(),
+            errno: None,
+        })
+    };
     let mut all = Vec::new();
     for (at, effect) in effects.iter().enumerate() {
-        let before = effects.iter().take(at).filter(|earlier| *earlier == effect).count();
+        let before = effects
+            .iter()
+            .take(at)
+            .filter(|earlier| *earlier == effect)
+            .count();
         for happens in [fails(), Happens::Hangs, Happens::Kills] {
             let after = u32::try_from(before).unwrap_or(u32::MAX);
-            all.push(Fault { at, effect: effect.clone(), after, happens });
+            all.push(Fault {
+                at,
+                effect: effect.clone(),
+                after,
+                happens,
+            });
         }
     }
     all
 }
 
-/// Sweeps both changes of state. What is wrong, if anything. `if_hopeless`: what to make of a hook that
-/// fails on such a host by itself.
+/// Sweeps both changes of state. What is wrong, if anything. `if_hopeless`: what to make of a hook
+/// that fails on such a host by itself.
 ///
 /// # Errors
 /// The options make no sense.
-pub(super) async fn sweep(subject: &Rc<Subject>, options: &Json, if_hopeless: Hopeless) -> Result<Option<String>, String> {
+pub(super) async fn sweep(
+    subject: &Rc<Subject>,
+    options: &Json,
+    if_hopeless: Hopeless,
+) -> Result<Option<String>, String> {
     let node = || Node::new(subject, Spec::read(options)?);
     let calm = match Calm::see(&node()?).await {
         Ok(calm) => calm,
@@ -104,7 +126,12 @@ impl Calm {
         master(node).await;
         well(node, "becoming master without a fault")?;
         let done = |node: &Node| -> Vec<String> {
-            node.record().plan.iter().filter(|asked| asked.came == Came::Done).map(|asked| asked.effect.to_string()).collect()
+            node.record()
+                .plan
+                .iter()
+                .filter(|asked| asked.came == Came::Done)
+                .map(|asked| asked.effect.to_string())
+                .collect()
         };
         let up = done(node);
         let as_master = node.trial().host().values();
@@ -112,30 +139,56 @@ impl Calm {
         well(node, "becoming backup without a fault")?;
         let mut down = done(node);
         down.extend(node.record().undone.iter().cloned());
-        Ok(Self { up, down, master: as_master, backup: node.trial().host().values() })
+        Ok(Self {
+            up,
+            down,
+            master: as_master,
+            backup: node.trial().host().values(),
+        })
     }
 }
 
 async fn master(node: &Rc<Node>) {
-    node.happen(Happening::Master, Told::by(&Cause::MasterDown { silent: Duration::from_secs(3) }), true).await;
+    node.happen(
+        Happening::Master,
+        Told::by(&Cause::MasterDown {
+            silent: Duration::from_secs(3),
+        }),
+        true,
+    )
+    .await;
 }
 
 async fn backup(node: &Rc<Node>) {
-    node.happen(Happening::Backup, Told::by(&Cause::BetterMaster), true).await;
+    node.happen(Happening::Backup, Told::by(&Cause::BetterMaster), true)
+        .await;
 }
 
 fn well(node: &Node, when: &str) -> Result<(), String> {
     let errors = node.take_errors();
-    let Some((entry, error)) = errors.first() else { return Ok(()) };
+    let Some((entry, error)) = errors.first() else {
+        return Ok(());
+    };
     Err(format!("{when}: {} failed: {error}", entry.as_str()))
 }
 
 fn strike(node: &Node, fault: &Fault) {
-    let Fault { effect, after, happens, .. } = fault;
-    node.trial().host().trouble(Trouble { effect: effect.clone(), happens: happens.clone(), after: *after, times: 1 });
+    let Fault {
+        effect,
+        after,
+        happens,
+        ..
+    } = fault;
+    node.trial().host().trouble(Trouble {
+        effect: effect.clone(),
+        happens: happens.clone(),
+        after: *after,
+        times: 1,
+    });
 }
 
-/// Becomes master under a fault: it is, with everything done, or it is not, with everything undone. Then once more without.
+/// Becomes master under a fault: it is, with everything done, or it is not, with everything undone.
+/// Then once more without.
 async fn rise(node: &Rc<Node>, fault: &Fault, calm: &Calm) -> Result<(), String> {
     strike(node, fault);
     master(node).await;
@@ -143,15 +196,22 @@ async fn rise(node: &Rc<Node>, fault: &Fault, calm: &Calm) -> Result<(), String>
         calms_down(node).await?;
         let left = node.left_behind();
         if !left.is_empty() {
-            return Err(format!("it is no longer master, and not everything is undone: {}", left.join("; ")));
+            return Err(format!(
+                "it is no longer master, and not everything is undone: {}",
+                left.join("; ")
+            ));
         }
     } else {
-        // The hook took the fault into account: what the effect would have set may differ, and nothing else.
+        // The hook took the fault into account: what the effect would have set may differ, and
+        // nothing else.
         let different = differing(node, &calm.master);
         let excused = |line: &&String| !is_about(node, fault, line);
         let missing: Vec<_> = different.iter().filter(excused).cloned().collect();
         if !missing.is_empty() {
-            return Err(format!("the hook ended well, and not everything is done: {}", missing.join("; ")));
+            return Err(format!(
+                "the hook ended well, and not everything is done: {}",
+                missing.join("; ")
+            ));
         }
     }
     free(node)?;
@@ -182,8 +242,13 @@ async fn calms_down(node: &Node) -> Result<(), String> {
     node.take_errors();
     node.advance(LONG).await;
     let errors = node.take_errors();
-    let Some((entry, error)) = errors.last() else { return Ok(()) };
-    Err(format!("{} does not end well any more: {error}", entry.as_str()))
+    let Some((entry, error)) = errors.last() else {
+        return Ok(());
+    };
+    Err(format!(
+        "{} does not end well any more: {error}",
+        entry.as_str()
+    ))
 }
 
 /// The host is as after a calm mastership.
@@ -194,14 +259,23 @@ fn ended(node: &Node, calm: &Calm) -> Result<(), String> {
         return Err(format!("not everything is undone: {}", left.join("; ")));
     }
     let different = differing(node, &calm.backup);
-    if different.is_empty() { Ok(()) } else { Err(format!("it did not end as without the fault: {}", different.join("; "))) }
+    if different.is_empty() {
+        Ok(())
+    } else {
+        Err(format!(
+            "it did not end as without the fault: {}",
+            different.join("; ")
+        ))
+    }
 }
 
 /// No backup has an address.
 fn free(node: &Node) -> Result<(), String> {
     let up = node.own_addresses_up();
     match up.first() {
-        Some(address) if node.state() != State::Master => Err(format!("{address} is up on a backup")),
+        Some(address) if node.state() != State::Master => {
+            Err(format!("{address} is up on a backup"))
+        }
         _ => Ok(()),
     }
 }
@@ -209,15 +283,31 @@ fn free(node: &Node) -> Result<(), String> {
 /// The values that are not these, in words.
 fn differing(node: &Node, wanted: &BTreeMap<Resource, Value>) -> Vec<String> {
     let now = node.trial().host().values();
-    let words = |value: Option<&Value>| value.map_or_else(|| "absent".to_owned(), ToString::to_string);
+    let words =
+        |value: Option<&Value>| value.map_or_else(|| "absent".to_owned(), ToString::to_string);
     let resources: std::collections::BTreeSet<_> = wanted.keys().chain(now.keys()).collect();
-    let different = resources.into_iter().filter(|resource| now.get(resource) != wanted.get(resource));
-    different.map(|resource| format!("{resource} is {}, not {}", words(now.get(resource)), words(wanted.get(resource)))).collect()
+    let different = resources
+        .into_iter()
+        .filter(|resource| now.get(resource) != wanted.get(resource));
+    different
+        .map(|resource| {
+            format!(
+                "{resource} is {}, not {}",
+                words(now.get(resource)),
+                words(wanted.get(resource))
+            )
+        })
+        .collect()
 }
 
 /// Does a line of [`differing`] speak of what the fault's effect would have set?
 fn is_about(node: &Node, fault: &Fault, line: &str) -> bool {
     let effects = node.record();
-    let asked = effects.plan.iter().find(|asked| asked.effect.to_string() == fault.effect);
-    asked.and_then(|asked| asked.effect.assigns()).is_some_and(|(resource, _)| line.starts_with(&format!("{resource} is ")))
+    let asked = effects
+        .plan
+        .iter()
+        .find(|asked| asked.effect.to_string() == fault.effect);
+    asked
+        .and_then(|asked| asked.effect.assigns())
+        .is_some_and(|(resource, _)| line.starts_with(&format!("{resource} is ")))
 }

@@ -1,4 +1,5 @@
-//! Random histories, each from a seed: whatever happens, no backup has an address, and in the end everything is undone.
+//! Random histories, each from a seed: whatever happens, no backup has an address, and in the end
+//! everything is undone.
 
 use std::fmt;
 use std::rc::Rc;
@@ -61,17 +62,29 @@ impl fmt::Display for Step {
         match self {
             Self::Become { master, wait } => {
                 let wait = if *wait { "" } else { ", { wait = false }" };
-                write!(f, "h:become({:?}{wait})", if *master { "master" } else { "backup" })
+                write!(
+                    f,
+                    "h:become({:?}{wait})",
+                    if *master { "master" } else { "backup" }
+                )
             }
             Self::Advance(time) => write!(f, "h:advance({})", time.as_secs_f64()),
-            Self::Trouble(Trouble { effect, happens, after, times }) => {
+            Self::Trouble(Trouble {
+                effect,
+                happens,
+                after,
+                times,
+            }) => {
                 let (verb, more) = match happens {
                     Happens::Fails(_) => ("fail", ", nil".to_owned()),
                     Happens::Hangs => ("hang", String::new()),
                     Happens::Takes(time) => ("slow", format!(", {}", time.as_secs_f64())),
                     Happens::Kills => ("kill", String::new()),
                 };
-                write!(f, "h:{verb}({effect:?}{more}, {{ after = {after}, times = {times} }})")
+                write!(
+                    f,
+                    "h:{verb}({effect:?}{more}, {{ after = {after}, times = {times} }})"
+                )
             }
             Self::Rename(name) => write!(f, "h:change({{ hostname = {name:?} }})"),
             Self::Heal => f.write_str("h:heal()"),
@@ -92,7 +105,12 @@ pub(super) struct Lived {
 ///
 /// # Errors
 /// The options make no sense.
-pub(super) async fn play(subject: &Rc<Subject>, options: &Json, seed: u64, runs: u32) -> Result<Option<Lived>, String> {
+pub(super) async fn play(
+    subject: &Rc<Subject>,
+    options: &Json,
+    seed: u64,
+    runs: u32,
+) -> Result<Option<Lived>, String> {
     let spec = Spec::read(options)?;
     let effects = effects(subject, &spec).await?;
     for run in 0..runs {
@@ -102,7 +120,11 @@ pub(super) async fn play(subject: &Rc<Subject>, options: &Json, seed: u64, runs:
             let (steps, wrong) = shorten(subject, &spec, steps, first).await?;
             let mut history = vec![format!("after this history (seed {seed}, history {run}):")];
             history.extend(steps.iter().map(|step| format!("  {step}")));
-            let end = ["h:heal()".to_owned(), "h:become(\"backup\")".to_owned(), format!("h:advance({})", LONG.as_secs())];
+            let end = [
+                "h:heal()".to_owned(),
+                "h:become(\"backup\")".to_owned(),
+                format!("h:advance({})", LONG.as_secs()),
+            ];
             history.extend(end.map(|step| format!("  {step}")));
             return Ok(Some(Lived { wrong, history }));
         }
@@ -117,7 +139,12 @@ async fn effects(subject: &Rc<Subject>, spec: &Spec) -> Result<Vec<String>, Stri
     for master in [true, false] {
         change(&node, master, true).await;
         node.take_errors();
-        effects.extend(node.record().plan.iter().map(|asked| asked.effect.to_string()));
+        effects.extend(
+            node.record()
+                .plan
+                .iter()
+                .map(|asked| asked.effect.to_string()),
+        );
         effects.extend(node.record().undone.iter().cloned());
     }
     effects.dedup();
@@ -126,7 +153,12 @@ async fn effects(subject: &Rc<Subject>, spec: &Spec) -> Result<Vec<String>, Stri
 
 async fn change(node: &Rc<Node>, master: bool, wait: bool) {
     let (happening, cause) = if master {
-        (Happening::Master, Cause::MasterDown { silent: Duration::from_secs(3) })
+        (
+            Happening::Master,
+            Cause::MasterDown {
+                silent: Duration::from_secs(3),
+            },
+        )
     } else {
         (Happening::Backup, Cause::BetterMaster)
     };
@@ -137,7 +169,10 @@ fn history(random: &mut Random, effects: &[String]) -> Vec<Step> {
     let steps = 2 + random.below(STEPS - 1);
     (0..steps)
         .map(|_| match random.below(10) {
-            0..=3 => Step::Become { master: random.below(2) == 0, wait: random.below(3) > 0 },
+            0..=3 => Step::Become {
+                master: random.below(2) == 0,
+                wait: random.below(3) > 0,
+            },
             4 | 5 => {
                 let most = 1 << (4 + random.below(13));
                 Step::Advance(Duration::from_millis(random.below(most)))
@@ -155,14 +190,29 @@ fn trouble(random: &mut Random, effects: &[String]) -> Option<Step> {
         0 => Happens::Hangs,
         1 => Happens::Takes(Duration::from_millis(random.below(20_000))),
         2 => Happens::Kills,
-        _ => Happens::Fails(HostError { message: "a fault of the test".to_owned(), errno: None }),
+        _ => Happens::Fails(HostError {
+            message: "a fault of the test".to_owned(),
+            errno: None,
+        }),
     };
-    let (after, times) = (u32::try_from(random.below(3)).ok()?, u32::try_from(1 + random.below(3)).ok()?);
-    Some(Step::Trouble(Trouble { effect, happens, after, times }))
+    let (after, times) = (
+        u32::try_from(random.below(3)).ok()?,
+        u32::try_from(1 + random.below(3)).ok()?,
+    );
+    Some(Step::Trouble(Trouble {
+        effect,
+        happens,
+        after,
+        times,
+    }))
 }
 
 /// Plays one history. What went wrong, as the inner result.
-async fn live(subject: &Rc<Subject>, spec: &Spec, steps: &[Step]) -> Result<Result<(), String>, String> {
+async fn live(
+    subject: &Rc<Subject>,
+    spec: &Spec,
+    steps: &[Step],
+) -> Result<Result<(), String>, String> {
     let node = Node::new(subject, spec.clone())?;
     for step in steps {
         match step {
@@ -188,7 +238,10 @@ async fn live(subject: &Rc<Subject>, spec: &Spec, steps: &[Step]) -> Result<Resu
     let left = node.left_behind();
     Ok(match errors.last() {
         _ if !left.is_empty() => Err(format!("not everything is undone: {}", left.join("; "))),
-        Some((entry, error)) if !is_fault(error) => Err(format!("{} failed without a fault: {error}", entry.as_str())),
+        Some((entry, error)) if !is_fault(error) => Err(format!(
+            "{} failed without a fault: {error}",
+            entry.as_str()
+        )),
         _ => free(&node),
     })
 }
@@ -197,7 +250,9 @@ async fn live(subject: &Rc<Subject>, spec: &Spec, steps: &[Step]) -> Result<Resu
 fn is_fault(error: &crate::hooks::HookError) -> bool {
     use crate::hooks::HookError;
     match error {
-        HookError::Raised { message, .. } => message.contains("a fault of the test") || message.contains("did not end within"),
+        HookError::Raised { message, .. } => {
+            message.contains("a fault of the test") || message.contains("did not end within")
+        }
         HookError::TimedOut(_) | HookError::RunnerDied(_) | HookError::Superseded => true,
         HookError::OutOfMemory(_) => false,
     }
@@ -205,7 +260,9 @@ fn is_fault(error: &crate::hooks::HookError) -> bool {
 
 fn free(node: &Node) -> Result<(), String> {
     match node.own_addresses_up().first() {
-        Some(address) if node.state() != State::Master => Err(format!("{address} is up, and this is no master")),
+        Some(address) if node.state() != State::Master => {
+            Err(format!("{address} is up, and this is no master"))
+        }
         _ => Ok(()),
     }
 }
@@ -240,10 +297,21 @@ mod tests {
         assert_eq!(made(7), made(7));
         assert_ne!(made(7), made(8));
         let all: Vec<Step> = (0..200).flat_map(made).collect();
-        for wanted in
-            ["h:become(\"master\")", "wait = false", "h:advance", "h:heal", "h:kill", "h:hang", "h:slow", "h:fail", "h:change"]
-        {
-            assert!(all.iter().any(|step| step.to_string().contains(wanted)), "{wanted}");
+        for wanted in [
+            "h:become(\"master\")",
+            "wait = false",
+            "h:advance",
+            "h:heal",
+            "h:kill",
+            "h:hang",
+            "h:slow",
+            "h:fail",
+            "h:change",
+        ] {
+            assert!(
+                all.iter().any(|step| step.to_string().contains(wanted)),
+                "{wanted}"
+            );
         }
     }
 }

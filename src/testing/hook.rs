@@ -1,4 +1,5 @@
-//! The hook under test and its runners: warm ones are used again, each run has fresh globals all the same.
+//! The hook under test and its runners: warm ones are used again, each run has fresh globals all
+//! the same.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -49,7 +50,11 @@ impl Subject {
     ///
     /// # Errors
     /// [`LoadError`].
-    pub(super) async fn load(keeper: &Client, mut exam: Exam, coverage: bool) -> Result<Self, LoadError> {
+    pub(super) async fn load(
+        keeper: &Client,
+        mut exam: Exam,
+        coverage: bool,
+    ) -> Result<Self, LoadError> {
         exam.hook = prepare(keeper, exam.hook, &exam.grants, exam.policy).await?;
         let subject = Self {
             keeper: keeper.clone(),
@@ -62,7 +67,10 @@ impl Subject {
             refused: RefCell::default(),
             started: Cell::new(0),
         };
-        let (config, grants) = (subject.exam.hook.config_json.clone(), subject.exam.grants.clone());
+        let (config, grants) = (
+            subject.exam.hook.config_json.clone(),
+            subject.exam.grants.clone(),
+        );
         let first = subject.hire(&config, &grants).await?;
         subject.release(first).await;
         Ok(subject)
@@ -87,7 +95,11 @@ impl Subject {
     ///
     /// # Errors
     /// [`LoadError`].
-    pub(super) async fn hire(&self, config_json: &str, grants: &Grants) -> Result<Hired, LoadError> {
+    pub(super) async fn hire(
+        &self,
+        config_json: &str,
+        grants: &Grants,
+    ) -> Result<Hired, LoadError> {
         let mut source: HookSource = self.exam.hook.clone();
         config_json.clone_into(&mut source.config_json);
         let allowed = match &mut source.native {
@@ -98,13 +110,28 @@ impl Subject {
             None => Vec::new(),
         };
         let variant = (source.config_json.clone(), allowed);
-        let warm = self.idle.borrow_mut().get_mut(&variant).and_then(Vec::pop).filter(Runner::is_fit);
+        let warm = self
+            .idle
+            .borrow_mut()
+            .get_mut(&variant)
+            .and_then(Vec::pop)
+            .filter(Runner::is_fit);
         if let Some(runner) = warm {
             return Ok(Hired { runner, variant });
         }
-        let runner = Runner::start(&self.keeper, &source, self.exam.budget, self.exam.policy, self.coverage).await?;
+        let runner = Runner::start(
+            &self.keeper,
+            &source,
+            self.exam.budget,
+            self.exam.policy,
+            self.coverage,
+        )
+        .await?;
         self.started.set(self.started.get() + 1);
-        runner.loaded().entry_points.clone_into(&mut self.entry_points.borrow_mut());
+        runner
+            .loaded()
+            .entry_points
+            .clone_into(&mut self.entry_points.borrow_mut());
         Ok(Hired { runner, variant })
     }
 
@@ -115,9 +142,17 @@ impl Subject {
             let counted = hired.runner.coverage().await;
             self.counted.borrow_mut().insert(hired.runner.id(), counted);
         }
-        let full = self.idle.borrow().get(&hired.variant).is_some_and(|idle| idle.len() >= IDLE_MAX);
+        let full = self
+            .idle
+            .borrow()
+            .get(&hired.variant)
+            .is_some_and(|idle| idle.len() >= IDLE_MAX);
         if hired.runner.is_fit() && !full {
-            self.idle.borrow_mut().entry(hired.variant).or_default().push(hired.runner);
+            self.idle
+                .borrow_mut()
+                .entry(hired.variant)
+                .or_default()
+                .push(hired.runner);
         }
     }
 

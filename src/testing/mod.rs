@@ -1,12 +1,13 @@
-//! Tests of hooks (`carpd test`, `reload = "tested"`): a test file plays a hook on a host that exists only in memory, on a
-//! virtual clock, through the real gate and the real runner.
+//! Tests of hooks (`carpd test`, `reload = "tested"`): a test file plays a hook on a host that
+//! exists only in memory, on a virtual clock, through the real gate and the real runner.
 //!
 //! ```text
 //! test file (Luau, in a runner) -> calls (hosts, events, expectations) -> node (what the daemon does, in its order)
 //!   -> hook (the hook's runners) <-> desk (gate, ledger, host in memory)
 //! ```
-//! Whoever wants a hook to pass its test before it is used calls [`examine`] with a keeper's [`Client`]. The engine stands
-//! below this module: it is given `examine` as a function when it starts.
+//! Whoever wants a hook to pass its test before it is used calls [`examine`] with a keeper's
+//! [`Client`]. The engine stands below this module: it is given `examine` as a function when it
+//! starts.
 
 mod calls;
 mod desk;
@@ -32,9 +33,9 @@ pub const SEED: u64 = 1;
 
 /// Runs every case of a test file against a hook, in runners that `keeper` starts.
 ///
-/// Hostile bytes on either side end in a fault: nothing here runs longer than [`Exam::limit`], and nothing of what the
-/// hook does reaches this machine or the log. Needs a tokio runtime with I/O and time, inside a `LocalSet`, on one thread.
-/// When the future is dropped its runners are killed.
+/// Hostile bytes on either side end in a fault: nothing here runs longer than [`Exam::limit`], and
+/// nothing of what the hook does reaches this machine or the log. Needs a tokio runtime with I/O
+/// and time, inside a `LocalSet`, on one thread. When the future is dropped its runners are killed.
 pub async fn examine(keeper: &Client, exam: Exam) -> Verdict {
     run(keeper, exam, &Choice::default()).await.0.verdict()
 }

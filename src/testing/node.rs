@@ -1,5 +1,5 @@
-//! One virtual host with the hook under test, on a host in memory: what the daemon does around a change of state, in the
-//! same order, in virtual time.
+//! One virtual host with the hook under test, on a host in memory: what the daemon does around a
+//! change of state, in the same order, in virtual time.
 
 use std::cell::{Cell, Ref, RefCell, RefMut};
 use std::collections::{BTreeMap, BTreeSet};
@@ -55,7 +55,13 @@ pub(super) struct Told {
 impl Told {
     /// For this cause.
     pub(super) fn by(cause: &Cause) -> Self {
-        Self { cause: cause.as_str(), cause_text: cause.to_string(), peer: None, initial: false, missed: 0 }
+        Self {
+            cause: cause.as_str(),
+            cause_text: cause.to_string(),
+            peer: None,
+            initial: false,
+            missed: 0,
+        }
     }
 }
 
@@ -104,8 +110,13 @@ impl Node {
     pub(super) fn new(subject: &Rc<Subject>, spec: Spec) -> Result<Rc<Self>, String> {
         let clock = VirtualClock::default();
         let host = spec.host(&clock)?;
-        let grants = spec.own_grants()?.unwrap_or_else(|| subject.exam().grants.clone());
-        let config_json = spec.config.as_ref().map_or_else(|| subject.exam().hook.config_json.clone(), ToString::to_string);
+        let grants = spec
+            .own_grants()?
+            .unwrap_or_else(|| subject.exam().grants.clone());
+        let config_json = spec.config.as_ref().map_or_else(
+            || subject.exam().hook.config_json.clone(),
+            ToString::to_string,
+        );
         let party = Party {
             vhost: spec.name.clone(),
             dev: spec.interface.clone(),
@@ -207,8 +218,8 @@ impl Node {
         Ok(())
     }
 
-    /// Something happens, and the daemon does what follows. With `wait`, until it has nothing to do but to try again
-    /// later; without, until the hook waits for the first time.
+    /// Something happens, and the daemon does what follows. With `wait`, until it has nothing to do
+    /// but to try again later; without, until the hook waits for the first time.
     pub(super) async fn happen(self: &Rc<Self>, happening: Happening, told: Told, wait: bool) {
         {
             let mut record = self.record_mut();
@@ -226,7 +237,8 @@ impl Node {
         self.overtake_all().await;
         let this = Rc::clone(self);
         let ticket = self.ticket.get();
-        let activity = tokio::task::spawn_local(async move { this.follow(happening, told, ticket).await });
+        let activity =
+            tokio::task::spawn_local(async move { this.follow(happening, told, ticket).await });
         *self.activity.borrow_mut() = Some(activity);
         if wait {
             self.finish().await;
@@ -235,7 +247,8 @@ impl Node {
         }
     }
 
-    /// What is overtaken comes to its end: a run or a pause at once, an undoing when the host has done with it.
+    /// What is overtaken comes to its end: a run or a pause at once, an undoing when the host has
+    /// done with it.
     async fn overtake_all(&self) {
         // It hears of it before the clock is moved.
         tokio::task::yield_now().await;
@@ -291,7 +304,9 @@ impl Node {
 
     /// Until everything that can be done now is done. True if something waits for time to pass.
     async fn settle(&self) -> bool {
-        let Some(mut activity) = self.activity.borrow_mut().take() else { return false };
+        let Some(mut activity) = self.activity.borrow_mut().take() else {
+            return false;
+        };
         let waits = tokio::select! {
             biased;
             _ = &mut activity => false,
@@ -328,7 +343,9 @@ impl Node {
             Err(error) => return self.resign_for(&error, ticket).await,
         }
         if let Err(error) = self.trial.hold_addresses() {
-            let cause = Cause::AddressFailed { reason: error.to_string() };
+            let cause = Cause::AddressFailed {
+                reason: error.to_string(),
+            };
             self.leave_for(&cause, ticket).await;
             return;
         }
@@ -339,7 +356,8 @@ impl Node {
                 Err(HookError::Superseded) => {}
                 Err(_) if !self.subject.exam().resigns => {}
                 Err(error) if !self.degraded.get() => return self.resign_for(&error, ticket).await,
-                // Nobody took over the last time: an address without its service is better than no address.
+                // Nobody took over the last time: an address without its service is better than no
+                // address.
                 Err(_) => {
                     if !self.pause(pause, ticket).await || !self.undo(ticket).await {
                         return;
@@ -415,7 +433,11 @@ impl Node {
             let before = self.trial.host().trace().len();
             let undone = self.trial.undo().await;
             let trace = self.trial.host().trace();
-            let done = trace.iter().skip(before).filter(|(_, done)| *done).map(|(effect, _)| effect.to_string());
+            let done = trace
+                .iter()
+                .skip(before)
+                .filter(|(_, done)| *done)
+                .map(|(effect, _)| effect.to_string());
             self.record_mut().undone.extend(done);
             if undone.failed == 0 {
                 self.leftover.set(false);
@@ -457,14 +479,26 @@ impl Node {
     /// Asks the hook how the service is.
     pub(super) async fn health(&self) -> Result<(u8, String), HookError> {
         self.finish().await;
-        match self.run(EntryPoint::Health, &Told::by(&Cause::Startup), self.ticket.get()).await? {
+        match self
+            .run(
+                EntryPoint::Health,
+                &Told::by(&Cause::Startup),
+                self.ticket.get(),
+            )
+            .await?
+        {
             Returned::Health { demotion, reason } => Ok((demotion, reason)),
             Returned::Done => Ok((0, String::new())),
         }
     }
 
     /// Runs one entry point; nothing if the hook does not define it.
-    async fn run(&self, entry: EntryPoint, told: &Told, ticket: u64) -> Result<Returned, HookError> {
+    async fn run(
+        &self,
+        entry: EntryPoint,
+        told: &Told,
+        ticket: u64,
+    ) -> Result<Returned, HookError> {
         if !self.subject.defines(entry) {
             return Ok(Returned::Done);
         }
@@ -477,16 +511,38 @@ impl Node {
         result
     }
 
-    async fn call(&self, entry: EntryPoint, told: &Told, ticket: u64) -> Result<Returned, HookError> {
+    async fn call(
+        &self,
+        entry: EntryPoint,
+        told: &Told,
+        ticket: u64,
+    ) -> Result<Returned, HookError> {
         let exam = self.subject.exam();
         let before = matches!(entry, EntryPoint::BeforeMaster | EntryPoint::BeforeBackup);
-        let wall = if before { exam.before_timeout.min(exam.budget.wall) } else { exam.budget.wall };
+        let wall = if before {
+            exam.before_timeout.min(exam.budget.wall)
+        } else {
+            exam.budget.wall
+        };
         self.subject.note_call(entry.as_str());
-        let hired = self.subject.hire(&self.config_json, &self.trial.party().grants).await;
+        let hired = self
+            .subject
+            .hire(&self.config_json, &self.trial.party().grants)
+            .await;
         let mut hired = hired.map_err(|error| HookError::RunnerDied(error.to_string()))?;
         let deadline = self.clock.now() + wall;
-        let mut desk = NodeDesk { node: self, entry, runner: hired.runner.id(), deadline, wall, timed_out: false };
-        let budget = Budget { wall: wall.max(REAL_WALL), ..exam.budget };
+        let mut desk = NodeDesk {
+            node: self,
+            entry,
+            runner: hired.runner.id(),
+            deadline,
+            wall,
+            timed_out: false,
+        };
+        let budget = Budget {
+            wall: wall.max(REAL_WALL),
+            ..exam.budget
+        };
         // Of a run that ended before it could be overtaken.
         _ = self.resigning.notified().now_or_never();
         let cancel = async {
@@ -495,7 +551,10 @@ impl Node {
                 () = self.resigning.notified() => {}
             }
         };
-        let result = hired.runner.call(self.event(entry, told, wall), budget, &mut desk, cancel).await;
+        let result = hired
+            .runner
+            .call(self.event(entry, told, wall), budget, &mut desk, cancel)
+            .await;
         let timed_out = desk.timed_out;
         self.subject.release(hired).await;
         match result {
@@ -506,12 +565,30 @@ impl Node {
     }
 
     fn event(&self, entry: EntryPoint, told: &Told, wall: Duration) -> HookEvent {
-        let Spec { interface, addresses, name, vhid, xparam, .. } = &self.spec;
+        let Spec {
+            interface,
+            addresses,
+            name,
+            vhid,
+            xparam,
+            ..
+        } = &self.spec;
         let (interface, addresses, name) = (interface.clone(), addresses.clone(), name.clone());
-        let Told { cause, cause_text, peer, initial, missed } = told.clone();
+        let Told {
+            cause,
+            cause_text,
+            peer,
+            initial,
+            missed,
+        } = told.clone();
         HookEvent {
             entry,
-            instance: Instance { name, interface, vhid: *vhid, addresses },
+            instance: Instance {
+                name,
+                interface,
+                vhid: *vhid,
+                addresses,
+            },
             state: self.state.get(),
             previous: self.previous.get(),
             cause: cause.to_owned(),
@@ -521,7 +598,12 @@ impl Node {
             initial,
             missed,
             xparam: xparam.clone(),
-            node: self.spec.world.hostname.clone().unwrap_or_else(|| "node".to_owned()),
+            node: self
+                .spec
+                .world
+                .hostname
+                .clone()
+                .unwrap_or_else(|| "node".to_owned()),
             time_left_ms: u64::try_from(wall.as_millis()).unwrap_or(u64::MAX),
         }
     }
@@ -529,15 +611,25 @@ impl Node {
     /// The virtual host's own addresses that are on its interface now.
     pub(super) fn own_addresses_up(&self) -> Vec<VirtualAddress> {
         let dev = &self.spec.interface;
-        let up =
-            |a: &&VirtualAddress| self.trial.host().value(&Resource::Address { dev: dev.clone(), ip: a.ip }) != Value::Absent;
+        let up = |a: &&VirtualAddress| {
+            self.trial.host().value(&Resource::Address {
+                dev: dev.clone(),
+                ip: a.ip,
+            }) != Value::Absent
+        };
         self.spec.addresses.iter().filter(up).copied().collect()
     }
 
-    /// What of the last mastership is left, in words: claims, and values that nobody wanted to stay.
+    /// What of the last mastership is left, in words: claims, and values that nobody wanted to
+    /// stay.
     pub(super) fn left_behind(&self) -> Vec<String> {
-        let held = self.trial.held().into_iter().map(|(resource, value)| format!("{resource} is still held as {value}"));
-        held.chain(self.different_from(&self.baseline.borrow())).collect()
+        let held = self
+            .trial
+            .held()
+            .into_iter()
+            .map(|(resource, value)| format!("{resource} is still held as {value}"));
+        held.chain(self.different_from(&self.baseline.borrow()))
+            .collect()
     }
 
     /// Values that are neither as they were, nor as somebody wanted them to stay.
@@ -546,27 +638,48 @@ impl Node {
         let (now, record) = (host.values(), self.record());
         let resources: BTreeSet<_> = before.keys().chain(now.keys()).collect();
         let as_wanted = |resource: &Resource| {
-            let lasting = record.lasting.get(resource).is_some_and(|lasting| host.value(resource) == *lasting);
-            now.get(resource) == before.get(resource) || lasting || record.foreign.contains_key(resource)
+            let lasting = record
+                .lasting
+                .get(resource)
+                .is_some_and(|lasting| host.value(resource) == *lasting);
+            now.get(resource) == before.get(resource)
+                || lasting
+                || record.foreign.contains_key(resource)
         };
-        let words = |value: Option<&Value>| value.map_or_else(|| "absent".to_owned(), ToString::to_string);
-        let tell = |r: &Resource| format!("{r} is {}, was {}", words(now.get(r)), words(before.get(r)));
-        resources.into_iter().filter(|resource| !as_wanted(resource)).map(tell).collect()
+        let words =
+            |value: Option<&Value>| value.map_or_else(|| "absent".to_owned(), ToString::to_string);
+        let tell =
+            |r: &Resource| format!("{r} is {}, was {}", words(now.get(r)), words(before.get(r)));
+        resources
+            .into_iter()
+            .filter(|resource| !as_wanted(resource))
+            .map(tell)
+            .collect()
     }
 
     /// Every effect that the hook has asked for since the plan began, printed.
     pub(super) fn plan(&self) -> Vec<String> {
-        self.record().plan.iter().map(|asked| asked.to_string().trim_end().to_owned()).collect()
+        self.record()
+            .plan
+            .iter()
+            .map(|asked| asked.to_string().trim_end().to_owned())
+            .collect()
     }
 
     /// What was undone since the last event, printed in the same words.
     pub(super) fn undone(&self) -> Vec<String> {
-        self.record().undone.iter().map(|effect| effect.trim_end().to_owned()).collect()
+        self.record()
+            .undone
+            .iter()
+            .map(|effect| effect.trim_end().to_owned())
+            .collect()
     }
 
     /// Everything that was done to the host.
     pub(super) fn trace(&self) -> Vec<String> {
-        let line = |(effect, done): &(Effect, bool)| format!("{effect}{}", if *done { "" } else { " (failed)" });
+        let line = |(effect, done): &(Effect, bool)| {
+            format!("{effect}{}", if *done { "" } else { " (failed)" })
+        };
         self.trial.host().trace().iter().map(line).collect()
     }
 }

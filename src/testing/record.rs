@@ -66,7 +66,9 @@ impl LogLine {
 impl fmt::Display for LogLine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.level(), self.message)?;
-        self.fields.iter().try_for_each(|(key, value)| write!(f, " {key}={value}"))
+        self.fields
+            .iter()
+            .try_for_each(|(key, value)| write!(f, " {key}={value}"))
     }
 }
 

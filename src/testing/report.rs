@@ -24,7 +24,8 @@ pub struct FileReport {
     pub called: BTreeSet<String>,
     /// The entry points that the hook defines.
     pub entry_points: Vec<&'static str>,
-    /// What the grants that the test was given did not allow; not what a case denies by grants of its own.
+    /// What the grants that the test was given did not allow; not what a case denies by grants of
+    /// its own.
     pub refused: Vec<Refused>,
     /// How many runners of the hook were started.
     pub runners: u32,
@@ -93,17 +94,37 @@ impl FileReport {
     /// Cases that failed, and faults.
     #[must_use]
     pub fn failed(&self) -> usize {
-        self.faults.len() + self.cases.iter().filter(|case| case.failure.is_some()).count()
+        self.faults.len()
+            + self
+                .cases
+                .iter()
+                .filter(|case| case.failure.is_some())
+                .count()
     }
 
     /// The same in short.
     #[must_use]
     pub fn verdict(&self) -> Verdict {
         let failed = |case: &CaseReport| {
-            let Failure { file, line, message, history, mismatch } = case.failure.clone()?;
-            let history: String = history.iter().map(|step| format!("; {}", step.trim())).collect();
+            let Failure {
+                file,
+                line,
+                message,
+                history,
+                mismatch,
+            } = case.failure.clone()?;
+            let history: String = history
+                .iter()
+                .map(|step| format!("; {}", step.trim()))
+                .collect();
             let list = |lines: &[String]| lines.join(", ");
-            let diff = mismatch.map(|m| format!(" (expected: {}; actual: {})", list(&m.expected), list(&m.actual)));
+            let diff = mismatch.map(|m| {
+                format!(
+                    " (expected: {}; actual: {})",
+                    list(&m.expected),
+                    list(&m.actual)
+                )
+            });
             Some(Fault {
                 file,
                 line: Some(line).filter(|line| *line > 0),
@@ -111,8 +132,16 @@ impl FileReport {
                 message: message + &history + &diff.unwrap_or_default(),
             })
         };
-        let faults = self.faults.iter().cloned().chain(self.cases.iter().filter_map(failed)).collect();
-        Verdict { cases: self.cases.len(), faults }
+        let faults = self
+            .faults
+            .iter()
+            .cloned()
+            .chain(self.cases.iter().filter_map(failed))
+            .collect();
+        Verdict {
+            cases: self.cases.len(),
+            faults,
+        }
     }
 }
 
@@ -120,8 +149,16 @@ impl Failure {
     /// What stands below the message: the history, and what differs.
     #[must_use]
     pub fn more(&self) -> Vec<String> {
-        let differs = self.mismatch.as_ref().map(Mismatch::side_by_side).unwrap_or_default();
-        self.history.iter().cloned().chain(differs.lines().map(|line| format!("  {line}"))).collect()
+        let differs = self
+            .mismatch
+            .as_ref()
+            .map(Mismatch::side_by_side)
+            .unwrap_or_default();
+        self.history
+            .iter()
+            .cloned()
+            .chain(differs.lines().map(|line| format!("  {line}")))
+            .collect()
     }
 }
 
@@ -139,8 +176,14 @@ impl Mismatch {
     #[must_use]
     pub fn side_by_side(&self) -> String {
         const WIDEST: usize = 60;
-        let [expected, actual] = [&self.expected, &self.actual].map(|lines| lines.iter().map(shown).collect::<Vec<_>>());
-        let left = expected.iter().map(|line| line.chars().count()).max().unwrap_or(0).clamp(16, WIDEST);
+        let [expected, actual] =
+            [&self.expected, &self.actual].map(|lines| lines.iter().map(shown).collect::<Vec<_>>());
+        let left = expected
+            .iter()
+            .map(|line| line.chars().count())
+            .max()
+            .unwrap_or(0)
+            .clamp(16, WIDEST);
         let mut out = format!("  {:<left$} | actual\n", "expected");
         for row in rows(&expected, &actual) {
             let (mark, expected, actual) = match row {
@@ -156,7 +199,8 @@ impl Mismatch {
     }
 }
 
-/// The rows of a longest common subsequence; what stands at the same place and differs shares a row.
+/// The rows of a longest common subsequence; what stands at the same place and differs shares a
+/// row.
 fn rows<'a>(a: &'a [String], b: &'a [String]) -> Vec<Row<'a>> {
     // Longer plans are compared line by line: the table below would be too large.
     const LONG: usize = 500;
@@ -168,8 +212,11 @@ fn rows<'a>(a: &'a [String], b: &'a [String]) -> Vec<Row<'a>> {
     let at = |common: &[u32], i: usize, j: usize| common.get(i * width + j).copied().unwrap_or(0);
     for (i, left) in a.iter().enumerate().rev() {
         for (j, right) in b.iter().enumerate().rev() {
-            let best =
-                if left == right { at(&common, i + 1, j + 1) + 1 } else { at(&common, i + 1, j).max(at(&common, i, j + 1)) };
+            let best = if left == right {
+                at(&common, i + 1, j + 1) + 1
+            } else {
+                at(&common, i + 1, j).max(at(&common, i, j + 1))
+            };
             if let Some(place) = common.get_mut(i * width + j) {
                 *place = best;
             }
@@ -179,7 +226,10 @@ fn rows<'a>(a: &'a [String], b: &'a [String]) -> Vec<Row<'a>> {
     let (mut from_i, mut from_j) = (0, 0);
     while let (Some(left), Some(right)) = (a.get(i), b.get(j)) {
         if left == right {
-            rows.extend(paired(a.get(from_i..i).unwrap_or_default(), b.get(from_j..j).unwrap_or_default()));
+            rows.extend(paired(
+                a.get(from_i..i).unwrap_or_default(),
+                b.get(from_j..j).unwrap_or_default(),
+            ));
             rows.push(Row::Both(left));
             (i, j) = (i + 1, j + 1);
             (from_i, from_j) = (i, j);
@@ -189,7 +239,10 @@ fn rows<'a>(a: &'a [String], b: &'a [String]) -> Vec<Row<'a>> {
             j += 1;
         }
     }
-    rows.extend(paired(a.get(from_i..).unwrap_or_default(), b.get(from_j..).unwrap_or_default()));
+    rows.extend(paired(
+        a.get(from_i..).unwrap_or_default(),
+        b.get(from_j..).unwrap_or_default(),
+    ));
     rows
 }
 
@@ -212,21 +265,40 @@ mod tests {
 
     fn diff(expected: &[&str], actual: &[&str]) -> String {
         let lines = |lines: &[&str]| lines.iter().map(|line| (*line).to_owned()).collect();
-        Mismatch { function: "expect_plan", expected: lines(expected), actual: lines(actual) }.side_by_side()
+        Mismatch {
+            function: "expect_plan",
+            expected: lines(expected),
+            actual: lines(actual),
+        }
+        .side_by_side()
     }
 
     #[test]
     fn what_differs_is_marked_and_the_rest_stands_side_by_side() {
         assert_eq!(
-            diff(&["hostname.set b", "route.replace default", "service.start httpd"], &["hostname.set a", "service.start httpd"]),
+            diff(
+                &[
+                    "hostname.set b",
+                    "route.replace default",
+                    "service.start httpd"
+                ],
+                &["hostname.set a", "service.start httpd"]
+            ),
             "  expected              | actual\n\
              ! hostname.set b        | hostname.set a\n\
              - route.replace default |\n  \
                service.start httpd   | service.start httpd"
         );
-        assert_eq!(diff(&[], &["x"]), "  expected         | actual\n+                  | x");
+        assert_eq!(
+            diff(&[], &["x"]),
+            "  expected         | actual\n+                  | x"
+        );
         let many: Vec<String> = (0..501).map(|n| n.to_string()).collect();
-        let long = Mismatch { function: "expect_plan", expected: many.clone(), actual: many };
+        let long = Mismatch {
+            function: "expect_plan",
+            expected: many.clone(),
+            actual: many,
+        };
         assert!(!long.side_by_side().contains('!'));
     }
 }

@@ -46,7 +46,14 @@ pub struct Choice {
 
 impl Default for Choice {
     fn default() -> Self {
-        Self { filter: None, coverage: false, update: false, faults: false, histories: 0, seed: SEED }
+        Self {
+            filter: None,
+            coverage: false,
+            update: false,
+            faults: false,
+            histories: 0,
+            seed: SEED,
+        }
     }
 }
 
@@ -72,10 +79,20 @@ impl Script {
             native: None,
             ..exam.hook.clone()
         };
-        let failed = |error: std::io::Error| LoadError::Runner(format!("cannot start a runner: {error}"));
-        let (id, stream) = keeper.spawn(Role::Runner { memory_bytes: CASE.memory_bytes }).await.map_err(failed)?;
+        let failed =
+            |error: std::io::Error| LoadError::Runner(format!("cannot start a runner: {error}"));
+        let (id, stream) = keeper
+            .spawn(Role::Runner {
+                memory_bytes: CASE.memory_bytes,
+            })
+            .await
+            .map_err(failed)?;
         match TestSession::load(stream, source, CASE, exam.policy).await {
-            Ok(session) => Ok(Self { session, id, keeper: keeper.clone() }),
+            Ok(session) => Ok(Self {
+                session,
+                id,
+                keeper: keeper.clone(),
+            }),
             Err(error) => {
                 keeper.kill(id);
                 Err(error)
@@ -89,23 +106,38 @@ impl Script {
 /// As [`super::examine`] otherwise.
 pub async fn run(keeper: &Client, exam: Exam, choice: &Choice) -> (FileReport, Vec<Update>) {
     let mut sitting = Sitting {
-        report: FileReport { path: exam.path.clone(), hook: exam.hook.path.clone(), ..FileReport::default() },
+        report: FileReport {
+            path: exam.path.clone(),
+            hook: exam.hook.path.clone(),
+            ..FileReport::default()
+        },
         updates: Vec::new(),
         specs: Vec::new(),
         subject: None,
     };
     let (limit, path) = (exam.limit, exam.path.clone());
     // What a test does is none of the log's business: its lines would look like the daemon's own.
-    let all = sitting.all(keeper, exam, choice).with_subscriber(NoSubscriber::default());
+    let all = sitting
+        .all(keeper, exam, choice)
+        .with_subscriber(NoSubscriber::default());
     if timeout_at(Instant::now() + limit, all).await.is_err() {
         let message = format!("it took longer than its limit of {limit:?}");
-        sitting.report.faults.push(Fault { file: path, line: None, case: None, message });
+        sitting.report.faults.push(Fault {
+            file: path,
+            line: None,
+            case: None,
+            message,
+        });
     }
     if let Some(subject) = sitting.subject.take() {
         sitting.report.coverage = subject.coverage();
         sitting.report.called = subject.called();
         sitting.report.refused = subject.refused();
-        sitting.report.entry_points = subject.entry_points().into_iter().map(EntryPoint::as_str).collect();
+        sitting.report.entry_points = subject
+            .entry_points()
+            .into_iter()
+            .map(EntryPoint::as_str)
+            .collect();
         sitting.report.runners = subject.started();
     }
     (sitting.report, sitting.updates)
@@ -131,13 +163,22 @@ impl Sitting {
             Ok(subject) => Rc::new(subject),
             Err(error) => {
                 let (file, line, message) = place(&error.to_string(), &hook);
-                return self.report.faults.push(Fault { file, line: Some(line).filter(|line| *line > 0), case: None, message });
+                return self.report.faults.push(Fault {
+                    file,
+                    line: Some(line).filter(|line| *line > 0),
+                    case: None,
+                    message,
+                });
             }
         };
         self.subject = Some(Rc::clone(&subject));
         let names = script.session.cases().to_vec();
         for (number, name) in (0..).zip(names) {
-            if choice.filter.as_ref().is_some_and(|text| !name.contains(text.as_str())) {
+            if choice
+                .filter
+                .as_ref()
+                .is_some_and(|text| !name.contains(text.as_str()))
+            {
                 continue;
             }
             if !script.session.is_alive() {
@@ -154,17 +195,36 @@ impl Sitting {
     /// Of the test file itself.
     fn fault(&mut self, error: &LoadError) {
         let (file, line, message) = place(&error.to_string(), &self.report.path);
-        let file = if file_name(&file) == file_name(&self.report.path) { self.report.path.clone() } else { file };
-        self.report.faults.push(Fault { file, line: Some(line).filter(|line| *line > 0), case: None, message });
+        let file = if file_name(&file) == file_name(&self.report.path) {
+            self.report.path.clone()
+        } else {
+            file
+        };
+        self.report.faults.push(Fault {
+            file,
+            line: Some(line).filter(|line| *line > 0),
+            case: None,
+            message,
+        });
     }
 
-    async fn case(&mut self, script: &mut Script, subject: &Rc<Subject>, number: u32, name: String, choice: &Choice) {
+    async fn case(
+        &mut self,
+        script: &mut Script,
+        subject: &Rc<Subject>,
+        number: u32,
+        name: String,
+        choice: &Choice,
+    ) {
         let began = Instant::now();
         let mut case = Case::new(subject, choice.seed, choice.update);
         let result = script.session.run(number, CASE, &mut case).await;
         let own_errors = case.own_errors();
         let raised = result.err().map(|error| raised(&error, &self.report.path));
-        let raised = raised.map(|failure| Failure { message: failure.message + &own_errors, ..failure });
+        let raised = raised.map(|failure| Failure {
+            message: failure.message + &own_errors,
+            ..failure
+        });
         // What the case raised is the first thing that was wrong.
         if raised.is_none() {
             case.end();
@@ -182,7 +242,12 @@ impl Sitting {
         }
         self.updates.append(&mut case.updates);
         let output = std::mem::take(&mut case.output);
-        self.report.cases.push(CaseReport { name, failure, output, took: began.elapsed() });
+        self.report.cases.push(CaseReport {
+            name,
+            failure,
+            output,
+            took: began.elapsed(),
+        });
     }
 
     /// Faults and histories that the command line asked for.
@@ -204,11 +269,27 @@ impl Sitting {
     }
 
     /// `found`: what went wrong, and the history that led to it.
-    fn built_in(&mut self, name: String, found: Result<Option<(String, Vec<String>)>, String>, began: Instant) {
+    fn built_in(
+        &mut self,
+        name: String,
+        found: Result<Option<(String, Vec<String>)>, String>,
+        began: Instant,
+    ) {
         let found = found.unwrap_or_else(|wrong| Some((wrong, Vec::new())));
         let file = self.report.path.clone();
-        let failure = found.map(|(message, history)| Failure { file, line: 0, message, history, mismatch: None });
-        self.report.cases.push(CaseReport { name, failure, output: Vec::new(), took: began.elapsed() });
+        let failure = found.map(|(message, history)| Failure {
+            file,
+            line: 0,
+            message,
+            history,
+            mismatch: None,
+        });
+        self.report.cases.push(CaseReport {
+            name,
+            failure,
+            output: Vec::new(),
+            took: began.elapsed(),
+        });
     }
 }
 
@@ -222,11 +303,23 @@ fn raised(error: &HookError, path: &str) -> Failure {
     if line == 0 {
         // An error without a place, as of assert: that of the innermost line of the test.
         let name = file_name(path);
-        let first = backtrace.lines().find_map(|frame| frame.trim().strip_prefix(name)?.strip_prefix(':'));
-        let digits = first.map(|rest| rest.chars().take_while(char::is_ascii_digit).collect::<String>());
+        let first = backtrace
+            .lines()
+            .find_map(|frame| frame.trim().strip_prefix(name)?.strip_prefix(':'));
+        let digits = first.map(|rest| {
+            rest.chars()
+                .take_while(char::is_ascii_digit)
+                .collect::<String>()
+        });
         line = digits.and_then(|digits| digits.parse().ok()).unwrap_or(0);
     }
-    Failure { file, line, message, history: Vec::new(), mismatch: None }
+    Failure {
+        file,
+        line,
+        message,
+        history: Vec::new(),
+        mismatch: None,
+    }
 }
 
 fn file_name(path: &str) -> &str {
@@ -240,7 +333,9 @@ fn place(text: &str, path: &str) -> (String, u32, String) {
         Some((file, line.parse::<u32>().ok()?, message))
     });
     match parts {
-        Some((file, line, message)) if !file.contains(char::is_whitespace) => (file.to_owned(), line, message.to_owned()),
+        Some((file, line, message)) if !file.contains(char::is_whitespace) => {
+            (file.to_owned(), line, message.to_owned())
+        }
         _ => (path.to_owned(), 0, text.to_owned()),
     }
 }

@@ -6,7 +6,9 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value as Json;
 
-use crate::effect::{CommandOutput, Grants, HttpResponse, Link, Resource, Route, RouteTarget, Value};
+use crate::effect::{
+    CommandOutput, Grants, HttpResponse, Link, Resource, Route, RouteTarget, Value,
+};
 use crate::host::HostError;
 use crate::host::fake::{FakeHost, Happens, Trouble, VirtualClock};
 use crate::types::{IfName, MacAddr, Name, Vhid, VirtualAddress, shown_within};
@@ -126,7 +128,9 @@ where
     T: std::str::FromStr,
     T::Err: std::fmt::Display,
 {
-    String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    String::deserialize(deserializer)?
+        .parse()
+        .map_err(serde::de::Error::custom)
 }
 
 fn vhid_of<'d, D: Deserializer<'d>>(deserializer: D) -> Result<Vhid, D::Error> {
@@ -142,30 +146,53 @@ fn list<'d, D: Deserializer<'d>>(deserializer: D) -> Result<Vec<String>, D::Erro
 }
 
 fn parsed_list<'d, D: Deserializer<'d>>(deserializer: D) -> Result<Vec<VirtualAddress>, D::Error> {
-    list(deserializer)?.iter().map(|text| text.parse().map_err(serde::de::Error::custom)).collect()
+    list(deserializer)?
+        .iter()
+        .map(|text| text.parse().map_err(serde::de::Error::custom))
+        .collect()
 }
 
 /// Time as a test writes it: `"30s"`, `"500ms"`, or a number of seconds.
 pub(super) fn time(json: &Json) -> Result<Duration, String> {
     let longest = Duration::from_hours(24 * 366);
     let time = match json {
-        Json::Number(number) => {
-            number.as_f64().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()).ok_or("a time is not negative")?
+        Json::Number(number) => number
+            .as_f64()
+            .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+            .ok_or("a time is not negative")?,
+        Json::String(text) => {
+            crate::config::parse_duration(text).map_err(|why| format!("{text:?}: {why}"))?
         }
-        Json::String(text) => crate::config::parse_duration(text).map_err(|why| format!("{text:?}: {why}"))?,
         _ => return Err("a time is text such as \"30s\", or a number of seconds".to_owned()),
     };
-    if time > longest { Err("longer than a year".to_owned()) } else { Ok(time) }
+    if time > longest {
+        Err("longer than a year".to_owned())
+    } else {
+        Ok(time)
+    }
 }
 
 /// A route in the words of `ip route`.
 pub(super) fn route(text: &str) -> Result<Route, String> {
     let wrong = |what: &str| format!("route {text:?}: {what}");
     let mut words = text.split_whitespace();
-    let dst: RouteTarget = words.next().ok_or_else(|| wrong("it is empty"))?.parse().map_err(|e| wrong(&format!("{e}")))?;
-    let mut route = Route { dst, via: None, dev: None, src: None, metric: None, table: None };
+    let dst: RouteTarget = words
+        .next()
+        .ok_or_else(|| wrong("it is empty"))?
+        .parse()
+        .map_err(|e| wrong(&format!("{e}")))?;
+    let mut route = Route {
+        dst,
+        via: None,
+        dev: None,
+        src: None,
+        metric: None,
+        table: None,
+    };
     while let Some(key) = words.next() {
-        let value = words.next().ok_or_else(|| wrong(&format!("{key} needs a value")))?;
+        let value = words
+            .next()
+            .ok_or_else(|| wrong(&format!("{key} needs a value")))?;
         let bad = || wrong(&format!("{value:?} cannot stand after {key}"));
         match key {
             "via" => route.via = Some(value.parse().map_err(|_| bad())?),
@@ -173,7 +200,11 @@ pub(super) fn route(text: &str) -> Result<Route, String> {
             "dev" => route.dev = Some(value.parse().map_err(|_| bad())?),
             "metric" => route.metric = Some(value.parse().map_err(|_| bad())?),
             "table" => route.table = Some(value.parse().map_err(|_| bad())?),
-            other => return Err(wrong(&format!("{other:?} is none of via, dev, src, metric, table"))),
+            other => {
+                return Err(wrong(&format!(
+                    "{other:?} is none of via, dev, src, metric, table"
+                )));
+            }
         }
     }
     Ok(route)
@@ -207,20 +238,34 @@ impl Spec {
 
     /// The grants that the test gives instead of the operator's.
     pub(super) fn own_grants(&self) -> Result<Option<Grants>, String> {
-        let Some(json) = &self.grants else { return Ok(None) };
+        let Some(json) = &self.grants else {
+            return Ok(None);
+        };
         // An empty table of Lua may be meant as an empty list.
         let mut json = json.clone();
         if let Json::Object(map) = &mut json {
-            map.retain(|key, value| key == "command" || !matches!(value, Json::Object(inner) if inner.is_empty()));
+            map.retain(|key, value| {
+                key == "command" || !matches!(value, Json::Object(inner) if inner.is_empty())
+            });
         }
-        serde_json::from_value(json).map(Some).map_err(|err| format!("grants: {err}"))
+        serde_json::from_value(json)
+            .map(Some)
+            .map_err(|err| format!("grants: {err}"))
     }
 
     /// The host in memory.
     pub(super) fn host(&self, clock: &VirtualClock) -> Result<FakeHost, String> {
         let mut host = FakeHost::new().with_clock(clock.clone());
-        let World { links, units, strict, .. } = &self.world;
-        if links.as_ref().is_none_or(|links| !links.contains_key(self.interface.as_str())) {
+        let World {
+            links,
+            units,
+            strict,
+            ..
+        } = &self.world;
+        if links
+            .as_ref()
+            .is_none_or(|links| !links.contains_key(self.interface.as_str()))
+        {
             // The virtual host's interface is there whatever else is.
             host = host.with_link(link(&self.interface, 1));
         }
@@ -228,16 +273,37 @@ impl Spec {
             host = spec.put(host, &parse(dev)?, index)?;
         }
         for (name, spec) in &self.world.commands {
-            let CommandSpec { status, stdout, stderr } = spec.clone();
-            let output = CommandOutput { status, stdout: stdout.into_bytes(), stderr: stderr.into_bytes() };
+            let CommandSpec {
+                status,
+                stdout,
+                stderr,
+            } = spec.clone();
+            let output = CommandOutput {
+                status,
+                stdout: stdout.into_bytes(),
+                stderr: stderr.into_bytes(),
+            };
             host = host.with_command(name, output);
         }
         for (url, spec) in &self.world.http {
-            let AnswerSpec { status, headers, body } = spec.clone();
-            let answer = HttpResponse { status, headers: headers.into_iter().collect(), body: body.into_bytes() };
+            let AnswerSpec {
+                status,
+                headers,
+                body,
+            } = spec.clone();
+            let answer = HttpResponse {
+                status,
+                headers: headers.into_iter().collect(),
+                body: body.into_bytes(),
+            };
             host = host.with_answer(url, answer);
         }
-        let listening = self.world.listening.iter().map(|text| parse(text)).collect::<Result<Vec<_>, _>>()?;
+        let listening = self
+            .world
+            .listening
+            .iter()
+            .map(|text| parse(text))
+            .collect::<Result<Vec<_>, _>>()?;
         host.listen(&listening);
         if *strict {
             host.name_all_links();
@@ -275,7 +341,10 @@ impl World {
             changed.push((Resource::File { path: path.clone() }, value));
         }
         for (key, value) in &self.sysctls {
-            changed.push((Resource::Sysctl { key: key.clone() }, Value::Text(value.clone())));
+            changed.push((
+                Resource::Sysctl { key: key.clone() },
+                Value::Text(value.clone()),
+            ));
         }
         for (unit, spec) in self.units.iter().flatten() {
             changed.extend(spec.put(unit, host)?.map(|running| {
@@ -293,12 +362,27 @@ impl World {
 impl LinkSpec {
     fn put(&self, host: FakeHost, dev: &IfName, index: u32) -> Result<FakeHost, String> {
         let usual = link(dev, index);
-        let mac = self.mac.as_deref().map_or(Ok(usual.mac), parse::<MacAddr>)?;
+        let mac = self
+            .mac
+            .as_deref()
+            .map_or(Ok(usual.mac), parse::<MacAddr>)?;
         let (up, mtu) = (self.up.unwrap_or(true), self.mtu.unwrap_or(usual.mtu));
-        let host = host.with_link(Link { up, carrier: self.carrier.unwrap_or(true), mac, mtu, ..usual });
+        let host = host.with_link(Link {
+            up,
+            carrier: self.carrier.unwrap_or(true),
+            mac,
+            mtu,
+            ..usual
+        });
         for text in &self.addresses {
             let address: VirtualAddress = parse(text)?;
-            host.set(Resource::Address { dev: dev.clone(), ip: address.ip }, Value::Address(address));
+            host.set(
+                Resource::Address {
+                    dev: dev.clone(),
+                    ip: address.ip,
+                },
+                Value::Address(address),
+            );
         }
         Ok(host)
     }
@@ -315,31 +399,63 @@ impl UnitSpec {
                     host.lacks_unit(unit);
                     return Ok(None);
                 }
-                "active" | "inactive" => UnitTable { state: word(state), ..UnitTable::default() },
-                "fails" | "hangs" => UnitTable { start: word(state), ..UnitTable::default() },
-                other => return Err(format!("units: {unit}: {other:?} is none of active, inactive, fails, hangs, missing")),
+                "active" | "inactive" => UnitTable {
+                    state: word(state),
+                    ..UnitTable::default()
+                },
+                "fails" | "hangs" => UnitTable {
+                    start: word(state),
+                    ..UnitTable::default()
+                },
+                other => {
+                    return Err(format!(
+                        "units: {unit}: {other:?} is none of active, inactive, fails, hangs, missing"
+                    ));
+                }
             },
         };
         for (verb, does) in [("start", &table.start), ("stop", &table.stop)] {
             let Some(does) = does else { continue };
             let happens = match does.as_str() {
-                "fails" => Happens::Fails(HostError { message: format!("{unit}.service failed to {verb}"), errno: None }),
+                "fails" => Happens::Fails(HostError {
+                    message: format!("{unit}.service failed to {verb}"),
+                    errno: None,
+                }),
                 "hangs" => Happens::Hangs,
-                other => Happens::Takes(time(&Json::from(other)).map_err(|why| format!("units: {unit}: {verb}: {why}"))?),
+                other => Happens::Takes(
+                    time(&Json::from(other))
+                        .map_err(|why| format!("units: {unit}: {verb}: {why}"))?,
+                ),
             };
-            host.trouble(Trouble { effect: format!("service.{verb} {unit}"), happens, after: 0, times: u32::MAX });
+            host.trouble(Trouble {
+                effect: format!("service.{verb} {unit}"),
+                happens,
+                after: 0,
+                times: u32::MAX,
+            });
         }
         match table.state.as_deref() {
             None | Some("inactive") => Ok(Some(false)),
             Some("active") => Ok(Some(true)),
-            Some(other) => Err(format!("units: {unit}: state {other:?} is neither active nor inactive")),
+            Some(other) => Err(format!(
+                "units: {unit}: state {other:?} is neither active nor inactive"
+            )),
         }
     }
 }
 
 fn link(name: &IfName, index: u32) -> Link {
     let mac = MacAddr([2, 0, 0, 0, 0, u8::try_from(index).unwrap_or(u8::MAX)]);
-    Link { name: name.clone(), altnames: Vec::new(), index, up: true, carrier: true, mac, mtu: 1500, ethernet: true }
+    Link {
+        name: name.clone(),
+        altnames: Vec::new(),
+        index,
+        up: true,
+        carrier: true,
+        mac,
+        mtu: 1500,
+        ethernet: true,
+    }
 }
 
 fn parse<T: std::str::FromStr>(text: &str) -> Result<T, String>
@@ -352,10 +468,20 @@ where
 /// Refuses keys that mean nothing, with the one that was meant.
 pub(super) fn known(json: &Json, keys: &[&str]) -> Result<(), String> {
     let Json::Object(map) = json else {
-        return if json.as_array().is_some_and(Vec::is_empty) { Ok(()) } else { Err("the options must be a table".to_owned()) };
+        return if json.as_array().is_some_and(Vec::is_empty) {
+            Ok(())
+        } else {
+            Err("the options must be a table".to_owned())
+        };
     };
-    let Some(key) = map.keys().find(|key| !keys.contains(&key.as_str())) else { return Ok(()) };
-    let hint = crate::hooks::api::nearest(key, keys.iter().copied()).map(|near| format!("; did you mean {near}?"));
+    let Some(key) = map.keys().find(|key| !keys.contains(&key.as_str())) else {
+        return Ok(());
+    };
+    let hint = crate::hooks::api::nearest(key, keys.iter().copied())
+        .map(|near| format!("; did you mean {near}?"));
     let shown = shown_within(key, 64);
-    Err(format!("there is no option {shown}{}", hint.unwrap_or_else(|| format!("; there are {}", keys.join(", ")))))
+    Err(format!(
+        "there is no option {shown}{}",
+        hint.unwrap_or_else(|| format!("; there are {}", keys.join(", ")))
+    ))
 }

@@ -1,7 +1,7 @@
 //! Whose hooks may run: pins and minisign signatures.
 //!
-//! Pure: bytes and keys in, a verdict out. Whoever loads a hook reads it once into memory and asks here about these
-//! bytes. Every doubt is a refusal ([`Distrust`]).
+//! Pure: bytes and keys in, a verdict out. Whoever loads a hook reads it once into memory and asks
+//! here about these bytes. Every doubt is a refusal ([`Distrust`]).
 
 #[cfg(test)]
 mod tests;
@@ -12,10 +12,12 @@ use std::str::FromStr;
 use minisign_verify::{Error, PublicKey, Signature};
 use sha2::{Digest as _, Sha256};
 
-/// What a signature's file is called: the signed file's name with this behind it, as minisign has it.
+/// What a signature's file is called: the signed file's name with this behind it, as minisign has
+/// it.
 pub const SUFFIX: &str = ".minisig";
 
-/// The largest file with a signature or a public key that is read, in bytes. minisign's own comments are at most 9 KiB.
+/// The largest file with a signature or a public key that is read, in bytes. minisign's own
+/// comments are at most 9 KiB.
 pub const FILE_MAX: u64 = 16 << 10;
 
 /// Letters of a public key in base64.
@@ -35,7 +37,11 @@ impl Digest {
     /// The first digits: enough for a person, and for a file's name.
     #[must_use]
     pub fn short(&self) -> String {
-        self.0.iter().take(6).map(|byte| format!("{byte:02x}")).collect()
+        self.0
+            .iter()
+            .take(6)
+            .map(|byte| format!("{byte:02x}"))
+            .collect()
     }
 }
 
@@ -55,10 +61,16 @@ impl FromStr for Digest {
     type Err = BadDigest;
 
     fn from_str(text: &str) -> Result<Self, BadDigest> {
-        let digits = text.strip_prefix("sha256:").filter(|digits| digits.len() == 64 && digits.is_ascii()).ok_or(BadDigest)?;
+        let digits = text
+            .strip_prefix("sha256:")
+            .filter(|digits| digits.len() == 64 && digits.is_ascii())
+            .ok_or(BadDigest)?;
         let mut bytes = [0; 32];
         for (at, byte) in bytes.iter_mut().enumerate() {
-            let pair = digits.get(2 * at..2 * at + 2).filter(|pair| !pair.starts_with('+')).ok_or(BadDigest)?;
+            let pair = digits
+                .get(2 * at..2 * at + 2)
+                .filter(|pair| !pair.starts_with('+'))
+                .ok_or(BadDigest)?;
             *byte = u8::from_str_radix(pair, 16).map_err(|_| BadDigest)?;
         }
         Ok(Self(bytes))
@@ -76,7 +88,8 @@ impl fmt::Display for KeyId {
 }
 
 impl KeyId {
-    /// Of a key or a signature: behind two bytes for the algorithm stand eight for the number, lowest first.
+    /// Of a key or a signature: behind two bytes for the algorithm stand eight for the number,
+    /// lowest first.
     fn of(base64: &str) -> Option<Self> {
         let bytes = decode_base64(base64.get(..16)?)?;
         let number = bytes.get(2..10)?.try_into().ok()?;
@@ -84,7 +97,8 @@ impl KeyId {
     }
 }
 
-/// What a text in base64 stands for; `None` if it is none. Bits at the end that make no byte are dropped.
+/// What a text in base64 stands for; `None` if it is none. Bits at the end that make no byte are
+/// dropped.
 #[must_use]
 pub fn decode_base64(text: &str) -> Option<Vec<u8>> {
     let mut bytes = Vec::with_capacity(text.len() * 3 / 4);
@@ -116,8 +130,11 @@ pub fn encode_base64(bytes: &[u8]) -> String {
     for three in bytes.chunks(3) {
         let byte = |at: usize| u32::from(three.get(at).copied().unwrap_or(0));
         let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
-        let letters =
-            [18, 12, 6, 0].map(|shift| LETTERS.get((bits >> shift & 63) as usize).map_or('A', |letter| char::from(*letter)));
+        let letters = [18, 12, 6, 0].map(|shift| {
+            LETTERS
+                .get((bits >> shift & 63) as usize)
+                .map_or('A', |letter| char::from(*letter))
+        });
         text.extend(letters.iter().take(three.len() + 1));
         text.extend(std::iter::repeat_n('=', 3 - three.len()));
     }
@@ -168,7 +185,10 @@ impl FromStr for Key {
     fn from_str(text: &str) -> Result<Self, BadKey> {
         let text = text.trim();
         let inner = PublicKey::from_base64(text).map_err(|_| BadKey)?;
-        Ok(Self { id: KeyId::of(text).ok_or(BadKey)?, inner })
+        Ok(Self {
+            id: KeyId::of(text).ok_or(BadKey)?,
+            inner,
+        })
     }
 }
 
@@ -208,10 +228,14 @@ pub enum Distrust {
     #[error("there is no key to check its signature with: name one under [trust] keys")]
     NoKeys,
     /// The signature cannot be read as one.
-    #[error("this is not a signature of minisign; sign the file again: carpd plugin sign, or minisign -S")]
+    #[error(
+        "this is not a signature of minisign; sign the file again: carpd plugin sign, or minisign -S"
+    )]
     Malformed,
     /// A signature over the file itself and not over its hash: what minisign did before 0.10.
-    #[error("this is a signature of the legacy kind, which is not taken; sign the file again, without -l: minisign -S")]
+    #[error(
+        "this is a signature of the legacy kind, which is not taken; sign the file again, without -l: minisign -S"
+    )]
     Legacy,
     /// Nobody whom we know.
     #[error("it was made with the key {found}, which is none of [trust] keys ({})", known.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))]
@@ -239,12 +263,24 @@ impl Trust {
             return Err(Distrust::NoKeys);
         }
         let decoded = Signature::decode(signature).map_err(|_| Distrust::Malformed)?;
-        let id = signature.lines().nth(1).and_then(KeyId::of).ok_or(Distrust::Malformed)?;
+        let id = signature
+            .lines()
+            .nth(1)
+            .and_then(KeyId::of)
+            .ok_or(Distrust::Malformed)?;
         let known = || self.keys.iter().map(Key::id).collect();
-        let mut verdict = Distrust::Stranger { found: id, known: known() };
+        let mut verdict = Distrust::Stranger {
+            found: id,
+            known: known(),
+        };
         for key in self.keys.iter().filter(|key| key.id == id) {
             match key.inner.verify(bytes, &decoded, false) {
-                Ok(()) => return Ok(Signer { key: id, comment: decoded.trusted_comment().to_owned() }),
+                Ok(()) => {
+                    return Ok(Signer {
+                        key: id,
+                        comment: decoded.trusted_comment().to_owned(),
+                    });
+                }
                 Err(Error::UnexpectedAlgorithm) => verdict = Distrust::Legacy,
                 Err(_) => verdict = Distrust::Broken(id),
             }
@@ -259,5 +295,9 @@ impl Trust {
 /// [`Distrust::Pin`].
 pub fn pinned(bytes: &[u8], pin: Digest) -> Result<(), Distrust> {
     let found = Digest::of(bytes);
-    if found == pin { Ok(()) } else { Err(Distrust::Pin { pinned: pin, found }) }
+    if found == pin {
+        Ok(())
+    } else {
+        Err(Distrust::Pin { pinned: pin, found })
+    }
 }

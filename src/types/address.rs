@@ -79,7 +79,8 @@ pub enum ParseAddressError {
 }
 
 impl VirtualAddress {
-    /// The most that one virtual host may have: each is a part of what is signed, held and let go in one step.
+    /// The most that one virtual host may have: each is a part of what is signed, held and let go
+    /// in one step.
     pub const MAX_OF_A_VHOST: usize = 255;
 
     /// Checks the prefix length and that a host can hold the address.
@@ -89,7 +90,10 @@ impl VirtualAddress {
     pub fn new(ip: IpAddr, prefix: u8) -> Result<Self, ParseAddressError> {
         let max = Family::of(ip).host_prefix();
         if prefix > max {
-            return Err(ParseAddressError::Prefix { given: prefix.to_string(), max });
+            return Err(ParseAddressError::Prefix {
+                given: prefix.to_string(),
+                max,
+            });
         }
         let broadcast = matches!(ip, IpAddr::V4(v4) if v4.is_broadcast());
         if ip.is_unspecified() || ip.is_multicast() || broadcast {
@@ -110,15 +114,27 @@ impl FromStr for VirtualAddress {
 
     /// Without a slash the prefix is that of a host: /32 or /128.
     fn from_str(text: &str) -> Result<Self, ParseAddressError> {
-        let (ip, prefix) = text.split_once('/').map_or((text, None), |(ip, prefix)| (ip, Some(prefix)));
-        let ip: IpAddr = ip.parse().map_err(|_| ParseAddressError::Address(ip.to_owned()))?;
+        let (ip, prefix) = text
+            .split_once('/')
+            .map_or((text, None), |(ip, prefix)| (ip, Some(prefix)));
+        let ip: IpAddr = ip
+            .parse()
+            .map_err(|_| ParseAddressError::Address(ip.to_owned()))?;
         let max = Family::of(ip).host_prefix();
         let prefix = match prefix {
             None => max,
             Some(given) if given.bytes().all(|b| b.is_ascii_digit()) => {
-                given.parse().map_err(|_| ParseAddressError::Prefix { given: given.to_owned(), max })?
+                given.parse().map_err(|_| ParseAddressError::Prefix {
+                    given: given.to_owned(),
+                    max,
+                })?
             }
-            Some(given) => return Err(ParseAddressError::Prefix { given: given.to_owned(), max }),
+            Some(given) => {
+                return Err(ParseAddressError::Prefix {
+                    given: given.to_owned(),
+                    max,
+                });
+            }
         };
         Self::new(ip, prefix)
     }
@@ -144,7 +160,9 @@ impl fmt::Display for VirtualAddress {
 }
 
 /// A 48-bit hardware address.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
 #[serde(try_from = "String", into = "String")]
 pub struct MacAddr(pub [u8; 6]);
 
@@ -152,7 +170,8 @@ impl MacAddr {
     /// All hosts.
     pub const BROADCAST: Self = Self([0xff; 6]);
 
-    /// The virtual hardware address of a vhid, `00:00:5e:00:01:VHID` (docs/protocol.md, section 1.3).
+    /// The virtual hardware address of a vhid, `00:00:5e:00:01:VHID` (docs/protocol.md, section
+    /// 1.3).
     #[must_use]
     pub const fn of_vhid(vhid: Vhid) -> Self {
         Self([0, 0, 0x5e, 0, 1, vhid.get()])
@@ -166,10 +185,17 @@ impl FromStr for MacAddr {
         let mut mac = [0; 6];
         let mut parts = text.split(':');
         for byte in &mut mac {
-            let part = parts.next().filter(|p| (1..=2).contains(&p.len())).ok_or_else(bad)?;
+            let part = parts
+                .next()
+                .filter(|p| (1..=2).contains(&p.len()))
+                .ok_or_else(bad)?;
             *byte = u8::from_str_radix(part, 16).map_err(|_| bad())?;
         }
-        if parts.next().is_some() { Err(bad()) } else { Ok(Self(mac)) }
+        if parts.next().is_some() {
+            Err(bad())
+        } else {
+            Ok(Self(mac))
+        }
     }
 }
 

@@ -85,8 +85,9 @@ macro_rules! name_type {
 }
 
 name_type! {
-    /// A network interface's name as the kernel takes it: its own of 1 to 15 bytes, or an alternative one of up to 127; no `/`, no
-    /// blanks (`dev_valid_name` and `ALTIFNAMSIZ` in Linux).
+    /// A network interface's name as the kernel takes it: its own of 1 to 15 bytes, or an
+    /// alternative one of up to 127; no `/`, no blanks (`dev_valid_name` and `ALTIFNAMSIZ` in
+    /// Linux).
     IfName, "an interface name", check_interface
 }
 
@@ -114,7 +115,10 @@ fn check_interface(value: &str) -> Result<(), &'static str> {
         "" => Err("it is empty"),
         "." | ".." => Err("it is a directory"),
         _ if value.len() > ALTERNATIVE_NAME_MAX => Err("it is longer than 127 bytes"),
-        _ if value.bytes().any(|b| b == b'/' || b.is_ascii_whitespace() || b.is_ascii_control()) => {
+        _ if value
+            .bytes()
+            .any(|b| b == b'/' || b.is_ascii_whitespace() || b.is_ascii_control()) =>
+        {
             Err("it has a slash, a blank or a control character")
         }
         _ => Ok(()),
@@ -128,7 +132,10 @@ fn check_name(value: &str) -> Result<(), &'static str> {
     if !value.starts_with(|c: char| c.is_ascii_alphanumeric()) {
         return Err("it must begin with a letter or a digit");
     }
-    if value.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b)) {
+    if value
+        .bytes()
+        .all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
+    {
         Ok(())
     } else {
         Err("only letters, digits, '-', '_' and '.' may stand in it")

@@ -29,12 +29,16 @@ impl Vhid {
     /// # Errors
     /// [`OutOfRange`] for 0 and anything above 255.
     pub fn new(value: i64) -> Result<Self, OutOfRange> {
-        u8::try_from(value).ok().and_then(std::num::NonZeroU8::new).map(Self).ok_or(OutOfRange {
-            what: "vhid",
-            min: 1,
-            max: 255,
-            value,
-        })
+        u8::try_from(value)
+            .ok()
+            .and_then(std::num::NonZeroU8::new)
+            .map(Self)
+            .ok_or(OutOfRange {
+                what: "vhid",
+                min: 1,
+                max: 255,
+                value,
+            })
     }
 
     /// The number as it stands on the wire.
@@ -76,26 +80,34 @@ impl fmt::Display for Vhid {
 #[serde(transparent)]
 pub struct AdvBase(pub u8);
 
-/// Advertisement skew in 1/256 s, 0..=255. 255 is sent in a bow-out only (docs/protocol.md, section 4).
+/// Advertisement skew in 1/256 s, 0..=255. 255 is sent in a bow-out only (docs/protocol.md, section
+/// 4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct AdvSkew(pub u8);
 
 /// How unfit this node says it is, 0..=240: added to its advskew, the sum cut at 240.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
 #[serde(transparent)]
 pub struct Demotion(u8);
 
 impl Demotion {
     /// Fully fit.
     pub const NONE: Self = Self(0);
-    /// As unfit as a node can say it is (FreeBSD's `senderr_demotion_factor` and `ifdown_demotion_factor`).
+    /// As unfit as a node can say it is (FreeBSD's `senderr_demotion_factor` and
+    /// `ifdown_demotion_factor`).
     pub const MAX: Self = Self(240);
 
     /// Cuts at [`Self::MAX`].
     #[must_use]
     pub const fn new(value: u8) -> Self {
-        Self(if value > Self::MAX.0 { Self::MAX.0 } else { value })
+        Self(if value > Self::MAX.0 {
+            Self::MAX.0
+        } else {
+            value
+        })
     }
 
     /// 0..=240.

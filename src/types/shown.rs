@@ -1,7 +1,8 @@
 //! Words of others, as a person gets to see them.
 //!
-//! What hooks, plugins, registries, packets and files say is shown to people who decide by it. It must not look like words of
-//! ours: [`shown`] keeps it on one line, takes from it what a terminal would obey and what nobody would see, and cuts it.
+//! What hooks, plugins, registries, packets and files say is shown to people who decide by it. It
+//! must not look like words of ours: [`shown`] keeps it on one line, takes from it what a terminal
+//! would obey and what nobody would see, and cuts it.
 
 use std::fmt::{self, Write as _};
 
@@ -19,7 +20,11 @@ pub fn shown(words: impl fmt::Display) -> String {
 /// The same, with a limit in characters.
 #[must_use]
 pub fn shown_within(words: impl fmt::Display, max: usize) -> String {
-    let mut plain = Plain { text: String::new(), room: max, cut: 0 };
+    let mut plain = Plain {
+        text: String::new(),
+        room: max,
+        cut: 0,
+    };
     // A display that fails leaves what it has written.
     _ = write!(plain, "{words}");
     if plain.cut > 0 {
@@ -28,7 +33,8 @@ pub fn shown_within(words: impl fmt::Display, max: usize) -> String {
     plain.text
 }
 
-/// Is this a character that a terminal obeys, that changes the order of what stands around it, or that nobody sees?
+/// Is this a character that a terminal obeys, that changes the order of what stands around it, or
+/// that nobody sees?
 #[must_use]
 pub fn is_treacherous(c: char) -> bool {
     c.is_control()
@@ -54,14 +60,18 @@ impl fmt::Write for Plain {
                 continue;
             }
             self.room -= 1;
-            if is_treacherous(c) { self.text.extend(c.escape_default()) } else { self.text.push(c) }
+            if is_treacherous(c) {
+                self.text.extend(c.escape_default())
+            } else {
+                self.text.push(c)
+            }
         }
         Ok(())
     }
 }
 
-/// Text for a person, line by line. What one `writeln!` writes is one line, whatever the words in it: nobody whose words are
-/// shown can begin a line that looks like one of ours.
+/// Text for a person, line by line. What one `writeln!` writes is one line, whatever the words in
+/// it: nobody whose words are shown can begin a line that looks like one of ours.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Page(String);
 
@@ -69,7 +79,10 @@ impl Page {
     /// Adds a line; `writeln!` and `write!` come here, and both end the line.
     pub fn write_fmt(&mut self, line: fmt::Arguments<'_>) {
         let text = line.to_string();
-        self.0.push_str(&shown_within(text.strip_suffix('\n').unwrap_or(&text), LINE_MAX));
+        self.0.push_str(&shown_within(
+            text.strip_suffix('\n').unwrap_or(&text),
+            LINE_MAX,
+        ));
         self.0.push('\n');
     }
 
@@ -91,7 +104,8 @@ impl fmt::Display for Page {
     }
 }
 
-/// JSON with the same characters escaped, as JSON does it: it says the same, and a terminal obeys none of it.
+/// JSON with the same characters escaped, as JSON does it: it says the same, and a terminal obeys
+/// none of it.
 ///
 /// In well-formed JSON they stand nowhere but in strings. Line feeds between its parts stay.
 #[must_use]
@@ -99,7 +113,9 @@ pub fn plain_json(json: &str) -> String {
     let mut plain = String::with_capacity(json.len());
     for c in json.chars() {
         if c != '\n' && is_treacherous(c) {
-            c.encode_utf16(&mut [0; 2]).iter().for_each(|unit| _ = write!(plain, "\\u{unit:04x}"));
+            c.encode_utf16(&mut [0; 2])
+                .iter()
+                .for_each(|unit| _ = write!(plain, "\\u{unit:04x}"));
         } else {
             plain.push(c);
         }
@@ -111,7 +127,8 @@ pub fn plain_json(json: &str) -> String {
 mod tests {
     use super::*;
 
-    const EVIL: &str = "ok\n  ~ forged\r\u{1b}[2J\u{9b}31m\u{202e}txt\u{2066}\u{200b}\u{2028}\t\u{e0041}end";
+    const EVIL: &str =
+        "ok\n  ~ forged\r\u{1b}[2J\u{9b}31m\u{202e}txt\u{2066}\u{200b}\u{2028}\t\u{e0041}end";
 
     fn is_harmless(text: &str) -> bool {
         !text.chars().any(is_treacherous)
@@ -120,9 +137,15 @@ mod tests {
     #[test]
     fn words_of_others_are_one_harmless_line() {
         let text = shown(EVIL);
-        assert_eq!(text, "ok\\n  ~ forged\\r\\u{1b}[2J\\u{9b}31m\\u{202e}txt\\u{2066}\\u{200b}\\u{2028}\\t\\u{e0041}end");
+        assert_eq!(
+            text,
+            "ok\\n  ~ forged\\r\\u{1b}[2J\\u{9b}31m\\u{202e}txt\\u{2066}\\u{200b}\\u{2028}\\t\\u{e0041}end"
+        );
         assert!(is_harmless(&text));
-        assert_eq!(shown("Größe → 10 µs, \\n stays"), "Größe → 10 µs, \\n stays");
+        assert_eq!(
+            shown("Größe → 10 µs, \\n stays"),
+            "Größe → 10 µs, \\n stays"
+        );
     }
 
     #[test]
@@ -147,6 +170,9 @@ mod tests {
         let json = serde_json::to_string_pretty(&serde_json::json!({ "a": EVIL })).unwrap();
         let plain = plain_json(&json);
         assert!(plain.lines().all(is_harmless), "{plain}");
-        assert_eq!(serde_json::from_str::<serde_json::Value>(&plain).unwrap()["a"], EVIL);
+        assert_eq!(
+            serde_json::from_str::<serde_json::Value>(&plain).unwrap()["a"],
+            EVIL
+        );
     }
 }

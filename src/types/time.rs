@@ -10,7 +10,9 @@ use serde::{Deserialize, Serialize};
 ///
 /// `std::time::Instant` would stop while the machine sleeps, and a machine that wakes up must know
 /// that it overslept. Only `engine/clock.rs` reads the clock; all else gets this as an argument.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
 pub struct Timestamp {
     nanos: u64,
 }
@@ -28,7 +30,9 @@ impl Timestamp {
     /// From microseconds since boot.
     #[must_use]
     pub const fn from_micros(micros: u64) -> Self {
-        Self { nanos: micros.saturating_mul(1_000) }
+        Self {
+            nanos: micros.saturating_mul(1_000),
+        }
     }
 
     /// Nanoseconds since boot.
@@ -47,7 +51,11 @@ impl Timestamp {
 impl Add<Duration> for Timestamp {
     type Output = Self;
     fn add(self, rhs: Duration) -> Self {
-        Self { nanos: self.nanos.saturating_add(u64::try_from(rhs.as_nanos()).unwrap_or(u64::MAX)) }
+        Self {
+            nanos: self
+                .nanos
+                .saturating_add(u64::try_from(rhs.as_nanos()).unwrap_or(u64::MAX)),
+        }
     }
 }
 
@@ -60,6 +68,11 @@ impl Sub for Timestamp {
 
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{:06}s", self.nanos / 1_000_000_000, self.nanos % 1_000_000_000 / 1_000)
+        write!(
+            f,
+            "{}.{:06}s",
+            self.nanos / 1_000_000_000,
+            self.nanos % 1_000_000_000 / 1_000
+        )
     }
 }

@@ -126,7 +126,9 @@ impl Cause {
 impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::MasterDown { silent } => write!(f, "no advertisement for {} ms", silent.as_millis()),
+            Self::MasterDown { silent } => {
+                write!(f, "no advertisement for {} ms", silent.as_millis())
+            }
             Self::Late { by } => write!(f, "woke {} ms too late", by.as_millis()),
             Self::HookFailed { reason }
             | Self::Resigned { reason }

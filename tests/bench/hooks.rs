@@ -1,4 +1,5 @@
-//! What a hook costs: `cargo bench --bench hooks`. Target: a run with five questions in at most 200 µs.
+//! What a hook costs: `cargo bench --bench hooks`. Target: a run with five questions in at most 200
+//! µs.
 #![expect(clippy::unwrap_used, reason = "a benchmark stops at the first error")]
 
 use std::cell::RefCell;
@@ -74,23 +75,38 @@ async fn session() -> (Client, Session) {
     };
     let (keeper, _) = Client::start(Some(Path::new(env!("CARGO_BIN_EXE_carpd")))).unwrap();
     let budget = Budget::default();
-    let (_, stream) = keeper.spawn(Role::Runner { memory_bytes: budget.memory_bytes }).await.unwrap();
-    let session = Session::load(stream, source, budget, SandboxPolicy::Required).await.unwrap();
+    let (_, stream) = keeper
+        .spawn(Role::Runner {
+            memory_bytes: budget.memory_bytes,
+        })
+        .await
+        .unwrap();
+    let session = Session::load(stream, source, budget, SandboxPolicy::Required)
+        .await
+        .unwrap();
     (keeper, session)
 }
 
-/// Transitions are seconds apart: a runner has had the time to make what its next run needs. `at_once` does not give it.
+/// Transitions are seconds apart: a runner has had the time to make what its next run needs.
+/// `at_once` does not give it.
 #[expect(clippy::disallowed_methods, reason = "a measurement after a pause")]
 fn run(bencher: divan::Bencher, entry: EntryPoint, at_once: bool) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
     let (_keeper, session) = runtime.block_on(session());
     let session = RefCell::new(session);
     let event = event(entry);
     let pause = if at_once { Duration::ZERO } else { PREPARED };
-    bencher.with_inputs(|| std::thread::sleep(pause)).bench_local_values(|()| {
-        let mut session = session.borrow_mut();
-        runtime.block_on(session.call(event.clone(), Budget::default(), &mut Yes, pending())).unwrap();
-    });
+    bencher
+        .with_inputs(|| std::thread::sleep(pause))
+        .bench_local_values(|()| {
+            let mut session = session.borrow_mut();
+            runtime
+                .block_on(session.call(event.clone(), Budget::default(), &mut Yes, pending()))
+                .unwrap();
+        });
 }
 
 #[divan::bench]
@@ -111,7 +127,10 @@ fn run_with_five_at_once(bencher: divan::Bencher) {
 
 #[divan::bench(sample_count = 20)]
 fn start_and_load(bencher: divan::Bencher) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
     bencher.bench_local(|| runtime.block_on(session()));
 }
 
@@ -121,19 +140,27 @@ mod wasm {
     use carpd::hooks::{Native, api, compiler};
 
     use super::{
-        BTreeMap, Budget, Client, EntryPoint, HookSource, Language, Path, Role, SandboxPolicy, Session, Yes, event, pending,
+        BTreeMap, Budget, Client, EntryPoint, HookSource, Language, Path, Role, SandboxPolicy,
+        Session, Yes, event, pending,
     };
 
     const FAILOVER: &[u8] = include_bytes!("../../plugins/failover/failover.wasm");
     const FIXTURE: &[u8] = include_bytes!("../../plugins/fixture/fixture.wasm");
-    const FAILOVER_CONFIG: &str =
-        r#"{"name_master":"nodevir2","name_backup":"node2","gateway":"192.168.32.254","service":"httpd"}"#;
+    const FAILOVER_CONFIG: &str = r#"{"name_master":"nodevir2","name_backup":"node2","gateway":"192.168.32.254","service":"httpd"}"#;
 
     async fn compile(component: &[u8]) -> Vec<u8> {
         let (keeper, _) = Client::start(Some(Path::new(env!("CARGO_BIN_EXE_carpd")))).unwrap();
         let (_, stream) = keeper.spawn(Role::Compiler).await.unwrap();
         let ended = pending::<String>();
-        compiler::compile_by(stream, component, SandboxPolicy::Required, compiler::PATIENCE, ended).await.unwrap()
+        compiler::compile_by(
+            stream,
+            component,
+            SandboxPolicy::Required,
+            compiler::PATIENCE,
+            ended,
+        )
+        .await
+        .unwrap()
     }
 
     async fn session(code: Vec<u8>, config: &str) -> (Client, Session) {
@@ -146,20 +173,37 @@ mod wasm {
             main: Vec::new(),
             modules: BTreeMap::new(),
             config_json: config.into(),
-            native: Some(Native { code, allowed: api::FUNCTIONS.iter().map(api::Function::full_name).collect() }),
+            native: Some(Native {
+                code,
+                allowed: api::FUNCTIONS
+                    .iter()
+                    .map(api::Function::full_name)
+                    .collect(),
+            }),
         };
         let (keeper, _) = Client::start(Some(Path::new(env!("CARGO_BIN_EXE_carpd")))).unwrap();
-        let (_, stream) = keeper.spawn(Role::WasmRunner { memory_bytes }).await.unwrap();
-        let session = Session::load(stream, source, budget, SandboxPolicy::Required).await.unwrap();
+        let (_, stream) = keeper
+            .spawn(Role::WasmRunner { memory_bytes })
+            .await
+            .unwrap();
+        let session = Session::load(stream, source, budget, SandboxPolicy::Required)
+            .await
+            .unwrap();
         (keeper, session)
     }
 
     fn run(bencher: divan::Bencher, component: &[u8], config: &str) {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let (_keeper, mut session) = runtime.block_on(async { session(compile(component).await, config).await });
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let (_keeper, mut session) =
+            runtime.block_on(async { session(compile(component).await, config).await });
         let event = event(EntryPoint::OnMaster);
         bencher.bench_local(|| {
-            runtime.block_on(session.call(event.clone(), Budget::default(), &mut Yes, pending())).unwrap();
+            runtime
+                .block_on(session.call(event.clone(), Budget::default(), &mut Yes, pending()))
+                .unwrap();
         });
     }
 
@@ -175,14 +219,20 @@ mod wasm {
 
     #[divan::bench(sample_count = 20)]
     fn start_and_load(bencher: divan::Bencher) {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
         let code = runtime.block_on(compile(FAILOVER));
         bencher.bench_local(|| runtime.block_on(session(code.clone(), FAILOVER_CONFIG)));
     }
 
     #[divan::bench(sample_count = 5)]
     fn compile_in_a_process_of_its_own(bencher: divan::Bencher) {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
         bencher.bench_local(|| runtime.block_on(compile(FAILOVER)));
     }
 }

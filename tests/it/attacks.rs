@@ -1,5 +1,5 @@
-//! Hook bodies that try to hang, exhaust or escape the sandbox: each ends within its budget, and the next run
-//! in the same or a new runner works.
+//! Hook bodies that try to hang, exhaust or escape the sandbox: each ends within its budget, and
+//! the next run in the same or a new runner works.
 
 use std::future::pending;
 use std::time::Duration;
@@ -28,19 +28,31 @@ const LIMIT: Budget = Budget {
     state_bytes: 0,
 };
 
-/// Runs a body as `on_master`. It must end within the budget and a little, and by an end of its own: a runner
-/// that has to be killed for it means that something was not bounded.
+/// Runs a body as `on_master`. It must end within the budget and a little, and by an end of its
+/// own: a runner that has to be killed for it means that something was not bounded.
 fn survive(name: &str, body: &str) -> Result<Returned, HookError> {
     block_on(async {
-        let hook = format!("function on_master(event)\n{body}\nend function on_backup() return 1 end");
-        let mut bench = try_bench(source(&hook), LIMIT).await.unwrap_or_else(|err| panic!("{name}: {err}"));
+        let hook =
+            format!("function on_master(event)\n{body}\nend function on_backup() return 1 end");
+        let mut bench = try_bench(source(&hook), LIMIT)
+            .await
+            .unwrap_or_else(|err| panic!("{name}: {err}"));
         let mut desk = Script::new(yes);
         let began = tokio::time::Instant::now();
-        let result = bench.session.call(event(EntryPoint::OnMaster), LIMIT, &mut desk, pending()).await;
+        let result = bench
+            .session
+            .call(event(EntryPoint::OnMaster), LIMIT, &mut desk, pending())
+            .await;
         let took = began.elapsed();
         assert!(took < Duration::from_millis(1500), "{name} took {took:?}");
-        assert!(bench.session.is_alive(), "{name}: the runner did not survive: {result:?} after {took:?}");
-        let next = bench.session.call(event(EntryPoint::OnBackup), LIMIT, &mut desk, pending()).await;
+        assert!(
+            bench.session.is_alive(),
+            "{name}: the runner did not survive: {result:?} after {took:?}"
+        );
+        let next = bench
+            .session
+            .call(event(EntryPoint::OnBackup), LIMIT, &mut desk, pending())
+            .await;
         assert_eq!(next, Ok(Returned::Done), "{name}: the run after it");
         result
     })
@@ -66,27 +78,60 @@ fn long_stays_in_c_are_bounded() {
             for i = 1, 100000 do t[i] = if i % 3 == 0 then a else b end
             table.sort(t)",
         ),
-        ("find-plain", "local s = string.rep('a', 3000000) string.find(s, string.rep('a', 1000000) .. 'b', 1, true)"),
-        ("find-set", "string.find(string.rep('a', 1000000), '[' .. string.rep('b', 1000000) .. 'a]*')"),
-        ("gsub-set", "string.gsub(string.rep('a', 1000000), '[' .. string.rep('b', 1000000) .. 'a]*', '')"),
-        ("split-long", "string.split(string.rep('a', 3000000), string.rep('a', 1000000) .. 'b')"),
-        ("move-text-bounds", "while true do pcall(table.move, {}, '1', '2147483646', 2) end"),
-        ("move-nan", "while true do pcall(table.move, {}, 0/0, 2147483646, 2) end"),
+        (
+            "find-plain",
+            "local s = string.rep('a', 3000000) string.find(s, string.rep('a', 1000000) .. 'b', 1, true)",
+        ),
+        (
+            "find-set",
+            "string.find(string.rep('a', 1000000), '[' .. string.rep('b', 1000000) .. 'a]*')",
+        ),
+        (
+            "gsub-set",
+            "string.gsub(string.rep('a', 1000000), '[' .. string.rep('b', 1000000) .. 'a]*', '')",
+        ),
+        (
+            "split-long",
+            "string.split(string.rep('a', 3000000), string.rep('a', 1000000) .. 'b')",
+        ),
+        (
+            "move-text-bounds",
+            "while true do pcall(table.move, {}, '1', '2147483646', 2) end",
+        ),
+        (
+            "move-nan",
+            "while true do pcall(table.move, {}, 0/0, 2147483646, 2) end",
+        ),
         (
             "method-find",
             "local s = string.rep('a', 3000000) while true do pcall(function() return s:find(string.rep('a', 1000000) .. 'b', 1, true) end) end",
         ),
-        ("concat-everything", "local t = table.create(900000, 'xxxxxxxxxxxxxxxx') while true do pcall(table.concat, t) end"),
+        (
+            "concat-everything",
+            "local t = table.create(900000, 'xxxxxxxxxxxxxxxx') while true do pcall(table.concat, t) end",
+        ),
         (
             "superseded-catch",
             "while true do pcall(error, setmetatable({}, { __tostring = function() while true do end end })) end",
         ),
-        ("handler-recursion", "local function h(e) error(e) end xpcall(function() error('x') end, h)"),
+        (
+            "handler-recursion",
+            "local function h(e) error(e) end xpcall(function() error('x') end, h)",
+        ),
         ("require-loop", "while true do pcall(require, 'x') end"),
-        ("huge-arguments", "addr.add(table.unpack(table.create(7000, 'x')))"),
-        ("huge-key", "local t = {} t[string.rep('k', 1000000)] = 1 log.info('x', t)"),
+        (
+            "huge-arguments",
+            "addr.add(table.unpack(table.create(7000, 'x')))",
+        ),
+        (
+            "huge-key",
+            "local t = {} t[string.rep('k', 1000000)] = 1 log.info('x', t)",
+        ),
         ("host-metatable", "getmetatable(addr).__index = nil"),
-        ("string-metatable", "getmetatable('').__index = function() end"),
+        (
+            "string-metatable",
+            "getmetatable('').__index = function() end",
+        ),
         ("globals", "_G.print = nil print = nil _G.on_backup = nil"),
         (
             "one-text-many-times",
@@ -96,8 +141,14 @@ fn long_stays_in_c_are_bounded() {
             "one-key-many-times",
             "local k = string.rep('k', 2000000) while true do pcall(log.info, 'x', { [k] = { [k] = { [k] = 1 } } }) end",
         ),
-        ("million-calls", "for n = 1, 1000000 do pcall(hostname.get) end"),
-        ("million-denied", "for n = 1, 1000000 do pcall(service.start, 'x' .. n) end"),
+        (
+            "million-calls",
+            "for n = 1, 1000000 do pcall(hostname.get) end",
+        ),
+        (
+            "million-denied",
+            "for n = 1, 1000000 do pcall(service.start, 'x' .. n) end",
+        ),
         (
             "numbers",
             "for _, n in { 0/0, 1/0, -1/0, -1, 2^53 + 1, 1e308, 0.5 } do pcall(announce, '192.168.32.22', { count = n }) pcall(clock.sleep, n) pcall(carp.demote, n, 'x') end",
@@ -127,7 +178,10 @@ fn long_stays_in_c_are_bounded() {
             "require-names",
             "for _, n in { '/etc/passwd', '../x', './../x', 'a/../../x', 'x\\0', '', '.', './', string.rep('a/', 100000) } do assert(not pcall(require, n), n) end",
         ),
-        ("deep-table", "local t = {} for n = 1, 100000 do t = { t } end log.info('x', { a = t })"),
+        (
+            "deep-table",
+            "local t = {} for n = 1, 100000 do t = { t } end log.info('x', { a = t })",
+        ),
     ];
     for (name, body) in bodies {
         let result = survive(name, body);
@@ -137,7 +191,10 @@ fn long_stays_in_c_are_bounded() {
 
 #[test]
 fn memory_is_bounded_and_said_to_be() {
-    let result = survive("memory", "local t = {} while true do t[#t + 1] = string.rep('x', 1000) .. #t end");
+    let result = survive(
+        "memory",
+        "local t = {} while true do t[#t + 1] = string.rep('x', 1000) .. #t end",
+    );
     assert_eq!(result, Err(HookError::OutOfMemory(16 << 20)));
 }
 
@@ -157,15 +214,29 @@ fn nothing_of_the_system_is_in_reach() {
 fn an_error_that_is_a_table_shows_its_content() {
     for (body, shown) in [
         ("error({ code = 5 })", "{code = 5}"),
-        ("error({ 'a', { b = { c = { d = 1 } } }, print })", r#"{"a", {b = {c = {...}}}, a function}"#),
-        ("error(setmetatable({}, { __tostring = function() return 'its own words' end }))", "its own words"),
+        (
+            "error({ 'a', { b = { c = { d = 1 } } }, print })",
+            r#"{"a", {b = {c = {...}}}, a function}"#,
+        ),
+        (
+            "error(setmetatable({}, { __tostring = function() return 'its own words' end }))",
+            "its own words",
+        ),
         ("local t = {} t.t = t error(t)", "{t = {t = {t = {...}}}}"),
         ("error(function() end)", "a function"),
         ("error(nil)", "nil"),
-        ("local t = {} for n = 1, 1000 do t[n] = n end error(t)", "20, ...}"),
+        (
+            "local t = {} for n = 1, 1000 do t[n] = n end error(t)",
+            "20, ...}",
+        ),
     ] {
-        let Err(HookError::Raised { message, .. }) = survive(body, body) else { panic!("{body}") };
-        assert!(message.ends_with(shown) && !message.contains("0x"), "{body}: {message}");
+        let Err(HookError::Raised { message, .. }) = survive(body, body) else {
+            panic!("{body}")
+        };
+        assert!(
+            message.ends_with(shown) && !message.contains("0x"),
+            "{body}: {message}"
+        );
     }
     // Whatever its metamethods do, it ends.
     for body in [

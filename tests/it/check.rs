@@ -20,7 +20,11 @@ fn place(config: &str, hook: &str) -> tempfile::TempDir {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path();
     fs::create_dir(path.join("hooks")).unwrap();
-    for (name, text) in [("carpd.toml", config), ("hooks/h.lua", hook), ("web.pass", "love\n")] {
+    for (name, text) in [
+        ("carpd.toml", config),
+        ("hooks/h.lua", hook),
+        ("web.pass", "love\n"),
+    ] {
         fs::write(path.join(name), text).unwrap();
     }
     fs::set_permissions(path.join("web.pass"), fs::Permissions::from_mode(0o600)).unwrap();
@@ -36,13 +40,35 @@ const GOOD: &str = "function on_master()\n  log.info('here')\nend\n";
 #[test]
 fn check_takes_its_configuration_as_the_other_verbs_do() {
     let directory = place(&config(&ethernet(), ""), GOOD);
-    for args in [["carpd.toml"].as_slice(), &["--config", "carpd.toml"], &["-c", "carpd.toml"]] {
+    for args in [
+        ["carpd.toml"].as_slice(),
+        &["--config", "carpd.toml"],
+        &["-c", "carpd.toml"],
+    ] {
         let ran = check(directory.path(), args);
         assert_eq!((ran.code, ran.stderr.as_str()), (0, ""), "{args:?}");
-        assert!(ran.stdout.starts_with("carpd.toml: good: "), "{}", ran.stdout);
+        assert!(
+            ran.stdout.starts_with("carpd.toml: good: "),
+            "{}",
+            ran.stdout
+        );
     }
-    assert_eq!(check(directory.path(), &["carpd.toml", "--config", "carpd.toml"]).code, 2);
-    let ran = carpd(directory.path(), &["rehearse", "--config", "a=carpd.toml", "--config", "b=carpd.toml", "--end", "5s"]);
+    assert_eq!(
+        check(directory.path(), &["carpd.toml", "--config", "carpd.toml"]).code,
+        2
+    );
+    let ran = carpd(
+        directory.path(),
+        &[
+            "rehearse",
+            "--config",
+            "a=carpd.toml",
+            "--config",
+            "b=carpd.toml",
+            "--end",
+            "5s",
+        ],
+    );
     assert_eq!(ran.code, 0, "{}", ran.stderr);
     assert_eq!(carpd(directory.path(), &["rehearse"]).code, 2);
 }
@@ -66,8 +92,13 @@ fn every_verb_that_takes_a_configuration_takes_the_option() {
         "test",
     ]
     .into_iter()
-    .chain(["plugin add", "plugin list", "plugin inspect", "plugin verify", "plugin pull"])
-    {
+    .chain([
+        "plugin add",
+        "plugin list",
+        "plugin inspect",
+        "plugin verify",
+        "plugin pull",
+    ]) {
         let words: Vec<&str> = verb.split(' ').chain(["--help"]).collect();
         let help = carpd(Path::new("/"), &words).stdout;
         assert!(help.contains("--config <"), "{verb}:\n{help}");
@@ -81,21 +112,51 @@ fn an_error_of_a_hook_is_shown_in_the_hook() {
     let ran = check(directory.path(), &["carpd.toml"]);
     assert_eq!(ran.code, 3, "{}", ran.stdout);
     assert!(ran.stderr.contains("hooks/h.lua:2:3\n"), "{}", ran.stderr);
-    assert!(ran.stderr.contains("2 |   hostname.sett('x')\n  |   ^^^^^^^^^^^^^^^^^^"), "{}", ran.stderr);
-    // One that does not compile, and one in a module of its own.
-    fs::write(directory.path().join("hooks/h.lua"), "function on_master(\nend\n").unwrap();
-    let ran = check(directory.path(), &["carpd.toml"]);
     assert!(
-        ran.code == 3 && ran.stderr.contains("hooks/h.lua:2:1\n") && ran.stderr.contains("2 | end\n  | ^^^"),
+        ran.stderr
+            .contains("2 |   hostname.sett('x')\n  |   ^^^^^^^^^^^^^^^^^^"),
         "{}",
         ran.stderr
     );
-    let plan = carpd(directory.path(), &["plan", "--config", "carpd.toml", "--event", "master"]);
-    assert!(plan.code == 3 && plan.stderr.contains("2 | end\n  | ^^^"), "{}", plan.stderr);
-    fs::write(directory.path().join("hooks/m.lua"), "\n\n  local x = nothing\nreturn {}\n").unwrap();
-    fs::write(directory.path().join("hooks/h.lua"), "local m = require('m')\nfunction on_master() end\n").unwrap();
+    // One that does not compile, and one in a module of its own.
+    fs::write(
+        directory.path().join("hooks/h.lua"),
+        "function on_master(\nend\n",
+    )
+    .unwrap();
     let ran = check(directory.path(), &["carpd.toml"]);
-    assert!(ran.stderr.contains("hooks/m.lua:3:3\n") && ran.stderr.contains("3 |   local x = nothing"), "{}", ran.stderr);
+    assert!(
+        ran.code == 3
+            && ran.stderr.contains("hooks/h.lua:2:1\n")
+            && ran.stderr.contains("2 | end\n  | ^^^"),
+        "{}",
+        ran.stderr
+    );
+    let plan = carpd(
+        directory.path(),
+        &["plan", "--config", "carpd.toml", "--event", "master"],
+    );
+    assert!(
+        plan.code == 3 && plan.stderr.contains("2 | end\n  | ^^^"),
+        "{}",
+        plan.stderr
+    );
+    fs::write(
+        directory.path().join("hooks/m.lua"),
+        "\n\n  local x = nothing\nreturn {}\n",
+    )
+    .unwrap();
+    fs::write(
+        directory.path().join("hooks/h.lua"),
+        "local m = require('m')\nfunction on_master() end\n",
+    )
+    .unwrap();
+    let ran = check(directory.path(), &["carpd.toml"]);
+    assert!(
+        ran.stderr.contains("hooks/m.lua:3:3\n") && ran.stderr.contains("3 |   local x = nothing"),
+        "{}",
+        ran.stderr
+    );
 }
 
 #[test]
@@ -103,26 +164,44 @@ fn a_missing_bracket_is_one_error() {
     let text = config(&ethernet(), "").replace("[\"192.0.2.22/24\"]", "[\"192.0.2.22/24\"");
     let ran = check(place(&text, GOOD).path(), &["carpd.toml"]);
     assert_eq!(ran.stderr.matches("error: ").count(), 1, "{}", ran.stderr);
-    assert!(ran.stderr.contains("carpd.toml:5:13") && ran.stderr.contains("nothing closes this `[`"), "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("carpd.toml:5:13") && ran.stderr.contains("nothing closes this `[`"),
+        "{}",
+        ran.stderr
+    );
 }
 
-/// Some editors put a mark before a text. It counts nowhere but in a password, of which every byte counts: that is said.
+/// Some editors put a mark before a text. It counts nowhere but in a password, of which every byte
+/// counts: that is said.
 #[test]
 fn a_byte_order_mark_is_treated_alike_everywhere() {
     let test = "test.case('c', function() test.host({ hostname = 'n' }):become('master') end)\n";
     let module = "return { say = function() log.info('here') end }\n";
     let hook = "local m = require('m')\nfunction on_master() m.say() end\n";
     let said = |bom: &str| {
-        let directory = place(&format!("{bom}{}", config(&ethernet(), "")), &format!("{bom}{hook}"));
+        let directory = place(
+            &format!("{bom}{}", config(&ethernet(), "")),
+            &format!("{bom}{hook}"),
+        );
         let path = directory.path();
         fs::write(path.join("hooks/m.lua"), format!("{bom}{module}")).unwrap();
         fs::write(path.join("hooks/h_test.lua"), format!("{bom}{test}")).unwrap();
         fs::write(path.join("winter.txt"), format!("{bom}end 5s\n")).unwrap();
-        fs::write(path.join("up.sh"), format!("{bom}#!/bin/sh\nip addr add 192.0.2.22/24 dev lo\n")).unwrap();
+        fs::write(
+            path.join("up.sh"),
+            format!("{bom}#!/bin/sh\nip addr add 192.0.2.22/24 dev lo\n"),
+        )
+        .unwrap();
         let runs: [&[&str]; 6] = [
             &["check", "carpd.toml"],
             &["plan", "--config", "carpd.toml", "--event", "master"],
-            &["rehearse", "a=carpd.toml", "b=carpd.toml", "--scenario", "winter.txt"],
+            &[
+                "rehearse",
+                "a=carpd.toml",
+                "b=carpd.toml",
+                "--scenario",
+                "winter.txt",
+            ],
             &["test", "hooks"],
             &["grant", "h", "--config", "carpd.toml"],
             &["port", "up.sh"],
@@ -136,38 +215,85 @@ fn a_byte_order_mark_is_treated_alike_everywhere() {
     let directory = place(&config(&ethernet(), ""), GOOD);
     fs::write(directory.path().join("web.pass"), format!("{BOM}love\n")).unwrap();
     let ran = check(directory.path(), &["carpd.toml"]);
-    assert!(ran.code == 0 && ran.stderr.contains("begins with a byte order mark"), "{}", ran.stderr);
+    assert!(
+        ran.code == 0 && ran.stderr.contains("begins with a byte order mark"),
+        "{}",
+        ran.stderr
+    );
 }
 
 #[test]
 fn a_grant_with_host_bits_says_what_it_means() {
-    let says = |grant: &str| check(place(&config(&ethernet(), grant), GOOD).path(), &["carpd.toml"]);
+    let says = |grant: &str| {
+        check(
+            place(&config(&ethernet(), grant), GOOD).path(),
+            &["carpd.toml"],
+        )
+    };
     let ran = says("route = [{ dst = \"10.0.0.5/8\" }]");
     assert_eq!(ran.code, 0, "{}", ran.stderr);
-    assert!(ran.stderr.contains("warning: `dst = \"10.0.0.5/8\"` means the whole of 10.0.0.0/8"), "{}", ran.stderr);
-    assert!(ran.stderr.contains("write \"10.0.0.0/8\", or 10.0.0.5 for this one host"), "{}", ran.stderr);
-    assert!(says("route = [{ dst = \"2001:db8::5/32\" }]").stderr.contains("means the whole of 2001:db8::/32"));
-    for right in ["10.0.0.0/8", "10.0.0.5", "10.0.0.5/32", "default", "0.0.0.0/0", "::/0", "2001:db8::/32"] {
-        assert_eq!(says(&format!("route = [{{ dst = \"{right}\" }}]")).stderr, "", "{right}");
+    assert!(
+        ran.stderr
+            .contains("warning: `dst = \"10.0.0.5/8\"` means the whole of 10.0.0.0/8"),
+        "{}",
+        ran.stderr
+    );
+    assert!(
+        ran.stderr
+            .contains("write \"10.0.0.0/8\", or 10.0.0.5 for this one host"),
+        "{}",
+        ran.stderr
+    );
+    assert!(
+        says("route = [{ dst = \"2001:db8::5/32\" }]")
+            .stderr
+            .contains("means the whole of 2001:db8::/32")
+    );
+    for right in [
+        "10.0.0.0/8",
+        "10.0.0.5",
+        "10.0.0.5/32",
+        "default",
+        "0.0.0.0/0",
+        "::/0",
+        "2001:db8::/32",
+    ] {
+        assert_eq!(
+            says(&format!("route = [{{ dst = \"{right}\" }}]")).stderr,
+            "",
+            "{right}"
+        );
     }
 }
 
 #[test]
 fn an_interface_that_nothing_explains_is_an_error_only_if_asked() {
     let says = |interface: &str, args: &[&str]| {
-        let ran = check(place(&config(interface, ""), GOOD).path(), &[&["carpd.toml"], args].concat());
+        let ran = check(
+            place(&config(interface, ""), GOOD).path(),
+            &[&["carpd.toml"], args].concat(),
+        );
         (ran.code, ran.stderr)
     };
     let (code, said) = says("etth0", &[]);
     assert!(
-        code == 0 && said.contains("warning: there is no interface etth0 here and nothing that it could come from"),
+        code == 0
+            && said.contains(
+                "warning: there is no interface etth0 here and nothing that it could come from"
+            ),
         "{said}"
     );
     let (code, said) = says("etth0", &["--strict"]);
-    assert!(code == 3 && said.contains("error: there is no interface etth0 here"), "{said}");
+    assert!(
+        code == 3 && said.contains("error: there is no interface etth0 here"),
+        "{said}"
+    );
     // On one that is here another may be made.
     let (code, said) = says("lo.100", &["--strict"]);
-    assert!(code == 0 && said.contains("warning: there is no interface lo.100 here now"), "{said}");
+    assert!(
+        code == 0 && said.contains("warning: there is no interface lo.100 here now"),
+        "{said}"
+    );
     assert_eq!(says(&ethernet(), &["--strict"]), (0, String::new()));
 }
 
@@ -176,5 +302,10 @@ fn an_interface_that_nothing_explains_is_an_error_only_if_asked() {
 fn an_interface_without_ethernet_is_refused() {
     let ran = check(place(&config("lo", ""), GOOD).path(), &["carpd.toml"]);
     assert_eq!(ran.code, 3, "{}", ran.stderr);
-    assert!(ran.stderr.contains("the interface lo carries no Ethernet frames"), "{}", ran.stderr);
+    assert!(
+        ran.stderr
+            .contains("the interface lo carries no Ethernet frames"),
+        "{}",
+        ran.stderr
+    );
 }

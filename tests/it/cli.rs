@@ -18,28 +18,45 @@ pub(crate) fn carpd(directory: &Path, args: &[&str]) -> Ran {
 
 pub(crate) fn carpd_with(directory: &Path, args: &[&str], variables: &[(&str, &str)]) -> Ran {
     let mut command = Command::new(env!("CARGO_BIN_EXE_carpd"));
-    command.args(args).current_dir(directory).env_clear().envs(variables.iter().copied()).stdin(Stdio::null());
+    command
+        .args(args)
+        .current_dir(directory)
+        .env_clear()
+        .envs(variables.iter().copied())
+        .stdin(Stdio::null());
     // By sudo, what lies in the clone is the caller's own.
     command.envs(std::env::vars_os().filter(|(name, _)| name == "SUDO_UID" || name == "SUDO_GID"));
     let output = command.output().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
     let stderr = without_owners(&text(output.stderr));
-    Ran { code: output.status.code().unwrap(), stdout: text(output.stdout), stderr }
+    Ran {
+        code: output.status.code().unwrap(),
+        stdout: text(output.stdout),
+        stderr,
+    }
 }
 
-/// What was said, whoever runs the tests: of files that are not root's it is told that a daemon of root's would refuse them
-/// (`owners.rs` has the tests of that).
+/// What was said, whoever runs the tests: of files that are not root's it is told that a daemon of
+/// root's would refuse them (`owners.rs` has the tests of that).
 pub(crate) fn without_owners(said: &str) -> String {
     let told = |line: &&str| line.starts_with("warning: a daemon of root's would refuse this: ");
-    said.split_inclusive('\n').filter(|line| !told(line)).collect()
+    said.split_inclusive('\n')
+        .filter(|line| !told(line))
+        .collect()
 }
 
 /// An interface of this machine that CARP can be spoken on.
 pub(crate) fn ethernet() -> String {
-    let all = std::fs::read_dir("/sys/class/net").unwrap().map(|entry| entry.unwrap());
-    let is_ethernet =
-        |entry: &std::fs::DirEntry| std::fs::read_to_string(entry.path().join("type")).is_ok_and(|kind| kind == "1\n");
-    let first = all.filter(is_ethernet).map(|entry| entry.file_name().into_string().unwrap()).min();
+    let all = std::fs::read_dir("/sys/class/net")
+        .unwrap()
+        .map(|entry| entry.unwrap());
+    let is_ethernet = |entry: &std::fs::DirEntry| {
+        std::fs::read_to_string(entry.path().join("type")).is_ok_and(|kind| kind == "1\n")
+    };
+    let first = all
+        .filter(is_ethernet)
+        .map(|entry| entry.file_name().into_string().unwrap())
+        .min();
     first.expect("this machine has an Ethernet interface")
 }
 
@@ -75,7 +92,10 @@ fn help_and_the_manual_page_name_every_exit_code() {
     for code in carpd::cli::Exit::ALL {
         let line = format!("  {}  {}\n", code.code(), code.meaning());
         assert!(help.contains(&line), "--help lacks {line}");
-        assert!(man.contains(&format!("\\fB{}\\fR\n{}\n", code.code(), code.meaning())), "the manual page lacks {line}");
+        assert!(
+            man.contains(&format!("\\fB{}\\fR\n{}\n", code.code(), code.meaning())),
+            "the manual page lacks {line}"
+        );
     }
 }
 
@@ -84,13 +104,35 @@ fn the_manual_page_has_what_an_operator_looks_for() {
     let ran = here(&["man"]);
     assert_eq!((ran.code, ran.stderr.as_str()), (0, ""));
     assert!(ran.stdout.contains(".TH carpd 1"), "{}", ran.stdout);
-    for section in
-        ["NAME", "SYNOPSIS", "DESCRIPTION", "COMMANDS", "SIGNALS", "\"EXIT STATUS\"", "ENVIRONMENT", "FILES", "EXAMPLES"]
-    {
-        assert!(ran.stdout.contains(&format!(".SH {section}\n")), "{section}");
+    for section in [
+        "NAME",
+        "SYNOPSIS",
+        "DESCRIPTION",
+        "COMMANDS",
+        "SIGNALS",
+        "\"EXIT STATUS\"",
+        "ENVIRONMENT",
+        "FILES",
+        "EXAMPLES",
+    ] {
+        assert!(
+            ran.stdout.contains(&format!(".SH {section}\n")),
+            "{section}"
+        );
     }
-    for verb in ["run", "check", "lab", "completions", "hook rollback", "plugin verify", "new hook"] {
-        assert!(ran.stdout.contains(&format!(".SS carpd {verb}\n")), "{verb}");
+    for verb in [
+        "run",
+        "check",
+        "lab",
+        "completions",
+        "hook rollback",
+        "plugin verify",
+        "new hook",
+    ] {
+        assert!(
+            ran.stdout.contains(&format!(".SS carpd {verb}\n")),
+            "{verb}"
+        );
     }
     for said in ["/etc/carpd/carpd.toml", "SIGHUP", "SIGUSR2"] {
         assert!(ran.stdout.contains(said), "{said}");
@@ -103,9 +145,18 @@ fn a_senseless_command_line_ends_with_2_and_says_why() {
         (vec![], "Usage: carpd <COMMAND>"),
         (vec!["chek"], "'check'"),
         (vec!["run", "--confg", "x"], "'--config'"),
-        (vec!["run", "--log-level", "loud"], "[possible values: error, warn, info, debug, trace]"),
-        (vec!["lab", "--peer", "vrrpd"], "[possible values: carpd, ucarp]"),
-        (vec!["__no-such-role"], "there is no internal role \"__no-such-role\"\nhint: "),
+        (
+            vec!["run", "--log-level", "loud"],
+            "[possible values: error, warn, info, debug, trace]",
+        ),
+        (
+            vec!["lab", "--peer", "vrrpd"],
+            "[possible values: carpd, ucarp]",
+        ),
+        (
+            vec!["__no-such-role"],
+            "there is no internal role \"__no-such-role\"\nhint: ",
+        ),
     ] {
         let ran = here(&args);
         assert_eq!((ran.code, ran.stdout.as_str()), (2, ""), "{args:?}");
@@ -116,7 +167,10 @@ fn a_senseless_command_line_ends_with_2_and_says_why() {
 #[test]
 fn version_goes_to_standard_output() {
     let ran = here(&["--version"]);
-    assert_eq!((ran.code, ran.stdout.as_str()), (0, concat!("carpd ", env!("CARGO_PKG_VERSION"), "\n")));
+    assert_eq!(
+        (ran.code, ran.stdout.as_str()),
+        (0, concat!("carpd ", env!("CARGO_PKG_VERSION"), "\n"))
+    );
 }
 
 #[test]
@@ -125,7 +179,8 @@ fn completions_know_the_verbs() {
         let ran = here(&["completions", shell]);
         assert_eq!((ran.code, ran.stderr.as_str()), (0, ""));
         assert!(
-            ran.stdout.contains("check") && ran.stdout.contains("--log-format") | ran.stdout.contains("log-format"),
+            ran.stdout.contains("check")
+                && ran.stdout.contains("--log-format") | ran.stdout.contains("log-format"),
             "{shell}"
         );
     }
@@ -133,22 +188,50 @@ fn completions_know_the_verbs() {
 
 #[test]
 fn a_reader_that_has_seen_enough_is_no_failure() {
-    for args in [["completions", "bash"].as_slice(), &["--help"], &["man"], &["config-reference"]] {
-        let mut child =
-            Command::new(env!("CARGO_BIN_EXE_carpd")).args(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    for args in [
+        ["completions", "bash"].as_slice(),
+        &["--help"],
+        &["man"],
+        &["config-reference"],
+    ] {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_carpd"))
+            .args(args)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
         drop(child.stdout.take());
         let mut stderr = String::new();
-        child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
-        assert_eq!((child.wait().unwrap().code(), stderr.as_str()), (Some(0), ""), "{args:?}");
+        child
+            .stderr
+            .take()
+            .unwrap()
+            .read_to_string(&mut stderr)
+            .unwrap();
+        assert_eq!(
+            (child.wait().unwrap().code(), stderr.as_str()),
+            (Some(0), ""),
+            "{args:?}"
+        );
     }
 }
 
 #[test]
 fn output_that_cannot_be_written_is_a_failure() {
-    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
-    let output = Command::new(env!("CARGO_BIN_EXE_carpd")).args(["completions", "bash"]).stdout(full).output().unwrap();
+    let full = std::fs::OpenOptions::new()
+        .write(true)
+        .open("/dev/full")
+        .unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_carpd"))
+        .args(["completions", "bash"])
+        .stdout(full)
+        .output()
+        .unwrap();
     assert_eq!(output.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&output.stderr).starts_with("error: cannot write to standard output: No space left"));
+    assert!(
+        String::from_utf8_lossy(&output.stderr)
+            .starts_with("error: cannot write to standard output: No space left")
+    );
 }
 
 #[test]
@@ -161,9 +244,18 @@ fn nothing_is_coloured_that_is_no_terminal() {
 #[test]
 fn run_refuses_a_log_filter_that_makes_no_sense() {
     let directory = super::config::directory_with("good.toml");
-    let ran = carpd_with(directory.path(), &["run", "--config", "good.toml"], &[("CARPD_LOG", "info,[[")]);
+    let ran = carpd_with(
+        directory.path(),
+        &["run", "--config", "good.toml"],
+        &[("CARPD_LOG", "info,[[")],
+    );
     assert_eq!(ran.code, 2, "{}", ran.stderr);
-    assert!(ran.stderr.starts_with("error: CARPD_LOG is not a log filter"), "{}", ran.stderr);
+    assert!(
+        ran.stderr
+            .starts_with("error: CARPD_LOG is not a log filter"),
+        "{}",
+        ran.stderr
+    );
 }
 
 #[test]
@@ -174,7 +266,11 @@ fn what_is_not_there_is_named_with_what_to_do() {
         let ran = carpd(directory.path(), args);
         assert_eq!(ran.code, code, "{args:?}: {}", ran.stderr);
         for part in parts {
-            assert!(ran.stderr.contains(part), "{args:?}: {part} is not in\n{}", ran.stderr);
+            assert!(
+                ran.stderr.contains(part),
+                "{args:?}: {part} is not in\n{}",
+                ran.stderr
+            );
         }
     };
     write(
@@ -184,14 +280,37 @@ fn what_is_not_there_is_named_with_what_to_do() {
     said(
         3,
         &["check", "carpd.toml"],
-        &["web.pass: No such file", "--> carpd.toml:6:17", "hint: write it, the same on every node"],
+        &[
+            "web.pass: No such file",
+            "--> carpd.toml:6:17",
+            "hint: write it, the same on every node",
+        ],
     );
-    said(4, &["why", "--run-dir", "run"], &["/journal: No such file", "hint: name the daemon with --config or --instance"]);
-    said(4, &["why", "--file", "none"], &["cannot read none: No such file"]);
+    said(
+        4,
+        &["why", "--run-dir", "run"],
+        &[
+            "/journal: No such file",
+            "hint: name the daemon with --config or --instance",
+        ],
+    );
+    said(
+        4,
+        &["why", "--file", "none"],
+        &["cannot read none: No such file"],
+    );
     said(4, &["replay", "none"], &["cannot read none: No such file"]);
-    said(3, &["plan", "./none.lua", "--event", "master"], &["error: cannot read ./none.lua: No such file"]);
+    said(
+        3,
+        &["plan", "./none.lua", "--event", "master"],
+        &["error: cannot read ./none.lua: No such file"],
+    );
     write("h.lua", "function on_master() end");
-    said(0, &["plan", "./h.lua", "--event", "master"], &["note: there is no ./h.toml: the hook has no grants"]);
+    said(
+        0,
+        &["plan", "./h.lua", "--event", "master"],
+        &["note: there is no ./h.toml: the hook has no grants"],
+    );
 }
 
 /// Whoever cleans up may have removed the rest already.
@@ -208,18 +327,38 @@ fn cleanup_needs_only_the_directories_of_a_configuration() {
     for (more, wrong) in [("", "unknown"), ("[hook.x\n", "unclosed")] {
         std::fs::write(directory.path().join("carpd.toml"), format!("{toml}{more}")).unwrap();
         let ran = carpd(directory.path(), &["cleanup", "--config", "carpd.toml"]);
-        assert_eq!((ran.code, ran.stdout.as_str()), (0, "nothing was left behind\n"), "{}", ran.stderr);
-        let alone = format!("goes by its run-dir {} and its state-dir {} alone", at("run"), at("state"));
-        assert!(ran.stderr.contains(&alone) && ran.stderr.contains(wrong), "{}", ran.stderr);
+        assert_eq!(
+            (ran.code, ran.stdout.as_str()),
+            (0, "nothing was left behind\n"),
+            "{}",
+            ran.stderr
+        );
+        let alone = format!(
+            "goes by its run-dir {} and its state-dir {} alone",
+            at("run"),
+            at("state")
+        );
+        assert!(
+            ran.stderr.contains(&alone) && ran.stderr.contains(wrong),
+            "{}",
+            ran.stderr
+        );
     }
-    assert_eq!(carpd(directory.path(), &["cleanup", "--config", "none.toml"]).code, 3);
+    assert_eq!(
+        carpd(directory.path(), &["cleanup", "--config", "none.toml"]).code,
+        3
+    );
 }
 
 #[test]
 fn too_few_file_descriptors_are_refused_before_anything_begins() {
     let directory = tempfile::tempdir().unwrap();
     std::fs::write(directory.path().join("web.pass"), "gw22\n").unwrap();
-    std::fs::set_permissions(directory.path().join("web.pass"), std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    std::fs::set_permissions(
+        directory.path().join("web.pass"),
+        std::os::unix::fs::PermissionsExt::from_mode(0o600),
+    )
+    .unwrap();
     let toml = format!(
         "[daemon]\nrun-dir = \"{0}/run\"\nstate-dir = \"{0}/lib\"\n[[vhost]]\nname = \"web\"\ninterface = \"carpd-none\"\nvhid = 40\n\
          addresses = [\"192.0.2.1/24\"]\npassword-file = \"web.pass\"\n",
@@ -227,13 +366,23 @@ fn too_few_file_descriptors_are_refused_before_anything_begins() {
     );
     std::fs::write(directory.path().join("carpd.toml"), toml).unwrap();
     // Soft and hard.
-    let script = format!("ulimit -n 24; exec {} run --config carpd.toml", env!("CARGO_BIN_EXE_carpd"));
-    let output = Command::new("sh").args(["-c", &script]).current_dir(directory.path()).output().unwrap();
+    let script = format!(
+        "ulimit -n 24; exec {} run --config carpd.toml",
+        env!("CARGO_BIN_EXE_carpd")
+    );
+    let output = Command::new("sh")
+        .args(["-c", &script])
+        .current_dir(directory.path())
+        .output()
+        .unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(4), "{said}");
     assert!(
         said.contains("carpd needs up to 132 file descriptors for this configuration and may open 24: raise LimitNOFILE="),
         "{said}"
     );
-    assert!(!said.contains("Ready") && !directory.path().join("run").exists(), "{said}");
+    assert!(
+        !said.contains("Ready") && !directory.path().join("run").exists(),
+        "{said}"
+    );
 }

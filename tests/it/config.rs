@@ -1,4 +1,5 @@
-//! Configurations on disk: what `carpd check` says about each, and what of the file system is accepted.
+//! Configurations on disk: what `carpd check` says about each, and what of the file system is
+//! accepted.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
@@ -13,7 +14,8 @@ fn configs() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/configs")
 }
 
-/// A directory with one of the stored configurations, a password that only its owner can read, and a hook.
+/// A directory with one of the stored configurations, a password that only its owner can read, and
+/// a hook.
 pub(crate) fn directory_with(config: &str) -> TempDir {
     let directory = tempfile::tempdir().unwrap();
     let at = directory.path();
@@ -22,13 +24,21 @@ pub(crate) fn directory_with(config: &str) -> TempDir {
     write(&at.join("open.pass"), b"gw22\n", 0o644);
     write(&at.join("long.pass"), b"12345678901234567890\n", 0o600);
     write(&at.join("empty.pass"), b"\n", 0o600);
-    write(&at.join("failover.lua"), b"function on_master() end\n", 0o644);
+    write(
+        &at.join("failover.lua"),
+        b"function on_master() end\n",
+        0o644,
+    );
     // A key pair for tests, and its signature of the hook.
     let trust = configs().join("../trust");
     for name in ["team.pub", "failover.sig"] {
         fs::copy(trust.join(name), at.join(name)).unwrap();
     }
-    fs::copy(configs().join("../../fixtures/tls/ca.pem"), at.join("ca.pem")).unwrap();
+    fs::copy(
+        configs().join("../../fixtures/tls/ca.pem"),
+        at.join("ca.pem"),
+    )
+    .unwrap();
     directory
 }
 
@@ -39,21 +49,36 @@ fn write(path: &Path, content: &[u8], mode: u32) {
 
 fn check(directory: &TempDir, file: &str) -> Ran {
     let mut ran = carpd(directory.path(), &["check", file]);
-    ran.stderr = ran.stderr.replace(fs::canonicalize(directory.path()).unwrap().to_str().unwrap(), "DIR");
+    ran.stderr = ran.stderr.replace(
+        fs::canonicalize(directory.path())
+            .unwrap()
+            .to_str()
+            .unwrap(),
+        "DIR",
+    );
     ran
 }
 
 /// Every stored configuration but the good ones: what is said about it, word for word.
 #[test]
 fn bad_configurations_are_refused_as_reviewed() {
-    let mut names: Vec<_> = fs::read_dir(configs()).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+    let mut names: Vec<_> = fs::read_dir(configs())
+        .unwrap()
+        .map(|e| e.unwrap().file_name().into_string().unwrap())
+        .collect();
     names.retain(|name| !name.starts_with("good"));
     names.sort();
     assert!(names.len() >= 6, "{names:?}");
     for name in names {
         let ran = check(&directory_with(&name), &name);
         let snapshot = format!("config_{}", name.trim_end_matches(".toml"));
-        insta::assert_snapshot!(snapshot, format!("exit code {}\nstdout: {}\n{}", ran.code, ran.stdout, ran.stderr));
+        insta::assert_snapshot!(
+            snapshot,
+            format!(
+                "exit code {}\nstdout: {}\n{}",
+                ran.code, ran.stdout, ran.stderr
+            )
+        );
     }
 }
 
@@ -62,27 +87,59 @@ fn a_good_configuration_is_called_good() {
     for name in ["good.toml", "good-all-keys.toml"] {
         let ran = check(&directory_with(name), name);
         assert_eq!((ran.code, ran.stderr.as_str()), (0, ""), "{name}");
-        assert_eq!(ran.stdout, format!("{name}: good: 1 virtual host, 1 hook\n"));
+        assert_eq!(
+            ran.stdout,
+            format!("{name}: good: 1 virtual host, 1 hook\n")
+        );
     }
 }
 
 #[test]
 fn problems_as_json() {
-    let ran = carpd(directory_with("typos.toml").path(), &["check", "--json", "typos.toml"]);
+    let ran = carpd(
+        directory_with("typos.toml").path(),
+        &["check", "--json", "typos.toml"],
+    );
     assert_eq!((ran.code, ran.stderr.as_str()), (3, ""));
     let report: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
     assert_eq!(report["good"], false);
     let first = &report["problems"][0];
-    assert_eq!((first["line"].as_u64(), first["severity"].as_str()), (Some(2), Some("error")), "{report}");
-    let ran = carpd(directory_with("good.toml").path(), &["check", "--json", "good.toml"]);
-    assert_eq!((ran.code, ran.stdout.as_str()), (0, "{\"file\":\"good.toml\",\"good\":true,\"problems\":[]}\n"));
+    assert_eq!(
+        (first["line"].as_u64(), first["severity"].as_str()),
+        (Some(2), Some("error")),
+        "{report}"
+    );
+    let ran = carpd(
+        directory_with("good.toml").path(),
+        &["check", "--json", "good.toml"],
+    );
+    assert_eq!(
+        (ran.code, ran.stdout.as_str()),
+        (
+            0,
+            "{\"file\":\"good.toml\",\"good\":true,\"problems\":[]}\n"
+        )
+    );
 }
 
 #[test]
 fn a_password_that_others_can_reach_is_refused_whoever_they_are() {
-    for (mode, code) in [(0o600, 0), (0o400, 0), (0o700, 0), (0o640, 3), (0o604, 3), (0o620, 3), (0o610, 3), (0o601, 3)] {
+    for (mode, code) in [
+        (0o600, 0),
+        (0o400, 0),
+        (0o700, 0),
+        (0o640, 3),
+        (0o604, 3),
+        (0o620, 3),
+        (0o610, 3),
+        (0o601, 3),
+    ] {
         let directory = directory_with("good.toml");
-        fs::set_permissions(directory.path().join("web.pass"), Permissions::from_mode(mode)).unwrap();
+        fs::set_permissions(
+            directory.path().join("web.pass"),
+            Permissions::from_mode(mode),
+        )
+        .unwrap();
         assert_eq!(check(&directory, "good.toml").code, code, "{mode:o}");
     }
 }
@@ -97,10 +154,19 @@ fn what_is_no_regular_file_is_refused_and_not_opened() {
         nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRUSR).unwrap();
         let ran = check(&directory, "good.toml");
         assert_eq!(ran.code, 3);
-        assert!(ran.stderr.contains("it is not a regular file"), "{name}: {}", ran.stderr);
+        assert!(
+            ran.stderr.contains("it is not a regular file"),
+            "{name}: {}",
+            ran.stderr
+        );
         fs::remove_file(&path).unwrap();
         fs::create_dir(&path).unwrap();
-        assert!(check(&directory, "good.toml").stderr.contains("it is a directory"), "{name}");
+        assert!(
+            check(&directory, "good.toml")
+                .stderr
+                .contains("it is a directory"),
+            "{name}"
+        );
     }
 }
 
@@ -110,9 +176,18 @@ fn a_configuration_that_is_huge_or_no_text_is_refused() {
     fs::write(directory.path().join("huge.toml"), "# x\n".repeat(1 << 20)).unwrap();
     fs::write(directory.path().join("latin1.toml"), b"# one\n# caf\xe9\n").unwrap();
     for (name, says) in [
-        ("huge.toml", "error: huge.toml: the configuration is larger than 1024 KiB\n"),
-        ("latin1.toml", "error: latin1.toml: line 2 is not valid UTF-8\n"),
-        ("none.toml", "error: none.toml: cannot read the configuration: No such file or directory (os error 2)\n"),
+        (
+            "huge.toml",
+            "error: huge.toml: the configuration is larger than 1024 KiB\n",
+        ),
+        (
+            "latin1.toml",
+            "error: latin1.toml: line 2 is not valid UTF-8\n",
+        ),
+        (
+            "none.toml",
+            "error: none.toml: cannot read the configuration: No such file or directory (os error 2)\n",
+        ),
     ] {
         let ran = check(&directory, name);
         assert_eq!((ran.code, ran.stdout.as_str()), (3, ""), "{name}");
@@ -127,7 +202,12 @@ fn paths_start_at_the_directory_of_the_configuration() {
     let ran = carpd(Path::new("/"), &["check", path.to_str().unwrap()]);
     assert_eq!(ran.code, 0, "{}", ran.stderr);
     let config = Config::load(&path).unwrap().config;
-    assert_eq!(config.hooks["failover"].path, fs::canonicalize(directory.path()).unwrap().join("failover.lua"));
+    assert_eq!(
+        config.hooks["failover"].path,
+        fs::canonicalize(directory.path())
+            .unwrap()
+            .join("failover.lua")
+    );
 }
 
 #[test]
@@ -141,17 +221,31 @@ fn a_credential_comes_from_the_service_manager() {
     let variables = [("CREDENTIALS_DIRECTORY", at.to_str().unwrap())];
     let ran = carpd_with(directory.path(), &["check", "good.toml"], &variables);
     assert_eq!(ran.code, 3);
-    assert!(ran.stderr.contains("cannot read the credential"), "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("cannot read the credential"),
+        "{}",
+        ran.stderr
+    );
     write(&at.join("web"), b"gw22", 0o440);
-    assert_eq!(carpd_with(directory.path(), &["check", "good.toml"], &variables).code, 0);
-    assert!(check(&directory, "good.toml").stderr.contains("CREDENTIALS_DIRECTORY is not set"));
+    assert_eq!(
+        carpd_with(directory.path(), &["check", "good.toml"], &variables).code,
+        0
+    );
+    assert!(
+        check(&directory, "good.toml")
+            .stderr
+            .contains("CREDENTIALS_DIRECTORY is not set")
+    );
 }
 
 #[test]
 fn the_documentation_has_every_key_as_the_program_knows_it() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/configuration.md");
     let text = fs::read_to_string(path).unwrap();
-    let made = text.split_once("<!-- made by: carpd config-reference -->\n").expect("the mark stands in the file").1;
+    let made = text
+        .split_once("<!-- made by: carpd config-reference -->\n")
+        .expect("the mark stands in the file")
+        .1;
     assert!(
         made == reference::markdown(),
         "docs/configuration.md is not what carpd config-reference prints: replace the part below its mark"
@@ -160,13 +254,23 @@ fn the_documentation_has_every_key_as_the_program_knows_it() {
 
 #[test]
 fn the_examples_of_the_documentation_are_good() {
-    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/configuration.md")).unwrap();
-    let examples: Vec<_> = text.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+    let text =
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/configuration.md"))
+            .unwrap();
+    let examples: Vec<_> = text
+        .split("```toml\n")
+        .skip(1)
+        .map(|rest| rest.split("```").next().unwrap())
+        .collect();
     assert!(!examples.is_empty());
     for example in examples {
         let directory = directory_with("good.toml");
         fs::create_dir(directory.path().join("hooks")).unwrap();
-        fs::copy(directory.path().join("failover.lua"), directory.path().join("hooks/failover.lua")).unwrap();
+        fs::copy(
+            directory.path().join("failover.lua"),
+            directory.path().join("hooks/failover.lua"),
+        )
+        .unwrap();
         fs::write(directory.path().join("example.toml"), example).unwrap();
         let ran = check(&directory, "example.toml");
         assert_eq!((ran.code, ran.stderr.as_str()), (0, ""), "{example}");

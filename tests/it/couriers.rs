@@ -1,4 +1,5 @@
-//! Couriers as processes: they go out, bring back, are confined, and end when nobody waits for them any more.
+//! Couriers as processes: they go out, bring back, are confined, and end when nobody waits for them
+//! any more.
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -41,11 +42,20 @@ pub(crate) fn couriers() -> (Couriers, Exits) {
 
 pub(crate) fn get(url: &str) -> Errand {
     let url = url.parse().unwrap();
-    Errand::Http(HttpRequest { verb: HttpVerb::Get, url, headers: Vec::new(), body: Vec::new(), timeout_ms: 5000 })
+    Errand::Http(HttpRequest {
+        verb: HttpVerb::Get,
+        url,
+        headers: Vec::new(),
+        body: Vec::new(),
+        timeout_ms: 5000,
+    })
 }
 
 pub(crate) fn connect(endpoint: &str) -> Errand {
-    Errand::Connect { endpoint: endpoint.parse().unwrap(), timeout_ms: 5000 }
+    Errand::Connect {
+        endpoint: endpoint.parse().unwrap(),
+        timeout_ms: 5000,
+    }
 }
 
 /// Answers one request after another.
@@ -86,29 +96,53 @@ fn a_confined_courier_brings_an_answer_and_ends() {
     block_on(async {
         let (couriers, mut exits) = couriers();
         for host in ["127.0.0.1", "localhost"] {
-            let reply = couriers.send(get(&format!("http://{host}:{port}/")), LIMIT).await;
-            assert!(matches!(&reply, Ok(Reply::Http(answer)) if answer.body == b"ready"), "{host}: {reply:?}");
+            let reply = couriers
+                .send(get(&format!("http://{host}:{port}/")), LIMIT)
+                .await;
+            assert!(
+                matches!(&reply, Ok(Reply::Http(answer)) if answer.body == b"ready"),
+                "{host}: {reply:?}"
+            );
             let (_, how) = exits.next().await.expect("it ended");
             // Done by itself, or dismissed a moment before.
-            assert!(matches!(&how, HowEnded::Status(0)) || how == HowEnded::Signal("SIGKILL".into()), "{how}");
+            assert!(
+                matches!(&how, HowEnded::Status(0)) || how == HowEnded::Signal("SIGKILL".into()),
+                "{how}"
+            );
         }
-        let reply = couriers.send(connect(&format!("127.0.0.1:{port}")), LIMIT).await;
-        assert!(matches!(reply, Ok(Reply::Took(took)) if took < LIMIT), "{reply:?}");
+        let reply = couriers
+            .send(connect(&format!("127.0.0.1:{port}")), LIMIT)
+            .await;
+        assert!(
+            matches!(reply, Ok(Reply::Took(took)) if took < LIMIT),
+            "{reply:?}"
+        );
     });
 }
 
 /// A server with a certificate for `localhost` of an authority that no system trusts.
 fn tls_server() -> u16 {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let chain = vec![CertificateDer::from_pem_slice(include_bytes!("../fixtures/tls/server.pem")).unwrap()];
+    let chain =
+        vec![CertificateDer::from_pem_slice(include_bytes!("../fixtures/tls/server.pem")).unwrap()];
     let key = PrivateKeyDer::from_pem_slice(include_bytes!("../fixtures/tls/server.key")).unwrap();
-    let config = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-    let config = Arc::new(config.with_no_client_auth().with_single_cert(chain, key).unwrap());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap();
+    let config = Arc::new(
+        config
+            .with_no_client_auth()
+            .with_single_cert(chain, key)
+            .unwrap(),
+    );
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     thread::spawn(move || {
         for stream in listener.incoming().flatten() {
-            let mut tls = rustls::StreamOwned::new(rustls::ServerConnection::new(Arc::clone(&config)).unwrap(), stream);
+            let mut tls = rustls::StreamOwned::new(
+                rustls::ServerConnection::new(Arc::clone(&config)).unwrap(),
+                stream,
+            );
             // Who does not believe it hangs up.
             if tls.conn.complete_io(&mut tls.sock).is_ok() {
                 answer(&mut tls);
@@ -119,21 +153,44 @@ fn tls_server() -> u16 {
 }
 
 fn word(result: Result<Reply, HostError>) -> String {
-    result.unwrap_err().message.split(':').next().unwrap_or_default().to_owned()
+    result
+        .unwrap_err()
+        .message
+        .split(':')
+        .next()
+        .unwrap_or_default()
+        .to_owned()
 }
 
 #[test]
 fn what_goes_wrong_has_a_word() {
-    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let free = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
     block_on(async {
         let (couriers, _exits) = couriers();
-        assert_eq!(word(couriers.send(connect(&free.to_string()), LIMIT).await), "refused");
-        assert_eq!(word(couriers.send(get(&format!("http://{free}/")), LIMIT).await), "refused");
+        assert_eq!(
+            word(couriers.send(connect(&free.to_string()), LIMIT).await),
+            "refused"
+        );
+        assert_eq!(
+            word(couriers.send(get(&format!("http://{free}/")), LIMIT).await),
+            "refused"
+        );
         // The system does not know who signed its certificate: found out within the sandbox.
-        let err = couriers.send(get(&format!("https://localhost:{}/", tls_server())), LIMIT).await.unwrap_err();
-        assert!(err.message.starts_with("tls: ") && err.message.contains("UnknownIssuer"), "{err:?}");
+        let err = couriers
+            .send(get(&format!("https://localhost:{}/", tls_server())), LIMIT)
+            .await
+            .unwrap_err();
+        assert!(
+            err.message.starts_with("tls: ") && err.message.contains("UnknownIssuer"),
+            "{err:?}"
+        );
         // RFC 2606: nobody has this name. The machine may have no name server at all.
-        let reply = couriers.send(connect("no-such-host.invalid:80"), Duration::from_secs(1)).await;
+        let reply = couriers
+            .send(connect("no-such-host.invalid:80"), Duration::from_secs(1))
+            .await;
         assert!(["name", "timeout"].contains(&word(reply).as_str()));
     });
 }
@@ -145,13 +202,24 @@ fn a_confined_courier_believes_the_operators_own_authority() {
         let (couriers, _exits) = couriers();
         let believing = |path: &str| couriers.clone().with_ca_file(Some(path.into()));
         let reply = believing(CA).send(get(&url), LIMIT).await;
-        assert!(matches!(&reply, Ok(Reply::Http(answer)) if answer.body == b"ready"), "{reply:?}");
+        assert!(
+            matches!(&reply, Ok(Reply::Http(answer)) if answer.body == b"ready"),
+            "{reply:?}"
+        );
         // Another name than that of its certificate.
         let other = url.replace("localhost", "127.0.0.1");
         assert_eq!(word(believing(CA).send(get(&other), LIMIT).await), "tls");
-        for useless in ["/nonexistent/ca.pem", "/dev/null", concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml")] {
+        for useless in [
+            "/nonexistent/ca.pem",
+            "/dev/null",
+            concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"),
+        ] {
             let err = believing(useless).send(get(&url), LIMIT).await.unwrap_err();
-            assert!(err.message.starts_with("tls: ") && err.message.contains(&format!("ca-file: {useless}: ")), "{err:?}");
+            assert!(
+                err.message.starts_with("tls: ")
+                    && err.message.contains(&format!("ca-file: {useless}: ")),
+                "{err:?}"
+            );
         }
     });
 }
@@ -177,13 +245,25 @@ fn a_hook_asks_over_tls() {
         dev: "eth0".parse().unwrap(),
         addresses: Vec::new(),
         policy: SandboxPolicy::Required,
-        host: Options { services: Some(ServiceBackend::SysV), ..Options::default() },
+        host: Options {
+            services: Some(ServiceBackend::SysV),
+            ..Options::default()
+        },
         ca_file: Some(CA.into()),
     };
     block_on(async {
         let mut hook = OneShot::start(job, Some(Path::new(CARPD))).await.unwrap();
-        assert_eq!(hook.call(event(EntryPoint::OnMaster)).await, Ok(Returned::Done));
-        assert_eq!(hook.log().iter().map(|line| line.message.as_str()).collect::<Vec<_>>(), ["ready"]);
+        assert_eq!(
+            hook.call(event(EntryPoint::OnMaster)).await,
+            Ok(Returned::Done)
+        );
+        assert_eq!(
+            hook.log()
+                .iter()
+                .map(|line| line.message.as_str())
+                .collect::<Vec<_>>(),
+            ["ready"]
+        );
     });
 }
 
@@ -195,24 +275,42 @@ fn a_courier_ends_when_its_time_is_up_or_nobody_waits() {
     block_on(async {
         let (couriers, mut exits) = couriers();
         let began = tokio::time::Instant::now();
-        assert_eq!(word(couriers.send(get(&url), Duration::from_millis(300)).await), "timeout");
-        assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+        assert_eq!(
+            word(couriers.send(get(&url), Duration::from_millis(300)).await),
+            "timeout"
+        );
+        assert!(
+            began.elapsed() < Duration::from_secs(2),
+            "{:?}",
+            began.elapsed()
+        );
         assert!(exits.next().await.is_some());
         // Superseded: the future is dropped while the courier waits for the server.
         let waiting = couriers.send(get(&url), LIMIT);
-        let connected =
-            tokio::task::spawn_blocking(move || silent.accept().map(drop).and_then(|()| silent.accept().map(|(s, _)| s)));
+        let connected = tokio::task::spawn_blocking(move || {
+            silent
+                .accept()
+                .map(drop)
+                .and_then(|()| silent.accept().map(|(s, _)| s))
+        });
         tokio::select! {
             reply = waiting => panic!("{reply:?}"),
             stream = connected => drop(stream.unwrap().unwrap()),
         }
         let (_, how) = exits.next().await.expect("it ended");
-        assert!(how == HowEnded::Signal("SIGKILL".into()) || matches!(how, HowEnded::Status(_)), "{how}");
+        assert!(
+            how == HowEnded::Signal("SIGKILL".into()) || matches!(how, HowEnded::Status(_)),
+            "{how}"
+        );
     });
 }
 
 #[test]
 fn a_courier_is_not_one_without_a_socket() {
-    let status = std::process::Command::new(CARPD).arg("__courier").stdin(std::process::Stdio::null()).status().unwrap();
+    let status = std::process::Command::new(CARPD)
+        .arg("__courier")
+        .stdin(std::process::Stdio::null())
+        .status()
+        .unwrap();
     assert_eq!(status.code(), Some(2));
 }

@@ -1,5 +1,6 @@
-//! Changed bytes for everything that reads what others wrote: the targets of `tests/fuzz`, on stable Rust, some seconds of them and the
-//! same each time. `tests/fuzz/run TARGET` looks for longer, guided by coverage.
+//! Changed bytes for everything that reads what others wrote: the targets of `tests/fuzz`, on
+//! stable Rust, some seconds of them and the same each time. `tests/fuzz/run TARGET` looks for
+//! longer, guided by coverage.
 
 #[path = "../fuzz/targets/mod.rs"]
 mod targets;
@@ -12,7 +13,10 @@ pub(crate) struct Numbers(pub(crate) u64);
 impl Numbers {
     /// 0 to `below`, without it.
     pub(crate) fn next(&mut self, below: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         usize::try_from(self.0 >> 33).unwrap() % below.max(1)
     }
 
@@ -56,14 +60,27 @@ fn changed(numbers: &mut Numbers, seeds: &[Vec<u8>]) -> Vec<u8> {
 }
 
 fn play(name: &str) {
-    let Target { run, seeds, rounds, .. } = targets::ALL.iter().find(|target| target.name == name).unwrap();
+    let Target {
+        run, seeds, rounds, ..
+    } = targets::ALL
+        .iter()
+        .find(|target| target.name == name)
+        .unwrap();
     let seeds = seeds();
-    seeds.iter().map(Vec::as_slice).chain([b"".as_slice()]).for_each(run);
+    seeds
+        .iter()
+        .map(Vec::as_slice)
+        .chain([b"".as_slice()])
+        .for_each(run);
     let mut numbers = Numbers(1);
     for round in 0..*rounds {
         let bytes = changed(&mut numbers, &seeds);
         let result = std::panic::catch_unwind(|| run(&bytes));
-        assert!(result.is_ok(), "{name}: round {round} with {:?}", String::from_utf8_lossy(&bytes));
+        assert!(
+            result.is_ok(),
+            "{name}: round {round} with {:?}",
+            String::from_utf8_lossy(&bytes)
+        );
     }
 }
 

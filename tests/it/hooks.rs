@@ -1,4 +1,5 @@
-//! The contract of hooks: real runner processes, started by a real keeper, with a scripted daemon behind them.
+//! The contract of hooks: real runner processes, started by a real keeper, with a scripted daemon
+//! behind them.
 
 mod hostile;
 mod runner;
@@ -11,8 +12,8 @@ use std::time::Duration;
 use carpd::effect::{Effect, Grants, Outcome, Own, Query, Reply, Route};
 use carpd::hooks::session::{Desk, SandboxPolicy, Session};
 use carpd::hooks::{
-    Answer, Ask, AskError, Budget, EntryPoint, HookError, HookEvent, HookSource, Instance, Language, LoadError, LogLevel,
-    Returned,
+    Answer, Ask, AskError, Budget, EntryPoint, HookError, HookEvent, HookSource, Instance,
+    Language, LoadError, LogLevel, Returned,
 };
 use carpd::keeper::{ChildId, Client, Exits, HowEnded, Role};
 use carpd::types::{State, Vhid};
@@ -22,7 +23,11 @@ use tokio::sync::Notify;
 pub(crate) const CARPD: &str = env!("CARGO_BIN_EXE_carpd");
 
 pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap()
+        .block_on(future)
 }
 
 pub(crate) fn source(main: &str) -> HookSource {
@@ -61,7 +66,11 @@ pub(crate) fn event(entry: EntryPoint) -> HookEvent {
 }
 
 pub(crate) fn budget() -> Budget {
-    Budget { wall: Duration::from_secs(5), cpu: Duration::from_millis(900), ..Budget::default() }
+    Budget {
+        wall: Duration::from_secs(5),
+        cpu: Duration::from_millis(900),
+        ..Budget::default()
+    }
 }
 
 /// Remembers what was asked, and answers as the test says.
@@ -72,7 +81,10 @@ pub(crate) struct Script<F> {
 
 impl<F: FnMut(&Ask) -> Answer> Script<F> {
     pub(crate) const fn new(answer: F) -> Self {
-        Self { asked: Vec::new(), answer }
+        Self {
+            asked: Vec::new(),
+            answer,
+        }
     }
 }
 
@@ -106,9 +118,19 @@ pub(crate) struct Bench {
 
 pub(crate) async fn try_bench(source: HookSource, budget: Budget) -> Result<Bench, LoadError> {
     let (keeper, exits) = Client::start(Some(Path::new(CARPD))).unwrap();
-    let (id, stream) = keeper.spawn(Role::Runner { memory_bytes: budget.memory_bytes }).await.unwrap();
+    let (id, stream) = keeper
+        .spawn(Role::Runner {
+            memory_bytes: budget.memory_bytes,
+        })
+        .await
+        .unwrap();
     let session = Session::load(stream, source, budget, SandboxPolicy::Required).await?;
-    Ok(Bench { _keeper: keeper, exits, id, session })
+    Ok(Bench {
+        _keeper: keeper,
+        exits,
+        id,
+        session,
+    })
 }
 
 pub(crate) async fn bench(main: &str) -> Bench {
@@ -116,8 +138,14 @@ pub(crate) async fn bench(main: &str) -> Bench {
 }
 
 impl Bench {
-    async fn call(&mut self, entry: EntryPoint, desk: &mut impl Desk) -> Result<Returned, HookError> {
-        self.session.call(event(entry), budget(), desk, pending()).await
+    async fn call(
+        &mut self,
+        entry: EntryPoint,
+        desk: &mut impl Desk,
+    ) -> Result<Returned, HookError> {
+        self.session
+            .call(event(entry), budget(), desk, pending())
+            .await
     }
 }
 
@@ -125,7 +153,10 @@ impl Bench {
 fn run(main: &str) -> (Result<Returned, HookError>, Vec<Ask>) {
     block_on(async {
         let mut desk = Script::new(yes);
-        let result = bench(main).await.call(EntryPoint::OnMaster, &mut desk).await;
+        let result = bench(main)
+            .await
+            .call(EntryPoint::OnMaster, &mut desk)
+            .await;
         (result, desk.asked)
     })
 }
@@ -150,7 +181,10 @@ fn printed(body: &str) -> Vec<String> {
 }
 
 fn load_error(source: HookSource) -> LoadError {
-    let short = Budget { wall: Duration::from_millis(300), ..budget() };
+    let short = Budget {
+        wall: Duration::from_millis(300),
+        ..budget()
+    };
     match block_on(try_bench(source, short)) {
         Ok(_) => panic!("it was loaded"),
         Err(err) => err,
@@ -170,7 +204,11 @@ fn a_hook_asks_for_what_the_scripts_of_ucarp_did() {
     assert_eq!(result, Ok(Returned::Done));
     let address = "192.168.32.22/24".parse().unwrap();
     let dev: carpd::types::IfName = "eth0".parse().unwrap();
-    let effect = |effect| Ask::Effect { effect, keep: false, wait_ms: None };
+    let effect = |effect| Ask::Effect {
+        effect,
+        keep: false,
+        wait_ms: None,
+    };
     let route = Route {
         dst: "default".parse().unwrap(),
         via: Some("192.168.32.254".parse().unwrap()),
@@ -179,15 +217,36 @@ fn a_hook_asks_for_what_the_scripts_of_ucarp_did() {
         metric: None,
         table: None,
     };
-    let start = Effect::Service { unit: "httpd".into(), verb: carpd::effect::ServiceVerb::Start };
+    let start = Effect::Service {
+        unit: "httpd".into(),
+        verb: carpd::effect::ServiceVerb::Start,
+    };
     assert_eq!(
         asked,
         [
-            effect(Effect::AddressAdd { address, dev: dev.clone() }),
-            Ask::Effect { effect: Effect::HostnameSet { name: "nodevir2".into() }, keep: true, wait_ms: None },
+            effect(Effect::AddressAdd {
+                address,
+                dev: dev.clone()
+            }),
+            Ask::Effect {
+                effect: Effect::HostnameSet {
+                    name: "nodevir2".into()
+                },
+                keep: true,
+                wait_ms: None
+            },
             effect(Effect::RouteReplace(route)),
-            effect(Effect::Announce { address, dev, count: 2, interval_ms: 1000 }),
-            Ask::Effect { effect: start, keep: false, wait_ms: Some(1500) },
+            effect(Effect::Announce {
+                address,
+                dev,
+                count: 2,
+                interval_ms: 1000
+            }),
+            Ask::Effect {
+                effect: start,
+                keep: false,
+                wait_ms: Some(1500)
+            },
         ]
     );
 }
@@ -290,27 +349,46 @@ fn a_denied_effect_names_the_place_and_the_line_that_grants_it() {
     let deny = |ask: &Ask| match ask {
         Ask::Effect { effect, .. } => {
             let dev = "eth0".parse().unwrap();
-            let denied = Grants::default().permit(effect.clone(), Own { dev: &dev, addresses: &[] }).unwrap_err();
+            let denied = Grants::default()
+                .permit(
+                    effect.clone(),
+                    Own {
+                        dev: &dev,
+                        addresses: &[],
+                    },
+                )
+                .unwrap_err();
             Answer::Error(AskError::Denied(*denied))
         }
         _ => Answer::Done,
     };
     let result = block_on(async {
-        let mut bench = bench("function on_master()\n  local name = 'x'\n  hostname.set(name)\nend").await;
-        bench.call(EntryPoint::OnMaster, &mut Script::new(deny)).await
+        let mut bench =
+            bench("function on_master()\n  local name = 'x'\n  hostname.set(name)\nend").await;
+        bench
+            .call(EntryPoint::OnMaster, &mut Script::new(deny))
+            .await
     });
-    let Err(HookError::Raised { message, backtrace }) = result else { panic!("{result:?}") };
+    let Err(HookError::Raised { message, backtrace }) = result else {
+        panic!("{result:?}")
+    };
     assert_eq!(
         message,
         "failover.lua:3: hostname.set: not granted: hostname.set x; to grant it, write under [hook.failover.grant]: hostname = [\"x\"]"
     );
-    assert!(backtrace.contains("failover.lua:3 function on_master"), "{backtrace}");
+    assert!(
+        backtrace.contains("failover.lua:3 function on_master"),
+        "{backtrace}"
+    );
 }
 
 #[test]
 fn the_kernels_words_reach_the_hook_and_can_be_caught() {
     let fail = |ask: &Ask| match ask {
-        Ask::Effect { .. } => Answer::Error(AskError::Host { message: "no such device eth9".into(), errno: Some(19) }),
+        Ask::Effect { .. } => Answer::Error(AskError::Host {
+            message: "no such device eth9".into(),
+            errno: Some(19),
+        }),
         _ => Answer::Done,
     };
     let asked = block_on(async {
@@ -320,17 +398,36 @@ fn the_kernels_words_reach_the_hook_and_can_be_caught() {
         bench.call(EntryPoint::OnMaster, &mut desk).await.unwrap();
         desk.asked
     });
-    let Some(Ask::Log { message, level: LogLevel::Info, .. }) = asked.last() else { panic!("{asked:?}") };
-    assert_eq!(message, "false\tfailover.lua:1: addr.add: no such device eth9");
+    let Some(Ask::Log {
+        message,
+        level: LogLevel::Info,
+        ..
+    }) = asked.last()
+    else {
+        panic!("{asked:?}")
+    };
+    assert_eq!(
+        message,
+        "false\tfailover.lua:1: addr.add: no such device eth9"
+    );
 }
 
 #[test]
 fn errors_carry_file_line_and_stack() {
-    let (result, _) = run("local function deep()\n  error('no luck')\nend\nfunction on_master()\n  deep()\nend");
-    let Err(HookError::Raised { message, backtrace }) = result else { panic!("{result:?}") };
+    let (result, _) =
+        run("local function deep()\n  error('no luck')\nend\nfunction on_master()\n  deep()\nend");
+    let Err(HookError::Raised { message, backtrace }) = result else {
+        panic!("{result:?}")
+    };
     assert_eq!(message, "failover.lua:2: no luck");
-    assert_eq!(backtrace, "failover.lua:2 function deep\nfailover.lua:5 function on_master");
-    assert_eq!(error_of("string.find()"), "failover.lua:2: invalid argument #1 to 'find' (string expected, got nil)");
+    assert_eq!(
+        backtrace,
+        "failover.lua:2 function deep\nfailover.lua:5 function on_master"
+    );
+    assert_eq!(
+        error_of("string.find()"),
+        "failover.lua:2: invalid argument #1 to 'find' (string expected, got nil)"
+    );
     assert_eq!(error_of("error({ code = 5 })"), "{code = 5}");
 }
 
@@ -340,7 +437,10 @@ fn globals_are_fresh_in_every_run_and_state_lasts() {
         let mut kept = BTreeMap::new();
         let mut desk = Script::new(|ask: &Ask| match ask {
             Ask::StateGet { key } => Answer::State(kept.get(key).cloned()),
-            Ask::StateSet { key, value: Some(value) } => {
+            Ask::StateSet {
+                key,
+                value: Some(value),
+            } => {
                 kept.insert(key.clone(), value.clone());
                 Answer::Done
             }
@@ -364,7 +464,13 @@ fn globals_are_fresh_in_every_run_and_state_lasts() {
         let shown: Vec<_> = desk
             .asked
             .iter()
-            .filter_map(|a| if let Ask::Log { message, .. } = a { Some(message.as_str()) } else { None })
+            .filter_map(|a| {
+                if let Ask::Log { message, .. } = a {
+                    Some(message.as_str())
+                } else {
+                    None
+                }
+            })
             .collect();
         assert_eq!(shown, ["1\t1\t1", "1\t2\t2", "1\t3\t3"]);
     });
@@ -383,21 +489,36 @@ fn require_finds_modules_of_the_hook_and_nothing_else() {
     );
     let module = |text: &str| text.as_bytes().to_vec();
     hook.modules = BTreeMap::from([
-        ("lib/net.lua".into(), module("return { name = require('./names').net }")),
-        ("lib/names.luau".into(), module("return { net = 'the net' }")),
+        (
+            "lib/net.lua".into(),
+            module("return { name = require('./names').net }"),
+        ),
+        (
+            "lib/names.luau".into(),
+            module("return { net = 'the net' }"),
+        ),
         ("a.lua".into(), module("return require('b')")),
         ("b.lua".into(), module("return require('a')")),
         ("broken.lua".into(), module("\nerror('broken module')")),
     ]);
     block_on(async {
         let mut bench = try_bench(hook, budget()).await.unwrap();
-        assert_eq!(bench.session.loaded().modules, ["lib/names.luau", "lib/net.lua"]);
+        assert_eq!(
+            bench.session.loaded().modules,
+            ["lib/names.luau", "lib/net.lua"]
+        );
         let mut desk = Script::new(yes);
         bench.call(EntryPoint::OnMaster, &mut desk).await.unwrap();
         let shown: Vec<_> = desk
             .asked
             .iter()
-            .filter_map(|a| if let Ask::Log { message, .. } = a { Some(message.as_str()) } else { None })
+            .filter_map(|a| {
+                if let Ask::Log { message, .. } = a {
+                    Some(message.as_str())
+                } else {
+                    None
+                }
+            })
             .collect();
         insta::assert_snapshot!(shown.join("\n"), @r#"
         the net	true	true
@@ -414,7 +535,10 @@ fn require_finds_modules_of_the_hook_and_nothing_else() {
 
 #[test]
 fn a_table_of_entry_points_may_be_returned() {
-    assert_eq!(run("return { on_master = function(event) assert(event.seq == 7) end }").0, Ok(Returned::Done));
+    assert_eq!(
+        run("return { on_master = function(event) assert(event.seq == 7) end }").0,
+        Ok(Returned::Done)
+    );
 }
 
 #[test]
@@ -431,7 +555,10 @@ fn hooks_that_cannot_work_are_refused_at_load() {
             ..source("require('m') function on_stop() end")
         },
     ];
-    let messages: Vec<_> = cases.into_iter().map(|case| load_error(case).to_string()).collect();
+    let messages: Vec<_> = cases
+        .into_iter()
+        .map(|case| load_error(case).to_string())
+        .collect();
     insta::assert_snapshot!(messages.join("\n"), @r#"
     failover.lua:1: Expected identifier when parsing variable name, got 'end'
     hooks/failover.lua defines no entry point: it needs at least one of before_master, on_master, before_backup, on_backup, on_peer_claim, health, on_stop
@@ -446,10 +573,18 @@ fn hooks_that_cannot_work_are_refused_at_load() {
 #[test]
 fn a_fault_in_a_file_beside_it_is_nothing_to_a_hook() {
     let modules = BTreeMap::from([("other.lua".into(), b"function on_master(".to_vec())]);
-    let hook = HookSource { modules, ..source("function on_master() assert(not pcall(require, 'other')) end") };
+    let hook = HookSource {
+        modules,
+        ..source("function on_master() assert(not pcall(require, 'other')) end")
+    };
     block_on(async {
         let mut bench = try_bench(hook, budget()).await.unwrap();
-        assert_eq!(bench.call(EntryPoint::OnMaster, &mut Script::new(yes)).await, Ok(Returned::Done));
+        assert_eq!(
+            bench
+                .call(EntryPoint::OnMaster, &mut Script::new(yes))
+                .await,
+            Ok(Returned::Done)
+        );
     });
 }
 
@@ -464,10 +599,26 @@ fn health_gives_a_demotion() {
         .await;
         let mut desk = Script::new(yes);
         let result = bench.call(EntryPoint::Health, &mut desk).await;
-        assert_eq!(result, Ok(Returned::Health { demotion: 40, reason: "slow".into() }));
-        let other = HookEvent { seq: 8, ..event(EntryPoint::Health) };
-        let err = bench.session.call(other, budget(), &mut desk, pending()).await.unwrap_err();
-        assert_eq!(err.to_string(), "failover.lua: health must return true, false, or a demotion from 0 to 240 and a reason");
+        assert_eq!(
+            result,
+            Ok(Returned::Health {
+                demotion: 40,
+                reason: "slow".into()
+            })
+        );
+        let other = HookEvent {
+            seq: 8,
+            ..event(EntryPoint::Health)
+        };
+        let err = bench
+            .session
+            .call(other, budget(), &mut desk, pending())
+            .await
+            .unwrap_err();
+        assert_eq!(
+            err.to_string(),
+            "failover.lua: health must return true, false, or a demotion from 0 to 240 and a reason"
+        );
     });
 }
 
@@ -478,11 +629,20 @@ fn a_run_that_overruns_is_ended_and_the_session_goes_on() {
             bench("function on_master() while true do pcall(function() while true do end end) end end function on_backup() end")
                 .await;
         let mut desk = Script::new(yes);
-        let short = Budget { wall: Duration::from_millis(200), ..budget() };
-        let result = bench.session.call(event(EntryPoint::OnMaster), short, &mut desk, pending()).await;
+        let short = Budget {
+            wall: Duration::from_millis(200),
+            ..budget()
+        };
+        let result = bench
+            .session
+            .call(event(EntryPoint::OnMaster), short, &mut desk, pending())
+            .await;
         assert_eq!(result, Err(HookError::TimedOut(short.wall)));
         assert!(bench.session.is_alive());
-        assert_eq!(bench.call(EntryPoint::OnBackup, &mut desk).await, Ok(Returned::Done));
+        assert_eq!(
+            bench.call(EntryPoint::OnBackup, &mut desk).await,
+            Ok(Returned::Done)
+        );
     });
 }
 
@@ -504,7 +664,11 @@ struct Told<'a> {
 impl Desk for Told<'_> {
     async fn ask(&mut self, ask: Ask) -> Answer {
         self.asked.notify_one();
-        if self.answers { yes(&ask) } else { pending().await }
+        if self.answers {
+            yes(&ask)
+        } else {
+            pending().await
+        }
     }
 }
 
@@ -512,8 +676,14 @@ impl Desk for Told<'_> {
 fn a_run_that_waits_for_the_host_ends_with_its_time() {
     block_on(async {
         let mut bench = bench("function on_master() service.start('slow') end").await;
-        let short = Budget { wall: Duration::from_millis(100), ..budget() };
-        let result = bench.session.call(event(EntryPoint::OnMaster), short, &mut Silent, pending()).await;
+        let short = Budget {
+            wall: Duration::from_millis(100),
+            ..budget()
+        };
+        let result = bench
+            .session
+            .call(event(EntryPoint::OnMaster), short, &mut Silent, pending())
+            .await;
         assert_eq!(result, Err(HookError::TimedOut(short.wall)));
     });
 }
@@ -521,13 +691,29 @@ fn a_run_that_waits_for_the_host_ends_with_its_time() {
 #[test]
 fn a_superseded_run_ends_at_once_while_it_waits() {
     block_on(async {
-        let mut bench = bench("function on_master() while true do pcall(service.start, 'slow') end end").await;
+        let mut bench =
+            bench("function on_master() while true do pcall(service.start, 'slow') end end").await;
         let asked = Notify::new();
-        let mut desk = Told { asked: &asked, answers: false };
+        let mut desk = Told {
+            asked: &asked,
+            answers: false,
+        };
         let began = tokio::time::Instant::now();
-        let result = bench.session.call(event(EntryPoint::OnMaster), budget(), &mut desk, asked.notified()).await;
+        let result = bench
+            .session
+            .call(
+                event(EntryPoint::OnMaster),
+                budget(),
+                &mut desk,
+                asked.notified(),
+            )
+            .await;
         assert_eq!(result, Err(HookError::Superseded));
-        assert!(began.elapsed() < Duration::from_millis(500), "{:?}", began.elapsed());
+        assert!(
+            began.elapsed() < Duration::from_millis(500),
+            "{:?}",
+            began.elapsed()
+        );
         assert!(bench.session.is_alive());
     });
 }
@@ -535,10 +721,22 @@ fn a_superseded_run_ends_at_once_while_it_waits() {
 #[test]
 fn a_superseded_run_that_computes_is_given_up_after_the_grace() {
     block_on(async {
-        let mut bench = bench("function on_master() service.start('quick') while true do end end").await;
+        let mut bench =
+            bench("function on_master() service.start('quick') while true do end end").await;
         let asked = Notify::new();
-        let mut desk = Told { asked: &asked, answers: true };
-        let result = bench.session.call(event(EntryPoint::OnMaster), budget(), &mut desk, asked.notified()).await;
+        let mut desk = Told {
+            asked: &asked,
+            answers: true,
+        };
+        let result = bench
+            .session
+            .call(
+                event(EntryPoint::OnMaster),
+                budget(),
+                &mut desk,
+                asked.notified(),
+            )
+            .await;
         assert_eq!(result, Err(HookError::Superseded));
         assert!(!bench.session.is_alive());
     });
@@ -548,10 +746,20 @@ fn a_superseded_run_that_computes_is_given_up_after_the_grace() {
 fn questions_beyond_the_budget_are_refused_by_the_engine() {
     block_on(async {
         let mut bench = bench("function on_master() for i = 1, 10 do hostname.get() end end").await;
-        let few = Budget { requests: 3, ..budget() };
+        let few = Budget {
+            requests: 3,
+            ..budget()
+        };
         let mut desk = Script::new(yes);
-        let err = bench.session.call(event(EntryPoint::OnMaster), few, &mut desk, pending()).await.unwrap_err();
-        assert_eq!(err.to_string(), "failover.lua:1: hostname.get: more than 3 questions in one run");
+        let err = bench
+            .session
+            .call(event(EntryPoint::OnMaster), few, &mut desk, pending())
+            .await
+            .unwrap_err();
+        assert_eq!(
+            err.to_string(),
+            "failover.lua:1: hostname.get: more than 3 questions in one run"
+        );
         assert_eq!(desk.asked.len(), 3);
     });
 }
@@ -562,10 +770,30 @@ fn a_hook_that_floods_the_log_is_cut_off_and_counted() {
         let mut bench =
             bench("function on_master() for i = 1, 2000 do log.info(string.rep('x', 1000)) end log.info('end') end").await;
         let mut desk = Script::new(yes);
-        assert_eq!(bench.call(EntryPoint::OnMaster, &mut desk).await, Ok(Returned::Done));
-        let bytes: usize = desk.asked.iter().map(|a| if let Ask::Log { message, .. } = a { message.len() } else { 0 }).sum();
+        assert_eq!(
+            bench.call(EntryPoint::OnMaster, &mut desk).await,
+            Ok(Returned::Done)
+        );
+        let bytes: usize = desk
+            .asked
+            .iter()
+            .map(|a| {
+                if let Ask::Log { message, .. } = a {
+                    message.len()
+                } else {
+                    0
+                }
+            })
+            .sum();
         assert!(bytes <= 65 << 10, "{bytes}");
-        let Some(Ask::Log { level: LogLevel::Warn, message, fields }) = desk.asked.last() else { panic!() };
+        let Some(Ask::Log {
+            level: LogLevel::Warn,
+            message,
+            fields,
+        }) = desk.asked.last()
+        else {
+            panic!()
+        };
         assert_eq!(message, "Dropped log lines of a hook beyond its quota");
         let dropped: usize = fields[0].1.parse().unwrap();
         assert_eq!(dropped + desk.asked.len() - 1, 2001);

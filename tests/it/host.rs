@@ -1,5 +1,11 @@
-//! The host module against a real kernel: each test runs in network, UTS and mount namespaces of its own.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::print_stdout, reason = "tests say what went wrong by panicking")]
+//! The host module against a real kernel: each test runs in network, UTS and mount namespaces of
+//! its own.
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "tests say what went wrong by panicking"
+)]
 
 mod contract;
 mod helper;

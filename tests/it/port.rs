@@ -1,9 +1,9 @@
-//! Ports of shell scripts, proved on real namespaces: the script and its port begin on the same machine and leave it the
-//! same.
+//! Ports of shell scripts, proved on real namespaces: the script and its port begin on the same
+//! machine and leave it the same.
 //!
-//! The corpus is `port/same`: `up.sh`, `down.sh`, and where needed `setup` (run before), `xparam`, `config`
-//! (variables from outside), `grants` (what only the operator can know), `log` (lines that must reach the log).
-//! `port/todo` holds what cannot be ported: its lines are marked `# todo`.
+//! The corpus is `port/same`: `up.sh`, `down.sh`, and where needed `setup` (run before), `xparam`,
+//! `config` (variables from outside), `grants` (what only the operator can know), `log` (lines that
+//! must reach the log). `port/todo` holds what cannot be ported: its lines are marked `# todo`.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -40,7 +40,10 @@ impl Case {
         let mut cases: Vec<Self> = entries
             .map(|entry| {
                 let directory = entry.unwrap().path();
-                Self { name: directory.file_name().unwrap().to_str().unwrap().to_owned(), directory }
+                Self {
+                    name: directory.file_name().unwrap().to_str().unwrap().to_owned(),
+                    directory,
+                }
             })
             .collect();
         cases.sort_by(|a, b| a.name.cmp(&b.name));
@@ -52,12 +55,16 @@ impl Case {
     }
 
     fn xparam(&self) -> String {
-        self.file("xparam").map_or_else(|| "node2".to_owned(), |text| text.trim().to_owned())
+        self.file("xparam")
+            .map_or_else(|| "node2".to_owned(), |text| text.trim().to_owned())
     }
 
     fn outside(&self) -> Vec<(String, String)> {
         let text = self.file("config").unwrap_or_default();
-        text.lines().filter_map(|line| line.split_once('=')).map(|(k, v)| (k.to_owned(), v.to_owned())).collect()
+        text.lines()
+            .filter_map(|line| line.split_once('='))
+            .map(|(k, v)| (k.to_owned(), v.to_owned()))
+            .collect()
     }
 
     pub(crate) fn port(&self) -> Ported {
@@ -67,8 +74,18 @@ impl Case {
         settings.xparam = Some(self.xparam());
         settings.script = "/etc/ucarp/up.sh".into();
         settings.directory.clone_from(&self.directory);
-        let source = |name: &str| self.file(name).map(|text| Source { name: name.into(), text });
-        carpd::port::port(&source("up.sh").unwrap(), source("down.sh").as_ref(), &settings).unwrap()
+        let source = |name: &str| {
+            self.file(name).map(|text| Source {
+                name: name.into(),
+                text,
+            })
+        };
+        carpd::port::port(
+            &source("up.sh").unwrap(),
+            source("down.sh").as_ref(),
+            &settings,
+        )
+        .unwrap()
     }
 
     /// `[hook.failover]` as an operator would complete it.
@@ -76,7 +93,10 @@ impl Case {
         let mut toml: toml::Table = ported.toml.parse().unwrap();
         let hook = toml["hook"]["failover"].as_table_mut().unwrap();
         if !self.outside().is_empty() {
-            let values = self.outside().into_iter().map(|(name, value)| (name, toml::Value::String(value)));
+            let values = self
+                .outside()
+                .into_iter()
+                .map(|(name, value)| (name, toml::Value::String(value)));
             hook.insert("config".into(), toml::Value::Table(values.collect()));
         }
         let grants: toml::Table = self.file("grants").unwrap_or_default().parse().unwrap();
@@ -91,13 +111,25 @@ fn inside(case: &str, half: &str, test: &str) -> String {
     if !nix::unistd::geteuid().is_root() {
         command.arg("--map-root-user");
     }
-    command.args(["--net", "--mount", "--uts", "--ipc"]).arg(std::env::current_exe().unwrap());
-    command.args(["--exact", test, "--nocapture", "--test-threads=1"]).env(INSIDE, format!("{case} {half}"));
+    command
+        .args(["--net", "--mount", "--uts", "--ipc"])
+        .arg(std::env::current_exe().unwrap());
+    command
+        .args(["--exact", test, "--nocapture", "--test-threads=1"])
+        .env(INSIDE, format!("{case} {half}"));
     let output = command.stdin(Stdio::null()).output().unwrap();
-    let (said, errors) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8_lossy(&output.stderr).into_owned());
+    let (said, errors) = (
+        String::from_utf8(output.stdout).unwrap(),
+        String::from_utf8_lossy(&output.stderr).into_owned(),
+    );
     assert!(output.status.success(), "{case} {half}:\n{said}\n{errors}");
-    let found = said.split_once(BEGIN).and_then(|(_, rest)| rest.split_once(END));
-    found.unwrap_or_else(|| panic!("{case} {half}: {said}\n{errors}")).0.to_owned()
+    let found = said
+        .split_once(BEGIN)
+        .and_then(|(_, rest)| rest.split_once(END));
+    found
+        .unwrap_or_else(|| panic!("{case} {half}: {said}\n{errors}"))
+        .0
+        .to_owned()
 }
 
 const BEGIN: &str = "==== begin ====\n";
@@ -105,7 +137,11 @@ const END: &str = "==== end ====\n";
 
 fn sh(script: &Path, args: &[&str], case: &Case) -> std::process::Output {
     let mut command = Command::new("sh");
-    command.arg(script).args(args).env("PATH", "/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin").envs(case.outside());
+    command
+        .arg(script)
+        .args(args)
+        .env("PATH", "/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin")
+        .envs(case.outside());
     command.stdin(Stdio::null()).output().unwrap()
 }
 
@@ -116,9 +152,17 @@ fn look(case: &Case) -> String {
 
 fn make_world(case: &Case) {
     let made = sh(&Path::new(CORPUS).join("world.sh"), &[], case);
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    assert!(
+        made.status.success(),
+        "{}",
+        String::from_utf8_lossy(&made.stderr)
+    );
     if case.directory.join("setup").exists() {
-        assert!(sh(&case.directory.join("setup"), &[], case).status.success());
+        assert!(
+            sh(&case.directory.join("setup"), &[], case)
+                .status
+                .success()
+        );
     }
 }
 
@@ -126,43 +170,82 @@ fn make_world(case: &Case) {
 fn play_original(case: &Case) -> String {
     let mut seen = format!("== before\n{}", look(case));
     for script in ["up.sh", "down.sh"] {
-        let Some(text) = case.file(script) else { continue };
-        let shell = if text.starts_with("#!/bin/bash") { "bash" } else { "sh" };
+        let Some(text) = case.file(script) else {
+            continue;
+        };
+        let shell = if text.starts_with("#!/bin/bash") {
+            "bash"
+        } else {
+            "sh"
+        };
         // The stand-in for ifupdown, not what this machine may have.
-        let text = text.replace("/sbin/ifup", "/usr/local/sbin/ifup").replace("/sbin/ifdown", "/usr/local/sbin/ifdown");
+        let text = text
+            .replace("/sbin/ifup", "/usr/local/sbin/ifup")
+            .replace("/sbin/ifdown", "/usr/local/sbin/ifdown");
         fs::write("/run/script", text).unwrap();
         let mut command = Command::new(shell);
-        command.arg("/run/script").args(["eth0", ADDRESS, &case.xparam()]).envs(case.outside());
-        command.env("PATH", "/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin").stdin(Stdio::null()).output().unwrap();
+        command
+            .arg("/run/script")
+            .args(["eth0", ADDRESS, &case.xparam()])
+            .envs(case.outside());
+        command
+            .env("PATH", "/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin")
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
         seen += &format!("== after {script}\n{}", look(case));
     }
     seen
 }
 
 fn source(lua: &str, toml: &toml::Table) -> HookSource {
-    let config = toml["hook"]["failover"].get("config").map_or_else(|| "{}".to_owned(), |c| serde_json::to_string(c).unwrap());
-    HookSource { main: lua.as_bytes().to_vec(), config_json: config, modules: BTreeMap::new(), ..super::hooks::source("") }
+    let config = toml["hook"]["failover"]
+        .get("config")
+        .map_or_else(|| "{}".to_owned(), |c| serde_json::to_string(c).unwrap());
+    HookSource {
+        main: lua.as_bytes().to_vec(),
+        config_json: config,
+        modules: BTreeMap::new(),
+        ..super::hooks::source("")
+    }
 }
 
 fn job(lua: &str, toml: &str) -> Job {
     let table: toml::Table = toml.parse().unwrap();
-    let grants: Grants = table["hook"]["failover"]["grant"].clone().try_into().unwrap();
+    let grants: Grants = table["hook"]["failover"]["grant"]
+        .clone()
+        .try_into()
+        .unwrap();
     Job {
         source: source(lua, &table),
         grants,
-        budget: Budget { wall: Duration::from_secs(20), ..Budget::default() },
+        budget: Budget {
+            wall: Duration::from_secs(20),
+            ..Budget::default()
+        },
         vhost: "web".parse().unwrap(),
         dev: "eth0".parse().unwrap(),
         addresses: vec!["192.168.32.22/24".parse().unwrap()],
         policy: SandboxPolicy::BestEffort,
-        host: Options { services: Some(ServiceBackend::SysV), ..Options::default() },
+        host: Options {
+            services: Some(ServiceBackend::SysV),
+            ..Options::default()
+        },
         ca_file: None,
     }
 }
 
 fn told(entry: EntryPoint, xparam: &str) -> HookEvent {
-    let state = if entry == EntryPoint::OnMaster { State::Master } else { State::Backup };
-    HookEvent { state, xparam: Some(xparam.to_owned()), ..event(entry) }
+    let state = if entry == EntryPoint::OnMaster {
+        State::Master
+    } else {
+        State::Backup
+    };
+    HookEvent {
+        state,
+        xparam: Some(xparam.to_owned()),
+        ..event(entry)
+    }
 }
 
 /// The port, as the daemon calls it: `on_master`; then `on_backup`, and what is left is undone.
@@ -170,20 +253,35 @@ fn play_port(case: &Case) -> String {
     let ported = case.port();
     let job = job(&ported.lua, &case.toml(&ported));
     block_on(async {
-        let mut hook =
-            OneShot::start(job, Some(Path::new(CARPD))).await.unwrap_or_else(|error| panic!("{error}\n{}", ported.lua));
+        let mut hook = OneShot::start(job, Some(Path::new(CARPD)))
+            .await
+            .unwrap_or_else(|error| panic!("{error}\n{}", ported.lua));
         let mut seen = format!("== before\n{}", look(case));
-        call(&mut hook, told(EntryPoint::OnMaster, &case.xparam()), &ported).await;
+        call(
+            &mut hook,
+            told(EntryPoint::OnMaster, &case.xparam()),
+            &ported,
+        )
+        .await;
         seen += &format!("== after up.sh\n{}", look(case));
         if case.file("down.sh").is_some() {
             if !ported.mirrored {
-                call(&mut hook, told(EntryPoint::OnBackup, &case.xparam()), &ported).await;
+                call(
+                    &mut hook,
+                    told(EntryPoint::OnBackup, &case.xparam()),
+                    &ported,
+                )
+                .await;
             }
             assert_eq!(hook.undo().await, 0, "everything could be undone");
             seen += &format!("== after down.sh\n{}", look(case));
         }
         for line in case.file("log").unwrap_or_default().lines() {
-            assert!(hook.log().iter().any(|l| l.message == line), "{line:?} is not in the log: {:?}", hook.log());
+            assert!(
+                hook.log().iter().any(|l| l.message == line),
+                "{line:?} is not in the log: {:?}",
+                hook.log()
+            );
         }
         seen
     })
@@ -200,8 +298,14 @@ fn play(case: &str, half: &str) {
     use std::io::Write as _;
     let found = Case::all().into_iter().find(|c| c.name == case).unwrap();
     make_world(&found);
-    let seen = if half == "original" { play_original(&found) } else { play_port(&found) };
-    std::io::stdout().write_all(format!("{BEGIN}{seen}{END}").as_bytes()).unwrap();
+    let seen = if half == "original" {
+        play_original(&found)
+    } else {
+        play_port(&found)
+    };
+    std::io::stdout()
+        .write_all(format!("{BEGIN}{seen}{END}").as_bytes())
+        .unwrap();
 }
 
 #[test]
@@ -212,7 +316,10 @@ fn every_script_and_its_port_leave_the_machine_the_same() {
     }
     let test = "port::every_script_and_its_port_leave_the_machine_the_same";
     let wanted = std::env::var("CARPD_PORT_ONLY").unwrap_or_default();
-    let cases: Vec<Case> = Case::all().into_iter().filter(|case| case.name.contains(&wanted)).collect();
+    let cases: Vec<Case> = Case::all()
+        .into_iter()
+        .filter(|case| case.name.contains(&wanted))
+        .collect();
     assert!(!cases.is_empty());
     let next = std::sync::Mutex::new(cases.iter());
     let different = std::sync::Mutex::new(Vec::new());
@@ -220,22 +327,46 @@ fn every_script_and_its_port_leave_the_machine_the_same() {
         for _ in 0..4 {
             scope.spawn(|| {
                 loop {
-                    let Some(case) = next.lock().unwrap().next() else { return };
-                    let played =
-                        std::panic::catch_unwind(|| (inside(&case.name, "original", test), inside(&case.name, "port", test)));
+                    let Some(case) = next.lock().unwrap().next() else {
+                        return;
+                    };
+                    let played = std::panic::catch_unwind(|| {
+                        (
+                            inside(&case.name, "original", test),
+                            inside(&case.name, "port", test),
+                        )
+                    });
                     let problem = match played {
-                        Ok((original, port)) if original == port && original.contains("-- addresses\neth0") => continue,
+                        Ok((original, port))
+                            if original == port && original.contains("-- addresses\neth0") =>
+                        {
+                            continue;
+                        }
                         Ok((original, port)) => difference(&original, &port),
                         Err(panic) => panic.downcast_ref::<String>().cloned().unwrap_or_default(),
                     };
-                    different.lock().unwrap().push(format!("{}:\n{problem}\n{}", case.name, case.port().lua));
+                    different.lock().unwrap().push(format!(
+                        "{}:\n{problem}\n{}",
+                        case.name,
+                        case.port().lua
+                    ));
                 }
             });
         }
     });
     let different = different.into_inner().unwrap();
-    assert!(different.is_empty(), "{} of {} differ\n{}", different.len(), cases.len(), different.join("\n"));
-    assert!(!wanted.is_empty() || cases.len() >= 40, "the corpus has {} cases", cases.len());
+    assert!(
+        different.is_empty(),
+        "{} of {} differ\n{}",
+        different.len(),
+        cases.len(),
+        different.join("\n")
+    );
+    assert!(
+        !wanted.is_empty() || cases.len() >= 40,
+        "the corpus has {} cases",
+        cases.len()
+    );
 }
 
 /// The lines that only one of them has, with the section that they stand in.
@@ -255,7 +386,10 @@ fn difference(original: &str, port: &str) -> String {
     };
     let (a, b) = (numbered(original), numbered(port));
     let only = |sign: &str, x: &[String], y: &[String]| -> String {
-        x.iter().filter(|line| !y.contains(line)).map(|line| format!("{sign} {line}\n")).collect()
+        x.iter()
+            .filter(|line| !y.contains(line))
+            .map(|line| format!("{sign} {line}\n"))
+            .collect()
     };
     only("script", &a, &b) + &only("port  ", &b, &a)
 }
@@ -265,21 +399,31 @@ fn every_port_is_a_good_configuration_and_loads() {
     let directory = tempfile::tempdir().unwrap();
     let path = |name: &str| directory.path().join(name);
     fs::write(path("pass"), "love\n").unwrap();
-    fs::set_permissions(path("pass"), std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    fs::set_permissions(
+        path("pass"),
+        std::os::unix::fs::PermissionsExt::from_mode(0o600),
+    )
+    .unwrap();
     let vhost = "[[vhost]]\nname = \"web\"\ninterface = \"eth0\"\nvhid = 40\naddresses = [\"192.168.32.22/24\"]\npassword-file = \"pass\"\nhooks = [\"NAME\"]\n";
     let (mut config, mut names) = (String::new(), Vec::new());
     for (number, case) in Case::all().iter().enumerate() {
         let ported = case.port();
         assert_eq!(ported.todos, [], "{}", case.name);
         let name = format!("case-{number}");
-        let hook = case.toml(&ported).replace("hook.failover", &format!("hook.{name}"));
+        let hook = case
+            .toml(&ported)
+            .replace("hook.failover", &format!("hook.{name}"));
         let file = format!("{name}/failover.lua");
         fs::create_dir(path(&name)).unwrap();
         fs::write(path(&file), &ported.lua).unwrap();
         config += &hook.replace("hooks/failover.lua", &file);
         names.push(format!("\"{name}\""));
     }
-    fs::write(path("carpd.toml"), vhost.replace("\"NAME\"", &names.join(", ")) + &config).unwrap();
+    fs::write(
+        path("carpd.toml"),
+        vhost.replace("\"NAME\"", &names.join(", ")) + &config,
+    )
+    .unwrap();
     let ran = super::cli::carpd(directory.path(), &["check", "carpd.toml"]);
     assert_eq!((ran.code, ran.stderr.as_str()), (0, ""), "{}", ran.stdout);
 }
@@ -289,15 +433,31 @@ fn what_cannot_be_ported_is_listed_and_never_succeeds() {
     for entry in fs::read_dir(Path::new(CORPUS).join("todo")).unwrap() {
         let path = entry.unwrap().path();
         let text = fs::read_to_string(&path).unwrap();
-        let marked: Vec<usize> =
-            text.lines().enumerate().filter(|(_, line)| line.ends_with("# todo")).map(|(index, _)| index + 1).collect();
-        let source = Source { name: "up.sh".into(), text };
+        let marked: Vec<usize> = text
+            .lines()
+            .enumerate()
+            .filter(|(_, line)| line.ends_with("# todo"))
+            .map(|(index, _)| index + 1)
+            .collect();
+        let source = Source {
+            name: "up.sh".into(),
+            text,
+        };
         let ported = carpd::port::port(&source, None, &Settings::new("failover")).unwrap();
         let listed: Vec<usize> = ported.todos.iter().map(|todo| todo.line).collect();
         assert_eq!(listed, marked, "{}", path.display());
         for todo in &ported.todos {
-            let original = todo.text.split("   (").next().unwrap().trim_end_matches(" ...");
-            assert!(ported.lua.contains(&format!("--   {original}")), "{original} is not in\n{}", ported.lua);
+            let original = todo
+                .text
+                .split("   (")
+                .next()
+                .unwrap()
+                .trim_end_matches(" ...");
+            assert!(
+                ported.lua.contains(&format!("--   {original}")),
+                "{original} is not in\n{}",
+                ported.lua
+            );
         }
         assert!(fails_there(&ported), "{}", ported.lua);
     }
@@ -318,16 +478,31 @@ fn fails_there(ported: &Ported) -> bool {
         }
     }
     let table: toml::Table = ported.toml.parse().unwrap();
-    let mut hook = LuaRuntime::default().load(&source(&ported.lua, &table), &Budget::default()).unwrap();
-    let result = hook.call(&told(EntryPoint::OnMaster, "node2"), &mut Yes, &Budget::default());
+    let mut hook = LuaRuntime::default()
+        .load(&source(&ported.lua, &table), &Budget::default())
+        .unwrap();
+    let result = hook.call(
+        &told(EntryPoint::OnMaster, "node2"),
+        &mut Yes,
+        &Budget::default(),
+    );
     matches!(result, Err(HookError::Raised { message, .. }) if message.contains("not ported: up.sh line "))
 }
 
 #[test]
 fn a_mirrored_down_script_needs_no_on_backup() {
-    let mirrored: Vec<String> = Case::all().iter().filter(|case| case.port().mirrored).map(|case| case.name.clone()).collect();
+    let mirrored: Vec<String> = Case::all()
+        .iter()
+        .filter(|case| case.port().mirrored)
+        .map(|case| case.name.clone())
+        .collect();
     assert!(mirrored.contains(&"43-mirror".to_owned()), "{mirrored:?}");
-    for (name, wanted) in [("43-mirror", true), ("01-scenario", false), ("44-left-behind", false), ("08-defaults", false)] {
+    for (name, wanted) in [
+        ("43-mirror", true),
+        ("01-scenario", false),
+        ("44-left-behind", false),
+        ("08-defaults", false),
+    ] {
         assert_eq!(mirrored.iter().any(|m| m == name), wanted, "{name}");
     }
 }
@@ -335,8 +510,12 @@ fn a_mirrored_down_script_needs_no_on_backup() {
 #[test]
 #[expect(clippy::disallowed_methods, reason = "a measurement")]
 fn a_hundred_lines_are_ported_at_once() {
-    let line = "if [ -n \"$3\" ]; then ip addr add $2/24 dev $1; /usr/bin/tool $2 && hostname x-$3; fi\n";
-    let source = Source { name: "up.sh".into(), text: line.repeat(100) };
+    let line =
+        "if [ -n \"$3\" ]; then ip addr add $2/24 dev $1; /usr/bin/tool $2 && hostname x-$3; fi\n";
+    let source = Source {
+        name: "up.sh".into(),
+        text: line.repeat(100),
+    };
     let began = nix::time::clock_gettime(nix::time::ClockId::CLOCK_PROCESS_CPUTIME_ID).unwrap();
     let ported = carpd::port::port(&source, None, &Settings::new("failover")).unwrap();
     let ended = nix::time::clock_gettime(nix::time::ClockId::CLOCK_PROCESS_CPUTIME_ID).unwrap();

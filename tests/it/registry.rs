@@ -12,7 +12,10 @@ use super::cli::{Ran, carpd};
 
 const HOOK: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/hooks/c/hook.wasm");
 const TLS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/tls");
-const FAILOVER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/plugins/failover/failover.wasm");
+const FAILOVER: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/plugins/failover/failover.wasm"
+);
 
 /// A registry with a directory of its own.
 struct Registry {
@@ -51,14 +54,34 @@ impl Registry {
         let path = directory.path().join("registry.yml");
         fs::write(&path, config).unwrap();
         let mut command = Command::new("docker-registry");
-        command.arg("serve").arg(&path).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-        let mut child = command.spawn().expect("docker-registry is installed: tests/run does it");
+        command
+            .arg("serve")
+            .arg(&path)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped());
+        let mut child = command
+            .spawn()
+            .expect("docker-registry is installed: tests/run does it");
         // It says by itself where it listens, and goes on to talk: somebody must listen.
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let said = lines.find_map(|line| line.unwrap().split_once("listening on ").map(|(_, rest)| rest.to_owned()));
-        let address = said.expect("it listens").split(['"', ' ', ',']).next().unwrap().to_owned();
+        let said = lines.find_map(|line| {
+            line.unwrap()
+                .split_once("listening on ")
+                .map(|(_, rest)| rest.to_owned())
+        });
+        let address = said
+            .expect("it listens")
+            .split(['"', ' ', ','])
+            .next()
+            .unwrap()
+            .to_owned();
         std::thread::spawn(move || lines.for_each(drop));
-        Self { child, address, directory }
+        Self {
+            child,
+            address,
+            directory,
+        }
     }
 
     fn plugin(&self, args: &[&str]) -> Ran {
@@ -78,7 +101,10 @@ impl Registry {
     /// The file in which the registry keeps what has this digest.
     fn blob(&self, digest: &str) -> std::path::PathBuf {
         let hex = digest.trim_start_matches("sha256:");
-        self.directory.path().join(format!("store/docker/registry/v2/blobs/sha256/{}/{hex}/data", &hex[..2]))
+        self.directory.path().join(format!(
+            "store/docker/registry/v2/blobs/sha256/{}/{hex}/data",
+            &hex[..2]
+        ))
     }
 }
 
@@ -89,19 +115,33 @@ fn a_signed_plugin_goes_to_a_registry_and_comes_back() {
     fs::copy(FAILOVER, registry.directory.path().join("failover.wasm")).unwrap();
     registry.good(&["keygen", "-W", "team"]);
     registry.good(&["sign", "failover.wasm", "-s", "team.key"]);
-    let pushed: Value = serde_json::from_str(&registry.good(&["push", "failover.wasm", &reference, "--json"])).unwrap();
+    let pushed: Value =
+        serde_json::from_str(&registry.good(&["push", "failover.wasm", &reference, "--json"]))
+            .unwrap();
     let digest = pushed["manifest"].as_str().unwrap().to_owned();
 
-    let pulled = registry.good(&["pull", &reference, "--output", "new.wasm", "-p", "team.pub", "--json"]);
+    let pulled = registry.good(&[
+        "pull", &reference, "--output", "new.wasm", "-p", "team.pub", "--json",
+    ]);
     let pulled: Value = serde_json::from_str(&pulled).unwrap();
-    assert_eq!((pulled["manifest"].as_str(), pulled["plugin"]["signature"]["state"].as_str()), (Some(&*digest), Some("good")));
+    assert_eq!(
+        (
+            pulled["manifest"].as_str(),
+            pulled["plugin"]["signature"]["state"].as_str()
+        ),
+        (Some(&*digest), Some("good"))
+    );
     assert_eq!(registry.read("new.wasm"), registry.read("failover.wasm"));
-    assert_eq!(registry.read("new.wasm.minisig"), registry.read("failover.wasm.minisig"));
+    assert_eq!(
+        registry.read("new.wasm.minisig"),
+        registry.read("failover.wasm.minisig")
+    );
     let by_digest = format!("{}/carpd/failover@{digest}", registry.address);
     registry.good(&["pull", &by_digest, "--output", "same.wasm"]);
     assert_eq!(registry.read("same.wasm"), registry.read("failover.wasm"));
 
-    let manifest: Value = serde_json::from_slice(&fs::read(registry.blob(&digest)).unwrap()).unwrap();
+    let manifest: Value =
+        serde_json::from_slice(&fs::read(registry.blob(&digest)).unwrap()).unwrap();
     // A registry that gives other bytes is found out.
     let layer = registry.blob(manifest["layers"][0]["digest"].as_str().unwrap());
     let mut bytes = fs::read(&layer).unwrap();
@@ -109,28 +149,43 @@ fn a_signed_plugin_goes_to_a_registry_and_comes_back() {
     fs::write(&layer, bytes).unwrap();
     let ran = registry.plugin(&["pull", &reference, "--output", "bad.wasm"]);
     assert_eq!(ran.code, 1);
-    assert!(ran.stderr.contains("is not what it should be: its digest is sha256:"), "{}", ran.stderr);
+    assert!(
+        ran.stderr
+            .contains("is not what it should be: its digest is sha256:"),
+        "{}",
+        ran.stderr
+    );
     assert!(!registry.directory.path().join("bad.wasm").exists());
 }
 
-/// Byte for byte what `wkg oci push` writes of the same component, but for the time and our annotations of the manifest.
+/// Byte for byte what `wkg oci push` writes of the same component, but for the time and our
+/// annotations of the manifest.
 #[test]
 fn the_layout_is_that_of_wkg() {
     let registry = Registry::start();
     let reference = format!("{}/carpd/hook:1", registry.address);
-    let pushed: Value = serde_json::from_str(&registry.good(&["push", HOOK, &reference, "--json"])).unwrap();
+    let pushed: Value =
+        serde_json::from_str(&registry.good(&["push", HOOK, &reference, "--json"])).unwrap();
     let component = fs::read(HOOK).unwrap();
     let text = |digest: &str| String::from_utf8(fs::read(registry.blob(digest)).unwrap()).unwrap();
     let manifest = text(pushed["manifest"].as_str().unwrap());
     let parsed: Value = serde_json::from_str(&manifest).unwrap();
-    let (layer, config) = (Digest::of(&component).to_string(), text(parsed["config"]["digest"].as_str().unwrap()));
-    let created = serde_json::from_str::<Value>(&config).unwrap()["created"].as_str().unwrap().to_owned();
+    let (layer, config) = (
+        Digest::of(&component).to_string(),
+        text(parsed["config"]["digest"].as_str().unwrap()),
+    );
+    let created = serde_json::from_str::<Value>(&config).unwrap()["created"]
+        .as_str()
+        .unwrap()
+        .to_owned();
     assert_eq!(
         config.replace(&created, "TIME").replace(&layer, "LAYER"),
         r#"{"created":"TIME","author":null,"architecture":"wasm","os":"wasip2","layerDigests":["LAYER"],"component":{"exports":["carpd:hooks/on-master@1.0.0","carpd:hooks/on-backup@1.0.0"],"imports":["carpd:hooks/log@1.0.0","carpd:hooks/types@1.0.0","carpd:hooks/service@1.0.0"],"target":null}}"#
     );
     assert_eq!(
-        manifest.replace(&layer, "LAYER").replace(&Digest::of(config.as_bytes()).to_string(), "CONFIG"),
+        manifest
+            .replace(&layer, "LAYER")
+            .replace(&Digest::of(config.as_bytes()).to_string(), "CONFIG"),
         format!(
             r#"{{"annotations":{{"org.opencontainers.image.description":"Runs a service on the master alone","org.opencontainers.image.licenses":"MIT OR Apache-2.0","org.opencontainers.image.source":"examples/hooks/c of the carpd repository","org.opencontainers.image.title":"service-in-c","org.opencontainers.image.version":"0.1.0"}},"config":{{"digest":"CONFIG","mediaType":"application/vnd.wasm.config.v0+json","size":{}}},"layers":[{{"annotations":{{"org.opencontainers.image.title":"hook.wasm"}},"digest":"LAYER","mediaType":"application/wasm","size":{}}}],"mediaType":"application/vnd.oci.image.manifest.v1+json","schemaVersion":2}}"#,
             config.len(),
@@ -149,19 +204,35 @@ fn a_registry_is_believed_by_its_authority_alone() {
     assert_eq!(registry.read("new.wasm"), fs::read(FAILOVER).unwrap());
     let failing = |args: &[&str], code: i32, why: &str| {
         let ran = registry.plugin(&[&["pull", &reference, "--output", "none.wasm"], args].concat());
-        assert!(ran.code == code && ran.stderr.contains(why), "{args:?}: {}", ran.stderr);
+        assert!(
+            ran.code == code && ran.stderr.contains(why),
+            "{args:?}: {}",
+            ran.stderr
+        );
         assert!(!registry.directory.path().join("none.wasm").exists());
     };
     // Authorities that did not sign its certificate.
-    failing(&["--ca-file", &format!("{TLS}/server.pem")], 1, "invalid peer certificate");
-    failing(&["--ca-file", "/nonexistent.pem"], 1, "/nonexistent.pem: No such file");
+    failing(
+        &["--ca-file", &format!("{TLS}/server.pem")],
+        1,
+        "invalid peer certificate",
+    );
+    failing(
+        &["--ca-file", "/nonexistent.pem"],
+        1,
+        "/nonexistent.pem: No such file",
+    );
     failing(&["--ca-file", &ca, "--insecure"], 2, "cannot be used with");
     // On this machine no encryption is expected unless an authority is named.
     failing(&[], 1, "the registry answered 400");
     // A certificate counts for its name alone.
     let other = reference.replace("localhost", "127.0.0.1");
     let ran = registry.plugin(&["pull", &other, "--ca-file", &ca, "--output", "none.wasm"]);
-    assert!(ran.code == 1 && ran.stderr.contains("invalid peer certificate"), "{}", ran.stderr);
+    assert!(
+        ran.code == 1 && ran.stderr.contains("invalid peer certificate"),
+        "{}",
+        ran.stderr
+    );
 }
 
 #[test]
@@ -170,20 +241,45 @@ fn what_is_not_there_or_is_in_the_way_is_told() {
     let reference = format!("{}/carpd/failover:0.1.0", registry.address);
     let ran = registry.plugin(&["pull", &reference]);
     assert_eq!(ran.code, 1);
-    assert!(ran.stderr.contains("the registry answered 404: manifest unknown"), "{}", ran.stderr);
+    assert!(
+        ran.stderr
+            .contains("the registry answered 404: manifest unknown"),
+        "{}",
+        ran.stderr
+    );
     fs::write(registry.directory.path().join("failover.wasm"), "mine").unwrap();
     let ran = registry.plugin(&["pull", &reference]);
-    assert_eq!((ran.code, ran.stderr.as_str()), (1, "error: failover.wasm exists\nhint: replace it: --force\n"));
+    assert_eq!(
+        (ran.code, ran.stderr.as_str()),
+        (
+            1,
+            "error: failover.wasm exists\nhint: replace it: --force\n"
+        )
+    );
     let ran = registry.plugin(&["push", "failover.wasm", &reference]);
-    assert!(ran.stderr.contains("no WebAssembly component"), "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("no WebAssembly component"),
+        "{}",
+        ran.stderr
+    );
     assert_eq!(registry.plugin(&["pull", "failover:1"]).code, 2);
     registry.good(&["push", FAILOVER, &reference]);
     registry.good(&["pull", &reference, "--force"]);
     assert_eq!(registry.read("failover.wasm"), fs::read(FAILOVER).unwrap());
     // Nothing unsigned may keep the signature of something else.
-    fs::write(registry.directory.path().join("failover.wasm.minisig"), "old").unwrap();
+    fs::write(
+        registry.directory.path().join("failover.wasm.minisig"),
+        "old",
+    )
+    .unwrap();
     registry.good(&["pull", &reference, "--force"]);
-    assert!(!registry.directory.path().join("failover.wasm.minisig").exists());
+    assert!(
+        !registry
+            .directory
+            .path()
+            .join("failover.wasm.minisig")
+            .exists()
+    );
 }
 
 #[test]
@@ -199,13 +295,33 @@ fn a_plugin_is_added_from_a_registry() {
             "service = [{ unit = \"httpd\", do = [\"start\", \"stop\"] }]",
         ];
         let grants = grants.iter().flat_map(|grant| ["--grant", grant]);
-        let args = ["plugin", "add", "--config", "good.toml", "--yes", "--name", "mover", reference];
-        carpd(site.path(), &args.into_iter().chain(grants).collect::<Vec<_>>())
+        let args = [
+            "plugin",
+            "add",
+            "--config",
+            "good.toml",
+            "--yes",
+            "--name",
+            "mover",
+            reference,
+        ];
+        carpd(
+            site.path(),
+            &args.into_iter().chain(grants).collect::<Vec<_>>(),
+        )
     };
     let ran = add(&reference);
     assert_eq!(ran.code, 0, "{}", ran.stderr);
     let text = fs::read_to_string(site.path().join("good.toml")).unwrap();
-    assert!(text.contains("[hook.mover]\nsource = \"hooks/mover-") && text.contains("digest = \"sha256:"), "{text}");
+    assert!(
+        text.contains("[hook.mover]\nsource = \"hooks/mover-")
+            && text.contains("digest = \"sha256:"),
+        "{text}"
+    );
     assert_eq!(carpd(site.path(), &["check", "good.toml"]).code, 0);
-    assert_eq!(add("127.0.0.1:1/carpd/failover:0.1.0").code, 1, "nobody listens there");
+    assert_eq!(
+        add("127.0.0.1:1/carpd/failover:0.1.0").code,
+        1,
+        "nobody listens there"
+    );
 }

@@ -1,4 +1,5 @@
-//! Two and three nodes on a virtual LAN: whatever the wire did to them, exactly one is master afterwards.
+//! Two and three nodes on a virtual LAN: whatever the wire did to them, exactly one is master
+//! afterwards.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -12,7 +13,11 @@ const SECOND: Duration = Duration::from_secs(1);
 
 fn settings(advskew: u8, preempt: Preempt) -> Settings {
     let addresses = vec!["10.0.0.100/24".parse().unwrap()];
-    let mut settings = Settings::new(Vhid::new(40).unwrap(), addresses, Key::new(b"secret").unwrap());
+    let mut settings = Settings::new(
+        Vhid::new(40).unwrap(),
+        addresses,
+        Key::new(b"secret").unwrap(),
+    );
     settings.advskew = AdvSkew(advskew);
     settings.preempt = preempt;
     settings
@@ -25,7 +30,11 @@ fn source(last: usize) -> Ipv4Addr {
 /// A LAN of nodes with these skews, settled; the first node is the best one.
 fn settled(skews: &[u8], preempt: Preempt) -> (Lan, Vec<NodeId>) {
     let mut lan = Lan::new(1);
-    let nodes = skews.iter().enumerate().map(|(at, skew)| lan.join(settings(*skew, preempt), source(at))).collect();
+    let nodes = skews
+        .iter()
+        .enumerate()
+        .map(|(at, skew)| lan.join(settings(*skew, preempt), source(at)))
+        .collect();
     lan.run_for(10 * SECOND);
     (lan, nodes)
 }
@@ -64,8 +73,18 @@ struct Plan {
 }
 
 fn a_node() -> impl Strategy<Value = NodePlan> {
-    (1u8..=2, prop_oneof![0u8..3, any::<u8>()], any::<bool>(), any::<bool>())
-        .prop_map(|(advbase, advskew, preempt, gate)| NodePlan { advbase, advskew: advskew.min(254), preempt, gate })
+    (
+        1u8..=2,
+        prop_oneof![0u8..3, any::<u8>()],
+        any::<bool>(),
+        any::<bool>(),
+    )
+        .prop_map(|(advbase, advskew, preempt, gate)| NodePlan {
+            advbase,
+            advskew: advskew.min(254),
+            preempt,
+            gate,
+        })
 }
 
 fn a_stroke() -> impl Strategy<Value = Stroke> {
@@ -84,10 +103,25 @@ fn a_stroke() -> impl Strategy<Value = Stroke> {
 }
 
 fn some_faults() -> impl Strategy<Value = Faults> {
-    (0u16..500, 0u32..6, 0u16..300, 0u16..200, 0u64..5, 0u64..1_500).prop_map(|(loss, run, duplicate, reflect, min, spread)| {
-        let delay_min = Duration::from_millis(min);
-        Faults { loss, loss_run_max: run, duplicate, reflect, delay_min, delay_max: delay_min + Duration::from_millis(spread) }
-    })
+    (
+        0u16..500,
+        0u32..6,
+        0u16..300,
+        0u16..200,
+        0u64..5,
+        0u64..1_500,
+    )
+        .prop_map(|(loss, run, duplicate, reflect, min, spread)| {
+            let delay_min = Duration::from_millis(min);
+            Faults {
+                loss,
+                loss_run_max: run,
+                duplicate,
+                reflect,
+                delay_min,
+                delay_max: delay_min + Duration::from_millis(spread),
+            }
+        })
 }
 
 prop_compose! {
@@ -109,7 +143,14 @@ prop_compose! {
 fn build(plan: &Plan) -> (Lan, Vec<NodeId>) {
     let mut lan = Lan::new(plan.seed);
     let nodes = plan.nodes.iter().enumerate().map(|(at, node)| {
-        let mut settings = settings(node.advskew, if node.preempt { Preempt::On } else { Preempt::Off });
+        let mut settings = settings(
+            node.advskew,
+            if node.preempt {
+                Preempt::On
+            } else {
+                Preempt::Off
+            },
+        );
         settings.advbase = AdvBase(node.advbase);
         settings.family_timers = plan.family_timers;
         settings.tie_break = plan.tie_break;
@@ -118,7 +159,13 @@ fn build(plan: &Plan) -> (Lan, Vec<NodeId>) {
             settings.addresses.push("2001:db8::100/64".parse().unwrap());
         }
         let id = lan.join(settings, source(at));
-        lan.set_answer(id, Answer { approve: true, after: Duration::from_millis(200) });
+        lan.set_answer(
+            id,
+            Answer {
+                approve: true,
+                after: Duration::from_millis(200),
+            },
+        );
         id
     });
     let nodes = nodes.collect();
@@ -132,7 +179,12 @@ fn strike(lan: &mut Lan, nodes: &[NodeId], stroke: &Stroke) {
         Stroke::Off(n) => lan.switch_off(node(n)),
         Stroke::On(n) => lan.switch_on(node(n)),
         Stroke::ShutDown(n) => lan.shut_down(node(n)),
-        Stroke::Resign(n) => lan.feed(node(n), Input::Resign(Cause::Resigned { reason: "test".into() })),
+        Stroke::Resign(n) => lan.feed(
+            node(n),
+            Input::Resign(Cause::Resigned {
+                reason: "test".into(),
+            }),
+        ),
         Stroke::Demote(n, by) => lan.feed(node(n), Input::Demote(Demotion::new(by))),
         Stroke::Cut(a, b) => lan.cut(node(a), node(b)),
         Stroke::Flap(n) => {
@@ -220,9 +272,16 @@ proptest! {
 fn one_loss_more_than_bearable_does_make_a_second_master() {
     // The property above would hold in a simulation that loses nothing.
     let (mut lan, nodes) = settled(&[0, 100], Preempt::Off);
-    lan.faults = Faults { loss: 1000, loss_run_max: 3, ..Faults::default() };
+    lan.faults = Faults {
+        loss: 1000,
+        loss_run_max: 3,
+        ..Faults::default()
+    };
     lan.run_for(20 * SECOND);
-    assert!(lan.transitions().any(|(_, node, t)| node == nodes[1] && t.to == State::Master));
+    assert!(
+        lan.transitions()
+            .any(|(_, node, t)| node == nodes[1] && t.to == State::Master)
+    );
 }
 
 #[test]
@@ -236,7 +295,11 @@ fn a_bow_out_hands_over_within_one_delivery() {
             lan.run_for(Faults::default().delay_max);
             assert!(lan.masters().contains(&nodes[1]));
             lan.run_for(Faults::default().delay_max);
-            assert_eq!(lan.masters(), [nodes[1]], "the third one yields to the second at its first word");
+            assert_eq!(
+                lan.masters(),
+                [nodes[1]],
+                "the third one yields to the second at its first word"
+            );
         }
     }
 }
@@ -244,12 +307,21 @@ fn a_bow_out_hands_over_within_one_delivery() {
 #[test]
 fn a_dead_master_is_replaced_after_the_master_down_time() {
     let (mut lan, nodes) = settled(&[0, 15], Preempt::On);
-    let last = lan.records().iter().rev().find(|r| matches!(r.event, Event::Sent(_))).unwrap().at;
+    let last = lan
+        .records()
+        .iter()
+        .rev()
+        .find(|r| matches!(r.event, Event::Sent(_)))
+        .unwrap()
+        .at;
     lan.switch_off(nodes[0]);
     lan.run_for(10 * SECOND);
     let (at, node, transition) = lan.transitions().last().unwrap();
     assert_eq!((node, transition.to), (nodes[1], State::Master));
-    assert_eq!(at - last, lan.vhost(nodes[1]).master_down() + Faults::default().delay_max);
+    assert_eq!(
+        at - last,
+        lan.vhost(nodes[1]).master_down() + Faults::default().delay_max
+    );
 }
 
 #[test]
@@ -280,7 +352,8 @@ fn a_better_node_that_comes_back_is_master_whenever_it_died_and_came() {
     let ms = Duration::from_millis;
     for off_ms in (0..1100).step_by(75) {
         for away_ms in (10..5000).step_by(135) {
-            // A link that has just come up may lose what is sent for a moment, one way or the other.
+            // A link that has just come up may lose what is sent for a moment, one way or the
+            // other.
             for deaf_ms in [0, 3, 200, 1500] {
                 for outbound in [true, false] {
                     let mut lan = Lan::new(off_ms + away_ms + deaf_ms);
@@ -290,16 +363,33 @@ fn a_better_node_that_comes_back_is_master_whenever_it_died_and_came() {
                     lan.switch_off(node2);
                     lan.run_for(ms(away_ms));
                     lan.switch_on(node2);
-                    let (from, to) = if outbound { (node2, node3) } else { (node3, node2) };
+                    let (from, to) = if outbound {
+                        (node2, node3)
+                    } else {
+                        (node3, node2)
+                    };
                     lan.cut(from, to);
                     lan.run_for(ms(deaf_ms));
                     lan.heal();
-                    // Either it hears node3 at its next word and takes its place, or nobody, and waits for as long as ever.
-                    let longest = if lan.masters().contains(&node3) { interval } else { 4 * SECOND };
+                    // Either it hears node3 at its next word and takes its place, or nobody, and
+                    // waits for as long as ever.
+                    let longest = if lan.masters().contains(&node3) {
+                        interval
+                    } else {
+                        4 * SECOND
+                    };
                     lan.run_for(longest + ms(1));
-                    assert_eq!(lan.masters(), [node2], "{off_ms} {away_ms} {deaf_ms} {outbound}");
+                    assert_eq!(
+                        lan.masters(),
+                        [node2],
+                        "{off_ms} {away_ms} {deaf_ms} {outbound}"
+                    );
                     lan.run_for(10 * SECOND);
-                    assert_eq!(lan.masters(), [node2], "and stays: {off_ms} {away_ms} {deaf_ms} {outbound}");
+                    assert_eq!(
+                        lan.masters(),
+                        [node2],
+                        "and stays: {off_ms} {away_ms} {deaf_ms} {outbound}"
+                    );
                 }
             }
         }
@@ -314,8 +404,14 @@ fn a_master_that_slept_says_nothing_before_it_has_listened() {
     assert!(lan.masters().contains(&nodes[1]));
     let before = lan.records().len();
     lan.run_for(SECOND);
-    let first = lan.records()[before..].iter().find(|record| record.node == nodes[0]).unwrap();
-    assert!(matches!(&first.event, Event::Transition(t) if matches!(t.cause, Cause::Late { .. })), "{first:?}");
+    let first = lan.records()[before..]
+        .iter()
+        .find(|record| record.node == nodes[0])
+        .unwrap();
+    assert!(
+        matches!(&first.event, Event::Transition(t) if matches!(t.cause, Cause::Late { .. })),
+        "{first:?}"
+    );
     lan.run_for(5 * SECOND);
     assert_eq!(lan.masters(), [nodes[0]]);
 }
@@ -327,7 +423,11 @@ fn a_backup_that_slept_does_not_take_the_place_of_a_living_master() {
         let before = lan.transitions().count();
         lan.pause(nodes[1], Duration::from_millis(millis));
         lan.run_for(Duration::from_millis(millis) + 10 * SECOND);
-        assert_eq!((lan.masters(), lan.transitions().count()), (vec![nodes[0]], before), "asleep for {millis} ms");
+        assert_eq!(
+            (lan.masters(), lan.transitions().count()),
+            (vec![nodes[0]], before),
+            "asleep for {millis} ms"
+        );
     }
 }
 
@@ -371,9 +471,13 @@ fn nodes_that_cannot_hold_the_addresses_do_not_call_each_other() {
                 lan.set_can_hold(node, false);
             }
             lan.run_for(60 * SECOND);
-            // Whoever hears nobody for a master-down time tries, and calls those who have not tried since.
+            // Whoever hears nobody for a master-down time tries, and calls those who have not tried
+            // since.
             let changes = lan.transitions().count();
-            assert!(changes <= skews.len() * 2 * 20 + skews.len(), "{skews:?}: {changes} changes of state in a minute");
+            assert!(
+                changes <= skews.len() * 2 * 20 + skews.len(),
+                "{skews:?}: {changes} changes of state in a minute"
+            );
         }
     }
 }
@@ -382,8 +486,11 @@ fn nodes_that_cannot_hold_the_addresses_do_not_call_each_other() {
 fn a_node_that_can_hold_the_addresses_is_called_at_once_by_those_that_cannot() {
     for bad in [&[0][..], &[0, 1]] {
         let mut lan = Lan::new(12);
-        let nodes: Vec<_> =
-            [0, 50, 100].iter().enumerate().map(|(at, skew)| lan.join(settings(*skew, Preempt::Off), source(at))).collect();
+        let nodes: Vec<_> = [0, 50, 100]
+            .iter()
+            .enumerate()
+            .map(|(at, skew)| lan.join(settings(*skew, Preempt::Off), source(at)))
+            .collect();
         for node in bad {
             lan.set_can_hold(nodes[*node], false);
         }
@@ -392,7 +499,11 @@ fn a_node_that_can_hold_the_addresses_is_called_at_once_by_those_that_cannot() {
         assert_eq!(lan.masters(), [nodes[bad.len()]]);
         let changes = lan.transitions().count();
         lan.run_for(60 * SECOND);
-        assert_eq!((lan.masters(), lan.transitions().count()), (vec![nodes[bad.len()]], changes), "and stays");
+        assert_eq!(
+            (lan.masters(), lan.transitions().count()),
+            (vec![nodes[bad.len()]], changes),
+            "and stays"
+        );
     }
 }
 
@@ -403,12 +514,20 @@ fn whatever_makes_nodes_change_their_state_there_is_a_floor_under_the_pace() {
     // Somebody at each of them has them hand over as fast as they can.
     for _ in 0..60_000 {
         for node in &nodes {
-            lan.feed(*node, Input::Resign(Cause::Resigned { reason: "a loop".into() }));
+            lan.feed(
+                *node,
+                Input::Resign(Cause::Resigned {
+                    reason: "a loop".into(),
+                }),
+            );
         }
         lan.run_for(Duration::from_millis(1));
     }
     let changes = lan.transitions().count() - before;
-    assert!(changes <= 2 * 2 * (5 + 30), "{changes} changes of state in a minute");
+    assert!(
+        changes <= 2 * 2 * (5 + 30),
+        "{changes} changes of state in a minute"
+    );
 
     let before = lan.transitions().count();
     for _ in 0..60_000 {
@@ -417,7 +536,10 @@ fn whatever_makes_nodes_change_their_state_there_is_a_floor_under_the_pace() {
         lan.run_for(Duration::from_millis(1));
     }
     let changes = lan.transitions().count() - before;
-    assert!(changes <= 2 * (5 + 30) + 4, "{changes} changes of state in a minute");
+    assert!(
+        changes <= 2 * (5 + 30) + 4,
+        "{changes} changes of state in a minute"
+    );
     lan.run_for(5 * SECOND);
     assert_eq!(lan.masters().len(), 1);
 }
@@ -427,10 +549,16 @@ fn a_demotion_for_failed_sends_ends_on_a_backup() {
     let (mut lan, nodes) = settled(&[0, 50], Preempt::On);
     lan.set_can_send(nodes[0], false);
     lan.run_for(10 * SECOND);
-    assert_eq!((lan.masters(), lan.vhost(nodes[0]).demotion()), (vec![nodes[1]], Demotion::MAX));
+    assert_eq!(
+        (lan.masters(), lan.vhost(nodes[0]).demotion()),
+        (vec![nodes[1]], Demotion::MAX)
+    );
     lan.set_can_send(nodes[0], true);
     lan.run_for(15 * SECOND);
-    assert_eq!((lan.masters(), lan.vhost(nodes[0]).demotion()), (vec![nodes[0]], Demotion::NONE));
+    assert_eq!(
+        (lan.masters(), lan.vhost(nodes[0]).demotion()),
+        (vec![nodes[0]], Demotion::NONE)
+    );
 }
 
 #[test]
@@ -438,7 +566,10 @@ fn one_that_still_cannot_send_tries_ever_more_seldom() {
     let (mut lan, nodes) = settled(&[0, 50], Preempt::On);
     lan.set_can_send(nodes[0], false);
     lan.run_for(15 * 60 * SECOND);
-    let tries = lan.transitions().filter(|(_, node, t)| *node == nodes[0] && t.cause == Cause::Preempt).count();
+    let tries = lan
+        .transitions()
+        .filter(|(_, node, t)| *node == nodes[0] && t.cause == Cause::Preempt)
+        .count();
     assert!((4..=7).contains(&tries), "{tries}");
     assert_eq!(lan.masters(), [nodes[1]]);
     lan.set_can_send(nodes[0], true);
@@ -450,7 +581,12 @@ fn one_that_still_cannot_send_tries_ever_more_seldom() {
 #[test]
 fn backups_answer_a_masters_roll_call_and_nobody_else_does() {
     let (mut lan, nodes) = settled(&[0, 50, 100], Preempt::On);
-    let answers = |lan: &Lan| lan.records().iter().filter(|record| record.event == Event::Answered).count();
+    let answers = |lan: &Lan| {
+        lan.records()
+            .iter()
+            .filter(|record| record.event == Event::Answered)
+            .count()
+    };
     let changes = lan.transitions().count();
     lan.feed(nodes[0], Input::CallRoll);
     lan.run_for(Duration::from_millis(1));
@@ -477,7 +613,12 @@ fn the_same_seed_gives_the_same_run() {
         for at in 0..3 {
             lan.join(settings(10, Preempt::On), source(at));
         }
-        lan.faults = Faults { loss: 300, duplicate: 100, delay_max: SECOND, ..Faults::default() };
+        lan.faults = Faults {
+            loss: 300,
+            duplicate: 100,
+            delay_max: SECOND,
+            ..Faults::default()
+        };
         lan.run_for(60 * SECOND);
         lan.records().to_vec()
     };
@@ -489,10 +630,16 @@ fn the_same_seed_gives_the_same_run() {
 fn only_masters_send_and_the_bow_out_is_the_last_word() {
     let (mut lan, nodes) = settled(&[0, 15], Preempt::On);
     lan.shut_down(nodes[0]);
-    let sent = |record: &&carpd::proto::sim::Record| record.node == nodes[0] && matches!(record.event, Event::Sent(_));
+    let sent = |record: &&carpd::proto::sim::Record| {
+        record.node == nodes[0] && matches!(record.event, Event::Sent(_))
+    };
     let last = lan.records().iter().rev().find(sent).unwrap();
     assert!(matches!(last.event, Event::Sent(packet) if packet.kind == Kind::BowOut));
-    assert!(!lan.records().iter().any(|r| r.node == nodes[1] && matches!(r.event, Event::Sent(_))));
+    assert!(
+        !lan.records()
+            .iter()
+            .any(|r| r.node == nodes[1] && matches!(r.event, Event::Sent(_)))
+    );
 }
 
 /// Two equal nodes, both master by a cut that heals; who stays?
@@ -512,13 +659,22 @@ fn after_a_cut(settings: &Settings, addresses: [Ipv4Addr; 2]) -> (Lan, [NodeId; 
 fn who_has_no_address_wins_no_tie() {
     let real = Ipv4Addr::new(10, 0, 0, 250);
     for tie_break in [TieBreak::Address, TieBreak::Ucarp, TieBreak::Yield] {
-        let settings = Settings { tie_break, ..settings(0, Preempt::Off) };
+        let settings = Settings {
+            tie_break,
+            ..settings(0, Preempt::Off)
+        };
         let (lan, [_, with_address]) = after_a_cut(&settings, [Ipv4Addr::UNSPECIFIED, real]);
         assert_eq!(lan.masters(), [with_address], "{tie_break:?}");
         // Between two of the kind the hardware address decides, and nobody swings to and fro.
         let (lan, [lower, _]) = after_a_cut(&settings, [Ipv4Addr::UNSPECIFIED; 2]);
         assert_eq!(lan.masters(), [lower], "{tie_break:?}");
-        assert_eq!(lan.transitions().filter(|(_, node, _)| *node == lower).count(), 2, "{tie_break:?}: backup, master");
+        assert_eq!(
+            lan.transitions()
+                .filter(|(_, node, _)| *node == lower)
+                .count(),
+            2,
+            "{tie_break:?}: backup, master"
+        );
     }
 }
 
@@ -534,5 +690,9 @@ fn an_address_that_comes_late_takes_the_preferred_place_back() {
     assert_eq!(lan.masters(), [other], "as good, and with an address");
     lan.set_address(late, Ipv4Addr::new(10, 0, 0, 3));
     lan.run_for(10 * SECOND);
-    assert_eq!(lan.masters(), [other], "equal again: nobody is pushed aside");
+    assert_eq!(
+        lan.masters(),
+        [other],
+        "equal again: nobody is pushed aside"
+    );
 }

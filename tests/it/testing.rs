@@ -1,4 +1,5 @@
-//! `carpd test`: what the repository ships passes, what is wrong is found and shown, nothing runs away.
+//! `carpd test`: what the repository ships passes, what is wrong is found and shown, nothing runs
+//! away.
 
 mod errors;
 mod library;
@@ -30,7 +31,8 @@ fn test(directory: &Path, args: &[&str]) -> Ran {
 
 fn json(directory: &Path, args: &[&str]) -> Json {
     let ran = test(directory, &[&["--json"], args].concat());
-    serde_json::from_str(&ran.stdout).unwrap_or_else(|error| panic!("{error}: {}{}", ran.stdout, ran.stderr))
+    serde_json::from_str(&ran.stdout)
+        .unwrap_or_else(|error| panic!("{error}: {}{}", ran.stdout, ran.stderr))
 }
 
 fn passes(directory: &Path, args: &[&str]) -> String {
@@ -41,13 +43,38 @@ fn passes(directory: &Path, args: &[&str]) -> String {
 
 #[test]
 fn the_example_hooks_pass_their_tests_with_every_line_run() {
-    let said = passes(&root(), &["examples/hooks", "--coverage", "--fail-under", "100", "--faults", "--fuzz", "10"]);
-    assert!(said.contains("failover.lua: 8 of 8 lines") && said.contains(", 0 failed"), "{said}");
-    let hooks = fs::read_dir(root().join("examples/hooks")).unwrap().map(|entry| entry.unwrap().path());
-    let hooks =
-        hooks.filter(|path| path.extension().is_some_and(|e| e == "lua") && !path.to_str().unwrap().ends_with("_test.lua"));
+    let said = passes(
+        &root(),
+        &[
+            "examples/hooks",
+            "--coverage",
+            "--fail-under",
+            "100",
+            "--faults",
+            "--fuzz",
+            "10",
+        ],
+    );
+    assert!(
+        said.contains("failover.lua: 8 of 8 lines") && said.contains(", 0 failed"),
+        "{said}"
+    );
+    let hooks = fs::read_dir(root().join("examples/hooks"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    let hooks = hooks.filter(|path| {
+        path.extension().is_some_and(|e| e == "lua")
+            && !path.to_str().unwrap().ends_with("_test.lua")
+    });
     for hook in hooks {
-        assert!(said.contains(&format!("({})", hook.strip_prefix(root()).unwrap().display())), "{} has no test", hook.display());
+        assert!(
+            said.contains(&format!(
+                "({})",
+                hook.strip_prefix(root()).unwrap().display()
+            )),
+            "{} has no test",
+            hook.display()
+        );
     }
 }
 
@@ -59,15 +86,21 @@ fn every_ported_script_passes_the_test_that_was_made_with_it() {
         let ported = case.port();
         let below = directory.path().join(&case.name);
         fs::create_dir(&below).unwrap();
-        for (name, text) in
-            [("failover.lua", &ported.lua), ("failover.toml", &case.toml(&ported)), ("failover_test.lua", &ported.test)]
-        {
+        for (name, text) in [
+            ("failover.lua", &ported.lua),
+            ("failover.toml", &case.toml(&ported)),
+            ("failover_test.lua", &ported.test),
+        ] {
             fs::write(below.join(name), text).unwrap();
         }
     }
     let ran = test(directory.path(), &[]);
     assert_eq!((ran.code, ran.stderr.as_str()), (0, ""), "{}", ran.stdout);
-    assert!(cases.len() >= 40 && ran.stdout.matches("_test.lua (").count() == cases.len(), "{}", ran.stdout);
+    assert!(
+        cases.len() >= 40 && ran.stdout.matches("_test.lua (").count() == cases.len(),
+        "{}",
+        ran.stdout
+    );
 }
 
 const HOOK: &str = "\
@@ -98,11 +131,24 @@ service = [{ unit = \"httpd\", do = [\"start\", \"stop\"] }]
 
 /// The failures of a run, by the case's name.
 fn failures(report: &Json) -> Vec<(String, String)> {
-    let cases = report["files"].as_array().unwrap().iter().flat_map(|file| file["cases"].as_array().unwrap());
+    let cases = report["files"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .flat_map(|file| file["cases"].as_array().unwrap());
     let failed = cases.filter(|case| case["passed"] == false);
     let text = |json: &Json| json.as_str().unwrap().to_owned();
     failed
-        .map(|case| (text(&case["name"]), format!("{}: {}", case["failure"]["line"], text(&case["failure"]["message"]))))
+        .map(|case| {
+            (
+                text(&case["name"]),
+                format!(
+                    "{}: {}",
+                    case["failure"]["line"],
+                    text(&case["failure"]["message"])
+                ),
+            )
+        })
         .collect()
 }
 
@@ -133,14 +179,29 @@ test.case('fine', function() print('\\27[31mred') end)
     }
     let report = json(directory.path(), &[]);
     let failure = &report["files"][0]["cases"][0]["failure"];
-    assert_eq!((&failure["line"], &failure["file"]), (&4.into(), &"h_test.lua".into()));
+    assert_eq!(
+        (&failure["line"], &failure["file"]),
+        (&4.into(), &"h_test.lua".into())
+    );
     assert_eq!(failure["expected"][1], "service.start nginx");
     assert_eq!(failure["actual"][1], "service.start httpd");
-    assert_eq!((&report["passed"], &report["failed"]), (&1.into(), &1.into()));
+    assert_eq!(
+        (&report["passed"], &report["failed"]),
+        (&1.into(), &1.into())
+    );
     let xml = fs::read_to_string(directory.path().join("report.xml")).unwrap();
-    assert!(xml.contains("<testsuites name=\"carpd test\" tests=\"2\" failures=\"1\">"), "{xml}");
-    assert!(xml.contains("<testcase name=\"short &amp; sweet\" classname=\"h_test.lua\""), "{xml}");
-    assert!(xml.contains("<failure message=\"the plan differs\">h_test.lua:4: the plan differs&#10;"), "{xml}");
+    assert!(
+        xml.contains("<testsuites name=\"carpd test\" tests=\"2\" failures=\"1\">"),
+        "{xml}"
+    );
+    assert!(
+        xml.contains("<testcase name=\"short &amp; sweet\" classname=\"h_test.lua\""),
+        "{xml}"
+    );
+    assert!(
+        xml.contains("<failure message=\"the plan differs\">h_test.lua:4: the plan differs&#10;"),
+        "{xml}"
+    );
 }
 
 #[test]
@@ -265,54 +326,114 @@ end)
 #[test]
 fn every_wrong_call_names_itself_and_its_line() {
     let cases = [
-        ("test.host({ hostnme = 'x' })", "test.host: there is no option hostnme; did you mean hostname?"),
-        ("test.host({ addresses = { 'x' } })", "test.host: \"x\" is not an IPv4 or IPv6 address"),
-        ("test.host({ units = { httpd = 'sometimes' } })", "none of active, inactive, fails, hangs, missing"),
-        ("test.host({ routes = { 'default over x' } })", "none of via, dev, src, metric, table"),
-        ("test.host({ grants = { hostnames = {} , x = 1} })", "test.host: grants: unknown field"),
+        (
+            "test.host({ hostnme = 'x' })",
+            "test.host: there is no option hostnme; did you mean hostname?",
+        ),
+        (
+            "test.host({ addresses = { 'x' } })",
+            "test.host: \"x\" is not an IPv4 or IPv6 address",
+        ),
+        (
+            "test.host({ units = { httpd = 'sometimes' } })",
+            "none of active, inactive, fails, hangs, missing",
+        ),
+        (
+            "test.host({ routes = { 'default over x' } })",
+            "none of via, dev, src, metric, table",
+        ),
+        (
+            "test.host({ grants = { hostnames = {} , x = 1} })",
+            "test.host: grants: unknown field",
+        ),
         ("test.host({ vhid = 0 })", "vhid"),
-        ("test.host():becom('master')", "no function h:becom; did you mean h:become?"),
-        ("test.host().become('master')", "write h:become(...), with a colon"),
-        ("test.host():become('slave')", "h:become: \"slave\" is neither"),
-        ("test.host():become('master', { cuase = 'x' })", "did you mean cause?"),
-        ("test.host():become('master', { cause = 'x' })", "no cause \"x\"; there are startup, master-down"),
+        (
+            "test.host():becom('master')",
+            "no function h:becom; did you mean h:become?",
+        ),
+        (
+            "test.host().become('master')",
+            "write h:become(...), with a colon",
+        ),
+        (
+            "test.host():become('slave')",
+            "h:become: \"slave\" is neither",
+        ),
+        (
+            "test.host():become('master', { cuase = 'x' })",
+            "did you mean cause?",
+        ),
+        (
+            "test.host():become('master', { cause = 'x' })",
+            "no cause \"x\"; there are startup, master-down",
+        ),
         ("test.host():advance('soon')", "h:advance: \"soon\""),
-        ("test.host():advance(-1)", "h:advance: a time is not negative"),
-        ("test.host():peer_claim()", "only a master hears a worse master"),
-        ("test.host():expect_plan()", "plan must be text, not nothing"),
+        (
+            "test.host():advance(-1)",
+            "h:advance: a time is not negative",
+        ),
+        (
+            "test.host():peer_claim()",
+            "only a master hears a worse master",
+        ),
+        (
+            "test.host():expect_plan()",
+            "plan must be text, not nothing",
+        ),
         ("test.host():expect_error('x')", "no run failed"),
         ("test.host():expect_denied()", "nothing was refused"),
         ("test.host():expect_log('x')", "it is: empty"),
-        ("test.host():expect_state('master')", "expected master, it is init"),
-        ("local h = test.host(); h:become('master'); h:expect_undone()", "it is still master"),
+        (
+            "test.host():expect_state('master')",
+            "expected master, it is init",
+        ),
+        (
+            "local h = test.host(); h:become('master'); h:expect_undone()",
+            "it is still master",
+        ),
         (
             "test.equal({ a = { 1, 'x' } }, { a = { 1, 'y' } }, 'note')",
             "note: expected { a = { 1, \"y\" } }, got { a = { 1, \"x\" } }",
         ),
         ("assert(false, 'asserted')", "asserted"),
         ("error({ code = 1 })", "{code = 1}"),
-        ("service.start('httpd')", "a test does not call service itself"),
+        (
+            "service.start('httpd')",
+            "a test does not call service itself",
+        ),
         ("test.cas('x')", "did you mean test.case?"),
-        ("file.read('/etc/shadow')", "a test does not call file itself"),
+        (
+            "file.read('/etc/shadow')",
+            "a test does not call file itself",
+        ),
         ("require('secret')", "there is no such module"),
         (
             "local h = test.host({ grants = {} }); h:become('master')",
             "on_master failed, and no expect_error said so: h.lua:3: hostname.set: not granted",
         ),
-        ("pcall(function() test.equal(1, 2) end)", "expected 2, got 1"),
+        (
+            "pcall(function() test.equal(1, 2) end)",
+            "expected 2, got 1",
+        ),
         (
             "local h = test.host({ files = { ['/x'] = false }, strict = true, units = { x = 'missing' } }); h:become('master')",
             "Unit httpd.service not found",
         ),
     ];
-    let text: String =
-        cases.iter().enumerate().map(|(n, (code, _))| format!("test.case('{n}', function() {code} end)\n")).collect();
+    let text: String = cases
+        .iter()
+        .enumerate()
+        .map(|(n, (code, _))| format!("test.case('{n}', function() {code} end)\n"))
+        .collect();
     let directory = place(HOOK, TOML, &text);
     let found = failures(&json(directory.path(), &[]));
     assert_eq!(found.len(), cases.len(), "{found:#?}");
     for (n, ((name, message), (code, says))) in found.iter().zip(&cases).enumerate() {
         assert_eq!(*name, n.to_string());
-        assert!(message.starts_with(&format!("{}: ", n + 1)) && message.contains(says), "{code}\n{message}");
+        assert!(
+            message.starts_with(&format!("{}: ", n + 1)) && message.contains(says),
+            "{code}\n{message}"
+        );
     }
 }
 
@@ -322,7 +443,11 @@ fn a_test_file_that_cannot_be_used_is_told() {
         ("test.case('a'", 1, "Expected"),
         ("", 0, "it has no case"),
         ("x = 1\ntest.case('a')", 2, "must be a function"),
-        ("test.case('a', print)\ntest.case('a', print)", 2, "there is a case of this name already"),
+        (
+            "test.case('a', print)\ntest.case('a', print)",
+            2,
+            "there is a case of this name already",
+        ),
         ("local h = test.host()", 1, "not while the file is loaded"),
         ("while true do end", 0, "ran longer than its budget of 2s"),
         ("test.case('\\n', function() end) error('late')", 1, "late"),
@@ -330,12 +455,29 @@ fn a_test_file_that_cannot_be_used_is_told() {
         let directory = place(HOOK, TOML, text);
         let report = json(directory.path(), &[]);
         let fault = &report["files"][0]["faults"][0];
-        assert!(fault["message"].as_str().unwrap_or_default().contains(says), "{text}: {report}");
-        assert_eq!(fault["line"].as_u64().unwrap_or(0), line, "{text}: {report}");
+        assert!(
+            fault["message"].as_str().unwrap_or_default().contains(says),
+            "{text}: {report}"
+        );
+        assert_eq!(
+            fault["line"].as_u64().unwrap_or(0),
+            line,
+            "{text}: {report}"
+        );
     }
-    let directory = place("function on_mastre() end", TOML, "test.case('a', function() end)");
+    let directory = place(
+        "function on_mastre() end",
+        TOML,
+        "test.case('a', function() end)",
+    );
     let report = json(directory.path(), &[]);
-    assert!(report["files"][0]["faults"][0]["message"].as_str().unwrap().contains("did you mean on_master?"), "{report}");
+    assert!(
+        report["files"][0]["faults"][0]["message"]
+            .as_str()
+            .unwrap()
+            .contains("did you mean on_master?"),
+        "{report}"
+    );
 }
 
 #[test]
@@ -363,7 +505,12 @@ end
 ";
     let directory = place(hook, TOML, test_file);
     let found = failures(&json(directory.path(), &[]));
-    let says = |name: &str| found.iter().find(|(n, _)| n == name).map_or("", |(_, message)| message.as_str());
+    let says = |name: &str| {
+        found
+            .iter()
+            .find(|(n, _)| n == name)
+            .map_or("", |(_, message)| message.as_str())
+    };
     for (name, wanted) in [
         ("loops", "ran longer than its budget of 2s"),
         ("eats", "used more memory"),
@@ -401,16 +548,25 @@ function on_backup() if service.status('httpd') ~= 'active' then error('it was g
     assert!(message.contains("1: becoming master, when effect 1 (hostname.set master) fails: the hook ended well, and not everything is done: service httpd is absent, not running"), "{message}");
     let greedy = found(greedy);
     assert!(
-        greedy.iter().any(|(name, m)| name == "histories" && m.contains("192.0.2.22/24 is up, and this is no master")),
+        greedy.iter().any(|(name, m)| name == "histories"
+            && m.contains("192.0.2.22/24 is up, and this is no master")),
         "{greedy:#?}"
     );
     assert!(
-        greedy.iter().any(|(_, m)| m.contains("after this history (seed 1, history ") && m.contains("\n  h:become(\"backup\"")),
+        greedy
+            .iter()
+            .any(|(_, m)| m.contains("after this history (seed 1, history ")
+                && m.contains("\n  h:become(\"backup\"")),
         "{greedy:#?}"
     );
     let forgetful = found(forgetful);
     let says = "when effect 1 (service.start httpd) fails: on_backup does not end well any more: h.lua:2: it was gone";
-    assert!(forgetful.iter().any(|(name, m)| name == "faults" && m.contains(says)), "{forgetful:#?}");
+    assert!(
+        forgetful
+            .iter()
+            .any(|(name, m)| name == "faults" && m.contains(says)),
+        "{forgetful:#?}"
+    );
 }
 
 #[test]
@@ -430,14 +586,26 @@ end) -- the end
 ";
     let directory = place(HOOK, TOML, test_file);
     let ran = test(directory.path(), &["--update"]);
-    assert_eq!((ran.code, ran.stderr.as_str()), (0, "wrote h_test.lua: 3 plans\n"), "{}", ran.stdout);
+    assert_eq!(
+        (ran.code, ran.stderr.as_str()),
+        (0, "wrote h_test.lua: 3 plans\n"),
+        "{}",
+        ran.stdout
+    );
     let updated = fs::read_to_string(directory.path().join("h_test.lua")).unwrap();
     let wanted = test_file
-        .replace("    nothing of this\n  ]]", "hostname.set master\nservice.start httpd\n  ]]")
+        .replace(
+            "    nothing of this\n  ]]",
+            "hostname.set master\nservice.start httpd\n  ]]",
+        )
         .replace("[==[]==]", "[==[\nhostname.set backup\n]==]")
         .replace("[[service.stop nginx]]", "[[\nservice.stop httpd\n]]");
     assert_eq!(updated, wanted);
-    assert_eq!(test(directory.path(), &["--update"]).stderr, "", "nothing is left to write");
+    assert_eq!(
+        test(directory.path(), &["--update"]).stderr,
+        "",
+        "nothing is left to write"
+    );
     passes(directory.path(), &[]);
 }
 
@@ -452,7 +620,11 @@ function on_master(event)
   lib.always()
 end
 ";
-    let directory = place(hook, TOML, "test.case('a', function() test.host():become('master') end)\n");
+    let directory = place(
+        hook,
+        TOML,
+        "test.case('a', function() test.host():become('master') end)\n",
+    );
     fs::create_dir(directory.path().join("lib")).unwrap();
     fs::write(
         directory.path().join("lib/more.lua"),
@@ -461,33 +633,66 @@ end
     .unwrap();
     let ran = test(directory.path(), &["--coverage", "--lcov", "out.info"]);
     assert_eq!((ran.code, ran.stderr.as_str()), (0, ""));
-    assert!(ran.stdout.contains("h.lua: 4 of 5 lines  not run: 4\n"), "{}", ran.stdout);
-    assert!(ran.stdout.contains("lib/more.lua: 2 of 3 lines  not run: 4\n"), "{}", ran.stdout);
+    assert!(
+        ran.stdout.contains("h.lua: 4 of 5 lines  not run: 4\n"),
+        "{}",
+        ran.stdout
+    );
+    assert!(
+        ran.stdout
+            .contains("lib/more.lua: 2 of 3 lines  not run: 4\n"),
+        "{}",
+        ran.stdout
+    );
     let lcov = fs::read_to_string(directory.path().join("out.info")).unwrap();
     let file = fs::canonicalize(directory.path()).unwrap().join("h.lua");
     assert!(
-        lcov.contains(&format!("SF:{}\n", file.display())) && lcov.contains("DA:4,0\n") && lcov.contains("LF:5\nLH:4\n"),
+        lcov.contains(&format!("SF:{}\n", file.display()))
+            && lcov.contains("DA:4,0\n")
+            && lcov.contains("LF:5\nLH:4\n"),
         "{lcov}"
     );
     let low = test(directory.path(), &["--fail-under", "90"]);
-    assert_eq!((low.code, low.stderr.as_str()), (1, "error: 75.0 % of the lines have run, less than 90 %\n"));
+    assert_eq!(
+        (low.code, low.stderr.as_str()),
+        (1, "error: 75.0 % of the lines have run, less than 90 %\n")
+    );
     assert_eq!(test(directory.path(), &["--fail-under", "75"]).code, 0);
 }
 
 #[test]
 fn a_component_passes_the_test_of_its_lua_twin() {
     let directory = tempfile::tempdir().unwrap();
-    let copy = |from: &str, to: &str| fs::copy(root().join(from), directory.path().join(to)).unwrap();
+    let copy =
+        |from: &str, to: &str| fs::copy(root().join(from), directory.path().join(to)).unwrap();
     copy("examples/hooks/failover.lua", "failover.lua");
     copy("examples/hooks/failover_test.lua", "failover_test.lua");
     copy("plugins/failover/failover.wasm", "failover.wasm");
     let toml = fs::read_to_string(root().join("examples/carpd.toml")).unwrap();
-    fs::write(directory.path().join("failover.toml"), &toml[toml.find("[hook.failover]").unwrap()..]).unwrap();
+    fs::write(
+        directory.path().join("failover.toml"),
+        &toml[toml.find("[hook.failover]").unwrap()..],
+    )
+    .unwrap();
     let said = passes(directory.path(), &["--coverage", "--filter", "a"]);
-    assert!(said.contains("failover.wasm: 6 of 6 functions called") && said.contains("failover.lua: 8 of 8 lines"), "{said}");
-    fs::write(directory.path().join("failover_test.lua"), "test.case('a', function() test.host():become('master') end)").unwrap();
+    assert!(
+        said.contains("failover.wasm: 6 of 6 functions called")
+            && said.contains("failover.lua: 8 of 8 lines"),
+        "{said}"
+    );
+    fs::write(
+        directory.path().join("failover_test.lua"),
+        "test.case('a', function() test.host():become('master') end)",
+    )
+    .unwrap();
     let low = test(directory.path(), &["failover.wasm", "--fail-under", "100"]);
-    assert_eq!((low.code, low.stderr.as_str()), (1, "error: 66.7 % of the functions were called, less than 100 %\n"));
+    assert_eq!(
+        (low.code, low.stderr.as_str()),
+        (
+            1,
+            "error: 66.7 % of the functions were called, less than 100 %\n"
+        )
+    );
 }
 
 #[test]
@@ -497,27 +702,49 @@ fn grants_come_from_where_an_operator_would_write_them() {
     let path = |name: &str| directory.path().join(name);
     passes(directory.path(), &["h.lua"]);
     fs::rename(path("h.toml"), path("kept.toml")).unwrap();
-    assert_eq!(test(directory.path(), &["h_test.lua"]).code, 1, "nothing is granted");
+    assert_eq!(
+        test(directory.path(), &["h_test.lua"]).code,
+        1,
+        "nothing is granted"
+    );
     passes(directory.path(), &["--grants", "kept.toml"]);
-    fs::write(path("h.grants.toml"), &TOML[TOML.find("hostname").unwrap()..]).unwrap();
+    fs::write(
+        path("h.grants.toml"),
+        &TOML[TOML.find("hostname").unwrap()..],
+    )
+    .unwrap();
     passes(directory.path(), &[]);
     fs::remove_file(path("h.grants.toml")).unwrap();
-    let whole = TOML.replace("hook.h", "hook.other").replace("elsewhere/h.lua", "h.lua");
-    fs::write(path("carpd.toml"), format!("[[vhost]]\nname = \"w\"\npassword-file = \"/nonexistent\"\n{whole}")).unwrap();
+    let whole = TOML
+        .replace("hook.h", "hook.other")
+        .replace("elsewhere/h.lua", "h.lua");
+    fs::write(
+        path("carpd.toml"),
+        format!("[[vhost]]\nname = \"w\"\npassword-file = \"/nonexistent\"\n{whole}"),
+    )
+    .unwrap();
     passes(directory.path(), &[]);
     let none = test(directory.path(), &["--config", "kept.toml"]);
     assert_eq!(none.code, 0, "{}", none.stderr);
     fs::write(path("carpd.toml"), TOML.replace("hostname", "hostnme")).unwrap();
     let bad = test(directory.path(), &[]);
     assert_eq!(bad.code, 3, "{}", bad.stdout);
-    assert!(bad.stderr.contains("did you mean `hostname`?"), "{}", bad.stderr);
+    assert!(
+        bad.stderr.contains("did you mean `hostname`?"),
+        "{}",
+        bad.stderr
+    );
 }
 
 #[test]
 fn what_is_not_there_and_what_makes_no_sense_has_its_exit_code() {
     let empty = tempfile::tempdir().unwrap();
     for (args, code, says) in [
-        (vec![], 1, "error: there is no test here\nhint: a test of failover.lua is failover_test.lua"),
+        (
+            vec![],
+            1,
+            "error: there is no test here\nhint: a test of failover.lua is failover_test.lua",
+        ),
         (vec!["nowhere.lua"], 1, "error: there is no nowhere.lua\n"),
         (vec!["--fail-under", "101"], 2, "101"),
         (vec!["--config", "a", "--grants", "b"], 2, "--grants"),
@@ -528,9 +755,17 @@ fn what_is_not_there_and_what_makes_no_sense_has_its_exit_code() {
         assert!(ran.stderr.contains(says), "{args:?}: {}", ran.stderr);
     }
     let directory = place(HOOK, TOML, "test.case('a', function() end)");
-    assert!(test(directory.path(), &["--filter", "b"]).stderr.contains("no case has this text"));
+    assert!(
+        test(directory.path(), &["--filter", "b"])
+            .stderr
+            .contains("no case has this text")
+    );
     fs::write(directory.path().join("alone.lua"), HOOK).unwrap();
-    assert!(test(directory.path(), &["alone.lua"]).stderr.contains("there is no alone_test.lua beside"));
+    assert!(
+        test(directory.path(), &["alone.lua"])
+            .stderr
+            .contains("there is no alone_test.lua beside")
+    );
 }
 
 #[test]
@@ -551,9 +786,20 @@ fn a_hundred_cases_share_a_runner_and_are_done_at_once() {
     let text: String = (0..100).map(case).collect();
     let directory = place(HOOK, TOML, &text);
     let report = json(directory.path(), &[]);
-    assert_eq!((&report["passed"], &report["failed"]), (&100.into(), &0.into()));
-    assert_eq!(report["files"][0]["runners"], 1, "one process served them all");
-    let ms: f64 = report["files"][0]["cases"].as_array().unwrap().iter().map(|case| case["ms"].as_f64().unwrap()).sum();
+    assert_eq!(
+        (&report["passed"], &report["failed"]),
+        (&100.into(), &0.into())
+    );
+    assert_eq!(
+        report["files"][0]["runners"], 1,
+        "one process served them all"
+    );
+    let ms: f64 = report["files"][0]["cases"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|case| case["ms"].as_f64().unwrap())
+        .sum();
     // A second is the aim for an optimised build; this one is not, and other tests run beside it.
     assert!(ms < 5000.0, "{ms}");
 }
@@ -561,14 +807,29 @@ fn a_hundred_cases_share_a_runner_and_are_done_at_once() {
 #[test]
 fn a_changed_file_is_tested_again() {
     use std::io::{BufRead as _, BufReader};
-    let directory = place(HOOK, TOML, "test.case('a', function() test.equal(1, 2) end)");
+    let directory = place(
+        HOOK,
+        TOML,
+        "test.case('a', function() test.equal(1, 2) end)",
+    );
     let mut command = std::process::Command::new(super::hooks::CARPD);
-    command.args(["test", "--watch"]).current_dir(directory.path()).stdin(std::process::Stdio::null());
-    command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::null());
+    command
+        .args(["test", "--watch"])
+        .current_dir(directory.path())
+        .stdin(std::process::Stdio::null());
+    command
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::null());
     let mut child = command.spawn().unwrap();
-    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let mut lines = BufReader::new(child.stdout.take().unwrap())
+        .lines()
+        .map(Result::unwrap);
     assert!(lines.any(|line| line == "0 passed, 1 failed"));
-    fs::write(directory.path().join("h_test.lua"), "test.case('a', function() test.equal(1, 1) end)").unwrap();
+    fs::write(
+        directory.path().join("h_test.lua"),
+        "test.case('a', function() test.equal(1, 1) end)",
+    )
+    .unwrap();
     assert!(lines.any(|line| line == "1 passed, 0 failed"));
     child.kill().unwrap();
     child.wait().unwrap();

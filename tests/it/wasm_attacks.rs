@@ -1,4 +1,5 @@
-//! Components that are no components, or lie, or keep the compiler busy: each is refused or ends within its budget.
+//! Components that are no components, or lie, or keep the compiler busy: each is refused or ends
+//! within its budget.
 
 use std::path::Path;
 use std::time::Duration;
@@ -9,7 +10,9 @@ use carpd::keeper::Client;
 
 use crate::fuzz::Numbers;
 use crate::hooks::{CARPD, Script, block_on, event, yes};
-use crate::wasm::{ALL, FIXTURE, LIMIT, compile, compile_within, grants, load, message, source, told};
+use crate::wasm::{
+    ALL, FIXTURE, LIMIT, compile, compile_within, grants, load, message, source, told,
+};
 
 fn refused(result: Result<Vec<u8>, LoadError>) -> String {
     match result {
@@ -23,9 +26,14 @@ fn what_is_no_component_or_too_large_is_refused_at_once() {
     block_on(async {
         let (keeper, _exits) = Client::start(Some(Path::new(CARPD))).unwrap();
         assert!(refused(compile(&keeper, b"").await).contains("no WebAssembly component"));
-        assert!(refused(compile(&keeper, b"(component)").await).contains("no WebAssembly component"));
+        assert!(
+            refused(compile(&keeper, b"(component)").await).contains("no WebAssembly component")
+        );
         assert!(refused(compile(&keeper, b"\0asm\x01\0\0\0").await).contains("core module"));
-        assert!(refused(compile(&keeper, &vec![0; 64 << 20]).await).contains("no WebAssembly component"));
+        assert!(
+            refused(compile(&keeper, &vec![0; 64 << 20]).await)
+                .contains("no WebAssembly component")
+        );
         let mut large = FIXTURE.to_vec();
         for megabytes in [9, 64] {
             large.resize(megabytes << 20, 0);
@@ -34,19 +42,25 @@ fn what_is_no_component_or_too_large_is_refused_at_once() {
     });
 }
 
-/// Cut anywhere, it is refused; with bits turned it is code or refused, and what was compiled loads or is refused: never
-/// anything else.
+/// Cut anywhere, it is refused; with bits turned it is code or refused, and what was compiled loads
+/// or is refused: never anything else.
 #[test]
 fn cut_and_flipped_components_are_code_or_refused() {
     block_on(async {
         let (keeper, _exits) = Client::start(Some(Path::new(CARPD))).unwrap();
         let mut numbers = Numbers(20);
-        let lengths = (0..12).map(|_| 9 + numbers.next(FIXTURE.len() - 9)).chain([8, 9, FIXTURE.len() - 1]);
+        let lengths =
+            (0..12)
+                .map(|_| 9 + numbers.next(FIXTURE.len() - 9))
+                .chain([8, 9, FIXTURE.len() - 1]);
         for length in lengths.collect::<Vec<_>>() {
             let result = compile(&keeper, &FIXTURE[..length]).await;
             // Behind the last section that means something is only the names of functions.
             let whole = length == 8 || length > FIXTURE.len() * 3 / 4;
-            assert!(matches!(result, Err(LoadError::Code(_))) || (whole && result.is_ok()), "{length}");
+            assert!(
+                matches!(result, Err(LoadError::Code(_))) || (whole && result.is_ok()),
+                "{length}"
+            );
         }
         for round in 0..40 {
             let mut flipped = FIXTURE.to_vec();
@@ -55,7 +69,10 @@ fn cut_and_flipped_components_are_code_or_refused() {
                 flipped[at] ^= 1 << numbers.next(8);
             }
             let result = compile(&keeper, &flipped).await;
-            assert!(matches!(result, Ok(_) | Err(LoadError::Code(_))), "{round}: {result:?}");
+            assert!(
+                matches!(result, Ok(_) | Err(LoadError::Code(_))),
+                "{round}: {result:?}"
+            );
         }
     });
 }
@@ -85,23 +102,46 @@ fn importing(names: impl Iterator<Item = String>) -> Vec<u8> {
     let names: Vec<_> = names.collect();
     let mut imports = leb(names.len());
     for name in &names {
-        imports.extend([vec![0], leb(name.len()), name.clone().into_bytes(), vec![5, 0]].concat());
+        imports.extend(
+            [
+                vec![0],
+                leb(name.len()),
+                name.clone().into_bytes(),
+                vec![5, 0],
+            ]
+            .concat(),
+        );
     }
-    [COMPONENT.to_vec(), section(7, &[1, 0x42, 0]), section(10, &imports)].concat()
+    [
+        COMPONENT.to_vec(),
+        section(7, &[1, 0x42, 0]),
+        section(10, &imports),
+    ]
+    .concat()
 }
 
 #[test]
 fn three_hundred_imports_are_refused_in_a_few_words() {
     block_on(async {
-        let component: &'static [u8] = importing((0..300).map(|n| format!("evil:host/door{n}@1.0.0"))).leak();
+        let component: &'static [u8] =
+            importing((0..300).map(|n| format!("evil:host/door{n}@1.0.0"))).leak();
         let result = load(source("{}"), component, &grants(ALL), LIMIT).await;
-        let Err(LoadError::Code(why)) = result.map(drop) else { panic!("it was loaded") };
-        assert!(why.contains("evil:host/door0") && why.contains("and 292 more"), "{why}");
+        let Err(LoadError::Code(why)) = result.map(drop) else {
+            panic!("it was loaded")
+        };
+        assert!(
+            why.contains("evil:host/door0") && why.contains("and 292 more"),
+            "{why}"
+        );
         assert!(why.len() < 2000, "{}", why.len());
         // Of the right package, but there is nothing in them and no entry point.
-        let component: &'static [u8] = importing((0..300).map(|n| format!("carpd:hooks/door{n}@1.0.0"))).leak();
+        let component: &'static [u8] =
+            importing((0..300).map(|n| format!("carpd:hooks/door{n}@1.0.0"))).leak();
         let result = load(source("{}"), component, &grants(ALL), LIMIT).await;
-        assert!(matches!(result.map(drop), Err(LoadError::NoEntryPoint { .. })));
+        assert!(matches!(
+            result.map(drop),
+            Err(LoadError::NoEntryPoint { .. })
+        ));
     });
 }
 
@@ -109,7 +149,11 @@ fn three_hundred_imports_are_refused_in_a_few_words() {
 fn laborious() -> Vec<u8> {
     let mut body = vec![0];
     // local.get 0, local.get 0, i64.mul, i64.add: the value lives on.
-    body.extend([0x20, 0].iter().chain([0x20, 0, 0x7e, 0x20, 0, 0x7c].iter().cycle().take(60_000)));
+    body.extend(
+        [0x20, 0]
+            .iter()
+            .chain([0x20, 0, 0x7e, 0x20, 0, 0x7c].iter().cycle().take(60_000)),
+    );
     body.push(0x0b);
     let function = [leb(body.len()), body].concat();
     let count = (7 << 20) / function.len();
@@ -131,7 +175,11 @@ fn a_component_that_takes_long_to_compile_ends_at_the_limit() {
         let began = tokio::time::Instant::now();
         let why = refused(compile_within(&keeper, &component, Duration::from_millis(500)).await);
         assert_eq!(why, "compiling it took longer than 500ms");
-        assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+        assert!(
+            began.elapsed() < Duration::from_secs(2),
+            "{:?}",
+            began.elapsed()
+        );
         assert!(exits.next().await.is_some(), "and the compiler is gone");
     });
 }
@@ -141,22 +189,49 @@ fn a_component_that_takes_long_to_compile_ends_at_the_limit() {
 fn a_compiler_that_is_killed_says_how_it_ended() {
     block_on(async {
         let (keeper, _exits) = Client::start(Some(Path::new(CARPD))).unwrap();
-        let (id, stream, end) = keeper.spawn_watched(carpd::keeper::Role::Compiler).await.unwrap();
+        let (id, stream, end) = keeper
+            .spawn_watched(carpd::keeper::Role::Compiler)
+            .await
+            .unwrap();
         let component = laborious();
         let ended = async { end.await.unwrap().to_string() };
         let policy = carpd::hooks::session::SandboxPolicy::Required;
         keeper.kill(id);
-        let result = carpd::hooks::compiler::compile_by(stream, &component, policy, Duration::from_secs(20), ended).await;
-        assert_eq!(result, Err(LoadError::Compiler("killed by SIGKILL, as at the end of its CPU time".to_owned())));
+        let result = carpd::hooks::compiler::compile_by(
+            stream,
+            &component,
+            policy,
+            Duration::from_secs(20),
+            ended,
+        )
+        .await;
+        assert_eq!(
+            result,
+            Err(LoadError::Compiler(
+                "killed by SIGKILL, as at the end of its CPU time".to_owned()
+            ))
+        );
     });
 }
 
 #[test]
 fn what_lies_about_its_memory_ends_its_own_run_alone() {
-    for how in ["forged text", "forged length", "forged list", "forged alignment", "forged result"] {
+    for how in [
+        "forged text",
+        "forged length",
+        "forged list",
+        "forged alignment",
+        "forged result",
+    ] {
         let (result, asked, _) = told(how);
-        assert!(matches!(result, Err(HookError::Raised { .. })), "{how}: {result:?}");
-        assert!(asked.iter().all(|ask| matches!(ask, Ask::Sleep { .. })), "{how}: {asked:?}");
+        assert!(
+            matches!(result, Err(HookError::Raised { .. })),
+            "{how}: {result:?}"
+        );
+        assert!(
+            asked.iter().all(|ask| matches!(ask, Ask::Sleep { .. })),
+            "{how}: {asked:?}"
+        );
     }
 }
 
@@ -164,16 +239,36 @@ fn what_lies_about_its_memory_ends_its_own_run_alone() {
 #[test]
 fn a_body_of_the_full_size_goes_through_both_ways() {
     block_on(async {
-        let (_keeper, mut session) = load(source(r#"{"do":"large"}"#), &FIXTURE, &grants(ALL), LIMIT).await.unwrap();
+        let (_keeper, mut session) =
+            load(source(r#"{"do":"large"}"#), &FIXTURE, &grants(ALL), LIMIT)
+                .await
+                .unwrap();
         let mut desk = Script::new(|ask: &Ask| match ask {
-            Ask::Effect { effect: carpd::effect::Effect::HttpSend(request), .. } => {
+            Ask::Effect {
+                effect: carpd::effect::Effect::HttpSend(request),
+                ..
+            } => {
                 let (body, headers) = (request.body.repeat(4), Vec::new());
-                Answer::Reply(Reply::Http(carpd::effect::HttpResponse { status: 200, headers, body }))
+                Answer::Reply(Reply::Http(carpd::effect::HttpResponse {
+                    status: 200,
+                    headers,
+                    body,
+                }))
             }
             other => yes(other),
         });
-        let result = session.call(event(EntryPoint::OnMaster), LIMIT, &mut desk, std::future::pending()).await;
-        assert_eq!(message(&result), "fixture.wasm: on_master: 262144 bytes of status 200");
+        let result = session
+            .call(
+                event(EntryPoint::OnMaster),
+                LIMIT,
+                &mut desk,
+                std::future::pending(),
+            )
+            .await;
+        assert_eq!(
+            message(&result),
+            "fixture.wasm: on_master: 262144 bytes of status 200"
+        );
     });
 }
 
@@ -184,7 +279,12 @@ fn made_of(instructions: &[u8]) -> Vec<u8> {
     let core = [
         b"\0asm\x01\0\0\0".to_vec(),
         // (i32) -> i32 and (i32, i32, i32, i32) -> i32.
-        section(1, &[2, 0x60, 1, 0x7f, 1, 0x7f, 0x60, 4, 0x7f, 0x7f, 0x7f, 0x7f, 1, 0x7f]),
+        section(
+            1,
+            &[
+                2, 0x60, 1, 0x7f, 1, 0x7f, 0x60, 4, 0x7f, 0x7f, 0x7f, 0x7f, 1, 0x7f,
+            ],
+        ),
         section(3, &[2, 0, 1]),
         section(4, &[1, 0x70, 0, 1]),
         section(5, &[vec![1, 0], leb(240)].concat()),
@@ -199,7 +299,10 @@ fn made_of(instructions: &[u8]) -> Vec<u8> {
             .concat(),
         ),
         // What is allocated all lies at one place: nobody looks at it.
-        section(10, &[vec![2], code(instructions), code(&[0x41, 0x80, 0x80, 0x04])].concat()),
+        section(
+            10,
+            &[vec![2], code(instructions), code(&[0x41, 0x80, 0x80, 0x04])].concat(),
+        ),
     ];
     carpd::hooks::manifest::build(&core.concat(), None).unwrap()
 }
@@ -213,20 +316,55 @@ fn forever(instructions: &[u8]) -> Vec<u8> {
 #[test]
 fn bulk_instructions_get_the_time_of_the_budget() {
     let i32_const = |number: usize| [vec![0x41], leb(number)].concat();
-    let fill = [i32_const(0), i32_const(0), i32_const(15 << 20), vec![0xfc, 11, 0]].concat();
-    let copy = [i32_const(0), i32_const(1), i32_const((15 << 20) - 1), vec![0xfc, 10, 0, 0]].concat();
+    let fill = [
+        i32_const(0),
+        i32_const(0),
+        i32_const(15 << 20),
+        vec![0xfc, 11, 0],
+    ]
+    .concat();
+    let copy = [
+        i32_const(0),
+        i32_const(1),
+        i32_const((15 << 20) - 1),
+        vec![0xfc, 10, 0, 0],
+    ]
+    .concat();
     // ref.null func; 2^31-1 elements; table.grow; drop
-    let grow = [vec![0xd0, 0x70, 0x41, 0xff, 0xff, 0xff, 0xff, 0x07, 0xfc, 15, 0, 0x1a]].concat();
-    for (name, instructions) in [("memory.fill", fill), ("memory.copy", copy), ("table.grow", grow)] {
+    let grow = [vec![
+        0xd0, 0x70, 0x41, 0xff, 0xff, 0xff, 0xff, 0x07, 0xfc, 15, 0, 0x1a,
+    ]]
+    .concat();
+    for (name, instructions) in [
+        ("memory.fill", fill),
+        ("memory.copy", copy),
+        ("table.grow", grow),
+    ] {
         block_on(async {
             let component: &'static [u8] = made_of(&forever(&instructions)).leak();
-            let (_keeper, mut session) = load(source("{}"), component, &grants(ALL), LIMIT).await.unwrap();
+            let (_keeper, mut session) = load(source("{}"), component, &grants(ALL), LIMIT)
+                .await
+                .unwrap();
             let mut desk = Script::new(yes);
             let began = tokio::time::Instant::now();
-            let result = session.call(event(EntryPoint::OnMaster), LIMIT, &mut desk, std::future::pending()).await;
+            let result = session
+                .call(
+                    event(EntryPoint::OnMaster),
+                    LIMIT,
+                    &mut desk,
+                    std::future::pending(),
+                )
+                .await;
             let took = began.elapsed();
-            assert!(matches!(result, Err(HookError::TimedOut(_))), "{name}: {result:?}");
-            assert!(took >= LIMIT.cpu, "{name} was ended after {took:?} of {:?}", LIMIT.cpu);
+            assert!(
+                matches!(result, Err(HookError::TimedOut(_))),
+                "{name}: {result:?}"
+            );
+            assert!(
+                took >= LIMIT.cpu,
+                "{name} was ended after {took:?} of {:?}",
+                LIMIT.cpu
+            );
             assert!(took < Duration::from_millis(1500), "{name}: {took:?}");
         });
     }
@@ -237,17 +375,27 @@ fn bulk_instructions_get_the_time_of_the_budget() {
 fn a_component_that_takes_much_memory_to_compile_meets_the_limit() {
     // Again and again block, local.get 0, br_table to 0 or 0 or ..., end; at last i32.const 0.
     let targets = 65_519;
-    let jumps = [vec![0x02, 0x40, 0x20, 0, 0x0e], leb(targets), vec![0; targets + 1], vec![0x0b]].concat();
+    let jumps = [
+        vec![0x02, 0x40, 0x20, 0, 0x0e],
+        leb(targets),
+        vec![0; targets + 1],
+        vec![0x0b],
+    ]
+    .concat();
     let body = [jumps.repeat(106), vec![0x41, 0]].concat();
     let component = made_of(&body);
     assert!(component.len() > 6 << 20 && component.len() < 8 << 20);
     block_on(async {
         let (keeper, mut exits) = Client::start(Some(Path::new(CARPD))).unwrap();
-        let (_, stream, end) = keeper.spawn_watched(carpd::keeper::Role::Compiler).await.unwrap();
+        let (_, stream, end) = keeper
+            .spawn_watched(carpd::keeper::Role::Compiler)
+            .await
+            .unwrap();
         let ended = async { end.await.unwrap().to_string() };
         let policy = carpd::hooks::session::SandboxPolicy::Required;
         let patience = carpd::hooks::compiler::PATIENCE;
-        let result = carpd::hooks::compiler::compile_by(stream, &component, policy, patience, ended).await;
+        let result =
+            carpd::hooks::compiler::compile_by(stream, &component, policy, patience, ended).await;
         let why = result.map(|code| code.len()).unwrap_err().to_string();
         assert!(why.contains("512 MiB of memory do not suffice"), "{why}");
         assert!(exits.next().await.is_some(), "and the compiler is gone");

@@ -1,5 +1,6 @@
-//! Components of older versions of the contract: each released one has a component that was built for it and is never built
-//! again. It must load, its entry points must be called, and every function of its version must work.
+//! Components of older versions of the contract: each released one has a component that was built
+//! for it and is never built again. It must load, its entry points must be called, and every
+//! function of its version must work.
 
 use std::collections::BTreeSet;
 use std::future::pending;
@@ -19,12 +20,23 @@ const RELEASED: &[(&str, &[u8])] = &[("1.0.0", include_bytes!("../fixtures/hooks
 fn answer(ask: &Ask) -> Answer {
     let text = |text: &str| Reply::Text(text.to_owned());
     Answer::Reply(match ask {
-        Ask::Effect { effect: carpd::effect::Effect::CommandRun { .. }, .. } => {
-            Reply::Command(CommandOutput { status: 0, stdout: Vec::new(), stderr: Vec::new() })
+        Ask::Effect {
+            effect: carpd::effect::Effect::CommandRun { .. },
+            ..
+        } => Reply::Command(CommandOutput {
+            status: 0,
+            stdout: Vec::new(),
+            stderr: Vec::new(),
+        }),
+        Ask::Effect {
+            effect: carpd::effect::Effect::HttpSend(_),
+            ..
         }
-        Ask::Effect { effect: carpd::effect::Effect::HttpSend(_), .. } | Ask::Query(Query::HttpGet(_)) => {
-            Reply::Http(HttpResponse { status: 200, headers: Vec::new(), body: b"ok".to_vec() })
-        }
+        | Ask::Query(Query::HttpGet(_)) => Reply::Http(HttpResponse {
+            status: 200,
+            headers: Vec::new(),
+            body: b"ok".to_vec(),
+        }),
         Ask::Effect { .. } => Reply::Outcome(Outcome::Changed),
         Ask::Query(Query::Hostname) => text("node2"),
         Ask::Query(Query::Sysctl { .. }) => text("1"),
@@ -44,13 +56,24 @@ fn answer(ask: &Ask) -> Answer {
 fn every_entry_point_of_a_released_version_is_called() {
     for (version, component) in RELEASED {
         block_on(async {
-            let (_keeper, mut session) = load(source(r#"{"do":"nothing"}"#), component, &grants(ALL), LIMIT).await.unwrap();
+            let (_keeper, mut session) = load(
+                source(r#"{"do":"nothing"}"#),
+                component,
+                &grants(ALL),
+                LIMIT,
+            )
+            .await
+            .unwrap();
             let defined: BTreeSet<_> = session.loaded().entry_points.iter().copied().collect();
             assert_eq!(defined, BTreeSet::from(EntryPoint::ALL), "{version}");
             for entry in EntryPoint::ALL {
-                let result = session.call(event(entry), LIMIT, &mut Script::new(answer), pending()).await;
+                let result = session
+                    .call(event(entry), LIMIT, &mut Script::new(answer), pending())
+                    .await;
                 let well = match entry {
-                    EntryPoint::Health => matches!(&result, Ok(Returned::Health { demotion: 0, .. })),
+                    EntryPoint::Health => {
+                        matches!(&result, Ok(Returned::Health { demotion: 0, .. }))
+                    }
                     _ => result == Ok(Returned::Done),
                 };
                 assert!(well, "{version} {entry:?}: {result:?}");
@@ -64,16 +87,37 @@ fn every_entry_point_of_a_released_version_is_called() {
 fn every_function_of_a_released_version_works() {
     for (version, component) in RELEASED {
         block_on(async {
-            let (_keeper, mut session) = load(source(r#"{"do":"everything"}"#), component, &grants(ALL), LIMIT).await.unwrap();
+            let (_keeper, mut session) = load(
+                source(r#"{"do":"everything"}"#),
+                component,
+                &grants(ALL),
+                LIMIT,
+            )
+            .await
+            .unwrap();
             let mut desk = Script::new(answer);
-            let result = session.call(event(EntryPoint::OnMaster), LIMIT, &mut desk, pending()).await;
+            let result = session
+                .call(event(EntryPoint::OnMaster), LIMIT, &mut desk, pending())
+                .await;
             assert_eq!(result, Ok(Returned::Done), "{version}");
-            let Some(Ask::Log { message, fields, .. }) = desk.asked.last() else { panic!("{:?}", desk.asked.last()) };
+            let Some(Ask::Log {
+                message, fields, ..
+            }) = desk.asked.last()
+            else {
+                panic!("{:?}", desk.asked.last())
+            };
             assert_eq!(message, "Called everything");
             let words = &fields.iter().find(|(key, _)| key == "words").unwrap().1;
-            assert_eq!(words, "node2 UnitState::Active 1 6 0 200 2 VhostState::Master true Some(\"1\")", "{version}");
+            assert_eq!(
+                words, "node2 UnitState::Active 1 6 0 200 2 VhostState::Master true Some(\"1\")",
+                "{version}"
+            );
             // Two clocks ask nobody, and of the four levels of the log the last was looked at.
-            assert_eq!(desk.asked.len(), FUNCTIONS.len() - 2, "{version}: the fixture calls every function once");
+            assert_eq!(
+                desk.asked.len(),
+                FUNCTIONS.len() - 2,
+                "{version}: the fixture calls every function once"
+            );
         });
     }
 }

@@ -1,4 +1,5 @@
-//! Processes of a master that are killed or stopped: nobody else is hurt, and no two hold the address.
+//! Processes of a master that are killed or stopped: nobody else is hurt, and no two hold the
+//! address.
 
 use std::time::Duration;
 
@@ -7,11 +8,14 @@ use carpd::lab::{Lab, Sighting};
 use carpd::types::Timestamp;
 use nix::sys::signal::Signal;
 
-use crate::rig::{ADDRESS, CARPD, Carpd, Daemon, Failed, SOON, TAKEOVER, Watch, holds, lan, lets_go, mac, sh};
+use crate::rig::{
+    ADDRESS, CARPD, Carpd, Daemon, Failed, SOON, TAKEOVER, Watch, holds, lan, lets_go, mac, sh,
+};
 use crate::tree::Tree;
 use crate::{ADDRESS_OF_A, ADDRESS_OF_B, Case, Outcome};
 
-/// Rounds of what has to be quick: how quick it is, is measured where the machine was not busy with something else.
+/// Rounds of what has to be quick: how quick it is, is measured where the machine was not busy with
+/// something else.
 const ROUNDS: usize = 3;
 /// From the death of an engine to its peer's answer.
 const HANDOVER: Duration = Duration::from_millis(50);
@@ -23,21 +27,46 @@ const EXPIRY_LATE: Duration = Duration::from_millis(700);
 const BUSY: Duration = Duration::from_secs(1);
 
 pub(crate) fn cases() -> Vec<Case> {
-    let long = |name, run| Case { limit: Duration::from_secs(60), ..Case::new(name, run) };
+    let long = |name, run| Case {
+        limit: Duration::from_secs(60),
+        ..Case::new(name, run)
+    };
     vec![
         long("crash::a_hook_is_told_the_nodes_own_name", own_name),
-        long("crash::when_the_engine_is_killed_the_peer_answers_within_50_ms", engine),
+        long(
+            "crash::when_the_engine_is_killed_the_peer_answers_within_50_ms",
+            engine,
+        ),
         Case::new("crash::an_engine_that_lost_its_keeper_hands_over", keeper),
-        Case::new("crash::of_a_killed_tree_the_address_goes_by_itself_before_the_peer_takes_it", tree),
-        long("crash::a_frozen_tree_loses_the_address_and_does_not_claim_it_afterwards", frozen),
-        long("crash::orders_to_a_stopped_daemon_say_at_once_what_is_wrong", orders),
-        long("crash::a_freeze_shorter_than_the_lease_changes_nothing", short_freeze),
-        Case::new("crash::a_thawed_backup_does_not_believe_an_old_bow_out", old_news),
-        Case::new("crash::a_lease_that_ran_out_in_a_freeze_is_not_brought_back", thawed_early),
+        Case::new(
+            "crash::of_a_killed_tree_the_address_goes_by_itself_before_the_peer_takes_it",
+            tree,
+        ),
+        long(
+            "crash::a_frozen_tree_loses_the_address_and_does_not_claim_it_afterwards",
+            frozen,
+        ),
+        long(
+            "crash::orders_to_a_stopped_daemon_say_at_once_what_is_wrong",
+            orders,
+        ),
+        long(
+            "crash::a_freeze_shorter_than_the_lease_changes_nothing",
+            short_freeze,
+        ),
+        Case::new(
+            "crash::a_thawed_backup_does_not_believe_an_old_bow_out",
+            old_news,
+        ),
+        Case::new(
+            "crash::a_lease_that_ran_out_in_a_freeze_is_not_brought_back",
+            thawed_early,
+        ),
     ]
 }
 
-/// Node a, the better one, as master, and node b behind it; from here on the watch has seen a's answer.
+/// Node a, the better one, as master, and node b behind it; from here on the watch has seen a's
+/// answer.
 fn pair(a: &Carpd) -> Result<(Lab, Watch, [Daemon; 2]), Failed> {
     let lab = lan(&["a", "b"])?;
     let mut watch = Watch::start(&lab, ADDRESS)?;
@@ -52,7 +81,11 @@ fn pair(a: &Carpd) -> Result<(Lab, Watch, [Daemon; 2]), Failed> {
 /// Nobody ever saw two answer since then.
 fn never_two(watch: &Watch, since: Timestamp) {
     let two = |what: &Sighting| matches!(what, Sighting::Both { .. });
-    let seen: Vec<_> = watch.sightings().into_iter().filter(|seen| seen.at() >= since && two(&seen.what)).collect();
+    let seen: Vec<_> = watch
+        .sightings()
+        .into_iter()
+        .filter(|seen| seen.at() >= since && two(&seen.what))
+        .collect();
     assert!(seen.is_empty(), "two answered: {seen:?}");
 }
 
@@ -66,11 +99,18 @@ fn engine() -> Outcome {
         // Its keeper takes the address down, says that it leaves, and the peer takes over.
         watch.hear_advskew(255, SOON)?;
         let answered = watch.wait(&[mac(&lab, "b")?], SOON)?;
-        assert_eq!(b.wait_state("master", SOON)?.text("cause"), "master-leaving");
+        assert_eq!(
+            b.wait_state("master", SOON)?.text("cause"),
+            "master-leaving"
+        );
         let gone = a.wait_says("Took down an address of the dead engine", SOON)?;
         let left = a.wait_says("Bowed out for the dead engine", SOON)?;
         assert!(gone.at <= left.at, "the address goes first");
-        assert!(answered.since(killed) < BUSY, "{:?}", answered.since(killed));
+        assert!(
+            answered.since(killed) < BUSY,
+            "{:?}",
+            answered.since(killed)
+        );
         took.push(answered.since(killed));
         never_two(&watch, killed);
         // It comes back by itself, and takes the address back: it is the better one.
@@ -81,9 +121,16 @@ fn engine() -> Outcome {
         watch.hear(ADDRESS_OF_A, 1, SOON)?;
     }
     let why = sh(&lab, "a", &format!("{CARPD} why --last 100"))?.join("\n");
-    let died = why.matches("web: master -> init: its engine was killed by SIGKILL, died #").count();
+    let died = why
+        .matches("web: master -> init: its engine was killed by SIGKILL, died #")
+        .count();
     assert_eq!(died, ROUNDS, "{why}");
-    assert_eq!(why.matches("started again: its engine was killed by SIGKILL").count(), ROUNDS, "{why}");
+    assert_eq!(
+        why.matches("started again: its engine was killed by SIGKILL")
+            .count(),
+        ROUNDS,
+        "{why}"
+    );
     println!("from kill -9 of the engine to the peer's answer: {took:?}");
     assert!(took.iter().min() < Some(&HANDOVER), "{took:?}");
     a.stop()?;
@@ -94,17 +141,29 @@ fn engine() -> Outcome {
 fn own_name() -> Outcome {
     let lab = lan(&["a"])?;
     let own = sh(&lab, "a", "hostname")?.join("");
-    let lua =
-        "function on_master(event) hostname.set('virtual') end\nfunction on_backup(event) log.info('I am ' .. event.node) end";
+    let lua = "function on_master(event) hostname.set('virtual') end\nfunction on_backup(event) log.info('I am ' .. event.node) end";
     let spec = Carpd::new("a").hook(lua, "grant = { hostname = [\"virtual\"] }");
     let mut daemon = spec.start(&lab)?;
     for round in 0..2 {
         daemon.wait_says(&format!("I am {own}"), SOON)?;
         daemon.wait_ran("on_master", TAKEOVER)?;
         assert_eq!(sh(&lab, "a", "hostname")?, ["virtual"]);
-        let planned =
-            lab.host("a").run(&[CARPD, "plan", "--event", "backup", "--json", "--config", "/run/lab/carpd.toml"], SOON)?;
-        assert!(planned.stdout.join("\n").contains(&format!("I am {own}")), "{planned:?}");
+        let planned = lab.host("a").run(
+            &[
+                CARPD,
+                "plan",
+                "--event",
+                "backup",
+                "--json",
+                "--config",
+                "/run/lab/carpd.toml",
+            ],
+            SOON,
+        )?;
+        assert!(
+            planned.stdout.join("\n").contains(&format!("I am {own}")),
+            "{planned:?}"
+        );
         let tree = Tree::of(&lab, "a", &daemon)?;
         if round == 0 {
             // The whole of it, and the next one finds what is left.
@@ -124,7 +183,10 @@ fn keeper() -> Outcome {
     let (lab, mut watch, [a, mut b]) = pair(&Carpd::new("a"))?;
     let killed = now();
     Tree::of(&lab, "a", &a)?.signal(a.process.pid(), Signal::SIGKILL)?;
-    assert_eq!(b.wait_state("master", SOON)?.text("cause"), "master-leaving");
+    assert_eq!(
+        b.wait_state("master", SOON)?.text("cause"),
+        "master-leaving"
+    );
     watch.wait(&[mac(&lab, "b")?], SOON)?;
     lets_go(&lab, "a")?;
     never_two(&watch, killed);
@@ -140,8 +202,15 @@ fn tree() -> Outcome {
     tree.signal_all(Signal::SIGKILL)?;
     assert!(holds(&lab, "a")?, "nobody is left to take it down");
     let silent = watch.wait(&[], SOON)?;
-    assert!(silent.since(killed) < LEASE + EXPIRY_LATE + BUSY, "{:?}", silent.since(killed));
-    println!("from kill -9 of the tree to silence: {:?}", silent.since(killed));
+    assert!(
+        silent.since(killed) < LEASE + EXPIRY_LATE + BUSY,
+        "{:?}",
+        silent.since(killed)
+    );
+    println!(
+        "from kill -9 of the tree to silence: {:?}",
+        silent.since(killed)
+    );
     assert!(!holds(&lab, "a")?);
     watch.wait(&[mac(&lab, "b")?], TAKEOVER)?;
     assert_eq!(b.wait_state("master", SOON)?.text("cause"), "master-down");
@@ -157,7 +226,11 @@ fn frozen() -> Outcome {
     let frozen = now();
     tree.signal_all(Signal::SIGSTOP)?;
     let silent = watch.wait(&[], SOON)?;
-    assert!(silent.since(frozen) < LEASE + EXPIRY_LATE + BUSY, "{:?}", silent.since(frozen));
+    assert!(
+        silent.since(frozen) < LEASE + EXPIRY_LATE + BUSY,
+        "{:?}",
+        silent.since(frozen)
+    );
     watch.wait(&[mac(&lab, "b")?], TAKEOVER)?;
     b.wait_state("master", SOON)?;
     watch.hear(ADDRESS_OF_B, 2, SOON)?;
@@ -166,7 +239,11 @@ fn frozen() -> Outcome {
     assert_eq!(a.wait_state("backup", SOON)?.text("cause"), "late");
     // Longer than a master-down time.
     watch.hear(ADDRESS_OF_B, 5, TAKEOVER)?;
-    assert_eq!(watch.advertisements(ADDRESS_OF_A)?.len(), before, "it claims what the peer holds");
+    assert_eq!(
+        watch.advertisements(ADDRESS_OF_A)?.len(),
+        before,
+        "it claims what the peer holds"
+    );
     assert!(!holds(&lab, "a")? && holds(&lab, "b")?);
     never_two(&watch, frozen);
     assert_eq!(b.states(), ["backup", "master"]);
@@ -183,14 +260,18 @@ fn pass(since: Timestamp, time: Duration) -> Outcome {
     Ok(())
 }
 
-/// A freeze that a busy machine made longer than the lease is none of those that are meant: then it is tried again.
+/// A freeze that a busy machine made longer than the lease is none of those that are meant: then it
+/// is tried again.
 fn short_freeze() -> Outcome {
     for _ in 0..ROUNDS {
         if frozen_shortly()? {
             return Ok(());
         }
     }
-    Err(format!("the machine is too busy: of {ROUNDS} freezes none ended before the lease did").into())
+    Err(
+        format!("the machine is too busy: of {ROUNDS} freezes none ended before the lease did")
+            .into(),
+    )
 }
 
 /// False if the freeze was too long after all.
@@ -212,9 +293,19 @@ fn frozen_shortly() -> Result<bool, Failed> {
         watch.hear(ADDRESS_OF_A, 2, SOON)?;
     }
     // Neither of them noticed, and neither did those who asked.
-    assert_eq!((a.states(), b.states()), (vec!["backup".to_owned(), "master".to_owned()], vec!["backup".to_owned()]));
+    assert_eq!(
+        (a.states(), b.states()),
+        (
+            vec!["backup".to_owned(), "master".to_owned()],
+            vec!["backup".to_owned()]
+        )
+    );
     assert!(holds(&lab, "a")?);
-    let answers = watch.sightings().into_iter().filter(|seen| matches!(seen.what, Sighting::Answers { .. })).count();
+    let answers = watch
+        .sightings()
+        .into_iter()
+        .filter(|seen| matches!(seen.what, Sighting::Answers { .. }))
+        .count();
     assert_eq!(answers, 1, "it answered without a break");
     a.stop()?;
     b.stop()?;
@@ -229,34 +320,73 @@ fn orders() -> Outcome {
     let (keeper, engine) = (tree.keeper, tree.engine()?);
     let ask = |verb: &str| -> Result<String, Failed> {
         let asked = now();
-        let said = sh(&lab, "a", &format!("timeout 10 {CARPD} {verb} 2>&1; echo status=$?"))?.join("\n");
+        let said = sh(
+            &lab,
+            "a",
+            &format!("timeout 10 {CARPD} {verb} 2>&1; echo status=$?"),
+        )?
+        .join("\n");
         let took = now().since(asked);
-        assert!(took < Duration::from_secs(1) + BUSY, "{verb} took {took:?}: {said}");
+        assert!(
+            took < Duration::from_secs(1) + BUSY,
+            "{verb} took {took:?}: {said}"
+        );
         Ok(said)
     };
     tree.signal_all(Signal::SIGSTOP)?;
-    for verb in ["status", "status --json", "reload", "metrics", "hook list", "hook show x", "hook rollback x", "resign web"] {
+    for verb in [
+        "status",
+        "status --json",
+        "reload",
+        "metrics",
+        "hook list",
+        "hook show x",
+        "hook rollback x",
+        "resign web",
+    ] {
         let said = ask(verb)?;
-        let wrong = format!("the daemon does not answer: its engine is stopped (pid {engine}, state T)");
-        assert!(said.contains(&wrong) && said.contains("status=4"), "{verb}: {said}");
-        assert!(said.contains(&format!("`kill -CONT {keeper} {engine}` lets them go on")), "{verb}: {said}");
+        let wrong =
+            format!("the daemon does not answer: its engine is stopped (pid {engine}, state T)");
+        assert!(
+            said.contains(&wrong) && said.contains("status=4"),
+            "{verb}: {said}"
+        );
+        assert!(
+            said.contains(&format!("`kill -CONT {keeper} {engine}` lets them go on")),
+            "{verb}: {said}"
+        );
     }
     tree.signal_all(Signal::SIGCONT)?;
     // It does not resign now: who asked was told that nothing came of it.
     let status = |wanted: &str| {
         let says = || {
-            let said = lab.host("a").run(&[CARPD, "status"], SOON)?.stdout.join("\n");
+            let said = lab
+                .host("a")
+                .run(&[CARPD, "status"], SOON)?
+                .stdout
+                .join("\n");
             Ok(said.contains(wanted).then_some(()))
         };
         lab.until(wanted, TAKEOVER, says)
     };
     status("web: ")?;
-    assert!(!a.entries().iter().any(|entry| entry.says("An operator gave an order")), "{}", a.text());
+    assert!(
+        !a.entries()
+            .iter()
+            .any(|entry| entry.says("An operator gave an order")),
+        "{}",
+        a.text()
+    );
     // The engine dies while the keeper sleeps.
     tree.signal(keeper, Signal::SIGSTOP)?;
     tree.signal(engine, Signal::SIGKILL)?;
     let said = ask("status")?;
-    assert!(said.contains(&format!("its engine is dead (pid {engine}), and its keeper is stopped (pid {keeper}")), "{said}");
+    assert!(
+        said.contains(&format!(
+            "its engine is dead (pid {engine}), and its keeper is stopped (pid {keeper}"
+        )),
+        "{said}"
+    );
     tree.signal(keeper, Signal::SIGCONT)?;
     status("web: master")?;
     // One that hangs is killed by its keeper, and that is what is told of it.
@@ -266,7 +396,8 @@ fn orders() -> Outcome {
     status("web: ")?;
     let why = sh(&lab, "a", &format!("{CARPD} why"))?.join("\n");
     assert!(
-        why.contains("web: master -> init: its engine hung for ") && why.contains(" s, and its keeper killed it, died #"),
+        why.contains("web: master -> init: its engine hung for ")
+            && why.contains(" s, and its keeper killed it, died #"),
         "{why}"
     );
     a.stop()
@@ -287,15 +418,24 @@ fn old_news() -> Outcome {
     watch.hear(ADDRESS_OF_B, 3, SOON)?;
     let thawed = now();
     tree.signal_all(Signal::SIGCONT)?;
-    c.wait_says("Woke late; what came in meanwhile is too old to be believed", SOON)?;
+    c.wait_says(
+        "Woke late; what came in meanwhile is too old to be believed",
+        SOON,
+    )?;
     watch.hear(ADDRESS_OF_B, 4, TAKEOVER)?;
     // In its socket there was a's word that it leaves, and b's that it is there.
     assert_eq!(c.states(), ["backup"]);
-    assert!(watch.advertisements("192.168.32.34")?.is_empty(), "c claimed what b holds");
+    assert!(
+        watch.advertisements("192.168.32.34")?.is_empty(),
+        "c claimed what b holds"
+    );
     never_two(&watch, thawed);
     b.stop()?;
     // And what it hears now, it believes.
-    assert_eq!(c.wait_state("master", SOON)?.text("cause"), "master-leaving");
+    assert_eq!(
+        c.wait_state("master", SOON)?.text("cause"),
+        "master-leaving"
+    );
     c.stop()
 }
 
@@ -309,8 +449,14 @@ fn thawed_early() -> Outcome {
     tree.signal_all(Signal::SIGCONT)?;
     let judged = a.wait_state("backup", SOON)?;
     assert_eq!(judged.text("cause"), "late");
-    assert!(!holds(&lab, "a")?, "a renewal after the end would bring it back");
-    assert_eq!(b.wait_state("master", TAKEOVER)?.text("cause"), "master-down");
+    assert!(
+        !holds(&lab, "a")?,
+        "a renewal after the end would bring it back"
+    );
+    assert_eq!(
+        b.wait_state("master", TAKEOVER)?.text("cause"),
+        "master-down"
+    );
     watch.wait(&[mac(&lab, "b")?], SOON)?;
     never_two(&watch, frozen);
     a.stop()?;

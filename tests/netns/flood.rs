@@ -1,4 +1,5 @@
-//! Refused packets by the hundred thousand: whoever is on the link may send them, and no advertisement may be late for it.
+//! Refused packets by the hundred thousand: whoever is on the link may send them, and no
+//! advertisement may be late for it.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -14,7 +15,8 @@ use crate::rig::{ADDRESS, CARPD, Carpd, Daemon, Failed, SOON, TAKEOVER, Watch, l
 use crate::tree::Tree;
 use crate::{ADDRESS_OF_A, Case, Outcome};
 
-/// The role of the program that sends them. Arguments: seconds, then the hardware addresses of those who get them.
+/// The role of the program that sends them. Arguments: seconds, then the hardware addresses of
+/// those who get them.
 pub(crate) const ROLE: &str = "--flood";
 const SECONDS: u64 = 5;
 /// Frames a second, to all receivers together.
@@ -30,13 +32,17 @@ const LATE_MAX: Duration = Duration::from_millis(10);
 const LATE_BUSY: Duration = Duration::from_millis(40);
 /// What the allocator keeps, and the journal's buffers.
 const GROWTH_MAX_KIB: u64 = 2048;
-/// Lines that a daemon may log in the whole time: each kind of refusal says so now and then, with its count.
+/// Lines that a daemon may log in the whole time: each kind of refusal says so now and then, with
+/// its count.
 const LINES_MAX: usize = 400;
 
 pub(crate) fn cases() -> Vec<Case> {
     vec![Case {
         limit: Duration::from_secs(60),
-        ..Case::new("flood::a_hundred_thousand_forged_packets_a_second_delay_no_advertisement", flood)
+        ..Case::new(
+            "flood::a_hundred_thousand_forged_packets_a_second_delay_no_advertisement",
+            flood,
+        )
     }]
 }
 
@@ -62,8 +68,13 @@ fn usage(lab: &Lab, host: &str, daemon: &Daemon) -> Result<Usage, Failed> {
     let engine = Tree::of(lab, host, daemon)?.engine()?;
     let status = lab.host(host).read(&format!("/proc/{engine}/status"))?;
     let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kib = resident.and_then(|line| line.split_whitespace().next()).ok_or("no VmRSS")?;
-    Ok(Usage { resident_kib: kib.parse()?, lines: daemon.entries().len() })
+    let kib = resident
+        .and_then(|line| line.split_whitespace().next())
+        .ok_or("no VmRSS")?;
+    Ok(Usage {
+        resident_kib: kib.parse()?,
+        lines: daemon.entries().len(),
+    })
 }
 
 fn flood() -> Outcome {
@@ -80,28 +91,60 @@ fn flood() -> Outcome {
     watch.wait(&[mac(&lab, "a")?], SOON)?;
     let before = [usage(&lab, "a", &a)?, usage(&lab, "b", &b)?];
     let began = now();
-    let argv = [PROGRAM, ROLE, &SECONDS.to_string(), &mac(&lab, "a")?.to_string(), &mac(&lab, "b")?.to_string()];
-    let output = lab.host("c").run(&argv, Duration::from_secs(SECONDS + 15))?;
+    let argv = [
+        PROGRAM,
+        ROLE,
+        &SECONDS.to_string(),
+        &mac(&lab, "a")?.to_string(),
+        &mac(&lab, "b")?.to_string(),
+    ];
+    let output = lab
+        .host("c")
+        .run(&argv, Duration::from_secs(SECONDS + 15))?;
     assert!(output.status.success(), "{output:?}");
     let ended = now();
     // Those that were due while the last frames were worked off.
     watch.hear(ADDRESS_OF_A, 2 * VHIDS.count(), SOON)?;
     let after = [usage(&lab, "a", &a)?, usage(&lab, "b", &b)?];
     let late = latest(&watch, began)?;
-    println!("{}, late by {late:?} at most; before {before:?}, after {after:?}", output.stdout.join(" "));
+    println!(
+        "{}, late by {late:?} at most; before {before:?}, after {after:?}",
+        output.stdout.join(" ")
+    );
     assert!(late <= LATE_MAX + LATE_BUSY, "{late:?}");
     for (before, after) in before.into_iter().zip(after) {
-        assert!(after.resident_kib <= before.resident_kib + GROWTH_MAX_KIB, "{before:?} {after:?}");
-        assert!(after.lines <= before.lines + LINES_MAX, "{before:?} {after:?}");
+        assert!(
+            after.resident_kib <= before.resident_kib + GROWTH_MAX_KIB,
+            "{before:?} {after:?}"
+        );
+        assert!(
+            after.lines <= before.lines + LINES_MAX,
+            "{before:?} {after:?}"
+        );
     }
     assert!(ended.since(began) >= Duration::from_secs(SECONDS));
-    for (host, daemon, states) in [("a", &a, ["backup", "master"].as_slice()), ("b", &b, &["backup"])] {
+    for (host, daemon, states) in [
+        ("a", &a, ["backup", "master"].as_slice()),
+        ("b", &b, &["backup"]),
+    ] {
         let mut each = BTreeMap::<String, Vec<String>>::new();
-        for entry in daemon.entries().iter().filter(|entry| entry.says("Changed state")) {
-            each.entry(entry.text("vhost")).or_default().push(entry.text("to"));
+        for entry in daemon
+            .entries()
+            .iter()
+            .filter(|entry| entry.says("Changed state"))
+        {
+            each.entry(entry.text("vhost"))
+                .or_default()
+                .push(entry.text("to"));
         }
-        assert!(each.values().all(|found| found == states), "{host}: {each:?}");
-        assert!(refused(&lab, host)? >= 1000, "{host} has not counted what it refused");
+        assert!(
+            each.values().all(|found| found == states),
+            "{host}: {each:?}"
+        );
+        assert!(
+            refused(&lab, host)? >= 1000,
+            "{host} has not counted what it refused"
+        );
     }
     a.stop()?;
     b.stop()
@@ -112,7 +155,9 @@ fn latest(watch: &Watch, since: Timestamp) -> Result<Duration, Failed> {
     let mut last = BTreeMap::<u8, Timestamp>::new();
     let (mut late, mut count) = (Duration::ZERO, 0);
     for sighted in watch.sightings() {
-        let Sighting::Advertisement { from, vhid, .. } = &sighted.what else { continue };
+        let Sighting::Advertisement { from, vhid, .. } = &sighted.what else {
+            continue;
+        };
         // The flood goes to the nodes alone; what is heard here is real.
         if from.to_string() != ADDRESS_OF_A {
             continue;
@@ -132,16 +177,30 @@ fn latest(watch: &Watch, since: Timestamp) -> Result<Duration, Failed> {
 
 /// All that a daemon has counted as refused.
 fn refused(lab: &Lab, host: &str) -> Result<u64, Failed> {
-    let lines = sh(lab, host, &format!("{CARPD} metrics --config /run/lab/carpd.toml"))?;
-    let counts = ["carpd_advertisements_refused_total", "carpd_strangers_total"];
+    let lines = sh(
+        lab,
+        host,
+        &format!("{CARPD} metrics --config /run/lab/carpd.toml"),
+    )?;
+    let counts = [
+        "carpd_advertisements_refused_total",
+        "carpd_strangers_total",
+    ];
     let of = |line: &String| {
         let counted = counts.iter().any(|name| line.starts_with(name));
-        counted.then(|| line.rsplit(' ').next().and_then(|count| count.parse::<u64>().ok())).flatten()
+        counted
+            .then(|| {
+                line.rsplit(' ')
+                    .next()
+                    .and_then(|count| count.parse::<u64>().ok())
+            })
+            .flatten()
     };
     Ok(lines.iter().filter_map(of).sum())
 }
 
-/// The role: hears one advertisement of the master, sends what must be refused at an even pace, and says how many.
+/// The role: hears one advertisement of the master, sends what must be refused at an even pace, and
+/// says how many.
 pub(crate) fn run(args: &[String]) -> ExitCode {
     match send(args) {
         Ok(sent) => {
@@ -159,10 +218,15 @@ fn send(args: &[String]) -> io::Result<usize> {
     let invalid = || io::Error::from(io::ErrorKind::InvalidInput);
     let (seconds, receivers) = args.split_first().ok_or_else(invalid)?;
     let seconds: usize = seconds.parse().map_err(|_| invalid())?;
-    let receivers: Vec<MacAddr> = receivers.iter().map(|mac| mac.parse().map_err(|_| invalid())).collect::<io::Result<_>>()?;
+    let receivers: Vec<MacAddr> = receivers
+        .iter()
+        .map(|mac| mac.parse().map_err(|_| invalid()))
+        .collect::<io::Result<_>>()?;
     let mut forger = Forger::open()?;
     let heard = forger.hear()?;
-    let frames: Vec<Vec<u8>> = (0..VARIETY).map(|n| frame(&mut forger, n, &heard, &receivers)).collect();
+    let frames: Vec<Vec<u8>> = (0..VARIETY)
+        .map(|n| frame(&mut forger, n, &heard, &receivers))
+        .collect();
     // Some at a time, as many each time: a flood, not bursts.
     let (ticker, at_once) = (Ticker::new(Duration::from_millis(1))?, RATE / 1000);
     let (end, mut sent) = (now() + Duration::from_secs(seconds as u64), 0);
@@ -176,7 +240,8 @@ fn send(args: &[String]) -> io::Result<usize> {
     Ok(sent)
 }
 
-/// One of all kinds of refusal, a replay, or the real one with a bit turned; of this or of any other virtual host.
+/// One of all kinds of refusal, a replay, or the real one with a bit turned; of this or of any
+/// other virtual host.
 fn frame(forger: &mut Forger, n: usize, heard: &[u8], receivers: &[MacAddr]) -> Vec<u8> {
     let mut frame = match n % (KINDS.len() + 3) {
         kind if kind < KINDS.len() => forger.forge(KINDS[kind].0, n % 50, heard),

@@ -1,4 +1,5 @@
-//! Packets that must be refused, from a host that hears the real ones: each kind of refusal, many times over.
+//! Packets that must be refused, from a host that hears the real ones: each kind of refusal, many
+//! times over.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -12,7 +13,9 @@ use carpd::lab::clock::Ticker;
 use carpd::proto::wire::{self, Advertisement, checksum};
 use carpd::proto::{Key, LinkLocal, auth::Authenticator};
 use carpd::types::{AdvBase, AdvSkew, Family, MacAddr, Vhid};
-use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, bind, recv, send, socket};
+use nix::sys::socket::{
+    AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, bind, recv, send, socket,
+};
 
 use crate::rig::{ADDRESS, Carpd, SOON, TAKEOVER, Watch, lan, mac};
 use crate::{ADDRESS_OF_A, ADDRESS_OF_B, Case, Outcome};
@@ -25,10 +28,14 @@ const MASTER: Ipv4Addr = Ipv4Addr::new(192, 168, 32, 32);
 const GROUP: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 18);
 
 pub(crate) fn cases() -> Vec<Case> {
-    vec![Case::new("forge::fifty_packets_of_each_kind_of_refusal_change_nothing", refusals)]
+    vec![Case::new(
+        "forge::fifty_packets_of_each_kind_of_refusal_change_nothing",
+        refusals,
+    )]
 }
 
-/// What is sent, by the name of the counter that must count it; `None`: the kernel's filter must drop it.
+/// What is sent, by the name of the counter that must count it; `None`: the kernel's filter must
+/// drop it.
 pub(crate) const KINDS: [(Kind, Option<&str>); 14] = [
     (Kind::OtherProtocol, None),
     (Kind::Tagged, None),
@@ -80,7 +87,11 @@ fn refusals() -> Outcome {
     watch.wait(&[mac(&lab, "a")?], SOON)?;
     for (name, daemon) in [("a", &mut a), ("b", &mut b)] {
         let mut refused: BTreeMap<String, usize> = BTreeMap::new();
-        for entry in daemon.entries().iter().filter(|entry| entry.says("Refused a packet")) {
+        for entry in daemon
+            .entries()
+            .iter()
+            .filter(|entry| entry.says("Refused a packet"))
+        {
             *refused.entry(entry.text("reason")).or_default() += 1;
         }
         for reason in KINDS.iter().filter_map(|(_, reason)| *reason) {
@@ -88,10 +99,18 @@ fn refusals() -> Outcome {
             // The mutated ones are refused for whatever was hit first.
             assert!(count >= COUNT, "{name}: {reason}: {count} of {refused:?}");
         }
-        // A replay of its own packets is known for what it is; to the other it is the master that speaks.
-        assert!(name != "a" || refused.get("own").copied() >= Some(COUNT), "{refused:?}");
-        // Had the other protocol, or the VLAN's packets, come through, there would be twice as many.
-        assert!(refused.get("not_carp").copied() < Some(2 * COUNT), "{refused:?}");
+        // A replay of its own packets is known for what it is; to the other it is the master that
+        // speaks.
+        assert!(
+            name != "a" || refused.get("own").copied() >= Some(COUNT),
+            "{refused:?}"
+        );
+        // Had the other protocol, or the VLAN's packets, come through, there would be twice as
+        // many.
+        assert!(
+            refused.get("not_carp").copied() < Some(2 * COUNT),
+            "{refused:?}"
+        );
     }
     assert_eq!(a.states(), ["backup", "master"]);
     assert_eq!(b.states(), ["backup"]);
@@ -120,12 +139,24 @@ pub(crate) struct Forger {
 
 impl Forger {
     pub(crate) fn open() -> io::Result<Self> {
-        let wire = socket(AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::EthAll)?;
+        let wire = socket(
+            AddressFamily::Packet,
+            SockType::Raw,
+            SockFlag::SOCK_CLOEXEC,
+            SockProtocol::EthAll,
+        )?;
         let eth0 = nix::ifaddrs::getifaddrs()?
             .filter(|found| found.interface_name == "eth0")
-            .find_map(|found| found.address.and_then(|address| address.as_link_addr().copied()));
+            .find_map(|found| {
+                found
+                    .address
+                    .and_then(|address| address.as_link_addr().copied())
+            });
         bind(wire.as_raw_fd(), &eth0.ok_or(io::ErrorKind::NotFound)?)?;
-        Ok(Self { wire, random: 0x9e37_79b9_7f4a_7c15 })
+        Ok(Self {
+            wire,
+            random: 0x9e37_79b9_7f4a_7c15,
+        })
     }
 
     fn run(&mut self) -> io::Result<()> {
@@ -190,9 +221,15 @@ impl Forger {
                 let frame = ip(|_| {}, &ad.encode());
                 [&frame[..12], &[0x81, 0, 0, 7], &frame[12..]].concat()
             }
-            Kind::OtherIp => ip(|packet| packet[0] = [0x55, 0x05, 0x65, 0xf5][n % 4], &ad.encode()),
+            Kind::OtherIp => ip(
+                |packet| packet[0] = [0x55, 0x05, 0x65, 0xf5][n % 4],
+                &ad.encode(),
+            ),
             Kind::Truncated => ip(|packet| packet[3] += 1 + small, &ad.encode()),
-            Kind::Fragment => ip(|packet| packet[6..8].copy_from_slice(&[0x20 * (small & 1), 1 + small]), &ad.encode()),
+            Kind::Fragment => ip(
+                |packet| packet[6..8].copy_from_slice(&[0x20 * (small & 1), 1 + small]),
+                &ad.encode(),
+            ),
             Kind::IpChecksum => {
                 let mut frame = ip(|_| {}, &ad.encode());
                 frame[24] ^= 1 + small;
@@ -206,7 +243,9 @@ impl Forger {
                 ip(|_| {}, &payload)
             }
             Kind::VrrpV2 => {
-                let mut payload = [0x21, 40, 100, 1, 0, 1, 0, 0, 192, 168, 32, 22, 0, 0, 0, 0, 0, 0, 0, small];
+                let mut payload = [
+                    0x21, 40, 100, 1, 0, 1, 0, 0, 192, 168, 32, 22, 0, 0, 0, 0, 0, 0, 0, small,
+                ];
                 [payload[6], payload[7]] = checksum(&payload).to_be_bytes();
                 ip(|_| {}, &payload)
             }
@@ -220,9 +259,17 @@ impl Forger {
                 ip(|_| {}, &ad.encode())
             }
             Kind::Family => {
-                let (src, dst) = (Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 9), Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x12));
+                let (src, dst) = (
+                    Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 9),
+                    Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x12),
+                );
                 let packet = wire::ipv6_packet(src, dst, 0, &ad.encode());
-                wire::ethernet_frame(wire::multicast_mac(dst.into()).unwrap(), SENDER, Family::V6, &packet)
+                wire::ethernet_frame(
+                    wire::multicast_mac(dst.into()).unwrap(),
+                    SENDER,
+                    Family::V6,
+                    &packet,
+                )
             }
             Kind::Digest => {
                 let at = self.below(ad.digest.len());
@@ -236,19 +283,39 @@ impl Forger {
 /// Nobody's hardware address.
 const SENDER: MacAddr = MacAddr([2, 0xca, 1, 0, 0, 9]);
 
-/// A claim of a better master, rightly signed: wherever such a packet gets through, the state changes.
+/// A claim of a better master, rightly signed: wherever such a packet gets through, the state
+/// changes.
 fn better() -> Advertisement {
     let vhid = Vhid::new(40).unwrap();
-    let auth = Authenticator::new(&Key::new(b"gw22").unwrap(), vhid, &[ADDRESS.parse().unwrap()], None, LinkLocal::Include);
-    Advertisement { vhid: 40, advbase: AdvBase(1), advskew: AdvSkew(0), demote: 0, counter: 7, digest: auth.sign(7) }
+    let auth = Authenticator::new(
+        &Key::new(b"gw22").unwrap(),
+        vhid,
+        &[ADDRESS.parse().unwrap()],
+        None,
+        LinkLocal::Include,
+    );
+    Advertisement {
+        vhid: 40,
+        advbase: AdvBase(1),
+        advskew: AdvSkew(0),
+        demote: 0,
+        counter: 7,
+        digest: auth.sign(7),
+    }
 }
 
-/// A frame around a packet from an address of this network; `spoil` changes its IP header, whose checksum is then made anew.
+/// A frame around a packet from an address of this network; `spoil` changes its IP header, whose
+/// checksum is then made anew.
 fn ip(spoil: impl FnOnce(&mut [u8]), payload: &[u8]) -> Vec<u8> {
     let mut packet = wire::ipv4_packet(Ipv4Addr::new(192, 168, 32, 50), GROUP, 0x10, 0, payload);
     spoil(&mut packet);
     packet[10..12].fill(0);
     let sum = checksum(&packet[..20]).to_be_bytes();
     packet[10..12].copy_from_slice(&sum);
-    wire::ethernet_frame(wire::multicast_mac(GROUP.into()).unwrap(), SENDER, Family::V4, &packet)
+    wire::ethernet_frame(
+        wire::multicast_mac(GROUP.into()).unwrap(),
+        SENDER,
+        Family::V4,
+        &packet,
+    )
 }

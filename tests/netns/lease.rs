@@ -1,4 +1,5 @@
-//! Addresses with a lifetime: renewed while the loop lives, undisturbed by renewals, and nothing gets them a longer life.
+//! Addresses with a lifetime: renewed while the loop lives, undisturbed by renewals, and nothing
+//! gets them a longer life.
 
 use std::time::Duration;
 
@@ -6,24 +7,54 @@ use carpd::lab::{HostSpec, Lab, LabSpec, Sighting};
 use carpd::types::VirtualAddress;
 use nix::sys::signal::Signal;
 
-use crate::rig::{ADDRESS, CARPD, Carpd, Daemon, Failed, SOON, TAKEOVER, Watch, holds, lan, mac, sh};
+use crate::rig::{
+    ADDRESS, CARPD, Carpd, Daemon, Failed, SOON, TAKEOVER, Watch, holds, lan, mac, sh,
+};
 use crate::tree::Tree;
 use crate::{ADDRESS_OF_A, Case, Outcome, steady};
 
-/// Gone by itself: the longest lease of these cases, the kernel's lateness, and room for a busy machine.
+/// Gone by itself: the longest lease of these cases, the kernel's lateness, and room for a busy
+/// machine.
 const GONE: Duration = Duration::from_secs(8);
 
 pub(crate) fn cases() -> Vec<Case> {
-    let long = |name, run| Case { limit: Duration::from_secs(60), ..Case::new(name, run) };
+    let long = |name, run| Case {
+        limit: Duration::from_secs(60),
+        ..Case::new(name, run)
+    };
     vec![
-        long("lease::renewals_and_reloads_do_not_disturb_a_connection", traffic),
-        Case::new("lease::both_lifetimes_are_renewed_in_both_families", lifetimes),
-        Case::new("lease::an_expired_address_takes_no_other_along", others_stay),
-        Case::new("lease::the_way_to_a_network_of_its_own_goes_with_it", connected_route),
-        Case::new("lease::the_way_that_others_made_to_its_network_stays", foreign_route),
-        Case::new("lease::an_address_that_is_put_back_has_a_lifetime", put_back),
-        long("lease::follows_the_timers_and_can_be_switched_off_and_on", reloads),
-        Case::new("lease::a_link_that_is_down_does_not_stop_the_clock", link_down),
+        long(
+            "lease::renewals_and_reloads_do_not_disturb_a_connection",
+            traffic,
+        ),
+        Case::new(
+            "lease::both_lifetimes_are_renewed_in_both_families",
+            lifetimes,
+        ),
+        Case::new(
+            "lease::an_expired_address_takes_no_other_along",
+            others_stay,
+        ),
+        Case::new(
+            "lease::the_way_to_a_network_of_its_own_goes_with_it",
+            connected_route,
+        ),
+        Case::new(
+            "lease::the_way_that_others_made_to_its_network_stays",
+            foreign_route,
+        ),
+        Case::new(
+            "lease::an_address_that_is_put_back_has_a_lifetime",
+            put_back,
+        ),
+        long(
+            "lease::follows_the_timers_and_can_be_switched_off_and_on",
+            reloads,
+        ),
+        Case::new(
+            "lease::a_link_that_is_down_does_not_stop_the_clock",
+            link_down,
+        ),
     ]
 }
 
@@ -37,7 +68,8 @@ fn master(spec: &Carpd) -> Result<(Lab, Watch, Daemon), Failed> {
     Ok((lab, watch, a))
 }
 
-/// The prefix length, and the two lifetimes (valid, preferred) in seconds of an address as the kernel has them; `None` is for ever.
+/// The prefix length, and the two lifetimes (valid, preferred) in seconds of an address as the
+/// kernel has them; `None` is for ever.
 type Shown = (u8, [Option<u64>; 2]);
 
 /// All entries for an IP on a host.
@@ -45,28 +77,49 @@ fn shown(lab: &Lab, host: &str, ip: &str) -> Result<Vec<Shown>, Failed> {
     let lines = sh(lab, host, "ip address show dev eth0")?;
     let mut found = Vec::new();
     for pair in lines.windows(2) {
-        let mut words = pair[0].split_whitespace().skip_while(|word| !word.starts_with("inet"));
-        let Some(cidr) = words.nth(1).and_then(|word| word.parse::<VirtualAddress>().ok()) else { continue };
+        let mut words = pair[0]
+            .split_whitespace()
+            .skip_while(|word| !word.starts_with("inet"));
+        let Some(cidr) = words
+            .nth(1)
+            .and_then(|word| word.parse::<VirtualAddress>().ok())
+        else {
+            continue;
+        };
         if cidr.ip != ip.parse::<std::net::IpAddr>()? {
             continue;
         }
         let lifetime = |name: &str| {
-            let word = pair[1].split_whitespace().skip_while(|word| *word != name).nth(1).unwrap_or_default();
-            word.strip_suffix("sec").and_then(|seconds| seconds.parse().ok())
+            let word = pair[1]
+                .split_whitespace()
+                .skip_while(|word| *word != name)
+                .nth(1)
+                .unwrap_or_default();
+            word.strip_suffix("sec")
+                .and_then(|seconds| seconds.parse().ok())
         };
-        found.push((cidr.prefix, [lifetime("valid_lft"), lifetime("preferred_lft")]));
+        found.push((
+            cidr.prefix,
+            [lifetime("valid_lft"), lifetime("preferred_lft")],
+        ));
     }
     Ok(found)
 }
 
-/// The address is there once, as a host address, with at most so many seconds to live in both ways of counting.
+/// The address is there once, as a host address, with at most so many seconds to live in both ways
+/// of counting.
 fn leased(lab: &Lab, ip: &str, most: u64) -> Outcome {
     let found = shown(lab, "a", ip)?;
     let host_prefix = if ip.contains(':') { 128 } else { 32 };
-    let [(prefix, [Some(valid), Some(preferred)])] = found[..] else { return Err(format!("{ip}: {found:?}").into()) };
+    let [(prefix, [Some(valid), Some(preferred)])] = found[..] else {
+        return Err(format!("{ip}: {found:?}").into());
+    };
     // Over IPv6 it is "deprecated": it answers, but is no source while there is another.
     let expected = if ip.contains(':') { 0 } else { valid };
-    assert!(prefix == host_prefix && valid <= most && preferred == expected, "{ip}: {found:?}");
+    assert!(
+        prefix == host_prefix && valid <= most && preferred == expected,
+        "{ip}: {found:?}"
+    );
     Ok(())
 }
 
@@ -89,7 +142,13 @@ fn traffic() -> Outcome {
     let began = watch.advertisements(ADDRESS_OF_A)?.len();
     watch.hear(ADDRESS_OF_A, 2, SOON)?;
     // With other timers and other announcements the address stays, and so does its lease.
-    a.reload(&lab, &spec.clone().advskew(10).set("announce", "{ count = 3, interval = \"50ms\" }"))?;
+    a.reload(
+        &lab,
+        &spec
+            .clone()
+            .advskew(10)
+            .set("announce", "{ count = 3, interval = \"50ms\" }"),
+    )?;
     leased(&lab, ADDRESS, 2)?;
     watch.hear(ADDRESS_OF_A, 3, SOON)?;
     leased(&lab, ADDRESS, 2)?;
@@ -97,20 +156,41 @@ fn traffic() -> Outcome {
     let renewals = u64::try_from(watch.advertisements(ADDRESS_OF_A)?.len() - began)?;
     println!("{saw:?} in {renewals} renewals");
     assert!(renewals >= 5 && saw.echoed > 100, "{saw:?}");
-    // One that was disturbed by renewals would send again at each; a busy machine may do so once in a while.
-    assert!(saw.retransmitted < renewals / 2, "{saw:?} in {renewals} renewals");
-    let breaks = watch.sightings().into_iter().filter(|seen| matches!(seen.what, Sighting::Silent)).count();
-    assert_eq!((breaks, a.states()), (0, vec!["backup".to_owned(), "master".to_owned()]));
+    // One that was disturbed by renewals would send again at each; a busy machine may do so once in
+    // a while.
+    assert!(
+        saw.retransmitted < renewals / 2,
+        "{saw:?} in {renewals} renewals"
+    );
+    let breaks = watch
+        .sightings()
+        .into_iter()
+        .filter(|seen| matches!(seen.what, Sighting::Silent))
+        .count();
+    assert_eq!(
+        (breaks, a.states()),
+        (0, vec!["backup".to_owned(), "master".to_owned()])
+    );
     a.stop()
 }
 
 fn lifetimes() -> Outcome {
     let host = |name: &str, n: u8| {
-        HostSpec::new(name, &[format!("192.168.32.{n}/24").parse().unwrap(), format!("2001:db8::{n}/64").parse().unwrap()])
+        HostSpec::new(
+            name,
+            &[
+                format!("192.168.32.{n}/24").parse().unwrap(),
+                format!("2001:db8::{n}/64").parse().unwrap(),
+            ],
+        )
     };
-    let lab = Lab::start(&LabSpec { hosts: vec![host("a", 32), host("client", 50)] })?;
+    let lab = Lab::start(&LabSpec {
+        hosts: vec![host("a", 32), host("client", 50)],
+    })?;
     let mut watch = Watch::start(&lab, "2001:db8::22")?;
-    let mut a = Carpd::new("a").set("addresses", "[\"192.168.32.22/24\", \"2001:db8::22/64\"]").start(&lab)?;
+    let mut a = Carpd::new("a")
+        .set("addresses", "[\"192.168.32.22/24\", \"2001:db8::22/64\"]")
+        .start(&lab)?;
     a.wait_says("Holds the addresses", TAKEOVER)?;
     watch.wait(&[mac(&lab, "a")?], SOON)?;
     for _ in 0..4 {
@@ -125,26 +205,48 @@ fn lifetimes() -> Outcome {
 }
 
 fn others_stay() -> Outcome {
-    // Its network has other addresses on this interface, and one is older: in the kernel's eyes the leased one is none of them.
+    // Its network has other addresses on this interface, and one is older: in the kernel's eyes the
+    // leased one is none of them.
     let (lab, mut watch, a) = master(&Carpd::new("a"))?;
     lab.host("a").add_address("192.168.32.200/24".parse()?)?;
-    assert_eq!(sh(&lab, "a", "cat /proc/sys/net/ipv4/conf/eth0/promote_secondaries")?, ["0"], "the harder case");
+    assert_eq!(
+        sh(
+            &lab,
+            "a",
+            "cat /proc/sys/net/ipv4/conf/eth0/promote_secondaries"
+        )?,
+        ["0"],
+        "the harder case"
+    );
     let before = lab.host("a").facts()?.addresses;
     dies(&lab, &mut watch, &a)?;
     let after = lab.host("a").facts()?.addresses;
     assert_eq!(before.len(), after.len() + 1);
-    assert!(after.iter().all(|address| before.contains(address)), "{before:?}, {after:?}");
-    assert_eq!(sh(&lab, "a", "ip route show dev eth0")?.len(), 1, "the connected route stays");
+    assert!(
+        after.iter().all(|address| before.contains(address)),
+        "{before:?}, {after:?}"
+    );
+    assert_eq!(
+        sh(&lab, "a", "ip route show dev eth0")?.len(),
+        1,
+        "the connected route stays"
+    );
 
     // And where it is the first address of its network.
     let lab = lan(&["a"])?;
     let mut watch = Watch::start(&lab, "10.99.0.22")?;
-    let mut a = Carpd::new("a").set("addresses", "[\"10.99.0.22/24\"]").start(&lab)?;
+    let mut a = Carpd::new("a")
+        .set("addresses", "[\"10.99.0.22/24\"]")
+        .start(&lab)?;
     a.wait_says("Holds the addresses", TAKEOVER)?;
     watch.wait(&[mac(&lab, "a")?], SOON)?;
     lab.host("a").add_address("10.99.0.200/24".parse()?)?;
     dies(&lab, &mut watch, &a)?;
-    assert!(lab.host("a").facts()?.holds("10.99.0.200".parse()?), "{:?}", lab.host("a").facts()?);
+    assert!(
+        lab.host("a").facts()?.holds("10.99.0.200".parse()?),
+        "{:?}",
+        lab.host("a").facts()?
+    );
     Ok(())
 }
 
@@ -152,13 +254,21 @@ fn connected_route() -> Outcome {
     let lab = lan(&["a"])?;
     let mut watch = Watch::start(&lab, "10.99.0.22")?;
     let before = sh(&lab, "a", "ip route")?;
-    let mut a = Carpd::new("a").set("addresses", "[\"10.99.0.22/24\"]").start(&lab)?;
+    let mut a = Carpd::new("a")
+        .set("addresses", "[\"10.99.0.22/24\"]")
+        .start(&lab)?;
     a.wait_says("Holds the addresses", TAKEOVER)?;
     watch.wait(&[mac(&lab, "a")?], SOON)?;
     let during = sh(&lab, "a", "ip route")?;
     // The host has another address: what it sends there does not hang on the virtual one.
-    assert!(during.iter().any(|line| line.contains("10.99.0.0/24 dev eth0") && !line.contains("src")), "{during:?}");
-    // The kernel takes the address away; the way, without a source that would go with it, stays behind all others for whoever comes next.
+    assert!(
+        during
+            .iter()
+            .any(|line| line.contains("10.99.0.0/24 dev eth0") && !line.contains("src")),
+        "{during:?}"
+    );
+    // The kernel takes the address away; the way, without a source that would go with it, stays
+    // behind all others for whoever comes next.
     dies(&lab, &mut watch, &a)?;
     sh(&lab, "a", &format!("{CARPD} cleanup"))?;
     assert_eq!(sh(&lab, "a", "ip route")?, before);
@@ -168,19 +278,29 @@ fn connected_route() -> Outcome {
 fn foreign_route() -> Outcome {
     let lab = lan(&["a"])?;
     let mut watch = Watch::start(&lab, "10.99.0.22")?;
-    sh(&lab, "a", "ip route add 10.99.0.0/24 via 192.168.32.50 proto static mtu 1400")?;
+    sh(
+        &lab,
+        "a",
+        "ip route add 10.99.0.0/24 via 192.168.32.50 proto static mtu 1400",
+    )?;
     let before = sh(&lab, "a", "ip route")?;
-    let mut a = Carpd::new("a").set("addresses", "[\"10.99.0.22/24\"]").start(&lab)?;
+    let mut a = Carpd::new("a")
+        .set("addresses", "[\"10.99.0.22/24\"]")
+        .start(&lab)?;
     a.wait_says("Holds the addresses", TAKEOVER)?;
     watch.wait(&[mac(&lab, "a")?], SOON)?;
     // Ours comes after it.
     let during = sh(&lab, "a", "ip route")?;
-    assert!(before.iter().all(|line| during.contains(line)), "{before:?}, {during:?}");
+    assert!(
+        before.iter().all(|line| during.contains(line)),
+        "{before:?}, {during:?}"
+    );
     assert!(sh(&lab, "a", "ip route get 10.99.0.50")?[0].contains("via 192.168.32.50"));
     a.stop()?;
     assert_eq!(sh(&lab, "a", "ip route")?, before);
 
-    // Two of one network: what one of them made, the other may take over, and the last takes it along.
+    // Two of one network: what one of them made, the other may take over, and the last takes it
+    // along.
     sh(&lab, "a", "ip route delete 10.99.0.0/24")?;
     let before = sh(&lab, "a", "ip route")?;
     let vhost = |name: &str, vhid: u8, ip: &str| {
@@ -204,10 +324,19 @@ fn put_back() -> Outcome {
     let mut said = 0;
     // A renewal in the very moment puts it back as well, and then nothing is said.
     for _ in 0..20 {
-        lab.host("a").delete_address(format!("{ADDRESS}/32").parse()?)?;
+        lab.host("a")
+            .delete_address(format!("{ADDRESS}/32").parse()?)?;
         let address = ADDRESS.parse()?;
-        lab.until("the address to be put back", SOON, || Ok(lab.host("a").facts()?.holds(address).then_some(())))?;
-        said += u32::from(a.wait_says("Put back an address that somebody removed", Duration::from_millis(500)).is_ok());
+        lab.until("the address to be put back", SOON, || {
+            Ok(lab.host("a").facts()?.holds(address).then_some(()))
+        })?;
+        said += u32::from(
+            a.wait_says(
+                "Put back an address that somebody removed",
+                Duration::from_millis(500),
+            )
+            .is_ok(),
+        );
         leased(&lab, ADDRESS, 2)?;
         if said == 3 {
             break;
@@ -227,7 +356,9 @@ fn reloads() -> Outcome {
     a.reload(&lab, &spec.clone().set("advbase", 2))?;
     watch.hear(ADDRESS_OF_A, 1, SOON)?;
     leased(&lab, ADDRESS, 5)?;
-    let [(_, [Some(valid), _])] = shown(&lab, "a", ADDRESS)?[..] else { panic!("no lease") };
+    let [(_, [Some(valid), _])] = shown(&lab, "a", ADDRESS)?[..] else {
+        panic!("no lease")
+    };
     assert!(valid > 2, "{valid} s left");
 
     // Without a lease it is there for ever.
@@ -240,8 +371,17 @@ fn reloads() -> Outcome {
     leased(&lab, ADDRESS, 2)?;
     watch.hear(ADDRESS_OF_A, 3, SOON)?;
     leased(&lab, ADDRESS, 2)?;
-    let breaks = watch.sightings().into_iter().filter(|seen| matches!(seen.what, Sighting::Silent)).count();
-    assert_eq!((breaks, a.states()), (0, vec!["backup".to_owned(), "master".to_owned()]), "{}", a.text());
+    let breaks = watch
+        .sightings()
+        .into_iter()
+        .filter(|seen| matches!(seen.what, Sighting::Silent))
+        .count();
+    assert_eq!(
+        (breaks, a.states()),
+        (0, vec!["backup".to_owned(), "master".to_owned()]),
+        "{}",
+        a.text()
+    );
     dies(&lab, &mut watch, &a)
 }
 

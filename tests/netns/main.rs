@@ -1,7 +1,8 @@
 //! Tests on a real wire: virtual hosts in namespaces, real daemons, a real kernel.
 //!
-//! Each case runs in a process of its own, a few at a time, with a time limit: its lab ends with that process, whatever
-//! happens. Arguments as those of the usual harness: filters, `--exact`, `--list`, `--nocapture`, `--test-threads N`.
+//! Each case runs in a process of its own, a few at a time, with a time limit: its lab ends with
+//! that process, whatever happens. Arguments as those of the usual harness: filters, `--exact`,
+//! `--list`, `--nocapture`, `--test-threads N`.
 
 #![expect(
     clippy::unwrap_used,
@@ -56,7 +57,8 @@ pub const ADDRESS_OF_B: &str = "192.168.32.33";
 /// What a case may fail with.
 pub type Outcome = Result<(), Box<dyn std::error::Error>>;
 
-/// Cases that run at the same time, unless told otherwise: they mostly wait for timers, each in a lab of its own.
+/// Cases that run at the same time, unless told otherwise: they mostly wait for timers, each in a
+/// lab of its own.
 const AT_ONCE: usize = 3;
 
 /// One test.
@@ -70,9 +72,14 @@ pub struct Case {
 }
 
 impl Case {
-    /// A case that may take 30 s: far more than it needs, on a machine that does other things as well.
+    /// A case that may take 30 s: far more than it needs, on a machine that does other things as
+    /// well.
     pub const fn new(name: &'static str, run: fn() -> Outcome) -> Self {
-        Self { name, limit: Duration::from_secs(30), run }
+        Self {
+            name,
+            limit: Duration::from_secs(30),
+            run,
+        }
     }
 }
 
@@ -112,7 +119,9 @@ fn main() -> ExitCode {
     match args.first().map(String::as_str) {
         Some("--case") => run_one(&cases, args.get(1).map_or("", String::as_str)),
         Some("--soak") => done(soak::soak(number(&args, 600))),
-        Some("--measure") => done(measure::measure(usize::try_from(number(&args, 10)).unwrap_or(1))),
+        Some("--measure") => done(measure::measure(
+            usize::try_from(number(&args, 10)).unwrap_or(1),
+        )),
         Some("--hold-lab") => lab::hold(),
         Some(faults::COMMAND) => faults::main(args.get(1..).unwrap_or_default()),
         Some(forge::ROLE) => forge::run(),
@@ -126,7 +135,8 @@ fn main() -> ExitCode {
 
 /// The second argument, if it is there.
 fn number(args: &[String], otherwise: u64) -> u64 {
-    args.get(1).map_or(otherwise, |text| text.parse().expect("a number"))
+    args.get(1)
+        .map_or(otherwise, |text| text.parse().expect("a number"))
 }
 
 fn done(outcome: Outcome) -> ExitCode {
@@ -170,7 +180,13 @@ impl Options {
     }
 
     fn wants(&self, name: &str) -> bool {
-        let fits = |filter: &String| if self.exact { name == filter } else { name.contains(filter.as_str()) };
+        let fits = |filter: &String| {
+            if self.exact {
+                name == filter
+            } else {
+                name.contains(filter.as_str())
+            }
+        };
         (self.filters.is_empty() || self.filters.iter().any(fits)) && !self.skip.iter().any(fits)
     }
 }
@@ -185,7 +201,10 @@ fn run_one(cases: &[Case], name: &str) -> ExitCode {
 }
 
 fn run_all(cases: &[Case], options: &Options) -> ExitCode {
-    let wanted: Vec<&Case> = cases.iter().filter(|case| options.wants(case.name)).collect();
+    let wanted: Vec<&Case> = cases
+        .iter()
+        .filter(|case| options.wants(case.name))
+        .collect();
     if options.list {
         for case in wanted {
             println!("{}: test", case.name);
@@ -199,10 +218,16 @@ fn run_all(cases: &[Case], options: &Options) -> ExitCode {
         for _ in 0..options.threads.unwrap_or(AT_ONCE).max(1) {
             scope.spawn(|| {
                 loop {
-                    let Some(case) = waiting.lock().unwrap().next() else { return };
+                    let Some(case) = waiting.lock().unwrap().next() else {
+                        return;
+                    };
                     let (passed, output) = run_child(case, options.nocapture);
                     let mut failed = failed.lock().unwrap();
-                    println!("test {} ... {}", case.name, if passed { "ok" } else { "FAILED" });
+                    println!(
+                        "test {} ... {}",
+                        case.name,
+                        if passed { "ok" } else { "FAILED" }
+                    );
                     if !passed {
                         failed.push((case.name, output));
                     }
@@ -210,7 +235,11 @@ fn run_all(cases: &[Case], options: &Options) -> ExitCode {
             });
         }
     });
-    report(&failed.into_inner().unwrap(), wanted.len(), cases.len() - wanted.len())
+    report(
+        &failed.into_inner().unwrap(),
+        wanted.len(),
+        cases.len() - wanted.len(),
+    )
 }
 
 fn report(failed: &[(&str, String)], run: usize, filtered: usize) -> ExitCode {
@@ -230,7 +259,11 @@ fn report(failed: &[(&str, String)], run: usize, filtered: usize) -> ExitCode {
         run - failed.len(),
         failed.len()
     );
-    if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if failed.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }
 
 /// Runs one case in a process of its own; says whether it passed, and what it wrote.
@@ -240,7 +273,9 @@ fn run_child(case: &Case, nocapture: bool) -> (bool, String) {
     command.args(["--case", case.name]).stdin(Stdio::null());
     let (mut reader, writer) = std::io::pipe().expect("a pipe");
     if !nocapture {
-        command.stdout(writer.try_clone().expect("a pipe")).stderr(writer.try_clone().expect("a pipe"));
+        command
+            .stdout(writer.try_clone().expect("a pipe"))
+            .stderr(writer.try_clone().expect("a pipe"));
     }
     drop(writer);
     // This thread starts the child and outlives it: a lab ends with the thread that started it.
@@ -263,7 +298,10 @@ fn run_child(case: &Case, nocapture: bool) -> (bool, String) {
         let status = child.wait().expect("the child can be waited for");
         let mut output = pipe.join().expect("reading does not panic");
         if !in_time {
-            output.push_str(&format!("ended after {} s: its time limit", case.limit.as_secs()));
+            output.push_str(&format!(
+                "ended after {} s: its time limit",
+                case.limit.as_secs()
+            ));
         }
         (in_time && status.success(), output)
     })

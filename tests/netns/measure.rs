@@ -33,30 +33,78 @@ pub(crate) struct Row {
 
 impl Row {
     pub(crate) fn times(what: &'static str, target_ms: f64, times: &[Duration]) -> Self {
-        Self { what, unit: "ms", target: target_ms, values: times.iter().map(|time| time.as_secs_f64() * 1000.0).collect() }
+        Self {
+            what,
+            unit: "ms",
+            target: target_ms,
+            values: times
+                .iter()
+                .map(|time| time.as_secs_f64() * 1000.0)
+                .collect(),
+        }
     }
 
     /// A row of a table: the median is judged.
     pub(crate) fn print(mut self) {
         self.values.sort_by(f64::total_cmp);
         let at = |index: usize| self.values.get(index).copied().unwrap_or(f64::NAN);
-        let (median, last) = (at(self.values.len() / 2), at(self.values.len().saturating_sub(1)));
-        let verdict = if median <= self.target { "met" } else { "**missed**" };
-        let Self { what, unit, target, values } = &self;
-        println!("| {what} | ≤ {target} {unit} | {median:.1} ({:.1}–{last:.1}, {} times) | {verdict} |", at(0), values.len());
+        let (median, last) = (
+            at(self.values.len() / 2),
+            at(self.values.len().saturating_sub(1)),
+        );
+        let verdict = if median <= self.target {
+            "met"
+        } else {
+            "**missed**"
+        };
+        let Self {
+            what,
+            unit,
+            target,
+            values,
+        } = &self;
+        println!(
+            "| {what} | ≤ {target} {unit} | {median:.1} ({:.1}–{last:.1}, {} times) | {verdict} |",
+            at(0),
+            values.len()
+        );
     }
 }
 
 /// Prints the times that are promised, each measured so many times, as the rows of a table.
 pub(crate) fn measure(rounds: usize) -> Outcome {
     println!("| | target | measured | |\n|---|---|---|---|");
-    Row::times("file saved to new code live, Lua", 100.0, &saved_lua(rounds * 4)?).print();
-    Row::times("file saved to new code live, WebAssembly", 300.0, &saved_wasm(rounds * 4)?).print();
-    Row::times("`kill -9` of the engine to the address gone", 50.0, &killed(rounds)?).print();
-    Row::times("`kill -9` of every process to the address gone: the lease and 0.7 s", LEASE_MS + 700.0, &expired(rounds)?)
-        .print();
+    Row::times(
+        "file saved to new code live, Lua",
+        100.0,
+        &saved_lua(rounds * 4)?,
+    )
+    .print();
+    Row::times(
+        "file saved to new code live, WebAssembly",
+        300.0,
+        &saved_wasm(rounds * 4)?,
+    )
+    .print();
+    Row::times(
+        "`kill -9` of the engine to the address gone",
+        50.0,
+        &killed(rounds)?,
+    )
+    .print();
+    Row::times(
+        "`kill -9` of every process to the address gone: the lease and 0.7 s",
+        LEASE_MS + 700.0,
+        &expired(rounds)?,
+    )
+    .print();
     let handed: Result<Vec<_>, _> = (0..rounds).map(|_| handed_over()).collect();
-    Row::times("end of a failing hook to the other node master", 50.0, &handed?).print();
+    Row::times(
+        "end of a failing hook to the other node master",
+        50.0,
+        &handed?,
+    )
+    .print();
     memory()?;
     tools(rounds)
 }
@@ -65,7 +113,9 @@ fn saved_lua(rounds: usize) -> Result<Vec<Duration>, Failed> {
     let lab = lan(&["a"])?;
     let mut daemon = Carpd::new("a").hook(&hook(0), "").start(&lab)?;
     daemon.wait_says("Ready", SOON)?;
-    (1..=rounds).map(|round| save(&lab, &mut daemon, &hook(round as u64))).collect()
+    (1..=rounds)
+        .map(|round| save(&lab, &mut daemon, &hook(round as u64)))
+        .collect()
 }
 
 fn saved_wasm(rounds: usize) -> Result<Vec<Duration>, Failed> {
@@ -101,7 +151,15 @@ fn put(lab: &Lab, here: &Path, round: u8) -> Outcome {
     // The same one, with a custom section that nobody reads: other bytes.
     let path = here.join(format!("{round}.wasm"));
     std::fs::write(&path, [FAILOVER, &[0, 3, 1, b'n', round]].concat())?;
-    sh(lab, "a", &format!("mkdir -p /run/lab/w && cp {} /run/lab/w/.new", path.display())).map(drop)
+    sh(
+        lab,
+        "a",
+        &format!(
+            "mkdir -p /run/lab/w && cp {} /run/lab/w/.new",
+            path.display()
+        ),
+    )
+    .map(drop)
 }
 
 fn killed(rounds: usize) -> Result<Vec<Duration>, Failed> {
@@ -126,11 +184,17 @@ stamp=${x#*T}; echo \"$t ${stamp%%]*} $x\"; kill $m";
     Ok(took)
 }
 
-/// `1795382400.123456 21:20:00.234567 ...`: from the first, seconds since 1970, to the second, a time of that day.
+/// `1795382400.123456 21:20:00.234567 ...`: from the first, seconds since 1970, to the second, a
+/// time of that day.
 fn between(said: &str) -> Option<Duration> {
     let mut words = said.split_whitespace();
     let from: f64 = words.next()?.parse().ok()?;
-    let seconds = words.next()?.split(':').rev().zip([1.0, 60.0]).map(|(part, unit)| part.parse::<f64>().ok().map(|n| n * unit));
+    let seconds = words
+        .next()?
+        .split(':')
+        .rev()
+        .zip([1.0, 60.0])
+        .map(|(part, unit)| part.parse::<f64>().ok().map(|n| n * unit));
     let to = seconds.sum::<Option<f64>>()?;
     // Time zones are off by whole quarters of an hour.
     Duration::try_from_secs_f64((to - from).rem_euclid(900.0)).ok()
@@ -168,7 +232,10 @@ fn expired(rounds: usize) -> Result<Vec<Duration>, Failed> {
 /// What an idle runner with a loaded hook costs, as its proportional set size.
 fn memory() -> Outcome {
     let lab = lan(&["a"])?;
-    let mut daemon = Carpd::new("a").set("neutral", true).hook(&hook(0), "").start(&lab)?;
+    let mut daemon = Carpd::new("a")
+        .set("neutral", true)
+        .hook(&hook(0), "")
+        .start(&lab)?;
     daemon.wait_says("Ready", SOON)?;
     runners("memory of an idle runner, Lua", &lab, &daemon)?;
     let here = tempfile::tempdir()?;
@@ -179,12 +246,23 @@ fn memory() -> Outcome {
 fn runners(what: &'static str, lab: &Lab, daemon: &Daemon) -> Outcome {
     let mut values = Vec::new();
     for runner in Tree::of(lab, "a", daemon)?.runners {
-        let rollup = lab.host("a").read(&format!("/proc/{runner}/smaps_rollup"))?;
-        let line = rollup.lines().find_map(|line| line.strip_prefix("Pss:")).ok_or("no Pss in smaps_rollup")?;
+        let rollup = lab
+            .host("a")
+            .read(&format!("/proc/{runner}/smaps_rollup"))?;
+        let line = rollup
+            .lines()
+            .find_map(|line| line.strip_prefix("Pss:"))
+            .ok_or("no Pss in smaps_rollup")?;
         let kilobytes: f64 = line.trim().trim_end_matches(" kB").parse()?;
         values.push(kilobytes / 1024.0);
     }
-    Row { what, unit: "MB", target: 6.0, values }.print();
+    Row {
+        what,
+        unit: "MB",
+        target: 6.0,
+        values,
+    }
+    .print();
     Ok(())
 }
 
@@ -198,7 +276,10 @@ fn tools(rounds: usize) -> Outcome {
              test.equal(h:hostname(), \"m\")\n  h:become(\"backup\")\n  test.equal(h:hostname(), \"b\")\nend)\n"
         )
     };
-    file("h.lua", "function on_master() hostname.set('m') end\nfunction on_backup() hostname.set('b') end\n")?;
+    file(
+        "h.lua",
+        "function on_master() hostname.set('m') end\nfunction on_backup() hostname.set('b') end\n",
+    )?;
     file("h_test.lua", &(0..100).map(case).collect::<String>())?;
     file("up.sh", &PORTED.repeat(10))?;
     file("web.pass", "gw22\n")?;
@@ -217,18 +298,41 @@ fn tools(rounds: usize) -> Outcome {
         Ok(())
     };
     run("`carpd test` of 100 cases", 1000.0, &["test", "h_test.lua"])?;
-    run("`carpd plan` of what becoming master would do", 50.0, &["plan", "--config", "carpd.toml", "--event", "master"])?;
-    run("`carpd port` of a script of 100 lines", 50.0, &["port", "up.sh"])?;
+    run(
+        "`carpd plan` of what becoming master would do",
+        50.0,
+        &["plan", "--config", "carpd.toml", "--event", "master"],
+    )?;
+    run(
+        "`carpd port` of a script of 100 lines",
+        50.0,
+        &["port", "up.sh"],
+    )?;
     let day = "rehearse carpd.toml b.toml c.toml --event 12h_carpd_dies --event 13h_carpd_returns --end 24h";
     let day: Vec<String> = day.split(' ').map(|word| word.replace('_', " ")).collect();
-    run("`carpd rehearse` of a day of three nodes", 2000.0, &day.iter().map(String::as_str).collect::<Vec<_>>())
+    run(
+        "`carpd rehearse` of a day of three nodes",
+        2000.0,
+        &day.iter().map(String::as_str).collect::<Vec<_>>(),
+    )
 }
 
 /// How long one command takes, which must succeed.
-#[expect(clippy::disallowed_methods, reason = "a measurement, not the protocol's clock")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a measurement, not the protocol's clock"
+)]
 fn timed(dir: &Path, args: &[&str]) -> Result<Duration, Failed> {
     let began = Instant::now();
-    let output = Command::new(CARPD).args(args).current_dir(dir).stdin(Stdio::null()).output()?;
+    let output = Command::new(CARPD)
+        .args(args)
+        .current_dir(dir)
+        .stdin(Stdio::null())
+        .output()?;
     let took = began.elapsed();
-    if output.status.success() { Ok(took) } else { Err(format!("{args:?}: {output:?}").into()) }
+    if output.status.success() {
+        Ok(took)
+    } else {
+        Err(format!("{args:?}: {output:?}").into())
+    }
 }

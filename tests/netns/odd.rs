@@ -1,5 +1,5 @@
-//! Values that nobody in their right mind asks for, on a real kernel: each is refused in words or done and undone, and what
-//! the daemon says it holds is there.
+//! Values that nobody in their right mind asks for, on a real kernel: each is refused in words or
+//! done and undone, and what the daemon says it holds is there.
 
 use crate::rig::{CARPD, Carpd, Failed, TAKEOVER, lan, sh};
 use crate::{Case, Outcome};
@@ -7,7 +7,10 @@ use crate::{Case, Outcome};
 use carpd::lab::Lab;
 
 pub(crate) fn cases() -> Vec<Case> {
-    vec![Case::new("odd::values_that_hooks_make_up_are_refused_or_undone", odd)]
+    vec![Case::new(
+        "odd::values_that_hooks_make_up_are_refused_or_undone",
+        odd,
+    )]
 }
 
 const GRANTS: &str = r#"
@@ -68,14 +71,39 @@ fn odd() -> Outcome {
     let mut a = Carpd::new("a").hook(HOOK, GRANTS).start(&lab)?;
     let ran = a.wait_ran("on_master", TAKEOVER * 2)?;
     assert_eq!(ran.text("outcome"), "done", "{}", a.text());
-    let status = sh(&lab, "a", &format!("{CARPD} status --config /run/lab/carpd.toml"))?;
-    let holds: Vec<&String> = status.iter().filter(|line| line.starts_with("holds ")).collect();
+    let status = sh(
+        &lab,
+        "a",
+        &format!("{CARPD} status --config /run/lab/carpd.toml"),
+    )?;
+    let holds: Vec<&String> = status
+        .iter()
+        .filter(|line| line.starts_with("holds "))
+        .collect();
     // A value that the kernel refused, or does not know, is not held.
-    for never in ["9999999999", "::/0", "fwmark 0 ", "metric 0", "255.255.255.255", "224.0.0.1", "1\\n0"] {
-        assert!(!holds.iter().any(|line| line.contains(never)), "{never}: {holds:#?}");
+    for never in [
+        "9999999999",
+        "::/0",
+        "fwmark 0 ",
+        "metric 0",
+        "255.255.255.255",
+        "224.0.0.1",
+        "1\\n0",
+    ] {
+        assert!(
+            !holds.iter().any(|line| line.contains(never)),
+            "{never}: {holds:#?}"
+        );
     }
-    assert!(holds.iter().any(|line| line.contains("fwmark 4294967295")), "what the kernel took is held: {holds:#?}");
-    assert!(!a.text().contains("Left alone what somebody else changed"), "{}", a.text());
+    assert!(
+        holds.iter().any(|line| line.contains("fwmark 4294967295")),
+        "what the kernel took is held: {holds:#?}"
+    );
+    assert!(
+        !a.text().contains("Left alone what somebody else changed"),
+        "{}",
+        a.text()
+    );
     a.stop()?;
     let after = host(&lab)?;
     assert_eq!(after, before, "all is undone; the log:\n{}", a.text());

@@ -13,18 +13,43 @@ const LONG: Duration = Duration::from_mins(1);
 
 pub(crate) fn cases() -> Vec<Case> {
     vec![
-        Case { limit: LONG, ..Case::new("orders::a_hook_that_is_applied_does_not_overtake_before_master", applied) },
-        Case { limit: LONG, ..Case::new("orders::a_reload_that_wants_anothers_virtual_host_changes_nothing", taken) },
-        Case::new("orders::a_daemon_is_found_by_its_configuration_wherever_it_runs", elsewhere),
+        Case {
+            limit: LONG,
+            ..Case::new(
+                "orders::a_hook_that_is_applied_does_not_overtake_before_master",
+                applied,
+            )
+        },
+        Case {
+            limit: LONG,
+            ..Case::new(
+                "orders::a_reload_that_wants_anothers_virtual_host_changes_nothing",
+                taken,
+            )
+        },
+        Case::new(
+            "orders::a_daemon_is_found_by_its_configuration_wherever_it_runs",
+            elsewhere,
+        ),
         Case::new("orders::a_reload_that_renames_moves_nothing", renamed),
-        Case::new("orders::a_reload_to_an_interface_that_is_not_there_takes_no_master_down", nowhere),
-        Case::new("orders::an_address_that_a_reload_brings_is_heard_at_once", groups),
+        Case::new(
+            "orders::a_reload_to_an_interface_that_is_not_there_takes_no_master_down",
+            nowhere,
+        ),
+        Case::new(
+            "orders::an_address_that_a_reload_brings_is_heard_at_once",
+            groups,
+        ),
     ]
 }
 
 /// Output and exit status of a verb on host a.
 fn carpd(lab: &Lab, words: &str) -> Result<(String, String), Failed> {
-    let mut lines = sh(lab, "a", &format!("{CARPD} {words} --config /run/lab/carpd.toml 2>&1; echo $?"))?;
+    let mut lines = sh(
+        lab,
+        "a",
+        &format!("{CARPD} {words} --config /run/lab/carpd.toml 2>&1; echo $?"),
+    )?;
     let status = lines.pop().unwrap_or_default();
     Ok((lines.join("\n"), status))
 }
@@ -32,9 +57,12 @@ fn carpd(lab: &Lab, words: &str) -> Result<(String, String), Failed> {
 fn applied() -> Outcome {
     let lab = lan(&["a"])?;
     let lua = "function before_master() clock.sleep(6000) end\nfunction on_master() log.info('serves') end";
-    let mut daemon = Carpd::new("a").hook(lua, "before-timeout = \"10s\"").start(&lab)?;
+    let mut daemon = Carpd::new("a")
+        .hook(lua, "before-timeout = \"10s\"")
+        .start(&lab)?;
     daemon.wait_state("master", TAKEOVER)?;
-    // Its addresses wait for `before_master`: nothing is in effect that could be brought up to date.
+    // Its addresses wait for `before_master`: nothing is in effect that could be brought up to
+    // date.
     let (said, status) = carpd(&lab, "hook apply h --yes")?;
     assert_eq!(status, "0", "{said}");
     daemon.wait_says("Holds the addresses", TAKEOVER * 2)?;
@@ -47,7 +75,9 @@ fn applied() -> Outcome {
 fn elsewhere() -> Outcome {
     let lab = lan(&["a"])?;
     let directories = "[daemon]\nrun-dir = \"/run/lab/elsewhere\"\n";
-    let spec = Carpd::new("a").hook("function on_master() end", "").more(directories);
+    let spec = Carpd::new("a")
+        .hook("function on_master() end", "")
+        .more(directories);
     let mut daemon = spec.start(&lab)?;
     daemon.wait_ran("on_master", TAKEOVER)?;
     let broken = format!("{}\n[[vhost]\nnonsense", spec.toml());
@@ -61,18 +91,35 @@ fn elsewhere() -> Outcome {
             ("hook apply h --yes", "on_master ran"),
         ] {
             let (said, status) = carpd(&lab, verb)?;
-            assert!(status == "0" && said.contains(says), "{verb}: {status}: {said}");
+            assert!(
+                status == "0" && said.contains(says),
+                "{verb}: {status}: {said}"
+            );
         }
     }
     let (said, status) = carpd(&lab, "reload")?;
-    assert!(status == "3" && said.contains("nothing was changed"), "{status}: {said}");
+    assert!(
+        status == "3" && said.contains("nothing was changed"),
+        "{status}: {said}"
+    );
     spec.write(&lab)?;
-    assert_eq!(carpd(&lab, "reload")?, ("nothing to change".to_owned(), "0".to_owned()));
+    assert_eq!(
+        carpd(&lab, "reload")?,
+        ("nothing to change".to_owned(), "0".to_owned())
+    );
     // By a name as well, and nobody else is taken for it.
-    let mut lines =
-        sh(&lab, "a", &format!("{CARPD} status --run-dir /run/lab/elsewhere --instance carpd; {CARPD} status 2>&1; echo $?"))?;
+    let mut lines = sh(
+        &lab,
+        "a",
+        &format!(
+            "{CARPD} status --run-dir /run/lab/elsewhere --instance carpd; {CARPD} status 2>&1; echo $?"
+        ),
+    )?;
     assert_ne!(lines.pop().unwrap_or_default(), "0", "{lines:?}");
-    assert!(lines.iter().any(|line| line.starts_with("web: master")), "{lines:?}");
+    assert!(
+        lines.iter().any(|line| line.starts_with("web: master")),
+        "{lines:?}"
+    );
     daemon.stop()
 }
 
@@ -85,23 +132,48 @@ fn vhost(name: &str, vhid: u8, address: &str) -> String {
 
 fn taken() -> Outcome {
     let lab = lan(&["a"])?;
-    let (web, db) = (vhost("web", 40, "192.168.32.22/24"), vhost("db", 41, "192.168.32.23/24"));
+    let (web, db) = (
+        vhost("web", 40, "192.168.32.22/24"),
+        vhost("db", 41, "192.168.32.23/24"),
+    );
     let mut daemon = Carpd::new("a").vhosts(web.clone()).start(&lab)?;
     daemon.wait_state("master", TAKEOVER)?;
     let host = lab.host("a");
     host.write("/run/lab/other.toml", 0o644, &db)?;
-    let argv = [CARPD, "run", "--config", "/run/lab/other.toml", "--log-format", "json"];
-    let mut other = Daemon { process: host.spawn_with(&argv, &BTreeMap::new())? };
+    let argv = [
+        CARPD,
+        "run",
+        "--config",
+        "/run/lab/other.toml",
+        "--log-format",
+        "json",
+    ];
+    let mut other = Daemon {
+        process: host.spawn_with(&argv, &BTreeMap::new())?,
+    };
     other.wait_says("Ready", SOON)?;
     // Also not the change beside it.
-    host.write("/run/lab/carpd.toml", 0o644, &format!("{web}advskew = 7\n{db}"))?;
+    host.write(
+        "/run/lab/carpd.toml",
+        0o644,
+        &format!("{web}advskew = 7\n{db}"),
+    )?;
     let (said, status) = carpd(&lab, "reload")?;
-    assert!(status == "3" && said.contains("another carpd already has vhid 41 on eth0 (pid "), "{status}: {said}");
+    assert!(
+        status == "3" && said.contains("another carpd already has vhid 41 on eth0 (pid "),
+        "{status}: {said}"
+    );
     let (said, _) = carpd(&lab, "status")?;
-    assert!(said.contains("web: master") && !said.contains("db: "), "{said}");
+    assert!(
+        said.contains("web: master") && !said.contains("db: "),
+        "{said}"
+    );
     other.stop()?;
     let (said, status) = carpd(&lab, "reload")?;
-    assert!(status == "0" && said.contains("vhost db: added") && said.contains("vhost web: advskew"), "{status}: {said}");
+    assert!(
+        status == "0" && said.contains("vhost db: added") && said.contains("vhost web: advskew"),
+        "{status}: {said}"
+    );
     daemon.wait_state("master", TAKEOVER)?;
     daemon.stop()
 }
@@ -119,12 +191,28 @@ fn renamed() -> Outcome {
     watch.hear(ADDRESS_OF_A, 2, SOON)?;
     spec.clone().set("name", "\"www\"").write(&lab)?;
     let (said, status) = carpd(&lab, "reload")?;
-    assert_eq!((said.as_str(), status.as_str()), ("vhost web: renamed to www", "0"));
+    assert_eq!(
+        (said.as_str(), status.as_str()),
+        ("vhost web: renamed to www", "0")
+    );
     watch.hear(ADDRESS_OF_A, 3, SOON)?;
     let (said, _) = carpd(&lab, "status")?;
-    assert!(said.contains("www: master") && said.contains("holds hostname = virtual for www (hook h)"), "{said}");
-    assert_eq!((a.states(), b.states()), (vec!["backup".to_owned(), "master".to_owned()], vec!["backup".to_owned()]));
-    let runs = a.entries().iter().filter(|entry| entry.ran("on_master")).count();
+    assert!(
+        said.contains("www: master") && said.contains("holds hostname = virtual for www (hook h)"),
+        "{said}"
+    );
+    assert_eq!(
+        (a.states(), b.states()),
+        (
+            vec!["backup".to_owned(), "master".to_owned()],
+            vec!["backup".to_owned()]
+        )
+    );
+    let runs = a
+        .entries()
+        .iter()
+        .filter(|entry| entry.ran("on_master"))
+        .count();
     assert_eq!(runs, 1, "{}", a.text());
     assert!(watch.advertisements(ADDRESS_OF_B)?.is_empty());
     // What the hook did under the old name is undone.
@@ -143,12 +231,20 @@ fn nowhere() -> Outcome {
     spec.clone().set("interface", "\"eth7\"").write(&lab)?;
     let (said, status) = carpd(&lab, "reload")?;
     assert_eq!(status, "3", "{said}");
-    assert!(said.contains("vhost web is master on eth0 and would move to eth7, which does not exist"), "{said}");
+    assert!(
+        said.contains("vhost web is master on eth0 and would move to eth7, which does not exist"),
+        "{said}"
+    );
     assert!(holds(&lab, "a")?);
     assert_eq!(a.states(), ["backup", "master"]);
     let (said, status) = carpd(&lab, "reload --force")?;
     assert_eq!(status, "0", "{said}");
-    assert!(said.contains("vhost web: removed\nvhost web: added\ninterface eth7 does not exist yet: waits for it"), "{said}");
+    assert!(
+        said.contains(
+            "vhost web: removed\nvhost web: added\ninterface eth7 does not exist yet: waits for it"
+        ),
+        "{said}"
+    );
     assert!(!holds(&lab, "a")?);
     a.stop()
 }
@@ -163,10 +259,16 @@ fn groups() -> Outcome {
     let mut daemon = Carpd::new("a").start(&lab)?;
     daemon.wait_says("Ready", SOON)?;
     let before = memberships(&lab)?;
-    assert!(before.contains("224.0.0.18") && !before.contains("ff02::12"), "{before}");
+    assert!(
+        before.contains("224.0.0.18") && !before.contains("ff02::12"),
+        "{before}"
+    );
     let both = format!("[\"{ADDRESS}/24\", \"2001:db8::22/64\"]");
     daemon.reload(&lab, &Carpd::new("a").set("addresses", both))?;
     let after = memberships(&lab)?;
-    assert!(after.contains("224.0.0.18") && after.contains("ff02::12"), "{after}");
+    assert!(
+        after.contains("224.0.0.18") && after.contains("ff02::12"),
+        "{after}"
+    );
     daemon.stop()
 }

@@ -1,4 +1,5 @@
-//! Addresses and routes of the host's own: carpd leaves them alone, and does not live in their place.
+//! Addresses and routes of the host's own: carpd leaves them alone, and does not live in their
+//! place.
 
 use crate::rig::{ADDRESS, CARPD, Carpd, Failed, SOON, TAKEOVER, Watch, holds, lan, mac, sh};
 use crate::{Case, Outcome};
@@ -6,14 +7,41 @@ use carpd::lab::{Exit, Lab};
 
 pub(crate) fn cases() -> Vec<Case> {
     vec![
-        Case::new("own::a_permanent_address_of_the_machine_is_not_taken_down", permanent),
-        Case::new("own::what_another_daemon_left_is_removed_if_that_is_wanted", adopted),
-        Case::new("own::an_address_that_others_put_up_on_a_backup_shows", on_a_backup),
-        Case::new("own::without_a_lease_stopping_takes_no_other_address_along", without_lease),
-        Case::new("own::an_own_address_that_comes_late_is_the_source_again", comes_late),
-        Case::new("own::what_a_hook_set_and_somebody_took_away_is_put_back", put_back),
-        Case { limit: TAKEOVER * 6, ..Case::new("own::what_others_make_of_services_and_files_is_told", changed) },
-        Case::new("own::an_address_on_another_interface_of_a_backup_shows", on_another_interface),
+        Case::new(
+            "own::a_permanent_address_of_the_machine_is_not_taken_down",
+            permanent,
+        ),
+        Case::new(
+            "own::what_another_daemon_left_is_removed_if_that_is_wanted",
+            adopted,
+        ),
+        Case::new(
+            "own::an_address_that_others_put_up_on_a_backup_shows",
+            on_a_backup,
+        ),
+        Case::new(
+            "own::without_a_lease_stopping_takes_no_other_address_along",
+            without_lease,
+        ),
+        Case::new(
+            "own::an_own_address_that_comes_late_is_the_source_again",
+            comes_late,
+        ),
+        Case::new(
+            "own::what_a_hook_set_and_somebody_took_away_is_put_back",
+            put_back,
+        ),
+        Case {
+            limit: TAKEOVER * 6,
+            ..Case::new(
+                "own::what_others_make_of_services_and_files_is_told",
+                changed,
+            )
+        },
+        Case::new(
+            "own::an_address_on_another_interface_of_a_backup_shows",
+            on_another_interface,
+        ),
         Case::new("own::an_alternative_name_of_the_interface_does", altname),
         Case::new("own::a_new_hardware_address_is_announced", hardware),
     ]
@@ -27,18 +55,31 @@ fn status(lab: &Lab) -> Result<String, Failed> {
 
 /// Addresses and routes, without lifetimes.
 fn network(lab: &Lab) -> Result<Vec<String>, Failed> {
-    sh(lab, "a", "ip -4 -o address show dev eth0 | sed 's/valid_lft.*//'; ip route")
+    sh(
+        lab,
+        "a",
+        "ip -4 -o address show dev eth0 | sed 's/valid_lft.*//'; ip route",
+    )
 }
 
 /// The source of what the host sends to an address.
 fn source(lab: &Lab, to: &str) -> Result<String, Failed> {
     let words = sh(lab, "a", &format!("ip route get {to}"))?.join(" ");
-    Ok(words.split_whitespace().skip_while(|word| *word != "src").nth(1).unwrap_or_default().to_owned())
+    Ok(words
+        .split_whitespace()
+        .skip_while(|word| *word != "src")
+        .nth(1)
+        .unwrap_or_default()
+        .to_owned())
 }
 
 fn permanent() -> Outcome {
     let lab = lan(&["a"])?;
-    sh(&lab, "a", "ip address add 192.168.32.34/24 dev eth0; ip route add default via 192.168.32.50")?;
+    sh(
+        &lab,
+        "a",
+        "ip address add 192.168.32.34/24 dev eth0; ip route add default via 192.168.32.50",
+    )?;
     let before = network(&lab)?;
     let vhost = |name: &str, vhid: u8, address: &str| {
         format!(
@@ -48,28 +89,56 @@ fn permanent() -> Outcome {
     };
     let spec = Carpd::new("a").vhosts(vhost("own", 40, OWN) + &vhost("web", 41, ADDRESS));
     spec.write(&lab)?;
-    let checked = lab.host("a").run(&[CARPD, "check", "/run/lab/carpd.toml"], SOON)?;
+    let checked = lab
+        .host("a")
+        .run(&[CARPD, "check", "/run/lab/carpd.toml"], SOON)?;
     assert_eq!(checked.status, Exit::Code(3), "{checked:?}");
     let said = checked.stderr.join("\n");
-    assert!(said.contains(&format!("ip address delete {OWN}/24 dev eth0")) && said.contains("adopt = true"), "{said}");
+    assert!(
+        said.contains(&format!("ip address delete {OWN}/24 dev eth0"))
+            && said.contains("adopt = true"),
+        "{said}"
+    );
 
     let mut a = spec.start(&lab)?;
     a.wait_says("Holds the addresses", TAKEOVER)?;
     let during = network(&lab)?;
-    assert!(before.iter().all(|line| during.contains(line)), "{before:?}, {during:?}");
+    assert!(
+        before.iter().all(|line| during.contains(line)),
+        "{before:?}, {during:?}"
+    );
     let shown = status(&lab)?;
-    assert!(shown.contains("own: init") && shown.contains(&format!("ip address delete {OWN}/24 dev eth0")), "{shown}");
-    assert!(shown.contains("up here by other means") && shown.contains("web: master"), "{shown}");
+    assert!(
+        shown.contains("own: init")
+            && shown.contains(&format!("ip address delete {OWN}/24 dev eth0")),
+        "{shown}"
+    );
+    assert!(
+        shown.contains("up here by other means") && shown.contains("web: master"),
+        "{shown}"
+    );
     // What a living daemon holds is no own address of the machine.
-    let checked = lab.host("a").run(&[CARPD, "check", "/run/lab/carpd.toml"], SOON)?;
+    let checked = lab
+        .host("a")
+        .run(&[CARPD, "check", "/run/lab/carpd.toml"], SOON)?;
     assert!(!checked.stderr.join("\n").contains(ADDRESS), "{checked:?}");
 
-    // As soon as the address is free, its virtual host takes part. The one that the kernel promotes is not touched either.
-    sh(&lab, "a", &format!("sysctl -qw net.ipv4.conf.eth0.promote_secondaries=1; ip address delete {OWN}/24 dev eth0"))?;
+    // As soon as the address is free, its virtual host takes part. The one that the kernel promotes
+    // is not touched either.
+    sh(
+        &lab,
+        "a",
+        &format!(
+            "sysctl -qw net.ipv4.conf.eth0.promote_secondaries=1; ip address delete {OWN}/24 dev eth0"
+        ),
+    )?;
     a.wait_says("Holds the addresses", TAKEOVER)?;
     a.stop()?;
     let after = network(&lab)?;
-    assert!(after.iter().any(|line| line.contains("192.168.32.34/24")) && after.iter().any(|line| line.starts_with("default")));
+    assert!(
+        after.iter().any(|line| line.contains("192.168.32.34/24"))
+            && after.iter().any(|line| line.starts_with("default"))
+    );
     assert!(!after.iter().any(|line| line.contains(OWN)), "{after:?}");
     Ok(())
 }
@@ -77,18 +146,35 @@ fn permanent() -> Outcome {
 fn adopted() -> Outcome {
     let lab = lan(&["a"])?;
     // It is the first of its network, and the others hang on it.
-    sh(&lab, "a", &format!("ip address flush dev eth0; ip address add {ADDRESS}/24 dev eth0; ip address add {OWN}/24 dev eth0"))?;
+    sh(
+        &lab,
+        "a",
+        &format!(
+            "ip address flush dev eth0; ip address add {ADDRESS}/24 dev eth0; ip address add {OWN}/24 dev eth0"
+        ),
+    )?;
     let spec = Carpd::new("a").set("adopt", true);
     spec.write(&lab)?;
-    let checked = lab.host("a").run(&[CARPD, "check", "/run/lab/carpd.toml"], SOON)?;
+    let checked = lab
+        .host("a")
+        .run(&[CARPD, "check", "/run/lab/carpd.toml"], SOON)?;
     assert_eq!(checked.status, Exit::Code(0), "{checked:?}");
     let mut a = spec.start(&lab)?;
-    a.wait_says("Removes an address that another program put up: `adopt` says so", SOON)?;
+    a.wait_says(
+        "Removes an address that another program put up: `adopt` says so",
+        SOON,
+    )?;
     a.wait_says("Holds the addresses", TAKEOVER)?;
     a.stop()?;
     let after = network(&lab)?;
-    assert!(after.iter().any(|line| line.contains(&format!("{OWN}/24"))), "{after:?}");
-    assert!(!after.iter().any(|line| line.contains(ADDRESS)), "{after:?}");
+    assert!(
+        after.iter().any(|line| line.contains(&format!("{OWN}/24"))),
+        "{after:?}"
+    );
+    assert!(
+        !after.iter().any(|line| line.contains(ADDRESS)),
+        "{after:?}"
+    );
     Ok(())
 }
 
@@ -101,16 +187,29 @@ fn on_a_backup() -> Outcome {
     a.wait_state("backup", SOON)?;
     watch.wait(&[mac(&lab, "b")?], SOON)?;
     for more in ["", "valid_lft 600 preferred_lft 600"] {
-        sh(&lab, "a", &format!("ip address add {ADDRESS}/24 dev eth0 {more}"))?;
+        sh(
+            &lab,
+            "a",
+            &format!("ip address add {ADDRESS}/24 dev eth0 {more}"),
+        )?;
         a.wait_state("init", SOON)?;
         let shown = status(&lab)?;
-        assert!(shown.contains("web: init") && shown.contains("up here by other means"), "{shown}");
-        sh(&lab, "a", &format!("ip address delete {ADDRESS}/24 dev eth0"))?;
+        assert!(
+            shown.contains("web: init") && shown.contains("up here by other means"),
+            "{shown}"
+        );
+        sh(
+            &lab,
+            "a",
+            &format!("ip address delete {ADDRESS}/24 dev eth0"),
+        )?;
         a.wait_state("backup", SOON)?;
         assert!(status(&lab)?.contains("not here"));
     }
     // A reload for an address of the machine changes nothing.
-    Carpd::new("a").set("addresses", format!("[\"{ADDRESS}/24\", \"{OWN}/24\"]")).write(&lab)?;
+    Carpd::new("a")
+        .set("addresses", format!("[\"{ADDRESS}/24\", \"{OWN}/24\"]"))
+        .write(&lab)?;
     a.process.signal(nix::sys::signal::Signal::SIGHUP)?;
     a.wait_says("Cannot reload", SOON)?;
     b.stop()?;
@@ -127,37 +226,81 @@ fn without_lease() -> Outcome {
     sh(
         &lab,
         "a",
-        &format!("ip address delete {OWN}/24 dev eth0; ip address add {OWN}/24 dev eth0; ip route add default via 192.168.32.50"),
+        &format!(
+            "ip address delete {OWN}/24 dev eth0; ip address add {OWN}/24 dev eth0; ip route add default via 192.168.32.50"
+        ),
     )?;
-    lab.until("the virtual address", SOON, || Ok(lab.host("a").facts()?.holds(ADDRESS.parse().unwrap()).then_some(())))?;
+    lab.until("the virtual address", SOON, || {
+        Ok(lab
+            .host("a")
+            .facts()?
+            .holds(ADDRESS.parse().unwrap())
+            .then_some(()))
+    })?;
     assert_eq!(source(&lab, "192.168.32.50")?, OWN);
     a.stop()?;
     let after = network(&lab)?;
-    assert!(after.iter().any(|line| line.contains(&format!("{OWN}/24"))), "{after:?}");
-    assert!(after.iter().any(|line| line.starts_with("default")) && !holds(&lab, "a")?, "{after:?}");
+    assert!(
+        after.iter().any(|line| line.contains(&format!("{OWN}/24"))),
+        "{after:?}"
+    );
+    assert!(
+        after.iter().any(|line| line.starts_with("default")) && !holds(&lab, "a")?,
+        "{after:?}"
+    );
     Ok(())
 }
 
 fn comes_late() -> Outcome {
     let lab = lan(&["a"])?;
     sh(&lab, "a", "ip address flush dev eth0")?;
-    let mut a = Carpd::new("a").set("addresses", format!("[\"{ADDRESS}/24\", \"2001:db8::22/64\"]")).start(&lab)?;
+    let mut a = Carpd::new("a")
+        .set(
+            "addresses",
+            format!("[\"{ADDRESS}/24\", \"2001:db8::22/64\"]"),
+        )
+        .start(&lab)?;
     a.wait_says("Holds the addresses", TAKEOVER)?;
     assert_eq!(source(&lab, "192.168.32.50")?, ADDRESS, "there is no other");
-    sh(&lab, "a", &format!("ip address add {OWN}/24 dev eth0; ip -6 address add 2001:db8::1032/64 dev eth0 nodad"))?;
+    sh(
+        &lab,
+        "a",
+        &format!(
+            "ip address add {OWN}/24 dev eth0; ip -6 address add 2001:db8::1032/64 dev eth0 nodad"
+        ),
+    )?;
     // At once: the kernel's own route is the better one.
     assert_eq!(source(&lab, "192.168.32.50")?, OWN);
-    assert_eq!(source(&lab, "2001:db8::23")?, "2001:db8::1032", "although the virtual one shares more bits with it");
+    assert_eq!(
+        source(&lab, "2001:db8::23")?,
+        "2001:db8::1032",
+        "although the virtual one shares more bits with it"
+    );
     for _ in 0..2 {
-        a.wait_says("Withdrew a route: an address of the host's own leads there now", SOON)?;
+        a.wait_says(
+            "Withdrew a route: an address of the host's own leads there now",
+            SOON,
+        )?;
     }
     assert_eq!(sh(&lab, "a", "ip route show 192.168.32.0/24")?.len(), 1);
     // It goes again: the way of the virtual address comes back.
     sh(&lab, "a", &format!("ip address delete {OWN}/24 dev eth0"))?;
-    lab.until("the way", SOON, || Ok(source(&lab, "192.168.32.50").is_ok_and(|source| source == ADDRESS).then_some(())))?;
+    lab.until("the way", SOON, || {
+        Ok(source(&lab, "192.168.32.50")
+            .is_ok_and(|source| source == ADDRESS)
+            .then_some(()))
+    })?;
     // Somebody removes the virtual address, and with it the kernel the way.
-    sh(&lab, "a", &format!("ip address delete {ADDRESS}/32 dev eth0"))?;
-    lab.until("the way", SOON, || Ok(source(&lab, "192.168.32.50").is_ok_and(|source| source == ADDRESS).then_some(())))?;
+    sh(
+        &lab,
+        "a",
+        &format!("ip address delete {ADDRESS}/32 dev eth0"),
+    )?;
+    lab.until("the way", SOON, || {
+        Ok(source(&lab, "192.168.32.50")
+            .is_ok_and(|source| source == ADDRESS)
+            .then_some(()))
+    })?;
     // An own address in another network: no source is written down.
     sh(&lab, "a", "ip address add 10.7.7.7/24 dev eth0")?;
     lab.until("no source", SOON, || {
@@ -165,34 +308,55 @@ fn comes_late() -> Outcome {
         Ok((way.len() == 1 && !way[0].contains("src")).then_some(()))
     })?;
     a.stop()?;
-    assert_eq!(sh(&lab, "a", "ip route show 192.168.32.0/24")?, Vec::<String>::new());
+    assert_eq!(
+        sh(&lab, "a", "ip route show 192.168.32.0/24")?,
+        Vec::<String>::new()
+    );
     Ok(())
 }
 
 fn put_back() -> Outcome {
     let lab = lan(&["a"])?;
     let hook = "function on_master() route.replace('default', { via = '192.168.32.50' }) end";
-    let mut a = Carpd::new("a").hook(hook, "grant = { route = [{ dst = \"default\" }] }").start(&lab)?;
+    let mut a = Carpd::new("a")
+        .hook(hook, "grant = { route = [{ dst = \"default\" }] }")
+        .start(&lab)?;
     a.wait_ran("on_master", TAKEOVER)?;
     sh(&lab, "a", "ip route delete default")?;
     a.wait_says("Put back what a hook set and somebody took away", SOON)?;
     assert!(sh(&lab, "a", "ip route show default")?[0].contains("via 192.168.32.50"));
     // The kernel takes it away without a word.
-    sh(&lab, "a", &format!("ip address flush dev eth0 scope global; ip address add {OWN}/24 dev eth0"))?;
+    sh(
+        &lab,
+        "a",
+        &format!("ip address flush dev eth0 scope global; ip address add {OWN}/24 dev eth0"),
+    )?;
     a.wait_says("Put back what a hook set and somebody took away", SOON)?;
-    assert!(status(&lab)?.contains("\nholds route to default"), "{}", status(&lab)?);
+    assert!(
+        status(&lab)?.contains("\nholds route to default"),
+        "{}",
+        status(&lab)?
+    );
     // Another route in its place is somebody's decision.
     sh(&lab, "a", "ip route replace default via 192.168.32.77")?;
-    a.wait("the other route", SOON, |entry| entry.text("message").contains("somebody else changed it"))?;
+    a.wait("the other route", SOON, |entry| {
+        entry.text("message").contains("somebody else changed it")
+    })?;
     assert!(sh(&lab, "a", "ip route show default")?[0].contains("via 192.168.32.77"));
-    assert!(status(&lab)?.contains("\ndoes not hold route to default"), "{}", status(&lab)?);
+    assert!(
+        status(&lab)?.contains("\ndoes not hold route to default"),
+        "{}",
+        status(&lab)?
+    );
     a.stop()
 }
 
 fn hardware() -> Outcome {
     let lab = lan(&["a"])?;
     let mut watch = Watch::start(&lab, ADDRESS)?;
-    let mut a = Carpd::new("a").set("announce", "{ count = 2, interval = \"100ms\" }").start(&lab)?;
+    let mut a = Carpd::new("a")
+        .set("announce", "{ count = 2, interval = \"100ms\" }")
+        .start(&lab)?;
     a.wait_says("Holds the addresses", TAKEOVER)?;
     watch.wait(&[mac(&lab, "a")?], SOON)?;
     let states = a.states();
@@ -207,19 +371,30 @@ fn hardware() -> Outcome {
 
 fn altname() -> Outcome {
     // As udev makes them, and the longest that there may be.
-    let longest = format!("enx{}", "0123456789abcdef".repeat(8).get(..124).unwrap_or_default());
+    let longest = format!(
+        "enx{}",
+        "0123456789abcdef".repeat(8).get(..124).unwrap_or_default()
+    );
     ["enp0s31f6", &longest].into_iter().try_for_each(altname_of)
 }
 
 fn altname_of(name: &str) -> Outcome {
     let lab = lan(&["a"])?;
     let mut watch = Watch::start(&lab, ADDRESS)?;
-    let (add, remove) = ("ip link property add dev eth0 altname ", "ip link property del dev eth0 altname ");
+    let (add, remove) = (
+        "ip link property add dev eth0 altname ",
+        "ip link property del dev eth0 altname ",
+    );
     sh(&lab, "a", &format!("{add}{name}"))?;
     let spec = Carpd::new("a").set("interface", format!("\"{name}\""));
     spec.write(&lab)?;
-    let checked = lab.host("a").run(&[CARPD, "check", "/run/lab/carpd.toml"], SOON)?;
-    assert!(checked.status == Exit::Code(0) && checked.stderr.is_empty(), "{checked:?}");
+    let checked = lab
+        .host("a")
+        .run(&[CARPD, "check", "/run/lab/carpd.toml"], SOON)?;
+    assert!(
+        checked.status == Exit::Code(0) && checked.stderr.is_empty(),
+        "{checked:?}"
+    );
     let mut a = spec.start(&lab)?;
     a.wait_says("Holds the addresses", TAKEOVER)?;
     watch.wait(&[mac(&lab, "a")?], SOON)?;
@@ -236,7 +411,11 @@ fn altname_of(name: &str) -> Outcome {
 /// Waits until the status says it, or no longer does.
 fn status_says(lab: &Lab, words: &str, says: bool) -> Outcome {
     let looked = || {
-        let shown = lab.host("a").run(&[CARPD, "status"], SOON)?.stdout.join("\n");
+        let shown = lab
+            .host("a")
+            .run(&[CARPD, "status"], SOON)?
+            .stdout
+            .join("\n");
         Ok((shown.contains(words) == says).then_some(()))
     };
     Ok(lab.until(&format!("status with {words}: {says}"), TAKEOVER, looked)?)
@@ -245,16 +424,29 @@ fn status_says(lab: &Lab, words: &str, says: bool) -> Outcome {
 fn changed() -> Outcome {
     let lab = lan(&["a"])?;
     sh(&lab, "a", "mkdir /run/lab/out")?;
-    let lua = "function on_master() service.start('httpd') file.write('/run/lab/out/flag', 'mine') end";
+    let lua =
+        "function on_master() service.start('httpd') file.write('/run/lab/out/flag', 'mine') end";
     let grants = "[hook.h.grant]\nservice = [{ unit = \"httpd\", do = [\"start\"] }]\n\
                   file = [{ path = \"/run/lab/out/flag\", do = [\"write\"] }]";
     let mut a = Carpd::new("a").hook(lua, grants).start(&lab)?;
     a.wait_ran("on_master", TAKEOVER)?;
     let before = status(&lab)?;
-    assert!(before.contains("\nholds service httpd") && before.contains("\nholds file /run/lab/out/flag"), "{before}");
+    assert!(
+        before.contains("\nholds service httpd")
+            && before.contains("\nholds file /run/lab/out/flag"),
+        "{before}"
+    );
     for (spoil, mend, what) in [
-        ("service httpd stop; echo theirs > /run/lab/out/flag", "service httpd start", "does not hold service httpd"),
-        ("rm /run/lab/out/flag", "printf mine > /run/lab/out/flag", "does not hold file /run/lab/out/flag"),
+        (
+            "service httpd stop; echo theirs > /run/lab/out/flag",
+            "service httpd start",
+            "does not hold service httpd",
+        ),
+        (
+            "rm /run/lab/out/flag",
+            "printf mine > /run/lab/out/flag",
+            "does not hold file /run/lab/out/flag",
+        ),
     ] {
         sh(&lab, "a", spoil)?;
         status_says(&lab, what, true)?;
@@ -267,19 +459,33 @@ fn changed() -> Outcome {
 
 fn on_another_interface() -> Outcome {
     let lab = lan(&["a", "b"])?;
-    let (mut a, mut b) = (Carpd::new("a").advskew(50).start(&lab)?, Carpd::new("b").start(&lab)?);
+    let (mut a, mut b) = (
+        Carpd::new("a").advskew(50).start(&lab)?,
+        Carpd::new("b").start(&lab)?,
+    );
     b.wait_state("master", TAKEOVER)?;
     a.wait_state("backup", SOON)?;
     let words = format!("{ADDRESS} is up on lo, not by carpd's doing");
     status_says(&lab, &words, false)?;
     sh(&lab, "a", &format!("ip address add {ADDRESS}/32 dev lo"))?;
     status_says(&lab, &words, true)?;
-    assert!(a.text().contains("A virtual address is up on another interface"), "{}", a.text());
+    assert!(
+        a.text()
+            .contains("A virtual address is up on another interface"),
+        "{}",
+        a.text()
+    );
     sh(&lab, "a", &format!("ip address delete {ADDRESS}/32 dev lo"))?;
     status_says(&lab, &words, false)?;
     // Also what is there before the daemon, and stays while it is master.
     a.stop()?;
-    sh(&lab, "a", &format!("ip link add br7 type bridge; ip link set br7 up; ip address add {ADDRESS}/24 dev br7"))?;
+    sh(
+        &lab,
+        "a",
+        &format!(
+            "ip link add br7 type bridge; ip link set br7 up; ip address add {ADDRESS}/24 dev br7"
+        ),
+    )?;
     let mut a = Carpd::new("a").advskew(50).start(&lab)?;
     a.wait_state("backup", TAKEOVER)?;
     let words = format!("{ADDRESS} is up on br7, not by carpd's doing");

@@ -9,13 +9,34 @@ use crate::{ADDRESS_OF_A, ADDRESS_OF_B, Case, Outcome};
 
 pub(crate) fn cases() -> Vec<Case> {
     vec![
-        Case::new("peers::ucarp_takes_over_from_a_dead_carpd_and_gives_back_to_its_preemption", carpd_is_master),
-        Case::new("peers::carpd_takes_over_from_a_dead_ucarp_and_gives_back_to_its_preemption", ucarp_is_master),
-        Case::new("peers::without_preemption_a_worse_carpd_stays_master", worse_carpd_stays),
-        Case::new("peers::without_preemption_a_worse_ucarp_stays_master", worse_ucarp_stays),
-        Case::new("peers::a_carpd_that_stops_hands_over_to_ucarp_at_once", bow_out),
-        Case::new("peers::with_another_password_both_are_master_and_refusals_are_told", || strangers("other", "192.168.32.22")),
-        Case::new("peers::with_another_address_both_are_master_and_refusals_are_told", || strangers("gw22", "192.168.32.23")),
+        Case::new(
+            "peers::ucarp_takes_over_from_a_dead_carpd_and_gives_back_to_its_preemption",
+            carpd_is_master,
+        ),
+        Case::new(
+            "peers::carpd_takes_over_from_a_dead_ucarp_and_gives_back_to_its_preemption",
+            ucarp_is_master,
+        ),
+        Case::new(
+            "peers::without_preemption_a_worse_carpd_stays_master",
+            worse_carpd_stays,
+        ),
+        Case::new(
+            "peers::without_preemption_a_worse_ucarp_stays_master",
+            worse_ucarp_stays,
+        ),
+        Case::new(
+            "peers::a_carpd_that_stops_hands_over_to_ucarp_at_once",
+            bow_out,
+        ),
+        Case::new(
+            "peers::with_another_password_both_are_master_and_refusals_are_told",
+            || strangers("other", "192.168.32.22"),
+        ),
+        Case::new(
+            "peers::with_another_address_both_are_master_and_refusals_are_told",
+            || strangers("gw22", "192.168.32.23"),
+        ),
     ]
 }
 
@@ -68,7 +89,10 @@ fn ucarp_is_master() -> Outcome {
     let mut ucarp = Ucarp::on_b(0, true).start(&lab)?;
     wait_ucarp(&mut ucarp, "MASTER", TAKEOVER)?;
     let backup = carpd.wait_state("backup", SOON)?;
-    assert_eq!((backup.text("cause").as_str(), backup.text("peer").as_str()), ("better-master", ADDRESS_OF_B));
+    assert_eq!(
+        (backup.text("cause").as_str(), backup.text("peer").as_str()),
+        ("better-master", ADDRESS_OF_B)
+    );
     watch.wait(&[b], SOON)?;
     lets_go(&lab, "a")?;
     carpd.stop()
@@ -83,7 +107,14 @@ fn worse_carpd_stays() -> Outcome {
     // Longer than ucarp's master-down time, and what it took to hear it.
     watch.hear(ADDRESS_OF_A, 5, TAKEOVER)?;
     assert_eq!(carpd.states(), ["backup", "master"]);
-    assert!(!ucarp.lines().iter().any(|line| line.text.contains("MASTER")), "{:?}", ucarp.lines());
+    assert!(
+        !ucarp
+            .lines()
+            .iter()
+            .any(|line| line.text.contains("MASTER")),
+        "{:?}",
+        ucarp.lines()
+    );
     watch.wait(&[mac(&lab, "a")?], SOON)?;
     carpd.stop()
 }
@@ -111,32 +142,49 @@ fn bow_out() -> Outcome {
     carpd.stop()?;
     // ucarp is told of a packet up to 1 s after it came; by silence alone it would be 3.4 s.
     let master = wait_ucarp(&mut ucarp, "MASTER", TAKEOVER)?;
-    assert!(master.since(stopped) < Duration::from_secs(2), "{:?}", master.since(stopped));
+    assert!(
+        master.since(stopped) < Duration::from_secs(2),
+        "{:?}",
+        master.since(stopped)
+    );
     watch.wait(&[mac(&lab, "b")?], SOON).map(drop)
 }
 
 /// carpd and ucarp that do not believe each other.
 fn strangers(password: &'static str, address: &str) -> Outcome {
     let (lab, _) = started()?;
-    let mut carpd = Carpd::new("a").set("addresses", format!("[\"{address}/24\"]")).start(&lab)?;
-    let ucarp = Ucarp { password, ..Ucarp::on_b(0, false) };
+    let mut carpd = Carpd::new("a")
+        .set("addresses", format!("[\"{address}/24\"]"))
+        .start(&lab)?;
+    let ucarp = Ucarp {
+        password,
+        ..Ucarp::on_b(0, false)
+    };
     let mut ucarp = ucarp.start(&lab)?;
-    // Either may be master first, and carpd tells of the first packet that it refuses, also as backup.
+    // Either may be master first, and carpd tells of the first packet that it refuses, also as
+    // backup.
     let mut told = None;
     let mut is_master = false;
     while told.is_none() || !is_master {
-        let entry =
-            carpd.wait("mastership and the refusal", TAKEOVER, |e| e.becomes("master") || e.text("reason") == "digest")?;
+        let entry = carpd.wait("mastership and the refusal", TAKEOVER, |e| {
+            e.becomes("master") || e.text("reason") == "digest"
+        })?;
         is_master |= entry.becomes("master");
         told = told.or_else(|| (entry.text("reason") == "digest").then_some(entry));
     }
     let told = told.ok_or("no refusal")?;
     wait_ucarp(&mut ucarp, "MASTER", TAKEOVER)?;
-    assert_eq!((told.text("level").as_str(), told.text("src").as_str()), ("WARN", ADDRESS_OF_B), "{told:?}");
+    assert_eq!(
+        (told.text("level").as_str(), told.text("src").as_str()),
+        ("WARN", ADDRESS_OF_B),
+        "{told:?}"
+    );
     assert_eq!(carpd.states(), ["backup", "master"]);
     for (host, held) in [("a", address), ("b", crate::rig::ADDRESS)] {
         let held = held.parse()?;
-        lab.until("both to hold what they are master of", SOON, || Ok(lab.host(host).facts()?.holds(held).then_some(())))?;
+        lab.until("both to hold what they are master of", SOON, || {
+            Ok(lab.host(host).facts()?.holds(held).then_some(()))
+        })?;
     }
     if address == crate::rig::ADDRESS {
         Watch::start(&lab, address)?.wait(&[mac(&lab, "a")?, mac(&lab, "b")?], SOON)?;

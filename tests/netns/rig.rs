@@ -1,4 +1,5 @@
-//! What the cases on daemons share: hosts on one switch, a daemon on some of them, and a view from outside.
+//! What the cases on daemons share: hosts on one switch, a daemon on some of them, and a view from
+//! outside.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
@@ -6,7 +7,9 @@ use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use carpd::lab::{Exit, HostSpec, Lab, LabError, LabSpec, PROGRAM, ProbeSpec, Process, Sighted, Sighting};
+use carpd::lab::{
+    Exit, HostSpec, Lab, LabError, LabSpec, PROGRAM, ProbeSpec, Process, Sighted, Sighting,
+};
 use carpd::types::{MacAddr, Timestamp};
 use nix::sys::signal::Signal;
 use serde_json::Value;
@@ -27,7 +30,12 @@ pub(crate) const TAKEOVER: Duration = Duration::from_secs(10);
 
 /// Hosts `a`, `b`, `c` (192.168.32.32 and on, as many as wanted) and `client`.
 pub(crate) fn lan(nodes: &[&str]) -> Result<Lab, Failed> {
-    let node = |(n, name): (usize, &&str)| HostSpec::new(name, &[format!("192.168.32.{}/24", 32 + n).parse().unwrap()]);
+    let node = |(n, name): (usize, &&str)| {
+        HostSpec::new(
+            name,
+            &[format!("192.168.32.{}/24", 32 + n).parse().unwrap()],
+        )
+    };
     let mut hosts: Vec<HostSpec> = nodes.iter().enumerate().map(node).collect();
     hosts.push(HostSpec::new("client", &["192.168.32.50/24".parse()?]));
     Ok(Lab::start(&LabSpec { hosts })?)
@@ -36,10 +44,17 @@ pub(crate) fn lan(nodes: &[&str]) -> Result<Lab, Failed> {
 /// As [`lan`], with 2001:db8::32 and on as well.
 pub(crate) fn dual_lan(nodes: &[&str]) -> Result<Lab, Failed> {
     let host = |name: &str, n: usize| {
-        let addresses = [format!("192.168.32.{n}/24").parse().unwrap(), format!("2001:db8::{n}/64").parse().unwrap()];
+        let addresses = [
+            format!("192.168.32.{n}/24").parse().unwrap(),
+            format!("2001:db8::{n}/64").parse().unwrap(),
+        ];
         HostSpec::new(name, &addresses)
     };
-    let mut hosts: Vec<HostSpec> = nodes.iter().enumerate().map(|(n, name)| host(name, 32 + n)).collect();
+    let mut hosts: Vec<HostSpec> = nodes
+        .iter()
+        .enumerate()
+        .map(|(n, name)| host(name, 32 + n))
+        .collect();
     hosts.push(host("client", 50));
     Ok(Lab::start(&LabSpec { hosts })?)
 }
@@ -54,7 +69,8 @@ pub(crate) fn holds(lab: &Lab, host: &str) -> Result<bool, Failed> {
     Ok(lab.host(host).facts()?.holds(ADDRESS.parse()?))
 }
 
-/// Waits until the host has let go of the virtual address: for daemons that do not say when they have.
+/// Waits until the host has let go of the virtual address: for daemons that do not say when they
+/// have.
 pub(crate) fn lets_go(lab: &Lab, host: &str) -> Outcome {
     let address = ADDRESS.parse()?;
     let gone = || Ok((!lab.host(host).facts()?.holds(address)).then_some(()));
@@ -64,10 +80,15 @@ pub(crate) fn lets_go(lab: &Lab, host: &str) -> Outcome {
 /// Runs a shell's command line in a host and wants it to work.
 pub(crate) fn sh(lab: &Lab, host: &str, script: &str) -> Result<Vec<String>, Failed> {
     let output = lab.host(host).run(&["bash", "-c", script], SOON)?;
-    if output.status.success() { Ok(output.stdout) } else { Err(format!("{host}: {script}: {output:?}").into()) }
+    if output.status.success() {
+        Ok(output.stdout)
+    } else {
+        Err(format!("{host}: {script}: {output:?}").into())
+    }
 }
 
-/// A carpd with one virtual host, as most cases want it: vhid 40 on `eth0`, [`ADDRESS`], password `gw22`.
+/// A carpd with one virtual host, as most cases want it: vhid 40 on `eth0`, [`ADDRESS`], password
+/// `gw22`.
 #[derive(Debug, Clone)]
 pub(crate) struct Carpd {
     host: String,
@@ -89,7 +110,10 @@ impl Carpd {
         ];
         Self {
             host: host.to_owned(),
-            keys: keys.into_iter().map(|(key, value)| (key.to_owned(), value)).collect(),
+            keys: keys
+                .into_iter()
+                .map(|(key, value)| (key.to_owned(), value))
+                .collect(),
             vhosts: None,
             hook: None,
             more: String::new(),
@@ -138,8 +162,16 @@ impl Carpd {
 
     /// Its configuration file.
     pub(crate) fn toml(&self) -> String {
-        let keys = || self.keys.iter().map(|(key, value)| format!("{key} = {value}\n")).collect::<String>();
-        let mut toml = self.vhosts.clone().unwrap_or_else(|| format!("[[vhost]]\n{}", keys()));
+        let keys = || {
+            self.keys
+                .iter()
+                .map(|(key, value)| format!("{key} = {value}\n"))
+                .collect::<String>()
+        };
+        let mut toml = self
+            .vhosts
+            .clone()
+            .unwrap_or_else(|| format!("[[vhost]]\n{}", keys()));
         if let Some((_, hook)) = &self.hook {
             toml += &format!("\n[hook.h]\nsource = \"h.lua\"\n{hook}\n");
         }
@@ -178,7 +210,9 @@ impl Carpd {
         let host = lab.host(&self.host);
         let env = BTreeMap::from([("CARPD_LOG".to_owned(), self.filter.clone())]);
         let argv = [CARPD, "run", "--config", config, "--log-format", "json"];
-        Ok(Daemon { process: host.spawn_with(&argv, &env)? })
+        Ok(Daemon {
+            process: host.spawn_with(&argv, &env)?,
+        })
     }
 }
 
@@ -197,19 +231,40 @@ pub(crate) struct Entry {
 
 impl Entry {
     pub(crate) fn parse(at: Timestamp, line: &str) -> Option<Self> {
-        Some(Self { at, fields: serde_json::from_str(line).ok()? })
+        Some(Self {
+            at,
+            fields: serde_json::from_str(line).ok()?,
+        })
     }
 
     /// A field as text; empty if it is not there.
     pub(crate) fn text(&self, key: &str) -> String {
-        self.fields.get(key).map_or_else(String::new, |value| value.as_str().map_or_else(|| value.to_string(), str::to_owned))
+        self.fields.get(key).map_or_else(String::new, |value| {
+            value
+                .as_str()
+                .map_or_else(|| value.to_string(), str::to_owned)
+        })
     }
 
     /// In one line, for a person: the sentence and what it says, without what all entries have.
     pub(crate) fn in_short(&self) -> String {
-        let skip = ["timestamp", "level", "target", "message", "vhid", "interface"];
-        let fields = self.fields.as_object().into_iter().flatten().filter(|(key, _)| !skip.contains(&key.as_str()));
-        let fields: String = fields.map(|(key, value)| format!(" {key}={value}")).collect();
+        let skip = [
+            "timestamp",
+            "level",
+            "target",
+            "message",
+            "vhid",
+            "interface",
+        ];
+        let fields = self
+            .fields
+            .as_object()
+            .into_iter()
+            .flatten()
+            .filter(|(key, _)| !skip.contains(&key.as_str()));
+        let fields: String = fields
+            .map(|(key, value)| format!(" {key}={value}"))
+            .collect();
         format!("{}{fields}", self.text("message"))
     }
 
@@ -231,9 +286,16 @@ impl Entry {
 
 impl Daemon {
     /// Waits for the next entry that is wanted; those before it are passed over.
-    pub(crate) fn wait(&mut self, what: &str, timeout: Duration, wanted: impl Fn(&Entry) -> bool) -> Result<Entry, Failed> {
+    pub(crate) fn wait(
+        &mut self,
+        what: &str,
+        timeout: Duration,
+        wanted: impl Fn(&Entry) -> bool,
+    ) -> Result<Entry, Failed> {
         let parse = |line: &str| Entry::parse(Timestamp::ZERO, line);
-        let found = self.process.wait_line(what, timeout, |line| parse(line).is_some_and(|entry| wanted(&entry)));
+        let found = self.process.wait_line(what, timeout, |line| {
+            parse(line).is_some_and(|entry| wanted(&entry))
+        });
         match found {
             Ok(line) => Ok(Entry::parse(line.at, &line.text).unwrap()),
             Err(err) => Err(format!("{err}; its log:\n{}", self.text()).into()),
@@ -245,19 +307,28 @@ impl Daemon {
     }
 
     pub(crate) fn wait_state(&mut self, state: &str, timeout: Duration) -> Result<Entry, Failed> {
-        self.wait(&format!("the state {state}"), timeout, |entry| entry.becomes(state))
+        self.wait(&format!("the state {state}"), timeout, |entry| {
+            entry.becomes(state)
+        })
     }
 
     pub(crate) fn wait_ran(&mut self, entry: &str, timeout: Duration) -> Result<Entry, Failed> {
-        self.wait(&format!("the end of {entry}"), timeout, |found| found.ran(entry))
+        self.wait(&format!("the end of {entry}"), timeout, |found| {
+            found.ran(entry)
+        })
     }
 
     /// All that it logged so far.
     pub(crate) fn entries(&self) -> Vec<Entry> {
-        self.process.lines().iter().filter_map(|line| Entry::parse(line.at, &line.text)).collect()
+        self.process
+            .lines()
+            .iter()
+            .filter_map(|line| Entry::parse(line.at, &line.text))
+            .collect()
     }
 
-    /// Gives the daemon these files in place of its own, and waits until it has taken them into use.
+    /// Gives the daemon these files in place of its own, and waits until it has taken them into
+    /// use.
     pub(crate) fn reload(&mut self, lab: &Lab, changed: &Carpd) -> Outcome {
         changed.write(lab)?;
         self.process.signal(Signal::SIGHUP)?;
@@ -266,19 +337,31 @@ impl Daemon {
 
     /// The states it went through, in order.
     pub(crate) fn states(&self) -> Vec<String> {
-        self.entries().iter().filter(|entry| entry.says("Changed state")).map(|entry| entry.text("to")).collect()
+        self.entries()
+            .iter()
+            .filter(|entry| entry.says("Changed state"))
+            .map(|entry| entry.text("to"))
+            .collect()
     }
 
     /// All that it wrote, for a person.
     pub(crate) fn text(&self) -> String {
-        self.process.lines().iter().map(|line| format!("{}\n", line.text)).collect()
+        self.process
+            .lines()
+            .iter()
+            .map(|line| format!("{}\n", line.text))
+            .collect()
     }
 
     /// Ends it with SIGTERM; it must end well.
     pub(crate) fn stop(&self) -> Result<(), Failed> {
         self.process.signal(Signal::SIGTERM)?;
         let exit = self.process.wait(Duration::from_secs(15))?;
-        if exit == Exit::Code(0) { Ok(()) } else { Err(format!("ended with {exit:?}:\n{}", self.text()).into()) }
+        if exit == Exit::Code(0) {
+            Ok(())
+        } else {
+            Err(format!("ended with {exit:?}:\n{}", self.text()).into())
+        }
     }
 }
 
@@ -295,7 +378,13 @@ pub(crate) struct Ucarp {
 impl Ucarp {
     /// On host `b` of [`lan`].
     pub(crate) const fn on_b(advskew: u8, preempt: bool) -> Self {
-        Self { host: "b", source: "192.168.32.33", password: "gw22", advskew, preempt }
+        Self {
+            host: "b",
+            source: "192.168.32.33",
+            password: "gw22",
+            advskew,
+            preempt,
+        }
     }
 
     pub(crate) fn start(&self, lab: &Lab) -> Result<Process, Failed> {
@@ -304,9 +393,15 @@ impl Ucarp {
             let text = format!("#!/bin/sh\nexec ip address {verb} \"$2/24\" dev \"$1\"\n");
             host.write(&format!("/run/lab/{script}"), 0o755, &text)?;
         }
-        let mut argv = ["ucarp", "--interface=eth0", "--vhid=40", "--upscript=/run/lab/up", "--downscript=/run/lab/down"]
-            .map(str::to_owned)
-            .to_vec();
+        let mut argv = [
+            "ucarp",
+            "--interface=eth0",
+            "--vhid=40",
+            "--upscript=/run/lab/up",
+            "--downscript=/run/lab/down",
+        ]
+        .map(str::to_owned)
+        .to_vec();
         argv.extend([
             format!("--addr={ADDRESS}"),
             format!("--srcip={}", self.source),
@@ -319,9 +414,15 @@ impl Ucarp {
 }
 
 /// Waits for ucarp's word on its state.
-pub(crate) fn wait_ucarp(process: &mut Process, state: &str, timeout: Duration) -> Result<Timestamp, Failed> {
+pub(crate) fn wait_ucarp(
+    process: &mut Process,
+    state: &str,
+    timeout: Duration,
+) -> Result<Timestamp, Failed> {
     let wanted = format!("Switching to state: {state}");
-    Ok(process.wait_line(&wanted.clone(), timeout, |line| line.contains(&wanted))?.at)
+    Ok(process
+        .wait_line(&wanted.clone(), timeout, |line| line.contains(&wanted))?
+        .at)
 }
 
 /// What the client sees of a virtual address.
@@ -336,27 +437,54 @@ impl Watch {
     pub(crate) fn start(lab: &Lab, address: &str) -> Result<Self, Failed> {
         Self::probe(
             lab,
-            &ProbeSpec { address: address.parse()?, arp_interval: Duration::from_millis(2), http_interval: Duration::ZERO },
+            &ProbeSpec {
+                address: address.parse()?,
+                arp_interval: Duration::from_millis(2),
+                http_interval: Duration::ZERO,
+            },
         )
     }
 
     /// Fetches a page from the address as well, each 50 ms, and waits for the first.
     pub(crate) fn with_traffic(lab: &Lab, address: &str) -> Result<Self, Failed> {
         let (arp_interval, http_interval) = (Duration::from_millis(20), Duration::from_millis(50));
-        let mut watch = Self::probe(lab, &ProbeSpec { address: address.parse()?, arp_interval, http_interval })?;
-        watch.follow("an answer to HTTP", SOON, |what, _| matches!(what, Sighting::Http { .. }))?;
+        let mut watch = Self::probe(
+            lab,
+            &ProbeSpec {
+                address: address.parse()?,
+                arp_interval,
+                http_interval,
+            },
+        )?;
+        watch.follow("an answer to HTTP", SOON, |what, _| {
+            matches!(what, Sighting::Http { .. })
+        })?;
         Ok(watch)
     }
 
     fn probe(lab: &Lab, spec: &ProbeSpec) -> Result<Self, Failed> {
         let mut process = lab.host("client").spawn(&spec.argv(PROGRAM))?;
-        process
-            .wait_line("its start", SOON, |line| matches!(Sighted::parse(line), Some(Sighted { what: Sighting::Started, .. })))?;
-        Ok(Self { process, answerers: BTreeSet::new() })
+        process.wait_line("its start", SOON, |line| {
+            matches!(
+                Sighted::parse(line),
+                Some(Sighted {
+                    what: Sighting::Started,
+                    ..
+                })
+            )
+        })?;
+        Ok(Self {
+            process,
+            answerers: BTreeSet::new(),
+        })
     }
 
     /// Waits until these answer, and nobody else.
-    pub(crate) fn wait(&mut self, macs: &[MacAddr], timeout: Duration) -> Result<Timestamp, Failed> {
+    pub(crate) fn wait(
+        &mut self,
+        macs: &[MacAddr],
+        timeout: Duration,
+    ) -> Result<Timestamp, Failed> {
         let wanted: BTreeSet<MacAddr> = macs.iter().copied().collect();
         if self.answerers == wanted {
             return Ok(carpd::lab::clock::now());
@@ -366,25 +494,52 @@ impl Watch {
     }
 
     /// Waits for `count` more advertisements from an address.
-    pub(crate) fn hear(&mut self, from: &str, count: usize, timeout: Duration) -> Result<Timestamp, Failed> {
+    pub(crate) fn hear(
+        &mut self,
+        from: &str,
+        count: usize,
+        timeout: Duration,
+    ) -> Result<Timestamp, Failed> {
         let from: IpAddr = from.parse()?;
         let mut left = count;
-        self.follow(&format!("{count} advertisements from {from}"), timeout, |what, _| {
-            left -= usize::from(matches!(what, Sighting::Advertisement { from: of, .. } if *of == from));
-            left == 0
-        })
+        self.follow(
+            &format!("{count} advertisements from {from}"),
+            timeout,
+            |what, _| {
+                left -= usize::from(
+                    matches!(what, Sighting::Advertisement { from: of, .. } if *of == from),
+                );
+                left == 0
+            },
+        )
     }
 
     /// Waits for an advertisement with this advskew.
-    pub(crate) fn hear_advskew(&mut self, wanted: u8, timeout: Duration) -> Result<Timestamp, Failed> {
+    pub(crate) fn hear_advskew(
+        &mut self,
+        wanted: u8,
+        timeout: Duration,
+    ) -> Result<Timestamp, Failed> {
         let what = format!("an advertisement with advskew {wanted}");
-        self.follow(&what, timeout, |what, _| matches!(what, Sighting::Advertisement { advskew, .. } if *advskew == wanted))
+        self.follow(
+            &what,
+            timeout,
+            |what, _| matches!(what, Sighting::Advertisement { advskew, .. } if *advskew == wanted),
+        )
     }
 
     /// Waits for the address to be announced as being at `mac`.
-    pub(crate) fn hear_announced(&mut self, mac: MacAddr, timeout: Duration) -> Result<Timestamp, Failed> {
+    pub(crate) fn hear_announced(
+        &mut self,
+        mac: MacAddr,
+        timeout: Duration,
+    ) -> Result<Timestamp, Failed> {
         let what = format!("an announcement of {mac}");
-        self.follow(&what, timeout, |what, _| matches!(what, Sighting::Announcement { mac: of, .. } if *of == mac))
+        self.follow(
+            &what,
+            timeout,
+            |what, _| matches!(what, Sighting::Announcement { mac: of, .. } if *of == mac),
+        )
     }
 
     /// Takes in what comes, until `done`.
@@ -396,9 +551,13 @@ impl Watch {
     ) -> Result<Timestamp, Failed> {
         let answerers = &mut self.answerers;
         let line = self.process.wait_line(what, timeout, |line| {
-            let Some(Sighted { what, .. }) = Sighted::parse(line) else { return false };
+            let Some(Sighted { what, .. }) = Sighted::parse(line) else {
+                return false;
+            };
             match &what {
-                Sighting::Answers { mac, .. } | Sighting::One { mac, .. } => *answerers = BTreeSet::from([*mac]),
+                Sighting::Answers { mac, .. } | Sighting::One { mac, .. } => {
+                    *answerers = BTreeSet::from([*mac])
+                }
                 Sighting::Both { macs } => *answerers = macs.iter().copied().collect(),
                 Sighting::Silent => answerers.clear(),
                 _ => {}
@@ -413,18 +572,33 @@ impl Watch {
 
     fn last_words(&self) -> String {
         let lines = self.process.lines();
-        lines.iter().rev().take(12).rev().map(|line| format!("{}\n", line.text)).collect()
+        lines
+            .iter()
+            .rev()
+            .take(12)
+            .rev()
+            .map(|line| format!("{}\n", line.text))
+            .collect()
     }
 
     /// When advertisements from an address were heard.
     pub(crate) fn advertisements(&self, from: &str) -> Result<Vec<Timestamp>, Failed> {
         let from: IpAddr = from.parse()?;
         let of = |what: &Sighting| matches!(what, Sighting::Advertisement { from: of, .. } if *of == from);
-        Ok(self.sightings().into_iter().filter(|sighted| of(&sighted.what)).map(|sighted| sighted.at()).collect())
+        Ok(self
+            .sightings()
+            .into_iter()
+            .filter(|sighted| of(&sighted.what))
+            .map(|sighted| sighted.at())
+            .collect())
     }
 
     /// All that was seen so far.
     pub(crate) fn sightings(&self) -> Vec<Sighted> {
-        self.process.lines().iter().filter_map(|line| Sighted::parse(&line.text)).collect()
+        self.process
+            .lines()
+            .iter()
+            .filter_map(|line| Sighted::parse(&line.text))
+            .collect()
     }
 }

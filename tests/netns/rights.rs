@@ -1,4 +1,5 @@
-//! What each process of a running daemon keeps, as the kernel tells it and as docs/operations.md says.
+//! What each process of a running daemon keeps, as the kernel tells it and as docs/operations.md
+//! says.
 
 use std::ops::RangeInclusive;
 
@@ -11,11 +12,20 @@ use crate::{Case, Outcome};
 
 pub(crate) fn cases() -> Vec<Case> {
     vec![
-        Case::new("rights::each_process_keeps_what_the_documentation_says", as_documented),
-        Case::new("rights::what_only_root_may_read_is_loaded_and_reloaded", for_root_alone),
+        Case::new(
+            "rights::each_process_keeps_what_the_documentation_says",
+            as_documented,
+        ),
+        Case::new(
+            "rights::what_only_root_may_read_is_loaded_and_reloaded",
+            for_root_alone,
+        ),
         Case::new("rights::a_reader_that_dies_comes_back", reader_dies),
         Case::new("rights::what_roots_engine_left_is_taken_over", taken_over),
-        Case::new("rights::where_no_user_can_be_had_it_stays_who_it_is_and_says_so", stays),
+        Case::new(
+            "rights::where_no_user_can_be_had_it_stays_who_it_is_and_says_so",
+            stays,
+        ),
     ]
 }
 
@@ -23,20 +33,36 @@ const DOCUMENTED: &str = include_str!("../../docs/operations.md");
 
 /// A cell of the table of processes, in the row of the name that the kernel shows.
 fn cell(process: &str, column: usize) -> &'static str {
-    let table = DOCUMENTED.split("## Rights").nth(1).and_then(|rest| rest.split("\n## ").next()).unwrap();
-    let row = table.lines().find(|line| line.starts_with(&format!("| `{process}` |"))).expect("a row for each process");
+    let table = DOCUMENTED
+        .split("## Rights")
+        .nth(1)
+        .and_then(|rest| rest.split("\n## ").next())
+        .unwrap();
+    let row = table
+        .lines()
+        .find(|line| line.starts_with(&format!("| `{process}` |")))
+        .expect("a row for each process");
     row.split('|').nth(column).unwrap().trim()
 }
 
 /// The capabilities that a process keeps.
 fn documented(process: &str) -> Vec<&'static str> {
-    cell(process, 3).split([' ', ',', ';']).filter(|word| word.starts_with("CAP_")).collect()
+    cell(process, 3)
+        .split([' ', ',', ';'])
+        .filter(|word| word.starts_with("CAP_"))
+        .collect()
 }
 
 /// Its user, where root has users to give.
 fn documented_user(process: &str) -> RangeInclusive<u32> {
     let user = cell(process, 2);
-    let number = |text: &str| if text == "root" { 0 } else { text.parse().expect("a number") };
+    let number = |text: &str| {
+        if text == "root" {
+            0
+        } else {
+            text.parse().expect("a number")
+        }
+    };
     match user.split_once(" to ") {
         Some((first, last)) => number(first)..=number(last),
         None => number(user)..=number(user),
@@ -62,24 +88,39 @@ struct Kept {
 
 impl Kept {
     fn of(host: &Host, pid: i32) -> Result<Self, Failed> {
-        let name = host.read(&format!("/proc/{pid}/comm"))?.trim_end().to_owned();
-        Ok(Self { name, status: host.read(&format!("/proc/{pid}/status"))? })
+        let name = host
+            .read(&format!("/proc/{pid}/comm"))?
+            .trim_end()
+            .to_owned();
+        Ok(Self {
+            name,
+            status: host.read(&format!("/proc/{pid}/status"))?,
+        })
     }
 
     fn field(&self, name: &str) -> &str {
-        let line = self.status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+        let line = self
+            .status
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
         line.unwrap_or_default().trim()
     }
 
     /// The names of its capabilities, of one set; an error if there is one that nothing here keeps.
     fn capabilities(&self, set: &str) -> Result<Vec<&'static str>, Failed> {
         let bits = u64::from_str_radix(self.field(set), 16)?;
-        let known = CAPABILITIES.iter().filter(|(bit, _)| bits & (1 << bit) != 0);
+        let known = CAPABILITIES
+            .iter()
+            .filter(|(bit, _)| bits & (1 << bit) != 0);
         let (mask, names) = known.fold((0, Vec::new()), |(mask, mut names), (bit, name)| {
             names.push(*name);
             (mask | 1 << bit, names)
         });
-        if mask == bits { Ok(names) } else { Err(format!("{} keeps {set} {bits:x}", self.name).into()) }
+        if mask == bits {
+            Ok(names)
+        } else {
+            Err(format!("{} keeps {set} {bits:x}", self.name).into())
+        }
     }
 }
 
@@ -96,7 +137,11 @@ fn master(lab: &Lab) -> Result<Daemon, Failed> {
 
 /// Are there users to give? In a namespace of an ordinary user's there is one.
 fn has_users(host: &Host) -> Result<bool, Failed> {
-    Ok(host.read("/proc/self/uid_map")?.split_whitespace().next_back() == Some("4294967295"))
+    Ok(host
+        .read("/proc/self/uid_map")?
+        .split_whitespace()
+        .next_back()
+        == Some("4294967295"))
 }
 
 fn as_documented() -> Outcome {
@@ -110,7 +155,15 @@ fn as_documented() -> Outcome {
     let runner = Kept::of(&host, *tree.runners.first().expect("a runner"))?;
     let all = [&engine, &helper, &reader, &runner];
     let names = all.map(|process| process.name.as_str());
-    assert_eq!(names, ["carpd-engine", "carpd-helper", "carpd-reader", "carpd-runner"]);
+    assert_eq!(
+        names,
+        [
+            "carpd-engine",
+            "carpd-helper",
+            "carpd-reader",
+            "carpd-runner"
+        ]
+    );
     for process in all {
         let mut documented = documented(&process.name);
         documented.sort_unstable();
@@ -119,37 +172,84 @@ fn as_documented() -> Outcome {
             kept.sort_unstable();
             assert_eq!(kept, documented, "{} {set}", process.name);
         }
-        assert!(process.capabilities("CapInh")?.is_empty() && process.capabilities("CapAmb")?.is_empty());
+        assert!(
+            process.capabilities("CapInh")?.is_empty()
+                && process.capabilities("CapAmb")?.is_empty()
+        );
         assert_eq!(process.field("NoNewPrivs"), "1", "{}", process.name);
-        let user = if has_users(&host)? { documented_user(&process.name) } else { 0..=0 };
+        let user = if has_users(&host)? {
+            documented_user(&process.name)
+        } else {
+            0..=0
+        };
         // Real, effective, saved, and that of the file system.
         for field in ["Uid", "Gid"] {
-            let numbers = process.field(field).split_whitespace().map(str::parse).collect::<Result<Vec<u32>, _>>()?;
-            assert!(numbers.len() == 4 && numbers.iter().all(|number| user.contains(number)), "{}: {numbers:?}", process.name);
+            let numbers = process
+                .field(field)
+                .split_whitespace()
+                .map(str::parse)
+                .collect::<Result<Vec<u32>, _>>()?;
+            assert!(
+                numbers.len() == 4 && numbers.iter().all(|number| user.contains(number)),
+                "{}: {numbers:?}",
+                process.name
+            );
         }
-        assert!(*user.start() == 0 || process.field("Groups").is_empty(), "{}", process.name);
+        assert!(
+            *user.start() == 0 || process.field("Groups").is_empty(),
+            "{}",
+            process.name
+        );
     }
     for process in [&engine, &reader, &runner] {
         assert_eq!(process.field("Seccomp"), "2", "{}", process.name);
     }
-    let score = |pid: i32| -> Result<i32, Failed> { Ok(host.read(&format!("/proc/{pid}/oom_score_adj"))?.trim().parse()?) };
+    let score = |pid: i32| -> Result<i32, Failed> {
+        Ok(host
+            .read(&format!("/proc/{pid}/oom_score_adj"))?
+            .trim()
+            .parse()?)
+    };
     let runner_goes_first = score(tree.runners[0])? - score(tree.engine()?)?;
-    assert_eq!(runner_goes_first, 500, "what a hook takes of memory must not cost the engine its life");
+    assert_eq!(
+        runner_goes_first, 500,
+        "what a hook takes of memory must not cost the engine its life"
+    );
     let nice = |pid: i32| -> Result<i32, Failed> {
         let stat = host.read(&format!("/proc/{pid}/stat"))?;
-        let field = stat.rsplit(") ").next().and_then(|rest| rest.split(' ').nth(16));
+        let field = stat
+            .rsplit(") ")
+            .next()
+            .and_then(|rest| rest.split(' ').nth(16));
         Ok(field.ok_or("no niceness")?.parse()?)
     };
     // Only root of the machine itself may put a process before others.
     let may = host.read("/proc/self/uid_map")?.contains("4294967295");
     let first = nice(tree.runners[0])? - nice(tree.engine()?)?;
-    assert_eq!(first, if may { 10 } else { 0 }, "what a hook takes of the processor must not hold up the protocol");
+    assert_eq!(
+        first,
+        if may { 10 } else { 0 },
+        "what a hook takes of the processor must not hold up the protocol"
+    );
     assert_eq!(nice(tree.runners[0])?, nice(tree.keeper)?);
-    let status = host.run(&[CARPD, "status", "--json", "--config", "/run/lab/carpd.toml"], SOON)?.stdout.join("\n");
-    let own_uid = if has_users(&host)? { "\"own-uid\"" } else { "\"own-uid: " };
+    let status = host
+        .run(
+            &[CARPD, "status", "--json", "--config", "/run/lab/carpd.toml"],
+            SOON,
+        )?
+        .stdout
+        .join("\n");
+    let own_uid = if has_users(&host)? {
+        "\"own-uid\""
+    } else {
+        "\"own-uid: "
+    };
     for measure in [own_uid, "\"landlock\"", "\"seccomp\""] {
         let own = status.split("\"engine\"").nth(1).unwrap_or_default();
-        assert!(own.contains(measure), "{measure} of the engine is not in {status}");
+        assert!(
+            own.contains(measure),
+            "{measure} of the engine is not in {status}"
+        );
     }
     Ok(())
 }
@@ -169,10 +269,18 @@ fn for_root_alone() -> Outcome {
     sh(&lab, "a", "mkdir -m 700 /run/lab/own /run/lab/own/hooks")?;
     save(&lab, "/run/lab/own/hooks/h.lua", "one")?;
     host.write("/run/lab/own/web.pass", 0o600, "gw22")?;
-    let spec = Carpd::new("a").hook("", "").set("password-file", "\"web.pass\"");
+    let spec = Carpd::new("a")
+        .hook("", "")
+        .set("password-file", "\"web.pass\"");
     let toml = spec.toml().replace("h.lua", "hooks/h.lua");
     host.write("/run/lab/own/carpd.toml", 0o600, &toml)?;
-    let carpd = |verb: &str| sh(&lab, "a", &format!("{CARPD} {verb} --config /run/lab/own/carpd.toml 2>&1"));
+    let carpd = |verb: &str| {
+        sh(
+            &lab,
+            "a",
+            &format!("{CARPD} {verb} --config /run/lab/own/carpd.toml 2>&1"),
+        )
+    };
     let mut daemon = spec.restart_from(&lab, "/run/lab/own/carpd.toml")?;
     daemon.wait_says("one", TAKEOVER)?;
     // Saved, and live.
@@ -183,7 +291,9 @@ fn for_root_alone() -> Outcome {
     // Another password, and another hook.
     save(&lab, "/run/lab/own/hooks/g.lua", "three")?;
     host.write("/run/lab/own/other.pass", 0o600, "gw23")?;
-    let other = toml.replace("hooks/h.lua", "hooks/g.lua").replace("web.pass", "other.pass");
+    let other = toml
+        .replace("hooks/h.lua", "hooks/g.lua")
+        .replace("web.pass", "other.pass");
     host.write("/run/lab/own/carpd.toml", 0o600, &other)?;
     carpd("reload")?;
     carpd("hook apply h")?;
@@ -193,8 +303,16 @@ fn for_root_alone() -> Outcome {
     daemon.wait_says("Took a new version of a hook into use", SOON)?;
     // A password that is not there is told as such; nothing was changed.
     sh(&lab, "a", "rm /run/lab/own/other.pass")?;
-    let said = sh(&lab, "a", &format!("{CARPD} reload --config /run/lab/own/carpd.toml 2>&1 || true"))?.join("\n");
-    assert!(said.contains("cannot read /run/lab/own/other.pass: No such file or directory"), "{said}");
+    let said = sh(
+        &lab,
+        "a",
+        &format!("{CARPD} reload --config /run/lab/own/carpd.toml 2>&1 || true"),
+    )?
+    .join("\n");
+    assert!(
+        said.contains("cannot read /run/lab/own/other.pass: No such file or directory"),
+        "{said}"
+    );
     daemon.stop()
 }
 
@@ -203,7 +321,10 @@ fn reader_dies() -> Outcome {
     let mut daemon = Carpd::new("a").hook(&says("one"), "").start(&lab)?;
     daemon.wait_says("one", TAKEOVER)?;
     let tree = Tree::of(&lab, "a", &daemon)?;
-    tree.signal(tree.reader.expect("a hook needs the reader"), Signal::SIGKILL)?;
+    tree.signal(
+        tree.reader.expect("a hook needs the reader"),
+        Signal::SIGKILL,
+    )?;
     daemon.wait_says("The reader process is gone; starts it again", SOON)?;
     save(&lab, "/run/lab/h.lua", "two")?;
     daemon.wait_says("Took a new version of a hook into use", SOON)?;
@@ -223,7 +344,8 @@ fn reader_dies() -> Outcome {
     daemon.stop()
 }
 
-/// An older version's engine was root, and so was what it wrote. A killed one left an address and a file behind, too.
+/// An older version's engine was root, and so was what it wrote. A killed one left an address and a
+/// file behind, too.
 fn taken_over() -> Outcome {
     let lab = lan(&["a"])?;
     let host = lab.host("a");
@@ -237,66 +359,143 @@ fn taken_over() -> Outcome {
     let owners = "find /run/carpd /var/lib/carpd ! -type s -printf '%u %p\n' | sort";
     let own = |lab: &Lab| -> Result<Vec<String>, Failed> {
         let all = sh(lab, "a", &owners.replace("%u", "%U"))?;
-        Ok(all.into_iter().filter(|line| line.starts_with("60600 ")).collect())
+        Ok(all
+            .into_iter()
+            .filter(|line| line.starts_with("60600 "))
+            .collect())
     };
     let before = own(&lab)?;
     Tree::of(&lab, "a", &daemon)?.signal_all(Signal::SIGKILL)?;
     daemon.process.wait(SOON)?;
     // As an older version would have left it; and what does not belong there.
-    sh(&lab, "a", "chown -R 0:0 /run/carpd /var/lib/carpd && chmod 700 /var/lib/carpd && chmod 750 /run/carpd")?;
-    sh(&lab, "a", "echo x > /run/lab/secret; echo x > /run/carpd/locks/secret; ln /run/carpd/locks/secret /run/lab/named")?;
-    sh(&lab, "a", "ln -s /run/lab/secret /run/carpd/locks/link; ln -s /run/lab /run/carpd/locks/dir")?;
+    sh(
+        &lab,
+        "a",
+        "chown -R 0:0 /run/carpd /var/lib/carpd && chmod 700 /var/lib/carpd && chmod 750 /run/carpd",
+    )?;
+    sh(
+        &lab,
+        "a",
+        "echo x > /run/lab/secret; echo x > /run/carpd/locks/secret; ln /run/carpd/locks/secret /run/lab/named",
+    )?;
+    sh(
+        &lab,
+        "a",
+        "ln -s /run/lab/secret /run/carpd/locks/link; ln -s /run/lab /run/carpd/locks/dir",
+    )?;
     let mut daemon = spec.restart(&lab)?;
     daemon.wait_says("n is 2", TAKEOVER)?;
     daemon.wait_ran("on_master", SOON)?;
-    assert!(!daemon.text().contains("belongs to user"), "{}", daemon.text());
-    let status = sh(&lab, "a", &format!("{CARPD} status --config /run/lab/carpd.toml"))?.join("\n");
-    assert!(status.contains("web: master") && !status.contains("cannot"), "{status}");
+    assert!(
+        !daemon.text().contains("belongs to user"),
+        "{}",
+        daemon.text()
+    );
+    let status = sh(
+        &lab,
+        "a",
+        &format!("{CARPD} status --config /run/lab/carpd.toml"),
+    )?
+    .join("\n");
+    assert!(
+        status.contains("web: master") && !status.contains("cannot"),
+        "{status}"
+    );
     if has_users(&host)? {
         let after = own(&lab)?;
-        assert!(!before.is_empty() && before.iter().all(|line| after.contains(line)), "{before:?} {after:?}");
-        let foreign = sh(&lab, "a", "stat -c %u /run/lab/secret /run/lab/named /run/carpd /var/lib/carpd /var/lib/carpd/helper")?;
+        assert!(
+            !before.is_empty() && before.iter().all(|line| after.contains(line)),
+            "{before:?} {after:?}"
+        );
+        let foreign = sh(
+            &lab,
+            "a",
+            "stat -c %u /run/lab/secret /run/lab/named /run/carpd /var/lib/carpd /var/lib/carpd/helper",
+        )?;
         assert_eq!(foreign, ["0"; 5]);
         // As anybody else nobody gets in.
-        sh(&lab, "a", "test $(stat -c %a:%g /var/lib/carpd) = 750:60600 && test $(stat -c %a:%u /var/lib/carpd/helper) = 700:0")?;
-        sh(&lab, "a", "test $(stat -c %a:%u:%g /run/carpd/carpd-*/control.sock) = 660:0:0")?;
+        sh(
+            &lab,
+            "a",
+            "test $(stat -c %a:%g /var/lib/carpd) = 750:60600 && test $(stat -c %a:%u /var/lib/carpd/helper) = 700:0",
+        )?;
+        sh(
+            &lab,
+            "a",
+            "test $(stat -c %a:%u:%g /run/carpd/carpd-*/control.sock) = 660:0:0",
+        )?;
     }
     daemon.stop()?;
-    // A reboot: what dead ones left is undone although nothing of this boot has their name; and `carpd cleanup` can do it, too.
+    // A reboot: what dead ones left is undone although nothing of this boot has their name; and
+    // `carpd cleanup` can do it, too.
     let mut daemon = spec.restart(&lab)?;
     daemon.wait_says("n is 3", TAKEOVER)?;
     daemon.wait_ran("on_master", SOON)?;
     Tree::of(&lab, "a", &daemon)?.signal_all(Signal::SIGKILL)?;
     daemon.process.wait(SOON)?;
     let cleaned = sh(&lab, "a", &format!("{CARPD} cleanup 2>&1"))?.join("\n");
-    assert!(sh(&lab, "a", "test ! -e /run/lab/flag && ! ip addr show eth0 | grep 192.168.32.22").is_ok(), "{cleaned}");
+    assert!(
+        sh(
+            &lab,
+            "a",
+            "test ! -e /run/lab/flag && ! ip addr show eth0 | grep 192.168.32.22"
+        )
+        .is_ok(),
+        "{cleaned}"
+    );
     let mut daemon = spec.restart(&lab)?;
     daemon.wait_says("n is 4", TAKEOVER)?;
     daemon.stop()
 }
 
-/// A container with two capabilities; a namespace with one user; a state directory where only root gets.
+/// A container with two capabilities; a namespace with one user; a state directory where only root
+/// gets.
 fn stays() -> Outcome {
     let lab = lan(&["a"])?;
     let host = lab.host("a");
-    let spec = Carpd::new("a").hook(&says("one"), "").more("[daemon]\nsandbox = \"best-effort\"");
+    let spec = Carpd::new("a")
+        .hook(&says("one"), "")
+        .more("[daemon]\nsandbox = \"best-effort\"");
     spec.write(&lab)?;
     let run = format!("{CARPD} run --config /run/lab/carpd.toml --log-format json");
     let lacks = |daemon: &mut Daemon| -> Result<String, Failed> {
         let wanted = |entry: &crate::rig::Entry| entry.text("missing").starts_with("own-uid: ");
-        Ok(daemon.wait("what it lacks", TAKEOVER, wanted)?.text("missing"))
+        Ok(daemon
+            .wait("what it lacks", TAKEOVER, wanted)?
+            .text("missing"))
     };
-    let start = |words: &str| -> Result<Daemon, Failed> { Ok(Daemon { process: host.spawn(&["bash", "-c", words])? }) };
-    let mut daemon = start(&format!("exec setpriv --bounding-set=-all,+net_admin,+net_raw {run}"))?;
+    let start = |words: &str| -> Result<Daemon, Failed> {
+        Ok(Daemon {
+            process: host.spawn(&["bash", "-c", words])?,
+        })
+    };
+    let mut daemon = start(&format!(
+        "exec setpriv --bounding-set=-all,+net_admin,+net_raw {run}"
+    ))?;
     let why = lacks(&mut daemon)?;
-    assert!(why.contains("it takes CAP_SETUID and CAP_SETGID and CAP_CHOWN and CAP_KILL"), "{why}");
+    assert!(
+        why.contains("it takes CAP_SETUID and CAP_SETGID and CAP_CHOWN and CAP_KILL"),
+        "{why}"
+    );
     daemon.wait_says("one", TAKEOVER)?;
-    let status = sh(&lab, "a", &format!("{CARPD} status --config /run/lab/carpd.toml"))?.join("\n");
-    assert!(status.contains("engine lacks own-uid: it takes CAP_SETUID"), "{status}");
+    let status = sh(
+        &lab,
+        "a",
+        &format!("{CARPD} status --config /run/lab/carpd.toml"),
+    )?
+    .join("\n");
+    assert!(
+        status.contains("engine lacks own-uid: it takes CAP_SETUID"),
+        "{status}"
+    );
     assert!(!status.contains("cannot be written"), "{status}");
     daemon.stop()?;
-    let inside = format!("ip link add eth0 type veth peer name eth1 && ip link set eth0 up && ip link set eth1 up && exec {run}");
-    let mut daemon = start(&format!("exec unshare --user --map-root-user --net bash -c '{inside}'"))?;
+    let inside = format!(
+        "ip link add eth0 type veth peer name eth1 && ip link set eth0 up && ip link set eth1 up && exec {run}"
+    );
+    let mut daemon = start(&format!(
+        "exec unshare --user --map-root-user --net bash -c '{inside}'"
+    ))?;
     let why = lacks(&mut daemon)?;
     assert!(why.contains("this namespace has no user 60600"), "{why}");
     daemon.wait_says("one", TAKEOVER)?;
@@ -309,22 +508,46 @@ fn stays() -> Outcome {
     daemon.wait_says("one", TAKEOVER)?;
     // Who may not write to its locks sees them all the same, under the same name and under another.
     sh(&lab, "a", "cp /run/lab/carpd.toml /run/lab/other.toml")?;
-    for (toml, says) in [("carpd", "another carpd already runs"), ("other", "another carpd already has vhid")] {
-        let words =
-            format!("setpriv --bounding-set=-all,+net_admin,+net_raw {CARPD} run --config /run/lab/{toml}.toml 2>&1 || true");
+    for (toml, says) in [
+        ("carpd", "another carpd already runs"),
+        ("other", "another carpd already has vhid"),
+    ] {
+        let words = format!(
+            "setpriv --bounding-set=-all,+net_admin,+net_raw {CARPD} run --config /run/lab/{toml}.toml 2>&1 || true"
+        );
         let said = sh(&lab, "a", &format!("timeout 5 {words}"))?.join("\n");
         assert!(said.contains(says), "{said}");
     }
     sh(&lab, "a", "ip addr show eth0 | grep 192.168.32.22")?;
-    assert!(!daemon.text().contains("Put back an address"), "{}", daemon.text());
+    assert!(
+        !daemon.text().contains("Put back an address"),
+        "{}",
+        daemon.text()
+    );
     daemon.stop()?;
-    sh(&lab, "a", "mkdir -m 700 /run/lab/own && mv /var/lib/carpd /run/lab/own/state")?;
+    sh(
+        &lab,
+        "a",
+        "mkdir -m 700 /run/lab/own && mv /var/lib/carpd /run/lab/own/state",
+    )?;
     let spec = spec.more("[daemon]\nstate-dir = \"/run/lab/own/state\"");
     let mut daemon = spec.start(&lab)?;
     let why = lacks(&mut daemon)?;
-    assert!(why.contains("it could not write to /run/lab/own/state/") && why.contains("Permission denied"), "{why}");
+    assert!(
+        why.contains("it could not write to /run/lab/own/state/")
+            && why.contains("Permission denied"),
+        "{why}"
+    );
     daemon.wait_says("one", TAKEOVER)?;
-    let status = sh(&lab, "a", &format!("{CARPD} status --config /run/lab/carpd.toml"))?.join("\n");
-    assert!(status.contains("engine lacks own-uid") && !status.contains("belongs to user"), "{status}");
+    let status = sh(
+        &lab,
+        "a",
+        &format!("{CARPD} status --config /run/lab/carpd.toml"),
+    )?
+    .join("\n");
+    assert!(
+        status.contains("engine lacks own-uid") && !status.contains("belongs to user"),
+        "{status}"
+    );
     daemon.stop()
 }

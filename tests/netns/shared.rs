@@ -10,13 +10,22 @@ use crate::{Case, Outcome};
 
 pub(crate) fn cases() -> Vec<Case> {
     vec![
-        Case::new("shared::what_two_virtual_hosts_set_is_as_before_when_both_left", || leave(["web", "mail"])),
+        Case::new(
+            "shared::what_two_virtual_hosts_set_is_as_before_when_both_left",
+            || leave(["web", "mail"]),
+        ),
         Case::new("shared::and_in_the_other_order", || leave(["mail", "web"])),
         Case {
             limit: Duration::from_secs(60),
-            ..Case::new("shared::with_a_read_only_ledger_only_the_address_is_taken", read_only)
+            ..Case::new(
+                "shared::with_a_read_only_ledger_only_the_address_is_taken",
+                read_only,
+            )
         },
-        Case { limit: Duration::from_secs(60), ..Case::new("shared::with_a_full_disk_only_the_address_is_taken", full) },
+        Case {
+            limit: Duration::from_secs(60),
+            ..Case::new("shared::with_a_full_disk_only_the_address_is_taken", full)
+        },
     ]
 }
 
@@ -32,7 +41,11 @@ const GRANTS: &str = "grant = { hostname = [\"virtual\"], route = [{ dst = \"10.
 /// What the hook changes, as the host has it.
 fn changed(lab: &Lab) -> Result<Vec<String>, Failed> {
     // A route that is put back has our mark as its origin.
-    sh(lab, "a", "hostname; ip route show 10.77.0.0/16 | sed 's/ proto [^ ]*//'; service httpd status || true")
+    sh(
+        lab,
+        "a",
+        "hostname; ip route show 10.77.0.0/16 | sed 's/ proto [^ ]*//'; service httpd status || true",
+    )
 }
 
 /// The tables of some virtual hosts that all have the hook.
@@ -58,11 +71,18 @@ fn leave([first, last]: [&'static str; 2]) -> Outcome {
         assert_eq!(a.wait_ran("on_master", TAKEOVER)?.text("outcome"), "done");
     }
     let during = changed(&lab)?;
-    assert!(during.iter().all(|line| !before.contains(line)), "{before:?}, {during:?}");
+    assert!(
+        during.iter().all(|line| !before.contains(line)),
+        "{before:?}, {during:?}"
+    );
     // One leaves: the other still has it all.
     a.reload(&lab, &spec(&[last]))?;
     let owner = format!("{first} (hook h)");
-    let one_left = || Ok(status(&lab).is_ok_and(|status| !status.contains(&owner)).then_some(()));
+    let one_left = || {
+        Ok(status(&lab)
+            .is_ok_and(|status| !status.contains(&owner))
+            .then_some(()))
+    };
     lab.until("one owner to be left", SOON, one_left)?;
     assert_eq!(changed(&lab)?, during);
     a.stop()?;
@@ -71,39 +91,67 @@ fn leave([first, last]: [&'static str; 2]) -> Outcome {
 }
 
 fn status(lab: &Lab) -> Result<String, Failed> {
-    Ok(sh(lab, "a", &format!("{CARPD} status --config /run/lab/carpd.toml --json"))?.join("\n"))
+    Ok(sh(
+        lab,
+        "a",
+        &format!("{CARPD} status --config /run/lab/carpd.toml --json"),
+    )?
+    .join("\n"))
 }
 
 /// Node a as master whose hook was refused its effects.
 fn refused(a: &mut Daemon) -> Outcome {
     let run = a.wait_ran("on_master", TAKEOVER)?;
     assert_eq!(run.text("outcome"), "failed", "{run:?}");
-    assert!(run.text("error").contains("the ledger cannot be written"), "{run:?}");
+    assert!(
+        run.text("error").contains("the ledger cannot be written"),
+        "{run:?}"
+    );
     Ok(())
 }
 
 fn read_only() -> Outcome {
-    // From the start: the kernel lets nobody set a file system read-only on which files are open for writing.
-    unwritable("mount -o remount,ro /run/carpd", "mount -o remount,rw /run/carpd")
+    // From the start: the kernel lets nobody set a file system read-only on which files are open
+    // for writing.
+    unwritable(
+        "mount -o remount,ro /run/carpd",
+        "mount -o remount,rw /run/carpd",
+    )
 }
 
 fn full() -> Outcome {
-    unwritable("cat /dev/zero > /run/carpd/filler 2>/dev/null; true", "rm /run/carpd/filler")
+    unwritable(
+        "cat /dev/zero > /run/carpd/filler 2>/dev/null; true",
+        "rm /run/carpd/filler",
+    )
 }
 
 /// A host whose ledger's directory is made unwritable by `spoil`, and writable again by `heal`.
 fn unwritable(spoil: &str, heal: &str) -> Outcome {
     let lab = lan(&["a"])?;
-    sh(&lab, "a", "mkdir -p /run/carpd && mount -t tmpfs -o size=256k tmpfs /run/carpd")?;
+    sh(
+        &lab,
+        "a",
+        "mkdir -p /run/carpd && mount -t tmpfs -o size=256k tmpfs /run/carpd",
+    )?;
     sh(&lab, "a", spoil)?;
     let before = changed(&lab)?;
     // Kept: whether it is master shall not hang on its hook here.
-    let mut a = Carpd::new("a").hook(HOOK, &format!("on-failure = \"keep\"\n{GRANTS}")).start(&lab)?;
+    let mut a = Carpd::new("a")
+        .hook(HOOK, &format!("on-failure = \"keep\"\n{GRANTS}"))
+        .start(&lab)?;
     a.wait_says("Holds the addresses", TAKEOVER)?;
     refused(&mut a)?;
     assert!(holds(&lab, "a")?);
-    assert_eq!(changed(&lab)?, before, "nothing is done that could not be undone");
-    let told = a.entries().into_iter().any(|entry| entry.says("Takes nothing more but addresses"));
+    assert_eq!(
+        changed(&lab)?,
+        before,
+        "nothing is done that could not be undone"
+    );
+    let told = a
+        .entries()
+        .into_iter()
+        .any(|entry| entry.says("Takes nothing more but addresses"));
     assert!(told, "{}", a.text());
 
     // Letting go goes on.

@@ -23,7 +23,8 @@ fn vhosts(advskew: u64) -> String {
              password-file = \"/run/lab/web.pass\"\nadvskew = {advskew}\n{rest}"
         )
     };
-    vhost("web", 40, ADDRESS, 0, "hooks = [\"h\"]\n") + &vhost("db", 41, "192.168.32.23", advskew, "")
+    vhost("web", 40, ADDRESS, 0, "hooks = [\"h\"]\n")
+        + &vhost("db", 41, "192.168.32.23", advskew, "")
 }
 
 pub(crate) fn hook(round: u64) -> String {
@@ -32,8 +33,13 @@ pub(crate) fn hook(round: u64) -> String {
 
 fn spec(round: u64) -> Carpd {
     // The hook's own settings change as well: each makes new runners.
-    let toml = format!("timeout = \"{}s\"\ngrant = {{ service = [{{ unit = \"httpd\", do = [\"start\"] }}] }}", 10 + round % 3);
-    Carpd::new("a").vhosts(vhosts(round % 11)).hook(&hook(0), &toml)
+    let toml = format!(
+        "timeout = \"{}s\"\ngrant = {{ service = [{{ unit = \"httpd\", do = [\"start\"] }}] }}",
+        10 + round % 3
+    );
+    Carpd::new("a")
+        .vhosts(vhosts(round % 11))
+        .hook(&hook(0), &toml)
 }
 
 /// What the daemon uses.
@@ -45,18 +51,34 @@ struct Usage {
 }
 
 fn usage(lab: &Lab) -> Result<Usage, Failed> {
-    let text = sh(lab, "a", &format!("{CARPD} metrics --config /run/lab/carpd.toml"))?;
+    let text = sh(
+        lab,
+        "a",
+        &format!("{CARPD} metrics --config /run/lab/carpd.toml"),
+    )?;
     let value = |name: &str| -> Result<u64, Failed> {
         let line = text.iter().find_map(|line| line.strip_prefix(name));
-        Ok(line.ok_or_else(|| format!("{name} in {text:?}"))?.trim().parse()?)
+        Ok(line
+            .ok_or_else(|| format!("{name} in {text:?}"))?
+            .trim()
+            .parse()?)
     };
     let count = "for p in /proc/[0-9]*; do tr '\\0' ' ' < $p/cmdline 2>/dev/null | grep -q '^carpd ' && echo x; done; true";
     let processes = sh(lab, "a", count)?.len();
-    Ok(Usage { resident: value("process_resident_memory_bytes ")?, descriptors: value("process_open_fds ")?, processes })
+    Ok(Usage {
+        resident: value("process_resident_memory_bytes ")?,
+        descriptors: value("process_open_fds ")?,
+        processes,
+    })
 }
 
 fn reload(lab: &Lab) -> Result<String, Failed> {
-    Ok(sh(lab, "a", &format!("{CARPD} reload --config /run/lab/carpd.toml 2>&1; true"))?.join("\n"))
+    Ok(sh(
+        lab,
+        "a",
+        &format!("{CARPD} reload --config /run/lab/carpd.toml 2>&1; true"),
+    )?
+    .join("\n"))
 }
 
 /// One reload a second for so long; fails on the first that should not be.
@@ -79,35 +101,60 @@ pub(crate) fn soak(seconds: u64) -> Outcome {
             println!("after {round} s: {warm:?}");
             first = Some(warm);
         } else if round % 60 == 0 {
-            println!("after {round} s: {:?}, longest gap {:?}", usage(&lab)?, longest_gap(&watch));
+            println!(
+                "after {round} s: {:?}, longest gap {:?}",
+                usage(&lab)?,
+                longest_gap(&watch)
+            );
         }
         let next = began + Duration::from_secs(round);
         pace(next.since(now()));
     }
     let (first, last) = (first.ok_or("too short to warm up")?, usage(&lab)?);
-    println!("{seconds} reloads in {:.0} s", now().since(began).as_secs_f64());
+    println!(
+        "{seconds} reloads in {:.0} s",
+        now().since(began).as_secs_f64()
+    );
     Row::times("file saved to new code live", 100.0, &took).print();
-    println!("longest gap between two advertisements: {:?}", longest_gap(&watch));
+    println!(
+        "longest gap between two advertisements: {:?}",
+        longest_gap(&watch)
+    );
     println!("warm {first:?}, at the end {last:?}");
-    assert_eq!(daemon.states(), ["backup", "backup", "master", "master"], "a reload is no transition");
+    assert_eq!(
+        daemon.states(),
+        ["backup", "backup", "master", "master"],
+        "a reload is no transition"
+    );
     assert!(longest_gap(&watch) <= GAP_MAX, "{:?}", longest_gap(&watch));
     undisturbed(&watch, began)?;
     assert!(last.resident <= first.resident + GROWTH_MAX, "memory grows");
-    assert!(last.descriptors <= first.descriptors + 2 && last.processes <= first.processes + 1, "descriptors or processes grow");
+    assert!(
+        last.descriptors <= first.descriptors + 2 && last.processes <= first.processes + 1,
+        "descriptors or processes grow"
+    );
     daemon.stop()?;
     println!("no transition, no missed advertisement, no growth");
     Ok(())
 }
 
-#[expect(clippy::disallowed_methods, reason = "one reload a second is what is tested, not waited for")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "one reload a second is what is tested, not waited for"
+)]
 fn pace(pause: Duration) {
     std::thread::sleep(pause);
 }
 
-/// No silence, no announcement; and no more requests without an answer than a busy machine explains.
+/// No silence, no announcement; and no more requests without an answer than a busy machine
+/// explains.
 fn undisturbed(watch: &Watch, since: Timestamp) -> Outcome {
     let mut failed = 0;
-    for sighted in watch.sightings().into_iter().filter(|sighted| sighted.at() > since) {
+    for sighted in watch
+        .sightings()
+        .into_iter()
+        .filter(|sighted| sighted.at() > since)
+    {
         match sighted.what {
             Sighting::Silent | Sighting::Both { .. } | Sighting::Announcement { .. } => {
                 return Err(format!("traffic was disturbed: {sighted:?}").into());
@@ -118,16 +165,25 @@ fn undisturbed(watch: &Watch, since: Timestamp) -> Outcome {
     }
     println!("HTTP requests without an answer in 200 ms: {failed}");
     let requests = now().since(since).as_millis() / 50;
-    if u128::from(failed) * 1000 > requests { Err("more than one in a thousand".into()) } else { Ok(()) }
+    if u128::from(failed) * 1000 > requests {
+        Err("more than one in a thousand".into())
+    } else {
+        Ok(())
+    }
 }
 
-/// A good hook, a bad one, a changed configuration, a bad one: in turn. How long a good hook took to be live.
+/// A good hook, a bad one, a changed configuration, a bad one: in turn. How long a good hook took
+/// to be live.
 fn one_round(lab: &Lab, daemon: &mut Daemon, round: u64) -> Result<Option<Duration>, Failed> {
     let a = lab.host("a");
     match round % 4 {
         0 => Ok(Some(save(lab, daemon, &hook(round))?)),
         1 => {
-            a.write("/run/lab/h.lua", 0o644, &format!("function on_master(\n-- {round}"))?;
+            a.write(
+                "/run/lab/h.lua",
+                0o644,
+                &format!("function on_master(\n-- {round}"),
+            )?;
             let refused = daemon.wait_says("Keeps the last good version of a hook", SOON)?;
             assert!(refused.text("error").contains("h.lua"), "{refused:?}");
             // What is refused as well is what it refers to.
@@ -138,12 +194,19 @@ fn one_round(lab: &Lab, daemon: &mut Daemon, round: u64) -> Result<Option<Durati
         2 => {
             a.write("/run/lab/carpd.toml", 0o644, &spec(round).toml())?;
             let said = reload(lab)?;
-            assert!(said.contains("vhost db: advskew") && !said.contains("web"), "{said}");
+            assert!(
+                said.contains("vhost db: advskew") && !said.contains("web"),
+                "{said}"
+            );
             took_new(daemon)?;
             Ok(None)
         }
         _ => {
-            a.write("/run/lab/carpd.toml", 0o644, &(spec(round).toml() + "\nnonsense = true\n"))?;
+            a.write(
+                "/run/lab/carpd.toml",
+                0o644,
+                &(spec(round).toml() + "\nnonsense = true\n"),
+            )?;
             assert!(reload(lab)?.contains("nothing was changed"));
             Ok(None)
         }
@@ -158,7 +221,9 @@ pub(crate) fn save(lab: &Lab, daemon: &mut Daemon, text: &str) -> Result<Duratio
 }
 
 pub(crate) fn took_new(daemon: &mut Daemon) -> Result<Timestamp, Failed> {
-    Ok(daemon.wait_says("Took a new version of a hook into use", TAKEOVER)?.at)
+    Ok(daemon
+        .wait_says("Took a new version of a hook into use", TAKEOVER)?
+        .at)
 }
 
 /// Between two advertisements of one virtual host.

@@ -1,7 +1,7 @@
 //! A connection with traffic on it: what a client notices of what goes on at a virtual address.
 //!
-//! Two roles of this program: a server that sends back what it gets, and a client that sends a little all the time and
-//! says at the end what it saw.
+//! Two roles of this program: a server that sends back what it gets, and a client that sends a
+//! little all the time and says at the end what it saw.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -38,9 +38,12 @@ pub(crate) fn serve(lab: &Lab, host: &str) -> Result<Process, Failed> {
     Ok(server)
 }
 
-/// Opens a connection from the client to the virtual address and sends so many messages, one at a time.
+/// Opens a connection from the client to the virtual address and sends so many messages, one at a
+/// time.
 pub(crate) fn begin(lab: &Lab, messages: u32) -> Result<Process, Failed> {
-    let mut client = lab.host("client").spawn(&[PROGRAM, CLIENT, &messages.to_string()])?;
+    let mut client = lab
+        .host("client")
+        .spawn(&[PROGRAM, CLIENT, &messages.to_string()])?;
     client.wait_line("the connection", SOON, |line| line == "connected")?;
     Ok(client)
 }
@@ -48,22 +51,33 @@ pub(crate) fn begin(lab: &Lab, messages: u32) -> Result<Process, Failed> {
 /// Waits for the client's end and what it says.
 pub(crate) fn end(client: &mut Process, timeout: Duration) -> Result<Saw, Failed> {
     let line = client.wait_line("its account", timeout, |line| line.starts_with("echoed "));
-    let line = line.map_err(|err| format!("{err}: {:?}", client.lines()))?.text;
+    let line = line
+        .map_err(|err| format!("{err}: {:?}", client.lines()))?
+        .text;
     let mut numbers = line.split(' ').filter_map(|word| word.parse().ok());
-    let mut next = || numbers.next().ok_or_else(|| format!("not an account: {line}"));
-    Ok(Saw { echoed: next()?, retransmitted: next()? })
+    let mut next = || {
+        numbers
+            .next()
+            .ok_or_else(|| format!("not an account: {line}"))
+    };
+    Ok(Saw {
+        echoed: next()?,
+        retransmitted: next()?,
+    })
 }
 
 /// The server's role.
 pub(crate) fn run_server() -> ExitCode {
-    finish(TcpListener::bind((std::net::Ipv4Addr::UNSPECIFIED, PORT)).and_then(|listener| {
-        println!("listens");
-        loop {
-            let (stream, _) = listener.accept()?;
-            // The end of one connection is no reason to end.
-            let _ = echo(stream);
-        }
-    }))
+    finish(
+        TcpListener::bind((std::net::Ipv4Addr::UNSPECIFIED, PORT)).and_then(|listener| {
+            println!("listens");
+            loop {
+                let (stream, _) = listener.accept()?;
+                // The end of one connection is no reason to end.
+                let _ = echo(stream);
+            }
+        }),
+    )
 }
 
 fn echo(mut stream: TcpStream) -> io::Result<()> {
@@ -77,7 +91,10 @@ fn echo(mut stream: TcpStream) -> io::Result<()> {
 
 /// The client's role.
 pub(crate) fn run_client() -> ExitCode {
-    let messages = std::env::args().nth(2).and_then(|arg| arg.parse().ok()).unwrap_or(0);
+    let messages = std::env::args()
+        .nth(2)
+        .and_then(|arg| arg.parse().ok())
+        .unwrap_or(0);
     finish(converse(messages))
 }
 
@@ -102,7 +119,10 @@ fn converse(messages: u64) -> io::Result<()> {
         }
         echoed += 1;
     }
-    println!("echoed {echoed} retransmitted {}", retransmitted()? - before);
+    println!(
+        "echoed {echoed} retransmitted {}",
+        retransmitted()? - before
+    );
     Ok(())
 }
 
@@ -110,9 +130,17 @@ fn converse(messages: u64) -> io::Result<()> {
 fn retransmitted() -> io::Result<u64> {
     let text = std::fs::read_to_string("/proc/net/snmp")?;
     let mut tcp = text.lines().filter_map(|line| line.strip_prefix("Tcp: "));
-    let (names, values) = (tcp.next().unwrap_or_default(), tcp.next().unwrap_or_default());
-    let found = names.split(' ').zip(values.split(' ')).find(|(name, _)| *name == "RetransSegs");
-    found.and_then(|(_, value)| value.parse().ok()).ok_or_else(|| io::ErrorKind::InvalidData.into())
+    let (names, values) = (
+        tcp.next().unwrap_or_default(),
+        tcp.next().unwrap_or_default(),
+    );
+    let found = names
+        .split(' ')
+        .zip(values.split(' '))
+        .find(|(name, _)| *name == "RetransSegs");
+    found
+        .and_then(|(_, value)| value.parse().ok())
+        .ok_or_else(|| io::ErrorKind::InvalidData.into())
 }
 
 fn finish(done: io::Result<()>) -> ExitCode {

@@ -24,11 +24,23 @@ impl Tree {
     pub(crate) fn of(lab: &Lab, host: &str, daemon: &Daemon) -> Result<Self, Failed> {
         let host = lab.host(host);
         let keeper = daemon.process.pid();
-        let mut tree = Self { host: host.clone(), keeper, engine: None, helper: None, reader: None, runners: Vec::new() };
+        let mut tree = Self {
+            host: host.clone(),
+            keeper,
+            engine: None,
+            helper: None,
+            reader: None,
+            runners: Vec::new(),
+        };
         let children = host.read(&format!("/proc/{keeper}/task/{keeper}/children"))?;
-        for child in children.split_whitespace().filter_map(|pid| pid.parse::<i32>().ok()) {
+        for child in children
+            .split_whitespace()
+            .filter_map(|pid| pid.parse::<i32>().ok())
+        {
             // One that ended since then has no command line.
-            let command = host.read(&format!("/proc/{child}/cmdline")).unwrap_or_default();
+            let command = host
+                .read(&format!("/proc/{child}/cmdline"))
+                .unwrap_or_default();
             match command.split('\0').nth(1) {
                 Some("__engine") => tree.engine = Some(child),
                 Some("__helper") => tree.helper = Some(child),
@@ -42,13 +54,20 @@ impl Tree {
 
     /// The engine, which must be there.
     pub(crate) fn engine(&self) -> Result<i32, Failed> {
-        self.engine.ok_or_else(|| format!("{} has no engine", self.host.name()).into())
+        self.engine
+            .ok_or_else(|| format!("{} has no engine", self.host.name()).into())
     }
 
     /// All of them, the keeper first.
     pub(crate) fn all(&self) -> Vec<i32> {
-        let children = [self.engine, self.helper, self.reader].into_iter().flatten();
-        [self.keeper].into_iter().chain(children).chain(self.runners.iter().copied()).collect()
+        let children = [self.engine, self.helper, self.reader]
+            .into_iter()
+            .flatten();
+        [self.keeper]
+            .into_iter()
+            .chain(children)
+            .chain(self.runners.iter().copied())
+            .collect()
     }
 
     /// A signal to one of them.
@@ -56,9 +75,14 @@ impl Tree {
         Ok(self.host.kill(&[pid], signal)?)
     }
 
-    /// A signal to all of them. When the first of them dies the kernel ends the others, which is as well.
+    /// A signal to all of them. When the first of them dies the kernel ends the others, which is as
+    /// well.
     pub(crate) fn signal_all(&self, signal: Signal) -> Outcome {
         let done = self.host.kill(&self.all(), signal);
-        if signal == Signal::SIGKILL { Ok(()) } else { Ok(done?) }
+        if signal == Signal::SIGKILL {
+            Ok(())
+        } else {
+            Ok(done?)
+        }
     }
 }

@@ -15,9 +15,21 @@ const OTHER: &str = "untrusted comment: of somebody else\nRWQf6LRCGA9i53mlYecO4I
 pub(crate) fn cases() -> Vec<Case> {
     let limit = Duration::from_mins(1);
     vec![
-        Case { limit, ..Case::new("trust::what_nobody_vouches_for_never_serves", reloads) },
-        Case { limit, ..Case::new("trust::tests_are_vouched_for_and_what_is_kept_has_its_own_signature", tested_and_kept) },
-        Case::new("trust::an_unsigned_hook_keeps_the_daemon_from_starting", starts),
+        Case {
+            limit,
+            ..Case::new("trust::what_nobody_vouches_for_never_serves", reloads)
+        },
+        Case {
+            limit,
+            ..Case::new(
+                "trust::tests_are_vouched_for_and_what_is_kept_has_its_own_signature",
+                tested_and_kept,
+            )
+        },
+        Case::new(
+            "trust::an_unsigned_hook_keeps_the_daemon_from_starting",
+            starts,
+        ),
     ]
 }
 
@@ -31,11 +43,17 @@ fn hook(word: &str) -> String {
 fn carpd(lab: &Lab, args: &[&str]) -> Result<String, Failed> {
     let argv = [&[CARPD], args, &["--config", "/run/lab/carpd.toml"]].concat();
     let output = lab.host("a").run(&argv, SOON)?;
-    Ok(format!("{}\n{}", output.stdout.join("\n"), output.stderr.join("\n")))
+    Ok(format!(
+        "{}\n{}",
+        output.stdout.join("\n"),
+        output.stderr.join("\n")
+    ))
 }
 
 fn write(lab: &Lab, file: &str, text: &str) -> Outcome {
-    Ok(lab.host("a").write(&format!("/run/lab/{file}"), 0o644, text)?)
+    Ok(lab
+        .host("a")
+        .write(&format!("/run/lab/{file}"), 0o644, text)?)
 }
 
 fn sign(lab: &Lab) -> Outcome {
@@ -45,8 +63,15 @@ fn sign(lab: &Lab) -> Outcome {
 fn sign_file(lab: &Lab, file: &str) -> Outcome {
     write(lab, "team.key", SECRET)?;
     let file = format!("/run/lab/{file}");
-    let output = lab.host("a").run(&[CARPD, "plugin", "sign", &file, "-s", "/run/lab/team.key"], SOON)?;
-    if output.status.success() { Ok(()) } else { Err(format!("{output:?}").into()) }
+    let output = lab.host("a").run(
+        &[CARPD, "plugin", "sign", &file, "-s", "/run/lab/team.key"],
+        SOON,
+    )?;
+    if output.status.success() {
+        Ok(())
+    } else {
+        Err(format!("{output:?}").into())
+    }
 }
 
 /// Runs the version that serves, and waits until it has said its word.
@@ -58,7 +83,11 @@ fn serves(lab: &Lab, daemon: &mut Daemon, word: &str) -> Outcome {
 /// A reload that changes nothing, for this reason.
 fn refused(lab: &Lab, why: &str) -> Outcome {
     let said = carpd(lab, &["reload"])?;
-    if said.contains("nothing was changed") && said.contains(why) { Ok(()) } else { Err(format!("{why}: {said}").into()) }
+    if said.contains("nothing was changed") && said.contains(why) {
+        Ok(())
+    } else {
+        Err(format!("{why}: {said}").into())
+    }
 }
 
 fn reloads() -> Outcome {
@@ -69,12 +98,19 @@ fn reloads() -> Outcome {
     sign(&lab)?;
     let mut a = spec.start(&lab)?;
     let loaded = a.wait_says("Loaded a hook", SOON)?;
-    assert_eq!(loaded.text("vouched"), "not pinned, signed by A62E8BBDB630AB66");
+    assert_eq!(
+        loaded.text("vouched"),
+        "not pinned, signed by A62E8BBDB630AB66"
+    );
     a.wait_says("one", TAKEOVER)?;
     // Other bytes under the old signature.
     write(&lab, "h.lua", &hook("two"))?;
     let kept = a.wait_says("Keeps the last good version of a hook", SOON)?;
-    assert!(kept.text("error").contains("h.lua.minisig: the signature does not fit"), "{kept:?}");
+    assert!(
+        kept.text("error")
+            .contains("h.lua.minisig: the signature does not fit"),
+        "{kept:?}"
+    );
     refused(&lab, "the signature does not fit")?;
     serves(&lab, &mut a, "one")?;
     // With a signature it needs nobody's order.
@@ -89,7 +125,10 @@ fn reloads() -> Outcome {
     serves(&lab, &mut a, "two")?;
     // What the old keys vouched for does not come back by another door.
     write(&lab, "team.pub", PUBLIC)?;
-    a.reload(&lab, &Carpd::new("a").hook(&hook("two"), &format!("{TRUST}require-signature = false\n")))?;
+    a.reload(
+        &lab,
+        &Carpd::new("a").hook(&hook("two"), &format!("{TRUST}require-signature = false\n")),
+    )?;
     let said = carpd(&lab, &["hook", "rollback", "h"])?;
     assert!(said.contains("has no version before this one"), "{said}");
     serves(&lab, &mut a, "two")?;
@@ -105,11 +144,26 @@ fn tested_and_kept() -> Outcome {
     let mut a = spec.start(&lab)?;
     a.wait_says("one", TAKEOVER)?;
     // A test decides what may serve: nobody's test decides nothing.
-    write(&lab, "h_test.lua", "test.case('it serves', function() test.host({}):become('master') end)\n")?;
+    write(
+        &lab,
+        "h_test.lua",
+        "test.case('it serves', function() test.host({}):become('master') end)\n",
+    )?;
     let kept = a.wait_says("Keeps the last good version of a hook", SOON)?;
-    assert!(kept.text("error").contains("h_test.lua: it is not signed"), "{kept:?}");
-    let check = lab.host("a").run(&[CARPD, "check", "/run/lab/carpd.toml"], SOON)?;
-    assert!(check.stderr.join("\n").contains("h_test.lua: it is not signed"), "{check:?}");
+    assert!(
+        kept.text("error").contains("h_test.lua: it is not signed"),
+        "{kept:?}"
+    );
+    let check = lab
+        .host("a")
+        .run(&[CARPD, "check", "/run/lab/carpd.toml"], SOON)?;
+    assert!(
+        check
+            .stderr
+            .join("\n")
+            .contains("h_test.lua: it is not signed"),
+        "{check:?}"
+    );
     sign_file(&lab, "h_test.lua")?;
     write(&lab, "h.lua", &hook("two"))?;
     sign(&lab)?;
@@ -134,7 +188,12 @@ fn starts() -> Outcome {
     let a = spec.start(&lab)?;
     let exit = a.process.wait(SOON)?;
     assert_ne!(exit, carpd::lab::Exit::Code(0));
-    assert!(a.text().contains("it is not signed: there is no /run/lab/h.lua.minisig"), "{}", a.text());
+    assert!(
+        a.text()
+            .contains("it is not signed: there is no /run/lab/h.lua.minisig"),
+        "{}",
+        a.text()
+    );
     assert!(!a.entries().iter().any(|entry| entry.says("one")));
     Ok(())
 }

@@ -1,6 +1,6 @@
-//! Where carpd under the name ucarp differs from ucarp 1.5.2, on purpose. `docs/coming-from-ucarp.md` has the same
-//! table, with the reasons; `it::ucarp` compares the two. Each is shown by at least one case of `it::ucarp` or of
-//! `netns ucarp::`.
+//! Where carpd under the name ucarp differs from ucarp 1.5.2, on purpose.
+//! `docs/coming-from-ucarp.md` has the same table, with the reasons; `it::ucarp` compares the two.
+//! Each is shown by at least one case of `it::ucarp` or of `netns ucarp::`.
 
 /// By name, in the order of the documentation.
 pub(super) const DIFFERENCES: &[&str] = &[

@@ -7,7 +7,9 @@ use carpd::lab::{Exit, Process};
 use nix::sys::signal::Signal;
 
 use crate::Outcome;
-use crate::ucarp_stage::{ADDRESS, CARPD, MASTER, Played, SOON, Stage, UCARP, Which, backup, called, end, master, said};
+use crate::ucarp_stage::{
+    ADDRESS, CARPD, MASTER, Played, SOON, Stage, UCARP, Which, backup, called, end, master, said,
+};
 
 /// Real ones and ours in one group: power cuts hand the address from one to the next.
 pub(crate) fn three() -> Outcome {
@@ -25,8 +27,17 @@ pub(crate) fn three() -> Outcome {
         let exit = end(&mut second)?;
         assert_eq!(exit, Exit::Code(0));
         master(&mut third)?;
-        let masters = |process: &Process| process.lines().iter().filter(|line| line.text.ends_with(MASTER)).count();
-        assert_eq!((masters(&first), masters(&second), masters(&third)), (1, 1, 1));
+        let masters = |process: &Process| {
+            process
+                .lines()
+                .iter()
+                .filter(|line| line.text.ends_with(MASTER))
+                .count()
+        };
+        assert_eq!(
+            (masters(&first), masters(&second), masters(&third)),
+            (1, 1, 1)
+        );
         let again = stage.start(Which::Carpd, "b", "-z -P -k 20")?;
         said(&mut third, "Preferred master advertised")?;
         drop(again);
@@ -39,7 +50,10 @@ pub(crate) fn side_by_side() -> Outcome {
     let stage = Stage::new(Which::Carpd).map_err(|error| error.to_string())?;
     let story = |stage: &Stage| -> Played<()> {
         let line = |n: u8| {
-            format!("-i eth0 -s 192.168.32.10 -v {n} -p love -a 192.168.32.{} -u /run/lab/up -d /run/lab/down -z", 100 + n)
+            format!(
+                "-i eth0 -s 192.168.32.10 -v {n} -p love -a 192.168.32.{} -u /run/lab/up -d /run/lab/down -z",
+                100 + n
+            )
         };
         let mut first = stage.start_line(Which::Carpd, "a", &line(1))?;
         let mut second = stage.start_line(Which::Carpd, "a", &line(2))?;
@@ -50,22 +64,37 @@ pub(crate) fn side_by_side() -> Outcome {
             let facts = stage.lab.host("a").facts()?;
             Ok((facts.addresses.len() == 3).then_some(facts))
         })?;
-        assert!(facts.holds("192.168.32.101".parse()?) && facts.holds("192.168.32.102".parse()?), "{facts:?}");
+        assert!(
+            facts.holds("192.168.32.101".parse()?) && facts.holds("192.168.32.102".parse()?),
+            "{facts:?}"
+        );
         let status = |more: &[&str]| {
             let argv = [&[CARPD, "status"], more].concat();
             Ok(stage.lab.host("a").run(&argv, SOON)?.stdout.join("\n")) as Played<String>
         };
         let both = status(&[])?;
         let of = |text: &str, n: u8| text.contains(&format!("eth0-{n}: master since"));
-        assert!(of(&both, 1) && of(&both, 2) && both.contains("instance ucarp-eth0-1-"), "{both}");
+        assert!(
+            of(&both, 1) && of(&both, 2) && both.contains("instance ucarp-eth0-1-"),
+            "{both}"
+        );
         let one = status(&["--instance", "ucarp-eth0-2"])?;
         assert!(of(&one, 2) && !of(&one, 1), "{one}");
-        assert!(one.contains("192.168.32.102/32, up here"), "a script put it up: {one}");
+        assert!(
+            one.contains("192.168.32.102/32, up here"),
+            "a script put it up: {one}"
+        );
         end(&mut first)?;
         let only = status(&["--json"])?;
-        assert!(only.contains("\"eth0-2\"") && !only.contains("eth0-1"), "{only}");
+        assert!(
+            only.contains("\"eth0-2\"") && !only.contains("eth0-1"),
+            "{only}"
+        );
         let facts = stage.lab.host("a").facts()?;
-        assert!(!facts.holds("192.168.32.101".parse()?) && facts.holds("192.168.32.102".parse()?), "{facts:?}");
+        assert!(
+            !facts.holds("192.168.32.101".parse()?) && facts.holds("192.168.32.102".parse()?),
+            "{facts:?}"
+        );
         assert_eq!(second.ended(), None);
         Ok(())
     };
@@ -94,16 +123,32 @@ pub(crate) fn debian() -> Outcome {
         .into();
         let started = host.spawn_with(&["/etc/network/if-up.d/ucarp"], &environment)?;
         assert_eq!(started.wait(SOON)?, Exit::Code(0), "{:?}", started.lines());
-        stage.lab.until("the address", SOON, || Ok(host.facts()?.holds(ADDRESS.parse().unwrap()).then_some(())))?;
+        stage.lab.until("the address", SOON, || {
+            Ok(host.facts()?.holds(ADDRESS.parse().unwrap()).then_some(()))
+        })?;
         assert_eq!(host.run(&["pidof", "ucarp"], SOON)?.stdout.len(), 1);
-        let words = host.run(&["ps", "axww", "-o", "args"], SOON)?.stdout.join("\n");
-        assert!(words.contains("-B -z -v 42 -p ****") && !words.contains("love"), "{words}");
+        let words = host
+            .run(&["ps", "axww", "-o", "args"], SOON)?
+            .stdout
+            .join("\n");
+        assert!(
+            words.contains("-B -z -v 42 -p ****") && !words.contains("love"),
+            "{words}"
+        );
         assert!(host.run(&["killall", "ucarp"], SOON)?.status.success());
-        stage.lab.until("the address to go", SOON, || Ok((!host.facts()?.holds(ADDRESS.parse().unwrap())).then_some(())))?;
+        stage.lab.until("the address to go", SOON, || {
+            Ok((!host.facts()?.holds(ADDRESS.parse().unwrap())).then_some(()))
+        })?;
         let calls = host.read("/run/lab/calls")?;
-        let expected = ["down eth0 192.168.32.22 word", "up eth0 192.168.32.22 word", "down eth0 192.168.32.22 word"];
+        let expected = [
+            "down eth0 192.168.32.22 word",
+            "up eth0 192.168.32.22 word",
+            "down eth0 192.168.32.22 word",
+        ];
         assert_eq!(calls.lines().collect::<Vec<_>>(), expected);
-        stage.lab.until("its end", SOON, || Ok((!host.run(&["pidof", "ucarp"], SOON)?.status.success()).then_some(())))?;
+        stage.lab.until("its end", SOON, || {
+            Ok((!host.run(&["pidof", "ucarp"], SOON)?.status.success()).then_some(()))
+        })?;
         Ok(())
     };
     story(&stage).map_err(|error| error.to_string().into())
@@ -113,7 +158,11 @@ pub(crate) fn bad_scripts() -> Outcome {
     let stage = Stage::new(Which::Carpd).map_err(|error| error.to_string())?;
     let story = |stage: &Stage| -> Played<()> {
         let host = stage.lab.host("a");
-        host.write("/run/lab/down", 0o755, "#!/bin/sh\necho down >> /run/lab/calls\nyes flood | head -c 3000000\nexit 7\n")?;
+        host.write(
+            "/run/lab/down",
+            0o755,
+            "#!/bin/sh\necho down >> /run/lab/calls\nyes flood | head -c 3000000\nexit 7\n",
+        )?;
         host.write(
             "/run/lab/up",
             0o755,
@@ -124,8 +173,14 @@ pub(crate) fn bad_scripts() -> Outcome {
         let up = master(&mut subject)?;
         let ended = said(&mut subject, "Ended a script that ran too long")?;
         let took = ended - up;
-        assert!((Duration::from_millis(1900)..Duration::from_secs(6)).contains(&took), "its limit and its grace: {took:?}");
-        assert!(!host.run(&["pgrep", "sleep"], SOON)?.status.success(), "its whole group is gone");
+        assert!(
+            (Duration::from_millis(1900)..Duration::from_secs(6)).contains(&took),
+            "its limit and its grace: {took:?}"
+        );
+        assert!(
+            !host.run(&["pgrep", "sleep"], SOON)?.status.success(),
+            "its whole group is gone"
+        );
         // It has advertised all the time.
         let mut peer = stage.peer("-z -k 100")?;
         backup(&mut peer)?;
@@ -133,7 +188,10 @@ pub(crate) fn bad_scripts() -> Outcome {
         assert!(!peer.lines().iter().any(|line| line.text.ends_with(MASTER)));
         host.write("/run/lab/down", 0o644, "")?;
         subject.signal(Signal::SIGTERM)?;
-        said(&mut subject, "Unable to exec /run/lab/down eth0 192.168.32.22 a: Permission denied")?;
+        said(
+            &mut subject,
+            "Unable to exec /run/lab/down eth0 192.168.32.22 a: Permission denied",
+        )?;
         assert_eq!(subject.wait(SOON)?, Exit::Code(0));
         Ok(())
     };
@@ -158,7 +216,10 @@ pub(crate) fn lua() -> Outcome {
         })?;
         assert_eq!(end(&mut subject)?, Exit::Code(0), "{:?}", subject.lines());
         let facts = host.facts()?;
-        assert!(!facts.holds(ADDRESS.parse()?) && facts.hostname == "a", "undone: {facts:?}");
+        assert!(
+            !facts.holds(ADDRESS.parse()?) && facts.hostname == "a",
+            "undone: {facts:?}"
+        );
         host.write("/run/lab/h/hook.lua", 0o644, "function on_master( end")?;
         let bad = stage.start_line(Which::Carpd, "a", &format!("{line} -B"))?;
         assert_eq!(bad.wait(SOON)?, Exit::Code(2), "said before it is detached");

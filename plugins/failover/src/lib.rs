@@ -1,5 +1,6 @@
-//! Moves a host name, the default route and a service with the virtual address: `examples/hooks/failover.lua` as a
-//! plugin. Every call may be repeated; what is as it should be stays untouched.
+//! Moves a host name, the default route and a service with the virtual address:
+//! `examples/hooks/failover.lua` as a plugin. Every call may be repeated; what is as it should be
+//! stays untouched.
 
 use carpd_hook::{Event, Failure, Result, config, hook, hostname, route, service};
 
@@ -20,13 +21,22 @@ struct Config {
 
 /// Reads the configuration and does something with it.
 fn configured(act: impl FnOnce(&Config) -> Result) -> Result {
-    let config = serde_json::from_str(&config::get())
-        .map_err(|err| Failure::new(format!("the config needs name_master, name_backup, gateway and service: {err}")))?;
+    let config = serde_json::from_str(&config::get()).map_err(|err| {
+        Failure::new(format!(
+            "the config needs name_master, name_backup, gateway and service: {err}"
+        ))
+    })?;
     act(&config)
 }
 
 fn gateway(config: &Config) -> Result {
-    route::replace("default", route::Options { via: Some(config.gateway.clone()), ..Default::default() })?;
+    route::replace(
+        "default",
+        route::Options {
+            via: Some(config.gateway.clone()),
+            ..Default::default()
+        },
+    )?;
     Ok(())
 }
 
@@ -56,8 +66,7 @@ mod tests {
 
     use super::*;
 
-    const CONFIG: &str =
-        r#"{"name_master": "nodevir2", "name_backup": "node2", "gateway": "192.168.32.254", "service": "httpd"}"#;
+    const CONFIG: &str = r#"{"name_master": "nodevir2", "name_backup": "node2", "gateway": "192.168.32.254", "service": "httpd"}"#;
 
     #[test]
     fn a_master_is_the_service_and_a_backup_itself() {
@@ -82,12 +91,20 @@ mod tests {
     fn what_fails_ends_the_run_with_its_words() {
         fake::set_config(CONFIG);
         fake::fail("service.start", "httpd.service failed");
-        assert_eq!(on_master(fake::event("on_master")), Err(Failure::new("httpd.service failed")));
+        assert_eq!(
+            on_master(fake::event("on_master")),
+            Err(Failure::new("httpd.service failed"))
+        );
     }
 
     #[test]
     fn a_missing_key_is_told() {
-        assert!(on_master(fake::event("on_master")).unwrap_err().to_string().contains("name_master"));
+        assert!(
+            on_master(fake::event("on_master"))
+                .unwrap_err()
+                .to_string()
+                .contains("name_master")
+        );
         assert!(fake::asked().is_empty());
     }
 }

@@ -1,5 +1,5 @@
-//! Makes the master a router: connection states first, then rules and routes, and forwarding last. What it sets as master
-//! is undone by carpd when mastership ends. Every call may be repeated.
+//! Makes the master a router: connection states first, then rules and routes, and forwarding last.
+//! What it sets as master is undone by carpd when mastership ends. Every call may be repeated.
 
 use carpd_hook::{Event, Failure, Result, command, config, hook, log, route, rule, sysctl};
 
@@ -46,18 +46,28 @@ struct Rule {
 }
 
 fn configured() -> Result<Config> {
-    serde_json::from_str(&config::get()).map_err(|err| Failure::new(format!("the config of this hook makes no sense: {err}")))
+    serde_json::from_str(&config::get())
+        .map_err(|err| Failure::new(format!("the config of this hook makes no sense: {err}")))
 }
 
-/// Runs a command line of the operator; a status other than 0 is a failure, told with the last thing that it said.
+/// Runs a command line of the operator; a status other than 0 is a failure, told with the last
+/// thing that it said.
 fn run(name: &str) -> Result {
     let output = command::run(name, &[], Default::default())?;
     if output.status == 0 {
         return Ok(());
     }
     let said = String::from_utf8_lossy(&output.stderr);
-    let said = said.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("it said nothing");
-    Err(Failure::new(format!("command {name} ended with status {}: {}", output.status, said.trim())))
+    let said = said
+        .lines()
+        .rev()
+        .find(|line| !line.trim().is_empty())
+        .unwrap_or("it said nothing");
+    Err(Failure::new(format!(
+        "command {name} ended with status {}: {}",
+        output.status,
+        said.trim()
+    )))
 }
 
 /// The addresses are not up yet: no packet of a connection that we do not know can arrive.
@@ -68,7 +78,10 @@ fn before_master(_: Event) -> Result {
             Err(failure) if config.commit_required => return Err(failure),
             Err(failure) => log::warn(
                 "Takes over without the connections of the old master",
-                &[("command".to_owned(), name.clone()), ("error".to_owned(), failure.to_string())],
+                &[
+                    ("command".to_owned(), name.clone()),
+                    ("error".to_owned(), failure.to_string()),
+                ],
             ),
             Ok(()) => {}
         }
@@ -79,11 +92,45 @@ fn before_master(_: Event) -> Result {
 /// We are master: know the way, then forward.
 fn on_master(_: Event) -> Result {
     let config = configured()?;
-    for Rule { from, to, iif, fwmark, table, priority } in config.rules {
-        rule::replace(rule::Options { from, to, iif, fwmark, table, priority, keep: None })?;
+    for Rule {
+        from,
+        to,
+        iif,
+        fwmark,
+        table,
+        priority,
+    } in config.rules
+    {
+        rule::replace(rule::Options {
+            from,
+            to,
+            iif,
+            fwmark,
+            table,
+            priority,
+            keep: None,
+        })?;
     }
-    for Route { dst, via, dev, src, metric, table } in config.routes {
-        route::replace(&dst, route::Options { via, dev, src, metric, table, keep: None })?;
+    for Route {
+        dst,
+        via,
+        dev,
+        src,
+        metric,
+        table,
+    } in config.routes
+    {
+        route::replace(
+            &dst,
+            route::Options {
+                via,
+                dev,
+                src,
+                metric,
+                table,
+                keep: None,
+            },
+        )?;
     }
     for key in &config.forward {
         sysctl::set(key, "1", Default::default())?;
@@ -91,11 +138,20 @@ fn on_master(_: Event) -> Result {
     Ok(())
 }
 
-/// We are not master, or no longer: listen to who is. One that fails does not keep the others from running.
+/// We are not master, or no longer: listen to who is. One that fails does not keep the others from
+/// running.
 fn on_backup(_: Event) -> Result {
-    let failures: Vec<String> =
-        configured()?.resync.iter().filter_map(|name| run(name).err()).map(|failure| failure.to_string()).collect();
-    if failures.is_empty() { Ok(()) } else { Err(Failure::new(failures.join("; "))) }
+    let failures: Vec<String> = configured()?
+        .resync
+        .iter()
+        .filter_map(|name| run(name).err())
+        .map(|failure| failure.to_string())
+        .collect();
+    if failures.is_empty() {
+        Ok(())
+    } else {
+        Err(Failure::new(failures.join("; ")))
+    }
 }
 
 #[cfg(test)]
@@ -130,10 +186,27 @@ mod tests {
             ]
         );
         let options = fake::options();
-        assert!(options[2].contains("10.1.0.0/16") && options[2].contains("priority: 1000"), "{}", options[2]);
-        assert!(options[3].contains("203.0.113.1") && options[3].contains("table: Some(100)"), "{}", options[3]);
-        assert!(options[4].contains("eth1") && options[4].contains("metric: Some(5)"), "{}", options[4]);
-        assert!(options.iter().all(|options| !options.contains("keep: Some")), "carpd undoes it");
+        assert!(
+            options[2].contains("10.1.0.0/16") && options[2].contains("priority: 1000"),
+            "{}",
+            options[2]
+        );
+        assert!(
+            options[3].contains("203.0.113.1") && options[3].contains("table: Some(100)"),
+            "{}",
+            options[3]
+        );
+        assert!(
+            options[4].contains("eth1") && options[4].contains("metric: Some(5)"),
+            "{}",
+            options[4]
+        );
+        assert!(
+            options
+                .iter()
+                .all(|options| !options.contains("keep: Some")),
+            "carpd undoes it"
+        );
     }
 
     #[test]
@@ -141,7 +214,10 @@ mod tests {
         fake::set_config(CONFIG);
         fake::answer("command.run listen", "3 connection refused\n");
         let failure = on_backup(fake::event("on_backup")).unwrap_err().to_string();
-        assert_eq!(failure, "command listen ended with status 3: connection refused");
+        assert_eq!(
+            failure,
+            "command listen ended with status 3: connection refused"
+        );
         assert_eq!(fake::asked(), ["command.run listen", "command.run ask"]);
     }
 
@@ -151,23 +227,39 @@ mod tests {
         fake::answer("command.run commit", "1");
         before_master(fake::event("before_master")).unwrap();
         let warning = "log.warn Takes over without the connections of the old master";
-        assert_eq!(fake::asked(), ["command.run commit", warning, "command.run flush"]);
+        assert_eq!(
+            fake::asked(),
+            ["command.run commit", warning, "command.run flush"]
+        );
         fake::reset();
         fake::set_config(&CONFIG.replacen('{', r#"{"commit_required": true,"#, 1));
         fake::answer("command.run commit", "1");
-        let failure = before_master(fake::event("before_master")).unwrap_err().to_string();
-        assert_eq!(failure, "command commit ended with status 1: it said nothing");
+        let failure = before_master(fake::event("before_master"))
+            .unwrap_err()
+            .to_string();
+        assert_eq!(
+            failure,
+            "command commit ended with status 1: it said nothing"
+        );
         fake::reset();
         fake::set_config(&CONFIG.replacen('{', r#"{"commit_required": true,"#, 1));
         fake::fail("command.run commit", "not granted");
-        assert_eq!(before_master(fake::event("before_master")).unwrap_err().to_string(), "not granted");
+        assert_eq!(
+            before_master(fake::event("before_master"))
+                .unwrap_err()
+                .to_string(),
+            "not granted"
+        );
     }
 
     #[test]
     fn what_fails_ends_the_run_before_anything_is_forwarded() {
         fake::set_config(CONFIG);
         fake::fail("route.replace default", "network is unreachable");
-        assert_eq!(on_master(fake::event("on_master")), Err(Failure::new("network is unreachable")));
+        assert_eq!(
+            on_master(fake::event("on_master")),
+            Err(Failure::new("network is unreachable"))
+        );
         assert_eq!(fake::asked(), ["rule.replace", "route.replace default"]);
     }
 
@@ -178,6 +270,11 @@ mod tests {
         }
         assert!(fake::asked().is_empty());
         fake::set_config(r#"{"route": []}"#);
-        assert!(on_master(fake::event("on_master")).unwrap_err().to_string().contains("unknown field `route`"));
+        assert!(
+            on_master(fake::event("on_master"))
+                .unwrap_err()
+                .to_string()
+                .contains("unknown field `route`")
+        );
     }
 }

@@ -3,7 +3,10 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 
-use crate::{CommandOutput, Done, EntryPoint, Error, Event, HostError, HttpResponse, Instance, Outcome, UnitState, VhostState};
+use crate::{
+    CommandOutput, Done, EntryPoint, Error, Event, HostError, HttpResponse, Instance, Outcome,
+    UnitState, VhostState,
+};
 
 #[derive(Default)]
 struct Fake {
@@ -49,8 +52,8 @@ pub fn set_config(json: &str) {
     with(|fake| fake.config = Some(json.to_owned()));
 }
 
-/// What a question such as `"hostname.get"` is answered with; `"command.run NAME"` with a status and what was said on
-/// standard error: `"3 no such cache"`.
+/// What a question such as `"hostname.get"` is answered with; `"command.run NAME"` with a status
+/// and what was said on standard error: `"3 no such cache"`.
 pub fn answer(question: &str, answer: &str) {
     with(|fake| fake.answers.insert(question.to_owned(), answer.to_owned()));
 }
@@ -60,11 +63,20 @@ pub fn fail(request: &str, message: &str) {
     with(|fake| fake.failing.insert(request.to_owned(), message.to_owned()));
 }
 
-/// What the next request such as `"post https://api.example.net/v1/"` is answered with; the last answer stays. Without one it is
-/// 200 and no body.
+/// What the next request such as `"post https://api.example.net/v1/"` is answered with; the last
+/// answer stays. Without one it is 200 and no body.
 pub fn respond(request: &str, status: u16, body: &str) {
-    let response = HttpResponse { status, headers: Vec::new(), body: body.as_bytes().to_vec() };
-    with(|fake| fake.responses.entry(request.to_owned()).or_default().push_back(response));
+    let response = HttpResponse {
+        status,
+        headers: Vec::new(),
+        body: body.as_bytes().to_vec(),
+    };
+    with(|fake| {
+        fake.responses
+            .entry(request.to_owned())
+            .or_default()
+            .push_back(response)
+    });
 }
 
 /// The bodies that were sent so far, as text.
@@ -75,7 +87,12 @@ pub fn bodies() -> Vec<String> {
 
 /// Who takes TCP connections from now on; nobody until then.
 pub fn listen(endpoints: &[&str]) {
-    with(|fake| fake.listening = endpoints.iter().map(|endpoint| (*endpoint).to_owned()).collect());
+    with(|fake| {
+        fake.listening = endpoints
+            .iter()
+            .map(|endpoint| (*endpoint).to_owned())
+            .collect()
+    });
 }
 
 /// An event for the entry point of this name: the virtual host `web` on eth0.
@@ -85,11 +102,23 @@ pub fn listen(endpoints: &[&str]) {
 #[must_use]
 pub fn event(entry: &str) -> Event {
     let (entry, state, previous) = match entry {
-        "before_master" => (EntryPoint::BeforeMaster, VhostState::Backup, VhostState::Backup),
+        "before_master" => (
+            EntryPoint::BeforeMaster,
+            VhostState::Backup,
+            VhostState::Backup,
+        ),
         "on_master" => (EntryPoint::OnMaster, VhostState::Master, VhostState::Backup),
-        "before_backup" => (EntryPoint::BeforeBackup, VhostState::Master, VhostState::Master),
+        "before_backup" => (
+            EntryPoint::BeforeBackup,
+            VhostState::Master,
+            VhostState::Master,
+        ),
         "on_backup" => (EntryPoint::OnBackup, VhostState::Backup, VhostState::Master),
-        "on_peer_claim" => (EntryPoint::OnPeerClaim, VhostState::Master, VhostState::Master),
+        "on_peer_claim" => (
+            EntryPoint::OnPeerClaim,
+            VhostState::Master,
+            VhostState::Master,
+        ),
         "health" => (EntryPoint::Health, VhostState::Master, VhostState::Master),
         "on_stop" => (EntryPoint::OnStop, VhostState::Init, VhostState::Backup),
         other => panic!("{other} is no entry point"),
@@ -117,8 +146,15 @@ pub fn event(entry: &str) -> Event {
 }
 
 fn outcome<T>(fake: &Fake, request: &str, good: T) -> Result<T, Error> {
-    match fake.failing.iter().find(|(start, _)| request.starts_with(start.as_str())) {
-        Some((_, message)) => Err(Error::Host(HostError { message: message.clone(), errno: None })),
+    match fake
+        .failing
+        .iter()
+        .find(|(start, _)| request.starts_with(start.as_str()))
+    {
+        Some((_, message)) => Err(Error::Host(HostError {
+            message: message.clone(),
+            errno: None,
+        })),
         None => Ok(good),
     }
 }
@@ -143,13 +179,18 @@ pub(crate) fn http(
         let request = format!("{verb} {url}");
         fake.asked.push(format!("http.{request}"));
         fake.options.push(format!("{options:?}"));
-        fake.bodies.extend(body.map(|body| String::from_utf8_lossy(body).into_owned()));
+        fake.bodies
+            .extend(body.map(|body| String::from_utf8_lossy(body).into_owned()));
         let good = match fake.responses.get_mut(&request) {
             Some(responses) if responses.len() > 1 => responses.pop_front(),
             Some(responses) => responses.front().cloned(),
             None => None,
         };
-        let good = good.unwrap_or(HttpResponse { status: 200, headers: Vec::new(), body: Vec::new() });
+        let good = good.unwrap_or(HttpResponse {
+            status: 200,
+            headers: Vec::new(),
+            body: Vec::new(),
+        });
         outcome(fake, &format!("http.{request}"), good)
     })
 }
@@ -162,12 +203,21 @@ pub(crate) fn connect(endpoint: &str, options: &crate::tcp::Options) -> Result<f
         if fake.listening.iter().any(|known| known == endpoint) {
             return outcome(fake, &request, 1.0);
         }
-        Err(Error::Host(HostError { message: format!("refused: {endpoint}: Connection refused"), errno: Some(111) }))
+        Err(Error::Host(HostError {
+            message: format!("refused: {endpoint}: Connection refused"),
+            errno: Some(111),
+        }))
     })
 }
 
 pub(crate) fn text(question: &str) -> Result<String, Error> {
-    with(|fake| outcome(fake, question, fake.answers.get(question).cloned().unwrap_or_default()))
+    with(|fake| {
+        outcome(
+            fake,
+            question,
+            fake.answers.get(question).cloned().unwrap_or_default(),
+        )
+    })
 }
 
 pub(crate) fn list<T>(question: &str) -> Result<Vec<T>, Error> {
@@ -185,13 +235,29 @@ pub(crate) fn status(unit: &str) -> Result<UnitState, Error> {
     })
 }
 
-pub(crate) fn command(name: &str, holes: &[(String, String)], options: &str) -> Result<CommandOutput, Error> {
-    let holes: String = holes.iter().map(|(key, value)| format!(" {key}={value}")).collect();
+pub(crate) fn command(
+    name: &str,
+    holes: &[(String, String)],
+    options: &str,
+) -> Result<CommandOutput, Error> {
+    let holes: String = holes
+        .iter()
+        .map(|(key, value)| format!(" {key}={value}"))
+        .collect();
     effect(format!("command.run {name}{holes}"), options)?;
-    let answer = with(|fake| fake.answers.get(&format!("command.run {name}")).cloned()).unwrap_or_default();
+    let answer =
+        with(|fake| fake.answers.get(&format!("command.run {name}")).cloned()).unwrap_or_default();
     let (status, said) = answer.split_once(' ').unwrap_or((&answer, ""));
-    let status = if status.is_empty() { 0 } else { status.parse().expect("a status is a number") };
-    Ok(CommandOutput { status, stdout: Vec::new(), stderr: said.as_bytes().to_vec() })
+    let status = if status.is_empty() {
+        0
+    } else {
+        status.parse().expect("a status is a number")
+    };
+    Ok(CommandOutput {
+        status,
+        stdout: Vec::new(),
+        stderr: said.as_bytes().to_vec(),
+    })
 }
 
 pub(crate) fn state() -> VhostState {

@@ -105,8 +105,9 @@ group! {
 }
 
 group! {
-    /// HTTP servers. Any status is an answer; only no answer is an error, of a [`Trouble`]. Redirects are not followed. What a
-    /// request does elsewhere is not undone when mastership ends. Grant: `http`.
+    /// HTTP servers. Any status is an answer; only no answer is an error, of a [`Trouble`].
+    /// Redirects are not followed. What a request does elsewhere is not undone when mastership
+    /// ends. Grant: `http`.
     http [Options] {
         /// Asks a server.
         fn get(url: &str, options: Options) -> Answer<HttpResponse> { host::http::get(url, Some(&options)), fake::http("get", url, None, &options) }
@@ -124,7 +125,8 @@ group! {
 group! {
     /// TCP connections. Grant: `tcp`.
     tcp [Options] {
-        /// Opens a connection and closes it; how many ms that took. Nobody there is an error, of a [`Trouble`].
+        /// Opens a connection and closes it; how many ms that took. Nobody there is an error, of a
+        /// [`Trouble`].
         fn connect(endpoint: &str, options: Options) -> Answer<f64> { host::tcp::connect(endpoint, Some(options)), fake::connect(endpoint, &options) }
     }
 }

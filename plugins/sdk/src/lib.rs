@@ -1,7 +1,8 @@
 //! Write a hook for carpd in Rust.
 //!
-//! A hook is a library with a function for each entry point that it wants, and [`hook!`] with their names. What a hook
-//! may ask stands in the modules of this crate, one for each grant; each function says by itself what it did.
+//! A hook is a library with a function for each entry point that it wants, and [`hook!`] with their
+//! names. What a hook may ask stands in the modules of this crate, one for each grant; each
+//! function says by itself what it did.
 //!
 //! ```
 //! use carpd_hook::{Event, Result, config, hook, hostname, service};
@@ -22,14 +23,15 @@
 //! # assert_eq!(carpd_hook::fake::asked(), ["hostname.set nodevir2", "service.start httpd"]);
 //! ```
 //!
-//! Build it for `wasm32-unknown-unknown` as a `cdylib`, and let `carpd plugin build` make a component of it. The same code
-//! can be tested on any machine: outside of WebAssembly the [`fake`] host answers.
+//! Build it for `wasm32-unknown-unknown` as a `cdylib`, and let `carpd plugin build` make a
+//! component of it. The same code can be tested on any machine: outside of WebAssembly the [`fake`]
+//! host answers.
 
 #[allow(missing_docs, unused, clippy::all, clippy::pedantic)]
 #[doc(hidden)]
 pub mod bindings {
-    // What the component is comes from `carpd plugin build`, which looks at what a hook really exports: the world made here has
-    // every entry point, and its section would demand them all.
+    // What the component is comes from `carpd plugin build`, which looks at what a hook really
+    // exports: the world made here has every entry point, and its section would demand them all.
     wit_bindgen::generate!({
         path: "wit",
         world: "hook",
@@ -48,8 +50,8 @@ mod panic;
 use std::fmt;
 
 pub use bindings::carpd::hooks::types::{
-    CommandOutput, DeviceAddress, EntryPoint, Event, HostError, HttpResponse, Instance, LinkInfo, Outcome, Report, RouteInfo, UnitState,
-    VhostState,
+    CommandOutput, DeviceAddress, EntryPoint, Event, HostError, HttpResponse, Instance, LinkInfo,
+    Outcome, Report, RouteInfo, UnitState, VhostState,
 };
 #[doc(hidden)]
 pub use panic::report as __report_panics;
@@ -177,7 +179,10 @@ impl HttpResponse {
     /// The first header of this name.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+        self.headers
+            .iter()
+            .find(|(known, _)| known.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.as_str())
     }
 
     /// The body as text; what is not UTF-8 is replaced.
@@ -191,12 +196,18 @@ impl Report {
     /// All is well.
     #[must_use]
     pub fn well() -> Self {
-        Self { demotion: 0, reason: String::new() }
+        Self {
+            demotion: 0,
+            reason: String::new(),
+        }
     }
 
     /// As unfit as a node can be.
     pub fn failed(reason: impl Into<String>) -> Self {
-        Self { demotion: 240, reason: reason.into() }
+        Self {
+            demotion: 240,
+            reason: reason.into(),
+        }
     }
 }
 
@@ -238,7 +249,8 @@ macro_rules! __export {
     };
 }
 
-/// What the host answers, with an [`Error`] of ours in it. The one of the bindings says itself in the words of `Debug`.
+/// What the host answers, with an [`Error`] of ours in it. The one of the bindings says itself in
+/// the words of `Debug`.
 #[cfg(target_arch = "wasm32")]
 trait Answered {
     type Ours;
@@ -337,6 +349,9 @@ defaults! {
 
 impl Default for http::Options {
     fn default() -> Self {
-        Self { headers: Vec::new(), timeout_ms: None }
+        Self {
+            headers: Vec::new(),
+            timeout_ms: None,
+        }
     }
 }

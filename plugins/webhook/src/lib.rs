@@ -1,6 +1,8 @@
 //! Tells an HTTP endpoint that this node is master, until it has heard: the floating IP of a cloud.
 
-use carpd_hook::{EntryPoint, Event, Failure, Result, VhostState, clock, config, file, hook, http, log};
+use carpd_hook::{
+    EntryPoint, Event, Failure, Result, VhostState, clock, config, file, hook, http, log,
+};
 
 hook!(on_master, on_backup, on_peer_claim);
 
@@ -81,17 +83,29 @@ fn tell(config: &Config, body: &str, event: &Event) -> Result {
     let body = filled(body, event);
     let mut headers = vec![("content-type".to_owned(), config.content_type.clone())];
     if let Some(path) = &config.token_file {
-        headers.push(("authorization".to_owned(), format!("Bearer {}", token(path)?)));
+        headers.push((
+            "authorization".to_owned(),
+            format!("Bearer {}", token(path)?),
+        ));
     }
     let mut pause = config.pause_ms;
     let mut last = String::new();
     for attempt in 1..=config.attempts.max(1) {
         if attempt > 1 {
-            log::warn("Tries again", &[("attempt".to_owned(), attempt.to_string()), ("because".to_owned(), last)]);
+            log::warn(
+                "Tries again",
+                &[
+                    ("attempt".to_owned(), attempt.to_string()),
+                    ("because".to_owned(), last),
+                ],
+            );
             clock::sleep(pause)?;
             pause = pause.saturating_mul(2).min(PAUSE_MAX);
         }
-        let options = http::Options { headers: headers.clone(), timeout_ms: None };
+        let options = http::Options {
+            headers: headers.clone(),
+            timeout_ms: None,
+        };
         let answer = match config.method {
             Method::Post => http::post(&config.url, body.as_bytes(), options),
             Method::Put => http::put(&config.url, body.as_bytes(), options),
@@ -99,7 +113,12 @@ fn tell(config: &Config, body: &str, event: &Event) -> Result {
         last = match answer {
             Ok(answer) if answer.is_success() => return Ok(()),
             Ok(answer) if !may_pass(answer.status) => {
-                return Err(Failure::new(format!("{} answered with status {}: {}", place(config), answer.status, start(&answer.text()))));
+                return Err(Failure::new(format!(
+                    "{} answered with status {}: {}",
+                    place(config),
+                    answer.status,
+                    start(&answer.text())
+                )));
             }
             Ok(answer) => format!("{} answered with status {}", place(config), answer.status),
             // Denied, overtaken, over budget: trying again is of no use.
@@ -107,7 +126,10 @@ fn tell(config: &Config, body: &str, event: &Event) -> Result {
             Err(err) => err.to_string(),
         };
     }
-    Err(Failure::new(format!("gave up after {} attempts: {last}", config.attempts.max(1))))
+    Err(Failure::new(format!(
+        "gave up after {} attempts: {last}",
+        config.attempts.max(1)
+    )))
 }
 
 /// May the next attempt go better?
@@ -126,15 +148,21 @@ fn start(text: &str) -> String {
 }
 
 fn token(path: &str) -> Result<String> {
-    let content = file::read(path)?.ok_or_else(|| Failure::new(format!("{path} does not exist")))?;
-    let text = String::from_utf8(content).map_err(|_| Failure::new(format!("{path} is no text")))?;
+    let content =
+        file::read(path)?.ok_or_else(|| Failure::new(format!("{path} does not exist")))?;
+    let text =
+        String::from_utf8(content).map_err(|_| Failure::new(format!("{path} is no text")))?;
     Ok(text.trim().to_owned())
 }
 
 /// The text with what stands in braces filled in.
 fn filled(text: &str, event: &Event) -> String {
     let instance = &event.instance;
-    let address = instance.addresses.first().map(|cidr| cidr.split('/').next().unwrap_or_default()).unwrap_or_default();
+    let address = instance
+        .addresses
+        .first()
+        .map(|cidr| cidr.split('/').next().unwrap_or_default())
+        .unwrap_or_default();
     let seq = event.seq.to_string();
     let values = [
         ("{node}", event.node.as_str()),
@@ -197,7 +225,10 @@ mod tests {
     const REQUEST: &str = "post https://api.example.net/v1/ips/7?zone=1";
 
     fn requests() -> usize {
-        fake::asked().iter().filter(|asked| asked.starts_with("http.")).count()
+        fake::asked()
+            .iter()
+            .filter(|asked| asked.starts_with("http."))
+            .count()
     }
 
     #[test]
@@ -205,7 +236,10 @@ mod tests {
         fake::set_config(CONFIG);
         on_master(fake::event("on_master")).unwrap();
         assert_eq!(fake::asked(), [format!("http.{REQUEST}")]);
-        assert_eq!(fake::bodies(), [r#"{"server": "node2", "ip": "192.168.32.22", "x": {}}"#]);
+        assert_eq!(
+            fake::bodies(),
+            [r#"{"server": "node2", "ip": "192.168.32.22", "x": {}}"#]
+        );
         on_peer_claim(fake::event("on_peer_claim")).unwrap();
         assert_eq!(requests(), 2);
     }
@@ -224,9 +258,15 @@ mod tests {
     #[test]
     fn it_gives_up_and_says_why() {
         fake::set_config(CONFIG);
-        fake::fail("http.post", "refused: api.example.net:443: Connection refused");
+        fake::fail(
+            "http.post",
+            "refused: api.example.net:443: Connection refused",
+        );
         let err = on_master(fake::event("on_master")).unwrap_err();
-        assert_eq!(err.to_string(), "gave up after 5 attempts: refused: api.example.net:443: Connection refused");
+        assert_eq!(
+            err.to_string(),
+            "gave up after 5 attempts: refused: api.example.net:443: Connection refused"
+        );
         assert_eq!(requests(), 5);
     }
 
@@ -235,7 +275,10 @@ mod tests {
         fake::set_config(CONFIG);
         fake::respond(REQUEST, 403, "no such token\n");
         let err = on_master(fake::event("on_master")).unwrap_err();
-        assert_eq!(err.to_string(), "https://api.example.net/v1/ips/7 answered with status 403: no such token");
+        assert_eq!(
+            err.to_string(),
+            "https://api.example.net/v1/ips/7 answered with status 403: no such token"
+        );
         fake::fail("http.post", "not granted");
         assert!(on_master(fake::event("on_master")).is_err());
         assert_eq!(requests(), 2);
@@ -243,10 +286,16 @@ mod tests {
 
     #[test]
     fn a_token_comes_from_its_file_and_goes_into_the_header_alone() {
-        fake::set_config(r#"{"url": "https://a/", "token_file": "/etc/carpd/api.token", "method": "put"}"#);
+        fake::set_config(
+            r#"{"url": "https://a/", "token_file": "/etc/carpd/api.token", "method": "put"}"#,
+        );
         fake::answer("file.read /etc/carpd/api.token", "secret\n");
         on_master(fake::event("on_master")).unwrap();
-        assert!(fake::options()[0].contains(r#"("authorization", "Bearer secret")"#), "{:?}", fake::options());
+        assert!(
+            fake::options()[0].contains(r#"("authorization", "Bearer secret")"#),
+            "{:?}",
+            fake::options()
+        );
         assert_eq!(fake::asked(), ["http.put https://a/"]);
     }
 

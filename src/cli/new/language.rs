@@ -1,4 +1,5 @@
-//! What a hook begins with in each language: files that are part of this binary, with the hook's name put in.
+//! What a hook begins with in each language: files that are part of this binary, with the hook's
+//! name put in.
 
 use crate::port::api::{Form, print};
 use crate::types::Name;
@@ -68,18 +69,39 @@ pub(super) const RUST: Language = Language {
 pub(super) const C: Language = Language {
     texts: &[
         ("hook.c", include_str!("../../../examples/hooks/c/hook.c")),
-        ("wit/hook.wit", include_str!("../../../examples/hooks/c/wit/hook.wit")),
-        ("plugin.toml", include_str!("../../../examples/hooks/c/plugin.toml")),
+        (
+            "wit/hook.wit",
+            include_str!("../../../examples/hooks/c/wit/hook.wit"),
+        ),
+        (
+            "plugin.toml",
+            include_str!("../../../examples/hooks/c/plugin.toml"),
+        ),
         ("build", include_str!("../../../examples/hooks/c/build")),
-        (".gitignore", include_str!("../../../examples/hooks/c/.gitignore")),
-        ("compile_flags.txt", include_str!("../../../examples/hooks/c/compile_flags.txt")),
+        (
+            ".gitignore",
+            include_str!("../../../examples/hooks/c/.gitignore"),
+        ),
+        (
+            "compile_flags.txt",
+            include_str!("../../../examples/hooks/c/compile_flags.txt"),
+        ),
         ("NAME_test.lua", include_str!("files/c/hook_test.lua")),
         ("NAME.toml", include_str!("files/c/hook.toml")),
     ],
     made: &[
-        ("bindings/hook.c", include_bytes!("../../../examples/hooks/c/bindings/hook.c")),
-        ("bindings/hook.h", include_bytes!("../../../examples/hooks/c/bindings/hook.h")),
-        ("bindings/hook_component_type.o", include_bytes!("../../../examples/hooks/c/bindings/hook_component_type.o")),
+        (
+            "bindings/hook.c",
+            include_bytes!("../../../examples/hooks/c/bindings/hook.c"),
+        ),
+        (
+            "bindings/hook.h",
+            include_bytes!("../../../examples/hooks/c/bindings/hook.h"),
+        ),
+        (
+            "bindings/hook_component_type.o",
+            include_bytes!("../../../examples/hooks/c/bindings/hook_component_type.o"),
+        ),
     ],
     source: Some("hook.c"),
 };
@@ -88,18 +110,39 @@ pub(super) const C: Language = Language {
 #[cfg(feature = "wasm")]
 pub(super) const JS: Language = Language {
     texts: &[
-        ("hook.js", include_str!("../../../examples/hooks/js/hook.js")),
-        ("wit/hook.wit", include_str!("../../../examples/hooks/js/wit/hook.wit")),
-        ("plugin.toml", include_str!("../../../examples/hooks/js/plugin.toml")),
+        (
+            "hook.js",
+            include_str!("../../../examples/hooks/js/hook.js"),
+        ),
+        (
+            "wit/hook.wit",
+            include_str!("../../../examples/hooks/js/wit/hook.wit"),
+        ),
+        (
+            "plugin.toml",
+            include_str!("../../../examples/hooks/js/plugin.toml"),
+        ),
         ("build", include_str!("../../../examples/hooks/js/build")),
-        (".gitignore", include_str!("../../../examples/hooks/js/.gitignore")),
-        ("jsconfig.json", include_str!("../../../examples/hooks/js/jsconfig.json")),
+        (
+            ".gitignore",
+            include_str!("../../../examples/hooks/js/.gitignore"),
+        ),
+        (
+            "jsconfig.json",
+            include_str!("../../../examples/hooks/js/jsconfig.json"),
+        ),
         ("NAME_test.lua", include_str!("files/js/hook_test.lua")),
         ("NAME.toml", include_str!("files/js/hook.toml")),
     ],
     made: &[
-        ("package.json", include_bytes!("../../../examples/hooks/js/package.json")),
-        ("package-lock.json", include_bytes!("../../../examples/hooks/js/package-lock.json")),
+        (
+            "package.json",
+            include_bytes!("../../../examples/hooks/js/package.json"),
+        ),
+        (
+            "package-lock.json",
+            include_bytes!("../../../examples/hooks/js/package-lock.json"),
+        ),
     ],
     source: Some("hook.js"),
 };
@@ -107,15 +150,30 @@ pub(super) const JS: Language = Language {
 impl Language {
     /// The files of a hook of this name; `more` are other words to be replaced.
     pub(super) fn files(&self, name: &Name, more: &[(&str, &str)]) -> Vec<File> {
-        let readme = self.source.map(|source| (README.0, README.1.replace("SOURCE", source)));
-        let texts = self.texts.iter().chain(EDITOR).map(|(path, text)| (*path, own(text)));
+        let readme = self
+            .source
+            .map(|source| (README.0, README.1.replace("SOURCE", source)));
+        let texts = self
+            .texts
+            .iter()
+            .chain(EDITOR)
+            .map(|(path, text)| (*path, own(text)));
         let text = |(path, text): (&str, String)| {
             let put_in = |text: &str| text.replace(NAME, name.as_str());
-            let text = more.iter().fold(put_in(&text), |text, (word, with)| text.replace(word, with));
-            File { path: put_in(path), content: text.into_bytes(), runs: path == "build" }
+            let text = more
+                .iter()
+                .fold(put_in(&text), |text, (word, with)| text.replace(word, with));
+            File {
+                path: put_in(path),
+                content: text.into_bytes(),
+                runs: path == "build",
+            }
         };
         let made = |(path, content): &(&str, &[u8])| File::new(*path, *content);
-        let api = [(".carpd/carpd.d.luau", Form::Luau), (".carpd/luacats/carpd.lua", Form::LuaCats)];
+        let api = [
+            (".carpd/carpd.d.luau", Form::Luau),
+            (".carpd/luacats/carpd.lua", Form::LuaCats),
+        ];
         texts
             .chain(readme)
             .map(text)
@@ -127,7 +185,11 @@ impl Language {
 
 impl File {
     pub(super) fn new(path: impl Into<String>, content: impl Into<Vec<u8>>) -> Self {
-        Self { path: path.into(), content: content.into(), runs: false }
+        Self {
+            path: path.into(),
+            content: content.into(),
+            runs: false,
+        }
     }
 }
 

@@ -28,10 +28,11 @@ enum What {
     Hook(HookArgs),
 }
 
-/// Make a directory with a hook that works, its test, its grants, and what an editor needs to know the API.
+/// Make a directory with a hook that works, its test, its grants, and what an editor needs to know
+/// the API.
 ///
-/// In another language than Lua it also has what builds it: the hook is a WebAssembly component then. What is missing on this
-/// machine to build it is told.
+/// In another language than Lua it also has what builds it: the hook is a WebAssembly component
+/// then. What is missing on this machine to build it is told.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:\n  \
     carpd new hook failover\n  \
@@ -76,16 +77,34 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
     make(name, *lang, dir.as_deref(), &files)
 }
 
-/// Writes the files of a new hook, unless one of them is there already, and says what to do with them.
-pub(super) fn make(name: &Name, lang: Lang, directory: Option<&Path>, files: &[File]) -> Result<Exit, Failure> {
+/// Writes the files of a new hook, unless one of them is there already, and says what to do with
+/// them.
+pub(super) fn make(
+    name: &Name,
+    lang: Lang,
+    directory: Option<&Path>,
+    files: &[File],
+) -> Result<Exit, Failure> {
     let directory = directory.unwrap_or(Path::new(name.as_str()));
-    if let Some(there) = files.iter().map(|file| directory.join(&file.path)).find(|path| path.exists()) {
-        return Err(Failure::new(Exit::Failure, format!("{} exists", there.display())));
+    if let Some(there) = files
+        .iter()
+        .map(|file| directory.join(&file.path))
+        .find(|path| path.exists())
+    {
+        return Err(Failure::new(
+            Exit::Failure,
+            format!("{} exists", there.display()),
+        ));
     }
     let mut said = Page::default();
     for file in files {
         let path = directory.join(&file.path);
-        write(&path, file).map_err(|error| Failure::new(Exit::Failure, format!("cannot write {}: {error}", path.display())))?;
+        write(&path, file).map_err(|error| {
+            Failure::new(
+                Exit::Failure,
+                format!("cannot write {}: {error}", path.display()),
+            )
+        })?;
         writeln!(said, "wrote {}", path.display());
     }
     what_next(name, lang, directory, &mut said);

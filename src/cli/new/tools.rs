@@ -42,12 +42,21 @@ mod components {
     const NODE: u32 = 20;
 
     pub(super) const RUST: &[Tool] = &[
-        Tool { what: "cargo", how: "see https://rustup.rs", there: || says("cargo", &["--version"]).is_some() },
+        Tool {
+            what: "cargo",
+            how: "see https://rustup.rs",
+            there: || says("cargo", &["--version"]).is_some(),
+        },
         Tool {
             what: "Rust's target wasm32-unknown-unknown",
             how: "rustup target add wasm32-unknown-unknown",
             there: || {
-                let args = ["--print", "target-libdir", "--target", "wasm32-unknown-unknown"];
+                let args = [
+                    "--print",
+                    "target-libdir",
+                    "--target",
+                    "wasm32-unknown-unknown",
+                ];
                 says("rustc", &args).is_some_and(|directory| Path::new(&directory).is_dir())
             },
         },
@@ -62,14 +71,22 @@ mod components {
         Tool {
             what: "clang's linker for WebAssembly",
             how: "apt-get install lld-19",
-            there: || ["wasm-ld-19", "wasm-ld"].into_iter().any(|linker| says(linker, &["--version"]).is_some()),
+            there: || {
+                ["wasm-ld-19", "wasm-ld"]
+                    .into_iter()
+                    .any(|linker| says(linker, &["--version"]).is_some())
+            },
         },
         Tool {
             what: "clang's runtime for WebAssembly",
             how: "apt-get install libclang-rt-19-dev-wasm32",
             there: || has(&["-rtlib=compiler-rt", "-print-libgcc-file-name"]),
         },
-        Tool { what: "wasi-libc", how: "apt-get install wasi-libc", there: || has(&["-print-file-name=libc.a"]) },
+        Tool {
+            what: "wasi-libc",
+            how: "apt-get install wasi-libc",
+            there: || has(&["-print-file-name=libc.a"]),
+        },
     ];
 
     pub(super) const JS: &[Tool] = &[
@@ -78,7 +95,11 @@ mod components {
             how: "see https://nodejs.org",
             there: || {
                 let version = says("node", &["--version"]).unwrap_or_default();
-                let major = version.trim_start_matches('v').split('.').next().and_then(|major| major.parse::<u32>().ok());
+                let major = version
+                    .trim_start_matches('v')
+                    .split('.')
+                    .next()
+                    .and_then(|major| major.parse::<u32>().ok());
                 major.is_some_and(|major| major >= NODE)
             },
         },
@@ -97,13 +118,21 @@ mod components {
     /// Has clang the file that it names, for WebAssembly?
     fn has(args: &[&str]) -> bool {
         let args = [&["--target=wasm32-wasi"], args].concat();
-        clang(&args).is_some_and(|file| Path::new(&file).is_absolute() && Path::new(&file).is_file())
+        clang(&args)
+            .is_some_and(|file| Path::new(&file).is_absolute() && Path::new(&file).is_file())
     }
 
     /// The first line that a program writes; `None` if it is not there, or fails.
     fn says(program: &str, args: &[&str]) -> Option<String> {
-        let ran = Command::new(program).args(args).stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
-        let text = String::from_utf8(ran.stdout).ok().filter(|_| ran.status.success())?;
+        let ran = Command::new(program)
+            .args(args)
+            .stdin(Stdio::null())
+            .stderr(Stdio::null())
+            .output()
+            .ok()?;
+        let text = String::from_utf8(ran.stdout)
+            .ok()
+            .filter(|_| ran.status.success())?;
         text.lines().next().map(str::to_owned)
     }
 }

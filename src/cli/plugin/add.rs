@@ -21,12 +21,14 @@ use crate::host::files;
 use crate::resolve::Sources;
 use crate::types::{Name, Page};
 
-/// Show what a plugin can do, and put it into the configuration: pinned to these bytes, with the grants that you give.
+/// Show what a plugin can do, and put it into the configuration: pinned to these bytes, with the
+/// grants that you give.
 ///
-/// A plugin that is there already is replaced by the new version, and what the new one can do beyond the old one is shown. The
-/// file is copied to hooks/ beside the configuration, unless it is below that directory, and with it the signature that
-/// lies beside it. The new configuration is checked as `carpd check` does, its difference is shown, and nothing is changed
-/// before you have said yes. `carpd reload` takes it into use.
+/// A plugin that is there already is replaced by the new version, and what the new one can do
+/// beyond the old one is shown. The file is copied to hooks/ beside the configuration, unless it is
+/// below that directory, and with it the signature that lies beside it. The new configuration is
+/// checked as `carpd check` does, its difference is shown, and nothing is changed before you have
+/// said yes. `carpd reload` takes it into use.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:\n  \
     carpd plugin add failover.wasm --vhost web \\\n    \
@@ -72,7 +74,11 @@ pub(in crate::cli) struct Args {
 
 pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
     // A file of that name wins.
-    let reference = args.file.to_str().filter(|_| !args.file.exists()).and_then(|text| text.parse().ok());
+    let reference = args
+        .file
+        .to_str()
+        .filter(|_| !args.file.exists())
+        .and_then(|text| text.parse().ok());
     match reference {
         Some(reference) => {
             let fetched = registry::fetch_for_add(&reference, &args.connection)?;
@@ -84,21 +90,33 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
 
 fn add(args: &Args, file: &Path) -> Result<Exit, Failure> {
     // The file itself: a link that leads to it stays one.
-    let path = fs::canonicalize(&args.config).map_err(|err| failure(format!("{}: {err}", args.config.display())))?;
+    let path = fs::canonicalize(&args.config)
+        .map_err(|err| failure(format!("{}: {err}", args.config.display())))?;
     let old = Config::load(&path).map_err(|report| bad(&report))?;
-    let text = fs::read_to_string(&path).map_err(|err| failure(format!("{}: {err}", path.display())))?;
+    let text =
+        fs::read_to_string(&path).map_err(|err| failure(format!("{}: {err}", path.display())))?;
     let look = Look::at(file, &old.config.trust)?;
     let name = name(args, file, &look)?;
     let mut shown = look.text();
     let present = old.config.hooks.get(&name);
     if let Some(hook) = present {
         let difference = match hook.language {
-            Language::Wasm => Difference::between(&Look::at(&hook.path, &old.config.trust)?, &look).text(),
+            Language::Wasm => {
+                Difference::between(&Look::at(&hook.path, &old.config.trust)?, &look).text()
+            }
             Language::Lua => line("all of the above: a script could do whatever it was granted"),
         };
-        let difference = if difference == Page::default() { line("nothing") } else { difference };
+        let difference = if difference == Page::default() {
+            line("nothing")
+        } else {
+            difference
+        };
         writeln!(shown);
-        writeln!(shown, "It takes the place of {}; what changes in what it can do:", hook.source);
+        writeln!(
+            shown,
+            "It takes the place of {}; what changes in what it can do:",
+            hook.source
+        );
         shown.append(&difference);
         writeln!(shown);
     }
@@ -112,7 +130,9 @@ fn add(args: &Args, file: &Path) -> Result<Exit, Failure> {
         settings: &args.settings,
         vhosts: &vhosts,
     };
-    let new = edit.apply(&text).map_err(|why| Failure::new(Exit::Usage, why))?;
+    let new = edit
+        .apply(&text)
+        .map_err(|why| Failure::new(Exit::Usage, why))?;
     let diff = diff(&text, &new, &args.config);
     // Only now is anything written, and taken away again if it ends here.
     let copied = place.install(file, &look)?;
@@ -137,7 +157,9 @@ fn add(args: &Args, file: &Path) -> Result<Exit, Failure> {
         return output::pretty_json(&json!({ "changed": new != text, "hook": hook, "diff": diff }));
     }
     let (source, config) = (place.source, args.config.display());
-    output::line(format_args!("hook {name}: {source} is in {config}; carpd reload takes it into use"))
+    output::line(format_args!(
+        "hook {name}: {source} is in {config}; carpd reload takes it into use"
+    ))
 }
 
 fn line(words: impl Display) -> Page {
@@ -155,9 +177,18 @@ fn name(args: &Args, file: &Path, look: &Look) -> Result<Name, Failure> {
     if let Some(name) = &args.name {
         return Ok(name.clone());
     }
-    let stem = || file.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
-    let text = look.manifest.as_ref().map_or_else(stem, |manifest| manifest.name.clone());
-    text.parse().map_err(|_| failure(format!("{text:?} cannot be a hook's name")).hint("give one: --name NAME"))
+    let stem = || {
+        file.file_stem()
+            .map(|stem| stem.to_string_lossy().into_owned())
+            .unwrap_or_default()
+    };
+    let text = look
+        .manifest
+        .as_ref()
+        .map_or_else(stem, |manifest| manifest.name.clone());
+    text.parse().map_err(|_| {
+        failure(format!("{text:?} cannot be a hook's name")).hint("give one: --name NAME")
+    })
 }
 
 /// Those that shall name the hook: given, or those that do, or the only one.
@@ -170,7 +201,10 @@ fn vhosts(args: &Args, config: &Config, name: &Name) -> Result<Vec<String>, Fail
         several => {
             let names: Vec<&str> = several.iter().map(|vhost| vhost.name.as_str()).collect();
             let failed = Failure::new(Exit::Usage, "there are several virtual hosts");
-            Err(failed.hint(format!("say which shall use it: --vhost {}", names.join(" or --vhost "))))
+            Err(failed.hint(format!(
+                "say which shall use it: --vhost {}",
+                names.join(" or --vhost ")
+            )))
         }
     }
 }
@@ -194,24 +228,33 @@ impl Copied {
 }
 
 impl Place {
-    /// Where it is, if that is below the configuration's directory; else under hooks/, by its content: no version ever
-    /// overwrites another, and one that nobody names harms nobody.
+    /// Where it is, if that is below the configuration's directory; else under hooks/, by its
+    /// content: no version ever overwrites another, and one that nobody names harms nobody.
     fn of(file: &Path, config: &Path, name: &Name, look: &Look) -> Result<Self, Failure> {
         let directory = config.parent().unwrap_or(Path::new("/"));
-        let file = fs::canonicalize(file).map_err(|err| failure(format!("{}: {err}", file.display())))?;
+        let file =
+            fs::canonicalize(file).map_err(|err| failure(format!("{}: {err}", file.display())))?;
         if let Ok(below) = file.strip_prefix(directory) {
-            let source = below.to_str().ok_or_else(|| failure(format!("{}: this path is no text", file.display())))?.to_owned();
+            let source = below
+                .to_str()
+                .ok_or_else(|| failure(format!("{}: this path is no text", file.display())))?
+                .to_owned();
             return Ok(Self { path: file, source });
         }
         let source = format!("hooks/{name}-{}.wasm", look.digest.short());
-        Ok(Self { path: directory.join(&source), source })
+        Ok(Self {
+            path: directory.join(&source),
+            source,
+        })
     }
 
     fn install(&self, file: &Path, look: &Look) -> Result<Copied, Failure> {
         let mut copied = Copied(Vec::new());
         let write = |path: &Path, content: &[u8]| {
             let there = path.exists();
-            path.parent().map_or(Ok(()), fs::create_dir_all).map_err(|err| failure(format!("{}: {err}", path.display())))?;
+            path.parent()
+                .map_or(Ok(()), fs::create_dir_all)
+                .map_err(|err| failure(format!("{}: {err}", path.display())))?;
             files::write(path, content).map_err(|err| failure(err.to_string()))?;
             Ok(Some(path.to_owned()).filter(|_| !there))
         };
@@ -220,7 +263,9 @@ impl Place {
         }
         copied.0.extend(write(&self.path, &look.bytes)?);
         match fs::read(beside(file)) {
-            Ok(signature) => copied.0.extend(write(&beside(&self.path), &signature).inspect_err(|_| copied.remove())?),
+            Ok(signature) => copied
+                .0
+                .extend(write(&beside(&self.path), &signature).inspect_err(|_| copied.remove())?),
             Err(err) if err.kind() == io::ErrorKind::NotFound => {}
             Err(err) => {
                 copied.remove();
@@ -234,14 +279,18 @@ impl Place {
 /// As `carpd check` does: the whole configuration, with every hook loaded.
 fn check_new(path: &Path, new: &str, name: &Name, look: &Look) -> Result<(), Failure> {
     let around = Disk::beside(path, Sources::of_daemon());
-    let loaded = Config::parse(&path.display().to_string(), new, &around).map_err(|report| bad(&report))?;
+    let loaded =
+        Config::parse(&path.display().to_string(), new, &around).map_err(|report| bad(&report))?;
     if let Some(hook) = loaded.config.hooks.get(name) {
         missing(look, &hook.grants)?;
     }
     let problems = engine::check_hooks(&loaded.config)
         .map_err(|err| Failure::new(Exit::Cannot, format!("cannot load hooks here: {err}")))?;
-    let said = |HookProblem { hook, message, .. }| hook.map_or_else(String::new, |name| format!("hook {name}: ")) + &message;
-    let (certain, doubtful): (Vec<_>, Vec<_>) = problems.into_iter().partition(|problem| problem.certain);
+    let said = |HookProblem { hook, message, .. }| {
+        hook.map_or_else(String::new, |name| format!("hook {name}: ")) + &message
+    };
+    let (certain, doubtful): (Vec<_>, Vec<_>) =
+        problems.into_iter().partition(|problem| problem.certain);
     if let Some(first) = certain.into_iter().next() {
         return Err(Failure::new(Exit::Config, said(first)));
     }
@@ -255,21 +304,34 @@ fn check_new(path: &Path, new: &str, name: &Name, look: &Look) -> Result<(), Fai
 fn missing(look: &Look, grants: &Grants) -> Result<(), Failure> {
     let imports = || look.abilities.imports.iter();
     if let Some(unknown) = imports().find(|import| !is_known(import)) {
-        return Err(failure(format!("it needs {unknown}, which this carpd does not have")));
+        return Err(failure(format!(
+            "it needs {unknown}, which this carpd does not have"
+        )));
     }
-    let lacking = imports().filter_map(|import| function(import)).filter(|function| !is_allowed(function, grants));
-    let lines: Vec<String> = lacking.map(|function| format!("--grant '{}'", grant_line(function))).collect();
+    let lacking = imports()
+        .filter_map(|import| function(import))
+        .filter(|function| !is_allowed(function, grants));
+    let lines: Vec<String> = lacking
+        .map(|function| format!("--grant '{}'", grant_line(function)))
+        .collect();
     if lines.is_empty() {
         return Ok(());
     }
     output::notes(&look.text());
     let failed = failure("it can do more than it is granted, and would be refused; what it lacks:");
-    Err(lines.into_iter().fold(failed, Failure::detail).hint("grant it with your values, or leave it"))
+    Err(lines
+        .into_iter()
+        .fold(failed, Failure::detail)
+        .hint("grant it with your values, or leave it"))
 }
 
 fn diff(old: &str, new: &str, config: &Path) -> String {
     let name = config.display().to_string();
-    similar::TextDiff::from_lines(old, new).unified_diff().context_radius(2).header(&name, &name).to_string()
+    similar::TextDiff::from_lines(old, new)
+        .unified_diff()
+        .context_radius(2)
+        .header(&name, &name)
+        .to_string()
 }
 
 fn confirmed(args: &Args) -> bool {
@@ -287,7 +349,12 @@ fn confirmed(args: &Args) -> bool {
 /// Replaces the configuration in one step, if it is still the one that was read.
 fn replace(path: &Path, old: &str, new: &str) -> Result<(), Failure> {
     if fs::read_to_string(path).ok().as_deref() != Some(old) {
-        return Err(failure(format!("{} was changed in the meantime; nothing was written", path.display())));
+        return Err(failure(format!(
+            "{} was changed in the meantime; nothing was written",
+            path.display()
+        )));
     }
-    files::write(path, new.as_bytes()).map(drop).map_err(|err| failure(err.to_string()))
+    files::write(path, new.as_bytes())
+        .map(drop)
+        .map_err(|err| failure(err.to_string()))
 }

@@ -7,8 +7,9 @@ use crate::hooks::manifest;
 
 /// Make a component of what a compiler for wasm32-unknown-unknown left.
 ///
-/// The component exports the entry points that the module exports, and imports the functions that it calls; a module that
-/// needs anything beside the contract (`carpd plugin wit`) is refused. What is a component already only gets the manifest.
+/// The component exports the entry points that the module exports, and imports the functions that
+/// it calls; a module that needs anything beside the contract (`carpd plugin wit`) is refused. What
+/// is a component already only gets the manifest.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:\n  \
     carpd plugin build target/wasm32-unknown-unknown/release/failover.wasm --output failover.wasm\n  \
@@ -31,14 +32,20 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
     let module = super::read(&args.module)?;
     let text = match &args.manifest {
         None => None,
-        Some(path) => Some(
-            std::fs::read_to_string(path)
-                .map_err(|err| Failure::new(Exit::Failure, format!("could not read {}: {err}", path.display())))?,
-        ),
+        Some(path) => Some(std::fs::read_to_string(path).map_err(|err| {
+            Failure::new(
+                Exit::Failure,
+                format!("could not read {}: {err}", path.display()),
+            )
+        })?),
     };
     let component = manifest::build(&module, text.as_deref())
         .map_err(|err| Failure::new(Exit::Failure, format!("{}: {err}", args.module.display())))?;
-    std::fs::write(&args.output, component)
-        .map_err(|err| Failure::new(Exit::Failure, format!("could not write {}: {err}", args.output.display())))?;
+    std::fs::write(&args.output, component).map_err(|err| {
+        Failure::new(
+            Exit::Failure,
+            format!("could not write {}: {err}", args.output.display()),
+        )
+    })?;
     Ok(Exit::Success)
 }

@@ -1,4 +1,5 @@
-//! Writes a hook into the text of a configuration. Comments, order and everything else stay as they are.
+//! Writes a hook into the text of a configuration. Comments, order and everything else stay as they
+//! are.
 
 use toml_edit::{Array, DocumentMut, InlineTable, Item, Table, TableLike, Value, value};
 
@@ -28,8 +29,13 @@ impl Edit<'_> {
     /// # Errors
     /// What cannot be read or edited, for the operator.
     pub(super) fn apply(&self, text: &str) -> Result<String, String> {
-        let mut document: DocumentMut = text.parse().map_err(|err: toml_edit::TomlError| err.to_string())?;
-        let is_new = document.get("hook").and_then(|hooks| hooks.get(self.name.as_str())).is_none();
+        let mut document: DocumentMut = text
+            .parse()
+            .map_err(|err: toml_edit::TomlError| err.to_string())?;
+        let is_new = document
+            .get("hook")
+            .and_then(|hooks| hooks.get(self.name.as_str()))
+            .is_none();
         let hook = self.hook(document.as_table_mut())?;
         set(hook, "source", self.source.into());
         set(hook, "digest", self.digest.to_string().into());
@@ -37,13 +43,19 @@ impl Edit<'_> {
         hook.remove("signature");
         for (key, lines) in [("config", self.settings), ("grant", self.grants)] {
             for line in lines {
-                let given: DocumentMut = line
-                    .parse()
-                    .map_err(|err: toml_edit::TomlError| format!("{line:?} is not a line of TOML: {}", err.message()))?;
+                let given: DocumentMut = line.parse().map_err(|err: toml_edit::TomlError| {
+                    format!("{line:?} is not a line of TOML: {}", err.message())
+                })?;
                 let inline = hook.get(key).is_some_and(Item::is_value);
-                let empty = if inline { value(InlineTable::new()) } else { Item::Table(Table::new()) };
+                let empty = if inline {
+                    value(InlineTable::new())
+                } else {
+                    Item::Table(Table::new())
+                };
                 let table = hook.entry(key).or_insert(empty);
-                let table = table.as_table_like_mut().ok_or_else(|| format!("`{key}` of the hook is not a table"))?;
+                let table = table
+                    .as_table_like_mut()
+                    .ok_or_else(|| format!("`{key}` of the hook is not a table"))?;
                 for (name, item) in given.iter() {
                     merge(table, name, item)?;
                 }
@@ -56,15 +68,22 @@ impl Edit<'_> {
         Ok(document.to_string())
     }
 
-    /// What stood at the end of the text, behind its last table, belongs there, not behind a new one.
+    /// What stood at the end of the text, behind its last table, belongs there, not behind a new
+    /// one.
     fn keep_end(&self, document: &mut DocumentMut, is_new: bool) {
         let end = document.trailing().as_str().unwrap_or_default().to_owned();
         let own = format!("[hook.{}", self.name);
         let text = document.to_string();
-        let last = text.lines().rfind(|line| line.starts_with('[')).unwrap_or_default();
+        let last = text
+            .lines()
+            .rfind(|line| line.starts_with('['))
+            .unwrap_or_default();
         if is_new && !end.trim().is_empty() && last.starts_with(&own) {
             document.set_trailing("");
-            let table = document.get_mut("hook").and_then(|hooks| hooks.get_mut(self.name.as_str())).and_then(Item::as_table_mut);
+            let table = document
+                .get_mut("hook")
+                .and_then(|hooks| hooks.get_mut(self.name.as_str()))
+                .and_then(Item::as_table_mut);
             if let Some(table) = table {
                 table.decor_mut().set_prefix(format!("{end}\n"));
             }
@@ -84,17 +103,29 @@ impl Edit<'_> {
             hook.decor_mut().set_prefix("\n");
             Item::Table(hook)
         });
-        hook.as_table_like_mut().ok_or_else(|| format!("`hook.{}` is not a table", self.name))
+        hook.as_table_like_mut()
+            .ok_or_else(|| format!("`hook.{}` is not a table", self.name))
     }
 
     /// Puts the hook into the list of a virtual host, last.
     fn use_in(&self, root: &mut Table, vhost: &str) -> Result<(), String> {
-        let vhosts = root.get_mut("vhost").and_then(Item::as_array_of_tables_mut).ok_or("`vhost` is not written as [[vhost]]")?;
+        let vhosts = root
+            .get_mut("vhost")
+            .and_then(Item::as_array_of_tables_mut)
+            .ok_or("`vhost` is not written as [[vhost]]")?;
         let named = |table: &&mut Table| table.get("name").and_then(Item::as_str) == Some(vhost);
-        let table = vhosts.iter_mut().find(named).ok_or_else(|| format!("there is no virtual host {vhost:?}"))?;
+        let table = vhosts
+            .iter_mut()
+            .find(named)
+            .ok_or_else(|| format!("there is no virtual host {vhost:?}"))?;
         let hooks = table.entry("hooks").or_insert_with(|| value(Array::new()));
-        let hooks = hooks.as_array_mut().ok_or_else(|| format!("`hooks` of {vhost:?} is not a list"))?;
-        if !hooks.iter().any(|hook| hook.as_str() == Some(self.name.as_str())) {
+        let hooks = hooks
+            .as_array_mut()
+            .ok_or_else(|| format!("`hooks` of {vhost:?} is not a list"))?;
+        if !hooks
+            .iter()
+            .any(|hook| hook.as_str() == Some(self.name.as_str()))
+        {
             append(hooks, self.name.as_str().into());
         }
         Ok(())
@@ -129,15 +160,24 @@ fn merge(into: &mut dyn TableLike, key: &str, given: &Item) -> Result<(), String
     }
     if let (Some(tables), Some(more)) = (there.as_array_of_tables_mut(), given.as_array()) {
         for new in more {
-            let table = new.as_inline_table().ok_or_else(|| format!("an entry of `{key}` is not a table"))?.clone().into_table();
-            if !tables.iter().any(|old| same(&old.clone().into_inline_table().into(), new)) {
+            let table = new
+                .as_inline_table()
+                .ok_or_else(|| format!("an entry of `{key}` is not a table"))?
+                .clone()
+                .into_table();
+            if !tables
+                .iter()
+                .any(|old| same(&old.clone().into_inline_table().into(), new))
+            {
                 tables.push(table);
             }
         }
         return Ok(());
     }
     if let (Some(table), Some(more)) = (there.as_table_like_mut(), given.as_table_like()) {
-        return more.iter().try_for_each(|(name, item)| merge(table, name, item));
+        return more
+            .iter()
+            .try_for_each(|(name, item)| merge(table, name, item));
     }
     match given.as_value() {
         Some(new) if there.is_value() => set(into, key, new.clone()),
@@ -150,9 +190,13 @@ fn merge(into: &mut dyn TableLike, key: &str, given: &Item) -> Result<(), String
 fn same(a: &Value, b: &Value) -> bool {
     match (a, b) {
         (Value::String(a), Value::String(b)) => a.value() == b.value(),
-        (Value::Array(a), Value::Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b)),
+        (Value::Array(a), Value::Array(b)) => {
+            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b))
+        }
         (Value::InlineTable(a), Value::InlineTable(b)) => {
-            a.len() == b.len() && a.iter().all(|(key, a)| b.get(key).is_some_and(|b| same(a, b)))
+            a.len() == b.len()
+                && a.iter()
+                    .all(|(key, a)| b.get(key).is_some_and(|b| same(a, b)))
         }
         _ => bare(a) == bare(b),
     }
@@ -168,10 +212,18 @@ fn bare(value: &Value) -> String {
 /// Appends in the style of the list.
 fn append(list: &mut Array, mut new: Value) {
     let style = list.iter().last().map(|last| last.decor().clone());
-    let prefix = style.as_ref().and_then(|decor| decor.prefix()).and_then(|prefix| prefix.as_str()).unwrap_or_default();
-    let prefix =
-        if prefix.contains('\n') { format!("\n{}", prefix.rsplit('\n').next().unwrap_or_default()) } else { " ".to_owned() };
-    new.decor_mut().set_prefix(if list.is_empty() { "" } else { &prefix });
+    let prefix = style
+        .as_ref()
+        .and_then(|decor| decor.prefix())
+        .and_then(|prefix| prefix.as_str())
+        .unwrap_or_default();
+    let prefix = if prefix.contains('\n') {
+        format!("\n{}", prefix.rsplit('\n').next().unwrap_or_default())
+    } else {
+        " ".to_owned()
+    };
+    new.decor_mut()
+        .set_prefix(if list.is_empty() { "" } else { &prefix });
     new.decor_mut().set_suffix("");
     list.push_formatted(new);
 }
@@ -203,18 +255,47 @@ hostname = [
 node-name = \"x\"
 ";
 
-    fn edit(text: &str, name: &str, grants: &[&str], settings: &[&str], vhosts: &[&str]) -> Result<String, String> {
-        let own = |lines: &[&str]| lines.iter().map(|line| (*line).to_owned()).collect::<Vec<_>>();
+    fn edit(
+        text: &str,
+        name: &str,
+        grants: &[&str],
+        settings: &[&str],
+        vhosts: &[&str],
+    ) -> Result<String, String> {
+        let own = |lines: &[&str]| {
+            lines
+                .iter()
+                .map(|line| (*line).to_owned())
+                .collect::<Vec<_>>()
+        };
         let (grants, settings, vhosts) = (own(grants), own(settings), own(vhosts));
         let name = name.parse().unwrap();
         let digest = Digest::of(b"");
-        Edit { name: &name, source: "hooks/b.wasm", digest, grants: &grants, settings: &settings, vhosts: &vhosts }.apply(text)
+        Edit {
+            name: &name,
+            source: "hooks/b.wasm",
+            digest,
+            grants: &grants,
+            settings: &settings,
+            vhosts: &vhosts,
+        }
+        .apply(text)
     }
 
     #[test]
     fn a_new_hook_is_added_and_nothing_else_moves() {
-        let grants = ["hostname = [\"x\"]", "service = [{ unit = \"httpd\", do = [\"start\"] }]"];
-        let after = edit(BEFORE, "b", &grants, &["gateway = \"192.168.32.254\""], &["web", "mail"]).unwrap();
+        let grants = [
+            "hostname = [\"x\"]",
+            "service = [{ unit = \"httpd\", do = [\"start\"] }]",
+        ];
+        let after = edit(
+            BEFORE,
+            "b",
+            &grants,
+            &["gateway = \"192.168.32.254\""],
+            &["web", "mail"],
+        )
+        .unwrap();
         let digest = Digest::of(b"");
         let expected = BEFORE
             .replace("[\"a\"]  # in", "[\"a\", \"b\"]  # in")
@@ -231,26 +312,72 @@ node-name = \"x\"
 
     #[test]
     fn an_upgrade_changes_the_digest_and_adds_grants_once() {
-        let once = edit(BEFORE, "a", &["hostname = [\"two\", \"three\"]", "read = true"], &[], &["web"]).unwrap();
-        assert!(once.contains("source = \"hooks/b.wasm\" # the old one\ndigest = \"sha256:"), "{once}");
-        assert!(once.contains("  \"one\",  # first\n  \"two\",\n  \"three\",\n]\nread = true\n"), "{once}");
+        let once = edit(
+            BEFORE,
+            "a",
+            &["hostname = [\"two\", \"three\"]", "read = true"],
+            &[],
+            &["web"],
+        )
+        .unwrap();
+        assert!(
+            once.contains("source = \"hooks/b.wasm\" # the old one\ndigest = \"sha256:"),
+            "{once}"
+        );
+        assert!(
+            once.contains("  \"one\",  # first\n  \"two\",\n  \"three\",\n]\nread = true\n"),
+            "{once}"
+        );
         assert!(once.contains("hooks = [\"a\"]  # in this order"), "{once}");
         let again = ["hostname = ['two', \"three\"]", "read = true"];
-        assert_eq!(edit(&once, "a", &again, &[], &["web"]).unwrap(), once, "however it is written");
+        assert_eq!(
+            edit(&once, "a", &again, &[], &["web"]).unwrap(),
+            once,
+            "however it is written"
+        );
     }
 
     #[test]
     fn tables_of_every_form_are_taken() {
         let inline = "[hook]\na = { source = \"a.wasm\", grant = { hostname = [\"x\"] }, signature = \"s\" }\n";
         let after = edit(inline, "a", &["hostname = [\"y\"]"], &["k = 1"], &[]).unwrap();
-        assert!(after.contains("grant = { hostname = [\"x\", \"y\"] }") && !after.contains("signature"), "{after}");
+        assert!(
+            after.contains("grant = { hostname = [\"x\", \"y\"] }") && !after.contains("signature"),
+            "{after}"
+        );
         let tables = "[hook.a]\nsource = \"a\"\n[[hook.a.grant.route]]\ndst = \"default\"\n";
-        let after = edit(tables, "a", &["route = [{ dst = \"default\" }, { dst = \"10.0.0.0/8\" }]"], &[], &[]).unwrap();
-        assert_eq!(after.matches("[[hook.a.grant.route]]").count(), 2, "{after}");
-        let command =
-            edit(BEFORE, "a", &["command.c = { argv = [\"/c\"] }", "command.d = { argv = [\"/d\"] }"], &[], &[]).unwrap();
-        assert!(toml_edit::DocumentMut::from_str(&command).is_ok(), "{command}");
-        assert!(command.contains("\"/c\"") && command.contains("\"/d\""), "{command}");
+        let after = edit(
+            tables,
+            "a",
+            &["route = [{ dst = \"default\" }, { dst = \"10.0.0.0/8\" }]"],
+            &[],
+            &[],
+        )
+        .unwrap();
+        assert_eq!(
+            after.matches("[[hook.a.grant.route]]").count(),
+            2,
+            "{after}"
+        );
+        let command = edit(
+            BEFORE,
+            "a",
+            &[
+                "command.c = { argv = [\"/c\"] }",
+                "command.d = { argv = [\"/d\"] }",
+            ],
+            &[],
+            &[],
+        )
+        .unwrap();
+        assert!(
+            toml_edit::DocumentMut::from_str(&command).is_ok(),
+            "{command}"
+        );
+        assert!(
+            command.contains("\"/c\"") && command.contains("\"/d\""),
+            "{command}"
+        );
     }
 
     #[test]
@@ -262,12 +389,26 @@ node-name = \"x\"
             (BEFORE, "hostname = [", "", "is not a line of TOML"),
             (BEFORE, "hostname = 1\n", "", ""),
             (BEFORE, "", "none", "there is no virtual host \"none\""),
-            ("vhost = [{ name = \"w\" }]", "", "w", "`vhost` is not written as [[vhost]]"),
+            (
+                "vhost = [{ name = \"w\" }]",
+                "",
+                "w",
+                "`vhost` is not written as [[vhost]]",
+            ),
         ] {
-            let grants: Vec<&str> = Some(grant).filter(|grant| !grant.is_empty()).into_iter().collect();
-            let vhosts: Vec<&str> = Some(vhost).filter(|vhost| !vhost.is_empty()).into_iter().collect();
+            let grants: Vec<&str> = Some(grant)
+                .filter(|grant| !grant.is_empty())
+                .into_iter()
+                .collect();
+            let vhosts: Vec<&str> = Some(vhost)
+                .filter(|vhost| !vhost.is_empty())
+                .into_iter()
+                .collect();
             match edit(text, "a", &grants, &[], &vhosts) {
-                Err(why) => assert!(!says.is_empty() && why.contains(says), "{text} {grant}: {why}"),
+                Err(why) => assert!(
+                    !says.is_empty() && why.contains(says),
+                    "{text} {grant}: {why}"
+                ),
                 Ok(after) => assert!(says.is_empty(), "{after}"),
             }
         }

@@ -12,7 +12,8 @@ use crate::types::Page;
 
 /// Show all that a component can ever do, what it asks for and why, and who signed it; run nothing.
 ///
-/// What it imports is the whole of it: a function that does not stand there cannot be called, whatever the code does.
+/// What it imports is the whole of it: a function that does not stand there cannot be called,
+/// whatever the code does.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:\n  \
     carpd plugin inspect failover.wasm\n  \
@@ -30,7 +31,8 @@ pub(in crate::cli) struct Args {
     json: bool,
 }
 
-/// Show what a new version of a component can do that the old one could not, and the other way round.
+/// Show what a new version of a component can do that the old one could not, and the other way
+/// round.
 ///
 /// Exit status 1 if the new one can do more: call another function, or run on another occasion.
 #[derive(Debug, clap::Args)]
@@ -50,7 +52,11 @@ pub(in crate::cli) struct DiffArgs {
 
 pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
     let look = Look::at(&args.file, &args.keys.trust()?)?;
-    if args.json { output::pretty_json(&look.json()) } else { output::page(&look.text()) }
+    if args.json {
+        output::pretty_json(&look.json())
+    } else {
+        output::page(&look.text())
+    }
 }
 
 /// What one component has beyond another.
@@ -68,7 +74,12 @@ pub(super) struct Difference {
 
 impl Difference {
     pub(super) fn between(old: &Look, new: &Look) -> Self {
-        let beyond = |a: &[String], b: &[String]| a.iter().filter(|x| !b.contains(x)).cloned().collect::<Vec<_>>();
+        let beyond = |a: &[String], b: &[String]| {
+            a.iter()
+                .filter(|x| !b.contains(x))
+                .cloned()
+                .collect::<Vec<_>>()
+        };
         let (old, new) = (&old.abilities, &new.abilities);
         Self {
             gained: beyond(&new.imports, &old.imports),
@@ -114,11 +125,18 @@ impl Difference {
 
 pub(super) fn diff(args: &DiffArgs) -> Result<Exit, Failure> {
     let nobody = Trust::default();
-    let difference = Difference::between(&Look::at(&args.old, &nobody)?, &Look::at(&args.new, &nobody)?);
+    let difference = Difference::between(
+        &Look::at(&args.old, &nobody)?,
+        &Look::at(&args.new, &nobody)?,
+    );
     if args.json {
         output::pretty_json(&difference.json())?;
     } else {
         output::page(&difference.text())?;
     }
-    Ok(if difference.is_more() { Exit::Failure } else { Exit::Success })
+    Ok(if difference.is_more() {
+        Exit::Failure
+    } else {
+        Exit::Success
+    })
 }

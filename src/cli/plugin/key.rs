@@ -1,4 +1,5 @@
-//! `carpd plugin keygen`: a key pair as minisign makes it, and the password that locks a secret key.
+//! `carpd plugin keygen`: a key pair as minisign makes it, and the password that locks a secret
+//! key.
 
 use std::fs::{OpenOptions, Permissions};
 use std::io::{BufRead as _, IsTerminal as _, Write as _, stdin};
@@ -13,10 +14,12 @@ use crate::trust::{FILE_MAX, decode_base64};
 
 /// Make a key pair to sign plugins with: PREFIX.pub for all, PREFIX.key for you alone.
 ///
-/// The same as `minisign -G`, which can use the files too. The secret key is locked with a password, which is asked for; where
-/// standard input is no terminal it is the first line there.
+/// The same as `minisign -G`, which can use the files too. The secret key is locked with a
+/// password, which is asked for; where standard input is no terminal it is the first line there.
 #[derive(Debug, clap::Args)]
-#[command(after_long_help = "Examples:\n  carpd plugin keygen team\n  carpd plugin keygen --no-password ci")]
+#[command(
+    after_long_help = "Examples:\n  carpd plugin keygen team\n  carpd plugin keygen --no-password ci"
+)]
 pub(in crate::cli) struct Args {
     /// Where the files go, without their endings.
     #[arg(value_name = "PREFIX")]
@@ -41,7 +44,11 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
         KeyPair::generate_encrypted_keypair(Some(new_password()?))
     };
     let pair = pair.map_err(failed)?;
-    let locked = if args.no_password { "minisign unencrypted secret key" } else { "minisign encrypted secret key" };
+    let locked = if args.no_password {
+        "minisign unencrypted secret key"
+    } else {
+        "minisign encrypted secret key"
+    };
     let secret_text = pair.sk.to_box(Some(locked)).map_err(failed)?.into_string();
     let public_text = pair.pk.to_box().map_err(failed)?.into_string();
     create(&secret, secret_text.as_bytes(), 0o600)?;
@@ -65,7 +72,11 @@ fn with_ending(prefix: &Path, ending: &str) -> PathBuf {
 
 /// A new file that is never, not even for a moment, open to more than it shall be.
 fn create(path: &Path, content: &[u8], mode: u32) -> Result<(), Failure> {
-    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+    let file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path);
     let written = file.and_then(|mut file| {
         file.write_all(content)?;
         file.set_permissions(Permissions::from_mode(mode))?;
@@ -77,19 +88,27 @@ fn create(path: &Path, content: &[u8], mode: u32) -> Result<(), Failure> {
 /// Opens a secret key; asks for its password if it has one.
 pub(super) fn secret_key(path: &Path) -> Result<SecretKey, Failure> {
     let text = String::from_utf8_lossy(&read_at_most(path, FILE_MAX)?).into_owned();
-    let sealed = || SecretKeyBox::from_string(&text).map_err(|err| failure(format!("{}: {err}", path.display())));
+    let sealed = || {
+        SecretKeyBox::from_string(&text)
+            .map_err(|err| failure(format!("{}: {err}", path.display())))
+    };
     if let Some(key) = unlocked(&text) {
         return Ok(key);
     }
     let password = password("Password: ")?;
-    sealed()?.into_secret_key(Some(password)).map_err(|err| failure(format!("{}: could not open the key: {err}", path.display())))
+    sealed()?
+        .into_secret_key(Some(password))
+        .map_err(|err| failure(format!("{}: could not open the key: {err}", path.display())))
 }
 
-/// A key without a password. minisign leaves its checksum empty, so nothing but the signature tells whether it is whole.
+/// A key without a password. minisign leaves its checksum empty, so nothing but the signature tells
+/// whether it is whole.
 fn unlocked(text: &str) -> Option<SecretKey> {
     let bytes = decode_base64(text.lines().nth(1)?)?;
     // Behind the algorithm of the signature stands that of the lock.
-    (bytes.get(2..4)? == [0, 0]).then(|| SecretKey::from_bytes(&bytes).ok()).flatten()
+    (bytes.get(2..4)? == [0, 0])
+        .then(|| SecretKey::from_bytes(&bytes).ok())
+        .flatten()
 }
 
 fn new_password() -> Result<String, Failure> {

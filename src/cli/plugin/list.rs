@@ -1,4 +1,5 @@
-//! `carpd plugin list`: the hooks of the configuration, who vouches for them, and what the daemon has of them.
+//! `carpd plugin list`: the hooks of the configuration, who vouches for them, and what the daemon
+//! has of them.
 
 use std::path::PathBuf;
 
@@ -13,9 +14,11 @@ use crate::hooks::{HookSource, Language, manifest};
 use crate::resolve::Sources;
 use crate::types::{Name, Page, shown};
 
-/// List the hooks of the configuration: digest, signer, pin, contract, and whether the daemon has loaded them.
+/// List the hooks of the configuration: digest, signer, pin, contract, and whether the daemon has
+/// loaded them.
 ///
-/// Reads the configuration and the hooks as the daemon would. Exit status 1 if one of them would be refused.
+/// Reads the configuration and the hooks as the daemon would. Exit status 1 if one of them would be
+/// refused.
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Args {
     /// The configuration.
@@ -46,7 +49,10 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
     })?;
     let config = loaded.config;
     let status = daemon(args, &config);
-    let modules = config.hooks.iter().filter(|(_, hook)| hook.kind == Kind::Module);
+    let modules = config
+        .hooks
+        .iter()
+        .filter(|(_, hook)| hook.kind == Kind::Module);
     let listed = modules.map(|(name, hook)| Listed {
         name,
         hook,
@@ -64,10 +70,15 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
         }
         output::page(&page)?;
     }
-    Ok(if listed.iter().all(|listed| listed.found.is_ok()) { Exit::Success } else { Exit::Failure })
+    Ok(if listed.iter().all(|listed| listed.found.is_ok()) {
+        Exit::Success
+    } else {
+        Exit::Failure
+    })
 }
 
-/// The hooks of the daemon that runs this configuration; `None` if it does not run, or we may not ask.
+/// The hooks of the daemon that runs this configuration; `None` if it does not run, or we may not
+/// ask.
 fn daemon(args: &Args, config: &Config) -> Option<Vec<HookStatus>> {
     let socket = control::socket_path(&instance_dir(&config.daemon.run_dir, &args.config).ok()?);
     match control::call(&socket, Order::Status) {
@@ -78,17 +89,28 @@ fn daemon(args: &Args, config: &Config) -> Option<Vec<HookStatus>> {
 
 fn look(config: &Config, name: &Name, hook: &Hook) -> Result<(HookSource, Vouched), String> {
     let sources = Sources::of_daemon();
-    let mut source =
-        HookSource::read(name.clone(), &hook.path, hook.config_json.clone(), &sources).map_err(|err| err.to_string())?;
-    let terms = Terms { trust: &config.trust, digest: hook.digest, signature: hook.signature.as_deref(), sources: &sources };
-    let vouched = source.vet(&hook.path, terms).map_err(|err| err.to_string())?;
+    let mut source = HookSource::read(name.clone(), &hook.path, hook.config_json.clone(), &sources)
+        .map_err(|err| err.to_string())?;
+    let terms = Terms {
+        trust: &config.trust,
+        digest: hook.digest,
+        signature: hook.signature.as_deref(),
+        sources: &sources,
+    };
+    let vouched = source
+        .vet(&hook.path, terms)
+        .map_err(|err| err.to_string())?;
     Ok((source, vouched))
 }
 
 impl Listed<'_> {
     /// The contract's version, of a component.
     fn contract(&self) -> Option<String> {
-        let (source, _) = self.found.as_ref().ok().filter(|(source, _)| source.language == Language::Wasm)?;
+        let (source, _) = self
+            .found
+            .as_ref()
+            .ok()
+            .filter(|(source, _)| source.language == Language::Wasm)?;
         manifest::abilities(&source.main).ok()?.contract
     }
 
@@ -106,10 +128,20 @@ impl Listed<'_> {
         let (name, source) = (self.name, &self.hook.source);
         match &self.found {
             Ok((read, vouched)) => {
-                let contract = self.contract().map(|contract| format!(", contract {contract}")).unwrap_or_default();
-                writeln!(page, "{name}: {source}, {} bytes{contract}", read.main.len());
+                let contract = self
+                    .contract()
+                    .map(|contract| format!(", contract {contract}"))
+                    .unwrap_or_default();
+                writeln!(
+                    page,
+                    "{name}: {source}, {} bytes{contract}",
+                    read.main.len()
+                );
                 writeln!(page, "  {}", vouched.digest);
-                let signer = vouched.signer.as_ref().map(|signer| format!(" ({})", shown(&signer.comment)));
+                let signer = vouched
+                    .signer
+                    .as_ref()
+                    .map(|signer| format!(" ({})", shown(&signer.comment)));
                 writeln!(page, "  {vouched}{}", signer.unwrap_or_default());
             }
             Err(why) => {

@@ -65,7 +65,9 @@ impl Signature {
     pub(super) fn json(&self) -> Value {
         match self {
             Self::None => json!({ "state": "none" }),
-            Self::Good(signer) => json!({ "state": "good", "key": signer.key.to_string(), "comment": signer.comment }),
+            Self::Good(signer) => {
+                json!({ "state": "good", "key": signer.key.to_string(), "comment": signer.comment })
+            }
             Self::Bad(why) => json!({ "state": "bad", "why": why }),
         }
     }
@@ -73,12 +75,16 @@ impl Signature {
 
 /// The host function that an import is, if this carpd has it.
 pub(super) fn function(import: &str) -> Option<&'static Function> {
-    FUNCTIONS.iter().find(|function| function.full_name() == import)
+    FUNCTIONS
+        .iter()
+        .find(|function| function.full_name() == import)
 }
 
 /// The line that would grant an import; `None` if it needs none.
 pub(super) fn grant(import: &str) -> Option<String> {
-    function(import).filter(|function| !is_allowed(function, &Grants::default())).map(grant_line)
+    function(import)
+        .filter(|function| !is_allowed(function, &Grants::default()))
+        .map(grant_line)
 }
 
 /// Does this carpd have it?
@@ -89,7 +95,9 @@ pub(super) fn is_known(import: &str) -> bool {
 /// What stands behind an import: the grant that it needs.
 pub(super) fn need(import: &str) -> String {
     match grant(import) {
-        _ if !is_known(import) => "  (this carpd does not have it: the component would be refused)".to_owned(),
+        _ if !is_known(import) => {
+            "  (this carpd does not have it: the component would be refused)".to_owned()
+        }
         Some(line) => format!("  (grant: {line})"),
         None => String::new(),
     }
@@ -102,14 +110,33 @@ impl Look {
         let abilities = manifest::abilities(&bytes).map_err(failed)?;
         let manifest = manifest::manifest(&bytes).map_err(failed)?;
         let signature = Signature::look(path, &bytes, trust)?;
-        Ok(Self { path: path.to_owned(), digest: Digest::of(&bytes), bytes, abilities, manifest, signature })
+        Ok(Self {
+            path: path.to_owned(),
+            digest: Digest::of(&bytes),
+            bytes,
+            abilities,
+            manifest,
+            signature,
+        })
     }
 
     /// Groups of functions that need a grant, for which the manifest has no reason.
     fn unexplained(&self) -> Vec<&'static str> {
-        let asked = |key: &str| self.manifest.as_ref().is_some_and(|manifest| manifest.asks.contains_key(key));
-        let needed = self.abilities.imports.iter().filter(|import| grant(import).is_some()).filter_map(|import| function(import));
-        let mut keys: Vec<_> = needed.filter_map(|function| function.capability).map(crate::effect::Capability::as_str).collect();
+        let asked = |key: &str| {
+            self.manifest
+                .as_ref()
+                .is_some_and(|manifest| manifest.asks.contains_key(key))
+        };
+        let needed = self
+            .abilities
+            .imports
+            .iter()
+            .filter(|import| grant(import).is_some())
+            .filter_map(|import| function(import));
+        let mut keys: Vec<_> = needed
+            .filter_map(|function| function.capability)
+            .map(crate::effect::Capability::as_str)
+            .collect();
         keys.dedup();
         keys.retain(|key| !asked(key));
         keys
@@ -118,7 +145,14 @@ impl Look {
     pub(super) fn text(&self) -> Page {
         let mut page = Page::default();
         match &self.manifest {
-            Some(Manifest { name, version, description, license, source, .. }) => {
+            Some(Manifest {
+                name,
+                version,
+                description,
+                license,
+                source,
+                ..
+            }) => {
                 writeln!(page, "{} {}: {description}", shown(name), shown(version));
                 writeln!(page, "license: {license}");
                 if let Some(source) = source {
@@ -130,7 +164,11 @@ impl Look {
         writeln!(page, "{} bytes, {}", self.bytes.len(), self.digest);
         writeln!(page, "{}", self.signature.text());
         let contract = self.abilities.contract.as_deref().unwrap_or("unknown");
-        writeln!(page, "contract {contract}; entry points: {}", self.abilities.entry_points.join(", "));
+        writeln!(
+            page,
+            "contract {contract}; entry points: {}",
+            self.abilities.entry_points.join(", ")
+        );
         writeln!(page);
         writeln!(page, "Can ever do:");
         for import in &self.abilities.imports {
@@ -151,7 +189,9 @@ impl Look {
     /// Stable: what `--json` prints.
     pub(super) fn json(&self) -> Value {
         let import = |name: &String| {
-            let key = function(name).and_then(|function| function.capability).map(crate::effect::Capability::as_str);
+            let key = function(name)
+                .and_then(|function| function.capability)
+                .map(crate::effect::Capability::as_str);
             let reason = key.and_then(|key| self.manifest.as_ref()?.asks.get(key));
             json!({ "function": name, "known": is_known(name), "grant": grant(name), "reason": reason })
         };

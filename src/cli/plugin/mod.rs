@@ -1,4 +1,5 @@
-//! `carpd plugin`: hooks as WebAssembly components, built, looked at, vouched for, and put into the configuration.
+//! `carpd plugin`: hooks as WebAssembly components, built, looked at, vouched for, and put into the
+//! configuration.
 
 mod add;
 mod build;
@@ -19,7 +20,8 @@ use crate::config;
 use crate::hooks::source::MAX_TOTAL;
 use crate::trust::{FILE_MAX, Key, Trust};
 
-/// Hooks that are WebAssembly components: see what they can do before they run, and who vouches for them.
+/// Hooks that are WebAssembly components: see what they can do before they run, and who vouches for
+/// them.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:\n  \
     carpd plugin inspect failover.wasm           what can it do?\n  \
@@ -66,7 +68,8 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
 /// Whose signatures count.
 #[derive(Debug, clap::Args)]
 struct Keys {
-    /// A minisign public key, or its file; may be given more than once [default: `[trust] keys` of the configuration].
+    /// A minisign public key, or its file; may be given more than once [default: `[trust] keys` of
+    /// the configuration].
     #[arg(long = "key", short = 'p', value_name = "KEY")]
     keys: Vec<String>,
 
@@ -79,8 +82,15 @@ impl Keys {
     /// Those on the command line, or else those of the configuration, if there is one.
     fn trust(&self) -> Result<Trust, Failure> {
         if !self.keys.is_empty() {
-            let keys = self.keys.iter().map(|key| public_key(key)).collect::<Result<_, _>>()?;
-            return Ok(Trust { keys, require_signature: true });
+            let keys = self
+                .keys
+                .iter()
+                .map(|key| public_key(key))
+                .collect::<Result<_, _>>()?;
+            return Ok(Trust {
+                keys,
+                require_signature: true,
+            });
         }
         if !self.config.exists() {
             return Ok(Trust::default());
@@ -94,7 +104,9 @@ impl Keys {
 
 fn public_key(text: &str) -> Result<Key, Failure> {
     if Key::looks_like(text) {
-        return text.parse().map_err(|err| failure(format!("{text}: {err}")));
+        return text
+            .parse()
+            .map_err(|err| failure(format!("{text}: {err}")));
     }
     let content = read_at_most(Path::new(text), FILE_MAX)?;
     Key::from_file(&String::from_utf8_lossy(&content))
@@ -112,7 +124,9 @@ fn read(path: &Path) -> Result<Vec<u8>, Failure> {
 
 fn read_at_most(path: &Path, limit: u64) -> Result<Vec<u8>, Failure> {
     let failed = |why: String| failure(format!("could not read {}: {why}", path.display()));
-    let length = std::fs::metadata(path).map_err(|err| failed(err.to_string()))?.len();
+    let length = std::fs::metadata(path)
+        .map_err(|err| failed(err.to_string()))?
+        .len();
     if length > limit {
         return Err(failed(format!("it is larger than {limit} bytes")));
     }
@@ -120,5 +134,6 @@ fn read_at_most(path: &Path, limit: u64) -> Result<Vec<u8>, Failure> {
 }
 
 fn write(path: &Path, content: &[u8]) -> Result<(), Failure> {
-    std::fs::write(path, content).map_err(|err| failure(format!("could not write {}: {err}", path.display())))
+    std::fs::write(path, content)
+        .map_err(|err| failure(format!("could not write {}: {err}", path.display())))
 }

@@ -1,4 +1,5 @@
-//! `carpd plugin new`: a plugin to begin with: `carpd new hook --lang rust`, with a choice of the SDK.
+//! `carpd plugin new`: a plugin to begin with: `carpd new hook --lang rust`, with a choice of the
+//! SDK.
 
 use std::path::PathBuf;
 
@@ -6,7 +7,8 @@ use crate::cli::new::{Lang, make, rust_files};
 use crate::cli::{Exit, Failure};
 use crate::types::Name;
 
-/// Make a directory with a plugin in Rust that builds, its test, its manifest, and the SDK of this version beside it.
+/// Make a directory with a plugin in Rust that builds, its test, its manifest, and the SDK of this
+/// version beside it.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:\n  \
     carpd plugin new announcer\n  \

@@ -25,8 +25,8 @@ pub(super) struct Connection {
     #[arg(long)]
     insecure: bool,
 
-    /// Certificates of authorities, as PEM, that are believed beside those of the system. One on this machine is then spoken
-    /// with encrypted, too.
+    /// Certificates of authorities, as PEM, that are believed beside those of the system. One on
+    /// this machine is then spoken with encrypted, too.
     #[arg(long, value_name = "FILE", conflicts_with = "insecure")]
     ca_file: Option<PathBuf>,
 }
@@ -42,10 +42,12 @@ impl Connection {
     }
 }
 
-/// Fetch a plugin from an OCI registry, with its signature if it has one; put nothing into the configuration.
+/// Fetch a plugin from an OCI registry, with its signature if it has one; put nothing into the
+/// configuration.
 ///
-/// REF is HOST/NAME:TAG, or HOST/NAME@sha256:... for exactly one version. The layout is that of `wkg`. A login is taken from
-/// ~/.docker/config.json. Only this machine is spoken with unencrypted.
+/// REF is HOST/NAME:TAG, or HOST/NAME@sha256:... for exactly one version. The layout is that of
+/// `wkg`. A login is taken from ~/.docker/config.json. Only this machine is spoken with
+/// unencrypted.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:\n  \
     carpd plugin pull registry.example.org/carpd/failover:0.2.0\n  \
@@ -76,7 +78,9 @@ pub(in crate::cli) struct Args {
 
 /// Bring a plugin to an OCI registry, with the signature that lies beside it.
 #[derive(Debug, clap::Args)]
-#[command(after_long_help = "Examples:\n  carpd plugin push failover.wasm registry.example.org/carpd/failover:0.2.0")]
+#[command(
+    after_long_help = "Examples:\n  carpd plugin push failover.wasm registry.example.org/carpd/failover:0.2.0"
+)]
 pub(in crate::cli) struct PushArgs {
     /// The component.
     #[arg(value_name = "FILE")]
@@ -95,7 +99,10 @@ pub(in crate::cli) struct PushArgs {
 }
 
 pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
-    let path = args.output.clone().unwrap_or_else(|| PathBuf::from(format!("{}.wasm", args.reference.name())));
+    let path = args
+        .output
+        .clone()
+        .unwrap_or_else(|| PathBuf::from(format!("{}.wasm", args.reference.name())));
     for path in [&path, &beside(&path)] {
         if path.exists() && !args.force {
             return Err(failure(format!("{} exists", path.display())).hint("replace it: --force"));
@@ -106,12 +113,24 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
     let look = keep(&pulled, &path, &trust)?;
     if args.json {
         let (reference, manifest) = (args.reference.to_string(), pulled.digest.to_string());
-        return output::pretty_json(&json!({ "reference": reference, "manifest": manifest, "plugin": look.json() }));
+        return output::pretty_json(
+            &json!({ "reference": reference, "manifest": manifest, "plugin": look.json() }),
+        );
     }
     let mut page = Page::default();
-    writeln!(page, "{}: {} bytes, {}", path.display(), look.bytes.len(), look.digest);
+    writeln!(
+        page,
+        "{}: {} bytes, {}",
+        path.display(),
+        look.bytes.len(),
+        look.digest
+    );
     writeln!(page, "{}", look.signature.text());
-    writeln!(page, "in the registry: {}/{}@{}", args.reference.host, args.reference.repository, pulled.digest);
+    writeln!(
+        page,
+        "in the registry: {}/{}@{}",
+        args.reference.host, args.reference.repository, pulled.digest
+    );
     output::page(&page)
 }
 
@@ -123,7 +142,8 @@ fn keep(pulled: &Pulled, path: &Path, trust: &Trust) -> Result<Look, Failure> {
     match &pulled.signature {
         Some(text) => write(&beside(path), text.as_bytes())?,
         None if beside(path).exists() => {
-            fs::remove_file(beside(path)).map_err(|err| failure(format!("{}: {err}", beside(path).display())))?;
+            fs::remove_file(beside(path))
+                .map_err(|err| failure(format!("{}: {err}", beside(path).display())))?;
         }
         None => {}
     }
@@ -136,7 +156,11 @@ fn fetch(reference: &Reference, connection: &Connection) -> Result<Pulled, Failu
     let watched = stderr().is_terminal();
     let mut progress = |done: u64, of: u64| {
         if watched {
-            output::progress(format_args!("{reference}: {} of {} KiB", done >> 10, of >> 10));
+            output::progress(format_args!(
+                "{reference}: {} of {} KiB",
+                done >> 10,
+                of >> 10
+            ));
         }
     };
     let pulled = registry::pull(&mut client, reference, MAX_TOTAL, &mut progress);
@@ -165,11 +189,17 @@ impl Drop for Fetched {
 }
 
 /// Fetches a plugin to where `carpd plugin add` looks at it.
-pub(super) fn fetch_for_add(reference: &Reference, connection: &Connection) -> Result<Fetched, Failure> {
+pub(super) fn fetch_for_add(
+    reference: &Reference,
+    connection: &Connection,
+) -> Result<Fetched, Failure> {
     let pulled = fetch(reference, connection)?;
     let directory = std::env::temp_dir().join(format!("carpd-pull-{}", std::process::id()));
     fs::create_dir(&directory).map_err(|err| failure(format!("{}: {err}", directory.display())))?;
-    let fetched = Fetched { file: directory.join(format!("{}.wasm", reference.name())), directory };
+    let fetched = Fetched {
+        file: directory.join(format!("{}.wasm", reference.name())),
+        directory,
+    };
     keep(&pulled, &fetched.file, &Trust::default())?;
     Ok(fetched)
 }
@@ -181,15 +211,23 @@ fn signature(file: &Path) -> Result<Option<String>, Failure> {
         return Ok(None);
     }
     let text = String::from_utf8(read_at_most(&path, FILE_MAX)?);
-    text.map(Some).map_err(|_| failure(format!("{}: this is not a signature of minisign", path.display())))
+    text.map(Some).map_err(|_| {
+        failure(format!(
+            "{}: this is not a signature of minisign",
+            path.display()
+        ))
+    })
 }
 
 pub(super) fn push(args: &PushArgs) -> Result<Exit, Failure> {
     let look = Look::at(&args.file, &Trust::default())?;
-    let (imports, exports) = manifest::interfaces(&look.bytes).map_err(|err| failure(err.to_string()))?;
+    let (imports, exports) =
+        manifest::interfaces(&look.bytes).map_err(|err| failure(err.to_string()))?;
     let mut annotations = BTreeMap::new();
     if let Some(manifest) = &look.manifest {
-        let mut set = |name: &str, value: &str| annotations.insert(format!("org.opencontainers.image.{name}"), value.to_owned());
+        let mut set = |name: &str, value: &str| {
+            annotations.insert(format!("org.opencontainers.image.{name}"), value.to_owned())
+        };
         set("title", &manifest.name);
         set("version", &manifest.version);
         set("description", &manifest.description);
@@ -201,11 +239,27 @@ pub(super) fn push(args: &PushArgs) -> Result<Exit, Failure> {
     let signature = signature(&args.file)?;
     let signed = signature.is_some();
     let created = jiff::Timestamp::now().strftime("%FT%TZ").to_string();
-    let file_name = args.file.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let about = About { imports, exports, created, annotations, signature, file_name };
+    let file_name = args
+        .file
+        .file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned();
+    let about = About {
+        imports,
+        exports,
+        created,
+        annotations,
+        signature,
+        file_name,
+    };
     let mut client = args.connection.client(&args.reference)?;
-    let digest = registry::push(&mut client, &args.reference, &look.bytes, &about).map_err(|err| failed(&err))?;
-    let place = format!("{}/{}@{digest}", args.reference.host, args.reference.repository);
+    let digest = registry::push(&mut client, &args.reference, &look.bytes, &about)
+        .map_err(|err| failed(&err))?;
+    let place = format!(
+        "{}/{}@{digest}",
+        args.reference.host, args.reference.repository
+    );
     if args.json {
         return output::pretty_json(&json!({
             "reference": args.reference.to_string(),
@@ -214,5 +268,13 @@ pub(super) fn push(args: &PushArgs) -> Result<Exit, Failure> {
             "signed": signed,
         }));
     }
-    output::line(format_args!("{}: {place}, {}", args.reference, if signed { "with its signature" } else { "not signed" }))
+    output::line(format_args!(
+        "{}: {place}, {}",
+        args.reference,
+        if signed {
+            "with its signature"
+        } else {
+            "not signed"
+        }
+    ))
 }

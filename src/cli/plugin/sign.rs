@@ -15,7 +15,8 @@ use crate::trust::FILE_MAX;
 
 /// Sign a hook: vouch for exactly these bytes.
 ///
-/// The same as `minisign -S`. The key's password is asked for; where standard input is no terminal it is the first line there.
+/// The same as `minisign -S`. The key's password is asked for; where standard input is no terminal
+/// it is the first line there.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:\n  \
     carpd plugin sign failover.wasm -s team.key\n  \
@@ -66,14 +67,24 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
     let usual = || format!("timestamp:{}\tfile:{name}\thashed", clock::wall_ms() / 1000);
     let comment = args.comment.clone().unwrap_or_else(usual);
     if comment.contains(['\r', '\n']) || comment.len() > 8 << 10 {
-        return Err(Failure::new(Exit::Usage, "a comment is one line of at most 8 KiB"));
+        return Err(Failure::new(
+            Exit::Usage,
+            "a comment is one line of at most 8 KiB",
+        ));
     }
     let secret = key::secret_key(&args.secret)?;
     let untrusted = "signature from carpd plugin sign";
-    let public = PublicKey::from_secret_key(&secret).map_err(|err| failure(format!("{}: {err}", args.secret.display())))?;
+    let public = PublicKey::from_secret_key(&secret)
+        .map_err(|err| failure(format!("{}: {err}", args.secret.display())))?;
     // With the public key it is checked at once: a damaged secret key signs nothing.
-    let signature = minisign::sign(Some(&public), &secret, Cursor::new(bytes), Some(&comment), Some(untrusted))
-        .map_err(|err| failure(format!("could not sign {}: {err}", args.file.display())))?;
+    let signature = minisign::sign(
+        Some(&public),
+        &secret,
+        Cursor::new(bytes),
+        Some(&comment),
+        Some(untrusted),
+    )
+    .map_err(|err| failure(format!("could not sign {}: {err}", args.file.display())))?;
     let path = args.signature.clone().unwrap_or_else(|| beside(&args.file));
     write(&path, signature.into_string().as_bytes())?;
     output::line(format_args!("wrote {}", path.display()))
@@ -92,5 +103,10 @@ pub(super) fn verify(args: &VerifyArgs) -> Result<Exit, Failure> {
         return Ok(if good { Exit::Success } else { Exit::Failure });
     }
     let signer = verdict.map_err(|why| failure(format!("{}: {why}", path.display())))?;
-    output::line(format_args!("{}: signed by {} ({})", args.file.display(), signer.key, signer.comment))
+    output::line(format_args!(
+        "{}: signed by {} ({})",
+        args.file.display(),
+        signer.key,
+        signer.comment
+    ))
 }

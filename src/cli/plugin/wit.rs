@@ -10,9 +10,9 @@ use crate::hooks::api::wit::{self, Part};
     carpd plugin wit > wit/hooks.wit\n  \
     carpd plugin wit --only config.get,service.start,service.stop,on_master,on_backup > wit/hook.wit")]
 pub(in crate::cli) struct Args {
-    /// Only these functions (service.start; service for all of that group) and entry points (on_master), in one world `hook`:
-    /// for toolchains that import the whole of their world, such as those of JavaScript and Python. What is imported must be
-    /// granted.
+    /// Only these functions (service.start; service for all of that group) and entry points
+    /// (on_master), in one world `hook`: for toolchains that import the whole of their world, such
+    /// as those of JavaScript and Python. What is imported must be granted.
     #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
     only: Vec<String>,
 }

@@ -1,4 +1,5 @@
-//! A timeline as a page: one file, nothing to load, for light and dark, with the picture and all of it as a table.
+//! A timeline as a page: one file, nothing to load, for light and dark, with the picture and all of
+//! it as a table.
 
 use std::fmt::Write as _;
 
@@ -28,8 +29,16 @@ const LEGEND: [(&str, &str); 10] = [
 
 /// The page.
 pub(super) fn page(timeline: &Timeline) -> String {
-    let names: Vec<&str> = timeline.nodes.iter().map(|node| node.name.as_str()).collect();
-    let cards: String = timeline.vhosts.iter().map(|vhost| card(vhost, timeline.end_us)).collect();
+    let names: Vec<&str> = timeline
+        .nodes
+        .iter()
+        .map(|node| node.name.as_str())
+        .collect();
+    let cards: String = timeline
+        .vhosts
+        .iter()
+        .map(|vhost| card(vhost, timeline.end_us))
+        .collect();
     format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>Rehearsal: {title}</title>\n\
@@ -60,17 +69,30 @@ fn count(n: usize, what: &str) -> String {
 fn card(vhost: &VhostLine, end_us: u64) -> String {
     let lengths = || vhost.failures().map(|outage| outage.to_us - outage.from_us);
     let (total, longest) = (lengths().sum::<u64>(), lengths().max().unwrap_or(0));
-    let first = vhost.outages.iter().find(|outage| outage.initial).map_or(0, |outage| outage.to_us);
+    let first = vhost
+        .outages
+        .iter()
+        .find(|outage| outage.initial)
+        .map_or(0, |outage| outage.to_us);
     let watched = end_us.saturating_sub(first).max(1);
     // In hundredths of a percent, rounded down: a hundred is only what was never away.
     let share = u128::from(watched - total.min(watched)) * 10_000 / u128::from(watched);
     let share = if total > 0 { share.min(9_999) } else { share };
-    let class = if longest >= 1_000_000 { "figure bad" } else { "figure" };
+    let class = if longest >= 1_000_000 {
+        "figure bad"
+    } else {
+        "figure"
+    };
     let said = match vhost.failures().count() {
         0 => "no outage".to_owned(),
         n => format!("{}, longest {}", count(n, "outage"), length(longest)),
     };
-    let twice = match vhost.contested.iter().map(|span| span.to_us - span.from_us).sum::<u64>() {
+    let twice = match vhost
+        .contested
+        .iter()
+        .map(|span| span.to_us - span.from_us)
+        .sum::<u64>()
+    {
         0 => String::new(),
         us => format!("<p>held twice for {} in all</p>", length(us)),
     };
@@ -88,10 +110,17 @@ fn legend() -> String {
     for (class, name) in LEGEND {
         let sign = match class {
             "failed" => "<path class=\"failed\" d=\"M7 2l6 11h-12z\"/>".to_owned(),
-            "address" | "effect" | "hook" => format!("<circle class=\"{class}\" cx=\"7\" cy=\"7\" r=\"4.5\"/>"),
-            _ => format!("<rect class=\"{class}\" x=\"1\" y=\"2\" width=\"12\" height=\"10\" rx=\"2\"/>"),
+            "address" | "effect" | "hook" => {
+                format!("<circle class=\"{class}\" cx=\"7\" cy=\"7\" r=\"4.5\"/>")
+            }
+            _ => format!(
+                "<rect class=\"{class}\" x=\"1\" y=\"2\" width=\"12\" height=\"10\" rx=\"2\"/>"
+            ),
         };
-        _ = writeln!(out, "<li><svg viewBox=\"0 0 14 14\" aria-hidden=\"true\">{sign}</svg>{name}</li>");
+        _ = writeln!(
+            out,
+            "<li><svg viewBox=\"0 0 14 14\" aria-hidden=\"true\">{sign}</svg>{name}</li>"
+        );
     }
     out + "</ul>\n"
 }
@@ -123,19 +152,37 @@ fn table(timeline: &Timeline) -> String {
         )
     };
     for event in &timeline.events {
-        rows.push((event.seq, row(event.at_us, "event", "scenario", &escaped(&event.text))));
+        rows.push((
+            event.seq,
+            row(event.at_us, "event", "scenario", &escaped(&event.text)),
+        ));
     }
     for node in &timeline.nodes {
         for lane in &node.lanes {
             for state in &lane.states {
-                let why = if state.why.is_empty() { String::new() } else { format!(": {}", escaped(&state.why)) };
-                let html = format!("{} is <b>{}</b>{why}", escaped(&lane.vhost), state.state.as_str());
+                let why = if state.why.is_empty() {
+                    String::new()
+                } else {
+                    format!(": {}", escaped(&state.why))
+                };
+                let html = format!(
+                    "{} is <b>{}</b>{why}",
+                    escaped(&lane.vhost),
+                    state.state.as_str()
+                );
                 rows.push((state.seq, row(state.from_us, "state", &node.name, &html)));
             }
         }
-        for mark in node.marks.iter().filter(|mark| mark.kind != MarkKind::Announce) {
+        for mark in node
+            .marks
+            .iter()
+            .filter(|mark| mark.kind != MarkKind::Announce)
+        {
             let class = if mark.good { "mark" } else { "failed" };
-            rows.push((mark.seq, row(mark.at_us, class, &node.name, &escaped(&mark.text))));
+            rows.push((
+                mark.seq,
+                row(mark.at_us, class, &node.name, &escaped(&mark.text)),
+            ));
         }
     }
     rows.sort_unstable_by_key(|(seq, _)| *seq);
@@ -155,6 +202,10 @@ fn notes(timeline: &Timeline) -> String {
     if timeline.notes.is_empty() {
         return String::new();
     }
-    let notes: String = timeline.notes.iter().map(|note| format!("<li>{}</li>\n", escaped(note))).collect();
+    let notes: String = timeline
+        .notes
+        .iter()
+        .map(|note| format!("<li>{}</li>\n", escaped(note)))
+        .collect();
     format!("<h2>Notes</h2>\n<ul class=\"notes\">\n{notes}</ul>\n")
 }

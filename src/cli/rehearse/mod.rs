@@ -17,17 +17,19 @@ use crate::types::Page;
 
 /// Play a failover with the real configurations and hooks of all nodes, before it happens.
 ///
-/// Every configuration becomes a virtual machine on a virtual network with a virtual clock: minutes pass in milliseconds, and
-/// the same seed gives the same rehearsal. The daemon's own code decides, hooks run in their sandbox with their grants, and
-/// what they do is done to the virtual machine alone. Prints what every node did and when, and how long nobody had the
-/// addresses.
+/// Every configuration becomes a virtual machine on a virtual network with a virtual clock: minutes
+/// pass in milliseconds, and the same seed gives the same rehearsal. The daemon's own code decides,
+/// hooks run in their sandbox with their grants, and what they do is done to the virtual machine
+/// alone. Prints what every node did and when, and how long nobody had the addresses.
 ///
-/// What a virtual machine has is its interfaces, its host name and nothing else: files are missing and services stopped until a
-/// hook or an event changes that. Whoever is asked over HTTP or TCP is there and well. Hooks that are programs are not run.
+/// What a virtual machine has is its interfaces, its host name and nothing else: files are missing
+/// and services stopped until a hook or an event changes that. Whoever is asked over HTTP or TCP is
+/// there and well. Hooks that are programs are not run.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = after_long_help())]
 pub(super) struct Args {
-    /// The configuration of each node. It is called as the file, without .toml, or as you write before "=".
+    /// The configuration of each node. It is called as the file, without .toml, or as you write
+    /// before "=".
     #[arg(value_name = "[NAME=]FILE", required_unless_present = "configs", num_args = 1..)]
     nodes: Vec<String>,
 
@@ -82,10 +84,15 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
     let nodes = nodes(&words)?;
     let scenario = scenario(args)?;
     let max_outage = args.max_outage.as_deref().map(time).transpose()?;
-    let timeline = rehearse(nodes.clone(), &scenario, !args.no_hooks).map_err(|error| failure(&error, &nodes))?;
+    let timeline = rehearse(nodes.clone(), &scenario, !args.no_hooks)
+        .map_err(|error| failure(&error, &nodes))?;
     if let Some(path) = &args.html {
-        fs::write(path, html::page(&timeline))
-            .map_err(|error| Failure::new(Exit::Failure, format!("cannot write {}: {error}", path.display())))?;
+        fs::write(path, html::page(&timeline)).map_err(|error| {
+            Failure::new(
+                Exit::Failure,
+                format!("cannot write {}: {error}", path.display()),
+            )
+        })?;
     }
     if args.json {
         output::pretty_json(&timeline)?;
@@ -94,27 +101,43 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
         page.append(&failures(&timeline, &nodes));
         output::page(&page)?;
     }
-    Ok(if max_outage.is_some_and(|max| longest(&timeline) > max) { Exit::Failure } else { Exit::Success })
+    Ok(if max_outage.is_some_and(|max| longest(&timeline) > max) {
+        Exit::Failure
+    } else {
+        Exit::Success
+    })
 }
 
 /// The longest outage of any virtual host.
 fn longest(timeline: &Timeline) -> Duration {
     let outages = timeline.vhosts.iter().flat_map(VhostLine::failures);
-    Duration::from_micros(outages.map(|outage| outage.to_us - outage.from_us).max().unwrap_or(0))
+    Duration::from_micros(
+        outages
+            .map(|outage| outage.to_us - outage.from_us)
+            .max()
+            .unwrap_or(0),
+    )
 }
 
 fn scenario(args: &Args) -> Result<Scenario, Failure> {
     let end = args.end.as_deref().map(time).transpose()?;
     let made = if let Some(path) = &args.scenario {
         let read = fs::read_to_string(path);
-        let text = read.map_err(|error| Failure::new(Exit::Failure, format!("cannot read {}: {error}", path.display())))?;
+        let text = read.map_err(|error| {
+            Failure::new(
+                Exit::Failure,
+                format!("cannot read {}: {error}", path.display()),
+            )
+        })?;
         let place = |error: ScenarioError| format!("{}: {error}", path.display());
         Scenario::parse(&text, end, args.seed).map_err(place)
     } else {
         let lines = args.events.iter().map(String::as_str);
         Scenario::from_lines(lines, end, args.seed.unwrap_or(1)).map_err(|error| error.to_string())
     };
-    made.map_err(|message| Failure::new(Exit::Usage, message).hint(format!("an event is {GRAMMAR}")))
+    made.map_err(|message| {
+        Failure::new(Exit::Usage, message).hint(format!("an event is {GRAMMAR}"))
+    })
 }
 
 fn time(text: &str) -> Result<Duration, Failure> {
@@ -129,14 +152,25 @@ fn nodes(words: &[String]) -> Result<Vec<NodeConfig>, Failure> {
             None => (None, PathBuf::from(word)),
         };
         let config = super::run::load(&path)?.config;
-        let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        let name = name.or_else(|| config.daemon.node_name.clone()).unwrap_or(stem);
+        let stem = path
+            .file_stem()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        let name = name
+            .or_else(|| config.daemon.node_name.clone())
+            .unwrap_or(stem);
         if name.is_empty() || name.contains(|c: char| c.is_whitespace() || c == '/') {
-            return Err(Failure::new(Exit::Usage, format!("{name:?} cannot be a node's name")));
+            return Err(Failure::new(
+                Exit::Usage,
+                format!("{name:?} cannot be a node's name"),
+            ));
         }
         if nodes.iter().any(|node| node.name == name) {
             let failure = Failure::new(Exit::Usage, format!("two nodes are called {name}"));
-            return Err(failure.hint("write the names in front: a=/srv/a/carpd.toml b=/srv/b/carpd.toml"));
+            return Err(
+                failure.hint("write the names in front: a=/srv/a/carpd.toml b=/srv/b/carpd.toml")
+            );
         }
         nodes.push(NodeConfig { name, path, config });
     }
@@ -148,10 +182,17 @@ fn failures(timeline: &Timeline, nodes: &[NodeConfig]) -> Page {
     let mut page = Page::default();
     let mut seen = BTreeSet::new();
     for (line, node) in timeline.nodes.iter().zip(nodes) {
-        let failed = line.marks.iter().filter(|mark| mark.kind == MarkKind::Hook && !mark.good);
+        let failed = line
+            .marks
+            .iter()
+            .filter(|mark| mark.kind == MarkKind::Hook && !mark.good);
         for mark in failed {
-            let shown =
-                node.config.hooks.values().map(|hook| excerpt::lines(&hook.path, &mark.text)).find(|lines| !lines.is_empty());
+            let shown = node
+                .config
+                .hooks
+                .values()
+                .map(|hook| excerpt::lines(&hook.path, &mark.text))
+                .find(|lines| !lines.is_empty());
             if let Some(lines) = shown.filter(|lines| seen.insert(lines.clone())) {
                 writeln!(page);
                 writeln!(page, "{}: {}", line.name, mark.text);
@@ -167,12 +208,18 @@ fn failures(timeline: &Timeline, nodes: &[NodeConfig]) -> Page {
 fn failure(error: &RehearseError, nodes: &[NodeConfig]) -> Failure {
     let exit = match error {
         RehearseError::Scenario(_) => Exit::Usage,
-        RehearseError::Hook { source: LoadError::Code(_) | LoadError::NoEntryPoint { .. }, .. } => Exit::Config,
+        RehearseError::Hook {
+            source: LoadError::Code(_) | LoadError::NoEntryPoint { .. },
+            ..
+        } => Exit::Config,
         RehearseError::Hook { .. } | RehearseError::System(_) => Exit::Cannot,
         RehearseError::Stuck(_) | RehearseError::Endless { .. } => Exit::Failure,
     };
     if let RehearseError::Hook { node, hook, source } = error {
-        let config = nodes.iter().find(|there| there.name == *node).map(|there| &there.config);
+        let config = nodes
+            .iter()
+            .find(|there| there.name == *node)
+            .map(|there| &there.config);
         if excerpt::show(config.and_then(|config| config.hooks.get(hook)), source) {
             return Failure::new(exit, "");
         }

@@ -1,10 +1,13 @@
-//! The picture of a timeline: a lane for each virtual host of each node, what they did as ticks, and who had the addresses.
+//! The picture of a timeline: a lane for each virtual host of each node, what they did as ticks,
+//! and who had the addresses.
 
 use std::fmt::Write as _;
 
 use super::super::xml::escaped;
 use super::text::{length, seconds};
-use crate::engine::rehearse::{Lane, Mark, MarkKind, NodeLine, Shown, StateSpan, Timeline, VhostLine};
+use crate::engine::rehearse::{
+    Lane, Mark, MarkKind, NodeLine, Shown, StateSpan, Timeline, VhostLine,
+};
 
 const WIDTH: f64 = 1180.0;
 /// Where time begins and ends.
@@ -23,7 +26,11 @@ const COLOURS: usize = 5;
 
 /// The picture, for a page that has the styles.
 pub(super) fn picture(timeline: &Timeline) -> String {
-    let mut picture = Picture { out: String::new(), y: TOP, end: timeline.end_us.max(1) };
+    let mut picture = Picture {
+        out: String::new(),
+        y: TOP,
+        end: timeline.end_us.max(1),
+    };
     for vhost in &timeline.vhosts {
         picture.vhost(vhost, &timeline.nodes);
     }
@@ -31,7 +38,11 @@ pub(super) fn picture(timeline: &Timeline) -> String {
         picture.node(node);
     }
     let bottom = picture.y;
-    let mut ground = Picture { out: String::new(), y: bottom, end: picture.end };
+    let mut ground = Picture {
+        out: String::new(),
+        y: bottom,
+        end: picture.end,
+    };
     ground.axis();
     ground.events(timeline);
     format!(
@@ -49,10 +60,19 @@ pub(super) fn picture(timeline: &Timeline) -> String {
 }
 
 fn description(timeline: &Timeline) -> String {
-    let names: Vec<&str> = timeline.nodes.iter().map(|node| node.name.as_str()).collect();
+    let names: Vec<&str> = timeline
+        .nodes
+        .iter()
+        .map(|node| node.name.as_str())
+        .collect();
     let mut text = format!("{} over {}.", names.join(", "), seconds(timeline.end_us));
     for vhost in &timeline.vhosts {
-        _ = write!(text, " {}: {} outages.", vhost.name, vhost.failures().count());
+        _ = write!(
+            text,
+            " {}: {} outages.",
+            vhost.name,
+            vhost.failures().count()
+        );
     }
     text + " The table below says the same."
 }
@@ -65,7 +85,10 @@ struct Picture {
 
 impl Picture {
     fn x(&self, us: u64) -> f64 {
-        #[expect(clippy::cast_precision_loss, reason = "a picture has a thousand points, not 2^53")]
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "a picture has a thousand points, not 2^53"
+        )]
         let share = us.min(self.end) as f64 / self.end as f64;
         LEFT + share * (RIGHT - LEFT)
     }
@@ -75,8 +98,17 @@ impl Picture {
         let mut at = 0;
         while at <= self.end {
             let x = self.x(at);
-            _ = writeln!(self.out, "<path class=\"grid\" d=\"M{x:.1} {:.1}V{:.1}\"/>", TOP - 12.0, self.y);
-            let label = if step < 1_000_000 { length(at) } else { clock(at) };
+            _ = writeln!(
+                self.out,
+                "<path class=\"grid\" d=\"M{x:.1} {:.1}V{:.1}\"/>",
+                TOP - 12.0,
+                self.y
+            );
+            let label = if step < 1_000_000 {
+                length(at)
+            } else {
+                clock(at)
+            };
             _ = writeln!(
                 self.out,
                 "<text class=\"soft\" x=\"{x:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{label}</text>",
@@ -91,7 +123,11 @@ impl Picture {
         for (number, event) in (1..).zip(&timeline.events) {
             let x = self.x(event.at_us);
             let text = escaped(format!("{}: {}", seconds(event.at_us), event.text));
-            _ = writeln!(self.out, "<path class=\"event\" d=\"M{x:.1} {:.1}V{:.1}\"/>", EVENTS, self.y);
+            _ = writeln!(
+                self.out,
+                "<path class=\"event\" d=\"M{x:.1} {:.1}V{:.1}\"/>",
+                EVENTS, self.y
+            );
             // Badges that would lie upon each other: the first stands for all, the table has them.
             if x - last < 14.0 {
                 continue;
@@ -109,8 +145,11 @@ impl Picture {
 
     fn label(&mut self, text: &str, class: &str, height: f64) {
         let y = self.y + height / 2.0 + 4.0;
-        let shown: String =
-            if text.chars().count() > 20 { text.chars().take(19).chain(['…']).collect() } else { text.to_owned() };
+        let shown: String = if text.chars().count() > 20 {
+            text.chars().take(19).chain(['…']).collect()
+        } else {
+            text.to_owned()
+        };
         _ = writeln!(
             self.out,
             "<text class=\"{class}\" x=\"8\" y=\"{y:.1}\"><title>{}</title>{}</text>",
@@ -131,8 +170,16 @@ impl Picture {
         #[expect(clippy::cast_precision_loss, reason = "a name is short")]
         let needed = text.chars().count() as f64 * CHARACTER + 10.0;
         if width > needed {
-            let on = if matches!(class, "master" | "n0" | "n1" | "n2" | "n3" | "n4") { " on" } else { "" };
-            let class = if class == "outage" { "out".to_owned() } else { format!("in{on}") };
+            let on = if matches!(class, "master" | "n0" | "n1" | "n2" | "n3" | "n4") {
+                " on"
+            } else {
+                ""
+            };
+            let class = if class == "outage" {
+                "out".to_owned()
+            } else {
+                format!("in{on}")
+            };
             _ = write!(
                 self.out,
                 "<text class=\"{class}\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>",
@@ -145,19 +192,42 @@ impl Picture {
     }
 
     fn vhost(&mut self, vhost: &VhostLine, nodes: &[NodeLine]) {
-        self.label(vhost.addresses.first().unwrap_or(&vhost.name), "label", LANE);
+        self.label(
+            vhost.addresses.first().unwrap_or(&vhost.name),
+            "label",
+            LANE,
+        );
         for served in &vhost.served {
-            let number = nodes.iter().position(|node| node.name == served.node).unwrap_or_default() % COLOURS;
+            let number = nodes
+                .iter()
+                .position(|node| node.name == served.node)
+                .unwrap_or_default()
+                % COLOURS;
             let span = (served.from_us, served.to_us);
-            let title = format!("{} has {}: {} to {}", served.node, vhost.addresses.join(", "), seconds(span.0), seconds(span.1));
+            let title = format!(
+                "{} has {}: {} to {}",
+                served.node,
+                vhost.addresses.join(", "),
+                seconds(span.0),
+                seconds(span.1)
+            );
             self.span(span, &format!("n{number}"), &served.node, &title);
         }
         for outage in &vhost.outages {
-            let (class, what) = if outage.initial { ("waiting", "not yet served") } else { ("outage", "outage") };
+            let (class, what) = if outage.initial {
+                ("waiting", "not yet served")
+            } else {
+                ("outage", "outage")
+            };
             let span = (outage.from_us, outage.to_us);
             let took = length(span.1 - span.0);
             let title = format!("{what}: {took}, {} to {}", seconds(span.0), seconds(span.1));
-            self.span(span, class, if outage.initial { what } else { &took }, &title);
+            self.span(
+                span,
+                class,
+                if outage.initial { what } else { &took },
+                &title,
+            );
         }
         for span in &vhost.contested {
             let title = format!("held twice for {}", length(span.to_us - span.from_us));
@@ -169,7 +239,15 @@ impl Picture {
     fn node(&mut self, node: &NodeLine) {
         for lane in &node.lanes {
             let several = node.lanes.len() > 1;
-            self.label(&if several { format!("{} {}", node.name, lane.vhost) } else { node.name.clone() }, "label", LANE);
+            self.label(
+                &if several {
+                    format!("{} {}", node.name, lane.vhost)
+                } else {
+                    node.name.clone()
+                },
+                "label",
+                LANE,
+            );
             self.lane(lane);
             self.y += LANE + 3.0;
         }
@@ -178,13 +256,26 @@ impl Picture {
     }
 
     fn lane(&mut self, lane: &Lane) {
-        for StateSpan { from_us, to_us, state, why, .. } in &lane.states {
-            let why = if why.is_empty() || matches!(state, Shown::Off | Shown::Stopped | Shown::Frozen) {
-                String::new()
-            } else {
-                format!(": {why}")
-            };
-            let title = format!("{} {} to {}{why}", state.as_str(), seconds(*from_us), seconds(*to_us));
+        for StateSpan {
+            from_us,
+            to_us,
+            state,
+            why,
+            ..
+        } in &lane.states
+        {
+            let why =
+                if why.is_empty() || matches!(state, Shown::Off | Shown::Stopped | Shown::Frozen) {
+                    String::new()
+                } else {
+                    format!(": {why}")
+                };
+            let title = format!(
+                "{} {} to {}{why}",
+                state.as_str(),
+                seconds(*from_us),
+                seconds(*to_us)
+            );
             self.span((*from_us, *to_us), state.as_str(), state.as_str(), &title);
         }
     }
@@ -200,17 +291,31 @@ impl Picture {
             }
         }
         for (x, group) in groups {
-            let kind = group.iter().map(|mark| mark.kind).max_by_key(|kind| weight(*kind)).unwrap_or(MarkKind::Effect);
+            let kind = group
+                .iter()
+                .map(|mark| mark.kind)
+                .max_by_key(|kind| weight(*kind))
+                .unwrap_or(MarkKind::Effect);
             let failed = group.iter().any(|mark| !mark.good);
-            let lines: Vec<String> = group.iter().map(|mark| format!("{} {}", seconds(mark.at_us), mark.text)).collect();
+            let lines: Vec<String> = group
+                .iter()
+                .map(|mark| format!("{} {}", seconds(mark.at_us), mark.text))
+                .collect();
             let y = self.y + TICKS / 2.0;
             let class = if failed { "failed" } else { class(kind) };
             let shape = if failed {
-                format!("<path class=\"{class}\" d=\"M{x:.1} {:.1}l6 11h-12z\"/>", y - 6.0)
+                format!(
+                    "<path class=\"{class}\" d=\"M{x:.1} {:.1}l6 11h-12z\"/>",
+                    y - 6.0
+                )
             } else {
                 format!("<circle class=\"{class}\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"4.5\"/>")
             };
-            _ = writeln!(self.out, "<g class=\"mark\"><title>{}</title>{shape}</g>", escaped_lines(&lines));
+            _ = writeln!(
+                self.out,
+                "<g class=\"mark\"><title>{}</title>{shape}</g>",
+                escaped_lines(&lines)
+            );
         }
     }
 }
@@ -260,7 +365,10 @@ fn step(end: u64) -> u64 {
         7_200_000_000,
         21_600_000_000,
     ];
-    ROUND.into_iter().find(|step| end / step <= 12).unwrap_or(86_400_000_000)
+    ROUND
+        .into_iter()
+        .find(|step| end / step <= 12)
+        .unwrap_or(86_400_000_000)
 }
 
 /// `1:30` for people; seconds alone below a minute.
@@ -269,6 +377,11 @@ fn clock(us: u64) -> String {
     match seconds {
         0..60 => format!("{seconds} s"),
         60..3_600 => format!("{}:{:02}", seconds / 60, seconds % 60),
-        _ => format!("{}:{:02}:{:02}", seconds / 3_600, seconds % 3_600 / 60, seconds % 60),
+        _ => format!(
+            "{}:{:02}:{:02}",
+            seconds / 3_600,
+            seconds % 3_600 / 60,
+            seconds % 60
+        ),
     }
 }

@@ -12,13 +12,34 @@ pub(super) fn text(timeline: &Timeline) -> Page {
     for node in &timeline.nodes {
         for lane in &node.lanes {
             for state in &lane.states {
-                let why = if state.why.is_empty() { String::new() } else { format!(" ({})", state.why) };
-                lines.push((state.seq, state.from_us, format!("{} {}: {}{why}", node.name, lane.vhost, state.state.as_str())));
+                let why = if state.why.is_empty() {
+                    String::new()
+                } else {
+                    format!(" ({})", state.why)
+                };
+                lines.push((
+                    state.seq,
+                    state.from_us,
+                    format!(
+                        "{} {}: {}{why}",
+                        node.name,
+                        lane.vhost,
+                        state.state.as_str()
+                    ),
+                ));
             }
         }
-        for mark in node.marks.iter().filter(|mark| mark.kind != MarkKind::Announce) {
+        for mark in node
+            .marks
+            .iter()
+            .filter(|mark| mark.kind != MarkKind::Announce)
+        {
             let sign = if mark.good { ' ' } else { '!' };
-            lines.push((mark.seq, mark.at_us, format!("{} {sign} {}", node.name, mark.text)));
+            lines.push((
+                mark.seq,
+                mark.at_us,
+                format!("{} {sign} {}", node.name, mark.text),
+            ));
         }
     }
     lines.sort_unstable_by_key(|(seq, ..)| *seq);
@@ -38,22 +59,48 @@ pub(super) fn text(timeline: &Timeline) -> Page {
 
 fn vhost_text(vhost: &VhostLine, end_us: u64, page: &mut Page) {
     let count = vhost.failures().count();
-    let total: u64 = vhost.failures().map(|outage| outage.to_us - outage.from_us).sum();
+    let total: u64 = vhost
+        .failures()
+        .map(|outage| outage.to_us - outage.from_us)
+        .sum();
     let outages = match count {
         0 => format!("no outage in {}", seconds(end_us)),
         1 => format!("1 outage of {}", length(total)),
         n => format!("{n} outages, {} in all", length(total)),
     };
-    writeln!(page, "{} ({}): {outages}", vhost.name, vhost.addresses.join(", "));
+    writeln!(
+        page,
+        "{} ({}): {outages}",
+        vhost.name,
+        vhost.addresses.join(", ")
+    );
     for outage in &vhost.outages {
-        let what = if outage.initial { "not yet served" } else { "outage" };
+        let what = if outage.initial {
+            "not yet served"
+        } else {
+            "outage"
+        };
         let length = length(outage.to_us - outage.from_us);
-        let open = if outage.to_us == end_us { ", and it goes on" } else { "" };
-        writeln!(page, "  {what} {} to {}: {length}{open}", seconds(outage.from_us), seconds(outage.to_us));
+        let open = if outage.to_us == end_us {
+            ", and it goes on"
+        } else {
+            ""
+        };
+        writeln!(
+            page,
+            "  {what} {} to {}: {length}{open}",
+            seconds(outage.from_us),
+            seconds(outage.to_us)
+        );
     }
     for span in &vhost.contested {
         let length = length(span.to_us - span.from_us);
-        writeln!(page, "  held twice {} to {}: {length}", seconds(span.from_us), seconds(span.to_us));
+        writeln!(
+            page,
+            "  held twice {} to {}: {length}",
+            seconds(span.from_us),
+            seconds(span.to_us)
+        );
     }
 }
 

@@ -47,13 +47,13 @@ impl Coverage {
         Self { files, components }
     }
 
-    /// Share of the lines that have run, 0 to 100; of a component's entry points and imports where there are no lines.
+    /// Share of the lines that have run, 0 to 100; of a component's entry points and imports where
+    /// there are no lines.
     pub(super) fn percent(&self) -> f64 {
         let lines = self.files.values().flat_map(BTreeMap::values);
-        let calls = self
-            .components
-            .iter()
-            .flat_map(|c| std::iter::repeat_n(&1, c.called.len()).chain(std::iter::repeat_n(&0, c.uncalled.len())));
+        let calls = self.components.iter().flat_map(|c| {
+            std::iter::repeat_n(&1, c.called.len()).chain(std::iter::repeat_n(&0, c.uncalled.len()))
+        });
         percent(lines.chain(calls))
     }
 
@@ -70,27 +70,62 @@ impl Coverage {
     pub(super) fn text(&self, page: &mut Page) {
         writeln!(page, "coverage");
         for (path, lines) in &self.files {
-            let missed: Vec<u32> = lines.iter().filter(|(_, hits)| **hits == 0).map(|(line, _)| *line).collect();
-            let missing = if missed.is_empty() { String::new() } else { format!("  not run: {}", ranges(&missed, lines)) };
+            let missed: Vec<u32> = lines
+                .iter()
+                .filter(|(_, hits)| **hits == 0)
+                .map(|(line, _)| *line)
+                .collect();
+            let missing = if missed.is_empty() {
+                String::new()
+            } else {
+                format!("  not run: {}", ranges(&missed, lines))
+            };
             let ran = lines.len() - missed.len();
-            writeln!(page, "  {:5.1} %  {path}: {ran} of {} lines{missing}", percent(lines.values()), lines.len());
+            writeln!(
+                page,
+                "  {:5.1} %  {path}: {ran} of {} lines{missing}",
+                percent(lines.values()),
+                lines.len()
+            );
         }
-        for Component { path, called, uncalled } in &self.components {
+        for Component {
+            path,
+            called,
+            uncalled,
+        } in &self.components
+        {
             let all = called.len() + uncalled.len();
-            let missing = if uncalled.is_empty() { String::new() } else { format!("  not called: {}", uncalled.join(", ")) };
-            let share = percent(std::iter::repeat_n(&1, called.len()).chain(std::iter::repeat_n(&0, uncalled.len())));
-            writeln!(page, "  {share:5.1} %  {path}: {} of {all} functions called{missing}", called.len());
+            let missing = if uncalled.is_empty() {
+                String::new()
+            } else {
+                format!("  not called: {}", uncalled.join(", "))
+            };
+            let share = percent(
+                std::iter::repeat_n(&1, called.len())
+                    .chain(std::iter::repeat_n(&0, uncalled.len())),
+            );
+            writeln!(
+                page,
+                "  {share:5.1} %  {path}: {} of {all} functions called{missing}",
+                called.len()
+            );
         }
         writeln!(page, "  {:5.1} %  in all", self.percent());
     }
 
-    /// Stable: `percent`, `files` with `path`, `lines`, `ran`, `missed`; `components` with `path`, `called`, `uncalled`.
+    /// Stable: `percent`, `files` with `path`, `lines`, `ran`, `missed`; `components` with `path`,
+    /// `called`, `uncalled`.
     pub(super) fn json(&self) -> Value {
         let file = |(path, lines): (&String, &BTreeMap<u32, u32>)| {
-            let missed: Vec<u32> = lines.iter().filter(|(_, hits)| **hits == 0).map(|(line, _)| *line).collect();
+            let missed: Vec<u32> = lines
+                .iter()
+                .filter(|(_, hits)| **hits == 0)
+                .map(|(line, _)| *line)
+                .collect();
             json!({ "path": path, "lines": lines.len(), "ran": lines.len() - missed.len(), "missed": missed })
         };
-        let component = |c: &Component| json!({ "path": c.path, "called": c.called, "uncalled": c.uncalled });
+        let component =
+            |c: &Component| json!({ "path": c.path, "called": c.called, "uncalled": c.uncalled });
         json!({
             "percent": self.percent(),
             "files": self.files.iter().map(file).collect::<Vec<_>>(),
@@ -118,29 +153,55 @@ impl Component {
     #[cfg(feature = "wasm")]
     fn of(bytes: &[u8], report: &FileReport) -> Self {
         // What was loaded is a component whose imports can be read.
-        let imports = crate::hooks::manifest::abilities(bytes).map(|abilities| abilities.imports).unwrap_or_default();
-        let seen = |name: &String| !matches!(name.split('.').next(), Some("config" | "log" | "clock" | "state"));
-        let could = report.entry_points.iter().map(|entry| (*entry).to_owned()).chain(imports.into_iter().filter(seen));
+        let imports = crate::hooks::manifest::abilities(bytes)
+            .map(|abilities| abilities.imports)
+            .unwrap_or_default();
+        let seen = |name: &String| {
+            !matches!(
+                name.split('.').next(),
+                Some("config" | "log" | "clock" | "state")
+            )
+        };
+        let could = report
+            .entry_points
+            .iter()
+            .map(|entry| (*entry).to_owned())
+            .chain(imports.into_iter().filter(seen));
         let could: BTreeSet<String> = could.collect();
         // `announce` is a group with one function of the same name.
         let was = |name: &String| {
-            report.called.contains(name) || name.split_once('.').is_some_and(|(g, f)| g == f && report.called.contains(g))
+            report.called.contains(name)
+                || name
+                    .split_once('.')
+                    .is_some_and(|(g, f)| g == f && report.called.contains(g))
         };
         let (called, uncalled) = could.into_iter().partition(was);
-        Self { path: report.hook.clone(), called, uncalled }
+        Self {
+            path: report.hook.clone(),
+            called,
+            uncalled,
+        }
     }
 
     #[cfg(not(feature = "wasm"))]
     fn of(_: &[u8], report: &FileReport) -> Self {
         let none: BTreeSet<String> = BTreeSet::new();
-        Self { path: report.hook.clone(), called: none.into_iter().collect(), uncalled: Vec::new() }
+        Self {
+            path: report.hook.clone(),
+            called: none.into_iter().collect(),
+            uncalled: Vec::new(),
+        }
     }
 }
 
 /// A file of a hook: the hook itself, or a module below its directory.
 fn path_of(hook: &str, file: &str) -> String {
     let hook_file = Path::new(hook).file_name().unwrap_or_default();
-    if hook_file == file { hook.to_owned() } else { Path::new(hook).with_file_name(file).display().to_string() }
+    if hook_file == file {
+        hook.to_owned()
+    } else {
+        Path::new(hook).with_file_name(file).display().to_string()
+    }
 }
 
 #[expect(clippy::cast_precision_loss, reason = "lines of source code")]
@@ -150,7 +211,11 @@ fn percent<'a>(hits: impl Iterator<Item = &'a u32>) -> f64 {
         all += 1;
         ran += usize::from(*hit > 0);
     }
-    if all == 0 { 100.0 } else { ran as f64 * 100.0 / all as f64 }
+    if all == 0 {
+        100.0
+    } else {
+        ran as f64 * 100.0 / all as f64
+    }
 }
 
 /// `3, 7-9`: lines without code between two that did not run do not matter.
@@ -162,7 +227,13 @@ fn ranges(missed: &[u32], lines: &BTreeMap<u32, u32>) -> String {
             _ => parts.push((*line, *line)),
         }
     }
-    let part = |(from, to): &(u32, u32)| if from == to { from.to_string() } else { format!("{from}-{to}") };
+    let part = |(from, to): &(u32, u32)| {
+        if from == to {
+            from.to_string()
+        } else {
+            format!("{from}-{to}")
+        }
+    };
     parts.iter().map(part).collect::<Vec<_>>().join(", ")
 }
 

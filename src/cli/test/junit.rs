@@ -11,9 +11,16 @@ pub(super) fn report(reports: &[FileReport]) -> String {
     let total: usize = reports.iter().map(tests).sum();
     let failed: usize = reports.iter().map(FileReport::failed).sum();
     let mut out = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
-    _ = writeln!(out, "<testsuites name=\"carpd test\" tests=\"{total}\" failures=\"{failed}\">");
+    _ = writeln!(
+        out,
+        "<testsuites name=\"carpd test\" tests=\"{total}\" failures=\"{failed}\">"
+    );
     for report in reports {
-        let time: f64 = report.cases.iter().map(|case| case.took.as_secs_f64()).sum();
+        let time: f64 = report
+            .cases
+            .iter()
+            .map(|case| case.took.as_secs_f64())
+            .sum();
         _ = writeln!(
             out,
             "  <testsuite name=\"{}\" tests=\"{}\" failures=\"{}\" time=\"{time:.6}\">",
@@ -29,14 +36,22 @@ pub(super) fn report(reports: &[FileReport]) -> String {
                 escaped(&report.path)
             );
         }
-        report.cases.iter().for_each(|case| out += &case_xml(report, case));
+        report
+            .cases
+            .iter()
+            .for_each(|case| out += &case_xml(report, case));
         out += "  </testsuite>\n";
     }
     out + "</testsuites>\n"
 }
 
 fn case_xml(report: &FileReport, case: &CaseReport) -> String {
-    let CaseReport { name, failure, output, took } = case;
+    let CaseReport {
+        name,
+        failure,
+        output,
+        took,
+    } = case;
     let mut out = format!(
         "    <testcase name=\"{}\" classname=\"{}\" time=\"{:.6}\">",
         escaped(name),
@@ -47,10 +62,19 @@ fn case_xml(report: &FileReport, case: &CaseReport) -> String {
         let place = format!("{}:{}: {}", failure.file, failure.line, failure.message);
         let lines = std::iter::once(place).chain(failure.more());
         let text: Vec<String> = lines.map(escaped).collect();
-        _ = write!(out, "<failure message=\"{}\">{}</failure>", escaped(&failure.message), text.join("&#10;"));
+        _ = write!(
+            out,
+            "<failure message=\"{}\">{}</failure>",
+            escaped(&failure.message),
+            text.join("&#10;")
+        );
     }
     if !output.is_empty() {
-        _ = write!(out, "<system-out>{}</system-out>", output.iter().map(escaped).collect::<Vec<_>>().join("&#10;"));
+        _ = write!(
+            out,
+            "<system-out>{}</system-out>",
+            output.iter().map(escaped).collect::<Vec<_>>().join("&#10;")
+        );
     }
     out + "</testcase>\n"
 }

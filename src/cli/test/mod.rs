@@ -23,11 +23,13 @@ const AT_ONCE: usize = 4;
 
 /// Run the tests of hooks: on hosts that exist only in memory, in virtual time.
 ///
-/// Finds NAME_test.lua beside NAME.lua or NAME.wasm; directories are walked. Hook and test run in the sandbox, each in a process
-/// of its own, and nothing of what they do reaches this machine. What the hook may do is read from the configuration that names
-/// it: NAME.toml or NAME.grants.toml beside it, or carpd.toml there or in the directory above.
+/// Finds NAME_test.lua beside NAME.lua or NAME.wasm; directories are walked. Hook and test run in
+/// the sandbox, each in a process of its own, and nothing of what they do reaches this machine.
+/// What the hook may do is read from the configuration that names it: NAME.toml or NAME.grants.toml
+/// beside it, or carpd.toml there or in the directory above.
 ///
-/// Exit status 0 says that every case passed, 1 that one failed or that there was none, 3 that the grants cannot be read.
+/// Exit status 0 says that every case passed, 1 that one failed or that there was none, 3 that the
+/// grants cannot be read.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:\n  \
     carpd test\n  \
@@ -55,7 +57,8 @@ pub(super) struct Args {
     #[arg(long, conflicts_with = "watch")]
     update: bool,
 
-    /// Besides, let every effect fail, hang, and lose its runner once, on every kind of host that the cases make.
+    /// Besides, let every effect fail, hang, and lose its runner once, on every kind of host that
+    /// the cases make.
     #[arg(long)]
     faults: bool,
 
@@ -71,7 +74,8 @@ pub(super) struct Args {
     #[arg(long)]
     coverage: bool,
 
-    /// Fail if less than this share of the lines has run, of a component's functions was called, in per cent. Implies --coverage.
+    /// Fail if less than this share of the lines has run, of a component's functions was called, in
+    /// per cent. Implies --coverage.
     #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(0..=100))]
     fail_under: Option<u8>,
 
@@ -150,11 +154,18 @@ fn once(args: &Args) -> Result<Exit, Failure> {
         return Ok(Exit::Failure);
     }
     if args.filter.is_some() && reports.iter().all(|report| report.cases.is_empty()) {
-        return Err(Failure::new(Exit::Failure, "no case has this text in its name"));
+        return Err(Failure::new(
+            Exit::Failure,
+            "no case has this text in its name",
+        ));
     }
     match (args.fail_under, &coverage) {
         (Some(least), Some(coverage)) if coverage.percent() < f64::from(least) => {
-            let message = format!("{:.1} % of the {}, less than {least} %", coverage.percent(), coverage.measure());
+            let message = format!(
+                "{:.1} % of the {}, less than {least} %",
+                coverage.percent(),
+                coverage.measure()
+            );
             Err(Failure::new(Exit::Failure, message))
         }
         _ => Ok(Exit::Success),
@@ -164,13 +175,21 @@ fn once(args: &Args) -> Result<Exit, Failure> {
 type Reports = Vec<(FileReport, Vec<Update>)>;
 
 fn run_all(pairs: &[Pair], choice: &Choice) -> Result<Reports, Failure> {
-    let cannot = |what: &str, error: std::io::Error| Failure::new(Exit::Cannot, format!("cannot {what}: {error}"));
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let cannot = |what: &str, error: std::io::Error| {
+        Failure::new(Exit::Cannot, format!("cannot {what}: {error}"))
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
     let runtime = runtime.map_err(|error| cannot("start the runtime", error))?;
     tokio::task::LocalSet::new().block_on(&runtime, async {
-        let (keeper, _exits) = Client::start(None).map_err(|error| cannot("start the keeper", error))?;
+        let (keeper, _exits) =
+            Client::start(None).map_err(|error| cannot("start the keeper", error))?;
         let one = |pair: &Pair| testing::run(&keeper, pair.exam.clone(), choice);
-        Ok(futures_util::stream::iter(pairs.iter().map(one)).buffered(AT_ONCE).collect().await)
+        Ok(futures_util::stream::iter(pairs.iter().map(one))
+            .buffered(AT_ONCE)
+            .collect()
+            .await)
     })
 }
 
@@ -178,12 +197,26 @@ fn run_all(pairs: &[Pair], choice: &Choice) -> Result<Reports, Failure> {
 fn write_updates(pairs: &[Pair], reports: &mut Reports) -> Result<(), Failure> {
     for (pair, (report, updates)) in pairs.iter().zip(reports) {
         let Exam { path, text, .. } = &pair.exam;
-        let name = Path::new(path).file_name().unwrap_or_default().to_string_lossy();
-        let (own, others): (Vec<Update>, Vec<Update>) = std::mem::take(updates).into_iter().partition(|u| u.file == *name);
-        let fault =
-            |file: &str, line: u32, message: String| Fault { file: file.to_owned(), line: Some(line), case: None, message };
-        let elsewhere =
-            |update: Update| fault(&update.file, update.line, "the plan stands in a module, which is not rewritten".to_owned());
+        let name = Path::new(path)
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy();
+        let (own, others): (Vec<Update>, Vec<Update>) = std::mem::take(updates)
+            .into_iter()
+            .partition(|u| u.file == *name);
+        let fault = |file: &str, line: u32, message: String| Fault {
+            file: file.to_owned(),
+            line: Some(line),
+            case: None,
+            message,
+        };
+        let elsewhere = |update: Update| {
+            fault(
+                &update.file,
+                update.line,
+                "the plan stands in a module, which is not rewritten".to_owned(),
+            )
+        };
         report.faults.extend(others.into_iter().map(elsewhere));
         if own.is_empty() {
             continue;
@@ -191,7 +224,11 @@ fn write_updates(pairs: &[Pair], reports: &mut Reports) -> Result<(), Failure> {
         match testing::update(&String::from_utf8_lossy(text), &own) {
             Ok(updated) => {
                 write(Path::new(path), &updated)?;
-                output::note(format_args!("wrote {path}: {} plan{}", own.len(), if own.len() == 1 { "" } else { "s" }));
+                output::note(format_args!(
+                    "wrote {path}: {} plan{}",
+                    own.len(),
+                    if own.len() == 1 { "" } else { "s" }
+                ));
             }
             Err((line, why)) => report.faults.push(fault(path, line, why)),
         }
@@ -200,5 +237,10 @@ fn write_updates(pairs: &[Pair], reports: &mut Reports) -> Result<(), Failure> {
 }
 
 fn write(path: &Path, text: &str) -> Result<(), Failure> {
-    fs::write(path, text).map_err(|error| Failure::new(Exit::Failure, format!("cannot write {}: {error}", path.display())))
+    fs::write(path, text).map_err(|error| {
+        Failure::new(
+            Exit::Failure,
+            format!("cannot write {}: {error}", path.display()),
+        )
+    })
 }

@@ -20,10 +20,13 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
             _ = hint.send(());
         }
     };
-    let cannot = |error: notify::Error| Failure::new(Exit::Cannot, format!("cannot watch files: {error}"));
+    let cannot =
+        |error: notify::Error| Failure::new(Exit::Cannot, format!("cannot watch files: {error}"));
     let mut watcher = notify::recommended_watcher(on_event).map_err(cannot)?;
     for directory in find::directories(args) {
-        watcher.watch(&directory, RecursiveMode::Recursive).map_err(cannot)?;
+        watcher
+            .watch(&directory, RecursiveMode::Recursive)
+            .map_err(cannot)?;
     }
     loop {
         if let Err(failure) = once(args) {
@@ -33,6 +36,9 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
         if hints.recv().is_err() {
             return Err(Failure::new(Exit::Failure, "the watch ended"));
         }
-        while !matches!(hints.recv_timeout(QUIET), Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected)) {}
+        while !matches!(
+            hints.recv_timeout(QUIET),
+            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected)
+        ) {}
     }
 }

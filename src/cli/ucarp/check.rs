@@ -16,7 +16,10 @@ use crate::telemetry::ucarp::{Level, Sink};
 use crate::types::IfName;
 
 fn refused(message: impl Into<String>) -> Refusal {
-    Refusal::Value { status: 2, message: message.into() }
+    Refusal::Value {
+        status: 2,
+        message: message.into(),
+    }
 }
 
 fn interfaces() -> Vec<InterfaceAddress> {
@@ -26,18 +29,26 @@ fn interfaces() -> Vec<InterfaceAddress> {
 /// The first interface that is up and no loopback, as libpcap's lookup finds it.
 pub(super) fn first_interface() -> Option<String> {
     let usable = |found: &&InterfaceAddress| {
-        found.flags.contains(InterfaceFlags::IFF_UP) && !found.flags.contains(InterfaceFlags::IFF_LOOPBACK)
+        found.flags.contains(InterfaceFlags::IFF_UP)
+            && !found.flags.contains(InterfaceFlags::IFF_LOOPBACK)
     };
     let all = interfaces();
-    let running = all.iter().filter(usable).find(|found| found.flags.contains(InterfaceFlags::IFF_RUNNING));
-    running.or_else(|| all.iter().find(usable)).map(|found| found.interface_name.clone())
+    let running = all
+        .iter()
+        .filter(usable)
+        .find(|found| found.flags.contains(InterfaceFlags::IFF_RUNNING));
+    running
+        .or_else(|| all.iter().find(usable))
+        .map(|found| found.interface_name.clone())
 }
 
 /// The hardware address of an interface, as people write it.
 fn hardware_address(name: &str) -> Option<String> {
     let all = interfaces();
-    let link =
-        all.iter().filter(|found| found.interface_name == name).find_map(|found| found.address.as_ref()?.as_link_addr()?.addr());
+    let link = all
+        .iter()
+        .filter(|found| found.interface_name == name)
+        .find_map(|found| found.address.as_ref()?.as_link_addr()?.addr());
     link.map(|bytes| bytes.map(|byte| format!("{byte:02x}")).join(":"))
 }
 
@@ -50,21 +61,35 @@ pub(super) fn check(options: &Options, sink: &Sink) -> Result<Handover, Refusal>
     let device = options.device()?;
     let typed = options.interface.as_deref().unwrap_or_default();
     let all = interfaces();
-    let flags = all.iter().find(|found| found.interface_name == device.as_str()).map(|found| found.flags);
+    let flags = all
+        .iter()
+        .find(|found| found.interface_name == device.as_str())
+        .map(|found| found.flags);
     let Some(flags) = flags else {
         let words = "Unable to get hardware info about an interface: No such device";
-        return Err(refused(format!("{words}\nUnable to find MAC address of [{typed}]")));
+        return Err(refused(format!(
+            "{words}\nUnable to find MAC address of [{typed}]"
+        )));
     };
     if !flags.contains(InterfaceFlags::IFF_UP) {
         introduce(&device, sink);
-        return Err(refused(format!("Unable to open interface [{typed}]: {typed}: That device is not up")));
+        return Err(refused(format!(
+            "Unable to open interface [{typed}]: {typed}: That device is not up"
+        )));
     }
     Privileges::current()
         .and_then(|own| own.require())
-        .map_err(|error| refused(format!("Unable to open raw device: [Operation not permitted]\n{}", error.message)))?;
+        .map_err(|error| {
+            refused(format!(
+                "Unable to open raw device: [Operation not permitted]\n{}",
+                error.message
+            ))
+        })?;
     if !options.nomcast && !options.source.is_some_and(|source| is_own(&all, source)) {
         introduce(&device, sink);
-        return Err(refused("Can't do IP_ADD_MEMBERSHIP errno=No such device (19)"));
+        return Err(refused(
+            "Can't do IP_ADD_MEMBERSHIP errno=No such device (19)",
+        ));
     }
     let handover = handover(options)?;
     check_alone(&handover)?;
@@ -72,35 +97,45 @@ pub(super) fn check(options: &Options, sink: &Sink) -> Result<Handover, Refusal>
     Ok(handover)
 }
 
-/// Two of one virtual host on one interface would both hold the address. The daemon takes the lock itself; this is said
-/// before anybody is detached.
+/// Two of one virtual host on one interface would both hold the address. The daemon takes the lock
+/// itself; this is said before anybody is detached.
 fn check_alone(handover: &Handover) -> Result<(), Refusal> {
     let config = handover.options.config(&handover.place)?;
-    let Ok(origin) = Origin::current() else { return Ok(()) };
+    let Ok(origin) = Origin::current() else {
+        return Ok(());
+    };
     let mut vhosts = config.vhosts.iter();
     vhosts
-        .try_for_each(|vhost| Instance::check_vhost(&config.daemon.run_dir, origin, &vhost.interface, vhost.vhid))
+        .try_for_each(|vhost| {
+            Instance::check_vhost(&config.daemon.run_dir, origin, &vhost.interface, vhost.vhid)
+        })
         .map_err(|error| refused(error.to_string()))
 }
 
 /// What ucarp says as soon as it has seen the interface.
 pub(super) fn introduce(device: &IfName, sink: &Sink) {
-    let address = hardware_address(device.as_str()).unwrap_or_else(|| "00:00:00:00:00:00".to_owned());
-    sink.say(Level::Info, &format!("Local advertised ethernet address is [{address}]"));
+    let address =
+        hardware_address(device.as_str()).unwrap_or_else(|| "00:00:00:00:00:00".to_owned());
+    sink.say(
+        Level::Info,
+        &format!("Local advertised ethernet address is [{address}]"),
+    );
 }
 
 fn is_own(all: &[InterfaceAddress], source: Ipv4Addr) -> bool {
     all.iter().any(|found| {
-        let address = found.address.as_ref().and_then(|address| address.as_sockaddr_in());
+        let address = found
+            .address
+            .as_ref()
+            .and_then(|address| address.as_sockaddr_in());
         address.is_some_and(|address| IpAddr::V4(address.ip()) == IpAddr::V4(source))
     })
 }
 
 fn handover(options: &Options) -> Result<Handover, Refusal> {
     let grants_text = match &options.grants {
-        Some(path) => {
-            std::fs::read_to_string(path).map_err(|error| refused(format!("cannot read the grants in {path}: {error}")))?
-        }
+        Some(path) => std::fs::read_to_string(path)
+            .map_err(|error| refused(format!("cannot read the grants in {path}: {error}")))?,
         None => String::new(),
     };
     let name = options.grants.clone().unwrap_or_default();
@@ -109,19 +144,29 @@ fn handover(options: &Options) -> Result<Handover, Refusal> {
         refused(format!("the grants in {name} are not good"))
     })?;
     let directory = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
-    let environment = std::env::vars_os().filter(|(name, _)| name != WHERE).collect();
-    Ok(Handover { options: options.clone(), place: Place { directory, environment, grants } })
+    let environment = std::env::vars_os()
+        .filter(|(name, _)| name != WHERE)
+        .collect();
+    Ok(Handover {
+        options: options.clone(),
+        place: Place {
+            directory,
+            environment,
+            grants,
+        },
+    })
 }
 
-/// A hook that cannot be loaded is worth knowing of before anybody is detached. A program is not looked at, as ucarp
-/// does not: it may come later.
+/// A hook that cannot be loaded is worth knowing of before anybody is detached. A program is not
+/// looked at, as ucarp does not: it may come later.
 fn check_hooks(handover: &Handover) -> Result<(), Refusal> {
     let mut config = handover.options.config(&handover.place)?;
     config.hooks.retain(|_, hook| hook.kind == Kind::Module);
     if config.hooks.is_empty() {
         return Ok(());
     }
-    let problems = engine::check_hooks(&config).map_err(|error| refused(format!("cannot check the hooks: {error}")))?;
+    let problems = engine::check_hooks(&config)
+        .map_err(|error| refused(format!("cannot check the hooks: {error}")))?;
     match problems.into_iter().find(|problem| problem.certain) {
         Some(problem) => Err(refused(problem.message)),
         None => Ok(()),

@@ -41,13 +41,17 @@ pub(super) struct Handover {
 }
 
 impl Handover {
-    /// Puts it into a memory file that is inherited across an execution. Nobody can write to it any more: helper and reader go by it as
-    /// well, and the engine, which has its number, must not tell them what they may do.
+    /// Puts it into a memory file that is inherited across an execution. Nobody can write to it any
+    /// more: helper and reader go by it as well, and the engine, which has its number, must not
+    /// tell them what they may do.
     fn store(&self) -> std::io::Result<OwnedFd> {
         let bytes = serde_json::to_vec(self)?;
         let mut file = File::from(memfd_create(c"carpd-ucarp", MFdFlags::MFD_ALLOW_SEALING)?);
         file.write_all(&bytes)?;
-        let seals = SealFlag::F_SEAL_WRITE | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_SEAL;
+        let seals = SealFlag::F_SEAL_WRITE
+            | SealFlag::F_SEAL_GROW
+            | SealFlag::F_SEAL_SHRINK
+            | SealFlag::F_SEAL_SEAL;
         fcntl(&file, FcntlArg::F_ADD_SEALS(seals))?;
         Ok(file.into())
     }
@@ -81,18 +85,26 @@ pub(super) fn start(handover: Handover, masked: Vec<String>, sink: &Sink) -> Exi
     let daemonize = handover.options.daemonize;
     drop(handover);
     let mut command = Command::new(SELF);
-    command.arg0(NAME).args(masked).env(WHERE, file.as_raw_fd().to_string());
+    command
+        .arg0(NAME)
+        .args(masked)
+        .env(WHERE, file.as_raw_fd().to_string());
     if !daemonize {
         return failed(command.exec());
     }
-    command.current_dir("/").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
     match command.spawn() {
         Ok(_) => ExitCode::SUCCESS,
         Err(error) => failed(error),
     }
 }
 
-/// The daemon's parent process, if this is it: it keeps the name ucarp, and the engine is its child.
+/// The daemon's parent process, if this is it: it keeps the name ucarp, and the engine is its
+/// child.
 pub(super) fn continued() -> Option<ExitCode> {
     let number = std::env::var(WHERE).ok()?;
     let (handover, file) = match Handover::open(&number) {
@@ -107,7 +119,10 @@ pub(super) fn continued() -> Option<ExitCode> {
     }
     let _ = ucarp::start(handover.sink(std::process::id()));
     drop(handover);
-    let arguments = [OsString::from(LEGACY), OsString::from(file.as_raw_fd().to_string())];
+    let arguments = [
+        OsString::from(LEGACY),
+        OsString::from(file.as_raw_fd().to_string()),
+    ];
     Some(keeper::run_with(&arguments, &arguments, &file))
 }
 
@@ -119,20 +134,37 @@ fn lost(error: &std::io::Error) -> ExitCode {
 /// What the keeper handed to this process, if it is one of ucarp's: the engine, or its helper.
 fn handed() -> Option<Result<Handover, ExitCode>> {
     let mut words = std::env::args().skip(2);
-    let number = words.next().filter(|word| word == LEGACY).and_then(|_| words.next())?;
-    Some(Handover::open(&number).map(|(handover, _)| handover).map_err(|error| lost(&error)))
+    let number = words
+        .next()
+        .filter(|word| word == LEGACY)
+        .and_then(|_| words.next())?;
+    Some(
+        Handover::open(&number)
+            .map(|(handover, _)| handover)
+            .map_err(|error| lost(&error)),
+    )
 }
 
 /// No file stands behind this configuration; its name makes it an instance of its own.
 fn path(config: &Config, vhost: &Vhost) -> PathBuf {
-    config.daemon.run_dir.join(format!("ucarp-{}.toml", vhost.name))
+    config
+        .daemon
+        .run_dir
+        .join(format!("ucarp-{}.toml", vhost.name))
 }
 
 /// The configuration, for a helper, and the path that names it; the exit status if there is none.
 pub(crate) fn configuration() -> Option<Result<(Config, PathBuf), ExitCode>> {
     Some(handed()?.and_then(|handover| {
-        let config = handover.options.config(&handover.place).map_err(|_| ExitCode::from(FAILED))?;
-        let path = config.vhosts.first().map(|vhost| path(&config, vhost)).ok_or(ExitCode::from(FAILED))?;
+        let config = handover
+            .options
+            .config(&handover.place)
+            .map_err(|_| ExitCode::from(FAILED))?;
+        let path = config
+            .vhosts
+            .first()
+            .map(|vhost| path(&config, vhost))
+            .ok_or(ExitCode::from(FAILED))?;
         Ok((config, path))
     }))
 }
@@ -154,7 +186,13 @@ pub(crate) fn engine() -> Option<ExitCode> {
     let _ = ucarp::start(sink);
     drop(handover);
     let path = path(&config, vhost);
-    Some(engine::main(&config, &path, run::examine, run::open, run::listen))
+    Some(engine::main(
+        &config,
+        &path,
+        run::examine,
+        run::open,
+        run::listen,
+    ))
 }
 
 #[cfg(test)]
@@ -164,11 +202,25 @@ mod tests {
     /// The engine has the number of the file by which helper and reader go.
     #[test]
     fn nobody_changes_what_was_handed_over() {
-        let place = Place { directory: "/".into(), environment: Vec::new(), grants: crate::effect::Grants::default() };
-        let file = Handover { options: Options::default(), place }.store().unwrap();
+        let place = Place {
+            directory: "/".into(),
+            environment: Vec::new(),
+            grants: crate::effect::Grants::default(),
+        };
+        let file = Handover {
+            options: Options::default(),
+            place,
+        }
+        .store()
+        .unwrap();
         let number = file.as_raw_fd();
-        let again = File::options().write(true).open(format!("/proc/self/fd/{number}"));
+        let again = File::options()
+            .write(true)
+            .open(format!("/proc/self/fd/{number}"));
         assert!(again.and_then(|mut again| again.write_all(b"{")).is_err());
-        assert!(Handover::open(&number.to_string()).is_ok(), "and it can be read");
+        assert!(
+            Handover::open(&number.to_string()).is_ok(),
+            "and it can be read"
+        );
     }
 }

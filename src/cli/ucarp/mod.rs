@@ -1,9 +1,9 @@
 //! `carpd ucarp ...`, and the same when called by the name `ucarp`.
 //!
-//! The process that is called reads the command line, checks all that can be checked, and puts the result into a
-//! memory file that its successors inherit. Then it becomes the daemon by executing this program anew, in the same
-//! process or, with `-B`, in one of its own: the password is in no list of processes any more, and everything is
-//! said before anybody is detached.
+//! The process that is called reads the command line, checks all that can be checked, and puts the
+//! result into a memory file that its successors inherit. Then it becomes the daemon by executing
+//! this program anew, in the same process or, with `-B`, in one of its own: the password is in no
+//! list of processes any more, and everything is said before anybody is detached.
 
 mod check;
 mod daemon;
@@ -25,13 +25,17 @@ const NAME: &str = "ucarp";
 
 /// Run as ucarp 1.5.2 does: same options, scripts, signals and log lines.
 ///
-/// For whoever has ucarp: the command line and the scripts stay as they are. The same happens when this program is
-/// called by the name ucarp. `carpd ucarp --help` shows the options.
+/// For whoever has ucarp: the command line and the scripts stay as they are. The same happens when
+/// this program is called by the name ucarp. `carpd ucarp --help` shows the options.
 #[derive(Debug, clap::Args)]
 #[command(disable_help_flag = true)]
 pub(super) struct Args {
     /// As of ucarp.
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "OPTIONS")]
+    #[arg(
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        value_name = "OPTIONS"
+    )]
     pub(super) words: Vec<OsString>,
 }
 
@@ -56,26 +60,44 @@ pub(super) fn main(words: Vec<OsString>) -> ExitCode {
     let mut notes = Notes::default();
     let mut options = match legacy::parse(&words, &mut |path| password_file(path, &mut notes)) {
         Ok(options) => options,
-        Err(Refusal::Usage) => return output::artefact(USAGE.as_bytes()).map_or_else(|_| Exit::Failure.into(), Into::into),
+        Err(Refusal::Usage) => {
+            return output::artefact(USAGE.as_bytes())
+                .map_or_else(|_| Exit::Failure.into(), Into::into);
+        }
         Err(Refusal::Option(text)) => return complain(&text),
-        Err(Refusal::Value { status, message }) => return refuse(&Sink::new(None, true, false, 0), status, &message),
+        Err(Refusal::Value { status, message }) => {
+            return refuse(&Sink::new(None, true, false, 0), status, &message);
+        }
     };
     start(&mut options, &words, &notes)
 }
 
 fn start(options: &mut Options, words: &[String], notes: &Notes) -> ExitCode {
-    let sink = Sink::new(options.facility.map(legacy::Facility::number), true, options.debug, std::process::id());
+    let sink = Sink::new(
+        options.facility.map(legacy::Facility::number),
+        true,
+        options.debug,
+        std::process::id(),
+    );
     if let Some(name) = &options.unknown_facility {
         sink.say(Level::Error, &format!("Unknown syslog facility: [{name}]"));
     }
     if options.interface.is_none()
         && let Some(found) = check::first_interface()
     {
-        sink.say(Level::Info, &format!("Using [{found}] as a network interface"));
+        sink.say(
+            Level::Info,
+            &format!("Using [{found}] as a network interface"),
+        );
         options.interface = Some(found);
     }
     let checked = options.check().and_then(|()| {
-        for text in notes.0.iter().map(String::as_str).chain(missing_scripts(options).collect::<Vec<_>>()) {
+        for text in notes
+            .0
+            .iter()
+            .map(String::as_str)
+            .chain(missing_scripts(options).collect::<Vec<_>>())
+        {
             sink.say(Level::Warning, text);
         }
         check::check(options, &sink)
@@ -88,8 +110,14 @@ fn start(options: &mut Options, words: &[String], notes: &Notes) -> ExitCode {
 }
 
 fn missing_scripts(options: &Options) -> impl Iterator<Item = &'static str> {
-    let up = options.up.is_none().then_some("Warning: no script called when going up");
-    let down = options.down.is_none().then_some("Warning: no script called when going down");
+    let up = options
+        .up
+        .is_none()
+        .then_some("Warning: no script called when going up");
+    let down = options
+        .down
+        .is_none()
+        .then_some("Warning: no script called when going down");
     up.into_iter().chain(down)
 }
 
@@ -104,14 +132,22 @@ fn password_file(path: &str, notes: &mut Notes) -> Result<Vec<u8>, String> {
         Some(errno) => nix::errno::Errno::from_raw(errno).desc().to_owned(),
         None => error.to_string(),
     };
-    let mut file = File::open(path).map_err(|e| format!("unable to open passfile {path} for reading: {}", reason(&e)))?;
+    let mut file = File::open(path)
+        .map_err(|e| format!("unable to open passfile {path} for reading: {}", reason(&e)))?;
     let mut content = Vec::new();
-    file.by_ref().take(512).read_to_end(&mut content).map_err(|e| format!("error reading passfile {path}: {}", reason(&e)))?;
+    file.by_ref()
+        .take(512)
+        .read_to_end(&mut content)
+        .map_err(|e| format!("error reading passfile {path}: {}", reason(&e)))?;
     if content.is_empty() {
-        return Err(format!("error reading passfile {path}: unexpected end of file"));
+        return Err(format!(
+            "error reading passfile {path}: unexpected end of file"
+        ));
     }
     if fs::metadata(path).is_ok_and(|metadata| metadata.permissions().mode() & 0o077 != 0) {
-        notes.0.push(format!("Others can read the password in {path}"));
+        notes
+            .0
+            .push(format!("Others can read the password in {path}"));
     }
     Ok(content)
 }
@@ -120,8 +156,16 @@ fn password_file(path: &str, notes: &mut Notes) -> Result<Vec<u8>, String> {
 fn complain(text: &str) -> ExitCode {
     use std::io::Write as _;
     let program = std::env::args_os().next().unwrap_or_default();
-    let program = if called(std::env::args_os().take(1)).is_some() { program } else { NAME.into() };
-    let _ = writeln!(std::io::stderr(), "{}: {text}\nTry 'ucarp --help' for the options.", program.display());
+    let program = if called(std::env::args_os().take(1)).is_some() {
+        program
+    } else {
+        NAME.into()
+    };
+    let _ = writeln!(
+        std::io::stderr(),
+        "{}: {text}\nTry 'ucarp --help' for the options.",
+        program.display()
+    );
     Exit::Usage.into()
 }
 

@@ -11,8 +11,9 @@ use serde::{Deserialize, Serialize};
 use super::super::model::{self, AtStop, Health, Kind, Script};
 use super::super::secret::Secret;
 use super::super::{
-    Announce, Config, Daemon, Destination, FamilyTimers, FileOwners, Hook, Ipv6Checksum, Language, Leases, Limits, LinkLocal,
-    Log, LogFormat, LogLevel, OnFailure, Peers, Reload, Sandbox, ServiceBackend, SourceMac, TieBreak, Vhost,
+    Announce, Config, Daemon, Destination, FamilyTimers, FileOwners, Hook, Ipv6Checksum, Language,
+    Leases, Limits, LinkLocal, Log, LogFormat, LogLevel, OnFailure, Peers, Reload, Sandbox,
+    ServiceBackend, SourceMac, TieBreak, Vhost,
 };
 use super::{Options, Refusal};
 use crate::effect::Grants;
@@ -42,12 +43,15 @@ impl Options {
     pub fn device(&self) -> Result<IfName, Refusal> {
         let typed = self.interface.as_deref().unwrap_or_default();
         let device = typed.split_once(':').map_or(typed, |(device, _)| device);
-        let refused =
-            |why: &str| Refusal::Value { status: 2, message: format!("{why}\nUnable to find MAC address of [{typed}]") };
+        let refused = |why: &str| Refusal::Value {
+            status: 2,
+            message: format!("{why}\nUnable to find MAC address of [{typed}]"),
+        };
         if typed.len() >= 16 {
             return Err(refused("Interface name too long"));
         }
-        IfName::new(device).map_err(|_| refused("Unable to get hardware info about an interface: No such device"))
+        IfName::new(device)
+            .map_err(|_| refused("Unable to get hardware info about an interface: No such device"))
     }
 
     /// The configuration that does what these options say.
@@ -58,16 +62,23 @@ impl Options {
         self.check()?;
         self.check_last()?;
         let interface = self.device()?;
-        let (Some(vhid), Some(address)) = (self.vhid.and_then(|vhid| Vhid::new(vhid.into()).ok()), self.address) else {
+        let (Some(vhid), Some(address)) = (
+            self.vhid.and_then(|vhid| Vhid::new(vhid.into()).ok()),
+            self.address,
+        ) else {
             return Err(Refusal::value("You must supply a valid virtual host id"));
         };
-        let key = Secret::from_file(&self.password.0).map_err(|error| Refusal::value(error.to_string()))?;
+        let key = Secret::from_file(&self.password.0)
+            .map_err(|error| Refusal::value(error.to_string()))?;
         let hooks = self.hooks(place);
         let vhost = Vhost {
             name: name(&format!("{interface}-{vhid}")),
             interface,
             vhid,
-            addresses: vec![VirtualAddress { ip: IpAddr::V4(address), prefix: 32 }],
+            addresses: vec![VirtualAddress {
+                ip: IpAddr::V4(address),
+                prefix: 32,
+            }],
             key,
             advbase: AdvBase(self.advbase),
             advskew: AdvSkew(self.advskew),
@@ -85,20 +96,36 @@ impl Options {
             needs_ethernet: false,
             manage_addresses: false,
             lease: Leases::Off,
-            at_stop: if self.shutdown { AtStop::HooksFirst } else { AtStop::AddressesOnly },
-            destination: Destination { ethernet_broadcast: self.nomcast, group: self.group, group6: Settings::IPV6_GROUP },
+            at_stop: if self.shutdown {
+                AtStop::HooksFirst
+            } else {
+                AtStop::AddressesOnly
+            },
+            destination: Destination {
+                ethernet_broadcast: self.nomcast,
+                group: self.group,
+                group6: Settings::IPV6_GROUP,
+            },
             source_mac: SourceMac::Ucarp,
             source_address: self.source,
             source_address6: None,
             ignore_link_state: self.ignore_link_state,
-            announce: Announce { count: 1, interval: Duration::from_secs(1) },
+            announce: Announce {
+                count: 1,
+                interval: Duration::from_secs(1),
+            },
             xparam: self.xparam.clone(),
             hooks: hooks.keys().cloned().collect(),
             adopt: false,
             keep_degraded: true,
             place: model::Place::default(),
         };
-        Ok(Config { daemon: self.daemon(), trust: Trust::default(), vhosts: vec![vhost], hooks })
+        Ok(Config {
+            daemon: self.daemon(),
+            trust: Trust::default(),
+            vhosts: vec![vhost],
+            hooks,
+        })
     }
 
     fn daemon(&self) -> Daemon {
@@ -108,7 +135,14 @@ impl Options {
             sandbox: Sandbox::Required,
             // As ucarp: whoever writes its scripts is asked by nobody.
             file_owners: FileOwners::Warn,
-            log: Log { level: if self.debug { LogLevel::Debug } else { LogLevel::Info }, format: LogFormat::Auto },
+            log: Log {
+                level: if self.debug {
+                    LogLevel::Debug
+                } else {
+                    LogLevel::Info
+                },
+                format: LogFormat::Auto,
+            },
             state_dir: PathBuf::from("/var/lib/carpd"),
             run_dir: PathBuf::from("/run/carpd"),
             service_backend: ServiceBackend::Auto,
@@ -121,19 +155,29 @@ impl Options {
     fn hooks(&self, place: &Place) -> BTreeMap<Name, Hook> {
         let mut hooks = BTreeMap::new();
         let mut programs = [None, None];
-        for ((which, file), program) in [("up", &self.up), ("down", &self.down)].into_iter().zip(&mut programs) {
+        for ((which, file), program) in [("up", &self.up), ("down", &self.down)]
+            .into_iter()
+            .zip(&mut programs)
+        {
             let Some(file) = file else { continue };
             if !is_module(file) {
                 // Joined, not resolved: what is executed is what was named, links and all.
                 *program = Some(place.directory.join(file));
             } else if which == "up" || self.up.as_ref() != Some(file) {
                 let both = self.up == self.down;
-                hooks.insert(name(if both { "hook" } else { which }), self.hook(file, Kind::Module, place));
+                hooks.insert(
+                    name(if both { "hook" } else { which }),
+                    self.hook(file, Kind::Module, place),
+                );
             }
         }
         let [up, down] = programs;
-        if let Some(shown) =
-            self.up.as_ref().filter(|_| up.is_some()).or(self.down.as_ref()).filter(|_| up.is_some() || down.is_some())
+        if let Some(shown) = self
+            .up
+            .as_ref()
+            .filter(|_| up.is_some())
+            .or(self.down.as_ref())
+            .filter(|_| up.is_some() || down.is_some())
         {
             let script = Script {
                 up,
@@ -142,7 +186,10 @@ impl Options {
                 directory: Some(place.directory.clone()),
                 environment: Some(place.environment.clone()),
             };
-            hooks.insert(name("script"), self.hook(shown, Kind::Script(Box::new(script)), place));
+            hooks.insert(
+                name("script"),
+                self.hook(shown, Kind::Script(Box::new(script)), place),
+            );
         }
         hooks
     }
@@ -155,7 +202,10 @@ impl Options {
             signature: None,
             language: Language::Lua,
             kind,
-            limits: Limits { wall: self.timeout, ..Limits::default() },
+            limits: Limits {
+                wall: self.timeout,
+                ..Limits::default()
+            },
             before_timeout: Duration::from_secs(1),
             on_failure: OnFailure::Ignore,
             runners: 1,
@@ -170,13 +220,28 @@ impl Options {
 
 /// Is it a hook for one of our runtimes, by its ending?
 fn is_module(file: &str) -> bool {
-    matches!(Path::new(file).extension().and_then(|ending| ending.to_str()), Some("lua" | "luau"))
+    matches!(
+        Path::new(file)
+            .extension()
+            .and_then(|ending| ending.to_str()),
+        Some("lua" | "luau")
+    )
 }
 
 /// What a name cannot hold becomes a dot.
 fn name(text: &str) -> Name {
-    let fits = |c: char| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '.' };
+    let fits = |c: char| {
+        if c.is_ascii_alphanumeric() || "-_.".contains(c) {
+            c
+        } else {
+            '.'
+        }
+    };
     let text: String = text.chars().map(fits).take(64).collect();
-    let text = if text.starts_with(|c: char| c.is_ascii_alphanumeric()) { text } else { format!("x{text}") };
+    let text = if text.starts_with(|c: char| c.is_ascii_alphanumeric()) {
+        text
+    } else {
+        format!("x{text}")
+    };
     Name::new(text.get(..64).unwrap_or(&text)).expect("every character was made to fit")
 }

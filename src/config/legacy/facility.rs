@@ -39,7 +39,10 @@ impl Facility {
     /// The facility of this name, in capitals or not.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
-        NAMES.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, number)| Self(*number))
+        NAMES
+            .iter()
+            .find(|(known, _)| known.eq_ignore_ascii_case(name))
+            .map(|(_, number)| Self(*number))
     }
 
     /// Its number.

@@ -1,5 +1,5 @@
-//! A command line as `getopt_long` of the GNU C library reads it: options anywhere among other words, unique
-//! prefixes of long ones, bundles of short ones, and its complaints word for word.
+//! A command line as `getopt_long` of the GNU C library reads it: options anywhere among other
+//! words, unique prefixes of long ones, bundles of short ones, and its complaints word for word.
 
 use super::Flag;
 
@@ -41,16 +41,27 @@ pub(super) struct Words<'a> {
 
 impl<'a> Words<'a> {
     pub(super) const fn new(table: &'static [Spec], all: &'a [String]) -> Self {
-        Self { table, all, next: 0, bundle: None }
+        Self {
+            table,
+            all,
+            next: 0,
+            bundle: None,
+        }
     }
 
     fn text(&self, place: Place) -> &'a str {
-        self.all.get(place.word).and_then(|word| word.get(place.byte..)).unwrap_or_default()
+        self.all
+            .get(place.word)
+            .and_then(|word| word.get(place.byte..))
+            .unwrap_or_default()
     }
 
     /// The next word is the value of an option, whatever it looks like.
     fn take(&mut self) -> Option<(&'a str, Place)> {
-        let place = Place { word: self.next, byte: 0 };
+        let place = Place {
+            word: self.next,
+            byte: 0,
+        };
         let value = self.all.get(self.next)?;
         self.next += 1;
         Some((value, place))
@@ -58,35 +69,66 @@ impl<'a> Words<'a> {
 
     fn short(&mut self, at: Place) -> Option<Result<Found<'a>, String>> {
         let letter = self.text(at).chars().next()?;
-        let rest = Place { byte: at.byte + letter.len_utf8(), ..at };
+        let rest = Place {
+            byte: at.byte + letter.len_utf8(),
+            ..at
+        };
         let in_rest = !self.text(rest).is_empty();
         self.bundle = in_rest.then_some(rest);
         let Some(spec) = self.table.iter().find(|spec| spec.short == Some(letter)) else {
             return Some(Err(format!("invalid option -- '{letter}'")));
         };
         if !spec.takes_value {
-            return Some(Ok(Found { flag: spec.flag, value: "", place: rest }));
+            return Some(Ok(Found {
+                flag: spec.flag,
+                value: "",
+                place: rest,
+            }));
         }
         self.bundle = None;
-        let value = if in_rest { Some((self.text(rest), rest)) } else { self.take() };
+        let value = if in_rest {
+            Some((self.text(rest), rest))
+        } else {
+            self.take()
+        };
         Some(match value {
-            Some((value, place)) => Ok(Found { flag: spec.flag, value, place }),
+            Some((value, place)) => Ok(Found {
+                flag: spec.flag,
+                value,
+                place,
+            }),
             None => Err(format!("option requires an argument -- '{letter}'")),
         })
     }
 
     fn long(&mut self, word: usize) -> Result<Found<'a>, String> {
         let text = self.text(Place { word, byte: 2 });
-        let (name, value) = text.split_once('=').map_or((text, None), |(name, value)| (name, Some(value)));
+        let (name, value) = text
+            .split_once('=')
+            .map_or((text, None), |(name, value)| (name, Some(value)));
         let spec = self.named(name, text)?;
-        let inside = Place { word, byte: 2 + name.len() + 1 };
+        let inside = Place {
+            word,
+            byte: 2 + name.len() + 1,
+        };
         let (value, place) = match (spec.takes_value, value) {
             (false, None) => ("", inside),
-            (false, Some(_)) => return Err(format!("option '--{}' doesn't allow an argument", spec.long)),
+            (false, Some(_)) => {
+                return Err(format!(
+                    "option '--{}' doesn't allow an argument",
+                    spec.long
+                ));
+            }
             (true, Some(value)) => (value, inside),
-            (true, None) => self.take().ok_or_else(|| format!("option '--{}' requires an argument", spec.long))?,
+            (true, None) => self
+                .take()
+                .ok_or_else(|| format!("option '--{}' requires an argument", spec.long))?,
         };
-        Ok(Found { flag: spec.flag, value, place })
+        Ok(Found {
+            flag: spec.flag,
+            value,
+            place,
+        })
     }
 
     /// By its whole name, or by a prefix that no other option shares.
@@ -94,13 +136,22 @@ impl<'a> Words<'a> {
         if let Some(spec) = self.table.iter().find(|spec| spec.long == name) {
             return Ok(spec);
         }
-        let near: Vec<&'static Spec> = self.table.iter().filter(|spec| spec.long.starts_with(name)).collect();
+        let near: Vec<&'static Spec> = self
+            .table
+            .iter()
+            .filter(|spec| spec.long.starts_with(name))
+            .collect();
         match near.as_slice() {
             [] => Err(format!("unrecognized option '--{text}'")),
             [spec] => Ok(spec),
             several => {
-                let names: String = several.iter().map(|spec| format!(" '--{}'", spec.long)).collect();
-                Err(format!("option '--{text}' is ambiguous; possibilities:{names}"))
+                let names: String = several
+                    .iter()
+                    .map(|spec| format!(" '--{}'", spec.long))
+                    .collect();
+                Err(format!(
+                    "option '--{text}' is ambiguous; possibilities:{names}"
+                ))
             }
         }
     }

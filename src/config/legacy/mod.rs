@@ -1,8 +1,9 @@
-//! The command line of ucarp 1.5.2 becomes a [`Config`](super::Config); nothing past this module knows ucarp's options.
+//! The command line of ucarp 1.5.2 becomes a [`Config`](super::Config); nothing past this module
+//! knows ucarp's options.
 //!
-//! The options, their ranges and the words about bad ones are those of ucarp 1.5.2. Options
-//! are checked one by one from the left, and the first bad one ends the reading; what must be there is checked after
-//! that, in ucarp's order.
+//! The options, their ranges and the words about bad ones are those of ucarp 1.5.2. Options are
+//! checked one by one from the left, and the first bad one ends the reading; what must be there is
+//! checked after that, in ucarp's order.
 
 mod build;
 mod facility;
@@ -56,11 +57,21 @@ enum Flag {
 }
 
 const fn flag(flag: Flag, short: char, long: &'static str) -> Spec {
-    Spec { flag, short: Some(short), long, takes_value: false }
+    Spec {
+        flag,
+        short: Some(short),
+        long,
+        takes_value: false,
+    }
 }
 
 const fn value(flag: Flag, short: char, long: &'static str) -> Spec {
-    Spec { flag, short: Some(short), long, takes_value: true }
+    Spec {
+        flag,
+        short: Some(short),
+        long,
+        takes_value: true,
+    }
 }
 
 /// In ucarp's order: it shows in the complaint about an ambiguous prefix.
@@ -87,11 +98,22 @@ const OPTIONS: &[Spec] = &[
     flag(Flag::NoMcast, 'M', "nomcast"),
     value(Flag::Facility, 'f', "facility"),
     value(Flag::XParam, 'x', "xparam"),
-    Spec { flag: Flag::Grants, short: None, long: "grants", takes_value: true },
-    Spec { flag: Flag::Timeout, short: None, long: "timeout", takes_value: true },
+    Spec {
+        flag: Flag::Grants,
+        short: None,
+        long: "grants",
+        takes_value: true,
+    },
+    Spec {
+        flag: Flag::Timeout,
+        short: None,
+        long: "timeout",
+        takes_value: true,
+    },
 ];
 
-/// How long a script may run unless `--timeout` says so. ucarp has no limit, and stands still meanwhile.
+/// How long a script may run unless `--timeout` says so. ucarp has no limit, and stands still
+/// meanwhile.
 const TIMEOUT: Duration = Duration::from_mins(5);
 /// The longest time that `--timeout` takes.
 const TIMEOUT_MAX: Duration = Duration::from_hours(1);
@@ -181,15 +203,22 @@ pub enum Refusal {
 impl Refusal {
     /// With ucarp's status for what it finds itself.
     fn value(message: impl Into<String>) -> Self {
-        Self::Value { status: 1, message: message.into() }
+        Self::Value {
+            status: 1,
+            message: message.into(),
+        }
     }
 }
 
-/// Reads words as ucarp does. `password_file` gives the content of a file, or the words about why not.
+/// Reads words as ucarp does. `password_file` gives the content of a file, or the words about why
+/// not.
 ///
 /// # Errors
 /// [`Refusal`]: the first that is wrong, from the left.
-pub fn parse(words: &[String], password_file: &mut dyn FnMut(&str) -> Result<Vec<u8>, String>) -> Result<Options, Refusal> {
+pub fn parse(
+    words: &[String],
+    password_file: &mut dyn FnMut(&str) -> Result<Vec<u8>, String>,
+) -> Result<Options, Refusal> {
     if words.is_empty() {
         return Err(Refusal::Usage);
     }
@@ -204,7 +233,10 @@ pub fn parse(words: &[String], password_file: &mut dyn FnMut(&str) -> Result<Vec
 #[must_use]
 pub fn masked(words: &[String]) -> Vec<String> {
     let mut masked = words.to_vec();
-    for found in Words::new(OPTIONS, words).map_while(Result::ok).filter(|found| found.flag == Flag::Pass) {
+    for found in Words::new(OPTIONS, words)
+        .map_while(Result::ok)
+        .filter(|found| found.flag == Flag::Pass)
+    {
         if let Some(word) = masked.get_mut(found.place.word) {
             word.truncate(found.place.byte);
             word.push_str("****");
@@ -214,7 +246,9 @@ pub fn masked(words: &[String]) -> Vec<String> {
 }
 
 fn address(text: &str) -> Result<Option<Ipv4Addr>, Refusal> {
-    text.parse().map(Some).map_err(|_| Refusal::value(format!("Invalid address: [{text}]")))
+    text.parse()
+        .map(Some)
+        .map_err(|_| Refusal::value(format!("Invalid address: [{text}]")))
 }
 
 fn some(text: &str) -> Option<String> {
@@ -252,7 +286,11 @@ impl Default for Options {
 }
 
 impl Options {
-    fn take(&mut self, found: &Found<'_>, password_file: &mut dyn FnMut(&str) -> Result<Vec<u8>, String>) -> Result<(), Refusal> {
+    fn take(
+        &mut self,
+        found: &Found<'_>,
+        password_file: &mut dyn FnMut(&str) -> Result<Vec<u8>, String>,
+    ) -> Result<(), Refusal> {
         let text = found.value;
         match found.flag {
             Flag::Interface => self.interface = some(text),
@@ -260,7 +298,9 @@ impl Options {
             Flag::McastIp => self.group = address(text)?.unwrap_or(self.group),
             Flag::Vhid => self.vhid = Some(vhid(text)?),
             Flag::Pass => self.password = Password(text.as_bytes().to_vec()),
-            Flag::PassFile => self.password = first_line(&password_file(text).map_err(Refusal::value)?),
+            Flag::PassFile => {
+                self.password = first_line(&password_file(text).map_err(Refusal::value)?)
+            }
             Flag::Preempt => self.preempt = true,
             Flag::Neutral => self.neutral = true,
             Flag::Addr => self.address = address(text)?,
@@ -298,13 +338,26 @@ impl Options {
     /// # Errors
     /// [`Refusal::Value`] about the first that is missing.
     pub fn check(&self) -> Result<(), Refusal> {
-        let zero = |address: Option<Ipv4Addr>| address.is_none_or(|address| address.is_unspecified());
+        let zero =
+            |address: Option<Ipv4Addr>| address.is_none_or(|address| address.is_unspecified());
         let missing = [
-            (self.interface.is_none(), "You must supply a network interface"),
-            (self.vhid.is_none(), "You must supply a valid virtual host id"),
+            (
+                self.interface.is_none(),
+                "You must supply a network interface",
+            ),
+            (
+                self.vhid.is_none(),
+                "You must supply a valid virtual host id",
+            ),
             (self.password.0.is_empty(), "You must supply a password"),
-            (self.advbase == 0 && self.advskew == 0, "You must supply an advertisement time base"),
-            (zero(self.source), "You must supply a persistent source address"),
+            (
+                self.advbase == 0 && self.advskew == 0,
+                "You must supply an advertisement time base",
+            ),
+            (
+                zero(self.source),
+                "You must supply a persistent source address",
+            ),
             (zero(self.address), "You must supply a virtual host address"),
         ];
         let first = missing.iter().find(|(missing, _)| *missing);
@@ -320,7 +373,10 @@ impl Options {
             return Err(Refusal::value("Dead ratio can't be zero"));
         }
         if self.password.0.len() > Secret::BYTES_MAX {
-            return Err(Refusal::Value { status: 2, message: "Password too long".to_owned() });
+            return Err(Refusal::Value {
+                status: 2,
+                message: "Password too long".to_owned(),
+            });
         }
         Ok(())
     }
@@ -334,15 +390,24 @@ fn vhid(text: &str) -> Result<u8, Refusal> {
 /// Seconds, 1 to an hour.
 fn timeout(text: &str) -> Result<Duration, Refusal> {
     let given = text.parse().ok().map(Duration::from_secs);
-    given.filter(|given| (Duration::from_secs(1)..=TIMEOUT_MAX).contains(given)).ok_or_else(|| Refusal::Value {
-        status: 2,
-        message: format!("--timeout must be between 1 and {} seconds", TIMEOUT_MAX.as_secs()),
-    })
+    given
+        .filter(|given| (Duration::from_secs(1)..=TIMEOUT_MAX).contains(given))
+        .ok_or_else(|| Refusal::Value {
+            status: 2,
+            message: format!(
+                "--timeout must be between 1 and {} seconds",
+                TIMEOUT_MAX.as_secs()
+            ),
+        })
 }
 
-/// ucarp reads the first line of a password file, 511 bytes at most, and takes off its newline alone.
+/// ucarp reads the first line of a password file, 511 bytes at most, and takes off its newline
+/// alone.
 fn first_line(content: &[u8]) -> Password {
-    let line = content.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let line = content
+        .split(|byte| *byte == b'\n')
+        .next()
+        .unwrap_or_default();
     Password(line.get(..line.len().min(511)).unwrap_or_default().to_vec())
 }
 

@@ -1,7 +1,7 @@
 //! Numbers as `strtoul` with base 0 reads them: that is what ucarp does.
 
-/// Decimal, `0x` for hexadecimal, `0` for octal; what follows the digits is ignored, nothing is 0, too much is the
-/// largest number, and a minus sign wraps.
+/// Decimal, `0x` for hexadecimal, `0` for octal; what follows the digits is ignored, nothing is 0,
+/// too much is the largest number, and a minus sign wraps.
 pub(super) fn strtoul(text: &str) -> u64 {
     let text = text.trim_start_matches(|c: char| c.is_ascii_whitespace() || c == '\x0b');
     let (negative, text) = match text.strip_prefix('-') {
@@ -9,19 +9,27 @@ pub(super) fn strtoul(text: &str) -> u64 {
         None => (false, text.strip_prefix('+').unwrap_or(text)),
     };
     let hexadecimal = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X"));
-    let (base, digits) = match hexadecimal.filter(|rest| rest.starts_with(|c: char| c.is_ascii_hexdigit())) {
-        Some(rest) => (16, rest),
-        None if text.starts_with('0') => (8, text),
-        None => (10, text),
-    };
+    let (base, digits) =
+        match hexadecimal.filter(|rest| rest.starts_with(|c: char| c.is_ascii_hexdigit())) {
+            Some(rest) => (16, rest),
+            None if text.starts_with('0') => (8, text),
+            None => (10, text),
+        };
     let mut value: u64 = 0;
     for digit in digits.chars().map_while(|c| c.to_digit(base)) {
-        match value.checked_mul(base.into()).and_then(|v| v.checked_add(digit.into())) {
+        match value
+            .checked_mul(base.into())
+            .and_then(|v| v.checked_add(digit.into()))
+        {
             Some(sum) => value = sum,
             None => return u64::MAX,
         }
     }
-    if negative { value.wrapping_neg() } else { value }
+    if negative {
+        value.wrapping_neg()
+    } else {
+        value
+    }
 }
 
 /// The lowest byte, as ucarp's `(unsigned char)`.

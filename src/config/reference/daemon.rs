@@ -36,7 +36,13 @@ pub(crate) static DAEMON: Section = Section {
             "What follows if others than root and the daemon's user could write to the configuration, to a hook, its modules or its test, \
              to a key or a password, or to a directory on the way: with `required` it is refused, with `warn` it is logged.",
         ),
-        optional("log", Plain("table"), "the defaults of `[daemon.log]`", "{ level = \"debug\" }", "See `[daemon.log]`."),
+        optional(
+            "log",
+            Plain("table"),
+            "the defaults of `[daemon.log]`",
+            "{ level = \"debug\" }",
+            "See `[daemon.log]`.",
+        ),
         defaults(
             "state-dir",
             Plain("absolute path"),
@@ -72,7 +78,12 @@ pub(crate) static LOG: Section = Section {
     header: "[daemon.log]",
     text: "The daemon's own log, on standard error. `--log-level` and `--log-format` win over it.",
     keys: &[
-        defaults("level", OneOf(LogLevel::WORDS), "\"info\"", "This and everything more serious is logged."),
+        defaults(
+            "level",
+            OneOf(LogLevel::WORDS),
+            "\"info\"",
+            "This and everything more serious is logged.",
+        ),
         defaults(
             "format",
             OneOf(LogFormat::WORDS),

@@ -53,16 +53,36 @@ pub(crate) static HOOK: Section = Section {
             "\"/etc/vip-down.sh\"",
             "With kind `script`: runs on becoming backup, and at start.",
         ),
-        defaults("timeout", Plain("duration, 10ms to 1h"), "\"10s\"", "Wall time of one run, waiting for the host included."),
+        defaults(
+            "timeout",
+            Plain("duration, 10ms to 1h"),
+            "\"10s\"",
+            "Wall time of one run, waiting for the host included.",
+        ),
         defaults(
             "before-timeout",
             Plain("duration, 10ms to 1m, at most timeout"),
             "\"1s\"",
             "Wall time of `before_master` and `before_backup`, which hold up the takeover.",
         ),
-        defaults("cpu", Plain("duration, 1ms to 10m"), "\"1s\"", "Time that the hook's own code may use."),
-        defaults("memory", Plain("size, 1MiB to 1GiB"), "\"16MiB\"", "The hook's heap."),
-        defaults("requests", Plain("integer, 1 to 1000000"), "1000", "How often it may ask something of the host."),
+        defaults(
+            "cpu",
+            Plain("duration, 1ms to 10m"),
+            "\"1s\"",
+            "Time that the hook's own code may use.",
+        ),
+        defaults(
+            "memory",
+            Plain("size, 1MiB to 1GiB"),
+            "\"16MiB\"",
+            "The hook's heap.",
+        ),
+        defaults(
+            "requests",
+            Plain("integer, 1 to 1000000"),
+            "1000",
+            "How often it may ask something of the host.",
+        ),
         defaults(
             "log-bytes",
             Plain("size, 0B to 16MiB"),
@@ -70,14 +90,25 @@ pub(crate) static HOOK: Section = Section {
             "Text it may log in one run; more is dropped and counted. Over all runs together it may log as much in a minute, and at \
              once as much as 16 runs may.",
         ),
-        defaults("state-bytes", Plain("size, 0B to 16MiB"), "\"256KiB\"", "Its lasting state, for each virtual host."),
+        defaults(
+            "state-bytes",
+            Plain("size, 0B to 16MiB"),
+            "\"256KiB\"",
+            "Its lasting state, for each virtual host.",
+        ),
         defaults(
             "on-failure",
             OneOf(OnFailure::WORDS),
             "\"resign\"",
             "What follows when `on_master` fails or overruns: hand over to a peer, stay master and retry, or only log it.",
         ),
-        optional("health", Plain("table"), "its defaults hold", "{ interval = \"1s\", fall = 2 }", "See `[hook.NAME.health]`."),
+        optional(
+            "health",
+            Plain("table"),
+            "its defaults hold",
+            "{ interval = \"1s\", fall = 2 }",
+            "See `[hook.NAME.health]`.",
+        ),
         defaults(
             "reload",
             OneOf(Reload::WORDS),
@@ -102,7 +133,13 @@ pub(crate) static HOOK: Section = Section {
             "{ gateway = \"192.168.32.254\" }",
             "Anything; the hook reads it as `config`. Dates become strings.",
         ),
-        optional("grant", Plain("table"), "nothing is granted", "{ read = true }", "See `[hook.NAME.grant]`."),
+        optional(
+            "grant",
+            Plain("table"),
+            "nothing is granted",
+            "{ read = true }",
+            "See `[hook.NAME.grant]`.",
+        ),
     ],
 };
 
@@ -112,7 +149,12 @@ pub(crate) static HEALTH: Section = Section {
     text: "How the hook's `health` is asked, if it has one: on each virtual host that names the hook, master or not, beside all \
            other runs; not while the hooks of a transition run. The first answer counts at once.",
     keys: &[
-        defaults("interval", Plain("duration, 100ms to 1h"), "\"2s\"", "From the begin of one check to that of the next."),
+        defaults(
+            "interval",
+            Plain("duration, 100ms to 1h"),
+            "\"2s\"",
+            "From the begin of one check to that of the next.",
+        ),
         defaults(
             "timeout",
             Plain("duration, 10ms to 1h, at most interval"),
@@ -126,7 +168,12 @@ pub(crate) static HEALTH: Section = Section {
             "So many good checks in a row and the node is well again. A node that fell again within 10 minutes needs twice as many, \
              then four times, up to 32 times.",
         ),
-        defaults("fall", Plain("integer, 1 to 100"), "3", "So many failed checks in a row and the node is unwell."),
+        defaults(
+            "fall",
+            Plain("integer, 1 to 100"),
+            "3",
+            "So many failed checks in a row and the node is unwell.",
+        ),
         defaults(
             "demotion",
             Plain("integer, 1 to 240"),

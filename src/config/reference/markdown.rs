@@ -7,18 +7,31 @@ use super::{Key, Kind, Presence, SECTIONS, Section};
 /// The part of `docs/configuration.md` that lists every key.
 #[must_use]
 pub fn markdown() -> String {
-    SECTIONS.iter().map(|section| section_text(section)).collect()
+    SECTIONS
+        .iter()
+        .map(|section| section_text(section))
+        .collect()
 }
 
 fn section_text(section: &Section) -> String {
-    let title = if section.header.is_empty() { "Top level".to_owned() } else { format!("`{}`", section.header) };
+    let title = if section.header.is_empty() {
+        "Top level".to_owned()
+    } else {
+        format!("`{}`", section.header)
+    };
     let keys: String = section.keys.iter().map(key_text).collect();
     format!("### {title}\n\n{}\n\n{keys}\n", section.text)
 }
 
 fn key_text(key: &Key) -> String {
     let mut line = format!("- **`{}`**: ", key.name);
-    let words = |words: &[&str]| words.iter().map(|w| format!("`\"{w}\"`")).collect::<Vec<_>>().join(", ");
+    let words = |words: &[&str]| {
+        words
+            .iter()
+            .map(|w| format!("`\"{w}\"`"))
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
     match key.kind {
         Kind::Plain(text) => line += text,
         Kind::OneOf(all) => line += &format!("one of {}", words(all)),

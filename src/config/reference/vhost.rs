@@ -2,7 +2,9 @@
 
 use super::Kind::{OneOf, Plain};
 use super::{Section, defaults, optional, required};
-use crate::config::choice::{Choice, FamilyTimers, Ipv6Checksum, Leases, LinkLocal, Peers, SourceMac, TieBreak};
+use crate::config::choice::{
+    Choice, FamilyTimers, Ipv6Checksum, Leases, LinkLocal, Peers, SourceMac, TieBreak,
+};
 
 /// `[[vhost]]`.
 pub(crate) static VHOST: Section = Section {
@@ -10,7 +12,12 @@ pub(crate) static VHOST: Section = Section {
     text: "One virtual host: addresses that one of several nodes holds. On every node of a virtual host `vhid`, the password \
            and the set of `addresses` must be the same, or the nodes refuse each other's advertisements.",
     keys: &[
-        required("name", Plain("name"), "\"web\"", "How logs, hooks and commands call it. Unique in the file."),
+        required(
+            "name",
+            Plain("name"),
+            "\"web\"",
+            "How logs, hooks and commands call it. Unique in the file.",
+        ),
         required(
             "interface",
             Plain("interface name"),
@@ -58,7 +65,12 @@ pub(crate) static VHOST: Section = Section {
             "Added to `advbase` in 1/256 s. The node with the lowest sum is the best master. \
              Above 240 it is cut to 240 when sent, as FreeBSD does.",
         ),
-        defaults("preempt", Plain("boolean"), "false", "Take over from a living master that is worse."),
+        defaults(
+            "preempt",
+            Plain("boolean"),
+            "false",
+            "Take over from a living master that is worse.",
+        ),
         defaults(
             "dead-ratio",
             Plain("integer, 1 to 255"),
@@ -66,7 +78,12 @@ pub(crate) static VHOST: Section = Section {
             "A master is dead after `dead-ratio` × `advbase` + `advskew`/256 seconds without an advertisement. \
              With `peers = \"openbsd\"`: `dead-ratio` × (`advbase` + `advskew`/256), and those nodes use 3.",
         ),
-        defaults("neutral", Plain("boolean"), "false", "Do not call `on_backup` when the daemon starts."),
+        defaults(
+            "neutral",
+            Plain("boolean"),
+            "false",
+            "Do not call `on_backup` when the daemon starts.",
+        ),
         defaults(
             "tie-break",
             OneOf(TieBreak::WORDS),
@@ -164,7 +181,12 @@ pub(crate) static VHOST: Section = Section {
             "\"fe80::32\"",
             "The IPv6 source of advertisements. Never one of the virtual addresses.",
         ),
-        defaults("ignore-link-state", Plain("boolean"), "false", "Go on as if the link were up when it is down (ucarp's `-S`)."),
+        defaults(
+            "ignore-link-state",
+            Plain("boolean"),
+            "false",
+            "Go on as if the link were up when it is down (ucarp's `-S`).",
+        ),
         optional(
             "announce",
             Plain("table"),
@@ -172,7 +194,13 @@ pub(crate) static VHOST: Section = Section {
             "{ count = 3, interval = \"500ms\" }",
             "See `[vhost.announce]`.",
         ),
-        optional("xparam", Plain("string"), "hooks see none", "\"blue\"", "A text for the hooks (ucarp's `-x`)."),
+        optional(
+            "xparam",
+            Plain("string"),
+            "hooks see none",
+            "\"blue\"",
+            "A text for the hooks (ucarp's `-x`).",
+        ),
         defaults(
             "hooks",
             Plain("list of names"),
@@ -201,7 +229,17 @@ pub(crate) static ANNOUNCE: Section = Section {
     text: "How the neighbours are told at takeover (gratuitous ARP, unsolicited neighbour advertisement). Usually written in one \
            line: `announce = { count = 3, interval = \"500ms\" }`. After the second advertisement they are told once more in any case.",
     keys: &[
-        defaults("count", Plain("integer, 1 to 255"), "1", "How often, for each address."),
-        defaults("interval", Plain("duration, 10ms to 1m"), "\"200ms\"", "The time between two of them."),
+        defaults(
+            "count",
+            Plain("integer, 1 to 255"),
+            "1",
+            "How often, for each address.",
+        ),
+        defaults(
+            "interval",
+            Plain("duration, 10ms to 1m"),
+            "\"200ms\"",
+            "The time between two of them.",
+        ),
     ],
 };

@@ -1,5 +1,5 @@
-//! Requests that leave the host for a hook: what is asked, of whom, and what comes back. Pure: nothing is looked up
-//! and nothing is sent here.
+//! Requests that leave the host for a hook: what is asked, of whom, and what comes back. Pure:
+//! nothing is looked up and nothing is sent here.
 
 mod url;
 
@@ -94,20 +94,30 @@ const OURS: &[&str] = &[
 ];
 
 impl HttpRequest {
-    /// Are headers and body such as may be sent? Nothing here may end a line or frame another message.
+    /// Are headers and body such as may be sent? Nothing here may end a line or frame another
+    /// message.
     ///
     /// # Errors
     /// What is wrong, in words.
     pub fn check(&self) -> Result<(), String> {
         if self.body.len() > SENT_MAX {
-            return Err(format!("a body of {} bytes is more than {SENT_MAX}", self.body.len()));
+            return Err(format!(
+                "a body of {} bytes is more than {SENT_MAX}",
+                self.body.len()
+            ));
         }
         if self.headers.len() > HEADERS_MAX {
             return Err(format!("more than {HEADERS_MAX} headers"));
         }
-        let bytes: usize = self.headers.iter().map(|(name, value)| name.len() + value.len() + 4).sum();
+        let bytes: usize = self
+            .headers
+            .iter()
+            .map(|(name, value)| name.len() + value.len() + 4)
+            .sum();
         if bytes > HEADER_BYTES_MAX {
-            return Err(format!("headers of {bytes} bytes are more than {HEADER_BYTES_MAX}"));
+            return Err(format!(
+                "headers of {bytes} bytes are more than {HEADER_BYTES_MAX}"
+            ));
         }
         for (name, value) in &self.headers {
             let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
@@ -117,19 +127,34 @@ impl HttpRequest {
             if OURS.contains(&name.to_ascii_lowercase().as_str()) {
                 return Err(format!("the header {name} is not for a hook to set"));
             }
-            if !value.bytes().all(|b| b == b'\t' || (b' '..=b'~').contains(&b)) {
-                return Err(format!("the value of the header {name} has a character that a header cannot have"));
+            if !value
+                .bytes()
+                .all(|b| b == b'\t' || (b' '..=b'~').contains(&b))
+            {
+                return Err(format!(
+                    "the value of the header {name} has a character that a header cannot have"
+                ));
             }
         }
         Ok(())
     }
 }
 
-/// Without the query, the headers and the body: any of them may hold a secret, and this goes to the log.
+/// Without the query, the headers and the body: any of them may hold a secret, and this goes to the
+/// log.
 impl fmt::Display for HttpRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "http.{} {}", self.verb.as_str(), self.url.without_query())?;
-        if self.verb == HttpVerb::Get { Ok(()) } else { write!(f, " ({} bytes)", self.body.len()) }
+        write!(
+            f,
+            "http.{} {}",
+            self.verb.as_str(),
+            self.url.without_query()
+        )?;
+        if self.verb == HttpVerb::Get {
+            Ok(())
+        } else {
+            write!(f, " ({} bytes)", self.body.len())
+        }
     }
 }
 
@@ -148,7 +173,11 @@ impl HttpResponse {
     /// What a hook sees where nothing is sent: in a plan.
     #[must_use]
     pub const fn planned() -> Self {
-        Self { status: 200, headers: Vec::new(), body: Vec::new() }
+        Self {
+            status: 200,
+            headers: Vec::new(),
+            body: Vec::new(),
+        }
     }
 }
 

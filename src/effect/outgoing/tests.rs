@@ -9,10 +9,19 @@ fn a_url_is_read_into_one_form() {
     for (given, read) in [
         ("http://192.168.32.10", "http://192.168.32.10/"),
         ("HTTP://Web.Example.NET:80/", "http://web.example.net/"),
-        ("https://api.example.net:443/v1/a%2db", "https://api.example.net/v1/a%2Db"),
-        ("https://[2001:DB8:0::10]:8443/x?y=%c3%a4&z=/?", "https://[2001:db8::10]:8443/x?y=%C3%A4&z=/?"),
+        (
+            "https://api.example.net:443/v1/a%2db",
+            "https://api.example.net/v1/a%2Db",
+        ),
+        (
+            "https://[2001:DB8:0::10]:8443/x?y=%c3%a4&z=/?",
+            "https://[2001:db8::10]:8443/x?y=%C3%A4&z=/?",
+        ),
         ("http://localhost?x", "http://localhost/?x"),
-        ("http://localhost/?back=%2f..%2fx%25", "http://localhost/?back=%2F..%2Fx%25"),
+        (
+            "http://localhost/?back=%2f..%2fx%25",
+            "http://localhost/?back=%2F..%2Fx%25",
+        ),
     ] {
         assert_eq!(url(given).to_string(), read);
         assert_eq!(url(read), url(given));
@@ -76,41 +85,133 @@ fn what_could_be_read_in_two_ways_is_refused() {
         "http://a/x|y",
         "http://a%2eb/",
     ] {
-        assert!(bad.parse::<Url>().is_err(), "{bad:?} was read as {}", url(bad));
+        assert!(
+            bad.parse::<Url>().is_err(),
+            "{bad:?} was read as {}",
+            url(bad)
+        );
     }
-    assert!(format!("http://a/{}", "x".repeat(2048)).parse::<Url>().is_err());
+    assert!(
+        format!("http://a/{}", "x".repeat(2048))
+            .parse::<Url>()
+            .is_err()
+    );
 }
 
 #[test]
 fn a_grant_covers_what_is_below_it_and_nothing_beside_it() {
     for (grant, request, covers) in [
-        ("https://api.example.net/v1/", "https://api.example.net/v1/ips/7", true),
-        ("https://api.example.net/v1/", "https://api.example.net:443/v1/?x=1", true),
-        ("https://api.example.net/v1/", "https://API.example.net/v1/", true),
-        ("https://api.example.net/v1/", "https://api.example.net/v1", false),
-        ("https://api.example.net/v1", "https://api.example.net/v1", true),
-        ("https://api.example.net/v1", "https://api.example.net/v1/x", true),
-        ("https://api.example.net/v1", "https://api.example.net/v10", false),
-        ("https://api.example.net/", "https://api.example.net/anything", true),
-        ("https://api.example.net/v1/", "http://api.example.net/v1/x", false),
-        ("https://api.example.net/v1/", "https://api.example.net:8443/v1/x", false),
-        ("https://api.example.net/v1/", "https://api.example.net.evil.example/v1/x", false),
-        ("https://api.example.net/v1/", "https://evil.example/https://api.example.net/v1/", false),
-        ("https://api.example.net/v1/", "https://api.example.net//v1/x", false),
-        ("https://api.example.net/v1/?a=1", "https://api.example.net/v1/?a=1", true),
-        ("https://api.example.net/v1/?a=1", "https://api.example.net/v1/?a=2", false),
-        ("https://api.example.net/v1/?a=1", "https://api.example.net/v1/x?a=1", false),
+        (
+            "https://api.example.net/v1/",
+            "https://api.example.net/v1/ips/7",
+            true,
+        ),
+        (
+            "https://api.example.net/v1/",
+            "https://api.example.net:443/v1/?x=1",
+            true,
+        ),
+        (
+            "https://api.example.net/v1/",
+            "https://API.example.net/v1/",
+            true,
+        ),
+        (
+            "https://api.example.net/v1/",
+            "https://api.example.net/v1",
+            false,
+        ),
+        (
+            "https://api.example.net/v1",
+            "https://api.example.net/v1",
+            true,
+        ),
+        (
+            "https://api.example.net/v1",
+            "https://api.example.net/v1/x",
+            true,
+        ),
+        (
+            "https://api.example.net/v1",
+            "https://api.example.net/v10",
+            false,
+        ),
+        (
+            "https://api.example.net/",
+            "https://api.example.net/anything",
+            true,
+        ),
+        (
+            "https://api.example.net/v1/",
+            "http://api.example.net/v1/x",
+            false,
+        ),
+        (
+            "https://api.example.net/v1/",
+            "https://api.example.net:8443/v1/x",
+            false,
+        ),
+        (
+            "https://api.example.net/v1/",
+            "https://api.example.net.evil.example/v1/x",
+            false,
+        ),
+        (
+            "https://api.example.net/v1/",
+            "https://evil.example/https://api.example.net/v1/",
+            false,
+        ),
+        (
+            "https://api.example.net/v1/",
+            "https://api.example.net//v1/x",
+            false,
+        ),
+        (
+            "https://api.example.net/v1/?a=1",
+            "https://api.example.net/v1/?a=1",
+            true,
+        ),
+        (
+            "https://api.example.net/v1/?a=1",
+            "https://api.example.net/v1/?a=2",
+            false,
+        ),
+        (
+            "https://api.example.net/v1/?a=1",
+            "https://api.example.net/v1/x?a=1",
+            false,
+        ),
     ] {
-        assert_eq!(url(grant).covers(&url(request)), covers, "{grant} {request}");
+        assert_eq!(
+            url(grant).covers(&url(request)),
+            covers,
+            "{grant} {request}"
+        );
     }
 }
 
 #[test]
 fn endpoints_need_a_port() {
-    for good in ["192.168.32.10:80", "[2001:db8::10]:443", "db.example.net:5432"] {
+    for good in [
+        "192.168.32.10:80",
+        "[2001:db8::10]:443",
+        "db.example.net:5432",
+    ] {
         assert_eq!(good.parse::<Endpoint>().unwrap().to_string(), good);
     }
-    for bad in ["192.168.32.10", "a", ":80", "a:", "a:0", "::1:80", "[::1]", "a:80/x", "http://a:80", "a b:80", "127.1:80"] {
+    for bad in [
+        "192.168.32.10",
+        "a",
+        ":80",
+        "a:",
+        "a:0",
+        "::1:80",
+        "[::1]",
+        "a:80/x",
+        "http://a:80",
+        "a b:80",
+        "127.1:80",
+    ] {
         assert!(bad.parse::<Endpoint>().is_err(), "{bad}");
     }
 }
@@ -119,7 +220,10 @@ fn request(headers: &[(&str, &str)]) -> HttpRequest {
     HttpRequest {
         verb: HttpVerb::Post,
         url: url("https://api.example.net/v1/?key=secret"),
-        headers: headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+        headers: headers
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect(),
         body: b"{}".to_vec(),
         timeout_ms: 1000,
     }
@@ -127,7 +231,14 @@ fn request(headers: &[(&str, &str)]) -> HttpRequest {
 
 #[test]
 fn headers_that_frame_or_address_a_message_are_refused() {
-    assert_eq!(request(&[("Authorization", "Bearer x"), ("content-type", "application/json")]).check(), Ok(()));
+    assert_eq!(
+        request(&[
+            ("Authorization", "Bearer x"),
+            ("content-type", "application/json")
+        ])
+        .check(),
+        Ok(())
+    );
     for bad in [
         ("Host", "evil.example"),
         ("Content-Length", "0"),
@@ -144,7 +255,14 @@ fn headers_that_frame_or_address_a_message_are_refused() {
     }
     let long = "x".repeat(HEADER_BYTES_MAX);
     assert!(request(&[("x", &long)]).check().is_err());
-    assert!(HttpRequest { body: vec![0; SENT_MAX + 1], ..request(&[]) }.check().is_err());
+    assert!(
+        HttpRequest {
+            body: vec![0; SENT_MAX + 1],
+            ..request(&[])
+        }
+        .check()
+        .is_err()
+    );
 }
 
 #[test]

@@ -1,8 +1,9 @@
-//! Addresses of servers, read so strictly that there is one way to read them: what a grant is compared with is what
-//! will be asked.
+//! Addresses of servers, read so strictly that there is one way to read them: what a grant is
+//! compared with is what will be asked.
 //!
-//! A subset of RFC 3986: no user, no fragment, no dots that lead upwards (written out or as `%2e`), no separators
-//! behind a percent sign. Whatever two readers could understand in two ways is refused instead of repaired.
+//! A subset of RFC 3986: no user, no fragment, no dots that lead upwards (written out or as `%2e`),
+//! no separators behind a percent sign. Whatever two readers could understand in two ways is
+//! refused instead of repaired.
 
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -71,7 +72,11 @@ impl Endpoint {
     }
 
     fn bracketed(&self) -> String {
-        if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() }
+        if self.host.contains(':') {
+            format!("[{}]", self.host)
+        } else {
+            self.host.clone()
+        }
     }
 }
 
@@ -85,7 +90,10 @@ impl FromStr for Endpoint {
     type Err = ParseUrlError;
 
     fn from_str(text: &str) -> Result<Self, ParseUrlError> {
-        read_endpoint(text, None).map_err(|why| ParseUrlError { given: shown(text), why })
+        read_endpoint(text, None).map_err(|why| ParseUrlError {
+            given: shown(text),
+            why,
+        })
     }
 }
 
@@ -129,17 +137,28 @@ impl Url {
     /// Without what stands behind a question mark, which may be a secret.
     #[must_use]
     pub fn without_query(&self) -> String {
-        let port = if self.endpoint.port == self.scheme.port() { String::new() } else { format!(":{}", self.endpoint.port) };
-        format!("{}://{}{port}{}", self.scheme.as_str(), self.endpoint.bracketed(), self.path)
+        let port = if self.endpoint.port == self.scheme.port() {
+            String::new()
+        } else {
+            format!(":{}", self.endpoint.port)
+        };
+        format!(
+            "{}://{}{port}{}",
+            self.scheme.as_str(),
+            self.endpoint.bracketed(),
+            self.path
+        )
     }
 
-    /// Does a grant for this URL allow a request for `other`? The same scheme, host and port; the same path or one below
-    /// it (`/v1` and `/v1/` cover `/v1/x`, neither covers `/v10`). A grant with a query allows that query alone; one
-    /// without allows any.
+    /// Does a grant for this URL allow a request for `other`? The same scheme, host and port; the
+    /// same path or one below it (`/v1` and `/v1/` cover `/v1/x`, neither covers `/v10`). A grant
+    /// with a query allows that query alone; one without allows any.
     #[must_use]
     pub fn covers(&self, other: &Self) -> bool {
         let below = other.path.strip_prefix(&self.path);
-        let path = below.is_some_and(|rest| rest.is_empty() || self.path.ends_with('/') || rest.starts_with('/'));
+        let path = below.is_some_and(|rest| {
+            rest.is_empty() || self.path.ends_with('/') || rest.starts_with('/')
+        });
         let query = self.query.is_none() || (self.query == other.query && self.path == other.path);
         self.scheme == other.scheme && self.endpoint == other.endpoint && path && query
     }
@@ -148,7 +167,9 @@ impl Url {
 impl fmt::Display for Url {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.without_query())?;
-        self.query.as_ref().map_or(Ok(()), |query| write!(f, "?{query}"))
+        self.query
+            .as_ref()
+            .map_or(Ok(()), |query| write!(f, "?{query}"))
     }
 }
 
@@ -156,7 +177,10 @@ impl FromStr for Url {
     type Err = ParseUrlError;
 
     fn from_str(text: &str) -> Result<Self, ParseUrlError> {
-        read_url(text).map_err(|why| ParseUrlError { given: shown(text), why })
+        read_url(text).map_err(|why| ParseUrlError {
+            given: shown(text),
+            why,
+        })
     }
 }
 
@@ -186,7 +210,9 @@ fn read_url(text: &str) -> Result<Url, &'static str> {
     if !text.bytes().all(|b| b.is_ascii_graphic()) {
         return Err("has a blank or a character that must be written as %XX");
     }
-    let (scheme, rest) = text.split_once("://").ok_or("is no URL: it must begin with http:// or https://")?;
+    let (scheme, rest) = text
+        .split_once("://")
+        .ok_or("is no URL: it must begin with http:// or https://")?;
     let scheme = match scheme.to_ascii_lowercase().as_str() {
         "http" => Scheme::Http,
         "https" => Scheme::Https,
@@ -201,33 +227,53 @@ fn read_url(text: &str) -> Result<Url, &'static str> {
     if rest.contains('#') {
         return Err("has a fragment, which is never sent");
     }
-    let (path, query) = rest.split_once('?').map_or((rest, None), |(path, query)| (path, Some(query)));
+    let (path, query) = rest
+        .split_once('?')
+        .map_or((rest, None), |(path, query)| (path, Some(query)));
     let path = if path.is_empty() { "/" } else { path };
     let path = plain(path, b"/:@", |b| matches!(b, b'.' | b'/' | b'\\' | b'%'))?;
     if path.split('/').any(|segment| matches!(segment, "." | "..")) {
         return Err("has . or .. in its path");
     }
-    let query = query.map(|query| plain(query, b"/:@?", |_| false)).transpose()?;
-    Ok(Url { scheme, endpoint, path, query })
+    let query = query
+        .map(|query| plain(query, b"/:@?", |_| false))
+        .transpose()?;
+    Ok(Url {
+        scheme,
+        endpoint,
+        path,
+        query,
+    })
 }
 
-/// The text with its escapes in one form. It may have the characters in `more` beside the usual ones, and none of `hidden`
-/// behind a percent sign.
+/// The text with its escapes in one form. It may have the characters in `more` beside the usual
+/// ones, and none of `hidden` behind a percent sign.
 fn plain(text: &str, more: &[u8], hidden: impl Fn(u8) -> bool) -> Result<String, &'static str> {
     let mut bytes = text.bytes();
     let mut out = String::with_capacity(text.len());
     while let Some(byte) = bytes.next() {
         if byte == b'%' {
             let digits = [bytes.next(), bytes.next()].map(|b| b.map(|b| b.to_ascii_uppercase()));
-            let [Some(high), Some(low)] = digits else { return Err("has % without two digits") };
-            let digit = |b: u8| char::from(b).to_digit(16).and_then(|d| u8::try_from(d).ok());
-            let (Some(h), Some(l)) = (digit(high), digit(low)) else { return Err("has % without two digits") };
+            let [Some(high), Some(low)] = digits else {
+                return Err("has % without two digits");
+            };
+            let digit = |b: u8| {
+                char::from(b)
+                    .to_digit(16)
+                    .and_then(|d| u8::try_from(d).ok())
+            };
+            let (Some(h), Some(l)) = (digit(high), digit(low)) else {
+                return Err("has % without two digits");
+            };
             let byte = h * 16 + l;
             if hidden(byte) || byte.is_ascii_control() {
                 return Err("hides a dot, a slash, a percent sign or a control character behind %");
             }
             out.extend(['%', char::from(high), char::from(low)]);
-        } else if byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=".contains(&byte) || more.contains(&byte) {
+        } else if byte.is_ascii_alphanumeric()
+            || b"-._~!$&'()*+,;=".contains(&byte)
+            || more.contains(&byte)
+        {
             out.push(char::from(byte));
         } else {
             return Err("has a character that must be written as %XX");
@@ -239,16 +285,34 @@ fn plain(text: &str, more: &[u8], hidden: impl Fn(u8) -> bool) -> Result<String,
 fn read_endpoint(text: &str, default_port: Option<u16>) -> Result<Endpoint, &'static str> {
     let (host, port) = if let Some(rest) = text.strip_prefix('[') {
         let (host, port) = rest.split_once(']').ok_or("has a [ without its ]")?;
-        let host: Ipv6Addr = host.parse().map_err(|_| "has no IPv6 address in its brackets")?;
-        let port = if port.is_empty() { None } else { Some(port.strip_prefix(':').ok_or("has no port behind its address")?) };
+        let host: Ipv6Addr = host
+            .parse()
+            .map_err(|_| "has no IPv6 address in its brackets")?;
+        let port = if port.is_empty() {
+            None
+        } else {
+            Some(
+                port.strip_prefix(':')
+                    .ok_or("has no port behind its address")?,
+            )
+        };
         (host.to_string(), port)
     } else {
-        let (host, port) = text.split_once(':').map_or((text, None), |(host, port)| (host, Some(port)));
+        let (host, port) = text
+            .split_once(':')
+            .map_or((text, None), |(host, port)| (host, Some(port)));
         (read_host(host)?, port)
     };
-    let number = |port: &str| port.bytes().all(|b| b.is_ascii_digit()).then(|| port.parse::<u16>().ok()).flatten();
+    let number = |port: &str| {
+        port.bytes()
+            .all(|b| b.is_ascii_digit())
+            .then(|| port.parse::<u16>().ok())
+            .flatten()
+    };
     let port = match port {
-        Some(port) => number(port).filter(|port| *port > 0).ok_or("has no port from 1 to 65535 behind its colon")?,
+        Some(port) => number(port)
+            .filter(|port| *port > 0)
+            .ok_or("has no port from 1 to 65535 behind its colon")?,
         None => default_port.ok_or("needs a port, as in 192.168.32.10:80")?,
     };
     Ok(Endpoint { host, port })
@@ -262,14 +326,18 @@ fn read_host(host: &str) -> Result<String, &'static str> {
     let label = |label: &str| {
         (1..=63).contains(&label.len())
             && !label.starts_with('-')
-            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+            && label
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
     };
     if host.len() > HOST_MAX || !host.split('.').all(label) {
         return Err("names no host: letters, digits, '-' and dots, or an address");
     }
     // The C library reads 2130706433, 127.1 and 0x7f.1 as addresses.
     let last = host.rsplit('.').next().unwrap_or_default();
-    let hex = last.strip_prefix("0x").is_some_and(|rest| rest.bytes().all(|b| b.is_ascii_hexdigit()));
+    let hex = last
+        .strip_prefix("0x")
+        .is_some_and(|rest| rest.bytes().all(|b| b.is_ascii_hexdigit()));
     if hex || last.bytes().all(|b| b.is_ascii_digit()) {
         return Err("has a number for a host: write the address with four parts");
     }

@@ -1,7 +1,8 @@
-//! Writing behind the engine's back: one job after the other on another thread, and a sync when it is quiet.
+//! Writing behind the engine's back: one job after the other on another thread, and a sync when it
+//! is quiet.
 //!
-//! A job writes one file as a whole, or makes sure that something is as it should be: so one that failed can be done again,
-//! ever more seldom, until it works or a newer one takes its place.
+//! A job writes one file as a whole, or makes sure that something is as it should be: so one that
+//! failed can be done again, ever more seldom, until it works or a newer one takes its place.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -18,7 +19,8 @@ use tracing::{info, warn};
 use crate::engine::clock;
 use crate::types::Timestamp;
 
-/// Jobs that may wait for a disk that does not answer; beyond that only the newest of each file is kept.
+/// Jobs that may wait for a disk that does not answer; beyond that only the newest of each file is
+/// kept.
 const WAITING_MAX: usize = 256;
 /// A file that was appended to is synced so much later, once for all that was appended meanwhile.
 const SYNC_AFTER: Duration = Duration::from_millis(100);
@@ -27,7 +29,8 @@ const RETRY_FIRST: Duration = Duration::from_secs(1);
 /// Longest pause.
 const RETRY_MAX: Duration = Duration::from_secs(60);
 
-/// Writes something. May give back a file that is to be synced when there is time. Done twice, it is as if done once.
+/// Writes something. May give back a file that is to be synced when there is time. Done twice, it
+/// is as if done once.
 type Job = Box<dyn FnMut() -> io::Result<Option<PathBuf>> + Send>;
 
 /// A job with its subject: the file that it is about, of which only the newest job counts.
@@ -60,7 +63,9 @@ struct Health {
 
 impl std::fmt::Debug for Health {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Health").field("problems", &self.problems()).finish_non_exhaustive()
+        f.debug_struct("Health")
+            .field("problems", &self.problems())
+            .finish_non_exhaustive()
     }
 }
 
@@ -73,12 +78,15 @@ impl Health {
         self.refused.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Keeps the reason, and logs when that changes: of many files of a kind, the first that fails and the last that recovers.
+    /// Keeps the reason, and logs when that changes: of many files of a kind, the first that fails
+    /// and the last that recovers.
     fn note(&self, what: &'static str, subject: &Path, result: io::Result<()>) {
         let mut problems = self.problems();
         match result {
             Ok(()) => {
-                if problems.remove(subject).is_some() && !problems.values().any(|(other, _)| *other == what) {
+                if problems.remove(subject).is_some()
+                    && !problems.values().any(|(other, _)| *other == what)
+                {
                     info!(what, "Can write again what shall outlive the daemon");
                 }
             }
@@ -86,7 +94,11 @@ impl Health {
                 self.failures.fetch_add(1, Ordering::Relaxed);
                 let problem = (what, error.to_string());
                 if !problems.values().any(|known| *known == problem) {
-                    warn!(what, error = problem.1, "Could not write what shall outlive the daemon");
+                    warn!(
+                        what,
+                        error = problem.1,
+                        "Could not write what shall outlive the daemon"
+                    );
                 }
                 problems.insert(subject.to_owned(), problem);
             }
@@ -106,21 +118,33 @@ impl Disk {
     /// Nothing is ever written.
     pub(super) fn none() -> Self {
         let (orders, _) = mpsc::channel(1);
-        Self { orders, health: Arc::default() }
+        Self {
+            orders,
+            health: Arc::default(),
+        }
     }
 
-    /// Has a job done after those before it, and again if it fails, until a newer one of the same subject comes. False if too
-    /// many wait: then the disk does not answer, and it is done when there is time.
+    /// Has a job done after those before it, and again if it fails, until a newer one of the same
+    /// subject comes. False if too many wait: then the disk does not answer, and it is done when
+    /// there is time.
     pub(super) fn later(
         &self,
         what: &'static str,
         subject: &Path,
         job: impl FnMut() -> io::Result<Option<PathBuf>> + Send + 'static,
     ) -> bool {
-        let task = Task { what, subject: subject.to_owned(), job: Box::new(job) };
+        let task = Task {
+            what,
+            subject: subject.to_owned(),
+            job: Box::new(job),
+        };
         self.health.refused().remove(subject);
         if let Err(TrySendError::Full(Order::Do(task))) = self.orders.try_send(Order::Do(task)) {
-            self.health.note(what, subject, Err(io::Error::other("the disk does not answer")));
+            self.health.note(
+                what,
+                subject,
+                Err(io::Error::other("the disk does not answer")),
+            );
             self.health.refused().insert(subject.to_owned(), task);
             return false;
         }
@@ -137,7 +161,11 @@ impl Disk {
 
     /// What could not be written last, and why.
     pub(super) fn problem(&self) -> Option<String> {
-        self.health.problems().values().next().map(|(what, why)| format!("cannot write {what}: {why}"))
+        self.health
+            .problems()
+            .values()
+            .next()
+            .map(|(what, why)| format!("cannot write {what}: {why}"))
     }
 
     /// How many jobs have failed.
@@ -160,7 +188,14 @@ struct Writer {
 impl Writer {
     fn new(health: Arc<Health>) -> Self {
         let (unsynced, failed) = (BTreeSet::new(), BTreeMap::new());
-        Self { health, unsynced, sync_at: None, failed, retry_at: None, pause: RETRY_FIRST }
+        Self {
+            health,
+            unsynced,
+            sync_at: None,
+            failed,
+            retry_at: None,
+            pause: RETRY_FIRST,
+        }
     }
 
     async fn serve(mut self, mut inbox: mpsc::Receiver<Order>) {
@@ -192,7 +227,11 @@ impl Writer {
     }
 
     async fn perform(&mut self, task: Task) {
-        let Task { what, subject, mut job } = task;
+        let Task {
+            what,
+            subject,
+            mut job,
+        } = task;
         let done = tokio::task::spawn_blocking(move || (job(), job)).await;
         match done {
             Ok((Ok(path), _)) => {
@@ -204,9 +243,12 @@ impl Writer {
             }
             Ok((Err(error), job)) => {
                 self.health.note(what, &subject, Err(error));
-                self.failed.insert(subject.clone(), Task { what, subject, job });
+                self.failed
+                    .insert(subject.clone(), Task { what, subject, job });
             }
-            Err(error) => self.health.note(what, &subject, Err(io::Error::other(error))),
+            Err(error) => self
+                .health
+                .note(what, &subject, Err(io::Error::other(error))),
         }
     }
 
@@ -229,7 +271,9 @@ impl Writer {
         }
         let paths = std::mem::take(&mut self.unsynced);
         let all = move || {
-            let done = paths.iter().try_for_each(|path| File::open(path)?.sync_data());
+            let done = paths
+                .iter()
+                .try_for_each(|path| File::open(path)?.sync_data());
             (done, paths)
         };
         let done = match tokio::task::spawn_blocking(all).await {

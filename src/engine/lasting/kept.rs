@@ -1,5 +1,5 @@
-//! The hooks that were accepted last, as bytes: so that a file that is broken on disk when the daemon starts does not
-//! leave the node without its hook.
+//! The hooks that were accepted last, as bytes: so that a file that is broken on disk when the
+//! daemon starts does not leave the node without its hook.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -47,27 +47,46 @@ impl Kept {
     }
 
     /// Keeps an accepted hook in place of the one before. Does not wait for the disk.
-    pub(in crate::engine) fn keep(&self, source: &Arc<HookSource>, signatures: Signatures, accepted_ms: u64) {
-        let Some(directory) = self.directory.clone() else { return };
+    pub(in crate::engine) fn keep(
+        &self,
+        source: &Arc<HookSource>,
+        signatures: Signatures,
+        accepted_ms: u64,
+    ) {
+        let Some(directory) = self.directory.clone() else {
+            return;
+        };
         let source = Arc::clone(source);
         let path = directory.join(source.name.as_str());
         self.disk.later("an accepted hook", &path.clone(), move || {
             let digest = source.digest();
-            let same = read(&directory, &source.name).ok().flatten().filter(|there| there.digest == digest);
-            if same.as_ref().is_some_and(|there| there.signatures == signatures) {
+            let same = read(&directory, &source.name)
+                .ok()
+                .flatten()
+                .filter(|there| there.digest == digest);
+            if same
+                .as_ref()
+                .is_some_and(|there| there.signatures == signatures)
+            {
                 return Ok(None);
             }
             // Signed anew it is still the version that it was.
             let accepted_ms = same.map_or(accepted_ms, |there| there.accepted_ms);
             whole::directory(&directory).map_err(std::io::Error::other)?;
-            let kept = KeptHook { accepted_ms, digest, source: (*source).clone(), signatures: signatures.clone() };
+            let kept = KeptHook {
+                accepted_ms,
+                digest,
+                source: (*source).clone(),
+                signatures: signatures.clone(),
+            };
             let bytes = postcard::to_stdvec(&kept).map_err(std::io::Error::other)?;
             whole::write(&path, MAGIC, &bytes)?;
             Ok(None)
         });
     }
 
-    /// The version of a hook that was accepted last. A file that cannot be believed is told of, and is as none.
+    /// The version of a hook that was accepted last. A file that cannot be believed is told of, and
+    /// is as none.
     pub(in crate::engine) async fn last_good(&self, name: &Name) -> Option<KeptHook> {
         let (directory, hook) = (self.directory.clone()?, name.clone());
         let read = tokio::task::spawn_blocking(move || read(&directory, &hook)).await;
@@ -83,7 +102,9 @@ impl Kept {
 
     /// Forgets hooks that the configuration no longer has.
     pub(in crate::engine) fn retain(&self, names: impl Iterator<Item = Name>) {
-        let Some(directory) = self.directory.clone() else { return };
+        let Some(directory) = self.directory.clone() else {
+            return;
+        };
         let names: Vec<Name> = names.collect();
         self.disk.later("the kept hooks", &directory.clone(), move || {
             let there = match std::fs::read_dir(&directory) {
@@ -110,9 +131,16 @@ fn read(directory: &std::path::Path, name: &Name) -> Result<Option<KeptHook>, St
     }
     whole::directory(directory).map_err(|error| error.to_string())?;
     let path = directory.join(name.as_str());
-    let Some(bytes) = whole::read(&path, MAGIC, FILE_MAX).map_err(|error| error.to_string())? else { return Ok(None) };
-    let kept: KeptHook = postcard::from_bytes(&bytes).map_err(|error| format!("{}: {error}", path.display()))?;
-    if kept.source.name != *name || kept.source.native.is_some() || kept.source.digest() != kept.digest {
+    let Some(bytes) = whole::read(&path, MAGIC, FILE_MAX).map_err(|error| error.to_string())?
+    else {
+        return Ok(None);
+    };
+    let kept: KeptHook =
+        postcard::from_bytes(&bytes).map_err(|error| format!("{}: {error}", path.display()))?;
+    if kept.source.name != *name
+        || kept.source.native.is_some()
+        || kept.source.digest() != kept.digest
+    {
         return Err(format!("{}: it is not what it says it is", path.display()));
     }
     Ok(Some(kept))
@@ -143,9 +171,13 @@ mod tests {
     fn with_kept(test: impl AsyncFnOnce(Kept, PathBuf)) {
         let root = tempfile::tempdir().unwrap();
         let directory = root.path().join("hooks");
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        tokio::task::LocalSet::new()
-            .block_on(&runtime, async { test(Kept::new(Some(directory.clone()), Disk::start()), directory).await });
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        tokio::task::LocalSet::new().block_on(&runtime, async {
+            test(Kept::new(Some(directory.clone()), Disk::start()), directory).await
+        });
     }
 
     #[test]
@@ -159,9 +191,17 @@ mod tests {
             }
             let last = kept.last_good(&name).await.unwrap();
             assert_eq!(last.source, *source("h", b"two"));
-            assert_eq!(last.accepted_ms, 20, "taking the same version again changes nothing");
-            let mode = |path: &std::path::Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
-            assert_eq!((mode(&directory), mode(&directory.join("h"))), (0o700, 0o600));
+            assert_eq!(
+                last.accepted_ms, 20,
+                "taking the same version again changes nothing"
+            );
+            let mode = |path: &std::path::Path| {
+                std::fs::metadata(path).unwrap().permissions().mode() & 0o777
+            };
+            assert_eq!(
+                (mode(&directory), mode(&directory.join("h"))),
+                (0o700, 0o600)
+            );
         });
     }
 
@@ -182,7 +222,10 @@ mod tests {
             kept.disk.settled().await;
             assert_eq!(kept.last_good(&name).await.unwrap().accepted_ms, 2);
             std::fs::set_permissions(&directory, std::fs::Permissions::from_mode(0o777)).unwrap();
-            assert!(kept.last_good(&name).await.is_none(), "anybody could have put it there");
+            assert!(
+                kept.last_good(&name).await.is_none(),
+                "anybody could have put it there"
+            );
         });
     }
 
@@ -206,7 +249,12 @@ mod tests {
             std::fs::write(&directory, "").unwrap();
             kept.keep(&source("h", b"one"), Signatures::default(), 1);
             kept.disk.settled().await;
-            assert!(kept.disk.problem().unwrap().starts_with("cannot write an accepted hook: "));
+            assert!(
+                kept.disk
+                    .problem()
+                    .unwrap()
+                    .starts_with("cannot write an accepted hook: ")
+            );
             std::fs::remove_file(&directory).unwrap();
             kept.keep(&source("h", b"one"), Signatures::default(), 1);
             kept.disk.settled().await;
@@ -243,8 +291,15 @@ mod tests {
             while kept.disk.problem().is_some() {
                 kept.disk.settled().await;
             }
-            assert_eq!(kept.last_good(&name).await.unwrap().source, *self::source("h", b"two"));
-            assert_eq!((clock.next(), kept.disk.failures()), (None, 9), "nothing is left to do");
+            assert_eq!(
+                kept.last_good(&name).await.unwrap().source,
+                *self::source("h", b"two")
+            );
+            assert_eq!(
+                (clock.next(), kept.disk.failures()),
+                (None, 9),
+                "nothing is left to do"
+            );
         });
     }
 }

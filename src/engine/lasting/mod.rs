@@ -1,8 +1,8 @@
-//! What an instance keeps below `state-dir`, so that it outlives the process and the machine: the hooks that were
-//! accepted, their `state`, and the number of the last transition.
+//! What an instance keeps below `state-dir`, so that it outlives the process and the machine: the
+//! hooks that were accepted, their `state`, and the number of the last transition.
 //!
-//! Nothing here is on the protocol's way. Files are read once, at the start; later writes happen one after the other
-//! on another thread, and nobody waits for them but the hook that asked.
+//! Nothing here is on the protocol's way. Files are read once, at the start; later writes happen
+//! one after the other on another thread, and nobody waits for them but the hook that asked.
 
 mod disk;
 mod kept;
@@ -33,8 +33,9 @@ pub(super) struct Lasting {
 }
 
 impl Lasting {
-    /// Opens the instance's directory and reads what lasts. Where that fails all is as with a new node, nothing will
-    /// outlive the process, and [`Self::problem`] says why: no reason not to start.
+    /// Opens the instance's directory and reads what lasts. Where that fails all is as with a new
+    /// node, nothing will outlive the process, and [`Self::problem`] says why: no reason not to
+    /// start.
     pub(super) async fn open(instance: &mut Instance, wall_ms: u64) -> (Self, Store) {
         let disk = Disk::start();
         let (root, problem) = match instance.take_lasting() {
@@ -51,14 +52,27 @@ impl Lasting {
             Some(path) => Store::lasting(StateFiles::open(path, disk.clone()).await),
             None => Store::new(),
         };
-        (Self { kept, numbers: RefCell::new(numbers), disk, problem }, store)
+        (
+            Self {
+                kept,
+                numbers: RefCell::new(numbers),
+                disk,
+                problem,
+            },
+            store,
+        )
     }
 
     /// Nothing will outlive this, and nothing did: for what is only played.
     pub(super) fn none() -> Self {
         let disk = Disk::none();
         let numbers = RefCell::new(Numbers::none());
-        Self { kept: Kept::new(None, disk.clone()), numbers, disk, problem: None }
+        Self {
+            kept: Kept::new(None, disk.clone()),
+            numbers,
+            disk,
+            problem: None,
+        }
     }
 
     /// Why something does not last, if so.

@@ -1,7 +1,8 @@
-//! The numbers of transitions: never given twice by an instance, over restarts, crashes and reboots too.
+//! The numbers of transitions: never given twice by an instance, over restarts, crashes and reboots
+//! too.
 //!
-//! A block of numbers is reserved on disk ahead of its use, so that no transition waits for the disk. What a killed
-//! daemon had reserved and not used is left out; an orderly stop gives it back.
+//! A block of numbers is reserved on disk ahead of its use, so that no transition waits for the
+//! disk. What a killed daemon had reserved and not used is left out; an orderly stop gives it back.
 
 use std::io;
 use std::path::PathBuf;
@@ -27,11 +28,17 @@ pub(in crate::engine) struct Numbers {
 }
 
 impl Numbers {
-    /// Goes on where the predecessor ended; begins at 1 where there was none. Where it cannot be told, numbers go on from
-    /// the seconds since 1970: larger than any that was counted up to.
+    /// Goes on where the predecessor ended; begins at 1 where there was none. Where it cannot be
+    /// told, numbers go on from the seconds since 1970: larger than any that was counted up to.
     pub(super) async fn open(path: Option<PathBuf>, disk: Disk, wall_ms: u64) -> Self {
         let by_clock = wall_ms / 1000;
-        let Some(path) = path else { return Self { file: None, highest: by_clock, reserved: u64::MAX } };
+        let Some(path) = path else {
+            return Self {
+                file: None,
+                highest: by_clock,
+                reserved: u64::MAX,
+            };
+        };
         let from = path.clone();
         let read = tokio::task::spawn_blocking(move || read(&from)).await;
         let highest = match read {
@@ -42,14 +49,22 @@ impl Numbers {
             }
             Err(_) => by_clock,
         };
-        let mut numbers = Self { file: Some((path, disk)), highest, reserved: highest };
+        let mut numbers = Self {
+            file: Some((path, disk)),
+            highest,
+            reserved: highest,
+        };
         numbers.reserve();
         numbers
     }
 
     /// Counts from 1, for this process alone.
     pub(super) const fn none() -> Self {
-        Self { file: None, highest: 0, reserved: u64::MAX }
+        Self {
+            file: None,
+            highest: 0,
+            reserved: u64::MAX,
+        }
     }
 
     /// Where a virtual host that is born now begins: its first transition has the next number.
@@ -77,14 +92,20 @@ impl Numbers {
     }
 
     fn write(&self) {
-        let Some((path, disk)) = &self.file else { return };
+        let Some((path, disk)) = &self.file else {
+            return;
+        };
         let (subject, path, value) = (path, path.clone(), self.reserved.to_le_bytes());
-        disk.later("the transitions' numbers", subject, move || whole::write(&path, MAGIC, &value).map(|()| None));
+        disk.later("the transitions' numbers", subject, move || {
+            whole::write(&path, MAGIC, &value).map(|()| None)
+        });
     }
 }
 
 fn read(path: &std::path::Path) -> io::Result<u64> {
-    let Some(bytes) = whole::read(path, MAGIC, 8).map_err(io::Error::other)? else { return Ok(0) };
+    let Some(bytes) = whole::read(path, MAGIC, 8).map_err(io::Error::other)? else {
+        return Ok(0);
+    };
     let bytes = <[u8; 8]>::try_from(bytes).map_err(|_| io::Error::other("not a number"))?;
     Ok(u64::from_le_bytes(bytes))
 }
@@ -95,11 +116,17 @@ mod tests {
 
     async fn open(path: &std::path::Path) -> (Numbers, Disk) {
         let disk = Disk::start();
-        (Numbers::open(Some(path.to_owned()), disk.clone(), 5_000_000).await, disk)
+        (
+            Numbers::open(Some(path.to_owned()), disk.clone(), 5_000_000).await,
+            disk,
+        )
     }
 
     fn on_a_local_set(test: impl Future<Output = ()>) {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
         tokio::task::LocalSet::new().block_on(&runtime, test);
     }
 
@@ -117,7 +144,11 @@ mod tests {
             // Killed here.
             drop(numbers);
             let (mut numbers, disk) = open(&path).await;
-            assert!((1000..=1000 + BLOCK).contains(&numbers.highest()), "{}", numbers.highest());
+            assert!(
+                (1000..=1000 + BLOCK).contains(&numbers.highest()),
+                "{}",
+                numbers.highest()
+            );
             let last = numbers.highest() + 3;
             numbers.used(last);
             numbers.give_back();

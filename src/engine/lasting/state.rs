@@ -1,8 +1,8 @@
 //! The files of the hooks' `state`: one for each virtual host and hook, of records, appended to.
 //!
-//! As with the ledger `write(2)` is enough for what a process must leave behind; the medium follows a moment later. A
-//! file of which most is history is written anew. What cannot be written stays in memory, and goes with the next
-//! change.
+//! As with the ledger `write(2)` is enough for what a process must leave behind; the medium follows
+//! a moment later. A file of which most is history is written anew. What cannot be written stays in
+//! memory, and goes with the next change.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -82,8 +82,15 @@ impl StateFiles {
     /// Reads what there is. What cannot be read is put aside, not overwritten.
     pub(super) async fn open(directory: PathBuf, disk: Disk) -> Self {
         let from = directory.clone();
-        let read = tokio::task::spawn_blocking(move || read_all(&from)).await.unwrap_or_default();
-        let mut this = Self { directory, disk, files: BTreeMap::new(), found: BTreeMap::new() };
+        let read = tokio::task::spawn_blocking(move || read_all(&from))
+            .await
+            .unwrap_or_default();
+        let mut this = Self {
+            directory,
+            disk,
+            files: BTreeMap::new(),
+            found: BTreeMap::new(),
+        };
         for (owner, Found { values, len, torn }) in read {
             let behind = Arc::new(AtomicBool::new(torn));
             this.files.insert(owner.clone(), StateFile { len, behind });
@@ -98,20 +105,36 @@ impl StateFiles {
     }
 
     /// Writes a change behind the engine's back; `values` are all as they are now.
-    pub(in crate::engine) fn write(&mut self, owner: &Owner, key: &str, value: Option<&[u8]>, values: &Values) -> Saved {
+    pub(in crate::engine) fn write(
+        &mut self,
+        owner: &Owner,
+        key: &str,
+        value: Option<&[u8]>,
+        values: &Values,
+    ) -> Saved {
         let file = self.files.entry(owner.clone()).or_default();
         let path = path(&self.directory, owner);
         let (told, saved) = oneshot::channel();
-        let live: u64 = values.iter().map(|(key, value)| len_of(key.len() + value.len())).sum();
+        let live: u64 = values
+            .iter()
+            .map(|(key, value)| len_of(key.len() + value.len()))
+            .sum();
         let history = file.len > COMPACT_MIN && file.len / COMPACT_RATIO > live;
         let whole = file.len == 0 || history || file.behind.load(Ordering::Relaxed);
-        let bytes = if whole { snapshot(owner, values) } else { change(key, value) };
-        let Ok(bytes) = bytes else { return Saved::already() };
+        let bytes = if whole {
+            snapshot(owner, values)
+        } else {
+            change(key, value)
+        };
+        let Ok(bytes) = bytes else {
+            return Saved::already();
+        };
         file.len = if whole { 0 } else { file.len } + len_of(bytes.len());
         let (owner, values, behind) = (owner.clone(), values.clone(), Arc::clone(&file.behind));
         let (directory, subject, mut told) = (self.directory.clone(), path.clone(), Some(told));
         let ordered = self.disk.later("a hook's state", &subject, move || {
-            // Also one that was to be appended, if what stands before it, or a part of itself, could not be written.
+            // Also one that was to be appended, if what stands before it, or a part of itself,
+            // could not be written.
             let whole = whole || behind.load(Ordering::Relaxed);
             let done = if whole {
                 let all = snapshot(&owner, &values).map_err(io::Error::other);
@@ -136,7 +159,11 @@ fn len_of(bytes: usize) -> u64 {
 
 /// Neither name can have an `@` in it.
 fn path(directory: &Path, owner: &Owner) -> PathBuf {
-    directory.join(format!("{}@{}", owner.vhost, owner.hook.as_ref().map_or("", |hook| hook.as_str())))
+    directory.join(format!(
+        "{}@{}",
+        owner.vhost,
+        owner.hook.as_ref().map_or("", |hook| hook.as_str())
+    ))
 }
 
 fn append(path: &Path, bytes: &[u8]) -> io::Result<()> {
@@ -150,7 +177,10 @@ fn append(path: &Path, bytes: &[u8]) -> io::Result<()> {
 
 fn change(key: &str, value: Option<&[u8]>) -> Result<Vec<u8>, postcard::Error> {
     let mut bytes = Vec::new();
-    let change = Change { key: key.to_owned(), value: value.map(<[u8]>::to_vec) };
+    let change = Change {
+        key: key.to_owned(),
+        value: value.map(<[u8]>::to_vec),
+    };
     record::frame(&postcard::to_stdvec(&change)?, &mut bytes);
     Ok(bytes)
 }
@@ -180,10 +210,16 @@ fn read_all(directory: &Path) -> Vec<(Owner, Found)> {
         warn!(%error, "Begins without the hooks' state");
         return Vec::new();
     }
-    let entries = fs::read_dir(directory).into_iter().flatten().flatten().take(FILES_MAX);
+    let entries = fs::read_dir(directory)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .take(FILES_MAX);
     let mut all = Vec::new();
     for path in entries.map(|entry| entry.path()) {
-        let Some(owner) = path.file_name().and_then(|name| owner(name.to_str()?)) else { continue };
+        let Some(owner) = path.file_name().and_then(|name| owner(name.to_str()?)) else {
+            continue;
+        };
         match read_one(&path, &owner) {
             Ok(found) => all.push((owner, found)),
             Err(why) => {
@@ -199,20 +235,31 @@ fn read_all(directory: &Path) -> Vec<(Owner, Found)> {
 fn owner(file_name: &str) -> Option<Owner> {
     let (vhost, hook) = file_name.split_once('@')?;
     (!hook.ends_with(".unreadable")).then_some(())?;
-    Some(Owner { vhost: vhost.parse().ok()?, hook: Some(hook.parse().ok()?) })
+    Some(Owner {
+        vhost: vhost.parse().ok()?,
+        hook: Some(hook.parse().ok()?),
+    })
 }
 
 fn read_one(path: &Path, owner: &Owner) -> Result<Found, String> {
-    let bytes = whole::read_own(path, FILE_MAX).map_err(|error| error.why)?.unwrap_or_default();
+    let bytes = whole::read_own(path, FILE_MAX)
+        .map_err(|error| error.why)?
+        .unwrap_or_default();
     let mut records = Records::new(&bytes, MAGIC).ok_or("of another kind or version")?;
-    let head = records.next().and_then(|head| postcard::from_bytes::<Owner>(head).ok());
+    let head = records
+        .next()
+        .and_then(|head| postcard::from_bytes::<Owner>(head).ok());
     if head.as_ref() != Some(owner) {
         return Err("its first record is torn, or another hook's".to_owned());
     }
     let mut values = Values::new();
     for record in &mut records {
-        let Change { key, value } = postcard::from_bytes(record).map_err(|error| error.to_string())?;
-        let too_long = key.len() > KEY_BYTES_MAX || value.as_ref().is_some_and(|value| value.len() > VALUE_BYTES_MAX);
+        let Change { key, value } =
+            postcard::from_bytes(record).map_err(|error| error.to_string())?;
+        let too_long = key.len() > KEY_BYTES_MAX
+            || value
+                .as_ref()
+                .is_some_and(|value| value.len() > VALUE_BYTES_MAX);
         match value {
             Some(value) => drop(values.insert(key, value)),
             None => drop(values.remove(&key)),
@@ -225,5 +272,9 @@ fn read_one(path: &Path, owner: &Owner) -> Result<Found, String> {
     if torn {
         warn!(path = %path.display(), "A hook's state has a torn end: its writer died while writing");
     }
-    Ok(Found { values, len: len_of(records.position()), torn })
+    Ok(Found {
+        values,
+        len: len_of(records.position()),
+        torn,
+    })
 }

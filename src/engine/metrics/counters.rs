@@ -7,7 +7,8 @@ use crate::hooks::EntryPoint;
 use crate::types::{Name, State, Transition};
 
 /// Upper ends of the buckets of run times, in milliseconds.
-pub(super) const BUCKETS_MS: [u64; 11] = [1, 5, 10, 50, 100, 500, 1000, 5000, 10_000, 30_000, 60_000];
+pub(super) const BUCKETS_MS: [u64; 11] =
+    [1, 5, 10, 50, 100, 500, 1000, 5000, 10_000, 30_000, 60_000];
 
 /// All of it. Each number only grows; virtual hosts and hooks that are gone are forgotten.
 #[derive(Debug, Default)]
@@ -61,23 +62,41 @@ impl Counters {
 
     /// A virtual host changed its state.
     pub(in crate::engine) fn transition(&mut self, vhost: &Name, transition: &Transition) {
-        *self.vhost(vhost).transitions.entry((transition.to, transition.cause.as_str())).or_default() += 1;
+        *self
+            .vhost(vhost)
+            .transitions
+            .entry((transition.to, transition.cause.as_str()))
+            .or_default() += 1;
     }
 
     /// The neighbours were told where an address is, or could not be.
     pub(in crate::engine) fn announced(&mut self, vhost: &Name, sent: bool) {
         let counters = self.vhost(vhost);
-        *if sent { &mut counters.announced } else { &mut counters.announce_failures } += 1;
+        *if sent {
+            &mut counters.announced
+        } else {
+            &mut counters.announce_failures
+        } += 1;
     }
 
     /// The lease of an address was renewed, or could not be.
     pub(in crate::engine) fn renewed(&mut self, vhost: &Name, done: bool) {
         let counters = self.vhost(vhost);
-        *if done { &mut counters.renewed } else { &mut counters.renew_failures } += 1;
+        *if done {
+            &mut counters.renewed
+        } else {
+            &mut counters.renew_failures
+        } += 1;
     }
 
     /// A hook ran.
-    pub(in crate::engine) fn ran(&mut self, hook: &Name, entry: EntryPoint, ended: Ended, took: Duration) {
+    pub(in crate::engine) fn ran(
+        &mut self,
+        hook: &Name,
+        entry: EntryPoint,
+        ended: Ended,
+        took: Duration,
+    ) {
         let runs = self.runs.entry((hook.clone(), entry)).or_default();
         *match ended {
             Ended::Done => &mut runs.done,
@@ -105,17 +124,27 @@ impl Counters {
 
     /// A reload did something, or was refused.
     pub(in crate::engine) fn reloaded(&mut self, done: bool) {
-        *if done { &mut self.reloads } else { &mut self.reloads_refused } += 1;
+        *if done {
+            &mut self.reloads
+        } else {
+            &mut self.reloads_refused
+        } += 1;
     }
 
     /// Virtual hosts are called otherwise from now on, all at once.
     pub(in crate::engine) fn rename(&mut self, names: &BTreeMap<Name, Name>) {
         let counted = std::mem::take(&mut self.vhosts).into_iter();
-        self.vhosts = counted.map(|(name, counters)| (names.get(&name).cloned().unwrap_or(name), counters)).collect();
+        self.vhosts = counted
+            .map(|(name, counters)| (names.get(&name).cloned().unwrap_or(name), counters))
+            .collect();
     }
 
     /// Forgets what the configuration no longer names.
-    pub(in crate::engine) fn retain(&mut self, vhost: impl Fn(&Name) -> bool, hook: impl Fn(&Name) -> bool) {
+    pub(in crate::engine) fn retain(
+        &mut self,
+        vhost: impl Fn(&Name) -> bool,
+        hook: impl Fn(&Name) -> bool,
+    ) {
         self.vhosts.retain(|name, _| vhost(name));
         self.runs.retain(|(name, _), _| hook(name));
     }

@@ -33,7 +33,10 @@ impl Text {
             Kind::Histogram => "histogram",
         };
         self.line(format_args!("# TYPE {name} {word}"));
-        if let Some(unit) = ["seconds", "bytes"].into_iter().find(|unit| name.ends_with(&format!("_{unit}"))) {
+        if let Some(unit) = ["seconds", "bytes"]
+            .into_iter()
+            .find(|unit| name.ends_with(&format!("_{unit}")))
+        {
             self.line(format_args!("# UNIT {name} {unit}"));
         }
         self.line(format_args!("# HELP {name} {help}"));
@@ -49,14 +52,24 @@ impl Text {
         self
     }
 
-    /// One histogram of the family: counts by upper bound in seconds, each without those before; the count of all and their
-    /// sum.
-    pub(super) fn histogram(&mut self, labels: &Labels<'_>, buckets: impl Iterator<Item = (f64, u64)>, count: u64, sum: f64) {
+    /// One histogram of the family: counts by upper bound in seconds, each without those before;
+    /// the count of all and their sum.
+    pub(super) fn histogram(
+        &mut self,
+        labels: &Labels<'_>,
+        buckets: impl Iterator<Item = (f64, u64)>,
+        count: u64,
+        sum: f64,
+    ) {
         let mut within = 0;
         for (bound, more) in buckets {
             within += more;
             let bound = format!("{bound:?}");
-            self.put("_bucket", &[labels, &[("le", bound.as_str())]].concat(), within);
+            self.put(
+                "_bucket",
+                &[labels, &[("le", bound.as_str())]].concat(),
+                within,
+            );
         }
         self.put("_bucket", &[labels, &[("le", "+Inf")]].concat(), count);
         self.put("_count", labels, count);
@@ -70,8 +83,15 @@ impl Text {
     }
 
     fn put(&mut self, suffix: &str, labels: &Labels<'_>, value: impl Display) {
-        let labels: Vec<String> = labels.iter().map(|(name, value)| format!("{name}=\"{}\"", escaped(value))).collect();
-        let labels = if labels.is_empty() { String::new() } else { format!("{{{}}}", labels.join(",")) };
+        let labels: Vec<String> = labels
+            .iter()
+            .map(|(name, value)| format!("{name}=\"{}\"", escaped(value)))
+            .collect();
+        let labels = if labels.is_empty() {
+            String::new()
+        } else {
+            format!("{{{}}}", labels.join(","))
+        };
         let family = self.family;
         self.line(format_args!("{family}{suffix}{labels} {value}"));
     }
@@ -83,7 +103,10 @@ impl Text {
 }
 
 fn escaped(value: &str) -> String {
-    value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+    value
+        .replace('\\', "\\\\")
+        .replace('"', "\\\"")
+        .replace('\n', "\\n")
 }
 
 #[cfg(test)]
@@ -93,9 +116,16 @@ mod tests {
     #[test]
     fn families_have_type_unit_and_samples() {
         let mut text = Text::default();
-        text.family("a_seconds", Kind::Gauge, "How long.").sample(&[], 1.5);
-        text.family("b", Kind::Counter, "How often.").sample(&[("x", "1 \"2\" \\ 3\n4")], 7);
-        text.family("c", Kind::Histogram, "Times.").histogram(&[("h", "f")], [(0.1, 2), (1.0, 3)].into_iter(), 6, 9.5);
+        text.family("a_seconds", Kind::Gauge, "How long.")
+            .sample(&[], 1.5);
+        text.family("b", Kind::Counter, "How often.")
+            .sample(&[("x", "1 \"2\" \\ 3\n4")], 7);
+        text.family("c", Kind::Histogram, "Times.").histogram(
+            &[("h", "f")],
+            [(0.1, 2), (1.0, 3)].into_iter(),
+            6,
+            9.5,
+        );
         let expected = [
             "# TYPE a_seconds gauge",
             "# UNIT a_seconds seconds",

@@ -68,30 +68,51 @@ impl<H: Host> PlanDesk<'_, H> {
                 }
                 result.map(Answer::Reply)
             }
-            Ask::Log { level, message, fields } => {
-                self.log.push(LogLine { level, message, fields });
+            Ask::Log {
+                level,
+                message,
+                fields,
+            } => {
+                self.log.push(LogLine {
+                    level,
+                    message,
+                    fields,
+                });
                 Ok(Answer::Done)
             }
             // The runner's clock shows the time as slept.
             Ask::Sleep { .. } => Ok(Answer::Done),
             Ask::StateGet { key } => Ok(Answer::State(self.store.borrow().value(self.owner, &key))),
             Ask::StateSet { key, value } => {
-                self.store.borrow_mut().set(self.owner, &key, value, self.state_bytes)?;
+                self.store
+                    .borrow_mut()
+                    .set(self.owner, &key, value, self.state_bytes)?;
                 Ok(Answer::Done)
             }
         }
     }
 
     fn behalf(&self) -> Behalf<'_> {
-        Behalf { owner: self.owner, grants: self.grants, own: self.own, scoped: self.entry.scoped(), left: self.limit }
+        Behalf {
+            owner: self.owner,
+            grants: self.grants,
+            own: self.own,
+            scoped: self.entry.scoped(),
+            left: self.limit,
+        }
     }
 
     async fn plan(&self, effect: &Effect, keep: bool) -> Result<Reply, AskError> {
         if let Effect::Demote { .. } | Effect::Resign { .. } = effect {
-            let permitted: Result<Granted, Box<Denied>> = self.grants.permit(effect.clone(), self.own);
-            return permitted.map(|_| Reply::Outcome(Outcome::Planned)).map_err(|denied| AskError::Denied(*denied));
+            let permitted: Result<Granted, Box<Denied>> =
+                self.grants.permit(effect.clone(), self.own);
+            return permitted
+                .map(|_| Reply::Outcome(Outcome::Planned))
+                .map_err(|denied| AskError::Denied(*denied));
         }
-        self.executor.ask(&self.behalf(), effect.clone(), keep).await
+        self.executor
+            .ask(&self.behalf(), effect.clone(), keep)
+            .await
     }
 
     fn step(&self, effect: &Effect, keep: bool, error: Option<&AskError>) -> Step {
@@ -104,20 +125,45 @@ impl<H: Host> PlanDesk<'_, H> {
         } else {
             self.grants.entry_for(effect)
         };
-        let Some(recorded) = recorded else { return Step { grant, ..act(effect) } };
-        let undo = recorded.change.as_ref().filter(|_| self.entry.scoped() && !keep).and_then(|change| {
-            let undo = self.executor.ledger().undo_of(self.owner, &change.resource)?;
-            Some(undo.back_to.map_or_else(|| "stays as another hook wants it".to_owned(), |value| shown(&value)))
-        });
-        Step { grant, undo, ..noted(&recorded) }
+        let Some(recorded) = recorded else {
+            return Step {
+                grant,
+                ..act(effect)
+            };
+        };
+        let undo = recorded
+            .change
+            .as_ref()
+            .filter(|_| self.entry.scoped() && !keep)
+            .and_then(|change| {
+                let undo = self
+                    .executor
+                    .ledger()
+                    .undo_of(self.owner, &change.resource)?;
+                Some(undo.back_to.map_or_else(
+                    || "stays as another hook wants it".to_owned(),
+                    |value| shown(&value),
+                ))
+            });
+        Step {
+            grant,
+            undo,
+            ..noted(&recorded)
+        }
     }
 }
 
 /// A step for something that was recorded.
 pub(super) fn noted(recorded: &Recorded) -> Step {
-    let Some(change) = &recorded.change else { return act(&recorded.effect) };
+    let Some(change) = &recorded.change else {
+        return act(&recorded.effect);
+    };
     Step {
-        verdict: if recorded.outcome == Outcome::Unchanged { Verdict::Already } else { Verdict::Change },
+        verdict: if recorded.outcome == Outcome::Unchanged {
+            Verdict::Already
+        } else {
+            Verdict::Change
+        },
         resource: Some(change.resource.to_string()),
         before: Some(shown(&change.before)),
         after: Some(shown(&change.after)),
@@ -127,18 +173,38 @@ pub(super) fn noted(recorded: &Recorded) -> Step {
 
 fn act(effect: &Effect) -> Step {
     let effect = effect.to_string();
-    Step { effect, verdict: Verdict::Act, resource: None, before: None, after: None, grant: None, undo: None, error: None }
+    Step {
+        effect,
+        verdict: Verdict::Act,
+        resource: None,
+        before: None,
+        after: None,
+        grant: None,
+        undo: None,
+        error: None,
+    }
 }
 
 fn failed(effect: String, error: &AskError) -> Step {
     let (verdict, grant) = match error {
         AskError::Denied(denied) => (Verdict::Denied, Some(denied.line.clone())),
-        AskError::Host { .. } | AskError::Invalid(_) | AskError::OverBudget(_) | AskError::Superseded | AskError::TimeUp(_) => {
-            (Verdict::Failed, None)
-        }
+        AskError::Host { .. }
+        | AskError::Invalid(_)
+        | AskError::OverBudget(_)
+        | AskError::Superseded
+        | AskError::TimeUp(_) => (Verdict::Failed, None),
     };
     let error = Some(error.to_string());
-    Step { effect, verdict, resource: None, before: None, after: None, grant, undo: None, error }
+    Step {
+        effect,
+        verdict,
+        resource: None,
+        before: None,
+        after: None,
+        grant,
+        undo: None,
+        error,
+    }
 }
 
 /// A value for a person: a short text file by its text.

@@ -34,21 +34,36 @@ struct Job {
 
 impl Engine {
     /// Plans what [`Engine::apply`] would do; nothing of it is done, and nothing waits for it.
-    pub(in super::super) fn plan_apply(&self, name: &Name, reply: oneshot::Sender<Result<Vec<Plan>, String>>) {
+    pub(in super::super) fn plan_apply(
+        &self,
+        name: &Name,
+        reply: oneshot::Sender<Result<Vec<Plan>, String>>,
+    ) {
         let Some(hook) = self.hooks.current(name) else {
             _ = reply.send(Err(self.no_hook(name, "is not in the configuration")));
             return;
         };
-        let masters = self.nodes.values().filter(|node| node.spec.hooks.contains(name) && node.serves());
+        let masters = self
+            .nodes
+            .values()
+            .filter(|node| node.spec.hooks.contains(name) && node.serves());
         let jobs: Vec<Job> = masters
-            .map(|node| Job { vhost: node.spec.clone(), event: node.event(EntryPoint::OnMaster, false), hook: Rc::clone(hook) })
+            .map(|node| Job {
+                vhost: node.spec.clone(),
+                event: node.event(EntryPoint::OnMaster, false),
+                hook: Rc::clone(hook),
+            })
             .collect();
         let shared = Rc::clone(&self.shared);
         tokio::task::spawn_local(async move {
             let mut plans = Vec::new();
             for job in jobs {
                 // What is only planned must not stand in the log as if it had been done.
-                plans.push(plan(&shared, job).with_subscriber(NoSubscriber::default()).await);
+                plans.push(
+                    plan(&shared, job)
+                        .with_subscriber(NoSubscriber::default())
+                        .await,
+                );
             }
             // Whoever asked may have gone away meanwhile.
             _ = reply.send(Ok(plans));
@@ -59,7 +74,11 @@ impl Engine {
 async fn plan(shared: &Shared<LinuxHost>, job: Job) -> Plan {
     let Job { vhost, event, hook } = job;
     let ledger = shared.executor.ledger().copy();
-    let executor = Executor::new(RecordingHost::new(shared.executor.host()), ledger, Recovery::default());
+    let executor = Executor::new(
+        RecordingHost::new(shared.executor.host()),
+        ledger,
+        Recovery::default(),
+    );
     let store = RefCell::new(shared.store.borrow().copy());
     let mark = executor.mark();
     let mut plan = Plan {
@@ -71,11 +90,17 @@ async fn plan(shared: &Shared<LinuxHost>, job: Job) -> Plan {
         parts: Vec::new(),
     };
     if matches!(hook.spec().kind, config::Kind::Script(_)) {
-        plan.notes.push(format!("hook {} is a program: what it would do is not known before it runs", hook.name()));
+        plan.notes.push(format!(
+            "hook {} is a program: what it would do is not known before it runs",
+            hook.name()
+        ));
         return plan;
     }
     if hook.defines(EntryPoint::OnMaster) {
-        let owner = Owner { vhost: vhost.name.clone(), hook: Some(hook.name().clone()) };
+        let owner = Owner {
+            vhost: vhost.name.clone(),
+            hook: Some(hook.name().clone()),
+        };
         let budget = hook.budget(EntryPoint::OnMaster);
         let _place = hook.places().take(false, &Rc::default()).await;
         let ready = hook.ready(budget).await;
@@ -85,7 +110,10 @@ async fn plan(shared: &Shared<LinuxHost>, job: Job) -> Plan {
             owner: &owner,
             grants: &mut hook.spec().grants.clone(),
             learns: false,
-            own: Own { dev: &vhost.interface, addresses: &vhost.addresses },
+            own: Own {
+                dev: &vhost.interface,
+                addresses: &vhost.addresses,
+            },
             entry: EntryPoint::OnMaster,
             state: event.state,
             limit: LOOK_LIMIT.min(budget.wall),
@@ -94,23 +122,43 @@ async fn plan(shared: &Shared<LinuxHost>, job: Job) -> Plan {
             log: Vec::new(),
         };
         let result = match ready {
-            Ok(ready) => ready.call(event.clone(), budget, &mut desk, std::future::pending()).await,
+            Ok(ready) => {
+                ready
+                    .call(event.clone(), budget, &mut desk, std::future::pending())
+                    .await
+            }
             Err(error) => Err(error),
         };
         let (steps, log) = (desk.steps, desk.log);
         let failure = result.err().map(|error| error.to_string());
         let failed = failure.is_some();
-        let by = By::Hook { name: hook.name().clone(), entry: EntryPoint::OnMaster };
-        plan.parts.push(Part { by, steps, log, failure });
+        let by = By::Hook {
+            name: hook.name().clone(),
+            entry: EntryPoint::OnMaster,
+        };
+        plan.parts.push(Part {
+            by,
+            steps,
+            log,
+            failure,
+        });
         if failed {
-            plan.notes.push("the hook fails: what was done before stays as it is".to_owned());
+            plan.notes
+                .push("the hook fails: what was done before stays as it is".to_owned());
             return plan;
         }
     }
-    executor.undo_older(&vhost.name, Some(hook.name()), mark).await;
+    executor
+        .undo_older(&vhost.name, Some(hook.name()), mark)
+        .await;
     let steps: Vec<_> = executor.host().take().iter().map(noted).collect();
     if !steps.is_empty() {
-        plan.parts.push(Part { by: By::Undo, steps, log: Vec::new(), failure: None });
+        plan.parts.push(Part {
+            by: By::Undo,
+            steps,
+            log: Vec::new(),
+            failure: None,
+        });
     }
     plan
 }

@@ -1,7 +1,7 @@
 //! Plans: what hooks and the daemon itself would do, listed and not done.
 //!
-//! A hook runs for real, in its runner and before the real gate; behind the gate stands a host that records
-//! ([`RecordingHost`](crate::host::RecordingHost)) over the facts of this machine.
+//! A hook runs for real, in its runner and before the real gate; behind the gate stands a host that
+//! records ([`RecordingHost`](crate::host::RecordingHost)) over the facts of this machine.
 
 mod desk;
 mod live;
@@ -39,8 +39,15 @@ pub enum Event {
 
 impl Event {
     /// All of them.
-    pub const ALL: [Self; 7] =
-        [Self::BeforeMaster, Self::Master, Self::BeforeBackup, Self::Backup, Self::PeerClaim, Self::Health, Self::Stop];
+    pub const ALL: [Self; 7] = [
+        Self::BeforeMaster,
+        Self::Master,
+        Self::BeforeBackup,
+        Self::Backup,
+        Self::PeerClaim,
+        Self::Health,
+        Self::Stop,
+    ];
 
     /// The word for it.
     #[must_use]
@@ -174,7 +181,10 @@ impl Totals {
         let mut totals = Self::default();
         for part in plans.iter().flat_map(|plan| &plan.parts) {
             // What a hook dies of is counted as its step where there is one.
-            let told = part.steps.iter().any(|step| matches!(step.verdict, Verdict::Denied | Verdict::Failed));
+            let told = part
+                .steps
+                .iter()
+                .any(|step| matches!(step.verdict, Verdict::Denied | Verdict::Failed));
             totals.failed += usize::from(part.failure.is_some() && !told);
             for step in &part.steps {
                 match step.verdict {

@@ -96,55 +96,91 @@ struct Loaded {
 }
 
 impl<'a> Planner<'a> {
-    /// Loads the hooks that are needed, each in a runner of its own, from `program` (this binary if not given).
+    /// Loads the hooks that are needed, each in a runner of its own, from `program` (this binary if
+    /// not given).
     ///
     /// Needs a tokio runtime with I/O and time, on a thread that outlives this.
     ///
     /// # Errors
     /// See [`PlanError`].
-    pub async fn start(config: &'a Config, wanted: &Wanted, program: Option<&Path>) -> Result<Self, PlanError> {
+    pub async fn start(
+        config: &'a Config,
+        wanted: &Wanted,
+        program: Option<&Path>,
+    ) -> Result<Self, PlanError> {
         let system = |what| move |source| PlanError::System { what, source };
-        let (keeper, _exits) = Client::start(program).map_err(system("start the parent process"))?;
-        let host =
-            LinuxHost::new(Options { services: services(config.daemon.service_backend), bus_address: None, patient: true })?;
+        let (keeper, _exits) =
+            Client::start(program).map_err(system("start the parent process"))?;
+        let host = LinuxHost::new(Options {
+            services: services(config.daemon.service_backend),
+            bus_address: None,
+            patient: true,
+        })?;
         let used = |name: &Name| config.vhosts.iter().any(|vhost| vhost.hooks.contains(name));
         let names = config.hooks.iter().filter(|(name, hook)| {
-            wanted.hook.as_ref().is_none_or(|only| only == *name) && used(name) && hook.kind == Kind::Module
+            wanted.hook.as_ref().is_none_or(|only| only == *name)
+                && used(name)
+                && hook.kind == Kind::Module
         });
         let names: Vec<(&Name, &config::Hook)> = names.collect();
-        let reads = names.iter().any(|(_, hook)| needs_helper(&hook.grants, &host));
+        let reads = names
+            .iter()
+            .any(|(_, hook)| needs_helper(&hook.grants, &host));
         let helper = async {
             if !(reads || wanted.learns) {
                 return Ok(None);
             }
             keeper.spawn(Role::Helper).await.map(Some)
         };
-        let loading =
-            futures_util::future::join_all(names.iter().map(|(name, hook)| load(config, name, hook, &keeper, wanted.learns)));
+        let loading = futures_util::future::join_all(
+            names
+                .iter()
+                .map(|(name, hook)| load(config, name, hook, &keeper, wanted.learns)),
+        );
         let (helper, loaded) = futures_util::future::join(helper, loading).await;
         if let Some((_, stream)) = helper.map_err(system("start the helper"))? {
             host.set_helper(stream, Duty::Commands)?;
         }
         let mut hooks = BTreeMap::new();
         for ((name, _), loaded) in names.iter().zip(loaded) {
-            let loaded = loaded.map_err(|source| PlanError::Hook { name: (*name).clone(), source })?;
+            let loaded = loaded.map_err(|source| PlanError::Hook {
+                name: (*name).clone(),
+                source,
+            })?;
             hooks.insert((*name).clone(), loaded);
         }
         let node = match &config.daemon.node_name {
             Some(name) => name.clone(),
             None => own_name(config, hostname::current()?),
         };
-        let host = if wanted.learns { RecordingHost::new(host).lenient() } else { RecordingHost::new(host) };
+        let host = if wanted.learns {
+            RecordingHost::new(host).lenient()
+        } else {
+            RecordingHost::new(host)
+        };
         let executor = Executor::new(host, Ledger::new(), Recovery::default());
-        Ok(Self { config, executor, store: RefCell::new(Store::new()), hooks, node, learns: wanted.learns, _keeper: keeper })
+        Ok(Self {
+            config,
+            executor,
+            store: RefCell::new(Store::new()),
+            hooks,
+            node,
+            learns: wanted.learns,
+            _keeper: keeper,
+        })
     }
 
-    /// What the event would do to each virtual host that has a hook that was asked for; to all, if none was.
+    /// What the event would do to each virtual host that has a hook that was asked for; to all, if
+    /// none was.
     pub async fn plan(&mut self, wanted: &Wanted) -> Vec<Plan> {
         let mut plans = Vec::new();
         let config = self.config;
         for vhost in &config.vhosts {
-            if wanted.hook.as_ref().is_none_or(|hook| vhost.hooks.contains(hook)) {
+            if wanted
+                .hook
+                .as_ref()
+                .is_none_or(|hook| vhost.hooks.contains(hook))
+            {
                 plans.push(self.plan_vhost(vhost, wanted).await);
             }
         }
@@ -155,7 +191,10 @@ impl<'a> Planner<'a> {
     #[must_use]
     pub fn learned(&self, hook: &Name) -> Option<Learned> {
         let Loaded { grants, runs, .. } = self.hooks.get(hook)?;
-        Some(Learned { grants: grants.clone(), runs: runs.clone() })
+        Some(Learned {
+            grants: grants.clone(),
+            runs: runs.clone(),
+        })
     }
 
     async fn plan_vhost(&mut self, vhost: &config::Vhost, wanted: &Wanted) -> Plan {
@@ -182,8 +221,15 @@ impl<'a> Planner<'a> {
 
     fn note_scripts(&self, vhost: &config::Vhost, plan: &mut Plan) {
         for name in &vhost.hooks {
-            if self.config.hooks.get(name).is_some_and(|hook| hook.kind != Kind::Module) {
-                plan.notes.push(format!("hook {name} is a program: what it would do is not known before it runs"));
+            if self
+                .config
+                .hooks
+                .get(name)
+                .is_some_and(|hook| hook.kind != Kind::Module)
+            {
+                plan.notes.push(format!(
+                    "hook {name} is a program: what it would do is not known before it runs"
+                ));
             }
         }
     }
@@ -192,20 +238,33 @@ impl<'a> Planner<'a> {
         self.hooks(vhost, EntryPoint::BeforeMaster, plan).await;
         let refused = plan.parts.iter().any(|part| part.failure.is_some());
         if refused {
-            plan.notes.push("before_master failed: the virtual host stays backup".to_owned());
+            plan.notes
+                .push("before_master failed: the virtual host stays backup".to_owned());
             return;
         }
         if let Some(address) = own::foreign(&self.executor, vhost).first() {
-            plan.notes.push(format!("it would take no part here: {}", own::complaint(*address, &vhost.interface)));
+            plan.notes.push(format!(
+                "it would take no part here: {}",
+                own::complaint(*address, &vhost.interface)
+            ));
             return;
         }
         if vhost.manage_addresses {
-            let lease = Lease::of(&proto::Vhost::new(vhost.settings(), 0), vhost.lease == config::Leases::Kernel);
-            let held = self.executor.hold_addresses(&vhost.name, &vhost.interface, &vhost.addresses, lease);
+            let lease = Lease::of(
+                &proto::Vhost::new(vhost.settings(), 0),
+                vhost.lease == config::Leases::Kernel,
+            );
+            let held = self.executor.hold_addresses(
+                &vhost.name,
+                &vhost.interface,
+                &vhost.addresses,
+                lease,
+            );
             let failure = held.err().map(|error| error.to_string());
             let failed = failure.is_some();
             if !failed {
-                self.executor.announce(&vhost.name, &vhost.interface, &vhost.addresses);
+                self.executor
+                    .announce(&vhost.name, &vhost.interface, &vhost.addresses);
             }
             self.daemon_part(By::Daemon, failure, plan);
             if failed {
@@ -217,19 +276,32 @@ impl<'a> Planner<'a> {
 
     async fn backup(&mut self, vhost: &config::Vhost, plan: &mut Plan) {
         let held = own::foreign(&self.executor, vhost).is_empty()
-            && vhost
-                .addresses
-                .iter()
-                .any(|address| self.executor.host().address_present(&vhost.interface, address.ip).unwrap_or(false));
+            && vhost.addresses.iter().any(|address| {
+                self.executor
+                    .host()
+                    .address_present(&vhost.interface, address.ip)
+                    .unwrap_or(false)
+            });
         if held {
             plan.notes.push("it is master here: what its daemon holds for hooks is undone as well, see carpd status".to_owned());
         } else {
-            plan.notes.push("it is not master here: this is what follows if it had become master first".to_owned());
-            let mut before = Plan { notes: Vec::new(), parts: Vec::new(), ..plan.clone() };
+            plan.notes.push(
+                "it is not master here: this is what follows if it had become master first"
+                    .to_owned(),
+            );
+            let mut before = Plan {
+                notes: Vec::new(),
+                parts: Vec::new(),
+                ..plan.clone()
+            };
             self.master(vhost, &mut before).await;
         }
         if vhost.manage_addresses {
-            self.executor.release_addresses(&vhost.name, &vhost.interface, vhost.addresses.iter().copied());
+            self.executor.release_addresses(
+                &vhost.name,
+                &vhost.interface,
+                vhost.addresses.iter().copied(),
+            );
             self.executor.drop_addresses(&vhost.name);
             self.daemon_part(By::Daemon, None, plan);
         }
@@ -241,15 +313,25 @@ impl<'a> Planner<'a> {
     fn daemon_part(&self, by: By, failure: Option<String>, plan: &mut Plan) {
         let mut steps: Vec<_> = self.executor.host().take().iter().map(noted).collect();
         // Letting go of what is not there is nothing.
-        steps.retain(|step| step.verdict != Verdict::Already || step.after.as_deref() != Some("absent"));
+        steps.retain(|step| {
+            step.verdict != Verdict::Already || step.after.as_deref() != Some("absent")
+        });
         if !steps.is_empty() || failure.is_some() {
-            plan.parts.push(Part { by, steps, log: Vec::new(), failure });
+            plan.parts.push(Part {
+                by,
+                steps,
+                log: Vec::new(),
+                failure,
+            });
         }
     }
 
     /// Runs one entry point of the virtual host's hooks, as its queue would.
     async fn hooks(&mut self, vhost: &config::Vhost, entry: EntryPoint, plan: &mut Plan) {
-        let down = matches!(entry, EntryPoint::BeforeBackup | EntryPoint::OnBackup | EntryPoint::OnStop);
+        let down = matches!(
+            entry,
+            EntryPoint::BeforeBackup | EntryPoint::OnBackup | EntryPoint::OnStop
+        );
         let mut names: Vec<&Name> = vhost.hooks.iter().collect();
         if down {
             names.reverse();
@@ -263,13 +345,24 @@ impl<'a> Planner<'a> {
     }
 
     /// True if it failed.
-    async fn hook(&mut self, vhost: &config::Vhost, name: &Name, entry: EntryPoint, plan: &mut Plan) -> bool {
-        let Some(loaded) = self.hooks.get_mut(name) else { return false };
+    async fn hook(
+        &mut self,
+        vhost: &config::Vhost,
+        name: &Name,
+        entry: EntryPoint,
+        plan: &mut Plan,
+    ) -> bool {
+        let Some(loaded) = self.hooks.get_mut(name) else {
+            return false;
+        };
         if !loaded.session.loaded().entry_points.contains(&entry) {
             return false;
         }
         loaded.runs.push(entry);
-        let owner = Owner { vhost: vhost.name.clone(), hook: Some(name.clone()) };
+        let owner = Owner {
+            vhost: vhost.name.clone(),
+            hook: Some(name.clone()),
+        };
         let event = event(vhost, plan.event, entry, &self.node, &loaded.budget);
         let mut desk = PlanDesk {
             executor: &self.executor,
@@ -277,7 +370,10 @@ impl<'a> Planner<'a> {
             owner: &owner,
             grants: &mut loaded.grants,
             learns: self.learns,
-            own: Own { dev: &vhost.interface, addresses: &vhost.addresses },
+            own: Own {
+                dev: &vhost.interface,
+                addresses: &vhost.addresses,
+            },
             entry,
             state: event.state,
             limit: LOOK_LIMIT.min(loaded.budget.wall),
@@ -285,47 +381,94 @@ impl<'a> Planner<'a> {
             steps: Vec::new(),
             log: Vec::new(),
         };
-        let result = loaded.session.call(event, loaded.budget, &mut desk, std::future::pending()).await;
+        let result = loaded
+            .session
+            .call(event, loaded.budget, &mut desk, std::future::pending())
+            .await;
         let (steps, log) = (desk.steps, desk.log);
         let failure = result.err().map(|error| error.to_string());
         let failed = failure.is_some();
-        plan.parts.push(Part { by: By::Hook { name: name.clone(), entry }, steps, log, failure });
+        plan.parts.push(Part {
+            by: By::Hook {
+                name: name.clone(),
+                entry,
+            },
+            steps,
+            log,
+            failure,
+        });
         failed
     }
 }
 
 /// The node's own name, also beside a daemon whose hook has set another.
 fn own_name(config: &Config, now: String) -> String {
-    let ledgers = Origin::current().map(|origin| ledgers_here(&config.daemon.run_dir, origin)).unwrap_or_default();
+    let ledgers = Origin::current()
+        .map(|origin| ledgers_here(&config.daemon.run_dir, origin))
+        .unwrap_or_default();
     recover::own_name(&ledgers.iter().collect::<Vec<_>>(), now)
 }
 
 /// Reading files, parameters that only root may see, and asking init scripts is the helper's work.
 fn needs_helper(grants: &Grants, host: &LinuxHost) -> bool {
-    !grants.file.is_empty() || !grants.sysctl.is_empty() || (host.services_need_helper() && !grants.service.is_empty())
+    !grants.file.is_empty()
+        || !grants.sysctl.is_empty()
+        || (host.services_need_helper() && !grants.service.is_empty())
 }
 
-async fn load(config: &Config, name: &Name, hook: &config::Hook, keeper: &Client, learns: bool) -> Result<Loaded, LoadError> {
+async fn load(
+    config: &Config,
+    name: &Name,
+    hook: &config::Hook,
+    keeper: &Client,
+    learns: bool,
+) -> Result<Loaded, LoadError> {
     let Material { source, .. } = Material::read(&Belief::of(config, &Access::own()), name, hook)?;
     let policy = sandbox_policy(config);
     let budget = pool::budget(hook);
     let mut source: HookSource = pool::compiled(keeper, source, &hook.grants, policy).await?;
     if let Some(native) = source.native.as_mut().filter(|_| learns) {
-        native.allowed = api::FUNCTIONS.iter().map(api::Function::full_name).collect();
+        native.allowed = api::FUNCTIONS
+            .iter()
+            .map(api::Function::full_name)
+            .collect();
     }
     let cannot = |error: io::Error| LoadError::Runner(format!("cannot start a runner: {error}"));
-    let (_, stream) = keeper.spawn(pool::role(&source, budget.memory_bytes)).await.map_err(cannot)?;
+    let (_, stream) = keeper
+        .spawn(pool::role(&source, budget.memory_bytes))
+        .await
+        .map_err(cannot)?;
     let session = Session::load(stream, source, budget, policy).await?;
     // What the operator wrote out of a command line cannot be learned.
-    let grants = if learns { Grants { command: hook.grants.command.clone(), ..Grants::default() } } else { hook.grants.clone() };
-    Ok(Loaded { session, budget, grants, runs: Vec::new() })
+    let grants = if learns {
+        Grants {
+            command: hook.grants.command.clone(),
+            ..Grants::default()
+        }
+    } else {
+        hook.grants.clone()
+    };
+    Ok(Loaded {
+        session,
+        budget,
+        grants,
+        runs: Vec::new(),
+    })
 }
 
 /// What a hook is told, as if it happened now.
-fn event(vhost: &config::Vhost, event: Event, entry: EntryPoint, node: &str, budget: &Budget) -> HookEvent {
+fn event(
+    vhost: &config::Vhost,
+    event: Event,
+    entry: EntryPoint,
+    node: &str,
+    budget: &Budget,
+) -> HookEvent {
     let (state, previous) = event.states();
     let cause = match event {
-        Event::BeforeMaster | Event::Master => Cause::MasterDown { silent: proto::Vhost::new(vhost.settings(), 0).master_down() },
+        Event::BeforeMaster | Event::Master => Cause::MasterDown {
+            silent: proto::Vhost::new(vhost.settings(), 0).master_down(),
+        },
         Event::Backup | Event::PeerClaim | Event::Health => Cause::BetterMaster,
         Event::BeforeBackup | Event::Stop => Cause::Shutdown,
     };

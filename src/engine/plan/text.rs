@@ -10,9 +10,19 @@ const WIDTH: usize = 34;
 
 impl Display for Totals {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { change, already, act, denied, failed } = *self;
+        let Self {
+            change,
+            already,
+            act,
+            denied,
+            failed,
+        } = *self;
         write!(f, "Plan: {change} to change, {already} already so")?;
-        for (count, what) in [(act, "to run"), (denied, "not granted"), (failed, "would fail")] {
+        for (count, what) in [
+            (act, "to run"),
+            (denied, "not granted"),
+            (failed, "would fail"),
+        ] {
             if count > 0 {
                 write!(f, ", {count} {what}")?;
             }
@@ -35,7 +45,14 @@ pub fn text(plans: &[Plan]) -> Page {
 
 fn plan_text(plan: &Plan, page: &mut Page) {
     let addresses: Vec<String> = plan.addresses.iter().map(ToString::to_string).collect();
-    writeln!(page, "{} {} on {} ({})", plan.vhost, becomes(plan.event), plan.interface, addresses.join(", "));
+    writeln!(
+        page,
+        "{} {} on {} ({})",
+        plan.vhost,
+        becomes(plan.event),
+        plan.interface,
+        addresses.join(", ")
+    );
     for note in &plan.notes {
         writeln!(page, "  note: {note}");
     }
@@ -72,10 +89,20 @@ fn part_text(part: &Part, page: &mut Page) {
             None
         }
     };
-    part.steps.iter().for_each(|step| step_text(step, hook, page));
+    part.steps
+        .iter()
+        .for_each(|step| step_text(step, hook, page));
     for line in &part.log {
-        let fields: Vec<String> = line.fields.iter().map(|(key, value)| format!("{key}={value}")).collect();
-        let fields = if fields.is_empty() { String::new() } else { format!(" ({})", fields.join(", ")) };
+        let fields: Vec<String> = line
+            .fields
+            .iter()
+            .map(|(key, value)| format!("{key}={value}"))
+            .collect();
+        let fields = if fields.is_empty() {
+            String::new()
+        } else {
+            format!(" ({})", fields.join(", "))
+        };
         writeln!(page, "    log: {}{fields}", line.message);
     }
     match &part.failure {
@@ -90,14 +117,29 @@ fn step_text(step: &Step, hook: Option<&Name>, page: &mut Page) {
     let words = |text: &Option<String>| text.as_ref().map(shown).unwrap_or_default();
     let what = shown(step.resource.as_ref().unwrap_or(&step.effect));
     match step.verdict {
-        Verdict::Change => writeln!(page, "    ~ {what:<WIDTH$} {} -> {}", words(&step.before), words(&step.after)),
-        Verdict::Already => writeln!(page, "      {what:<WIDTH$} already so: {}", words(&step.before)),
+        Verdict::Change => writeln!(
+            page,
+            "    ~ {what:<WIDTH$} {} -> {}",
+            words(&step.before),
+            words(&step.after)
+        ),
+        Verdict::Already => writeln!(
+            page,
+            "      {what:<WIDTH$} already so: {}",
+            words(&step.before)
+        ),
         Verdict::Act => writeln!(page, "    > {what}"),
         Verdict::Denied => writeln!(page, "    ! {what:<WIDTH$} not granted"),
-        Verdict::Failed => writeln!(page, "    ! {what:<WIDTH$} would fail: {}", words(&step.error)),
+        Verdict::Failed => writeln!(
+            page,
+            "    ! {what:<WIDTH$} would fail: {}",
+            words(&step.error)
+        ),
     }
     match (&step.grant, hook, step.verdict) {
-        (Some(line), Some(hook), Verdict::Denied) => writeln!(page, "        add under [hook.{hook}.grant]: {line}"),
+        (Some(line), Some(hook), Verdict::Denied) => {
+            writeln!(page, "        add under [hook.{hook}.grant]: {line}")
+        }
         (Some(line), Some(_), _) => writeln!(page, "        granted by {line}"),
         (Some(_), None, _) | (None, ..) => {}
     }

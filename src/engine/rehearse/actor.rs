@@ -25,7 +25,8 @@ use crate::keeper::Client;
 use crate::proto::sim::Luck;
 use crate::types::{IfName, MacAddr, Name, Timestamp, VirtualAddress};
 
-/// Frames that wait for a machine that stands still; the rest is lost, as in a socket's receive buffer.
+/// Frames that wait for a machine that stands still; the rest is lost, as in a socket's receive
+/// buffer.
 const BACKLOG: usize = 64;
 
 /// Why a node is not running.
@@ -87,8 +88,14 @@ impl Drop for Turn<'_> {
 }
 
 impl Actor {
-    /// Switched off, with everything that it needs to come up. `number` makes its addresses different from the others'.
-    pub(super) fn new(node: NodeConfig, number: usize, pools: BTreeMap<Name, Rc<Pool>>, keeper: Client) -> Self {
+    /// Switched off, with everything that it needs to come up. `number` makes its addresses
+    /// different from the others'.
+    pub(super) fn new(
+        node: NodeConfig,
+        number: usize,
+        pools: BTreeMap<Name, Rc<Pool>>,
+        keeper: Client,
+    ) -> Self {
         let mut links: Vec<Link> = Vec::new();
         let mut own = Vec::new();
         let octet = u8::try_from(number + 1).unwrap_or(u8::MAX);
@@ -107,7 +114,11 @@ impl Actor {
                     ethernet: true,
                 });
             }
-            own.extend(sources(vhost, &node.config.vhosts, octet).into_iter().map(|address| (vhost.interface.clone(), address)));
+            own.extend(
+                sources(vhost, &node.config.vhosts, octet)
+                    .into_iter()
+                    .map(|address| (vhost.interface.clone(), address)),
+            );
         }
         let host = StageHost::booted(&node.name, &links, &own, BTreeMap::new());
         let (wire, backlog) = (StageWire::default(), VecDeque::new());
@@ -147,10 +158,25 @@ impl Actor {
         }
         let (mut nodes, mut ports) = (Nodes::default(), Vec::new());
         for (index, spec) in self.node.config.vhosts.iter().enumerate() {
-            let pools = spec.hooks.iter().filter_map(|name| self.pools.get(name).cloned()).collect();
+            let pools = spec
+                .hooks
+                .iter()
+                .filter_map(|name| self.pools.get(name).cloned())
+                .collect();
             let seed = luck.next();
             let name = &self.node.name;
-            nodes.insert(index, node_with_seed(index, spec, pools, (&mut ports, &self.wire), &shared, name, seed));
+            nodes.insert(
+                index,
+                node_with_seed(
+                    index,
+                    spec,
+                    pools,
+                    (&mut ports, &self.wire),
+                    &shared,
+                    name,
+                    seed,
+                ),
+            );
         }
         let mut engine = Engine::new(Parts {
             nodes,
@@ -200,12 +226,18 @@ impl Actor {
     /// Its engine takes something in, unless everything stands still.
     pub(super) fn turn(&mut self) -> Option<Turn<'_>> {
         self.stirred = true;
-        if self.frozen.is_some() { None } else { self.engine.as_mut().map(Turn::begin) }
+        if self.frozen.is_some() {
+            None
+        } else {
+            self.engine.as_mut().map(Turn::begin)
+        }
     }
 
     /// What its hooks have reported.
     pub(super) fn news(&mut self) -> Vec<HookNews> {
-        let Some(engine) = self.engine.as_mut().filter(|_| self.frozen.is_none()) else { return Vec::new() };
+        let Some(engine) = self.engine.as_mut().filter(|_| self.frozen.is_none()) else {
+            return Vec::new();
+        };
         let mut all: Vec<HookNews> = std::iter::from_fn(|| engine.news.try_recv().ok()).collect();
         all.sort_by(|one, other| one.order().cmp(&other.order()));
         all
@@ -213,13 +245,23 @@ impl Actor {
 
     /// Has its daemon stopped in good order?
     pub(super) fn has_stopped(&mut self) -> bool {
-        let stopping = self.engine.as_mut().filter(|_| self.frozen.is_none()).and_then(|engine| engine.stopping.as_mut());
-        stopping.and_then(|stopping| stopping.done.as_mut()).is_some_and(|done| done.try_recv().is_ok())
+        let stopping = self
+            .engine
+            .as_mut()
+            .filter(|_| self.frozen.is_none())
+            .and_then(|engine| engine.stopping.as_mut());
+        stopping
+            .and_then(|stopping| stopping.done.as_mut())
+            .is_some_and(|done| done.try_recv().is_ok())
     }
 
     /// Has its daemon not stopped in time?
     pub(super) fn is_out_of_time(&self, now: Timestamp) -> bool {
-        let stopping = self.engine.as_ref().filter(|_| self.frozen.is_none()).and_then(|engine| engine.stopping.as_ref());
+        let stopping = self
+            .engine
+            .as_ref()
+            .filter(|_| self.frozen.is_none())
+            .and_then(|engine| engine.stopping.as_ref());
         stopping.is_some_and(|stopping| stopping.deadline <= now)
     }
 
@@ -245,7 +287,11 @@ impl Actor {
             return;
         }
         let Some(mut turn) = self.turn() else { return };
-        if let Some(port) = turn.ports.iter().position(|port| port.index() == Some(link)) {
+        if let Some(port) = turn
+            .ports
+            .iter()
+            .position(|port| port.index() == Some(link))
+        {
             turn.frame(port, bytes, now);
         }
     }
@@ -263,9 +309,16 @@ impl Actor {
         let mut stale = Vec::new();
         if let Some(engine) = &mut self.engine {
             engine.due = engine.next_wake();
-            let ports = engine.overslept().map(|(_, ports)| ports).unwrap_or_default();
+            let ports = engine
+                .overslept()
+                .map(|(_, ports)| ports)
+                .unwrap_or_default();
             engine.due = None;
-            stale.extend(ports.iter().filter_map(|port| engine.ports.get(*port)?.index()));
+            stale.extend(
+                ports
+                    .iter()
+                    .filter_map(|port| engine.ports.get(*port)?.index()),
+            );
             engine.judge_leases();
         }
         for (link, bytes) in std::mem::take(&mut self.backlog) {
@@ -278,38 +331,69 @@ impl Actor {
 
     /// When its engine wants to be woken.
     pub(super) fn next_wake(&mut self) -> Option<Timestamp> {
-        if self.frozen.is_some() { None } else { self.engine.as_mut().and_then(Engine::next_wake) }
+        if self.frozen.is_some() {
+            None
+        } else {
+            self.engine.as_mut().and_then(Engine::next_wake)
+        }
     }
 
     /// Has a hook of it something to do before the clock moves?
     pub(super) fn is_working(&self, clock: &Virtual) -> bool {
-        self.engine.as_ref().is_some_and(|engine| engine.nodes.values().any(|node| !node.queue.is_quiet(clock)))
+        self.engine.as_ref().is_some_and(|engine| {
+            engine
+                .nodes
+                .values()
+                .any(|node| !node.queue.is_quiet(clock))
+        })
     }
 
     /// Is its daemon being stopped?
     pub(super) fn is_stopping(&self) -> bool {
-        self.engine.as_ref().is_some_and(|engine| engine.stopping.is_some())
+        self.engine
+            .as_ref()
+            .is_some_and(|engine| engine.stopping.is_some())
     }
 
     /// The tasks that run its hooks, in the order of its virtual hosts.
     pub(super) fn tasks(&self) -> Vec<Id> {
-        self.engine.as_ref().map(|engine| engine.nodes.values().flat_map(|node| node.queue.tasks()).collect()).unwrap_or_default()
+        self.engine
+            .as_ref()
+            .map(|engine| {
+                engine
+                    .nodes
+                    .values()
+                    .flat_map(|node| node.queue.tasks())
+                    .collect()
+            })
+            .unwrap_or_default()
     }
 
     /// The index of an interface.
     pub(super) fn link_index(&self, interface: &str) -> Option<u32> {
-        self.links.iter().find(|link| link.name.as_str() == interface).map(|link| link.index)
+        self.links
+            .iter()
+            .find(|link| link.name.as_str() == interface)
+            .map(|link| link.index)
     }
 
     /// The most time that a run of its hooks may take.
     pub(super) fn longest_run(&self) -> Duration {
-        let runs = self.pools.values().map(|pool| pool.spec().limits.wall.max(pool.spec().health.timeout));
+        let runs = self
+            .pools
+            .values()
+            .map(|pool| pool.spec().limits.wall.max(pool.spec().health.timeout));
         runs.max().unwrap_or_default()
     }
 
     /// The names of hooks that are programs and are never run here.
     pub(super) fn programs(&self) -> impl Iterator<Item = &Name> {
-        self.node.config.hooks.iter().filter(|(_, hook)| hook.kind != Kind::Module).map(|(name, _)| name)
+        self.node
+            .config
+            .hooks
+            .iter()
+            .filter(|(_, hook)| hook.kind != Kind::Module)
+            .map(|(name, _)| name)
     }
 }
 
@@ -321,13 +405,23 @@ fn sources(vhost: &Vhost, vhosts: &[Vhost], octet: u8) -> Vec<VirtualAddress> {
             IpAddr::V4(ip) => {
                 let [a, b, c, _] = ip.octets();
                 let own = |d: u8| IpAddr::V4([a, b, c, d].into());
-                let virtual_too = vhosts.iter().flat_map(|vhost| &vhost.addresses).any(|address| address.ip == own(octet));
-                own(if virtual_too { octet.wrapping_add(100) } else { octet })
+                let virtual_too = vhosts
+                    .iter()
+                    .flat_map(|vhost| &vhost.addresses)
+                    .any(|address| address.ip == own(octet));
+                own(if virtual_too {
+                    octet.wrapping_add(100)
+                } else {
+                    octet
+                })
             }
             // As every interface has one.
             IpAddr::V6(_) => IpAddr::V6([0xfe80, 0, 0, 0, 0, 0, 0, u16::from(octet)].into()),
         };
-        let source = VirtualAddress { ip, prefix: if ip.is_ipv4() { address.prefix } else { 64 } };
+        let source = VirtualAddress {
+            ip,
+            prefix: if ip.is_ipv4() { address.prefix } else { 64 },
+        };
         let taken = |other: &VirtualAddress| other.ip == ip || other.family() == source.family();
         if !all.iter().any(taken) && !vhost.addresses.iter().any(|own| own.ip == ip) {
             all.push(source);

@@ -57,10 +57,24 @@ impl Lan {
         let (on_the_way, loss_to, groups) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         let of = |from: &Plug| {
             let joined = |to: &Plug| to.node != from.node && !to.vhids.is_disjoint(&from.vhids);
-            (0..).zip(&plugs).filter(|(_, to)| joined(to)).map(|(index, _)| index).collect()
+            (0..)
+                .zip(&plugs)
+                .filter(|(_, to)| joined(to))
+                .map(|(index, _)| index)
+                .collect()
         };
         let neighbours = plugs.iter().map(of).collect();
-        Self { plugs, neighbours, on_the_way, order: 0, luck, loss: 0, loss_to, groups, last: BTreeMap::new() }
+        Self {
+            plugs,
+            neighbours,
+            on_the_way,
+            order: 0,
+            luck,
+            loss: 0,
+            loss_to,
+            groups,
+            last: BTreeMap::new(),
+        }
     }
 
     /// Luck for other purposes.
@@ -88,14 +102,20 @@ impl Lan {
     }
 
     pub(super) fn set_carrier(&mut self, node: usize, link: u32, carrier: bool) {
-        for plug in self.plugs.iter_mut().filter(|plug| plug.node == node && plug.link == link) {
+        for plug in self
+            .plugs
+            .iter_mut()
+            .filter(|plug| plug.node == node && plug.link == link)
+        {
             plug.carrier = carrier;
         }
     }
 
     /// Does the interface have a carrier?
     pub(super) fn carrier(&self, node: usize, link: u32) -> bool {
-        self.plugs.iter().any(|plug| plug.node == node && plug.link == link && plug.carrier)
+        self.plugs
+            .iter()
+            .any(|plug| plug.node == node && plug.link == link && plug.carrier)
     }
 
     /// Nothing arrives any more at a node that was switched off.
@@ -105,25 +125,44 @@ impl Lan {
 
     /// A node sends.
     pub(super) fn send(&mut self, now: Timestamp, node: usize, link: u32, bytes: Vec<u8>) {
-        let Some(from) = self.plugs.iter().position(|plug| plug.node == node && plug.link == link && plug.carrier) else {
+        let Some(from) = self
+            .plugs
+            .iter()
+            .position(|plug| plug.node == node && plug.link == link && plug.carrier)
+        else {
             return;
         };
         let bytes: Rc<[u8]> = bytes.into();
         let group = |node: usize| self.groups.get(&node).copied().unwrap_or_default();
-        for to in self.neighbours.get(from).into_iter().flatten().filter_map(|to| self.plugs.get(*to)) {
+        for to in self
+            .neighbours
+            .get(from)
+            .into_iter()
+            .flatten()
+            .filter_map(|to| self.plugs.get(*to))
+        {
             if !to.carrier || group(to.node) != group(node) {
                 continue;
             }
-            let lost = [self.loss, self.loss_to.get(&to.node).copied().unwrap_or_default()];
+            let lost = [
+                self.loss,
+                self.loss_to.get(&to.node).copied().unwrap_or_default(),
+            ];
             // Drawn in any case: a change of the loss does not change all other luck.
-            let lost = lost.map(|percent| self.luck.strikes(u16::from(percent) * 10)).contains(&true);
+            let lost = lost
+                .map(|percent| self.luck.strikes(u16::from(percent) * 10))
+                .contains(&true);
             let delay = self.luck.between(DELAY_MIN, DELAY_MAX);
             if !lost {
                 self.order += 1;
                 // On one way nothing overtakes.
                 let last = self.last.entry((node, to.node)).or_default();
                 *last = (*last).max(now + delay);
-                let arrival = Arrival { node: to.node, link: to.link, bytes: Rc::clone(&bytes) };
+                let arrival = Arrival {
+                    node: to.node,
+                    link: to.link,
+                    bytes: Rc::clone(&bytes),
+                };
                 self.on_the_way.insert((*last, self.order), arrival);
             }
         }
@@ -136,7 +175,10 @@ impl Lan {
 
     /// A frame that has arrived.
     pub(super) fn arrived(&mut self, now: Timestamp) -> Option<Arrival> {
-        let entry = self.on_the_way.first_entry().filter(|entry| entry.key().0 <= now)?;
+        let entry = self
+            .on_the_way
+            .first_entry()
+            .filter(|entry| entry.key().0 <= now)?;
         Some(entry.remove())
     }
 }

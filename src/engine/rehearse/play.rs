@@ -1,4 +1,5 @@
-//! The driver: whatever comes next comes next, and the clock stands still while somebody has something to do.
+//! The driver: whatever comes next comes next, and the clock stands still while somebody has
+//! something to do.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
@@ -27,11 +28,13 @@ use crate::types::{Family, State, Timestamp, VirtualAddress};
 
 /// Turns in one instant after which nothing more can come of it.
 const TURNS_MAX: u32 = 100_000;
-/// Looks at hooks that work before they are left alone for a [`BREATH`]: a runner mostly answers in some ten microseconds.
+/// Looks at hooks that work before they are left alone for a [`BREATH`]: a runner mostly answers in
+/// some ten microseconds.
 const LOOKS_IN_A_ROW: u32 = 200;
 /// Hooks in runners need real time, and the processor. The least that the runtime's timer can do.
 const BREATH: Duration = Duration::from_millis(1);
-/// Beside the longest run that a hook may have: real time in one instant after which hooks are given up.
+/// Beside the longest run that a hook may have: real time in one instant after which hooks are
+/// given up.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Looks in a row that find nothing to do before it counts as quiet.
 const QUIET_LOOKS: u32 = 3;
@@ -72,8 +75,14 @@ pub enum RehearseError {
 ///
 /// # Errors
 /// See [`RehearseError`].
-pub fn rehearse(nodes: Vec<NodeConfig>, scenario: &Scenario, with_hooks: bool) -> Result<Timeline, RehearseError> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+pub fn rehearse(
+    nodes: Vec<NodeConfig>,
+    scenario: &Scenario,
+    with_hooks: bool,
+) -> Result<Timeline, RehearseError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     tokio::task::LocalSet::new().block_on(&runtime, async {
         let mut play = Play::prepare(nodes, scenario, with_hooks).await?;
         play.run(scenario.end).await?;
@@ -103,24 +112,48 @@ struct Shared {
 }
 
 impl Play {
-    async fn prepare(nodes: Vec<NodeConfig>, scenario: &Scenario, with_hooks: bool) -> Result<Self, RehearseError> {
+    async fn prepare(
+        nodes: Vec<NodeConfig>,
+        scenario: &Scenario,
+        with_hooks: bool,
+    ) -> Result<Self, RehearseError> {
         let start = Timestamp::ZERO + Duration::from_secs(1);
         let (keeper, _exits) = Client::start(None)?;
         let mut actors = Vec::new();
         let mut record = Record::new(scenario.seed, start);
         for (number, node) in nodes.into_iter().enumerate() {
             let mut pools = BTreeMap::new();
-            let hooks = node.config.hooks.iter().filter(|(_, hook)| with_hooks && hook.kind == Kind::Module);
+            let hooks = node
+                .config
+                .hooks
+                .iter()
+                .filter(|(_, hook)| with_hooks && hook.kind == Kind::Module);
             for (name, hook) in hooks {
-                let failed = |source| RehearseError::Hook { node: node.name.clone(), hook: name.clone(), source };
-                let material = Material::read(&Belief::of(&node.config, &Access::own()), name, hook).map_err(failed)?;
-                let pool = load_pool(&node.config, name, hook, material, &keeper).await.map_err(failed)?;
+                let failed = |source| RehearseError::Hook {
+                    node: node.name.clone(),
+                    hook: name.clone(),
+                    source,
+                };
+                let material =
+                    Material::read(&Belief::of(&node.config, &Access::own()), name, hook)
+                        .map_err(failed)?;
+                let pool = load_pool(&node.config, name, hook, material, &keeper)
+                    .await
+                    .map_err(failed)?;
                 pools.insert(name.clone(), pool);
             }
-            record.add_node(&node.name, node.config.vhosts.iter().map(|vhost| vhost.name.to_string()));
+            record.add_node(
+                &node.name,
+                node.config
+                    .vhosts
+                    .iter()
+                    .map(|vhost| vhost.name.to_string()),
+            );
             let actor = Actor::new(node, number, pools, keeper.clone());
             for name in actor.programs() {
-                record.note(format!("hook {name} is a program: it is not run in a rehearsal"));
+                record.note(format!(
+                    "hook {name} is a program: it is not run in a rehearsal"
+                ));
             }
             actors.push(actor);
         }
@@ -129,8 +162,23 @@ impl Play {
         let vhosts = shared_vhosts(&actors, &mut record);
         // From here on nothing may look at the real clock.
         let clock = Virtual::start(start);
-        let patience = PATIENCE + actors.iter().map(Actor::longest_run).max().unwrap_or_default();
-        let mut play = Self { clock, start, actors, lan, script, record, vhosts, patience, moved: true };
+        let patience = PATIENCE
+            + actors
+                .iter()
+                .map(Actor::longest_run)
+                .max()
+                .unwrap_or_default();
+        let mut play = Self {
+            clock,
+            start,
+            actors,
+            lan,
+            script,
+            record,
+            vhosts,
+            patience,
+            moved: true,
+        };
         for actor in &mut play.actors {
             actor.boot(play.lan.luck()).await;
         }
@@ -143,7 +191,13 @@ impl Play {
         loop {
             self.settle().await?;
             let now = clock::now();
-            let Some(next) = self.next().map(|next| next.max(now)).filter(|next| *next <= end) else { break };
+            let Some(next) = self
+                .next()
+                .map(|next| next.max(now))
+                .filter(|next| *next <= end)
+            else {
+                break;
+            };
             turns = if next == now { turns + 1 } else { 0 };
             if turns > TURNS_MAX {
                 return Err(RehearseError::Stuck(now.since(self.start)));
@@ -156,8 +210,15 @@ impl Play {
 
     /// When something happens next.
     fn next(&mut self) -> Option<Timestamp> {
-        let actors = self.actors.iter_mut().flat_map(|actor| [actor.next_wake(), actor.host.next_expiry(), actor.frozen]);
-        let others = [self.script.front().map(|(at, _)| *at), self.lan.next(), self.clock.next()];
+        let actors = self
+            .actors
+            .iter_mut()
+            .flat_map(|actor| [actor.next_wake(), actor.host.next_expiry(), actor.frozen]);
+        let others = [
+            self.script.front().map(|(at, _)| *at),
+            self.lan.next(),
+            self.clock.next(),
+        ];
         actors.chain(others).flatten().min()
     }
 
@@ -191,7 +252,12 @@ impl Play {
             return;
         }
         let tasks: Vec<Id> = self.actors.iter().flat_map(Actor::tasks).collect();
-        if self.clock.wake_one(|task| tasks.iter().position(|known| Some(*known) == task).unwrap_or(usize::MAX)) {
+        if self.clock.wake_one(|task| {
+            tasks
+                .iter()
+                .position(|known| Some(*known) == task)
+                .unwrap_or(usize::MAX)
+        }) {
             // Its waking is carried out before anybody looks whether it works.
             tokio::task::yield_now().await;
         }
@@ -200,27 +266,44 @@ impl Play {
     /// The kernels take away addresses whose leases were not renewed.
     fn expire(&mut self, now: Timestamp) {
         for number in 0..self.actors.len() {
-            let Some(actor) = self.actors.get_mut(number) else { continue };
+            let Some(actor) = self.actors.get_mut(number) else {
+                continue;
+            };
             for (dev, ip) in actor.host.expire(now) {
                 let text = format!("the lease of {ip} on {dev} ends: the kernel takes it away");
-                self.record.mark(now, number, MarkKind::Address, text, false);
+                self.record
+                    .mark(now, number, MarkKind::Address, text, false);
                 self.moved = true;
-                let Some(index) = actor.link_index(dev.as_str()) else { continue };
-                let address = VirtualAddress { ip, prefix: Family::of(ip).host_prefix() };
+                let Some(index) = actor.link_index(dev.as_str()) else {
+                    continue;
+                };
+                let address = VirtualAddress {
+                    ip,
+                    prefix: Family::of(ip).host_prefix(),
+                };
                 if let Some(mut turn) = actor.turn() {
-                    turn.host_event(HostEvent::AddressRemoved { index, address, port: 0 });
+                    turn.host_event(HostEvent::AddressRemoved {
+                        index,
+                        address,
+                        port: 0,
+                    });
                 }
             }
         }
     }
 
-    /// Lets everybody do what there is to do at this instant: hooks, and what follows from how they ended.
+    /// Lets everybody do what there is to do at this instant: hooks, and what follows from how they
+    /// ended.
     async fn settle(&mut self) -> Result<(), RehearseError> {
         self.notice();
         let (mut quiet, mut looks, mut breaths) = (0, 0_u32, 0_u32);
         while quiet < QUIET_LOOKS {
-            // While one works nothing is told and nothing noted: so nothing depends on which process was quicker.
-            let working = self.actors.iter().any(|actor| actor.is_working(&self.clock));
+            // While one works nothing is told and nothing noted: so nothing depends on which
+            // process was quicker.
+            let working = self
+                .actors
+                .iter()
+                .any(|actor| actor.is_working(&self.clock));
             let told = !working && self.tell_news();
             if !working {
                 if told || looks > 0 {
@@ -247,9 +330,17 @@ impl Play {
 
     /// Somebody works, and no end of it is to be expected.
     fn endless(&self) -> RehearseError {
-        let node = self.actors.iter().find(|actor| actor.is_working(&self.clock));
-        let node = node.map(|actor| actor.node.name.clone()).unwrap_or_default();
-        RehearseError::Endless { node, at: clock::now().since(self.start) }
+        let node = self
+            .actors
+            .iter()
+            .find(|actor| actor.is_working(&self.clock));
+        let node = node
+            .map(|actor| actor.node.name.clone())
+            .unwrap_or_default();
+        RehearseError::Endless {
+            node,
+            at: clock::now().since(self.start),
+        }
     }
 
     /// Hands what hooks have reported to their engines, node by node. True if there was something.
@@ -294,21 +385,34 @@ impl Play {
             return;
         }
         for (index, vhost) in self.vhosts.iter().enumerate() {
-            let holders: Vec<usize> =
-                vhost.members.iter().filter(|(node, lane)| self.serves(*node, *lane, vhost)).map(|(node, _)| *node).collect();
+            let holders: Vec<usize> = vhost
+                .members
+                .iter()
+                .filter(|(node, lane)| self.serves(*node, *lane, vhost))
+                .map(|(node, _)| *node)
+                .collect();
             self.record.served(now, index, holders);
         }
     }
 
     /// Has the node the addresses, and can somebody reach it?
     fn serves(&self, node: usize, lane: usize, vhost: &Shared) -> bool {
-        let Some(actor) = self.actors.get(node) else { return false };
-        let Some(spec) = actor.node.config.vhosts.get(lane) else { return false };
-        let Some(link) = actor.link_index(spec.interface.as_str()) else { return false };
+        let Some(actor) = self.actors.get(node) else {
+            return false;
+        };
+        let Some(spec) = actor.node.config.vhosts.get(lane) else {
+            return false;
+        };
+        let Some(link) = actor.link_index(spec.interface.as_str()) else {
+            return false;
+        };
         actor.down != Some(Down::Off)
             && actor.frozen.is_none()
             && self.lan.carrier(node, link)
-            && vhost.addresses.iter().all(|address| actor.host.has(&spec.interface, address.ip))
+            && vhost
+                .addresses
+                .iter()
+                .all(|address| actor.host.has(&spec.interface, address.ip))
     }
 }
 
@@ -316,7 +420,11 @@ impl Play {
 fn note_states(record: &mut Record, now: Timestamp, number: usize, actor: &Actor) {
     for lane in 0..actor.node.config.vhosts.len() {
         let node = actor.engine().and_then(|engine| engine.nodes.get(&lane));
-        let shown = match (node.map(|node| node.machine.state()), actor.down, actor.frozen) {
+        let shown = match (
+            node.map(|node| node.machine.state()),
+            actor.down,
+            actor.frozen,
+        ) {
             (None, Some(Down::Off) | None, _) => Shown::Off,
             (None, Some(Down::Stopped), _) => Shown::Stopped,
             (Some(_), _, Some(_)) => Shown::Frozen,
@@ -324,7 +432,11 @@ fn note_states(record: &mut Record, now: Timestamp, number: usize, actor: &Actor
             (Some(State::Backup), ..) => Shown::Backup,
             (Some(State::Master), ..) => Shown::Master,
         };
-        let why = || node.and_then(|node| node.last.as_ref()).map(|last| last.cause.to_string()).unwrap_or_default();
+        let why = || {
+            node.and_then(|node| node.last.as_ref())
+                .map(|last| last.cause.to_string())
+                .unwrap_or_default()
+        };
         record.state(now, number, lane, shown, why);
     }
 }
@@ -335,14 +447,26 @@ fn tell(turn: &mut Turn<'_>, news: HookNews) -> Option<(String, bool)> {
         HookNews::Finished { entry, result, .. } => {
             let mark = match result {
                 Ok(()) => (format!("{} done", entry.as_str()), true),
-                Err(failure) => (format!("{}: hook {} failed: {}", entry.as_str(), failure.hook, failure.error), false),
+                Err(failure) => (
+                    format!(
+                        "{}: hook {} failed: {}",
+                        entry.as_str(),
+                        failure.hook,
+                        failure.error
+                    ),
+                    false,
+                ),
             };
             turn.hook_news(news);
             Some(mark)
         }
         HookNews::Checked { vhost, hook, .. } => {
             let (vhost, hook) = (*vhost, hook.clone());
-            let health = |turn: &Turn<'_>| turn.nodes.get(&vhost).and_then(|node| node.checks.status_of(&hook));
+            let health = |turn: &Turn<'_>| {
+                turn.nodes
+                    .get(&vhost)
+                    .and_then(|node| node.checks.status_of(&hook))
+            };
             let before = health(turn);
             turn.hook_news(news);
             let (before, after) = (before?, health(turn)?);
@@ -352,7 +476,13 @@ fn tell(turn: &mut Turn<'_>, news: HookNews) -> Option<(String, bool)> {
                 return None;
             }
             Some(match after.well {
-                Some(false) => (format!("health: hook {hook}: unwell by {}: {}", after.demotion, after.reason), false),
+                Some(false) => (
+                    format!(
+                        "health: hook {hook}: unwell by {}: {}",
+                        after.demotion, after.reason
+                    ),
+                    false,
+                ),
                 Some(true) | None => (format!("health: hook {hook}: well"), true),
             })
         }
@@ -367,8 +497,18 @@ fn plugs(actors: &[Actor]) -> Vec<Plug> {
     let mut plugs = Vec::new();
     for (node, actor) in actors.iter().enumerate() {
         for link in &actor.links {
-            let on_it = actor.node.config.vhosts.iter().filter(|vhost| vhost.interface == link.name);
-            plugs.push(Plug { node, link: link.index, vhids: on_it.map(|vhost| vhost.vhid).collect(), carrier: true });
+            let on_it = actor
+                .node
+                .config
+                .vhosts
+                .iter()
+                .filter(|vhost| vhost.interface == link.name);
+            plugs.push(Plug {
+                node,
+                link: link.index,
+                vhids: on_it.map(|vhost| vhost.vhid).collect(),
+                carrier: true,
+            });
         }
     }
     plugs
@@ -385,13 +525,22 @@ fn shared_vhosts(actors: &[Actor], record: &mut Record) -> Vec<Shared> {
                 there.members.push((node, lane));
                 continue;
             }
-            record.add_vhost(vhost.name.as_str(), vhost.addresses.iter().map(ToString::to_string).collect());
-            found.push(Shared { addresses, members: vec![(node, lane)] });
+            record.add_vhost(
+                vhost.name.as_str(),
+                vhost.addresses.iter().map(ToString::to_string).collect(),
+            );
+            found.push(Shared {
+                addresses,
+                members: vec![(node, lane)],
+            });
         }
     }
     for vhost in found.iter().filter(|vhost| vhost.members.len() == 1) {
         let addresses: Vec<String> = vhost.addresses.iter().map(ToString::to_string).collect();
-        record.note(format!("only one node has {}: is the list the same on all?", addresses.join(", ")));
+        record.note(format!(
+            "only one node has {}: is the list the same on all?",
+            addresses.join(", ")
+        ));
     }
     found
 }

@@ -1,7 +1,10 @@
 //! Writing the timeline down while it happens.
 
 use super::stage::Deed;
-use super::{Happening, Lane, Mark, MarkKind, NodeLine, Outage, Served, Shown, Span, StateSpan, Timeline, VhostLine};
+use super::{
+    Happening, Lane, Mark, MarkKind, NodeLine, Outage, Served, Shown, Span, StateSpan, Timeline,
+    VhostLine,
+};
 use crate::effect::{Effect, Outcome, Value};
 use crate::types::Timestamp;
 
@@ -21,8 +24,21 @@ pub(super) struct Record {
 
 impl Record {
     pub(super) fn new(seed: u64, start: Timestamp) -> Self {
-        let timeline = Timeline { seed, end_us: 0, events: vec![], nodes: vec![], vhosts: vec![], notes: vec![] };
-        Self { timeline, start, dropped: 0, seq: 0, holders: Vec::new() }
+        let timeline = Timeline {
+            seed,
+            end_us: 0,
+            events: vec![],
+            nodes: vec![],
+            vhosts: vec![],
+            notes: vec![],
+        };
+        Self {
+            timeline,
+            start,
+            dropped: 0,
+            seq: 0,
+            holders: Vec::new(),
+        }
     }
 
     const fn next_seq(&mut self) -> u64 {
@@ -35,12 +51,27 @@ impl Record {
     }
 
     pub(super) fn add_node(&mut self, name: &str, vhosts: impl Iterator<Item = String>) {
-        let lanes = vhosts.map(|vhost| Lane { vhost, states: Vec::new() }).collect();
-        self.timeline.nodes.push(NodeLine { name: name.to_owned(), lanes, marks: Vec::new() });
+        let lanes = vhosts
+            .map(|vhost| Lane {
+                vhost,
+                states: Vec::new(),
+            })
+            .collect();
+        self.timeline.nodes.push(NodeLine {
+            name: name.to_owned(),
+            lanes,
+            marks: Vec::new(),
+        });
     }
 
     pub(super) fn add_vhost(&mut self, name: &str, addresses: Vec<String>) {
-        let line = VhostLine { name: name.to_owned(), addresses, served: vec![], outages: vec![], contested: vec![] };
+        let line = VhostLine {
+            name: name.to_owned(),
+            addresses,
+            served: vec![],
+            outages: vec![],
+            contested: vec![],
+        };
         self.timeline.vhosts.push(line);
         self.holders.push(None);
     }
@@ -57,39 +88,83 @@ impl Record {
     }
 
     /// A lane shows this now; nothing if it did already.
-    pub(super) fn state(&mut self, at: Timestamp, node: usize, lane: usize, state: Shown, why: impl FnOnce() -> String) {
+    pub(super) fn state(
+        &mut self,
+        at: Timestamp,
+        node: usize,
+        lane: usize,
+        state: Shown,
+        why: impl FnOnce() -> String,
+    ) {
         let (at, seq) = (self.us(at), self.next_seq());
-        let lane = self.timeline.nodes.get_mut(node).and_then(|node| node.lanes.get_mut(lane));
-        let Some(states) = lane.map(|lane| &mut lane.states) else { return };
+        let lane = self
+            .timeline
+            .nodes
+            .get_mut(node)
+            .and_then(|node| node.lanes.get_mut(lane));
+        let Some(states) = lane.map(|lane| &mut lane.states) else {
+            return;
+        };
         match states.last_mut() {
             Some(last) if last.state == state => return,
             Some(last) => last.to_us = at,
             None => {}
         }
-        states.push(StateSpan { seq, from_us: at, to_us: at, state, why: why() });
+        states.push(StateSpan {
+            seq,
+            from_us: at,
+            to_us: at,
+            state,
+            why: why(),
+        });
     }
 
-    pub(super) fn mark(&mut self, at: Timestamp, node: usize, kind: MarkKind, text: String, good: bool) {
+    pub(super) fn mark(
+        &mut self,
+        at: Timestamp,
+        node: usize,
+        kind: MarkKind,
+        text: String,
+        good: bool,
+    ) {
         let (at_us, seq) = (self.us(at), self.next_seq());
-        let Some(node) = self.timeline.nodes.get_mut(node) else { return };
+        let Some(node) = self.timeline.nodes.get_mut(node) else {
+            return;
+        };
         if node.marks.len() >= MARKS_MAX {
             self.dropped += 1;
         } else {
-            node.marks.push(Mark { seq, at_us, kind, text, good });
+            node.marks.push(Mark {
+                seq,
+                at_us,
+                kind,
+                text,
+                good,
+            });
         }
     }
 
     /// What a host did; what changed nothing is left out.
     pub(super) fn deed(&mut self, node: usize, deed: Deed) {
-        let Deed { at, effect, change, outcome, by_daemon } = deed;
+        let Deed {
+            at,
+            effect,
+            change,
+            outcome,
+            by_daemon,
+        } = deed;
         let kind = match (&effect, by_daemon) {
             (Effect::Announce { .. }, _) => MarkKind::Announce,
             (_, true) => MarkKind::Address,
             (_, false) => MarkKind::Effect,
         };
         let text = match (&change, &effect) {
-            (_, Effect::Announce { address, dev, .. }) => format!("announces {} on {dev}", address.ip),
-            (Some((resource, before, after)), _) => format!("{resource}: {} -> {}", shown(before), shown(after)),
+            (_, Effect::Announce { address, dev, .. }) => {
+                format!("announces {} on {dev}", address.ip)
+            }
+            (Some((resource, before, after)), _) => {
+                format!("{resource}: {} -> {}", shown(before), shown(after))
+            }
             (None, effect) => effect.to_string(),
         };
         match outcome {
@@ -102,29 +177,77 @@ impl Record {
     /// These nodes hold a virtual host's addresses and can be reached; nothing if they did already.
     pub(super) fn served(&mut self, at: Timestamp, vhost: usize, holders: Vec<usize>) {
         let at = self.us(at);
-        let Some(known) = self.holders.get_mut(vhost).filter(|known| known.as_ref() != Some(&holders)) else { return };
-        let names: Vec<String> = self.timeline.nodes.iter().map(|node| node.name.clone()).collect();
-        let Some(line) = self.timeline.vhosts.get_mut(vhost) else { return };
-        // What goes on ends here, and begins here anew if it still is so: spans that touch are joined.
+        let Some(known) = self
+            .holders
+            .get_mut(vhost)
+            .filter(|known| known.as_ref() != Some(&holders))
+        else {
+            return;
+        };
+        let names: Vec<String> = self
+            .timeline
+            .nodes
+            .iter()
+            .map(|node| node.name.clone())
+            .collect();
+        let Some(line) = self.timeline.vhosts.get_mut(vhost) else {
+            return;
+        };
+        // What goes on ends here, and begins here anew if it still is so: spans that touch are
+        // joined.
         for holder in holders.iter().filter_map(|holder| names.get(*holder)) {
-            match line.served.iter_mut().rev().find(|served| served.node == *holder) {
+            match line
+                .served
+                .iter_mut()
+                .rev()
+                .find(|served| served.node == *holder)
+            {
                 Some(last) if last.to_us == u64::MAX => {}
-                _ => line.served.push(Served { node: holder.clone(), from_us: at, to_us: u64::MAX }),
+                _ => line.served.push(Served {
+                    node: holder.clone(),
+                    from_us: at,
+                    to_us: u64::MAX,
+                }),
             }
         }
-        for open in line.served.iter_mut().filter(|served| served.to_us == u64::MAX) {
-            if !holders.iter().filter_map(|holder| names.get(*holder)).any(|name| *name == open.node) {
+        for open in line
+            .served
+            .iter_mut()
+            .filter(|served| served.to_us == u64::MAX)
+        {
+            if !holders
+                .iter()
+                .filter_map(|holder| names.get(*holder))
+                .any(|name| *name == open.node)
+            {
                 open.to_us = at;
             }
         }
         let initial = line.served.is_empty();
-        match (holders.len(), line.outages.last_mut().filter(|outage| outage.to_us == u64::MAX)) {
-            (0, None) => line.outages.push(Outage { from_us: at, to_us: u64::MAX, initial }),
+        match (
+            holders.len(),
+            line.outages
+                .last_mut()
+                .filter(|outage| outage.to_us == u64::MAX),
+        ) {
+            (0, None) => line.outages.push(Outage {
+                from_us: at,
+                to_us: u64::MAX,
+                initial,
+            }),
             (1.., Some(outage)) => outage.to_us = at,
             _ => {}
         }
-        match (holders.len(), line.contested.last_mut().filter(|span| span.to_us == u64::MAX)) {
-            (2.., None) => line.contested.push(Span { from_us: at, to_us: u64::MAX }),
+        match (
+            holders.len(),
+            line.contested
+                .last_mut()
+                .filter(|span| span.to_us == u64::MAX),
+        ) {
+            (2.., None) => line.contested.push(Span {
+                from_us: at,
+                to_us: u64::MAX,
+            }),
             (0 | 1, Some(span)) => span.to_us = at,
             _ => {}
         }
@@ -135,28 +258,48 @@ impl Record {
     pub(super) fn finish(mut self, end: Timestamp) -> Timeline {
         let end_us = self.us(end);
         if self.dropped > 0 {
-            self.timeline.notes.push(format!("{} more effects are not shown", self.dropped));
+            self.timeline
+                .notes
+                .push(format!("{} more effects are not shown", self.dropped));
         }
-        for lane in self.timeline.nodes.iter_mut().flat_map(|node| &mut node.lanes) {
+        for lane in self
+            .timeline
+            .nodes
+            .iter_mut()
+            .flat_map(|node| &mut node.lanes)
+        {
             if let Some(last) = lane.states.last_mut() {
                 last.to_us = end_us;
             }
         }
         for line in &mut self.timeline.vhosts {
-            line.served.iter_mut().for_each(|span| span.to_us = span.to_us.min(end_us));
-            line.outages.iter_mut().for_each(|span| span.to_us = span.to_us.min(end_us));
-            line.contested.iter_mut().for_each(|span| span.to_us = span.to_us.min(end_us));
+            line.served
+                .iter_mut()
+                .for_each(|span| span.to_us = span.to_us.min(end_us));
+            line.outages
+                .iter_mut()
+                .for_each(|span| span.to_us = span.to_us.min(end_us));
+            line.contested
+                .iter_mut()
+                .for_each(|span| span.to_us = span.to_us.min(end_us));
             // Passing over in one instant is no outage.
             line.served.retain(|span| span.to_us > span.from_us);
             line.outages.retain(|span| span.to_us > span.from_us);
             line.contested.retain(|span| span.to_us > span.from_us);
         }
-        Timeline { end_us, ..self.timeline }
+        Timeline {
+            end_us,
+            ..self.timeline
+        }
     }
 }
 
 fn shown(value: &Value) -> String {
-    match value.content().filter(|content| content.len() <= 40).map(std::str::from_utf8) {
+    match value
+        .content()
+        .filter(|content| content.len() <= 40)
+        .map(std::str::from_utf8)
+    {
         Some(Ok(text)) => format!("{text:?}"),
         _ => value.to_string(),
     }

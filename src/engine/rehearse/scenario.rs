@@ -33,7 +33,8 @@ pub enum Event {
     Node(String, NodeEvent),
     /// So many of a hundred packets are lost on every way from now on.
     Loss(u8),
-    /// Nodes of different groups hear each other no longer. Who is in no group is in one with the others that are not.
+    /// Nodes of different groups hear each other no longer. Who is in no group is in one with the
+    /// others that are not.
     Partition(Vec<Vec<String>>),
     /// All partitions and losses end.
     Heal,
@@ -137,29 +138,51 @@ impl Scenario {
         end: Option<Duration>,
         seed: u64,
     ) -> Result<Self, ScenarioError> {
-        let mut scenario = Self { events: Vec::new(), end: Duration::ZERO, seed };
+        let mut scenario = Self {
+            events: Vec::new(),
+            end: Duration::ZERO,
+            seed,
+        };
         for line in lines {
-            let wrong = |message| ScenarioError { place: format!("{line:?}"), message };
+            let wrong = |message| ScenarioError {
+                place: format!("{line:?}"),
+                message,
+            };
             scenario.events.push(event(line).map_err(wrong)?);
         }
         scenario.finished(end)
     }
 
-    /// From a file: an event a line, `end TIME`, `seed NUMBER`; `#` begins a comment. What is given beside it wins.
+    /// From a file: an event a line, `end TIME`, `seed NUMBER`; `#` begins a comment. What is given
+    /// beside it wins.
     ///
     /// # Errors
     /// [`ScenarioError`]: the first line that cannot be understood.
-    pub fn parse(text: &str, end: Option<Duration>, seed: Option<u64>) -> Result<Self, ScenarioError> {
-        let mut scenario = Self { events: Vec::new(), end: Duration::ZERO, seed: 1 };
+    pub fn parse(
+        text: &str,
+        end: Option<Duration>,
+        seed: Option<u64>,
+    ) -> Result<Self, ScenarioError> {
+        let mut scenario = Self {
+            events: Vec::new(),
+            end: Duration::ZERO,
+            seed: 1,
+        };
         let mut file_end = None;
         for (number, line) in (1..).zip(text.strip_prefix('\u{feff}').unwrap_or(text).lines()) {
-            let wrong = |message| ScenarioError { place: format!("line {number}"), message };
+            let wrong = |message| ScenarioError {
+                place: format!("line {number}"),
+                message,
+            };
             let line = line.split('#').next().unwrap_or_default().trim();
             match line.split_once(' ') {
                 _ if line.is_empty() => {}
                 Some(("end", at)) => file_end = Some(time(at.trim()).map_err(wrong)?),
                 Some(("seed", seed)) => {
-                    scenario.seed = seed.trim().parse().map_err(|_| wrong(format!("{seed:?} is no number")))?;
+                    scenario.seed = seed
+                        .trim()
+                        .parse()
+                        .map_err(|_| wrong(format!("{seed:?} is no number")))?;
                 }
                 _ => scenario.events.push(event(line).map_err(wrong)?),
             }
@@ -176,12 +199,21 @@ impl Scenario {
         let last = self.events.last().map_or(Duration::ZERO, |(at, _)| *at);
         self.end = end.unwrap_or(last + AFTER);
         if self.end > LENGTH_MAX {
-            let message = format!("a rehearsal lasts at most {} days", LENGTH_MAX.as_secs() / 86_400);
-            return Err(ScenarioError { place: "the end".to_owned(), message });
+            let message = format!(
+                "a rehearsal lasts at most {} days",
+                LENGTH_MAX.as_secs() / 86_400
+            );
+            return Err(ScenarioError {
+                place: "the end".to_owned(),
+                message,
+            });
         }
         if last > self.end {
             let message = format!("an event at {} s comes after the end", last.as_secs_f64());
-            return Err(ScenarioError { place: "the end".to_owned(), message });
+            return Err(ScenarioError {
+                place: "the end".to_owned(),
+                message,
+            });
         }
         Ok(self)
     }
@@ -195,21 +227,37 @@ pub fn time(text: &str) -> Result<Duration, String> {
     let mut total = Duration::ZERO;
     let mut rest = text;
     while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+        let digits = rest
+            .find(|c: char| !c.is_ascii_digit())
+            .unwrap_or(rest.len());
         let unit = rest.get(digits..).unwrap_or_default();
-        let length = digits + unit.find(|c: char| c.is_ascii_digit()).unwrap_or(unit.len());
-        let Some((part, after)) = rest.split_at_checked(length) else { return Err(format!("{text:?} is no time")) };
-        total = total.checked_add(parse_duration(part)?).ok_or_else(|| format!("{text:?} is too long"))?;
+        let length = digits
+            + unit
+                .find(|c: char| c.is_ascii_digit())
+                .unwrap_or(unit.len());
+        let Some((part, after)) = rest.split_at_checked(length) else {
+            return Err(format!("{text:?} is no time"));
+        };
+        total = total
+            .checked_add(parse_duration(part)?)
+            .ok_or_else(|| format!("{text:?} is too long"))?;
         rest = after;
     }
-    if text.is_empty() { Err("a time is missing".to_owned()) } else { Ok(total) }
+    if text.is_empty() {
+        Err("a time is missing".to_owned())
+    } else {
+        Ok(total)
+    }
 }
 
 /// One event: `10s node2 dies`.
 fn event(line: &str) -> Result<(Duration, Event), String> {
     let words: Vec<&str> = line.split_whitespace().collect();
-    let Some((at, words)) = words.split_first() else { return Err("nothing stands there".to_owned()) };
-    let at = time(at).map_err(|why| format!("{why}; an event begins with its time, as in \"10s node2 dies\""))?;
+    let Some((at, words)) = words.split_first() else {
+        return Err("nothing stands there".to_owned());
+    };
+    let at = time(at)
+        .map_err(|why| format!("{why}; an event begins with its time, as in \"10s node2 dies\""))?;
     let event = match words {
         ["loss", share] => Event::Loss(percent(share)?),
         ["partition", groups @ ..] => Event::Partition(partition(groups)?),
@@ -233,13 +281,21 @@ fn node_event(words: &[&str]) -> Result<NodeEvent, String> {
         ["link", rest @ ..] => NodeEvent::Link(None, link(rest)?),
         ["hook", name, trouble] => NodeEvent::Hook((*name).to_owned(), self::trouble(trouble)?),
         ["service", name, rest @ ..] => NodeEvent::Service((*name).to_owned(), service(rest)?),
-        [interface, "link", rest @ ..] => NodeEvent::Link(Some((*interface).to_owned()), link(rest)?),
-        _ => return Err(format!("{:?} is nothing that happens to a node", words.join(" "))),
+        [interface, "link", rest @ ..] => {
+            NodeEvent::Link(Some((*interface).to_owned()), link(rest)?)
+        }
+        _ => {
+            return Err(format!(
+                "{:?} is nothing that happens to a node",
+                words.join(" ")
+            ));
+        }
     })
 }
 
 fn ip(word: &str) -> Result<IpAddr, String> {
-    word.parse().map_err(|_| format!("{word:?} is no address; here it stands without its prefix length"))
+    word.parse()
+        .map_err(|_| format!("{word:?} is no address; here it stands without its prefix length"))
 }
 
 fn link(words: &[&str]) -> Result<LinkEvent, String> {
@@ -248,10 +304,18 @@ fn link(words: &[&str]) -> Result<LinkEvent, String> {
         ["up"] => Ok(LinkEvent::Up),
         ["flaps"] => Ok(LinkEvent::Flaps(1)),
         ["flaps", count, "times"] => {
-            let count = count.parse().ok().filter(|count| (1..=FLAPS_MAX).contains(count));
-            count.map(LinkEvent::Flaps).ok_or_else(|| format!("a link flaps 1 to {FLAPS_MAX} times"))
+            let count = count
+                .parse()
+                .ok()
+                .filter(|count| (1..=FLAPS_MAX).contains(count));
+            count
+                .map(LinkEvent::Flaps)
+                .ok_or_else(|| format!("a link flaps 1 to {FLAPS_MAX} times"))
         }
-        _ => Err(format!("{:?} is nothing that happens to a link: down, up, flaps, flaps 3 times", words.join(" "))),
+        _ => Err(format!(
+            "{:?} is nothing that happens to a link: down, up, flaps, flaps 3 times",
+            words.join(" ")
+        )),
     }
 }
 
@@ -260,7 +324,9 @@ fn trouble(word: &str) -> Result<Trouble, String> {
         "fails" => Ok(Trouble::Fails),
         "hangs" => Ok(Trouble::Hangs),
         "works" => Ok(Trouble::Works),
-        _ => Err(format!("{word:?} is nothing that a hook does: fails, hangs, works")),
+        _ => Err(format!(
+            "{word:?} is nothing that a hook does: fails, hangs, works"
+        )),
     }
 }
 
@@ -272,20 +338,31 @@ fn service(words: &[&str]) -> Result<ServiceEvent, String> {
         ["hangs"] => Ok(ServiceEvent::Hangs),
         ["works"] => Ok(ServiceEvent::Works),
         ["takes", length] => Ok(ServiceEvent::Takes(time(length)?)),
-        _ => Err(format!("{:?} is nothing that a service does: runs, dies, fails, hangs, works, takes 3s", words.join(" "))),
+        _ => Err(format!(
+            "{:?} is nothing that a service does: runs, dies, fails, hangs, works, takes 3s",
+            words.join(" ")
+        )),
     }
 }
 
 fn percent(word: &str) -> Result<u8, String> {
-    let number = word.strip_suffix('%').and_then(|number| number.parse().ok()).filter(|number| *number <= 100);
+    let number = word
+        .strip_suffix('%')
+        .and_then(|number| number.parse().ok())
+        .filter(|number| *number <= 100);
     number.ok_or_else(|| format!("{word:?} is no share: 0% to 100%"))
 }
 
 fn partition(words: &[&str]) -> Result<Vec<Vec<String>>, String> {
-    let groups: Vec<Vec<String>> =
-        words.split(|word| *word == "/").map(|group| group.iter().map(|node| (*node).to_owned()).collect()).collect();
+    let groups: Vec<Vec<String>> = words
+        .split(|word| *word == "/")
+        .map(|group| group.iter().map(|node| (*node).to_owned()).collect())
+        .collect();
     if groups.iter().any(Vec::is_empty) {
-        return Err("a partition names nodes, and \"/\" between its groups: partition node2 / node3 node4".to_owned());
+        return Err(
+            "a partition names nodes, and \"/\" between its groups: partition node2 / node3 node4"
+                .to_owned(),
+        );
     }
     Ok(groups)
 }
@@ -374,8 +451,12 @@ mod tests {
             "heal",
         ];
         for line in lines {
-            let (at, event) = event(&format!("1m30s {line}")).unwrap_or_else(|why| panic!("{line}: {why}"));
-            assert_eq!((at, event.to_string()), (Duration::from_secs(90), line.to_owned()));
+            let (at, event) =
+                event(&format!("1m30s {line}")).unwrap_or_else(|why| panic!("{line}: {why}"));
+            assert_eq!(
+                (at, event.to_string()),
+                (Duration::from_secs(90), line.to_owned())
+            );
         }
     }
 
@@ -384,7 +465,10 @@ mod tests {
         for (line, said) in [
             ("node2 dies", "begins with its time"),
             ("10s", "what happens then"),
-            ("10s node2 explodes", "\"explodes\" is nothing that happens to a node"),
+            (
+                "10s node2 explodes",
+                "\"explodes\" is nothing that happens to a node",
+            ),
             ("10s node2 link flops", "down, up, flaps"),
             ("10s node2 hook failover sings", "fails, hangs, works"),
             ("10s node2 refuses 10.0.0.1/24", "without its prefix length"),
@@ -397,7 +481,12 @@ mod tests {
             assert!(why.contains(said), "{line}: {why}");
         }
         let text = "# a comment\nend 20s\n\n30s node2 dies\n";
-        assert!(Scenario::parse(text, None, None).unwrap_err().to_string().contains("comes after the end"));
+        assert!(
+            Scenario::parse(text, None, None)
+                .unwrap_err()
+                .to_string()
+                .contains("comes after the end")
+        );
         let error = Scenario::parse("end 1m\n10s node2 burns\n", None, None).unwrap_err();
         assert!(error.to_string().starts_with("line 2: "), "{error}");
     }
@@ -406,7 +495,10 @@ mod tests {
     fn a_file_has_its_end_and_its_seed_and_the_command_line_wins() {
         let text = "seed 7\nend 2m   # later\n50s heal\n10s loss 5%\n";
         let scenario = Scenario::parse(text, None, None).unwrap();
-        assert_eq!((scenario.seed, scenario.end, scenario.events[0].0), (7, Duration::from_secs(120), Duration::from_secs(10)));
+        assert_eq!(
+            (scenario.seed, scenario.end, scenario.events[0].0),
+            (7, Duration::from_secs(120), Duration::from_secs(10))
+        );
         let scenario = Scenario::parse(text, Some(Duration::from_secs(60)), Some(9)).unwrap();
         assert_eq!((scenario.seed, scenario.end), (9, Duration::from_secs(60)));
         let scenario = Scenario::from_lines(["10s node2 dies"], None, 1).unwrap();

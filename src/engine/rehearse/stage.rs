@@ -11,7 +11,9 @@ use super::super::clock;
 use super::super::port::Wire;
 use super::super::world::World;
 use super::scenario::ServiceEvent;
-use crate::effect::{Effect, Granted, HttpResponse, Link, Outcome, Query, Reply, Resource, ServiceVerb, Value};
+use crate::effect::{
+    Effect, Granted, HttpResponse, Link, Outcome, Query, Reply, Resource, ServiceVerb, Value,
+};
 use crate::host::socket::{Membership, OpenError};
 use crate::host::{FakeHost, FoundAddress, Host, HostError, Renewal};
 use crate::types::{IfName, MacAddr, Timestamp, VirtualAddress};
@@ -69,29 +71,57 @@ fn plain(unit: &str) -> &str {
 
 /// Other hosts are not played: whoever is asked is there, and well.
 fn well() -> Reply {
-    Reply::Http(HttpResponse { status: 200, headers: Vec::new(), body: Vec::new() })
+    Reply::Http(HttpResponse {
+        status: 200,
+        headers: Vec::new(),
+        body: Vec::new(),
+    })
 }
 
 fn no_power() -> HostError {
-    HostError { message: "the machine is off".to_owned(), errno: Some(libc::EIO) }
+    HostError {
+        message: "the machine is off".to_owned(),
+        errno: Some(libc::EIO),
+    }
 }
 
 impl StageHost {
     /// A machine that was just booted.
-    pub(super) fn booted(name: &str, links: &[Link], own: &[(IfName, VirtualAddress)], units: BTreeMap<String, Unit>) -> Self {
+    pub(super) fn booted(
+        name: &str,
+        links: &[Link],
+        own: &[(IfName, VirtualAddress)],
+        units: BTreeMap<String, Unit>,
+    ) -> Self {
         let mut fake = FakeHost::new().with(Resource::Hostname, Value::Text(name.to_owned()));
         for link in links {
             fake = fake.with_link(link.clone());
         }
         for (dev, address) in own {
-            fake.set(Resource::Address { dev: dev.clone(), ip: address.ip }, Value::Address(*address));
+            fake.set(
+                Resource::Address {
+                    dev: dev.clone(),
+                    ip: address.ip,
+                },
+                Value::Address(*address),
+            );
         }
         for (unit, _) in units.iter().filter(|(_, unit)| unit.starts_at_boot) {
-            fake.set(Resource::Service { unit: unit.clone() }, Value::Running(true));
+            fake.set(
+                Resource::Service { unit: unit.clone() },
+                Value::Running(true),
+            );
         }
         let (leases, units) = (RefCell::default(), RefCell::new(units));
         let (deeds, refused) = (RefCell::default(), RefCell::default());
-        Self(Rc::new(Inner { fake, leases, units, deeds, refused, off: Cell::new(false) }))
+        Self(Rc::new(Inner {
+            fake,
+            leases,
+            units,
+            deeds,
+            refused,
+            off: Cell::new(false),
+        }))
     }
 
     /// Without power it does nothing any more.
@@ -113,7 +143,10 @@ impl StageHost {
     /// From now on the kernel does not take this address; the devices that had it.
     pub(super) fn refuse(&self, ip: IpAddr) -> Vec<IfName> {
         self.0.refused.borrow_mut().insert(ip);
-        self.0.leases.borrow_mut().retain(|(_, leased), _| *leased != ip);
+        self.0
+            .leases
+            .borrow_mut()
+            .retain(|(_, leased), _| *leased != ip);
         let had = |(resource, _)| {
             if let Resource::Address { dev, ip: there } = resource
                 && there == ip
@@ -125,7 +158,13 @@ impl StageHost {
         };
         let devices: Vec<IfName> = self.0.fake.values().into_iter().filter_map(had).collect();
         for dev in &devices {
-            self.0.fake.set(Resource::Address { dev: dev.clone(), ip }, Value::Absent);
+            self.0.fake.set(
+                Resource::Address {
+                    dev: dev.clone(),
+                    ip,
+                },
+                Value::Absent,
+            );
         }
         devices
     }
@@ -144,12 +183,22 @@ impl StageHost {
         if !self.0.refused.borrow().contains(&address.ip) {
             return Ok(());
         }
-        Err(HostError { message: format!("adding {address} to {dev}: Permission denied"), errno: Some(libc::EACCES) })
+        Err(HostError {
+            message: format!("adding {address} to {dev}: Permission denied"),
+            errno: Some(libc::EACCES),
+        })
     }
 
     /// Something happens to a service.
     pub(super) fn service(&self, unit: &str, event: ServiceEvent) {
-        let runs = |runs| self.0.fake.set(Resource::Service { unit: unit.to_owned() }, Value::Running(runs));
+        let runs = |runs| {
+            self.0.fake.set(
+                Resource::Service {
+                    unit: unit.to_owned(),
+                },
+                Value::Running(runs),
+            )
+        };
         let mut units = self.0.units.borrow_mut();
         let known = units.entry(plain(unit).to_owned()).or_default();
         match event {
@@ -159,7 +208,9 @@ impl StageHost {
                 runs(true);
             }
             ServiceEvent::Works => known.trouble = None,
-            ServiceEvent::Fails | ServiceEvent::Hangs | ServiceEvent::Takes(_) => known.trouble = Some(event),
+            ServiceEvent::Fails | ServiceEvent::Hangs | ServiceEvent::Takes(_) => {
+                known.trouble = Some(event)
+            }
         }
     }
 
@@ -171,25 +222,60 @@ impl StageHost {
     /// The kernel takes away what nobody renewed.
     pub(super) fn expire(&self, now: Timestamp) -> Vec<(IfName, IpAddr)> {
         let mut leases = self.0.leases.borrow_mut();
-        let gone: Vec<_> = leases.iter().filter(|(_, end)| **end <= now).map(|(key, _)| key.clone()).collect();
+        let gone: Vec<_> = leases
+            .iter()
+            .filter(|(_, end)| **end <= now)
+            .map(|(key, _)| key.clone())
+            .collect();
         for (dev, ip) in &gone {
             leases.remove(&(dev.clone(), *ip));
-            self.0.fake.set(Resource::Address { dev: dev.clone(), ip: *ip }, Value::Absent);
+            self.0.fake.set(
+                Resource::Address {
+                    dev: dev.clone(),
+                    ip: *ip,
+                },
+                Value::Absent,
+            );
         }
         gone
     }
 
     /// Is the address up?
     pub(super) fn has(&self, dev: &IfName, ip: IpAddr) -> bool {
-        !self.0.off.get() && self.0.fake.value(&Resource::Address { dev: dev.clone(), ip }) != Value::Absent
+        !self.0.off.get()
+            && self.0.fake.value(&Resource::Address {
+                dev: dev.clone(),
+                ip,
+            }) != Value::Absent
     }
 
-    fn note(&self, effect: &Effect, before: Option<Value>, outcome: Result<Outcome, String>, by_daemon: bool) {
-        let change = effect.assigns().zip(before).map(|((resource, after), before)| (resource, before, after));
-        self.0.deeds.borrow_mut().push(Deed { at: clock::now(), effect: effect.clone(), change, outcome, by_daemon });
+    fn note(
+        &self,
+        effect: &Effect,
+        before: Option<Value>,
+        outcome: Result<Outcome, String>,
+        by_daemon: bool,
+    ) {
+        let change = effect
+            .assigns()
+            .zip(before)
+            .map(|((resource, after), before)| (resource, before, after));
+        self.0.deeds.borrow_mut().push(Deed {
+            at: clock::now(),
+            effect: effect.clone(),
+            change,
+            outcome,
+            by_daemon,
+        });
     }
 
-    fn done(&self, effect: &Effect, before: Option<Value>, result: &Result<Reply, HostError>, by_daemon: bool) {
+    fn done(
+        &self,
+        effect: &Effect,
+        before: Option<Value>,
+        result: &Result<Reply, HostError>,
+        by_daemon: bool,
+    ) {
         let outcome = match result {
             Ok(Reply::Outcome(outcome)) => Ok(*outcome),
             Ok(_) => Ok(Outcome::Changed),
@@ -201,10 +287,22 @@ impl StageHost {
     /// How the start of a service goes wrong, or how long it takes.
     async fn start(&self, unit: &str, limit: Duration) -> Result<(), HostError> {
         let failed = |message: String, errno| Err(HostError { message, errno });
-        let late = || failed(format!("{unit} had not started after {:.1} s", limit.as_secs_f64()), Some(libc::ETIMEDOUT));
-        let trouble = self.0.units.borrow().get(plain(unit)).and_then(|unit| unit.trouble);
+        let late = || {
+            failed(
+                format!("{unit} had not started after {:.1} s", limit.as_secs_f64()),
+                Some(libc::ETIMEDOUT),
+            )
+        };
+        let trouble = self
+            .0
+            .units
+            .borrow()
+            .get(plain(unit))
+            .and_then(|unit| unit.trouble);
         match trouble {
-            Some(ServiceEvent::Fails) => failed(format!("{unit} is failed: made so by the rehearsal"), None),
+            Some(ServiceEvent::Fails) => {
+                failed(format!("{unit} is failed: made so by the rehearsal"), None)
+            }
             Some(ServiceEvent::Takes(length)) if length <= limit => {
                 clock::sleep(length).await;
                 Ok(())
@@ -227,21 +325,34 @@ impl Host for StageHost {
         if let Effect::AddressAdd { address, dev } = effect {
             self.judge(*address, dev)?;
         }
-        let before = effect.assigns().map(|(resource, _)| self.0.fake.value(&resource));
+        let before = effect
+            .assigns()
+            .map(|(resource, _)| self.0.fake.value(&resource));
         if let Effect::AddressDelete { address, dev } = effect {
-            self.0.leases.borrow_mut().remove(&(dev.clone(), address.ip));
+            self.0
+                .leases
+                .borrow_mut()
+                .remove(&(dev.clone(), address.ip));
         }
         let result = self.0.fake.perform_now(granted);
         self.done(effect, before, &result, true);
         result
     }
 
-    fn lease(&self, address: VirtualAddress, dev: &IfName, lifetime: Option<Duration>) -> Result<(), HostError> {
+    fn lease(
+        &self,
+        address: VirtualAddress,
+        dev: &IfName,
+        lifetime: Option<Duration>,
+    ) -> Result<(), HostError> {
         if self.0.off.get() {
             return Err(no_power());
         }
         self.judge(address, dev)?;
-        let resource = Resource::Address { dev: dev.clone(), ip: address.ip };
+        let resource = Resource::Address {
+            dev: dev.clone(),
+            ip: address.ip,
+        };
         let before = self.0.fake.value(&resource);
         let mut leases = self.0.leases.borrow_mut();
         match lifetime {
@@ -249,9 +360,20 @@ impl Host for StageHost {
             None => _ = leases.remove(&(dev.clone(), address.ip)),
         }
         if before == Value::Absent {
-            let host = VirtualAddress { prefix: address.family().host_prefix(), ..address };
+            let host = VirtualAddress {
+                prefix: address.family().host_prefix(),
+                ..address
+            };
             self.0.fake.set_ours(resource, Value::Address(host));
-            self.note(&Effect::AddressAdd { address: host, dev: dev.clone() }, Some(before), Ok(Outcome::Changed), true);
+            self.note(
+                &Effect::AddressAdd {
+                    address: host,
+                    dev: dev.clone(),
+                },
+                Some(before),
+                Ok(Outcome::Changed),
+                true,
+            );
         }
         Ok(())
     }
@@ -259,14 +381,18 @@ impl Host for StageHost {
     /// An address stands on one interface of a node here, so its number is not asked for.
     fn renew(&self, renewals: &[Renewal]) -> Vec<(usize, HostError)> {
         if self.0.off.get() {
-            return (0..renewals.len()).map(|index| (index, no_power())).collect();
+            return (0..renewals.len())
+                .map(|index| (index, no_power()))
+                .collect();
         }
         let now = clock::now();
         let mut leases = self.0.leases.borrow_mut();
         for renewal in renewals {
             match renewal.lifetime {
                 Some(lifetime) => {
-                    let ends = leases.iter_mut().filter(|((_, ip), _)| *ip == renewal.address.ip);
+                    let ends = leases
+                        .iter_mut()
+                        .filter(|((_, ip), _)| *ip == renewal.address.ip);
                     ends.for_each(|(_, end)| *end = now + lifetime);
                 }
                 None => leases.retain(|(_, ip), _| *ip != renewal.address.ip),
@@ -280,7 +406,11 @@ impl Host for StageHost {
     }
 
     fn device_of(&self, ip: IpAddr) -> Result<Option<IfName>, HostError> {
-        if self.0.off.get() { Ok(None) } else { self.0.fake.device_of(ip) }
+        if self.0.off.get() {
+            Ok(None)
+        } else {
+            self.0.fake.device_of(ip)
+        }
     }
 
     fn addresses_on(&self, dev: &IfName) -> Result<Vec<FoundAddress>, HostError> {
@@ -302,9 +432,14 @@ impl Host for StageHost {
     async fn perform(&self, granted: &Granted, limit: Duration) -> Result<Reply, HostError> {
         clock::turn().await;
         let effect = granted.effect();
-        let before = effect.assigns().map(|(resource, _)| self.0.fake.value(&resource));
+        let before = effect
+            .assigns()
+            .map(|(resource, _)| self.0.fake.value(&resource));
         let started = match effect {
-            Effect::Service { unit, verb: ServiceVerb::Start | ServiceVerb::Restart } => self.start(unit, limit).await,
+            Effect::Service {
+                unit,
+                verb: ServiceVerb::Start | ServiceVerb::Restart,
+            } => self.start(unit, limit).await,
             _ => Ok(()),
         };
         if self.0.off.get() {
@@ -364,7 +499,10 @@ impl Wire for StageWire {
     type Socket = StageSocket;
 
     fn open(&self, link: u32, _: &[MacAddr]) -> Result<StageSocket, OpenError> {
-        Ok(StageSocket { link, wire: self.clone() })
+        Ok(StageSocket {
+            link,
+            wire: self.clone(),
+        })
     }
 
     fn join(&self, _: u32, _: &[IpAddr]) -> Option<Membership> {
@@ -372,7 +510,10 @@ impl Wire for StageWire {
     }
 
     fn send(socket: &StageSocket, frame: &[u8]) -> io::Result<()> {
-        socket.wire.0.borrow_mut().push(Frame { link: socket.link, bytes: frame.to_vec() });
+        socket.wire.0.borrow_mut().push(Frame {
+            link: socket.link,
+            bytes: frame.to_vec(),
+        });
         Ok(())
     }
 }

@@ -24,7 +24,11 @@ impl Play {
             Event::Partition(groups) => {
                 let mut parts = BTreeMap::new();
                 for (group, names) in (1..).zip(&groups) {
-                    parts.extend(names.iter().filter_map(|name| Some((self.number(name)?, group))));
+                    parts.extend(
+                        names
+                            .iter()
+                            .filter_map(|name| Some((self.number(name)?, group))),
+                    );
                 }
                 self.lan.part(parts);
             }
@@ -41,7 +45,9 @@ impl Play {
     }
 
     async fn strike_node(&mut self, number: usize, event: NodeEvent, now: Timestamp) {
-        let Some(actor) = self.actors.get_mut(number) else { return };
+        let Some(actor) = self.actors.get_mut(number) else {
+            return;
+        };
         match event {
             NodeEvent::Dies => {
                 actor.switch_off();
@@ -56,8 +62,12 @@ impl Play {
             NodeEvent::Freezes(length) => actor.freeze(now + length),
             NodeEvent::Resigns => {
                 if let Some(mut turn) = actor.turn() {
-                    let masters: Vec<_> =
-                        turn.nodes.iter().filter(|(_, node)| node.is_master()).map(|(index, _)| *index).collect();
+                    let masters: Vec<_> = turn
+                        .nodes
+                        .iter()
+                        .filter(|(_, node)| node.is_master())
+                        .map(|(index, _)| *index)
+                        .collect();
                     for index in masters {
                         turn.hand_over(index, "rehearsed".to_owned(), now);
                     }
@@ -65,39 +75,65 @@ impl Play {
             }
             NodeEvent::Refuses(ip) => {
                 for dev in actor.host.refuse(ip) {
-                    let Some(index) = actor.link_index(dev.as_str()) else { continue };
-                    let address = VirtualAddress { ip, prefix: Family::of(ip).host_prefix() };
+                    let Some(index) = actor.link_index(dev.as_str()) else {
+                        continue;
+                    };
+                    let address = VirtualAddress {
+                        ip,
+                        prefix: Family::of(ip).host_prefix(),
+                    };
                     if let Some(mut turn) = actor.turn() {
-                        turn.host_event(HostEvent::AddressRemoved { index, address, port: 0 });
+                        turn.host_event(HostEvent::AddressRemoved {
+                            index,
+                            address,
+                            port: 0,
+                        });
                     }
                 }
             }
             NodeEvent::Accepts(ip) => actor.host.accept(ip),
             NodeEvent::Loses(percent) => self.lan.set_loss_to(number, percent),
-            NodeEvent::Link(interface, event) => self.strike_link(number, interface.as_deref(), event),
+            NodeEvent::Link(interface, event) => {
+                self.strike_link(number, interface.as_deref(), event)
+            }
             NodeEvent::Hook(name, trouble) => {
                 let trouble = match trouble {
                     Trouble::Fails => Some(PoolTrouble::Fails),
                     Trouble::Hangs => Some(PoolTrouble::Hangs),
                     Trouble::Works => None,
                 };
-                for pool in actor.pools.values().filter(|pool| pool.name().as_str() == name) {
+                for pool in actor
+                    .pools
+                    .values()
+                    .filter(|pool| pool.name().as_str() == name)
+                {
                     pool.set_trouble(trouble);
                 }
             }
             NodeEvent::Service(name, event) => {
                 actor.host.service(&name, event);
                 if event == ServiceEvent::Dies {
-                    self.record.mark(now, number, MarkKind::Effect, format!("service {name} died"), false);
+                    self.record.mark(
+                        now,
+                        number,
+                        MarkKind::Effect,
+                        format!("service {name} died"),
+                        false,
+                    );
                 }
             }
         }
     }
 
     fn strike_link(&mut self, number: usize, interface: Option<&str>, event: LinkEvent) {
-        let Some(actor) = self.actors.get_mut(number) else { return };
+        let Some(actor) = self.actors.get_mut(number) else {
+            return;
+        };
         let carrier = event == LinkEvent::Up;
-        let links = actor.links.iter_mut().filter(|link| interface.is_none_or(|name| link.name.as_str() == name));
+        let links = actor
+            .links
+            .iter_mut()
+            .filter(|link| interface.is_none_or(|name| link.name.as_str() == name));
         let mut changed = Vec::new();
         for link in links {
             link.carrier = carrier;
@@ -123,7 +159,8 @@ pub(super) fn script_of(
         check(event, actors).map_err(RehearseError::Scenario)?;
         match event {
             Event::Node(node, NodeEvent::Link(interface, LinkEvent::Flaps(count))) => {
-                let link = |event| Event::Node(node.clone(), NodeEvent::Link(interface.clone(), event));
+                let link =
+                    |event| Event::Node(node.clone(), NodeEvent::Link(interface.clone(), event));
                 for flap in 0..*count {
                     let down = start + *at + FLAP_EVERY * flap;
                     script.push((down, link(LinkEvent::Down)));
@@ -139,21 +176,39 @@ pub(super) fn script_of(
 }
 
 fn check(event: &Event, actors: &[Actor]) -> Result<(), String> {
-    let known = || actors.iter().map(|actor| actor.node.name.as_str()).collect::<Vec<_>>().join(", ");
+    let known = || {
+        actors
+            .iter()
+            .map(|actor| actor.node.name.as_str())
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
     let find = |name: &str| {
         let found = actors.iter().find(|actor| actor.node.name == name);
         found.ok_or_else(|| format!("there is no node {name}; there are: {}", known()))
     };
     match event {
         Event::Loss(_) | Event::Heal => Ok(()),
-        Event::Partition(groups) => groups.iter().flatten().try_for_each(|name| find(name).map(drop)),
+        Event::Partition(groups) => groups
+            .iter()
+            .flatten()
+            .try_for_each(|name| find(name).map(drop)),
         Event::Node(name, event) => {
             let actor = find(name)?;
             match event {
                 NodeEvent::Link(Some(interface), _) if actor.link_index(interface).is_none() => {
-                    Err(format!("{name} has no virtual host on an interface {interface}"))
+                    Err(format!(
+                        "{name} has no virtual host on an interface {interface}"
+                    ))
                 }
-                NodeEvent::Hook(hook, _) if !actor.node.config.hooks.keys().any(|name| name.as_str() == hook) => {
+                NodeEvent::Hook(hook, _)
+                    if !actor
+                        .node
+                        .config
+                        .hooks
+                        .keys()
+                        .any(|name| name.as_str() == hook) =>
+                {
                     Err(format!("{name} has no hook {hook}"))
                 }
                 _ => Ok(()),

@@ -45,16 +45,35 @@ pub(super) struct Job {
 impl Job {
     /// Reads, loads and looks; changes nothing.
     pub(super) async fn run(self) -> Prepared {
-        let Self { scope, path, config, current, refused, keeper, examine, helper: present, access, replies } = self;
+        let Self {
+            scope,
+            path,
+            config,
+            current,
+            refused,
+            keeper,
+            examine,
+            helper: present,
+            access,
+            replies,
+        } = self;
         let before = terms(&config, &path);
         let (config, reader, problems) = match scope {
             Scope::ChangedHooks => (config, None, Vec::new()),
             Scope::Everything | Scope::Anyway => read_anew(path.clone(), config, &keeper).await,
         };
-        let access = if scope.is_whole() { reader::access(reader.as_ref()) } else { access };
+        let access = if scope.is_whole() {
+            reader::access(reader.as_ref())
+        } else {
+            access
+        };
         let mut found = Prepared {
             scope,
-            missing: if scope.is_whole() { missing_interfaces(&config) } else { BTreeSet::new() },
+            missing: if scope.is_whole() {
+                missing_interfaces(&config)
+            } else {
+                BTreeSet::new()
+            },
             config: Box::new(config),
             pools: BTreeMap::new(),
             faults: BTreeMap::new(),
@@ -68,33 +87,50 @@ impl Job {
         if !found.problems.is_empty() {
             return found;
         }
-        found.problems.extend(unfit_interfaces(&found.config).into_iter().filter(|_| scope.is_whole()));
+        found.problems.extend(
+            unfit_interfaces(&found.config)
+                .into_iter()
+                .filter(|_| scope.is_whole()),
+        );
         let descriptors = process::check_descriptors(descriptors_needed(&found.config));
-        found.problems.extend(descriptors.err().map(|error| error.to_string()));
+        found
+            .problems
+            .extend(descriptors.err().map(|error| error.to_string()));
         let now = terms(&found.config, &path);
         // It has read the file as it was when it started.
-        if let Some(wanted) = now.duty().filter(|wanted| present < Some(*wanted) || now != before) {
+        if let Some(wanted) = now
+            .duty()
+            .filter(|wanted| present < Some(*wanted) || now != before)
+        {
             let wanted = present.map_or(wanted, |present| wanted.max(present));
             match helper::start(&keeper, wanted).await {
                 Ok(client) => found.helper = Some((client, wanted)),
-                Err(error) => found.problems.push(format!("cannot start the helper process for what is newly granted: {error}")),
+                Err(error) => found.problems.push(format!(
+                    "cannot start the helper process for what is newly granted: {error}"
+                )),
             }
         }
         for (name, spec) in &found.config.hooks {
             if scope == Scope::ChangedHooks && spec.reload == Reload::Manual {
                 continue;
             }
-            let (material, digest, test) = match read_material(&found.config, &access, name.clone(), spec).await {
-                Ok(read) => read,
-                Err(message) => {
-                    // Said once, too: the message is what was refused.
-                    if scope.is_whole() || refused.get(name) != Some(&message) {
-                        found.faults.insert(name.clone(), (message.clone(), message));
+            let (material, digest, test) =
+                match read_material(&found.config, &access, name.clone(), spec).await {
+                    Ok(read) => read,
+                    Err(message) => {
+                        // Said once, too: the message is what was refused.
+                        if scope.is_whole() || refused.get(name) != Some(&message) {
+                            found
+                                .faults
+                                .insert(name.clone(), (message.clone(), message));
+                        }
+                        continue;
                     }
-                    continue;
-                }
-            };
-            if current.get(name).is_some_and(|pool| pool.digest() == digest && pool.spec() == spec) {
+                };
+            if current
+                .get(name)
+                .is_some_and(|pool| pool.digest() == digest && pool.spec() == spec)
+            {
                 found.unchanged.push(name.clone());
                 continue;
             }
@@ -104,15 +140,30 @@ impl Job {
                 continue;
             }
             exam::tell_untested(name, spec, test.as_ref());
-            match accept(&found.config, name, spec, material, test.map(|test| (examine, test)), &keeper).await {
+            match accept(
+                &found.config,
+                name,
+                spec,
+                material,
+                test.map(|test| (examine, test)),
+                &keeper,
+            )
+            .await
+            {
                 Ok(pool) => match foreseen(&found.config, &pool).await {
                     Ok(doubts) => {
-                        found.doubts.extend(doubts.into_iter().map(|doubt| (name.clone(), doubt)));
+                        found
+                            .doubts
+                            .extend(doubts.into_iter().map(|doubt| (name.clone(), doubt)));
                         found.pools.insert(name.clone(), pool);
                     }
                     Err(error) => _ = found.faults.insert(name.clone(), (error, attempt)),
                 },
-                Err(error) => _ = found.faults.insert(name.clone(), (error.to_string(), attempt)),
+                Err(error) => {
+                    _ = found
+                        .faults
+                        .insert(name.clone(), (error.to_string(), attempt))
+                }
             }
         }
         found
@@ -121,24 +172,42 @@ impl Job {
 
 /// What may go wrong with a new version; the first thing that must is an error.
 async fn foreseen(config: &Config, pool: &Pool) -> Result<Vec<String>, String> {
-    let Some(foresight) = Foresight::of(config, pool) else { return Ok(Vec::new()) };
+    let Some(foresight) = Foresight::of(config, pool) else {
+        return Ok(Vec::new());
+    };
     let found = foresight.look_aside().await;
     let certain = found.iter().filter(|problem| problem.certain).count();
     match found.first() {
-        Some(HookProblem { message, certain: true, .. }) if certain > 1 => Err(format!("{message} (and {} more)", certain - 1)),
-        Some(HookProblem { message, certain: true, .. }) => Err(message.clone()),
+        Some(HookProblem {
+            message,
+            certain: true,
+            ..
+        }) if certain > 1 => Err(format!("{message} (and {} more)", certain - 1)),
+        Some(HookProblem {
+            message,
+            certain: true,
+            ..
+        }) => Err(message.clone()),
         Some(_) | None => Ok(found.into_iter().map(|problem| problem.message).collect()),
     }
 }
 
 /// The configuration as it is now, and who opens what it names; or the old one.
-async fn read_anew(path: PathBuf, old: Config, keeper: &Client) -> (Config, Option<Arc<crate::reader::Client>>, Vec<String>) {
+async fn read_anew(
+    path: PathBuf,
+    old: Config,
+    keeper: &Client,
+) -> (Config, Option<Arc<crate::reader::Client>>, Vec<String>) {
     match reader::start(keeper).await {
         Ok(reader) => {
             let (config, problems) = read_config(path, old, reader::access(Some(&reader))).await;
             (config, Some(reader), problems)
         }
-        Err(error) => (old, None, vec![format!("cannot start the reader process: {error}")]),
+        Err(error) => (
+            old,
+            None,
+            vec![format!("cannot start the reader process: {error}")],
+        ),
     }
 }
 
@@ -169,5 +238,7 @@ async fn read_material(
         let digest = material.source.digest();
         Ok((material, digest, exam::read(&belief, &spec)?))
     };
-    tokio::task::spawn_blocking(both).await.map_err(|error| error.to_string())?
+    tokio::task::spawn_blocking(both)
+        .await
+        .map_err(|error| error.to_string())?
 }

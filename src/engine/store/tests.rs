@@ -7,13 +7,17 @@ use crate::ledger::{Instance, Origin};
 use crate::types::Timestamp;
 
 fn owner() -> Owner {
-    Owner { vhost: "v".parse().unwrap(), hook: Some("h".parse().unwrap()) }
+    Owner {
+        vhost: "v".parse().unwrap(),
+        hook: Some("h".parse().unwrap()),
+    }
 }
 
 /// One life of a daemon: what it finds, what it does, and the end of its writing.
 async fn live(root: &Path, life: impl AsyncFnOnce(&mut Store, &Lasting)) {
     let origin = Origin { boot: 1, netns: 1 };
-    let mut instance = Instance::open(&root.join("run"), &root.join("lib"), "i", origin, []).unwrap();
+    let mut instance =
+        Instance::open(&root.join("run"), &root.join("lib"), "i", origin, []).unwrap();
     let (lasting, mut store) = Lasting::open(&mut instance, clock::wall_ms()).await;
     life(&mut store, &lasting).await;
     // Only what nobody waits for any more is dropped here.
@@ -22,7 +26,10 @@ async fn live(root: &Path, life: impl AsyncFnOnce(&mut Store, &Lasting)) {
 
 fn with_root(test: impl AsyncFnOnce(PathBuf)) {
     let root = tempfile::tempdir().unwrap();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
     tokio::task::LocalSet::new().block_on(&runtime, test(root.path().to_owned()));
 }
 
@@ -31,7 +38,11 @@ fn file(root: &Path) -> PathBuf {
 }
 
 async fn set(store: &mut Store, key: &str, value: &str) {
-    store.set(&owner(), key, Some(value.into()), 1_000_000).unwrap().wait().await;
+    store
+        .set(&owner(), key, Some(value.into()), 1_000_000)
+        .unwrap()
+        .wait()
+        .await;
 }
 
 #[test]
@@ -49,9 +60,15 @@ fn a_value_over_the_quota_changes_nothing() {
 fn the_number_of_keys_is_bounded() {
     let mut store = Store::new();
     for n in 0..KEYS_MAX {
-        store.set(&owner(), &n.to_string(), Some(vec![]), 100_000).unwrap();
+        store
+            .set(&owner(), &n.to_string(), Some(vec![]), 100_000)
+            .unwrap();
     }
-    assert!(store.set(&owner(), "one more", Some(vec![]), 100_000).is_err());
+    assert!(
+        store
+            .set(&owner(), "one more", Some(vec![]), 100_000)
+            .is_err()
+    );
 }
 
 #[test]
@@ -73,7 +90,10 @@ fn values_outlive_the_process_that_set_them() {
             lasting.settled().await;
         })
         .await;
-        live(&root, async |store, _| assert_eq!(store.value(&owner(), "c"), Some(b"4".to_vec()))).await;
+        live(&root, async |store, _| {
+            assert_eq!(store.value(&owner(), "c"), Some(b"4".to_vec()))
+        })
+        .await;
     });
 }
 
@@ -96,13 +116,23 @@ fn a_file_cut_anywhere_gives_the_values_before_the_cut_and_can_be_written_again(
             })
             .await;
             live(&root, async |store, _| {
-                assert_eq!(store.value(&owner(), "n"), seen.last().cloned().flatten(), "cut at {cut}");
-                assert_eq!(store.value(&owner(), "after"), Some(b"x".to_vec()), "cut at {cut}");
+                assert_eq!(
+                    store.value(&owner(), "n"),
+                    seen.last().cloned().flatten(),
+                    "cut at {cut}"
+                );
+                assert_eq!(
+                    store.value(&owner(), "after"),
+                    Some(b"x".to_vec()),
+                    "cut at {cut}"
+                );
             })
             .await;
         }
         seen.dedup();
-        let expected: Vec<_> = [None, Some("0"), Some("1"), Some("2")].map(|n| n.map(|n| n.as_bytes().to_vec())).into();
+        let expected: Vec<_> = [None, Some("0"), Some("1"), Some("2")]
+            .map(|n| n.map(|n| n.as_bytes().to_vec()))
+            .into();
         assert_eq!(seen, expected);
     });
 }
@@ -110,10 +140,17 @@ fn a_file_cut_anywhere_gives_the_values_before_the_cut_and_can_be_written_again(
 #[test]
 fn a_damaged_file_is_put_aside_and_another_hooks_values_stay() {
     with_root(async |root| {
-        let other = Owner { vhost: "v".parse().unwrap(), hook: Some("g".parse().unwrap()) };
+        let other = Owner {
+            vhost: "v".parse().unwrap(),
+            hook: Some("g".parse().unwrap()),
+        };
         live(&root, async |store, _| {
             set(store, "a", "1").await;
-            store.set(&other, "a", Some(b"2".to_vec()), 100).unwrap().wait().await;
+            store
+                .set(&other, "a", Some(b"2".to_vec()), 100)
+                .unwrap()
+                .wait()
+                .await;
         })
         .await;
         std::fs::write(file(&root), "nonsense").unwrap();
@@ -122,7 +159,10 @@ fn a_damaged_file_is_put_aside_and_another_hooks_values_stay() {
             assert_eq!(store.value(&other, "a"), Some(b"2".to_vec()));
         })
         .await;
-        assert_eq!(std::fs::read(file(&root).with_added_extension("unreadable")).unwrap(), b"nonsense");
+        assert_eq!(
+            std::fs::read(file(&root).with_added_extension("unreadable")).unwrap(),
+            b"nonsense"
+        );
     });
 }
 
@@ -138,7 +178,13 @@ fn history_does_not_pile_up() {
         .await;
         let len = std::fs::metadata(file(&root)).unwrap().len();
         assert!(len < 80_000, "{len}");
-        live(&root, async |store, _| assert_eq!(store.value(&owner(), "n").unwrap(), format!("{:01000}", 1999).as_bytes())).await;
+        live(&root, async |store, _| {
+            assert_eq!(
+                store.value(&owner(), "n").unwrap(),
+                format!("{:01000}", 1999).as_bytes()
+            )
+        })
+        .await;
     });
 }
 
@@ -152,7 +198,12 @@ fn what_could_not_be_written_is_held_in_memory_and_written_with_the_next_change(
             set(store, "b", "2").await;
             assert_eq!(store.value(&owner(), "b"), Some(b"2".to_vec()));
             lasting.settled().await;
-            assert!(lasting.problem().unwrap().contains("cannot write a hook's state"));
+            assert!(
+                lasting
+                    .problem()
+                    .unwrap()
+                    .contains("cannot write a hook's state")
+            );
             std::fs::remove_file(root.join("lib/i/state")).unwrap();
             set(store, "c", "3").await;
             lasting.settled().await;
@@ -161,7 +212,10 @@ fn what_could_not_be_written_is_held_in_memory_and_written_with_the_next_change(
         .await;
         live(&root, async |store, _| {
             let values = ["a", "b", "c"].map(|key| store.value(&owner(), key));
-            assert_eq!(values, ["1", "2", "3"].map(|value| Some(value.as_bytes().to_vec())));
+            assert_eq!(
+                values,
+                ["1", "2", "3"].map(|value| Some(value.as_bytes().to_vec()))
+            );
         })
         .await;
     });
@@ -178,13 +232,21 @@ fn what_could_not_be_written_is_written_when_the_disk_is_well_again_whatever_els
             std::fs::write(root.join("lib/i/state"), "").unwrap();
             // The second does not know yet that the first has failed.
             let owner = owner();
-            let saved = [("b", "2"), ("c", "3")]
-                .map(|(key, value)| store.set(&owner, key, Some(value.as_bytes().to_vec()), 1000).unwrap());
+            let saved = [("b", "2"), ("c", "3")].map(|(key, value)| {
+                store
+                    .set(&owner, key, Some(value.as_bytes().to_vec()), 1000)
+                    .unwrap()
+            });
             for saved in saved {
                 saved.wait().await;
             }
             lasting.settled().await;
-            assert!(lasting.problem().unwrap().contains("cannot write a hook's state"));
+            assert!(
+                lasting
+                    .problem()
+                    .unwrap()
+                    .contains("cannot write a hook's state")
+            );
             std::fs::remove_file(root.join("lib/i/state")).unwrap();
             while lasting.problem().is_some() {
                 clock.advance(clock.next().unwrap());
@@ -196,7 +258,10 @@ fn what_could_not_be_written_is_written_when_the_disk_is_well_again_whatever_els
         .await;
         live(&root, async |store, _| {
             let values = ["a", "b", "c"].map(|key| store.value(&owner(), key));
-            assert_eq!(values, ["1", "2", "3"].map(|value| Some(value.as_bytes().to_vec())));
+            assert_eq!(
+                values,
+                ["1", "2", "3"].map(|value| Some(value.as_bytes().to_vec()))
+            );
         })
         .await;
     });
@@ -208,9 +273,15 @@ fn two_daemons_of_one_name_do_not_write_the_same_files() {
         live(&root, async |_, first| {
             assert_eq!(first.problem(), None);
             let elsewhere = Origin { boot: 1, netns: 2 };
-            let mut instance = Instance::open(&root.join("run"), &root.join("lib"), "i", elsewhere, []).unwrap();
+            let mut instance =
+                Instance::open(&root.join("run"), &root.join("lib"), "i", elsewhere, []).unwrap();
             let (second, _) = Lasting::open(&mut instance, 0).await;
-            assert!(second.problem().unwrap().contains("another carpd of this name"));
+            assert!(
+                second
+                    .problem()
+                    .unwrap()
+                    .contains("another carpd of this name")
+            );
         })
         .await;
     });

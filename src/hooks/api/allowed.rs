@@ -1,21 +1,37 @@
-//! Which host functions the grants of a hook allow in some form. What none allows is not even linked into a
-//! WebAssembly hook; what may be asked in each single case is [`Grants::permit`]'s business.
+//! Which host functions the grants of a hook allow in some form. What none allows is not even
+//! linked into a WebAssembly hook; what may be asked in each single case is [`Grants::permit`]'s
+//! business.
 
 use super::{FUNCTIONS, Function};
 use crate::effect::{CarpVerb, FileVerb, Grants, HttpVerb, LinkVerb, ServiceVerb};
 
-/// The full names of the functions that these grants allow in some form, in the order of [`FUNCTIONS`].
+/// The full names of the functions that these grants allow in some form, in the order of
+/// [`FUNCTIONS`].
 #[must_use]
 pub fn allowed(grants: &Grants) -> Vec<String> {
-    FUNCTIONS.iter().filter(|function| is_allowed(function, grants)).map(Function::full_name).collect()
+    FUNCTIONS
+        .iter()
+        .filter(|function| is_allowed(function, grants))
+        .map(Function::full_name)
+        .collect()
 }
 
 /// Can a call of this function ever be granted?
 #[must_use]
 pub fn is_allowed(function: &Function, grants: &Grants) -> bool {
-    let service = |verb| grants.service.iter().any(|grant| grant.verbs.contains(&verb));
+    let service = |verb| {
+        grants
+            .service
+            .iter()
+            .any(|grant| grant.verbs.contains(&verb))
+    };
     let file = |verb| grants.file.iter().any(|grant| grant.verbs.contains(&verb));
-    let link = |verb| grants.link.iter().any(|grant| grant.verbs.is_empty() || grant.verbs.contains(&verb));
+    let link = |verb| {
+        grants
+            .link
+            .iter()
+            .any(|grant| grant.verbs.is_empty() || grant.verbs.contains(&verb))
+    };
     let http = |verb| grants.http.iter().any(|grant| grant.verbs.contains(&verb));
     match (function.group, function.name) {
         // A virtual host's own addresses need no grant.
@@ -50,7 +66,8 @@ pub fn is_allowed(function: &Function, grants: &Grants) -> bool {
     }
 }
 
-/// A line of TOML, for `[hook.NAME.grant]`, that would allow the function; what stands in capitals is to be filled in.
+/// A line of TOML, for `[hook.NAME.grant]`, that would allow the function; what stands in capitals
+/// is to be filled in.
 #[must_use]
 pub fn grant_line(function: &Function) -> String {
     match (function.group, function.name) {
@@ -78,13 +95,24 @@ mod tests {
     #[test]
     fn nothing_granted_leaves_what_needs_no_grant() {
         let names = allowed(&Grants::default());
-        assert!(names.iter().any(|n| n == "log.info") && names.iter().any(|n| n == "addr.add"), "{names:?}");
-        for name in ["service.start", "hostname.get", "file.read", "facts.links", "carp.resign", "command.run"] {
+        assert!(
+            names.iter().any(|n| n == "log.info") && names.iter().any(|n| n == "addr.add"),
+            "{names:?}"
+        );
+        for name in [
+            "service.start",
+            "hostname.get",
+            "file.read",
+            "facts.links",
+            "carp.resign",
+            "command.run",
+        ] {
             assert!(!names.iter().any(|n| n == name), "{name}");
         }
     }
 
-    /// Every line that is offered must be one that the configuration takes and that allows the function.
+    /// Every line that is offered must be one that the configuration takes and that allows the
+    /// function.
     #[test]
     fn the_offered_line_allows_the_function() {
         for function in FUNCTIONS {
@@ -96,8 +124,13 @@ mod tests {
                 .replace("TABLE", "7")
                 .replace("DEVICE", "eth0")
                 .replace("PORT", "80");
-            let grants: Grants = toml::from_str(&line).unwrap_or_else(|err| panic!("{}: {line}: {err}", function.full_name()));
-            assert!(is_allowed(function, &grants), "{}: {line}", function.full_name());
+            let grants: Grants = toml::from_str(&line)
+                .unwrap_or_else(|err| panic!("{}: {line}: {err}", function.full_name()));
+            assert!(
+                is_allowed(function, &grants),
+                "{}: {line}",
+                function.full_name()
+            );
         }
     }
 }

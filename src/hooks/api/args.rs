@@ -115,19 +115,34 @@ impl Kind {
         let wrong = |raw: &Raw| format!("must be {}, not {}", self.expects(), raw.what());
         let text = |raw: Raw| match raw {
             Raw::Text(bytes) => String::from_utf8(bytes).map_err(|_| "is not UTF-8".to_owned()),
-            Raw::Number(_) | Raw::Nil | Raw::Bool(_) | Raw::List(_) | Raw::Map(_) | Raw::Other(_) => Err(wrong(&raw)),
+            Raw::Number(_)
+            | Raw::Nil
+            | Raw::Bool(_)
+            | Raw::List(_)
+            | Raw::Map(_)
+            | Raw::Other(_) => Err(wrong(&raw)),
         };
-        let parse_error = |err: &dyn std::fmt::Display| format!("must be {}: {err}", self.expects());
+        let parse_error =
+            |err: &dyn std::fmt::Display| format!("must be {}: {err}", self.expects());
         Ok(match (self, raw) {
             (Self::Cidr, raw) => Arg::Address(text(raw)?.parse().map_err(|err| parse_error(&err))?),
-            (Self::Target, raw) => Arg::Target(text(raw)?.parse().map_err(|err| parse_error(&err))?),
-            (Self::Device, raw) => Arg::Device(text(raw)?.parse().map_err(|err| parse_error(&err))?),
+            (Self::Target, raw) => {
+                Arg::Target(text(raw)?.parse().map_err(|err| parse_error(&err))?)
+            }
+            (Self::Device, raw) => {
+                Arg::Device(text(raw)?.parse().map_err(|err| parse_error(&err))?)
+            }
             (Self::Mac, raw) => Arg::Mac(text(raw)?.parse().map_err(|err| parse_error(&err))?),
             (Self::Url, raw) => Arg::Url(text(raw)?.parse().map_err(|err| parse_error(&err))?),
-            (Self::Endpoint, raw) => Arg::Endpoint(text(raw)?.parse().map_err(|err| parse_error(&err))?),
+            (Self::Endpoint, raw) => {
+                Arg::Endpoint(text(raw)?.parse().map_err(|err| parse_error(&err))?)
+            }
             (Self::Ip, raw) => {
                 let text = text(raw)?;
-                Arg::Ip(text.parse().map_err(|_| parse_error(&format!("{text:?} is none")))?)
+                Arg::Ip(
+                    text.parse()
+                        .map_err(|_| parse_error(&format!("{text:?} is none")))?,
+                )
             }
             (Self::Text, raw) => Arg::Text(text(raw)?),
             (Self::Bytes, Raw::Text(bytes)) => Arg::Bytes(bytes),
@@ -138,7 +153,9 @@ impl Kind {
             (Self::Bool, Raw::Bool(given)) => Arg::Bool(given),
             (Self::Words, Raw::Map(pairs)) => Arg::Words(words(pairs)?),
             (Self::Any, raw) => Arg::Any(raw.json()?),
-            (Self::Bytes | Self::Int(..) | Self::Bool | Self::Words, raw) => return Err(wrong(&raw)),
+            (Self::Bytes | Self::Int(..) | Self::Bool | Self::Words, raw) => {
+                return Err(wrong(&raw));
+            }
         })
     }
 }
@@ -155,7 +172,11 @@ fn whole(number: f64) -> Option<i64> {
 fn words(pairs: Vec<(String, Raw)>) -> Result<BTreeMap<String, String>, String> {
     pairs
         .into_iter()
-        .map(|(key, raw)| raw.word().map(|word| (key.clone(), word)).map_err(|err| format!("[{key:?}] {err}")))
+        .map(|(key, raw)| {
+            raw.word()
+                .map(|word| (key.clone(), word))
+                .map_err(|err| format!("[{key:?}] {err}"))
+        })
         .collect()
 }
 
@@ -184,16 +205,21 @@ impl Raw {
             Self::Bool(given) => Value::Bool(given),
             Self::Number(number) => match whole(number) {
                 Some(n) => n.into(),
-                None => {
-                    serde_json::Number::from_f64(number).map(Value::Number).ok_or_else(|| format!("{number} cannot be kept"))?
-                }
+                None => serde_json::Number::from_f64(number)
+                    .map(Value::Number)
+                    .ok_or_else(|| format!("{number} cannot be kept"))?,
             },
-            Self::Text(bytes) => {
-                Value::String(String::from_utf8(bytes).map_err(|_| "text that is kept must be UTF-8".to_owned())?)
+            Self::Text(bytes) => Value::String(
+                String::from_utf8(bytes)
+                    .map_err(|_| "text that is kept must be UTF-8".to_owned())?,
+            ),
+            Self::List(list) => {
+                Value::Array(list.into_iter().map(Self::json).collect::<Result<_, _>>()?)
             }
-            Self::List(list) => Value::Array(list.into_iter().map(Self::json).collect::<Result<_, _>>()?),
             Self::Map(pairs) => {
-                let pairs = pairs.into_iter().map(|(key, raw)| raw.json().map(|value| (key, value)));
+                let pairs = pairs
+                    .into_iter()
+                    .map(|(key, raw)| raw.json().map(|value| (key, value)));
                 Value::Object(pairs.collect::<Result<_, _>>()?)
             }
             Self::Other(kind) => return Err(format!("{kind} cannot be kept")),
@@ -204,11 +230,14 @@ impl Raw {
     fn word(self) -> Result<String, String> {
         match self {
             Self::Text(bytes) => String::from_utf8(bytes).map_err(|_| "is not UTF-8".to_owned()),
-            Self::Number(number) => Ok(whole(number).map_or_else(|| number.to_string(), |n| n.to_string())),
-            Self::Bool(given) => Ok(given.to_string()),
-            Self::Nil | Self::List(_) | Self::Map(_) | Self::Other(_) => {
-                Err(format!("must be text, a number or a boolean, not {}", self.what()))
+            Self::Number(number) => {
+                Ok(whole(number).map_or_else(|| number.to_string(), |n| n.to_string()))
             }
+            Self::Bool(given) => Ok(given.to_string()),
+            Self::Nil | Self::List(_) | Self::Map(_) | Self::Other(_) => Err(format!(
+                "must be text, a number or a boolean, not {}",
+                self.what()
+            )),
         }
     }
 }
@@ -219,9 +248,15 @@ impl Args {
         let positional = function.params.len();
         let most = positional + usize::from(!function.options.is_empty());
         if raw.len() > most {
-            return Err(format!("takes at most {most} argument{}, not {}", if most == 1 { "" } else { "s" }, raw.len()));
+            return Err(format!(
+                "takes at most {most} argument{}, not {}",
+                if most == 1 { "" } else { "s" },
+                raw.len()
+            ));
         }
-        let mut args = Self { given: Vec::with_capacity(raw.len() + 2) };
+        let mut args = Self {
+            given: Vec::with_capacity(raw.len() + 2),
+        };
         let mut raw = raw.into_iter();
         for (index, param) in function.params.iter().enumerate() {
             let label = format!("argument {} ({})", index + 1, param.name);
@@ -231,18 +266,33 @@ impl Args {
             None | Some(Raw::Nil) => Vec::new(),
             Some(Raw::Map(pairs)) => pairs,
             Some(other) => {
-                return Err(format!("argument {} must be a table of options, not {}", positional + 1, other.what()));
+                return Err(format!(
+                    "argument {} must be a table of options, not {}",
+                    positional + 1,
+                    other.what()
+                ));
             }
         };
         for param in function.options {
-            let given = options.iter().position(|(key, _)| key == param.name).map(|at| options.swap_remove(at).1);
-            args.take(param, given.unwrap_or(Raw::Nil), &format!("option {}", param.name))?;
+            let given = options
+                .iter()
+                .position(|(key, _)| key == param.name)
+                .map(|at| options.swap_remove(at).1);
+            args.take(
+                param,
+                given.unwrap_or(Raw::Nil),
+                &format!("option {}", param.name),
+            )?;
         }
         match options.first() {
             None => Ok(args),
             Some((key, _)) => {
                 let hint = nearest(key, function.options.iter().map(|o| o.name));
-                Err(format!("has no option {key:?}{}", hint.map(|h| format!("; did you mean {h}?")).unwrap_or_default()))
+                Err(format!(
+                    "has no option {key:?}{}",
+                    hint.map(|h| format!("; did you mean {h}?"))
+                        .unwrap_or_default()
+                ))
             }
         }
     }
@@ -254,13 +304,19 @@ impl Args {
             }
             return Ok(());
         }
-        let arg = param.kind.check(raw).map_err(|err| format!("{label} {err}"))?;
+        let arg = param
+            .kind
+            .check(raw)
+            .map_err(|err| format!("{label} {err}"))?;
         self.given.push((param.name, arg));
         Ok(())
     }
 
     fn pop(&mut self, name: &str) -> Option<Arg> {
-        self.given.iter().position(|(n, _)| *n == name).map(|at| self.given.swap_remove(at).1)
+        self.given
+            .iter()
+            .position(|(n, _)| *n == name)
+            .map(|at| self.given.swap_remove(at).1)
     }
 }
 

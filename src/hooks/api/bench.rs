@@ -1,4 +1,5 @@
-//! What a test file may call, named once: the Lua tables, the definitions for editors and the reference are made from it.
+//! What a test file may call, named once: the Lua tables, the definitions for editors and the
+//! reference are made from it.
 
 use crate::types::shown_within;
 
@@ -48,16 +49,44 @@ pub const TEST_TYPES: &[(&str, &[TestField])] = &[
     (
         "HostOptions",
         &[
-            field("interface", "string?", "The virtual host's interface; eth0 by default."),
-            field("addresses", "{ string }?", "Its addresses; 192.0.2.22/24 by default."),
+            field(
+                "interface",
+                "string?",
+                "The virtual host's interface; eth0 by default.",
+            ),
+            field(
+                "addresses",
+                "{ string }?",
+                "Its addresses; 192.0.2.22/24 by default.",
+            ),
             field("name", "string?", "Its name; test by default."),
             field("vhid", "number?", "Its vhid; 1 by default."),
             field("xparam", "string?", "ucarp's --xparam."),
-            field("config", "{ [string]: any }?", "Instead of [hook.NAME.config]."),
-            field("grants", "{ [string]: any }?", "Instead of [hook.NAME.grant], in the same words."),
-            field("hostname", "string?", "The kernel's host name; node by default."),
-            field("links", "{ [string]: LinkOptions }?", "Devices, by name, beside the virtual host's interface."),
-            field("routes", "{ string }?", "Routes that are there, in the words of ip route: default via 192.0.2.254."),
+            field(
+                "config",
+                "{ [string]: any }?",
+                "Instead of [hook.NAME.config].",
+            ),
+            field(
+                "grants",
+                "{ [string]: any }?",
+                "Instead of [hook.NAME.grant], in the same words.",
+            ),
+            field(
+                "hostname",
+                "string?",
+                "The kernel's host name; node by default.",
+            ),
+            field(
+                "links",
+                "{ [string]: LinkOptions }?",
+                "Devices, by name, beside the virtual host's interface.",
+            ),
+            field(
+                "routes",
+                "{ string }?",
+                "Routes that are there, in the words of ip route: default via 192.0.2.254.",
+            ),
             field(
                 "units",
                 "{ [string]: string | UnitOptions }?",
@@ -68,15 +97,31 @@ pub const TEST_TYPES: &[(&str, &[TestField])] = &[
                 "boolean?",
                 "true: there are no other devices and services than those named, and a gateway must be in the network of an address.",
             ),
-            field("files", "{ [string]: string }?", "Files that are there: path and content."),
-            field("sysctls", "{ [string]: string }?", "Kernel parameters: name with dots, and value."),
+            field(
+                "files",
+                "{ [string]: string }?",
+                "Files that are there: path and content.",
+            ),
+            field(
+                "sysctls",
+                "{ [string]: string }?",
+                "Kernel parameters: name with dots, and value.",
+            ),
             field(
                 "commands",
                 "{ [string]: CommandOptions }?",
                 "What granted command lines leave behind, by name; success by default.",
             ),
-            field("http", "{ [string]: AnswerOptions }?", "What other hosts answer over HTTP, by the whole URL; 404 by default."),
-            field("listening", "{ string }?", "Where TCP connections are taken: address and port. Nowhere by default."),
+            field(
+                "http",
+                "{ [string]: AnswerOptions }?",
+                "What other hosts answer over HTTP, by the whole URL; 404 by default.",
+            ),
+            field(
+                "listening",
+                "{ string }?",
+                "Where TCP connections are taken: address and port. Nowhere by default.",
+            ),
         ],
     ),
     (
@@ -91,17 +136,33 @@ pub const TEST_TYPES: &[(&str, &[TestField])] = &[
         "LinkOptions",
         &[
             field("up", "boolean?", "Administratively up; true by default."),
-            field("carrier", "boolean?", "The other end is there; true by default."),
+            field(
+                "carrier",
+                "boolean?",
+                "The other end is there; true by default.",
+            ),
             field("mac", "string?", "Hardware address."),
             field("mtu", "number?", "Bytes; 1500 by default."),
-            field("addresses", "{ string }?", "Its addresses, with prefix length."),
+            field(
+                "addresses",
+                "{ string }?",
+                "Its addresses, with prefix length.",
+            ),
         ],
     ),
     (
         "UnitOptions",
         &[
-            field("state", "string?", "active or inactive; inactive by default."),
-            field("start", "string?", "What starting does: fails, hangs, or how long it takes, as in 3s."),
+            field(
+                "state",
+                "string?",
+                "active or inactive; inactive by default.",
+            ),
+            field(
+                "start",
+                "string?",
+                "What starting does: fails, hangs, or how long it takes, as in 3s.",
+            ),
             field("stop", "string?", "What stopping does."),
         ],
     ),
@@ -116,18 +177,34 @@ pub const TEST_TYPES: &[(&str, &[TestField])] = &[
     (
         "EventOptions",
         &[
-            field("cause", "string?", "Why: master-down, better-master, startup and so on."),
+            field(
+                "cause",
+                "string?",
+                "Why: master-down, better-master, startup and so on.",
+            ),
             field("peer", "string?", "Whose advertisement led to it."),
-            field("initial", "boolean?", "The first call after the daemon's start; true for a backup that was nothing before."),
+            field(
+                "initial",
+                "boolean?",
+                "The first call after the daemon's start; true for a backup that was nothing before.",
+            ),
             field("missed", "number?", "How many transitions were overtaken."),
-            field("wait", "boolean?", "false: return as soon as the hook waits for something; h:advance moves on."),
+            field(
+                "wait",
+                "boolean?",
+                "false: return as soon as the hook waits for something; h:advance moves on.",
+            ),
         ],
     ),
     (
         "FaultOptions",
         &[
             field("times", "number?", "How many calls; all by default."),
-            field("after", "number?", "How many calls go well before; 0 by default."),
+            field(
+                "after",
+                "number?",
+                "How many calls go well before; 0 by default.",
+            ),
         ],
     ),
     (
@@ -153,7 +230,8 @@ macro_rules! functions {
     };
 }
 
-/// Every function of a test file. `case` and `equal` are done where the test file runs, the others by whoever runs it.
+/// Every function of a test file. `case` and `equal` are done where the test file runs, the others
+/// by whoever runs it.
 pub const TEST_FUNCTIONS: &[TestFunction] = functions! {
     Test case("name": "string", "run": "() -> ()") -> "()",
         "A case. Each one has fresh globals: the whole file runs again for it.",
@@ -246,7 +324,10 @@ pub const TEST_FUNCTIONS: &[TestFunction] = functions! {
 /// Finds a function of a test file.
 #[must_use]
 pub fn find_test(on: On, name: &str) -> Option<(usize, &'static TestFunction)> {
-    TEST_FUNCTIONS.iter().enumerate().find(|(_, f)| f.on == on && f.name == name)
+    TEST_FUNCTIONS
+        .iter()
+        .enumerate()
+        .find(|(_, f)| f.on == on && f.name == name)
 }
 
 /// `test.cas` or `h:becom` does not exist.
@@ -254,6 +335,8 @@ pub fn find_test(on: On, name: &str) -> Option<(usize, &'static TestFunction)> {
 pub fn unknown_test_function(on: On, name: &str) -> String {
     let here = TEST_FUNCTIONS.iter().filter(|f| f.on == on).map(|f| f.name);
     let prefix = if on == On::Test { "test." } else { "h:" };
-    let hint = super::nearest(name, here).map(|found| format!("; did you mean {prefix}{found}?")).unwrap_or_default();
+    let hint = super::nearest(name, here)
+        .map(|found| format!("; did you mean {prefix}{found}?"))
+        .unwrap_or_default();
     format!("no function {prefix}{}{hint}", shown_within(name, 64))
 }

@@ -1,11 +1,13 @@
 //! The list itself.
 
 use super::Gives::{
-    Addresses, Bytes, Command, Elapsed, Links, Millis, Nothing, Outcome, Response, Routes, Seconds, State, Stored, Text,
-    UnitState,
+    Addresses, Bytes, Command, Elapsed, Links, Millis, Nothing, Outcome, Response, Routes, Seconds,
+    State, Stored, Text, UnitState,
 };
 use super::{Args, Context, Function, Kind, Param, Request};
-use crate::effect::{Capability as Cap, Effect, HttpRequest, HttpVerb, Query, Route, Rule, ServiceVerb};
+use crate::effect::{
+    Capability as Cap, Effect, HttpRequest, HttpVerb, Query, Route, Rule, ServiceVerb,
+};
 use crate::hooks::{Ask, LogLevel};
 
 const U32: Kind = Kind::Int(0, u32::MAX as i64);
@@ -14,20 +16,46 @@ const TABLE: Kind = Kind::Int(1, u32::MAX as i64);
 const MARK: Kind = Kind::Int(1, u32::MAX as i64);
 
 const fn need(name: &'static str, kind: Kind, doc: &'static str) -> Param {
-    Param { name, kind, required: true, doc }
+    Param {
+        name,
+        kind,
+        required: true,
+        doc,
+    }
 }
 
 const fn may(name: &'static str, kind: Kind, doc: &'static str) -> Param {
-    Param { name, kind, required: false, doc }
+    Param {
+        name,
+        kind,
+        required: false,
+        doc,
+    }
 }
 
-const CIDR: Param = need("cidr", Kind::Cidr, "The address with its prefix length; without one it is a host's.");
-const DEV: Param = may("dev", Kind::Device, "The device; the virtual host's interface by default.");
+const CIDR: Param = need(
+    "cidr",
+    Kind::Cidr,
+    "The address with its prefix length; without one it is a host's.",
+);
+const DEV: Param = may(
+    "dev",
+    Kind::Device,
+    "The device; the virtual host's interface by default.",
+);
 const KEEP: Param = may("keep", Kind::Bool, "true: not undone when mastership ends.");
-const WAIT: Param = may("wait_ms", Kind::Int(0, 86_400_000), "How long it may take, in ms; at most what is left of the budget.");
+const WAIT: Param = may(
+    "wait_ms",
+    Kind::Int(0, 86_400_000),
+    "How long it may take, in ms; at most what is left of the budget.",
+);
 const ROUTE: &[Param] = &[
     may("via", Kind::Ip, "The gateway."),
-    may("dev", Kind::Device, "The device; found from the gateway by default."),
+    may(
+        "dev",
+        Kind::Device,
+        "The device; found from the gateway by default.",
+    ),
     may("src", Kind::Ip, "The preferred source address."),
     may("metric", U32, "Lower is preferred."),
     may("table", TABLE, "The routing table; main (254) by default."),
@@ -42,13 +70,23 @@ const RULE: &[Param] = &[
     need("priority", U32, "Lower is asked first."),
     KEEP,
 ];
-const UNIT: Param = need("unit", Kind::Text, "The service; httpd and httpd.service are the same.");
+const UNIT: Param = need(
+    "unit",
+    Kind::Text,
+    "The service; httpd and httpd.service are the same.",
+);
 const PATH: Param = need("path", Kind::Text, "The absolute path.");
 const KEY: Param = need("key", Kind::Text, "Under which name.");
-const MESSAGE: &[Param] =
-    &[need("message", Kind::Text, "A sentence without values in it."), may("fields", Kind::Words, "The values, by name.")];
+const MESSAGE: &[Param] = &[
+    need("message", Kind::Text, "A sentence without values in it."),
+    may("fields", Kind::Words, "The values, by name."),
+];
 
-const URL: Param = need("url", Kind::Url, "Where to; the same scheme, host and port as in the grant, and no path beside it.");
+const URL: Param = need(
+    "url",
+    Kind::Url,
+    "Where to; the same scheme, host and port as in the grant, and no path beside it.",
+);
 const BODY: Param = need("body", Kind::Bytes, "What to send, at most 64 KiB.");
 /// How long a request to another host may take where the hook says nothing, in ms.
 const PATIENCE_MS: u32 = 5000;
@@ -255,25 +293,47 @@ pub const FUNCTIONS: &[Function] = functions! {
 /// How every entry of the list makes its request.
 type Made = Result<Request, String>;
 
-#[expect(clippy::unnecessary_wraps, reason = "the last word of functions that can fail")]
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "the last word of functions that can fail"
+)]
 fn query(query: Query) -> Made {
     Ok(Request::Ask(Ask::Query(query)))
 }
 
-#[expect(clippy::unnecessary_wraps, reason = "the last word of functions that can fail")]
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "the last word of functions that can fail"
+)]
 fn effect(args: &mut Args, effect: Effect) -> Made {
-    Ok(Request::Ask(Ask::Effect { effect, keep: args.bool("keep").unwrap_or(false), wait_ms: args.int("wait_ms") }))
+    Ok(Request::Ask(Ask::Effect {
+        effect,
+        keep: args.bool("keep").unwrap_or(false),
+        wait_ms: args.int("wait_ms"),
+    }))
 }
 
 fn dev(args: &mut Args, context: Context<'_>) -> crate::types::IfName {
-    args.device("dev").unwrap_or_else(|| context.interface.clone())
+    args.device("dev")
+        .unwrap_or_else(|| context.interface.clone())
 }
 
 fn announce(args: &mut Args, context: Context<'_>) -> Made {
     let address = Args::must(args.address("cidr"))?;
     let dev = dev(args, context);
-    let (count, interval_ms) = (args.int("count").unwrap_or(1), args.int("interval_ms").unwrap_or(1000));
-    effect(args, Effect::Announce { address, dev, count, interval_ms })
+    let (count, interval_ms) = (
+        args.int("count").unwrap_or(1),
+        args.int("interval_ms").unwrap_or(1000),
+    );
+    effect(
+        args,
+        Effect::Announce {
+            address,
+            dev,
+            count,
+            interval_ms,
+        },
+    )
 }
 
 fn route(args: &mut Args) -> Result<Route, String> {
@@ -317,11 +377,23 @@ fn http(args: &mut Args, verb: HttpVerb) -> Made {
         timeout_ms: args.int("timeout_ms").unwrap_or(PATIENCE_MS),
     };
     request.check()?;
-    if verb == HttpVerb::Get { query(Query::HttpGet(request)) } else { effect(args, Effect::HttpSend(request)) }
+    if verb == HttpVerb::Get {
+        query(Query::HttpGet(request))
+    } else {
+        effect(args, Effect::HttpSend(request))
+    }
 }
 
 fn log(args: &mut Args, level: LogLevel) -> Made {
     let message = Args::must(args.text("message"))?;
-    let fields = args.words("fields").unwrap_or_default().into_iter().collect();
-    Ok(Request::Ask(Ask::Log { level, message, fields }))
+    let fields = args
+        .words("fields")
+        .unwrap_or_default()
+        .into_iter()
+        .collect();
+    Ok(Request::Ask(Ask::Log {
+        level,
+        message,
+        fields,
+    }))
 }

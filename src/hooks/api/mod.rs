@@ -1,8 +1,8 @@
 //! The functions through which a hook reaches the daemon, named once for every language.
 //!
-//! [`FUNCTIONS`] is the only list: the Lua tables, the suggestions for mistyped names and the reference are
-//! made from it. A language host turns its values into [`Raw`], [`Function::request`] checks them and makes
-//! the [`Request`].
+//! [`FUNCTIONS`] is the only list: the Lua tables, the suggestions for mistyped names and the
+//! reference are made from it. A language host turns its values into [`Raw`], [`Function::request`]
+//! checks them and makes the [`Request`].
 
 mod allowed;
 mod args;
@@ -15,12 +15,15 @@ pub mod wit;
 
 pub use allowed::{allowed, grant_line, is_allowed};
 pub use args::{Args, Kind, Raw};
-pub use bench::{On, TEST_FUNCTIONS, TEST_TYPES, TestField, TestFunction, find_test, unknown_test_function};
+pub use bench::{
+    On, TEST_FUNCTIONS, TEST_TYPES, TestField, TestFunction, find_test, unknown_test_function,
+};
 pub use list::FUNCTIONS;
 #[cfg(feature = "lua")]
 pub(super) use suggest::LUA;
 pub use suggest::{
-    EVENT_FIELDS, Field, INSTANCE_FIELDS, nearest, unknown_entry_point, unknown_field, unknown_function, unknown_global,
+    EVENT_FIELDS, Field, INSTANCE_FIELDS, nearest, unknown_entry_point, unknown_field,
+    unknown_function, unknown_global,
 };
 
 use super::Ask;
@@ -94,7 +97,8 @@ pub enum Gives {
     Text,
     /// Bytes, or nothing if there is no such file.
     Bytes,
-    /// A service's state: `"active"`, `"inactive"`, `"activating"`, `"deactivating"`, `"failed"`, `"unknown"`.
+    /// A service's state: `"active"`, `"inactive"`, `"activating"`, `"deactivating"`, `"failed"`,
+    /// `"unknown"`.
     UnitState,
     /// `{ status, stdout, stderr }`.
     Command,
@@ -146,10 +150,12 @@ impl Function {
         (self.make)(&mut args, context)
     }
 
-    /// Does it change something, here or elsewhere? An entry point that may only look is refused it.
+    /// Does it change something, here or elsewhere? An entry point that may only look is refused
+    /// it.
     #[must_use]
     pub fn changes(&self) -> bool {
-        matches!(self.gives, Gives::Outcome | Gives::Command) || (self.group == "http" && self.name != "get")
+        matches!(self.gives, Gives::Outcome | Gives::Command)
+            || (self.group == "http" && self.name != "get")
     }
 
     /// `group.name`.
@@ -162,10 +168,16 @@ impl Function {
 /// Finds a function by its names.
 #[must_use]
 pub fn find(group: &str, name: &str) -> Option<(usize, &'static Function)> {
-    FUNCTIONS.iter().enumerate().find(|(_, f)| f.group == group && f.name == name)
+    FUNCTIONS
+        .iter()
+        .enumerate()
+        .find(|(_, f)| f.group == group && f.name == name)
 }
 
 /// The groups in the order of [`FUNCTIONS`], each once.
 pub fn groups() -> impl Iterator<Item = &'static str> {
-    FUNCTIONS.chunk_by(|a, b| a.group == b.group).filter_map(|functions| functions.first()).map(|f| f.group)
+    FUNCTIONS
+        .chunk_by(|a, b| a.group == b.group)
+        .filter_map(|functions| functions.first())
+        .map(|f| f.group)
 }

@@ -45,18 +45,33 @@ pub const INSTANCE_FIELDS: &[Field] = fields! {
 /// Names that other Lua programs have, and what a hook uses instead.
 const ELSEWHERE: &[(&str, &str)] = &[
     ("io", "hooks have no io; use file.read and file.write"),
-    ("os", "hooks have no os; use command.run, clock.wall and clock.now"),
-    ("package", "hooks have no package; require finds modules below the hook's directory"),
+    (
+        "os",
+        "hooks have no os; use command.run, clock.wall and clock.now",
+    ),
+    (
+        "package",
+        "hooks have no package; require finds modules below the hook's directory",
+    ),
     ("load", "hooks cannot load code from text; use require"),
-    ("loadstring", "hooks cannot load code from text; use require"),
+    (
+        "loadstring",
+        "hooks cannot load code from text; use require",
+    ),
     ("loadfile", "hooks cannot load files; use require"),
     ("dofile", "hooks cannot load files; use require"),
     ("getfenv", "hooks have no getfenv"),
     ("setfenv", "hooks have no setfenv"),
     ("newproxy", "hooks have no newproxy"),
-    ("collectgarbage", "hooks have no collectgarbage; each run has a heap of its own"),
+    (
+        "collectgarbage",
+        "hooks have no collectgarbage; each run has a heap of its own",
+    ),
     ("unpack", "use table.unpack"),
-    ("event", "the event is the entry point's argument: function on_master(event)"),
+    (
+        "event",
+        "the event is the entry point's argument: function on_master(event)",
+    ),
 ];
 
 /// Names of Lua's own, and what every script has besides, that a mistyped global may mean.
@@ -97,7 +112,11 @@ pub fn nearest<'a>(given: &str, candidates: impl Iterator<Item = &'a str>) -> Op
         return None;
     }
     let distance = |c: &str| strsim::damerau_levenshtein(given, c);
-    candidates.map(|c| (distance(c), c)).filter(|(d, c)| *d <= (c.len().max(given.len()) / 3).max(1)).min().map(|(_, c)| c)
+    candidates
+        .map(|c| (distance(c), c))
+        .filter(|(d, c)| *d <= (c.len().max(given.len()) / 3).max(1))
+        .min()
+        .map(|(_, c)| c)
 }
 
 fn shown(name: &str) -> String {
@@ -105,21 +124,37 @@ fn shown(name: &str) -> String {
 }
 
 fn hint(found: Option<String>) -> String {
-    found.map(|name| format!("; did you mean {name}?")).unwrap_or_default()
+    found
+        .map(|name| format!("; did you mean {name}?"))
+        .unwrap_or_default()
 }
 
 /// `addr.ad` does not exist.
 #[must_use]
 pub fn unknown_function(group: &str, name: &str) -> String {
-    let here = || FUNCTIONS.iter().filter(|f| f.group == group).map(|f| f.name);
+    let here = || {
+        FUNCTIONS
+            .iter()
+            .filter(|f| f.group == group)
+            .map(|f| f.name)
+    };
     let found = nearest(name, here()).map(|found| format!("{group}.{found}"));
-    let elsewhere = || FUNCTIONS.iter().find(|f| f.name == name).map(|f| format!("{}.{}", f.group, f.name));
+    let elsewhere = || {
+        FUNCTIONS
+            .iter()
+            .find(|f| f.name == name)
+            .map(|f| format!("{}.{}", f.group, f.name))
+    };
     let known = if found.is_none() && elsewhere().is_none() {
         format!("; {group} has {}", here().collect::<Vec<_>>().join(", "))
     } else {
         String::new()
     };
-    format!("no function {group}.{}{}{known}", shown(name), hint(found.or_else(elsewhere)))
+    format!(
+        "no function {group}.{}{}{known}",
+        shown(name),
+        hint(found.or_else(elsewhere))
+    )
 }
 
 /// The global `adr` does not exist.
@@ -132,23 +167,34 @@ pub fn unknown_global(name: &str) -> String {
     format!("there is no {}{}", shown(name), hint(found))
 }
 
-/// A field that `event` or `event.instance` does not have; `None` if it may be there but has no value now.
+/// A field that `event` or `event.instance` does not have; `None` if it may be there but has no
+/// value now.
 #[must_use]
 pub fn unknown_field(table: &str, name: &str) -> Option<String> {
-    let fields = if table == "event" { EVENT_FIELDS } else { INSTANCE_FIELDS };
+    let fields = if table == "event" {
+        EVENT_FIELDS
+    } else {
+        INSTANCE_FIELDS
+    };
     if fields.iter().any(|f| f.name == name) {
         return None;
     }
-    let found = nearest(name, fields.iter().map(|f| f.name)).map(|found| format!("{table}.{found}"));
+    let found =
+        nearest(name, fields.iter().map(|f| f.name)).map(|found| format!("{table}.{found}"));
     Some(format!("no field {table}.{}{}", shown(name), hint(found)))
 }
 
-/// A function that a hook defines and that nobody calls, because its name is nearly an entry point's.
+/// A function that a hook defines and that nobody calls, because its name is nearly an entry
+/// point's.
 #[must_use]
 pub fn unknown_entry_point(name: &str) -> Option<&'static str> {
     let names = || EntryPoint::ALL.iter().map(|e| e.as_str());
     if names().any(|n| n == name) || !(name.starts_with("on") || name.starts_with("before")) {
         return None;
     }
-    names().map(|n| (strsim::damerau_levenshtein(name, n), n)).filter(|(d, _)| *d <= 2).min().map(|(_, n)| n)
+    names()
+        .map(|n| (strsim::damerau_levenshtein(name, n), n))
+        .filter(|(d, _)| *d <= 2)
+        .min()
+        .map(|(_, n)| n)
 }

@@ -43,9 +43,24 @@ pub enum Wit {
 
 /// The words of `vhost-state`.
 pub const STATES: &[&str] = &["init", "backup", "master"];
-const ENTRY_POINTS: &[&str] = &["before-master", "on-master", "before-backup", "on-backup", "on-peer-claim", "health", "on-stop"];
+const ENTRY_POINTS: &[&str] = &[
+    "before-master",
+    "on-master",
+    "before-backup",
+    "on-backup",
+    "on-peer-claim",
+    "health",
+    "on-stop",
+];
 const OUTCOMES: &[&str] = &["changed", "unchanged", "planned"];
-const UNIT_STATES: &[&str] = &["active", "inactive", "activating", "deactivating", "failed", "unknown"];
+const UNIT_STATES: &[&str] = &[
+    "active",
+    "inactive",
+    "activating",
+    "deactivating",
+    "failed",
+    "unknown",
+];
 
 const STRING: Wit = Wit::Prim("string");
 const BOOL: Wit = Wit::Prim("bool");
@@ -72,7 +87,13 @@ fn option(of: Wit) -> Wit {
 }
 
 fn record<const N: usize>(name: &str, fields: [(&str, Wit); N]) -> Wit {
-    Wit::Record(name.to_owned(), fields.into_iter().map(|(name, wit)| (name.to_owned(), wit)).collect())
+    Wit::Record(
+        name.to_owned(),
+        fields
+            .into_iter()
+            .map(|(name, wit)| (name.to_owned(), wit))
+            .collect(),
+    )
 }
 
 fn words() -> Wit {
@@ -93,7 +114,10 @@ pub fn snake(name: &str) -> String {
 
 /// The error of every host function.
 fn error() -> Wit {
-    let host = record("host-error", [("message", STRING), ("errno", option(Wit::Prim("s32")))]);
+    let host = record(
+        "host-error",
+        [("message", STRING), ("errno", option(Wit::Prim("s32")))],
+    );
     Wit::Variant(
         "error",
         vec![
@@ -107,7 +131,15 @@ fn error() -> Wit {
 }
 
 fn instance() -> Wit {
-    record("instance", [("name", STRING), ("interface", IFNAME), ("vhid", U8), ("addresses", list(CIDR))])
+    record(
+        "instance",
+        [
+            ("name", STRING),
+            ("interface", IFNAME),
+            ("vhid", U8),
+            ("addresses", list(CIDR)),
+        ],
+    )
 }
 
 /// What an entry point is given.
@@ -141,7 +173,17 @@ pub fn returns(entry: EntryPoint) -> Wit {
 }
 
 fn link_info() -> Wit {
-    record("link-info", [("name", IFNAME), ("index", U32), ("up", BOOL), ("carrier", BOOL), ("mac", MAC), ("mtu", U32)])
+    record(
+        "link-info",
+        [
+            ("name", IFNAME),
+            ("index", U32),
+            ("up", BOOL),
+            ("carrier", BOOL),
+            ("mac", MAC),
+            ("mtu", U32),
+        ],
+    )
 }
 
 fn route_info() -> Wit {
@@ -159,11 +201,21 @@ fn route_info() -> Wit {
 }
 
 fn command_output() -> Wit {
-    record("command-output", [("status", Wit::Prim("s32")), ("stdout", list(U8)), ("stderr", list(U8))])
+    record(
+        "command-output",
+        [
+            ("status", Wit::Prim("s32")),
+            ("stdout", list(U8)),
+            ("stderr", list(U8)),
+        ],
+    )
 }
 
 fn response() -> Wit {
-    record("http-response", [("status", U16), ("headers", words()), ("body", list(U8))])
+    record(
+        "http-response",
+        [("status", U16), ("headers", words()), ("body", list(U8))],
+    )
 }
 
 impl Kind {
@@ -194,7 +246,11 @@ impl Param {
     /// Its type: an empty list says "not given" as well as an option does.
     fn wit(&self) -> Wit {
         let wit = self.kind.wit();
-        if self.required || self.kind == Kind::Words { wit } else { option(wit) }
+        if self.required || self.kind == Kind::Words {
+            wit
+        } else {
+            option(wit)
+        }
     }
 }
 
@@ -233,18 +289,38 @@ impl Function {
             return None;
         }
         let names = |f: &Self| f.options.iter().map(|o| o.name).collect::<Vec<_>>();
-        let shared = FUNCTIONS.iter().filter(|f| f.group == self.group && !f.options.is_empty()).all(|f| names(f) == names(self));
-        let name = if shared { "options".to_owned() } else { format!("{}-options", kebab(self.name)) };
-        Some(Wit::Record(name, self.options.iter().map(|o| (kebab(o.name), o.wit())).collect()))
+        let shared = FUNCTIONS
+            .iter()
+            .filter(|f| f.group == self.group && !f.options.is_empty())
+            .all(|f| names(f) == names(self));
+        let name = if shared {
+            "options".to_owned()
+        } else {
+            format!("{}-options", kebab(self.name))
+        };
+        Some(Wit::Record(
+            name,
+            self.options
+                .iter()
+                .map(|o| (kebab(o.name), o.wit()))
+                .collect(),
+        ))
     }
 
     /// Names and types of its arguments.
     #[must_use]
     pub fn params_wit(&self) -> Vec<(String, Wit)> {
-        let mut params: Vec<_> = self.params.iter().map(|p| (kebab(p.name), p.wit())).collect();
+        let mut params: Vec<_> = self
+            .params
+            .iter()
+            .map(|p| (kebab(p.name), p.wit()))
+            .collect();
         if let Some(options) = self.options_wit() {
             let needed = self.options.iter().any(|o| o.required);
-            params.push(("options".to_owned(), if needed { options } else { option(options) }));
+            params.push((
+                "options".to_owned(),
+                if needed { options } else { option(options) },
+            ));
         }
         params
     }
@@ -263,12 +339,19 @@ impl Wit {
     /// As it stands where it is used.
     fn name(&self) -> String {
         match self {
-            Self::Prim(name) | Self::Alias(name, _) | Self::Enum(name, _) | Self::Variant(name, _) => (*name).to_owned(),
+            Self::Prim(name)
+            | Self::Alias(name, _)
+            | Self::Enum(name, _)
+            | Self::Variant(name, _) => (*name).to_owned(),
             Self::Record(name, _) => name.clone(),
             Self::List(of) => format!("list<{}>", of.name()),
             Self::Option(of) => format!("option<{}>", of.name()),
             Self::Pair(a, b) => format!("tuple<{}, {}>", a.name(), b.name()),
-            Self::Result(ok, err) => format!("result<{}, {}>", ok.as_ref().map_or("_".to_owned(), |ok| ok.name()), err.name()),
+            Self::Result(ok, err) => format!(
+                "result<{}, {}>",
+                ok.as_ref().map_or("_".to_owned(), |ok| ok.name()),
+                err.name()
+            ),
         }
     }
 
@@ -283,18 +366,29 @@ impl Wit {
             Self::Pair(a, b) => format!("tuple<{},{}>", a.structure(), b.structure()),
             Self::Enum(_, words) => format!("enum{{{}}}", cases(words)),
             Self::Record(_, fields) => {
-                let fields: Vec<_> = fields.iter().map(|(name, wit)| format!("{name}:{}", wit.structure())).collect();
+                let fields: Vec<_> = fields
+                    .iter()
+                    .map(|(name, wit)| format!("{name}:{}", wit.structure()))
+                    .collect();
                 format!("record{{{}}}", fields.join(","))
             }
             Self::Variant(_, all) => {
                 let all: Vec<_> = all
                     .iter()
-                    .map(|(name, wit)| wit.as_ref().map_or((*name).to_owned(), |wit| format!("{name}({})", wit.structure())))
+                    .map(|(name, wit)| {
+                        wit.as_ref().map_or((*name).to_owned(), |wit| {
+                            format!("{name}({})", wit.structure())
+                        })
+                    })
                     .collect();
                 format!("variant{{{}}}", all.join(","))
             }
             Self::Result(ok, err) => {
-                format!("result<{},{}>", ok.as_ref().map_or("_".to_owned(), |ok| ok.structure()), err.structure())
+                format!(
+                    "result<{},{}>",
+                    ok.as_ref().map_or("_".to_owned(), |ok| ok.structure()),
+                    err.structure()
+                )
             }
         }
     }
@@ -303,7 +397,9 @@ impl Wit {
     fn uses(&self, into: &mut Vec<String>) {
         match self {
             Self::Prim(_) => {}
-            Self::Record(_, fields) if self.is_local() => fields.iter().for_each(|(_, wit)| wit.uses(into)),
+            Self::Record(_, fields) if self.is_local() => {
+                fields.iter().for_each(|(_, wit)| wit.uses(into))
+            }
             Self::Alias(..) | Self::Enum(..) | Self::Variant(..) | Self::Record(..) => {
                 let name = self.name();
                 if !into.contains(&name) {
@@ -329,11 +425,15 @@ impl Wit {
             }
         };
         let opened = match self {
-            Self::Alias(name, of) => return writeln!(out, "  type {name} = {of};").unwrap_or_default(),
+            Self::Alias(name, of) => {
+                return writeln!(out, "  type {name} = {of};").unwrap_or_default();
+            }
             Self::Record(name, _) => format!("record {name}"),
             Self::Enum(name, _) => format!("enum {name}"),
             Self::Variant(name, _) => format!("variant {name}"),
-            Self::Prim(_) | Self::List(_) | Self::Option(_) | Self::Pair(..) | Self::Result(..) => return,
+            Self::Prim(_) | Self::List(_) | Self::Option(_) | Self::Pair(..) | Self::Result(..) => {
+                return;
+            }
         };
         let _ = writeln!(out, "  {opened} {{");
         match self {
@@ -341,7 +441,11 @@ impl Wit {
                 for (name, wit) in fields {
                     explain(out, name);
                     // Keywords of WIT.
-                    let escape = if matches!(name.as_str(), "from" | "interface") { "%" } else { "" };
+                    let escape = if matches!(name.as_str(), "from" | "interface") {
+                        "%"
+                    } else {
+                        ""
+                    };
                     let _ = writeln!(out, "    {escape}{name}: {},", wit.name());
                 }
             }
@@ -354,7 +458,10 @@ impl Wit {
             Self::Variant(_, cases) => {
                 for (name, wit) in cases {
                     explain(out, name);
-                    let carried = wit.as_ref().map(|wit| format!("({})", wit.name())).unwrap_or_default();
+                    let carried = wit
+                        .as_ref()
+                        .map(|wit| format!("({})", wit.name()))
+                        .unwrap_or_default();
                     let _ = writeln!(out, "    {name}{carried},");
                 }
             }
@@ -366,20 +473,32 @@ impl Wit {
 
 /// A sentence that was written for Lua, in WIT's words.
 fn in_wit(text: &str) -> String {
-    text.replace("nil", "none").replace("\"init\", \"backup\" or \"master\"", "init, backup or master")
+    text.replace("nil", "none").replace(
+        "\"init\", \"backup\" or \"master\"",
+        "init, backup or master",
+    )
 }
 
 fn types(out: &mut String) {
     out.push_str("/// The words of the contract.\ninterface types {\n");
     let plain = |_: &str| None;
     for (doc, alias) in [
-        ("An address with its prefix length: \"192.168.32.22/24\", \"2001:db8::22/64\".", CIDR),
-        ("Where a route or rule leads to: \"default\", \"10.0.0.0/8\", an address.", TARGET),
+        (
+            "An address with its prefix length: \"192.168.32.22/24\", \"2001:db8::22/64\".",
+            CIDR,
+        ),
+        (
+            "Where a route or rule leads to: \"default\", \"10.0.0.0/8\", an address.",
+            TARGET,
+        ),
         ("An IPv4 or IPv6 address.", IP),
         ("A network device's name, at most 15 bytes.", IFNAME),
         ("A hardware address: \"00:00:5e:00:01:28\".", MAC),
         ("An address of HTTP: \"https://api.example.net/v1/\".", URL),
-        ("A host and a port: \"192.168.32.10:80\", \"[2001:db8::10]:80\".", ENDPOINT),
+        (
+            "A host and a port: \"192.168.32.10:80\", \"[2001:db8::10]:80\".",
+            ENDPOINT,
+        ),
         ("A JSON text.", JSON),
     ] {
         let _ = writeln!(out, "  /// {doc}");
@@ -387,23 +506,45 @@ fn types(out: &mut String) {
     }
     for (doc, wit) in [
         ("The state of a virtual host.", STATE),
-        ("Which function is called.", Wit::Enum("entry-point", ENTRY_POINTS)),
+        (
+            "Which function is called.",
+            Wit::Enum("entry-point", ENTRY_POINTS),
+        ),
         (
             "What an effect did: the host was not so before; it was; or it was only listed, in a plan.",
             Wit::Enum("outcome", OUTCOMES),
         ),
-        ("What a service is doing, in systemd's words.", Wit::Enum("unit-state", UNIT_STATES)),
+        (
+            "What a service is doing, in systemd's words.",
+            Wit::Enum("unit-state", UNIT_STATES),
+        ),
         ("A network device; `mtu` in bytes.", link_info()),
-        ("An address and the device that it is on.", record("device-address", [("dev", IFNAME), ("cidr", CIDR)])),
-        ("A route; without `table` it is in the main one.", route_info()),
-        ("What a command left behind: at most 64 KiB of each; a status of 128 + n for signal n.", command_output()),
-        ("What an HTTP server answered: at most 256 KiB; the names of headers in small letters.", response()),
+        (
+            "An address and the device that it is on.",
+            record("device-address", [("dev", IFNAME), ("cidr", CIDR)]),
+        ),
+        (
+            "A route; without `table` it is in the main one.",
+            route_info(),
+        ),
+        (
+            "What a command left behind: at most 64 KiB of each; a status of 128 + n for signal n.",
+            command_output(),
+        ),
+        (
+            "What an HTTP server answered: at most 256 KiB; the names of headers in small letters.",
+            response(),
+        ),
     ] {
         let _ = writeln!(out, "\n  /// {doc}");
         wit.define(out, plain);
     }
     out.push_str("\n  /// What the system said when it could not; `errno` where there was one.\n");
-    record("host-error", [("message", STRING), ("errno", option(Wit::Prim("s32")))]).define(out, plain);
+    record(
+        "host-error",
+        [("message", STRING), ("errno", option(Wit::Prim("s32")))],
+    )
+    .define(out, plain);
     out.push_str("\n  /// Why a request did not work.\n");
     error().define(out, |case| {
         let text = match case {
@@ -415,15 +556,25 @@ fn types(out: &mut String) {
         };
         Some(text.to_owned())
     });
-    let field_doc =
-        |fields: &'static [super::Field]| move |name: &str| fields.iter().find(|f| kebab(f.name) == name).map(|f| in_wit(f.doc));
+    let field_doc = |fields: &'static [super::Field]| {
+        move |name: &str| {
+            fields
+                .iter()
+                .find(|f| kebab(f.name) == name)
+                .map(|f| in_wit(f.doc))
+        }
+    };
     out.push_str("\n  /// The virtual host that an event is about.\n");
     instance().define(out, field_doc(INSTANCE_FIELDS));
     out.push_str("\n  /// What an entry point is told.\n");
     event().define(out, field_doc(EVENT_FIELDS));
     out.push_str("\n  /// How well the service is.\n");
     record("report", [("demotion", U8), ("reason", STRING)]).define(out, |name| {
-        let text = if name == "demotion" { "0 is well; up to 240, as unfit as a node can be." } else { "Why; may be empty." };
+        let text = if name == "demotion" {
+            "0 is well; up to 240, as unfit as a node can be."
+        } else {
+            "Why; may be empty."
+        };
         Some(text.to_owned())
     });
     out.push_str("}\n");
@@ -431,34 +582,77 @@ fn types(out: &mut String) {
 
 /// The interface of a group, with those of its functions that are wanted.
 fn group(out: &mut String, name: &'static str, wanted: &dyn Fn(&Function) -> bool) {
-    let functions = || FUNCTIONS.iter().filter(move |f| f.group == name && wanted(f));
+    let functions = || {
+        FUNCTIONS
+            .iter()
+            .filter(move |f| f.group == name && wanted(f))
+    };
     let mut uses = Vec::new();
     for function in functions() {
-        function.params_wit().iter().for_each(|(_, wit)| wit.uses(&mut uses));
-        function.result_wit().iter().for_each(|wit| wit.uses(&mut uses));
+        function
+            .params_wit()
+            .iter()
+            .for_each(|(_, wit)| wit.uses(&mut uses));
+        function
+            .result_wit()
+            .iter()
+            .for_each(|wit| wit.uses(&mut uses));
     }
-    let grant = functions().find_map(|f| f.capability).map(crate::effect::Capability::as_str);
-    let doc = grant.map_or("Always there.".to_owned(), |grant| format!("Needs the grant `{grant}`."));
+    let grant = functions()
+        .find_map(|f| f.capability)
+        .map(crate::effect::Capability::as_str);
+    let doc = grant.map_or("Always there.".to_owned(), |grant| {
+        format!("Needs the grant `{grant}`.")
+    });
     let _ = writeln!(out, "\n/// {doc}\ninterface {} {{", kebab(name));
     if !uses.is_empty() {
         let _ = writeln!(out, "  use types.{{{}}};", uses.join(", "));
     }
     let mut defined = Vec::new();
     for function in functions() {
-        if let Some(options) = function.options_wit().filter(|o| !defined.contains(&o.name())) {
-            let _ = writeln!(out, "\n  /// What may be said beside the arguments; what is none takes its default.");
-            options.define(out, |name| function.options.iter().find(|o| kebab(o.name) == name).map(|o| in_wit(o.doc)));
+        if let Some(options) = function
+            .options_wit()
+            .filter(|o| !defined.contains(&o.name()))
+        {
+            let _ = writeln!(
+                out,
+                "\n  /// What may be said beside the arguments; what is none takes its default."
+            );
+            options.define(out, |name| {
+                function
+                    .options
+                    .iter()
+                    .find(|o| kebab(o.name) == name)
+                    .map(|o| in_wit(o.doc))
+            });
             defined.push(options.name());
         }
     }
     for function in functions() {
         let _ = writeln!(out, "\n  /// {}", in_wit(function.doc));
         for param in function.params {
-            let _ = writeln!(out, "  /// - `{}`: {}", kebab(param.name), in_wit(param.doc));
+            let _ = writeln!(
+                out,
+                "  /// - `{}`: {}",
+                kebab(param.name),
+                in_wit(param.doc)
+            );
         }
-        let params: Vec<_> = function.params_wit().iter().map(|(name, wit)| format!("{name}: {}", wit.name())).collect();
-        let result = function.result_wit().map(|wit| format!(" -> {}", wit.name())).unwrap_or_default();
-        let _ = writeln!(out, "  {}: func({}){result};", kebab(function.name), params.join(", "));
+        let params: Vec<_> = function
+            .params_wit()
+            .iter()
+            .map(|(name, wit)| format!("{name}: {}", wit.name()))
+            .collect();
+        let result = function
+            .result_wit()
+            .map(|wit| format!(" -> {}", wit.name()))
+            .unwrap_or_default();
+        let _ = writeln!(
+            out,
+            "  {}: func({}){result};",
+            kebab(function.name),
+            params.join(", ")
+        );
     }
     out.push_str("}\n");
 }
@@ -468,7 +662,9 @@ fn entry_point(out: &mut String, entry: EntryPoint) {
         EntryPoint::BeforeMaster => {
             "Elected, addresses not yet up; an error means: do not become master. Effects are undone when mastership ends."
         }
-        EntryPoint::OnMaster => "Master, addresses up and announced. Effects are undone when mastership ends, unless `keep`.",
+        EntryPoint::OnMaster => {
+            "Master, addresses up and announced. Effects are undone when mastership ends, unless `keep`."
+        }
         EntryPoint::BeforeBackup => "A stop or an operator's order, addresses still up.",
         EntryPoint::OnBackup => "No longer master, addresses gone; also at start.",
         EntryPoint::OnPeerClaim => "Master, and heard a worse master: a split has healed.",
@@ -476,7 +672,11 @@ fn entry_point(out: &mut String, entry: EntryPoint) {
         EntryPoint::OnStop => "The daemon stops; everything is undone.",
     };
     let name = kebab(entry.as_str());
-    let uses = if entry == EntryPoint::Health { "event, report" } else { "event" };
+    let uses = if entry == EntryPoint::Health {
+        "event, report"
+    } else {
+        "event"
+    };
     let result = returns(entry).name();
     let _ = write!(
         out,
@@ -553,7 +753,15 @@ pub fn contract() -> String {
     for entry in EntryPoint::ALL {
         entry_point(&mut out, entry);
     }
-    let imports: String = groups().chain(["config"]).map(|name| format!("  import {};\n", kebab(name))).collect();
-    let exports: String = EntryPoint::ALL.iter().map(|entry| format!("  export {};\n", kebab(entry.as_str()))).collect();
-    out + &WORLDS.replace("$IMPORTS", &imports).replace("$EXPORTS", &exports)
+    let imports: String = groups()
+        .chain(["config"])
+        .map(|name| format!("  import {};\n", kebab(name)))
+        .collect();
+    let exports: String = EntryPoint::ALL
+        .iter()
+        .map(|entry| format!("  export {};\n", kebab(entry.as_str())))
+        .collect();
+    out + &WORLDS
+        .replace("$IMPORTS", &imports)
+        .replace("$EXPORTS", &exports)
 }

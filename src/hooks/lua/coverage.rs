@@ -33,7 +33,15 @@ impl Coverage {
 
     /// All of it, by file.
     pub(super) fn report(&self) -> Vec<FileCoverage> {
-        let lines = |lines: &BTreeMap<u32, u32>| lines.iter().map(|(line, hits)| (*line, *hits)).collect();
-        self.hits.borrow().iter().map(|(file, hits)| FileCoverage { file: file.clone(), lines: lines(hits) }).collect()
+        let lines =
+            |lines: &BTreeMap<u32, u32>| lines.iter().map(|(line, hits)| (*line, *hits)).collect();
+        self.hits
+            .borrow()
+            .iter()
+            .map(|(file, hits)| FileCoverage {
+                file: file.clone(),
+                lines: lines(hits),
+            })
+            .collect()
     }
 }

@@ -1,8 +1,9 @@
 //! WebAssembly components as a hook language.
 //!
-//! A component is compiled in another process ([`super::compiler`]), checked against the contract and the grants when it
-//! is loaded, and gets a new instance for every run: nothing of one run reaches the next. Only the functions that it
-//! imports *and* that some grant allows are linked; all of them come from the one list in [`super::api`].
+//! A component is compiled in another process ([`super::compiler`]), checked against the contract
+//! and the grants when it is loaded, and gets a new instance for every run: nothing of one run
+//! reaches the next. Only the functions that it imports *and* that some grant allows are linked;
+//! all of them come from the one list in [`super::api`].
 
 mod link;
 mod native;
@@ -14,19 +15,23 @@ use std::time::Duration;
 
 use wasmtime::component::{Component, ComponentExportIndex, Instance, InstancePre, Val};
 use wasmtime::{
-    Config, Engine, OperatorCost, ResourceLimiter, Store, StoreLimits, StoreLimitsBuilder, Trap, UpdateDeadline,
-    VariableOperatorCost, WasmBacktrace,
+    Config, Engine, OperatorCost, ResourceLimiter, Store, StoreLimits, StoreLimitsBuilder, Trap,
+    UpdateDeadline, VariableOperatorCost, WasmBacktrace,
 };
 
 use self::native::Lent;
 use self::ticker::Ticker;
 use super::watch::Watch;
-use super::{Budget, EntryPoint, Hook, HookError, HookEvent, HookHost, HookRuntime, HookSource, LoadError, Returned};
+use super::{
+    Budget, EntryPoint, Hook, HookError, HookEvent, HookHost, HookRuntime, HookSource, LoadError,
+    Returned,
+};
 use crate::types::IfName;
 
 /// Stack of a component, in bytes.
 const STACK: usize = 256 << 10;
-/// What one call of the host may carry, in bytes as they lie in this process: a byte of a list takes some thirty.
+/// What one call of the host may carry, in bytes as they lie in this process: a byte of a list
+/// takes some thirty.
 const HOSTCALL_BYTES: usize = 4 << 20;
 /// Elements of all tables of one module: its functions that are called by pointer.
 const TABLE_ELEMENTS: usize = 20_000;
@@ -34,11 +39,12 @@ const TABLE_ELEMENTS: usize = 20_000;
 const PARTS: usize = 50;
 /// Handles that are alive at a time. The contract has no resources.
 const HANDLES: usize = 64;
-/// Operations per nanosecond that no machine does, even where it does several at once and the compiler left some out: fuel is
-/// only the ceiling behind the clocks.
+/// Operations per nanosecond that no machine does, even where it does several at once and the
+/// compiler left some out: fuel is only the ceiling behind the clocks.
 const FUEL_PER_NANOSECOND: u64 = 64;
-/// What filling, copying and growing takes beside the instruction: nothing. A machine fills dozens of bytes in the time of one
-/// instruction, and one that asks for four thousand million elements gets none; the clocks see how long it really took.
+/// What filling, copying and growing takes beside the instruction: nothing. A machine fills dozens
+/// of bytes in the time of one instruction, and one that asks for four thousand million elements
+/// gets none; the clocks see how long it really took.
 const BULK: VariableOperatorCost = VariableOperatorCost {
     memory_copy_per_byte: 0,
     memory_fill_per_byte: 0,
@@ -59,7 +65,8 @@ const BULK: VariableOperatorCost = VariableOperatorCost {
 };
 /// The most lines of a backtrace.
 const MAX_FRAMES: usize = 20;
-/// What making an instance ahead of its run may take: one that takes longer is made in the run, within its budget.
+/// What making an instance ahead of its run may take: one that takes longer is made in the run,
+/// within its budget.
 const AHEAD: Duration = Duration::from_millis(50);
 /// The longest error text that leaves the component, in bytes.
 const MAX_TEXT: usize = 8 << 10;
@@ -70,17 +77,22 @@ pub fn config(native: bool) -> Config {
     let mut config = Config::new();
     config
         .consume_fuel(true)
-        .operator_cost(OperatorCost { variable: BULK, ..OperatorCost::new() })
+        .operator_cost(OperatorCost {
+            variable: BULK,
+            ..OperatorCost::new()
+        })
         .epoch_interruption(true)
         .max_wasm_stack(STACK)
-        // No 4 GiB reservations, no files in memory: the runner's address space and files are limited.
+        // No 4 GiB reservations, no files in memory: the runner's address space and files are
+        // limited.
         .memory_reservation(0)
         .memory_reservation_for_growth(1 << 20)
         .memory_guard_size(64 << 10)
         .memory_may_move(true)
         .memory_init_cow(false);
     if !native {
-        // Knows every target by itself: the error cannot happen, and would show when code is loaded.
+        // Knows every target by itself: the error cannot happen, and would show when code is
+        // loaded.
         let _ = config.target("pulley64");
     }
     config
@@ -114,7 +126,8 @@ fn machine() -> Result<&'static Machine, String> {
         // This process only loads what another compiled; cranelift would be set up for nothing.
         config.enable_compiler(false);
         let engine = Engine::new(&config).map_err(|err| format!("{err:#}"))?;
-        let ticker = Ticker::start(engine.clone()).map_err(|err| format!("cannot start a thread: {err}"))?;
+        let ticker =
+            Ticker::start(engine.clone()).map_err(|err| format!("cannot start a thread: {err}"))?;
         Ok(Machine { engine, ticker })
     });
     made.as_ref().map_err(Clone::clone)
@@ -168,18 +181,31 @@ impl Limits {
             .tables(PARTS)
             .memories(PARTS)
             .build();
-        Self { limits, denied: false }
+        Self {
+            limits,
+            denied: false,
+        }
     }
 }
 
 impl ResourceLimiter for Limits {
-    fn memory_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
+    fn memory_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
         let allowed = self.limits.memory_growing(current, desired, maximum)?;
         self.denied |= !allowed;
         Ok(allowed)
     }
 
-    fn table_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
+    fn table_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
         self.limits.table_growing(current, desired, maximum)
     }
 
@@ -198,36 +224,82 @@ impl ResourceLimiter for Limits {
 
 impl HookRuntime for WasmRuntime {
     fn load(&self, source: &HookSource, budget: &Budget) -> Result<Box<dyn Hook>, LoadError> {
-        let file = source.path.rsplit('/').next().unwrap_or(&source.path).to_owned();
+        let file = source
+            .path
+            .rsplit('/')
+            .next()
+            .unwrap_or(&source.path)
+            .to_owned();
         let refuse = |why: &dyn std::fmt::Display| LoadError::Code(format!("{file}: {why}"));
         let Some(native) = &source.native else {
-            return Err(LoadError::Runner("the component was not compiled".to_owned()));
+            return Err(LoadError::Runner(
+                "the component was not compiled".to_owned(),
+            ));
         };
-        let machine = machine().map_err(|why| LoadError::Runner(format!("WebAssembly cannot be run here: {why}")))?;
-        let component = native::load(&machine.engine, &native.code).map_err(|err| refuse(&format!("{err:#}")))?;
-        let linker = link::link(&machine.engine, &component, source, &native.allowed)
-            .map_err(|why| LoadError::Code(why.replace("[hook.NAME.grant]", &format!("[hook.{}.grant]", source.name))))?;
-        let prepared = linker.instantiate_pre(&component).map_err(|err| refuse(&format!("{err:#}")))?;
-        let (entry_points, exports) = exports(&machine.engine, &component).map_err(|why| refuse(&why))?.into_iter().unzip();
-        let budget = Budget { wall: AHEAD, cpu: AHEAD, ..*budget };
-        let hook = WasmHook { machine, prepared, file, entry_points, exports, budget, next: None, ahead: true, last: None };
+        let machine = machine()
+            .map_err(|why| LoadError::Runner(format!("WebAssembly cannot be run here: {why}")))?;
+        let component = native::load(&machine.engine, &native.code)
+            .map_err(|err| refuse(&format!("{err:#}")))?;
+        let linker =
+            link::link(&machine.engine, &component, source, &native.allowed).map_err(|why| {
+                LoadError::Code(why.replace(
+                    "[hook.NAME.grant]",
+                    &format!("[hook.{}.grant]", source.name),
+                ))
+            })?;
+        let prepared = linker
+            .instantiate_pre(&component)
+            .map_err(|err| refuse(&format!("{err:#}")))?;
+        let (entry_points, exports) = exports(&machine.engine, &component)
+            .map_err(|why| refuse(&why))?
+            .into_iter()
+            .unzip();
+        let budget = Budget {
+            wall: AHEAD,
+            cpu: AHEAD,
+            ..*budget
+        };
+        let hook = WasmHook {
+            machine,
+            prepared,
+            file,
+            entry_points,
+            exports,
+            budget,
+            next: None,
+            ahead: true,
+            last: None,
+        };
         if hook.entry_points.is_empty() {
-            return Err(LoadError::NoEntryPoint { path: source.path.clone() });
+            return Err(LoadError::NoEntryPoint {
+                path: source.path.clone(),
+            });
         }
         Ok(Box::new(hook))
     }
 }
 
 /// The entry points that a component exports, checked against the contract.
-fn exports(engine: &Engine, component: &Component) -> Result<Vec<(EntryPoint, ComponentExportIndex)>, String> {
+fn exports(
+    engine: &Engine,
+    component: &Component,
+) -> Result<Vec<(EntryPoint, ComponentExportIndex)>, String> {
     let ty = component.component_type();
     let mut found = Vec::new();
     for (name, _) in ty.exports(engine) {
-        let Some((interface, _)) = link::contract_name(name) else { continue };
-        let Some(entry) = EntryPoint::ALL.into_iter().find(|entry| link::is_called(entry.as_str(), interface)) else { continue };
+        let Some((interface, _)) = link::contract_name(name) else {
+            continue;
+        };
+        let Some(entry) = EntryPoint::ALL
+            .into_iter()
+            .find(|entry| link::is_called(entry.as_str(), interface))
+        else {
+            continue;
+        };
         let outer = component.get_export_index(None, name);
         let inner = outer.and_then(|outer| component.get_export(Some(&outer), interface));
-        let (item, index) = inner.ok_or_else(|| format!("its export {name} has no function {interface}"))?;
+        let (item, index) =
+            inner.ok_or_else(|| format!("its export {name} has no function {interface}"))?;
         link::check_entry_point(entry, &item).map_err(|why| format!("its export {name}: {why}"))?;
         found.push((entry, index));
     }
@@ -243,7 +315,8 @@ impl Hook for WasmHook {
         &[]
     }
 
-    /// Tears down what the last run left and makes the instance of the next one. Code that runs then may ask nothing.
+    /// Tears down what the last run left and makes the instance of the next one. Code that runs
+    /// then may ask nothing.
     fn prepare(&mut self) {
         self.last = None;
         if self.next.is_some() || !self.ahead {
@@ -257,10 +330,22 @@ impl Hook for WasmHook {
         self.next = made.ok().map(|instance| (store, instance));
     }
 
-    fn call(&mut self, event: &HookEvent, host: &mut dyn HookHost, budget: &Budget) -> Result<Returned, HookError> {
-        let at = self.entry_points.iter().position(|entry| *entry == event.entry);
+    fn call(
+        &mut self,
+        event: &HookEvent,
+        host: &mut dyn HookHost,
+        budget: &Budget,
+    ) -> Result<Returned, HookError> {
+        let at = self
+            .entry_points
+            .iter()
+            .position(|entry| *entry == event.entry);
         let Some(export) = at.and_then(|at| self.exports.get(at)).copied() else {
-            return Err(raised(format!("{} has no {}", self.file, event.entry.as_str())));
+            return Err(raised(format!(
+                "{} has no {}",
+                self.file,
+                event.entry.as_str()
+            )));
         };
         let (mut store, instance) = match self.next.take() {
             Some((store, instance)) => (store, Some(instance)),
@@ -294,7 +379,13 @@ impl WasmHook {
     /// A store whose run has not begun.
     fn store(&self, budget: Budget) -> Store<Run> {
         let (limits, watch) = (Limits::of(&budget), Watch::start(budget));
-        let run = Run { host: None, watch, interface: None, limits, skipped: Duration::ZERO };
+        let run = Run {
+            host: None,
+            watch,
+            interface: None,
+            limits,
+            skipped: Duration::ZERO,
+        };
         let mut store = Store::new(&self.machine.engine, run);
         store.limiter(|run| &mut run.limits);
         store.set_hostcall_fuel(HOSTCALL_BYTES);
@@ -317,9 +408,9 @@ impl WasmHook {
         event: &HookEvent,
     ) -> wasmtime::Result<Val> {
         let instance = made.map_or_else(|| self.prepared.instantiate(&mut *store), Ok)?;
-        let function = instance
-            .get_func(&mut *store, export)
-            .ok_or_else(|| wasmtime::Error::msg("the entry point is gone: it was there when the hook was loaded"))?;
+        let function = instance.get_func(&mut *store, export).ok_or_else(|| {
+            wasmtime::Error::msg("the entry point is gone: it was there when the hook was loaded")
+        })?;
         let mut results = [Val::Bool(false)];
         function.call(&mut *store, &[values::event(event)], &mut results)?;
         let [result] = results;
@@ -327,25 +418,38 @@ impl WasmHook {
     }
 
     /// What came of a run. Watch and limits have the last word.
-    fn judge(&self, event: &HookEvent, budget: Budget, run: &Run, result: wasmtime::Result<Val>) -> Result<Returned, HookError> {
+    fn judge(
+        &self,
+        event: &HookEvent,
+        budget: Budget,
+        run: &Run,
+        result: wasmtime::Result<Val>,
+    ) -> Result<Returned, HookError> {
         if let Some(verdict) = run.watch.verdict() {
             return Err(verdict);
         }
         let place = || format!("{}: {}", self.file, event.entry.as_str());
         match result {
             Ok(Val::Result(Ok(value))) if event.entry == EntryPoint::Health => {
-                health(value.as_deref()).ok_or_else(|| raised(format!("{}: a demotion is 0 to 240", place())))
+                health(value.as_deref())
+                    .ok_or_else(|| raised(format!("{}: a demotion is 0 to 240", place())))
             }
             Ok(Val::Result(Ok(_))) => Ok(Returned::Done),
             Ok(Val::Result(Err(text))) => match text.as_deref() {
                 Some(Val::String(text)) => Err(raised(cut(&format!("{}: {text}", place())))),
                 _ => Err(raised(format!("{}: it failed without a word", place()))),
             },
-            Ok(_) => Err(raised(format!("{}: it gave back something else than in the contract", place()))),
+            Ok(_) => Err(raised(format!(
+                "{}: it gave back something else than in the contract",
+                place()
+            ))),
             Err(err) => Err(match err.downcast_ref::<Trap>() {
                 Some(Trap::OutOfFuel) => {
                     let budget = budget.cpu;
-                    raised(format!("{}: it did more instructions than any machine does in its CPU budget of {budget:?}", place()))
+                    raised(format!(
+                        "{}: it did more instructions than any machine does in its CPU budget of {budget:?}",
+                        place()
+                    ))
                 }
                 _ if run.limits.denied => HookError::OutOfMemory(budget.memory_bytes),
                 _ => trapped(&place(), &err),
@@ -356,9 +460,18 @@ impl WasmHook {
 
 /// An error of wasmtime: a trap, with the functions that led to it.
 fn trapped(place: &str, err: &wasmtime::Error) -> HookError {
-    let shown = err.downcast_ref::<WasmBacktrace>().map(ToString::to_string).unwrap_or_default();
-    // "    0:   0x1f3 - hook.wasm!function", after a first line that says so; addresses help nobody here.
-    let names = shown.lines().skip(1).take(MAX_FRAMES).filter_map(|line| line.split_once(" - ")).map(|(_, name)| name);
+    let shown = err
+        .downcast_ref::<WasmBacktrace>()
+        .map(ToString::to_string)
+        .unwrap_or_default();
+    // "    0:   0x1f3 - hook.wasm!function", after a first line that says so; addresses help nobody
+    // here.
+    let names = shown
+        .lines()
+        .skip(1)
+        .take(MAX_FRAMES)
+        .filter_map(|line| line.split_once(" - "))
+        .map(|(_, name)| name);
     let names = names.map(|name| name.split_once('!').map_or(name, |(_, function)| function));
     HookError::Raised {
         message: cut(&format!("{place}: {}", err.root_cause())),
@@ -367,20 +480,33 @@ fn trapped(place: &str, err: &wasmtime::Error) -> HookError {
 }
 
 fn health(value: Option<&Val>) -> Option<Returned> {
-    let Some(Val::Record(fields)) = value else { return None };
-    let field = |wanted: &str| fields.iter().find(|(name, _)| name == wanted).map(|(_, value)| value);
+    let Some(Val::Record(fields)) = value else {
+        return None;
+    };
+    let field = |wanted: &str| {
+        fields
+            .iter()
+            .find(|(name, _)| name == wanted)
+            .map(|(_, value)| value)
+    };
     match (field("demotion"), field("reason")) {
-        (Some(Val::U8(demotion @ 0..=240)), Some(Val::String(reason))) => {
-            Some(Returned::Health { demotion: *demotion, reason: cut(reason) })
-        }
+        (Some(Val::U8(demotion @ 0..=240)), Some(Val::String(reason))) => Some(Returned::Health {
+            demotion: *demotion,
+            reason: cut(reason),
+        }),
         _ => None,
     }
 }
 
 fn raised(message: String) -> HookError {
-    HookError::Raised { message, backtrace: String::new() }
+    HookError::Raised {
+        message,
+        backtrace: String::new(),
+    }
 }
 
 fn cut(text: &str) -> String {
-    text.get(..text.floor_char_boundary(MAX_TEXT)).unwrap_or_default().to_owned()
+    text.get(..text.floor_char_boundary(MAX_TEXT))
+        .unwrap_or_default()
+        .to_owned()
 }

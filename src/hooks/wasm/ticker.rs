@@ -36,14 +36,22 @@ pub(super) struct Ticker(Arc<Shared>);
 pub(super) struct Ticking<'a>(&'a Ticker);
 
 impl Ticker {
-    /// Starts the thread and waits until it does nothing but wait: the system call filter may come now.
+    /// Starts the thread and waits until it does nothing but wait: the system call filter may come
+    /// now.
     pub(super) fn start(engine: Engine) -> std::io::Result<Self> {
         let ticker = Self(Arc::default());
         let own = ticker.clone();
-        std::thread::Builder::new().name("epoch".to_owned()).stack_size(STACK).spawn(move || own.serve(&engine))?;
+        std::thread::Builder::new()
+            .name("epoch".to_owned())
+            .stack_size(STACK)
+            .spawn(move || own.serve(&engine))?;
         let mut state = ticker.state();
         while !state.alive {
-            state = ticker.0.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = ticker
+                .0
+                .changed
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
         }
         drop(state);
         Ok(ticker)
@@ -59,10 +67,19 @@ impl Ticker {
         self.0.changed.notify_all();
         loop {
             if !state.ticking {
-                state = self.0.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+                state = self
+                    .0
+                    .changed
+                    .wait(state)
+                    .unwrap_or_else(PoisonError::into_inner);
                 continue;
             }
-            state = self.0.changed.wait_timeout(state, TICK).unwrap_or_else(PoisonError::into_inner).0;
+            state = self
+                .0
+                .changed
+                .wait_timeout(state, TICK)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
             if state.running {
                 engine.increment_epoch();
             } else {

@@ -30,7 +30,10 @@ pub(super) fn raw(function: &Function, given: &[Val]) -> Result<Vec<Raw>, String
 fn options(function: &Function, fields: &[(String, Val)]) -> Result<Vec<(String, Raw)>, String> {
     let mut map = Vec::with_capacity(fields.len());
     for param in function.options {
-        let value = fields.iter().find(|(name, _)| *name == kebab(param.name)).map(|(_, value)| value);
+        let value = fields
+            .iter()
+            .find(|(name, _)| *name == kebab(param.name))
+            .map(|(_, value)| value);
         match argument(param, value)? {
             Raw::Nil => {}
             value => map.push((param.name.to_owned(), value)),
@@ -48,15 +51,20 @@ fn some(value: &Val) -> Option<&Val> {
 }
 
 fn argument(param: &Param, value: Option<&Val>) -> Result<Raw, String> {
-    let Some(value) = value.and_then(some) else { return Ok(Raw::Nil) };
+    let Some(value) = value.and_then(some) else {
+        return Ok(Raw::Nil);
+    };
     let number = |n: u64| {
-        #[expect(clippy::cast_precision_loss, reason = "what is beyond 2^53 is out of every range all the same")]
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "what is beyond 2^53 is out of every range all the same"
+        )]
         Raw::Number(n as f64)
     };
     Ok(match (param.kind, value) {
-        (Kind::Any, Val::String(text)) => {
-            from_json(serde_json::from_str(text).map_err(|err| format!("{}: not JSON: {err}", param.name))?)
-        }
+        (Kind::Any, Val::String(text)) => from_json(
+            serde_json::from_str(text).map_err(|err| format!("{}: not JSON: {err}", param.name))?,
+        ),
         (_, Val::String(text)) => Raw::Text(text.clone().into_bytes()),
         (_, Val::Bool(given)) => Raw::Bool(*given),
         (_, Val::U8(n)) => number(u64::from(*n)),
@@ -65,18 +73,29 @@ fn argument(param: &Param, value: Option<&Val>) -> Result<Raw, String> {
         (Kind::Bytes, Val::List(list)) => Raw::Text(list.iter().filter_map(byte).collect()),
         (Kind::Words, Val::List(list)) if list.is_empty() => Raw::Nil,
         (Kind::Words, Val::List(list)) => Raw::Map(list.iter().filter_map(pair).collect()),
-        _ => return Err(format!("{} has another type than in the contract", param.name)),
+        _ => {
+            return Err(format!(
+                "{} has another type than in the contract",
+                param.name
+            ));
+        }
     })
 }
 
 fn byte(value: &Val) -> Option<u8> {
-    if let Val::U8(byte) = value { Some(*byte) } else { None }
+    if let Val::U8(byte) = value {
+        Some(*byte)
+    } else {
+        None
+    }
 }
 
 fn pair(value: &Val) -> Option<(String, Raw)> {
     match value {
         Val::Tuple(pair) => match pair.as_slice() {
-            [Val::String(key), Val::String(value)] => Some((key.clone(), Raw::Text(value.clone().into_bytes()))),
+            [Val::String(key), Val::String(value)] => {
+                Some((key.clone(), Raw::Text(value.clone().into_bytes())))
+            }
             _ => None,
         },
         _ => None,
@@ -91,7 +110,11 @@ fn from_json(json: serde_json::Value) -> Raw {
         Json::Number(number) => Raw::Number(number.as_f64().unwrap_or(f64::NAN)),
         Json::String(text) => Raw::Text(text.into_bytes()),
         Json::Array(list) => Raw::List(list.into_iter().map(from_json).collect()),
-        Json::Object(map) => Raw::Map(map.into_iter().map(|(key, value)| (key, from_json(value))).collect()),
+        Json::Object(map) => Raw::Map(
+            map.into_iter()
+                .map(|(key, value)| (key, from_json(value)))
+                .collect(),
+        ),
     }
 }
 
@@ -112,7 +135,12 @@ fn bytes(bytes: &[u8]) -> Val {
 }
 
 fn record<const N: usize>(fields: [(&str, Val); N]) -> Val {
-    Val::Record(fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
+    Val::Record(
+        fields
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect(),
+    )
 }
 
 fn word(word: &str) -> Val {
@@ -126,10 +154,15 @@ pub(super) fn failed(err: &AskError) -> Val {
         AskError::Denied(denied) => ("denied", carried(text(denied.to_string()))),
         AskError::Invalid(why) => ("invalid", carried(text(why.as_str()))),
         AskError::Host { message, errno } => {
-            let fields = record([("message", text(message.as_str())), ("errno", option(errno.map(Val::S32)))]);
+            let fields = record([
+                ("message", text(message.as_str())),
+                ("errno", option(errno.map(Val::S32))),
+            ]);
             ("host", carried(fields))
         }
-        AskError::OverBudget(_) | AskError::TimeUp(_) => ("over-budget", carried(text(err.to_string()))),
+        AskError::OverBudget(_) | AskError::TimeUp(_) => {
+            ("over-budget", carried(text(err.to_string())))
+        }
         AskError::Superseded => ("superseded", None),
     };
     Val::Result(Err(Some(Box::new(Val::Variant(case.to_owned(), value)))))
@@ -142,15 +175,25 @@ pub(super) fn answer(gives: Gives, answer: Answer) -> Val {
         (Gives::Nothing, _) => None,
         (Gives::Stored, Answer::State(kept)) => {
             // Whatever was kept was JSON when it was kept.
-            Some(option(kept.and_then(|kept| String::from_utf8(kept).ok()).map(text)))
+            Some(option(
+                kept.and_then(|kept| String::from_utf8(kept).ok()).map(text),
+            ))
         }
         // In a plan nothing runs.
-        (Gives::Command, Answer::Reply(Reply::Outcome(_))) => {
-            Some(command(&CommandOutput { status: 0, stdout: Vec::new(), stderr: Vec::new() }))
+        (Gives::Command, Answer::Reply(Reply::Outcome(_))) => Some(command(&CommandOutput {
+            status: 0,
+            stdout: Vec::new(),
+            stderr: Vec::new(),
+        })),
+        (Gives::Response, Answer::Reply(Reply::Outcome(_))) => {
+            Some(http_response(&HttpResponse::planned()))
         }
-        (Gives::Response, Answer::Reply(Reply::Outcome(_))) => Some(http_response(&HttpResponse::planned())),
         (_, Answer::Reply(reply)) if fits(gives, &reply) => Some(from_reply(&reply)),
-        _ => return failed(&AskError::Invalid("the daemon gave an answer of another kind".to_owned())),
+        _ => {
+            return failed(&AskError::Invalid(
+                "the daemon gave an answer of another kind".to_owned(),
+            ));
+        }
     };
     ok(value)
 }
@@ -186,7 +229,15 @@ fn from_reply(reply: &Reply) -> Val {
         Reply::Links(links) => Val::List(links.iter().map(link).collect()),
         Reply::Routes(routes) => Val::List(routes.iter().map(route).collect()),
         Reply::Addresses(addresses) => Val::List(
-            addresses.iter().map(|(dev, cidr)| record([("dev", text(dev.as_str())), ("cidr", text(cidr.to_string()))])).collect(),
+            addresses
+                .iter()
+                .map(|(dev, cidr)| {
+                    record([
+                        ("dev", text(dev.as_str())),
+                        ("cidr", text(cidr.to_string())),
+                    ])
+                })
+                .collect(),
         ),
     }
 }
@@ -196,18 +247,45 @@ fn vhost_state(state: State) -> Val {
 }
 
 fn command(output: &CommandOutput) -> Val {
-    let CommandOutput { status, stdout, stderr } = output;
-    record([("status", Val::S32(*status)), ("stdout", bytes(stdout)), ("stderr", bytes(stderr))])
+    let CommandOutput {
+        status,
+        stdout,
+        stderr,
+    } = output;
+    record([
+        ("status", Val::S32(*status)),
+        ("stdout", bytes(stdout)),
+        ("stderr", bytes(stderr)),
+    ])
 }
 
 fn http_response(response: &HttpResponse) -> Val {
-    let HttpResponse { status, headers, body } = response;
-    let pair = |(name, value): &(String, String)| Val::Tuple(vec![text(name.as_str()), text(value.as_str())]);
-    record([("status", Val::U16(*status)), ("headers", Val::List(headers.iter().map(pair).collect())), ("body", bytes(body))])
+    let HttpResponse {
+        status,
+        headers,
+        body,
+    } = response;
+    let pair = |(name, value): &(String, String)| {
+        Val::Tuple(vec![text(name.as_str()), text(value.as_str())])
+    };
+    record([
+        ("status", Val::U16(*status)),
+        ("headers", Val::List(headers.iter().map(pair).collect())),
+        ("body", bytes(body)),
+    ])
 }
 
 fn link(link: &Link) -> Val {
-    let Link { name, altnames: _, index, up, carrier, mac, mtu, ethernet: _ } = link;
+    let Link {
+        name,
+        altnames: _,
+        index,
+        up,
+        carrier,
+        mac,
+        mtu,
+        ethernet: _,
+    } = link;
     record([
         ("name", text(name.as_str())),
         ("index", Val::U32(*index)),
@@ -219,7 +297,14 @@ fn link(link: &Link) -> Val {
 }
 
 fn route(route: &Route) -> Val {
-    let Route { dst, via, dev, src, metric, table } = route;
+    let Route {
+        dst,
+        via,
+        dev,
+        src,
+        metric,
+        table,
+    } = route;
     record([
         ("dst", text(dst.to_string())),
         ("via", option(via.map(|ip| text(ip.to_string())))),
@@ -241,7 +326,16 @@ pub(super) fn event(event: &HookEvent) -> Val {
                 ("name", text(instance.name.as_str())),
                 ("interface", text(instance.interface.as_str())),
                 ("vhid", Val::U8(instance.vhid.get())),
-                ("addresses", Val::List(instance.addresses.iter().map(|address| text(address.to_string())).collect())),
+                (
+                    "addresses",
+                    Val::List(
+                        instance
+                            .addresses
+                            .iter()
+                            .map(|address| text(address.to_string()))
+                            .collect(),
+                    ),
+                ),
             ]),
         ),
         ("state", vhost_state(event.state)),
@@ -272,10 +366,20 @@ pub(super) fn structure(ty: &Type) -> String {
         Type::String => "string".to_owned(),
         Type::List(list) => format!("list<{}>", structure(&list.ty())),
         Type::Option(option) => format!("option<{}>", structure(&option.ty())),
-        Type::Tuple(tuple) => format!("tuple<{}>", tuple.types().map(|ty| structure(&ty)).collect::<Vec<_>>().join(",")),
+        Type::Tuple(tuple) => format!(
+            "tuple<{}>",
+            tuple
+                .types()
+                .map(|ty| structure(&ty))
+                .collect::<Vec<_>>()
+                .join(",")
+        ),
         Type::Enum(words) => format!("enum{{{}}}", words.names().collect::<Vec<_>>().join(",")),
         Type::Record(record) => {
-            let fields: Vec<_> = record.fields().map(|field| format!("{}:{}", field.name, structure(&field.ty))).collect();
+            let fields: Vec<_> = record
+                .fields()
+                .map(|field| format!("{}:{}", field.name, structure(&field.ty)))
+                .collect();
             format!("record{{{}}}", fields.join(","))
         }
         Type::Variant(variant) => {
@@ -286,8 +390,16 @@ pub(super) fn structure(ty: &Type) -> String {
             let cases: Vec<_> = variant.cases().map(|c| case(c.name, c.ty)).collect();
             format!("variant{{{}}}", cases.join(","))
         }
-        Type::Result(result) => format!("result<{},{}>", optional(result.ok()), optional(result.err())),
+        Type::Result(result) => format!(
+            "result<{},{}>",
+            optional(result.ok()),
+            optional(result.err())
+        ),
         // Nothing else is in the contract.
-        other => format!("{other:?}").split('(').next().unwrap_or("?").to_lowercase(),
+        other => format!("{other:?}")
+            .split('(')
+            .next()
+            .unwrap_or("?")
+            .to_lowercase(),
     }
 }

@@ -1,4 +1,5 @@
-//! From the host that was granted to the addresses that are gone to. Looked up once: what was judged is what is used.
+//! From the host that was granted to the addresses that are gone to. Looked up once: what was
+//! judged is what is used.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
 
@@ -12,25 +13,37 @@ const ADDRESSES_MAX: usize = 8;
 /// The addresses of an endpoint.
 pub(super) fn look_up(endpoint: &Endpoint) -> Result<Vec<SocketAddr>, HostError> {
     let found = (endpoint.host(), endpoint.port()).to_socket_addrs();
-    let found: Vec<_> = found.map_err(|err| Trouble::Name.error(endpoint, &err.to_string()))?.take(ADDRESSES_MAX).collect();
+    let found: Vec<_> = found
+        .map_err(|err| Trouble::Name.error(endpoint, &err.to_string()))?
+        .take(ADDRESSES_MAX)
+        .collect();
     judged(endpoint, &found)
 }
 
-/// Without those that a name may not lead to. What is granted by its address, or is called `localhost`, is meant.
+/// Without those that a name may not lead to. What is granted by its address, or is called
+/// `localhost`, is meant.
 fn judged(endpoint: &Endpoint, found: &[SocketAddr]) -> Result<Vec<SocketAddr>, HostError> {
     if endpoint.host().parse::<IpAddr>().is_ok() {
         return Ok(found.to_vec());
     }
     let local = is_localhost(endpoint.host());
     let barred = |ip: IpAddr| barred(ip).filter(|_| !(local && ip.is_loopback()));
-    let good: Vec<_> = found.iter().copied().filter(|address| barred(address.ip()).is_none()).collect();
+    let good: Vec<_> = found
+        .iter()
+        .copied()
+        .filter(|address| barred(address.ip()).is_none())
+        .collect();
     if !good.is_empty() {
         return Ok(good);
     }
-    let bad = found.iter().find_map(|address| Some((address.ip(), barred(address.ip())?)));
+    let bad = found
+        .iter()
+        .find_map(|address| Some((address.ip(), barred(address.ip())?)));
     let why = bad.map_or_else(
         || "it has no address".to_owned(),
-        |(ip, what)| format!("it leads to {ip}, which is {what}; if that is meant, grant the address itself"),
+        |(ip, what)| {
+            format!("it leads to {ip}, which is {what}; if that is meant, grant the address itself")
+        },
     );
     Err(Trouble::Name.error(endpoint, &why))
 }
@@ -41,8 +54,9 @@ fn is_localhost(host: &str) -> bool {
     host.eq_ignore_ascii_case("localhost") || host.to_ascii_lowercase().ends_with(".localhost")
 }
 
-/// Whoever answers for a name may point it anywhere, at any time. What listens on this machine for itself alone, or answers
-/// whoever is on the link (as the metadata of a cloud do), was not granted with it.
+/// Whoever answers for a name may point it anywhere, at any time. What listens on this machine for
+/// itself alone, or answers whoever is on the link (as the metadata of a cloud do), was not granted
+/// with it.
 fn barred(ip: IpAddr) -> Option<&'static str> {
     let (this_machine, link, nobody) = ("this machine", "an address of this link alone", "no host");
     match plain(ip) {
@@ -56,12 +70,15 @@ fn barred(ip: IpAddr) -> Option<&'static str> {
     }
 }
 
-/// An IPv4 address in the clothes of an IPv6 one is the IPv4 address: mapped, or compatible as it was once.
+/// An IPv4 address in the clothes of an IPv6 one is the IPv4 address: mapped, or compatible as it
+/// was once.
 fn plain(ip: IpAddr) -> IpAddr {
     let IpAddr::V6(v6) = ip else { return ip };
     match (v6.to_ipv4_mapped(), v6.octets()) {
         (Some(v4), _) => v4.into(),
-        (None, [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, a, b, c, d]) if a != 0 => Ipv4Addr::new(a, b, c, d).into(),
+        (None, [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, a, b, c, d]) if a != 0 => {
+            Ipv4Addr::new(a, b, c, d).into()
+        }
         (None, _) => ip,
     }
 }
@@ -72,9 +89,15 @@ mod tests {
 
     fn judge(endpoint: &str, found: &[&str]) -> Result<Vec<String>, String> {
         let endpoint: Endpoint = endpoint.parse().unwrap();
-        let found: Vec<SocketAddr> = found.iter().map(|ip| SocketAddr::new(ip.parse().unwrap(), endpoint.port())).collect();
+        let found: Vec<SocketAddr> = found
+            .iter()
+            .map(|ip| SocketAddr::new(ip.parse().unwrap(), endpoint.port()))
+            .collect();
         let good = judged(&endpoint, &found).map_err(|err| err.message)?;
-        Ok(good.iter().map(|address| address.ip().to_string()).collect())
+        Ok(good
+            .iter()
+            .map(|address| address.ip().to_string())
+            .collect())
     }
 
     #[test]
@@ -97,24 +120,55 @@ mod tests {
         ] {
             let refused = judge("granted.example:80", &[bad]).unwrap_err();
             assert!(
-                refused.starts_with("name: granted.example:80: it leads to ") && refused.contains("grant the address"),
+                refused.starts_with("name: granted.example:80: it leads to ")
+                    && refused.contains("grant the address"),
                 "{refused}"
             );
-            assert_eq!(judge("granted.example:80", &[bad, "10.0.0.1"]), Ok(vec!["10.0.0.1".to_owned()]));
+            assert_eq!(
+                judge("granted.example:80", &[bad, "10.0.0.1"]),
+                Ok(vec!["10.0.0.1".to_owned()])
+            );
         }
-        for good in ["10.0.0.1", "192.168.1.1", "203.0.113.5", "fd00::1", "2001:db8::1"] {
-            assert_eq!(judge("granted.example:80", &[good]), Ok(vec![good.to_owned()]));
+        for good in [
+            "10.0.0.1",
+            "192.168.1.1",
+            "203.0.113.5",
+            "fd00::1",
+            "2001:db8::1",
+        ] {
+            assert_eq!(
+                judge("granted.example:80", &[good]),
+                Ok(vec![good.to_owned()])
+            );
         }
-        assert_eq!(judge("granted.example:80", &[]), Err("name: granted.example:80: it has no address".to_owned()));
+        assert_eq!(
+            judge("granted.example:80", &[]),
+            Err("name: granted.example:80: it has no address".to_owned())
+        );
     }
 
     #[test]
     fn what_is_named_as_this_machine_is_meant() {
         for host in ["localhost", "LocalHost", "web.localhost"] {
-            assert_eq!(judge(&format!("{host}:80"), &["127.0.0.1", "::1"]).unwrap().len(), 2, "{host}");
-            assert!(judge(&format!("{host}:80"), &["169.254.169.254"]).is_err(), "{host}");
+            assert_eq!(
+                judge(&format!("{host}:80"), &["127.0.0.1", "::1"])
+                    .unwrap()
+                    .len(),
+                2,
+                "{host}"
+            );
+            assert!(
+                judge(&format!("{host}:80"), &["169.254.169.254"]).is_err(),
+                "{host}"
+            );
         }
-        assert_eq!(judge("127.0.0.1:80", &["127.0.0.1"]), Ok(vec!["127.0.0.1".to_owned()]));
-        assert_eq!(judge("[fe80::1]:80", &["fe80::1"]), Ok(vec!["fe80::1".to_owned()]));
+        assert_eq!(
+            judge("127.0.0.1:80", &["127.0.0.1"]),
+            Ok(vec!["127.0.0.1".to_owned()])
+        );
+        assert_eq!(
+            judge("[fe80::1]:80", &["fe80::1"]),
+            Ok(vec!["fe80::1".to_owned()])
+        );
     }
 }

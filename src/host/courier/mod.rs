@@ -1,9 +1,10 @@
 //! Couriers: each goes out for one request of a hook, brings back the answer, and ends.
 //!
-//! What a server answers is as hostile as anything on a wire, and the engine has rights; so another process speaks with
-//! it, one that has none and can reach nothing but a name server and that one port. It is told once and answers once:
-//! the order until the end of the stream, then the report until the end of the stream. Not waiting any longer is killing
-//! it, whatever it was doing. See docs/adr/0016-a-courier-for-each-request.md.
+//! What a server answers is as hostile as anything on a wire, and the engine has rights; so another
+//! process speaks with it, one that has none and can reach nothing but a name server and that one
+//! port. It is told once and answers once: the order until the end of the stream, then the report
+//! until the end of the stream. Not waiting any longer is killing it, whatever it was doing. See
+//! docs/adr/0016-a-courier-for-each-request.md.
 
 mod certificates;
 mod lookup;
@@ -37,7 +38,8 @@ use crate::effect::{Errand, HttpResponse, Reply};
 /// The argument that makes the binary a courier.
 pub const ROLE: &str = "__courier";
 
-/// The version of the messages. Both ends are one binary, but the file may be replaced while the engine runs.
+/// The version of the messages. Both ends are one binary, but the file may be replaced while the
+/// engine runs.
 const VERSION: u16 = 2;
 
 /// The largest message: a body and all headers, with room for what is around them.
@@ -78,16 +80,22 @@ pub struct Hired {
 }
 
 impl Hired {
-    /// Behind this socket; `dismiss` ends the process and is called once nobody waits for it any more.
+    /// Behind this socket; `dismiss` ends the process and is called once nobody waits for it any
+    /// more.
     #[must_use]
     pub fn new(stream: StdStream, dismiss: impl FnOnce() + 'static) -> Self {
-        Self { stream, dismiss: Some(Box::new(dismiss)) }
+        Self {
+            stream,
+            dismiss: Some(Box::new(dismiss)),
+        }
     }
 }
 
 impl fmt::Debug for Hired {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Hired").field("stream", &self.stream).finish_non_exhaustive()
+        f.debug_struct("Hired")
+            .field("stream", &self.stream)
+            .finish_non_exhaustive()
     }
 }
 
@@ -113,7 +121,9 @@ pub struct Couriers {
 
 impl fmt::Debug for Couriers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Couriers").field("confined", &self.confined).finish_non_exhaustive()
+        f.debug_struct("Couriers")
+            .field("confined", &self.confined)
+            .finish_non_exhaustive()
     }
 }
 
@@ -121,26 +131,42 @@ impl Couriers {
     /// That are started so; with `confined` only in a full sandbox.
     #[must_use]
     pub fn new(hire: Hire, confined: bool) -> Self {
-        Self { hire, confined, ca_file: None, places: Rc::new(Semaphore::new(AT_ONCE)) }
+        Self {
+            hire,
+            confined,
+            ca_file: None,
+            places: Rc::new(Semaphore::new(AT_ONCE)),
+        }
     }
 
-    /// With the certificates of this file, as PEM, beside those that the system trusts. Each courier reads it anew.
+    /// With the certificates of this file, as PEM, beside those that the system trusts. Each
+    /// courier reads it anew.
     #[must_use]
     pub fn with_ca_file(self, ca_file: Option<PathBuf>) -> Self {
         Self { ca_file, ..self }
     }
 
-    /// Has something done within `limit` and the errand's own. Dropping the future ends the courier.
+    /// Has something done within `limit` and the errand's own. Dropping the future ends the
+    /// courier.
     ///
     /// # Errors
-    /// [`HostError`]. Its first word is one of `name`, `refused`, `unreachable`, `timeout`, `tls`, `too-large`, `protocol`,
-    /// `lost`, each with a number of errno(3).
+    /// [`HostError`]. Its first word is one of `name`, `refused`, `unreachable`, `timeout`, `tls`,
+    /// `too-large`, `protocol`, `lost`, each with a number of errno(3).
     pub async fn send(&self, errand: Errand, limit: Duration) -> Result<Reply, HostError> {
         let limit = limit.min(Duration::from_millis(u64::from(errand.timeout_ms())));
         let endpoint = errand.endpoint();
-        let late = |_| Trouble::Timeout.error(&endpoint, &format!("no answer after {:.1} s", limit.as_secs_f64()));
+        let late = |_| {
+            Trouble::Timeout.error(
+                &endpoint,
+                &format!("no answer after {:.1} s", limit.as_secs_f64()),
+            )
+        };
         let lost = |err: io::Error| Trouble::Lost.error(&endpoint, &err.to_string());
-        match timeout(limit + ANSWER_MARGIN, self.exchange(errand, limit)).await.map_err(late)?.map_err(lost)?? {
+        match timeout(limit + ANSWER_MARGIN, self.exchange(errand, limit))
+            .await
+            .map_err(late)?
+            .map_err(lost)??
+        {
             Brought::Answer(answer) => Ok(Reply::Http(answer)),
             Brought::Connected(took) => Ok(Reply::Took(took)),
         }
@@ -152,18 +178,30 @@ impl Couriers {
         let stream = hired.stream.try_clone()?;
         stream.set_nonblocking(true)?;
         let mut stream = UnixStream::from_std(stream)?;
-        let order = Order { version: VERSION, confined: self.confined, errand, limit, ca_file: self.ca_file.clone() };
-        stream.write_all(&postcard::to_extend(&order, Vec::new()).map_err(io::Error::other)?).await?;
+        let order = Order {
+            version: VERSION,
+            confined: self.confined,
+            errand,
+            limit,
+            ca_file: self.ca_file.clone(),
+        };
+        stream
+            .write_all(&postcard::to_extend(&order, Vec::new()).map_err(io::Error::other)?)
+            .await?;
         stream.shutdown().await?;
         let mut report = Vec::new();
-        let length = stream.take(MESSAGE_MAX as u64 + 1).read_to_end(&mut report).await?;
+        let length = stream
+            .take(MESSAGE_MAX as u64 + 1)
+            .read_to_end(&mut report)
+            .await?;
         if length == 0 {
             return Err(io::Error::other("the courier ended without an answer"));
         }
         if length > MESSAGE_MAX {
             return Err(io::Error::other("the courier's answer is too long"));
         }
-        postcard::from_bytes(&report).map_err(|_| io::Error::other("the courier's answer makes no sense"))
+        postcard::from_bytes(&report)
+            .map_err(|_| io::Error::other("the courier's answer makes no sense"))
     }
 }
 
@@ -217,6 +255,9 @@ impl Trouble {
     }
 
     fn error(self, endpoint: &crate::effect::Endpoint, why: &str) -> HostError {
-        HostError { message: format!("{}: {endpoint}: {why}", self.word()), errno: Some(self.errno()) }
+        HostError {
+            message: format!("{}: {endpoint}: {why}", self.word()),
+            errno: Some(self.errno()),
+        }
     }
 }

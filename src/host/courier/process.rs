@@ -20,7 +20,13 @@ const MEMORY: u64 = 8 << 20;
 /// The whole life of a courier. Exit status 2: it was not started as one.
 #[must_use]
 pub fn main() -> ExitCode {
-    let Ok(stream) = io::stdin().as_fd().try_clone_to_owned().map(UnixStream::from) else { return ExitCode::from(2) };
+    let Ok(stream) = io::stdin()
+        .as_fd()
+        .try_clone_to_owned()
+        .map(UnixStream::from)
+    else {
+        return ExitCode::from(2);
+    };
     if stream.peer_addr().is_err() {
         return ExitCode::from(2);
     }
@@ -43,32 +49,60 @@ fn serve(mut stream: UnixStream) -> io::Result<()> {
 }
 
 fn run(order: Order) -> Report {
-    let Order { version, confined, errand, limit, ca_file } = order;
+    let Order {
+        version,
+        confined,
+        errand,
+        limit,
+        ca_file,
+    } = order;
     if version != VERSION {
-        let message = format!("the engine speaks version {version} of the courier protocol, this courier {VERSION}");
-        return Err(HostError { message, errno: Some(libc::EPROTO) });
+        let message = format!(
+            "the engine speaks version {version} of the courier protocol, this courier {VERSION}"
+        );
+        return Err(HostError {
+            message,
+            errno: Some(libc::EPROTO),
+        });
     }
     let endpoint = errand.endpoint();
     // Whom system and operator trust is read while files are in reach.
     let trust = match (&errand, ca_file) {
         (Errand::Http(request), ca_file) if request.url.scheme() == Scheme::Https => {
             let more = ca_file.map_or_else(|| Ok(Vec::new()), |path| certificates(&path));
-            Trust::of_the_system().and(&more.map_err(|why| Trouble::Tls.error(&endpoint, &format!("ca-file: {why}")))?)
+            Trust::of_the_system().and(
+                &more.map_err(|why| Trouble::Tls.error(&endpoint, &format!("ca-file: {why}")))?,
+            )
         }
         (Errand::Http(_) | Errand::Connect { .. }, _) => Trust::nobody(),
     };
     sandbox::measure_address_space();
-    let confinement = sandbox::confine(Kind::Courier { port: endpoint.port() }, MEMORY, || {});
+    let confinement = sandbox::confine(
+        Kind::Courier {
+            port: endpoint.port(),
+        },
+        MEMORY,
+        || {},
+    );
     let lacking = sandbox::lacking(&confinement);
     if confined && !lacking.is_empty() {
-        let message = format!("the sandbox is incomplete: {}; see `sandbox` in [daemon]", lacking.join("; "));
-        return Err(HostError { message, errno: Some(libc::EPERM) });
+        let message = format!(
+            "the sandbox is incomplete: {}; see `sandbox` in [daemon]",
+            lacking.join("; ")
+        );
+        return Err(HostError {
+            message,
+            errno: Some(libc::EPERM),
+        });
     }
     let addresses = look_up(&endpoint)?;
     if let Err(why) = sandbox::no_more_names()
         && confined
     {
-        return Err(HostError { message: format!("the sandbox is incomplete: seccomp: {why}"), errno: Some(libc::EPERM) });
+        return Err(HostError {
+            message: format!("the sandbox is incomplete: seccomp: {why}"),
+            errno: Some(libc::EPERM),
+        });
     }
     go(&errand, &addresses, &trust, limit)
 }

@@ -25,12 +25,21 @@ impl Trust {
     /// Those of the system: the package `ca-certificates`.
     pub(super) fn of_the_system() -> Self {
         let found = rustls_native_certs::load_native_certs().certs;
-        Self(found.iter().map(|certificate| Certificate::from_der(certificate).to_owned()).collect())
+        Self(
+            found
+                .iter()
+                .map(|certificate| Certificate::from_der(certificate).to_owned())
+                .collect(),
+        )
     }
 
     /// And these.
     pub(super) fn and(mut self, certificates: &[CertificateDer<'_>]) -> Self {
-        self.0.extend(certificates.iter().map(|certificate| Certificate::from_der(certificate).to_owned()));
+        self.0.extend(
+            certificates
+                .iter()
+                .map(|certificate| Certificate::from_der(certificate).to_owned()),
+        );
         self
     }
 
@@ -50,7 +59,12 @@ impl Trust {
 struct Known(Vec<SocketAddr>);
 
 impl Resolver for Known {
-    fn resolve(&self, _: &Uri, _: &ureq::config::Config, _: NextTimeout) -> Result<ResolvedSocketAddrs, Error> {
+    fn resolve(
+        &self,
+        _: &Uri,
+        _: &ureq::config::Config,
+        _: NextTimeout,
+    ) -> Result<ResolvedSocketAddrs, Error> {
         let mut known = self.empty();
         self.0.iter().for_each(|address| known.push(*address));
         Ok(known)
@@ -58,10 +72,21 @@ impl Resolver for Known {
 }
 
 /// Sends one request and takes one answer, whatever its status.
-pub(super) fn ask(request: &HttpRequest, addresses: &[SocketAddr], trust: &Trust, limit: Duration) -> Report {
+pub(super) fn ask(
+    request: &HttpRequest,
+    addresses: &[SocketAddr],
+    trust: &Trust,
+    limit: Duration,
+) -> Report {
     let endpoint = request.url.endpoint();
-    let agent = Agent::with_parts(config(trust, limit), DefaultConnector::default(), Known(addresses.to_vec()));
-    answer(&agent, request).map(Brought::Answer).map_err(|err| told(&endpoint, &err, trust))
+    let agent = Agent::with_parts(
+        config(trust, limit),
+        DefaultConnector::default(),
+        Known(addresses.to_vec()),
+    );
+    answer(&agent, request)
+        .map(Brought::Answer)
+        .map_err(|err| told(&endpoint, &err, trust))
 }
 
 fn config(trust: &Trust, limit: Duration) -> ureq::config::Config {
@@ -72,7 +97,8 @@ fn config(trust: &Trust, limit: Duration) -> ureq::config::Config {
     Agent::config_builder()
         .tls_config(tls)
         .timeout_global(Some(limit))
-        // What the hook was granted is one place: where it is sent from there is for the hook to ask anew.
+        // What the hook was granted is one place: where it is sent from there is for the hook to
+        // ask anew.
         .max_redirects(0)
         .max_redirects_will_error(false)
         .http_status_as_error(false)
@@ -85,20 +111,36 @@ fn config(trust: &Trust, limit: Duration) -> ureq::config::Config {
 }
 
 fn answer(agent: &Agent, request: &HttpRequest) -> Result<HttpResponse, Error> {
-    let mut builder = Request::builder().method(request.verb.method()).uri(request.url.to_string());
+    let mut builder = Request::builder()
+        .method(request.verb.method())
+        .uri(request.url.to_string());
     for (name, value) in &request.headers {
         builder = builder.header(name, value);
     }
     let mut response = match request.verb {
         HttpVerb::Get | HttpVerb::Delete => agent.run(builder.body(())?)?,
         // A body that is empty is one all the same.
-        HttpVerb::Post | HttpVerb::Put | HttpVerb::Patch => agent.run(builder.body(request.body.as_slice())?)?,
+        HttpVerb::Post | HttpVerb::Put | HttpVerb::Patch => {
+            agent.run(builder.body(request.body.as_slice())?)?
+        }
     };
     let status = response.status().as_u16();
     let headers = response.headers().iter().take(HEADERS_MAX);
-    let headers = headers.filter_map(|(name, value)| Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned()))).collect();
-    let body = response.body_mut().with_config().limit(BODY_MAX as u64).read_to_vec()?;
-    Ok(HttpResponse { status, headers, body })
+    let headers = headers
+        .filter_map(|(name, value)| {
+            Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned()))
+        })
+        .collect();
+    let body = response
+        .body_mut()
+        .with_config()
+        .limit(BODY_MAX as u64)
+        .read_to_vec()?;
+    Ok(HttpResponse {
+        status,
+        headers,
+        body,
+    })
 }
 
 /// What went wrong, by its kind.
@@ -112,20 +154,29 @@ fn told(endpoint: &Endpoint, err: &Error, trust: &Trust) -> HostError {
         Error::Io(io) => of_io(io),
         _ => Trouble::Protocol,
     };
-    let hint = if trouble == Trouble::Tls && trust.0.is_empty() { "; the system trusts no certificates at all" } else { "" };
+    let hint = if trouble == Trouble::Tls && trust.0.is_empty() {
+        "; the system trusts no certificates at all"
+    } else {
+        ""
+    };
     trouble.error(endpoint, &format!("{err}{hint}"))
 }
 
 fn of_io(err: &std::io::Error) -> Trouble {
     // TLS comes as an error of its transport.
-    if err.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<rustls::Error>) {
+    if err
+        .get_ref()
+        .is_some_and(<dyn std::error::Error + Send + Sync>::is::<rustls::Error>)
+    {
         return Trouble::Tls;
     }
     match err.kind() {
         // Landlock denies a port that it was not sent to.
         ErrorKind::ConnectionRefused | ErrorKind::PermissionDenied => Trouble::Refused,
         ErrorKind::TimedOut | ErrorKind::WouldBlock => Trouble::Timeout,
-        ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable | ErrorKind::AddrNotAvailable => Trouble::Unreachable,
+        ErrorKind::HostUnreachable
+        | ErrorKind::NetworkUnreachable
+        | ErrorKind::AddrNotAvailable => Trouble::Unreachable,
         _ => Trouble::Lost,
     }
 }

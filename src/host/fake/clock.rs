@@ -91,7 +91,11 @@ mod tests {
         clock.move_to(Duration::from_secs(3));
         assert!((&mut long).now_or_never().is_none() && short.now_or_never().is_some());
         drop(long);
-        assert_eq!(clock.next_waking(), None, "who no longer waits is forgotten");
+        assert_eq!(
+            clock.next_waking(),
+            None,
+            "who no longer waits is forgotten"
+        );
         clock.move_to(Duration::from_secs(1));
         assert_eq!(clock.now(), Duration::from_secs(3), "it never goes back");
         assert!(clock.sleep(Duration::ZERO).now_or_never().is_some());

@@ -53,10 +53,20 @@ impl Troubles {
         self.0.clear();
     }
 
-    /// What happens to this effect, if anything: the newest trouble that is about it, and one less of that is left.
-    pub(super) fn meet(&mut self, effect: &Effect, of: impl Fn(&Happens) -> bool) -> Option<Happens> {
+    /// What happens to this effect, if anything: the newest trouble that is about it, and one less
+    /// of that is left.
+    pub(super) fn meet(
+        &mut self,
+        effect: &Effect,
+        of: impl Fn(&Happens) -> bool,
+    ) -> Option<Happens> {
         let text = effect.to_string();
-        for trouble in self.0.iter_mut().rev().filter(|trouble| of(&trouble.happens) && trouble.is_about(&text)) {
+        for trouble in self
+            .0
+            .iter_mut()
+            .rev()
+            .filter(|trouble| of(&trouble.happens) && trouble.is_about(&text))
+        {
             if trouble.after > 0 {
                 trouble.after -= 1;
             } else if trouble.times > 0 {

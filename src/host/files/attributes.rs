@@ -1,4 +1,5 @@
-//! Extended attributes of a file: what programs noted on it, its access control list, its security label.
+//! Extended attributes of a file: what programs noted on it, its access control list, its security
+//! label.
 
 use std::ffi::CStr;
 use std::fs::File;
@@ -11,7 +12,8 @@ use tracing::warn;
 /// Names and values, in the order of the names.
 pub(super) type Attributes = Vec<(Vec<u8>, Vec<u8>)>;
 
-/// All names and values of a file together, in bytes, at most: what does not fit cannot be put back.
+/// All names and values of a file together, in bytes, at most: what does not fit cannot be put
+/// back.
 const BYTES_MAX: usize = 32 * 1024;
 
 /// The attributes of a file; none where the file system has none.
@@ -28,7 +30,10 @@ pub(super) fn of(file: &File) -> io::Result<Attributes> {
     }
     let mut left = BYTES_MAX - names.len();
     let mut attributes = Vec::new();
-    for name in names.split_inclusive(|byte| *byte == 0).filter_map(|name| CStr::from_bytes_with_nul(name).ok()) {
+    for name in names
+        .split_inclusive(|byte| *byte == 0)
+        .filter_map(|name| CStr::from_bytes_with_nul(name).ok())
+    {
         let mut value = vec![0; left];
         match fgetxattr(file, name, value.as_mut_slice()) {
             Ok(length) => value.truncate(length),
@@ -45,16 +50,21 @@ pub(super) fn of(file: &File) -> io::Result<Attributes> {
 }
 
 fn too_many() -> io::Error {
-    io::Error::other(format!("it has more than {BYTES_MAX} bytes of extended attributes"))
+    io::Error::other(format!(
+        "it has more than {BYTES_MAX} bytes of extended attributes"
+    ))
 }
 
-/// Gives a file these attributes. What belongs to the security of the system may not be ours to set: that is logged.
+/// Gives a file these attributes. What belongs to the security of the system may not be ours to
+/// set: that is logged.
 ///
 /// # Errors
 /// What the system said of another one.
 pub(super) fn set(file: &File, attributes: &[(Vec<u8>, Vec<u8>)]) -> io::Result<()> {
     for (name, value) in attributes {
-        let Err(err) = fsetxattr(file, name.as_slice(), value, XattrFlags::empty()) else { continue };
+        let Err(err) = fsetxattr(file, name.as_slice(), value, XattrFlags::empty()) else {
+            continue;
+        };
         let name = String::from_utf8_lossy(name);
         if !name.starts_with("security.") && !name.starts_with("trusted.") {
             return Err(err.into());

@@ -14,7 +14,9 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
 use tokio::time::timeout;
 
-use super::{ANSWER_MARGIN, Duty, FromHelper, HelperOp, HelperReply, REQUEST_LIMIT, ToHelper, VERSION, frame};
+use super::{
+    ANSWER_MARGIN, Duty, FromHelper, HelperOp, HelperReply, REQUEST_LIMIT, ToHelper, VERSION, frame,
+};
 use crate::host::HostError;
 
 /// Messages that wait until the helper reads on: a request and a cancellation for each call.
@@ -29,8 +31,8 @@ pub struct HelperClient {
     out: mpsc::Sender<Vec<u8>>,
     pending: Arc<Mutex<Pending>>,
     ended: Arc<Notify>,
-    /// Places for calls that start a process, and for all others: a thousand virtual hosts that undo something at once shall not
-    /// be a thousand processes.
+    /// Places for calls that start a process, and for all others: a thousand virtual hosts that
+    /// undo something at once shall not be a thousand processes.
     processes: Semaphore,
     others: Semaphore,
 }
@@ -49,12 +51,15 @@ fn locked(pending: &Mutex<Pending>) -> MutexGuard<'_, Pending> {
 }
 
 fn gone(why: &str) -> HostError {
-    HostError { message: format!("the helper process is gone: {why}"), errno: Some(libc::EPIPE) }
+    HostError {
+        message: format!("the helper process is gone: {why}"),
+        errno: Some(libc::EPIPE),
+    }
 }
 
 impl HelperClient {
-    /// Takes the engine's end of the socket whose other end is the helper's stdin. Must be called inside a
-    /// tokio runtime.
+    /// Takes the engine's end of the socket whose other end is the helper's stdin. Must be called
+    /// inside a tokio runtime.
     ///
     /// # Errors
     /// If the runtime cannot watch the socket.
@@ -62,8 +67,8 @@ impl HelperClient {
         Self::start(stream, duty, None)
     }
 
-    /// As [`Self::new`], for undoing what dead processes left: the helper only puts back what helpers wrote down below this
-    /// directory, whatever stands in the ledgers.
+    /// As [`Self::new`], for undoing what dead processes left: the helper only puts back what
+    /// helpers wrote down below this directory, whatever stands in the ledgers.
     ///
     /// # Errors
     /// As [`Self::new`].
@@ -76,7 +81,11 @@ impl HelperClient {
         let (reader, writer) = UnixStream::from_std(stream)?.into_split();
         let (out, queue) = mpsc::channel(QUEUE);
         let pending = Arc::new(Mutex::new(Pending::default()));
-        let _ = out.try_send(frame::encode(&ToHelper::Hello { version: VERSION, duty, undo })?);
+        let _ = out.try_send(frame::encode(&ToHelper::Hello {
+            version: VERSION,
+            duty,
+            undo,
+        })?);
         tokio::spawn(write(writer, queue));
         let ended = Arc::new(Notify::new());
         let (waiting, tell) = (Arc::clone(&pending), Arc::clone(&ended));
@@ -84,8 +93,17 @@ impl HelperClient {
             read(reader, waiting).await;
             tell.notify_waiters();
         });
-        let (processes, others) = (Semaphore::new(PROCESSES), Semaphore::new(REQUEST_LIMIT - PROCESSES));
-        Ok(Self { out, pending, ended, processes, others })
+        let (processes, others) = (
+            Semaphore::new(PROCESSES),
+            Semaphore::new(REQUEST_LIMIT - PROCESSES),
+        );
+        Ok(Self {
+            out,
+            pending,
+            ended,
+            processes,
+            others,
+        })
     }
 
     /// Is the helper still there, as far as is known?
@@ -105,36 +123,56 @@ impl HelperClient {
         }
     }
 
-    /// Has the helper do something within `limit`, once others have ended whom it works for already: that may take as long
-    /// again. Dropping the future cancels it: what was started is ended.
+    /// Has the helper do something within `limit`, once others have ended whom it works for
+    /// already: that may take as long again. Dropping the future cancels it: what was started is
+    /// ended.
     ///
     /// # Errors
-    /// [`HostError`]: what the helper said; `EPIPE` if the helper is gone; `ETIMEDOUT` if the helper gives no answer, or has too
-    /// much to do.
+    /// [`HostError`]: what the helper said; `EPIPE` if the helper is gone; `ETIMEDOUT` if the
+    /// helper gives no answer, or has too much to do.
     pub async fn call(&self, op: HelperOp, limit: Duration) -> Result<HelperReply, HostError> {
-        let places = if op.starts_process() { &self.processes } else { &self.others };
+        let places = if op.starts_process() {
+            &self.processes
+        } else {
+            &self.others
+        };
         let late = |_| HostError {
-            message: format!("the helper process had too much else to do for {:.1} s", limit.as_secs_f64()),
+            message: format!(
+                "the helper process had too much else to do for {:.1} s",
+                limit.as_secs_f64()
+            ),
             errno: Some(libc::ETIMEDOUT),
         };
         let _place = timeout(limit, places.acquire()).await.map_err(late)?;
         let (answer, id) = self.enter()?;
         let entry = Entry { client: self, id };
         let request = frame::encode(&ToHelper::Request { id, limit, op });
-        let request = request.map_err(|err| HostError { message: err.to_string(), errno: Some(libc::EMSGSIZE) })?;
+        let request = request.map_err(|err| HostError {
+            message: err.to_string(),
+            errno: Some(libc::EMSGSIZE),
+        })?;
         self.out.try_send(request).map_err(|err| match err {
-            TrySendError::Full(_) => {
-                HostError { message: "the helper process does not listen".to_owned(), errno: Some(libc::EAGAIN) }
-            }
+            TrySendError::Full(_) => HostError {
+                message: "the helper process does not listen".to_owned(),
+                errno: Some(libc::EAGAIN),
+            },
             TrySendError::Closed(_) => gone("its socket is closed"),
         })?;
         let answered = timeout(limit.saturating_add(ANSWER_MARGIN), answer).await;
         drop(entry);
         match answered {
             Ok(Ok(result)) => result,
-            Ok(Err(_)) => Err(gone(locked(&self.pending).dead.as_deref().unwrap_or("its socket is closed"))),
+            Ok(Err(_)) => Err(gone(
+                locked(&self.pending)
+                    .dead
+                    .as_deref()
+                    .unwrap_or("its socket is closed"),
+            )),
             Err(_) => Err(HostError {
-                message: format!("the helper process gave no answer for {:.1} s", limit.as_secs_f64()),
+                message: format!(
+                    "the helper process gave no answer for {:.1} s",
+                    limit.as_secs_f64()
+                ),
                 errno: Some(libc::ETIMEDOUT),
             }),
         }
@@ -161,7 +199,10 @@ struct Entry<'a> {
 
 impl Drop for Entry<'_> {
     fn drop(&mut self) {
-        let unanswered = locked(&self.client.pending).waiting.remove(&self.id).is_some();
+        let unanswered = locked(&self.client.pending)
+            .waiting
+            .remove(&self.id)
+            .is_some();
         if unanswered && let Ok(cancel) = frame::encode(&ToHelper::Cancel { id: self.id }) {
             // Full: then it does not listen, and will be ended.
             let _ = self.client.out.try_send(cancel);
@@ -182,7 +223,9 @@ async fn read(mut reader: OwnedReadHalf, pending: Arc<Mutex<Pending>>) {
     let why = loop {
         match frame::read(&mut reader).await {
             Ok(Some(FromHelper::Hello { version: VERSION })) => {}
-            Ok(Some(FromHelper::Hello { version })) => break format!("it speaks version {version}, the engine {VERSION}"),
+            Ok(Some(FromHelper::Hello { version })) => {
+                break format!("it speaks version {version}, the engine {VERSION}");
+            }
             Ok(Some(FromHelper::Answer { id, result })) => {
                 if let Some(waiting) = locked(&pending).waiting.remove(&id) {
                     let _ = waiting.send(result);

@@ -1,8 +1,8 @@
-//! What the helper does for an engine: what the configuration grants, which it has from its own reading of the file, and
-//! putting back what was there before.
+//! What the helper does for an engine: what the configuration grants, which it has from its own
+//! reading of the file, and putting back what was there before.
 //!
-//! The engine has a gate of its own, before the ledger, and tells hooks why they are refused. This one is for an engine that
-//! somebody else has taken over.
+//! The engine has a gate of its own, before the ledger, and tells hooks why they are refused. This
+//! one is for an engine that somebody else has taken over.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -34,15 +34,20 @@ pub struct Terms {
 }
 
 impl Terms {
-    /// What a helper for this must be able to do, apart from what is still to be put back; `None` if nothing is granted that
-    /// needs one.
+    /// What a helper for this must be able to do, apart from what is still to be put back; `None`
+    /// if nothing is granted that needs one.
     #[must_use]
     pub fn duty(&self) -> Option<Duty> {
-        let commands = |grants: &Grants| !grants.command.is_empty() || (self.by_script() && !grants.service.is_empty());
+        let commands = |grants: &Grants| {
+            !grants.command.is_empty() || (self.by_script() && !grants.service.is_empty())
+        };
         if !self.scripts.is_empty() || self.grants.iter().any(commands) {
             return Some(Duty::Commands);
         }
-        self.grants.iter().any(Grants::needs_helper).then_some(Duty::Settings)
+        self.grants
+            .iter()
+            .any(Grants::needs_helper)
+            .then_some(Duty::Settings)
     }
 
     /// Are services started by scripts, which may need anything?
@@ -91,8 +96,13 @@ impl Gate {
             Self::Open | Self::Undo(_) => Duty::Commands,
             Self::Held(terms, records) => {
                 let records = records.lock().unwrap_or_else(PoisonError::into_inner);
-                let by_script = terms.by_script() && records.any(|resource| matches!(resource, Resource::Service { .. }));
-                if by_script { Duty::Commands } else { terms.duty().unwrap_or(Duty::Settings) }
+                let by_script = terms.by_script()
+                    && records.any(|resource| matches!(resource, Resource::Service { .. }));
+                if by_script {
+                    Duty::Commands
+                } else {
+                    terms.duty().unwrap_or(Duty::Settings)
+                }
             }
         }
     }
@@ -111,12 +121,19 @@ impl Gate {
             Self::Open => true,
             Self::Undo(records) => put_back(records),
             Self::Held(terms, _) if terms.allow(op) => return Ok(Right::Granted),
-            Self::Held(_, records) => put_back(&records.lock().unwrap_or_else(PoisonError::into_inner)),
+            Self::Held(_, records) => {
+                put_back(&records.lock().unwrap_or_else(PoisonError::into_inner))
+            }
         };
-        if may { Ok(Right::Free) } else { Err(refused(op)) }
+        if may {
+            Ok(Right::Free)
+        } else {
+            Err(refused(op))
+        }
     }
 
-    /// Writes down what there is before a granted change, so that it may be put back, whoever asks for it and when.
+    /// Writes down what there is before a granted change, so that it may be put back, whoever asks
+    /// for it and when.
     pub(super) fn remember(
         &self,
         right: Right,
@@ -126,55 +143,95 @@ impl Gate {
     ) {
         let Self::Held(_, records) = self else { return };
         if right == Right::Free {
-            return records.lock().unwrap_or_else(PoisonError::into_inner).put_back(resource);
+            return records
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .put_back(resource);
         }
         // What cannot be read cannot be put back either.
         if let Ok(there) = there() {
-            records.lock().unwrap_or_else(PoisonError::into_inner).remember(resource, there, next);
+            records
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .remember(resource, there, next);
         }
     }
 
     /// As [`Self::remember`], of a file.
     pub(super) fn remember_file(&self, right: Right, path: &Path, next: Value) {
         // A path of a request is a string.
-        let resource = Resource::File { path: path.to_string_lossy().into_owned() };
-        self.remember(right, &resource, next, || Ok(files::find(path)?.map_or(Value::Absent, Value::FoundFile)));
+        let resource = Resource::File {
+            path: path.to_string_lossy().into_owned(),
+        };
+        self.remember(right, &resource, next, || {
+            Ok(files::find(path)?.map_or(Value::Absent, Value::FoundFile))
+        });
     }
 }
 
 impl Terms {
     fn allow(&self, op: &HelperOp) -> bool {
         // These effects are nobody's own.
-        let Ok(dev) = "lo".parse::<IfName>() else { return false };
-        let own = Own { dev: &dev, addresses: &[] };
+        let Ok(dev) = "lo".parse::<IfName>() else {
+            return false;
+        };
+        let own = Own {
+            dev: &dev,
+            addresses: &[],
+        };
         let any = |allows: &dyn Fn(&Grants) -> bool| self.grants.iter().any(allows);
         let effect = |effect: Effect| any(&|grants| grants.permit(effect.clone(), own).is_ok());
         let query = |query: Query| any(&|grants| grants.permit_query(&query).is_ok());
         match op {
             HelperOp::SetHostname { name } => effect(Effect::HostnameSet { name: name.clone() }),
             HelperOp::ReadParameter { key } => query(Query::Sysctl { key: key.clone() }),
-            HelperOp::WriteParameter { key, value } => effect(Effect::SysctlSet { key: key.clone(), value: value.clone() }),
+            HelperOp::WriteParameter { key, value } => effect(Effect::SysctlSet {
+                key: key.clone(),
+                value: value.clone(),
+            }),
             // Who may write or remove it has to know what was there.
             HelperOp::ReadFile { path } | HelperOp::FindFile { path } => {
                 any(&|grants| grants.file.iter().any(|grant| grant.path == *path))
             }
-            HelperOp::WriteFile { path, content } => effect(Effect::FileWrite { path: path.clone(), content: content.clone() }),
+            HelperOp::WriteFile { path, content } => effect(Effect::FileWrite {
+                path: path.clone(),
+                content: content.clone(),
+            }),
             // Only what was there before: no grant says it.
             HelperOp::RestoreFile { .. } => false,
             HelperOp::RemoveFile { path } => effect(Effect::FileRemove { path: path.clone() }),
-            HelperOp::Run { argv } => any(&|grants| grants.command.values().any(|command| command.yields(argv))),
-            HelperOp::Script { line, .. } => {
-                let CommandLine { argv, environment, variables, directory } = line;
-                let same = |script: &CommandLine| {
-                    script.argv == *argv && script.environment == *environment && script.directory == *directory
-                };
-                self.scripts.iter().any(same) && variables.iter().all(|(name, _)| name.starts_with("CARPD_"))
+            HelperOp::Run { argv } => {
+                any(&|grants| grants.command.values().any(|command| command.yields(argv)))
             }
-            HelperOp::Service { backend, unit, verb } => {
-                self.services == Some(*backend) && effect(Effect::Service { unit: unit.clone(), verb: *verb })
+            HelperOp::Script { line, .. } => {
+                let CommandLine {
+                    argv,
+                    environment,
+                    variables,
+                    directory,
+                } = line;
+                let same = |script: &CommandLine| {
+                    script.argv == *argv
+                        && script.environment == *environment
+                        && script.directory == *directory
+                };
+                self.scripts.iter().any(same)
+                    && variables.iter().all(|(name, _)| name.starts_with("CARPD_"))
+            }
+            HelperOp::Service {
+                backend,
+                unit,
+                verb,
+            } => {
+                self.services == Some(*backend)
+                    && effect(Effect::Service {
+                        unit: unit.clone(),
+                        verb: *verb,
+                    })
             }
             HelperOp::ServiceStatus { backend, unit } => {
-                self.services == Some(*backend) && query(Query::ServiceStatus { unit: unit.clone() })
+                self.services == Some(*backend)
+                    && query(Query::ServiceStatus { unit: unit.clone() })
             }
         }
     }
@@ -185,9 +242,18 @@ impl HelperOp {
     fn assigns(&self) -> Option<(Resource, Value)> {
         Some(match self {
             Self::SetHostname { name } => (Resource::Hostname, Value::Text(name.clone())),
-            Self::WriteParameter { key, value } => (Resource::Sysctl { key: key.clone() }, Value::Text(value.clone())),
-            Self::WriteFile { path, content } => (Resource::File { path: path.clone() }, Value::File(content.clone())),
-            Self::RestoreFile { path, found } => (Resource::File { path: path.clone() }, Value::FoundFile(found.clone())),
+            Self::WriteParameter { key, value } => (
+                Resource::Sysctl { key: key.clone() },
+                Value::Text(value.clone()),
+            ),
+            Self::WriteFile { path, content } => (
+                Resource::File { path: path.clone() },
+                Value::File(content.clone()),
+            ),
+            Self::RestoreFile { path, found } => (
+                Resource::File { path: path.clone() },
+                Value::FoundFile(found.clone()),
+            ),
             Self::RemoveFile { path } => (Resource::File { path: path.clone() }, Value::Absent),
             Self::Service { unit, verb, .. } => {
                 let running = match verb {
@@ -195,7 +261,10 @@ impl HelperOp {
                     ServiceVerb::Stop => false,
                     ServiceVerb::Restart | ServiceVerb::Reload => return None,
                 };
-                (Resource::Service { unit: unit.clone() }, Value::Running(running))
+                (
+                    Resource::Service { unit: unit.clone() },
+                    Value::Running(running),
+                )
             }
             Self::ReadParameter { .. }
             | Self::ReadFile { .. }
@@ -210,7 +279,9 @@ impl HelperOp {
     fn looks_at(&self) -> Option<Resource> {
         Some(match self {
             Self::ReadParameter { key } => Resource::Sysctl { key: key.clone() },
-            Self::ReadFile { path } | Self::FindFile { path } => Resource::File { path: path.clone() },
+            Self::ReadFile { path } | Self::FindFile { path } => {
+                Resource::File { path: path.clone() }
+            }
             Self::ServiceStatus { unit, .. } => Resource::Service { unit: unit.clone() },
             Self::SetHostname { .. }
             | Self::WriteParameter { .. }
@@ -229,15 +300,24 @@ fn refused(op: &HelperOp) -> HostError {
         HelperOp::SetHostname { .. } => "setting the host name to this".to_owned(),
         HelperOp::ReadParameter { key } => format!("reading the parameter {key:?}"),
         HelperOp::WriteParameter { key, .. } => format!("setting the parameter {key:?} to this"),
-        HelperOp::ReadFile { path } | HelperOp::FindFile { path } => format!("reading the file {path:?}"),
+        HelperOp::ReadFile { path } | HelperOp::FindFile { path } => {
+            format!("reading the file {path:?}")
+        }
         HelperOp::WriteFile { path, .. } => format!("writing the file {path:?}"),
         HelperOp::RestoreFile { path, .. } => format!("putting back this file {path:?}"),
         HelperOp::RemoveFile { path } => format!("removing the file {path:?}"),
         HelperOp::Run { .. } => "running this command line".to_owned(),
         HelperOp::Script { .. } => "running this script".to_owned(),
-        HelperOp::Service { unit, verb, .. } => format!("{} of the service {unit:?}", verb.as_str()),
+        HelperOp::Service { unit, verb, .. } => {
+            format!("{} of the service {unit:?}", verb.as_str())
+        }
         HelperOp::ServiceStatus { unit, .. } => format!("asking for the service {unit:?}"),
     };
-    let message = format!("the helper process refuses {what}: no hook is granted it in the configuration file as it is now");
-    HostError { message, errno: Some(libc::EPERM) }
+    let message = format!(
+        "the helper process refuses {what}: no hook is granted it in the configuration file as it is now"
+    );
+    HostError {
+        message,
+        errno: Some(libc::EPERM),
+    }
 }

@@ -1,9 +1,10 @@
 //! The helper: a process of its own for what needs more than the engine's two capabilities.
 //!
-//! It does what the engine sends, if the configuration grants it or it puts back what was there before (`gate`). It has the
-//! grants from its own reading of the file, so an engine that somebody has taken over gets no more from it. Without
-//! [`Duty::Commands`] it keeps four capabilities. Command lines and init scripts start daemons that may need anything, so
-//! with them it keeps all that it was given.
+//! It does what the engine sends, if the configuration grants it or it puts back what was there
+//! before (`gate`). It has the grants from its own reading of the file, so an engine that somebody
+//! has taken over gets no more from it. Without [`Duty::Commands`] it keeps four capabilities.
+//! Command lines and init scripts start daemons that may need anything, so with them it keeps all
+//! that it was given.
 
 mod client;
 mod gate;
@@ -24,7 +25,8 @@ use super::service::ServiceBackend;
 pub use super::spawn::CommandLine;
 use crate::effect::{CommandOutput, FoundFile, Outcome, ServiceVerb, UnitState};
 
-/// The version of the messages. Both ends are one binary, but the file may be replaced while the engine runs.
+/// The version of the messages. Both ends are one binary, but the file may be replaced while the
+/// engine runs.
 const VERSION: u16 = 2;
 
 /// The largest message: a file with its attributes and some room.
@@ -81,16 +83,26 @@ pub enum HelperOp {
     /// Run a script of the operator's, when none of the same `turn` runs any more.
     Script { turn: String, line: CommandLine },
     /// Act on a service.
-    Service { backend: ServiceBackend, unit: String, verb: ServiceVerb },
+    Service {
+        backend: ServiceBackend,
+        unit: String,
+        verb: ServiceVerb,
+    },
     /// Ask for a service.
-    ServiceStatus { backend: ServiceBackend, unit: String },
+    ServiceStatus {
+        backend: ServiceBackend,
+        unit: String,
+    },
 }
 
 impl HelperOp {
     /// Does it start another program?
     const fn starts_process(&self) -> bool {
         match self {
-            Self::Run { .. } | Self::Script { .. } | Self::Service { .. } | Self::ServiceStatus { .. } => true,
+            Self::Run { .. }
+            | Self::Script { .. }
+            | Self::Service { .. }
+            | Self::ServiceStatus { .. } => true,
             Self::SetHostname { .. }
             | Self::ReadParameter { .. }
             | Self::WriteParameter { .. }
@@ -136,18 +148,14 @@ enum ToHelper {
         op: HelperOp,
     },
     /// Nobody waits for this request any more.
-    Cancel {
-        id: u64,
-    },
+    Cancel { id: u64 },
 }
 
 /// Helper to engine.
 #[derive(Debug, Serialize, Deserialize)]
 enum FromHelper {
     /// First.
-    Hello {
-        version: u16,
-    },
+    Hello { version: u16 },
     Answer {
         id: u64,
         result: Result<HelperReply, HostError>,
@@ -168,7 +176,10 @@ mod frame {
         let bytes = postcard::to_extend(message, vec![0; 4]).map_err(io::Error::other)?;
         let length = bytes.len().saturating_sub(4);
         if length > MESSAGE_LIMIT {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("a message of {length} bytes is too long")));
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                format!("a message of {length} bytes is too long"),
+            ));
         }
         let mut bytes = bytes;
         if let (Some(head), Ok(length)) = (bytes.first_chunk_mut(), u32::try_from(length)) {
@@ -178,16 +189,23 @@ mod frame {
     }
 
     /// `None` at the end of the stream.
-    pub(super) async fn read<T: DeserializeOwned>(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<T>> {
+    pub(super) async fn read<T: DeserializeOwned>(
+        stream: &mut (impl AsyncRead + Unpin),
+    ) -> io::Result<Option<T>> {
         let length = match stream.read_u32().await {
             Ok(length) => length,
             Err(err) if err.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
             Err(err) => return Err(err),
         };
-        let length = usize::try_from(length).ok().filter(|length| *length <= MESSAGE_LIMIT);
-        let length = length.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "a message is too long"))?;
+        let length = usize::try_from(length)
+            .ok()
+            .filter(|length| *length <= MESSAGE_LIMIT);
+        let length = length
+            .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "a message is too long"))?;
         let mut bytes = vec![0; length];
         stream.read_exact(&mut bytes).await?;
-        postcard::from_bytes(&bytes).map(Some).map_err(|err| io::Error::new(io::ErrorKind::InvalidData, err))
+        postcard::from_bytes(&bytes)
+            .map(Some)
+            .map_err(|err| io::Error::new(io::ErrorKind::InvalidData, err))
     }
 }

@@ -30,8 +30,8 @@ use crate::host::{HostError, files, hostname, privilege, service, spawn};
 /// Threads for files; a dead network file system may hold some.
 const FILE_THREADS: usize = 16;
 
-/// The helper: serves the socket that is its stdin until the other end closes it. Without terms it does all that it is asked:
-/// then who asks is a command of the operator's own.
+/// The helper: serves the socket that is its stdin until the other end closes it. Without terms it
+/// does all that it is asked: then who asks is a command of the operator's own.
 #[must_use]
 pub fn main(terms: Option<Terms>) -> ExitCode {
     let served = runtime().and_then(|runtime| {
@@ -50,7 +50,10 @@ pub fn main(terms: Option<Terms>) -> ExitCode {
 }
 
 fn runtime() -> io::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(FILE_THREADS).build()
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(FILE_THREADS)
+        .build()
 }
 
 fn connect() -> io::Result<UnixStream> {
@@ -59,11 +62,15 @@ fn connect() -> io::Result<UnixStream> {
     UnixStream::from_std(stream)
 }
 
-/// The spawner has blocked these signals, so that one to the whole group does not end the helper before its work
-/// is done. Children would inherit that and could not be ended: so take the signals, and drop them. A handler,
-/// unlike ignoring, is not inherited.
+/// The spawner has blocked these signals, so that one to the whole group does not end the helper
+/// before its work is done. Children would inherit that and could not be ended: so take the
+/// signals, and drop them. A handler, unlike ignoring, is not inherited.
 fn take_signals() -> io::Result<()> {
-    for kind in [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()] {
+    for kind in [
+        SignalKind::terminate(),
+        SignalKind::interrupt(),
+        SignalKind::hangup(),
+    ] {
         let mut signals = signal(kind)?;
         tokio::spawn(async move { while signals.recv().await.is_some() {} });
     }
@@ -73,13 +80,25 @@ fn take_signals() -> io::Result<()> {
 async fn serve(stream: UnixStream, mut gate: Gate) -> io::Result<()> {
     take_signals()?;
     let (mut reader, writer) = stream.into_split();
-    let Some(ToHelper::Hello { version: VERSION, duty, undo }) = frame::read(&mut reader).await? else {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "the engine speaks another version"));
+    let Some(ToHelper::Hello {
+        version: VERSION,
+        duty,
+        undo,
+    }) = frame::read(&mut reader).await?
+    else {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            "the engine speaks another version",
+        ));
     };
     if let (Gate::Open, Some(records)) = (&gate, undo) {
         gate = Gate::Undo(Records::new(records, None));
     }
-    let at_work = Arc::new(AtWork { gate, turns: Turns::default(), systemd: Systemd::new(None) });
+    let at_work = Arc::new(AtWork {
+        gate,
+        turns: Turns::default(),
+        systemd: Systemd::new(None),
+    });
     // Whatever it is told, it keeps no more than what is granted needs.
     if duty.min(at_work.gate.duty()) == Duty::Settings {
         privilege::confine_helper().map_err(|err| io::Error::other(err.message))?;
@@ -97,13 +116,23 @@ async fn serve(stream: UnixStream, mut gate: Gate) -> io::Result<()> {
             ToHelper::Hello { .. } => {}
             ToHelper::Cancel { id } => drop(running.remove(&id)),
             ToHelper::Request { id, .. } if requests.len() >= REQUEST_LIMIT => {
-                let result = Err(HostError { message: "too many requests".to_owned(), errno: Some(libc::EAGAIN) });
+                let result = Err(HostError {
+                    message: "too many requests".to_owned(),
+                    errno: Some(libc::EAGAIN),
+                });
                 let _ = out.send(FromHelper::Answer { id, result }).await;
             }
             ToHelper::Request { id, limit, op } => {
                 let (keep, cancelled) = oneshot::channel();
                 running.insert(id, keep);
-                requests.spawn(answer(id, limit, op, Arc::clone(&at_work), cancelled, out.clone()));
+                requests.spawn(answer(
+                    id,
+                    limit,
+                    op,
+                    Arc::clone(&at_work),
+                    cancelled,
+                    out.clone(),
+                ));
             }
         }
     }
@@ -116,8 +145,8 @@ async fn serve(stream: UnixStream, mut gate: Gate) -> io::Result<()> {
 /// Who works on a file, a service or a script now, and who is next: one at a time for each name.
 type Turns = Arc<Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>>;
 
-/// Waits for the turn, which lasts as long as what is given back. Who was cancelled may still be in his grace, or in the
-/// middle of a write: what comes after must find it done.
+/// Waits for the turn, which lasts as long as what is given back. Who was cancelled may still be in
+/// his grace, or in the middle of a write: what comes after must find it done.
 async fn take(
     turns: &Turns,
     name: &str,
@@ -129,7 +158,10 @@ async fn take(
         turns.retain(|_, turn| Arc::strong_count(turn) > 1);
         Arc::clone(turns.entry(name.to_owned()).or_default())
     };
-    let given_up = |why: &str, errno| HostError { message: format!("{name}: {why}"), errno: Some(errno) };
+    let given_up = |why: &str, errno| HostError {
+        message: format!("{name}: {why}"),
+        errno: Some(errno),
+    };
     tokio::select! {
         biased;
         () = cancelled => Err(given_up("cancelled before it began", libc::ECANCELED)),
@@ -155,7 +187,9 @@ async fn answer(
 
 async fn write(mut writer: OwnedWriteHalf, mut answers: mpsc::Receiver<FromHelper>) {
     while let Some(answer) = answers.recv().await {
-        let Ok(bytes) = frame::encode(&answer) else { continue };
+        let Ok(bytes) = frame::encode(&answer) else {
+            continue;
+        };
         if writer.write_all(&bytes).await.is_err() {
             return;
         }
@@ -174,40 +208,62 @@ async fn perform(
     let right = gate.right(&op)?;
     match op {
         HelperOp::SetHostname { name } => {
-            gate.remember(right, &Resource::Hostname, Value::Text(name.clone()), || hostname::current().map(Value::Text));
+            gate.remember(
+                right,
+                &Resource::Hostname,
+                Value::Text(name.clone()),
+                || hostname::current().map(Value::Text),
+            );
             hostname::set(&name).map(HelperReply::Outcome)
         }
         HelperOp::ReadParameter { key } => files::read_parameter(&key).map(HelperReply::Text),
         HelperOp::WriteParameter { key, value } => {
-            let (resource, next) = (Resource::Sysctl { key: key.clone() }, Value::Text(value.clone()));
-            gate.remember(right, &resource, next, || files::read_parameter(&key).map(Value::Text));
+            let (resource, next) = (
+                Resource::Sysctl { key: key.clone() },
+                Value::Text(value.clone()),
+            );
+            gate.remember(right, &resource, next, || {
+                files::read_parameter(&key).map(Value::Text)
+            });
             files::write_parameter(&key, &value).map(HelperReply::Outcome)
         }
         HelperOp::ReadFile { path } => {
             let turn = take(turns, &path, limit, cancelled).await?;
-            blocking(deadline.left(), turn, path, files::read).await.map(HelperReply::File)
+            blocking(deadline.left(), turn, path, files::read)
+                .await
+                .map(HelperReply::File)
         }
         HelperOp::FindFile { path } => {
             let turn = take(turns, &path, limit, cancelled).await?;
-            blocking(deadline.left(), turn, path, files::find).await.map(HelperReply::FoundFile)
+            blocking(deadline.left(), turn, path, files::find)
+                .await
+                .map(HelperReply::FoundFile)
         }
         HelperOp::RestoreFile { path, found } => {
             let turn = take(turns, &path, limit, cancelled).await?;
             let at_work = Arc::clone(at_work);
             let work = move |path: &Path| {
-                at_work.gate.remember_file(right, path, Value::FoundFile(found.clone()));
+                at_work
+                    .gate
+                    .remember_file(right, path, Value::FoundFile(found.clone()));
                 files::restore(path, &found)
             };
-            blocking(deadline.left(), turn, path, work).await.map(HelperReply::Outcome)
+            blocking(deadline.left(), turn, path, work)
+                .await
+                .map(HelperReply::Outcome)
         }
         HelperOp::WriteFile { path, content } => {
             let turn = take(turns, &path, limit, cancelled).await?;
             let at_work = Arc::clone(at_work);
             let work = move |path: &Path| {
-                at_work.gate.remember_file(right, path, Value::File(content.clone()));
+                at_work
+                    .gate
+                    .remember_file(right, path, Value::File(content.clone()));
                 files::write(path, &content)
             };
-            blocking(deadline.left(), turn, path, work).await.map(HelperReply::Outcome)
+            blocking(deadline.left(), turn, path, work)
+                .await
+                .map(HelperReply::Outcome)
         }
         HelperOp::RemoveFile { path } => {
             let turn = take(turns, &path, limit, cancelled).await?;
@@ -216,29 +272,56 @@ async fn perform(
                 at_work.gate.remember_file(right, path, Value::Absent);
                 files::remove(path)
             };
-            blocking(deadline.left(), turn, path, work).await.map(HelperReply::Outcome)
+            blocking(deadline.left(), turn, path, work)
+                .await
+                .map(HelperReply::Outcome)
         }
-        HelperOp::Run { argv } => Ok(HelperReply::Command(spawn::run(&argv, limit, cancelled).await?.output)),
+        HelperOp::Run { argv } => Ok(HelperReply::Command(
+            spawn::run(&argv, limit, cancelled).await?.output,
+        )),
         HelperOp::Script { turn, line } => {
             // Waiting for the one before is not the script's fault.
-            let _turn = take(turns, &format!("script {turn}"), Duration::MAX, cancelled.as_mut()).await?;
-            Ok(HelperReply::Command(spawn::run_line(&line, limit, cancelled).await?.output))
+            let _turn = take(
+                turns,
+                &format!("script {turn}"),
+                Duration::MAX,
+                cancelled.as_mut(),
+            )
+            .await?;
+            Ok(HelperReply::Command(
+                spawn::run_line(&line, limit, cancelled).await?.output,
+            ))
         }
-        HelperOp::Service { backend, unit, verb } => {
+        HelperOp::Service {
+            backend,
+            unit,
+            verb,
+        } => {
             let _turn = take(turns, &format!("service {unit}"), limit, cancelled.as_mut()).await?;
             if matches!(verb, ServiceVerb::Start | ServiceVerb::Stop) {
                 let there = match right {
-                    Right::Granted => at_work.service_status(backend, &unit, deadline.left(), cancelled.as_mut()).await,
+                    Right::Granted => {
+                        at_work
+                            .service_status(backend, &unit, deadline.left(), cancelled.as_mut())
+                            .await
+                    }
                     Right::Free => Ok(UnitState::Unknown),
                 };
-                let (resource, next) = (Resource::Service { unit: unit.clone() }, Value::Running(verb == ServiceVerb::Start));
+                let (resource, next) = (
+                    Resource::Service { unit: unit.clone() },
+                    Value::Running(verb == ServiceVerb::Start),
+                );
                 gate.remember(right, &resource, next, || running(there?));
             }
-            at_work.service(backend, &unit, verb, deadline.left(), cancelled).await.map(HelperReply::Outcome)
+            at_work
+                .service(backend, &unit, verb, deadline.left(), cancelled)
+                .await
+                .map(HelperReply::Outcome)
         }
-        HelperOp::ServiceStatus { backend, unit } => {
-            at_work.service_status(backend, &unit, limit, cancelled).await.map(HelperReply::Unit)
-        }
+        HelperOp::ServiceStatus { backend, unit } => at_work
+            .service_status(backend, &unit, limit, cancelled)
+            .await
+            .map(HelperReply::Unit),
     }
 }
 
@@ -287,19 +370,28 @@ impl AtWork {
 }
 
 fn given_up(unit: &str) -> HostError {
-    HostError { message: format!("{unit}: cancelled"), errno: Some(libc::ECANCELED) }
+    HostError {
+        message: format!("{unit}: cancelled"),
+        errno: Some(libc::ECANCELED),
+    }
 }
 
 /// As the ledger keeps it; an error if it cannot be told.
 fn running(state: UnitState) -> Result<Value, HostError> {
     match state {
         UnitState::Active | UnitState::Activating => Ok(Value::Running(true)),
-        UnitState::Inactive | UnitState::Deactivating | UnitState::Failed => Ok(Value::Running(false)),
-        UnitState::Unknown => Err(HostError { message: "it cannot be told whether it runs".to_owned(), errno: None }),
+        UnitState::Inactive | UnitState::Deactivating | UnitState::Failed => {
+            Ok(Value::Running(false))
+        }
+        UnitState::Unknown => Err(HostError {
+            message: "it cannot be told whether it runs".to_owned(),
+            errno: None,
+        }),
     }
 }
 
-/// File systems can hang, so they get a thread of their own and a limit. The turn ends with the work, not with our patience.
+/// File systems can hang, so they get a thread of their own and a limit. The turn ends with the
+/// work, not with our patience.
 async fn blocking<T: Send + 'static>(
     limit: Duration,
     turn: OwnedMutexGuard<()>,
@@ -313,9 +405,15 @@ async fn blocking<T: Send + 'static>(
     };
     match timeout(limit, tokio::task::spawn_blocking(work)).await {
         Ok(Ok(result)) => result,
-        Ok(Err(err)) => Err(HostError { message: err.to_string(), errno: None }),
+        Ok(Err(err)) => Err(HostError {
+            message: err.to_string(),
+            errno: None,
+        }),
         Err(_) => Err(HostError {
-            message: format!("the file system gave no answer for {:.1} s", limit.as_secs_f64()),
+            message: format!(
+                "the file system gave no answer for {:.1} s",
+                limit.as_secs_f64()
+            ),
             errno: Some(libc::ETIMEDOUT),
         }),
     }
@@ -324,12 +422,21 @@ async fn blocking<T: Send + 'static>(
 impl From<spawn::SpawnError> for HostError {
     fn from(err: spawn::SpawnError) -> Self {
         let errno = match &err {
-            spawn::SpawnError::Start { source, .. } | spawn::SpawnError::Lost { source, .. } => source.raw_os_error(),
+            spawn::SpawnError::Start { source, .. } | spawn::SpawnError::Lost { source, .. } => {
+                source.raw_os_error()
+            }
             spawn::SpawnError::Overran { .. } => Some(libc::ETIMEDOUT),
             spawn::SpawnError::Cancelled { .. } => Some(libc::ECANCELED),
             spawn::SpawnError::Empty => Some(libc::EINVAL),
         };
-        let hint = if matches!(err, spawn::SpawnError::Overran { .. }) { crate::host::RAISE_TIMEOUT } else { "" };
-        Self { message: format!("{err}{hint}"), errno }
+        let hint = if matches!(err, spawn::SpawnError::Overran { .. }) {
+            crate::host::RAISE_TIMEOUT
+        } else {
+            ""
+        };
+        Self {
+            message: format!("{err}{hint}"),
+            errno,
+        }
     }
 }

@@ -1,5 +1,5 @@
-//! What there was before granted changes: only that may be put back without a grant. The helper writes it down itself, since the
-//! ledger is the engine's.
+//! What there was before granted changes: only that may be put back without a grant. The helper
+//! writes it down itself, since the ledger is the engine's.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ffi::OsStr;
@@ -40,22 +40,36 @@ pub(super) struct Records {
 impl Records {
     /// Those of one daemon, if it has a name, and what others have written down there.
     pub(super) fn new(directory: PathBuf, own: Option<String>) -> Self {
-        let values = own.as_ref().map(|name| read(&directory.join(name))).unwrap_or_default();
-        Self { directory, own, values, ours: BTreeMap::new() }
+        let values = own
+            .as_ref()
+            .map(|name| read(&directory.join(name)))
+            .unwrap_or_default();
+        Self {
+            directory,
+            own,
+            values,
+            ours: BTreeMap::new(),
+        }
     }
 
-    /// Was this ever there, as far as anybody here remembers? Without a value: is anything remembered of it?
+    /// Was this ever there, as far as anybody here remembers? Without a value: is anything
+    /// remembered of it?
     pub(super) fn has(&self, resource: &Resource, value: Option<&Value>) -> bool {
         let value = value.map(|value| timeless(value.clone()));
         let same = |known: &Value| value.as_ref().is_none_or(|value| value.looks_like(known));
-        let known = |values: &Values| values.get(resource).is_some_and(|there| there.iter().any(same));
+        let known = |values: &Values| {
+            values
+                .get(resource)
+                .is_some_and(|there| there.iter().any(same))
+        };
         // Other daemons died here, or the helper before this one has just written.
         known(&self.values) || files(&self.directory).any(|file| known(&read(&file)))
     }
 
     /// Is anything remembered of such a thing?
     pub(super) fn any(&self, such: impl Fn(&Resource) -> bool) -> bool {
-        self.values.keys().any(&such) || files(&self.directory).any(|file| read(&file).keys().any(&such))
+        self.values.keys().any(&such)
+            || files(&self.directory).any(|file| read(&file).keys().any(&such))
     }
 
     /// Writes down what is there before `next` takes its place, if it is news.
@@ -63,8 +77,14 @@ impl Records {
         let there = timeless(there);
         let Some(name) = &self.own else { return };
         let file = self.directory.join(name);
-        let is_ours = self.ours.insert(resource.clone(), next).is_some_and(|ours| ours.looks_like(&there));
-        let is_known = self.values.get(resource).is_some_and(|known| known.contains(&there));
+        let is_ours = self
+            .ours
+            .insert(resource.clone(), next)
+            .is_some_and(|ours| ours.looks_like(&there));
+        let is_known = self
+            .values
+            .get(resource)
+            .is_some_and(|known| known.contains(&there));
         // Another helper may have taken the file for a dead daemon's.
         if is_ours || (is_known && file.exists()) {
             return;
@@ -86,18 +106,30 @@ impl Records {
         }
     }
 
-    /// Removes what nobody will ask for: files of daemons that left no ledger in these directories, once they are old, and the
-    /// oldest where there are more than are looked into. What is asked for is what a ledger says; a daemon that lives writes its
-    /// file again before it changes anything.
+    /// Removes what nobody will ask for: files of daemons that left no ledger in these directories,
+    /// once they are old, and the oldest where there are more than are looked into. What is asked
+    /// for is what a ledger says; a daemon that lives writes its file again before it changes
+    /// anything.
     pub(super) fn prune(&self, ledgers: &[&Path], now: SystemTime) {
-        let referred = |file: &Path| file.file_name().is_some_and(|name| ledgers.iter().any(|all| has_ledger(all, name)));
-        let is_own = |file: &Path| self.own.as_ref().is_some_and(|own| file.file_name().is_some_and(|name| name == own.as_str()));
+        let referred = |file: &Path| {
+            file.file_name()
+                .is_some_and(|name| ledgers.iter().any(|all| has_ledger(all, name)))
+        };
+        let is_own = |file: &Path| {
+            self.own
+                .as_ref()
+                .is_some_and(|own| file.file_name().is_some_and(|name| name == own.as_str()))
+        };
         for (place, (written, file)) in by_age(&self.directory).into_iter().enumerate() {
             let is_old = now.duration_since(written).is_ok_and(|age| age > KEPT);
             if (is_old || place >= FILES_MAX) && !is_own(&file) && !referred(&file) {
                 match fs::remove_file(&file) {
-                    Ok(()) => debug!(path = %file.display(), "Removed what a daemon of long ago wrote down"),
-                    Err(error) => warn!(path = %file.display(), %error, "Could not remove what a daemon of long ago wrote down"),
+                    Ok(()) => {
+                        debug!(path = %file.display(), "Removed what a daemon of long ago wrote down")
+                    }
+                    Err(error) => {
+                        warn!(path = %file.display(), %error, "Could not remove what a daemon of long ago wrote down")
+                    }
                 }
             }
         }
@@ -109,10 +141,15 @@ impl Records {
     }
 }
 
-/// A file's times do not matter here: with them every write would be news, and push out what there was first.
+/// A file's times do not matter here: with them every write would be news, and push out what there
+/// was first.
 fn timeless(value: Value) -> Value {
     match value {
-        Value::FoundFile(found) => Value::FoundFile(FoundFile { modified: (0, 0), accessed: (0, 0), ..found }),
+        Value::FoundFile(found) => Value::FoundFile(FoundFile {
+            modified: (0, 0),
+            accessed: (0, 0),
+            ..found
+        }),
         other => other,
     }
 }
@@ -123,28 +160,42 @@ fn has_ledger(directory: &Path, name: &OsStr) -> bool {
     let is_of = |entry: &fs::DirEntry| {
         let there = entry.file_name();
         let there = there.as_encoded_bytes();
-        there.strip_prefix(name.as_encoded_bytes()).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"@"))
+        there
+            .strip_prefix(name.as_encoded_bytes())
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with(b"@"))
     };
-    entries.filter(is_of).any(|entry| entry.path().join(LEDGER).exists())
+    entries
+        .filter(is_of)
+        .any(|entry| entry.path().join(LEDGER).exists())
 }
 
 fn files(directory: &Path) -> impl Iterator<Item = PathBuf> {
-    by_age(directory).into_iter().map(|(_, file)| file).take(FILES_MAX)
+    by_age(directory)
+        .into_iter()
+        .map(|(_, file)| file)
+        .take(FILES_MAX)
 }
 
 /// The newest first.
 fn by_age(directory: &Path) -> Vec<(SystemTime, PathBuf)> {
     let entries = fs::read_dir(directory).into_iter().flatten().flatten();
     let named = entries.filter(|entry| !entry.file_name().as_encoded_bytes().starts_with(b"."));
-    let mut found: Vec<_> = named.filter_map(|entry| Some((entry.metadata().ok()?.modified().ok()?, entry.path()))).collect();
+    let mut found: Vec<_> = named
+        .filter_map(|entry| Some((entry.metadata().ok()?.modified().ok()?, entry.path())))
+        .collect();
     found.sort_by(|one, other| other.cmp(one));
     found
 }
 
 /// What cannot be read, is damaged or could be another user's work counts as nothing.
 fn read(file: &Path) -> Values {
-    let bytes = whole::read(file, MAGIC, LIMIT).inspect_err(|error| warn!(%error, "Ignores what was written down"));
-    bytes.ok().flatten().and_then(|bytes| postcard::from_bytes(&bytes).ok()).unwrap_or_default()
+    let bytes = whole::read(file, MAGIC, LIMIT)
+        .inspect_err(|error| warn!(%error, "Ignores what was written down"));
+    bytes
+        .ok()
+        .flatten()
+        .and_then(|bytes| postcard::from_bytes(&bytes).ok())
+        .unwrap_or_default()
 }
 
 fn write(directory: &Path, file: &Path, values: &Values) -> Result<(), String> {
@@ -169,7 +220,11 @@ mod tests {
         records.remember(&name, text("first"), text("ours 0"));
         // A hook that sets it again and again.
         for n in 0..10 {
-            records.remember(&name, text(&format!("ours {n}")), text(&format!("ours {}", n + 1)));
+            records.remember(
+                &name,
+                text(&format!("ours {n}")),
+                text(&format!("ours {}", n + 1)),
+            );
         }
         // And others, who do so in between; this helper and the next.
         for n in 0..5 {
@@ -180,9 +235,24 @@ mod tests {
         records.put_back(&name);
         records.remember(&name, text("ours and theirs"), text("ours"));
         let kept = ["first", "theirs 3", "theirs 4", "ours and theirs"];
-        assert!(kept.into_iter().all(|kept| records.has(&name, Some(&text(kept)))));
-        assert!(!["ours 3", "ours", "theirs 0"].into_iter().any(|gone| records.has(&name, Some(&text(gone)))));
-        assert!(records.any(|resource| *resource == name) && !records.has(&Resource::File { path: "/x".to_owned() }, None));
+        assert!(
+            kept.into_iter()
+                .all(|kept| records.has(&name, Some(&text(kept))))
+        );
+        assert!(
+            !["ours 3", "ours", "theirs 0"]
+                .into_iter()
+                .any(|gone| records.has(&name, Some(&text(gone))))
+        );
+        assert!(
+            records.any(|resource| *resource == name)
+                && !records.has(
+                    &Resource::File {
+                        path: "/x".to_owned()
+                    },
+                    None
+                )
+        );
     }
 
     #[test]
@@ -197,22 +267,38 @@ mod tests {
             records(name).remember(&Resource::Hostname, text(name), text("ours"));
         }
         first.remember(&Resource::Hostname, text("own"), text("ours"));
-        for ledger in [run.join("held-1@4711"), state.join("held-2"), run.join("gone")] {
+        for ledger in [
+            run.join("held-1@4711"),
+            state.join("held-2"),
+            run.join("gone"),
+        ] {
             fs::create_dir_all(&ledger).unwrap();
             if !ledger.ends_with("gone") {
                 fs::write(ledger.join("ledger"), "").unwrap();
             }
         }
-        let written = fs::metadata(directory.join("gone")).unwrap().modified().unwrap();
+        let written = fs::metadata(directory.join("gone"))
+            .unwrap()
+            .modified()
+            .unwrap();
         let left = |after: Duration| {
             first.prune(&[&run, &state], written + after);
-            let mut names: Vec<_> =
-                fs::read_dir(&directory).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+            let mut names: Vec<_> = fs::read_dir(&directory)
+                .unwrap()
+                .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+                .collect();
             names.sort();
             names
         };
-        assert_eq!(left(KEPT).len(), 5, "what a daemon wrote that may come back");
-        assert_eq!(left(KEPT + Duration::from_mins(1)), ["held-1", "held-2", "own"]);
+        assert_eq!(
+            left(KEPT).len(),
+            5,
+            "what a daemon wrote that may come back"
+        );
+        assert_eq!(
+            left(KEPT + Duration::from_mins(1)),
+            ["held-1", "held-2", "own"]
+        );
         // What another one took for old is written again.
         let mut lives = records(&own);
         fs::remove_file(directory.join("own")).unwrap();
@@ -221,10 +307,15 @@ mod tests {
         // More than are looked into: the oldest go.
         for n in 0..FILES_MAX + 5 {
             let file = fs::File::create(directory.join(format!("{one}-{n:03}"))).unwrap();
-            file.set_modified(written + Duration::from_secs(60 + n as u64)).unwrap();
+            file.set_modified(written + Duration::from_secs(60 + n as u64))
+                .unwrap();
         }
         let names = left(Duration::from_mins(10));
-        assert_eq!(names.len(), FILES_MAX + 3, "and those that are referred to are kept: {names:?}");
+        assert_eq!(
+            names.len(),
+            FILES_MAX + 3,
+            "and those that are referred to are kept: {names:?}"
+        );
         assert!(!names.contains(&"one-000".to_owned()) && names.contains(&"one-260".to_owned()));
     }
 
@@ -235,8 +326,17 @@ mod tests {
         let mut records = Records::new(directory.clone(), Some("a".to_owned()));
         records.remember(&Resource::Hostname, text("before"), text("ours"));
         let other = || Records::new(directory.clone(), None);
-        assert!(other().has(&Resource::Hostname, Some(&text("before"))), "of another daemon");
-        let mode = |mode| fs::set_permissions(directory.join("a"), std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
+        assert!(
+            other().has(&Resource::Hostname, Some(&text("before"))),
+            "of another daemon"
+        );
+        let mode = |mode| {
+            fs::set_permissions(
+                directory.join("a"),
+                std::os::unix::fs::PermissionsExt::from_mode(mode),
+            )
+            .unwrap()
+        };
         mode(0o622);
         assert!(!other().has(&Resource::Hostname, None));
         mode(0o600);

@@ -1,8 +1,8 @@
-//! What only a look at a whole table of the kernel's tells. A full routing table takes a good part of a second, so that look is
-//! for another thread, and only who asked waits for it.
+//! What only a look at a whole table of the kernel's tells. A full routing table takes a good part
+//! of a second, so that look is for another thread, and only who asked waits for it.
 //!
-//! Only the look: what is changed is changed here, in one exchange, after it. A caller that gives up meanwhile leaves nothing
-//! behind that would change something later.
+//! Only the look: what is changed is changed here, in one exchange, after it. A caller that gives
+//! up meanwhile leaves nothing behind that would change something later.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,63 +35,128 @@ impl LinuxHost {
             message: "others who read the kernel's tables have not ended in time".to_owned(),
             errno: Some(libc::ETIMEDOUT),
         };
-        let place = timeout(limit, Arc::clone(&self.readers).acquire_owned()).await.map_err(late)?;
+        let place = timeout(limit, Arc::clone(&self.readers).acquire_owned())
+            .await
+            .map_err(late)?;
         let thread = tokio::task::spawn_blocking(move || {
             let done = read(&reader);
             // Not before: who gives up waiting does not end it.
             drop(place);
             done
         });
-        thread.await.map_err(|err| HostError { message: err.to_string(), errno: None })?
+        thread.await.map_err(|err| HostError {
+            message: err.to_string(),
+            errno: None,
+        })?
     }
 
-    async fn routes_at(&self, route: &Route, limit: Duration) -> Result<Vec<FoundRoute>, HostError> {
+    async fn routes_at(
+        &self,
+        route: &Route,
+        limit: Duration,
+    ) -> Result<Vec<FoundRoute>, HostError> {
         let route = route.clone();
-        self.read(limit, move |reader| reader.routes_at(&route)).await
+        self.read(limit, move |reader| reader.routes_at(&route))
+            .await
     }
 
     /// One that is there already, as far as `route` says, is left alone.
-    pub(super) async fn replace_route(&self, route: &Route, limit: Duration) -> Result<Outcome, HostError> {
+    pub(super) async fn replace_route(
+        &self,
+        route: &Route,
+        limit: Duration,
+    ) -> Result<Outcome, HostError> {
         if self.netlink.try_route(route)? {
             return Ok(Outcome::Changed);
         }
-        if self.routes_at(route, limit).await?.iter().any(|there| does(there, route)) {
+        if self
+            .routes_at(route, limit)
+            .await?
+            .iter()
+            .any(|there| does(there, route))
+        {
             return Ok(Outcome::Unchanged);
         }
         self.netlink.set_route(route)
     }
 
     /// Not in the place of another's.
-    pub(super) async fn add_route(&self, route: &Route, limit: Duration) -> Result<Outcome, HostError> {
+    pub(super) async fn add_route(
+        &self,
+        route: &Route,
+        limit: Duration,
+    ) -> Result<Outcome, HostError> {
         match self.netlink.add_route(route) {
             Err(error) if error.errno == Some(libc::EEXIST) => {
                 let there = self.routes_at(route, limit).await?;
-                if there.iter().any(|there| is_our(there, route)) { Ok(Outcome::Unchanged) } else { Err(error) }
+                if there.iter().any(|there| is_our(there, route)) {
+                    Ok(Outcome::Unchanged)
+                } else {
+                    Err(error)
+                }
             }
             done => done,
         }
     }
 
     /// Puts a route back as it was.
-    pub(super) async fn restore_route(&self, found: &FoundRoute, limit: Duration) -> Result<Outcome, HostError> {
-        if self.routes_at(&found.route, limit).await?.iter().any(|there| there.is_same(found)) {
+    pub(super) async fn restore_route(
+        &self,
+        found: &FoundRoute,
+        limit: Duration,
+    ) -> Result<Outcome, HostError> {
+        if self
+            .routes_at(&found.route, limit)
+            .await?
+            .iter()
+            .any(|there| there.is_same(found))
+        {
             return Ok(Outcome::Unchanged);
         }
         self.netlink.restore_route(found)
     }
 
     /// What is at the place of a route.
-    pub(super) async fn route_in_place_of(&self, route: &Route, limit: Duration) -> Result<Value, HostError> {
-        Ok(self.routes_at(route, limit).await?.into_iter().next().map_or(Value::Absent, Value::FoundRoute))
+    pub(super) async fn route_in_place_of(
+        &self,
+        route: &Route,
+        limit: Duration,
+    ) -> Result<Value, HostError> {
+        Ok(self
+            .routes_at(route, limit)
+            .await?
+            .into_iter()
+            .next()
+            .map_or(Value::Absent, Value::FoundRoute))
     }
 
-    pub(super) async fn rule(&self, rule: &crate::effect::Rule, limit: Duration) -> Result<Value, HostError> {
+    pub(super) async fn rule(
+        &self,
+        rule: &crate::effect::Rule,
+        limit: Duration,
+    ) -> Result<Value, HostError> {
         let rule = rule.clone();
-        Ok(if self.read(limit, move |reader| reader.has_rule(&rule)).await? { Value::Rule } else { Value::Absent })
+        Ok(
+            if self
+                .read(limit, move |reader| reader.has_rule(&rule))
+                .await?
+            {
+                Value::Rule
+            } else {
+                Value::Absent
+            },
+        )
     }
 
-    pub(super) async fn routes(&self, table: Option<u32>, limit: Duration) -> Result<Reply, HostError> {
-        Ok(Reply::Routes(self.read(limit, move |reader| reader.routes(table.unwrap_or(MAIN))).await?))
+    pub(super) async fn routes(
+        &self,
+        table: Option<u32>,
+        limit: Duration,
+    ) -> Result<Reply, HostError> {
+        Ok(Reply::Routes(
+            self.read(limit, move |reader| reader.routes(table.unwrap_or(MAIN)))
+                .await?,
+        ))
     }
 
     pub(super) async fn links(&self, limit: Duration) -> Result<Reply, HostError> {
@@ -102,8 +167,17 @@ impl LinuxHost {
     pub(super) async fn addresses(&self, limit: Duration) -> Result<Reply, HostError> {
         let named = |reader: &Reader| {
             let links = reader.links()?;
-            let name = |index| links.iter().find(|link| link.index == index).map(|link| link.name.clone());
-            Ok(reader.addresses()?.into_iter().filter_map(|found| Some((name(found.index)?, found.address))).collect())
+            let name = |index| {
+                links
+                    .iter()
+                    .find(|link| link.index == index)
+                    .map(|link| link.name.clone())
+            };
+            Ok(reader
+                .addresses()?
+                .into_iter()
+                .filter_map(|found| Some((name(found.index)?, found.address)))
+                .collect())
         };
         Ok(Reply::Addresses(self.read(limit, named).await?))
     }

@@ -6,7 +6,8 @@ use std::time::Duration;
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::address::{
-    AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage, AddressProtocol, AddressScope, CacheInfo,
+    AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage, AddressProtocol,
+    AddressScope, CacheInfo,
 };
 use nix::errno::Errno;
 
@@ -26,19 +27,26 @@ const FOR_EVER: u32 = u32::MAX;
 /// How an address is added.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct AddressOptions {
-    /// The kernel takes it away by itself after this time, in whole seconds, at least one; for ever if not given.
+    /// The kernel takes it away by itself after this time, in whole seconds, at least one; for ever
+    /// if not given.
     pub lifetime: Option<Duration>,
     /// Without the connected route of its prefix.
     pub no_prefix_route: bool,
-    /// Over IPv6, no source of connections while the host has another address. Over IPv4 the kernel knows nothing of the kind.
+    /// Over IPv6, no source of connections while the host has another address. Over IPv4 the kernel
+    /// knows nothing of the kind.
     pub deprecated: bool,
 }
 
 impl AddressOptions {
-    /// Of a virtual host's own addresses: they come and go, so nothing of the host's own should depend on them.
+    /// Of a virtual host's own addresses: they come and go, so nothing of the host's own should
+    /// depend on them.
     #[must_use]
     pub const fn leased(lifetime: Option<Duration>) -> Self {
-        Self { lifetime, no_prefix_route: false, deprecated: true }
+        Self {
+            lifetime,
+            no_prefix_route: false,
+            deprecated: true,
+        }
     }
 }
 
@@ -61,9 +69,15 @@ impl Netlink {
     ///
     /// # Errors
     /// [`HostError`] with the kernel's words.
-    pub fn add_address(&self, address: VirtualAddress, dev: &IfName, options: AddressOptions) -> Result<Outcome, HostError> {
+    pub fn add_address(
+        &self,
+        address: VirtualAddress,
+        dev: &IfName,
+        options: AddressOptions,
+    ) -> Result<Outcome, HostError> {
         let index = super::index_of(dev)?;
-        let failed = |refusal: Refusal| refusal.while_doing(format_args!("adding {address} to {dev}"));
+        let failed =
+            |refusal: Refusal| refusal.while_doing(format_args!("adding {address} to {dev}"));
         let message = addition(address, index, options);
         match self.change(message.clone(), NLM_F_CREATE | NLM_F_EXCL) {
             Ok(()) => {
@@ -71,23 +85,43 @@ impl Netlink {
                 self.remove_other_prefixes(address, index).map_err(failed)?;
                 Ok(Outcome::Changed)
             }
-            Err(Refusal { errno: Errno::EEXIST, .. }) => {
+            Err(Refusal {
+                errno: Errno::EEXIST,
+                ..
+            }) => {
                 // IPv6 keeps the old prefix in a replacement.
                 let changed = self.remove_other_prefixes(address, index).map_err(failed)?;
-                self.change(message, NLM_F_CREATE | NLM_F_REPLACE).map_err(failed)?;
-                Ok(if changed { Outcome::Changed } else { Outcome::Unchanged })
+                self.change(message, NLM_F_CREATE | NLM_F_REPLACE)
+                    .map_err(failed)?;
+                Ok(if changed {
+                    Outcome::Changed
+                } else {
+                    Outcome::Unchanged
+                })
             }
             Err(refusal) => Err(failed(refusal)),
         }
     }
 
-    /// Gives addresses that are up another lifetime, in one exchange for many. One that is not up any more comes back.
-    /// What was refused, with its place in the list.
+    /// Gives addresses that are up another lifetime, in one exchange for many. One that is not up
+    /// any more comes back. What was refused, with its place in the list.
     #[must_use]
     pub fn renew(&self, renewals: &[Renewal]) -> Vec<(usize, HostError)> {
-        let message = |renewal: &Renewal| addition(renewal.address, renewal.link, AddressOptions::leased(renewal.lifetime));
-        let refused = self.change_all(renewals.iter().map(message).collect(), NLM_F_CREATE | NLM_F_REPLACE);
-        refused.into_iter().map(|(at, refusal)| (at, refusal.while_doing("renewing the lease of an address"))).collect()
+        let message = |renewal: &Renewal| {
+            addition(
+                renewal.address,
+                renewal.link,
+                AddressOptions::leased(renewal.lifetime),
+            )
+        };
+        let refused = self.change_all(
+            renewals.iter().map(message).collect(),
+            NLM_F_CREATE | NLM_F_REPLACE,
+        );
+        refused
+            .into_iter()
+            .map(|(at, refusal)| (at, refusal.while_doing("renewing the lease of an address")))
+            .collect()
     }
 
     /// Takes an address off an interface, whatever its prefix there. One that is absent, or whose
@@ -95,9 +129,17 @@ impl Netlink {
     ///
     /// # Errors
     /// [`HostError`] with the kernel's words.
-    pub fn delete_address(&self, address: VirtualAddress, dev: &IfName) -> Result<Outcome, HostError> {
-        let Some(index) = self.existing_index(dev)? else { return Ok(Outcome::Unchanged) };
-        let failed = |refusal: Refusal| refusal.while_doing(format_args!("deleting {} from {dev}", address.ip));
+    pub fn delete_address(
+        &self,
+        address: VirtualAddress,
+        dev: &IfName,
+    ) -> Result<Outcome, HostError> {
+        let Some(index) = self.existing_index(dev)? else {
+            return Ok(Outcome::Unchanged);
+        };
+        let failed = |refusal: Refusal| {
+            refusal.while_doing(format_args!("deleting {} from {dev}", address.ip))
+        };
         let changed = match address.ip {
             IpAddr::V4(ip) => self.remove_v4(ip, index),
             // The usual case in one exchange: the prefix that we know. There is no other beside it.
@@ -106,21 +148,31 @@ impl Netlink {
                 done => done,
             },
         };
-        Ok(if changed.map_err(failed)? { Outcome::Changed } else { Outcome::Unchanged })
+        Ok(if changed.map_err(failed)? {
+            Outcome::Changed
+        } else {
+            Outcome::Unchanged
+        })
     }
 
-    /// Removes an IPv4 address with every prefix that it has. The usual one first, as a host address: nothing hangs on that, so that the
-    /// interface need not be told to keep the others, which all who listen to its link would hear of.
+    /// Removes an IPv4 address with every prefix that it has. The usual one first, as a host
+    /// address: nothing hangs on that, so that the interface need not be told to keep the others,
+    /// which all who listen to its link would hear of.
     fn remove_v4(&self, ip: Ipv4Addr, index: u32) -> Result<bool, Refusal> {
-        let host = VirtualAddress { ip: ip.into(), prefix: Family::V4.host_prefix() };
+        let host = VirtualAddress {
+            ip: ip.into(),
+            prefix: Family::V4.host_prefix(),
+        };
         let removed = self.remove_alone(host, index)?;
         match self.pick_addresses(Family::V4, index, |part| is_of(part, host.ip)) {
             Ok(left) if left.is_empty() => return Ok(removed),
-            // It has gone. That a second one cannot be looked for must not keep a successor waiting.
+            // It has gone. That a second one cannot be looked for must not keep a successor
+            // waiting.
             Err(_) if removed => return Ok(true),
             Ok(_) | Err(_) => {}
         }
-        self.alone(index, || self.remove_v4_prefixes(ip, index)).map(|more| removed || more)
+        self.alone(index, || self.remove_v4_prefixes(ip, index))
+            .map(|more| removed || more)
     }
 
     /// The kernel takes off the first, whatever its prefix, until there is none.
@@ -147,7 +199,8 @@ impl Netlink {
         let mut found = Vec::new();
         for family in Family::ALL {
             let of_family = self.pick_addresses(family, index, |_| true);
-            found.extend(of_family.map_err(|refusal| refusal.while_doing("listing the addresses"))?);
+            found
+                .extend(of_family.map_err(|refusal| refusal.while_doing("listing the addresses"))?);
         }
         Ok(found)
     }
@@ -169,10 +222,19 @@ impl Netlink {
         index: u32,
         wanted: impl Fn(&RawPart<'_>) -> bool,
     ) -> Result<Vec<PresentAddress>, Refusal> {
-        let pick = |part: &RawPart<'_>| if wanted(part) { read(part).filter(|a| a.index == index) } else { None };
+        let pick = |part: &RawPart<'_>| {
+            if wanted(part) {
+                read(part).filter(|a| a.index == index)
+            } else {
+                None
+            }
+        };
         match self.pick(&list(family, index), None, pick) {
             // The interface is gone, or has no such family.
-            Err(Refusal { errno: Errno::ENODEV, .. }) => Ok(Vec::new()),
+            Err(Refusal {
+                errno: Errno::ENODEV,
+                ..
+            }) => Ok(Vec::new()),
             other => other,
         }
     }
@@ -181,7 +243,12 @@ impl Netlink {
         self.remove_prefixes(keep.ip, index, |prefix| prefix != keep.prefix)
     }
 
-    fn remove_prefixes(&self, ip: IpAddr, index: u32, which: impl Fn(u8) -> bool) -> Result<bool, Refusal> {
+    fn remove_prefixes(
+        &self,
+        ip: IpAddr,
+        index: u32,
+        which: impl Fn(u8) -> bool,
+    ) -> Result<bool, Refusal> {
         let mut changed = false;
         for found in self.pick_addresses(Family::of(ip), index, |part| is_of(part, ip))? {
             if which(found.address.prefix) {
@@ -191,14 +258,21 @@ impl Netlink {
         Ok(changed)
     }
 
-    /// Removes something, and nothing along with it: the kernel would remove the later addresses of an IPv4 network with the first,
-    /// and the routes that hang on them.
-    fn alone(&self, index: u32, remove: impl FnOnce() -> Result<bool, Refusal>) -> Result<bool, Refusal> {
+    /// Removes something, and nothing along with it: the kernel would remove the later addresses of
+    /// an IPv4 network with the first, and the routes that hang on them.
+    fn alone(
+        &self,
+        index: u32,
+        remove: impl FnOnce() -> Result<bool, Refusal>,
+    ) -> Result<bool, Refusal> {
         match self.promotes_secondaries(index) {
             Ok(true) => return remove(),
             Ok(false) => {}
             // With its interface it is gone.
-            Err(Refusal { errno: Errno::ENODEV, .. }) => return Ok(false),
+            Err(Refusal {
+                errno: Errno::ENODEV,
+                ..
+            }) => return Ok(false),
             Err(refusal) => return Err(refusal),
         }
         self.promote_secondaries(index, true)?;
@@ -209,9 +283,14 @@ impl Netlink {
 
     /// Removes exactly this address with this prefix; was it there?
     fn remove(&self, address: VirtualAddress, index: u32) -> Result<bool, Refusal> {
-        let leaves_others = address.family() == Family::V6 || address.prefix == Family::V4.host_prefix();
+        let leaves_others =
+            address.family() == Family::V6 || address.prefix == Family::V4.host_prefix();
         let remove = || self.remove_alone(address, index);
-        if leaves_others { remove() } else { self.alone(index, remove) }
+        if leaves_others {
+            remove()
+        } else {
+            self.alone(index, remove)
+        }
     }
 
     fn remove_alone(&self, address: VirtualAddress, index: u32) -> Result<bool, Refusal> {
@@ -219,7 +298,10 @@ impl Netlink {
         message.header.family = address_family(address.family());
         message.header.prefix_len = address.prefix;
         message.header.index = index;
-        message.attributes = vec![AddressAttribute::Local(address.ip), AddressAttribute::Address(address.ip)];
+        message.attributes = vec![
+            AddressAttribute::Local(address.ip),
+            AddressAttribute::Address(address.ip),
+        ];
         self.removed(message)
     }
 
@@ -227,7 +309,10 @@ impl Netlink {
         match self.change(RouteNetlinkMessage::DelAddress(message), 0) {
             Ok(()) => Ok(true),
             // ENXIO: the interface has no IPv6 any more, and with it no such address.
-            Err(Refusal { errno: Errno::EADDRNOTAVAIL | Errno::ENODEV | Errno::ENXIO, .. }) => Ok(false),
+            Err(Refusal {
+                errno: Errno::EADDRNOTAVAIL | Errno::ENODEV | Errno::ENXIO,
+                ..
+            }) => Ok(false),
             Err(refusal) => Err(refusal),
         }
     }
@@ -242,7 +327,8 @@ impl Reader {
         let mut found = Vec::new();
         for family in Family::ALL {
             let of_family = self.pick(&list(family, 0), read);
-            found.extend(of_family.map_err(|refusal| refusal.while_doing("listing the addresses"))?);
+            found
+                .extend(of_family.map_err(|refusal| refusal.while_doing("listing the addresses"))?);
         }
         Ok(found)
     }
@@ -296,7 +382,8 @@ fn addition(address: VirtualAddress, index: u32, options: AddressOptions) -> Rou
     ];
     let deprecated = options.deprecated && address.family() == Family::V6;
     if options.lifetime.is_some() || deprecated {
-        let seconds = |lifetime: Duration| u32::try_from(lifetime.as_secs()).unwrap_or(u32::MAX).max(1);
+        let seconds =
+            |lifetime: Duration| u32::try_from(lifetime.as_secs()).unwrap_or(u32::MAX).max(1);
         let mut cache = CacheInfo::default();
         cache.ifa_valid = options.lifetime.map_or(FOR_EVER, seconds);
         cache.ifa_preferred = if deprecated { 0 } else { cache.ifa_valid };
@@ -322,5 +409,10 @@ pub(super) fn present(message: &AddressMessage) -> Option<PresentAddress> {
     // On a point-to-point link, "address" is the other end.
     let address = VirtualAddress::new(local.or(address)?, message.header.prefix_len).ok()?;
     let permanent = flags.contains(AddressFlags::Permanent);
-    Some(PresentAddress { index: message.header.index, address, ours, permanent })
+    Some(PresentAddress {
+        index: message.header.index,
+        address,
+        ours,
+        permanent,
+    })
 }

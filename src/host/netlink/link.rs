@@ -3,7 +3,8 @@
 use netlink_packet_core::{DefaultNla, Emitable as _};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{
-    AfSpecInet, AfSpecInet6, AfSpecUnspec, LinkAttribute, LinkFlags, LinkLayerType, LinkMessage, Prop,
+    AfSpecInet, AfSpecInet6, AfSpecUnspec, LinkAttribute, LinkFlags, LinkLayerType, LinkMessage,
+    Prop,
 };
 use nix::errno::Errno;
 use nix::net::if_::if_nametoindex;
@@ -26,8 +27,10 @@ const NLA_F_NESTED: u16 = 1 << 15;
 /// # Errors
 /// [`HostError`] that names the interface if there is none of that name.
 pub fn index_of(dev: &IfName) -> Result<u32, HostError> {
-    existing_index(dev)?
-        .ok_or_else(|| HostError { message: format!("there is no interface {dev}"), errno: Some(Errno::ENODEV as i32) })
+    existing_index(dev)?.ok_or_else(|| HostError {
+        message: format!("there is no interface {dev}"),
+        errno: Some(Errno::ENODEV as i32),
+    })
 }
 
 /// The same, where its absence is an answer.
@@ -39,7 +42,9 @@ pub(super) fn existing_index(dev: &IfName) -> Result<Option<u32>, HostError> {
     match if_nametoindex(dev.as_str()) {
         Ok(index) => Ok(Some(index)),
         Err(Errno::ENODEV | Errno::ENXIO) => Ok(None),
-        Err(errno) => Err(Refusal { errno, words: None }.while_doing(format_args!("looking up {dev}"))),
+        Err(errno) => {
+            Err(Refusal { errno, words: None }.while_doing(format_args!("looking up {dev}")))
+        }
     }
 }
 
@@ -49,21 +54,34 @@ impl Reader {
     /// # Errors
     /// [`HostError`] with the kernel's words; `EMSGSIZE` if there are too many.
     pub fn links(&self) -> Result<Vec<Link>, HostError> {
-        let links = self.pick(&RouteNetlinkMessage::GetLink(LinkMessage::default()), |part| as_link(&part.message()?));
+        let links = self.pick(
+            &RouteNetlinkMessage::GetLink(LinkMessage::default()),
+            |part| as_link(&part.message()?),
+        );
         links.map_err(|refusal| refusal.while_doing("listing the interfaces"))
     }
 }
 
 impl Netlink {
-    /// As [`existing_index`], over the socket that is open anyway: who lets go may have no descriptor left for another one.
+    /// As [`existing_index`], over the socket that is open anyway: who lets go may have no
+    /// descriptor left for another one.
     pub(super) fn existing_index(&self, dev: &IfName) -> Result<Option<u32>, HostError> {
         let mut query = LinkMessage::default();
         query.attributes = vec![called(dev)];
-        match self.ask(RouteNetlinkMessage::GetLink(query), netlink_packet_core::NLM_F_ACK) {
+        match self.ask(
+            RouteNetlinkMessage::GetLink(query),
+            netlink_packet_core::NLM_F_ACK,
+        ) {
             Ok(answers) => Ok(answers.iter().find_map(as_link).map(|link| link.index)),
-            Err(Refusal { errno: Errno::ENODEV, .. }) => Ok(None),
+            Err(Refusal {
+                errno: Errno::ENODEV,
+                ..
+            }) => Ok(None),
             // A kernel without alternative names.
-            Err(Refusal { errno: Errno::EINVAL | Errno::EOPNOTSUPP, .. }) if dev.is_alternative() => Ok(None),
+            Err(Refusal {
+                errno: Errno::EINVAL | Errno::EOPNOTSUPP,
+                ..
+            }) if dev.is_alternative() => Ok(None),
             Err(refusal) => Err(refusal.while_doing(format_args!("looking up {dev}"))),
         }
     }
@@ -76,21 +94,31 @@ impl Netlink {
         self.link_and_role(dev).map(|(link, _)| link)
     }
 
-    /// One network device, and whether it forwards IPv6: then neighbours must hear that a router speaks.
+    /// One network device, and whether it forwards IPv6: then neighbours must hear that a router
+    /// speaks.
     ///
     /// # Errors
     /// As [`Self::link`].
     pub(in crate::host) fn link_and_role(&self, dev: &IfName) -> Result<(Link, bool), HostError> {
         let answers = self.ask_for(index_of(dev)?);
-        let answers = answers.map_err(|refusal| refusal.while_doing(format_args!("asking for {dev}")))?;
-        let found = answers.iter().find_map(|message| Some((link_of(message)?, forwards_ipv6(message))));
-        found.ok_or_else(|| HostError { message: format!("the kernel said nothing readable about {dev}"), errno: None })
+        let answers =
+            answers.map_err(|refusal| refusal.while_doing(format_args!("asking for {dev}")))?;
+        let found = answers
+            .iter()
+            .find_map(|message| Some((link_of(message)?, forwards_ipv6(message))));
+        found.ok_or_else(|| HostError {
+            message: format!("the kernel said nothing readable about {dev}"),
+            errno: None,
+        })
     }
 
     fn ask_for(&self, index: u32) -> Result<Vec<LinkMessage>, Refusal> {
         let mut query = LinkMessage::default();
         query.header.index = index;
-        let answers = self.ask(RouteNetlinkMessage::GetLink(query), netlink_packet_core::NLM_F_ACK)?;
+        let answers = self.ask(
+            RouteNetlinkMessage::GetLink(query),
+            netlink_packet_core::NLM_F_ACK,
+        )?;
         let links = answers.into_iter().filter_map(|answer| match answer {
             RouteNetlinkMessage::NewLink(message) => Some(message),
             _ => None,
@@ -109,15 +137,23 @@ impl Netlink {
         }))
     }
 
-    /// Makes them stay, or not. As sysctl `net.ipv4.conf.DEVICE.promote_secondaries`, but without a file system.
+    /// Makes them stay, or not. As sysctl `net.ipv4.conf.DEVICE.promote_secondaries`, but without a
+    /// file system.
     pub(super) fn promote_secondaries(&self, index: u32, promote: bool) -> Result<(), Refusal> {
-        // Told as one row of numbers, it is asked for as one attribute for each setting: the library knows only the first form.
-        let value = DefaultNla::new(PROMOTE_SECONDARIES, u32::from(promote).to_ne_bytes().to_vec());
+        // Told as one row of numbers, it is asked for as one attribute for each setting: the
+        // library knows only the first form.
+        let value = DefaultNla::new(
+            PROMOTE_SECONDARIES,
+            u32::from(promote).to_ne_bytes().to_vec(),
+        );
         let conf = DefaultNla::new(IFLA_INET_CONF | NLA_F_NESTED, bytes_of(&value));
         let inet = DefaultNla::new(AF_INET | NLA_F_NESTED, bytes_of(&conf));
         let mut message = LinkMessage::default();
         message.header.index = index;
-        message.attributes = vec![LinkAttribute::Other(DefaultNla::new(IFLA_AF_SPEC | NLA_F_NESTED, bytes_of(&inet)))];
+        message.attributes = vec![LinkAttribute::Other(DefaultNla::new(
+            IFLA_AF_SPEC | NLA_F_NESTED,
+            bytes_of(&inet),
+        ))];
         self.change(RouteNetlinkMessage::SetLink(message), 0)
     }
 
@@ -133,7 +169,11 @@ impl Netlink {
         let mut message = LinkMessage::default();
         message.header.index = link.index;
         message.header.change_mask = LinkFlags::Up;
-        message.header.flags = if up { LinkFlags::Up } else { LinkFlags::empty() };
+        message.header.flags = if up {
+            LinkFlags::Up
+        } else {
+            LinkFlags::empty()
+        };
         let word = if up { "up" } else { "down" };
         self.change(RouteNetlinkMessage::SetLink(message), 0)
             .map_err(|refusal| refusal.while_doing(format_args!("setting {dev} {word}")))?;
@@ -153,12 +193,15 @@ impl Netlink {
         message.header.index = link.index;
         message.attributes = vec![LinkAttribute::Address(mac.0.to_vec())];
         self.change(RouteNetlinkMessage::SetLink(message), 0)
-            .map_err(|refusal| refusal.while_doing(format_args!("giving {dev} the hardware address {mac}")))?;
+            .map_err(|refusal| {
+                refusal.while_doing(format_args!("giving {dev} the hardware address {mac}"))
+            })?;
         Ok(Outcome::Changed)
     }
 }
 
-/// The attribute that asks for a device by its name. Up to 15 bytes the kernel finds alternative names by that of its own name, too.
+/// The attribute that asks for a device by its name. Up to 15 bytes the kernel finds alternative
+/// names by that of its own name, too.
 fn called(dev: &IfName) -> LinkAttribute {
     if dev.is_alternative() {
         let text = [dev.as_str().as_bytes(), b"\0"].concat();
@@ -174,16 +217,20 @@ fn bytes_of(attribute: &DefaultNla) -> Vec<u8> {
 }
 
 fn inet_settings(message: &LinkMessage) -> impl Iterator<Item = &AfSpecUnspec> {
-    message.attributes.iter().flat_map(|attribute| match attribute {
-        LinkAttribute::AfSpecUnspec(families) => families.as_slice(),
-        _ => &[],
-    })
+    message
+        .attributes
+        .iter()
+        .flat_map(|attribute| match attribute {
+            LinkAttribute::AfSpecUnspec(families) => families.as_slice(),
+            _ => &[],
+        })
 }
 
 /// As the kernel looks at it for the router flag of its own neighbour advertisements.
 fn forwards_ipv6(message: &LinkMessage) -> bool {
     let forwards = |setting: &AfSpecInet6| matches!(setting, AfSpecInet6::DevConf(conf) if conf.forwarding != 0);
-    inet_settings(message).any(|of| matches!(of, AfSpecUnspec::Inet6(settings) if settings.iter().any(forwards)))
+    inet_settings(message)
+        .any(|of| matches!(of, AfSpecUnspec::Inet6(settings) if settings.iter().any(forwards)))
 }
 
 fn as_link(message: &RouteNetlinkMessage) -> Option<Link> {
@@ -195,7 +242,11 @@ fn as_link(message: &RouteNetlinkMessage) -> Option<Link> {
 
 /// `None` if it is another property, or no name that we can handle.
 fn altname(property: &Prop) -> Option<IfName> {
-    if let Prop::AltIfName(name) = property { IfName::new(name).ok() } else { None }
+    if let Prop::AltIfName(name) = property {
+        IfName::new(name).ok()
+    } else {
+        None
+    }
 }
 
 /// `None` without a name that we can handle.
@@ -206,7 +257,9 @@ pub(super) fn link_of(message: &LinkMessage) -> Option<Link> {
             LinkAttribute::IfName(value) => name = IfName::new(value).ok(),
             LinkAttribute::Address(value) => mac = value.as_slice().try_into().map_or(mac, MacAddr),
             LinkAttribute::Mtu(value) => mtu = *value,
-            LinkAttribute::PropList(properties) => altnames.extend(properties.iter().filter_map(altname)),
+            LinkAttribute::PropList(properties) => {
+                altnames.extend(properties.iter().filter_map(altname))
+            }
             _ => {}
         }
     }

@@ -8,8 +8,8 @@ use super::{Netlink, RawPart, Refusal};
 use crate::host::HostError;
 use crate::host::spawn::Deadline;
 
-/// Reads whole tables, from a socket of its own: for a thread that nobody waits for but who asked. A full routing table takes a
-/// good part of a second.
+/// Reads whole tables, from a socket of its own: for a thread that nobody waits for but who asked.
+/// A full routing table takes a good part of a second.
 #[derive(Debug)]
 pub struct Reader {
     netlink: Netlink,
@@ -17,13 +17,16 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// Opens in the network namespace of the calling thread; it may then be used on another. It reads no longer than `limit`
-    /// from now on.
+    /// Opens in the network namespace of the calling thread; it may then be used on another. It
+    /// reads no longer than `limit` from now on.
     ///
     /// # Errors
     /// [`HostError`] if the kernel gives no such socket.
     pub fn open(limit: Duration) -> Result<Self, HostError> {
-        Ok(Self { netlink: Netlink::open()?, deadline: Deadline::after(limit) })
+        Ok(Self {
+            netlink: Netlink::open()?,
+            deadline: Deadline::after(limit),
+        })
     }
 
     /// What `pick` takes of a table.

@@ -2,11 +2,13 @@
 
 use std::net::IpAddr;
 
-use netlink_packet_core::{Emitable as _, NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, Parseable as _};
+use netlink_packet_core::{
+    Emitable as _, NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, Parseable as _,
+};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::route::{
-    RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteNextHopFlags, RouteProtocol, RouteScope, RouteType,
-    RouteVia,
+    RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteNextHopFlags,
+    RouteProtocol, RouteScope, RouteType, RouteVia,
 };
 use nix::errno::Errno;
 use nix::net::if_::if_indextoname;
@@ -19,11 +21,12 @@ use crate::types::{Family, IfName};
 /// Length of the kernel's header of a route.
 const ROUTE_HEADER: usize = 12;
 
-/// The only flag of a route that is the operator's: the gateway is on the link, whatever the addresses say. The others are
-/// what the kernel knows of it, and it refuses some of them.
+/// The only flag of a route that is the operator's: the gateway is on the link, whatever the
+/// addresses say. The others are what the kernel knows of it, and it refuses some of them.
 const ONLINK: u32 = 4;
 
-/// The kernel counts the time that a route has left in hundredths of seconds (`USER_HZ`), whatever its own clock does.
+/// The kernel counts the time that a route has left in hundredths of seconds (`USER_HZ`), whatever
+/// its own clock does.
 const TICKS_PER_SECOND: u32 = 100;
 
 /// A lookup is to be answered with the route itself, not with what follows from it.
@@ -43,8 +46,11 @@ impl Netlink {
     /// # Errors
     /// [`HostError`] with the kernel's words.
     pub fn set_route(&self, route: &Route) -> Result<Outcome, HostError> {
-        self.change(RouteNetlinkMessage::NewRoute(addition(route)?), NLM_F_CREATE | NLM_F_REPLACE)
-            .map_err(|refusal| refusal.while_doing(format_args!("setting the route {route}")))?;
+        self.change(
+            RouteNetlinkMessage::NewRoute(addition(route)?),
+            NLM_F_CREATE | NLM_F_REPLACE,
+        )
+        .map_err(|refusal| refusal.while_doing(format_args!("setting the route {route}")))?;
         Ok(Outcome::Changed)
     }
 
@@ -53,22 +59,37 @@ impl Netlink {
     /// # Errors
     /// [`HostError`] with the kernel's words.
     pub fn try_route(&self, route: &Route) -> Result<bool, HostError> {
-        match self.change(RouteNetlinkMessage::NewRoute(addition(route)?), NLM_F_CREATE | NLM_F_EXCL) {
+        match self.change(
+            RouteNetlinkMessage::NewRoute(addition(route)?),
+            NLM_F_CREATE | NLM_F_EXCL,
+        ) {
             Ok(()) => Ok(true),
-            Err(Refusal { errno: Errno::EEXIST, .. }) => Ok(false),
+            Err(Refusal {
+                errno: Errno::EEXIST,
+                ..
+            }) => Ok(false),
             Err(refusal) => Err(refusal.while_doing(format_args!("setting the route {route}"))),
         }
     }
 
-    /// Makes this the route to its destination, but not in the place of another. One that we made is left as it is, if a lookup
-    /// finds it: one that a narrower route hides counts as another's.
+    /// Makes this the route to its destination, but not in the place of another. One that we made
+    /// is left as it is, if a lookup finds it: one that a narrower route hides counts as another's.
     ///
     /// # Errors
     /// [`HostError`] with the kernel's words; `EEXIST` if somebody else made a route to there.
     pub fn add_route(&self, route: &Route) -> Result<Outcome, HostError> {
-        match self.change(RouteNetlinkMessage::NewRoute(addition(route)?), NLM_F_CREATE | NLM_F_EXCL) {
+        match self.change(
+            RouteNetlinkMessage::NewRoute(addition(route)?),
+            NLM_F_CREATE | NLM_F_EXCL,
+        ) {
             Ok(()) => Ok(Outcome::Changed),
-            Err(Refusal { errno: Errno::EEXIST, .. }) if self.looked_up(route).is_some_and(|there| is_our(&there, route)) => {
+            Err(Refusal {
+                errno: Errno::EEXIST,
+                ..
+            }) if self
+                .looked_up(route)
+                .is_some_and(|there| is_our(&there, route)) =>
+            {
                 Ok(Outcome::Unchanged)
             }
             Err(refusal) => Err(refusal.while_doing(format_args!("adding the route {route}"))),
@@ -81,7 +102,9 @@ impl Netlink {
     /// [`HostError`] with the kernel's words.
     pub fn restore_route(&self, found: &FoundRoute) -> Result<Outcome, HostError> {
         let mut message = RouteMessage::parse(&found.form).map_err(|err| HostError {
-            message: format!("putting back the route {found}: what was noted of it cannot be read: {err}"),
+            message: format!(
+                "putting back the route {found}: what was noted of it cannot be read: {err}"
+            ),
             errno: Some(libc::EINVAL),
         })?;
         if let Some(dev) = &found.route.dev {
@@ -93,56 +116,81 @@ impl Netlink {
                 }
             }
         }
-        self.change(RouteNetlinkMessage::NewRoute(message), NLM_F_CREATE | NLM_F_REPLACE)
-            .map_err(|refusal| refusal.while_doing(format_args!("putting back the route {found}")))?;
+        self.change(
+            RouteNetlinkMessage::NewRoute(message),
+            NLM_F_CREATE | NLM_F_REPLACE,
+        )
+        .map_err(|refusal| refusal.while_doing(format_args!("putting back the route {found}")))?;
         Ok(Outcome::Changed)
     }
 
-    /// Removes the route to this destination; what `route` does not say (gateway, device) is free. One that is
-    /// absent, or whose device is gone, is [`Outcome::Unchanged`].
+    /// Removes the route to this destination; what `route` does not say (gateway, device) is free.
+    /// One that is absent, or whose device is gone, is [`Outcome::Unchanged`].
     ///
     /// # Errors
     /// [`HostError`] with the kernel's words.
     pub fn delete_route(&self, route: &Route) -> Result<Outcome, HostError> {
         let mut message = match message(route) {
-            Err(HostError { errno: Some(libc::ENODEV), .. }) => return Ok(Outcome::Unchanged),
+            Err(HostError {
+                errno: Some(libc::ENODEV),
+                ..
+            }) => return Ok(Outcome::Unchanged),
             other => other?,
         };
         message.header.scope = RouteScope::NoWhere;
         match self.change(RouteNetlinkMessage::DelRoute(message), 0) {
             Ok(()) => Ok(Outcome::Changed),
-            Err(Refusal { errno: Errno::ESRCH, .. }) => Ok(Outcome::Unchanged),
+            Err(Refusal {
+                errno: Errno::ESRCH,
+                ..
+            }) => Ok(Outcome::Unchanged),
             Err(refusal) => Err(refusal.while_doing(format_args!("deleting the route {route}"))),
         }
     }
 
-    /// The device on which this machine has this address, by a lookup: one exchange, however many addresses and devices there are.
+    /// The device on which this machine has this address, by a lookup: one exchange, however many
+    /// addresses and devices there are.
     pub fn device_of(&self, ip: IpAddr) -> Option<IfName> {
         let mut found = None;
         // Unreachable is no error: then it is not here.
-        _ = self.exchange(RouteNetlinkMessage::GetRoute(lookup(ip)), NLM_F_ACK, |part| {
-            if let Some(RouteNetlinkMessage::NewRoute(route)) = part.message()
-                && route.header.kind == RouteType::Local
-            {
-                found =
-                    route.attributes.iter().find_map(|a| if let RouteAttribute::Oif(index) = a { Some(*index) } else { None });
-            }
-            Ok(())
-        });
+        _ = self.exchange(
+            RouteNetlinkMessage::GetRoute(lookup(ip)),
+            NLM_F_ACK,
+            |part| {
+                if let Some(RouteNetlinkMessage::NewRoute(route)) = part.message()
+                    && route.header.kind == RouteType::Local
+                {
+                    found = route.attributes.iter().find_map(|a| {
+                        if let RouteAttribute::Oif(index) = a {
+                            Some(*index)
+                        } else {
+                            None
+                        }
+                    });
+                }
+                Ok(())
+            },
+        );
         found.and_then(name_of)
     }
 
-    /// The route at this one's place, by a lookup of its network: one exchange, whatever the size of the table. `None` says
-    /// nothing: a narrower route, a better metric or a rule may hide it.
+    /// The route at this one's place, by a lookup of its network: one exchange, whatever the size
+    /// of the table. `None` says nothing: a narrower route, a better metric or a rule may hide it.
     fn looked_up(&self, route: &Route) -> Option<FoundRoute> {
-        let RouteTarget::Network { ip, prefix: 1.. } = route.dst else { return None };
+        let RouteTarget::Network { ip, prefix: 1.. } = route.dst else {
+            return None;
+        };
         let mut found = None;
         let place = Place::of(route);
         // Unreachable is no error: then it is not there.
-        _ = self.exchange(RouteNetlinkMessage::GetRoute(lookup(ip)), NLM_F_ACK, |part| {
-            found = place.pick(part);
-            Ok(())
-        });
+        _ = self.exchange(
+            RouteNetlinkMessage::GetRoute(lookup(ip)),
+            NLM_F_ACK,
+            |part| {
+                found = place.pick(part);
+                Ok(())
+            },
+        );
         found.map(Found::told)
     }
 }
@@ -176,8 +224,8 @@ impl Reader {
         Ok(all)
     }
 
-    /// The routes at the place of `route`: same destination, table and metric, whatever else leads there. The kernel allows more
-    /// than one.
+    /// The routes at the place of `route`: same destination, table and metric, whatever else leads
+    /// there. The kernel allows more than one.
     ///
     /// # Errors
     /// [`HostError`] with the kernel's words.
@@ -188,7 +236,12 @@ impl Reader {
         Ok(found.into_iter().map(Found::told).collect())
     }
 
-    fn dump_routes<T>(&self, family: Family, table: u32, pick: impl Fn(&RawPart<'_>) -> Option<T>) -> Result<Vec<T>, Refusal> {
+    fn dump_routes<T>(
+        &self,
+        family: Family,
+        table: u32,
+        pick: impl Fn(&RawPart<'_>) -> Option<T>,
+    ) -> Result<Vec<T>, Refusal> {
         let mut query = RouteMessage::default();
         query.header.address_family = address_family(family);
         query.header.table = u8::try_from(table).unwrap_or(RouteHeader::RT_TABLE_UNSPEC);
@@ -196,13 +249,17 @@ impl Reader {
         query.attributes = vec![RouteAttribute::Table(table)];
         match self.pick(&RouteNetlinkMessage::GetRoute(query), pick) {
             // No such table: no routes.
-            Err(Refusal { errno: Errno::ENOENT, .. }) => Ok(Vec::new()),
+            Err(Refusal {
+                errno: Errno::ENOENT,
+                ..
+            }) => Ok(Vec::new()),
             other => other,
         }
     }
 }
 
-/// Where a route is: what the kernel keeps apart from all others. Most of a full table is told from it by a few bytes.
+/// Where a route is: what the kernel keeps apart from all others. Most of a full table is told from
+/// it by a few bytes.
 struct Place {
     resource: Resource,
     family: Family,
@@ -214,11 +271,22 @@ struct Place {
 impl Place {
     fn of(route: &Route) -> Self {
         let (prefix, destination) = match route.dst {
-            RouteTarget::Network { ip: IpAddr::V4(ip), prefix: prefix @ 1.. } => (prefix, ip.octets().to_vec()),
-            RouteTarget::Network { ip: IpAddr::V6(ip), prefix: prefix @ 1.. } => (prefix, ip.octets().to_vec()),
+            RouteTarget::Network {
+                ip: IpAddr::V4(ip),
+                prefix: prefix @ 1..,
+            } => (prefix, ip.octets().to_vec()),
+            RouteTarget::Network {
+                ip: IpAddr::V6(ip),
+                prefix: prefix @ 1..,
+            } => (prefix, ip.octets().to_vec()),
             RouteTarget::Network { .. } | RouteTarget::Default => (0, Vec::new()),
         };
-        Self { resource: Resource::route(route), family: route.family(), prefix, destination }
+        Self {
+            resource: Resource::route(route),
+            family: route.family(),
+            prefix,
+            destination,
+        }
     }
 
     /// The route that this part of an answer tells of, if it is here.
@@ -228,7 +296,11 @@ impl Place {
         if prefix != self.prefix || source_prefix != 0 || tos != 0 {
             return None;
         }
-        if part.attribute(ROUTE_HEADER, libc::RTA_DST).unwrap_or_default() != self.destination {
+        if part
+            .attribute(ROUTE_HEADER, libc::RTA_DST)
+            .unwrap_or_default()
+            != self.destination
+        {
             return None;
         }
         unicast(part, self.family).filter(|found| Resource::route(&found.route) == self.resource)
@@ -249,7 +321,12 @@ impl Found {
         let message = askable(self.message);
         let mut form = vec![0; message.buffer_len()];
         message.emit(&mut form);
-        FoundRoute { route: self.route, protocol, multipath: self.multipath, form }
+        FoundRoute {
+            route: self.route,
+            protocol,
+            multipath: self.multipath,
+            form,
+        }
     }
 }
 
@@ -266,11 +343,15 @@ pub(in crate::host) fn is_our(there: &FoundRoute, wanted: &Route) -> bool {
 /// What the kernel told of a route, as it can be asked for: without what only the kernel knows.
 fn askable(mut message: RouteMessage) -> RouteMessage {
     message.header.flags = RouteFlags::from_bits_retain(message.header.flags.bits() & ONLINK);
-    let by_object = message.attributes.iter().any(|attribute| matches!(attribute, RouteAttribute::NhId(_)));
+    let by_object = message
+        .attributes
+        .iter()
+        .any(|attribute| matches!(attribute, RouteAttribute::NhId(_)));
     let mut expires = None;
     message.attributes.retain_mut(|attribute| match attribute {
         RouteAttribute::CacheInfo(info) => {
-            expires = (info.expires > 0).then(|| RouteAttribute::Expires((info.expires / TICKS_PER_SECOND).max(1)));
+            expires = (info.expires > 0)
+                .then(|| RouteAttribute::Expires((info.expires / TICKS_PER_SECOND).max(1)));
             false
         }
         RouteAttribute::MultiPath(hops) => {
@@ -279,7 +360,8 @@ fn askable(mut message: RouteMessage) -> RouteMessage {
             }
             !by_object
         }
-        // A next hop that has a number of its own is told in full, and may only be asked for by its number.
+        // A next hop that has a number of its own is told in full, and may only be asked for by its
+        // number.
         RouteAttribute::Gateway(_)
         | RouteAttribute::Via(_)
         | RouteAttribute::Oif(_)
@@ -293,15 +375,20 @@ fn askable(mut message: RouteMessage) -> RouteMessage {
 
 /// Is what is there all that is wanted? A device that is not named follows from the gateway.
 pub(in crate::host) fn satisfies(there: &Route, wanted: &Route) -> bool {
-    there.via == wanted.via && there.src == wanted.src && (wanted.dev.is_none() || there.dev == wanted.dev)
+    there.via == wanted.via
+        && there.src == wanted.src
+        && (wanted.dev.is_none() || there.dev == wanted.dev)
 }
 
 fn addition(route: &Route) -> Result<RouteMessage, HostError> {
     let mut message = message(route)?;
     message.header.protocol = RouteProtocol::Other(PROTOCOL);
     message.header.kind = RouteType::Unicast;
-    message.header.scope =
-        if route.via.is_none() && route.family() == Family::V4 { RouteScope::Link } else { RouteScope::Universe };
+    message.header.scope = if route.via.is_none() && route.family() == Family::V4 {
+        RouteScope::Link
+    } else {
+        RouteScope::Universe
+    };
     Ok(message)
 }
 
@@ -319,7 +406,9 @@ fn message(route: &Route) -> Result<RouteMessage, HostError> {
         }
     }
     match route.via {
-        Some(via) if Family::of(via) == family => attributes.push(RouteAttribute::Gateway(via.into())),
+        Some(via) if Family::of(via) == family => {
+            attributes.push(RouteAttribute::Gateway(via.into()))
+        }
         Some(IpAddr::V6(via)) => attributes.push(RouteAttribute::Via(RouteVia::Inet6(via))),
         Some(IpAddr::V4(_)) => {
             return Err(HostError {
@@ -350,8 +439,14 @@ fn parsed(message: RouteMessage, family: Family) -> Option<Found> {
         return None;
     }
     let mut destination = None;
-    let mut route =
-        Route { dst: RouteTarget::Default, via: None, dev: None, src: None, metric: None, table: Some(u32::from(header.table)) };
+    let mut route = Route {
+        dst: RouteTarget::Default,
+        via: None,
+        dev: None,
+        src: None,
+        metric: None,
+        table: Some(u32::from(header.table)),
+    };
     let mut multipath = false;
     for attribute in &message.attributes {
         match attribute {
@@ -366,18 +461,30 @@ fn parsed(message: RouteMessage, family: Family) -> Option<Found> {
             _ => {}
         }
     }
-    route.table = route.table.filter(|table| *table != u32::from(RouteHeader::RT_TABLE_MAIN));
+    route.table = route
+        .table
+        .filter(|table| *table != u32::from(RouteHeader::RT_TABLE_MAIN));
     route.dst = match (destination, header.destination_prefix_length, route.via) {
         (Some(ip), prefix, _) => RouteTarget::Network { ip, prefix },
         // "default" alone would read as IPv4.
-        (None, 0, None) if family == Family::V6 => RouteTarget::Network { ip: super::rule::unspecified(Family::V6), prefix: 0 },
+        (None, 0, None) if family == Family::V6 => RouteTarget::Network {
+            ip: super::rule::unspecified(Family::V6),
+            prefix: 0,
+        },
         (None, 0, via) if family == Family::V4 && matches!(via, Some(IpAddr::V6(_))) => {
-            RouteTarget::Network { ip: super::rule::unspecified(Family::V4), prefix: 0 }
+            RouteTarget::Network {
+                ip: super::rule::unspecified(Family::V4),
+                prefix: 0,
+            }
         }
         (None, 0, _) => RouteTarget::Default,
         (None, _, _) => return None,
     };
-    Some(Found { route, multipath, message })
+    Some(Found {
+        route,
+        multipath,
+        message,
+    })
 }
 
 const fn plain(ip: &RouteAddress) -> Option<IpAddr> {

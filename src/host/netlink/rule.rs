@@ -18,9 +18,15 @@ impl Netlink {
     /// # Errors
     /// [`HostError`] with the kernel's words.
     pub fn replace_rule(&self, rule: &Rule) -> Result<Outcome, HostError> {
-        match self.change(RouteNetlinkMessage::NewRule(as_message(rule)), NLM_F_CREATE | NLM_F_EXCL) {
+        match self.change(
+            RouteNetlinkMessage::NewRule(as_message(rule)),
+            NLM_F_CREATE | NLM_F_EXCL,
+        ) {
             Ok(()) => Ok(Outcome::Changed),
-            Err(Refusal { errno: Errno::EEXIST, .. }) => Ok(Outcome::Unchanged),
+            Err(Refusal {
+                errno: Errno::EEXIST,
+                ..
+            }) => Ok(Outcome::Unchanged),
             Err(refusal) => Err(refusal.while_doing(format_args!("adding the rule {rule}"))),
         }
     }
@@ -32,7 +38,10 @@ impl Netlink {
     pub fn delete_rule(&self, rule: &Rule) -> Result<Outcome, HostError> {
         match self.change(RouteNetlinkMessage::DelRule(as_message(rule)), 0) {
             Ok(()) => Ok(Outcome::Changed),
-            Err(Refusal { errno: Errno::ENOENT, .. }) => Ok(Outcome::Unchanged),
+            Err(Refusal {
+                errno: Errno::ENOENT,
+                ..
+            }) => Ok(Outcome::Unchanged),
             Err(refusal) => Err(refusal.while_doing(format_args!("deleting the rule {rule}"))),
         }
     }
@@ -47,11 +56,17 @@ impl Reader {
         let family = rule.family();
         let mut query = RuleMessage::default();
         query.header.family = address_family(family);
-        let found = self.pick(&RouteNetlinkMessage::GetRule(query), |part| match part.message()? {
-            RouteNetlinkMessage::NewRule(message) => parsed(&message, family).filter(|found| same(found, rule)),
-            _ => None,
+        let found = self.pick(&RouteNetlinkMessage::GetRule(query), |part| {
+            match part.message()? {
+                RouteNetlinkMessage::NewRule(message) => {
+                    parsed(&message, family).filter(|found| same(found, rule))
+                }
+                _ => None,
+            }
         });
-        Ok(!found.map_err(|refusal| refusal.while_doing("listing the rules"))?.is_empty())
+        Ok(!found
+            .map_err(|refusal| refusal.while_doing("listing the rules"))?
+            .is_empty())
     }
 }
 
@@ -60,7 +75,10 @@ fn as_message(rule: &Rule) -> RuleMessage {
     message.header.family = address_family(rule.family());
     message.header.action = RuleAction::ToTable;
     message.header.table = u8::try_from(rule.table).unwrap_or(0);
-    message.attributes = vec![RuleAttribute::Priority(rule.priority), RuleAttribute::Table(rule.table)];
+    message.attributes = vec![
+        RuleAttribute::Priority(rule.priority),
+        RuleAttribute::Table(rule.table),
+    ];
     if let Some(RouteTarget::Network { ip, prefix }) = rule.from {
         message.header.src_len = prefix;
         message.attributes.push(RuleAttribute::Source(ip));
@@ -70,8 +88,14 @@ fn as_message(rule: &Rule) -> RuleMessage {
         message.attributes.push(RuleAttribute::Destination(ip));
     }
     // The kernel knows a rule's interface by a name of its own alone; it refuses a longer one.
-    message.attributes.extend(rule.iif.iter().map(|iif| RuleAttribute::Iifname(iif.to_string())));
-    message.attributes.extend(rule.fwmark.map(RuleAttribute::FwMark));
+    message.attributes.extend(
+        rule.iif
+            .iter()
+            .map(|iif| RuleAttribute::Iifname(iif.to_string())),
+    );
+    message
+        .attributes
+        .extend(rule.fwmark.map(RuleAttribute::FwMark));
     message
 }
 
@@ -79,13 +103,30 @@ fn parsed(message: &RuleMessage, family: Family) -> Option<Rule> {
     if message.header.action != RuleAction::ToTable {
         return None;
     }
-    let mut rule = Rule { from: None, to: None, iif: None, fwmark: None, table: u32::from(message.header.table), priority: 0 };
+    let mut rule = Rule {
+        from: None,
+        to: None,
+        iif: None,
+        fwmark: None,
+        table: u32::from(message.header.table),
+        priority: 0,
+    };
     for attribute in &message.attributes {
         match attribute {
             RuleAttribute::Priority(priority) => rule.priority = *priority,
             RuleAttribute::Table(table) => rule.table = *table,
-            RuleAttribute::Source(ip) => rule.from = Some(RouteTarget::Network { ip: *ip, prefix: message.header.src_len }),
-            RuleAttribute::Destination(ip) => rule.to = Some(RouteTarget::Network { ip: *ip, prefix: message.header.dst_len }),
+            RuleAttribute::Source(ip) => {
+                rule.from = Some(RouteTarget::Network {
+                    ip: *ip,
+                    prefix: message.header.src_len,
+                })
+            }
+            RuleAttribute::Destination(ip) => {
+                rule.to = Some(RouteTarget::Network {
+                    ip: *ip,
+                    prefix: message.header.dst_len,
+                })
+            }
             RuleAttribute::Iifname(name) => rule.iif = name.parse().ok(),
             RuleAttribute::FwMark(mark) => rule.fwmark = Some(*mark),
             _ => {}
@@ -93,7 +134,10 @@ fn parsed(message: &RuleMessage, family: Family) -> Option<Rule> {
     }
     if family == Family::V6 && rule.from.is_none() && rule.to.is_none() {
         // Without a prefix a rule reads as IPv4; `from ::/0` is the same rule and says the family.
-        rule.from = Some(RouteTarget::Network { ip: IpAddr::V6(Ipv6Addr::UNSPECIFIED), prefix: 0 });
+        rule.from = Some(RouteTarget::Network {
+            ip: IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+            prefix: 0,
+        });
     }
     Some(rule)
 }
@@ -104,7 +148,16 @@ fn same(a: &Rule, b: &Rule) -> bool {
         Some(RouteTarget::Default | RouteTarget::Network { prefix: 0, .. }) => None,
         other => other,
     };
-    let key = |r: &Rule| (plain(r.from), plain(r.to), r.iif.clone(), r.fwmark, r.table, r.priority);
+    let key = |r: &Rule| {
+        (
+            plain(r.from),
+            plain(r.to),
+            r.iif.clone(),
+            r.fwmark,
+            r.table,
+            r.priority,
+        )
+    };
     a.family() == b.family() && key(a) == key(b)
 }
 

@@ -39,7 +39,8 @@ pub enum HostEvent {
         index: u32,
         /// With its prefix.
         address: VirtualAddress,
-        /// The number of the netlink socket that did it, which the kernel tells for IPv4 alone; 0 if it did it itself.
+        /// The number of the netlink socket that did it, which the kernel tells for IPv4 alone; 0
+        /// if it did it itself.
         port: u32,
     },
     /// Events were lost: only a fresh list tells what is.
@@ -57,12 +58,14 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Subscribes, in the network namespace of the calling thread. Must be called inside a tokio runtime.
+    /// Subscribes, in the network namespace of the calling thread. Must be called inside a tokio
+    /// runtime.
     ///
     /// # Errors
     /// [`HostError`] if the kernel gives no such socket.
     pub fn open() -> Result<Self, HostError> {
-        Self::subscribe().map_err(|err| Refusal::from(err).while_doing("watching links and addresses"))
+        Self::subscribe()
+            .map_err(|err| Refusal::from(err).while_doing("watching links and addresses"))
     }
 
     fn subscribe() -> io::Result<Self> {
@@ -70,19 +73,29 @@ impl Watch {
         socket.set_non_blocking(true)?;
         let _ = socket.set_rx_buf_sz(RECEIVE_BUFFER);
         socket.bind(&SocketAddr::new(0, 0))?;
-        for group in [libc::RTNLGRP_LINK, libc::RTNLGRP_IPV4_IFADDR, libc::RTNLGRP_IPV6_IFADDR] {
+        for group in [
+            libc::RTNLGRP_LINK,
+            libc::RTNLGRP_IPV4_IFADDR,
+            libc::RTNLGRP_IPV6_IFADDR,
+        ] {
             socket.add_membership(group)?;
         }
-        Ok(Self { fd: sys::watch(socket)?, pending: VecDeque::new(), buffer: vec![0; BUFFER].into_boxed_slice() })
+        Ok(Self {
+            fd: sys::watch(socket)?,
+            pending: VecDeque::new(),
+            buffer: vec![0; BUFFER].into_boxed_slice(),
+        })
     }
 
-    /// Passes over the addresses that come, or change, by the doing of the netlink socket with this number: the kernel
-    /// drops these events before anybody wakes for them. It names the doer for IPv4 alone.
+    /// Passes over the addresses that come, or change, by the doing of the netlink socket with this
+    /// number: the kernel drops these events before anybody wakes for them. It names the doer for
+    /// IPv4 alone.
     ///
     /// # Errors
     /// The kernel does not take the filter.
     pub fn ignore_additions_by(&self, port: u32) -> Result<(), HostError> {
-        let attached = socket2::SockRef::from(self.fd.get_ref()).attach_filter(&not_additions_by(port));
+        let attached =
+            socket2::SockRef::from(self.fd.get_ref()).attach_filter(&not_additions_by(port));
         attached.map_err(|err| Refusal::from(err).while_doing("filtering the events of addresses"))
     }
 
@@ -114,10 +127,17 @@ impl Watch {
     /// Reads one datagram. So `pending` is bounded by what fits into one.
     fn receive(&mut self) -> io::Result<()> {
         let buffer = &mut self.buffer;
-        match self.fd.try_io(Interest::READABLE, |socket| receive(socket, buffer, 0)) {
+        match self
+            .fd
+            .try_io(Interest::READABLE, |socket| receive(socket, buffer, 0))
+        {
             Ok(length) => {
                 let parts = Parts::of(self.buffer.get(..length).unwrap_or_default());
-                self.pending.extend(parts.filter(|part| !part.is_end()).filter_map(|part| event(&part.message()?, part.port)));
+                self.pending.extend(
+                    parts
+                        .filter(|part| !part.is_end())
+                        .filter_map(|part| event(&part.message()?, part.port)),
+                );
                 Ok(())
             }
             Err(err) if err.kind() == io::ErrorKind::WouldBlock => Ok(()),
@@ -135,10 +155,17 @@ fn event(message: &RouteNetlinkMessage, port: u32) -> Option<HostEvent> {
         RouteNetlinkMessage::NewLink(message) => own(message).map(HostEvent::Link),
         RouteNetlinkMessage::DelLink(message) => own(message).map(HostEvent::LinkGone),
         RouteNetlinkMessage::NewAddress(message) => {
-            address::present(message).map(|a| HostEvent::AddressAdded { index: a.index, address: a.address })
+            address::present(message).map(|a| HostEvent::AddressAdded {
+                index: a.index,
+                address: a.address,
+            })
         }
         RouteNetlinkMessage::DelAddress(message) => {
-            address::present(message).map(|a| HostEvent::AddressRemoved { index: a.index, address: a.address, port })
+            address::present(message).map(|a| HostEvent::AddressRemoved {
+                index: a.index,
+                address: a.address,
+                port,
+            })
         }
         _ => None,
     }
@@ -164,5 +191,9 @@ fn not_additions_by(port: u32) -> [SockFilter; 6] {
 
 /// A bridge tells by the same messages that a port left it: the device itself is still there.
 fn own(message: &LinkMessage) -> Option<Link> {
-    if message.header.interface_family == AddressFamily::Bridge { None } else { link::link_of(message) }
+    if message.header.interface_family == AddressFamily::Bridge {
+        None
+    } else {
+        link::link_of(message)
+    }
 }

@@ -37,7 +37,11 @@ impl ServiceBackend {
         let exists = |path: &str| Path::new(path).exists();
         if exists("/run/systemd/system") {
             Some(Self::Systemd)
-        } else if exists("/run/openrc") && ["/sbin/rc-service", "/usr/sbin/rc-service"].into_iter().any(exists) {
+        } else if exists("/run/openrc")
+            && ["/sbin/rc-service", "/usr/sbin/rc-service"]
+                .into_iter()
+                .any(exists)
+        {
             Some(Self::OpenRc)
         } else if exists(script::INIT_SCRIPTS) {
             Some(Self::SysV)
@@ -61,10 +65,15 @@ impl ServiceBackend {
 fn checked(unit: &str) -> Result<&str, HostError> {
     let fits = (1..=255).contains(&unit.len())
         && !unit.starts_with(['-', '.'])
-        && unit.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.@:\\+".contains(&b));
+        && unit
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"-_.@:\\+".contains(&b));
     if fits {
         Ok(unit)
     } else {
-        Err(HostError { message: format!("{unit:?} is not the name of a service"), errno: Some(libc::EINVAL) })
+        Err(HostError {
+            message: format!("{unit:?} is not the name of a service"),
+            errno: Some(libc::EINVAL),
+        })
     }
 }

@@ -22,18 +22,30 @@ impl Script {
         let name = checked(unit.strip_suffix(".service").unwrap_or(unit))?.to_owned();
         let script = Path::new(INIT_SCRIPTS).join(&name);
         if !script.exists() {
-            let message = format!("there is no service {name}: {} does not exist", script.display());
-            return Err(HostError { message, errno: Some(libc::ENOENT) });
+            let message = format!(
+                "there is no service {name}: {} does not exist",
+                script.display()
+            );
+            return Err(HostError {
+                message,
+                errno: Some(libc::ENOENT),
+            });
         }
         Ok(Self { backend, name })
     }
 
     fn line(&self, verb: &str) -> Vec<String> {
         let words: &[&str] = match self.backend {
-            ScriptBackend::SysV => return vec![format!("{INIT_SCRIPTS}/{}", self.name), verb.to_owned()],
+            ScriptBackend::SysV => {
+                return vec![format!("{INIT_SCRIPTS}/{}", self.name), verb.to_owned()];
+            }
             // With nothing to do, these make OpenRC do nothing, rather than warn.
-            ScriptBackend::OpenRc if verb == "start" => &["rc-service", &self.name, "--ifstopped", verb],
-            ScriptBackend::OpenRc if verb == "stop" => &["rc-service", &self.name, "--ifstarted", verb],
+            ScriptBackend::OpenRc if verb == "start" => {
+                &["rc-service", &self.name, "--ifstopped", verb]
+            }
+            ScriptBackend::OpenRc if verb == "stop" => {
+                &["rc-service", &self.name, "--ifstarted", verb]
+            }
             ScriptBackend::OpenRc => &["rc-service", &self.name, verb],
         };
         words.iter().map(|word| (*word).to_owned()).collect()
@@ -84,14 +96,24 @@ pub(in crate::host) async fn perform(
     if verb == ServiceVerb::Start && before == UnitState::Active {
         return Ok(Outcome::Unchanged);
     }
-    let Finished { output, .. } = spawn::run(&script.line(verb.as_str()), deadline.left(), &mut cancelled).await?;
+    let Finished { output, .. } =
+        spawn::run(&script.line(verb.as_str()), deadline.left(), &mut cancelled).await?;
     match (verb, before, output.status) {
-        // Many scripts answer a `status` that they do not know with 3 as well, so `stop` was called all the same.
+        // Many scripts answer a `status` that they do not know with 3 as well, so `stop` was called
+        // all the same.
         (ServiceVerb::Stop, UnitState::Inactive, _) => Ok(Outcome::Unchanged),
         (_, _, 0) => Ok(Outcome::Changed),
         (_, _, status) => {
-            let message = format!("{} of {} failed with status {status}{}", verb.as_str(), script.name, spawn::said(&output));
-            Err(HostError { message, errno: None })
+            let message = format!(
+                "{} of {} failed with status {status}{}",
+                verb.as_str(),
+                script.name,
+                spawn::said(&output)
+            );
+            Err(HostError {
+                message,
+                errno: None,
+            })
         }
     }
 }

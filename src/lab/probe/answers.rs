@@ -16,7 +16,8 @@ struct Request {
     by_another: bool,
 }
 
-/// What the requests and answers so far say. Times are those of the frames, so the figures hold on a busy machine too.
+/// What the requests and answers so far say. Times are those of the frames, so the figures hold on
+/// a busy machine too.
 #[derive(Debug)]
 pub(super) struct Answers {
     requests: Vec<Request>,
@@ -60,7 +61,10 @@ impl Answers {
         }
         self.unanswered += 1;
         if let Some(request) = self.requests.get_mut(usize::from(number)) {
-            *request = Request { sent: now, ..Request::default() };
+            *request = Request {
+                sent: now,
+                ..Request::default()
+            };
         }
         let silent = !self.silent && now.since(self.unanswered_since) > SILENT_AFTER;
         if silent {
@@ -97,7 +101,8 @@ impl Answers {
 
     fn first_answer(&mut self, number: u8, mac: MacAddr, at: Timestamp) -> Option<Sighting> {
         if let Some(since) = self.both_since {
-            // While two answer, this may be the first of two. One before is the last whose answers are all here.
+            // While two answer, this may be the first of two. One before is the last whose answers
+            // are all here.
             let before = self.requests.get(usize::from(number.wrapping_sub(1)))?;
             let (one, only) = (before.answered?, !before.by_another && before.sent >= since);
             if !only {
@@ -105,17 +110,29 @@ impl Answers {
             }
             self.both_since = None;
             self.current = Some(one);
-            return Some(Sighting::One { mac: one, both_us: micros(at.since(since)) });
+            return Some(Sighting::One {
+                mac: one,
+                both_us: micros(at.since(since)),
+            });
         }
         let previous = self.current.replace(mac);
         let silent_us = micros(at.since(self.last_answer));
         let unanswered = self.unanswered.saturating_sub(1);
-        (self.silent || previous != Some(mac)).then_some(Sighting::Answers { mac, previous, silent_us, unanswered })
+        (self.silent || previous != Some(mac)).then_some(Sighting::Answers {
+            mac,
+            previous,
+            silent_us,
+            unanswered,
+        })
     }
 
     /// The figures so far.
     pub(super) fn summary(&self) -> Sighting {
-        Sighting::Summary { requests: self.sent_total, answered: self.answered_total, by_two: self.both_total }
+        Sighting::Summary {
+            requests: self.sent_total,
+            answered: self.answered_total,
+            by_two: self.both_total,
+        }
     }
 }
 
@@ -152,10 +169,27 @@ mod tests {
             100..400 => vec![],
             _ => vec![B],
         });
-        let first = Sighting::Answers { mac: A, previous: None, silent_us: 100, unanswered: 0 };
-        let second = Sighting::Answers { mac: B, previous: Some(A), silent_us: 301_000, unanswered: 300 };
+        let first = Sighting::Answers {
+            mac: A,
+            previous: None,
+            silent_us: 100,
+            unanswered: 0,
+        };
+        let second = Sighting::Answers {
+            mac: B,
+            previous: Some(A),
+            silent_us: 301_000,
+            unanswered: 300,
+        };
         assert_eq!(seen, [first, Sighting::Silent, second]);
-        assert_eq!(answers.summary(), Sighting::Summary { requests: 600, answered: 300, by_two: 0 });
+        assert_eq!(
+            answers.summary(),
+            Sighting::Summary {
+                requests: 600,
+                answered: 300,
+                by_two: 0
+            }
+        );
     }
 
     #[test]
@@ -166,7 +200,9 @@ mod tests {
             150..160 => vec![B, A],
             _ => vec![B],
         });
-        let [_, Sighting::Both { macs }, Sighting::One { mac, both_us }] = seen.as_slice() else { panic!("{seen:?}") };
+        let [_, Sighting::Both { macs }, Sighting::One { mac, both_us }] = seen.as_slice() else {
+            panic!("{seen:?}")
+        };
         assert_eq!((*macs, *mac), ([A, B], B));
         assert!((60_000..=62_000).contains(both_us), "{both_us}");
     }
@@ -187,7 +223,12 @@ mod tests {
     #[test]
     fn a_switch_without_a_gap_is_one_event() {
         let (seen, _) = play(20, |n| vec![if n < 10 { A } else { B }]);
-        let switch = Sighting::Answers { mac: B, previous: Some(A), silent_us: 1000, unanswered: 0 };
+        let switch = Sighting::Answers {
+            mac: B,
+            previous: Some(A),
+            silent_us: 1000,
+            unanswered: 0,
+        };
         assert_eq!(seen.get(1..), Some([switch].as_slice()));
     }
 }

@@ -5,42 +5,87 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use super::Sighting;
 use crate::types::MacAddr;
 
-/// First bytes of the hardware addresses from which requests are sent; the rest is the request's number. They are nobody's,
-/// so that no kernel learns from the answers: what the client learns, it learns from announcements, as other hosts do.
+/// First bytes of the hardware addresses from which requests are sent; the rest is the request's
+/// number. They are nobody's, so that no kernel learns from the answers: what the client learns, it
+/// learns from announcements, as other hosts do.
 const PROBE_MAC: [u8; 5] = [0x02, 0xca, 0, 0, 0];
 
-/// Asks by ARP who has `target`, as RFC 5227 probes do: without a sender's address, so that nobody learns from it.
+/// Asks by ARP who has `target`, as RFC 5227 probes do: without a sender's address, so that nobody
+/// learns from it.
 #[must_use]
 pub(super) fn arp_request(number: u8, target: Ipv4Addr) -> Vec<u8> {
     let mac = [&PROBE_MAC[..], &[number]].concat();
     // ARP's ethertype; then Ethernet, IPv4, their lengths, request.
     let kind = [8, 6, 0, 1, 8, 0, 6, 4, 0, 1];
-    [&MacAddr::BROADCAST.0[..], &mac, &kind, &mac, &[0; 4], &[0; 6], &target.octets()].concat()
+    [
+        &MacAddr::BROADCAST.0[..],
+        &mac,
+        &kind,
+        &mac,
+        &[0; 4],
+        &[0; 6],
+        &target.octets(),
+    ]
+    .concat()
 }
 
-/// The address that solicitations come from. It is nobody's; its hardware address is that of the newest request.
+/// The address that solicitations come from. It is nobody's; its hardware address is that of the
+/// newest request.
 const PROBE_IP: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0xca, 1);
 
-/// Asks by neighbour discovery who has `target` (RFC 4861, section 4.3): the answer goes to the request's own hardware
-/// address, as with ARP.
+/// Asks by neighbour discovery who has `target` (RFC 4861, section 4.3): the answer goes to the
+/// request's own hardware address, as with ARP.
 #[must_use]
 pub(super) fn neighbour_solicitation(number: u8, target: Ipv6Addr) -> Vec<u8> {
     let mac = [&PROBE_MAC[..], &[number]].concat();
     let [.., a, b, c] = target.octets();
-    let group = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 1, 0xff00 | u16::from(a), u16::from_be_bytes([b, c]));
+    let group = Ipv6Addr::new(
+        0xff02,
+        0,
+        0,
+        0,
+        0,
+        1,
+        0xff00 | u16::from(a),
+        u16::from_be_bytes([b, c]),
+    );
     // Type 135, a checksum to come, reserved; the target; the source's hardware address.
-    let head = [&[135, 0, 0, 0, 0, 0, 0, 0][..], &target.octets(), &[1, 1], &mac].concat();
-    let pseudo = [&PROBE_IP.octets()[..], &group.octets(), &[0, 0, 0, 32, 0, 0, 0, 58], &head].concat();
+    let head = [
+        &[135, 0, 0, 0, 0, 0, 0, 0][..],
+        &target.octets(),
+        &[1, 1],
+        &mac,
+    ]
+    .concat();
+    let pseudo = [
+        &PROBE_IP.octets()[..],
+        &group.octets(),
+        &[0, 0, 0, 32, 0, 0, 0, 58],
+        &head,
+    ]
+    .concat();
     let mut message = head;
     message.splice(2..4, checksum(&pseudo).to_be_bytes());
     let ethernet = [&[0x33, 0x33, 0xff, a, b, c][..], &mac, &[0x86, 0xdd]].concat();
     let header = [0x60, 0, 0, 0, 0, 32, 58, 255];
-    [&ethernet[..], &header, &PROBE_IP.octets(), &group.octets(), &message].concat()
+    [
+        &ethernet[..],
+        &header,
+        &PROBE_IP.octets(),
+        &group.octets(),
+        &message,
+    ]
+    .concat()
 }
 
 /// The internet checksum (RFC 1071) of an even number of bytes.
 fn checksum(bytes: &[u8]) -> u16 {
-    let sum: u32 = bytes.as_chunks::<2>().0.iter().map(|pair| u32::from(u16::from_be_bytes(*pair))).sum();
+    let sum: u32 = bytes
+        .as_chunks::<2>()
+        .0
+        .iter()
+        .map(|pair| u32::from(u16::from_be_bytes(*pair)))
+        .sum();
     let folded = (sum & 0xffff) + (sum >> 16);
     !u16::try_from((folded & 0xffff) + (folded >> 16)).unwrap_or(u16::MAX)
 }
@@ -49,7 +94,11 @@ fn checksum(bytes: &[u8]) -> u16 {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Frame {
     /// An answer to request `number`.
-    Reply { number: u8, ip: IpAddr, mac: MacAddr },
+    Reply {
+        number: u8,
+        ip: IpAddr,
+        mac: MacAddr,
+    },
     /// Something to be told.
     Seen(Sighting),
 }
@@ -76,10 +125,17 @@ fn arp(packet: &[u8]) -> Option<Frame> {
     let (sender_ip, target_ip) = (v4(packet, 14)?, v4(packet, 24)?);
     let [target_start @ .., number] = target.0;
     if operation == 2 && target_start == PROBE_MAC {
-        return Some(Frame::Reply { number, ip: sender_ip.into(), mac: sender });
+        return Some(Frame::Reply {
+            number,
+            ip: sender_ip.into(),
+            mac: sender,
+        });
     }
     let gratuitous = sender_ip == target_ip;
-    gratuitous.then_some(Frame::Seen(Sighting::Announcement { ip: sender_ip.into(), mac: sender }))
+    gratuitous.then_some(Frame::Seen(Sighting::Announcement {
+        ip: sender_ip.into(),
+        mac: sender,
+    }))
 }
 
 fn ipv4(packet: &[u8], source: MacAddr) -> Option<Frame> {
@@ -98,22 +154,41 @@ fn ipv6(packet: &[u8], destination: MacAddr, source: MacAddr) -> Option<Frame> {
         58 if *payload.first()? == 136 && v6(packet, 24)? == PROBE_IP => {
             let [start @ .., number] = destination.0;
             let ip = v6(payload, 8)?.into();
-            (start == PROBE_MAC).then_some(Frame::Reply { number, ip, mac: source })
+            (start == PROBE_MAC).then_some(Frame::Reply {
+                number,
+                ip,
+                mac: source,
+            })
         }
         // A neighbour advertisement to all nodes, with its override flag.
-        58 if *payload.first()? == 136 && v6(packet, 24)?.is_multicast() && payload.get(4)? & 0x20 != 0 => {
+        58 if *payload.first()? == 136
+            && v6(packet, 24)?.is_multicast()
+            && payload.get(4)? & 0x20 != 0 =>
+        {
             let option = payload.get(24..26) == Some(&[2, 1]);
             let mac = if option { mac(payload, 26)? } else { source };
-            Some(Frame::Seen(Sighting::Announcement { ip: v6(payload, 8)?.into(), mac }))
+            Some(Frame::Seen(Sighting::Announcement {
+                ip: v6(payload, 8)?.into(),
+                mac,
+            }))
         }
         _ => None,
     }
 }
 
 fn advertisement(from: IpAddr, mac: MacAddr, packet: &[u8]) -> Option<Frame> {
-    let [kind, vhid, advskew, _, demote, advbase, ..] = *packet else { return None };
+    let [kind, vhid, advskew, _, demote, advbase, ..] = *packet else {
+        return None;
+    };
     let carp = kind == 0x21;
-    carp.then_some(Frame::Seen(Sighting::Advertisement { from, mac, vhid, advbase, advskew, demote }))
+    carp.then_some(Frame::Seen(Sighting::Advertisement {
+        from,
+        mac,
+        vhid,
+        advbase,
+        advskew,
+        demote,
+    }))
 }
 
 fn mac(bytes: &[u8], at: usize) -> Option<MacAddr> {
@@ -146,7 +221,11 @@ mod tests {
         reply[28..32].copy_from_slice(&[192, 168, 32, 22]);
         reply[32..38].copy_from_slice(&request[22..28]);
         reply[38..42].copy_from_slice(&[0; 4]);
-        let expected = Frame::Reply { number: 7, ip: Ipv4Addr::new(192, 168, 32, 22).into(), mac: MacAddr([2, 0, 0, 0, 0, 1]) };
+        let expected = Frame::Reply {
+            number: 7,
+            ip: Ipv4Addr::new(192, 168, 32, 22).into(),
+            mac: MacAddr([2, 0, 0, 0, 0, 1]),
+        };
         assert_eq!(decode(&reply), Some(expected));
     }
 
@@ -155,17 +234,39 @@ mod tests {
         let target: Ipv6Addr = "2001:db8::22".parse().unwrap();
         let request = neighbour_solicitation(7, target);
         assert_eq!(request.len(), 14 + 40 + 32);
-        assert_eq!(&request[38..54], "ff02::1:ff00:22".parse::<Ipv6Addr>().unwrap().octets());
+        assert_eq!(
+            &request[38..54],
+            "ff02::1:ff00:22".parse::<Ipv6Addr>().unwrap().octets()
+        );
         // With its checksum in it, a packet sums up to nothing.
-        let pseudo = [&request[22..54], &[0, 0, 0, 32, 0, 0, 0, 58], &request[54..]].concat();
+        let pseudo = [
+            &request[22..54],
+            &[0, 0, 0, 32, 0, 0, 0, 58],
+            &request[54..],
+        ]
+        .concat();
         assert_eq!(checksum(&pseudo), 0);
         assert_eq!(decode(&request), None);
 
-        let advertisement = [&[136, 0, 0, 0, 0x60, 0, 0, 0][..], &target.octets(), &[2, 1, 2, 0, 0, 0, 0, 1]].concat();
-        let header = [&[0x60, 0, 0, 0, 0, 32, 58, 255][..], &target.octets(), &PROBE_IP.octets()].concat();
+        let advertisement = [
+            &[136, 0, 0, 0, 0x60, 0, 0, 0][..],
+            &target.octets(),
+            &[2, 1, 2, 0, 0, 0, 0, 1],
+        ]
+        .concat();
+        let header = [
+            &[0x60, 0, 0, 0, 0, 32, 58, 255][..],
+            &target.octets(),
+            &PROBE_IP.octets(),
+        ]
+        .concat();
         let ethernet = [&request[6..12], &[2, 0, 0, 0, 0, 1][..], &[0x86, 0xdd]].concat();
         let reply = [ethernet, header, advertisement].concat();
-        let expected = Frame::Reply { number: 7, ip: target.into(), mac: MacAddr([2, 0, 0, 0, 0, 1]) };
+        let expected = Frame::Reply {
+            number: 7,
+            ip: target.into(),
+            mac: MacAddr([2, 0, 0, 0, 0, 1]),
+        };
         assert_eq!(decode(&reply), Some(expected));
     }
 
@@ -178,16 +279,30 @@ mod tests {
         frame[23] = 112;
         frame[26..30].copy_from_slice(&[192, 168, 32, 32]);
         frame[34..40].copy_from_slice(&[0x21, 40, 15, 7, 0, 1]);
-        let Some(Frame::Seen(Sighting::Advertisement { from, vhid, advskew, advbase, demote, mac })) = decode(&frame) else {
+        let Some(Frame::Seen(Sighting::Advertisement {
+            from,
+            vhid,
+            advskew,
+            advbase,
+            demote,
+            mac,
+        })) = decode(&frame)
+        else {
             panic!("not an advertisement");
         };
-        assert_eq!((from.to_string().as_str(), vhid, advskew, advbase, demote), ("192.168.32.32", 40, 15, 1, 0));
+        assert_eq!(
+            (from.to_string().as_str(), vhid, advskew, advbase, demote),
+            ("192.168.32.32", 40, 15, 1, 0)
+        );
         assert_eq!(mac.to_string(), "00:00:5e:00:01:28");
 
         let mut frame = arp_request(0, Ipv4Addr::new(10, 0, 0, 1));
         frame[22..28].copy_from_slice(&[2, 0, 0, 0, 0, 3]);
         frame[28..32].copy_from_slice(&[10, 0, 0, 1]);
-        let expected = Sighting::Announcement { ip: "10.0.0.1".parse().unwrap(), mac: MacAddr([2, 0, 0, 0, 0, 3]) };
+        let expected = Sighting::Announcement {
+            ip: "10.0.0.1".parse().unwrap(),
+            mac: MacAddr([2, 0, 0, 0, 0, 3]),
+        };
         assert_eq!(decode(&frame), Some(Frame::Seen(expected)));
     }
 

@@ -1,7 +1,8 @@
 //! The prober: who answers for a virtual address, and what can be heard on the wire.
 //!
-//! A role of its own (`__lab-probe`), to be spawned in a host. It sends an ARP request each few ms, fetches
-//! `http://ADDRESS/` again and again, listens to all frames, and writes each [`Sighted`] as one line of JSON.
+//! A role of its own (`__lab-probe`), to be spawned in a host. It sends an ARP request each few ms,
+//! fetches `http://ADDRESS/` again and again, listens to all frames, and writes each [`Sighted`] as
+//! one line of JSON.
 
 mod answers;
 mod frame;
@@ -17,8 +18,8 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::socket::{
-    AddressFamily, ControlMessageOwned, LinkAddr, MsgFlags, SockFlag, SockProtocol, SockType, bind, recvmsg, send, setsockopt,
-    socket, sockopt,
+    AddressFamily, ControlMessageOwned, LinkAddr, MsgFlags, SockFlag, SockProtocol, SockType, bind,
+    recvmsg, send, setsockopt, socket, sockopt,
 };
 use serde::{Deserialize, Serialize};
 
@@ -29,8 +30,8 @@ use super::httpd::HOST_HEADER;
 use super::role::{PROBE, Step, StepError};
 use crate::types::{MacAddr, Timestamp};
 
-/// How long one HTTP request may take. Short: a new connection notices a takeover, one that waits for its
-/// retransmission does not.
+/// How long one HTTP request may take. Short: a new connection notices a takeover, one that waits
+/// for its retransmission does not.
 const HTTP_MAX: Duration = Duration::from_millis(200);
 /// `PACKET_OUTGOING`: what this host itself sent.
 const OUTGOING: u8 = 4;
@@ -154,21 +155,38 @@ impl ProbeSpec {
     /// The prober's command line, where `program` is this program.
     #[must_use]
     pub fn argv(&self, program: &str) -> Vec<String> {
-        let mut argv = vec![program.to_owned(), PROBE.to_owned(), format!("address={}", self.address)];
+        let mut argv = vec![
+            program.to_owned(),
+            PROBE.to_owned(),
+            format!("address={}", self.address),
+        ];
         argv.push(format!("arp-us={}", self.arp_interval.as_micros()));
         argv.push(format!("http-us={}", self.http_interval.as_micros()));
         argv
     }
 
     fn parse(args: &[String]) -> io::Result<Self> {
-        let args: BTreeMap<&str, &str> = args.iter().filter_map(|arg| arg.split_once('=')).collect();
-        let invalid = |key: &str| io::Error::new(io::ErrorKind::InvalidInput, format!("{key}= is missing or wrong"));
+        let args: BTreeMap<&str, &str> =
+            args.iter().filter_map(|arg| arg.split_once('=')).collect();
+        let invalid = |key: &str| {
+            io::Error::new(
+                io::ErrorKind::InvalidInput,
+                format!("{key}= is missing or wrong"),
+            )
+        };
         let micros = |key: &str| {
             let value = args.get(key).and_then(|value| value.parse().ok());
             value.map(Duration::from_micros).ok_or_else(|| invalid(key))
         };
-        let address = args.get("address").and_then(|address| address.parse().ok()).ok_or_else(|| invalid("address"))?;
-        Ok(Self { address, arp_interval: micros("arp-us")?, http_interval: micros("http-us")? })
+        let address = args
+            .get("address")
+            .and_then(|address| address.parse().ok())
+            .ok_or_else(|| invalid("address"))?;
+        Ok(Self {
+            address,
+            arp_interval: micros("arp-us")?,
+            http_interval: micros("http-us")?,
+        })
     }
 }
 
@@ -187,15 +205,30 @@ pub(super) fn run(args: &[String]) -> Result<(), StepError> {
     }
     let asks = (!spec.arp_interval.is_zero()).then_some(spec.address);
     // Without requests the timer never matters; a long period keeps the loop simple.
-    let period = if asks.is_some() { spec.arp_interval } else { Duration::from_hours(1) };
+    let period = if asks.is_some() {
+        spec.arp_interval
+    } else {
+        Duration::from_hours(1)
+    };
     let ticker = Ticker::new(period).step("start a timer")?;
-    Prober { wire, asks, answers: Answers::new(clock::now()) }.run(&ticker, &end).step("probe")
+    Prober {
+        wire,
+        asks,
+        answers: Answers::new(clock::now()),
+    }
+    .run(&ticker, &end)
+    .step("probe")
 }
 
 /// A socket that receives all frames of an interface, with the kernel's time stamps.
 fn open(interface: &str) -> io::Result<OwnedFd> {
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-    let wire = socket(AddressFamily::Packet, SockType::Raw, flags, SockProtocol::EthAll)?;
+    let wire = socket(
+        AddressFamily::Packet,
+        SockType::Raw,
+        flags,
+        SockProtocol::EthAll,
+    )?;
     setsockopt(&wire, sockopt::ReceiveTimestampns, &true)?;
     setsockopt(&wire, sockopt::RcvBuf, &(1 << 20))?;
     bind(wire.as_raw_fd(), &link_address(interface)?)?;
@@ -205,19 +238,30 @@ fn open(interface: &str) -> io::Result<OwnedFd> {
 /// Sends whole frames by an interface.
 pub(super) fn send_frames(interface: &str, frames: &[Vec<u8>]) -> io::Result<()> {
     let wire = open(interface)?;
-    frames.iter().try_for_each(|frame| send(wire.as_raw_fd(), frame, MsgFlags::empty()).map(drop)).map_err(Into::into)
+    frames
+        .iter()
+        .try_for_each(|frame| send(wire.as_raw_fd(), frame, MsgFlags::empty()).map(drop))
+        .map_err(Into::into)
 }
 
-/// The interface's address for packet sockets, which names it by number and leaves the protocol as it is.
+/// The interface's address for packet sockets, which names it by number and leaves the protocol as
+/// it is.
 fn link_address(interface: &str) -> io::Result<LinkAddr> {
     nix::ifaddrs::getifaddrs()?
         .filter(|found| found.interface_name == interface)
-        .find_map(|found| found.address.and_then(|address| address.as_link_addr().copied()))
+        .find_map(|found| {
+            found
+                .address
+                .and_then(|address| address.as_link_addr().copied())
+        })
         .ok_or_else(|| Errno::ENODEV.into())
 }
 
 fn tell(at: Timestamp, what: &Sighting) -> io::Result<()> {
-    let mut line = serde_json::to_vec(&Sighted { at_us: at.as_nanos() / 1000, what: what.clone() })?;
+    let mut line = serde_json::to_vec(&Sighted {
+        at_us: at.as_nanos() / 1000,
+        what: what.clone(),
+    })?;
     line.push(b'\n');
     let mut out = io::stdout().lock();
     out.write_all(&line)?;
@@ -235,7 +279,11 @@ impl Prober {
         loop {
             let (wire, tick, done) = {
                 let watch = |fd| PollFd::new(fd, PollFlags::POLLIN);
-                let mut fds = [watch(self.wire.as_fd()), watch(ticker.as_fd()), watch(end.as_fd())];
+                let mut fds = [
+                    watch(self.wire.as_fd()),
+                    watch(ticker.as_fd()),
+                    watch(end.as_fd()),
+                ];
                 poll(&mut fds, PollTimeout::NONE)?;
                 let [wire, tick, done] = fds.map(|fd| fd.any().unwrap_or(false));
                 (wire, tick, done)
@@ -262,7 +310,8 @@ impl Prober {
             IpAddr::V4(ip) => frame::arp_request(number, ip),
             IpAddr::V6(ip) => frame::neighbour_solicitation(number, ip),
         };
-        // While the link is down nothing can be sent: then nobody answers, which is what shall be seen.
+        // While the link is down nothing can be sent: then nobody answers, which is what shall be
+        // seen.
         let _ = send(self.wire.as_raw_fd(), &request, MsgFlags::empty());
         sighting.map_or(Ok(()), |sighting| tell(now, &sighting))
     }
@@ -272,17 +321,32 @@ impl Prober {
             let mut bytes = [0; 2048];
             let mut control = nix::cmsg_space!(nix::sys::time::TimeSpec);
             let mut parts = [IoSliceMut::new(&mut bytes)];
-            let message = match recvmsg::<LinkAddr>(self.wire.as_raw_fd(), &mut parts, Some(&mut control), MsgFlags::empty()) {
+            let message = match recvmsg::<LinkAddr>(
+                self.wire.as_raw_fd(),
+                &mut parts,
+                Some(&mut control),
+                MsgFlags::empty(),
+            ) {
                 Ok(message) => message,
                 Err(Errno::EAGAIN | Errno::ENETDOWN) => return Ok(()),
                 Err(err) => return Err(err.into()),
             };
-            let ours = message.address.is_some_and(|address| address.pkttype() == OUTGOING);
+            let ours = message
+                .address
+                .is_some_and(|address| address.pkttype() == OUTGOING);
             let stamp = message.cmsgs()?.find_map(|found| {
-                if let ControlMessageOwned::ScmTimestampns(stamp) = found { Some(clock::from_wall(stamp)) } else { None }
+                if let ControlMessageOwned::ScmTimestampns(stamp) = found {
+                    Some(clock::from_wall(stamp))
+                } else {
+                    None
+                }
             });
             let length = message.bytes;
-            let seen = if ours { None } else { bytes.get(..length).and_then(frame::decode) };
+            let seen = if ours {
+                None
+            } else {
+                bytes.get(..length).and_then(frame::decode)
+            };
             let at = stamp.unwrap_or_else(clock::now);
             match seen {
                 Some(Frame::Reply { number, ip, mac }) if Some(ip) == self.asks => {
@@ -317,7 +381,9 @@ impl Http {
         });
         let failed = self.failed;
         self.failed = if answer.is_ok() { 0 } else { failed + 1 };
-        if self.last.as_ref() == Some(&answer) || (answer.is_err() && self.last.as_ref().is_some_and(Result::is_err)) {
+        if self.last.as_ref() == Some(&answer)
+            || (answer.is_err() && self.last.as_ref().is_some_and(Result::is_err))
+        {
             return Ok(());
         }
         let sighting = match answer.clone() {
@@ -343,10 +409,20 @@ fn get(address: SocketAddr) -> io::Result<Page> {
     stream.write_all(b"GET / HTTP/1.0\r\n\r\n")?;
     let mut answer = String::new();
     stream.take(HTTP_BYTES_MAX).read_to_string(&mut answer)?;
-    let (head, body) = answer.split_once("\r\n\r\n").ok_or(io::ErrorKind::UnexpectedEof)?;
+    let (head, body) = answer
+        .split_once("\r\n\r\n")
+        .ok_or(io::ErrorKind::UnexpectedEof)?;
     if !head.contains(" 200 ") {
-        return Err(io::Error::other(head.lines().next().unwrap_or_default().to_owned()));
+        return Err(io::Error::other(
+            head.lines().next().unwrap_or_default().to_owned(),
+        ));
     }
-    let host = head.lines().find_map(|line| line.strip_prefix(HOST_HEADER)).unwrap_or_default();
-    Ok(Page { text: body.lines().next().unwrap_or_default().to_owned(), host: host.to_owned() })
+    let host = head
+        .lines()
+        .find_map(|line| line.strip_prefix(HOST_HEADER))
+        .unwrap_or_default();
+    Ok(Page {
+        text: body.lines().next().unwrap_or_default().to_owned(),
+        host: host.to_owned(),
+    })
 }

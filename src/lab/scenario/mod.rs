@@ -1,4 +1,5 @@
-//! The example, played: two nodes, one address, a master that ends, a backup that takes over, a master that comes back.
+//! The example, played: two nodes, one address, a master that ends, a backup that takes over, a
+//! master that comes back.
 //!
 //! `carpd lab` shows it to a person, and the tests on a real wire hold carpd to it.
 
@@ -58,8 +59,8 @@ pub struct Options {
     pub hook: Option<PathBuf>,
     /// The carpd to run, as the hosts see it.
     pub program: String,
-    /// Write one JSON object a line: `{"entry": ...}` for what happens, `{"phase": ...}` for each act at the end, and
-    /// `{"good": true}` or `{"good": false}` as the last.
+    /// Write one JSON object a line: `{"entry": ...}` for what happens, `{"phase": ...}` for each
+    /// act at the end, and `{"good": true}` or `{"good": false}` as the last.
     pub json: bool,
     /// Leave the lab, with its daemons, running until Ctrl-C.
     pub keep: bool,
@@ -67,20 +68,30 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { node2: Daemon::Carpd, node3: Daemon::Carpd, hook: None, program: PROGRAM.to_owned(), json: false, keep: false }
+        Self {
+            node2: Daemon::Carpd,
+            node3: Daemon::Carpd,
+            hook: None,
+            program: PROGRAM.to_owned(),
+            json: false,
+            keep: false,
+        }
     }
 }
 
 /// Plays the example and writes what happens to `out`, while it happens.
 ///
 /// # Errors
-/// [`LabError`] if it could not be played. That it went badly is no error: [`Report::good`] says it.
+/// [`LabError`] if it could not be played. That it went badly is no error: [`Report::good`] says
+/// it.
 pub fn run(options: &Options, out: &mut dyn Write) -> Result<Report, LabError> {
     let hook = node::hook(options)?;
     let lab = Lab::start(&spec())?;
     let mut story = Story::new(&lab, out, options.json);
-    let nodes =
-        [Node::new(&lab, "node2", options.node2, options, &hook)?, Node::new(&lab, "node3", options.node3, options, &hook)?];
+    let nodes = [
+        Node::new(&lab, "node2", options.node2, options, &hook)?,
+        Node::new(&lab, "node3", options.node3, options, &hook)?,
+    ];
     story.know(&nodes);
     let played = play(&lab, &nodes, &mut story, options.keep);
     story.drain()?;
@@ -89,7 +100,10 @@ pub fn run(options: &Options, out: &mut dyn Write) -> Result<Report, LabError> {
     }
     let report = story.finish()?;
     if options.keep {
-        keep(&lab, out).map_err(|source| LabError::Io { what: "could not write".to_owned(), source })?;
+        keep(&lab, out).map_err(|source| LabError::Io {
+            what: "could not write".to_owned(),
+            source,
+        })?;
     }
     Ok(report)
 }
@@ -100,8 +114,13 @@ fn spec() -> LabSpec {
         HostSpec::new(name, &[address])
     };
     let gateway = host("gateway", [192, 168, 32, 254]);
-    let (node2, node3) = (host("node2", [192, 168, 32, 32]), host("node3", [192, 168, 32, 33]));
-    LabSpec { hosts: vec![gateway, node2, node3, host("client", [192, 168, 32, 50])] }
+    let (node2, node3) = (
+        host("node2", [192, 168, 32, 32]),
+        host("node3", [192, 168, 32, 33]),
+    );
+    LabSpec {
+        hosts: vec![gateway, node2, node3, host("client", [192, 168, 32, 50])],
+    }
 }
 
 /// Why the play ends before its end.
@@ -121,7 +140,11 @@ impl From<LabError> for Stop {
 /// The five acts, and the end unless the lab is kept.
 fn play(lab: &Lab, pair: &[Node; 2], story: &mut Story<'_>, keep: bool) -> Result<(), Stop> {
     let [node2, node3] = pair;
-    let probe = ProbeSpec { address: ADDRESS, arp_interval: Duration::from_millis(2), http_interval: Duration::from_millis(50) };
+    let probe = ProbeSpec {
+        address: ADDRESS,
+        arp_interval: Duration::from_millis(2),
+        http_interval: Duration::from_millis(50),
+    };
     story.say("lab", "gateway, node2, node3 and client are on one switch");
     let client = lab.host("client").spawn(&probe.argv(PROGRAM))?;
     story.begin("Both nodes start");
@@ -173,7 +196,11 @@ fn play(lab: &Lab, pair: &[Node; 2], story: &mut Story<'_>, keep: bool) -> Resul
 }
 
 /// node2 is master again, and node3 is itself.
-fn returns(story: &mut Story<'_>, [node2, node3]: &[Node; 2], began: Timestamp) -> Result<(), Stop> {
+fn returns(
+    story: &mut Story<'_>,
+    [node2, node3]: &[Node; 2],
+    began: Timestamp,
+) -> Result<(), Stop> {
     story.takes_over(node2, began)?;
     story.is_master(node2)?;
     story.is_backup(node3)?;
@@ -197,10 +224,20 @@ fn ends(story: &mut Story<'_>, node: &Node, process: &Process) -> Result<(), Sto
 
 /// Says how to get into the hosts, and waits to be interrupted.
 fn keep(lab: &Lab, out: &mut dyn Write) -> io::Result<()> {
-    writeln!(out, "\nThe lab stays until Ctrl-C. Its hosts, from another terminal:")?;
-    let user = if nix::unistd::geteuid().is_root() { "" } else { " --user --preserve-credentials" };
+    writeln!(
+        out,
+        "\nThe lab stays until Ctrl-C. Its hosts, from another terminal:"
+    )?;
+    let user = if nix::unistd::geteuid().is_root() {
+        ""
+    } else {
+        " --user --preserve-credentials"
+    };
     for (host, pid) in lab.pids() {
-        writeln!(out, "  {host:8} nsenter --target {pid}{user} --net --uts --mount --pid")?;
+        writeln!(
+            out,
+            "  {host:8} nsenter --target {pid}{user} --net --uts --mount --pid"
+        )?;
     }
     out.flush()?;
     loop {

@@ -8,7 +8,8 @@ use crate::lab::control::Lab;
 use crate::lab::host::Process;
 use crate::types::MacAddr;
 
-/// The configuration and the hook that the project ships; the lab changes only what differs between the nodes.
+/// The configuration and the hook that the project ships; the lab changes only what differs between
+/// the nodes.
 const CONFIG: &str = include_str!("../../../examples/carpd.toml");
 const HOOK: &str = include_str!("../../../examples/hooks/failover.lua");
 const MASTER_UP: &str = include_str!("../../../examples/ucarp/master-up.sh");
@@ -37,10 +38,23 @@ pub(super) struct Node {
 
 impl Node {
     /// Puts the daemon's files on the node.
-    pub(super) fn new(lab: &Lab, name: &'static str, daemon: Daemon, options: &Options, hook: &Hook) -> Result<Self, LabError> {
+    pub(super) fn new(
+        lab: &Lab,
+        name: &'static str,
+        daemon: Daemon,
+        options: &Options,
+        hook: &Hook,
+    ) -> Result<Self, LabError> {
         let mac = lab.host(name).facts()?.mac;
         let (program, hook) = (options.program.clone(), hook.clone());
-        let node = Self { name, daemon, mac, preempts: name == "node2", program, hook };
+        let node = Self {
+            name,
+            daemon,
+            mac,
+            preempts: name == "node2",
+            program,
+            hook,
+        };
         node.prepare(lab)?;
         Ok(node)
     }
@@ -64,23 +78,37 @@ impl Node {
     }
 
     fn config(&self) -> String {
-        let mut config = CONFIG.replace("/etc/carpd/", "/run/lab/").replace("node2", self.name);
+        let mut config = CONFIG
+            .replace("/etc/carpd/", "/run/lab/")
+            .replace("node2", self.name);
         if let Hook::Component(path) = &self.hook {
-            config = config.replace("\"hooks/failover.lua\"", &toml::Value::String(path.display().to_string()).to_string());
+            config = config.replace(
+                "\"hooks/failover.lua\"",
+                &toml::Value::String(path.display().to_string()).to_string(),
+            );
             // It lies where the caller has it, and that need not be root's.
             config = format!("[daemon]\nfile-owners = \"warn\"\n\n{config}");
         }
         if self.preempts {
             return config;
         }
-        config.replace("advskew = 0", "advskew = 15").replace("preempt = true", "preempt = false")
+        config
+            .replace("advskew = 0", "advskew = 15")
+            .replace("preempt = true", "preempt = false")
     }
 
     /// Starts the daemon.
     pub(super) fn start(&self, lab: &Lab) -> Result<Process, LabError> {
         match self.daemon {
             Daemon::Carpd => {
-                let argv = [self.program.as_str(), "run", "--config", "/run/lab/carpd.toml", "--log-format", "json"];
+                let argv = [
+                    self.program.as_str(),
+                    "run",
+                    "--config",
+                    "/run/lab/carpd.toml",
+                    "--log-format",
+                    "json",
+                ];
                 lab.host(self.name).spawn(&argv)
             }
             Daemon::Ucarp => lab.host(self.name).spawn(&self.ucarp()),
@@ -88,8 +116,14 @@ impl Node {
     }
 
     fn ucarp(&self) -> Vec<String> {
-        let (srcip, advskew) = if self.preempts { ("192.168.32.32", 0) } else { ("192.168.32.33", 15) };
-        let mut argv = ["ucarp", "--interface=eth0", "--vhid=40", "--shutdown"].map(str::to_owned).to_vec();
+        let (srcip, advskew) = if self.preempts {
+            ("192.168.32.32", 0)
+        } else {
+            ("192.168.32.33", 15)
+        };
+        let mut argv = ["ucarp", "--interface=eth0", "--vhid=40", "--shutdown"]
+            .map(str::to_owned)
+            .to_vec();
         argv.extend([
             format!("--pass={PASSWORD}"),
             format!("--srcip={srcip}"),
@@ -106,8 +140,13 @@ impl Node {
 
 /// The hook: the operator's file, or the example.
 pub(super) fn hook(options: &Options) -> Result<Hook, LabError> {
-    let Some(path) = &options.hook else { return Ok(Hook::Script(HOOK.to_owned())) };
-    let failed = |source| LabError::Io { what: format!("could not read the hook {}", path.display()), source };
+    let Some(path) = &options.hook else {
+        return Ok(Hook::Script(HOOK.to_owned()));
+    };
+    let failed = |source| LabError::Io {
+        what: format!("could not read the hook {}", path.display()),
+        source,
+    };
     if path.extension().is_some_and(|ending| ending == "wasm") {
         return fs::canonicalize(path).map(Hook::Component).map_err(failed);
     }
@@ -130,8 +169,17 @@ mod tests {
             hook: Hook::Component("/opt/failover.wasm".into()),
         };
         let config = node.config();
-        assert!(config.contains("source = \"/opt/failover.wasm\""), "{config}");
-        for line in ["advskew = 15", "preempt = false", "password-file = \"/run/lab/web.pass\"", "\"node3\"", "\"nodevir2\""] {
+        assert!(
+            config.contains("source = \"/opt/failover.wasm\""),
+            "{config}"
+        );
+        for line in [
+            "advskew = 15",
+            "preempt = false",
+            "password-file = \"/run/lab/web.pass\"",
+            "\"node3\"",
+            "\"nodevir2\"",
+        ] {
             assert!(config.contains(line), "{line}: {config}");
         }
         assert!(!config.contains("\"node2\""), "{config}");

@@ -2,7 +2,8 @@
 
 use serde::Serialize;
 
-/// One line of what is told to a machine: `{"entry": ...}`, `{"phase": ...}`, and at last `{"good": true}`.
+/// One line of what is told to a machine: `{"entry": ...}`, `{"phase": ...}`, and at last `{"good":
+/// true}`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Told<'a> {
@@ -70,17 +71,40 @@ impl Report {
             let [title, master, answers, silent, both, serves] = cells;
             format!("{title:33} {master:6} {answers:>11} {silent:>11} {both:>11} {serves:>11}\n")
         };
-        text += &row(["", "master", "answers ARP", "none does", "two do", "serves HTTP"]);
+        text += &row([
+            "",
+            "master",
+            "answers ARP",
+            "none does",
+            "two do",
+            "serves HTTP",
+        ]);
         let ms = |us: Option<u64>| us.map_or(String::from("-"), milliseconds);
         for phase in &self.phases {
             let master = phase.master.as_deref().unwrap_or("-");
             let both = ms(phase.takeover_us.map(|_| phase.both_us));
-            text += &row([&phase.title, master, &ms(phase.takeover_us), &ms(phase.silent_us), &both, &ms(phase.served_us)]);
+            text += &row([
+                &phase.title,
+                master,
+                &ms(phase.takeover_us),
+                &ms(phase.silent_us),
+                &both,
+                &ms(phase.served_us),
+            ]);
         }
         for phase in &self.phases {
-            text.extend(phase.problems.iter().map(|problem| format!("bad: {}: {problem}\n", phase.title)));
+            text.extend(
+                phase
+                    .problems
+                    .iter()
+                    .map(|problem| format!("bad: {}: {problem}\n", phase.title)),
+            );
         }
-        text + if self.good { "\nVerdict: good\n" } else { "\nVerdict: bad\n" }
+        text + if self.good {
+            "\nVerdict: good\n"
+        } else {
+            "\nVerdict: bad\n"
+        }
     }
 }
 

@@ -73,7 +73,10 @@ impl<'a> Story<'a> {
     pub(super) fn begin(&mut self, title: &str) {
         let _ = self.drain();
         self.view.begin();
-        self.report.phases.push(Phase { title: title.to_owned(), ..Phase::default() });
+        self.report.phases.push(Phase {
+            title: title.to_owned(),
+            ..Phase::default()
+        });
         self.write(|| "\n".to_owned(), None);
         self.say("lab", title);
     }
@@ -93,37 +96,65 @@ impl<'a> Story<'a> {
 
     fn tell(&mut self, at: Timestamp, host: &str, text: &str) {
         let at_us = u64::try_from(at.since(self.began).as_micros()).unwrap_or(u64::MAX);
-        let entry = Entry { at_us, host: host.to_owned(), text: text.to_owned() };
-        self.write(|| format!("{:>12}  {host:8} {text}\n", milliseconds(at_us)), Some(&Told::Entry(&entry)));
+        let entry = Entry {
+            at_us,
+            host: host.to_owned(),
+            text: text.to_owned(),
+        };
+        self.write(
+            || format!("{:>12}  {host:8} {text}\n", milliseconds(at_us)),
+            Some(&Told::Entry(&entry)),
+        );
         self.report.timeline.push(entry);
     }
 
     /// Writes what is for a person, or what is for a machine.
     fn write(&mut self, person: impl FnOnce() -> String, machine: Option<&Told<'_>>) {
-        let text = if self.json { machine.map_or_else(String::new, Told::line) } else { person() };
+        let text = if self.json {
+            machine.map_or_else(String::new, Told::line)
+        } else {
+            person()
+        };
         // A reader that went away shall not stop the play: its verdict is the exit status.
-        let _ = self.out.write_all(text.as_bytes()).and_then(|()| self.out.flush());
+        let _ = self
+            .out
+            .write_all(text.as_bytes())
+            .and_then(|()| self.out.flush());
     }
 
-    /// Waits until `node` alone answers ARP and serves HTTP; notes how long that took since `began`.
+    /// Waits until `node` alone answers ARP and serves HTTP; notes how long that took since
+    /// `began`.
     pub(super) fn takes_over(&mut self, node: &Node, began: Timestamp) -> Result<(), Stop> {
         let served = (NAME_MASTER.to_owned(), node.name.to_owned());
         let what = format!("{} to answer as {NAME_MASTER} at {ADDRESS}", node.name);
         let mac = node.mac;
         let runs = |story: &Self| story.running.values().any(|name| *name == node.name);
         let done = self.follow(&what, TAKEOVER_MAX, |story| {
-            let done = story.view.answerer == Answerer::One(mac) && story.view.http.as_ref() == Some(&served);
+            let done = story.view.answerer == Answerer::One(mac)
+                && story.view.http.as_ref() == Some(&served);
             done || !runs(story)
         });
         let done = match done {
             Ok(()) if runs(self) => Ok(()),
             Ok(()) => Err(format!("the daemon of {} ended", node.name)),
-            Err(LabError::Timeout { what, after }) => Err(LabError::Timeout { what, after }.to_string()),
+            Err(LabError::Timeout { what, after }) => {
+                Err(LabError::Timeout { what, after }.to_string())
+            }
             Err(err) => return Err(err.into()),
         };
         let since = |at: Timestamp| u64::try_from(at.since(began).as_micros()).unwrap_or(u64::MAX);
-        let first = self.view.first_answers.iter().find(|(answered, _)| *answered == mac).map(|(_, at)| since(*at));
-        let first_served = self.view.first_served.iter().find(|(host, _)| *host == node.name).map(|(_, at)| since(*at));
+        let first = self
+            .view
+            .first_answers
+            .iter()
+            .find(|(answered, _)| *answered == mac)
+            .map(|(_, at)| since(*at));
+        let first_served = self
+            .view
+            .first_served
+            .iter()
+            .find(|(host, _)| *host == node.name)
+            .map(|(_, at)| since(*at));
         if let Some(phase) = self.report.phases.last_mut() {
             phase.master = done.is_ok().then(|| node.name.to_owned());
             phase.takeover_us = first;
@@ -133,7 +164,10 @@ impl<'a> Story<'a> {
             phase.both_us = self.view.both_us;
         }
         match (done, first) {
-            (Ok(()), Some(first)) => self.say("lab", &format!("{} took over after {}", node.name, milliseconds(first))),
+            (Ok(()), Some(first)) => self.say(
+                "lab",
+                &format!("{} took over after {}", node.name, milliseconds(first)),
+            ),
             (Ok(()), None) => {}
             (Err(problem), _) => {
                 let circumstances = self.circumstances(node);
@@ -144,16 +178,24 @@ impl<'a> Story<'a> {
         Ok(())
     }
 
-    /// What a client sees now, and what the daemons wrote last: whoever reads of a problem has nothing else left of the lab.
+    /// What a client sees now, and what the daemons wrote last: whoever reads of a problem has
+    /// nothing else left of the lab.
     fn circumstances(&self, node: &Node) -> String {
-        let name = |mac: MacAddr| self.names.get(&mac).map_or_else(|| mac.to_string(), |name| (*name).to_owned());
+        let name = |mac: MacAddr| {
+            self.names
+                .get(&mac)
+                .map_or_else(|| mac.to_string(), |name| (*name).to_owned())
+        };
         let answers = match self.view.answerer {
             Answerer::Nobody => "nobody".to_owned(),
             Answerer::One(mac) => name(mac),
             Answerer::Both => "both".to_owned(),
         };
         let http = self.view.http.as_ref();
-        let http = http.map_or_else(|| "nothing".to_owned(), |(text, host)| format!("{text:?} by {host}"));
+        let http = http.map_or_else(
+            || "nothing".to_owned(),
+            |(text, host)| format!("{text:?} by {host}"),
+        );
         let mut text = format!("ARP is answered by {answers}, HTTP says {http}");
         let others = self.names.values().filter(|other| **other != node.name);
         for host in std::iter::once(&node.name).chain(others) {
@@ -169,12 +211,24 @@ impl<'a> Story<'a> {
     /// The last lines of the daemons of a host, as they wrote them.
     fn last_lines(&self, host: &str) -> Vec<String> {
         let of_host = |event: Event| match event.what {
-            What::Line { process, text, .. } if event.host == host && self.tellers.contains_key(&process) => Some(text),
-            What::PoweredOff | What::PoweredOn if event.host == host => Some(format!("({:?})", event.what)),
-            What::Exited { process, status } if event.host == host && self.tellers.contains_key(&process) => {
+            What::Line { process, text, .. }
+                if event.host == host && self.tellers.contains_key(&process) =>
+            {
+                Some(text)
+            }
+            What::PoweredOff | What::PoweredOn if event.host == host => {
+                Some(format!("({:?})", event.what))
+            }
+            What::Exited { process, status }
+                if event.host == host && self.tellers.contains_key(&process) =>
+            {
                 Some(format!("(the daemon ended: {})", status.in_words()))
             }
-            What::Line { .. } | What::PoweredOff | What::PoweredOn | What::Exited { .. } | What::Closed { .. } => None,
+            What::Line { .. }
+            | What::PoweredOff
+            | What::PoweredOn
+            | What::Exited { .. }
+            | What::Closed { .. } => None,
         };
         let mut lines: Vec<String> = self.lab.events().into_iter().filter_map(of_host).collect();
         lines.split_off(lines.len().saturating_sub(LAST_LINES))
@@ -195,41 +249,75 @@ impl<'a> Story<'a> {
         let mut wrong = Vec::new();
         let settled = self.lab.until("", SETTLE_MAX, || {
             let facts = host.facts()?;
-            let status = host.run(&["service", "httpd", "status"], SETTLE_MAX)?.status;
+            let status = host
+                .run(&["service", "httpd", "status"], SETTLE_MAX)?
+                .status;
             wrong.clear();
             if facts.hostname != hostname {
                 wrong.push(format!("is called {}, not {hostname}", facts.hostname));
             }
             if facts.holds(ADDRESS) != master {
-                wrong.push(format!("{} {ADDRESS}", if master { "does not hold" } else { "still holds" }));
+                wrong.push(format!(
+                    "{} {ADDRESS}",
+                    if master {
+                        "does not hold"
+                    } else {
+                        "still holds"
+                    }
+                ));
             }
             if facts.gateway() != Some(GATEWAY) {
                 wrong.push(format!("has no default route by {GATEWAY}"));
             }
             if status.success() != master {
-                wrong.push(format!("its httpd {}", if master { "does not run" } else { "still runs" }));
+                wrong.push(format!(
+                    "its httpd {}",
+                    if master { "does not run" } else { "still runs" }
+                ));
             }
             Ok(wrong.is_empty().then_some(()))
         });
         self.drain()?;
         match settled {
-            Ok(()) if master => self.say(node.name, "is master, from inside: name, address, default route, httpd"),
-            Ok(()) => self.say(node.name, "is itself, from inside: own name, no address, httpd stopped"),
-            Err(LabError::Timeout { .. }) => self.problem(format!("{} {}", node.name, wrong.join(", "))),
+            Ok(()) if master => self.say(
+                node.name,
+                "is master, from inside: name, address, default route, httpd",
+            ),
+            Ok(()) => self.say(
+                node.name,
+                "is itself, from inside: own name, no address, httpd stopped",
+            ),
+            Err(LabError::Timeout { .. }) => {
+                self.problem(format!("{} {}", node.name, wrong.join(", ")))
+            }
             Err(err) => return Err(err),
         }
         Ok(())
     }
 
     /// Tells events as they come, until `done`.
-    fn follow(&mut self, what: &str, timeout: Duration, done: impl Fn(&Self) -> bool) -> Result<(), LabError> {
+    fn follow(
+        &mut self,
+        what: &str,
+        timeout: Duration,
+        done: impl Fn(&Self) -> bool,
+    ) -> Result<(), LabError> {
         let end = clock::now() + timeout;
         while !done(self) {
             let left = end.since(clock::now());
-            let waited = self.lab.wait_event(what, self.next, left, |event| Some(event.clone()));
+            let waited = self
+                .lab
+                .wait_event(what, self.next, left, |event| Some(event.clone()));
             // Of several waits only the last one failed: say how long all of them took.
             let (next, event) = waited.map_err(|err| {
-                if let LabError::Timeout { what, .. } = err { LabError::Timeout { what, after: timeout } } else { err }
+                if let LabError::Timeout { what, .. } = err {
+                    LabError::Timeout {
+                        what,
+                        after: timeout,
+                    }
+                } else {
+                    err
+                }
             })?;
             self.next = next;
             self.take(&event);
@@ -240,7 +328,10 @@ impl<'a> Story<'a> {
     /// Tells what has come.
     pub(super) fn drain(&mut self) -> Result<(), LabError> {
         loop {
-            match self.lab.wait_event("", self.next, Duration::ZERO, |event| Some(event.clone())) {
+            match self
+                .lab
+                .wait_event("", self.next, Duration::ZERO, |event| Some(event.clone()))
+            {
                 Ok((next, event)) => {
                     self.next = next;
                     self.take(&event);
@@ -255,9 +346,15 @@ impl<'a> Story<'a> {
         match &event.what {
             What::Line { text, .. } if event.host == "client" => {
                 // What is no sighting is why it sees nothing more.
-                let Some(sighted) = Sighted::parse(text) else { return self.tell(event.at, "client", text) };
+                let Some(sighted) = Sighted::parse(text) else {
+                    return self.tell(event.at, "client", text);
+                };
                 let names = &self.names;
-                let name = |mac: MacAddr| names.get(&mac).map_or_else(|| mac.to_string(), |name| (*name).to_owned());
+                let name = |mac: MacAddr| {
+                    names
+                        .get(&mac)
+                        .map_or_else(|| mac.to_string(), |name| (*name).to_owned())
+                };
                 if let Some(text) = self.view.take(&sighted, name) {
                     self.tell(sighted.at(), "client", &text);
                 }
@@ -276,9 +373,17 @@ impl<'a> Story<'a> {
             What::PoweredOn => self.tell(event.at, &event.host, "is on"),
             What::Exited { process, status } => {
                 if self.running.remove(process).is_some() {
-                    self.tell(event.at, &event.host, &format!("the daemon ended: {}", status.in_words()));
+                    self.tell(
+                        event.at,
+                        &event.host,
+                        &format!("the daemon ended: {}", status.in_words()),
+                    );
                 } else if event.host == "client" && !status.success() {
-                    self.tell(event.at, &event.host, &format!("the prober ended: {}", status.in_words()));
+                    self.tell(
+                        event.at,
+                        &event.host,
+                        &format!("the prober ended: {}", status.in_words()),
+                    );
                 }
             }
             What::Closed { .. } => {}
@@ -288,7 +393,11 @@ impl<'a> Story<'a> {
     /// The verdict.
     pub(super) fn finish(mut self) -> Result<Report, LabError> {
         self.drain()?;
-        self.report.good = self.report.phases.iter().all(|phase| phase.problems.is_empty());
+        self.report.good = self
+            .report
+            .phases
+            .iter()
+            .all(|phase| phase.problems.is_empty());
         let mut report = std::mem::take(&mut self.report);
         // Events of different hosts arrive in about the order in which they happened.
         report.timeline.sort_by_key(|entry| entry.at_us);
@@ -302,10 +411,19 @@ impl<'a> Story<'a> {
 
 /// What a line of carpd's log, in JSON, is worth telling.
 fn carpd_line(line: &str) -> Option<String> {
-    let Ok(value) = serde_json::from_str::<Value>(line) else { return Some(line.to_owned()) };
+    let Ok(value) = serde_json::from_str::<Value>(line) else {
+        return Some(line.to_owned());
+    };
     let field = |key: &str| {
-        let found = value.get("fields").and_then(|fields| fields.get(key)).or_else(|| value.get(key))?;
-        Some(found.as_str().map_or_else(|| found.to_string(), str::to_owned))
+        let found = value
+            .get("fields")
+            .and_then(|fields| fields.get(key))
+            .or_else(|| value.get(key))?;
+        Some(
+            found
+                .as_str()
+                .map_or_else(|| found.to_string(), str::to_owned),
+        )
     };
     let text = |key: &str| field(key).unwrap_or_default();
     let message = field("message")?;
@@ -313,17 +431,31 @@ fn carpd_line(line: &str) -> Option<String> {
         "Changed state" => {
             let peer = field("peer").filter(|peer| !peer.is_empty() && peer != "null");
             let peer = peer.map_or_else(String::new, |peer| format!(" ({peer})"));
-            Some(format!("{} -> {}: {}{peer}", text("from"), text("to"), text("cause")))
+            Some(format!(
+                "{} -> {}: {}{peer}",
+                text("from"),
+                text("to"),
+                text("cause")
+            ))
         }
         "Ran a hook" => {
-            let took = text("duration_us").parse().map_or_else(|_| String::new(), |us| format!(" in {}", milliseconds(us)));
-            Some(format!("hook {} {}: {}{took}", text("hook"), text("entry"), text("outcome")))
+            let took = text("duration_us")
+                .parse()
+                .map_or_else(|_| String::new(), |us| format!(" in {}", milliseconds(us)));
+            Some(format!(
+                "hook {} {}: {}{took}",
+                text("hook"),
+                text("entry"),
+                text("outcome")
+            ))
         }
         "Did an effect" => Some(format!("{}: {}", text("effect"), text("outcome"))),
         "Ready" => Some("carpd is ready".to_owned()),
         _ => match text("level").as_str() {
             level @ ("WARN" | "ERROR") => {
-                let error = field("err").or_else(|| field("error")).map_or_else(String::new, |err| format!(": {err}"));
+                let error = field("err")
+                    .or_else(|| field("error"))
+                    .map_or_else(String::new, |err| format!(": {err}"));
                 Some(format!("{}: {message}{error}", level.to_lowercase()))
             }
             _ => None,
@@ -333,8 +465,12 @@ fn carpd_line(line: &str) -> Option<String> {
 
 /// What a line of ucarp's is worth telling.
 fn ucarp_line(line: &str) -> Option<String> {
-    let state = line.split_once("Switching to state: ").map(|(_, state)| format!("-> {}", state.to_lowercase()));
-    state.or_else(|| (line.starts_with("[WARNING]") || line.starts_with("[ERROR]")).then(|| line.to_owned()))
+    let state = line
+        .split_once("Switching to state: ")
+        .map(|(_, state)| format!("-> {}", state.to_lowercase()));
+    state.or_else(|| {
+        (line.starts_with("[WARNING]") || line.starts_with("[ERROR]")).then(|| line.to_owned())
+    })
 }
 
 #[cfg(test)]
@@ -343,14 +479,22 @@ mod tests {
 
     #[test]
     fn lines_of_both_daemons_are_told() {
-        let line =
-            r#"{"level":"INFO","fields":{"message":"Changed state","from":"backup","to":"master","cause":"timeout","seq":2}}"#;
+        let line = r#"{"level":"INFO","fields":{"message":"Changed state","from":"backup","to":"master","cause":"timeout","seq":2}}"#;
         assert_eq!(carpd_line(line).unwrap(), "backup -> master: timeout");
         let line = r#"{"level":"INFO","message":"Ran a hook","hook":"failover","entry":"on_master","outcome":"done","duration_us":12345}"#;
-        assert_eq!(carpd_line(line).unwrap(), "hook failover on_master: done in 12.3 ms");
+        assert_eq!(
+            carpd_line(line).unwrap(),
+            "hook failover on_master: done in 12.3 ms"
+        );
         assert_eq!(carpd_line(r#"{"level":"DEBUG","message":"x"}"#), None);
         assert_eq!(carpd_line("thread panicked").unwrap(), "thread panicked");
-        assert_eq!(ucarp_line("[WARNING] Switching to state: MASTER").unwrap(), "-> master");
-        assert_eq!(ucarp_line("[INFO] Local advertised ethernet address is [..]"), None);
+        assert_eq!(
+            ucarp_line("[WARNING] Switching to state: MASTER").unwrap(),
+            "-> master"
+        );
+        assert_eq!(
+            ucarp_line("[INFO] Local advertised ethernet address is [..]"),
+            None
+        );
     }
 }

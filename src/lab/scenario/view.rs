@@ -47,14 +47,27 @@ impl View {
 
     /// A new act begins.
     pub(super) fn begin(&mut self) {
-        *self = Self { answerer: self.answerer, http: self.http.take(), ..Self::new() };
+        *self = Self {
+            answerer: self.answerer,
+            http: self.http.take(),
+            ..Self::new()
+        };
     }
 
     /// Takes one sighting in; says what it is worth telling, with hosts named by `name`.
-    pub(super) fn take(&mut self, sighted: &Sighted, name: impl Fn(MacAddr) -> String) -> Option<String> {
+    pub(super) fn take(
+        &mut self,
+        sighted: &Sighted,
+        name: impl Fn(MacAddr) -> String,
+    ) -> Option<String> {
         let at = sighted.at();
         match &sighted.what {
-            Sighting::Answers { mac, silent_us, unanswered, .. } => {
+            Sighting::Answers {
+                mac,
+                silent_us,
+                unanswered,
+                ..
+            } => {
                 self.answerer = Answerer::One(*mac);
                 self.answered(*mac, at);
                 self.silent_us += if *unanswered > 0 { *silent_us } else { 0 };
@@ -69,16 +82,37 @@ impl View {
                 self.answerer = Answerer::Both;
                 self.answered(*one, at);
                 self.answered(*other, at);
-                Some(format!("{ADDRESS} is answered by two: {} and {}", name(*one), name(*other)))
+                Some(format!(
+                    "{ADDRESS} is answered by two: {} and {}",
+                    name(*one),
+                    name(*other)
+                ))
             }
             Sighting::One { mac, both_us } => {
                 self.answerer = Answerer::One(*mac);
                 self.both_us += both_us;
-                Some(format!("{ADDRESS} is answered by {} alone, after {}", name(*mac), super::report::milliseconds(*both_us)))
+                Some(format!(
+                    "{ADDRESS} is answered by {} alone, after {}",
+                    name(*mac),
+                    super::report::milliseconds(*both_us)
+                ))
             }
-            Sighting::Advertisement { from, advbase: 255, advskew: 255, .. } => Some(format!("heard {from} bow out")),
-            Sighting::Advertisement { from, advbase, advskew, vhid, .. } => {
-                let text = format!("heard {from} advertise vhid {vhid}, advbase {advbase}, advskew {advskew}");
+            Sighting::Advertisement {
+                from,
+                advbase: 255,
+                advskew: 255,
+                ..
+            } => Some(format!("heard {from} bow out")),
+            Sighting::Advertisement {
+                from,
+                advbase,
+                advskew,
+                vhid,
+                ..
+            } => {
+                let text = format!(
+                    "heard {from} advertise vhid {vhid}, advbase {advbase}, advskew {advskew}"
+                );
                 self.told.insert(text.clone()).then_some(text)
             }
             Sighting::Announcement { ip, mac } if *ip == ADDRESS => {
@@ -91,8 +125,14 @@ impl View {
                 if !self.first_served.iter().any(|(served, _)| served == host) {
                     self.first_served.push((host.clone(), at));
                 }
-                let failed = if *failed == 0 { String::new() } else { format!(", after {failed} failed requests") };
-                Some(format!("http://{ADDRESS}/ says {text:?}, served by {host}{failed}"))
+                let failed = if *failed == 0 {
+                    String::new()
+                } else {
+                    format!(", after {failed} failed requests")
+                };
+                Some(format!(
+                    "http://{ADDRESS}/ says {text:?}, served by {host}{failed}"
+                ))
             }
             Sighting::HttpFailed { error } => {
                 self.http = None;
@@ -102,7 +142,11 @@ impl View {
     }
 
     fn answered(&mut self, mac: MacAddr, at: Timestamp) {
-        if !self.first_answers.iter().any(|(answered, _)| *answered == mac) {
+        if !self
+            .first_answers
+            .iter()
+            .any(|(answered, _)| *answered == mac)
+        {
             self.first_answers.push((mac, at));
         }
     }

@@ -5,33 +5,63 @@ use std::fmt::Write as _;
 use crate::hooks::api::{On, TEST_FUNCTIONS, TEST_TYPES, TestFunction};
 
 fn functions(on: On) -> impl Iterator<Item = &'static TestFunction> {
-    TEST_FUNCTIONS.iter().filter(move |function| function.on == on)
+    TEST_FUNCTIONS
+        .iter()
+        .filter(move |function| function.on == on)
 }
 
 /// Name and type; a type that ends in `?` may be left out.
 fn params(function: &TestFunction) -> Vec<String> {
-    function.params.iter().map(|(name, kind)| format!("{name}: {kind}")).collect()
+    function
+        .params
+        .iter()
+        .map(|(name, kind)| format!("{name}: {kind}"))
+        .collect()
 }
 
 fn names(function: &TestFunction) -> String {
-    function.params.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ")
+    function
+        .params
+        .iter()
+        .map(|(name, _)| *name)
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 /// For definition files of Luau.
 pub(super) fn luau() -> String {
     let mut out = String::from("\n-- Of test files alone.\n");
     for (name, fields) in TEST_TYPES {
-        let fields: String = fields.iter().map(|f| format!("  -- {}\n  {}: {},\n", f.doc, f.name, f.kind)).collect();
+        let fields: String = fields
+            .iter()
+            .map(|f| format!("  -- {}\n  {}: {},\n", f.doc, f.name, f.kind))
+            .collect();
         _ = writeln!(out, "export type {name} = {{\n{fields}}}");
     }
     out += "export type TestHost = {\n";
     for function in functions(On::Host) {
-        let all: Vec<String> = std::iter::once("self: TestHost".to_owned()).chain(params(function)).collect();
-        _ = writeln!(out, "  -- {}\n  {}: ({}) -> {},", function.doc, function.name, all.join(", "), function.gives);
+        let all: Vec<String> = std::iter::once("self: TestHost".to_owned())
+            .chain(params(function))
+            .collect();
+        _ = writeln!(
+            out,
+            "  -- {}\n  {}: ({}) -> {},",
+            function.doc,
+            function.name,
+            all.join(", "),
+            function.gives
+        );
     }
     out += "}\ndeclare test: {\n";
     for function in functions(On::Test) {
-        _ = writeln!(out, "  -- {}\n  {}: ({}) -> {},", function.doc, function.name, params(function).join(", "), function.gives);
+        _ = writeln!(
+            out,
+            "  -- {}\n  {}: ({}) -> {},",
+            function.doc,
+            function.name,
+            params(function).join(", "),
+            function.gives
+        );
     }
     out + "}\n"
 }
@@ -40,15 +70,24 @@ pub(super) fn luau() -> String {
 fn cats(kind: &str) -> String {
     let kind = kind.trim_end_matches('?');
     let named = |name: &str| {
-        let ours =
-            TEST_TYPES.iter().any(|(known, _)| *known == name) || ["TestHost", "Role", "UnitState", "Link"].contains(&name);
-        if ours { format!("carpd.{name}") } else { name.to_owned() }
+        let ours = TEST_TYPES.iter().any(|(known, _)| *known == name)
+            || ["TestHost", "Role", "UnitState", "Link"].contains(&name);
+        if ours {
+            format!("carpd.{name}")
+        } else {
+            name.to_owned()
+        }
     };
-    let list = kind.strip_prefix("{ ").and_then(|rest| rest.strip_suffix(" }"));
+    let list = kind
+        .strip_prefix("{ ")
+        .and_then(|rest| rest.strip_suffix(" }"));
     match list {
         _ if kind == "() -> ()" => "fun()".to_owned(),
         Some(inner) => match inner.strip_prefix("[string]: ") {
-            Some(value) => format!("table<string, {}>", value.split(" | ").map(named).collect::<Vec<_>>().join("|")),
+            Some(value) => format!(
+                "table<string, {}>",
+                value.split(" | ").map(named).collect::<Vec<_>>().join("|")
+            ),
             None if inner.contains(':') => kind.to_owned(),
             None => format!("{}[]", named(inner)),
         },
@@ -63,12 +102,23 @@ pub(super) fn luacats() -> String {
         _ = writeln!(out, "\n---@class carpd.{name}");
         for field in *fields {
             let optional = if field.kind.ends_with('?') { "?" } else { "" };
-            _ = writeln!(out, "---@field {}{optional} {} {}", field.name, cats(field.kind), field.doc);
+            _ = writeln!(
+                out,
+                "---@field {}{optional} {} {}",
+                field.name,
+                cats(field.kind),
+                field.doc
+            );
         }
     }
-    out += "\n---@class carpd.TestHost\nlocal TestHost = {}\n\n---Of test files alone.\ntest = {}\n";
+    out +=
+        "\n---@class carpd.TestHost\nlocal TestHost = {}\n\n---Of test files alone.\ntest = {}\n";
     for function in TEST_FUNCTIONS {
-        let of = if function.on == On::Host { "TestHost:" } else { "test." };
+        let of = if function.on == On::Host {
+            "TestHost:"
+        } else {
+            "test."
+        };
         _ = writeln!(out, "\n---{}", function.doc);
         for (name, kind) in function.params {
             let optional = if kind.ends_with('?') { "?" } else { "" };
@@ -77,7 +127,12 @@ pub(super) fn luacats() -> String {
         if function.gives != "()" {
             _ = writeln!(out, "---@return {}", cats(function.gives));
         }
-        _ = writeln!(out, "function {of}{}({}) end", function.name, names(function));
+        _ = writeln!(
+            out,
+            "function {of}{}({}) end",
+            function.name,
+            names(function)
+        );
     }
     out
 }
@@ -89,15 +144,28 @@ pub(super) fn markdown() -> String {
          [test a hook](../guide/test-a-hook.md).\n",
     );
     for function in TEST_FUNCTIONS {
-        let of = if function.on == On::Host { "h:" } else { "test." };
-        _ = write!(out, "\n### `{of}{}({})`\n\n{}", function.name, names(function), function.doc);
+        let of = if function.on == On::Host {
+            "h:"
+        } else {
+            "test."
+        };
+        _ = write!(
+            out,
+            "\n### `{of}{}({})`\n\n{}",
+            function.name,
+            names(function),
+            function.doc
+        );
         if function.gives != "()" {
             _ = write!(out, " Gives `{}`.", function.gives);
         }
         _ = write!(out, "\n\n```lua\n{}\n```\n", function.example);
     }
     for (name, fields) in TEST_TYPES {
-        _ = write!(out, "\n### {name}\n\n| field | type | meaning |\n| --- | --- | --- |\n");
+        _ = write!(
+            out,
+            "\n### {name}\n\n| field | type | meaning |\n| --- | --- | --- |\n"
+        );
         for field in *fields {
             let kind = field.kind.replace('|', "\\|");
             _ = writeln!(out, "| `{}` | `{kind}` | {} |", field.name, field.doc);

@@ -1,17 +1,36 @@
-//! `ip`, in all its abbreviations and orders. What the API has no function for runs as a granted command line.
+//! `ip`, in all its abbreviations and orders. What the API has no function for runs as a granted
+//! command line.
 
 use super::{Arg, Done, Untranslated, program};
 use crate::port::ir::{Action, Expr, RouteVerb};
 use crate::port::lower::Lower;
 
 /// Objects and verbs as ip(8) abbreviates them: any beginning, the first in this order that has it.
-const OBJECTS: &[&str] = &["address", "addrlabel", "route", "rule", "neighbor", "neighbour", "link"];
+const OBJECTS: &[&str] = &[
+    "address",
+    "addrlabel",
+    "route",
+    "rule",
+    "neighbor",
+    "neighbour",
+    "link",
+];
 
-pub(super) fn translate(lower: &mut Lower<'_>, name: &str, args: &[Arg]) -> Result<Done, Untranslated> {
+pub(super) fn translate(
+    lower: &mut Lower<'_>,
+    name: &str,
+    args: &[Arg],
+) -> Result<Done, Untranslated> {
     let (options, rest) = super::options(args);
-    let plain = options.iter().all(|o| matches!(*o, "-4" | "-6" | "-o" | "-f" | "-family" | "-q" | "-force"));
+    let plain = options
+        .iter()
+        .all(|o| matches!(*o, "-4" | "-6" | "-o" | "-f" | "-family" | "-q" | "-force"));
     let (object, rest) = rest.split_first().ok_or("ip without an object")?;
-    let object = if object.word() == "addr" { Some("address") } else { abbreviated(object.word(), OBJECTS) };
+    let object = if object.word() == "addr" {
+        Some("address")
+    } else {
+        abbreviated(object.word(), OBJECTS)
+    };
     let done = match object.filter(|_| plain) {
         Some("address") => address(lower, rest)?,
         Some("route") => route(lower, rest, options.contains(&"-6"))?,
@@ -21,12 +40,17 @@ pub(super) fn translate(lower: &mut Lower<'_>, name: &str, args: &[Arg]) -> Resu
     };
     match done {
         Some(actions) => Ok(Done::Actions(actions)),
-        None => Ok(Done::Actions(vec![Action::Run(program(lower, name, args)?)])),
+        None => Ok(Done::Actions(vec![Action::Run(program(
+            lower, name, args,
+        )?)])),
     }
 }
 
 fn abbreviated<'a>(word: &str, words: &[&'a str]) -> Option<&'a str> {
-    words.iter().copied().find(|full| !word.is_empty() && full.starts_with(word))
+    words
+        .iter()
+        .copied()
+        .find(|full| !word.is_empty() && full.starts_with(word))
 }
 
 /// Keyword and value pairs; `None` if there is a keyword that is not in the list.
@@ -37,7 +61,10 @@ struct Pairs<'a> {
 
 impl<'a> Pairs<'a> {
     fn read(args: &'a [Arg], keywords: &[&'static str]) -> Option<Self> {
-        let mut pairs = Self { found: Vec::new(), free: Vec::new() };
+        let mut pairs = Self {
+            found: Vec::new(),
+            free: Vec::new(),
+        };
         let mut args = args.iter();
         while let Some(arg) = args.next() {
             let keyword = keywords.iter().find(|k| **k == arg.word());
@@ -54,46 +81,103 @@ impl<'a> Pairs<'a> {
     }
 
     fn arg(&self, keyword: &str) -> Option<&'a Arg> {
-        self.found.iter().find(|(k, _)| *k == keyword).map(|(_, arg)| *arg)
+        self.found
+            .iter()
+            .find(|(k, _)| *k == keyword)
+            .map(|(_, arg)| *arg)
     }
 }
 
-const ADDRESS_WORDS: &[&str] = &["dev", "label", "brd", "broadcast", "scope", "local", "valid_lft", "preferred_lft", "metric"];
+const ADDRESS_WORDS: &[&str] = &[
+    "dev",
+    "label",
+    "brd",
+    "broadcast",
+    "scope",
+    "local",
+    "valid_lft",
+    "preferred_lft",
+    "metric",
+];
 
 fn address(lower: &mut Lower<'_>, args: &[Arg]) -> Result<Option<Vec<Action>>, Untranslated> {
-    let Some((verb, rest)) = args.split_first() else { return Err("it only shows addresses".into()) };
-    let add = match abbreviated(verb.word(), &["add", "change", "replace", "delete", "show", "list", "lst", "flush"]) {
+    let Some((verb, rest)) = args.split_first() else {
+        return Err("it only shows addresses".into());
+    };
+    let add = match abbreviated(
+        verb.word(),
+        &[
+            "add", "change", "replace", "delete", "show", "list", "lst", "flush",
+        ],
+    ) {
         Some("add" | "change" | "replace") => true,
         Some("delete") => false,
         Some("show" | "list" | "lst") => return Err("what it shows goes nowhere".into()),
         _ => return Ok(None),
     };
-    let Some(pairs) = Pairs::read(rest, ADDRESS_WORDS) else { return Ok(None) };
-    let mut free = pairs.free.iter().filter(|arg| !matches!(arg.word(), "nodad" | "noprefixroute" | "home"));
-    let cidr = pairs.value("local").or_else(|| free.next().map(|arg| arg.value.clone()));
-    let (Some(cidr), None) = (cidr, free.next()) else { return Ok(None) };
-    if pairs.arg("valid_lft").is_some() || pairs.arg("preferred_lft").is_some() || pairs.arg("metric").is_some() {
+    let Some(pairs) = Pairs::read(rest, ADDRESS_WORDS) else {
+        return Ok(None);
+    };
+    let mut free = pairs
+        .free
+        .iter()
+        .filter(|arg| !matches!(arg.word(), "nodad" | "noprefixroute" | "home"));
+    let cidr = pairs
+        .value("local")
+        .or_else(|| free.next().map(|arg| arg.value.clone()));
+    let (Some(cidr), None) = (cidr, free.next()) else {
+        return Ok(None);
+    };
+    if pairs.arg("valid_lft").is_some()
+        || pairs.arg("preferred_lft").is_some()
+        || pairs.arg("metric").is_some()
+    {
         return Ok(None);
     }
     if add {
         for word in ["label", "brd", "broadcast", "scope"] {
             if let Some(arg) = pairs.arg(word) {
-                lower
-                    .note(format!("{word} {} is left out: addresses of carpd have none", arg.text.as_deref().unwrap_or("there")));
+                lower.note(format!(
+                    "{word} {} is left out: addresses of carpd have none",
+                    arg.text.as_deref().unwrap_or("there")
+                ));
             }
         }
     }
-    Ok(Some(vec![Action::Addr { add, cidr, dev: pairs.value("dev") }]))
+    Ok(Some(vec![Action::Addr {
+        add,
+        cidr,
+        dev: pairs.value("dev"),
+    }]))
 }
 
-const ROUTE_WORDS: &[&str] =
-    &["via", "dev", "src", "metric", "table", "proto", "protocol", "scope", "type", "priority", "preference"];
+const ROUTE_WORDS: &[&str] = &[
+    "via",
+    "dev",
+    "src",
+    "metric",
+    "table",
+    "proto",
+    "protocol",
+    "scope",
+    "type",
+    "priority",
+    "preference",
+];
 
-fn route(lower: &mut Lower<'_>, args: &[Arg], six: bool) -> Result<Option<Vec<Action>>, Untranslated> {
-    let Some((verb, rest)) = args.split_first() else { return Err("it only shows routes".into()) };
+fn route(
+    lower: &mut Lower<'_>,
+    args: &[Arg],
+    six: bool,
+) -> Result<Option<Vec<Action>>, Untranslated> {
+    let Some((verb, rest)) = args.split_first() else {
+        return Err("it only shows routes".into());
+    };
     let verb = match abbreviated(
         verb.word(),
-        &["add", "append", "change", "chg", "delete", "replace", "show", "list", "flush", "get"],
+        &[
+            "add", "append", "change", "chg", "delete", "replace", "show", "list", "flush", "get",
+        ],
     ) {
         Some("add") => RouteVerb::Add,
         Some("replace") => RouteVerb::Replace,
@@ -101,10 +185,18 @@ fn route(lower: &mut Lower<'_>, args: &[Arg], six: bool) -> Result<Option<Vec<Ac
         Some("show" | "list" | "get") => return Err("what it shows goes nowhere".into()),
         _ => return Ok(None),
     };
-    let Some(pairs) = Pairs::read(rest, ROUTE_WORDS) else { return Ok(None) };
+    let Some(pairs) = Pairs::read(rest, ROUTE_WORDS) else {
+        return Ok(None);
+    };
     let mut free = pairs.free.iter().filter(|arg| arg.word() != "to");
-    let (Some(dst), None) = (free.next(), free.next()) else { return Ok(None) };
-    let unusual = |keyword: &str, usual: &[&str]| pairs.arg(keyword).is_some_and(|arg| !usual.contains(&arg.word()));
+    let (Some(dst), None) = (free.next(), free.next()) else {
+        return Ok(None);
+    };
+    let unusual = |keyword: &str, usual: &[&str]| {
+        pairs
+            .arg(keyword)
+            .is_some_and(|arg| !usual.contains(&arg.word()))
+    };
     if unusual("scope", &["global", "link"])
         || unusual("type", &["unicast"])
         || unusual("proto", &["boot", "static"])
@@ -113,13 +205,21 @@ fn route(lower: &mut Lower<'_>, args: &[Arg], six: bool) -> Result<Option<Vec<Ac
         return Ok(None);
     }
     // `scope link` is what the kernel gives a route without a gateway anyway.
-    if matches!(dst.word(), "blackhole" | "unreachable" | "prohibit" | "local" | "broadcast") {
+    if matches!(
+        dst.word(),
+        "blackhole" | "unreachable" | "prohibit" | "local" | "broadcast"
+    ) {
         return Ok(None);
     }
     let mut options = Vec::new();
-    for (keyword, name) in
-        [("via", "via"), ("dev", "dev"), ("src", "src"), ("metric", "metric"), ("priority", "metric"), ("preference", "metric")]
-    {
+    for (keyword, name) in [
+        ("via", "via"),
+        ("dev", "dev"),
+        ("src", "src"),
+        ("metric", "metric"),
+        ("priority", "metric"),
+        ("preference", "metric"),
+    ] {
         options.extend(pairs.value(keyword).map(|value| (name, value)));
     }
     if let Some(table) = pairs.arg("table") {
@@ -131,9 +231,17 @@ fn route(lower: &mut Lower<'_>, args: &[Arg], six: bool) -> Result<Option<Vec<Ac
         }
     }
     if six && dst.word() == "default" && pairs.arg("via").is_none() {
-        return Ok(Some(vec![Action::Route { verb, dst: Expr::Text("::/0".into()), options }]));
+        return Ok(Some(vec![Action::Route {
+            verb,
+            dst: Expr::Text("::/0".into()),
+            options,
+        }]));
     }
-    Ok(Some(vec![Action::Route { verb, dst: dst.value.clone(), options }]))
+    Ok(Some(vec![Action::Route {
+        verb,
+        dst: dst.value.clone(),
+        options,
+    }]))
 }
 
 /// Names of tables stand in files of iproute2.
@@ -147,28 +255,60 @@ fn table_number(lower: &Lower<'_>, table: &Arg) -> Option<u32> {
 }
 
 fn rule(lower: &mut Lower<'_>, args: &[Arg]) -> Result<Option<Vec<Action>>, Untranslated> {
-    let Some((verb, rest)) = args.split_first() else { return Err("it only shows rules".into()) };
+    let Some((verb, rest)) = args.split_first() else {
+        return Err("it only shows rules".into());
+    };
     let add = match abbreviated(verb.word(), &["add", "delete", "show", "list", "flush"]) {
         Some("add") => true,
         Some("delete") => false,
         Some("show" | "list") => return Err("what it shows goes nowhere".into()),
         _ => return Ok(None),
     };
-    let words = ["from", "to", "iif", "dev", "fwmark", "table", "lookup", "priority", "preference", "pref", "prio", "order"];
-    let Some(pairs) = Pairs::read(rest, &words) else { return Ok(None) };
+    let words = [
+        "from",
+        "to",
+        "iif",
+        "dev",
+        "fwmark",
+        "table",
+        "lookup",
+        "priority",
+        "preference",
+        "pref",
+        "prio",
+        "order",
+    ];
+    let Some(pairs) = Pairs::read(rest, &words) else {
+        return Ok(None);
+    };
     let table = pairs.arg("table").or_else(|| pairs.arg("lookup"));
-    let (Some(table), true) = (table, pairs.free.is_empty()) else { return Ok(None) };
+    let (Some(table), true) = (table, pairs.free.is_empty()) else {
+        return Ok(None);
+    };
     let mut options = Vec::new();
-    for (keyword, name) in [("from", "from"), ("to", "to"), ("iif", "iif"), ("dev", "iif"), ("fwmark", "fwmark")] {
-        let arg = pairs.arg(keyword).filter(|arg| !matches!(arg.word(), "all" | "any"));
+    for (keyword, name) in [
+        ("from", "from"),
+        ("to", "to"),
+        ("iif", "iif"),
+        ("dev", "iif"),
+        ("fwmark", "fwmark"),
+    ] {
+        let arg = pairs
+            .arg(keyword)
+            .filter(|arg| !matches!(arg.word(), "all" | "any"));
         options.extend(arg.map(|arg| (name, arg.value.clone())));
     }
     match table_number(lower, table) {
         Some(number) => options.push(("table", Expr::Text(number.to_string()))),
         None => return Ok(None),
     }
-    let priority = ["priority", "preference", "pref", "prio", "order"].iter().find_map(|word| pairs.value(word));
-    options.push(("priority", priority.unwrap_or_else(|| lower.rule_priority(&options))));
+    let priority = ["priority", "preference", "pref", "prio", "order"]
+        .iter()
+        .find_map(|word| pairs.value(word));
+    options.push((
+        "priority",
+        priority.unwrap_or_else(|| lower.rule_priority(&options)),
+    ));
     Ok(Some(vec![Action::Rule { add, options }]))
 }
 
@@ -189,8 +329,14 @@ fn link(args: &[Arg]) -> Option<Vec<Action>> {
     }
     let dev = dev?.value.clone();
     let action = |change: Result<bool, &Arg>| match change {
-        Ok(up) => Action::LinkUp { dev: dev.clone(), up },
-        Err(mac) => Action::LinkMac { dev: dev.clone(), mac: mac.value.clone() },
+        Ok(up) => Action::LinkUp {
+            dev: dev.clone(),
+            up,
+        },
+        Err(mac) => Action::LinkMac {
+            dev: dev.clone(),
+            mac: mac.value.clone(),
+        },
     };
     (!changes.is_empty()).then(|| changes.into_iter().map(action).collect())
 }

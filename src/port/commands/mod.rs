@@ -50,10 +50,17 @@ pub(crate) type Untranslated = String;
 ///
 /// # Errors
 /// Why it cannot be.
-pub(crate) fn translate(lower: &mut Lower<'_>, name: &str, args: &[Arg]) -> Result<Done, Untranslated> {
+pub(crate) fn translate(
+    lower: &mut Lower<'_>,
+    name: &str,
+    args: &[Arg],
+) -> Result<Done, Untranslated> {
     let base = name.rsplit('/').next().unwrap_or(name);
     let one = |action| Ok(Done::Actions(vec![action]));
-    if let Some(script) = name.strip_prefix("/etc/init.d/").or_else(|| name.strip_prefix("/etc/rc.d/init.d/")) {
+    if let Some(script) = name
+        .strip_prefix("/etc/init.d/")
+        .or_else(|| name.strip_prefix("/etc/rc.d/init.d/"))
+    {
         return service::act(script, args);
     }
     match base {
@@ -63,17 +70,27 @@ pub(crate) fn translate(lower: &mut Lower<'_>, name: &str, args: &[Arg]) -> Resu
         "ip" => ip::translate(lower, name, args),
         "ifconfig" => address::ifconfig(lower, name, args),
         "ifup" | "ifdown" => address::alias(lower, base == "ifup", args),
-        "arping" | "send_arp" | "arpsend" | "send_arp.linux" | "ndsend" => address::announce(base, args),
+        "arping" | "send_arp" | "arpsend" | "send_arp.linux" | "ndsend" => {
+            address::announce(base, args)
+        }
         "route" => route::translate(lower, name, args),
         "hostname" => system::hostname(args),
         "hostnamectl" => system::hostnamectl(lower, name, args),
         "service" | "invoke-rc.d" | "rc-service" => service::service(lower, name, args),
         "systemctl" => service::systemctl(lower, name, args),
-        "initctl" | "start" | "stop" | "restart" if base == "initctl" || name == base => service::upstart(base, args),
+        "initctl" | "start" | "stop" | "restart" if base == "initctl" || name == base => {
+            service::upstart(base, args)
+        }
         "sysctl" => system::sysctl(args),
         "logger" => system::logger(args),
-        "echo" => one(Action::Log { level: "info", message: echo(args)? }),
-        "printf" => one(Action::Log { level: "info", message: printf(args)? }),
+        "echo" => one(Action::Log {
+            level: "info",
+            message: echo(args)?,
+        }),
+        "printf" => one(Action::Log {
+            level: "info",
+            message: printf(args)?,
+        }),
         "sleep" => system::sleep(args),
         "sync" | "clear" | "wait" if args.is_empty() => Ok(Done::Nothing("")),
         "touch" => files::touch(args),
@@ -81,17 +98,23 @@ pub(crate) fn translate(lower: &mut Lower<'_>, name: &str, args: &[Arg]) -> Resu
         "cp" => files::copy(args, false),
         "mv" => files::copy(args, true),
         "kill" | "pkill" | "killall" if system::signals_ucarp(args) => one(Action::Resign),
-        "shift" | "set" | "export" | "local" | "readonly" | "unset" | "umask" | "exit" | "return" | "break" | "continue"
-        | "command" | "builtin" | "type" | "hash" | "pwd" | "cd" | "read" | "eval" | "trap" | "exec" | "source" | "."
-        | "ulimit" | "wait" | "let" | "getopts" | "declare" | "typeset" | "alias" | "select" | "time" | "awk" | "sed" | "tee"
-        | "xargs" | "nohup" | "setsid" | "su" | "sudo" => Err(format!("there is no counterpart to {base} in a hook")),
+        "shift" | "set" | "export" | "local" | "readonly" | "unset" | "umask" | "exit"
+        | "return" | "break" | "continue" | "command" | "builtin" | "type" | "hash" | "pwd"
+        | "cd" | "read" | "eval" | "trap" | "exec" | "source" | "." | "ulimit" | "wait" | "let"
+        | "getopts" | "declare" | "typeset" | "alias" | "select" | "time" | "awk" | "sed"
+        | "tee" | "xargs" | "nohup" | "setsid" | "su" | "sudo" => {
+            Err(format!("there is no counterpart to {base} in a hook"))
+        }
         _ => one(Action::Run(program(lower, name, args)?)),
     }
 }
 
 /// Takes the options off the front: all that begins with `-`, as their texts.
 pub(crate) fn options(args: &[Arg]) -> (Vec<&str>, &[Arg]) {
-    let count = args.iter().take_while(|arg| arg.word().starts_with('-') && arg.word().len() > 1).count();
+    let count = args
+        .iter()
+        .take_while(|arg| arg.word().starts_with('-') && arg.word().len() > 1)
+        .count();
     let (options, rest) = args.split_at(count);
     (options.iter().map(Arg::word).collect(), rest)
 }
@@ -111,7 +134,13 @@ pub(crate) fn joined(args: &[Arg]) -> Expr {
 /// Puts values together; neighbouring texts become one.
 pub(crate) fn join(parts: Vec<Expr>) -> Expr {
     let mut flat: Vec<Expr> = Vec::new();
-    let inner = parts.into_iter().flat_map(|part| if let Expr::Join(parts) = part { parts } else { vec![part] });
+    let inner = parts.into_iter().flat_map(|part| {
+        if let Expr::Join(parts) = part {
+            parts
+        } else {
+            vec![part]
+        }
+    });
     for part in inner {
         match (flat.last_mut(), part) {
             (Some(Expr::Text(before)), Expr::Text(text)) => *before += &text,

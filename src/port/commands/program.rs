@@ -7,13 +7,24 @@ use crate::port::ir::{Expr, Run};
 use crate::port::lower::Lower;
 
 /// Where programs are looked for, as service(8) has it.
-const PATH: &[&str] = &["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
+const PATH: &[&str] = &[
+    "/usr/local/sbin",
+    "/usr/local/bin",
+    "/usr/sbin",
+    "/usr/bin",
+    "/sbin",
+    "/bin",
+];
 
 /// The command line of a program of its own.
 ///
 /// # Errors
 /// An argument that cannot stand in a hole, or a name that is no program's.
-pub(crate) fn program(lower: &mut Lower<'_>, name: &str, args: &[Arg]) -> Result<Run, Untranslated> {
+pub(crate) fn program(
+    lower: &mut Lower<'_>,
+    name: &str,
+    args: &[Arg],
+) -> Result<Run, Untranslated> {
     if name.contains('/') && !name.starts_with('/') {
         return Err(format!("{name} has no absolute path"));
     }
@@ -23,7 +34,9 @@ pub(crate) fn program(lower: &mut Lower<'_>, name: &str, args: &[Arg]) -> Result
     let (mut line, mut holes) = (vec![located(lower, name)], Vec::new());
     for arg in args {
         match &arg.text {
-            Some(text) if !(text.starts_with('{') && text.ends_with('}')) => line.push(text.clone()),
+            Some(text) if !(text.starts_with('{') && text.ends_with('}')) => {
+                line.push(text.clone())
+            }
             Some(text) => return Err(format!("{text:?} would be taken for a hole")),
             None => {
                 let (name, kind) = hole(lower, &arg.value, holes.len())?;
@@ -35,22 +48,35 @@ pub(crate) fn program(lower: &mut Lower<'_>, name: &str, args: &[Arg]) -> Result
         }
     }
     let name = lower.command_name(&line);
-    Ok(Run { name, argv: line, holes })
+    Ok(Run {
+        name,
+        argv: line,
+        holes,
+    })
 }
 
 fn located(lower: &mut Lower<'_>, name: &str) -> String {
     if name.starts_with('/') {
         return name.to_owned();
     }
-    let found = PATH.iter().map(|directory| format!("{directory}/{name}")).find(|path| Path::new(path).exists());
+    let found = PATH
+        .iter()
+        .map(|directory| format!("{directory}/{name}"))
+        .find(|path| Path::new(path).exists());
     found.unwrap_or_else(|| {
-        lower.note(format!("{name} is not on this machine: /usr/sbin/{name} is a guess, correct it in the grants"));
+        lower.note(format!(
+            "{name} is not on this machine: /usr/sbin/{name} is a guess, correct it in the grants"
+        ));
         format!("/usr/sbin/{name}")
     })
 }
 
 /// A hole's name and type.
-fn hole(lower: &Lower<'_>, value: &Expr, number: usize) -> Result<(String, &'static str), Untranslated> {
+fn hole(
+    lower: &Lower<'_>,
+    value: &Expr,
+    number: usize,
+) -> Result<(String, &'static str), Untranslated> {
     Ok(match value {
         Expr::Dev => ("interface".into(), "dev"),
         Expr::Vip => ("address".into(), "ip"),
@@ -72,7 +98,13 @@ fn hole(lower: &Lower<'_>, value: &Expr, number: usize) -> Result<(String, &'sta
 }
 
 fn kind(lower: &Lower<'_>, value: &Expr) -> Result<&'static str, Untranslated> {
-    let Some(values) = lower.values(value) else { return Ok("word") };
+    let Some(values) = lower.values(value) else {
+        return Ok("word");
+    };
     let fits = |hole: crate::effect::Hole| values.iter().all(|text| hole.takes(text));
-    if fits(crate::effect::Hole::Word) { Ok("word") } else { Err("an argument with blanks or other signs fits no hole".into()) }
+    if fits(crate::effect::Hole::Word) {
+        Ok("word")
+    } else {
+        Err("an argument with blanks or other signs fits no hole".into())
+    }
 }

@@ -7,7 +7,8 @@ use crate::port::lower::Lower;
 /// `/etc/init.d/X VERB`.
 pub(super) fn act(script: &str, args: &[Arg]) -> Result<Done, Untranslated> {
     let verb = args.first().map(Arg::word).unwrap_or_default();
-    one(verb, Expr::Text(script.to_owned())).ok_or_else(|| format!("a service cannot be told to {verb:?}"))
+    one(verb, Expr::Text(script.to_owned()))
+        .ok_or_else(|| format!("a service cannot be told to {verb:?}"))
 }
 
 fn one(verb: &str, unit: Expr) -> Option<Done> {
@@ -23,37 +24,55 @@ fn one(verb: &str, unit: Expr) -> Option<Done> {
 }
 
 /// `service X VERB`.
-pub(super) fn service(lower: &mut Lower<'_>, name: &str, args: &[Arg]) -> Result<Done, Untranslated> {
+pub(super) fn service(
+    lower: &mut Lower<'_>,
+    name: &str,
+    args: &[Arg],
+) -> Result<Done, Untranslated> {
     let (_, rest) = options(args);
     match rest {
         [unit, verb] if verb.text.is_some() => {
             if let Some(done) = one(verb.word(), unit.value.clone()) {
                 return Ok(done);
             }
-            Ok(Done::Actions(vec![Action::Run(program(lower, name, args)?)]))
+            Ok(Done::Actions(vec![Action::Run(program(
+                lower, name, args,
+            )?)]))
         }
         _ => Err("only `service NAME VERB` can be translated".into()),
     }
 }
 
 /// `systemctl VERB UNIT...`.
-pub(super) fn systemctl(lower: &mut Lower<'_>, name: &str, args: &[Arg]) -> Result<Done, Untranslated> {
+pub(super) fn systemctl(
+    lower: &mut Lower<'_>,
+    name: &str,
+    args: &[Arg],
+) -> Result<Done, Untranslated> {
     let (flags, rest) = options(args);
     if let Some((verb, units)) = rest.split_first()
         && !units.is_empty()
-        && flags.iter().all(|f| matches!(*f, "--quiet" | "-q" | "--no-block" | "--no-pager"))
+        && flags
+            .iter()
+            .all(|f| matches!(*f, "--quiet" | "-q" | "--no-block" | "--no-pager"))
     {
         let mut actions = Vec::new();
         for unit in units {
             match one(verb.word(), unit.value.clone()) {
                 Some(Done::Actions(mut action)) => actions.append(&mut action),
                 Some(asks) if units.len() == 1 => return Ok(asks),
-                _ => return Ok(Done::Actions(vec![Action::Run(program(lower, name, args)?)])),
+                _ => {
+                    return Ok(Done::Actions(vec![Action::Run(program(
+                        lower, name, args,
+                    )?)]));
+                }
             }
         }
         return Ok(Done::Actions(actions));
     }
-    Ok(Done::Actions(vec![Action::Run(program(lower, name, args)?)]))
+    Ok(Done::Actions(vec![Action::Run(program(
+        lower, name, args,
+    )?)]))
 }
 
 /// Upstart: `initctl start X`, `start X`.

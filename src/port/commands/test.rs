@@ -22,7 +22,11 @@ fn either(lower: &mut Lower<'_>, args: &[Arg]) -> Result<Cond, Untranslated> {
             let (left, right) = args.split_at(at);
             let left = Box::new(either(lower, left)?);
             let right = Box::new(either(lower, right.get(1..).unwrap_or_default())?);
-            return Ok(if and { Cond::And(left, right) } else { Cond::Or(left, right) });
+            return Ok(if and {
+                Cond::And(left, right)
+            } else {
+                Cond::Or(left, right)
+            });
         }
     }
     single(lower, args)
@@ -45,7 +49,9 @@ fn single(lower: &mut Lower<'_>, args: &[Arg]) -> Result<Cond, Untranslated> {
     match args {
         [] => Ok(Cond::Const(false)),
         [not, rest @ ..] if not.word() == "!" && !rest.is_empty() => Ok(single(lower, rest)?.not()),
-        [open, inner @ .., close] if open.word() == "(" && close.word() == ")" => either(lower, inner),
+        [open, inner @ .., close] if open.word() == "(" && close.word() == ")" => {
+            either(lower, inner)
+        }
         [a] => Ok(Cond::Empty(a.value.clone()).not()),
         [operator, a] => unary(lower, operator.word(), a),
         [a, operator, b] => binary(operator.word(), a, b),
@@ -60,8 +66,15 @@ fn unary(lower: &mut Lower<'_>, operator: &str, arg: &Arg) -> Result<Cond, Untra
         "-f" => Cond::File(arg.value.clone()),
         // What a hook cannot see for itself is asked of test(1).
         "-e" | "-d" | "-x" | "-r" | "-w" | "-s" | "-L" | "-h" | "-S" | "-p" | "-b" | "-c" => {
-            let operator = Arg { value: Expr::Text(operator.to_owned()), text: Some(operator.to_owned()) };
-            Cond::Did(vec![Action::Run(program(lower, "/usr/bin/test", &[operator, arg.clone()])?)])
+            let operator = Arg {
+                value: Expr::Text(operator.to_owned()),
+                text: Some(operator.to_owned()),
+            };
+            Cond::Did(vec![Action::Run(program(
+                lower,
+                "/usr/bin/test",
+                &[operator, arg.clone()],
+            )?)])
         }
         _ => return Err(format!("the test {operator} cannot be translated")),
     })

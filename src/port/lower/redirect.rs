@@ -16,7 +16,11 @@ impl Lower<'_> {
     pub(super) fn is_harmless(&mut self, redirect: &Redirect) -> bool {
         let op = redirect.op.as_str();
         if op.starts_with('<') {
-            return redirect.target.literal().is_some_and(|file| file == "/dev/null") && op == "<";
+            return redirect
+                .target
+                .literal()
+                .is_some_and(|file| file == "/dev/null")
+                && op == "<";
         }
         if op == ">&" || redirect.fd == Some(2) {
             return true;
@@ -27,37 +31,73 @@ impl Lower<'_> {
     }
 
     /// A command with its redirections.
-    pub(super) fn simple(&mut self, name: &str, args: &[Arg], redirects: &[Redirect]) -> Lowered<Done> {
+    pub(super) fn simple(
+        &mut self,
+        name: &str,
+        args: &[Arg],
+        redirects: &[Redirect],
+    ) -> Lowered<Done> {
         let (mut output, mut input) = (None, None);
         for redirect in redirects {
             match redirect.op.as_str() {
                 "<<" | "<<<" => input = Some(self.here(redirect)?),
-                "<" if redirect.target.literal().is_some_and(|file| file == "/dev/null") => {}
+                "<" if redirect
+                    .target
+                    .literal()
+                    .is_some_and(|file| file == "/dev/null") => {}
                 "<" => return Err("input from a file".into()),
                 ">&" | "<&" => {}
                 _ if redirect.fd == Some(2) => {}
                 op => {
                     let path = self.word(&redirect.target)?;
-                    output = Some(Output { path, append: op.ends_with(">>") });
+                    output = Some(Output {
+                        path,
+                        append: op.ends_with(">>"),
+                    });
                 }
             }
         }
         let base = name.rsplit('/').next().unwrap_or(name).to_owned();
-        let discarded = output.as_ref().is_some_and(|output| output.path == Expr::Text("/dev/null".into()));
+        let discarded = output
+            .as_ref()
+            .is_some_and(|output| output.path == Expr::Text("/dev/null".into()));
         let output = output.filter(|_| !discarded);
         match (base.as_str(), output, input) {
             ("cat", Some(output), Some(content)) if args.is_empty() => self.write(output, content),
             ("cat", None, Some(content)) if args.is_empty() => {
-                Ok(Done::Actions(vec![Action::Log { level: "info", message: content }]))
+                Ok(Done::Actions(vec![Action::Log {
+                    level: "info",
+                    message: content,
+                }]))
             }
             (_, _, Some(_)) => Err("input from the script".into()),
             ("echo", Some(output), None) => {
-                let newline = if args.first().is_some_and(|arg| matches!(arg.word(), "-n" | "-ne" | "-en")) { "" } else { "\n" };
-                self.write(output, join(vec![commands::echo(args)?, Expr::Text(newline.into())]))
+                let newline = if args
+                    .first()
+                    .is_some_and(|arg| matches!(arg.word(), "-n" | "-ne" | "-en"))
+                {
+                    ""
+                } else {
+                    "\n"
+                };
+                self.write(
+                    output,
+                    join(vec![commands::echo(args)?, Expr::Text(newline.into())]),
+                )
             }
             ("printf", Some(output), None) => self.write(output, commands::printf(args)?),
-            ("cat", Some(Output { path: to, append: false }), None) => match args {
-                [from] => Ok(Done::Actions(vec![Action::Copy { from: from.value.clone(), to }])),
+            (
+                "cat",
+                Some(Output {
+                    path: to,
+                    append: false,
+                }),
+                None,
+            ) => match args {
+                [from] => Ok(Done::Actions(vec![Action::Copy {
+                    from: from.value.clone(),
+                    to,
+                }])),
                 _ => Err("several files put together".into()),
             },
             (":" | "true", Some(output), None) => self.write(output, Expr::Text(String::new())),
@@ -69,8 +109,10 @@ impl Lower<'_> {
 
     /// What a program says into a file.
     fn captured(&mut self, name: &str, args: &[Arg], output: Output) -> Lowered<Done> {
-        let to_log =
-            self.scope.constant(&output.path, self.settings).is_some_and(|path| is_log(&path) || path.starts_with("/dev/"));
+        let to_log = self
+            .scope
+            .constant(&output.path, self.settings)
+            .is_some_and(|path| is_log(&path) || path.starts_with("/dev/"));
         let done = match name.rsplit('/').next() {
             Some("date" | "hostname" | "ip" | "uname")
                 if !to_log && args.first().is_none_or(|arg| arg.word().starts_with('-')) =>
@@ -81,9 +123,10 @@ impl Lower<'_> {
         };
         match done {
             Some(Done::Actions(actions)) => match actions.as_slice() {
-                [Action::Run(run)] if !to_log => {
-                    self.write(output, join(vec![Expr::Output(run.clone()), Expr::Text("\n".into())]))
-                }
+                [Action::Run(run)] if !to_log => self.write(
+                    output,
+                    join(vec![Expr::Output(run.clone()), Expr::Text("\n".into())]),
+                ),
                 // What they say when they fail goes to the log; when they work, most say nothing.
                 _ => {
                     self.note("what this writes is not kept".to_owned());
@@ -97,7 +140,11 @@ impl Lower<'_> {
 
     fn here(&mut self, redirect: &Redirect) -> Lowered<Expr> {
         let text = self.word(&redirect.target)?;
-        Ok(if redirect.op == "<<<" { join(vec![text, Expr::Text("\n".into())]) } else { text })
+        Ok(if redirect.op == "<<<" {
+            join(vec![text, Expr::Text("\n".into())])
+        } else {
+            text
+        })
     }
 
     fn write(&mut self, output: Output, content: Expr) -> Lowered<Done> {
@@ -112,15 +159,24 @@ impl Lower<'_> {
         }
         let known = self.scope.constant(&path, self.settings);
         match known.as_deref() {
-            Some(path) if path.starts_with("/sys/") || path.starts_with("/proc/") => Err(format!("a hook cannot write {path}")),
+            Some(path) if path.starts_with("/sys/") || path.starts_with("/proc/") => {
+                Err(format!("a hook cannot write {path}"))
+            }
             Some(path) if path.starts_with("/dev/") || (append && is_log(path)) => {
                 if append {
                     self.note(format!("what went to {path} goes to carpd's log"));
                 }
-                one(Action::Log { level: "info", message: without_newline(content) })
+                one(Action::Log {
+                    level: "info",
+                    message: without_newline(content),
+                })
             }
             Some(path) if !path.starts_with('/') => Err(format!("{path} is no absolute path")),
-            _ => one(Action::Write { path, content, append }),
+            _ => one(Action::Write {
+                path,
+                content,
+                append,
+            }),
         }
     }
 }

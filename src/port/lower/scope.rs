@@ -48,7 +48,10 @@ impl Values {
     }
 
     fn one(text: impl Into<String>) -> Self {
-        Self { known: vec![text.into()], complete: true }
+        Self {
+            known: vec![text.into()],
+            complete: true,
+        }
     }
 
     fn or_unknown(text: Option<&String>) -> Self {
@@ -70,7 +73,10 @@ impl Values {
     }
 
     fn product(self, other: &Self) -> Self {
-        let pairs = self.known.iter().flat_map(|a| other.known.iter().map(move |b| format!("{a}{b}")));
+        let pairs = self
+            .known
+            .iter()
+            .flat_map(|a| other.known.iter().map(move |b| format!("{a}{b}")));
         let known: Vec<String> = pairs.take(VALUES + 1).collect();
         let complete = self.complete && other.complete && known.len() <= VALUES;
         Self { known, complete }
@@ -107,7 +113,8 @@ impl Scope {
 
     fn collect(&mut self, items: &[Item], place: &mut Place, settings: &Settings) {
         for item in items {
-            let pipelines = std::iter::once(&item.first).chain(item.rest.iter().map(|(_, pipeline)| pipeline));
+            let pipelines =
+                std::iter::once(&item.first).chain(item.rest.iter().map(|(_, pipeline)| pipeline));
             for command in pipelines.flat_map(|pipeline| &pipeline.commands) {
                 self.collect_command(command, place, settings);
             }
@@ -132,7 +139,9 @@ impl Scope {
                 }
                 self.collect(body, place, settings);
             }
-            Kind::While { condition, body, .. } => {
+            Kind::While {
+                condition, body, ..
+            } => {
                 self.collect(condition, place, settings);
                 self.collect(body, place, settings);
             }
@@ -145,14 +154,27 @@ impl Scope {
             Kind::Block { items, .. } => self.collect(items, place, settings),
             Kind::Function { name, body } => {
                 self.functions.entry(name.clone()).or_default().returns = ends_with_return(body);
-                self.collect(body, &mut Place { function: Some(name.clone()), shifted: 0 }, settings);
+                self.collect(
+                    body,
+                    &mut Place {
+                        function: Some(name.clone()),
+                        shifted: 0,
+                    },
+                    settings,
+                );
             }
             Kind::Test(words) => words.iter().for_each(|word| self.look_at(word, place)),
             Kind::Arithmetic => {}
         }
     }
 
-    fn collect_simple(&mut self, assigns: &[(String, Word)], words: &[Word], place: &mut Place, settings: &Settings) {
+    fn collect_simple(
+        &mut self,
+        assigns: &[(String, Word)],
+        words: &[Word],
+        place: &mut Place,
+        settings: &Settings,
+    ) {
         for (name, word) in assigns {
             self.look_at(word, place);
             self.assign(name, word, place, false);
@@ -160,14 +182,22 @@ impl Scope {
         for word in words {
             self.look_at(word, place);
         }
-        let Some(name) = words.first().and_then(Word::literal) else { return };
+        let Some(name) = words.first().and_then(Word::literal) else {
+            return;
+        };
         match name.as_str() {
             "export" | "local" | "readonly" => {
                 for (name, word) in words.iter().skip(1).filter_map(split_assignment) {
                     self.assign(&name, &word, place, false);
                 }
             }
-            "shift" => place.shifted += words.get(1).and_then(Word::literal).and_then(|n| n.parse().ok()).unwrap_or(1),
+            "shift" => {
+                place.shifted += words
+                    .get(1)
+                    .and_then(Word::literal)
+                    .and_then(|n| n.parse().ok())
+                    .unwrap_or(1)
+            }
             "." | "source" => self.source(words.get(1), place, settings),
             name if self.functions.contains_key(name) => {
                 for (index, word) in words.iter().skip(1).enumerate() {
@@ -179,13 +209,23 @@ impl Scope {
     }
 
     fn assign(&mut self, name: &str, word: &Word, place: &Place, split: bool) {
-        let possible = Possible { word: word.clone(), function: place.function.clone(), shifted: place.shifted, split };
-        self.assigned.entry(name.to_owned()).or_default().push(possible);
+        let possible = Possible {
+            word: word.clone(),
+            function: place.function.clone(),
+            shifted: place.shifted,
+            split,
+        };
+        self.assigned
+            .entry(name.to_owned())
+            .or_default()
+            .push(possible);
     }
 
     /// Which of its arguments a function looks at.
     fn look_at(&mut self, word: &Word, place: &Place) {
-        let Some(function) = &place.function else { return };
+        let Some(function) = &place.function else {
+            return;
+        };
         for piece in &word.0 {
             match piece {
                 Piece::Param { name, op, .. } => {
@@ -214,14 +254,34 @@ impl Scope {
 
     /// Takes over the variables of a file that is read with `.`, if there is nothing else in it.
     fn source(&mut self, word: Option<&Word>, place: &Place, settings: &Settings) {
-        let values = word.map(|word| self.word_values(word, place.function.as_deref(), place.shifted, settings, 0));
-        let Some(Values { known, complete: true }) = values else { return };
+        let values = word.map(|word| {
+            self.word_values(word, place.function.as_deref(), place.shifted, settings, 0)
+        });
+        let Some(Values {
+            known,
+            complete: true,
+        }) = values
+        else {
+            return;
+        };
         let [path] = known.as_slice() else { return };
-        let Ok(text) = fs::read_to_string(settings.directory.join(path)) else { return };
-        let Ok(script) = shell::parse(&text) else { return };
+        let Ok(text) = fs::read_to_string(settings.directory.join(path)) else {
+            return;
+        };
+        let Ok(script) = shell::parse(&text) else {
+            return;
+        };
         let mut found = Vec::new();
         for item in &script.items {
-            let [Command { kind: Kind::Simple { assigns, words }, .. }] = item.first.commands.as_slice() else { return };
+            let [
+                Command {
+                    kind: Kind::Simple { assigns, words },
+                    ..
+                },
+            ] = item.first.commands.as_slice()
+            else {
+                return;
+            };
             let exported = words.first().is_some_and(|word| word.is("export"));
             if !item.rest.is_empty() || !(words.is_empty() || exported) {
                 return;
@@ -277,8 +337,12 @@ impl Scope {
             Expr::Vip => Values::or_unknown(settings.address.as_ref()),
             Expr::Xparam => Values::or_unknown(settings.xparam.as_ref()),
             Expr::Var(name) => self.variable(name, settings, 0),
-            Expr::Arg(function, number) => self.variable(&format!("{function}:{number}"), settings, 0),
-            Expr::Join(parts) => parts.iter().fold(Values::one(""), |all, part| all.product(&self.values(part, settings))),
+            Expr::Arg(function, number) => {
+                self.variable(&format!("{function}:{number}"), settings, 0)
+            }
+            Expr::Join(parts) => parts.iter().fold(Values::one(""), |all, part| {
+                all.product(&self.values(part, settings))
+            }),
             Expr::Or(a, b) => self.values(a, settings).union(self.values(b, settings)),
             Expr::Call("default", parts) => {
                 let values = parts.iter().map(|part| self.values(part, settings));
@@ -286,24 +350,56 @@ impl Scope {
                 values.known.retain(|text| !text.is_empty());
                 values
             }
-            Expr::Cidr | Expr::Outside(_) | Expr::Status | Expr::Call(..) | Expr::Lua(_) | Expr::Output(_) => Values::unknown(),
+            Expr::Cidr
+            | Expr::Outside(_)
+            | Expr::Status
+            | Expr::Call(..)
+            | Expr::Lua(_)
+            | Expr::Output(_) => Values::unknown(),
         }
     }
 
     fn variable(&self, name: &str, settings: &Settings, depth: usize) -> Values {
-        let Some(possible) = self.assigned.get(name).filter(|_| depth < DEPTH) else { return Values::unknown() };
+        let Some(possible) = self.assigned.get(name).filter(|_| depth < DEPTH) else {
+            return Values::unknown();
+        };
         let one = |p: &Possible| {
-            let values = self.word_values(&p.word, p.function.as_deref(), p.shifted, settings, depth + 1);
+            let values = self.word_values(
+                &p.word,
+                p.function.as_deref(),
+                p.shifted,
+                settings,
+                depth + 1,
+            );
             if !p.split {
                 return values;
             }
-            let known = values.known.iter().flat_map(|text| text.split_whitespace()).map(str::to_owned).collect();
-            Values { known, complete: values.complete }
+            let known = values
+                .known
+                .iter()
+                .flat_map(|text| text.split_whitespace())
+                .map(str::to_owned)
+                .collect();
+            Values {
+                known,
+                complete: values.complete,
+            }
         };
-        possible.iter().map(one).reduce(Values::union).unwrap_or_default()
+        possible
+            .iter()
+            .map(one)
+            .reduce(Values::union)
+            .unwrap_or_default()
     }
 
-    fn word_values(&self, word: &Word, function: Option<&str>, shifted: usize, settings: &Settings, depth: usize) -> Values {
+    fn word_values(
+        &self,
+        word: &Word,
+        function: Option<&str>,
+        shifted: usize,
+        settings: &Settings,
+        depth: usize,
+    ) -> Values {
         let piece_values = |piece: &Piece| match piece {
             Piece::Text { text, .. } => Values::one(text),
             Piece::Param { name, op, .. } => {
@@ -317,25 +413,43 @@ impl Scope {
                             all.known.retain(|text| !text.is_empty());
                             all
                         } else {
-                            Values { complete: false, ..other }
+                            Values {
+                                complete: false,
+                                ..other
+                            }
                         }
                     }
                     Some(_) => Values::unknown(),
                 }
             }
-            Piece::Command { items, .. } => located(items).map_or_else(Values::unknown, Values::one),
+            Piece::Command { items, .. } => {
+                located(items).map_or_else(Values::unknown, Values::one)
+            }
             Piece::Arithmetic(_) => Values::unknown(),
         };
         if depth > DEPTH {
             return Values::unknown();
         }
-        word.0.iter().fold(Values::one(""), |all, piece| all.product(&piece_values(piece)))
+        word.0.iter().fold(Values::one(""), |all, piece| {
+            all.product(&piece_values(piece))
+        })
     }
 
-    fn parameter(&self, name: &str, function: Option<&str>, shifted: usize, settings: &Settings, depth: usize) -> Values {
+    fn parameter(
+        &self,
+        name: &str,
+        function: Option<&str>,
+        shifted: usize,
+        settings: &Settings,
+        depth: usize,
+    ) -> Values {
         match (name.parse::<usize>(), function) {
             (Ok(0), _) => Values::one(&settings.script),
-            (Ok(number), Some(function)) => self.variable(&format!("{function}:{}", number + shifted), settings, depth + 1),
+            (Ok(number), Some(function)) => self.variable(
+                &format!("{function}:{}", number + shifted),
+                settings,
+                depth + 1,
+            ),
             (Ok(number), None) => Values::or_unknown(match number + shifted {
                 1 => settings.interface.as_ref(),
                 2 => settings.address.as_ref(),
@@ -350,13 +464,22 @@ impl Scope {
 /// `$(which ip)`, `$(command -v ip)`: the program by its name.
 pub(super) fn located(items: &[Item]) -> Option<String> {
     let [item] = items else { return None };
-    let ([command], true) = (item.first.commands.as_slice(), item.rest.is_empty()) else { return None };
-    let Kind::Simple { words, .. } = &command.kind else { return None };
+    let ([command], true) = (item.first.commands.as_slice(), item.rest.is_empty()) else {
+        return None;
+    };
+    let Kind::Simple { words, .. } = &command.kind else {
+        return None;
+    };
     let words: Vec<String> = words.iter().map(Word::literal).collect::<Option<_>>()?;
-    match words.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
-        ["which" | "/usr/bin/which", program] | ["command", "-v", program] | ["type", "-p", program] => {
-            Some((*program).to_owned())
-        }
+    match words
+        .iter()
+        .map(String::as_str)
+        .collect::<Vec<_>>()
+        .as_slice()
+    {
+        ["which" | "/usr/bin/which", program]
+        | ["command", "-v", program]
+        | ["type", "-p", program] => Some((*program).to_owned()),
         _ => None,
     }
 }

@@ -9,8 +9,13 @@ use super::{Lower, Lowered, commands};
 impl Lower<'_> {
     /// The value of a word that is not split.
     pub(super) fn word(&mut self, word: &Word) -> Lowered<Expr> {
-        let parts = word.0.iter().map(|piece| self.piece(piece)).collect::<Lowered<Vec<_>>>()?;
-        if matches!(word.0.first(), Some(Piece::Text { text, quoted: false }) if text.starts_with('~')) {
+        let parts = word
+            .0
+            .iter()
+            .map(|piece| self.piece(piece))
+            .collect::<Lowered<Vec<_>>>()?;
+        if matches!(word.0.first(), Some(Piece::Text { text, quoted: false }) if text.starts_with('~'))
+        {
             return Err("a home directory".into());
         }
         Ok(join(parts))
@@ -18,10 +23,16 @@ impl Lower<'_> {
 
     /// A value with its text, if that is fixed.
     pub(super) fn arg(&self, value: Expr) -> Arg {
-        let text = self.scope.constant(&value, self.settings).filter(|_| !matches!(value, Expr::Dev | Expr::Vip | Expr::Xparam));
+        let text = self
+            .scope
+            .constant(&value, self.settings)
+            .filter(|_| !matches!(value, Expr::Dev | Expr::Vip | Expr::Xparam));
         // What the operator may change later stays a value.
         let fixed = !depends_on_event(&value);
-        Arg { text: text.filter(|_| fixed), value }
+        Arg {
+            text: text.filter(|_| fixed),
+            value,
+        }
     }
 
     /// What a word becomes on a command line: none, one or several arguments.
@@ -36,12 +47,20 @@ impl Lower<'_> {
         let value = self.word(word)?;
         let arg = self.arg(value);
         let bare = word.0.iter().all(|piece| match piece {
-            Piece::Param { quoted, .. } | Piece::Command { quoted, .. } | Piece::Text { quoted, .. } => !quoted,
+            Piece::Param { quoted, .. }
+            | Piece::Command { quoted, .. }
+            | Piece::Text { quoted, .. } => !quoted,
             Piece::Arithmetic(_) => false,
         });
         match &arg.text {
             Some(text) if bare && (text.is_empty() || text.contains(char::is_whitespace)) => {
-                Ok(text.split_whitespace().map(|t| Arg { value: Expr::Text(t.to_owned()), text: Some(t.to_owned()) }).collect())
+                Ok(text
+                    .split_whitespace()
+                    .map(|t| Arg {
+                        value: Expr::Text(t.to_owned()),
+                        text: Some(t.to_owned()),
+                    })
+                    .collect())
             }
             _ => Ok(vec![arg]),
         }
@@ -51,7 +70,11 @@ impl Lower<'_> {
         match piece {
             Piece::Text { text, .. } => Ok(Expr::Text(text.clone())),
             Piece::Param { name, op: None, .. } => self.parameter(name),
-            Piece::Param { name, op: Some((op, word)), .. } => self.expansion(name, op, word),
+            Piece::Param {
+                name,
+                op: Some((op, word)),
+                ..
+            } => self.expansion(name, op, word),
             Piece::Command { items, .. } => self.substitution(items),
             Piece::Arithmetic(text) => self.arithmetic(text),
         }
@@ -74,7 +97,9 @@ impl Lower<'_> {
             "HOSTNAME" if !self.scope.sets(name) => Expr::Call("hostname.get", Vec::new()),
             _ if self.scope.sets(name) => Expr::Var(name.to_owned()),
             _ => {
-                self.note(format!("${name} is set nowhere: it is the hook's configuration"));
+                self.note(format!(
+                    "${name} is set nowhere: it is the hook's configuration"
+                ));
                 Expr::Outside(name.to_owned())
             }
         })
@@ -96,7 +121,10 @@ impl Lower<'_> {
 
     fn expansion(&mut self, name: &str, op: &str, word: &Word) -> Lowered<Expr> {
         let value = self.parameter(name)?;
-        let text = |what: &str| word.literal().ok_or_else(|| format!("{what} that is not fixed"));
+        let text = |what: &str| {
+            word.literal()
+                .ok_or_else(|| format!("{what} that is not fixed"))
+        };
         Ok(match op {
             ":-" | ":=" | "-" | "=" => {
                 let other = self.word(word)?;
@@ -109,8 +137,15 @@ impl Lower<'_> {
                 LuaPart::Value(self.word(word)?),
                 LuaPart::Code(" else \"\")".into()),
             ]),
-            ":?" | "?" => Expr::Call("assert_set", vec![value, Expr::Text(format!("{name} is not set"))]),
-            "length" => Expr::Lua(vec![LuaPart::Code("tostring(#".into()), LuaPart::Value(value), LuaPart::Code(")".into())]),
+            ":?" | "?" => Expr::Call(
+                "assert_set",
+                vec![value, Expr::Text(format!("{name} is not set"))],
+            ),
+            "length" => Expr::Lua(vec![
+                LuaPart::Code("tostring(#".into()),
+                LuaPart::Value(value),
+                LuaPart::Code(")".into()),
+            ]),
             "%" | "%%" | "#" | "##" => {
                 let pattern = cut(op, &text("a pattern")?)?;
                 let found = Expr::Call("string.match", vec![value.clone(), Expr::Text(pattern)]);
@@ -143,11 +178,14 @@ impl Lower<'_> {
         if let Some(program) = super::scope::located(items) {
             return Ok(Expr::Text(program));
         }
-        let [item] = items else { return Err("the output of several commands".into()) };
+        let [item] = items else {
+            return Err("the output of several commands".into());
+        };
         if !item.rest.is_empty() || item.background {
             return Err("the output of several commands".into());
         }
-        let words = |index: usize| match item.first.commands.get(index).map(|command| &command.kind) {
+        let words = |index: usize| match item.first.commands.get(index).map(|command| &command.kind)
+        {
             Some(Kind::Simple { assigns, words }) if assigns.is_empty() => Some(words.clone()),
             _ => None,
         };
@@ -159,12 +197,20 @@ impl Lower<'_> {
             }
             2 => {
                 // $(echo "$LIST" | tr ',' ' ')
-                let (Some(echo), Some(tr)) = (words(0), words(1)) else { return Err("a pipe".into()) };
+                let (Some(echo), Some(tr)) = (words(0), words(1)) else {
+                    return Err("a pipe".into());
+                };
                 let ((echo, value), (tr, sets)) = (self.call(&echo)?, self.call(&tr)?);
                 match (echo.as_str(), tr.as_str(), sets.as_slice()) {
-                    ("echo", "tr", [from, to]) if from.word().chars().count() == 1 && to.word().chars().count() == 1 => {
+                    ("echo", "tr", [from, to])
+                        if from.word().chars().count() == 1 && to.word().chars().count() == 1 =>
+                    {
                         let from: String = from.word().chars().map(escaped).collect();
-                        let args = vec![commands::joined(&value), Expr::Text(from), Expr::Text(to.word().replace('%', "%%"))];
+                        let args = vec![
+                            commands::joined(&value),
+                            Expr::Text(from),
+                            Expr::Text(to.word().replace('%', "%%")),
+                        ];
                         Ok(Expr::Lua(vec![
                             LuaPart::Code("(".into()),
                             LuaPart::Value(Expr::Call("string.gsub", args)),
@@ -182,19 +228,35 @@ impl Lower<'_> {
         let base = name.rsplit('/').next().unwrap_or(name);
         let word = |index: usize| args.get(index).map(Arg::word).unwrap_or_default();
         let script = self.settings.script.clone();
-        let directory = script.rsplit_once('/').map_or(".", |(directory, _)| directory).to_owned();
+        let directory = script
+            .rsplit_once('/')
+            .map_or(".", |(directory, _)| directory)
+            .to_owned();
         Ok(match (base, args.len()) {
-            ("hostname", 0) | ("uname", 1) if base == "hostname" || word(0) == "-n" => Expr::Call("hostname.get", Vec::new()),
-            ("hostname", 1) if matches!(word(0), "-s" | "--short") => {
-                Expr::Call("string.match", vec![Expr::Call("hostname.get", Vec::new()), Expr::Text("^[^.]+".into())])
+            ("hostname", 0) | ("uname", 1) if base == "hostname" || word(0) == "-n" => {
+                Expr::Call("hostname.get", Vec::new())
             }
-            ("cat", 1) => Expr::Call("read", vec![args.first().map(|arg| arg.value.clone()).ok_or("cat")?]),
-            ("date", 1) if word(0) == "+%s" => Expr::Lua(vec![LuaPart::Code("string.format(\"%d\", clock.wall())".into())]),
+            ("hostname", 1) if matches!(word(0), "-s" | "--short") => Expr::Call(
+                "string.match",
+                vec![
+                    Expr::Call("hostname.get", Vec::new()),
+                    Expr::Text("^[^.]+".into()),
+                ],
+            ),
+            ("cat", 1) => Expr::Call(
+                "read",
+                vec![args.first().map(|arg| arg.value.clone()).ok_or("cat")?],
+            ),
+            ("date", 1) if word(0) == "+%s" => Expr::Lua(vec![LuaPart::Code(
+                "string.format(\"%d\", clock.wall())".into(),
+            )]),
             ("date", _) => {
                 self.note("the date is left out: carpd's log has its own".to_owned());
                 Expr::Text(String::new())
             }
-            ("basename", 1) if word(0) == script => Expr::Text(script.rsplit('/').next().unwrap_or_default().to_owned()),
+            ("basename", 1) if word(0) == script => {
+                Expr::Text(script.rsplit('/').next().unwrap_or_default().to_owned())
+            }
             ("dirname", 1) if word(0) == script => Expr::Text(directory),
             ("echo", _) => commands::echo(args)?,
             _ => match commands::translate(self, name, args)? {
@@ -212,10 +274,12 @@ impl Lower<'_> {
         let mut rest = text.trim();
         while let Some(c) = rest.chars().next() {
             let len = match c {
-                c if c.is_ascii_digit() => rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len()),
-                c if c.is_ascii_alphabetic() || c == '_' => {
-                    rest.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).unwrap_or(rest.len())
-                }
+                c if c.is_ascii_digit() => rest
+                    .find(|c: char| !c.is_ascii_digit())
+                    .unwrap_or(rest.len()),
+                c if c.is_ascii_alphabetic() || c == '_' => rest
+                    .find(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
+                    .unwrap_or(rest.len()),
                 _ => c.len_utf8(),
             };
             let (token, after) = rest.split_at(len);
@@ -229,7 +293,9 @@ impl Lower<'_> {
                     parts.push(LuaPart::Code(") or 0)".into()));
                 }
                 '/' => parts.push(LuaPart::Code("//".into())),
-                c if c.is_ascii_digit() || " +-*%()".contains(c) => parts.push(LuaPart::Code(token.to_owned())),
+                c if c.is_ascii_digit() || " +-*%()".contains(c) => {
+                    parts.push(LuaPart::Code(token.to_owned()))
+                }
                 _ => return Err("this arithmetic".into()),
             }
         }
@@ -251,15 +317,21 @@ fn depends_on_event(value: &Expr) -> bool {
 /// The Lua pattern that finds what `${x%pattern}` and its like leave.
 fn cut(op: &str, pattern: &str) -> Lowered<String> {
     let plain = |text: &str| -> Lowered<String> {
-        if text.contains(['*', '?', '[']) { Err("a pattern".into()) } else { Ok(text.chars().map(escaped).collect()) }
+        if text.contains(['*', '?', '[']) {
+            Err("a pattern".into())
+        } else {
+            Ok(text.chars().map(escaped).collect())
+        }
     };
-    Ok(match (op, pattern.strip_suffix('*'), pattern.strip_prefix('*')) {
-        ("%", Some(text), _) => format!("^(.*){}", plain(text)?),
-        ("%%", Some(text), _) => format!("^(.-){}", plain(text)?),
-        ("#", _, Some(text)) => format!("{}(.*)$", plain(text)?),
-        ("##", _, Some(text)) => format!("^.*{}(.*)$", plain(text)?),
-        ("%" | "%%", None, _) => format!("^(.*){}$", plain(pattern)?),
-        ("#" | "##", _, None) => format!("^{}(.*)$", plain(pattern)?),
-        _ => return Err("this pattern".into()),
-    })
+    Ok(
+        match (op, pattern.strip_suffix('*'), pattern.strip_prefix('*')) {
+            ("%", Some(text), _) => format!("^(.*){}", plain(text)?),
+            ("%%", Some(text), _) => format!("^(.-){}", plain(text)?),
+            ("#", _, Some(text)) => format!("{}(.*)$", plain(text)?),
+            ("##", _, Some(text)) => format!("^.*{}(.*)$", plain(text)?),
+            ("%" | "%%", None, _) => format!("^(.*){}$", plain(pattern)?),
+            ("#" | "##", _, None) => format!("^{}(.*)$", plain(pattern)?),
+            _ => return Err("this pattern".into()),
+        },
+    )
 }

@@ -1,4 +1,5 @@
-//! What a ported hook needs besides the API: small functions at its head, each only where it is called.
+//! What a ported hook needs besides the API: small functions at its head, each only where it is
+//! called.
 
 use std::collections::BTreeSet;
 

@@ -6,8 +6,9 @@ use super::helpers;
 use crate::hooks::api;
 
 const KEYWORDS: &[&str] = &[
-    "and", "break", "continue", "do", "else", "elseif", "end", "export", "false", "for", "function", "if", "in", "local", "nil",
-    "not", "or", "repeat", "return", "then", "true", "type", "until", "while",
+    "and", "break", "continue", "do", "else", "elseif", "end", "export", "false", "for",
+    "function", "if", "in", "local", "nil", "not", "or", "repeat", "return", "then", "true",
+    "type", "until", "while",
 ];
 
 /// Names of the language and of the generated text.
@@ -48,8 +49,10 @@ impl Names {
             return known.clone();
         }
         let mut new = name.replace('-', "_");
-        let argument =
-            |name: &str| name.strip_prefix('a').is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()));
+        let argument = |name: &str| {
+            name.strip_prefix('a')
+                .is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()))
+        };
         let hides = |name: &str| {
             KEYWORDS.contains(&name)
                 || TAKEN.contains(&name)
@@ -85,7 +88,11 @@ pub(super) fn quoted(text: &str) -> String {
 pub(super) fn key(name: &str) -> String {
     let plain = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
-    if plain && !KEYWORDS.contains(&name) { name.to_owned() } else { format!("[{}]", quoted(name)) }
+    if plain && !KEYWORDS.contains(&name) {
+        name.to_owned()
+    } else {
+        format!("[{}]", quoted(name))
+    }
 }
 
 /// The function for a verb of a service.

@@ -50,15 +50,32 @@ pub(crate) struct Command {
 #[derive(Debug, Clone)]
 pub(crate) enum Kind {
     /// `A=1 program arguments`.
-    Simple { assigns: Vec<(String, Word)>, words: Vec<Word> },
+    Simple {
+        assigns: Vec<(String, Word)>,
+        words: Vec<Word>,
+    },
     /// `if`, with each `elif`.
-    If { arms: Vec<(Vec<Item>, Vec<Item>)>, otherwise: Vec<Item> },
+    If {
+        arms: Vec<(Vec<Item>, Vec<Item>)>,
+        otherwise: Vec<Item>,
+    },
     /// `for`; without `in` it goes over the arguments.
-    For { name: String, words: Option<Vec<Word>>, body: Vec<Item> },
+    For {
+        name: String,
+        words: Option<Vec<Word>>,
+        body: Vec<Item>,
+    },
     /// `while` or `until`.
-    While { until: bool, condition: Vec<Item>, body: Vec<Item> },
+    While {
+        until: bool,
+        condition: Vec<Item>,
+        body: Vec<Item>,
+    },
     /// `case`.
-    Case { word: Word, arms: Vec<(Vec<Word>, Vec<Item>)> },
+    Case {
+        word: Word,
+        arms: Vec<(Vec<Word>, Vec<Item>)>,
+    },
     /// `{ ... }` or `( ... )`.
     Block { items: Vec<Item>, subshell: bool },
     /// A function's definition.
@@ -90,7 +107,11 @@ pub(crate) enum Piece {
     /// As it stands.
     Text { text: String, quoted: bool },
     /// `$name`, `${name...}`.
-    Param { name: String, op: Option<(String, Word)>, quoted: bool },
+    Param {
+        name: String,
+        op: Option<(String, Word)>,
+        quoted: bool,
+    },
     /// `$( ... )` or backticks.
     Command { items: Vec<Item>, quoted: bool },
     /// `$(( ... ))`.
@@ -100,7 +121,13 @@ pub(crate) enum Piece {
 impl Word {
     /// The text, if there is nothing but text in it.
     pub(crate) fn literal(&self) -> Option<String> {
-        let text = |piece: &Piece| if let Piece::Text { text, .. } = piece { Some(text.clone()) } else { None };
+        let text = |piece: &Piece| {
+            if let Piece::Text { text, .. } = piece {
+                Some(text.clone())
+            } else {
+                None
+            }
+        };
         self.0.iter().map(text).collect()
     }
 

@@ -1,6 +1,7 @@
 //! Reading shell scripts: POSIX sh, and what of bash is usual in them (`[[ ]]`, `function`, `&>`).
 //!
-//! It understands the language, not the programs: a script is data here and nothing of it is ever run.
+//! It understands the language, not the programs: a script is data here and nothing of it is ever
+//! run.
 
 mod ast;
 mod parse;

@@ -6,7 +6,9 @@ use super::{Command, Item, Kind, Pipeline, Redirect, Script, SyntaxError, Word};
 const DEPTH: usize = 60;
 
 /// Where a list ends that is not the whole script.
-const RESERVED: &[&str] = &["then", "elif", "else", "fi", "do", "done", "esac", "}", ")", ";;"];
+const RESERVED: &[&str] = &[
+    "then", "elif", "else", "fi", "do", "done", "esac", "}", ")", ";;",
+];
 
 /// A position in a script.
 #[derive(Debug)]
@@ -17,7 +19,8 @@ pub(super) struct Parser<'a> {
     pub(super) lines_before: usize,
     pub(super) depth: usize,
     comments: Vec<(usize, String)>,
-    /// Here-documents whose text begins after this line: the redirection's place in `ready`, delimiter, tabs stripped, expanded.
+    /// Here-documents whose text begins after this line: the redirection's place in `ready`,
+    /// delimiter, tabs stripped, expanded.
     pending: Vec<(usize, String, bool, bool)>,
     /// The texts of here-documents, by number.
     ready: Vec<Word>,
@@ -36,12 +39,23 @@ pub(crate) fn parse(source: &str) -> Result<Script, SyntaxError> {
     for item in &mut items {
         fill(item, &parser.ready);
     }
-    Ok(Script { items, comments: parser.comments })
+    Ok(Script {
+        items,
+        comments: parser.comments,
+    })
 }
 
 impl<'a> Parser<'a> {
     pub(super) const fn new(source: &'a str, lines_before: usize, depth: usize) -> Self {
-        Self { source, at: 0, lines_before, depth, comments: Vec::new(), pending: Vec::new(), ready: Vec::new() }
+        Self {
+            source,
+            at: 0,
+            lines_before,
+            depth,
+            comments: Vec::new(),
+            pending: Vec::new(),
+            ready: Vec::new(),
+        }
     }
 
     pub(super) fn rest(&self) -> &'a str {
@@ -54,7 +68,10 @@ impl<'a> Parser<'a> {
     }
 
     pub(super) fn error(&self, what: impl Into<String>) -> SyntaxError {
-        SyntaxError { line: self.line(), what: what.into() }
+        SyntaxError {
+            line: self.line(),
+            what: what.into(),
+        }
     }
 
     pub(super) fn eat(&mut self, text: &str) -> bool {
@@ -83,9 +100,13 @@ impl<'a> Parser<'a> {
         let (line, rest) = (self.line(), self.rest());
         let text = rest.split('\n').next().unwrap_or_default();
         let before = self.source.get(..self.at).unwrap_or_default();
-        let alone = before.rsplit('\n').next().is_some_and(|start| start.trim().is_empty());
+        let alone = before
+            .rsplit('\n')
+            .next()
+            .is_some_and(|start| start.trim().is_empty());
         if alone && !(line == 1 && text.starts_with("#!")) {
-            self.comments.push((line, text.trim_start_matches('#').trim().to_owned()));
+            self.comments
+                .push((line, text.trim_start_matches('#').trim().to_owned()));
         }
         self.at += text.len();
     }
@@ -106,18 +127,28 @@ impl<'a> Parser<'a> {
             let mut text = String::new();
             loop {
                 if self.at >= self.source.len() {
-                    return Err(self.error(format!("the here-document that {delimiter} ends has no end")));
+                    return Err(self.error(format!(
+                        "the here-document that {delimiter} ends has no end"
+                    )));
                 }
                 let line = self.rest().split('\n').next().unwrap_or_default();
                 self.at = (self.at + line.len() + 1).min(self.source.len());
-                let line = if strip { line.trim_start_matches('\t') } else { line };
+                let line = if strip {
+                    line.trim_start_matches('\t')
+                } else {
+                    line
+                };
                 if line == delimiter {
                     break;
                 }
                 text += line;
                 text += "\n";
             }
-            let word = if expand { Parser::new(&text, self.line(), self.depth + 1).quoted_until(None)? } else { plain(text) };
+            let word = if expand {
+                Parser::new(&text, self.line(), self.depth + 1).quoted_until(None)?
+            } else {
+                plain(text)
+            };
             if let Some(place) = self.ready.get_mut(number) {
                 *place = word;
             }
@@ -140,15 +171,23 @@ impl<'a> Parser<'a> {
 
     /// Is this word here, as a word of its own?
     fn keyword(&mut self, word: &str) -> bool {
-        let next = self.rest().strip_prefix(word).map(|rest| rest.chars().next());
-        let there = next.is_some_and(|next| next.is_none_or(|c| c.is_whitespace() || ";&|()<>".contains(c)));
+        let next = self
+            .rest()
+            .strip_prefix(word)
+            .map(|rest| rest.chars().next());
+        let there = next
+            .is_some_and(|next| next.is_none_or(|c| c.is_whitespace() || ";&|()<>".contains(c)));
         self.at += if there { word.len() } else { 0 };
         there
     }
 
     fn expect(&mut self, word: &str) -> Result<(), SyntaxError> {
         self.lines()?;
-        if self.eat(word) { Ok(()) } else { Err(self.error(format!("{word:?} is missing"))) }
+        if self.eat(word) {
+            Ok(())
+        } else {
+            Err(self.error(format!("{word:?} is missing")))
+        }
     }
 
     /// Commands up to one of these words, which is left standing, or to the end.
@@ -196,7 +235,13 @@ impl<'a> Parser<'a> {
         if !background && !self.rest().starts_with(";;") {
             self.eat(";");
         }
-        Ok(Item { line, span: start..end, first, rest, background })
+        Ok(Item {
+            line,
+            span: start..end,
+            first,
+            rest,
+            background,
+        })
     }
 
     fn pipeline(&mut self) -> Result<Pipeline, SyntaxError> {
@@ -220,13 +265,21 @@ impl<'a> Parser<'a> {
 
     fn command(&mut self) -> Result<Command, SyntaxError> {
         let line = self.line();
-        let Some(kind) = self.compound()? else { return self.simple(line) };
+        let Some(kind) = self.compound()? else {
+            return self.simple(line);
+        };
         let mut redirects = Vec::new();
         loop {
             self.blanks();
             match self.redirect()? {
                 Some(redirect) => redirects.push(redirect),
-                None => return Ok(Command { line, kind, redirects }),
+                None => {
+                    return Ok(Command {
+                        line,
+                        kind,
+                        redirects,
+                    });
+                }
             }
         }
     }
@@ -245,20 +298,31 @@ impl<'a> Parser<'a> {
         } else if self.keyword("{") {
             let items = self.list(&["}"])?;
             self.expect("}")?;
-            Kind::Block { items, subshell: false }
+            Kind::Block {
+                items,
+                subshell: false,
+            }
         } else if self.eat("((") {
-            let end = self.rest().find("))").ok_or_else(|| self.error("(( has no end"))?;
+            let end = self
+                .rest()
+                .find("))")
+                .ok_or_else(|| self.error("(( has no end"))?;
             self.at += end + 2;
             Kind::Arithmetic
         } else if self.eat("(") {
             let items = self.list(&[")"])?;
             self.expect(")")?;
-            Kind::Block { items, subshell: true }
+            Kind::Block {
+                items,
+                subshell: true,
+            }
         } else if self.keyword("[[") {
             Kind::Test(self.extended_test()?)
         } else if self.keyword("function") {
             self.blanks();
-            let name = self.name().ok_or_else(|| self.error("a function needs a name"))?;
+            let name = self
+                .name()
+                .ok_or_else(|| self.error("a function needs a name"))?;
             self.blanks();
             if self.eat("(") {
                 self.expect(")")?;
@@ -292,7 +356,9 @@ impl<'a> Parser<'a> {
         let rest = self.rest();
         let ok = |c: char| c.is_ascii_alphanumeric() || "_-".contains(c);
         let end = rest.find(|c| !ok(c)).unwrap_or(rest.len());
-        let name = rest.get(..end).filter(|n| n.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_'))?;
+        let name = rest
+            .get(..end)
+            .filter(|n| n.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_'))?;
         self.at += end;
         Some(name.to_owned())
     }
@@ -316,7 +382,9 @@ impl<'a> Parser<'a> {
 
     fn for_clause(&mut self) -> Result<Kind, SyntaxError> {
         self.blanks();
-        let name = self.name().ok_or_else(|| self.error("only `for NAME in ...` can be read"))?;
+        let name = self
+            .name()
+            .ok_or_else(|| self.error("only `for NAME in ...` can be read"))?;
         self.lines()?;
         let mut words = None;
         if self.keyword("in") {
@@ -331,12 +399,20 @@ impl<'a> Parser<'a> {
             words = Some(list);
         }
         self.eat(";");
-        Ok(Kind::For { name, words, body: self.do_group()? })
+        Ok(Kind::For {
+            name,
+            words,
+            body: self.do_group()?,
+        })
     }
 
     fn while_clause(&mut self, until: bool) -> Result<Kind, SyntaxError> {
         let condition = self.list(&["do"])?;
-        Ok(Kind::While { until, condition, body: self.do_group()? })
+        Ok(Kind::While {
+            until,
+            condition,
+            body: self.do_group()?,
+        })
     }
 
     fn do_group(&mut self) -> Result<Vec<Item>, SyntaxError> {
@@ -348,7 +424,9 @@ impl<'a> Parser<'a> {
 
     fn case_clause(&mut self) -> Result<Kind, SyntaxError> {
         self.blanks();
-        let word = self.word()?.ok_or_else(|| self.error("case needs a word"))?;
+        let word = self
+            .word()?
+            .ok_or_else(|| self.error("case needs a word"))?;
         self.expect("in")?;
         let mut arms = Vec::new();
         loop {
@@ -360,7 +438,10 @@ impl<'a> Parser<'a> {
             let mut patterns = Vec::new();
             loop {
                 self.blanks();
-                patterns.push(self.word()?.ok_or_else(|| self.error("a pattern is missing"))?);
+                patterns.push(
+                    self.word()?
+                        .ok_or_else(|| self.error("a pattern is missing"))?,
+                );
                 self.blanks();
                 if !self.eat("|") {
                     break;
@@ -379,7 +460,9 @@ impl<'a> Parser<'a> {
             if self.keyword("]]") {
                 return Ok(words);
             }
-            let operator = ["&&", "||", "(", ")", "<", ">"].into_iter().find(|op| self.eat(op));
+            let operator = ["&&", "||", "(", ")", "<", ">"]
+                .into_iter()
+                .find(|op| self.eat(op));
             match operator {
                 Some(operator) => words.push(plain_word(operator)),
                 None => words.push(self.word()?.ok_or_else(|| self.error("[[ has no end"))?),
@@ -409,15 +492,24 @@ impl<'a> Parser<'a> {
         if assigns.is_empty() && words.is_empty() && redirects.is_empty() {
             return Err(self.error("a command is missing"));
         }
-        Ok(Command { line, kind: Kind::Simple { assigns, words }, redirects })
+        Ok(Command {
+            line,
+            kind: Kind::Simple { assigns, words },
+            redirects,
+        })
     }
 
     fn assignment(&mut self) -> Result<Option<(String, Word)>, SyntaxError> {
         let rest = self.rest();
-        let end = rest.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).unwrap_or(rest.len());
+        let end = rest
+            .find(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
+            .unwrap_or(rest.len());
         let name = rest.get(..end).unwrap_or_default();
         let after = rest.get(end..).unwrap_or_default();
-        if name.is_empty() || name.starts_with(|c: char| c.is_ascii_digit()) || !after.starts_with('=') {
+        if name.is_empty()
+            || name.starts_with(|c: char| c.is_ascii_digit())
+            || !after.starts_with('=')
+        {
             return Ok(None);
         }
         self.at += end + 1;
@@ -429,29 +521,56 @@ impl<'a> Parser<'a> {
 
     fn redirect(&mut self) -> Result<Option<Redirect>, SyntaxError> {
         let start = self.at;
-        let digit = self.rest().chars().next().and_then(|c| c.to_digit(10)).and_then(|d| u8::try_from(d).ok());
+        let digit = self
+            .rest()
+            .chars()
+            .next()
+            .and_then(|c| c.to_digit(10))
+            .and_then(|d| u8::try_from(d).ok());
         self.at += usize::from(digit.is_some());
-        let ops = ["&>>", "&>", "<<<", "<<-", "<<", ">>", ">&", "<&", ">|", "<>", "<", ">"];
-        let Some(op) = ops.into_iter().find(|op| !(digit.is_some() && op.starts_with('&')) && self.eat(op)) else {
+        let ops = [
+            "&>>", "&>", "<<<", "<<-", "<<", ">>", ">&", "<&", ">|", "<>", "<", ">",
+        ];
+        let Some(op) = ops
+            .into_iter()
+            .find(|op| !(digit.is_some() && op.starts_with('&')) && self.eat(op))
+        else {
             self.at = start;
             return Ok(None);
         };
         self.blanks();
-        let target = self.word()?.ok_or_else(|| self.error(format!("{op} needs a file")))?;
+        let target = self
+            .word()?
+            .ok_or_else(|| self.error(format!("{op} needs a file")))?;
         if matches!(op, "<<" | "<<-") {
-            let delimiter = target.literal().ok_or_else(|| self.error("a here-document needs a plain delimiter"))?;
-            let expand = target.0.iter().all(|piece| matches!(piece, super::Piece::Text { quoted: false, .. }));
-            self.pending.push((self.ready.len(), delimiter, op == "<<-", expand));
+            let delimiter = target
+                .literal()
+                .ok_or_else(|| self.error("a here-document needs a plain delimiter"))?;
+            let expand = target
+                .0
+                .iter()
+                .all(|piece| matches!(piece, super::Piece::Text { quoted: false, .. }));
+            self.pending
+                .push((self.ready.len(), delimiter, op == "<<-", expand));
             self.ready.push(Word::default());
             // Its text comes after this line: the number stands in for it until then.
             let number = plain_word(&format!("{HERE}{}", self.ready.len() - 1));
-            return Ok(Some(Redirect { fd: digit, op: "<<".into(), target: number }));
+            return Ok(Some(Redirect {
+                fd: digit,
+                op: "<<".into(),
+                target: number,
+            }));
         }
-        Ok(Some(Redirect { fd: digit, op: op.to_owned(), target }))
+        Ok(Some(Redirect {
+            fd: digit,
+            op: op.to_owned(),
+            target,
+        }))
     }
 }
 
-/// Marks the number of a here-document; no script can contain it, since it ends the scanning of a word.
+/// Marks the number of a here-document; no script can contain it, since it ends the scanning of a
+/// word.
 const HERE: &str = "\0here ";
 
 fn plain(text: String) -> Word {
@@ -459,27 +578,43 @@ fn plain(text: String) -> Word {
 }
 
 fn plain_word(text: &str) -> Word {
-    Word(vec![super::Piece::Text { text: text.to_owned(), quoted: false }])
+    Word(vec![super::Piece::Text {
+        text: text.to_owned(),
+        quoted: false,
+    }])
 }
 
 /// Puts the texts of here-documents where their numbers stand.
 fn fill(item: &mut Item, ready: &[Word]) {
-    let pipelines = std::iter::once(&mut item.first).chain(item.rest.iter_mut().map(|(_, pipeline)| pipeline));
+    let pipelines =
+        std::iter::once(&mut item.first).chain(item.rest.iter_mut().map(|(_, pipeline)| pipeline));
     for command in pipelines.flat_map(|pipeline| &mut pipeline.commands) {
         for redirect in command.redirects.iter_mut().filter(|r| r.op == "<<") {
-            let number = redirect.target.literal().and_then(|text| text.strip_prefix(HERE)?.parse::<usize>().ok());
+            let number = redirect
+                .target
+                .literal()
+                .and_then(|text| text.strip_prefix(HERE)?.parse::<usize>().ok());
             if let Some(text) = number.and_then(|n| ready.get(n)) {
                 redirect.target = text.clone();
             }
         }
         let lists: Vec<&mut Vec<Item>> = match &mut command.kind {
-            Kind::If { arms, otherwise } => arms.iter_mut().flat_map(|(a, b)| [a, b]).chain(std::iter::once(otherwise)).collect(),
+            Kind::If { arms, otherwise } => arms
+                .iter_mut()
+                .flat_map(|(a, b)| [a, b])
+                .chain(std::iter::once(otherwise))
+                .collect(),
             Kind::For { body, .. } | Kind::Function { body, .. } => vec![body],
-            Kind::While { condition, body, .. } => vec![condition, body],
+            Kind::While {
+                condition, body, ..
+            } => vec![condition, body],
             Kind::Case { arms, .. } => arms.iter_mut().map(|(_, items)| items).collect(),
             Kind::Block { items, .. } => vec![items],
             Kind::Simple { .. } | Kind::Test(_) | Kind::Arithmetic => Vec::new(),
         };
-        lists.into_iter().flatten().for_each(|item| fill(item, ready));
+        lists
+            .into_iter()
+            .flatten()
+            .for_each(|item| fill(item, ready));
     }
 }

@@ -10,7 +10,12 @@ fn words(text: &str) -> Vec<Word> {
 
 #[test]
 fn quoting_is_that_of_the_shell() {
-    let literal = |text: &str| words(text).iter().map(|word| word.literal().unwrap()).collect::<Vec<_>>();
+    let literal = |text: &str| {
+        words(text)
+            .iter()
+            .map(|word| word.literal().unwrap())
+            .collect::<Vec<_>>()
+    };
     assert_eq!(
         literal(r#"echo 'a "b" $c' "d 'e' \" \$f \g" h\ i j"k"'l'"#),
         ["echo", "a \"b\" $c", "d 'e' \" $f \\g", "h i", "jkl"]
@@ -22,12 +27,16 @@ fn quoting_is_that_of_the_shell() {
 #[test]
 fn parameters_and_substitutions_are_pieces() {
     let found = words("echo ${a:-b} \"x$1y\" $(cat f) `cat g` $((1+2)) ${#v}");
-    assert!(matches!(&found[1].0[0], Piece::Param { name, op: Some((op, _)), quoted: false } if name == "a" && op == ":-"));
+    assert!(
+        matches!(&found[1].0[0], Piece::Param { name, op: Some((op, _)), quoted: false } if name == "a" && op == ":-")
+    );
     assert!(matches!(&found[2].0[1], Piece::Param { name, op: None, quoted: true } if name == "1"));
     assert!(matches!(&found[3].0[0], Piece::Command { items, .. } if items.len() == 1));
     assert!(matches!(&found[4].0[0], Piece::Command { items, .. } if items.len() == 1));
     assert!(matches!(&found[5].0[0], Piece::Arithmetic(text) if text == "1+2"));
-    assert!(matches!(&found[6].0[0], Piece::Param { name, op: Some((op, _)), .. } if name == "v" && op == "length"));
+    assert!(
+        matches!(&found[6].0[0], Piece::Param { name, op: Some((op, _)), .. } if name == "v" && op == "length")
+    );
 }
 
 #[test]
@@ -46,10 +55,25 @@ fn here_documents_follow_their_line() {
     let script = parse("cat <<A >f; echo x\none $1\nA\necho y\n").unwrap();
     let redirect = &script.items[0].first.commands[0].redirects[0];
     assert_eq!(redirect.op, "<<");
-    assert!(matches!(redirect.target.0.as_slice(), [Piece::Text { text, .. }, Piece::Param { .. }, _] if text == "one "));
-    assert_eq!(script.items.iter().map(|item| item.line).collect::<Vec<_>>(), [1, 1, 4]);
+    assert!(
+        matches!(redirect.target.0.as_slice(), [Piece::Text { text, .. }, Piece::Param { .. }, _] if text == "one ")
+    );
+    assert_eq!(
+        script
+            .items
+            .iter()
+            .map(|item| item.line)
+            .collect::<Vec<_>>(),
+        [1, 1, 4]
+    );
     let quoted = parse("cat <<'A'\n$1\nA\n").unwrap();
-    assert_eq!(quoted.items[0].first.commands[0].redirects[0].target.literal().unwrap(), "$1\n");
+    assert_eq!(
+        quoted.items[0].first.commands[0].redirects[0]
+            .target
+            .literal()
+            .unwrap(),
+        "$1\n"
+    );
 }
 
 #[test]

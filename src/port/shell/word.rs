@@ -34,7 +34,10 @@ impl Parser<'_> {
                 self.at += escaped.map_or(0, char::len_utf8);
                 if let Some(escaped) = escaped.filter(|c| *c != '\n') {
                     push_text(&mut pieces, &mut text, false);
-                    pieces.push(Piece::Text { text: escaped.to_string(), quoted: true });
+                    pieces.push(Piece::Text {
+                        text: escaped.to_string(),
+                        quoted: true,
+                    });
                 }
                 continue;
             }
@@ -42,10 +45,16 @@ impl Parser<'_> {
             match c {
                 '\'' => {
                     self.at += 1;
-                    let end = self.rest().find('\'').ok_or_else(|| self.error("a quote ' has no end"))?;
+                    let end = self
+                        .rest()
+                        .find('\'')
+                        .ok_or_else(|| self.error("a quote ' has no end"))?;
                     let inner = self.rest().get(..end).unwrap_or_default().to_owned();
                     self.at += end + 1;
-                    pieces.push(Piece::Text { text: inner, quoted: true });
+                    pieces.push(Piece::Text {
+                        text: inner,
+                        quoted: true,
+                    });
                 }
                 '"' => {
                     self.at += 1;
@@ -89,7 +98,11 @@ impl Parser<'_> {
                 }
                 '$' | '`' => {
                     push_text(&mut pieces, &mut text, true);
-                    pieces.push(if c == '$' { self.dollar(true)? } else { self.backticks(true)? });
+                    pieces.push(if c == '$' {
+                        self.dollar(true)?
+                    } else {
+                        self.backticks(true)?
+                    });
                 }
                 c => {
                     self.at += c.len_utf8();
@@ -106,7 +119,10 @@ impl Parser<'_> {
     fn dollar(&mut self, quoted: bool) -> Result<Piece, SyntaxError> {
         self.at += 1;
         if self.eat("((") {
-            let end = self.rest().find("))").ok_or_else(|| self.error("$(( has no end"))?;
+            let end = self
+                .rest()
+                .find("))")
+                .ok_or_else(|| self.error("$(( has no end"))?;
             let text = self.rest().get(..end).unwrap_or_default().to_owned();
             self.at += end + 2;
             return Ok(Piece::Arithmetic(text));
@@ -123,15 +139,24 @@ impl Parser<'_> {
         }
         let rest = self.rest();
         let len = match rest.chars().next() {
-            Some(c) if c.is_ascii_alphabetic() || c == '_' => {
-                rest.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).unwrap_or(rest.len())
-            }
+            Some(c) if c.is_ascii_alphabetic() || c == '_' => rest
+                .find(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
+                .unwrap_or(rest.len()),
             Some(c) if c.is_ascii_digit() || "?#@*$!-".contains(c) => 1,
-            _ => return Ok(Piece::Text { text: "$".into(), quoted: true }),
+            _ => {
+                return Ok(Piece::Text {
+                    text: "$".into(),
+                    quoted: true,
+                });
+            }
         };
         let name = rest.get(..len).unwrap_or_default().to_owned();
         self.at += len;
-        Ok(Piece::Param { name, op: None, quoted })
+        Ok(Piece::Param {
+            name,
+            op: None,
+            quoted,
+        })
     }
 
     fn braces(&mut self, quoted: bool) -> Result<Piece, SyntaxError> {
@@ -141,28 +166,51 @@ impl Parser<'_> {
             let Piece::Param { name, op: None, .. } = self.braces(quoted)? else {
                 return Err(self.error("this expansion cannot be read"));
             };
-            return Ok(Piece::Param { name, op: Some(("length".into(), Word::default())), quoted });
+            return Ok(Piece::Param {
+                name,
+                op: Some(("length".into(), Word::default())),
+                quoted,
+            });
         }
-        let first = rest.chars().next().ok_or_else(|| self.error("${ has no end"))?;
+        let first = rest
+            .chars()
+            .next()
+            .ok_or_else(|| self.error("${ has no end"))?;
         let len = if first.is_ascii_alphabetic() || first == '_' {
-            rest.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).unwrap_or(rest.len())
+            rest.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
+                .unwrap_or(rest.len())
         } else if first.is_ascii_digit() {
-            rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len())
+            rest.find(|c: char| !c.is_ascii_digit())
+                .unwrap_or(rest.len())
         } else {
             first.len_utf8()
         };
         let name = rest.get(..len).unwrap_or_default().to_owned();
         self.at += len;
         if self.eat("}") {
-            return Ok(Piece::Param { name, op: None, quoted });
+            return Ok(Piece::Param {
+                name,
+                op: None,
+                quoted,
+            });
         }
-        let ops = [":-", ":=", ":+", ":?", "%%", "##", "//", "-", "=", "+", "?", "%", "#", "/", ":", "^", ",", "["];
-        let op = ops.into_iter().find(|op| self.eat(op)).ok_or_else(|| self.error("this expansion cannot be read"))?;
+        let ops = [
+            ":-", ":=", ":+", ":?", "%%", "##", "//", "-", "=", "+", "?", "%", "#", "/", ":", "^",
+            ",", "[",
+        ];
+        let op = ops
+            .into_iter()
+            .find(|op| self.eat(op))
+            .ok_or_else(|| self.error("this expansion cannot be read"))?;
         let word = self.pieces(|c| c == '}')?;
         if !self.eat("}") {
             return Err(self.error("${ has no end"));
         }
-        Ok(Piece::Param { name, op: Some((op.to_owned(), word)), quoted })
+        Ok(Piece::Param {
+            name,
+            op: Some((op.to_owned(), word)),
+            quoted,
+        })
     }
 
     fn backticks(&mut self, quoted: bool) -> Result<Piece, SyntaxError> {
@@ -197,6 +245,9 @@ impl Parser<'_> {
 
 fn push_text(pieces: &mut Vec<Piece>, text: &mut String, quoted: bool) {
     if !text.is_empty() {
-        pieces.push(Piece::Text { text: std::mem::take(text), quoted });
+        pieces.push(Piece::Text {
+            text: std::mem::take(text),
+            quoted,
+        });
     }
 }

@@ -27,7 +27,8 @@ pub enum Input<'a> {
     },
     /// The hardware address of our interface, from which we send while we have no IPv4 address.
     Hardware(MacAddr),
-    /// How unfit tracks and hooks say this node is, all in all. Failed sends are counted here, and come on top.
+    /// How unfit tracks and hooks say this node is, all in all. Failed sends are counted here, and
+    /// come on top.
     Demote(Demotion),
     /// A packet of [`Output::Transmit`] was handed to the kernel, or was not.
     /// This input alone may be fed while draining.
@@ -44,47 +45,52 @@ pub enum Input<'a> {
         /// Do not ask again for so long.
         retry_after: Duration,
     },
-    /// Leave mastership with a bow-out and stay backup. Raise the demotion first, or preemption may bring us back
-    /// after one master-down time.
+    /// Leave mastership with a bow-out and stay backup. Raise the demotion first, or preemption may
+    /// bring us back after one master-down time.
     Resign(Cause),
-    /// Take no part, without a word, until the next [`Self::LinkUp`]. See [`super::Vhost::bow_out_packets`]
-    /// for the word, once the addresses are gone.
+    /// Take no part, without a word, until the next [`Self::LinkUp`]. See
+    /// [`super::Vhost::bow_out_packets`] for the word, once the addresses are gone.
     StandAside(Cause),
     /// Stop in good order. Whatever comes later is ignored.
     Shutdown,
-    /// A master advertises now instead of at its next beat: something begins that counts from the last advertisement, and
-    /// that was too long ago.
+    /// A master advertises now instead of at its next beat: something begins that counts from the
+    /// last advertisement, and that was too long ago.
     Advertise,
-    /// The driver knows that it slept through something. A master lets go; either way we listen for one master-down time.
+    /// The driver knows that it slept through something. A master lets go; either way we listen for
+    /// one master-down time.
     Late {
         /// How late it woke.
         by: Duration,
     },
     /// An operator says that sending works again: what failed sends did to us ends.
     ForgiveSends,
-    /// A master asks its backups whether they are there. Those that run carpd answer: [`Output::Answered`].
+    /// A master asks its backups whether they are there. Those that run carpd answer:
+    /// [`Output::Answered`].
     CallRoll,
 }
 
-/// Something to do. Drain [`super::Vhost::poll`] to [`Output::Idle`], in this order, after each input.
+/// Something to do. Drain [`super::Vhost::poll`] to [`Output::Idle`], in this order, after each
+/// input.
 ///
-/// On becoming master the advertisements come before the transition, on ceasing to be after it: the driver takes
-/// the addresses down when it meets the transition, so that the bow-out goes out when they are gone.
+/// On becoming master the advertisements come before the transition, on ceasing to be after it: the
+/// driver takes the addresses down when it meets the transition, so that the bow-out goes out when
+/// they are gone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Output {
     /// Send this now, and report with [`Input::Sent`].
     Transmit(Transmit),
     /// The state changed.
     Transition(Transition),
-    /// May we preempt? ([`super::super::Gate::Ask`].) We stay backup until [`Input::Approve`] or [`Input::Refuse`].
-    /// Asked once; a [`Output::Transition`] meanwhile withdraws the question.
+    /// May we preempt? ([`super::super::Gate::Ask`].) We stay backup until [`Input::Approve`] or
+    /// [`Input::Refuse`]. Asked once; a [`Output::Transition`] meanwhile withdraws the question.
     WantMaster {
         /// Why we would become master.
         cause: Cause,
         /// Whose advertisement made us ask.
         peer: IpAddr,
     },
-    /// A worse master advertised while we are master: tell the neighbours again who holds the addresses.
+    /// A worse master advertised while we are master: tell the neighbours again who holds the
+    /// addresses.
     PeerClaim {
         /// That master.
         peer: IpAddr,

@@ -42,7 +42,8 @@ pub struct Vhost {
     sending: PerFamily<SendHealth>,
     asked: Option<Asked>,
     no_preempt_before: Timestamp,
-    /// An address was refused here: until then a bow-out is no invitation, since its sender may have failed as we did.
+    /// An address was refused here: until then a bow-out is no invitation, since its sender may
+    /// have failed as we did.
     uninvited_before: Timestamp,
     /// How often we became master lately.
     takeovers: Pace,
@@ -86,7 +87,8 @@ struct Reign {
 pub struct Birth {
     /// Should be random: counters start from it.
     pub seed: u64,
-    /// The number of the last transition in an earlier life; 0 if there was none. The first here has the next one.
+    /// The number of the last transition in an earlier life; 0 if there was none. The first here
+    /// has the next one.
     pub seq: u64,
 }
 
@@ -141,7 +143,13 @@ impl Vhost {
 
     fn authenticator(settings: &Settings, vhid: Vhid) -> Authenticator {
         let addresses: Vec<IpAddr> = settings.addresses.iter().map(|a| a.ip).collect();
-        Authenticator::new(&settings.key, vhid, &addresses, settings.openbsd_lladdr, settings.link_local)
+        Authenticator::new(
+            &settings.key,
+            vhid,
+            &addresses,
+            settings.openbsd_lladdr,
+            settings.link_local,
+        )
     }
 
     /// Feeds one input that happened at `now`. Times must not run backwards.
@@ -191,8 +199,9 @@ impl Vhost {
         }
     }
 
-    /// Goes on with other settings, in the same state: a master stays master and advertises by the new interval, a backup
-    /// listens for a whole new master-down time. Neither says a word about it. The vhid must be the same.
+    /// Goes on with other settings, in the same state: a master stays master and advertises by the
+    /// new interval, a backup listens for a whole new master-down time. Neither says a word about
+    /// it. The vhid must be the same.
     pub fn reconfigure(&mut self, settings: Settings, now: Timestamp) {
         self.auth = Self::authenticator(&settings, settings.vhid);
         self.settings = settings;
@@ -207,7 +216,9 @@ impl Vhost {
     /// The next thing to do; [`Output::Idle`] when there is nothing more.
     #[must_use]
     pub fn poll(&mut self) -> Output {
-        self.outbox.pop_front().unwrap_or_else(|| Output::Idle(self.deadline()))
+        self.outbox
+            .pop_front()
+            .unwrap_or_else(|| Output::Idle(self.deadline()))
     }
 
     /// Init, backup or master.
@@ -247,26 +258,39 @@ impl Vhost {
     /// The part of it that failed sends cause.
     #[must_use]
     pub const fn send_demotion(&self) -> Demotion {
-        self.sending.of(Family::V4).demotion().plus(self.sending.of(Family::V6).demotion())
+        self.sending
+            .of(Family::V4)
+            .demotion()
+            .plus(self.sending.of(Family::V6).demotion())
     }
 
-    /// The advskew that we advertise and compare with: the configured one, one more without an address of our own, raised by
-    /// demotion and cut at 240. Among
-    /// OpenBSD peers demotion travels on its own (docs/protocol.md, section 6).
+    /// The advskew that we advertise and compare with: the configured one, one more without an
+    /// address of our own, raised by demotion and cut at 240. Among OpenBSD peers demotion travels
+    /// on its own (docs/protocol.md, section 6).
     #[must_use]
     pub fn effective_advskew(&self) -> AdvSkew {
         let penalty = u8::from(self.is_nameless());
         let own = self.settings.advskew;
-        let own = AdvSkew(own.0.max(own.0.saturating_add(penalty).min(Demotion::MAX.get())));
+        let own = AdvSkew(
+            own.0
+                .max(own.0.saturating_add(penalty).min(Demotion::MAX.get())),
+        );
         if self.settings.peers == Peers::OpenBsd {
             return own;
         }
-        let raised = own.0.saturating_add(self.demotion().get()).min(Demotion::MAX.get());
-        AdvSkew(if self.settings.clamp_advskew { raised } else { raised.max(own.0) })
+        let raised = own
+            .0
+            .saturating_add(self.demotion().get())
+            .min(Demotion::MAX.get());
+        AdvSkew(if self.settings.clamp_advskew {
+            raised
+        } else {
+            raised.max(own.0)
+        })
     }
 
-    /// Was it told that it has no address of its own, in the family that decides ties? A source of 0.0.0.0 is the lowest of all: peers that compare
-    /// would let it win.
+    /// Was it told that it has no address of its own, in the family that decides ties? A source of
+    /// 0.0.0.0 is the lowest of all: peers that compare would let it win.
     #[must_use]
     pub fn is_nameless(&self) -> bool {
         *self.nameless.of(self.settings.tie_family())
@@ -284,10 +308,16 @@ impl Vhost {
         timer::interval(self.settings.advbase, self.effective_advskew())
     }
 
-    /// How long a master may be silent before we take over. Demotion does not count, as with the BSDs.
+    /// How long a master may be silent before we take over. Demotion does not count, as with the
+    /// BSDs.
     #[must_use]
     pub fn master_down(&self) -> Duration {
-        timer::master_down(self.settings.advbase, self.settings.advskew, self.settings.dead_ratio, self.settings.peers)
+        timer::master_down(
+            self.settings.advbase,
+            self.settings.advskew,
+            self.settings.dead_ratio,
+            self.settings.peers,
+        )
     }
 
     /// When a master advertised last: backups count their master-down time from then.
@@ -305,12 +335,15 @@ impl Vhost {
         self.counter.last()
     }
 
-    /// A ready bow-out for each family: for whoever must send it if we no longer can. Changes nothing. Their counters are
-    /// the next ones after so many that we may still use ourselves.
+    /// A ready bow-out for each family: for whoever must send it if we no longer can. Changes
+    /// nothing. Their counters are the next ones after so many that we may still use ourselves.
     #[must_use]
     pub fn bow_out_packets(&self, ahead: u64) -> Vec<Transmit> {
         let mut counter = self.counter.ahead(ahead);
-        self.settings.families().map(|family| self.packet(family, Kind::BowOut, counter.take())).collect()
+        self.settings
+            .families()
+            .map(|family| self.packet(family, Kind::BowOut, counter.take()))
+            .collect()
     }
 
     /// When it wants to be woken: a master to advertise.
@@ -318,14 +351,24 @@ impl Vhost {
     pub fn deadline(&self) -> Option<Timestamp> {
         match &self.phase {
             Phase::Init => self.arrives,
-            Phase::Backup(silence) => silence.end(self.settings.family_timers).into_iter().chain(self.sends_fade()).min(),
+            Phase::Backup(silence) => silence
+                .end(self.settings.family_timers)
+                .into_iter()
+                .chain(self.sends_fade())
+                .min(),
             Phase::Master(reign) => Some(reign.next),
         }
     }
 
-    /// A master that has been silent for so long that a backup may have taken over must listen before it goes on.
+    /// A master that has been silent for so long that a backup may have taken over must listen
+    /// before it goes on.
     fn judge_lateness(&mut self, now: Timestamp) {
-        let Settings { advbase, dead_ratio, peers, .. } = self.settings;
+        let Settings {
+            advbase,
+            dead_ratio,
+            peers,
+            ..
+        } = self.settings;
         let limit = timer::late_after(advbase, self.effective_advskew(), dead_ratio, peers);
         if let Phase::Master(reign) = &self.phase
             && now - reign.last >= limit
@@ -359,12 +402,18 @@ impl Vhost {
                     self.link_up(now);
                 }
             }
-            Phase::Backup(silence) => match silence.wake(self.settings.family_timers, now, master_down) {
-                Wake::Early => {}
-                Wake::MasterDown { silent } => self.take_over(Cause::MasterDown { silent }, None, now),
-                Wake::MasterLeft { peer } => self.take_over(Cause::MasterLeaving, Some(peer), now),
-                Wake::Overslept { .. } => self.listen_anew(now),
-            },
+            Phase::Backup(silence) => {
+                match silence.wake(self.settings.family_timers, now, master_down) {
+                    Wake::Early => {}
+                    Wake::MasterDown { silent } => {
+                        self.take_over(Cause::MasterDown { silent }, None, now)
+                    }
+                    Wake::MasterLeft { peer } => {
+                        self.take_over(Cause::MasterLeaving, Some(peer), now)
+                    }
+                    Wake::Overslept { .. } => self.listen_anew(now),
+                }
+            }
             Phase::Master(reign) => {
                 let due = reign.next;
                 if due <= now {
@@ -389,7 +438,12 @@ impl Vhost {
     }
 
     fn approve(&mut self, now: Timestamp) {
-        if let Some(Asked { still: true, cause, peer }) = self.asked.take() {
+        if let Some(Asked {
+            still: true,
+            cause,
+            peer,
+        }) = self.asked.take()
+        {
             self.take_over(cause, Some(peer), now);
         }
     }
@@ -435,10 +489,15 @@ impl Vhost {
         self.rest_sends(now);
     }
 
-    /// Becomes master as soon as the pace allows. Who preempts need not be remembered: the worse master advertises again.
+    /// Becomes master as soon as the pace allows. Who preempts need not be remembered: the worse
+    /// master advertises again.
     fn take_over(&mut self, cause: Cause, peer: Option<IpAddr>, now: Timestamp) {
-        let Err(ready) = self.takeovers.take(now) else { return self.become_master(cause, peer, now) };
-        let Phase::Backup(silence) = &mut self.phase else { return };
+        let Err(ready) = self.takeovers.take(now) else {
+            return self.become_master(cause, peer, now);
+        };
+        let Phase::Backup(silence) = &mut self.phase else {
+            return;
+        };
         if let (Cause::MasterLeaving, Some(peer)) = (&cause, peer) {
             silence.left(peer, ready);
         } else if matches!(cause, Cause::MasterDown { .. }) {
@@ -446,15 +505,24 @@ impl Vhost {
         }
     }
 
-    /// Advertisement first: a master that is still there lets go at once. Its successor comes after the configured
-    /// interval, whatever the demotion, as with the BSDs (docs/protocol.md, section 4).
+    /// Advertisement first: a master that is still there lets go at once. Its successor comes after
+    /// the configured interval, whatever the demotion, as with the BSDs (docs/protocol.md, section
+    /// 4).
     fn become_master(&mut self, cause: Cause, peer: Option<IpAddr>, now: Timestamp) {
         self.transmit(Kind::Advertisement);
         self.stats.takeovers += 1;
         self.no_preempt_before = now;
         self.prove_sends();
         let next = now + timer::interval(self.settings.advbase, self.settings.advskew);
-        self.change(Phase::Master(Reign { next, last: now, sent: 1 }), cause, peer);
+        self.change(
+            Phase::Master(Reign {
+                next,
+                last: now,
+                sent: 1,
+            }),
+            cause,
+            peer,
+        );
     }
 
     fn change(&mut self, phase: Phase, cause: Cause, peer: Option<IpAddr>) {
@@ -462,6 +530,12 @@ impl Vhost {
         self.phase = phase;
         self.asked = None;
         self.seq += 1;
-        self.outbox.push_back(Output::Transition(Transition { from, to: self.state(), cause, peer, seq: self.seq }));
+        self.outbox.push_back(Output::Transition(Transition {
+            from,
+            to: self.state(),
+            cause,
+            peer,
+            seq: self.seq,
+        }));
     }
 }

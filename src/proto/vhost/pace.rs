@@ -1,8 +1,9 @@
 //! A floor under the pace of changes of state, whatever causes them.
 //!
-//! Every rule of the protocol is meant to settle. Where nodes disagree all the same, about what they can hold or whose rules
-//! they follow, they would pass mastership on as fast as packets travel. A few changes in a row are as quick as ever; after
-//! that each must wait, for less than a master-down time. Only going up waits: letting go never does.
+//! Every rule of the protocol is meant to settle. Where nodes disagree all the same, about what
+//! they can hold or whose rules they follow, they would pass mastership on as fast as packets
+//! travel. A few changes in a row are as quick as ever; after that each must wait, for less than a
+//! master-down time. Only going up waits: letting go never does.
 
 use std::time::Duration;
 
@@ -57,6 +58,9 @@ mod tests {
             assert_eq!(pace.take(now), Ok(()));
         }
         now = now + EVERY * BURST;
-        assert!((0..BURST).all(|_| pace.take(now).is_ok()), "and all is forgotten");
+        assert!(
+            (0..BURST).all(|_| pace.take(now).is_ok()),
+            "and all is forgotten"
+        );
     }
 }

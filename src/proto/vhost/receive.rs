@@ -24,7 +24,8 @@ impl Vhost {
         }
     }
 
-    /// Every reason to refuse a packet, in the BSDs' order (docs/protocol.md, section 5); the dear one last.
+    /// Every reason to refuse a packet, in the BSDs' order (docs/protocol.md, section 5); the dear
+    /// one last.
     fn check(&self, packet: &Received<'_>) -> Result<Advertisement, Reject> {
         if packet.ttl != 255 {
             return Err(Reject::Ttl(packet.ttl));
@@ -45,7 +46,10 @@ impl Vhost {
             return Err(Reject::NotRunning);
         }
         let own = self.source.of(family).and_then(known);
-        let from_us = own.map_or(self.hardware.is_some() && packet.mac == self.hardware, |own| own == packet.src);
+        let from_us = own.map_or(
+            self.hardware.is_some() && packet.mac == self.hardware,
+            |own| own == packet.src,
+        );
         if from_us && self.counter.is_ours(ad.counter) {
             return Err(Reject::Own);
         }
@@ -55,10 +59,13 @@ impl Vhost {
         Ok(ad)
     }
 
-    /// Is an advertisement of another vhid signed as ours would be if that were our vhid: with our password and our addresses?
+    /// Is an advertisement of another vhid signed as ours would be if that were our vhid: with our
+    /// password and our addresses?
     #[must_use]
     pub fn would_sign(&self, ad: &Advertisement) -> bool {
-        let Ok(vhid) = Vhid::new(ad.vhid.into()) else { return false };
+        let Ok(vhid) = Vhid::new(ad.vhid.into()) else {
+            return false;
+        };
         Self::authenticator(&self.settings, vhid).verify(ad.counter, &ad.digest)
     }
 
@@ -67,20 +74,38 @@ impl Vhost {
         self.stats.received += 1;
         self.stats.bow_outs_received += u64::from(ad.is_bow_out());
         let (advbase, advskew, demote, counter) = (ad.advbase, ad.advskew, ad.demote, ad.counter);
-        self.heard = Some(Heard { from, at: now, advbase, advskew, demote, counter });
+        self.heard = Some(Heard {
+            from,
+            at: now,
+            advbase,
+            advskew,
+            demote,
+            counter,
+        });
 
         let family = Family::of(from);
-        match decide(self.state(), &self.as_own(), &Theirs::new(ad, from, mac), self.rules()) {
+        match decide(
+            self.state(),
+            &self.as_own(),
+            &Theirs::new(ad, from, mac),
+            self.rules(),
+        ) {
             Verdict::Ignore | Verdict::Undecided => {}
             Verdict::Listen => {
                 self.listen_on(family, now);
                 *self.leader.of_mut(family) = Some((from, now));
-                // A master that is better after all: whoever is asking on our behalf need not go on.
-                self.asked = self.asked.take().map(|asked| Asked { still: false, ..asked });
+                // A master that is better after all: whoever is asking on our behalf need not go
+                // on.
+                self.asked = self.asked.take().map(|asked| Asked {
+                    still: false,
+                    ..asked
+                });
             }
-            // Who hears a better master need not drive away a worse one, nor take the place of one that leaves.
+            // Who hears a better master need not drive away a worse one, nor take the place of one
+            // that leaves.
             Verdict::Claim(_) if self.another_leads(from, now) => {}
-            // We could not hold all the addresses a moment ago: one who leaves now may be another who cannot.
+            // We could not hold all the addresses a moment ago: one who leaves now may be another
+            // who cannot.
             Verdict::Claim(Claim::Leaving) if now < self.uninvited_before => {}
             Verdict::Claim(Claim::Leaving) => self.take_over(Cause::MasterLeaving, Some(from), now),
             Verdict::Claim(Claim::Preempt) => self.preempt(Cause::Preempt, from, now),
@@ -97,17 +122,26 @@ impl Vhost {
     fn preempt(&mut self, cause: Cause, peer: IpAddr, now: Timestamp) {
         self.listen_on(Family::of(peer), now);
         if let Some(asked) = &mut self.asked {
-            *asked = Asked { still: true, cause, peer };
+            *asked = Asked {
+                still: true,
+                cause,
+                peer,
+            };
         } else if now < self.no_preempt_before {
         } else if self.settings.gate == Gate::Free {
             self.take_over(cause, Some(peer), now);
         } else {
-            self.asked = Some(Asked { still: true, cause: cause.clone(), peer });
+            self.asked = Some(Asked {
+                still: true,
+                cause: cause.clone(),
+                peer,
+            });
             self.outbox.push_back(Output::WantMaster { cause, peer });
         }
     }
 
-    /// Has another than `from` shown lately that it is the master? Then it is of no matter what `from` claims, or that it leaves.
+    /// Has another than `from` shown lately that it is the master? Then it is of no matter what
+    /// `from` claims, or that it leaves.
     fn another_leads(&self, from: IpAddr, now: Timestamp) -> bool {
         let leader = self.leader.of(Family::of(from));
         leader.is_some_and(|(leader, at)| leader != from && now - at < self.master_down())
@@ -117,7 +151,8 @@ impl Vhost {
         *self.leader.of_mut(Family::of(peer)) = Some((peer, now));
         self.become_backup(cause, Some(peer), now);
         if self.settings.tie_break == TieBreak::Ucarp {
-            // docs/protocol.md, section 13.3: the better master answers it by announcing the addresses again.
+            // docs/protocol.md, section 13.3: the better master answers it by announcing the
+            // addresses again.
             self.transmit(Kind::Advertisement);
         }
     }
@@ -143,6 +178,10 @@ impl Vhost {
     }
 
     const fn rules(&self) -> Rules {
-        Rules { preempt: self.settings.preempt, peers: self.settings.peers, tie_break: self.settings.tie_break }
+        Rules {
+            preempt: self.settings.preempt,
+            peers: self.settings.peers,
+            tie_break: self.settings.tie_break,
+        }
     }
 }

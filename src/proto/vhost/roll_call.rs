@@ -1,4 +1,5 @@
-//! Who is there to hand over to? Backups are silent, so a master that is to hand over asks first (docs/protocol.md, section 14).
+//! Who is there to hand over to? Backups are silent, so a master that is to hand over asks first
+//! (docs/protocol.md, section 14).
 
 use std::time::Duration;
 
@@ -40,7 +41,10 @@ impl Vhost {
                 self.outbox.push_back(Output::Transmit(answer));
             }
             (Word::Answer, Phase::Master(_)) if self.called == Some(said.counter) => {
-                self.outbox.push_back(Output::Answered { peer: packet.src, demotion: said.demotion });
+                self.outbox.push_back(Output::Answered {
+                    peer: packet.src,
+                    demotion: said.demotion,
+                });
             }
             (Word::Call | Word::Answer, _) => {}
         }
@@ -53,7 +57,11 @@ impl Vhost {
         if said.vhid != self.settings.vhid.get() {
             return Err(Reject::Vhid(said.vhid));
         }
-        if !packet.payload.first_chunk::<LEN>().is_some_and(|bytes| is_intact(bytes, packet.src, packet.dst)) {
+        if !packet
+            .payload
+            .first_chunk::<LEN>()
+            .is_some_and(|bytes| is_intact(bytes, packet.src, packet.dst))
+        {
             return Err(Reject::Checksum);
         }
         if !self.settings.uses(Family::of(packet.src)) {
@@ -62,12 +70,26 @@ impl Vhost {
         if matches!(self.phase, Phase::Init) {
             return Err(Reject::NotRunning);
         }
-        if self.auth.verify(said.counter, &said.digest) { Ok(()) } else { Err(Reject::Digest) }
+        if self.auth.verify(said.counter, &said.digest) {
+            Ok(())
+        } else {
+            Err(Reject::Digest)
+        }
     }
 
     fn word(&self, family: Family, word: Word, counter: u64) -> Transmit {
         let digest: [u8; DIGEST_LEN] = self.auth.sign(counter);
-        let said = RollCall { word, vhid: self.settings.vhid.get(), demotion: self.demotion(), counter, digest };
-        Transmit { family, kind: Kind::RollCall, payload: said.encode() }
+        let said = RollCall {
+            word,
+            vhid: self.settings.vhid.get(),
+            demotion: self.demotion(),
+            counter,
+            digest,
+        };
+        Transmit {
+            family,
+            kind: Kind::RollCall,
+            payload: said.encode(),
+        }
     }
 }

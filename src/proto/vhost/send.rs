@@ -11,10 +11,12 @@ use super::silence::PerFamily;
 use super::{Phase, Vhost};
 use crate::types::{Demotion, Family, Timestamp};
 
-/// The advertisement after which addresses are announced once more, counted from the takeover's own.
+/// The advertisement after which addresses are announced once more, counted from the takeover's
+/// own.
 const ANNOUNCE_AGAIN_AT: u8 = 2;
 
-/// So many failed sends in a row demote us, and so many good ones undo it (docs/protocol.md, section 7).
+/// So many failed sends in a row demote us, and so many good ones undo it (docs/protocol.md,
+/// section 7).
 const IN_A_ROW: u8 = 3;
 
 /// Mastership is over for so long, at least, when a demotion for failed sends fades.
@@ -23,11 +25,13 @@ const REST: Duration = Duration::from_secs(10);
 /// The most doublings of that.
 const DOUBLINGS_MAX: u32 = 6;
 
-/// How many of our own counters we remember, to know our packets when a loop in the network brings them back.
+/// How many of our own counters we remember, to know our packets when a loop in the network brings
+/// them back.
 const REMEMBERED: usize = 16;
 
-/// The counter of our advertisements (docs/protocol.md, section 3): starts anywhere, grows by one, follows what the group's
-/// master counts, is never 0 and never just what a peer sent (OpenBSD takes that for a replay).
+/// The counter of our advertisements (docs/protocol.md, section 3): starts anywhere, grows by one,
+/// follows what the group's master counts, is never 0 and never just what a peer sent (OpenBSD
+/// takes that for a replay).
 #[derive(Debug, Clone)]
 pub(super) struct Counter {
     last: u64,
@@ -41,7 +45,11 @@ impl Counter {
         let mut mixed = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        Self { last: mixed ^ (mixed >> 31), received: None, sent: VecDeque::with_capacity(REMEMBERED) }
+        Self {
+            last: mixed ^ (mixed >> 31),
+            received: None,
+            sent: VecDeque::with_capacity(REMEMBERED),
+        }
     }
 
     /// Takes over what a peer counted.
@@ -56,7 +64,10 @@ impl Counter {
 
     /// Where it will be after so many.
     pub(super) fn ahead(&self, by: u64) -> Self {
-        Self { last: self.last.wrapping_add(by), ..self.clone() }
+        Self {
+            last: self.last.wrapping_add(by),
+            ..self.clone()
+        }
     }
 
     /// The next unused one, marked as used.
@@ -85,8 +96,8 @@ impl Counter {
 
 /// Whether sending works, in one family.
 ///
-/// Only who sends can prove that it works, and a backup does not: so what it failed at as master fades by time. Then it is on
-/// trial: one failure more, and it rests for twice as long.
+/// Only who sends can prove that it works, and a backup does not: so what it failed at as master
+/// fades by time. Then it is on trial: one failure more, and it rests for twice as long.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct SendHealth {
     failed: u8,
@@ -107,7 +118,10 @@ impl SendHealth {
             self.failed = 0;
             self.good = self.good.saturating_add(1);
             if self.good >= IN_A_ROW {
-                *self = Self { good: self.good, ..Self::default() };
+                *self = Self {
+                    good: self.good,
+                    ..Self::default()
+                };
             }
             return false;
         }
@@ -115,14 +129,22 @@ impl SendHealth {
         self.failed = self.failed.saturating_add(1);
         let turned = !self.demoted && (self.on_trial || self.failed >= IN_A_ROW);
         if turned {
-            self.doublings = if self.on_trial { (self.doublings + 1).min(DOUBLINGS_MAX) } else { 0 };
+            self.doublings = if self.on_trial {
+                (self.doublings + 1).min(DOUBLINGS_MAX)
+            } else {
+                0
+            };
             (self.demoted, self.on_trial) = (true, false);
         }
         turned
     }
 
     pub(super) const fn demotion(self) -> Demotion {
-        if self.demoted { Demotion::MAX } else { Demotion::NONE }
+        if self.demoted {
+            Demotion::MAX
+        } else {
+            Demotion::NONE
+        }
     }
 
     /// Mastership is over: from now on the demotion fades, after this time at least.
@@ -139,19 +161,30 @@ impl SendHealth {
 
     fn fade(&mut self, now: Timestamp) {
         if self.fades.is_some_and(|at| at <= now) {
-            *self = Self { on_trial: true, doublings: self.doublings, ..Self::default() };
+            *self = Self {
+                on_trial: true,
+                doublings: self.doublings,
+                ..Self::default()
+            };
         }
     }
 }
 
 impl Vhost {
-    /// The advertisement that was due then. The next one keeps the beat, unless that would already be past.
+    /// The advertisement that was due then. The next one keeps the beat, unless that would already
+    /// be past.
     pub(super) fn advertise(&mut self, due: Timestamp, now: Timestamp) {
         self.transmit(Kind::Advertisement);
         let interval = self.interval();
-        let Phase::Master(reign) = &mut self.phase else { return };
+        let Phase::Master(reign) = &mut self.phase else {
+            return;
+        };
         reign.last = now;
-        reign.next = if due + interval > now { due + interval } else { now + interval };
+        reign.next = if due + interval > now {
+            due + interval
+        } else {
+            now + interval
+        };
         if reign.sent < ANNOUNCE_AGAIN_AT {
             reign.sent += 1;
             if reign.sent == ANNOUNCE_AGAIN_AT {
@@ -160,7 +193,8 @@ impl Vhost {
         }
     }
 
-    /// One packet in each family, IPv4 first. Always all: a peer with one timer for each family would claim otherwise.
+    /// One packet in each family, IPv4 first. Always all: a peer with one timer for each family
+    /// would claim otherwise.
     pub(super) fn transmit(&mut self, kind: Kind) {
         let families: Vec<Family> = self.settings.families().collect();
         for family in families {
@@ -177,20 +211,41 @@ impl Vhost {
 
     pub(super) fn packet(&self, family: Family, kind: Kind, counter: u64) -> Transmit {
         let (advbase, advskew) = match kind {
-            Kind::Advertisement | Kind::RollCall => (self.settings.advbase, self.effective_advskew()),
+            Kind::Advertisement | Kind::RollCall => {
+                (self.settings.advbase, self.effective_advskew())
+            }
             Kind::BowOut => Advertisement::BOW_OUT,
         };
         let says_demotion = self.settings.send_demote_byte || self.settings.peers == Peers::OpenBsd;
-        let demote = if says_demotion { self.demotion().get() } else { 0 };
+        let demote = if says_demotion {
+            self.demotion().get()
+        } else {
+            0
+        };
         let digest = self.auth.sign(counter);
-        let ad = Advertisement { vhid: self.settings.vhid.get(), advbase, advskew, demote, counter, digest };
-        let payload = match (family, self.settings.ipv6_checksum, self.source.of(Family::V6)) {
+        let ad = Advertisement {
+            vhid: self.settings.vhid.get(),
+            advbase,
+            advskew,
+            demote,
+            counter,
+            digest,
+        };
+        let payload = match (
+            family,
+            self.settings.ipv6_checksum,
+            self.source.of(Family::V6),
+        ) {
             (Family::V6, Ipv6Checksum::PseudoHeader, Some(IpAddr::V6(src))) => {
                 ad.encode_with_pseudo_header(*src, self.settings.ipv6_destination)
             }
             _ => ad.encode(),
         };
-        Transmit { family, kind, payload }
+        Transmit {
+            family,
+            kind,
+            payload,
+        }
     }
 
     pub(super) fn demote(&mut self, demotion: Demotion, now: Timestamp) {
@@ -221,28 +276,45 @@ impl Vhost {
         }
     }
 
-    /// The families in which sending failed so often that it demotes us, each with when that fades; not while we are master.
+    /// The families in which sending failed so often that it demotes us, each with when that fades;
+    /// not while we are master.
     pub fn send_demotions(&self) -> impl Iterator<Item = (Family, Option<Timestamp>)> + '_ {
         let of = |family: Family| (family, self.sending.of(family));
-        Family::ALL.into_iter().map(of).filter(|(_, health)| health.demoted).map(|(family, health)| (family, health.fades))
+        Family::ALL
+            .into_iter()
+            .map(of)
+            .filter(|(_, health)| health.demoted)
+            .map(|(family, health)| (family, health.fades))
     }
 
     pub(super) fn rest_sends(&mut self, now: Timestamp) {
         let least = self.master_down() * 3;
-        self.sending.each_mut().into_iter().for_each(|health| health.rest(now, least));
+        self.sending
+            .each_mut()
+            .into_iter()
+            .for_each(|health| health.rest(now, least));
     }
 
     pub(super) fn prove_sends(&mut self) {
-        self.sending.each_mut().into_iter().for_each(SendHealth::prove);
+        self.sending
+            .each_mut()
+            .into_iter()
+            .for_each(SendHealth::prove);
     }
 
     pub(super) fn fade_sends(&mut self, now: Timestamp) {
-        self.sending.each_mut().into_iter().for_each(|health| health.fade(now));
+        self.sending
+            .each_mut()
+            .into_iter()
+            .for_each(|health| health.fade(now));
     }
 
     /// When the next of them fades.
     pub(super) fn sends_fade(&self) -> Option<Timestamp> {
-        Family::ALL.into_iter().filter_map(|family| self.sending.of(family).fades).min()
+        Family::ALL
+            .into_iter()
+            .filter_map(|family| self.sending.of(family).fades)
+            .min()
     }
 
     pub(super) fn forgive_sends(&mut self, now: Timestamp) {
@@ -282,7 +354,11 @@ mod tests {
     #[test]
     fn seeds_give_far_apart_starts() {
         let starts: Vec<u64> = (0..4).map(|seed| Counter::new(seed).take()).collect();
-        assert!(starts.windows(2).all(|pair| pair[0].abs_diff(pair[1]) > 1 << 32));
+        assert!(
+            starts
+                .windows(2)
+                .all(|pair| pair[0].abs_diff(pair[1]) > 1 << 32)
+        );
     }
 
     #[test]
@@ -302,7 +378,12 @@ mod tests {
     fn what_nobody_proves_fades_and_the_next_failure_brings_it_back_for_longer() {
         let mut health = SendHealth::default();
         let mut now = Timestamp::ZERO + Duration::from_secs(1);
-        let fails = |health: &mut SendHealth| std::iter::from_fn(|| Some(health.note(false))).take_while(|bad| !bad).count() + 1;
+        let fails = |health: &mut SendHealth| {
+            std::iter::from_fn(|| Some(health.note(false)))
+                .take_while(|bad| !bad)
+                .count()
+                + 1
+        };
         assert_eq!(fails(&mut health), 3);
         for seconds in [10, 20, 40, 80, 160, 320, 640, 640] {
             health.rest(now, Duration::ZERO);
@@ -318,6 +399,10 @@ mod tests {
         assert!((0..3).all(|_| !health.note(true)));
         assert_eq!(fails(&mut health), 3, "three good ones are a proof");
         health.rest(now, Duration::from_secs(60));
-        assert_eq!(health.fades, Some(now + Duration::from_secs(60)), "three master-down times, if they are longer");
+        assert_eq!(
+            health.fades,
+            Some(now + Duration::from_secs(60)),
+            "three master-down times, if they are longer"
+        );
     }
 }

@@ -69,7 +69,13 @@ impl Silence {
         for family in settings.families() {
             *ends.of_mut(family) = Some(now + master_down);
         }
-        Self { ends, since: now, grace: None, not_before: None, left: None }
+        Self {
+            ends,
+            since: now,
+            grace: None,
+            not_before: None,
+            left: None,
+        }
     }
 
     /// The master was heard in this family.
@@ -98,14 +104,25 @@ impl Silence {
             FamilyTimers::All => ends.max(),
             FamilyTimers::Any => ends.min(),
         };
-        let end = if self.left.is_some() { self.not_before } else { silent.max(self.not_before) };
+        let end = if self.left.is_some() {
+            self.not_before
+        } else {
+            silent.max(self.not_before)
+        };
         end.max(self.grace).filter(|_| silent.is_some())
     }
 
-    /// Judges a wake-up. A backup that wakes a little late has not yet seen what its sockets hold, so it gets a moment;
-    /// one that wakes very late must listen anew.
-    pub(super) fn wake(&mut self, rule: FamilyTimers, now: Timestamp, master_down: Duration) -> Wake {
-        let Some(end) = self.end(rule).filter(|end| *end <= now) else { return Wake::Early };
+    /// Judges a wake-up. A backup that wakes a little late has not yet seen what its sockets hold,
+    /// so it gets a moment; one that wakes very late must listen anew.
+    pub(super) fn wake(
+        &mut self,
+        rule: FamilyTimers,
+        now: Timestamp,
+        master_down: Duration,
+    ) -> Wake {
+        let Some(end) = self.end(rule).filter(|end| *end <= now) else {
+            return Wake::Early;
+        };
         let late = now - end;
         if late >= master_down {
             return Wake::Overslept { by: late };
@@ -117,6 +134,8 @@ impl Silence {
         if let Some(peer) = self.left {
             return Wake::MasterLeft { peer };
         }
-        Wake::MasterDown { silent: now - self.since }
+        Wake::MasterDown {
+            silent: now - self.since,
+        }
     }
 }

@@ -7,7 +7,10 @@ use super::{LEN, PROTOCOL};
 /// Sum of the 16-bit words, an odd last byte counting as the high one.
 fn sum(bytes: &[u8]) -> u64 {
     let (words, last) = bytes.as_chunks::<2>();
-    let words: u64 = words.iter().map(|word| u64::from(u16::from_be_bytes(*word))).sum();
+    let words: u64 = words
+        .iter()
+        .map(|word| u64::from(u16::from_be_bytes(*word)))
+        .sum();
     words + last.first().map_or(0, |byte| u64::from(*byte) << 8)
 }
 
@@ -29,7 +32,8 @@ pub(super) fn with_pseudo_header(bytes: &[u8; LEN], src: Ipv6Addr, dst: Ipv6Addr
     finish(sum(bytes) + sum(&src.octets()) + sum(&dst.octets()) + LEN as u64 + u64::from(PROTOCOL))
 }
 
-/// Is the checksum of an advertisement right? Over IPv6 either form will do (docs/protocol.md, section 1.2).
+/// Is the checksum of an advertisement right? Over IPv6 either form will do (docs/protocol.md,
+/// section 1.2).
 #[must_use]
 pub fn is_intact(bytes: &[u8; LEN], src: IpAddr, dst: IpAddr) -> bool {
     if checksum(bytes) == 0 {

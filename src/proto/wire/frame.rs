@@ -26,28 +26,50 @@ pub struct Received<'a> {
     pub payload: &'a [u8],
 }
 
-/// An IPv4 packet as CARP sends it: 20-byte header, don't-fragment, TTL 255 (docs/protocol.md, section 1.1).
+/// An IPv4 packet as CARP sends it: 20-byte header, don't-fragment, TTL 255 (docs/protocol.md,
+/// section 1.1).
 ///
 /// `payload` has at most 65,515 bytes; of more, the packet would state a wrong length.
 #[must_use]
 pub fn ipv4_packet(src: Ipv4Addr, dst: Ipv4Addr, tos: u8, id: u16, payload: &[u8]) -> Vec<u8> {
-    let total = u16::try_from(payload.len() + 20).unwrap_or(u16::MAX).to_be_bytes();
+    let total = u16::try_from(payload.len() + 20)
+        .unwrap_or(u16::MAX)
+        .to_be_bytes();
     let id = id.to_be_bytes();
-    let mut header = [0x45, tos, total[0], total[1], id[0], id[1], 0x40, 0, TTL, PROTOCOL, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
-    for (to, from) in header.iter_mut().skip(12).zip(src.octets().into_iter().chain(dst.octets())) {
+    let mut header = [
+        0x45, tos, total[0], total[1], id[0], id[1], 0x40, 0, TTL, PROTOCOL, 0, 0, 0, 0, 0, 0, 0,
+        0, 0, 0,
+    ];
+    for (to, from) in header
+        .iter_mut()
+        .skip(12)
+        .zip(src.octets().into_iter().chain(dst.octets()))
+    {
         *to = from;
     }
     [header[10], header[11]] = checksum(&header).to_be_bytes();
     [&header, payload].concat()
 }
 
-/// An IPv6 packet as CARP sends it: hop limit 255, no extension header (docs/protocol.md, section 1.2).
+/// An IPv6 packet as CARP sends it: hop limit 255, no extension header (docs/protocol.md, section
+/// 1.2).
 ///
 /// `payload` has at most 65,535 bytes; of more, the packet would state a wrong length.
 #[must_use]
 pub fn ipv6_packet(src: Ipv6Addr, dst: Ipv6Addr, traffic_class: u8, payload: &[u8]) -> Vec<u8> {
-    let len = u16::try_from(payload.len()).unwrap_or(u16::MAX).to_be_bytes();
-    let head = [0x60 | traffic_class >> 4, traffic_class << 4, 0, 0, len[0], len[1], PROTOCOL, TTL];
+    let len = u16::try_from(payload.len())
+        .unwrap_or(u16::MAX)
+        .to_be_bytes();
+    let head = [
+        0x60 | traffic_class >> 4,
+        traffic_class << 4,
+        0,
+        0,
+        len[0],
+        len[1],
+        PROTOCOL,
+        TTL,
+    ];
     [&head, &src.octets()[..], &dst.octets(), payload].concat()
 }
 
@@ -83,8 +105,8 @@ pub fn multicast_mac(group: IpAddr) -> Option<MacAddr> {
 /// Finds the CARP payload in an Ethernet frame. Padding after the IP packet is left out.
 ///
 /// # Errors
-/// [`Reject::NotCarp`], [`Reject::Truncated`], [`Reject::Fragment`], [`Reject::IpChecksum`]. A VLAN tag counts as not CARP:
-/// what is tagged belongs to the VLAN's own interface.
+/// [`Reject::NotCarp`], [`Reject::Truncated`], [`Reject::Fragment`], [`Reject::IpChecksum`]. A VLAN
+/// tag counts as not CARP: what is tagged belongs to the VLAN's own interface.
 pub fn parse_frame(frame: &[u8]) -> Result<Received<'_>, Reject> {
     let (header, packet) = frame.split_first_chunk::<14>().ok_or(Reject::Truncated)?;
     let [_, _, _, _, _, _, mac @ .., a, b] = *header;
@@ -93,7 +115,10 @@ pub fn parse_frame(frame: &[u8]) -> Result<Received<'_>, Reject> {
         ETHERTYPE_IPV6 => parse_ipv6(packet),
         _ => Err(Reject::NotCarp),
     }?;
-    Ok(Received { mac: Some(MacAddr(mac)), ..received })
+    Ok(Received {
+        mac: Some(MacAddr(mac)),
+        ..received
+    })
 }
 
 /// As [`parse_frame`], for a packet without its Ethernet header.
@@ -111,13 +136,35 @@ pub fn parse_packet(packet: &[u8]) -> Result<Received<'_>, Reject> {
 
 fn parse_ipv4(packet: &[u8]) -> Result<Received<'_>, Reject> {
     let fixed = packet.first_chunk::<20>().ok_or(Reject::Truncated)?;
-    let &[version_ihl, _, len0, len1, _, _, frag0, frag1, ttl, protocol, _, _, s0, s1, s2, s3, d0, d1, d2, d3] = fixed;
+    let &[
+        version_ihl,
+        _,
+        len0,
+        len1,
+        _,
+        _,
+        frag0,
+        frag1,
+        ttl,
+        protocol,
+        _,
+        _,
+        s0,
+        s1,
+        s2,
+        s3,
+        d0,
+        d1,
+        d2,
+        d3,
+    ] = fixed;
     if version_ihl >> 4 != 4 || protocol != PROTOCOL {
         return Err(Reject::NotCarp);
     }
     let header_len = usize::from(version_ihl & 0x0f) * 4;
     let total = usize::from(u16::from_be_bytes([len0, len1]));
-    let (Some(header), Some(payload)) = (packet.get(..header_len), packet.get(header_len..total)) else {
+    let (Some(header), Some(payload)) = (packet.get(..header_len), packet.get(header_len..total))
+    else {
         return Err(Reject::Truncated);
     };
     if header_len < fixed.len() {
@@ -129,7 +176,13 @@ fn parse_ipv4(packet: &[u8]) -> Result<Received<'_>, Reject> {
     if u16::from_be_bytes([frag0, frag1]) & 0x3fff != 0 {
         return Err(Reject::Fragment);
     }
-    Ok(Received { src: [s0, s1, s2, s3].into(), dst: [d0, d1, d2, d3].into(), mac: None, ttl, payload })
+    Ok(Received {
+        src: [s0, s1, s2, s3].into(),
+        dst: [d0, d1, d2, d3].into(),
+        mac: None,
+        ttl,
+        payload,
+    })
 }
 
 fn parse_ipv6(packet: &[u8]) -> Result<Received<'_>, Reject> {
@@ -142,5 +195,11 @@ fn parse_ipv6(packet: &[u8]) -> Result<Received<'_>, Reject> {
     }
     let len = usize::from(u16::from_be_bytes([len0, len1]));
     let payload = rest.get(..len).ok_or(Reject::Truncated)?;
-    Ok(Received { src: (*src).into(), dst: (*dst).into(), mac: None, ttl, payload })
+    Ok(Received {
+        src: (*src).into(),
+        dst: (*dst).into(),
+        mac: None,
+        ttl,
+        payload,
+    })
 }

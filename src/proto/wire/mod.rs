@@ -10,7 +10,9 @@ mod tests;
 use std::net::{IpAddr, Ipv6Addr};
 
 pub use checksum::{checksum, is_intact};
-pub use frame::{Received, ethernet_frame, ipv4_packet, ipv6_packet, multicast_mac, parse_frame, parse_packet};
+pub use frame::{
+    Received, ethernet_frame, ipv4_packet, ipv6_packet, multicast_mac, parse_frame, parse_packet,
+};
 pub use roll_call::{RollCall, Word};
 
 use super::auth::DIGEST_LEN;
@@ -30,8 +32,8 @@ const AUTHLEN: u8 = 7;
 
 /// The decoded 36 bytes (docs/protocol.md, section 1).
 ///
-/// Only vhid and counter are covered by the digest: who saw one packet can send it again with another advbase,
-/// advskew or demotion.
+/// Only vhid and counter are covered by the digest: who saw one packet can send it again with
+/// another advbase, advskew or demotion.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Advertisement {
     /// The virtual host id, as it stands there.
@@ -52,10 +54,12 @@ impl Advertisement {
     /// The advbase and advskew of a bow-out (docs/protocol.md, section 6).
     pub const BOW_OUT: (AdvBase, AdvSkew) = (AdvBase(255), AdvSkew(255));
 
-    /// Reads the first 36 bytes; what follows is ignored. Checksum and digest are the caller's to check.
+    /// Reads the first 36 bytes; what follows is ignored. Checksum and digest are the caller's to
+    /// check.
     ///
     /// # Errors
-    /// [`Reject::Short`], [`Reject::Version`], or [`Reject::VrrpV2`] if it is too short for CARP and just right for VRRP.
+    /// [`Reject::Short`], [`Reject::Version`], or [`Reject::VrrpV2`] if it is too short for CARP
+    /// and just right for VRRP.
     pub fn decode(payload: &[u8]) -> Result<Self, Reject> {
         let version = payload.first().ok_or(Reject::Short)? >> 4;
         if version != VERSION {
@@ -64,7 +68,25 @@ impl Advertisement {
         let Some(bytes) = payload.first_chunk::<LEN>() else {
             return Err(vrrp_or(Reject::Short, payload));
         };
-        let &[_, vhid, advskew, _, demote, advbase, _, _, c0, c1, c2, c3, c4, c5, c6, c7, ref digest @ ..] = bytes;
+        let &[
+            _,
+            vhid,
+            advskew,
+            _,
+            demote,
+            advbase,
+            _,
+            _,
+            c0,
+            c1,
+            c2,
+            c3,
+            c4,
+            c5,
+            c6,
+            c7,
+            ref digest @ ..,
+        ] = bytes;
         Ok(Self {
             vhid,
             advbase: AdvBase(advbase),
@@ -94,9 +116,22 @@ impl Advertisement {
     }
 
     fn without_checksum(&self) -> [u8; LEN] {
-        let head = [VERSION << 4 | TYPE, self.vhid, self.advskew.0, AUTHLEN, self.demote, self.advbase.0, 0, 0];
+        let head = [
+            VERSION << 4 | TYPE,
+            self.vhid,
+            self.advskew.0,
+            AUTHLEN,
+            self.demote,
+            self.advbase.0,
+            0,
+            0,
+        ];
         let mut bytes = [0; LEN];
-        for (to, from) in bytes.iter_mut().zip(head.into_iter().chain(self.counter.to_be_bytes()).chain(self.digest)) {
+        for (to, from) in bytes.iter_mut().zip(
+            head.into_iter()
+                .chain(self.counter.to_be_bytes())
+                .chain(self.digest),
+        ) {
             *to = from;
         }
         bytes
@@ -118,16 +153,25 @@ pub fn peek_vhid(payload: &[u8]) -> Option<u8> {
     }
 }
 
-/// VRRPv2 begins like CARP. Its fourth byte counts its addresses, and so gives its length away: 8 bytes, 4 for each
-/// address, 8 of authentication (RFC 3768, section 5.1).
+/// VRRPv2 begins like CARP. Its fourth byte counts its addresses, and so gives its length away: 8
+/// bytes, 4 for each address, 8 of authentication (RFC 3768, section 5.1).
 fn looks_like_vrrp(payload: &[u8]) -> bool {
-    let &[first, _, _, count, authtype, ..] = payload else { return false };
-    first == VERSION << 4 | TYPE && count > 0 && authtype <= 2 && payload.len() == 8 + 4 * usize::from(count) + 8
+    let &[first, _, _, count, authtype, ..] = payload else {
+        return false;
+    };
+    first == VERSION << 4 | TYPE
+        && count > 0
+        && authtype <= 2
+        && payload.len() == 8 + 4 * usize::from(count) + 8
 }
 
 /// The reason to refuse a packet that CARP cannot make sense of, unless VRRPv2 explains it.
 pub(super) fn vrrp_or(why: Reject, payload: &[u8]) -> Reject {
-    if looks_like_vrrp(payload) { Reject::VrrpV2 } else { why }
+    if looks_like_vrrp(payload) {
+        Reject::VrrpV2
+    } else {
+        why
+    }
 }
 
 /// An address that says nothing: `0.0.0.0` or `::`.

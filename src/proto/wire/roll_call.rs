@@ -1,6 +1,8 @@
-//! What carpd nodes say to each other beside CARP: a master asks who is there, and its backups answer.
+//! What carpd nodes say to each other beside CARP: a master asks who is there, and its backups
+//! answer.
 //!
-//! The 36 bytes of an advertisement with a version that is no CARP's, so that whoever is not meant drops them.
+//! The 36 bytes of an advertisement with a version that is no CARP's, so that whoever is not meant
+//! drops them.
 
 use super::{AUTHLEN, LEN, checksum};
 use crate::proto::auth::DIGEST_LEN;
@@ -37,15 +39,38 @@ impl RollCall {
     /// Reads the first 36 bytes, if they are a word. Checksum and digest are the caller's to check.
     #[must_use]
     pub fn decode(payload: &[u8]) -> Option<Self> {
-        let &[first, vhid, _, _, demotion, _, _, _, c0, c1, c2, c3, c4, c5, c6, c7, ref digest @ ..] =
-            payload.first_chunk::<LEN>()?;
+        let &[
+            first,
+            vhid,
+            _,
+            _,
+            demotion,
+            _,
+            _,
+            _,
+            c0,
+            c1,
+            c2,
+            c3,
+            c4,
+            c5,
+            c6,
+            c7,
+            ref digest @ ..,
+        ] = payload.first_chunk::<LEN>()?;
         let word = match (first >> 4, first & 0xf) {
             (VERSION, 1) => Word::Call,
             (VERSION, 2) => Word::Answer,
             _ => return None,
         };
         let counter = u64::from_be_bytes([c0, c1, c2, c3, c4, c5, c6, c7]);
-        Some(Self { word, vhid, demotion: Demotion::new(demotion), counter, digest: *digest })
+        Some(Self {
+            word,
+            vhid,
+            demotion: Demotion::new(demotion),
+            counter,
+            digest: *digest,
+        })
     }
 
     /// With its checksum.
@@ -55,9 +80,22 @@ impl RollCall {
             Word::Call => 1,
             Word::Answer => 2,
         };
-        let head = [VERSION << 4 | word, self.vhid, 0, AUTHLEN, self.demotion.get(), 0, 0, 0];
+        let head = [
+            VERSION << 4 | word,
+            self.vhid,
+            0,
+            AUTHLEN,
+            self.demotion.get(),
+            0,
+            0,
+            0,
+        ];
         let mut bytes = [0; LEN];
-        for (to, from) in bytes.iter_mut().zip(head.into_iter().chain(self.counter.to_be_bytes()).chain(self.digest)) {
+        for (to, from) in bytes.iter_mut().zip(
+            head.into_iter()
+                .chain(self.counter.to_be_bytes())
+                .chain(self.digest),
+        ) {
             *to = from;
         }
         [bytes[6], bytes[7]] = checksum(&bytes).to_be_bytes();
@@ -73,15 +111,34 @@ mod tests {
     #[test]
     fn a_word_comes_back_and_is_no_advertisement() {
         for word in [Word::Call, Word::Answer] {
-            let said = RollCall { word, vhid: 40, demotion: Demotion::new(7), counter: 1 << 40 | 3, digest: [9; DIGEST_LEN] };
+            let said = RollCall {
+                word,
+                vhid: 40,
+                demotion: Demotion::new(7),
+                counter: 1 << 40 | 3,
+                digest: [9; DIGEST_LEN],
+            };
             let bytes = said.encode();
             assert_eq!(RollCall::decode(&bytes), Some(said));
-            assert!(is_intact(&bytes, "10.0.0.1".parse().unwrap(), "224.0.0.18".parse().unwrap()));
-            assert_eq!((Advertisement::decode(&bytes), peek_vhid(&bytes)), (Err(Reject::Version(VERSION)), Some(40)));
+            assert!(is_intact(
+                &bytes,
+                "10.0.0.1".parse().unwrap(),
+                "224.0.0.18".parse().unwrap()
+            ));
+            assert_eq!(
+                (Advertisement::decode(&bytes), peek_vhid(&bytes)),
+                (Err(Reject::Version(VERSION)), Some(40))
+            );
             assert_eq!(RollCall::decode(&bytes[..LEN - 1]), None);
         }
-        let mut other =
-            RollCall { word: Word::Call, vhid: 1, demotion: Demotion::NONE, counter: 1, digest: [0; DIGEST_LEN] }.encode();
+        let mut other = RollCall {
+            word: Word::Call,
+            vhid: 1,
+            demotion: Demotion::NONE,
+            counter: 1,
+            digest: [0; DIGEST_LEN],
+        }
+        .encode();
         for first in (0..=255).filter(|first| ![0xc1, 0xc2].contains(first)) {
             other[0] = first;
             assert_eq!(RollCall::decode(&other), None, "{first:#x}");

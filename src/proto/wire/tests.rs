@@ -6,19 +6,30 @@ use super::*;
 use crate::types::{Family, MacAddr};
 
 fn any_advertisement() -> impl Strategy<Value = Advertisement> {
-    (any::<u8>(), any::<u8>(), any::<u8>(), any::<u8>(), any::<u64>(), any::<[u8; 20]>()).prop_map(
-        |(vhid, advbase, advskew, demote, counter, digest)| Advertisement {
-            vhid,
-            advbase: AdvBase(advbase),
-            advskew: AdvSkew(advskew),
-            demote,
-            counter,
-            digest,
-        },
+    (
+        any::<u8>(),
+        any::<u8>(),
+        any::<u8>(),
+        any::<u8>(),
+        any::<u64>(),
+        any::<[u8; 20]>(),
     )
+        .prop_map(
+            |(vhid, advbase, advskew, demote, counter, digest)| Advertisement {
+                vhid,
+                advbase: AdvBase(advbase),
+                advskew: AdvSkew(advskew),
+                demote,
+                counter,
+                digest,
+            },
+        )
 }
 
-const V4: (IpAddr, IpAddr) = (IpAddr::V4(Ipv4Addr::new(10, 0, 0, 2)), IpAddr::V4(Ipv4Addr::new(224, 0, 0, 18)));
+const V4: (IpAddr, IpAddr) = (
+    IpAddr::V4(Ipv4Addr::new(10, 0, 0, 2)),
+    IpAddr::V4(Ipv4Addr::new(224, 0, 0, 18)),
+);
 
 proptest! {
     #[test]
@@ -83,7 +94,14 @@ fn frame(ad: &Advertisement, v6: bool) -> Vec<u8> {
 }
 
 fn advertisement() -> Advertisement {
-    Advertisement { vhid: 40, advbase: AdvBase(1), advskew: AdvSkew(0), demote: 0, counter: 5, digest: [7; 20] }
+    Advertisement {
+        vhid: 40,
+        advbase: AdvBase(1),
+        advskew: AdvSkew(0),
+        demote: 0,
+        counter: 5,
+        digest: [7; 20],
+    }
 }
 
 #[test]
@@ -95,7 +113,11 @@ fn frames_of_both_families_are_found_again() {
         let received = parse_frame(&bytes).unwrap();
         assert_eq!((received.payload.len(), received.ttl), (LEN, 255));
         assert_eq!(Advertisement::decode(received.payload), Ok(ad));
-        assert!(is_intact(received.payload.first_chunk().unwrap(), received.src, received.dst));
+        assert!(is_intact(
+            received.payload.first_chunk().unwrap(),
+            received.src,
+            received.dst
+        ));
         assert_eq!(received.src.is_ipv6(), v6);
     }
 }
@@ -118,7 +140,10 @@ fn each_broken_frame_has_its_name() {
     assert_eq!(broken(&[(14, 0x4f)]), Reject::Truncated);
     assert_eq!(broken(&[(22, 254)]), Reject::IpChecksum);
     // More-fragments in, the checksum put right by as much.
-    assert_eq!(broken(&[(20, 0x20), (24, good[24] + 0x20)]), Reject::Fragment);
+    assert_eq!(
+        broken(&[(20, 0x20), (24, good[24] + 0x20)]),
+        Reject::Fragment
+    );
 }
 
 #[test]
@@ -142,5 +167,8 @@ fn vrrp_is_told_from_carp() {
     assert!(looks_like_vrrp(&vrrp(2, 7)));
     assert_eq!(Advertisement::decode(&[]), Err(Reject::Short));
     assert!(!looks_like_vrrp(&advertisement().encode()));
-    assert_eq!(Advertisement::decode(&advertisement().encode()[..35]), Err(Reject::Short));
+    assert_eq!(
+        Advertisement::decode(&advertisement().encode()[..35]),
+        Err(Reject::Short)
+    );
 }

@@ -31,7 +31,11 @@ impl Interest {
     }
 
     /// From now on this matters.
-    pub(super) fn set(&self, directories: BTreeSet<PathBuf>, names: BTreeMap<PathBuf, BTreeSet<OsString>>) {
+    pub(super) fn set(
+        &self,
+        directories: BTreeSet<PathBuf>,
+        names: BTreeMap<PathBuf, BTreeSet<OsString>>,
+    ) {
         let mut inner = self.lock();
         (inner.directories, inner.names) = (directories, names);
     }
@@ -67,7 +71,8 @@ impl Interest {
                 EventKind::Access(_) => continue,
                 EventKind::Create(_) => {
                     // A link has nobody who writes it.
-                    let fresh = std::fs::symlink_metadata(path).is_ok_and(|m| m.is_file() && m.nlink() == 1 && m.len() == 0);
+                    let fresh = std::fs::symlink_metadata(path)
+                        .is_ok_and(|m| m.is_file() && m.nlink() == 1 && m.len() == 0);
                     if fresh && is_part(path) {
                         inner.written.insert(path.clone());
                     }
@@ -77,7 +82,9 @@ impl Interest {
                         inner.written.insert(path.clone());
                     }
                 }
-                EventKind::Modify(ModifyKind::Name(_)) | EventKind::Remove(_) => _ = inner.written.remove(path),
+                EventKind::Modify(ModifyKind::Name(_)) | EventKind::Remove(_) => {
+                    _ = inner.written.remove(path)
+                }
                 EventKind::Modify(_) | EventKind::Any | EventKind::Other => {}
             }
             matters = true;
@@ -88,10 +95,15 @@ impl Interest {
 
 impl Inner {
     fn matters(&self, path: &Path) -> bool {
-        let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else { return true };
+        let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else {
+            return true;
+        };
         self.directories.contains(directory)
             || self.directories.contains(path)
-            || self.names.get(directory).is_some_and(|names| names.contains(name))
+            || self
+                .names
+                .get(directory)
+                .is_some_and(|names| names.contains(name))
     }
 }
 
@@ -106,16 +118,36 @@ mod tests {
         let interest = Interest::default();
         let names = [(PathBuf::from("/etc"), ["carpd".into()].into())];
         interest.set(["/etc/carpd".into()].into(), names.into());
-        let change = |kind: EventKind, path: &str| interest.is_change(&Event::new(kind).add_path(path.into()));
+        let change = |kind: EventKind, path: &str| {
+            interest.is_change(&Event::new(kind).add_path(path.into()))
+        };
         let data = EventKind::Modify(ModifyKind::Data(DataChange::Any));
         let closed = EventKind::Access(AccessKind::Close(AccessMode::Write));
-        assert!(!change(data, "/etc/passwd") && change(EventKind::Remove(RemoveKind::Folder), "/etc/carpd"));
-        assert!(!change(EventKind::Access(AccessKind::Open(AccessMode::Any)), "/etc/carpd/h.lua") && !interest.is_written());
+        assert!(
+            !change(data, "/etc/passwd")
+                && change(EventKind::Remove(RemoveKind::Folder), "/etc/carpd")
+        );
+        assert!(
+            !change(
+                EventKind::Access(AccessKind::Open(AccessMode::Any)),
+                "/etc/carpd/h.lua"
+            ) && !interest.is_written()
+        );
         assert!(change(data, "/etc/carpd/h.lua") && interest.is_written());
         assert!(change(closed, "/etc/carpd/h.lua") && !interest.is_written());
-        assert!(change(data, "/etc/carpd/notes.log") && !interest.is_written(), "no part of a hook");
-        assert!(change(data, "/etc/carpd/h.lua") && change(EventKind::Remove(RemoveKind::File), "/etc/carpd/h.lua"));
+        assert!(
+            change(data, "/etc/carpd/notes.log") && !interest.is_written(),
+            "no part of a hook"
+        );
+        assert!(
+            change(data, "/etc/carpd/h.lua")
+                && change(EventKind::Remove(RemoveKind::File), "/etc/carpd/h.lua")
+        );
         assert!(!interest.is_written());
-        assert!(change(EventKind::Create(CreateKind::File), "/etc/carpd/link.lua") && !interest.is_written(), "it has no writer");
+        assert!(
+            change(EventKind::Create(CreateKind::File), "/etc/carpd/link.lua")
+                && !interest.is_written(),
+            "it has no writer"
+        );
     }
 }

@@ -1,9 +1,10 @@
 //! Noticing that a hook was edited.
 //!
-//! Directories are watched rather than files: editors write a new file and move it over the old one. Watched is everything that
-//! a hook's path consists of, so that a link that is pointed elsewhere, or a directory that takes another's place, is a change
-//! wherever it stands on the way. What cannot be watched is polled. Looking at all this takes as long as the disk takes, so another
-//! thread does it; and there may be any number of directories, so there is a limit.
+//! Directories are watched rather than files: editors write a new file and move it over the old
+//! one. Watched is everything that a hook's path consists of, so that a link that is pointed
+//! elsewhere, or a directory that takes another's place, is a change wherever it stands on the way.
+//! What cannot be watched is polled. Looking at all this takes as long as the disk takes, so
+//! another thread does it; and there may be any number of directories, so there is a limit.
 
 mod events;
 mod places;
@@ -38,19 +39,28 @@ struct Pauses {
     writer: Duration,
     /// How often what cannot be watched, or is missing, is looked at.
     poll: Duration,
-    /// What was found changed is looked at again so soon: what has changed again meanwhile is still being written.
+    /// What was found changed is looked at again so soon: what has changed again meanwhile is still
+    /// being written.
     settle: Duration,
 }
 
-const PAUSES: Pauses = Pauses { writer: Duration::from_secs(2), poll: Duration::from_secs(2), settle: Duration::from_secs(1) };
+const PAUSES: Pauses = Pauses {
+    writer: Duration::from_secs(2),
+    poll: Duration::from_secs(2),
+    settle: Duration::from_secs(1),
+};
 
 /// How each file is watched.
 type Manners = BTreeMap<PathBuf, How>;
 
-/// Starts a thread that watches; what is to be watched goes there, and replaces what was watched before.
+/// Starts a thread that watches; what is to be watched goes there, and replaces what was watched
+/// before.
 pub(super) fn start() -> io::Result<mpsc::UnboundedSender<(Vec<PathBuf>, StdStream)>> {
     // Looking takes one; another may still be at what is no longer wanted.
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(2).build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(2)
+        .build()?;
     let (orders, mut inbox) = mpsc::unbounded_channel();
     let work = async move {
         let mut before: Option<tokio::task::AbortHandle> = None;
@@ -61,13 +71,20 @@ pub(super) fn start() -> io::Result<mpsc::UnboundedSender<(Vec<PathBuf>, StdStre
             before = Some(tokio::task::spawn_local(serve(files, to)).abort_handle());
         }
     };
-    std::thread::Builder::new().name("watch".to_owned()).spawn(move || tokio::task::LocalSet::new().block_on(&runtime, work))?;
+    std::thread::Builder::new()
+        .name("watch".to_owned())
+        .spawn(move || tokio::task::LocalSet::new().block_on(&runtime, work))?;
     Ok(orders)
 }
 
 /// Tells of changes until the other end closes the socket.
 async fn serve(files: Vec<PathBuf>, to: StdStream) {
-    let Ok(mut stream) = to.set_nonblocking(true).and_then(|()| UnixStream::from_std(to)) else { return };
+    let Ok(mut stream) = to
+        .set_nonblocking(true)
+        .and_then(|()| UnixStream::from_std(to))
+    else {
+        return;
+    };
     let (tell, mut told) = mpsc::channel(8);
     let follow = tokio::task::spawn_local(watch(&files, tell));
     let (mut closed, mut writer) = stream.split();
@@ -90,8 +107,9 @@ async fn serve(files: Vec<PathBuf>, to: StdStream) {
     follow.abort();
 }
 
-/// Watches these files, all that their paths consist of, and what lies beside and below them; tells when something of it has
-/// changed and nobody writes any more, and once when it has begun to watch.
+/// Watches these files, all that their paths consist of, and what lies beside and below them; tells
+/// when something of it has changed and nobody writes any more, and once when it has begun to
+/// watch.
 fn watch(files: &[PathBuf], tell: mpsc::Sender<Told>) -> impl Future<Output = ()> + use<> {
     watch_with(files, tell, PAUSES, true, Interest::default())
 }
@@ -105,7 +123,13 @@ fn watch_with(
 ) -> impl Future<Output = ()> + use<> {
     let (hint, hints) = mpsc::channel(1);
     let watched = Watched::new(files, hint, interest.clone(), by_kernel);
-    Follow { tell, interest, pauses, how: Manners::new() }.run(watched, hints)
+    Follow {
+        tell,
+        interest,
+        pauses,
+        how: Manners::new(),
+    }
+    .run(watched, hints)
 }
 
 /// The task that waits for changes.
@@ -126,14 +150,18 @@ impl Follow {
                 let found = watched.look();
                 (watched, found)
             });
-            let Ok((back, found)) = looking.await else { return };
+            let Ok((back, found)) = looking.await else {
+                return;
+            };
             watched = back;
             if self.tell_how(found.how, found.complete).await.is_err() {
                 return;
             }
             let polled = found.print.map(|print| prints.see(print));
             // What was written before it was watched has told nobody.
-            if (found.news || polled == Some(Seen::Settled)) && self.tell.send(Told::Changed).await.is_err() {
+            if (found.news || polled == Some(Seen::Settled))
+                && self.tell.send(Told::Changed).await.is_err()
+            {
                 return;
             }
             // Nobody tells of a directory that comes back.
@@ -155,24 +183,42 @@ impl Follow {
         }
     }
 
-    async fn tell_how(&mut self, how: Manners, complete: bool) -> Result<(), mpsc::error::SendError<Told>> {
+    async fn tell_how(
+        &mut self,
+        how: Manners,
+        complete: bool,
+    ) -> Result<(), mpsc::error::SendError<Told>> {
         if how == self.how {
             return Ok(());
         }
         self.how = how;
-        let all = self.how.iter().map(|(file, how)| (file.to_string_lossy().into_owned(), how.clone()));
-        self.tell.send(Told::How { files: all.collect(), complete }).await
+        let all = self
+            .how
+            .iter()
+            .map(|(file, how)| (file.to_string_lossy().into_owned(), how.clone()));
+        self.tell
+            .send(Told::How {
+                files: all.collect(),
+                complete,
+            })
+            .await
     }
 
-    /// Waits until what belongs together has happened, and nobody is in the middle of writing: half a hook may be a hook.
+    /// Waits until what belongs together has happened, and nobody is in the middle of writing: half
+    /// a hook may be a hook.
     async fn quiet(&self, hints: &mut mpsc::Receiver<()>) {
         loop {
-            let quiet = async { while let Ok(Some(())) = tokio::time::timeout(QUIET, hints.recv()).await {} };
+            let quiet = async {
+                while let Ok(Some(())) = tokio::time::timeout(QUIET, hints.recv()).await {}
+            };
             _ = tokio::time::timeout(LONGEST, quiet).await;
             if !self.interest.is_written() {
                 return;
             }
-            if tokio::time::timeout(self.pauses.writer, hints.recv()).await.is_err() {
+            if tokio::time::timeout(self.pauses.writer, hints.recv())
+                .await
+                .is_err()
+            {
                 self.interest.forget_writers();
                 return;
             }
@@ -243,36 +289,63 @@ impl Watched {
     /// Watches what there is and is not watched yet.
     fn look(&mut self) -> Looked {
         let no_watcher = self.open();
-        let ways: Vec<(PathBuf, Way)> = self.files.iter().map(|file| (file.clone(), Way::to(file))).collect();
-        let roots: BTreeSet<PathBuf> = ways.iter().flat_map(|(file, way)| way.roots(file)).collect();
+        let ways: Vec<(PathBuf, Way)> = self
+            .files
+            .iter()
+            .map(|file| (file.clone(), Way::to(file)))
+            .collect();
+        let roots: BTreeSet<PathBuf> = ways
+            .iter()
+            .flat_map(|(file, way)| way.roots(file))
+            .collect();
         let (directories, complete) = below(roots);
         let mut names: BTreeMap<PathBuf, BTreeSet<OsString>> = BTreeMap::new();
         for (directory, name) in ways.iter().flat_map(|(_, way)| &way.steps) {
-            names.entry(directory.clone()).or_default().insert(name.clone());
+            names
+                .entry(directory.clone())
+                .or_default()
+                .insert(name.clone());
         }
         let mut places = directories.clone();
         places.extend(names.keys().cloned());
-        // The files themselves, too: what is mounted from elsewhere, or has another name, may be written to there.
+        // The files themselves, too: what is mounted from elsewhere, or has another name, may be
+        // written to there.
         places.extend(ways.iter().map(|(_, way)| way.end.clone()));
         self.interest.set(directories.clone(), names);
-        let mut found = Looked { complete, ..self.watch_all(places, &directories) };
+        let mut found = Looked {
+            complete,
+            ..self.watch_all(places, &directories)
+        };
         let mounts = Mounts::here();
         let mut polled = Vec::new();
         for (file, way) in &ways {
-            let reason = no_watcher.clone().or_else(|| self.trouble_of(file, way)).or_else(|| mounts.objection(way));
+            let reason = no_watcher
+                .clone()
+                .or_else(|| self.trouble_of(file, way))
+                .or_else(|| mounts.objection(way));
             let how = match reason {
                 // So many directories take too long to be looked at again and again.
                 None if !complete => How::InPart,
                 None => How::Watched,
                 Some(reason) => {
                     polled.push(way);
-                    How::Polled { watched: no_watcher.is_none(), reason, every_s: PAUSES.poll.as_secs() }
+                    How::Polled {
+                        watched: no_watcher.is_none(),
+                        reason,
+                        every_s: PAUSES.poll.as_secs(),
+                    }
                 }
             };
             found.how.insert(file.clone(), how);
         }
         // Of a huge tree only what is beside the hooks.
-        let directories = if complete { directories } else { ways.iter().flat_map(|(file, way)| way.roots(file)).collect() };
+        let directories = if complete {
+            directories
+        } else {
+            ways.iter()
+                .flat_map(|(file, way)| way.roots(file))
+                .collect()
+        };
         found.print = (!polled.is_empty()).then(|| print(polled.into_iter(), directories.iter()));
         found
     }
@@ -307,7 +380,9 @@ impl Watched {
         self.troubled.clear();
         for place in places {
             // One of the same name may be another: its watch went with the one before.
-            let identity = fs::metadata(&place).map(|there| (there.dev(), there.ino())).ok();
+            let identity = fs::metadata(&place)
+                .map(|there| (there.dev(), there.ino()))
+                .ok();
             match (known.remove(&place), identity) {
                 (Some(before), Some(now)) if before == now => drop(self.watches.insert(place, now)),
                 (before, Some(now)) => {
@@ -328,7 +403,9 @@ impl Watched {
     }
 
     fn watch(&mut self, place: PathBuf, identity: (u64, u64)) -> bool {
-        let Some(watcher) = &mut self.watcher else { return false };
+        let Some(watcher) = &mut self.watcher else {
+            return false;
+        };
         match watcher.watch(&place, RecursiveMode::NonRecursive) {
             Ok(()) => {
                 self.watches.insert(place, identity);
@@ -350,7 +427,10 @@ impl Watched {
                 || *place == way.end
                 || roots.iter().any(|root| place.starts_with(root))
         };
-        self.troubled.iter().find(|(place, _)| concerns(place)).map(|(_, why)| why.clone())
+        self.troubled
+            .iter()
+            .find(|(place, _)| concerns(place))
+            .map(|(_, why)| why.clone())
     }
 }
 
@@ -385,7 +465,8 @@ mod tests {
         fs::create_dir(&directory).unwrap();
         let (hint, mut hints) = mpsc::channel(1);
         let hook = directory.join("h.lua");
-        let mut watched = Watched::new(std::slice::from_ref(&hook), hint, Interest::default(), true);
+        let mut watched =
+            Watched::new(std::slice::from_ref(&hook), hint, Interest::default(), true);
         let mut look = || {
             let Looked { news, missing, .. } = watched.look();
             (news, missing)
@@ -397,7 +478,11 @@ mod tests {
         assert_eq!(look(), (true, false), "and back");
         fs::rename(&directory, root.path().join("more")).unwrap();
         fs::create_dir(&directory).unwrap();
-        assert_eq!(look(), (true, false), "one for the other, between two looks");
+        assert_eq!(
+            look(),
+            (true, false),
+            "one for the other, between two looks"
+        );
         while hints.try_recv().is_ok() {}
         fs::write(hook, "").unwrap();
         assert_eq!(hints.blocking_recv(), Some(()));
@@ -420,22 +505,42 @@ mod tests {
         }
 
         async fn change(&mut self) {
-            let changed = async { while self.next().await.expect("it watches") != Told::Changed {} };
-            tokio::time::timeout(SOON, changed).await.expect("a change in time");
+            let changed =
+                async { while self.next().await.expect("it watches") != Told::Changed {} };
+            tokio::time::timeout(SOON, changed)
+                .await
+                .expect("a change in time");
         }
     }
 
     /// Watches a file while something happens to it.
     fn watching(file: &Path, by_kernel: bool, story: impl AsyncFnOnce(&mut Seer)) {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
         tokio::task::LocalSet::new().block_on(&runtime, async {
             let (tell, told) = mpsc::channel(64);
             let quick = Duration::from_millis(20);
-            let pauses = Pauses { writer: SOON, poll: quick, settle: quick };
+            let pauses = Pauses {
+                writer: SOON,
+                poll: quick,
+                settle: quick,
+            };
             let interest = Interest::default();
-            let watch = watch_with(&[file.to_owned()], tell, pauses, by_kernel, interest.clone());
+            let watch = watch_with(
+                &[file.to_owned()],
+                tell,
+                pauses,
+                by_kernel,
+                interest.clone(),
+            );
             let watch = tokio::task::spawn_local(watch);
-            let mut seer = Seer { told, how: Vec::new(), interest };
+            let mut seer = Seer {
+                told,
+                how: Vec::new(),
+                interest,
+            };
             if by_kernel {
                 // It watches.
                 seer.change().await;
@@ -523,7 +628,11 @@ mod tests {
                 tokio::task::yield_now().await;
             }
             // Far longer than what it waits for when nobody has it open.
-            assert!(tokio::time::timeout(10 * QUIET, seer.told.recv()).await.is_err());
+            assert!(
+                tokio::time::timeout(10 * QUIET, seer.told.recv())
+                    .await
+                    .is_err()
+            );
             drop(file);
             seer.change().await;
             assert!(!seer.interest.is_written());
@@ -536,7 +645,10 @@ mod tests {
         let hook = root.path().join("h.lua");
         fs::write(&hook, "one").unwrap();
         watching(&hook, false, async |seer| {
-            assert_eq!(seer.how.first().unwrap().1.to_string(), "polled every 2s: the kernel gives no watches");
+            assert_eq!(
+                seer.how.first().unwrap().1.to_string(),
+                "polled every 2s: the kernel gives no watches"
+            );
             fs::write(&hook, "another").unwrap();
             seer.change().await;
             fs::write(root.path().join("m.lua"), "return 1").unwrap();
@@ -552,6 +664,9 @@ mod tests {
     fn what_is_still_changing_is_not_told_of() {
         let mut prints = Prints::default();
         let said = [1, 1, 2, 3, 3, 3, 4, 4].map(|print| prints.see(print));
-        assert_eq!(said, [Same, Same, Moving, Moving, Settled, Same, Moving, Settled]);
+        assert_eq!(
+            said,
+            [Same, Same, Moving, Moving, Settled, Same, Moving, Settled]
+        );
     }
 }

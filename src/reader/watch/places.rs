@@ -1,4 +1,5 @@
-//! Where a change of a hook can come from: what its path consists of, and what lies beside and below it.
+//! Where a change of a hook can come from: what its path consists of, and what lies beside and
+//! below it.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::ffi::OsString;
@@ -9,8 +10,8 @@ use std::{fs, io};
 
 use crate::hooks::source::MAX_DEPTH;
 
-/// The most directories that are looked for below the hooks. The kernel gives a user some thousands of watches, for all that
-/// runs.
+/// The most directories that are looked for below the hooks. The kernel gives a user some thousands
+/// of watches, for all that runs.
 pub(super) const DIRECTORIES_MAX: usize = 512;
 /// The most files and directories that are looked at to find them.
 const ENTRIES_MAX: usize = 20_000;
@@ -56,15 +57,24 @@ impl Way {
         way
     }
 
-    /// The directories in which the hook's modules and its test may lie: those of the file, and of each link to it.
+    /// The directories in which the hook's modules and its test may lie: those of the file, and of
+    /// each link to it.
     pub(super) fn roots(&self, file: &Path) -> BTreeSet<PathBuf> {
         let mut roots = BTreeSet::new();
         roots.extend(self.end.parent().map(Path::to_owned));
         if let Some(name) = file.file_name() {
             // The step at which the file itself is looked up, and those after it, if it is a link.
-            let no_directory = |(directory, step): &&(PathBuf, OsString)| !directory.join(step).is_dir();
-            let own = self.steps.iter().position(|step| step.1 == name && no_directory(&step));
-            let of_file = self.steps.iter().skip(own.unwrap_or(self.steps.len())).filter(no_directory);
+            let no_directory =
+                |(directory, step): &&(PathBuf, OsString)| !directory.join(step).is_dir();
+            let own = self
+                .steps
+                .iter()
+                .position(|step| step.1 == name && no_directory(&step));
+            let of_file = self
+                .steps
+                .iter()
+                .skip(own.unwrap_or(self.steps.len()))
+                .filter(no_directory);
             roots.extend(of_file.map(|(directory, _)| directory.clone()));
         }
         roots
@@ -78,7 +88,8 @@ fn push(path: &Path, todo: &mut VecDeque<OsString>) {
     }
 }
 
-/// These directories and those below them, the nearest first, as deep as modules are looked for; and whether that is all.
+/// These directories and those below them, the nearest first, as deep as modules are looked for;
+/// and whether that is all.
 pub(super) fn below(roots: BTreeSet<PathBuf>) -> (BTreeSet<PathBuf>, bool) {
     let mut found = BTreeSet::new();
     let mut entries = 0;
@@ -110,16 +121,32 @@ pub(super) fn below(roots: BTreeSet<PathBuf>) -> (BTreeSet<PathBuf>, bool) {
 
 /// May a file of this name be part of a hook?
 pub(super) fn is_part(path: &Path) -> bool {
-    let hidden = path.file_name().is_none_or(|name| name.as_encoded_bytes().starts_with(b"."));
+    let hidden = path
+        .file_name()
+        .is_none_or(|name| name.as_encoded_bytes().starts_with(b"."));
     let ending = path.extension().and_then(|ending| ending.to_str());
     !hidden && matches!(ending, Some("lua" | "luau" | "wasm" | "minisig"))
 }
 
-/// A number that changes when something on these ways, or a part of a hook in these directories, does.
-pub(super) fn print<'a>(ways: impl Iterator<Item = &'a Way>, directories: impl Iterator<Item = &'a PathBuf>) -> u64 {
+/// A number that changes when something on these ways, or a part of a hook in these directories,
+/// does.
+pub(super) fn print<'a>(
+    ways: impl Iterator<Item = &'a Way>,
+    directories: impl Iterator<Item = &'a PathBuf>,
+) -> u64 {
     let mut hasher = DefaultHasher::new();
     let mut feed = |path: &Path, found: io::Result<fs::Metadata>| {
-        let seen = found.ok().map(|m| (m.dev(), m.ino(), m.len(), m.mtime(), m.mtime_nsec(), m.ctime(), m.ctime_nsec()));
+        let seen = found.ok().map(|m| {
+            (
+                m.dev(),
+                m.ino(),
+                m.len(),
+                m.mtime(),
+                m.mtime_nsec(),
+                m.ctime(),
+                m.ctime_nsec(),
+            )
+        });
         (path, seen).hash(&mut hasher);
     };
     for way in ways {
@@ -157,9 +184,24 @@ pub(super) fn print<'a>(ways: impl Iterator<Item = &'a Way>, directories: impl I
 #[derive(Debug, Default)]
 pub(super) struct Mounts(Vec<(PathBuf, String)>);
 
-/// Kinds of file systems that change without this kernel's doing, and so without a word to who watches.
-const FOREIGN: [&str; 14] =
-    ["nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "virtiofs", "ceph", "afs", "glusterfs", "lustre", "ocfs2", "gfs2", "vboxsf"];
+/// Kinds of file systems that change without this kernel's doing, and so without a word to who
+/// watches.
+const FOREIGN: [&str; 14] = [
+    "nfs",
+    "nfs4",
+    "cifs",
+    "smb3",
+    "smbfs",
+    "9p",
+    "virtiofs",
+    "ceph",
+    "afs",
+    "glusterfs",
+    "lustre",
+    "ocfs2",
+    "gfs2",
+    "vboxsf",
+];
 
 impl Mounts {
     /// Those of this process.
@@ -178,15 +220,24 @@ impl Mounts {
 
     /// Why watching does not tell of every change on this way; `None` if it does.
     pub(super) fn objection(&self, way: &Way) -> Option<String> {
-        let mounted = |path: &Path| path != Path::new("/") && self.0.iter().any(|(point, _)| point == path);
+        let mounted =
+            |path: &Path| path != Path::new("/") && self.0.iter().any(|(point, _)| point == path);
         // The one that is nearest to the file.
-        let mut passed = way.steps.iter().rev().map(|(directory, name)| directory.join(name));
+        let mut passed = way
+            .steps
+            .iter()
+            .rev()
+            .map(|(directory, name)| directory.join(name));
         if let Some(point) = passed.find(|path| mounted(path)) {
             return Some(format!("{} is a mount", point.display()));
         }
-        let of_end =
-            self.0.iter().filter(|(point, _)| way.end.starts_with(point)).max_by_key(|(point, _)| point.components().count());
-        let (_, kind) = of_end.filter(|(_, kind)| FOREIGN.contains(&kind.as_str()) || kind.starts_with("fuse"))?;
+        let of_end = self
+            .0
+            .iter()
+            .filter(|(point, _)| way.end.starts_with(point))
+            .max_by_key(|(point, _)| point.components().count());
+        let (_, kind) = of_end
+            .filter(|(_, kind)| FOREIGN.contains(&kind.as_str()) || kind.starts_with("fuse"))?;
         Some(format!("it is on {kind}, where others may change it"))
     }
 }
@@ -196,7 +247,10 @@ fn unescape(text: &str) -> String {
     let mut parts = text.split('\\');
     let mut plain = parts.next().unwrap_or_default().to_owned();
     for part in parts {
-        match part.get(..3).and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
+        match part
+            .get(..3)
+            .and_then(|digits| u8::from_str_radix(digits, 8).ok())
+        {
             Some(byte) if byte.is_ascii() => {
                 plain.push(char::from(byte));
                 plain.push_str(part.get(3..).unwrap_or_default());
@@ -223,9 +277,17 @@ mod tests {
             fs::create_dir(root.path().join(n.to_string())).unwrap();
         }
         let (found, complete) = below([root.path().to_owned()].into());
-        assert!(found.contains(root.path()) && found.len() == DIRECTORIES_MAX && !complete, "{}", found.len());
+        assert!(
+            found.contains(root.path()) && found.len() == DIRECTORIES_MAX && !complete,
+            "{}",
+            found.len()
+        );
         let (found, _) = below(["/".into()].into());
-        assert!(found.contains(Path::new("/")) && found.len() <= DIRECTORIES_MAX, "{}", found.len());
+        assert!(
+            found.contains(Path::new("/")) && found.len() <= DIRECTORIES_MAX,
+            "{}",
+            found.len()
+        );
     }
 
     #[test]
@@ -256,15 +318,36 @@ mod tests {
             steps.collect()
         };
         let way = Way::to(&root.join("current/hooks/h.lua"));
-        let through = [":current", ":releases", "releases:1", "releases/1:hooks", "releases/1/hooks:h.lua"];
-        assert_eq!((names(&way), way.end.clone()), (through.map(str::to_owned).to_vec(), root.join("releases/1/hooks/h.lua")));
-        assert_eq!(way.roots(Path::new("h.lua")), [root.join("releases/1/hooks")].into());
+        let through = [
+            ":current",
+            ":releases",
+            "releases:1",
+            "releases/1:hooks",
+            "releases/1/hooks:h.lua",
+        ];
+        assert_eq!(
+            (names(&way), way.end.clone()),
+            (
+                through.map(str::to_owned).to_vec(),
+                root.join("releases/1/hooks/h.lua")
+            )
+        );
+        assert_eq!(
+            way.roots(Path::new("h.lua")),
+            [root.join("releases/1/hooks")].into()
+        );
         let linked = Way::to(&root.join("releases/named.lua"));
         assert_eq!(names(&linked)[..2], [":releases", "releases:named.lua"]);
         assert_eq!(linked.end, way.end);
-        assert_eq!(linked.roots(Path::new("named.lua")), [root.join("releases"), root.join("releases/1/hooks")].into());
+        assert_eq!(
+            linked.roots(Path::new("named.lua")),
+            [root.join("releases"), root.join("releases/1/hooks")].into()
+        );
         // What is not there yet, and a circle.
-        assert_eq!(Way::to(&root.join("none/h.lua")).end, root.join("none/h.lua"));
+        assert_eq!(
+            Way::to(&root.join("none/h.lua")).end,
+            root.join("none/h.lua")
+        );
         symlink("circle", root.join("circle")).unwrap();
         assert!(Way::to(&root.join("circle/h.lua")).steps.len() < 100);
     }
@@ -279,16 +362,29 @@ mod tests {
         );
         let said = |path: &str| {
             let path = Path::new(path);
-            let step = |path: &Path| Some((path.parent()?.to_owned(), path.file_name()?.to_owned()));
+            let step =
+                |path: &Path| Some((path.parent()?.to_owned(), path.file_name()?.to_owned()));
             let mut steps: Vec<_> = path.ancestors().filter_map(step).collect();
             steps.reverse();
-            mounts.objection(&Way { steps, end: path.to_owned() })
+            mounts.objection(&Way {
+                steps,
+                end: path.to_owned(),
+            })
         };
         assert_eq!(said("/etc/carpd/h.lua"), None);
-        assert_eq!(said("/etc/my hooks/h.lua").unwrap(), "/etc/my hooks/h.lua is a mount");
+        assert_eq!(
+            said("/etc/my hooks/h.lua").unwrap(),
+            "/etc/my hooks/h.lua is a mount"
+        );
         assert_eq!(said("/srv/local/h.lua").unwrap(), "/srv/local is a mount");
-        let linked = Way { steps: Vec::new(), end: "/srv/h.lua".into() };
-        assert_eq!(mounts.objection(&linked).unwrap(), "it is on nfs4, where others may change it");
+        let linked = Way {
+            steps: Vec::new(),
+            end: "/srv/h.lua".into(),
+        };
+        assert_eq!(
+            mounts.objection(&linked).unwrap(),
+            "it is on nfs4, where others may change it"
+        );
     }
 
     #[test]

@@ -40,8 +40,16 @@ pub(crate) struct Node {
     pub(crate) better: bool,
 }
 
-pub(crate) const A: Node = Node { host: "a", address: "192.168.32.32", better: true };
-pub(crate) const B: Node = Node { host: "b", address: "192.168.32.33", better: false };
+pub(crate) const A: Node = Node {
+    host: "a",
+    address: "192.168.32.32",
+    better: true,
+};
+pub(crate) const B: Node = Node {
+    host: "b",
+    address: "192.168.32.33",
+    better: false,
+};
 
 impl Kind {
     pub(crate) const ALL: [Self; 3] = [Self::Carpd, Self::Ucarp, Self::Keepalived];
@@ -69,7 +77,9 @@ impl Kind {
     /// Writes the files and starts it on a node.
     pub(crate) fn start(self, lab: &Lab, node: Node) -> Result<Running, Failed> {
         let host = lab.host(node.host);
-        let progress = format!("[ -p {PROGRESS} ] || mkfifo {PROGRESS}; exec 3<>{PROGRESS}; echo listens; exec cat <&3");
+        let progress = format!(
+            "[ -p {PROGRESS} ] || mkfifo {PROGRESS}; exec 3<>{PROGRESS}; echo listens; exec cat <&3"
+        );
         let mut progress = host.spawn(&["bash", "-c", &progress])?;
         progress.wait_line("its start", SOON, |line| line == "listens")?;
         let argv = match self {
@@ -77,13 +87,23 @@ impl Kind {
                 host.write("/run/lab/web.pass", 0o600, "gw22\n")?;
                 host.write("/run/lab/hooks/failover.lua", 0o644, HOOK)?;
                 host.write("/run/lab/carpd.toml", 0o644, &carpd_toml(node))?;
-                words(&format!("{CARPD} run --config /run/lab/carpd.toml --log-format json"))
+                words(&format!(
+                    "{CARPD} run --config /run/lab/carpd.toml --log-format json"
+                ))
             }
             Self::Ucarp => {
                 host.write("/run/lab/up", 0o755, &telling(MASTER_UP))?;
                 host.write("/run/lab/down", 0o755, MASTER_DOWN)?;
-                let Node { host, address, better } = node;
-                let role = if better { "--advskew=0 --preempt".to_owned() } else { format!("--advskew={SKEW}") };
+                let Node {
+                    host,
+                    address,
+                    better,
+                } = node;
+                let role = if better {
+                    "--advskew=0 --preempt".to_owned()
+                } else {
+                    format!("--advskew={SKEW}")
+                };
                 words(&format!(
                     "ucarp --interface=eth0 --vhid=40 --pass=gw22 --addr={ADDRESS} --srcip={address} --shutdown --xparam={host} \
                      --upscript=/run/lab/up --downscript=/run/lab/down {role}"
@@ -100,10 +120,16 @@ impl Kind {
                 host.write("/run/lab/up", 0o755, &telling(&without_address(MASTER_UP)))?;
                 host.write("/run/lab/down", 0o755, &without_address(MASTER_DOWN))?;
                 host.write("/run/lab/keepalived.conf", 0o644, &keepalived_conf(node))?;
-                words("keepalived --dont-fork --vrrp --log-console --log-detail --use-file=/run/lab/keepalived.conf")
+                words(
+                    "keepalived --dont-fork --vrrp --log-console --log-detail --use-file=/run/lab/keepalived.conf",
+                )
             }
         };
-        Ok(Running { kind: self, process: host.spawn(&argv)?, progress })
+        Ok(Running {
+            kind: self,
+            process: host.spawn(&argv)?,
+            progress,
+        })
     }
 }
 
@@ -114,15 +140,22 @@ pub(crate) fn words(line: &str) -> Vec<String> {
 /// The script with words about its progress in it.
 fn telling(script: &str) -> String {
     let start = "service httpd start";
-    script.replace(start, &format!("echo service >{PROGRESS}\n{start}\necho end >{PROGRESS}"))
+    script.replace(
+        start,
+        &format!("echo service >{PROGRESS}\n{start}\necho end >{PROGRESS}"),
+    )
 }
 
 fn carpd_toml(node: Node) -> String {
-    let config = CONFIG.replace("/etc/carpd/", "/run/lab/").replace("node2", node.host);
+    let config = CONFIG
+        .replace("/etc/carpd/", "/run/lab/")
+        .replace("node2", node.host);
     if node.better {
         config
     } else {
-        config.replace("advskew = 0", &format!("advskew = {SKEW}")).replace("preempt = true", "preempt = false")
+        config
+            .replace("advskew = 0", &format!("advskew = {SKEW}"))
+            .replace("preempt = true", "preempt = false")
     }
 }
 
@@ -143,7 +176,8 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    /// Waits for its end, and stops listening to its scripts: those of the next one shall be heard by nobody else.
+    /// Waits for its end, and stops listening to its scripts: those of the next one shall be heard
+    /// by nobody else.
     pub(crate) fn wait_end(&self) -> Result<(), Failed> {
         self.process.wait(TAKEOVER)?;
         self.progress.signal(Signal::SIGKILL)?;
@@ -154,41 +188,71 @@ impl Running {
     /// Waits until it says that it is backup.
     pub(crate) fn wait_backup(&mut self) -> Result<(), Failed> {
         let kind = self.kind;
-        self.process.wait_line("the state backup", TAKEOVER, |line| kind.is_change(line, false))?;
+        self.process
+            .wait_line("the state backup", TAKEOVER, |line| {
+                kind.is_change(line, false)
+            })?;
         Ok(())
     }
 
     /// When it said, after `from`, that it is master.
     pub(crate) fn said_master(&self, from: Timestamp) -> Option<Timestamp> {
-        let said = self.process.lines().into_iter().find(|line| line.at >= from && self.kind.is_change(&line.text, true));
+        let said = self
+            .process
+            .lines()
+            .into_iter()
+            .find(|line| line.at >= from && self.kind.is_change(&line.text, true));
         said.map(|line| line.at)
     }
 
-    /// Waits for the end of the hook or script that follows mastership, and says when its service was begun and when it
-    /// ended.
+    /// Waits for the end of the hook or script that follows mastership, and says when its service
+    /// was begun and when it ended.
     pub(crate) fn wait_hook(&mut self, from: Timestamp) -> Result<Hook, Failed> {
         match self.kind {
             Kind::Carpd => {
                 let of = |line: &str, message: &str, key: &str, value: &str| {
                     let entry: Value = serde_json::from_str(line).unwrap_or_default();
-                    entry["message"] == message && entry[key].as_str().is_some_and(|text| text.starts_with(value))
+                    entry["message"] == message
+                        && entry[key]
+                            .as_str()
+                            .is_some_and(|text| text.starts_with(value))
                 };
                 let ran = |line: &str| of(line, "Ran a hook", "entry", "on_master");
                 let end = self.process.wait_line("the hook's end", TAKEOVER, ran)?;
                 if !end.text.contains("\"done\"") {
                     return Err(format!("the hook failed: {}", end.text).into());
                 }
-                let effects: Vec<_> =
-                    self.process.lines().into_iter().filter(|line| line.at >= from && line.at <= end.at).collect();
-                let route = effects.iter().rfind(|line| of(&line.text, "Did an effect", "effect", "route"));
-                let service = effects.iter().rfind(|line| of(&line.text, "Did an effect", "effect", "service"));
-                let (route, service) = route.zip(service).ok_or("the hook's effects are not in the log")?;
-                Ok(Hook { end: end.at, service: service.at.since(route.at) })
+                let effects: Vec<_> = self
+                    .process
+                    .lines()
+                    .into_iter()
+                    .filter(|line| line.at >= from && line.at <= end.at)
+                    .collect();
+                let route = effects
+                    .iter()
+                    .rfind(|line| of(&line.text, "Did an effect", "effect", "route"));
+                let service = effects
+                    .iter()
+                    .rfind(|line| of(&line.text, "Did an effect", "effect", "service"));
+                let (route, service) = route
+                    .zip(service)
+                    .ok_or("the hook's effects are not in the log")?;
+                Ok(Hook {
+                    end: end.at,
+                    service: service.at.since(route.at),
+                })
             }
             Kind::Ucarp | Kind::Keepalived => {
-                let service = self.progress.wait_line("the service's start", TAKEOVER, |line| line == "service")?;
-                let end = self.progress.wait_line("the script's end", TAKEOVER, |line| line == "end")?;
-                Ok(Hook { end: end.at, service: end.at.since(service.at) })
+                let service = self
+                    .progress
+                    .wait_line("the service's start", TAKEOVER, |line| line == "service")?;
+                let end = self
+                    .progress
+                    .wait_line("the script's end", TAKEOVER, |line| line == "end")?;
+                Ok(Hook {
+                    end: end.at,
+                    service: end.at.since(service.at),
+                })
             }
         }
     }

@@ -29,13 +29,17 @@ pub(crate) struct Idle {
 /// Runs a daemon as master of so many virtual hosts, one address each, without hooks.
 pub(crate) fn measure(kind: Kind, vhids: u8) -> Result<Idle, Failed> {
     let host = |name: &str, cidr: &str| Ok::<_, Failed>(HostSpec::new(name, &[cidr.parse()?]));
-    let lab = Lab::start(&LabSpec { hosts: vec![host("a", "10.0.0.1/16")?, host("client", "10.0.0.2/16")?] })?;
+    let lab = Lab::start(&LabSpec {
+        hosts: vec![host("a", "10.0.0.1/16")?, host("client", "10.0.0.2/16")?],
+    })?;
     let a = lab.host("a");
     let argv = match kind {
         Kind::Carpd => {
             a.write("/run/lab/web.pass", 0o600, "gw22\n")?;
             a.write("/run/lab/carpd.toml", 0o644, &carpd_toml(vhids))?;
-            words(&format!("{CARPD} run --config /run/lab/carpd.toml --log-format json"))
+            words(&format!(
+                "{CARPD} run --config /run/lab/carpd.toml --log-format json"
+            ))
         }
         Kind::Keepalived => {
             a.write("/run/lab/keepalived.conf", 0o644, &keepalived_conf(vhids))?;
@@ -43,13 +47,21 @@ pub(crate) fn measure(kind: Kind, vhids: u8) -> Result<Idle, Failed> {
         }
         Kind::Ucarp => return Err("ucarp has one virtual host a process".into()),
     };
-    let spec = ProbeSpec { address: "10.0.1.1".parse()?, arp_interval: Duration::ZERO, http_interval: Duration::ZERO };
+    let spec = ProbeSpec {
+        address: "10.0.1.1".parse()?,
+        arp_interval: Duration::ZERO,
+        http_interval: Duration::ZERO,
+    };
     let mut probe = lab.host("client").spawn(&spec.argv(PROGRAM))?;
     probe.wait_line("its start", SOON, |line| line.contains("started"))?;
     let daemon = a.spawn(&argv)?;
     let mut heard = BTreeSet::new();
     probe.wait_line("all to be master", TAKEOVER, |line| {
-        if let Some(Sighted { what: Sighting::Advertisement { vhid, .. }, .. }) = Sighted::parse(line) {
+        if let Some(Sighted {
+            what: Sighting::Advertisement { vhid, .. },
+            ..
+        }) = Sighted::parse(line)
+        {
             heard.insert(vhid);
         }
         heard.len() == usize::from(vhids)
@@ -64,7 +76,13 @@ pub(crate) fn measure(kind: Kind, vhids: u8) -> Result<Idle, Failed> {
         return Err(format!("{} ended: {exit:?}", kind.name()).into());
     }
     let (pss, processes) = pss_kb(&lab, kind)?;
-    Ok(Idle { kind, vhids, cpu, pss: f64::from(pss) / 1000.0, processes })
+    Ok(Idle {
+        kind,
+        vhids,
+        cpu,
+        pss: f64::from(pss) / 1000.0,
+        processes,
+    })
 }
 
 fn pause(time: Duration) -> Result<(), Failed> {
@@ -81,21 +99,32 @@ fn of_processes(lab: &Lab, kind: Kind, file: &str) -> Result<Vec<String>, Failed
         other => format!("*/{}", other.name()),
     };
     // The lab's own processes have another program.
-    let script = format!("for p in /proc/[0-9]*; do case $(readlink $p/exe) in {program}) cat $p/{file};; esac; done");
+    let script = format!(
+        "for p in /proc/[0-9]*; do case $(readlink $p/exe) in {program}) cat $p/{file};; esac; done"
+    );
     let output = lab.host("a").run(&["bash", "-c", &script], SOON)?;
-    if output.stdout.is_empty() { Err(format!("no process of {}: {output:?}", kind.name()).into()) } else { Ok(output.stdout) }
+    if output.stdout.is_empty() {
+        Err(format!("no process of {}: {output:?}", kind.name()).into())
+    } else {
+        Ok(output.stdout)
+    }
 }
 
 /// CPU time of all threads so far.
 fn cpu_ns(lab: &Lab, kind: Kind) -> Result<u64, Failed> {
     let lines = of_processes(lab, kind, "task/*/schedstat")?;
-    lines.iter().map(|line| Ok(line.split(' ').next().unwrap_or_default().parse::<u64>()?)).sum()
+    lines
+        .iter()
+        .map(|line| Ok(line.split(' ').next().unwrap_or_default().parse::<u64>()?))
+        .sum()
 }
 
 fn pss_kb(lab: &Lab, kind: Kind) -> Result<(u32, usize), Failed> {
     let lines = of_processes(lab, kind, "smaps_rollup")?;
     let sizes = lines.iter().filter_map(|line| line.strip_prefix("Pss:"));
-    let sizes = sizes.map(|size| size.trim().trim_end_matches(" kB").parse::<u32>()).collect::<Result<Vec<_>, _>>()?;
+    let sizes = sizes
+        .map(|size| size.trim().trim_end_matches(" kB").parse::<u32>())
+        .collect::<Result<Vec<_>, _>>()?;
     Ok((sizes.iter().sum(), sizes.len()))
 }
 

@@ -1,7 +1,9 @@
-//! carpd beside its peers on one wire: how long a failover takes, and what an idle daemon costs. `tests/bench-failover`.
+//! carpd beside its peers on one wire: how long a failover takes, and what an idle daemon costs.
+//! `tests/bench-failover`.
 //!
-//! One lab, two nodes, a client that asks for the virtual address by ARP five times a millisecond and hears all that is
-//! multicast. All times are kernel receive stamps at the client, or stamps of a daemon's line when it is read.
+//! One lab, two nodes, a client that asks for the virtual address by ARP five times a millisecond
+//! and hears all that is multicast. All times are kernel receive stamps at the client, or stamps of
+//! a daemon's line when it is read.
 
 #![expect(
     clippy::print_stdout,
@@ -58,7 +60,14 @@ fn main() -> ExitCode {
 }
 
 fn options() -> Result<Options, Failed> {
-    let mut options = Options { count: 10, idle: false, alone: false, write: None, micro: None, more: None };
+    let mut options = Options {
+        count: 10,
+        idle: false,
+        alone: false,
+        write: None,
+        micro: None,
+        more: None,
+    };
     let mut args = std::env::args().skip(1);
     while let Some(arg) = args.next() {
         let mut value = || args.next().ok_or_else(|| format!("{arg} needs a value"));
@@ -79,20 +88,29 @@ fn options() -> Result<Options, Failed> {
             }
         }
     }
-    if options.count == 0 { Err("--count needs at least 1".into()) } else { Ok(options) }
+    if options.count == 0 {
+        Err("--count needs at least 1".into())
+    } else {
+        Ok(options)
+    }
 }
 
-/// How often a round is played before the run is given up: on a busy machine a daemon may miss what a round waits for.
+/// How often a round is played before the run is given up: on a busy machine a daemon may miss what
+/// a round waits for.
 const TRIES: usize = 3;
 
-/// The same round with each daemon: side by side, each in a lab of its own, since they mostly wait; or one after the other.
+/// The same round with each daemon: side by side, each in a lab of its own, since they mostly wait;
+/// or one after the other.
 fn play_round(n: usize, options: &Options) -> Result<Vec<(Kind, Measured)>, Failed> {
     let play = |kind: Kind| {
         let mut said = String::new();
         for again in 0..TRIES {
             match round::play(kind, n, options.count) {
                 Ok(mut measured) => {
-                    measured.push((round::REPEATED, f64::from(u32::try_from(again).unwrap_or(u32::MAX))));
+                    measured.push((
+                        round::REPEATED,
+                        f64::from(u32::try_from(again).unwrap_or(u32::MAX)),
+                    ));
                     return Ok((kind, measured));
                 }
                 Err(error) => said = format!("{}, round {}: {error}", kind.name(), n + 1),
@@ -106,8 +124,18 @@ fn play_round(n: usize, options: &Options) -> Result<Vec<(Kind, Measured)>, Fail
     } else {
         std::thread::scope(|scope| {
             // A lab ends with the thread that made it.
-            let threads: Vec<_> = Kind::ALL.into_iter().map(|kind| scope.spawn(move || play(kind))).collect();
-            threads.into_iter().map(|thread| thread.join().unwrap_or_else(|_| Err("a round panicked".to_owned()))).collect()
+            let threads: Vec<_> = Kind::ALL
+                .into_iter()
+                .map(|kind| scope.spawn(move || play(kind)))
+                .collect();
+            threads
+                .into_iter()
+                .map(|thread| {
+                    thread
+                        .join()
+                        .unwrap_or_else(|_| Err("a round panicked".to_owned()))
+                })
+                .collect()
         })
     };
     Ok(played?)
@@ -120,13 +148,23 @@ fn run(options: &Options) -> Result<(), Failed> {
         eprintln!("round {} of {}", n + 1, options.count);
         for (kind, measured) in play_round(n, options)? {
             for (figure, value) in measured {
-                figures.entry(kind).or_default().entry(figure).or_default().push(value);
+                figures
+                    .entry(kind)
+                    .or_default()
+                    .entry(figure)
+                    .or_default()
+                    .push(value);
             }
         }
     }
     let mut idle = Vec::new();
-    for (kind, vhids) in [(Kind::Carpd, 1), (Kind::Carpd, 50), (Kind::Carpd, 250), (Kind::Keepalived, 1), (Kind::Keepalived, 250)]
-    {
+    for (kind, vhids) in [
+        (Kind::Carpd, 1),
+        (Kind::Carpd, 50),
+        (Kind::Carpd, 250),
+        (Kind::Keepalived, 1),
+        (Kind::Keepalived, 250),
+    ] {
         eprintln!("{}: idle with {vhids}", kind.name());
         idle.push(idle::measure(kind, vhids)?);
     }
@@ -134,8 +172,14 @@ fn run(options: &Options) -> Result<(), Failed> {
         report::idle_table(&idle)
     } else {
         let mut text = report::markdown(&figures, &idle, &before, options.alone);
-        text += &options.more.as_deref().map_or_else(String::new, report::more);
-        text + &options.micro.as_deref().map_or_else(String::new, report::small_parts)
+        text += &options
+            .more
+            .as_deref()
+            .map_or_else(String::new, report::more);
+        text + &options
+            .micro
+            .as_deref()
+            .map_or_else(String::new, report::small_parts)
     };
     match &options.write {
         Some(file) => std::fs::write(file, text)?,

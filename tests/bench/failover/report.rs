@@ -8,11 +8,18 @@ use std::process::Command;
 use crate::Figures;
 use crate::daemon::{Kind, SKEW};
 use crate::idle::Idle;
-use crate::round::{ANNOUNCED, ANSWERS, BACK_BOTH, BACK_LOST, HOOK, HOOK_ALONE, PROBE, REPEATED, SILENT, STOPPED};
+use crate::round::{
+    ANNOUNCED, ANSWERS, BACK_BOTH, BACK_LOST, HOOK, HOOK_ALONE, PROBE, REPEATED, SILENT, STOPPED,
+};
 
 /// The load of the machine, as the kernel says it.
 pub(crate) fn load() -> String {
-    read_to_string("/proc/loadavg").unwrap_or_default().split(' ').take(3).collect::<Vec<_>>().join(" ")
+    read_to_string("/proc/loadavg")
+        .unwrap_or_default()
+        .split(' ')
+        .take(3)
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 /// Median, least and most.
@@ -29,13 +36,21 @@ impl Spread {
         sorted.sort_by(f64::total_cmp);
         let (min, max) = (*sorted.first()?, *sorted.last()?);
         let middle = sorted.len() / 2;
-        let median =
-            if sorted.len().is_multiple_of(2) { f64::midpoint(sorted[middle - 1], sorted[middle]) } else { sorted[middle] };
+        let median = if sorted.len().is_multiple_of(2) {
+            f64::midpoint(sorted[middle - 1], sorted[middle])
+        } else {
+            sorted[middle]
+        };
         Some(Self { median, min, max })
     }
 
     fn text(self) -> String {
-        format!("{} ({}–{})", number(self.median), number(self.min), number(self.max))
+        format!(
+            "{} ({}–{})",
+            number(self.median),
+            number(self.min),
+            number(self.max)
+        )
     }
 }
 
@@ -54,7 +69,12 @@ fn met(met: bool) -> &'static str {
 }
 
 /// The file's text.
-pub(crate) fn markdown(figures: &BTreeMap<Kind, Figures>, idle: &[Idle], load_before: &str, alone: bool) -> String {
+pub(crate) fn markdown(
+    figures: &BTreeMap<Kind, Figures>,
+    idle: &[Idle],
+    load_before: &str,
+    alone: bool,
+) -> String {
     let mut text = head(figures, load_before, alone);
     text += &failover(figures);
     text += &idle_table(idle);
@@ -67,14 +87,36 @@ fn head(figures: &BTreeMap<Kind, Figures>, load_before: &str, alone: bool) -> St
         .lines()
         .find_map(|line| line.strip_prefix("model name"))
         .map_or("unknown", |rest| rest.trim_start_matches([' ', '\t', ':']));
-    let cores = cpuinfo.lines().filter(|line| line.starts_with("processor")).count();
+    let cores = cpuinfo
+        .lines()
+        .filter(|line| line.starts_with("processor"))
+        .count();
     let kernel = read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let versions: Vec<_> = ["ucarp", "keepalived"].map(version).into_iter().collect();
-    let rounds = figures.get(&Kind::Carpd).and_then(|of| of.get(STOPPED)).map_or(0, Vec::len);
-    let repeated = figures.iter().map(|(kind, of)| (kind.name(), of.get(REPEATED).map_or(0.0, |times| times.iter().sum())));
-    let repeated: Vec<_> = repeated.filter(|(_, times)| *times > 0.0).map(|(name, times)| format!("{name} {times}")).collect();
-    let repeated = if repeated.is_empty() { "none".to_owned() } else { repeated.join(", ") };
-    let beside = if alone { "one daemon after the other" } else { "the three daemons side by side, each in a lab of its own" };
+    let rounds = figures
+        .get(&Kind::Carpd)
+        .and_then(|of| of.get(STOPPED))
+        .map_or(0, Vec::len);
+    let repeated = figures.iter().map(|(kind, of)| {
+        (
+            kind.name(),
+            of.get(REPEATED).map_or(0.0, |times| times.iter().sum()),
+        )
+    });
+    let repeated: Vec<_> = repeated
+        .filter(|(_, times)| *times > 0.0)
+        .map(|(name, times)| format!("{name} {times}"))
+        .collect();
+    let repeated = if repeated.is_empty() {
+        "none".to_owned()
+    } else {
+        repeated.join(", ")
+    };
+    let beside = if alone {
+        "one daemon after the other"
+    } else {
+        "the three daemons side by side, each in a lab of its own"
+    };
     format!(
         "# Benchmarks\n\nThis file is written by `tests/bench-failover`, in one run. Do not edit it: run the command again.\n\n\
          - Machine: {model}, {cores} cores, Linux {}. Load average before {load_before}, after {}.\n\
@@ -96,25 +138,45 @@ fn head(figures: &BTreeMap<Kind, Figures>, load_before: &str, alone: bool) -> St
 }
 
 fn version(package: &str) -> String {
-    let asked = Command::new("dpkg-query").args(["-W", "-f", "${Version}", package]).output();
-    let version = asked.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
-    format!("{package} {}", if version.is_empty() { "(version unknown)" } else { &version })
+    let asked = Command::new("dpkg-query")
+        .args(["-W", "-f", "${Version}", package])
+        .output();
+    let version = asked
+        .map(|output| String::from_utf8_lossy(&output.stdout).into_owned())
+        .unwrap_or_default();
+    format!(
+        "{package} {}",
+        if version.is_empty() {
+            "(version unknown)"
+        } else {
+            &version
+        }
+    )
 }
 
 fn failover(figures: &BTreeMap<Kind, Figures>) -> String {
-    let spread = |kind: Kind, figure: &str| figures.get(&kind).and_then(|of| Spread::of(of.get(figure)?));
+    let spread = |kind: Kind, figure: &str| {
+        figures
+            .get(&kind)
+            .and_then(|of| Spread::of(of.get(figure)?))
+    };
     let median = |kind, figure| spread(kind, figure).map_or(f64::INFINITY, |spread| spread.median);
     let below = |figure, limit: f64| median(Kind::Carpd, figure) <= limit;
     let silence = 3000.0 + f64::from(SKEW) * 1000.0 / 256.0 + 10.0;
     let lost = spread(Kind::Carpd, BACK_LOST).is_some_and(|spread| spread.max <= 0.0);
-    let hook = |figure, share: f64| median(Kind::Carpd, figure) <= median(Kind::Ucarp, figure) * share;
+    let hook =
+        |figure, share: f64| median(Kind::Carpd, figure) <= median(Kind::Ucarp, figure) * share;
     let rows = [
         (ANSWERS, "≤ 0.5", Some(below(ANSWERS, 0.5))),
         (ANNOUNCED, "", None),
         (HOOK, "≤ 1/2 of ucarp's", Some(hook(HOOK, 0.5))),
         (HOOK_ALONE, "≤ 1/5 of ucarp's", Some(hook(HOOK_ALONE, 0.2))),
         (STOPPED, "≤ 10", Some(below(STOPPED, 10.0))),
-        (SILENT, &format!("≤ {silence:.0} (3·advbase + advskew/256 + 10 ms)"), Some(below(SILENT, silence))),
+        (
+            SILENT,
+            &format!("≤ {silence:.0} (3·advbase + advskew/256 + 10 ms)"),
+            Some(below(SILENT, silence)),
+        ),
         (BACK_LOST, "0 requests", Some(lost)),
         (BACK_BOTH, "≤ 5", Some(below(BACK_BOTH, 5.0))),
     ];
@@ -139,11 +201,17 @@ pub(crate) fn idle_table(idle: &[Idle]) -> String {
                     memory as proportional set size of all processes.\n\n\
                     | | virtual hosts | CPU % | | memory MB | | processes |\n|---|---|---|---|---|---|---|\n"
         .to_owned();
-    let peer = |vhids| idle.iter().find(|other| other.kind == Kind::Keepalived && other.vhids == vhids);
+    let peer = |vhids| {
+        idle.iter()
+            .find(|other| other.kind == Kind::Keepalived && other.vhids == vhids)
+    };
     for one in idle {
         let peer = peer(one.vhids).filter(|_| one.kind == Kind::Carpd && one.vhids == 250);
-        let verdict =
-            |reached: Option<bool>| reached.map_or(String::new(), |reached| format!("≤ keepalived's: {}", met(reached)));
+        let verdict = |reached: Option<bool>| {
+            reached.map_or(String::new(), |reached| {
+                format!("≤ keepalived's: {}", met(reached))
+            })
+        };
         let _ = writeln!(
             text,
             "| {} | {} | {:.2} | {} | {:.1} | {} | {} |",
@@ -161,17 +229,37 @@ pub(crate) fn idle_table(idle: &[Idle]) -> String {
 
 /// The table that `tests/measure` printed.
 pub(crate) fn more(measured: &str) -> String {
-    let table: String = measured.lines().filter(|line| line.starts_with('|')).map(|line| format!("{line}\n")).collect();
-    format!("\n## Reload, crash, and the authors' tools\n\n`tests/measure`; median (least–most).\n\n{table}")
+    let table: String = measured
+        .lines()
+        .filter(|line| line.starts_with('|'))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    format!(
+        "\n## Reload, crash, and the authors' tools\n\n`tests/measure`; median (least–most).\n\n{table}"
+    )
 }
 
 /// What `cargo bench` printed, and the targets in it.
 pub(crate) fn small_parts(micro: &str) -> String {
-    let table: String =
-        micro.lines().filter(|line| line.contains('│') || line.contains("fastest")).map(|line| format!("{line}\n")).collect();
+    let table: String = micro
+        .lines()
+        .filter(|line| line.contains('│') || line.contains("fastest"))
+        .map(|line| format!("{line}\n"))
+        .collect();
     // Lua's stand before those of WebAssembly.
-    let lua = judged(micro.lines().find(|line| line.contains("run_with_five_questions")), 200.0);
-    let wasm = judged(micro.lines().filter(|line| line.contains("run_with_none")).nth(1), 50.0);
+    let lua = judged(
+        micro
+            .lines()
+            .find(|line| line.contains("run_with_five_questions")),
+        200.0,
+    );
+    let wasm = judged(
+        micro
+            .lines()
+            .filter(|line| line.contains("run_with_none"))
+            .nth(1),
+        50.0,
+    );
     format!(
         "\n## Parts\n\n`cargo bench`. Medians: a run of a Lua hook with five host calls {lua}; of a WebAssembly hook with none {wasm}.\n\n\
          ```text\n{table}```\n{REASONS}"
@@ -195,7 +283,9 @@ const REASONS: &str = "
 
 /// The median in a line of `cargo bench`, and whether it is at most so many µs.
 fn judged(line: Option<&str>, target: f64) -> String {
-    let median = line.and_then(|line| line.split('│').nth(2)).map_or("not measured", str::trim);
+    let median = line
+        .and_then(|line| line.split('│').nth(2))
+        .map_or("not measured", str::trim);
     let verdict = micros(median).map_or("", |median| met(median <= target));
     format!("{median} (target ≤ {target} µs: {verdict})")
 }

@@ -24,7 +24,8 @@ pub(crate) const ANNOUNCED: &str = "decision to the gratuitous ARP";
 pub(crate) const HOOK: &str = "decision to the end of the hook";
 pub(crate) const HOOK_ALONE: &str = "the same without the service's init script";
 pub(crate) const STOPPED: &str = "SIGTERM of the master to the other answering";
-pub(crate) const SILENT: &str = "last advertisement of a master that lost its power to the other answering";
+pub(crate) const SILENT: &str =
+    "last advertisement of a master that lost its power to the other answering";
 pub(crate) const BACK_LOST: &str = "take-back: requests without an answer";
 /// How often a round had to be played again, because something in it did not come.
 pub(crate) const REPEATED: &str = "rounds played again";
@@ -35,13 +36,21 @@ struct Probe(Process);
 
 impl Probe {
     fn start(lab: &Lab) -> Result<Self, Failed> {
-        let spec = ProbeSpec { address: ADDRESS.parse()?, arp_interval: PROBE, http_interval: Duration::ZERO };
+        let spec = ProbeSpec {
+            address: ADDRESS.parse()?,
+            arp_interval: PROBE,
+            http_interval: Duration::ZERO,
+        };
         let mut process = lab.host("client").spawn(&spec.argv(PROGRAM))?;
         process.wait_line("its start", SOON, |line| line.contains("started"))?;
         Ok(Self(process))
     }
 
-    fn wait(&mut self, what: &str, mut wanted: impl FnMut(&Sighting) -> bool) -> Result<Timestamp, Failed> {
+    fn wait(
+        &mut self,
+        what: &str,
+        mut wanted: impl FnMut(&Sighting) -> bool,
+    ) -> Result<Timestamp, Failed> {
         let wanted = |line: &str| Sighted::parse(line).is_some_and(|sighted| wanted(&sighted.what));
         let line = self.0.wait_line(what, TAKEOVER, wanted)?;
         Ok(Sighted::parse(&line.text).map_or(line.at, |sighted| sighted.at()))
@@ -59,20 +68,28 @@ impl Probe {
     fn hear(&mut self, node: Node, mut count: usize) -> Result<Timestamp, Failed> {
         let address: std::net::IpAddr = node.address.parse()?;
         self.wait(&format!("advertisements of {}", node.host), |what| {
-            count -= usize::from(matches!(what, Sighting::Advertisement { from, .. } if *from == address));
+            count -= usize::from(
+                matches!(what, Sighting::Advertisement { from, .. } if *from == address),
+            );
             count == 0
         })
     }
 
     fn since(&self, from: Timestamp) -> Vec<Sighted> {
         let lines = self.0.lines();
-        lines.iter().filter_map(|line| Sighted::parse(&line.text)).filter(|sighted| sighted.at() >= from).collect()
+        lines
+            .iter()
+            .filter_map(|line| Sighted::parse(&line.text))
+            .filter(|sighted| sighted.at() >= from)
+            .collect()
     }
 }
 
 /// First sighting of a kind.
 fn first(seen: &[Sighted], wanted: impl Fn(&Sighting) -> bool) -> Option<Timestamp> {
-    seen.iter().find(|sighted| wanted(&sighted.what)).map(Sighted::at)
+    seen.iter()
+        .find(|sighted| wanted(&sighted.what))
+        .map(Sighted::at)
 }
 
 fn millis(duration: Duration) -> f64 {
@@ -82,15 +99,28 @@ fn millis(duration: Duration) -> f64 {
 /// What was measured in one round.
 pub(crate) type Measured = Vec<(&'static str, f64)>;
 
-/// The `n`-th of `count` rounds with a daemon: each begins its faults at another moment of the interval.
+/// The `n`-th of `count` rounds with a daemon: each begins its faults at another moment of the
+/// interval.
 pub(crate) fn play(kind: Kind, n: usize, count: usize) -> Result<Measured, Failed> {
     let hosts = [A.address, B.address, "192.168.32.50"];
     let names = [A.host, B.host, "client"];
-    let host = |(name, address): (&str, &str)| Ok::<_, Failed>(HostSpec::new(name, &[format!("{address}/24").parse()?]));
-    let hosts = names.into_iter().zip(hosts).map(host).collect::<Result<_, _>>()?;
+    let host = |(name, address): (&str, &str)| {
+        Ok::<_, Failed>(HostSpec::new(name, &[format!("{address}/24").parse()?]))
+    };
+    let hosts = names
+        .into_iter()
+        .zip(hosts)
+        .map(host)
+        .collect::<Result<_, _>>()?;
     let lab = Lab::start(&LabSpec { hosts })?;
     let phase = INTERVAL.mul_f64(f64::from(u32::try_from(n)?) / f64::from(u32::try_from(count)?));
-    let mut round = Round { kind, phase, probe: Probe::start(&lab)?, lab: &lab, measured: Vec::new() };
+    let mut round = Round {
+        kind,
+        phase,
+        probe: Probe::start(&lab)?,
+        lab: &lab,
+        measured: Vec::new(),
+    };
     round.run()?;
     Ok(round.measured)
 }
@@ -134,7 +164,9 @@ impl Round<'_> {
         let answered = self.taken_over(B, mac_b, &mut on_b, ended)?;
         let seen = self.probe.since(began);
         let address: std::net::IpAddr = A.address.parse()?;
-        let last = seen.iter().rfind(|s| matches!(s.what, Sighting::Advertisement { from, .. } if from == address));
+        let last = seen
+            .iter()
+            .rfind(|s| matches!(s.what, Sighting::Advertisement { from, .. } if from == address));
         let last = last.map(Sighted::at).ok_or("the master was never heard")?;
         self.note(SILENT, millis(answered.since(last)));
         Ok(())
@@ -156,28 +188,52 @@ impl Round<'_> {
         Ok(())
     }
 
-    /// A takeover by `node`: waits for all of it, notes its parts, and says when the address answered.
-    fn taken_over(&mut self, node: Node, mac: MacAddr, on: &mut Running, from: Timestamp) -> Result<Timestamp, Failed> {
+    /// A takeover by `node`: waits for all of it, notes its parts, and says when the address
+    /// answered.
+    fn taken_over(
+        &mut self,
+        node: Node,
+        mac: MacAddr,
+        on: &mut Running,
+        from: Timestamp,
+    ) -> Result<Timestamp, Failed> {
         self.probe.wait_alone(mac)?;
         let hook = on.wait_hook(from)?;
         self.probe.hear(node, 1)?;
         let seen = self.probe.since(from);
         let address: std::net::IpAddr = node.address.parse()?;
         let vip: std::net::IpAddr = ADDRESS.parse()?;
-        let advertised = first(&seen, |what| matches!(what, Sighting::Advertisement { from, .. } if *from == address));
-        let decided = advertised.into_iter().chain(on.said_master(from)).min().ok_or("no decision was seen")?;
+        let advertised = first(
+            &seen,
+            |what| matches!(what, Sighting::Advertisement { from, .. } if *from == address),
+        );
+        let decided = advertised
+            .into_iter()
+            .chain(on.said_master(from))
+            .min()
+            .ok_or("no decision was seen")?;
         let answered = first(&seen, |what| match what {
             Sighting::Answers { mac: of, .. } => *of == mac,
             Sighting::Both { macs } => macs.contains(&mac),
             _ => false,
         });
         let answered = answered.ok_or("no answer was seen")?;
-        let announced = first(&seen, |what| matches!(what, Sighting::Announcement { ip, mac: of } if *ip == vip && *of == mac));
-        // What comes before the decision was seen, within the precision of the stamps, took no time.
+        let announced = first(
+            &seen,
+            |what| matches!(what, Sighting::Announcement { ip, mac: of } if *ip == vip && *of == mac),
+        );
+        // What comes before the decision was seen, within the precision of the stamps, took no
+        // time.
         self.note(ANSWERS, millis(answered.since(decided)));
-        self.note(ANNOUNCED, millis(announced.ok_or("no announcement was seen")?.since(decided)));
+        self.note(
+            ANNOUNCED,
+            millis(announced.ok_or("no announcement was seen")?.since(decided)),
+        );
         self.note(HOOK, millis(hook.end.since(decided)));
-        self.note(HOOK_ALONE, millis(hook.end.since(decided).saturating_sub(hook.service)));
+        self.note(
+            HOOK_ALONE,
+            millis(hook.end.since(decided).saturating_sub(hook.service)),
+        );
         Ok(answered)
     }
 
@@ -191,7 +247,13 @@ impl Round<'_> {
                 _ => {}
             }
         }
-        self.note(BACK_LOST, f64::from(u32::try_from(lost).unwrap_or(u32::MAX)));
-        self.note(BACK_BOTH, f64::from(u32::try_from(both).unwrap_or(u32::MAX)) / 1000.0);
+        self.note(
+            BACK_LOST,
+            f64::from(u32::try_from(lost).unwrap_or(u32::MAX)),
+        );
+        self.note(
+            BACK_BOTH,
+            f64::from(u32::try_from(both).unwrap_or(u32::MAX)) / 1000.0,
+        );
     }
 }

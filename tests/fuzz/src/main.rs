@@ -1,4 +1,5 @@
-//! One target of libFuzzer, named by `CARPD_FUZZ`. With `CARPD_FUZZ_SEEDS` it writes the target's seeds into that directory instead.
+//! One target of libFuzzer, named by `CARPD_FUZZ`. With `CARPD_FUZZ_SEEDS` it writes the target's
+//! seeds into that directory instead.
 #![no_main]
 
 use std::path::Path;
@@ -12,7 +13,16 @@ use targets::Target;
 fn target() -> &'static Target {
     let name = std::env::var("CARPD_FUZZ").unwrap_or_default();
     let found = targets::ALL.iter().find(|target| target.name == name);
-    found.unwrap_or_else(|| panic!("CARPD_FUZZ is none of {}", targets::ALL.iter().map(|target| target.name).collect::<Vec<_>>().join(", ")))
+    found.unwrap_or_else(|| {
+        panic!(
+            "CARPD_FUZZ is none of {}",
+            targets::ALL
+                .iter()
+                .map(|target| target.name)
+                .collect::<Vec<_>>()
+                .join(", ")
+        )
+    })
 }
 
 libfuzzer_sys::fuzz_target!(

@@ -1,5 +1,6 @@
-//! Files that the daemon finds at its start, in whatever state. Their records have checksums that no fuzzer guesses: the input is a
-//! row of records, each with two bytes of length before it, and is framed here as the daemon would; then it is the file itself.
+//! Files that the daemon finds at its start, in whatever state. Their records have checksums that
+//! no fuzzer guesses: the input is a row of records, each with two bytes of length before it, and
+//! is framed here as the daemon would; then it is the file itself.
 
 use std::path::Path;
 
@@ -19,7 +20,8 @@ const LEDGER: [u8; MAGIC_LEN] = *b"carpdL01";
 fn framed(magic: [u8; MAGIC_LEN], mut bytes: &[u8]) -> Vec<u8> {
     let mut file = magic.to_vec();
     while let Some((length, rest)) = bytes.split_first_chunk() {
-        let (record, rest) = rest.split_at(usize::from(u16::from_le_bytes(*length)).min(rest.len()));
+        let (record, rest) =
+            rest.split_at(usize::from(u16::from_le_bytes(*length)).min(rest.len()));
         frame(record, &mut file);
         bytes = rest;
     }
@@ -29,8 +31,11 @@ fn framed(magic: [u8; MAGIC_LEN], mut bytes: &[u8]) -> Vec<u8> {
 /// A file as an input of these targets.
 fn unframed(magic: [u8; MAGIC_LEN], file: &[u8]) -> Vec<u8> {
     let records = Records::new(file, magic).expect("a file of this version");
-    let lengths = records.map(|record| (u16::try_from(record.len()).expect("a short record"), record));
-    lengths.flat_map(|(length, record)| [&length.to_le_bytes(), record].concat()).collect()
+    let lengths =
+        records.map(|record| (u16::try_from(record.len()).expect("a short record"), record));
+    lengths
+        .flat_map(|(length, record)| [&length.to_le_bytes(), record].concat())
+        .collect()
 }
 
 /// The flight recorder, read, told and replayed.
@@ -52,7 +57,14 @@ pub(super) fn journals() -> Vec<Vec<u8>> {
     let path = directory.path().join(journal::FILE_NAME);
     let mut journal = Journal::open(&path, Limits::default(), "0.1.0", Timestamp::ZERO, 1);
     let mut machine = Vhost::new(settings(), 7);
-    journal.vhost(Timestamp::ZERO, 0, &"web".parse().unwrap(), &"eth0".parse().unwrap(), 7, &settings());
+    journal.vhost(
+        Timestamp::ZERO,
+        0,
+        &"web".parse().unwrap(),
+        &"eth0".parse().unwrap(),
+        7,
+        &settings(),
+    );
     let (mut now, mut input) = (Timestamp::ZERO, Input::LinkUp);
     for _ in 0..12 {
         journal.input(now, 0, &input);
@@ -76,7 +88,14 @@ pub(super) fn journals() -> Vec<Vec<u8>> {
 const HERE: Origin = Origin { boot: 1, netns: 2 };
 
 fn instance(directory: &Path) -> Instance {
-    Instance::open(&directory.join("run"), &directory.join("lib"), "test", HERE, []).expect("an instance")
+    Instance::open(
+        &directory.join("run"),
+        &directory.join("lib"),
+        "test",
+        HERE,
+        [],
+    )
+    .expect("an instance")
 }
 
 fn lasting(directory: &Path) -> std::path::PathBuf {
@@ -101,18 +120,34 @@ pub(super) fn ledger(bytes: &[u8]) {
                 let _ = ledger.undo_plan(&owner.vhost, Of::Hooks);
             }
         }
-        assert!(ledger.health().is_none(), "what cannot be read is put aside");
+        assert!(
+            ledger.health().is_none(),
+            "what cannot be read is put aside"
+        );
     }
 }
 
 pub(super) fn ledgers() -> Vec<Vec<u8>> {
     let directory = tempfile::tempdir().unwrap();
     let (mut ledger, _) = Ledger::open(&instance(directory.path()));
-    for (vhost, path, content) in [("a", "/etc/motd", "one"), ("b", "/etc/motd", "two"), ("a", "/run/role", "master")] {
-        let owner = Owner { vhost: vhost.parse().unwrap(), hook: Some("h".parse().unwrap()) };
-        let resource = Resource::File { path: path.to_owned() };
+    for (vhost, path, content) in [
+        ("a", "/etc/motd", "one"),
+        ("b", "/etc/motd", "two"),
+        ("a", "/run/role", "master"),
+    ] {
+        let owner = Owner {
+            vhost: vhost.parse().unwrap(),
+            hook: Some("h".parse().unwrap()),
+        };
+        let resource = Resource::File {
+            path: path.to_owned(),
+        };
         let value = Value::File(content.as_bytes().to_vec());
-        ledger.claim(&owner, &resource, Value::Absent, value).unwrap().sync().unwrap();
+        ledger
+            .claim(&owner, &resource, Value::Absent, value)
+            .unwrap()
+            .sync()
+            .unwrap();
         ledger.confirm(&resource);
     }
     drop(ledger);

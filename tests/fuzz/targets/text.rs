@@ -32,9 +32,12 @@ impl Surroundings for Everything {
     }
 }
 
-/// A whole configuration, or a report of what is wrong with it, each problem at a place that is there.
+/// A whole configuration, or a report of what is wrong with it, each problem at a place that is
+/// there.
 pub(super) fn config(bytes: &[u8]) {
-    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return;
+    };
     let report = match Config::parse("carpd.toml", text, &Everything) {
         Ok(loaded) => loaded.report,
         Err(report) => {
@@ -44,7 +47,12 @@ pub(super) fn config(bytes: &[u8]) {
     };
     for problem in &report.problems {
         if let Some(span) = &problem.span {
-            assert!(text.get(span.clone()).is_some(), "{span:?} of {} bytes: {}", text.len(), problem.message);
+            assert!(
+                text.get(span.clone()).is_some(),
+                "{span:?} of {} bytes: {}",
+                text.len(),
+                problem.message
+            );
         }
     }
     let _ = report.to_string();
@@ -52,8 +60,22 @@ pub(super) fn config(bytes: &[u8]) {
 }
 
 pub(super) fn configs() -> Vec<Vec<u8>> {
-    let all = ["good-all-keys", "good", "grants", "passwords", "ranges", "syntax", "twice", "types", "typos", "warnings"];
-    let mut seeds: Vec<Vec<u8>> = all.iter().map(|name| file(&format!("tests/it/configs/{name}.toml"))).collect();
+    let all = [
+        "good-all-keys",
+        "good",
+        "grants",
+        "passwords",
+        "ranges",
+        "syntax",
+        "twice",
+        "types",
+        "typos",
+        "warnings",
+    ];
+    let mut seeds: Vec<Vec<u8>> = all
+        .iter()
+        .map(|name| file(&format!("tests/it/configs/{name}.toml")))
+        .collect();
     seeds.push(file("examples/carpd.toml"));
     seeds
 }
@@ -62,7 +84,11 @@ pub(super) fn configs() -> Vec<Vec<u8>> {
 pub(super) fn control(bytes: &[u8]) {
     if let Ok(request) = serde_json::from_slice::<Request>(bytes) {
         let written = serde_json::to_vec(&request).expect("a request can be written");
-        assert_eq!(serde_json::from_slice::<Request>(&written).ok(), Some(request), "what is written is what was read");
+        assert_eq!(
+            serde_json::from_slice::<Request>(&written).ok(),
+            Some(request),
+            "what is written is what was read"
+        );
     }
 }
 
@@ -76,15 +102,27 @@ pub(super) fn requests() -> Vec<Vec<u8>> {
         "{\"hook-plan\":\"h\"}",
         "{\"resign\":{\"vhost\":\"web\",\"reason\":\"tea\"}}",
     ];
-    let seeds: Vec<_> = orders.iter().map(|order| format!("{{\"version\":1,\"order\":{order}}}\n").into_bytes()).collect();
-    assert!(seeds.iter().all(|seed| serde_json::from_slice::<Request>(seed).is_ok()));
+    let seeds: Vec<_> = orders
+        .iter()
+        .map(|order| format!("{{\"version\":1,\"order\":{order}}}\n").into_bytes())
+        .collect();
+    assert!(
+        seeds
+            .iter()
+            .all(|seed| serde_json::from_slice::<Request>(seed).is_ok())
+    );
     seeds
 }
 
 /// A script that is to be translated.
 pub(super) fn shell(bytes: &[u8]) {
-    let Ok(text) = std::str::from_utf8(bytes) else { return };
-    let source = Source { name: "up.sh".to_owned(), text: text.to_owned() };
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return;
+    };
+    let source = Source {
+        name: "up.sh".to_owned(),
+        text: text.to_owned(),
+    };
     let settings = Settings {
         name: "failover".to_owned(),
         script: "/etc/ucarp/up.sh".to_owned(),
@@ -99,14 +137,33 @@ pub(super) fn shell(bytes: &[u8]) {
     };
     match port(&source, None, &settings) {
         Ok(ported) => assert!(!ported.lua.is_empty()),
-        Err(err) => assert!((1..=text.lines().count().max(1) + 1).contains(&err.source.line), "{err:?}"),
+        Err(err) => assert!(
+            (1..=text.lines().count().max(1) + 1).contains(&err.source.line),
+            "{err:?}"
+        ),
     }
 }
 
 pub(super) fn scripts() -> Vec<Vec<u8>> {
-    let same = ["01-scenario", "07-variables", "08-defaults", "30-if-test", "31-case", "32-functions", "37-while", "45-nested"];
-    let mut seeds: Vec<Vec<u8>> = same.iter().map(|case| file(&format!("tests/it/port/same/{case}/up.sh"))).collect();
-    seeds.extend(["pipe", "sed", "background", "glob"].iter().map(|case| file(&format!("tests/it/port/todo/{case}.sh"))));
+    let same = [
+        "01-scenario",
+        "07-variables",
+        "08-defaults",
+        "30-if-test",
+        "31-case",
+        "32-functions",
+        "37-while",
+        "45-nested",
+    ];
+    let mut seeds: Vec<Vec<u8>> = same
+        .iter()
+        .map(|case| file(&format!("tests/it/port/same/{case}/up.sh")))
+        .collect();
+    seeds.extend(
+        ["pipe", "sed", "background", "glob"]
+            .iter()
+            .map(|case| file(&format!("tests/it/port/todo/{case}.sh"))),
+    );
     seeds
 }
 
@@ -115,13 +172,26 @@ pub(super) fn lua(bytes: &[u8]) {
     let globals = check::globals(std::iter::once(bytes));
     let lines = bytes.split(|byte| *byte == b'\n').count();
     for finding in check::check(bytes, &globals).unwrap_or_default() {
-        assert!((1..=lines).contains(&finding.line), "{finding:?} of {lines} lines");
+        assert!(
+            (1..=lines).contains(&finding.line),
+            "{finding:?} of {lines} lines"
+        );
     }
 }
 
 pub(super) fn hooks() -> Vec<Vec<u8>> {
-    let all = ["failover", "failover_test", "floating-ip", "floating-ip_test", "health", "health_test"];
-    let mut seeds: Vec<Vec<u8>> = all.iter().map(|name| file(&format!("examples/hooks/{name}.lua"))).collect();
+    let all = [
+        "failover",
+        "failover_test",
+        "floating-ip",
+        "floating-ip_test",
+        "health",
+        "health_test",
+    ];
+    let mut seeds: Vec<Vec<u8>> = all
+        .iter()
+        .map(|name| file(&format!("examples/hooks/{name}.lua")))
+        .collect();
     seeds
         .push(b"local function f(a: number?, ...): string\n  return `{a}` .. 0x1F\nend\nfor i = 1, #x do x[i] += 1 end".to_vec());
     seeds
@@ -139,8 +209,13 @@ JPrmdh8A3jsqU3oganaYUJ8sxPETlRNVTqQtkfCqJ1m4m9xfeW13yiybh9z3ITjl8vIJc6SfVJMgJGuT
 
 /// A signature's file: what is taken says what was signed, and vouches for no other bytes.
 pub(super) fn signature(bytes: &[u8]) {
-    let Ok(text) = std::str::from_utf8(bytes) else { return };
-    let trust = Trust { keys: vec![KEY.parse().expect("a key")], require_signature: true };
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return;
+    };
+    let trust = Trust {
+        keys: vec![KEY.parse().expect("a key")],
+        require_signature: true,
+    };
     if let Ok(signer) = trust.signer(b"hello\n", text) {
         assert_eq!(signer.comment, "trusted words");
         assert!(trust.signer(b"hello", text).is_err());
@@ -151,5 +226,10 @@ pub(super) fn signature(bytes: &[u8]) {
 
 pub(super) fn signatures() -> Vec<Vec<u8>> {
     let key = format!("untrusted comment: minisign public key\n{KEY}\n");
-    vec![SIGNATURE.as_bytes().to_vec(), SIGNATURE.replace('\n', "\r\n").into_bytes(), key.into_bytes(), KEY.as_bytes().to_vec()]
+    vec![
+        SIGNATURE.as_bytes().to_vec(),
+        SIGNATURE.replace('\n', "\r\n").into_bytes(),
+        key.into_bytes(),
+        KEY.as_bytes().to_vec(),
+    ]
 }

@@ -1,4 +1,5 @@
-//! A runner that was taken over by its hook: whatever it says, the engine's end gets an error in bounded time and space.
+//! A runner that was taken over by its hook: whatever it says, the engine's end gets an error in
+//! bounded time and space.
 
 use std::os::unix::net::UnixStream;
 
@@ -39,32 +40,61 @@ impl Runner {
     }
 
     fn behave(&mut self) {
-        let measures = ["seccomp", "no-new-privileges", "no-capabilities", "cpu-limit"].map(str::to_owned).to_vec();
-        self.behave_in(Confinement { in_force: measures, missing: Vec::new() });
+        let measures = [
+            "seccomp",
+            "no-new-privileges",
+            "no-capabilities",
+            "cpu-limit",
+        ]
+        .map(str::to_owned)
+        .to_vec();
+        self.behave_in(Confinement {
+            in_force: measures,
+            missing: Vec::new(),
+        });
     }
 
     fn behave_in(&mut self, confinement: Confinement) {
-        self.say(&FromRunner::Ready { version: VERSION, confinement });
+        self.say(&FromRunner::Ready {
+            version: VERSION,
+            confinement,
+        });
         self.hear();
-        self.say(&FromRunner::Loaded(Ok(Loaded { entry_points: vec![EntryPoint::OnMaster], modules: Vec::new() })));
+        self.say(&FromRunner::Loaded(Ok(Loaded {
+            entry_points: vec![EntryPoint::OnMaster],
+            modules: Vec::new(),
+        })));
         self.hear();
     }
 }
 
 /// Calls a runner that does this once it is called. What comes of it, and what it asked.
-fn called(act: impl FnOnce(&mut Runner) + Send + 'static) -> (Result<Returned, HookError>, Vec<Ask>, bool) {
+fn called(
+    act: impl FnOnce(&mut Runner) + Send + 'static,
+) -> (Result<Returned, HookError>, Vec<Ask>, bool) {
     block_on(async {
         let (ours, theirs) = UnixStream::pair().unwrap();
         let runner = std::thread::spawn(move || {
-            let mut runner = Runner { stream: theirs, inbox: Inbox::default() };
+            let mut runner = Runner {
+                stream: theirs,
+                inbox: Inbox::default(),
+            };
             runner.behave();
             act(&mut runner);
         });
-        let mut session = Session::load(ours, source(""), SHORT, SandboxPolicy::BestEffort).await.unwrap();
+        let mut session = Session::load(ours, source(""), SHORT, SandboxPolicy::BestEffort)
+            .await
+            .unwrap();
         let mut desk = Script::new(yes);
         let began = tokio::time::Instant::now();
-        let result = session.call(event(EntryPoint::OnMaster), SHORT, &mut desk, pending()).await;
-        assert!(began.elapsed() < SHORT.wall + OVERRUN + Duration::from_secs(1), "{result:?} after {:?}", began.elapsed());
+        let result = session
+            .call(event(EntryPoint::OnMaster), SHORT, &mut desk, pending())
+            .await;
+        assert!(
+            began.elapsed() < SHORT.wall + OVERRUN + Duration::from_secs(1),
+            "{result:?} after {:?}",
+            began.elapsed()
+        );
         let alive = session.is_alive();
         drop(session);
         runner.join().unwrap();
@@ -79,9 +109,14 @@ fn without_a_mandatory_measure_only_best_effort_runs_a_hook() {
         block_on(async {
             let (ours, theirs) = UnixStream::pair().unwrap();
             let runner = std::thread::spawn(move || {
-                let in_force = ["no-new-privs", "no-capabilities", "cpu-limit"].map(str::to_owned).to_vec();
+                let in_force = ["no-new-privs", "no-capabilities", "cpu-limit"]
+                    .map(str::to_owned)
+                    .to_vec();
                 let missing = vec!["seccomp: Invalid argument".to_owned()];
-                let mut runner = Runner { stream: theirs, inbox: Inbox::default() };
+                let mut runner = Runner {
+                    stream: theirs,
+                    inbox: Inbox::default(),
+                };
                 runner.behave_in(Confinement { in_force, missing });
                 runner.say(&FromRunner::Finished(Ok(Returned::Done)));
             });
@@ -89,7 +124,14 @@ fn without_a_mandatory_measure_only_best_effort_runs_a_hook() {
             let ran = match loaded {
                 Ok(mut session) => {
                     let missing = session.confinement().missing.clone();
-                    let result = session.call(event(EntryPoint::OnMaster), SHORT, &mut Script::new(yes), pending()).await;
+                    let result = session
+                        .call(
+                            event(EntryPoint::OnMaster),
+                            SHORT,
+                            &mut Script::new(yes),
+                            pending(),
+                        )
+                        .await;
                     assert_eq!(result, Ok(Returned::Done));
                     Ok(missing)
                 }
@@ -100,8 +142,16 @@ fn without_a_mandatory_measure_only_best_effort_runs_a_hook() {
         })
     };
     let refusal = load(SandboxPolicy::Required).unwrap_err();
-    assert!(refusal.contains("seccomp: Invalid argument") && refusal.contains("sandbox = \"best-effort\""), "{refusal}");
-    assert_eq!(load(SandboxPolicy::BestEffort), Ok(vec!["seccomp: Invalid argument".to_owned()]), "and it says what is missing");
+    assert!(
+        refusal.contains("seccomp: Invalid argument")
+            && refusal.contains("sandbox = \"best-effort\""),
+        "{refusal}"
+    );
+    assert_eq!(
+        load(SandboxPolicy::BestEffort),
+        Ok(vec!["seccomp: Invalid argument".to_owned()]),
+        "and it says what is missing"
+    );
 }
 
 fn died(act: impl FnOnce(&mut Runner) + Send + 'static) -> String {
@@ -119,12 +169,24 @@ fn hostname_get() -> FromRunner {
 fn nonsense_ends_the_session() {
     assert!(died(|runner| runner.write(&[0xff; 64])).contains("larger than the limit"));
     assert!(died(|runner| runner.write(&[3, 0, 0, 0, 99, 99, 99])).contains("makes no sense"));
-    assert!(died(|runner| runner.write(&[0, 0, 0, 0])).contains("makes no sense"), "an empty message");
-    assert!(died(|runner| runner.write(&[8, 0, 0, 0, 1])).contains("within a message"), "half a message");
-    assert!(died(|runner| runner.say(&FromRunner::Loaded(Err(LoadError::Code("x".into()))))).contains("out of turn"));
+    assert!(
+        died(|runner| runner.write(&[0, 0, 0, 0])).contains("makes no sense"),
+        "an empty message"
+    );
+    assert!(
+        died(|runner| runner.write(&[8, 0, 0, 0, 1])).contains("within a message"),
+        "half a message"
+    );
+    assert!(
+        died(|runner| runner.say(&FromRunner::Loaded(Err(LoadError::Code("x".into())))))
+            .contains("out of turn")
+    );
     assert!(died(|_| ()).contains("closed the socket"));
     // A frame's length counts, not what a message claims of its parts: a text of 4 GiB in 8 bytes.
-    assert!(died(|runner| runner.write(&[8, 0, 0, 0, 2, 2, 1, 0xff, 0xff, 0xff, 0xff, 0x0f])).contains("makes no sense"));
+    assert!(
+        died(|runner| runner.write(&[8, 0, 0, 0, 2, 2, 1, 0xff, 0xff, 0xff, 0xff, 0x0f]))
+            .contains("makes no sense")
+    );
 }
 
 #[test]
@@ -135,42 +197,79 @@ fn who_asks_again_before_the_answer_is_cut_off() {
         runner.say(&hostname_get());
         while runner.hear().is_some() {}
     });
-    // Asked in one breath they are answered in order, or the second is out of turn: never more than was asked.
+    // Asked in one breath they are answered in order, or the second is out of turn: never more than
+    // was asked.
     assert!(asked.len() <= 3, "{asked:?}");
-    assert!(matches!(result, Err(HookError::RunnerDied(_) | HookError::TimedOut(_))), "{result:?}");
+    assert!(
+        matches!(
+            result,
+            Err(HookError::RunnerDied(_) | HookError::TimedOut(_))
+        ),
+        "{result:?}"
+    );
 }
 
 #[test]
 fn who_never_reads_or_never_ends_is_given_up() {
     let (result, _, alive) = called(|runner| while runner.hear().is_some() {});
-    assert_eq!((result, alive), (Err(HookError::TimedOut(SHORT.wall)), false));
-    // Asks and asks, and reads no answer: the engine's end must not wait for room in the socket for ever.
+    assert_eq!(
+        (result, alive),
+        (Err(HookError::TimedOut(SHORT.wall)), false)
+    );
+    // Asks and asks, and reads no answer: the engine's end must not wait for room in the socket for
+    // ever.
     let (result, asked, alive) = called(|runner| {
         let bytes = frame::encode(&hostname_get(), MAX_FROM_RUNNER).unwrap();
         while std::io::Write::write_all(&mut runner.stream, &bytes).is_ok() {}
     });
-    assert!(matches!(result, Err(HookError::RunnerDied(_) | HookError::TimedOut(_))) && !alive, "{result:?}");
-    assert!(asked.len() <= 10, "the budget of requests holds: {}", asked.len());
+    assert!(
+        matches!(
+            result,
+            Err(HookError::RunnerDied(_) | HookError::TimedOut(_))
+        ) && !alive,
+        "{result:?}"
+    );
+    assert!(
+        asked.len() <= 10,
+        "the budget of requests holds: {}",
+        asked.len()
+    );
 }
 
 #[test]
 fn what_is_too_long_for_a_log_is_not_even_asked() {
     let long = "x".repeat(3 << 20);
     let asks = [
-        Ask::Effect { effect: Effect::HostnameSet { name: long.clone() }, keep: false, wait_ms: None },
         Ask::Effect {
-            effect: Effect::Service { unit: long.clone(), verb: ServiceVerb::Start },
+            effect: Effect::HostnameSet { name: long.clone() },
+            keep: false,
+            wait_ms: None,
+        },
+        Ask::Effect {
+            effect: Effect::Service {
+                unit: long.clone(),
+                verb: ServiceVerb::Start,
+            },
             keep: true,
             wait_ms: Some(u64::MAX),
         },
-        Ask::Effect { effect: Effect::Resign { reason: long.clone() }, keep: false, wait_ms: None },
+        Ask::Effect {
+            effect: Effect::Resign {
+                reason: long.clone(),
+            },
+            keep: false,
+            wait_ms: None,
+        },
         Ask::Query(Query::FileRead { path: long.clone() }),
         Ask::StateGet { key: long.clone() },
     ];
     let (result, asked, alive) = called(move |runner| {
         for ask in asks {
             runner.say(&FromRunner::Ask(ask));
-            assert!(matches!(runner.hear(), Some(ToRunner::Answer(Answer::Error(AskError::Invalid(_))))));
+            assert!(matches!(
+                runner.hear(),
+                Some(ToRunner::Answer(Answer::Error(AskError::Invalid(_))))
+            ));
         }
         runner.say(&FromRunner::Finished(Err(HookError::Raised {
             message: long[..1 << 20].into(),
@@ -179,25 +278,39 @@ fn what_is_too_long_for_a_log_is_not_even_asked() {
         runner.hear();
     });
     assert_eq!(asked, []);
-    let Err(HookError::Raised { message, backtrace }) = result else { panic!("{result:?}") };
+    let Err(HookError::Raised { message, backtrace }) = result else {
+        panic!("{result:?}")
+    };
     assert!(message.len() < 20_000 && backtrace.len() < 20_000 && alive);
 }
 
 #[test]
 fn it_cannot_claim_what_only_the_engine_decides() {
-    for (claim, expected) in
-        [(HookError::Superseded, "superseded"), (HookError::RunnerDied("I never lived".into()), "I never lived")]
-    {
+    for (claim, expected) in [
+        (HookError::Superseded, "superseded"),
+        (
+            HookError::RunnerDied("I never lived".into()),
+            "I never lived",
+        ),
+    ] {
         let (result, ..) = called(move |runner| {
             runner.say(&FromRunner::Finished(Err(claim)));
             runner.hear();
         });
-        assert!(matches!(&result, Err(HookError::RunnerDied(why)) if why.contains(expected)), "{result:?}");
+        assert!(
+            matches!(&result, Err(HookError::RunnerDied(why)) if why.contains(expected)),
+            "{result:?}"
+        );
     }
     let (result, ..) = called(|runner| {
-        runner.say(&FromRunner::Finished(Ok(Returned::Health { demotion: 255, reason: "é".repeat(1 << 20) })));
+        runner.say(&FromRunner::Finished(Ok(Returned::Health {
+            demotion: 255,
+            reason: "é".repeat(1 << 20),
+        })));
         runner.hear();
     });
-    let Ok(Returned::Health { demotion, reason }) = result else { panic!("{result:?}") };
+    let Ok(Returned::Health { demotion, reason }) = result else {
+        panic!("{result:?}")
+    };
     assert!(demotion <= 240 && reason.len() < 20_000);
 }

@@ -7,8 +7,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use carpd::effect::{
-    CommandGrant, Effect, Granted, Grants, Link, Outcome, Own, Query, Reply, Resource, Route, RouteTarget, Rule, ServiceVerb,
-    UnitState, Value,
+    CommandGrant, Effect, Granted, Grants, Link, Outcome, Own, Query, Reply, Resource, Route,
+    RouteTarget, Rule, ServiceVerb, UnitState, Value,
 };
 use carpd::host::helper::Duty;
 use carpd::host::service::ServiceBackend;
@@ -32,22 +32,47 @@ async fn is_an_assignment(host: &impl Host, effect: Effect) {
     for (effect, value) in [(effect, value), (undo, before)] {
         // Whoever only records says that it is planned.
         let done = perform(host, effect.clone()).await;
-        assert!(matches!(done, Ok(Reply::Outcome(Outcome::Changed | Outcome::Planned))), "{effect}: {done:?}");
+        assert!(
+            matches!(
+                done,
+                Ok(Reply::Outcome(Outcome::Changed | Outcome::Planned))
+            ),
+            "{effect}: {done:?}"
+        );
         let there = host.observe(&resource, LIMIT).await.unwrap();
         assert!(holds(&there, &value), "after {effect}: {there:?}");
-        assert_eq!(perform(host, effect.clone()).await, Ok(Reply::Outcome(Outcome::Unchanged)), "{effect} again");
+        assert_eq!(
+            perform(host, effect.clone()).await,
+            Ok(Reply::Outcome(Outcome::Unchanged)),
+            "{effect} again"
+        );
     }
 }
 
 fn route(dst: &str, via: Option<&str>, table: Option<u32>) -> Route {
     let via = via.map(|ip| ip.parse().unwrap());
-    Route { dst: dst.parse().unwrap(), via, dev: Some(dev("v0")), src: None, metric: None, table }
+    Route {
+        dst: dst.parse().unwrap(),
+        via,
+        dev: Some(dev("v0")),
+        src: None,
+        metric: None,
+        table,
+    }
 }
 
 async fn every_assignment(host: &impl Host, file: &Path) {
     let address = |text: &str| -> VirtualAddress { text.parse().unwrap() };
-    let add = |text: &str| Effect::AddressAdd { address: address(text), dev: dev("v0") };
-    for text in ["192.168.32.22/24", "192.168.32.22/32", "2001:db8::22/64", "2001:db8::22/128"] {
+    let add = |text: &str| Effect::AddressAdd {
+        address: address(text),
+        dev: dev("v0"),
+    };
+    for text in [
+        "192.168.32.22/24",
+        "192.168.32.22/32",
+        "2001:db8::22/64",
+        "2001:db8::22/128",
+    ] {
         is_an_assignment(host, add(text)).await;
     }
     // The node's own addresses, from here on; then another prefix, and back to this one.
@@ -56,12 +81,40 @@ async fn every_assignment(host: &impl Host, file: &Path) {
     is_an_assignment(host, add("192.168.32.32/32")).await;
     is_an_assignment(host, add("2001:db8::32/128")).await;
 
-    is_an_assignment(host, Effect::RouteReplace(route("default", Some("192.168.32.254"), None))).await;
-    perform(host, Effect::RouteReplace(route("default", Some("192.168.32.253"), None))).await.unwrap();
-    is_an_assignment(host, Effect::RouteReplace(route("default", Some("192.168.32.254"), None))).await;
-    is_an_assignment(host, Effect::RouteReplace(route("10.9.0.0/16", None, Some(4000)))).await;
-    is_an_assignment(host, Effect::RouteReplace(Route { metric: Some(7), ..route("::/0", Some("2001:db8::1"), None) })).await;
-    is_an_assignment(host, Effect::RouteReplace(route("2001:db8:9::/48", Some("2001:db8::1"), None))).await;
+    is_an_assignment(
+        host,
+        Effect::RouteReplace(route("default", Some("192.168.32.254"), None)),
+    )
+    .await;
+    perform(
+        host,
+        Effect::RouteReplace(route("default", Some("192.168.32.253"), None)),
+    )
+    .await
+    .unwrap();
+    is_an_assignment(
+        host,
+        Effect::RouteReplace(route("default", Some("192.168.32.254"), None)),
+    )
+    .await;
+    is_an_assignment(
+        host,
+        Effect::RouteReplace(route("10.9.0.0/16", None, Some(4000))),
+    )
+    .await;
+    is_an_assignment(
+        host,
+        Effect::RouteReplace(Route {
+            metric: Some(7),
+            ..route("::/0", Some("2001:db8::1"), None)
+        }),
+    )
+    .await;
+    is_an_assignment(
+        host,
+        Effect::RouteReplace(route("2001:db8:9::/48", Some("2001:db8::1"), None)),
+    )
+    .await;
     let rule = |from: &str| Rule {
         from: Some(from.parse().unwrap()),
         to: None,
@@ -73,13 +126,54 @@ async fn every_assignment(host: &impl Host, file: &Path) {
     is_an_assignment(host, Effect::RuleReplace(rule("192.168.32.22"))).await;
     is_an_assignment(host, Effect::RuleReplace(rule("2001:db8::/32"))).await;
 
-    is_an_assignment(host, Effect::LinkSetMac { dev: dev("v1"), mac: "02:00:00:00:00:77".parse().unwrap() }).await;
-    is_an_assignment(host, Effect::LinkSetUp { dev: dev("v1"), up: false }).await;
-    is_an_assignment(host, Effect::HostnameSet { name: "nodevir2".into() }).await;
-    is_an_assignment(host, Effect::SysctlSet { key: "net.ipv4.ip_forward".into(), value: "1".into() }).await;
-    is_an_assignment(host, Effect::Service { unit: "httpd".into(), verb: ServiceVerb::Start }).await;
+    is_an_assignment(
+        host,
+        Effect::LinkSetMac {
+            dev: dev("v1"),
+            mac: "02:00:00:00:00:77".parse().unwrap(),
+        },
+    )
+    .await;
+    is_an_assignment(
+        host,
+        Effect::LinkSetUp {
+            dev: dev("v1"),
+            up: false,
+        },
+    )
+    .await;
+    is_an_assignment(
+        host,
+        Effect::HostnameSet {
+            name: "nodevir2".into(),
+        },
+    )
+    .await;
+    is_an_assignment(
+        host,
+        Effect::SysctlSet {
+            key: "net.ipv4.ip_forward".into(),
+            value: "1".into(),
+        },
+    )
+    .await;
+    is_an_assignment(
+        host,
+        Effect::Service {
+            unit: "httpd".into(),
+            verb: ServiceVerb::Start,
+        },
+    )
+    .await;
     let path = file.to_str().unwrap().to_owned();
-    is_an_assignment(host, Effect::FileWrite { path: path.clone(), content: b"master\n".to_vec() }).await;
+    is_an_assignment(
+        host,
+        Effect::FileWrite {
+            path: path.clone(),
+            content: b"master\n".to_vec(),
+        },
+    )
+    .await;
     fs::write(file, "mine").unwrap();
 }
 
@@ -91,25 +185,82 @@ async fn whose_addresses(host: &impl Host) {
         there.into_iter().find(|found| found.address == address)
     };
     assert_eq!(found(), None);
-    perform(host, Effect::AddressAdd { address, dev: v0.clone() }).await.unwrap();
-    assert!(found().is_some_and(|found| found.ours && found.permanent), "{:?}", found());
-    perform(host, Effect::AddressDelete { address, dev: v0.clone() }).await.unwrap();
+    perform(
+        host,
+        Effect::AddressAdd {
+            address,
+            dev: v0.clone(),
+        },
+    )
+    .await
+    .unwrap();
+    assert!(
+        found().is_some_and(|found| found.ours && found.permanent),
+        "{:?}",
+        found()
+    );
+    perform(
+        host,
+        Effect::AddressDelete {
+            address,
+            dev: v0.clone(),
+        },
+    )
+    .await
+    .unwrap();
     assert_eq!(found(), None);
-    assert_eq!(host.addresses_on(&dev("nowhere")), Ok(Vec::new()), "it has gone with its device");
+    assert_eq!(
+        host.addresses_on(&dev("nowhere")),
+        Ok(Vec::new()),
+        "it has gone with its device"
+    );
 }
 
 async fn every_query(host: &impl Host) {
-    let Ok(Reply::Links(links)) = host.answer(&Query::Links, LIMIT).await else { panic!("links") };
-    assert!(links.iter().any(|link| link.name == dev("v0") && link.up && link.carrier), "{links:?}");
-    let Ok(Reply::Addresses(found)) = host.answer(&Query::Addresses { dev: Some(dev("v0")) }, LIMIT).await else {
+    let Ok(Reply::Links(links)) = host.answer(&Query::Links, LIMIT).await else {
+        panic!("links")
+    };
+    assert!(
+        links
+            .iter()
+            .any(|link| link.name == dev("v0") && link.up && link.carrier),
+        "{links:?}"
+    );
+    let Ok(Reply::Addresses(found)) = host
+        .answer(
+            &Query::Addresses {
+                dev: Some(dev("v0")),
+            },
+            LIMIT,
+        )
+        .await
+    else {
         panic!("addresses")
     };
-    assert!(found.contains(&(dev("v0"), "192.168.32.32/24".parse().unwrap())), "{found:?}");
-    let Ok(Reply::Routes(routes)) = host.answer(&Query::Routes { table: None }, LIMIT).await else { panic!("routes") };
-    assert!(routes.contains(&route("default", Some("192.168.32.253"), None)), "{routes:?}");
-    let status = host.answer(&Query::ServiceStatus { unit: "httpd.service".into() }, LIMIT).await;
+    assert!(
+        found.contains(&(dev("v0"), "192.168.32.32/24".parse().unwrap())),
+        "{found:?}"
+    );
+    let Ok(Reply::Routes(routes)) = host.answer(&Query::Routes { table: None }, LIMIT).await else {
+        panic!("routes")
+    };
+    assert!(
+        routes.contains(&route("default", Some("192.168.32.253"), None)),
+        "{routes:?}"
+    );
+    let status = host
+        .answer(
+            &Query::ServiceStatus {
+                unit: "httpd.service".into(),
+            },
+            LIMIT,
+        )
+        .await;
     assert_eq!(status, Ok(Reply::Unit(UnitState::Inactive)));
-    assert!(host.answer(&Query::CarpState, LIMIT).await.is_err(), "no host knows the protocol");
+    assert!(
+        host.answer(&Query::CarpState, LIMIT).await.is_err(),
+        "no host knows the protocol"
+    );
 }
 
 #[test]
@@ -125,7 +276,9 @@ fn the_fake_host_keeps_the_contract() {
         mtu: 1500,
         ethernet: true,
     };
-    let host = FakeHost::new().with_link(link("v0", 2)).with_link(link("v1", 3));
+    let host = FakeHost::new()
+        .with_link(link("v0", 2))
+        .with_link(link("v1", 3));
     host.name_all_links();
     host.lacks_unit("nginx");
     block_on(async {
@@ -137,10 +290,20 @@ fn the_fake_host_keeps_the_contract() {
     assert!(host.performed().len() > 50);
     let failing = FakeHost::new().failing_nth(2, "the disk is on fire");
     block_on(async {
-        assert!(perform(&failing, Effect::HostnameSet { name: "a".into() }).await.is_ok());
-        let err = perform(&failing, Effect::HostnameSet { name: "b".into() }).await.unwrap_err();
+        assert!(
+            perform(&failing, Effect::HostnameSet { name: "a".into() })
+                .await
+                .is_ok()
+        );
+        let err = perform(&failing, Effect::HostnameSet { name: "b".into() })
+            .await
+            .unwrap_err();
         assert_eq!(err.message, "the disk is on fire");
-        assert_eq!(failing.value(&Resource::Hostname), Value::Text("a".into()), "a failed effect changes nothing");
+        assert_eq!(
+            failing.value(&Resource::Hostname),
+            Value::Text("a".into()),
+            "a failed effect changes nothing"
+        );
     });
 }
 
@@ -157,7 +320,9 @@ fn the_recording_host_keeps_the_contract_and_changes_nothing() {
         mtu: 1500,
         ethernet: true,
     };
-    let facts = FakeHost::new().with_link(link("v0", 2)).with_link(link("v1", 3));
+    let facts = FakeHost::new()
+        .with_link(link("v0", 2))
+        .with_link(link("v1", 3));
     let host = RecordingHost::new(&facts);
     block_on(async {
         every_assignment(&host, &directory.path().join("x")).await;
@@ -167,8 +332,21 @@ fn the_recording_host_keeps_the_contract_and_changes_nothing() {
     assert_eq!(facts.performed(), []);
     let recorded = host.take();
     assert!(recorded.len() > 50 && host.take().is_empty());
-    let change = recorded.iter().find_map(|r| r.change.as_ref().filter(|c| c.resource == Resource::Hostname)).unwrap();
-    assert_eq!((change.before.to_string().as_str(), change.after.to_string().as_str()), ("fake", "nodevir2"));
+    let change = recorded
+        .iter()
+        .find_map(|r| {
+            r.change
+                .as_ref()
+                .filter(|c| c.resource == Resource::Hostname)
+        })
+        .unwrap();
+    assert_eq!(
+        (
+            change.before.to_string().as_str(),
+            change.after.to_string().as_str()
+        ),
+        ("fake", "nodevir2")
+    );
 }
 
 /// A real init script in a directory of our own, mounted over the machine's.
@@ -177,8 +355,14 @@ pub(super) fn init_script(directory: &Path, name: &str, script: &str) {
     fs::write(&path, script).unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
     let flags = nix::mount::MsFlags::MS_BIND;
-    nix::mount::mount(Some(directory), "/etc/init.d", None::<&str>, flags, None::<&str>)
-        .expect("/etc/init.d can be mounted over");
+    nix::mount::mount(
+        Some(directory),
+        "/etc/init.d",
+        None::<&str>,
+        flags,
+        None::<&str>,
+    )
+    .expect("/etc/init.d can be mounted over");
 }
 
 #[test]
@@ -194,7 +378,11 @@ fn linux_keeps_the_contract() {
         veth_pair();
         let (socket, mut child) = helper();
         block_on(async {
-            let host = LinuxHost::new(Options { services: Some(ServiceBackend::SysV), ..Options::default() }).unwrap();
+            let host = LinuxHost::new(Options {
+                services: Some(ServiceBackend::SysV),
+                ..Options::default()
+            })
+            .unwrap();
             host.set_helper(socket, Duty::Commands).unwrap();
             let file = directory.path().join("x");
             every_assignment(&host, &file).await;
@@ -202,38 +390,69 @@ fn linux_keeps_the_contract() {
             every_query(&host).await;
             every_refusal(&host).await;
             commands(&host).await;
-            let read = host.answer(&Query::FileRead { path: file.to_str().unwrap().into() }, LIMIT).await;
+            let read = host
+                .answer(
+                    &Query::FileRead {
+                        path: file.to_str().unwrap().into(),
+                    },
+                    LIMIT,
+                )
+                .await;
             assert_eq!(read, Ok(Reply::File(Some(b"mine".to_vec()))));
         });
-        assert!(child.wait().unwrap().success(), "the helper ends in good order with its socket");
+        assert!(
+            child.wait().unwrap().success(),
+            "the helper ends in good order with its socket"
+        );
     });
 }
 
 #[test]
 fn a_recording_host_over_linux_keeps_the_contract_and_changes_nothing() {
-    isolated("host::contract::a_recording_host_over_linux_keeps_the_contract_and_changes_nothing", || {
-        let directory = tempfile::tempdir().unwrap();
-        let touched = directory.path().join("touched");
-        let script = format!("#!/bin/sh\n[ $1 = status ] && exit 3\ntouch {}\n", touched.display());
-        init_script(directory.path(), "httpd", &script);
-        veth_pair();
-        let (socket, mut child) = helper();
-        block_on(async {
-            let linux = LinuxHost::new(Options { services: Some(ServiceBackend::SysV), ..Options::default() }).unwrap();
-            linux.set_helper(socket, Duty::Commands).unwrap();
-            let before = facts(&linux).await;
-            let host = RecordingHost::new(&linux);
-            let file = directory.path().join("x");
-            every_assignment(&host, &file).await;
-            whose_addresses(&host).await;
-            every_query(&host).await;
-            let err = perform(&host, Effect::AddressAdd { address: "10.0.0.1/24".parse().unwrap(), dev: dev("nowhere") }).await;
-            assert_eq!(err.unwrap_err().errno, Some(libc::ENODEV), "what can be known beforehand fails in a plan too");
-            assert_eq!(facts(&linux).await, before);
-            assert!(!touched.exists(), "no service was touched");
-        });
-        assert!(child.wait().unwrap().success());
-    });
+    isolated(
+        "host::contract::a_recording_host_over_linux_keeps_the_contract_and_changes_nothing",
+        || {
+            let directory = tempfile::tempdir().unwrap();
+            let touched = directory.path().join("touched");
+            let script = format!(
+                "#!/bin/sh\n[ $1 = status ] && exit 3\ntouch {}\n",
+                touched.display()
+            );
+            init_script(directory.path(), "httpd", &script);
+            veth_pair();
+            let (socket, mut child) = helper();
+            block_on(async {
+                let linux = LinuxHost::new(Options {
+                    services: Some(ServiceBackend::SysV),
+                    ..Options::default()
+                })
+                .unwrap();
+                linux.set_helper(socket, Duty::Commands).unwrap();
+                let before = facts(&linux).await;
+                let host = RecordingHost::new(&linux);
+                let file = directory.path().join("x");
+                every_assignment(&host, &file).await;
+                whose_addresses(&host).await;
+                every_query(&host).await;
+                let err = perform(
+                    &host,
+                    Effect::AddressAdd {
+                        address: "10.0.0.1/24".parse().unwrap(),
+                        dev: dev("nowhere"),
+                    },
+                )
+                .await;
+                assert_eq!(
+                    err.unwrap_err().errno,
+                    Some(libc::ENODEV),
+                    "what can be known beforehand fails in a plan too"
+                );
+                assert_eq!(facts(&linux).await, before);
+                assert!(!touched.exists(), "no service was touched");
+            });
+            assert!(child.wait().unwrap().success());
+        },
+    );
 }
 
 /// What the contract changes on a real host.
@@ -245,10 +464,13 @@ async fn facts(host: &LinuxHost) -> Vec<Reply> {
         Query::Addresses { dev: None },
         Query::Routes { table: None },
         Query::Routes { table: Some(4000) },
-        Query::Sysctl { key: "net.ipv4.ip_forward".into() },
+        Query::Sysctl {
+            key: "net.ipv4.ip_forward".into(),
+        },
     ] {
         all.push(match host.answer(&query, LIMIT).await.unwrap() {
-            // The kernel gives a device its link-local address and the route to it in its own time, and says when it runs.
+            // The kernel gives a device its link-local address and the route to it in its own time,
+            // and says when it runs.
             Reply::Addresses(there) => {
                 Reply::Addresses(there.into_iter().filter(|(_, address)| !is_link_local(address.ip)).collect())
             }
@@ -270,29 +492,112 @@ fn is_link_local(ip: IpAddr) -> bool {
 /// Errors say what was wanted and what the kernel said.
 async fn every_refusal(host: &impl Host) {
     let address = "10.0.0.1/24".parse().unwrap();
-    let err = perform(host, Effect::AddressAdd { address, dev: dev("nowhere") }).await.unwrap_err();
-    assert_eq!((err.message.as_str(), err.errno), ("there is no interface nowhere", Some(libc::ENODEV)));
-    let gone = perform(host, Effect::AddressDelete { address, dev: dev("nowhere") }).await;
-    assert_eq!(gone, Ok(Reply::Outcome(Outcome::Unchanged)), "with its interface the address is gone as well");
-    let err = perform(host, Effect::RouteReplace(route("10.7.0.0/16", Some("172.16.0.1"), None))).await.unwrap_err();
-    assert!(err.message.starts_with("setting the route 10.7.0.0/16 via 172.16.0.1 dev v0: "), "{err}");
-    assert!(err.message.contains("Nexthop has invalid gateway"), "the extended words: {err}");
+    let err = perform(
+        host,
+        Effect::AddressAdd {
+            address,
+            dev: dev("nowhere"),
+        },
+    )
+    .await
+    .unwrap_err();
+    assert_eq!(
+        (err.message.as_str(), err.errno),
+        ("there is no interface nowhere", Some(libc::ENODEV))
+    );
+    let gone = perform(
+        host,
+        Effect::AddressDelete {
+            address,
+            dev: dev("nowhere"),
+        },
+    )
+    .await;
+    assert_eq!(
+        gone,
+        Ok(Reply::Outcome(Outcome::Unchanged)),
+        "with its interface the address is gone as well"
+    );
+    let err = perform(
+        host,
+        Effect::RouteReplace(route("10.7.0.0/16", Some("172.16.0.1"), None)),
+    )
+    .await
+    .unwrap_err();
+    assert!(
+        err.message
+            .starts_with("setting the route 10.7.0.0/16 via 172.16.0.1 dev v0: "),
+        "{err}"
+    );
+    assert!(
+        err.message.contains("Nexthop has invalid gateway"),
+        "the extended words: {err}"
+    );
     assert_eq!(err.errno, Some(libc::ENETUNREACH));
-    let err = perform(host, Effect::Service { unit: "nginx".into(), verb: ServiceVerb::Start }).await.unwrap_err();
+    let err = perform(
+        host,
+        Effect::Service {
+            unit: "nginx".into(),
+            verb: ServiceVerb::Start,
+        },
+    )
+    .await
+    .unwrap_err();
     assert!(err.message.contains("nginx"), "{err}");
-    let up = Effect::LinkSetUp { dev: dev("nowhere"), up: true };
-    assert_eq!(perform(host, up).await.unwrap_err().errno, Some(libc::ENODEV));
-    let err = perform(host, Effect::Demote { by: 1, reason: String::new() }).await.unwrap_err();
+    let up = Effect::LinkSetUp {
+        dev: dev("nowhere"),
+        up: true,
+    };
+    assert_eq!(
+        perform(host, up).await.unwrap_err().errno,
+        Some(libc::ENODEV)
+    );
+    let err = perform(
+        host,
+        Effect::Demote {
+            by: 1,
+            reason: String::new(),
+        },
+    )
+    .await
+    .unwrap_err();
     assert_eq!(err.errno, Some(libc::EINVAL));
-    assert!(host.perform_now(&Granted::by_daemon(Effect::HostnameSet { name: "x".into() })).is_err(), "not at once");
+    assert!(
+        host.perform_now(&Granted::by_daemon(Effect::HostnameSet {
+            name: "x".into()
+        }))
+        .is_err(),
+        "not at once"
+    );
 }
 
 async fn commands(host: &LinuxHost) {
-    let argv = ["/bin/echo", "-n", "{who:word}"].map(str::to_owned).to_vec();
-    let grants = Grants { command: [("greet".to_owned(), CommandGrant { argv })].into(), ..Grants::default() };
-    let effect = Effect::CommandRun { name: "greet".into(), args: [("who".to_owned(), "world".to_owned())].into() };
+    let argv = ["/bin/echo", "-n", "{who:word}"]
+        .map(str::to_owned)
+        .to_vec();
+    let grants = Grants {
+        command: [("greet".to_owned(), CommandGrant { argv })].into(),
+        ..Grants::default()
+    };
+    let effect = Effect::CommandRun {
+        name: "greet".into(),
+        args: [("who".to_owned(), "world".to_owned())].into(),
+    };
     let v0 = dev("v0");
-    let granted = grants.permit(effect, Own { dev: &v0, addresses: &[] }).unwrap();
-    let Ok(Reply::Command(output)) = host.perform(&granted, LIMIT).await else { panic!("command") };
-    assert_eq!((output.status, output.stdout.as_slice()), (0, b"world".as_slice()));
+    let granted = grants
+        .permit(
+            effect,
+            Own {
+                dev: &v0,
+                addresses: &[],
+            },
+        )
+        .unwrap();
+    let Ok(Reply::Command(output)) = host.perform(&granted, LIMIT).await else {
+        panic!("command")
+    };
+    assert_eq!(
+        (output.status, output.stdout.as_slice()),
+        (0, b"world".as_slice())
+    );
 }

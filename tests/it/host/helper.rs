@@ -18,18 +18,24 @@ use super::namespace::{block_on, helper, isolated};
 const LIMIT: Duration = Duration::from_secs(10);
 
 fn shell(script: &str) -> HelperOp {
-    HelperOp::Run { argv: ["/bin/sh", "-c", script].map(str::to_owned).to_vec() }
+    HelperOp::Run {
+        argv: ["/bin/sh", "-c", script].map(str::to_owned).to_vec(),
+    }
 }
 
 fn pid(child: &Child) -> Pid {
     Pid::from_raw(child.id().try_into().unwrap())
 }
 
-/// Lets go of the helper and waits for its end; did it end well? On another thread, or the socket would stay open.
+/// Lets go of the helper and waits for its end; did it end well? On another thread, or the socket
+/// would stay open.
 async fn ended(client: HelperClient, mut child: Child) -> bool {
     drop(client);
     let waiting = tokio::task::spawn_blocking(move || child.wait().unwrap().success());
-    timeout(LIMIT, waiting).await.expect("the helper ends with its socket").unwrap()
+    timeout(LIMIT, waiting)
+        .await
+        .expect("the helper ends with its socket")
+        .unwrap()
 }
 
 async fn output(client: &HelperClient, script: &str) -> CommandOutput {
@@ -79,7 +85,10 @@ fn a_dropped_call_ends_what_it_started() {
             call = client.call(shell(&script), LIMIT) => panic!("{call:?}"),
             started = has_started => started.unwrap(),
         }
-        assert_eq!(timeout(LIMIT, has_ended).await.expect("both end").unwrap(), "started\n");
+        assert_eq!(
+            timeout(LIMIT, has_ended).await.expect("both end").unwrap(),
+            "started\n"
+        );
         assert!(ended(client, child).await);
     });
 }
@@ -89,9 +98,19 @@ fn the_limit_is_kept_and_the_error_says_what_to_do() {
     block_on(async {
         let (socket, child) = helper();
         let client = HelperClient::new(socket, Duty::Commands).unwrap();
-        let err = client.call(shell("echo starting >&2; sleep 600"), Duration::from_millis(100)).await.unwrap_err();
+        let err = client
+            .call(
+                shell("echo starting >&2; sleep 600"),
+                Duration::from_millis(100),
+            )
+            .await
+            .unwrap_err();
         assert_eq!(err.errno, Some(libc::ETIMEDOUT));
-        assert!(err.message.contains("starting") && err.message.contains("raise `timeout` under [hook.NAME]"), "{err}");
+        assert!(
+            err.message.contains("starting")
+                && err.message.contains("raise `timeout` under [hook.NAME]"),
+            "{err}"
+        );
         assert!(ended(client, child).await);
     });
 }
@@ -104,15 +123,23 @@ fn signals_to_the_group_do_not_end_it_and_are_not_inherited() {
         for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
             kill(pid(&child), signal).unwrap();
         }
-        let status = output(&client, "sed -n 's/^Sig\\(Blk\\|Ign\\):\\t//p' /proc/self/status").await;
+        let status = output(
+            &client,
+            "sed -n 's/^Sig\\(Blk\\|Ign\\):\\t//p' /proc/self/status",
+        )
+        .await;
         for mask in String::from_utf8_lossy(&status.stdout).lines() {
-            let ours = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP].map(|signal| 1u64 << (signal as i32 - 1));
+            let ours = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP]
+                .map(|signal| 1u64 << (signal as i32 - 1));
             let mask = u64::from_str_radix(mask, 16).unwrap();
             assert!(ours.iter().all(|signal| mask & signal == 0), "{mask:x}");
         }
         assert_eq!(status.stdout.len(), 2 * 17, "two masks");
         kill(pid(&child), Signal::SIGTERM).unwrap();
-        assert_eq!(output(&client, "echo still here").await.stdout, b"still here\n");
+        assert_eq!(
+            output(&client, "echo still here").await.stdout,
+            b"still here\n"
+        );
         assert!(ended(client, child).await);
     });
 }
@@ -123,85 +150,155 @@ fn its_death_is_a_typed_error() {
         let (socket, child) = helper();
         let client = HelperClient::new(socket, Duty::Commands).unwrap();
         assert_eq!(output(&client, "true").await.status, 0);
-        let err = client.call(shell("kill -KILL $PPID; sleep 2"), LIMIT).await.unwrap_err();
-        assert_eq!((err.errno, client.is_alive()), (Some(libc::EPIPE), false), "{err}");
-        assert_eq!(client.call(shell("true"), LIMIT).await.unwrap_err().errno, Some(libc::EPIPE));
+        let err = client
+            .call(shell("kill -KILL $PPID; sleep 2"), LIMIT)
+            .await
+            .unwrap_err();
+        assert_eq!(
+            (err.errno, client.is_alive()),
+            (Some(libc::EPIPE), false),
+            "{err}"
+        );
+        assert_eq!(
+            client.call(shell("true"), LIMIT).await.unwrap_err().errno,
+            Some(libc::EPIPE)
+        );
         assert!(!ended(client, child).await);
     });
 }
 
 #[test]
 fn for_settings_it_keeps_four_capabilities() {
-    isolated("host::helper::for_settings_it_keeps_four_capabilities", || {
-        block_on(async {
-            let (socket, child) = helper();
-            let client = HelperClient::new(socket, Duty::Settings).unwrap();
-            let set = client.call(HelperOp::SetHostname { name: "nodevir2".into() }, LIMIT).await;
-            assert_eq!(set, Ok(HelperReply::Outcome(Outcome::Changed)));
-            let status = output(&client, "grep -E '^(CapEff|CapBnd|NoNewPrivs)' /proc/self/status").await;
-            let status = String::from_utf8_lossy(&status.stdout).into_owned();
-            assert_eq!(status, "CapEff:\t000000000020000b\nCapBnd:\t000000000020000b\nNoNewPrivs:\t1\n");
-            for name in ["", "a b", "x\n"] {
-                let refused = client.call(HelperOp::SetHostname { name: name.into() }, LIMIT).await;
-                assert_eq!(refused.unwrap_err().errno, Some(libc::EINVAL));
-            }
-            assert!(ended(client, child).await);
-        });
-    });
+    isolated(
+        "host::helper::for_settings_it_keeps_four_capabilities",
+        || {
+            block_on(async {
+                let (socket, child) = helper();
+                let client = HelperClient::new(socket, Duty::Settings).unwrap();
+                let set = client
+                    .call(
+                        HelperOp::SetHostname {
+                            name: "nodevir2".into(),
+                        },
+                        LIMIT,
+                    )
+                    .await;
+                assert_eq!(set, Ok(HelperReply::Outcome(Outcome::Changed)));
+                let status = output(
+                    &client,
+                    "grep -E '^(CapEff|CapBnd|NoNewPrivs)' /proc/self/status",
+                )
+                .await;
+                let status = String::from_utf8_lossy(&status.stdout).into_owned();
+                assert_eq!(
+                    status,
+                    "CapEff:\t000000000020000b\nCapBnd:\t000000000020000b\nNoNewPrivs:\t1\n"
+                );
+                for name in ["", "a b", "x\n"] {
+                    let refused = client
+                        .call(HelperOp::SetHostname { name: name.into() }, LIMIT)
+                        .await;
+                    assert_eq!(refused.unwrap_err().errno, Some(libc::EINVAL));
+                }
+                assert!(ended(client, child).await);
+            });
+        },
+    );
 }
 
 #[test]
 fn init_scripts_run_as_service_runs_them() {
-    isolated("host::helper::init_scripts_run_as_service_runs_them", || {
-        let directory = tempfile::tempdir().unwrap();
-        let script = "#!/bin/sh\ncase $1 in\nstart) echo \"no such disk\" >&2; exit 1;;\nstop) exit 0;;\n*) exit 3;;\nesac\n";
-        init_script(directory.path(), "broken", script);
-        block_on(async {
-            let (socket, child) = helper();
-            let client = HelperClient::new(socket, Duty::Commands).unwrap();
-            let act = async |unit: &str, verb| {
-                client.call(HelperOp::Service { backend: ServiceBackend::SysV, unit: unit.into(), verb }, LIMIT).await
-            };
-            let err = act("broken.service", ServiceVerb::Start).await.unwrap_err();
-            assert_eq!(err.message, "start of broken failed with status 1 (it said: no such disk)");
-            assert_eq!(act("broken", ServiceVerb::Stop).await, Ok(HelperReply::Outcome(Outcome::Unchanged)));
-            assert!(act("broken", ServiceVerb::Reload).await.is_err());
-            for name in ["../../bin/sh", "-x", ".", "a/b", ""] {
-                assert_eq!(act(name, ServiceVerb::Start).await.unwrap_err().errno, Some(libc::EINVAL), "{name:?}");
-            }
-            assert!(ended(client, child).await);
-        });
-    });
+    isolated(
+        "host::helper::init_scripts_run_as_service_runs_them",
+        || {
+            let directory = tempfile::tempdir().unwrap();
+            let script = "#!/bin/sh\ncase $1 in\nstart) echo \"no such disk\" >&2; exit 1;;\nstop) exit 0;;\n*) exit 3;;\nesac\n";
+            init_script(directory.path(), "broken", script);
+            block_on(async {
+                let (socket, child) = helper();
+                let client = HelperClient::new(socket, Duty::Commands).unwrap();
+                let act = async |unit: &str, verb| {
+                    client
+                        .call(
+                            HelperOp::Service {
+                                backend: ServiceBackend::SysV,
+                                unit: unit.into(),
+                                verb,
+                            },
+                            LIMIT,
+                        )
+                        .await
+                };
+                let err = act("broken.service", ServiceVerb::Start).await.unwrap_err();
+                assert_eq!(
+                    err.message,
+                    "start of broken failed with status 1 (it said: no such disk)"
+                );
+                assert_eq!(
+                    act("broken", ServiceVerb::Stop).await,
+                    Ok(HelperReply::Outcome(Outcome::Unchanged))
+                );
+                assert!(act("broken", ServiceVerb::Reload).await.is_err());
+                for name in ["../../bin/sh", "-x", ".", "a/b", ""] {
+                    assert_eq!(
+                        act(name, ServiceVerb::Start).await.unwrap_err().errno,
+                        Some(libc::EINVAL),
+                        "{name:?}"
+                    );
+                }
+                assert!(ended(client, child).await);
+            });
+        },
+    );
 }
 
 #[test]
 fn a_service_is_acted_on_when_what_was_cancelled_before_has_ended() {
-    isolated("host::helper::a_service_is_acted_on_when_what_was_cancelled_before_has_ended", || {
-        let directory = tempfile::tempdir().unwrap();
-        let (running, begun) = (directory.path().join("running"), directory.path().join("begun"));
-        // A start that does not let itself be stopped halfway.
-        let script = format!(
-            "#!/bin/sh\ncase $1 in\nstart) trap '' TERM; echo >{1}; sleep 0.5; touch {0};;\nstop) rm -f {0};;\n\
+    isolated(
+        "host::helper::a_service_is_acted_on_when_what_was_cancelled_before_has_ended",
+        || {
+            let directory = tempfile::tempdir().unwrap();
+            let (running, begun) = (
+                directory.path().join("running"),
+                directory.path().join("begun"),
+            );
+            // A start that does not let itself be stopped halfway.
+            let script = format!(
+                "#!/bin/sh\ncase $1 in\nstart) trap '' TERM; echo >{1}; sleep 0.5; touch {0};;\nstop) rm -f {0};;\n\
              status) test -e {0} || exit 3;;\nesac\n",
-            running.display(),
-            begun.display()
-        );
-        init_script(directory.path(), "httpd", &script);
-        nix::unistd::mkfifo(&begun, nix::sys::stat::Mode::S_IRWXU).unwrap();
-        block_on(async {
-            let (socket, child) = helper();
-            let client = HelperClient::new(socket, Duty::Commands).unwrap();
-            let act = |verb| client.call(HelperOp::Service { backend: ServiceBackend::SysV, unit: "httpd".into(), verb }, LIMIT);
-            let has_begun = tokio::task::spawn_blocking(move || std::fs::read_to_string(begun).unwrap());
-            tokio::select! {
-                start = act(ServiceVerb::Start) => panic!("{start:?}"),
-                begun = has_begun => drop(begun.unwrap()),
-            }
-            act(ServiceVerb::Stop).await.unwrap();
-            assert!(ended(client, child).await);
-            assert!(!running.exists(), "it was stopped after its start had ended");
-        });
-    });
+                running.display(),
+                begun.display()
+            );
+            init_script(directory.path(), "httpd", &script);
+            nix::unistd::mkfifo(&begun, nix::sys::stat::Mode::S_IRWXU).unwrap();
+            block_on(async {
+                let (socket, child) = helper();
+                let client = HelperClient::new(socket, Duty::Commands).unwrap();
+                let act = |verb| {
+                    client.call(
+                        HelperOp::Service {
+                            backend: ServiceBackend::SysV,
+                            unit: "httpd".into(),
+                            verb,
+                        },
+                        LIMIT,
+                    )
+                };
+                let has_begun =
+                    tokio::task::spawn_blocking(move || std::fs::read_to_string(begun).unwrap());
+                tokio::select! {
+                    start = act(ServiceVerb::Start) => panic!("{start:?}"),
+                    begun = has_begun => drop(begun.unwrap()),
+                }
+                act(ServiceVerb::Stop).await.unwrap();
+                assert!(ended(client, child).await);
+                assert!(
+                    !running.exists(),
+                    "it was stopped after its start had ended"
+                );
+            });
+        },
+    );
 }
 
 #[test]
@@ -212,11 +309,27 @@ fn a_file_is_acted_on_when_what_was_cancelled_before_has_ended() {
         let client = HelperClient::new(socket, Duty::Settings).unwrap();
         for n in 0..50 {
             let path = directory.path().join(n.to_string()).display().to_string();
-            let write = client.call(HelperOp::WriteFile { path: path.clone(), content: vec![b'x'; 1 << 20] }, LIMIT);
-            assert!(futures_util::FutureExt::now_or_never(write).is_none(), "it was sent and given up");
-            client.call(HelperOp::RemoveFile { path }, LIMIT).await.unwrap();
+            let write = client.call(
+                HelperOp::WriteFile {
+                    path: path.clone(),
+                    content: vec![b'x'; 1 << 20],
+                },
+                LIMIT,
+            );
+            assert!(
+                futures_util::FutureExt::now_or_never(write).is_none(),
+                "it was sent and given up"
+            );
+            client
+                .call(HelperOp::RemoveFile { path }, LIMIT)
+                .await
+                .unwrap();
         }
         assert!(ended(client, child).await);
-        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0, "nothing was written afterwards");
+        assert_eq!(
+            std::fs::read_dir(directory.path()).unwrap().count(),
+            0,
+            "nothing was written afterwards"
+        );
     });
 }

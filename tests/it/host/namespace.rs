@@ -5,16 +5,22 @@ use std::process::{Child, Command, Stdio};
 
 use carpd::host::netlink::Netlink;
 use carpd::types::IfName;
-use netlink_packet_core::{NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload};
+use netlink_packet_core::{
+    NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage,
+    NetlinkPayload,
+};
 use netlink_packet_route::RouteNetlinkMessage;
-use netlink_packet_route::link::{InfoData, InfoKind, InfoVeth, LinkAttribute, LinkInfo, LinkMessage};
+use netlink_packet_route::link::{
+    InfoData, InfoKind, InfoVeth, LinkAttribute, LinkInfo, LinkMessage,
+};
 use netlink_sys::{Socket, SocketAddr};
 use nix::sys::signal::SigSet;
 use nix::sys::signal::Signal::{SIGHUP, SIGINT, SIGTERM};
 
 const INSIDE: &str = "CARPD_TEST_INSIDE";
 
-/// Runs `body` in a process of its own, in fresh namespaces; `test` is the full name of the calling test.
+/// Runs `body` in a process of its own, in fresh namespaces; `test` is the full name of the calling
+/// test.
 pub(super) fn isolated(test: &str, body: impl FnOnce()) {
     if std::env::var_os(INSIDE).is_some() {
         return body();
@@ -25,17 +31,29 @@ pub(super) fn isolated(test: &str, body: impl FnOnce()) {
         command.args(["--user", "--map-root-user"]);
     }
     // The time limit is far above what the tests need: it only keeps a bug from hanging the run.
-    command.args(["timeout", "--signal=KILL", "60"]).arg(std::env::current_exe().unwrap());
-    command.args(["--exact", test, "--nocapture", "--test-threads=1"]).env(INSIDE, "1");
+    command
+        .args(["timeout", "--signal=KILL", "60"])
+        .arg(std::env::current_exe().unwrap());
+    command
+        .args(["--exact", test, "--nocapture", "--test-threads=1"])
+        .env(INSIDE, "1");
     let output = command.output().expect("unshare(1), of util-linux, runs");
-    let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && said.contains("1 passed"), "{test} failed inside:\n{said}");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned()
+        + &String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.success() && said.contains("1 passed"),
+        "{test} failed inside:\n{said}"
+    );
     print!("{said}");
 }
 
 /// Runs async code on one thread, as the engine does.
 pub(super) fn block_on<T>(future: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap()
+        .block_on(future)
 }
 
 pub(super) fn dev(name: &str) -> IfName {
@@ -49,9 +67,15 @@ pub(super) fn veth_pair() -> Netlink {
     let mut link = LinkMessage::default();
     link.attributes = vec![
         LinkAttribute::IfName("v0".into()),
-        LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Veth), LinkInfo::Data(InfoData::Veth(InfoVeth::Peer(peer)))]),
+        LinkAttribute::LinkInfo(vec![
+            LinkInfo::Kind(InfoKind::Veth),
+            LinkInfo::Data(InfoData::Veth(InfoVeth::Peer(peer))),
+        ]),
     ];
-    request(RouteNetlinkMessage::NewLink(link), NLM_F_CREATE | NLM_F_EXCL);
+    request(
+        RouteNetlinkMessage::NewLink(link),
+        NLM_F_CREATE | NLM_F_EXCL,
+    );
     let netlink = Netlink::open().unwrap();
     netlink.set_link_up(&dev("v0"), true).unwrap();
     netlink.set_link_up(&dev("v1"), true).unwrap();
@@ -99,7 +123,10 @@ pub(super) fn role_with(role: &str, arguments: &[&std::ffi::OsStr]) -> (UnixStre
         .arg(role)
         .args(arguments)
         // Not this machine's.
-        .env("DBUS_SYSTEM_BUS_ADDRESS", "unix:path=/nonexistent/carpd-test-bus")
+        .env(
+            "DBUS_SYSTEM_BUS_ADDRESS",
+            "unix:path=/nonexistent/carpd-test-bus",
+        )
         .stdin(Stdio::from(std::os::fd::OwnedFd::from(theirs)))
         .spawn()
         .unwrap();

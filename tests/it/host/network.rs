@@ -44,7 +44,8 @@ async fn next_id(socket: &PacketSocket) -> u8 {
     got.await.expect("a frame")
 }
 
-/// Waits until the devices pass frames on: for a moment after they are set up the kernel drops what is sent.
+/// Waits until the devices pass frames on: for a moment after they are set up the kernel drops what
+/// is sent.
 async fn passing(sender: &PacketSocket, receiver: &PacketSocket) {
     let hello = frame(&[0x08, 0, 0x45], 23, 112, 255);
     let mut buffer = [0; 2048];
@@ -52,7 +53,9 @@ async fn passing(sender: &PacketSocket, receiver: &PacketSocket) {
         loop {
             sender.send(&hello).unwrap();
             // By then it has arrived or is lost.
-            if timeout(Duration::from_millis(10), receiver.readable()).await.is_ok()
+            if timeout(Duration::from_millis(10), receiver.readable())
+                .await
+                .is_ok()
                 && receiver.receive(&mut buffer).unwrap().is_some()
             {
                 return;
@@ -71,35 +74,67 @@ fn only_advertisements_pass_the_filter() {
             let index = |name| index_of(&dev(name)).unwrap();
             let sender = PacketSocket::open(index("v0")).unwrap();
             let receiver = PacketSocket::open(index("v1")).unwrap();
-            receiver.accept(multicast_mac("224.0.0.18".parse().unwrap()).unwrap()).unwrap();
+            receiver
+                .accept(multicast_mac("224.0.0.18".parse().unwrap()).unwrap())
+                .unwrap();
             passing(&sender, &receiver).await;
             let (v4, v6) = ([0x08, 0, 0x45].as_slice(), [0x86, 0xdd, 0x60].as_slice());
             sender.send(&frame(v4, 23, 6, 1)).unwrap();
             sender.send(&frame(&[0x08, 0x06], 23, 112, 2)).unwrap();
             // VLAN 7.
-            sender.send(&frame(&[0x81, 0, 0, 7, 0x08, 0, 0x45], 27, 112, 3)).unwrap();
+            sender
+                .send(&frame(&[0x81, 0, 0, 7, 0x08, 0, 0x45], 27, 112, 3))
+                .unwrap();
             sender.send(&frame(v6, 20, 58, 4)).unwrap();
             sender.send(&frame(v4, 23, 112, 5)).unwrap();
             sender.send(&frame(v6, 20, 112, 6)).unwrap();
             assert_eq!((next_id(&receiver).await, next_id(&receiver).await), (5, 6));
             let mut buffer = [0; 2048];
-            assert_eq!(receiver.receive(&mut buffer).unwrap(), None, "nothing else passed");
-            assert_eq!(sender.receive(&mut buffer).unwrap(), None, "one's own frames are not received");
+            assert_eq!(
+                receiver.receive(&mut buffer).unwrap(),
+                None,
+                "nothing else passed"
+            );
+            assert_eq!(
+                sender.receive(&mut buffer).unwrap(),
+                None,
+                "one's own frames are not received"
+            );
 
             // For another host: a card in promiscuous mode shows it, and it must not even wake us.
             let mut foreign = frame(v4, 23, 112, 12);
             foreign[..6].copy_from_slice(&[2, 0, 0, 0, 0, 0x99]);
             sender.send(&foreign).unwrap();
-            assert!(timeout(Duration::from_millis(10), receiver.readable()).await.is_err());
+            assert!(
+                timeout(Duration::from_millis(10), receiver.readable())
+                    .await
+                    .is_err()
+            );
 
             // Down, up, gone, made anew.
             netlink.set_link_up(&dev("v0"), false).unwrap();
-            assert_eq!(sender.send(&frame(v4, 23, 112, 7)).unwrap_err().raw_os_error(), Some(libc::ENETDOWN));
-            assert_eq!(sender.receive(&mut buffer).unwrap(), None, "a link that is down is no error");
+            assert_eq!(
+                sender
+                    .send(&frame(v4, 23, 112, 7))
+                    .unwrap_err()
+                    .raw_os_error(),
+                Some(libc::ENETDOWN)
+            );
+            assert_eq!(
+                sender.receive(&mut buffer).unwrap(),
+                None,
+                "a link that is down is no error"
+            );
             netlink.set_link_up(&dev("v0"), true).unwrap();
             passing(&sender, &receiver).await;
             delete_link(index("v0"));
-            assert_eq!(sender.send(&frame(v4, 23, 112, 9)).unwrap_err().raw_os_error(), Some(libc::ENXIO));
+            assert_eq!(
+                sender
+                    .send(&frame(v4, 23, 112, 9))
+                    .unwrap_err()
+                    .raw_os_error(),
+                Some(libc::ENXIO)
+            );
             veth_pair();
             let sender = PacketSocket::open(index("v0")).unwrap();
             let receiver = PacketSocket::open(index("v1")).unwrap();
@@ -107,30 +142,49 @@ fn only_advertisements_pass_the_filter() {
             sender.send(&frame(v4, 23, 6, 10)).unwrap();
             sender.send(&frame(v4, 23, 112, 11)).unwrap();
             assert_eq!(next_id(&receiver).await, 11);
-            assert_eq!(PacketSocket::open(4711).unwrap_err().source.raw_os_error(), Some(libc::ENODEV));
+            assert_eq!(
+                PacketSocket::open(4711).unwrap_err().source.raw_os_error(),
+                Some(libc::ENODEV)
+            );
         });
     });
 }
 
-/// A peer with hundreds of virtual hosts that goes, or whose parent process lets go for it, says so for all of them at once.
+/// A peer with hundreds of virtual hosts that goes, or whose parent process lets go for it, says so
+/// for all of them at once.
 #[test]
 fn a_frame_of_every_vhid_in_both_families_finds_room() {
-    isolated("host::network::a_frame_of_every_vhid_in_both_families_finds_room", || {
-        veth_pair();
-        block_on(async {
-            let index = |name| index_of(&dev(name)).unwrap();
-            let (sender, receiver) = (PacketSocket::open(index("v0")).unwrap(), PacketSocket::open(index("v1")).unwrap());
-            receiver.accept(multicast_mac("224.0.0.18".parse().unwrap()).unwrap()).unwrap();
-            passing(&sender, &receiver).await;
-            for vhid in 1..=255 {
-                sender.send(&frame(&[0x08, 0, 0x45], 23, 112, vhid)).unwrap();
-                sender.send(&frame(&[0x86, 0xdd, 0x60], 20, 112, vhid)).unwrap();
-            }
-            for vhid in 1..=255 {
-                assert_eq!((next_id(&receiver).await, next_id(&receiver).await), (vhid, vhid));
-            }
-        });
-    });
+    isolated(
+        "host::network::a_frame_of_every_vhid_in_both_families_finds_room",
+        || {
+            veth_pair();
+            block_on(async {
+                let index = |name| index_of(&dev(name)).unwrap();
+                let (sender, receiver) = (
+                    PacketSocket::open(index("v0")).unwrap(),
+                    PacketSocket::open(index("v1")).unwrap(),
+                );
+                receiver
+                    .accept(multicast_mac("224.0.0.18".parse().unwrap()).unwrap())
+                    .unwrap();
+                passing(&sender, &receiver).await;
+                for vhid in 1..=255 {
+                    sender
+                        .send(&frame(&[0x08, 0, 0x45], 23, 112, vhid))
+                        .unwrap();
+                    sender
+                        .send(&frame(&[0x86, 0xdd, 0x60], 20, 112, vhid))
+                        .unwrap();
+                }
+                for vhid in 1..=255 {
+                    assert_eq!(
+                        (next_id(&receiver).await, next_id(&receiver).await),
+                        (vhid, vhid)
+                    );
+                }
+            });
+        },
+    );
 }
 
 /// Everything that any interface sees.
@@ -145,9 +199,11 @@ fn tap() -> Socket {
 fn arriving(tap: &Socket, index: u32, wanted: impl Fn(&[u8]) -> bool) -> Vec<u8> {
     let mut buffer = [0; 2048];
     loop {
-        let (length, from) = recvfrom::<LinkAddr>(tap.as_raw_fd(), &mut buffer).expect("a frame in time");
+        let (length, from) =
+            recvfrom::<LinkAddr>(tap.as_raw_fd(), &mut buffer).expect("a frame in time");
         let from = from.unwrap();
-        let here = from.ifindex() == usize::try_from(index).unwrap() && from.pkttype() != libc::PACKET_OUTGOING;
+        let here = from.ifindex() == usize::try_from(index).unwrap()
+            && from.pkttype() != libc::PACKET_OUTGOING;
         if here && wanted(&buffer[..length]) {
             return buffer[..length].to_vec();
         }
@@ -156,50 +212,75 @@ fn arriving(tap: &Socket, index: u32, wanted: impl Fn(&[u8]) -> bool) -> Vec<u8>
 
 #[test]
 fn announcements_and_memberships_reach_the_wire() {
-    isolated("host::network::announcements_and_memberships_reach_the_wire", || {
-        let netlink = veth_pair();
-        let tap = tap();
-        block_on(async {
-            let host = LinuxHost::new(Options::default()).unwrap();
-            let (v0, v1) = (netlink.link(&dev("v0")).unwrap(), netlink.link(&dev("v1")).unwrap());
-            passing(&PacketSocket::open(v0.index).unwrap(), &PacketSocket::open(v1.index).unwrap()).await;
-            let announce = |text: &str| {
-                let address: VirtualAddress = text.parse().unwrap();
-                Granted::by_daemon(Effect::Announce { address, dev: dev("v0"), count: 2, interval_ms: 1 })
-            };
-            let arp = gratuitous_arp("192.168.32.22".parse().unwrap(), v0.mac);
-            let advertisement = |router| neighbour_advertisement("2001:db8::22".parse().unwrap(), v0.mac, router);
-            host.perform_now(&announce("192.168.32.22/24")).unwrap();
-            arriving(&tap, v1.index, |frame| frame == arp);
-            host.perform(&announce("2001:db8::22/64"), PATIENCE).await.unwrap();
-            arriving(&tap, v1.index, |frame| frame == advertisement(false));
-            arriving(&tap, v1.index, |frame| frame == advertisement(false));
-            // The kernel's own advertisements say by the same setting whether a router speaks.
-            std::fs::write("/proc/sys/net/ipv6/conf/v0/forwarding", "1").unwrap();
-            host.perform_now(&announce("2001:db8::22/64")).unwrap();
-            arriving(&tap, v1.index, |frame| frame == advertisement(true));
+    isolated(
+        "host::network::announcements_and_memberships_reach_the_wire",
+        || {
+            let netlink = veth_pair();
+            let tap = tap();
+            block_on(async {
+                let host = LinuxHost::new(Options::default()).unwrap();
+                let (v0, v1) = (
+                    netlink.link(&dev("v0")).unwrap(),
+                    netlink.link(&dev("v1")).unwrap(),
+                );
+                passing(
+                    &PacketSocket::open(v0.index).unwrap(),
+                    &PacketSocket::open(v1.index).unwrap(),
+                )
+                .await;
+                let announce = |text: &str| {
+                    let address: VirtualAddress = text.parse().unwrap();
+                    Granted::by_daemon(Effect::Announce {
+                        address,
+                        dev: dev("v0"),
+                        count: 2,
+                        interval_ms: 1,
+                    })
+                };
+                let arp = gratuitous_arp("192.168.32.22".parse().unwrap(), v0.mac);
+                let advertisement = |router| {
+                    neighbour_advertisement("2001:db8::22".parse().unwrap(), v0.mac, router)
+                };
+                host.perform_now(&announce("192.168.32.22/24")).unwrap();
+                arriving(&tap, v1.index, |frame| frame == arp);
+                host.perform(&announce("2001:db8::22/64"), PATIENCE)
+                    .await
+                    .unwrap();
+                arriving(&tap, v1.index, |frame| frame == advertisement(false));
+                arriving(&tap, v1.index, |frame| frame == advertisement(false));
+                // The kernel's own advertisements say by the same setting whether a router speaks.
+                std::fs::write("/proc/sys/net/ipv6/conf/v0/forwarding", "1").unwrap();
+                host.perform_now(&announce("2001:db8::22/64")).unwrap();
+                arriving(&tap, v1.index, |frame| frame == advertisement(true));
 
-            let mut groups = Membership::new(v0.index);
-            let (v4, v6) = ("224.0.0.18".parse().unwrap(), "ff02::12".parse().unwrap());
-            let igmp = |frame: &[u8]| frame[12..14] == [0x08, 0] && frame[23] == 2 && find(frame, &[224, 0, 0, 18]);
-            let mld = |frame: &[u8]| frame[12..14] == [0x86, 0xdd] && frame[20] == 0 && find(frame, &[0, 0, 0, 0x12]);
-            groups.join(v4).unwrap();
-            groups.join(v4).unwrap();
-            groups.join("10.0.0.1".parse().unwrap()).unwrap();
-            arriving(&tap, v1.index, igmp);
-            groups.join(v6).unwrap();
-            arriving(&tap, v1.index, mld);
-            // As when the link comes back: the switch at its other end may be another one.
-            drop(groups);
-            let mut groups = Membership::new(v0.index);
-            groups.join(v4).unwrap();
-            arriving(&tap, v1.index, igmp);
-        });
-    });
+                let mut groups = Membership::new(v0.index);
+                let (v4, v6) = ("224.0.0.18".parse().unwrap(), "ff02::12".parse().unwrap());
+                let igmp = |frame: &[u8]| {
+                    frame[12..14] == [0x08, 0] && frame[23] == 2 && find(frame, &[224, 0, 0, 18])
+                };
+                let mld = |frame: &[u8]| {
+                    frame[12..14] == [0x86, 0xdd] && frame[20] == 0 && find(frame, &[0, 0, 0, 0x12])
+                };
+                groups.join(v4).unwrap();
+                groups.join(v4).unwrap();
+                groups.join("10.0.0.1".parse().unwrap()).unwrap();
+                arriving(&tap, v1.index, igmp);
+                groups.join(v6).unwrap();
+                arriving(&tap, v1.index, mld);
+                // As when the link comes back: the switch at its other end may be another one.
+                drop(groups);
+                let mut groups = Membership::new(v0.index);
+                groups.join(v4).unwrap();
+                arriving(&tap, v1.index, igmp);
+            });
+        },
+    );
 }
 
 fn find(haystack: &[u8], needle: &[u8]) -> bool {
-    haystack.windows(needle.len()).any(|window| window == needle)
+    haystack
+        .windows(needle.len())
+        .any(|window| window == needle)
 }
 
 async fn until(watch: &mut Watch, wanted: impl Fn(&HostEvent) -> bool) -> HostEvent {
@@ -216,39 +297,58 @@ async fn until(watch: &mut Watch, wanted: impl Fn(&HostEvent) -> bool) -> HostEv
 
 #[test]
 fn the_watch_tells_what_happens_and_survives_floods() {
-    isolated("host::network::the_watch_tells_what_happens_and_survives_floods", || {
-        let netlink = veth_pair();
-        block_on(async {
-            let mut watch = Watch::open().unwrap();
-            let index = index_of(&dev("v0")).unwrap();
-            for text in ["192.168.32.22/24", "2001:db8::22/64"] {
-                let address: VirtualAddress = text.parse().unwrap();
-                netlink.add_address(address, &dev("v0"), AddressOptions::default()).unwrap();
-                until(&mut watch, |event| *event == HostEvent::AddressAdded { index, address }).await;
-                netlink.delete_address(address, &dev("v0")).unwrap();
-                until(&mut watch, |event| matches!(event, HostEvent::AddressRemoved { address: gone, .. } if *gone == address))
+    isolated(
+        "host::network::the_watch_tells_what_happens_and_survives_floods",
+        || {
+            let netlink = veth_pair();
+            block_on(async {
+                let mut watch = Watch::open().unwrap();
+                let index = index_of(&dev("v0")).unwrap();
+                for text in ["192.168.32.22/24", "2001:db8::22/64"] {
+                    let address: VirtualAddress = text.parse().unwrap();
+                    netlink
+                        .add_address(address, &dev("v0"), AddressOptions::default())
+                        .unwrap();
+                    until(&mut watch, |event| {
+                        *event == HostEvent::AddressAdded { index, address }
+                    })
                     .await;
-            }
-            // The other end goes down: still up, no carrier.
-            netlink.set_link_up(&dev("v1"), false).unwrap();
-            until(&mut watch, |event| matches!(event, HostEvent::Link(l) if l.index == index && l.up && !l.carrier)).await;
-            netlink.set_link_up(&dev("v1"), true).unwrap();
-            until(&mut watch, |event| matches!(event, HostEvent::Link(l) if l.index == index && l.up && l.carrier)).await;
+                    netlink.delete_address(address, &dev("v0")).unwrap();
+                    until(&mut watch, |event| matches!(event, HostEvent::AddressRemoved { address: gone, .. } if *gone == address))
+                    .await;
+                }
+                // The other end goes down: still up, no carrier.
+                netlink.set_link_up(&dev("v1"), false).unwrap();
+                until(&mut watch, |event| matches!(event, HostEvent::Link(l) if l.index == index && l.up && !l.carrier)).await;
+                netlink.set_link_up(&dev("v1"), true).unwrap();
+                until(&mut watch, |event| matches!(event, HostEvent::Link(l) if l.index == index && l.up && l.carrier)).await;
 
-            let address = "10.0.0.1/32".parse().unwrap();
-            for _ in 0..5000 {
-                netlink.add_address(address, &dev("v0"), AddressOptions::default()).unwrap();
-                netlink.delete_address(address, &dev("v0")).unwrap();
-            }
-            until(&mut watch, |event| *event == HostEvent::Overrun).await;
-            while watch.try_next().unwrap().is_some() {}
-            netlink.add_address(address, &dev("v0"), AddressOptions::default()).unwrap();
-            until(&mut watch, |event| *event == HostEvent::AddressAdded { index, address }).await;
+                let address = "10.0.0.1/32".parse().unwrap();
+                for _ in 0..5000 {
+                    netlink
+                        .add_address(address, &dev("v0"), AddressOptions::default())
+                        .unwrap();
+                    netlink.delete_address(address, &dev("v0")).unwrap();
+                }
+                until(&mut watch, |event| *event == HostEvent::Overrun).await;
+                while watch.try_next().unwrap().is_some() {}
+                netlink
+                    .add_address(address, &dev("v0"), AddressOptions::default())
+                    .unwrap();
+                until(&mut watch, |event| {
+                    *event == HostEvent::AddressAdded { index, address }
+                })
+                .await;
 
-            delete_link(index);
-            until(&mut watch, |event| matches!(event, HostEvent::LinkGone(l) if l.index == index)).await;
-        });
-    });
+                delete_link(index);
+                until(
+                    &mut watch,
+                    |event| matches!(event, HostEvent::LinkGone(l) if l.index == index),
+                )
+                .await;
+            });
+        },
+    );
 }
 
 #[test]
@@ -259,10 +359,21 @@ fn an_address_can_expire_and_is_marked() {
             let mut watch = Watch::open().unwrap();
             let index = index_of(&dev("v0")).unwrap();
             let address: VirtualAddress = "10.0.0.9/32".parse().unwrap();
-            let options = AddressOptions { lifetime: Some(Duration::from_secs(1)), no_prefix_route: true, deprecated: false };
-            assert_eq!(netlink.add_address(address, &dev("v0"), options).unwrap(), Outcome::Changed);
+            let options = AddressOptions {
+                lifetime: Some(Duration::from_secs(1)),
+                no_prefix_route: true,
+                deprecated: false,
+            };
+            assert_eq!(
+                netlink.add_address(address, &dev("v0"), options).unwrap(),
+                Outcome::Changed
+            );
             assert!(netlink.address(address.ip, index).unwrap().unwrap().ours);
-            assert_eq!(netlink.add_address(address, &dev("v0"), options).unwrap(), Outcome::Unchanged, "renewed");
+            assert_eq!(
+                netlink.add_address(address, &dev("v0"), options).unwrap(),
+                Outcome::Unchanged,
+                "renewed"
+            );
             until(&mut watch, |event| matches!(event, HostEvent::AddressRemoved { address: gone, .. } if *gone == address)).await;
             assert_eq!(netlink.address(address.ip, index).unwrap(), None);
         });
@@ -272,24 +383,42 @@ fn an_address_can_expire_and_is_marked() {
 /// Where many virtual hosts share an interface, all of them would have to look at each.
 #[test]
 fn letting_go_of_a_host_address_is_no_news_of_its_link() {
-    isolated("host::network::letting_go_of_a_host_address_is_no_news_of_its_link", || {
-        let netlink = veth_pair();
-        block_on(async {
-            let v0 = dev("v0");
-            let (address, wide): (VirtualAddress, VirtualAddress) =
-                ("10.0.0.9/32".parse().unwrap(), "10.0.0.9/24".parse().unwrap());
-            netlink.add_address(address, &v0, AddressOptions::default()).unwrap();
-            let mut watch = Watch::open().unwrap();
-            assert_eq!(netlink.delete_address(wide, &v0).unwrap(), Outcome::Changed, "whatever its prefix");
-            let first = until(&mut watch, |_| true).await;
-            assert!(matches!(first, HostEvent::AddressRemoved { address: gone, .. } if gone == address), "{first:?}");
-            assert_eq!(watch.try_next().unwrap(), None);
-            assert_eq!(netlink.delete_address(address, &v0).unwrap(), Outcome::Unchanged);
-        });
-    });
+    isolated(
+        "host::network::letting_go_of_a_host_address_is_no_news_of_its_link",
+        || {
+            let netlink = veth_pair();
+            block_on(async {
+                let v0 = dev("v0");
+                let (address, wide): (VirtualAddress, VirtualAddress) = (
+                    "10.0.0.9/32".parse().unwrap(),
+                    "10.0.0.9/24".parse().unwrap(),
+                );
+                netlink
+                    .add_address(address, &v0, AddressOptions::default())
+                    .unwrap();
+                let mut watch = Watch::open().unwrap();
+                assert_eq!(
+                    netlink.delete_address(wide, &v0).unwrap(),
+                    Outcome::Changed,
+                    "whatever its prefix"
+                );
+                let first = until(&mut watch, |_| true).await;
+                assert!(
+                    matches!(first, HostEvent::AddressRemoved { address: gone, .. } if gone == address),
+                    "{first:?}"
+                );
+                assert_eq!(watch.try_next().unwrap(), None);
+                assert_eq!(
+                    netlink.delete_address(address, &v0).unwrap(),
+                    Outcome::Unchanged
+                );
+            });
+        },
+    );
 }
 
-/// Many in one exchange; those that cannot be are named, and do not hinder the others. Who watches does not wake for it.
+/// Many in one exchange; those that cannot be are named, and do not hinder the others. Who watches
+/// does not wake for it.
 #[test]
 fn leases_are_renewed_together() {
     isolated("host::network::leases_are_renewed_together", || {
@@ -297,15 +426,23 @@ fn leases_are_renewed_together() {
         let netlink = veth_pair();
         block_on(async {
             let (v0, link) = (dev("v0"), index_of(&dev("v0")).unwrap());
-            let addresses: Vec<VirtualAddress> = (1..=200).map(|n| format!("10.0.1.{n}/32").parse().unwrap()).collect();
+            let addresses: Vec<VirtualAddress> = (1..=200)
+                .map(|n| format!("10.0.1.{n}/32").parse().unwrap())
+                .collect();
             let mut watch = Watch::open().unwrap();
             watch.ignore_additions_by(host.lease_port()).unwrap();
             let long = Some(Duration::from_secs(100));
             for address in &addresses {
                 host.lease(*address, &v0, long).unwrap();
             }
-            let mut renewals: Vec<_> =
-                addresses.iter().map(|address| Renewal { address: *address, link, lifetime: long }).collect();
+            let mut renewals: Vec<_> = addresses
+                .iter()
+                .map(|address| Renewal {
+                    address: *address,
+                    link,
+                    lifetime: long,
+                })
+                .collect();
             assert_eq!(host.renew(&renewals), []);
             for lost in [3, 70, 199] {
                 renewals[lost].link = 9999;
@@ -315,20 +452,35 @@ fn leases_are_renewed_together() {
             }
             renewals[5].lifetime = None;
             let refused = host.renew(&renewals);
-            assert_eq!(refused.iter().map(|(at, _)| *at).collect::<Vec<_>>(), [3, 70, 199]);
-            assert!(refused.iter().all(|(_, error)| error.errno == Some(libc::ENODEV)), "{refused:?}");
+            assert_eq!(
+                refused.iter().map(|(at, _)| *at).collect::<Vec<_>>(),
+                [3, 70, 199]
+            );
+            assert!(
+                refused
+                    .iter()
+                    .all(|(_, error)| error.errno == Some(libc::ENODEV)),
+                "{refused:?}"
+            );
             // Renewed to a second they end by themselves, and that is heard; nothing before it was.
             let mut stay: Vec<VirtualAddress> = [3, 5, 70, 199].map(|at| addresses[at]).to_vec();
             let mut gone = 0;
             while gone < addresses.len() - stay.len() {
                 match watch.next().await.unwrap() {
-                    HostEvent::AddressRemoved { address, .. } if !stay.contains(&address) => gone += 1,
+                    HostEvent::AddressRemoved { address, .. } if !stay.contains(&address) => {
+                        gone += 1
+                    }
                     HostEvent::AddressAdded { address, .. } if address.ip.is_ipv6() => {}
                     HostEvent::Link(_) => {}
                     other => panic!("{other:?}"),
                 }
             }
-            let mut left: Vec<VirtualAddress> = netlink.addresses(link).unwrap().iter().map(|a| a.address).collect();
+            let mut left: Vec<VirtualAddress> = netlink
+                .addresses(link)
+                .unwrap()
+                .iter()
+                .map(|a| a.address)
+                .collect();
             left.retain(|address| address.ip.is_ipv4());
             left.sort();
             stay.sort();
@@ -340,63 +492,105 @@ fn leases_are_renewed_together() {
 #[test]
 #[expect(clippy::disallowed_methods, reason = "a measurement")]
 fn adding_and_deleting_take_microseconds() {
-    isolated("host::network::adding_and_deleting_take_microseconds", || {
-        let netlink = veth_pair();
-        let address: VirtualAddress = "192.168.32.22/24".parse().unwrap();
-        let v0 = dev("v0");
-        let (mut adds, mut deletes) = (Vec::new(), Vec::new());
-        for _ in 0..1000 {
-            let start = std::time::Instant::now();
-            netlink.add_address(address, &v0, AddressOptions::default()).unwrap();
-            let added = std::time::Instant::now();
-            netlink.delete_address(address, &v0).unwrap();
-            adds.push(added - start);
-            deletes.push(added.elapsed());
-        }
-        for (what, times) in [("add", &mut adds), ("delete", &mut deletes)] {
-            times.sort_unstable();
-            println!("address {what}: median {:?}, p99 {:?}", times[500], times[990]);
-            // Far above what was measured, far below what a takeover may take.
-            assert!(times[500] < Duration::from_millis(1), "{what} takes {:?}", times[500]);
-        }
-    });
+    isolated(
+        "host::network::adding_and_deleting_take_microseconds",
+        || {
+            let netlink = veth_pair();
+            let address: VirtualAddress = "192.168.32.22/24".parse().unwrap();
+            let v0 = dev("v0");
+            let (mut adds, mut deletes) = (Vec::new(), Vec::new());
+            for _ in 0..1000 {
+                let start = std::time::Instant::now();
+                netlink
+                    .add_address(address, &v0, AddressOptions::default())
+                    .unwrap();
+                let added = std::time::Instant::now();
+                netlink.delete_address(address, &v0).unwrap();
+                adds.push(added - start);
+                deletes.push(added.elapsed());
+            }
+            for (what, times) in [("add", &mut adds), ("delete", &mut deletes)] {
+                times.sort_unstable();
+                println!(
+                    "address {what}: median {:?}, p99 {:?}",
+                    times[500], times[990]
+                );
+                // Far above what was measured, far below what a takeover may take.
+                assert!(
+                    times[500] < Duration::from_millis(1),
+                    "{what} takes {:?}",
+                    times[500]
+                );
+            }
+        },
+    );
 }
 
 #[test]
 fn the_engine_needs_two_capabilities_only() {
-    isolated("host::network::the_engine_needs_two_capabilities_only", || {
-        let netlink = veth_pair();
-        confine_engine().unwrap();
-        let status = std::fs::read_to_string("/proc/thread-self/status").unwrap();
-        for set in ["CapPrm", "CapEff", "CapBnd"] {
-            let line = format!("{set}:\t0000000000003000");
-            assert!(status.contains(&line), "{line} is not in\n{status}");
-        }
-        assert!(status.contains("NoNewPrivs:\t1"));
-        Privileges::current().unwrap().require().unwrap();
-        netlink.add_address("10.0.0.1/24".parse().unwrap(), &dev("v0"), AddressOptions::default()).unwrap();
-        block_on(async { PacketSocket::open(index_of(&dev("v0")).unwrap()).map(drop) }).unwrap();
-        assert_eq!(nix::unistd::sethostname("x").unwrap_err(), nix::errno::Errno::EPERM);
-        caps::clear(None, caps::CapSet::Effective).unwrap();
-        let err = Privileges::current().unwrap().require().unwrap_err();
-        assert!(err.message.contains("CAP_NET_ADMIN and CAP_NET_RAW"), "{err}");
-        let refused = block_on(async { PacketSocket::open(index_of(&dev("v0")).unwrap()) }).unwrap_err();
-        assert_eq!(refused.source.kind(), io::ErrorKind::PermissionDenied);
-    });
+    isolated(
+        "host::network::the_engine_needs_two_capabilities_only",
+        || {
+            let netlink = veth_pair();
+            confine_engine().unwrap();
+            let status = std::fs::read_to_string("/proc/thread-self/status").unwrap();
+            for set in ["CapPrm", "CapEff", "CapBnd"] {
+                let line = format!("{set}:\t0000000000003000");
+                assert!(status.contains(&line), "{line} is not in\n{status}");
+            }
+            assert!(status.contains("NoNewPrivs:\t1"));
+            Privileges::current().unwrap().require().unwrap();
+            netlink
+                .add_address(
+                    "10.0.0.1/24".parse().unwrap(),
+                    &dev("v0"),
+                    AddressOptions::default(),
+                )
+                .unwrap();
+            block_on(async { PacketSocket::open(index_of(&dev("v0")).unwrap()).map(drop) })
+                .unwrap();
+            assert_eq!(
+                nix::unistd::sethostname("x").unwrap_err(),
+                nix::errno::Errno::EPERM
+            );
+            caps::clear(None, caps::CapSet::Effective).unwrap();
+            let err = Privileges::current().unwrap().require().unwrap_err();
+            assert!(
+                err.message.contains("CAP_NET_ADMIN and CAP_NET_RAW"),
+                "{err}"
+            );
+            let refused =
+                block_on(async { PacketSocket::open(index_of(&dev("v0")).unwrap()) }).unwrap_err();
+            assert_eq!(refused.source.kind(), io::ErrorKind::PermissionDenied);
+        },
+    );
 }
 
 #[test]
 fn an_address_that_went_with_the_whole_family_counts_as_gone() {
-    isolated("host::network::an_address_that_went_with_the_whole_family_counts_as_gone", || {
-        let netlink = veth_pair();
-        let address: VirtualAddress = "2001:db8::22/64".parse().unwrap();
-        netlink.add_address(address, &dev("v0"), AddressOptions::default()).unwrap();
-        let ipv6 = "/proc/sys/net/ipv6/conf/v0/disable_ipv6";
-        std::fs::write(ipv6, "1").unwrap();
-        assert_eq!(netlink.delete_address(address, &dev("v0")).unwrap(), Outcome::Unchanged, "the kernel took it away");
-        let refused = netlink.add_address(address, &dev("v0"), AddressOptions::default()).unwrap_err();
-        assert!(refused.message.contains("2001:db8::22/64"), "{refused}");
-        std::fs::write(ipv6, "0").unwrap();
-        netlink.add_address(address, &dev("v0"), AddressOptions::default()).unwrap();
-    });
+    isolated(
+        "host::network::an_address_that_went_with_the_whole_family_counts_as_gone",
+        || {
+            let netlink = veth_pair();
+            let address: VirtualAddress = "2001:db8::22/64".parse().unwrap();
+            netlink
+                .add_address(address, &dev("v0"), AddressOptions::default())
+                .unwrap();
+            let ipv6 = "/proc/sys/net/ipv6/conf/v0/disable_ipv6";
+            std::fs::write(ipv6, "1").unwrap();
+            assert_eq!(
+                netlink.delete_address(address, &dev("v0")).unwrap(),
+                Outcome::Unchanged,
+                "the kernel took it away"
+            );
+            let refused = netlink
+                .add_address(address, &dev("v0"), AddressOptions::default())
+                .unwrap_err();
+            assert!(refused.message.contains("2001:db8::22/64"), "{refused}");
+            std::fs::write(ipv6, "0").unwrap();
+            netlink
+                .add_address(address, &dev("v0"), AddressOptions::default())
+                .unwrap();
+        },
+    );
 }

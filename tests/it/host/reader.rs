@@ -1,4 +1,5 @@
-//! An engine that somebody has taken over, and the reader: it gets what the configuration file names, and nothing else.
+//! An engine that somebody has taken over, and the reader: it gets what the configuration file
+//! names, and nothing else.
 
 use std::fs;
 use std::io::{self, Read as _};
@@ -49,7 +50,10 @@ fn configure() -> (tempfile::TempDir, PathBuf) {
         ("team.pub", KEY),
         ("secret/web.pass", "word\n"),
         ("secret/other.pass", "not named\n"),
-        ("hooks/h.lua", "local m = require('lib.m')\nfunction on_master() m.f() end\n"),
+        (
+            "hooks/h.lua",
+            "local m = require('lib.m')\nfunction on_master() m.f() end\n",
+        ),
         ("hooks/h.lua.minisig", "signature"),
         ("hooks/h_test.lua", "test.case('x', function() end)\n"),
         ("hooks/lib/m.lua", "return { f = function() end }\n"),
@@ -60,7 +64,11 @@ fn configure() -> (tempfile::TempDir, PathBuf) {
         fs::write(directory.join(file), text).unwrap();
     }
     for file in ["secret/web.pass", "carpd.toml"] {
-        fs::set_permissions(directory.join(file), std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+        fs::set_permissions(
+            directory.join(file),
+            std::os::unix::fs::PermissionsExt::from_mode(0o600),
+        )
+        .unwrap();
     }
     symlink("../other.lua", directory.join("hooks/out.lua")).unwrap();
     symlink("/etc/passwd", directory.join("hooks/lib/passwd.lua")).unwrap();
@@ -93,19 +101,40 @@ fn what_the_file_names_is_opened_and_nothing_else_whoever_asks() {
     let (client, child) = reader(&directory);
     let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
     assert_eq!(client.confinement().missing, Vec::<String>::new());
-    assert!(status.contains("Seccomp:\t2") && status.contains("NoNewPrivs:\t1"), "{status}");
+    assert!(
+        status.contains("Seccomp:\t2") && status.contains("NoNewPrivs:\t1"),
+        "{status}"
+    );
     if nix::unistd::geteuid().is_root() {
-        assert!(status.contains("CapEff:\t0000000000000004"), "CAP_DAC_READ_SEARCH alone: {status}");
+        assert!(
+            status.contains("CapEff:\t0000000000000004"),
+            "CAP_DAC_READ_SEARCH alone: {status}"
+        );
     }
-    for named in
-        ["carpd.toml", "team.pub", "secret/web.pass", "hooks/h.lua", "hooks/h.lua.minisig", "hooks/h_test.lua", "hooks/lib/m.lua"]
-    {
+    for named in [
+        "carpd.toml",
+        "team.pub",
+        "secret/web.pass",
+        "hooks/h.lua",
+        "hooks/h.lua.minisig",
+        "hooks/h_test.lua",
+        "hooks/lib/m.lua",
+    ] {
         let mut bytes = Vec::new();
-        client.open(&directory.join(named)).file.unwrap().read_to_end(&mut bytes).unwrap();
+        client
+            .open(&directory.join(named))
+            .file
+            .unwrap()
+            .read_to_end(&mut bytes)
+            .unwrap();
         assert_eq!(bytes, fs::read(directory.join(named)).unwrap(), "{named}");
     }
     // Named, or like it, and not there.
-    for absent in ["hooks/h_test.luau", "hooks/lib/m.lua.minisig", "hooks/lib/n.lua"] {
+    for absent in [
+        "hooks/h_test.luau",
+        "hooks/lib/m.lua.minisig",
+        "hooks/lib/n.lua",
+    ] {
         let err = client.open(&directory.join(absent)).file.unwrap_err();
         assert_eq!(err.kind(), io::ErrorKind::NotFound, "{absent}");
     }
@@ -132,7 +161,11 @@ fn what_the_file_names_is_opened_and_nothing_else_whoever_asks() {
     assert!(client.modules(&directory.join("other.lua")).is_err());
     assert!(client.watch(&[directory.join("other.lua")]).is_err());
     assert!(client.without_links(Path::new("/root")).is_err());
-    let count = client.open(Path::new("/etc/shadow")).file.unwrap_err().to_string();
+    let count = client
+        .open(Path::new("/etc/shadow"))
+        .file
+        .unwrap_err()
+        .to_string();
     assert!(count.ends_with("(20 refused so far)"), "{count}");
     end(child);
     // Whoever asked then gets an error, and waits for nothing.
@@ -145,15 +178,27 @@ fn configuration_and_hooks_are_read_through_it_as_without_it() {
     let (client, child) = reader(&directory);
     let path = directory.join("carpd.toml");
     let access = Access::through(client);
-    let (own, through) = (Config::load(&path).unwrap().config, Config::load_through(&path, access.clone()).unwrap().config);
+    let (own, through) = (
+        Config::load(&path).unwrap().config,
+        Config::load_through(&path, access.clone()).unwrap().config,
+    );
     assert_eq!(own, through);
     let hook = own.hooks.values().next().unwrap();
     let read = |sources: &Sources| {
-        let source = HookSource::read("h".parse().unwrap(), &hook.path, "{}".into(), sources).unwrap();
+        let source =
+            HookSource::read("h".parse().unwrap(), &hook.path, "{}".into(), sources).unwrap();
         let test = test_beside(&hook.path, sources).unwrap();
-        (source.main.clone(), source.modules.clone(), test, sources.refusals())
+        (
+            source.main.clone(),
+            source.modules.clone(),
+            test,
+            sources.refusals(),
+        )
     };
-    assert_eq!(read(&Sources::of_daemon()), read(&Sources::through(access.clone())));
+    assert_eq!(
+        read(&Sources::of_daemon()),
+        read(&Sources::through(access.clone()))
+    );
     // What is wrong is said in the same words.
     fs::remove_file(directory.join("secret/web.pass")).unwrap();
     let lines = |access: Access| Config::load_through(&path, access).unwrap_err().lines();
@@ -166,11 +211,19 @@ fn configuration_and_hooks_are_read_through_it_as_without_it() {
 #[test]
 fn who_could_write_to_what_it_opens_is_told_with_it() {
     let (_root, directory) = configure();
-    fs::set_permissions(directory.join("hooks"), std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
+    fs::set_permissions(
+        directory.join("hooks"),
+        std::os::unix::fs::PermissionsExt::from_mode(0o777),
+    )
+    .unwrap();
     let (client, child) = reader(&directory);
     let opened = client.open(&directory.join("hooks/h.lua"));
     assert!(opened.file.is_ok());
-    let parts: Vec<_> = opened.objections.iter().map(|refusal| refusal.component.clone()).collect();
+    let parts: Vec<_> = opened
+        .objections
+        .iter()
+        .map(|refusal| refusal.component.clone())
+        .collect();
     assert!(parts.contains(&directory.join("hooks")), "{parts:?}");
     end(child);
 }
@@ -184,9 +237,22 @@ fn it_tells_of_changes_until_nobody_listens() {
     block_on(async {
         let mut watching = Watching::new(stream).unwrap();
         let how = watching.next().await.unwrap();
-        let Some(Told::How { files: how, complete: true }) = how else { panic!("{how:?}") };
-        assert_eq!(how.first().map(|(file, _)| Path::new(file)), Some(hook.as_path()));
-        assert_eq!(watching.next().await.unwrap(), Some(Told::Changed), "it watches");
+        let Some(Told::How {
+            files: how,
+            complete: true,
+        }) = how
+        else {
+            panic!("{how:?}")
+        };
+        assert_eq!(
+            how.first().map(|(file, _)| Path::new(file)),
+            Some(hook.as_path())
+        );
+        assert_eq!(
+            watching.next().await.unwrap(),
+            Some(Told::Changed),
+            "it watches"
+        );
         fs::write(directory.join("hooks/lib/m.lua"), "return {}").unwrap();
         assert_eq!(watching.next().await.unwrap(), Some(Told::Changed));
         // Another order takes the place of this one.

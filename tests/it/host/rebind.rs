@@ -28,10 +28,19 @@ fn name_server(answers: Answers) {
             let question = &buffer[12..length];
             let end = question.iter().position(|byte| *byte == 0).unwrap() + 5;
             let of_type_a = question[end - 4..end - 2] == [0, 1];
-            let mut answer = [&buffer[..2], &[0x85, 0x80, 0, 1, 0, u8::from(of_type_a), 0, 0, 0, 0], &question[..end]].concat();
+            let mut answer = [
+                &buffer[..2],
+                &[0x85, 0x80, 0, 1, 0, u8::from(of_type_a), 0, 0, 0, 0],
+                &question[..end],
+            ]
+            .concat();
             if of_type_a {
                 let mut answers = answers.lock().unwrap();
-                let address = if answers.len() > 1 { answers.remove(0) } else { answers[0] };
+                let address = if answers.len() > 1 {
+                    answers.remove(0)
+                } else {
+                    answers[0]
+                };
                 // The name of the question, A, IN, valid for no time at all.
                 answer.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 0, 0, 4]);
                 answer.extend(address.octets());
@@ -43,64 +52,125 @@ fn name_server(answers: Answers) {
 
 /// A server that says who it is, and counts who came.
 fn web_server(address: Ipv4Addr, says: &'static str) -> Arc<Mutex<u32>> {
-    let (listener, came) = (TcpListener::bind((address, PORT)).unwrap(), Arc::new(Mutex::new(0)));
+    let (listener, came) = (
+        TcpListener::bind((address, PORT)).unwrap(),
+        Arc::new(Mutex::new(0)),
+    );
     let count = Arc::clone(&came);
     thread::spawn(move || {
         for mut stream in listener.incoming().flatten() {
             *count.lock().unwrap() += 1;
             hear(&mut stream);
             let length = says.len();
-            let _ = write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{says}");
+            let _ = write!(
+                stream,
+                "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{says}"
+            );
         }
     });
     came
 }
 
 fn run(program: &str, arguments: &[&str]) {
-    assert!(Command::new(program).args(arguments).status().unwrap().success(), "{program} {arguments:?}");
+    assert!(
+        Command::new(program)
+            .args(arguments)
+            .status()
+            .unwrap()
+            .success(),
+        "{program} {arguments:?}"
+    );
 }
 
 #[test]
 fn a_name_that_was_granted_cannot_be_pointed_at_this_machine() {
-    isolated("host::rebind::a_name_that_was_granted_cannot_be_pointed_at_this_machine", || {
-        carpd::host::netlink::Netlink::open().unwrap().set_link_up(&dev("lo"), true).unwrap();
-        run("ip", &["address", "add", "10.0.0.1/32", "dev", "lo"]);
-        let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(file.path(), "nameserver 127.0.0.1\noptions timeout:1 attempts:1\n").unwrap();
-        std::fs::set_permissions(file.path(), std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
-        run("mount", &["--bind", file.path().to_str().unwrap(), "/etc/resolv.conf"]);
-        let answers: Answers = Arc::new(Mutex::new(vec![GRANTED]));
-        name_server(Arc::clone(&answers));
-        let granted = web_server(GRANTED, "granted");
-        let own = web_server(Ipv4Addr::LOCALHOST, "the machine's own");
-        let url = format!("http://granted.example:{PORT}/");
-        block_on(async {
-            let (couriers, _exits) = couriers();
-            let reply = couriers.send(get(&url), LIMIT).await;
-            assert!(matches!(&reply, Ok(Reply::Http(answer)) if answer.body == b"granted"), "{reply:?}");
-            // The grant is as it was; the name is not.
-            for address in ["127.0.0.1", "0.0.0.0", "169.254.169.254", "127.1.2.3", "224.0.0.18"] {
-                *answers.lock().unwrap() = vec![address.parse().unwrap()];
-                let began = tokio::time::Instant::now();
-                for errand in [get(&url), connect(&format!("granted.example:{PORT}"))] {
-                    let refused = couriers.send(errand, LIMIT).await.unwrap_err().message;
-                    assert!(refused.contains(&format!("it leads to {address}")), "{refused}");
+    isolated(
+        "host::rebind::a_name_that_was_granted_cannot_be_pointed_at_this_machine",
+        || {
+            carpd::host::netlink::Netlink::open()
+                .unwrap()
+                .set_link_up(&dev("lo"), true)
+                .unwrap();
+            run("ip", &["address", "add", "10.0.0.1/32", "dev", "lo"]);
+            let file = tempfile::NamedTempFile::new().unwrap();
+            std::fs::write(
+                file.path(),
+                "nameserver 127.0.0.1\noptions timeout:1 attempts:1\n",
+            )
+            .unwrap();
+            std::fs::set_permissions(
+                file.path(),
+                std::os::unix::fs::PermissionsExt::from_mode(0o644),
+            )
+            .unwrap();
+            run(
+                "mount",
+                &["--bind", file.path().to_str().unwrap(), "/etc/resolv.conf"],
+            );
+            let answers: Answers = Arc::new(Mutex::new(vec![GRANTED]));
+            name_server(Arc::clone(&answers));
+            let granted = web_server(GRANTED, "granted");
+            let own = web_server(Ipv4Addr::LOCALHOST, "the machine's own");
+            let url = format!("http://granted.example:{PORT}/");
+            block_on(async {
+                let (couriers, _exits) = couriers();
+                let reply = couriers.send(get(&url), LIMIT).await;
+                assert!(
+                    matches!(&reply, Ok(Reply::Http(answer)) if answer.body == b"granted"),
+                    "{reply:?}"
+                );
+                // The grant is as it was; the name is not.
+                for address in [
+                    "127.0.0.1",
+                    "0.0.0.0",
+                    "169.254.169.254",
+                    "127.1.2.3",
+                    "224.0.0.18",
+                ] {
+                    *answers.lock().unwrap() = vec![address.parse().unwrap()];
+                    let began = tokio::time::Instant::now();
+                    for errand in [get(&url), connect(&format!("granted.example:{PORT}"))] {
+                        let refused = couriers.send(errand, LIMIT).await.unwrap_err().message;
+                        assert!(
+                            refused.contains(&format!("it leads to {address}")),
+                            "{refused}"
+                        );
+                    }
+                    assert!(
+                        began.elapsed() < Duration::from_secs(4),
+                        "nobody was asked: {:?}",
+                        began.elapsed()
+                    );
                 }
-                assert!(began.elapsed() < Duration::from_secs(4), "nobody was asked: {:?}", began.elapsed());
-            }
-            // First the one, then the other: what is judged is what is used, and nothing is looked up twice.
-            for errand in [get(&url), connect(&format!("granted.example:{PORT}"))] {
-                *answers.lock().unwrap() = vec![GRANTED, Ipv4Addr::LOCALHOST];
-                couriers.send(errand, LIMIT).await.unwrap();
-                assert_eq!(*answers.lock().unwrap(), [Ipv4Addr::LOCALHOST], "looked up once");
-            }
-            // Other spellings of the same are names to the resolver.
-            for host in ["127.1", "2130706433", "0x7f000001"] {
-                let Ok(url) = format!("http://{host}:{PORT}/").parse::<carpd::effect::Url>() else { continue };
-                let refused = couriers.send(get(&url.to_string()), LIMIT).await.unwrap_err().message;
-                assert!(refused.contains("it leads to 127.0.0.1"), "{host}: {refused}");
-            }
-        });
-        assert_eq!((*granted.lock().unwrap(), *own.lock().unwrap()), (3, 0));
-    });
+                // First the one, then the other: what is judged is what is used, and nothing is looked
+                // up twice.
+                for errand in [get(&url), connect(&format!("granted.example:{PORT}"))] {
+                    *answers.lock().unwrap() = vec![GRANTED, Ipv4Addr::LOCALHOST];
+                    couriers.send(errand, LIMIT).await.unwrap();
+                    assert_eq!(
+                        *answers.lock().unwrap(),
+                        [Ipv4Addr::LOCALHOST],
+                        "looked up once"
+                    );
+                }
+                // Other spellings of the same are names to the resolver.
+                for host in ["127.1", "2130706433", "0x7f000001"] {
+                    let Ok(url) = format!("http://{host}:{PORT}/").parse::<carpd::effect::Url>()
+                    else {
+                        continue;
+                    };
+                    let refused = couriers
+                        .send(get(&url.to_string()), LIMIT)
+                        .await
+                        .unwrap_err()
+                        .message;
+                    assert!(
+                        refused.contains("it leads to 127.0.0.1"),
+                        "{host}: {refused}"
+                    );
+                }
+            });
+            assert_eq!((*granted.lock().unwrap(), *own.lock().unwrap()), (3, 0));
+        },
+    );
 }

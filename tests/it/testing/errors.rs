@@ -24,7 +24,11 @@ fn the_hooks_own_error_stands_beside_whatever_fails() {
         let directory = place(hook, toml, &file);
         let ran = test(directory.path(), &[]);
         let says = "the hook failed in on_master: h.lua:2: service.start: no memory";
-        assert!(ran.code == 1 && ran.stdout.contains("h_test.lua:5: ") && ran.stdout.contains(says), "{check}: {}", ran.stdout);
+        assert!(
+            ran.code == 1 && ran.stdout.contains("h_test.lua:5: ") && ran.stdout.contains(says),
+            "{check}: {}",
+            ran.stdout
+        );
         let line = "h.lua:2:3\n            |\n          2 |   service.start('nginx')\n            |   ^^^^";
         assert!(ran.stdout.contains(line), "{check}: {}", ran.stdout);
     }
@@ -68,21 +72,52 @@ end)
 
 #[test]
 fn tests_of_others_are_passed_over_and_none_of_ours_is_lost() {
-    let directory = place("function on_master() end\n", "", "test.case('a', function() test.host():become('master') end)\n");
+    let directory = place(
+        "function on_master() end\n",
+        "",
+        "test.case('a', function() test.host():become('master') end)\n",
+    );
     let write = |name: &str, text: &str| fs::write(directory.path().join(name), text).unwrap();
-    write("busted_test.lua", "describe('x', function() it('y', function() end) end)\n");
+    write(
+        "busted_test.lua",
+        "describe('x', function() it('y', function() end) end)\n",
+    );
     write("lib.lua", "return {}\n");
     write("lib_test.lua", "local lib = require('lib')\nassert(lib)\n");
     write("odd name_test.lua", "print('x')\n");
     let ran = test(directory.path(), &[]);
-    assert!(ran.code == 0 && ran.stdout.contains("1 passed, 0 failed"), "{}{}", ran.stdout, ran.stderr);
+    assert!(
+        ran.code == 0 && ran.stdout.contains("1 passed, 0 failed"),
+        "{}{}",
+        ran.stdout,
+        ran.stderr
+    );
     for name in ["busted_test.lua", "lib_test.lua", "odd name_test.lua"] {
-        assert!(ran.stderr.contains(&format!("passes over {name}: it is no test of a hook")), "{}", ran.stderr);
+        assert!(
+            ran.stderr
+                .contains(&format!("passes over {name}: it is no test of a hook")),
+            "{}",
+            ran.stderr
+        );
     }
     // One of ours without its hook is told after all others have run.
     write("gone_test.lua", "test.case('b', function() end)\n");
     let ran = test(directory.path(), &[]);
-    assert!(ran.code == 1 && ran.stdout.contains("1 passed, 0 failed"), "{}{}", ran.stdout, ran.stderr);
-    assert!(ran.stderr.contains("error: there is no hook beside gone_test.lua"), "{}", ran.stderr);
-    assert_eq!(test(directory.path(), &["busted_test.lua"]).code, 1, "named, it is meant");
+    assert!(
+        ran.code == 1 && ran.stdout.contains("1 passed, 0 failed"),
+        "{}{}",
+        ran.stdout,
+        ran.stderr
+    );
+    assert!(
+        ran.stderr
+            .contains("error: there is no hook beside gone_test.lua"),
+        "{}",
+        ran.stderr
+    );
+    assert_eq!(
+        test(directory.path(), &["busted_test.lua"]).code,
+        1,
+        "named, it is meant"
+    );
 }

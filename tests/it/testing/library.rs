@@ -25,7 +25,10 @@ fn exam(hook: &str, text: &str) -> Exam {
 }
 
 fn examined(exam: Exam) -> Verdict {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
     tokio::task::LocalSet::new().block_on(&runtime, async {
         let (keeper, _exits) = Client::start(Some(Path::new(CARPD))).unwrap();
         examine(&keeper, exam).await
@@ -35,17 +38,37 @@ fn examined(exam: Exam) -> Verdict {
 #[test]
 fn a_hook_is_examined_as_bytes() {
     let hook = "function on_master() hostname.set('master') end";
-    let good = examined(exam(hook, "test.case('a', function() test.host():become('master') end)"));
+    let good = examined(exam(
+        hook,
+        "test.case('a', function() test.host():become('master') end)",
+    ));
     assert!(good.passed() && good.cases == 1, "{good:?}");
-    let bad = examined(exam(hook, "test.case('a', function()\n  test.host():expect_state('master')\nend)"));
+    let bad = examined(exam(
+        hook,
+        "test.case('a', function()\n  test.host():expect_state('master')\nend)",
+    ));
     let said: Vec<String> = bad.faults.iter().map(ToString::to_string).collect();
-    assert_eq!(said, ["/etc/carpd/hooks/x_test.lua:2: a: expected master, it is init"]);
+    assert_eq!(
+        said,
+        ["/etc/carpd/hooks/x_test.lua:2: a: expected master, it is init"]
+    );
 }
 
 #[test]
 fn the_limit_ends_it_and_keeps_what_is_known() {
     let text = "test.case('a', function() end)\ntest.case('b', function() while true do end end)";
-    let verdict = examined(Exam { limit: Duration::from_millis(900), ..exam("function on_stop() end", text) });
-    assert!(verdict.cases <= 1 && verdict.faults.len() == 1, "{verdict:?}");
-    assert!(verdict.faults[0].to_string().contains("longer than its limit of 900ms"), "{verdict:?}");
+    let verdict = examined(Exam {
+        limit: Duration::from_millis(900),
+        ..exam("function on_stop() end", text)
+    });
+    assert!(
+        verdict.cases <= 1 && verdict.faults.len() == 1,
+        "{verdict:?}"
+    );
+    assert!(
+        verdict.faults[0]
+            .to_string()
+            .contains("longer than its limit of 900ms"),
+        "{verdict:?}"
+    );
 }

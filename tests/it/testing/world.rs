@@ -1,4 +1,5 @@
-//! What a test can say about a host, and ask it: each option and each question once, with what it is for.
+//! What a test can say about a host, and ask it: each option and each question once, with what it
+//! is for.
 
 use super::{passes, place, test};
 
@@ -101,8 +102,15 @@ fn a_host_has_what_a_test_says_and_answers_for_it() {
 
 #[test]
 fn only_the_cases_that_are_asked_for_are_run() {
-    let directory = place(HOOK, TOML, "test.case('one', function() end)\ntest.case('two', function() error('no') end)\n");
+    let directory = place(
+        HOOK,
+        TOML,
+        "test.case('one', function() end)\ntest.case('two', function() error('no') end)\n",
+    );
     let said = passes(directory.path(), &["--filter", "one"]);
-    assert!(said.contains("1 passed, 0 failed") && !said.contains("two"), "{said}");
+    assert!(
+        said.contains("1 passed, 0 failed") && !said.contains("two"),
+        "{said}"
+    );
     assert_eq!(test(directory.path(), &[]).code, 1);
 }

@@ -56,7 +56,12 @@ pub(super) struct Checks {
 
 impl Checks {
     pub(super) fn new(nodes: usize) -> Self {
-        Self { steady: vec![None; nodes], before: now(), may_be_two: false, figures: Figures::default() }
+        Self {
+            steady: vec![None; nodes],
+            before: now(),
+            may_be_two: false,
+            figures: Figures::default(),
+        }
     }
 
     /// Everything that must be true after a step.
@@ -71,11 +76,18 @@ impl Checks {
         self.before = end;
         self.may_be_two = stage.world.may_be_two();
         let facts = stage.facts()?;
-        let held: Vec<&str> = (0..facts.len()).filter(|node| holds(&facts[*node])).map(name).collect();
+        let held: Vec<&str> = (0..facts.len())
+            .filter(|node| holds(&facts[*node]))
+            .map(name)
+            .collect();
         Ok(format!(
             "{} ms, held by {}",
             settled.as_millis(),
-            if held.is_empty() { "none".to_owned() } else { held.join(" and ") }
+            if held.is_empty() {
+                "none".to_owned()
+            } else {
+                held.join(" and ")
+            }
         ))
     }
 
@@ -107,7 +119,9 @@ impl Checks {
                     return Ok(took);
                 }
                 Err(why) if at > bad_until => {
-                    return Err(format!("{} ms after it: {why}", at.since(done.at).as_millis()).into());
+                    return Err(
+                        format!("{} ms after it: {why}", at.since(done.at).as_millis()).into(),
+                    );
                 }
                 Err(_) => good_since = None,
             }
@@ -117,7 +131,11 @@ impl Checks {
     /// Exactly one, an interval after a partition healed.
     fn healed(&mut self, stage: &Stage, took: Duration) -> Result<(), Failed> {
         let allowed = stage.longest_interval() + HEALED;
-        let masters_at_both_ends = stage.world.nodes.iter().all(|node| node.takes_part() && !node.hook_may_fail());
+        let masters_at_both_ends = stage
+            .world
+            .nodes
+            .iter()
+            .all(|node| node.takes_part() && !node.hook_may_fail());
         if !masters_at_both_ends {
             return Ok(());
         }
@@ -134,7 +152,8 @@ impl Checks {
         Ok(())
     }
 
-    /// Two answer at one time only where they do not hear each other, and for a moment when one hands over.
+    /// Two answer at one time only where they do not hear each other, and for a moment when one
+    /// hands over.
     fn two(&mut self, stage: &Stage, end: Timestamp) -> Result<(), Failed> {
         if self.may_be_two || stage.world.may_be_two() {
             return Ok(());
@@ -161,13 +180,26 @@ impl Checks {
                 | Act::BadReload
         );
         for node in 0..stage.members.len() {
-            let known = self.steady[node].take().filter(|_| done.node != node || gentle);
+            let known = self.steady[node]
+                .take()
+                .filter(|_| done.node != node || gentle);
             let well = stage.world.nodes[node];
-            let master_since = last_state(&stage.members[node].log).filter(|(_, state)| state == "master").map(|(at, _)| at);
-            let (Life::Runs, None, Some(since)) = (well.life, well.link, master_since) else { continue };
-            let Some((engine, waited)) = stage.members[node].held_up(&stage.lab) else { continue };
-            let fresh = Steady { since: end, engine, waited };
-            let Some(known) = known.filter(|known| known.since > since && known.engine == engine) else {
+            let master_since = last_state(&stage.members[node].log)
+                .filter(|(_, state)| state == "master")
+                .map(|(at, _)| at);
+            let (Life::Runs, None, Some(since)) = (well.life, well.link, master_since) else {
+                continue;
+            };
+            let Some((engine, waited)) = stage.members[node].held_up(&stage.lab) else {
+                continue;
+            };
+            let fresh = Steady {
+                since: end,
+                engine,
+                waited,
+            };
+            let Some(known) = known.filter(|known| known.since > since && known.engine == engine)
+            else {
                 self.steady[node] = Some(fresh);
                 continue;
             };
@@ -177,12 +209,26 @@ impl Checks {
         Ok(())
     }
 
-    fn gap(&mut self, stage: &Stage, node: usize, known: Steady, held_up: Duration, end: Timestamp) -> Result<(), Failed> {
+    fn gap(
+        &mut self,
+        stage: &Stage,
+        node: usize,
+        known: Steady,
+        held_up: Duration,
+        end: Timestamp,
+    ) -> Result<(), Failed> {
         // From the last one before.
         let reach = stage.longest_interval() * 2;
-        let from = Timestamp::from_nanos(known.since.as_nanos().saturating_sub(u64::try_from(reach.as_nanos())?));
+        let from = Timestamp::from_nanos(
+            known
+                .since
+                .as_nanos()
+                .saturating_sub(u64::try_from(reach.as_nanos())?),
+        );
         let heard = stage.eye.heard(stage.members[node].ip, from);
-        let Some(first) = heard.first() else { return Err(format!("{} is master and says nothing", name(node)).into()) };
+        let Some(first) = heard.first() else {
+            return Err(format!("{} is master and says nothing", name(node)).into());
+        };
         let ends = heard.iter().skip(1).map(|heard| heard.at).chain([end]);
         let mut before = *first;
         for (number, at) in ends.enumerate() {
@@ -190,7 +236,10 @@ impl Checks {
             // What is not over yet is as long as it is: it counts only if it is too long already.
             let over = number + 1 < heard.len();
             if at > known.since && over {
-                self.figures.gap = self.figures.gap.max(gap.as_micros() * 1000 / interval.as_micros().max(1));
+                self.figures.gap = self
+                    .figures
+                    .gap
+                    .max(gap.as_micros() * 1000 / interval.as_micros().max(1));
             }
             if at > known.since && gap > interval * 3 / 2 {
                 self.figures.held_up = self.figures.held_up.max(held_up);
@@ -239,15 +288,37 @@ fn look(stage: &mut Stage) -> Result<(), String> {
             && let Some(daemon) = &member.daemon
             && let Some(exit) = daemon.process.ended()
         {
-            return Err(format!("{} ended by itself: {}", member.name, exit.in_words()));
+            return Err(format!(
+                "{} ended by itself: {}",
+                member.name,
+                exit.in_words()
+            ));
         }
     }
-    answers(&stage.world, &stage.members.iter().map(|member| member.mac).collect::<Vec<_>>(), &holding, &stage.eye.answer)
+    answers(
+        &stage.world,
+        &stage
+            .members
+            .iter()
+            .map(|member| member.mac)
+            .collect::<Vec<_>>(),
+        &holding,
+        &stage.eye.answer,
+    )
 }
 
 /// Do those answer that hold it and can be asked, and no others?
-fn answers(world: &World, macs: &[MacAddr], holding: &[bool], seen: &BTreeSet<MacAddr>) -> Result<(), String> {
-    if world.nodes.iter().any(|node| matches!(node.link, Some(carpd::lab::Fault::Lossy(_)))) {
+fn answers(
+    world: &World,
+    macs: &[MacAddr],
+    holding: &[bool],
+    seen: &BTreeSet<MacAddr>,
+) -> Result<(), String> {
+    if world
+        .nodes
+        .iter()
+        .any(|node| matches!(node.link, Some(carpd::lab::Fault::Lossy(_))))
+    {
         return Ok(());
     }
     let asked = (0..macs.len()).filter(|node| holding[*node] && world.nodes[*node].reachable());
@@ -266,9 +337,13 @@ fn hook_and_ledger(stage: &mut Stage, node: usize) -> Result<(), Failed> {
     if well.life != Life::Runs {
         return Ok(());
     }
-    // A run that failed for a fault that is over counts as failed; it is tried again only if it matters.
-    runs::last_is_done(&member.log, well.hook_may_fail() || stage.plan.steps.iter().any(|step| spoils(step.act)))
-        .map_err(|why| format!("{}: {why}", member.name))?;
+    // A run that failed for a fault that is over counts as failed; it is tried again only if it
+    // matters.
+    runs::last_is_done(
+        &member.log,
+        well.hook_may_fail() || stage.plan.steps.iter().any(|step| spoils(step.act)),
+    )
+    .map_err(|why| format!("{}: {why}", member.name))?;
     if !member.speaks {
         return Ok(());
     }
@@ -283,15 +358,30 @@ fn hook_and_ledger(stage: &mut Stage, node: usize) -> Result<(), Failed> {
 
 /// Acts after which a run may have failed.
 const fn spoils(act: Act) -> bool {
-    matches!(act, Act::SpoilHook | Act::FillDisk | Act::LockDisk | Act::KillRunner | Act::KillHelper)
+    matches!(
+        act,
+        Act::SpoilHook | Act::FillDisk | Act::LockDisk | Act::KillRunner | Act::KillHelper
+    )
 }
 
 /// What is there is in the ledger, and of who is not master nothing is in it.
-fn ledger(facts: &Facts, serves: bool, held: &[String], master: bool, host: &str) -> Result<(), String> {
+fn ledger(
+    facts: &Facts,
+    serves: bool,
+    held: &[String],
+    master: bool,
+    host: &str,
+) -> Result<(), String> {
     let in_ledger = |words: &str| held.iter().any(|resource| resource.starts_with(words));
-    let there = [("route to 10.77.0.0/16", has_route(facts)), ("hostname", facts.hostname != host), ("service httpd", serves)];
+    let there = [
+        ("route to 10.77.0.0/16", has_route(facts)),
+        ("hostname", facts.hostname != host),
+        ("service httpd", serves),
+    ];
     if !serves && in_ledger("service httpd") {
-        return Err(format!("{host} has a service in its ledger that does not run"));
+        return Err(format!(
+            "{host} has a service in its ledger that does not run"
+        ));
     }
     for (words, there) in there {
         if there && !in_ledger(words) {
@@ -302,12 +392,17 @@ fn ledger(facts: &Facts, serves: bool, held: &[String], master: bool, host: &str
         return Err(format!("{host} is called {}", facts.hostname));
     }
     if !master && !held.is_empty() {
-        return Err(format!("{host} is not master and has something in its ledger"));
+        return Err(format!(
+            "{host} is not master and has something in its ledger"
+        ));
     }
     Ok(())
 }
 
 /// The newest state that a log tells of, and since when.
 fn last_state(log: &[Entry]) -> Option<(Timestamp, String)> {
-    log.iter().rev().find(|entry| entry.says("Changed state")).map(|entry| (entry.at, entry.text("to")))
+    log.iter()
+        .rev()
+        .find(|entry| entry.says("Changed state"))
+        .map(|entry| (entry.at, entry.text("to")))
 }

@@ -1,4 +1,5 @@
-//! What the third host sees: who answers for the address, and what is advertised, with the kernel's time stamps.
+//! What the third host sees: who answers for the address, and what is advertised, with the kernel's
+//! time stamps.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -37,11 +38,29 @@ pub(super) struct Eye {
 
 impl Eye {
     pub(super) fn open(lab: &Lab, address: &str) -> Result<Self, Failed> {
-        let spec = ProbeSpec { address: address.parse()?, arp_interval: ASKS_EACH, http_interval: Duration::ZERO };
+        let spec = ProbeSpec {
+            address: address.parse()?,
+            arp_interval: ASKS_EACH,
+            http_interval: Duration::ZERO,
+        };
         let mut process = lab.host("client").spawn(&spec.argv(PROGRAM))?;
-        let started = |line: &str| matches!(Sighted::parse(line), Some(Sighted { what: Sighting::Started, .. }));
+        let started = |line: &str| {
+            matches!(
+                Sighted::parse(line),
+                Some(Sighted {
+                    what: Sighting::Started,
+                    ..
+                })
+            )
+        };
         process.wait_line("its start", SOON, started)?;
-        Ok(Self { process, answer: BTreeSet::new(), seen: Vec::new(), heard: BTreeMap::new(), two: Vec::new() })
+        Ok(Self {
+            process,
+            answer: BTreeSet::new(),
+            seen: Vec::new(),
+            heard: BTreeMap::new(),
+            two: Vec::new(),
+        })
     }
 
     /// Takes in all that comes, for a moment.
@@ -56,10 +75,18 @@ impl Eye {
     fn note(&mut self, sighted: Sighted) {
         let at = sighted.at();
         match &sighted.what {
-            Sighting::Advertisement { from, advbase, advskew, .. } => {
-                let interval =
-                    Duration::from_secs(u64::from(*advbase)) + Duration::from_micros(u64::from(*advskew) * 1_000_000 / 256);
-                self.heard.entry(*from).or_default().push(Heard { at, interval });
+            Sighting::Advertisement {
+                from,
+                advbase,
+                advskew,
+                ..
+            } => {
+                let interval = Duration::from_secs(u64::from(*advbase))
+                    + Duration::from_micros(u64::from(*advskew) * 1_000_000 / 256);
+                self.heard
+                    .entry(*from)
+                    .or_default()
+                    .push(Heard { at, interval });
                 // A bow-out is an event of its own.
                 if *advskew != 255 {
                     return;
@@ -90,12 +117,25 @@ impl Eye {
 
     /// The longest time after `since` for which two answered.
     pub(super) fn longest_two(&self, since: Timestamp, now: Timestamp) -> Duration {
-        let clipped = |(from, to): &(Timestamp, Option<Timestamp>)| to.unwrap_or(now).since((*from).max(since));
-        self.two.iter().filter(|(_, to)| to.is_none_or(|to| to > since)).map(clipped).max().unwrap_or_default()
+        let clipped = |(from, to): &(Timestamp, Option<Timestamp>)| {
+            to.unwrap_or(now).since((*from).max(since))
+        };
+        self.two
+            .iter()
+            .filter(|(_, to)| to.is_none_or(|to| to > since))
+            .map(clipped)
+            .max()
+            .unwrap_or_default()
     }
 
     /// Advertisements from an address since then, the oldest first.
     pub(super) fn heard(&self, from: IpAddr, since: Timestamp) -> Vec<Heard> {
-        self.heard.get(&from).into_iter().flatten().filter(|heard| heard.at >= since).copied().collect()
+        self.heard
+            .get(&from)
+            .into_iter()
+            .flatten()
+            .filter(|heard| heard.at >= since)
+            .copied()
+            .collect()
     }
 }

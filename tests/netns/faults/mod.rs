@@ -1,7 +1,8 @@
 //! Random faults on real daemons, and rules that hold after each of them: `tests/faults`.
 //!
-//! A seed gives a row of labs, each with two or three nodes and a schedule of its own. After each step a third host that asks by
-//! ARP, and a look into the nodes' namespaces, must show what the rules want ([`world`]) within the daemon's documented bounds.
+//! A seed gives a row of labs, each with two or three nodes and a schedule of its own. After each
+//! step a third host that asks by ARP, and a look into the nodes' namespaces, must show what the
+//! rules want ([`world`]) within the daemon's documented bounds.
 
 mod check;
 mod crowd;
@@ -35,11 +36,19 @@ const ALWAYS: u64 = 0x00c0_ffee;
 
 pub(crate) fn cases() -> Vec<Case> {
     vec![
-        Case::new("faults::the_rules_know_who_may_hold_an_address", world::rules),
-        Case { limit: Duration::from_secs(180), ..Case::new("faults::a_short_random_schedule_keeps_the_rules", short) },
+        Case::new(
+            "faults::the_rules_know_who_may_hold_an_address",
+            world::rules,
+        ),
+        Case {
+            limit: Duration::from_secs(180),
+            ..Case::new("faults::a_short_random_schedule_keeps_the_rules", short)
+        },
         Case {
             limit: Duration::from_secs(90),
-            ..Case::new("faults::of_many_addresses_each_is_held_by_one", || crowd::play(FEW))
+            ..Case::new("faults::of_many_addresses_each_is_held_by_one", || {
+                crowd::play(FEW)
+            })
         },
     ]
 }
@@ -52,9 +61,14 @@ fn short() -> Outcome {
         let slot = if plan.fast { &mut fast } else { &mut slow };
         slot.get_or_insert(plan);
         if let (Some(slow), Some(fast)) = (&slow, &fast) {
-            println!("tests/faults --part {:#x} --part {:#x}", slow.seed, fast.seed);
+            println!(
+                "tests/faults --part {:#x} --part {:#x}",
+                slow.seed, fast.seed
+            );
             let mut figures = Figures::default();
-            return [slow, fast].into_iter().try_for_each(|plan| play(plan, &mut figures, 0));
+            return [slow, fast]
+                .into_iter()
+                .try_for_each(|plan| play(plan, &mut figures, 0));
         }
     }
     Ok(())
@@ -79,20 +93,33 @@ struct Options {
 
 impl Options {
     fn parse(args: &[String]) -> Result<Self, String> {
-        let mut options = Self { steps: 100, seed: 1, limit: None, parts: Vec::new(), crowd: None, list: false };
+        let mut options = Self {
+            steps: 100,
+            seed: 1,
+            limit: None,
+            parts: Vec::new(),
+            crowd: None,
+            list: false,
+        };
         let mut args = args.iter();
         while let Some(arg) = args.next() {
             let mut number = || {
                 let text = args.next().map_or("", String::as_str);
-                let parsed = text.strip_prefix("0x").map_or_else(|| text.parse(), |hex| u64::from_str_radix(hex, 16));
+                let parsed = text
+                    .strip_prefix("0x")
+                    .map_or_else(|| text.parse(), |hex| u64::from_str_radix(hex, 16));
                 parsed.map_err(|_| format!("{arg} needs a number"))
             };
             match arg.as_str() {
-                "--steps" => options.steps = usize::try_from(number()?).map_err(|err| err.to_string())?,
+                "--steps" => {
+                    options.steps = usize::try_from(number()?).map_err(|err| err.to_string())?
+                }
                 "--seed" => options.seed = number()?,
                 "--seconds" => options.limit = Some(Duration::from_secs(number()?)),
                 "--part" => options.parts.push(number()?),
-                "--crowd" => options.crowd = Some(usize::try_from(number()?).map_err(|err| err.to_string())?),
+                "--crowd" => {
+                    options.crowd = Some(usize::try_from(number()?).map_err(|err| err.to_string())?)
+                }
                 "--list" => options.list = true,
                 _ => {
                     return Err(format!(
@@ -107,11 +134,17 @@ impl Options {
     /// The labs, one after the other.
     fn plans(&self) -> Vec<Plan> {
         if !self.parts.is_empty() {
-            return self.parts.iter().map(|seed| Plan::new(*seed, STEPS_A_LAB)).collect();
+            return self
+                .parts
+                .iter()
+                .map(|seed| Plan::new(*seed, STEPS_A_LAB))
+                .collect();
         }
         let labs = self.steps.div_ceil(STEPS_A_LAB);
         let length = |lab: usize| STEPS_A_LAB.min(self.steps - lab * STEPS_A_LAB);
-        (0..labs).map(|lab| Plan::new(part(self.seed, lab as u64), length(lab))).collect()
+        (0..labs)
+            .map(|lab| Plan::new(part(self.seed, lab as u64), length(lab)))
+            .collect()
     }
 }
 
@@ -131,24 +164,41 @@ pub(crate) fn main(args: &[String]) -> ExitCode {
     if options.list {
         for plan in &plans {
             println!("{plan}");
-            plan.steps.iter().for_each(|step| println!("  {}", report::step(step)));
+            plan.steps
+                .iter()
+                .for_each(|step| println!("  {}", report::step(step)));
         }
         return ExitCode::SUCCESS;
     }
     let (began, mut done, mut figures) = (now(), 0, Figures::default());
-    println!("seed {}, {} steps in {} labs", options.seed, plans.iter().map(|plan| plan.steps.len()).sum::<usize>(), plans.len());
+    println!(
+        "seed {}, {} steps in {} labs",
+        options.seed,
+        plans.iter().map(|plan| plan.steps.len()).sum::<usize>(),
+        plans.len()
+    );
     for plan in &plans {
-        if options.limit.is_some_and(|limit| now().since(began) > limit) {
+        if options
+            .limit
+            .is_some_and(|limit| now().since(began) > limit)
+        {
             println!("the time is over");
             break;
         }
         if let Err(err) = play(plan, &mut figures, done) {
-            println!("VIOLATION: {err}\nagain: tests/faults --part {:#x}", plan.seed);
+            println!(
+                "VIOLATION: {err}\nagain: tests/faults --part {:#x}",
+                plan.seed
+            );
             return ExitCode::FAILURE;
         }
         done += plan.steps.len();
     }
-    println!("{done} steps without a violation in {} s; seed {}", now().since(began).as_secs(), options.seed);
+    println!(
+        "{done} steps without a violation in {} s; seed {}",
+        now().since(began).as_secs(),
+        options.seed
+    );
     report::figures(&figures);
     ExitCode::SUCCESS
 }
@@ -162,7 +212,12 @@ fn play(plan: &Plan, figures: &mut Figures, before: usize) -> Outcome {
     played.map_err(|err| format!("{err}\n{}", trail.tell(&mut stage)).into())
 }
 
-fn steps(stage: &mut Stage, trail: &mut report::Trail, figures: &mut Figures, before: usize) -> Result<(), Failed> {
+fn steps(
+    stage: &mut Stage,
+    trail: &mut report::Trail,
+    figures: &mut Figures,
+    before: usize,
+) -> Result<(), Failed> {
     let mut checks = Checks::new(stage.plan.nodes);
     checks.figures = figures.clone();
     let begin = stage::Done {
@@ -176,10 +231,14 @@ fn steps(stage: &mut Stage, trail: &mut report::Trail, figures: &mut Figures, be
     checks.after(stage, &begin)?;
     for (number, step) in stage.plan.steps.clone().into_iter().enumerate() {
         let number = before + number + 1;
-        let done = stage.act(step).map_err(|err| format!("step {number} ({}): {err}", report::step(&step)))?;
+        let done = stage
+            .act(step)
+            .map_err(|err| format!("step {number} ({}): {err}", report::step(&step)))?;
         let what = format!("step {number}: {} on {}", done.act, world::name(done.node));
         trail.note(&what);
-        let came_to = checks.after(stage, &done).map_err(|err| format!("{what}: {err}"))?;
+        let came_to = checks
+            .after(stage, &done)
+            .map_err(|err| format!("{what}: {err}"))?;
         println!("  {what}: {came_to}");
         *figures = checks.figures.clone();
     }

@@ -82,7 +82,9 @@ impl fmt::Display for Act {
         let debug = format!("{self:?}");
         for (n, c) in debug.chars().enumerate() {
             match c {
-                'A'..='Z' if n > 0 && debug.as_bytes()[n - 1].is_ascii_lowercase() => write!(f, "-{}", c.to_ascii_lowercase())?,
+                'A'..='Z' if n > 0 && debug.as_bytes()[n - 1].is_ascii_lowercase() => {
+                    write!(f, "-{}", c.to_ascii_lowercase())?
+                }
                 '(' => f.write_str(" ")?,
                 ')' => {}
                 c => write!(f, "{}", c.to_ascii_lowercase())?,
@@ -92,7 +94,8 @@ impl fmt::Display for Act {
     }
 }
 
-/// One step: what, and where. Where that cannot be done, the next node in the row is taken, and then the other thing.
+/// One step: what, and where. Where that cannot be done, the next node in the row is taken, and
+/// then the other thing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Step {
     pub(super) act: Act,
@@ -164,16 +167,25 @@ const ALWAYS: [(Act, usize); 22] = [
     (Act::Heal, 30),
 ];
 
-/// What lowers a node's fitness, or takes a while: with the one-second timers. With advbase 0 two unfit nodes have no time to
-/// hear of each other, which is CARP's own limit.
-const SLOW: [(Act, usize); 5] = [(Act::Blink, 4), (Act::FillDisk, 4), (Act::LockDisk, 2), (Act::SpoilHook, 4), (Act::Resign, 4)];
+/// What lowers a node's fitness, or takes a while: with the one-second timers. With advbase 0 two
+/// unfit nodes have no time to hear of each other, which is CARP's own limit.
+const SLOW: [(Act, usize); 5] = [
+    (Act::Blink, 4),
+    (Act::FillDisk, 4),
+    (Act::LockDisk, 2),
+    (Act::SpoilHook, 4),
+    (Act::Resign, 4),
+];
 
 impl Plan {
     /// From a seed.
     pub(super) fn new(seed: u64, length: usize) -> Self {
         let mut random = Random::new(seed);
         let (nodes, fast, preempt) = (2 + random.below(2), random.chance(50), random.chance(60));
-        let kinds: Vec<(Act, usize)> = ALWAYS.into_iter().chain(SLOW.into_iter().filter(|_| !fast)).collect();
+        let kinds: Vec<(Act, usize)> = ALWAYS
+            .into_iter()
+            .chain(SLOW.into_iter().filter(|_| !fast))
+            .collect();
         let total = kinds.iter().map(|(_, weight)| weight).sum();
         let draw = |random: &mut Random| {
             let mut drawn = random.below(total);
@@ -192,7 +204,13 @@ impl Plan {
                     otherwise = draw(&mut random);
                 }
                 let phase = u32::try_from(random.below(1000)).unwrap_or(0);
-                Step { act, otherwise, on_holder: random.chance(60), node: random.below(nodes), phase }
+                Step {
+                    act,
+                    otherwise,
+                    on_holder: random.chance(60),
+                    node: random.below(nodes),
+                    phase,
+                }
             })
             .collect();
         // From luck of its own, so that it does not depend on the number of steps.
@@ -202,20 +220,36 @@ impl Plan {
             _ => Families::V4,
         };
         let wasm = Random::new(seed.rotate_left(32)).chance(30);
-        Self { seed, nodes, fast, preempt, families, wasm, steps }
+        Self {
+            seed,
+            nodes,
+            fast,
+            preempt,
+            families,
+            wasm,
+            steps,
+        }
     }
 }
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let timers = if self.fast { "advbase 0" } else { "advbase 1" };
-        let preempt = if self.preempt { "preempting" } else { "not preempting" };
+        let preempt = if self.preempt {
+            "preempting"
+        } else {
+            "not preempting"
+        };
         let families = match self.families {
             Families::V4 => "IPv4",
             Families::V6 => "IPv6",
             Families::Both => "IPv4 and IPv6",
         };
         let language = if self.wasm { "WebAssembly" } else { "Lua" };
-        write!(f, "seed {:#x}: {} nodes, {timers}, {preempt}, {families}, {language}", self.seed, self.nodes)
+        write!(
+            f,
+            "seed {:#x}: {} nodes, {timers}, {preempt}, {families}, {language}",
+            self.seed, self.nodes
+        )
     }
 }

@@ -11,14 +11,23 @@ struct Life<'a> {
 
 /// The lives of the engines that a keeper had.
 fn lives(log: &[Entry]) -> Vec<Life<'_>> {
-    let mut lives = vec![Life { transitions: Vec::new(), runs: Vec::new() }];
+    let mut lives = vec![Life {
+        transitions: Vec::new(),
+        runs: Vec::new(),
+    }];
     for entry in log {
         if entry.says("The engine died; starts it again") {
-            lives.push(Life { transitions: Vec::new(), runs: Vec::new() });
+            lives.push(Life {
+                transitions: Vec::new(),
+                runs: Vec::new(),
+            });
         }
-        let Some(life) = lives.last_mut() else { continue };
+        let Some(life) = lives.last_mut() else {
+            continue;
+        };
         if entry.says("Changed state") {
-            life.transitions.push((entry.text("seq"), entry.text("from"), entry.text("to")));
+            life.transitions
+                .push((entry.text("seq"), entry.text("from"), entry.text("to")));
         } else if entry.says("Ran a hook") {
             life.runs.push(entry);
         }
@@ -42,13 +51,20 @@ pub(super) fn none_too_many(log: &[Entry]) -> Result<(), String> {
             let (entry, seq) = (run.text("entry"), run.text("seq"));
             let transition = life.transitions.iter().find(|(number, ..)| *number == seq);
             if !transition.is_some_and(|(_, _, to)| belongs(&entry, to)) {
-                return Err(format!("{entry} ran for transition {seq}, which is {transition:?}"));
+                return Err(format!(
+                    "{entry} ran for transition {seq}, which is {transition:?}"
+                ));
             }
-            let same =
-                |other: &&&Entry| other.text("entry") == entry && other.text("seq") == seq && other.text("outcome") == "done";
+            let same = |other: &&&Entry| {
+                other.text("entry") == entry
+                    && other.text("seq") == seq
+                    && other.text("outcome") == "done"
+            };
             let times = life.runs.iter().filter(same).count();
             if times > 1 {
-                return Err(format!("{entry} ended well {times} times for transition {seq}"));
+                return Err(format!(
+                    "{entry} ended well {times} times for transition {seq}"
+                ));
             }
         }
     }
@@ -57,8 +73,12 @@ pub(super) fn none_too_many(log: &[Entry]) -> Result<(), String> {
 
 /// The hook of the last transition has run, and well unless it `may_fail`.
 pub(super) fn last_is_done(log: &[Entry], may_fail: bool) -> Result<(), String> {
-    let Some(life) = lives(log).pop() else { return Ok(()) };
-    let Some((seq, from, to)) = life.transitions.last() else { return Ok(()) };
+    let Some(life) = lives(log).pop() else {
+        return Ok(());
+    };
+    let Some((seq, from, to)) = life.transitions.last() else {
+        return Ok(());
+    };
     let wanted = match (from.as_str(), to.as_str()) {
         (_, "master") => "on_master",
         ("master", _) => "on_backup",
@@ -67,7 +87,11 @@ pub(super) fn last_is_done(log: &[Entry], may_fail: bool) -> Result<(), String> 
     let fits = |run: &&&Entry| run.text("entry") == wanted && run.text("seq") == *seq;
     match life.runs.iter().rfind(fits) {
         Some(run) if run.text("outcome") == "done" || may_fail => Ok(()),
-        Some(run) => Err(format!("{wanted} of transition {seq} ended with {}: {}", run.text("outcome"), run.text("error"))),
+        Some(run) => Err(format!(
+            "{wanted} of transition {seq} ended with {}: {}",
+            run.text("outcome"),
+            run.text("error")
+        )),
         None => Err(format!("{wanted} of transition {seq} did not run")),
     }
 }

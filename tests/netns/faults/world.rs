@@ -32,7 +32,12 @@ pub(super) struct Node {
 }
 
 impl Node {
-    pub(super) const WELL: Self = Self { life: Life::Runs, link: None, disk: Disk::Good, spoiled: false };
+    pub(super) const WELL: Self = Self {
+        life: Life::Runs,
+        link: None,
+        disk: Disk::Good,
+        spoiled: false,
+    };
 
     /// Does it speak CARP?
     pub(super) fn takes_part(self) -> bool {
@@ -97,7 +102,10 @@ impl World {
         let apart = to == Some(Fault::Isolated) && from == Some(Fault::Isolated);
         if nothing_in || nothing_out || apart {
             Hears::No
-        } else if [to, from].iter().any(|link| matches!(link, Some(Fault::Lossy(_)))) {
+        } else if [to, from]
+            .iter()
+            .any(|link| matches!(link, Some(Fault::Lossy(_))))
+        {
             Hears::Some
         } else {
             Hears::Yes
@@ -113,27 +121,43 @@ impl World {
     pub(super) fn may_be_two(&self) -> bool {
         let kept = |node: &Node| node.life != Life::Runs && !self.leased;
         let numbers = 0..self.nodes.len();
-        let apart = |a: usize| numbers.clone().any(|b| a != b && self.hears(a, b) != Hears::Yes);
+        let apart = |a: usize| {
+            numbers
+                .clone()
+                .any(|b| a != b && self.hears(a, b) != Hears::Yes)
+        };
         numbers.clone().any(apart) || self.nodes.iter().any(kept)
     }
 
-    /// May these be the ones that hold the address, once all have had the time to notice what was done to them? What is wrong if
-    /// not.
+    /// May these be the ones that hold the address, once all have had the time to notice what was
+    /// done to them? What is wrong if not.
     pub(super) fn judge(&self, holds: &[bool]) -> Result<(), String> {
         let numbers = || 0..self.nodes.len();
         for a in numbers() {
             let node = self.nodes[a];
             if holds[a] && !node.takes_part() && (node.life == Life::Runs || self.leased) {
-                return Err(format!("{} holds the address and takes no part ({node})", name(a)));
+                return Err(format!(
+                    "{} holds the address and takes no part ({node})",
+                    name(a)
+                ));
             }
             for b in numbers().filter(|b| *b > a && holds[a] && holds[*b]) {
-                if self.nodes[a].takes_part() && self.nodes[b].takes_part() && self.one_group(a, b) {
-                    return Err(format!("{} and {} hold the address, and hear each other", name(a), name(b)));
+                if self.nodes[a].takes_part() && self.nodes[b].takes_part() && self.one_group(a, b)
+                {
+                    return Err(format!(
+                        "{} and {} hold the address, and hear each other",
+                        name(a),
+                        name(b)
+                    ));
                 }
             }
-            let served = |b: usize| holds[b] && self.nodes[b].takes_part() && self.hears(a, b) != Hears::No;
+            let served =
+                |b: usize| holds[b] && self.nodes[b].takes_part() && self.hears(a, b) != Hears::No;
             if node.takes_part() && !holds[a] && !numbers().any(|b| b != a && served(b)) {
-                return Err(format!("{} does not hold the address, and hears nobody who does", name(a)));
+                return Err(format!(
+                    "{} does not hold the address, and hears nobody who does",
+                    name(a)
+                ));
             }
         }
         Ok(())
@@ -153,7 +177,13 @@ pub(super) const fn name(node: usize) -> &'static str {
 #[expect(clippy::unnecessary_wraps, reason = "it is a case")]
 pub(super) fn rules() -> crate::Outcome {
     let world = |links: &[Option<Fault>], leased| World {
-        nodes: links.iter().map(|link| Node { link: *link, ..Node::WELL }).collect(),
+        nodes: links
+            .iter()
+            .map(|link| Node {
+                link: *link,
+                ..Node::WELL
+            })
+            .collect(),
         leased,
     };
     let whole = world(&[None, None], true);
@@ -163,9 +193,15 @@ pub(super) fn rules() -> crate::Outcome {
 
     let apart = world(&[Some(Fault::Isolated), Some(Fault::Isolated), None], true);
     assert!(apart.judge(&[true, true, false]).is_ok());
-    assert!(apart.judge(&[true, false, false]).is_err(), "b hears nobody");
+    assert!(
+        apart.judge(&[true, false, false]).is_err(),
+        "b hears nobody"
+    );
     assert!(apart.judge(&[false, false, true]).is_ok(), "c hears both");
-    assert!(apart.judge(&[true, false, true]).is_err(), "a and c hear each other");
+    assert!(
+        apart.judge(&[true, false, true]).is_err(),
+        "a and c hear each other"
+    );
     assert!(apart.may_be_two());
 
     let one_way = world(&[Some(Fault::Mute), None], true);
@@ -178,10 +214,18 @@ pub(super) fn rules() -> crate::Outcome {
     assert!(frozen.judge(&[false, true]).is_ok() && frozen.judge(&[false, false]).is_err());
     frozen.leased = false;
     assert!(frozen.judge(&[true, true]).is_ok() && frozen.may_be_two());
-    assert!(frozen.judge(&[true, false]).is_err(), "b hears nobody, whatever a frozen host answers");
+    assert!(
+        frozen.judge(&[true, false]).is_err(),
+        "b hears nobody, whatever a frozen host answers"
+    );
 
     let unplugged = world(&[Some(Fault::Unplugged), None], false);
     assert!(unplugged.judge(&[true, true]).is_err() && unplugged.judge(&[false, true]).is_ok());
-    assert!(world(&[Some(Fault::Lossy(10)), None], true).judge(&[true, true]).is_ok(), "they do not always hear each other");
+    assert!(
+        world(&[Some(Fault::Lossy(10)), None], true)
+            .judge(&[true, true])
+            .is_ok(),
+        "they do not always hear each other"
+    );
     Ok(())
 }

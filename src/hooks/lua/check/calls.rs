@@ -42,24 +42,36 @@ pub(super) fn wrong(function: &Function, given: &[Argument]) -> Vec<String> {
     let most = positional + usize::from(!function.options.is_empty());
     let mut found = Vec::new();
     if known > most {
-        found.push(format!("{name} takes at most {most} argument{}, not {known}", if most == 1 { "" } else { "s" }));
+        found.push(format!(
+            "{name} takes at most {most} argument{}, not {known}",
+            if most == 1 { "" } else { "s" }
+        ));
         return found;
     }
     for (index, param) in function.params.iter().enumerate() {
         let label = format!("{name}: argument {} ({})", index + 1, param.name);
         match given.get(index) {
             Some(Argument::Many) => return found,
-            Some(argument) => found.extend(misfit(param, argument).map(|why| format!("{label} {why}"))),
-            None if param.required => found.push(format!("{label} is missing: {}", param.kind.expects())),
+            Some(argument) => {
+                found.extend(misfit(param, argument).map(|why| format!("{label} {why}")))
+            }
+            None if param.required => {
+                found.push(format!("{label} is missing: {}", param.kind.expects()))
+            }
             None => {}
         }
     }
     match given.get(positional) {
-        Some(Argument::Table { pairs, complete }) => found.extend(options(function, pairs, *complete)),
+        Some(Argument::Table { pairs, complete }) => {
+            found.extend(options(function, pairs, *complete))
+        }
         Some(Argument::Unknown | Argument::Many | Argument::Nil | Argument::Absent(_)) => {}
         None if open => {}
         None => found.extend(options(function, &[], true)),
-        Some(_) => found.push(format!("{name}: argument {} must be a table of options", positional + 1)),
+        Some(_) => found.push(format!(
+            "{name}: argument {} must be a table of options",
+            positional + 1
+        )),
     }
     found
 }
@@ -73,36 +85,47 @@ fn options(function: &Function, pairs: &[(String, Argument)], complete: bool) ->
             continue;
         }
         let hint = nearest(key, function.options.iter().map(|option| option.name));
-        let hint = hint.map(|near| format!("; did you mean {near}?")).unwrap_or_default();
+        let hint = hint
+            .map(|near| format!("; did you mean {near}?"))
+            .unwrap_or_default();
         found.push(format!("{name} has no option {key:?}{hint}"));
     }
-    let missing = |option: &&Param| option.required && complete && !pairs.iter().any(|(key, _)| key == option.name);
-    found.extend(
-        function
-            .options
-            .iter()
-            .filter(missing)
-            .map(|option| format!("{name}: option {} is missing: {}", option.name, option.kind.expects())),
-    );
+    let missing = |option: &&Param| {
+        option.required && complete && !pairs.iter().any(|(key, _)| key == option.name)
+    };
+    found.extend(function.options.iter().filter(missing).map(|option| {
+        format!(
+            "{name}: option {} is missing: {}",
+            option.name,
+            option.kind.expects()
+        )
+    }));
     found
 }
 
 /// Why a value cannot be this parameter; `None` if it can, or nobody knows.
 fn misfit(param: &Param, argument: &Argument) -> Option<String> {
     let raw = match argument {
-        Argument::Nil | Argument::Absent(_) if param.required => return Some(format!("is missing: {}", param.kind.expects())),
+        Argument::Nil | Argument::Absent(_) if param.required => {
+            return Some(format!("is missing: {}", param.kind.expects()));
+        }
         Argument::Unknown | Argument::Many | Argument::Nil | Argument::Absent(_) => return None,
         // A number that is written in a way that is not read here: any other number will do.
         Argument::SomeNumber => {
-            return (!param.takes_number()).then(|| format!("must be {}, not a number", param.kind.expects()));
+            return (!param.takes_number())
+                .then(|| format!("must be {}, not a number", param.kind.expects()));
         }
-        Argument::SomeText => return (!param.takes_text()).then(|| format!("must be {}, not text", param.kind.expects())),
+        Argument::SomeText => {
+            return (!param.takes_text())
+                .then(|| format!("must be {}, not text", param.kind.expects()));
+        }
         Argument::Bool(given) => Raw::Bool(*given),
         Argument::Number(number) => Raw::Number(*number),
         Argument::Text(text) => Raw::Text(text.clone().into_bytes()),
         Argument::Function => Raw::Other("a function"),
         Argument::Table { .. } => {
-            return (!param.takes_table()).then(|| format!("must be {}, not a table", param.kind.expects()));
+            return (!param.takes_table())
+                .then(|| format!("must be {}, not a table", param.kind.expects()));
         }
     };
     param.kind.refuses(raw)

@@ -17,10 +17,15 @@ impl Value<'_> {
     pub(super) fn truth(&self) -> Option<bool> {
         match self {
             Self::Known(Argument::Nil | Argument::Absent(_) | Argument::Bool(false)) => Some(false),
-            Self::Known(Argument::Unknown | Argument::Many) | Self::Unknown | Self::Function(_) => None,
-            Self::Known(_) | Self::Config(..) | Self::Global(_) | Self::Member(..) | Self::Namespace | Self::Require => {
-                Some(true)
+            Self::Known(Argument::Unknown | Argument::Many) | Self::Unknown | Self::Function(_) => {
+                None
             }
+            Self::Known(_)
+            | Self::Config(..)
+            | Self::Global(_)
+            | Self::Member(..)
+            | Self::Namespace
+            | Self::Require => Some(true),
         }
     }
 
@@ -42,7 +47,11 @@ impl Value<'_> {
     fn words(&self) -> Option<String> {
         match self {
             Self::Known(Argument::Text(text)) => Some(text.clone()),
-            Self::Known(Argument::Number(number)) if number.fract() == 0.0 && number.abs() < 1e9 => Some(number.to_string()),
+            Self::Known(Argument::Number(number))
+                if number.fract() == 0.0 && number.abs() < 1e9 =>
+            {
+                Some(number.to_string())
+            }
             _ => None,
         }
     }
@@ -50,10 +59,16 @@ impl Value<'_> {
 
 /// Is one equal to the other? `None` if that cannot be told.
 fn equal(left: &Value<'_>, right: &Value<'_>) -> Option<bool> {
-    let (Value::Known(left), Value::Known(right)) = (left, right) else { return None };
+    let (Value::Known(left), Value::Known(right)) = (left, right) else {
+        return None;
+    };
     let nothing = |argument: &Argument| matches!(argument, Argument::Nil | Argument::Absent(_));
     let plain = |argument: &Argument| {
-        nothing(argument) || matches!(argument, Argument::Bool(_) | Argument::Number(_) | Argument::Text(_))
+        nothing(argument)
+            || matches!(
+                argument,
+                Argument::Bool(_) | Argument::Number(_) | Argument::Text(_)
+            )
     };
     (plain(left) && plain(right)).then(|| left == right || (nothing(left) && nothing(right)))
 }
@@ -125,7 +140,9 @@ impl<'a> Parser<'a> {
             self.needed(&value, line);
             self.needed(&right, line);
             value = match (operator, value.words(), right.words()) {
-                ("..", Some(left), Some(right)) if left.len() + right.len() <= TEXT_MAX && self.flow.is_some() => {
+                ("..", Some(left), Some(right))
+                    if left.len() + right.len() <= TEXT_MAX && self.flow.is_some() =>
+                {
                     Value::Known(Argument::Text(left + &right))
                 }
                 _ => Value::Unknown,
@@ -150,18 +167,26 @@ impl<'a> Parser<'a> {
     }
 
     fn operand(&mut self) -> Option<Value<'a>> {
-        let operator = ["-", "not", "#"].into_iter().find(|operator| self.take(operator));
+        let operator = ["-", "not", "#"]
+            .into_iter()
+            .find(|operator| self.take(operator));
         if let Some(operator) = operator {
             let value = self.operand()?;
             return Some(match value.truth() {
-                Some(truth) if operator == "not" && self.flow.is_some() => Value::Known(Argument::Bool(!truth)),
+                Some(truth) if operator == "not" && self.flow.is_some() => {
+                    Value::Known(Argument::Bool(!truth))
+                }
                 _ => Value::Unknown,
             });
         }
         let mut value = self.simple()?;
         while self.take("::") {
             self.type_()?;
-            value = if self.flow.is_some() { value } else { Value::Unknown };
+            value = if self.flow.is_some() {
+                value
+            } else {
+                Value::Unknown
+            };
         }
         Some(value)
     }
@@ -174,7 +199,11 @@ impl<'a> Parser<'a> {
             Kind::Keyword("false") => self.literal(known(Argument::Bool(false))),
             Kind::Number(digits) => {
                 let number = digits.parse::<f64>().ok();
-                self.literal(Some(number.map_or(Value::Known(Argument::SomeNumber), |n| Value::Known(Argument::Number(n)))))
+                self.literal(Some(
+                    number.map_or(Value::Known(Argument::SomeNumber), |n| {
+                        Value::Known(Argument::Number(n))
+                    }),
+                ))
             }
             Kind::Text(text) => self.literal(known(Argument::Text(text))),
             Kind::SomeText => self.literal(known(Argument::SomeText)),
@@ -233,7 +262,9 @@ impl<'a> Parser<'a> {
             let inner = self.expression()?;
             self.expect(")")?;
             match inner {
-                Value::Known(argument) if self.flow.is_some() && argument != Argument::Many => Value::Known(argument),
+                Value::Known(argument) if self.flow.is_some() && argument != Argument::Many => {
+                    Value::Known(argument)
+                }
                 _ => Value::Unknown,
             }
         } else {
@@ -249,9 +280,10 @@ impl<'a> Parser<'a> {
                 let index = self.expression()?;
                 self.expect("]")?;
                 value = match (value, index) {
-                    (value @ (Value::Global(_) | Value::Config(..)), Value::Known(Argument::Text(name))) => {
-                        self.member(value, name, line)
-                    }
+                    (
+                        value @ (Value::Global(_) | Value::Config(..)),
+                        Value::Known(Argument::Text(name)),
+                    ) => self.member(value, name, line),
                     _ => Value::Unknown,
                 };
             } else if self.take(":") {
@@ -265,7 +297,10 @@ impl<'a> Parser<'a> {
                 self.use_(&method, Sure::Certain);
                 value = Value::Unknown;
             } else if self.is("(")
-                || matches!(self.kind(), Some(Kind::Text(_) | Kind::SomeText | Kind::Symbol("{") | Kind::HoleBegin))
+                || matches!(
+                    self.kind(),
+                    Some(Kind::Text(_) | Kind::SomeText | Kind::Symbol("{") | Kind::HoleBegin)
+                )
             {
                 let given = self.arguments()?;
                 value = self.call(&value, given, line);
@@ -283,7 +318,11 @@ impl<'a> Parser<'a> {
             Value::Member(group, name) => api::find(group, name),
             Value::Global(group) => api::find(group, group),
             Value::Require => return Value::Namespace,
-            Value::Unknown | Value::Known(_) | Value::Config(..) | Value::Function(_) | Value::Namespace => None,
+            Value::Unknown
+            | Value::Known(_)
+            | Value::Config(..)
+            | Value::Function(_)
+            | Value::Namespace => None,
         };
         match (function, &mut self.flow) {
             (Some((_, function)), Some(flow)) => flow.call(line, function, given),
@@ -318,7 +357,11 @@ impl<'a> Parser<'a> {
             return value.clone();
         }
         if self.globals.contains(&name) {
-            return if self.flow.is_some() { Value::Function(Target::Global(name)) } else { Value::Unknown };
+            return if self.flow.is_some() {
+                Value::Function(Target::Global(name))
+            } else {
+                Value::Unknown
+            };
         }
         if api::groups().any(|group| group == name) {
             return Value::Global(name);
@@ -355,7 +398,11 @@ impl<'a> Parser<'a> {
         let of_namespace = match value {
             Value::Namespace => true,
             Value::Unknown | Value::Function(_) => false,
-            Value::Known(_) | Value::Config(..) | Value::Global(_) | Value::Member(..) | Value::Require => return Value::Unknown,
+            Value::Known(_)
+            | Value::Config(..)
+            | Value::Global(_)
+            | Value::Member(..)
+            | Value::Require => return Value::Unknown,
         };
         match self.flow {
             Some(_) => Value::Function(Target::Field { name, of_namespace }),
@@ -371,10 +418,20 @@ impl<'a> Parser<'a> {
             return Some(Vec::new());
         }
         let begin = self.at;
-        let mut all: Vec<Argument> = self.expressions()?.into_iter().map(Value::argument).collect();
+        let mut all: Vec<Argument> = self
+            .expressions()?
+            .into_iter()
+            .map(Value::argument)
+            .collect();
         // A call as the last argument may give several values, or none.
-        let last_is_call = self.tokens.get(begin..self.at).and_then(<[Token]>::last).is_some_and(|t| t.kind == Kind::Symbol(")"));
-        if last_is_call && let Some(last) = all.last_mut().filter(|last| **last == Argument::Unknown) {
+        let last_is_call = self
+            .tokens
+            .get(begin..self.at)
+            .and_then(<[Token]>::last)
+            .is_some_and(|t| t.kind == Kind::Symbol(")"));
+        if last_is_call
+            && let Some(last) = all.last_mut().filter(|last| **last == Argument::Unknown)
+        {
             *last = Argument::Many;
         }
         self.expect(")")?;
@@ -385,7 +442,10 @@ impl<'a> Parser<'a> {
         self.expect("{")?;
         let (mut pairs, mut complete) = (Vec::new(), true);
         while !self.take("}") {
-            let named = matches!(self.tokens.get(self.at + 1).map(|token| &token.kind), Some(Kind::Symbol("=")));
+            let named = matches!(
+                self.tokens.get(self.at + 1).map(|token| &token.kind),
+                Some(Kind::Symbol("="))
+            );
             if self.take("[") {
                 self.expression()?;
                 self.expect("]")?;

@@ -1,5 +1,5 @@
-//! What a script does when its functions are called, as far as its words tell: which functions of the API each of its
-//! functions calls, with what, and whether that is certain to happen.
+//! What a script does when its functions are called, as far as its words tell: which functions of
+//! the API each of its functions calls, with what, and whether that is certain to happen.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -27,7 +27,8 @@ pub(super) enum Target {
     Body(usize),
     /// Whatever the script has under this global name.
     Global(String),
-    /// Whatever has this name as a field: of a table that is known to be a mere namespace, or of something unknown.
+    /// Whatever has this name as a field: of a table that is known to be a mere namespace, or of
+    /// something unknown.
     Field { name: String, of_namespace: bool },
 }
 
@@ -76,38 +77,70 @@ struct Named {
 const ALIASES_MAX: usize = 8;
 
 impl Script {
-    /// The functions that an entry point of this name may be. The hook's own file comes first and has them all.
+    /// The functions that an entry point of this name may be. The hook's own file comes first and
+    /// has them all.
     pub(super) fn entry(&self, name: &str) -> Vec<usize> {
-        let held = self.names.get(name).into_iter().flatten().filter(|named| named.file == 0);
-        held.flat_map(|named| self.bodies_of(&named.target, ALIASES_MAX)).collect()
+        let held = self
+            .names
+            .get(name)
+            .into_iter()
+            .flatten()
+            .filter(|named| named.file == 0);
+        held.flat_map(|named| self.bodies_of(&named.target, ALIASES_MAX))
+            .collect()
     }
 
     /// What runs, and how surely, when these functions are called.
     pub(super) fn reached(&self, from: &[usize]) -> BTreeMap<usize, Sure> {
-        let sure = if from.len() == 1 { Sure::Certain } else { Sure::Maybe };
+        let sure = if from.len() == 1 {
+            Sure::Certain
+        } else {
+            Sure::Maybe
+        };
         let mut reached = BTreeMap::new();
         let mut next: Vec<(usize, Sure)> = from.iter().map(|body| (*body, sure)).collect();
         while let Some((index, sure)) = next.pop() {
-            let Some(body) = self.bodies.get(index) else { continue };
+            let Some(body) = self.bodies.get(index) else {
+                continue;
+            };
             if sure == Sure::Never || reached.get(&index).is_some_and(|known| *known >= sure) {
                 continue;
             }
             reached.insert(index, sure);
             for (target, used) in &body.uses {
                 let found = self.bodies_of(target, ALIASES_MAX);
-                let alone = found.len() == 1 && !matches!(target, Target::Field { of_namespace: false, .. });
+                let alone = found.len() == 1
+                    && !matches!(
+                        target,
+                        Target::Field {
+                            of_namespace: false,
+                            ..
+                        }
+                    );
                 let most = if alone { Sure::Certain } else { Sure::Maybe };
-                next.extend(found.into_iter().map(|body| (body, sure.min(*used).min(most))));
+                next.extend(
+                    found
+                        .into_iter()
+                        .map(|body| (body, sure.min(*used).min(most))),
+                );
             }
         }
         reached
     }
 
     fn bodies_of(&self, target: &Target, depth: usize) -> BTreeSet<usize> {
-        let Some(depth) = depth.checked_sub(1) else { return BTreeSet::new() };
+        let Some(depth) = depth.checked_sub(1) else {
+            return BTreeSet::new();
+        };
         let held = |name: &str, globals: bool| {
-            let held = self.names.get(name).into_iter().flatten().filter(|named| named.global == globals);
-            held.flat_map(|named| self.bodies_of(&named.target, depth)).collect()
+            let held = self
+                .names
+                .get(name)
+                .into_iter()
+                .flatten()
+                .filter(|named| named.global == globals);
+            held.flat_map(|named| self.bodies_of(&named.target, depth))
+                .collect()
         };
         match target {
             Target::Body(body) => BTreeSet::from([*body]),
@@ -139,7 +172,13 @@ pub(super) struct Tracker<'a> {
 
 impl<'a> Tracker<'a> {
     pub(super) fn new(config: &'a Json, assigned: &'a BTreeSet<String>) -> Self {
-        Self { config, assigned, script: Script::default(), file: 0, frames: Vec::new() }
+        Self {
+            config,
+            assigned,
+            script: Script::default(),
+            file: 0,
+            frames: Vec::new(),
+        }
     }
 
     /// The reader begins a file.
@@ -160,12 +199,19 @@ impl<'a> Tracker<'a> {
     }
 
     pub(super) fn new_body(&mut self) -> usize {
-        self.script.bodies.push(Body { file: self.file, ..Body::default() });
+        self.script.bodies.push(Body {
+            file: self.file,
+            ..Body::default()
+        });
         self.script.bodies.len() - 1
     }
 
     pub(super) fn enter(&mut self, body: usize) {
-        self.frames.push(Frame { body, sure: Sure::Certain, most: Sure::Certain });
+        self.frames.push(Frame {
+            body,
+            sure: Sure::Certain,
+            most: Sure::Certain,
+        });
     }
 
     pub(super) fn leave(&mut self) {
@@ -203,9 +249,18 @@ impl<'a> Tracker<'a> {
 
     pub(super) fn call(&mut self, line: usize, function: &'static Function, given: Vec<Argument>) {
         let sure = self.sure();
-        let sure = if given == [Argument::Many] { sure.min(Sure::Maybe) } else { sure };
+        let sure = if given == [Argument::Many] {
+            sure.min(Sure::Maybe)
+        } else {
+            sure
+        };
         if let Some(body) = self.body() {
-            body.calls.push(Call { line, function, given, sure });
+            body.calls.push(Call {
+                line,
+                function,
+                given,
+                sure,
+            });
         }
     }
 
@@ -225,29 +280,47 @@ impl<'a> Tracker<'a> {
     pub(super) fn fault(&mut self, line: usize, message: String) {
         let sure = self.sure();
         if let Some(body) = self.body() {
-            body.faults.push(Fault { line, message, sure });
+            body.faults.push(Fault {
+                line,
+                message,
+                sure,
+            });
         }
     }
 
     /// A function is put under a name.
     pub(super) fn name(&mut self, name: String, global: bool, target: Target) {
         let file = self.file;
-        self.script.names.entry(name).or_default().push(Named { file, global, target });
+        self.script.names.entry(name).or_default().push(Named {
+            file,
+            global,
+            target,
+        });
     }
 }
 
 /// A key of the hook's configuration: its value, or that it is not there.
 pub(super) fn key<'a>(table: &'a Json, path: &str, key: &str) -> Value<'a> {
-    let Json::Object(pairs) = table else { return Value::Unknown };
+    let Json::Object(pairs) = table else {
+        return Value::Unknown;
+    };
     match pairs.get(key) {
         Some(Json::Null) => Value::Known(Argument::Nil),
         Some(Json::Bool(given)) => Value::Known(Argument::Bool(*given)),
-        Some(Json::Number(number)) => Value::Known(number.as_f64().map_or(Argument::SomeNumber, Argument::Number)),
+        Some(Json::Number(number)) => Value::Known(
+            number
+                .as_f64()
+                .map_or(Argument::SomeNumber, Argument::Number),
+        ),
         Some(Json::String(text)) => Value::Known(Argument::Text(text.clone())),
-        Some(table @ (Json::Array(_) | Json::Object(_))) => Value::Config(table, format!("{path}.{key}")),
+        Some(table @ (Json::Array(_) | Json::Object(_))) => {
+            Value::Config(table, format!("{path}.{key}"))
+        }
         None => {
             let near = nearest(key, pairs.keys().map(String::as_str));
-            let hint = near.map(|near| format!("; did you mean {near}?")).unwrap_or_default();
+            let hint = near
+                .map(|near| format!("; did you mean {near}?"))
+                .unwrap_or_default();
             Value::Known(Argument::Absent(format!("{path} has no {key}{hint}")))
         }
     }

@@ -1,4 +1,5 @@
-//! What will go wrong with a hook in this configuration: with these grants, this `config`, on these virtual hosts.
+//! What will go wrong with a hook in this configuration: with these grants, this `config`, on these
+//! virtual hosts.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -47,8 +48,14 @@ pub fn foresee(files: &[(&str, &[u8])], used: &Use<'_>) -> Vec<Foreseen> {
     let mut understood = Vec::new();
     for (at, (_, text)) in files.iter().enumerate() {
         let Some(tokens) = words(text) else { continue };
-        let Some((mistakes, changed)) = Parser::mistakes(&tokens, &globals) else { continue };
-        found.extend(mistakes.into_iter().map(|Finding { line, message }| (at, line, message, true)));
+        let Some((mistakes, changed)) = Parser::mistakes(&tokens, &globals) else {
+            continue;
+        };
+        found.extend(
+            mistakes
+                .into_iter()
+                .map(|Finding { line, message }| (at, line, message, true)),
+        );
         assigned.extend(changed);
         understood.push((at, tokens));
     }
@@ -56,21 +63,39 @@ pub fn foresee(files: &[(&str, &[u8])], used: &Use<'_>) -> Vec<Foreseen> {
     for (at, tokens) in &understood {
         tracker.begin(*at);
         // It was understood before.
-        let Some(back) = Parser::follow(tokens, &globals, tracker) else { return named(files, found) };
+        let Some(back) = Parser::follow(tokens, &globals, tracker) else {
+            return named(files, found);
+        };
         tracker = back;
     }
     if understood.first().is_some_and(|(at, _)| *at == 0) {
         let judged = judge(&tracker.script, used);
-        let judged: Vec<_> =
-            judged.into_iter().filter(|((at, line, message), _)| !found.contains(&(*at, *line, message.clone(), true))).collect();
-        found.extend(judged.into_iter().map(|((at, line, message), certain)| (at, line, message, certain)));
+        let judged: Vec<_> = judged
+            .into_iter()
+            .filter(|((at, line, message), _)| {
+                !found.contains(&(*at, *line, message.clone(), true))
+            })
+            .collect();
+        found.extend(
+            judged
+                .into_iter()
+                .map(|((at, line, message), certain)| (at, line, message, certain)),
+        );
     }
     named(files, found)
 }
 
 fn named(files: &[(&str, &[u8])], found: BTreeSet<(usize, usize, String, bool)>) -> Vec<Foreseen> {
     let name = |at: usize| files.get(at).map_or("", |(file, _)| *file).to_owned();
-    found.into_iter().map(|(at, line, message, certain)| Foreseen { file: name(at), line, message, certain }).collect()
+    found
+        .into_iter()
+        .map(|(at, line, message, certain)| Foreseen {
+            file: name(at),
+            line,
+            message,
+            certain,
+        })
+        .collect()
 }
 
 /// What is wrong, by file, line and text; and whether it is certain to go wrong.
@@ -80,10 +105,13 @@ fn judge(script: &Script, used: &Use<'_>) -> Judged {
     let mut judged = Judged::new();
     for entry in EntryPoint::ALL {
         for (body, reached) in script.reached(&script.entry(entry.as_str())) {
-            let Some(body) = script.bodies.get(body) else { continue };
+            let Some(body) = script.bodies.get(body) else {
+                continue;
+            };
             let mut tell = |line: usize, message: String, sure: Sure| {
                 if sure > Sure::Never {
-                    let message = message.replace("[hook.NAME.grant]", &format!("[hook.{}.grant]", used.hook));
+                    let message = message
+                        .replace("[hook.NAME.grant]", &format!("[hook.{}.grant]", used.hook));
                     *judged.entry((body.file, line, message)).or_default() |= sure == Sure::Certain;
                 }
             };
@@ -104,19 +132,39 @@ fn judge(script: &Script, used: &Use<'_>) -> Judged {
 fn wrong(call: &Call, entry: EntryPoint, used: &Use<'_>) -> Vec<(String, Sure)> {
     let name = call.function.full_name();
     if !entry.may_change() && call.function.changes() {
-        return vec![(format!("{name}: {} may only look, and this changes something", entry.as_str()), Sure::Certain)];
+        return vec![(
+            format!(
+                "{name}: {} may only look, and this changes something",
+                entry.as_str()
+            ),
+            Sure::Certain,
+        )];
     }
     let mut found: Vec<(String, Sure)> = absent(call).into_iter().collect();
     if found.is_empty() {
-        found.extend(calls::wrong(call.function, &call.given).into_iter().map(|message| (message, Sure::Certain)));
+        found.extend(
+            calls::wrong(call.function, &call.given)
+                .into_iter()
+                .map(|message| (message, Sure::Certain)),
+        );
     }
     if rights::leads_nowhere(call) {
-        found.push((format!("{name}: a route needs via or dev, or both"), Sure::Certain));
+        found.push((
+            format!("{name}: a route needs via or dev, or both"),
+            Sure::Certain,
+        ));
     }
     if found.iter().all(|(_, sure)| *sure < Sure::Certain)
         && let Some((message, everywhere)) = rights::refused(call, used.grants, used.homes)
     {
-        found.push((message, if everywhere { Sure::Certain } else { Sure::Maybe }));
+        found.push((
+            message,
+            if everywhere {
+                Sure::Certain
+            } else {
+                Sure::Maybe
+            },
+        ));
     }
     found
 }
@@ -125,17 +173,36 @@ fn wrong(call: &Call, entry: EntryPoint, used: &Use<'_>) -> Vec<(String, Sure)> 
 fn absent(call: &Call) -> Option<(String, Sure)> {
     let name = call.function.full_name();
     let params = call.function.params.iter();
-    let positional = params.zip(&call.given).find_map(|(param, given)| match given {
-        Argument::Absent(why) if param.required => Some((format!("{name}: {} is nothing: {why}", param.name), Sure::Certain)),
-        Argument::Absent(why) => Some((format!("{name}: {} is nothing: {why}", param.name), Sure::Maybe)),
-        _ => None,
-    });
+    let positional = params
+        .zip(&call.given)
+        .find_map(|(param, given)| match given {
+            Argument::Absent(why) if param.required => Some((
+                format!("{name}: {} is nothing: {why}", param.name),
+                Sure::Certain,
+            )),
+            Argument::Absent(why) => Some((
+                format!("{name}: {} is nothing: {why}", param.name),
+                Sure::Maybe,
+            )),
+            _ => None,
+        });
     positional.or_else(|| {
-        let Some(Argument::Table { pairs, .. }) = call.given.get(call.function.params.len()) else { return None };
+        let Some(Argument::Table { pairs, .. }) = call.given.get(call.function.params.len()) else {
+            return None;
+        };
         pairs.iter().find_map(|(key, given)| {
-            let Argument::Absent(why) = given else { return None };
-            let required = call.function.options.iter().any(|option| option.name == key && option.required);
-            Some((format!("{name}: option {key} is nothing: {why}"), if required { Sure::Certain } else { Sure::Maybe }))
+            let Argument::Absent(why) = given else {
+                return None;
+            };
+            let required = call
+                .function
+                .options
+                .iter()
+                .any(|option| option.name == key && option.required);
+            Some((
+                format!("{name}: option {key} is nothing: {why}"),
+                if required { Sure::Certain } else { Sure::Maybe },
+            ))
         })
     })
 }

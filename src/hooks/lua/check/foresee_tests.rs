@@ -1,4 +1,5 @@
-//! Each case: a hook, what it is used with, and what is foreseen: `!` before the line of what is certain, `?` before what may be.
+//! Each case: a hook, what it is used with, and what is foreseen: `!` before the line of what is
+//! certain, `?` before what may be.
 
 use serde_json::json;
 
@@ -19,46 +20,124 @@ fn said_of(files: &[(&str, &str)]) -> Vec<String> {
         "gateway": "192.0.2.254", "unit": "httpd", "other": "postgres", "names": { "master": "nodevir2" }, "mode": "plain", "on": true,
     });
     let grants: Grants = toml::from_str(GRANTS).unwrap();
-    let (name, interface, addresses) = ("web".parse().unwrap(), "eth0".parse().unwrap(), ["192.0.2.1/24".parse().unwrap()]);
-    let homes = [Home { name: &name, interface: &interface, addresses: &addresses }];
-    let files: Vec<(&str, &[u8])> = files.iter().map(|(name, text)| (*name, text.as_bytes())).collect();
-    let used = Use { hook: "h", config: &config, grants: &grants, homes: &homes };
+    let (name, interface, addresses) = (
+        "web".parse().unwrap(),
+        "eth0".parse().unwrap(),
+        ["192.0.2.1/24".parse().unwrap()],
+    );
+    let homes = [Home {
+        name: &name,
+        interface: &interface,
+        addresses: &addresses,
+    }];
+    let files: Vec<(&str, &[u8])> = files
+        .iter()
+        .map(|(name, text)| (*name, text.as_bytes()))
+        .collect();
+    let used = Use {
+        hook: "h",
+        config: &config,
+        grants: &grants,
+        homes: &homes,
+    };
     let found = foresee(&files, &used).into_iter();
-    found.map(|f| format!("{}{}:{}: {}", if f.certain { '!' } else { '?' }, f.file, f.line, f.message)).collect()
+    found
+        .map(|f| {
+            format!(
+                "{}{}:{}: {}",
+                if f.certain { '!' } else { '?' },
+                f.file,
+                f.line,
+                f.message
+            )
+        })
+        .collect()
 }
 
 /// What is foreseen of one file, without the file's name.
 fn said(source: &str) -> Vec<String> {
-    said_of(&[("", source)]).into_iter().map(|line| line.replacen(':', "", 1)).collect()
+    said_of(&[("", source)])
+        .into_iter()
+        .map(|line| line.replacen(':', "", 1))
+        .collect()
 }
 
 #[track_caller]
 fn begins(source: &str, expected: &[&str]) {
     let said = said(source);
-    let fits = said.len() == expected.len() && said.iter().zip(expected).all(|(said, expected)| said.starts_with(expected));
-    assert!(fits, "{source}\nis said to be {said:#?}\nand not {expected:#?}");
+    let fits = said.len() == expected.len()
+        && said
+            .iter()
+            .zip(expected)
+            .all(|(said, expected)| said.starts_with(expected));
+    assert!(
+        fits,
+        "{source}\nis said to be {said:#?}\nand not {expected:#?}"
+    );
 }
 
 #[test]
 fn health_may_not_change_anything_however_it_gets_there() {
     let says = "may only look, and this changes something";
     for (source, certain) in [
-        ("function health() service.start('httpd') return true end", '!'),
-        ("function health() if x() then service.start('httpd') end return true end function x() end", '?'),
-        ("local function mend() service.start('httpd') end function health() mend() return true end", '!'),
-        ("function mend() service.start('httpd') end function health() return mend() end", '!'),
-        ("return { health = function() http.post('http://192.0.2.1/', 'x') end }", '!'),
-        ("local function check() carp.demote(1) end return { health = check }", '!'),
-        ("function health() pcall(service.start, 'httpd') return true end", '?'),
-        ("function health() pcall(function() service.start('httpd') end) return true end", '?'),
-        ("local start = service.start function health() start('httpd') return true end", '!'),
-        ("function health(event) if event.initial then return true end service.start('httpd') end", '?'),
-        ("local t = {} function t.mend() service.start('httpd') end function health() t.mend() end", '!'),
-        ("function health() local ok = config.on and service.start('httpd') end", '!'),
-        ("function health() for _ in pairs({}) do service.start('httpd') end end", '?'),
+        (
+            "function health() service.start('httpd') return true end",
+            '!',
+        ),
+        (
+            "function health() if x() then service.start('httpd') end return true end function x() end",
+            '?',
+        ),
+        (
+            "local function mend() service.start('httpd') end function health() mend() return true end",
+            '!',
+        ),
+        (
+            "function mend() service.start('httpd') end function health() return mend() end",
+            '!',
+        ),
+        (
+            "return { health = function() http.post('http://192.0.2.1/', 'x') end }",
+            '!',
+        ),
+        (
+            "local function check() carp.demote(1) end return { health = check }",
+            '!',
+        ),
+        (
+            "function health() pcall(service.start, 'httpd') return true end",
+            '?',
+        ),
+        (
+            "function health() pcall(function() service.start('httpd') end) return true end",
+            '?',
+        ),
+        (
+            "local start = service.start function health() start('httpd') return true end",
+            '!',
+        ),
+        (
+            "function health(event) if event.initial then return true end service.start('httpd') end",
+            '?',
+        ),
+        (
+            "local t = {} function t.mend() service.start('httpd') end function health() t.mend() end",
+            '!',
+        ),
+        (
+            "function health() local ok = config.on and service.start('httpd') end",
+            '!',
+        ),
+        (
+            "function health() for _ in pairs({}) do service.start('httpd') end end",
+            '?',
+        ),
     ] {
         let said = said(source);
-        assert!(said.len() == 1 && said[0].starts_with(certain) && said[0].ends_with(says), "{source}: {said:?}");
+        assert!(
+            said.len() == 1 && said[0].starts_with(certain) && said[0].ends_with(says),
+            "{source}: {said:?}"
+        );
     }
     for source in [
         "function health() return service.status('httpd') == 'active' end function on_master() service.start('httpd') end",
@@ -73,15 +152,25 @@ fn health_may_not_change_anything_however_it_gets_there() {
 
 #[test]
 fn what_no_grant_allows_is_told_with_the_line_that_would() {
-    begins("function on_master() link.set_up('eth1') end", &["!1: not granted: "]);
+    begins(
+        "function on_master() link.set_up('eth1') end",
+        &["!1: not granted: "],
+    );
     let said = said("function on_master()\n carp.resign('x') end");
     assert_eq!(said.len(), 1);
     assert!(
-        said[0].starts_with("!2: not granted: ") && said[0].ends_with("write under [hook.h.grant]: carp = [\"resign\"]"),
+        said[0].starts_with("!2: not granted: ")
+            && said[0].ends_with("write under [hook.h.grant]: carp = [\"resign\"]"),
         "{said:?}"
     );
-    begins("function on_master(event) if event.initial then tcp.connect('192.0.2.1:80') end end", &["?1: not granted: "]);
-    begins("function on_master(event) carp.demote(event.seq, tostring(event.seq)) end", &["!1: not granted: carp.demote"]);
+    begins(
+        "function on_master(event) if event.initial then tcp.connect('192.0.2.1:80') end end",
+        &["?1: not granted: "],
+    );
+    begins(
+        "function on_master(event) carp.demote(event.seq, tostring(event.seq)) end",
+        &["!1: not granted: carp.demote"],
+    );
 }
 
 #[test]
@@ -104,13 +193,23 @@ fn what_the_grants_do_not_name_is_told() {
         ("addr.add('198.51.100.1/24')", true),
         ("addr.add('192.0.2.1/24', { dev = 'eth1' })", true),
         ("route.replace('10.0.0.0/8', { via = '192.0.2.254' })", true),
-        ("if config.mode == 'plain' then service.start('postgres') end", true),
+        (
+            "if config.mode == 'plain' then service.start('postgres') end",
+            true,
+        ),
         ("if event.initial then service.start('postgres') end", false),
         ("local unit = config.other service.start(unit)", true),
         ("service.start(config.missing or 'postgres')", true),
     ] {
         let source = format!("function on_master(event) {call} end");
-        begins(&source, &[if certain { "!1: not granted: " } else { "?1: not granted: " }]);
+        begins(
+            &source,
+            &[if certain {
+                "!1: not granted: "
+            } else {
+                "?1: not granted: "
+            }],
+        );
     }
 }
 
@@ -144,17 +243,39 @@ fn what_may_be_right_is_left_alone() {
 fn keys_that_the_configuration_does_not_have_are_told() {
     let gatway = "is nothing: config has no gatway; did you mean gateway?";
     for (call, certain, says) in [
-        ("route.replace('default', { via = config.gatway, dev = 'eth0' })", false, gatway),
+        (
+            "route.replace('default', { via = config.gatway, dev = 'eth0' })",
+            false,
+            gatway,
+        ),
         ("hostname.set(config.gatway)", true, gatway),
-        ("hostname.set(config.names.mastr)", true, "is nothing: config.names has no mastr; did you mean master?"),
+        (
+            "hostname.set(config.names.mastr)",
+            true,
+            "is nothing: config.names has no mastr; did you mean master?",
+        ),
         ("local via = config.gatway hostname.set(via)", true, gatway),
-        ("log.info('to ' .. config.gatway)", true, "1: config has no gatway; did you mean gateway?"),
-        ("log.info(`to {config.gatway}`)", false, "1: config has no gatway; did you mean gateway?"),
-        ("print(config.nams.master)", true, "1: config has no nams; did you mean names?"),
+        (
+            "log.info('to ' .. config.gatway)",
+            true,
+            "1: config has no gatway; did you mean gateway?",
+        ),
+        (
+            "log.info(`to {config.gatway}`)",
+            false,
+            "1: config has no gatway; did you mean gateway?",
+        ),
+        (
+            "print(config.nams.master)",
+            true,
+            "1: config has no nams; did you mean names?",
+        ),
     ] {
         let said = said(&format!("function on_master(event) {call} end"));
         assert!(
-            said.len() == 1 && said[0].starts_with(if certain { '!' } else { '?' }) && said[0].ends_with(says),
+            said.len() == 1
+                && said[0].starts_with(if certain { '!' } else { '?' })
+                && said[0].ends_with(says),
             "{call}: {said:?}"
         );
     }
@@ -163,7 +284,10 @@ fn keys_that_the_configuration_does_not_have_are_told() {
     // Without it the route leads nowhere.
     begins(
         "function on_master() route.replace('default', { via = config.gatway }) end",
-        &["!1: route.replace: a route needs via or dev", "?1: route.replace: option via is nothing: config has no gatway"],
+        &[
+            "!1: route.replace: a route needs via or dev",
+            "?1: route.replace: option via is nothing: config has no gatway",
+        ],
     );
 }
 
@@ -172,33 +296,86 @@ fn modules_are_followed_where_they_are_used() {
     let module = "local M = {}\nfunction M.check() service.start('httpd') end\nfunction M.other() carp.resign() end\nreturn M";
     let with = |main| said_of(&[("h.lua", main), ("m.lua", module)]);
     let certain = with("local m = require('m') function health() return m.check() end");
-    assert_eq!(certain, ["!m.lua:2: service.start: health may only look, and this changes something"]);
+    assert_eq!(
+        certain,
+        ["!m.lua:2: service.start: health may only look, and this changes something"]
+    );
     let handed = with("local m = require('m') function health() return pcall(m.check) end");
-    assert_eq!(handed, ["?m.lua:2: service.start: health may only look, and this changes something"]);
-    assert_eq!(with("local m = require('m') function on_master() m.check() end"), [""; 0]);
+    assert_eq!(
+        handed,
+        ["?m.lua:2: service.start: health may only look, and this changes something"]
+    );
+    assert_eq!(
+        with("local m = require('m') function on_master() m.check() end"),
+        [""; 0]
+    );
 }
 
 #[test]
 fn what_holds_for_one_virtual_host_alone_may_go_wrong() {
     let grants = Grants::default();
-    let (web, db, eth0) = ("web".parse().unwrap(), "db".parse().unwrap(), "eth0".parse().unwrap());
-    let (one, other) = (["192.0.2.1/24".parse().unwrap()], ["192.0.2.2/24".parse().unwrap()]);
-    let homes = [Home { name: &web, interface: &eth0, addresses: &one }, Home { name: &db, interface: &eth0, addresses: &other }];
-    let used = Use { hook: "h", config: &json!({}), grants: &grants, homes: &homes };
-    let found = foresee(&[("h.lua", b"function on_master() announce('192.0.2.1') end")], &used);
+    let (web, db, eth0) = (
+        "web".parse().unwrap(),
+        "db".parse().unwrap(),
+        "eth0".parse().unwrap(),
+    );
+    let (one, other) = (
+        ["192.0.2.1/24".parse().unwrap()],
+        ["192.0.2.2/24".parse().unwrap()],
+    );
+    let homes = [
+        Home {
+            name: &web,
+            interface: &eth0,
+            addresses: &one,
+        },
+        Home {
+            name: &db,
+            interface: &eth0,
+            addresses: &other,
+        },
+    ];
+    let used = Use {
+        hook: "h",
+        config: &json!({}),
+        grants: &grants,
+        homes: &homes,
+    };
+    let found = foresee(
+        &[("h.lua", b"function on_master() announce('192.0.2.1') end")],
+        &used,
+    );
     assert!(
-        found.len() == 1 && !found[0].certain && found[0].message.starts_with("for virtual host db: not granted: "),
+        found.len() == 1
+            && !found[0].certain
+            && found[0]
+                .message
+                .starts_with("for virtual host db: not granted: "),
         "{found:?}"
     );
-    assert_eq!(foresee(&[("h.lua", b"function on_master() announce('192.0.2.1') end")], &Use { homes: &[], ..used }), []);
+    assert_eq!(
+        foresee(
+            &[("h.lua", b"function on_master() announce('192.0.2.1') end")],
+            &Use { homes: &[], ..used }
+        ),
+        []
+    );
 }
 
 #[test]
 fn hostile_texts_end_in_time_and_memory() {
-    let doubling: String = (0..60).map(|n| format!("local x{} = x{n} .. x{n} ", n + 1)).collect();
+    let doubling: String = (0..60)
+        .map(|n| format!("local x{} = x{n} .. x{n} ", n + 1))
+        .collect();
     let circle = "function a() b() end function b() a() end function health() a() end on_master = health health = on_master";
-    let many: String = (0..2000).map(|n| format!("function f{n}() f{}() f{}() end ", n + 1, n + 2)).collect();
-    for source in [format!("local x0 = 'x' {doubling}"), circle.to_owned(), format!("{many} function health() f0() end")] {
+    let many: String = (0..2000)
+        .map(|n| format!("function f{n}() f{}() f{}() end ", n + 1, n + 2))
+        .collect();
+    for source in [
+        format!("local x0 = 'x' {doubling}"),
+        circle.to_owned(),
+        format!("{many} function health() f0() end"),
+    ] {
         said(&source);
     }
 }

@@ -27,20 +27,25 @@ pub(super) enum Kind {
 }
 
 const KEYWORDS: [&str; 22] = [
-    "and", "break", "do", "else", "elseif", "end", "false", "for", "function", "if", "in", "local", "nil", "not", "or", "repeat",
-    "return", "then", "true", "until", "while", "goto",
+    "and", "break", "do", "else", "elseif", "end", "false", "for", "function", "if", "in", "local",
+    "nil", "not", "or", "repeat", "return", "then", "true", "until", "while", "goto",
 ];
 
 /// Longest first.
 const SYMBOLS: [&str; 47] = [
-    "//=", "...", "..=", "==", "~=", "<=", ">=", "+=", "-=", "*=", "/=", "%=", "^=", "..", "::", "->", "//", "+", "-", "*", "/",
-    "%", "^", "#", "&", "~", "|", "<", ">", "=", "(", ")", "{", "}", "[", "]", ";", ":", ",", ".", "?", "@", "!", "$", "\\", "`",
-    "'",
+    "//=", "...", "..=", "==", "~=", "<=", ">=", "+=", "-=", "*=", "/=", "%=", "^=", "..", "::",
+    "->", "//", "+", "-", "*", "/", "%", "^", "#", "&", "~", "|", "<", ">", "=", "(", ")", "{",
+    "}", "[", "]", ";", ":", ",", ".", "?", "@", "!", "$", "\\", "`", "'",
 ];
 
 /// All words of a text; `None` if there is something that is no word of Luau.
 pub(super) fn tokens(text: &str) -> Option<Vec<Token>> {
-    let mut lexer = Lexer { rest: text, line: 1, tokens: Vec::new(), holes: Vec::new() };
+    let mut lexer = Lexer {
+        rest: text,
+        line: 1,
+        tokens: Vec::new(),
+        holes: Vec::new(),
+    };
     // As Luau does: a first line that names an interpreter.
     if lexer.rest.starts_with("#!") {
         lexer.skip(lexer.rest.find('\n').unwrap_or(lexer.rest.len()));
@@ -75,7 +80,9 @@ impl<'a> Lexer<'a> {
     fn next(&mut self) -> Option<bool> {
         let blank = self.rest.len() - self.rest.trim_start().len();
         self.skip(blank);
-        let Some(first) = self.rest.chars().next() else { return Some(false) };
+        let Some(first) = self.rest.chars().next() else {
+            return Some(false);
+        };
         if let Some(comment) = self.rest.strip_prefix("--") {
             let length = match long_bracket(comment) {
                 Some((open, close)) => 2 + open + comment.get(open..)?.find(&close)? + close.len(),
@@ -91,13 +98,26 @@ impl<'a> Lexer<'a> {
                 self.interpolated()?;
             }
             c if c.is_ascii_alphabetic() || c == '_' => {
-                let length = self.rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(self.rest.len());
+                let length = self
+                    .rest
+                    .find(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+                    .unwrap_or(self.rest.len());
                 let word = self.rest.get(..length)?;
                 let keyword = KEYWORDS.iter().find(|keyword| **keyword == word);
-                self.push(keyword.map_or_else(|| Kind::Name(word.to_owned()), |keyword| Kind::Keyword(keyword)), length);
+                self.push(
+                    keyword.map_or_else(
+                        || Kind::Name(word.to_owned()),
+                        |keyword| Kind::Keyword(keyword),
+                    ),
+                    length,
+                );
             }
             c if c.is_ascii_digit()
-                || (c == '.' && self.rest.get(1..2).is_some_and(|d| d.starts_with(|d: char| d.is_ascii_digit()))) =>
+                || (c == '.'
+                    && self
+                        .rest
+                        .get(1..2)
+                        .is_some_and(|d| d.starts_with(|d: char| d.is_ascii_digit()))) =>
             {
                 self.number();
             }
@@ -137,7 +157,14 @@ impl<'a> Lexer<'a> {
                 }
                 (at, c) if c == quote => {
                     let value = self.rest.get(1..at)?.to_owned();
-                    self.push(if escaped { Kind::SomeText } else { Kind::Text(value) }, at + 1);
+                    self.push(
+                        if escaped {
+                            Kind::SomeText
+                        } else {
+                            Kind::Text(value)
+                        },
+                        at + 1,
+                    );
                     return Some(());
                 }
                 _ => {}
@@ -173,7 +200,9 @@ impl<'a> Lexer<'a> {
             self.push(Kind::Text(value), open + length + close.len());
             return Some(());
         }
-        let symbol = SYMBOLS.iter().find(|symbol| self.rest.starts_with(**symbol))?;
+        let symbol = SYMBOLS
+            .iter()
+            .find(|symbol| self.rest.starts_with(**symbol))?;
         match (*symbol, self.holes.last_mut()) {
             ("{", Some(depth)) => *depth += 1,
             ("}", Some(0)) => {
@@ -193,5 +222,7 @@ impl<'a> Lexer<'a> {
 fn long_bracket(text: &str) -> Option<(usize, String)> {
     let rest = text.strip_prefix('[')?;
     let level = rest.len() - rest.trim_start_matches('=').len();
-    rest.get(level..)?.starts_with('[').then(|| (level + 2, format!("]{}]", "=".repeat(level))))
+    rest.get(level..)?
+        .starts_with('[')
+        .then(|| (level + 2, format!("]{}]", "=".repeat(level))))
 }

@@ -9,7 +9,8 @@ use super::calls::Argument;
 use super::flow::{Sure, Target, Tracker};
 use super::lexer::{Kind, Token};
 
-/// How deep expressions and blocks may nest: far more than people write, and little of a thread's stack.
+/// How deep expressions and blocks may nest: far more than people write, and little of a thread's
+/// stack.
 pub(super) const DEPTH_MAX: usize = 100;
 
 /// Reads a script. `None` if it is not understood.
@@ -20,7 +21,10 @@ pub(super) fn read(tokens: &[Token], elsewhere: &BTreeSet<String>) -> Option<Vec
 /// Every global that the script sets somewhere.
 pub(super) fn defined(tokens: &[Token]) -> BTreeSet<String> {
     let name = |token: Option<&Token>| match token {
-        Some(Token { kind: Kind::Name(name), .. }) => Some(name.clone()),
+        Some(Token {
+            kind: Kind::Name(name),
+            ..
+        }) => Some(name.clone()),
         _ => None,
     };
     let symbol = |token: Option<&Token>, symbol: &str| matches!(token, Some(Token { kind: Kind::Symbol(s), .. }) if *s == symbol);
@@ -29,15 +33,18 @@ pub(super) fn defined(tokens: &[Token]) -> BTreeSet<String> {
         let before = at.checked_sub(1).and_then(|before| tokens.get(before));
         let is_field = symbol(before, ".") || symbol(before, ":");
         // `function f`, and `f = ...`; also in a list: `f, g = ...`.
-        let sets = matches!(before.map(|token| &token.kind), Some(Kind::Keyword("function")))
-            || symbol(tokens.get(at + 1), "=")
+        let sets = matches!(
+            before.map(|token| &token.kind),
+            Some(Kind::Keyword("function"))
+        ) || symbol(tokens.get(at + 1), "=")
             || symbol(tokens.get(at + 1), ",");
         found.extend(name(Some(token)).filter(|_| sets && !is_field));
     }
     found
 }
 
-/// What an expression is, if that is known. What stands below `Known` is only told apart by a reader that follows what runs.
+/// What an expression is, if that is known. What stands below `Known` is only told apart by a
+/// reader that follows what runs.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Value<'a> {
     Unknown,
@@ -74,18 +81,34 @@ impl<'a> Parser<'a> {
         let mut globals = defined(tokens);
         globals.extend(elsewhere.iter().cloned());
         let scopes = vec![BTreeMap::new()];
-        Self { tokens, at: 0, scopes, globals, findings: Vec::new(), depth: 0, assigned: BTreeSet::new(), flow }
+        Self {
+            tokens,
+            at: 0,
+            scopes,
+            globals,
+            findings: Vec::new(),
+            depth: 0,
+            assigned: BTreeSet::new(),
+            flow,
+        }
     }
 
     /// The mistakes of a script, and the names that it assigns to. `None` if it is not understood.
-    pub(super) fn mistakes(tokens: &'a [Token], elsewhere: &BTreeSet<String>) -> Option<(Vec<Finding>, BTreeSet<String>)> {
+    pub(super) fn mistakes(
+        tokens: &'a [Token],
+        elsewhere: &BTreeSet<String>,
+    ) -> Option<(Vec<Finding>, BTreeSet<String>)> {
         let mut parser = Self::new(tokens, elsewhere, None);
         parser.block()?;
         (parser.at == tokens.len()).then_some((parser.findings, parser.assigned))
     }
 
     /// Follows what runs in a script. `None` if it is not understood.
-    pub(super) fn follow(tokens: &'a [Token], elsewhere: &BTreeSet<String>, tracker: Tracker<'a>) -> Option<Tracker<'a>> {
+    pub(super) fn follow(
+        tokens: &'a [Token],
+        elsewhere: &BTreeSet<String>,
+        tracker: Tracker<'a>,
+    ) -> Option<Tracker<'a>> {
         let mut parser = Self::new(tokens, elsewhere, Some(tracker));
         parser.block()?;
         parser.flow
@@ -96,7 +119,10 @@ impl<'a> Parser<'a> {
     }
 
     pub(super) fn line(&self) -> usize {
-        self.tokens.get(self.at).or(self.tokens.last()).map_or(1, |token| token.line)
+        self.tokens
+            .get(self.at)
+            .or(self.tokens.last())
+            .map_or(1, |token| token.line)
     }
 
     pub(super) fn is(&self, word: &str) -> bool {
@@ -118,7 +144,9 @@ impl<'a> Parser<'a> {
     }
 
     pub(super) fn name(&mut self) -> Option<String> {
-        let Some(Kind::Name(name)) = self.kind() else { return None };
+        let Some(Kind::Name(name)) = self.kind() else {
+            return None;
+        };
         let name = name.clone();
         self.at += 1;
         Some(name)
@@ -132,7 +160,13 @@ impl<'a> Parser<'a> {
 
     fn declare(&mut self, name: String, value: Value<'a>) {
         let value = match value {
-            _ if self.flow.as_ref().is_none_or(|flow| !flow.is_constant(&name)) => Value::Unknown,
+            _ if self
+                .flow
+                .as_ref()
+                .is_none_or(|flow| !flow.is_constant(&name)) =>
+            {
+                Value::Unknown
+            }
             Value::Known(Argument::Table { .. }) => Value::Namespace,
             Value::Known(Argument::Many) => Value::Unknown,
             value => value,
@@ -207,7 +241,12 @@ impl<'a> Parser<'a> {
             }
             Kind::Keyword("return") => {
                 self.at += 1;
-                if !matches!(self.kind(), None | Some(Kind::Keyword("end" | "else" | "elseif" | "until") | Kind::Symbol(";"))) {
+                if !matches!(
+                    self.kind(),
+                    None | Some(
+                        Kind::Keyword("end" | "else" | "elseif" | "until") | Kind::Symbol(";")
+                    )
+                ) {
                     self.expressions()?;
                 }
                 self.flow.iter_mut().for_each(Tracker::returns);
@@ -221,12 +260,23 @@ impl<'a> Parser<'a> {
 
     /// `type X =`, `export type X =`: words that may also be names.
     fn begins_type(&self, name: &str) -> bool {
-        let named = |at: usize| matches!(self.tokens.get(at).map(|token| &token.kind), Some(Kind::Name(_)));
+        let named = |at: usize| {
+            matches!(
+                self.tokens.get(at).map(|token| &token.kind),
+                Some(Kind::Name(_))
+            )
+        };
         match name {
             "type" => {
-                named(self.at + 1) || matches!(self.tokens.get(self.at + 1).map(|t| &t.kind), Some(Kind::Keyword("function")))
+                named(self.at + 1)
+                    || matches!(
+                        self.tokens.get(self.at + 1).map(|t| &t.kind),
+                        Some(Kind::Keyword("function"))
+                    )
             }
-            "export" => matches!(self.tokens.get(self.at + 1).map(|t| &t.kind), Some(Kind::Name(word)) if word == "type"),
+            "export" => {
+                matches!(self.tokens.get(self.at + 1).map(|t| &t.kind), Some(Kind::Name(word)) if word == "type")
+            }
             _ => false,
         }
     }
@@ -234,7 +284,11 @@ impl<'a> Parser<'a> {
     fn continues(&self) -> bool {
         !matches!(
             self.tokens.get(self.at + 1).map(|token| &token.kind),
-            Some(Kind::Symbol("=" | "(" | "." | ":" | "[" | "," | "{" | "+=" | "-=") | Kind::Text(_) | Kind::SomeText)
+            Some(
+                Kind::Symbol("=" | "(" | "." | ":" | "[" | "," | "{" | "+=" | "-=")
+                    | Kind::Text(_)
+                    | Kind::SomeText
+            )
         )
     }
 
@@ -259,7 +313,10 @@ impl<'a> Parser<'a> {
             let name = self.name()?;
             let body = self.flow.as_mut().map(Tracker::new_body);
             // It may call itself.
-            self.declare(name, body.map_or(Value::Unknown, |body| Value::Function(Target::Body(body))));
+            self.declare(
+                name,
+                body.map_or(Value::Unknown, |body| Value::Function(Target::Body(body))),
+            );
             return self.function_body(body).map(drop);
         }
         let mut names = Vec::new();
@@ -272,7 +329,12 @@ impl<'a> Parser<'a> {
                 break;
             }
         }
-        let mut values = if self.take("=") { self.expressions()? } else { Vec::new() }.into_iter();
+        let mut values = if self.take("=") {
+            self.expressions()?
+        } else {
+            Vec::new()
+        }
+        .into_iter();
         for name in names {
             self.declare(name, values.next().unwrap_or(Value::Unknown));
         }
@@ -285,7 +347,9 @@ impl<'a> Parser<'a> {
             self.at += 1;
             let condition = self.expression()?;
             self.expect("then")?;
-            let otherwise = self.branch(&condition, |parser| parser.within(Self::block))?.1;
+            let otherwise = self
+                .branch(&condition, |parser| parser.within(Self::block))?
+                .1;
             self.set_sure(otherwise);
             if self.is("elseif") {
                 continue;
@@ -341,13 +405,22 @@ impl<'a> Parser<'a> {
         Some(())
     }
 
-    /// What may be assigned to or called: its last name, and whether it has no other. Setting a global defines it, so here it is
-    /// not asked for.
+    /// What may be assigned to or called: its last name, and whether it has no other. Setting a
+    /// global defines it, so here it is not asked for.
     fn target(&mut self) -> Option<(Option<String>, bool)> {
         let begin = self.at;
         self.suffixed()?;
-        let last = self.at.checked_sub(1).and_then(|last| self.tokens.get(last));
-        let name = last.and_then(|token| if let Kind::Name(name) = &token.kind { Some(name.clone()) } else { None });
+        let last = self
+            .at
+            .checked_sub(1)
+            .and_then(|last| self.tokens.get(last));
+        let name = last.and_then(|token| {
+            if let Kind::Name(name) = &token.kind {
+                Some(name.clone())
+            } else {
+                None
+            }
+        });
         Some((name, self.at == begin + 1))
     }
 
@@ -401,7 +474,11 @@ impl<'a> Parser<'a> {
     }
 
     /// What runs if a condition holds; and how sure it then is that what stands beside it does.
-    pub(super) fn branch<T>(&mut self, condition: &Value<'a>, inner: impl FnOnce(&mut Self) -> Option<T>) -> Option<(T, Sure)> {
+    pub(super) fn branch<T>(
+        &mut self,
+        condition: &Value<'a>,
+        inner: impl FnOnce(&mut Self) -> Option<T>,
+    ) -> Option<(T, Sure)> {
         let before = self.sure();
         let (then, otherwise) = match condition.truth() {
             Some(true) => (before, Sure::Never),
@@ -446,6 +523,8 @@ impl<'a> Parser<'a> {
         })?;
         self.flow.iter_mut().for_each(Tracker::leave);
         self.expect("end")?;
-        Some(body.map_or(Value::Known(Argument::Function), |body| Value::Function(Target::Body(body))))
+        Some(body.map_or(Value::Known(Argument::Function), |body| {
+            Value::Function(Target::Body(body))
+        }))
     }
 }

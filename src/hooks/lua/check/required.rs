@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::lexer::{Kind, Token};
 use super::words;
 
-/// The modules, of these, that a script can require, and those that they can require; `None` if that cannot be told: it
-/// requires something by a name that is made while it runs, or reads `require` itself as a value.
+/// The modules, of these, that a script can require, and those that they can require; `None` if
+/// that cannot be told: it requires something by a name that is made while it runs, or reads
+/// `require` itself as a value.
 #[must_use]
 pub fn required(main: &[u8], modules: &BTreeMap<String, Vec<u8>>) -> Option<BTreeSet<String>> {
     let mut found = BTreeSet::new();
@@ -14,8 +15,14 @@ pub fn required(main: &[u8], modules: &BTreeMap<String, Vec<u8>>) -> Option<BTre
     while let Some((from, text)) = next.pop() {
         for wanted in names(&words(text)?)? {
             // What is not there is an error when it runs, whatever else is there.
-            let Some(key) = crate::hooks::lua::find_module(&wanted, from, |key| modules.contains_key(key)) else { continue };
-            let Some((key, text)) = modules.get_key_value(&key) else { continue };
+            let Some(key) =
+                crate::hooks::lua::find_module(&wanted, from, |key| modules.contains_key(key))
+            else {
+                continue;
+            };
+            let Some((key, text)) = modules.get_key_value(&key) else {
+                continue;
+            };
             if found.insert(key.clone()) {
                 next.push((key.as_str(), text.as_slice()));
             }
@@ -32,14 +39,18 @@ fn names(tokens: &[Token]) -> Option<Vec<String>> {
         match kind {
             Kind::Name(name) if name == "require" => {
                 let parenthesis = kinds.next_if(|kind| **kind == Kind::Symbol("(")).is_some();
-                let Some(Kind::Text(wanted)) = kinds.next() else { return None };
+                let Some(Kind::Text(wanted)) = kinds.next() else {
+                    return None;
+                };
                 if parenthesis && kinds.next() != Some(&Kind::Symbol(")")) {
                     return None;
                 }
                 names.push(wanted.clone());
             }
             // Ways to `require` that do not name it.
-            Kind::Name(name) if matches!(name.as_str(), "_G" | "getfenv" | "getgenv") => return None,
+            Kind::Name(name) if matches!(name.as_str(), "_G" | "getfenv" | "getgenv") => {
+                return None;
+            }
             Kind::Name(_)
             | Kind::Keyword(_)
             | Kind::Text(_)
@@ -67,17 +78,32 @@ mod tests {
             ("dynamic.lua", "local name = 'a' return require(name)"),
             ("broken.lua", "return 'no end"),
         ];
-        let modules = modules.into_iter().map(|(key, text)| (key.to_owned(), text.as_bytes().to_vec())).collect();
+        let modules = modules
+            .into_iter()
+            .map(|(key, text)| (key.to_owned(), text.as_bytes().to_vec()))
+            .collect();
         required(main.as_bytes(), &modules).map(|found| found.into_iter().collect())
     }
 
     #[test]
     fn what_is_required_by_its_name_is_found_with_what_that_requires() {
         assert_eq!(of("function on_master() end").unwrap(), [""; 0]);
-        assert_eq!(of("local o = require(\"other\")").unwrap(), ["another.lua", "other.lua"]);
-        assert_eq!(of("function on_master() require [[a]] end").unwrap(), ["a.lua", "lib/b.luau", "lib/c/init.lua"]);
-        assert_eq!(of("-- require('other')\nlog.info('require')").unwrap(), [""; 0]);
-        assert_eq!(of("require('../other') require('nowhere')").unwrap(), [""; 0]);
+        assert_eq!(
+            of("local o = require(\"other\")").unwrap(),
+            ["another.lua", "other.lua"]
+        );
+        assert_eq!(
+            of("function on_master() require [[a]] end").unwrap(),
+            ["a.lua", "lib/b.luau", "lib/c/init.lua"]
+        );
+        assert_eq!(
+            of("-- require('other')\nlog.info('require')").unwrap(),
+            [""; 0]
+        );
+        assert_eq!(
+            of("require('../other') require('nowhere')").unwrap(),
+            [""; 0]
+        );
     }
 
     #[test]

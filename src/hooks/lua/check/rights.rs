@@ -19,22 +19,43 @@ pub struct Home<'a> {
 }
 
 /// Options that no grant looks at.
-const BESIDE: [&str; 9] = ["keep", "wait_ms", "timeout_ms", "count", "interval_ms", "up", "headers", "reason", "fields"];
+const BESIDE: [&str; 9] = [
+    "keep",
+    "wait_ms",
+    "timeout_ms",
+    "count",
+    "interval_ms",
+    "up",
+    "headers",
+    "reason",
+    "fields",
+];
 
 /// Why a call is refused; and true if for every virtual host, false if for some.
 pub(super) fn refused(call: &Call, grants: &Grants, homes: &[Home<'_>]) -> Option<(String, bool)> {
-    let Call { function, given, .. } = call;
+    let Call {
+        function, given, ..
+    } = call;
     let raw = arguments(function, given);
     if !is_allowed(function, grants) {
         // With the very values if they are known.
-        let exact = raw.and_then(|raw| denial(function, &raw, grants, homes.first()?)).map(|denied| denied.to_string());
+        let exact = raw
+            .and_then(|raw| denial(function, &raw, grants, homes.first()?))
+            .map(|denied| denied.to_string());
         let any = || {
-            format!("not granted: {}; to grant it, write under [hook.NAME.grant]: {}", function.full_name(), grant_line(function))
+            format!(
+                "not granted: {}; to grant it, write under [hook.NAME.grant]: {}",
+                function.full_name(),
+                grant_line(function)
+            )
         };
         return Some((exact.unwrap_or_else(any), true));
     }
     let raw = raw?;
-    let refusals: Vec<_> = homes.iter().filter_map(|home| Some((home, denial(function, &raw, grants, home)?))).collect();
+    let refusals: Vec<_> = homes
+        .iter()
+        .filter_map(|home| Some((home, denial(function, &raw, grants, home)?)))
+        .collect();
     let (home, denied) = refusals.first()?;
     if refusals.len() == homes.len() {
         return Some((denied.to_string(), true));
@@ -44,36 +65,63 @@ pub(super) fn refused(call: &Call, grants: &Grants, homes: &[Home<'_>]) -> Optio
 
 /// A route that leads nowhere; the kernel refuses it whatever is granted.
 pub(super) fn leads_nowhere(call: &Call) -> bool {
-    let Call { function, given, .. } = call;
+    let Call {
+        function, given, ..
+    } = call;
     if (function.group, function.name) != ("route", "replace") {
         return false;
     }
     match given.get(1) {
         // What is behind a call or `...` is not seen here.
         None => given.last() != Some(&Argument::Many),
-        Some(Argument::Table { pairs, complete: true }) => {
-            let empty = |argument: &Argument| matches!(argument, Argument::Nil | Argument::Absent(_));
-            pairs.iter().all(|(key, argument)| !matches!(key.as_str(), "via" | "dev") || empty(argument))
+        Some(Argument::Table {
+            pairs,
+            complete: true,
+        }) => {
+            let empty =
+                |argument: &Argument| matches!(argument, Argument::Nil | Argument::Absent(_));
+            pairs
+                .iter()
+                .all(|(key, argument)| !matches!(key.as_str(), "via" | "dev") || empty(argument))
         }
         Some(_) => false,
     }
 }
 
-fn denial(function: &Function, raw: &[Raw], grants: &Grants, home: &Home<'_>) -> Option<Box<Denied>> {
-    let own = Own { dev: home.interface, addresses: home.addresses };
-    match function.request(raw.to_vec(), Context { interface: home.interface }).ok()? {
-        // The value of a parameter, and what fills the holes of a command, may be unknown: then the name decides.
-        Request::Ask(Ask::Effect { effect: Effect::SysctlSet { key, value }, .. }) if value == UNKNOWN => {
-            grants.permit_query(&Query::Sysctl { key }).err()
-        }
-        Request::Ask(Ask::Effect { effect: Effect::CommandRun { name, args }, .. })
-            if args.contains_key(UNKNOWN) && grants.command.contains_key(&name) =>
-        {
-            None
-        }
+fn denial(
+    function: &Function,
+    raw: &[Raw],
+    grants: &Grants,
+    home: &Home<'_>,
+) -> Option<Box<Denied>> {
+    let own = Own {
+        dev: home.interface,
+        addresses: home.addresses,
+    };
+    match function
+        .request(
+            raw.to_vec(),
+            Context {
+                interface: home.interface,
+            },
+        )
+        .ok()?
+    {
+        // The value of a parameter, and what fills the holes of a command, may be unknown: then the
+        // name decides.
+        Request::Ask(Ask::Effect {
+            effect: Effect::SysctlSet { key, value },
+            ..
+        }) if value == UNKNOWN => grants.permit_query(&Query::Sysctl { key }).err(),
+        Request::Ask(Ask::Effect {
+            effect: Effect::CommandRun { name, args },
+            ..
+        }) if args.contains_key(UNKNOWN) && grants.command.contains_key(&name) => None,
         Request::Ask(Ask::Effect { effect, .. }) => grants.permit(effect, own).err(),
         Request::Ask(Ask::Query(query)) => grants.permit_query(&query).err(),
-        Request::Ask(Ask::Log { .. } | Ask::Sleep { .. } | Ask::StateGet { .. } | Ask::StateSet { .. })
+        Request::Ask(
+            Ask::Log { .. } | Ask::Sleep { .. } | Ask::StateGet { .. } | Ask::StateSet { .. },
+        )
         | Request::Now
         | Request::Wall => None,
     }
@@ -87,14 +135,21 @@ fn arguments(function: &Function, given: &[Argument]) -> Option<Vec<Raw>> {
     if given.last() == Some(&Argument::Many) || given.len() > function.params.len() + 1 {
         return None;
     }
-    let positional = function.params.iter().enumerate().map(|(at, param)| match given.get(at) {
-        None => Some(Raw::Nil),
-        Some(argument) => raw(argument).or_else(|| stand_in(param)),
-    });
+    let positional = function
+        .params
+        .iter()
+        .enumerate()
+        .map(|(at, param)| match given.get(at) {
+            None => Some(Raw::Nil),
+            Some(argument) => raw(argument).or_else(|| stand_in(param)),
+        });
     let mut all: Vec<Raw> = positional.collect::<Option<_>>()?;
     all.extend(match given.get(function.params.len()) {
         None | Some(Argument::Nil | Argument::Absent(_)) => None,
-        Some(Argument::Table { pairs, complete: true }) => {
+        Some(Argument::Table {
+            pairs,
+            complete: true,
+        }) => {
             let known = pairs.iter().filter_map(|(key, argument)| {
                 let beside = BESIDE.contains(&key.as_str());
                 (!beside).then(|| raw(argument).map(|raw| (key.clone(), raw)))
@@ -102,7 +157,14 @@ fn arguments(function: &Function, given: &[Argument]) -> Option<Vec<Raw>> {
             Some(Raw::Map(known.collect::<Option<_>>()?))
         }
         // Options that nobody knows matter where a grant looks at one.
-        Some(_) if function.options.iter().all(|option| BESIDE.contains(&option.name)) => None,
+        Some(_)
+            if function
+                .options
+                .iter()
+                .all(|option| BESIDE.contains(&option.name)) =>
+        {
+            None
+        }
         Some(_) => return None,
     });
     Some(all)
@@ -115,7 +177,9 @@ fn stand_in(param: &Param) -> Option<Raw> {
         ("content" | "body" | "value" | "message" | "reason", _) => Some(unknown()),
         ("holes", _) => Some(Raw::Map(vec![(UNKNOWN.to_owned(), unknown())])),
         ("fields", _) => Some(Raw::Nil),
-        (_, Kind::Int(least, _)) => i32::try_from(least).ok().map(|least| Raw::Number(f64::from(least))),
+        (_, Kind::Int(least, _)) => i32::try_from(least)
+            .ok()
+            .map(|least| Raw::Number(f64::from(least))),
         (_, Kind::Mac) => Some(Raw::Text(b"02:00:00:00:00:01".to_vec())),
         _ => None,
     }
@@ -127,8 +191,13 @@ fn raw(argument: &Argument) -> Option<Raw> {
         Argument::Bool(given) => Raw::Bool(*given),
         Argument::Number(number) => Raw::Number(*number),
         Argument::Text(text) => Raw::Text(text.clone().into_bytes()),
-        Argument::Table { pairs, complete: true } => {
-            let pairs = pairs.iter().map(|(key, argument)| Some((key.clone(), raw(argument)?)));
+        Argument::Table {
+            pairs,
+            complete: true,
+        } => {
+            let pairs = pairs
+                .iter()
+                .map(|(key, argument)| Some((key.clone(), raw(argument)?)));
             Raw::Map(pairs.collect::<Option<_>>()?)
         }
         Argument::Unknown

@@ -4,7 +4,10 @@ use super::{check, globals};
 
 fn said(source: &str) -> Vec<String> {
     let findings = check(source.as_bytes(), &BTreeSet::new()).expect("it is understood");
-    findings.into_iter().map(|finding| format!("{}: {}", finding.line, finding.message)).collect()
+    findings
+        .into_iter()
+        .map(|finding| format!("{}: {}", finding.line, finding.message))
+        .collect()
 }
 
 #[test]
@@ -42,7 +45,10 @@ end
         "15: there is no undefined_function",
     ];
     for (line, expected) in said.iter().zip(expected) {
-        assert!(line.starts_with(expected), "{line}\nis not\n{expected}\nin {said:#?}");
+        assert!(
+            line.starts_with(expected),
+            "{line}\nis not\n{expected}\nin {said:#?}"
+        );
     }
     assert_eq!(said.len(), expected.len(), "{said:#?}");
 }
@@ -83,7 +89,10 @@ function on_master(event: any)
 end
 "##;
     // One real mistake stands in it: file.write needs a content.
-    assert_eq!(said(source), ["25: file.write: argument 2 (content) is missing: a string"]);
+    assert_eq!(
+        said(source),
+        ["25: file.write: argument 2 (content) is missing: a string"]
+    );
 }
 
 #[test]
@@ -91,24 +100,45 @@ fn the_hooks_that_carpd_writes_and_shows_are_right() {
     let example = include_str!("../../../../examples/hooks/failover.lua");
     assert_eq!(said(example), Vec::<String>::new());
     for function in crate::hooks::api::FUNCTIONS {
-        let source = format!("function on_master() local _ = {} end", function.example.trim_start_matches("local started = "));
+        let source = format!(
+            "function on_master() local _ = {} end",
+            function.example.trim_start_matches("local started = ")
+        );
         assert_eq!(said(&source), Vec::<String>::new(), "{source}");
     }
 }
 
 #[test]
 fn a_module_may_define_what_another_uses() {
-    let (main, module) = (b"require('m') function on_master() helper() end".as_slice(), b"function helper() end".as_slice());
-    assert_eq!(check(main, &globals([main, module].into_iter())), Some(vec![]));
-    assert_eq!(check(main, &BTreeSet::new()).map(|found| found.len()), Some(1));
+    let (main, module) = (
+        b"require('m') function on_master() helper() end".as_slice(),
+        b"function helper() end".as_slice(),
+    );
+    assert_eq!(
+        check(main, &globals([main, module].into_iter())),
+        Some(vec![])
+    );
+    assert_eq!(
+        check(main, &BTreeSet::new()).map(|found| found.len()),
+        Some(1)
+    );
 }
 
 #[test]
 fn hostile_texts_end() {
     let deep = |n: usize| format!("x = {}1{}", "(".repeat(n), ")".repeat(n));
-    for source in [deep(100_000), "`{".repeat(50_000), "[[".to_owned(), "\"".to_owned(), "function ".repeat(9), "--[[".to_owned()]
-    {
-        assert_eq!(check(source.as_bytes(), &BTreeSet::new()).unwrap_or_default(), []);
+    for source in [
+        deep(100_000),
+        "`{".repeat(50_000),
+        "[[".to_owned(),
+        "\"".to_owned(),
+        "function ".repeat(9),
+        "--[[".to_owned(),
+    ] {
+        assert_eq!(
+            check(source.as_bytes(), &BTreeSet::new()).unwrap_or_default(),
+            []
+        );
     }
     let types = format!("local x: {} = 1", "(".repeat(100_000));
     assert_eq!(check(types.as_bytes(), &BTreeSet::new()), None);

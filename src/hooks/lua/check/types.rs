@@ -30,7 +30,9 @@ impl Parser<'_> {
                 self.at += 1;
                 self.type_()?;
             }
-            Kind::Keyword("nil" | "true" | "false") | Kind::Text(_) | Kind::SomeText => self.at += 1,
+            Kind::Keyword("nil" | "true" | "false") | Kind::Text(_) | Kind::SomeText => {
+                self.at += 1
+            }
             Kind::Name(_) => {
                 self.at += 1;
                 while self.take(".") {
@@ -48,7 +50,10 @@ impl Parser<'_> {
         }
         while self.take("?") {}
         if self.take("...") || self.take("->") || self.take("|") || self.take("&") {
-            let ends = matches!(self.kind(), None | Some(Kind::Symbol(")" | "," | ">" | "=")));
+            let ends = matches!(
+                self.kind(),
+                None | Some(Kind::Symbol(")" | "," | ">" | "="))
+            );
             if !ends {
                 self.type_()?;
             }

@@ -1,4 +1,5 @@
-//! Writes this node's role to a file. Every call may be repeated; what is as it should be stays untouched.
+//! Writes this node's role to a file. Every call may be repeated; what is as it should be stays
+//! untouched.
 
 use carpd_hook::{Event, Result, file, hook, log};
 
@@ -13,7 +14,8 @@ fn on_master(event: Event) -> Result {
     Ok(())
 }
 
-/// We are not master, or no longer: the addresses are gone. What on_master did is undone after this.
+/// We are not master, or no longer: the addresses are gone. What on_master did is undone after
+/// this.
 fn on_backup(event: Event) -> Result {
     log::info("Stands by", &[("instance".to_owned(), event.instance.name)]);
     Ok(())
@@ -28,12 +30,18 @@ mod tests {
     #[test]
     fn a_master_writes_its_role_down() {
         on_master(fake::event("on_master")).unwrap();
-        assert_eq!(fake::asked(), ["file.write /run/NAME.role (7 bytes)", "log.info Took over"]);
+        assert_eq!(
+            fake::asked(),
+            ["file.write /run/NAME.role (7 bytes)", "log.info Took over"]
+        );
     }
 
     #[test]
     fn what_fails_ends_the_run_with_its_words() {
         fake::fail("file.write", "no space left on device");
-        assert_eq!(on_master(fake::event("on_master")).unwrap_err().to_string(), "no space left on device");
+        assert_eq!(
+            on_master(fake::event("on_master")).unwrap_err().to_string(),
+            "no space left on device"
+        );
     }
 }
