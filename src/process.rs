@@ -118,7 +118,7 @@ impl Patience {
                 _ = wait(
                     &mut [PollFd::new(process.as_fd(), PollFlags::POLLIN)],
                     self.left(),
-                )
+                );
             }
             // Gone already.
             Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {}

@@ -59,7 +59,7 @@ pub async fn sleep(length: Duration) {
                 until: now + length,
                 ticket: None,
             }
-            .await
+            .await;
         }
     }
 }

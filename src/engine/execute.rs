@@ -455,10 +455,10 @@ impl<H: Host> Executor<H> {
         });
         match &result {
             Ok(reply) => {
-                info!(%vhost, hook, effect = text, outcome = outcome_word(reply), "Did an effect")
+                info!(%vhost, hook, effect = text, outcome = outcome_word(reply), "Did an effect");
             }
             Err(error) => {
-                warn!(%vhost, hook, effect = text, outcome = "failed", error = %shown(error), "Could not do an effect")
+                warn!(%vhost, hook, effect = text, outcome = "failed", error = %shown(error), "Could not do an effect");
             }
         }
         result

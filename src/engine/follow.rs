@@ -353,15 +353,15 @@ impl<W: World> Engine<W> {
         };
         match (entry, result) {
             (EntryPoint::BeforeBackup | EntryPoint::OnBackup, _) if node.leaving => {
-                self.leave(index, now)
+                self.leave(index, now);
             }
             _ if !current => {}
             (EntryPoint::OnBackup, _) if node.aside_until.is_some() => self.bow_out(index),
             (EntryPoint::BeforeMaster, Ok(())) if node.gate == Gate::Asked => {
-                self.preempt(index, now)
+                self.preempt(index, now);
             }
             (EntryPoint::BeforeMaster, Ok(())) if node.gate == Gate::Shut => {
-                self.take_addresses_now(index, now)
+                self.take_addresses_now(index, now);
             }
             (EntryPoint::BeforeMaster, Err(failure)) if node.gate == Gate::Asked => {
                 node.gate = Gate::Open;
@@ -375,7 +375,7 @@ impl<W: World> Engine<W> {
                 );
             }
             (EntryPoint::BeforeMaster, Err(failure)) => {
-                self.resign_for(index, entry, &failure, now)
+                self.resign_for(index, entry, &failure, now);
             }
             (EntryPoint::OnMaster, Ok(())) => self.hook_recovered(index, now),
             (EntryPoint::OnMaster, Err(failure)) => match failure.policy {

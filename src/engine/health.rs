@@ -352,7 +352,7 @@ impl<W: World> Engine<W> {
         let vhost = &node.spec.name;
         match change {
             Change::Fell | Change::Shifted => {
-                warn!(%vhost, %hook, demotion, reason, "Is unhealthy")
+                warn!(%vhost, %hook, demotion, reason, "Is unhealthy");
             }
             Change::Rose => info!(%vhost, %hook, "Is healthy again"),
         }

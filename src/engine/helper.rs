@@ -145,7 +145,7 @@ impl Care {
             Rc::clone(&self.told),
         );
         self.watch = Some(tokio::task::spawn_local(async move {
-            look_after(&keeper, &shared, &told, duty).await
+            look_after(&keeper, &shared, &told, duty).await;
         }));
     }
 }

@@ -486,7 +486,7 @@ fn crash_everywhere(ops: &[Op], failing: &[u64], cut: u64) -> Result<(), TestCas
                 let (directory, host, expected) = (directory(), host(), Expected::default());
                 let mortal = MortalHost::new(&host, directory.path(), crash, failing);
                 if live(directory.path(), &mortal, async |ledger, _| {
-                    play(ops, &mortal, ledger, &expected).await
+                    play(ops, &mortal, ledger, &expected).await;
                 }) {
                     lived += 1;
                     continue;

@@ -206,7 +206,7 @@ impl<W: World> Engine<W> {
                 _ = self
                     .shared
                     .executor
-                    .claim_address(&spec.name, &spec.interface, new)
+                    .claim_address(&spec.name, &spec.interface, new);
             });
         };
         if let Err(error) =

@@ -474,7 +474,7 @@ impl<W: World> Engine<W> {
         let (vhost, interface) = (&node.spec.name, &node.spec.interface);
         match (was_nameless, node.machine.is_nameless()) {
             (false, true) => {
-                warn!(%vhost, %interface, "Has no own address: advertises an advskew one worse")
+                warn!(%vhost, %interface, "Has no own address: advertises an advskew one worse");
             }
             (true, false) => info!(%vhost, %interface, "Has an own address to advertise from"),
             (false, false) | (true, true) => {}

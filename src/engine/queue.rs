@@ -631,7 +631,7 @@ impl<H: Host + 'static> Queue<H> {
         );
         match &result {
             Ok(()) => {
-                info!(%vhost, %hook, entry, seq, outcome = "done", duration_us, waited_ms, "Ran a hook")
+                info!(%vhost, %hook, entry, seq, outcome = "done", duration_us, waited_ms, "Ran a hook");
             }
             Err(HookError::Superseded) => {
                 info!(%vhost, %hook, entry, seq, outcome = "superseded", duration_us, waited_ms, "Ran a hook");

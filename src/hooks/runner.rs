@@ -151,7 +151,7 @@ fn confine(memory: u64) -> Confinement {
     }
     let mut prepared = Ok(true);
     let mut confinement = sandbox::confine(sandbox::Kind::Wasm, memory, || {
-        prepared = super::wasm::prepare()
+        prepared = super::wasm::prepare();
     });
     match prepared {
         Ok(true) => {}

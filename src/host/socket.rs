@@ -262,7 +262,7 @@ impl Membership {
         match group {
             IpAddr::V4(ip) => join_v4(opened(&mut self.v4, Domain::IPV4)?, ip, self.index)?,
             IpAddr::V6(ip) => {
-                opened(&mut self.v6, Domain::IPV6)?.join_multicast_v6(&ip, self.index)?
+                opened(&mut self.v6, Domain::IPV6)?.join_multicast_v6(&ip, self.index)?;
             }
         }
         self.groups.push(group);

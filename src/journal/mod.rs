@@ -100,7 +100,7 @@ impl Journal {
         {
             Ok((file, written)) => (journal.file, journal.written) = (Some(file), written),
             Err(err) => {
-                warn!(path = %path.display(), %err, "Records nothing: cannot write the journal")
+                warn!(path = %path.display(), %err, "Records nothing: cannot write the journal");
             }
         }
         journal.put(&Entry::Start {

@@ -184,10 +184,10 @@ impl Teller {
                 );
             }
             OutputRecord::PeerClaim { peer } => {
-                self.follow(vhost, format!("heard a worse master, {peer}"))
+                self.follow(vhost, format!("heard a worse master, {peer}"));
             }
             OutputRecord::Answered { peer, .. } => {
-                self.follow(vhost, format!("{peer} is there, as backup"))
+                self.follow(vhost, format!("{peer} is there, as backup"));
             }
             OutputRecord::Transmit { .. }
             | OutputRecord::Transition(_)

@@ -43,7 +43,7 @@ fn settle_by(
         match will.bow_outs.iter().try_for_each(|frame| send(will, frame)) {
             Ok(()) => info!(interface = %will.interface, "Bowed out for the dead engine"),
             Err(error) => {
-                warn!(interface = %will.interface, %error, "Could not bow out for the dead engine")
+                warn!(interface = %will.interface, %error, "Could not bow out for the dead engine");
             }
         }
     }

@@ -64,7 +64,7 @@ impl Reaper {
             match waitpid(None, None) {
                 Ok(WaitStatus::Exited(pid, code)) => self.gone(pid, Exit::Code(code), report),
                 Ok(WaitStatus::Signaled(pid, signal, _)) => {
-                    self.gone(pid, Exit::Signal(signal as i32), report)
+                    self.gone(pid, Exit::Signal(signal as i32), report);
                 }
                 Ok(_) | Err(Errno::EINTR) => {}
                 Err(_) => {

@@ -140,7 +140,7 @@ impl Visit for Collect<'_> {
     fn action(&mut self, line: usize, action: &Action) {
         match action {
             Action::Addr { cidr, dev, .. } | Action::Announce { cidr, dev, .. } => {
-                self.address(line, cidr, dev.as_ref())
+                self.address(line, cidr, dev.as_ref());
             }
             Action::Route { dst, options, .. } => self.route(line, dst, options),
             Action::Rule { options, .. } => {

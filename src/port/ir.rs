@@ -315,7 +315,9 @@ fn walk_expr(line: usize, expr: &Expr, visit: &mut impl Visit) {
     visit.expr(line, expr);
     match expr {
         Expr::Join(parts) | Expr::Call(_, parts) => {
-            parts.iter().for_each(|part| walk_expr(line, part, visit))
+            for part in parts {
+                walk_expr(line, part, visit);
+            }
         }
         Expr::Or(a, b) => {
             walk_expr(line, a, visit);

@@ -578,7 +578,7 @@ impl Visit for Used {
         match &step.what {
             What::Remember(_) => self.status = true,
             What::Assign(name, _) if !self.assigned.contains(name) => {
-                self.assigned.push(name.clone())
+                self.assigned.push(name.clone());
             }
             _ => {}
         }

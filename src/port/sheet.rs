@@ -133,7 +133,7 @@ impl Visit for Looks<'_> {
                 self.written.extend(self.text(to));
             }
             Action::Write { path, .. } | Action::Touch(path) => {
-                self.written.extend(self.text(path))
+                self.written.extend(self.text(path));
             }
             _ => {}
         }

@@ -510,7 +510,7 @@ impl Lan {
                     self.record(id, Event::Transition(transition));
                 }
                 Output::PeerClaim { .. } | Output::AnnounceAgain => {
-                    self.record(id, Event::Announce)
+                    self.record(id, Event::Announce);
                 }
                 Output::WantMaster { .. } => {
                     let Answer { approve, after } = node.answer;

@@ -151,23 +151,23 @@ fn what_is_no_plugin_is_refused_unread() {
     let cases: [(&str, Change); 8] = [
         ("it is no image of OCI", |m| m.schema_version = 1),
         ("it is no image of OCI", |m| {
-            m.media_type = "application/vnd.docker.distribution.manifest.v2+json".to_owned()
+            m.media_type = "application/vnd.docker.distribution.manifest.v2+json".to_owned();
         }),
         ("it holds no component", |m| {
-            m.config.media_type = "application/vnd.oci.image.config.v1+json".to_owned()
+            m.config.media_type = "application/vnd.oci.image.config.v1+json".to_owned();
         }),
         ("it has 2 layers, not one", |m| {
-            m.layers.push(Descriptor::of(WASM, b""))
+            m.layers.push(Descriptor::of(WASM, b""));
         }),
         ("it has 0 layers, not one", |m| m.layers.clear()),
         ("its layer is no component", |m| {
-            m.layers[0].media_type = "application/gzip".to_owned()
+            m.layers[0].media_type = "application/gzip".to_owned();
         }),
         ("it has 1001 bytes; a plugin has at most 1000", |m| {
-            m.layers[0].size = 1001
+            m.layers[0].size = 1001;
         }),
         ("is a digest of an unknown kind", |m| {
-            m.layers[0].digest = "sha512:00".to_owned()
+            m.layers[0].digest = "sha512:00".to_owned();
         }),
     ];
     for (says, change) in cases {

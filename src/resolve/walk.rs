@@ -186,7 +186,7 @@ impl<'a> Walk<'a> {
                 });
             }
             Links::OfTrusted | Links::OfTrustedToTheEnd => {
-                self.refuse_foreign_link(there, &path)?
+                self.refuse_foreign_link(there, &path)?;
             }
             Links::Judged if !self.trust.has_user(there.uid()) => {
                 self.objections.push(Refusal {

@@ -429,7 +429,7 @@ mod tests {
     #[test]
     fn a_neighbour_with_another_password_does_not_fill_the_log() {
         let lines = heard(false, || {
-            (0..250).for_each(|_| trace!(reason = "digest", "Refused a packet"))
+            (0..250).for_each(|_| trace!(reason = "digest", "Refused a packet"));
         });
         let first = "<28> [WARNING] Bad digest - Check vhid, password and virtual IP address";
         assert_eq!(

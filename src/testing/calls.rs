@@ -513,7 +513,7 @@ async fn event(node: &Rc<Node>, name: &str, mut arguments: Arguments) -> Answere
         "advance" => node.advance(time(&arguments.next())?).await,
         "stop" => {
             node.happen(Happening::Stop, Told::by(&Cause::Shutdown), true)
-                .await
+                .await;
         }
         "peer_claim" => {
             let peer = arguments.optional_text("peer")?;

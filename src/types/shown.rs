@@ -61,9 +61,9 @@ impl fmt::Write for Plain {
             }
             self.room -= 1;
             if is_treacherous(c) {
-                self.text.extend(c.escape_default())
+                self.text.extend(c.escape_default());
             } else {
-                self.text.push(c)
+                self.text.push(c);
             }
         }
         Ok(())

@@ -26,9 +26,9 @@ fn files(below: &Path) -> Vec<PathBuf> {
         for entry in fs::read_dir(directory).unwrap() {
             let path = entry.unwrap().path();
             if path.is_dir() {
-                todo.push(path)
+                todo.push(path);
             } else {
-                found.push(path)
+                found.push(path);
             }
         }
     }

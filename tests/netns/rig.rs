@@ -556,7 +556,7 @@ impl Watch {
             };
             match &what {
                 Sighting::Answers { mac, .. } | Sighting::One { mac, .. } => {
-                    *answerers = BTreeSet::from([*mac])
+                    *answerers = BTreeSet::from([*mac]);
                 }
                 Sighting::Both { macs } => *answerers = macs.iter().copied().collect(),
                 Sighting::Silent => answerers.clear(),

@@ -299,7 +299,7 @@ impl Options {
             Flag::Vhid => self.vhid = Some(vhid(text)?),
             Flag::Pass => self.password = Password(text.as_bytes().to_vec()),
             Flag::PassFile => {
-                self.password = first_line(&password_file(text).map_err(Refusal::value)?)
+                self.password = first_line(&password_file(text).map_err(Refusal::value)?);
             }
             Flag::Preempt => self.preempt = true,
             Flag::Neutral => self.neutral = true,

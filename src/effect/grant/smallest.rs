@@ -89,7 +89,7 @@ impl Grants {
             }),
             Query::FileRead { path } => self.widen_file(path, FileVerb::Read),
             Query::Hostname | Query::Links | Query::Addresses { .. } | Query::Routes { .. } => {
-                self.read = true
+                self.read = true;
             }
             Query::HttpGet(request) => self.widen_http(request),
             Query::TcpConnect { endpoint, .. } => self.tcp.push(endpoint.clone()),

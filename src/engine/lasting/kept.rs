@@ -176,7 +176,7 @@ mod tests {
             .build()
             .unwrap();
         tokio::task::LocalSet::new().block_on(&runtime, async {
-            test(Kept::new(Some(directory.clone()), Disk::start()), directory).await
+            test(Kept::new(Some(directory.clone()), Disk::start()), directory).await;
         });
     }
 

@@ -138,7 +138,7 @@ fn step_text(step: &Step, hook: Option<&Name>, page: &mut Page) {
     }
     match (&step.grant, hook, step.verdict) {
         (Some(line), Some(hook), Verdict::Denied) => {
-            writeln!(page, "        add under [hook.{hook}.grant]: {line}")
+            writeln!(page, "        add under [hook.{hook}.grant]: {line}");
         }
         (Some(line), Some(_), _) => writeln!(page, "        granted by {line}"),
         (Some(_), None, _) | (None, ..) => {}

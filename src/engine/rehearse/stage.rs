@@ -197,7 +197,7 @@ impl StageHost {
                     unit: unit.to_owned(),
                 },
                 Value::Running(runs),
-            )
+            );
         };
         let mut units = self.0.units.borrow_mut();
         let known = units.entry(plain(unit).to_owned()).or_default();
@@ -209,7 +209,7 @@ impl StageHost {
             }
             ServiceEvent::Works => known.trouble = None,
             ServiceEvent::Fails | ServiceEvent::Hangs | ServiceEvent::Takes(_) => {
-                known.trouble = Some(event)
+                known.trouble = Some(event);
             }
         }
     }

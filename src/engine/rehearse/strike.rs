@@ -94,7 +94,7 @@ impl Play {
             NodeEvent::Accepts(ip) => actor.host.accept(ip),
             NodeEvent::Loses(percent) => self.lan.set_loss_to(number, percent),
             NodeEvent::Link(interface, event) => {
-                self.strike_link(number, interface.as_deref(), event)
+                self.strike_link(number, interface.as_deref(), event);
             }
             NodeEvent::Hook(name, trouble) => {
                 let trouble = match trouble {

@@ -162,7 +162,7 @@ impl Job {
                 Err(error) => {
                     _ = found
                         .faults
-                        .insert(name.clone(), (error.to_string(), attempt))
+                        .insert(name.clone(), (error.to_string(), attempt));
                 }
             }
         }

@@ -91,7 +91,7 @@ fn values_outlive_the_process_that_set_them() {
         })
         .await;
         live(&root, async |store, _| {
-            assert_eq!(store.value(&owner(), "c"), Some(b"4".to_vec()))
+            assert_eq!(store.value(&owner(), "c"), Some(b"4".to_vec()));
         })
         .await;
     });
@@ -182,7 +182,7 @@ fn history_does_not_pile_up() {
             assert_eq!(
                 store.value(&owner(), "n").unwrap(),
                 format!("{:01000}", 1999).as_bytes()
-            )
+            );
         })
         .await;
     });

@@ -398,7 +398,9 @@ impl Wit {
         match self {
             Self::Prim(_) => {}
             Self::Record(_, fields) if self.is_local() => {
-                fields.iter().for_each(|(_, wit)| wit.uses(into))
+                for (_, wit) in fields {
+                    wit.uses(into);
+                }
             }
             Self::Alias(..) | Self::Enum(..) | Self::Variant(..) | Self::Record(..) => {
                 let name = self.name();

@@ -101,7 +101,7 @@ fn read_table(table: &Table, depth: usize, left: &mut Left) -> Result<Raw, Strin
                 value,
             )),
             Value::Integer(key) if usize::try_from(key).is_ok_and(|k| k == list.len() + 1) => {
-                list.push(value)
+                list.push(value);
             }
             _ => return Err("a table must have text as keys, or be a list without gaps".to_owned()),
         }

@@ -125,10 +125,10 @@ impl Records {
             if (is_old || place >= FILES_MAX) && !is_own(&file) && !referred(&file) {
                 match fs::remove_file(&file) {
                     Ok(()) => {
-                        debug!(path = %file.display(), "Removed what a daemon of long ago wrote down")
+                        debug!(path = %file.display(), "Removed what a daemon of long ago wrote down");
                     }
                     Err(error) => {
-                        warn!(path = %file.display(), %error, "Could not remove what a daemon of long ago wrote down")
+                        warn!(path = %file.display(), %error, "Could not remove what a daemon of long ago wrote down");
                     }
                 }
             }
@@ -335,7 +335,7 @@ mod tests {
                 directory.join("a"),
                 std::os::unix::fs::PermissionsExt::from_mode(mode),
             )
-            .unwrap()
+            .unwrap();
         };
         mode(0o622);
         assert!(!other().has(&Resource::Hostname, None));

@@ -258,7 +258,7 @@ pub(super) fn link_of(message: &LinkMessage) -> Option<Link> {
             LinkAttribute::Address(value) => mac = value.as_slice().try_into().map_or(mac, MacAddr),
             LinkAttribute::Mtu(value) => mtu = *value,
             LinkAttribute::PropList(properties) => {
-                altnames.extend(properties.iter().filter_map(altname))
+                altnames.extend(properties.iter().filter_map(altname));
             }
             _ => {}
         }

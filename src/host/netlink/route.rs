@@ -407,7 +407,7 @@ fn message(route: &Route) -> Result<RouteMessage, HostError> {
     }
     match route.via {
         Some(via) if Family::of(via) == family => {
-            attributes.push(RouteAttribute::Gateway(via.into()))
+            attributes.push(RouteAttribute::Gateway(via.into()));
         }
         Some(IpAddr::V6(via)) => attributes.push(RouteAttribute::Via(RouteVia::Inet6(via))),
         Some(IpAddr::V4(_)) => {

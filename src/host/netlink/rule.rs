@@ -119,13 +119,13 @@ fn parsed(message: &RuleMessage, family: Family) -> Option<Rule> {
                 rule.from = Some(RouteTarget::Network {
                     ip: *ip,
                     prefix: message.header.src_len,
-                })
+                });
             }
             RuleAttribute::Destination(ip) => {
                 rule.to = Some(RouteTarget::Network {
                     ip: *ip,
                     prefix: message.header.dst_len,
-                })
+                });
             }
             RuleAttribute::Iifname(name) => rule.iif = name.parse().ok(),
             RuleAttribute::FwMark(mark) => rule.fwmark = Some(*mark),

@@ -288,7 +288,7 @@ impl<'a> Story<'a> {
                 "is itself, from inside: own name, no address, httpd stopped",
             ),
             Err(LabError::Timeout { .. }) => {
-                self.problem(format!("{} {}", node.name, wrong.join(", ")))
+                self.problem(format!("{} {}", node.name, wrong.join(", ")));
             }
             Err(err) => return Err(err),
         }

@@ -35,7 +35,7 @@ pub(crate) fn program(
     for arg in args {
         match &arg.text {
             Some(text) if !(text.starts_with('{') && text.ends_with('}')) => {
-                line.push(text.clone())
+                line.push(text.clone());
             }
             Some(text) => return Err(format!("{text:?} would be taken for a hole")),
             None => {

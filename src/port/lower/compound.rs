@@ -196,7 +196,7 @@ impl Lower<'_> {
                         .filter(|flags| !flags.is_empty() && *flags != "-")
                     {
                         Some(flags) if flags.contains('e') => {
-                            self.errexit = arg.word().starts_with('-')
+                            self.errexit = arg.word().starts_with('-');
                         }
                         Some(_) => {}
                         None if arg.word() == "pipefail" => {}

@@ -196,7 +196,7 @@ impl Scope {
                     .get(1)
                     .and_then(Word::literal)
                     .and_then(|n| n.parse().ok())
-                    .unwrap_or(1)
+                    .unwrap_or(1);
             }
             "." | "source" => self.source(words.get(1), place, settings),
             name if self.functions.contains_key(name) => {

@@ -294,7 +294,7 @@ impl Lower<'_> {
                 }
                 '/' => parts.push(LuaPart::Code("//".into())),
                 c if c.is_ascii_digit() || " +-*%()".contains(c) => {
-                    parts.push(LuaPart::Code(token.to_owned()))
+                    parts.push(LuaPart::Code(token.to_owned()));
                 }
                 _ => return Err("this arithmetic".into()),
             }

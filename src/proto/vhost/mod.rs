@@ -406,10 +406,10 @@ impl Vhost {
                 match silence.wake(self.settings.family_timers, now, master_down) {
                     Wake::Early => {}
                     Wake::MasterDown { silent } => {
-                        self.take_over(Cause::MasterDown { silent }, None, now)
+                        self.take_over(Cause::MasterDown { silent }, None, now);
                     }
                     Wake::MasterLeft { peer } => {
-                        self.take_over(Cause::MasterLeaving, Some(peer), now)
+                        self.take_over(Cause::MasterLeaving, Some(peer), now);
                     }
                     Wake::Overslept { .. } => self.listen_anew(now),
                 }

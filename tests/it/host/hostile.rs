@@ -337,7 +337,7 @@ fn a_command_line_is_one_that_the_file_spells_out() {
             refused(&client, run(&["/bin/echo", "x", "end", "more"])).await;
             match call(&client, run(&["/bin/echo", "x", "end"])).await {
                 Ok(HelperReply::Command(CommandOutput { stdout, .. })) => {
-                    assert_eq!(stdout, b"x end\n")
+                    assert_eq!(stdout, b"x end\n");
                 }
                 other => panic!("{other:?}"),
             }

@@ -468,7 +468,7 @@ fn leases_are_renewed_together() {
             while gone < addresses.len() - stay.len() {
                 match watch.next().await.unwrap() {
                     HostEvent::AddressRemoved { address, .. } if !stay.contains(&address) => {
-                        gone += 1
+                        gone += 1;
                     }
                     HostEvent::AddressAdded { address, .. } if address.ip.is_ipv6() => {}
                     HostEvent::Link(_) => {}

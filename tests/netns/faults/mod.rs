@@ -112,13 +112,14 @@ impl Options {
             };
             match arg.as_str() {
                 "--steps" => {
-                    options.steps = usize::try_from(number()?).map_err(|err| err.to_string())?
+                    options.steps = usize::try_from(number()?).map_err(|err| err.to_string())?;
                 }
                 "--seed" => options.seed = number()?,
                 "--seconds" => options.limit = Some(Duration::from_secs(number()?)),
                 "--part" => options.parts.push(number()?),
                 "--crowd" => {
-                    options.crowd = Some(usize::try_from(number()?).map_err(|err| err.to_string())?)
+                    options.crowd =
+                        Some(usize::try_from(number()?).map_err(|err| err.to_string())?);
                 }
                 "--list" => options.list = true,
                 _ => {

@@ -83,7 +83,7 @@ impl fmt::Display for Act {
         for (n, c) in debug.chars().enumerate() {
             match c {
                 'A'..='Z' if n > 0 && debug.as_bytes()[n - 1].is_ascii_lowercase() => {
-                    write!(f, "-{}", c.to_ascii_lowercase())?
+                    write!(f, "-{}", c.to_ascii_lowercase())?;
                 }
                 '(' => f.write_str(" ")?,
                 ')' => {}

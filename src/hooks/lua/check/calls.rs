@@ -53,17 +53,17 @@ pub(super) fn wrong(function: &Function, given: &[Argument]) -> Vec<String> {
         match given.get(index) {
             Some(Argument::Many) => return found,
             Some(argument) => {
-                found.extend(misfit(param, argument).map(|why| format!("{label} {why}")))
+                found.extend(misfit(param, argument).map(|why| format!("{label} {why}")));
             }
             None if param.required => {
-                found.push(format!("{label} is missing: {}", param.kind.expects()))
+                found.push(format!("{label} is missing: {}", param.kind.expects()));
             }
             None => {}
         }
     }
     match given.get(positional) {
         Some(Argument::Table { pairs, complete }) => {
-            found.extend(options(function, pairs, *complete))
+            found.extend(options(function, pairs, *complete));
         }
         Some(Argument::Unknown | Argument::Many | Argument::Nil | Argument::Absent(_)) => {}
         None if open => {}

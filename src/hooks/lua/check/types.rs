@@ -31,7 +31,7 @@ impl Parser<'_> {
                 self.type_()?;
             }
             Kind::Keyword("nil" | "true" | "false") | Kind::Text(_) | Kind::SomeText => {
-                self.at += 1
+                self.at += 1;
             }
             Kind::Name(_) => {
                 self.at += 1;
