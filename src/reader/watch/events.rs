@@ -23,6 +23,8 @@ struct Inner {
     names: BTreeMap<PathBuf, BTreeSet<OsString>>,
     /// Files that somebody has written to and not closed.
     written: BTreeSet<PathBuf>,
+    /// Of what is watched, what was removed or moved away.
+    gone: BTreeSet<PathBuf>,
 }
 
 impl Interest {
@@ -48,6 +50,13 @@ impl Interest {
     /// They have been quiet for long: whoever has them open has no more to say.
     pub(super) fn forget_writers(&self) {
         self.lock().written.clear();
+    }
+
+    /// What was removed or moved away since this was asked last. The watcher ends its watch of such
+    /// a path when it hears of it, which may be after something else of that name was given to it
+    /// to watch.
+    pub(super) fn take_gone(&self) -> BTreeSet<PathBuf> {
+        std::mem::take(&mut self.lock().gone)
     }
 
     /// Takes note of an event: is it a change?
@@ -83,7 +92,10 @@ impl Interest {
                     }
                 }
                 EventKind::Modify(ModifyKind::Name(_)) | EventKind::Remove(_) => {
-                    _ = inner.written.remove(path)
+                    inner.written.remove(path);
+                    if inner.is_watched(path) {
+                        inner.gone.insert(path.clone());
+                    }
                 }
                 EventKind::Modify(_) | EventKind::Any | EventKind::Other => {}
             }
@@ -95,11 +107,17 @@ impl Interest {
 
 impl Inner {
     fn matters(&self, path: &Path) -> bool {
+        path.parent()
+            .is_none_or(|directory| self.directories.contains(directory))
+            || self.is_watched(path)
+    }
+
+    /// Is it watched itself, not only what is in its directory?
+    fn is_watched(&self, path: &Path) -> bool {
         let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else {
             return true;
         };
-        self.directories.contains(directory)
-            || self.directories.contains(path)
+        self.directories.contains(path)
             || self
                 .names
                 .get(directory)
@@ -127,6 +145,7 @@ mod tests {
             !change(data, "/etc/passwd")
                 && change(EventKind::Remove(RemoveKind::Folder), "/etc/carpd")
         );
+        assert_eq!(interest.take_gone(), ["/etc/carpd".into()].into());
         assert!(
             !change(
                 EventKind::Access(AccessKind::Open(AccessMode::Any)),
@@ -143,7 +162,10 @@ mod tests {
             change(data, "/etc/carpd/h.lua")
                 && change(EventKind::Remove(RemoveKind::File), "/etc/carpd/h.lua")
         );
-        assert!(!interest.is_written());
+        assert!(
+            !interest.is_written() && interest.take_gone().is_empty(),
+            "its directory is watched, not it"
+        );
         assert!(
             change(EventKind::Create(CreateKind::File), "/etc/carpd/link.lua")
                 && !interest.is_written(),
