@@ -1,6 +1,5 @@
 //! `carpd check`: is the configuration good?
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -86,6 +85,7 @@ fn load(args: &Args) -> (Option<Config>, Report) {
             report
                 .problems
                 .extend(check_interfaces(&loaded.config, args.strict));
+            report.problems.extend(check_shared(&loaded.config));
             report.problems.extend(check_own_addresses(&loaded.config));
             report.problems.extend(check_hooks(&loaded.config));
             report
@@ -101,8 +101,7 @@ fn load(args: &Args) -> (Option<Config>, Report) {
 }
 
 /// An interface may come later, and another host may be meant: that it is not there is only worth a
-/// warning, unless the caller says that all is there which will be. Two names may be one
-/// interface's.
+/// warning, unless the caller says that all is there which will be.
 fn check_interfaces(config: &Config, strict: bool) -> Vec<Problem> {
     let there = Reader::open(LOOK_LIMIT)
         .and_then(|reader| reader.links())
@@ -134,7 +133,6 @@ fn check_interfaces(config: &Config, strict: bool) -> Vec<Problem> {
             ..Problem::error(Some(vhost.place.0.clone()), message)
         }
     };
-    let mut seen = BTreeSet::new();
     let mut problems = Vec::new();
     for vhost in &config.vhosts {
         let error = |message| Problem::error(Some(vhost.place.0.clone()), message);
@@ -145,24 +143,27 @@ fn check_interfaces(config: &Config, strict: bool) -> Vec<Problem> {
         match link {
             None if there.is_empty() => {}
             None => problems.push(missing(vhost)),
-            Some(link) if !seen.insert((link.index, vhost.vhid)) => {
-                let message = format!(
-                    "vhid {} is used twice on {}, which is {} here",
-                    vhost.vhid, vhost.interface, link.name
-                );
-                problems.push(error(message));
-            }
             Some(_) => {}
         }
     }
     problems
 }
 
+/// Two names may be one interface's.
+fn check_shared(config: &Config) -> Vec<Problem> {
+    at_their_places(config, engine::shared_here(config))
+}
+
 /// An address that this machine has already is not one that could come and go.
 fn check_own_addresses(config: &Config) -> Vec<Problem> {
+    at_their_places(config, engine::check_own_addresses(config))
+}
+
+/// What is wrong with virtual hosts, by their place in the list.
+fn at_their_places(config: &Config, found: Vec<(usize, String)>) -> Vec<Problem> {
     let place = |number: usize| config.vhosts.get(number).map(|vhost| vhost.place.0.clone());
-    let found = engine::check_own_addresses(config).into_iter();
     found
+        .into_iter()
         .map(|(number, message)| Problem::error(place(number), message))
         .collect()
 }

@@ -34,7 +34,11 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
     };
     // Each undo is told as the daemon would.
     _ = telemetry::start(Format::Human, LevelFilter::INFO, None);
-    let Cleanup { undone, ending } = engine::cleanup(&run_dir, &state_dir)
+    let Cleanup {
+        undone,
+        ending,
+        unknown,
+    } = engine::cleanup(&run_dir, &state_dir)
         .map_err(|message| Failure::new(Exit::Cannot, message))?;
     let said = summary(undone);
     if undone.failed > 0 {
@@ -50,6 +54,14 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
         let still: Vec<String> = ending.iter().map(ToString::to_string).collect();
         let failure = Failure::new(Exit::Failure, format!("{said}; {}", still.join("; ")));
         return Err(failure.hint("it was killed, but the kernel has not taken it apart yet: call this again when it is gone"));
+    }
+    if let [first, others @ ..] = unknown.as_slice() {
+        let failure = Failure::new(Exit::Failure, format!("{said}; {}", first.message));
+        let failure = others
+            .iter()
+            .map(|other| format!("{}: {}", other.message, other.mend))
+            .fold(failure, Failure::detail);
+        return Err(failure.hint(first.mend.clone()));
     }
     output::line(said)
 }

@@ -64,7 +64,7 @@ pub fn call(path: &Path, order: Order) -> Result<Reply, CallError> {
     let mut stream = connect(path).map_err(|source| failed(None, source))?;
     let listener = listener(&stream);
     let daemon = Daemon::of(listener, instance_dir);
-    let answer = converse(&mut stream, &request, daemon).map_err(|error| match error {
+    let answer = converse(&mut stream, &request, &daemon).map_err(|error| match error {
         Unanswered::Trouble(trouble) => CallError::Silent(trouble),
         Unanswered::Io(source) => failed(listener, source),
     })?;
@@ -99,7 +99,7 @@ impl From<io::Error> for Unanswered {
     }
 }
 
-fn converse(stream: &mut UnixStream, request: &str, daemon: Daemon) -> Result<String, Unanswered> {
+fn converse(stream: &mut UnixStream, request: &str, daemon: &Daemon) -> Result<String, Unanswered> {
     stream.write_all(format!("{request}\n").as_bytes())?;
     let patience = Patience::of(PATIENCE);
     let mut answer = Vec::new();

@@ -24,10 +24,35 @@ pub struct Trouble {
 }
 
 /// The processes of one daemon.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Daemon {
     engine: Option<u32>,
     keeper: Option<u32>,
+    lock: Lock,
+}
+
+/// What the lock of its directory says, which ends with its engine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Lock {
+    /// Nothing: there is none, or its engine was found without it.
+    Unknown,
+    /// Somebody has it.
+    Held,
+    /// Nobody has it: whoever has the number that it names by now is somebody else.
+    Free,
+    /// It may not be looked at.
+    Closed(String),
+}
+
+impl Lock {
+    fn of(instance_dir: &Path) -> Self {
+        match Holder::is_there(instance_dir) {
+            Ok(Some(true)) => Self::Held,
+            Ok(Some(false)) => Self::Free,
+            Ok(None) => Self::Unknown,
+            Err(error) => Self::Closed(format!("{}: {error}", instance_dir.display())),
+        }
+    }
 }
 
 impl Daemon {
@@ -43,17 +68,35 @@ impl Daemon {
         Self {
             engine,
             keeper: parent.or_else(|| holder.and_then(|holder| holder.parent)),
+            lock: if listener.is_some() {
+                Lock::Unknown
+            } else {
+                Lock::of(instance_dir)
+            },
         }
     }
 
     /// What keeps it from answering; `None` if it looks well.
-    pub(super) fn trouble(self) -> Option<Trouble> {
+    pub(super) fn trouble(&self) -> Option<Trouble> {
+        if let Lock::Closed(why) = &self.lock {
+            return Some(Trouble {
+                message: format!("whether it runs cannot be seen: {why}"),
+                hint: "call this as root, or as the user of the daemon".to_owned(),
+            });
+        }
         let engine = self.engine?;
         let keeper = self
             .keeper
             .and_then(Process::look)
             .filter(|process| !process.ending);
-        let Some(process) = Process::look(engine).filter(|process| !process.ending) else {
+        let seen = Process::look(engine).filter(|_| self.lock != Lock::Free);
+        if seen.is_none() && self.lock == Lock::Held {
+            return Some(Trouble {
+                message: format!("it runs where it cannot be seen from here (pid {engine} there)"),
+                hint: "call this in its process namespace, or as root".to_owned(),
+            });
+        }
+        let Some(process) = seen.filter(|process| !process.ending) else {
             return Some(dead(engine, keeper.as_ref()));
         };
         let Process { pid, state, .. } = process;
@@ -189,6 +232,7 @@ mod tests {
         let daemon = Daemon {
             engine: Some(e),
             keeper: Some(k),
+            lock: Lock::Unknown,
         };
         assert_eq!(daemon.trouble(), None);
         signal(e, Signal::SIGSTOP);
@@ -237,8 +281,52 @@ mod tests {
         let unknown = Daemon {
             engine: None,
             keeper: None,
+            lock: Lock::Unknown,
         };
         assert_eq!(unknown.trouble(), None, "who cannot be seen is not judged");
+    }
+
+    #[test]
+    fn only_a_lock_that_is_free_makes_a_number_a_dead_daemons() {
+        let directory = tempfile::tempdir().unwrap();
+        let lock = directory.path().join("lock");
+        let look = || Daemon::of(None, directory.path()).trouble();
+        assert_eq!(look(), None, "there is none");
+        // No process has this number here.
+        std::fs::write(&lock, "4194305 4194306\n").unwrap();
+        assert_eq!(look().unwrap().message, "it is dead (pid 4194305)");
+        let file = File::open(&lock).unwrap();
+        file.try_lock().unwrap();
+        assert_eq!(
+            look().unwrap().message,
+            "it runs where it cannot be seen from here (pid 4194305 there)"
+        );
+        drop(file);
+        // Somebody else has the number by now.
+        let (mut other, pid) = child();
+        std::fs::write(&lock, format!("{pid} 4194306\n")).unwrap();
+        assert_eq!(look().unwrap().message, format!("it is dead (pid {pid})"));
+        other.kill().unwrap();
+        other.wait().unwrap();
+        let closed = std::os::unix::fs::PermissionsExt::from_mode(0o000);
+        std::fs::set_permissions(directory.path(), closed).unwrap();
+        std::thread::scope(|scope| {
+            // Capabilities are a thread's.
+            let look_without_rights = || {
+                for right in [
+                    caps::Capability::CAP_DAC_OVERRIDE,
+                    caps::Capability::CAP_DAC_READ_SEARCH,
+                ] {
+                    caps::drop(None, caps::CapSet::Effective, right).unwrap();
+                }
+                look().unwrap().message
+            };
+            let message = scope.spawn(look_without_rights).join().unwrap();
+            assert!(
+                message.starts_with("whether it runs cannot be seen: "),
+                "{message}"
+            );
+        });
     }
 
     #[test]
@@ -253,6 +341,7 @@ mod tests {
         let daemon = Daemon {
             engine: Some(engine.id()),
             keeper: None,
+            lock: Lock::Unknown,
         };
         assert_eq!(daemon.trouble(), None, "before the first beat");
         writer

@@ -1,7 +1,9 @@
 //! The daemon's end.
 
+use std::fs::Metadata;
 use std::io;
 use std::os::fd::AsFd as _;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::os::unix::net::UnixListener as StdListener;
 use std::path::Path;
 use std::rc::Rc;
@@ -75,12 +77,20 @@ pub fn bind(path: &Path) -> io::Result<Bound> {
     // Had a directory on the way been exchanged, there would be none in ours.
     let listener = StdListener::bind(path)?;
     let listening = Listening(place);
-    listening.0.set_mode(0o660)?;
+    listening.0.set_mode(0o660, is_own_socket)?;
     listener.set_nonblocking(true)?;
     Ok(Bound {
         listener,
         listening,
     })
+}
+
+/// Is it the socket that was just made? Whoever may make names in the directory, as an engine with a
+/// user of its own, could have put root's file in its place.
+fn is_own_socket(there: &Metadata) -> bool {
+    there.file_type().is_socket()
+        && there.nlink() == 1
+        && there.uid() == nix::unistd::geteuid().as_raw()
 }
 
 /// Does somebody listen there? One of the same name in another network namespace, which has other

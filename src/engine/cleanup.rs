@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::path::Path;
 
+use nix::unistd::{getegid, geteuid};
 use tracing::info;
 
 use super::recover::Recovery;
@@ -12,7 +13,7 @@ use super::undo::Undone;
 use crate::host::helper::HelperClient;
 use crate::host::{LinuxHost, Options};
 use crate::keeper::{Client, Role};
-use crate::ledger::{Instance, InstanceError, Ledger, Occupant, Origin};
+use crate::ledger::{Instance, InstanceError, Ledger, Occupant, Origin, Unread};
 
 /// What [`cleanup`] found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +22,34 @@ pub struct Cleanup {
     pub undone: Undone,
     /// Daemons that were killed and have not ended: what they left is still to be undone.
     pub ending: Vec<InstanceError>,
+    /// What of the dead's could not be looked at, and what to do about it.
+    pub unknown: Vec<Unknown>,
+}
+
+/// Something that may say what is to be undone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unknown {
+    /// What it is, and why nobody knows what it says.
+    pub message: String,
+    /// What to do about it.
+    pub mend: String,
+}
+
+impl Unknown {
+    fn of_ledger(unread: &Unread) -> Self {
+        let own = (geteuid().as_raw(), getegid().as_raw());
+        Self {
+            message: unread.to_string(),
+            mend: unread.mend(own),
+        }
+    }
+
+    fn of_lock(closed: &InstanceError) -> Self {
+        Self {
+            message: closed.to_string(),
+            mend: "call it as the user of that daemon, or as root with all rights".to_owned(),
+        }
+    }
 }
 
 /// Undoes what the dead instances of this network namespace left, addresses first; living ones are
@@ -45,11 +74,16 @@ pub fn cleanup(run_dir: &Path, state_dir: &Path) -> Result<Cleanup, String> {
 
 async fn undo_all(run_dir: &Path, state_dir: &Path) -> Result<Cleanup, StartError> {
     // What cannot be looked at is not nothing.
-    match std::fs::read_dir(run_dir) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            return Err(system("look into the run directory")(error));
+    for (directory, what) in [
+        (run_dir, "look into the run directory"),
+        (state_dir, "look into the state directory"),
+    ] {
+        match std::fs::read_dir(directory) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(system(what)(error));
+            }
+            Ok(_) | Err(_) => {}
         }
-        Ok(_) | Err(_) => {}
     }
     let host = LinuxHost::new(Options::default())?.with_services_by_helper();
     let origin = Origin::current().map_err(system("read /proc"))?;
@@ -59,6 +93,14 @@ async fn undo_all(run_dir: &Path, state_dir: &Path) -> Result<Cleanup, StartErro
         .partition(|other| other.occupant().ending);
     living.iter().for_each(tell_living);
     let recovery = Recovery::new(Vec::new()).with_dead(dead);
+    let closed = living
+        .iter()
+        .filter(|other| matches!(other, InstanceError::Closed { .. }));
+    let unread = recovery.unread();
+    let unknown = closed
+        .map(Unknown::of_lock)
+        .chain(unread.iter().map(Unknown::of_ledger))
+        .collect();
     // Nothing is ours: each of the dead has its own ledger.
     let ledger = RefCell::new(Ledger::new());
     let addresses = recovery.addresses(&host, &ledger);
@@ -78,7 +120,11 @@ async fn undo_all(run_dir: &Path, state_dir: &Path) -> Result<Cleanup, StartErro
     };
     let undone = addresses.settled_and(recovery.once(&host, &ledger).await);
     drop(helper);
-    Ok(Cleanup { undone, ending })
+    Ok(Cleanup {
+        undone,
+        ending,
+        unknown,
+    })
 }
 
 fn tell_living(other: &InstanceError) {

@@ -75,11 +75,12 @@ mod ways;
 mod will;
 mod world;
 
-pub use cleanup::{Cleanup, cleanup};
+pub use cleanup::{Cleanup, Unknown, cleanup};
 pub use exam::Examine;
 pub use foresight::{HookProblem, check_hooks};
+pub use moves::shared_here;
 pub use own::check as check_own_addresses;
 pub use recover::Recovery;
-pub use start::main;
+pub use start::{main, post};
 pub use terms::terms;
 pub use undo::Undone;

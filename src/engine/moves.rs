@@ -2,6 +2,7 @@
 //! one that is not there.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use super::node::Node;
 use super::run::Engine;
@@ -42,6 +43,51 @@ pub(super) fn unfit_interfaces(config: &Config) -> Vec<String> {
             .map(|flaw| format!("the interface {dev} {flaw}"))
     };
     all.into_iter().filter_map(problem).collect()
+}
+
+/// What two virtual hosts of a configuration may not share, and share here since two names are one
+/// interface's: their places in the list, and a line each.
+#[must_use]
+pub fn shared_here(config: &Config) -> Vec<(usize, String)> {
+    let mut names: BTreeMap<&IfName, IfName> = BTreeMap::new();
+    for vhost in &config.vhosts {
+        names.entry(&vhost.interface).or_insert_with(|| {
+            netlink::own_name_of(&vhost.interface).unwrap_or_else(|| vhost.interface.clone())
+        });
+    }
+    shared(config, &names)
+}
+
+fn shared(config: &Config, names: &BTreeMap<&IfName, IfName>) -> Vec<(usize, String)> {
+    let (mut vhids, mut link_local) = (BTreeSet::new(), BTreeSet::new());
+    let mut found = Vec::new();
+    for (place, vhost) in config.vhosts.iter().enumerate() {
+        let given = &vhost.interface;
+        let own = names.get(given).unwrap_or(given);
+        let mut tell = |what: String| {
+            found.push((
+                place,
+                format!("{what} is used twice on {given}, which is {own} here"),
+            ));
+        };
+        if !vhids.insert((own, vhost.vhid)) {
+            tell(format!("vhid {}", vhost.vhid));
+        }
+        // All others are refused wherever they are.
+        for ip in vhost.addresses.iter().map(|address| address.ip) {
+            if is_link_local(ip) && !link_local.insert((own, ip)) {
+                tell(ip.to_string());
+            }
+        }
+    }
+    found
+}
+
+const fn is_link_local(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => ip.is_link_local(),
+        IpAddr::V6(ip) => ip.is_unicast_link_local(),
+    }
 }
 
 /// What a new configuration makes of the virtual hosts that are there.
@@ -197,6 +243,7 @@ impl Engine {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::types::Vhid;
 
     fn config(vhosts: &[(&str, &str, u8)]) -> Config {
         let directory = tempfile::tempdir().unwrap();
@@ -260,6 +307,33 @@ mod tests {
         );
         // The name is still in use by the hooks of the one that goes.
         assert_eq!(moves(&before, &[("db", "eth0", 1)]), (vec![], vec![]));
+    }
+
+    #[test]
+    fn two_names_of_one_interface_have_each_vhid_once() {
+        let mut config = config(&[("a", "eth0", 1), ("b", "enp3s0", 2), ("c", "eth1", 3)]);
+        let one = config.vhosts[0].vhid;
+        config.vhosts.iter_mut().for_each(|vhost| vhost.vhid = one);
+        let names = |config: &Config, own: [&str; 3]| {
+            let given = config.vhosts.iter().map(|vhost| &vhost.interface);
+            let own = own.map(|name| name.parse().unwrap());
+            shared(config, &given.zip(own).collect())
+        };
+        assert_eq!(names(&config, ["eth0", "enp3s0", "eth1"]), []);
+        let twice = |what: &str| {
+            (
+                1,
+                format!("{what} is used twice on enp3s0, which is eth0 here"),
+            )
+        };
+        assert_eq!(names(&config, ["eth0", "eth0", "eth1"]), [twice("vhid 1")]);
+        // Of addresses those that are one only on one link.
+        for (place, vhost) in config.vhosts.iter_mut().enumerate() {
+            vhost.vhid = Vhid::new(i64::try_from(place + 1).unwrap()).unwrap();
+            vhost.addresses = vec!["fe80::1/64".parse().unwrap()];
+        }
+        assert_eq!(names(&config, ["eth0", "enp3s0", "eth1"]), []);
+        assert_eq!(names(&config, ["eth0", "eth0", "eth1"]), [twice("fe80::1")]);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use std::cell::{Cell, RefCell};
 
 use tokio::sync::Notify;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use super::backoff::Backoff;
 use super::helper;
@@ -13,7 +13,7 @@ use super::undo::{Settled, UNDO_LIMIT, Undone, undo};
 use crate::effect::{Effect, Granted, Outcome, Reply, Resource, Value};
 use crate::host::helper::Duty;
 use crate::host::{Host, HostError};
-use crate::ledger::{Instance, Ledger, Leftover};
+use crate::ledger::{Instance, Ledger, Leftover, Unread};
 
 /// The leftovers of our own predecessor, which stand in our ledger, and those of other dead
 /// instances.
@@ -33,6 +33,40 @@ struct Dead {
     left: Vec<Leftover>,
 }
 
+impl Dead {
+    fn open(instance: Instance) -> Self {
+        let (ledger, left) = Ledger::open(&instance);
+        for unread in ledger.unread() {
+            error!(instance = instance.name(), %unread, mend = unread.mend(own_ids()), "Cannot undo what a dead instance left");
+        }
+        Self {
+            instance,
+            ledger: RefCell::new(ledger),
+            left,
+        }
+    }
+
+    /// All that is known of it is undone: its files go, unless they say more than we can read.
+    fn end(self, undone: Undone) {
+        if self.ledger.borrow().unread().is_empty() {
+            info!(
+                instance = self.instance.name(),
+                undone = undone.changed,
+                "Nothing is left of a dead instance"
+            );
+            self.instance.forget();
+        }
+    }
+}
+
+/// The user and the group that we are.
+fn own_ids() -> (u32, u32) {
+    (
+        nix::unistd::geteuid().as_raw(),
+        nix::unistd::getegid().as_raw(),
+    )
+}
+
 impl Recovery {
     /// Of our own predecessor: what [`Ledger::open`] found.
     #[must_use]
@@ -46,14 +80,7 @@ impl Recovery {
     /// Also of these dead instances.
     #[must_use]
     pub fn with_dead(self, instances: Vec<Instance>) -> Self {
-        let dead = instances.into_iter().map(|instance| {
-            let (ledger, left) = Ledger::open(&instance);
-            Dead {
-                instance,
-                ledger: RefCell::new(ledger),
-                left,
-            }
-        });
+        let dead = instances.into_iter().map(Dead::open);
         self.dead.replace(dead.collect());
         self
     }
@@ -68,6 +95,16 @@ impl Recovery {
                 .iter()
                 .map(|dead| dead.left.len())
                 .sum::<usize>()
+    }
+
+    /// What could not be read of what other dead instances wrote.
+    #[must_use]
+    pub fn unread(&self) -> Vec<Unread> {
+        let dead = self.dead.borrow();
+        let ledgers = dead.iter().map(|dead| dead.ledger.borrow());
+        ledgers
+            .flat_map(|ledger| ledger.unread().to_vec())
+            .collect()
     }
 
     /// Is nothing left?
@@ -155,12 +192,7 @@ impl Recovery {
             undone = undone.and(more);
             dead.left = left;
             if dead.left.is_empty() {
-                info!(
-                    instance = dead.instance.name(),
-                    undone = more.changed,
-                    "Nothing is left of a dead instance"
-                );
-                dead.instance.forget();
+                dead.end(more);
             } else {
                 self.dead.borrow_mut().push(dead);
             }
@@ -247,4 +279,40 @@ async fn rest<H: Host>(
         }
     }
     (undone, failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::host::FakeHost;
+    use crate::ledger::Origin;
+
+    #[test]
+    fn a_ledger_that_says_nothing_to_us_is_no_empty_one() {
+        let directory = tempfile::tempdir().unwrap();
+        let (run, lib) = (directory.path().join("run"), directory.path().join("lib"));
+        let origin = Origin { boot: 1, netns: 2 };
+        let runtime = tokio::runtime::Builder::new_current_thread().build();
+        let runtime = runtime.unwrap();
+        for text in ["", "of another version"] {
+            let dead = Instance::open(&run, &lib, "dead", origin, []).unwrap();
+            let there = dead.run_dir().to_owned();
+            fs::write(there.join("ledger"), text).unwrap();
+            let recovery = Recovery::default().with_dead(vec![dead]);
+            assert_eq!(recovery.unread().len(), 1, "{text:?}");
+            let ledger = RefCell::new(Ledger::new());
+            runtime.block_on(recovery.once(&FakeHost::new(), &ledger));
+            assert!(there.join("lock").exists(), "{text:?}");
+            assert!(there.join("ledger.unreadable").exists(), "{text:?}");
+        }
+        let dead = Instance::open(&run, &lib, "dead", origin, []).unwrap();
+        drop(Ledger::open(&dead));
+        let there = dead.run_dir().to_owned();
+        let recovery = Recovery::default().with_dead(vec![dead]);
+        let ledger = RefCell::new(Ledger::new());
+        runtime.block_on(recovery.once(&FakeHost::new(), &ledger));
+        assert!(!there.join("lock").exists(), "of this one nothing is left");
+    }
 }

@@ -23,7 +23,7 @@ use super::pool::Pool;
 use super::port::Ethernet;
 use super::queue::Applied;
 use super::run::Engine;
-use super::start::new_node;
+use super::start::{new_node, post};
 use super::terms::terms;
 use super::undo::Undone;
 use crate::config::{self, Config};
@@ -355,11 +355,9 @@ impl Engine {
                 .journal
                 .borrow_mut()
                 .removed(clock::now(), index);
-            self.ties.instance.release_vhost(
-                &self.config.daemon.run_dir,
-                &node.spec.interface,
-                node.spec.vhid,
-            );
+            self.ties
+                .instance
+                .release_vhost(&node.spec.interface, node.spec.vhid);
             let queue = node.queue;
             // What its hooks still have to do, they do by themselves.
             let departing = Rc::clone(&self.departing);
@@ -381,11 +379,7 @@ impl Engine {
         };
         let added: Vec<_> = config.vhosts.iter().filter(|spec| !ours(spec)).collect();
         let instance = &mut self.ties.instance;
-        let lock = |spec: &&config::Vhost| {
-            instance
-                .lock_vhost(run_dir, &spec.interface, spec.vhid)
-                .err()
-        };
+        let lock = |spec: &&config::Vhost| instance.lock_vhost(run_dir, &post(spec)).err();
         let problems: Vec<_> = added
             .iter()
             .filter_map(lock)
@@ -393,9 +387,7 @@ impl Engine {
             .collect();
         if !problems.is_empty() {
             for spec in added {
-                self.ties
-                    .instance
-                    .release_vhost(run_dir, &spec.interface, spec.vhid);
+                self.ties.instance.release_vhost(&spec.interface, spec.vhid);
             }
         }
         problems
@@ -404,10 +396,10 @@ impl Engine {
     /// Adds a virtual host, whose lock is ours already unless one of the same number was just
     /// removed.
     fn add(&mut self, spec: &config::Vhost, changes: &mut Vec<String>) {
-        if let Err(error) =
-            self.ties
-                .instance
-                .lock_vhost(&self.config.daemon.run_dir, &spec.interface, spec.vhid)
+        if let Err(error) = self
+            .ties
+            .instance
+            .lock_vhost(&self.config.daemon.run_dir, &post(spec))
         {
             return changes.push(format!("vhost {}: not added: {error}", spec.name));
         }

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::Duration;
 
+use nix::unistd::{getegid, geteuid};
 use tokio::sync::mpsc;
 use tracing::{debug, error, info, warn};
 
@@ -24,6 +25,7 @@ use super::lasting::Lasting;
 use super::load;
 use super::material::Material;
 use super::mend::mend;
+use super::moves::shared_here;
 use super::node::{self, Node, PutBack};
 use super::nodes::Nodes;
 use super::pool::Pool;
@@ -45,17 +47,19 @@ use crate::hooks::session::SandboxPolicy;
 use crate::hooks::{EntryPoint, LoadError};
 use crate::host::alarm::Alarm;
 use crate::host::helper::Duty;
-use crate::host::netlink::Watch;
+use crate::host::netlink::{self, Watch};
 use crate::host::privilege::Privileges;
 use crate::host::service::ServiceBackend;
 use crate::host::{Host, LinuxHost, Options, hostname, memory, process};
 use crate::journal::{self, Journal};
 use crate::keeper::will::Writer;
 use crate::keeper::{self, Client, Exits, Predecessor};
-use crate::ledger::{Instance, InstanceError, Ledger, Origin, instance_name};
+use crate::ledger::{Instance, InstanceError, Ledger, Origin, Post, Unread, instance_name};
 use crate::proto::{self, Gate};
 use crate::types::Name;
 
+/// Exit status of a daemon that could not start, or did not end well.
+const FAILED: u8 = 1;
 /// Exit status of a daemon that lacks a privilege or a part of the system.
 const CANNOT: u8 = 4;
 
@@ -84,6 +88,26 @@ pub(super) enum StartError {
     /// Another process is in the way.
     #[error(transparent)]
     Instance(#[from] InstanceError),
+    /// Two virtual hosts are on one interface, by two of its names.
+    #[error("{0}")]
+    Shared(String),
+    /// What an earlier process left is not known.
+    #[error("{0}; to mend it: {1}")]
+    Unread(Unread, String),
+}
+
+impl StartError {
+    /// The exit status that says so.
+    const fn status(&self) -> u8 {
+        match self {
+            Self::Unread(..) | Self::Instance(InstanceError::Closed { .. }) => CANNOT,
+            Self::Hook { .. }
+            | Self::System { .. }
+            | Self::Host(_)
+            | Self::Shared(_)
+            | Self::Instance(_) => FAILED,
+        }
+    }
 }
 
 pub(super) fn system(what: &'static str) -> impl Fn(io::Error) -> StartError {
@@ -153,28 +177,24 @@ pub fn main<B, T>(
             return ExitCode::FAILURE;
         }
     };
-    let clean = tokio::task::LocalSet::new().block_on(&runtime, async {
+    let status = tokio::task::LocalSet::new().block_on(&runtime, async {
         match start(config, (path, &name), examine, rights).await {
             Ok((engine, signals)) => {
                 let attached = attach(opened, engine.commands());
                 let clean = engine.run(signals).await;
                 drop(attached);
                 info!(clean, "Stopped");
-                clean
+                if clean { 0 } else { FAILED }
             }
             Err(error) => {
                 error!(%error, "Could not start");
-                false
+                error.status()
             }
         }
     });
     // A disk that hangs must not keep a daemon that is done.
     runtime.shutdown_timeout(Duration::from_secs(1));
-    if clean {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    }
+    ExitCode::from(status)
 }
 
 async fn start(
@@ -193,12 +213,18 @@ async fn start(
     .with_services_by_helper();
     let mut instance = take_instance(config, name)?;
     let (ledger, left) = Ledger::open(&instance);
-    // Those that live have nothing to do with us.
-    let (dead, _) = Instance::dead(
+    refuse_unread(&instance, &ledger)?;
+    let (dead, others) = Instance::dead(
         &config.daemon.run_dir,
         &config.daemon.state_dir,
         instance.origin(),
     );
+    // Those that live have nothing to do with us.
+    for error in others {
+        if let InstanceError::Closed { .. } = error {
+            warn!(%error, "Cannot see whether another instance left anything");
+        }
+    }
     let recovery = Recovery::new(left).with_dead(dead);
     let for_recovery = recovery.duty(host.services_need_helper());
     let executor = Executor::new(host, ledger, recovery);
@@ -321,10 +347,10 @@ pub(super) fn descriptors_needed(config: &Config) -> u64 {
 /// namespace.
 fn take_instance(config: &Config, name: &str) -> Result<Instance, StartError> {
     let origin = Origin::current().map_err(system("read /proc"))?;
-    let vhosts = config
-        .vhosts
-        .iter()
-        .map(|vhost| (&vhost.interface, vhost.vhid));
+    if let Some((_, problem)) = shared_here(config).into_iter().next() {
+        return Err(StartError::Shared(problem));
+    }
+    let vhosts = config.vhosts.iter().map(post);
     Ok(Instance::open(
         &config.daemon.run_dir,
         &config.daemon.state_dir,
@@ -332,6 +358,38 @@ fn take_instance(config: &Config, name: &str) -> Result<Instance, StartError> {
         origin,
         vhosts,
     )?)
+}
+
+/// A virtual host, as other processes may know it, too.
+#[must_use]
+pub fn post(vhost: &config::Vhost) -> Post<'_> {
+    let called = netlink::own_name_of(&vhost.interface);
+    Post {
+        interface: &vhost.interface,
+        own_name: called.filter(|name| *name != vhost.interface),
+        vhid: vhost.vhid,
+    }
+}
+
+/// What an earlier process of ours left and we may not read is not nothing: addresses may be up and
+/// hooks' effects in force of which nobody would know. Where even the directory is hidden from us
+/// nothing lasts, and that is told.
+fn refuse_unread(instance: &Instance, ledger: &Ledger) -> Result<(), StartError> {
+    let own = (geteuid().as_raw(), getegid().as_raw());
+    let is_hidden = std::fs::symlink_metadata(instance.lasting_dir()).is_err();
+    let hidden = |unread: &&Unread| is_hidden && unread.path.starts_with(instance.lasting_dir());
+    let stay = ledger.unread().iter().filter(|unread| unread.stays);
+    let (hidden, in_the_way): (Vec<_>, Vec<_>) = stay.partition(hidden);
+    for unread in hidden {
+        warn!(%unread, "Cannot see whether anything outlived an earlier daemon");
+    }
+    match in_the_way.first() {
+        None => Ok(()),
+        Some(first) => {
+            let mend = Unread::mend_all(&in_the_way, own);
+            Err(StartError::Unread((*first).clone(), mend))
+        }
+    }
 }
 
 /// The flight recorder, in our directory.

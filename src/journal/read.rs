@@ -22,9 +22,9 @@ pub struct Contents {
 /// The file cannot be read, or is no journal of this version.
 pub fn read(path: &Path) -> io::Result<Contents> {
     let mut contents = Contents::default();
-    let old = older(path);
-    if old.exists() {
-        read_one(&old, &mut contents)?;
+    match read_one(&older(path), &mut contents) {
+        Err(err) if err.kind() == io::ErrorKind::NotFound => {}
+        read => read?,
     }
     read_one(path, &mut contents)?;
     Ok(contents)

@@ -6,12 +6,13 @@ use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use serde::{Deserialize, Serialize};
 use tracing::{error, info, warn};
 
 use super::claims::{Change, Claims};
-use super::{Instance, Ledger, LedgerError, Origin, instance};
+use super::{Instance, Ledger, LedgerError, Origin, Unread, instance};
 use crate::process::Patience;
 use crate::record::{self, MAGIC_LEN, Records};
 use crate::resolve;
@@ -58,6 +59,7 @@ impl Written {
 pub(super) struct Files {
     run: Log,
     lasting: Log,
+    unread: Vec<Unread>,
 }
 
 impl Files {
@@ -66,16 +68,28 @@ impl Files {
         let origin = instance.origin();
         let mut run = Log::new(instance.run_dir(), origin, false);
         let mut lasting = Log::new(instance.lasting_dir(), origin, true);
-        for log in [&mut run, &mut lasting] {
-            log.read(claims);
-        }
+        let unread = [&mut run, &mut lasting]
+            .into_iter()
+            .filter_map(|log| log.read(claims).err())
+            .collect();
         // At once, so that status says at once whether it can be written. It keeps the reason if
         // not.
-        _ = run.rewrite(&of_log(claims, false));
+        if !run.closed {
+            _ = run.rewrite(&of_log(claims, false));
+        }
         if lasting.len > 0 {
             _ = lasting.rewrite(&of_log(claims, true));
         }
-        Self { run, lasting }
+        Self {
+            run,
+            lasting,
+            unread,
+        }
+    }
+
+    /// What a predecessor left there and nobody knows.
+    pub(super) fn unread(&self) -> &[Unread] {
+        &self.unread
     }
 
     pub(super) fn append(
@@ -156,6 +170,8 @@ struct Log {
     len: u64,
     compact_at: u64,
     failed: Option<LedgerError>,
+    /// There is something that we may not read, so nothing may be written over it.
+    closed: bool,
 }
 
 impl Log {
@@ -169,6 +185,7 @@ impl Log {
             len: 0,
             compact_at: COMPACT_MIN,
             failed: None,
+            closed: false,
         }
     }
 
@@ -177,44 +194,60 @@ impl Log {
     }
 
     /// Applies what the file says, if it speaks of this boot and this network namespace (or
-    /// outlives them). What cannot be read is put aside, not overwritten.
-    fn read(&mut self, claims: &mut Claims) {
+    /// outlives them). What cannot be read is put aside, not overwritten; what may not be read stays
+    /// where it is.
+    fn read(&mut self, claims: &mut Claims) -> Result<(), Unread> {
         let path = self.path();
-        if !path.exists() {
-            return;
+        if !is_there(&path).map_err(|err| self.refused(&err))? {
+            return Ok(());
         }
-        if let Err(err) = self.take_lock(Patience::of(instance::DYING)) {
-            // Nothing may be written over what could not be read.
-            _ = self.note::<()>(Err(err));
-            return;
+        match self.take_lock(Patience::of(instance::DYING)) {
+            Ok(()) => {}
+            Err(err) if is_refusal(&err) => return Err(self.refused(&err)),
+            Err(err) => {
+                // Nothing may be written over what could not be read.
+                _ = self.note::<()>(Err(err));
+                return Ok(());
+            }
         }
         let bytes = match read_bounded(&path) {
             Ok(bytes) => bytes,
-            Err(err) if err.kind() == io::ErrorKind::NotFound => return,
-            Err(err) => return put_aside(&path, &err.to_string()),
+            Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(err) if is_refusal(&err) => return Err(self.refused(&err)),
+            Err(err) => return Err(put_aside(&path, &err.to_string())),
         };
         let Some(mut records) = Records::new(&bytes, MAGIC) else {
-            return put_aside(&path, "it is of another kind or version");
+            return Err(put_aside(&path, "it is of another kind or version"));
         };
         let header = records
             .next()
             .and_then(|first| postcard::from_bytes::<Header>(first).ok());
         let Some(header) = header else {
-            return put_aside(&path, "its first record is torn");
+            return Err(put_aside(&path, "its first record is torn"));
         };
         if !self.lasting && header.origin != self.origin {
             info!(path = %path.display(), "The ledger is of another boot or another network: nothing of it is left");
-            return;
+            return Ok(());
         }
         for record in &mut records {
             match postcard::from_bytes(record) {
                 Ok(change) => claims.apply(change),
-                Err(err) => return put_aside(&path, &err.to_string()),
+                Err(err) => return Err(put_aside(&path, &err.to_string())),
             }
         }
         self.len = u64::try_from(records.position()).unwrap_or(u64::MAX);
         if records.torn() {
             warn!(path = %path.display(), good = self.len, "The ledger has a torn end: its writer died while writing");
+        }
+        Ok(())
+    }
+
+    fn refused(&mut self, err: &io::Error) -> Unread {
+        self.closed = true;
+        Unread {
+            path: self.path(),
+            message: words_of(err),
+            stays: true,
         }
     }
 
@@ -256,6 +289,9 @@ impl Log {
     }
 
     fn write_new(&mut self, changes: &[Change]) -> io::Result<()> {
+        if self.closed {
+            return Err(Errno::EACCES.into());
+        }
         let mut bytes = MAGIC.to_vec();
         frame(
             &Header {
@@ -332,15 +368,10 @@ impl Log {
                 Ok(done)
             }
             Err(err) => {
-                let errno = err.raw_os_error();
-                let message = errno.map_or_else(
-                    || err.to_string(),
-                    |n| nix::errno::Errno::from_raw(n).desc().to_owned(),
-                );
                 let failure = LedgerError {
                     path,
-                    message,
-                    errno,
+                    message: words_of(&err),
+                    errno: err.raw_os_error(),
                 };
                 if self.failed.as_ref() != Some(&failure) {
                     error!(%failure, "Takes nothing more but addresses");
@@ -413,9 +444,35 @@ fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// The system's words alone, without its number.
+pub(super) fn words_of(err: &io::Error) -> String {
+    err.raw_os_error().map_or_else(
+        || err.to_string(),
+        |number| Errno::from_raw(number).desc().to_owned(),
+    )
+}
+
+/// Did the system refuse a look? Then something may be there all the same.
+pub(super) fn is_refusal(err: &io::Error) -> bool {
+    matches!(err.raw_os_error(), Some(libc::EACCES | libc::EPERM))
+}
+
+/// Is there such a file? What may not be looked at is an error.
+pub(super) fn is_there(path: &Path) -> io::Result<bool> {
+    match fs::symlink_metadata(path) {
+        Err(err) if is_refusal(&err) => Err(err),
+        there => Ok(there.is_ok()),
+    }
+}
+
 /// Keeps a file that says nothing to us for whoever wants to look at it.
-fn put_aside(path: &Path, why: &str) {
+fn put_aside(path: &Path, why: &str) -> Unread {
     let aside = path.with_extension("unreadable");
     let kept = fs::rename(path, &aside);
     error!(path = %path.display(), aside = %aside.display(), kept = kept.is_ok(), why, "Cannot read the ledger of a predecessor: undo by hand what it left");
+    Unread {
+        path: if kept.is_ok() { aside } else { path.to_owned() },
+        message: why.to_owned(),
+        stays: false,
+    }
 }

@@ -18,8 +18,10 @@ use nix::sys::stat::{Mode, fchmod};
 use nix::unistd::{Gid, Uid, fchown, fchownat};
 use tracing::warn;
 
-use super::disk::FILE_NAME;
-use super::instance::{self, LASTING_LOCK, LOCK_FILE, LOCKS, LOOK_AGAIN, Origin, own_directory};
+use super::disk::{FILE_NAME, words_of};
+use super::instance::{
+    self, LASTING_LOCK, LOCK_FILE, LOCKS, LOOK_AGAIN, Origin, instance_of, own_directory,
+};
 use crate::process::Patience;
 use crate::resolve;
 
@@ -29,6 +31,8 @@ const DEPTH_MAX: usize = 4;
 const ENTRIES_MAX: usize = 100_000;
 /// Of a directory's mode: others may list it and go through.
 const OTHERS_LOOK: u32 = 0o005;
+/// Of the directory of locks: its group makes files there, and others look.
+const SHARED_MODE: u32 = 0o775;
 
 /// Who writes from now on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +51,23 @@ impl Heir {
 
     fn has(self, there: &Metadata) -> bool {
         there.uid() == self.id && (self.id == 0 || there.gid() == self.id)
+    }
+}
+
+/// Something that could not be given.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("it could not take over {}: {message}", path.display())]
+pub struct Ungiven {
+    /// A file or a directory.
+    pub path: PathBuf,
+    /// What is wrong with it.
+    pub message: String,
+}
+
+fn at(path: &Path) -> impl Fn(io::Error) -> Ungiven {
+    move |err| Ungiven {
+        path: path.to_owned(),
+        message: words_of(&err),
     }
 }
 
@@ -85,23 +106,31 @@ impl Estate<'_> {
     /// stays as it is.
     ///
     /// # Errors
-    /// What the system said.
-    pub fn give(&self, to: Heir) -> io::Result<()> {
+    /// [`Ungiven`]: the first that could not be given.
+    pub fn give(&self, to: Heir) -> Result<(), Ungiven> {
         let (run, state) = (own_directory(self.run_dir), own_directory(self.state_dir));
-        resolve::make_directory(&run, 0o755)?;
-        resolve::make_directory(&state, 0o700)?;
         let [locks, own_run, own_state] = self.needed();
-        resolve::make_directory(&locks, 0o755)?;
-        resolve::make_directory(&own_run, 0o755)?;
-        resolve::make_directory(&own_state, 0o700)?;
-        resolve::make_directory(self.kept, 0o700)?;
-        for directory in [&run, &state] {
-            let_in(&open_directory(directory)?, to)?;
+        for (directory, mode) in [
+            (run.as_path(), 0o755),
+            (&state, 0o700),
+            (&locks, 0o755),
+            (&own_run, 0o755),
+            (&own_state, 0o700),
+            (self.kept, 0o700),
+        ] {
+            resolve::make_directory(directory, mode).map_err(at(directory))?;
         }
-        give_tree(&open_directory(&locks)?, to, 0)?;
+        for directory in [&run, &state] {
+            open_directory(directory)
+                .and_then(|open| let_in(&open, to))
+                .map_err(at(directory))?;
+        }
+        share(&locks, to)?;
         for (directory, lock) in [(own_run, LOCK_FILE), (own_state, LASTING_LOCK)] {
             give_unless_alive(&directory, lock, Patience::of(instance::DYING), to)?;
-            open_to_owner(&open_directory(&directory)?)?;
+            open_directory(&directory)
+                .and_then(|open| open_to_owner(&open))
+                .map_err(at(&directory))?;
         }
         self.give_others(&run, LOCK_FILE, to)?;
         self.give_others(&state, LASTING_LOCK, to)
@@ -109,9 +138,10 @@ impl Estate<'_> {
 
     /// What other instances left. Their dead are undone in a directory of this boot, which it takes
     /// root to make.
-    fn give_others(&self, directory: &Path, lock: &str, to: Heir) -> io::Result<()> {
+    fn give_others(&self, directory: &Path, lock: &str, to: Heir) -> Result<(), Ungiven> {
         let nobody = Patience::of(Duration::ZERO);
-        for entry in fs::read_dir(directory)?.take(ENTRIES_MAX).flatten() {
+        let there = fs::read_dir(directory).map_err(at(directory))?;
+        for entry in there.take(ENTRIES_MAX).flatten() {
             let (path, name) = (entry.path(), entry.file_name());
             let Some(instance) = name.to_str().and_then(instance_of) else {
                 continue;
@@ -122,31 +152,18 @@ impl Estate<'_> {
             let dead = || {
                 if lock == LASTING_LOCK && path.join(FILE_NAME).exists() {
                     let run = self.instance(instance);
-                    resolve::make_directory(&run, 0o755)?;
+                    resolve::make_directory(&run, 0o755).map_err(at(&run))?;
                     give_unless_alive(&run, LOCK_FILE, nobody, to)?;
                 }
                 give_unless_alive(&path, lock, nobody, to)
             };
             // This instance does not need it.
             if let Err(error) = dead() {
-                warn!(path = %path.display(), %error, "Could not take over what a dead instance left");
+                warn!(%error, "Could not take over what a dead instance left");
             }
         }
         Ok(())
     }
-}
-
-/// The instance whose directory has this name, as [`instance::instance_name`] makes it. Whatever
-/// else is there is not ours.
-fn instance_of(directory: &str) -> Option<&str> {
-    let (name, place) = directory
-        .split_once('@')
-        .map_or((directory, None), |(name, place)| (name, Some(place)));
-    let (_, hash) = name.rsplit_once('-')?;
-    let is_hash = hash.len() == 8 && hash.bytes().all(|byte| byte.is_ascii_hexdigit());
-    let is_place = place
-        .is_none_or(|place| !place.is_empty() && place.bytes().all(|byte| byte.is_ascii_digit()));
-    (is_hash && is_place).then_some(name)
 }
 
 fn open_directory(path: &Path) -> io::Result<File> {
@@ -185,18 +202,44 @@ fn open_to_owner(directory: &File) -> io::Result<()> {
 }
 
 /// An instance's directory, unless a living one has it. One that was killed is waited for.
-fn give_unless_alive(path: &Path, lock: &str, patience: Patience, to: Heir) -> io::Result<()> {
-    let directory = open_directory(path)?;
+fn give_unless_alive(path: &Path, lock: &str, patience: Patience, to: Heir) -> Result<(), Ungiven> {
+    let directory = open_directory(path).map_err(at(path))?;
+    let lock = path.join(lock);
     // Of one that is the heir's already nothing is taken away.
-    if !to.has(&directory.metadata()?) {
-        while is_locked(&path.join(lock))? {
+    if !to.has(&directory.metadata().map_err(at(path))?) {
+        while is_locked(&lock).map_err(at(&lock))? {
             if patience.left().is_zero() {
                 return Ok(());
             }
             patience.pause(LOOK_AGAIN);
         }
     }
-    give_tree(&directory, to, DEPTH_MAX)
+    give_tree(&directory, path, to, DEPTH_MAX)
+}
+
+/// The locks of virtual hosts are of all instances, also of those that cannot change their user and
+/// stay root: the directory is root's, and the engine's group may make files in it.
+fn share(locks: &Path, to: Heir) -> Result<(), Ungiven> {
+    let directory = open_directory(locks).map_err(at(locks))?;
+    let there = directory.metadata().map_err(at(locks))?;
+    if !to.may_look(&there) {
+        return Ok(());
+    }
+    let group = to.own.0;
+    if (there.uid(), there.gid()) != (0, group) {
+        fchown(
+            &directory,
+            Some(Uid::from_raw(0)),
+            Some(Gid::from_raw(group)),
+        )
+        .map_err(|errno| at(locks)(errno.into()))?;
+    }
+    let mode = there.mode() & 0o7777 | SHARED_MODE;
+    if mode != there.mode() & 0o7777 {
+        fchmod(&directory, Mode::from_bits_truncate(mode))
+            .map_err(|errno| at(locks)(errno.into()))?;
+    }
+    give_content(&directory, locks, to, 0)
 }
 
 fn is_locked(path: &Path) -> io::Result<bool> {
@@ -206,26 +249,32 @@ fn is_locked(path: &Path) -> io::Result<bool> {
 }
 
 /// A directory with its files, and those below it, so deep.
-fn give_tree(directory: &File, to: Heir, depth: usize) -> io::Result<()> {
-    let there = directory.metadata()?;
+fn give_tree(directory: &File, path: &Path, to: Heir, depth: usize) -> Result<(), Ungiven> {
+    let there = directory.metadata().map_err(at(path))?;
     if !to.may_look(&there) {
         return Ok(());
     }
-    give(directory, &there, to)?;
-    let path = format!("/proc/self/fd/{}", directory.as_raw_fd());
-    for entry in fs::read_dir(path)?.take(ENTRIES_MAX) {
-        let name = entry?.file_name();
+    give(directory, &there, to).map_err(at(path))?;
+    give_content(directory, path, to, depth)
+}
+
+fn give_content(directory: &File, path: &Path, to: Heir, depth: usize) -> Result<(), Ungiven> {
+    let listed = fs::read_dir(format!("/proc/self/fd/{}", directory.as_raw_fd()));
+    for entry in listed.map_err(at(path))?.take(ENTRIES_MAX) {
+        let name = entry.map_err(at(path))?.file_name();
+        let path = path.join(&name);
         let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         // It may be gone by now.
         let Ok(file) = openat(directory, name.as_os_str(), flags, Mode::empty()).map(File::from)
         else {
             continue;
         };
-        let found = file.metadata()?;
+        let found = file.metadata().map_err(at(&path))?;
         if let (true, Some(depth)) = (found.is_dir(), depth.checked_sub(1)) {
-            give_tree(&open_below(directory, &name)?, to, depth)?;
+            let below = open_below(directory, &name).map_err(at(&path))?;
+            give_tree(&below, &path, to, depth)?;
         } else if found.is_file() && found.nlink() == 1 && to.may_look(&found) {
-            give(&file, &found, to)?;
+            give(&file, &found, to).map_err(at(&path))?;
         }
     }
     Ok(())
@@ -323,7 +372,6 @@ mod tests {
         };
         estate.give(heir).unwrap();
         for given in [
-            "run/locks",
             "run/web-00000000@7",
             "run/web-00000000@7/journal",
             "run/dead-11111111@7/ledger",
@@ -334,6 +382,7 @@ mod tests {
         }
         let kept = [
             "run",
+            "run/locks",
             "state",
             "state/helper",
             "run/systemd",
@@ -352,6 +401,8 @@ mod tests {
                 .unwrap()
         };
         assert_eq!((look("run"), look("state")), ((0o755, 0), (0o750, 60_600)));
+        // Instances of root's make locks there, too.
+        assert_eq!(look("run/locks"), (0o775, 60_600));
         // What root's group may do is not for the heir's, and what another group may stays as it
         // is.
         for (group, mode, expected) in [(0, 0o770, (0o750, 60_600)), (4, 0o770, (0o770, 4))] {
@@ -387,11 +438,25 @@ mod tests {
         estate.give(Heir { id: 0, ..heir }).unwrap();
         assert_eq!(
             (
-                owner("run/locks"),
                 owner("state/dead-11111111/state/x"),
                 owner("state/dead-11111111/theirs")
             ),
-            (0, 0, 1234)
+            (0, 1234)
+        );
+        assert_eq!(look("run/locks"), (0o775, 60_600), "for those that are not");
+        // What is in the way is named.
+        fs::remove_file(at("run/web-00000000@7/lock")).ok();
+        nix::unistd::mkfifo(
+            &at("run/web-00000000@7/lock"),
+            nix::sys::stat::Mode::S_IRWXU,
+        )
+        .unwrap();
+        assert_eq!(
+            estate.give(heir).unwrap_err().to_string(),
+            format!(
+                "it could not take over {}: it is not a regular file",
+                at("run/web-00000000@7/lock").display()
+            )
         );
     }
 }

@@ -16,7 +16,7 @@ use nix::fcntl::OFlag;
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
-use super::disk::FILE_NAME;
+use super::disk::{FILE_NAME, is_refusal, is_there, words_of};
 use crate::process::{Patience, Process};
 use crate::resolve::{self, Place, Trust};
 use crate::types::{IfName, Vhid};
@@ -84,14 +84,52 @@ pub enum InstanceError {
         /// The other process.
         by: Occupant,
     },
+    /// There may be a process that has a lock, and we may not look.
+    #[error("whether another carpd runs cannot be seen: {} cannot be read ({message})", path.display())]
+    Closed {
+        /// The lock.
+        path: PathBuf,
+        /// What the system said.
+        message: String,
+    },
 }
 
 impl InstanceError {
     /// Who is in the way.
     #[must_use]
-    pub const fn occupant(&self) -> Occupant {
+    pub fn occupant(&self) -> Occupant {
         match self {
             Self::Running { by, .. } | Self::Vhost { by, .. } => *by,
+            Self::Closed { .. } => Occupant::default(),
+        }
+    }
+}
+
+/// A virtual host as other processes of this machine may have it, too: by whichever name of its
+/// interface, so there is a lock for each that is known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Post<'a> {
+    /// The interface, by the name that the configuration has for it.
+    pub interface: &'a IfName,
+    /// What the kernel calls it, if that is another one.
+    pub own_name: Option<IfName>,
+    /// The virtual host.
+    pub vhid: Vhid,
+}
+
+impl Post<'_> {
+    fn locks(&self, run_dir: &Path, origin: Origin) -> Vec<PathBuf> {
+        std::iter::once(self.interface)
+            .chain(&self.own_name)
+            .map(|interface| vhost_lock(run_dir, origin, interface, self.vhid))
+            .collect()
+    }
+
+    fn taken(&self, by: Occupant) -> InstanceError {
+        InstanceError::Vhost {
+            interface: self.interface.clone(),
+            vhid: self.vhid,
+            by,
         }
     }
 }
@@ -143,6 +181,18 @@ impl Holder {
         )
     }
 
+    /// Has a process an instance's directory? `None` if there is no lock.
+    ///
+    /// # Errors
+    /// It may not be looked at.
+    pub fn is_there(instance_dir: &Path) -> io::Result<Option<bool>> {
+        let lock = match resolve::own(&instance_dir.join(LOCK_FILE)) {
+            Err(refusal) if refusal.is_absence() => return Ok(None),
+            place => place?.open()?,
+        };
+        lock.map(|file| is_locked(&file)).transpose()
+    }
+
     fn read(file: &mut File) -> Option<Self> {
         let mut text = String::new();
         file.take(32).read_to_string(&mut text).ok()?;
@@ -188,6 +238,8 @@ pub struct Instance {
     run: PathBuf,
     lasting: PathBuf,
     locks: BTreeMap<PathBuf, File>,
+    /// The locks that each virtual host needs; one may be of two, for a moment of a reload.
+    posts: BTreeMap<(IfName, Vhid), Vec<PathBuf>>,
 }
 
 /// The name of the instance that runs a configuration: from its file's path, so that it is the same
@@ -226,7 +278,7 @@ impl Instance {
 
     /// Takes the directory and the virtual hosts for this process; waits a second for one that has
     /// them and was killed. Where nothing can be written there are no locks: that is logged, and no
-    /// reason not to start.
+    /// reason not to start. One that is there and may not be looked at is.
     ///
     /// # Errors
     /// [`InstanceError`]: another process has one of them.
@@ -235,7 +287,7 @@ impl Instance {
         state_dir: &Path,
         name: &str,
         origin: Origin,
-        vhosts: impl IntoIterator<Item = (&'a IfName, Vhid)>,
+        vhosts: impl IntoIterator<Item = Post<'a>>,
     ) -> Result<Self, InstanceError> {
         let run = Self::directory(run_dir, name, origin);
         let mut instance = Self {
@@ -244,17 +296,16 @@ impl Instance {
             run,
             lasting: own_directory(state_dir).join(name),
             locks: BTreeMap::new(),
+            posts: BTreeMap::new(),
         };
         let path = instance.run.join(LOCK_FILE);
         let patience = Patience::of(DYING);
-        instance
-            .take(&path, patience)
-            .map_err(|by| InstanceError::Running {
-                name: name.to_owned(),
-                by,
-            })?;
-        for (interface, vhid) in vhosts {
-            instance.take_vhost(run_dir, interface, vhid, patience)?;
+        instance.take(&path, patience, |by| InstanceError::Running {
+            name: name.to_owned(),
+            by,
+        })?;
+        for post in vhosts {
+            instance.take_vhost(run_dir, &post, patience)?;
         }
         Ok(instance)
     }
@@ -263,31 +314,26 @@ impl Instance {
     /// Waits for nobody.
     ///
     /// # Errors
-    /// [`InstanceError::Vhost`]: another process has it.
-    pub fn lock_vhost(
-        &mut self,
-        run_dir: &Path,
-        interface: &IfName,
-        vhid: Vhid,
-    ) -> Result<(), InstanceError> {
-        self.take_vhost(run_dir, interface, vhid, Patience::of(Duration::ZERO))
+    /// [`InstanceError`]: another process has it, or may have it.
+    pub fn lock_vhost(&mut self, run_dir: &Path, post: &Post<'_>) -> Result<(), InstanceError> {
+        self.take_vhost(run_dir, post, Patience::of(Duration::ZERO))
     }
 
     fn take_vhost(
         &mut self,
         run_dir: &Path,
-        interface: &IfName,
-        vhid: Vhid,
+        post: &Post<'_>,
         patience: Patience,
     ) -> Result<(), InstanceError> {
-        let path = vhost_lock(run_dir, self.origin, interface, vhid);
-        self.take(&path, patience)
-            .map_err(|by| InstanceError::Vhost {
-                interface: interface.clone(),
-                vhid,
-                by,
-            })?;
-        self.show(&path);
+        let key = (post.interface.clone(), post.vhid);
+        for path in post.locks(run_dir, self.origin) {
+            self.take(&path, patience, |by| post.taken(by))?;
+            self.show(&path);
+            let paths = self.posts.entry(key.clone()).or_default();
+            if !paths.contains(&path) {
+                paths.push(path);
+            }
+        }
         Ok(())
     }
 
@@ -298,8 +344,12 @@ impl Instance {
             return;
         };
         _ = file.set_permissions(fs::Permissions::from_mode(LOCK_MODE));
-        if let Some(Ok(locks)) = lock.parent().map(resolve::own) {
-            _ = locks.set_mode(DIRECTORY_MODE);
+        if let Some(Ok(locks)) = lock.parent().map(resolve::own)
+            && let Ok(Some(there)) = locks.metadata()
+        {
+            // A group that may make locks there still may.
+            let mode = there.mode() & 0o7777 | DIRECTORY_MODE;
+            _ = locks.set_mode(mode, fs::Metadata::is_dir);
         }
     }
 
@@ -310,21 +360,16 @@ impl Instance {
     pub fn check_vhost(
         run_dir: &Path,
         origin: Origin,
-        interface: &IfName,
-        vhid: Vhid,
+        post: &Post<'_>,
     ) -> Result<(), InstanceError> {
-        match lock_when_dead(
-            &vhost_lock(run_dir, origin, interface, vhid),
-            Patience::of(DYING),
-        ) {
-            Ok(Lock::Held(by)) => Err(InstanceError::Vhost {
-                interface: interface.clone(),
-                vhid,
-                by,
-            }),
+        let patience = Patience::of(DYING);
+        let check = |path: PathBuf| match lock_when_dead(&path, patience) {
+            Ok(Lock::Held(by)) => Err(post.taken(by)),
             // Where there can be no locks, nobody is kept from anything.
-            Ok(Lock::Taken(_)) | Err(_) => Ok(()),
-        }
+            Ok(Lock::Taken(_)) => Ok(()),
+            Err(err) => refuse_closed(&path, &err),
+        };
+        post.locks(run_dir, origin).into_iter().try_for_each(check)
     }
 
     /// Takes what is in the lasting directory, beside the ledger, for this process. To be called
@@ -349,26 +394,38 @@ impl Instance {
     }
 
     /// Leaves a virtual host to whoever wants it.
-    pub fn release_vhost(&mut self, run_dir: &Path, interface: &IfName, vhid: Vhid) {
-        self.locks
-            .remove(&vhost_lock(run_dir, self.origin, interface, vhid));
+    pub fn release_vhost(&mut self, interface: &IfName, vhid: Vhid) {
+        let released = self.posts.remove(&(interface.clone(), vhid));
+        for path in released.into_iter().flatten() {
+            if !self.posts.values().flatten().any(|needed| *needed == path) {
+                self.locks.remove(&path);
+            }
+        }
     }
 
-    fn take(&mut self, path: &Path, patience: Patience) -> Result<(), Occupant> {
+    fn take(
+        &mut self,
+        path: &Path,
+        patience: Patience,
+        held: impl FnOnce(Occupant) -> InstanceError,
+    ) -> Result<(), InstanceError> {
         if self.locks.contains_key(path) {
             return Ok(());
         }
         match lock_when_dead(path, patience) {
             Ok(Lock::Taken(file)) => drop(self.locks.insert(path.to_owned(), file)),
-            Ok(Lock::Held(by)) => return Err(by),
-            Err(err) => warn!(path = %path.display(), %err, "Goes on without a lock"),
+            Ok(Lock::Held(by)) => return Err(held(by)),
+            Err(err) => {
+                refuse_closed(path, &err)?;
+                warn!(path = %path.display(), %err, "Goes on without a lock");
+            }
         }
         Ok(())
     }
 
-    /// Instances of this network namespace that died, and who lives: what the dead left is now ours
-    /// to undo. The newest first. Each is locked as long as it lives here. Who was killed is waited
-    /// for, as in [`Self::open`].
+    /// Instances of this network namespace that died, and those that live or of which that cannot
+    /// be told: what the dead left is now ours to undo. The newest first. Each is locked as long as
+    /// it lives here. Who was killed is waited for, as in [`Self::open`].
     #[must_use]
     pub fn dead(
         run_dir: &Path,
@@ -448,18 +505,50 @@ fn vhost_lock(run_dir: &Path, origin: Origin, interface: &IfName, vhid: Vhid) ->
         .join(format!("{}-{interface}-{vhid}", origin.netns))
 }
 
-/// The subdirectories that have a ledger, and when it was last written.
+/// The subdirectories that have a ledger, and when it was last written; first of all, it counts as,
+/// where it may not be looked at.
 pub(super) fn ledgers(directory: &Path) -> impl Iterator<Item = (String, SystemTime)> {
     fs::read_dir(directory)
         .into_iter()
         .flatten()
         .flatten()
         .filter_map(|entry| {
-            let written = fs::metadata(entry.path().join(FILE_NAME))
-                .and_then(|file| file.modified())
-                .ok()?;
-            Some((entry.file_name().into_string().ok()?, written))
+            let name = entry.file_name().into_string().ok()?;
+            let written = fs::metadata(entry.path().join(FILE_NAME)).and_then(|it| it.modified());
+            match written {
+                Ok(written) => Some((name, written)),
+                // Others have directories there that are none of ours.
+                Err(err) if is_refusal(&err) && instance_of(&name).is_some() => {
+                    Some((name, SystemTime::UNIX_EPOCH))
+                }
+                Err(_) => None,
+            }
         })
+}
+
+/// The instance whose directory has this name, as [`instance_name`] makes it. Whatever else is
+/// there is not ours.
+pub(super) fn instance_of(directory: &str) -> Option<&str> {
+    let (name, place) = directory
+        .split_once('@')
+        .map_or((directory, None), |(name, place)| (name, Some(place)));
+    let (_, hash) = name.rsplit_once('-')?;
+    let is_hash = hash.len() == 8 && hash.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let is_place = place
+        .is_none_or(|place| !place.is_empty() && place.bytes().all(|byte| byte.is_ascii_digit()));
+    (is_hash && is_place).then_some(name)
+}
+
+/// What is no lock for want of a place for one keeps nobody from anything; but one that may not be
+/// looked at may be somebody's.
+fn refuse_closed(path: &Path, err: &io::Error) -> Result<(), InstanceError> {
+    if is_refusal(err) && !matches!(is_there(path), Ok(false)) {
+        return Err(InstanceError::Closed {
+            path: path.to_owned(),
+            message: words_of(err),
+        });
+    }
+    Ok(())
 }
 
 pub(super) enum Lock {
@@ -495,13 +584,6 @@ pub(super) fn lock_when_dead(path: &Path, patience: Patience) -> io::Result<Lock
     }
 }
 
-/// The file, if somebody has locked it: who may not write to it, as beside a daemon of another
-/// user, may still see that.
-fn held(lock: &Place) -> Option<File> {
-    let file = lock.open().ok()??;
-    is_locked(&file).ok()?.then_some(file)
-}
-
 /// Has a process locked this file? Looked at for a moment, so that one which begins now gets its
 /// lock at its next try.
 pub(super) fn is_locked(file: &File) -> io::Result<bool> {
@@ -512,6 +594,18 @@ pub(super) fn is_locked(file: &File) -> io::Result<bool> {
     }
 }
 
+/// Opens a lock, and makes it if it is not there. One that we may not write to, as a dead daemon's
+/// of another user, can be locked all the same; then it does not say who has it.
+fn open_lock(place: &Place) -> io::Result<(File, bool)> {
+    match place.create(OFlag::O_RDWR, LOCK_MODE) {
+        Ok(file) => Ok((file, true)),
+        Err(error) => match place.open() {
+            Ok(Some(file)) => Ok((file, false)),
+            Ok(None) | Err(_) => Err(error),
+        },
+    }
+}
+
 /// Locks a file and writes into it who we are; if somebody has it, who.
 fn try_lock(path: &Path) -> io::Result<Result<File, Option<Holder>>> {
     if let Some(directory) = path.parent() {
@@ -519,15 +613,8 @@ fn try_lock(path: &Path) -> io::Result<Result<File, Option<Holder>>> {
     }
     loop {
         let place = resolve::own(path)?;
-        let mut file = match place.create(OFlag::O_RDWR, LOCK_MODE) {
-            Ok(file) => file,
-            Err(error) => {
-                return held(&place)
-                    .map(|mut file| Err(Holder::read(&mut file)))
-                    .ok_or(error);
-            }
-        };
-        if file.metadata()?.nlink() > 1 {
+        let (mut file, ours) = open_lock(&place)?;
+        if ours && file.metadata()?.nlink() > 1 {
             // What is written into it would be written to somebody else's.
             return Err(io::Error::new(
                 io::ErrorKind::InvalidInput,
@@ -543,7 +630,12 @@ fn try_lock(path: &Path) -> io::Result<Result<File, Option<Holder>>> {
         if fs::metadata(path)
             .is_ok_and(|there| file.metadata().is_ok_and(|ours| ours.ino() == there.ino()))
         {
-            Holder::write(&mut file);
+            if ours {
+                Holder::write(&mut file);
+            } else if place.remove().is_ok() {
+                // In its place one comes that says who has it.
+                continue;
+            }
             return Ok(Ok(file));
         }
     }

@@ -20,12 +20,13 @@ use std::path::PathBuf;
 use claims::{Change, Claims};
 pub use claims::{Holding, Leftover, Of, Owner, Undo};
 pub use disk::{Written, ledgers_here, probe};
-pub use handover::{Estate, Heir};
+pub use handover::{Estate, Heir, Ungiven};
 pub use instance::{
-    Holder, Instance, InstanceError, Occupant, Origin, instance_name, own_directory,
+    Holder, Instance, InstanceError, Occupant, Origin, Post, instance_name, own_directory,
 };
 
 use crate::effect::{Resource, Value};
+use crate::resolve;
 use crate::types::Name;
 
 /// The ledger cannot be written. Letting go goes on; of taking, only a virtual host's own
@@ -39,6 +40,44 @@ pub struct LedgerError {
     pub message: String,
     /// The system's error number, if there was one.
     pub errno: Option<i32>,
+}
+
+/// What an earlier process wrote down cannot be read: nobody knows what it left on this host.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{} cannot be read ({message}), so nobody knows what is to be undone", path.display())]
+pub struct Unread {
+    /// Which file.
+    pub path: PathBuf,
+    /// What the system said, or what is wrong with it.
+    pub message: String,
+    /// It is another user's, and stays where it is until whoever may reads it. Otherwise it is
+    /// damaged, and was put aside.
+    pub stays: bool,
+}
+
+impl Unread {
+    /// What to do about it, for a process of this user and group.
+    #[must_use]
+    pub fn mend(&self, own: (u32, u32)) -> String {
+        if self.stays {
+            Self::mend_all(&[self], own)
+        } else {
+            "undo by hand what it left".to_owned()
+        }
+    }
+
+    /// What to do about all that stay where they are.
+    #[must_use]
+    pub fn mend_all(unread: &[&Self], (uid, gid): (u32, u32)) -> String {
+        let directories: String = unread
+            .iter()
+            .filter_map(|unread| unread.path.parent())
+            .map(|directory| format!(" {}", resolve::quoted(directory)))
+            .collect();
+        format!(
+            "`chown -R {uid}:{gid}{directories}`, or the rights that the daemon had which wrote it"
+        )
+    }
 }
 
 /// What [`Ledger::retarget`] tells the caller to do.
@@ -68,7 +107,8 @@ impl Ledger {
     }
 
     /// The ledger of an instance, with what a dead predecessor left in it: newest first. Where it
-    /// cannot be read or written, it begins empty and [`Self::health`] says why.
+    /// cannot be written [`Self::health`] says why, and where it cannot be read, [`Self::unread`]:
+    /// that it begins empty does not say that nothing is left.
     #[must_use]
     pub fn open(instance: &Instance) -> (Self, Vec<Leftover>) {
         let mut claims = Claims::default();
@@ -269,6 +309,12 @@ impl Ledger {
     /// Everything held, for status.
     pub fn iter(&self) -> impl Iterator<Item = Holding<'_>> {
         self.claims.iter()
+    }
+
+    /// What a predecessor wrote and could not be read.
+    #[must_use]
+    pub fn unread(&self) -> &[Unread] {
+        self.files.as_ref().map_or(&[], disk::Files::unread)
     }
 
     /// Why it cannot be written, if it cannot.

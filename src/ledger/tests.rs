@@ -2,7 +2,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::Write as _;
 
 use super::*;
-use crate::types::Vhid;
+use crate::types::{IfName, Vhid};
 
 fn owner(vhost: &str) -> Owner {
     Owner {
@@ -509,12 +509,179 @@ fn a_ledger_of_another_kind_is_put_aside() {
     );
 }
 
+fn post<'a>(interface: &'a IfName, own_name: Option<&IfName>, vhid: Vhid) -> Post<'a> {
+    Post {
+        interface,
+        own_name: own_name.cloned(),
+        vhid,
+    }
+}
+
+/// Runs in a thread that may do no more than the owner of files: the capabilities are a thread's.
+fn without_rights_to_files(test: impl FnOnce() + Send) {
+    std::thread::scope(|scope| {
+        let run = || {
+            for right in [
+                caps::Capability::CAP_DAC_OVERRIDE,
+                caps::Capability::CAP_DAC_READ_SEARCH,
+            ] {
+                caps::drop(None, caps::CapSet::Effective, right).unwrap();
+            }
+            test();
+        };
+        scope.spawn(run).join().unwrap();
+    });
+}
+
+#[test]
+fn what_may_not_be_read_is_not_nothing() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let directory = tempfile::tempdir().unwrap();
+    let at = |name: &str| directory.path().join(name);
+    let (mut ledger, _) = Ledger::open(&instance(&directory, HERE));
+    claim(&mut ledger, "a", &text("node"), text("virtual"));
+    drop(
+        ledger
+            .claim(&owner("a"), &file(), Value::Absent, Value::File(Vec::new()))
+            .unwrap(),
+    );
+    drop(ledger);
+    let close = |name: &str, mode| {
+        fs::set_permissions(at(name), fs::Permissions::from_mode(mode)).unwrap();
+    };
+    // The file, as another user's; and the directory that it is in.
+    for (name, open, path) in [
+        ("run/test@2/ledger", 0o600, "run/test@2/ledger"),
+        ("lib/test/ledger", 0o600, "lib/test/ledger"),
+        ("lib/test", 0o700, "lib/test/ledger"),
+    ] {
+        close(name, 0);
+        without_rights_to_files(|| {
+            let (mut ledger, _) = Ledger::open(&instance(&directory, HERE));
+            let unread = ledger.unread().first().cloned().unwrap();
+            assert_eq!((&unread.path, unread.stays), (&at(path), true), "{name}");
+            assert_eq!(unread.message, "Permission denied");
+            assert!(
+                unread.mend((7, 8)).starts_with(&format!(
+                    "`chown -R 7:8 {}`",
+                    at(path).parent().unwrap().display()
+                )),
+                "{}",
+                unread.mend((7, 8))
+            );
+            // Nothing takes its place.
+            ledger.mend();
+        });
+        close(name, open);
+        let (ledger, left) = Ledger::open(&instance(&directory, HERE));
+        assert_eq!((ledger.unread(), left.len()), (&[][..], 2), "{name}");
+    }
+    // Where all of an instance is closed nobody knows whether it lives.
+    close("run/test@2", 0);
+    without_rights_to_files(|| {
+        let error = Instance::open(&at("run"), &at("lib"), "test", HERE, []).unwrap_err();
+        assert!(
+            matches!(&error, InstanceError::Closed { path, .. } if *path == at("run/test@2/lock")),
+            "{error}"
+        );
+    });
+    close("run/test@2", 0o755);
+}
+
+/// As what a daemon of another user left: it could not be seen from the list of ledgers.
+#[test]
+fn an_instance_that_may_not_be_looked_into_is_named() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let directory = tempfile::tempdir().unwrap();
+    let (run, lib) = (directory.path().join("run"), directory.path().join("lib"));
+    for name in ["lib/dead-0123abcd", "lib/other"] {
+        let path = directory.path().join(name);
+        fs::create_dir_all(&path).unwrap();
+        fs::write(path.join("ledger"), "").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o000)).unwrap();
+    }
+    without_rights_to_files(|| {
+        let (dead, _) = Instance::dead(&run, &lib, HERE);
+        let names: Vec<_> = dead.iter().map(Instance::name).collect();
+        assert_eq!(names, ["dead-0123abcd"]);
+        let (ledger, left) = Ledger::open(&dead[0]);
+        assert!(left.is_empty() && ledger.unread().len() == 1);
+    });
+}
+
+/// A lock of another user's is one all the same, and where it can be it gets a new file.
+#[test]
+fn a_lock_that_may_only_be_read_is_taken() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let directory = tempfile::tempdir().unwrap();
+    let at = |name: &str| directory.path().join(name);
+    drop(instance(&directory, HERE));
+    let lock = at("run/test@2/lock");
+    let mode = |path: &std::path::Path, mode| {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    };
+    fs::write(&lock, "1 1").unwrap();
+    for (directory_mode, holder) in [(0o555, 1), (0o755, std::process::id())] {
+        mode(&lock, 0o444);
+        mode(&at("run/test@2"), directory_mode);
+        without_rights_to_files(|| {
+            let first = instance(&directory, HERE);
+            assert_eq!(Holder::of(&at("run/test@2")).unwrap().pid, holder);
+            Instance::open(&at("run"), &at("lib"), "test", HERE, []).unwrap_err();
+            drop(first);
+            drop(instance(&directory, HERE));
+        });
+    }
+}
+
+#[test]
+fn two_names_of_an_interface_are_one_interface() {
+    let directory = tempfile::tempdir().unwrap();
+    let (run, lib) = (directory.path().join("run"), directory.path().join("lib"));
+    let [eth0, enp3s0, enx0] = ["eth0", "enp3s0", "enx0"].map(|name| name.parse().unwrap());
+    let vhid = Vhid::new(40).unwrap();
+    let (by_own, by_other, by_third) = (
+        post(&eth0, None, vhid),
+        post(&enp3s0, Some(&eth0), vhid),
+        post(&enx0, Some(&eth0), vhid),
+    );
+    let open = |name: &str, post: &Post<'_>| Instance::open(&run, &lib, name, HERE, [post.clone()]);
+    for (one, other) in [
+        (&by_own, &by_other),
+        (&by_other, &by_own),
+        (&by_other, &by_third),
+    ] {
+        let first = open("first", one).unwrap();
+        let error = open("second", other).unwrap_err();
+        assert!(
+            error.to_string().contains(&format!(
+                "another carpd already has vhid 40 on {} (pid",
+                other.interface
+            )),
+            "{error}"
+        );
+        assert!(Instance::check_vhost(&run, HERE, other).is_err());
+        drop(first);
+    }
+    // One process that changes the name it uses keeps the lock that both need.
+    let mut first = open("first", &by_own).unwrap();
+    first.lock_vhost(&run, &by_other).unwrap();
+    first.release_vhost(&eth0, vhid);
+    open("second", &by_own).unwrap_err();
+    first.release_vhost(&enp3s0, vhid);
+    open("second", &by_own).unwrap();
+}
+
 #[test]
 fn two_instances_share_no_virtual_host_and_no_name() {
     let directory = tempfile::tempdir().unwrap();
     let (run, lib) = (directory.path().join("run"), directory.path().join("lib"));
     let (eth0, vhid) = ("eth0".parse().unwrap(), Vhid::new(40).unwrap());
-    let open = |name: &str, origin| Instance::open(&run, &lib, name, origin, [(&eth0, vhid)]);
+    let open =
+        |name: &str, origin| Instance::open(&run, &lib, name, origin, [post(&eth0, None, vhid)]);
     let first = open("first", HERE).unwrap();
     let by = Occupant {
         pid: Some(std::process::id()),
@@ -586,7 +753,8 @@ fn a_lock_is_a_file_of_its_own_and_others_may_look_at_it() {
     let at = |name: &str| directory.path().join(name);
     let (eth0, vhid) = ("eth0".parse().unwrap(), Vhid::new(40).unwrap());
     let open = |name: &str, vhid| {
-        Instance::open(&at("run"), &at("lib"), name, HERE, [(&eth0, vhid)]).unwrap()
+        let vhosts = [post(&eth0, None, vhid)];
+        Instance::open(&at("run"), &at("lib"), name, HERE, vhosts).unwrap()
     };
     let first = open("first", vhid);
     let locks = at("run/locks");

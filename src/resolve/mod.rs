@@ -14,14 +14,15 @@ mod tests;
 mod walk;
 
 use std::ffi::{OsStr, OsString};
-use std::fs::{File, Metadata};
+use std::fs::{File, Metadata, Permissions};
 use std::io;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::fd::AsRawFd as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
-use nix::sys::stat::{FchmodatFlags, Mode, fchmodat, mkdirat};
+use nix::sys::stat::{Mode, mkdirat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
 pub use access::{Access, Listing, Modules, Opened, Opener, Unlisted};
@@ -89,7 +90,8 @@ impl From<Refusal> for io::Error {
 }
 
 /// A path for a command line.
-fn quoted(path: &Path) -> String {
+#[must_use]
+pub fn quoted(path: &Path) -> String {
     let text = path.display().to_string();
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@%,".contains(c);
     if text.chars().all(plain) {
@@ -297,19 +299,22 @@ impl Place {
         )?)
     }
 
-    /// Sets the mode of what has the name now. Only for a directory where nobody else can make
-    /// names: a link would be followed.
+    /// Sets the mode of what has the name now, if that is what it should be. No link is followed:
+    /// what was judged is what gets the mode.
     ///
     /// # Errors
-    /// What the system said.
-    pub fn set_mode(&self, mode: u32) -> io::Result<()> {
-        let mode = Mode::from_bits_truncate(mode);
-        Ok(fchmodat(
-            &self.directory,
-            self.name.as_os_str(),
-            mode,
-            FchmodatFlags::FollowSymlink,
-        )?)
+    /// What the system said; it is something else.
+    pub fn set_mode(&self, mode: u32, expected: fn(&Metadata) -> bool) -> io::Result<()> {
+        let entry = walk::open(&self.directory, &self.name)?;
+        if !expected(&entry.metadata()?) {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "something else has its name",
+            ));
+        }
+        // By a name that leads to the descriptor: it was opened without any right to the file.
+        let path = format!("/proc/self/fd/{}", entry.as_raw_fd());
+        std::fs::set_permissions(path, Permissions::from_mode(mode))
     }
 
     /// A file with a second name, in a directory where others make names, may be one that they

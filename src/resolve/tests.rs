@@ -95,6 +95,27 @@ fn a_path_leads_where_the_kernel_says() {
 }
 
 #[test]
+fn no_mode_is_set_behind_a_link_or_of_something_else() {
+    let root = tree();
+    let at = |name: &str| root.path().join(name);
+    chmod(&at("a/b/file"), 0o640);
+    let place = own(&at("a/made")).unwrap();
+    let mode = |name: &str| fs::metadata(at(name)).unwrap().permissions().mode() & 0o777;
+    // What was to be there has been exchanged.
+    symlink(at("a/b/file"), at("a/made")).unwrap();
+    for expected in [fs::Metadata::is_file, fs::Metadata::is_dir] {
+        place.set_mode(0o606, expected).unwrap_err();
+    }
+    assert_eq!(mode("a/b/file"), 0o640);
+    fs::remove_file(at("a/made")).unwrap();
+    fs::hard_link(at("a/b/file"), at("a/made")).unwrap();
+    place.set_mode(0o606, fs::Metadata::is_dir).unwrap_err();
+    assert_eq!(mode("a/made"), 0o640);
+    place.set_mode(0o606, fs::Metadata::is_file).unwrap();
+    assert_eq!(mode("a/made"), 0o606);
+}
+
+#[test]
 fn whoever_could_write_is_named_with_what_mends_it() {
     let root = tree();
     let at = |name: &str| root.path().join(name);

@@ -271,7 +271,7 @@ impl<'a> Walk<'a> {
     }
 }
 
-fn open(below: impl std::os::fd::AsFd, name: &std::ffi::OsStr) -> io::Result<File> {
+pub(super) fn open(below: impl std::os::fd::AsFd, name: &std::ffi::OsStr) -> io::Result<File> {
     let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     Ok(openat(below, name, flags, Mode::empty()).map(File::from)?)
 }

@@ -4,6 +4,7 @@
 use crate::rig::{ADDRESS, CARPD, Carpd, Failed, SOON, TAKEOVER, Watch, holds, lan, mac, sh};
 use crate::{Case, Outcome};
 use carpd::lab::{Exit, Lab};
+use nix::sys::signal::Signal;
 
 pub(crate) fn cases() -> Vec<Case> {
     vec![
@@ -398,6 +399,7 @@ fn altname_of(name: &str) -> Outcome {
     let mut a = spec.start(&lab)?;
     a.wait_says("Holds the addresses", TAKEOVER)?;
     watch.wait(&[mac(&lab, "a")?], SOON)?;
+    others_know_it(&lab, &spec, name)?;
     // Without the name the interface is gone to it, and back with it.
     sh(&lab, "a", &format!("{remove}{name}"))?;
     a.wait_state("init", SOON)?;
@@ -406,6 +408,65 @@ fn altname_of(name: &str) -> Outcome {
     a.wait_says("Holds the addresses", TAKEOVER)?;
     watch.wait(&[mac(&lab, "a")?], SOON)?;
     a.stop()
+}
+
+/// By whichever name: each vhid is once on an interface, in one configuration and in two processes.
+fn others_know_it(lab: &Lab, spec: &Carpd, name: &str) -> Outcome {
+    let other = |interface: &str, vhid: u8| {
+        let toml = spec
+            .toml()
+            .replace(&format!("\"{name}\""), &format!("\"{interface}\""));
+        toml.replace("\"web\"", "\"db\"")
+            .replace(ADDRESS, "192.168.32.99")
+            .replace("vhid = 40", &format!("vhid = {vhid}"))
+    };
+    let both = [spec.toml(), other("eth0", 40)].concat();
+    let second_name = "enp9s9";
+    sh(
+        lab,
+        "a",
+        &format!("ip link property add dev eth0 altname {second_name}"),
+    )?;
+    let said = |verb: &str, toml: &str| -> Result<String, Failed> {
+        lab.host("a").write("/run/lab/other.toml", 0o600, toml)?;
+        let words = format!("timeout 5 {CARPD} {verb} --config /run/lab/other.toml 2>&1 || true");
+        Ok(sh(lab, "a", &words)?.join("\n"))
+    };
+    for verb in ["check", "run"] {
+        let said = said(verb, &both)?;
+        assert!(
+            said.contains("vhid 40 is used twice on eth0, which is eth0 here"),
+            "{verb}: {said}"
+        );
+    }
+    for interface in ["eth0", second_name] {
+        let said = said("run", &other(interface, 40))?;
+        let words = format!("another carpd already has vhid 40 on {interface} (pid ");
+        assert!(said.contains(&words), "{said}");
+        let ucarp = |vhid: &str| {
+            let scripts = ["-u", "/bin/true", "-d", "/bin/true"];
+            let line = ["-i", interface, "-s", OWN, "-v", vhid, "-p", "love"];
+            let all = [
+                &[CARPD, "ucarp", "-a", "192.168.32.98", "-z"],
+                &line[..],
+                &scripts,
+            ]
+            .concat();
+            lab.host("a").spawn(&all)
+        };
+        ucarp("40")?.wait_line(&words, SOON, |line| line.contains(&words))?;
+        let mut alone = ucarp("41")?;
+        let master = "Switching to state: MASTER";
+        alone.wait_line(master, TAKEOVER, |line| line.contains(master))?;
+        alone.signal(Signal::SIGTERM)?;
+        alone.wait(SOON)?;
+    }
+    sh(
+        lab,
+        "a",
+        &format!("ip link property del dev eth0 altname {second_name}"),
+    )
+    .map(drop)
 }
 
 /// Waits until the status says it, or no longer does.

@@ -26,6 +26,15 @@ pub(crate) fn cases() -> Vec<Case> {
             "rights::where_no_user_can_be_had_it_stays_who_it_is_and_says_so",
             stays,
         ),
+        Case::new(
+            "rights::what_it_may_not_read_it_does_not_take_for_nothing",
+            unreadable,
+        ),
+        Case::new(
+            "rights::one_that_cannot_change_its_user_shares_the_locks",
+            shares_locks,
+        ),
+        Case::new("rights::who_may_not_speak_to_it_hears_who_may", refused),
     ]
 }
 
@@ -549,5 +558,158 @@ fn stays() -> Outcome {
         status.contains("engine lacks own-uid") && !status.contains("belongs to user"),
         "{status}"
     );
+    daemon.stop()
+}
+
+/// What a process has that was given the two capabilities alone.
+const TWO: &str = "setpriv --bounding-set=-all,+net_admin,+net_raw";
+
+/// A daemon with a user for its engine was killed, and the next one may not become that user, nor
+/// read what it left.
+fn unreadable() -> Outcome {
+    let lab = lan(&["a"])?;
+    if !has_users(&lab.host("a"))? {
+        return Ok(());
+    }
+    let lua = "function on_master() file.write('/run/lab/flag', 'x') end";
+    let toml = "[hook.h.grant]\nfile = [{ path = \"/run/lab/flag\", do = [\"write\"] }]";
+    let spec = Carpd::new("a")
+        .hook(lua, toml)
+        .more("[daemon]\nsandbox = \"best-effort\"");
+    let mut daemon = spec.start(&lab)?;
+    daemon.wait_ran("on_master", TAKEOVER)?;
+    Tree::of(&lab, "a", &daemon)?.signal_all(Signal::SIGKILL)?;
+    daemon.process.wait(SOON)?;
+    let run = |name: &str| {
+        let words = format!(
+            "timeout 10 {TWO} {CARPD} run --config /run/lab/{name}.toml 2>&1; echo status $?"
+        );
+        sh(&lab, "a", &words).map(|said| said.join("\n"))
+    };
+    let said = run("carpd")?;
+    for words in [
+        "Could not start",
+        "/ledger cannot be read (Permission denied)",
+        "chown -R 0:0 /run/carpd/carpd-",
+        "status 4",
+    ] {
+        assert!(said.contains(words), "{words:?} is not in {said}");
+    }
+    // What another one left is told as well, by a daemon and by who only cleans up.
+    let cleaned = sh(
+        &lab,
+        "a",
+        &format!("{TWO} {CARPD} cleanup 2>&1; echo status $?"),
+    )?
+    .join("\n");
+    assert!(
+        cleaned.contains("cannot be read (Permission denied)")
+            && cleaned.contains("chown -R 0:0 ")
+            && cleaned.contains("status 1")
+            && !cleaned.contains("Nothing is left of a dead instance"),
+        "{cleaned}"
+    );
+    sh(
+        &lab,
+        "a",
+        "test -e /run/lab/flag && test -e /run/carpd/carpd-*/ledger",
+    )?;
+    let dead = sh(
+        &lab,
+        "a",
+        &format!("{CARPD} status --config /run/lab/carpd.toml 2>&1 || true"),
+    )?;
+    assert!(dead.join("\n").contains("it is dead (pid "), "{dead:?}");
+    // As it says, and all is undone.
+    let mend = said
+        .split('`')
+        .find(|part| part.starts_with("chown"))
+        .ok_or("no command")?;
+    sh(&lab, "a", mend)?;
+    let host = lab.host("a");
+    let command = format!("exec {TWO} {CARPD} run --config /run/lab/carpd.toml --log-format json");
+    let mut daemon = Daemon {
+        process: host.spawn(&["bash", "-c", &command])?,
+    };
+    daemon.wait_says("Took down what a dead process left", TAKEOVER)?;
+    daemon.wait_state("master", TAKEOVER)?;
+    daemon.stop()
+}
+
+/// Two daemons of one run-dir: one whose engine has a user, and one that stays root.
+fn shares_locks() -> Outcome {
+    let lab = lan(&["a"])?;
+    let host = lab.host("a");
+    if !has_users(&host)? {
+        return Ok(());
+    }
+    let spec = Carpd::new("a");
+    let mut first = spec.start(&lab)?;
+    first.wait_state("master", TAKEOVER)?;
+    let other = spec
+        .toml()
+        .replace("\"web\"", "\"db\"")
+        .replace("vhid = 40", "vhid = 41")
+        .replace("192.168.32.22", "192.168.32.24");
+    host.write("/run/lab/other.toml", 0o600, &other)?;
+    let start = |rights: &str| -> Result<Daemon, Failed> {
+        let words =
+            format!("exec {rights} {CARPD} run --config /run/lab/other.toml --log-format json");
+        Ok(Daemon {
+            process: host.spawn(&["bash", "-c", &words])?,
+        })
+    };
+    let locks = "stat -c '%n %a:%u:%g' /run/carpd/locks /run/carpd/locks/* | sed 's/[^ ]*[/]//'";
+    for rights in [TWO, ""] {
+        let mut second = start(rights)?;
+        second.wait("the second", TAKEOVER, |entry| {
+            entry.text("message").contains("Holds the addresses")
+        })?;
+        assert!(
+            !second.text().contains("without a lock"),
+            "{rights}: {}",
+            second.text()
+        );
+        let there = sh(&lab, "a", locks)?;
+        assert!(there.contains(&"locks 775:0:60600".to_owned()), "{there:?}");
+        // Nobody else gets it, with whatever rights.
+        for others in [TWO, ""] {
+            sh(&lab, "a", "cp /run/lab/other.toml /run/lab/third.toml")?;
+            let words =
+                format!("timeout 5 {others} {CARPD} run --config /run/lab/third.toml 2>&1 || true");
+            let said = sh(&lab, "a", &words)?.join("\n");
+            assert!(said.contains("another carpd already has vhid 41"), "{said}");
+        }
+        // The first can still make locks, and leave them.
+        first.reload(&lab, &spec.clone().set("vhid", 50))?;
+        first.wait_state("master", TAKEOVER)?;
+        first.reload(&lab, &spec)?;
+        assert!(
+            !first.text().contains("without a lock"),
+            "{rights}: {}",
+            first.text()
+        );
+        second.stop()?;
+    }
+    first.stop()
+}
+
+fn refused() -> Outcome {
+    let lab = lan(&["a"])?;
+    if !has_users(&lab.host("a"))? {
+        return Ok(());
+    }
+    let mut daemon = Carpd::new("a").start(&lab)?;
+    daemon.wait_state("master", TAKEOVER)?;
+    for verb in ["status", "reload", "status --config /run/lab/carpd.toml"] {
+        let words = format!(
+            "cp {CARPD} /tmp/carpd; setpriv --reuid 1234 --regid 1234 --clear-groups /tmp/carpd {verb} 2>&1; test $? = 4"
+        );
+        let said = sh(&lab, "a", &words)?.join("\n");
+        assert!(
+            said.contains("Permission denied") && said.contains("only root may speak to it"),
+            "{verb}: {said}"
+        );
+    }
     daemon.stop()
 }

@@ -10,6 +10,7 @@ use super::daemon::{Handover, WHERE};
 use crate::config::legacy::{Options, Place, Refusal};
 use crate::config::{self, Kind};
 use crate::engine;
+use crate::host::netlink;
 use crate::host::privilege::Privileges;
 use crate::ledger::{Instance, Origin};
 use crate::telemetry::ucarp::{Level, Sink};
@@ -61,9 +62,11 @@ pub(super) fn check(options: &Options, sink: &Sink) -> Result<Handover, Refusal>
     let device = options.device()?;
     let typed = options.interface.as_deref().unwrap_or_default();
     let all = interfaces();
+    // The C library lists interfaces by their own names alone.
+    let own_name = netlink::own_name_of(&device).unwrap_or_else(|| device.clone());
     let flags = all
         .iter()
-        .find(|found| found.interface_name == device.as_str())
+        .find(|found| found.interface_name == own_name.as_str())
         .map(|found| found.flags);
     let Some(flags) = flags else {
         let words = "Unable to get hardware info about an interface: No such device";
@@ -107,15 +110,16 @@ fn check_alone(handover: &Handover) -> Result<(), Refusal> {
     let mut vhosts = config.vhosts.iter();
     vhosts
         .try_for_each(|vhost| {
-            Instance::check_vhost(&config.daemon.run_dir, origin, &vhost.interface, vhost.vhid)
+            Instance::check_vhost(&config.daemon.run_dir, origin, &engine::post(vhost))
         })
         .map_err(|error| refused(error.to_string()))
 }
 
 /// What ucarp says as soon as it has seen the interface.
 pub(super) fn introduce(device: &IfName, sink: &Sink) {
+    let own_name = netlink::own_name_of(device).unwrap_or_else(|| device.clone());
     let address =
-        hardware_address(device.as_str()).unwrap_or_else(|| "00:00:00:00:00:00".to_owned());
+        hardware_address(own_name.as_str()).unwrap_or_else(|| "00:00:00:00:00:00".to_owned());
     sink.say(
         Level::Info,
         &format!("Local advertised ethernet address is [{address}]"),

@@ -126,7 +126,8 @@ impl Kept {
 
 /// Reads one and looks whether it is what it says it is.
 fn read(directory: &std::path::Path, name: &Name) -> Result<Option<KeptHook>, String> {
-    if !directory.exists() {
+    let unseen = |error: std::io::Error| format!("{}: {error}", directory.display());
+    if !directory.try_exists().map_err(unseen)? {
         return Ok(None);
     }
     whole::directory(directory).map_err(|error| error.to_string())?;

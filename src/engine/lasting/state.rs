@@ -203,7 +203,7 @@ struct Found {
 }
 
 fn read_all(directory: &Path) -> Vec<(Owner, Found)> {
-    if !directory.exists() {
+    if matches!(directory.try_exists(), Ok(false)) {
         return Vec::new();
     }
     if let Err(error) = whole::directory(directory) {

@@ -13,7 +13,7 @@ use super::super::exam::{self, Examine, Test};
 use super::super::foresight::{Foresight, HookProblem};
 use super::super::load::accept;
 use super::super::material::{Belief, Material};
-use super::super::moves::{missing_interfaces, unfit_interfaces};
+use super::super::moves::{missing_interfaces, shared_here, unfit_interfaces};
 use super::super::pool::Pool;
 use super::super::start::descriptors_needed;
 use super::super::terms::terms;
@@ -92,6 +92,10 @@ impl Job {
                 .into_iter()
                 .filter(|_| scope.is_whole()),
         );
+        if scope.is_whole() {
+            let shared = shared_here(&found.config).into_iter();
+            found.problems.extend(shared.map(|(_, problem)| problem));
+        }
         let descriptors = process::check_descriptors(descriptors_needed(&found.config));
         found
             .problems

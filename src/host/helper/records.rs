@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::ffi::OsStr;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -154,9 +155,13 @@ fn timeless(value: Value) -> Value {
     }
 }
 
-/// Is there a ledger of the instance of this name, in whatever network namespace?
+/// Is there a ledger of the instance of this name, in whatever network namespace? Where that cannot
+/// be seen there may be one.
 fn has_ledger(directory: &Path, name: &OsStr) -> bool {
-    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    let entries = match fs::read_dir(directory) {
+        Ok(entries) => entries.flatten(),
+        Err(error) => return error.kind() != io::ErrorKind::NotFound,
+    };
     let is_of = |entry: &fs::DirEntry| {
         let there = entry.file_name();
         let there = there.as_encoded_bytes();
@@ -164,9 +169,11 @@ fn has_ledger(directory: &Path, name: &OsStr) -> bool {
             .strip_prefix(name.as_encoded_bytes())
             .is_some_and(|rest| rest.is_empty() || rest.starts_with(b"@"))
     };
-    entries
-        .filter(is_of)
-        .any(|entry| entry.path().join(LEDGER).exists())
+    let may_have = |entry: fs::DirEntry| {
+        let there = fs::symlink_metadata(entry.path().join(LEDGER));
+        there.map_or_else(|error| error.raw_os_error() == Some(libc::EACCES), |_| true)
+    };
+    entries.filter(is_of).any(may_have)
 }
 
 fn files(directory: &Path) -> impl Iterator<Item = PathBuf> {

@@ -33,7 +33,14 @@ pub fn index_of(dev: &IfName) -> Result<u32, HostError> {
     })
 }
 
-/// The same, where its absence is an answer.
+/// What the kernel itself calls an interface, by whichever of its names it is asked for; `None` if
+/// there is none, or the kernel does not say.
+#[must_use]
+pub fn own_name_of(dev: &IfName) -> Option<IfName> {
+    Some(Netlink::open().ok()?.link(dev).ok()?.name)
+}
+
+/// The same as [`index_of`], where its absence is an answer.
 pub(super) fn existing_index(dev: &IfName) -> Result<Option<u32>, HostError> {
     // The C library's way has no room for it.
     if dev.is_alternative() {

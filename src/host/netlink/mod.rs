@@ -35,7 +35,7 @@ use nix::sys::socket::{setsockopt, sockopt};
 use nix::sys::time::{TimeVal, TimeValLike};
 
 pub use address::{AddressOptions, PROTOCOL, PresentAddress};
-pub use link::index_of;
+pub use link::{index_of, own_name_of};
 pub use reader::Reader;
 pub(super) use route::{does, is_our, satisfies};
 pub use watch::{HostEvent, Watch};
