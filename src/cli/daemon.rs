@@ -1,6 +1,7 @@
 //! The verbs that speak to a running daemon: status, metrics, reload, hook; what all of them share.
 
 use std::io::IsTerminal as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use super::{CONFIG, Exit, Failure, output};
@@ -330,13 +331,12 @@ impl Daemon {
 
     /// Those of this network namespace.
     fn here(&self, part: PartOf) -> Vec<PathBuf> {
-        let netns = Origin::current()
-            .map(|origin| format!("@{}", origin.netns))
-            .unwrap_or_default();
-        self.instances(part)
-            .into_iter()
-            .filter(|directory| name_of(directory).ends_with(&netns))
-            .collect()
+        let of_here = |directory: &PathBuf| {
+            name_of(directory)
+                .split_once('@')
+                .is_some_and(|(_, place)| is_here(place))
+        };
+        self.instances(part).into_iter().filter(of_here).collect()
     }
 
     /// This part of the one that is meant: by its name or its configuration, or the only one that
@@ -376,6 +376,11 @@ impl Daemon {
     }
 }
 
+/// Is this our network namespace, as directories are named by it? Any is, where it cannot be told.
+fn is_here(place: &str) -> bool {
+    Origin::current().map_or(true, |origin| place == origin.netns.to_string())
+}
+
 /// A directory's own name.
 fn name_of(directory: &Path) -> String {
     directory
@@ -411,7 +416,16 @@ fn status_of_all(directories: &[PathBuf]) -> Result<Exit, Failure> {
             Err(error) => {
                 writeln!(page, "instance {name}");
                 writeln!(page, "  {error}");
-                problem = Some(failure_of(&error));
+                let hint = match &error {
+                    CallError::Unreachable { path, source } => forbidden(path, source),
+                    CallError::Silent(trouble) => Some(trouble.hint.clone()),
+                    CallError::Garbled(_) | CallError::Refused(_) => None,
+                };
+                let failure = failure_of(&error);
+                problem = Some(match hint {
+                    Some(hint) => failure.hint(hint),
+                    None => failure,
+                });
             }
         }
     }
@@ -426,10 +440,28 @@ pub(super) fn ask(daemon: &Daemon, order: Order) -> Result<Reply, Failure> {
     control::call(&path, order).map_err(|error| {
         let failure = failure_of(&error);
         match error {
-            CallError::Unreachable { .. } => failure.hint(hint(daemon)),
+            CallError::Unreachable { path, source } => {
+                failure.hint(forbidden(&path, &source).unwrap_or_else(|| hint(daemon)))
+            }
             CallError::Silent(trouble) => failure.hint(trouble.hint),
             CallError::Garbled(_) | CallError::Refused(_) => failure,
         }
+    })
+}
+
+/// Who may speak to a daemon whose socket does not let us.
+fn forbidden(socket: &Path, error: &std::io::Error) -> Option<String> {
+    if error.kind() != std::io::ErrorKind::PermissionDenied {
+        return None;
+    }
+    let owner = std::fs::metadata(socket).map(|there| there.uid());
+    Some(match owner {
+        Ok(0) => "only root may speak to it: call this as root (sudo)".to_owned(),
+        Ok(user) => format!(
+            "only root and user {user}, as which it runs, may speak to it: call this as one of them"
+        ),
+        Err(_) => "only root and the daemon's own user may speak to it: call this as one of them"
+            .to_owned(),
     })
 }
 
@@ -460,10 +492,12 @@ fn hint(daemon: &Daemon) -> String {
         return "is it running? `carpd run` starts it; only root may speak to it".to_owned();
     };
     let name = instance_name(daemon.file());
-    if others
-        .iter()
-        .any(|other| other.split('@').next() == Some(&name))
-    {
+    let is_elsewhere = |other: &String| {
+        other
+            .split_once('@')
+            .is_some_and(|(instance, place)| instance == name && !is_here(place))
+    };
+    if others.iter().any(is_elsewhere) {
         return "it runs in another network namespace: call this there (ip netns exec, nsenter -n)"
             .to_owned();
     }
@@ -750,6 +784,25 @@ fn at(ms: u64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+    use std::os::unix::fs::chown;
+
+    #[test]
+    fn who_is_refused_hears_who_may() {
+        let socket = tempfile::NamedTempFile::new().unwrap();
+        let refused = io::Error::from_raw_os_error(libc::EACCES);
+        let hint = |error: &io::Error| super::forbidden(socket.path(), error);
+        let own = nix::unistd::geteuid();
+        if own.is_root() {
+            assert!(hint(&refused).unwrap().starts_with("only root may"));
+            chown(socket.path(), Some(60_600), None).unwrap();
+            assert!(hint(&refused).unwrap().contains("root and user 60600"));
+        } else {
+            assert!(hint(&refused).unwrap().contains(&format!("user {own}")));
+        }
+        assert_eq!(hint(&io::ErrorKind::ConnectionRefused.into()), None);
+    }
+
     #[test]
     fn counters_are_named_as_their_samples_in_the_older_form() {
         let text = "# TYPE a_seconds gauge\n# UNIT a_seconds seconds\n# HELP a_seconds One.\na_seconds 1\n\
