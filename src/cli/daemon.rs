@@ -8,8 +8,8 @@ use super::{CONFIG, Exit, Failure, output};
 use crate::config;
 use crate::control::{self, CallError, Order, Reply};
 use crate::engine::command::{
-    Elsewhere, HookStatus, RefusalStatus, RefusedAddress, Status, StrangerStatus, VersionStatus,
-    VhostStatus,
+    Death, Elsewhere, HookStatus, RefusalStatus, RefusedAddress, Status, StrangerStatus,
+    VersionStatus, VhostStatus,
 };
 use crate::engine::plan;
 use crate::ledger::{Origin, instance_name};
@@ -565,6 +565,13 @@ fn status_text(status: &Status, page: &mut Page) {
     }
     for hook in &status.hooks {
         writeln!(page, "hook {}", hook_line(hook));
+    }
+    if let Some(Death { at_ms, how }) = status
+        .engine
+        .as_ref()
+        .and_then(|engine| engine.before.as_ref())
+    {
+        writeln!(page, "started again: {how} (at {})", at(*at_ms));
     }
     for missing in status
         .engine

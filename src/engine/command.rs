@@ -337,6 +337,18 @@ pub struct EngineStatus {
     /// What is missing at the reader process, if there is one.
     #[serde(default)]
     pub reader_lacks: Vec<String>,
+    /// How the one before it died, if its keeper had to start it again.
+    #[serde(default)]
+    pub before: Option<Death>,
+}
+
+/// The end of an engine that was none of its own decision.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Death {
+    /// Milliseconds since 1970.
+    pub at_ms: u64,
+    /// In words: "its engine was killed by SIGKILL".
+    pub how: String,
 }
 
 /// The helper process.

@@ -46,6 +46,7 @@ pub(super) fn give_up(
         uid: geteuid().as_raw(),
         confinement,
         reader_lacks: Vec::new(),
+        before: None,
     })
 }
 

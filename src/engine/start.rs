@@ -14,7 +14,7 @@ use tracing::{debug, error, info, warn};
 
 use super::announcer::Announcer;
 use super::clock;
-use super::command::{Command, EngineStatus};
+use super::command::{Command, Death, EngineStatus};
 use super::couriers::couriers;
 use super::doing::Doing;
 use super::exam::Examine;
@@ -201,7 +201,7 @@ async fn start(
     config: &Config,
     (config_path, name): (&Path, &str),
     examine: Examine,
-    rights: EngineStatus,
+    mut rights: EngineStatus,
 ) -> Result<(Engine, mpsc::Receiver<Signal>), StartError> {
     let (orders, signals) = signals(config.daemon.hangup_stops).map_err(system("catch signals"))?;
     let (keeper, mut exits) = Client::from_stdin().map_err(system("reach the parent process"))?;
@@ -237,6 +237,7 @@ async fn start(
     let granted = terms(config, config_path).duty();
     let duty = start_helper(granted.max(for_recovery), &keeper, executor.host()).await?;
     let predecessor = exits.take_predecessor();
+    rights.before = predecessor.as_ref().map(death);
     tokio::task::spawn_local(tell_exits(exits, orders));
     let (lasting, store) = Lasting::open(&mut instance, clock::wall_ms()).await;
     let reader = start_reader(config, &keeper).await?;
@@ -389,6 +390,14 @@ fn refuse_unread(instance: &Instance, ledger: &Ledger) -> Result<(), StartError>
             let mend = Unread::mend_all(&in_the_way, own);
             Err(StartError::Unread((*first).clone(), mend))
         }
+    }
+}
+
+fn death(Predecessor { at, how }: &Predecessor) -> Death {
+    let ago = u64::try_from(clock::now().since(*at).as_millis()).unwrap_or_default();
+    Death {
+        at_ms: clock::wall_ms().saturating_sub(ago),
+        how: how.clone(),
     }
 }
 

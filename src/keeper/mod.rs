@@ -9,6 +9,7 @@ mod client;
 mod descriptors;
 mod estate;
 pub mod message;
+mod shortage;
 mod spawn;
 mod supervise;
 pub mod will;

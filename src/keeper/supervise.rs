@@ -18,6 +18,7 @@ use nix::unistd::Pid;
 use tracing::{debug, error, warn};
 
 use super::message::{ChildId, HowEnded, Predecessor, Report, Request};
+use super::shortage::Shortage;
 use super::spawn::Told;
 use super::will::Reader;
 use super::{SELF, descriptors, estate, spawn, wire};
@@ -39,6 +40,10 @@ const PULSE: Duration = Duration::from_millis(250);
 const PANIC: i32 = 101;
 /// How that is called.
 const PANICKED: &str = "a panic";
+/// How the kernel ends whom it finds no memory for, and an operator whom he wants gone.
+const KILLED: &str = "SIGKILL";
+/// How that is called where the kernel has just done so.
+const WITHOUT_MEMORY: &str = "SIGKILL, most likely for lack of memory";
 /// Exit status if the engine died and may not be started again (EX_SOFTWARE of sysexits.h).
 const ACCIDENT: u8 = 70;
 
@@ -65,6 +70,8 @@ struct Keeper<'a> {
     felt: Timestamp,
     /// Until then it is not judged.
     spared_until: Timestamp,
+    /// Whether the kernel kills processes for lack of memory.
+    shortage: Shortage,
 }
 
 /// How an engine ended.
@@ -97,6 +104,7 @@ pub(super) fn run(program: &Path, arguments: &[OsString], told: Told<'_>) -> io:
             wire::send(&ours, &Report::Before(before), None)?;
         }
         let began = clock::now();
+        keeper.shortage.look(began);
         keeper.engine = Some(spawn::engine(program, arguments, theirs, told.handed)?);
         keeper.socket = Some(ours);
         // It was the command line until now, and only waits from here on.
@@ -117,6 +125,8 @@ pub(super) fn run(program: &Path, arguments: &[OsString], told: Told<'_>) -> io:
         } else {
             pause
         };
+        let by_kernel = how == KILLED && hung.is_none() && keeper.shortage.has_struck();
+        let how = if by_kernel { WITHOUT_MEMORY } else { how };
         before = Some(Predecessor {
             at: died,
             how: in_words(how, hung),
@@ -190,6 +200,7 @@ impl<'a> Keeper<'a> {
             hung: None,
             felt: clock::now(),
             spared_until: Timestamp::ZERO,
+            shortage: Shortage::here(),
         }
     }
 
@@ -222,6 +233,7 @@ impl<'a> Keeper<'a> {
         };
         let Some(engine) = self.engine else { return };
         let now = clock::now();
+        self.shortage.look(now);
         let slept = now.since(self.felt) > PULSE * 4;
         self.felt = now;
         if slept {

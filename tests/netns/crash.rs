@@ -131,6 +131,11 @@ fn engine() -> Outcome {
         ROUNDS,
         "{why}"
     );
+    let status = sh(&lab, "a", &format!("{CARPD} status"))?.join("\n");
+    assert!(
+        status.contains("\nstarted again: its engine was killed by SIGKILL"),
+        "{status}"
+    );
     println!("from kill -9 of the engine to the peer's answer: {took:?}");
     assert!(took.iter().min() < Some(&HANDOVER), "{took:?}");
     a.stop()?;
