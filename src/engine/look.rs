@@ -11,10 +11,11 @@ use super::node::Node;
 use super::own::When;
 use super::port::{Sources, floating};
 use super::run::Engine;
-use super::world::World;
+use super::world::{Locks as _, World};
 use crate::effect::Link;
 use crate::host::netlink::HostEvent;
 use crate::host::{Culprit, Host as _, culprit};
+use crate::ledger::Post;
 use crate::proto::Input;
 use crate::types::{Family, IfName, Name, State, Timestamp, VirtualAddress};
 
@@ -184,19 +185,50 @@ impl<W: World> Engine<W> {
         self.set_link(index, None);
     }
 
+    /// The kernel calls the interface by another name than the configuration: another process may
+    /// have its virtual hosts by that one. When ours began there may have been no such interface.
+    fn claim(&mut self, index: usize, own_name: &IfName) {
+        let Some(port) = self.ports.get_mut(index) else {
+            return;
+        };
+        if !port.wants_claim(own_name) {
+            return;
+        }
+        let mut barred = BTreeSet::new();
+        let members = port.members.iter();
+        for spec in members.filter_map(|member| self.nodes.get(member).map(|node| &node.spec)) {
+            let post = Post {
+                interface: &spec.interface,
+                own_name: Some(own_name.clone()),
+                vhid: spec.vhid,
+            };
+            if let Err(error) = self.ties.lock(&self.config.daemon.run_dir, &post) {
+                if !port.bars(spec.vhid) {
+                    error!(vhost = %spec.name, interface = %own_name, %error, "Takes no part: another process has it on this interface");
+                }
+                barred.insert(spec.vhid);
+            }
+        }
+        port.claimed(own_name.clone(), barred);
+    }
+
     pub(super) fn set_link(&mut self, index: usize, link: Option<Link>) {
+        if let Some(link) = &link {
+            self.claim(index, &link.name);
+        }
         let Some(port) = self.ports.get_mut(index) else {
             return;
         };
         let before = (port.is_up(), port.is_running());
         port.set_link(link);
-        let (up, running, deaf) = (port.is_up(), port.is_running(), port.is_deaf());
+        let (up, running) = (port.is_up(), port.is_running());
+        let try_again = port.is_deaf() || port.is_barred();
         if before != (up, running) {
             info!(interface = %port.name, up, running, "The link changed");
         }
         let members = port.members.clone();
         let now = clock::now();
-        if deaf {
+        if try_again {
             self.look_again = Some(now + DEAF_RETRY);
         }
         for member in members {

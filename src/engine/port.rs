@@ -1,6 +1,6 @@
 //! One network interface with the virtual hosts on it: its socket, its state, its own addresses.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::net::IpAddr;
 use std::rc::Rc;
 
@@ -12,7 +12,7 @@ use crate::effect::Link;
 use crate::host::socket::{Membership, OpenError, PacketSocket};
 use crate::proto::wire;
 use crate::proto::{Kind, Transmit};
-use crate::types::{Family, IfName, MacAddr, VirtualAddress};
+use crate::types::{Family, IfName, MacAddr, Vhid, VirtualAddress};
 
 /// IPv4 type of service of an advertisement, as OpenBSD, NetBSD and ucarp send it: low delay
 /// (docs/protocol.md, section 1.1).
@@ -91,6 +91,10 @@ pub(super) struct Port<W: Wire = Ethernet> {
     ip_id: u16,
     /// Who advertises here without being known.
     pub(super) strangers: Strangers,
+    /// What the kernel calls it, for which locks were wanted last.
+    own_name: Option<IfName>,
+    /// Virtual hosts that another process has here, by another name of the interface.
+    barred: BTreeSet<Vhid>,
 }
 
 /// The interface's own address of each family: what advertisements come from and ties are broken
@@ -143,7 +147,30 @@ impl<W: Wire> Port<W> {
             sources: None,
             ip_id: 1,
             strangers: Strangers::default(),
+            own_name: None,
+            barred: BTreeSet::new(),
         }
+    }
+
+    /// Are there locks to take, now that the kernel calls it by this name?
+    pub(super) fn wants_claim(&self, own_name: &IfName) -> bool {
+        let is_known = *own_name == self.name || self.own_name.as_ref() == Some(own_name);
+        !is_known || self.is_barred()
+    }
+
+    /// The locks are taken, but for those of these virtual hosts.
+    pub(super) fn claimed(&mut self, own_name: IfName, barred: BTreeSet<Vhid>) {
+        (self.own_name, self.barred) = (Some(own_name), barred);
+    }
+
+    /// Does another process have a virtual host of ours here?
+    pub(super) fn is_barred(&self) -> bool {
+        !self.barred.is_empty()
+    }
+
+    /// Is it this one?
+    pub(super) fn bars(&self, vhid: Vhid) -> bool {
+        self.barred.contains(&vhid)
     }
 
     /// Another virtual host lives on this interface.
@@ -197,6 +224,7 @@ impl<W: Wire> Port<W> {
     /// nobody takes himself for the only one.
     pub(super) fn is_usable_by(&self, spec: &config::Vhost) -> bool {
         !self.is_deaf()
+            && !self.bars(spec.vhid)
             && self.flaw_for(spec).is_none()
             && if spec.ignore_link_state {
                 self.is_up()

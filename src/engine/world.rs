@@ -1,5 +1,7 @@
 //! What an engine lives in: this machine, or a virtual one that a rehearsal plays.
 
+use std::path::Path;
+
 use super::command::EngineStatus;
 use super::exam::Examine;
 use super::helper::Care;
@@ -8,7 +10,7 @@ use super::reader::Reader;
 use crate::host::alarm::Alarm;
 use crate::host::netlink::Watch;
 use crate::host::{Host, LinuxHost};
-use crate::ledger::Instance;
+use crate::ledger::{Instance, InstanceError, Post};
 
 /// The parts of an engine that differ between the two. All that decides is the same code.
 pub(super) trait World {
@@ -17,7 +19,29 @@ pub(super) trait World {
     /// What advertisements go through.
     type Wire: Wire;
     /// What else ties the engine to where it runs.
-    type Ties;
+    type Ties: Locks;
+}
+
+/// What keeps two processes from one virtual host.
+pub(super) trait Locks {
+    /// Takes one, also by what the kernel calls its interface. Waits for nobody.
+    ///
+    /// # Errors
+    /// [`InstanceError`]: another process has it, or may have it.
+    fn lock(&mut self, run_dir: &Path, post: &Post<'_>) -> Result<(), InstanceError>;
+}
+
+/// Nobody else is there.
+impl Locks for () {
+    fn lock(&mut self, _: &Path, _: &Post<'_>) -> Result<(), InstanceError> {
+        Ok(())
+    }
+}
+
+impl Locks for Ties {
+    fn lock(&mut self, run_dir: &Path, post: &Post<'_>) -> Result<(), InstanceError> {
+        self.instance.lock_vhost(run_dir, post)
+    }
 }
 
 /// This machine.

@@ -327,8 +327,10 @@ impl Instance {
     ) -> Result<(), InstanceError> {
         let key = (post.interface.clone(), post.vhid);
         for path in post.locks(run_dir, self.origin) {
-            self.take(&path, patience, |by| post.taken(by))?;
-            self.show(&path);
+            if !self.locks.contains_key(&path) {
+                self.take(&path, patience, |by| post.taken(by))?;
+                self.show(&path);
+            }
             let paths = self.posts.entry(key.clone()).or_default();
             if !paths.contains(&path) {
                 paths.push(path);
@@ -409,9 +411,6 @@ impl Instance {
         patience: Patience,
         held: impl FnOnce(Occupant) -> InstanceError,
     ) -> Result<(), InstanceError> {
-        if self.locks.contains_key(path) {
-            return Ok(());
-        }
         match lock_when_dead(path, patience) {
             Ok(Lock::Taken(file)) => drop(self.locks.insert(path.to_owned(), file)),
             Ok(Lock::Held(by)) => return Err(held(by)),

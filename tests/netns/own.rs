@@ -1,7 +1,9 @@
 //! Addresses and routes of the host's own: carpd leaves them alone, and does not live in their
 //! place.
 
-use crate::rig::{ADDRESS, CARPD, Carpd, Failed, SOON, TAKEOVER, Watch, holds, lan, mac, sh};
+use crate::rig::{
+    ADDRESS, CARPD, Carpd, Daemon, Failed, SOON, TAKEOVER, Watch, holds, lan, mac, sh,
+};
 use crate::{Case, Outcome};
 use carpd::lab::{Exit, Lab};
 use nix::sys::signal::Signal;
@@ -44,6 +46,10 @@ pub(crate) fn cases() -> Vec<Case> {
             on_another_interface,
         ),
         Case::new("own::an_alternative_name_of_the_interface_does", altname),
+        Case::new(
+            "own::a_name_that_comes_later_leads_to_an_interface_that_is_taken",
+            late_name,
+        ),
         Case::new("own::a_new_hardware_address_is_announced", hardware),
     ]
 }
@@ -408,6 +414,47 @@ fn altname_of(name: &str) -> Outcome {
     a.wait_says("Holds the addresses", TAKEOVER)?;
     watch.wait(&[mac(&lab, "a")?], SOON)?;
     a.stop()
+}
+
+/// When both began nobody could know that they mean one interface.
+fn late_name() -> Outcome {
+    let lab = lan(&["a"])?;
+    let spec = Carpd::new("a");
+    let mut first = spec.start(&lab)?;
+    first.wait_state("master", TAKEOVER)?;
+    let toml = spec
+        .toml()
+        .replace("\"eth0\"", "\"late0\"")
+        .replace("\"web\"", "\"db\"")
+        .replace(ADDRESS, "192.168.32.99");
+    lab.host("a").write("/run/lab/other.toml", 0o600, &toml)?;
+    let run = [CARPD, "run", "--config", "/run/lab/other.toml"];
+    let mut second = Daemon {
+        process: lab
+            .host("a")
+            .spawn(&[&run[..], &["--log-format", "json"]].concat())?,
+    };
+    second.wait_says("Ready", SOON)?;
+    let add = "ip link property add dev eth0 altname late0";
+    sh(&lab, "a", add)?;
+    second.wait_says(
+        "Takes no part: another process has it on this interface",
+        SOON,
+    )?;
+    let shown = sh(
+        &lab,
+        "a",
+        &format!("{CARPD} status --config /run/lab/other.toml"),
+    )?
+    .join("\n");
+    assert!(
+        shown.contains("takes no part: another process has it on this interface"),
+        "{shown}"
+    );
+    assert!(!lab.host("a").facts()?.holds("192.168.32.99".parse()?));
+    first.stop()?;
+    second.wait_says("Holds the addresses", TAKEOVER)?;
+    second.stop()
 }
 
 /// By whichever name: each vhid is once on an interface, in one configuration and in two processes.
