@@ -323,10 +323,19 @@ impl Daemon {
             .flat_map(|run_dir| std::fs::read_dir(run_dir).into_iter().flatten().flatten());
         let mut directories: Vec<PathBuf> = entries
             .map(|entry| entry.path())
-            .filter(|directory| part(directory).exists())
+            .filter(|directory| may_be_there(&part(directory)))
             .collect();
         directories.sort();
         directories
+    }
+
+    /// Where instances may be and we may not look.
+    fn closed(&self) -> Option<PathBuf> {
+        let is_closed = |directory: &PathBuf| {
+            std::fs::read_dir(directory)
+                .is_err_and(|error| error.kind() == std::io::ErrorKind::PermissionDenied)
+        };
+        self.run_dirs().into_iter().find(is_closed)
     }
 
     /// Those of this network namespace.
@@ -344,20 +353,25 @@ impl Daemon {
     pub(super) fn part(&self, part: PartOf) -> Result<PathBuf, Failure> {
         let here = self.here(part);
         let directory = match (&self.instance, &self.config, here.as_slice()) {
-            (Some(name), _, _) => {
-                let found = here
-                    .iter()
-                    .find(|directory| is_named(&name_of(directory), name))
-                    .ok_or_else(|| {
-                        Failure::new(Exit::Cannot, format!("there is no instance {name} here"))
-                            .hint(hint(self))
-                    })?;
-                found.clone()
-            }
+            (Some(name), _, _) => here
+                .iter()
+                .find(|directory| is_named(&name_of(directory), name))
+                .ok_or_else(|| self.no_instance(name))?
+                .clone(),
             (None, None, [only]) => only.clone(),
             (None, _, _) => self.directory(part)?,
         };
         Ok(part(&directory))
+    }
+
+    fn no_instance(&self, name: &str) -> Failure {
+        let message = match self.closed() {
+            Some(directory) => {
+                format!("cannot look for instance {name} in {}", directory.display())
+            }
+            None => format!("there is no instance {name} here"),
+        };
+        Failure::new(Exit::Cannot, message).hint(hint(self))
     }
 
     /// The directory of the daemon that runs the configuration: where it has the part, or would
@@ -374,6 +388,12 @@ impl Daemon {
             .or(candidates.first());
         Ok(found.cloned().unwrap_or_else(|| PathBuf::from(RUN_DIR)))
     }
+}
+
+/// Is it there, or hidden from us?
+fn may_be_there(path: &Path) -> bool {
+    path.try_exists()
+        .unwrap_or_else(|error| error.kind() == std::io::ErrorKind::PermissionDenied)
 }
 
 /// Is this our network namespace, as directories are named by it? Any is, where it cannot be told.
@@ -489,6 +509,12 @@ fn hint(daemon: &Daemon) -> String {
         .map(|directory| name_of(directory))
         .collect();
     let Some(first) = others.first() else {
+        if let Some(closed) = daemon.closed() {
+            return format!(
+                "{} may not be looked into: call this as root (sudo), or as the daemon's user",
+                closed.display()
+            );
+        }
         return "is it running? `carpd run` starts it; only root may speak to it".to_owned();
     };
     let name = instance_name(daemon.file());

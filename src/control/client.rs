@@ -54,8 +54,12 @@ pub fn call(path: &Path, order: Order) -> Result<Reply, CallError> {
     })
     .map_err(garbled)?;
     // What it looks like says more than what the system says of its socket.
-    let failed = |listener, source| match Daemon::of(listener, instance_dir).trouble() {
+    let failed = |listener, source: io::Error| match Daemon::of(listener, instance_dir).trouble() {
         Some(trouble) => CallError::Silent(trouble),
+        // Somebody listens, and what keeps him cannot be seen.
+        None if source.kind() == io::ErrorKind::WouldBlock => {
+            CallError::Silent(Trouble::unexplained())
+        }
         None => CallError::Unreachable {
             path: path.to_owned(),
             source,
@@ -117,5 +121,31 @@ fn converse(stream: &mut UnixStream, request: &str, daemon: &Daemon) -> Result<S
             }
             Err(error) => return Err(error.into()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_listens_and_answers_nobody_is_there() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("control.sock");
+        let listener = Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
+        listener.bind(&SockAddr::unix(&path).unwrap()).unwrap();
+        listener.listen(0).unwrap();
+        let waiting: Vec<_> = std::iter::from_fn(|| connect(&path).ok())
+            .take(100)
+            .collect();
+        assert!((1..100).contains(&waiting.len()), "the queue has an end");
+        let error = call(&path, Order::Metrics).unwrap_err();
+        assert!(
+            error.to_string().contains("it looks well from here"),
+            "{error}"
+        );
+        drop(listener);
+        let error = call(&path, Order::Metrics).unwrap_err();
+        assert!(matches!(error, CallError::Unreachable { .. }), "{error}");
     }
 }

@@ -23,6 +23,18 @@ pub struct Trouble {
     pub hint: String,
 }
 
+impl Trouble {
+    /// It listens, and nothing can be seen of what keeps it.
+    pub(super) fn unexplained() -> Self {
+        Self {
+            message: "it looks well from here, and others wait for its answer, or nothing came of it"
+                .to_owned(),
+            hint: "its log says more; so does this command as root with all rights, which sees whether it hangs"
+                .to_owned(),
+        }
+    }
+}
+
 /// The processes of one daemon.
 #[derive(Debug, Clone)]
 pub(super) struct Daemon {

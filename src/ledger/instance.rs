@@ -507,22 +507,23 @@ fn vhost_lock(run_dir: &Path, origin: Origin, interface: &IfName, vhid: Vhid) ->
 /// The subdirectories that have a ledger, and when it was last written; first of all, it counts as,
 /// where it may not be looked at.
 pub(super) fn ledgers(directory: &Path) -> impl Iterator<Item = (String, SystemTime)> {
-    fs::read_dir(directory)
-        .into_iter()
-        .flatten()
-        .flatten()
-        .filter_map(|entry| {
-            let name = entry.file_name().into_string().ok()?;
-            let written = fs::metadata(entry.path().join(FILE_NAME)).and_then(|it| it.modified());
-            match written {
-                Ok(written) => Some((name, written)),
-                // Others have directories there that are none of ours.
-                Err(err) if is_refusal(&err) && instance_of(&name).is_some() => {
-                    Some((name, SystemTime::UNIX_EPOCH))
-                }
-                Err(_) => None,
+    let listed = fs::read_dir(directory).inspect_err(|err| {
+        if err.kind() != io::ErrorKind::NotFound {
+            warn!(path = %directory.display(), %err, "Cannot look for what dead instances left");
+        }
+    });
+    listed.into_iter().flatten().flatten().filter_map(|entry| {
+        let name = entry.file_name().into_string().ok()?;
+        let written = fs::metadata(entry.path().join(FILE_NAME)).and_then(|it| it.modified());
+        match written {
+            Ok(written) => Some((name, written)),
+            // Others have directories there that are none of ours.
+            Err(err) if is_refusal(&err) && instance_of(&name).is_some() => {
+                Some((name, SystemTime::UNIX_EPOCH))
             }
-        })
+            Err(_) => None,
+        }
+    })
 }
 
 /// The instance whose directory has this name, as [`instance_name`] makes it. Whatever else is

@@ -711,5 +711,21 @@ fn refused() -> Outcome {
             "{verb}: {said}"
         );
     }
+    // Where it may not even be seen which there are.
+    sh(&lab, "a", "chmod 700 /run/carpd")?;
+    for (verb, words) in [
+        ("status", "whether it runs cannot be seen: /run/carpd/"),
+        (
+            "status --instance carpd",
+            "cannot look for instance carpd in /run/carpd",
+        ),
+        ("why", "Permission denied"),
+    ] {
+        let words_of_other = format!(
+            "setpriv --reuid 1234 --regid 1234 --clear-groups /tmp/carpd {verb} 2>&1; test $? = 4"
+        );
+        let said = sh(&lab, "a", &words_of_other)?.join("\n");
+        assert!(said.contains(words), "{verb}: {said}");
+    }
     daemon.stop()
 }
