@@ -4,6 +4,7 @@
 //! fields: `journalctl CARPD_VHID=40` finds what `vhid = 40` logged. Warnings and errors that
 //! repeat are summarised (`repeats.rs`).
 
+pub mod child;
 mod repeats;
 pub mod ucarp;
 

@@ -5,8 +5,10 @@ use std::ffi::{CStr, OsStr};
 use std::process::ExitCode;
 
 use nix::sys::prctl;
+use tracing_subscriber::filter::LevelFilter;
 
 use super::{Exit, Failure, output};
+use crate::telemetry::{self, Format};
 
 /// Roles by their first argument, with the name that the kernel shows for the process (at most 15
 /// bytes). They are started by the daemon alone.
@@ -64,7 +66,19 @@ pub fn dispatch() -> Option<ExitCode> {
     // Executed as /proc/self/exe, it would be called `exe`. The name is for people: a kernel that
     // refuses it changes nothing.
     _ = prctl::set_name(shown);
+    start_log(&name);
     Some(play())
+}
+
+/// Where a role logs. The engine's arguments say it, and a keeper with an engine has the log of the
+/// command that it was.
+fn start_log(role: &str) {
+    // A role is played once: nothing was started before.
+    if role == crate::keeper::ROLE {
+        _ = telemetry::start(Format::Human, LevelFilter::WARN, None);
+    } else if role != crate::keeper::ENGINE_ROLE {
+        _ = telemetry::child::start();
+    }
 }
 
 fn role_name(first: &OsStr) -> Option<std::borrow::Cow<'_, str>> {

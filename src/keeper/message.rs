@@ -38,6 +38,18 @@ pub enum Role {
 }
 
 impl Role {
+    /// The name that the kernel shows for it.
+    #[must_use]
+    pub const fn shown(self) -> &'static str {
+        match self {
+            Self::Runner { .. } | Self::WasmRunner { .. } => "carpd-runner",
+            Self::Compiler => "carpd-compiler",
+            Self::Helper => "carpd-helper",
+            Self::Reader => "carpd-reader",
+            Self::Courier => "carpd-courier",
+        }
+    }
+
     /// The arguments that make the binary take this role.
     #[must_use]
     pub fn arguments(self) -> Vec<String> {

@@ -7,6 +7,7 @@
 
 mod client;
 mod descriptors;
+mod ear;
 mod estate;
 pub mod message;
 mod shortage;

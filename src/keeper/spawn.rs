@@ -61,8 +61,13 @@ pub(super) struct Told<'a> {
     pub(super) handed: Option<BorrowedFd<'a>>,
 }
 
-/// Starts a child and gives back our end of its socket.
-pub(super) fn child(program: &Path, role: Role, told: Told<'_>) -> io::Result<(Pid, UnixStream)> {
+/// Starts a child, which logs to `stderr`, and gives back our end of its socket.
+pub(super) fn child(
+    program: &Path,
+    role: Role,
+    told: Told<'_>,
+    stderr: Stdio,
+) -> io::Result<(Pid, UnixStream)> {
     let (ours, theirs) = UnixStream::pair()?;
     let own = role.arguments();
     let (more, handed) = if matches!(role, Role::Helper | Role::Reader) {
@@ -81,6 +86,7 @@ pub(super) fn child(program: &Path, role: Role, told: Told<'_>) -> io::Result<(P
         .env_clear()
         .env("MALLOC_ARENA_MAX", "1")
         .stdout(Stdio::null())
+        .stderr(stderr)
         .current_dir("/");
     let variable = match role {
         // It speaks with systemd.

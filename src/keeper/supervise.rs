@@ -17,7 +17,8 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 use tracing::{debug, error, warn};
 
-use super::message::{ChildId, HowEnded, Predecessor, Report, Request};
+use super::ear::Ear;
+use super::message::{ChildId, HowEnded, Predecessor, Report, Request, Role};
 use super::shortage::Shortage;
 use super::spawn::Told;
 use super::will::Reader;
@@ -55,7 +56,9 @@ struct Keeper<'a> {
     /// To the engine; `None` once that is gone.
     socket: Option<OwnedFd>,
     engine: Option<Pid>,
-    children: BTreeMap<ChildId, Pid>,
+    children: BTreeMap<ChildId, Child>,
+    /// What they log.
+    ear: Ear,
     /// Reports that the socket had no room for.
     outbox: VecDeque<(Report, Option<UnixStream>)>,
     /// What is to be done when the engine dies, and its sign of life.
@@ -72,6 +75,13 @@ struct Keeper<'a> {
     spared_until: Timestamp,
     /// Whether the kernel kills processes for lack of memory.
     shortage: Shortage,
+}
+
+/// A child that has not been collected: its number is its own.
+#[derive(Debug, Clone, Copy)]
+struct Child {
+    pid: Pid,
+    role: Role,
 }
 
 /// How an engine ended.
@@ -95,7 +105,7 @@ impl End {
 /// Starts the engine and stays until it has ended in good order; starts it again when it died by
 /// accident.
 pub(super) fn run(program: &Path, arguments: &[OsString], told: Told<'_>) -> io::Result<u8> {
-    let mut keeper = Keeper::new(prepare()?, None, told);
+    let mut keeper = Keeper::new(prepare()?, None, told)?;
     let mut pause = RESTART_FIRST;
     let mut before = None;
     loop {
@@ -166,7 +176,7 @@ pub(super) fn serve() -> io::Result<()> {
     // The one who started this wants it gone with itself, whatever happens to the socket.
     prctl::set_pdeathsig(Signal::SIGKILL)?;
     let socket = io::stdin().as_fd().try_clone_to_owned()?;
-    let mut keeper = Keeper::new(signals, Some(socket), Told::default());
+    let mut keeper = Keeper::new(signals, Some(socket), Told::default())?;
     let result = keeper.work();
     keeper.kill_all();
     result.map(|_| ())
@@ -185,14 +195,15 @@ fn prepare() -> io::Result<SignalFd> {
 }
 
 impl<'a> Keeper<'a> {
-    fn new(signals: SignalFd, socket: Option<OwnedFd>, told: Told<'a>) -> Self {
+    fn new(signals: SignalFd, socket: Option<OwnedFd>, told: Told<'a>) -> io::Result<Self> {
         let watchdog = sd_notify::watchdog_enabled().map(|interval| interval / 2);
-        Self {
+        Ok(Self {
             told,
             signals,
             socket,
             engine: None,
             children: BTreeMap::new(),
+            ear: Ear::open()?,
             outbox: VecDeque::new(),
             will: None,
             stopping: false,
@@ -201,7 +212,7 @@ impl<'a> Keeper<'a> {
             felt: clock::now(),
             spared_until: Timestamp::ZERO,
             shortage: Shortage::here(),
-        }
+        })
     }
 
     /// Until the engine has ended.
@@ -211,6 +222,8 @@ impl<'a> Keeper<'a> {
                 .engine
                 .map(|_| self.watchdog.map_or(PULSE, |interval| interval.min(PULSE)));
             let (signalled, readable) = self.wait(patience)?;
+            // Before the end of whoever said it.
+            self.listen();
             if signalled && let Some(end) = self.heed_signals()? {
                 return Ok(end);
             }
@@ -296,9 +309,23 @@ impl<'a> Keeper<'a> {
         Ok(())
     }
 
-    /// Waits for something to happen: signals, requests; at most so long.
+    /// Writes what children logged into the log.
+    fn listen(&self) {
+        let role = |pid| {
+            let mut children = self.children.values();
+            children
+                .find(|child| child.pid == pid)
+                .map(|child| child.role)
+        };
+        self.ear.listen(role);
+    }
+
+    /// Waits for something to happen: signals, requests, a child's log; at most so long.
     fn wait(&self, patience: Option<Duration>) -> io::Result<(bool, bool)> {
-        let mut fds = vec![PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)];
+        let mut fds = vec![
+            PollFd::new(self.signals.as_fd(), PollFlags::POLLIN),
+            PollFd::new(self.ear.as_fd(), PollFlags::POLLIN),
+        ];
         if let Some(socket) = &self.socket {
             let write = if self.outbox.is_empty() {
                 PollFlags::empty()
@@ -317,7 +344,7 @@ impl<'a> Keeper<'a> {
             Err(err) => return Err(err.into()),
         }
         let any = |at: usize| fds.get(at).and_then(PollFd::any).unwrap_or(false);
-        Ok((any(0), any(1)))
+        Ok((any(0), any(2)))
     }
 
     /// Forwards signals to the engine and collects ended children. Tells if the engine ended.
@@ -368,7 +395,7 @@ impl<'a> Keeper<'a> {
             let ended = self
                 .children
                 .iter()
-                .find(|(_, child)| **child == pid)
+                .find(|(_, child)| child.pid == pid)
                 .map(|(id, _)| *id);
             if let Some(id) = ended {
                 self.children.remove(&id);
@@ -403,9 +430,9 @@ impl<'a> Keeper<'a> {
                 self.outbox
                     .push_back((Report::Failed(id, Errno::EAGAIN as i32), None));
             }
-            Request::Spawn(id, role) => match spawn::child(Path::new(SELF), role, self.told) {
+            Request::Spawn(id, role) => match self.start(role) {
                 Ok((pid, socket)) => {
-                    self.children.insert(id, pid);
+                    self.children.insert(id, Child { pid, role });
                     self.outbox.push_back((Report::Spawned(id), Some(socket)));
                 }
                 Err(err) => self.outbox.push_back((
@@ -416,13 +443,16 @@ impl<'a> Keeper<'a> {
             // Taken where its descriptor is.
             Request::Will => {}
             Request::Kill(id) => {
-                if let Some(pid) = self.children.get(&id) {
-                    // Not collected yet, so the pid is still its own.
-                    forward(*pid, Signal::SIGKILL);
+                if let Some(child) = self.children.get(&id) {
+                    forward(child.pid, Signal::SIGKILL);
                 }
             }
         }
         self.flush();
+    }
+
+    fn start(&self, role: Role) -> io::Result<(Pid, UnixStream)> {
+        spawn::child(Path::new(SELF), role, self.told, self.ear.stderr()?)
     }
 
     /// Sends what there is room for.
@@ -445,11 +475,12 @@ impl<'a> Keeper<'a> {
 
     /// Ends every child and waits for it: SIGKILL is certain.
     fn kill_all(&mut self) {
-        for pid in self.children.values() {
-            forward(*pid, Signal::SIGKILL);
+        for child in self.children.values() {
+            forward(child.pid, Signal::SIGKILL);
         }
-        for pid in std::mem::take(&mut self.children).into_values() {
-            while waitpid(pid, None) == Err(Errno::EINTR) {}
+        self.listen();
+        for child in std::mem::take(&mut self.children).into_values() {
+            while waitpid(child.pid, None) == Err(Errno::EINTR) {}
         }
     }
 }

@@ -33,6 +33,8 @@ const ENTRIES_MAX: usize = 100_000;
 const OTHERS_LOOK: u32 = 0o005;
 /// Of the directory of locks: its group makes files there, and others look.
 const SHARED_MODE: u32 = 0o775;
+/// Of a directory's mode: others may make names in it.
+const OTHERS_WRITE: u32 = 0o022;
 
 /// Who writes from now on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -120,6 +122,12 @@ impl Estate<'_> {
         ] {
             resolve::make_directory(directory, mode).map_err(at(directory))?;
         }
+        let kept = open_directory(self.kept).and_then(|kept| kept.metadata());
+        if let Some((why, mend)) = objection(&kept.map_err(at(self.kept))?) {
+            let path = self.kept.display();
+            // Whoever needs it next refuses it, which may be after a crash: too late to hear of it.
+            warn!(%path, why, mend = %format_args!("{mend} {path}"), "What is written down here before a granted change is not believed: after a crash nothing of it could be put back");
+        }
         for directory in [&run, &state] {
             open_directory(directory)
                 .and_then(|open| let_in(&open, to))
@@ -163,6 +171,22 @@ impl Estate<'_> {
             }
         }
         Ok(())
+    }
+}
+
+/// Who else than root could put something in this directory of root's, and the command that mends
+/// it.
+fn objection(there: &Metadata) -> Option<(String, &'static str)> {
+    if there.uid() != 0 {
+        Some((format!("it belongs to user {}", there.uid()), "chown root"))
+    } else if there.mode() & OTHERS_WRITE != 0 {
+        let mode = there.mode() & 0o7777;
+        Some((
+            format!("others may write to it (mode {mode:04o})"),
+            "chmod go-w",
+        ))
+    } else {
+        None
     }
 }
 

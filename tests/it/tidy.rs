@@ -34,7 +34,14 @@ const EDGES: &[(&str, &[&str])] = &[
     ),
     (
         "keeper",
-        &["types", "ledger", "host", "hooks::message", "reader::ROLE"],
+        &[
+            "types",
+            "ledger",
+            "host",
+            "hooks::message",
+            "reader::ROLE",
+            "telemetry::child",
+        ],
     ),
     (
         "engine",

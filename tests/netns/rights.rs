@@ -21,6 +21,10 @@ pub(crate) fn cases() -> Vec<Case> {
             for_root_alone,
         ),
         Case::new("rights::a_reader_that_dies_comes_back", reader_dies),
+        Case::new(
+            "rights::what_a_child_says_is_in_the_daemons_log",
+            children_log,
+        ),
         Case::new("rights::what_roots_engine_left_is_taken_over", taken_over),
         Case::new(
             "rights::where_no_user_can_be_had_it_stays_who_it_is_and_says_so",
@@ -133,12 +137,17 @@ impl Kept {
     }
 }
 
-/// A daemon with a hook, and with a grant that needs the helper, as master.
-fn master(lab: &Lab) -> Result<Daemon, Failed> {
+/// With a hook, and with a grant that needs the helper.
+fn with_grant(lab: &Lab) -> Result<Carpd, Failed> {
     let lua = "function on_master() file.write('/run/lab/out/flag', 'x') end\n";
     lab.host("a").run(&["mkdir", "/run/lab/out"], SOON)?;
     let toml = "[hook.h.grant]\nfile = [{ path = \"/run/lab/out/flag\", do = [\"write\"] }]";
-    let mut daemon = Carpd::new("a").hook(lua, toml).start(lab)?;
+    Ok(Carpd::new("a").hook(lua, toml))
+}
+
+/// Such a daemon as master.
+fn master(lab: &Lab) -> Result<Daemon, Failed> {
+    let mut daemon = with_grant(lab)?.start(lab)?;
     daemon.wait_state("master", TAKEOVER)?;
     daemon.wait_ran("on_master", SOON)?;
     Ok(daemon)
@@ -260,6 +269,43 @@ fn as_documented() -> Outcome {
             "{measure} of the engine is not in {status}"
         );
     }
+    Ok(())
+}
+
+/// Others may write where the helper writes down what it changes: the daemon says so at its start,
+/// and the helper when it comes to it.
+fn children_log() -> Outcome {
+    let lab = lan(&["a"])?;
+    sh(
+        &lab,
+        "a",
+        "mkdir -p -m 755 /var/lib/carpd && mkdir -m 777 /var/lib/carpd/helper",
+    )?;
+    sh(&lab, "a", "chmod 777 /var/lib/carpd/helper")?;
+    let mut daemon = with_grant(&lab)?.start(&lab)?;
+    let begins = |words: &'static str| {
+        move |entry: &crate::rig::Entry| entry.text("message").starts_with(words)
+    };
+    if has_users(&lab.host("a"))? {
+        let judged = begins("What is written down here before");
+        let said = daemon.wait("the engine's word", SOON, judged)?;
+        assert_eq!(said.text("mend"), "chmod go-w /var/lib/carpd/helper");
+    }
+    let failed = begins("Could not write down what was there before");
+    let said = daemon.wait("the helper's word", TAKEOVER, failed)?;
+    assert_eq!(said.text("process"), "carpd-helper");
+    let details = said.text("details");
+    assert!(
+        details.contains("others may write to it (mode 777)"),
+        "{details}"
+    );
+    // What is no line of ours is there, too.
+    sh(&lab, "a", "echo nonsense >> /run/lab/carpd.toml")?;
+    let tree = Tree::of(&lab, "a", &daemon)?;
+    tree.signal(tree.helper.expect("a grant needs it"), Signal::SIGKILL)?;
+    daemon.wait("the fault of the file", SOON, |entry| {
+        entry.text("process") == "carpd-helper" && entry.text("message").contains("nonsense")
+    })?;
     Ok(())
 }
 
