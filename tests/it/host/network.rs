@@ -393,21 +393,30 @@ fn letting_go_of_a_host_address_is_no_news_of_its_link() {
                     "10.0.0.9/32".parse().unwrap(),
                     "10.0.0.9/24".parse().unwrap(),
                 );
-                netlink
-                    .add_address(address, &v0, AddressOptions::default())
-                    .unwrap();
-                let mut watch = Watch::open().unwrap();
-                assert_eq!(
-                    netlink.delete_address(wide, &v0).unwrap(),
-                    Outcome::Changed,
-                    "whatever its prefix"
-                );
-                let first = until(&mut watch, |_| true).await;
+                // That the link came up may be told as late as this, once for each of its ends.
+                let mut told = Vec::new();
+                for _ in 0..4 {
+                    netlink
+                        .add_address(address, &v0, AddressOptions::default())
+                        .unwrap();
+                    let mut watch = Watch::open().unwrap();
+                    assert_eq!(
+                        netlink.delete_address(wide, &v0).unwrap(),
+                        Outcome::Changed,
+                        "whatever its prefix"
+                    );
+                    told = vec![until(&mut watch, |_| true).await];
+                    while let Some(event) = watch.try_next().unwrap() {
+                        told.push(event);
+                    }
+                    if told.len() == 1 {
+                        break;
+                    }
+                }
                 assert!(
-                    matches!(first, HostEvent::AddressRemoved { address: gone, .. } if gone == address),
-                    "{first:?}"
+                    matches!(&*told, [HostEvent::AddressRemoved { address: gone, .. }] if *gone == address),
+                    "{told:?}"
                 );
-                assert_eq!(watch.try_next().unwrap(), None);
                 assert_eq!(
                     netlink.delete_address(address, &v0).unwrap(),
                     Outcome::Unchanged
