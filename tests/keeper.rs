@@ -15,7 +15,14 @@ use tokio::signal::unix::{SignalKind, signal};
 fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args_os().skip(1).collect();
     match arguments.first().and_then(|a| a.to_str()) {
-        Some("keep") => keeper::run(arguments.get(1..).unwrap_or_default(), &[]),
+        Some("keep") => {
+            let charge = keeper::Charge {
+                told: &[],
+                handed: None,
+                ca_file: &|| None,
+            };
+            keeper::run(arguments.get(1..).unwrap_or_default(), &charge)
+        }
         Some(keeper::ENGINE_ROLE) => engine(
             arguments
                 .get(1)

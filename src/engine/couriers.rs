@@ -8,7 +8,7 @@ use crate::host::courier::{Couriers, Hired};
 use crate::keeper::{Client, Role};
 
 /// Couriers that this keeper starts; they believe the certificates in `ca_file` beside those of the
-/// system.
+/// system, unless the keeper is a daemon's: then it names the file.
 pub(super) fn couriers(
     keeper: Client,
     policy: SandboxPolicy,

@@ -229,11 +229,10 @@ async fn start(
     let for_recovery = recovery.duty(host.services_need_helper());
     let executor = Executor::new(host, ledger, recovery);
     executor.recover_addresses();
-    executor.host().set_couriers(couriers(
-        keeper.clone(),
-        sandbox_policy(config),
-        config.daemon.ca_file.clone(),
-    ));
+    // The keeper tells them whose certificates to believe.
+    executor
+        .host()
+        .set_couriers(couriers(keeper.clone(), sandbox_policy(config), None));
     let granted = terms(config, config_path).duty();
     let duty = start_helper(granted.max(for_recovery), &keeper, executor.host()).await?;
     let predecessor = exits.take_predecessor();

@@ -164,12 +164,14 @@ pub fn change_user(can_work: impl FnOnce() -> Result<(), String>) -> Result<(), 
     crate::sandbox::change_user(ENGINE_UID, can_work)
 }
 
-/// Keeps what the helper needs for settings.
+/// Keeps what the helper needs for settings, and confines it to that: it starts no program. Call it
+/// while there is one thread.
 ///
 /// # Errors
 /// [`HostError`] with the kernel's words.
-pub(super) fn confine_helper() -> Result<(), HostError> {
-    confine(&HELPER)
+pub fn confine_helper() -> Result<Confinement, HostError> {
+    confine(&HELPER)?;
+    Ok(crate::sandbox::confine_helper())
 }
 
 /// Keeps what the reader needs to read, and confines it to that. Call it while there is one thread.

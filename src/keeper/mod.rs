@@ -17,13 +17,12 @@ pub mod will;
 mod wire;
 
 use std::ffi::OsString;
-use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 pub use client::{Client, Exits};
 pub use message::{ChildId, HowEnded, Predecessor, Role};
-use spawn::Told;
 pub use spawn::unblock_signals;
 
 /// The argument that makes the binary a keeper without an engine, for commands that load hooks.
@@ -35,36 +34,26 @@ pub const ENGINE_ROLE: &str = "__engine";
 /// This binary, also after the file was replaced by another version.
 const SELF: &str = "/proc/self/exe";
 
+/// What is not the engine's to say: by what its helpers, readers and couriers go.
+#[derive(Clone, Copy)]
+pub struct Charge<'a> {
+    /// The arguments of helpers and readers: where they read what they may do.
+    pub told: &'a [OsString],
+    /// A descriptor that the engine, helpers and readers, and no other child, get as well, under the
+    /// same number.
+    pub handed: Option<&'a OwnedFd>,
+    /// The file of certificates that the configuration names; asked at each start of an engine,
+    /// which reads the configuration then.
+    pub ca_file: &'a dyn Fn() -> Option<PathBuf>,
+}
+
 /// The whole life of the keeper process: starts the engine (`__engine` and `arguments`) with its
 /// socket as standard input, forwards TERM, INT, HUP, USR1 and USR2 to it, serves its requests, and
 /// kills what is left when it ends. An engine that died by accident is started again, with growing
 /// pauses. The exit status is the engine's; 70 (`EX_SOFTWARE`) if it was to end and died instead.
-///
-/// Helpers and readers get `told` as their arguments: what they may do is not the engine's to say.
 #[must_use]
-pub fn run(arguments: &[OsString], told: &[OsString]) -> ExitCode {
-    finish(supervise::run(
-        Path::new(SELF),
-        arguments,
-        Told {
-            arguments: told,
-            handed: None,
-        },
-    ))
-}
-
-/// As [`run`]; the engine, helpers and readers, and no other child, also get this descriptor, under
-/// the same number.
-#[must_use]
-pub fn run_with(arguments: &[OsString], told: &[OsString], handed: &OwnedFd) -> ExitCode {
-    finish(supervise::run(
-        Path::new(SELF),
-        arguments,
-        Told {
-            arguments: told,
-            handed: Some(handed.as_fd()),
-        },
-    ))
+pub fn run(arguments: &[OsString], charge: &Charge<'_>) -> ExitCode {
+    finish(supervise::run(Path::new(SELF), arguments, charge))
 }
 
 /// A keeper whose engine is the process that started it and holds the other end of standard input;

@@ -51,30 +51,38 @@ const BUS: &str = "DBUS_SYSTEM_BUS_ADDRESS";
 /// Where the directory of credentials is, if the service manager made one.
 const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
 
-/// What helpers and readers are told by the keeper, whoever asked for one: where to read what they
-/// may do.
-#[derive(Debug, Clone, Copy, Default)]
+/// What children are told by the keeper of a daemon, whoever asked for one.
+#[derive(Debug, Clone, Default)]
 pub(super) struct Told<'a> {
-    /// After the role. Without any a helper takes orders from a command of the operator's own.
+    /// Helpers and readers, after the role: where to read what they may do. Without any a helper
+    /// takes orders from a command of the operator's own.
     pub(super) arguments: &'a [OsString],
-    /// What the engine is handed, too.
+    /// What the engine, helpers and readers are handed, too.
     pub(super) handed: Option<BorrowedFd<'a>>,
+    /// Couriers, after the role.
+    pub(super) couriers: Vec<OsString>,
+}
+
+impl Told<'_> {
+    fn of(&self, role: Role) -> (&[OsString], Option<BorrowedFd<'_>>) {
+        match role {
+            Role::Helper | Role::Reader => (self.arguments, self.handed),
+            Role::Courier => (&self.couriers, None),
+            Role::Runner { .. } | Role::WasmRunner { .. } | Role::Compiler => (&[], None),
+        }
+    }
 }
 
 /// Starts a child, which logs to `stderr`, and gives back our end of its socket.
 pub(super) fn child(
     program: &Path,
     role: Role,
-    told: Told<'_>,
+    told: &Told<'_>,
     stderr: Stdio,
 ) -> io::Result<(Pid, UnixStream)> {
     let (ours, theirs) = UnixStream::pair()?;
     let own = role.arguments();
-    let (more, handed) = if matches!(role, Role::Helper | Role::Reader) {
-        (told.arguments, told.handed)
-    } else {
-        (&[][..], None)
-    };
+    let (more, handed) = told.of(role);
     let arguments = own
         .iter()
         .map(OsStr::new)

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -22,8 +22,8 @@ use super::message::{ChildId, HowEnded, Predecessor, Report, Request, Role};
 use super::shortage::Shortage;
 use super::spawn::Told;
 use super::will::Reader;
-use super::{SELF, descriptors, estate, spawn, wire};
-use crate::host::{clock, memory};
+use super::{Charge, SELF, descriptors, estate, spawn, wire};
+use crate::host::{clock, courier, memory};
 use crate::types::Timestamp;
 
 /// The most children at a time; an engine that wants more is out of control.
@@ -104,7 +104,12 @@ impl End {
 
 /// Starts the engine and stays until it has ended in good order; starts it again when it died by
 /// accident.
-pub(super) fn run(program: &Path, arguments: &[OsString], told: Told<'_>) -> io::Result<u8> {
+pub(super) fn run(program: &Path, arguments: &[OsString], charge: &Charge<'_>) -> io::Result<u8> {
+    let told = Told {
+        arguments: charge.told,
+        handed: charge.handed.map(AsFd::as_fd),
+        couriers: Vec::new(),
+    };
     let mut keeper = Keeper::new(prepare()?, None, told)?;
     let mut pause = RESTART_FIRST;
     let mut before = None;
@@ -115,7 +120,9 @@ pub(super) fn run(program: &Path, arguments: &[OsString], told: Told<'_>) -> io:
         }
         let began = clock::now();
         keeper.shortage.look(began);
-        keeper.engine = Some(spawn::engine(program, arguments, theirs, told.handed)?);
+        keeper.told.couriers = couriers((charge.ca_file)());
+        let handed = keeper.told.handed;
+        keeper.engine = Some(spawn::engine(program, arguments, theirs, handed)?);
         keeper.socket = Some(ours);
         // It was the command line until now, and only waits from here on.
         memory::give_back();
@@ -156,6 +163,15 @@ pub(super) fn run(program: &Path, arguments: &[OsString], told: Told<'_>) -> io:
         keeper.sleep(pause)?;
         pause = (pause * 2).min(RESTART_MAX);
     }
+}
+
+/// The arguments of couriers: theirs is the file of certificates that the configuration names, and
+/// not what the engine asks for.
+fn couriers(ca_file: Option<PathBuf>) -> Vec<OsString> {
+    let file = ca_file.map(PathBuf::into_os_string);
+    std::iter::once(courier::OF_DAEMON.into())
+        .chain(file)
+        .collect()
 }
 
 /// How an engine died, for whoever asks why its virtual hosts changed their state.
@@ -452,7 +468,7 @@ impl<'a> Keeper<'a> {
     }
 
     fn start(&self, role: Role) -> io::Result<(Pid, UnixStream)> {
-        spawn::child(Path::new(SELF), role, self.told, self.ear.stderr()?)
+        spawn::child(Path::new(SELF), role, &self.told, self.ear.stderr()?)
     }
 
     /// Sends what there is room for.

@@ -232,16 +232,30 @@ pub(super) fn install_own(filter: &BpfProgram) -> Result<(), String> {
     install(filter)
 }
 
-/// What clone(2) may make.
+/// What clone(2) may make: a thread can have namespaces of its own, too.
 pub(super) fn threads_alone() -> Result<SeccompRule, BackendError> {
     let thread = u64::from(libc::CLONE_THREAD.unsigned_abs());
+    let namespaces = NAMESPACES
+        .iter()
+        .fold(0, |all, one| all | u64::from(one.cast_unsigned()));
     rule(SeccompCondition::new(
         0,
         Len::Qword,
-        Op::MaskedEq(thread),
+        Op::MaskedEq(thread | namespaces),
         thread,
     )?)
 }
+
+/// Of clone(2): what would be made anew.
+const NAMESPACES: [libc::c_int; 7] = [
+    libc::CLONE_NEWNS,
+    libc::CLONE_NEWCGROUP,
+    libc::CLONE_NEWUTS,
+    libc::CLONE_NEWIPC,
+    libc::CLONE_NEWUSER,
+    libc::CLONE_NEWPID,
+    libc::CLONE_NEWNET,
+];
 
 fn filter() -> Result<BpfProgram, BackendError> {
     let mut rules: BTreeMap<_, _> = ALLOWED
@@ -281,13 +295,7 @@ fn filter() -> Result<BpfProgram, BackendError> {
         libc::SYS_prlimit64,
         vec![rule(argument(0, 0)?)?, rule(argument(0, own)?)?],
     );
-    // Typing into the terminal that it was started from would be running programs.
-    let typing = SeccompCondition::new(1, Len::Dword, Op::Ne, u64::from(TIOCSTI))?;
-    let console = SeccompCondition::new(1, Len::Dword, Op::Ne, u64::from(TIOCLINUX))?;
-    rules.insert(
-        libc::SYS_ioctl,
-        vec![SeccompRule::new(vec![typing, console])?],
-    );
+    rules.insert(libc::SYS_ioctl, no_typing()?);
     let refuse = SeccompAction::Errno(libc::EPERM.unsigned_abs());
     SeccompFilter::new(
         rules,
@@ -296,6 +304,13 @@ fn filter() -> Result<BpfProgram, BackendError> {
         std::env::consts::ARCH.try_into()?,
     )?
     .try_into()
+}
+
+/// Of ioctl(2): typing into the terminal that it was started from would be running programs.
+pub(super) fn no_typing() -> Result<Vec<SeccompRule>, BackendError> {
+    let typing = SeccompCondition::new(1, Len::Dword, Op::Ne, u64::from(TIOCSTI))?;
+    let console = SeccompCondition::new(1, Len::Dword, Op::Ne, u64::from(TIOCLINUX))?;
+    Ok(vec![SeccompRule::new(vec![typing, console])?])
 }
 
 /// Types on a terminal.

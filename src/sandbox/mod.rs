@@ -6,6 +6,7 @@
 
 mod engine;
 mod filter;
+mod helper;
 mod reader;
 mod resident;
 
@@ -23,6 +24,7 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use engine::{change_user, confine_engine};
 use filter::{ALLOWED, READING, SOCKETS, install, without};
+pub(crate) use helper::confine_helper;
 pub(crate) use reader::confine_reader;
 pub(crate) use resident::forget_code;
 

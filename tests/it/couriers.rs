@@ -224,6 +224,41 @@ fn a_confined_courier_believes_the_operators_own_authority() {
     });
 }
 
+/// As the keeper of a daemon starts them: an engine that somebody has taken over cannot have them
+/// read what root may read.
+#[test]
+fn a_daemons_courier_reads_no_file_that_the_engine_names() {
+    let url = format!("https://localhost:{}/", tls_server());
+    let of_daemon = |named: Option<&'static str>| {
+        let hire = move || {
+            let hired = async move {
+                let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
+                let mut courier = std::process::Command::new(CARPD)
+                    .args(["__courier", "daemon"])
+                    .args(named)
+                    .stdin(std::os::fd::OwnedFd::from(theirs))
+                    .spawn()?;
+                Ok(Hired::new(ours, move || _ = courier.wait()))
+            };
+            Box::pin(hired) as Pin<Box<dyn Future<Output = std::io::Result<Hired>>>>
+        };
+        Couriers::new(Rc::new(hire), true)
+    };
+    block_on(async {
+        for secret in ["/etc/shadow", "/proc/1/environ", CA] {
+            let asked = of_daemon(None).with_ca_file(Some(secret.into()));
+            let err = asked.send(get(&url), LIMIT).await.unwrap_err();
+            assert!(
+                err.message.contains("UnknownIssuer") && !err.message.contains("ca-file"),
+                "{err:?}"
+            );
+        }
+        let asked = of_daemon(Some(CA)).with_ca_file(Some("/etc/shadow".into()));
+        let reply = asked.send(get(&url), LIMIT).await;
+        assert!(matches!(&reply, Ok(Reply::Http(_))), "{reply:?}");
+    });
+}
+
 /// From the hook's call to the handshake and back.
 #[test]
 fn a_hook_asks_over_tls() {

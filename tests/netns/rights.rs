@@ -219,7 +219,7 @@ fn as_documented() -> Outcome {
             process.name
         );
     }
-    for process in [&engine, &reader, &runner] {
+    for process in [&engine, &helper, &reader, &runner] {
         assert_eq!(process.field("Seccomp"), "2", "{}", process.name);
     }
     let score = |pid: i32| -> Result<i32, Failed> {

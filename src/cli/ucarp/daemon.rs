@@ -123,7 +123,12 @@ pub(super) fn continued() -> Option<ExitCode> {
         OsString::from(LEGACY),
         OsString::from(file.as_raw_fd().to_string()),
     ];
-    Some(keeper::run_with(&arguments, &arguments, &file))
+    let charge = keeper::Charge {
+        told: &arguments,
+        handed: Some(&file),
+        ca_file: &|| None,
+    };
+    Some(keeper::run(&arguments, &charge))
 }
 
 fn lost(error: &std::io::Error) -> ExitCode {

@@ -38,6 +38,10 @@ use crate::effect::{Errand, HttpResponse, Reply};
 /// The argument that makes the binary a courier.
 pub const ROLE: &str = "__courier";
 
+/// The argument after [`ROLE`] that makes it a daemon's: the file of certificates that its
+/// configuration names follows, if it names one, and no other is read.
+pub const OF_DAEMON: &str = "daemon";
+
 /// The version of the messages. Both ends are one binary, but the file may be replaced while the
 /// engine runs.
 const VERSION: u16 = 2;
@@ -59,7 +63,8 @@ struct Order {
     confined: bool,
     errand: Errand,
     limit: Duration,
-    /// Certificates that are believed beside those of the system.
+    /// Certificates that are believed beside those of the system; a daemon's courier goes by what
+    /// the keeper says instead.
     ca_file: Option<PathBuf>,
 }
 

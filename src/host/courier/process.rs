@@ -4,12 +4,13 @@ use std::io::{self, Read as _, Write as _};
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use super::lookup::look_up;
 use super::talk::{self, Trust};
-use super::{MESSAGE_MAX, Order, Report, Trouble, VERSION, certificates};
+use super::{MESSAGE_MAX, OF_DAEMON, Order, Report, Trouble, VERSION, certificates};
 use crate::effect::outgoing::{Errand, Scheme};
 use crate::host::HostError;
 use crate::sandbox::{self, Kind};
@@ -30,25 +31,52 @@ pub fn main() -> ExitCode {
     if stream.peer_addr().is_err() {
         return ExitCode::from(2);
     }
-    match serve(stream) {
+    match serve(stream, &Told::by_keeper()) {
         Ok(()) => ExitCode::SUCCESS,
         // Nobody wants it any more.
         Err(_) => ExitCode::FAILURE,
     }
 }
 
-fn serve(mut stream: UnixStream) -> io::Result<()> {
+/// What the keeper of a daemon says, whatever the engine does.
+struct Told {
+    /// Is there a daemon?
+    daemon: bool,
+    /// The file of certificates that its configuration names.
+    ca_file: Option<PathBuf>,
+}
+
+impl Told {
+    fn by_keeper() -> Self {
+        let mut words = std::env::args_os().skip(2);
+        Self {
+            daemon: words.next().is_some_and(|word| word == OF_DAEMON),
+            ca_file: words.next().map(PathBuf::from),
+        }
+    }
+
+    /// The file to read, with root's rights. A command of the operator's own may name it.
+    fn ca_file(&self, asked: Option<PathBuf>) -> Option<PathBuf> {
+        if self.daemon {
+            self.ca_file.clone()
+        } else {
+            asked
+        }
+    }
+}
+
+fn serve(mut stream: UnixStream, told: &Told) -> io::Result<()> {
     let mut order = Vec::new();
     (&stream).take(MESSAGE_MAX as u64).read_to_end(&mut order)?;
     if order.is_empty() {
         return Ok(());
     }
     let order: Order = postcard::from_bytes(&order).map_err(io::Error::other)?;
-    let report = postcard::to_extend(&run(order), Vec::new()).map_err(io::Error::other)?;
+    let report = postcard::to_extend(&run(order, told), Vec::new()).map_err(io::Error::other)?;
     stream.write_all(&report)
 }
 
-fn run(order: Order) -> Report {
+fn run(order: Order, told: &Told) -> Report {
     let Order {
         version,
         confined,
@@ -67,7 +95,7 @@ fn run(order: Order) -> Report {
     }
     let endpoint = errand.endpoint();
     // Whom system and operator trust is read while files are in reach.
-    let trust = match (&errand, ca_file) {
+    let trust = match (&errand, told.ca_file(ca_file)) {
         (Errand::Http(request), ca_file) if request.url.scheme() == Scheme::Https => {
             let more = ca_file.map_or_else(|| Ok(Vec::new()), |path| certificates(&path));
             Trust::of_the_system().and(

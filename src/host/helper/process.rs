@@ -79,6 +79,11 @@ fn take_signals() -> io::Result<()> {
 
 async fn serve(stream: UnixStream, mut gate: Gate) -> io::Result<()> {
     take_signals()?;
+    // Before it reads what an engine says, if it needs no more whatever that is.
+    let settled = gate.duty() == Duty::Settings;
+    if settled {
+        confine()?;
+    }
     let (mut reader, writer) = stream.into_split();
     let Some(ToHelper::Hello {
         version: VERSION,
@@ -99,9 +104,8 @@ async fn serve(stream: UnixStream, mut gate: Gate) -> io::Result<()> {
         turns: Turns::default(),
         systemd: Systemd::new(None),
     });
-    // Whatever it is told, it keeps no more than what is granted needs.
-    if duty.min(at_work.gate.duty()) == Duty::Settings {
-        privilege::confine_helper().map_err(|err| io::Error::other(err.message))?;
+    if !settled && duty.min(at_work.gate.duty()) == Duty::Settings {
+        confine()?;
     }
     let (out, answers) = mpsc::channel(REQUEST_LIMIT);
     tokio::spawn(write(writer, answers));
@@ -139,6 +143,17 @@ async fn serve(stream: UnixStream, mut gate: Gate) -> io::Result<()> {
     // Nobody waits any more: every child gets TERM, and its grace.
     running.clear();
     while requests.join_next().await.is_some() {}
+    Ok(())
+}
+
+fn confine() -> io::Result<()> {
+    let confinement = privilege::confine_helper().map_err(|err| io::Error::other(err.message))?;
+    for missing in &confinement.missing {
+        tracing::warn!(
+            missing,
+            "The helper process keeps more rights than it needs"
+        );
+    }
     Ok(())
 }
 

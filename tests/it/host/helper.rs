@@ -184,16 +184,18 @@ fn for_settings_it_keeps_four_capabilities() {
                     )
                     .await;
                 assert_eq!(set, Ok(HelperReply::Outcome(Outcome::Changed)));
-                let status = output(
-                    &client,
-                    "grep -E '^(CapEff|CapBnd|NoNewPrivs)' /proc/self/status",
-                )
-                .await;
-                let status = String::from_utf8_lossy(&status.stdout).into_owned();
-                assert_eq!(
-                    status,
-                    "CapEff:\t000000000020000b\nCapBnd:\t000000000020000b\nNoNewPrivs:\t1\n"
-                );
+                let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
+                for line in [
+                    "CapEff:\t000000000020000b",
+                    "CapBnd:\t000000000020000b",
+                    "NoNewPrivs:\t1",
+                    "Seccomp:\t2",
+                ] {
+                    assert!(status.lines().any(|there| there == line), "{line}: {status}");
+                }
+                // It starts no program, whoever asks.
+                let err = client.call(shell("true"), LIMIT).await.unwrap_err();
+                assert!(err.message.contains("not permitted"), "{err}");
                 for name in ["", "a b", "x\n"] {
                     let refused = client
                         .call(HelperOp::SetHostname { name: name.into() }, LIMIT)

@@ -7,7 +7,7 @@ use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::Path;
 use std::process::{Child, Command};
 
-use carpd::host::privilege::{confine_engine, seal_engine};
+use carpd::host::privilege::{confine_engine, confine_helper, seal_engine};
 use carpd::host::suspects;
 use nix::errno::Errno;
 use nix::mount::{MsFlags, mount};
@@ -161,6 +161,14 @@ fn raw(call: libc::c_long) -> nix::Result<()> {
     Errno::result(unsafe { libc::syscall(call, 0, 0, 0, 0, 0, 0) }).map(drop)
 }
 
+/// Without what else a thread must share the kernel makes none: then it says so itself.
+#[expect(unsafe_code, reason = "clone has no safe form")]
+fn thread_with_namespace() -> nix::Result<()> {
+    let flags = libc::CLONE_THREAD | libc::CLONE_NEWNS;
+    // SAFETY: the kernel refuses these flags together, so there is never a second thread.
+    Errno::result(unsafe { libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0) }).map(drop)
+}
+
 #[expect(unsafe_code, reason = "mmap has no safe form here")]
 fn map(protection: libc::c_int) -> nix::Result<()> {
     // SAFETY: a fresh private mapping at an address of the kernel's choice touches no memory of
@@ -214,6 +222,88 @@ fn suspects_are_of_this_network_namespace() {
             here.kill().and_then(|()| here.wait()).unwrap();
             assert!(before.is_empty(), "{before:?}");
             assert_eq!(now, ["ConnMan"]);
+        },
+    );
+}
+
+/// One that starts no program.
+#[test]
+fn a_helper_that_asks_for_more_is_refused_by_the_kernel() {
+    isolated(
+        "host::rights::a_helper_that_asks_for_more_is_refused_by_the_kernel",
+        || {
+            let own = tempfile::tempdir().unwrap();
+            let namespace = File::open("/proc/self/ns/uts").unwrap();
+            let confinement = confine_helper().unwrap();
+            assert_eq!(
+                confinement.in_force,
+                ["seccomp"],
+                "{:?}",
+                confinement.missing
+            );
+            let status = fs::read_to_string("/proc/thread-self/status").unwrap();
+            assert!(status.contains("Seccomp:\t2"), "{status}");
+
+            is_refused("execve", nix::unistd::execv(c"/bin/true", &[c"true"]));
+            is_kept_out("a child", Command::new("/bin/true").spawn());
+            is_refused(
+                "mount",
+                mount(
+                    Some("none"),
+                    own.path(),
+                    Some("tmpfs"),
+                    MsFlags::empty(),
+                    None::<&str>,
+                ),
+            );
+            is_refused("unshare", unshare(CloneFlags::CLONE_NEWNS));
+            is_refused("setns", setns(&namespace, CloneFlags::empty()));
+            is_refused("chroot", chroot(own.path()));
+            is_refused("setuid", setuid(0.into()));
+            is_refused(
+                "a signal to another process",
+                kill(getppid(), Signal::SIGTERM),
+            );
+            for call in [
+                libc::SYS_ptrace,
+                libc::SYS_process_vm_writev,
+                libc::SYS_init_module,
+                libc::SYS_finit_module,
+                libc::SYS_kexec_load,
+                libc::SYS_bpf,
+                libc::SYS_perf_event_open,
+                libc::SYS_io_uring_setup,
+                libc::SYS_userfaultfd,
+                libc::SYS_open_by_handle_at,
+                libc::SYS_keyctl,
+                libc::SYS_execveat,
+                libc::SYS_pivot_root,
+                libc::SYS_mknodat,
+                libc::SYS_fsmount,
+                libc::SYS_swapon,
+                libc::SYS_reboot,
+            ] {
+                is_refused(&format!("system call {call}"), raw(call));
+            }
+            is_refused("memory to execute", map(libc::PROT_READ | libc::PROT_EXEC));
+            let raw_socket =
+                socket2::Socket::new(socket2::Domain::PACKET, socket2::Type::RAW, None);
+            is_kept_out("a socket of the network's", raw_socket);
+            // A thread is let through, one with a namespace of its own is not.
+            std::thread::spawn(|| ()).join().unwrap();
+            is_refused("a thread's own namespace", thread_with_namespace());
+
+            // And what it is for.
+            nix::unistd::sethostname("other").unwrap();
+            let file = own.path().join("file");
+            let path = file.as_path();
+            carpd::host::files::write(path, b"one").unwrap();
+            let found = carpd::host::files::find(path).unwrap().unwrap();
+            carpd::host::files::remove(path).unwrap();
+            carpd::host::files::restore(path, &found).unwrap();
+            assert_eq!(fs::read(path).unwrap(), b"one");
+            std::os::unix::net::UnixStream::pair().unwrap();
+            std::os::unix::net::UnixDatagram::unbound().unwrap();
         },
     );
 }
