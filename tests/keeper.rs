@@ -2,12 +2,16 @@
 //! without arguments it runs the tests, which start it anew as a keeper.
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test program")]
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read as _, Write};
 use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
 use std::process::{Child, ChildStdout, Command, ExitCode, Stdio};
+use std::time::Duration;
 
 use carpd::hooks::runner;
-use carpd::keeper::{self, Client, Role};
+use carpd::host::helper::{Duty, HelperClient, HelperOp};
+use carpd::keeper::{self, Client, Exits, HowEnded, Role};
+use carpd::reader;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::signal::unix::{SignalKind, signal};
@@ -18,6 +22,11 @@ fn main() -> ExitCode {
         Some("keep") => {
             let charge = keeper::Charge {
                 told: &[],
+                // A test that has one names it.
+                file: arguments
+                    .get(1)
+                    .map(Path::new)
+                    .filter(|what| what.is_absolute()),
                 handed: None,
                 ca_file: &|| None,
             };
@@ -30,6 +39,12 @@ fn main() -> ExitCode {
                 .unwrap_or_default(),
         ),
         Some(runner::ROLE) => runner::main(),
+        Some("__helper") => carpd::host::helper::main(None),
+        Some(reader::ROLE) => {
+            // There until its socket closes.
+            _ = std::io::stdin().read(&mut [0]);
+            ExitCode::SUCCESS
+        }
         _ => {
             // A test that hangs ends by SIGALRM.
             nix::unistd::alarm::set(60);
@@ -38,7 +53,8 @@ fn main() -> ExitCode {
             an_engine_that_was_killed_leaves_nothing_and_is_started_again();
             a_stop_while_there_is_no_engine_still_undoes_what_the_dead_one_left();
             descriptors_of_the_parent_are_not_inherited();
-            println!("5 tests of the keeper passed");
+            helpers_end_with_their_configuration_whatever_the_engine_holds();
+            println!("6 tests of the keeper passed");
             ExitCode::SUCCESS
         }
     }
@@ -55,6 +71,9 @@ fn engine(what: &str) -> ExitCode {
             return ExitCode::from(status);
         }
         let (client, mut exits) = Client::from_stdin().unwrap();
+        if what.starts_with('/') {
+            return hold_helpers(Path::new(what), &client, &mut exits).await;
+        }
         let mut sockets = Vec::new();
         for _ in 0..3 {
             sockets.push(
@@ -79,6 +98,49 @@ fn engine(what: &str) -> ExitCode {
             ended = exits.next() => { println!("{ended:?}"); ExitCode::from(6) }
         }
     })
+}
+
+/// An engine that somebody has taken over: lets go of nothing that it was given.
+async fn hold_helpers(file: &Path, client: &Client, exits: &mut Exits) -> ExitCode {
+    let start = async |role| {
+        let (id, socket) = client.spawn(role).await.unwrap();
+        (id, HelperClient::new(socket, Duty::Commands).unwrap())
+    };
+    let asked = || HelperOp::Run {
+        argv: vec!["true".to_owned()],
+    };
+    let limit = Duration::from_secs(10);
+    let (old, first) = start(Role::Helper).await;
+    first.call(asked(), limit).await.unwrap();
+    std::fs::write(file, "two").unwrap();
+    let (reader, _socket) = client.spawn(Role::NewReader).await.unwrap();
+    let (_, second) = start(Role::NewHelper).await;
+    client.reloaded(true);
+    let (ended, how) = exits.next().await.unwrap();
+    assert_eq!((ended, how), (old, HowEnded::Status(0)));
+    assert!(first.call(asked(), limit).await.is_err());
+    // The next reload comes to nothing.
+    std::fs::write(file, "three").unwrap();
+    let (new_reader, _other_socket) = client.spawn(Role::NewReader).await.unwrap();
+    let (new, third) = start(Role::NewHelper).await;
+    third.call(asked(), limit).await.unwrap();
+    client.reloaded(false);
+    let mut gone = [exits.next().await.unwrap().0, exits.next().await.unwrap().0];
+    gone.sort();
+    assert_eq!(gone, [new_reader, new]);
+    second.call(asked(), limit).await.unwrap();
+    // One that is started now goes by what is in use, though the file is another.
+    let (_, fourth) = start(Role::Helper).await;
+    fourth.call(asked(), limit).await.unwrap();
+    std::fs::write(file, "four").unwrap();
+    client.spawn(Role::NewReader).await.unwrap();
+    client.reloaded(true);
+    let mut all = Vec::new();
+    while all.len() < 3 {
+        all.push(exits.next().await.unwrap().0);
+    }
+    assert!(all.contains(&reader), "{all:?}");
+    ExitCode::SUCCESS
 }
 
 /// A keeper in a process group of its own.
@@ -196,4 +258,12 @@ fn descriptors_of_the_parent_are_not_inherited() {
     assert_eq!(keeper.wait().unwrap().code(), Some(5));
     assert!(kept, "the keeper itself has it, or this test shows nothing");
     assert!(!leaked);
+}
+
+fn helpers_end_with_their_configuration_whatever_the_engine_holds() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("carpd.toml");
+    std::fs::write(&file, "one").unwrap();
+    let status = keep(file.to_str().unwrap()).wait().unwrap();
+    assert_eq!(status.code(), Some(0));
 }

@@ -1,12 +1,15 @@
 //! The helper process of a daemon: reads itself what the configuration grants, then serves.
 
 use std::ffi::OsString;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use super::{Exit, output, ucarp};
 use crate::config::Config;
-use crate::{engine, host};
+use crate::resolve::Snapshot;
+use crate::{engine, host, keeper};
 
 /// What the keeper tells helpers for the daemon that runs this configuration.
 pub(super) fn arguments(config: &Path) -> Vec<OsString> {
@@ -18,16 +21,28 @@ pub(super) fn arguments(config: &Path) -> Vec<OsString> {
     ]
 }
 
+/// The copy of the configuration's file that the keeper hands over.
+pub(super) fn copy(path: &Path) -> Option<Arc<Snapshot>> {
+    let number: u32 = std::env::args().nth(3)?.parse().ok()?;
+    let text = File::open(format!("/proc/self/fd/{number}")).ok()?;
+    Some(Arc::new(Snapshot::new(path.to_owned(), text)))
+}
+
 /// The helper's whole life. Without arguments it serves a command of the operator's own; what the
 /// keeper adds is the configuration file, or where ucarp's command line is.
 pub(super) fn main() -> ExitCode {
+    // What it is handed is not for the programs that it starts.
+    if let Err(error) = keeper::close_on_exec() {
+        tracing::error!(%error, "The helper process ends");
+        return Exit::Failure.into();
+    }
     let terms = match (ucarp::configuration(), std::env::args_os().nth(2)) {
         (Some(Ok((config, path))), _) => Some(engine::terms(&config, &path)),
         (Some(Err(code)), _) => return code,
         (None, None) => None,
         (None, Some(path)) => {
             let path = PathBuf::from(path);
-            match Config::load_without_secrets(&path) {
+            match Config::load_copy_without_secrets(&path, copy(&path)) {
                 Ok(loaded) => Some(engine::terms(&loaded.config, &path)),
                 Err(report) => {
                     output::problems(&report);

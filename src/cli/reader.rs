@@ -12,7 +12,11 @@ pub(super) fn main() -> ExitCode {
     match (ucarp::configuration(), std::env::args_os().nth(2)) {
         (Some(Ok((config, path))), _) => reader::main(|| Names::of(&path, &config)),
         (Some(Err(code)), _) => code,
-        (None, Some(path)) => reader::main(|| Names::read(&PathBuf::from(path))),
+        (None, Some(path)) => {
+            let path = PathBuf::from(path);
+            let copy = super::helper::copy(&path);
+            reader::main(|| Names::read(&path, copy))
+        }
         (None, None) => Exit::Usage.into(),
     }
 }

@@ -77,6 +77,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let arguments: Vec<_> = std::env::args_os().skip(2).collect();
     let charge = keeper::Charge {
         told: &super::helper::arguments(&args.config),
+        file: Some(&args.config),
         handed: None,
         ca_file: &|| {
             let loaded = Config::load_without_secrets(&args.config);

@@ -4,10 +4,11 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::choice::FileOwners;
 use super::{Config, Loaded, Problem, Report, Severity, Surroundings, Unusable};
-use crate::resolve::{Access, Refusal, Sources};
+use crate::resolve::{Access, Refusal, Snapshot, Sources};
 use crate::trust::{FILE_MAX, Trust};
 
 /// Larger configurations are refused unread.
@@ -71,7 +72,18 @@ impl Config {
     /// # Errors
     /// A [`Report`] with every problem.
     pub fn load_without_secrets(path: &Path) -> Result<Loaded, Report> {
-        let sources = Sources::of_daemon();
+        Self::load_copy_without_secrets(path, None)
+    }
+
+    /// As [`Self::load_without_secrets`], from a copy of the file, if there is one.
+    ///
+    /// # Errors
+    /// A [`Report`] with every problem.
+    pub fn load_copy_without_secrets(
+        path: &Path,
+        copy: Option<Arc<Snapshot>>,
+    ) -> Result<Loaded, Report> {
+        let sources = Sources::of_daemon().with_snapshot(copy);
         let around = WithoutSecrets(Disk::beside(path, sources.clone()));
         Self::read_in(path, &sources, &around).and_then(|loaded| refuse(loaded, &sources))
     }

@@ -57,12 +57,13 @@ pub(super) const fn duty_for(resource: &Resource, services_need_helper: bool) ->
     }
 }
 
-/// Starts a helper process.
+/// Starts a helper process, which goes by the configuration in use, or for a reload
+/// ([`Role::NewHelper`]) by the one that this is about.
 ///
 /// # Errors
 /// The keeper could not start it, or is gone.
-pub(super) async fn start(keeper: &Client, duty: Duty) -> io::Result<HelperClient> {
-    let (_, stream) = keeper.spawn(Role::Helper).await?;
+pub(super) async fn start(keeper: &Client, role: Role, duty: Duty) -> io::Result<HelperClient> {
+    let (_, stream) = keeper.spawn(role).await?;
     // It ends when the client is dropped, which closes its socket.
     HelperClient::new(stream, duty)
 }
@@ -189,7 +190,7 @@ async fn again(
 ) -> HelperClient {
     loop {
         tokio::time::sleep(pause).await;
-        match start(keeper, duty).await {
+        match start(keeper, Role::Helper, duty).await {
             Ok(client) => return client,
             Err(err) => {
                 pause = backoff.pause();

@@ -17,7 +17,7 @@ use super::clock;
 use super::command::Command;
 use crate::keeper::{self, Role};
 use crate::reader::{Client, How, Told, Watching};
-use crate::resolve::Access;
+use crate::resolve::{Access, Listing, Modules, Opened, Opener, Unlisted};
 
 /// Before a reader that died is started again.
 const RESTARTS: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(30));
@@ -27,12 +27,13 @@ const HEALTHY: Duration = Duration::from_secs(60);
 /// Said where there is too much to watch.
 const PART: &str = "Watches only a part of what is below the hooks' directories; use `carpd reload`, or give each hook one of its own";
 
-/// Starts a reader process, which reads the configuration as it is now.
+/// Starts a reader process, which goes by the configuration in use, or for a reload
+/// ([`Role::NewReader`]) by the file as it is now.
 ///
 /// # Errors
 /// The keeper could not start it, or it ended at once.
-pub(super) async fn start(keeper: &keeper::Client) -> io::Result<Arc<Client>> {
-    let (_, stream) = keeper.spawn(Role::Reader).await?;
+pub(super) async fn start(keeper: &keeper::Client, role: Role) -> io::Result<Arc<Client>> {
+    let (_, stream) = keeper.spawn(role).await?;
     // It ends when the client is dropped, which closes its socket.
     let client = tokio::task::spawn_blocking(move || Client::new(stream))
         .await
@@ -81,7 +82,10 @@ impl Reader {
 
     /// Who opens files for the engine.
     pub(super) fn access(&self) -> Access {
-        access(self.link.borrow().as_ref())
+        match self.link.borrow().as_ref() {
+            None if self.watch.is_some() => Access::through(Arc::new(Gone)),
+            client => access(client),
+        }
     }
 
     /// From now on this one is asked.
@@ -131,6 +135,41 @@ pub(super) fn access(client: Option<&Arc<Client>>) -> Access {
     })
 }
 
+/// In the place of a reader that is being started again. With the engine's own rights a file would
+/// seem to be forbidden; this says what is wrong, and passes: the next one tells that files may have
+/// changed, so they are read again.
+#[derive(Debug)]
+struct Gone;
+
+impl Gone {
+    fn error() -> io::Error {
+        io::Error::new(
+            io::ErrorKind::BrokenPipe,
+            "the reader process is gone, and is being started again",
+        )
+    }
+}
+
+impl Opener for Gone {
+    fn open(&self, _: &Path) -> Opened {
+        Opened {
+            file: Err(Self::error()),
+            objections: Vec::new(),
+        }
+    }
+
+    fn without_links(&self, _: &Path) -> io::Result<PathBuf> {
+        Err(Self::error())
+    }
+
+    fn modules(&self, hook: &Path) -> Result<Modules, Unlisted> {
+        Err(Unlisted {
+            path: hook.to_owned(),
+            why: Listing::Io(Self::error()),
+        })
+    }
+}
+
 /// The task that listens to the reader.
 struct Follow {
     keeper: keeper::Client,
@@ -149,7 +188,7 @@ impl Follow {
             let client = self.link.borrow().clone();
             let why = match client {
                 Some(client) => self.listen(client, &mut told).await,
-                None => start(&self.keeper)
+                None => start(&self.keeper, Role::Reader)
                     .await
                     .map(|client| _ = self.link.replace(Some(client))),
             };

@@ -192,6 +192,9 @@ impl Engine {
                 );
             }
         }
+        if scope.is_whole() {
+            self.keeper.reloaded(report.done);
+        }
         if !report.problems.is_empty() || scope.is_whole() || !report.changes.is_empty() {
             self.shared.executor.count().reloaded(report.done);
         }

@@ -53,7 +53,7 @@ use crate::host::service::ServiceBackend;
 use crate::host::{Host, LinuxHost, Options, hostname, memory, process};
 use crate::journal::{self, Journal};
 use crate::keeper::will::Writer;
-use crate::keeper::{self, Client, Exits, Predecessor};
+use crate::keeper::{self, Client, Exits, Predecessor, Role};
 use crate::ledger::{Instance, InstanceError, Ledger, Origin, Post, Unread, instance_name};
 use crate::proto::{self, Gate};
 use crate::types::Name;
@@ -426,7 +426,7 @@ async fn start_helper(
 ) -> Result<Option<Duty>, StartError> {
     if let Some(duty) = duty {
         host.use_helper(
-            helper::start(keeper, duty)
+            helper::start(keeper, Role::Helper, duty)
                 .await
                 .map_err(system("start the helper"))?,
         );
@@ -442,7 +442,7 @@ async fn start_reader(config: &Config, keeper: &Client) -> Result<Reader, StartE
         .any(|hook| matches!(hook.kind, Kind::Module));
     let client = if has_modules {
         Some(
-            reader::start(keeper)
+            reader::start(keeper, Role::Reader)
                 .await
                 .map_err(system("start the reader process"))?,
         )

@@ -42,6 +42,7 @@ enum Order {
     Spawn(ChildId, Role, Spawned, Option<oneshot::Sender<HowEnded>>),
     Kill(ChildId),
     Will(OwnedFd),
+    Reloaded(bool),
 }
 
 impl Client {
@@ -147,6 +148,13 @@ impl Client {
         let _ = self.orders.send(Order::Will(will));
     }
 
+    /// Says how a reload ended, which began with a [`Role::NewReader`]. What goes by the
+    /// configuration that is not in use then is ended.
+    pub fn reloaded(&self, accepted: bool) {
+        // Without a keeper there are no helpers and readers.
+        let _ = self.orders.send(Order::Reloaded(accepted));
+    }
+
     /// Kills a process; does nothing if it has ended. That it has ended is told by [`Exits::next`].
     pub fn kill(&self, id: ChildId) {
         // If the keeper is gone, so is the child.
@@ -190,6 +198,7 @@ async fn carry(
                     }
                     Order::Kill(id) => (Request::Kill(id), None),
                     Order::Will(will) => (Request::Will, Some(will)),
+                    Order::Reloaded(accepted) => (Request::Reloaded(accepted), None),
                 };
                 let descriptor = descriptor.as_ref().map(AsFd::as_fd);
                 // The keeper reads whatever its own outbox holds, so this wait ends.

@@ -7,7 +7,10 @@
 use std::io;
 
 /// Marks every descriptor above standard error as closed on exec, whoever opened it.
-pub(super) fn close_on_exec() -> io::Result<()> {
+///
+/// # Errors
+/// What the system said.
+pub fn close_on_exec() -> io::Result<()> {
     // SAFETY: changes a flag of descriptors; closes none and touches no memory.
     let result = unsafe {
         libc::syscall(

@@ -89,7 +89,7 @@ fn tell(role: Option<Role>, said: &Said) {
         details,
     } = said;
     let process = role.map_or("carpd, a process that has ended", Role::shown);
-    if !role.is_some_and(|role| matches!(role, Role::Helper | Role::Reader)) {
+    if !role.is_some_and(Role::is_trusted) {
         warn!(process, details, "{message}");
         return;
     }

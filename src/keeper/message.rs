@@ -31,8 +31,12 @@ pub enum Role {
     Compiler,
     /// Does what needs more capabilities than the engine has.
     Helper,
+    /// The same, for a reload: by the configuration that this is about.
+    NewHelper,
     /// Opens what the configuration names.
     Reader,
+    /// The same, by the file as it is now: with it a reload begins.
+    NewReader,
     /// Goes out for one request of a hook.
     Courier,
 }
@@ -44,9 +48,17 @@ impl Role {
         match self {
             Self::Runner { .. } | Self::WasmRunner { .. } => "carpd-runner",
             Self::Compiler => "carpd-compiler",
-            Self::Helper => "carpd-helper",
-            Self::Reader => "carpd-reader",
+            Self::Helper | Self::NewHelper => "carpd-helper",
+            Self::Reader | Self::NewReader => "carpd-reader",
             Self::Courier => "carpd-courier",
+        }
+    }
+
+    /// Does it go by the configuration, and handle nothing that others wrote?
+    pub(super) const fn is_trusted(self) -> bool {
+        match self {
+            Self::Helper | Self::NewHelper | Self::Reader | Self::NewReader => true,
+            Self::Runner { .. } | Self::WasmRunner { .. } | Self::Compiler | Self::Courier => false,
         }
     }
 
@@ -65,8 +77,8 @@ impl Role {
                 ]
             }
             Self::Compiler => vec![message::COMPILER_ROLE.to_owned()],
-            Self::Helper => vec!["__helper".to_owned()],
-            Self::Reader => vec![READER.to_owned()],
+            Self::Helper | Self::NewHelper => vec!["__helper".to_owned()],
+            Self::Reader | Self::NewReader => vec![READER.to_owned()],
             Self::Courier => vec![courier::ROLE.to_owned()],
         }
     }
@@ -81,6 +93,8 @@ pub(super) enum Request {
     Kill(ChildId),
     /// The engine's will; its descriptor comes with this packet.
     Will,
+    /// A reload has ended: was the configuration that it was about taken into use?
+    Reloaded(bool),
 }
 
 /// How the engine before this one died, by its keeper's word.

@@ -13,6 +13,7 @@ pub mod message;
 mod shortage;
 mod spawn;
 mod supervise;
+mod versions;
 pub mod will;
 mod wire;
 
@@ -22,6 +23,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 pub use client::{Client, Exits};
+pub use descriptors::close_on_exec;
 pub use message::{ChildId, HowEnded, Predecessor, Role};
 pub use spawn::unblock_signals;
 
@@ -39,6 +41,9 @@ const SELF: &str = "/proc/self/exe";
 pub struct Charge<'a> {
     /// The arguments of helpers and readers: where they read what they may do.
     pub told: &'a [OsString],
+    /// The file of the configuration, if there is one: helpers and readers go by copies of it, and
+    /// the number of a copy's descriptor follows their arguments.
+    pub file: Option<&'a Path>,
     /// A descriptor that the engine, helpers and readers, and no other child, get as well, under the
     /// same number.
     pub handed: Option<&'a OwnedFd>,

@@ -2,7 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -66,27 +66,32 @@ pub(super) struct Told<'a> {
 impl Told<'_> {
     fn of(&self, role: Role) -> (&[OsString], Option<BorrowedFd<'_>>) {
         match role {
-            Role::Helper | Role::Reader => (self.arguments, self.handed),
+            Role::Helper | Role::NewHelper | Role::Reader | Role::NewReader => {
+                (self.arguments, self.handed)
+            }
             Role::Courier => (&self.couriers, None),
             Role::Runner { .. } | Role::WasmRunner { .. } | Role::Compiler => (&[], None),
         }
     }
 }
 
-/// Starts a child, which logs to `stderr`, and gives back our end of its socket.
+/// Starts a child, which logs to `stderr`, and gives back our end of its socket. `text` is what a
+/// helper or reader goes by: it is handed over, and its number follows the other arguments.
 pub(super) fn child(
     program: &Path,
     role: Role,
     told: &Told<'_>,
+    text: Option<BorrowedFd<'_>>,
     stderr: Stdio,
 ) -> io::Result<(Pid, UnixStream)> {
     let (ours, theirs) = UnixStream::pair()?;
     let own = role.arguments();
     let (more, handed) = told.of(role);
+    let number = text.map(|text| OsString::from(text.as_raw_fd().to_string()));
     let arguments = own
         .iter()
         .map(OsStr::new)
-        .chain(more.iter().map(AsRef::as_ref));
+        .chain(more.iter().chain(&number).map(AsRef::as_ref));
     let mut command = command(program, arguments, theirs.into());
     // Its own environment: no secrets, nothing that the C library listens to.
     // One heap for all threads: every further one would take 64 MiB of a runner's address space.
@@ -98,12 +103,12 @@ pub(super) fn child(
         .current_dir("/");
     let variable = match role {
         // It speaks with systemd.
-        Role::Helper => Some(BUS),
-        Role::Reader => Some(CREDENTIALS),
+        Role::Helper | Role::NewHelper => Some(BUS),
+        Role::Reader | Role::NewReader => Some(CREDENTIALS),
         Role::Runner { .. } | Role::WasmRunner { .. } | Role::Compiler | Role::Courier => None,
     };
     command.envs(variable.and_then(|name| Some((name, std::env::var_os(name)?))));
-    Ok((started_with(&mut command, handed)?, ours))
+    Ok((started_with(&mut command, text.or(handed))?, ours))
 }
 
 /// Starts the engine, which keeps the environment, standard output, standard error and the

@@ -21,8 +21,10 @@ use super::ear::Ear;
 use super::message::{ChildId, HowEnded, Predecessor, Report, Request, Role};
 use super::shortage::Shortage;
 use super::spawn::Told;
+use super::versions::{Settled, Version, Versions};
 use super::will::Reader;
 use super::{Charge, SELF, descriptors, estate, spawn, wire};
+use crate::host::helper::RETIRE;
 use crate::host::{clock, courier, memory};
 use crate::types::Timestamp;
 
@@ -37,6 +39,9 @@ const RESTART_MAX: Duration = Duration::from_secs(30);
 const RESTART_HEALTHY: Duration = Duration::from_secs(60);
 /// How often the heartbeat is looked at.
 const PULSE: Duration = Duration::from_millis(250);
+/// An engine in good order lets go at once of what goes by the configuration before, but for what
+/// is waited for.
+const OUTDATED_GRACE: Duration = Duration::from_secs(5);
 /// Exit status of a Rust program that panicked.
 const PANIC: i32 = 101;
 /// How that is called.
@@ -57,6 +62,9 @@ struct Keeper<'a> {
     socket: Option<OwnedFd>,
     engine: Option<Pid>,
     children: BTreeMap<ChildId, Child>,
+    /// The file of the configuration, and the copies by which helpers and readers go.
+    file: Option<&'a Path>,
+    versions: Versions,
     /// What they log.
     ear: Ear,
     /// Reports that the socket had no room for.
@@ -82,6 +90,10 @@ struct Keeper<'a> {
 struct Child {
     pid: Pid,
     role: Role,
+    /// Of the configuration, if it goes by one.
+    version: Option<u64>,
+    /// Its configuration has been out of use since then.
+    outdated: Option<Timestamp>,
 }
 
 /// How an engine ended.
@@ -111,6 +123,7 @@ pub(super) fn run(program: &Path, arguments: &[OsString], charge: &Charge<'_>) -
         couriers: Vec::new(),
     };
     let mut keeper = Keeper::new(prepare()?, None, told)?;
+    keeper.file = charge.file;
     let mut pause = RESTART_FIRST;
     let mut before = None;
     loop {
@@ -120,6 +133,9 @@ pub(super) fn run(program: &Path, arguments: &[OsString], charge: &Charge<'_>) -
         }
         let began = clock::now();
         keeper.shortage.look(began);
+        if let Some(file) = charge.file {
+            keeper.versions.begin(file);
+        }
         keeper.told.couriers = couriers((charge.ca_file)());
         let handed = keeper.told.handed;
         keeper.engine = Some(spawn::engine(program, arguments, theirs, handed)?);
@@ -220,6 +236,8 @@ impl<'a> Keeper<'a> {
             engine: None,
             children: BTreeMap::new(),
             ear: Ear::open()?,
+            file: None,
+            versions: Versions::default(),
             outbox: VecDeque::new(),
             will: None,
             stopping: false,
@@ -247,6 +265,7 @@ impl<'a> Keeper<'a> {
                 self.serve_requests();
             }
             self.flush();
+            self.end_outdated();
             self.feel_the_pulse();
             if self.socket.is_none() && self.engine.is_none() {
                 return Ok(End::Orderly(0));
@@ -447,8 +466,8 @@ impl<'a> Keeper<'a> {
                     .push_back((Report::Failed(id, Errno::EAGAIN as i32), None));
             }
             Request::Spawn(id, role) => match self.start(role) {
-                Ok((pid, socket)) => {
-                    self.children.insert(id, Child { pid, role });
+                Ok((child, socket)) => {
+                    self.children.insert(id, child);
                     self.outbox.push_back((Report::Spawned(id), Some(socket)));
                 }
                 Err(err) => self.outbox.push_back((
@@ -458,6 +477,10 @@ impl<'a> Keeper<'a> {
             },
             // Taken where its descriptor is.
             Request::Will => {}
+            Request::Reloaded(accepted) => {
+                let settled = self.versions.settle(accepted);
+                self.settle(settled);
+            }
             Request::Kill(id) => {
                 if let Some(child) = self.children.get(&id) {
                     forward(child.pid, Signal::SIGKILL);
@@ -467,8 +490,61 @@ impl<'a> Keeper<'a> {
         self.flush();
     }
 
-    fn start(&self, role: Role) -> io::Result<(Pid, UnixStream)> {
-        spawn::child(Path::new(SELF), role, &self.told, self.ear.stderr()?)
+    fn start(&mut self, role: Role) -> io::Result<(Child, UnixStream)> {
+        let stderr = self.ear.stderr()?;
+        let version = match (role, self.file) {
+            (Role::NewReader, Some(file)) => self.versions.anew(file, clock::now()),
+            (Role::NewHelper, _) => self.versions.newest(),
+            (Role::Helper | Role::Reader, _) => self.versions.in_use(),
+            _ => None,
+        };
+        let text = version.map(Version::text);
+        let (pid, socket) = spawn::child(Path::new(SELF), role, &self.told, text, stderr)?;
+        let child = Child {
+            pid,
+            role,
+            version: version.map(|version| version.number),
+            outdated: None,
+        };
+        Ok((child, socket))
+    }
+
+    /// What goes by a configuration that is not in use ends, whether or not the engine lets go of
+    /// it.
+    fn settle(&mut self, settled: Option<Settled>) {
+        let now = clock::now();
+        for child in self.children.values_mut() {
+            match (settled, child.version) {
+                (Some(Settled::InUse(number)), Some(version)) if version < number => {
+                    child.outdated.get_or_insert(now);
+                }
+                (Some(Settled::Dropped(number)), Some(version)) if version > number => {
+                    forward(child.pid, Signal::SIGKILL);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// A helper may be in the middle of something: it takes no more orders, and ends when it has
+    /// done that.
+    fn end_outdated(&mut self) {
+        let now = clock::now();
+        if let Some(settled) = self.versions.settle_overdue(now) {
+            warn!("The engine does not say what came of a reload: its configuration is in use");
+            self.settle(Some(settled));
+        }
+        for child in self.children.values() {
+            let is_over = |since| now.since(since) > OUTDATED_GRACE;
+            if !child.outdated.is_some_and(is_over) {
+                continue;
+            }
+            if matches!(child.role, Role::Helper | Role::NewHelper) {
+                forward(child.pid, RETIRE);
+            } else {
+                forward(child.pid, Signal::SIGKILL);
+            }
+        }
     }
 
     /// Sends what there is room for.

@@ -6,7 +6,8 @@
 //! taken over gets no other file from it. It also watches the hooks' files for changes, which takes
 //! rights to the directories on the way.
 //!
-//! A reload starts another reader, which reads the file as it is then.
+//! What it reads is the keeper's copy of the file: the one in use, or the one that a reload is about,
+//! which starts another reader.
 
 mod client;
 mod names;

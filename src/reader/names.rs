@@ -2,13 +2,15 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
-use std::fs;
+use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use crate::config::{Config, Disk, Kind, Surroundings, Unusable};
+use crate::config::{Config, Disk, FileOwners, Kind, Surroundings, Unusable};
 use crate::hooks::source;
 use crate::hooks::vet::beside;
-use crate::resolve::Sources;
+use crate::resolve::{Refusal, Snapshot, Sources};
 
 /// In place of every password, which is not the reader's to know.
 const NO_PASSWORD: &[u8] = b"-";
@@ -22,6 +24,10 @@ pub struct Names {
     files: BTreeSet<PathBuf>,
     /// Of these hooks' modules, too.
     hooks: BTreeSet<PathBuf>,
+    /// What the configuration's file held when the keeper copied it.
+    copy: Option<Arc<Snapshot>>,
+    /// Is what others could write to only told, and opened all the same?
+    lenient: bool,
 }
 
 /// Why a file may be opened.
@@ -34,17 +40,22 @@ pub(super) enum Right {
 }
 
 impl Names {
-    /// In this file, as it is now. What is wrong with it is told to whoever opens it; it names what
-    /// it names.
+    /// In this file, or in a copy of it. What is wrong with it is told to whoever opens it; it names
+    /// what it names.
     #[must_use]
-    pub fn read(config: &Path) -> Self {
-        let sources = Sources::of_daemon();
+    pub fn read(config: &Path, copy: Option<Arc<Snapshot>>) -> Self {
+        let sources = Sources::of_daemon().with_snapshot(copy.clone());
         let noted = Noted {
             disk: Disk::beside(config, sources.clone()),
             files: RefCell::default(),
         };
-        _ = Config::read_in(config, &sources, &noted);
-        Self::new(config, noted.files.into_inner())
+        let read = Config::read_in(config, &sources, &noted);
+        let lenient = read.is_ok_and(|read| is_lenient(&read.config));
+        Self {
+            copy,
+            lenient,
+            ..Self::new(config, noted.files.into_inner())
+        }
     }
 
     /// In a configuration that no file holds.
@@ -54,13 +65,11 @@ impl Names {
             .hooks
             .values()
             .filter(|hook| matches!(hook.kind, Kind::Module));
-        Self::new(
-            path,
-            hooks
-                .flat_map(|hook| hook.signature.iter().chain([&hook.path]))
-                .cloned()
-                .collect(),
-        )
+        let files = hooks.flat_map(|hook| hook.signature.iter().chain([&hook.path]));
+        Self {
+            lenient: is_lenient(config),
+            ..Self::new(path, files.cloned().collect())
+        }
     }
 
     fn new(config: &Path, mut files: BTreeSet<PathBuf>) -> Self {
@@ -82,7 +91,19 @@ impl Names {
             config: config.to_owned(),
             files,
             hooks,
+            copy: None,
+            lenient: false,
         }
+    }
+
+    /// The copy of a file, if there is one.
+    pub(super) fn copy(&self, path: &Path) -> Option<io::Result<File>> {
+        self.copy.as_ref()?.open(path)
+    }
+
+    /// Why this is not to be opened, of what is on the way to it.
+    pub(super) fn refusal<'a>(&self, objections: &'a [Refusal]) -> Option<&'a Refusal> {
+        objections.first().filter(|_| !self.lenient)
     }
 
     /// May this be opened?
@@ -104,6 +125,10 @@ impl Names {
     pub(super) fn is_home(&self, directory: &Path) -> bool {
         self.config.parent() == Some(directory)
     }
+}
+
+fn is_lenient(config: &Config) -> bool {
+    config.daemon.file_owners == FileOwners::Warn
 }
 
 /// As a module below a hook's directory, or the signature of one.

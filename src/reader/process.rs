@@ -110,6 +110,15 @@ impl Desk {
         {
             return refused(self.refuse(path));
         }
+        // Judged here, too: an engine that somebody has taken over goes by no rules.
+        let file = match (self.names.copy(path), self.names.refusal(&found), file) {
+            (_, Some(refusal), Ok(_)) => Err(io::Error::new(
+                io::ErrorKind::PermissionDenied,
+                format!("others could change what is read from here: {refusal}"),
+            )),
+            (Some(copy), None, _) => copy,
+            (_, _, file) => file,
+        };
         let (file, descriptor) = match file {
             Ok(file) => (Ok(()), Some(OwnedFd::from(file))),
             Err(err) => (Err(err.into()), None),

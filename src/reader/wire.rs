@@ -161,7 +161,7 @@ impl From<Failure> for io::Error {
             Failure::Refused { path, count } => {
                 let path = PathBuf::from(path);
                 let why = format!(
-                    "the reader process refuses {}: the configuration file, as it was when that process started, does not name it \
+                    "the reader process refuses {}: the configuration that it goes by does not name it \
                      ({count} refused so far)",
                     path.display()
                 );

@@ -27,7 +27,7 @@ use nix::unistd::{UnlinkatFlags, unlinkat};
 
 pub use access::{Access, Listing, Modules, Opened, Opener, Unlisted};
 pub use judge::{Trust, Why};
-pub use sources::{Sources, open};
+pub use sources::{Snapshot, Sources, open};
 pub use walk::LINKS_MAX;
 use walk::{Links, Walk};
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
+use std::os::fd::AsRawFd as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -15,6 +16,29 @@ pub struct Sources {
     trust: Trust,
     access: Access,
     found: Arc<Mutex<BTreeMap<PathBuf, Refusal>>>,
+    copy: Option<Arc<Snapshot>>,
+}
+
+/// What a file held when whoever started this process read it.
+#[derive(Debug)]
+pub struct Snapshot {
+    path: PathBuf,
+    text: File,
+}
+
+impl Snapshot {
+    /// Of the file at this path.
+    #[must_use]
+    pub const fn new(path: PathBuf, text: File) -> Self {
+        Self { path, text }
+    }
+
+    /// Opens it, at its beginning, if it is one of this path.
+    #[must_use]
+    pub fn open(&self, path: &Path) -> Option<io::Result<File>> {
+        let text = format!("/proc/self/fd/{}", self.text.as_raw_fd());
+        (self.path == path).then(|| File::open(text))
+    }
 }
 
 impl Sources {
@@ -25,6 +49,7 @@ impl Sources {
             trust,
             access: Access::own(),
             found: Arc::default(),
+            copy: None,
         }
     }
 
@@ -44,6 +69,13 @@ impl Sources {
         }
     }
 
+    /// With a copy of one of the files, which is read in its place. Who could write to the file itself
+    /// is noted all the same.
+    #[must_use]
+    pub fn with_snapshot(self, copy: Option<Arc<Snapshot>>) -> Self {
+        Self { copy, ..self }
+    }
+
     /// The same idea, and nothing found yet.
     #[must_use]
     pub fn anew(&self) -> Self {
@@ -51,6 +83,7 @@ impl Sources {
             trust: self.trust.clone(),
             access: self.access.clone(),
             found: Arc::default(),
+            copy: self.copy.clone(),
         }
     }
 
@@ -70,7 +103,8 @@ impl Sources {
             None => open(path, &self.trust).0,
         };
         self.note(objections);
-        file
+        let copy = self.copy.as_ref().and_then(|copy| copy.open(path));
+        copy.unwrap_or(file)
     }
 
     /// A directory's path without links.

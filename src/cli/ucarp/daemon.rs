@@ -125,6 +125,7 @@ pub(super) fn continued() -> Option<ExitCode> {
     ];
     let charge = keeper::Charge {
         told: &arguments,
+        file: None,
         handed: Some(&file),
         ca_file: &|| None,
     };

@@ -22,7 +22,7 @@ use super::{Prepared, Scope};
 use crate::config::{self, Config, Reload};
 use crate::host::helper::Duty;
 use crate::host::process;
-use crate::keeper::Client;
+use crate::keeper::{Client, Role};
 use crate::resolve::Access;
 use crate::types::Name;
 
@@ -101,13 +101,16 @@ impl Job {
             .problems
             .extend(descriptors.err().map(|error| error.to_string()));
         let now = terms(&found.config, &path);
-        // It has read the file as it was when it started.
-        if let Some(wanted) = now
-            .duty()
-            .filter(|wanted| present < Some(*wanted) || now != before)
-        {
-            let wanted = present.map_or(wanted, |present| wanted.max(present));
-            match helper::start(&keeper, wanted).await {
+        // Each goes by its copy of the file, and the keeper ends those of a copy that is not in use any
+        // more. One that nothing granted needs may still have something to put back.
+        let role = if scope.is_whole() {
+            Role::NewHelper
+        } else {
+            Role::Helper
+        };
+        let is_news = scope.is_whole() || now != before || present < now.duty();
+        if let Some(wanted) = now.duty().max(present).filter(|_| is_news) {
+            match helper::start(&keeper, role, wanted).await {
                 Ok(client) => found.helper = Some((client, wanted)),
                 Err(error) => found.problems.push(format!(
                     "cannot start the helper process for what is newly granted: {error}"
@@ -202,7 +205,7 @@ async fn read_anew(
     old: Config,
     keeper: &Client,
 ) -> (Config, Option<Arc<crate::reader::Client>>, Vec<String>) {
-    match reader::start(keeper).await {
+    match reader::start(keeper, Role::NewReader).await {
         Ok(reader) => {
             let (config, problems) = read_config(path, old, reader::access(Some(&reader))).await;
             (config, Some(reader), problems)

@@ -314,7 +314,7 @@ fn refused(op: &HelperOp) -> HostError {
         HelperOp::ServiceStatus { unit, .. } => format!("asking for the service {unit:?}"),
     };
     let message = format!(
-        "the helper process refuses {what}: no hook is granted it in the configuration file as it is now"
+        "the helper process refuses {what}: no hook is granted it in the configuration that it goes by"
     );
     HostError {
         message,

@@ -25,6 +25,10 @@ use super::service::ServiceBackend;
 pub use super::spawn::CommandLine;
 use crate::effect::{CommandOutput, FoundFile, Outcome, ServiceVerb, UnitState};
 
+/// Tells a helper that its configuration is not in use any more. Nobody sends this to a group of
+/// processes, and one that does not expect it takes no notice.
+pub const RETIRE: nix::sys::signal::Signal = nix::sys::signal::Signal::SIGURG;
+
 /// The version of the messages. Both ends are one binary, but the file may be replaced while the
 /// engine runs.
 const VERSION: u16 = 2;

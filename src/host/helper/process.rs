@@ -12,7 +12,7 @@ use std::time::Duration;
 use nix::sys::signal::SigSet;
 use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
-use tokio::net::unix::OwnedWriteHalf;
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{OwnedMutexGuard, mpsc, oneshot};
 use tokio::task::JoinSet;
@@ -20,7 +20,9 @@ use tokio::time::timeout;
 
 use super::gate::{Gate, Right, Terms};
 use super::records::Records;
-use super::{Duty, FromHelper, HelperOp, HelperReply, REQUEST_LIMIT, ToHelper, VERSION, frame};
+use super::{
+    Duty, FromHelper, HelperOp, HelperReply, REQUEST_LIMIT, RETIRE, ToHelper, VERSION, frame,
+};
 use crate::effect::{Outcome, Resource, ServiceVerb, UnitState, Value};
 use crate::host::service::ServiceBackend;
 use crate::host::service::systemd::Systemd;
@@ -79,6 +81,7 @@ fn take_signals() -> io::Result<()> {
 
 async fn serve(stream: UnixStream, mut gate: Gate) -> io::Result<()> {
     take_signals()?;
+    let mut retire = signal(SignalKind::from_raw(RETIRE as i32))?;
     // Before it reads what an engine says, if it needs no more whatever that is.
     let settled = gate.duty() == Duty::Settings;
     if settled {
@@ -112,18 +115,30 @@ async fn serve(stream: UnixStream, mut gate: Gate) -> io::Result<()> {
     let _ = out.send(FromHelper::Hello { version: VERSION }).await;
     let mut requests = JoinSet::new();
     let mut running: HashMap<u64, oneshot::Sender<()>> = HashMap::new();
-    while let Some(message) = frame::read(&mut reader).await? {
+    let (to, mut messages) = mpsc::channel(1);
+    tokio::spawn(receive(reader, to));
+    let mut retired = false;
+    while !retired || !requests.is_empty() {
+        let message = tokio::select! {
+            message = messages.recv() => message.transpose()?,
+            _ = retire.recv(), if !retired => {
+                retired = true;
+                continue;
+            }
+            Some(ended) = requests.join_next(), if retired => {
+                running.retain(|id, _| ended.as_ref().ok() != Some(id));
+                continue;
+            }
+        };
+        let Some(message) = message else { break };
         while let Some(Ok(id)) = requests.try_join_next() {
             running.remove(&id);
         }
         match message {
             ToHelper::Hello { .. } => {}
             ToHelper::Cancel { id } => drop(running.remove(&id)),
-            ToHelper::Request { id, .. } if requests.len() >= REQUEST_LIMIT => {
-                let result = Err(HostError {
-                    message: "too many requests".to_owned(),
-                    errno: Some(libc::EAGAIN),
-                });
+            ToHelper::Request { id, .. } if retired || requests.len() >= REQUEST_LIMIT => {
+                let result = Err(cannot_take(retired));
                 let _ = out.send(FromHelper::Answer { id, result }).await;
             }
             ToHelper::Request { id, limit, op } => {
@@ -144,6 +159,30 @@ async fn serve(stream: UnixStream, mut gate: Gate) -> io::Result<()> {
     running.clear();
     while requests.join_next().await.is_some() {}
     Ok(())
+}
+
+fn cannot_take(retired: bool) -> HostError {
+    let (message, errno) = if retired {
+        let why = "the helper process refuses it: the configuration that it goes by is not in use any more";
+        (why, libc::EPERM)
+    } else {
+        ("too many requests", libc::EAGAIN)
+    };
+    HostError {
+        message: message.to_owned(),
+        errno: Some(errno),
+    }
+}
+
+/// On a task of its own: a message that has come in part is not to be lost when something else
+/// happens.
+async fn receive(mut reader: OwnedReadHalf, to: mpsc::Sender<io::Result<ToHelper>>) {
+    while let Some(message) = frame::read(&mut reader).await.transpose() {
+        let is_last = message.is_err();
+        if to.send(message).await.is_err() || is_last {
+            return;
+        }
+    }
 }
 
 fn confine() -> io::Result<()> {

@@ -184,14 +184,18 @@ fn for_settings_it_keeps_four_capabilities() {
                     )
                     .await;
                 assert_eq!(set, Ok(HelperReply::Outcome(Outcome::Changed)));
-                let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
+                let status =
+                    std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
                 for line in [
                     "CapEff:\t000000000020000b",
                     "CapBnd:\t000000000020000b",
                     "NoNewPrivs:\t1",
                     "Seccomp:\t2",
                 ] {
-                    assert!(status.lines().any(|there| there == line), "{line}: {status}");
+                    assert!(
+                        status.lines().any(|there| there == line),
+                        "{line}: {status}"
+                    );
                 }
                 // It starts no program, whoever asks.
                 let err = client.call(shell("true"), LIMIT).await.unwrap_err();
@@ -206,6 +210,24 @@ fn for_settings_it_keeps_four_capabilities() {
             });
         },
     );
+}
+
+/// The configuration that it is handed may have passwords in it.
+#[test]
+fn what_it_is_handed_is_not_for_the_programs_that_it_starts() {
+    block_on(async {
+        let flags = nix::sys::memfd::MFdFlags::empty();
+        let handed = nix::sys::memfd::memfd_create(c"handed-over", flags).unwrap();
+        let (socket, child) = helper();
+        let client = HelperClient::new(socket, Duty::Commands).unwrap();
+        let of = |pid: &str| format!("ls -l /proc/{pid}/fd");
+        let there = output(&client, &of(&child.id().to_string())).await;
+        assert!(String::from_utf8_lossy(&there.stdout).contains("handed-over"));
+        let there = output(&client, &of("self")).await;
+        assert!(!String::from_utf8_lossy(&there.stdout).contains("handed-over"));
+        drop(handed);
+        assert!(ended(client, child).await);
+    });
 }
 
 #[test]

@@ -82,6 +82,20 @@ fn reader(directory: &Path) -> (Arc<Client>, Child) {
     (Arc::new(Client::new(socket).unwrap()), child)
 }
 
+/// The same, with a copy of the file, as the keeper hands it over.
+fn reader_of_copy(directory: &Path, text: &str) -> (Arc<Client>, Child) {
+    use std::io::Write as _;
+    use std::os::fd::AsRawFd as _;
+    // It is inherited: not closed on exec.
+    let flags = nix::sys::memfd::MFdFlags::empty();
+    let mut copy = fs::File::from(nix::sys::memfd::memfd_create(c"copy", flags).unwrap());
+    copy.write_all(text.as_bytes()).unwrap();
+    let config = directory.join("carpd.toml");
+    let number = copy.as_raw_fd().to_string();
+    let (socket, child) = role_with("__reader", &[config.as_os_str(), number.as_ref()]);
+    (Arc::new(Client::new(socket).unwrap()), child)
+}
+
 fn end(mut child: Child) {
     child.kill().and_then(|()| child.wait()).unwrap();
 }
@@ -261,4 +275,58 @@ fn it_tells_of_changes_until_nobody_listens() {
         drop(other);
     });
     end(child);
+}
+
+/// The file was changed, and no reload has taken that into use; or the reader died.
+#[test]
+fn it_goes_by_the_copy_of_the_file_that_it_was_handed() {
+    let (_root, directory) = configure();
+    let path = directory.join("carpd.toml");
+    let edited = CONFIG
+        .replace("hooks/h.lua", "other.lua")
+        .replace("web.pass", "other.pass");
+    fs::write(&path, edited).unwrap();
+    let (client, child) = reader_of_copy(&directory, CONFIG);
+    for named in ["secret/web.pass", "hooks/h.lua"] {
+        assert!(client.open(&directory.join(named)).file.is_ok(), "{named}");
+    }
+    assert!(client.watch(&[directory.join("hooks/h.lua")]).is_ok());
+    for other in ["secret/other.pass", "other.lua"] {
+        refused(&client, &directory.join(other));
+    }
+    // Each time from its beginning, also when the file is gone.
+    for _ in 0..2 {
+        let mut text = String::new();
+        let mut file = client.open(&path).file.unwrap();
+        file.read_to_string(&mut text).unwrap();
+        assert_eq!(text, CONFIG);
+        _ = fs::remove_file(&path);
+    }
+    end(child);
+}
+
+/// An engine that somebody has taken over goes by no rules.
+#[test]
+fn what_others_could_write_to_is_opened_only_where_that_is_wanted() {
+    let (_root, directory) = configure();
+    let mode = |mode| std::os::unix::fs::PermissionsExt::from_mode(mode);
+    fs::set_permissions(directory.join("secret/web.pass"), mode(0o666)).unwrap();
+    let required = CONFIG.replace("\"warn\"", "\"required\"");
+    for (text, opens) in [(CONFIG, true), (&required, false), ("nonsense", false)] {
+        let (client, child) = reader_of_copy(&directory, text);
+        // What is no configuration names nothing but itself.
+        let named = if text == "nonsense" {
+            "carpd.toml"
+        } else {
+            "secret/web.pass"
+        };
+        fs::set_permissions(directory.join("carpd.toml"), mode(0o666)).unwrap();
+        let opened = client.open(&directory.join(named));
+        assert!(!opened.objections.is_empty());
+        assert_eq!(opened.file.is_ok(), opens, "{text}");
+        if let Err(err) = opened.file {
+            assert!(err.to_string().contains("others could change"), "{err}");
+        }
+        end(child);
+    }
 }
