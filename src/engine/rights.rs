@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::unistd::{AccessFlags, faccessat, geteuid};
 use tracing::warn;
@@ -69,11 +70,17 @@ fn take_own_uid(estate: &Estate<'_>) -> Result<(), String> {
     taken
 }
 
-/// Can the present user write what the engine has to write?
+/// Can the present user write what the engine has to write? On a file system that is read-only nobody
+/// can, and who owns the files can still read them.
 fn can_work(estate: &Estate<'_>) -> Result<(), String> {
-    let all = AccessFlags::R_OK | AccessFlags::W_OK | AccessFlags::X_OK;
+    let look = AccessFlags::R_OK | AccessFlags::X_OK;
     for directory in estate.needed() {
-        faccessat(AT_FDCWD, &directory, all, AtFlags::AT_EACCESS).map_err(|errno| {
+        let may = |rights| faccessat(AT_FDCWD, &directory, rights, AtFlags::AT_EACCESS);
+        let checked = match may(look | AccessFlags::W_OK) {
+            Err(Errno::EROFS) => may(look),
+            checked => checked,
+        };
+        checked.map_err(|errno| {
             format!(
                 "it could not write to {}: {}",
                 directory.display(),

@@ -134,12 +134,16 @@ impl Estate<'_> {
                 .map_err(at(directory))?;
         }
         share(&locks, to)?;
-        for (directory, lock) in [(own_run, LOCK_FILE), (own_state, LASTING_LOCK)] {
-            give_unless_alive(&directory, lock, Patience::of(instance::DYING), to)?;
-            open_directory(&directory)
+        let give_own = |directory: &Path, lock| {
+            give_unless_alive(directory, lock, Patience::of(instance::DYING), to)?;
+            open_directory(directory)
                 .and_then(|open| open_to_owner(&open))
-                .map_err(at(&directory))?;
-        }
+                .map_err(at(directory))
+        };
+        // Who takes back what was given takes what he can get.
+        let of_run = give_own(&own_run, LOCK_FILE);
+        let of_state = give_own(&own_state, LASTING_LOCK);
+        of_run.and(of_state)?;
         self.give_others(&run, LOCK_FILE, to)?;
         self.give_others(&state, LASTING_LOCK, to)
     }
@@ -208,11 +212,13 @@ fn let_in(directory: &File, to: Heir) -> io::Result<()> {
     if is_open || to.id == 0 || there.uid() != 0 || (there.gid() != 0 && there.gid() != to.id) {
         return Ok(());
     }
+    // What is so already can stay on a file system that is read-only.
+    let mode = there.mode() & 0o7707 | 0o050;
+    if there.gid() == to.id && there.mode() & 0o7777 == mode {
+        return Ok(());
+    }
     fchown(directory, None, Some(Gid::from_raw(to.id)))?;
-    Ok(fchmod(
-        directory,
-        Mode::from_bits_truncate(there.mode() & 0o7707 | 0o050),
-    )?)
+    Ok(fchmod(directory, Mode::from_bits_truncate(mode))?)
 }
 
 /// An engine that closes its own directory must not keep the next one from working in it.
@@ -468,7 +474,7 @@ mod tests {
             (0, 1234)
         );
         assert_eq!(look("run/locks"), (0o775, 60_600), "for those that are not");
-        // What is in the way is named.
+        // What is in the way is named, and keeps nothing else from being given.
         fs::remove_file(at("run/web-00000000@7/lock")).ok();
         nix::unistd::mkfifo(
             &at("run/web-00000000@7/lock"),
@@ -482,5 +488,6 @@ mod tests {
                 at("run/web-00000000@7/lock").display()
             )
         );
+        assert_eq!(owner("state/web-00000000"), 60_600);
     }
 }

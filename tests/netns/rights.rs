@@ -38,6 +38,10 @@ pub(crate) fn cases() -> Vec<Case> {
             "rights::one_that_cannot_change_its_user_shares_the_locks",
             shares_locks,
         ),
+        Case::new(
+            "rights::a_state_directory_that_is_read_only_keeps_nobody_from_starting",
+            read_only,
+        ),
         Case::new("rights::who_may_not_speak_to_it_hears_who_may", refused),
     ]
 }
@@ -747,6 +751,32 @@ fn shares_locks() -> Outcome {
         second.stop()?;
     }
     first.stop()
+}
+
+/// As after an error of the disk.
+fn read_only() -> Outcome {
+    let lab = lan(&["a"])?;
+    let lua = "function on_master() state.set('n', (state.get('n') or 0) + 1)\n\
+               log.info('n is ' .. state.get('n')) end";
+    let spec = Carpd::new("a").hook(lua, "");
+    let mut daemon = spec.start(&lab)?;
+    daemon.wait_says("n is 1", TAKEOVER)?;
+    daemon.stop()?;
+    let state = "/var/lib/carpd";
+    let close = format!("mount --bind {state} {state} && mount -o remount,bind,ro {state}");
+    sh(&lab, "a", &close)?;
+    let mut daemon = spec.restart(&lab)?;
+    daemon.wait_says("n is 2", TAKEOVER)?;
+    let status = sh(&lab, "a", &format!("{CARPD} status"))?.join("\n");
+    assert!(
+        status.contains("cannot write ") && status.contains("Read-only file system"),
+        "{status}"
+    );
+    assert!(
+        !has_users(&lab.host("a"))? || !status.contains("engine lacks own-uid"),
+        "{status}"
+    );
+    daemon.stop()
 }
 
 fn refused() -> Outcome {
