@@ -98,13 +98,12 @@ impl Host {
     /// # Errors
     /// As [`Self::spawn`]; [`LabError::Timeout`], after which the process has been killed.
     pub fn run<S: AsRef<str>>(&self, argv: &[S], timeout: Duration) -> Result<Output, LabError> {
-        let mut process = self.spawn(argv)?;
+        let process = self.spawn(argv)?;
         let ended = process.wait(timeout);
         if ended.is_err() {
             let _ = process.signal(Signal::SIGKILL);
         }
         let status = ended?;
-        process.wait_closed();
         let of = |stream| {
             process
                 .lines()
@@ -291,11 +290,21 @@ impl Process {
             .map(drop)
     }
 
-    /// Waits for its end.
+    /// Waits for its end. What it wrote is among its lines then: the news of its end may overtake
+    /// that.
     ///
     /// # Errors
     /// [`LabError::Timeout`].
     pub fn wait(&self, timeout: Duration) -> Result<Exit, LabError> {
+        let exit = self.wait_exit(timeout)?;
+        // With a host ends all that would tell.
+        if exit != Exit::PoweredOff {
+            self.wait_closed();
+        }
+        Ok(exit)
+    }
+
+    fn wait_exit(&self, timeout: Duration) -> Result<Exit, LabError> {
         let what = format!("the end of {:?} on {}", self.title, self.host);
         let ended = |event: &Event| {
             if let What::Exited { process, status } = event.what {
@@ -312,7 +321,7 @@ impl Process {
     /// Has it ended, and how?
     #[must_use]
     pub fn ended(&self) -> Option<Exit> {
-        self.wait(Duration::ZERO).ok()
+        self.wait_exit(Duration::ZERO).ok()
     }
 
     /// All lines so far.
@@ -346,7 +355,7 @@ impl Process {
     }
 
     /// Waits until all that an ended process wrote was told.
-    fn wait_closed(&mut self) {
+    fn wait_closed(&self) {
         let mut open = 2;
         let both = |event: &Event| {
             open -=

@@ -198,7 +198,34 @@ fn keeper() -> Outcome {
     b.stop()
 }
 
+/// Waits until the kernel has taken the address of node a away, whose processes stand still since
+/// then, and nobody answers. `None` if a busy machine made the kernel so late that the peer may have
+/// answered before.
+fn expires(lab: &Lab, watch: &mut Watch, since: Timestamp) -> Result<Option<Timestamp>, Failed> {
+    lets_go(lab, "a")?;
+    let gone = now().since(since);
+    assert!(gone < LEASE + EXPIRY_LATE + BUSY, "{gone:?}");
+    if gone > LEASE + EXPIRY_LATE {
+        return Ok(None);
+    }
+    watch.wait(&[], SOON).map(Some)
+}
+
+/// Plays it again where the machine was too busy for it.
+fn again(once: fn() -> Result<bool, Failed>) -> Outcome {
+    for _ in 0..ROUNDS {
+        if once()? {
+            return Ok(());
+        }
+    }
+    Err(format!("the machine is too busy: {ROUNDS} times the kernel was late").into())
+}
+
 fn tree() -> Outcome {
+    again(tree_once)
+}
+
+fn tree_once() -> Result<bool, Failed> {
     let (lab, mut watch, [a, mut b]) = pair(&Carpd::new("a"))?;
     let tree = Tree::of(&lab, "a", &a)?;
     // Stopped first, so that none of them can react to the death of another.
@@ -206,12 +233,9 @@ fn tree() -> Outcome {
     let killed = now();
     tree.signal_all(Signal::SIGKILL)?;
     assert!(holds(&lab, "a")?, "nobody is left to take it down");
-    let silent = watch.wait(&[], SOON)?;
-    assert!(
-        silent.since(killed) < LEASE + EXPIRY_LATE + BUSY,
-        "{:?}",
-        silent.since(killed)
-    );
+    let Some(silent) = expires(&lab, &mut watch, killed)? else {
+        return Ok(false);
+    };
     println!(
         "from kill -9 of the tree to silence: {:?}",
         silent.since(killed)
@@ -222,20 +246,21 @@ fn tree() -> Outcome {
     never_two(&watch, killed);
     // The expired address took nothing along.
     assert!(lab.host("a").facts()?.holds(ADDRESS_OF_A.parse()?));
-    b.stop()
+    b.stop().map(|()| true)
 }
 
 fn frozen() -> Outcome {
+    again(frozen_once)
+}
+
+fn frozen_once() -> Result<bool, Failed> {
     let (lab, mut watch, [mut a, mut b]) = pair(&Carpd::new("a"))?;
     let tree = Tree::of(&lab, "a", &a)?;
     let frozen = now();
     tree.signal_all(Signal::SIGSTOP)?;
-    let silent = watch.wait(&[], SOON)?;
-    assert!(
-        silent.since(frozen) < LEASE + EXPIRY_LATE + BUSY,
-        "{:?}",
-        silent.since(frozen)
-    );
+    if expires(&lab, &mut watch, frozen)?.is_none() {
+        return Ok(false);
+    }
     watch.wait(&[mac(&lab, "b")?], TAKEOVER)?;
     b.wait_state("master", SOON)?;
     watch.hear(ADDRESS_OF_B, 2, SOON)?;
@@ -253,7 +278,7 @@ fn frozen() -> Outcome {
     never_two(&watch, frozen);
     assert_eq!(b.states(), ["backup", "master"]);
     a.stop()?;
-    b.stop()
+    b.stop().map(|()| true)
 }
 
 /// Waits until so long after a moment.

@@ -41,7 +41,7 @@ const GRANT: &str = "config = { url = \"http://127.0.0.1/\" }\ngrant = { http = 
 
 fn quick(more: &str) -> String {
     format!(
-        "{GRANT}\nhealth = {{ interval = \"600ms\", timeout = \"600ms\", fall = 2, rise = 2{more} }}\n"
+        "{GRANT}\nhealth = {{ interval = \"1s\", timeout = \"1s\", fall = 2, rise = 2{more} }}\n"
     )
 }
 
@@ -66,17 +66,19 @@ fn hands_over(node: &dyn Fn(&str) -> Carpd, hook: &str) -> Outcome {
     for host in ["a", "b"] {
         sh(&lab, host, "service httpd start")?;
     }
-    let mut b = node("b").advskew(50).start(&lab)?;
     let mut a = node("a").preempts().start(&lab)?;
     a.wait_state("master", TAKEOVER)?;
     watch.wait(&[mac(&lab, "a")?], SOON)?;
-    lab.until("a to know that it is well", SOON, || {
+    // It would be master if it were the first to start, and takes over for another reason later.
+    let mut b = node("b").advskew(50).start(&lab)?;
+    b.wait_state("backup", TAKEOVER)?;
+    lab.until("a to know that it is well", TAKEOVER, || {
         Ok(ask(&lab, "status")
             .is_ok_and(|text| text.contains(&format!("{hook}: healthy")))
             .then_some(()))
     })?;
     sh(&lab, "a", "service httpd stop")?;
-    let unwell = a.wait_says("Is unhealthy", SOON)?;
+    let unwell = a.wait_says("Is unhealthy", TAKEOVER)?;
     assert!(unwell.text("reason").contains("refused"), "{unwell:?}");
     assert_eq!(a.wait_state("backup", SOON)?.text("cause"), "unhealthy");
     assert_eq!(
@@ -91,7 +93,7 @@ fn hands_over(node: &dyn Fn(&str) -> Carpd, hook: &str) -> Outcome {
         "{status}"
     );
     sh(&lab, "a", "service httpd start")?;
-    a.wait_says("Is healthy again", SOON)?;
+    a.wait_says("Is healthy again", TAKEOVER)?;
     assert_eq!(a.wait_state("master", TAKEOVER)?.text("cause"), "preempt");
     watch.wait(&[mac(&lab, "a")?], SOON)?;
     let why = ask(&lab, "why")?;
@@ -108,13 +110,14 @@ fn demoted() -> Outcome {
     let lab = lan(&["a", "b"])?;
     let mut watch = Watch::start(&lab, ADDRESS)?;
     sh(&lab, "a", "service httpd start")?;
-    // The one that shall be master begins: the other must not have been it before.
     let mut a = Carpd::new("a")
         .preempts()
         .hook(LUA, &quick(", demotion = 100, on-failure = \"demote\""))
         .start(&lab)?;
-    let mut b = Carpd::new("b").preempts().advskew(50).start(&lab)?;
     a.wait_state("master", TAKEOVER)?;
+    // The other must not have been master before, and would be if it were the first to start.
+    let mut b = Carpd::new("b").preempts().advskew(50).start(&lab)?;
+    b.wait_state("backup", SOON)?;
     sh(&lab, "a", "service httpd stop")?;
     watch.hear_advskew(100, TAKEOVER)?;
     assert_eq!(b.wait_state("master", TAKEOVER)?.text("cause"), "preempt");
@@ -164,7 +167,7 @@ fn plugin() -> Outcome {
     );
     let toml = format!(
         "[daemon]\nfile-owners = \"warn\"\n[hook.check]\nsource = \"{source}\"\nconfig = {{ tcp = [\"127.0.0.1:80\"] }}\n\
-         health = {{ interval = \"600ms\", timeout = \"600ms\", fall = 2, rise = 2 }}\n\
+         health = {{ interval = \"1s\", timeout = \"1s\", fall = 2, rise = 2 }}\n\
          [hook.check.grant]\ntcp = [\"127.0.0.1:80\"]\nhttp = [{{ url = \"http://127.0.0.1/\", do = [\"get\"] }}]\n\
          service = [{{ unit = \"httpd\", do = [] }}]\n"
     );

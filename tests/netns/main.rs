@@ -46,8 +46,10 @@ mod words;
 use std::io::Read;
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::Mutex;
-use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::sync::mpsc::channel;
 use std::time::Duration;
+
+use carpd::process::Patience;
 
 /// Node `a` of [`rig::lan`], which is the better one where it matters.
 pub const ADDRESS_OF_A: &str = "192.168.32.32";
@@ -56,6 +58,9 @@ pub const ADDRESS_OF_B: &str = "192.168.32.33";
 
 /// What a case may fail with.
 pub type Outcome = Result<(), Box<dyn std::error::Error>>;
+
+/// What a case that was ended has written is read so long.
+const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// Cases that run at the same time, unless told otherwise: they mostly wait for timers, each in a
 /// lab of its own.
@@ -282,27 +287,29 @@ fn run_child(case: &Case, nocapture: bool) -> (bool, String) {
     let mut child = command.spawn().expect("this program can be executed");
     // The pipe's ends in the command would keep it open.
     drop(command);
-    let (ended, end) = channel();
-    std::thread::scope(|scope| {
-        let pipe = scope.spawn(move || {
-            let mut output = Vec::new();
-            let _ = reader.read_to_end(&mut output);
-            // All of the case's processes are gone, or have closed their output.
-            let _ = ended.send(());
-            String::from_utf8_lossy(&output).into_owned()
-        });
-        let in_time = nocapture || end.recv_timeout(case.limit) != Err(RecvTimeoutError::Timeout);
-        if !in_time {
-            let _ = child.kill();
-        }
-        let status = child.wait().expect("the child can be waited for");
-        let mut output = pipe.join().expect("reading does not panic");
-        if !in_time {
-            output.push_str(&format!(
-                "ended after {} s: its time limit",
-                case.limit.as_secs()
-            ));
-        }
-        (in_time && status.success(), output)
-    })
+    let (read, output) = channel();
+    // Not waited for: a process that leaves the case's lab would keep its output open for ever.
+    std::thread::spawn(move || {
+        let mut output = Vec::new();
+        let _ = reader.read_to_end(&mut output);
+        let _ = read.send(String::from_utf8_lossy(&output).into_owned());
+    });
+    let patience = Patience::of(case.limit);
+    patience.wait_for_end_of(child.id());
+    // All of the case's processes are to be gone, or to have closed their output.
+    let first = output.recv_timeout(patience.left());
+    let in_time = first.is_ok();
+    if !in_time {
+        let _ = child.kill();
+    }
+    let status = child.wait().expect("the child can be waited for");
+    let text = first.or_else(|_| output.recv_timeout(LAST_WORDS));
+    let mut text = text.unwrap_or_else(|_| "its output is still open\n".to_owned());
+    if !in_time {
+        text.push_str(&format!(
+            "ended after {} s: its time limit",
+            case.limit.as_secs()
+        ));
+    }
+    (in_time && status.success(), text)
 }

@@ -1,7 +1,7 @@
 //! Names whose addresses change between two requests, as their name server likes.
 
-use std::io::Write;
-use std::net::{Ipv4Addr, TcpListener, UdpSocket};
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
 use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -50,25 +50,36 @@ fn name_server(answers: Answers) {
     });
 }
 
-/// A server that says who it is, and counts who came.
-fn web_server(address: Ipv4Addr, says: &'static str) -> Arc<Mutex<u32>> {
-    let (listener, came) = (
-        TcpListener::bind((address, PORT)).unwrap(),
-        Arc::new(Mutex::new(0)),
-    );
-    let count = Arc::clone(&came);
+/// A server that says who it is, and how many came before.
+fn web_server(address: Ipv4Addr, says: &'static str) {
+    let listener = TcpListener::bind((address, PORT)).unwrap();
     thread::spawn(move || {
-        for mut stream in listener.incoming().flatten() {
-            *count.lock().unwrap() += 1;
+        for (before, mut stream) in listener.incoming().flatten().enumerate() {
             hear(&mut stream);
             let length = says.len();
             let _ = write!(
                 stream,
-                "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{says}"
+                "HTTP/1.1 200 OK\r\nBefore: {before}\r\nContent-Length: {length}\r\n\r\n{says}"
             );
         }
     });
-    came
+}
+
+/// How many have come to the server. It takes them one after another: whoever was only connected
+/// with is counted before this is answered.
+fn came(address: Ipv4Addr) -> usize {
+    let mut stream = TcpStream::connect((address, PORT)).unwrap();
+    stream.set_read_timeout(Some(LIMIT)).unwrap();
+    stream.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).unwrap();
+        head.extend(byte);
+    }
+    let head = String::from_utf8(head).unwrap();
+    let before = head.lines().find_map(|line| line.strip_prefix("Before: "));
+    before.unwrap().parse().unwrap()
 }
 
 fn run(program: &str, arguments: &[&str]) {
@@ -109,8 +120,8 @@ fn a_name_that_was_granted_cannot_be_pointed_at_this_machine() {
             );
             let answers: Answers = Arc::new(Mutex::new(vec![GRANTED]));
             name_server(Arc::clone(&answers));
-            let granted = web_server(GRANTED, "granted");
-            let own = web_server(Ipv4Addr::LOCALHOST, "the machine's own");
+            web_server(GRANTED, "granted");
+            web_server(Ipv4Addr::LOCALHOST, "the machine's own");
             let url = format!("http://granted.example:{PORT}/");
             block_on(async {
                 let (couriers, _exits) = couriers();
@@ -170,7 +181,7 @@ fn a_name_that_was_granted_cannot_be_pointed_at_this_machine() {
                     );
                 }
             });
-            assert_eq!((*granted.lock().unwrap(), *own.lock().unwrap()), (3, 0));
+            assert_eq!((came(GRANTED), came(Ipv4Addr::LOCALHOST)), (3, 0));
         },
     );
 }
