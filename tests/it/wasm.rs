@@ -13,7 +13,7 @@ use carpd::hooks::{
     Answer, Ask, AskError, Budget, EntryPoint, HookError, HookSource, Language, LoadError,
     LogLevel, Native, Returned, api, compiler,
 };
-use carpd::keeper::{Client, Role};
+use carpd::keeper::{Client, HowEnded, Role};
 
 use crate::hooks::{CARPD, Script, block_on, event, yes};
 
@@ -98,6 +98,25 @@ pub(crate) async fn compile_within(
         compiler::compile_by(stream, component, SandboxPolicy::Required, patience, ended).await;
     keeper.kill(id);
     code
+}
+
+/// With nobody to kill it, as one that has just answered may be.
+#[test]
+fn a_compiler_that_has_answered_ends_well() {
+    block_on(async {
+        let (keeper, _exits) = Client::start(Some(Path::new(CARPD))).unwrap();
+        let (_, stream, end) = keeper.spawn_watched(Role::Compiler).await.unwrap();
+        let refused = compiler::compile_by(
+            stream,
+            b"\0asm\x0d\0\x01\0",
+            SandboxPolicy::Required,
+            compiler::PATIENCE,
+            std::future::pending(),
+        )
+        .await;
+        assert!(refused.is_ok(), "an empty component: {refused:?}");
+        assert_eq!(end.await.unwrap(), HowEnded::Status(0));
+    });
 }
 
 /// A runner with a compiled component in it. The keeper ends with its client.
