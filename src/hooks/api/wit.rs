@@ -494,7 +494,10 @@ fn types(out: &mut String) {
             TARGET,
         ),
         ("An IPv4 or IPv6 address.", IP),
-        ("A network device's name, at most 15 bytes.", IFNAME),
+        (
+            "A network device's name: its own, at most 15 bytes, or an alternative one, at most 127.",
+            IFNAME,
+        ),
         ("A hardware address: \"00:00:5e:00:01:28\".", MAC),
         ("An address of HTTP: \"https://api.example.net/v1/\".", URL),
         (

@@ -33,7 +33,7 @@ typedef hook_string_t carpd_hooks_types_target_t;
 // An IPv4 or IPv6 address.
 typedef hook_string_t carpd_hooks_types_ip_t;
 
-// A network device's name, at most 15 bytes.
+// A network device's name: its own, at most 15 bytes, or an alternative one, at most 127.
 typedef hook_string_t carpd_hooks_types_ifname_t;
 
 // A hardware address: "00:00:5e:00:01:28".
