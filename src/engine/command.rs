@@ -1,7 +1,8 @@
 //! What an operator may ask of a running engine, and its answers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
@@ -22,8 +23,9 @@ pub enum Command {
     Reload(oneshot::Sender<ReloadReport>),
     /// The same, also if a master would let go of addresses that then nobody here can hold.
     ForceReload(oneshot::Sender<ReloadReport>),
-    /// Files of hooks changed on disk; those set to `manual` are left alone.
-    FilesChanged,
+    /// Files of hooks changed on disk; those set to `manual` are left alone, and those of which
+    /// somebody is in the middle of writing a part.
+    FilesChanged(Held),
     /// Go back to the version of a hook before this one.
     Rollback(Name, oneshot::Sender<Result<String, String>>),
     /// Run the hook's current code on every virtual host that is master, and undo what it no longer
@@ -41,6 +43,28 @@ pub enum Command {
         bool,
         oneshot::Sender<Result<HandedOver, String>>,
     ),
+}
+
+/// Hooks that are not complete, since somebody is still writing.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Held {
+    /// Hooks' files, of which a part is being written.
+    pub hooks: BTreeSet<PathBuf>,
+    /// What is being written and may be a module of any hook.
+    pub modules: BTreeSet<PathBuf>,
+}
+
+impl Held {
+    /// What both say: whoever was waited for long enough is waited for no longer.
+    #[must_use]
+    pub fn and(&self, other: &Self) -> Self {
+        let both =
+            |a: &BTreeSet<PathBuf>, b: &BTreeSet<PathBuf>| a.intersection(b).cloned().collect();
+        Self {
+            hooks: both(&self.hooks, &other.hooks),
+            modules: both(&self.modules, &other.modules),
+        }
+    }
 }
 
 /// What came of an order to hand over.

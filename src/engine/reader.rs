@@ -14,9 +14,9 @@ use tracing::{error, info, warn};
 
 use super::backoff::Backoff;
 use super::clock;
-use super::command::Command;
+use super::command::{Command, Held};
 use crate::keeper::{self, Role};
-use crate::reader::{Client, How, Told, Watching};
+use crate::reader::{Client, How, Told, Unfinished, Watching};
 use crate::resolve::{Access, Listing, Modules, Opened, Opener, Unlisted};
 
 /// Before a reader that died is started again.
@@ -228,8 +228,9 @@ impl Follow {
         loop {
             match watching.next().await? {
                 None => return Err(io::ErrorKind::UnexpectedEof.into()),
-                Some(Told::Changed) => {
-                    if self.orders.send(Command::FilesChanged).await.is_err() {
+                Some(Told::Changed(unfinished)) => {
+                    let changed = Command::FilesChanged(self.held(unfinished));
+                    if self.orders.send(changed).await.is_err() {
                         return Ok(());
                     }
                 }
@@ -250,6 +251,14 @@ impl Follow {
                     );
                 }
             }
+        }
+    }
+
+    fn held(&self, unfinished: Unfinished) -> Held {
+        let file = |number| self.files.get(usize::try_from(number).ok()?).cloned();
+        Held {
+            hooks: unfinished.hooks.into_iter().filter_map(file).collect(),
+            modules: unfinished.modules.into_iter().map(PathBuf::from).collect(),
         }
     }
 }

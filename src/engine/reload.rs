@@ -15,7 +15,7 @@ use tracing::{error, info, warn};
 
 use self::prepare::Job;
 use super::clock;
-use super::command::ReloadReport;
+use super::command::{Held, ReloadReport};
 use super::load::signatures;
 use super::moves::Moves;
 use super::own::When;
@@ -50,6 +50,24 @@ impl Scope {
     }
 }
 
+/// A reload that is to begin.
+#[derive(Debug)]
+pub(super) struct Wanted {
+    scope: Scope,
+    /// What it leaves alone. An operator's reload takes what there is.
+    held: Held,
+    replies: Vec<oneshot::Sender<ReloadReport>>,
+}
+
+impl Wanted {
+    /// One reload in the place of two.
+    fn join(&mut self, other: Self) {
+        self.scope = self.scope.max(other.scope);
+        self.held = self.held.and(&other.held);
+        self.replies.extend(other.replies);
+    }
+}
+
 /// What a reload found, ready to be taken into use.
 #[derive(Debug)]
 pub(super) struct Prepared {
@@ -77,23 +95,43 @@ pub(super) struct Prepared {
 impl Engine {
     /// Begins a reload, or notes that another one is wanted after the one that runs.
     pub(super) fn reload(&mut self, scope: Scope, reply: Option<oneshot::Sender<ReloadReport>>) {
-        if let Some(waiting) = &mut self.reload_waits {
-            waiting.0 = waiting.0.max(scope);
-            waiting.1.extend(reply);
-            return;
-        }
-        if self.reloading || self.stopping.is_some() {
-            self.reload_waits = Some((scope, reply.into_iter().collect()));
-            return;
-        }
-        self.prepare(scope, reply.into_iter().collect());
+        self.want(Wanted {
+            scope,
+            held: Held::default(),
+            replies: reply.into_iter().collect(),
+        });
     }
 
-    fn prepare(&mut self, scope: Scope, replies: Vec<oneshot::Sender<ReloadReport>>) {
+    /// Begins to take what has changed on disk, but for what is still being written.
+    pub(super) fn reload_changed(&mut self, held: Held) {
+        self.want(Wanted {
+            scope: Scope::ChangedHooks,
+            held,
+            replies: Vec::new(),
+        });
+    }
+
+    fn want(&mut self, wanted: Wanted) {
+        if let Some(waiting) = &mut self.reload_waits {
+            waiting.join(wanted);
+        } else if self.reloading || self.stopping.is_some() {
+            self.reload_waits = Some(wanted);
+        } else {
+            self.prepare(wanted);
+        }
+    }
+
+    fn prepare(&mut self, wanted: Wanted) {
+        let Wanted {
+            scope,
+            held,
+            replies,
+        } = wanted;
         self.reloading = true;
         let names = || self.config.hooks.keys();
         let job = Job {
             scope,
+            held,
             path: self.path.clone(),
             config: self.config.clone(),
             current: names()
@@ -203,8 +241,8 @@ impl Engine {
         for reply in replies {
             _ = reply.send(report.clone());
         }
-        if let Some((scope, replies)) = self.reload_waits.take() {
-            self.prepare(scope, replies);
+        if let Some(wanted) = self.reload_waits.take() {
+            self.prepare(wanted);
         }
     }
 

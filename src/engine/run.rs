@@ -15,7 +15,7 @@ use tracing::{debug, error, trace, warn};
 
 use super::bow_outs::BowOuts;
 use super::clock;
-use super::command::{Command, EngineStatus, ReloadReport, Status};
+use super::command::{Command, EngineStatus, Status};
 use super::generations::Generations;
 use super::handover::Handover;
 use super::news::HookNews;
@@ -25,7 +25,7 @@ use super::port::{Port, kind_word};
 use super::queue::Shared;
 use super::reader::Manners;
 use super::refusals;
-use super::reload::{Prepared, Scope};
+use super::reload::{Prepared, Scope, Wanted};
 use super::signal::Signal;
 use super::will::BEAT;
 use super::world::{Machine, World};
@@ -107,7 +107,7 @@ pub(super) struct Engine<W: World = Machine> {
     ready: mpsc::Receiver<Box<Prepared>>,
     /// One reload at a time; what is asked meanwhile waits here.
     pub(super) reloading: bool,
-    pub(super) reload_waits: Option<(Scope, Vec<oneshot::Sender<ReloadReport>>)>,
+    pub(super) reload_waits: Option<Wanted>,
     pub(super) reload_problems: Vec<String>,
     /// Links and addresses are to be read anew after this turn.
     pub(super) relook: bool,
@@ -329,7 +329,7 @@ impl Engine {
             Command::Metrics(reply) => _ = reply.send(self.metrics()),
             Command::Reload(reply) => self.reload(Scope::Everything, Some(reply)),
             Command::ForceReload(reply) => self.reload(Scope::Anyway, Some(reply)),
-            Command::FilesChanged => self.reload(Scope::ChangedHooks, None),
+            Command::FilesChanged(held) => self.reload_changed(held),
             Command::Rollback(name, reply) => _ = reply.send(self.rollback(&name)),
             Command::Apply(name, reply) => self.apply(&name, reply),
             Command::Plan(name, reply) => self.plan_apply(&name, reply),

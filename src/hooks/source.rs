@@ -165,6 +165,20 @@ impl HookSource {
 }
 
 impl HookSource {
+    /// Can the hook require the module in one of these files?
+    #[must_use]
+    pub(crate) fn can_require(&self, files: &BTreeSet<PathBuf>) -> bool {
+        let found = |key: &&String| files.iter().any(|file| file.ends_with(key));
+        let mut found = self.modules.keys().filter(found).peekable();
+        if found.peek().is_none() {
+            return false;
+        }
+        let required = self.required();
+        found.any(|key| required.as_ref().is_none_or(|some| some.contains(key)))
+    }
+}
+
+impl HookSource {
     /// The modules that the hook can require; `None` if that may be any.
     #[cfg(feature = "lua")]
     fn required(&self) -> Option<BTreeSet<String>> {

@@ -18,7 +18,7 @@ mod wire;
 pub use client::{Client, Watching};
 pub use names::Names;
 pub use process::main;
-pub use wire::{How, Told};
+pub use wire::{How, Told, Unfinished};
 
 /// The argument that makes the binary a reader.
 pub const ROLE: &str = "__reader";

@@ -76,7 +76,7 @@ pub(super) enum Answer {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Told {
     /// Something that a hook may consist of has changed.
-    Changed,
+    Changed(Unfinished),
     /// How each file is watched from now on.
     How {
         /// Each of them.
@@ -84,6 +84,15 @@ pub enum Told {
         /// Is all looked at that lies beside and below them?
         complete: bool,
     },
+}
+
+/// What somebody is in the middle of writing: half a hook may be a hook.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Unfinished {
+    /// Hooks whose file, test or signature it is, by their numbers in the list of what is watched.
+    pub hooks: Vec<u32>,
+    /// What may be modules, by their paths.
+    pub modules: Vec<String>,
 }
 
 /// How changes of a file are noticed.

@@ -30,7 +30,9 @@ const EDGES: &[(&str, &[&str])] = &[
     ),
     (
         "reader",
-        &["trust", "config", "resolve", "sandbox", "hooks", "host"],
+        &[
+            "trust", "config", "process", "resolve", "sandbox", "hooks", "host",
+        ],
     ),
     (
         "keeper",

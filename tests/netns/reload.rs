@@ -62,6 +62,13 @@ pub(crate) fn cases() -> Vec<Case> {
         Case {
             limit: LONG,
             ..Case::new(
+                "reload::a_writer_that_never_closes_holds_up_its_hook_alone_and_not_for_ever",
+                endless,
+            )
+        },
+        Case {
+            limit: LONG,
+            ..Case::new(
                 "reload::of_two_whose_hooks_fail_one_keeps_the_address",
                 all_fail,
             )
@@ -567,6 +574,32 @@ fn neighbours() -> Outcome {
     )?;
     let taken = took_new(&mut daemon)?;
     assert_eq!(taken.text("generation"), "2", "{}", daemon.text());
+    daemon.stop()
+}
+
+fn endless() -> Outcome {
+    let lab = lan(&["a"])?;
+    let host = lab.host("a");
+    let says = |word: &str| format!("function on_master() log.info('{word}') end\n");
+    host.write("/run/lab/other.lua", 0o644, &says("the first"))?;
+    let mut daemon = Carpd::new("a")
+        .hook("function on_master() end", "")
+        .set("hooks", "[\"h\", \"other\"]")
+        .more("[hook.other]\nsource = \"other.lua\"\n")
+        .start(&lab)?;
+    daemon.wait_says("the first", TAKEOVER)?;
+    let writes = "exec 3>>/run/lab/h.lua; while echo '-- more' >&3; do sleep 0.05; done";
+    let writer = host.spawn(&["sh", "-c", writes])?;
+    lab.until("somebody to write", SOON, || {
+        let text = host.read("/run/lab/h.lua")?;
+        Ok(text.contains("more").then_some(()))
+    })?;
+    host.write("/run/lab/other.lua", 0o644, &says("the second"))?;
+    assert_eq!(took_new(&mut daemon)?.text("hook"), "other");
+    // Its writer goes on and on: what is there by then is taken.
+    let taken = daemon.wait_says("Took a new version of a hook into use", 2 * TAKEOVER)?;
+    assert_eq!(taken.text("hook"), "h");
+    assert_eq!(writer.ended(), None);
     daemon.stop()
 }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 use tracing::warn;
 
-use super::super::command::ReloadReport;
+use super::super::command::{Held, ReloadReport};
 use super::super::exam::{self, Examine, Test};
 use super::super::foresight::{Foresight, HookProblem};
 use super::super::load::accept;
@@ -29,6 +29,7 @@ use crate::types::Name;
 /// What the preparing task takes with it.
 pub(super) struct Job {
     pub(super) scope: Scope,
+    pub(super) held: Held,
     pub(super) path: PathBuf,
     pub(super) config: Config,
     pub(super) current: BTreeMap<Name, Rc<Pool>>,
@@ -47,6 +48,7 @@ impl Job {
     pub(super) async fn run(self) -> Prepared {
         let Self {
             scope,
+            held,
             path,
             config,
             current,
@@ -121,9 +123,16 @@ impl Job {
             if scope == Scope::ChangedHooks && spec.reload == Reload::Manual {
                 continue;
             }
+            // The watching tells again when it is complete.
+            if held.hooks.contains(&spec.path) {
+                continue;
+            }
             let (material, digest, test) =
                 match read_material(&found.config, &access, name.clone(), spec).await {
+                    Ok((material, ..)) if material.source.can_require(&held.modules) => continue,
                     Ok(read) => read,
+                    // A signature may be for more of it.
+                    Err(_) if !held.modules.is_empty() => continue,
                     Err(message) => {
                         // Said once, too: the message is what was refused.
                         if scope.is_whole() || refused.get(name) != Some(&message) {

@@ -5,29 +5,46 @@ use std::ffi::OsString;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use notify::event::{AccessKind, AccessMode, ModifyKind};
 use notify::{Event, EventKind};
 
+use super::Pauses;
 use super::places::is_part;
+use super::writers::Writers;
+use crate::reader::Unfinished;
 
 /// What matters of what the kernel tells. Shared with the thread that listens to it.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(super) struct Interest(Arc<Mutex<Inner>>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Inner {
     /// In these everything matters.
     directories: BTreeSet<PathBuf>,
     /// In these only these names.
     names: BTreeMap<PathBuf, BTreeSet<OsString>>,
-    /// Files that somebody has written to and not closed.
-    written: BTreeSet<PathBuf>,
+    /// Of each watched hook, what is its own.
+    own: Vec<BTreeSet<PathBuf>>,
+    /// Who has written to a file and not closed it.
+    writers: Writers,
     /// Of what is watched, what was removed or moved away.
     gone: BTreeSet<PathBuf>,
 }
 
 impl Interest {
+    /// Nothing matters yet.
+    pub(super) fn new(pauses: Pauses) -> Self {
+        Self(Arc::new(Mutex::new(Inner {
+            directories: BTreeSet::new(),
+            names: BTreeMap::new(),
+            own: Vec::new(),
+            writers: Writers::new(pauses),
+            gone: BTreeSet::new(),
+        })))
+    }
+
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -37,19 +54,34 @@ impl Interest {
         &self,
         directories: BTreeSet<PathBuf>,
         names: BTreeMap<PathBuf, BTreeSet<OsString>>,
+        own: Vec<BTreeSet<PathBuf>>,
     ) {
         let mut inner = self.lock();
-        (inner.directories, inner.names) = (directories, names);
+        (inner.directories, inner.names, inner.own) = (directories, names, own);
     }
 
-    /// Is somebody in the middle of writing?
-    pub(super) fn is_written(&self) -> bool {
-        !self.lock().written.is_empty()
+    /// What somebody is in the middle of writing. What has been written to for long enough counts as
+    /// it is.
+    pub(super) fn unfinished(&self) -> Unfinished {
+        let mut inner = self.lock();
+        inner.writers.give_up();
+        inner.writers.unfinished(&inner.own)
     }
 
-    /// They have been quiet for long: whoever has them open has no more to say.
-    pub(super) fn forget_writers(&self) {
-        self.lock().written.clear();
+    /// Who looks again and again has seen these change, and those stay as they are.
+    pub(super) fn polled(&self, moving: &BTreeSet<PathBuf>, settled: &BTreeSet<PathBuf>) {
+        let mut inner = self.lock();
+        for path in moving {
+            inner.writers.wrote(path);
+        }
+        for path in settled {
+            inner.writers.closed(path);
+        }
+    }
+
+    /// How long until a writer is waited for no longer.
+    pub(super) fn patience(&self) -> Duration {
+        self.lock().writers.patience()
     }
 
     /// What was removed or moved away since this was asked last. The watcher ends its watch of such
@@ -73,7 +105,7 @@ impl Interest {
             }
             match event.kind {
                 EventKind::Access(AccessKind::Close(AccessMode::Write)) => {
-                    matters |= inner.written.remove(path);
+                    matters |= inner.writers.closed(path);
                     continue;
                 }
                 // Reading is no change.
@@ -83,16 +115,17 @@ impl Interest {
                     let fresh = std::fs::symlink_metadata(path)
                         .is_ok_and(|m| m.is_file() && m.nlink() == 1 && m.len() == 0);
                     if fresh && is_part(path) {
-                        inner.written.insert(path.clone());
+                        inner.writers.wrote(path);
                     }
                 }
                 EventKind::Modify(ModifyKind::Data(_)) => {
-                    if is_part(path) {
-                        inner.written.insert(path.clone());
+                    // More of what is awaited is nothing new.
+                    if is_part(path) && !inner.writers.wrote(path) {
+                        continue;
                     }
                 }
                 EventKind::Modify(ModifyKind::Name(_)) | EventKind::Remove(_) => {
-                    inner.written.remove(path);
+                    inner.writers.closed(path);
                     if inner.is_watched(path) {
                         inner.gone.insert(path.clone());
                     }
@@ -130,12 +163,19 @@ mod tests {
     use notify::event::{CreateKind, DataChange, RemoveKind};
 
     use super::*;
+    use crate::reader::watch::PAUSES;
+
+    impl Interest {
+        fn is_written(&self) -> bool {
+            self.patience() < Duration::MAX
+        }
+    }
 
     #[test]
     fn who_writes_is_waited_for_and_what_is_beside_the_way_is_nothing() {
-        let interest = Interest::default();
+        let interest = Interest::new(PAUSES);
         let names = [(PathBuf::from("/etc"), ["carpd".into()].into())];
-        interest.set(["/etc/carpd".into()].into(), names.into());
+        interest.set(["/etc/carpd".into()].into(), names.into(), Vec::new());
         let change = |kind: EventKind, path: &str| {
             interest.is_change(&Event::new(kind).add_path(path.into()))
         };
@@ -154,6 +194,11 @@ mod tests {
         );
         assert!(change(data, "/etc/carpd/h.lua") && interest.is_written());
         assert!(change(closed, "/etc/carpd/h.lua") && !interest.is_written());
+        assert!(
+            change(data, "/etc/carpd/h.lua") && !change(data, "/etc/carpd/h.lua"),
+            "more of the same"
+        );
+        assert!(change(closed, "/etc/carpd/h.lua"));
         assert!(
             change(data, "/etc/carpd/notes.log") && !interest.is_written(),
             "no part of a hook"

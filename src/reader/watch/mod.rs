@@ -3,11 +3,14 @@
 //! Directories are watched rather than files: editors write a new file and move it over the old
 //! one. Watched is everything that a hook's path consists of, so that a link that is pointed
 //! elsewhere, or a directory that takes another's place, is a change wherever it stands on the way.
-//! What cannot be watched is polled. Looking at all this takes as long as the disk takes, so
+//! What cannot be watched is polled. What somebody is still writing is told with every change, so that
+//! it holds up nobody else. Looking at all this takes as long as the disk takes, so
 //! another thread does it; and there may be any number of directories, so there is a limit.
 
 mod events;
 mod places;
+mod prints;
+mod writers;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -24,7 +27,8 @@ use tokio::net::UnixStream;
 use tokio::sync::mpsc;
 
 use self::events::Interest;
-use self::places::{Mounts, Way, below, print};
+use self::places::{Mounts, Print, Way, below, print};
+use self::prints::{Prints, Seen};
 use super::wire::{How, Told, frame};
 
 /// Quiet time after which a change is complete: an editor's write and rename belong together.
@@ -37,6 +41,8 @@ const LONGEST: Duration = Duration::from_millis(300);
 struct Pauses {
     /// A file that somebody has open for writing is complete after so long without a change.
     writer: Duration,
+    /// And is taken as it is after so long, whatever its writer does.
+    writer_most: Duration,
     /// How often what cannot be watched, or is missing, is looked at.
     poll: Duration,
     /// What was found changed is looked at again so soon: what has changed again meanwhile is still
@@ -46,6 +52,7 @@ struct Pauses {
 
 const PAUSES: Pauses = Pauses {
     writer: Duration::from_secs(2),
+    writer_most: Duration::from_secs(10),
     poll: Duration::from_secs(2),
     settle: Duration::from_secs(1),
 };
@@ -111,7 +118,7 @@ async fn serve(files: Vec<PathBuf>, to: StdStream) {
 /// when something of it has changed and nobody writes any more, and once when it has begun to
 /// watch.
 fn watch(files: &[PathBuf], tell: mpsc::Sender<Told>) -> impl Future<Output = ()> + use<> {
-    watch_with(files, tell, PAUSES, true, Interest::default())
+    watch_with(files, tell, PAUSES, true, Interest::new(PAUSES))
 }
 
 fn watch_with(
@@ -158,29 +165,38 @@ impl Follow {
                 return;
             }
             let polled = found.print.map(|print| prints.see(print));
+            if let Some(Seen { moving, settled }) = &polled {
+                self.interest.polled(moving, settled);
+            }
             // What was written before it was watched has told nobody.
-            if (found.news || polled == Some(Seen::Settled))
-                && self.tell.send(Told::Changed).await.is_err()
-            {
+            let settled = polled.as_ref().is_some_and(|seen| !seen.settled.is_empty());
+            if (found.news || settled) && self.tell_changed().await.is_err() {
                 return;
             }
             // Nobody tells of a directory that comes back.
             let patience = match polled {
-                Some(Seen::Moving) => self.pauses.settle,
-                Some(Seen::Settled | Seen::Same) => self.pauses.poll,
+                Some(seen) if seen.moving.is_empty() => self.pauses.poll,
+                Some(_) => self.pauses.settle,
                 None if found.missing => self.pauses.poll,
                 None => Duration::MAX,
             };
+            let patience = patience.min(self.interest.patience());
             match tokio::time::timeout(patience, hints.recv()).await {
-                Err(_) => continue,
+                Err(_) if !self.interest.patience().is_zero() => continue,
+                Err(_) => {}
                 Ok(None) => return,
-                Ok(Some(())) => {}
+                Ok(Some(())) => quiet(&mut hints).await,
             }
-            self.quiet(&mut hints).await;
-            if self.tell.send(Told::Changed).await.is_err() {
+            if self.tell_changed().await.is_err() {
                 return;
             }
         }
+    }
+
+    async fn tell_changed(&self) -> Result<(), mpsc::error::SendError<Told>> {
+        self.tell
+            .send(Told::Changed(self.interest.unfinished()))
+            .await
     }
 
     async fn tell_how(
@@ -203,60 +219,13 @@ impl Follow {
             })
             .await
     }
-
-    /// Waits until what belongs together has happened, and nobody is in the middle of writing: half
-    /// a hook may be a hook.
-    async fn quiet(&self, hints: &mut mpsc::Receiver<()>) {
-        loop {
-            let quiet = async {
-                while let Ok(Some(())) = tokio::time::timeout(QUIET, hints.recv()).await {}
-            };
-            _ = tokio::time::timeout(LONGEST, quiet).await;
-            if !self.interest.is_written() {
-                return;
-            }
-            if tokio::time::timeout(self.pauses.writer, hints.recv())
-                .await
-                .is_err()
-            {
-                self.interest.forget_writers();
-                return;
-            }
-        }
-    }
 }
 
-/// What polling has seen.
-#[derive(Debug, Default)]
-struct Prints {
-    last: Option<u64>,
-    told: Option<u64>,
-}
-
-/// What a poll says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Seen {
-    Same,
-    /// It has changed since the last look.
-    Moving,
-    /// It has changed, and is as it was at the last look.
-    Settled,
-}
-
-impl Prints {
-    fn see(&mut self, print: u64) -> Seen {
-        // The first look is news anyhow.
-        let told = *self.told.get_or_insert(print);
-        let last = self.last.replace(print).unwrap_or(print);
-        if print == told {
-            return Seen::Same;
-        }
-        if print != last {
-            return Seen::Moving;
-        }
-        self.told = Some(print);
-        Seen::Settled
-    }
+/// Waits until what belongs together has happened.
+async fn quiet(hints: &mut mpsc::Receiver<()>) {
+    let quiet =
+        async { while let Ok(Some(())) = tokio::time::timeout(QUIET, hints.recv()).await {} };
+    _ = tokio::time::timeout(LONGEST, quiet).await;
 }
 
 /// What is watched now.
@@ -311,7 +280,8 @@ impl Watched {
         // The files themselves, too: what is mounted from elsewhere, or has another name, may be
         // written to there.
         places.extend(ways.iter().map(|(_, way)| way.end.clone()));
-        self.interest.set(directories.clone(), names);
+        let own = ways.iter().map(|(file, way)| way.own(file)).collect();
+        self.interest.set(directories.clone(), names, own);
         let mut found = Looked {
             complete,
             ..self.watch_all(places, &directories)
@@ -445,7 +415,7 @@ struct Looked {
     /// There should be a directory that does not exist.
     missing: bool,
     /// Of what is polled, if anything is.
-    print: Option<u64>,
+    print: Option<Print>,
     how: Manners,
     /// All that lies beside and below the files was looked at.
     complete: bool,

@@ -1,14 +1,14 @@
 //! Where a change of a hook can come from: what its path consists of, and what lies beside and
 //! below it.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ffi::OsString;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Component, Path, PathBuf};
 use std::{fs, io};
 
-use crate::hooks::source::MAX_DEPTH;
+use crate::hooks::source::{MAX_DEPTH, tests};
 
 /// The most directories that are looked for below the hooks. The kernel gives a user some thousands
 /// of watches, for all that runs.
@@ -79,6 +79,25 @@ impl Way {
         }
         roots
     }
+
+    /// What is this hook's and no other's, wherever it is: its file, or a link to it; its signature,
+    /// its test.
+    pub(super) fn own(&self, file: &Path) -> BTreeSet<PathBuf> {
+        let mut own = BTreeSet::from([self.end.clone()]);
+        for root in self.roots(file) {
+            for name in [file.file_name(), self.end.file_name()]
+                .into_iter()
+                .flatten()
+            {
+                let here = root.join(name);
+                let mut signature = here.clone().into_os_string();
+                signature.push(".minisig");
+                own.extend(tests(&here));
+                own.extend([PathBuf::from(signature), here]);
+            }
+        }
+        own
+    }
 }
 
 /// Puts a path's names in front of others.
@@ -128,14 +147,16 @@ pub(super) fn is_part(path: &Path) -> bool {
     !hidden && matches!(ending, Some("lua" | "luau" | "wasm" | "minisig"))
 }
 
-/// A number that changes when something on these ways, or a part of a hook in these directories,
-/// does.
+/// What polling sees of each path: a number that changes when it does.
+pub(super) type Print = BTreeMap<PathBuf, u64>;
+
+/// All that is on these ways, and the parts of hooks in these directories.
 pub(super) fn print<'a>(
     ways: impl Iterator<Item = &'a Way>,
     directories: impl Iterator<Item = &'a PathBuf>,
-) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    let mut feed = |path: &Path, found: io::Result<fs::Metadata>| {
+) -> Print {
+    let mut print = Print::new();
+    let mut feed = |path: PathBuf, found: io::Result<fs::Metadata>| {
         let seen = found.ok().map(|m| {
             (
                 m.dev(),
@@ -147,7 +168,9 @@ pub(super) fn print<'a>(
                 m.ctime_nsec(),
             )
         });
-        (path, seen).hash(&mut hasher);
+        let mut hasher = DefaultHasher::new();
+        seen.hash(&mut hasher);
+        print.insert(path, hasher.finish());
     };
     for way in ways {
         for (directory, name) in &way.steps {
@@ -155,29 +178,28 @@ pub(super) fn print<'a>(
             let found = fs::symlink_metadata(&path);
             // What else is in a directory is nobody's business.
             if found.as_ref().is_ok_and(fs::Metadata::is_dir) {
-                feed(&path, Err(io::ErrorKind::IsADirectory.into()));
+                feed(path, Err(io::ErrorKind::IsADirectory.into()));
             } else {
-                feed(&path, found);
+                feed(path, found);
             }
         }
-        feed(&way.end, fs::metadata(&way.end));
+        feed(way.end.clone(), fs::metadata(&way.end));
     }
     let mut entries = 0;
     for directory in directories {
-        let mut parts: Vec<PathBuf> = Vec::new();
         for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
             entries += 1;
             if entries > ENTRIES_MAX {
-                return hasher.finish();
+                return print;
             }
-            parts.extend(Some(entry.path()).filter(|path| is_part(path)));
-        }
-        parts.sort();
-        for part in parts {
-            feed(&part, fs::metadata(&part));
+            let path = entry.path();
+            if is_part(&path) {
+                let found = fs::metadata(&path);
+                feed(path, found);
+            }
         }
     }
-    hasher.finish()
+    print
 }
 
 /// What is mounted where, as the kernel lists it.

@@ -6,8 +6,8 @@ use std::os::unix::fs::symlink;
 use notify::EventKind;
 use notify::event::RemoveKind;
 
-use super::Seen::{Moving, Same, Settled};
 use super::*;
+use crate::reader::Unfinished;
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -19,7 +19,7 @@ fn a_directory_of_the_same_name_is_another_one() {
     // Nobody listens: what the kernel tells comes when it likes.
     let (hint, _hints) = mpsc::channel(1);
     let hook = directory.join("h.lua");
-    let interest = Interest::default();
+    let interest = Interest::new(PAUSES);
     let mut watched = Watched::new(std::slice::from_ref(&hook), hint, interest.clone(), true);
     let mut look = || {
         interest.take_gone();
@@ -48,7 +48,7 @@ fn a_watch_that_the_watcher_ended_late_is_renewed() {
     let directory = root.path().join("hooks");
     fs::create_dir(&directory).unwrap();
     let (hint, mut hints) = mpsc::channel(1);
-    let interest = Interest::default();
+    let interest = Interest::new(PAUSES);
     let mut watched = Watched::new(&[directory.join("h.lua")], hint, interest.clone(), true);
     watched.look();
     // What the watcher has done on its own.
@@ -92,7 +92,6 @@ fn however_often_a_directory_is_replaced_it_is_watched() {
 struct Seer {
     told: mpsc::Receiver<Told>,
     how: Vec<(String, How)>,
-    interest: Interest,
 }
 
 impl Seer {
@@ -105,15 +104,38 @@ impl Seer {
     }
 
     async fn change(&mut self) {
-        let changed = async { while self.next().await.expect("it watches") != Told::Changed {} };
+        self.change_with(|_| true).await;
+    }
+
+    /// A change while this is being written.
+    async fn change_with(&mut self, wanted: impl Fn(&Unfinished) -> bool) {
+        let changed = async {
+            loop {
+                if let Told::Changed(unfinished) = self.next().await.expect("it watches")
+                    && wanted(&unfinished)
+                {
+                    return;
+                }
+            }
+        };
         tokio::time::timeout(SOON, changed)
             .await
             .expect("a change in time");
     }
 }
 
-/// Watches a file while something happens to it.
+/// Watches a file while something happens to it. Whoever writes to it is waited for.
 fn watching(file: &Path, by_kernel: bool, story: impl AsyncFnOnce(&mut Seer)) {
+    watching_all(&[file.to_owned()], by_kernel, SOON, story);
+}
+
+/// As [`watching`], more than one. A writer is waited for so long.
+fn watching_all(
+    files: &[PathBuf],
+    by_kernel: bool,
+    writer_most: Duration,
+    story: impl AsyncFnOnce(&mut Seer),
+) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -123,22 +145,16 @@ fn watching(file: &Path, by_kernel: bool, story: impl AsyncFnOnce(&mut Seer)) {
         let quick = Duration::from_millis(20);
         let pauses = Pauses {
             writer: SOON,
+            writer_most,
             poll: quick,
             settle: quick,
         };
-        let interest = Interest::default();
-        let watch = watch_with(
-            &[file.to_owned()],
-            tell,
-            pauses,
-            by_kernel,
-            interest.clone(),
-        );
+        let interest = Interest::new(pauses);
+        let watch = watch_with(files, tell, pauses, by_kernel, interest);
         let watch = tokio::task::spawn_local(watch);
         let mut seer = Seer {
             told,
             how: Vec::new(),
-            interest,
         };
         if by_kernel {
             // It watches.
@@ -223,19 +239,56 @@ fn half_a_file_is_not_taken_while_its_writer_has_it_open() {
     watching(&hook, true, async |seer| {
         let mut file = fs::File::create(&hook).unwrap();
         file.write_all(b"function on_master() end").unwrap();
-        while !seer.interest.is_written() {
-            tokio::task::yield_now().await;
-        }
+        seer.change_with(|unfinished| unfinished.hooks == [0]).await;
         // Far longer than what it waits for when nobody has it open.
         assert!(
-            tokio::time::timeout(10 * QUIET, seer.told.recv())
-                .await
-                .is_err()
+            tokio::time::timeout(
+                10 * QUIET,
+                seer.change_with(|unfinished| unfinished.hooks.is_empty())
+            )
+            .await
+            .is_err()
         );
         drop(file);
-        seer.change().await;
-        assert!(!seer.interest.is_written());
+        seer.change_with(|unfinished| *unfinished == Unfinished::default())
+            .await;
     });
+}
+
+/// As a log that is kept open, or an editor that saves and saves.
+#[test]
+fn a_writer_that_never_closes_holds_up_its_own_hook_alone_and_not_for_ever() {
+    for by_kernel in [true, false] {
+        let root = tempfile::tempdir().unwrap();
+        let [endless, other, log] =
+            ["h.lua", "other.lua", "log.lua"].map(|name| root.path().join(name));
+        let [mut hook, mut module] = [&endless, &log].map(|path| fs::File::create(path).unwrap());
+        let mut goes_on = || {
+            hook.write_all(b"-- more\n").unwrap();
+            module.write_all(b"-- more\n").unwrap();
+        };
+        let held = |unfinished: &Unfinished| {
+            let modules = &unfinished.modules;
+            unfinished.hooks == [0] && modules.iter().any(|path| path.ends_with("/log.lua"))
+        };
+        let most = Duration::from_millis(500);
+        watching_all(&[endless, other.clone()], by_kernel, most, async |seer| {
+            goes_on();
+            fs::write(&other, "function on_master() end").unwrap();
+            while_it_goes_on(seer.change_with(held), &mut goes_on).await;
+            let given_up = seer.change_with(|unfinished| *unfinished == Unfinished::default());
+            while_it_goes_on(given_up, &mut goes_on).await;
+        });
+    }
+}
+
+/// Until then the writer is never quiet.
+async fn while_it_goes_on(until: impl Future<Output = ()>, goes_on: &mut impl FnMut()) {
+    let mut until = std::pin::pin!(until);
+    let pause = Duration::from_millis(5);
+    while tokio::time::timeout(pause, until.as_mut()).await.is_err() {
+        goes_on();
+    }
 }
 
 #[test]
@@ -257,14 +310,4 @@ fn what_cannot_be_watched_is_polled_and_said_to_be() {
         let how = seer.how.first().unwrap().1.to_string();
         assert!(how == "watched" || how.ends_with(" is a mount"), "{how}");
     });
-}
-
-#[test]
-fn what_is_still_changing_is_not_told_of() {
-    let mut prints = Prints::default();
-    let said = [1, 1, 2, 3, 3, 3, 4, 4].map(|print| prints.see(print));
-    assert_eq!(
-        said,
-        [Same, Same, Moving, Moving, Settled, Same, Moving, Settled]
-    );
 }
