@@ -150,6 +150,10 @@ fn pidfd(pid: u32) -> io::Result<OwnedFd> {
 }
 
 #[cfg(test)]
+#[path = "../tests/limit.rs"]
+pub(crate) mod limit;
+
+#[cfg(test)]
 mod tests {
     use std::process::{Child, Command, Stdio};
 
@@ -161,6 +165,7 @@ mod tests {
 
     /// A process that waits until its standard input is closed.
     fn sleeper() -> (Child, Pid) {
+        limit::begin();
         let child = Command::new("cat")
             .stdin(Stdio::piped())
             .stdout(Stdio::null())

@@ -221,6 +221,7 @@ mod tests {
     use crate::types::Timestamp;
 
     fn child() -> (Child, u32) {
+        crate::process::limit::begin();
         let child = Command::new("cat")
             .stdin(Stdio::piped())
             .stdout(Stdio::null())

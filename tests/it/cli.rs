@@ -17,6 +17,7 @@ pub(crate) fn carpd(directory: &Path, args: &[&str]) -> Ran {
 }
 
 pub(crate) fn carpd_with(directory: &Path, args: &[&str], variables: &[(&str, &str)]) -> Ran {
+    crate::limit::begin();
     let mut command = Command::new(env!("CARGO_BIN_EXE_carpd"));
     command
         .args(args)

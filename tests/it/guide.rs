@@ -57,6 +57,7 @@ fn place(hook: &str) -> tempfile::TempDir {
 
 /// Runs a command of a guide as a reader would: in a shell, with carpd in the path.
 fn follow(directory: &Path, line: &str) -> String {
+    crate::limit::begin();
     let bin = Path::new(CARPD).parent().unwrap();
     let mut command = Command::new("sh");
     command

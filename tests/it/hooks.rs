@@ -23,6 +23,7 @@ use tokio::sync::Notify;
 pub(crate) const CARPD: &str = env!("CARGO_BIN_EXE_carpd");
 
 pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
+    crate::limit::begin();
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

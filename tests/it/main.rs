@@ -26,6 +26,9 @@ mod guide;
 mod hooks;
 #[cfg(feature = "daemon")]
 mod host;
+#[cfg(feature = "daemon")]
+#[path = "../limit.rs"]
+mod limit;
 #[cfg(all(feature = "wasm", feature = "lua"))]
 mod new;
 #[cfg(feature = "lua")]

@@ -38,6 +38,7 @@ fn configuration(directory: &Path, daemon: &str, grant: &str) {
 
 /// Whether it ended well, and all that it said.
 fn carpd(arguments: &[&str], directory: &Path) -> (bool, String) {
+    crate::limit::begin();
     let ran = Command::new(CARPD)
         .args(arguments)
         .current_dir(directory)

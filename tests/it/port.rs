@@ -107,6 +107,7 @@ impl Case {
 
 /// Runs this test binary again in namespaces of its own, on one half of a case.
 fn inside(case: &str, half: &str, test: &str) -> String {
+    crate::limit::begin();
     let mut command = Command::new("unshare");
     if !nix::unistd::geteuid().is_root() {
         command.arg("--map-root-user");

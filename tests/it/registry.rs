@@ -45,6 +45,7 @@ impl Registry {
     }
 
     fn start_with(more: &str) -> Self {
+        crate::limit::begin();
         let directory = tempfile::tempdir().unwrap();
         let store = directory.path().join("store");
         let config = format!(

@@ -24,6 +24,7 @@ struct Seen {
 }
 
 fn run(program: &str, words: &[&str]) -> Seen {
+    crate::limit::begin();
     let mut command = Command::new(program);
     command
         .arg0("ucarp")

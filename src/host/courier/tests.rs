@@ -36,6 +36,7 @@ fn heard(stream: &mut impl Read) -> String {
 fn server(
     serve: impl FnOnce(TcpStream) -> String + Send + 'static,
 ) -> (SocketAddr, thread::JoinHandle<String>) {
+    crate::process::limit::begin();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     (

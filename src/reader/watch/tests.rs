@@ -136,6 +136,7 @@ fn watching_all(
     writer_most: Duration,
     story: impl AsyncFnOnce(&mut Seer),
 ) {
+    crate::process::limit::begin();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

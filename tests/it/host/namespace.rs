@@ -25,6 +25,7 @@ pub(super) fn isolated(test: &str, body: impl FnOnce()) {
     if std::env::var_os(INSIDE).is_some() {
         return body();
     }
+    crate::limit::begin();
     let mut command = Command::new("unshare");
     command.args(["--net", "--mount", "--uts"]);
     if !nix::unistd::Uid::effective().is_root() {
@@ -49,6 +50,7 @@ pub(super) fn isolated(test: &str, body: impl FnOnce()) {
 
 /// Runs async code on one thread, as the engine does.
 pub(super) fn block_on<T>(future: impl Future<Output = T>) -> T {
+    crate::limit::begin();
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
