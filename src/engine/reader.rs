@@ -284,3 +284,34 @@ fn tell(file: &str, how: &How, told: &mut BTreeSet<String>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn who_lost_the_reader_is_told_so_and_tries_with_no_rights_of_his_own() {
+        let local = tokio::task::LocalSet::new();
+        let test = async {
+            let (orders, _inbox) = mpsc::channel(1);
+            let mut reader = Reader::new(keeper::Client::of_nobody(), None);
+            assert!(reader.access().opener().is_none(), "nothing is to be read");
+            let file = PathBuf::from("/etc/passwd");
+            let manners = Manners(Rc::default());
+            reader.watch(vec![file.clone()], manners.clone(), orders.clone());
+            let access = reader.access();
+            let opener = access.opener().expect("somebody who answers");
+            let said = [
+                opener.open(&file).file.unwrap_err(),
+                opener.without_links(&file).unwrap_err(),
+            ];
+            for err in said {
+                assert!(err.to_string().contains("is gone"), "{err}");
+            }
+            assert!(opener.modules(&file).is_err());
+            reader.watch(Vec::new(), manners, orders);
+            assert!(reader.access().opener().is_none());
+        };
+        local.run_until(test).await;
+    }
+}
