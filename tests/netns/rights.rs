@@ -779,6 +779,9 @@ fn read_only() -> Outcome {
     daemon.stop()
 }
 
+/// Where every user of the host can run the program, wherever it was built.
+const PROGRAM: &str = "/run/carpd-for-all";
+
 fn refused() -> Outcome {
     let lab = lan(&["a"])?;
     if !has_users(&lab.host("a"))? {
@@ -786,9 +789,14 @@ fn refused() -> Outcome {
     }
     let mut daemon = Carpd::new("a").start(&lab)?;
     daemon.wait_state("master", TAKEOVER)?;
+    sh(
+        &lab,
+        "a",
+        &format!("touch {PROGRAM} && mount --bind {CARPD} {PROGRAM}"),
+    )?;
     for verb in ["status", "reload", "status --config /run/lab/carpd.toml"] {
         let words = format!(
-            "cp {CARPD} /tmp/carpd; setpriv --reuid 1234 --regid 1234 --clear-groups /tmp/carpd {verb} 2>&1; test $? = 4"
+            "setpriv --reuid 1234 --regid 1234 --clear-groups {PROGRAM} {verb} 2>&1; test $? = 4"
         );
         let said = sh(&lab, "a", &words)?.join("\n");
         assert!(
@@ -807,7 +815,7 @@ fn refused() -> Outcome {
         ("why", "Permission denied"),
     ] {
         let words_of_other = format!(
-            "setpriv --reuid 1234 --regid 1234 --clear-groups /tmp/carpd {verb} 2>&1; test $? = 4"
+            "setpriv --reuid 1234 --regid 1234 --clear-groups {PROGRAM} {verb} 2>&1; test $? = 4"
         );
         let said = sh(&lab, "a", &words_of_other)?.join("\n");
         assert!(said.contains(words), "{verb}: {said}");
