@@ -156,6 +156,8 @@ fn resign() -> Outcome {
         status == "0" && said.contains(&format!("web: handed over to {ADDRESS_OF_B} after ")),
         "{status}: {said}"
     );
+    // Its address goes up once its word is out.
+    b.wait_says("Holds the addresses", SOON)?;
     assert!(holds(&lab, "b")?);
     a.stop()?;
     b.stop()
