@@ -403,6 +403,10 @@ fn link_flap() -> Outcome {
         stage.lab.clear_fault("a", Fault::Unplugged)?;
         let again = master(&mut subject)?;
         called(stage, "a", 4)?;
+        // Who listens may come to its processor later.
+        stage.lab.until("its frames", SOON, || {
+            Ok((stage.frames(10).len() > 1).then_some(()))
+        })?;
         Ok((stage.trace(&subject, "a", None), again - plugged))
     })?;
     assert_eq!(ours.0, theirs.0);
