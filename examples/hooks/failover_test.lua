@@ -3,7 +3,7 @@
 local function node2()
   return test.host({
     interface = "eth0",
-    addresses = { "192.168.32.22/24" },
+    addresses = { "192.168.32.22/32" },
     hostname = "node2",
     routes = { "default via 192.168.32.254" },
     units = { httpd = "inactive" },
@@ -20,7 +20,7 @@ test.case("the master is the service", function()
   ]])
   test.equal(h:hostname(), "nodevir2")
   test.equal(h:service("httpd"), "active")
-  test.equal(h:addresses(), { "192.168.32.22/24" })
+  test.equal(h:addresses(), { "192.168.32.22/32" })
 end)
 
 test.case("a backup is itself again", function()
@@ -56,9 +56,9 @@ test.case("a service that hangs is given up after the timeout", function()
 end)
 
 test.faults("all is done, or all is undone", {
-  addresses = { "192.168.32.22/24" },
+  addresses = { "192.168.32.22/32" },
   hostname = "node2",
   routes = { "default via 192.168.32.254" },
 })
 
-test.histories("no history leaves anything behind", { addresses = { "192.168.32.22/24" }, hostname = "node2" })
+test.histories("no history leaves anything behind", { addresses = { "192.168.32.22/32" }, hostname = "node2" })

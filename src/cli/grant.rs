@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use super::plan::{Subject, failure, runtime};
 use super::{Exit, Failure, output};
-use crate::config::{Config, OnFailure};
+use crate::config::Config;
 use crate::effect::{Grants, Own};
+use crate::engine::exam::Exam;
 use crate::engine::plan::{Event, PlanError, Planner, Wanted};
-use crate::hooks::exam::Exam;
 use crate::hooks::session::SandboxPolicy;
 use crate::hooks::source::test_beside;
 use crate::hooks::{Budget, HookSource};
@@ -56,7 +56,7 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
         let planned = planned(&config, &hook)
             .await
             .map_err(|error| failure(&error, &config))?;
-        tested(&config, &hook, planned).await
+        Box::pin(tested(&config, &hook, planned)).await
     })?;
     let mut out = format!("[hook.{hook}.grant]\n{}", grants.to_toml());
     if grants == Grants::default() {
@@ -186,7 +186,8 @@ fn exam(config: &Config, name: &Name) -> Result<Option<Exam>, Failure> {
             state_bytes,
         },
         before_timeout: spec.before_timeout,
-        resigns: spec.on_failure == OnFailure::Resign,
+        on_failure: spec.on_failure,
+        health: spec.health,
         path: path.display().to_string(),
         text,
         policy: SandboxPolicy::Required,

@@ -24,6 +24,11 @@ const ROLES: &[(&str, &CStr, Role)] = &[
         c"carpd-compiler",
         crate::hooks::compiler::main,
     ),
+    (
+        crate::hooks::message::TESTER_ROLE,
+        c"carpd-tester",
+        crate::testing::process,
+    ),
     ("__helper", c"carpd-helper", super::helper::main),
     (crate::reader::ROLE, c"carpd-reader", super::reader::main),
     (

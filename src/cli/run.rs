@@ -2,7 +2,6 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::pin::Pin;
 use std::process::ExitCode;
 
 use clap::Parser as _;
@@ -15,7 +14,6 @@ use super::{CONFIG, Exit, Failure, output};
 use crate::config::{Config, Loaded, LogFormat, LogLevel, Report};
 use crate::control::{self, Bound, Listening};
 use crate::engine::command::Command;
-use crate::hooks::exam::{Exam, Verdict};
 use crate::keeper;
 use crate::telemetry::{self, FILTER_VARIABLE, Format};
 
@@ -107,20 +105,12 @@ pub(super) fn engine() -> ExitCode {
     };
     match start_log(&args, &loaded.config) {
         Ok(()) => {
-            let code = crate::engine::main(&loaded.config, &args.config, examine, open, listen);
+            let code = crate::engine::main(&loaded.config, &args.config, open, listen);
             telemetry::tell_repeats();
             code
         }
         Err(failure) => output::report(&failure).into(),
     }
-}
-
-/// Runs a hook's test for the engine.
-pub(super) fn examine(
-    keeper: &keeper::Client,
-    exam: Exam,
-) -> Pin<Box<dyn Future<Output = Verdict> + '_>> {
-    Box::pin(crate::testing::examine(keeper, exam))
 }
 
 /// Opens the control socket. Without it the daemon runs all the same.

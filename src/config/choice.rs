@@ -65,6 +65,7 @@ words! {
 pub use crate::proto::{FamilyTimers, Ipv6Checksum, LinkLocal, Peers, Preempt, TieBreak};
 
 use crate::effect::{CarpVerb, FileVerb, HttpVerb, LinkVerb, ServiceVerb};
+use serde::{Deserialize, Serialize};
 
 /// The hardware address that advertisements come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,7 +88,7 @@ pub(super) enum HookKind {
 }
 
 /// What follows when `on_master` fails.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum OnFailure {
     /// Hand over to a peer.
     Resign,
@@ -98,7 +99,7 @@ pub enum OnFailure {
 }
 
 /// What follows on a master whose `health` fails, besides the demotion.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum OnUnhealthy {
     /// Hand over to a peer.
     Resign,

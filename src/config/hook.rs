@@ -11,7 +11,7 @@ use super::choice::{HookKind, OnFailure, Reload};
 use super::model::{Config, Health, Hook, Kind, Language, Limits, Place, Script};
 use super::problem::Findings;
 use super::read::{At, Table, parse};
-use super::{Surroundings, grant, json, reference};
+use super::{Surroundings, Unusable, grant, json, reference};
 use crate::trust::Trust;
 use crate::types::Name;
 
@@ -321,6 +321,48 @@ fn before_timeout(table: &Table<'_>, wall: Duration, out: &mut Findings) -> Dura
         );
     }
     Table::or(before, Duration::from_secs(1).min(wall))
+}
+
+impl Hook {
+    /// As if nothing had been written about it but its source.
+    ///
+    /// # Panics
+    /// Never: nothing that is not written can be wrong.
+    #[must_use]
+    pub fn plain(source: &str) -> Self {
+        let text = "[hook.plain]\nsource = \"plain.lua\"\n";
+        let hooks = super::parse_hooks("plain", text, &Anywhere);
+        let plain = hooks.ok().and_then(|hooks| hooks.into_values().next());
+        let plain = plain.expect("a source is enough");
+        let language = language(source, &(0..0), &mut Findings::default());
+        Self {
+            source: source.to_owned(),
+            path: source.into(),
+            language: language.unwrap_or(plain.language),
+            ..plain
+        }
+    }
+}
+
+/// Whatever is referred to is there.
+struct Anywhere;
+
+impl Surroundings for Anywhere {
+    fn password_file(&self, _: &Path) -> Result<Vec<u8>, Unusable> {
+        Ok(Vec::new())
+    }
+
+    fn credential(&self, _: &str) -> Result<Vec<u8>, Unusable> {
+        Ok(Vec::new())
+    }
+
+    fn key_file(&self, _: &Path) -> Result<Vec<u8>, Unusable> {
+        Ok(Vec::new())
+    }
+
+    fn hook_file(&self, path: &Path) -> Result<PathBuf, Unusable> {
+        Ok(path.to_owned())
+    }
 }
 
 fn health_of(table: &Table<'_>, out: &mut Findings) -> Health {

@@ -1,5 +1,6 @@
 //! The checked configuration. Immutable; every field is in its range.
 
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::ops::Range;
@@ -275,7 +276,7 @@ pub struct Script {
 }
 
 /// `[hook.NAME.health]`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Health {
     /// `interval`: from the begin of one check to that of the next; 100 ms to 1 h.
     pub interval: Duration,

@@ -19,7 +19,7 @@ use super::start::node_with_seed;
 use super::world::World;
 use crate::config::Config;
 use crate::effect::Link;
-use crate::host::FakeHost;
+use crate::host::SimHost;
 use crate::host::socket::{Membership, OpenError};
 use crate::keeper::Client;
 use crate::proto::wire::{Advertisement, parse_frame};
@@ -30,7 +30,7 @@ use crate::types::{MacAddr, Timestamp};
 pub(super) struct Bench;
 
 impl World for Bench {
-    type Host = FakeHost;
+    type Host = SimHost;
     type Wire = Frames;
     type Ties = ();
 }
@@ -103,7 +103,7 @@ fn config(more: &str) -> Config {
 }
 
 /// An engine with one virtual host, whose link is up.
-pub(super) async fn engine(host: FakeHost, wire: &Frames, more: &str) -> Engine<Bench> {
+pub(super) async fn engine(host: SimHost, wire: &Frames, more: &str) -> Engine<Bench> {
     let (sender, news) = mpsc::unbounded_channel();
     let shared = Shared::in_memory(host, sender);
     shared.executor.recover_rest().await;

@@ -124,7 +124,7 @@ mod tests {
 
     use super::super::bench::{Bench, Frames, engine, link, play};
     use super::*;
-    use crate::host::FakeHost;
+    use crate::host::SimHost;
     use crate::proto::{self, Output, wire};
     use crate::types::{AdvSkew, Cause, Family, MacAddr};
 
@@ -173,7 +173,7 @@ mod tests {
         behind: impl FnOnce(&Engine<Bench>, &[Vec<u8>]) -> Vec<Vec<u8>>,
     ) -> Engine<Bench> {
         let mut engine = engine(
-            FakeHost::new().with_link(link()),
+            SimHost::new().with_link(link()),
             &Frames::default(),
             "advskew = 100",
         )
@@ -223,8 +223,7 @@ mod tests {
     #[test]
     fn nobody_takes_over_before_what_waits_in_the_socket_is_read_but_for_long() {
         play(async |clock| {
-            let mut engine =
-                engine(FakeHost::new().with_link(link()), &Frames::default(), "").await;
+            let mut engine = engine(SimHost::new().with_link(link()), &Frames::default(), "").await;
             clock.advance(engine.next_wake().unwrap());
             engine.ports[0].unread = true;
             engine.timers();
@@ -235,8 +234,7 @@ mod tests {
             assert!(engine.nodes[&0].holding);
         });
         play(async |clock| {
-            let mut engine =
-                engine(FakeHost::new().with_link(link()), &Frames::default(), "").await;
+            let mut engine = engine(SimHost::new().with_link(link()), &Frames::default(), "").await;
             engine.ports[0].unread = true;
             let due = engine.next_wake().unwrap();
             while !engine.nodes[&0].holding {
@@ -255,7 +253,7 @@ mod tests {
     fn forgeries_that_do_not_end_hold_up_no_true_bow_out() {
         play(async |clock| {
             let mut engine = engine(
-                FakeHost::new().with_link(link()),
+                SimHost::new().with_link(link()),
                 &Frames::default(),
                 "advskew = 100",
             )

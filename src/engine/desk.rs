@@ -9,6 +9,7 @@ use tracing::{debug, error, info, warn};
 use super::clock;
 use super::execute::{Behalf, outcome_word};
 use super::news::HookNews;
+use super::observer::{Asker, Fate};
 use super::pool::Pool;
 use super::queue::Queue;
 use super::quota::Line;
@@ -17,6 +18,7 @@ use crate::hooks::session::Desk;
 use crate::hooks::{Answer, Ask, AskError, Budget, EntryPoint, LogLevel};
 use crate::host::Host;
 use crate::journal::Note;
+use crate::keeper::ChildId;
 use crate::ledger::Owner;
 use crate::types::{Timestamp, VirtualAddress, shown};
 
@@ -29,10 +31,36 @@ pub(super) struct RunDesk<'a, H> {
     budget: Budget,
     deadline: Timestamp,
     addresses: Vec<VirtualAddress>,
+    /// The process that asks, if it is one of ours alone.
+    runner: Option<ChildId>,
 }
 
 impl<H: Host + 'static> Desk for RunDesk<'_, H> {
     async fn ask(&mut self, ask: Ask) -> Answer {
+        let Some(observer) = self.queue.shared.executor.observer() else {
+            return self.answer_in_time(ask).await.unwrap_or_else(Answer::Error);
+        };
+        if observer.asks(self.asker(), &ask) == Fate::Dies {
+            self.runner.inspect(|runner| self.hook.kill(*runner));
+            // The end of the process ends the run.
+            return std::future::pending().await;
+        }
+        let answer = self.answer_in_time(ask.clone()).await;
+        observer.answered(self.asker(), &ask, answer.as_ref());
+        answer.unwrap_or_else(Answer::Error)
+    }
+}
+
+impl<H: Host + 'static> RunDesk<'_, H> {
+    fn asker(&self) -> Asker<'_> {
+        Asker {
+            vhost: self.queue.index,
+            hook: self.hook.name(),
+            entry: self.entry,
+        }
+    }
+
+    async fn answer_in_time(&mut self, ask: Ask) -> Result<Answer, AskError> {
         let (queue, what) = (
             self.queue,
             format!(
@@ -42,12 +70,7 @@ impl<H: Host + 'static> Desk for RunDesk<'_, H> {
                 self.queue.vhost()
             ),
         );
-        queue
-            .shared
-            .doing
-            .during(what, self.answer(ask))
-            .await
-            .unwrap_or_else(Answer::Error)
+        queue.shared.doing.during(what, self.answer(ask)).await
     }
 }
 
@@ -81,7 +104,13 @@ impl<'a, H: Host + 'static> RunDesk<'a, H> {
             budget,
             deadline: clock::now() + budget.wall,
             addresses: queue.addresses.borrow().clone(),
+            runner: None,
         }
+    }
+
+    /// The hook runs in this process.
+    pub(super) fn in_runner(self, runner: Option<ChildId>) -> Self {
+        Self { runner, ..self }
     }
 
     fn left(&self) -> Duration {

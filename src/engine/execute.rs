@@ -2,6 +2,7 @@
 
 use std::cell::{Ref, RefCell, RefMut};
 use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::time::Duration;
 
 use tracing::{info, warn};
@@ -9,9 +10,10 @@ use tracing::{info, warn};
 use super::command::HeldStatus;
 use super::lease::Lease;
 use super::metrics::Counters;
+use super::observer::Observer;
 use super::recover::Recovery;
 use super::turns::Turns;
-use super::undo::{self, UNDO_LIMIT, Undone};
+use super::undo::{self, Settled, UNDO_LIMIT, Undone};
 use crate::effect::{Effect, Granted, Grants, Outcome, Own, Query, Reply, Resource, Value};
 use crate::hooks::AskError;
 use crate::host::{Host, HostError, Renewal};
@@ -28,6 +30,7 @@ pub(super) struct Executor<H> {
     counters: RefCell<Counters>,
     /// What hooks hold and is not as they set it, with what is the matter.
     troubles: RefCell<BTreeMap<Resource, String>>,
+    observer: RefCell<Option<Rc<dyn Observer>>>,
 }
 
 /// On whose behalf an effect is done.
@@ -67,7 +70,18 @@ impl<H: Host> Executor<H> {
             recovery,
             counters,
             troubles,
+            observer: RefCell::default(),
         }
+    }
+
+    /// From now on somebody looks on.
+    pub(super) fn observe(&self, observer: Rc<dyn Observer>) {
+        *self.observer.borrow_mut() = Some(observer);
+    }
+
+    /// Who looks on, if anybody does.
+    pub(super) fn observer(&self) -> Option<Rc<dyn Observer>> {
+        self.observer.borrow().clone()
     }
 
     /// What was counted so far.
@@ -650,7 +664,13 @@ impl<H: Host> Executor<H> {
             else {
                 continue;
             };
-            undone.count(&undo::undo(&self.host, &self.ledger, &undo, UNDO_LIMIT).await);
+            let settled = undo::undo(&self.host, &self.ledger, &undo, UNDO_LIMIT).await;
+            if let (Ok(Settled::PutBack), Some(observer)) = (&settled, self.observer())
+                && let Some(effect) = undo.effect()
+            {
+                observer.undone(&undo.owner.vhost, &effect);
+            }
+            undone.count(&settled);
         }
         self.count().undone(undone.settled, undone.failed);
         undone

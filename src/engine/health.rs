@@ -133,6 +133,11 @@ impl Check {
         }
     }
 
+    /// It is asked at once.
+    const fn hurry(&mut self, now: Timestamp) {
+        self.due = now;
+    }
+
     /// Begins a check: its number.
     fn begin(&mut self, health: &Health, now: Timestamp) -> u64 {
         self.last += 1;
@@ -312,6 +317,17 @@ impl<W: World> Engine<W> {
             node.queue
                 .begin_check(Rc::clone(pool), event.clone(), ticket);
         }
+    }
+
+    /// Asks every hook of a virtual host for its health now, as far as any is asked now.
+    pub(super) fn check_now(&mut self, index: usize, now: Timestamp) {
+        if let Some(node) = self.nodes.get_mut(&index) {
+            node.checks
+                .0
+                .values_mut()
+                .for_each(|check| check.hurry(now));
+        }
+        self.begin_checks(index, now);
     }
 
     /// A check has ended.

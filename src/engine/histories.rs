@@ -21,7 +21,7 @@ use super::execute::{Behalf, Executor};
 use super::lease::Lease;
 use super::recover::Recovery;
 use crate::effect::{Effect, Granted, Grants, Own, Query, Reply, Resource, ServiceVerb, Value};
-use crate::host::{FakeHost, FoundAddress, Host, HostError, Renewal};
+use crate::host::{FoundAddress, Host, HostError, Renewal, SimHost};
 use crate::ledger::{Instance, InstanceError, Ledger, Leftover, Origin, Owner};
 use crate::types::{IfName, Name, VirtualAddress};
 
@@ -126,7 +126,7 @@ struct Died;
 
 /// A host whose user dies at a call, and some of whose calls fail.
 struct MortalHost<'a> {
-    inner: &'a FakeHost,
+    inner: &'a SimHost,
     calls: Cell<u64>,
     crash: Crash,
     failing: &'a [u64],
@@ -139,7 +139,7 @@ struct MortalHost<'a> {
 }
 
 impl<'a> MortalHost<'a> {
-    fn new(inner: &'a FakeHost, directory: &Path, crash: Crash, failing: &'a [u64]) -> Self {
+    fn new(inner: &'a SimHost, directory: &Path, crash: Crash, failing: &'a [u64]) -> Self {
         let ledger = instance(directory).run_dir().join("ledger");
         Self {
             inner,
@@ -279,12 +279,12 @@ fn open(instance: &Instance) -> (Ledger, Vec<Leftover>) {
     panic!("the ledger's lock stays taken");
 }
 
-fn host() -> FakeHost {
+fn host() -> SimHost {
     let address = Resource::Address {
         dev: dev(),
         ip: own_address(0).ip,
     };
-    FakeHost::new()
+    SimHost::new()
         .with(Resource::Hostname, Value::Text("node".into()))
         .with(
             Resource::File {
@@ -416,7 +416,7 @@ fn live(directory: &Path, host: &MortalHost<'_>, life: impl AsyncFnOnce(Ledger, 
 }
 
 /// The successor of a dead process: undoes all, and dies itself where it is told to.
-fn recover(directory: &Path, host: &FakeHost, crash: Crash, failing: &[u64]) -> bool {
+fn recover(directory: &Path, host: &SimHost, crash: Crash, failing: &[u64]) -> bool {
     let host = MortalHost::new(host, directory, crash, failing);
     live(directory, &host, async |ledger, recovery| {
         let executor = Executor::new(&host, ledger, recovery);
@@ -428,7 +428,7 @@ fn recover(directory: &Path, host: &FakeHost, crash: Crash, failing: &[u64]) -> 
     })
 }
 
-fn check(host: &FakeHost, expected: &Expected, what: &str) -> Result<(), TestCaseError> {
+fn check(host: &SimHost, expected: &Expected, what: &str) -> Result<(), TestCaseError> {
     let before = self::host();
     for vhost in 0..2 {
         let address = Resource::Address {

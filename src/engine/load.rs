@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use tracing::{info, warn};
 
-use super::exam::{self, Examine, Test};
+use super::exam::{self, Test};
 use super::foresight::Foresight;
 use super::generations::Generations;
 use super::lasting::{Kept, KeptHook};
@@ -41,12 +41,12 @@ pub(super) async fn hooks(
     config: &Config,
     keeper: &Client,
     access: &Access,
-    (kept, examine): (&Kept, Examine),
+    kept: &Kept,
 ) -> Result<Generations, StartError> {
     let mut hooks = Generations::default();
     let belief = Belief::of(config, access);
     for (name, spec) in &config.hooks {
-        match read_and_load(config, &belief, (name, spec), keeper, Some((kept, examine))).await {
+        match read_and_load(config, &belief, (name, spec), keeper, Some(kept)).await {
             Ok(pool) => {
                 loaded(spec, &pool);
                 // It may have served for long, and refusing it now would leave the node without it.
@@ -121,13 +121,13 @@ pub(super) async fn hook(
         .map_err(|refused| refused.error)
 }
 
-/// With `examine` it also has to pass its test, unless it is the version that passed before.
+/// With `kept` it also has to pass its test, unless it is the version that passed before.
 async fn read_and_load(
     config: &Config,
     belief: &Belief,
     (name, spec): (&Name, &config::Hook),
     keeper: &Client,
-    examine: Option<(&Kept, Examine)>,
+    kept: Option<&Kept>,
 ) -> Result<Rc<Pool>, Refused> {
     let unread = |error: String| Refused {
         error: LoadError::Code(error),
@@ -136,7 +136,7 @@ async fn read_and_load(
     let material = Material::read(belief, name, spec).map_err(|error| unread(error.to_string()))?;
     let digest = material.source.digest();
     let mut test = None;
-    if let Some((kept, _)) = examine
+    if let Some(kept) = kept
         && spec.reload == Reload::Tested
         && kept
             .last_good(name)
@@ -147,7 +147,6 @@ async fn read_and_load(
         exam::tell_untested(name, spec, test.as_ref());
     }
     let attempt = exam::attempt(&digest, test.as_ref());
-    let test = examine.and_then(|(_, examine)| Some((examine, test?)));
     accept(config, name, spec, material, test, keeper)
         .await
         .map_err(|error| Refused {
@@ -162,14 +161,14 @@ pub(super) async fn accept(
     name: &Name,
     spec: &config::Hook,
     material: Material,
-    test: Option<(Examine, Test)>,
+    test: Option<Test>,
     keeper: &Client,
 ) -> Result<Rc<Pool>, LoadError> {
     let pool = load_pool(config, name, spec, material, keeper).await?;
-    if let Some((examine, test)) = test
+    if let Some(test) = test
         && let Some(original) = pool.original()
     {
-        exam::pass(examine, keeper, config, spec, (**original).clone(), test).await?;
+        exam::pass(keeper, config, spec, (**original).clone(), test).await?;
     }
     Ok(pool)
 }

@@ -518,14 +518,13 @@ impl<W: World> Engine<W> {
 mod tests {
     use super::super::bench::{Frames, engine, link, play};
     use super::*;
-    use crate::host::FakeHost;
+    use crate::host::SimHost;
     use crate::keeper::will::{Reader, Writer};
 
     #[test]
     fn news_of_a_link_that_says_nothing_new_leads_to_nothing() {
         play(async |_| {
-            let mut engine =
-                engine(FakeHost::new().with_link(link()), &Frames::default(), "").await;
+            let mut engine = engine(SimHost::new().with_link(link()), &Frames::default(), "").await;
             let (writer, keeper) = Writer::create().unwrap();
             let keeper = Reader::new(keeper);
             engine.will = Some(writer);

@@ -3,23 +3,29 @@
 //! For what must do exactly that which the daemon would: comparing a ported script with its
 //! original, trying a hook.
 
+use std::cell::RefCell;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::rc::Rc;
 
 use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
 
-use super::clock;
 use super::couriers::couriers;
-use super::trial::{self, Party, Runner, Trial};
-use crate::effect::{Effect, Grants, Query, Reply};
-use crate::hooks::session::{Desk, SandboxPolicy};
+use super::material::Material;
+use super::news::HookNews;
+use super::observer::{Asker, Fate, Observer};
+use super::pool::{Pool, limits};
+use super::queue::{Queue, Shared};
+use crate::config;
+use crate::effect::{Effect, Grants};
+use crate::hooks::session::SandboxPolicy;
 use crate::hooks::{
-    Answer, Ask, AskError, Budget, HookError, HookEvent, HookSource, LoadError, LogLevel, Returned,
+    Answer, Ask, AskError, Budget, HookError, HookEvent, HookSource, LoadError, LogLevel,
 };
 use crate::host::helper::Duty;
 use crate::host::{LinuxHost, Options};
 use crate::keeper::{Client, Role};
-use crate::types::{IfName, Name, Timestamp, VirtualAddress};
+use crate::types::{IfName, Name, VirtualAddress};
 
 /// One line that the hook logged.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,20 +64,26 @@ pub struct Job {
 /// A hook that is loaded and may be called, on this machine.
 #[derive(Debug)]
 pub struct OneShot {
-    budget: Budget,
-    trial: Trial<LinuxHost>,
-    runner: Runner,
-    log: Vec<LogLine>,
+    shared: Rc<Shared<LinuxHost>>,
+    queue: Rc<Queue<LinuxHost>>,
+    news: mpsc::UnboundedReceiver<HookNews>,
+    log: Rc<Log>,
     /// Its processes end with it.
     _keeper: Client,
+}
+
+impl Drop for OneShot {
+    fn drop(&mut self) {
+        self.queue.abandon();
+    }
 }
 
 impl OneShot {
     /// Starts a keeper, a helper and a runner from `program` (this binary if not given), and loads
     /// the hook.
     ///
-    /// Needs a tokio runtime with I/O and time, on a thread that outlives this: its children end
-    /// with the thread.
+    /// Needs a tokio runtime with I/O and time, in a `LocalSet` on a thread that outlives this: its
+    /// children end with the thread.
     ///
     /// # Errors
     /// [`LoadError`]: the hook's own fault, or a process or socket that is not to be had.
@@ -81,19 +93,8 @@ impl OneShot {
         };
         let (keeper, _exits) =
             Client::start(program).map_err(|error| failed("start the keeper", &error))?;
-        let Job {
-            source,
-            grants,
-            budget,
-            vhost,
-            dev,
-            addresses,
-            policy,
-            host,
-            ca_file,
-        } = job;
-        let host = LinuxHost::new(host).map_err(|error| failed("reach the kernel", &error))?;
-        if grants.needs_helper() {
+        let host = LinuxHost::new(job.host).map_err(|error| failed("reach the kernel", &error))?;
+        if job.grants.needs_helper() {
             let (_, stream) = keeper
                 .spawn(Role::Helper)
                 .await
@@ -101,22 +102,31 @@ impl OneShot {
             host.set_helper(stream, Duty::Commands)
                 .map_err(|error| failed("reach the helper", &error))?;
         }
-        host.set_couriers(couriers(keeper.clone(), policy, ca_file));
-        let source = trial::prepare(&keeper, source, &grants, policy).await?;
-        let runner = Runner::start(&keeper, &source, budget, policy, false).await?;
-        let party = Party {
-            vhost,
-            dev,
-            addresses,
-            hook: source.name,
-            grants,
-            state_bytes: budget.state_bytes,
+        host.set_couriers(couriers(keeper.clone(), job.policy, job.ca_file));
+        let spec = config::Hook {
+            limits: limits(job.budget),
+            config_json: job.source.config_json.clone(),
+            grants: job.grants,
+            ..config::Hook::plain(&job.source.path)
         };
+        let material = Material {
+            vouched: None,
+            source: job.source,
+        };
+        let name = material.source.name.clone();
+        let pool = Pool::start(name, spec, material, job.policy, keeper.clone()).await?;
+        let (sender, news) = mpsc::unbounded_channel();
+        let shared = Shared::in_memory(host, sender);
+        let log = Rc::new(Log::default());
+        shared.executor.observe(Rc::clone(&log) as _);
+        shared.executor.recover_rest().await;
+        let (addresses, hooks) = (job.addresses, vec![pool]);
+        let queue = Queue::start(0, job.vhost, job.dev, addresses, hooks, Rc::clone(&shared));
         Ok(Self {
-            budget,
-            trial: Trial::new(host, party),
-            runner,
-            log: Vec::new(),
+            shared,
+            queue,
+            news,
+            log,
             _keeper: keeper,
         })
     }
@@ -125,76 +135,59 @@ impl OneShot {
     ///
     /// # Errors
     /// [`HookError`]: whatever the hook did, as a value.
-    pub async fn call(&mut self, event: HookEvent) -> Result<Returned, HookError> {
-        let deadline = clock::now() + self.budget.wall;
-        let mut desk = OneDesk {
-            trial: &self.trial,
-            log: &mut self.log,
-            event: event.clone(),
-            deadline,
-        };
-        self.runner
-            .call(event, self.budget, &mut desk, std::future::pending())
-            .await
+    pub async fn call(&mut self, event: HookEvent) -> Result<(), HookError> {
+        self.queue.put(event, false);
+        loop {
+            match self.news.recv().await {
+                Some(HookNews::Finished { result, .. }) => {
+                    return result.map_err(|failure| failure.error);
+                }
+                Some(_) => {}
+                None => return Err(HookError::Superseded),
+            }
+        }
     }
 
     /// Undoes what is scoped, newest first, as at the end of mastership. How many effects could not
     /// be undone.
     pub async fn undo(&self) -> usize {
-        self.trial.undo().await.failed
+        let vhost = self.queue.vhost();
+        self.shared.executor.undo_hooks(&vhost).await.failed
     }
 
     /// What the hook logged so far.
     #[must_use]
-    pub fn log(&self) -> &[LogLine] {
-        &self.log
+    pub fn log(&self) -> Vec<LogLine> {
+        self.log.0.borrow().clone()
     }
 }
 
-/// Answers what one run asks.
-struct OneDesk<'a> {
-    trial: &'a Trial<LinuxHost>,
-    log: &'a mut Vec<LogLine>,
-    event: HookEvent,
-    deadline: Timestamp,
-}
+/// Keeps what the hook logs.
+#[derive(Debug, Default)]
+struct Log(RefCell<Vec<LogLine>>);
 
-impl Desk for OneDesk<'_> {
-    async fn ask(&mut self, ask: Ask) -> Answer {
-        self.answer(ask).await.unwrap_or_else(Answer::Error)
-    }
-}
+impl Observer for Log {
+    fn begins(&self, _: Asker<'_>) {}
 
-impl OneDesk<'_> {
-    async fn answer(&mut self, ask: Ask) -> Result<Answer, AskError> {
-        let left = self.deadline.since(clock::now());
-        match ask {
-            Ask::Effect {
-                effect: Effect::Demote { .. } | Effect::Resign { .. },
-                ..
-            } => Err(AskError::Invalid(
-                "there is no daemon whose virtual host this could be about".to_owned(),
-            )),
-            Ask::Query(Query::CarpState) => Ok(Answer::Reply(Reply::State(self.event.state))),
-            Ask::Log {
-                level,
-                message,
-                fields,
-            } => {
-                self.log.push(LogLine {
-                    level,
-                    message,
-                    fields,
-                });
-                Ok(Answer::Done)
-            }
-            Ask::Sleep { ms } => {
-                clock::sleep(Duration::from_millis(ms).min(left)).await;
-                Ok(Answer::Done)
-            }
-            Ask::Effect { .. } | Ask::Query(_) | Ask::StateGet { .. } | Ask::StateSet { .. } => {
-                self.trial.ask(ask, self.event.entry, left).await
-            }
+    fn asks(&self, _: Asker<'_>, ask: &Ask) -> Fate {
+        if let Ask::Log {
+            level,
+            message,
+            fields,
+        } = ask
+        {
+            self.0.borrow_mut().push(LogLine {
+                level: *level,
+                message: message.clone(),
+                fields: fields.clone(),
+            });
         }
+        Fate::Lives
     }
+
+    fn answered(&self, _: Asker<'_>, _: &Ask, _: Result<&Answer, &AskError>) {}
+
+    fn ended(&self, _: Asker<'_>, _: Result<(), &HookError>) {}
+
+    fn undone(&self, _: &Name, _: &Effect) {}
 }

@@ -10,6 +10,7 @@ use std::rc::{Rc, Weak};
 
 use tokio::sync::oneshot;
 
+use super::clock;
 use crate::hooks::EntryPoint;
 
 /// A number of places, and a few more for who lets go.
@@ -57,6 +58,7 @@ impl Places {
             }
             let (give, given) = oneshot::channel();
             waits.set(true);
+            clock::rest();
             inner.waiting.push_back(Waiting {
                 lets_go,
                 waits: Rc::clone(waits),

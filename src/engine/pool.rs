@@ -2,9 +2,11 @@
 //! there are places for.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tracing::{debug, warn};
 
@@ -15,7 +17,7 @@ use super::quota::{Line, LogQuota};
 use super::script::Script;
 use crate::config;
 use crate::effect::Grants;
-use crate::hooks::message::{Confinement, Loaded};
+use crate::hooks::message::{Confinement, FileCoverage, Loaded};
 use crate::hooks::session::{Desk, SandboxPolicy, Session};
 use crate::hooks::vet::Vouched;
 use crate::hooks::{
@@ -26,6 +28,9 @@ use crate::types::{Name, Timestamp};
 
 /// Checks of one hook at a time, and runners kept for them.
 const CHECKS_AT_ONCE: usize = 4;
+
+/// The least real time that a run in virtual time may take.
+const REAL_WALL: Duration = Duration::from_secs(10);
 
 /// Runs of one hook beyond its `runners`, for those that let go.
 const RESERVE: usize = 2;
@@ -41,7 +46,7 @@ pub(super) struct Pool {
     source: Arc<HookSource>,
     policy: SandboxPolicy,
     keeper: Client,
-    idle: RefCell<Vec<Runner>>,
+    idle: Rc<RefCell<Vec<Runner>>>,
     /// Those for `health` alone: a transition never waits for one of them, nor finds its own taken.
     checkers: RefCell<Vec<Runner>>,
     /// So many runs at a time.
@@ -57,7 +62,14 @@ pub(super) struct Pool {
     trouble: Cell<Option<Trouble>>,
     /// What it may still log, over all runs.
     log: RefCell<LogQuota>,
+    /// How often each line has run, by runner; nobody counts if there is none.
+    coverage: Option<Rc<Coverage>>,
+    /// Runners that were started.
+    started: Rc<Cell<u32>>,
 }
+
+/// How often each line has run in each runner, as it said last.
+pub(super) type Coverage = RefCell<BTreeMap<ChildId, Vec<FileCoverage>>>;
 
 /// What a rehearsal wants to go wrong with every run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,7 +82,7 @@ pub(super) enum Trouble {
 
 /// One process with the hook loaded. Dropping it ends the process.
 #[derive(Debug)]
-pub struct Runner {
+pub(super) struct Runner {
     pub(super) session: Session,
     pub(super) id: ChildId,
     keeper: Client,
@@ -81,7 +93,7 @@ impl Runner {
     ///
     /// # Errors
     /// [`LoadError`]: the hook's own fault, or a process that is not to be had.
-    pub async fn start(
+    pub(super) async fn start(
         keeper: &Client,
         source: &HookSource,
         budget: Budget,
@@ -105,9 +117,35 @@ impl Runner {
         }
     }
 
+    /// Runs one entry point. In virtual time the run's time is what the clock says: the machine
+    /// that plays it may be busy.
+    ///
+    /// # Errors
+    /// [`HookError`]: whatever the hook did, as a value.
+    pub(super) async fn call(
+        &mut self,
+        event: HookEvent,
+        budget: Budget,
+        desk: &mut impl Desk,
+        cancel: impl Future<Output = ()>,
+    ) -> Result<Returned, HookError> {
+        let wall = if clock::is_virtual() {
+            budget.wall.max(REAL_WALL)
+        } else {
+            budget.wall
+        };
+        let result = self
+            .session
+            .call(event, Budget { wall, ..budget }, desk, cancel)
+            .await;
+        match result {
+            Err(HookError::TimedOut(of)) if of == wall => Err(HookError::TimedOut(budget.wall)),
+            other => other,
+        }
+    }
+
     /// Is it good for another run?
-    #[must_use]
-    pub fn is_fit(&self) -> bool {
+    pub(super) fn is_fit(&self) -> bool {
         self.session.is_alive() && !self.session.is_worn()
     }
 }
@@ -131,6 +169,21 @@ impl Pool {
         policy: SandboxPolicy,
         keeper: Client,
     ) -> Result<Rc<Self>, LoadError> {
+        Self::start_counted(name, spec, material, policy, keeper, None).await
+    }
+
+    /// As [`Self::start`]; with `coverage` it is counted how often each line runs.
+    ///
+    /// # Errors
+    /// As of [`Self::start`].
+    pub(super) async fn start_counted(
+        name: Name,
+        spec: config::Hook,
+        material: Material,
+        policy: SandboxPolicy,
+        keeper: Client,
+        coverage: Option<Rc<Coverage>>,
+    ) -> Result<Rc<Self>, LoadError> {
         let Material { source, vouched } = material;
         if let config::Kind::Script(programs) = &spec.kind {
             let script = Script::new((**programs).clone(), keeper.clone());
@@ -150,7 +203,8 @@ impl Pool {
                 Arc::new(compiled(&keeper, (*original).clone(), &spec.grants, policy).await?)
             }
         };
-        let first = Runner::start(&keeper, &source, budget(&spec), policy, false).await?;
+        let counts = coverage.is_some();
+        let first = Runner::start(&keeper, &source, budget(&spec), policy, counts).await?;
         let loaded = first.session.loaded().clone();
         let confinement = first.session.confinement().clone();
         if !confinement.missing.is_empty() {
@@ -166,7 +220,7 @@ impl Pool {
             source,
             policy,
             keeper,
-            idle: RefCell::new(vec![first]),
+            idle: Rc::new(RefCell::new(vec![first])),
             checkers: RefCell::default(),
             places,
             checks: Rc::new(Places::new(CHECKS_AT_ONCE, 0)),
@@ -175,7 +229,60 @@ impl Pool {
             script: None,
             vouched,
             trouble: Cell::default(),
+            coverage,
+            started: Rc::new(Cell::new(1)),
         }))
+    }
+
+    /// The same hook for another machine: its runners are shared, nothing else is remembered.
+    pub(super) fn twin(&self, spec: config::Hook) -> Rc<Self> {
+        Rc::new(Self {
+            name: self.name.clone(),
+            log: log_quota(&spec),
+            places: places(&spec),
+            checks: Rc::new(Places::new(CHECKS_AT_ONCE, 0)),
+            spec,
+            original: Arc::clone(&self.original),
+            source: Arc::clone(&self.source),
+            policy: self.policy,
+            keeper: self.keeper.clone(),
+            idle: Rc::clone(&self.idle),
+            checkers: RefCell::default(),
+            loaded: self.loaded.clone(),
+            confinement: self.confinement.clone(),
+            script: None,
+            digest: self.digest.clone(),
+            vouched: self.vouched.clone(),
+            trouble: Cell::default(),
+            coverage: self.coverage.clone(),
+            started: Rc::clone(&self.started),
+        })
+    }
+
+    /// How many runners were started for it and its twins.
+    pub(super) fn started(&self) -> u32 {
+        self.started.get()
+    }
+
+    /// A new runner.
+    async fn another(&self, budget: Budget) -> Result<Runner, LoadError> {
+        let counts = self.coverage.is_some();
+        let runner = Runner::start(&self.keeper, &self.source, budget, self.policy, counts).await?;
+        self.started.update(|started| started + 1);
+        Ok(runner)
+    }
+
+    /// Ends a runner in the middle of its run.
+    pub(super) fn kill(&self, runner: ChildId) {
+        self.keeper.kill(runner);
+    }
+
+    /// What ran in a runner is counted, at once: it may be killed in its next run.
+    async fn count_lines(&self, runner: &mut Runner) {
+        if let Some(coverage) = self.coverage.as_ref().filter(|_| runner.is_fit()) {
+            let counted = runner.session.coverage().await;
+            coverage.borrow_mut().insert(runner.id, counted);
+        }
     }
 
     fn of_script(
@@ -191,11 +298,8 @@ impl Pool {
             modules: Vec::new(),
         };
         let digest = source.digest();
-        let (idle, checkers, confinement) = (
-            RefCell::default(),
-            RefCell::default(),
-            Confinement::default(),
-        );
+        let (idle, checkers, confinement) =
+            (Rc::default(), RefCell::default(), Confinement::default());
         let source = Arc::new(source);
         let places = places(&spec);
         Self {
@@ -216,6 +320,8 @@ impl Pool {
             digest,
             trouble: Cell::default(),
             vouched: None,
+            coverage: None,
+            started: Rc::default(),
         }
     }
 
@@ -309,15 +415,7 @@ impl Pool {
             return script.warm().await;
         }
         while too_few() {
-            match Runner::start(
-                &self.keeper,
-                &self.source,
-                budget(&self.spec),
-                self.policy,
-                false,
-            )
-            .await
-            {
+            match self.another(budget(&self.spec)).await {
                 Ok(runner) => self.idle.borrow_mut().push(runner),
                 Err(error) => {
                     warn!(hook = %self.name, %error, "Could not start a runner");
@@ -407,9 +505,15 @@ impl Ready {
             Some(runner) => runner,
             None => pool.runner(&pool.idle, budget).await?,
         };
-        let result = runner.session.call(event, budget, desk, cancel).await;
+        let result = runner.call(event, budget, desk, cancel).await;
+        pool.count_lines(&mut runner).await;
         pool.take_back(runner);
         result
+    }
+
+    /// The process in which it will run, if it needs one.
+    pub(super) fn runner(&self) -> Option<ChildId> {
+        self.runner.as_ref().map(|runner| runner.id)
     }
 }
 
@@ -445,7 +549,8 @@ impl Pool {
     ) -> Result<Runner, HookError> {
         match self.idle_alive(shelf) {
             Some(runner) => Ok(runner),
-            None => Runner::start(&self.keeper, &self.source, budget, self.policy, false)
+            None => self
+                .another(budget)
                 .await
                 .map_err(|error| HookError::RunnerDied(error.to_string())),
         }
@@ -471,9 +576,9 @@ impl Pool {
         }
         let mut runner = self.runner(&self.checkers, budget).await?;
         let result = runner
-            .session
             .call(event, budget, desk, std::future::pending())
             .await;
+        self.count_lines(&mut runner).await;
         if runner.is_fit() {
             self.checkers.borrow_mut().push(runner);
         }
@@ -541,6 +646,26 @@ pub(super) async fn compiled(
 
 fn log_quota(spec: &config::Hook) -> RefCell<LogQuota> {
     RefCell::new(LogQuota::new(spec.limits.log_bytes.into(), clock::now()))
+}
+
+/// The same, as the configuration has it.
+pub(super) const fn limits(budget: Budget) -> config::Limits {
+    let Budget {
+        wall,
+        cpu,
+        memory_bytes,
+        requests,
+        log_bytes,
+        state_bytes,
+    } = budget;
+    config::Limits {
+        wall,
+        cpu,
+        memory_bytes,
+        requests,
+        log_bytes,
+        state_bytes,
+    }
 }
 
 /// The ceilings of a run, from the configuration.

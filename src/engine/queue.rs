@@ -21,6 +21,7 @@ use super::execute::Executor;
 use super::lasting::Lasting;
 use super::metrics::Ended;
 use super::news::{Failure, HookNews};
+use super::observer::Asker;
 use super::places::{Place, Places, lets_go};
 use super::pool::Pool;
 use super::recover::Recovery;
@@ -285,6 +286,21 @@ impl<H: Host + 'static> Queue<H> {
         self.arrived.notify_one();
     }
 
+    /// Is something being run or undone just now, other than what is tried again later?
+    pub(super) fn is_at_work(&self) -> bool {
+        let checking = self
+            .checks
+            .borrow()
+            .iter()
+            .any(|check| !check.is_finished());
+        self.busy.get() || checking
+    }
+
+    /// The next that is told of a state is told that so many more were missed.
+    pub(super) fn add_missed(&self, states: u32) {
+        self.slots.borrow_mut().missed += states;
+    }
+
     /// Does something run or wait that follows from a state?
     pub(super) fn is_busy(&self) -> bool {
         let slots = self.slots.borrow();
@@ -310,10 +326,25 @@ impl<H: Host + 'static> Queue<H> {
         self.checks_waiting.update(|waiting| waiting - 1);
         event.time_left_ms = u64::try_from(budget.wall.as_millis()).unwrap_or(u64::MAX);
         let mut desk = RunDesk::new(&self, &hook, EntryPoint::Health, budget);
+        let (asker, observer) = (
+            Asker {
+                vhost: self.index,
+                hook: hook.name(),
+                entry: EntryPoint::Health,
+            },
+            self.shared.executor.observer(),
+        );
+        if let Some(observer) = &observer {
+            observer.begins(asker);
+        }
         let result = hook.check(event, budget, &mut desk).await;
+        if let Some(observer) = &observer {
+            observer.ended(asker, result.as_ref().map(|_| ()));
+        }
         drop(place);
         let (vhost, outcome) = (self.vhost(), result.as_ref().map_or("failed", |_| "done"));
         debug!(%vhost, hook = %hook.name(), outcome, "Asked for the health");
+        clock::rest();
         let hook = hook.name().clone();
         _ = self.shared.news.send(HookNews::Checked {
             vhost: self.index,
@@ -403,6 +434,7 @@ impl<H: Host + 'static> Queue<H> {
             if job.is_none() && aside.is_none() && undo.is_none() {
                 self.busy.set(false);
                 self.idle.notify_waiters();
+                clock::rest();
                 self.arrived.notified().await;
                 continue;
             }
@@ -588,9 +620,19 @@ impl<H: Host + 'static> Queue<H> {
         let seq = event.seq;
         let ready = hook.ready(budget).await;
         let begin = clock::now();
+        let asker = Asker {
+            vhost: self.index,
+            hook: hook.name(),
+            entry,
+        };
+        let observer = self.shared.executor.observer();
+        if let Some(observer) = &observer {
+            observer.begins(asker);
+        }
         let result = match ready {
             Ok(ready) => {
-                let mut desk = RunDesk::new(self, hook, entry, budget);
+                let desk = RunDesk::new(self, hook, entry, budget);
+                let mut desk = desk.in_runner(ready.runner());
                 ready
                     .call(event, budget, &mut desk, self.overtaken(ticket))
                     .await
@@ -598,6 +640,9 @@ impl<H: Host + 'static> Queue<H> {
             }
             Err(error) => Err(error),
         };
+        if let Some(observer) = &observer {
+            observer.ended(asker, result.as_ref().copied());
+        }
         let now = clock::now();
         let took = now.since(begin);
         let duration_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);

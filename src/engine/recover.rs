@@ -286,7 +286,7 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::host::FakeHost;
+    use crate::host::SimHost;
     use crate::ledger::Origin;
 
     #[test]
@@ -303,7 +303,7 @@ mod tests {
             let recovery = Recovery::default().with_dead(vec![dead]);
             assert_eq!(recovery.unread().len(), 1, "{text:?}");
             let ledger = RefCell::new(Ledger::new());
-            runtime.block_on(recovery.once(&FakeHost::new(), &ledger));
+            runtime.block_on(recovery.once(&SimHost::new(), &ledger));
             assert!(there.join("lock").exists(), "{text:?}");
             assert!(there.join("ledger.unreadable").exists(), "{text:?}");
         }
@@ -312,7 +312,7 @@ mod tests {
         let there = dead.run_dir().to_owned();
         let recovery = Recovery::default().with_dead(vec![dead]);
         let ledger = RefCell::new(Ledger::new());
-        runtime.block_on(recovery.once(&FakeHost::new(), &ledger));
+        runtime.block_on(recovery.once(&SimHost::new(), &ledger));
         assert!(!there.join("lock").exists(), "of this one nothing is left");
     }
 }

@@ -141,7 +141,6 @@ impl Engine {
                 .filter_map(|name| Some((name.clone(), self.hooks.refused(name)?)))
                 .collect(),
             keeper: self.keeper.clone(),
-            examine: self.ties.examine,
             helper: self.ties.helper.duty(),
             access: self.ties.reader.access(),
             replies,

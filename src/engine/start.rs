@@ -17,7 +17,6 @@ use super::clock;
 use super::command::{Command, Death, EngineStatus};
 use super::couriers::couriers;
 use super::doing::Doing;
-use super::exam::Examine;
 use super::execute::Executor;
 use super::health::Checks;
 use super::helper::{self, Care};
@@ -127,14 +126,13 @@ fn stand_back(ordinary: Option<i32>) {
 }
 
 /// The engine process: runs this configuration until it is told to stop, from this file. Started by
-/// the keeper. `examine` runs the tests of hooks. `open` is given the instance's directory, before
+/// the keeper. `open` is given the instance's directory, before
 /// the engine can make no more sockets of that kind; `attach` what it gave back, and the way to
 /// give orders. What that gives back is dropped at the end.
 #[must_use]
 pub fn main<B, T>(
     config: &Config,
     path: &Path,
-    examine: Examine,
     open: impl FnOnce(&Path) -> B,
     attach: impl FnOnce(B, mpsc::Sender<Command>) -> T,
 ) -> ExitCode {
@@ -178,7 +176,7 @@ pub fn main<B, T>(
         }
     };
     let status = tokio::task::LocalSet::new().block_on(&runtime, async {
-        match start(config, (path, &name), examine, rights).await {
+        match start(config, (path, &name), rights).await {
             Ok((engine, signals)) => {
                 let attached = attach(opened, engine.commands());
                 let clean = engine.run(signals).await;
@@ -200,7 +198,6 @@ pub fn main<B, T>(
 async fn start(
     config: &Config,
     (config_path, name): (&Path, &str),
-    examine: Examine,
     mut rights: EngineStatus,
 ) -> Result<(Engine, mpsc::Receiver<Signal>), StartError> {
     let (orders, signals) = signals(config.daemon.hangup_stops).map_err(system("catch signals"))?;
@@ -240,7 +237,7 @@ async fn start(
     tokio::task::spawn_local(tell_exits(exits, orders));
     let (lasting, store) = Lasting::open(&mut instance, clock::wall_ms()).await;
     let reader = start_reader(config, &keeper).await?;
-    let hooks = load::hooks(config, &keeper, &reader.access(), (&lasting.kept, examine)).await?;
+    let hooks = load::hooks(config, &keeper, &reader.access(), &lasting.kept).await?;
     let (sender, news) = mpsc::unbounded_channel();
     let mut journal = journal(&instance);
     if let Some(Predecessor { at, how }) = predecessor {
@@ -303,7 +300,6 @@ async fn start(
         helper: Care::new(keeper.clone(), Rc::clone(&shared), duty),
         reader,
         rights,
-        examine,
     };
     let parts = Parts {
         nodes,

@@ -177,7 +177,7 @@ mod tests {
     use crate::effect::{Effect, Grants, Own, Route, RouteGrant, SysctlGrant};
     use crate::engine::execute::Behalf;
     use crate::engine::recover::Recovery;
-    use crate::host::FakeHost;
+    use crate::host::SimHost;
     use crate::ledger::{Ledger, Owner};
 
     fn route(via: &str) -> Route {
@@ -192,7 +192,7 @@ mod tests {
     }
 
     /// A master whose hook has set the default route and a kernel parameter.
-    async fn master(host: FakeHost) -> Executor<FakeHost> {
+    async fn master(host: SimHost) -> Executor<SimHost> {
         let executor = Executor::new(host, Ledger::new(), Recovery::default());
         let owner = Owner {
             vhost: "web".parse().unwrap(),
@@ -246,7 +246,7 @@ mod tests {
             Resource::route(&route("192.168.32.1")),
             Value::Route(route("192.168.32.1")),
         );
-        let executor = master(FakeHost::new().with(place.clone(), before.clone())).await;
+        let executor = master(SimHost::new().with(place.clone(), before.clone())).await;
         let (host, ours) = (executor.host(), Value::Route(route("192.168.32.254")));
         for taken_away in [Value::Absent, before] {
             host.set(place.clone(), taken_away);
@@ -283,7 +283,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_cannot_be_put_back_is_told_and_tried_again() {
-        let executor = master(FakeHost::new()).await;
+        let executor = master(SimHost::new()).await;
         let place = Resource::route(&route("192.168.32.254"));
         executor.host().set(place.clone(), Value::Absent);
         executor.host().fail_next("Nexthop has invalid gateway");
@@ -300,7 +300,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_takes_longer_to_look_at_is_told_and_looked_at_more_seldom() {
-        let executor = Executor::new(FakeHost::new(), Ledger::new(), Recovery::default());
+        let executor = Executor::new(SimHost::new(), Ledger::new(), Recovery::default());
         let owner = Owner {
             vhost: "web".parse().unwrap(),
             hook: Some("h".parse().unwrap()),

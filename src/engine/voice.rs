@@ -127,7 +127,7 @@ mod tests {
     use super::super::clock;
     use super::*;
     use crate::effect::{Resource, Value};
-    use crate::host::FakeHost;
+    use crate::host::SimHost;
     use crate::proto;
     use crate::types::{AdvSkew, State};
 
@@ -185,7 +185,7 @@ mod tests {
     async fn pair(clock: clock::Virtual, more: &str) -> Pair {
         let wire = Frames::default();
         let engine = engine(
-            FakeHost::new().with_link(link()),
+            SimHost::new().with_link(link()),
             &wire,
             &format!("preempt = true\n{more}"),
         )

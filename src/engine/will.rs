@@ -160,14 +160,13 @@ fn limit<H>(node: &Node<H>) -> Option<Duration> {
 mod tests {
     use super::super::bench::{Frames, engine, link, play, step};
     use super::*;
-    use crate::host::FakeHost;
+    use crate::host::SimHost;
     use crate::keeper::will::{Reader, Writer};
 
     #[test]
     fn a_fresh_master_is_not_judged_as_one_that_holds_nothing() {
         play(async |clock| {
-            let mut engine =
-                engine(FakeHost::new().with_link(link()), &Frames::default(), "").await;
+            let mut engine = engine(SimHost::new().with_link(link()), &Frames::default(), "").await;
             let (writer, keeper) = Writer::create().unwrap();
             let keeper = Reader::new(keeper);
             engine.will = Some(writer);

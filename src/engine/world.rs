@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use super::command::EngineStatus;
-use super::exam::Examine;
 use super::helper::Care;
 use super::port::{Ethernet, Wire};
 use super::reader::Reader;
@@ -69,6 +68,4 @@ pub(super) struct Ties {
     pub(super) reader: Reader,
     /// What this process has given up.
     pub(super) rights: EngineStatus,
-    /// Runs tests of hooks.
-    pub(super) examine: Examine,
 }

@@ -17,6 +17,9 @@ pub const RUNNER_WASM: &str = "wasm";
 /// The argument that makes the binary a compiler of WebAssembly.
 pub const COMPILER_ROLE: &str = "__compiler";
 
+/// The argument that makes the binary run the test of a hook.
+pub const TESTER_ROLE: &str = "__tester";
+
 /// Raised with every change of the messages below; both ends are one binary, so a mismatch means
 /// that it was replaced while running.
 pub const VERSION: u16 = 3;

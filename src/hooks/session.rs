@@ -3,6 +3,7 @@
 //! Needs a tokio runtime with I/O and time; works on one thread. Nothing here waits longer than the
 //! budget and [`OVERRUN`], whatever the runner does.
 
+use serde::{Deserialize, Serialize};
 use std::future::Future;
 use std::io::ErrorKind;
 use std::os::fd::AsRawFd as _;
@@ -50,7 +51,7 @@ const MAX_TEXT: usize = 16 << 10;
 const WORN: Duration = Duration::from_secs(sandbox::CPU_SECONDS / 2);
 
 /// What to do if a mandatory part of the sandbox is not to be had.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum SandboxPolicy {
     /// Refuse the hook.
     #[default]

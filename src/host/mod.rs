@@ -5,7 +5,6 @@ pub mod announce;
 pub mod clock;
 pub mod courier;
 mod culprit;
-pub mod fake;
 pub mod files;
 pub mod handing;
 pub mod helper;
@@ -17,14 +16,15 @@ pub mod privilege;
 pub mod process;
 pub mod recording;
 pub mod service;
+pub mod sim;
 pub mod socket;
 pub mod spawn;
 mod sys;
 
 pub use culprit::{Culprit, culprit, suspects};
-pub use fake::FakeHost;
 pub use linux::{LinuxHost, Options};
 pub use recording::RecordingHost;
+pub use sim::SimHost;
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -101,7 +101,7 @@ impl From<&netlink::PresentAddress> for FoundAddress {
     }
 }
 
-/// A host to act on: this machine, a fake one, or one that only records.
+/// A host to act on: this machine, a simulated one, or one that only records.
 ///
 /// One thread uses it, so no method is `Send`; what may take long is async.
 #[expect(

@@ -10,8 +10,8 @@ use crate::proto::{
     Received, Reject, Settings, TieBreak, wire,
 };
 use crate::types::{
-    AdvBase, AdvSkew, Cause, Demotion, Family, IfName, MacAddr, Name, Timestamp, Transition, Vhid,
-    VirtualAddress,
+    AdvBase, AdvSkew, Cause, Demotion, Family, IfName, MacAddr, Name, State, Timestamp, Transition,
+    Vhid, VirtualAddress,
 };
 
 /// The most that is kept of a packet; what an advertisement has beyond its 36 bytes is ignored
@@ -139,6 +139,11 @@ pub enum InputRecord {
         ttl: u8,
         payload: Vec<u8>,
     },
+    Become {
+        to: State,
+        cause: Cause,
+        peer: Option<IpAddr>,
+    },
 }
 
 impl From<&Input<'_>> for InputRecord {
@@ -190,6 +195,11 @@ impl From<&Input<'_>> for InputRecord {
             Input::Advertise => Self::Advertise,
             Input::ForgiveSends => Self::ForgiveSends,
             Input::CallRoll => Self::CallRoll,
+            Input::Become { to, cause, peer } => Self::Become {
+                to: *to,
+                cause: cause.clone(),
+                peer: *peer,
+            },
             Input::Hardware(mac) => Self::Hardware(*mac),
         }
     }
@@ -230,6 +240,7 @@ impl InputRecord {
             Self::Advertise => Input::Advertise,
             Self::ForgiveSends => Input::ForgiveSends,
             Self::CallRoll => Input::CallRoll,
+            Self::Become { to, cause, peer } => Input::Become { to, cause, peer },
             Self::Hardware(mac) => Input::Hardware(mac),
         }
     }

@@ -29,6 +29,8 @@ pub enum Role {
     },
     /// Compiles one WebAssembly hook and ends.
     Compiler,
+    /// Runs the test of one hook and ends.
+    Tester,
     /// Does what needs more capabilities than the engine has.
     Helper,
     /// The same, for a reload: by the configuration that this is about.
@@ -48,6 +50,7 @@ impl Role {
         match self {
             Self::Runner { .. } | Self::WasmRunner { .. } => "carpd-runner",
             Self::Compiler => "carpd-compiler",
+            Self::Tester => "carpd-tester",
             Self::Helper | Self::NewHelper => "carpd-helper",
             Self::Reader | Self::NewReader => "carpd-reader",
             Self::Courier => "carpd-courier",
@@ -58,7 +61,11 @@ impl Role {
     pub(super) const fn is_trusted(self) -> bool {
         match self {
             Self::Helper | Self::NewHelper | Self::Reader | Self::NewReader => true,
-            Self::Runner { .. } | Self::WasmRunner { .. } | Self::Compiler | Self::Courier => false,
+            Self::Runner { .. }
+            | Self::WasmRunner { .. }
+            | Self::Compiler
+            | Self::Tester
+            | Self::Courier => false,
         }
     }
 
@@ -77,6 +84,7 @@ impl Role {
                 ]
             }
             Self::Compiler => vec![message::COMPILER_ROLE.to_owned()],
+            Self::Tester => vec![message::TESTER_ROLE.to_owned()],
             Self::Helper | Self::NewHelper => vec!["__helper".to_owned()],
             Self::Reader | Self::NewReader => vec![READER.to_owned()],
             Self::Courier => vec![courier::ROLE.to_owned()],

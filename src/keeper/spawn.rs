@@ -70,7 +70,9 @@ impl Told<'_> {
                 (self.arguments, self.handed)
             }
             Role::Courier => (&self.couriers, None),
-            Role::Runner { .. } | Role::WasmRunner { .. } | Role::Compiler => (&[], None),
+            Role::Runner { .. } | Role::WasmRunner { .. } | Role::Compiler | Role::Tester => {
+                (&[], None)
+            }
         }
     }
 }
@@ -105,7 +107,11 @@ pub(super) fn child(
         // It speaks with systemd.
         Role::Helper | Role::NewHelper => Some(BUS),
         Role::Reader | Role::NewReader => Some(CREDENTIALS),
-        Role::Runner { .. } | Role::WasmRunner { .. } | Role::Compiler | Role::Courier => None,
+        Role::Runner { .. }
+        | Role::WasmRunner { .. }
+        | Role::Compiler
+        | Role::Tester
+        | Role::Courier => None,
     };
     command.envs(variable.and_then(|name| Some((name, std::env::var_os(name)?))));
     Ok((started_with(&mut command, text.or(handed))?, ours))

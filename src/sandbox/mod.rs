@@ -166,6 +166,53 @@ pub(crate) fn confine(kind: Kind, memory_bytes: u64, warm_up: impl FnOnce()) -> 
     notes.0
 }
 
+/// What a tester may use, in bytes of address space.
+const TESTER_BYTES: u64 = 1 << 30;
+
+/// Confines the calling process, a tester, which must have one thread. It goes on to start
+/// processes, so there is no system call filter: they have their own.
+pub(crate) fn confine_tester() -> Confinement {
+    let mut notes = Notes::default();
+    notes.note(measure::FIRST_TO_GO, first_to_go());
+    notes.note(measure::NETWORK, empty_network());
+    let bounding = caps::clear(None, CapSet::Bounding);
+    notes.note(measure::UID, own_uid());
+    notes.note(measure::CAPABILITIES, drop_capabilities(bounding.is_ok()));
+    notes.note(
+        measure::NO_NEW_PRIVS,
+        prctl::set_no_new_privs().map_err(|err| err.to_string()),
+    );
+    notes.note(
+        measure::DEATH_SIGNAL,
+        prctl::set_pdeathsig(Signal::SIGKILL).map_err(|err| err.to_string()),
+    );
+    notes.note(measure::LANDLOCK, no_writing());
+    notes.note(measure::CPU_LIMIT, limit(Resource::RLIMIT_CPU, CPU_SECONDS));
+    notes.note(measure::LIMITS, limit(Resource::RLIMIT_AS, TESTER_BYTES));
+    notes.0
+}
+
+/// No file is written to but `/dev/null`, and in `/proc`, where a runner says that it is to be killed
+/// first.
+fn no_writing() -> Result<(), String> {
+    let abi = ABI::V6;
+    let write = AccessFs::from_write(abi);
+    let status = Ruleset::default()
+        .handle_access(write)
+        .and_then(|rules| rules.handle_access(AccessNet::from_all(abi)))
+        .and_then(|rules| rules.scope(Scope::from_all(abi)))
+        .and_then(Ruleset::create)
+        .and_then(|rules| {
+            rules.add_rules(path_beneath_rules(
+                ["/proc", "/dev/null"],
+                AccessFs::WriteFile,
+            ))
+        })
+        .and_then(landlock::RulesetCreated::restrict_self)
+        .map_err(|err| err.to_string())?;
+    enforced(&status.ruleset)
+}
+
 /// For a courier that knows the address: from here on it can open no file and load no code, and it
 /// dies if it tries.
 ///

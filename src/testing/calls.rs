@@ -8,7 +8,7 @@ use serde_json::{Value as Json, json};
 
 use super::histories::Lived;
 use super::hook::Subject;
-use super::node::{Happening, Node, Told};
+use super::node::{Node, Told};
 use super::report::{Failure, Mismatch, Update};
 use super::spec::{Spec, World, known, time};
 use super::{faults, histories};
@@ -17,7 +17,7 @@ use crate::hooks::EntryPoint;
 use crate::hooks::api::{On, TEST_FUNCTIONS};
 use crate::hooks::message::TestCall;
 use crate::hooks::test_session::TestDesk;
-use crate::host::fake::{Happens, Trouble};
+use crate::host::sim::{Happens, Trouble};
 use crate::host::{Host as _, HostError};
 use crate::types::{Cause, State};
 
@@ -205,7 +205,7 @@ impl<'a> Case<'a> {
         let all = self
             .hosts
             .iter()
-            .flat_map(|(node, _)| node.errors().clone());
+            .flat_map(|(node, _)| node.record().errors.clone());
         all.map(|(entry, error)| format!("\nthe hook failed in {}: {error}", entry.as_str()))
             .collect()
     }
@@ -233,7 +233,7 @@ impl<'a> Case<'a> {
                     return Err(format!("more than {HOSTS_MAX} hosts in one case").into());
                 }
                 let options = arguments.next();
-                let node = Node::new(self.subject, Spec::read(&options)?)?;
+                let node = Node::new(self.subject, Spec::read(&options)?).await?;
                 if !self.specs.contains(&options) {
                     self.specs.push(options);
                 }
@@ -486,35 +486,35 @@ async fn event(node: &Rc<Node>, name: &str, mut arguments: Arguments) -> Answere
             let options = arguments.next();
             let options: EventOptions =
                 options_of(&options, &["cause", "peer", "initial", "missed", "wait"])?;
-            let (happening, usual) = match role.as_str() {
+            let (to, usual) = match role.as_str() {
                 "master" => (
-                    Happening::Master,
+                    State::Master,
                     Cause::MasterDown {
                         silent: Duration::from_secs(3),
                     },
                 ),
-                "backup" if node.state() == State::Init => (Happening::Backup, Cause::Startup),
-                "backup" => (Happening::Backup, Cause::BetterMaster),
+                "backup" if node.state() == State::Init => (State::Backup, Cause::Startup),
+                "backup" => (State::Backup, Cause::BetterMaster),
                 other => {
                     return Err(format!("{other:?} is neither \"master\" nor \"backup\"").into());
                 }
             };
-            let cause = options.cause.map_or(Ok(usual), |word| cause(&word))?;
-            let first = role == "backup" && node.state() == State::Init;
+            let first = to == State::Backup && node.state() == State::Init;
+            if options.initial.is_some_and(|initial| initial != first) {
+                let text =
+                    "initial is true for the first h:become(\"backup\") and for nothing else";
+                return Err(text.to_owned().into());
+            }
             let told = Told {
+                cause: options.cause.map_or(Ok(usual), |word| cause(&word))?,
                 peer: options.peer,
-                initial: options.initial.unwrap_or(first),
                 missed: options.missed,
-                ..Told::by(&cause)
             };
-            node.happen(happening, told, options.wait.unwrap_or(true))
-                .await;
+            node.become_state(to, told, options.wait.unwrap_or(true))
+                .await?;
         }
-        "advance" => node.advance(time(&arguments.next())?).await,
-        "stop" => {
-            node.happen(Happening::Stop, Told::by(&Cause::Shutdown), true)
-                .await;
-        }
+        "advance" => node.advance(time(&arguments.next())?).await?,
+        "stop" => node.stop().await?,
         "peer_claim" => {
             let peer = arguments.optional_text("peer")?;
             let peer = peer
@@ -523,21 +523,11 @@ async fn event(node: &Rc<Node>, name: &str, mut arguments: Arguments) -> Answere
             if node.state() != State::Master {
                 return Err("only a master hears a worse master".to_owned().into());
             }
-            node.happen(
-                Happening::PeerClaim,
-                Told {
-                    peer,
-                    ..Told::by(&Cause::Startup)
-                },
-                true,
-            )
-            .await;
+            node.hear_worse(peer).await?;
         }
         _ => {
-            if let Ok((demotion, reason)) = node.health().await {
-                return Ok(json!({ "demotion": demotion, "reason": reason }));
-            }
-            return Ok(json!({ "demotion": 240, "reason": "" }));
+            let (demotion, reason) = node.health().await?.unwrap_or((240, String::new()));
+            return Ok(json!({ "demotion": demotion, "reason": reason }));
         }
     }
     Ok(Json::Null)
@@ -545,7 +535,7 @@ async fn event(node: &Rc<Node>, name: &str, mut arguments: Arguments) -> Answere
 
 /// Arranges for later what goes wrong, or what somebody else changes.
 fn arrange(node: &Node, name: &str, mut arguments: Arguments) -> Answered {
-    let host = node.trial().host();
+    let host = node.host();
     let happens = match name {
         "heal" => {
             host.heal();
@@ -630,7 +620,7 @@ fn cause(word: &str) -> Result<Cause, String> {
 
 /// Looks at a host.
 async fn look(node: &Node, name: &str, mut arguments: Arguments) -> Answered {
-    let host = node.trial().host();
+    let host = node.host();
     let file = |path: String| {
         let value = host.value(&Resource::File { path });
         value.content().map_or(Json::Null, |content| {
@@ -715,14 +705,14 @@ async fn look(node: &Node, name: &str, mut arguments: Arguments) -> Answered {
         "plan" => json!(node.plan()),
         "undone" => json!(node.undone()),
         "trace" => json!(node.trace()),
-        "demotion" => json!(node.record().demotion),
+        "demotion" => json!(node.demotion()),
         "stored" => {
-            let bytes = node.trial().stored(&arguments.text("key")?);
+            let bytes = node.stored(&arguments.text("key")?);
             bytes
                 .and_then(|bytes| serde_json::from_slice(&bytes).ok())
                 .unwrap_or_default()
         }
-        "now" => json!(node.clock().now().as_secs_f64()),
+        "now" => json!(node.now().as_secs_f64()),
         _ => return Err(format!("there is no {name}").into()),
     })
 }

@@ -8,12 +8,12 @@ use std::time::Duration;
 use serde_json::Value as Json;
 
 use super::hook::Subject;
-use super::node::{Happening, Node, Told};
+use super::node::{Node, Told};
 use super::record::Came;
 use super::spec::Spec;
 use crate::effect::{Resource, Value};
 use crate::host::HostError;
-use crate::host::fake::{Happens, Trouble};
+use crate::host::sim::{Happens, Trouble};
 use crate::types::{Cause, State};
 
 /// Long enough for everything that is tried again.
@@ -91,19 +91,19 @@ pub(super) async fn sweep(
     options: &Json,
     if_hopeless: Hopeless,
 ) -> Result<Option<String>, String> {
-    let node = || Node::new(subject, Spec::read(options)?);
-    let calm = match Calm::see(&node()?).await {
+    let node = async || Node::new(subject, Spec::read(options)?).await;
+    let calm = match Calm::see(&*node().await?).await {
         Ok(calm) => calm,
         Err(text) => return Ok(Some(text).filter(|_| if_hopeless == Hopeless::Wrong)),
     };
     for fault in faults(&calm.up) {
-        let node = node()?;
+        let node = node().await?;
         if let Err(text) = rise(&node, &fault, &calm).await {
             return Ok(Some(format!("{}: {text}", fault.describe("master"))));
         }
     }
     for fault in faults(&calm.down) {
-        let node = node()?;
+        let node = node().await?;
         if let Err(text) = fall(&node, &fault, &calm).await {
             return Ok(Some(format!("{}: {text}", fault.describe("backup"))));
         }
@@ -122,8 +122,8 @@ struct Calm {
 }
 
 impl Calm {
-    async fn see(node: &Rc<Node>) -> Result<Self, String> {
-        master(node).await;
+    async fn see(node: &Node) -> Result<Self, String> {
+        master(node).await?;
         well(node, "becoming master without a fault")?;
         let done = |node: &Node| -> Vec<String> {
             node.record()
@@ -134,8 +134,8 @@ impl Calm {
                 .collect()
         };
         let up = done(node);
-        let as_master = node.trial().host().values();
-        backup(node).await;
+        let as_master = node.host().values();
+        backup(node).await?;
         well(node, "becoming backup without a fault")?;
         let mut down = done(node);
         down.extend(node.record().undone.iter().cloned());
@@ -143,25 +143,22 @@ impl Calm {
             up,
             down,
             master: as_master,
-            backup: node.trial().host().values(),
+            backup: node.host().values(),
         })
     }
 }
 
-async fn master(node: &Rc<Node>) {
-    node.happen(
-        Happening::Master,
-        Told::by(&Cause::MasterDown {
-            silent: Duration::from_secs(3),
-        }),
-        true,
-    )
-    .await;
+async fn master(node: &Node) -> Result<(), String> {
+    let cause = Cause::MasterDown {
+        silent: Duration::from_secs(3),
+    };
+    node.become_state(State::Master, Told::by(cause), true)
+        .await
 }
 
-async fn backup(node: &Rc<Node>) {
-    node.happen(Happening::Backup, Told::by(&Cause::BetterMaster), true)
-        .await;
+async fn backup(node: &Node) -> Result<(), String> {
+    node.become_state(State::Backup, Told::by(Cause::BetterMaster), true)
+        .await
 }
 
 fn well(node: &Node, when: &str) -> Result<(), String> {
@@ -179,7 +176,7 @@ fn strike(node: &Node, fault: &Fault) {
         happens,
         ..
     } = fault;
-    node.trial().host().trouble(Trouble {
+    node.host().trouble(Trouble {
         effect: effect.clone(),
         happens: happens.clone(),
         after: *after,
@@ -189,9 +186,9 @@ fn strike(node: &Node, fault: &Fault) {
 
 /// Becomes master under a fault: it is, with everything done, or it is not, with everything undone.
 /// Then once more without.
-async fn rise(node: &Rc<Node>, fault: &Fault, calm: &Calm) -> Result<(), String> {
+async fn rise(node: &Node, fault: &Fault, calm: &Calm) -> Result<(), String> {
     strike(node, fault);
-    master(node).await;
+    master(node).await?;
     if !node.take_errors().is_empty() && node.state() != State::Master {
         calms_down(node).await?;
         let left = node.left_behind();
@@ -215,21 +212,21 @@ async fn rise(node: &Rc<Node>, fault: &Fault, calm: &Calm) -> Result<(), String>
         }
     }
     free(node)?;
-    node.trial().host().heal();
+    node.host().heal();
     node.take_errors();
-    master(node).await;
+    master(node).await?;
     well(node, "once more, without the fault")?;
-    backup(node).await;
-    node.advance(LONG).await;
+    backup(node).await?;
+    node.advance(LONG).await?;
     ended(node, calm)
 }
 
 /// Becomes backup under a fault: in the end it is one, with everything undone.
-async fn fall(node: &Rc<Node>, fault: &Fault, calm: &Calm) -> Result<(), String> {
-    master(node).await;
+async fn fall(node: &Node, fault: &Fault, calm: &Calm) -> Result<(), String> {
+    master(node).await?;
     well(node, "becoming master without a fault")?;
     strike(node, fault);
-    backup(node).await;
+    backup(node).await?;
     free(node)?;
     calms_down(node).await?;
     free(node)?;
@@ -238,9 +235,9 @@ async fn fall(node: &Rc<Node>, fault: &Fault, calm: &Calm) -> Result<(), String>
 
 /// What failed is tried again, and works in the end: the fault strikes once.
 async fn calms_down(node: &Node) -> Result<(), String> {
-    node.advance(LONG).await;
+    node.advance(LONG).await?;
     node.take_errors();
-    node.advance(LONG).await;
+    node.advance(LONG).await?;
     let errors = node.take_errors();
     let Some((entry, error)) = errors.last() else {
         return Ok(());
@@ -254,7 +251,7 @@ async fn calms_down(node: &Node) -> Result<(), String> {
 /// The host is as after a calm mastership.
 fn ended(node: &Node, calm: &Calm) -> Result<(), String> {
     let mut left = node.left_behind();
-    if !node.trial().held().is_empty() || !left.is_empty() {
+    if node.holds_something() || !left.is_empty() {
         left.dedup();
         return Err(format!("not everything is undone: {}", left.join("; ")));
     }
@@ -282,7 +279,7 @@ fn free(node: &Node) -> Result<(), String> {
 
 /// The values that are not these, in words.
 fn differing(node: &Node, wanted: &BTreeMap<Resource, Value>) -> Vec<String> {
-    let now = node.trial().host().values();
+    let now = node.host().values();
     let words =
         |value: Option<&Value>| value.map_or_else(|| "absent".to_owned(), ToString::to_string);
     let resources: std::collections::BTreeSet<_> = wanted.keys().chain(now.keys()).collect();

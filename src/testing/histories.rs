@@ -8,11 +8,11 @@ use std::time::Duration;
 use serde_json::Value as Json;
 
 use super::hook::Subject;
-use super::node::{Happening, Node, Told};
+use super::node::{Node, Told};
 use super::spec::Spec;
 use crate::effect::{Resource, Value};
 use crate::host::HostError;
-use crate::host::fake::{Happens, Trouble};
+use crate::host::sim::{Happens, Trouble};
 use crate::types::{Cause, State};
 
 /// Histories, unless the test says otherwise.
@@ -134,10 +134,10 @@ pub(super) async fn play(
 
 /// What the hook asks for when all is calm.
 async fn effects(subject: &Rc<Subject>, spec: &Spec) -> Result<Vec<String>, String> {
-    let node = Node::new(subject, spec.clone())?;
+    let node = Node::new(subject, spec.clone()).await?;
     let mut effects = Vec::new();
     for master in [true, false] {
-        change(&node, master, true).await;
+        change(&node, master, true).await?;
         node.take_errors();
         effects.extend(
             node.record()
@@ -151,18 +151,18 @@ async fn effects(subject: &Rc<Subject>, spec: &Spec) -> Result<Vec<String>, Stri
     Ok(effects)
 }
 
-async fn change(node: &Rc<Node>, master: bool, wait: bool) {
-    let (happening, cause) = if master {
+async fn change(node: &Node, master: bool, wait: bool) -> Result<(), String> {
+    let (to, cause) = if master {
         (
-            Happening::Master,
+            State::Master,
             Cause::MasterDown {
                 silent: Duration::from_secs(3),
             },
         )
     } else {
-        (Happening::Backup, Cause::BetterMaster)
+        (State::Backup, Cause::BetterMaster)
     };
-    node.happen(happening, Told::by(&cause), wait).await;
+    node.become_state(to, Told::by(cause), wait).await
 }
 
 fn history(random: &mut Random, effects: &[String]) -> Vec<Step> {
@@ -213,27 +213,27 @@ async fn live(
     spec: &Spec,
     steps: &[Step],
 ) -> Result<Result<(), String>, String> {
-    let node = Node::new(subject, spec.clone())?;
+    let node = Node::new(subject, spec.clone()).await?;
     for step in steps {
         match step {
-            Step::Become { master, wait } => change(&node, *master, *wait).await,
-            Step::Advance(time) => node.advance(*time).await,
-            Step::Trouble(trouble) => node.trial().host().trouble(trouble.clone()),
+            Step::Become { master, wait } => change(&node, *master, *wait).await?,
+            Step::Advance(time) => node.advance(*time).await?,
+            Step::Trouble(trouble) => node.host().trouble(trouble.clone()),
             Step::Rename(name) => {
                 let value = Value::Text(name.clone());
-                node.trial().host().set(Resource::Hostname, value.clone());
+                node.host().set(Resource::Hostname, value.clone());
                 node.record_mut().foreign.insert(Resource::Hostname, value);
             }
-            Step::Heal => node.trial().host().heal(),
+            Step::Heal => node.host().heal(),
         }
         node.take_errors();
         if let Err(wrong) = free(&node) {
             return Ok(Err(wrong));
         }
     }
-    node.trial().host().heal();
-    change(&node, false, true).await;
-    node.advance(LONG).await;
+    node.host().heal();
+    change(&node, false, true).await?;
+    node.advance(LONG).await?;
     let errors = node.take_errors();
     let left = node.left_behind();
     Ok(match errors.last() {

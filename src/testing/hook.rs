@@ -1,19 +1,16 @@
-//! The hook under test and its runners: warm ones are used again, each run has fresh globals all
-//! the same.
+//! The hook under test: loaded once for each set of grants and config, and used again by every host.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 use super::report::Refused;
+use crate::config;
 use crate::effect::Grants;
-use crate::engine::trial::{Runner, prepare};
-use crate::hooks::exam::Exam;
-use crate::hooks::message::FileCoverage;
+use crate::engine::exam::Exam;
+use crate::engine::sim::{LoadedHook, compiled};
 use crate::hooks::{EntryPoint, HookSource, LoadError};
-use crate::keeper::{ChildId, Client};
-
-/// Idle runners that are kept of one variant of the hook.
-const IDLE_MAX: usize = 2;
+use crate::keeper::Client;
 
 /// Refusals that are remembered: more than any hook has calls.
 const REFUSED_MAX: usize = 1_000;
@@ -24,26 +21,16 @@ pub(super) struct Subject {
     keeper: Client,
     exam: Exam,
     coverage: bool,
-    /// Idle runners, by the config and the linked functions that they were loaded with.
-    idle: RefCell<BTreeMap<Variant, Vec<Runner>>>,
-    entry_points: RefCell<Vec<EntryPoint>>,
-    /// What each runner last said about the lines that have run in it.
-    counted: RefCell<BTreeMap<ChildId, Vec<FileCoverage>>>,
+    /// By the config and the linked functions that it was loaded with.
+    loaded: RefCell<BTreeMap<Variant, Rc<LoadedHook>>>,
+    entry_points: Vec<EntryPoint>,
     /// Entry points and host functions that were called.
     called: RefCell<BTreeSet<String>>,
     refused: RefCell<Vec<Refused>>,
-    started: Cell<u32>,
 }
 
-/// What makes one runner of the hook differ from another.
+/// What makes one load of the hook differ from another.
 type Variant = (String, Vec<String>);
-
-/// A runner in use.
-#[derive(Debug)]
-pub(super) struct Hired {
-    pub(super) runner: Runner,
-    variant: Variant,
-}
 
 impl Subject {
     /// Loads the hook once, which shows whether it can be loaded at all.
@@ -55,24 +42,18 @@ impl Subject {
         mut exam: Exam,
         coverage: bool,
     ) -> Result<Self, LoadError> {
-        exam.hook = prepare(keeper, exam.hook, &exam.grants, exam.policy).await?;
-        let subject = Self {
+        exam.hook = compiled(keeper, exam.hook, &exam.grants, exam.policy).await?;
+        let mut subject = Self {
             keeper: keeper.clone(),
             exam,
             coverage,
-            idle: RefCell::default(),
-            entry_points: RefCell::default(),
-            counted: RefCell::default(),
+            loaded: RefCell::default(),
+            entry_points: Vec::new(),
             called: RefCell::default(),
             refused: RefCell::default(),
-            started: Cell::new(0),
         };
-        let (config, grants) = (
-            subject.exam.hook.config_json.clone(),
-            subject.exam.grants.clone(),
-        );
-        let first = subject.hire(&config, &grants).await?;
-        subject.release(first).await;
+        let spec = subject.spec(&subject.exam.hook.config_json, &subject.exam.grants);
+        subject.entry_points = subject.loaded(&spec).await?.entry_points().to_vec();
         Ok(subject)
     }
 
@@ -81,84 +62,46 @@ impl Subject {
         &self.exam
     }
 
-    /// Does the hook define this?
-    pub(super) fn defines(&self, entry: EntryPoint) -> bool {
-        self.entry_points.borrow().contains(&entry)
+    /// Who starts its runners.
+    pub(super) const fn keeper(&self) -> &Client {
+        &self.keeper
     }
 
     /// The functions that the hook defines.
-    pub(super) fn entry_points(&self) -> Vec<EntryPoint> {
-        self.entry_points.borrow().clone()
+    pub(super) fn entry_points(&self) -> &[EntryPoint] {
+        &self.entry_points
     }
 
-    /// A runner with the hook and this config, warm if there is one.
+    /// What an operator would have written about it, with this config and these grants.
+    pub(super) fn spec(&self, config_json: &str, grants: &Grants) -> config::Hook {
+        self.exam.spec(config_json, grants)
+    }
+
+    /// The hook as it is written there, in runners that may be warm.
     ///
     /// # Errors
     /// [`LoadError`].
-    pub(super) async fn hire(
-        &self,
-        config_json: &str,
-        grants: &Grants,
-    ) -> Result<Hired, LoadError> {
+    pub(super) async fn loaded(&self, spec: &config::Hook) -> Result<Rc<LoadedHook>, LoadError> {
         let mut source: HookSource = self.exam.hook.clone();
-        config_json.clone_into(&mut source.config_json);
+        spec.config_json.clone_into(&mut source.config_json);
         let allowed = match &mut source.native {
             Some(native) => {
-                native.allowed = crate::hooks::api::allowed(grants);
+                native.allowed = crate::hooks::api::allowed(&spec.grants);
                 native.allowed.clone()
             }
             None => Vec::new(),
         };
         let variant = (source.config_json.clone(), allowed);
-        let warm = self
-            .idle
-            .borrow_mut()
-            .get_mut(&variant)
-            .and_then(Vec::pop)
-            .filter(Runner::is_fit);
-        if let Some(runner) = warm {
-            return Ok(Hired { runner, variant });
+        if let Some(loaded) = self.loaded.borrow().get(&variant) {
+            return Ok(Rc::clone(loaded));
         }
-        let runner = Runner::start(
-            &self.keeper,
-            &source,
-            self.exam.budget,
-            self.exam.policy,
-            self.coverage,
-        )
-        .await?;
-        self.started.set(self.started.get() + 1);
-        runner
-            .loaded()
-            .entry_points
-            .clone_into(&mut self.entry_points.borrow_mut());
-        Ok(Hired { runner, variant })
-    }
-
-    /// The run is over.
-    pub(super) async fn release(&self, mut hired: Hired) {
-        if self.coverage && hired.runner.is_fit() {
-            // At once: it may be killed in its next run.
-            let counted = hired.runner.coverage().await;
-            self.counted.borrow_mut().insert(hired.runner.id(), counted);
-        }
-        let full = self
-            .idle
-            .borrow()
-            .get(&hired.variant)
-            .is_some_and(|idle| idle.len() >= IDLE_MAX);
-        if hired.runner.is_fit() && !full {
-            self.idle
-                .borrow_mut()
-                .entry(hired.variant)
-                .or_default()
-                .push(hired.runner);
-        }
-    }
-
-    /// Kills a runner in the middle of its run.
-    pub(super) fn kill(&self, id: ChildId) {
-        self.keeper.kill(id);
+        let name = source.name.clone();
+        let policy = self.exam.policy;
+        let loaded =
+            LoadedHook::load(&self.keeper, &name, spec, source, policy, self.coverage).await?;
+        let loaded = Rc::new(loaded);
+        self.loaded.borrow_mut().insert(variant, Rc::clone(&loaded));
+        Ok(loaded)
     }
 
     /// An entry point or a function of the host was called.
@@ -187,18 +130,23 @@ impl Subject {
     }
 
     /// How many runners were started.
-    pub(super) const fn started(&self) -> u32 {
-        self.started.get()
+    pub(super) fn started(&self) -> u32 {
+        self.loaded
+            .borrow()
+            .values()
+            .map(|loaded| loaded.started())
+            .sum()
     }
 
     /// How often each line has run, by file, in runs that came to their end.
     pub(super) fn coverage(&self) -> BTreeMap<String, BTreeMap<u32, u32>> {
         let mut all: BTreeMap<String, BTreeMap<u32, u32>> = BTreeMap::new();
-        for FileCoverage { file, lines } in self.counted.borrow().values().flatten() {
-            let known = all.entry(file.clone()).or_default();
-            for (line, hits) in lines {
-                let count = known.entry(*line).or_default();
-                *count = count.saturating_add(*hits);
+        let loaded = self.loaded.borrow();
+        for counted in loaded.values().flat_map(|loaded| loaded.coverage()) {
+            let known = all.entry(counted.file).or_default();
+            for (line, hits) in counted.lines {
+                let count = known.entry(line).or_default();
+                *count = count.saturating_add(hits);
             }
         }
         all

@@ -2,26 +2,25 @@
 //! exists only in memory, on a virtual clock, through the real gate and the real runner.
 //!
 //! ```text
-//! test file (Luau, in a runner) -> calls (hosts, events, expectations) -> node (what the daemon does, in its order)
-//!   -> hook (the hook's runners) <-> desk (gate, ledger, host in memory)
+//! test file (Luau, in a runner) -> calls (hosts, events, expectations) -> node (what a test may ask of a host)
+//!   -> engine::sim (the daemon itself, on a simulated machine) -> record (what the hook asked for)
 //! ```
-//! Whoever wants a hook to pass its test before it is used calls [`examine`] with a keeper's
-//! [`Client`]. The engine stands below this module: it is given `examine` as a function when it
-//! starts.
+//! The engine has a hook pass its test in a process of its own: [`process`].
 
 mod calls;
-mod desk;
 mod faults;
 mod histories;
 mod hook;
 mod node;
+mod process;
 mod record;
 mod report;
 mod script;
 mod spec;
 mod update;
 
-pub use crate::hooks::exam::{Exam, Fault, Verdict};
+pub use crate::engine::exam::{Exam, Fault, Verdict};
+pub use process::process;
 pub use report::{CaseReport, Failure, FileReport, Mismatch, Refused, Update};
 pub use script::{Choice, run};
 pub use update::update;

@@ -1,10 +1,20 @@
 //! What a hook has asked for and what came of it: the ground of every plan.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::rc::Rc;
 
+use super::hook::Subject;
+use super::report::Refused;
 use crate::effect::{Effect, Resource, Value};
-use crate::hooks::LogLevel;
+use crate::engine::observer::{Asker, Fate, Observer};
+use crate::hooks::{Answer, Ask, AskError, EntryPoint, HookError, LogLevel};
+use crate::host::SimHost;
+use crate::types::Name;
+
+/// Lines of log that are kept, in bytes.
+const LOG_MAX: usize = 1 << 20;
 
 /// One effect that the hook asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,8 +99,128 @@ pub(super) struct Record {
     pub(super) lasting: BTreeMap<Resource, Value>,
     /// What somebody else has changed.
     pub(super) foreign: BTreeMap<Resource, Value>,
-    /// By `carp.demote`.
-    pub(super) demotion: u8,
-    /// By `carp.resign`.
-    pub(super) resigned: Option<String>,
+    /// Runs that failed and nobody has expected yet.
+    pub(super) errors: Vec<(EntryPoint, HookError)>,
+}
+
+/// Looks on while the hook runs on one host.
+#[derive(Debug)]
+pub(super) struct Witness {
+    pub(super) subject: Rc<Subject>,
+    pub(super) host: SimHost,
+    /// The test gives grants of its own: what they refuse is what it tests.
+    pub(super) own_grants: bool,
+    pub(super) record: RefCell<Record>,
+}
+
+impl Witness {
+    fn refused(&self, what: Refused) {
+        if !self.own_grants {
+            self.subject.note_refused(what);
+        }
+    }
+
+    fn log(&self, line: LogLine) {
+        let mut record = self.record.borrow_mut();
+        record.log_bytes += line.to_string().len();
+        if record.log_bytes <= LOG_MAX {
+            record.log.push(line);
+        }
+    }
+
+    fn effect_ended(
+        &self,
+        asker: Asker<'_>,
+        effect: &Effect,
+        keep: bool,
+        error: Option<&AskError>,
+    ) {
+        let mut record = self.record.borrow_mut();
+        let came = match error {
+            None => Came::Done,
+            Some(AskError::Denied(denied)) => {
+                record.denied.push(denied.to_string());
+                self.refused(Refused::Effect(effect.clone()));
+                Came::Denied
+            }
+            Some(_) => Came::Failed,
+        };
+        // Runs of several hooks are one after the other, and of each it is the last that was open.
+        let open = record.plan.iter_mut().rev();
+        if let Some(asked) = open
+            .filter(|asked| asked.came == Came::Open)
+            .find(|asked| asked.effect == *effect)
+        {
+            asked.came = came;
+        }
+        if came == Came::Done
+            && let Some((resource, value)) =
+                effect.assigns().filter(|_| keep || !asker.entry.scoped())
+        {
+            record.lasting.insert(resource, value);
+        }
+    }
+}
+
+impl Observer for Witness {
+    fn begins(&self, asker: Asker<'_>) {
+        self.subject.note_call(asker.entry.as_str());
+    }
+
+    fn asks(&self, _: Asker<'_>, ask: &Ask) -> Fate {
+        match ask {
+            Ask::Effect { effect, .. } => {
+                self.subject.note_call(first_word(&effect.to_string()));
+                self.record.borrow_mut().plan.push(Asked {
+                    effect: effect.clone(),
+                    came: Came::Open,
+                });
+                if self.host.kills(effect) {
+                    return Fate::Dies;
+                }
+            }
+            Ask::Query(query) => self.subject.note_call(first_word(&query.to_string())),
+            Ask::Log {
+                level,
+                message,
+                fields,
+            } => self.log(LogLine {
+                level: *level,
+                message: message.clone(),
+                fields: fields.iter().cloned().collect(),
+            }),
+            Ask::Sleep { .. } | Ask::StateGet { .. } | Ask::StateSet { .. } => {}
+        }
+        Fate::Lives
+    }
+
+    fn answered(&self, asker: Asker<'_>, ask: &Ask, answer: Result<&Answer, &AskError>) {
+        match (ask, answer.err()) {
+            (Ask::Effect { effect, keep, .. }, error) => {
+                self.effect_ended(asker, effect, *keep, error);
+            }
+            (Ask::Query(query), Some(AskError::Denied(_))) => {
+                self.refused(Refused::Query(query.clone()));
+            }
+            _ => {}
+        }
+    }
+
+    fn ended(&self, asker: Asker<'_>, result: Result<(), &HookError>) {
+        if let Err(error) = result
+            && *error != HookError::Superseded
+        {
+            let failed = (asker.entry, error.clone());
+            self.record.borrow_mut().errors.push(failed);
+        }
+    }
+
+    fn undone(&self, _: &Name, effect: &Effect) {
+        self.record.borrow_mut().undone.push(effect.to_string());
+    }
+}
+
+/// `service.start` of `service.start httpd`.
+fn first_word(text: &str) -> &str {
+    text.split(' ').next().unwrap_or_default()
 }

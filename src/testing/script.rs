@@ -12,7 +12,7 @@ use super::calls::Case;
 use super::hook::Subject;
 use super::report::{CaseReport, Failure, FileReport, Update};
 use super::{SEED, faults, histories};
-use crate::hooks::exam::{Exam, Fault};
+use crate::engine::exam::{Exam, Fault};
 use crate::hooks::test_session::TestSession;
 use crate::hooks::{Budget, EntryPoint, HookError, HookSource, Language, LoadError};
 use crate::keeper::{ChildId, Client, Role};
@@ -135,7 +135,8 @@ pub async fn run(keeper: &Client, exam: Exam, choice: &Choice) -> (FileReport, V
         sitting.report.refused = subject.refused();
         sitting.report.entry_points = subject
             .entry_points()
-            .into_iter()
+            .iter()
+            .copied()
             .map(EntryPoint::as_str)
             .collect();
         sitting.report.runners = subject.started();

@@ -10,7 +10,7 @@ use crate::effect::{
     CommandOutput, Grants, HttpResponse, Link, Resource, Route, RouteTarget, Value,
 };
 use crate::host::HostError;
-use crate::host::fake::{FakeHost, Happens, Trouble, VirtualClock};
+use crate::host::sim::{Happens, SimHost, Trouble};
 use crate::types::{IfName, MacAddr, Name, Vhid, VirtualAddress, shown_within};
 
 /// The options of `test.host`.
@@ -27,6 +27,9 @@ pub(super) struct Spec {
     pub(super) xparam: Option<String>,
     pub(super) config: Option<Json>,
     pub(super) grants: Option<Json>,
+    /// The daemon asks for the health by itself, as an operator has it.
+    #[serde(default)]
+    pub(super) health: bool,
     #[serde(flatten)]
     pub(super) world: World,
 }
@@ -221,6 +224,7 @@ impl Spec {
             "xparam",
             "config",
             "grants",
+            "health",
             "hostname",
             "strict",
             "links",
@@ -254,8 +258,8 @@ impl Spec {
     }
 
     /// The host in memory.
-    pub(super) fn host(&self, clock: &VirtualClock) -> Result<FakeHost, String> {
-        let mut host = FakeHost::new().with_clock(clock.clone());
+    pub(super) fn host(&self) -> Result<SimHost, String> {
+        let mut host = SimHost::new();
         let World {
             links,
             units,
@@ -323,7 +327,7 @@ impl World {
     }
 
     /// Makes the host so. What was changed.
-    pub(super) fn change(&self, host: &FakeHost) -> Result<Vec<Resource>, String> {
+    pub(super) fn change(&self, host: &SimHost) -> Result<Vec<Resource>, String> {
         let mut changed: Vec<(Resource, Value)> = Vec::new();
         if let Some(name) = &self.hostname {
             changed.push((Resource::Hostname, Value::Text(name.clone())));
@@ -360,7 +364,7 @@ impl World {
 }
 
 impl LinkSpec {
-    fn put(&self, host: FakeHost, dev: &IfName, index: u32) -> Result<FakeHost, String> {
+    fn put(&self, host: SimHost, dev: &IfName, index: u32) -> Result<SimHost, String> {
         let usual = link(dev, index);
         let mac = self
             .mac
@@ -390,7 +394,7 @@ impl LinkSpec {
 
 impl UnitSpec {
     /// Arranges what starting and stopping do; gives whether the unit runs, if it exists.
-    fn put(&self, unit: &str, host: &FakeHost) -> Result<Option<bool>, String> {
+    fn put(&self, unit: &str, host: &SimHost) -> Result<Option<bool>, String> {
         let word = |text: &str| Some(text.to_owned());
         let table = match self {
             Self::Table(table) => table.clone(),

@@ -14,7 +14,7 @@ use std::time::Duration;
 use carpd::effect::{Errand, HttpRequest, HttpVerb, Reply};
 use carpd::engine::oneshot::{Job, OneShot};
 use carpd::hooks::session::SandboxPolicy;
-use carpd::hooks::{Budget, EntryPoint, HookSource, Language, Returned};
+use carpd::hooks::{Budget, EntryPoint, HookSource, Language};
 use carpd::host::courier::{Couriers, Hired};
 use carpd::host::service::ServiceBackend;
 use carpd::host::{HostError, Options};
@@ -288,10 +288,7 @@ fn a_hook_asks_over_tls() {
     };
     block_on(async {
         let mut hook = OneShot::start(job, Some(Path::new(CARPD))).await.unwrap();
-        assert_eq!(
-            hook.call(event(EntryPoint::OnMaster)).await,
-            Ok(Returned::Done)
-        );
+        assert_eq!(hook.call(event(EntryPoint::OnMaster)).await, Ok(()));
         assert_eq!(
             hook.log()
                 .iter()

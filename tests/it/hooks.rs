@@ -24,11 +24,11 @@ pub(crate) const CARPD: &str = env!("CARGO_BIN_EXE_carpd");
 
 pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
     crate::limit::begin();
-    tokio::runtime::Builder::new_current_thread()
+    let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .unwrap()
-        .block_on(future)
+        .unwrap();
+    tokio::task::LocalSet::new().block_on(&runtime, future)
 }
 
 pub(crate) fn source(main: &str) -> HookSource {

@@ -213,7 +213,7 @@ test.case('events', function()
   h:become('master', { cause = 'preempt', peer = '10.0.0.9' })
   h:expect_log('info Asked')
   h:expect_log('info Took over cause=preempt')
-  test.equal(h:addresses(), { '10.0.0.1/24', '2001:db8::1/64' })
+  test.equal(h:addresses(), { '10.0.0.1/32', '2001:db8::1/128' })
   test.equal(h:health(), { demotion = 0, reason = '' })
   h:change({ units = { httpd = 'inactive' } })
   test.equal(h:health(), { demotion = 100, reason = 'httpd is down' })
@@ -222,7 +222,7 @@ test.case('events', function()
   test.equal(#h:log(), 3)
   test.equal(h:log()[3].level, 'warn')
   h:expect_undone()
-  test.equal(h:trace()[1], 'addr.add 10.0.0.1/24 dev eth0')
+  test.equal(h:trace()[1], 'addr.add 10.0.0.1/32 dev eth0')
 end)
 test.case('undoing is in the reverse order', function()
   local h = test.host({ hostname = 'node' })
@@ -478,6 +478,70 @@ fn a_test_file_that_cannot_be_used_is_told() {
             .contains("did you mean on_master?"),
         "{report}"
     );
+}
+
+/// What the daemon does by itself about a hook that fails, and about its health.
+#[test]
+fn what_follows_by_itself_is_what_the_daemon_does() {
+    let failing = "function on_master() hostname.set('master') error('boom') end\n\
+                   function on_backup() log.info('on_backup') end\n\
+                   function health() return service.status('httpd') == 'active' end\n";
+    let runs = "local function runs(h, of)\n\
+                  local n = 0\n\
+                  for _, line in h:trace() do if line == of then n += 1 end end\n\
+                  return n\n\
+                end\n";
+    let keep = format!(
+        "{runs}\
+test.case('kept, and tried again ever more seldom', function()
+  local h = test.host({{ hostname = 'node' }})
+  h:become('master')
+  h:expect_error('boom')
+  for tries, pause in {{ '1s', '2s', '4s', '8s' }} do
+    h:advance(pause)
+    h:expect_error('boom')
+    h:expect_state('master')
+    test.equal(runs(h, 'hostname.set master'), tries + 1)
+  end
+  test.equal(runs(h, 'hostname.set node'), 0)
+end)
+test.case('health rises and falls', function()
+  local h = test.host({{ health = true, units = {{ httpd = 'active' }} }})
+  h:become('backup')
+  h:advance('10s')
+  test.equal(h:demotion(), 0)
+  h:change({{ units = {{ httpd = 'inactive' }} }})
+  h:advance('3s')
+  test.equal(h:demotion(), 0)
+  h:advance('3s')
+  test.equal(h:demotion(), 240)
+  h:change({{ units = {{ httpd = 'active' }} }})
+  h:advance('5s')
+  test.equal(h:demotion(), 0)
+end)
+"
+    );
+    let toml = TOML.replace("timeout", "on-failure = \"keep\"\ntimeout");
+    passes(place(failing, &toml, &keep).path(), &[]);
+    // Handed over once, and nobody took over: it stays, and nothing is undone between the tries.
+    let resign = format!(
+        "{runs}\
+test.case('the second time', function()
+  local h = test.host({{ hostname = 'node' }})
+  h:become('master')
+  h:expect_error('boom')
+  h:expect_state('backup')
+  test.equal(runs(h, 'hostname.set node'), 1)
+  h:become('master')
+  h:expect_error('boom')
+  h:advance('3500ms')
+  h:expect_error('boom')
+  h:expect_state('master')
+  test.equal({{ runs(h, 'hostname.set master'), runs(h, 'hostname.set node') }}, {{ 4, 1 }})
+end)
+"
+    );
+    passes(place(failing, TOML, &resign).path(), &[]);
 }
 
 #[test]

@@ -87,7 +87,7 @@ const EDGES: &[(&str, &[&str])] = &[
     (
         "testing",
         &[
-            "types", "effect", "config", "hooks", "host", "engine", "keeper",
+            "types", "effect", "config", "sandbox", "hooks", "host", "engine", "keeper",
         ],
     ),
     (

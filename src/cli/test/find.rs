@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use super::super::{Exit, Failure, output, owners};
 use super::Args;
-use crate::config::{self, Limits, OnFailure, Report, Surroundings, Unusable};
+use crate::config::{self, Health, Limits, OnFailure, Report, Surroundings, Unusable};
 use crate::effect::Grants;
-use crate::hooks::exam::Exam;
+use crate::engine::exam::Exam;
 use crate::hooks::session::SandboxPolicy;
 use crate::hooks::{Budget, HookSource, Language, source};
 use crate::resolve::{Sources, Trust};
@@ -211,7 +211,8 @@ struct Terms {
     grants: Grants,
     budget: Budget,
     before_timeout: Duration,
-    resigns: bool,
+    on_failure: OnFailure,
+    health: Health,
 }
 
 impl Terms {
@@ -224,7 +225,8 @@ impl Terms {
             grants,
             budget,
             before_timeout,
-            resigns: true,
+            on_failure: OnFailure::Resign,
+            health: Health::default(),
         }
     }
 
@@ -250,6 +252,7 @@ impl Terms {
             grants,
             before_timeout,
             on_failure,
+            health,
             ..
         } = hook;
         Self {
@@ -258,7 +261,8 @@ impl Terms {
             grants,
             budget,
             before_timeout,
-            resigns: on_failure == OnFailure::Resign,
+            on_failure,
+            health,
         }
     }
 }
@@ -285,7 +289,8 @@ fn pair(args: &Args, hook: &Path, test: &Path, sources: &Sources) -> Result<Pair
         grants,
         budget,
         before_timeout,
-        resigns,
+        on_failure,
+        health,
     } = terms;
     let source = HookSource::read(name, hook, config_json, sources)
         .map_err(|error| Failure::new(Exit::Failure, error.to_string()))?;
@@ -299,7 +304,8 @@ fn pair(args: &Args, hook: &Path, test: &Path, sources: &Sources) -> Result<Pair
         grants,
         budget,
         before_timeout,
-        resigns,
+        on_failure,
+        health,
         path,
         text,
         policy,

@@ -6,20 +6,21 @@ mod junit;
 mod show;
 mod watch;
 
+use std::collections::BTreeMap;
 use std::fs;
+use std::num::NonZero;
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
-
-use futures_util::StreamExt as _;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::thread::{ScopedJoinHandle, available_parallelism, scope};
 
 use super::{Exit, Failure, output};
-use crate::hooks::exam::{Exam, Fault};
+use crate::engine::exam::{Exam, Fault};
 use crate::keeper::Client;
 use crate::testing::{self, Choice, FileReport, Update};
 use coverage::Coverage;
 use find::{Found, Pair};
-
-/// Test files that run at the same time: the hooks' processes keep other processors busy.
-const AT_ONCE: usize = 4;
 
 /// Run the tests of hooks: on hosts that exist only in memory, in virtual time.
 ///
@@ -178,19 +179,39 @@ fn run_all(pairs: &[Pair], choice: &Choice) -> Result<Reports, Failure> {
     let cannot = |what: &str, error: std::io::Error| {
         Failure::new(Exit::Cannot, format!("cannot {what}: {error}"))
     };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
-    let runtime = runtime.map_err(|error| cannot("start the runtime", error))?;
-    tokio::task::LocalSet::new().block_on(&runtime, async {
-        let (keeper, _exits) =
-            Client::start(None).map_err(|error| cannot("start the keeper", error))?;
-        let one = |pair: &Pair| testing::run(&keeper, pair.exam.clone(), choice);
-        Ok(futures_util::stream::iter(pairs.iter().map(one))
-            .buffered(AT_ONCE)
-            .collect()
-            .await)
-    })
+    // Each thread has a clock of its own, so it plays one test at a time.
+    let (next, reports) = (AtomicUsize::new(0), Mutex::new(BTreeMap::new()));
+    let work = || -> Result<(), Failure> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
+        let runtime = runtime.map_err(|error| cannot("start the runtime", error))?;
+        tokio::task::LocalSet::new().block_on(&runtime, async {
+            let (keeper, _exits) =
+                Client::start(None).map_err(|error| cannot("start the keeper", error))?;
+            loop {
+                let number = next.fetch_add(1, Ordering::Relaxed);
+                let Some(pair) = pairs.get(number) else {
+                    return Ok(());
+                };
+                let report = testing::run(&keeper, pair.exam.clone(), choice).await;
+                let mut reports = reports.lock().unwrap_or_else(PoisonError::into_inner);
+                reports.insert(number, report);
+            }
+        })
+    };
+    let threads = available_parallelism().map_or(1, NonZero::get);
+    let ended: Vec<_> = scope(|scope| {
+        let workers: Vec<_> = (0..threads.min(pairs.len()))
+            .map(|_| scope.spawn(work))
+            .collect();
+        workers.into_iter().map(ScopedJoinHandle::join).collect()
+    });
+    for end in ended {
+        end.unwrap_or_else(|panic| resume_unwind(panic))?;
+    }
+    let reports = reports.into_inner().unwrap_or_else(PoisonError::into_inner);
+    Ok(reports.into_values().collect())
 }
 
 /// Writes the plans that were found into the test files; what cannot be written becomes a fault.

@@ -192,13 +192,7 @@ pub(crate) fn engine() -> Option<ExitCode> {
     let _ = ucarp::start(sink);
     drop(handover);
     let path = path(&config, vhost);
-    Some(engine::main(
-        &config,
-        &path,
-        run::examine,
-        run::open,
-        run::listen,
-    ))
+    Some(engine::main(&config, &path, run::open, run::listen))
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use super::super::bench::{Bench, Frames, PEER, carry, engine, link, peer, play, 
 use super::super::command::HandedOver;
 use super::*;
 use crate::effect::{Resource, Value};
-use crate::host::FakeHost;
+use crate::host::SimHost;
 
 const NO_LEASE: &str = "lease = \"off\"";
 
@@ -20,7 +20,7 @@ fn no_successor_is_called_while_an_address_is_still_up() {
     play(async |clock| {
         let wire = Frames::default();
         // Put up, announced, taken down.
-        let host = FakeHost::new()
+        let host = SimHost::new()
             .with_link(link())
             .failing_nth(3, "the kernel did not answer in time");
         let mut engine = engine(host, &wire, NO_LEASE).await;
@@ -46,7 +46,7 @@ fn no_successor_is_called_while_an_address_is_still_up() {
 fn an_address_that_the_kernel_has_taken_away_keeps_nobody_from_calling_a_successor() {
     play(async |clock| {
         let wire = Frames::default();
-        let host = FakeHost::new()
+        let host = SimHost::new()
             .with_link(link())
             .failing_nth(3, "IPv6 is disabled on this device");
         let mut engine = engine(host, &wire, NO_LEASE).await;
@@ -69,7 +69,7 @@ fn an_address_that_the_kernel_has_taken_away_keeps_nobody_from_calling_a_success
 fn an_order_to_hand_over_without_a_peer_is_refused_or_tells_for_how_long_nobody_held() {
     play(async |clock| {
         let wire = Frames::default();
-        let mut engine = engine(FakeHost::new().with_link(link()), &wire, NO_LEASE).await;
+        let mut engine = engine(SimHost::new().with_link(link()), &wire, NO_LEASE).await;
         while !engine.nodes[&0].holding {
             step(&mut engine, &clock);
         }
@@ -113,7 +113,7 @@ fn an_order_to_hand_over_without_a_peer_is_refused_or_tells_for_how_long_nobody_
 fn a_backup_that_answers_is_handed_over_to_at_once() {
     play(async |clock| {
         let wire = Frames::default();
-        let mut engine = engine(FakeHost::new().with_link(link()), &wire, NO_LEASE).await;
+        let mut engine = engine(SimHost::new().with_link(link()), &wire, NO_LEASE).await;
         while !engine.nodes[&0].holding {
             step(&mut engine, &clock);
         }

@@ -16,7 +16,7 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 use tracing::{info, warn};
 
-use crate::engine::clock;
+use crate::host::clock;
 use crate::types::Timestamp;
 
 /// Jobs that may wait for a disk that does not answer; beyond that only the newest of each file is

@@ -153,8 +153,8 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
-    use crate::engine::clock;
     use crate::hooks::Language;
+    use crate::host::clock;
     use crate::types::Timestamp;
 
     fn source(name: &str, main: &[u8]) -> Arc<HookSource> {

@@ -5,7 +5,7 @@ use super::*;
 use crate::effect::{Effect, Grants, Own, Resource, Value};
 use crate::engine::execute::Behalf;
 use crate::hooks::Instance;
-use crate::host::FakeHost;
+use crate::host::SimHost;
 use crate::ledger::Owner;
 use crate::types::Vhid;
 
@@ -18,7 +18,7 @@ fn dev() -> IfName {
 }
 
 /// A virtual host without hooks, whose host is in memory.
-fn queue(host: FakeHost) -> (Rc<Queue<FakeHost>>, UnboundedReceiver<HookNews>) {
+fn queue(host: SimHost) -> (Rc<Queue<SimHost>>, UnboundedReceiver<HookNews>) {
     let (news, heard) = mpsc::unbounded_channel();
     let shared = Shared::in_memory(host, news);
     tokio::task::spawn_local({
@@ -55,7 +55,7 @@ fn event(entry: EntryPoint, state: State, seq: u64) -> HookEvent {
 }
 
 /// What a hook of the virtual host does while it is master.
-async fn sets_host_name(queue: &Queue<FakeHost>, to: &str) {
+async fn sets_host_name(queue: &Queue<SimHost>, to: &str) {
     let owner = Owner {
         vhost: name("web"),
         hook: Some(name("h")),
@@ -96,7 +96,7 @@ async fn finished(heard: &mut UnboundedReceiver<HookNews>) -> (EntryPoint, u64) 
     }
 }
 
-fn host_name(queue: &Queue<FakeHost>) -> Value {
+fn host_name(queue: &Queue<SimHost>) -> Value {
     queue.shared.executor.host().value(&Resource::Hostname)
 }
 
@@ -113,7 +113,7 @@ fn play(story: impl Future<Output = ()>) {
 fn a_master_does_not_wait_for_what_cannot_be_undone() {
     play(async {
         // The first effect sets it; the second and the third are to set it back.
-        let host = FakeHost::new()
+        let host = SimHost::new()
             .failing_nth(2, "no")
             .failing_nth(3, "still no");
         let (queue, mut heard) = queue(host);
@@ -136,7 +136,7 @@ fn a_master_does_not_wait_for_what_cannot_be_undone() {
 fn what_a_new_mastership_set_is_not_undone_with_the_old_ones() {
     play(async {
         let (queue, mut heard) = queue(
-            FakeHost::new()
+            SimHost::new()
                 .failing_nth(2, "no")
                 .failing_nth(3, "still no"),
         );
@@ -154,7 +154,7 @@ fn what_a_new_mastership_set_is_not_undone_with_the_old_ones() {
 #[test]
 fn changed_code_is_applied_only_to_the_mastership_it_was_meant_for() {
     play(async {
-        let (queue, mut heard) = queue(FakeHost::new());
+        let (queue, mut heard) = queue(SimHost::new());
         sets_host_name(&queue, "one").await;
         queue.put(event(EntryPoint::OnBackup, State::Backup, 1), true);
         queue.run_again(event(EntryPoint::OnMaster, State::Master, 2));

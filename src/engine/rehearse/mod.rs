@@ -5,12 +5,10 @@
 //! only when nobody has anything left to do, so a day passes in a second, and the same seed gives
 //! the same rehearsal.
 
-mod actor;
 mod lan;
 mod play;
 mod record;
 pub mod scenario;
-mod stage;
 mod strike;
 
 use std::path::PathBuf;

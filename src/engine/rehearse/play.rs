@@ -11,8 +11,8 @@ use super::super::clock::{self, Virtual};
 use super::super::command::HealthStatus;
 use super::super::material::{Belief, Material};
 use super::super::news::HookNews;
+use super::super::sim::{Down, Endless, PATIENCE, Settling, SimMachine, Turn, settle};
 use super::super::start::load_pool;
-use super::actor::{Actor, Down, Turn};
 use super::lan::{Lan, Plug};
 use super::record::Record;
 use super::scenario::{Event, Scenario};
@@ -20,25 +20,13 @@ use super::strike::script_of;
 use super::{MarkKind, NodeConfig, Shown, Timeline};
 use crate::config::Kind;
 use crate::hooks::LoadError;
-use crate::host::netlink::HostEvent;
 use crate::keeper::Client;
 use crate::proto::sim::Luck;
 use crate::resolve::Access;
-use crate::types::{Family, State, Timestamp, VirtualAddress};
+use crate::types::{State, Timestamp, VirtualAddress};
 
 /// Turns in one instant after which nothing more can come of it.
 const TURNS_MAX: u32 = 100_000;
-/// Looks at hooks that work before they are left alone for a [`BREATH`]: a runner mostly answers in
-/// some ten microseconds.
-const LOOKS_IN_A_ROW: u32 = 200;
-/// Hooks in runners need real time, and the processor. The least that the runtime's timer can do.
-const BREATH: Duration = Duration::from_millis(1);
-/// Beside the longest run that a hook may have: real time in one instant after which hooks are
-/// given up.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// Looks in a row that find nothing to do before it counts as quiet.
-const QUIET_LOOKS: u32 = 3;
-
 /// Why there was no rehearsal.
 #[derive(Debug, thiserror::Error)]
 pub enum RehearseError {
@@ -94,7 +82,7 @@ pub fn rehearse(
 pub(super) struct Play {
     clock: Virtual,
     start: Timestamp,
-    pub(super) actors: Vec<Actor>,
+    pub(super) machines: Vec<SimMachine>,
     pub(super) lan: Lan,
     script: VecDeque<(Timestamp, Event)>,
     pub(super) record: Record,
@@ -119,7 +107,7 @@ impl Play {
     ) -> Result<Self, RehearseError> {
         let start = Timestamp::ZERO + Duration::from_secs(1);
         let (keeper, _exits) = Client::start(None)?;
-        let mut actors = Vec::new();
+        let mut machines = Vec::new();
         let mut record = Record::new(scenario.seed, start);
         for (number, node) in nodes.into_iter().enumerate() {
             let mut pools = BTreeMap::new();
@@ -149,29 +137,29 @@ impl Play {
                     .iter()
                     .map(|vhost| vhost.name.to_string()),
             );
-            let actor = Actor::new(node, number, pools, keeper.clone());
-            for name in actor.programs() {
+            let machine = SimMachine::new(node, number, pools, keeper.clone());
+            for name in machine.programs() {
                 record.note(format!(
                     "hook {name} is a program: it is not run in a rehearsal"
                 ));
             }
-            actors.push(actor);
+            machines.push(machine);
         }
-        let script = script_of(scenario, &actors, start)?;
-        let lan = Lan::new(plugs(&actors), Luck::new(scenario.seed));
-        let vhosts = shared_vhosts(&actors, &mut record);
+        let script = script_of(scenario, &machines, start)?;
+        let lan = Lan::new(plugs(&machines), Luck::new(scenario.seed));
+        let vhosts = shared_vhosts(&machines, &mut record);
         // From here on nothing may look at the real clock.
         let clock = Virtual::start(start);
         let patience = PATIENCE
-            + actors
+            + machines
                 .iter()
-                .map(Actor::longest_run)
+                .map(SimMachine::longest_run)
                 .max()
                 .unwrap_or_default();
         let mut play = Self {
             clock,
             start,
-            actors,
+            machines,
             lan,
             script,
             record,
@@ -179,8 +167,8 @@ impl Play {
             patience,
             moved: true,
         };
-        for actor in &mut play.actors {
-            actor.boot(play.lan.luck()).await;
+        for machine in &mut play.machines {
+            machine.boot(play.lan.luck()).await;
         }
         Ok(play)
     }
@@ -210,16 +198,19 @@ impl Play {
 
     /// When something happens next.
     fn next(&mut self) -> Option<Timestamp> {
-        let actors = self
-            .actors
-            .iter_mut()
-            .flat_map(|actor| [actor.next_wake(), actor.host.next_expiry(), actor.frozen]);
+        let machines = self.machines.iter_mut().flat_map(|machine| {
+            [
+                machine.next_wake(),
+                machine.host.next_expiry(),
+                machine.frozen,
+            ]
+        });
         let others = [
             self.script.front().map(|(at, _)| *at),
             self.lan.next(),
             self.clock.next(),
         ];
-        actors.chain(others).flatten().min()
+        machines.chain(others).flatten().min()
     }
 
     async fn turn(&mut self, now: Timestamp) {
@@ -229,29 +220,29 @@ impl Play {
             self.strike(event, now).await;
             self.moved = true;
         }
-        for actor in &mut self.actors {
-            if actor.is_out_of_time(now) {
-                actor.end(Down::Stopped);
+        for machine in &mut self.machines {
+            if machine.is_out_of_time(now) {
+                machine.end(Down::Stopped);
                 self.moved = true;
             }
-            if actor.frozen.is_some_and(|until| until <= now) {
-                actor.thaw(now);
+            if machine.frozen.is_some_and(|until| until <= now) {
+                machine.thaw(now);
                 self.moved = true;
             }
             // Timers before packets: the harder order.
-            if actor.next_wake().is_some_and(|wake| wake <= now) {
-                actor.timers();
+            if machine.next_wake().is_some_and(|wake| wake <= now) {
+                machine.timers();
             }
         }
         while let Some(arrival) = self.lan.arrived(now) {
-            if let Some(actor) = self.actors.get_mut(arrival.node) {
-                actor.receive(arrival.link, &arrival.bytes, now);
+            if let Some(machine) = self.machines.get_mut(arrival.node) {
+                machine.receive(arrival.link, &arrival.bytes, now);
             }
         }
         if self.clock.next().is_none_or(|next| now < next) {
             return;
         }
-        let tasks: Vec<Id> = self.actors.iter().flat_map(Actor::tasks).collect();
+        let tasks: Vec<Id> = self.machines.iter().flat_map(SimMachine::tasks).collect();
         if self.clock.wake_one(|task| {
             tasks
                 .iter()
@@ -265,77 +256,31 @@ impl Play {
 
     /// The kernels take away addresses whose leases were not renewed.
     fn expire(&mut self, now: Timestamp) {
-        for number in 0..self.actors.len() {
-            let Some(actor) = self.actors.get_mut(number) else {
-                continue;
-            };
-            for (dev, ip) in actor.host.expire(now) {
+        for (number, machine) in self.machines.iter_mut().enumerate() {
+            for (dev, ip) in machine.expire(now) {
                 let text = format!("the lease of {ip} on {dev} ends: the kernel takes it away");
                 self.record
                     .mark(now, number, MarkKind::Address, text, false);
                 self.moved = true;
-                let Some(index) = actor.link_index(dev.as_str()) else {
-                    continue;
-                };
-                let address = VirtualAddress {
-                    ip,
-                    prefix: Family::of(ip).host_prefix(),
-                };
-                if let Some(mut turn) = actor.turn() {
-                    turn.host_event(HostEvent::AddressRemoved {
-                        index,
-                        address,
-                        port: 0,
-                    });
-                }
             }
         }
     }
 
-    /// Lets everybody do what there is to do at this instant: hooks, and what follows from how they
-    /// ended.
     async fn settle(&mut self) -> Result<(), RehearseError> {
-        self.notice();
-        let (mut quiet, mut looks, mut breaths) = (0, 0_u32, 0_u32);
-        while quiet < QUIET_LOOKS {
-            // While one works nothing is told and nothing noted: so nothing depends on which
-            // process was quicker.
-            let working = self
-                .actors
-                .iter()
-                .any(|actor| actor.is_working(&self.clock));
-            let told = !working && self.tell_news();
-            if !working {
-                if told || looks > 0 {
-                    self.notice();
-                }
-                if !told && !self.actors.iter().any(Actor::is_stopping) {
-                    return Ok(());
-                }
-            }
-            looks += 1;
-            quiet = if told || working { 0 } else { quiet + 1 };
-            if working && looks.is_multiple_of(LOOKS_IN_A_ROW) {
-                tokio::time::sleep(BREATH).await;
-                breaths += 1;
-                if BREATH * breaths > self.patience {
-                    return Err(self.endless());
-                }
-            } else {
-                tokio::task::yield_now().await;
-            }
-        }
-        Ok(())
+        let patience = self.patience;
+        settle(self, patience)
+            .await
+            .map_err(|Endless| self.endless())
     }
 
     /// Somebody works, and no end of it is to be expected.
     fn endless(&self) -> RehearseError {
         let node = self
-            .actors
+            .machines
             .iter()
-            .find(|actor| actor.is_working(&self.clock));
+            .find(|machine| machine.is_working(&self.clock));
         let node = node
-            .map(|actor| actor.node.name.clone())
+            .map(|machine| machine.node.name.clone())
             .unwrap_or_default();
         RehearseError::Endless {
             node,
@@ -343,16 +288,50 @@ impl Play {
         }
     }
 
-    /// Hands what hooks have reported to their engines, node by node. True if there was something.
-    fn tell_news(&mut self) -> bool {
+    /// Has the node the addresses, and can somebody reach it?
+    fn serves(&self, node: usize, lane: usize, vhost: &Shared) -> bool {
+        let Some(machine) = self.machines.get(node) else {
+            return false;
+        };
+        let Some(spec) = machine.node.config.vhosts.get(lane) else {
+            return false;
+        };
+        let Some(link) = machine.link_index(spec.interface.as_str()) else {
+            return false;
+        };
+        machine.down != Some(Down::Off)
+            && machine.frozen.is_none()
+            && self.lan.carrier(node, link)
+            && vhost
+                .addresses
+                .iter()
+                .all(|address| machine.host.has(&spec.interface, address.ip))
+    }
+}
+
+impl Settling for Play {
+    fn is_working(&self) -> bool {
+        self.machines
+            .iter()
+            .any(|machine| machine.is_working(&self.clock))
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.machines.iter().any(SimMachine::is_stopping)
+    }
+
+    /// Node by node.
+    fn tell(&mut self) -> bool {
         let mut told = false;
         let now = clock::now();
-        for (number, actor) in self.actors.iter_mut().enumerate() {
+        for (number, machine) in self.machines.iter_mut().enumerate() {
             // Before the news are taken: an engine that stops has heard all when its end is there.
-            let ended = actor.has_stopped();
-            for news in actor.news() {
+            let ended = machine.has_stopped();
+            for news in machine.news() {
                 told = true;
-                let Some(mut turn) = actor.turn() else { break };
+                let Some(mut turn) = machine.turn() else {
+                    break;
+                };
                 if let Some((text, good)) = tell(&mut turn, news) {
                     self.record.mark(now, number, MarkKind::Hook, text, good);
                 }
@@ -360,25 +339,24 @@ impl Play {
             if ended {
                 told = true;
                 self.moved = true;
-                actor.end(Down::Stopped);
+                machine.end(Down::Stopped);
             }
         }
         told
     }
 
-    /// Writes down what has changed, and carries on what was sent.
     fn notice(&mut self) {
         let now = clock::now();
-        for (number, actor) in self.actors.iter_mut().enumerate() {
-            for frame in actor.wire.take() {
+        for (number, machine) in self.machines.iter_mut().enumerate() {
+            for frame in machine.wire.take() {
                 self.lan.send(now, number, frame.link, frame.bytes);
             }
-            for deed in actor.host.take_deeds() {
+            for deed in machine.host.take_deeds() {
                 self.record.deed(number, deed);
                 self.moved = true;
             }
-            if actor.take_stirred() {
-                note_states(&mut self.record, now, number, actor);
+            if machine.take_stirred() {
+                note_states(&mut self.record, now, number, machine);
             }
         }
         if !std::mem::take(&mut self.moved) {
@@ -394,36 +372,16 @@ impl Play {
             self.record.served(now, index, holders);
         }
     }
-
-    /// Has the node the addresses, and can somebody reach it?
-    fn serves(&self, node: usize, lane: usize, vhost: &Shared) -> bool {
-        let Some(actor) = self.actors.get(node) else {
-            return false;
-        };
-        let Some(spec) = actor.node.config.vhosts.get(lane) else {
-            return false;
-        };
-        let Some(link) = actor.link_index(spec.interface.as_str()) else {
-            return false;
-        };
-        actor.down != Some(Down::Off)
-            && actor.frozen.is_none()
-            && self.lan.carrier(node, link)
-            && vhost
-                .addresses
-                .iter()
-                .all(|address| actor.host.has(&spec.interface, address.ip))
-    }
 }
 
 /// What the virtual hosts of a node are now.
-fn note_states(record: &mut Record, now: Timestamp, number: usize, actor: &Actor) {
-    for lane in 0..actor.node.config.vhosts.len() {
-        let node = actor.engine().and_then(|engine| engine.nodes.get(&lane));
+fn note_states(record: &mut Record, now: Timestamp, number: usize, machine: &SimMachine) {
+    for lane in 0..machine.node.config.vhosts.len() {
+        let node = machine.engine().and_then(|engine| engine.nodes.get(&lane));
         let shown = match (
             node.map(|node| node.machine.state()),
-            actor.down,
-            actor.frozen,
+            machine.down,
+            machine.frozen,
         ) {
             (None, Some(Down::Off) | None, _) => Shown::Off,
             (None, Some(Down::Stopped), _) => Shown::Stopped,
@@ -493,11 +451,11 @@ fn tell(turn: &mut Turn<'_>, news: HookNews) -> Option<(String, bool)> {
     }
 }
 
-fn plugs(actors: &[Actor]) -> Vec<Plug> {
+fn plugs(machines: &[SimMachine]) -> Vec<Plug> {
     let mut plugs = Vec::new();
-    for (node, actor) in actors.iter().enumerate() {
-        for link in &actor.links {
-            let on_it = actor
+    for (node, machine) in machines.iter().enumerate() {
+        for link in &machine.links {
+            let on_it = machine
                 .node
                 .config
                 .vhosts
@@ -515,10 +473,10 @@ fn plugs(actors: &[Actor]) -> Vec<Plug> {
 }
 
 /// The virtual hosts, one for each set of addresses, and who takes part in each.
-fn shared_vhosts(actors: &[Actor], record: &mut Record) -> Vec<Shared> {
+fn shared_vhosts(machines: &[SimMachine], record: &mut Record) -> Vec<Shared> {
     let mut found: Vec<Shared> = Vec::new();
-    for (node, actor) in actors.iter().enumerate() {
-        for (lane, vhost) in actor.node.config.vhosts.iter().enumerate() {
+    for (node, machine) in machines.iter().enumerate() {
+        for (lane, vhost) in machine.node.config.vhosts.iter().enumerate() {
             let mut addresses = vhost.addresses.clone();
             addresses.sort_by_key(|address| address.ip);
             if let Some(there) = found.iter_mut().find(|there| there.addresses == addresses) {

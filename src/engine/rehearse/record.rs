@@ -1,11 +1,11 @@
 //! Writing the timeline down while it happens.
 
-use super::stage::Deed;
 use super::{
     Happening, Lane, Mark, MarkKind, NodeLine, Outage, Served, Shown, Span, StateSpan, Timeline,
     VhostLine,
 };
 use crate::effect::{Effect, Outcome, Value};
+use crate::host::sim::Deed;
 use crate::types::Timestamp;
 
 /// Marks of one node; what comes later is only counted.
@@ -151,9 +151,9 @@ impl Record {
             effect,
             change,
             outcome,
-            by_daemon,
+            at_once,
         } = deed;
-        let kind = match (&effect, by_daemon) {
+        let kind = match (&effect, at_once) {
             (Effect::Announce { .. }, _) => MarkKind::Announce,
             (_, true) => MarkKind::Address,
             (_, false) => MarkKind::Effect,

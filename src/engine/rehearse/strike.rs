@@ -4,12 +4,14 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use super::super::pool::Trouble as PoolTrouble;
+use super::super::sim::SimMachine;
 use super::MarkKind;
-use super::actor::Actor;
 use super::play::{Play, RehearseError};
 use super::scenario::{Event, LinkEvent, NodeEvent, Scenario, ServiceEvent, Trouble};
 use crate::host::netlink::HostEvent;
-use crate::types::{Family, Timestamp, VirtualAddress};
+use crate::host::sim::Happens;
+use crate::host::{HostError, SimHost};
+use crate::types::Timestamp;
 
 /// A flapping link is down for so long.
 const FLAP_DOWN: Duration = Duration::from_millis(300);
@@ -41,27 +43,29 @@ impl Play {
     }
 
     fn number(&self, name: &str) -> Option<usize> {
-        self.actors.iter().position(|actor| actor.node.name == name)
+        self.machines
+            .iter()
+            .position(|machine| machine.node.name == name)
     }
 
     async fn strike_node(&mut self, number: usize, event: NodeEvent, now: Timestamp) {
-        let Some(actor) = self.actors.get_mut(number) else {
+        let Some(machine) = self.machines.get_mut(number) else {
             return;
         };
         match event {
             NodeEvent::Dies => {
-                actor.switch_off();
+                machine.switch_off();
                 self.lan.forget(number);
             }
-            NodeEvent::Returns => _ = actor.boot(self.lan.luck()).await,
+            NodeEvent::Returns => _ = machine.boot(self.lan.luck()).await,
             NodeEvent::Stops => {
-                if let Some(mut turn) = actor.turn() {
+                if let Some(mut turn) = machine.turn() {
                     turn.stop("a rehearsed stop");
                 }
             }
-            NodeEvent::Freezes(length) => actor.freeze(now + length),
+            NodeEvent::Freezes(length) => machine.freeze(now + length),
             NodeEvent::Resigns => {
-                if let Some(mut turn) = actor.turn() {
+                if let Some(mut turn) = machine.turn() {
                     let masters: Vec<_> = turn
                         .nodes
                         .iter()
@@ -74,24 +78,11 @@ impl Play {
                 }
             }
             NodeEvent::Refuses(ip) => {
-                for dev in actor.host.refuse(ip) {
-                    let Some(index) = actor.link_index(dev.as_str()) else {
-                        continue;
-                    };
-                    let address = VirtualAddress {
-                        ip,
-                        prefix: Family::of(ip).host_prefix(),
-                    };
-                    if let Some(mut turn) = actor.turn() {
-                        turn.host_event(HostEvent::AddressRemoved {
-                            index,
-                            address,
-                            port: 0,
-                        });
-                    }
+                for dev in machine.host.refuse_address(ip) {
+                    machine.lost(&dev, ip);
                 }
             }
-            NodeEvent::Accepts(ip) => actor.host.accept(ip),
+            NodeEvent::Accepts(ip) => machine.host.accept_address(ip),
             NodeEvent::Loses(percent) => self.lan.set_loss_to(number, percent),
             NodeEvent::Link(interface, event) => {
                 self.strike_link(number, interface.as_deref(), event);
@@ -102,7 +93,7 @@ impl Play {
                     Trouble::Hangs => Some(PoolTrouble::Hangs),
                     Trouble::Works => None,
                 };
-                for pool in actor
+                for pool in machine
                     .pools
                     .values()
                     .filter(|pool| pool.name().as_str() == name)
@@ -111,7 +102,7 @@ impl Play {
                 }
             }
             NodeEvent::Service(name, event) => {
-                actor.host.service(&name, event);
+                service(&machine.host, &name, event);
                 if event == ServiceEvent::Dies {
                     self.record.mark(
                         now,
@@ -126,11 +117,11 @@ impl Play {
     }
 
     fn strike_link(&mut self, number: usize, interface: Option<&str>, event: LinkEvent) {
-        let Some(actor) = self.actors.get_mut(number) else {
+        let Some(machine) = self.machines.get_mut(number) else {
             return;
         };
         let carrier = event == LinkEvent::Up;
-        let links = actor
+        let links = machine
             .links
             .iter_mut()
             .filter(|link| interface.is_none_or(|name| link.name.as_str() == name));
@@ -141,9 +132,27 @@ impl Play {
             changed.push(link.clone());
         }
         for link in changed {
-            if let Some(mut turn) = actor.turn() {
+            if let Some(mut turn) = machine.turn() {
                 turn.host_event(HostEvent::Link(link));
             }
+        }
+    }
+}
+
+fn service(host: &SimHost, unit: &str, event: ServiceEvent) {
+    match event {
+        ServiceEvent::Dies => host.set_service(unit, false, false),
+        ServiceEvent::Runs => host.set_service(unit, true, true),
+        ServiceEvent::Works => host.starting(unit, None),
+        ServiceEvent::Hangs => host.starting(unit, Some(&Happens::Hangs)),
+        ServiceEvent::Takes(length) => host.starting(unit, Some(&Happens::Takes(length))),
+        ServiceEvent::Fails => {
+            let message = format!("{unit} is failed: made so by the rehearsal");
+            let error = HostError {
+                message,
+                errno: None,
+            };
+            host.starting(unit, Some(&Happens::Fails(error)));
         }
     }
 }
@@ -151,12 +160,12 @@ impl Play {
 /// The scenario with its repeated events written out, checked against what there is.
 pub(super) fn script_of(
     scenario: &Scenario,
-    actors: &[Actor],
+    machines: &[SimMachine],
     start: Timestamp,
 ) -> Result<VecDeque<(Timestamp, Event)>, RehearseError> {
     let mut script = Vec::new();
     for (at, event) in &scenario.events {
-        check(event, actors).map_err(RehearseError::Scenario)?;
+        check(event, machines).map_err(RehearseError::Scenario)?;
         match event {
             Event::Node(node, NodeEvent::Link(interface, LinkEvent::Flaps(count))) => {
                 let link =
@@ -175,16 +184,16 @@ pub(super) fn script_of(
     Ok(script.into())
 }
 
-fn check(event: &Event, actors: &[Actor]) -> Result<(), String> {
+fn check(event: &Event, machines: &[SimMachine]) -> Result<(), String> {
     let known = || {
-        actors
+        machines
             .iter()
-            .map(|actor| actor.node.name.as_str())
+            .map(|machine| machine.node.name.as_str())
             .collect::<Vec<_>>()
             .join(", ")
     };
     let find = |name: &str| {
-        let found = actors.iter().find(|actor| actor.node.name == name);
+        let found = machines.iter().find(|machine| machine.node.name == name);
         found.ok_or_else(|| format!("there is no node {name}; there are: {}", known()))
     };
     match event {
@@ -194,15 +203,15 @@ fn check(event: &Event, actors: &[Actor]) -> Result<(), String> {
             .flatten()
             .try_for_each(|name| find(name).map(drop)),
         Event::Node(name, event) => {
-            let actor = find(name)?;
+            let machine = find(name)?;
             match event {
-                NodeEvent::Link(Some(interface), _) if actor.link_index(interface).is_none() => {
+                NodeEvent::Link(Some(interface), _) if machine.link_index(interface).is_none() => {
                     Err(format!(
                         "{name} has no virtual host on an interface {interface}"
                     ))
                 }
                 NodeEvent::Hook(hook, _)
-                    if !actor
+                    if !machine
                         .node
                         .config
                         .hooks

@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use tracing::warn;
 
 use super::super::command::{Held, ReloadReport};
-use super::super::exam::{self, Examine, Test};
+use super::super::exam::{self, Test};
 use super::super::foresight::{Foresight, HookProblem};
 use super::super::load::accept;
 use super::super::material::{Belief, Material};
@@ -35,7 +35,6 @@ pub(super) struct Job {
     pub(super) current: BTreeMap<Name, Rc<Pool>>,
     pub(super) refused: BTreeMap<Name, String>,
     pub(super) keeper: Client,
-    pub(super) examine: Examine,
     /// What the helper process can do.
     pub(super) helper: Option<Duty>,
     /// Who opens files.
@@ -54,7 +53,6 @@ impl Job {
             current,
             refused,
             keeper,
-            examine,
             helper: present,
             access,
             replies,
@@ -156,16 +154,7 @@ impl Job {
                 continue;
             }
             exam::tell_untested(name, spec, test.as_ref());
-            match accept(
-                &found.config,
-                name,
-                spec,
-                material,
-                test.map(|test| (examine, test)),
-                &keeper,
-            )
-            .await
-            {
+            match accept(&found.config, name, spec, material, test, &keeper).await {
                 Ok(pool) => match foreseen(&found.config, &pool).await {
                     Ok(doubts) => {
                         found

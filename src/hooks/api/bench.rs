@@ -73,6 +73,11 @@ pub const TEST_TYPES: &[(&str, &[TestField])] = &[
                 "Instead of [hook.NAME.grant], in the same words.",
             ),
             field(
+                "health",
+                "boolean?",
+                "true: while time passes the daemon asks for the health by itself, as [hook.NAME.health] says.",
+            ),
+            field(
                 "hostname",
                 "string?",
                 "The kernel's host name; node by default.",
@@ -303,7 +308,7 @@ pub const TEST_FUNCTIONS: &[TestFunction] = functions! {
     Host state() -> "Role", "What the virtual host is now.", "h:state() == \"backup\"";
     Host hostname() -> "string", "The kernel's host name.", "h:hostname()";
     Host addresses("dev": "string?") -> "{ string }",
-        "The addresses of a device, of the virtual host's interface by default.", "test.equal(h:addresses(), { \"192.0.2.22/24\" })";
+        "The addresses of a device, of the virtual host's interface by default. The daemon holds its own as host addresses.", "test.equal(h:addresses(), { \"192.0.2.22/32\" })";
     Host routes("table": "number?") -> "{ string }", "The routes of a table, main by default, each in the words of expect_plan and test.host: default via 192.0.2.254.",
         "h:routes()[1]";
     Host rules() -> "{ string }", "The policy rules, in the words of expect_plan: priority 1000 from 10.1.0.0/16 table 100.",
@@ -316,7 +321,7 @@ pub const TEST_FUNCTIONS: &[TestFunction] = functions! {
     Host plan() -> "{ string }", "What expect_plan would compare.", "#h:plan() == 0";
     Host undone() -> "{ string }", "What expect_undone would compare with a plan.", "h:undone()";
     Host trace() -> "{ string }", "Everything that was done to the host, the daemon's work included.", "h:trace()";
-    Host demotion() -> "number", "What the hook asked for by carp.demote.", "h:demotion() == 0";
+    Host demotion() -> "number", "How unfit the node says that it is: what the hook asked for by carp.demote, what its health and its failures are worth.", "h:demotion() == 0";
     Host stored("key": "string") -> "any", "A value of the hook's lasting state.", "h:stored(\"failures\")";
     Host now() -> "number", "Seconds on the host's clock, which begins at 0.", "h:now()";
 };

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use super::super::stats::Reject;
 use super::super::wire::{Advertisement, LEN, Received};
-use crate::types::{AdvBase, AdvSkew, Cause, Demotion, Family, MacAddr, Timestamp, Transition};
+use crate::types::{
+    AdvBase, AdvSkew, Cause, Demotion, Family, MacAddr, State, Timestamp, Transition,
+};
 
 /// Something that happened. Each comes with the time at which it did.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,6 +66,16 @@ pub enum Input<'a> {
     },
     /// An operator says that sending works again: what failed sends did to us ends.
     ForgiveSends,
+    /// Whoever plays with what follows from a change of state, as tests of hooks do, wants it so.
+    /// Nothing on the wire leads here. The state may stay as it is: then it is begun anew.
+    Become {
+        /// The state from now on.
+        to: State,
+        /// Why, as it is told.
+        cause: Cause,
+        /// By whom, as it is told.
+        peer: Option<IpAddr>,
+    },
     /// A master asks its backups whether they are there. Those that run carpd answer:
     /// [`Output::Answered`].
     CallRoll,

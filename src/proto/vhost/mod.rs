@@ -196,6 +196,11 @@ impl Vhost {
             Input::Late { by } => self.late(by, now),
             Input::ForgiveSends => self.forgive_sends(now),
             Input::CallRoll => self.call_roll(),
+            Input::Become { to, cause, peer } => match to {
+                State::Init => self.become_init(cause),
+                State::Backup => self.become_backup(cause, peer, now),
+                State::Master => self.become_master(cause, peer, now),
+            },
         }
     }
 

@@ -12,7 +12,7 @@ use carpd::effect::{
 };
 use carpd::host::helper::Duty;
 use carpd::host::service::ServiceBackend;
-use carpd::host::{FakeHost, Host, HostError, LinuxHost, Options, RecordingHost, holds};
+use carpd::host::{Host, HostError, LinuxHost, Options, RecordingHost, SimHost, holds};
 use carpd::types::VirtualAddress;
 
 use super::namespace::{block_on, dev, helper, isolated, veth_pair};
@@ -276,7 +276,7 @@ fn the_fake_host_keeps_the_contract() {
         mtu: 1500,
         ethernet: true,
     };
-    let host = FakeHost::new()
+    let host = SimHost::new()
         .with_link(link("v0", 2))
         .with_link(link("v1", 3));
     host.name_all_links();
@@ -288,7 +288,7 @@ fn the_fake_host_keeps_the_contract() {
         every_refusal(&host).await;
     });
     assert!(host.performed().len() > 50);
-    let failing = FakeHost::new().failing_nth(2, "the disk is on fire");
+    let failing = SimHost::new().failing_nth(2, "the disk is on fire");
     block_on(async {
         assert!(
             perform(&failing, Effect::HostnameSet { name: "a".into() })
@@ -320,7 +320,7 @@ fn the_recording_host_keeps_the_contract_and_changes_nothing() {
         mtu: 1500,
         ethernet: true,
     };
-    let facts = FakeHost::new()
+    let facts = SimHost::new()
         .with_link(link("v0", 2))
         .with_link(link("v1", 3));
     let host = RecordingHost::new(&facts);

@@ -51,11 +51,11 @@ pub(super) fn isolated(test: &str, body: impl FnOnce()) {
 /// Runs async code on one thread, as the engine does.
 pub(super) fn block_on<T>(future: impl Future<Output = T>) -> T {
     crate::limit::begin();
-    tokio::runtime::Builder::new_current_thread()
+    let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .unwrap()
-        .block_on(future)
+        .unwrap();
+    tokio::task::LocalSet::new().block_on(&runtime, future)
 }
 
 pub(super) fn dev(name: &str) -> IfName {

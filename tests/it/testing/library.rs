@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use carpd::config::{Health, OnFailure};
 use carpd::hooks::Budget;
 use carpd::hooks::session::SandboxPolicy;
 use carpd::keeper::Client;
@@ -16,7 +17,8 @@ fn exam(hook: &str, text: &str) -> Exam {
         grants: toml::from_str("hostname = [\"master\"]").unwrap(),
         budget: Budget::default(),
         before_timeout: Duration::from_secs(1),
-        resigns: true,
+        on_failure: OnFailure::Resign,
+        health: Health::default(),
         path: "/etc/carpd/hooks/x_test.lua".into(),
         text: text.into(),
         policy: SandboxPolicy::BestEffort,

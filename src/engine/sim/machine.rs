@@ -1,4 +1,4 @@
-//! One node of a rehearsal: an engine on a virtual machine.
+//! One simulated machine: an engine, its host, and what the engine needs to be run.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
@@ -13,17 +13,20 @@ use super::super::clock::Virtual;
 use super::super::generations::Generations;
 use super::super::news::HookNews;
 use super::super::nodes::Nodes;
+use super::super::observer::Observer;
 use super::super::pool::Pool;
 use super::super::queue::Shared;
+use super::super::rehearse::NodeConfig;
 use super::super::run::{Engine, Parts};
 use super::super::start::node_with_seed;
-use super::NodeConfig;
-use super::stage::{Stage, StageHost, StageWire};
+use super::{SimWire, Simulated};
 use crate::config::{Kind, Vhost};
 use crate::effect::Link;
+use crate::host::SimHost;
+use crate::host::netlink::HostEvent;
 use crate::keeper::Client;
 use crate::proto::sim::Luck;
-use crate::types::{IfName, MacAddr, Name, Timestamp, VirtualAddress};
+use crate::types::{Family, IfName, MacAddr, Name, Timestamp, VirtualAddress};
 
 /// Frames that wait for a machine that stands still; the rest is lost, as in a socket's receive
 /// buffer.
@@ -31,7 +34,7 @@ const BACKLOG: usize = 64;
 
 /// Why a node is not running.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Down {
+pub(in super::super) enum Down {
     /// It has no power.
     Off,
     /// Its daemon was stopped in good order.
@@ -39,36 +42,38 @@ pub(super) enum Down {
 }
 
 /// A node.
-pub(super) struct Actor {
-    pub(super) node: NodeConfig,
-    pub(super) pools: BTreeMap<Name, Rc<Pool>>,
-    pub(super) links: Vec<Link>,
+pub(in super::super) struct SimMachine {
+    pub(in super::super) node: NodeConfig,
+    pub(in super::super) pools: BTreeMap<Name, Rc<Pool>>,
+    pub(in super::super) links: Vec<Link>,
     own: Vec<(IfName, VirtualAddress)>,
     keeper: Client,
     /// Only in a [`Turn`] may it be given anything.
-    engine: Option<Engine<Stage>>,
-    pub(super) down: Option<Down>,
-    pub(super) host: StageHost,
-    pub(super) wire: StageWire,
+    engine: Option<Engine<Simulated>>,
+    pub(in super::super) down: Option<Down>,
+    pub(in super::super) host: SimHost,
+    pub(in super::super) wire: SimWire,
     /// It stands still until then.
-    pub(super) frozen: Option<Timestamp>,
+    pub(in super::super) frozen: Option<Timestamp>,
     backlog: VecDeque<(u32, Rc<[u8]>)>,
     /// Something happened to it since the last look.
     stirred: bool,
+    /// Its hooks hear nothing of the state at start.
+    is_quiet_at_start: bool,
 }
 
 /// An engine while it takes something in: begun and ended as its own loop does with every event.
-pub(super) struct Turn<'a>(&'a mut Engine<Stage>);
+pub(in super::super) struct Turn<'a>(&'a mut Engine<Simulated>);
 
 impl<'a> Turn<'a> {
-    fn begin(engine: &'a mut Engine<Stage>) -> Self {
+    fn begin(engine: &'a mut Engine<Simulated>) -> Self {
         engine.judge_leases();
         Self(engine)
     }
 }
 
 impl Deref for Turn<'_> {
-    type Target = Engine<Stage>;
+    type Target = Engine<Simulated>;
 
     fn deref(&self) -> &Self::Target {
         self.0
@@ -87,10 +92,10 @@ impl Drop for Turn<'_> {
     }
 }
 
-impl Actor {
+impl SimMachine {
     /// Switched off, with everything that it needs to come up. `number` makes its addresses
     /// different from the others'.
-    pub(super) fn new(
+    pub(in super::super) fn new(
         node: NodeConfig,
         number: usize,
         pools: BTreeMap<Name, Rc<Pool>>,
@@ -120,8 +125,10 @@ impl Actor {
                     .map(|address| (vhost.interface.clone(), address)),
             );
         }
-        let host = StageHost::booted(&node.name, &links, &own, BTreeMap::new());
-        let (wire, backlog) = (StageWire::default(), VecDeque::new());
+        let host = SimHost::new();
+        // Other hosts are not played.
+        host.others_are_well();
+        let (wire, backlog) = (SimWire::default(), VecDeque::new());
         Self {
             node,
             pools,
@@ -135,22 +142,56 @@ impl Actor {
             frozen: None,
             backlog,
             stirred: true,
+            is_quiet_at_start: false,
+        }
+    }
+
+    /// Switched off, on a host that somebody else has made.
+    pub(in super::super) fn on(
+        node: NodeConfig,
+        pools: BTreeMap<Name, Rc<Pool>>,
+        keeper: Client,
+        host: SimHost,
+    ) -> Self {
+        Self {
+            node,
+            pools,
+            links: Vec::new(),
+            own: Vec::new(),
+            keeper,
+            engine: None,
+            down: Some(Down::Off),
+            host,
+            wire: SimWire::default(),
+            frozen: None,
+            backlog: VecDeque::new(),
+            stirred: true,
+            is_quiet_at_start: true,
         }
     }
 
     /// Comes up, as after a boot: nothing is remembered, nothing is held. True if it was down.
-    pub(super) async fn boot(&mut self, luck: &mut Luck) -> bool {
+    pub(in super::super) async fn boot(&mut self, luck: &mut Luck) -> bool {
         if self.engine.is_some() {
             return false;
         }
-        let refused = self.host.refused();
-        self.host = StageHost::booted(&self.node.name, &self.links, &self.own, self.host.units());
-        for ip in refused {
-            self.host.refuse(ip);
-        }
-        self.wire = StageWire::default();
+        self.host = self.host.booted(&self.node.name, &self.links, &self.own);
+        self.start(luck, None).await;
+        true
+    }
+
+    /// Its daemon starts, and takes part.
+    pub(in super::super) async fn start(
+        &mut self,
+        luck: &mut Luck,
+        observer: Option<Rc<dyn Observer>>,
+    ) {
+        self.wire = SimWire::default();
         let (sender, news) = mpsc::unbounded_channel();
         let shared = Shared::in_memory(self.host.clone(), sender);
+        if let Some(observer) = observer {
+            shared.executor.observe(observer);
+        }
         shared.executor.recover_rest().await;
         let mut hooks = Generations::default();
         for pool in self.pools.values() {
@@ -191,22 +232,24 @@ impl Actor {
             ties: (),
             will: None,
         });
+        for (_, node) in engine.nodes.iter_mut() {
+            node.told_initial = self.is_quiet_at_start;
+        }
         Turn::begin(&mut engine).look();
         self.engine = Some(engine);
         self.stirred = true;
         self.down = None;
         self.frozen = None;
-        true
     }
 
     /// Loses its power.
-    pub(super) fn switch_off(&mut self) {
+    pub(in super::super) fn switch_off(&mut self) {
         self.host.switch_off();
         self.end(Down::Off);
     }
 
     /// Its daemon has ended.
-    pub(super) fn end(&mut self, down: Down) {
+    pub(in super::super) fn end(&mut self, down: Down) {
         if let Some(engine) = self.engine.take() {
             for node in engine.nodes.values() {
                 node.queue.abandon();
@@ -219,12 +262,12 @@ impl Actor {
     }
 
     /// What its engine knows.
-    pub(super) const fn engine(&self) -> Option<&Engine<Stage>> {
+    pub(in super::super) const fn engine(&self) -> Option<&Engine<Simulated>> {
         self.engine.as_ref()
     }
 
     /// Its engine takes something in, unless everything stands still.
-    pub(super) fn turn(&mut self) -> Option<Turn<'_>> {
+    pub(in super::super) fn turn(&mut self) -> Option<Turn<'_>> {
         self.stirred = true;
         if self.frozen.is_some() {
             None
@@ -233,8 +276,43 @@ impl Actor {
         }
     }
 
+    /// Its kernel takes away addresses whose leases were not renewed: those.
+    pub(in super::super) fn expire(&mut self, now: Timestamp) -> Vec<(IfName, IpAddr)> {
+        let gone = self.host.expire(now);
+        for (dev, ip) in &gone {
+            self.lost(dev, *ip);
+        }
+        gone
+    }
+
+    /// Its kernel has taken an address away, and says so.
+    pub(in super::super) fn lost(&mut self, dev: &IfName, ip: IpAddr) {
+        let Some(index) = self.link_index(dev.as_str()) else {
+            return;
+        };
+        let address = VirtualAddress {
+            ip,
+            prefix: Family::of(ip).host_prefix(),
+        };
+        if let Some(mut turn) = self.turn() {
+            turn.host_event(HostEvent::AddressRemoved {
+                index,
+                address,
+                port: 0,
+            });
+        }
+    }
+
+    /// Is something done just now, other than what is tried again later?
+    pub(in super::super) fn is_at_work(&self) -> bool {
+        let running = |engine: &Engine<Simulated>| {
+            engine.stopping.is_some() || engine.nodes.values().any(|node| node.queue.is_at_work())
+        };
+        self.engine.as_ref().is_some_and(running)
+    }
+
     /// What its hooks have reported.
-    pub(super) fn news(&mut self) -> Vec<HookNews> {
+    pub(in super::super) fn news(&mut self) -> Vec<HookNews> {
         let Some(engine) = self.engine.as_mut().filter(|_| self.frozen.is_none()) else {
             return Vec::new();
         };
@@ -244,7 +322,7 @@ impl Actor {
     }
 
     /// Has its daemon stopped in good order?
-    pub(super) fn has_stopped(&mut self) -> bool {
+    pub(in super::super) fn has_stopped(&mut self) -> bool {
         let stopping = self
             .engine
             .as_mut()
@@ -256,7 +334,7 @@ impl Actor {
     }
 
     /// Has its daemon not stopped in time?
-    pub(super) fn is_out_of_time(&self, now: Timestamp) -> bool {
+    pub(in super::super) fn is_out_of_time(&self, now: Timestamp) -> bool {
         let stopping = self
             .engine
             .as_ref()
@@ -266,7 +344,7 @@ impl Actor {
     }
 
     /// Stands still until then.
-    pub(super) const fn freeze(&mut self, until: Timestamp) {
+    pub(in super::super) const fn freeze(&mut self, until: Timestamp) {
         if self.engine.is_some() {
             self.frozen = Some(until);
             self.stirred = true;
@@ -274,12 +352,12 @@ impl Actor {
     }
 
     /// May its state be another one than at the last look?
-    pub(super) const fn take_stirred(&mut self) -> bool {
+    pub(in super::super) const fn take_stirred(&mut self) -> bool {
         std::mem::replace(&mut self.stirred, false)
     }
 
     /// A frame arrives.
-    pub(super) fn receive(&mut self, link: u32, bytes: &Rc<[u8]>, now: Timestamp) {
+    pub(in super::super) fn receive(&mut self, link: u32, bytes: &Rc<[u8]>, now: Timestamp) {
         if self.frozen.is_some() {
             if self.backlog.len() < BACKLOG {
                 self.backlog.push_back((link, Rc::clone(bytes)));
@@ -297,14 +375,14 @@ impl Actor {
     }
 
     /// Its timers are due.
-    pub(super) fn timers(&mut self) {
+    pub(in super::super) fn timers(&mut self) {
         if let Some(mut turn) = self.turn() {
             turn.timers();
         }
     }
 
     /// What stood still goes on: first it looks how late it is.
-    pub(super) fn thaw(&mut self, now: Timestamp) {
+    pub(in super::super) fn thaw(&mut self, now: Timestamp) {
         self.frozen = None;
         let mut stale = Vec::new();
         if let Some(engine) = &mut self.engine {
@@ -330,7 +408,7 @@ impl Actor {
     }
 
     /// When its engine wants to be woken.
-    pub(super) fn next_wake(&mut self) -> Option<Timestamp> {
+    pub(in super::super) fn next_wake(&mut self) -> Option<Timestamp> {
         if self.frozen.is_some() {
             None
         } else {
@@ -339,7 +417,7 @@ impl Actor {
     }
 
     /// Has a hook of it something to do before the clock moves?
-    pub(super) fn is_working(&self, clock: &Virtual) -> bool {
+    pub(in super::super) fn is_working(&self, clock: &Virtual) -> bool {
         self.engine.as_ref().is_some_and(|engine| {
             engine
                 .nodes
@@ -349,14 +427,14 @@ impl Actor {
     }
 
     /// Is its daemon being stopped?
-    pub(super) fn is_stopping(&self) -> bool {
+    pub(in super::super) fn is_stopping(&self) -> bool {
         self.engine
             .as_ref()
             .is_some_and(|engine| engine.stopping.is_some())
     }
 
     /// The tasks that run its hooks, in the order of its virtual hosts.
-    pub(super) fn tasks(&self) -> Vec<Id> {
+    pub(in super::super) fn tasks(&self) -> Vec<Id> {
         self.engine
             .as_ref()
             .map(|engine| {
@@ -370,7 +448,7 @@ impl Actor {
     }
 
     /// The index of an interface.
-    pub(super) fn link_index(&self, interface: &str) -> Option<u32> {
+    pub(in super::super) fn link_index(&self, interface: &str) -> Option<u32> {
         self.links
             .iter()
             .find(|link| link.name.as_str() == interface)
@@ -378,7 +456,7 @@ impl Actor {
     }
 
     /// The most time that a run of its hooks may take.
-    pub(super) fn longest_run(&self) -> Duration {
+    pub(in super::super) fn longest_run(&self) -> Duration {
         let runs = self
             .pools
             .values()
@@ -387,7 +465,7 @@ impl Actor {
     }
 
     /// The names of hooks that are programs and are never run here.
-    pub(super) fn programs(&self) -> impl Iterator<Item = &Name> {
+    pub(in super::super) fn programs(&self) -> impl Iterator<Item = &Name> {
         self.node
             .config
             .hooks

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::unit_name;
 use crate::effect::Effect;
 use crate::host::HostError;
 
@@ -35,18 +36,23 @@ impl Trouble {
     /// Is it about this effect?
     #[must_use]
     pub fn is_about(&self, effect: &str) -> bool {
-        let rest = effect.strip_prefix(self.effect.as_str());
+        let rest = effect.strip_prefix(unit_name(&self.effect));
         rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(' '))
     }
 }
 
 /// The troubles of one host.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Troubles(Vec<Trouble>);
 
 impl Troubles {
     pub(super) fn add(&mut self, trouble: Trouble) {
         self.0.push(trouble);
+    }
+
+    /// Those of this effect are over.
+    pub(super) fn end(&mut self, effect: &str) {
+        self.0.retain(|trouble| trouble.effect != effect);
     }
 
     pub(super) fn clear(&mut self) {
@@ -61,11 +67,12 @@ impl Troubles {
         of: impl Fn(&Happens) -> bool,
     ) -> Option<Happens> {
         let text = effect.to_string();
+        let text = unit_name(&text);
         for trouble in self
             .0
             .iter_mut()
             .rev()
-            .filter(|trouble| of(&trouble.happens) && trouble.is_about(&text))
+            .filter(|trouble| of(&trouble.happens) && trouble.is_about(text))
         {
             if trouble.after > 0 {
                 trouble.after -= 1;

@@ -1,0 +1,42 @@
+//! Looking on while hooks run: tests of hooks and plans show what a hook asks for and what comes of
+//! it.
+
+use std::fmt::Debug;
+
+use crate::effect::Effect;
+use crate::hooks::{Answer, Ask, AskError, EntryPoint, HookError};
+use crate::types::Name;
+
+/// Who asks.
+#[derive(Debug, Clone, Copy)]
+pub struct Asker<'a> {
+    /// Number of the virtual host.
+    pub vhost: usize,
+    /// The hook.
+    pub hook: &'a Name,
+    /// Which of its functions runs.
+    pub entry: EntryPoint,
+}
+
+/// What becomes of whoever asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// It gets its answer.
+    Lives,
+    /// Its runner is killed under it.
+    Dies,
+}
+
+/// Is told what happens, in order. It changes nothing but what [`Self::asks`] gives back.
+pub trait Observer: Debug {
+    /// A run begins.
+    fn begins(&self, asker: Asker<'_>);
+    /// It asks.
+    fn asks(&self, asker: Asker<'_>, ask: &Ask) -> Fate;
+    /// What it asked last was answered.
+    fn answered(&self, asker: Asker<'_>, ask: &Ask, answer: Result<&Answer, &AskError>);
+    /// The run has ended, however.
+    fn ended(&self, asker: Asker<'_>, result: Result<(), &HookError>);
+    /// What a hook of this virtual host did was undone by this effect.
+    fn undone(&self, vhost: &Name, effect: &Effect);
+}

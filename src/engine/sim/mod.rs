@@ -1,0 +1,26 @@
+//! An engine on a simulated machine, in virtual time: for rehearsals, tests of hooks and our own
+//! tests. What decides is the code of the daemon.
+
+mod machine;
+mod scripted;
+mod settle;
+mod wire;
+
+pub use scripted::{Change, LoadedHook, Scripted, compiled};
+
+pub(super) use machine::{Down, SimMachine, Turn};
+pub(super) use settle::{Endless, PATIENCE, Settling, settle};
+pub(super) use wire::SimWire;
+
+use super::world::World;
+use crate::host::SimHost;
+
+/// A simulated machine on a simulated LAN.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Simulated;
+
+impl World for Simulated {
+    type Host = SimHost;
+    type Wire = SimWire;
+    type Ties = ();
+}

@@ -1,0 +1,543 @@
+//! One simulated machine whose virtual hosts become what somebody says: for tests of hooks.
+//!
+//! Somewhere on its LAN a better node advertises, so nothing changes by itself: whatever becomes of
+//! a virtual host is said by the test, and what follows is done by the engine.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::super::clock::{self, Paused, Virtual};
+use super::super::material::Material;
+use super::super::news::HookNews;
+use super::super::observer::Observer;
+use super::super::pool::{self, Coverage, Pool};
+use super::super::rehearse::NodeConfig;
+use super::{Down, Endless, PATIENCE, Settling, SimMachine, settle};
+use crate::config::{self, Config};
+use crate::effect::Grants;
+use crate::hooks::message::FileCoverage;
+use crate::hooks::session::SandboxPolicy;
+use crate::hooks::{EntryPoint, HookError, HookSource, LoadError, Returned};
+use crate::host::SimHost;
+use crate::keeper::Client;
+use crate::ledger::Owner;
+use crate::proto::sim::Luck;
+use crate::proto::{self, Input, Output, Received};
+use crate::types::{AdvSkew, Cause, Family, MacAddr, Name, State, Timestamp};
+
+/// What luck is drawn from: nothing here depends on it.
+const SEED: u64 = 1;
+/// The better node's hardware address.
+const PEER_MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 0xfe]);
+/// Turns in one instant after which nothing more can come of it.
+const TURNS_MAX: u32 = 100_000;
+
+/// A hook in runners of its own, which any number of machines may use one after the other.
+#[derive(Debug)]
+pub struct LoadedHook {
+    pool: Rc<Pool>,
+    coverage: Option<Rc<Coverage>>,
+}
+
+impl LoadedHook {
+    /// Loads it; with `counted` it is counted how often each line runs.
+    ///
+    /// # Errors
+    /// [`LoadError`]: the hook's own fault, or a process that is not to be had.
+    pub async fn load(
+        keeper: &Client,
+        name: &Name,
+        spec: &config::Hook,
+        source: HookSource,
+        policy: SandboxPolicy,
+        counted: bool,
+    ) -> Result<Self, LoadError> {
+        let coverage = counted.then(Rc::default);
+        let pool = Pool::start_counted(
+            name.clone(),
+            spec.clone(),
+            Material {
+                source,
+                vouched: None,
+            },
+            policy,
+            keeper.clone(),
+            coverage.clone(),
+        );
+        Ok(Self {
+            pool: pool.await?,
+            coverage,
+        })
+    }
+
+    /// The functions that it defines.
+    #[must_use]
+    pub fn entry_points(&self) -> &[EntryPoint] {
+        self.pool.entry_points()
+    }
+
+    /// How often each line has run, by runner, in runs that came to their end.
+    #[must_use]
+    pub fn coverage(&self) -> Vec<FileCoverage> {
+        let counted = self.coverage.as_ref().map(|coverage| coverage.borrow());
+        counted
+            .iter()
+            .flat_map(|counted| counted.values().flatten().cloned())
+            .collect()
+    }
+
+    /// How many runners were started for it.
+    #[must_use]
+    pub fn started(&self) -> u32 {
+        self.pool.started()
+    }
+}
+
+/// Has a WebAssembly hook compiled; another one stays as it is.
+///
+/// # Errors
+/// [`LoadError`]: it is no component that may be loaded, or the compiler could not be started.
+pub async fn compiled(
+    keeper: &Client,
+    source: HookSource,
+    grants: &Grants,
+    policy: SandboxPolicy,
+) -> Result<HookSource, LoadError> {
+    pool::compiled(keeper, source, grants, policy).await
+}
+
+/// Something that becomes of a virtual host.
+#[derive(Debug, Clone)]
+pub struct Change {
+    /// Number of the virtual host.
+    pub vhost: usize,
+    /// Its state from now on.
+    pub to: State,
+    /// Why.
+    pub cause: Cause,
+    /// By whom.
+    pub peer: Option<IpAddr>,
+    /// So many changes before were told to nobody.
+    pub missed: u32,
+}
+
+/// The machine.
+pub struct Scripted {
+    machine: SimMachine,
+    observer: Rc<dyn Observer>,
+    clock: Option<Paused>,
+    start: Timestamp,
+    luck: Luck,
+    /// One better node for each virtual host.
+    peers: Vec<proto::Vhost>,
+    /// How long hooks may work in real time while the clock stands still.
+    patience: Duration,
+    /// Nothing has become of it yet.
+    fresh: bool,
+    /// What a hook's health was found to be last.
+    health: Option<Result<Returned, HookError>>,
+}
+
+impl std::fmt::Debug for Scripted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Scripted").finish_non_exhaustive()
+    }
+}
+
+impl Scripted {
+    /// A machine that is on, with this configuration and these hooks, where nothing has become of
+    /// any virtual host. Needs a tokio runtime with I/O and time, inside a `LocalSet`, on one
+    /// thread, and no task around it.
+    pub async fn start(
+        node: &str,
+        config: Config,
+        hooks: BTreeMap<Name, &LoadedHook>,
+        host: SimHost,
+        keeper: &Client,
+        observer: Rc<dyn Observer>,
+    ) -> Self {
+        let start = Timestamp::ZERO + Duration::from_secs(1);
+        let clock = Virtual::start(start);
+        let twin = |(name, hook): (Name, &LoadedHook)| {
+            let spec = config.hooks.get(&name)?.clone();
+            Some((name, hook.pool.twin(spec)))
+        };
+        let pools: BTreeMap<_, _> = hooks.into_iter().filter_map(twin).collect();
+        let peers = config.vhosts.iter().map(better).collect();
+        let node = NodeConfig {
+            name: node.to_owned(),
+            path: PathBuf::new(),
+            config,
+        };
+        let machine = SimMachine::on(node, pools, keeper.clone(), host);
+        let patience = PATIENCE + machine.longest_run();
+        let mut scripted = Self {
+            machine,
+            observer,
+            clock: None,
+            start,
+            luck: Luck::new(SEED),
+            peers,
+            patience,
+            fresh: true,
+            health: None,
+        };
+        scripted.boot().await;
+        scripted.clock = Some(clock.pause());
+        scripted
+    }
+
+    async fn boot(&mut self) {
+        let observer = Rc::clone(&self.observer);
+        self.machine.start(&mut self.luck, Some(observer)).await;
+        self.fresh = true;
+    }
+
+    /// Its host.
+    #[must_use]
+    pub const fn host(&self) -> &SimHost {
+        &self.machine.host
+    }
+
+    /// The time since it was made.
+    #[must_use]
+    pub fn now(&self) -> Duration {
+        let now = self.clock.as_ref().map_or(self.start, Paused::now);
+        now.since(self.start)
+    }
+
+    /// The state of a virtual host; init until something has become of it.
+    #[must_use]
+    pub fn state(&self, vhost: usize) -> State {
+        let node = self
+            .machine
+            .engine()
+            .filter(|_| !self.fresh)
+            .and_then(|engine| engine.nodes.get(&vhost));
+        node.map_or(State::Init, |node| node.machine.state())
+    }
+
+    /// How unfit it says that it is, all in all.
+    #[must_use]
+    pub fn demotion(&self, vhost: usize) -> u8 {
+        let engine = self.machine.engine();
+        engine
+            .and_then(|engine| engine.nodes.get(&vhost))
+            .map_or(0, |node| node.machine.demotion().get())
+    }
+
+    /// What is held, in words, by resource.
+    #[must_use]
+    pub fn held(&self) -> Vec<(String, String)> {
+        let engine = self.machine.engine().into_iter();
+        engine
+            .flat_map(|engine| engine.shared.executor.held())
+            .map(|held| (held.resource, held.value))
+            .collect()
+    }
+
+    /// What a hook keeps under this key: JSON.
+    #[must_use]
+    pub fn stored(&self, vhost: usize, hook: &Name, key: &str) -> Option<Vec<u8>> {
+        let engine = self.machine.engine()?;
+        let owner = Owner {
+            vhost: engine.nodes.get(&vhost)?.spec.name.clone(),
+            hook: Some(hook.clone()),
+        };
+        engine.shared.store.borrow().value(&owner, key)
+    }
+
+    /// Something becomes of a virtual host, and the daemon does what follows. With `wait`, until
+    /// it has nothing to do but to try again later; without, until hooks wait for the first time.
+    ///
+    /// # Errors
+    /// See [`Self::settle`].
+    pub async fn change(&mut self, change: Change, wait: bool) -> Result<(), String> {
+        let clock = self.resume();
+        if self.machine.engine().is_none() {
+            self.boot().await;
+        }
+        let first = std::mem::replace(&mut self.fresh, false);
+        let now = clock::now();
+        let Change {
+            vhost,
+            to,
+            cause,
+            peer,
+            missed,
+        } = change;
+        if let Some(mut turn) = self.machine.turn()
+            && let Some(node) = turn.nodes.get_mut(&vhost)
+        {
+            node.queue.add_missed(missed);
+            if to == State::Backup && first {
+                // It has been backup since the start, and nobody knew.
+                node.told_initial = false;
+                turn.tell_initial(vhost);
+            } else {
+                turn.handle(vhost, Input::Become { to, cause, peer }, now);
+            }
+        }
+        self.go_on(clock, wait).await
+    }
+
+    /// The daemon stops in good order.
+    ///
+    /// # Errors
+    /// See [`Self::settle`].
+    pub async fn stop(&mut self) -> Result<(), String> {
+        let clock = self.resume();
+        if let Some(mut turn) = self.machine.turn() {
+            turn.stop("the end of the test");
+        }
+        self.go_on(clock, true).await
+    }
+
+    /// A worse master is heard.
+    ///
+    /// # Errors
+    /// See [`Self::settle`].
+    pub async fn hear_worse(&mut self, vhost: usize, from: Option<IpAddr>) -> Result<(), String> {
+        let clock = self.resume();
+        if let Some(spec) = self.machine.node.config.vhosts.get(vhost) {
+            let mut worse = rival(spec, AdvSkew(254));
+            self.speak(vhost, &mut worse, from);
+        }
+        self.go_on(clock, true).await
+    }
+
+    /// Asks the hooks of a virtual host how their service is.
+    ///
+    /// # Errors
+    /// See [`Self::settle`].
+    pub async fn ask_health(
+        &mut self,
+        vhost: usize,
+    ) -> Result<Option<Result<Returned, HookError>>, String> {
+        let clock = self.resume();
+        self.finish(&clock).await?;
+        self.health = None;
+        let now = clock::now();
+        if let Some(mut turn) = self.machine.turn() {
+            turn.check_now(vhost, now);
+        }
+        self.go_on(clock, true).await?;
+        Ok(self.health.take())
+    }
+
+    /// Lets time pass.
+    ///
+    /// # Errors
+    /// See [`Self::settle`].
+    pub async fn advance(&mut self, length: Duration) -> Result<(), String> {
+        let clock = self.resume();
+        let end = clock::now() + length;
+        let mut turns = 0;
+        loop {
+            self.settle(&clock).await?;
+            let now = clock::now();
+            let Some(next) = self.next(&clock).map(|next| next.max(now)) else {
+                break;
+            };
+            if next > end {
+                break;
+            }
+            turns = if next == now { turns + 1 } else { 0 };
+            if turns > TURNS_MAX {
+                return Err("too much happens at one instant".to_owned());
+            }
+            self.turn(&clock, next).await;
+        }
+        clock.advance(end);
+        self.clock = Some(clock.pause());
+        Ok(())
+    }
+
+    fn resume(&mut self) -> Virtual {
+        match self.clock.take() {
+            Some(clock) => clock.resume(),
+            None => Virtual::start(self.start),
+        }
+    }
+
+    async fn go_on(&mut self, clock: Virtual, wait: bool) -> Result<(), String> {
+        if wait {
+            self.finish(&clock).await?;
+        } else {
+            self.settle(&clock).await?;
+        }
+        self.clock = Some(clock.pause());
+        Ok(())
+    }
+
+    /// Until nothing is left to do but to try again later; time passes as it must.
+    async fn finish(&mut self, clock: &Virtual) -> Result<(), String> {
+        loop {
+            self.settle(clock).await?;
+            if !self.machine.is_at_work() {
+                return Ok(());
+            }
+            let now = clock::now();
+            let Some(next) = self.next(clock) else {
+                return Ok(());
+            };
+            self.turn(clock, next.max(now)).await;
+        }
+    }
+
+    /// Until everything that can be done now is done.
+    async fn settle(&mut self, clock: &Virtual) -> Result<(), String> {
+        let patience = self.patience;
+        let mut settling = Instant { play: self, clock };
+        let stuck = |Endless| "a hook works on, and does not end".to_owned();
+        settle(&mut settling, patience).await.map_err(stuck)
+    }
+
+    /// When something happens next.
+    fn next(&mut self, clock: &Virtual) -> Option<Timestamp> {
+        let peers = self.peers.iter().filter_map(proto::Vhost::deadline);
+        let others = [
+            self.machine.next_wake(),
+            self.machine.host.next_expiry(),
+            clock.next(),
+        ];
+        peers.chain(others.into_iter().flatten()).min()
+    }
+
+    async fn turn(&mut self, clock: &Virtual, now: Timestamp) {
+        clock.advance(now);
+        self.machine.expire(now);
+        if self.machine.is_out_of_time(now) {
+            self.machine.end(Down::Stopped);
+        }
+        self.peers_speak(now);
+        if self.machine.next_wake().is_some_and(|wake| wake <= now) {
+            self.machine.timers();
+        }
+        if clock.next().is_none_or(|next| now < next) {
+            return;
+        }
+        let tasks = self.machine.tasks();
+        let rank = |task| {
+            let place = tasks.iter().position(|known| Some(*known) == task);
+            place.unwrap_or(usize::MAX)
+        };
+        if clock.wake_one(rank) {
+            // Its waking is carried out before anybody looks whether it works.
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// The better nodes advertise, unless the virtual host is to be master.
+    fn peers_speak(&mut self, now: Timestamp) {
+        let mut peers = std::mem::take(&mut self.peers);
+        for (vhost, peer) in peers.iter_mut().enumerate() {
+            if peer.deadline().is_some_and(|due| due <= now) {
+                peer.handle(Input::Timer, now);
+                self.speak(vhost, peer, None);
+            }
+        }
+        self.peers = peers;
+    }
+
+    /// A virtual host hears what a node has to say.
+    fn speak(&mut self, vhost: usize, rival: &mut proto::Vhost, from: Option<IpAddr>) {
+        let now = clock::now();
+        let listens = self.state(vhost) != State::Master;
+        let heard = listens || rival.settings().advskew.0 > 0;
+        loop {
+            let packet = match rival.poll() {
+                Output::Transmit(packet) => packet,
+                Output::Idle(_) => return,
+                _ => continue,
+            };
+            let family = packet.family;
+            rival.handle(Input::Sent { family, ok: true }, now);
+            let Some(mut turn) = self.machine.turn().filter(|_| heard) else {
+                continue;
+            };
+            let (src, dst): (IpAddr, IpAddr) = match family {
+                Family::V4 => ([192, 0, 2, 254].into(), [224, 0, 0, 18].into()),
+                Family::V6 => (
+                    [0xfe80, 0, 0, 0, 0, 0, 0, 0xfe].into(),
+                    [0xff02, 0, 0, 0, 0, 0, 0, 0x12].into(),
+                ),
+            };
+            let received = Received {
+                src: from.unwrap_or(src),
+                dst,
+                mac: Some(PEER_MAC),
+                ttl: 255,
+                payload: &packet.payload,
+            };
+            turn.handle(vhost, Input::Packet(received), now);
+        }
+    }
+}
+
+/// One instant of it.
+struct Instant<'a> {
+    play: &'a mut Scripted,
+    clock: &'a Virtual,
+}
+
+impl Settling for Instant<'_> {
+    fn is_working(&self) -> bool {
+        self.play.machine.is_working(self.clock)
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.play.machine.is_stopping()
+    }
+
+    fn tell(&mut self) -> bool {
+        let machine = &mut self.play.machine;
+        // Before the news are taken: an engine that stops has heard all when its end is there.
+        let ended = machine.has_stopped();
+        let mut told = ended;
+        for news in machine.news() {
+            told = true;
+            if let HookNews::Checked { result, .. } = &news {
+                self.play.health = Some(result.clone());
+            }
+            if let Some(mut turn) = machine.turn() {
+                turn.hook_news(news);
+            }
+        }
+        if ended {
+            machine.end(Down::Stopped);
+        }
+        told
+    }
+
+    fn notice(&mut self) {
+        // Nobody listens, and the host remembers by itself what was done.
+        self.play.machine.wire.take();
+    }
+}
+
+/// A node that advertises, with the settings of this virtual host otherwise.
+fn rival(spec: &config::Vhost, advskew: AdvSkew) -> proto::Vhost {
+    let settings = proto::Settings {
+        advskew,
+        ..spec.settings()
+    };
+    let (mut rival, now) = (proto::Vhost::new(settings, SEED), clock::now());
+    let master = Input::Become {
+        to: State::Master,
+        cause: Cause::Startup,
+        peer: None,
+    };
+    rival.handle(master, now);
+    rival
+}
+
+/// The node that keeps the virtual host backup.
+fn better(spec: &config::Vhost) -> proto::Vhost {
+    let mut better = rival(spec, AdvSkew(0));
+    while !matches!(better.poll(), Output::Idle(_)) {}
+    better
+}

@@ -1,0 +1,59 @@
+//! A wire that is a list.
+
+use std::cell::RefCell;
+use std::io;
+use std::net::IpAddr;
+use std::rc::Rc;
+
+use super::super::port::Wire;
+use crate::host::socket::{Membership, OpenError};
+use crate::types::MacAddr;
+
+/// A frame on its way.
+#[derive(Debug, Clone)]
+pub(in super::super) struct Frame {
+    /// The sender's interface, by its index.
+    pub(in super::super) link: u32,
+    pub(in super::super) bytes: Vec<u8>,
+}
+
+/// What one node sent and nobody has carried on yet. Clones are the same wire.
+#[derive(Debug, Clone, Default)]
+pub(in super::super) struct SimWire(Rc<RefCell<Vec<Frame>>>);
+
+impl SimWire {
+    /// The frames, in order.
+    pub(in super::super) fn take(&self) -> Vec<Frame> {
+        self.0.take()
+    }
+}
+
+/// One interface's end of it.
+#[derive(Debug)]
+pub(in super::super) struct SimSocket {
+    link: u32,
+    wire: SimWire,
+}
+
+impl Wire for SimWire {
+    type Socket = SimSocket;
+
+    fn open(&self, link: u32, _: &[MacAddr]) -> Result<SimSocket, OpenError> {
+        Ok(SimSocket {
+            link,
+            wire: self.clone(),
+        })
+    }
+
+    fn join(&self, _: u32, _: &[IpAddr]) -> Option<Membership> {
+        None
+    }
+
+    fn send(socket: &SimSocket, frame: &[u8]) -> io::Result<()> {
+        socket.wire.0.borrow_mut().push(Frame {
+            link: socket.link,
+            bytes: frame.to_vec(),
+        });
+        Ok(())
+    }
+}

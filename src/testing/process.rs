@@ -1,0 +1,55 @@
+//! The tester: a process that runs the test of one hook for an engine, and ends.
+//!
+//! It is this binary, so it may start runners, and it reads what the test says happened: a user of
+//! its own, no rights, no network, no file to write to, and limits of time and memory.
+
+use std::os::fd::AsFd as _;
+use std::os::unix::net::UnixStream;
+use std::process::ExitCode;
+
+use crate::engine::exam;
+use crate::hooks::frame::FrameError;
+use crate::keeper::Client;
+use crate::sandbox;
+
+/// The whole life of a tester, started by the keeper with its socket as standard input. Exit
+/// statuses as of [`crate::hooks::runner::main`].
+#[must_use]
+pub fn process() -> ExitCode {
+    let stdin = std::io::stdin().as_fd().try_clone_to_owned();
+    let Ok(stream) = stdin.map(UnixStream::from) else {
+        return ExitCode::from(2);
+    };
+    if stream.peer_addr().is_err() {
+        return ExitCode::from(2);
+    }
+    // What is not in force here is in force in the runners, or they do not load the hook.
+    sandbox::confine_tester();
+    let served = serve(&stream);
+    if let Err(error) = &served {
+        tell(error);
+    }
+    match served {
+        Ok(()) | Err(FrameError::Closed | FrameError::Io(_)) => ExitCode::SUCCESS,
+        Err(FrameError::Truncated | FrameError::TooLarge { .. } | FrameError::Garbage(_)) => {
+            ExitCode::from(3)
+        }
+    }
+}
+
+fn serve(stream: &UnixStream) -> Result<(), FrameError> {
+    let exam = exam::receive(stream)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let verdict = tokio::task::LocalSet::new().block_on(&runtime, async {
+        let (keeper, _exits) = Client::start(None)?;
+        Ok::<_, FrameError>(super::examine(&keeper, exam).await)
+    })?;
+    exam::tell(stream, &verdict)
+}
+
+#[expect(clippy::print_stderr, reason = "it has no log of its own")]
+fn tell(error: &FrameError) {
+    eprintln!("carpd-tester: {error}");
+}
