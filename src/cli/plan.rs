@@ -108,7 +108,7 @@ pub(super) fn plan(args: &PlanArgs) -> Result<Exit, Failure> {
         event: args.event.into(),
         learns: false,
     };
-    let plans = runtime()?.block_on(async {
+    let plans = tokio::task::LocalSet::new().block_on(&runtime()?, async {
         Ok(Planner::start(&config, &wanted, None)
             .await?
             .plan(&wanted)

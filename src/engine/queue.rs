@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::{AbortHandle, Id};
+use tracing::instrument::WithSubscriber as _;
 use tracing::{debug, error, info, warn};
 
 use super::backoff::Backoff;
@@ -67,6 +68,27 @@ impl<H: Host> Shared<H> {
         Rc::new(Self {
             executor: Executor::new(host, Ledger::new(), Recovery::default()),
             store: RefCell::new(Store::new()),
+            lasting: Lasting::none(),
+            journal: RefCell::new(Journal::disabled()),
+            news,
+            crowd: Crowd::default(),
+            doing: Doing::default(),
+        })
+    }
+}
+
+impl<H: Host> Shared<H> {
+    /// For a plan of what a daemon would do: its ledger and its hooks' state as they are now, on
+    /// another host.
+    pub(super) fn copied<D: Host>(
+        daemon: &Shared<D>,
+        host: H,
+        news: mpsc::UnboundedSender<HookNews>,
+    ) -> Rc<Self> {
+        let ledger = daemon.executor.ledger().copy();
+        Rc::new(Self {
+            executor: Executor::new(host, ledger, Recovery::default()),
+            store: RefCell::new(daemon.store.borrow().copy()),
             lasting: Lasting::none(),
             journal: RefCell::new(Journal::disabled()),
             news,
@@ -191,7 +213,13 @@ impl<H: Host + 'static> Queue<H> {
             waits: Rc::default(),
             undoing: Cell::default(),
         });
-        let task = tokio::task::spawn_local(Rc::clone(&queue).serve());
+        let serve = Rc::clone(&queue).serve();
+        // What somebody looks on at is not the daemon's doing, and not for its log.
+        let task = if queue.shared.executor.observer().is_some() {
+            tokio::task::spawn_local(serve.with_current_subscriber())
+        } else {
+            tokio::task::spawn_local(serve)
+        };
         *queue.task.borrow_mut() = Some(task.abort_handle());
         queue
     }
@@ -210,6 +238,13 @@ impl<H: Host + 'static> Queue<H> {
     /// Does any hook define this entry point?
     pub(super) fn defines(&self, entry: EntryPoint) -> bool {
         self.hooks.borrow().iter().any(|hook| hook.defines(entry))
+    }
+
+    /// The most time that one run of this may take.
+    pub(super) fn longest_run(&self, entry: EntryPoint) -> Duration {
+        let hooks = self.hooks.borrow();
+        let walls = hooks.iter().map(|hook| hook.budget(entry).wall);
+        walls.max().unwrap_or_default()
     }
 
     /// Runs that begin from now on use these; a run that has begun ends in the one it began in.

@@ -27,6 +27,7 @@ pub use recording::RecordingHost;
 pub use sim::SimHost;
 
 use std::net::IpAddr;
+use std::ops::Deref;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
@@ -204,8 +205,8 @@ pub trait Host {
     async fn observe(&self, resource: &Resource, limit: Duration) -> Result<Value, HostError>;
 }
 
-/// A host that somebody else owns.
-impl<H: Host> Host for &H {
+/// A host that somebody else owns, or that several share.
+impl<P: Deref<Target: Host>> Host for P {
     fn perform_now(&self, granted: &Granted) -> Result<Reply, HostError> {
         (**self).perform_now(granted)
     }

@@ -117,6 +117,16 @@ impl<H: Host> RecordingHost<H> {
             return Ok(reply);
         };
         let before = self.observe(&resource, limit).await?;
+        if let Effect::RouteAdd(route) = &effect
+            && before != Value::Absent
+            && !holds(&before, &after)
+        {
+            // As the kernel says it: what is there stays.
+            return Err(HostError {
+                message: format!("adding the route {route}: File exists"),
+                errno: Some(libc::EEXIST),
+            });
+        }
         let restarts = matches!(
             effect,
             Effect::Service {

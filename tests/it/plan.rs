@@ -240,6 +240,37 @@ fn a_whole_configuration_is_planned_with_its_addresses() {
     assert_eq!(plan(&[]).code, 3, "a hook that cannot be loaded");
 }
 
+/// Its hooks run as the daemon's queue runs them.
+#[test]
+fn a_failure_that_the_daemon_ignores_ends_no_plan() {
+    let directory = place(true);
+    let path = directory.path();
+    let hooks = "[hook.a]\nsource = \"a.lua\"\non-failure = \"ignore\"\n\
+                 [hook.b]\nsource = \"b.lua\"\n[hook.b.grant]\nhostname = [\"m\"]\n";
+    configure(path, &[("web", 40, "\"a\", \"b\"")], hooks);
+    fs::write(path.join("a.lua"), "function on_master() error('boom') end").unwrap();
+    let sleeps = "function on_master() clock.sleep(3000) hostname.set('m') end";
+    fs::write(path.join("b.lua"), sleeps).unwrap();
+    let plan = |name: &str| carpd(path, &["plan", "--config", name, "--event", "master"]);
+    let ignored = plan("carpd.toml");
+    assert_eq!(ignored.code, 1, "{}", ignored.stdout);
+    for line in [
+        "FAILS: a.lua:1: boom",
+        "  hook b: on_master",
+        "granted by hostname = [\"m\"]",
+    ] {
+        assert!(ignored.stdout.contains(line), "{line}\n{}", ignored.stdout);
+    }
+    let text = fs::read_to_string(path.join("carpd.toml")).unwrap();
+    fs::write(
+        path.join("keep.toml"),
+        text.replace("\"ignore\"", "\"keep\""),
+    )
+    .unwrap();
+    let kept = plan("keep.toml");
+    assert!(!kept.stdout.contains("hook b"), "{}", kept.stdout);
+}
+
 #[test]
 fn a_plan_says_of_each_virtual_host_what_it_cannot_know() {
     let directory = place(true);

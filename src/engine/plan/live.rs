@@ -1,29 +1,21 @@
 //! What `hook apply` would do on a running daemon: the hook's present version against what is held.
 
-use std::cell::RefCell;
+use std::ops::Deref;
 use std::rc::Rc;
-use std::time::Duration;
 
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 use tracing::instrument::WithSubscriber as _;
 use tracing::subscriber::NoSubscriber;
 
-use super::super::execute::Executor;
 use super::super::pool::Pool;
-use super::super::queue::Shared;
-use super::super::recover::Recovery;
+use super::super::queue::{Queue, Shared};
 use super::super::run::Engine;
-use super::desk::{PlanDesk, noted};
+use super::steps::{Steps, noted};
 use super::{By, Event, Part, Plan};
 use crate::config;
-use crate::effect::Own;
 use crate::hooks::{EntryPoint, HookEvent};
 use crate::host::{LinuxHost, RecordingHost};
-use crate::ledger::Owner;
 use crate::types::Name;
-
-/// A look at the host takes no longer.
-const LOOK_LIMIT: Duration = Duration::from_secs(5);
 
 /// One virtual host that is master, with all that the hook needs.
 struct Job {
@@ -71,16 +63,20 @@ impl Engine {
     }
 }
 
-async fn plan(shared: &Shared<LinuxHost>, job: Job) -> Plan {
+/// The host of a running daemon.
+#[derive(Debug)]
+struct Lent(Rc<Shared<LinuxHost>>);
+
+impl Deref for Lent {
+    type Target = LinuxHost;
+
+    fn deref(&self) -> &LinuxHost {
+        self.0.executor.host()
+    }
+}
+
+async fn plan(daemon: &Rc<Shared<LinuxHost>>, job: Job) -> Plan {
     let Job { vhost, event, hook } = job;
-    let ledger = shared.executor.ledger().copy();
-    let executor = Executor::new(
-        RecordingHost::new(shared.executor.host()),
-        ledger,
-        Recovery::default(),
-    );
-    let store = RefCell::new(shared.store.borrow().copy());
-    let mark = executor.mark();
     let mut plan = Plan {
         vhost: vhost.name.clone(),
         interface: vhost.interface.clone(),
@@ -96,66 +92,37 @@ async fn plan(shared: &Shared<LinuxHost>, job: Job) -> Plan {
         ));
         return plan;
     }
-    if hook.defines(EntryPoint::OnMaster) {
-        let owner = Owner {
-            vhost: vhost.name.clone(),
-            hook: Some(hook.name().clone()),
-        };
-        let budget = hook.budget(EntryPoint::OnMaster);
-        let _place = hook.places().take(false, &Rc::default()).await;
-        let ready = hook.ready(budget).await;
-        let mut desk = PlanDesk {
-            executor: &executor,
-            store: &store,
-            owner: &owner,
-            grants: &mut hook.spec().grants.clone(),
-            learns: false,
-            own: Own {
-                dev: &vhost.interface,
-                addresses: &vhost.addresses,
-            },
-            entry: EntryPoint::OnMaster,
-            state: event.state,
-            limit: LOOK_LIMIT.min(budget.wall),
-            state_bytes: budget.state_bytes,
-            steps: Vec::new(),
-            log: Vec::new(),
-        };
-        let result = match ready {
-            Ok(ready) => {
-                ready
-                    .call(event.clone(), budget, &mut desk, std::future::pending())
-                    .await
-            }
-            Err(error) => Err(error),
-        };
-        let (steps, log) = (desk.steps, desk.log);
-        let failure = result.err().map(|error| error.to_string());
-        let failed = failure.is_some();
-        let by = By::Hook {
-            name: hook.name().clone(),
-            entry: EntryPoint::OnMaster,
-        };
-        plan.parts.push(Part {
-            by,
-            steps,
-            log,
-            failure,
-        });
-        if failed {
-            plan.notes
-                .push("the hook fails: what was done before stays as it is".to_owned());
-            return plan;
-        }
+    let host = RecordingHost::new(Lent(Rc::clone(daemon)));
+    // Nobody is told of what is only planned.
+    let (sender, _news) = mpsc::unbounded_channel();
+    let shared = Shared::copied(daemon, host, sender);
+    shared.executor.recover_rest().await;
+    let steps = Steps::new(&shared, vhost.clone(), &[Rc::clone(&hook)]);
+    shared.executor.observe(Rc::clone(&steps) as _);
+    let queue = Queue::start(
+        0,
+        vhost.name,
+        vhost.interface,
+        vhost.addresses,
+        vec![Rc::clone(&hook)],
+        Rc::clone(&shared),
+    );
+    let failed = match queue.apply(hook.name().clone(), event).await {
+        Ok(Ok(_)) => false,
+        Ok(Err(_)) | Err(_) => true,
+    };
+    queue.abandon();
+    plan.parts.extend(steps.take());
+    if failed {
+        plan.notes
+            .push("the hook fails: what was done before stays as it is".to_owned());
+        return plan;
     }
-    executor
-        .undo_older(&vhost.name, Some(hook.name()), mark)
-        .await;
-    let steps: Vec<_> = executor.host().take().iter().map(noted).collect();
-    if !steps.is_empty() {
+    let undone: Vec<_> = shared.executor.host().take().iter().map(noted).collect();
+    if !undone.is_empty() {
         plan.parts.push(Part {
             by: By::Undo,
-            steps,
+            steps: undone,
             log: Vec::new(),
             failure: None,
         });

@@ -3,9 +3,9 @@
 //! A hook runs for real, in its runner and before the real gate; behind the gate stands a host that
 //! records ([`RecordingHost`](crate::host::RecordingHost)) over the facts of this machine.
 
-mod desk;
 mod live;
 mod planner;
+mod steps;
 mod text;
 
 use serde::{Deserialize, Serialize};

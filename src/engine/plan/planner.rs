@@ -1,35 +1,34 @@
 //! Plans made from a configuration, without a daemon.
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
-use std::time::Duration;
+use std::rc::Rc;
 
-use super::super::execute::Executor;
+use tokio::sync::mpsc;
+
+use super::super::clock::{self, Virtual};
 use super::super::lease::Lease;
 use super::super::material::{Belief, Material};
+use super::super::news::HookNews;
 use super::super::own;
-use super::super::pool;
-use super::super::recover::{self, Recovery};
-use super::super::start::{sandbox_policy, services};
-use super::super::store::Store;
-use super::desk::{PlanDesk, noted};
+use super::super::pool::{self, Pool};
+use super::super::queue::{Queue, Shared};
+use super::super::recover;
+use super::super::sim::{PATIENCE, Settling, settle};
+use super::super::start::{load_pool, sandbox_policy, services};
+use super::steps::{Refused, Steps, noted};
 use super::{By, Event, Part, Plan, Verdict};
 use crate::config::{self, Config, Kind};
 use crate::effect::{Grants, Own};
-use crate::hooks::session::Session;
-use crate::hooks::{Budget, EntryPoint, HookEvent, HookSource, Instance, LoadError, api};
+use crate::hooks::{EntryPoint, HookEvent, Instance, LoadError, api};
 use crate::host::helper::Duty;
 use crate::host::{Host as _, HostError, LinuxHost, Options, RecordingHost, hostname};
 use crate::keeper::{Client, Role};
-use crate::ledger::{Ledger, Origin, Owner, ledgers_here};
+use crate::ledger::{Origin, ledgers_here};
 use crate::proto;
 use crate::resolve::Access;
 use crate::types::{Cause, Name};
-
-/// A look at the host takes no longer.
-const LOOK_LIMIT: Duration = Duration::from_secs(5);
 
 /// Why there is no plan.
 #[derive(Debug, thiserror::Error)]
@@ -79,27 +78,31 @@ pub struct Learned {
 #[derive(Debug)]
 pub struct Planner<'a> {
     config: &'a Config,
-    executor: Executor<RecordingHost<LinuxHost>>,
-    store: RefCell<Store>,
-    hooks: BTreeMap<Name, Loaded>,
+    shared: Rc<Shared<RecordingHost<LinuxHost>>>,
+    news: mpsc::UnboundedReceiver<HookNews>,
+    hooks: BTreeMap<Name, Hook>,
     node: String,
     learns: bool,
     _keeper: Client,
 }
 
 #[derive(Debug)]
-struct Loaded {
-    session: Session,
-    budget: Budget,
+struct Hook {
+    pool: Rc<Pool>,
+    /// Wider than what is written, where it learns.
     grants: Grants,
     runs: Vec<EntryPoint>,
 }
 
+/// How often a hook that learns is run anew with what it was refused before.
+const ROUNDS_MAX: usize = 200;
+
 impl<'a> Planner<'a> {
-    /// Loads the hooks that are needed, each in a runner of its own, from `program` (this binary if
+    /// Loads the hooks that are needed, each in runners of its own, from `program` (this binary if
     /// not given).
     ///
-    /// Needs a tokio runtime with I/O and time, on a thread that outlives this.
+    /// Needs a tokio runtime with I/O and time, in a `LocalSet` on a thread that outlives this, and
+    /// no task around it.
     ///
     /// # Errors
     /// See [`PlanError`].
@@ -158,11 +161,13 @@ impl<'a> Planner<'a> {
         } else {
             RecordingHost::new(host)
         };
-        let executor = Executor::new(host, Ledger::new(), Recovery::default());
+        let (sender, news) = mpsc::unbounded_channel();
+        let shared = Shared::in_memory(host, sender);
+        shared.executor.recover_rest().await;
         Ok(Self {
             config,
-            executor,
-            store: RefCell::new(Store::new()),
+            shared,
+            news,
             hooks,
             node,
             learns: wanted.learns,
@@ -190,60 +195,185 @@ impl<'a> Planner<'a> {
     /// What a hook asked for so far, if it was loaded with [`Wanted::learns`].
     #[must_use]
     pub fn learned(&self, hook: &Name) -> Option<Learned> {
-        let Loaded { grants, runs, .. } = self.hooks.get(hook)?;
+        let Hook { grants, runs, .. } = self.hooks.get(hook)?;
         Some(Learned {
             grants: grants.clone(),
             runs: runs.clone(),
         })
     }
 
+    /// Where it learns, anew with what was refused, until nothing is.
     async fn plan_vhost(&mut self, vhost: &config::Vhost, wanted: &Wanted) -> Plan {
-        let mut plan = Plan {
-            vhost: vhost.name.clone(),
-            interface: vhost.interface.clone(),
-            addresses: vhost.addresses.clone(),
-            event: wanted.event,
-            notes: Vec::new(),
-            parts: Vec::new(),
-        };
-        self.note_scripts(vhost, &mut plan);
-        match wanted.event {
-            Event::Master => self.master(vhost, &mut plan).await,
-            Event::Backup => self.backup(vhost, &mut plan).await,
-            Event::BeforeMaster => self.hooks(vhost, EntryPoint::BeforeMaster, &mut plan).await,
-            Event::BeforeBackup => self.hooks(vhost, EntryPoint::BeforeBackup, &mut plan).await,
-            Event::PeerClaim => self.hooks(vhost, EntryPoint::OnPeerClaim, &mut plan).await,
-            Event::Health => self.hooks(vhost, EntryPoint::Health, &mut plan).await,
-            Event::Stop => self.hooks(vhost, EntryPoint::OnStop, &mut plan).await,
+        let mut rounds = 0;
+        loop {
+            let (plan, steps) = self.plan_once(vhost, wanted).await;
+            for (name, entry) in steps.runs() {
+                if let Some(hook) = self.hooks.get_mut(&name) {
+                    hook.runs.push(entry);
+                }
+            }
+            rounds += 1;
+            if !self.learns || rounds == ROUNDS_MAX || !self.widen(vhost, &steps.refused()) {
+                return plan;
+            }
         }
-        plan
     }
 
-    fn note_scripts(&self, vhost: &config::Vhost, plan: &mut Plan) {
-        for name in &vhost.hooks {
-            if self
-                .config
-                .hooks
-                .get(name)
-                .is_some_and(|hook| hook.kind != Kind::Module)
-            {
-                plan.notes.push(format!(
+    /// True if any hook may do more now.
+    fn widen(&mut self, vhost: &config::Vhost, refused: &[(Name, Refused)]) -> bool {
+        let own = Own {
+            dev: &vhost.interface,
+            addresses: &vhost.addresses,
+        };
+        let mut wider = false;
+        for (name, refused) in refused {
+            let Some(hook) = self.hooks.get_mut(name) else {
+                continue;
+            };
+            let before = hook.grants.clone();
+            match refused {
+                Refused::Effect(effect) => hook.grants.widen(effect, own),
+                Refused::Query(query) => hook.grants.widen_query(query),
+            }
+            wider |= hook.grants != before;
+        }
+        wider
+    }
+
+    async fn plan_once(
+        &mut self,
+        vhost: &config::Vhost,
+        wanted: &Wanted,
+    ) -> (Plan, Rc<Steps<LinuxHost>>) {
+        let pools = vhost.hooks.iter().filter_map(|name| {
+            let hook = self.hooks.get(name)?;
+            let spec = config::Hook {
+                grants: hook.grants.clone(),
+                ..hook.pool.spec().clone()
+            };
+            Some(hook.pool.twin(spec))
+        });
+        let pools: Vec<Rc<Pool>> = pools.collect();
+        let steps = Steps::new(&self.shared, vhost.clone(), &pools);
+        self.shared.executor.observe(Rc::clone(&steps) as _);
+        let queue = Queue::start(
+            0,
+            vhost.name.clone(),
+            vhost.interface.clone(),
+            vhost.addresses.clone(),
+            pools,
+            Rc::clone(&self.shared),
+        );
+        // What a hook sleeps takes no time, and nothing is tried again.
+        let clock = Virtual::start(clock::now());
+        let mut planning = Planning {
+            planner: self,
+            vhost,
+            steps: &steps,
+            queue: &queue,
+            clock: &clock,
+            plan: Plan {
+                vhost: vhost.name.clone(),
+                interface: vhost.interface.clone(),
+                addresses: vhost.addresses.clone(),
+                event: wanted.event,
+                notes: Vec::new(),
+                parts: Vec::new(),
+            },
+        };
+        planning.note_scripts();
+        match wanted.event {
+            Event::Master => planning.master().await,
+            Event::Backup => planning.backup().await,
+            Event::BeforeMaster => _ = planning.hooks(EntryPoint::BeforeMaster).await,
+            Event::BeforeBackup => _ = planning.hooks(EntryPoint::BeforeBackup).await,
+            Event::PeerClaim => _ = planning.hooks(EntryPoint::OnPeerClaim).await,
+            Event::Health => _ = planning.hooks(EntryPoint::Health).await,
+            Event::Stop => _ = planning.hooks(EntryPoint::OnStop).await,
+        }
+        let plan = planning.plan;
+        queue.abandon();
+        (plan, steps)
+    }
+}
+
+/// One plan of one virtual host while it is made.
+struct Planning<'a, 'p> {
+    planner: &'a mut Planner<'p>,
+    vhost: &'a config::Vhost,
+    steps: &'a Rc<Steps<LinuxHost>>,
+    queue: &'a Rc<Queue<RecordingHost<LinuxHost>>>,
+    clock: &'a Virtual,
+    plan: Plan,
+}
+
+impl Settling for Planning<'_, '_> {
+    fn is_working(&self) -> bool {
+        !self.queue.is_quiet(self.clock)
+    }
+
+    fn is_stopping(&self) -> bool {
+        false
+    }
+
+    fn tell(&mut self) -> bool {
+        false
+    }
+
+    fn notice(&mut self) {}
+}
+
+impl Planning<'_, '_> {
+    fn note_scripts(&mut self) {
+        for name in &self.vhost.hooks {
+            let hook = self.planner.config.hooks.get(name);
+            if hook.is_some_and(|hook| hook.kind != Kind::Module) {
+                self.plan.notes.push(format!(
                     "hook {name} is a program: what it would do is not known before it runs"
                 ));
             }
         }
     }
 
-    async fn master(&mut self, vhost: &config::Vhost, plan: &mut Plan) {
-        self.hooks(vhost, EntryPoint::BeforeMaster, plan).await;
-        let refused = plan.parts.iter().any(|part| part.failure.is_some());
-        if refused {
-            plan.notes
-                .push("before_master failed: the virtual host stays backup".to_owned());
-            return;
+    /// Runs one entry point of the virtual host's hooks. False if that ends the list.
+    async fn hooks(&mut self, entry: EntryPoint) -> bool {
+        if !self.queue.defines(entry) {
+            return true;
         }
-        if let Some(address) = own::foreign(&self.executor, vhost).first() {
-            plan.notes.push(format!(
+        let event = event(self.vhost, self.plan.event, entry, &self.planner.node);
+        self.queue.put(event, false);
+        let longest = self.queue.longest_run(entry);
+        let finished = loop {
+            if settle(self, PATIENCE + longest).await.is_err() {
+                break Err("it works on and on".to_owned());
+            }
+            match self.planner.news.try_recv() {
+                Ok(HookNews::Finished { result, .. }) => {
+                    break result.map_err(|failure| failure.error.to_string());
+                }
+                Ok(_) => continue,
+                Err(_) => {}
+            }
+            let Some(next) = self.clock.next() else {
+                break Err("it does not end".to_owned());
+            };
+            self.clock.advance(next.max(clock::now()));
+            if self.clock.wake_one(|_| 0) {
+                tokio::task::yield_now().await;
+            }
+        };
+        self.plan.parts.extend(self.steps.take());
+        finished.is_ok()
+    }
+
+    async fn master(&mut self) {
+        let (shared, vhost) = (Rc::clone(&self.planner.shared), self.vhost);
+        if !self.hooks(EntryPoint::BeforeMaster).await {
+            let note = "before_master failed: the virtual host stays backup";
+            return self.plan.notes.push(note.to_owned());
+        }
+        if let Some(address) = own::foreign(&shared.executor, vhost).first() {
+            self.plan.notes.push(format!(
                 "it would take no part here: {}",
                 own::complaint(*address, &vhost.interface)
             ));
@@ -254,150 +384,72 @@ impl<'a> Planner<'a> {
                 &proto::Vhost::new(vhost.settings(), 0),
                 vhost.lease == config::Leases::Kernel,
             );
-            let held = self.executor.hold_addresses(
-                &vhost.name,
-                &vhost.interface,
-                &vhost.addresses,
-                lease,
-            );
+            let (name, dev, addresses) = (&vhost.name, &vhost.interface, &vhost.addresses);
+            let held = shared.executor.hold_addresses(name, dev, addresses, lease);
             let failure = held.err().map(|error| error.to_string());
             let failed = failure.is_some();
             if !failed {
-                self.executor
-                    .announce(&vhost.name, &vhost.interface, &vhost.addresses);
+                shared.executor.announce(name, dev, addresses);
             }
-            self.daemon_part(By::Daemon, failure, plan);
+            self.daemon_part(By::Daemon, failure);
             if failed {
                 return;
             }
         }
-        self.hooks(vhost, EntryPoint::OnMaster, plan).await;
+        self.hooks(EntryPoint::OnMaster).await;
     }
 
-    async fn backup(&mut self, vhost: &config::Vhost, plan: &mut Plan) {
-        let held = own::foreign(&self.executor, vhost).is_empty()
+    async fn backup(&mut self) {
+        let (shared, vhost) = (Rc::clone(&self.planner.shared), self.vhost);
+        let held = own::foreign(&shared.executor, vhost).is_empty()
             && vhost.addresses.iter().any(|address| {
-                self.executor
-                    .host()
-                    .address_present(&vhost.interface, address.ip)
+                let host = shared.executor.host();
+                host.address_present(&vhost.interface, address.ip)
                     .unwrap_or(false)
             });
         if held {
-            plan.notes.push("it is master here: what its daemon holds for hooks is undone as well, see carpd status".to_owned());
+            self.plan.notes.push("it is master here: what its daemon holds for hooks is undone as well, see carpd status".to_owned());
         } else {
-            plan.notes.push(
+            let before = (self.plan.notes.len() + 1, self.plan.parts.len());
+            self.plan.notes.push(
                 "it is not master here: this is what follows if it had become master first"
                     .to_owned(),
             );
-            let mut before = Plan {
-                notes: Vec::new(),
-                parts: Vec::new(),
-                ..plan.clone()
-            };
-            self.master(vhost, &mut before).await;
+            let event = std::mem::replace(&mut self.plan.event, Event::Master);
+            self.master().await;
+            self.plan.event = event;
+            self.plan.notes.truncate(before.0);
+            self.plan.parts.truncate(before.1);
         }
         if vhost.manage_addresses {
-            self.executor.release_addresses(
+            shared.executor.release_addresses(
                 &vhost.name,
                 &vhost.interface,
                 vhost.addresses.iter().copied(),
             );
-            self.executor.drop_addresses(&vhost.name);
-            self.daemon_part(By::Daemon, None, plan);
+            shared.executor.drop_addresses(&vhost.name);
+            self.daemon_part(By::Daemon, None);
         }
-        self.hooks(vhost, EntryPoint::OnBackup, plan).await;
-        self.executor.undo_hooks(&vhost.name).await;
-        self.daemon_part(By::Undo, None, plan);
+        self.hooks(EntryPoint::OnBackup).await;
+        shared.executor.undo_hooks(&vhost.name).await;
+        self.daemon_part(By::Undo, None);
     }
 
-    fn daemon_part(&self, by: By, failure: Option<String>, plan: &mut Plan) {
-        let mut steps: Vec<_> = self.executor.host().take().iter().map(noted).collect();
+    fn daemon_part(&mut self, by: By, failure: Option<String>) {
+        let recorded = self.planner.shared.executor.host().take();
+        let mut steps: Vec<_> = recorded.iter().map(noted).collect();
         // Letting go of what is not there is nothing.
         steps.retain(|step| {
             step.verdict != Verdict::Already || step.after.as_deref() != Some("absent")
         });
         if !steps.is_empty() || failure.is_some() {
-            plan.parts.push(Part {
+            self.plan.parts.push(Part {
                 by,
                 steps,
                 log: Vec::new(),
                 failure,
             });
         }
-    }
-
-    /// Runs one entry point of the virtual host's hooks, as its queue would.
-    async fn hooks(&mut self, vhost: &config::Vhost, entry: EntryPoint, plan: &mut Plan) {
-        let down = matches!(
-            entry,
-            EntryPoint::BeforeBackup | EntryPoint::OnBackup | EntryPoint::OnStop
-        );
-        let mut names: Vec<&Name> = vhost.hooks.iter().collect();
-        if down {
-            names.reverse();
-        }
-        for name in names {
-            let failed = self.hook(vhost, name, entry, plan).await;
-            if failed && !down {
-                return;
-            }
-        }
-    }
-
-    /// True if it failed.
-    async fn hook(
-        &mut self,
-        vhost: &config::Vhost,
-        name: &Name,
-        entry: EntryPoint,
-        plan: &mut Plan,
-    ) -> bool {
-        let Some(loaded) = self.hooks.get_mut(name) else {
-            return false;
-        };
-        if !loaded.session.loaded().entry_points.contains(&entry) {
-            return false;
-        }
-        loaded.runs.push(entry);
-        let owner = Owner {
-            vhost: vhost.name.clone(),
-            hook: Some(name.clone()),
-        };
-        let event = event(vhost, plan.event, entry, &self.node, &loaded.budget);
-        let mut desk = PlanDesk {
-            executor: &self.executor,
-            store: &self.store,
-            owner: &owner,
-            grants: &mut loaded.grants,
-            learns: self.learns,
-            own: Own {
-                dev: &vhost.interface,
-                addresses: &vhost.addresses,
-            },
-            entry,
-            state: event.state,
-            limit: LOOK_LIMIT.min(loaded.budget.wall),
-            state_bytes: loaded.budget.state_bytes,
-            steps: Vec::new(),
-            log: Vec::new(),
-        };
-        let result = loaded
-            .session
-            .call(event, loaded.budget, &mut desk, std::future::pending())
-            .await;
-        let (steps, log) = (desk.steps, desk.log);
-        let failure = result.err().map(|error| error.to_string());
-        let failed = failure.is_some();
-        plan.parts.push(Part {
-            by: By::Hook {
-                name: name.clone(),
-                entry,
-            },
-            steps,
-            log,
-            failure,
-        });
-        failed
     }
 }
 
@@ -422,23 +474,16 @@ async fn load(
     hook: &config::Hook,
     keeper: &Client,
     learns: bool,
-) -> Result<Loaded, LoadError> {
-    let Material { source, .. } = Material::read(&Belief::of(config, &Access::own()), name, hook)?;
+) -> Result<Hook, LoadError> {
+    let mut material = Material::read(&Belief::of(config, &Access::own()), name, hook)?;
     let policy = sandbox_policy(config);
-    let budget = pool::budget(hook);
-    let mut source: HookSource = pool::compiled(keeper, source, &hook.grants, policy).await?;
-    if let Some(native) = source.native.as_mut().filter(|_| learns) {
+    material.source = pool::compiled(keeper, material.source, &hook.grants, policy).await?;
+    if let Some(native) = material.source.native.as_mut().filter(|_| learns) {
         native.allowed = api::FUNCTIONS
             .iter()
             .map(api::Function::full_name)
             .collect();
     }
-    let cannot = |error: io::Error| LoadError::Runner(format!("cannot start a runner: {error}"));
-    let (_, stream) = keeper
-        .spawn(pool::role(&source, budget.memory_bytes))
-        .await
-        .map_err(cannot)?;
-    let session = Session::load(stream, source, budget, policy).await?;
     // What the operator wrote out of a command line cannot be learned.
     let grants = if learns {
         Grants {
@@ -448,22 +493,15 @@ async fn load(
     } else {
         hook.grants.clone()
     };
-    Ok(Loaded {
-        session,
-        budget,
+    Ok(Hook {
+        pool: load_pool(config, name, hook, material, keeper).await?,
         grants,
         runs: Vec::new(),
     })
 }
 
 /// What a hook is told, as if it happened now.
-fn event(
-    vhost: &config::Vhost,
-    event: Event,
-    entry: EntryPoint,
-    node: &str,
-    budget: &Budget,
-) -> HookEvent {
+fn event(vhost: &config::Vhost, event: Event, entry: EntryPoint, node: &str) -> HookEvent {
     let (state, previous) = event.states();
     let cause = match event {
         Event::BeforeMaster | Event::Master => Cause::MasterDown {
@@ -490,6 +528,7 @@ fn event(
         missed: 0,
         xparam: vhost.xparam.clone(),
         node: node.to_owned(),
-        time_left_ms: u64::try_from(budget.wall.as_millis()).unwrap_or(u64::MAX),
+        // Said when it runs.
+        time_left_ms: 0,
     }
 }

@@ -330,6 +330,17 @@ fn the_recording_host_keeps_the_contract_and_changes_nothing() {
         every_query(&host).await;
     });
     assert_eq!(facts.performed(), []);
+    // Somebody else's route of the same place is in the way, as for the kernel.
+    facts.set(
+        Resource::route(&route("10.7.0.0/16", Some("192.168.32.1"), None)),
+        Value::Route(route("10.7.0.0/16", Some("192.168.32.1"), None)),
+    );
+    let in_the_way = Effect::RouteAdd(route("10.7.0.0/16", None, None));
+    let refused = host.perform_now(&Granted::by_daemon(in_the_way));
+    assert_eq!(
+        refused.map_err(|error| error.errno),
+        Err(Some(libc::EEXIST))
+    );
     let recorded = host.take();
     assert!(recorded.len() > 50 && host.take().is_empty());
     let change = recorded
