@@ -476,6 +476,12 @@ fn tested() -> Outcome {
     lab.host("a")
         .write("/run/lab/h_test.lua", 0o644, &test("two"))?;
     took_new(&mut daemon)?;
+    let tester = |entry: &&Entry| entry.text("process") == "carpd-tester";
+    let heard = daemon.entries().iter().find(tester).map(Entry::in_short);
+    assert_eq!(
+        heard, None,
+        "what it does to hosts that do not exist is not news"
+    );
     daemon.stop()?;
     // Changed while no daemon runs: it has to pass at the start, or the version before serves.
     save_hook(&lab, &hook("three"))?;
