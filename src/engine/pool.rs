@@ -48,7 +48,7 @@ pub(super) struct Pool {
     keeper: Client,
     idle: Rc<RefCell<Vec<Runner>>>,
     /// Those for `health` alone: a transition never waits for one of them, nor finds its own taken.
-    checkers: RefCell<Vec<Runner>>,
+    checkers: Rc<RefCell<Vec<Runner>>>,
     /// So many runs at a time.
     places: Rc<Places>,
     /// So many checks at a time.
@@ -221,7 +221,7 @@ impl Pool {
             policy,
             keeper,
             idle: Rc::new(RefCell::new(vec![first])),
-            checkers: RefCell::default(),
+            checkers: Rc::default(),
             places,
             checks: Rc::new(Places::new(CHECKS_AT_ONCE, 0)),
             loaded,
@@ -247,7 +247,7 @@ impl Pool {
             policy: self.policy,
             keeper: self.keeper.clone(),
             idle: Rc::clone(&self.idle),
-            checkers: RefCell::default(),
+            checkers: Rc::clone(&self.checkers),
             loaded: self.loaded.clone(),
             confinement: self.confinement.clone(),
             script: None,
@@ -259,9 +259,9 @@ impl Pool {
         })
     }
 
-    /// How many runners were started for it and its twins.
-    pub(super) fn started(&self) -> u32 {
-        self.started.get()
+    /// How many runners were started for it and its twins, from now on as well.
+    pub(super) const fn started(&self) -> &Rc<Cell<u32>> {
+        &self.started
     }
 
     /// A new runner.
@@ -298,8 +298,7 @@ impl Pool {
             modules: Vec::new(),
         };
         let digest = source.digest();
-        let (idle, checkers, confinement) =
-            (Rc::default(), RefCell::default(), Confinement::default());
+        let (idle, checkers, confinement) = (Rc::default(), Rc::default(), Confinement::default());
         let source = Arc::new(source);
         let places = places(&spec);
         Self {
@@ -579,7 +578,7 @@ impl Pool {
             .call(event, budget, desk, std::future::pending())
             .await;
         self.count_lines(&mut runner).await;
-        if runner.is_fit() {
+        if runner.is_fit() && self.checkers.borrow().len() < CHECKS_AT_ONCE {
             self.checkers.borrow_mut().push(runner);
         }
         result

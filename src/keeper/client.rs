@@ -1,11 +1,12 @@
 //! The engine's end of its socket to the keeper.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream as StdStream;
 use std::path::Path;
 use std::process::Child;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use nix::errno::Errno;
@@ -26,6 +27,14 @@ type Spawned = oneshot::Sender<io::Result<StdStream>>;
 pub struct Client {
     orders: mpsc::UnboundedSender<Order>,
     next: std::sync::Arc<AtomicU64>,
+    bound: Option<std::sync::Arc<Bound>>,
+}
+
+/// So many children at a time, and those that were started and not killed.
+#[derive(Debug)]
+struct Bound {
+    most: usize,
+    living: Mutex<HashSet<ChildId>>,
 }
 
 /// Tells which children have ended.
@@ -80,6 +89,7 @@ impl Client {
         Self {
             orders: mpsc::unbounded_channel().0,
             next: std::sync::Arc::default(),
+            bound: None,
         }
     }
 
@@ -104,6 +114,7 @@ impl Client {
             Self {
                 orders,
                 next: std::sync::Arc::new(AtomicU64::new(1)),
+                bound: None,
             },
             Exits {
                 receiver,
@@ -112,17 +123,43 @@ impl Client {
         ))
     }
 
+    /// The same keeper for somebody who may have so many children at a time.
+    #[must_use]
+    pub fn at_most(&self, most: usize) -> Self {
+        let living = Mutex::default();
+        Self {
+            bound: Some(std::sync::Arc::new(Bound { most, living })),
+            ..self.clone()
+        }
+    }
+
+    /// The number of the next child.
+    fn next(&self) -> io::Result<ChildId> {
+        let id = ChildId(self.next.fetch_add(1, Ordering::Relaxed));
+        if let Some(bound) = &self.bound {
+            bound.enter(id)?;
+        }
+        Ok(id)
+    }
+
+    fn forget(&self, id: ChildId) {
+        if let Some(bound) = &self.bound {
+            bound.leave(id);
+        }
+    }
+
     /// Starts a process and gives our end of its socket.
     ///
     /// # Errors
-    /// The process could not be started, or the keeper is gone (`BrokenPipe`).
+    /// The process could not be started, there are as many as may be, or the keeper is gone
+    /// (`BrokenPipe`).
     pub async fn spawn(&self, role: Role) -> io::Result<(ChildId, StdStream)> {
-        let id = ChildId(self.next.fetch_add(1, Ordering::Relaxed));
+        let id = self.next()?;
         let (answer, answered) = oneshot::channel();
         self.orders
             .send(Order::Spawn(id, role, answer, None))
             .map_err(|_| gone())?;
-        Ok((id, answered.await.map_err(|_| gone())??))
+        Ok((id, self.entered(id, answered).await?))
     }
 
     /// As [`Self::spawn`], and tells how the process ended: to whoever asked for it, besides
@@ -134,12 +171,25 @@ impl Client {
         &self,
         role: Role,
     ) -> io::Result<(ChildId, StdStream, oneshot::Receiver<HowEnded>)> {
-        let id = ChildId(self.next.fetch_add(1, Ordering::Relaxed));
+        let id = self.next()?;
         let ((answer, answered), (ended, end)) = (oneshot::channel(), oneshot::channel());
         self.orders
             .send(Order::Spawn(id, role, answer, Some(ended)))
             .map_err(|_| gone())?;
-        Ok((id, answered.await.map_err(|_| gone())??, end))
+        Ok((id, self.entered(id, answered).await?, end))
+    }
+
+    /// The child's socket; one that could not be started takes nobody's place.
+    async fn entered(
+        &self,
+        id: ChildId,
+        answered: oneshot::Receiver<io::Result<StdStream>>,
+    ) -> io::Result<StdStream> {
+        let answer = answered.await.map_err(|_| gone()).and_then(|answer| answer);
+        if answer.is_err() {
+            self.forget(id);
+        }
+        answer
     }
 
     /// Gives the keeper what it needs when we die: [`super::will::Writer::create`].
@@ -157,8 +207,33 @@ impl Client {
 
     /// Kills a process; does nothing if it has ended. That it has ended is told by [`Exits::next`].
     pub fn kill(&self, id: ChildId) {
+        self.forget(id);
         // If the keeper is gone, so is the child.
         let _ = self.orders.send(Order::Kill(id));
+    }
+}
+
+impl Bound {
+    fn enter(&self, id: ChildId) -> io::Result<()> {
+        let mut living = self
+            .living
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        if living.len() >= self.most {
+            return Err(io::Error::other(format!(
+                "more than {} processes at a time",
+                self.most
+            )));
+        }
+        living.insert(id);
+        Ok(())
+    }
+
+    fn leave(&self, id: ChildId) {
+        self.living
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .remove(&id);
     }
 }
 

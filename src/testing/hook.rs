@@ -8,12 +8,14 @@ use super::report::Refused;
 use crate::config;
 use crate::effect::Grants;
 use crate::engine::exam::Exam;
-use crate::engine::sim::{LoadedHook, compiled};
+use crate::engine::sim::{Counted, LoadedHook, compiled};
 use crate::hooks::{EntryPoint, HookSource, LoadError};
 use crate::keeper::Client;
 
 /// Refusals that are remembered: more than any hook has calls.
 const REFUSED_MAX: usize = 1_000;
+/// Ways to load the hook whose runners are kept for the next host that is made so.
+const VARIANTS_MAX: usize = 8;
 
 /// The hook under test.
 #[derive(Debug)]
@@ -21,8 +23,10 @@ pub(super) struct Subject {
     keeper: Client,
     exam: Exam,
     coverage: bool,
-    /// By the config and the linked functions that it was loaded with.
-    loaded: RefCell<BTreeMap<Variant, Rc<LoadedHook>>>,
+    /// With the config and the linked functions that it was loaded with; the last used comes last.
+    loaded: RefCell<Vec<(Variant, Rc<LoadedHook>)>>,
+    /// Of all that were ever loaded.
+    counted: RefCell<Vec<Counted>>,
     entry_points: Vec<EntryPoint>,
     /// Entry points and host functions that were called.
     called: RefCell<BTreeSet<String>>,
@@ -48,6 +52,7 @@ impl Subject {
             exam,
             coverage,
             loaded: RefCell::default(),
+            counted: RefCell::default(),
             entry_points: Vec::new(),
             called: RefCell::default(),
             refused: RefCell::default(),
@@ -92,16 +97,35 @@ impl Subject {
             None => Vec::new(),
         };
         let variant = (source.config_json.clone(), allowed);
-        if let Some(loaded) = self.loaded.borrow().get(&variant) {
-            return Ok(Rc::clone(loaded));
+        if let Some(loaded) = self.known(&variant) {
+            return Ok(loaded);
         }
+        self.make_room();
         let name = source.name.clone();
         let policy = self.exam.policy;
         let loaded =
             LoadedHook::load(&self.keeper, &name, spec, source, policy, self.coverage).await?;
         let loaded = Rc::new(loaded);
-        self.loaded.borrow_mut().insert(variant, Rc::clone(&loaded));
+        self.counted.borrow_mut().push(loaded.counted().clone());
+        self.loaded.borrow_mut().push((variant, Rc::clone(&loaded)));
         Ok(loaded)
+    }
+
+    fn known(&self, variant: &Variant) -> Option<Rc<LoadedHook>> {
+        let mut all = self.loaded.borrow_mut();
+        let place = all.iter().position(|(known, _)| known == variant)?;
+        let found = all.remove(place);
+        let loaded = Rc::clone(&found.1);
+        all.push(found);
+        Some(loaded)
+    }
+
+    /// Lets the one go that was not used for longest: every variant has a process.
+    fn make_room(&self) {
+        let mut all = self.loaded.borrow_mut();
+        if all.len() >= VARIANTS_MAX {
+            all.remove(0);
+        }
     }
 
     /// An entry point or a function of the host was called.
@@ -131,18 +155,13 @@ impl Subject {
 
     /// How many runners were started.
     pub(super) fn started(&self) -> u32 {
-        self.loaded
-            .borrow()
-            .values()
-            .map(|loaded| loaded.started())
-            .sum()
+        self.counted.borrow().iter().map(Counted::started).sum()
     }
 
     /// How often each line has run, by file, in runs that came to their end.
     pub(super) fn coverage(&self) -> BTreeMap<String, BTreeMap<u32, u32>> {
         let mut all: BTreeMap<String, BTreeMap<u32, u32>> = BTreeMap::new();
-        let loaded = self.loaded.borrow();
-        for counted in loaded.values().flat_map(|loaded| loaded.coverage()) {
+        for counted in self.counted.borrow().iter().flat_map(Counted::coverage) {
             let known = all.entry(counted.file).or_default();
             for (line, hits) in counted.lines {
                 let count = known.entry(line).or_default();

@@ -27,6 +27,10 @@ const CASE: Budget = Budget {
     state_bytes: 0,
 };
 
+/// Runners at a time, of a test and of its hook. Hosts whose hook waits in the middle of a run, or
+/// has a config of its own, have one each.
+const PROCESSES_MAX: usize = 64;
+
 /// What to run and how.
 #[derive(Debug, Clone)]
 pub struct Choice {
@@ -116,6 +120,7 @@ pub async fn run(keeper: &Client, exam: Exam, choice: &Choice) -> (FileReport, V
         subject: None,
     };
     let (limit, path) = (exam.limit, exam.path.clone());
+    let keeper = &keeper.at_most(PROCESSES_MAX);
     // What a test does is none of the log's business: its lines would look like the daemon's own.
     let all = sitting
         .all(keeper, exam, choice)

@@ -868,6 +868,35 @@ fn a_hundred_cases_share_a_runner_and_are_done_at_once() {
     assert!(ms < 5000.0, "{ms}");
 }
 
+/// Every process that a test can make be needed at the same time is one of this machine.
+#[test]
+fn a_test_has_so_many_processes_at_a_time() {
+    let hook = "function on_master() clock.sleep(1000) end\nfunction health() return 0 end";
+    let own_config = "test.host({ config = { i = i } })";
+    let each = |what: &str| format!("for i = 1, 100 do {what} end");
+    let case = |name: &str, what: &str| format!("test.case({name}, function() {what} end)\n");
+    let asks = each("local h = test.host({}) h:become('master') h:health()");
+    let own = each(&case(
+        "'own ' .. i",
+        &format!("{own_config}:become('master')"),
+    ));
+    let sound = case("'asked'", &asks) + &own;
+    let said = passes(place(hook, "", &sound).path(), &[]);
+    assert!(said.ends_with("101 passed, 0 failed\n"), "{said}");
+    for waits in [
+        own_config,
+        "test.host({}):become('master', { wait = false })",
+    ] {
+        let greedy = place(hook, "", &case("'greedy'", &each(waits)));
+        let ran = test(greedy.path(), &[]);
+        assert!(
+            ran.code == 1 && ran.stdout.contains("more than 64 processes at a time"),
+            "{}",
+            ran.stdout
+        );
+    }
+}
+
 #[test]
 fn a_changed_file_is_tested_again() {
     use std::io::{BufRead as _, BufReader};

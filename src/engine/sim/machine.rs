@@ -92,6 +92,13 @@ impl Drop for Turn<'_> {
     }
 }
 
+impl Drop for SimMachine {
+    /// Its tasks would wait for ever, with all that they hold.
+    fn drop(&mut self) {
+        self.end(Down::Off);
+    }
+}
+
 impl SimMachine {
     /// Switched off, with everything that it needs to come up. `number` makes its addresses
     /// different from the others'.

@@ -6,7 +6,7 @@ mod scripted;
 mod settle;
 mod wire;
 
-pub use scripted::{Change, LoadedHook, Scripted, compiled};
+pub use scripted::{Change, Counted, LoadedHook, Scripted, compiled};
 
 pub(super) use machine::{Down, SimMachine, Turn};
 pub(super) use settle::{Endless, PATIENCE, Settling, settle};

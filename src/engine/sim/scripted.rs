@@ -3,6 +3,7 @@
 //! Somewhere on its LAN a better node advertises, so nothing changes by itself: whatever becomes of
 //! a virtual host is said by the test, and what follows is done by the engine.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -39,6 +40,14 @@ const TURNS_MAX: u32 = 100_000;
 #[derive(Debug)]
 pub struct LoadedHook {
     pool: Rc<Pool>,
+    counted: Counted,
+}
+
+/// What is counted of a hook and goes on being counted, also once its [`LoadedHook`] is gone and
+/// machines alone use it.
+#[derive(Debug, Clone)]
+pub struct Counted {
+    started: Rc<Cell<u32>>,
     coverage: Option<Rc<Coverage>>,
 }
 
@@ -55,7 +64,7 @@ impl LoadedHook {
         policy: SandboxPolicy,
         counted: bool,
     ) -> Result<Self, LoadError> {
-        let coverage = counted.then(Rc::default);
+        let coverage: Option<Rc<Coverage>> = counted.then(Rc::default);
         let pool = Pool::start_counted(
             name.clone(),
             spec.clone(),
@@ -67,9 +76,11 @@ impl LoadedHook {
             keeper.clone(),
             coverage.clone(),
         );
+        let pool = pool.await?;
+        let started = Rc::clone(pool.started());
         Ok(Self {
-            pool: pool.await?,
-            coverage,
+            pool,
+            counted: Counted { started, coverage },
         })
     }
 
@@ -79,6 +90,14 @@ impl LoadedHook {
         self.pool.entry_points()
     }
 
+    /// What is counted of it.
+    #[must_use]
+    pub const fn counted(&self) -> &Counted {
+        &self.counted
+    }
+}
+
+impl Counted {
     /// How often each line has run, by runner, in runs that came to their end.
     #[must_use]
     pub fn coverage(&self) -> Vec<FileCoverage> {
@@ -92,7 +111,7 @@ impl LoadedHook {
     /// How many runners were started for it.
     #[must_use]
     pub fn started(&self) -> u32 {
-        self.pool.started()
+        self.started.get()
     }
 }
 
