@@ -138,7 +138,11 @@ impl Files {
     pub(super) fn void(&self, claims: &Claims) -> Vec<PathBuf> {
         let logs = [(&self.run, false), (&self.lasting, true)].into_iter();
         let void = |(log, lasting): &(&Log, bool)| {
-            log.failed.is_some() && log.is_ours() && of_log(claims, *lasting).is_empty()
+            let has_others = log.foreign || !log.others.is_empty();
+            log.failed.is_some()
+                && log.is_ours()
+                && !has_others
+                && of_log(claims, *lasting).is_empty()
         };
         logs.filter(void).map(|(log, _)| log.path()).collect()
     }
@@ -172,6 +176,11 @@ struct Log {
     failed: Option<LedgerError>,
     /// There is something that we may not read, so nothing may be written over it.
     closed: bool,
+    /// There may be records of another instance, which nobody has read.
+    foreign: bool,
+    /// Those that were read when it had ended, and that the claims do not have: they stay for
+    /// whoever starts next.
+    others: Vec<Vec<u8>>,
 }
 
 impl Log {
@@ -186,6 +195,8 @@ impl Log {
             compact_at: COMPACT_MIN,
             failed: None,
             closed: false,
+            foreign: false,
+            others: Vec::new(),
         }
     }
 
@@ -251,12 +262,19 @@ impl Log {
         }
     }
 
-    /// The records of a file that has not been read, without its header.
-    fn records_there(&self) -> Vec<Vec<u8>> {
-        let bytes = read_bounded(&self.path()).unwrap_or_default();
-        Records::new(&bytes, MAGIC).map_or_else(Vec::new, |records| {
-            records.skip(1).map(<[u8]>::to_vec).collect()
-        })
+    /// The records of a file that has not been read, without its header. What says nothing to us is
+    /// put aside, and what cannot be read stays.
+    fn records_there(&self) -> io::Result<Vec<Vec<u8>>> {
+        let path = self.path();
+        let bytes = match read_bounded(&path) {
+            Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            bytes => bytes?,
+        };
+        let Some(records) = Records::new(&bytes, MAGIC) else {
+            _ = put_aside(&path, "it is of another kind or version");
+            return Ok(Vec::new());
+        };
+        Ok(records.skip(1).map(<[u8]>::to_vec).collect())
     }
 
     /// May we write it?
@@ -303,15 +321,16 @@ impl Log {
         // look for.
         let mode = if self.lasting { 0o700 } else { 0o755 };
         resolve::make_directory(&self.directory, mode)?;
-        let foreign = !self.is_ours();
+        // Also at the next try, when the lock is ours by now and this one has failed.
+        self.foreign |= !self.is_ours();
         // The protocol waits for whoever writes here.
         self.take_lock(Patience::of(Duration::ZERO))?;
-        if foreign {
-            // What another instance wrote until now stays there for whoever starts next: these
-            // claims do not have it.
-            for record in self.records_there() {
-                record::frame(&record, &mut bytes);
-            }
+        if self.foreign {
+            self.others = self.records_there()?;
+            self.foreign = false;
+        }
+        for record in &self.others {
+            record::frame(record, &mut bytes);
         }
         changes
             .iter()

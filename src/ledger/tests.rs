@@ -478,6 +478,36 @@ fn what_another_instance_of_the_name_wrote_is_not_written_over() {
 }
 
 #[test]
+fn what_another_instance_of_the_name_left_unreadable_is_kept() {
+    let directory = tempfile::tempdir().unwrap();
+    let lasting = Resource::File {
+        path: "/etc/one".into(),
+    };
+    let write = |ledger: &mut Ledger| {
+        let (before, value) = (Value::Absent, Value::File(Vec::new()));
+        ledger.claim(&owner("a"), &lasting, before, value).map(drop)
+    };
+    let path = directory.path().join("lib/test/ledger");
+    let (mut first, _) = Ledger::open(&instance(&directory, HERE));
+    write(&mut first).unwrap();
+    let (mut second, _) = Ledger::open(&instance(&directory, Origin { netns: 3, ..HERE }));
+    drop(first);
+    let elsewhere = directory.path().join("elsewhere");
+    fs::rename(&path, &elsewhere).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, &path).unwrap();
+    let error = write(&mut second).unwrap_err();
+    assert!(path.is_symlink(), "what cannot be read stays: {error}");
+    assert!(write(&mut second).is_err() && path.is_symlink(), "also now");
+    fs::remove_file(&path).unwrap();
+    fs::write(&path, "something else").unwrap();
+    write(&mut second).unwrap();
+    assert_eq!(
+        fs::read(path.with_extension("unreadable")).unwrap(),
+        b"something else"
+    );
+}
+
+#[test]
 fn the_file_is_bounded_by_what_is_held() {
     let directory = tempfile::tempdir().unwrap();
     let (mut ledger, _) = Ledger::open(&instance(&directory, HERE));
