@@ -32,6 +32,10 @@ use crate::host::{HostError, files, hostname, privilege, service, spawn};
 /// Threads for files; a dead network file system may hold some.
 const FILE_THREADS: usize = 16;
 
+/// An answer that nobody reads for so long is dropped. An engine in good order has never asked for
+/// more than there is room for.
+const UNREAD: Duration = Duration::from_secs(2);
+
 /// The helper: serves the socket that is its stdin until the other end closes it. Without terms it
 /// does all that it is asked: then who asks is a command of the operator's own.
 #[must_use]
@@ -110,6 +114,18 @@ async fn serve(stream: UnixStream, mut gate: Gate) -> io::Result<()> {
     if !settled && duty.min(at_work.gate.duty()) == Duty::Settings {
         confine()?;
     }
+    let retire = async move { _ = retire.recv().await };
+    work(reader, writer, at_work, retire).await
+}
+
+/// Answers until the other end closes the socket, or `retire` ends: then no order is taken any more.
+/// The other end may be an engine that somebody has taken over, so nothing here waits for it to read.
+async fn work(
+    reader: OwnedReadHalf,
+    writer: OwnedWriteHalf,
+    at_work: Arc<AtWork>,
+    retire: impl Future<Output = ()>,
+) -> io::Result<()> {
     let (out, answers) = mpsc::channel(REQUEST_LIMIT);
     tokio::spawn(write(writer, answers));
     let _ = out.send(FromHelper::Hello { version: VERSION }).await;
@@ -117,11 +133,13 @@ async fn serve(stream: UnixStream, mut gate: Gate) -> io::Result<()> {
     let mut running: HashMap<u64, oneshot::Sender<()>> = HashMap::new();
     let (to, mut messages) = mpsc::channel(1);
     tokio::spawn(receive(reader, to));
+    let mut retire = std::pin::pin!(retire);
     let mut retired = false;
     while !retired || !requests.is_empty() {
         let message = tokio::select! {
-            message = messages.recv() => message.transpose()?,
-            _ = retire.recv(), if !retired => {
+            // What is asked for after the end of its time is not begun, however much of it waits.
+            biased;
+            () = &mut retire, if !retired => {
                 retired = true;
                 continue;
             }
@@ -129,6 +147,7 @@ async fn serve(stream: UnixStream, mut gate: Gate) -> io::Result<()> {
                 running.retain(|id, _| ended.as_ref().ok() != Some(id));
                 continue;
             }
+            message = messages.recv() => message.transpose()?,
         };
         let Some(message) = message else { break };
         while let Some(Ok(id)) = requests.try_join_next() {
@@ -139,7 +158,7 @@ async fn serve(stream: UnixStream, mut gate: Gate) -> io::Result<()> {
             ToHelper::Cancel { id } => drop(running.remove(&id)),
             ToHelper::Request { id, .. } if retired || requests.len() >= REQUEST_LIMIT => {
                 let result = Err(cannot_take(retired));
-                let _ = out.send(FromHelper::Answer { id, result }).await;
+                _ = out.try_send(FromHelper::Answer { id, result });
             }
             ToHelper::Request { id, limit, op } => {
                 let (keep, cancelled) = oneshot::channel();
@@ -235,7 +254,7 @@ async fn answer(
 ) -> u64 {
     let cancelled = async { drop(cancelled.await) };
     let result = perform(op, limit, &at_work, cancelled).await;
-    let _ = out.send(FromHelper::Answer { id, result }).await;
+    _ = timeout(UNREAD, out.send(FromHelper::Answer { id, result })).await;
     id
 }
 
@@ -492,5 +511,43 @@ impl From<spawn::SpawnError> for HostError {
             message: format!("{err}{hint}"),
             errno,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn who_reads_no_answers_does_not_keep_it_from_ending() {
+        let (engine, own) = UnixStream::pair().unwrap();
+        let (reader, writer) = own.into_split();
+        let at_work = Arc::new(AtWork {
+            gate: Gate::Open,
+            turns: Turns::default(),
+            systemd: Systemd::new(None),
+        });
+        let (retire, retired) = oneshot::channel::<()>();
+        let retired = async { drop(retired.await) };
+        let work = tokio::spawn(work(reader, writer, at_work, retired));
+        let (_unread, mut orders) = engine.into_split();
+        let limit = Duration::from_secs(10);
+        let flood = async {
+            // More than the socket, the queue and those at work have room for.
+            for id in 0..4000 {
+                let op = HelperOp::ReadParameter {
+                    key: "kernel.ostype".to_owned(),
+                };
+                let request = frame::encode(&ToHelper::Request { id, limit, op }).unwrap();
+                orders.write_all(&request).await.unwrap();
+            }
+        };
+        timeout(limit, flood).await.expect("it goes on listening");
+        retire.send(()).unwrap();
+        timeout(limit, work)
+            .await
+            .expect("it ends")
+            .unwrap()
+            .unwrap();
     }
 }
