@@ -1,6 +1,8 @@
 //! What the children log: packets on a socket that all of them have as standard error.
 //!
-//! One socket for all, since there may be thousands. The kernel says who sent a packet.
+//! Not one for each, since there may be thousands. The kernel says who sent a packet. Those that
+//! handle what others wrote share one, and those that do not another: a socket that is full loses
+//! what is sent to it, whoever filled it.
 
 use std::io::{self, IoSliceMut};
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
@@ -23,12 +25,52 @@ use crate::telemetry::child::{PACKET_MAX, Said, read};
 const AT_ONCE: usize = 64;
 
 pub(super) struct Ear {
+    trusted: Line,
+    others: Line,
+}
+
+/// A socket of which children have one end.
+struct Line {
     ours: OwnedFd,
     theirs: OwnedFd,
 }
 
 impl Ear {
     pub(super) fn open() -> io::Result<Self> {
+        Ok(Self {
+            trusted: Line::open()?,
+            others: Line::open()?,
+        })
+    }
+
+    /// What wakes the keeper.
+    pub(super) fn as_fds(&self) -> [BorrowedFd<'_>; 2] {
+        [&self.trusted, &self.others].map(|line| line.ours.as_fd())
+    }
+
+    /// The standard error of a child with this role.
+    pub(super) fn stderr(&self, role: Role) -> io::Result<Stdio> {
+        Ok(self.of(role).theirs.try_clone()?.into())
+    }
+
+    const fn of(&self, role: Role) -> &Line {
+        if role.is_trusted() {
+            &self.trusted
+        } else {
+            &self.others
+        }
+    }
+
+    /// Writes what has come into the log. `role` knows the children.
+    pub(super) fn listen(&self, role: impl Fn(Pid) -> Option<Role>) {
+        for line in [&self.trusted, &self.others] {
+            line.listen(&role);
+        }
+    }
+}
+
+impl Line {
+    fn open() -> io::Result<Self> {
         let (ours, theirs) = wire::pair()?;
         setsockopt(&ours, PassCred, &true)?;
         // A child waits for nobody who reads its log: what finds no room is lost.
@@ -36,18 +78,7 @@ impl Ear {
         Ok(Self { ours, theirs })
     }
 
-    /// What wakes the keeper.
-    pub(super) fn as_fd(&self) -> BorrowedFd<'_> {
-        self.ours.as_fd()
-    }
-
-    /// A child's standard error.
-    pub(super) fn stderr(&self) -> io::Result<Stdio> {
-        Ok(self.theirs.try_clone()?.into())
-    }
-
-    /// Writes what has come into the log. `role` knows the children.
-    pub(super) fn listen(&self, role: impl Fn(Pid) -> Option<Role>) {
+    fn listen(&self, role: impl Fn(Pid) -> Option<Role>) {
         for _ in 0..AT_ONCE {
             let mut buffer = [0; PACKET_MAX];
             match receive(&self.ours, &mut buffer) {
@@ -88,7 +119,11 @@ fn tell(role: Option<Role>, said: &Said) {
         message,
         details,
     } = said;
-    let process = role.map_or("carpd, a process that has ended", Role::shown);
+    // A tester has children of its own.
+    let process = role.map_or(
+        "carpd, a child's process or one that has ended",
+        Role::shown,
+    );
     if !role.is_some_and(Role::is_trusted) {
         warn!(process, details, "{message}");
         return;
@@ -136,7 +171,7 @@ mod tests {
     /// What is logged of these packets of our own.
     fn heard(packets: &[&[u8]], role: Option<Role>) -> Vec<String> {
         let ear = Ear::open().unwrap();
-        let mut stderr = std::fs::File::from(ear.theirs.try_clone().unwrap());
+        let mut stderr = std::fs::File::from(ear.others.theirs.try_clone().unwrap());
         for packet in packets {
             stderr.write_all(packet).unwrap();
         }
@@ -174,9 +209,14 @@ mod tests {
     #[test]
     fn a_child_that_floods_the_log_waits_for_nobody_and_loses_its_own_lines() {
         let ear = Ear::open().unwrap();
-        let mut stderr = std::fs::File::from(ear.theirs.try_clone().unwrap());
+        let write = |role| {
+            let line = std::fs::File::from(ear.of(role).theirs.try_clone().unwrap());
+            move |packet: &[u8]| (&line).write_all(packet).is_ok()
+        };
+        let (flood, word) = (write(Role::Runner { memory_bytes: 1 }), write(Role::Helper));
         let packet = vec![b'x'; PACKET_MAX];
-        let sent = (0..10_000).take_while(|_| stderr.write_all(&packet).is_ok());
+        let sent = (0..10_000).take_while(|_| flood(&packet));
         assert!(sent.count() < 10_000, "a full log does not block");
+        assert!(word(b"\x1eESaid"), "there is room for others");
     }
 }

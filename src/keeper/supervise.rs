@@ -357,9 +357,11 @@ impl<'a> Keeper<'a> {
 
     /// Waits for something to happen: signals, requests, a child's log; at most so long.
     fn wait(&self, patience: Option<Duration>) -> io::Result<(bool, bool)> {
+        let [trusted, others] = self.ear.as_fds();
         let mut fds = vec![
             PollFd::new(self.signals.as_fd(), PollFlags::POLLIN),
-            PollFd::new(self.ear.as_fd(), PollFlags::POLLIN),
+            PollFd::new(trusted, PollFlags::POLLIN),
+            PollFd::new(others, PollFlags::POLLIN),
         ];
         if let Some(socket) = &self.socket {
             let write = if self.outbox.is_empty() {
@@ -379,7 +381,7 @@ impl<'a> Keeper<'a> {
             Err(err) => return Err(err.into()),
         }
         let any = |at: usize| fds.get(at).and_then(PollFd::any).unwrap_or(false);
-        Ok((any(0), any(2)))
+        Ok((any(0), any(3)))
     }
 
     /// Forwards signals to the engine and collects ended children. Tells if the engine ended.
@@ -491,14 +493,14 @@ impl<'a> Keeper<'a> {
     }
 
     fn start(&mut self, role: Role) -> io::Result<(Child, UnixStream)> {
-        let stderr = self.ear.stderr()?;
+        let stderr = self.ear.stderr(role)?;
         let version = match (role, self.file) {
             (Role::NewReader, Some(file)) => self.versions.anew(file, clock::now()),
             (Role::NewHelper, _) => self.versions.newest(),
             (Role::Helper | Role::Reader, _) => self.versions.in_use(),
             _ => None,
         };
-        let text = version.map(Version::text);
+        let text = version.and_then(Version::text);
         let (pid, socket) = spawn::child(Path::new(SELF), role, &self.told, text, stderr)?;
         let child = Child {
             pid,

@@ -17,6 +17,8 @@ use std::time::Duration;
 use nix::fcntl::{FcntlArg, OFlag, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
+use tracing::debug;
+
 use crate::types::Timestamp;
 
 /// More than a configuration may have, in bytes: what is longer is refused by whoever reads it.
@@ -26,49 +28,59 @@ const READ_MAX: Duration = Duration::from_secs(1);
 /// An engine that has not said for so long what came of a reload has taken it into use.
 pub(super) const UNDECIDED_MAX: Duration = Duration::from_mins(10);
 
-/// One copy.
+/// What the file held at one time.
 #[derive(Debug)]
 pub(super) struct Version {
     /// Later ones have higher numbers.
     pub(super) number: u64,
-    text: OwnedFd,
+    /// `None` if it could not be copied: then everybody reads the file, and says what is wrong with
+    /// it.
+    text: Option<OwnedFd>,
 }
 
 impl Version {
-    pub(super) fn text(&self) -> BorrowedFd<'_> {
-        self.text.as_fd()
+    pub(super) fn text(&self) -> Option<BorrowedFd<'_>> {
+        self.text.as_ref().map(OwnedFd::as_fd)
     }
 
-    /// Of what the file holds now.
-    fn copy(number: u64, file: &Path) -> io::Result<Self> {
-        let file = file.to_owned();
-        let bytes = within(READ_MAX, move || read(&file))?;
-        let mut text = File::from(memfd_create(
-            c"carpd-configuration",
-            MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING,
-        )?);
-        text.write_all(&bytes)?;
-        let seals = SealFlag::F_SEAL_WRITE
-            | SealFlag::F_SEAL_GROW
-            | SealFlag::F_SEAL_SHRINK
-            | SealFlag::F_SEAL_SEAL;
-        fcntl(&text, FcntlArg::F_ADD_SEALS(seals))?;
-        Ok(Self {
+    fn of(number: u64, file: &Path) -> Self {
+        let text = copy(file);
+        if let Err(error) = &text {
+            debug!(%error, "Could not copy the configuration");
+        }
+        Self {
             number,
-            text: text.into(),
-        })
+            text: text.ok(),
+        }
     }
 
     fn is_like(&self, other: &Self) -> bool {
-        let bytes = |version: &Self| -> io::Result<Vec<u8>> {
-            let file = File::from(version.text.try_clone()?);
-            let length = usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX);
+        let bytes = |version: &Self| -> Option<Vec<u8>> {
+            let file = File::from(version.text.as_ref()?.try_clone().ok()?);
+            let length = usize::try_from(file.metadata().ok()?.len()).ok()?;
             let mut bytes = vec![0; length];
-            file.read_exact_at(&mut bytes, 0)?;
-            Ok(bytes)
+            file.read_exact_at(&mut bytes, 0).ok()?;
+            Some(bytes)
         };
-        bytes(self).is_ok_and(|own| bytes(other).is_ok_and(|other| own == other))
+        bytes(self).is_some_and(|own| bytes(other) == Some(own))
     }
+}
+
+/// Of what the file holds now.
+fn copy(file: &Path) -> io::Result<OwnedFd> {
+    let file = file.to_owned();
+    let bytes = within(READ_MAX, move || read(&file))?;
+    let mut text = File::from(memfd_create(
+        c"carpd-configuration",
+        MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING,
+    )?);
+    text.write_all(&bytes)?;
+    let seals = SealFlag::F_SEAL_WRITE
+        | SealFlag::F_SEAL_GROW
+        | SealFlag::F_SEAL_SHRINK
+        | SealFlag::F_SEAL_SEAL;
+    fcntl(&text, FcntlArg::F_ADD_SEALS(seals))?;
+    Ok(text.into())
 }
 
 fn read(file: &Path) -> io::Result<Vec<u8>> {
@@ -115,17 +127,16 @@ pub(super) enum Settled {
 }
 
 impl Versions {
-    /// An engine starts: it reads the file as it is now. Without a copy everybody reads the file.
+    /// An engine starts: it reads the file as it is now.
     pub(super) fn begin(&mut self, file: &Path) {
         self.last += 1;
         (self.next, self.since) = (None, None);
-        // Whoever reads it says what is wrong with it.
-        self.in_use = Version::copy(self.last, file).ok();
+        self.in_use = Some(Version::of(self.last, file));
     }
 
-    /// A reload begins. A file that cannot be copied is whoever reads it to tell.
+    /// A reload begins.
     pub(super) fn anew(&mut self, file: &Path, now: Timestamp) -> Option<&Version> {
-        let next = Version::copy(self.last + 1, file).ok()?;
+        let next = Version::of(self.last + 1, file);
         if self.in_use.as_ref().is_some_and(|used| used.is_like(&next)) {
             (self.next, self.since) = (None, None);
             return self.in_use.as_ref();
@@ -173,7 +184,8 @@ mod tests {
     use super::*;
 
     fn text(version: Option<&Version>) -> String {
-        let file = File::from(version.unwrap().text.try_clone().unwrap());
+        let copy = version.unwrap().text.as_ref().unwrap();
+        let file = File::from(copy.try_clone().unwrap());
         let mut bytes = vec![0; usize::try_from(file.metadata().unwrap().len()).unwrap()];
         file.read_exact_at(&mut bytes, 0).unwrap();
         String::from_utf8(bytes).unwrap()
@@ -204,9 +216,25 @@ mod tests {
         // Nothing new: nobody has to end but what goes by a newer one that was given up.
         assert_eq!(versions.anew(&file, now).unwrap().number, 3);
         assert_eq!(versions.settle(true), Some(Settled::Dropped(3)));
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_copied_leaves_no_older_copy_in_use() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("carpd.toml");
+        let mut versions = Versions::default();
+        let now = Timestamp::from_nanos(1);
+        fs::write(&file, "one").unwrap();
+        versions.begin(&file);
         fs::remove_file(&file).unwrap();
-        assert!(versions.anew(&file, now).is_none());
-        assert_eq!(text(versions.in_use()), "three");
+        assert!(versions.anew(&file, now).unwrap().text().is_none());
+        assert_eq!(versions.settle(false), Some(Settled::Dropped(1)));
+        assert_eq!(text(versions.in_use()), "one");
+        assert!(versions.anew(&file, now).unwrap().text().is_none());
+        // Whoever read it by himself was quicker, or more patient.
+        assert_eq!(versions.settle(true), Some(Settled::InUse(3)));
+        assert!(versions.in_use().unwrap().text().is_none());
+        assert!(versions.newest().unwrap().text().is_none());
     }
 
     #[test]
@@ -216,7 +244,8 @@ mod tests {
         let mut versions = Versions::default();
         fs::write(&file, "one").unwrap();
         versions.begin(&file);
-        let copy = versions.in_use().unwrap().text.try_clone().unwrap();
+        let copy = versions.in_use().unwrap().text().unwrap();
+        let copy = copy.try_clone_to_owned().unwrap();
         assert!(File::from(copy).write_all(b"x").is_err());
         let began = Timestamp::from_nanos(1);
         fs::write(&file, "two").unwrap();

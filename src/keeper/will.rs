@@ -30,6 +30,9 @@ const HEARTBEAT: usize = 0;
 const STEP: usize = 1;
 /// The first slot of a virtual host.
 const WILLS: usize = 2;
+/// Slots that are looked at: more virtual hosts than a configuration has room for. An engine that
+/// somebody has taken over makes the file as long as it likes, and its keeper has more to do.
+const SLOTS_MAX: usize = 1 << 15;
 /// Bytes of a text about what the engine is at.
 const STEP_MAX: usize = 120;
 
@@ -188,8 +191,8 @@ impl Reader {
     #[must_use]
     pub fn wills(&self) -> Vec<Will> {
         let length = self.file.metadata().map_or(0, |metadata| metadata.len());
-        let slots = usize::try_from(length.div_ceil(2 * HALF)).unwrap_or(0);
-        (WILLS..slots)
+        let slots = usize::try_from(length.div_ceil(2 * HALF)).unwrap_or(usize::MAX);
+        (WILLS..slots.min(SLOTS_MAX))
             .filter_map(|slot| self.newest(slot))
             .collect()
     }
@@ -202,8 +205,12 @@ impl Reader {
 
     /// The content of a half that was written to its end.
     fn half(&self, slot: usize, half: u64) -> Option<(u64, Vec<u8>)> {
-        let mut bytes = vec![0; usize::try_from(HALF).ok()?];
         let at = offset(slot, half);
+        let mut number = [0; 8];
+        if self.file.read_at(&mut number, at).ok()? < number.len() || number == [0; 8] {
+            return None;
+        }
+        let mut bytes = vec![0; usize::try_from(HALF).ok()?];
         let mut got = 0;
         while got < bytes.len() {
             match self
@@ -295,6 +302,14 @@ mod tests {
             .write_all_at(&9_u64.to_le_bytes(), offset(WILLS, first))
             .unwrap();
         assert_eq!(reader.wills(), [will(&["10.0.0.2/24"])]);
+    }
+
+    #[test]
+    fn a_file_that_was_made_huge_is_read_as_far_as_it_may_say_something() {
+        let (mut writer, theirs) = Writer::create().unwrap();
+        writer.write(0, &will(&["10.0.0.1/24"])).unwrap();
+        writer.file.set_len(1 << 60).unwrap();
+        assert_eq!(Reader::new(theirs).wills(), [will(&["10.0.0.1/24"])]);
     }
 
     #[test]
