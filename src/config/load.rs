@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::choice::FileOwners;
+use super::choice::{Choice as _, FileOwners};
 use super::{Config, Loaded, Problem, Report, Severity, Surroundings, Unusable};
 use crate::resolve::{Access, Refusal, Snapshot, Sources};
 use crate::trust::{FILE_MAX, Trust};
@@ -132,6 +132,19 @@ impl Config {
         }
         Ok(loaded)
     }
+}
+
+/// Does this file have `file-owners = "warn"`, whatever else is wrong with it? A mistake elsewhere
+/// is then what is told of it.
+#[must_use]
+pub fn only_warns_of_owners(path: &Path, sources: &Sources) -> bool {
+    let bytes = read_config(path, sources).unwrap_or_default();
+    let table = str::from_utf8(&bytes).map(toml::from_str::<toml::Table>);
+    let Ok(Ok(table)) = table else { return false };
+    let said = table.get("daemon").and_then(|all| all.get("file-owners"));
+    said.and_then(toml::Value::as_str)
+        .and_then(FileOwners::from_word)
+        == Some(FileOwners::Warn)
 }
 
 /// What the daemon does about files that others could write to: as the configuration wants it.

@@ -46,7 +46,7 @@ pub use choice::{
 pub use daemon::{run_dir, state_dir};
 pub use diff::differences;
 #[cfg(feature = "daemon")]
-pub use load::{Disk, load_trust};
+pub use load::{Disk, load_trust, only_warns_of_owners};
 pub use model::{
     Announce, AtStop, Config, Daemon, Destination, Health, Hook, Kind, Language, Limits, Loaded,
     Log, Place, Script, Vhost,

@@ -7,7 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::config::{Config, Disk, FileOwners, Kind, Surroundings, Unusable};
+use crate::config::{Config, Disk, FileOwners, Kind, Surroundings, Unusable, only_warns_of_owners};
 use crate::hooks::source;
 use crate::hooks::vet::beside;
 use crate::resolve::{Refusal, Snapshot, Sources};
@@ -49,8 +49,10 @@ impl Names {
             disk: Disk::beside(config, sources.clone()),
             files: RefCell::default(),
         };
-        let read = Config::read_in(config, &sources, &noted);
-        let lenient = read.is_ok_and(|read| is_lenient(&read.config));
+        let lenient = Config::read_in(config, &sources, &noted).map_or_else(
+            |_| only_warns_of_owners(config, &sources),
+            |read| is_lenient(&read.config),
+        );
         Self {
             copy,
             lenient,
@@ -179,5 +181,24 @@ impl Surroundings for Noted {
 
     fn hook_file(&self, path: &Path) -> Result<PathBuf, Unusable> {
         Ok(self.note(path))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mistake_elsewhere_does_not_make_the_rules_stricter() {
+        let directory = tempfile::tempdir().unwrap();
+        let config = directory.path().join("carpd.toml");
+        let warns = "[daemon]\nfile-owners = \"warn\"\n";
+        let mistaken = format!("{warns}[[vhost]]\nno-such-key = 1\n");
+        let (no_toml, strict) = (format!("{warns}["), "[[vhost]]\nno-such-key = 1\n");
+        for (text, lenient) in [(&*mistaken, true), (&*no_toml, false), (strict, false)] {
+            fs::write(&config, text).unwrap();
+            assert!(Config::load(&config).is_err(), "{text}");
+            assert_eq!(Names::read(&config, None).lenient, lenient, "{text}");
+        }
     }
 }
