@@ -168,6 +168,10 @@ pub(crate) fn confine(kind: Kind, memory_bytes: u64, warm_up: impl FnOnce()) -> 
 
 /// What a tester may use, in bytes of address space.
 const TESTER_BYTES: u64 = 1 << 30;
+/// What one of its runners may set for itself: room for the largest hook that there may be.
+const TESTED_BYTES: u64 = 4 << 30;
+/// It and its runners, threads included: also one that somebody has taken over.
+const TESTER_PROCESSES: u64 = 256;
 
 /// Confines the calling process, a tester, which must have one thread. It goes on to start
 /// processes, so there is no system call filter: they have their own.
@@ -176,7 +180,9 @@ pub(crate) fn confine_tester() -> Confinement {
     notes.note(measure::FIRST_TO_GO, first_to_go());
     notes.note(measure::NETWORK, empty_network());
     let bounding = caps::clear(None, CapSet::Bounding);
-    notes.note(measure::UID, own_uid());
+    let own_uid = own_uid();
+    let is_alone = own_uid.is_ok();
+    notes.note(measure::UID, own_uid);
     notes.note(measure::CAPABILITIES, drop_capabilities(bounding.is_ok()));
     notes.note(
         measure::NO_NEW_PRIVS,
@@ -188,8 +194,18 @@ pub(crate) fn confine_tester() -> Confinement {
     );
     notes.note(measure::LANDLOCK, no_writing());
     notes.note(measure::CPU_LIMIT, limit(Resource::RLIMIT_CPU, CPU_SECONDS));
-    notes.note(measure::LIMITS, limit(Resource::RLIMIT_AS, TESTER_BYTES));
+    notes.note(measure::LIMITS, tester_limits(is_alone));
     notes.0
+}
+
+/// `is_alone`: no other process has its user, or few. The kernel counts processes by user.
+fn tester_limits(is_alone: bool) -> Result<(), String> {
+    let space = Resource::RLIMIT_AS;
+    setrlimit(space, TESTER_BYTES, TESTED_BYTES).map_err(|err| format!("{space:?}: {err}"))?;
+    if is_alone {
+        limit(Resource::RLIMIT_NPROC, TESTER_PROCESSES)?;
+    }
+    Ok(())
 }
 
 /// No file is written to but `/dev/null`, and in `/proc`, where a runner says that it is to be killed
