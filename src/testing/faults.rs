@@ -11,6 +11,7 @@ use super::hook::Subject;
 use super::node::{Node, Told};
 use super::record::Came;
 use super::spec::Spec;
+use crate::config::OnFailure;
 use crate::effect::{Resource, Value};
 use crate::host::HostError;
 use crate::host::sim::{Happens, Trouble};
@@ -98,7 +99,8 @@ pub(super) async fn sweep(
     };
     for fault in faults(&calm.up) {
         let node = node().await?;
-        if let Err(text) = rise(&node, &fault, &calm).await {
+        let on_failure = subject.exam().on_failure;
+        if let Err(text) = rise(&node, &fault, &calm, on_failure).await {
             return Ok(Some(format!("{}: {text}", fault.describe("master"))));
         }
     }
@@ -184,12 +186,18 @@ fn strike(node: &Node, fault: &Fault) {
     });
 }
 
-/// Becomes master under a fault: it is, with everything done, or it is not, with everything undone.
-/// Then once more without.
-async fn rise(node: &Node, fault: &Fault, calm: &Calm) -> Result<(), String> {
+/// Becomes master under a fault: it is, with everything done, at once or when it was tried again, or
+/// it is not, with everything undone. Then once more without.
+async fn rise(
+    node: &Node,
+    fault: &Fault,
+    calm: &Calm,
+    on_failure: OnFailure,
+) -> Result<(), String> {
     strike(node, fault);
     master(node).await?;
-    if !node.take_errors().is_empty() && node.state() != State::Master {
+    let failed = !node.take_errors().is_empty();
+    if failed && node.state() != State::Master {
         calms_down(node).await?;
         let left = node.left_behind();
         if !left.is_empty() {
@@ -198,15 +206,21 @@ async fn rise(node: &Node, fault: &Fault, calm: &Calm) -> Result<(), String> {
                 left.join("; ")
             ));
         }
-    } else {
+    } else if !failed || on_failure == OnFailure::Keep {
+        let ended = if failed {
+            calms_down(node).await?;
+            "the hook was called again"
+        } else {
+            "the hook ended well"
+        };
         // The hook took the fault into account: what the effect would have set may differ, and
         // nothing else.
         let different = differing(node, &calm.master);
-        let excused = |line: &&String| !is_about(node, fault, line);
+        let excused = |line: &&String| failed || !is_about(node, fault, line);
         let missing: Vec<_> = different.iter().filter(excused).cloned().collect();
         if !missing.is_empty() {
             return Err(format!(
-                "the hook ended well, and not everything is done: {}",
+                "{ended}, and not everything is done: {}",
                 missing.join("; ")
             ));
         }

@@ -7,7 +7,9 @@ mod world;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use carpd::process::Patience;
 use serde_json::Value as Json;
 
 use super::cli::{Ran, carpd};
@@ -634,6 +636,19 @@ function on_backup() if service.status('httpd') ~= 'active' then error('it was g
 }
 
 #[test]
+fn a_hook_that_is_called_again_or_left_alone_is_not_accused_of_ending_well() {
+    let hook = "function on_master() hostname.set('master') service.start('httpd') end\n";
+    let sweep = "test.faults('faults', { hostname = 'node' })\n";
+    for on_failure in ["keep", "ignore"] {
+        let toml = TOML.replace(
+            "timeout",
+            &format!("on-failure = \"{on_failure}\"\ntimeout"),
+        );
+        passes(place(hook, &toml, sweep).path(), &[]);
+    }
+}
+
+#[test]
 fn plans_are_written_into_the_test_and_nothing_else_is() {
     let test_file = "\
 -- A comment with expect_plan([[ in it.
@@ -895,6 +910,39 @@ fn a_test_has_so_many_processes_at_a_time() {
             ran.stdout
         );
     }
+}
+
+#[test]
+fn a_tester_has_limits_and_leaves_room_for_the_largest_hook() {
+    use std::os::unix::net::UnixStream;
+    use std::process::{Command, Stdio};
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    let mut tester = Command::new(env!("CARGO_BIN_EXE_carpd"))
+        .arg("__tester")
+        .stdin(Stdio::from(std::os::fd::OwnedFd::from(theirs)))
+        .spawn()
+        .unwrap();
+    let limits = format!("/proc/{}/limits", tester.id());
+    let patience = Patience::of(Duration::from_secs(10));
+    let limit = |name: &str| -> Vec<String> {
+        let text = fs::read_to_string(&limits).unwrap();
+        let line = text.lines().find_map(|line| line.strip_prefix(name));
+        let words = line.unwrap().split_whitespace().take(2);
+        words.map(str::to_owned).collect()
+    };
+    let is_root = nix::unistd::geteuid().is_root();
+    let last = if is_root {
+        ("Max processes", ["256", "256"])
+    } else {
+        ("Max address space", ["1073741824", "4294967296"])
+    };
+    while limit(last.0) != last.1 && !patience.left().is_zero() {
+        patience.pause(Duration::from_millis(5));
+    }
+    assert_eq!(limit(last.0), last.1);
+    assert_eq!(limit("Max address space"), ["1073741824", "4294967296"]);
+    drop(ours);
+    assert!(tester.wait().unwrap().success(), "nobody wants it any more");
 }
 
 #[test]
