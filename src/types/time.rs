@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 /// Time since boot, suspend included (`CLOCK_BOOTTIME`); in a simulation, since its start.
 ///
 /// `std::time::Instant` would stop while the machine sleeps, and a machine that wakes up must know
-/// that it overslept. Only `engine/clock.rs` reads the clock; all else gets this as an argument.
+/// that it overslept. Only `host/clock.rs` reads the clock; all else gets this as an argument.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
 )]
