@@ -368,3 +368,29 @@ fn every_cited_section_of_the_protocol_exists() {
         "docs/protocol.md has no section {missing:?}"
     );
 }
+
+/// Each step of a walk in the architecture names a file and a function of it.
+#[test]
+fn the_walks_lead_to_functions_that_are_there() {
+    let text = fs::read_to_string(root().join("docs/ARCHITECTURE.md")).unwrap();
+    let (_, walks) = text.split_once("## Four walks").unwrap();
+    let (walks, _) = walks.split_once("\n## ").unwrap();
+    let quoted = |cell: &str| -> Option<String> {
+        Some(cell.trim().strip_prefix('`')?.strip_suffix('`')?.to_owned())
+    };
+    let mut steps = 0;
+    for row in walks.lines().filter(|line| line.starts_with("| `")) {
+        let mut cells = row.split('|').skip(1).map(quoted);
+        let (Some(Some(file)), Some(Some(function))) = (cells.next(), cells.next()) else {
+            panic!("no file and function in {row}");
+        };
+        let code = fs::read_to_string(root().join("src").join(&file))
+            .unwrap_or_else(|error| panic!("src/{file}: {error}"));
+        assert!(
+            code.contains(&format!("fn {function}(")) || code.contains(&format!("fn {function}<")),
+            "src/{file} has no function {function}"
+        );
+        steps += 1;
+    }
+    assert!(steps > 25, "only {steps} steps");
+}
