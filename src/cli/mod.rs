@@ -11,9 +11,11 @@ mod excerpt;
 mod exit;
 mod grant;
 mod helper;
+mod hook;
 mod journal;
 mod lab;
 mod man;
+mod metrics;
 mod new;
 mod output;
 mod owners;
@@ -23,9 +25,11 @@ mod plugin;
 mod port;
 mod reader;
 mod rehearse;
+mod reload;
 mod resign;
 pub mod role;
 mod run;
+mod status;
 mod test;
 mod ucarp;
 mod undemote;
@@ -59,12 +63,12 @@ struct Cli {
 enum Verb {
     Run(run::Args),
     Check(check::Args),
-    Status(daemon::StatusArgs),
-    Metrics(daemon::MetricsArgs),
-    Reload(daemon::ReloadArgs),
+    Status(status::StatusArgs),
+    Metrics(metrics::MetricsArgs),
+    Reload(reload::ReloadArgs),
     Resign(resign::Args),
     Undemote(undemote::Args),
-    Hook(daemon::HookArgs),
+    Hook(hook::HookArgs),
     Why(journal::WhyArgs),
     Cleanup(cleanup::Args),
     Replay(journal::ReplayArgs),
@@ -102,12 +106,12 @@ pub fn main() -> ExitCode {
             return run::run(&args).unwrap_or_else(|failure| output::report(&failure).into());
         }
         Verb::Check(args) => check::run(&args),
-        Verb::Status(args) => daemon::status(&args),
-        Verb::Metrics(args) => daemon::metrics(&args),
-        Verb::Reload(args) => daemon::reload(&args),
+        Verb::Status(args) => status::status(&args),
+        Verb::Metrics(args) => metrics::metrics(&args),
+        Verb::Reload(args) => reload::reload(&args),
         Verb::Resign(args) => resign::run(&args),
         Verb::Undemote(args) => undemote::run(&args),
-        Verb::Hook(args) => daemon::hook(&args),
+        Verb::Hook(args) => hook::hook(&args),
         Verb::Cleanup(args) => cleanup::run(&args),
         Verb::Why(args) => journal::why(&args),
         Verb::Replay(args) => journal::replay(&args),

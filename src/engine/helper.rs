@@ -11,7 +11,7 @@ use tracing::{error, info};
 use super::backoff::Backoff;
 use super::clock;
 use super::command::{Fault, HelperStatus};
-use super::queue::Shared;
+use super::shared::Shared;
 use crate::effect::Resource;
 use crate::host::LinuxHost;
 use crate::host::helper::{Duty, HelperClient, Terms};

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::clock;
-use super::queue::Shared;
+use super::shared::Shared;
 use crate::host::Host;
 
 /// How often it is looked at while it is well, and the first pause when it is not; doubled each

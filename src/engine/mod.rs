@@ -57,6 +57,7 @@ mod reload;
 mod rights;
 mod run;
 mod script;
+mod shared;
 mod signal;
 pub mod sim;
 mod slept;

@@ -11,7 +11,7 @@ use tracing::{info, warn};
 
 use super::clock;
 use super::execute::Executor;
-use super::queue::Shared;
+use super::shared::Shared;
 use crate::effect::{Granted, Resource, Value};
 use crate::host::{Host, holds};
 use crate::ledger::Holding;

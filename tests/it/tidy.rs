@@ -116,7 +116,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ),
 ];
 
-const LINES_MAX: usize = 1000;
+const LINES_MAX: usize = 960;
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))

@@ -8,8 +8,9 @@ use tracing::instrument::WithSubscriber as _;
 use tracing::subscriber::NoSubscriber;
 
 use super::super::pool::Pool;
-use super::super::queue::{Queue, Shared};
+use super::super::queue::Queue;
 use super::super::run::Engine;
+use super::super::shared::Shared;
 use super::steps::{Steps, noted};
 use super::{By, Event, Part, Plan};
 use crate::config;

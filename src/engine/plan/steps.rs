@@ -6,7 +6,7 @@ use std::rc::{Rc, Weak};
 use super::super::observer::{Asker, Fate, Observer};
 use super::super::oneshot::LogLine;
 use super::super::pool::Pool;
-use super::super::queue::Shared;
+use super::super::shared::Shared;
 use super::{By, Part, Step, Verdict};
 use crate::config;
 use crate::effect::{Effect, Grants, Outcome, Own, Query, Value};
