@@ -275,7 +275,7 @@ impl Scripted {
     /// # Errors
     /// See [`Self::settle`].
     pub async fn change(&mut self, change: Change, wait: bool) -> Result<(), String> {
-        let clock = self.resume();
+        let clock = self.resume()?;
         if self.machine.engine().is_none() {
             self.boot().await;
         }
@@ -308,7 +308,7 @@ impl Scripted {
     /// # Errors
     /// See [`Self::settle`].
     pub async fn stop(&mut self) -> Result<(), String> {
-        let clock = self.resume();
+        let clock = self.resume()?;
         if let Some(mut turn) = self.machine.turn() {
             turn.stop("the end of the test");
         }
@@ -320,7 +320,7 @@ impl Scripted {
     /// # Errors
     /// See [`Self::settle`].
     pub async fn hear_worse(&mut self, vhost: usize, from: Option<IpAddr>) -> Result<(), String> {
-        let clock = self.resume();
+        let clock = self.resume()?;
         if let Some(spec) = self.machine.node.config.vhosts.get(vhost) {
             let mut worse = rival(spec, AdvSkew(254));
             self.speak(vhost, &mut worse, from);
@@ -336,7 +336,7 @@ impl Scripted {
         &mut self,
         vhost: usize,
     ) -> Result<Option<Result<Returned, HookError>>, String> {
-        let clock = self.resume();
+        let clock = self.resume()?;
         self.finish(&clock).await?;
         self.health = None;
         let now = clock::now();
@@ -352,7 +352,7 @@ impl Scripted {
     /// # Errors
     /// See [`Self::settle`].
     pub async fn advance(&mut self, length: Duration) -> Result<(), String> {
-        let clock = self.resume();
+        let clock = self.resume()?;
         let end = clock::now() + length;
         let mut turns = 0;
         loop {
@@ -375,11 +375,10 @@ impl Scripted {
         Ok(())
     }
 
-    fn resume(&mut self) -> Virtual {
-        match self.clock.take() {
-            Some(clock) => clock.resume(),
-            None => Virtual::start(self.start),
-        }
+    /// Its clock; not after an error, which left the machine in the middle of something.
+    fn resume(&mut self) -> Result<Virtual, String> {
+        let clock = self.clock.take().map(Paused::resume);
+        clock.ok_or_else(|| "what happened before has not ended on this host".to_owned())
     }
 
     async fn go_on(&mut self, clock: Virtual, wait: bool) -> Result<(), String> {
