@@ -273,7 +273,7 @@ pub(super) fn at(ms: u64) -> String {
         .ok()
         .and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
     time.map(|time| {
-        time.to_zoned(jiff::tz::TimeZone::system())
+        time.to_zoned_datetime(jiff::tz::TimeZone::system())
             .strftime("%F %T")
             .to_string()
     })

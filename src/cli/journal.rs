@@ -139,7 +139,7 @@ fn at(story: &Story) -> String {
         .ok()
         .and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
     time.map(|time| {
-        time.to_zoned(jiff::tz::TimeZone::system())
+        time.to_zoned_datetime(jiff::tz::TimeZone::system())
             .strftime("%F %T%.3f")
             .to_string()
     })

@@ -92,7 +92,7 @@ impl Sink {
             return;
         }
         let text = shown(text);
-        let now = jiff::Zoned::now();
+        let now = jiff::ZonedDateTime::now();
         if self.terminal {
             let line = format!(
                 "{}: [{}] {text}\n",

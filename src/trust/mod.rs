@@ -9,6 +9,8 @@ mod tests;
 use std::fmt;
 use std::str::FromStr;
 
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use base64::{Engine as _, alphabet};
 use minisign_verify::{Error, PublicKey, Signature};
 use sha2::{Digest as _, Sha256};
 
@@ -97,48 +99,25 @@ impl KeyId {
     }
 }
 
-/// What a text in base64 stands for; `None` if it is none. Bits at the end that make no byte are
-/// dropped.
+/// Base64 as it is written in files of keys and in annotations: padding may be missing, and bits at
+/// the end that make no byte are dropped, since other writers are less careful than we are.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new()
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
+        .with_decode_allow_trailing_bits(true),
+);
+
+/// What a text in base64 stands for; `None` if it is none.
 #[must_use]
 pub fn decode_base64(text: &str) -> Option<Vec<u8>> {
-    let mut bytes = Vec::with_capacity(text.len() * 3 / 4);
-    let (mut bits, mut count) = (0_u32, 0);
-    for letter in text.trim_end_matches('=').bytes() {
-        let value = match letter {
-            b'A'..=b'Z' => letter - b'A',
-            b'a'..=b'z' => letter - b'a' + 26,
-            b'0'..=b'9' => letter - b'0' + 52,
-            b'+' => 62,
-            b'/' => 63,
-            _ => return None,
-        };
-        bits = (bits << 6 | u32::from(value)) & 0xffff;
-        count += 6;
-        if count >= 8 {
-            count -= 8;
-            bytes.push((bits >> count).to_le_bytes()[0]);
-        }
-    }
-    Some(bytes)
+    BASE64.decode(text).ok()
 }
 
 /// Bytes in base64, on one line.
 #[must_use]
 pub fn encode_base64(bytes: &[u8]) -> String {
-    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for three in bytes.chunks(3) {
-        let byte = |at: usize| u32::from(three.get(at).copied().unwrap_or(0));
-        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
-        let letters = [18, 12, 6, 0].map(|shift| {
-            LETTERS
-                .get((bits >> shift & 63) as usize)
-                .map_or('A', |letter| char::from(*letter))
-        });
-        text.extend(letters.iter().take(three.len() + 1));
-        text.extend(std::iter::repeat_n('=', 3 - three.len()));
-    }
-    text
+    BASE64.encode(bytes)
 }
 
 /// A public key of minisign.
