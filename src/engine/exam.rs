@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::UnixStream;
 use tracing::{info, warn};
 
@@ -16,7 +16,8 @@ use super::pool::{budget, limits};
 use super::start::sandbox_policy;
 use crate::config::{self, Config, Health, OnFailure, Reload};
 use crate::effect::Grants;
-use crate::hooks::frame::{self, FrameError, Inbox};
+use crate::frame::{self, FrameError, Inbox};
+use crate::hooks::message::MAX_TO_RUNNER;
 use crate::hooks::session::SandboxPolicy;
 use crate::hooks::source::{test_beside, test_path};
 use crate::hooks::vet::vet_test;
@@ -131,7 +132,7 @@ mod as_json {
 }
 
 /// The largest frame to and from a tester, in bytes.
-const MAX_FRAME: usize = frame::MAX_TO_RUNNER;
+const MAX_FRAME: usize = MAX_TO_RUNNER;
 /// Beside its own limit, a tester has so long to start and to end.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -145,7 +146,7 @@ async fn examine(keeper: &Client, exam: &Exam) -> Result<Verdict, LoadError> {
     keeper.kill(id);
     match answer {
         Err(_) => Err(failed(&"it did not end")),
-        Ok(Err(FrameError::Closed)) => {
+        Ok(Err(FrameError::Closed | FrameError::Truncated)) => {
             let how = end.await.map(|how| how.to_string());
             Err(failed(
                 &how.unwrap_or_else(|_| "the keeper is gone".to_owned()),
@@ -159,16 +160,7 @@ async fn converse(stream: StdStream, exam: &Exam) -> Result<Verdict, FrameError>
     stream.set_nonblocking(true)?;
     let mut stream = UnixStream::from_std(stream)?;
     stream.write_all(&frame::encode(exam, MAX_FRAME)?).await?;
-    let (mut inbox, mut chunk) = (Inbox::default(), vec![0; 16 << 10]);
-    loop {
-        if let Some(verdict) = inbox.next(MAX_FRAME)? {
-            return Ok(verdict);
-        }
-        match stream.read(&mut chunk).await? {
-            0 => return Err(FrameError::Closed),
-            n => inbox.push(chunk.get(..n).unwrap_or_default()),
-        }
-    }
+    frame::next(&mut stream, &mut Inbox::default(), MAX_FRAME).await
 }
 
 /// The other end, in the tester's process: what is to be run, and who is told how it went.

@@ -10,14 +10,14 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::UnixStream;
 
-use super::frame::{FrameError, Inbox, encode, receive, send};
 use super::message::{Confinement, VERSION};
 use super::session::SandboxPolicy;
 use super::source::MAX_TOTAL;
 use super::{LoadError, wasm};
+use crate::frame::{FrameError, Inbox, encode, next, receive, send};
 use crate::sandbox::{self, Kind};
 
 pub use super::message::COMPILER_ROLE as ROLE;
@@ -221,7 +221,9 @@ async fn converse(
     let Report::Ready {
         version: VERSION,
         confinement,
-    } = next(&mut stream, &mut inbox).await.map_err(dead)?
+    } = next(&mut stream, &mut inbox, MAX_FRAME)
+        .await
+        .map_err(dead)?
     else {
         return Err(LoadError::Runner(
             "the compiler speaks another version of the hook protocol".to_owned(),
@@ -239,25 +241,14 @@ async fn converse(
         .write_all(&encode(&order, MAX_FRAME).map_err(dead)?)
         .await
         .map_err(io)?;
-    match next(&mut stream, &mut inbox).await.map_err(dead)? {
+    match next(&mut stream, &mut inbox, MAX_FRAME)
+        .await
+        .map_err(dead)?
+    {
         Report::Done(code) if code.len() <= MAX_CODE => Ok(code),
         Report::Refused(why) => Err(LoadError::Code(why)),
         Report::Done(_) | Report::Ready { .. } => Err(LoadError::Runner(
             "the compiler spoke out of turn".to_owned(),
         )),
-    }
-}
-
-async fn next(stream: &mut UnixStream, inbox: &mut Inbox) -> Result<Report, FrameError> {
-    let mut chunk = vec![0; 64 << 10];
-    loop {
-        if let Some(report) = inbox.next(MAX_FRAME)? {
-            return Ok(report);
-        }
-        match stream.read(&mut chunk).await? {
-            0 if inbox.is_within_frame() => return Err(FrameError::Truncated),
-            0 => return Err(FrameError::Closed),
-            n => inbox.push(chunk.get(..n).unwrap_or_default()),
-        }
     }
 }

@@ -24,6 +24,13 @@ pub const TESTER_ROLE: &str = "__tester";
 /// that it was replaced while running.
 pub const VERSION: u16 = 3;
 
+/// The largest frame to a runner, in bytes: a hook with all its modules, or with the code that it
+/// was compiled to.
+pub const MAX_TO_RUNNER: usize = 32 << 20;
+
+/// The largest frame from a runner, in bytes.
+pub const MAX_FROM_RUNNER: usize = 4 << 20;
+
 /// From the engine to a runner.
 #[expect(missing_docs, reason = "the fields' names and types say it all")]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -108,4 +115,31 @@ pub struct TestCall {
     pub file: String,
     /// Its line, counted from 1; 0 if unknown.
     pub line: u32,
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::frame::{Inbox, decode, encode, receive};
+
+    proptest! {
+        #[test]
+        fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            let _ = decode::<FromRunner>(&bytes);
+            let _ = decode::<ToRunner>(&bytes);
+            let mut inbox = Inbox::default();
+            inbox.push(&bytes);
+            while let Ok(Some(_)) = inbox.next::<FromRunner>(MAX_FROM_RUNNER) {}
+        }
+
+        #[test]
+        fn a_flipped_bit_never_panics(at in 0usize..100, bit in 0u8..8) {
+            let mut bytes = encode(&ToRunner::Answer(Answer::State(Some(vec![7; 90]))), MAX_TO_RUNNER).unwrap();
+            let at = at.min(bytes.len() - 1);
+            bytes[at] ^= 1 << bit;
+            let _ = receive::<ToRunner>(bytes.as_slice(), &mut Inbox::default(), MAX_TO_RUNNER);
+        }
+    }
 }

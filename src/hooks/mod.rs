@@ -7,7 +7,6 @@ pub mod api;
 mod bytes;
 #[cfg(feature = "wasm")]
 pub mod compiler;
-pub mod frame;
 #[cfg(feature = "lua")]
 pub mod lua;
 #[cfg(feature = "wasm")]

@@ -8,12 +8,14 @@ use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 
-use super::frame::{FrameError, Inbox, MAX_FROM_RUNNER, MAX_TO_RUNNER, receive, send};
-use super::message::{Confinement, FromRunner, Loaded, TestCall, ToRunner, VERSION};
+use super::message::{
+    Confinement, FromRunner, Loaded, MAX_FROM_RUNNER, MAX_TO_RUNNER, TestCall, ToRunner, VERSION,
+};
 use super::{
     Answer, Ask, AskError, Budget, EntryPoint, Hook, HookError, HookEvent, HookHost, HookSource,
     Instance, Language, LoadError, TestHost,
 };
+use crate::frame::{FrameError, Inbox, receive, send};
 use crate::sandbox;
 use crate::types::State;
 

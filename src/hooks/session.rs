@@ -13,15 +13,18 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, recv};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::UnixStream;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use super::frame::{FrameError, Inbox, MAX_FROM_RUNNER, MAX_TO_RUNNER, encode};
-use super::message::{Confinement, FileCoverage, FromRunner, Loaded, ToRunner, VERSION};
+use super::message::{
+    Confinement, FileCoverage, FromRunner, Loaded, MAX_FROM_RUNNER, MAX_TO_RUNNER, ToRunner,
+    VERSION,
+};
 use super::{
     Answer, Ask, AskError, Budget, HookError, HookEvent, HookSource, LoadError, LogLevel, Returned,
 };
+use crate::frame::{FrameError, Inbox, encode, next};
 use crate::sandbox;
 use crate::types::{Demotion, shown};
 
@@ -407,17 +410,7 @@ impl Session {
 
     /// The next message. May be given up halfway: what was read stays in the inbox.
     pub(super) async fn receive(&mut self) -> Result<FromRunner, FrameError> {
-        let mut chunk = [0; 4096];
-        loop {
-            if let Some(message) = self.inbox.next(MAX_FROM_RUNNER)? {
-                return Ok(message);
-            }
-            match self.stream.read(&mut chunk).await? {
-                0 if self.inbox.is_within_frame() => return Err(FrameError::Truncated),
-                0 => return Err(FrameError::Closed),
-                n => self.inbox.push(chunk.get(..n).unwrap_or_default()),
-            }
-        }
+        next(&mut self.stream, &mut self.inbox, MAX_FROM_RUNNER).await
     }
 }
 

@@ -4,10 +4,10 @@ use std::os::unix::net::UnixStream as StdStream;
 
 use tokio::time::{Instant, sleep_until};
 
-use super::frame::FrameError;
 use super::message::{FromRunner, TestCall, ToRunner, VERSION};
 use super::session::{OVERRUN, SandboxPolicy, Session, dead, out_of_turn};
 use super::{Budget, HookError, HookSource, LoadError};
+use crate::frame::FrameError;
 
 /// Answers what a test file calls.
 #[expect(

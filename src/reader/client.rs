@@ -9,7 +9,8 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use super::VERSION;
-use super::wire::{Answer, Failure, PathBytes, Request, Told, next, receive, refusals, send};
+use super::wire::{Answer, Failure, MAX, PathBytes, Request, Told, receive, refusals, send};
+use crate::frame::{self, FrameError, Inbox};
 use crate::resolve::{Listing, Modules, Opened, Opener, Unlisted};
 use crate::sandbox::Confinement;
 
@@ -173,7 +174,10 @@ fn senseless() -> io::Error {
 
 /// What a reader tells of the files that it watches. Dropping it ends the watching.
 #[derive(Debug)]
-pub struct Watching(tokio::net::UnixStream);
+pub struct Watching {
+    stream: tokio::net::UnixStream,
+    inbox: Inbox,
+}
 
 impl Watching {
     /// Of what [`Client::watch`] gave. Must be called inside a tokio runtime.
@@ -182,14 +186,20 @@ impl Watching {
     /// The runtime cannot watch the socket.
     pub fn new(stream: UnixStream) -> io::Result<Self> {
         stream.set_nonblocking(true)?;
-        Ok(Self(tokio::net::UnixStream::from_std(stream)?))
+        Ok(Self {
+            stream: tokio::net::UnixStream::from_std(stream)?,
+            inbox: Inbox::default(),
+        })
     }
 
-    /// The next thing; `None` once the reader watches no more. Not to be cancelled.
+    /// The next thing; `None` once the reader watches no more.
     ///
     /// # Errors
     /// What the system said, or what came makes no sense.
     pub async fn next(&mut self) -> io::Result<Option<Told>> {
-        next(&mut self.0).await
+        match frame::next(&mut self.stream, &mut self.inbox, MAX).await {
+            Err(FrameError::Closed) => Ok(None),
+            other => Ok(Some(other?)),
+        }
     }
 }

@@ -25,4 +25,4 @@ pub const ROLE: &str = "__reader";
 
 /// The version of the messages. Both ends are one binary, but the file may be replaced while the
 /// engine runs.
-const VERSION: u16 = 1;
+const VERSION: u16 = 2;

@@ -11,14 +11,14 @@ use std::path::{Path, PathBuf};
 use nix::sys::socket::MsgFlags;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use tokio::io::{AsyncRead, AsyncReadExt as _};
 
+use crate::frame;
 use crate::host::handing;
 use crate::resolve::{Refusal, Why};
 use crate::sandbox::Confinement;
 
 /// The largest frame: the modules of a hook with the longest paths, and room beside them.
-const MAX: usize = 256 * 1024;
+pub(super) const MAX: usize = 256 * 1024;
 /// Of what is wrong on the way to a file so much is told; one thing is enough to refuse it.
 const OBJECTIONS_MAX: usize = 16;
 
@@ -196,39 +196,12 @@ pub(super) fn refusals(objections: Vec<(PathBytes, Why)>) -> Vec<Refusal> {
         .collect()
 }
 
-/// A message with its length before it, as a big-endian u32.
-pub(super) fn frame(message: &impl Serialize) -> io::Result<Vec<u8>> {
-    let mut bytes = postcard::to_extend(message, vec![0; 4]).map_err(io::Error::other)?;
-    let length = bytes.len().saturating_sub(4);
-    if length > MAX {
-        return Err(io::Error::new(
-            io::ErrorKind::InvalidData,
-            format!("a message of {length} bytes is too long"),
-        ));
-    }
-    if let (Some(head), Ok(length)) = (bytes.first_chunk_mut(), u32::try_from(length)) {
-        *head = length.to_be_bytes();
-    }
-    Ok(bytes)
-}
-
-fn length(head: [u8; 4]) -> io::Result<usize> {
-    let length = usize::try_from(u32::from_be_bytes(head))
-        .ok()
-        .filter(|length| *length <= MAX);
-    length.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "a message is too long"))
-}
-
-fn parse<T: DeserializeOwned>(bytes: &[u8]) -> io::Result<T> {
-    postcard::from_bytes(bytes).map_err(|err| io::Error::new(io::ErrorKind::InvalidData, err))
-}
-
 pub(super) fn send(
     mut stream: &UnixStream,
     message: &impl Serialize,
     descriptor: Option<BorrowedFd<'_>>,
 ) -> io::Result<()> {
-    let bytes = frame(message)?;
+    let bytes = frame::encode(message, MAX)?;
     let sent = handing::send(stream, &bytes, descriptor, MsgFlags::empty())?;
     stream.write_all(bytes.get(sent..).unwrap_or_default())
 }
@@ -237,7 +210,7 @@ pub(super) fn send(
 pub(super) fn receive<T: DeserializeOwned>(
     mut stream: &UnixStream,
 ) -> io::Result<Option<(T, Option<OwnedFd>)>> {
-    let mut head = [0; 4];
+    let mut head = [0; frame::HEAD];
     let (got, descriptor) = loop {
         match handing::receive(stream, &mut head, MsgFlags::empty()) {
             Err(err) if err.kind() == io::ErrorKind::Interrupted => {}
@@ -248,22 +221,7 @@ pub(super) fn receive<T: DeserializeOwned>(
         return Ok(None);
     }
     stream.read_exact(head.get_mut(got..).unwrap_or_default())?;
-    let mut bytes = vec![0; length(head)?];
+    let mut bytes = vec![0; frame::length(head, MAX)?];
     stream.read_exact(&mut bytes)?;
-    Ok(Some((parse(&bytes)?, descriptor)))
-}
-
-/// The next message without a descriptor; `None` at the end of the stream.
-pub(super) async fn next<T: DeserializeOwned>(
-    stream: &mut (impl AsyncRead + Unpin),
-) -> io::Result<Option<T>> {
-    let mut head = [0; 4];
-    match stream.read_exact(&mut head).await {
-        Ok(_) => {}
-        Err(err) if err.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
-        Err(err) => return Err(err),
-    }
-    let mut bytes = vec![0; length(head)?];
-    stream.read_exact(&mut bytes).await?;
-    parse(&bytes).map(Some)
+    Ok(Some((frame::decode(&bytes)?, descriptor)))
 }

@@ -9,7 +9,7 @@ use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 
 use crate::engine::exam;
-use crate::hooks::frame::FrameError;
+use crate::frame::FrameError;
 use crate::keeper::Client;
 use crate::sandbox;
 

@@ -11,6 +11,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("effect", &["types"]),
     ("trust", &[]),
     ("config", &["types", "proto", "effect", "trust", "resolve"]),
+    ("frame", &[]),
     ("process", &[]),
     ("record", &["resolve"]),
     ("resolve", &[]),
@@ -23,15 +24,20 @@ const EDGES: &[(&str, &[&str])] = &[
         "journal",
         &["types", "proto", "effect", "record", "resolve"],
     ),
-    ("hooks", &["types", "effect", "trust", "sandbox", "resolve"]),
+    (
+        "hooks",
+        &["types", "effect", "trust", "frame", "sandbox", "resolve"],
+    ),
     (
         "host",
-        &["types", "effect", "process", "record", "sandbox", "resolve"],
+        &[
+            "types", "effect", "frame", "process", "record", "sandbox", "resolve",
+        ],
     ),
     (
         "reader",
         &[
-            "trust", "config", "process", "resolve", "sandbox", "hooks", "host",
+            "trust", "config", "frame", "process", "resolve", "sandbox", "hooks", "host",
         ],
     ),
     (
@@ -48,7 +54,7 @@ const EDGES: &[(&str, &[&str])] = &[
     (
         "engine",
         &[
-            "types", "record", "resolve", "proto", "effect", "trust", "config", "ledger",
+            "types", "frame", "record", "resolve", "proto", "effect", "trust", "config", "ledger",
             "journal", "hooks", "host", "reader", "keeper",
         ],
     ),
@@ -87,7 +93,7 @@ const EDGES: &[(&str, &[&str])] = &[
     (
         "testing",
         &[
-            "types", "effect", "config", "sandbox", "hooks", "host", "engine", "keeper",
+            "types", "effect", "config", "frame", "sandbox", "hooks", "host", "engine", "keeper",
         ],
     ),
     (

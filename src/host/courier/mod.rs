@@ -2,8 +2,7 @@
 //!
 //! What a server answers is as hostile as anything on a wire, and the engine has rights; so another
 //! process speaks with it, one that has none and can reach nothing but a name server and that one
-//! port. It is told once and answers once: the order until the end of the stream, then the report
-//! until the end of the stream. Not waiting any longer is killing it, whatever it was doing. See
+//! port. It is told once and answers once: one frame each way. Not waiting any longer is killing it, whatever it was doing. See
 //! docs/adr/0016-a-courier-for-each-request.md.
 
 mod certificates;
@@ -23,7 +22,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::UnixStream;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
@@ -34,6 +33,7 @@ pub use process::main;
 use super::HostError;
 use crate::effect::outgoing::{BODY_MAX, HEADER_BYTES_MAX};
 use crate::effect::{Errand, HttpResponse, Reply};
+use crate::frame::{self, FrameError, Inbox};
 
 /// The argument that makes the binary a courier.
 pub const ROLE: &str = "__courier";
@@ -44,7 +44,7 @@ pub const OF_DAEMON: &str = "daemon";
 
 /// The version of the messages. Both ends are one binary, but the file may be replaced while the
 /// engine runs.
-const VERSION: u16 = 2;
+const VERSION: u16 = 3;
 
 /// The largest message: a body and all headers, with room for what is around them.
 const MESSAGE_MAX: usize = BODY_MAX + 4 * HEADER_BYTES_MAX;
@@ -191,22 +191,15 @@ impl Couriers {
             ca_file: self.ca_file.clone(),
         };
         stream
-            .write_all(&postcard::to_extend(&order, Vec::new()).map_err(io::Error::other)?)
+            .write_all(&frame::encode(&order, MESSAGE_MAX)?)
             .await?;
-        stream.shutdown().await?;
-        let mut report = Vec::new();
-        let length = stream
-            .take(MESSAGE_MAX as u64 + 1)
-            .read_to_end(&mut report)
-            .await?;
-        if length == 0 {
-            return Err(io::Error::other("the courier ended without an answer"));
-        }
-        if length > MESSAGE_MAX {
-            return Err(io::Error::other("the courier's answer is too long"));
-        }
-        postcard::from_bytes(&report)
-            .map_err(|_| io::Error::other("the courier's answer makes no sense"))
+        let report = frame::next(&mut stream, &mut Inbox::default(), MESSAGE_MAX).await;
+        report.map_err(|err| match err {
+            FrameError::Closed | FrameError::Truncated => {
+                io::Error::other("the courier ended without an answer")
+            }
+            err => io::Error::other(format!("the courier's answer cannot be read: {err}")),
+        })
     }
 }
 

@@ -1,6 +1,6 @@
 //! The courier's own process: takes its order, confines itself for it, goes, reports, and ends.
 
-use std::io::{self, Read as _, Write as _};
+use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
@@ -12,6 +12,7 @@ use super::lookup::look_up;
 use super::talk::{self, Trust};
 use super::{MESSAGE_MAX, OF_DAEMON, Order, Report, Trouble, VERSION, certificates};
 use crate::effect::outgoing::{Errand, Scheme};
+use crate::frame::{self, FrameError, Inbox};
 use crate::host::HostError;
 use crate::sandbox::{self, Kind};
 
@@ -31,7 +32,7 @@ pub fn main() -> ExitCode {
     if stream.peer_addr().is_err() {
         return ExitCode::from(2);
     }
-    match serve(stream, &Told::by_keeper()) {
+    match serve(&stream, &Told::by_keeper()) {
         Ok(()) => ExitCode::SUCCESS,
         // Nobody wants it any more.
         Err(_) => ExitCode::FAILURE,
@@ -65,15 +66,12 @@ impl Told {
     }
 }
 
-fn serve(mut stream: UnixStream, told: &Told) -> io::Result<()> {
-    let mut order = Vec::new();
-    (&stream).take(MESSAGE_MAX as u64).read_to_end(&mut order)?;
-    if order.is_empty() {
-        return Ok(());
-    }
-    let order: Order = postcard::from_bytes(&order).map_err(io::Error::other)?;
-    let report = postcard::to_extend(&run(order, told), Vec::new()).map_err(io::Error::other)?;
-    stream.write_all(&report)
+fn serve(stream: &UnixStream, told: &Told) -> Result<(), FrameError> {
+    let order = match frame::receive(stream, &mut Inbox::default(), MESSAGE_MAX) {
+        Err(FrameError::Closed) => return Ok(()),
+        order => order?,
+    };
+    frame::send(stream, &run(order, told), MESSAGE_MAX)
 }
 
 fn run(order: Order, told: &Told) -> Report {

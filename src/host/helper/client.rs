@@ -15,8 +15,10 @@ use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
 use tokio::time::timeout;
 
 use super::{
-    ANSWER_MARGIN, Duty, FromHelper, HelperOp, HelperReply, REQUEST_LIMIT, ToHelper, VERSION, frame,
+    ANSWER_MARGIN, Duty, FromHelper, HelperOp, HelperReply, MESSAGE_LIMIT, REQUEST_LIMIT, ToHelper,
+    VERSION,
 };
+use crate::frame::{self, FrameError, Inbox};
 use crate::host::HostError;
 
 /// Messages that wait until the helper reads on: a request and a cancellation for each call.
@@ -81,11 +83,12 @@ impl HelperClient {
         let (reader, writer) = UnixStream::from_std(stream)?.into_split();
         let (out, queue) = mpsc::channel(QUEUE);
         let pending = Arc::new(Mutex::new(Pending::default()));
-        let _ = out.try_send(frame::encode(&ToHelper::Hello {
+        let hello = ToHelper::Hello {
             version: VERSION,
             duty,
             undo,
-        })?);
+        };
+        let _ = out.try_send(frame::encode(&hello, MESSAGE_LIMIT)?);
         tokio::spawn(write(writer, queue));
         let ended = Arc::new(Notify::new());
         let (waiting, tell) = (Arc::clone(&pending), Arc::clone(&ended));
@@ -146,7 +149,7 @@ impl HelperClient {
         let _place = timeout(limit, places.acquire()).await.map_err(late)?;
         let (answer, id) = self.enter()?;
         let entry = Entry { client: self, id };
-        let request = frame::encode(&ToHelper::Request { id, limit, op });
+        let request = frame::encode(&ToHelper::Request { id, limit, op }, MESSAGE_LIMIT);
         let request = request.map_err(|err| HostError {
             message: err.to_string(),
             errno: Some(libc::EMSGSIZE),
@@ -203,7 +206,9 @@ impl Drop for Entry<'_> {
             .waiting
             .remove(&self.id)
             .is_some();
-        if unanswered && let Ok(cancel) = frame::encode(&ToHelper::Cancel { id: self.id }) {
+        if unanswered
+            && let Ok(cancel) = frame::encode(&ToHelper::Cancel { id: self.id }, MESSAGE_LIMIT)
+        {
             // Full: then it does not listen, and will be ended.
             let _ = self.client.out.try_send(cancel);
         }
@@ -220,18 +225,19 @@ async fn write(mut writer: OwnedWriteHalf, mut queue: mpsc::Receiver<Vec<u8>>) {
 }
 
 async fn read(mut reader: OwnedReadHalf, pending: Arc<Mutex<Pending>>) {
+    let mut inbox = Inbox::default();
     let why = loop {
-        match frame::read(&mut reader).await {
-            Ok(Some(FromHelper::Hello { version: VERSION })) => {}
-            Ok(Some(FromHelper::Hello { version })) => {
+        match frame::next(&mut reader, &mut inbox, MESSAGE_LIMIT).await {
+            Ok(FromHelper::Hello { version: VERSION }) => {}
+            Ok(FromHelper::Hello { version }) => {
                 break format!("it speaks version {version}, the engine {VERSION}");
             }
-            Ok(Some(FromHelper::Answer { id, result })) => {
+            Ok(FromHelper::Answer { id, result }) => {
                 if let Some(waiting) = locked(&pending).waiting.remove(&id) {
                     let _ = waiting.send(result);
                 }
             }
-            Ok(None) => break "it ended".to_owned(),
+            Err(FrameError::Closed) => break "it ended".to_owned(),
             Err(err) => break err.to_string(),
         }
     };

@@ -31,7 +31,7 @@ pub const RETIRE: nix::sys::signal::Signal = nix::sys::signal::Signal::SIGURG;
 
 /// The version of the messages. Both ends are one binary, but the file may be replaced while the
 /// engine runs.
-const VERSION: u16 = 2;
+const VERSION: u16 = 3;
 
 /// The largest message: a file with its attributes and some room.
 const MESSAGE_LIMIT: usize = super::files::FILE_LIMIT + 64 * 1024;
@@ -164,52 +164,4 @@ enum FromHelper {
         id: u64,
         result: Result<HelperReply, HostError>,
     },
-}
-
-/// Messages on a stream: their length as a big-endian u32, then postcard.
-mod frame {
-    use std::io;
-
-    use serde::Serialize;
-    use serde::de::DeserializeOwned;
-    use tokio::io::{AsyncRead, AsyncReadExt};
-
-    use super::MESSAGE_LIMIT;
-
-    pub(super) fn encode(message: &impl Serialize) -> io::Result<Vec<u8>> {
-        let bytes = postcard::to_extend(message, vec![0; 4]).map_err(io::Error::other)?;
-        let length = bytes.len().saturating_sub(4);
-        if length > MESSAGE_LIMIT {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidInput,
-                format!("a message of {length} bytes is too long"),
-            ));
-        }
-        let mut bytes = bytes;
-        if let (Some(head), Ok(length)) = (bytes.first_chunk_mut(), u32::try_from(length)) {
-            *head = length.to_be_bytes();
-        }
-        Ok(bytes)
-    }
-
-    /// `None` at the end of the stream.
-    pub(super) async fn read<T: DeserializeOwned>(
-        stream: &mut (impl AsyncRead + Unpin),
-    ) -> io::Result<Option<T>> {
-        let length = match stream.read_u32().await {
-            Ok(length) => length,
-            Err(err) if err.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
-            Err(err) => return Err(err),
-        };
-        let length = usize::try_from(length)
-            .ok()
-            .filter(|length| *length <= MESSAGE_LIMIT);
-        let length = length
-            .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "a message is too long"))?;
-        let mut bytes = vec![0; length];
-        stream.read_exact(&mut bytes).await?;
-        postcard::from_bytes(&bytes)
-            .map(Some)
-            .map_err(|err| io::Error::new(io::ErrorKind::InvalidData, err))
-    }
 }

@@ -21,9 +21,11 @@ use tokio::time::timeout;
 use super::gate::{Gate, Right, Terms};
 use super::records::Records;
 use super::{
-    Duty, FromHelper, HelperOp, HelperReply, REQUEST_LIMIT, RETIRE, ToHelper, VERSION, frame,
+    Duty, FromHelper, HelperOp, HelperReply, MESSAGE_LIMIT, REQUEST_LIMIT, RETIRE, ToHelper,
+    VERSION,
 };
 use crate::effect::{Outcome, Resource, ServiceVerb, UnitState, Value};
+use crate::frame::{self, FrameError, Inbox};
 use crate::host::service::ServiceBackend;
 use crate::host::service::systemd::Systemd;
 use crate::host::spawn::Deadline;
@@ -92,11 +94,12 @@ async fn serve(stream: UnixStream, mut gate: Gate) -> io::Result<()> {
         confine()?;
     }
     let (mut reader, writer) = stream.into_split();
-    let Some(ToHelper::Hello {
+    let mut inbox = Inbox::default();
+    let ToHelper::Hello {
         version: VERSION,
         duty,
         undo,
-    }) = frame::read(&mut reader).await?
+    } = frame::next(&mut reader, &mut inbox, MESSAGE_LIMIT).await?
     else {
         return Err(io::Error::new(
             io::ErrorKind::InvalidData,
@@ -115,13 +118,14 @@ async fn serve(stream: UnixStream, mut gate: Gate) -> io::Result<()> {
         confine()?;
     }
     let retire = async move { _ = retire.recv().await };
-    work(reader, writer, at_work, retire).await
+    work(reader, inbox, writer, at_work, retire).await
 }
 
 /// Answers until the other end closes the socket, or `retire` ends: then no order is taken any more.
 /// The other end may be an engine that somebody has taken over, so nothing here waits for it to read.
 async fn work(
     reader: OwnedReadHalf,
+    inbox: Inbox,
     writer: OwnedWriteHalf,
     at_work: Arc<AtWork>,
     retire: impl Future<Output = ()>,
@@ -132,7 +136,7 @@ async fn work(
     let mut requests = JoinSet::new();
     let mut running: HashMap<u64, oneshot::Sender<()>> = HashMap::new();
     let (to, mut messages) = mpsc::channel(1);
-    tokio::spawn(receive(reader, to));
+    tokio::spawn(receive(reader, inbox, to));
     let mut retire = std::pin::pin!(retire);
     let mut retired = false;
     while !retired || !requests.is_empty() {
@@ -195,10 +199,16 @@ fn cannot_take(retired: bool) -> HostError {
 
 /// On a task of its own: a message that has come in part is not to be lost when something else
 /// happens.
-async fn receive(mut reader: OwnedReadHalf, to: mpsc::Sender<io::Result<ToHelper>>) {
-    while let Some(message) = frame::read(&mut reader).await.transpose() {
+async fn receive(
+    mut reader: OwnedReadHalf,
+    mut inbox: Inbox,
+    to: mpsc::Sender<Result<ToHelper, FrameError>>,
+) {
+    loop {
+        let message = frame::next(&mut reader, &mut inbox, MESSAGE_LIMIT).await;
         let is_last = message.is_err();
-        if to.send(message).await.is_err() || is_last {
+        let closed = matches!(message, Err(FrameError::Closed));
+        if closed || to.send(message).await.is_err() || is_last {
             return;
         }
     }
@@ -260,7 +270,7 @@ async fn answer(
 
 async fn write(mut writer: OwnedWriteHalf, mut answers: mpsc::Receiver<FromHelper>) {
     while let Some(answer) = answers.recv().await {
-        let Ok(bytes) = frame::encode(&answer) else {
+        let Ok(bytes) = frame::encode(&answer, MESSAGE_LIMIT) else {
             continue;
         };
         if writer.write_all(&bytes).await.is_err() {
@@ -529,7 +539,7 @@ mod tests {
         });
         let (retire, retired) = oneshot::channel::<()>();
         let retired = async { drop(retired.await) };
-        let work = tokio::spawn(work(reader, writer, at_work, retired));
+        let work = tokio::spawn(work(reader, Inbox::default(), writer, at_work, retired));
         let (_unread, mut orders) = engine.into_split();
         let limit = Duration::from_secs(10);
         let flood = async {
@@ -538,7 +548,8 @@ mod tests {
                 let op = HelperOp::ReadParameter {
                     key: "kernel.ostype".to_owned(),
                 };
-                let request = frame::encode(&ToHelper::Request { id, limit, op }).unwrap();
+                let request =
+                    frame::encode(&ToHelper::Request { id, limit, op }, MESSAGE_LIMIT).unwrap();
                 orders.write_all(&request).await.unwrap();
             }
         };

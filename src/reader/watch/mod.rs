@@ -29,7 +29,8 @@ use tokio::sync::mpsc;
 use self::events::Interest;
 use self::places::{Mounts, Print, Way, below, print};
 use self::prints::{Prints, Seen};
-use super::wire::{How, Told, frame};
+use super::wire::{How, MAX, Told};
+use crate::frame;
 
 /// Quiet time after which a change is complete: an editor's write and rename belong together.
 const QUIET: Duration = Duration::from_millis(30);
@@ -97,11 +98,10 @@ async fn serve(files: Vec<PathBuf>, to: StdStream) {
     let (mut closed, mut writer) = stream.split();
     let write = async {
         while let Some(news) = told.recv().await {
-            let written = match frame(&news) {
-                Ok(bytes) => writer.write_all(&bytes).await,
-                Err(err) => Err(err),
+            let Ok(bytes) = frame::encode(&news, MAX) else {
+                return;
             };
-            if written.is_err() {
+            if writer.write_all(&bytes).await.is_err() {
                 return;
             }
         }

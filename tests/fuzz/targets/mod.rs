@@ -11,8 +11,8 @@ mod text;
 
 use std::path::Path;
 
-use carpd::hooks::frame::{Inbox, MAX_FROM_RUNNER, MAX_TO_RUNNER};
-use carpd::hooks::message::{FromRunner, ToRunner};
+use carpd::frame::Inbox;
+use carpd::hooks::message::{FromRunner, MAX_FROM_RUNNER, MAX_TO_RUNNER, ToRunner};
 use carpd::proto::wire::{self, Advertisement, Received};
 use carpd::proto::{Input, Key, Output, Settings, Vhost};
 use carpd::types::{AdvBase, AdvSkew, Family, Timestamp, Vhid};
@@ -189,9 +189,9 @@ fn runner(bytes: &[u8]) {
     let mut inbox = Inbox::default();
     inbox.push(bytes);
     while let Ok(Some(message)) = inbox.next::<FromRunner>(MAX_FROM_RUNNER) {
-        let again = carpd::hooks::frame::encode(&message, MAX_FROM_RUNNER)
+        let again = carpd::frame::encode(&message, MAX_FROM_RUNNER)
             .expect("it came in a frame of that size");
-        assert!(carpd::hooks::frame::decode::<FromRunner>(&again[4..]).is_ok());
+        assert!(carpd::frame::decode::<FromRunner>(&again[4..]).is_ok());
     }
     let mut inbox = Inbox::default();
     inbox.push(bytes);
@@ -223,9 +223,9 @@ fn frames() -> Vec<Vec<u8>> {
         number: 3,
         budget: Budget::default(),
     };
-    let encode = |message| carpd::hooks::frame::encode(message, MAX_FROM_RUNNER).unwrap();
+    let encode = |message| carpd::frame::encode(message, MAX_FROM_RUNNER).unwrap();
     let mut seeds: Vec<Vec<u8>> = said.iter().map(encode).collect();
     seeds.push(seeds.concat());
-    seeds.push(carpd::hooks::frame::encode(&told, MAX_TO_RUNNER).unwrap());
+    seeds.push(carpd::frame::encode(&told, MAX_TO_RUNNER).unwrap());
     seeds
 }

@@ -4,8 +4,10 @@
 use std::os::unix::net::UnixStream;
 
 use carpd::effect::ServiceVerb;
-use carpd::hooks::frame::{self, Inbox, MAX_FROM_RUNNER, MAX_TO_RUNNER};
-use carpd::hooks::message::{Confinement, FromRunner, Loaded, ToRunner, VERSION};
+use carpd::frame::{self, Inbox};
+use carpd::hooks::message::{
+    Confinement, FromRunner, Loaded, MAX_FROM_RUNNER, MAX_TO_RUNNER, ToRunner, VERSION,
+};
 use carpd::hooks::session::OVERRUN;
 
 use super::*;

@@ -1,21 +1,23 @@
-//! Frames on the socket between engine and runner: a length of 4 bytes, little-endian, then that
+//! Frames on every stream between our own processes: a length of 4 bytes, little-endian, then that
 //! many bytes of postcard. The length is checked before anything is kept.
+//!
+//! Only the keeper's socket needs none: it keeps messages apart by itself.
 
 use std::io::{self, Read, Write};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::io::{AsyncRead, AsyncReadExt as _};
 
-/// The largest frame to a runner, in bytes: a hook with all its modules, or with the code that it
-/// was compiled to.
-pub const MAX_TO_RUNNER: usize = 32 << 20;
-
-/// The largest frame from a runner, in bytes.
-pub const MAX_FROM_RUNNER: usize = 4 << 20;
+/// Bytes of the length.
+pub const HEAD: usize = 4;
 
 /// Room that an empty inbox keeps for the next frame, in bytes: one large frame must not stay in
 /// memory for good.
 const KEPT: usize = 64 << 10;
+
+/// What is read at one time, in bytes.
+const CHUNK: usize = 4 << 10;
 
 /// Why a frame could not be sent or understood.
 #[derive(Debug, thiserror::Error)]
@@ -47,8 +49,8 @@ pub enum FrameError {
 /// # Errors
 /// [`FrameError::TooLarge`], or [`FrameError::Garbage`] if it cannot be written as postcard.
 pub fn encode<T: Serialize>(message: &T, limit: usize) -> Result<Vec<u8>, FrameError> {
-    let mut bytes = postcard::to_extend(message, vec![0; 4])?;
-    let length = bytes.len() - 4;
+    let mut bytes = postcard::to_extend(message, vec![0; HEAD])?;
+    let length = bytes.len() - HEAD;
     match (u32::try_from(length), bytes.first_chunk_mut()) {
         (Ok(header), Some(place)) if length <= limit => *place = header.to_le_bytes(),
         _ => return Err(FrameError::TooLarge { length, limit }),
@@ -62,10 +64,33 @@ pub struct Inbox {
     bytes: Vec<u8>,
 }
 
+impl From<FrameError> for io::Error {
+    fn from(err: FrameError) -> Self {
+        let kind = match err {
+            FrameError::Io(err) => return err,
+            FrameError::Closed | FrameError::Truncated => io::ErrorKind::UnexpectedEof,
+            FrameError::TooLarge { .. } | FrameError::Garbage(_) => io::ErrorKind::InvalidData,
+        };
+        Self::new(kind, err)
+    }
+}
+
 impl Inbox {
     /// Takes what was read.
     pub fn push(&mut self, bytes: &[u8]) {
         self.bytes.extend_from_slice(bytes);
+    }
+
+    /// Takes what was read, of which nothing is the end of the stream.
+    fn take(&mut self, bytes: &[u8]) -> Result<(), FrameError> {
+        match bytes {
+            [] if self.is_within_frame() => Err(FrameError::Truncated),
+            [] => Err(FrameError::Closed),
+            bytes => {
+                self.push(bytes);
+                Ok(())
+            }
+        }
     }
 
     /// Is a frame half here?
@@ -79,18 +104,15 @@ impl Inbox {
     /// # Errors
     /// [`FrameError::TooLarge`] as soon as the length is known, [`FrameError::Garbage`].
     pub fn next<T: DeserializeOwned>(&mut self, limit: usize) -> Result<Option<T>, FrameError> {
-        let Some((header, rest)) = self.bytes.split_first_chunk::<4>() else {
+        let Some((header, rest)) = self.bytes.split_first_chunk() else {
             return Ok(None);
         };
-        let length = usize::try_from(u32::from_le_bytes(*header)).unwrap_or(usize::MAX);
-        if length > limit {
-            return Err(FrameError::TooLarge { length, limit });
-        }
+        let length = length(*header, limit)?;
         let Some(frame) = rest.get(..length) else {
             return Ok(None);
         };
         let message = decode(frame)?;
-        self.bytes.drain(..4 + length);
+        self.bytes.drain(..HEAD + length);
         if self.bytes.is_empty() && self.bytes.capacity() > KEPT {
             self.bytes = Vec::new();
         }
@@ -98,7 +120,19 @@ impl Inbox {
     }
 }
 
-/// A message from the bytes of exactly one frame.
+/// How many bytes come after these.
+///
+/// # Errors
+/// [`FrameError::TooLarge`].
+pub fn length(head: [u8; HEAD], limit: usize) -> Result<usize, FrameError> {
+    let length = usize::try_from(u32::from_le_bytes(head)).unwrap_or(usize::MAX);
+    if length > limit {
+        return Err(FrameError::TooLarge { length, limit });
+    }
+    Ok(length)
+}
+
+/// A message from the bytes of exactly one frame, without its length.
 ///
 /// # Errors
 /// [`FrameError::Garbage`], also if bytes are left over.
@@ -128,98 +162,91 @@ pub fn receive<T: DeserializeOwned>(
     inbox: &mut Inbox,
     limit: usize,
 ) -> Result<T, FrameError> {
-    let mut chunk = [0; 16 << 10];
+    let mut chunk = [0; CHUNK];
     loop {
         if let Some(message) = inbox.next(limit)? {
             return Ok(message);
         }
         match from.read(&mut chunk) {
-            Ok(0) if inbox.is_within_frame() => return Err(FrameError::Truncated),
-            Ok(0) => return Err(FrameError::Closed),
-            Ok(n) => inbox.push(chunk.get(..n).unwrap_or_default()),
+            Ok(n) => inbox.take(chunk.get(..n).unwrap_or_default())?,
             Err(err) if err.kind() == io::ErrorKind::Interrupted => {}
             Err(err) => return Err(err.into()),
         }
     }
 }
 
+/// The next message. May be given up halfway: what was read stays in the inbox.
+///
+/// # Errors
+/// See [`FrameError`].
+pub async fn next<T: DeserializeOwned>(
+    from: &mut (impl AsyncRead + Unpin),
+    inbox: &mut Inbox,
+    limit: usize,
+) -> Result<T, FrameError> {
+    let mut chunk = [0; CHUNK];
+    loop {
+        if let Some(message) = inbox.next(limit)? {
+            return Ok(message);
+        }
+        let n = from.read(&mut chunk).await?;
+        inbox.take(chunk.get(..n).unwrap_or_default())?;
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
-    use crate::hooks::message::{FromRunner, ToRunner};
-    use crate::hooks::{Answer, Ask};
 
-    fn ask() -> FromRunner {
-        FromRunner::Ask(Ask::StateGet {
-            key: "k".repeat(100),
-        })
-    }
+    const LIMIT: usize = 100;
 
     #[test]
     fn a_message_survives_any_cut() {
-        let bytes = encode(&ask(), MAX_FROM_RUNNER).unwrap();
+        let bytes = encode(&"a message", LIMIT).unwrap();
         for cut in 0..bytes.len() {
             let mut inbox = Inbox::default();
             inbox.push(&bytes[..cut]);
-            assert!(inbox.next::<FromRunner>(MAX_FROM_RUNNER).unwrap().is_none());
+            assert_eq!(inbox.next::<String>(LIMIT).unwrap(), None);
             inbox.push(&bytes[cut..]);
             assert_eq!(
-                inbox.next::<FromRunner>(MAX_FROM_RUNNER).unwrap(),
-                Some(ask())
+                inbox.next::<String>(LIMIT).unwrap().as_deref(),
+                Some("a message")
             );
             assert!(!inbox.is_within_frame());
         }
     }
 
-    #[test]
-    fn truncated_oversized_and_garbage_are_told_apart() {
-        let bytes = encode(&ask(), MAX_FROM_RUNNER).unwrap();
-        let read =
-            |bytes: &[u8]| receive::<FromRunner>(bytes, &mut Inbox::default(), MAX_FROM_RUNNER);
-        assert!(matches!(read(&[]), Err(FrameError::Closed)));
+    /// What blocks and what waits read alike.
+    #[tokio::test]
+    async fn the_end_is_told_from_a_cut_and_from_what_makes_no_sense() {
+        async fn read(bytes: &[u8]) -> Result<u8, FrameError> {
+            let waited = next::<u8>(&mut &*bytes, &mut Inbox::default(), LIMIT).await;
+            let blocked = receive::<u8>(bytes, &mut Inbox::default(), LIMIT);
+            assert_eq!(format!("{waited:?}"), format!("{blocked:?}"));
+            waited
+        }
+        assert!(matches!(read(&[]).await, Err(FrameError::Closed)));
+        assert!(matches!(read(&[1, 0, 0]).await, Err(FrameError::Truncated)));
         assert!(matches!(
-            read(&bytes[..bytes.len() - 1]),
+            read(&[1, 0, 0, 0]).await,
             Err(FrameError::Truncated)
         ));
         assert!(matches!(
-            read(&[0xff; 4]),
+            read(&[101, 0, 0, 0]).await,
             Err(FrameError::TooLarge {
-                length: 0xffff_ffff,
-                limit: MAX_FROM_RUNNER
+                length: 101,
+                limit: LIMIT
             })
         ));
+        // A byte too many within the frame.
         assert!(matches!(
-            read(&[1, 0, 0, 0, 99]),
+            read(&[2, 0, 0, 0, 7, 7]).await,
             Err(FrameError::Garbage(_))
         ));
-        let mut long = encode(&ask(), MAX_FROM_RUNNER).unwrap();
-        long.push(0);
-        long[0] += 1;
-        assert!(matches!(read(&long), Err(FrameError::Garbage(_))));
+        assert_eq!(read(&[1, 0, 0, 0, 7]).await.unwrap(), 7);
         assert!(matches!(
-            encode(&ask(), 10),
+            encode(&[0_u8; LIMIT + 1].as_slice(), LIMIT),
             Err(FrameError::TooLarge { .. })
         ));
-    }
-
-    proptest! {
-        #[test]
-        fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
-            let _ = decode::<FromRunner>(&bytes);
-            let _ = decode::<ToRunner>(&bytes);
-            let mut inbox = Inbox::default();
-            inbox.push(&bytes);
-            while let Ok(Some(_)) = inbox.next::<FromRunner>(MAX_FROM_RUNNER) {}
-        }
-
-        #[test]
-        fn a_flipped_bit_never_panics(at in 0usize..100, bit in 0u8..8) {
-            let mut bytes = encode(&ToRunner::Answer(Answer::State(Some(vec![7; 90]))), MAX_TO_RUNNER).unwrap();
-            let at = at.min(bytes.len() - 1);
-            bytes[at] ^= 1 << bit;
-            let _ = receive::<ToRunner>(bytes.as_slice(), &mut Inbox::default(), MAX_TO_RUNNER);
-        }
     }
 }
