@@ -14,7 +14,9 @@ use super::spec::{Spec, World, known, time};
 use super::{faults, histories};
 use crate::effect::{Query, Reply, Resource};
 use crate::hooks::EntryPoint;
-use crate::hooks::api::{On, TEST_FUNCTIONS};
+use crate::hooks::api::{
+    Arrangement, Call, Expect, HostEvent, Look, ModuleCall, On, TEST_FUNCTIONS,
+};
 use crate::hooks::message::TestCall;
 use crate::hooks::test_session::TestDesk;
 use crate::host::sim::{Happens, Trouble};
@@ -135,9 +137,9 @@ impl TestDesk for Case<'_> {
             serde_json::from_slice(&call.arguments).map_err(|err| err.to_string())?;
         let arguments = Arguments(arguments.into_iter());
         let place = (call.file, call.line);
-        let answered = match function.on {
-            On::Test => self.test(function.name, arguments, &place).await,
-            On::Host => self.host(function.name, arguments, &place).await,
+        let answered = match function.call {
+            Call::Module(call) => self.test(call, arguments, &place).await,
+            call => self.host(call, arguments, &place).await,
         };
         match answered {
             Ok(json) => serde_json::to_vec(&json).map_err(|err| err.to_string()),
@@ -223,12 +225,12 @@ impl<'a> Case<'a> {
 
     async fn test(
         &mut self,
-        name: &str,
+        call: ModuleCall,
         mut arguments: Arguments,
         place: &(String, u32),
     ) -> Answered {
-        match name {
-            "host" => {
+        match call {
+            ModuleCall::Host => {
                 if self.hosts.len() >= HOSTS_MAX {
                     return Err(format!("more than {HOSTS_MAX} hosts in one case").into());
                 }
@@ -240,7 +242,7 @@ impl<'a> Case<'a> {
                 self.hosts.push((node, place.clone()));
                 Ok(json!(self.hosts.len()))
             }
-            "equal" => {
+            ModuleCall::Equal => {
                 let (actual, expected) = (arguments.text("actual")?, arguments.text("expected")?);
                 let note = arguments
                     .optional_text("note")?
@@ -251,7 +253,7 @@ impl<'a> Case<'a> {
                     None,
                 ))
             }
-            "print" => {
+            ModuleCall::Print => {
                 let text = arguments.text("text")?;
                 self.output_bytes += text.len() + 1;
                 if self.output_bytes <= OUTPUT_MAX {
@@ -259,12 +261,12 @@ impl<'a> Case<'a> {
                 }
                 Ok(Json::Null)
             }
-            "faults" => {
+            ModuleCall::Faults => {
                 let found =
                     faults::sweep(self.subject, &arguments.next(), faults::Hopeless::Wrong).await?;
                 found.map_or(Ok(Json::Null), |text| Err(Wrong::Expectation(text, None)))
             }
-            "histories" => {
+            ModuleCall::Histories => {
                 let options = arguments.next();
                 let runs = match arguments.next() {
                     Json::Null => histories::RUNS,
@@ -279,13 +281,13 @@ impl<'a> Case<'a> {
                 let found = histories::play(self.subject, &options, self.seed, runs).await?;
                 found.map_or(Ok(Json::Null), |lived| Err(Wrong::History(lived)))
             }
-            _ => Err(format!("test.{name} is done where the test file runs").into()),
+            ModuleCall::Case => Err("it is done where the test file runs".to_owned().into()),
         }
     }
 
     async fn host(
         &mut self,
-        name: &str,
+        call: Call,
         mut arguments: Arguments,
         place: &(String, u32),
     ) -> Answered {
@@ -295,28 +297,23 @@ impl<'a> Case<'a> {
             .and_then(|at| self.hosts.get_mut(at))
             .ok_or_else(|| "there is no such host".to_owned())?;
         let node = Rc::clone(&entry.0);
-        let happens = matches!(
-            name,
-            "become" | "advance" | "stop" | "peer_claim" | "health"
-        );
-        if happens {
-            nobody_failed(&node).map_err(|text| Wrong::Expectation(text, None))?;
-            entry.1.clone_from(place);
-        }
-        match name {
-            _ if happens => event(&node, name, arguments).await,
-            "fail" | "hang" | "slow" | "kill" | "heal" | "change" => {
-                arrange(&node, name, arguments)
+        match call {
+            Call::Module(_) => Err("this is no function of a host".to_owned().into()),
+            Call::Event(call) => {
+                nobody_failed(&node).map_err(|text| Wrong::Expectation(text, None))?;
+                entry.1.clone_from(place);
+                event(&node, call, arguments).await
             }
-            _ if name.starts_with("expect_") => self.expect(&node, name, arguments, place),
-            _ => look(&node, name, arguments).await,
+            Call::Arrange(call) => arrange(&node, call, arguments),
+            Call::Expect(call) => self.expect(&node, call, arguments, place),
+            Call::Look(call) => look(&node, call, arguments).await,
         }
     }
 
     fn expect(
         &mut self,
         node: &Node,
-        name: &str,
+        call: Expect,
         mut arguments: Arguments,
         place: &(String, u32),
     ) -> Answered {
@@ -327,8 +324,8 @@ impl<'a> Case<'a> {
                 Err(Wrong::Expectation(text, None))
             }
         };
-        match name {
-            "expect_plan" => {
+        match call {
+            Expect::ExpectPlan => {
                 self.compare(
                     "expect_plan",
                     lines(&arguments.text("plan")?),
@@ -338,7 +335,7 @@ impl<'a> Case<'a> {
                 node.record_mut().plan.clear();
                 Ok(Json::Null)
             }
-            "expect_undone" => {
+            Expect::ExpectUndone => {
                 if let Some(plan) = arguments.optional_text("plan")? {
                     return self.compare("expect_undone", lines(&plan), node.undone(), place);
                 }
@@ -356,7 +353,7 @@ impl<'a> Case<'a> {
                     format!("not everything is undone: {}", left.join("; ")),
                 )
             }
-            "expect_error" => {
+            Expect::ExpectError => {
                 let text = arguments.optional_text("text")?.unwrap_or_default();
                 let errors = node.take_errors();
                 let shown = |(entry, error): &(EntryPoint, _)| {
@@ -373,7 +370,7 @@ impl<'a> Case<'a> {
                 };
                 met(found, format!("expected a failure with {text:?}: {got}"))
             }
-            "expect_denied" => {
+            Expect::ExpectDenied => {
                 let text = arguments.optional_text("text")?.unwrap_or_default();
                 let denied = node.record().denied.clone();
                 let found = denied.iter().any(|denied| denied.contains(&text));
@@ -388,7 +385,7 @@ impl<'a> Case<'a> {
                 }
                 met(found, format!("expected a refusal with {text:?}: {got}"))
             }
-            "expect_log" => {
+            Expect::ExpectLog => {
                 let text = arguments.text("text")?;
                 let log: Vec<String> = node.record().log.iter().map(ToString::to_string).collect();
                 let found = log.iter().any(|line| line.contains(&text));
@@ -400,12 +397,11 @@ impl<'a> Case<'a> {
                     ) + &log.join(" | "),
                 )
             }
-            "expect_state" => {
+            Expect::ExpectState => {
                 let role = arguments.text("role")?;
                 let state = node.state().as_str();
                 met(role == state, format!("expected {role}, it is {state}"))
             }
-            _ => Err(format!("there is no {name}").into()),
         }
     }
 
@@ -479,9 +475,9 @@ fn nobody_failed(node: &Node) -> Result<(), String> {
     ))
 }
 
-async fn event(node: &Rc<Node>, name: &str, mut arguments: Arguments) -> Answered {
-    match name {
-        "become" => {
+async fn event(node: &Rc<Node>, call: HostEvent, mut arguments: Arguments) -> Answered {
+    match call {
+        HostEvent::Become => {
             let role = arguments.text("role")?;
             let options = arguments.next();
             let options: EventOptions =
@@ -513,9 +509,9 @@ async fn event(node: &Rc<Node>, name: &str, mut arguments: Arguments) -> Answere
             node.become_state(to, told, options.wait.unwrap_or(true))
                 .await?;
         }
-        "advance" => node.advance(time(&arguments.next())?).await?,
-        "stop" => node.stop().await?,
-        "peer_claim" => {
+        HostEvent::Advance => node.advance(time(&arguments.next())?).await?,
+        HostEvent::Stop => node.stop().await?,
+        HostEvent::PeerClaim => {
             let peer = arguments.optional_text("peer")?;
             let peer = peer
                 .map(|text| text.parse().map_err(|_| format!("{text:?} is no address")))
@@ -525,7 +521,7 @@ async fn event(node: &Rc<Node>, name: &str, mut arguments: Arguments) -> Answere
             }
             node.hear_worse(peer).await?;
         }
-        _ => {
+        HostEvent::Health => {
             let (demotion, reason) = node.health().await?.unwrap_or((240, String::new()));
             return Ok(json!({ "demotion": demotion, "reason": reason }));
         }
@@ -534,39 +530,37 @@ async fn event(node: &Rc<Node>, name: &str, mut arguments: Arguments) -> Answere
 }
 
 /// Arranges for later what goes wrong, or what somebody else changes.
-fn arrange(node: &Node, name: &str, mut arguments: Arguments) -> Answered {
+fn arrange(node: &Node, call: Arrangement, mut arguments: Arguments) -> Answered {
     let host = node.host();
-    let happens = match name {
-        "heal" => {
+    let (effect, happens) = match call {
+        Arrangement::Heal => {
             host.heal();
             return Ok(Json::Null);
         }
-        "change" => {
+        Arrangement::Change => {
             node.change(&World::read(&arguments.next())?)?;
             return Ok(Json::Null);
         }
-        _ => {
+        Arrangement::Fail => {
             let effect = arguments.text("effect")?;
-            let happens = match name {
-                "fail" => {
-                    let message = arguments
-                        .optional_text("message")?
-                        .unwrap_or_else(|| "the test lets it fail".to_owned());
-                    Happens::Fails(HostError {
-                        message,
-                        errno: None,
-                    })
-                }
-                "slow" => Happens::Takes(time(&arguments.next())?),
-                "hang" => Happens::Hangs,
-                _ => Happens::Kills,
+            let message = arguments
+                .optional_text("message")?
+                .unwrap_or_else(|| "the test lets it fail".to_owned());
+            let error = HostError {
+                message,
+                errno: None,
             };
-            (effect, happens)
+            (effect, Happens::Fails(error))
         }
+        Arrangement::Slow => (
+            arguments.text("effect")?,
+            Happens::Takes(time(&arguments.next())?),
+        ),
+        Arrangement::Hang => (arguments.text("effect")?, Happens::Hangs),
+        Arrangement::Kill => (arguments.text("effect")?, Happens::Kills),
     };
     let options = arguments.next();
     let options: FaultOptions = options_of(&options, &["times", "after"])?;
-    let (effect, happens) = happens;
     host.trouble(Trouble {
         effect,
         happens,
@@ -619,7 +613,7 @@ fn cause(word: &str) -> Result<Cause, String> {
 }
 
 /// Looks at a host.
-async fn look(node: &Node, name: &str, mut arguments: Arguments) -> Answered {
+async fn look(node: &Node, call: Look, mut arguments: Arguments) -> Answered {
     let host = node.host();
     let file = |path: String| {
         let value = host.value(&Resource::File { path });
@@ -627,17 +621,17 @@ async fn look(node: &Node, name: &str, mut arguments: Arguments) -> Answered {
             Json::from(String::from_utf8_lossy(content))
         })
     };
-    Ok(match name {
-        "state" => json!(node.state().as_str()),
-        "hostname" => json!(host.value(&Resource::Hostname).to_string()),
-        "sysctl" => json!(
+    Ok(match call {
+        Look::State => json!(node.state().as_str()),
+        Look::Hostname => json!(host.value(&Resource::Hostname).to_string()),
+        Look::Sysctl => json!(
             host.value(&Resource::Sysctl {
                 key: arguments.text("key")?
             })
             .to_string()
         ),
-        "file" => file(arguments.text("path")?),
-        "service" => match host
+        Look::File => file(arguments.text("path")?),
+        Look::Service => match host
             .answer(
                 &Query::ServiceStatus {
                     unit: arguments.text("unit")?,
@@ -649,7 +643,7 @@ async fn look(node: &Node, name: &str, mut arguments: Arguments) -> Answered {
             Ok(Reply::Unit(state)) => json!(state.as_str()),
             _ => Json::Null,
         },
-        "addresses" => {
+        Look::Addresses => {
             let dev = arguments.optional_text("dev")?;
             let dev = dev.map_or(Ok(node.spec().interface.clone()), |dev| {
                 dev.parse().map_err(|e| format!("{dev:?}: {e}"))
@@ -665,7 +659,7 @@ async fn look(node: &Node, name: &str, mut arguments: Arguments) -> Answered {
                 _ => Json::Null,
             }
         }
-        "routes" => {
+        Look::Routes => {
             let table = match arguments.next() {
                 Json::Null => None,
                 given => Some(
@@ -680,7 +674,7 @@ async fn look(node: &Node, name: &str, mut arguments: Arguments) -> Answered {
                 _ => Json::Null,
             }
         }
-        "rules" => {
+        Look::Rules => {
             let rule = |resource: &Resource| {
                 if let Resource::Rule(rule) = resource {
                     Some(rule.to_string())
@@ -690,7 +684,7 @@ async fn look(node: &Node, name: &str, mut arguments: Arguments) -> Answered {
             };
             host.values().keys().filter_map(rule).collect()
         }
-        "link" => {
+        Look::Link => {
             let dev = arguments.text("dev")?;
             let dev = dev.parse().map_err(|err| format!("{dev:?}: {err}"))?;
             host.link(&dev).map_or(Json::Null, |link| {
@@ -698,21 +692,20 @@ async fn look(node: &Node, name: &str, mut arguments: Arguments) -> Answered {
                         "mac": link.mac.to_string(), "mtu": link.mtu })
             })
         }
-        "log" => {
+        Look::Log => {
             let line = |l: &super::record::LogLine| json!({ "level": l.level(), "message": l.message, "fields": l.fields });
             node.record().log.iter().map(line).collect()
         }
-        "plan" => json!(node.plan()),
-        "undone" => json!(node.undone()),
-        "trace" => json!(node.trace()),
-        "demotion" => json!(node.demotion()),
-        "stored" => {
+        Look::Plan => json!(node.plan()),
+        Look::Undone => json!(node.undone()),
+        Look::Trace => json!(node.trace()),
+        Look::Demotion => json!(node.demotion()),
+        Look::Stored => {
             let bytes = node.stored(&arguments.text("key")?);
             bytes
                 .and_then(|bytes| serde_json::from_slice(&bytes).ok())
                 .unwrap_or_default()
         }
-        "now" => json!(node.now().as_secs_f64()),
-        _ => return Err(format!("there is no {name}").into()),
+        Look::Now => json!(node.now().as_secs_f64()),
     })
 }

@@ -8,6 +8,8 @@ use crate::types::shown_within;
 pub struct TestFunction {
     /// The module `test`, or a host.
     pub on: On,
+    /// Which one it is.
+    pub call: Call,
     /// Its name.
     pub name: &'static str,
     /// Its arguments: name and Luau type; one that ends in `?` may be left out.
@@ -222,109 +224,143 @@ pub const TEST_TYPES: &[(&str, &[TestField])] = &[
     ),
 ];
 
+/// Makes the list, and a type for each kind of function, so that one that is in the list and not done
+/// does not compile.
 macro_rules! functions {
-    ($($on:ident $name:ident($($param:literal: $kind:literal),*) -> $gives:literal, $doc:literal, $example:literal;)*) => {
-        &[$(TestFunction {
+    ($($(#[doc = $about:literal])* $on:ident $kind:ident($calls:ident) {
+        $($call:ident = $name:ident($($param:literal: $type:literal),*) -> $gives:literal, $doc:literal, $example:literal;)*
+    })*) => {
+        $(
+            $(#[doc = $about])*
+            #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+            pub enum $calls {
+                $(#[doc = $doc] $call,)*
+            }
+        )*
+
+        /// Which function of a test file.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum Call {
+            $($(#[doc = $about])* $kind($calls),)*
+        }
+
+        /// Every function of a test file. `case` and `equal` are done where the test file runs, the
+        /// others by whoever runs it.
+        pub const TEST_FUNCTIONS: &[TestFunction] = &[$($(TestFunction {
             on: On::$on,
+            call: Call::$kind($calls::$call),
             name: stringify!($name),
-            params: &[$(($param, $kind)),*],
+            params: &[$(($param, $type)),*],
             gives: $gives,
             doc: $doc,
             example: $example,
-        }),*]
+        },)*)*];
     };
 }
 
-/// Every function of a test file. `case` and `equal` are done where the test file runs, the others
-/// by whoever runs it.
-pub const TEST_FUNCTIONS: &[TestFunction] = functions! {
-    Test case("name": "string", "run": "() -> ()") -> "()",
-        "A case. Each one has fresh globals: the whole file runs again for it.",
-        "test.case(\"a master serves\", function() end)";
-    Test host("options": "HostOptions?") -> "TestHost",
-        "A host in memory with the hook on it, and a virtual host that is nothing yet. What is not said is as the hook needs it: \
-         a unit can be started, a device is there.",
-        "local h = test.host({ hostname = \"node2\", units = { httpd = \"inactive\" } })";
-    Test equal("actual": "any", "expected": "any", "note": "string?") -> "()",
-        "Compares two values, tables by what is in them.", "test.equal(h:hostname(), \"node2\")";
-    Test faults("name": "string", "options": "HostOptions?") -> "()",
-        "A case of its own: on such a host every effect of becoming master and of becoming backup fails once, hangs once, and has the \
-         runner killed under it once. A hook that ends well has done all; after one that does not, all is undone.",
-        "test.faults(\"all or nothing\", { hostname = \"node2\" })";
-    Test histories("name": "string", "options": "HostOptions?", "runs": "number?") -> "()",
-        "A case of its own: so many random histories of changes of state, failures and other people's changes (20 by default). None \
-         leaves an address on a backup, and at the end everything is undone.",
-        "test.histories(\"whatever happens\", { hostname = \"node2\" })";
-    Test print("text": "string") -> "()",
-        "Writes a line to the output of the test; plain print does the same.", "test.print(\"here\")";
+functions! {
+    /// Functions of the module `test`.
+    Test Module(ModuleCall) {
+        Case = case("name": "string", "run": "() -> ()") -> "()",
+            "A case. Each one has fresh globals: the whole file runs again for it.",
+            "test.case(\"a master serves\", function() end)";
+        Host = host("options": "HostOptions?") -> "TestHost",
+            "A host in memory with the hook on it, and a virtual host that is nothing yet. What is not said is as the hook needs it: \
+             a unit can be started, a device is there.",
+            "local h = test.host({ hostname = \"node2\", units = { httpd = \"inactive\" } })";
+        Equal = equal("actual": "any", "expected": "any", "note": "string?") -> "()",
+            "Compares two values, tables by what is in them.", "test.equal(h:hostname(), \"node2\")";
+        Faults = faults("name": "string", "options": "HostOptions?") -> "()",
+            "A case of its own: on such a host every effect of becoming master and of becoming backup fails once, hangs once, and has the \
+             runner killed under it once. A hook that ends well has done all; after one that does not, all is undone.",
+            "test.faults(\"all or nothing\", { hostname = \"node2\" })";
+        Histories = histories("name": "string", "options": "HostOptions?", "runs": "number?") -> "()",
+            "A case of its own: so many random histories of changes of state, failures and other people's changes (20 by default). None \
+             leaves an address on a backup, and at the end everything is undone.",
+            "test.histories(\"whatever happens\", { hostname = \"node2\" })";
+        Print = print("text": "string") -> "()",
+            "Writes a line to the output of the test; plain print does the same.", "test.print(\"here\")";
+    }
 
-    Host become("role": "string", "options": "EventOptions?") -> "()",
-        "Makes the virtual host master or backup, as the daemon would: addresses, entry points, and undoing in their order. Begins a new \
-         plan. Time passes as the hook needs it.",
-        "h:become(\"master\", { cause = \"master-down\" })";
-    Host advance("time": "string | number") -> "()",
-        "Lets time pass, as in \"30s\" or in seconds: what waits goes on, what is to be retried is.", "h:advance(\"30s\")";
-    Host stop() -> "()",
-        "Stops the daemon in good order: before_backup, addresses down, on_backup, undo, on_stop.", "h:stop()";
-    Host peer_claim("peer": "string?") -> "()",
-        "A worse master is heard while we are master: on_peer_claim.", "h:peer_claim(\"192.0.2.3\")";
-    Host health() -> "{ demotion: number, reason: string }",
-        "Asks the hook's health.", "test.equal(h:health().demotion, 0)";
+    /// What happens to a host.
+    Host Event(HostEvent) {
+        Become = become("role": "string", "options": "EventOptions?") -> "()",
+            "Makes the virtual host master or backup, as the daemon would: addresses, entry points, and undoing in their order. Begins a new \
+             plan. Time passes as the hook needs it.",
+            "h:become(\"master\", { cause = \"master-down\" })";
+        Advance = advance("time": "string | number") -> "()",
+            "Lets time pass, as in \"30s\" or in seconds: what waits goes on, what is to be retried is.", "h:advance(\"30s\")";
+        Stop = stop() -> "()",
+            "Stops the daemon in good order: before_backup, addresses down, on_backup, undo, on_stop.", "h:stop()";
+        PeerClaim = peer_claim("peer": "string?") -> "()",
+            "A worse master is heard while we are master: on_peer_claim.", "h:peer_claim(\"192.0.2.3\")";
+        Health = health() -> "{ demotion: number, reason: string }",
+            "Asks the hook's health.", "test.equal(h:health().demotion, 0)";
+    }
 
-    Host fail("effect": "string", "message": "string?", "options": "FaultOptions?") -> "()",
-        "From now on an effect fails, named as in a plan or by its first words.", "h:fail(\"service.start httpd\", \"no memory\")";
-    Host hang("effect": "string", "options": "FaultOptions?") -> "()",
-        "From now on an effect does not end by itself.", "h:hang(\"service.start\")";
-    Host slow("effect": "string", "time": "string | number", "options": "FaultOptions?") -> "()",
-        "From now on an effect takes so long.", "h:slow(\"service.start\", \"3s\")";
-    Host kill("effect": "string", "options": "FaultOptions?") -> "()",
-        "From now on the hook's process is killed when it asks for this.", "h:kill(\"route.replace\", { times = 1 })";
-    Host heal() -> "()", "Takes back what fail, hang, slow and kill have arranged.", "h:heal()";
-    Host change("options": "HostOptions") -> "()",
-        "Somebody else changes the host: hostname, routes, units, files, sysctls. `false` removes a file.",
-        "h:change({ hostname = \"renamed\" })";
+    /// What goes wrong from now on, or what somebody else changes.
+    Host Arrange(Arrangement) {
+        Fail = fail("effect": "string", "message": "string?", "options": "FaultOptions?") -> "()",
+            "From now on an effect fails, named as in a plan or by its first words.", "h:fail(\"service.start httpd\", \"no memory\")";
+        Hang = hang("effect": "string", "options": "FaultOptions?") -> "()",
+            "From now on an effect does not end by itself.", "h:hang(\"service.start\")";
+        Slow = slow("effect": "string", "time": "string | number", "options": "FaultOptions?") -> "()",
+            "From now on an effect takes so long.", "h:slow(\"service.start\", \"3s\")";
+        Kill = kill("effect": "string", "options": "FaultOptions?") -> "()",
+            "From now on the hook's process is killed when it asks for this.", "h:kill(\"route.replace\", { times = 1 })";
+        Heal = heal() -> "()", "Takes back what fail, hang, slow and kill have arranged.", "h:heal()";
+        Change = change("options": "HostOptions") -> "()",
+            "Somebody else changes the host: hostname, routes, units, files, sysctls. `false` removes a file.",
+            "h:change({ hostname = \"renamed\" })";
+    }
 
-    Host expect_plan("plan": "string") -> "()",
-        "What the hook has asked to change since the last event or the last expect_plan, one effect a line, in order: the function, then \
-         what it is about, as carpd plan prints it. What only looks (queries, carp.state), log, sleep and state are not in it. An effect \
-         that failed ends in (failed), a refused one in (denied), one that was never answered in (interrupted). A route is its \
-         destination with prefix length (or default), then via, dev, src, metric, and table unless it is main; the test may write them \
-         in any order.",
-        "h:expect_plan([[\nhostname.set nodevir2\nservice.start httpd\n]])";
-    Host expect_error("text": "string?") -> "()",
-        "The hook's last run failed, and its error has this text in it. A failure that nobody expects fails the case.",
-        "h:expect_error(\"no memory\")";
-    Host expect_denied("text": "string?") -> "()",
-        "The hook asked for something that it may not do, since the last event. Says so even if the hook caught the error.",
-        "h:expect_denied(\"service.start\")";
-    Host expect_undone("plan": "string?") -> "()",
-        "Nothing is left of the last mastership: every value is as before, or as on_backup has set it. With a plan: what was undone \
-         since the last event, newest first, each line the effect that undid it, in the words of expect_plan.",
-        "h:expect_undone()";
-    Host expect_log("text": "string") -> "()",
-        "A line of the hook's log has this text in it, as `level message key=value`.", "h:expect_log(\"Took over\")";
-    Host expect_state("role": "string") -> "()", "What the virtual host is now.", "h:expect_state(\"backup\")";
+    /// What must be so.
+    Host Expect(Expect) {
+        ExpectPlan = expect_plan("plan": "string") -> "()",
+            "What the hook has asked to change since the last event or the last expect_plan, one effect a line, in order: the function, then \
+             what it is about, as carpd plan prints it. What only looks (queries, carp.state), log, sleep and state are not in it. An effect \
+             that failed ends in (failed), a refused one in (denied), one that was never answered in (interrupted). A route is its \
+             destination with prefix length (or default), then via, dev, src, metric, and table unless it is main; the test may write them \
+             in any order.",
+            "h:expect_plan([[\nhostname.set nodevir2\nservice.start httpd\n]])";
+        ExpectError = expect_error("text": "string?") -> "()",
+            "The hook's last run failed, and its error has this text in it. A failure that nobody expects fails the case.",
+            "h:expect_error(\"no memory\")";
+        ExpectDenied = expect_denied("text": "string?") -> "()",
+            "The hook asked for something that it may not do, since the last event. Says so even if the hook caught the error.",
+            "h:expect_denied(\"service.start\")";
+        ExpectUndone = expect_undone("plan": "string?") -> "()",
+            "Nothing is left of the last mastership: every value is as before, or as on_backup has set it. With a plan: what was undone \
+             since the last event, newest first, each line the effect that undid it, in the words of expect_plan.",
+            "h:expect_undone()";
+        ExpectLog = expect_log("text": "string") -> "()",
+            "A line of the hook's log has this text in it, as `level message key=value`.", "h:expect_log(\"Took over\")";
+        ExpectState = expect_state("role": "string") -> "()", "What the virtual host is now.", "h:expect_state(\"backup\")";
+    }
 
-    Host state() -> "Role", "What the virtual host is now.", "h:state() == \"backup\"";
-    Host hostname() -> "string", "The kernel's host name.", "h:hostname()";
-    Host addresses("dev": "string?") -> "{ string }",
-        "The addresses of a device, of the virtual host's interface by default. The daemon holds its own as host addresses.", "test.equal(h:addresses(), { \"192.0.2.22/32\" })";
-    Host routes("table": "number?") -> "{ string }", "The routes of a table, main by default, each in the words of expect_plan and test.host: default via 192.0.2.254.",
-        "h:routes()[1]";
-    Host rules() -> "{ string }", "The policy rules, in the words of expect_plan: priority 1000 from 10.1.0.0/16 table 100.",
-        "h:rules()";
-    Host link("dev": "string") -> "Link?", "A device.", "h:link(\"eth1\").up";
-    Host service("unit": "string") -> "UnitState", "What a service is doing.", "h:service(\"httpd\") == \"active\"";
-    Host sysctl("key": "string") -> "string", "A kernel parameter.", "h:sysctl(\"net.ipv4.ip_forward\")";
-    Host file("path": "string") -> "string?", "A file's content.", "h:file(\"/run/role\")";
-    Host log() -> "{ LogLine }", "What the hook has logged.", "h:log()[1].message";
-    Host plan() -> "{ string }", "What expect_plan would compare.", "#h:plan() == 0";
-    Host undone() -> "{ string }", "What expect_undone would compare with a plan.", "h:undone()";
-    Host trace() -> "{ string }", "Everything that was done to the host, the daemon's work included.", "h:trace()";
-    Host demotion() -> "number", "How unfit the node says that it is: what the hook asked for by carp.demote, what its health and its failures are worth.", "h:demotion() == 0";
-    Host stored("key": "string") -> "any", "A value of the hook's lasting state.", "h:stored(\"failures\")";
-    Host now() -> "number", "Seconds on the host's clock, which begins at 0.", "h:now()";
-};
+    /// How things are.
+    Host Look(Look) {
+        State = state() -> "Role", "What the virtual host is now.", "h:state() == \"backup\"";
+        Hostname = hostname() -> "string", "The kernel's host name.", "h:hostname()";
+        Addresses = addresses("dev": "string?") -> "{ string }",
+            "The addresses of a device, of the virtual host's interface by default. The daemon holds its own as host addresses.", "test.equal(h:addresses(), { \"192.0.2.22/32\" })";
+        Routes = routes("table": "number?") -> "{ string }", "The routes of a table, main by default, each in the words of expect_plan and test.host: default via 192.0.2.254.",
+            "h:routes()[1]";
+        Rules = rules() -> "{ string }", "The policy rules, in the words of expect_plan: priority 1000 from 10.1.0.0/16 table 100.",
+            "h:rules()";
+        Link = link("dev": "string") -> "Link?", "A device.", "h:link(\"eth1\").up";
+        Service = service("unit": "string") -> "UnitState", "What a service is doing.", "h:service(\"httpd\") == \"active\"";
+        Sysctl = sysctl("key": "string") -> "string", "A kernel parameter.", "h:sysctl(\"net.ipv4.ip_forward\")";
+        File = file("path": "string") -> "string?", "A file's content.", "h:file(\"/run/role\")";
+        Log = log() -> "{ LogLine }", "What the hook has logged.", "h:log()[1].message";
+        Plan = plan() -> "{ string }", "What expect_plan would compare.", "#h:plan() == 0";
+        Undone = undone() -> "{ string }", "What expect_undone would compare with a plan.", "h:undone()";
+        Trace = trace() -> "{ string }", "Everything that was done to the host, the daemon's work included.", "h:trace()";
+        Demotion = demotion() -> "number", "How unfit the node says that it is: what the hook asked for by carp.demote, what its health and its failures are worth.", "h:demotion() == 0";
+        Stored = stored("key": "string") -> "any", "A value of the hook's lasting state.", "h:stored(\"failures\")";
+        Now = now() -> "number", "Seconds on the host's clock, which begins at 0.", "h:now()";
+    }
+}
 
 /// Finds a function of a test file.
 #[must_use]

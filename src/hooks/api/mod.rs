@@ -16,7 +16,8 @@ pub mod wit;
 pub use allowed::{allowed, grant_line, is_allowed};
 pub use args::{Args, Kind, Raw};
 pub use bench::{
-    On, TEST_FUNCTIONS, TEST_TYPES, TestField, TestFunction, find_test, unknown_test_function,
+    Arrangement, Call, Expect, HostEvent, Look, ModuleCall, On, TEST_FUNCTIONS, TEST_TYPES,
+    TestField, TestFunction, find_test, unknown_test_function,
 };
 pub use list::FUNCTIONS;
 #[cfg(feature = "lua")]
