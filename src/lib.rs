@@ -18,6 +18,8 @@ pub mod proto;
 pub mod trust;
 
 #[cfg(feature = "daemon")]
+mod backoff;
+#[cfg(feature = "daemon")]
 pub mod frame;
 #[cfg(feature = "daemon")]
 pub mod process;

@@ -3,15 +3,14 @@
 
 use std::time::Duration;
 
+use crate::backoff::Backoff;
 use crate::config;
 use crate::types::Timestamp;
 
 /// From the second advertisement to the announcement that follows it.
 const AGAIN_AFTER: Duration = Duration::from_millis(50);
-/// Least time between announcements on hearing a worse master; doubled with each, up to the next.
-const CLAIM_FIRST: Duration = Duration::from_secs(1);
-/// A worse master that never yields is answered this seldom in the end.
-const CLAIM_MAX: Duration = Duration::from_secs(60);
+/// Least time between announcements on hearing a worse master, which may never yield.
+const CLAIMS: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(60));
 /// Without a worse master for this long, the next one is answered at once again.
 const CLAIM_FORGET: Duration = Duration::from_secs(180);
 
@@ -27,7 +26,9 @@ pub(super) struct Announcer {
 #[derive(Debug)]
 struct Claim {
     last: Timestamp,
+    /// So long none is answered.
     pause: Duration,
+    next: Backoff,
 }
 
 impl Announcer {
@@ -72,12 +73,16 @@ impl Announcer {
     /// A worse master was heard. True if it is to be answered: at most once a second, then ever
     /// more seldom.
     pub(super) fn claimed(&mut self, now: Timestamp) -> bool {
-        let pause = match &self.claim {
+        let mut next = match &self.claim {
             Some(claim) if now.since(claim.last) < claim.pause => return false,
-            Some(claim) if now.since(claim.last) < CLAIM_FORGET => (claim.pause * 2).min(CLAIM_MAX),
-            Some(_) | None => CLAIM_FIRST,
+            Some(claim) if now.since(claim.last) < CLAIM_FORGET => claim.next,
+            Some(_) | None => CLAIMS,
         };
-        self.claim = Some(Claim { last: now, pause });
+        self.claim = Some(Claim {
+            last: now,
+            pause: next.pause(),
+            next,
+        });
         true
     }
 }

@@ -8,10 +8,10 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tracing::{error, info};
 
-use super::backoff::Backoff;
 use super::clock;
 use super::command::{Fault, HelperStatus};
 use super::shared::Shared;
+use crate::backoff::Backoff;
 use crate::effect::Resource;
 use crate::host::LinuxHost;
 use crate::host::helper::{Duty, HelperClient, Terms};

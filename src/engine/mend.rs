@@ -6,23 +6,19 @@ use std::time::Duration;
 
 use super::clock;
 use super::shared::Shared;
+use crate::backoff::Backoff;
 use crate::host::Host;
 
-/// How often it is looked at while it is well, and the first pause when it is not; doubled each
-/// time.
-const RETRY_FIRST: Duration = Duration::from_secs(5);
-/// Longest pause.
-const RETRY_MAX: Duration = Duration::from_secs(60);
+/// How often it is looked at: by the first pause while it is well.
+const LOOKS: Backoff = Backoff::new(Duration::from_secs(5), Duration::from_secs(60));
 
 /// As long as the engine lives.
 pub(super) async fn mend<H: Host>(shared: Rc<Shared<H>>) {
-    let mut pause = RETRY_FIRST;
+    let mut looks = LOOKS;
     loop {
-        clock::sleep(pause).await;
-        pause = if shared.executor.mend_ledger().await {
-            RETRY_FIRST
-        } else {
-            (pause * 2).min(RETRY_MAX)
-        };
+        clock::sleep(looks.pause()).await;
+        if shared.executor.mend_ledger().await {
+            looks = LOOKS;
+        }
     }
 }

@@ -6,7 +6,6 @@
 //! ```
 
 mod announcer;
-mod backoff;
 #[cfg(test)]
 mod bench;
 mod bow_outs;

@@ -14,7 +14,6 @@ use tokio::task::{AbortHandle, Id};
 use tracing::instrument::WithSubscriber as _;
 use tracing::{debug, error, info, warn};
 
-use super::backoff::Backoff;
 use super::clock;
 use super::desk::RunDesk;
 use super::metrics::Ended;
@@ -24,6 +23,7 @@ use super::places::{Place, lets_go};
 use super::pool::Pool;
 use super::shared::Shared;
 use super::undo::Undone;
+use crate::backoff::Backoff;
 use crate::config::OnFailure;
 use crate::hooks::{EntryPoint, HookError, HookEvent};
 use crate::host::Host;

@@ -12,9 +12,9 @@ use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 use tracing::{error, info, warn};
 
-use super::backoff::Backoff;
 use super::clock;
 use super::command::{Command, Held};
+use crate::backoff::Backoff;
 use crate::keeper::{self, Role};
 use crate::reader::{Client, How, Told, Unfinished, Watching};
 use crate::resolve::{Access, Listing, Modules, Opened, Opener, Unlisted};

@@ -6,10 +6,10 @@ use std::cell::{Cell, RefCell};
 use tokio::sync::Notify;
 use tracing::{error, info, warn};
 
-use super::backoff::Backoff;
 use super::helper;
 use super::turns::Turns;
 use super::undo::{Settled, UNDO_LIMIT, Undone, undo};
+use crate::backoff::Backoff;
 use crate::effect::{Effect, Granted, Outcome, Reply, Resource, Value};
 use crate::host::helper::Duty;
 use crate::host::{Host, HostError};

@@ -8,7 +8,7 @@
 
 use std::time::Duration;
 
-use super::backoff::Backoff;
+use crate::backoff::Backoff;
 use crate::types::Timestamp;
 
 /// A node that was relieved for so long gives the others another chance, at first; doubled each

@@ -11,13 +11,13 @@ use std::time::Duration;
 
 use tracing::{error, info, warn};
 
-use super::backoff::Backoff;
 use super::command::RefusedAddress;
 use super::node::Node;
 use super::relief::{Relief, Verdict};
 use super::run::Engine;
 use super::status::millis;
 use super::world::World;
+use crate::backoff::Backoff;
 use crate::host::HostError;
 use crate::proto::Input;
 use crate::types::{Cause, Timestamp, VirtualAddress};

@@ -24,6 +24,7 @@ use super::spawn::Told;
 use super::versions::{Settled, Version, Versions};
 use super::will::Reader;
 use super::{Charge, SELF, descriptors, estate, spawn, wire};
+use crate::backoff::Backoff;
 use crate::host::helper::RETIRE;
 use crate::host::{clock, courier, memory};
 use crate::types::Timestamp;
@@ -32,9 +33,7 @@ use crate::types::Timestamp;
 const MAX_CHILDREN: usize = 4096;
 
 /// Pause before an engine that died is started again; doubled each time.
-const RESTART_FIRST: Duration = Duration::from_millis(100);
-/// Longest pause.
-const RESTART_MAX: Duration = Duration::from_secs(30);
+const RESTARTS: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(30));
 /// An engine that ran for so long died of something new.
 const RESTART_HEALTHY: Duration = Duration::from_secs(60);
 /// How often the heartbeat is looked at.
@@ -124,7 +123,7 @@ pub(super) fn run(program: &Path, arguments: &[OsString], charge: &Charge<'_>) -
     };
     let mut keeper = Keeper::new(prepare()?, None, told)?;
     keeper.file = charge.file;
-    let mut pause = RESTART_FIRST;
+    let mut restarts = RESTARTS;
     let mut before = None;
     loop {
         let (ours, theirs) = wire::pair()?;
@@ -153,11 +152,9 @@ pub(super) fn run(program: &Path, arguments: &[OsString], charge: &Charge<'_>) -
         if last {
             return Ok(end.code());
         }
-        pause = if clock::now().since(began) > RESTART_HEALTHY {
-            RESTART_FIRST
-        } else {
-            pause
-        };
+        if clock::now().since(began) > RESTART_HEALTHY {
+            restarts = RESTARTS;
+        }
         let by_kernel = how == KILLED && hung.is_none() && keeper.shortage.has_struck();
         let how = if by_kernel { WITHOUT_MEMORY } else { how };
         before = Some(Predecessor {
@@ -171,13 +168,13 @@ pub(super) fn run(program: &Path, arguments: &[OsString], charge: &Charge<'_>) -
             );
             continue;
         }
+        let pause = restarts.pause();
         error!(
             how,
             restart_ms = pause.as_millis(),
             "The engine died; starts it again"
         );
         keeper.sleep(pause)?;
-        pause = (pause * 2).min(RESTART_MAX);
     }
 }
 

@@ -11,6 +11,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("effect", &["types"]),
     ("trust", &[]),
     ("config", &["types", "proto", "effect", "trust", "resolve"]),
+    ("backoff", &[]),
     ("frame", &[]),
     ("process", &[]),
     ("record", &["resolve"]),
@@ -43,6 +44,7 @@ const EDGES: &[(&str, &[&str])] = &[
     (
         "keeper",
         &[
+            "backoff",
             "types",
             "ledger",
             "host",
@@ -54,8 +56,8 @@ const EDGES: &[(&str, &[&str])] = &[
     (
         "engine",
         &[
-            "types", "frame", "record", "resolve", "proto", "effect", "trust", "config", "ledger",
-            "journal", "hooks", "host", "reader", "keeper",
+            "backoff", "types", "frame", "record", "resolve", "proto", "effect", "trust", "config",
+            "ledger", "journal", "hooks", "host", "reader", "keeper",
         ],
     ),
     (

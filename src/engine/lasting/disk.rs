@@ -16,6 +16,7 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 use tracing::{info, warn};
 
+use crate::backoff::Backoff;
 use crate::host::clock;
 use crate::types::Timestamp;
 
@@ -24,10 +25,8 @@ use crate::types::Timestamp;
 const WAITING_MAX: usize = 256;
 /// A file that was appended to is synced so much later, once for all that was appended meanwhile.
 const SYNC_AFTER: Duration = Duration::from_millis(100);
-/// First pause before what could not be written is tried again; doubled each time.
-const RETRY_FIRST: Duration = Duration::from_secs(1);
-/// Longest pause.
-const RETRY_MAX: Duration = Duration::from_secs(60);
+/// When what could not be written is tried again.
+const RETRIES: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(60));
 
 /// Writes something. May give back a file that is to be synced when there is time. Done twice, it
 /// is as if done once.
@@ -182,7 +181,7 @@ struct Writer {
     /// What failed and was not overtaken, by subject.
     failed: BTreeMap<PathBuf, Task>,
     retry_at: Option<Timestamp>,
-    pause: Duration,
+    retries: Backoff,
 }
 
 impl Writer {
@@ -194,7 +193,7 @@ impl Writer {
             sync_at: None,
             failed,
             retry_at: None,
-            pause: RETRY_FIRST,
+            retries: RETRIES,
         }
     }
 
@@ -219,9 +218,9 @@ impl Writer {
             }
             let is_well = self.failed.is_empty() && self.health.refused().is_empty();
             if is_well {
-                (self.retry_at, self.pause) = (None, RETRY_FIRST);
-            } else {
-                self.retry_at.get_or_insert(clock::now() + self.pause);
+                (self.retry_at, self.retries) = (None, RETRIES);
+            } else if self.retry_at.is_none() {
+                self.retry_at = Some(clock::now() + self.retries.pause());
             }
         }
     }
@@ -260,7 +259,6 @@ impl Writer {
             self.perform(task).await;
         }
         self.retry_at = None;
-        self.pause = (self.pause * 2).min(RETRY_MAX);
     }
 
     /// What cannot be synced stays to be synced, with the next that is written.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 /// Pauses between tries: each is twice as long as the one before, up to the longest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Backoff {
+pub(crate) struct Backoff {
     next: Duration,
     longest: Duration,
 }
@@ -17,7 +17,7 @@ impl Default for Backoff {
 }
 
 impl Backoff {
-    pub(super) const fn new(first: Duration, longest: Duration) -> Self {
+    pub(crate) const fn new(first: Duration, longest: Duration) -> Self {
         Self {
             next: first,
             longest,
@@ -25,7 +25,7 @@ impl Backoff {
     }
 
     /// The pause before the next try.
-    pub(super) fn pause(&mut self) -> Duration {
+    pub(crate) fn pause(&mut self) -> Duration {
         let pause = self.next;
         self.next = (pause * 2).min(self.longest);
         pause
