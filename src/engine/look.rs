@@ -9,7 +9,7 @@ use tracing::{error, info, warn};
 use super::clock;
 use super::node::Node;
 use super::own::When;
-use super::port::{Sources, floating};
+use super::port::{Port, Sources, floating};
 use super::run::Engine;
 use super::world::{Locks as _, World};
 use crate::effect::Link;
@@ -75,10 +75,10 @@ impl<W: World> Engine<W> {
     fn heed(&mut self, event: HostEvent, stale: &mut Stale) {
         match event {
             HostEvent::Link(link) => {
-                self.link_changed(&link, false);
+                self.link_changed(&link, false, stale);
                 stale.sources.insert(link.index);
             }
-            HostEvent::LinkGone(link) => self.link_changed(&link, true),
+            HostEvent::LinkGone(link) => self.link_changed(&link, true, stale),
             HostEvent::AddressRemoved {
                 index,
                 address,
@@ -138,7 +138,24 @@ impl<W: World> Engine<W> {
         }
     }
 
-    fn link_changed(&mut self, link: &Link, gone: bool) {
+    fn link_changed(&mut self, link: &Link, gone: bool, stale: &mut Stale) {
+        let before = self.indexes();
+        self.take_link(link, gone);
+        // Addresses elsewhere are known by the name of their interface, and which one is a virtual
+        // host's own may be another now.
+        let after = self.indexes();
+        let moved = |port: usize| before.get(port) != after.get(port);
+        let doubtful = |node: &Node<W::Host>| !node.elsewhere.is_empty() || moved(node.port);
+        let of_nodes = self.nodes.iter().filter(|(_, node)| doubtful(node));
+        stale.elsewhere.extend(of_nodes.map(|(index, _)| *index));
+    }
+
+    /// The numbers of all ports' links.
+    fn indexes(&self) -> Vec<Option<u32>> {
+        self.ports.iter().map(Port::index).collect()
+    }
+
+    fn take_link(&mut self, link: &Link, gone: bool) {
         self.give_up_renamed(link);
         for port in 0..self.ports.len() {
             if self

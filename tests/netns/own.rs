@@ -601,7 +601,12 @@ fn on_another_interface() -> Outcome {
     b.stop()?;
     a.wait_state("master", SOON)?;
     status_says(&lab, &words, true)?;
-    sh(&lab, "a", "ip link delete br7")?;
+    // It goes by another name.
+    sh(&lab, "a", "ip link set br7 name br8")?;
+    let renamed = format!("{ADDRESS} is up on br8, not by carpd's doing");
+    status_says(&lab, &renamed, true)?;
     status_says(&lab, &words, false)?;
+    sh(&lab, "a", "ip link delete br8")?;
+    status_says(&lab, "not by carpd's doing", false)?;
     a.stop()
 }
