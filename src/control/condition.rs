@@ -126,11 +126,13 @@ impl Daemon {
                 hint: "thaw it: `systemctl thaw UNIT`, or `unpause` of the container".to_owned(),
             });
         }
-        let Heartbeat { at, limit } = heartbeat(pid)?;
-        let silent = clock::now().since(at);
-        if silent < SILENT {
-            return None;
-        }
+        let beat = heartbeat(pid).map(|beat| (beat, clock::now().since(beat.at)));
+        let Some((Heartbeat { limit, .. }, silent)) = beat.filter(|(_, silent)| *silent >= SILENT)
+        else {
+            return keeper
+                .filter(Process::is_stopped)
+                .map(|keeper| waits_for(&keeper));
+        };
         let message = format!(
             "its engine hangs (pid {pid}, state {state}): silent for {:.1} s",
             silent.as_secs_f64()
@@ -152,6 +154,18 @@ impl Daemon {
             ),
         };
         Some(Trouble { message, hint })
+    }
+}
+
+/// The engine is well, and waits for a process that its keeper does not start: for a reload it needs
+/// some.
+fn waits_for(keeper: &Process) -> Trouble {
+    let Process { pid, state, .. } = keeper;
+    Trouble {
+        message: format!(
+            "its keeper is stopped (pid {pid}, state {state}), which starts its processes"
+        ),
+        hint: format!("`kill -CONT {pid}` lets it go on, and what was asked for may be done then"),
     }
 }
 
@@ -236,6 +250,8 @@ mod tests {
         kill(pid, signal).unwrap();
         if signal == Signal::SIGSTOP {
             waitpid(pid, Some(WaitPidFlag::WUNTRACED)).unwrap();
+        } else {
+            waitpid(pid, Some(WaitPidFlag::WCONTINUED)).unwrap();
         }
     }
 
@@ -247,6 +263,17 @@ mod tests {
             keeper: Some(k),
             lock: Lock::Unknown,
         };
+        assert_eq!(daemon.trouble(), None);
+        signal(k, Signal::SIGSTOP);
+        let trouble = daemon.trouble().unwrap();
+        assert!(
+            trouble
+                .message
+                .starts_with(&format!("its keeper is stopped (pid {k}, state T)"))
+                && trouble.hint.starts_with(&format!("`kill -CONT {k}`")),
+            "{trouble:?}"
+        );
+        signal(k, Signal::SIGCONT);
         assert_eq!(daemon.trouble(), None);
         signal(e, Signal::SIGSTOP);
         let trouble = daemon.trouble().unwrap();
