@@ -126,12 +126,18 @@ fn told(difference: &Difference) -> Failure {
 }
 
 fn load(path: &Path) -> Result<Contents, Failure> {
-    journal::read(path).map_err(|error| {
+    let contents = journal::read(path).map_err(|error| {
         Failure::new(
             Exit::Cannot,
             format!("cannot read {}: {error}", path.display()),
         )
-    })
+    })?;
+    if let Some(why) = &contents.left_out {
+        output::note(format_args!(
+            "note: what happened earlier is left out: {why}"
+        ));
+    }
+    Ok(contents)
 }
 
 fn at(story: &Story) -> String {

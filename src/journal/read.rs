@@ -14,17 +14,23 @@ pub struct Contents {
     pub entries: Vec<Entry>,
     /// It ended in the middle of a record: its writer was killed.
     pub torn: bool,
+    /// Why the file before it is left out, if it is there and cannot be read.
+    pub left_out: Option<String>,
 }
 
 /// Reads the file at `path` and, where it exists, the one before it.
 ///
 /// # Errors
-/// The file cannot be read, or is no journal of this version.
+/// The file at `path` cannot be read, or is no journal of this version. The one before it may be
+/// neither: then it is left out.
 pub fn read(path: &Path) -> io::Result<Contents> {
     let mut contents = Contents::default();
-    match read_one(&older(path), &mut contents) {
-        Err(err) if err.kind() == io::ErrorKind::NotFound => {}
-        read => read?,
+    if let Err(err) = read_one(&older(path), &mut contents) {
+        // Half of it would be a life with holes.
+        contents = Contents {
+            left_out: (err.kind() != io::ErrorKind::NotFound).then(|| err.to_string()),
+            ..Contents::default()
+        };
     }
     read_one(path, &mut contents)?;
     Ok(contents)

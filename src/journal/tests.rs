@@ -224,6 +224,25 @@ fn a_journal_that_was_cut_anywhere_reads_and_goes_on() {
     }
 }
 
+/// A daemon of another version may have written it, or a disk lost a part.
+#[test]
+fn what_cannot_be_read_of_the_file_before_is_left_out_and_said() {
+    let directory = tempfile::tempdir().unwrap();
+    let (path, mut recorder) = journal(&directory, 1 << 20);
+    life(&mut recorder, 42, 8_000);
+    drop(recorder);
+    let alone = read(&path).unwrap();
+    assert_eq!(alone.left_out, None);
+    fs::write(older(&path), "of another version").unwrap();
+    let contents = read(&path).unwrap();
+    assert_eq!(contents.entries, alone.entries);
+    let why = contents.left_out.expect("it is said");
+    assert!(
+        why.contains("journal.1 is no journal of this version"),
+        "{why}"
+    );
+}
+
 #[test]
 fn two_files_of_bounded_size() {
     let directory = tempfile::tempdir().unwrap();
