@@ -273,7 +273,7 @@ impl Scripted {
     /// it has nothing to do but to try again later; without, until hooks wait for the first time.
     ///
     /// # Errors
-    /// See [`Self::settle`].
+    /// A hook works on, and does not end.
     pub async fn change(&mut self, change: Change, wait: bool) -> Result<(), String> {
         let clock = self.resume()?;
         if self.machine.engine().is_none() {
@@ -306,7 +306,7 @@ impl Scripted {
     /// The daemon stops in good order.
     ///
     /// # Errors
-    /// See [`Self::settle`].
+    /// A hook works on, and does not end.
     pub async fn stop(&mut self) -> Result<(), String> {
         let clock = self.resume()?;
         if let Some(mut turn) = self.machine.turn() {
@@ -318,7 +318,7 @@ impl Scripted {
     /// A worse master is heard.
     ///
     /// # Errors
-    /// See [`Self::settle`].
+    /// A hook works on, and does not end.
     pub async fn hear_worse(&mut self, vhost: usize, from: Option<IpAddr>) -> Result<(), String> {
         let clock = self.resume()?;
         if let Some(spec) = self.machine.node.config.vhosts.get(vhost) {
@@ -331,7 +331,7 @@ impl Scripted {
     /// Asks the hooks of a virtual host how their service is.
     ///
     /// # Errors
-    /// See [`Self::settle`].
+    /// A hook works on, and does not end.
     pub async fn ask_health(
         &mut self,
         vhost: usize,
@@ -350,7 +350,7 @@ impl Scripted {
     /// Lets time pass.
     ///
     /// # Errors
-    /// See [`Self::settle`].
+    /// A hook works on, and does not end.
     pub async fn advance(&mut self, length: Duration) -> Result<(), String> {
         let clock = self.resume()?;
         let end = clock::now() + length;

@@ -1,6 +1,6 @@
 //! A host that exists only in memory: for tests of hooks, rehearsals, plans and our own tests.
 //!
-//! In layers: facts (this file) · [`faults`]: what goes wrong on purpose · [`power`]: leases, what
+//! In layers: facts (this file) · `faults`: what goes wrong on purpose · `power`: leases, what
 //! the kernel refuses, what outlives a boot · `host`: the [`Host`](super::Host) made of them, and
 //! what a kernel or a service manager would say no to.
 
