@@ -150,7 +150,7 @@ fn pidfd(pid: u32) -> io::Result<OwnedFd> {
 }
 
 #[cfg(test)]
-#[path = "../tests/limit.rs"]
+#[path = "../tests/it/limit.rs"]
 pub(crate) mod limit;
 
 #[cfg(test)]

@@ -27,7 +27,6 @@ mod hooks;
 #[cfg(feature = "daemon")]
 mod host;
 #[cfg(feature = "daemon")]
-#[path = "../limit.rs"]
 mod limit;
 #[cfg(all(feature = "wasm", feature = "lua"))]
 mod new;
