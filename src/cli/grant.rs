@@ -6,11 +6,12 @@ use super::plan::{Subject, failure, runtime};
 use super::{Exit, Failure, output};
 use crate::config::Config;
 use crate::effect::{Grants, Own};
+use crate::engine::budget;
 use crate::engine::exam::Exam;
 use crate::engine::plan::{Event, PlanError, Planner, Wanted};
+use crate::hooks::HookSource;
 use crate::hooks::session::SandboxPolicy;
 use crate::hooks::source::test_beside;
-use crate::hooks::{Budget, HookSource};
 use crate::keeper::Client;
 use crate::resolve::Sources;
 use crate::testing::{self, Choice, Refused};
@@ -165,26 +166,11 @@ fn exam(config: &Config, name: &Name) -> Result<Option<Exam>, Failure> {
     let Some((path, text)) = test_beside(&spec.path, &sources).map_err(failed)? else {
         return Ok(None);
     };
-    let crate::config::Limits {
-        wall,
-        cpu,
-        memory_bytes,
-        requests,
-        log_bytes,
-        state_bytes,
-    } = spec.limits;
     Ok(Some(Exam {
         hook: HookSource::read(name.clone(), &spec.path, spec.config_json.clone(), &sources)
             .map_err(failed)?,
         grants: Grants::default(),
-        budget: Budget {
-            wall,
-            cpu,
-            memory_bytes,
-            requests,
-            log_bytes,
-            state_bytes,
-        },
+        budget: budget(spec),
         before_timeout: spec.before_timeout,
         on_failure: spec.on_failure,
         health: spec.health,

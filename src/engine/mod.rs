@@ -81,6 +81,7 @@ pub use cleanup::{Cleanup, Unknown, cleanup};
 pub use foresight::{HookProblem, check_hooks};
 pub use moves::shared_here;
 pub use own::check as check_own_addresses;
+pub use pool::budget;
 pub use recover::Recovery;
 pub use start::{main, post};
 pub use terms::terms;

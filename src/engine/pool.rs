@@ -668,7 +668,8 @@ pub(super) const fn limits(budget: Budget) -> config::Limits {
 }
 
 /// The ceilings of a run, from the configuration.
-pub(super) fn budget(spec: &config::Hook) -> Budget {
+#[must_use]
+pub fn budget(spec: &config::Hook) -> Budget {
     let config::Limits {
         wall,
         cpu,

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use super::super::{Exit, Failure, output, owners};
 use super::Args;
-use crate::config::{self, Health, Limits, OnFailure, Report, Surroundings, Unusable};
+use crate::config::{self, Health, OnFailure, Report, Surroundings, Unusable};
 use crate::effect::Grants;
+use crate::engine::budget;
 use crate::engine::exam::Exam;
 use crate::hooks::session::SandboxPolicy;
 use crate::hooks::{Budget, HookSource, Language, source};
@@ -231,22 +232,7 @@ impl Terms {
     }
 
     fn of(name: Name, hook: config::Hook) -> Self {
-        let Limits {
-            wall,
-            cpu,
-            memory_bytes,
-            requests,
-            log_bytes,
-            state_bytes,
-        } = hook.limits;
-        let budget = Budget {
-            wall,
-            cpu,
-            memory_bytes,
-            requests,
-            log_bytes,
-            state_bytes,
-        };
+        let budget = budget(&hook);
         let config::Hook {
             config_json,
             grants,
