@@ -125,8 +125,8 @@ mod tests {
     use super::super::bench::{Bench, Frames, engine, link, play};
     use super::*;
     use crate::host::SimHost;
-    use crate::proto::{self, Output, wire};
-    use crate::types::{AdvSkew, Cause, Family, MacAddr};
+    use crate::proto::{self, Output, Reason, wire};
+    use crate::types::{AdvSkew, Family, MacAddr};
 
     /// A node that is master, at this address.
     fn master(engine: &Engine<Bench>, advskew: u8) -> proto::Vhost {
@@ -162,6 +162,13 @@ mod tests {
         outputs.filter_map(frame).collect()
     }
 
+    fn resign() -> Input<'static> {
+        Input::Resign {
+            reason: Reason::new("resigned", "a test"),
+            unfit: false,
+        }
+    }
+
     fn hear(engine: &mut Engine<Bench>, frames: &[Vec<u8>]) {
         for frame in frames {
             engine.frame(0, frame, clock::now());
@@ -179,7 +186,7 @@ mod tests {
         )
         .await;
         let mut leaves = master(&engine, 0);
-        leaves.handle(Input::Resign(Cause::Preempt), clock::now());
+        leaves.handle(resign(), clock::now());
         let bow_out = said(&mut leaves, 9);
         assert_eq!(bow_out.len(), 1);
         hear(&mut engine, &bow_out);
@@ -259,7 +266,7 @@ mod tests {
             )
             .await;
             let mut leaves = master(&engine, 0);
-            leaves.handle(Input::Resign(Cause::Preempt), clock::now());
+            leaves.handle(resign(), clock::now());
             let bow_out = said(&mut leaves, 9);
             // By one without the password, from an address that is looked at before the true one's.
             let key = proto::Key::from_raw([7; proto::Key::LEN]);
@@ -273,7 +280,7 @@ mod tests {
             forger.handle(Input::LinkUp, clock::now());
             forger.handle(Input::Timer, clock::now() + forger.master_down());
             _ = said(&mut forger, 0);
-            forger.handle(Input::Resign(Cause::Preempt), clock::now());
+            forger.handle(resign(), clock::now());
             let forged = said(&mut forger, 8);
             assert_eq!((bow_out.len(), forged.len()), (1, 1));
             hear(&mut engine, &bow_out);

@@ -16,7 +16,8 @@ use super::run::Engine;
 use super::world::World;
 use crate::hooks::{EntryPoint, HookError};
 use crate::host::Host;
-use crate::types::{Cause, Name, Timestamp};
+use crate::journal::DaemonCause;
+use crate::types::{Name, Timestamp};
 
 /// A hook failed here.
 #[derive(Debug)]
@@ -86,11 +87,16 @@ impl<W: World> Engine<W> {
                 self.retry(index, now + pause);
             }
             Verdict::Resign => {
-                self.resign_and_demote(index, Cause::HookFailed { reason }, now);
+                self.resign_and_demote(index, DaemonCause::HookFailed.because(&reason), now);
             }
             Verdict::Again(pause) => {
                 warn!(vhost = %node.spec.name, reason, aside_s = pause.as_secs(), "Stands aside: the hook failed again");
-                self.aside(index, now + pause, Cause::HookFailed { reason }, now);
+                self.aside(
+                    index,
+                    now + pause,
+                    DaemonCause::HookFailed.because(&reason),
+                    now,
+                );
                 self.demote(index, now);
             }
         }

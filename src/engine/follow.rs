@@ -14,9 +14,10 @@ use super::voice::Voice;
 use super::world::World;
 use crate::config::{AtStop, OnFailure};
 use crate::hooks::EntryPoint;
+use crate::journal::DaemonCause;
 use crate::journal::Note;
-use crate::proto::Input;
-use crate::types::{Cause, Demotion, State, Timestamp, Transition};
+use crate::proto::{Cause, Input, Reason, Transition};
+use crate::types::{Demotion, State, Timestamp};
 
 /// Pause before addresses that could not be taken down are tried again.
 const DROP_RETRY: Duration = Duration::from_millis(200);
@@ -322,14 +323,16 @@ impl<W: World> Engine<W> {
         let Some(node) = self.nodes.get_mut(&index) else {
             return;
         };
-        node.prefer_others(reason.clone(), now);
-        self.resign_and_demote(index, Cause::Resigned { reason }, now);
+        let why = DaemonCause::Resigned.because(&reason);
+        node.prefer_others(reason, now);
+        self.resign_and_demote(index, why, now);
     }
 
     /// The addresses first: a master that told of its demotion would be preempted while it still
     /// has them.
-    pub(super) fn resign_and_demote(&mut self, index: usize, cause: Cause, now: Timestamp) {
-        self.handle(index, Input::Resign(cause), now);
+    pub(super) fn resign_and_demote(&mut self, index: usize, reason: Reason, now: Timestamp) {
+        let unfit = false;
+        self.handle(index, Input::Resign { reason, unfit }, now);
         self.demote(index, now);
     }
 

@@ -15,8 +15,9 @@ use super::node::Node;
 use super::run::Engine;
 use super::status::millis;
 use super::world::World;
+use crate::journal::DaemonCause;
 use crate::proto::{Heard, Input, Vhost};
-use crate::types::{AdvSkew, Cause, Demotion, Name, State, Timestamp};
+use crate::types::{AdvSkew, Demotion, Name, State, Timestamp};
 
 /// Who does not answer may not have heard it: it is asked again so soon.
 const CALL_EVERY: Duration = Duration::from_millis(250);
@@ -124,10 +125,16 @@ impl<W: World> Engine<W> {
             began: now,
             until,
         });
-        node.prefer_others(reason.clone(), now);
+        let why = DaemonCause::Resigned.because(&reason);
+        node.prefer_others(reason, now);
         let demotion = node.demotion();
-        self.follow_ups
-            .push_back((index, Input::Resign(Cause::Resigned { reason })));
+        self.follow_ups.push_back((
+            index,
+            Input::Resign {
+                reason: why,
+                unfit: false,
+            },
+        ));
         self.follow_ups.push_back((index, Input::Demote(demotion)));
     }
 

@@ -16,9 +16,10 @@ use super::run::Engine;
 use super::world::World;
 use crate::config::{Health, OnUnhealthy};
 use crate::hooks::{EntryPoint, HookError, Returned};
+use crate::journal::DaemonCause;
 use crate::journal::Note;
 use crate::proto::Input;
-use crate::types::{Cause, Demotion, Name, State, Timestamp};
+use crate::types::{Demotion, Name, State, Timestamp};
 
 /// While it cannot be asked (a transition is on its way, the link is down), it is looked again so
 /// soon.
@@ -382,7 +383,14 @@ impl<W: World> Engine<W> {
         self.demote(index, now);
         if change == Change::Fell && is_master && health.on_failure == OnUnhealthy::Resign {
             let reason = format!("hook {hook}: {reason}");
-            self.handle(index, Input::Resign(Cause::Unhealthy { reason }), now);
+            self.handle(
+                index,
+                Input::Resign {
+                    reason: DaemonCause::Unhealthy.because(&reason),
+                    unfit: false,
+                },
+                now,
+            );
         }
     }
 }

@@ -17,7 +17,8 @@ use super::will::Testament;
 use crate::config;
 use crate::hooks::{EntryPoint, HookEvent, Instance};
 use crate::proto;
-use crate::types::{Cause, Demotion, State, Timestamp, Transition, VirtualAddress};
+use crate::proto::{Cause, Transition};
+use crate::types::{Demotion, State, Timestamp, VirtualAddress};
 
 /// How long another node is preferred after `carp.resign`, at least.
 const RESIGN_HOLD: Duration = Duration::from_secs(10);

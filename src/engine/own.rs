@@ -15,9 +15,10 @@ use crate::config;
 use crate::effect::Resource;
 use crate::host::netlink::{Netlink, index_of};
 use crate::host::{FoundAddress, Host};
+use crate::journal::DaemonCause;
 use crate::ledger::{self, Origin};
 use crate::proto::Input;
-use crate::types::{Cause, IfName, VirtualAddress};
+use crate::types::{IfName, VirtualAddress};
 
 /// Whose is an address that is up here, while the virtual host is not master?
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -230,7 +231,7 @@ impl<W: World> Engine<W> {
             let reason = format!("{first} is up on {interface} and not by carpd's doing");
             self.handle(
                 index,
-                Input::StandAside(Cause::AddressFailed { reason }),
+                Input::StandAside(DaemonCause::AddressFailed.because(&reason)),
                 now,
             );
         } else {

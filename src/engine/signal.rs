@@ -12,8 +12,9 @@ use super::clock;
 use super::reload::Scope;
 use super::run::Engine;
 use super::world::World;
-use crate::proto::Input;
-use crate::types::{Cause, Timestamp};
+use crate::journal::DaemonCause;
+use crate::proto::{Input, Reason};
+use crate::types::Timestamp;
 
 /// How long a master that was sent USR2 takes no part.
 const ASIDE: Duration = Duration::from_secs(3);
@@ -101,18 +102,23 @@ impl<W: World> Engine<W> {
             return;
         }
         let reason = format!("SIGUSR2, for {} s", ASIDE.as_secs());
-        self.aside(index, now + ASIDE, Cause::Resigned { reason }, now);
+        self.aside(
+            index,
+            now + ASIDE,
+            DaemonCause::Resigned.because(&reason),
+            now,
+        );
     }
 
     /// Hands over, and takes no part until then.
-    pub(super) fn aside(&mut self, index: usize, until: Timestamp, cause: Cause, now: Timestamp) {
+    pub(super) fn aside(&mut self, index: usize, until: Timestamp, reason: Reason, now: Timestamp) {
         let Some(node) = self.nodes.get_mut(&index) else {
             return;
         };
         node.aside_until = Some(until);
         let (managed, is_master) = (node.spec.manage_addresses, node.is_master());
         if is_master {
-            self.handle(index, Input::StandAside(cause), now);
+            self.handle(index, Input::StandAside(reason), now);
         }
         if managed {
             self.bow_out(index);

@@ -10,7 +10,8 @@ use super::own;
 use super::run::Engine;
 use super::world::World;
 use crate::config::{Kind, Reload};
-use crate::types::{Cause, Name, State, Timestamp};
+use crate::proto::Cause;
+use crate::types::{Name, State, Timestamp};
 
 impl<W: World> Engine<W> {
     pub(super) fn status(&self) -> Status {

@@ -11,8 +11,8 @@ use super::run::{Engine, Stopping};
 use super::world::World;
 use crate::config::AtStop;
 use crate::hooks::EntryPoint;
-use crate::proto::Input;
-use crate::types::{Cause, State, Timestamp};
+use crate::proto::{Cause, Input};
+use crate::types::{State, Timestamp};
 
 /// How long the end waits for what is to outlive it.
 const DISK_LIMIT: Duration = Duration::from_secs(2);

@@ -19,8 +19,9 @@ use super::status::millis;
 use super::world::World;
 use crate::backoff::Backoff;
 use crate::host::HostError;
-use crate::proto::Input;
-use crate::types::{Cause, Timestamp, VirtualAddress};
+use crate::journal::DaemonCause;
+use crate::proto::{Cause, Input};
+use crate::types::{Timestamp, VirtualAddress};
 
 /// Others are preferred for so long after the first failure, at least; doubled with each, up to the
 /// next.
@@ -163,9 +164,13 @@ impl<W: World> Engine<W> {
                 let all = node.spec.addresses.clone();
                 self.hold_what_it_can(index, &all, pause, now);
             }
-            Verdict::Resign => self
-                .follow_ups
-                .push_back((index, Input::Resign(Cause::AddressFailed { reason }))),
+            Verdict::Resign => self.follow_ups.push_back((
+                index,
+                Input::Resign {
+                    reason: DaemonCause::AddressFailed.because(&reason),
+                    unfit: true,
+                },
+            )),
         }
         // After the addresses are gone: a master that told of its demotion would be preempted while
         // it still has them.

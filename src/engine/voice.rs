@@ -13,8 +13,9 @@ use super::lease::silence;
 use super::node::{Gate, Node};
 use super::run::Engine;
 use super::world::World;
-use crate::proto::Input;
-use crate::types::{Cause, Timestamp};
+use crate::journal::DaemonCause;
+use crate::proto::{Cause, Input};
+use crate::types::Timestamp;
 
 /// What became of the advertisements of one mastership.
 #[derive(Debug, Default)]
@@ -110,9 +111,10 @@ impl<W: World> Engine<W> {
             return;
         };
         let input = match node.unheard() {
-            Some(problem) if !node.may_be_replaced(now) => Input::Resign(Cause::SendFailed {
-                reason: problem.to_owned(),
-            }),
+            Some(problem) if !node.may_be_replaced(now) => Input::Resign {
+                reason: DaemonCause::SendFailed.because(problem),
+                unfit: false,
+            },
             Some(_) | None => Input::Late { by },
         };
         self.handle(index, input, now);
@@ -210,7 +212,11 @@ mod tests {
                 .last
                 .as_ref()
                 .map(|last| last.cause.clone());
-            assert!(matches!(why, Some(Cause::SendFailed { .. })), "{why:?}");
+            assert!(
+                why.as_ref()
+                    .is_some_and(|why| DaemonCause::SendFailed.is(why)),
+                "{why:?}"
+            );
             assert_eq!(
                 (pair.is_up(), pair.peer.state()),
                 (false, State::Backup),

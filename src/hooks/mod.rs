@@ -100,7 +100,7 @@ pub struct HookEvent {
     pub state: State,
     /// Its state before.
     pub previous: State,
-    /// [`crate::types::Cause::as_str`].
+    /// Why, as a fixed word: the protocol's or the daemon's own.
     pub cause: String,
     /// The cause in words.
     pub cause_text: String,

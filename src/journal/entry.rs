@@ -6,12 +6,12 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::proto::{
-    FamilyTimers, Gate, Input, Ipv6Checksum, Key, Kind, LinkLocal, Output, Peers, Preempt,
-    Received, Reject, Settings, TieBreak, wire,
+    Cause, FamilyTimers, Gate, Input, Ipv6Checksum, Key, Kind, LinkLocal, Output, Peers, Preempt,
+    Reason, Received, Reject, Settings, TieBreak, Transition, wire,
 };
 use crate::types::{
-    AdvBase, AdvSkew, Cause, Demotion, Family, IfName, MacAddr, Name, State, Timestamp, Transition,
-    Vhid, VirtualAddress,
+    AdvBase, AdvSkew, Demotion, Family, IfName, MacAddr, Name, State, Timestamp, Vhid,
+    VirtualAddress,
 };
 
 /// The most that is kept of a packet; what an advertisement has beyond its 36 bytes is ignored
@@ -121,8 +121,11 @@ pub enum InputRecord {
     Refuse {
         retry_after: Duration,
     },
-    Resign(Cause),
-    StandAside(Cause),
+    Resign {
+        reason: Reason,
+        unfit: bool,
+    },
+    StandAside(Reason),
     Shutdown,
     Late {
         by: Duration,
@@ -188,8 +191,11 @@ impl From<&Input<'_>> for InputRecord {
             Input::Refuse { retry_after } => Self::Refuse {
                 retry_after: *retry_after,
             },
-            Input::Resign(cause) => Self::Resign(cause.clone()),
-            Input::StandAside(cause) => Self::StandAside(cause.clone()),
+            Input::Resign { reason, unfit } => Self::Resign {
+                reason: reason.clone(),
+                unfit: *unfit,
+            },
+            Input::StandAside(reason) => Self::StandAside(reason.clone()),
             Input::Shutdown => Self::Shutdown,
             Input::Late { by } => Self::Late { by: *by },
             Input::Advertise => Self::Advertise,
@@ -233,8 +239,8 @@ impl InputRecord {
             Self::Sent { family, ok } => Input::Sent { family, ok },
             Self::Approve => Input::Approve,
             Self::Refuse { retry_after } => Input::Refuse { retry_after },
-            Self::Resign(cause) => Input::Resign(cause),
-            Self::StandAside(cause) => Input::StandAside(cause),
+            Self::Resign { reason, unfit } => Input::Resign { reason, unfit },
+            Self::StandAside(reason) => Input::StandAside(reason),
             Self::Shutdown => Input::Shutdown,
             Self::Late { by } => Input::Late { by },
             Self::Advertise => Input::Advertise,

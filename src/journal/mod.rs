@@ -6,6 +6,7 @@
 //! that a process that is killed loses at most the turn it was in. Nothing is synced: a journal is
 //! for the death of a process, not of the machine.
 
+mod cause;
 mod entry;
 mod read;
 mod replay;
@@ -23,6 +24,7 @@ use std::time::Duration;
 use nix::fcntl::OFlag;
 use tracing::warn;
 
+pub use cause::DaemonCause;
 pub use entry::{Entry, InputRecord, Note, OutputRecord, SettingsRecord};
 pub use read::{Contents, read};
 pub use replay::{Difference, Replayed, replay};
@@ -34,7 +36,7 @@ use crate::resolve;
 use crate::types::{IfName, Name, Timestamp};
 
 /// What the file is, and the version of its records.
-const MAGIC: [u8; MAGIC_LEN] = *b"carpdJ02";
+const MAGIC: [u8; MAGIC_LEN] = *b"carpdJ03";
 /// Name of the file in an instance's directory; the one before it has `.1` at its end.
 pub const FILE_NAME: &str = "journal";
 /// What is gathered before it is written, at most, in bytes.

@@ -1,6 +1,6 @@
 use super::*;
-use crate::proto::{Key, Vhost, wire};
-use crate::types::{AdvBase, AdvSkew, Cause, Demotion, Family, Page, State, Vhid};
+use crate::proto::{Cause, Key, Vhost, wire};
+use crate::types::{AdvBase, AdvSkew, Demotion, Family, Page, State, Vhid};
 
 fn settings(advskew: u8) -> Settings {
     let mut settings = Settings::new(

@@ -5,8 +5,9 @@ use std::fmt;
 use std::ops::Range;
 use std::time::Duration;
 
-use super::{Entry, Note, OutputRecord, readable};
-use crate::types::{Cause, Family, IfName, Name, Page, State, Timestamp, Transition};
+use super::{DaemonCause, Entry, Note, OutputRecord, readable};
+use crate::proto::{Cause, Transition};
+use crate::types::{Family, IfName, Name, Page, State, Timestamp};
 
 /// Lines that one story may have; a hook in a loop says no more after that.
 const LINES_MAX: usize = 200;
@@ -130,9 +131,7 @@ impl Teller {
             else {
                 continue;
             };
-            let cause = Cause::Died {
-                how: UNSEEN.to_owned(),
-            };
+            let cause = Cause::Asked(DaemonCause::Died.because(UNSEEN));
             self.stories.push(Story {
                 wall_ms,
                 vhost: name.clone(),
@@ -155,9 +154,7 @@ impl Teller {
         let (wall, began) = self.wall;
         for story in self.stories.get_mut(self.died.clone()).unwrap_or_default() {
             story.wall_ms = wall.saturating_sub(millis(began.since(at)));
-            story.transition.cause = Cause::Died {
-                how: how.to_owned(),
-            };
+            story.transition.cause = Cause::Asked(DaemonCause::Died.because(how));
         }
     }
 

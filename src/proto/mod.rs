@@ -91,6 +91,7 @@ mod settings;
 pub mod sim;
 mod stats;
 pub mod timer;
+mod transition;
 mod vhost;
 pub mod wire;
 
@@ -99,5 +100,6 @@ pub use settings::{
     FamilyTimers, Gate, Ipv6Checksum, LinkLocal, Peers, Preempt, Settings, TieBreak,
 };
 pub use stats::{Reject, Stats};
+pub use transition::{Cause, Reason, Transition};
 pub use vhost::{Birth, Heard, Input, Kind, Output, Transmit, Vhost};
 pub use wire::Received;

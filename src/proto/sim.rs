@@ -10,9 +10,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use super::settings::Settings;
+use super::transition::{Reason, Transition};
 use super::vhost::{Input, Output, Transmit, Vhost};
 use super::wire::{LEN, Received};
-use crate::types::{Cause, Family, MacAddr, State, Timestamp, Transition};
+use crate::types::{Family, MacAddr, State, Timestamp};
 
 /// How many packets wait for a node that is paused; the rest is lost, as in a socket's receive
 /// buffer.
@@ -496,9 +497,9 @@ impl Lan {
             };
             match node.vhost.poll() {
                 Output::Idle(_) if std::mem::take(&mut refused) => {
-                    let reason = "refused".to_owned();
-                    node.vhost
-                        .handle(Input::Resign(Cause::AddressFailed { reason }), self.now);
+                    let reason = Reason::new("address-failed", "refused");
+                    let unfit = true;
+                    node.vhost.handle(Input::Resign { reason, unfit }, self.now);
                 }
                 Output::Idle(wake) => {
                     node.wake = wake;

@@ -21,7 +21,9 @@ use crate::hooks::message::TestCall;
 use crate::hooks::test_session::TestDesk;
 use crate::host::sim::{Happens, Trouble};
 use crate::host::{Host as _, HostError};
-use crate::types::{Cause, State};
+use crate::journal::DaemonCause;
+use crate::proto::Cause;
+use crate::types::State;
 
 /// Hosts that one case may make.
 const HOSTS_MAX: usize = 1000;
@@ -583,8 +585,7 @@ fn options_of<T: Default + for<'d> Deserialize<'d>>(
 
 /// A cause by its word.
 fn cause(word: &str) -> Result<Cause, String> {
-    let reason = String::new;
-    let all = [
+    let protocol = [
         Cause::Startup,
         Cause::MasterDown {
             silent: Duration::from_secs(3),
@@ -598,13 +599,16 @@ fn cause(word: &str) -> Result<Cause, String> {
         Cause::Late {
             by: Duration::from_secs(1),
         },
-        Cause::HookFailed { reason: reason() },
-        Cause::Resigned { reason: reason() },
-        Cause::AddressFailed { reason: reason() },
-        Cause::SendFailed { reason: reason() },
-        Cause::Unhealthy { reason: reason() },
         Cause::Shutdown,
     ];
+    // Nobody is left to hear of a death.
+    let daemon = DaemonCause::ALL
+        .into_iter()
+        .filter(|cause| *cause != DaemonCause::Died);
+    let all: Vec<Cause> = protocol
+        .into_iter()
+        .chain(daemon.map(|cause| Cause::Asked(cause.because(""))))
+        .collect();
     let words: Vec<&str> = all.iter().map(Cause::as_str).collect();
     all.iter()
         .find(|cause| cause.as_str() == word)

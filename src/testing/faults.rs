@@ -15,7 +15,8 @@ use crate::config::OnFailure;
 use crate::effect::{Resource, Value};
 use crate::host::HostError;
 use crate::host::sim::{Happens, Trouble};
-use crate::types::{Cause, State};
+use crate::proto::Cause;
+use crate::types::State;
 
 /// Long enough for everything that is tried again.
 const LONG: Duration = Duration::from_mins(10);

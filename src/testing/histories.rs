@@ -13,7 +13,8 @@ use super::spec::Spec;
 use crate::effect::{Resource, Value};
 use crate::host::HostError;
 use crate::host::sim::{Happens, Trouble};
-use crate::types::{Cause, State};
+use crate::proto::Cause;
+use crate::types::State;
 
 /// Histories, unless the test says otherwise.
 pub(super) const RUNS: u32 = 20;

@@ -15,7 +15,8 @@ use crate::effect::{Resource, Value};
 use crate::engine::sim::{Change, Scripted};
 use crate::hooks::{EntryPoint, HookError, Returned};
 use crate::host::SimHost;
-use crate::types::{Cause, Name, State, VirtualAddress};
+use crate::proto::Cause;
+use crate::types::{Name, State, VirtualAddress};
 
 /// The one virtual host of a test's host.
 const VHOST: usize = 0;

@@ -6,12 +6,12 @@ mod address;
 mod name;
 mod numbers;
 mod shown;
+mod state;
 mod time;
-mod transition;
 
 pub use address::{Family, MacAddr, ParseAddressError, VirtualAddress};
 pub use name::{IfName, InvalidName, Name};
 pub use numbers::{AdvBase, AdvSkew, Demotion, OutOfRange, Vhid};
 pub use shown::{Page, is_treacherous, plain_json, shown, shown_within};
+pub use state::State;
 pub use time::Timestamp;
-pub use transition::{Cause, State, Transition};

@@ -5,8 +5,9 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use carpd::proto::sim::{Answer, Event, Faults, Lan, NodeId};
+use carpd::proto::{Cause, Reason};
 use carpd::proto::{FamilyTimers, Gate, Input, Key, Kind, Preempt, Settings, TieBreak};
-use carpd::types::{AdvBase, AdvSkew, Cause, Demotion, State, Vhid};
+use carpd::types::{AdvBase, AdvSkew, Demotion, State, Vhid};
 use proptest::prelude::*;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -181,9 +182,10 @@ fn strike(lan: &mut Lan, nodes: &[NodeId], stroke: &Stroke) {
         Stroke::ShutDown(n) => lan.shut_down(node(n)),
         Stroke::Resign(n) => lan.feed(
             node(n),
-            Input::Resign(Cause::Resigned {
-                reason: "test".into(),
-            }),
+            Input::Resign {
+                reason: Reason::new("resigned", "test"),
+                unfit: false,
+            },
         ),
         Stroke::Demote(n, by) => lan.feed(node(n), Input::Demote(Demotion::new(by))),
         Stroke::Cut(a, b) => lan.cut(node(a), node(b)),
@@ -516,9 +518,10 @@ fn whatever_makes_nodes_change_their_state_there_is_a_floor_under_the_pace() {
         for node in &nodes {
             lan.feed(
                 *node,
-                Input::Resign(Cause::Resigned {
-                    reason: "a loop".into(),
-                }),
+                Input::Resign {
+                    reason: Reason::new("resigned", "a loop"),
+                    unfit: false,
+                },
             );
         }
         lan.run_for(Duration::from_millis(1));

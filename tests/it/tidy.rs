@@ -95,7 +95,8 @@ const EDGES: &[(&str, &[&str])] = &[
     (
         "testing",
         &[
-            "types", "effect", "config", "frame", "sandbox", "hooks", "host", "engine", "keeper",
+            "types", "proto", "effect", "config", "frame", "sandbox", "journal", "hooks", "host",
+            "engine", "keeper",
         ],
     ),
     (

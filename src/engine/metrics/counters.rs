@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::hooks::EntryPoint;
-use crate::types::{Name, State, Transition};
+use crate::proto::Transition;
+use crate::types::{Name, State};
 
 /// Upper ends of the buckets of run times, in milliseconds.
 pub(super) const BUCKETS_MS: [u64; 11] =
@@ -26,7 +27,7 @@ pub(in crate::engine) struct Counters {
 /// Of one virtual host.
 #[derive(Debug, Default)]
 pub(super) struct VhostCounters {
-    pub(super) transitions: BTreeMap<(State, &'static str), u64>,
+    pub(super) transitions: BTreeMap<(State, String), u64>,
     pub(super) announced: u64,
     pub(super) announce_failures: u64,
     pub(super) renewed: u64,
@@ -65,7 +66,7 @@ impl Counters {
         *self
             .vhost(vhost)
             .transitions
-            .entry((transition.to, transition.cause.as_str()))
+            .entry((transition.to, transition.cause.as_str().to_owned()))
             .or_default() += 1;
     }
 

@@ -28,8 +28,9 @@ use crate::host::{Host as _, HostError, LinuxHost, Options, RecordingHost, hostn
 use crate::keeper::{Client, Role};
 use crate::ledger::{Origin, ledgers_here};
 use crate::proto;
+use crate::proto::Cause;
 use crate::resolve::Access;
-use crate::types::{Cause, Name};
+use crate::types::Name;
 
 /// Why there is no plan.
 #[derive(Debug, thiserror::Error)]

@@ -26,8 +26,8 @@ use crate::host::SimHost;
 use crate::keeper::Client;
 use crate::ledger::Owner;
 use crate::proto::sim::Luck;
-use crate::proto::{self, Input, Output, Received};
-use crate::types::{AdvSkew, Cause, Family, MacAddr, Name, State, Timestamp};
+use crate::proto::{self, Cause, Input, Output, Received};
+use crate::types::{AdvSkew, Family, MacAddr, Name, State, Timestamp};
 
 /// What luck is drawn from: nothing here depends on it.
 const SEED: u64 = 1;

@@ -4,10 +4,9 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::super::stats::Reject;
+use super::super::transition::{Cause, Reason, Transition};
 use super::super::wire::{Advertisement, LEN, Received};
-use crate::types::{
-    AdvBase, AdvSkew, Cause, Demotion, Family, MacAddr, State, Timestamp, Transition,
-};
+use crate::types::{AdvBase, AdvSkew, Demotion, Family, MacAddr, State, Timestamp};
 
 /// Something that happened. Each comes with the time at which it did.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,10 +48,16 @@ pub enum Input<'a> {
     },
     /// Leave mastership with a bow-out and stay backup. Raise the demotion first, or preemption may
     /// bring us back after one master-down time.
-    Resign(Cause),
+    Resign {
+        /// Why, in the words of whoever asks.
+        reason: Reason,
+        /// It cannot hold the addresses: for one master-down time a peer's bow-out is no invitation
+        /// either, since its sender may have failed as we did.
+        unfit: bool,
+    },
     /// Take no part, without a word, until the next [`Self::LinkUp`]. See
     /// [`super::Vhost::bow_out_packets`] for the word, once the addresses are gone.
-    StandAside(Cause),
+    StandAside(Reason),
     /// Stop in good order. Whatever comes later is ignored.
     Shutdown,
     /// A master advertises now instead of at its next beat: something begins that counts from the

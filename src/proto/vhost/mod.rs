@@ -23,7 +23,8 @@ use super::auth::Authenticator;
 use super::settings::{Peers, Settings};
 use super::stats::Stats;
 use super::timer;
-use crate::types::{AdvSkew, Cause, Demotion, Family, MacAddr, State, Timestamp, Transition, Vhid};
+use super::transition::{Cause, Reason, Transition};
+use crate::types::{AdvSkew, Demotion, Family, MacAddr, State, Timestamp, Vhid};
 
 /// One virtual host. Owns no socket, clock or random source.
 ///
@@ -187,10 +188,10 @@ impl Vhost {
             Input::Sent { family, ok } => self.sent(family, ok, now),
             Input::Approve => self.approve(now),
             Input::Refuse { retry_after } => self.refuse(now + retry_after),
-            Input::Resign(cause) => self.resign(cause, now),
-            Input::StandAside(cause) => {
+            Input::Resign { reason, unfit } => self.resign(reason, unfit, now),
+            Input::StandAside(reason) => {
                 self.arrives = None;
-                self.become_init(cause);
+                self.become_init(Cause::Asked(reason));
             }
             Input::Shutdown => self.shutdown(),
             Input::Late { by } => self.late(by, now),
@@ -459,13 +460,13 @@ impl Vhost {
         }
     }
 
-    fn resign(&mut self, cause: Cause, now: Timestamp) {
+    fn resign(&mut self, reason: Reason, unfit: bool, now: Timestamp) {
         if matches!(self.phase, Phase::Master(_)) {
             let listened = now + self.master_down();
-            if matches!(cause, Cause::AddressFailed { .. }) {
+            if unfit {
                 self.uninvited_before = listened;
             }
-            self.become_backup(cause, None, now);
+            self.become_backup(Cause::Asked(reason), None, now);
             self.transmit(Kind::BowOut);
             self.no_preempt_before = listened;
         }

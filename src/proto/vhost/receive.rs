@@ -5,10 +5,11 @@ use std::net::IpAddr;
 use super::super::decide::{Claim, Own, Rules, Theirs, Verdict, Yield, decide};
 use super::super::settings::{Gate, TieBreak};
 use super::super::stats::Reject;
+use super::super::transition::Cause;
 use super::super::wire::{Advertisement, LEN, Received, RollCall, is_intact, known, vrrp_or};
 use super::io::{Heard, Kind, Output};
 use super::{Asked, Phase, Vhost};
-use crate::types::{Cause, Family, MacAddr, Timestamp, Vhid};
+use crate::types::{Family, MacAddr, Timestamp, Vhid};
 
 impl Vhost {
     pub(super) fn receive(&mut self, packet: &Received<'_>, now: Timestamp) {

@@ -241,9 +241,10 @@ fn the_pseudo_header_can_be_chosen_for_ipv6() {
 #[test]
 fn a_bow_out_follows_the_transition_on_shutdown_and_resignation() {
     let shutdown = Bench::master(v4()).feed(Input::Shutdown);
-    let resigned = Bench::master(v4()).feed(Input::Resign(Cause::Resigned {
-        reason: "operator".into(),
-    }));
+    let resigned = Bench::master(v4()).feed(Input::Resign {
+        reason: Reason::new("resigned", "operator"),
+        unfit: false,
+    });
     assert_eq!(change(&shutdown), (State::Init, Cause::Shutdown));
     assert_eq!(change(&resigned).0, State::Backup);
     for outputs in [shutdown, resigned] {
@@ -611,9 +612,10 @@ fn the_master_dying_while_we_ask_ends_the_question() {
 #[test]
 fn after_resigning_the_successor_is_left_alone_for_one_master_down_time() {
     let mut bench = Bench::master(preempting());
-    bench.feed(Input::Resign(Cause::Resigned {
-        reason: "operator".into(),
-    }));
+    bench.feed(Input::Resign {
+        reason: Reason::new("resigned", "operator"),
+        unfit: false,
+    });
     let resigned = bench.now;
     while bench.now - resigned < bench.vhost.master_down() {
         assert!(bench.hear_from(PEER, 1, 200).is_empty());

@@ -1,46 +1,19 @@
-//! States and the way from one to the next.
+//! The way from one state to the next.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// The three states of carp(4).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum State {
-    /// Not taking part: the link is down, or not started yet.
-    Init,
-    /// Listening to a master.
-    Backup,
-    /// Holding the addresses and advertising.
-    Master,
-}
-
-impl State {
-    /// The lower-case word, as in logs, metrics and hooks.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Init => "init",
-            Self::Backup => "backup",
-            Self::Master => "master",
-        }
-    }
-}
-
-impl fmt::Display for State {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
+use crate::types::State;
 
 /// Why a virtual host changed its state.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Cause {
-    /// The daemon started, or the link came up.
+    /// It was started, or its link came up.
     Startup,
     /// No advertisement for the master-down time.
     MasterDown {
@@ -64,44 +37,42 @@ pub enum Cause {
         /// How late.
         by: Duration,
     },
-    /// A hook failed and its `on-failure` is `resign`.
-    HookFailed {
-        /// The hook's name and what went wrong, in a few words.
-        reason: String,
-    },
-    /// A hook called `carp.resign`, or an operator asked for it.
-    Resigned {
-        /// Who asked, and why.
-        reason: String,
-    },
-    /// The virtual host's addresses could not be put up.
-    AddressFailed {
-        /// What the kernel said.
-        reason: String,
-    },
-    /// The daemon stops in good order.
+    /// Whoever drives the machine asked for it.
+    Asked(Reason),
+    /// It was stopped in good order.
     Shutdown,
-    /// A hook's `health` failed and its `on-failure` is `resign`.
-    Unhealthy {
-        /// The hook's name and what it said.
-        reason: String,
-    },
-    /// The daemon died. Nobody saw that transition: it is told afterwards.
-    Died {
-        /// What is known of it.
-        how: String,
-    },
-    /// Advertisements could not be sent for so long that the lease of the addresses ran out.
-    SendFailed {
-        /// What the kernel said.
-        reason: String,
-    },
+}
+
+/// Why whoever drives a machine asks it for a change of state, in that program's own words. The
+/// machine hands them on and reads nothing into them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reason {
+    /// A fixed word, in kebab case as those of [`Cause::as_str`].
+    pub word: Cow<'static, str>,
+    /// A sentence for people.
+    pub text: String,
+}
+
+impl Reason {
+    /// A reason of this word and sentence.
+    pub fn new(word: impl Into<Cow<'static, str>>, text: impl Into<String>) -> Self {
+        Self {
+            word: word.into(),
+            text: text.into(),
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
 }
 
 impl Cause {
-    /// A fixed kebab-case word for logs, metrics and hooks.
+    /// A fixed kebab-case word for logs, metrics and hooks: for what was asked for, the reason's.
     #[must_use]
-    pub const fn as_str(&self) -> &'static str {
+    pub fn as_str(&self) -> &str {
         match self {
             Self::Startup => "startup",
             Self::MasterDown { .. } => "master-down",
@@ -112,13 +83,8 @@ impl Cause {
             Self::Tie => "tie",
             Self::LinkDown => "link-down",
             Self::Late { .. } => "late",
-            Self::HookFailed { .. } => "hook-failed",
-            Self::Resigned { .. } => "resigned",
-            Self::AddressFailed { .. } => "address-failed",
+            Self::Asked(reason) => &reason.word,
             Self::Shutdown => "shutdown",
-            Self::Unhealthy { .. } => "unhealthy",
-            Self::SendFailed { .. } => "send-failed",
-            Self::Died { .. } => "died",
         }
     }
 }
@@ -130,14 +96,7 @@ impl fmt::Display for Cause {
                 write!(f, "no advertisement for {} ms", silent.as_millis())
             }
             Self::Late { by } => write!(f, "woke {} ms too late", by.as_millis()),
-            Self::HookFailed { reason }
-            | Self::Resigned { reason }
-            | Self::AddressFailed { reason }
-            | Self::SendFailed { reason }
-            | Self::Unhealthy { reason } => {
-                write!(f, "{}: {reason}", self.as_str())
-            }
-            Self::Died { how } => f.write_str(how),
+            Self::Asked(reason) => reason.fmt(f),
             Self::Startup => f.write_str("start"),
             Self::Preempt => f.write_str("preempting a worse master"),
             Self::MasterLeaving => f.write_str("the master is leaving"),
@@ -150,7 +109,7 @@ impl fmt::Display for Cause {
     }
 }
 
-/// One change of state: all that hooks, log and metrics hear of.
+/// One change of state: all that whoever drives the machine hears of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Transition {
     /// The state before.
