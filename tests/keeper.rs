@@ -20,17 +20,17 @@ fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args_os().skip(1).collect();
     match arguments.first().and_then(|a| a.to_str()) {
         Some("keep") => {
-            let charge = keeper::Charge {
-                told: &[],
+            let settings = keeper::ChildSettings {
+                arguments: &[],
                 // A test that has one names it.
-                file: arguments
+                config_file: arguments
                     .get(1)
                     .map(Path::new)
                     .filter(|what| what.is_absolute()),
-                handed: None,
+                inherited: None,
                 ca_file: &|| None,
             };
-            keeper::run(arguments.get(1..).unwrap_or_default(), &charge)
+            keeper::run(arguments.get(1..).unwrap_or_default(), &settings)
         }
         Some(keeper::ENGINE_ROLE) => engine(
             arguments

@@ -73,16 +73,16 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     // The engine is this program anew, with the same arguments: a clean address space, and nothing
     // inherited.
     let arguments: Vec<_> = std::env::args_os().skip(2).collect();
-    let charge = keeper::Charge {
-        told: &super::helper::arguments(&args.config),
-        file: Some(&args.config),
-        handed: None,
+    let settings = keeper::ChildSettings {
+        arguments: &super::helper::arguments(&args.config),
+        config_file: Some(&args.config),
+        inherited: None,
         ca_file: &|| {
             let loaded = Config::load_without_secrets(&args.config);
             loaded.ok()?.config.daemon.ca_file
         },
     };
-    Ok(keeper::run(&arguments, &charge))
+    Ok(keeper::run(&arguments, &settings))
 }
 
 /// The engine's whole life, as the keeper starts it: with the arguments of `carpd run`.

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::host::clock;
-use crate::keeper::will::{self, Heartbeat, Reader};
+use crate::keeper::failsafe::{self, Heartbeat, Reader};
 use crate::ledger::Holder;
 use crate::process::Process;
 
@@ -211,7 +211,7 @@ fn heartbeat(engine: u32) -> Option<Heartbeat> {
     let memory_file = |link: &Path| {
         link.as_os_str()
             .to_string_lossy()
-            .starts_with(&format!("/memfd:{}", will::FILE_NAME))
+            .starts_with(&format!("/memfd:{}", failsafe::FILE_NAME))
     };
     let descriptors = fs::read_dir(format!("/proc/{engine}/fd"))
         .ok()?
@@ -372,7 +372,7 @@ mod tests {
     #[test]
     fn an_engine_whose_loop_does_not_come_round_hangs() {
         // What has the memory file open is the engine.
-        let (mut writer, theirs) = will::Writer::create().unwrap();
+        let (mut writer, theirs) = failsafe::Writer::create().unwrap();
         let mut engine = Command::new("tail")
             .args(["-f", "/dev/null"])
             .stdin(theirs)

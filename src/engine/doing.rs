@@ -5,15 +5,15 @@ use std::fmt::Display;
 use std::future::poll_fn;
 use std::pin::pin;
 
-use crate::keeper::will::Steps;
+use crate::keeper::failsafe::ActivityWriter;
 
 /// Where it is noted, if anywhere.
 #[derive(Debug, Default)]
-pub(super) struct Doing(Option<Steps>);
+pub(super) struct Doing(Option<ActivityWriter>);
 
 impl Doing {
     /// Noted there.
-    pub(super) const fn noted(steps: Steps) -> Self {
+    pub(super) const fn noted(steps: ActivityWriter) -> Self {
         Self(Some(steps))
     }
 
@@ -48,20 +48,23 @@ mod tests {
     use futures_util::FutureExt as _;
 
     use super::*;
-    use crate::keeper::will::{Reader, Writer};
+    use crate::keeper::failsafe::{Reader, Writer};
 
     #[test]
     fn a_future_is_named_while_it_works_and_only_then() {
         let (writer, theirs) = Writer::create().unwrap();
-        let (doing, reader) = (Doing::noted(writer.steps().unwrap()), Reader::new(theirs));
+        let (doing, reader) = (
+            Doing::noted(writer.activity().unwrap()),
+            Reader::new(theirs),
+        );
         doing.at("the timers");
-        assert_eq!(reader.step().as_deref(), Some("the timers"));
+        assert_eq!(reader.activity().as_deref(), Some("the timers"));
         let mut polls = 0;
         let mut work = Box::pin(doing.during(
             "route.replace",
             poll_fn(|_| {
                 polls += 1;
-                assert_eq!(reader.step().as_deref(), Some("route.replace"));
+                assert_eq!(reader.activity().as_deref(), Some("route.replace"));
                 if polls == 2 {
                     std::task::Poll::Ready(())
                 } else {
@@ -70,9 +73,9 @@ mod tests {
             }),
         ));
         assert!((&mut work).now_or_never().is_none());
-        assert_eq!(reader.step(), None, "it waits");
+        assert_eq!(reader.activity(), None, "it waits");
         doing.at("packets");
         assert!((&mut work).now_or_never().is_some());
-        assert_eq!(reader.step(), None);
+        assert_eq!(reader.activity(), None);
     }
 }

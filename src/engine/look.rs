@@ -536,7 +536,7 @@ mod tests {
     use super::super::bench::{Frames, engine, link, play};
     use super::*;
     use crate::host::SimHost;
-    use crate::keeper::will::{Reader, Writer};
+    use crate::keeper::failsafe::{Reader, Writer};
 
     #[test]
     fn news_of_a_link_that_says_nothing_new_leads_to_nothing() {
@@ -548,7 +548,7 @@ mod tests {
             // As each address does that is taken off an interface which lets others go along.
             engine.host_event(HostEvent::Link(link()));
             assert_eq!(
-                keeper.wills(),
+                keeper.entries(),
                 [],
                 "nothing has changed that the keeper must know"
             );
@@ -559,7 +559,7 @@ mod tests {
             assert_eq!(engine.nodes[&0].machine.state(), State::Init);
             engine.host_event(HostEvent::Link(link()));
             assert_eq!(
-                (engine.nodes[&0].machine.state(), keeper.wills().len()),
+                (engine.nodes[&0].machine.state(), keeper.entries().len()),
                 (State::Backup, 1)
             );
         });

@@ -33,7 +33,7 @@ use crate::config::{Config, Kind};
 use crate::host::netlink::HostEvent;
 use crate::journal::Note;
 use crate::keeper::Client;
-use crate::keeper::will::{Heartbeat, Writer};
+use crate::keeper::failsafe::{Heartbeat, Writer};
 use crate::proto::{self, Input, Output, Received, Reject, wire};
 use crate::types::{State, Timestamp};
 

@@ -52,7 +52,7 @@ use crate::host::privilege::Privileges;
 use crate::host::service::ServiceBackend;
 use crate::host::{Host, LinuxHost, Options, hostname, memory, process};
 use crate::journal::{self, Journal};
-use crate::keeper::will::Writer;
+use crate::keeper::failsafe::Writer;
 use crate::keeper::{self, Client, Exits, Predecessor, Role};
 use crate::ledger::{Instance, InstanceError, Ledger, Origin, Post, Unread, instance_name};
 use crate::proto::{self, Gate};
@@ -253,7 +253,7 @@ async fn start(
         journal,
         news: sender,
         crowd: Crowd::default(),
-        doing: Doing::noted(will.steps().map_err(system("make a memory file"))?),
+        doing: Doing::noted(will.activity().map_err(system("make a memory file"))?),
     });
     recover(Rc::clone(&shared));
     tokio::task::spawn_local(mend(Rc::clone(&shared)));
@@ -290,7 +290,7 @@ async fn start(
             tokio::task::spawn_local(async move { pool.warm_all().await });
         }
     }
-    keeper.entrust(theirs);
+    keeper.publish(theirs);
     let watch = Watch::open()?;
     // With hundreds of virtual hosts the renewals of our own leases would be most of what is heard.
     watch.ignore_additions_by(shared.executor.host().lease_port())?;

@@ -8,7 +8,7 @@ use super::clock;
 use super::node::Node;
 use super::run::Engine;
 use super::world::World;
-use crate::keeper::will::{Heartbeat, Will};
+use crate::keeper::failsafe::{FailSafe, Heartbeat};
 
 /// How often the loop comes round at least.
 pub(super) const BEAT: Duration = Duration::from_millis(500);
@@ -133,7 +133,7 @@ impl<W: World> Engine<W> {
             outdated: false,
             up_to: node.machine.counter().wrapping_add(AHEAD),
         };
-        let will = Will {
+        let will = FailSafe {
             interface: node.spec.interface.clone(),
             index: link,
             addresses,
@@ -161,7 +161,7 @@ mod tests {
     use super::super::bench::{Frames, engine, link, play, step};
     use super::*;
     use crate::host::SimHost;
-    use crate::keeper::will::{Reader, Writer};
+    use crate::keeper::failsafe::{Reader, Writer};
 
     #[test]
     fn a_fresh_master_is_not_judged_as_one_that_holds_nothing() {

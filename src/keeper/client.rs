@@ -30,27 +30,27 @@ pub struct Client {
     bound: Option<std::sync::Arc<Bound>>,
 }
 
-/// So many children at a time, and those that were started and not killed.
+/// A limit on the children at one time, and those that were started and not killed yet.
 #[derive(Debug)]
 struct Bound {
     most: usize,
-    living: Mutex<HashSet<ChildId>>,
+    running: Mutex<HashSet<ChildId>>,
 }
 
-/// Tells which children have ended.
+/// Reports the children that have ended.
 #[derive(Debug)]
 pub struct Exits {
     receiver: mpsc::UnboundedReceiver<(ChildId, HowEnded)>,
     before: Option<Predecessor>,
 }
 
-/// What the carrying task is to do. Bounded by the number of children, each of which is asked for
-/// once and killed once.
+/// What the task that carries the messages has to send. Bounded by the number of children, each of
+/// which is spawned once and killed once.
 #[derive(Debug)]
 enum Order {
     Spawn(ChildId, Role, Spawned, Option<oneshot::Sender<HowEnded>>),
     Kill(ChildId),
-    Will(OwnedFd),
+    FailSafe(OwnedFd),
     Reloaded(bool),
 }
 
@@ -61,7 +61,7 @@ impl Client {
     /// Standard input is no socket.
     pub fn from_stdin() -> io::Result<(Self, Exits)> {
         let socket = io::stdin().as_fd().try_clone_to_owned()?;
-        // The keeper says so before it starts an engine.
+        // The keeper sends this before it starts an engine.
         let before = match wire::receive::<Report>(&socket) {
             Ok(Some((Report::Before(before), _))) => Some(before),
             Ok(_) | Err(_) => None,
@@ -83,7 +83,7 @@ impl Client {
         Self::over(ours, Some(keeper))
     }
 
-    /// Of a keeper that is gone.
+    /// A client of a keeper that is gone.
     #[cfg(test)]
     pub(crate) fn of_nobody() -> Self {
         Self {
@@ -104,7 +104,7 @@ impl Client {
             if let Err(err) = carry(&socket, inbox, &exits).await {
                 tracing::error!(%err, "Lost the keeper");
             }
-            // A keeper of our own ends with the socket; whoever started it collects it.
+            // A keeper that we started ends with the socket, and has to be reaped.
             drop(socket);
             if let Some(mut keeper) = keeper {
                 drop(tokio::task::spawn_blocking(move || keeper.wait()));
@@ -123,12 +123,12 @@ impl Client {
         ))
     }
 
-    /// The same keeper for somebody who may have so many children at a time.
+    /// A client of the same keeper that may have at most so many children at one time.
     #[must_use]
     pub fn at_most(&self, most: usize) -> Self {
-        let living = Mutex::default();
+        let running = Mutex::default();
         Self {
-            bound: Some(std::sync::Arc::new(Bound { most, living })),
+            bound: Some(std::sync::Arc::new(Bound { most, running })),
             ..self.clone()
         }
     }
@@ -179,7 +179,7 @@ impl Client {
         Ok((id, self.entered(id, answered).await?, end))
     }
 
-    /// The child's socket; one that could not be started takes nobody's place.
+    /// The child's socket. A child that could not be started does not count towards the limit.
     async fn entered(
         &self,
         id: ChildId,
@@ -192,20 +192,20 @@ impl Client {
         answer
     }
 
-    /// Gives the keeper what it needs when we die: [`super::will::Writer::create`].
-    pub fn entrust(&self, will: OwnedFd) {
+    /// Gives the keeper the failsafe, for the case that we crash: [`super::failsafe::Writer::create`].
+    pub fn publish(&self, failsafe: OwnedFd) {
         // Without a keeper there is nobody to read it.
-        let _ = self.orders.send(Order::Will(will));
+        let _ = self.orders.send(Order::FailSafe(failsafe));
     }
 
-    /// Says how a reload ended, which began with a [`Role::NewReader`]. What goes by the
-    /// configuration that is not in use then is ended.
+    /// Tells the keeper how a reload ended that began with a [`Role::NewReader`]. The keeper ends the
+    /// children of the configuration that is not in use.
     pub fn reloaded(&self, accepted: bool) {
         // Without a keeper there are no helpers and readers.
         let _ = self.orders.send(Order::Reloaded(accepted));
     }
 
-    /// Kills a process; does nothing if it has ended. That it has ended is told by [`Exits::next`].
+    /// Kills a process; does nothing if it has ended. [`Exits::next`] reports its end.
     pub fn kill(&self, id: ChildId) {
         self.forget(id);
         // If the keeper is gone, so is the child.
@@ -215,22 +215,22 @@ impl Client {
 
 impl Bound {
     fn enter(&self, id: ChildId) -> io::Result<()> {
-        let mut living = self
-            .living
+        let mut running = self
+            .running
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
-        if living.len() >= self.most {
+        if running.len() >= self.most {
             return Err(io::Error::other(format!(
                 "more than {} processes at a time",
                 self.most
             )));
         }
-        living.insert(id);
+        running.insert(id);
         Ok(())
     }
 
     fn leave(&self, id: ChildId) {
-        self.living
+        self.running
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner)
             .remove(&id);
@@ -238,7 +238,7 @@ impl Bound {
 }
 
 impl Exits {
-    /// How the engine before this one died, if one did. Told once.
+    /// How the previous engine crashed, if there was one. Given once.
     pub const fn take_predecessor(&mut self) -> Option<Predecessor> {
         self.before.take()
     }
@@ -272,7 +272,7 @@ async fn carry(
                         (Request::Spawn(id, role), None)
                     }
                     Order::Kill(id) => (Request::Kill(id), None),
-                    Order::Will(will) => (Request::Will, Some(will)),
+                    Order::FailSafe(file) => (Request::FailSafe, Some(file)),
                     Order::Reloaded(accepted) => (Request::Reloaded(accepted), None),
                 };
                 let descriptor = descriptor.as_ref().map(AsFd::as_fd);

@@ -1,5 +1,5 @@
-//! What engine and keeper say to each other. Both are this binary and trust each other; the
-//! messages are small, so each is one packet.
+//! The messages between engine and keeper. Both are this binary; the messages are small, so each is
+//! one packet.
 
 use std::fmt;
 
@@ -10,19 +10,19 @@ use crate::host::courier;
 use crate::reader::ROLE as READER;
 use crate::types::Timestamp;
 
-/// A child of the keeper, numbered by the engine; never reused.
+/// A child of the keeper. The engine numbers them and never reuses a number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ChildId(pub u64);
 
-/// What a child is to be.
+/// What a child does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Role {
-    /// Holds one hook; its address space is limited for a hook's heap of this size.
+    /// Runs one hook; its address space is limited for a hook's heap of this size.
     Runner {
         /// [`crate::hooks::Budget::memory_bytes`].
         memory_bytes: u64,
     },
-    /// Holds one WebAssembly hook.
+    /// Runs one WebAssembly hook.
     WasmRunner {
         /// [`crate::hooks::Budget::memory_bytes`], and room for the hook's code.
         memory_bytes: u64,
@@ -31,15 +31,15 @@ pub enum Role {
     Compiler,
     /// Runs the test of one hook and ends.
     Tester,
-    /// Does what needs more capabilities than the engine has.
+    /// Does what needs more capabilities than the engine has, as the configuration in use grants it.
     Helper,
-    /// The same, for a reload: by the configuration that this is about.
+    /// A helper for a reload: it reads the configuration that the reload is about.
     NewHelper,
-    /// Opens what the configuration names.
+    /// Opens the files that the configuration in use names.
     Reader,
-    /// The same, by the file as it is now: with it a reload begins.
+    /// A reader for the configuration as it is now: with it a reload begins.
     NewReader,
-    /// Goes out for one request of a hook.
+    /// Makes one request of a hook to another host.
     Courier,
 }
 
@@ -57,7 +57,7 @@ impl Role {
         }
     }
 
-    /// Does it go by the configuration, and handle nothing that others wrote?
+    /// Does it obey the configuration alone, and handle nothing that others wrote?
     pub(super) const fn is_trusted(self) -> bool {
         match self {
             Self::Helper | Self::NewHelper | Self::Reader | Self::NewReader => true,
@@ -99,45 +99,45 @@ pub(super) enum Request {
     Spawn(ChildId, Role),
     /// SIGKILL; nothing if it has ended already.
     Kill(ChildId),
-    /// The engine's will; its descriptor comes with this packet.
-    Will,
-    /// A reload has ended: was the configuration that it was about taken into use?
+    /// The engine's failsafe; its descriptor comes with this packet.
+    FailSafe,
+    /// A reload has ended: was its configuration taken into use?
     Reloaded(bool),
 }
 
-/// How the engine before this one died, by its keeper's word.
+/// How the previous engine crashed, as the keeper saw it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Predecessor {
-    /// When its keeper saw it.
+    /// When the keeper noticed.
     pub at: Timestamp,
-    /// In words: "its engine was killed by SIGKILL".
+    /// A description: "its engine was killed by SIGKILL".
     pub how: String,
 }
 
 /// From the keeper.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Report {
-    /// The first one to an engine that was started because the one before it died.
+    /// The first message to an engine that was started because its predecessor crashed.
     Before(Predecessor),
-    /// Started; its socket comes with this packet.
+    /// The child was started; its socket comes with this packet.
     Spawned(ChildId),
-    /// Could not be started: the system's error number.
+    /// The child could not be started: the system's error number.
     Failed(ChildId, i32),
-    /// It ended.
+    /// The child ended.
     Exited(ChildId, HowEnded),
 }
 
 /// How a process ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum HowEnded {
-    /// By itself, with this status.
+    /// It exited with this status.
     Status(i32),
     /// Killed by this signal, by name.
     Signal(String),
 }
 
 impl HowEnded {
-    /// Did the kernel end it for a system call that its filter does not let through?
+    /// Did the kernel kill it for a system call that its filter forbids?
     #[must_use]
     pub fn is_forbidden_call(&self) -> bool {
         matches!(self, Self::Signal(name) if name == "SIGSYS")

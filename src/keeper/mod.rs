@@ -2,19 +2,19 @@
 //!
 //! It has one thread and no async runtime. An engine with two capabilities can give nobody another
 //! uid, nor kill who has one; so the keeper does it, and hands over one end of a socket
-//! ([`message`]). Every process is spawned from the main thread: the signal that ends a child with
-//! its parent is sent when the *thread* that made it ends.
+//! ([`message`]). Every process is spawned from the main thread: the kernel sends the signal that
+//! ends a child with its parent when the *thread* that spawned it ends.
 
+mod child_log;
+mod cleanup;
 mod client;
+mod config_copies;
 mod descriptors;
-mod ear;
-mod estate;
+pub mod failsafe;
 pub mod message;
-mod shortage;
+mod oom;
 mod spawn;
 mod supervise;
-mod versions;
-pub mod will;
 mod wire;
 
 use std::ffi::OsString;
@@ -33,36 +33,37 @@ pub const ROLE: &str = "__keeper";
 /// The argument that makes the binary an engine; its own arguments follow.
 pub const ENGINE_ROLE: &str = "__engine";
 
-/// This binary, also after the file was replaced by another version.
+/// This binary, even after the file on disk was replaced.
 const SELF: &str = "/proc/self/exe";
 
-/// What is not the engine's to say: by what its helpers, readers and couriers go.
+/// What helpers, readers and couriers are started with. The engine has no say in it.
 #[derive(Clone, Copy)]
-pub struct Charge<'a> {
-    /// The arguments of helpers and readers: where they read what they may do.
-    pub told: &'a [OsString],
-    /// The file of the configuration, if there is one: helpers and readers go by copies of it, and
-    /// the number of a copy's descriptor follows their arguments.
-    pub file: Option<&'a Path>,
-    /// A descriptor that the engine, helpers and readers, and no other child, get as well, under the
-    /// same number.
-    pub handed: Option<&'a OwnedFd>,
-    /// The file of certificates that the configuration names; asked at each start of an engine,
-    /// which reads the configuration then.
+pub struct ChildSettings<'a> {
+    /// Arguments of helpers and readers: where they read what they may do.
+    pub arguments: &'a [OsString],
+    /// The configuration file, if there is one. Helpers and readers read a copy of it; the number
+    /// of the copy's descriptor follows their other arguments.
+    pub config_file: Option<&'a Path>,
+    /// A descriptor that the engine, helpers and readers inherit under the same number; no other
+    /// child does.
+    pub inherited: Option<&'a OwnedFd>,
+    /// The file of certificates that the configuration names. Called before each start of an
+    /// engine, which reads the configuration then.
     pub ca_file: &'a dyn Fn() -> Option<PathBuf>,
 }
 
-/// The whole life of the keeper process: starts the engine (`__engine` and `arguments`) with its
-/// socket as standard input, forwards TERM, INT, HUP, USR1 and USR2 to it, serves its requests, and
-/// kills what is left when it ends. An engine that died by accident is started again, with growing
-/// pauses. The exit status is the engine's; 70 (`EX_SOFTWARE`) if it was to end and died instead.
+/// The whole life of the keeper process: starts the engine (`__engine` and `arguments`) with a
+/// socket as its standard input, forwards TERM, INT, HUP, USR1 and USR2 to it, serves its requests,
+/// and kills the remaining children when it ends. An engine that crashed is restarted, with growing
+/// pauses. The exit status is the engine's, or 70 (`EX_SOFTWARE`) if the engine crashed while it was
+/// stopping.
 #[must_use]
-pub fn run(arguments: &[OsString], charge: &Charge<'_>) -> ExitCode {
-    finish(supervise::run(Path::new(SELF), arguments, charge))
+pub fn run(arguments: &[OsString], settings: &ChildSettings<'_>) -> ExitCode {
+    finish(supervise::run(Path::new(SELF), arguments, settings))
 }
 
-/// A keeper whose engine is the process that started it and holds the other end of standard input;
-/// ends with that socket.
+/// A keeper whose engine is the process that started it and holds the other end of standard input.
+/// It ends when that socket closes.
 #[must_use]
 pub fn serve() -> ExitCode {
     finish(supervise::serve().map(|()| 0))
@@ -72,7 +73,7 @@ fn finish(result: std::io::Result<u8>) -> ExitCode {
     match result {
         Ok(code) => ExitCode::from(code),
         Err(err) => {
-            tracing::error!(%err, "The keeper could not go on");
+            tracing::error!(%err, "The keeper failed");
             ExitCode::from(70)
         }
     }

@@ -1,4 +1,4 @@
-//! Starting a child: this binary anew, with a socket as standard input and nothing else of ours.
+//! Starts a child: this binary again, with a socket as its standard input and nothing else of ours.
 
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -15,9 +15,9 @@ use tracing::debug;
 
 use super::message::Role;
 
-/// Signals that an operator or a terminal sends to a whole group. The keeper reads them from a
-/// descriptor; its children inherit them blocked, so that none is lost or deadly before a child is
-/// ready.
+/// Signals that an operator or a terminal sends to a whole process group. The keeper reads them from
+/// a descriptor; its children inherit them blocked, so that none is lost, and none ends a child that
+/// is not ready for it.
 pub(super) fn group_signals() -> SigSet {
     [
         Signal::SIGTERM,
@@ -31,8 +31,8 @@ pub(super) fn group_signals() -> SigSet {
     .collect()
 }
 
-/// For the engine, once its signal handlers stand: lets through what the keeper blocked around its
-/// start. Before that, signals wait.
+/// For the engine, once its signal handlers are installed: unblocks what the keeper blocked for its
+/// start. Until then signals stay pending.
 ///
 /// # Errors
 /// What the system said; there is no reason why it should refuse.
@@ -43,33 +43,33 @@ pub fn unblock_signals() -> io::Result<()> {
 /// By how much the engine's niceness (nice(2)) is below the keeper's. Measured with 1,000 virtual
 /// hosts that change hands while their hooks run on two processors: both nodes hold an address for
 /// 20 ms instead of 150 (median).
-const ENGINE_FIRST: i32 = 10;
+const ENGINE_PRIORITY: i32 = 10;
 
-/// Where the system bus is, if not at the usual place.
+/// The address of the system bus, if it is not the usual one.
 const BUS: &str = "DBUS_SYSTEM_BUS_ADDRESS";
 
-/// Where the directory of credentials is, if the service manager made one.
+/// The directory of credentials, if the service manager made one.
 const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
 
-/// What children are told by the keeper of a daemon, whoever asked for one.
+/// What the children of a daemon's keeper are started with, whatever the engine asks for.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Told<'a> {
-    /// Helpers and readers, after the role: where to read what they may do. Without any a helper
-    /// takes orders from a command of the operator's own.
-    pub(super) arguments: &'a [OsString],
-    /// What the engine, helpers and readers are handed, too.
-    pub(super) handed: Option<BorrowedFd<'a>>,
-    /// Couriers, after the role.
-    pub(super) couriers: Vec<OsString>,
+pub(super) struct ChildArguments<'a> {
+    /// Arguments of helpers and readers, after the role: where to read what they may do. A helper
+    /// without any serves a command of the operator's own.
+    pub(super) of_helpers: &'a [OsString],
+    /// A descriptor that the engine, helpers and readers inherit.
+    pub(super) inherited: Option<BorrowedFd<'a>>,
+    /// Arguments of couriers, after the role.
+    pub(super) of_couriers: Vec<OsString>,
 }
 
-impl Told<'_> {
+impl ChildArguments<'_> {
     fn of(&self, role: Role) -> (&[OsString], Option<BorrowedFd<'_>>) {
         match role {
             Role::Helper | Role::NewHelper | Role::Reader | Role::NewReader => {
-                (self.arguments, self.handed)
+                (self.of_helpers, self.inherited)
             }
-            Role::Courier => (&self.couriers, None),
+            Role::Courier => (&self.of_couriers, None),
             Role::Runner { .. } | Role::WasmRunner { .. } | Role::Compiler | Role::Tester => {
                 (&[], None)
             }
@@ -77,25 +77,26 @@ impl Told<'_> {
     }
 }
 
-/// Starts a child, which logs to `stderr`, and gives back our end of its socket. `text` is what a
-/// helper or reader goes by: it is handed over, and its number follows the other arguments.
+/// Starts a child, which logs to `stderr`, and gives our end of its socket. `text` is the copy of the
+/// configuration that a helper or reader reads: the child inherits it, and the descriptor's number
+/// follows the other arguments.
 pub(super) fn child(
     program: &Path,
     role: Role,
-    told: &Told<'_>,
+    arguments: &ChildArguments<'_>,
     text: Option<BorrowedFd<'_>>,
     stderr: Stdio,
 ) -> io::Result<(Pid, UnixStream)> {
     let (ours, theirs) = UnixStream::pair()?;
     let own = role.arguments();
-    let (more, handed) = told.of(role);
+    let (more, inherited) = arguments.of(role);
     let number = text.map(|text| OsString::from(text.as_raw_fd().to_string()));
     let arguments = own
         .iter()
         .map(OsStr::new)
         .chain(more.iter().chain(&number).map(AsRef::as_ref));
     let mut command = command(program, arguments, theirs.into());
-    // Its own environment: no secrets, nothing that the C library listens to.
+    // An environment of its own: no secrets, and nothing that changes what the C library does.
     // One heap for all threads: every further one would take 64 MiB of a runner's address space.
     command
         .env_clear()
@@ -104,7 +105,7 @@ pub(super) fn child(
         .stderr(stderr)
         .current_dir("/");
     let variable = match role {
-        // It speaks with systemd.
+        // A helper talks to systemd.
         Role::Helper | Role::NewHelper => Some(BUS),
         Role::Reader | Role::NewReader => Some(CREDENTIALS),
         Role::Runner { .. }
@@ -114,43 +115,43 @@ pub(super) fn child(
         | Role::Courier => None,
     };
     command.envs(variable.and_then(|name| Some((name, std::env::var_os(name)?))));
-    Ok((started_with(&mut command, text.or(handed))?, ours))
+    Ok((spawn_inheriting(&mut command, text.or(inherited))?, ours))
 }
 
 /// Starts the engine, which keeps the environment, standard output, standard error and the
-/// descriptor that is handed to it.
+/// inherited descriptor.
 pub(super) fn engine(
     program: &Path,
     arguments: &[OsString],
     socket: OwnedFd,
-    handed: Option<BorrowedFd<'_>>,
+    inherited: Option<BorrowedFd<'_>>,
 ) -> io::Result<Pid> {
     let arguments =
         std::iter::once(OsStr::new(super::ENGINE_ROLE)).chain(arguments.iter().map(AsRef::as_ref));
-    let engine = started_with(&mut command(program, arguments, socket), handed)?;
-    put_first(engine);
+    let engine = spawn_inheriting(&mut command(program, arguments, socket), inherited)?;
+    prioritise(engine);
     Ok(engine)
 }
 
-/// Hooks, and whatever else this machine does, must not hold up the protocol. Only root may have it
-/// so; without that the engine is one process among others.
-fn put_first(engine: Pid) {
+/// Hooks, and whatever else runs on this machine, must not hold up the protocol. Only root may raise
+/// a priority; without that right the engine has the priority of any process.
+fn prioritise(engine: Pid) {
     let Some(pid) = rustix::process::Pid::from_raw(engine.as_raw()) else {
         return;
     };
     let own = rustix::process::getpriority_process(None).unwrap_or(0);
-    if let Err(error) = rustix::process::setpriority_process(Some(pid), own - ENGINE_FIRST) {
+    if let Err(error) = rustix::process::setpriority_process(Some(pid), own - ENGINE_PRIORITY) {
         debug!(%error, "The engine runs with the priority of any other process");
     }
 }
 
-fn started_with(command: &mut Command, handed: Option<BorrowedFd<'_>>) -> io::Result<Pid> {
-    let close_on_exec = |flag| handed.map_or(Ok(0), |fd| fcntl(fd, FcntlArg::F_SETFD(flag)));
-    // The keeper has one thread: no other child is started meanwhile.
+fn spawn_inheriting(command: &mut Command, inherited: Option<BorrowedFd<'_>>) -> io::Result<Pid> {
+    let close_on_exec = |flag| inherited.map_or(Ok(0), |fd| fcntl(fd, FcntlArg::F_SETFD(flag)));
+    // Only this thread starts children: none is started meanwhile.
     close_on_exec(FdFlag::empty())?;
-    let started = started(command);
+    let spawned = spawn(command);
     close_on_exec(FdFlag::FD_CLOEXEC)?;
-    started
+    spawned
 }
 
 /// Starts a keeper without an engine of its own, for the calling process.
@@ -170,8 +171,8 @@ fn command<'a>(
     command
 }
 
-fn started(command: &mut Command) -> io::Result<Pid> {
-    // The `Child` is let go: the keeper waits for all of its children at once.
+fn spawn(command: &mut Command) -> io::Result<Pid> {
+    // The `Child` is dropped: the keeper waits for all of its children together.
     let pid = i32::try_from(command.spawn()?.id()).map_err(io::Error::other)?;
     Ok(Pid::from_raw(pid))
 }

@@ -1,4 +1,4 @@
-//! The keeper's loop: requests, signals, ended children.
+//! The keeper's loop: requests, signals, children that ended.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ffi::OsString;
@@ -17,112 +17,116 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 use tracing::{debug, error, warn};
 
-use super::ear::Ear;
+use super::child_log::ChildLog;
+use super::config_copies::{ConfigCopies, ConfigCopy, Decision};
+use super::failsafe::Reader;
 use super::message::{ChildId, HowEnded, Predecessor, Report, Request, Role};
-use super::shortage::Shortage;
-use super::spawn::Told;
-use super::versions::{Settled, Version, Versions};
-use super::will::Reader;
-use super::{Charge, SELF, descriptors, estate, spawn, wire};
+use super::oom::OomWatch;
+use super::spawn::ChildArguments;
+use super::{ChildSettings, SELF, cleanup, descriptors, spawn, wire};
 use crate::backoff::Backoff;
 use crate::host::helper::RETIRE;
 use crate::host::{clock, courier, memory};
 use crate::types::Timestamp;
 
-/// The most children at a time; an engine that wants more is out of control.
+/// The most children at one time. An engine that asks for more is out of control.
 const MAX_CHILDREN: usize = 4096;
 
-/// Pause before an engine that died is started again; doubled each time.
+/// Pauses before a crashed engine is restarted; each is twice the one before.
 const RESTARTS: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(30));
-/// An engine that ran for so long died of something new.
+/// An engine that ran for this long crashed for a new reason: the pauses start from the shortest
+/// again.
 const RESTART_HEALTHY: Duration = Duration::from_secs(60);
-/// How often the heartbeat is looked at.
-const PULSE: Duration = Duration::from_millis(250);
-/// An engine in good order lets go at once of what goes by the configuration before, but for what
-/// is waited for.
+/// How often the heartbeat is checked.
+const HEARTBEAT_CHECK: Duration = Duration::from_millis(250);
+/// A healthy engine releases the children of the previous configuration at once, except those that
+/// it still waits for. After this time the keeper ends them.
 const OUTDATED_GRACE: Duration = Duration::from_secs(5);
 /// Exit status of a Rust program that panicked.
 const PANIC: i32 = 101;
-/// How that is called.
+/// What the log calls that.
 const PANICKED: &str = "a panic";
-/// How the kernel ends whom it finds no memory for, and an operator whom he wants gone.
+/// How the kernel ends a process for lack of memory, and an operator one that must go.
 const KILLED: &str = "SIGKILL";
-/// How that is called where the kernel has just done so.
-const WITHOUT_MEMORY: &str = "SIGKILL, most likely for lack of memory";
-/// Exit status if the engine died and may not be started again (EX_SOFTWARE of sysexits.h).
-const ACCIDENT: u8 = 70;
+/// What the log calls that if the kernel's counter says that it was the kernel.
+const OUT_OF_MEMORY: &str = "SIGKILL, most likely for lack of memory";
+/// Exit status if the engine crashed and may not be restarted (EX_SOFTWARE of sysexits.h).
+const CRASH_STATUS: u8 = 70;
 
-/// A keeper at work.
+/// The state of a running keeper.
 struct Keeper<'a> {
-    /// What helpers and readers are told.
-    told: Told<'a>,
+    /// What children are started with.
+    arguments: ChildArguments<'a>,
     signals: SignalFd,
-    /// To the engine; `None` once that is gone.
+    /// The connection to the engine; `None` once it is closed.
     socket: Option<OwnedFd>,
     engine: Option<Pid>,
     children: BTreeMap<ChildId, Child>,
-    /// The file of the configuration, and the copies by which helpers and readers go.
-    file: Option<&'a Path>,
-    versions: Versions,
-    /// What they log.
-    ear: Ear,
-    /// Reports that the socket had no room for.
+    /// The configuration file, and the copies of it that helpers and readers read.
+    config_file: Option<&'a Path>,
+    copies: ConfigCopies,
+    /// What the children log.
+    child_log: ChildLog,
+    /// Reports for which the socket had no room yet.
     outbox: VecDeque<(Report, Option<UnixStream>)>,
-    /// What is to be done when the engine dies, and its sign of life.
-    will: Option<Reader>,
-    /// It was told to end: it is not started again.
+    /// What to do if the engine crashes, and the engine's heartbeat.
+    failsafe: Option<Reader>,
+    /// A stop was asked for: the engine is not restarted after it.
     stopping: bool,
-    /// How often the service manager wants to hear that all is well.
+    /// How often the service manager expects a sign that the daemon works.
     watchdog: Option<Duration>,
-    /// It hung for so long and was killed for it.
+    /// The engine was silent for this long and was killed for it.
     hung: Option<Duration>,
-    /// When its heartbeat was last looked at.
-    felt: Timestamp,
-    /// Until then it is not judged.
-    spared_until: Timestamp,
+    /// When the heartbeat was last checked.
+    checked_at: Timestamp,
+    /// Until then a missing heartbeat is not held against the engine.
+    grace_until: Timestamp,
     /// Whether the kernel kills processes for lack of memory.
-    shortage: Shortage,
+    oom: OomWatch,
 }
 
-/// A child that has not been collected: its number is its own.
+/// A child that has not been reaped: nobody else can have its process id.
 #[derive(Debug, Clone, Copy)]
 struct Child {
     pid: Pid,
     role: Role,
-    /// Of the configuration, if it goes by one.
-    version: Option<u64>,
-    /// Its configuration has been out of use since then.
+    /// The number of the configuration copy that it reads, if any.
+    copy: Option<u64>,
+    /// Since when that copy is no longer in use.
     outdated: Option<Timestamp>,
 }
 
 /// How an engine ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
-    /// By its own decision, with this status.
-    Orderly(u8),
-    /// By a signal, a panic, or silence: how, for the log.
-    Accident(&'static str),
+    /// It exited with this status.
+    Exit(u8),
+    /// It was killed by a signal, or panicked: how, for the log.
+    Crash(&'static str),
 }
 
 impl End {
     const fn code(self) -> u8 {
         match self {
-            Self::Orderly(code) => code,
-            Self::Accident(_) => ACCIDENT,
+            Self::Exit(code) => code,
+            Self::Crash(_) => CRASH_STATUS,
         }
     }
 }
 
-/// Starts the engine and stays until it has ended in good order; starts it again when it died by
-/// accident.
-pub(super) fn run(program: &Path, arguments: &[OsString], charge: &Charge<'_>) -> io::Result<u8> {
-    let told = Told {
-        arguments: charge.told,
-        handed: charge.handed.map(AsFd::as_fd),
-        couriers: Vec::new(),
+/// Starts the engine, restarts it whenever it crashes, and returns when it has exited.
+pub(super) fn run(
+    program: &Path,
+    arguments: &[OsString],
+    settings: &ChildSettings<'_>,
+) -> io::Result<u8> {
+    let for_children = ChildArguments {
+        of_helpers: settings.arguments,
+        inherited: settings.inherited.map(AsFd::as_fd),
+        of_couriers: Vec::new(),
     };
-    let mut keeper = Keeper::new(prepare()?, None, told)?;
-    keeper.file = charge.file;
+    let mut keeper = Keeper::new(prepare()?, None, for_children)?;
+    keeper.config_file = settings.config_file;
     let mut restarts = RESTARTS;
     let mut before = None;
     loop {
@@ -131,22 +135,22 @@ pub(super) fn run(program: &Path, arguments: &[OsString], charge: &Charge<'_>) -
             wire::send(&ours, &Report::Before(before), None)?;
         }
         let began = clock::now();
-        keeper.shortage.look(began);
-        if let Some(file) = charge.file {
-            keeper.versions.begin(file);
+        keeper.oom.sample(began);
+        if let Some(file) = settings.config_file {
+            keeper.copies.engine_starts(file);
         }
-        keeper.told.couriers = couriers((charge.ca_file)());
-        let handed = keeper.told.handed;
-        keeper.engine = Some(spawn::engine(program, arguments, theirs, handed)?);
+        keeper.arguments.of_couriers = courier_arguments((settings.ca_file)());
+        let inherited = keeper.arguments.inherited;
+        keeper.engine = Some(spawn::engine(program, arguments, theirs, inherited)?);
         keeper.socket = Some(ours);
-        // It was the command line until now, and only waits from here on.
+        // This process parsed the command line and the configuration; from here on it only waits.
         memory::give_back();
         let last = keeper.stopping;
-        keeper.pass_on_stop();
+        keeper.forward_stop();
         let end = keeper.work()?;
         let (died, hung) = (clock::now(), keeper.hung);
-        keeper.bury();
-        let End::Accident(how) = end else {
+        keeper.cleanup_after_engine();
+        let End::Crash(how) = end else {
             return Ok(end.code());
         };
         if last {
@@ -155,16 +159,16 @@ pub(super) fn run(program: &Path, arguments: &[OsString], charge: &Charge<'_>) -
         if clock::now().since(began) > RESTART_HEALTHY {
             restarts = RESTARTS;
         }
-        let by_kernel = how == KILLED && hung.is_none() && keeper.shortage.has_struck();
-        let how = if by_kernel { WITHOUT_MEMORY } else { how };
+        let by_kernel = how == KILLED && hung.is_none() && keeper.oom.has_killed();
+        let how = if by_kernel { OUT_OF_MEMORY } else { how };
         before = Some(Predecessor {
             at: died,
-            how: in_words(how, hung),
+            how: describe(how, hung),
         });
         if keeper.stopping {
             error!(
                 how,
-                "The engine died before it had stopped; starts it again to undo what it left"
+                "The engine crashed while stopping; restarting it to undo what is left"
             );
             continue;
         }
@@ -172,23 +176,23 @@ pub(super) fn run(program: &Path, arguments: &[OsString], charge: &Charge<'_>) -
         error!(
             how,
             restart_ms = pause.as_millis(),
-            "The engine died; starts it again"
+            "The engine crashed; restarting it"
         );
         keeper.sleep(pause)?;
     }
 }
 
-/// The arguments of couriers: theirs is the file of certificates that the configuration names, and
-/// not what the engine asks for.
-fn couriers(ca_file: Option<PathBuf>) -> Vec<OsString> {
+/// The arguments of couriers. They trust the certificates that the configuration names, not what the
+/// engine asks for.
+fn courier_arguments(ca_file: Option<PathBuf>) -> Vec<OsString> {
     let file = ca_file.map(PathBuf::into_os_string);
     std::iter::once(courier::OF_DAEMON.into())
         .chain(file)
         .collect()
 }
 
-/// How an engine died, for whoever asks why its virtual hosts changed their state.
-fn in_words(how: &str, hung: Option<Duration>) -> String {
+/// How an engine crashed, for whoever asks why its virtual hosts changed state.
+fn describe(how: &str, hung: Option<Duration>) -> String {
     match hung {
         Some(silent) => format!(
             "its engine hung for {:.1} s, and its keeper killed it",
@@ -202,10 +206,10 @@ fn in_words(how: &str, hung: Option<Duration>) -> String {
 /// Serves the process at the other end of standard input until it closes that.
 pub(super) fn serve() -> io::Result<()> {
     let signals = prepare()?;
-    // The one who started this wants it gone with itself, whatever happens to the socket.
+    // The keeper must end with the process that started it, whatever happens to the socket.
     prctl::set_pdeathsig(Signal::SIGKILL)?;
     let socket = io::stdin().as_fd().try_clone_to_owned()?;
-    let mut keeper = Keeper::new(signals, Some(socket), Told::default())?;
+    let mut keeper = Keeper::new(signals, Some(socket), ChildArguments::default())?;
     let result = keeper.work();
     keeper.kill_all();
     result.map(|_| ())
@@ -224,38 +228,43 @@ fn prepare() -> io::Result<SignalFd> {
 }
 
 impl<'a> Keeper<'a> {
-    fn new(signals: SignalFd, socket: Option<OwnedFd>, told: Told<'a>) -> io::Result<Self> {
+    fn new(
+        signals: SignalFd,
+        socket: Option<OwnedFd>,
+        arguments: ChildArguments<'a>,
+    ) -> io::Result<Self> {
         let watchdog = sd_notify::watchdog_enabled().map(|interval| interval / 2);
         Ok(Self {
-            told,
+            arguments,
             signals,
             socket,
             engine: None,
             children: BTreeMap::new(),
-            ear: Ear::open()?,
-            file: None,
-            versions: Versions::default(),
+            child_log: ChildLog::open()?,
+            config_file: None,
+            copies: ConfigCopies::default(),
             outbox: VecDeque::new(),
-            will: None,
+            failsafe: None,
             stopping: false,
             watchdog,
             hung: None,
-            felt: clock::now(),
-            spared_until: Timestamp::ZERO,
-            shortage: Shortage::here(),
+            checked_at: clock::now(),
+            grace_until: Timestamp::ZERO,
+            oom: OomWatch::of_this_process(),
         })
     }
 
-    /// Until the engine has ended.
+    /// Serves until the engine has ended.
     fn work(&mut self) -> io::Result<End> {
         loop {
-            let patience = self
-                .engine
-                .map(|_| self.watchdog.map_or(PULSE, |interval| interval.min(PULSE)));
-            let (signalled, readable) = self.wait(patience)?;
-            // Before the end of whoever said it.
-            self.listen();
-            if signalled && let Some(end) = self.heed_signals()? {
+            let timeout = self.engine.map(|_| {
+                self.watchdog
+                    .map_or(HEARTBEAT_CHECK, |interval| interval.min(HEARTBEAT_CHECK))
+            });
+            let (signalled, readable) = self.wait(timeout)?;
+            // Before a child is reaped, so that its last lines still carry its name.
+            self.log_children();
+            if signalled && let Some(end) = self.handle_signals()? {
                 return Ok(end);
             }
             if readable {
@@ -263,29 +272,30 @@ impl<'a> Keeper<'a> {
             }
             self.flush();
             self.end_outdated();
-            self.feel_the_pulse();
+            self.check_heartbeat();
             if self.socket.is_none() && self.engine.is_none() {
-                return Ok(End::Orderly(0));
+                return Ok(End::Exit(0));
             }
         }
     }
 
-    /// An engine that no longer comes round its loop is killed; one that does lets the service
-    /// manager know.
-    fn feel_the_pulse(&mut self) {
-        let Some(beat) = self.will.as_ref().and_then(Reader::heartbeat) else {
+    /// Kills an engine whose loop no longer comes round; otherwise tells the service manager that
+    /// the daemon works.
+    fn check_heartbeat(&mut self) {
+        let Some(beat) = self.failsafe.as_ref().and_then(Reader::heartbeat) else {
             return;
         };
         let Some(engine) = self.engine else { return };
         let now = clock::now();
-        self.shortage.look(now);
-        let slept = now.since(self.felt) > PULSE * 4;
-        self.felt = now;
-        if slept {
-            // Frozen together with the engine: it deserves the time to come round once more.
-            self.spared_until = now + beat.limit;
+        self.oom.sample(now);
+        let overslept = now.since(self.checked_at) > HEARTBEAT_CHECK * 4;
+        self.checked_at = now;
+        if overslept {
+            // The keeper itself was frozen, and probably the engine with it: the engine gets the
+            // time to come round once.
+            self.grace_until = now + beat.limit;
         }
-        if now < self.spared_until {
+        if now < self.grace_until {
             return;
         }
         let silent = now.since(beat.at);
@@ -294,67 +304,68 @@ impl<'a> Keeper<'a> {
                 _ = sd_notify::notify(&[sd_notify::NotifyState::Watchdog]);
             }
         } else if self.hung.is_none() {
-            let doing = self
-                .will
+            let activity = self
+                .failsafe
                 .as_ref()
-                .and_then(Reader::step)
-                .unwrap_or_else(|| "nothing that it notes".to_owned());
+                .and_then(Reader::activity)
+                .unwrap_or_else(|| "unknown".to_owned());
             error!(
                 silent_ms = silent.as_millis(),
-                doing, "The engine hangs; kills it"
+                activity, "The engine hangs; killing it"
             );
             self.hung = Some(silent);
             forward(engine, Signal::SIGKILL);
         }
     }
 
-    /// After the engine's end: lets go in its name, then ends its children.
-    fn bury(&mut self) {
-        if let Some(will) = self.will.take() {
-            estate::settle(&will.wills());
+    /// After the engine's end: releases its addresses in its place, then ends its children.
+    fn cleanup_after_engine(&mut self) {
+        if let Some(failsafe) = self.failsafe.take() {
+            cleanup::release_on_death(&failsafe.entries());
         }
         self.kill_all();
         self.outbox.clear();
         (self.engine, self.socket, self.hung) = (None, None, None);
     }
 
-    /// Tells an engine that was just started to stop, if that is all it was started for: what its
-    /// predecessor left is undone, and its end is an orderly one. The signal waits until it is
+    /// If a stop was asked for before this engine was started, it is started only to undo what its
+    /// predecessor left, and is told to stop at once. The signal stays pending until the engine is
     /// ready for it.
-    fn pass_on_stop(&self) {
+    fn forward_stop(&self) {
         if let Some(engine) = self.engine.filter(|_| self.stopping) {
             forward(engine, Signal::SIGTERM);
         }
     }
 
-    /// Waits before the next start, unless it was told to end meanwhile.
+    /// Waits before a restart; returns early if a stop is asked for.
     fn sleep(&mut self, pause: Duration) -> io::Result<()> {
         let until = clock::now() + pause;
         while !self.stopping && clock::now() < until {
-            self.wait(Some(until.since(clock::now()).min(PULSE)))?;
+            self.wait(Some(until.since(clock::now()).min(HEARTBEAT_CHECK)))?;
             if self.watchdog.is_some() {
-                // Waiting is what it should do now.
+                // Waiting is the right thing to do now, so the daemon works.
                 _ = sd_notify::notify(&[sd_notify::NotifyState::Watchdog]);
             }
-            self.heed_signals()?;
+            self.handle_signals()?;
         }
         Ok(())
     }
 
-    /// Writes what children logged into the log.
-    fn listen(&self) {
+    /// Writes what the children logged into the daemon's log.
+    fn log_children(&self) {
         let role = |pid| {
             let mut children = self.children.values();
             children
                 .find(|child| child.pid == pid)
                 .map(|child| child.role)
         };
-        self.ear.listen(role);
+        self.child_log.drain(role);
     }
 
-    /// Waits for something to happen: signals, requests, a child's log; at most so long.
-    fn wait(&self, patience: Option<Duration>) -> io::Result<(bool, bool)> {
-        let [trusted, others] = self.ear.as_fds();
+    /// Waits for a signal, a request, or a line of a child's log, at most until the timeout. Tells
+    /// whether there are signals, and whether there are requests.
+    fn wait(&self, timeout: Option<Duration>) -> io::Result<(bool, bool)> {
+        let [trusted, others] = self.child_log.as_fds();
         let mut fds = vec![
             PollFd::new(self.signals.as_fd(), PollFlags::POLLIN),
             PollFd::new(trusted, PollFlags::POLLIN),
@@ -368,9 +379,9 @@ impl<'a> Keeper<'a> {
             };
             fds.push(PollFd::new(socket.as_fd(), PollFlags::POLLIN | write));
         }
-        // A part of a millisecond more, so that what was waited for has come.
-        let timeout = patience.map_or(PollTimeout::NONE, |patience| {
-            PollTimeout::try_from(patience.saturating_add(Duration::from_millis(1)))
+        // poll(2) counts whole milliseconds: one more, so that the time is really over afterwards.
+        let timeout = timeout.map_or(PollTimeout::NONE, |timeout| {
+            PollTimeout::try_from(timeout.saturating_add(Duration::from_millis(1)))
                 .unwrap_or(PollTimeout::MAX)
         });
         match poll(&mut fds, timeout) {
@@ -381,8 +392,8 @@ impl<'a> Keeper<'a> {
         Ok((any(0), any(3)))
     }
 
-    /// Forwards signals to the engine and collects ended children. Tells if the engine ended.
-    fn heed_signals(&mut self) -> io::Result<Option<End>> {
+    /// Forwards signals to the engine and reaps ended children. Tells whether the engine ended.
+    fn handle_signals(&mut self) -> io::Result<Option<End>> {
         while let Some(info) = self.signals.read_signal()? {
             let Ok(signal) = i32::try_from(info.ssi_signo)
                 .map_err(|_| ())
@@ -391,32 +402,32 @@ impl<'a> Keeper<'a> {
                 continue;
             };
             self.stopping |= matches!(signal, Signal::SIGTERM | Signal::SIGINT | Signal::SIGQUIT);
-            // Without an engine of its own the keeper ends with its socket, not by a signal to the
-            // group.
+            // A keeper without an engine of its own ends when its socket closes, not by a signal to
+            // the process group.
             if let Some(engine) = self.engine
                 && signal != Signal::SIGCHLD
             {
                 forward(engine, signal);
             }
         }
-        self.collect()
+        self.reap()
     }
 
-    fn collect(&mut self) -> io::Result<Option<End>> {
+    fn reap(&mut self) -> io::Result<Option<End>> {
         loop {
             let (pid, how, end) = match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
                 Ok(WaitStatus::Exited(pid, PANIC)) => {
-                    (pid, HowEnded::Status(PANIC), End::Accident(PANICKED))
+                    (pid, HowEnded::Status(PANIC), End::Crash(PANICKED))
                 }
                 Ok(WaitStatus::Exited(pid, status)) => (
                     pid,
                     HowEnded::Status(status),
-                    End::Orderly(u8::try_from(status).unwrap_or(u8::MAX)),
+                    End::Exit(u8::try_from(status).unwrap_or(u8::MAX)),
                 ),
                 Ok(WaitStatus::Signaled(pid, signal, _)) => (
                     pid,
                     HowEnded::Signal(signal.as_str().to_owned()),
-                    End::Accident(signal.as_str()),
+                    End::Crash(signal.as_str()),
                 ),
                 Ok(WaitStatus::StillAlive) | Err(Errno::ECHILD) => return Ok(None),
                 Ok(_) | Err(Errno::EINTR) => continue,
@@ -441,12 +452,14 @@ impl<'a> Keeper<'a> {
     fn serve_requests(&mut self) {
         while let Some(socket) = &self.socket {
             match wire::receive::<Request>(socket) {
-                Ok(Some((Request::Will, descriptor))) => self.will = descriptor.map(Reader::new),
+                Ok(Some((Request::FailSafe, descriptor))) => {
+                    self.failsafe = descriptor.map(Reader::new);
+                }
                 Ok(Some((request, _))) => self.serve_request(request),
                 Err(err) if err.kind() == io::ErrorKind::WouldBlock => return,
                 Err(err) if err.kind() == io::ErrorKind::Interrupted => {}
                 Ok(None) => self.socket = None,
-                // The engine ended with a report of ours unread: that is its right.
+                // The engine may end without reading our last reports.
                 Err(err) if err.kind() == io::ErrorKind::ConnectionReset => self.socket = None,
                 Err(err) => {
                     warn!(%err, "Lost the engine's socket");
@@ -474,11 +487,11 @@ impl<'a> Keeper<'a> {
                     None,
                 )),
             },
-            // Taken where its descriptor is.
-            Request::Will => {}
+            // Handled by the caller, which has its descriptor.
+            Request::FailSafe => {}
             Request::Reloaded(accepted) => {
-                let settled = self.versions.settle(accepted);
-                self.settle(settled);
+                let decision = self.copies.decide(accepted);
+                self.apply(decision);
             }
             Request::Kill(id) => {
                 if let Some(child) = self.children.get(&id) {
@@ -490,34 +503,34 @@ impl<'a> Keeper<'a> {
     }
 
     fn start(&mut self, role: Role) -> io::Result<(Child, UnixStream)> {
-        let stderr = self.ear.stderr(role)?;
-        let version = match (role, self.file) {
-            (Role::NewReader, Some(file)) => self.versions.anew(file, clock::now()),
-            (Role::NewHelper, _) => self.versions.newest(),
-            (Role::Helper | Role::Reader, _) => self.versions.in_use(),
+        let stderr = self.child_log.stderr(role)?;
+        let copy = match (role, self.config_file) {
+            (Role::NewReader, Some(file)) => self.copies.reload_begins(file, clock::now()),
+            (Role::NewHelper, _) => self.copies.newest(),
+            (Role::Helper | Role::Reader, _) => self.copies.in_use(),
             _ => None,
         };
-        let text = version.and_then(Version::text);
-        let (pid, socket) = spawn::child(Path::new(SELF), role, &self.told, text, stderr)?;
+        let text = copy.and_then(ConfigCopy::text);
+        let (pid, socket) = spawn::child(Path::new(SELF), role, &self.arguments, text, stderr)?;
         let child = Child {
             pid,
             role,
-            version: version.map(|version| version.number),
+            copy: copy.map(|copy| copy.number),
             outdated: None,
         };
         Ok((child, socket))
     }
 
-    /// What goes by a configuration that is not in use ends, whether or not the engine lets go of
-    /// it.
-    fn settle(&mut self, settled: Option<Settled>) {
+    /// Ends the children that read a configuration which is not in use, whether or not the engine
+    /// releases them.
+    fn apply(&mut self, decision: Option<Decision>) {
         let now = clock::now();
         for child in self.children.values_mut() {
-            match (settled, child.version) {
-                (Some(Settled::InUse(number)), Some(version)) if version < number => {
+            match (decision, child.copy) {
+                (Some(Decision::InUse(number)), Some(copy)) if copy < number => {
                     child.outdated.get_or_insert(now);
                 }
-                (Some(Settled::Dropped(number)), Some(version)) if version > number => {
+                (Some(Decision::Dropped(number)), Some(copy)) if copy > number => {
                     forward(child.pid, Signal::SIGKILL);
                 }
                 _ => {}
@@ -525,17 +538,19 @@ impl<'a> Keeper<'a> {
         }
     }
 
-    /// A helper may be in the middle of something: it takes no more orders, and ends when it has
-    /// done that.
+    /// Ends children whose configuration has been out of use for too long. A helper may be in the
+    /// middle of a task: it accepts no new ones, and ends when it has finished.
     fn end_outdated(&mut self) {
         let now = clock::now();
-        if let Some(settled) = self.versions.settle_overdue(now) {
-            warn!("The engine does not say what came of a reload: its configuration is in use");
-            self.settle(Some(settled));
+        if let Some(decision) = self.copies.decide_overdue(now) {
+            warn!(
+                "The engine does not say how a reload ended; the new configuration counts as in use"
+            );
+            self.apply(Some(decision));
         }
         for child in self.children.values() {
-            let is_over = |since| now.since(since) > OUTDATED_GRACE;
-            if !child.outdated.is_some_and(is_over) {
+            let is_overdue = |since| now.since(since) > OUTDATED_GRACE;
+            if !child.outdated.is_some_and(is_overdue) {
                 continue;
             }
             if matches!(child.role, Role::Helper | Role::NewHelper) {
@@ -546,7 +561,7 @@ impl<'a> Keeper<'a> {
         }
     }
 
-    /// Sends what there is room for.
+    /// Sends as many reports as there is room for.
     fn flush(&mut self) {
         let Some(socket) = &self.socket else {
             self.outbox.clear();
@@ -557,19 +572,19 @@ impl<'a> Keeper<'a> {
                 Ok(()) => drop(self.outbox.pop_front()),
                 Err(err) if err.kind() == io::ErrorKind::WouldBlock => return,
                 Err(err) => {
-                    debug!(%err, "The engine no longer listens");
+                    debug!(%err, "The engine has closed its socket");
                     self.outbox.clear();
                 }
             }
         }
     }
 
-    /// Ends every child and waits for it: SIGKILL is certain.
+    /// Kills every child and waits for its end, which SIGKILL makes certain.
     fn kill_all(&mut self) {
         for child in self.children.values() {
             forward(child.pid, Signal::SIGKILL);
         }
-        self.listen();
+        self.log_children();
         for child in std::mem::take(&mut self.children).into_values() {
             while waitpid(child.pid, None) == Err(Errno::EINTR) {}
         }

@@ -1,8 +1,8 @@
 //! The log of the keeper's children. They have no right to open one: each line that they log is one
 //! packet on their standard error, and the keeper writes it into the daemon's log.
 //!
-//! Some of them handle what others wrote, so a packet is worth no more than its sender: it says how
-//! loud it is and what, and the keeper bounds it, makes it one line and adds who it was.
+//! Some of them handle what others wrote, so a packet is not trusted more than its sender: it has a level
+//! and a text, and the keeper bounds the text, makes it one line and adds which process it was.
 
 use std::fmt::{self, Write as _};
 use std::io::Write as _;
@@ -17,7 +17,7 @@ use crate::types::shown_within;
 
 /// The longest packet that is sent or read whole, in bytes.
 pub const PACKET_MAX: usize = 4096;
-/// Lines of one packet that are written out. What a library says before it aborts has some.
+/// Lines of one packet that are written out: a library's message before it aborts may have several.
 const LINES_MAX: usize = 8;
 /// Characters of a message, and of its details, that are written out.
 const TEXT_MAX: usize = 2000;
@@ -27,10 +27,10 @@ const OURS: char = '\u{1e}';
 /// Between the message and its details.
 const BETWEEN: char = '\u{1f}';
 
-/// What a child logged.
+/// An entry of a child's log.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Said {
-    /// How loud. A child can say anything here.
+pub struct LogEntry {
+    /// The level. A child can claim any.
     pub level: Level,
     /// The sentence, as one harmless line.
     pub message: String,
@@ -46,22 +46,22 @@ pub fn start() -> Result<(), SetGlobalDefaultError> {
     tracing::subscriber::set_global_default(Registry::default().with(ToKeeper))
 }
 
-/// What is in a packet. Text that no child of ours logged (a panic, what the C library says before it
-/// aborts) is a warning for each line.
+/// The entries of a packet. Text that was not logged by our code (a panic, a message of the C library
+/// before it aborts) becomes one warning for each line.
 #[must_use]
-pub fn read(packet: &[u8]) -> Vec<Said> {
+pub fn read(packet: &[u8]) -> Vec<LogEntry> {
     let text = String::from_utf8_lossy(packet);
     let Some((level, text)) = text.strip_prefix(OURS).and_then(split_level) else {
         let lines = text.lines().filter(|line| !line.trim().is_empty());
-        let said = |line: &str| Said {
+        let entry = |line: &str| LogEntry {
             level: Level::WARN,
             message: bounded(line),
             details: String::new(),
         };
-        return lines.take(LINES_MAX).map(said).collect();
+        return lines.take(LINES_MAX).map(entry).collect();
     };
     let (message, details) = text.split_once(BETWEEN).unwrap_or((text, ""));
-    vec![Said {
+    vec![LogEntry {
         level,
         message: bounded(message),
         details: bounded(details),
@@ -89,13 +89,13 @@ fn split_level(text: &str) -> Option<(Level, &str)> {
 struct ToKeeper;
 
 impl<S: Subscriber> Layer<S> for ToKeeper {
-    /// The libraries' own words are not for the daemon's log. Tracing is too much for it.
+    /// What libraries log stays out of the daemon's log, and so does the trace level.
     fn enabled(&self, metadata: &Metadata<'_>, _: Context<'_, S>) -> bool {
         metadata.target().starts_with("carpd") && *metadata.level() <= Level::DEBUG
     }
 
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        // One write is one packet. What finds no room is lost: nobody waits for a log.
+        // One write is one packet. What finds no room is lost: a child does not wait for its log.
         _ = std::io::stderr().write_all(packet(event).as_bytes());
     }
 }
@@ -145,7 +145,7 @@ mod tests {
     use super::*;
 
     /// What the keeper makes of what a child logs.
-    fn said(log: impl Fn()) -> Vec<Said> {
+    fn said(log: impl Fn()) -> Vec<LogEntry> {
         use std::sync::{Arc, Mutex};
         struct Keep(Arc<Mutex<Vec<u8>>>);
         impl<S: Subscriber> Layer<S> for Keep {
@@ -165,7 +165,7 @@ mod tests {
     fn what_a_child_logs_keeps_its_level_its_sentence_and_its_fields() {
         let path = std::path::Path::new("/x");
         let all = said(|| tracing::warn!(path = %path.display(), count = 3, "Could not write"));
-        let expected = Said {
+        let expected = LogEntry {
             level: Level::WARN,
             message: "Could not write".to_owned(),
             details: "path=/x count=3".to_owned(),
@@ -186,7 +186,7 @@ mod tests {
         for packet in packets {
             let all = read(&packet);
             assert!(all.len() <= LINES_MAX);
-            for Said {
+            for LogEntry {
                 message, details, ..
             } in all
             {

@@ -103,8 +103,8 @@ fn engine() -> Outcome {
             b.wait_state("master", SOON)?.text("cause"),
             "master-leaving"
         );
-        let gone = a.wait_says("Took down an address of the dead engine", SOON)?;
-        let left = a.wait_says("Bowed out for the dead engine", SOON)?;
+        let gone = a.wait_says("Removed an address of the dead engine", SOON)?;
+        let left = a.wait_says("Bowed out in place of the dead engine", SOON)?;
         assert!(gone.at <= left.at, "the address goes first");
         assert!(
             answered.since(killed) < BUSY,
@@ -420,7 +420,7 @@ fn orders() -> Outcome {
     // One that hangs is killed by its keeper, and that is what is told of it.
     let tree = Tree::of(&lab, "a", &a)?;
     tree.signal(tree.engine()?, Signal::SIGSTOP)?;
-    a.wait_says("The engine hangs; kills it", TAKEOVER)?;
+    a.wait_says("The engine hangs; killing it", TAKEOVER)?;
     status("web: ")?;
     let why = sh(&lab, "a", &format!("{CARPD} why"))?.join("\n");
     assert!(

@@ -123,13 +123,13 @@ pub(super) fn continued() -> Option<ExitCode> {
         OsString::from(LEGACY),
         OsString::from(file.as_raw_fd().to_string()),
     ];
-    let charge = keeper::Charge {
-        told: &arguments,
-        file: None,
-        handed: Some(&file),
+    let settings = keeper::ChildSettings {
+        arguments: &arguments,
+        config_file: None,
+        inherited: Some(&file),
         ca_file: &|| None,
     };
-    Some(keeper::run(&arguments, &charge))
+    Some(keeper::run(&arguments, &settings))
 }
 
 fn lost(error: &std::io::Error) -> ExitCode {

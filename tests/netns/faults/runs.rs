@@ -16,7 +16,7 @@ fn lives(log: &[Entry]) -> Vec<Life<'_>> {
         runs: Vec::new(),
     }];
     for entry in log {
-        if entry.says("The engine died; starts it again") {
+        if entry.says("The engine crashed; restarting it") {
             lives.push(Life {
                 transitions: Vec::new(),
                 runs: Vec::new(),

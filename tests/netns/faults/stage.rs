@@ -210,7 +210,7 @@ impl Stage {
                     self.members[node].read_log();
                     tree.signal(engine, Signal::SIGKILL)?;
                     let pause = self.members[node]
-                        .wait_says(&["The engine died; starts it again"], SOON)?
+                        .wait_says(&["The engine crashed; restarting it"], SOON)?
                         .text("restart_ms");
                     done.bound += START + Duration::from_millis(pause.parse()?);
                     if holds(facts) && self.has_relief(node) {

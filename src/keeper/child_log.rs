@@ -1,8 +1,8 @@
-//! What the children log: packets on a socket that all of them have as standard error.
+//! The children's log: packets on sockets that they have as standard error.
 //!
-//! Not one for each, since there may be thousands. The kernel says who sent a packet. Those that
-//! handle what others wrote share one, and those that do not another: a socket that is full loses
-//! what is sent to it, whoever filled it.
+//! There are two sockets and not one for each child, since there may be thousands of children; the
+//! kernel says who sent a packet. Children that handle what others wrote share one socket, all others
+//! share the second: a full socket loses what is sent to it, whoever filled it.
 
 use std::io::{self, IoSliceMut};
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
@@ -19,41 +19,41 @@ use tracing::{Level, debug, error, info, warn};
 
 use super::message::Role;
 use super::wire;
-use crate::telemetry::child::{PACKET_MAX, Said, read};
+use crate::telemetry::child::{LogEntry, PACKET_MAX, read};
 
-/// Packets that are taken at one time: then it is the turn of others again.
+/// Packets of one socket that are read before the keeper does something else again.
 const AT_ONCE: usize = 64;
 
-pub(super) struct Ear {
-    trusted: Line,
-    others: Line,
+pub(super) struct ChildLog {
+    trusted: Channel,
+    others: Channel,
 }
 
-/// A socket of which children have one end.
-struct Line {
+/// A pair of sockets; children have one end of it.
+struct Channel {
     ours: OwnedFd,
     theirs: OwnedFd,
 }
 
-impl Ear {
+impl ChildLog {
     pub(super) fn open() -> io::Result<Self> {
         Ok(Self {
-            trusted: Line::open()?,
-            others: Line::open()?,
+            trusted: Channel::open()?,
+            others: Channel::open()?,
         })
     }
 
-    /// What wakes the keeper.
+    /// The descriptors that become readable when a child logs.
     pub(super) fn as_fds(&self) -> [BorrowedFd<'_>; 2] {
-        [&self.trusted, &self.others].map(|line| line.ours.as_fd())
+        [&self.trusted, &self.others].map(|channel| channel.ours.as_fd())
     }
 
     /// The standard error of a child with this role.
     pub(super) fn stderr(&self, role: Role) -> io::Result<Stdio> {
-        Ok(self.of(role).theirs.try_clone()?.into())
+        Ok(self.channel(role).theirs.try_clone()?.into())
     }
 
-    const fn of(&self, role: Role) -> &Line {
+    const fn channel(&self, role: Role) -> &Channel {
         if role.is_trusted() {
             &self.trusted
         } else {
@@ -61,31 +61,31 @@ impl Ear {
         }
     }
 
-    /// Writes what has come into the log. `role` knows the children.
-    pub(super) fn listen(&self, role: impl Fn(Pid) -> Option<Role>) {
-        for line in [&self.trusted, &self.others] {
-            line.listen(&role);
+    /// Writes what has arrived into the daemon's log. `role` gives the role of a child.
+    pub(super) fn drain(&self, role: impl Fn(Pid) -> Option<Role>) {
+        for channel in [&self.trusted, &self.others] {
+            channel.drain(&role);
         }
     }
 }
 
-impl Line {
+impl Channel {
     fn open() -> io::Result<Self> {
         let (ours, theirs) = wire::pair()?;
         setsockopt(&ours, PassCred, &true)?;
-        // A child waits for nobody who reads its log: what finds no room is lost.
+        // A child does not wait for the keeper: what finds no room is lost.
         fcntl(&theirs, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
         Ok(Self { ours, theirs })
     }
 
-    fn listen(&self, role: impl Fn(Pid) -> Option<Role>) {
+    fn drain(&self, role: impl Fn(Pid) -> Option<Role>) {
         for _ in 0..AT_ONCE {
             let mut buffer = [0; PACKET_MAX];
             match receive(&self.ours, &mut buffer) {
                 Ok((length, sender)) => {
                     let role = sender.and_then(&role);
-                    for said in read(buffer.get(..length).unwrap_or_default()) {
-                        tell(role, &said);
+                    for entry in read(buffer.get(..length).unwrap_or_default()) {
+                        log(role, &entry);
                     }
                 }
                 Err(Errno::EINTR) => {}
@@ -95,13 +95,14 @@ impl Line {
     }
 }
 
-/// Room for the sender's number alone: the kernel closes descriptors that somebody sends along.
+/// Receives a packet and its sender. There is room for the sender's process id alone: the kernel
+/// closes descriptors that somebody sends along.
 fn receive(socket: &OwnedFd, buffer: &mut [u8]) -> nix::Result<(usize, Option<Pid>)> {
     let mut slices = [IoSliceMut::new(buffer)];
     let mut space = nix::cmsg_space!(UnixCredentials);
     let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_CMSG_CLOEXEC;
     let received = recvmsg::<UnixAddr>(socket.as_raw_fd(), &mut slices, Some(&mut space), flags)?;
-    // That the control data were cut short does not matter: the sender comes first.
+    // It does not matter if the control data were cut short: the sender comes first.
     let sender = received.cmsgs().ok().and_then(|mut all| {
         all.find_map(|message| match message {
             ControlMessageOwned::ScmCredentials(sender) => Some(Pid::from_raw(sender.pid())),
@@ -111,15 +112,15 @@ fn receive(socket: &OwnedFd, buffer: &mut [u8]) -> nix::Result<(usize, Option<Pi
     Ok((received.bytes, sender))
 }
 
-/// Processes that handle what others wrote have a place of their own in the log: a flood of one of
-/// them hides nothing that the others say. They cannot choose how loud they are.
-fn tell(role: Option<Role>, said: &Said) {
-    let Said {
+/// Logs a child's entry. Processes that handle what others wrote have a callsite of their own, so that
+/// a flood of theirs does not suppress what the others log; and they cannot choose the level.
+fn log(role: Option<Role>, entry: &LogEntry) {
+    let LogEntry {
         level,
         message,
         details,
-    } = said;
-    // A tester has children of its own.
+    } = entry;
+    // A tester has children of its own, which the keeper does not know.
     let process = role.map_or(
         "carpd, a child's process or one that has ended",
         Role::shown,
@@ -168,10 +169,10 @@ mod tests {
         }
     }
 
-    /// What is logged of these packets of our own.
-    fn heard(packets: &[&[u8]], role: Option<Role>) -> Vec<String> {
-        let ear = Ear::open().unwrap();
-        let mut stderr = std::fs::File::from(ear.others.theirs.try_clone().unwrap());
+    /// What is logged for these packets, which this process sends.
+    fn logged(packets: &[&[u8]], role: Option<Role>) -> Vec<String> {
+        let child_log = ChildLog::open().unwrap();
+        let mut stderr = std::fs::File::from(child_log.others.theirs.try_clone().unwrap());
         for packet in packets {
             stderr.write_all(packet).unwrap();
         }
@@ -179,44 +180,44 @@ mod tests {
         let log = Registry::default().with(lines.clone());
         let own = nix::unistd::getpid();
         tracing::subscriber::with_default(log, || {
-            ear.listen(|pid| role.filter(|_| pid == own));
+            child_log.drain(|pid| role.filter(|_| pid == own));
         });
         let lines = lines.0.lock().unwrap();
         lines.clone()
     }
 
     #[test]
-    fn what_a_child_logs_is_logged_with_its_name_as_the_kernel_knows_it() {
+    fn a_childs_lines_carry_the_role_of_the_process_that_the_kernel_names() {
         let packets: [&[u8]; 2] = [b"\x1eEGone\x1fpath=/x", b"\x1eISaid"];
         assert_eq!(
-            heard(&packets, Some(Role::Helper)),
+            logged(&packets, Some(Role::Helper)),
             [
                 "ERROR message=Gone;process=\"carpd-helper\";details=\"path=/x\";",
                 "INFO message=Said;process=\"carpd-helper\";details=\"\";"
             ]
         );
         let runner = Role::Runner { memory_bytes: 1 };
-        let lines = heard(&packets, Some(runner));
+        let lines = logged(&packets, Some(runner));
         assert!(
             lines
                 .iter()
                 .all(|line| line.starts_with("WARN ") && line.contains("carpd-runner")),
             "{lines:?}"
         );
-        assert!(heard(&packets, None)[0].contains("has ended"));
+        assert!(logged(&packets, None)[0].contains("has ended"));
     }
 
     #[test]
-    fn a_child_that_floods_the_log_waits_for_nobody_and_loses_its_own_lines() {
-        let ear = Ear::open().unwrap();
+    fn a_child_that_floods_the_log_does_not_block_and_loses_only_its_own_lines() {
+        let child_log = ChildLog::open().unwrap();
         let write = |role| {
-            let line = std::fs::File::from(ear.of(role).theirs.try_clone().unwrap());
-            move |packet: &[u8]| (&line).write_all(packet).is_ok()
+            let stderr = std::fs::File::from(child_log.channel(role).theirs.try_clone().unwrap());
+            move |packet: &[u8]| (&stderr).write_all(packet).is_ok()
         };
-        let (flood, word) = (write(Role::Runner { memory_bytes: 1 }), write(Role::Helper));
+        let (flood, other) = (write(Role::Runner { memory_bytes: 1 }), write(Role::Helper));
         let packet = vec![b'x'; PACKET_MAX];
         let sent = (0..10_000).take_while(|_| flood(&packet));
         assert!(sent.count() < 10_000, "a full log does not block");
-        assert!(word(b"\x1eESaid"), "there is room for others");
+        assert!(other(b"\x1eESaid"), "there is room for others");
     }
 }

@@ -1,5 +1,5 @@
-//! Was it for lack of memory that the kernel killed a process? It counts whom it kills for that, by
-//! control group; which process it was it does not tell.
+//! Did the kernel kill a process for lack of memory? It counts such kills for each control group, but
+//! does not say which process was killed.
 
 use std::collections::VecDeque;
 use std::fs;
@@ -8,26 +8,26 @@ use std::time::Duration;
 
 use crate::types::Timestamp;
 
-/// How often the count is looked at.
-const LOOK: Duration = Duration::from_secs(1);
-/// Who died for lack of memory did so at most so long after the kernel counted it: what it had is
-/// taken apart meanwhile.
+/// How often the count is read.
+const SAMPLE_EVERY: Duration = Duration::from_secs(1);
+/// A process is gone at most so long after the kernel counted its kill: its memory is released
+/// meanwhile.
 const DYING: Duration = Duration::from_secs(10);
-/// Where the control groups are.
+/// Where control groups are mounted.
 const GROUPS: &str = "/sys/fs/cgroup";
-/// The count of the whole machine, where there are no control groups of memory.
+/// The count of the whole machine, for use without memory control groups.
 const MACHINE: &str = "/proc/vmstat";
 
-/// The count of our control group, as it was lately.
+/// Recent values of our control group's count.
 #[derive(Debug)]
-pub(super) struct Shortage {
+pub(super) struct OomWatch {
     source: PathBuf,
-    seen: VecDeque<(Timestamp, u64)>,
+    samples: VecDeque<(Timestamp, u64)>,
 }
 
-impl Shortage {
-    /// Of the group in which this process is.
-    pub(super) fn here() -> Self {
+impl OomWatch {
+    /// For the control group of this process.
+    pub(super) fn of_this_process() -> Self {
         let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
         Self::of(source(Path::new(GROUPS), &groups).unwrap_or_else(|| MACHINE.into()))
     }
@@ -35,35 +35,35 @@ impl Shortage {
     const fn of(source: PathBuf) -> Self {
         Self {
             source,
-            seen: VecDeque::new(),
+            samples: VecDeque::new(),
         }
     }
 
-    /// Notes the count as it is now, not too often.
-    pub(super) fn look(&mut self, now: Timestamp) {
+    /// Reads the count, unless it was read a moment ago.
+    pub(super) fn sample(&mut self, now: Timestamp) {
         if self
-            .seen
+            .samples
             .back()
-            .is_some_and(|(at, _)| now.since(*at) < LOOK)
+            .is_some_and(|(at, _)| now.since(*at) < SAMPLE_EVERY)
         {
             return;
         }
         if let Some(count) = self.count() {
-            self.seen.push_back((now, count));
+            self.samples.push_back((now, count));
         }
-        // The newest of the old ones stays: it says what there was before.
+        // The newest of the old samples stays, as the value to compare with.
         while self
-            .seen
+            .samples
             .get(1)
             .is_some_and(|(at, _)| now.since(*at) >= DYING)
         {
-            self.seen.pop_front();
+            self.samples.pop_front();
         }
     }
 
-    /// Has somebody been killed for it lately?
-    pub(super) fn has_struck(&self) -> bool {
-        let before = self.seen.front().map(|(_, count)| *count);
+    /// Has the kernel killed a process for lack of memory recently?
+    pub(super) fn has_killed(&self) -> bool {
+        let before = self.samples.front().map(|(_, count)| *count);
         before.is_some_and(|before| self.count().is_some_and(|now| now > before))
     }
 
@@ -77,7 +77,8 @@ impl Shortage {
     }
 }
 
-/// The file with the count of the nearest group that has one: `groups` is `/proc/PID/cgroup`.
+/// The file with the count of the nearest group that has one. `groups` is the content of
+/// `/proc/PID/cgroup`.
 fn source(root: &Path, groups: &str) -> Option<PathBuf> {
     let lines = groups.lines().filter_map(|line| {
         let mut parts = line.splitn(3, ':').skip(1);
@@ -97,7 +98,7 @@ fn source(root: &Path, groups: &str) -> Option<PathBuf> {
 }
 
 fn nearest(root: &Path, group: &str, name: &str) -> Option<PathBuf> {
-    // In a container the path may be the machine's, and what there is the container's own.
+    // In a container the path may be that of the host, while the mounted groups are the container's.
     root.join(group.trim_start_matches('/'))
         .ancestors()
         .take_while(|directory| directory.starts_with(root))
@@ -110,7 +111,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_counts_is_what_happened_lately() {
+    fn only_recent_kills_count() {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("memory.events");
         let write = |count: u64| {
@@ -121,26 +122,26 @@ mod tests {
             .unwrap();
         };
         let at = |seconds| Timestamp::ZERO + Duration::from_secs(seconds);
-        let mut shortage = Shortage::of(file.clone());
-        assert!(!shortage.has_struck(), "nothing is known");
+        let mut oom = OomWatch::of(file.clone());
+        assert!(!oom.has_killed(), "nothing is known");
         write(7);
         for second in 0..60 {
-            shortage.look(at(second));
+            oom.sample(at(second));
         }
-        assert!(!shortage.has_struck(), "others died long ago");
+        assert!(!oom.has_killed(), "others died long ago");
         write(8);
-        assert!(shortage.has_struck());
+        assert!(oom.has_killed());
         // Also when it was seen before the process was gone.
         for second in 60..69 {
-            shortage.look(at(second));
+            oom.sample(at(second));
         }
-        assert!(shortage.has_struck());
+        assert!(oom.has_killed());
         for second in 69..75 {
-            shortage.look(at(second));
+            oom.sample(at(second));
         }
-        assert!(!shortage.has_struck(), "it was a hook's");
+        assert!(!oom.has_killed(), "it was a hook's");
         fs::remove_file(&file).unwrap();
-        assert!(!shortage.has_struck());
+        assert!(!oom.has_killed());
     }
 
     #[test]

@@ -1,0 +1,282 @@
+//! Copies of the configuration that nobody can write to: helpers and readers read these.
+//!
+//! The file may change at any time, and has no effect until a reload takes it into use. So the
+//! keeper copies it when an engine starts and when a reload begins. A child that is started in
+//! between reads the copy in use. A compromised engine can claim that a reload failed, but it cannot
+//! make its helpers read another file.
+
+use std::fs::File;
+use std::io::{self, Read as _, Write as _};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
+use std::path::Path;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use nix::fcntl::{FcntlArg, OFlag, SealFlag, fcntl};
+use nix::sys::memfd::{MFdFlags, memfd_create};
+
+use tracing::debug;
+
+use crate::types::Timestamp;
+
+/// One byte more than a configuration may have. Whoever reads the copy refuses a longer one.
+const BYTES_MAX: u64 = (1 << 20) + 1;
+/// How long reading the file may take. After that there is no copy: each process reads the file
+/// itself and reports what is wrong with it.
+const READ_MAX: Duration = Duration::from_secs(1);
+/// If the engine has not said for so long how a reload ended, the new copy counts as in use.
+pub(super) const UNDECIDED_MAX: Duration = Duration::from_mins(10);
+
+/// The content of the file at one time.
+#[derive(Debug)]
+pub(super) struct ConfigCopy {
+    /// Later copies have higher numbers.
+    pub(super) number: u64,
+    /// `None` if the file could not be copied: then each process reads the file itself and reports
+    /// what is wrong with it.
+    text: Option<OwnedFd>,
+}
+
+impl ConfigCopy {
+    pub(super) fn text(&self) -> Option<BorrowedFd<'_>> {
+        self.text.as_ref().map(OwnedFd::as_fd)
+    }
+
+    fn of(number: u64, file: &Path) -> Self {
+        let text = copy(file);
+        if let Err(error) = &text {
+            debug!(%error, "Could not copy the configuration");
+        }
+        Self {
+            number,
+            text: text.ok(),
+        }
+    }
+
+    fn has_same_text(&self, other: &Self) -> bool {
+        let bytes = |copy: &Self| -> Option<Vec<u8>> {
+            let file = File::from(copy.text.as_ref()?.try_clone().ok()?);
+            let length = usize::try_from(file.metadata().ok()?.len()).ok()?;
+            let mut bytes = vec![0; length];
+            file.read_exact_at(&mut bytes, 0).ok()?;
+            Some(bytes)
+        };
+        bytes(self).is_some_and(|own| bytes(other) == Some(own))
+    }
+}
+
+/// A sealed copy of what the file holds now.
+fn copy(file: &Path) -> io::Result<OwnedFd> {
+    let file = file.to_owned();
+    let bytes = within(READ_MAX, move || read(&file))?;
+    let mut text = File::from(memfd_create(
+        c"carpd-configuration",
+        MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING,
+    )?);
+    text.write_all(&bytes)?;
+    let seals = SealFlag::F_SEAL_WRITE
+        | SealFlag::F_SEAL_GROW
+        | SealFlag::F_SEAL_SHRINK
+        | SealFlag::F_SEAL_SEAL;
+    fcntl(&text, FcntlArg::F_ADD_SEALS(seals))?;
+    Ok(text.into())
+}
+
+fn read(file: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::options()
+        .read(true)
+        // A pipe in its place must not block.
+        .custom_flags(OFlag::O_NONBLOCK.bits())
+        .open(file)?
+        .take(BYTES_MAX)
+        .read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// A file system that hangs must not hold up the keeper: a result that comes too late is dropped.
+fn within<T: Send + 'static>(
+    limit: Duration,
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    let (done, result) = mpsc::sync_channel(1);
+    thread::Builder::new().spawn(move || done.send(work()))?;
+    result
+        .recv_timeout(limit)
+        .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
+}
+
+/// The copy in use, and the one that a reload is preparing.
+#[derive(Debug, Default)]
+pub(super) struct ConfigCopies {
+    last: u64,
+    in_use: Option<ConfigCopy>,
+    next: Option<ConfigCopy>,
+    /// Since when a reload is undecided.
+    since: Option<Timestamp>,
+}
+
+/// How a reload ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Decision {
+    /// The copy with this number is in use: children that read an older one must end.
+    InUse(u64),
+    /// The copy with this number stays in use: children that read a newer one must end.
+    Dropped(u64),
+}
+
+impl ConfigCopies {
+    /// An engine starts: the file as it is now is in use.
+    pub(super) fn engine_starts(&mut self, file: &Path) {
+        self.last += 1;
+        (self.next, self.since) = (None, None);
+        self.in_use = Some(ConfigCopy::of(self.last, file));
+    }
+
+    /// A reload begins: gives the copy that it is about, which is the one in use if the file has not
+    /// changed.
+    pub(super) fn reload_begins(&mut self, file: &Path, now: Timestamp) -> Option<&ConfigCopy> {
+        let next = ConfigCopy::of(self.last + 1, file);
+        if self
+            .in_use
+            .as_ref()
+            .is_some_and(|used| used.has_same_text(&next))
+        {
+            (self.next, self.since) = (None, None);
+            return self.in_use.as_ref();
+        }
+        self.last += 1;
+        self.since = self.since.or(Some(now));
+        Some(self.next.insert(next))
+    }
+
+    /// The copy in use.
+    pub(super) const fn in_use(&self) -> Option<&ConfigCopy> {
+        self.in_use.as_ref()
+    }
+
+    /// The copy that a reload is about; the one in use if there is no such reload.
+    pub(super) fn newest(&self) -> Option<&ConfigCopy> {
+        self.next.as_ref().or(self.in_use.as_ref())
+    }
+
+    /// The engine says how a reload ended: whether it has taken the next copy into use.
+    pub(super) fn decide(&mut self, accepted: bool) -> Option<Decision> {
+        self.since = None;
+        if let Some(next) = self.next.take().filter(|_| accepted) {
+            let number = next.number;
+            self.in_use = Some(next);
+            return Some(Decision::InUse(number));
+        }
+        // Children of an earlier attempt may remain even if this reload found nothing new.
+        Some(Decision::Dropped(self.in_use.as_ref()?.number))
+    }
+
+    /// Takes the next copy into use if the engine has been silent about it for too long.
+    pub(super) fn decide_overdue(&mut self, now: Timestamp) -> Option<Decision> {
+        let since = self.since?;
+        (now.since(since) > UNDECIDED_MAX)
+            .then(|| self.decide(true))
+            .flatten()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn text(copy: Option<&ConfigCopy>) -> String {
+        let copy = copy.unwrap().text.as_ref().unwrap();
+        let file = File::from(copy.try_clone().unwrap());
+        let mut bytes = vec![0; usize::try_from(file.metadata().unwrap().len()).unwrap()];
+        file.read_exact_at(&mut bytes, 0).unwrap();
+        String::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn a_changed_file_has_no_effect_until_it_is_taken_into_use() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("carpd.toml");
+        let mut copies = ConfigCopies::default();
+        let now = Timestamp::from_nanos(1);
+        fs::write(&file, "one").unwrap();
+        copies.engine_starts(&file);
+        fs::write(&file, "two").unwrap();
+        assert_eq!(text(copies.in_use()), "one");
+        assert_eq!(text(copies.newest()), "one");
+        assert_eq!(text(copies.reload_begins(&file, now)), "two");
+        fs::write(&file, "three").unwrap();
+        assert_eq!(
+            (text(copies.in_use()), text(copies.newest())),
+            ("one".to_owned(), "two".to_owned())
+        );
+        assert_eq!(copies.decide(false), Some(Decision::Dropped(1)));
+        assert_eq!(text(copies.newest()), "one");
+        assert_eq!(text(copies.reload_begins(&file, now)), "three");
+        assert_eq!(copies.decide(true), Some(Decision::InUse(3)));
+        assert_eq!(text(copies.in_use()), "three");
+        // Nothing new: only children of a newer copy that was dropped have to end.
+        assert_eq!(copies.reload_begins(&file, now).unwrap().number, 3);
+        assert_eq!(copies.decide(true), Some(Decision::Dropped(3)));
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_copied_leaves_no_older_copy_in_use() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("carpd.toml");
+        let mut copies = ConfigCopies::default();
+        let now = Timestamp::from_nanos(1);
+        fs::write(&file, "one").unwrap();
+        copies.engine_starts(&file);
+        fs::remove_file(&file).unwrap();
+        assert!(copies.reload_begins(&file, now).unwrap().text().is_none());
+        assert_eq!(copies.decide(false), Some(Decision::Dropped(1)));
+        assert_eq!(text(copies.in_use()), "one");
+        assert!(copies.reload_begins(&file, now).unwrap().text().is_none());
+        // The engine read the file itself, and was quicker or more patient.
+        assert_eq!(copies.decide(true), Some(Decision::InUse(3)));
+        assert!(copies.in_use().unwrap().text().is_none());
+        assert!(copies.newest().unwrap().text().is_none());
+    }
+
+    #[test]
+    fn nobody_writes_to_a_copy_or_leaves_a_reload_undecided_forever() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("carpd.toml");
+        let mut copies = ConfigCopies::default();
+        fs::write(&file, "one").unwrap();
+        copies.engine_starts(&file);
+        let copy = copies.in_use().unwrap().text().unwrap();
+        let copy = copy.try_clone_to_owned().unwrap();
+        assert!(File::from(copy).write_all(b"x").is_err());
+        let began = Timestamp::from_nanos(1);
+        fs::write(&file, "two").unwrap();
+        copies.reload_begins(&file, began);
+        fs::write(&file, "three").unwrap();
+        // Starting the reload again gains no time.
+        copies.reload_begins(&file, began + UNDECIDED_MAX);
+        assert_eq!(copies.decide_overdue(began + UNDECIDED_MAX), None);
+        let late = began + UNDECIDED_MAX + Duration::from_secs(1);
+        assert_eq!(copies.decide_overdue(late), Some(Decision::InUse(3)));
+        assert_eq!(text(copies.in_use()), "three");
+        assert_eq!(copies.decide_overdue(late), None);
+    }
+
+    #[test]
+    fn a_pipe_or_a_hanging_file_system_does_not_hold_up_the_keeper() {
+        let directory = tempfile::tempdir().unwrap();
+        let pipe = directory.path().join("carpd.toml");
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let _writer = File::options().read(true).write(true).open(&pipe).unwrap();
+        assert!(read(&pipe).is_err());
+        let (_hold, never) = mpsc::channel::<()>();
+        let hangs = move || never.recv().map_err(io::Error::other);
+        let err = within(Duration::from_millis(10), hangs).unwrap_err();
+        assert_eq!(err.kind(), io::ErrorKind::TimedOut);
+        assert_eq!(within(Duration::from_mins(1), || Ok(5)).unwrap(), 5);
+    }
+}
