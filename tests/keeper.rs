@@ -8,8 +8,8 @@ use std::path::Path;
 use std::process::{Child, ChildStdout, Command, ExitCode, Stdio};
 use std::time::Duration;
 
-use carpd::hooks::runner;
-use carpd::host::helper::{Duty, HelperClient, HelperOp};
+use carpd::hooks::process::runner;
+use carpd::host::children::helper::{Duty, HelperClient, HelperOp};
 use carpd::keeper::{self, Client, Exits, HowEnded, Role};
 use carpd::reader;
 use nix::sys::signal::{Signal, kill};
@@ -39,7 +39,7 @@ fn main() -> ExitCode {
                 .unwrap_or_default(),
         ),
         Some(runner::ROLE) => runner::main(),
-        Some("__helper") => carpd::host::helper::main(None),
+        Some("__helper") => carpd::host::children::helper::main(None),
         Some(reader::ROLE) => {
             // There until its socket closes.
             _ = std::io::stdin().read(&mut [0]);

@@ -6,7 +6,7 @@ use std::path::{Component, Path};
 use super::output;
 use crate::config::{Excerpt, Hook, Look, Problem, Report};
 use crate::hooks::LoadError;
-use crate::hooks::source::MAX_FILE;
+use crate::hooks::artifact::source::MAX_FILE;
 
 /// The line that an error of a hook is about: `failover.lua:3: text`, or a module's path below the
 /// hook's directory in place of the hook's own name; words may stand before it.

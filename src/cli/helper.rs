@@ -51,5 +51,5 @@ pub(super) fn main() -> ExitCode {
             }
         }
     };
-    host::helper::main(terms)
+    host::children::helper::main(terms)
 }

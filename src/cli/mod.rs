@@ -1,38 +1,28 @@
 //! The command line: one file for each verb. Data goes to standard output, everything else to
 //! standard error.
+//!
+//! | room | what is in it |
+//! |---|---|
+//! | `operate` | run a daemon, ask it, tell it what to do, clean up after it |
+//! | `foresee` | what would happen: check, plan, rehearse |
+//! | `write` | hooks: new ones, their tests, what they must be granted, shell scripts made hooks |
+//! | `plugin` | hooks of others: from registries, signed, compared |
+//! | `ucarp` | the drop-in name |
+//! | `dev` | the lab, and what packages are made with |
 
-mod api;
-mod check;
-mod cleanup;
-mod completions;
-mod config_reference;
-mod daemon;
+mod dev;
 mod excerpt;
 mod exit;
-mod grant;
+mod foresee;
 mod helper;
-mod hook;
-mod journal;
-mod lab;
-mod man;
-mod metrics;
-mod new;
+mod operate;
 mod output;
-mod owners;
-mod plan;
 #[cfg(feature = "wasm")]
 mod plugin;
-mod port;
 mod reader;
-mod rehearse;
-mod reload;
-mod resign;
 pub mod role;
-mod run;
-mod status;
-mod test;
 mod ucarp;
-mod undemote;
+mod write;
 mod xml;
 
 use std::path::{Path, PathBuf};
@@ -40,7 +30,11 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 
+use dev::{completions, config_reference, lab, man};
 pub use exit::{Exit, Failure};
+use foresee::{check, plan, rehearse};
+use operate::{cleanup, hook, metrics, reload, replay, resign, run, status, undemote, why};
+use write::{api, grant, new, port, test};
 
 use crate::ledger::{Instance, Origin, instance_name};
 
@@ -69,9 +63,9 @@ enum Verb {
     Resign(resign::Args),
     Undemote(undemote::Args),
     Hook(hook::HookArgs),
-    Why(journal::WhyArgs),
+    Why(why::WhyArgs),
     Cleanup(cleanup::Args),
-    Replay(journal::ReplayArgs),
+    Replay(replay::ReplayArgs),
     Lab(lab::Args),
     #[cfg(feature = "wasm")]
     Plugin(plugin::Args),
@@ -113,8 +107,8 @@ pub fn main() -> ExitCode {
         Verb::Undemote(args) => undemote::run(&args),
         Verb::Hook(args) => hook::hook(&args),
         Verb::Cleanup(args) => cleanup::run(&args),
-        Verb::Why(args) => journal::why(&args),
-        Verb::Replay(args) => journal::replay(&args),
+        Verb::Why(args) => why::why(&args),
+        Verb::Replay(args) => replay::replay(&args),
         Verb::Lab(args) => lab::run(&args),
         #[cfg(feature = "wasm")]
         Verb::Plugin(args) => plugin::run(&args),

@@ -14,33 +14,33 @@ use crate::telemetry::{self, Format};
 /// bytes). They are started by the daemon alone.
 const ROLES: &[(&str, &CStr, Role)] = &[
     (
-        crate::hooks::runner::ROLE,
+        crate::hooks::process::runner::ROLE,
         c"carpd-runner",
-        crate::hooks::runner::main,
+        crate::hooks::process::runner::main,
     ),
     #[cfg(feature = "wasm")]
     (
-        crate::hooks::compiler::ROLE,
+        crate::hooks::process::compiler::ROLE,
         c"carpd-compiler",
-        crate::hooks::compiler::main,
+        crate::hooks::process::compiler::main,
     ),
     (
-        crate::hooks::message::TESTER_ROLE,
+        crate::hooks::contract::message::TESTER_ROLE,
         c"carpd-tester",
         crate::testing::process,
     ),
     ("__helper", c"carpd-helper", super::helper::main),
     (crate::reader::ROLE, c"carpd-reader", super::reader::main),
     (
-        crate::host::courier::ROLE,
+        crate::host::children::http_worker::ROLE,
         c"carpd-courier",
-        crate::host::courier::main,
+        crate::host::children::http_worker::main,
     ),
     (crate::keeper::ROLE, c"carpd-keeper", crate::keeper::serve),
     (
         crate::keeper::ENGINE_ROLE,
         c"carpd-engine",
-        super::run::engine,
+        super::operate::run::engine,
     ),
 ];
 
@@ -82,7 +82,7 @@ fn start_log(role: &str) {
     // host that does not exist: in the log it would look like the daemon's own deeds.
     let silent = [
         crate::keeper::ENGINE_ROLE,
-        crate::hooks::message::TESTER_ROLE,
+        crate::hooks::contract::message::TESTER_ROLE,
     ];
     if role == crate::keeper::ROLE {
         _ = telemetry::start(Format::Human, LevelFilter::WARN, None);

@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 
 use super::plan::Plan;
 use crate::hooks::EntryPoint;
-use crate::hooks::message::Confinement;
+use crate::hooks::contract::message::Confinement;
 use crate::types::{IfName, Name, State, Vhid, VirtualAddress};
 
 /// One order, with the way back for its answer.

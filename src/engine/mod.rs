@@ -1,88 +1,53 @@
 //! Order and time: one task that owns every virtual host.
 //!
 //! ```text
-//! sockets, kernel events, hook results, signals -> run (one input) -> proto -> what follows from it
-//! hooks:   run -> queue (one run at a time per virtual host) -> pool (runners) -> execute (gate, ledger, host)
+//! sockets, kernel events, hook results, signals -> run (one input) -> proto -> handlers (what follows from it)
+//! hooks:   handlers -> runs (one run at a time per virtual host, runners) -> effects (gate, ledger, host)
 //! ```
+//!
+//! | room | what is in it |
+//! |---|---|
+//! | `run`, `environment`, `activity` | the loop; what an engine lives in: this machine or a simulated one; what its thread is at |
+//! | `start`, `rights` | from a configuration to a running engine, and what it gives up for that |
+//! | `command` | what an operator may ask of a running engine, and the answers |
+//! | `handlers` | `impl Engine`, one file for each thing that happens: a transition, a link that goes down, a signal, an order |
+//! | `vhost` | what a virtual host is at run time, and the interface that it is on |
+//! | `runs` | hook runs: the queue of a virtual host, the runners, what a run asks and how it ended |
+//! | `effects` | the one way to the host: gate, ledger, host; undoing, recovery, what is set stays set |
+//! | `reload` | hooks read, vetted, tested and loaded, at the start and while everything runs; their versions |
+//! | `persist` | what outlives the process, written behind the loop's back |
+//! | `metrics` | what is counted, and its text form |
+//! | `plan` | what hooks and daemon would do, listed and not done |
+//! | `offline` | one hook run by hand, and cleaning up, without a daemon |
+//! | `sim`, `rehearse` | engines on simulated machines in virtual time: one of them, and several on a LAN with faults |
 
-mod announcer;
-#[cfg(test)]
-mod bench;
-mod bow_outs;
-mod cleanup;
+mod activity;
 pub mod command;
-mod couriers;
-mod degraded;
-mod demotion;
-mod desk;
-mod doing;
-mod elsewhere;
-pub mod exam;
-mod execute;
-mod follow;
-mod foresight;
-mod generations;
-mod handover;
-mod health;
-mod helper;
-#[cfg(test)]
-mod histories;
-mod lasting;
-mod lease;
-mod load;
-mod look;
-mod material;
-mod mend;
+mod effects;
+mod environment;
+mod handlers;
 mod metrics;
-mod moves;
-mod news;
-mod node;
-mod nodes;
-pub mod observer;
-pub mod oneshot;
-mod own;
-mod places;
+mod offline;
+mod persist;
 pub mod plan;
-mod pool;
-mod port;
-mod queue;
-mod quota;
-mod reader;
-mod recover;
-mod refusals;
 pub mod rehearse;
-mod relief;
 mod reload;
 mod rights;
 mod run;
-mod script;
-mod shared;
-mod signal;
+mod runs;
 pub mod sim;
-mod slept;
 mod start;
-mod status;
-mod stop;
-mod store;
-mod strangers;
-mod terms;
-mod turns;
-mod undo;
-mod unheld;
-mod upkeep;
-mod voice;
-mod ways;
-mod will;
-mod world;
+mod vhost;
 
-use crate::host::clock;
-
-pub use cleanup::{Cleanup, Unknown, cleanup};
-pub use foresight::{HookProblem, check_hooks};
-pub use moves::shared_here;
-pub use own::check as check_own_addresses;
-pub use pool::budget;
-pub use recover::Recovery;
+pub use effects::recover::Recovery;
+pub use effects::undo::Undone;
+pub use handlers::foreign_addresses::check as check_own_addresses;
+pub use handlers::moves::shared_here;
+pub use offline::cleanup::{Cleanup, Unknown, cleanup};
+pub use offline::oneshot;
+pub use reload::hook_check::{HookProblem, check_hooks};
+pub use reload::hook_test;
+pub use runs::helper_rights::terms;
+pub use runs::observer;
+pub use runs::pool::budget;
 pub use start::{main, post};
-pub use terms::terms;
-pub use undo::Undone;

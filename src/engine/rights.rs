@@ -9,10 +9,10 @@ use nix::unistd::{AccessFlags, faccessat, geteuid};
 use tracing::warn;
 
 use super::command::EngineStatus;
-use super::terms;
+use super::runs::helper_rights;
 use crate::config::{self, Config};
 use crate::host::HostError;
-use crate::host::privilege::{self, OWN_UIDS, confine_engine, seal_engine};
+use crate::host::kernel::privilege::{self, OWN_UIDS, confine_engine, seal_engine};
 use crate::ledger::{Estate, Heir, Origin, own_directory};
 use crate::resolve;
 
@@ -30,7 +30,7 @@ pub(super) fn give_up(
         run_dir, state_dir, ..
     } = &config.daemon;
     let (writable, directories) = make_directories(run_dir, state_dir, name);
-    let kept = terms::records(&own_directory(state_dir));
+    let kept = helper_rights::records(&own_directory(state_dir));
     let own_uid = take_own_uid(&Estate {
         run_dir,
         state_dir,
@@ -110,7 +110,7 @@ fn make_directories(
         .flatten()
         .map(|entry| entry.path());
     let mut writable: Vec<_> = instances
-        .filter(|path| *path != terms::records(&state_dir))
+        .filter(|path| *path != helper_rights::records(&state_dir))
         .collect();
     writable.push(run_dir);
     let mut directories = vec![state_dir];

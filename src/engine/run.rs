@@ -13,24 +13,24 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, error, trace, warn};
 
-use super::bow_outs::BowOuts;
-use super::clock;
 use super::command::{Command, EngineStatus, Status};
-use super::generations::Generations;
-use super::handover::Handover;
-use super::news::HookNews;
-use super::node::Node;
-use super::nodes::Nodes;
-use super::port::{Port, kind_word};
-use super::reader::Manners;
-use super::refusals;
-use super::reload::{Prepared, Scope, Wanted};
-use super::shared::Shared;
-use super::signal::Signal;
-use super::will::BEAT;
-use super::world::{Machine, World};
+use super::environment::{Machine, World};
+use super::handlers::bow_outs::BowOuts;
+use super::handlers::failsafe::BEAT;
+use super::handlers::handover::Handover;
+use super::handlers::signal::Signal;
+use super::reload::file_watch::Manners;
+use super::reload::generations::Generations;
+use super::reload::prepared::{Prepared, Scope, Wanted};
+use super::runs::outcome::HookNews;
+use super::runs::shared::Shared;
+use super::vhost::interface::{Port, kind_word};
+use super::vhost::node::Node;
+use super::vhost::reject_log;
+use super::vhost::table::Nodes;
 use crate::config::{Config, Kind};
-use crate::host::netlink::HostEvent;
+use crate::host::clock;
+use crate::host::kernel::netlink::HostEvent;
 use crate::journal::Note;
 use crate::keeper::Client;
 use crate::keeper::failsafe::{Heartbeat, Writer};
@@ -497,7 +497,7 @@ impl<W: World> Engine<W> {
                     if let Some(count) = node.refusals.note(reject, src, now) {
                         let (vhid, reason) = (node.spec.vhid, reject.as_str());
                         warn!(%vhost, %vhid, %src, reason, problem = %reject, count, "Refuses advertisements");
-                        let text = refusals::in_words(reject, count, src);
+                        let text = reject_log::in_words(reject, count, src);
                         self.shared
                             .journal
                             .borrow_mut()

@@ -12,45 +12,46 @@ use nix::unistd::{getegid, geteuid};
 use tokio::sync::mpsc;
 use tracing::{debug, error, info, warn};
 
-use super::announcer::Announcer;
-use super::clock;
+use super::activity::Doing;
 use super::command::{Command, Death, EngineStatus};
-use super::couriers::couriers;
-use super::doing::Doing;
-use super::execute::Executor;
-use super::health::Checks;
-use super::helper::{self, Care};
-use super::lasting::Lasting;
-use super::load;
-use super::material::Material;
-use super::mend::mend;
-use super::moves::shared_here;
-use super::node::{self, Node, PutBack};
-use super::nodes::Nodes;
-use super::pool::Pool;
-use super::port::{Ethernet, Port, Wire};
-use super::queue::Queue;
-use super::reader::{self, Reader};
-use super::recover::Recovery;
-use super::refusals::{Refusals, Telling};
+use super::effects::executor::Executor;
+use super::effects::ledger_retry::mend;
+use super::effects::reassert::keep_up;
+use super::effects::recover::Recovery;
+use super::environment::Ties;
+use super::handlers::failsafe::Testament;
+use super::handlers::health::Checks;
+use super::handlers::moves::shared_here;
+use super::handlers::sending::Voice;
+use super::handlers::signal::{Signal, signals};
+use super::persist::Lasting;
+use super::reload::artifact::Material;
+use super::reload::file_watch::{self, Reader};
+use super::reload::load;
 use super::rights;
 use super::run::{Engine, Parts};
-use super::shared::{Crowd, Shared};
-use super::signal::{Signal, signals};
-use super::terms::terms;
-use super::upkeep::keep_up;
-use super::voice::Voice;
-use super::will::Testament;
-use super::world::Ties;
+use super::runs::helper::{self, Care};
+use super::runs::helper_rights::terms;
+use super::runs::http_worker::couriers;
+use super::runs::pool::Pool;
+use super::runs::queue::Queue;
+use super::runs::shared::{Crowd, Shared};
+use super::vhost::announcer::Announcer;
+use super::vhost::interface::{Ethernet, Port, Wire};
+use super::vhost::node::{self, Node, PutBack};
+use super::vhost::reject_log::{Refusals, Telling};
+use super::vhost::table::Nodes;
 use crate::config::{self, Config, Kind, Sandbox};
-use crate::hooks::session::SandboxPolicy;
+use crate::hooks::process::session::SandboxPolicy;
 use crate::hooks::{EntryPoint, LoadError};
-use crate::host::alarm::Alarm;
-use crate::host::helper::Duty;
-use crate::host::netlink::{self, Watch};
-use crate::host::privilege::Privileges;
-use crate::host::service::ServiceBackend;
-use crate::host::{Host, LinuxHost, Options, hostname, memory, process};
+use crate::host::children::helper::Duty;
+use crate::host::clock;
+use crate::host::kernel::alarm::Alarm;
+use crate::host::kernel::netlink::{self, Watch};
+use crate::host::kernel::privilege::Privileges;
+use crate::host::kernel::{hostname, memory, process};
+use crate::host::services::manager::ServiceBackend;
+use crate::host::{Host, LinuxHost, Options};
 use crate::journal::{self, Journal};
 use crate::keeper::failsafe::Writer;
 use crate::keeper::{self, Client, Exits, Predecessor, Role};
@@ -439,7 +440,7 @@ async fn start_reader(config: &Config, keeper: &Client) -> Result<Reader, StartE
         .any(|hook| matches!(hook.kind, Kind::Module));
     let client = if has_modules {
         Some(
-            reader::start(keeper, Role::Reader)
+            file_watch::start(keeper, Role::Reader)
                 .await
                 .map_err(system("start the reader process"))?,
         )

@@ -11,13 +11,15 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, Semaphore};
 
-use super::announce::Announcer;
-use super::courier::Couriers;
-use super::helper::{Duty, HelperClient, HelperOp, HelperReply};
-use super::netlink::{AddressOptions, Netlink, index_of};
-use super::service::ServiceBackend;
-use super::service::systemd::Systemd;
-use super::{FoundAddress, Host, HostError, Renewal, files, hostname};
+use super::children::helper::{Duty, HelperClient, HelperOp, HelperReply};
+use super::children::http_worker::Couriers;
+use super::kernel::announce::Announcer;
+use super::kernel::hostname;
+use super::kernel::netlink::{AddressOptions, Netlink, index_of};
+use super::services::files;
+use super::services::manager::ServiceBackend;
+use super::services::manager::systemd::Systemd;
+use super::{FoundAddress, Host, HostError, Renewal};
 use crate::effect::{
     Effect, Errand, FoundFile, Granted, Link, Outcome, Query, Reply, Resource, RouteTarget,
     ServiceVerb, UnitState, Value,
@@ -171,7 +173,7 @@ impl LinuxHost {
     }
 
     /// The number of the netlink socket that leases addresses: see
-    /// [`super::netlink::Watch::ignore_additions_by`].
+    /// [`super::kernel::netlink::Watch::ignore_additions_by`].
     #[must_use]
     pub const fn lease_port(&self) -> u32 {
         self.leases.port()

@@ -1,27 +1,23 @@
 //! The only code that touches the kernel or other services. Knows effects, never the protocol.
+//!
+//! | room | what is in it |
+//! |---|---|
+//! | `linux` | this machine: one match from each effect and query to the code that does it |
+//! | `clock` | the time that everything goes by |
+//! | `kernel` | netlink, sockets, announcements, alarms, host name, privileges |
+//! | `services` | service managers, files and kernel parameters, child processes that always end |
+//! | `children` | processes that act for the engine: the helper and the HTTP worker |
+//! | `recording`, `sim` | hosts that change nothing: a layer over a real one, and one in memory |
 
-pub mod alarm;
-pub mod announce;
+pub mod children;
 pub mod clock;
-pub mod courier;
-mod culprit;
-pub mod files;
-pub mod handing;
-pub mod helper;
-pub mod hostname;
+pub mod kernel;
 mod linux;
-pub mod memory;
-pub mod netlink;
-pub mod privilege;
-pub mod process;
 pub mod recording;
-pub mod service;
+pub mod services;
 pub mod sim;
-pub mod socket;
-pub mod spawn;
-mod sys;
 
-pub use culprit::{Culprit, culprit, suspects};
+pub use kernel::culprit::{Culprit, culprit, suspects};
 pub use linux::{LinuxHost, Options};
 pub use recording::RecordingHost;
 pub use sim::SimHost;
@@ -59,7 +55,7 @@ pub struct HostError {
 pub fn holds(there: &Value, wanted: &Value) -> bool {
     if let (Some(there), Some(wanted)) = (there.route(), wanted.route()) {
         return Resource::route(there) == Resource::route(wanted)
-            && netlink::satisfies(there, wanted);
+            && kernel::netlink::satisfies(there, wanted);
     }
     match (there, wanted) {
         (Value::FoundFile(_), wanted) => wanted.looks_like(there),
@@ -92,8 +88,8 @@ pub struct FoundAddress {
     pub permanent: bool,
 }
 
-impl From<&netlink::PresentAddress> for FoundAddress {
-    fn from(found: &netlink::PresentAddress) -> Self {
+impl From<&kernel::netlink::PresentAddress> for FoundAddress {
+    fn from(found: &kernel::netlink::PresentAddress) -> Self {
         Self {
             address: found.address,
             ours: found.ours,

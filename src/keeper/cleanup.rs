@@ -6,8 +6,8 @@ use tracing::{error, info, warn};
 
 use super::failsafe::FailSafe;
 use crate::host::HostError;
-use crate::host::netlink::Netlink;
-use crate::host::socket::Senders;
+use crate::host::kernel::netlink::Netlink;
+use crate::host::kernel::socket::Senders;
 use crate::types::VirtualAddress;
 
 /// Removes every address and bows out where the dead engine was master.

@@ -5,8 +5,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::hooks::message;
-use crate::host::courier;
+use crate::hooks::contract::message;
+use crate::host::children::http_worker;
 use crate::reader::ROLE as READER;
 use crate::types::Timestamp;
 
@@ -87,7 +87,7 @@ impl Role {
             Self::Tester => vec![message::TESTER_ROLE.to_owned()],
             Self::Helper | Self::NewHelper => vec!["__helper".to_owned()],
             Self::Reader | Self::NewReader => vec![READER.to_owned()],
-            Self::Courier => vec![courier::ROLE.to_owned()],
+            Self::Courier => vec![http_worker::ROLE.to_owned()],
         }
     }
 }

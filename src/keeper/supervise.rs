@@ -25,8 +25,10 @@ use super::oom::OomWatch;
 use super::spawn::ChildArguments;
 use super::{ChildSettings, SELF, cleanup, descriptors, spawn, wire};
 use crate::backoff::Backoff;
-use crate::host::helper::RETIRE;
-use crate::host::{clock, courier, memory};
+use crate::host::children::helper::RETIRE;
+use crate::host::children::http_worker;
+use crate::host::clock;
+use crate::host::kernel::memory;
 use crate::types::Timestamp;
 
 /// The most children at one time. An engine that asks for more is out of control.
@@ -186,7 +188,7 @@ pub(super) fn run(
 /// engine asks for.
 fn courier_arguments(ca_file: Option<PathBuf>) -> Vec<OsString> {
     let file = ca_file.map(PathBuf::into_os_string);
-    std::iter::once(courier::OF_DAEMON.into())
+    std::iter::once(http_worker::OF_DAEMON.into())
         .chain(file)
         .collect()
 }

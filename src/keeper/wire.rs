@@ -8,7 +8,7 @@ use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, socketpair};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::host::handing;
+use crate::host::children::descriptors;
 
 /// The largest packet, in bytes; every message is far smaller.
 const MAX: usize = 512;
@@ -31,7 +31,7 @@ pub(super) fn send<T: Serialize>(
 ) -> io::Result<()> {
     let mut buffer = [0; MAX];
     let bytes = postcard::to_slice(message, &mut buffer).map_err(io::Error::other)?;
-    handing::send(socket, bytes, descriptor, MsgFlags::MSG_DONTWAIT).map(drop)
+    descriptors::send(socket, bytes, descriptor, MsgFlags::MSG_DONTWAIT).map(drop)
 }
 
 /// Takes one packet, without waiting; `None` if the other end is closed.
@@ -39,7 +39,7 @@ pub(super) fn receive<T: DeserializeOwned>(
     socket: impl AsFd,
 ) -> io::Result<Option<(T, Option<OwnedFd>)>> {
     let mut buffer = [0; MAX];
-    let (length, descriptor) = handing::receive(socket, &mut buffer, MsgFlags::MSG_DONTWAIT)?;
+    let (length, descriptor) = descriptors::receive(socket, &mut buffer, MsgFlags::MSG_DONTWAIT)?;
     if length == 0 {
         return Ok(None);
     }

@@ -5,7 +5,7 @@ mod bench;
 use std::fmt::Write as _;
 
 use crate::hooks::EntryPoint;
-use crate::hooks::api::{
+use crate::hooks::contract::api::{
     EVENT_FIELDS, FUNCTIONS, Field, Function, Gives, INSTANCE_FIELDS, Kind, Param, groups,
 };
 

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::config::{Config, Disk, FileOwners, Kind, Surroundings, Unusable, only_warns_of_owners};
-use crate::hooks::source;
-use crate::hooks::vet::beside;
+use crate::hooks::artifact::source;
+use crate::hooks::artifact::vet::beside;
 use crate::resolve::{Refusal, Snapshot, Sources};
 
 /// In place of every password, which is not the reader's to know.

@@ -11,8 +11,8 @@ use tokio::sync::mpsc;
 use super::names::{Names, Right};
 use super::wire::{Answer, Failure, PathBytes, Request, objections, receive, send};
 use super::{VERSION, watch};
-use crate::hooks::source;
-use crate::host::{memory, privilege};
+use crate::hooks::artifact::source;
+use crate::host::kernel::{memory, privilege};
 use crate::resolve::{self, Listing, Modules, Opened, Trust, Unlisted};
 
 /// The reader: serves the socket that is its standard input until the other end closes it. `names`

@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::frame;
-use crate::host::handing;
+use crate::host::children::descriptors;
 use crate::resolve::{Refusal, Why};
 use crate::sandbox::Confinement;
 
@@ -202,7 +202,7 @@ pub(super) fn send(
     descriptor: Option<BorrowedFd<'_>>,
 ) -> io::Result<()> {
     let bytes = frame::encode(message, MAX)?;
-    let sent = handing::send(stream, &bytes, descriptor, MsgFlags::empty())?;
+    let sent = descriptors::send(stream, &bytes, descriptor, MsgFlags::empty())?;
     stream.write_all(bytes.get(sent..).unwrap_or_default())
 }
 
@@ -212,7 +212,7 @@ pub(super) fn receive<T: DeserializeOwned>(
 ) -> io::Result<Option<(T, Option<OwnedFd>)>> {
     let mut head = [0; frame::HEAD];
     let (got, descriptor) = loop {
-        match handing::receive(stream, &mut head, MsgFlags::empty()) {
+        match descriptors::receive(stream, &mut head, MsgFlags::empty()) {
             Err(err) if err.kind() == io::ErrorKind::Interrupted => {}
             other => break other?,
         }

@@ -62,7 +62,7 @@ const MANDATORY: [&str; 4] = [
 
 /// CPU time of one confined process in its whole life, in seconds: the kernel's own end of one that
 /// nobody else ends. The engine replaces a runner long before (see
-/// [`crate::hooks::session::Session::is_worn`]).
+/// [`crate::hooks::process::session::Session::is_worn`]).
 pub(crate) const CPU_SECONDS: u64 = 60;
 
 /// Address space beside what is mapped at the start and the hook's own heap, in bytes.

@@ -14,11 +14,11 @@ use super::spec::{Spec, World, known, time};
 use super::{faults, histories};
 use crate::effect::{Query, Reply, Resource};
 use crate::hooks::EntryPoint;
-use crate::hooks::api::{
+use crate::hooks::contract::api::{
     Arrangement, Call, Expect, HostEvent, Look, ModuleCall, On, TEST_FUNCTIONS,
 };
-use crate::hooks::message::TestCall;
-use crate::hooks::test_session::TestDesk;
+use crate::hooks::contract::message::TestCall;
+use crate::hooks::process::test_session::TestDesk;
 use crate::host::sim::{Happens, Trouble};
 use crate::host::{Host as _, HostError};
 use crate::journal::DaemonCause;

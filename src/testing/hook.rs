@@ -7,7 +7,7 @@ use std::rc::Rc;
 use super::report::Refused;
 use crate::config;
 use crate::effect::Grants;
-use crate::engine::exam::Exam;
+use crate::engine::hook_test::Exam;
 use crate::engine::sim::{Counted, LoadedHook, compiled};
 use crate::hooks::{EntryPoint, HookSource, LoadError};
 use crate::keeper::Client;
@@ -91,7 +91,7 @@ impl Subject {
         spec.config_json.clone_into(&mut source.config_json);
         let allowed = match &mut source.native {
             Some(native) => {
-                native.allowed = crate::hooks::api::allowed(&spec.grants);
+                native.allowed = crate::hooks::contract::api::allowed(&spec.grants);
                 native.allowed.clone()
             }
             None => Vec::new(),

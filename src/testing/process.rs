@@ -8,13 +8,13 @@ use std::os::fd::AsFd as _;
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 
-use crate::engine::exam;
+use crate::engine::hook_test;
 use crate::frame::FrameError;
 use crate::keeper::Client;
 use crate::sandbox;
 
 /// The whole life of a tester, started by the keeper with its socket as standard input. Exit
-/// statuses as of [`crate::hooks::runner::main`].
+/// statuses as of [`crate::hooks::process::runner::main`].
 #[must_use]
 pub fn process() -> ExitCode {
     let stdin = std::io::stdin().as_fd().try_clone_to_owned();
@@ -39,7 +39,7 @@ pub fn process() -> ExitCode {
 }
 
 fn serve(stream: &UnixStream) -> Result<(), FrameError> {
-    let exam = exam::receive(stream)?;
+    let exam = hook_test::receive(stream)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
@@ -47,7 +47,7 @@ fn serve(stream: &UnixStream) -> Result<(), FrameError> {
         let (keeper, _exits) = Client::start(None)?;
         Ok::<_, FrameError>(super::examine(&keeper, exam).await)
     })?;
-    exam::tell(stream, &verdict)
+    hook_test::tell(stream, &verdict)
 }
 
 /// Standard error goes into the daemon's log; one that takes nothing more is no reason to panic.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::effect::{Effect, Query};
-use crate::engine::exam::{Fault, Verdict};
+use crate::engine::hook_test::{Fault, Verdict};
 use crate::types::shown;
 
 /// How one test file went.

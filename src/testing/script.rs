@@ -12,8 +12,8 @@ use super::calls::Case;
 use super::hook::Subject;
 use super::report::{CaseReport, Failure, FileReport, Update};
 use super::{SEED, faults, histories};
-use crate::engine::exam::{Exam, Fault};
-use crate::hooks::test_session::TestSession;
+use crate::engine::hook_test::{Exam, Fault};
+use crate::hooks::process::test_session::TestSession;
 use crate::hooks::{Budget, EntryPoint, HookError, HookSource, Language, LoadError};
 use crate::keeper::{ChildId, Client, Role};
 

@@ -481,7 +481,7 @@ pub(super) fn known(json: &Json, keys: &[&str]) -> Result<(), String> {
     let Some(key) = map.keys().find(|key| !keys.contains(&key.as_str())) else {
         return Ok(());
     };
-    let hint = crate::hooks::api::nearest(key, keys.iter().copied())
+    let hint = crate::hooks::contract::api::nearest(key, keys.iter().copied())
         .map(|near| format!("; did you mean {near}?"));
     let shown = shown_within(key, 64);
     Err(format!(

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use carpd::effect::{Outcome, Reply};
-use carpd::hooks::session::{Desk, SandboxPolicy, Session};
+use carpd::hooks::process::session::{Desk, SandboxPolicy, Session};
 use carpd::hooks::{Answer, Ask, Budget, EntryPoint, HookEvent, HookSource, Instance, Language};
 use carpd::keeper::{Client, Role};
 use carpd::types::{State, Vhid};
@@ -137,7 +137,9 @@ fn start_and_load(bencher: divan::Bencher) {
 /// The same with WebAssembly: plugins/failover, and plugins/fixture that does nothing.
 #[cfg(feature = "wasm")]
 mod wasm {
-    use carpd::hooks::{Native, api, compiler};
+    use carpd::hooks::Native;
+    use carpd::hooks::contract::api;
+    use carpd::hooks::process::compiler;
 
     use super::{
         BTreeMap, Budget, Client, EntryPoint, HookSource, Language, Path, Role, SandboxPolicy,

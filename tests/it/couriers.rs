@@ -13,10 +13,10 @@ use std::time::Duration;
 
 use carpd::effect::{Errand, HttpRequest, HttpVerb, Reply};
 use carpd::engine::oneshot::{Job, OneShot};
-use carpd::hooks::session::SandboxPolicy;
+use carpd::hooks::process::session::SandboxPolicy;
 use carpd::hooks::{Budget, EntryPoint, HookSource, Language};
-use carpd::host::courier::{Couriers, Hired};
-use carpd::host::service::ServiceBackend;
+use carpd::host::children::http_worker::{Couriers, Hired};
+use carpd::host::services::manager::ServiceBackend;
 use carpd::host::{HostError, Options};
 use carpd::keeper::{Client, Exits, HowEnded, Role};
 use rustls::pki_types::pem::PemObject as _;

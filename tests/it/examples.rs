@@ -8,10 +8,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use carpd::effect::Grants;
-use carpd::hooks::session::{SandboxPolicy, Session};
+use carpd::hooks::artifact::manifest;
+use carpd::hooks::contract::api;
+use carpd::hooks::process::session::{SandboxPolicy, Session};
+use carpd::hooks::runtime::wasm;
 use carpd::hooks::{
     Answer, Ask, AskError, Budget, EntryPoint, HookError, HookSource, Language, Native, Returned,
-    api, manifest, wasm,
 };
 use carpd::keeper::{Client, Role};
 

@@ -327,7 +327,7 @@ fn the_contract_with_components_is_printed_with_the_api() {
 #[test]
 fn every_function_is_in_every_form() {
     use carpd::port::api::{Form, print};
-    for function in carpd::hooks::api::FUNCTIONS {
+    for function in carpd::hooks::contract::api::FUNCTIONS {
         let (cats, markdown) = (print(Form::LuaCats), print(Form::Markdown));
         let name = if function.group == function.name {
             function.name.to_owned()
@@ -344,8 +344,8 @@ fn every_function_is_in_every_form() {
             "{name}"
         );
     }
-    for function in carpd::hooks::api::TEST_FUNCTIONS {
-        use carpd::hooks::api::On;
+    for function in carpd::hooks::contract::api::TEST_FUNCTIONS {
+        use carpd::hooks::contract::api::On;
         let (colon, dot) = if function.on == On::Host {
             ("TestHost:", "h:")
         } else {

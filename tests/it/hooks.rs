@@ -10,7 +10,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use carpd::effect::{Effect, Grants, Outcome, Own, Query, Reply, Route};
-use carpd::hooks::session::{Desk, SandboxPolicy, Session};
+use carpd::hooks::process::session::{Desk, SandboxPolicy, Session};
 use carpd::hooks::{
     Answer, Ask, AskError, Budget, EntryPoint, HookError, HookEvent, HookSource, Instance,
     Language, LoadError, LogLevel, Returned,

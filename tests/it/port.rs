@@ -13,10 +13,10 @@ use std::time::Duration;
 
 use carpd::effect::Grants;
 use carpd::engine::oneshot::{Job, OneShot};
-use carpd::hooks::session::SandboxPolicy;
+use carpd::hooks::process::session::SandboxPolicy;
 use carpd::hooks::{Budget, EntryPoint, HookError, HookEvent, HookSource};
 use carpd::host::Options;
-use carpd::host::service::ServiceBackend;
+use carpd::host::services::manager::ServiceBackend;
 use carpd::port::{Ported, Settings, Source};
 use carpd::types::State;
 
@@ -467,7 +467,7 @@ fn what_cannot_be_ported_is_listed_and_never_succeeds() {
 /// Runs the hook with a host that says yes to everything: it must fail at what was not ported.
 fn fails_there(ported: &Ported) -> bool {
     use carpd::effect::{Outcome, Reply};
-    use carpd::hooks::lua::LuaRuntime;
+    use carpd::hooks::runtime::lua::LuaRuntime;
     use carpd::hooks::{Answer, Ask, HookHost, HookRuntime as _};
     struct Yes;
     impl HookHost for Yes {

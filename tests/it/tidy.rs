@@ -48,7 +48,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "types",
             "ledger",
             "host",
-            "hooks::message",
+            "hooks::contract",
             "reader::ROLE",
             "telemetry::child",
         ],

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 use std::time::Duration;
 
-use carpd::host::announce::gratuitous_arp;
+use carpd::host::kernel::announce::gratuitous_arp;
 use carpd::proto::auth::{Authenticator, Key, message_prefix};
 use carpd::proto::wire::{self, Advertisement, LEN, Received};
 use carpd::proto::{Input, Kind, LinkLocal, Output, Peers, Preempt, Settings, TieBreak, Vhost};

@@ -8,10 +8,12 @@ use std::sync::{LazyLock, Mutex};
 use std::time::Duration;
 
 use carpd::effect::{Effect, Grants};
-use carpd::hooks::session::{SandboxPolicy, Session};
+use carpd::hooks::contract::api;
+use carpd::hooks::process::compiler;
+use carpd::hooks::process::session::{SandboxPolicy, Session};
 use carpd::hooks::{
     Answer, Ask, AskError, Budget, EntryPoint, HookError, HookSource, Language, LoadError,
-    LogLevel, Native, Returned, api, compiler,
+    LogLevel, Native, Returned,
 };
 use carpd::keeper::{Client, HowEnded, Role};
 

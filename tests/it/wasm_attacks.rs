@@ -195,9 +195,9 @@ fn a_compiler_that_is_killed_says_how_it_ended() {
             .unwrap();
         let component = laborious();
         let ended = async { end.await.unwrap().to_string() };
-        let policy = carpd::hooks::session::SandboxPolicy::Required;
+        let policy = carpd::hooks::process::session::SandboxPolicy::Required;
         keeper.kill(id);
-        let result = carpd::hooks::compiler::compile_by(
+        let result = carpd::hooks::process::compiler::compile_by(
             stream,
             &component,
             policy,
@@ -304,7 +304,7 @@ fn made_of(instructions: &[u8]) -> Vec<u8> {
             &[vec![2], code(instructions), code(&[0x41, 0x80, 0x80, 0x04])].concat(),
         ),
     ];
-    carpd::hooks::manifest::build(&core.concat(), None).unwrap()
+    carpd::hooks::artifact::manifest::build(&core.concat(), None).unwrap()
 }
 
 /// loop { instructions; br 0 }, unreachable
@@ -392,10 +392,12 @@ fn a_component_that_takes_much_memory_to_compile_meets_the_limit() {
             .await
             .unwrap();
         let ended = async { end.await.unwrap().to_string() };
-        let policy = carpd::hooks::session::SandboxPolicy::Required;
-        let patience = carpd::hooks::compiler::PATIENCE;
-        let result =
-            carpd::hooks::compiler::compile_by(stream, &component, policy, patience, ended).await;
+        let policy = carpd::hooks::process::session::SandboxPolicy::Required;
+        let patience = carpd::hooks::process::compiler::PATIENCE;
+        let result = carpd::hooks::process::compiler::compile_by(
+            stream, &component, policy, patience, ended,
+        )
+        .await;
         let why = result.map(|code| code.len()).unwrap_err().to_string();
         assert!(why.contains("512 MiB of memory do not suffice"), "{why}");
         assert!(exits.next().await.is_some(), "and the compiler is gone");

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use carpd::hooks::EntryPoint;
-use carpd::hooks::api::wit::{self, kebab};
-use carpd::hooks::api::{EVENT_FIELDS, FUNCTIONS, INSTANCE_FIELDS, groups};
+use carpd::hooks::contract::api::wit::{self, kebab};
+use carpd::hooks::contract::api::{EVENT_FIELDS, FUNCTIONS, INSTANCE_FIELDS, groups};
 use wit_parser::{Resolve, TypeDefKind, WorldItem, WorldKey};
 
 const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/plugins/wit/hooks.wit");

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::future::pending;
 
 use carpd::effect::{CommandOutput, HttpResponse, Outcome, Query, Reply, UnitState};
-use carpd::hooks::api::FUNCTIONS;
+use carpd::hooks::contract::api::FUNCTIONS;
 use carpd::hooks::{Answer, Ask, EntryPoint, Returned};
 use carpd::types::State;
 

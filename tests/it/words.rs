@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::Path;
 
-use carpd::hooks::manifest;
+use carpd::hooks::artifact::manifest;
 use carpd::types::is_treacherous;
 
 use super::cli::{Ran, carpd};

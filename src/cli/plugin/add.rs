@@ -11,13 +11,14 @@ use super::edit::Edit;
 use super::inspect::Difference;
 use super::look::{Look, function, is_known};
 use super::{failure, registry};
-use crate::cli::{CONFIG, Exit, Failure, check, output};
+use crate::cli::foresee::check;
+use crate::cli::{CONFIG, Exit, Failure, output};
 use crate::config::{self, Config, Disk, Language};
 use crate::effect::Grants;
 use crate::engine::{self, HookProblem};
-use crate::hooks::api::{grant_line, is_allowed};
-use crate::hooks::vet::beside;
-use crate::host::files;
+use crate::hooks::artifact::vet::beside;
+use crate::hooks::contract::api::{grant_line, is_allowed};
+use crate::host::services::files;
 use crate::resolve::Sources;
 use crate::types::{Name, Page};
 

@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use super::super::{Exit, Failure};
-use crate::hooks::manifest;
+use crate::cli::{Exit, Failure};
+use crate::hooks::artifact::manifest;
 
 /// Make a component of what a compiler for wasm32-unknown-unknown left.
 ///

@@ -5,12 +5,14 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
-use crate::cli::{CONFIG, Exit, Failure, instance_dir, output, owners};
+use crate::cli::foresee::owners;
+use crate::cli::{CONFIG, Exit, Failure, instance_dir, output};
 use crate::config::{Config, Hook, Kind};
 use crate::control::{self, Order, Reply};
 use crate::engine::command::HookStatus;
-use crate::hooks::vet::{Terms, Vouched};
-use crate::hooks::{HookSource, Language, manifest};
+use crate::hooks::artifact::manifest;
+use crate::hooks::artifact::vet::{Terms, Vouched};
+use crate::hooks::{HookSource, Language};
 use crate::resolve::Sources;
 use crate::types::{Name, Page, shown};
 

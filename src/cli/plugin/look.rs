@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 use super::{failure, read, read_at_most};
 use crate::cli::Failure;
 use crate::effect::Grants;
-use crate::hooks::api::{FUNCTIONS, Function, grant_line, is_allowed};
-use crate::hooks::manifest::{self, Abilities, Manifest, PluginError};
-use crate::hooks::vet::beside;
+use crate::hooks::artifact::manifest::{self, Abilities, Manifest, PluginError};
+use crate::hooks::artifact::vet::beside;
+use crate::hooks::contract::api::{FUNCTIONS, Function, grant_line, is_allowed};
 use crate::trust::{Digest, FILE_MAX, Signer, Trust};
 use crate::types::{Page, shown};
 

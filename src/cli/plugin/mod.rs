@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 
 use super::{CONFIG, Exit, Failure, output};
 use crate::config;
-use crate::hooks::source::MAX_TOTAL;
+use crate::hooks::artifact::source::MAX_TOTAL;
 use crate::trust::{FILE_MAX, Key, Trust};
 
 /// Hooks that are WebAssembly components: see what they can do before they run, and who vouches for
@@ -97,7 +97,7 @@ impl Keys {
         }
         config::load_trust(&self.config).map_err(|report| {
             output::problems(&report);
-            Failure::new(Exit::Config, super::check::counts(&report))
+            Failure::new(Exit::Config, super::foresee::check::counts(&report))
         })
     }
 }

@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use crate::cli::new::{Lang, make, rust_files};
+use crate::cli::write::new::{Lang, make, rust_files};
 use crate::cli::{Exit, Failure};
 use crate::types::Name;
 

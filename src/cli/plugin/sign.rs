@@ -9,7 +9,7 @@ use serde_json::json;
 use super::look::Signature;
 use super::{Keys, failure, key, read, read_at_most, write};
 use crate::cli::{Exit, Failure, output};
-use crate::hooks::vet::beside;
+use crate::hooks::artifact::vet::beside;
 use crate::host::clock;
 use crate::trust::FILE_MAX;
 

@@ -2,7 +2,7 @@
 
 use super::failure;
 use crate::cli::{Exit, Failure, output};
-use crate::hooks::api::wit::{self, Part};
+use crate::hooks::contract::api::wit::{self, Part};
 
 /// Print the contract between carpd and a component, as WIT.
 #[derive(Debug, clap::Args)]

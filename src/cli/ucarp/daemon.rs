@@ -15,7 +15,7 @@ use nix::unistd::setsid;
 use serde::{Deserialize, Serialize};
 
 use super::{NAME, check};
-use crate::cli::run;
+use crate::cli::operate::run;
 use crate::config::legacy::{Facility, Options, Place};
 use crate::config::{Config, Vhost};
 use crate::telemetry::ucarp::{self, Level, Sink};

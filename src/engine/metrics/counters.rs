@@ -8,41 +8,41 @@ use crate::proto::Transition;
 use crate::types::{Name, State};
 
 /// Upper ends of the buckets of run times, in milliseconds.
-pub(super) const BUCKETS_MS: [u64; 11] =
+pub(in crate::engine) const BUCKETS_MS: [u64; 11] =
     [1, 5, 10, 50, 100, 500, 1000, 5000, 10_000, 30_000, 60_000];
 
 /// All of it. Each number only grows; virtual hosts and hooks that are gone are forgotten.
 #[derive(Debug, Default)]
 pub(in crate::engine) struct Counters {
-    pub(super) vhosts: BTreeMap<Name, VhostCounters>,
-    pub(super) runs: BTreeMap<(Name, EntryPoint), Runs>,
+    pub(in crate::engine) vhosts: BTreeMap<Name, VhostCounters>,
+    pub(in crate::engine) runs: BTreeMap<(Name, EntryPoint), Runs>,
     /// By what became of them.
-    pub(super) effects: BTreeMap<&'static str, u64>,
-    pub(super) undone: u64,
-    pub(super) undo_failures: u64,
-    pub(super) reloads: u64,
-    pub(super) reloads_refused: u64,
+    pub(in crate::engine) effects: BTreeMap<&'static str, u64>,
+    pub(in crate::engine) undone: u64,
+    pub(in crate::engine) undo_failures: u64,
+    pub(in crate::engine) reloads: u64,
+    pub(in crate::engine) reloads_refused: u64,
 }
 
 /// Of one virtual host.
 #[derive(Debug, Default)]
-pub(super) struct VhostCounters {
-    pub(super) transitions: BTreeMap<(State, String), u64>,
-    pub(super) announced: u64,
-    pub(super) announce_failures: u64,
-    pub(super) renewed: u64,
-    pub(super) renew_failures: u64,
+pub(in crate::engine) struct VhostCounters {
+    pub(in crate::engine) transitions: BTreeMap<(State, String), u64>,
+    pub(in crate::engine) announced: u64,
+    pub(in crate::engine) announce_failures: u64,
+    pub(in crate::engine) renewed: u64,
+    pub(in crate::engine) renew_failures: u64,
 }
 
 /// Of one entry point of a hook.
 #[derive(Debug, Default)]
-pub(super) struct Runs {
-    pub(super) done: u64,
-    pub(super) failed: u64,
-    pub(super) superseded: u64,
+pub(in crate::engine) struct Runs {
+    pub(in crate::engine) done: u64,
+    pub(in crate::engine) failed: u64,
+    pub(in crate::engine) superseded: u64,
     /// How many ended within each of [`BUCKETS_MS`], not those of the bucket before.
-    pub(super) buckets: [u64; BUCKETS_MS.len()],
-    pub(super) total: Duration,
+    pub(in crate::engine) buckets: [u64; BUCKETS_MS.len()],
+    pub(in crate::engine) total: Duration,
 }
 
 /// How a run of a hook ended.
@@ -152,7 +152,7 @@ impl Counters {
 }
 
 impl Runs {
-    pub(super) const fn count(&self) -> u64 {
+    pub(in crate::engine) const fn count(&self) -> u64 {
         self.done + self.failed + self.superseded
     }
 }

@@ -4,7 +4,7 @@ use std::fmt::{Display, Write as _};
 
 /// What a family of samples is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(in crate::engine) enum Kind {
     /// It goes up and down.
     Gauge,
     /// It only grows; its samples end in `_total`.
@@ -15,18 +15,23 @@ pub(super) enum Kind {
 
 /// Metrics, written one family after the other.
 #[derive(Debug, Default)]
-pub(super) struct Text {
+pub(in crate::engine) struct Text {
     out: String,
     family: &'static str,
     suffix: &'static str,
 }
 
 /// A sample's labels: name and value.
-pub(super) type Labels<'a> = [(&'static str, &'a str)];
+pub(in crate::engine) type Labels<'a> = [(&'static str, &'a str)];
 
 impl Text {
     /// Begins a family. Its name ends in its unit, if it has one.
-    pub(super) fn family(&mut self, name: &'static str, kind: Kind, help: &str) -> &mut Self {
+    pub(in crate::engine) fn family(
+        &mut self,
+        name: &'static str,
+        kind: Kind,
+        help: &str,
+    ) -> &mut Self {
         let word = match kind {
             Kind::Gauge => "gauge",
             Kind::Counter => "counter",
@@ -46,7 +51,11 @@ impl Text {
     }
 
     /// One sample of the family.
-    pub(super) fn sample(&mut self, labels: &Labels<'_>, value: impl Display) -> &mut Self {
+    pub(in crate::engine) fn sample(
+        &mut self,
+        labels: &Labels<'_>,
+        value: impl Display,
+    ) -> &mut Self {
         let suffix = self.suffix;
         self.put(suffix, labels, value);
         self
@@ -54,7 +63,7 @@ impl Text {
 
     /// One histogram of the family: counts by upper bound in seconds, each without those before;
     /// the count of all and their sum.
-    pub(super) fn histogram(
+    pub(in crate::engine) fn histogram(
         &mut self,
         labels: &Labels<'_>,
         buckets: impl Iterator<Item = (f64, u64)>,
@@ -77,7 +86,7 @@ impl Text {
     }
 
     /// All of it.
-    pub(super) fn end(mut self) -> String {
+    pub(in crate::engine) fn end(mut self) -> String {
         self.out += "# EOF\n";
         self.out
     }

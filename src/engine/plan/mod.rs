@@ -3,9 +3,8 @@
 //! A hook runs for real, in its runner and before the real gate; behind the gate stands a host that
 //! records ([`RecordingHost`](crate::host::RecordingHost)) over the facts of this machine.
 
-mod live;
 mod planner;
-mod steps;
+pub(super) mod steps;
 mod text;
 
 use serde::{Deserialize, Serialize};
@@ -13,7 +12,7 @@ use serde::{Deserialize, Serialize};
 pub use planner::{Learned, PlanError, Planner, Wanted};
 pub use text::text;
 
-use super::oneshot::LogLine;
+use super::offline::oneshot::LogLine;
 use crate::hooks::EntryPoint;
 use crate::types::{IfName, Name, State, VirtualAddress};
 

@@ -7,24 +7,26 @@ use std::rc::Rc;
 
 use tokio::sync::mpsc;
 
-use super::super::clock::{self, Virtual};
-use super::super::lease::Lease;
-use super::super::material::{Belief, Material};
-use super::super::news::HookNews;
-use super::super::own;
-use super::super::pool::{self, Pool};
-use super::super::queue::Queue;
-use super::super::recover;
-use super::super::shared::Shared;
-use super::super::sim::{PATIENCE, Settling, settle};
-use super::super::start::{load_pool, sandbox_policy, services};
 use super::steps::{Refused, Steps, noted};
 use super::{By, Event, Part, Plan, Verdict};
 use crate::config::{self, Config, Kind};
 use crate::effect::{Grants, Own};
-use crate::hooks::{EntryPoint, HookEvent, Instance, LoadError, api};
-use crate::host::helper::Duty;
-use crate::host::{Host as _, HostError, LinuxHost, Options, RecordingHost, hostname};
+use crate::engine::effects::recover;
+use crate::engine::handlers::foreign_addresses;
+use crate::engine::handlers::lease::Lease;
+use crate::engine::reload::artifact::{Belief, Material};
+use crate::engine::runs::outcome::HookNews;
+use crate::engine::runs::pool::{self, Pool};
+use crate::engine::runs::queue::Queue;
+use crate::engine::runs::shared::Shared;
+use crate::engine::sim::{PATIENCE, Settling, settle};
+use crate::engine::start::{load_pool, sandbox_policy, services};
+use crate::hooks::contract::api;
+use crate::hooks::{EntryPoint, HookEvent, Instance, LoadError};
+use crate::host::children::helper::Duty;
+use crate::host::clock::{self, Virtual};
+use crate::host::kernel::hostname;
+use crate::host::{Host as _, HostError, LinuxHost, Options, RecordingHost};
 use crate::keeper::{Client, Role};
 use crate::ledger::{Origin, ledgers_here};
 use crate::proto;
@@ -374,10 +376,10 @@ impl Planning<'_, '_> {
             let note = "before_master failed: the virtual host stays backup";
             return self.plan.notes.push(note.to_owned());
         }
-        if let Some(address) = own::foreign(&shared.executor, vhost).first() {
+        if let Some(address) = foreign_addresses::foreign(&shared.executor, vhost).first() {
             self.plan.notes.push(format!(
                 "it would take no part here: {}",
-                own::complaint(*address, &vhost.interface)
+                foreign_addresses::complaint(*address, &vhost.interface)
             ));
             return;
         }
@@ -403,7 +405,7 @@ impl Planning<'_, '_> {
 
     async fn backup(&mut self) {
         let (shared, vhost) = (Rc::clone(&self.planner.shared), self.vhost);
-        let held = own::foreign(&shared.executor, vhost).is_empty()
+        let held = foreign_addresses::foreign(&shared.executor, vhost).is_empty()
             && vhost.addresses.iter().any(|address| {
                 let host = shared.executor.host();
                 host.address_present(&vhost.interface, address.ip)

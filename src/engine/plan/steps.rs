@@ -3,13 +3,13 @@
 use std::cell::RefCell;
 use std::rc::{Rc, Weak};
 
-use super::super::observer::{Asker, Fate, Observer};
-use super::super::oneshot::LogLine;
-use super::super::pool::Pool;
-use super::super::shared::Shared;
 use super::{By, Part, Step, Verdict};
 use crate::config;
 use crate::effect::{Effect, Grants, Outcome, Own, Query, Value};
+use crate::engine::offline::oneshot::LogLine;
+use crate::engine::runs::observer::{Asker, Fate, Observer};
+use crate::engine::runs::pool::Pool;
+use crate::engine::runs::shared::Shared;
 use crate::hooks::{Answer, Ask, AskError, EntryPoint, HookError};
 use crate::host::recording::Recorded;
 use crate::host::{Host, RecordingHost};
@@ -21,7 +21,7 @@ const SHOWN_MAX: usize = 60;
 
 /// Looks on while hooks run before a host that only records, and writes down their parts of a plan.
 #[derive(Debug)]
-pub(super) struct Steps<H> {
+pub(in crate::engine) struct Steps<H> {
     shared: Weak<Shared<RecordingHost<H>>>,
     /// For the grants of its hooks, by name, and for its own addresses.
     vhost: config::Vhost,
@@ -33,13 +33,13 @@ pub(super) struct Steps<H> {
 
 /// What the grants of a hook do not allow.
 #[derive(Debug, Clone)]
-pub(super) enum Refused {
+pub(in crate::engine) enum Refused {
     Effect(Effect),
     Query(Query),
 }
 
 impl<H> Steps<H> {
-    pub(super) fn new(
+    pub(in crate::engine) fn new(
         shared: &Rc<Shared<RecordingHost<H>>>,
         vhost: config::Vhost,
         hooks: &[Rc<Pool>],
@@ -58,17 +58,17 @@ impl<H> Steps<H> {
     }
 
     /// The parts since this was asked last.
-    pub(super) fn take(&self) -> Vec<Part> {
+    pub(in crate::engine) fn take(&self) -> Vec<Part> {
         self.parts.take()
     }
 
     /// What was refused so far.
-    pub(super) fn refused(&self) -> Vec<(Name, Refused)> {
+    pub(in crate::engine) fn refused(&self) -> Vec<(Name, Refused)> {
         self.refused.borrow().clone()
     }
 
     /// Which functions of which hooks ran.
-    pub(super) fn runs(&self) -> Vec<(Name, EntryPoint)> {
+    pub(in crate::engine) fn runs(&self) -> Vec<(Name, EntryPoint)> {
         self.runs.borrow().clone()
     }
 
@@ -200,7 +200,7 @@ impl<H: Host + std::fmt::Debug> Observer for Steps<H> {
 }
 
 /// A step for something that was recorded.
-pub(super) fn noted(recorded: &Recorded) -> Step {
+pub(in crate::engine) fn noted(recorded: &Recorded) -> Step {
     let Some(change) = &recorded.change else {
         return act(&recorded.effect);
     };

@@ -5,17 +5,17 @@
 //! only when nobody has anything left to do, so a day passes in a second, and the same seed gives
 //! the same rehearsal.
 
+mod inject;
 mod lan;
-mod play;
 mod record;
 pub mod scenario;
-mod strike;
+mod simulation;
 
 use std::path::PathBuf;
 
 use serde::Serialize;
 
-pub use play::{RehearseError, rehearse};
+pub use simulation::{RehearseError, rehearse};
 
 use crate::config::Config;
 

@@ -8,43 +8,44 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 use tracing::warn;
 
-use super::super::command::{Held, ReloadReport};
-use super::super::exam::{self, Test};
-use super::super::foresight::{Foresight, HookProblem};
-use super::super::load::accept;
-use super::super::material::{Belief, Material};
-use super::super::moves::{missing_interfaces, shared_here, unfit_interfaces};
-use super::super::pool::Pool;
 use super::super::start::descriptors_needed;
-use super::super::terms::terms;
-use super::super::{helper, reader};
-use super::{Prepared, Scope};
+use super::artifact::{Belief, Material};
+use super::file_watch;
+use super::hook_check::{Foresight, HookProblem};
+use super::hook_test::{self, Test};
+use super::load::accept;
+use super::prepared::{Prepared, Scope};
 use crate::config::{self, Config, Reload};
-use crate::host::helper::Duty;
-use crate::host::process;
+use crate::engine::command::{Held, ReloadReport};
+use crate::engine::handlers::moves::{missing_interfaces, shared_here, unfit_interfaces};
+use crate::engine::runs::helper;
+use crate::engine::runs::helper_rights::terms;
+use crate::engine::runs::pool::Pool;
+use crate::host::children::helper::Duty;
+use crate::host::kernel::process;
 use crate::keeper::{Client, Role};
 use crate::resolve::Access;
 use crate::types::Name;
 
 /// What the preparing task takes with it.
-pub(super) struct Job {
-    pub(super) scope: Scope,
-    pub(super) held: Held,
-    pub(super) path: PathBuf,
-    pub(super) config: Config,
-    pub(super) current: BTreeMap<Name, Rc<Pool>>,
-    pub(super) refused: BTreeMap<Name, String>,
-    pub(super) keeper: Client,
+pub(in crate::engine) struct Job {
+    pub(in crate::engine) scope: Scope,
+    pub(in crate::engine) held: Held,
+    pub(in crate::engine) path: PathBuf,
+    pub(in crate::engine) config: Config,
+    pub(in crate::engine) current: BTreeMap<Name, Rc<Pool>>,
+    pub(in crate::engine) refused: BTreeMap<Name, String>,
+    pub(in crate::engine) keeper: Client,
     /// What the helper process can do.
-    pub(super) helper: Option<Duty>,
+    pub(in crate::engine) helper: Option<Duty>,
     /// Who opens files.
-    pub(super) access: Access,
-    pub(super) replies: Vec<oneshot::Sender<ReloadReport>>,
+    pub(in crate::engine) access: Access,
+    pub(in crate::engine) replies: Vec<oneshot::Sender<ReloadReport>>,
 }
 
 impl Job {
     /// Reads, loads and looks; changes nothing.
-    pub(super) async fn run(self) -> Prepared {
+    pub(in crate::engine) async fn run(self) -> Prepared {
         let Self {
             scope,
             held,
@@ -63,7 +64,7 @@ impl Job {
             Scope::Everything | Scope::Anyway => read_anew(path.clone(), config, &keeper).await,
         };
         let access = if scope.is_whole() {
-            reader::access(reader.as_ref())
+            file_watch::access(reader.as_ref())
         } else {
             access
         };
@@ -149,11 +150,11 @@ impl Job {
                 continue;
             }
             // Said once: an editor that saves twice, or another hook's change, does not repeat it.
-            let attempt = exam::attempt(&digest, test.as_ref());
+            let attempt = hook_test::attempt(&digest, test.as_ref());
             if scope == Scope::ChangedHooks && refused.get(name) == Some(&attempt) {
                 continue;
             }
-            exam::tell_untested(name, spec, test.as_ref());
+            hook_test::tell_untested(name, spec, test.as_ref());
             match accept(&found.config, name, spec, material, test, &keeper).await {
                 Ok(pool) => match foreseen(&found.config, &pool).await {
                     Ok(doubts) => {
@@ -203,9 +204,10 @@ async fn read_anew(
     old: Config,
     keeper: &Client,
 ) -> (Config, Option<Arc<crate::reader::Client>>, Vec<String>) {
-    match reader::start(keeper, Role::NewReader).await {
+    match file_watch::start(keeper, Role::NewReader).await {
         Ok(reader) => {
-            let (config, problems) = read_config(path, old, reader::access(Some(&reader))).await;
+            let (config, problems) =
+                read_config(path, old, file_watch::access(Some(&reader))).await;
             (config, Some(reader), problems)
         }
         Err(error) => (
@@ -241,7 +243,7 @@ async fn read_material(
     let both = move || {
         let material = Material::read(&belief, &name, &spec).map_err(|error| error.to_string())?;
         let digest = material.source.digest();
-        Ok((material, digest, exam::read(&belief, &spec)?))
+        Ok((material, digest, hook_test::read(&belief, &spec)?))
     };
     tokio::task::spawn_blocking(both)
         .await

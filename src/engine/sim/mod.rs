@@ -1,6 +1,8 @@
 //! An engine on a simulated machine, in virtual time: for rehearsals, tests of hooks and our own
 //! tests. What decides is the code of the daemon.
 
+#[cfg(test)]
+pub(super) mod bench;
 mod machine;
 mod scripted;
 mod settle;
@@ -12,7 +14,7 @@ pub(super) use machine::{Down, SimMachine, Turn};
 pub(super) use settle::{Endless, PATIENCE, Settling, settle};
 pub(super) use wire::SimWire;
 
-use super::world::World;
+use super::environment::World;
 use crate::host::SimHost;
 
 /// A simulated machine on a simulated LAN.

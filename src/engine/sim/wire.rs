@@ -5,8 +5,8 @@ use std::io;
 use std::net::IpAddr;
 use std::rc::Rc;
 
-use super::super::port::Wire;
-use crate::host::socket::{Membership, OpenError};
+use crate::engine::vhost::interface::Wire;
+use crate::host::kernel::socket::{Membership, OpenError};
 use crate::types::MacAddr;
 
 /// A frame on its way.

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use super::LinuxHost;
 use crate::effect::{FoundRoute, Outcome, Reply, Route, Value};
 use crate::host::HostError;
-use crate::host::netlink::{Reader, does, is_our};
+use crate::host::kernel::netlink::{Reader, does, is_our};
 
 /// Tables that are read at one time; whoever comes later waits, within its own time.
 pub(super) const READ_AT_ONCE: usize = 2;

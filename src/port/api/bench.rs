@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::hooks::api::{On, TEST_FUNCTIONS, TEST_TYPES, TestFunction};
+use crate::hooks::contract::api::{On, TEST_FUNCTIONS, TEST_TYPES, TestFunction};
 
 fn functions(on: On) -> impl Iterator<Item = &'static TestFunction> {
     TEST_FUNCTIONS

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::helpers;
-use crate::hooks::api;
+use crate::hooks::contract::api;
 
 const KEYWORDS: &[&str] = &[
     "and", "break", "continue", "do", "else", "elseif", "end", "export", "false", "for",

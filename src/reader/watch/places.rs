@@ -8,7 +8,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Component, Path, PathBuf};
 use std::{fs, io};
 
-use crate::hooks::source::{MAX_DEPTH, tests};
+use crate::hooks::artifact::source::{MAX_DEPTH, tests};
 
 /// The most directories that are looked for below the hooks. The kernel gives a user some thousands
 /// of watches, for all that runs.

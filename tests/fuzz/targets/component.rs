@@ -2,7 +2,9 @@
 
 use std::sync::LazyLock;
 
-use carpd::hooks::{compiler, manifest, wasm};
+use carpd::hooks::artifact::manifest;
+use carpd::hooks::process::compiler;
+use carpd::hooks::runtime::wasm;
 
 use super::file;
 

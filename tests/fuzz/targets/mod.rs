@@ -12,7 +12,7 @@ mod text;
 use std::path::Path;
 
 use carpd::frame::Inbox;
-use carpd::hooks::message::{FromRunner, MAX_FROM_RUNNER, MAX_TO_RUNNER, ToRunner};
+use carpd::hooks::contract::message::{FromRunner, MAX_FROM_RUNNER, MAX_TO_RUNNER, ToRunner};
 use carpd::proto::wire::{self, Advertisement, Received};
 use carpd::proto::{Input, Key, Output, Settings, Vhost};
 use carpd::types::{AdvBase, AdvSkew, Family, Timestamp, Vhid};

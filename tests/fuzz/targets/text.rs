@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use carpd::config::{self, Config, Surroundings, Unusable};
 use carpd::control::Request;
-use carpd::hooks::lua::check;
+use carpd::hooks::runtime::lua::check;
 use carpd::port::{Settings, Source, port};
 use carpd::trust::{Key, Trust};
 

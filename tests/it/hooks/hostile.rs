@@ -5,10 +5,10 @@ use std::os::unix::net::UnixStream;
 
 use carpd::effect::ServiceVerb;
 use carpd::frame::{self, Inbox};
-use carpd::hooks::message::{
+use carpd::hooks::contract::message::{
     Confinement, FromRunner, Loaded, MAX_FROM_RUNNER, MAX_TO_RUNNER, ToRunner, VERSION,
 };
-use carpd::hooks::session::OVERRUN;
+use carpd::hooks::process::session::OVERRUN;
 
 use super::*;
 

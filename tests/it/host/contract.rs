@@ -10,8 +10,8 @@ use carpd::effect::{
     CommandGrant, Effect, Granted, Grants, Link, Outcome, Own, Query, Reply, Resource, Route,
     RouteTarget, Rule, ServiceVerb, UnitState, Value,
 };
-use carpd::host::helper::Duty;
-use carpd::host::service::ServiceBackend;
+use carpd::host::children::helper::Duty;
+use carpd::host::services::manager::ServiceBackend;
 use carpd::host::{Host, HostError, LinuxHost, Options, RecordingHost, SimHost, holds};
 use carpd::types::VirtualAddress;
 

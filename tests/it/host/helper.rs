@@ -6,8 +6,8 @@ use std::process::Child;
 use std::time::Duration;
 
 use carpd::effect::{CommandOutput, Outcome, ServiceVerb};
-use carpd::host::helper::{Duty, HelperClient, HelperOp, HelperReply};
-use carpd::host::service::ServiceBackend;
+use carpd::host::children::helper::{Duty, HelperClient, HelperOp, HelperReply};
+use carpd::host::services::manager::ServiceBackend;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::time::timeout;

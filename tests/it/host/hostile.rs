@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use carpd::effect::{CommandOutput, FoundFile, ServiceVerb};
 use carpd::host::HostError;
-use carpd::host::helper::{CommandLine, Duty, HelperClient, HelperOp, HelperReply};
-use carpd::host::service::ServiceBackend;
+use carpd::host::children::helper::{CommandLine, Duty, HelperClient, HelperOp, HelperReply};
+use carpd::host::services::manager::ServiceBackend;
 
 use super::namespace::{block_on, helper_with, isolated};
 

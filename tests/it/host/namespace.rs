@@ -3,7 +3,7 @@
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
 
-use carpd::host::netlink::Netlink;
+use carpd::host::kernel::netlink::Netlink;
 use carpd::types::IfName;
 use netlink_packet_core::{
     NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage,

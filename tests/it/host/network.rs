@@ -5,10 +5,10 @@ use std::os::fd::AsRawFd;
 use std::time::Duration;
 
 use carpd::effect::{Effect, Granted, Outcome};
-use carpd::host::announce::{gratuitous_arp, neighbour_advertisement};
-use carpd::host::netlink::{AddressOptions, HostEvent, Watch, index_of};
-use carpd::host::privilege::{Privileges, confine_engine};
-use carpd::host::socket::{Membership, PacketSocket};
+use carpd::host::kernel::announce::{gratuitous_arp, neighbour_advertisement};
+use carpd::host::kernel::netlink::{AddressOptions, HostEvent, Watch, index_of};
+use carpd::host::kernel::privilege::{Privileges, confine_engine};
+use carpd::host::kernel::socket::{Membership, PacketSocket};
 use carpd::host::{Host, LinuxHost, Options, Renewal};
 use carpd::proto::wire::multicast_mac;
 use carpd::types::VirtualAddress;

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use carpd::config::Config;
 use carpd::hooks::HookSource;
-use carpd::hooks::source::test_beside;
+use carpd::hooks::artifact::source::test_beside;
 use carpd::reader::{Client, Told, Unfinished, Watching};
 use carpd::resolve::{Access, Opener as _, Sources};
 

@@ -98,7 +98,7 @@ fn a_name_that_was_granted_cannot_be_pointed_at_this_machine() {
     isolated(
         "host::rebind::a_name_that_was_granted_cannot_be_pointed_at_this_machine",
         || {
-            carpd::host::netlink::Netlink::open()
+            carpd::host::kernel::netlink::Netlink::open()
                 .unwrap()
                 .set_link_up(&dev("lo"), true)
                 .unwrap();

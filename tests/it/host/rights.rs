@@ -7,7 +7,7 @@ use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::Path;
 use std::process::{Child, Command};
 
-use carpd::host::privilege::{confine_engine, confine_helper, seal_engine};
+use carpd::host::kernel::privilege::{confine_engine, confine_helper, seal_engine};
 use carpd::host::suspects;
 use nix::errno::Errno;
 use nix::mount::{MsFlags, mount};
@@ -297,10 +297,10 @@ fn a_helper_that_asks_for_more_is_refused_by_the_kernel() {
             nix::unistd::sethostname("other").unwrap();
             let file = own.path().join("file");
             let path = file.as_path();
-            carpd::host::files::write(path, b"one").unwrap();
-            let found = carpd::host::files::find(path).unwrap().unwrap();
-            carpd::host::files::remove(path).unwrap();
-            carpd::host::files::restore(path, &found).unwrap();
+            carpd::host::services::files::write(path, b"one").unwrap();
+            let found = carpd::host::services::files::find(path).unwrap().unwrap();
+            carpd::host::services::files::remove(path).unwrap();
+            carpd::host::services::files::restore(path, &found).unwrap();
             assert_eq!(fs::read(path).unwrap(), b"one");
             std::os::unix::net::UnixStream::pair().unwrap();
             std::os::unix::net::UnixDatagram::unbound().unwrap();

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use carpd::effect::{Effect, Granted, Outcome, Query, Reply, ServiceVerb, UnitState};
-use carpd::host::service::ServiceBackend;
+use carpd::host::services::manager::ServiceBackend;
 use carpd::host::{Host, HostError, LinuxHost, Options};
 
 use super::namespace::block_on;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use carpd::config::{Health, OnFailure};
 use carpd::hooks::Budget;
-use carpd::hooks::session::SandboxPolicy;
+use carpd::hooks::process::session::SandboxPolicy;
 use carpd::keeper::Client;
 use carpd::testing::{Exam, Verdict, examine};
 

@@ -1,0 +1,224 @@
+//! `carpd man`: the manual page, made from the same text as `--help`.
+
+use clap_mangen::Man;
+
+use crate::cli::{CONFIG, Exit, Failure, command, output};
+
+/// Print the manual page carpd.1 in roff.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub(in crate::cli) struct Args {}
+
+pub(in crate::cli) fn run(Args {}: Args) -> Result<Exit, Failure> {
+    let page = render().map_err(|error| {
+        Failure::new(
+            Exit::Failure,
+            format!("cannot make the manual page: {error}"),
+        )
+    })?;
+    output::artefact(&page)
+}
+
+fn render() -> std::io::Result<Vec<u8>> {
+    let mut page = Vec::new();
+    let root = command().after_long_help("");
+    let man = Man::new(root.clone()).section("1").manual("User commands");
+    man.render_title(&mut page)?;
+    man.render_name_section(&mut page)?;
+    man.render_synopsis_section(&mut page)?;
+    man.render_description_section(&mut page)?;
+    page.extend(b".SH COMMANDS\n");
+    for verb in root.get_subcommands().filter(|verb| !verb.is_hide_set()) {
+        page.extend(verb_text("carpd", verb).into_bytes());
+    }
+    page.extend(rest().into_bytes());
+    Ok(page)
+}
+
+/// One verb, and those below it: what it does and its options. Its examples stand under EXAMPLES.
+fn verb_text(above: &str, verb: &clap::Command) -> String {
+    let name = format!("{above} {}", verb.get_name());
+    let about = verb
+        .get_long_about()
+        .or(verb.get_about())
+        .map(ToString::to_string)
+        .unwrap_or_default();
+    let mut text = format!(".SS {}\n{}", escape(&name), paragraphs(&about));
+    for argument in verb.get_arguments().filter(|a| !a.is_hide_set()) {
+        let help = argument
+            .get_help()
+            .map(ToString::to_string)
+            .unwrap_or_default();
+        let value = argument
+            .get_value_names()
+            .and_then(|names| names.first())
+            .filter(|_| argument.get_action().takes_values());
+        let long = argument
+            .get_long()
+            .map(|long| format!("\\fB\\-\\-{}\\fR", escape(long)));
+        let short = argument
+            .get_short()
+            .map(|short| format!("\\fB\\-{short}\\fR"));
+        let mut names: Vec<_> = short.into_iter().chain(long).collect();
+        let value = value.map(|v| format!("\\fI{}\\fR", escape(v)));
+        if names.is_empty() {
+            names.extend(value);
+        } else if let (Some(last), Some(value)) = (names.last_mut(), value) {
+            *last += &format!(" {value}");
+        }
+        let defaults: Vec<_> = argument
+            .get_default_values()
+            .iter()
+            .map(|v| v.to_string_lossy())
+            .collect();
+        let default = if defaults.is_empty() {
+            String::new()
+        } else {
+            format!(" Default: {}.", defaults.join(" "))
+        };
+        let choices: Vec<_> = argument
+            .get_possible_values()
+            .iter()
+            .map(|v| v.get_name().to_owned())
+            .collect();
+        let takes = argument.get_action().takes_values() && !choices.is_empty();
+        let choices = if takes {
+            format!(" One of {}.", choices.join(", "))
+        } else {
+            String::new()
+        };
+        let stop = if help.ends_with('.') { "" } else { "." };
+        text += &format!(
+            ".TP\n{}\n{}\n",
+            names.join(", "),
+            escape(&format!("{help}{stop}{choices}{default}"))
+        );
+    }
+    text + &verb
+        .get_subcommands()
+        .filter(|below| !below.is_hide_set())
+        .map(|below| verb_text(&name, below))
+        .collect::<String>()
+}
+
+fn paragraphs(text: &str) -> String {
+    let stop = |text: &str| if text.ends_with('.') { "" } else { "." };
+    text.split("\n\n")
+        .map(|part| format!(".PP\n{}{}\n", escape(&part.replace('\n', " ")), stop(part)))
+        .collect()
+}
+
+/// Plain text as roff: no backslash, no hyphen that is set as a dash, no line that begins a
+/// request.
+fn escape(text: &str) -> String {
+    let text = text.replace('\\', "\\e").replace('-', "\\-");
+    if text.starts_with(['.', '\'']) {
+        format!("\\&{text}")
+    } else {
+        text
+    }
+}
+
+fn entries(list: &[(&str, &str)]) -> String {
+    list.iter()
+        .map(|(name, text)| format!(".TP\n\\fB{}\\fR\n{}\n", escape(name), escape(text)))
+        .collect()
+}
+
+fn examples(list: &[(&str, &str)]) -> String {
+    list.iter()
+        .map(|(what, line)| {
+            format!(
+                ".PP\n{}\n.PP\n.nf\n.RS\n{}\n.RE\n.fi\n",
+                escape(what),
+                escape(line)
+            )
+        })
+        .collect()
+}
+
+fn rest() -> String {
+    let codes: String = Exit::ALL
+        .iter()
+        .map(|e| format!(".TP\n\\fB{}\\fR\n{}\n", e.code(), escape(e.meaning())))
+        .collect();
+    let codes =
+        codes + ".TP\n\\fB70\\fR\nof carpd run: its engine died while it was told to stop\n";
+    format!(
+        ".SH SIGNALS\n{}.SH \"EXIT STATUS\"\n{codes}.SH ENVIRONMENT\n{}.SH FILES\n{}.SH EXAMPLES\n{}.SH \"SEE ALSO\"\n\
+         ip(8), journalctl(1), systemd.exec(5)\n",
+        entries(SIGNALS),
+        entries(ENVIRONMENT),
+        entries(&[(CONFIG, CONFIG_TEXT)]) + &entries(FILES),
+        examples(EXAMPLES),
+    )
+}
+
+const SIGNALS: &[(&str, &str)] = &[
+    (
+        "SIGTERM, SIGINT, SIGQUIT",
+        "Stop in good order. A master takes its addresses down, tells its peers that it leaves, runs its hooks and undoes what they \
+         did, all within shutdown-timeout (30 s unless configured).",
+    ),
+    (
+        "SIGHUP",
+        "Read the configuration and all hooks again, as carpd reload does; the answer is in the log.",
+    ),
+    (
+        "SIGUSR1",
+        "Write the state of every virtual host to the log.",
+    ),
+    ("SIGUSR2", "A master hands over and takes no part for 3 s."),
+];
+
+const ENVIRONMENT: &[(&str, &str)] = &[
+    (
+        "CARPD_LOG",
+        "What is logged: a level, or directives such as info,carpd::proto=trace. --log-level wins over it.",
+    ),
+    ("NO_COLOR", "If not empty, nothing is coloured."),
+    (
+        "CREDENTIALS_DIRECTORY",
+        "Set by systemd: where passwords that are configured as a credential are read from.",
+    ),
+    (
+        "JOURNAL_STREAM",
+        "Set by systemd: if standard error is the journal, logs go there with their fields (CARPD_VHID and so on).",
+    ),
+];
+
+const CONFIG_TEXT: &str = "The configuration, in TOML. Paths in it are relative to its directory. \
+                           Every key is described in configuration.md of the documentation.";
+
+const FILES: &[(&str, &str)] = &[
+    (
+        "/run/carpd/",
+        "Locks, and the ledger of what this host holds and how to undo it.",
+    ),
+    (
+        "/var/lib/carpd/",
+        "What must outlive a reboot, such as the lasting state of hooks.",
+    ),
+];
+
+const EXAMPLES: &[(&str, &str)] = &[
+    (
+        "Is the configuration good? Every problem is shown with its line:",
+        "carpd check /etc/carpd/carpd.toml",
+    ),
+    (
+        "Restart only with a good configuration:",
+        "carpd check && systemctl restart carpd",
+    ),
+    (
+        "Run in the foreground and watch every packet:",
+        "carpd run --config ./carpd.toml --log-level trace",
+    ),
+    (
+        "See what happened to one virtual host:",
+        "journalctl -t carpd CARPD_VHID=40",
+    ),
+    (
+        "Watch a failover on virtual hosts, without touching this one:",
+        "carpd lab",
+    ),
+];

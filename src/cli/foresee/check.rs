@@ -1,0 +1,292 @@
+//! `carpd check`: is the configuration good?
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::cli::{CONFIG, Exit, Failure, excerpt, output};
+use crate::config::{Config, Problem, Report, Severity, Vhost};
+use crate::effect::Link;
+use crate::engine::{self, HookProblem};
+use crate::host::kernel::netlink::Reader;
+use crate::types::Page;
+
+/// Listing the interfaces takes no longer.
+const LOOK_LIMIT: Duration = Duration::from_secs(5);
+
+/// Check a configuration and everything it refers to; change nothing.
+///
+/// Reads the file, the passwords and the hooks, and shows every problem at once, each at its place
+/// in the file. Warnings do not make it fail. Needs the right to read the password files.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "Examples:\n  \
+    carpd check\n  \
+    carpd check ./carpd.toml && systemctl restart carpd\n  \
+    carpd check --json ./carpd.toml | jq .problems")]
+pub(in crate::cli) struct Args {
+    /// The configuration to check [default: /etc/carpd/carpd.toml].
+    #[arg(value_name = "FILE")]
+    file: Option<PathBuf>,
+
+    /// The same, as the other verbs have it.
+    #[arg(short, long, value_name = "FILE", conflicts_with = "file")]
+    config: Option<PathBuf>,
+
+    /// Refuse an interface that is not here and of which nothing says that it will come: no
+    /// interface that it stands on, no driver that makes such ones.
+    #[arg(long)]
+    strict: bool,
+
+    /// Print the problems as JSON on standard output.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Args {
+    fn file(&self) -> &Path {
+        self.file
+            .as_deref()
+            .or(self.config.as_deref())
+            .unwrap_or(Path::new(CONFIG))
+    }
+}
+
+pub(in crate::cli) fn run(args: &Args) -> Result<Exit, Failure> {
+    let (config, report) = load(args);
+    if args.json {
+        output::json(&as_json(&report))?;
+    } else {
+        output::problems(&report);
+    }
+    match config {
+        Some(config) if !report.has_errors() => {
+            if args.json {
+                Ok(Exit::Success)
+            } else {
+                output::page(&summary(args, &config))
+            }
+        }
+        _ => Err(Failure::new(
+            Exit::Config,
+            if args.json {
+                String::new()
+            } else {
+                counts(&report)
+            },
+        )),
+    }
+}
+
+fn load(args: &Args) -> (Option<Config>, Report) {
+    match super::owners::look(args.file()) {
+        Ok((loaded, refusals)) => {
+            let mut report = loaded.report;
+            report
+                .problems
+                .extend(check_interfaces(&loaded.config, args.strict));
+            report.problems.extend(check_shared(&loaded.config));
+            report.problems.extend(check_own_addresses(&loaded.config));
+            report.problems.extend(check_hooks(&loaded.config));
+            report
+                .problems
+                .extend(super::owners::check_granted(&loaded.config));
+            report
+                .problems
+                .extend(super::owners::check_sources(refusals));
+            (Some(loaded.config), report)
+        }
+        Err(report) => (None, report),
+    }
+}
+
+/// An interface may come later, and another host may be meant: that it is not there is only worth a
+/// warning, unless the caller says that all is there which will be.
+fn check_interfaces(config: &Config, strict: bool) -> Vec<Problem> {
+    let there = Reader::open(LOOK_LIMIT)
+        .and_then(|reader| reader.links())
+        .unwrap_or_default();
+    let link_of = |vhost: &Vhost| there.iter().find(|link| link.is_called(&vhost.interface));
+    let names: Vec<&str> = there.iter().map(|link| link.name.as_str()).collect();
+    let missing = |vhost: &Vhost| {
+        let Vhost {
+            interface, name, ..
+        } = vhost;
+        let expected = interface_may_come(interface.as_str(), &names);
+        let severity = if strict && !expected {
+            Severity::Error
+        } else {
+            Severity::Warning
+        };
+        let now = if expected {
+            "now"
+        } else {
+            "and nothing that it could come from"
+        };
+        let message = format!(
+            "there is no interface {interface} here {now}; virtual host {name} would wait for it"
+        );
+        let hint = Some(format!("there are {}", names.join(", ")));
+        Problem {
+            severity,
+            hint,
+            ..Problem::error(Some(vhost.place.0.clone()), message)
+        }
+    };
+    let mut problems = Vec::new();
+    for vhost in &config.vhosts {
+        let error = |message| Problem::error(Some(vhost.place.0.clone()), message);
+        let link = link_of(vhost);
+        if let Some(flaw) = link.and_then(Link::flaw) {
+            problems.push(error(format!("the interface {} {flaw}", vhost.interface)));
+        }
+        match link {
+            None if there.is_empty() => {}
+            None => problems.push(missing(vhost)),
+            Some(_) => {}
+        }
+    }
+    problems
+}
+
+/// Two names may be one interface's.
+fn check_shared(config: &Config) -> Vec<Problem> {
+    at_their_places(config, engine::shared_here(config))
+}
+
+/// An address that this machine has already is not one that could come and go.
+fn check_own_addresses(config: &Config) -> Vec<Problem> {
+    at_their_places(config, engine::check_own_addresses(config))
+}
+
+/// What is wrong with virtual hosts, by their place in the list.
+fn at_their_places(config: &Config, found: Vec<(usize, String)>) -> Vec<Problem> {
+    let place = |number: usize| config.vhosts.get(number).map(|vhost| vhost.place.0.clone());
+    found
+        .into_iter()
+        .map(|(number, message)| Problem::error(place(number), message))
+        .collect()
+}
+
+/// What interfaces are usually called that a driver makes when it is told to, and the driver.
+const MADE: [(&str, &str); 14] = [
+    ("bond", "bonding"),
+    ("br", "bridge"),
+    ("dummy", "dummy"),
+    ("gre", "ip_gre"),
+    ("ipvlan", "ipvlan"),
+    ("macvlan", "macvlan"),
+    ("ppp", "ppp_generic"),
+    ("tap", "tun"),
+    ("team", "team"),
+    ("tun", "tun"),
+    ("veth", "veth"),
+    ("vlan", "8021q"),
+    ("vxlan", "vxlan"),
+    ("wg", "wireguard"),
+];
+
+/// Does something say that an interface of this name may come: the one below it (`eth0` of
+/// `eth0.100` and `eth0@x`), or a driver that is loaded and makes such ones?
+fn interface_may_come(name: &str, there: &[&str]) -> bool {
+    let below = name
+        .rsplit_once('.')
+        .is_some_and(|(below, _)| there.contains(&below));
+    let made = |(prefix, driver): &(&str, &str)| {
+        let number = name
+            .strip_prefix(prefix)
+            .is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit() || c == '-'));
+        number && Path::new("/sys/module").join(driver).exists()
+    };
+    below || MADE.iter().any(made)
+}
+
+/// Loads every hook in a runner, as the daemon would. Each problem stands at the line of the hook,
+/// or at its `source`.
+fn check_hooks(config: &Config) -> Vec<Problem> {
+    if config.hooks.is_empty() {
+        return Vec::new();
+    }
+    let found = engine::check_hooks(config);
+    let nowhere = |error| HookProblem {
+        hook: None,
+        message: format!("cannot load the hooks here: {error}"),
+        certain: true,
+    };
+    let found = found.unwrap_or_else(|error| vec![nowhere(error)]);
+    let problem = |HookProblem {
+                       hook,
+                       message,
+                       certain,
+                   }: HookProblem| {
+        let hook = hook.and_then(|name| config.hooks.get(&name));
+        let elsewhere = hook.and_then(|hook| excerpt::of(&hook.path, &message));
+        let severity = if certain {
+            Severity::Error
+        } else {
+            Severity::Warning
+        };
+        Problem {
+            severity,
+            elsewhere,
+            ..Problem::error(hook.map(|hook| hook.place.0.clone()), message)
+        }
+    };
+    found.into_iter().map(problem).collect()
+}
+
+fn summary(args: &Args, config: &Config) -> Page {
+    let mut page = Page::default();
+    let vhosts = count(config.vhosts.len(), "virtual host");
+    writeln!(
+        page,
+        "{}: good: {vhosts}, {}",
+        args.file().display(),
+        count(config.hooks.len(), "hook")
+    );
+    page
+}
+
+/// As in `carpd.toml cannot be used: 2 errors, 1 warning`. Empty for a single problem, which says
+/// it all.
+pub(in crate::cli) fn counts(report: &Report) -> String {
+    let errors = count(report.count(Severity::Error), "error");
+    let text = match report.count(Severity::Warning) {
+        0 if report.problems.len() == 1 => return String::new(),
+        0 => format!("{} cannot be used: {errors}", report.name),
+        n => format!(
+            "{} cannot be used: {errors}, {}",
+            report.name,
+            count(n, "warning")
+        ),
+    };
+    if report.omitted == 0 {
+        text
+    } else {
+        format!("{text}, and {} more", report.omitted)
+    }
+}
+
+fn count(n: usize, what: &str) -> String {
+    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
+}
+
+/// Stable: `file`, `good`, and for each problem `severity`, `message`, and where known `line`,
+/// `column`, `hint`.
+fn as_json(report: &Report) -> Value {
+    let problems = report.problems.iter().map(|problem| {
+        let place = problem
+            .span
+            .as_ref()
+            .map(|span| report.position(span.start));
+        json!({
+            "severity": problem.severity.to_string(),
+            "message": problem.message,
+            "line": place.map(|p| p.0),
+            "column": place.map(|p| p.1),
+            "hint": problem.hint,
+        })
+    });
+    let problems: Vec<_> = problems.collect();
+    json!({ "file": report.name, "good": !report.has_errors(), "problems": problems })
+}

@@ -1,0 +1,6 @@
+//! Verbs that tell beforehand what would happen.
+
+pub(super) mod check;
+pub(super) mod owners;
+pub(super) mod plan;
+pub(super) mod rehearse;

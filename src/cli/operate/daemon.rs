@@ -1,0 +1,314 @@
+//! What the verbs that speak to a running daemon share: which daemon, the question, and what to say
+//! when there is no answer.
+
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use crate::cli::{CONFIG, Exit, Failure, output};
+use crate::config;
+use crate::control::{self, CallError, Order, Reply};
+use crate::engine::command::Status;
+use crate::ledger::{Origin, instance_name};
+use crate::types::Page;
+
+/// Where instances are, unless their configuration says otherwise.
+pub(in crate::cli) const RUN_DIR: &str = "/run/carpd";
+
+/// Which daemon is meant.
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct Daemon {
+    /// The configuration that it runs. Not needed while there is one daemon here [default:
+    /// /etc/carpd/carpd.toml].
+    #[arg(short, long, value_name = "FILE", global = true)]
+    pub(in crate::cli) config: Option<PathBuf>,
+
+    /// Its name, for one without a configuration: under the name ucarp it is ucarp-INTERFACE-VHID.
+    #[arg(long, value_name = "NAME", global = true, conflicts_with = "config")]
+    pub(in crate::cli) instance: Option<String>,
+
+    /// The daemon's run directory [default: that of the configuration].
+    #[arg(long, value_name = "DIR", global = true)]
+    run_dir: Option<PathBuf>,
+}
+
+/// Where something of an instance is, in its directory.
+pub(in crate::cli) type PartOf = fn(&Path) -> PathBuf;
+
+impl Daemon {
+    /// The configuration that is meant if none is named.
+    pub(in crate::cli) fn file(&self) -> &Path {
+        self.config.as_deref().unwrap_or(Path::new(CONFIG))
+    }
+
+    /// Where the directories of instances may be: where the command line says, or else the
+    /// configuration. Its daemon may have begun before that line was in it, so the usual place
+    /// comes last.
+    pub(in crate::cli) fn run_dirs(&self) -> Vec<PathBuf> {
+        if let Some(run_dir) = &self.run_dir {
+            return vec![run_dir.clone()];
+        }
+        let written = std::fs::read_to_string(self.file())
+            .ok()
+            .and_then(|text| config::run_dir(&text));
+        let usual = PathBuf::from(RUN_DIR);
+        written
+            .into_iter()
+            .filter(|written| *written != usual)
+            .chain([usual.clone()])
+            .collect()
+    }
+
+    /// The directories of all that have this part, in order.
+    pub(in crate::cli) fn instances(&self, part: PartOf) -> Vec<PathBuf> {
+        let run_dirs = self.run_dirs();
+        let entries = run_dirs
+            .iter()
+            .flat_map(|run_dir| std::fs::read_dir(run_dir).into_iter().flatten().flatten());
+        let mut directories: Vec<PathBuf> = entries
+            .map(|entry| entry.path())
+            .filter(|directory| may_be_there(&part(directory)))
+            .collect();
+        directories.sort();
+        directories
+    }
+
+    /// Where instances may be and we may not look.
+    pub(in crate::cli) fn closed(&self) -> Option<PathBuf> {
+        let is_closed = |directory: &PathBuf| {
+            std::fs::read_dir(directory)
+                .is_err_and(|error| error.kind() == std::io::ErrorKind::PermissionDenied)
+        };
+        self.run_dirs().into_iter().find(is_closed)
+    }
+
+    /// Those of this network namespace.
+    pub(in crate::cli) fn here(&self, part: PartOf) -> Vec<PathBuf> {
+        let of_here = |directory: &PathBuf| {
+            name_of(directory)
+                .split_once('@')
+                .is_some_and(|(_, place)| is_here(place))
+        };
+        self.instances(part).into_iter().filter(of_here).collect()
+    }
+
+    /// This part of the one that is meant: by its name or its configuration, or the only one that
+    /// has it, or the usual one.
+    pub(in crate::cli) fn part(&self, part: PartOf) -> Result<PathBuf, Failure> {
+        let here = self.here(part);
+        let directory = match (&self.instance, &self.config, here.as_slice()) {
+            (Some(name), _, _) => here
+                .iter()
+                .find(|directory| is_named(&name_of(directory), name))
+                .ok_or_else(|| self.no_instance(name))?
+                .clone(),
+            (None, None, [only]) => only.clone(),
+            (None, _, _) => self.directory(part)?,
+        };
+        Ok(part(&directory))
+    }
+
+    pub(in crate::cli) fn no_instance(&self, name: &str) -> Failure {
+        let message = match self.closed() {
+            Some(directory) => {
+                format!("cannot look for instance {name} in {}", directory.display())
+            }
+            None => format!("there is no instance {name} here"),
+        };
+        Failure::new(Exit::Cannot, message).hint(hint(self))
+    }
+
+    /// The directory of the daemon that runs the configuration: where it has the part, or would
+    /// have it.
+    pub(in crate::cli) fn directory(&self, part: PartOf) -> Result<PathBuf, Failure> {
+        let candidates = self
+            .run_dirs()
+            .iter()
+            .map(|run_dir| crate::cli::instance_dir(run_dir, self.file()))
+            .collect::<Result<Vec<_>, _>>()?;
+        let found = candidates
+            .iter()
+            .find(|directory| part(directory).exists())
+            .or(candidates.first());
+        Ok(found.cloned().unwrap_or_else(|| PathBuf::from(RUN_DIR)))
+    }
+}
+
+/// Is it there, or hidden from us?
+pub(in crate::cli) fn may_be_there(path: &Path) -> bool {
+    path.try_exists()
+        .unwrap_or_else(|error| error.kind() == std::io::ErrorKind::PermissionDenied)
+}
+
+/// Is this our network namespace, as directories are named by it? Any is, where it cannot be told.
+pub(in crate::cli) fn is_here(place: &str) -> bool {
+    Origin::current().map_or(true, |origin| place == origin.netns.to_string())
+}
+
+/// A directory's own name.
+pub(in crate::cli) fn name_of(directory: &Path) -> String {
+    directory
+        .file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned()
+}
+
+/// Directories are called NAME-HASH@NAMESPACE; any part from the front is a name.
+pub(in crate::cli) fn is_named(directory: &str, name: &str) -> bool {
+    let instance = directory.split('@').next().unwrap_or_default();
+    let plain = instance
+        .rsplit_once('-')
+        .map_or(instance, |(plain, _)| plain);
+    [directory, instance, plain].contains(&name)
+}
+
+pub(in crate::cli) fn ask(daemon: &Daemon, order: Order) -> Result<Reply, Failure> {
+    let path = daemon.part(control::socket_path)?;
+    control::call(&path, order).map_err(|error| {
+        let failure = failure_of(&error);
+        match error {
+            CallError::Unreachable { path, source } => {
+                failure.hint(forbidden(&path, &source).unwrap_or_else(|| hint(daemon)))
+            }
+            CallError::Silent(trouble) => failure.hint(trouble.hint),
+            CallError::Garbled(_) | CallError::Refused(_) => failure,
+        }
+    })
+}
+
+/// Who may speak to a daemon whose socket does not let us.
+pub(in crate::cli) fn forbidden(socket: &Path, error: &std::io::Error) -> Option<String> {
+    if error.kind() != std::io::ErrorKind::PermissionDenied {
+        return None;
+    }
+    let owner = std::fs::metadata(socket).map(|there| there.uid());
+    Some(match owner {
+        Ok(0) => "only root may speak to it: call this as root (sudo)".to_owned(),
+        Ok(user) => format!(
+            "only root and user {user}, as which it runs, may speak to it: call this as one of them"
+        ),
+        Err(_) => "only root and the daemon's own user may speak to it: call this as one of them"
+            .to_owned(),
+    })
+}
+
+/// In the daemon's words, which may be several lines: it has seen to it that no hook's are among
+/// them.
+pub(in crate::cli) fn failure_of(error: &CallError) -> Failure {
+    let text = error.to_string();
+    let mut lines = text.lines();
+    let first = Failure::new(exit_of(error), lines.next().unwrap_or_default());
+    lines.fold(first, Failure::detail)
+}
+
+pub(in crate::cli) const fn exit_of(error: &CallError) -> Exit {
+    match error {
+        CallError::Unreachable { .. } | CallError::Silent(_) => Exit::Cannot,
+        CallError::Garbled(_) | CallError::Refused(_) => Exit::Failure,
+    }
+}
+
+/// Who listens, if not the one that was meant.
+pub(in crate::cli) fn hint(daemon: &Daemon) -> String {
+    let others: Vec<String> = daemon
+        .instances(control::socket_path)
+        .iter()
+        .map(|directory| name_of(directory))
+        .collect();
+    let Some(first) = others.first() else {
+        if let Some(closed) = daemon.closed() {
+            return format!(
+                "{} may not be looked into: call this as root (sudo), or as the daemon's user",
+                closed.display()
+            );
+        }
+        return "is it running? `carpd run` starts it; only root may speak to it".to_owned();
+    };
+    let name = instance_name(daemon.file());
+    let is_elsewhere = |other: &String| {
+        other
+            .split_once('@')
+            .is_some_and(|(instance, place)| instance == name && !is_here(place))
+    };
+    if others.iter().any(is_elsewhere) {
+        return "it runs in another network namespace: call this there (ip netns exec, nsenter -n)"
+            .to_owned();
+    }
+    format!(
+        "instances that have a socket: {}; name one, as in --instance {first}",
+        others.join(", ")
+    )
+}
+
+pub(in crate::cli) fn say(daemon: &Daemon, order: Order) -> Result<Exit, Failure> {
+    match ask(daemon, order)? {
+        Reply::Message(message) => {
+            let mut page = Page::default();
+            message.lines().for_each(|line| writeln!(page, "{line}"));
+            output::page(&page)
+        }
+        Reply::Status(_)
+        | Reply::Metrics(_)
+        | Reply::Reload(_)
+        | Reply::Plan(_)
+        | Reply::HandedOver(_) => Err(unexpected()),
+    }
+}
+
+pub(in crate::cli) fn unexpected() -> Failure {
+    Failure::new(
+        Exit::Failure,
+        "the daemon answered something else than was asked",
+    )
+}
+
+/// The first digits of a digest: enough for a person.
+pub(in crate::cli) fn short(digest: &str) -> &str {
+    digest.get(..12).unwrap_or(digest)
+}
+
+/// A point in time for a person, in local time.
+pub(in crate::cli) fn at(ms: u64) -> String {
+    let time = i64::try_from(ms)
+        .ok()
+        .and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
+    time.map(|time| {
+        time.to_zoned_datetime(jiff::tz::TimeZone::system())
+            .strftime("%F %T")
+            .to_string()
+    })
+    .unwrap_or_default()
+}
+
+pub(in crate::cli) fn ask_status(daemon: &Daemon) -> Result<Box<Status>, Failure> {
+    match ask(daemon, Order::Status)? {
+        Reply::Status(status) => Ok(status),
+        Reply::Metrics(_)
+        | Reply::Reload(_)
+        | Reply::Plan(_)
+        | Reply::HandedOver(_)
+        | Reply::Message(_) => Err(unexpected()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::os::unix::fs::chown;
+
+    #[test]
+    pub(super) fn who_is_refused_hears_who_may() {
+        let socket = tempfile::NamedTempFile::new().unwrap();
+        let refused = io::Error::from_raw_os_error(libc::EACCES);
+        let hint = |error: &io::Error| super::forbidden(socket.path(), error);
+        let own = nix::unistd::geteuid();
+        if own.is_root() {
+            assert!(hint(&refused).unwrap().starts_with("only root may"));
+            chown(socket.path(), Some(60_600), None).unwrap();
+            assert!(hint(&refused).unwrap().contains("root and user 60600"));
+        } else {
+            assert!(hint(&refused).unwrap().contains(&format!("user {own}")));
+        }
+        assert_eq!(hint(&io::ErrorKind::ConnectionRefused.into()), None);
+    }
+}

@@ -1,0 +1,180 @@
+//! `carpd hook`: the versions of a running daemon's hooks.
+
+use std::io::IsTerminal as _;
+
+use super::daemon::{Daemon, ask, ask_status, at, say, short, unexpected};
+use crate::cli::{Exit, Failure, output};
+use crate::control::{Order, Reply};
+use crate::engine::command::{HookStatus, VersionStatus};
+use crate::engine::plan;
+use crate::types::{Name, Page};
+
+/// See the versions of a running daemon's hooks, go back to one, bring one into effect.
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct HookArgs {
+    #[command(flatten)]
+    daemon: Daemon,
+    #[command(subcommand)]
+    verb: HookVerb,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum HookVerb {
+    /// List the hooks with the version that serves and the one before it.
+    List,
+    /// Show one hook: version, functions, sandbox, and why a newer version was refused.
+    Show {
+        /// The hook.
+        name: Name,
+    },
+    /// Go back to the version before the one that serves; the file is not touched.
+    Rollback {
+        /// The hook.
+        name: Name,
+    },
+    /// Run the version that serves where its virtual hosts are master, and undo what it no longer
+    /// asks for.
+    ///
+    /// Shows first what that would change here. On a terminal it then asks; otherwise it goes
+    /// ahead. A hook that would fail is not run.
+    Apply {
+        /// The hook.
+        name: Name,
+        /// Show what would change, and stop there.
+        #[arg(long, conflicts_with = "yes")]
+        dry_run: bool,
+        /// Do not ask.
+        #[arg(short, long)]
+        yes: bool,
+    },
+}
+
+pub(in crate::cli) fn hook(args: &HookArgs) -> Result<Exit, Failure> {
+    match &args.verb {
+        HookVerb::List => {
+            let status = ask_status(&args.daemon)?;
+            let mut page = Page::default();
+            for hook in &status.hooks {
+                writeln!(page, "{}", hook_line(hook));
+                if let Some(VersionStatus {
+                    generation,
+                    digest,
+                    since_ms,
+                }) = &hook.before
+                {
+                    writeln!(
+                        page,
+                        "  before it: generation {generation} ({}) since {}",
+                        short(digest),
+                        at(*since_ms)
+                    );
+                }
+            }
+            output::page(&page)
+        }
+        HookVerb::Show { name } => {
+            let status = ask_status(&args.daemon)?;
+            let hook = status.hooks.iter().find(|hook| hook.name == *name);
+            let hook = hook.ok_or_else(|| {
+                Failure::new(Exit::Failure, format!("the daemon has no hook {name}"))
+            })?;
+            output::page(&hook_text(hook))
+        }
+        HookVerb::Rollback { name } => say(&args.daemon, Order::HookRollback(name.clone())),
+        HookVerb::Apply { name, dry_run, yes } => apply(&args.daemon, name, *dry_run, *yes),
+    }
+}
+
+fn apply(daemon: &Daemon, name: &Name, dry_run: bool, yes: bool) -> Result<Exit, Failure> {
+    let Reply::Plan(plans) = ask(daemon, Order::HookPlan(name.clone()))? else {
+        return Err(unexpected());
+    };
+    if plans.is_empty() {
+        return say(daemon, Order::HookApply(name.clone()));
+    }
+    output::page(&plan::text(&plans))?;
+    if plans
+        .iter()
+        .flat_map(|plan| &plan.parts)
+        .any(|part| part.failure.is_some())
+    {
+        let failure = Failure::new(
+            Exit::Failure,
+            format!("hook {name} would not run to its end; nothing was done"),
+        );
+        return Err(failure
+            .hint("grant what it needs or change it; the version that runs now stays as it is"));
+    }
+    if dry_run {
+        return Ok(Exit::Success);
+    }
+    if !yes && std::io::stdin().is_terminal() && !confirmed()? {
+        return Err(Failure::new(Exit::Failure, "nothing was done"));
+    }
+    say(daemon, Order::HookApply(name.clone()))
+}
+
+/// Asks whoever sits at the terminal.
+fn confirmed() -> Result<bool, Failure> {
+    output::question("Apply this? [y/N] ");
+    let mut answer = String::new();
+    let read = std::io::stdin().read_line(&mut answer);
+    read.map_err(|error| Failure::new(Exit::Failure, format!("cannot read the answer: {error}")))?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+}
+
+pub(in crate::cli) fn hook_line(hook: &HookStatus) -> String {
+    let HookStatus {
+        name,
+        generation,
+        source,
+        ..
+    } = hook;
+    let mut line = format!(
+        "{name}: generation {generation} ({}) of {source} since {}",
+        short(&hook.digest),
+        at(hook.since_ms)
+    );
+    if let Some(watched) = &hook.watched {
+        line += &format!(", {watched}");
+    }
+    if let Some(from) = hook.rolled_back_from {
+        line += &format!(", rolled back from generation {from}; the file has another version");
+    }
+    if hook.kept {
+        line += ", from the copy that is kept";
+    }
+    if let Some(fault) = &hook.fault {
+        line += &format!(
+            "; the file has a fault since {}: {}",
+            at(fault.since_ms),
+            fault.message
+        );
+    }
+    line
+}
+
+fn hook_text(hook: &HookStatus) -> Page {
+    let entries: Vec<&str> = hook
+        .entry_points
+        .iter()
+        .map(|entry| entry.as_str())
+        .collect();
+    let mut page = Page::default();
+    writeln!(page, "{}", hook_line(hook));
+    writeln!(page, "  digest {}", hook.digest);
+    writeln!(page, "  defines {}", entries.join(", "));
+    if let Some(vouched) = &hook.vouched {
+        writeln!(page, "  {vouched}");
+    }
+    writeln!(page, "  idle runners {}", hook.idle_runners);
+    writeln!(
+        page,
+        "  confined by {}",
+        hook.confinement.in_force.join(", ")
+    );
+    for missing in &hook.confinement.missing {
+        writeln!(page, "  sandbox lacks {missing}");
+    }
+    page
+}

@@ -1,0 +1,51 @@
+//! `carpd reload`.
+
+use super::daemon::{Daemon, ask, unexpected};
+use crate::cli::{Exit, Failure, output};
+use crate::control::{Order, Reply};
+use crate::types::Page;
+
+/// Read the configuration and all hooks again; all or nothing.
+///
+/// Everything is checked first. If anything is wrong nothing changes, and the daemon goes on with
+/// what it has. Virtual hosts that did not change, or are only called otherwise, notice nothing. A
+/// master that would move to an interface which does not exist keeps its addresses: that is wrong,
+/// too.
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct ReloadArgs {
+    #[command(flatten)]
+    daemon: Daemon,
+    /// Also if a master would move to an interface that does not exist: it lets go of its addresses
+    /// and waits for that.
+    #[arg(long)]
+    force: bool,
+}
+
+pub(in crate::cli) fn reload(args: &ReloadArgs) -> Result<Exit, Failure> {
+    let order = if args.force {
+        Order::ForceReload
+    } else {
+        Order::Reload
+    };
+    let Reply::Reload(report) = ask(&args.daemon, order)? else {
+        return Err(unexpected());
+    };
+    if !report.done {
+        return Err(report.problems.into_iter().fold(
+            Failure::new(Exit::Config, "nothing was changed:"),
+            Failure::detail,
+        ));
+    }
+    for doubt in &report.warnings {
+        output::note(format_args!("warning: {doubt}"));
+    }
+    let mut page = Page::default();
+    report
+        .changes
+        .iter()
+        .for_each(|change| writeln!(page, "{change}"));
+    if report.changes.is_empty() {
+        writeln!(page, "nothing to change");
+    }
+    output::page(&page)
+}

@@ -1,0 +1,68 @@
+//! `carpd resign`: hand over, and say what came of it.
+
+use super::daemon::{self, Daemon};
+use crate::cli::{Exit, Failure, output};
+use crate::control::{Order, Reply};
+use crate::engine::command::HandedOver;
+use crate::types::Name;
+
+/// Hand a virtual host over to a peer; this node is the last choice for the next while.
+///
+/// Asks first who is there. Without a fit peer nothing is done, and the exit status is 5: backups
+/// that run carpd answer, those that run anything else are silent. Waits until somebody has taken
+/// over, or nobody has, and says so.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_long_help = "Examples:\n  carpd resign web\n  carpd resign web --reason \"new kernel\" && reboot\n  \
+                             carpd resign web --force    the peer runs ucarp or a BSD"
+)]
+pub(in crate::cli) struct Args {
+    #[command(flatten)]
+    daemon: Daemon,
+    /// The virtual host.
+    vhost: Name,
+    /// For the log.
+    #[arg(long, default_value = "asked by an operator")]
+    reason: String,
+    /// Do it without a fit peer as well, and say how long nobody held the addresses.
+    #[arg(long)]
+    force: bool,
+}
+
+pub(in crate::cli) fn run(args: &Args) -> Result<Exit, Failure> {
+    let Args {
+        daemon,
+        vhost,
+        reason,
+        force,
+    } = args;
+    let order = Order::Resign {
+        vhost: vhost.clone(),
+        reason: reason.clone(),
+        force: *force,
+    };
+    let Reply::HandedOver(outcome) = daemon::ask(daemon, order)? else {
+        return Err(daemon::unexpected());
+    };
+    match outcome {
+        HandedOver::To { peer, after_ms } => output::line(format_args!(
+            "{vhost}: handed over to {peer} after {after_ms} ms"
+        )),
+        HandedOver::Back { nobody_ms } => {
+            let text = format!(
+                "{vhost}: nobody took over; nobody held the addresses for {nobody_ms} ms, and this node has them again"
+            );
+            if *force {
+                output::line(text)
+            } else {
+                Err(Failure::new(Exit::Failure, text))
+            }
+        }
+        HandedOver::NoPeer { waited_ms } => {
+            let text =
+                format!("{vhost}: no fit peer was heard within {waited_ms} ms; nothing was done");
+            let hint = "--force hands over all the same: for a peer that runs no carpd, since such backups are silent";
+            Err(Failure::new(Exit::NoPeer, text).hint(hint))
+        }
+    }
+}

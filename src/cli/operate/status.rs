@@ -1,0 +1,256 @@
+//! `carpd status`.
+
+use std::path::PathBuf;
+
+use super::daemon::{Daemon, ask_status, at, failure_of, forbidden, name_of, unexpected};
+use super::hook::hook_line;
+use crate::cli::{Exit, Failure, output};
+use crate::control::{self, CallError, Order, Reply};
+use crate::engine::command::{
+    Death, Elsewhere, RefusalStatus, RefusedAddress, Status, StrangerStatus, VhostStatus,
+};
+use crate::types::Page;
+
+/// What was refused so long ago is no trouble of today, and stands in the JSON alone.
+const RECENT_MS: u64 = 600_000;
+
+/// Show what every virtual host and hook is doing, and why.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_long_help = "Examples:\n  carpd status\n  carpd status --json | jq '.vhosts[].state'"
+)]
+pub(in crate::cli) struct StatusArgs {
+    #[command(flatten)]
+    daemon: Daemon,
+    /// Print everything as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(in crate::cli) fn status(args: &StatusArgs) -> Result<Exit, Failure> {
+    let Daemon {
+        config, instance, ..
+    } = &args.daemon;
+    let here = args.daemon.here(control::socket_path);
+    if config.is_none() && instance.is_none() && here.len() > 1 && !args.json {
+        return status_of_all(&here);
+    }
+    let status = ask_status(&args.daemon)?;
+    if args.json {
+        return output::pretty_json(&status);
+    }
+    let mut page = Page::default();
+    status_text(&status, &mut page);
+    output::page(&page)
+}
+
+/// Shows one after the other; one that does not answer is a failure only if none does.
+fn status_of_all(directories: &[PathBuf]) -> Result<Exit, Failure> {
+    let mut page = Page::default();
+    let mut problem = None;
+    let mut answered = false;
+    for directory in directories {
+        let (path, name) = (control::socket_path(directory), name_of(directory));
+        match control::call(&path, Order::Status) {
+            Ok(Reply::Status(status)) => {
+                answered = true;
+                writeln!(page, "instance {name}");
+                status_text(&status, &mut page);
+            }
+            Ok(_) => return Err(unexpected()),
+            Err(error) => {
+                writeln!(page, "instance {name}");
+                writeln!(page, "  {error}");
+                let hint = match &error {
+                    CallError::Unreachable { path, source } => forbidden(path, source),
+                    CallError::Silent(trouble) => Some(trouble.hint.clone()),
+                    CallError::Garbled(_) | CallError::Refused(_) => None,
+                };
+                let failure = failure_of(&error);
+                problem = Some(match hint {
+                    Some(hint) => failure.hint(hint),
+                    None => failure,
+                });
+            }
+        }
+    }
+    match problem {
+        Some(failure) if !answered => Err(failure),
+        Some(_) | None => output::page(&page),
+    }
+}
+
+fn status_text(status: &Status, page: &mut Page) {
+    status
+        .vhosts
+        .iter()
+        .for_each(|vhost| vhost_text(vhost, page));
+    for stranger in status
+        .strange_vhids
+        .iter()
+        .filter(|stranger| stranger.ago_ms < RECENT_MS)
+    {
+        let StrangerStatus {
+            interface,
+            vhid,
+            count,
+            from,
+            ago_ms,
+            cause,
+        } = stranger;
+        writeln!(
+            page,
+            "heard vhid {vhid} on {interface}, which nobody here has, from {from} ({count} so far, the last {ago_ms} ms ago): {cause}"
+        );
+    }
+    for hook in &status.hooks {
+        writeln!(page, "hook {}", hook_line(hook));
+    }
+    if let Some(Death { at_ms, how }) = status
+        .engine
+        .as_ref()
+        .and_then(|engine| engine.before.as_ref())
+    {
+        writeln!(page, "started again: {how} (at {})", at(*at_ms));
+    }
+    for missing in status
+        .engine
+        .iter()
+        .flat_map(|engine| &engine.confinement.missing)
+    {
+        writeln!(page, "engine lacks {missing}");
+    }
+    for missing in status.engine.iter().flat_map(|engine| &engine.reader_lacks) {
+        writeln!(page, "reader lacks {missing}");
+    }
+    if let Some(fault) = status
+        .helper
+        .as_ref()
+        .and_then(|helper| helper.fault.as_ref())
+    {
+        writeln!(page, "{} (since {})", fault.message, at(fault.since_ms));
+    }
+    for problem in status.ledger_problem.iter().chain(&status.lasting_problem) {
+        writeln!(page, "{problem}");
+    }
+    for held in &status.held {
+        let owners = held.owners.join(", ");
+        match &held.trouble {
+            None => writeln!(
+                page,
+                "holds {} = {} for {owners}",
+                held.resource, held.value
+            ),
+            Some(trouble) => writeln!(
+                page,
+                "does not hold {} = {} for {owners}: {trouble}",
+                held.resource, held.value
+            ),
+        }
+    }
+    for problem in &status.reload_problems {
+        writeln!(page, "last reload failed: {problem}");
+    }
+}
+
+fn vhost_text(vhost: &VhostStatus, page: &mut Page) {
+    let VhostStatus {
+        name,
+        interface,
+        vhid,
+        state,
+        why,
+        ..
+    } = vhost;
+    let addresses: Vec<String> = vhost.addresses.iter().map(ToString::to_string).collect();
+    let since = at(vhost.since_ms);
+    let peer = vhost
+        .peer
+        .as_ref()
+        .map(|peer| format!(" ({peer})"))
+        .unwrap_or_default();
+    writeln!(page, "{name}: {state} since {since}, {}", vhost.condition);
+    if *why != vhost.condition {
+        writeln!(page, "  because: {why}{peer}");
+    }
+    let up = match (vhost.holding, vhost.foreign.is_empty()) {
+        (true, _) => ", up here",
+        (false, true) => ", not here",
+        (false, false) => ", up here by other means",
+    };
+    let lease = if vhost.lease.is_empty() {
+        String::new()
+    } else {
+        format!(", {}", vhost.lease)
+    };
+    writeln!(
+        page,
+        "  vhid {vhid} on {interface}, {}{up}{lease}",
+        addresses.join(" ")
+    );
+    for Elsewhere { address, interface } in &vhost.elsewhere {
+        writeln!(
+            page,
+            "  {address} is up on {interface}, not by carpd's doing: this host answers for it, master or not"
+        );
+    }
+    for refused in &vhost.refused_addresses {
+        let RefusedAddress {
+            address,
+            reason,
+            retry_in_ms,
+        } = refused;
+        writeln!(
+            page,
+            "  but not {address}: {reason}; tries again in {} s",
+            retry_in_ms.div_ceil(1000)
+        );
+    }
+    if vhost.demotion > 0 {
+        writeln!(page, "  demoted by {}", vhost.demotion);
+    }
+    for part in &vhost.demotions {
+        writeln!(page, "    {part}");
+    }
+    if let Some(reason) = &vhost.degraded {
+        writeln!(page, "  degraded: {reason}");
+    }
+    for health in &vhost.health {
+        let since = at(health.since_ms);
+        match health.well {
+            None => writeln!(page, "  {}: not asked for its health yet", health.hook),
+            Some(true) => writeln!(page, "  {}: healthy since {since}", health.hook),
+            Some(false) => {
+                writeln!(
+                    page,
+                    "  {}: unhealthy since {since}, demotion {}: {}",
+                    health.hook, health.demotion, health.reason
+                );
+            }
+        }
+    }
+    for refused in vhost
+        .refused
+        .iter()
+        .filter(|refused| refused.ago_ms < RECENT_MS)
+    {
+        let RefusalStatus {
+            reason,
+            count,
+            from,
+            ago_ms,
+            cause,
+        } = refused;
+        writeln!(
+            page,
+            "  refuses advertisements of {from} ({reason}, {count} so far, the last {ago_ms} ms ago): {cause}"
+        );
+    }
+    if let Some(heard) = &vhost.heard {
+        writeln!(
+            page,
+            "  heard {} {} ms ago (advbase {}, advskew {})",
+            heard.from, heard.ago_ms, heard.advbase, heard.advskew
+        );
+    }
+}

@@ -1,0 +1,76 @@
+//! `carpd why`: what happened, from the flight recorder.
+
+use std::path::PathBuf;
+
+use super::daemon::Daemon;
+use super::replay::load;
+use crate::cli::{Exit, Failure, output};
+use crate::journal::{self, Story};
+use crate::types::Page;
+
+/// Show why virtual hosts changed their state, and what followed.
+///
+/// Reads the daemon's flight recorder; the daemon need not run. Each change of state is shown with
+/// its cause, the peer that led to it, and what the hooks did and how long that took.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_long_help = "Examples:\n  carpd why\n  carpd why --last 1\n  carpd why --file ./journal --vhost web"
+)]
+pub(in crate::cli) struct WhyArgs {
+    #[command(flatten)]
+    daemon: Daemon,
+
+    /// Read this flight recorder's file.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["config", "instance"])]
+    file: Option<PathBuf>,
+
+    /// Only this virtual host.
+    #[arg(long, value_name = "NAME")]
+    vhost: Option<String>,
+
+    /// Only so many of the last changes.
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    last: usize,
+}
+
+pub(in crate::cli) fn why(args: &WhyArgs) -> Result<Exit, Failure> {
+    let path = match &args.file {
+        Some(file) => file.clone(),
+        None => args
+            .daemon
+            .part(|directory| directory.join(journal::FILE_NAME))?,
+    };
+    let contents = load(&path).map_err(|failure| match args.file {
+        None => failure
+            .hint("name the daemon with --config or --instance, or the file itself with --file"),
+        Some(_) => failure,
+    })?;
+    let mut stories = journal::stories(&contents.entries);
+    stories.retain(|story| {
+        args.vhost
+            .as_ref()
+            .is_none_or(|name| story.vhost.as_str() == name)
+    });
+    let first = stories.len().saturating_sub(args.last);
+    let mut page = Page::default();
+    stories
+        .iter()
+        .skip(first)
+        .for_each(|story| story.tell(&format!("{} ", at(story)), &mut page));
+    if stories.is_empty() {
+        writeln!(page, "no change of state is recorded");
+    }
+    output::page(&page)
+}
+
+fn at(story: &Story) -> String {
+    let time = i64::try_from(story.wall_ms)
+        .ok()
+        .and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
+    time.map(|time| {
+        time.to_zoned_datetime(jiff::tz::TimeZone::system())
+            .strftime("%F %T%.3f")
+            .to_string()
+    })
+    .unwrap_or_default()
+}

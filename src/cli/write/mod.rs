@@ -1,0 +1,7 @@
+//! Verbs for those who write hooks.
+
+pub(super) mod api;
+pub(super) mod grant;
+pub(super) mod new;
+pub(super) mod port;
+pub(super) mod test;

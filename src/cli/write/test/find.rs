@@ -1,0 +1,420 @@
+//! Which hooks are to be tested, by which file, with which grants.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::Args;
+use crate::cli::foresee::owners;
+use crate::cli::{Exit, Failure, output};
+use crate::config::{self, Health, OnFailure, Report, Surroundings, Unusable};
+use crate::effect::Grants;
+use crate::engine::budget;
+use crate::engine::hook_test::Exam;
+use crate::hooks::artifact::source;
+use crate::hooks::process::session::SandboxPolicy;
+use crate::hooks::{Budget, HookSource, Language};
+use crate::resolve::{Sources, Trust};
+use crate::types::Name;
+
+/// Real time for one test file.
+const LIMIT: Duration = Duration::from_mins(10);
+/// A configuration that is looked for where none is named.
+const CONFIG_FILE: &str = "carpd.toml";
+/// How deep directories are walked.
+const DEPTH: usize = 16;
+
+/// A hook and its test.
+#[derive(Debug)]
+pub(super) struct Pair {
+    /// What is to be run.
+    pub(super) exam: Exam,
+    /// The component, to know what it could call; `None` for Lua.
+    pub(super) component: Option<Vec<u8>>,
+}
+
+/// What there is to run.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    pub(super) pairs: Vec<Pair>,
+    /// Tests that nobody can run, since their hook is not there: they shall not go unnoticed.
+    pub(super) lost: Vec<Failure>,
+}
+
+/// Finds everything that is to be run, in the order of the paths.
+pub(super) fn find(args: &Args) -> Result<Found, Failure> {
+    let mut found = Found::default();
+    let mut seen = BTreeSet::new();
+    let sources = Sources::new(Trust::root());
+    for path in &args.paths {
+        for of_test in named(path)? {
+            match of_test {
+                Ok(pairs) => {
+                    for (hook, test) in pairs {
+                        if seen.insert((hook.clone(), test.clone())) {
+                            found.pairs.push(pair(args, &hook, &test, &sources)?);
+                        }
+                    }
+                }
+                Err(lost) => found.lost.push(lost),
+            }
+        }
+    }
+    owners::tell(&sources.refusals());
+    Ok(found)
+}
+
+/// Files that a run depends on: for watching.
+pub(super) fn directories(args: &Args) -> BTreeSet<PathBuf> {
+    let directory = |path: &PathBuf| {
+        if path.is_dir() {
+            path.clone()
+        } else {
+            parent(path)
+        }
+    };
+    let extra = [&args.config, &args.grants].into_iter().flatten();
+    args.paths.iter().chain(extra).map(directory).collect()
+}
+
+fn parent(path: &Path) -> PathBuf {
+    path.parent()
+        .filter(|parent| !parent.as_os_str().is_empty())
+        .unwrap_or(Path::new("."))
+        .to_owned()
+}
+
+/// A test with each of its hooks.
+type OfTest = Result<Vec<(PathBuf, PathBuf)>, Failure>;
+
+/// Hooks and test for each file that a path names. In a directory what is no test of a hook is
+/// passed over with a word.
+fn named(path: &Path) -> Result<Vec<OfTest>, Failure> {
+    let no = |why: String| Failure::new(Exit::Failure, why);
+    if path.is_dir() {
+        let mut tests = Vec::new();
+        walk(path, DEPTH, &mut tests)
+            .map_err(|error| no(format!("cannot read {}: {error}", path.display())))?;
+        let (ours, foreign): (Vec<PathBuf>, Vec<PathBuf>) =
+            tests.into_iter().partition(|test| is_ours(test));
+        for test in foreign {
+            output::note(format_args!(
+                "passes over {}: it is no test of a hook: it has no test.case",
+                test.display()
+            ));
+        }
+        return Ok(ours.iter().map(|test| of_test(test)).collect());
+    }
+    if !path.is_file() {
+        return Err(no(format!("there is no {}", path.display())));
+    }
+    if is_test(path) {
+        return Ok(vec![of_test(path)]);
+    }
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    let test = ["lua", "luau"]
+        .map(|e| path.with_file_name(format!("{stem}_test.{e}")))
+        .into_iter()
+        .find(|test| test.is_file());
+    match test {
+        Some(test) => Ok(vec![Ok(vec![(path.to_owned(), test)])]),
+        None => Err(no(format!(
+            "there is no {stem}_test.lua beside {}",
+            path.display()
+        ))),
+    }
+}
+
+/// A test file with each hook that it is about. One that nobody could run shall not go unnoticed.
+fn of_test(test: &Path) -> OfTest {
+    let hooks = hooks_of(test);
+    if hooks.is_empty() {
+        let failure = Failure::new(
+            Exit::Failure,
+            format!("there is no hook beside {}", test.display()),
+        );
+        return Err(failure.hint(
+            "NAME_test.lua is the test of NAME.lua or NAME.wasm; a component must be built first",
+        ));
+    }
+    Ok(hooks
+        .into_iter()
+        .map(|hook| (hook, test.to_owned()))
+        .collect())
+}
+
+fn is_test(path: &Path) -> bool {
+    let stem = path
+        .file_stem()
+        .and_then(|stem| stem.to_str())
+        .unwrap_or_default();
+    path.extension().is_some_and(|e| e == "lua" || e == "luau") && stem.ends_with("_test")
+}
+
+/// Is it written for `carpd test`? Others name their tests so, too. Beside the grants of its hook
+/// it is ours, whatever is in it.
+fn is_ours(test: &Path) -> bool {
+    let stem = test.file_stem().unwrap_or_default().to_string_lossy();
+    let name = stem.strip_suffix("_test").unwrap_or(&stem);
+    let granted = [".toml", ".grants.toml"]
+        .iter()
+        .any(|ending| test.with_file_name(format!("{name}{ending}")).is_file());
+    let text = read(test).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    granted
+        || ["test.case", "test.faults", "test.histories"]
+            .iter()
+            .any(|call| text.contains(call))
+}
+
+/// The hooks that a test file is about: in each language in which there is one.
+fn hooks_of(test: &Path) -> Vec<PathBuf> {
+    let stem = test
+        .file_stem()
+        .and_then(|stem| stem.to_str())
+        .unwrap_or_default();
+    let stem = stem.strip_suffix("_test").unwrap_or(stem);
+    ["lua", "luau", "wasm"]
+        .map(|e| test.with_file_name(format!("{stem}.{e}")))
+        .into_iter()
+        .filter(|hook| hook.is_file())
+        .collect()
+}
+
+fn walk(directory: &Path, depth: usize, found: &mut Vec<PathBuf>) -> std::io::Result<()> {
+    let Some(depth) = depth.checked_sub(1) else {
+        return Ok(());
+    };
+    let mut entries = fs::read_dir(directory)?.collect::<Result<Vec<_>, _>>()?;
+    entries.sort_by_key(fs::DirEntry::file_name);
+    for entry in entries {
+        let path = if directory == Path::new(".") {
+            PathBuf::from(entry.file_name())
+        } else {
+            entry.path()
+        };
+        if entry.file_name().to_string_lossy().starts_with('.') {
+            continue;
+        }
+        // A link to a directory could be a circle.
+        if entry.file_type()?.is_dir() {
+            walk(&path, depth, found)?;
+        } else if is_test(&path) && path.is_file() {
+            found.push(path);
+        }
+    }
+    Ok(())
+}
+
+/// What the operator wrote about a hook, as far as it concerns a test.
+struct Terms {
+    name: Name,
+    config_json: String,
+    grants: Grants,
+    budget: Budget,
+    before_timeout: Duration,
+    on_failure: OnFailure,
+    health: Health,
+}
+
+impl Terms {
+    /// Nothing is known but what it may do: the rest is as if it had not been written.
+    fn granted(name: Name, grants: Grants) -> Self {
+        let (budget, before_timeout) = (Budget::default(), Duration::from_secs(1));
+        Self {
+            name,
+            config_json: "{}".to_owned(),
+            grants,
+            budget,
+            before_timeout,
+            on_failure: OnFailure::Resign,
+            health: Health::default(),
+        }
+    }
+
+    fn of(name: Name, hook: config::Hook) -> Self {
+        let budget = budget(&hook);
+        let config::Hook {
+            config_json,
+            grants,
+            before_timeout,
+            on_failure,
+            health,
+            ..
+        } = hook;
+        Self {
+            name,
+            config_json,
+            grants,
+            budget,
+            before_timeout,
+            on_failure,
+            health,
+        }
+    }
+}
+
+fn pair(args: &Args, hook: &Path, test: &Path, sources: &Sources) -> Result<Pair, Failure> {
+    let stem = hook
+        .file_stem()
+        .and_then(|stem| stem.to_str())
+        .unwrap_or_default();
+    let unfit = || {
+        Failure::new(
+            Exit::Failure,
+            format!("{} cannot be a hook's file", hook.display()),
+        )
+    };
+    let plain: Name = stem
+        .parse()
+        .map_err(|_| unfit().hint("name it NAME.lua, of letters, digits and dashes"))?;
+    let terms =
+        terms(args, hook, &plain)?.unwrap_or_else(|| Terms::granted(plain, Grants::default()));
+    let Terms {
+        name,
+        config_json,
+        grants,
+        budget,
+        before_timeout,
+        on_failure,
+        health,
+    } = terms;
+    let source = HookSource::read(name, hook, config_json, sources)
+        .map_err(|error| Failure::new(Exit::Failure, error.to_string()))?;
+    // Only judged here.
+    _ = sources.open(test);
+    let component = (source.language == Language::Wasm).then(|| source.main.clone());
+    let (path, text) = (test.display().to_string(), read(test)?);
+    let policy = SandboxPolicy::Required;
+    let exam = Exam {
+        hook: source,
+        grants,
+        budget,
+        before_timeout,
+        on_failure,
+        health,
+        path,
+        text,
+        policy,
+        limit: LIMIT,
+    };
+    Ok(Pair { exam, component })
+}
+
+/// Reads a regular file of at most the size that a hook's file may have.
+fn read(path: &Path) -> Result<Vec<u8>, Failure> {
+    let failed = |why: String| {
+        Failure::new(
+            Exit::Failure,
+            format!("cannot read {}: {why}", path.display()),
+        )
+    };
+    let meta = fs::metadata(path).map_err(|error| failed(error.to_string()))?;
+    if !meta.is_file() || meta.len() > source::MAX_FILE {
+        return Err(failed(format!(
+            "it is no regular file of at most {} bytes",
+            source::MAX_FILE
+        )));
+    }
+    fs::read(path).map_err(|error| failed(error.to_string()))
+}
+
+/// What the operator wrote about the hook, in the first place that says something.
+fn terms(args: &Args, hook: &Path, plain: &Name) -> Result<Option<Terms>, Failure> {
+    if let Some(path) = args.config.as_ref().or(args.grants.as_ref()) {
+        let found = terms_in(path, hook, plain)?;
+        let named = format!(
+            "{} has no hook with the source {}",
+            path.display(),
+            hook.display()
+        );
+        return if found.is_none() && args.config.is_some() {
+            Err(Failure::new(Exit::Config, named))
+        } else {
+            Ok(found)
+        };
+    }
+    let beside = |ending: &str| hook.with_file_name(format!("{plain}{ending}"));
+    let directory = parent(hook);
+    let places = [
+        beside(".toml"),
+        beside(".grants.toml"),
+        directory.join(CONFIG_FILE),
+        directory.join("..").join(CONFIG_FILE),
+    ];
+    for path in places.into_iter().filter(|path| path.is_file()) {
+        if let Some(found) = terms_in(&path, hook, plain)? {
+            return Ok(Some(found));
+        }
+    }
+    Ok(None)
+}
+
+/// Everything that a configuration refers to is there: it is not this command's business.
+struct Anywhere;
+
+impl Surroundings for Anywhere {
+    fn password_file(&self, _: &Path) -> Result<Vec<u8>, Unusable> {
+        Ok(Vec::new())
+    }
+
+    fn credential(&self, _: &str) -> Result<Vec<u8>, Unusable> {
+        Ok(Vec::new())
+    }
+
+    fn key_file(&self, path: &Path) -> Result<Vec<u8>, Unusable> {
+        Err(format!(
+            "{}: nobody is asked who vouches for a hook that is only tested",
+            path.display()
+        )
+        .into())
+    }
+
+    fn hook_file(&self, path: &Path) -> Result<PathBuf, Unusable> {
+        Ok(path.to_owned())
+    }
+}
+
+fn terms_in(path: &Path, hook: &Path, plain: &Name) -> Result<Option<Terms>, Failure> {
+    let bad = |report: Report| {
+        output::problems(&report);
+        Failure::new(Exit::Config, crate::cli::foresee::check::counts(&report))
+    };
+    let text = String::from_utf8(read(path)?);
+    let text = text.map_err(|_| {
+        Failure::new(
+            Exit::Config,
+            format!("{} is not valid UTF-8", path.display()),
+        )
+    })?;
+    let name = path.display().to_string();
+    let is_whole = path.file_name().is_some_and(|file| file == CONFIG_FILE);
+    if !text
+        .lines()
+        .any(|line| line.trim_start().starts_with("[hook"))
+    {
+        let grants = if is_whole {
+            None
+        } else {
+            Some(config::parse_grants(&name, &text).map_err(bad)?)
+        };
+        return Ok(grants.map(|grants| Terms::granted(plain.clone(), grants)));
+    }
+    let mut hooks = config::parse_hooks(&name, &text, &Anywhere).map_err(bad)?;
+    let directory = parent(path);
+    let real = fs::canonicalize(hook).ok();
+    let same = |spec: &config::Hook| {
+        real.is_some() && fs::canonicalize(directory.join(&spec.path)).ok() == real
+    };
+    let by_source = hooks
+        .iter()
+        .find(|(_, spec)| same(spec))
+        .map(|(name, _)| name.clone());
+    // Grants that stand beside the hook, or in a file of their own, need not say where the hook
+    // will be.
+    let chosen = by_source.or_else(|| (!is_whole).then(|| plain.clone()));
+    Ok(chosen
+        .and_then(|name| hooks.remove_entry(&name))
+        .map(|(name, spec)| Terms::of(name, spec)))
+}

@@ -1,0 +1,10 @@
+//! The one way to the host: the gate, the ledger, the host. Undoing, and what dead processes left.
+
+pub(super) mod executor;
+#[cfg(test)]
+mod histories;
+pub(super) mod ledger_retry;
+pub(super) mod reassert;
+pub(super) mod recover;
+pub(super) mod resource_locks;
+pub(super) mod undo;

@@ -1,0 +1,71 @@
+//! What an engine lives in: this machine, or a virtual one that a rehearsal plays.
+
+use std::path::Path;
+
+use super::command::EngineStatus;
+use super::reload::file_watch::Reader;
+use super::runs::helper::Care;
+use super::vhost::interface::{Ethernet, Wire};
+use crate::host::kernel::alarm::Alarm;
+use crate::host::kernel::netlink::Watch;
+use crate::host::{Host, LinuxHost};
+use crate::ledger::{Instance, InstanceError, Post};
+
+/// The parts of an engine that differ between the two. All that decides is the same code.
+pub(super) trait World {
+    /// What effects are done to.
+    type Host: Host + 'static;
+    /// What advertisements go through.
+    type Wire: Wire;
+    /// What else ties the engine to where it runs.
+    type Ties: Locks;
+}
+
+/// What keeps two processes from one virtual host.
+pub(super) trait Locks {
+    /// Takes one, also by what the kernel calls its interface. Waits for nobody.
+    ///
+    /// # Errors
+    /// [`InstanceError`]: another process has it, or may have it.
+    fn lock(&mut self, run_dir: &Path, post: &Post<'_>) -> Result<(), InstanceError>;
+}
+
+/// Nobody else is there.
+impl Locks for () {
+    fn lock(&mut self, _: &Path, _: &Post<'_>) -> Result<(), InstanceError> {
+        Ok(())
+    }
+}
+
+impl Locks for Ties {
+    fn lock(&mut self, run_dir: &Path, post: &Post<'_>) -> Result<(), InstanceError> {
+        self.instance.lock_vhost(run_dir, post)
+    }
+}
+
+/// This machine.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Machine;
+
+impl World for Machine {
+    type Host = LinuxHost;
+    type Wire = Ethernet;
+    type Ties = Ties;
+}
+
+/// A daemon's hold on its machine.
+#[derive(Debug)]
+pub(super) struct Ties {
+    /// What the kernel tells.
+    pub(super) watch: Watch,
+    /// The one timer.
+    pub(super) alarm: Alarm,
+    /// Our directory and locks.
+    pub(super) instance: Instance,
+    /// The helper process.
+    pub(super) helper: Care,
+    /// The reader process.
+    pub(super) reader: Reader,
+    /// What this process has given up.
+    pub(super) rights: EngineStatus,
+}

@@ -1,0 +1,300 @@
+//! Who leaves is followed once all that came with its word has been read.
+//!
+//! Where a master of many virtual hosts leaves, every backup hears as many bow-outs at once. To
+//! take over is dear, and whoever does so for each at its turn hears of a better one that did the
+//! same only when it is through with all: so long both hold them. So bow-outs wait until the socket
+//! is empty, and then a few are followed at a time. One that another has followed meanwhile is no
+//! invitation any more.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::ops::Bound;
+
+use crate::engine::environment::World;
+use crate::engine::run::{Engine, FRAMES_IN_A_ROW, TAKEOVERS_IN_A_ROW};
+use crate::engine::vhost::node::Node;
+use crate::host::clock;
+use crate::proto::wire::{Advertisement, parse_frame};
+use crate::proto::{Input, Received};
+use crate::types::{State, Timestamp};
+
+/// Beyond so many, further ones do not wait: nobody leaves so often, whatever is on the wire.
+const WAITING_MAX: usize = 2048;
+
+/// Bow-outs that wait, one for each virtual host and sender.
+#[derive(Debug, Default)]
+pub(in crate::engine) struct BowOuts(BTreeMap<(usize, IpAddr), Waiting>);
+
+#[derive(Debug)]
+struct Waiting {
+    frame: Box<[u8]>,
+    since: Timestamp,
+}
+
+impl BowOuts {
+    /// When the loop must come round for them.
+    pub(in crate::engine) fn due(&self) -> Option<Timestamp> {
+        self.0.first_key_value().map(|(_, waiting)| waiting.since)
+    }
+
+    /// The next one, whether this one is still there or not.
+    fn behind(&self, key: (usize, IpAddr)) -> Option<(usize, IpAddr)> {
+        self.0
+            .range((Bound::Excluded(key), Bound::Unbounded))
+            .next()
+            .map(|(next, _)| *next)
+    }
+
+    /// They are too old to be believed.
+    pub(in crate::engine) fn forget(&mut self) {
+        self.0.clear();
+    }
+}
+
+impl<W: World> Engine<W> {
+    /// A packet for this virtual host came in this frame.
+    pub(in crate::engine) fn hear(
+        &mut self,
+        index: usize,
+        received: Received<'_>,
+        frame: &[u8],
+        now: Timestamp,
+    ) {
+        // What one sender says is heard in its order.
+        let key = (index, received.src);
+        let before = self.bow_outs.0.remove(&key);
+        if let Some(before) = &before {
+            self.follow(index, &before.frame, now);
+        }
+        let leaves = Advertisement::decode(received.payload).is_ok_and(|ad| ad.is_bow_out());
+        let backup = self
+            .nodes
+            .get(&index)
+            .is_some_and(|node| node.machine.state() == State::Backup);
+        if leaves && backup && self.bow_outs.0.len() < WAITING_MAX {
+            // Who says it again and again makes nobody wait for longer.
+            let since = before.map_or(now, |before| before.since);
+            self.bow_outs.0.insert(
+                key,
+                Waiting {
+                    frame: frame.into(),
+                    since,
+                },
+            );
+        } else {
+            self.handle(index, Input::Packet(received), now);
+        }
+    }
+
+    /// Follows some of those that wait.
+    pub(in crate::engine) fn follow_bow_outs(&mut self) {
+        let (mut followed, mut takeovers) = (0, 0);
+        let mut next = self.bow_outs.0.keys().next().copied();
+        while let Some(key) = next
+            && followed < FRAMES_IN_A_ROW
+            && takeovers < TAKEOVERS_IN_A_ROW
+        {
+            next = self.bow_outs.behind(key);
+            let (index, now) = (key.0, clock::now());
+            // A flood on one interface holds up no other.
+            if self
+                .bow_outs
+                .0
+                .get(&key)
+                .is_some_and(|waiting| !self.has_unread(index, waiting.since, now))
+                && let Some(waiting) = self.bow_outs.0.remove(&key)
+            {
+                self.follow(index, &waiting.frame, now);
+                followed += 1;
+                takeovers += usize::from(self.nodes.get(&index).is_some_and(Node::is_master));
+            }
+        }
+    }
+
+    fn follow(&mut self, index: usize, frame: &[u8], now: Timestamp) {
+        if let Ok(received) = parse_frame(frame) {
+            self.handle(index, Input::Packet(received), now);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+    use crate::engine::sim::bench::{Bench, Frames, engine, link, play};
+    use crate::host::SimHost;
+    use crate::proto::{self, Output, Reason, wire};
+    use crate::types::{AdvSkew, Family, MacAddr};
+
+    /// A node that is master, at this address.
+    fn master(engine: &Engine<Bench>, advskew: u8) -> proto::Vhost {
+        let settings = proto::Settings {
+            advskew: AdvSkew(advskew),
+            ..engine.nodes[&0].spec.settings()
+        };
+        let mut master = proto::Vhost::new(settings, u64::from(advskew));
+        master.handle(Input::LinkUp, clock::now());
+        master.handle(Input::Timer, clock::now() + master.master_down());
+        _ = said(&mut master, 0);
+        master
+    }
+
+    /// The frames that it sends from 10.0.0.`last`.
+    fn said(machine: &mut proto::Vhost, last: u8) -> Vec<Vec<u8>> {
+        let outputs = std::iter::from_fn(|| {
+            Some(machine.poll()).filter(|output| !matches!(output, Output::Idle(_)))
+        });
+        let (from, to) = (Ipv4Addr::new(10, 0, 0, last), Ipv4Addr::new(224, 0, 0, 18));
+        let frame = |output| {
+            let Output::Transmit(sent) = output else {
+                return None;
+            };
+            let packet = wire::ipv4_packet(from, to, 0, 1, &sent.payload);
+            Some(wire::ethernet_frame(
+                MacAddr::BROADCAST,
+                MacAddr([2, 0, 0, 0, 0, last]),
+                Family::V4,
+                &packet,
+            ))
+        };
+        outputs.filter_map(frame).collect()
+    }
+
+    fn resign() -> Input<'static> {
+        Input::Resign {
+            reason: Reason::new("resigned", "a test"),
+            unfit: false,
+        }
+    }
+
+    fn hear(engine: &mut Engine<Bench>, frames: &[Vec<u8>]) {
+        for frame in frames {
+            engine.frame(0, frame, clock::now());
+        }
+    }
+
+    /// What a backup makes of a master's leaving, and of what came behind that.
+    async fn after(
+        behind: impl FnOnce(&Engine<Bench>, &[Vec<u8>]) -> Vec<Vec<u8>>,
+    ) -> Engine<Bench> {
+        let mut engine = engine(
+            SimHost::new().with_link(link()),
+            &Frames::default(),
+            "advskew = 100",
+        )
+        .await;
+        let mut leaves = master(&engine, 0);
+        leaves.handle(resign(), clock::now());
+        let bow_out = said(&mut leaves, 9);
+        assert_eq!(bow_out.len(), 1);
+        hear(&mut engine, &bow_out);
+        assert_eq!(engine.nodes[&0].machine.state(), State::Backup);
+        assert_eq!(
+            engine.next_wake(),
+            Some(clock::now()),
+            "the loop comes round at once"
+        );
+        let behind = behind(&engine, &bow_out);
+        hear(&mut engine, &behind);
+        engine.timers();
+        engine
+    }
+
+    #[test]
+    fn who_leaves_is_followed_unless_a_better_one_has() {
+        play(async |_| {
+            let alone = after(|_, _| Vec::new()).await;
+            assert!(alone.nodes[&0].holding && alone.bow_outs.due().is_none());
+            let repeated = after(|_, bow_out| bow_out.to_vec()).await;
+            assert!(
+                repeated.nodes[&0].is_master(),
+                "what one sender says is heard in its order"
+            );
+            let behind_another = after(|engine, _| {
+                let mut other = master(engine, 50);
+                other.handle(Input::Advertise, clock::now() + other.master_down());
+                said(&mut other, 8)
+            })
+            .await;
+            assert_eq!(behind_another.nodes[&0].machine.state(), State::Backup);
+            assert_eq!(
+                behind_another.nodes[&0].machine.stats().takeovers,
+                0,
+                "it never held the addresses beside the other"
+            );
+        });
+    }
+
+    #[test]
+    fn nobody_takes_over_before_what_waits_in_the_socket_is_read_but_for_long() {
+        play(async |clock| {
+            let mut engine = engine(SimHost::new().with_link(link()), &Frames::default(), "").await;
+            clock.advance(engine.next_wake().unwrap());
+            engine.ports[0].unread = true;
+            engine.timers();
+            assert_eq!(engine.nodes[&0].machine.state(), State::Backup);
+            clock.advance(clock::now() + std::time::Duration::from_millis(15));
+            engine.ports[0].unread = false;
+            engine.timers();
+            assert!(engine.nodes[&0].holding);
+        });
+        play(async |clock| {
+            let mut engine = engine(SimHost::new().with_link(link()), &Frames::default(), "").await;
+            engine.ports[0].unread = true;
+            let due = engine.next_wake().unwrap();
+            while !engine.nodes[&0].holding {
+                clock.advance(clock::now() + std::time::Duration::from_millis(5));
+                engine.timers();
+            }
+            let waited = clock::now().since(due);
+            assert!(
+                (50..=115).contains(&waited.as_millis()),
+                "a flood has no end: {waited:?}"
+            );
+        });
+    }
+
+    #[test]
+    fn forgeries_that_do_not_end_hold_up_no_true_bow_out() {
+        play(async |clock| {
+            let mut engine = engine(
+                SimHost::new().with_link(link()),
+                &Frames::default(),
+                "advskew = 100",
+            )
+            .await;
+            let mut leaves = master(&engine, 0);
+            leaves.handle(resign(), clock::now());
+            let bow_out = said(&mut leaves, 9);
+            // By one without the password, from an address that is looked at before the true one's.
+            let key = proto::Key::from_raw([7; proto::Key::LEN]);
+            let mut forger = proto::Vhost::new(
+                proto::Settings {
+                    key,
+                    ..engine.nodes[&0].spec.settings()
+                },
+                1,
+            );
+            forger.handle(Input::LinkUp, clock::now());
+            forger.handle(Input::Timer, clock::now() + forger.master_down());
+            _ = said(&mut forger, 0);
+            forger.handle(resign(), clock::now());
+            let forged = said(&mut forger, 8);
+            assert_eq!((bow_out.len(), forged.len()), (1, 1));
+            hear(&mut engine, &bow_out);
+            let began = clock::now();
+            while !engine.nodes[&0].is_master() {
+                hear(&mut engine, &forged);
+                engine.ports[0].unread = true;
+                engine.timers();
+                clock.advance(clock::now() + std::time::Duration::from_millis(5));
+                assert!(
+                    clock::now().since(began).as_millis() < 120,
+                    "nobody took over"
+                );
+            }
+        });
+    }
+}

@@ -1,0 +1,170 @@
+//! What a node's demotion is made of, when each part ends, and how an operator ends it.
+
+use std::fmt;
+
+use super::status::millis;
+use crate::engine::command::DemotionStatus;
+use crate::engine::environment::World;
+use crate::engine::run::Engine;
+use crate::engine::vhost::node::{Asked, Node};
+use crate::host::clock;
+use crate::proto::Input;
+use crate::types::{Demotion, Name, Timestamp};
+
+/// How one part of it ends by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ends {
+    At(Timestamp),
+    When(&'static str),
+}
+
+impl<H> Node<H> {
+    /// Every reason for which it says that it is unfit. They may add up to more than the most that
+    /// can be said.
+    pub(in crate::engine) fn demotions(&self, now: Timestamp) -> Vec<DemotionStatus> {
+        let mut parts = Vec::new();
+        let mut part = |by: Demotion, cause: String, ends: Ends| {
+            let (ends, ends_in_ms) = match ends {
+                Ends::At(at) => (String::new(), Some(millis(at.since(now)))),
+                Ends::When(what) => (what.to_owned(), None),
+            };
+            parts.push(DemotionStatus {
+                by: by.get(),
+                cause,
+                ends,
+                ends_in_ms,
+            });
+        };
+        for (family, fades) in self.machine.send_demotions() {
+            let ends = fades.map_or(
+                Ends::When("when three packets in a row could be sent"),
+                Ends::At,
+            );
+            part(Demotion::MAX, format!("could not send over {family}"), ends);
+        }
+        if let Some(resigned) = &self.resigned {
+            part(
+                Demotion::MAX,
+                format!("resigned: {}", resigned.reason),
+                Ends::At(resigned.until),
+            );
+        }
+        if let Some(unheld) = self.unheld.as_ref().filter(|unheld| unheld.is_unfit()) {
+            let ends = unheld
+                .fades_at
+                .map_or(Ends::When("when it can hold all its addresses"), Ends::At);
+            part(
+                Demotion::MAX,
+                format!("cannot hold all its addresses: {}", unheld.reason),
+                ends,
+            );
+        }
+        if let Some(degraded) = self
+            .degraded
+            .as_ref()
+            .filter(|degraded| degraded.is_unfit())
+        {
+            let ends = Ends::When("when the hook succeeds or is replaced");
+            part(Demotion::MAX, format!("failed: {}", degraded.reason), ends);
+        }
+        if self.asked.by > Demotion::NONE {
+            part(
+                self.asked.by,
+                self.asked.reason.clone(),
+                Ends::When("when the hook says so"),
+            );
+        }
+        for health in self
+            .checks
+            .status()
+            .into_iter()
+            .filter(|health| health.demotion > 0)
+        {
+            let cause = format!("health of hook {}: {}", health.hook, health.reason);
+            part(
+                Demotion::new(health.demotion),
+                cause,
+                Ends::When("when it is healthy again"),
+            );
+        }
+        parts
+    }
+}
+
+impl fmt::Display for DemotionStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}; ends ", self.by, self.cause)?;
+        match self.ends_in_ms {
+            Some(ms) => write!(f, "in {} s", ms.div_ceil(1000)),
+            None => f.write_str(&self.ends),
+        }
+    }
+}
+
+impl<W: World> Engine<W> {
+    /// An operator says that this node is as fit as any. What a hook's `health` says stays: it is
+    /// asked again and again.
+    pub(in crate::engine) fn undemote(&mut self, name: &Name) -> Result<String, String> {
+        let index = self.named(name)?;
+        let now = clock::now();
+        let before = self
+            .nodes
+            .get(&index)
+            .map(|node| node.demotions(now))
+            .unwrap_or_default();
+        self.forgive_node(index, now);
+        let Some(node) = self.nodes.get(&index) else {
+            return Ok(String::new());
+        };
+        let left = node.demotions(now);
+        let mut lines = Vec::new();
+        for part in before.iter().filter(|part| !left.contains(part)) {
+            lines.push(format!(
+                "{name}: no longer demoted by {}: {}",
+                part.by, part.cause
+            ));
+        }
+        lines.extend(
+            left.iter()
+                .map(|part| format!("{name}: still demoted by {part}")),
+        );
+        if lines.is_empty() {
+            lines.push(format!("{name}: is not demoted"));
+        }
+        Ok(lines.join("\n"))
+    }
+
+    fn forgive_node(&mut self, index: usize, now: Timestamp) {
+        let Some(node) = self.nodes.get_mut(&index) else {
+            return;
+        };
+        node.resigned = None;
+        node.asked = Asked::default();
+        let is_master = node.is_master();
+        match &mut node.unheld {
+            // What it cannot hold, it is to try at once; that alone ends it.
+            Some(unheld) if is_master => unheld.retry_at = unheld.retry_at.map(|_| now),
+            unheld => *unheld = None,
+        }
+        self.handle(index, Input::ForgiveSends, now);
+        self.forgive_hooks(index, now);
+        self.demote(index, now);
+        self.retry_unheld(index, now);
+    }
+
+    /// The virtual host of this name.
+    pub(in crate::engine) fn named(&self, name: &Name) -> Result<usize, String> {
+        if let Some((index, _)) = self.nodes.iter().find(|(_, node)| node.spec.name == *name) {
+            return Ok(*index);
+        }
+        let known: Vec<&str> = self
+            .nodes
+            .values()
+            .map(|node| node.spec.name.as_str())
+            .collect();
+        Err(format!(
+            "there is no virtual host {name}; there are: {}",
+            known.join(", ")
+        ))
+    }
+}

@@ -1,0 +1,222 @@
+//! Keeping the keeper informed: what it must do if we die, and that we live.
+
+use std::time::Duration;
+
+use tracing::warn;
+
+use crate::engine::environment::World;
+use crate::engine::run::Engine;
+use crate::engine::vhost::node::Node;
+use crate::host::clock;
+use crate::keeper::failsafe::{FailSafe, Heartbeat};
+
+/// How often the loop comes round at least.
+pub(in crate::engine) const BEAT: Duration = Duration::from_millis(500);
+/// A loop that holds nothing may be late by so much before it counts as hung.
+const LIMIT_IDLE: Duration = Duration::from_secs(10);
+/// A loop that holds addresses, never less than this: a busy machine is not a hung engine.
+const LIMIT_LEAST: Duration = Duration::from_secs(2);
+/// A hung master lets go so long before a backup may take over.
+const LIMIT_MARGIN: Duration = Duration::from_millis(700);
+
+/// Counters that a master may still use before its bow-outs in the will must be made anew. Signing
+/// two frames for each advertisement would be a good part of what an idle master does.
+const AHEAD: u64 = 1024;
+/// What one advertisement may use of them: one for each family, and a few that are passed over.
+const ADVERTISEMENT: u64 = 8;
+
+/// Is what the keeper knows of a virtual host still right?
+#[derive(Debug, Default)]
+pub(in crate::engine) struct Testament {
+    /// Something that stands in it has changed.
+    outdated: bool,
+    /// The last counter before those of its bow-outs.
+    up_to: u64,
+}
+
+impl Testament {
+    pub(in crate::engine) const fn outdate(&mut self) {
+        self.outdated = true;
+    }
+
+    pub(in crate::engine) const fn is_outdated(&self) -> bool {
+        self.outdated
+    }
+
+    /// May a machine that has counted so far send another advertisement without using the bow-outs'
+    /// counters?
+    const fn holds(&self, counter: u64) -> bool {
+        let left = self.up_to.wrapping_sub(counter);
+        !self.outdated && left >= ADVERTISEMENT && left <= AHEAD
+    }
+}
+
+impl<W: World> Engine<W> {
+    /// The loop came round.
+    pub(in crate::engine) fn beat(&mut self) {
+        let now = clock::now();
+        if self
+            .beaten
+            .is_none_or(|last| now.since(last.at) >= BEAT / 2)
+        {
+            let limit = self
+                .nodes
+                .values()
+                .filter_map(limit)
+                .min()
+                .unwrap_or(LIMIT_IDLE);
+            self.give_sign(Heartbeat { at: now, limit });
+        }
+    }
+
+    /// Who holds addresses since a moment ago is not judged as one that holds nothing until the
+    /// next beat.
+    fn beat_for(&mut self, index: usize) {
+        let Some(limit) = self.nodes.get(&index).and_then(limit) else {
+            return;
+        };
+        if self.beaten.is_some_and(|last| limit < last.limit) {
+            self.give_sign(Heartbeat {
+                at: clock::now(),
+                limit,
+            });
+        }
+    }
+
+    fn give_sign(&mut self, heartbeat: Heartbeat) {
+        self.beaten = Some(heartbeat);
+        let Some(will) = &mut self.will else { return };
+        if let Err(error) = will.beat(heartbeat) {
+            warn!(%error, "Could not tell the keeper that all is well");
+        }
+    }
+
+    /// This virtual host said something: its bow-outs must not repeat it.
+    pub(in crate::engine) fn bequeath_again(&mut self, index: usize) {
+        if self
+            .nodes
+            .get(&index)
+            .is_some_and(|node| !node.testament.holds(node.machine.counter()))
+        {
+            self.bequeath(index);
+        }
+    }
+
+    /// Something about this virtual host changed: its state, its addresses, or what stands in its
+    /// bow-outs.
+    pub(in crate::engine) fn bequeath(&mut self, index: usize) {
+        let Some(writer) = &mut self.will else { return };
+        let Some(node) = self.nodes.get_mut(&index) else {
+            return;
+        };
+        let Some(port) = self.ports.get_mut(node.port) else {
+            return;
+        };
+        // Without one there is nothing left to take down or to bow out on.
+        let link = port.index().unwrap_or_default();
+        let bow_outs = if node.is_master() {
+            node.machine
+                .bow_out_packets(AHEAD)
+                .iter()
+                .filter_map(|packet| port.frame(&node.spec, packet).ok())
+                .collect()
+        } else {
+            Vec::new()
+        };
+        // Those that a script put up as well: we could not tell it to take them down.
+        let addresses = if node.announces() {
+            node.spec.addresses.clone()
+        } else {
+            Vec::new()
+        };
+        node.testament = Testament {
+            outdated: false,
+            up_to: node.machine.counter().wrapping_add(AHEAD),
+        };
+        let will = FailSafe {
+            interface: node.spec.interface.clone(),
+            index: link,
+            addresses,
+            bow_outs,
+        };
+        if let Err(error) = writer.write(index, &will) {
+            warn!(vhost = %node.spec.name, %error, "Could not tell the keeper what to do if we die");
+        }
+        self.beat_for(index);
+    }
+}
+
+/// How late the loop may be while this virtual host holds addresses.
+fn limit<H>(node: &Node<H>) -> Option<Duration> {
+    node.holding.then(|| {
+        node.machine
+            .master_down()
+            .saturating_sub(LIMIT_MARGIN)
+            .max(LIMIT_LEAST)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::sim::bench::{Frames, engine, link, play, step};
+    use crate::host::SimHost;
+    use crate::keeper::failsafe::{Reader, Writer};
+
+    #[test]
+    fn a_fresh_master_is_not_judged_as_one_that_holds_nothing() {
+        play(async |clock| {
+            let mut engine = engine(SimHost::new().with_link(link()), &Frames::default(), "").await;
+            let (writer, keeper) = Writer::create().unwrap();
+            let keeper = Reader::new(keeper);
+            engine.will = Some(writer);
+            loop {
+                engine.beat();
+                let limit = keeper.heartbeat().unwrap().limit;
+                assert_eq!(limit, LIMIT_IDLE);
+                step(&mut engine, &clock);
+                if engine.nodes[&0].holding {
+                    break;
+                }
+            }
+            // It may hang at once: the loop does not come round any more.
+            let beat = keeper.heartbeat().unwrap();
+            assert_eq!(
+                (beat.at, beat.limit),
+                (clock::now(), Duration::from_millis(2300))
+            );
+        });
+    }
+
+    #[test]
+    fn bow_outs_are_made_anew_before_their_counters_are_used() {
+        let mut testament = Testament {
+            outdated: false,
+            up_to: 100 + AHEAD,
+        };
+        assert!(testament.holds(100) && testament.holds(100 + AHEAD - ADVERTISEMENT));
+        assert!(
+            !testament.holds(101 + AHEAD - ADVERTISEMENT),
+            "the next advertisement may use them"
+        );
+        assert!(
+            !testament.holds(100 + AHEAD + 5),
+            "a peer's counter was taken over"
+        );
+        assert!(
+            !testament.holds(99) && !testament.holds(0),
+            "or one from before"
+        );
+        assert!(
+            !Testament::default().holds(u64::MAX / 2),
+            "nothing was written yet"
+        );
+        testament.outdate();
+        assert!(!testament.holds(100));
+        let wrapped = Testament {
+            outdated: false,
+            up_to: 5,
+        };
+        assert!(wrapped.holds(u64::MAX - 100), "counters go round");
+    }
+}

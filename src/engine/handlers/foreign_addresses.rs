@@ -1,0 +1,316 @@
+//! Virtual addresses that are up without our doing. What a dead daemon left goes; what somebody
+//! else set up for good is not ours to take down: a host may live by it. Then the virtual host
+//! takes no part until it is gone.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use tracing::{error, info, warn};
+
+use crate::config;
+use crate::effect::Resource;
+use crate::engine::effects::executor::Executor;
+use crate::engine::environment::World;
+use crate::engine::run::Engine;
+use crate::host::clock;
+use crate::host::kernel::netlink::{Netlink, index_of};
+use crate::host::{FoundAddress, Host};
+use crate::journal::DaemonCause;
+use crate::ledger::{self, Origin};
+use crate::proto::Input;
+use crate::types::{IfName, VirtualAddress};
+
+/// Whose is an address that is up here, while the virtual host is not master?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Whose {
+    /// A dead daemon's, or it is about to go.
+    Ours,
+    /// Somebody else's, for good.
+    Foreign,
+}
+
+/// When is it asked?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::engine) enum When {
+    /// Before the virtual host takes part: whatever is there was left behind by somebody.
+    Start,
+    /// Later: somebody has put it up, for however long.
+    Later,
+}
+
+fn whose(found: &FoundAddress, is_known: bool, when: When) -> Whose {
+    let left_behind = found.ours || is_known || (when == When::Start && !found.permanent);
+    if left_behind {
+        Whose::Ours
+    } else {
+        Whose::Foreign
+    }
+}
+
+/// What to say of an address that keeps a virtual host from taking part.
+pub(in crate::engine) fn complaint(address: VirtualAddress, dev: &IfName) -> String {
+    format!("{address} is an address of this machine already, and not by carpd's doing")
+        + &format!(
+            "; remove it (ip address delete {address} dev {dev}) or, if another daemon left it, set adopt = true"
+        )
+}
+
+/// The addresses of a virtual host that are up on its interface for good and not by our doing.
+pub(in crate::engine) fn foreign<H: Host>(
+    executor: &Executor<H>,
+    spec: &config::Vhost,
+) -> Vec<VirtualAddress> {
+    if !spec.manage_addresses || spec.adopt {
+        return Vec::new();
+    }
+    let there = executor
+        .host()
+        .addresses_on(&spec.interface)
+        .unwrap_or_default();
+    foreign_among(executor, spec, &there, When::Start)
+}
+
+fn foreign_among<H: Host>(
+    executor: &Executor<H>,
+    spec: &config::Vhost,
+    there: &[FoundAddress],
+    when: When,
+) -> Vec<VirtualAddress> {
+    let is_foreign = |found: &&FoundAddress| {
+        let known = executor.knows_address(&spec.interface, found.address.ip);
+        has(spec, found.address.ip) && whose(found, known, when) == Whose::Foreign
+    };
+    there
+        .iter()
+        .filter(is_foreign)
+        .map(|found| found.address)
+        .collect()
+}
+
+fn has(spec: &config::Vhost, ip: IpAddr) -> bool {
+    spec.addresses.iter().any(|address| address.ip == ip)
+}
+
+/// What `carpd check` has to say: the virtual hosts, by their place in the configuration, that
+/// would take no part here for an address that this machine has already, and why. What a carpd
+/// holds, running or killed, is none.
+#[must_use]
+pub fn check(config: &config::Config) -> Vec<(usize, String)> {
+    let (Ok(netlink), Ok(origin)) = (Netlink::open(), Origin::current()) else {
+        return Vec::new();
+    };
+    let known = ledger::ledgers_here(&config.daemon.run_dir, origin);
+    let mut found = Vec::new();
+    for (number, spec) in config
+        .vhosts
+        .iter()
+        .enumerate()
+        .filter(|(_, spec)| spec.manage_addresses && !spec.adopt)
+    {
+        let there = index_of(&spec.interface)
+            .and_then(|index| netlink.addresses(index))
+            .unwrap_or_default();
+        let of_vhost = there
+            .iter()
+            .map(FoundAddress::from)
+            .filter(|found| has(spec, found.address.ip));
+        let is_known = |found: &FoundAddress| {
+            let resource = resource(&spec.interface, found.address.ip);
+            known.iter().any(|ledger| ledger.holds(&resource))
+        };
+        let foreign =
+            of_vhost.filter(|found| whose(found, is_known(found), When::Start) == Whose::Foreign);
+        found.extend(foreign.map(|foreign| (number, complaint(foreign.address, &spec.interface))));
+    }
+    found
+}
+
+fn resource(dev: &IfName, ip: IpAddr) -> Resource {
+    Resource::Address {
+        dev: dev.clone(),
+        ip,
+    }
+}
+
+impl<H: Host> Executor<H> {
+    /// Does the ledger, ours or that of a dead process, have this address?
+    pub(in crate::engine) fn knows_address(&self, dev: &IfName, ip: IpAddr) -> bool {
+        let resource = resource(dev, ip);
+        self.ledger().holds(&resource) || self.recovery().holds(&resource)
+    }
+}
+
+impl<W: World> Engine<W> {
+    /// A predecessor that was killed leaves its addresses up: they go before the first
+    /// advertisement.
+    pub(in crate::engine) fn remove_leftovers(&mut self) {
+        for port in 0..self.ports.len() {
+            let Some(port) = self.ports.get(port) else {
+                continue;
+            };
+            let Some(there) = self.addresses_on(&port.name) else {
+                continue;
+            };
+            for member in port.members.clone() {
+                self.sort_out(member, &there, When::Start);
+            }
+        }
+        self.numbers()
+            .into_iter()
+            .for_each(|index| self.look_elsewhere(index));
+    }
+
+    pub(in crate::engine) fn remove_leftovers_of(&mut self, index: usize) {
+        let Some(node) = self.nodes.get(&index) else {
+            return;
+        };
+        let Some(there) = self.addresses_on(&node.spec.interface) else {
+            return;
+        };
+        self.sort_out(index, &there, When::Start);
+        self.look_elsewhere(index);
+    }
+
+    /// `None` if that cannot be told.
+    pub(in crate::engine) fn addresses_on(&self, dev: &IfName) -> Option<Vec<FoundAddress>> {
+        let there = self.shared.executor.host().addresses_on(dev);
+        there
+            .inspect_err(|error| warn!(interface = %dev, %error, "Could not look at the addresses"))
+            .ok()
+    }
+
+    /// Looks for addresses of a virtual host among those that are on its interface, while it does
+    /// not hold them.
+    pub(in crate::engine) fn sort_out(&mut self, index: usize, there: &[FoundAddress], when: When) {
+        let executor = &self.shared.executor;
+        let Some(node) = self
+            .nodes
+            .get_mut(&index)
+            .filter(|node| node.spec.manage_addresses && !node.holding)
+        else {
+            return;
+        };
+        let spec = &node.spec;
+        let mut foreign = foreign_among(executor, spec, there, when);
+        if spec.adopt {
+            let may = when == When::Start || foreign.is_empty() || node.put_back.may(clock::now());
+            for address in foreign.drain(..).filter(|_| may) {
+                warn!(vhost = %spec.name, %address, "Removes an address that another program put up: `adopt` says so");
+                executor.remove_leftover(&spec.interface, address);
+            }
+        }
+        if when == When::Start {
+            let ours = there
+                .iter()
+                .map(|found| found.address)
+                .filter(|address| has(spec, address.ip));
+            // An address that is there twice is foreign if one of the two is: both would go.
+            for address in
+                ours.filter(|address| !foreign.iter().any(|foreign| foreign.ip == address.ip))
+            {
+                warn!(vhost = %spec.name, %address, "Removes an address that a predecessor left behind");
+                executor.remove_leftover(&spec.interface, address);
+            }
+        }
+        if node.foreign != foreign {
+            node.foreign = foreign;
+            self.foreign_changed(index);
+        }
+    }
+
+    fn foreign_changed(&mut self, index: usize) {
+        let Some(node) = self.nodes.get(&index) else {
+            return;
+        };
+        let (vhost, interface) = (&node.spec.name, &node.spec.interface);
+        for address in &node.foreign {
+            error!(%vhost, %address, %interface, "Takes no part: {}", complaint(*address, interface));
+        }
+        let now = clock::now();
+        if let Some(first) = node.foreign.first() {
+            let reason = format!("{first} is up on {interface} and not by carpd's doing");
+            self.handle(
+                index,
+                Input::StandAside(DaemonCause::AddressFailed.because(&reason)),
+                now,
+            );
+        } else {
+            info!(%vhost, %interface, "May take part again: its addresses are free");
+            if self.stopping.is_none() && self.may_take_part(index) {
+                self.handle(index, Input::LinkUp, now);
+            }
+        }
+    }
+
+    /// Is there nothing on its interface that keeps a virtual host out?
+    pub(in crate::engine) fn may_take_part(&self, index: usize) -> bool {
+        let Some(node) = self.nodes.get(&index) else {
+            return false;
+        };
+        let usable = self
+            .ports
+            .get(node.port)
+            .is_some_and(|port| port.is_usable_by(&node.spec));
+        usable && node.foreign.is_empty() && node.aside_until.is_none()
+    }
+
+    /// Virtual addresses came or went on the link with this number.
+    pub(in crate::engine) fn virtual_changed(&mut self, link: u32, addresses: &BTreeSet<IpAddr>) {
+        for port in 0..self.ports.len() {
+            let Some(port) = self
+                .ports
+                .get(port)
+                .filter(|port| port.index() == Some(link))
+            else {
+                continue;
+            };
+            let of_address = |member: &&usize| {
+                let concerns = |spec: &config::Vhost| {
+                    spec.addresses
+                        .iter()
+                        .any(|address| addresses.contains(&address.ip))
+                };
+                self.nodes.get(member).is_some_and(|node| {
+                    concerns(&node.spec) && !node.holding && node.spec.manage_addresses
+                })
+            };
+            let members: Vec<usize> = port.members.iter().filter(of_address).copied().collect();
+            if members.is_empty() {
+                continue;
+            }
+            let Some(there) = self.addresses_on(&port.name) else {
+                continue;
+            };
+            for member in members {
+                self.sort_out(member, &there, When::Later);
+            }
+        }
+    }
+
+    /// What would keep the virtual hosts of another configuration from taking part here, a line
+    /// each.
+    pub(in crate::engine) fn foreign_to(&self, config: &config::Config) -> Vec<String> {
+        let mut problems = Vec::new();
+        for spec in &config.vhosts {
+            let old = self
+                .nodes
+                .values()
+                .find(|node| node.spec.name == spec.name && node.spec.interface == spec.interface);
+            let had: BTreeSet<IpAddr> = old
+                .iter()
+                .flat_map(|node| node.spec.addresses.iter().map(|address| address.ip))
+                .collect();
+            let new = foreign(&self.shared.executor, spec)
+                .into_iter()
+                .filter(|address| !had.contains(&address.ip));
+            problems.extend(new.map(|address| {
+                format!(
+                    "vhost {}: {}",
+                    spec.name,
+                    complaint(address, &spec.interface)
+                )
+            }));
+        }
+        problems
+    }
+}

@@ -1,0 +1,254 @@
+//! An operator's order to hand over: is there anybody to hand over to, and what came of it?
+//!
+//! Backups are silent, so who hears nobody asks (docs/protocol.md, section 14). Without a fit peer
+//! nothing is done, unless the operator insists. Nothing here waits: each step follows from what
+//! was heard, or from the time.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use super::status::millis;
+use crate::engine::command::HandedOver;
+use crate::engine::environment::World;
+use crate::engine::run::Engine;
+use crate::engine::vhost::node::Node;
+use crate::host::clock;
+use crate::journal::DaemonCause;
+use crate::proto::{Heard, Input, Vhost};
+use crate::types::{AdvSkew, Demotion, Name, State, Timestamp};
+
+/// Who does not answer may not have heard it: it is asked again so soon.
+const CALL_EVERY: Duration = Duration::from_millis(250);
+/// With long intervals an operator does not wait for a whole master-down time.
+const CALL_LONGEST: Duration = Duration::from_secs(10);
+/// What has not come of it by then is not waited for.
+const WAIT_LONGEST: Duration = Duration::from_secs(40);
+
+/// Where the answer goes.
+pub(in crate::engine) type Reply = oneshot::Sender<Result<HandedOver, String>>;
+
+/// An order that is being carried out.
+#[derive(Debug)]
+pub(in crate::engine) struct Handover {
+    reply: Reply,
+    stage: Stage,
+    began: Timestamp,
+    /// It is over then.
+    until: Timestamp,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Stage {
+    /// Asks who is there, again at this time; then it hands over for this reason.
+    Calling { again: Timestamp, reason: String },
+    /// Has let go, and bowed out, after the transition of this number.
+    LetGo { seq: u64 },
+}
+
+impl Handover {
+    /// When something is to be done about it.
+    pub(in crate::engine) fn due(&self) -> Timestamp {
+        match &self.stage {
+            Stage::Calling { again, .. } => self.until.min(*again),
+            Stage::LetGo { .. } => self.until,
+        }
+    }
+}
+
+/// A peer that may take over: it was heard within a master-down time, and does not say that it is
+/// as unfit as can be.
+fn fit_peer(machine: &Vhost, now: Timestamp) -> Option<IpAddr> {
+    let fit = |heard: &&Heard| {
+        heard.demote < Demotion::MAX.get() && heard.advskew < AdvSkew(Demotion::MAX.get())
+    };
+    let heard = machine.heard().filter(fit)?;
+    (now.since(heard.at) <= machine.master_down()).then_some(heard.from)
+}
+
+impl<W: World> Engine<W> {
+    /// An operator wants another node to be master.
+    pub(in crate::engine) fn resign(
+        &mut self,
+        name: &Name,
+        reason: String,
+        force: bool,
+        reply: Reply,
+    ) {
+        let now = clock::now();
+        let ready = self.named(name).and_then(|index| {
+            let Some(node) = self.nodes.get(&index) else {
+                return Ok((index, None));
+            };
+            match (node.is_master(), &node.handover) {
+                (false, _) => Err(format!(
+                    "{name} is {} here, not master",
+                    node.machine.state()
+                )),
+                (true, Some(_)) => Err(format!("{name} is being handed over already")),
+                (true, None) => Ok((index, fit_peer(&node.machine, now))),
+            }
+        });
+        match ready {
+            // Whoever asked may have gone away meanwhile; so below.
+            Err(why) => _ = reply.send(Err(why)),
+            Ok((index, peer)) if force || peer.is_some() => {
+                self.let_another(index, reason, reply, now);
+                // What that has led to.
+                self.handle(index, Input::Timer, now);
+            }
+            Ok((index, _)) => {
+                let Some(node) = self.nodes.get_mut(&index) else {
+                    return;
+                };
+                let until = now + node.machine.master_down().min(CALL_LONGEST);
+                let stage = Stage::Calling {
+                    again: now + CALL_EVERY,
+                    reason,
+                };
+                node.handover = Some(Handover {
+                    reply,
+                    stage,
+                    began: now,
+                    until,
+                });
+                self.handle(index, Input::CallRoll, now);
+            }
+        }
+    }
+
+    /// Lets go when what is being done now has ended, and waits for what comes of it.
+    fn let_another(&mut self, index: usize, reason: String, reply: Reply, now: Timestamp) {
+        let Some(node) = self.nodes.get_mut(&index) else {
+            return;
+        };
+        let until = now + (node.machine.master_down() * 3).min(WAIT_LONGEST);
+        let stage = Stage::LetGo { seq: seq(node) };
+        node.handover = Some(Handover {
+            reply,
+            stage,
+            began: now,
+            until,
+        });
+        let why = DaemonCause::Resigned.because(&reason);
+        node.prefer_others(reason, now);
+        let demotion = node.demotion();
+        self.follow_ups.push_back((
+            index,
+            Input::Resign {
+                reason: why,
+                unfit: false,
+            },
+        ));
+        self.follow_ups.push_back((index, Input::Demote(demotion)));
+    }
+
+    /// A backup is there.
+    pub(in crate::engine) fn answered(&mut self, index: usize, demotion: Demotion, now: Timestamp) {
+        let Some(node) = self.nodes.get_mut(&index) else {
+            return;
+        };
+        let calling = |order: &mut Handover| matches!(order.stage, Stage::Calling { .. });
+        if demotion >= Demotion::MAX {
+            return;
+        }
+        if let Some(Handover {
+            reply,
+            stage: Stage::Calling { reason, .. },
+            ..
+        }) = node.handover.take_if(calling)
+        {
+            self.let_another(index, reason, reply, now);
+        }
+    }
+
+    /// What has come of an order, if it is known by now.
+    pub(in crate::engine) fn follow_handover(&mut self, index: usize, now: Timestamp) {
+        let Some(node) = self.nodes.get_mut(&index) else {
+            return;
+        };
+        let Some(result) = node
+            .handover
+            .as_ref()
+            .and_then(|order| outcome(node, order, now))
+        else {
+            return;
+        };
+        if let Some(order) = node.handover.take() {
+            _ = order.reply.send(result);
+        }
+    }
+
+    /// Asks again, or gives up waiting.
+    pub(in crate::engine) fn handover_due(&mut self, index: usize, now: Timestamp) {
+        self.follow_handover(index, now);
+        let Some(order) = self
+            .nodes
+            .get_mut(&index)
+            .and_then(|node| node.handover.as_mut())
+        else {
+            return;
+        };
+        if let Stage::Calling { again, .. } = &mut order.stage
+            && *again <= now
+        {
+            *again = now + CALL_EVERY;
+            self.handle(index, Input::CallRoll, now);
+        }
+    }
+}
+
+/// The number of its last transition.
+fn seq<H>(node: &Node<H>) -> u64 {
+    node.last.as_ref().map_or(0, |last| last.seq)
+}
+
+fn outcome<H>(
+    node: &Node<H>,
+    order: &Handover,
+    now: Timestamp,
+) -> Option<Result<HandedOver, String>> {
+    let (name, machine, took) = (&node.spec.name, &node.machine, now.since(order.began));
+    let over = now >= order.until;
+    let Stage::LetGo { seq: before } = order.stage else {
+        if !node.is_master() {
+            let why = node
+                .last
+                .as_ref()
+                .map(|last| last.cause.to_string())
+                .unwrap_or_default();
+            return Some(Err(format!(
+                "{name} is {} by itself: {why}",
+                machine.state()
+            )));
+        }
+        return over.then_some(Ok(HandedOver::NoPeer {
+            waited_ms: millis(took),
+        }));
+    };
+    let successor = machine
+        .heard()
+        .filter(|heard| heard.at >= order.began && !heard.is_bow_out());
+    match machine.state() {
+        State::Backup if successor.is_some() => {
+            let heard = successor?;
+            let after_ms = millis(heard.at.since(order.began));
+            Some(Ok(HandedOver::To {
+                peer: heard.from.to_string(),
+                after_ms,
+            }))
+        }
+        State::Master if node.announces() && seq(node) > before => Some(Ok(HandedOver::Back {
+            nobody_ms: millis(took),
+        })),
+        State::Init => Some(Err(format!(
+            "{name} let go, and takes no part any more; nobody was heard to take over"
+        ))),
+        State::Backup | State::Master if over => Some(Err(format!(
+            "{name} let go {} s ago, and nobody was heard to take over",
+            took.as_secs()
+        ))),
+        State::Backup | State::Master => None,
+    }
+}

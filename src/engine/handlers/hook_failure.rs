@@ -1,0 +1,237 @@
+//! What follows when a hook fails on a master: hand over, stay, or stand aside; and trying again,
+//! ever more seldom.
+//!
+//! With `resign` the node hands over at once and says that it is as unfit as can be. If the same
+//! happens again, it goes by what [`Relief`] says: others get another chance, or it stays master
+//! and tries the hook again. Where the operator does not want it to stay (`keep-degraded = false`),
+//! or where it was `before_master` that failed, it takes no part for a while instead, each time for
+//! longer.
+
+use tracing::{info, warn};
+
+use crate::engine::environment::World;
+use crate::engine::run::Engine;
+use crate::engine::runs::outcome::Failure;
+use crate::engine::vhost::escalation::{Relief, Verdict};
+use crate::engine::vhost::node::Node;
+use crate::hooks::{EntryPoint, HookError};
+use crate::host::Host;
+use crate::journal::DaemonCause;
+use crate::types::{Name, Timestamp};
+
+/// A hook failed here.
+#[derive(Debug)]
+pub(in crate::engine) struct Degraded {
+    pub(in crate::engine) reason: String,
+    pub(in crate::engine) retry_at: Option<Timestamp>,
+    /// It wants to be relieved: `on-failure = "resign"`.
+    unfit: bool,
+    relief: Relief,
+}
+
+impl Degraded {
+    fn new(reason: String, unfit: bool) -> Self {
+        Self {
+            reason,
+            retry_at: None,
+            unfit,
+            relief: Relief::default(),
+        }
+    }
+
+    /// Shall others be preferred?
+    pub(in crate::engine) const fn is_unfit(&self) -> bool {
+        self.unfit
+    }
+
+    /// Its mastership ends. What is left of it, if anything.
+    pub(in crate::engine) fn leaves(mut self, now: Timestamp) -> Option<Self> {
+        self.retry_at = None;
+        self.relief.leaves(now);
+        self.unfit.then_some(self)
+    }
+}
+
+impl<W: World> Engine<W> {
+    /// Hands over because a hook failed at `entry`; or what else is best, if that did not help
+    /// before.
+    pub(in crate::engine) fn resign_for(
+        &mut self,
+        index: usize,
+        entry: EntryPoint,
+        failure: &Failure,
+        now: Timestamp,
+    ) {
+        let Some(node) = self.nodes.get_mut(&index) else {
+            return;
+        };
+        if failure.error == HookError::Superseded || !node.is_master() {
+            return;
+        }
+        let reason = format!("hook {}: {}", failure.hook, failure.error);
+        // A `before_master` that fails is a veto: its addresses are not up yet.
+        let may_stay = entry == EntryPoint::OnMaster && node.spec.keep_degraded && node.announces();
+        let verdict = match &mut node.degraded {
+            Some(degraded) if degraded.unfit => {
+                reason.clone_into(&mut degraded.reason);
+                degraded.relief.again(node.changed, false)
+            }
+            _ => {
+                node.degraded = Some(Degraded::new(reason.clone(), true));
+                Verdict::Resign
+            }
+        };
+        match verdict {
+            Verdict::Again(pause) if may_stay => {
+                warn!(vhost = %node.spec.name, reason, retry_s = pause.as_secs(), "Stays master, degraded: nobody took over");
+                self.retry(index, now + pause);
+            }
+            Verdict::Resign => {
+                self.resign_and_demote(index, DaemonCause::HookFailed.because(&reason), now);
+            }
+            Verdict::Again(pause) => {
+                warn!(vhost = %node.spec.name, reason, aside_s = pause.as_secs(), "Stands aside: the hook failed again");
+                self.aside(
+                    index,
+                    now + pause,
+                    DaemonCause::HookFailed.because(&reason),
+                    now,
+                );
+                self.demote(index, now);
+            }
+        }
+    }
+
+    /// Stays master with a hook that failed (`on-failure = "keep"`), and tries it again.
+    pub(in crate::engine) fn stay_for(&mut self, index: usize, failure: &Failure, now: Timestamp) {
+        let Some(node) = self.nodes.get_mut(&index) else {
+            return;
+        };
+        if failure.error == HookError::Superseded || !node.is_master() {
+            return;
+        }
+        let reason = format!("hook {}: {}", failure.hook, failure.error);
+        let degraded = node
+            .degraded
+            .get_or_insert_with(|| Degraded::new(reason.clone(), false));
+        reason.clone_into(&mut degraded.reason);
+        let pause = degraded.relief.pause();
+        warn!(vhost = %node.spec.name, reason, retry_s = pause.as_secs(), "Stays master, and will run the hook again");
+        self.retry(index, now + pause);
+    }
+
+    fn retry(&mut self, index: usize, at: Timestamp) {
+        if let Some(degraded) = self
+            .nodes
+            .get_mut(&index)
+            .and_then(|node| node.degraded.as_mut())
+        {
+            degraded.retry_at = Some(at);
+        }
+    }
+
+    /// It is time to try again what failed.
+    pub(in crate::engine) fn retry_degraded(&mut self, index: usize, now: Timestamp) {
+        let Some(node) = self.nodes.get_mut(&index) else {
+            return;
+        };
+        let Some(degraded) = node
+            .degraded
+            .as_mut()
+            .filter(|degraded| degraded.retry_at.is_some_and(|at| at <= now))
+        else {
+            return;
+        };
+        degraded.retry_at = None;
+        node.run_again();
+    }
+
+    /// The hook has done what it should.
+    pub(in crate::engine) fn hook_recovered(&mut self, index: usize, now: Timestamp) {
+        let Some(node) = self.nodes.get_mut(&index) else {
+            return;
+        };
+        if let Some(degraded) = node.degraded.take() {
+            info!(vhost = %node.spec.name, was = degraded.reason, "Is no longer degraded");
+            self.demote(index, now);
+        }
+    }
+
+    /// An operator had one hook run anew, and it did what it should. If the list of hooks had ended
+    /// at it, the others are still to run.
+    pub(in crate::engine) fn hook_applied(&mut self, index: usize) {
+        if let Some(node) = self
+            .nodes
+            .get_mut(&index)
+            .filter(|node| node.serves() && node.degraded.is_some())
+        {
+            node.run_again();
+        }
+    }
+
+    /// These hooks were changed, or an operator says that they are well: a master tries at once,
+    /// another node is as fit as any. Gives the virtual hosts that were degraded.
+    pub(in crate::engine) fn forgive(&mut self, hooks: &[Name], now: Timestamp) -> Vec<Name> {
+        let mut forgiven = Vec::new();
+        for index in self.numbers() {
+            let Some(node) = self.nodes.get(&index) else {
+                continue;
+            };
+            if node.degraded.is_none() || !node.spec.hooks.iter().any(|hook| hooks.contains(hook)) {
+                continue;
+            }
+            forgiven.push(node.spec.name.clone());
+            self.forgive_hooks(index, now);
+        }
+        forgiven
+    }
+
+    /// The hooks of a virtual host are said to be well.
+    pub(in crate::engine) fn forgive_hooks(&mut self, index: usize, now: Timestamp) {
+        let Some(node) = self
+            .nodes
+            .get_mut(&index)
+            .filter(|node| node.degraded.is_some())
+        else {
+            return;
+        };
+        if node.is_master() {
+            // Before its `on_master`, that is still to come, and runs what is new.
+            if node.serves() {
+                node.run_again();
+            }
+            return;
+        }
+        node.degraded = None;
+        node.aside_until = node.aside_until.map(|_| now);
+        self.demote(index, now);
+        self.stand_in_again(index, now);
+    }
+}
+
+impl<H: Host + 'static> Node<H> {
+    /// Tries again what failed on a master; what it holds stays.
+    fn run_again(&mut self) {
+        let event = self.event(EntryPoint::OnMaster, false);
+        self.queue.run_again(event);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_failure_that_is_kept_is_forgotten_with_its_mastership() {
+        let at = Timestamp::ZERO + Duration::from_secs(1);
+        assert!(Degraded::new("no".into(), false).leaves(at).is_none());
+        assert!(
+            Degraded::new("no".into(), true)
+                .leaves(at)
+                .unwrap()
+                .is_unfit()
+        );
+    }
+}

@@ -1,0 +1,572 @@
+//! What the kernel tells: links, addresses, and what somebody else did to them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use tracing::{error, info, warn};
+
+use super::foreign_addresses::When;
+use crate::effect::Link;
+use crate::engine::environment::{Locks as _, World};
+use crate::engine::run::Engine;
+use crate::engine::vhost::interface::{Port, Sources, floating};
+use crate::engine::vhost::node::Node;
+use crate::host::clock;
+use crate::host::kernel::netlink::HostEvent;
+use crate::host::{Culprit, Host as _, culprit};
+use crate::ledger::Post;
+use crate::proto::Input;
+use crate::types::{Family, IfName, Name, State, Timestamp, VirtualAddress};
+
+/// Before an interface that could not be listened to is tried again.
+const DEAF_RETRY: Duration = Duration::from_secs(1);
+
+/// Events of the kernel that one turn takes in.
+const EVENTS_IN_A_ROW: usize = 64;
+
+/// Who has just become master may have let go of its addresses just before: then that is what is
+/// heard of.
+const OWN_DOING: Duration = Duration::from_millis(200);
+
+/// Who did it? That takes a look at every process, which is no work for the loop.
+fn tell_put_back(vhost: Name, address: VirtualAddress, port: u32) {
+    drop(tokio::task::spawn_blocking(move || {
+        let Culprit { by, likely } = culprit(port);
+        warn!(%vhost, %address, by, likely = likely.join(", "), "Put back an address that somebody removed");
+    }));
+}
+
+/// What events of one turn make worth a look, one for all of them.
+#[derive(Debug, Default)]
+struct Stale {
+    /// Numbers of links whose own addresses may be others now.
+    sources: BTreeSet<u32>,
+    /// Virtual addresses that came or went, by the number of their link.
+    addresses: BTreeMap<u32, BTreeSet<IpAddr>>,
+    /// Virtual hosts that may have an address on another interface now, or no longer.
+    elsewhere: BTreeSet<usize>,
+}
+
+impl Engine {
+    /// This event and those behind it, as far as they belong to one turn. Somebody who adds
+    /// thousands of addresses to an interface does not make us list them for each.
+    pub(in crate::engine) fn host_events(&mut self, first: HostEvent) {
+        let mut stale = Stale::default();
+        self.heed(first, &mut stale);
+        for _ in 1..EVENTS_IN_A_ROW {
+            let Ok(Some(event)) = self.ties.watch.try_next() else {
+                break;
+            };
+            self.heed(event, &mut stale);
+        }
+        self.look_at_stale(stale);
+    }
+}
+
+impl<W: World> Engine<W> {
+    pub(in crate::engine) fn host_event(&mut self, event: HostEvent) {
+        let mut stale = Stale::default();
+        self.heed(event, &mut stale);
+        self.look_at_stale(stale);
+    }
+
+    /// Does what an event asks for at once, and notes what is to be looked at afterwards.
+    fn heed(&mut self, event: HostEvent, stale: &mut Stale) {
+        match event {
+            HostEvent::Link(link) => {
+                self.link_changed(&link, false, stale);
+                stale.sources.insert(link.index);
+            }
+            HostEvent::LinkGone(link) => self.link_changed(&link, true, stale),
+            HostEvent::AddressRemoved {
+                index,
+                address,
+                port,
+            } => {
+                self.tell_renewed(index, address, port);
+                self.put_back(index, address.ip, port);
+                self.address_changed(index, address.ip, false, stale);
+            }
+            HostEvent::AddressAdded { index, address } => {
+                self.announce_appeared(index, address.ip);
+                self.address_changed(index, address.ip, true, stale);
+            }
+            HostEvent::Overrun => {
+                warn!("Lost events of the kernel; looks at everything again");
+                self.look();
+                self.numbers()
+                    .into_iter()
+                    .for_each(|index| self.look_elsewhere(index));
+            }
+        }
+    }
+
+    fn address_changed(&mut self, link: u32, ip: IpAddr, came: bool, stale: &mut Stale) {
+        // A virtual address is never the source of what we send. Each lease that is renewed comes
+        // by here, which with many virtual hosts would be a list of all addresses for each of them
+        // each second.
+        let has = |node: &Node<W::Host>| node.spec.addresses.iter().any(|address| address.ip == ip);
+        let mut of_address = self.nodes.iter().filter(|(_, node)| has(node)).peekable();
+        if of_address.peek().is_none() {
+            stale.sources.insert(link);
+            return;
+        }
+        stale.addresses.entry(link).or_default().insert(ip);
+        // What comes to its own interface is no news of another.
+        let is_own = |port: usize| {
+            self.ports
+                .get(port)
+                .is_some_and(|port| port.index() == Some(link))
+        };
+        stale.elsewhere.extend(
+            of_address
+                .filter(|(_, node)| !(came && is_own(node.port)))
+                .map(|(index, _)| *index),
+        );
+    }
+
+    fn look_at_stale(&mut self, stale: Stale) {
+        for (link, addresses) in stale.addresses {
+            self.virtual_changed(link, &addresses);
+        }
+        for index in stale.elsewhere {
+            self.look_elsewhere(index);
+        }
+        for link in stale.sources {
+            self.look_at_sources(link);
+        }
+    }
+
+    fn link_changed(&mut self, link: &Link, gone: bool, stale: &mut Stale) {
+        let before = self.indexes();
+        self.take_link(link, gone);
+        // Addresses elsewhere are known by the name of their interface, and which one is a virtual
+        // host's own may be another now.
+        let after = self.indexes();
+        let moved = |port: usize| before.get(port) != after.get(port);
+        let doubtful = |node: &Node<W::Host>| !node.elsewhere.is_empty() || moved(node.port);
+        let of_nodes = self.nodes.iter().filter(|(_, node)| doubtful(node));
+        stale.elsewhere.extend(of_nodes.map(|(index, _)| *index));
+    }
+
+    /// The numbers of all ports' links.
+    fn indexes(&self) -> Vec<Option<u32>> {
+        self.ports.iter().map(Port::index).collect()
+    }
+
+    fn take_link(&mut self, link: &Link, gone: bool) {
+        self.give_up_renamed(link);
+        for port in 0..self.ports.len() {
+            if self
+                .ports
+                .get(port)
+                .is_some_and(|port| link.is_called(&port.name))
+            {
+                self.set_link(port, (!gone).then(|| link.clone()));
+                self.hope(port, clock::now());
+            }
+        }
+    }
+
+    /// A device that is called otherwise now is gone to us. It has taken our addresses along: they
+    /// go first, by its new name. Also those that are thought to be down: it was set down before it
+    /// was renamed, and they were looked for by a name that it no longer had.
+    fn give_up_renamed(&mut self, link: &Link) {
+        let renamed = self
+            .ports
+            .iter()
+            .enumerate()
+            .find(|(_, port)| port.index() == Some(link.index) && !link.is_called(&port.name));
+        let Some((index, port)) = renamed else { return };
+        warn!(interface = %port.name, now = %link.name, "The interface was renamed");
+        let there = self.addresses_on(&link.name).unwrap_or_default();
+        for node in port
+            .members
+            .iter()
+            .filter_map(|member| self.nodes.get(member))
+            .filter(|node| node.spec.manage_addresses)
+        {
+            let of_node = there.iter().filter(|found| {
+                node.spec
+                    .addresses
+                    .iter()
+                    .any(|address| address.ip == found.address.ip)
+            });
+            for found in of_node.filter(|found| node.holding || found.ours || !found.permanent) {
+                self.shared
+                    .executor
+                    .remove_leftover(&link.name, found.address);
+            }
+        }
+        self.set_link(index, None);
+    }
+
+    /// The kernel calls the interface by another name than the configuration: another process may
+    /// have its virtual hosts by that one. When ours began there may have been no such interface.
+    fn claim(&mut self, index: usize, own_name: &IfName) {
+        let Some(port) = self.ports.get_mut(index) else {
+            return;
+        };
+        if !port.wants_claim(own_name) {
+            return;
+        }
+        let mut barred = BTreeSet::new();
+        let members = port.members.iter();
+        for spec in members.filter_map(|member| self.nodes.get(member).map(|node| &node.spec)) {
+            let post = Post {
+                interface: &spec.interface,
+                own_name: Some(own_name.clone()),
+                vhid: spec.vhid,
+            };
+            if let Err(error) = self.ties.lock(&self.config.daemon.run_dir, &post) {
+                if !port.bars(spec.vhid) {
+                    error!(vhost = %spec.name, interface = %own_name, %error, "Takes no part: another process has it on this interface");
+                }
+                barred.insert(spec.vhid);
+            }
+        }
+        port.claimed(own_name.clone(), barred);
+    }
+
+    pub(in crate::engine) fn set_link(&mut self, index: usize, link: Option<Link>) {
+        if let Some(link) = &link {
+            self.claim(index, &link.name);
+        }
+        let Some(port) = self.ports.get_mut(index) else {
+            return;
+        };
+        let before = (port.is_up(), port.is_running());
+        port.set_link(link);
+        let (up, running) = (port.is_up(), port.is_running());
+        let try_again = port.is_deaf() || port.is_barred();
+        if before != (up, running) {
+            info!(interface = %port.name, up, running, "The link changed");
+        }
+        let members = port.members.clone();
+        let now = clock::now();
+        if try_again {
+            self.look_again = Some(now + DEAF_RETRY);
+        }
+        for member in members {
+            let (Some(node), Some(port)) = (self.nodes.get(&member), self.ports.get(index)) else {
+                continue;
+            };
+            if before != (up, running)
+                && let Some(flaw) = port.flaw_for(&node.spec)
+            {
+                error!(vhost = %node.spec.name, interface = %port.name, "Takes no part: the interface {flaw}");
+            }
+            let usable = port.is_usable_by(&node.spec);
+            // An address that comes or goes may be told as news of its link: with hundreds of
+            // virtual hosts on it, nothing may follow for each of them.
+            let nothing_new = usable && node.machine.state() != State::Init;
+            let input = if usable {
+                Input::LinkUp
+            } else {
+                Input::LinkDown
+            };
+            let mac = port
+                .link()
+                .map(|link| link.mac)
+                .filter(|mac| node.machine.hardware() != Some(*mac));
+            if let Some(mac) = mac {
+                let is_new = node.machine.hardware().is_some();
+                self.handle(member, Input::Hardware(mac), now);
+                if is_new && usable {
+                    self.lives_at_another(member, now);
+                }
+            }
+            if !nothing_new && self.stopping.is_none() && (!usable || self.may_take_part(member)) {
+                self.handle(member, input, now);
+            }
+        }
+    }
+
+    /// Its interface has another hardware address: the neighbours would go on sending to the old
+    /// one.
+    fn lives_at_another(&mut self, member: usize, now: Timestamp) {
+        let Some(node) = self.nodes.get_mut(&member).filter(|node| node.announces()) else {
+            return;
+        };
+        info!(vhost = %node.spec.name, "Announces the addresses again: the interface has another hardware address");
+        node.announcer.takeover(node.spec.announce, now);
+        self.announce(member);
+        self.bequeath(member);
+    }
+
+    /// A hook put up an address of its virtual host: the neighbours hear of it at once.
+    fn announce_appeared(&self, link: u32, ip: IpAddr) {
+        let Some(port) = self.ports.iter().find(|port| port.index() == Some(link)) else {
+            return;
+        };
+        for member in &port.members {
+            let Some(node) = self
+                .nodes
+                .get(member)
+                .filter(|node| !node.spec.manage_addresses)
+            else {
+                continue;
+            };
+            if node.spec.addresses.iter().any(|address| address.ip == ip) {
+                self.announce(*member);
+            }
+        }
+    }
+
+    /// A renewal may be quicker than the news that somebody removed an address, and brings it back
+    /// as well.
+    fn tell_renewed(&self, link: u32, removed: VirtualAddress, by: u32) {
+        let Some(port) = self.ports.iter().find(|port| port.index() == Some(link)) else {
+            return;
+        };
+        // Leased addresses are host addresses; one with another prefix we may have changed
+        // ourselves.
+        if removed.prefix != removed.family().host_prefix() {
+            return;
+        }
+        for member in &port.members {
+            let leased = |node: &&Node<W::Host>| {
+                node.leased.is_some() && clock::now().since(node.changed) > OWN_DOING
+            };
+            let Some(node) = self.nodes.get(member).filter(leased) else {
+                continue;
+            };
+            if let Some(address) = node
+                .spec
+                .addresses
+                .iter()
+                .find(|address| address.ip == removed.ip)
+                && self.present(&port.name, removed.ip)
+            {
+                tell_put_back(node.spec.name.clone(), *address, by);
+                self.lead_again(*member, *address);
+                self.announce(*member);
+            }
+        }
+    }
+
+    /// Somebody removed an address, by the netlink socket with this number: if it is ours and we
+    /// are master, it comes back.
+    pub(in crate::engine) fn put_back(&mut self, link: u32, ip: IpAddr, by: u32) {
+        let Some(port) = self.ports.iter().find(|port| port.index() == Some(link)) else {
+            return;
+        };
+        if !port.is_up() {
+            return;
+        }
+        // What is refused has its own pace.
+        let wanted = |node: &Node<W::Host>| {
+            node.holdable()
+                .find(|address| address.ip == ip)
+                .filter(|_| node.holding)
+        };
+        let members = port
+            .members
+            .iter()
+            .filter(|member| self.nodes.get(member).and_then(wanted).is_some());
+        let (dev, members): (_, Vec<usize>) = (port.name.clone(), members.copied().collect());
+        // The kernel is asked only of what somebody here misses: it lists all of the interface's
+        // addresses.
+        if members.is_empty() || self.present(&dev, ip) {
+            return;
+        }
+        for member in members {
+            let Some(node) = self.nodes.get_mut(&member) else {
+                continue;
+            };
+            let Some(address) = wanted(node) else {
+                continue;
+            };
+            let vhost = node.spec.name.clone();
+            // It went by itself: the lateness check decides, not this.
+            let now = clock::now();
+            if node.expired(now).is_some() || !node.put_back.may(now) {
+                continue;
+            }
+            let Some(lease) = self.lease_now(member, now) else {
+                continue;
+            };
+            match self.shared.executor.put_address(&dev, address, lease) {
+                Ok(()) => {
+                    tell_put_back(vhost, address, by);
+                    self.lead_again(member, address);
+                }
+                // The interface has gone, and its own event is on the way.
+                Err(error) if error.errno == Some(libc::ENODEV) => {
+                    warn!(%vhost, %address, %error, "Could not put back an address");
+                }
+                Err(error) => {
+                    self.address_failed(member, &error, now);
+                    // What that has led to.
+                    self.handle(member, Input::Timer, now);
+                }
+            }
+            self.announce(member);
+        }
+    }
+
+    /// Reads links and addresses anew: at start, after lost events, and while an interface is
+    /// missing.
+    pub(in crate::engine) fn look(&mut self) {
+        for port in 0..self.ports.len() {
+            let Some(name) = self.ports.get(port).map(|port| port.name.clone()) else {
+                continue;
+            };
+            // One by one: there may be thousands of others.
+            match self.shared.executor.host().find_link(&name) {
+                Ok(link) => {
+                    if link.is_some() {
+                        self.look_at_addresses(port);
+                    }
+                    self.set_link(port, link);
+                    self.put_back_missing(port);
+                }
+                Err(error) => warn!(interface = %name, %error, "Could not look at an interface"),
+            }
+        }
+    }
+
+    pub(in crate::engine) fn present(&self, dev: &IfName, ip: IpAddr) -> bool {
+        self.shared
+            .executor
+            .host()
+            .address_present(dev, ip)
+            .unwrap_or_else(|error| {
+                warn!(interface = %dev, %ip, %error, "Could not look for an address");
+                false
+            })
+    }
+
+    pub(in crate::engine) fn put_back_missing(&mut self, port: usize) {
+        let Some(port) = self.ports.get(port) else {
+            return;
+        };
+        let Some(link) = port.index() else { return };
+        let members = port
+            .members
+            .iter()
+            .filter_map(|member| self.nodes.get(member))
+            .filter(|node| node.holding);
+        let mut held: BTreeSet<IpAddr> = members
+            .flat_map(|node| node.holdable().map(|a| a.ip))
+            .collect();
+        if held.is_empty() {
+            return;
+        }
+        // All in one look: with hundreds of virtual hosts, one for each would be one too many.
+        if let Ok(there) = self.shared.executor.host().addresses_on(&port.name) {
+            for found in there {
+                held.remove(&found.address.ip);
+            }
+        }
+        for ip in held {
+            // Who did it went by unheard.
+            self.put_back(link, ip, 0);
+        }
+    }
+
+    fn look_at_sources(&mut self, link: u32) {
+        for port in 0..self.ports.len() {
+            if self
+                .ports
+                .get(port)
+                .is_some_and(|port| port.index() == Some(link))
+            {
+                self.hope(port, clock::now());
+                self.look_at_addresses(port);
+            }
+        }
+    }
+
+    pub(in crate::engine) fn look_at_addresses(&mut self, index: usize) {
+        let Some(port) = self.ports.get(index) else {
+            return;
+        };
+        let Some(there) = self.addresses_on(&port.name) else {
+            return;
+        };
+        for member in port.members.clone() {
+            self.sort_out(member, &there, When::Later);
+            self.fit_ways(member, &there);
+        }
+        let floating = floating(self.nodes.values().map(|node| &node.spec));
+        let sources = Sources::choose(there.iter().map(|found| found.address.ip), &floating);
+        let Some(port) = self.ports.get_mut(index) else {
+            return;
+        };
+        if !port.set_sources(sources) {
+            return;
+        }
+        let now = clock::now();
+        for member in port.members.clone() {
+            self.tell_sources(member, sources, now);
+        }
+    }
+
+    pub(in crate::engine) fn tell_sources(
+        &mut self,
+        member: usize,
+        sources: Sources,
+        now: Timestamp,
+    ) {
+        let Some(node) = self.nodes.get(&member) else {
+            return;
+        };
+        let configured = [
+            node.spec.source_address.map(IpAddr::V4),
+            node.spec.source_address6.map(IpAddr::V6),
+        ];
+        let was_nameless = node.machine.is_nameless();
+        for (family, configured) in Family::ALL.into_iter().zip(configured) {
+            let address = configured.or(sources.of(family));
+            self.handle(member, Input::OwnAddress { family, address }, now);
+        }
+        let Some(node) = self.nodes.get(&member) else {
+            return;
+        };
+        let (vhost, interface) = (&node.spec.name, &node.spec.interface);
+        match (was_nameless, node.machine.is_nameless()) {
+            (false, true) => {
+                warn!(%vhost, %interface, "Has no own address: advertises an advskew one worse");
+            }
+            (true, false) => info!(%vhost, %interface, "Has an own address to advertise from"),
+            (false, false) | (true, true) => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::sim::bench::{Frames, engine, link, play};
+    use crate::host::SimHost;
+    use crate::keeper::failsafe::{Reader, Writer};
+
+    #[test]
+    fn news_of_a_link_that_says_nothing_new_leads_to_nothing() {
+        play(async |_| {
+            let mut engine = engine(SimHost::new().with_link(link()), &Frames::default(), "").await;
+            let (writer, keeper) = Writer::create().unwrap();
+            let keeper = Reader::new(keeper);
+            engine.will = Some(writer);
+            // As each address does that is taken off an interface which lets others go along.
+            engine.host_event(HostEvent::Link(link()));
+            assert_eq!(
+                keeper.entries(),
+                [],
+                "nothing has changed that the keeper must know"
+            );
+            engine.host_event(HostEvent::Link(Link {
+                carrier: false,
+                ..link()
+            }));
+            assert_eq!(engine.nodes[&0].machine.state(), State::Init);
+            engine.host_event(HostEvent::Link(link()));
+            assert_eq!(
+                (engine.nodes[&0].machine.state(), keeper.entries().len()),
+                (State::Backup, 1)
+            );
+        });
+    }
+}

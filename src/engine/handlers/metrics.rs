@@ -1,0 +1,412 @@
+//! The engine in numbers, for `carpd metrics`: one place that names every metric.
+
+use crate::engine::metrics::{BUCKETS_MS, Kind, Runs, Text, VhostCounters};
+
+use crate::engine::run::Engine;
+use crate::engine::vhost::node::Node;
+use crate::host::LinuxHost;
+use crate::host::clock;
+use crate::host::kernel::process;
+use crate::types::{Name, State, Timestamp};
+
+impl Engine {
+    /// All metrics, as OpenMetrics text.
+    pub(in crate::engine) fn metrics(&self) -> String {
+        let mut text = Text::default();
+        let now = clock::now();
+        self.process_metrics(&mut text);
+        let nodes: Vec<&Node<LinuxHost>> = self.nodes.values().collect();
+        vhost_gauges(&mut text, &nodes, now);
+        vhost_counters(&mut text, &nodes);
+        self.counted_vhosts(&mut text);
+        text.family(
+            "carpd_strangers",
+            Kind::Counter,
+            "Packets that belong to no virtual host here.",
+        );
+        for (reason, count) in self.strangers.rejects() {
+            text.sample(&[("reason", reason)], count);
+        }
+        self.hook_metrics(&mut text);
+        self.host_metrics(&mut text);
+        text.end()
+    }
+
+    fn process_metrics(&self, text: &mut Text) {
+        text.family(
+            "carpd_build",
+            Kind::Gauge,
+            "Always 1; the version is in the label.",
+        )
+        .sample(&[("version", env!("CARGO_PKG_VERSION"))], 1);
+        text.family(
+            "carpd_start_time_seconds",
+            Kind::Gauge,
+            "When the engine began, in seconds since 1970.",
+        )
+        .sample(&[], seconds_of(self.started_ms));
+        if let Some(process::Usage {
+            resident_bytes,
+            descriptors,
+        }) = process::usage()
+        {
+            text.family(
+                "process_resident_memory_bytes",
+                Kind::Gauge,
+                "Memory of the engine.",
+            )
+            .sample(&[], resident_bytes);
+            text.family(
+                "process_open_fds",
+                Kind::Gauge,
+                "Descriptors that the engine has open.",
+            )
+            .sample(&[], descriptors);
+        }
+    }
+
+    fn counted_vhosts(&self, text: &mut Text) {
+        let counters = self.shared.executor.counters();
+        text.family(
+            "carpd_transitions",
+            Kind::Counter,
+            "Changes of state, by the new state and the cause.",
+        );
+        for (vhost, counted) in &counters.vhosts {
+            for ((to, cause), count) in &counted.transitions {
+                text.sample(
+                    &[
+                        ("vhost", vhost.as_str()),
+                        ("to", to.as_str()),
+                        ("cause", cause),
+                    ],
+                    count,
+                );
+            }
+        }
+        let results = |text: &mut Text, name, help, of: fn(&VhostCounters) -> [u64; 2]| {
+            text.family(name, Kind::Counter, help);
+            for (vhost, counted) in &counters.vhosts {
+                for (result, count) in ["done", "failed"].into_iter().zip(of(counted)) {
+                    text.sample(&[("vhost", vhost.as_str()), ("result", result)], count);
+                }
+            }
+        };
+        results(
+            text,
+            "carpd_announcements",
+            "Addresses that the neighbours were told of.",
+            |c| [c.announced, c.announce_failures],
+        );
+        results(
+            text,
+            "carpd_lease_renewals",
+            "Leases of addresses that were renewed.",
+            |c| [c.renewed, c.renew_failures],
+        );
+    }
+
+    fn hook_metrics(&self, text: &mut Text) {
+        let hooks = self.hooks.status();
+        let counters = self.shared.executor.counters();
+        text.family(
+            "carpd_hook_runs",
+            Kind::Counter,
+            "Runs of hooks, by what became of them.",
+        );
+        for ((hook, entry), runs) in &counters.runs {
+            let Runs {
+                done,
+                failed,
+                superseded,
+                ..
+            } = runs;
+            for (outcome, count) in [
+                ("done", done),
+                ("failed", failed),
+                ("superseded", superseded),
+            ] {
+                text.sample(
+                    &[
+                        ("hook", hook.as_str()),
+                        ("entry", entry.as_str()),
+                        ("outcome", outcome),
+                    ],
+                    count,
+                );
+            }
+        }
+        text.family(
+            "carpd_hook_run_duration_seconds",
+            Kind::Histogram,
+            "How long runs of hooks took.",
+        );
+        for ((hook, entry), runs) in &counters.runs {
+            let buckets = BUCKETS_MS
+                .iter()
+                .zip(runs.buckets)
+                .map(|(ms, count)| (seconds_of(*ms), count));
+            let labels = [("hook", hook.as_str()), ("entry", entry.as_str())];
+            text.histogram(&labels, buckets, runs.count(), runs.total.as_secs_f64());
+        }
+        text.family(
+            "carpd_hook_generation",
+            Kind::Gauge,
+            "Which version of a hook serves, counted since the engine began.",
+        );
+        for hook in &hooks {
+            text.sample(&[("hook", hook.name.as_str())], hook.generation);
+        }
+        text.family(
+            "carpd_hook_fault",
+            Kind::Gauge,
+            "1 while the file of a hook has a fault and an older version serves.",
+        );
+        for hook in &hooks {
+            text.sample(
+                &[("hook", hook.name.as_str())],
+                u8::from(hook.fault.is_some()),
+            );
+        }
+        text.family(
+            "carpd_hook_idle_runners",
+            Kind::Gauge,
+            "Processes that wait for the next run of a hook.",
+        );
+        for hook in &hooks {
+            text.sample(&[("hook", hook.name.as_str())], hook.idle_runners);
+        }
+    }
+
+    fn host_metrics(&self, text: &mut Text) {
+        let counters = self.shared.executor.counters();
+        text.family(
+            "carpd_effects",
+            Kind::Counter,
+            "What hooks asked to be done, by what became of it.",
+        );
+        for (outcome, count) in &counters.effects {
+            text.sample(&[("outcome", outcome)], count);
+        }
+        text.family(
+            "carpd_undone",
+            Kind::Counter,
+            "Effects that were to be undone.",
+        )
+        .sample(&[("result", "done")], counters.undone)
+        .sample(&[("result", "failed")], counters.undo_failures);
+        text.family(
+            "carpd_reloads",
+            Kind::Counter,
+            "Reloads of configuration and hooks.",
+        )
+        .sample(&[("result", "done")], counters.reloads)
+        .sample(&[("result", "refused")], counters.reloads_refused);
+        text.family(
+            "carpd_reload_problems",
+            Kind::Gauge,
+            "What was wrong at the last reload; 0 if it worked.",
+        )
+        .sample(&[], self.reload_problems.len());
+        let ledger = self.shared.executor.ledger();
+        text.family(
+            "carpd_ledger_entries",
+            Kind::Gauge,
+            "What is held on this host.",
+        )
+        .sample(&[], ledger.iter().count());
+        text.family(
+            "carpd_ledger_records",
+            Kind::Counter,
+            "Records of the ledger.",
+        )
+        .sample(&[("result", "written")], ledger.written())
+        .sample(&[("result", "failed")], ledger.failures());
+        text.family(
+            "carpd_ledger_writable",
+            Kind::Gauge,
+            "0 while only own addresses are taken.",
+        )
+        .sample(&[], u8::from(ledger.health().is_none()));
+        text.family(
+            "carpd_lasting_write_failures",
+            Kind::Counter,
+            "What shall outlive the daemon and could not be written.",
+        )
+        .sample(&[], self.shared.lasting.failures());
+        text.family(
+            "carpd_journal_lost_records",
+            Kind::Counter,
+            "Records that the flight recorder could not keep.",
+        )
+        .sample(&[], self.shared.journal.borrow().lost());
+        if let Some(helper) = self.ties.helper.status() {
+            text.family(
+                "carpd_helper_up",
+                Kind::Gauge,
+                "Is the helper process there?",
+            )
+            .sample(&[], u8::from(helper.alive));
+            text.family(
+                "carpd_helper_deaths",
+                Kind::Counter,
+                "How often the helper process died.",
+            )
+            .sample(&[], helper.deaths);
+        }
+    }
+}
+
+fn vhost_gauges(text: &mut Text, nodes: &[&Node<LinuxHost>], now: Timestamp) {
+    text.family(
+        "carpd_vhost_state",
+        Kind::Gauge,
+        "1 for the state that the virtual host is in.",
+    );
+    for node in nodes {
+        for state in [State::Init, State::Backup, State::Master] {
+            let labels = [
+                ("vhost", node.spec.name.as_str()),
+                ("state", state.as_str()),
+            ];
+            text.sample(&labels, u8::from(node.machine.state() == state));
+        }
+    }
+    let mut gauge = |name, help, of: &dyn Fn(&Node<LinuxHost>) -> Option<f64>| {
+        text.family(name, Kind::Gauge, help);
+        for node in nodes {
+            if let Some(value) = of(node) {
+                text.sample(&[("vhost", node.spec.name.as_str())], value);
+            }
+        }
+    };
+    let truth = |is: bool| Some(f64::from(u8::from(is)));
+    gauge(
+        "carpd_vhost_holding",
+        "1 while the addresses are up here.",
+        &|node| truth(node.holding),
+    );
+    gauge(
+        "carpd_vhost_degraded",
+        "1 while a hook that failed here has not succeeded since.",
+        &|node| truth(node.degraded.is_some()),
+    );
+    gauge(
+        "carpd_vhost_refused_addresses",
+        "Addresses that the kernel refuses to this master, which holds the others.",
+        &|node| {
+            let refused = node
+                .unheld
+                .as_ref()
+                .map_or(0, |unheld| unheld.refused.len());
+            Some(f64::from(u32::try_from(refused).unwrap_or(u32::MAX)))
+        },
+    );
+    gauge(
+        "carpd_vhost_demotion",
+        "How unfit it says it is, 0 to 240.",
+        &|node| Some(f64::from(node.machine.demotion().get())),
+    );
+    gauge(
+        "carpd_vhost_changed_timestamp_seconds",
+        "When its state changed last, in seconds since 1970.",
+        &|node| Some(seconds_of(node.since_ms)),
+    );
+    gauge(
+        "carpd_vhost_heard_seconds",
+        "How long ago it heard another master, if it ever did.",
+        &|node| {
+            node.machine
+                .heard()
+                .map(|heard| now.since(heard.at).as_secs_f64())
+        },
+    );
+    gauge(
+        "carpd_vhost_interval_seconds",
+        "Time between two of its advertisements.",
+        &|node| Some(node.machine.interval().as_secs_f64()),
+    );
+}
+
+fn vhost_counters(text: &mut Text, nodes: &[&Node<LinuxHost>]) {
+    let name = |node: &Node<LinuxHost>| -> Name { node.spec.name.clone() };
+    text.family(
+        "carpd_advertisements_sent",
+        Kind::Counter,
+        "Advertisements handed out for sending, one for each family.",
+    );
+    for node in nodes {
+        let (name, stats) = (name(node), node.machine.stats());
+        text.sample(
+            &[("vhost", name.as_str()), ("kind", "advertisement")],
+            stats.sent,
+        );
+        text.sample(
+            &[("vhost", name.as_str()), ("kind", "bow-out")],
+            stats.bow_outs_sent,
+        );
+    }
+    text.family(
+        "carpd_send_failures",
+        Kind::Counter,
+        "Packets that could not be sent.",
+    );
+    for node in nodes {
+        text.sample(
+            &[("vhost", name(node).as_str())],
+            node.machine.stats().send_failures,
+        );
+    }
+    text.family(
+        "carpd_advertisements_received",
+        Kind::Counter,
+        "Valid advertisements of others.",
+    );
+    for node in nodes {
+        let (name, stats) = (name(node), node.machine.stats());
+        let bow_outs = stats.bow_outs_received;
+        text.sample(
+            &[("vhost", name.as_str()), ("kind", "advertisement")],
+            stats.received.saturating_sub(bow_outs),
+        );
+        text.sample(&[("vhost", name.as_str()), ("kind", "bow-out")], bow_outs);
+    }
+    text.family(
+        "carpd_advertisements_refused",
+        Kind::Counter,
+        "Packets that were refused, by reason.",
+    );
+    for node in nodes {
+        for (reason, count) in node.machine.stats().rejects() {
+            text.sample(&[("vhost", name(node).as_str()), ("reason", reason)], count);
+        }
+    }
+    text.family(
+        "carpd_peer_claims",
+        Kind::Counter,
+        "Worse masters that were heard by a master: a split has healed.",
+    );
+    for node in nodes {
+        text.sample(
+            &[("vhost", name(node).as_str())],
+            node.machine.stats().peer_claims,
+        );
+    }
+    text.family(
+        "carpd_late_wakes",
+        Kind::Counter,
+        "How often it woke too late to trust what it knew.",
+    );
+    for node in nodes {
+        text.sample(&[("vhost", name(node).as_str())], node.machine.stats().late);
+    }
+}
+
+/// Of a time in milliseconds.
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "milliseconds since 1970 have 41 bits, and a float 52"
+)]
+fn seconds_of(ms: u64) -> f64 {
+    ms as f64 / 1000.0
+}

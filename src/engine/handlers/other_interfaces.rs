@@ -1,0 +1,62 @@
+//! Virtual addresses that are up on another interface of this machine, as on `lo` or a bridge.
+//! Linux answers for every address that it has, on whichever interface it is asked; so a backup
+//! with one answers beside the master, and status must say so.
+//!
+//! It takes part all the same: where such addresses do not answer (`arp_ignore`) they are there on
+//! purpose.
+
+use std::net::IpAddr;
+
+use tracing::{info, warn};
+
+use crate::engine::command::Elsewhere;
+use crate::engine::environment::World;
+use crate::engine::run::Engine;
+use crate::host::Host as _;
+use crate::types::IfName;
+
+impl<W: World> Engine<W> {
+    /// Looks whether a virtual host's addresses are up on other interfaces: one exchange with the
+    /// kernel for each.
+    pub(in crate::engine) fn look_elsewhere(&mut self, index: usize) {
+        let Some(node) = self.nodes.get_mut(&index) else {
+            return;
+        };
+        let (spec, port) = (&node.spec, self.ports.get(node.port));
+        let host = self.shared.executor.host();
+        // The kernel calls it by its own name, and the configuration perhaps by another.
+        let is_its_own = |dev: &IfName| {
+            *dev == spec.interface
+                || port
+                    .and_then(|port| port.link())
+                    .is_some_and(|link| link.is_called(dev))
+        };
+        let other = |ip: IpAddr| {
+            let interface = host
+                .device_of(ip)
+                .ok()
+                .flatten()
+                .filter(|dev| !is_its_own(dev))?;
+            Some(Elsewhere {
+                address: ip,
+                interface,
+            })
+        };
+        let found: Vec<_> = spec
+            .addresses
+            .iter()
+            .filter_map(|address| other(address.ip))
+            .collect();
+        if found == node.elsewhere {
+            return;
+        }
+        let vhost = &spec.name;
+        for Elsewhere { address, interface } in &found {
+            warn!(%vhost, %address, %interface, "A virtual address is up on another interface: this host answers for it, master or not");
+        }
+        if found.is_empty() {
+            info!(%vhost, "Its addresses are up on no other interface any more");
+        }
+        node.elsewhere = found;
+    }
+}

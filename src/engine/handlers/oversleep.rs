@@ -1,0 +1,97 @@
+//! After a sleep: what waits in the sockets is old.
+
+use std::time::Duration;
+
+use tracing::{debug, warn};
+
+use crate::engine::environment::World;
+use crate::engine::run::Engine;
+use crate::engine::vhost::interface::Port;
+use crate::host::clock;
+use crate::proto::{Input, timer};
+use crate::types::{AdvSkew, State};
+
+/// What is younger than this is news, also to those with an interval of some ms: on a busy machine
+/// such a sleep is nothing.
+const NEWS: Duration = Duration::from_millis(100);
+/// More frames than any receive buffer holds.
+const FRAMES_MAX: usize = 4096;
+
+impl<W: World> Engine<W> {
+    /// Before any event. Who slept for longer than an interval (and than a busy machine makes
+    /// anybody) cannot tell what is still true of what waits in its sockets: behind a bow-out there
+    /// may have been a takeover, for which the buffer had no room. So it must go unread, and a
+    /// backup listens anew. A master goes on, or not, by the rules of the protocol.
+    ///
+    /// How late it is, and the ports in whose sockets the past waits.
+    pub(in crate::engine) fn overslept(&mut self) -> Option<(Duration, Vec<usize>)> {
+        let now = clock::now();
+        // Nobody's interval is shorter than the least skew.
+        let by = self
+            .due
+            .map(|due| now.since(due))
+            .filter(|by| *by >= timer::skew_time(AdvSkew(1)))?;
+        let mut stale = Vec::new();
+        for port in 0..self.ports.len() {
+            let Some(members) = self.ports.get(port).map(|port| port.members.clone()) else {
+                continue;
+            };
+            let overslept = |index: &usize| {
+                self.nodes
+                    .get(index)
+                    .is_some_and(|node| by > node.machine.interval().max(NEWS))
+            };
+            let overslept: Vec<usize> = members.into_iter().filter(overslept).collect();
+            if overslept.is_empty() {
+                continue;
+            }
+            stale.push(port);
+            for index in overslept {
+                if self
+                    .nodes
+                    .get(&index)
+                    .is_some_and(|node| node.machine.state() == State::Backup)
+                {
+                    self.handle(index, Input::Late { by }, now);
+                }
+            }
+        }
+        Some((by, stale))
+    }
+}
+
+impl Engine {
+    /// See [`Self::overslept`]: what waits there is read and forgotten.
+    pub(in crate::engine) fn judge_sleep(&mut self) {
+        let Some((by, stale)) = self.overslept() else {
+            return;
+        };
+        if !stale.is_empty() {
+            self.bow_outs.forget();
+        }
+        for port in stale {
+            self.discard(port, by);
+        }
+    }
+
+    /// Reads what waits in an interface's socket, and forgets it.
+    fn discard(&self, port: usize, by: Duration) {
+        let Some(socket) = self.ports.get(port).and_then(Port::socket) else {
+            return;
+        };
+        let mut buffer = [0; 64];
+        let mut frames = 0;
+        while frames < FRAMES_MAX && matches!(socket.receive(&mut buffer), Ok(Some(_))) {
+            frames += 1;
+        }
+        let late_ms = by.as_millis();
+        if frames > 0 {
+            warn!(
+                late_ms,
+                frames, "Woke late; what came in meanwhile is too old to be believed"
+            );
+        } else {
+            debug!(late_ms, "Woke late");
+        }
+    }
+}

@@ -1,0 +1,342 @@
+//! What follows when the kernel refuses an address to a master.
+//!
+//! Another node shall have all of them, so at first it hands over, and is unfit for a while, the
+//! longer the oftener. If it fails again, it goes by what [`Relief`] says: it hands over again, or
+//! nobody can hold them all. Then some addresses are better than none: it holds those that it can,
+//! says which it cannot, and tries these again. As after any silence it is the best node that gets
+//! there first.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use tracing::{error, info, warn};
+
+use super::status::millis;
+use crate::backoff::Backoff;
+use crate::engine::command::RefusedAddress;
+use crate::engine::environment::World;
+use crate::engine::run::Engine;
+use crate::engine::vhost::escalation::{Relief, Verdict};
+use crate::engine::vhost::node::Node;
+use crate::host::HostError;
+use crate::journal::DaemonCause;
+use crate::proto::{Cause, Input};
+use crate::types::{Timestamp, VirtualAddress};
+
+/// Others are preferred for so long after the first failure, at least; doubled with each, up to the
+/// next.
+const FADE_FIRST: Duration = Duration::from_secs(10);
+const FADE_LONGEST: Duration = Duration::from_mins(10);
+/// What happened on the interface may have cured it: a look after so long, whatever the pause.
+const HOPE: Duration = Duration::from_secs(1);
+
+/// Addresses that the kernel refuses here.
+#[derive(Debug)]
+pub(in crate::engine) struct Unheld {
+    /// What the kernel said last.
+    pub(in crate::engine) reason: String,
+    /// What a master goes without, with the kernel's words.
+    pub(in crate::engine) refused: Vec<(VirtualAddress, String)>,
+    /// A master tries again then.
+    pub(in crate::engine) retry_at: Option<Timestamp>,
+    /// Another node is no longer preferred then; not while it is master.
+    pub(in crate::engine) fades_at: Option<Timestamp>,
+    unfit: bool,
+    fades: Backoff,
+    relief: Relief,
+}
+
+impl Unheld {
+    fn new(reason: String) -> Self {
+        Self {
+            reason,
+            refused: Vec::new(),
+            retry_at: None,
+            fades_at: None,
+            unfit: true,
+            fades: Backoff::new(FADE_FIRST, FADE_LONGEST),
+            relief: Relief::default(),
+        }
+    }
+
+    /// Shall others be preferred?
+    pub(in crate::engine) const fn is_unfit(&self) -> bool {
+        self.unfit
+    }
+
+    /// What to do about another failure of a master since `master`; the first of all is for
+    /// [`Self::new`].
+    fn again(&mut self, master: Timestamp, pushed_aside: bool) -> Verdict {
+        self.unfit = true;
+        self.fades_at = None;
+        self.relief.again(master, pushed_aside)
+    }
+
+    /// Its mastership ends: from now on the demotion fades, in no less than `least`.
+    pub(in crate::engine) fn leaves(&mut self, now: Timestamp, least: Duration) {
+        self.retry_at = None;
+        self.refused.clear();
+        self.relief.leaves(now);
+        if self.unfit {
+            self.fades_at = Some(now + self.fades.pause().max(least));
+        }
+    }
+
+    /// The demotion has faded. What is known is kept: another failure counts as such.
+    fn fade(&mut self) {
+        self.fades_at = None;
+        self.unfit = false;
+    }
+
+    /// For operators.
+    pub(in crate::engine) fn status(&self, now: Timestamp) -> Vec<RefusedAddress> {
+        let retry_in_ms = self
+            .retry_at
+            .map(|at| millis(at.since(now)))
+            .unwrap_or_default();
+        let refused = |(address, reason): &(VirtualAddress, String)| RefusedAddress {
+            address: *address,
+            reason: reason.clone(),
+            retry_in_ms,
+        };
+        self.refused.iter().map(refused).collect()
+    }
+
+    /// A master goes without this address.
+    pub(in crate::engine) fn misses(&self, ip: IpAddr) -> bool {
+        self.refused.iter().any(|(address, _)| address.ip == ip)
+    }
+}
+
+/// For the log.
+fn in_words(refused: &[(VirtualAddress, String)]) -> String {
+    refused
+        .iter()
+        .map(|(address, reason)| format!("{address}: {reason}"))
+        .collect::<Vec<_>>()
+        .join("; ")
+}
+
+impl<H> Node<H> {
+    /// The addresses of its own that it holds as master, or would.
+    pub(in crate::engine) fn holdable(&self) -> impl Iterator<Item = VirtualAddress> + '_ {
+        let missed = |address: &VirtualAddress| {
+            self.unheld
+                .as_ref()
+                .is_some_and(|unheld| unheld.misses(address.ip))
+        };
+        self.spec
+            .addresses
+            .iter()
+            .copied()
+            .filter(move |address| !missed(address))
+    }
+}
+
+impl<W: World> Engine<W> {
+    /// The kernel refused an address to a master: it hands over when what is being done now has
+    /// ended, or stays with the others.
+    pub(in crate::engine) fn address_failed(
+        &mut self,
+        index: usize,
+        error: &HostError,
+        now: Timestamp,
+    ) {
+        let Some(node) = self.nodes.get_mut(&index) else {
+            return;
+        };
+        if !node.is_master() {
+            return;
+        }
+        error!(vhost = %node.spec.name, %error, "Could not put the addresses up");
+        let pushed_aside = node
+            .last
+            .as_ref()
+            .is_some_and(|last| matches!(last.cause, Cause::Preempt | Cause::PeerDemoted));
+        let reason = error.to_string();
+        let verdict = match &mut node.unheld {
+            Some(unheld) => {
+                reason.clone_into(&mut unheld.reason);
+                unheld.again(node.changed, pushed_aside)
+            }
+            first => {
+                *first = Some(Unheld::new(reason.clone()));
+                Verdict::Resign
+            }
+        };
+        match verdict {
+            Verdict::Again(pause) => {
+                let all = node.spec.addresses.clone();
+                self.hold_what_it_can(index, &all, pause, now);
+            }
+            Verdict::Resign => self.follow_ups.push_back((
+                index,
+                Input::Resign {
+                    reason: DaemonCause::AddressFailed.because(&reason),
+                    unfit: true,
+                },
+            )),
+        }
+        // After the addresses are gone: a master that told of its demotion would be preempted while
+        // it still has them.
+        self.demotion_follows(index);
+    }
+
+    /// Its demotion is told when what is being done now has ended.
+    fn demotion_follows(&mut self, index: usize) {
+        let Some(node) = self.nodes.get(&index) else {
+            return;
+        };
+        self.follow_ups
+            .push_back((index, Input::Demote(node.demotion())));
+    }
+
+    /// All addresses are up: whatever was refused before no longer is.
+    pub(in crate::engine) fn nothing_unheld(&mut self, index: usize) {
+        let Some(node) = self.nodes.get_mut(&index) else {
+            return;
+        };
+        if node.unheld.take().is_some() {
+            info!(vhost = %node.spec.name, "Holds all its addresses again");
+            self.demotion_follows(index);
+        }
+    }
+
+    /// A master puts up those of these addresses that the kernel takes, and will try the others
+    /// again after the pause.
+    fn hold_what_it_can(
+        &mut self,
+        index: usize,
+        wanted: &[VirtualAddress],
+        pause: Duration,
+        now: Timestamp,
+    ) {
+        let lease = self.lease_now(index, now);
+        let Some(node) = self.nodes.get_mut(&index) else {
+            return;
+        };
+        let Some(lease) = lease else {
+            // A master that cannot send holds nothing new.
+            if let Some(unheld) = node
+                .unheld
+                .as_mut()
+                .filter(|unheld| unheld.relief.is_master())
+            {
+                unheld.retry_at = Some(now + pause);
+            }
+            return;
+        };
+        let spec = &node.spec;
+        let refused =
+            self.shared
+                .executor
+                .hold_those_possible(&spec.name, &spec.interface, wanted, lease);
+        let held: Vec<_> = wanted
+            .iter()
+            .copied()
+            .filter(|a| !refused.iter().any(|(other, _)| other == a))
+            .collect();
+        if refused.is_empty() {
+            self.nothing_unheld(index);
+        } else if let Some(unheld) = &mut node.unheld {
+            unheld.refused = refused
+                .iter()
+                .map(|(address, error)| (*address, error.to_string()))
+                .collect();
+            unheld.retry_at = Some(now + pause);
+            let retry_s = pause.as_secs();
+            warn!(vhost = %node.spec.name, refused = in_words(&unheld.refused), retry_s, "Cannot hold all its addresses; stays master with the others");
+        }
+        let Some(node) = self.nodes.get_mut(&index) else {
+            return;
+        };
+        let none = node.holdable().next().is_none();
+        if none {
+            node.holding = false;
+        } else if node.holding {
+            self.shared
+                .executor
+                .announce(&node.spec.name, &node.spec.interface, &held);
+        } else {
+            self.serve(index, lease, now);
+        }
+    }
+
+    /// It is time to try again what was refused to a master, or to be as fit as others again.
+    pub(in crate::engine) fn retry_unheld(&mut self, index: usize, now: Timestamp) {
+        let Some(node) = self.nodes.get_mut(&index) else {
+            return;
+        };
+        let Some(unheld) = &mut node.unheld else {
+            return;
+        };
+        if unheld.fades_at.is_some_and(|at| at <= now) {
+            unheld.fade();
+            return self.demote(index, now);
+        }
+        if unheld.retry_at.is_none_or(|at| now < at) {
+            return;
+        }
+        // A reload may have changed the list.
+        unheld
+            .refused
+            .retain(|(address, _)| node.spec.addresses.contains(address));
+        let refused = unheld.refused.iter().map(|(address, _)| *address).collect();
+        let wanted: Vec<_> = if node.holding {
+            refused
+        } else {
+            node.spec.addresses.clone()
+        };
+        let pause = unheld.relief.pause();
+        self.hold_what_it_can(index, &wanted, pause, now);
+        // What it has said of itself, and what the keeper knows.
+        self.handle(index, Input::Timer, now);
+        self.bequeath(index);
+    }
+
+    /// Something changed on an interface: the kernel may take now what it refused.
+    pub(in crate::engine) fn hope(&mut self, port: usize, now: Timestamp) {
+        let Some(members) = self.ports.get(port).map(|port| port.members.clone()) else {
+            return;
+        };
+        for member in members {
+            let missing = self
+                .nodes
+                .get(&member)
+                .and_then(|node| node.unheld.as_ref())
+                .is_some_and(|unheld| unheld.retry_at.is_some());
+            if let Some(unheld) = self
+                .nodes
+                .get_mut(&member)
+                .filter(|_| missing)
+                .and_then(|node| node.unheld.as_mut())
+            {
+                unheld.retry_at = unheld.retry_at.map(|at| at.min(now + HOPE));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: u64) -> Timestamp {
+        Timestamp::ZERO + Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn the_demotion_fades_each_time_later_and_never_before_three_master_down_times() {
+        let mut unheld = Unheld::new(String::new());
+        let mut fades = Vec::new();
+        for _ in 0..9 {
+            unheld.leaves(at(0), Duration::from_secs(15));
+            fades.push(unheld.fades_at.unwrap().since(at(0)).as_secs());
+        }
+        assert_eq!(fades, [15, 20, 40, 80, 160, 320, 600, 600, 600]);
+        unheld.fade();
+        assert!(!unheld.is_unfit());
+        assert_eq!(unheld.again(at(601), true), Verdict::Resign);
+        assert!(unheld.is_unfit(), "and comes back with the next failure");
+    }
+}

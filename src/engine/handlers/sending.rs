@@ -1,0 +1,341 @@
+//! Does anybody hear a master? It holds addresses only as one whose advertisements go out.
+//!
+//! A master that cannot send is one that no other node knows of, and another may be master already.
+//! Whether a packet arrives nobody can tell, but that the kernel refused to send it is known at
+//! once.
+
+use std::io;
+use std::time::Duration;
+
+use tracing::warn;
+
+use super::lease::silence;
+use crate::engine::environment::World;
+use crate::engine::run::Engine;
+use crate::engine::vhost::node::{Gate, Node};
+use crate::journal::DaemonCause;
+use crate::proto::{Cause, Input};
+use crate::types::Timestamp;
+
+/// What became of the advertisements of one mastership.
+#[derive(Debug, Default)]
+pub(in crate::engine) struct Voice {
+    /// The last one that went out, in one family at least.
+    went_out: Option<Timestamp>,
+    /// Why the last one that did not go out did not.
+    problem: String,
+}
+
+impl Voice {
+    /// The advertisement of that time was sent, or was not.
+    pub(in crate::engine) fn note(&mut self, at: Option<Timestamp>, sent: &io::Result<()>) {
+        match sent {
+            Ok(()) => self.went_out = at,
+            Err(error) => self.problem = error.to_string(),
+        }
+    }
+
+    /// When one went out last.
+    pub(in crate::engine) const fn went_out(&self) -> Option<Timestamp> {
+        self.went_out
+    }
+}
+
+impl<H> Node<H> {
+    /// Why the last advertisement of a master did not go out, if it did not.
+    fn unheard(&self) -> Option<&str> {
+        (self.machine.advertised() > self.voice.went_out).then_some(self.voice.problem.as_str())
+    }
+
+    /// May another have been master since this one was heard last? Nodes with the same timers have
+    /// waited for so long then.
+    fn may_be_replaced(&self, now: Timestamp) -> bool {
+        self.voice
+            .went_out
+            .is_none_or(|at| now.since(at) >= silence(&self.machine))
+    }
+
+    /// Is it certain that another holds the addresses, since it does not know that we took over
+    /// from it?
+    fn replaces_unheard(&self) -> bool {
+        let living = self
+            .last
+            .as_ref()
+            .is_some_and(|last| matches!(last.cause, Cause::Preempt | Cause::PeerDemoted));
+        living && self.voice.went_out.is_none()
+    }
+}
+
+impl<W: World> Engine<W> {
+    /// May a master's addresses go up? If nobody can have heard of it, they wait until somebody
+    /// can.
+    pub(in crate::engine) fn is_heard(&mut self, index: usize) -> bool {
+        let Some(node) = self.nodes.get_mut(&index) else {
+            return false;
+        };
+        let waits = node.replaces_unheard();
+        if waits {
+            self.wait_to_be_heard(index);
+        }
+        !waits
+    }
+
+    /// A master's addresses stay down until an advertisement goes out.
+    pub(in crate::engine) fn wait_to_be_heard(&mut self, index: usize) {
+        let Some(node) = self.nodes.get_mut(&index).filter(|node| node.is_master()) else {
+            return;
+        };
+        node.gate = Gate::Unheard;
+        let error = &node.voice.problem;
+        warn!(vhost = %node.spec.name, error, "Its advertisements do not go out: the addresses wait until one does");
+    }
+
+    /// An advertisement may have gone out at last: then the addresses that waited for it go up.
+    /// True if they did.
+    pub(in crate::engine) fn heard_at_last(&mut self, index: usize, now: Timestamp) -> bool {
+        let waited = |node: &&mut Node<W::Host>| {
+            node.is_master() && node.gate == Gate::Unheard && node.unheard().is_none()
+        };
+        let Some(node) = self.nodes.get_mut(&index).filter(waited) else {
+            return false;
+        };
+        node.gate = Gate::Open;
+        self.take_addresses(index, now);
+        true
+    }
+
+    /// A master's lease has run out. One that slept listens first; one that could not send knows
+    /// why, and leaves.
+    pub(in crate::engine) fn lapse(&mut self, index: usize, by: Duration, now: Timestamp) {
+        let Some(node) = self.nodes.get(&index) else {
+            return;
+        };
+        let input = match node.unheard() {
+            Some(problem) if !node.may_be_replaced(now) => Input::Resign {
+                reason: DaemonCause::SendFailed.because(problem),
+                unfit: false,
+            },
+            Some(_) | None => Input::Late { by },
+        };
+        self.handle(index, input, now);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use super::*;
+    use crate::effect::{Resource, Value};
+    use crate::engine::sim::bench::{Bench, Frames, carry, engine, link, peer, play};
+    use crate::host::SimHost;
+    use crate::host::clock;
+    use crate::proto;
+    use crate::types::{AdvSkew, State};
+
+    /// Two nodes of which one hears the other whatever happens, and is heard while it can send.
+    struct Pair {
+        engine: Engine<Bench>,
+        peer: proto::Vhost,
+        wire: Frames,
+        clock: clock::Virtual,
+    }
+
+    impl Pair {
+        /// Lets the next thing happen.
+        fn step(&mut self) {
+            let next = self
+                .engine
+                .next_wake()
+                .into_iter()
+                .chain(self.peer.deadline())
+                .chain(self.engine.nodes[&0].lease_end());
+            self.clock
+                .advance(next.min().expect("something is due").max(clock::now()));
+            self.engine.judge_leases();
+            self.engine.timers();
+            self.engine.end_turn();
+            self.peer.handle(Input::Timer, clock::now());
+            carry(&self.wire, &mut self.engine, &mut self.peer);
+            self.engine.end_turn();
+        }
+
+        fn until(&mut self, what: impl Fn(&Self) -> bool) {
+            (0..1000)
+                .find(|_| {
+                    what(self) || {
+                        self.step();
+                        false
+                    }
+                })
+                .expect("it does not happen");
+        }
+
+        fn state(&self) -> State {
+            self.engine.nodes[&0].machine.state()
+        }
+
+        fn is_up(&self) -> bool {
+            let address = Resource::Address {
+                dev: link().name,
+                ip: IpAddr::from([10, 0, 0, 22]),
+            };
+            self.engine.shared.executor.host().value(&address) != Value::Absent
+        }
+    }
+
+    async fn pair(clock: clock::Virtual, more: &str) -> Pair {
+        let wire = Frames::default();
+        let engine = engine(
+            SimHost::new().with_link(link()),
+            &wire,
+            &format!("preempt = true\n{more}"),
+        )
+        .await;
+        let peer = peer(&engine, |settings| settings.advskew = AdvSkew(50));
+        Pair {
+            engine,
+            peer,
+            wire,
+            clock,
+        }
+    }
+
+    #[test]
+    fn a_leased_master_that_cannot_send_leaves_and_holds_nothing_until_it_can() {
+        play(async |clock| {
+            let mut pair = pair(clock, "").await;
+            pair.until(|pair| pair.engine.nodes[&0].holding && pair.peer.heard().is_some());
+            pair.wire.refuse(true);
+            pair.until(|pair| pair.state() == State::Backup);
+            let why = pair.engine.nodes[&0]
+                .last
+                .as_ref()
+                .map(|last| last.cause.clone());
+            assert!(
+                why.as_ref()
+                    .is_some_and(|why| DaemonCause::SendFailed.is(why)),
+                "{why:?}"
+            );
+            assert_eq!(
+                (pair.is_up(), pair.peer.state()),
+                (false, State::Backup),
+                "it lets go before the other takes over"
+            );
+            pair.until(|pair| pair.peer.state() == State::Master);
+            // It is the better one, but who would know of it? It may try, now and then.
+            let end = clock::now() + Duration::from_secs(120);
+            let mut tried = 0;
+            while clock::now() < end {
+                let before = pair.state();
+                pair.step();
+                assert!(!pair.is_up(), "{:?}", pair.engine.nodes[&0].last);
+                tried += usize::from(before == State::Backup && pair.state() == State::Master);
+            }
+            assert!((1..5).contains(&tried), "{tried}");
+            pair.wire.refuse(false);
+            pair.until(Pair::is_up);
+            pair.step();
+            assert_eq!(
+                (pair.state(), pair.peer.state()),
+                (State::Master, State::Backup)
+            );
+        });
+    }
+
+    #[test]
+    fn who_preempts_unheard_waits_with_the_addresses_also_without_a_lease() {
+        for lease in ["", "lease = \"off\""] {
+            play(async |clock| {
+                let mut pair = pair(clock, lease).await;
+                pair.wire.refuse(true);
+                pair.clock.advance(pair.peer.deadline().unwrap());
+                pair.peer.handle(Input::Timer, clock::now());
+                carry(&pair.wire, &mut pair.engine, &mut pair.peer);
+                let cause = pair.engine.nodes[&0]
+                    .last
+                    .as_ref()
+                    .map(|last| last.cause.clone());
+                assert_eq!(
+                    (pair.state(), cause),
+                    (State::Master, Some(Cause::Preempt)),
+                    "{lease}"
+                );
+                assert!(
+                    !pair.is_up() && pair.engine.nodes[&0].gate == Gate::Unheard,
+                    "{lease}"
+                );
+                assert_eq!(
+                    pair.engine.status().vhosts[0].condition,
+                    "its addresses wait: it cannot send"
+                );
+                pair.wire.refuse(false);
+                pair.until(Pair::is_up);
+                pair.step();
+                assert_eq!(
+                    (pair.is_up(), pair.state(), pair.peer.state()),
+                    (true, State::Master, State::Backup),
+                    "{lease}"
+                );
+            });
+        }
+    }
+
+    #[test]
+    fn an_address_that_a_reload_took_away_goes_also_while_nothing_can_be_sent() {
+        play(async |clock| {
+            let mut pair = pair(clock, "").await;
+            pair.until(|pair| pair.engine.nodes[&0].holding);
+            pair.wire.refuse(true);
+            pair.clock.advance(clock::now() + Duration::from_millis(50));
+            let node = pair.engine.nodes.get_mut(&0).unwrap();
+            let old = node.spec.clone();
+            node.spec.addresses = ["10.0.0.23/24".parse().unwrap()].into();
+            pair.engine.move_addresses(0, &old, clock::now());
+            assert!(!pair.is_up(), "the configuration no longer has it");
+            let new = Resource::Address {
+                dev: link().name,
+                ip: IpAddr::from([10, 0, 0, 23]),
+            };
+            assert_eq!(
+                pair.engine.shared.executor.host().value(&new),
+                Value::Absent
+            );
+            pair.wire.refuse(false);
+            pair.until(|pair| pair.engine.shared.executor.host().value(&new) != Value::Absent);
+            assert_eq!(pair.engine.shared.executor.drop_addresses(&old.name), 0);
+            assert_eq!(
+                pair.engine.shared.executor.host().value(&new),
+                Value::Absent,
+                "it is known to be ours"
+            );
+        });
+    }
+
+    #[test]
+    fn a_master_that_slept_after_it_could_not_send_says_nothing() {
+        play(async |clock| {
+            let mut pair = pair(clock, "").await;
+            pair.until(|pair| pair.engine.nodes[&0].holding);
+            pair.wire.refuse(true);
+            let before = pair.engine.nodes[&0].machine.advertised();
+            pair.until(|pair| pair.engine.nodes[&0].machine.advertised() > before);
+            pair.wire.refuse(false);
+            pair.wire.take();
+            pair.clock.advance(clock::now() + Duration::from_secs(4));
+            pair.engine.judge_leases();
+            pair.engine.end_turn();
+            assert!(
+                pair.engine.nodes[&0]
+                    .last
+                    .as_ref()
+                    .is_some_and(|last| matches!(last.cause, Cause::Late { .. }))
+            );
+            assert_eq!(
+                (pair.is_up(), pair.wire.take().len()),
+                (false, 0),
+                "others may have taken over: it does not bow out"
+            );
+        });
+    }
+}

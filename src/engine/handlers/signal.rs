@@ -1,0 +1,157 @@
+//! What signals ask of the daemon: TERM, INT and QUIT to stop, USR1 to say how things are, USR2 to
+//! hand over for a few seconds, HUP to read everything again; under the name ucarp HUP stops.
+
+use std::io;
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use tracing::info;
+
+use crate::engine::environment::World;
+use crate::engine::reload::prepared::Scope;
+use crate::engine::run::Engine;
+use crate::host::clock;
+use crate::journal::DaemonCause;
+use crate::proto::{Input, Reason};
+use crate::types::Timestamp;
+
+/// How long a master that was sent USR2 takes no part.
+const ASIDE: Duration = Duration::from_secs(3);
+
+/// What a signal asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::engine) enum Signal {
+    /// Stop in good order.
+    Stop(&'static str),
+    /// Read configuration and hooks again.
+    Reload,
+    /// Say how things are.
+    Report,
+    /// Hand over, and take no part for [`ASIDE`].
+    StandAside,
+}
+
+/// From now on signals arrive here, and none of these kills the daemon.
+pub(in crate::engine) fn signals(
+    hangup_stops: bool,
+) -> io::Result<(mpsc::Sender<Signal>, mpsc::Receiver<Signal>)> {
+    let (sender, receiver) = mpsc::channel(4);
+    let mut all = vec![
+        (SignalKind::terminate(), Signal::Stop("TERM")),
+        (SignalKind::interrupt(), Signal::Stop("INT")),
+        (SignalKind::quit(), Signal::Stop("QUIT")),
+        (SignalKind::user_defined1(), Signal::Report),
+        (SignalKind::user_defined2(), Signal::StandAside),
+    ];
+    all.push((
+        SignalKind::hangup(),
+        if hangup_stops {
+            Signal::Stop("HUP")
+        } else {
+            Signal::Reload
+        },
+    ));
+    for (kind, meaning) in all {
+        let mut arrivals = signal(kind)?;
+        let sender = sender.clone();
+        tokio::task::spawn_local(async move {
+            while arrivals.recv().await.is_some() {
+                if sender.send(meaning).await.is_err() {
+                    return;
+                }
+            }
+        });
+    }
+    Ok((sender, receiver))
+}
+
+impl Engine {
+    pub(in crate::engine) fn signal(&mut self, signal: Signal) {
+        match signal {
+            Signal::Stop(name) => {
+                _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+                self.stop(name);
+            }
+            Signal::Reload => self.reload(Scope::Everything, None),
+            Signal::Report => self.report(),
+            Signal::StandAside => {
+                for index in self.numbers() {
+                    self.stand_aside(index, clock::now());
+                }
+            }
+        }
+    }
+}
+
+impl<W: World> Engine<W> {
+    fn report(&self) {
+        for node in self.nodes.values() {
+            let (spec, state) = (&node.spec, node.machine.state());
+            info!(vhost = %spec.name, interface = %spec.interface, vhid = %spec.vhid, %state, "Reports its state");
+        }
+    }
+
+    /// A master lets go without a word. Where the daemon itself holds the addresses they are gone
+    /// then, and the bow-out follows; where hooks do, it waits for them.
+    fn stand_aside(&mut self, index: usize, now: Timestamp) {
+        let Some(node) = self.nodes.get_mut(&index) else {
+            return;
+        };
+        if self.stopping.is_some() || !node.is_master() {
+            return;
+        }
+        let reason = format!("SIGUSR2, for {} s", ASIDE.as_secs());
+        self.aside(
+            index,
+            now + ASIDE,
+            DaemonCause::Resigned.because(&reason),
+            now,
+        );
+    }
+
+    /// Hands over, and takes no part until then.
+    pub(in crate::engine) fn aside(
+        &mut self,
+        index: usize,
+        until: Timestamp,
+        reason: Reason,
+        now: Timestamp,
+    ) {
+        let Some(node) = self.nodes.get_mut(&index) else {
+            return;
+        };
+        node.aside_until = Some(until);
+        let (managed, is_master) = (node.spec.manage_addresses, node.is_master());
+        if is_master {
+            self.handle(index, Input::StandAside(reason), now);
+        }
+        if managed {
+            self.bow_out(index);
+        }
+    }
+
+    /// Hands over, after the fact: peers need not wait until we have been silent for long enough.
+    pub(in crate::engine) fn bow_out(&mut self, index: usize) {
+        let Some(node) = self.nodes.get(&index) else {
+            return;
+        };
+        for packet in node.machine.bow_out_packets(0) {
+            self.transmit(index, &packet);
+        }
+    }
+
+    /// The time aside is over: listens again, if the link is there.
+    pub(in crate::engine) fn stand_in_again(&mut self, index: usize, now: Timestamp) {
+        let Some(node) = self.nodes.get_mut(&index) else {
+            return;
+        };
+        if node.aside_until.is_none_or(|until| now < until) {
+            return;
+        }
+        node.aside_until = None;
+        if self.may_take_part(index) {
+            self.handle(index, Input::LinkUp, now);
+        }
+    }
+}

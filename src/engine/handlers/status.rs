@@ -1,0 +1,220 @@
+//! The engine's account of itself.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::foreign_addresses;
+use crate::config::{Kind, Reload};
+use crate::engine::command::{HeardStatus, HookStatus, Status, VhostStatus};
+use crate::engine::environment::World;
+use crate::engine::run::Engine;
+use crate::engine::vhost::node::{Gate, Node};
+use crate::host::clock;
+use crate::proto::Cause;
+use crate::types::{Name, State, Timestamp};
+
+impl<W: World> Engine<W> {
+    pub(in crate::engine) fn status(&self) -> Status {
+        let now = clock::now();
+        Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            started_ms: self.started_ms,
+            vhosts: self
+                .nodes
+                .values()
+                .map(|node| vhost(node, self.are_up(node), self.obstacle(node), now))
+                .collect(),
+            hooks: self
+                .hooks
+                .status()
+                .into_iter()
+                .map(|hook| HookStatus {
+                    watched: self.how_watched(&hook.name),
+                    ..hook
+                })
+                .collect(),
+            held: self.shared.executor.held(),
+            engine: None,
+            helper: None,
+            ledger_problem: self
+                .shared
+                .executor
+                .ledger()
+                .health()
+                .map(ToString::to_string),
+            lasting_problem: self.shared.lasting.problem(),
+            strangers: self
+                .strangers
+                .rejects()
+                .map(|(why, count)| (why.to_owned(), count))
+                .filter(|(_, n)| *n > 0)
+                .collect(),
+            strange_vhids: self
+                .ports
+                .iter()
+                .flat_map(|port| port.strangers.status(&port.name, now))
+                .collect(),
+            reload_problems: self.reload_problems.clone(),
+        }
+    }
+}
+
+impl<W: World> Engine<W> {
+    /// Are the virtual host's addresses up? Where its hooks put them up, the kernel is asked.
+    fn are_up(&self, node: &Node<W::Host>) -> bool {
+        let spec = &node.spec;
+        let all = || {
+            spec.addresses
+                .iter()
+                .all(|address| self.present(&spec.interface, address.ip))
+        };
+        node.holding || (!spec.manage_addresses && all())
+    }
+
+    /// How it is noticed that a hook was edited, in words.
+    fn how_watched(&self, hook: &Name) -> Option<String> {
+        let spec = self.config.hooks.get(hook)?;
+        match (&spec.kind, spec.reload) {
+            (Kind::Script(_), _) => None,
+            (Kind::Module, Reload::Manual) => Some("not watched: reload = \"manual\"".to_owned()),
+            (Kind::Module, Reload::Checked | Reload::Tested) => self.files.of(&spec.path),
+        }
+    }
+
+    /// Why a virtual host takes no part, if it is not by what the protocol decided.
+    fn obstacle(&self, node: &Node<W::Host>) -> Option<String> {
+        if let Some(address) = node.foreign.first() {
+            return Some(format!(
+                "takes no part: {}",
+                foreign_addresses::complaint(*address, &node.spec.interface)
+            ));
+        }
+        let port = self
+            .ports
+            .get(node.port)
+            .filter(|_| node.machine.state() == State::Init)?;
+        if let Some(flaw) = port.flaw_for(&node.spec) {
+            return Some(format!("takes no part: {} {flaw}", port.name));
+        }
+        if port.bars(node.spec.vhid) {
+            return Some("takes no part: another process has it on this interface".to_owned());
+        }
+        let words = match (port.link(), port.is_deaf()) {
+            (None, _) => "waits for an interface that does not exist yet",
+            (Some(_), true) => "the interface cannot be listened to: see the log",
+            (Some(_), false) => "waits for the link",
+        };
+        Some(words.to_owned())
+    }
+}
+
+fn vhost<H>(
+    node: &Node<H>,
+    holding: bool,
+    obstacle: Option<String>,
+    now: Timestamp,
+) -> VhostStatus {
+    let (spec, machine) = (&node.spec, &node.machine);
+    let last = node.last.as_ref();
+    let cause = last.map_or(&Cause::Startup, |last| &last.cause);
+    let heard = machine.heard().map(|heard| HeardStatus {
+        from: heard.from.to_string(),
+        ago_ms: millis(now.since(heard.at)),
+        advbase: heard.advbase.0,
+        advskew: heard.advskew.0,
+    });
+    VhostStatus {
+        name: spec.name.clone(),
+        interface: spec.interface.clone(),
+        vhid: spec.vhid,
+        addresses: spec.addresses.clone(),
+        state: machine.state(),
+        since_ms: node.since_ms,
+        condition: condition(node, holding, obstacle.as_deref()),
+        cause: cause.as_str().to_owned(),
+        why: obstacle
+            .filter(|_| last.is_none() || !node.foreign.is_empty())
+            .unwrap_or_else(|| cause.to_string()),
+        peer: last.and_then(|last| last.peer).map(|peer| peer.to_string()),
+        seq: last.map_or(0, |last| last.seq),
+        holding,
+        foreign: node.foreign.clone(),
+        elsewhere: node.elsewhere.clone(),
+        demotion: machine.demotion().get(),
+        demotions: node.demotions(now),
+        refused_addresses: node
+            .unheld
+            .as_ref()
+            .map(|unheld| unheld.status(now))
+            .unwrap_or_default(),
+        degraded: node
+            .degraded
+            .as_ref()
+            .map(|degraded| degraded.reason.clone()),
+        health: node.checks.status(),
+        heard,
+        refused: node.refusals.status(now),
+        lease: if node.holding {
+            node.lease().to_string()
+        } else {
+            String::new()
+        },
+        hooks: spec.hooks.clone(),
+        counters: counters(machine.stats()),
+    }
+}
+
+/// For operators.
+pub(in crate::engine) fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// How a virtual host is now, in words, whatever brought it there.
+fn condition<H>(node: &Node<H>, holding: bool, obstacle: Option<&str>) -> String {
+    let machine = &node.machine;
+    let mut parts = vec![match (machine.state(), obstacle, machine.heard()) {
+        (_, Some(obstacle), _) => obstacle.to_owned(),
+        (State::Init, None, _) => "takes no part".to_owned(),
+        (State::Master, None, _) if holding => "holds its addresses".to_owned(),
+        (State::Master, None, _) if node.gate == Gate::Unheard => {
+            "its addresses wait: it cannot send".to_owned()
+        }
+        (State::Master, None, _) => "its addresses are not up".to_owned(),
+        (State::Backup, None, Some(heard)) => format!("hears {}", heard.from),
+        (State::Backup, None, None) => "hears no master".to_owned(),
+    }];
+    parts.extend(
+        node.unheld
+            .is_some()
+            .then(|| "some addresses are refused".to_owned()),
+    );
+    parts.extend(node.degraded.is_some().then(|| "degraded".to_owned()));
+    parts.extend(
+        node.checks
+            .status()
+            .iter()
+            .any(|health| health.well == Some(false))
+            .then(|| "unhealthy".to_owned()),
+    );
+    let demotion = machine.demotion().get();
+    parts.extend((demotion > 0).then(|| format!("demoted by {demotion}")));
+    parts.join(", ")
+}
+
+fn counters(stats: &crate::proto::Stats) -> BTreeMap<String, u64> {
+    let own = [
+        ("sent", stats.sent),
+        ("bow_outs_sent", stats.bow_outs_sent),
+        ("send_failures", stats.send_failures),
+        ("received", stats.received),
+        ("bow_outs_received", stats.bow_outs_received),
+        ("peer_claims", stats.peer_claims),
+        ("takeovers", stats.takeovers),
+        ("late", stats.late),
+    ];
+    let rejected = stats.rejects().filter(|(_, count)| *count > 0);
+    own.into_iter()
+        .chain(rejected)
+        .map(|(name, count)| (name.to_owned(), count))
+        .collect()
+}

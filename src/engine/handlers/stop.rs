@@ -1,0 +1,145 @@
+//! Stopping in good order: let go first, then the hooks, then the end.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tracing::{info, warn};
+
+use crate::config::AtStop;
+use crate::engine::environment::World;
+use crate::engine::run::{Engine, Stopping};
+use crate::hooks::EntryPoint;
+use crate::host::clock;
+use crate::proto::{Cause, Input};
+use crate::types::{State, Timestamp};
+
+/// How long the end waits for what is to outlive it.
+const DISK_LIMIT: Duration = Duration::from_secs(2);
+
+impl<W: World> Engine<W> {
+    pub(in crate::engine) fn stop(&mut self, signal: &'static str) {
+        if self.stopping.is_some() {
+            return;
+        }
+        info!(signal, "Stops");
+        let now = clock::now();
+        self.stopping = Some(Stopping {
+            deadline: now + self.shutdown_timeout,
+            done: None,
+        });
+        // All of them before the first one leaves: the last one to leave ends the daemon.
+        self.nodes
+            .iter_mut()
+            .for_each(|(_, node)| node.leaving = true);
+        for index in self.numbers() {
+            let Some(node) = self.nodes.get_mut(&index) else {
+                continue;
+            };
+            let first = match node.spec.at_stop {
+                AtStop::AddressesFirst => Some(EntryPoint::BeforeBackup),
+                AtStop::HooksFirst => Some(EntryPoint::OnBackup),
+                AtStop::AddressesOnly => None,
+            };
+            let Some(first) = first.filter(|first| node.is_master() && node.queue.defines(*first))
+            else {
+                self.leave(index, now);
+                continue;
+            };
+            let mut event = node.event(first, false);
+            Cause::Shutdown.as_str().clone_into(&mut event.cause);
+            event.cause_text = Cause::Shutdown.to_string();
+            if first == EntryPoint::OnBackup {
+                (event.state, event.previous) = (State::Init, State::Master);
+            }
+            node.leave_by = Some(now + self.shutdown_timeout * 2 / 3);
+            node.queue.put(event, first == EntryPoint::OnBackup);
+        }
+        self.finish_if_all_left();
+    }
+
+    fn finish_if_all_left(&mut self) {
+        if self.nodes.values().all(|node| !node.leaving) {
+            self.finish();
+        }
+    }
+
+    /// The virtual host's orderly end: addresses down, bow-out, `on_backup`, undoing.
+    pub(in crate::engine) fn leave(&mut self, index: usize, now: Timestamp) {
+        self.handle(index, Input::Shutdown, now);
+        if let Some(node) = self.nodes.get_mut(&index) {
+            node.leaving = false;
+            node.leave_by = None;
+            node.aside_until = None;
+            node.wake = None;
+        }
+        self.finish_if_all_left();
+    }
+
+    /// A hook has not ended in time: the addresses and the bow-out do not wait any longer.
+    pub(in crate::engine) fn leave_at_last(&mut self, index: usize, now: Timestamp) {
+        let Some(node) = self.nodes.get(&index) else {
+            return;
+        };
+        if node.leaving && node.leave_by.is_some_and(|by| by <= now) {
+            warn!(vhost = %node.spec.name, "Leaves without waiting for its hook any longer");
+            self.leave(index, now);
+        }
+    }
+
+    /// Takes the virtual host's addresses off its interface, whoever put them there.
+    pub(in crate::engine) fn take_off(&self, index: usize) {
+        let Some(node) = self.nodes.get(&index) else {
+            return;
+        };
+        for address in &node.spec.addresses {
+            if self.present(&node.spec.interface, address.ip) {
+                self.shared
+                    .executor
+                    .remove_leftover(&node.spec.interface, *address);
+                info!(vhost = %node.spec.name, interface = %node.spec.interface, %address, "Took an address off");
+            }
+        }
+    }
+
+    /// Everything is let go of; what remains are the hooks.
+    pub(in crate::engine) fn finish(&mut self) {
+        let Some(stopping) = &mut self.stopping else {
+            return;
+        };
+        if stopping.done.is_some() {
+            return;
+        }
+        let (sender, receiver) = oneshot::channel();
+        stopping.done = Some(receiver);
+        let ends: Vec<_> = self
+            .nodes
+            .values()
+            .map(|node| {
+                let stop = node
+                    .queue
+                    .defines(EntryPoint::OnStop)
+                    .then(|| node.event(EntryPoint::OnStop, false));
+                (Rc::clone(&node.queue), stop)
+            })
+            .collect();
+        let shared = Rc::clone(&self.shared);
+        tokio::task::spawn_local(async move {
+            // Who was only started to undo what a dead engine left ends when that is done.
+            shared.executor.recovered().await;
+            for (queue, stop) in ends {
+                queue.settled().await;
+                if let Some(event) = stop {
+                    queue.put(event, false);
+                    queue.settled().await;
+                }
+            }
+            shared.lasting.numbers.borrow_mut().give_back();
+            // A disk that does not answer holds nobody up.
+            let disk =
+                async { tokio::join!(shared.lasting.settled(), shared.executor.close_ledger()) };
+            _ = tokio::time::timeout(DISK_LIMIT, disk).await;
+            _ = sender.send(());
+        });
+    }
+}

@@ -1,0 +1,437 @@
+//! What follows from a change of state, and from what the hooks say.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use tracing::{info, warn};
+
+use super::lease::Lease;
+use super::sending::Voice;
+use crate::config::{AtStop, OnFailure};
+use crate::engine::environment::World;
+use crate::engine::run::Engine;
+use crate::engine::runs::outcome::{Failure, HookNews};
+use crate::engine::vhost::node::{Asked, Gate, Node};
+use crate::hooks::EntryPoint;
+use crate::host::clock;
+use crate::journal::DaemonCause;
+use crate::journal::Note;
+use crate::proto::{Cause, Input, Reason, Transition};
+use crate::types::{Demotion, State, Timestamp};
+
+/// Pause before addresses that could not be taken down are tried again.
+const DROP_RETRY: Duration = Duration::from_millis(200);
+/// Before a preemption that `before_master` refused is tried again.
+const REFUSED_RETRY: Duration = Duration::from_secs(10);
+
+impl<W: World> Engine<W> {
+    pub(in crate::engine) fn transition(
+        &mut self,
+        index: usize,
+        transition: Transition,
+        now: Timestamp,
+    ) {
+        let Some(node) = self.nodes.get_mut(&index) else {
+            return;
+        };
+        let Transition {
+            from,
+            to,
+            cause,
+            peer,
+            seq,
+        } = &transition;
+        let silent = if let Cause::MasterDown { silent } = cause {
+            Some(*silent)
+        } else {
+            None
+        };
+        self.shared.lasting.numbers.borrow_mut().used(*seq);
+        let (from, to) = (*from, *to);
+        if from == State::Master {
+            node.voice = Voice::default();
+        }
+        let peer_text = peer.map(|peer| peer.to_string()).unwrap_or_default();
+        info!(
+            vhost = %node.spec.name, vhid = %node.spec.vhid, interface = %node.spec.interface,
+            %from, %to, cause = cause.as_str(), why = %cause, peer = peer_text, seq, "Changed state"
+        );
+        self.shared
+            .executor
+            .count()
+            .transition(&node.spec.name, &transition);
+        let allowed = std::mem::take(&mut node.gate) == Gate::Allowed;
+        node.last = Some(transition);
+        node.since_ms = clock::wall_ms();
+        node.changed = now;
+        self.tell_what_was_not_heard(index, silent, now);
+        let Some(node) = self.nodes.get_mut(&index) else {
+            return;
+        };
+        match (from, to) {
+            (_, State::Master) => {
+                if node.queue.defines(EntryPoint::BeforeMaster) && !allowed {
+                    node.gate = Gate::Shut;
+                    let event = node.event(EntryPoint::BeforeMaster, false);
+                    node.queue.put(event, false);
+                } else {
+                    self.take_addresses(index, now);
+                }
+            }
+            (State::Master, State::Backup | State::Init) => self.let_go(index, now),
+            (State::Init, State::Backup) => self.tell_initial(index),
+            (State::Backup | State::Init, State::Init) | (State::Backup, State::Backup) => {}
+        }
+    }
+
+    /// A master is not down because nobody heard it: what was refused meanwhile is told beside it.
+    fn tell_what_was_not_heard(&mut self, index: usize, silent: Option<Duration>, now: Timestamp) {
+        let Some(node) = self.nodes.get_mut(&index) else {
+            return;
+        };
+        let mut told = node.refusals.changed(now, silent.unwrap_or_default());
+        let Some(silent) = silent else { return };
+        told.extend(
+            self.ports
+                .get(node.port)
+                .map(|port| port.strangers.lately(now, silent))
+                .unwrap_or_default(),
+        );
+        let mut journal = self.shared.journal.borrow_mut();
+        for text in told {
+            warn!(vhost = %node.spec.name, text, "Becomes master though somebody advertises");
+            journal.note(now, index, Note::Remark { text });
+        }
+    }
+
+    pub(in crate::engine) fn take_addresses(&mut self, index: usize, now: Timestamp) {
+        if !self.is_heard(index) {
+            return;
+        }
+        let Some(lease) = self.lease_now(index, now) else {
+            return self.wait_to_be_heard(index);
+        };
+        let Some(node) = self.nodes.get_mut(&index) else {
+            return;
+        };
+        node.gate = Gate::Open;
+        let spec = &node.spec;
+        if spec.manage_addresses {
+            if let Err(error) = self.shared.executor.hold_addresses(
+                &spec.name,
+                &spec.interface,
+                &spec.addresses,
+                lease,
+            ) {
+                return self.address_failed(index, &error, now);
+            }
+            self.nothing_unheld(index);
+        }
+        self.serve(index, lease, now);
+    }
+
+    /// A master's addresses are up, or are its hooks' to put up: the neighbours and the hooks hear
+    /// of it.
+    pub(in crate::engine) fn serve(&mut self, index: usize, lease: Lease, now: Timestamp) {
+        let Some(node) = self.nodes.get_mut(&index) else {
+            return;
+        };
+        if node.spec.manage_addresses {
+            node.holding = true;
+            node.leased = lease.lifetime().map(|lifetime| (lifetime, now));
+            node.drop_again = None;
+            node.announcer.takeover(node.spec.announce, now);
+            let held: Vec<_> = node.holdable().collect();
+            let spec = &node.spec;
+            self.shared
+                .executor
+                .announce(&spec.name, &spec.interface, &held);
+            let addresses = held
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+                .join(" ");
+            info!(vhost = %spec.name, interface = %spec.interface, addresses, "Holds the addresses");
+        }
+        let event = node.event(EntryPoint::OnMaster, false);
+        node.queue.put(event, false);
+    }
+
+    /// Addresses first: they are what must not be held twice.
+    pub(in crate::engine) fn let_go(&mut self, index: usize, now: Timestamp) {
+        self.drop_addresses(index, now);
+        let stopping = self.stopping.is_some();
+        let Some(node) = self.nodes.get_mut(&index) else {
+            return;
+        };
+        node.announcer.stop();
+        let least = node.machine.master_down() * 3;
+        if let Some(unheld) = &mut node.unheld {
+            unheld.leaves(now, least);
+        }
+        if stopping && node.spec.at_stop != AtStop::AddressesFirst {
+            node.queue.end();
+            return self.take_off(index);
+        }
+        node.degraded = node
+            .degraded
+            .take()
+            .and_then(|degraded| degraded.leaves(now));
+        let event = node.event(EntryPoint::OnBackup, false);
+        node.queue.put(event, true);
+    }
+
+    pub(in crate::engine) fn drop_addresses(&mut self, index: usize, now: Timestamp) {
+        let Some(node) = self.nodes.get_mut(&index) else {
+            return;
+        };
+        node.drop_again = None;
+        if !node.spec.manage_addresses {
+            return;
+        }
+        let held = std::mem::take(&mut node.holding);
+        node.leased = None;
+        if self.shared.executor.drop_addresses(&node.spec.name) > 0 {
+            node.drop_again = Some(now + DROP_RETRY);
+        } else if held {
+            info!(vhost = %node.spec.name, interface = %node.spec.interface, "Let go of the addresses");
+        }
+    }
+
+    /// Tries again to take down addresses that the kernel did not let go, and bows out once they
+    /// are gone.
+    pub(in crate::engine) fn let_go_at_last(&mut self, index: usize, now: Timestamp) {
+        self.drop_addresses(index, now);
+        if self
+            .nodes
+            .get(&index)
+            .is_some_and(|node| node.drop_again.is_none() && !node.is_master())
+        {
+            self.bow_out(index);
+        }
+    }
+
+    pub(in crate::engine) fn tell_initial(&mut self, index: usize) {
+        let Some(node) = self.nodes.get_mut(&index) else {
+            return;
+        };
+        if std::mem::replace(&mut node.told_initial, true)
+            || node.spec.neutral
+            || !node.queue.defines(EntryPoint::OnBackup)
+        {
+            return;
+        }
+        let event = node.event(EntryPoint::OnBackup, true);
+        node.queue.put(event, false);
+    }
+
+    /// A worse master is there, and `before_master` has a say in whether we preempt it.
+    pub(in crate::engine) fn ask_before(&mut self, index: usize, cause: &Cause, peer: IpAddr) {
+        let Some(node) = self.nodes.get_mut(&index) else {
+            return;
+        };
+        node.gate = Gate::Asked;
+        let mut event = node.event(EntryPoint::BeforeMaster, false);
+        cause.as_str().clone_into(&mut event.cause);
+        event.cause_text = cause.to_string();
+        event.peer = Some(peer);
+        node.queue.put(event, false);
+    }
+
+    pub(in crate::engine) fn peer_claim(&mut self, index: usize, peer: IpAddr, now: Timestamp) {
+        let Some(node) = self.nodes.get_mut(&index) else {
+            return;
+        };
+        if !node.announcer.claimed(now) {
+            return;
+        }
+        warn!(vhost = %node.spec.name, %peer, "Heard a worse master; announces the addresses again");
+        if node.queue.defines(EntryPoint::OnPeerClaim) {
+            let mut event = node.event(EntryPoint::OnPeerClaim, false);
+            event.peer = Some(peer);
+            node.queue.put_aside(event);
+        }
+        self.announce(index);
+    }
+
+    pub(in crate::engine) fn announce(&self, index: usize) {
+        let Some(node) = self.nodes.get(&index) else {
+            return;
+        };
+        if node.announces() {
+            let held: Vec<_> = node.holdable().collect();
+            self.shared
+                .executor
+                .announce(&node.spec.name, &node.spec.interface, &held);
+        }
+    }
+
+    pub(in crate::engine) fn demote(&mut self, index: usize, now: Timestamp) {
+        let Some(demotion) = self.nodes.get(&index).map(Node::demotion) else {
+            return;
+        };
+        self.handle(index, Input::Demote(demotion), now);
+    }
+
+    pub(in crate::engine) fn hook_news(&mut self, news: HookNews) {
+        let now = clock::now();
+        match news {
+            HookNews::Finished {
+                vhost,
+                entry,
+                seq,
+                result,
+            } => self.hook_finished(vhost, entry, seq, result, now),
+            HookNews::Applied { vhost } => self.hook_applied(vhost),
+            HookNews::Demote { vhost, by, reason } => {
+                let Some(node) = self.nodes.get_mut(&vhost) else {
+                    return;
+                };
+                info!(vhost = %node.spec.name, by, reason, "Demotion was asked for");
+                node.asked = Asked {
+                    by: Demotion::new(by),
+                    reason,
+                };
+                self.demote(vhost, now);
+            }
+            HookNews::Checked {
+                vhost,
+                hook,
+                ticket,
+                seq,
+                result,
+            } => self.checked(vhost, &hook, (ticket, seq), result, now),
+            HookNews::Resign { vhost, reason } => self.hook_resigns(vhost, reason, now),
+        }
+    }
+
+    /// A hook wants another node to be master. If it says so again while others are still
+    /// preferred, nobody took over, or gave it back: an unfit master is better than none.
+    fn hook_resigns(&mut self, index: usize, reason: String, now: Timestamp) {
+        let Some(node) = self.nodes.get_mut(&index) else {
+            return;
+        };
+        let in_vain = node.is_master()
+            && node
+                .resigned
+                .as_ref()
+                .is_some_and(|resigned| resigned.let_go);
+        if !in_vain {
+            return self.hand_over(index, reason, now);
+        }
+        warn!(vhost = %node.spec.name, reason, "Stays master though a hook resigned again: nobody else is there for long");
+        node.prefer_others(reason, now);
+        self.demote(index, now);
+    }
+
+    pub(in crate::engine) fn hand_over(&mut self, index: usize, reason: String, now: Timestamp) {
+        let Some(node) = self.nodes.get_mut(&index) else {
+            return;
+        };
+        let why = DaemonCause::Resigned.because(&reason);
+        node.prefer_others(reason, now);
+        self.resign_and_demote(index, why, now);
+    }
+
+    /// The addresses first: a master that told of its demotion would be preempted while it still
+    /// has them.
+    pub(in crate::engine) fn resign_and_demote(
+        &mut self,
+        index: usize,
+        reason: Reason,
+        now: Timestamp,
+    ) {
+        let unfit = false;
+        self.handle(index, Input::Resign { reason, unfit }, now);
+        self.demote(index, now);
+    }
+
+    pub(in crate::engine) fn hook_finished(
+        &mut self,
+        index: usize,
+        entry: EntryPoint,
+        seq: u64,
+        result: Result<(), Failure>,
+        now: Timestamp,
+    ) {
+        let Some(node) = self.nodes.get_mut(&index) else {
+            return;
+        };
+        let current = node.last.as_ref().map_or(0, |last| last.seq) == seq;
+        if current && entry == EntryPoint::OnMaster && !node.spec.manage_addresses {
+            self.announce(index);
+        }
+        let Some(node) = self.nodes.get_mut(&index) else {
+            return;
+        };
+        match (entry, result) {
+            (EntryPoint::BeforeBackup | EntryPoint::OnBackup, _) if node.leaving => {
+                self.leave(index, now);
+            }
+            _ if !current => {}
+            (EntryPoint::OnBackup, _) if node.aside_until.is_some() => self.bow_out(index),
+            (EntryPoint::BeforeMaster, Ok(())) if node.gate == Gate::Asked => {
+                self.preempt(index, now);
+            }
+            (EntryPoint::BeforeMaster, Ok(())) if node.gate == Gate::Shut => {
+                self.take_addresses_now(index, now);
+            }
+            (EntryPoint::BeforeMaster, Err(failure)) if node.gate == Gate::Asked => {
+                node.gate = Gate::Open;
+                warn!(vhost = %node.spec.name, hook = %failure.hook, error = %failure.error, "Stays backup");
+                self.handle(
+                    index,
+                    Input::Refuse {
+                        retry_after: REFUSED_RETRY,
+                    },
+                    now,
+                );
+            }
+            (EntryPoint::BeforeMaster, Err(failure)) => {
+                self.resign_for(index, entry, &failure, now);
+            }
+            (EntryPoint::OnMaster, Ok(())) => self.hook_recovered(index, now),
+            (EntryPoint::OnMaster, Err(failure)) => match failure.policy {
+                OnFailure::Resign => self.resign_for(index, entry, &failure, now),
+                OnFailure::Keep => self.stay_for(index, &failure, now),
+                OnFailure::Ignore => {}
+            },
+            (
+                EntryPoint::BeforeMaster
+                | EntryPoint::BeforeBackup
+                | EntryPoint::OnBackup
+                | EntryPoint::OnPeerClaim
+                | EntryPoint::Health
+                | EntryPoint::OnStop,
+                _,
+            ) => {}
+        }
+    }
+
+    /// `before_master` allows the preemption, if there still is anybody to preempt. Its word counts
+    /// for this once: a takeover for another reason asks again.
+    fn preempt(&mut self, index: usize, now: Timestamp) {
+        let Some(node) = self.nodes.get_mut(&index) else {
+            return;
+        };
+        node.gate = Gate::Allowed;
+        self.handle(index, Input::Approve, now);
+        if let Some(node) = self
+            .nodes
+            .get_mut(&index)
+            .filter(|node| node.gate == Gate::Allowed)
+        {
+            node.gate = Gate::Open;
+        }
+    }
+
+    pub(in crate::engine) fn take_addresses_now(&mut self, index: usize, now: Timestamp) {
+        self.take_addresses(index, now);
+        // Putting them up may have failed and left a follow-up.
+        self.handle(index, Input::Timer, now);
+        self.bequeath(index);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,180 @@
+//! Advertisements of vhids that nobody here has: of another group on the same link, or of a peer
+//! with a mistyped vhid.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use tracing::{info, warn};
+
+use super::status::millis;
+use crate::engine::command::StrangerStatus;
+use crate::engine::environment::World;
+use crate::engine::run::Engine;
+use crate::engine::vhost::reject_log::Telling;
+use crate::proto::Received;
+use crate::proto::wire::{Advertisement, is_intact};
+use crate::types::{IfName, Timestamp};
+
+/// A stranger is compared with no more virtual hosts than so many: two digests for each.
+const COMPARED_MAX: usize = 32;
+
+/// The strangers on one interface, by vhid: 256 at most.
+#[derive(Debug, Default)]
+pub(in crate::engine) struct Strangers(BTreeMap<u8, Stranger>);
+
+#[derive(Debug)]
+struct Stranger {
+    telling: Telling,
+    count: u64,
+    from: IpAddr,
+    at: Timestamp,
+    kin: Kin,
+}
+
+/// What a stranger has to do with us.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Kin {
+    None,
+    /// It signs as a virtual host of this name does.
+    Signs(String),
+    /// The virtual host of this name has its vhid, and another group.
+    Group(String),
+}
+
+impl Kin {
+    fn likely_cause(&self) -> String {
+        match self {
+            Self::None => {
+                "another group of hosts, or a peer with another vhid, password and addresses"
+                    .to_owned()
+            }
+            Self::Signs(vhost) => format!(
+                "it has the password and the addresses of {vhost}, so one of the two vhids is wrong"
+            ),
+            Self::Group(vhost) => {
+                format!("{vhost} has this vhid, and advertises to another multicast group")
+            }
+        }
+    }
+}
+
+impl Strangers {
+    /// For operators.
+    pub(in crate::engine) fn status(
+        &self,
+        interface: &IfName,
+        now: Timestamp,
+    ) -> Vec<StrangerStatus> {
+        let status = |(vhid, stranger): (&u8, &Stranger)| StrangerStatus {
+            interface: interface.clone(),
+            vhid: *vhid,
+            count: stranger.count,
+            from: stranger.from.to_string(),
+            ago_ms: millis(now.since(stranger.at)),
+            cause: stranger.kin.likely_cause(),
+        };
+        self.0.iter().map(status).collect()
+    }
+
+    /// In words, what was heard lately.
+    pub(in crate::engine) fn lately(&self, now: Timestamp, oldest: Duration) -> Vec<String> {
+        let recent = self
+            .0
+            .iter()
+            .filter(|(_, stranger)| now.since(stranger.at) <= oldest);
+        recent
+            .map(|(vhid, stranger)| stranger.in_words(*vhid))
+            .collect()
+    }
+}
+
+impl Stranger {
+    fn in_words(&self, vhid: u8) -> String {
+        format!(
+            "heard vhid {vhid}, which nobody here has, from {}: {}",
+            self.from,
+            self.kin.likely_cause()
+        )
+    }
+}
+
+impl<W: World> Engine<W> {
+    /// Notes an advertisement of a vhid that nobody on this interface has.
+    pub(in crate::engine) fn stranger(
+        &mut self,
+        port: usize,
+        ad: &Advertisement,
+        received: &Received<'_>,
+        now: Timestamp,
+    ) {
+        let bytes = received.payload.first_chunk();
+        if received.ttl != 255
+            || !bytes.is_some_and(|bytes| is_intact(bytes, received.src, received.dst))
+        {
+            return;
+        }
+        let Some(known) = self.ports.get_mut(port) else {
+            return;
+        };
+        let new = || Stranger {
+            telling: Telling::default(),
+            count: 0,
+            from: received.src,
+            at: now,
+            kin: Kin::None,
+        };
+        let stranger = known.strangers.0.entry(ad.vhid).or_insert_with(new);
+        (stranger.from, stranger.at) = (received.src, now);
+        stranger.count += 1;
+        let (first, told) = (stranger.count == 1, stranger.telling.note(now));
+        let Some(count) = told else { return };
+        let (kin, interface, src, vhid) = (
+            self.kin(port, ad),
+            known_name(self, port),
+            received.src,
+            ad.vhid,
+        );
+        let likely = kin.likely_cause();
+        if kin != Kin::None {
+            warn!(%interface, vhid, %src, count, likely, "Hears a vhid that nobody here has");
+        } else if first {
+            info!(%interface, vhid, %src, count, likely, "Hears a vhid that nobody here has");
+        }
+        if let Some(stranger) = self
+            .ports
+            .get_mut(port)
+            .and_then(|port| port.strangers.0.get_mut(&vhid))
+        {
+            stranger.kin = kin;
+        }
+    }
+
+    fn kin(&self, port: usize, ad: &Advertisement) -> Kin {
+        let members = self
+            .ports
+            .get(port)
+            .map(|port| port.members.as_slice())
+            .unwrap_or_default();
+        let nodes = || {
+            members
+                .iter()
+                .take(COMPARED_MAX)
+                .filter_map(|member| self.nodes.get(member))
+        };
+        if let Some(node) = nodes().find(|node| node.spec.vhid.get() == ad.vhid) {
+            return Kin::Group(node.spec.name.to_string());
+        }
+        nodes()
+            .find(|node| node.machine.would_sign(ad))
+            .map_or(Kin::None, |node| Kin::Signs(node.spec.name.to_string()))
+    }
+}
+
+fn known_name<W: World>(engine: &Engine<W>, port: usize) -> String {
+    engine
+        .ports
+        .get(port)
+        .map(|port| port.name.to_string())
+        .unwrap_or_default()
+}

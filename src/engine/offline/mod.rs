@@ -1,0 +1,4 @@
+//! What is done without a daemon: one hook run by hand, and cleaning up.
+
+pub(super) mod cleanup;
+pub mod oneshot;

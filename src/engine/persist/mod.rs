@@ -1,0 +1,93 @@
+//! What an instance keeps below `state-dir`, so that it outlives the process and the machine: the
+//! hooks that were accepted, their `state`, and the number of the last transition.
+//!
+//! Nothing here is on the protocol's way. Files are read once, at the start; later writes happen
+//! one after the other on another thread, and nobody waits for them but the hook that asked.
+
+mod last_good;
+mod sequence;
+mod state_files;
+pub(super) mod state_store;
+mod writer;
+
+use std::cell::RefCell;
+use std::path::PathBuf;
+
+use tracing::warn;
+
+pub(super) use last_good::{Kept, KeptHook};
+pub(super) use sequence::Numbers;
+pub(super) use state_files::{Saved, StateFiles, Values};
+pub(super) use writer::Disk;
+
+use super::persist::state_store::Store;
+use crate::ledger::Instance;
+
+/// All of it.
+#[derive(Debug)]
+pub(super) struct Lasting {
+    pub(super) kept: Kept,
+    pub(super) numbers: RefCell<Numbers>,
+    disk: Disk,
+    /// Why nothing lasts, if the directory cannot be used.
+    problem: Option<String>,
+}
+
+impl Lasting {
+    /// Opens the instance's directory and reads what lasts. Where that fails all is as with a new
+    /// node, nothing will outlive the process, and [`Self::problem`] says why: no reason not to
+    /// start.
+    pub(super) async fn open(instance: &mut Instance, wall_ms: u64) -> (Self, Store) {
+        let disk = Disk::start();
+        let (root, problem) = match instance.take_lasting() {
+            Ok(root) => (Some(root.to_owned()), None),
+            Err(error) => {
+                warn!(path = %instance.lasting_dir().display(), %error, "Nothing outlives this process: cannot use its directory");
+                (None, Some(format!("nothing outlives the daemon: {error}")))
+            }
+        };
+        let below = |name: &str| root.as_ref().map(|root: &PathBuf| root.join(name));
+        let kept = Kept::new(below("hooks"), disk.clone());
+        let numbers = Numbers::open(below("transitions"), disk.clone(), wall_ms).await;
+        let store = match below("state") {
+            Some(path) => Store::lasting(StateFiles::open(path, disk.clone()).await),
+            None => Store::new(),
+        };
+        (
+            Self {
+                kept,
+                numbers: RefCell::new(numbers),
+                disk,
+                problem,
+            },
+            store,
+        )
+    }
+
+    /// Nothing will outlive this, and nothing did: for what is only played.
+    pub(super) fn none() -> Self {
+        let disk = Disk::none();
+        let numbers = RefCell::new(Numbers::none());
+        Self {
+            kept: Kept::new(None, disk.clone()),
+            numbers,
+            disk,
+            problem: None,
+        }
+    }
+
+    /// Why something does not last, if so.
+    pub(super) fn problem(&self) -> Option<String> {
+        self.problem.clone().or_else(|| self.disk.problem())
+    }
+
+    /// How often something could not be written.
+    pub(super) fn failures(&self) -> u64 {
+        self.disk.failures()
+    }
+
+    /// Waits until all that is to be written is on the medium.
+    pub(super) async fn settled(&self) {
+        self.disk.settled().await;
+    }
+}

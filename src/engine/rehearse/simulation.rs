@@ -1,0 +1,504 @@
+//! The driver: whatever comes next comes next, and the clock stands still while somebody has
+//! something to do.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::time::Duration;
+
+use tokio::task::Id;
+
+use super::inject::script_of;
+use super::lan::{Lan, Plug};
+use super::record::Record;
+use super::scenario::{Event, Scenario};
+use super::{MarkKind, NodeConfig, Shown, Timeline};
+use crate::config::Kind;
+use crate::engine::command::HealthStatus;
+use crate::engine::reload::artifact::{Belief, Material};
+use crate::engine::runs::outcome::HookNews;
+use crate::engine::sim::{Down, Endless, PATIENCE, Settling, SimMachine, Turn, settle};
+use crate::engine::start::load_pool;
+use crate::hooks::LoadError;
+use crate::host::clock::{self, Virtual};
+use crate::keeper::Client;
+use crate::proto::sim::Luck;
+use crate::resolve::Access;
+use crate::types::{State, Timestamp, VirtualAddress};
+
+/// Turns in one instant after which nothing more can come of it.
+const TURNS_MAX: u32 = 100_000;
+/// Why there was no rehearsal.
+#[derive(Debug, thiserror::Error)]
+pub enum RehearseError {
+    /// A hook cannot be used.
+    #[error("{node}: hook {hook}: {source}")]
+    Hook {
+        /// Whose.
+        node: String,
+        /// Its name.
+        hook: crate::types::Name,
+        /// Why.
+        source: LoadError,
+    },
+    /// The system refused something basic.
+    #[error("could not start: {0}")]
+    System(#[from] io::Error),
+    /// The scenario names what is not there.
+    #[error("{0}")]
+    Scenario(String),
+    /// Something goes on and on without time passing.
+    #[error("the rehearsal does not get on: too much happens at {0:?}")]
+    Stuck(Duration),
+    /// A hook works on and on without time passing.
+    #[error("the rehearsal does not get on: at {at:?} hooks of {node} work, and do not end")]
+    Endless {
+        /// Whose.
+        node: String,
+        /// Since the start.
+        at: Duration,
+    },
+}
+
+/// Plays a scenario with these nodes; `with_hooks` says whether their hooks run.
+///
+/// # Errors
+/// See [`RehearseError`].
+pub fn rehearse(
+    nodes: Vec<NodeConfig>,
+    scenario: &Scenario,
+    with_hooks: bool,
+) -> Result<Timeline, RehearseError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    tokio::task::LocalSet::new().block_on(&runtime, async {
+        let mut play = Play::prepare(nodes, scenario, with_hooks).await?;
+        play.run(scenario.end).await?;
+        let end = play.start + scenario.end;
+        Ok(play.record.finish(end))
+    })
+}
+
+pub(super) struct Play {
+    clock: Virtual,
+    start: Timestamp,
+    pub(super) machines: Vec<SimMachine>,
+    pub(super) lan: Lan,
+    script: VecDeque<(Timestamp, Event)>,
+    pub(super) record: Record,
+    /// Name and addresses of every virtual host, with the nodes and their numbers for it.
+    vhosts: Vec<Shared>,
+    /// How long hooks may work in real time while the clock stands still.
+    patience: Duration,
+    /// Something has happened since the last look that may change who serves.
+    moved: bool,
+}
+
+struct Shared {
+    addresses: Vec<VirtualAddress>,
+    members: Vec<(usize, usize)>,
+}
+
+impl Play {
+    async fn prepare(
+        nodes: Vec<NodeConfig>,
+        scenario: &Scenario,
+        with_hooks: bool,
+    ) -> Result<Self, RehearseError> {
+        let start = Timestamp::ZERO + Duration::from_secs(1);
+        let (keeper, _exits) = Client::start(None)?;
+        let mut machines = Vec::new();
+        let mut record = Record::new(scenario.seed, start);
+        for (number, node) in nodes.into_iter().enumerate() {
+            let mut pools = BTreeMap::new();
+            let hooks = node
+                .config
+                .hooks
+                .iter()
+                .filter(|(_, hook)| with_hooks && hook.kind == Kind::Module);
+            for (name, hook) in hooks {
+                let failed = |source| RehearseError::Hook {
+                    node: node.name.clone(),
+                    hook: name.clone(),
+                    source,
+                };
+                let material =
+                    Material::read(&Belief::of(&node.config, &Access::own()), name, hook)
+                        .map_err(failed)?;
+                let pool = load_pool(&node.config, name, hook, material, &keeper)
+                    .await
+                    .map_err(failed)?;
+                pools.insert(name.clone(), pool);
+            }
+            record.add_node(
+                &node.name,
+                node.config
+                    .vhosts
+                    .iter()
+                    .map(|vhost| vhost.name.to_string()),
+            );
+            let machine = SimMachine::new(node, number, pools, keeper.clone());
+            for name in machine.programs() {
+                record.note(format!(
+                    "hook {name} is a program: it is not run in a rehearsal"
+                ));
+            }
+            machines.push(machine);
+        }
+        let script = script_of(scenario, &machines, start)?;
+        let lan = Lan::new(plugs(&machines), Luck::new(scenario.seed));
+        let vhosts = shared_vhosts(&machines, &mut record);
+        // From here on nothing may look at the real clock.
+        let clock = Virtual::start(start);
+        let patience = PATIENCE
+            + machines
+                .iter()
+                .map(SimMachine::longest_run)
+                .max()
+                .unwrap_or_default();
+        let mut play = Self {
+            clock,
+            start,
+            machines,
+            lan,
+            script,
+            record,
+            vhosts,
+            patience,
+            moved: true,
+        };
+        for machine in &mut play.machines {
+            machine.boot(play.lan.luck()).await;
+        }
+        Ok(play)
+    }
+
+    async fn run(&mut self, length: Duration) -> Result<(), RehearseError> {
+        let end = self.start + length;
+        let mut turns = 0;
+        loop {
+            self.settle().await?;
+            let now = clock::now();
+            let Some(next) = self
+                .next()
+                .map(|next| next.max(now))
+                .filter(|next| *next <= end)
+            else {
+                break;
+            };
+            turns = if next == now { turns + 1 } else { 0 };
+            if turns > TURNS_MAX {
+                return Err(RehearseError::Stuck(now.since(self.start)));
+            }
+            self.clock.advance(next);
+            self.turn(next).await;
+        }
+        Ok(())
+    }
+
+    /// When something happens next.
+    fn next(&mut self) -> Option<Timestamp> {
+        let machines = self.machines.iter_mut().flat_map(|machine| {
+            [
+                machine.next_wake(),
+                machine.host.next_expiry(),
+                machine.frozen,
+            ]
+        });
+        let others = [
+            self.script.front().map(|(at, _)| *at),
+            self.lan.next(),
+            self.clock.next(),
+        ];
+        machines.chain(others).flatten().min()
+    }
+
+    async fn turn(&mut self, now: Timestamp) {
+        self.expire(now);
+        while let Some((_, event)) = self.script.pop_front_if(|(at, _)| *at <= now) {
+            self.record.happened(now, event.to_string());
+            self.strike(event, now).await;
+            self.moved = true;
+        }
+        for machine in &mut self.machines {
+            if machine.is_out_of_time(now) {
+                machine.end(Down::Stopped);
+                self.moved = true;
+            }
+            if machine.frozen.is_some_and(|until| until <= now) {
+                machine.thaw(now);
+                self.moved = true;
+            }
+            // Timers before packets: the harder order.
+            if machine.next_wake().is_some_and(|wake| wake <= now) {
+                machine.timers();
+            }
+        }
+        while let Some(arrival) = self.lan.arrived(now) {
+            if let Some(machine) = self.machines.get_mut(arrival.node) {
+                machine.receive(arrival.link, &arrival.bytes, now);
+            }
+        }
+        if self.clock.next().is_none_or(|next| now < next) {
+            return;
+        }
+        let tasks: Vec<Id> = self.machines.iter().flat_map(SimMachine::tasks).collect();
+        if self.clock.wake_one(|task| {
+            tasks
+                .iter()
+                .position(|known| Some(*known) == task)
+                .unwrap_or(usize::MAX)
+        }) {
+            // Its waking is carried out before anybody looks whether it works.
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// The kernels take away addresses whose leases were not renewed.
+    fn expire(&mut self, now: Timestamp) {
+        for (number, machine) in self.machines.iter_mut().enumerate() {
+            for (dev, ip) in machine.expire(now) {
+                let text = format!("the lease of {ip} on {dev} ends: the kernel takes it away");
+                self.record
+                    .mark(now, number, MarkKind::Address, text, false);
+                self.moved = true;
+            }
+        }
+    }
+
+    async fn settle(&mut self) -> Result<(), RehearseError> {
+        let patience = self.patience;
+        settle(self, patience)
+            .await
+            .map_err(|Endless| self.endless())
+    }
+
+    /// Somebody works, and no end of it is to be expected.
+    fn endless(&self) -> RehearseError {
+        let node = self
+            .machines
+            .iter()
+            .find(|machine| machine.is_working(&self.clock));
+        let node = node
+            .map(|machine| machine.node.name.clone())
+            .unwrap_or_default();
+        RehearseError::Endless {
+            node,
+            at: clock::now().since(self.start),
+        }
+    }
+
+    /// Has the node the addresses, and can somebody reach it?
+    fn serves(&self, node: usize, lane: usize, vhost: &Shared) -> bool {
+        let Some(machine) = self.machines.get(node) else {
+            return false;
+        };
+        let Some(spec) = machine.node.config.vhosts.get(lane) else {
+            return false;
+        };
+        let Some(link) = machine.link_index(spec.interface.as_str()) else {
+            return false;
+        };
+        machine.down != Some(Down::Off)
+            && machine.frozen.is_none()
+            && self.lan.carrier(node, link)
+            && vhost
+                .addresses
+                .iter()
+                .all(|address| machine.host.has(&spec.interface, address.ip))
+    }
+}
+
+impl Settling for Play {
+    fn is_working(&self) -> bool {
+        self.machines
+            .iter()
+            .any(|machine| machine.is_working(&self.clock))
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.machines.iter().any(SimMachine::is_stopping)
+    }
+
+    /// Node by node.
+    fn tell(&mut self) -> bool {
+        let mut told = false;
+        let now = clock::now();
+        for (number, machine) in self.machines.iter_mut().enumerate() {
+            // Before the news are taken: an engine that stops has heard all when its end is there.
+            let ended = machine.has_stopped();
+            for news in machine.news() {
+                told = true;
+                let Some(mut turn) = machine.turn() else {
+                    break;
+                };
+                if let Some((text, good)) = tell(&mut turn, news) {
+                    self.record.mark(now, number, MarkKind::Hook, text, good);
+                }
+            }
+            if ended {
+                told = true;
+                self.moved = true;
+                machine.end(Down::Stopped);
+            }
+        }
+        told
+    }
+
+    fn notice(&mut self) {
+        let now = clock::now();
+        for (number, machine) in self.machines.iter_mut().enumerate() {
+            for frame in machine.wire.take() {
+                self.lan.send(now, number, frame.link, frame.bytes);
+            }
+            for deed in machine.host.take_deeds() {
+                self.record.deed(number, deed);
+                self.moved = true;
+            }
+            if machine.take_stirred() {
+                note_states(&mut self.record, now, number, machine);
+            }
+        }
+        if !std::mem::take(&mut self.moved) {
+            return;
+        }
+        for (index, vhost) in self.vhosts.iter().enumerate() {
+            let holders: Vec<usize> = vhost
+                .members
+                .iter()
+                .filter(|(node, lane)| self.serves(*node, *lane, vhost))
+                .map(|(node, _)| *node)
+                .collect();
+            self.record.served(now, index, holders);
+        }
+    }
+}
+
+/// What the virtual hosts of a node are now.
+fn note_states(record: &mut Record, now: Timestamp, number: usize, machine: &SimMachine) {
+    for lane in 0..machine.node.config.vhosts.len() {
+        let node = machine.engine().and_then(|engine| engine.nodes.get(&lane));
+        let shown = match (
+            node.map(|node| node.machine.state()),
+            machine.down,
+            machine.frozen,
+        ) {
+            (None, Some(Down::Off) | None, _) => Shown::Off,
+            (None, Some(Down::Stopped), _) => Shown::Stopped,
+            (Some(_), _, Some(_)) => Shown::Frozen,
+            (Some(State::Init), ..) => Shown::Init,
+            (Some(State::Backup), ..) => Shown::Backup,
+            (Some(State::Master), ..) => Shown::Master,
+        };
+        let why = || {
+            node.and_then(|node| node.last.as_ref())
+                .map(|last| last.cause.to_string())
+                .unwrap_or_default()
+        };
+        record.state(now, number, lane, shown, why);
+    }
+}
+
+/// Tells an engine. What a reader is to know of it, and whether that is good.
+fn tell(turn: &mut Turn<'_>, news: HookNews) -> Option<(String, bool)> {
+    match &news {
+        HookNews::Finished { entry, result, .. } => {
+            let mark = match result {
+                Ok(()) => (format!("{} done", entry.as_str()), true),
+                Err(failure) => (
+                    format!(
+                        "{}: hook {} failed: {}",
+                        entry.as_str(),
+                        failure.hook,
+                        failure.error
+                    ),
+                    false,
+                ),
+            };
+            turn.hook_news(news);
+            Some(mark)
+        }
+        HookNews::Checked { vhost, hook, .. } => {
+            let (vhost, hook) = (*vhost, hook.clone());
+            let health = |turn: &Turn<'_>| {
+                turn.nodes
+                    .get(&vhost)
+                    .and_then(|node| node.checks.status_of(&hook))
+            };
+            let before = health(turn);
+            turn.hook_news(news);
+            let (before, after) = (before?, health(turn)?);
+            // That it is well to begin with is nothing to tell.
+            let told = |status: &HealthStatus| (status.well != Some(false), status.demotion);
+            if told(&before) == told(&after) {
+                return None;
+            }
+            Some(match after.well {
+                Some(false) => (
+                    format!(
+                        "health: hook {hook}: unwell by {}: {}",
+                        after.demotion, after.reason
+                    ),
+                    false,
+                ),
+                Some(true) | None => (format!("health: hook {hook}: well"), true),
+            })
+        }
+        HookNews::Applied { .. } | HookNews::Demote { .. } | HookNews::Resign { .. } => {
+            turn.hook_news(news);
+            None
+        }
+    }
+}
+
+fn plugs(machines: &[SimMachine]) -> Vec<Plug> {
+    let mut plugs = Vec::new();
+    for (node, machine) in machines.iter().enumerate() {
+        for link in &machine.links {
+            let on_it = machine
+                .node
+                .config
+                .vhosts
+                .iter()
+                .filter(|vhost| vhost.interface == link.name);
+            plugs.push(Plug {
+                node,
+                link: link.index,
+                vhids: on_it.map(|vhost| vhost.vhid).collect(),
+                carrier: true,
+            });
+        }
+    }
+    plugs
+}
+
+/// The virtual hosts, one for each set of addresses, and who takes part in each.
+fn shared_vhosts(machines: &[SimMachine], record: &mut Record) -> Vec<Shared> {
+    let mut found: Vec<Shared> = Vec::new();
+    for (node, machine) in machines.iter().enumerate() {
+        for (lane, vhost) in machine.node.config.vhosts.iter().enumerate() {
+            let mut addresses = vhost.addresses.clone();
+            addresses.sort_by_key(|address| address.ip);
+            if let Some(there) = found.iter_mut().find(|there| there.addresses == addresses) {
+                there.members.push((node, lane));
+                continue;
+            }
+            record.add_vhost(
+                vhost.name.as_str(),
+                vhost.addresses.iter().map(ToString::to_string).collect(),
+            );
+            found.push(Shared {
+                addresses,
+                members: vec![(node, lane)],
+            });
+        }
+    }
+    for vhost in found.iter().filter(|vhost| vhost.members.len() == 1) {
+        let addresses: Vec<String> = vhost.addresses.iter().map(ToString::to_string).collect();
+        record.note(format!(
+            "only one node has {}: is the list the same on all?",
+            addresses.join(", ")
+        ));
+    }
+    found
+}

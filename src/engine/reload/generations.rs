@@ -1,0 +1,186 @@
+//! The versions of every hook: the one that serves, the one before, and the one that was refused.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use tracing::{error, info};
+
+use crate::engine::command::{Fault, HookStatus, VersionStatus};
+use crate::engine::runs::pool::Pool;
+use crate::host::clock;
+use crate::types::Name;
+
+/// All hooks of the engine.
+#[derive(Debug, Default)]
+pub(in crate::engine) struct Generations {
+    hooks: BTreeMap<Name, Hook>,
+}
+
+#[derive(Debug)]
+struct Hook {
+    pool: Rc<Pool>,
+    before: Option<Before>,
+    generation: u64,
+    since_ms: u64,
+    /// The generation from which an operator went back to this version.
+    rolled_back_from: Option<u64>,
+    /// From the copy that is kept, since the file had a fault.
+    kept: bool,
+    fault: Option<(Fault, String)>,
+}
+
+/// The version that served before.
+#[derive(Debug)]
+struct Before {
+    pool: Rc<Pool>,
+    generation: u64,
+    since_ms: u64,
+}
+
+impl Generations {
+    /// Takes a version of a hook into use. The one before is kept, to go back to.
+    pub(in crate::engine) fn take(&mut self, pool: Rc<Pool>) {
+        let name = pool.name().clone();
+        let since_ms = clock::wall_ms();
+        if let Some(hook) = self.hooks.get_mut(&name) {
+            let before = std::mem::replace(&mut hook.pool, pool);
+            hook.before = Some(Before {
+                pool: before,
+                generation: hook.generation,
+                since_ms: hook.since_ms,
+            });
+            hook.generation += 1;
+            info!(hook = %name, generation = hook.generation, digest = short(hook.pool.digest()), "Took a new version of a hook into use");
+            hook.since_ms = since_ms;
+            hook.rolled_back_from = None;
+            hook.kept = false;
+            hook.fault = None;
+        } else {
+            let hook = Hook {
+                pool,
+                before: None,
+                generation: 1,
+                since_ms,
+                rolled_back_from: None,
+                kept: false,
+                fault: None,
+            };
+            self.hooks.insert(name, hook);
+        }
+    }
+
+    /// Goes back to the version before, if there is one, and gives it.
+    pub(in crate::engine) fn roll_back(&mut self, name: &Name) -> Option<Rc<Pool>> {
+        let hook = self.hooks.get(name)?;
+        let (pool, from) = (Rc::clone(&hook.before.as_ref()?.pool), hook.generation);
+        self.take(Rc::clone(&pool));
+        if let Some(hook) = self.hooks.get_mut(name) {
+            hook.rolled_back_from = Some(from);
+        }
+        Some(pool)
+    }
+
+    /// Takes the kept version of a hook into use, because what is on disk was refused.
+    pub(in crate::engine) fn take_kept(
+        &mut self,
+        pool: Rc<Pool>,
+        accepted_ms: u64,
+        message: String,
+        refused: String,
+    ) {
+        let name = pool.name().clone();
+        self.take(pool);
+        if let Some(hook) = self.hooks.get_mut(&name) {
+            (hook.kept, hook.since_ms) = (true, accepted_ms);
+        }
+        self.refuse(&name, message, refused);
+    }
+
+    /// The version that serves.
+    pub(in crate::engine) fn current(&self, name: &Name) -> Option<&Rc<Pool>> {
+        self.hooks.get(name).map(|hook| &hook.pool)
+    }
+
+    /// The digest of what was refused last, if it still is.
+    pub(in crate::engine) fn refused(&self, name: &Name) -> Option<String> {
+        self.hooks
+            .get(name)?
+            .fault
+            .as_ref()
+            .map(|(_, refused)| refused.clone())
+    }
+
+    /// Forgets the versions before: what vouched for them no longer counts.
+    pub(in crate::engine) fn forget_before(&mut self) {
+        for hook in self.hooks.values_mut() {
+            hook.before = None;
+        }
+    }
+
+    /// What is on disk has a fault; the version in use serves on. A fault that is known already
+    /// keeps its date.
+    pub(in crate::engine) fn refuse(&mut self, name: &Name, message: String, digest: String) {
+        let Some(hook) = self.hooks.get_mut(name) else {
+            return;
+        };
+        if let Some((fault, known)) = &mut hook.fault
+            && fault.message == message
+        {
+            *known = digest;
+            return;
+        }
+        error!(hook = %name, generation = hook.generation, error = message, "Keeps the last good version of a hook");
+        hook.fault = Some((
+            Fault {
+                message,
+                since_ms: clock::wall_ms(),
+            },
+            digest,
+        ));
+    }
+
+    /// What is on disk is what serves.
+    pub(in crate::engine) fn clear_fault(&mut self, name: &Name) {
+        if let Some(hook) = self.hooks.get_mut(name) {
+            hook.kept = false;
+            hook.fault = None;
+        }
+    }
+
+    /// Forgets hooks that the configuration no longer names.
+    pub(in crate::engine) fn retain(&mut self, keep: impl Fn(&Name) -> bool) {
+        self.hooks.retain(|name, _| keep(name));
+    }
+
+    /// For status.
+    pub(in crate::engine) fn status(&self) -> Vec<HookStatus> {
+        self.hooks
+            .iter()
+            .map(|(name, hook)| HookStatus {
+                name: name.clone(),
+                source: hook.pool.spec().source.clone(),
+                generation: hook.generation,
+                digest: hook.pool.digest().to_owned(),
+                since_ms: hook.since_ms,
+                vouched: hook.pool.vouched().map(ToString::to_string),
+                kept: hook.kept,
+                watched: None,
+                before: hook.before.as_ref().map(|before| VersionStatus {
+                    generation: before.generation,
+                    digest: before.pool.digest().to_owned(),
+                    since_ms: before.since_ms,
+                }),
+                rolled_back_from: hook.rolled_back_from,
+                entry_points: hook.pool.entry_points().to_vec(),
+                confinement: hook.pool.confinement().clone(),
+                idle_runners: hook.pool.idle(),
+                fault: hook.fault.as_ref().map(|(fault, _)| fault.clone()),
+            })
+            .collect()
+    }
+}
+
+/// The first digits of a digest: enough for a person.
+pub(in crate::engine) fn short(digest: &str) -> &str {
+    digest.get(..12).unwrap_or(digest)
+}

@@ -1,0 +1,212 @@
+//! What can be known to be wrong with a hook before it runs: at `carpd check`, at a reload, when a
+//! plugin is added.
+
+use std::io;
+use std::sync::Arc;
+
+use super::artifact::Belief;
+use super::hook_test;
+use super::load;
+use crate::config::{self, Config};
+use crate::effect::Grants;
+use crate::engine::runs::pool::Pool;
+use crate::hooks::{EntryPoint, HookSource, Language};
+use crate::keeper::Client;
+use crate::resolve::Access;
+use crate::types::{IfName, Name, VirtualAddress};
+
+/// Something that is, or may be, wrong with a hook.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HookProblem {
+    /// Which hook; `None` if it is about none in particular.
+    pub hook: Option<Name>,
+    /// `file:line: text` where a place is known.
+    pub message: String,
+    /// It cannot work; else it may not.
+    pub certain: bool,
+}
+
+/// Loads every hook as the daemon would, each in a confined runner, and ends it again; and reads it
+/// for what would go wrong when it runs.
+///
+/// # Errors
+/// No runner can be started here.
+pub fn check_hooks(config: &Config) -> io::Result<Vec<HookProblem>> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    tokio::task::LocalSet::new().block_on(&runtime, async {
+        let (keeper, _exits) = Client::start(None)?;
+        let mut problems = Vec::new();
+        for (name, spec) in &config.hooks {
+            let wrong = |message: String| HookProblem {
+                hook: Some(name.clone()),
+                message,
+                certain: true,
+            };
+            match load::hook(config, name, spec, &keeper).await {
+                Err(error) => problems.push(wrong(error.to_string())),
+                Ok(pool) => problems.extend(
+                    Foresight::of(config, &pool)
+                        .map(Foresight::look)
+                        .unwrap_or_default(),
+                ),
+            }
+            problems.extend(
+                hook_test::read(&Belief::of(config, &Access::own()), spec)
+                    .err()
+                    .map(wrong),
+            );
+        }
+        Ok(problems)
+    })
+}
+
+/// What a loaded hook is looked at with. Owned, so that it can be done on another thread.
+#[derive(Debug)]
+pub(in crate::engine) struct Foresight {
+    source: Arc<HookSource>,
+    /// The modules that it loads.
+    modules: Vec<String>,
+    entry_points: Vec<EntryPoint>,
+    grants: Grants,
+    /// The virtual hosts that name it.
+    homes: Vec<(Name, IfName, Vec<VirtualAddress>)>,
+}
+
+impl Foresight {
+    /// Of a hook in a configuration. `None` for a script, of which nobody knows what it does.
+    pub(in crate::engine) fn of(config: &Config, pool: &Pool) -> Option<Self> {
+        let home = |vhost: &config::Vhost| {
+            (
+                vhost.name.clone(),
+                vhost.interface.clone(),
+                vhost.addresses.clone(),
+            )
+        };
+        let homes = config
+            .vhosts
+            .iter()
+            .filter(|vhost| vhost.hooks.contains(pool.name()))
+            .map(home)
+            .collect();
+        Some(Self {
+            source: Arc::clone(pool.original()?),
+            modules: pool.modules().to_vec(),
+            entry_points: pool.entry_points().to_vec(),
+            grants: pool.spec().grants.clone(),
+            homes,
+        })
+    }
+
+    /// What is wrong with it, what is certain first.
+    pub(in crate::engine) fn look(self) -> Vec<HookProblem> {
+        let mut found = match self.source.language {
+            Language::Lua => self.lua(),
+            Language::Wasm => self.component(),
+        };
+        found.sort_by_key(|problem| !problem.certain);
+        found
+    }
+
+    /// As [`Self::look`], on another thread: it takes as long as the hook is large.
+    pub(in crate::engine) async fn look_aside(self) -> Vec<HookProblem> {
+        tokio::task::spawn_blocking(move || self.look())
+            .await
+            .unwrap_or_default()
+    }
+
+    fn problem(&self, message: String, certain: bool) -> HookProblem {
+        HookProblem {
+            hook: Some(self.source.name.clone()),
+            message,
+            certain,
+        }
+    }
+
+    #[cfg(feature = "lua")]
+    fn lua(&self) -> Vec<HookProblem> {
+        use crate::hooks::runtime::lua::check::{Foreseen, Home, Use, foresee, required};
+        let source = &self.source;
+        let main = source.path.rsplit('/').next().unwrap_or(&source.path);
+        // Also those that only an entry point requires.
+        let mut keys = required(&source.main, &source.modules).unwrap_or_default();
+        keys.extend(self.modules.iter().cloned());
+        let modules = keys
+            .iter()
+            .filter_map(|key| Some((key.as_str(), source.modules.get(key)?.as_slice())));
+        let files: Vec<(&str, &[u8])> = std::iter::once((main, source.main.as_slice()))
+            .chain(modules)
+            .collect();
+        let config = serde_json::from_str(&source.config_json).unwrap_or_default();
+        let homes = self.homes.iter().map(|(name, interface, addresses)| Home {
+            name,
+            interface,
+            addresses,
+        });
+        let homes: Vec<Home<'_>> = homes.collect();
+        let used = Use {
+            hook: source.name.as_str(),
+            config: &config,
+            grants: &self.grants,
+            homes: &homes,
+        };
+        let said =
+            |Foreseen {
+                 file,
+                 line,
+                 message,
+                 certain,
+             }| self.problem(format!("{file}:{line}: {message}"), certain);
+        foresee(&files, &used).into_iter().map(said).collect()
+    }
+
+    #[cfg(not(feature = "lua"))]
+    fn lua(&self) -> Vec<HookProblem> {
+        Vec::new()
+    }
+
+    /// What a component imports is compared with its grants when it is loaded; what it calls when
+    /// is not to be seen. But if all that it has may only look, it can use nothing that changes
+    /// anything.
+    #[cfg(feature = "wasm")]
+    fn component(&self) -> Vec<HookProblem> {
+        use crate::hooks::contract::api::FUNCTIONS;
+        if self.entry_points.iter().any(|entry| entry.may_change()) {
+            return Vec::new();
+        }
+        let Ok(abilities) = crate::hooks::artifact::manifest::abilities(&self.source.main) else {
+            return Vec::new();
+        };
+        let changes = |import: &&String| {
+            FUNCTIONS
+                .iter()
+                .any(|function| function.full_name() == **import && function.changes())
+        };
+        let vain: Vec<&str> = abilities
+            .imports
+            .iter()
+            .filter(changes)
+            .map(String::as_str)
+            .collect();
+        if vain.is_empty() {
+            return Vec::new();
+        }
+        let file = self
+            .source
+            .path
+            .rsplit('/')
+            .next()
+            .unwrap_or(&self.source.path);
+        let message = format!(
+            "{file}: it imports {}, but its only entry point is health, which may only look",
+            vain.join(", ")
+        );
+        vec![self.problem(message, false)]
+    }
+
+    #[cfg(not(feature = "wasm"))]
+    fn component(&self) -> Vec<HookProblem> {
+        Vec::new()
+    }
+}

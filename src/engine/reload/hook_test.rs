@@ -1,0 +1,321 @@
+//! Having a hook pass the test beside it before it is taken into use (`reload = "tested"`).
+
+use std::fmt;
+use std::os::unix::net::UnixStream as StdStream;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::UnixStream;
+use tracing::{info, warn};
+
+use super::artifact::{Belief, terms};
+use crate::config::{self, Config, Health, OnFailure, Reload};
+use crate::effect::Grants;
+use crate::engine::runs::pool::{budget, limits};
+use crate::engine::start::sandbox_policy;
+use crate::frame::{self, FrameError, Inbox};
+use crate::hooks::artifact::source::{test_beside, test_path};
+use crate::hooks::artifact::vet::vet_test;
+use crate::hooks::contract::message::MAX_TO_RUNNER;
+use crate::hooks::process::session::SandboxPolicy;
+use crate::hooks::{Budget, HookSource, LoadError};
+use crate::host::clock;
+use crate::keeper::{Client, Role};
+use crate::types::Name;
+
+/// A hook and the test that it is to pass.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Exam {
+    /// The hook: these bytes are tested, whatever is on disk by now.
+    pub hook: HookSource,
+    /// What the hook may do, unless a test says otherwise for one of its hosts in memory.
+    #[serde(with = "as_json")]
+    pub grants: Grants,
+    /// The hook's ceilings. Its wall time is spent on a virtual clock.
+    pub budget: Budget,
+    /// Wall time of `before_master` and `before_backup`.
+    pub before_timeout: Duration,
+    /// What follows when `on_master` fails.
+    pub on_failure: OnFailure,
+    /// How its `health` is asked, where a test wants it to be.
+    pub health: Health,
+    /// The path of the test file, for messages.
+    pub path: String,
+    /// The text of the test file: Luau, see `docs/guide/test-a-hook.md`.
+    pub text: Vec<u8>,
+    /// What to do without a full sandbox; holds for the hook and for the test.
+    pub policy: SandboxPolicy,
+    /// Real time for everything together, from the start of the first runner.
+    pub limit: Duration,
+}
+
+/// How a test went.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Verdict {
+    /// How many cases were run to their end.
+    pub cases: usize,
+    /// What was wrong; empty if the hook passed. At most one for each case, and those that no case
+    /// is to blame for: a test file that does not compile or has no case, a runner that could not
+    /// be started, the time limit.
+    pub faults: Vec<Fault>,
+}
+
+impl Verdict {
+    /// Did the hook pass?
+    #[must_use]
+    pub const fn passed(&self) -> bool {
+        self.faults.is_empty()
+    }
+}
+
+/// One thing that was wrong.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fault {
+    /// The file in which it shows: mostly the test's.
+    pub file: String,
+    /// Its line, counted from 1, where one is to blame.
+    pub line: Option<u32>,
+    /// The case's name; `None` if it is no case's fault.
+    pub case: Option<String>,
+    /// What was expected and what was found; may have several lines.
+    pub message: String,
+}
+
+impl Exam {
+    /// What an operator would have written about the hook, with this config and these grants.
+    #[must_use]
+    pub fn spec(&self, config_json: &str, grants: &Grants) -> config::Hook {
+        config::Hook {
+            limits: limits(self.budget),
+            before_timeout: self.before_timeout,
+            on_failure: self.on_failure,
+            health: self.health,
+            config_json: config_json.to_owned(),
+            grants: grants.clone(),
+            ..config::Hook::plain(&self.hook.path)
+        }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.file)?;
+        if let Some(line) = self.line {
+            write!(f, ":{line}")?;
+        }
+        match &self.case {
+            Some(case) => write!(f, ": {case}: {}", self.message),
+            None => write!(f, ": {}", self.message),
+        }
+    }
+}
+
+/// Grants are written as the configuration has them, which says less of itself than postcard needs.
+mod as_json {
+    use serde::de::Error as _;
+    use serde::ser::Error as _;
+    use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer};
+
+    use crate::effect::Grants;
+
+    pub(super) fn serialize<S: Serializer>(grants: &Grants, to: S) -> Result<S::Ok, S::Error> {
+        let json = serde_json::to_string(grants).map_err(S::Error::custom)?;
+        json.serialize(to)
+    }
+
+    pub(super) fn deserialize<'d, D: Deserializer<'d>>(from: D) -> Result<Grants, D::Error> {
+        let json = String::deserialize(from)?;
+        serde_json::from_str(&json).map_err(D::Error::custom)
+    }
+}
+
+/// The largest frame to and from a tester, in bytes.
+const MAX_FRAME: usize = MAX_TO_RUNNER;
+/// Beside its own limit, a tester has so long to start and to end.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// Has a test run by a process of its own: whatever the test or the hook does to it, the engine's
+/// thread does something else meanwhile.
+async fn examine(keeper: &Client, exam: &Exam) -> Result<Verdict, LoadError> {
+    let failed = |why: &dyn fmt::Display| LoadError::Runner(format!("cannot run its test: {why}"));
+    let spawned = keeper.spawn_watched(Role::Tester).await;
+    let (id, stream, end) = spawned.map_err(|error| failed(&error))?;
+    let answer = tokio::time::timeout(exam.limit + GRACE, converse(stream, exam)).await;
+    keeper.kill(id);
+    match answer {
+        Err(_) => Err(failed(&"it did not end")),
+        Ok(Err(FrameError::Closed | FrameError::Truncated)) => {
+            let how = end.await.map(|how| how.to_string());
+            Err(failed(
+                &how.unwrap_or_else(|_| "the keeper is gone".to_owned()),
+            ))
+        }
+        Ok(answer) => answer.map_err(|error| failed(&error)),
+    }
+}
+
+async fn converse(stream: StdStream, exam: &Exam) -> Result<Verdict, FrameError> {
+    stream.set_nonblocking(true)?;
+    let mut stream = UnixStream::from_std(stream)?;
+    stream.write_all(&frame::encode(exam, MAX_FRAME)?).await?;
+    frame::next(&mut stream, &mut Inbox::default(), MAX_FRAME).await
+}
+
+/// The other end, in the tester's process: what is to be run, and who is told how it went.
+///
+/// # Errors
+/// [`FrameError`]: whoever started it is gone, or speaks otherwise.
+pub fn receive(stream: &StdStream) -> Result<Exam, FrameError> {
+    frame::receive(stream, &mut Inbox::default(), MAX_FRAME)
+}
+
+/// Says how it went.
+///
+/// # Errors
+/// [`FrameError`]: nobody listens any more.
+pub fn tell(stream: &StdStream, verdict: &Verdict) -> Result<(), FrameError> {
+    frame::send(stream, verdict, MAX_FRAME)
+}
+
+/// Real time for all cases of a test together.
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// The test of a hook, as it was read together with the hook.
+#[derive(Debug)]
+pub(in crate::engine) struct Test {
+    path: String,
+    text: Vec<u8>,
+}
+
+/// Has this hook to pass its test?
+const fn is_wanted(spec: &config::Hook) -> bool {
+    matches!(
+        (spec.reload, &spec.kind),
+        (Reload::Tested, config::Kind::Module)
+    )
+}
+
+/// Reads the test beside a hook, if it has to pass one. Without a file there is none to pass.
+///
+/// # Errors
+/// It is there and cannot be read, or is not to be believed: whoever may write it could keep the
+/// next version from being taken.
+pub(in crate::engine) fn read(
+    belief: &Belief,
+    spec: &config::Hook,
+) -> Result<Option<Test>, String> {
+    if !is_wanted(spec) {
+        return Ok(None);
+    }
+    let sources = belief.sources();
+    let found = test_beside(&spec.path, &sources).map_err(|error| error.to_string())?;
+    if let Some((path, text)) = &found {
+        vet_test(path, text, terms(&belief.trust, spec, &sources))
+            .map_err(|error| error.to_string())?;
+        belief.judge(&sources)?;
+    }
+    Ok(found.map(|(path, text)| Test {
+        path: path.display().to_string(),
+        text,
+    }))
+}
+
+/// Logs that a hook which is about to be taken into use has no test, if it should have one.
+pub(in crate::engine) fn tell_untested(name: &Name, spec: &config::Hook, test: Option<&Test>) {
+    if is_wanted(spec) && test.is_none() {
+        let wanted = test_path(&spec.path);
+        warn!(hook = %name, wanted = %wanted.display(), "Takes a hook that has no test: it only has to load");
+    }
+}
+
+/// What was tried: the hook, and the test that it was to pass. A changed test is another try.
+pub(in crate::engine) fn attempt(digest: &str, test: Option<&Test>) -> String {
+    let Some(test) = test else {
+        return digest.to_owned();
+    };
+    let sum: String = Sha256::digest(&test.text)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    format!("{digest}+{sum}")
+}
+
+/// Runs the test.
+///
+/// # Errors
+/// [`LoadError::Code`] with the first thing that is wrong, with file and line.
+pub(in crate::engine) async fn pass(
+    keeper: &Client,
+    config: &Config,
+    spec: &config::Hook,
+    hook: HookSource,
+    test: Test,
+) -> Result<(), LoadError> {
+    let name = hook.name.clone();
+    let exam = Exam {
+        hook,
+        grants: spec.grants.clone(),
+        budget: budget(spec),
+        before_timeout: spec.before_timeout,
+        on_failure: spec.on_failure,
+        health: spec.health,
+        path: test.path,
+        text: test.text,
+        policy: sandbox_policy(config),
+        limit: LIMIT,
+    };
+    let began = clock::now();
+    let verdict = examine(keeper, &exam).await?;
+    let took_ms = clock::now().since(began).as_millis();
+    let Some(first) = verdict.faults.first() else {
+        info!(hook = %name, cases = verdict.cases, took_ms, "A hook passed its test");
+        return Ok(());
+    };
+    let more = verdict.faults.len() - 1;
+    let more = if more == 0 {
+        String::new()
+    } else {
+        format!(" (and {more} more)")
+    };
+    Err(LoadError::Code(format!(
+        "it did not pass its test: {first}{more}"
+    )))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_of_an_exam_goes_to_the_tester() {
+        let grants = "hostname = [\"a\"]\naddr = [{ cidr = \"10.0.0.0/8\", dev = \"eth0\" }]\n\
+                      [command.promote]\nargv = [\"/bin/p\", \"{n:int}\"]\n";
+        let exam = Exam {
+            hook: HookSource {
+                name: "h".parse().unwrap(),
+                language: crate::hooks::Language::Lua,
+                path: "h.lua".into(),
+                main: b"x".to_vec(),
+                modules: std::collections::BTreeMap::new(),
+                config_json: "{}".into(),
+                native: None,
+            },
+            grants: config::parse_grants("grants", grants).unwrap(),
+            budget: Budget::default(),
+            before_timeout: Duration::from_secs(1),
+            on_failure: OnFailure::Keep,
+            health: Health::default(),
+            path: "h_test.lua".into(),
+            text: b"y".to_vec(),
+            policy: SandboxPolicy::Required,
+            limit: LIMIT,
+        };
+        let bytes = frame::encode(&exam, MAX_FRAME).unwrap();
+        let mut inbox = Inbox::default();
+        inbox.push(&bytes);
+        let there: Exam = inbox.next(MAX_FRAME).unwrap().unwrap();
+        assert_eq!(format!("{there:?}"), format!("{exam:?}"));
+    }
+}

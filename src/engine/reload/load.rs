@@ -1,0 +1,174 @@
+//! Loading the hooks when the daemon starts: from their files, or from what was accepted last.
+
+use std::rc::Rc;
+
+use tracing::{info, warn};
+
+use super::artifact::{Belief, Material};
+use super::generations::Generations;
+use super::hook_check::Foresight;
+use super::hook_test::{self, Test};
+use crate::config::{self, Config, Reload};
+use crate::engine::persist::{Kept, KeptHook};
+use crate::engine::runs::pool::Pool;
+use crate::engine::start::{StartError, load_pool};
+use crate::hooks::LoadError;
+use crate::hooks::artifact::vet::Signatures;
+use crate::keeper::Client;
+use crate::resolve::Access;
+use crate::types::Name;
+
+/// A hook that cannot be used.
+struct Refused {
+    error: LoadError,
+    /// The digest of what was refused; empty if it could not even be read.
+    digest: String,
+}
+
+impl Refused {
+    /// Would another version do?
+    const fn is_its_own_fault(&self) -> bool {
+        match self.error {
+            LoadError::Code(_) | LoadError::NoEntryPoint { .. } | LoadError::Compiler(_) => true,
+            LoadError::Sandbox(_) | LoadError::Runner(_) => false,
+        }
+    }
+}
+
+/// Loads every hook of the configuration in a runner of its own. One whose file has a fault serves
+/// in the version that was accepted last; without such a version the start ends here.
+pub(in crate::engine) async fn hooks(
+    config: &Config,
+    keeper: &Client,
+    access: &Access,
+    kept: &Kept,
+) -> Result<Generations, StartError> {
+    let mut hooks = Generations::default();
+    let belief = Belief::of(config, access);
+    for (name, spec) in &config.hooks {
+        match read_and_load(config, &belief, (name, spec), keeper, Some(kept)).await {
+            Ok(pool) => {
+                loaded(spec, &pool);
+                // It may have served for long, and refusing it now would leave the node without it.
+                for problem in Foresight::of(config, &pool)
+                    .map(Foresight::look)
+                    .unwrap_or_default()
+                {
+                    warn!(hook = %name, problem = problem.message, "A hook will go wrong");
+                }
+                hooks.take(Rc::clone(&pool));
+                if let Some(original) = pool.original() {
+                    kept.keep(original, signatures(&pool), crate::host::clock::wall_ms());
+                }
+            }
+            Err(refused) => {
+                let failed = |error| StartError::Hook {
+                    name: name.clone(),
+                    source: error,
+                };
+                let last = if refused.is_its_own_fault() {
+                    kept.last_good(name).await
+                } else {
+                    None
+                };
+                let Some(KeptHook {
+                    accepted_ms,
+                    source,
+                    signatures,
+                    ..
+                }) = last
+                else {
+                    return Err(failed(refused.error));
+                };
+                // The operator's terms may have changed since it was accepted.
+                let material = Material::kept(&belief, spec, source, &signatures);
+                let material = material.map_err(|_| failed(refused.error.clone()))?;
+                let pool = load_pool(config, name, spec, material, keeper).await;
+                // What is wrong with the file is what the operator can mend.
+                let pool = pool.map_err(|_| failed(refused.error.clone()))?;
+                loaded(spec, &pool);
+                hooks.take_kept(pool, accepted_ms, refused.error.to_string(), refused.digest);
+            }
+        }
+    }
+    kept.retain(config.hooks.keys().cloned());
+    Ok(hooks)
+}
+
+/// The signatures that vouch for what was loaded.
+pub(in crate::engine) fn signatures(pool: &Pool) -> Signatures {
+    pool.vouched()
+        .map(|vouched| vouched.signatures.clone())
+        .unwrap_or_default()
+}
+
+fn loaded(spec: &config::Hook, pool: &Pool) {
+    let confined_by = pool.confinement().in_force.join(" ");
+    let vouched = pool.vouched().map(ToString::to_string);
+    info!(hook = %pool.name(), source = spec.source, vouched, confined_by, "Loaded a hook");
+}
+
+/// Loads a hook as it is on disk, without its test.
+pub(in crate::engine) async fn hook(
+    config: &Config,
+    name: &Name,
+    spec: &config::Hook,
+    keeper: &Client,
+) -> Result<Rc<Pool>, LoadError> {
+    let belief = Belief::of(config, &Access::own());
+    read_and_load(config, &belief, (name, spec), keeper, None)
+        .await
+        .map_err(|refused| refused.error)
+}
+
+/// With `kept` it also has to pass its test, unless it is the version that passed before.
+async fn read_and_load(
+    config: &Config,
+    belief: &Belief,
+    (name, spec): (&Name, &config::Hook),
+    keeper: &Client,
+    kept: Option<&Kept>,
+) -> Result<Rc<Pool>, Refused> {
+    let unread = |error: String| Refused {
+        error: LoadError::Code(error),
+        digest: String::new(),
+    };
+    let material = Material::read(belief, name, spec).map_err(|error| unread(error.to_string()))?;
+    let digest = material.source.digest();
+    let mut test = None;
+    if let Some(kept) = kept
+        && spec.reload == Reload::Tested
+        && kept
+            .last_good(name)
+            .await
+            .is_none_or(|last| last.digest != digest)
+    {
+        test = hook_test::read(belief, spec).map_err(unread)?;
+        hook_test::tell_untested(name, spec, test.as_ref());
+    }
+    let attempt = hook_test::attempt(&digest, test.as_ref());
+    accept(config, name, spec, material, test, keeper)
+        .await
+        .map_err(|error| Refused {
+            error,
+            digest: attempt,
+        })
+}
+
+/// Loads one version of a hook and has it pass its test, if it has one to pass.
+pub(in crate::engine) async fn accept(
+    config: &Config,
+    name: &Name,
+    spec: &config::Hook,
+    material: Material,
+    test: Option<Test>,
+    keeper: &Client,
+) -> Result<Rc<Pool>, LoadError> {
+    let pool = load_pool(config, name, spec, material, keeper).await?;
+    if let Some(test) = test
+        && let Some(original) = pool.original()
+    {
+        hook_test::pass(keeper, config, spec, (**original).clone(), test).await?;
+    }
+    Ok(pool)
+}

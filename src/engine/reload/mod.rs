@@ -1,0 +1,11 @@
+//! Hooks on their way into use, at the start and while everything runs: read, vetted, tested,
+//! loaded; and their versions.
+
+pub(super) mod artifact;
+pub(super) mod file_watch;
+pub(super) mod generations;
+pub(super) mod hook_check;
+pub mod hook_test;
+pub(super) mod load;
+pub(super) mod prepare;
+pub(super) mod prepared;

@@ -1,0 +1,215 @@
+//! The helper process: there if something granted needs it, and started again when it dies.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+use tracing::{error, info};
+
+use super::shared::Shared;
+use crate::backoff::Backoff;
+use crate::effect::Resource;
+use crate::engine::command::{Fault, HelperStatus};
+use crate::host::LinuxHost;
+use crate::host::children::helper::{Duty, HelperClient, Terms};
+use crate::host::clock;
+use crate::keeper::{Client, Role};
+
+/// Before a helper that died is started again.
+const RESTARTS: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(30));
+/// One that lived for so long died of something new.
+const HEALTHY: Duration = Duration::from_secs(60);
+
+/// Looks after the helper process.
+#[derive(Debug)]
+pub(in crate::engine) struct Care {
+    keeper: Client,
+    shared: Rc<Shared<LinuxHost>>,
+    duty: Option<Duty>,
+    /// Nothing granted needs it any more.
+    spare: bool,
+    told: Rc<Told>,
+    watch: Option<JoinHandle<()>>,
+}
+
+/// For status.
+#[derive(Debug, Default)]
+struct Told {
+    deaths: Cell<u64>,
+    fault: RefCell<Option<Fault>>,
+}
+
+/// What a helper must be able to do to put this back; `None` if none is needed.
+pub(in crate::engine) const fn duty_for(
+    resource: &Resource,
+    services_need_helper: bool,
+) -> Option<Duty> {
+    match resource {
+        Resource::Service { .. } if services_need_helper => Some(Duty::Commands),
+        Resource::Hostname | Resource::Sysctl { .. } | Resource::File { .. } => {
+            Some(Duty::Settings)
+        }
+        Resource::Service { .. }
+        | Resource::Address { .. }
+        | Resource::Route { .. }
+        | Resource::Rule(_)
+        | Resource::LinkUp { .. }
+        | Resource::LinkMac { .. } => None,
+    }
+}
+
+/// Starts a helper process, which goes by the configuration in use, or for a reload
+/// ([`Role::NewHelper`]) by the one that this is about.
+///
+/// # Errors
+/// The keeper could not start it, or is gone.
+pub(in crate::engine) async fn start(
+    keeper: &Client,
+    role: Role,
+    duty: Duty,
+) -> io::Result<HelperClient> {
+    let (_, stream) = keeper.spawn(role).await?;
+    // It ends when the client is dropped, which closes its socket.
+    HelperClient::new(stream, duty)
+}
+
+impl Care {
+    /// For the helper that the host has, if it has one.
+    pub(in crate::engine) fn new(
+        keeper: Client,
+        shared: Rc<Shared<LinuxHost>>,
+        duty: Option<Duty>,
+    ) -> Self {
+        let mut care = Self {
+            keeper,
+            shared,
+            duty,
+            spare: false,
+            told: Rc::default(),
+            watch: None,
+        };
+        care.watch();
+        care
+    }
+
+    /// What the present one can do.
+    pub(in crate::engine) const fn duty(&self) -> Option<Duty> {
+        self.duty
+    }
+
+    /// From now on this one is asked. What the one before is doing it brings to its end.
+    pub(in crate::engine) fn replace(&mut self, client: HelperClient, duty: Duty) {
+        self.shared.executor.host().use_helper(client);
+        self.duty = Some(duty);
+        self.watch();
+    }
+
+    /// There is another configuration: does anything in it need the helper?
+    pub(in crate::engine) fn fit(&mut self, terms: &Terms) {
+        self.spare = self.duty.is_some() && terms.duty().is_none();
+    }
+
+    /// Could it be ended, once nothing is left to be done by it?
+    pub(in crate::engine) const fn is_spare(&self) -> bool {
+        self.spare
+    }
+
+    /// Ends it, unless it is still needed to put something back.
+    pub(in crate::engine) fn end_if_idle(&mut self) {
+        let executor = &self.shared.executor;
+        let by_script = executor.host().services_need_helper();
+        let holds = executor
+            .ledger()
+            .iter()
+            .any(|holding| duty_for(holding.resource, by_script).is_some());
+        if holds || !executor.is_recovered() {
+            return;
+        }
+        if let Some(watch) = self.watch.take() {
+            watch.abort();
+        }
+        (self.duty, self.spare) = (None, false);
+        // Its socket closes, and it ends.
+        executor.host().drop_helper();
+        info!("Ended the helper process: nothing needs it any more");
+    }
+
+    /// For status.
+    pub(in crate::engine) fn status(&self) -> Option<HelperStatus> {
+        self.duty.map(|duty| HelperStatus {
+            duty: duty.as_str().to_owned(),
+            alive: self.shared.executor.host().has_helper(),
+            deaths: self.told.deaths.get(),
+            fault: self.told.fault.borrow().clone(),
+        })
+    }
+
+    fn watch(&mut self) {
+        if let Some(before) = self.watch.take() {
+            before.abort();
+        }
+        let Some(duty) = self.duty else { return };
+        let (keeper, shared, told) = (
+            self.keeper.clone(),
+            Rc::clone(&self.shared),
+            Rc::clone(&self.told),
+        );
+        self.watch = Some(tokio::task::spawn_local(async move {
+            look_after(&keeper, &shared, &told, duty).await;
+        }));
+    }
+}
+
+async fn look_after(keeper: &Client, shared: &Shared<LinuxHost>, told: &Told, duty: Duty) {
+    let mut backoff = RESTARTS;
+    while let Some(helper) = shared.executor.host().helper() {
+        let began = clock::now();
+        let why = helper.ended().await;
+        drop(helper);
+        if clock::now().since(began) > HEALTHY {
+            backoff = RESTARTS;
+        }
+        told.deaths.set(told.deaths.get() + 1);
+        let message = format!("the helper process is gone: {why}");
+        let pause = backoff.pause();
+        error!(
+            why,
+            restart_ms = pause.as_millis(),
+            "The helper process died; starts it again"
+        );
+        told.fault.replace(Some(Fault {
+            message,
+            since_ms: clock::wall_ms(),
+        }));
+        shared
+            .executor
+            .host()
+            .use_helper(again(keeper, told, duty, (pause, &mut backoff)).await);
+        told.fault.replace(None);
+        info!("The helper process runs again");
+    }
+}
+
+/// Tries until there is one.
+async fn again(
+    keeper: &Client,
+    told: &Told,
+    duty: Duty,
+    (mut pause, backoff): (Duration, &mut Backoff),
+) -> HelperClient {
+    loop {
+        tokio::time::sleep(pause).await;
+        match start(keeper, Role::Helper, duty).await {
+            Ok(client) => return client,
+            Err(err) => {
+                pause = backoff.pause();
+                error!(%err, restart_ms = pause.as_millis(), "Could not start the helper process");
+                if let Some(fault) = told.fault.borrow_mut().as_mut() {
+                    fault.message = format!("the helper process cannot be started: {err}");
+                }
+            }
+        }
+    }
+}

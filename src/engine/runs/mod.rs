@@ -1,0 +1,14 @@
+//! Hook runs: the queue of a virtual host, the runners, what a run asks and how it ended.
+
+pub(super) mod helper;
+pub(super) mod helper_rights;
+pub(super) mod http_worker;
+pub(super) mod log_quota;
+pub mod observer;
+pub(super) mod outcome;
+pub(super) mod pool;
+pub(super) mod queue;
+pub(super) mod requests;
+pub(super) mod run_limits;
+pub(super) mod script;
+pub(super) mod shared;

@@ -1,0 +1,90 @@
+//! What the hook runs of a virtual host report to the engine.
+
+use crate::config::OnFailure;
+use crate::hooks::{EntryPoint, HookError, Returned};
+use crate::types::Name;
+
+/// What the engine hears from the hook runs.
+#[derive(Debug)]
+pub(in crate::engine) enum HookNews {
+    /// A run over the list of hooks ended.
+    Finished {
+        /// Index of the virtual host.
+        vhost: usize,
+        /// Which entry point.
+        entry: EntryPoint,
+        /// The transition's number.
+        seq: u64,
+        /// The first failure ended the list.
+        result: Result<(), Failure>,
+    },
+    /// One hook ran anew by an operator's order, and ended well.
+    Applied {
+        /// Index of the virtual host.
+        vhost: usize,
+    },
+    /// A hook asked to raise or end the demotion of its virtual host.
+    Demote {
+        /// Index of the virtual host.
+        vhost: usize,
+        /// 0..=240.
+        by: u8,
+        /// Hook and reason.
+        reason: String,
+    },
+    /// A hook was asked for its health.
+    Checked {
+        /// Index of the virtual host.
+        vhost: usize,
+        /// Which hook.
+        hook: Name,
+        /// The check's number.
+        ticket: u64,
+        /// The transition's number when it began.
+        seq: u64,
+        /// What it said, or how it failed.
+        result: Result<Returned, HookError>,
+    },
+    /// A hook asked to hand over.
+    Resign {
+        /// Index of the virtual host.
+        vhost: usize,
+        /// Hook and reason.
+        reason: String,
+    },
+}
+
+impl HookNews {
+    /// Index of the virtual host.
+    pub(in crate::engine) const fn vhost(&self) -> usize {
+        match self {
+            Self::Finished { vhost, .. }
+            | Self::Demote { vhost, .. }
+            | Self::Checked { vhost, .. }
+            | Self::Resign { vhost, .. }
+            | Self::Applied { vhost, .. } => *vhost,
+        }
+    }
+
+    /// What is told at one instant is told in this order, whichever process was quicker: by virtual
+    /// host, first what its queue says and then its checks.
+    pub(in crate::engine) const fn order(&self) -> (usize, Option<&Name>) {
+        let hook = if let Self::Checked { hook, .. } = self {
+            Some(hook)
+        } else {
+            None
+        };
+        (self.vhost(), hook)
+    }
+}
+
+/// A hook that failed.
+#[derive(Debug)]
+pub(in crate::engine) struct Failure {
+    /// Which one.
+    pub(in crate::engine) hook: Name,
+    /// How.
+    pub(in crate::engine) error: HookError,
+    /// What the operator wants done about it.
+    pub(in crate::engine) policy: OnFailure,
+}

@@ -1,0 +1,694 @@
+//! The runners of one hook: warm before they are needed, one run at a time each, and no more than
+//! there are places for.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tracing::{debug, warn};
+
+use super::log_quota::{Line, LogQuota};
+use super::run_limits::Places;
+use super::script::Script;
+use crate::config;
+use crate::effect::Grants;
+use crate::engine::reload::artifact::Material;
+use crate::hooks::artifact::vet::Vouched;
+use crate::hooks::contract::message::{Confinement, FileCoverage, Loaded};
+use crate::hooks::process::session::{Desk, SandboxPolicy, Session};
+use crate::hooks::{
+    Budget, EntryPoint, HookError, HookEvent, HookSource, Language, LoadError, Returned,
+};
+use crate::host::clock;
+use crate::keeper::{ChildId, Client, Role};
+use crate::types::{Name, Timestamp};
+
+/// Checks of one hook at a time, and runners kept for them.
+const CHECKS_AT_ONCE: usize = 4;
+
+/// The least real time that a run in virtual time may take.
+const REAL_WALL: Duration = Duration::from_secs(10);
+
+/// Runs of one hook beyond its `runners`, for those that let go.
+const RESERVE: usize = 2;
+
+/// One hook, loaded: its bytes and its runners.
+#[derive(Debug)]
+pub(in crate::engine) struct Pool {
+    name: Name,
+    spec: config::Hook,
+    /// As it was read.
+    original: Arc<HookSource>,
+    /// As runners are given it: compiled, if it is to be.
+    source: Arc<HookSource>,
+    policy: SandboxPolicy,
+    keeper: Client,
+    idle: Rc<RefCell<Vec<Runner>>>,
+    /// Those for `health` alone: a transition never waits for one of them, nor finds its own taken.
+    checkers: Rc<RefCell<Vec<Runner>>>,
+    /// So many runs at a time.
+    places: Rc<Places>,
+    /// So many checks at a time.
+    checks: Rc<Places>,
+    loaded: Loaded,
+    confinement: Confinement,
+    /// What runs instead of a runner, for `kind = "script"`.
+    script: Option<Script>,
+    digest: String,
+    vouched: Option<Vouched>,
+    trouble: Cell<Option<Trouble>>,
+    /// What it may still log, over all runs.
+    log: RefCell<LogQuota>,
+    /// How often each line has run, by runner; nobody counts if there is none.
+    coverage: Option<Rc<Coverage>>,
+    /// Runners that were started.
+    started: Rc<Cell<u32>>,
+}
+
+/// How often each line has run in each runner, as it said last.
+pub(in crate::engine) type Coverage = RefCell<BTreeMap<ChildId, Vec<FileCoverage>>>;
+
+/// What a rehearsal wants to go wrong with every run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::engine) enum Trouble {
+    /// It raises an error at once.
+    Fails,
+    /// It uses up its time.
+    Hangs,
+}
+
+/// One process with the hook loaded. Dropping it ends the process.
+#[derive(Debug)]
+pub(in crate::engine) struct Runner {
+    pub(in crate::engine) session: Session,
+    pub(in crate::engine) id: ChildId,
+    keeper: Client,
+}
+
+impl Runner {
+    /// Starts a runner and loads a hook in it; with `coverage` it counts how often each line runs.
+    ///
+    /// # Errors
+    /// [`LoadError`]: the hook's own fault, or a process that is not to be had.
+    pub(in crate::engine) async fn start(
+        keeper: &Client,
+        source: &HookSource,
+        budget: Budget,
+        policy: SandboxPolicy,
+        coverage: bool,
+    ) -> Result<Self, LoadError> {
+        let (id, stream) = keeper
+            .spawn(role(source, budget.memory_bytes))
+            .await
+            .map_err(|error| LoadError::Runner(format!("cannot start a runner: {error}")))?;
+        match Session::load_counted(stream, source.clone(), budget, policy, coverage).await {
+            Ok(session) => Ok(Self {
+                session,
+                id,
+                keeper: keeper.clone(),
+            }),
+            Err(error) => {
+                keeper.kill(id);
+                Err(error)
+            }
+        }
+    }
+
+    /// Runs one entry point. In virtual time the run's time is what the clock says: the machine
+    /// that plays it may be busy.
+    ///
+    /// # Errors
+    /// [`HookError`]: whatever the hook did, as a value.
+    pub(in crate::engine) async fn call(
+        &mut self,
+        event: HookEvent,
+        budget: Budget,
+        desk: &mut impl Desk,
+        cancel: impl Future<Output = ()>,
+    ) -> Result<Returned, HookError> {
+        let wall = if clock::is_virtual() {
+            budget.wall.max(REAL_WALL)
+        } else {
+            budget.wall
+        };
+        let result = self
+            .session
+            .call(event, Budget { wall, ..budget }, desk, cancel)
+            .await;
+        match result {
+            Err(HookError::TimedOut(of)) if of == wall => Err(HookError::TimedOut(budget.wall)),
+            other => other,
+        }
+    }
+
+    /// Is it good for another run?
+    pub(in crate::engine) fn is_fit(&self) -> bool {
+        self.session.is_alive() && !self.session.is_worn()
+    }
+}
+
+impl Drop for Runner {
+    fn drop(&mut self) {
+        self.keeper.kill(self.id);
+    }
+}
+
+impl Pool {
+    /// Starts the first runner and loads the hook in it; the rest of the warm ones are started
+    /// behind its back.
+    ///
+    /// # Errors
+    /// [`LoadError`]: the hook's own fault with its place, or a sandbox that is not to be had.
+    pub(in crate::engine) async fn start(
+        name: Name,
+        spec: config::Hook,
+        material: Material,
+        policy: SandboxPolicy,
+        keeper: Client,
+    ) -> Result<Rc<Self>, LoadError> {
+        Self::start_counted(name, spec, material, policy, keeper, None).await
+    }
+
+    /// As [`Self::start`]; with `coverage` it is counted how often each line runs.
+    ///
+    /// # Errors
+    /// As of [`Self::start`].
+    pub(in crate::engine) async fn start_counted(
+        name: Name,
+        spec: config::Hook,
+        material: Material,
+        policy: SandboxPolicy,
+        keeper: Client,
+        coverage: Option<Rc<Coverage>>,
+    ) -> Result<Rc<Self>, LoadError> {
+        let Material { source, vouched } = material;
+        if let config::Kind::Script(programs) = &spec.kind {
+            let script = Script::new((**programs).clone(), keeper.clone());
+            return Ok(Rc::new(Self::of_script(
+                name, script, spec, source, policy, keeper,
+            )));
+        }
+        let original = Arc::new(source);
+        // Of what the operator wrote, not of what it becomes; on another thread, since it may be
+        // megabytes.
+        let hashed = Arc::clone(&original);
+        let digest = tokio::task::spawn_blocking(move || hashed.digest()).await;
+        let digest = digest.map_err(|error| LoadError::Runner(error.to_string()))?;
+        let source = match original.language {
+            Language::Lua => Arc::clone(&original),
+            Language::Wasm => {
+                Arc::new(compiled(&keeper, (*original).clone(), &spec.grants, policy).await?)
+            }
+        };
+        let counts = coverage.is_some();
+        let first = Runner::start(&keeper, &source, budget(&spec), policy, counts).await?;
+        let loaded = first.session.loaded().clone();
+        let confinement = first.session.confinement().clone();
+        if !confinement.missing.is_empty() {
+            warn!(hook = %name, missing = confinement.missing.join("; "), "Runs the hook with less than the full sandbox");
+        }
+        let places = places(&spec);
+        Ok(Rc::new(Self {
+            name,
+            log: log_quota(&spec),
+            spec,
+            digest,
+            original,
+            source,
+            policy,
+            keeper,
+            idle: Rc::new(RefCell::new(vec![first])),
+            checkers: Rc::default(),
+            places,
+            checks: Rc::new(Places::new(CHECKS_AT_ONCE, 0)),
+            loaded,
+            confinement,
+            script: None,
+            vouched,
+            trouble: Cell::default(),
+            coverage,
+            started: Rc::new(Cell::new(1)),
+        }))
+    }
+
+    /// The same hook for another machine: its runners are shared, nothing else is remembered.
+    pub(in crate::engine) fn twin(&self, spec: config::Hook) -> Rc<Self> {
+        Rc::new(Self {
+            name: self.name.clone(),
+            log: log_quota(&spec),
+            places: places(&spec),
+            checks: Rc::new(Places::new(CHECKS_AT_ONCE, 0)),
+            spec,
+            original: Arc::clone(&self.original),
+            source: Arc::clone(&self.source),
+            policy: self.policy,
+            keeper: self.keeper.clone(),
+            idle: Rc::clone(&self.idle),
+            checkers: Rc::clone(&self.checkers),
+            loaded: self.loaded.clone(),
+            confinement: self.confinement.clone(),
+            script: None,
+            digest: self.digest.clone(),
+            vouched: self.vouched.clone(),
+            trouble: Cell::default(),
+            coverage: self.coverage.clone(),
+            started: Rc::clone(&self.started),
+        })
+    }
+
+    /// How many runners were started for it and its twins, from now on as well.
+    pub(in crate::engine) const fn started(&self) -> &Rc<Cell<u32>> {
+        &self.started
+    }
+
+    /// A new runner.
+    async fn another(&self, budget: Budget) -> Result<Runner, LoadError> {
+        let counts = self.coverage.is_some();
+        let runner = Runner::start(&self.keeper, &self.source, budget, self.policy, counts).await?;
+        self.started.update(|started| started + 1);
+        Ok(runner)
+    }
+
+    /// Ends a runner in the middle of its run.
+    pub(in crate::engine) fn kill(&self, runner: ChildId) {
+        self.keeper.kill(runner);
+    }
+
+    /// What ran in a runner is counted, at once: it may be killed in its next run.
+    async fn count_lines(&self, runner: &mut Runner) {
+        if let Some(coverage) = self.coverage.as_ref().filter(|_| runner.is_fit()) {
+            let counted = runner.session.coverage().await;
+            coverage.borrow_mut().insert(runner.id, counted);
+        }
+    }
+
+    fn of_script(
+        name: Name,
+        script: Script,
+        spec: config::Hook,
+        source: HookSource,
+        policy: SandboxPolicy,
+        keeper: Client,
+    ) -> Self {
+        let loaded = Loaded {
+            entry_points: script.entry_points(),
+            modules: Vec::new(),
+        };
+        let digest = source.digest();
+        let (idle, checkers, confinement) = (Rc::default(), Rc::default(), Confinement::default());
+        let source = Arc::new(source);
+        let places = places(&spec);
+        Self {
+            name,
+            log: log_quota(&spec),
+            spec,
+            original: Arc::clone(&source),
+            source,
+            policy,
+            keeper,
+            idle,
+            checkers,
+            places,
+            checks: Rc::new(Places::new(CHECKS_AT_ONCE, 0)),
+            loaded,
+            confinement,
+            script: Some(script),
+            digest,
+            trouble: Cell::default(),
+            vouched: None,
+            coverage: None,
+            started: Rc::default(),
+        }
+    }
+
+    /// The hook wants to log a line of so many bytes.
+    pub(in crate::engine) fn log_quota(&self, bytes: usize, now: Timestamp) -> Line {
+        self.log.borrow_mut().line(bytes, now)
+    }
+
+    /// Lets every run from now on go wrong, or right again.
+    pub(in crate::engine) fn set_trouble(&self, trouble: Option<Trouble>) {
+        self.trouble.set(trouble);
+    }
+
+    /// The hook's name.
+    pub(in crate::engine) const fn name(&self) -> &Name {
+        &self.name
+    }
+
+    /// SHA-256 of everything it was loaded from.
+    pub(in crate::engine) fn digest(&self) -> &str {
+        &self.digest
+    }
+
+    /// Who vouches for what it was loaded from; `None` for a script.
+    pub(in crate::engine) const fn vouched(&self) -> Option<&Vouched> {
+        self.vouched.as_ref()
+    }
+
+    /// All that it was loaded from, as it was read. `None` of programs: they are read when they
+    /// run.
+    pub(in crate::engine) const fn original(&self) -> Option<&Arc<HookSource>> {
+        if self.script.is_some() {
+            None
+        } else {
+            Some(&self.original)
+        }
+    }
+
+    /// The functions that the hook defines.
+    pub(in crate::engine) fn entry_points(&self) -> &[EntryPoint] {
+        &self.loaded.entry_points
+    }
+
+    /// The modules that it loaded, as keys of [`HookSource::modules`].
+    pub(in crate::engine) fn modules(&self) -> &[String] {
+        &self.loaded.modules
+    }
+
+    /// How many runners wait.
+    pub(in crate::engine) fn idle(&self) -> usize {
+        self.idle.borrow().len()
+    }
+
+    /// What the operator wrote about it.
+    pub(in crate::engine) const fn spec(&self) -> &config::Hook {
+        &self.spec
+    }
+
+    /// How its runners are confined.
+    pub(in crate::engine) const fn confinement(&self) -> &Confinement {
+        &self.confinement
+    }
+
+    /// Does the hook define this entry point?
+    pub(in crate::engine) fn defines(&self, entry: EntryPoint) -> bool {
+        self.loaded.entry_points.contains(&entry)
+    }
+
+    /// The ceilings of one run.
+    pub(in crate::engine) fn budget(&self, entry: EntryPoint) -> Budget {
+        let mut budget = budget(&self.spec);
+        if matches!(entry, EntryPoint::BeforeMaster | EntryPoint::BeforeBackup) {
+            budget.wall = budget.wall.min(self.spec.before_timeout);
+        }
+        if entry == EntryPoint::Health {
+            budget.wall = self.spec.health.timeout;
+            budget.cpu = budget.cpu.min(budget.wall);
+        }
+        budget
+    }
+
+    /// Starts runners until there are as many as the operator wants, those that run now among them.
+    pub(in crate::engine) async fn warm_all(&self) {
+        let wanted = usize::from(self.spec.runners);
+        self.warm_while(|| self.idle() + self.places.taken() < wanted)
+            .await;
+    }
+
+    async fn warm_while(&self, too_few: impl Fn() -> bool) {
+        if let Some(script) = &self.script {
+            return script.warm().await;
+        }
+        while too_few() {
+            match self.another(budget(&self.spec)).await {
+                Ok(runner) => self.idle.borrow_mut().push(runner),
+                Err(error) => {
+                    warn!(hook = %self.name, %error, "Could not start a runner");
+                    return;
+                }
+            }
+        }
+    }
+
+    /// An idle runner of this shelf; those that died while they were idle are let go.
+    fn idle_alive(&self, shelf: &RefCell<Vec<Runner>>) -> Option<Runner> {
+        let mut idle = shelf.borrow_mut();
+        std::iter::from_fn(|| idle.pop()).find(|runner| {
+            let alive = runner.session.is_alive();
+            if !alive {
+                warn!(hook = %self.name, "A runner died while it was idle");
+            }
+            alive
+        })
+    }
+
+    /// Where its runs wait for their turn.
+    pub(in crate::engine) const fn places(&self) -> &Rc<Places> {
+        &self.places
+    }
+
+    /// Has a runner at hand, so that a run can begin: starting one takes none of the run's time.
+    ///
+    /// # Errors
+    /// [`HookError::RunnerDied`]: there is none to be had.
+    pub(in crate::engine) async fn ready(
+        self: &Rc<Self>,
+        budget: Budget,
+    ) -> Result<Ready, HookError> {
+        let needs_none = self.trouble.get().is_some() || self.script.is_some();
+        let runner = if needs_none {
+            None
+        } else {
+            Some(self.runner(&self.idle, budget).await?)
+        };
+        Ok(Ready {
+            pool: Rc::clone(self),
+            runner,
+        })
+    }
+
+    fn take_back(self: &Rc<Self>, runner: Runner) {
+        if runner.is_fit() {
+            // More were needed for a while; they end after their run.
+            if self.idle.borrow().len() < usize::from(self.spec.runners.max(1)) {
+                self.idle.borrow_mut().push(runner);
+            }
+            return;
+        }
+        debug!(hook = %self.name, "Ends a runner");
+        drop(runner);
+        let pool = Rc::clone(self);
+        tokio::task::spawn_local(async move { pool.warm_while(|| pool.idle() == 0).await });
+    }
+}
+
+/// A hook that can run at once.
+#[derive(Debug)]
+pub(in crate::engine) struct Ready {
+    pool: Rc<Pool>,
+    /// None where none is needed.
+    runner: Option<Runner>,
+}
+
+impl Ready {
+    /// Runs one entry point.
+    ///
+    /// # Errors
+    /// [`HookError`]: whatever the hook did, as a value.
+    pub(in crate::engine) async fn call(
+        self,
+        event: HookEvent,
+        budget: Budget,
+        desk: &mut impl Desk,
+        cancel: impl Future<Output = ()>,
+    ) -> Result<Returned, HookError> {
+        let Self { pool, runner } = self;
+        if let Some(trouble) = pool.trouble.get() {
+            return go_wrong(trouble, budget, cancel).await;
+        }
+        if let Some(script) = &pool.script {
+            return script.run(&event, budget.wall, cancel).await;
+        }
+        let mut runner = match runner {
+            Some(runner) => runner,
+            None => pool.runner(&pool.idle, budget).await?,
+        };
+        let result = runner.call(event, budget, desk, cancel).await;
+        pool.count_lines(&mut runner).await;
+        pool.take_back(runner);
+        result
+    }
+
+    /// The process in which it will run, if it needs one.
+    pub(in crate::engine) fn runner(&self) -> Option<ChildId> {
+        self.runner.as_ref().map(|runner| runner.id)
+    }
+}
+
+fn places(spec: &config::Hook) -> Rc<Places> {
+    Rc::new(Places::new(usize::from(spec.runners.max(1)), RESERVE))
+}
+
+async fn go_wrong(
+    trouble: Trouble,
+    budget: Budget,
+    cancel: impl Future<Output = ()>,
+) -> Result<Returned, HookError> {
+    match trouble {
+        Trouble::Fails => {
+            let message = "made to fail by the rehearsal".to_owned();
+            Err(HookError::Raised {
+                message,
+                backtrace: String::new(),
+            })
+        }
+        Trouble::Hangs => tokio::select! {
+            () = clock::sleep(budget.wall) => Err(HookError::TimedOut(budget.wall)),
+            () = cancel => Err(HookError::Superseded),
+        },
+    }
+}
+
+impl Pool {
+    async fn runner(
+        &self,
+        shelf: &RefCell<Vec<Runner>>,
+        budget: Budget,
+    ) -> Result<Runner, HookError> {
+        match self.idle_alive(shelf) {
+            Some(runner) => Ok(runner),
+            None => self
+                .another(budget)
+                .await
+                .map_err(|error| HookError::RunnerDied(error.to_string())),
+        }
+    }
+
+    /// Where its checks wait for their turn.
+    pub(in crate::engine) const fn checks(&self) -> &Rc<Places> {
+        &self.checks
+    }
+
+    /// Runs `health`, in a runner that does nothing else.
+    ///
+    /// # Errors
+    /// As [`Self::call`].
+    pub(in crate::engine) async fn check(
+        &self,
+        event: HookEvent,
+        budget: Budget,
+        desk: &mut impl Desk,
+    ) -> Result<Returned, HookError> {
+        if let Some(trouble) = self.trouble.get() {
+            return go_wrong(trouble, budget, std::future::pending()).await;
+        }
+        let mut runner = self.runner(&self.checkers, budget).await?;
+        let result = runner
+            .call(event, budget, desk, std::future::pending())
+            .await;
+        self.count_lines(&mut runner).await;
+        if runner.is_fit() && self.checkers.borrow().len() < CHECKS_AT_ONCE {
+            self.checkers.borrow_mut().push(runner);
+        }
+        result
+    }
+}
+
+/// What holds this hook.
+pub(in crate::engine) fn role(source: &HookSource, memory_bytes: u64) -> Role {
+    match &source.native {
+        None => Role::Runner { memory_bytes },
+        // The code is there as it comes, and once more where it runs.
+        Some(native) => Role::WasmRunner {
+            memory_bytes: memory_bytes.saturating_add(2 * native.code.len() as u64),
+        },
+    }
+}
+
+/// Has a WebAssembly hook compiled, by a process of its own.
+#[cfg(feature = "wasm")]
+pub(in crate::engine) async fn compiled(
+    keeper: &Client,
+    mut source: HookSource,
+    grants: &Grants,
+    policy: SandboxPolicy,
+) -> Result<HookSource, LoadError> {
+    use crate::hooks::Native;
+    use crate::hooks::contract::api;
+    use crate::hooks::process::compiler;
+    if source.language == Language::Wasm && source.native.is_none() {
+        let file = source.path.rsplit('/').next().unwrap_or_default();
+        let spawned = keeper.spawn_watched(Role::Compiler).await;
+        let (id, stream, end) = spawned
+            .map_err(|error| LoadError::Runner(format!("cannot start a compiler: {error}")))?;
+        let ended = async {
+            end.await
+                .map_or_else(|_| "the keeper is gone".to_owned(), |how| how.to_string())
+        };
+        let code =
+            compiler::compile_by(stream, &source.main, policy, compiler::PATIENCE, ended).await;
+        keeper.kill(id);
+        let code = code.map_err(|error| match error {
+            LoadError::Code(why) => LoadError::Code(format!("{file}: {why}")),
+            LoadError::Compiler(how) => LoadError::Compiler(format!("{file}: {how}")),
+            other => other,
+        })?;
+        source.native = Some(Native {
+            code,
+            allowed: api::allowed(grants),
+        });
+        // Runners need the code alone.
+        source.main = Vec::new();
+    }
+    Ok(source)
+}
+
+#[cfg(not(feature = "wasm"))]
+#[expect(clippy::unused_async, reason = "the same shape as with WebAssembly")]
+pub(in crate::engine) async fn compiled(
+    _: &Client,
+    source: HookSource,
+    _: &Grants,
+    _: SandboxPolicy,
+) -> Result<HookSource, LoadError> {
+    Ok(source)
+}
+
+fn log_quota(spec: &config::Hook) -> RefCell<LogQuota> {
+    RefCell::new(LogQuota::new(spec.limits.log_bytes.into(), clock::now()))
+}
+
+/// The same, as the configuration has it.
+pub(in crate::engine) const fn limits(budget: Budget) -> config::Limits {
+    let Budget {
+        wall,
+        cpu,
+        memory_bytes,
+        requests,
+        log_bytes,
+        state_bytes,
+    } = budget;
+    config::Limits {
+        wall,
+        cpu,
+        memory_bytes,
+        requests,
+        log_bytes,
+        state_bytes,
+    }
+}
+
+/// The ceilings of a run, from the configuration.
+#[must_use]
+pub fn budget(spec: &config::Hook) -> Budget {
+    let config::Limits {
+        wall,
+        cpu,
+        memory_bytes,
+        requests,
+        log_bytes,
+        state_bytes,
+    } = spec.limits;
+    Budget {
+        wall,
+        cpu,
+        memory_bytes,
+        requests,
+        log_bytes,
+        state_bytes,
+    }
+}

@@ -1,0 +1,226 @@
+//! Places for runs: how many there are at one time, and whose turn is next.
+//!
+//! A hook on a thousand virtual hosts must not become a thousand processes. Whoever comes later
+//! waits, in the order of arrival; letting go has places of its own, so that it does not wait for
+//! runs that hang.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::rc::{Rc, Weak};
+
+use tokio::sync::oneshot;
+
+use crate::hooks::EntryPoint;
+use crate::host::clock;
+
+/// A number of places, and a few more for who lets go.
+#[derive(Debug)]
+pub(in crate::engine) struct Places(RefCell<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    places: usize,
+    reserve: usize,
+    taken: usize,
+    waiting: VecDeque<Waiting>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    lets_go: bool,
+    /// Of who waits: does he?
+    waits: Rc<Cell<bool>>,
+    give: oneshot::Sender<Place>,
+}
+
+/// One place; it is free again when this is dropped.
+#[derive(Debug)]
+pub(in crate::engine) struct Place(Weak<Places>);
+
+impl Places {
+    /// So many, and a reserve.
+    pub(in crate::engine) const fn new(places: usize, reserve: usize) -> Self {
+        Self(RefCell::new(Inner {
+            places,
+            reserve,
+            taken: 0,
+            waiting: VecDeque::new(),
+        }))
+    }
+
+    /// Waits for a place. `waits` is true while that takes until somebody else has ended.
+    pub(in crate::engine) async fn take(
+        self: &Rc<Self>,
+        lets_go: bool,
+        waits: &Rc<Cell<bool>>,
+    ) -> Place {
+        let given = {
+            let mut inner = self.0.borrow_mut();
+            if inner.has_room(lets_go) {
+                inner.taken += 1;
+                return Place(Rc::downgrade(self));
+            }
+            let (give, given) = oneshot::channel();
+            waits.set(true);
+            clock::rest();
+            inner.waiting.push_back(Waiting {
+                lets_go,
+                waits: Rc::clone(waits),
+                give,
+            });
+            given
+        };
+        // The other end is in `self`, and is only dropped after something was sent.
+        given.await.unwrap_or(Place(Weak::new()))
+    }
+
+    /// How many are taken.
+    pub(in crate::engine) fn taken(&self) -> usize {
+        self.0.borrow().taken
+    }
+
+    /// Gives free places to those who wait.
+    fn hand_out(self: &Rc<Self>) {
+        loop {
+            let mut inner = self.0.borrow_mut();
+            // Who was overtaken meanwhile wants none.
+            inner.waiting.retain(|waiting| !waiting.give.is_closed());
+            let Some(next) = inner
+                .waiting
+                .iter()
+                .position(|waiting| inner.has_room(waiting.lets_go))
+            else {
+                return;
+            };
+            let Some(Waiting { waits, give, .. }) = inner.waiting.remove(next) else {
+                return;
+            };
+            inner.taken += 1;
+            drop(inner);
+            waits.set(false);
+            drop(give.send(Place(Rc::downgrade(self))));
+        }
+    }
+}
+
+impl Inner {
+    const fn has_room(&self, lets_go: bool) -> bool {
+        self.taken < self.places + if lets_go { self.reserve } else { 0 }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let Some(places) = self.0.upgrade() else {
+            return;
+        };
+        places.0.borrow_mut().taken -= 1;
+        places.hand_out();
+    }
+}
+
+/// Does this run let go of something? The first `on_backup` after the start does not: there is
+/// nothing yet.
+pub(in crate::engine) const fn lets_go(entry: EntryPoint, initial: bool) -> bool {
+    match entry {
+        EntryPoint::BeforeBackup | EntryPoint::OnStop => true,
+        EntryPoint::OnBackup => !initial,
+        EntryPoint::BeforeMaster
+        | EntryPoint::OnMaster
+        | EntryPoint::OnPeerClaim
+        | EntryPoint::Health => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::Pin;
+
+    use futures_util::FutureExt as _;
+
+    use super::*;
+
+    type Taking = Pin<Box<dyn Future<Output = Place>>>;
+
+    /// Somebody who waits.
+    fn takes(places: &Rc<Places>, lets_go: bool) -> (Taking, Rc<Cell<bool>>) {
+        let waits = Rc::new(Cell::new(false));
+        let (places, flag) = (Rc::clone(places), Rc::clone(&waits));
+        let mut taking: Taking = Box::pin(async move { places.take(lets_go, &flag).await });
+        assert!((&mut taking).now_or_never().is_none());
+        assert!(waits.get());
+        (taking, waits)
+    }
+
+    fn takes_at_once(places: &Rc<Places>, lets_go: bool) -> Place {
+        places
+            .take(lets_go, &Rc::default())
+            .now_or_never()
+            .expect("there is room")
+    }
+
+    #[test]
+    fn who_waited_longest_is_next_and_who_gave_up_is_passed_over() {
+        let places = Rc::new(Places::new(2, 0));
+        let (first, second) = (takes_at_once(&places, false), takes_at_once(&places, false));
+        let (mut third, third_waits) = takes(&places, false);
+        let (gives_up, _) = takes(&places, false);
+        let (mut last, last_waits) = takes(&places, false);
+        drop(first);
+        assert!(
+            !third_waits.get(),
+            "it has been given a place and is yet to take it"
+        );
+        assert!(last_waits.get());
+        let third = (&mut third).now_or_never().expect("its turn");
+        drop(gives_up);
+        drop((second, third));
+        let last = (&mut last).now_or_never().expect("its turn");
+        assert_eq!(places.taken(), 1);
+        drop(last);
+        assert_eq!(places.taken(), 0);
+    }
+
+    #[test]
+    fn a_place_that_was_given_to_who_gives_up_goes_on() {
+        let places = Rc::new(Places::new(1, 0));
+        let first = takes_at_once(&places, false);
+        let (gives_up, _) = takes(&places, false);
+        let (mut last, _) = takes(&places, false);
+        drop(first);
+        drop(gives_up);
+        assert!((&mut last).now_or_never().is_some());
+    }
+
+    #[test]
+    fn who_lets_go_does_not_wait_for_those_who_hang() {
+        let places = Rc::new(Places::new(2, 1));
+        let hang = [takes_at_once(&places, false), takes_at_once(&places, false)];
+        let (mut before, _) = takes(&places, false);
+        let leaves = takes_at_once(&places, true);
+        let (mut leaves_too, _) = takes(&places, true);
+        drop(leaves);
+        assert!(
+            (&mut before).now_or_never().is_none(),
+            "the reserve is not for it"
+        );
+        let leaves_too = (&mut leaves_too)
+            .now_or_never()
+            .expect("the reserve is free");
+        drop(hang);
+        assert!((&mut before).now_or_never().is_some());
+        drop(leaves_too);
+        assert_eq!(places.taken(), 0);
+    }
+
+    #[test]
+    fn only_what_leaves_a_mastership_lets_go() {
+        let lets_go = |entry| lets_go(entry, false);
+        assert!(
+            lets_go(EntryPoint::OnBackup)
+                && lets_go(EntryPoint::BeforeBackup)
+                && lets_go(EntryPoint::OnStop)
+        );
+        assert!(!lets_go(EntryPoint::OnMaster) && !super::lets_go(EntryPoint::OnBackup, true));
+    }
+}

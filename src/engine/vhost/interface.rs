@@ -1,0 +1,569 @@
+//! One network interface with the virtual hosts on it: its socket, its state, its own addresses.
+
+use std::collections::{BTreeSet, HashSet};
+use std::net::IpAddr;
+use std::rc::Rc;
+
+use tracing::{info, warn};
+
+use crate::config::{self, SourceMac};
+use crate::effect::Link;
+use crate::engine::handlers::unmatched::Strangers;
+use crate::host::kernel::socket::{Membership, OpenError, PacketSocket};
+use crate::proto::wire;
+use crate::proto::{Kind, Transmit};
+use crate::types::{Family, IfName, MacAddr, Vhid, VirtualAddress};
+
+/// IPv4 type of service of an advertisement, as OpenBSD, NetBSD and ucarp send it: low delay
+/// (docs/protocol.md, section 1.1).
+const TOS_LOW_DELAY: u8 = 0x10;
+
+/// What the frames of an interface go through.
+pub(in crate::engine) trait Wire: Clone {
+    /// One interface's end of it.
+    type Socket;
+
+    /// Listens on the interface with this index, to these hardware addresses as well.
+    ///
+    /// # Errors
+    /// What the system said.
+    fn open(&self, index: u32, groups: &[MacAddr]) -> Result<Self::Socket, OpenError>;
+
+    /// Tells the switches of these groups; what comes back keeps them told.
+    fn join(&self, index: u32, groups: &[IpAddr]) -> Option<Membership>;
+
+    /// Sends a whole Ethernet frame.
+    ///
+    /// # Errors
+    /// What the system said.
+    fn send(socket: &Self::Socket, frame: &[u8]) -> std::io::Result<()>;
+}
+
+/// The real one: packet sockets.
+#[derive(Debug, Clone, Copy, Default)]
+pub(in crate::engine) struct Ethernet;
+
+impl Wire for Ethernet {
+    type Socket = PacketSocket;
+
+    fn open(&self, index: u32, groups: &[MacAddr]) -> Result<PacketSocket, OpenError> {
+        let socket = PacketSocket::open(index)?;
+        for mac in groups {
+            if let Err(error) = socket.accept(*mac) {
+                warn!(index, group = %mac, %error, "Could not ask the network card for a group");
+            }
+        }
+        Ok(socket)
+    }
+
+    fn join(&self, index: u32, groups: &[IpAddr]) -> Option<Membership> {
+        let mut membership = Membership::new(index);
+        for group in groups {
+            // The packet socket hears the group all the same unless a switch snoops.
+            if let Err(error) = membership.join(*group) {
+                warn!(index, %group, %error, "Could not report a group to the switches");
+            }
+        }
+        Some(membership)
+    }
+
+    fn send(socket: &PacketSocket, frame: &[u8]) -> std::io::Result<()> {
+        socket.send(frame)
+    }
+}
+
+/// An interface as the engine sees it.
+#[derive(Debug)]
+pub(in crate::engine) struct Port<W: Wire = Ethernet> {
+    wire: W,
+    /// Its name; the index behind it may change when it is removed and made anew.
+    pub(in crate::engine) name: IfName,
+    /// Indexes of the virtual hosts on it.
+    pub(in crate::engine) members: Vec<usize>,
+    link: Option<Link>,
+    socket: Option<Rc<W::Socket>>,
+    /// Not all that waits in the socket has been read.
+    pub(in crate::engine) unread: bool,
+    membership: Option<Membership>,
+    groups: Vec<IpAddr>,
+    /// Unknown until somebody looked.
+    sources: Option<Sources>,
+    ip_id: u16,
+    /// Who advertises here without being known.
+    pub(in crate::engine) strangers: Strangers,
+    /// What the kernel calls it, for which locks were wanted last.
+    own_name: Option<IfName>,
+    /// Virtual hosts that another process has here, by another name of the interface.
+    barred: BTreeSet<Vhid>,
+}
+
+/// The interface's own address of each family: what advertisements come from and ties are broken
+/// by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(in crate::engine) struct Sources {
+    v4: Option<IpAddr>,
+    v6: Option<IpAddr>,
+}
+
+impl Sources {
+    /// The address of a family.
+    pub(in crate::engine) const fn of(&self, family: Family) -> Option<IpAddr> {
+        match family {
+            Family::V4 => self.v4,
+            Family::V6 => self.v6,
+        }
+    }
+
+    /// Chooses from the addresses of an interface, in the kernel's order, leaving out those that
+    /// float: for IPv4 the first, for IPv6 a link-local one if there is one.
+    pub(in crate::engine) fn choose(
+        addresses: impl Iterator<Item = IpAddr> + Clone,
+        floating: &HashSet<IpAddr>,
+    ) -> Self {
+        let own = addresses.filter(|ip| !floating.contains(ip));
+        let link_local = |ip: &IpAddr| matches!(ip, IpAddr::V6(v6) if v6.is_unicast_link_local());
+        Self {
+            v4: own.clone().find(IpAddr::is_ipv4),
+            v6: own
+                .clone()
+                .find(link_local)
+                .or_else(|| own.clone().find(IpAddr::is_ipv6)),
+        }
+    }
+}
+
+impl<W: Wire> Port<W> {
+    /// For an interface that may not exist yet.
+    pub(in crate::engine) fn new(name: IfName, wire: W) -> Self {
+        Self {
+            wire,
+            name,
+            members: Vec::new(),
+            link: None,
+            socket: None,
+            unread: false,
+            membership: None,
+            groups: Vec::new(),
+            sources: None,
+            ip_id: 1,
+            strangers: Strangers::default(),
+            own_name: None,
+            barred: BTreeSet::new(),
+        }
+    }
+
+    /// Are there locks to take, now that the kernel calls it by this name?
+    pub(in crate::engine) fn wants_claim(&self, own_name: &IfName) -> bool {
+        let is_known = *own_name == self.name || self.own_name.as_ref() == Some(own_name);
+        !is_known || self.is_barred()
+    }
+
+    /// The locks are taken, but for those of these virtual hosts.
+    pub(in crate::engine) fn claimed(&mut self, own_name: IfName, barred: BTreeSet<Vhid>) {
+        (self.own_name, self.barred) = (Some(own_name), barred);
+    }
+
+    /// Does another process have a virtual host of ours here?
+    pub(in crate::engine) fn is_barred(&self) -> bool {
+        !self.barred.is_empty()
+    }
+
+    /// Is it this one?
+    pub(in crate::engine) fn bars(&self, vhid: Vhid) -> bool {
+        self.barred.contains(&vhid)
+    }
+
+    /// Another virtual host lives on this interface.
+    pub(in crate::engine) fn add_member(&mut self, index: usize, spec: &config::Vhost) {
+        self.members.push(index);
+        self.listen_to(spec);
+    }
+
+    /// Listens to the groups of a virtual host as well, at once if it listens already.
+    pub(in crate::engine) fn listen_to(&mut self, spec: &config::Vhost) {
+        let known = self.groups.len();
+        for family in spec.families() {
+            let group = match family {
+                Family::V4 => IpAddr::V4(spec.destination.group),
+                Family::V6 => IpAddr::V6(spec.destination.group6),
+            };
+            let joins = family == Family::V6 || !spec.destination.ethernet_broadcast;
+            if joins && group.is_multicast() && !self.groups.contains(&group) {
+                self.groups.push(group);
+            }
+        }
+        if self.groups.len() > known && self.socket.is_some() {
+            self.open();
+            self.join();
+        }
+    }
+
+    /// The kernel's number for it, while it exists.
+    pub(in crate::engine) fn index(&self) -> Option<u32> {
+        self.link.as_ref().map(|link| link.index)
+    }
+
+    /// What the kernel says of it, while it exists.
+    pub(in crate::engine) const fn link(&self) -> Option<&Link> {
+        self.link.as_ref()
+    }
+
+    /// Is it there and administratively up?
+    pub(in crate::engine) fn is_up(&self) -> bool {
+        self.link.as_ref().is_some_and(|link| link.up)
+    }
+
+    /// Is there a carrier besides?
+    pub(in crate::engine) fn is_running(&self) -> bool {
+        self.link
+            .as_ref()
+            .is_some_and(|link| link.up && link.carrier)
+    }
+
+    /// May a virtual host take part here? Not without a socket, whatever the link says: who hears
+    /// nobody takes himself for the only one.
+    pub(in crate::engine) fn is_usable_by(&self, spec: &config::Vhost) -> bool {
+        !self.is_deaf()
+            && !self.bars(spec.vhid)
+            && self.flaw_for(spec).is_none()
+            && if spec.ignore_link_state {
+                self.is_up()
+            } else {
+                self.is_running()
+            }
+    }
+
+    /// Why a virtual host cannot speak CARP there, for ever.
+    pub(in crate::engine) fn flaw_for(&self, spec: &config::Vhost) -> Option<&'static str> {
+        self.link
+            .as_ref()
+            .filter(|_| spec.needs_ethernet)
+            .and_then(Link::flaw)
+    }
+
+    /// Is it there, but cannot be listened to?
+    pub(in crate::engine) const fn is_deaf(&self) -> bool {
+        self.link.is_some() && self.socket.is_none()
+    }
+
+    /// Notes its own addresses; true if they changed.
+    pub(in crate::engine) fn set_sources(&mut self, sources: Sources) -> bool {
+        self.sources.replace(sources) != Some(sources)
+    }
+
+    /// The socket, while there is one.
+    pub(in crate::engine) fn socket(&self) -> Option<Rc<W::Socket>> {
+        self.socket.clone()
+    }
+
+    /// Notes what the kernel says of the link; opens, reopens or closes the socket as that needs.
+    pub(in crate::engine) fn set_link(&mut self, link: Option<Link>) {
+        let was_running = self.is_running();
+        let moved = self.index() != link.as_ref().map(|link| link.index);
+        self.link = link;
+        if moved {
+            self.socket = None;
+            self.membership = None;
+        }
+        if self.is_deaf() {
+            self.open();
+        }
+        if self.is_running() && !was_running {
+            // A switch that was restarted has forgotten the groups.
+            self.join();
+        }
+    }
+
+    fn open(&mut self) {
+        let Some(index) = self.index() else { return };
+        let groups: Vec<MacAddr> = self
+            .groups
+            .iter()
+            .filter_map(|group| wire::multicast_mac(*group))
+            .collect();
+        match self.wire.open(index, &groups) {
+            Ok(socket) => {
+                self.socket = Some(Rc::new(socket));
+                info!(interface = %self.name, index, "Listens");
+            }
+            Err(error) => warn!(interface = %self.name, %error, "Cannot listen"),
+        }
+    }
+
+    fn join(&mut self) {
+        let Some(index) = self.index() else { return };
+        self.membership = None;
+        if self.groups.is_empty() {
+            return;
+        }
+        self.membership = self.wire.join(index, &self.groups);
+    }
+
+    /// Sends an advertisement of one of the virtual hosts.
+    ///
+    /// # Errors
+    /// What the kernel said, or that there is no such interface now.
+    pub(in crate::engine) fn send(
+        &mut self,
+        spec: &config::Vhost,
+        transmit: &Transmit,
+    ) -> std::io::Result<()> {
+        let frame = self.frame(spec, transmit)?;
+        W::send(
+            self.socket
+                .as_ref()
+                .ok_or(std::io::ErrorKind::NotConnected)?,
+            &frame,
+        )
+    }
+
+    /// The whole Ethernet frame of an advertisement.
+    ///
+    /// # Errors
+    /// There is no such interface now, or it has no address to send from.
+    pub(in crate::engine) fn frame(
+        &mut self,
+        spec: &config::Vhost,
+        transmit: &Transmit,
+    ) -> std::io::Result<Vec<u8>> {
+        let link = self.link.as_ref().ok_or(std::io::ErrorKind::NotConnected)?;
+        let sources = self.sources.unwrap_or_default();
+        let nameless =
+            transmit.family == Family::V4 && spec.source_address.is_none() && sources.v4.is_none();
+        let source_mac = match spec.source_mac {
+            // Between two nodes without an address the hardware address decides: they must see it.
+            SourceMac::Virtual if nameless => link.mac,
+            SourceMac::Virtual => MacAddr::of_vhid(spec.vhid),
+            SourceMac::Interface => link.mac,
+            SourceMac::Ucarp => MacAddr([0, 0, 0x5e, 0, 0, spec.vhid.get()]),
+        };
+        let (group, packet) = match transmit.family {
+            Family::V4 => {
+                let configured = spec.source_address.map(IpAddr::V4);
+                let Some(IpAddr::V4(src)) = configured
+                    .or(sources.v4)
+                    .or(Some(IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED)))
+                else {
+                    return Err(std::io::ErrorKind::AddrNotAvailable.into());
+                };
+                self.ip_id = self.ip_id.wrapping_add(1).max(1);
+                let group = spec.destination.group;
+                (
+                    IpAddr::V4(group),
+                    wire::ipv4_packet(src, group, TOS_LOW_DELAY, self.ip_id, &transmit.payload),
+                )
+            }
+            Family::V6 => {
+                let configured = spec.source_address6.map(IpAddr::V6);
+                let Some(IpAddr::V6(src)) = configured.or(sources.v6) else {
+                    return Err(std::io::ErrorKind::AddrNotAvailable.into());
+                };
+                let group = spec.destination.group6;
+                (
+                    IpAddr::V6(group),
+                    wire::ipv6_packet(src, group, 0, &transmit.payload),
+                )
+            }
+        };
+        let destination = if spec.destination.ethernet_broadcast {
+            None
+        } else {
+            wire::multicast_mac(group)
+        };
+        Ok(wire::ethernet_frame(
+            destination.unwrap_or(MacAddr::BROADCAST),
+            source_mac,
+            transmit.family,
+            &packet,
+        ))
+    }
+}
+
+/// For the log.
+pub(in crate::engine) const fn kind_word(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Advertisement => "advertisement",
+        Kind::BowOut => "bow-out",
+        Kind::RollCall => "roll call",
+    }
+}
+
+/// The addresses of virtual hosts: never a node's own source.
+pub(in crate::engine) fn floating<'a>(
+    vhosts: impl Iterator<Item = &'a config::Vhost>,
+) -> HashSet<IpAddr> {
+    vhosts
+        .flat_map(|vhost| {
+            vhost
+                .addresses
+                .iter()
+                .map(|address: &VirtualAddress| address.ip)
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use super::*;
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn a_floating_address_is_never_a_source() {
+        let there = ["192.168.32.22", "192.168.32.32", "2001:db8::2", "fe80::2"].map(ip);
+        let sources = Sources::choose(there.into_iter(), &[ip("192.168.32.22")].into());
+        assert_eq!(sources.of(Family::V4), Some(ip("192.168.32.32")));
+        assert_eq!(
+            sources.of(Family::V6),
+            Some(ip("fe80::2")),
+            "link-local comes first"
+        );
+    }
+
+    /// A wire that works or does not, and knows what was listened to.
+    #[derive(Debug, Clone, Default)]
+    struct Shaky(Rc<RefCell<Listened>>);
+
+    #[derive(Debug, Default)]
+    struct Listened {
+        works: bool,
+        to: Vec<MacAddr>,
+        joined: Vec<IpAddr>,
+    }
+
+    impl Wire for Shaky {
+        type Socket = ();
+
+        fn open(&self, _: u32, groups: &[MacAddr]) -> Result<(), OpenError> {
+            let mut inner = self.0.borrow_mut();
+            inner.to = groups.to_vec();
+            if inner.works {
+                Ok(())
+            } else {
+                Err(OpenError {
+                    step: "open",
+                    source: std::io::ErrorKind::OutOfMemory.into(),
+                })
+            }
+        }
+
+        fn join(&self, _: u32, groups: &[IpAddr]) -> Option<Membership> {
+            self.0.borrow_mut().joined = groups.to_vec();
+            None
+        }
+
+        fn send((): &(), _: &[u8]) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn vhost(more: &str) -> config::Vhost {
+        let directory = tempfile::tempdir().unwrap();
+        let (password, file) = (
+            directory.path().join("web.pass"),
+            directory.path().join("carpd.toml"),
+        );
+        std::fs::write(&password, "gw22\n").unwrap();
+        std::fs::set_permissions(
+            &password,
+            std::os::unix::fs::PermissionsExt::from_mode(0o600),
+        )
+        .unwrap();
+        let head = "[[vhost]]\nname = \"web\"\ninterface = \"eth0\"\nvhid = 40\npassword-file = \"web.pass\"\n";
+        std::fs::write(&file, format!("{head}{more}\n")).unwrap();
+        config::Config::load(&file)
+            .unwrap_or_else(|report| panic!("{report}"))
+            .config
+            .vhosts
+            .remove(0)
+    }
+
+    fn link() -> Link {
+        Link {
+            name: "eth0".parse().unwrap(),
+            altnames: Vec::new(),
+            index: 2,
+            up: true,
+            carrier: true,
+            mac: MacAddr([2, 0, 0, 0, 0, 1]),
+            mtu: 1500,
+            ethernet: true,
+        }
+    }
+
+    #[test]
+    fn who_cannot_listen_does_not_take_part_until_he_can() {
+        let wire = Shaky::default();
+        let mut port = Port::new("eth0".parse().unwrap(), wire.clone());
+        let (spec, stubborn) = (
+            vhost("addresses = [\"10.0.0.1/24\"]"),
+            vhost("addresses = [\"10.0.0.1/24\"]\nignore-link-state = true"),
+        );
+        port.add_member(0, &spec);
+        port.set_link(Some(link()));
+        assert!(port.is_running() && port.is_deaf());
+        assert!(!port.is_usable_by(&spec) && !port.is_usable_by(&stubborn));
+        wire.0.borrow_mut().works = true;
+        port.set_link(Some(link()));
+        assert!(port.is_usable_by(&spec) && port.is_usable_by(&stubborn));
+        port.set_link(Some(Link {
+            carrier: false,
+            ..link()
+        }));
+        assert!(!port.is_usable_by(&spec) && port.is_usable_by(&stubborn));
+    }
+
+    #[test]
+    fn without_ethernet_frames_nobody_takes_part_but_under_the_name_ucarp() {
+        let wire = Shaky::default();
+        wire.0.borrow_mut().works = true;
+        let mut port = Port::new("eth0".parse().unwrap(), wire);
+        let spec = vhost("addresses = [\"10.0.0.1/24\"]\nignore-link-state = true");
+        let ucarp = config::Vhost {
+            needs_ethernet: false,
+            ..spec.clone()
+        };
+        port.set_link(Some(Link {
+            ethernet: false,
+            ..link()
+        }));
+        assert!(!port.is_usable_by(&spec) && port.is_usable_by(&ucarp));
+        assert!(port.flaw_for(&spec).is_some() && port.flaw_for(&ucarp).is_none());
+    }
+
+    #[test]
+    fn groups_that_come_with_a_reload_are_listened_to_at_once() {
+        let wire = Shaky::default();
+        wire.0.borrow_mut().works = true;
+        let mut port = Port::new("eth0".parse().unwrap(), wire.clone());
+        port.add_member(0, &vhost("addresses = [\"10.0.0.1/24\"]"));
+        port.set_link(Some(link()));
+        let heard = || {
+            wire.0
+                .borrow()
+                .to
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(heard(), ["01:00:5e:00:00:12"]);
+        port.listen_to(&vhost("addresses = [\"10.0.0.1/24\", \"2001:db8::1/64\"]"));
+        port.add_member(
+            1,
+            &vhost("addresses = [\"10.0.0.2/24\"]\nmcast-group = \"224.0.0.81\""),
+        );
+        assert_eq!(
+            heard(),
+            [
+                "01:00:5e:00:00:12",
+                "33:33:00:00:00:12",
+                "01:00:5e:00:00:51"
+            ]
+        );
+        assert_eq!(wire.0.borrow().joined.len(), 3, "switches were told");
+    }
+}

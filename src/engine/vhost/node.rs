@@ -1,0 +1,293 @@
+//! One virtual host at run time: its protocol machine, its addresses, its hooks' queue.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::announcer::Announcer;
+use super::reject_log::{Refusals, Telling};
+use crate::config;
+use crate::engine::command::Elsewhere;
+use crate::engine::handlers::failsafe::Testament;
+use crate::engine::handlers::handover::Handover;
+use crate::engine::handlers::health::Checks;
+use crate::engine::handlers::hook_failure::Degraded;
+use crate::engine::handlers::lease::Lease;
+use crate::engine::handlers::refused_addresses::Unheld;
+use crate::engine::handlers::sending::Voice;
+use crate::engine::runs::queue::Queue;
+use crate::hooks::{EntryPoint, HookEvent, Instance};
+use crate::proto;
+use crate::proto::{Cause, Transition};
+use crate::types::{Demotion, State, Timestamp, VirtualAddress};
+
+/// How long another node is preferred after `carp.resign`, at least.
+const RESIGN_HOLD: Duration = Duration::from_secs(10);
+
+/// A virtual host and all that belongs to it.
+#[derive(Debug)]
+pub(in crate::engine) struct Node<H> {
+    pub(in crate::engine) spec: config::Vhost,
+    pub(in crate::engine) machine: proto::Vhost,
+    /// Index of its interface's port.
+    pub(in crate::engine) port: usize,
+    pub(in crate::engine) queue: Rc<Queue<H>>,
+    pub(in crate::engine) announcer: Announcer,
+    /// The addresses are up, or should be.
+    pub(in crate::engine) holding: bool,
+    /// Addresses of its that are up and not by our doing: it takes no part.
+    pub(in crate::engine) foreign: Vec<VirtualAddress>,
+    /// Addresses of its that are up on other interfaces.
+    pub(in crate::engine) elsewhere: Vec<Elsewhere>,
+    /// The lease in the kernel of those it holds, and when it was renewed last.
+    pub(in crate::engine) leased: Option<(Duration, Timestamp)>,
+    /// When the machine wants to be woken.
+    pub(in crate::engine) wake: Option<Timestamp>,
+    /// Addresses that could not be taken down are tried again then.
+    pub(in crate::engine) drop_again: Option<Timestamp>,
+    pub(in crate::engine) degraded: Option<Degraded>,
+    /// Addresses that the kernel refuses here.
+    pub(in crate::engine) unheld: Option<Unheld>,
+    /// What hooks asked for by `carp.demote`.
+    pub(in crate::engine) asked: Asked,
+    /// What hooks say by `health`.
+    pub(in crate::engine) checks: Checks,
+    /// It was told to hand over: another node shall be preferred for a while.
+    pub(in crate::engine) resigned: Option<Resigned>,
+    /// An operator's order to hand over.
+    pub(in crate::engine) handover: Option<Handover>,
+    /// SIGUSR2: until then it takes no part.
+    pub(in crate::engine) aside_until: Option<Timestamp>,
+    /// While the daemon stops: a hook that has not ended by then is not waited for.
+    pub(in crate::engine) leave_by: Option<Timestamp>,
+    pub(in crate::engine) last: Option<Transition>,
+    /// When that was.
+    pub(in crate::engine) changed: Timestamp,
+    /// Milliseconds since 1970 at the last transition.
+    pub(in crate::engine) since_ms: u64,
+    /// `on_backup` was told the state at start.
+    pub(in crate::engine) told_initial: bool,
+    /// What its addresses, or its preemption, wait for.
+    pub(in crate::engine) gate: Gate,
+    /// `before_backup` runs before the daemon stops.
+    pub(in crate::engine) leaving: bool,
+    pub(in crate::engine) put_back: PutBack,
+    pub(in crate::engine) refusals: Refusals,
+    /// Whether its advertisements go out.
+    pub(in crate::engine) voice: Voice,
+    /// Packets that could not be sent.
+    pub(in crate::engine) unsent: Telling,
+    /// What the keeper knows of it.
+    pub(in crate::engine) testament: Testament,
+    pub(in crate::engine) host_name: String,
+}
+
+/// A demotion that a hook asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(in crate::engine) struct Asked {
+    pub(in crate::engine) by: Demotion,
+    /// Hook and reason.
+    pub(in crate::engine) reason: String,
+}
+
+/// It was told to hand over, by a hook or an operator.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::engine) struct Resigned {
+    /// Until then another node is preferred.
+    pub(in crate::engine) until: Timestamp,
+    /// Who asked, and why.
+    pub(in crate::engine) reason: String,
+    /// It was master, and let go.
+    pub(in crate::engine) let_go: bool,
+}
+
+/// What is waited for before a preemption, or before a master's addresses go up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(in crate::engine) enum Gate {
+    /// Nothing.
+    #[default]
+    Open,
+    /// `before_master`: a backup wants to preempt, and asked.
+    Asked,
+    /// It was allowed to, and is about to: its addresses do not wait.
+    Allowed,
+    /// `before_master`: a master's addresses wait for its word.
+    Shut,
+    /// The first of a master's advertisements that goes out.
+    Unheard,
+}
+
+/// How often an address that somebody removed was put back lately.
+#[derive(Debug, Default)]
+pub(in crate::engine) struct PutBack {
+    window: Timestamp,
+    count: u32,
+    again: Option<Timestamp>,
+}
+
+impl PutBack {
+    /// Times per second that an address is put back; after that somebody is fighting us and we slow
+    /// down.
+    const PER_SECOND: u32 = 20;
+
+    /// May it be put back now? If not, it is looked at again later.
+    pub(in crate::engine) fn may(&mut self, now: Timestamp) -> bool {
+        if now.since(self.window) >= Duration::from_secs(1) {
+            *self = Self {
+                window: now,
+                count: 0,
+                again: None,
+            };
+        }
+        self.count += 1;
+        let may = self.count <= Self::PER_SECOND;
+        if !may {
+            self.again = Some(self.window + Duration::from_secs(1));
+        }
+        may
+    }
+
+    /// It is looked at again in a moment.
+    pub(in crate::engine) fn later(&mut self, now: Timestamp) {
+        self.again = Some(now + Duration::from_secs(1));
+    }
+
+    /// Is it time for that look?
+    pub(in crate::engine) fn take_due(&mut self, now: Timestamp) -> bool {
+        let due = self.again.is_some_and(|again| again <= now);
+        if due {
+            self.again = None;
+        }
+        due
+    }
+}
+
+impl<H> Node<H> {
+    /// The earliest time at which this node wants to be looked at.
+    pub(in crate::engine) fn next_wake(&self) -> Option<Timestamp> {
+        let retry = self
+            .degraded
+            .as_ref()
+            .and_then(|degraded| degraded.retry_at);
+        let unheld = self
+            .unheld
+            .as_ref()
+            .map_or([None; 2], |unheld| [unheld.retry_at, unheld.fades_at]);
+        let resigned = self.resigned.as_ref().map(|resigned| resigned.until);
+        let others = [
+            self.aside_until,
+            self.leave_by,
+            resigned,
+            self.put_back.again,
+            self.checks.due(),
+        ];
+        let handover = self.handover.as_ref().map(Handover::due);
+        let own = [
+            self.wake,
+            self.announcer.due(),
+            self.drop_again,
+            retry,
+            handover,
+        ];
+        own.into_iter().chain(others).chain(unheld).flatten().min()
+    }
+
+    /// How its addresses are put up by the present timers.
+    pub(in crate::engine) fn lease(&self) -> Lease {
+        Lease::of(&self.machine, self.spec.lease == config::Leases::Kernel)
+    }
+
+    /// When its addresses go away by themselves unless their lease is renewed.
+    pub(in crate::engine) fn lease_end(&self) -> Option<Timestamp> {
+        self.leased
+            .filter(|_| self.holding)
+            .map(|(lifetime, renewed)| renewed + lifetime)
+    }
+
+    /// How long ago its addresses went away by themselves, if they did.
+    pub(in crate::engine) fn expired(&self, now: Timestamp) -> Option<Duration> {
+        self.lease_end()
+            .filter(|end| *end <= now)
+            .map(|end| now.since(end))
+    }
+
+    /// All reasons to be unfit that the engine knows of, together.
+    pub(in crate::engine) fn demotion(&self) -> Demotion {
+        let unfit = self.degraded.as_ref().is_some_and(Degraded::is_unfit)
+            || self.unheld.as_ref().is_some_and(Unheld::is_unfit);
+        if unfit || self.resigned.is_some() {
+            Demotion::MAX
+        } else {
+            self.asked.by.plus(self.checks.demotion())
+        }
+    }
+
+    /// It is told to hand over: for a while another node is better.
+    pub(in crate::engine) fn prefer_others(&mut self, reason: String, now: Timestamp) {
+        let until = now + RESIGN_HOLD.max(self.machine.master_down() * 3);
+        let let_go = self.is_master()
+            || self
+                .resigned
+                .as_ref()
+                .is_some_and(|resigned| resigned.let_go);
+        self.resigned = Some(Resigned {
+            until,
+            reason,
+            let_go,
+        });
+    }
+
+    /// What a hook is told at `entry`, as things stand.
+    pub(in crate::engine) fn event(&self, entry: EntryPoint, initial: bool) -> HookEvent {
+        let now = self.machine.state();
+        let fallback = Transition {
+            from: now,
+            to: now,
+            cause: Cause::Startup,
+            peer: None,
+            seq: 0,
+        };
+        let Transition {
+            from,
+            to: _,
+            cause,
+            peer,
+            seq,
+        } = self.last.as_ref().unwrap_or(&fallback);
+        HookEvent {
+            entry,
+            instance: Instance {
+                name: self.spec.name.clone(),
+                interface: self.spec.interface.clone(),
+                vhid: self.spec.vhid,
+                addresses: self.spec.addresses.clone(),
+            },
+            state: now,
+            previous: *from,
+            cause: cause.as_str().to_owned(),
+            cause_text: cause.to_string(),
+            peer: *peer,
+            seq: *seq,
+            initial,
+            missed: 0,
+            xparam: self.spec.xparam.clone(),
+            node: self.host_name.clone(),
+            time_left_ms: 0,
+        }
+    }
+
+    /// Are its addresses ours to announce? Hooks that put them up do not tell when.
+    pub(in crate::engine) fn announces(&self) -> bool {
+        self.holding || (!self.spec.manage_addresses && self.is_master())
+    }
+
+    /// Is it master, whatever else?
+    pub(in crate::engine) fn is_master(&self) -> bool {
+        self.machine.state() == State::Master
+    }
+
+    /// Is it master, and was its `on_master` called? A run that is put in before that would
+    /// overtake `before_master`, and nobody would put the addresses up any more.
+    pub(in crate::engine) fn serves(&self) -> bool {
+        self.is_master() && self.gate == Gate::Open
+    }
+}

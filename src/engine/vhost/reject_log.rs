@@ -1,0 +1,164 @@
+//! What is said about refused packets: enough to find a wrong password, too little for a flood to
+//! fill the log.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use crate::engine::command::RefusalStatus;
+use crate::engine::handlers::status::millis;
+use crate::proto::Reject;
+use crate::types::Timestamp;
+
+/// What goes on is told again after this long.
+const TELL_AGAIN: Duration = Duration::from_mins(1);
+
+/// When to tell of something that happens again and again.
+#[derive(Debug, Default)]
+pub(in crate::engine) struct Telling {
+    told: Option<Timestamp>,
+    since: u64,
+}
+
+impl Telling {
+    /// It happened. If it is time to tell the operator: how often, since he was told.
+    pub(in crate::engine) fn note(&mut self, now: Timestamp) -> Option<u64> {
+        self.since += 1;
+        if self.told.is_some_and(|told| now.since(told) < TELL_AGAIN) {
+            return None;
+        }
+        self.told = Some(now);
+        Some(std::mem::take(&mut self.since))
+    }
+}
+
+/// The refusals of one virtual host, by kind. There are few kinds, so this stays small whatever is
+/// sent.
+#[derive(Debug, Default)]
+pub(in crate::engine) struct Refusals(BTreeMap<&'static str, Kind>);
+
+/// What was refused for one reason.
+#[derive(Debug)]
+struct Kind {
+    reject: Reject,
+    telling: Telling,
+    count: u64,
+    /// Since the state changed last.
+    lately: u64,
+    /// The last one.
+    from: IpAddr,
+    at: Timestamp,
+}
+
+impl Refusals {
+    /// Notes one. If it is time to tell the operator: how many there were since he was told.
+    pub(in crate::engine) fn note(
+        &mut self,
+        reject: Reject,
+        from: IpAddr,
+        now: Timestamp,
+    ) -> Option<u64> {
+        if reject.is_silent() {
+            return None;
+        }
+        let new = || Kind {
+            reject,
+            telling: Telling::default(),
+            count: 0,
+            lately: 0,
+            from,
+            at: now,
+        };
+        let kind = self.0.entry(reject.as_str()).or_insert_with(new);
+        (kind.reject, kind.from, kind.at) = (reject, from, now);
+        kind.count += 1;
+        kind.lately += 1;
+        kind.telling.note(now)
+    }
+
+    /// The state changed. In words, what was refused since it did so before, but nothing older than
+    /// this.
+    pub(in crate::engine) fn changed(&mut self, now: Timestamp, oldest: Duration) -> Vec<String> {
+        let mut told = Vec::new();
+        for kind in self.0.values_mut() {
+            let count = std::mem::take(&mut kind.lately);
+            if count > 0 && now.since(kind.at) <= oldest {
+                told.push(in_words(kind.reject, count, kind.from));
+            }
+        }
+        told
+    }
+
+    /// For operators.
+    pub(in crate::engine) fn status(&self, now: Timestamp) -> Vec<RefusalStatus> {
+        let status = |kind: &Kind| RefusalStatus {
+            reason: kind.reject.as_str().to_owned(),
+            count: kind.count,
+            from: kind.from.to_string(),
+            ago_ms: millis(now.since(kind.at)),
+            cause: kind.reject.likely_cause().to_owned(),
+        };
+        self.0.values().map(status).collect()
+    }
+}
+
+/// So many were refused, and what that probably means.
+pub(in crate::engine) fn in_words(reject: Reject, count: u64, from: IpAddr) -> String {
+    let advertisements = if count == 1 {
+        "1 advertisement".to_owned()
+    } else {
+        format!("{count} advertisements")
+    };
+    format!(
+        "refused {advertisements} of {from} ({}): {}",
+        reject.as_str(),
+        reject.likely_cause()
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PEER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 9));
+
+    fn at(seconds: u64) -> Timestamp {
+        Timestamp::from_micros(seconds * 1_000_000)
+    }
+
+    #[test]
+    fn the_first_of_a_kind_is_told_and_then_one_a_minute() {
+        let mut refusals = Refusals::default();
+        let mut note = |reject, second| refusals.note(reject, PEER, at(second));
+        assert_eq!(note(Reject::Digest, 5), Some(1));
+        assert_eq!(note(Reject::Ttl(3), 5), Some(1));
+        for second in 6..65 {
+            assert_eq!(note(Reject::Digest, second), None);
+        }
+        assert_eq!(note(Reject::Digest, 65), Some(60));
+        assert_eq!(note(Reject::Ttl(9), 66), Some(1));
+        assert_eq!(note(Reject::Own, 70), None);
+    }
+
+    #[test]
+    fn a_change_of_state_hears_of_what_was_refused_before_it() {
+        let mut refusals = Refusals::default();
+        for second in 5..8 {
+            refusals.note(Reject::Digest, PEER, at(second));
+        }
+        refusals.note(Reject::Ttl(3), PEER, at(1));
+        let told = refusals.changed(at(8), Duration::from_secs(3));
+        assert_eq!(
+            told,
+            [
+                "refused 3 advertisements of 10.0.0.9 (digest): another password, or another list of addresses"
+            ]
+        );
+        assert!(refusals.changed(at(9), Duration::from_secs(3)).is_empty());
+        let status = refusals.status(at(10));
+        assert_eq!(
+            (status.len(), status[0].count, status[0].ago_ms),
+            (2, 3, 3000)
+        );
+    }
+}

@@ -1,0 +1,327 @@
+//! What a script does when its functions are called, as far as its words tell: which functions of
+//! the API each of its functions calls, with what, and whether that is certain to happen.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value as Json;
+
+use super::calls::Argument;
+use super::parser::Value;
+use crate::hooks::contract::api::{Function, nearest};
+
+/// How sure it is that something runs when the function around it is called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Sure {
+    /// With this configuration it does not.
+    Never,
+    /// It depends on what is known only then.
+    Maybe,
+    /// It does, unless something before it fails.
+    Certain,
+}
+
+/// How a function of the script is called.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Target {
+    /// This very one.
+    Body(usize),
+    /// Whatever the script has under this global name.
+    Global(String),
+    /// Whatever has this name as a field: of a table that is known to be a mere namespace, or of
+    /// something unknown.
+    Field { name: String, of_namespace: bool },
+}
+
+/// A call of a function of the API.
+#[derive(Debug)]
+pub(super) struct Call {
+    pub(super) line: usize,
+    pub(super) function: &'static Function,
+    pub(super) given: Vec<Argument>,
+    pub(super) sure: Sure,
+}
+
+/// Something else that goes wrong when it runs.
+#[derive(Debug)]
+pub(super) struct Fault {
+    pub(super) line: usize,
+    pub(super) message: String,
+    pub(super) sure: Sure,
+}
+
+/// One function of the script, or the top level of a file.
+#[derive(Debug, Default)]
+pub(super) struct Body {
+    pub(super) file: usize,
+    pub(super) calls: Vec<Call>,
+    pub(super) faults: Vec<Fault>,
+    uses: Vec<(Target, Sure)>,
+}
+
+/// A hook with its modules.
+#[derive(Debug, Default)]
+pub(super) struct Script {
+    pub(super) bodies: Vec<Body>,
+    /// Functions by the names under which the files' globals and tables hold them.
+    names: BTreeMap<String, Vec<Named>>,
+}
+
+#[derive(Debug)]
+struct Named {
+    file: usize,
+    global: bool,
+    target: Target,
+}
+
+/// Names that lead to names: no deeper than this.
+const ALIASES_MAX: usize = 8;
+
+impl Script {
+    /// The functions that an entry point of this name may be. The hook's own file comes first and
+    /// has them all.
+    pub(super) fn entry(&self, name: &str) -> Vec<usize> {
+        let held = self
+            .names
+            .get(name)
+            .into_iter()
+            .flatten()
+            .filter(|named| named.file == 0);
+        held.flat_map(|named| self.bodies_of(&named.target, ALIASES_MAX))
+            .collect()
+    }
+
+    /// What runs, and how surely, when these functions are called.
+    pub(super) fn reached(&self, from: &[usize]) -> BTreeMap<usize, Sure> {
+        let sure = if from.len() == 1 {
+            Sure::Certain
+        } else {
+            Sure::Maybe
+        };
+        let mut reached = BTreeMap::new();
+        let mut next: Vec<(usize, Sure)> = from.iter().map(|body| (*body, sure)).collect();
+        while let Some((index, sure)) = next.pop() {
+            let Some(body) = self.bodies.get(index) else {
+                continue;
+            };
+            if sure == Sure::Never || reached.get(&index).is_some_and(|known| *known >= sure) {
+                continue;
+            }
+            reached.insert(index, sure);
+            for (target, used) in &body.uses {
+                let found = self.bodies_of(target, ALIASES_MAX);
+                let alone = found.len() == 1
+                    && !matches!(
+                        target,
+                        Target::Field {
+                            of_namespace: false,
+                            ..
+                        }
+                    );
+                let most = if alone { Sure::Certain } else { Sure::Maybe };
+                next.extend(
+                    found
+                        .into_iter()
+                        .map(|body| (body, sure.min(*used).min(most))),
+                );
+            }
+        }
+        reached
+    }
+
+    fn bodies_of(&self, target: &Target, depth: usize) -> BTreeSet<usize> {
+        let Some(depth) = depth.checked_sub(1) else {
+            return BTreeSet::new();
+        };
+        let held = |name: &str, globals: bool| {
+            let held = self
+                .names
+                .get(name)
+                .into_iter()
+                .flatten()
+                .filter(|named| named.global == globals);
+            held.flat_map(|named| self.bodies_of(&named.target, depth))
+                .collect()
+        };
+        match target {
+            Target::Body(body) => BTreeSet::from([*body]),
+            Target::Global(name) => held(name, true),
+            Target::Field { name, .. } => held(name, false),
+        }
+    }
+}
+
+/// Where the reader is.
+#[derive(Debug)]
+struct Frame {
+    body: usize,
+    sure: Sure,
+    /// No more than this after a `return`.
+    most: Sure,
+}
+
+/// Follows the reader through the files of a hook.
+#[derive(Debug)]
+pub(super) struct Tracker<'a> {
+    config: &'a Json,
+    /// Names that some file assigns to after they were declared.
+    assigned: &'a BTreeSet<String>,
+    pub(super) script: Script,
+    file: usize,
+    frames: Vec<Frame>,
+}
+
+impl<'a> Tracker<'a> {
+    pub(super) fn new(config: &'a Json, assigned: &'a BTreeSet<String>) -> Self {
+        Self {
+            config,
+            assigned,
+            script: Script::default(),
+            file: 0,
+            frames: Vec::new(),
+        }
+    }
+
+    /// The reader begins a file.
+    pub(super) fn begin(&mut self, file: usize) {
+        self.file = file;
+        self.frames.clear();
+        let body = self.new_body();
+        self.enter(body);
+    }
+
+    pub(super) fn config(&self) -> Value<'a> {
+        Value::Config(self.config, "config".to_owned())
+    }
+
+    /// Has a local of this name always the value that it was declared with?
+    pub(super) fn is_constant(&self, name: &str) -> bool {
+        !self.assigned.contains(name)
+    }
+
+    pub(super) fn new_body(&mut self) -> usize {
+        self.script.bodies.push(Body {
+            file: self.file,
+            ..Body::default()
+        });
+        self.script.bodies.len() - 1
+    }
+
+    pub(super) fn enter(&mut self, body: usize) {
+        self.frames.push(Frame {
+            body,
+            sure: Sure::Certain,
+            most: Sure::Certain,
+        });
+    }
+
+    pub(super) fn leave(&mut self) {
+        self.frames.pop();
+    }
+
+    pub(super) fn sure(&self) -> Sure {
+        self.frames.last().map_or(Sure::Maybe, |frame| frame.sure)
+    }
+
+    /// From here on no surer than this, and no surer than what stands before a `return` leaves it.
+    pub(super) fn set_sure(&mut self, sure: Sure) {
+        if let Some(frame) = self.frames.last_mut() {
+            frame.sure = sure.min(frame.most);
+        }
+    }
+
+    /// The function ends here.
+    pub(super) fn returns(&mut self) {
+        if let Some(frame) = self.frames.last_mut() {
+            let rest = match frame.sure {
+                Sure::Certain => Sure::Never,
+                Sure::Maybe => Sure::Maybe,
+                Sure::Never => return,
+            };
+            frame.most = frame.most.min(rest);
+            frame.sure = frame.sure.min(frame.most);
+        }
+    }
+
+    fn body(&mut self) -> Option<&mut Body> {
+        let at = self.frames.last()?.body;
+        self.script.bodies.get_mut(at)
+    }
+
+    pub(super) fn call(&mut self, line: usize, function: &'static Function, given: Vec<Argument>) {
+        let sure = self.sure();
+        let sure = if given == [Argument::Many] {
+            sure.min(Sure::Maybe)
+        } else {
+            sure
+        };
+        if let Some(body) = self.body() {
+            body.calls.push(Call {
+                line,
+                function,
+                given,
+                sure,
+            });
+        }
+    }
+
+    /// A function of the API is handed on: whoever gets it may call it.
+    pub(super) fn hand_on(&mut self, line: usize, function: &'static Function) {
+        self.call(line, function, vec![Argument::Many]);
+    }
+
+    /// A function of the script is called, or with `Sure::Maybe` only named.
+    pub(super) fn uses(&mut self, target: Target, sure: Sure) {
+        let sure = self.sure().min(sure);
+        if let Some(body) = self.body() {
+            body.uses.push((target, sure));
+        }
+    }
+
+    pub(super) fn fault(&mut self, line: usize, message: String) {
+        let sure = self.sure();
+        if let Some(body) = self.body() {
+            body.faults.push(Fault {
+                line,
+                message,
+                sure,
+            });
+        }
+    }
+
+    /// A function is put under a name.
+    pub(super) fn name(&mut self, name: String, global: bool, target: Target) {
+        let file = self.file;
+        self.script.names.entry(name).or_default().push(Named {
+            file,
+            global,
+            target,
+        });
+    }
+}
+
+/// A key of the hook's configuration: its value, or that it is not there.
+pub(super) fn key<'a>(table: &'a Json, path: &str, key: &str) -> Value<'a> {
+    let Json::Object(pairs) = table else {
+        return Value::Unknown;
+    };
+    match pairs.get(key) {
+        Some(Json::Null) => Value::Known(Argument::Nil),
+        Some(Json::Bool(given)) => Value::Known(Argument::Bool(*given)),
+        Some(Json::Number(number)) => Value::Known(
+            number
+                .as_f64()
+                .map_or(Argument::SomeNumber, Argument::Number),
+        ),
+        Some(Json::String(text)) => Value::Known(Argument::Text(text.clone())),
+        Some(table @ (Json::Array(_) | Json::Object(_))) => {
+            Value::Config(table, format!("{path}.{key}"))
+        }
+        None => {
+            let near = nearest(key, pairs.keys().map(String::as_str));
+            let hint = near
+                .map(|near| format!("; did you mean {near}?"))
+                .unwrap_or_default();
+            Value::Known(Argument::Absent(format!("{path} has no {key}{hint}")))
+        }
+    }
+}

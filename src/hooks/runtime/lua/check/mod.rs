@@ -1,0 +1,64 @@
+//! Reads a hook without running it, and finds mistakes in code that may never run before the
+//! outage: functions of the API that do not exist, arguments that they do not take, names that
+//! nobody defined.
+//!
+//! It knows the list of host functions ([`FUNCTIONS`](crate::hooks::contract::api::FUNCTIONS)) and Luau's
+//! scopes, and nothing of types: what a variable holds is only known when it runs. So what it says
+//! is certain, and it does not say all (docs/adr/0024).
+//!
+//! Given the grants, the configuration and the virtual hosts that a hook is used with, [`foresee`]
+//! also follows what its entry points call, and tells what these refuse (docs/adr/0040).
+
+mod calls;
+mod expressions;
+mod flow;
+mod foresee;
+mod lexer;
+mod parser;
+mod required;
+mod rights;
+mod types;
+
+#[cfg(test)]
+mod foresee_tests;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
+
+pub use foresee::{Foreseen, Use, foresee};
+pub use required::required;
+pub use rights::Home;
+
+/// A mistake, at its place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// Counted from 1.
+    pub line: usize,
+    /// What is wrong, and what was meant perhaps.
+    pub message: String,
+}
+
+/// The globals that these scripts set: a hook and its modules share them.
+#[must_use]
+pub fn globals<'a>(sources: impl Iterator<Item = &'a [u8]>) -> BTreeSet<String> {
+    sources
+        .filter_map(words)
+        .flat_map(|tokens| parser::defined(&tokens))
+        .collect()
+}
+
+/// What is certainly wrong in a script that compiles, in the order of its lines; `globals` are
+/// defined elsewhere. `None` if this reader does not understand it: Luau does, so nothing can be
+/// said.
+#[must_use]
+pub fn check(source: &[u8], globals: &BTreeSet<String>) -> Option<Vec<Finding>> {
+    let mut findings = parser::read(&words(source)?, globals)?;
+    findings.sort_by_key(|finding| finding.line);
+    findings.dedup();
+    Some(findings)
+}
+
+fn words(source: &[u8]) -> Option<Vec<lexer::Token>> {
+    lexer::tokens(std::str::from_utf8(super::without_bom(source)).ok()?)
+}

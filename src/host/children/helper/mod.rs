@@ -1,0 +1,168 @@
+//! The helper: a process of its own for what needs more than the engine's two capabilities.
+//!
+//! It does what the engine sends, if the configuration grants it or it puts back what was there
+//! before (`gate`). It has the grants from its own reading of the file, so an engine that somebody
+//! has taken over gets no more from it. Without [`Duty::Commands`] it keeps four capabilities.
+//! Command lines and init scripts start daemons that may need anything, so with them it keeps all
+//! that it was given.
+
+mod client;
+mod gate;
+mod process;
+mod records;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+pub use client::HelperClient;
+pub use gate::Terms;
+pub use process::main;
+
+use crate::effect::{CommandOutput, FoundFile, Outcome, ServiceVerb, UnitState};
+use crate::host::HostError;
+use crate::host::services::manager::ServiceBackend;
+pub use crate::host::services::spawn::CommandLine;
+
+/// Tells a helper that its configuration is not in use any more. Nobody sends this to a group of
+/// processes, and one that does not expect it takes no notice.
+pub const RETIRE: nix::sys::signal::Signal = nix::sys::signal::Signal::SIGURG;
+
+/// The version of the messages. Both ends are one binary, but the file may be replaced while the
+/// engine runs.
+const VERSION: u16 = 3;
+
+/// The largest message: a file with its attributes and some room.
+const MESSAGE_LIMIT: usize = crate::host::services::files::FILE_LIMIT + 64 * 1024;
+
+/// Requests at one time; more are refused.
+const REQUEST_LIMIT: usize = 256;
+
+/// Beyond its own limit, what a request may need until a child is killed and its answer is here.
+const ANSWER_MARGIN: Duration =
+    crate::host::services::spawn::GRACE.saturating_add(Duration::from_secs(1));
+
+/// What the helper is for, and so which capabilities it keeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Duty {
+    /// Host name, kernel parameters, files.
+    Settings,
+    /// Also command lines and services that scripts start.
+    Commands,
+}
+
+impl Duty {
+    /// In a word.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Settings => "settings",
+            Self::Commands => "commands",
+        }
+    }
+}
+
+/// One request to the helper.
+#[expect(missing_docs, reason = "the fields' names and types say it all")]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum HelperOp {
+    /// Set the kernel's host name.
+    SetHostname { name: String },
+    /// Read a kernel parameter.
+    ReadParameter { key: String },
+    /// Set a kernel parameter.
+    WriteParameter { key: String, value: String },
+    /// Read a file.
+    ReadFile { path: String },
+    /// Read a file with all that it takes to put it back.
+    FindFile { path: String },
+    /// Write a file, all or nothing.
+    WriteFile { path: String, content: Vec<u8> },
+    /// Put a file back as it was found, all or nothing.
+    RestoreFile { path: String, found: FoundFile },
+    /// Remove a file.
+    RemoveFile { path: String },
+    /// Run a command line.
+    Run { argv: Vec<String> },
+    /// Run a script of the operator's, when none of the same `turn` runs any more.
+    Script { turn: String, line: CommandLine },
+    /// Act on a service.
+    Service {
+        backend: ServiceBackend,
+        unit: String,
+        verb: ServiceVerb,
+    },
+    /// Ask for a service.
+    ServiceStatus {
+        backend: ServiceBackend,
+        unit: String,
+    },
+}
+
+impl HelperOp {
+    /// Does it start another program?
+    const fn starts_process(&self) -> bool {
+        match self {
+            Self::Run { .. }
+            | Self::Script { .. }
+            | Self::Service { .. }
+            | Self::ServiceStatus { .. } => true,
+            Self::SetHostname { .. }
+            | Self::ReadParameter { .. }
+            | Self::WriteParameter { .. }
+            | Self::ReadFile { .. }
+            | Self::WriteFile { .. }
+            | Self::RemoveFile { .. }
+            | Self::FindFile { .. }
+            | Self::RestoreFile { .. } => false,
+        }
+    }
+}
+
+/// What the helper answers to a request that worked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum HelperReply {
+    /// To what changes something.
+    Outcome(Outcome),
+    /// To [`HelperOp::ReadParameter`].
+    Text(String),
+    /// To [`HelperOp::ReadFile`].
+    File(Option<Vec<u8>>),
+    /// To [`HelperOp::FindFile`].
+    FoundFile(Option<FoundFile>),
+    /// To [`HelperOp::Run`] and [`HelperOp::Script`].
+    Command(CommandOutput),
+    /// To [`HelperOp::ServiceStatus`].
+    Unit(UnitState),
+}
+
+/// Engine to helper.
+#[derive(Debug, Serialize, Deserialize)]
+enum ToHelper {
+    /// First.
+    Hello {
+        version: u16,
+        duty: Duty,
+        /// Only put back what stands in the records of this directory.
+        undo: Option<PathBuf>,
+    },
+    Request {
+        id: u64,
+        limit: Duration,
+        op: HelperOp,
+    },
+    /// Nobody waits for this request any more.
+    Cancel { id: u64 },
+}
+
+/// Helper to engine.
+#[derive(Debug, Serialize, Deserialize)]
+enum FromHelper {
+    /// First.
+    Hello { version: u16 },
+    Answer {
+        id: u64,
+        result: Result<HelperReply, HostError>,
+    },
+}

@@ -1,0 +1,566 @@
+//! The helper's own process.
+
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream as StdStream;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use nix::sys::signal::SigSet;
+use tokio::io::AsyncWriteExt;
+use tokio::net::UnixStream;
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{OwnedMutexGuard, mpsc, oneshot};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use super::gate::{Gate, Right, Terms};
+use super::records::Records;
+use super::{
+    Duty, FromHelper, HelperOp, HelperReply, MESSAGE_LIMIT, REQUEST_LIMIT, RETIRE, ToHelper,
+    VERSION,
+};
+use crate::effect::{Outcome, Resource, ServiceVerb, UnitState, Value};
+use crate::frame::{self, FrameError, Inbox};
+use crate::host::HostError;
+use crate::host::kernel::{hostname, privilege};
+use crate::host::services::manager::ServiceBackend;
+use crate::host::services::manager::systemd::Systemd;
+use crate::host::services::spawn::Deadline;
+use crate::host::services::{files, manager, spawn};
+
+/// Threads for files; a dead network file system may hold some.
+const FILE_THREADS: usize = 16;
+
+/// An answer that nobody reads for so long is dropped. An engine in good order has never asked for
+/// more than there is room for.
+const UNREAD: Duration = Duration::from_secs(2);
+
+/// The helper: serves the socket that is its stdin until the other end closes it. Without terms it
+/// does all that it is asked: then who asks is a command of the operator's own.
+#[must_use]
+pub fn main(terms: Option<Terms>) -> ExitCode {
+    let served = runtime().and_then(|runtime| {
+        let served = runtime.block_on(async { serve(connect()?, Gate::new(terms)).await });
+        // Not waiting for a file system that hangs.
+        runtime.shutdown_background();
+        served
+    });
+    match served {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(err) => {
+            tracing::error!(%err, "The helper process ends");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn runtime() -> io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(FILE_THREADS)
+        .build()
+}
+
+fn connect() -> io::Result<UnixStream> {
+    let stream = StdStream::from(io::stdin().as_fd().try_clone_to_owned()?);
+    stream.set_nonblocking(true)?;
+    UnixStream::from_std(stream)
+}
+
+/// The spawner has blocked these signals, so that one to the whole group does not end the helper
+/// before its work is done. Children would inherit that and could not be ended: so take the
+/// signals, and drop them. A handler, unlike ignoring, is not inherited.
+fn take_signals() -> io::Result<()> {
+    for kind in [
+        SignalKind::terminate(),
+        SignalKind::interrupt(),
+        SignalKind::hangup(),
+    ] {
+        let mut signals = signal(kind)?;
+        tokio::spawn(async move { while signals.recv().await.is_some() {} });
+    }
+    SigSet::empty().thread_set_mask().map_err(io::Error::from)
+}
+
+async fn serve(stream: UnixStream, mut gate: Gate) -> io::Result<()> {
+    take_signals()?;
+    let mut retire = signal(SignalKind::from_raw(RETIRE as i32))?;
+    // Before it reads what an engine says, if it needs no more whatever that is.
+    let settled = gate.duty() == Duty::Settings;
+    if settled {
+        confine()?;
+    }
+    let (mut reader, writer) = stream.into_split();
+    let mut inbox = Inbox::default();
+    let ToHelper::Hello {
+        version: VERSION,
+        duty,
+        undo,
+    } = frame::next(&mut reader, &mut inbox, MESSAGE_LIMIT).await?
+    else {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            "the engine speaks another version",
+        ));
+    };
+    if let (Gate::Open, Some(records)) = (&gate, undo) {
+        gate = Gate::Undo(Records::new(records, None));
+    }
+    let at_work = Arc::new(AtWork {
+        gate,
+        turns: Turns::default(),
+        systemd: Systemd::new(None),
+    });
+    if !settled && duty.min(at_work.gate.duty()) == Duty::Settings {
+        confine()?;
+    }
+    let retire = async move { _ = retire.recv().await };
+    work(reader, inbox, writer, at_work, retire).await
+}
+
+/// Answers until the other end closes the socket, or `retire` ends: then no order is taken any more.
+/// The other end may be an engine that somebody has taken over, so nothing here waits for it to read.
+async fn work(
+    reader: OwnedReadHalf,
+    inbox: Inbox,
+    writer: OwnedWriteHalf,
+    at_work: Arc<AtWork>,
+    retire: impl Future<Output = ()>,
+) -> io::Result<()> {
+    let (out, answers) = mpsc::channel(REQUEST_LIMIT);
+    tokio::spawn(write(writer, answers));
+    let _ = out.send(FromHelper::Hello { version: VERSION }).await;
+    let mut requests = JoinSet::new();
+    let mut running: HashMap<u64, oneshot::Sender<()>> = HashMap::new();
+    let (to, mut messages) = mpsc::channel(1);
+    tokio::spawn(receive(reader, inbox, to));
+    let mut retire = std::pin::pin!(retire);
+    let mut retired = false;
+    while !retired || !requests.is_empty() {
+        let message = tokio::select! {
+            // What is asked for after the end of its time is not begun, however much of it waits.
+            biased;
+            () = &mut retire, if !retired => {
+                retired = true;
+                continue;
+            }
+            Some(ended) = requests.join_next(), if retired => {
+                running.retain(|id, _| ended.as_ref().ok() != Some(id));
+                continue;
+            }
+            message = messages.recv() => message.transpose()?,
+        };
+        let Some(message) = message else { break };
+        while let Some(Ok(id)) = requests.try_join_next() {
+            running.remove(&id);
+        }
+        match message {
+            ToHelper::Hello { .. } => {}
+            ToHelper::Cancel { id } => drop(running.remove(&id)),
+            ToHelper::Request { id, .. } if retired || requests.len() >= REQUEST_LIMIT => {
+                let result = Err(cannot_take(retired));
+                _ = out.try_send(FromHelper::Answer { id, result });
+            }
+            ToHelper::Request { id, limit, op } => {
+                let (keep, cancelled) = oneshot::channel();
+                running.insert(id, keep);
+                requests.spawn(answer(
+                    id,
+                    limit,
+                    op,
+                    Arc::clone(&at_work),
+                    cancelled,
+                    out.clone(),
+                ));
+            }
+        }
+    }
+    // Nobody waits any more: every child gets TERM, and its grace.
+    running.clear();
+    while requests.join_next().await.is_some() {}
+    Ok(())
+}
+
+fn cannot_take(retired: bool) -> HostError {
+    let (message, errno) = if retired {
+        let why = "the helper process refuses it: the configuration that it goes by is not in use any more";
+        (why, libc::EPERM)
+    } else {
+        ("too many requests", libc::EAGAIN)
+    };
+    HostError {
+        message: message.to_owned(),
+        errno: Some(errno),
+    }
+}
+
+/// On a task of its own: a message that has come in part is not to be lost when something else
+/// happens.
+async fn receive(
+    mut reader: OwnedReadHalf,
+    mut inbox: Inbox,
+    to: mpsc::Sender<Result<ToHelper, FrameError>>,
+) {
+    loop {
+        let message = frame::next(&mut reader, &mut inbox, MESSAGE_LIMIT).await;
+        let is_last = message.is_err();
+        let closed = matches!(message, Err(FrameError::Closed));
+        if closed || to.send(message).await.is_err() || is_last {
+            return;
+        }
+    }
+}
+
+fn confine() -> io::Result<()> {
+    let confinement = privilege::confine_helper().map_err(|err| io::Error::other(err.message))?;
+    for missing in &confinement.missing {
+        tracing::warn!(
+            missing,
+            "The helper process keeps more rights than it needs"
+        );
+    }
+    Ok(())
+}
+
+/// Who works on a file, a service or a script now, and who is next: one at a time for each name.
+type Turns = Arc<Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>>;
+
+/// Waits for the turn, which lasts as long as what is given back. Who was cancelled may still be in
+/// his grace, or in the middle of a write: what comes after must find it done.
+async fn take(
+    turns: &Turns,
+    name: &str,
+    limit: Duration,
+    cancelled: impl Future<Output = ()>,
+) -> Result<OwnedMutexGuard<()>, HostError> {
+    let turn = {
+        let mut turns = turns.lock().unwrap_or_else(PoisonError::into_inner);
+        turns.retain(|_, turn| Arc::strong_count(turn) > 1);
+        Arc::clone(turns.entry(name.to_owned()).or_default())
+    };
+    let given_up = |why: &str, errno| HostError {
+        message: format!("{name}: {why}"),
+        errno: Some(errno),
+    };
+    tokio::select! {
+        biased;
+        () = cancelled => Err(given_up("cancelled before it began", libc::ECANCELED)),
+        taken = timeout(limit, turn.lock_owned()) => {
+            taken.map_err(|_| given_up("what was begun before has not ended in time", libc::ETIMEDOUT))
+        }
+    }
+}
+
+async fn answer(
+    id: u64,
+    limit: Duration,
+    op: HelperOp,
+    at_work: Arc<AtWork>,
+    cancelled: oneshot::Receiver<()>,
+    out: mpsc::Sender<FromHelper>,
+) -> u64 {
+    let cancelled = async { drop(cancelled.await) };
+    let result = perform(op, limit, &at_work, cancelled).await;
+    _ = timeout(UNREAD, out.send(FromHelper::Answer { id, result })).await;
+    id
+}
+
+async fn write(mut writer: OwnedWriteHalf, mut answers: mpsc::Receiver<FromHelper>) {
+    while let Some(answer) = answers.recv().await {
+        let Ok(bytes) = frame::encode(&answer, MESSAGE_LIMIT) else {
+            continue;
+        };
+        if writer.write_all(&bytes).await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn perform(
+    op: HelperOp,
+    limit: Duration,
+    at_work: &Arc<AtWork>,
+    cancelled: impl Future<Output = ()>,
+) -> Result<HelperReply, HostError> {
+    let mut cancelled = std::pin::pin!(cancelled);
+    let deadline = Deadline::after(limit);
+    let AtWork { gate, turns, .. } = &**at_work;
+    let right = gate.right(&op)?;
+    match op {
+        HelperOp::SetHostname { name } => {
+            gate.remember(
+                right,
+                &Resource::Hostname,
+                Value::Text(name.clone()),
+                || hostname::current().map(Value::Text),
+            );
+            hostname::set(&name).map(HelperReply::Outcome)
+        }
+        HelperOp::ReadParameter { key } => files::read_parameter(&key).map(HelperReply::Text),
+        HelperOp::WriteParameter { key, value } => {
+            let (resource, next) = (
+                Resource::Sysctl { key: key.clone() },
+                Value::Text(value.clone()),
+            );
+            gate.remember(right, &resource, next, || {
+                files::read_parameter(&key).map(Value::Text)
+            });
+            files::write_parameter(&key, &value).map(HelperReply::Outcome)
+        }
+        HelperOp::ReadFile { path } => {
+            let turn = take(turns, &path, limit, cancelled).await?;
+            blocking(deadline.left(), turn, path, files::read)
+                .await
+                .map(HelperReply::File)
+        }
+        HelperOp::FindFile { path } => {
+            let turn = take(turns, &path, limit, cancelled).await?;
+            blocking(deadline.left(), turn, path, files::find)
+                .await
+                .map(HelperReply::FoundFile)
+        }
+        HelperOp::RestoreFile { path, found } => {
+            let turn = take(turns, &path, limit, cancelled).await?;
+            let at_work = Arc::clone(at_work);
+            let work = move |path: &Path| {
+                at_work
+                    .gate
+                    .remember_file(right, path, Value::FoundFile(found.clone()));
+                files::restore(path, &found)
+            };
+            blocking(deadline.left(), turn, path, work)
+                .await
+                .map(HelperReply::Outcome)
+        }
+        HelperOp::WriteFile { path, content } => {
+            let turn = take(turns, &path, limit, cancelled).await?;
+            let at_work = Arc::clone(at_work);
+            let work = move |path: &Path| {
+                at_work
+                    .gate
+                    .remember_file(right, path, Value::File(content.clone()));
+                files::write(path, &content)
+            };
+            blocking(deadline.left(), turn, path, work)
+                .await
+                .map(HelperReply::Outcome)
+        }
+        HelperOp::RemoveFile { path } => {
+            let turn = take(turns, &path, limit, cancelled).await?;
+            let at_work = Arc::clone(at_work);
+            let work = move |path: &Path| {
+                at_work.gate.remember_file(right, path, Value::Absent);
+                files::remove(path)
+            };
+            blocking(deadline.left(), turn, path, work)
+                .await
+                .map(HelperReply::Outcome)
+        }
+        HelperOp::Run { argv } => Ok(HelperReply::Command(
+            spawn::run(&argv, limit, cancelled).await?.output,
+        )),
+        HelperOp::Script { turn, line } => {
+            // Waiting for the one before is not the script's fault.
+            let _turn = take(
+                turns,
+                &format!("script {turn}"),
+                Duration::MAX,
+                cancelled.as_mut(),
+            )
+            .await?;
+            Ok(HelperReply::Command(
+                spawn::run_line(&line, limit, cancelled).await?.output,
+            ))
+        }
+        HelperOp::Service {
+            backend,
+            unit,
+            verb,
+        } => {
+            let _turn = take(turns, &format!("service {unit}"), limit, cancelled.as_mut()).await?;
+            if matches!(verb, ServiceVerb::Start | ServiceVerb::Stop) {
+                let there = match right {
+                    Right::Granted => {
+                        at_work
+                            .service_status(backend, &unit, deadline.left(), cancelled.as_mut())
+                            .await
+                    }
+                    Right::Free => Ok(UnitState::Unknown),
+                };
+                let (resource, next) = (
+                    Resource::Service { unit: unit.clone() },
+                    Value::Running(verb == ServiceVerb::Start),
+                );
+                gate.remember(right, &resource, next, || running(there?));
+            }
+            at_work
+                .service(backend, &unit, verb, deadline.left(), cancelled)
+                .await
+                .map(HelperReply::Outcome)
+        }
+        HelperOp::ServiceStatus { backend, unit } => at_work
+            .service_status(backend, &unit, limit, cancelled)
+            .await
+            .map(HelperReply::Unit),
+    }
+}
+
+/// What all requests share.
+struct AtWork {
+    gate: Gate,
+    turns: Turns,
+    /// Connected when it is first needed.
+    systemd: Systemd,
+}
+
+impl AtWork {
+    async fn service(
+        &self,
+        backend: ServiceBackend,
+        unit: &str,
+        verb: ServiceVerb,
+        limit: Duration,
+        mut cancelled: impl Future<Output = ()> + Unpin,
+    ) -> Result<Outcome, HostError> {
+        if let Some(script) = backend.script() {
+            return manager::script::perform(script, unit, verb, limit, cancelled).await;
+        }
+        // A job that nobody waits for is cancelled.
+        tokio::select! {
+            done = self.systemd.perform(unit, verb, limit) => done,
+            () = &mut cancelled => Err(given_up(unit)),
+        }
+    }
+
+    async fn service_status(
+        &self,
+        backend: ServiceBackend,
+        unit: &str,
+        limit: Duration,
+        mut cancelled: impl Future<Output = ()> + Unpin,
+    ) -> Result<UnitState, HostError> {
+        if let Some(script) = backend.script() {
+            return manager::script::status(script, unit, limit, cancelled).await;
+        }
+        tokio::select! {
+            state = self.systemd.status(unit, limit) => state,
+            () = &mut cancelled => Err(given_up(unit)),
+        }
+    }
+}
+
+fn given_up(unit: &str) -> HostError {
+    HostError {
+        message: format!("{unit}: cancelled"),
+        errno: Some(libc::ECANCELED),
+    }
+}
+
+/// As the ledger keeps it; an error if it cannot be told.
+fn running(state: UnitState) -> Result<Value, HostError> {
+    match state {
+        UnitState::Active | UnitState::Activating => Ok(Value::Running(true)),
+        UnitState::Inactive | UnitState::Deactivating | UnitState::Failed => {
+            Ok(Value::Running(false))
+        }
+        UnitState::Unknown => Err(HostError {
+            message: "it cannot be told whether it runs".to_owned(),
+            errno: None,
+        }),
+    }
+}
+
+/// File systems can hang, so they get a thread of their own and a limit. The turn ends with the
+/// work, not with our patience.
+async fn blocking<T: Send + 'static>(
+    limit: Duration,
+    turn: OwnedMutexGuard<()>,
+    path: String,
+    work: impl FnOnce(&Path) -> Result<T, HostError> + Send + 'static,
+) -> Result<T, HostError> {
+    let work = move || {
+        let done = files::checked(&path).and_then(work);
+        drop(turn);
+        done
+    };
+    match timeout(limit, tokio::task::spawn_blocking(work)).await {
+        Ok(Ok(result)) => result,
+        Ok(Err(err)) => Err(HostError {
+            message: err.to_string(),
+            errno: None,
+        }),
+        Err(_) => Err(HostError {
+            message: format!(
+                "the file system gave no answer for {:.1} s",
+                limit.as_secs_f64()
+            ),
+            errno: Some(libc::ETIMEDOUT),
+        }),
+    }
+}
+
+impl From<spawn::SpawnError> for HostError {
+    fn from(err: spawn::SpawnError) -> Self {
+        let errno = match &err {
+            spawn::SpawnError::Start { source, .. } | spawn::SpawnError::Lost { source, .. } => {
+                source.raw_os_error()
+            }
+            spawn::SpawnError::Overran { .. } => Some(libc::ETIMEDOUT),
+            spawn::SpawnError::Cancelled { .. } => Some(libc::ECANCELED),
+            spawn::SpawnError::Empty => Some(libc::EINVAL),
+        };
+        let hint = if matches!(err, spawn::SpawnError::Overran { .. }) {
+            crate::host::RAISE_TIMEOUT
+        } else {
+            ""
+        };
+        Self {
+            message: format!("{err}{hint}"),
+            errno,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn who_reads_no_answers_does_not_keep_it_from_ending() {
+        let (engine, own) = UnixStream::pair().unwrap();
+        let (reader, writer) = own.into_split();
+        let at_work = Arc::new(AtWork {
+            gate: Gate::Open,
+            turns: Turns::default(),
+            systemd: Systemd::new(None),
+        });
+        let (retire, retired) = oneshot::channel::<()>();
+        let retired = async { drop(retired.await) };
+        let work = tokio::spawn(work(reader, Inbox::default(), writer, at_work, retired));
+        let (_unread, mut orders) = engine.into_split();
+        let limit = Duration::from_secs(10);
+        let flood = async {
+            // More than the socket, the queue and those at work have room for.
+            for id in 0..4000 {
+                let op = HelperOp::ReadParameter {
+                    key: "kernel.ostype".to_owned(),
+                };
+                let request =
+                    frame::encode(&ToHelper::Request { id, limit, op }, MESSAGE_LIMIT).unwrap();
+                orders.write_all(&request).await.unwrap();
+            }
+        };
+        timeout(limit, flood).await.expect("it goes on listening");
+        retire.send(()).unwrap();
+        timeout(limit, work)
+            .await
+            .expect("it ends")
+            .unwrap()
+            .unwrap();
+    }
+}

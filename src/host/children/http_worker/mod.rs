@@ -1,0 +1,261 @@
+//! Couriers: each goes out for one request of a hook, brings back the answer, and ends.
+//!
+//! What a server answers is as hostile as anything on a wire, and the engine has rights; so another
+//! process speaks with it, one that has none and can reach nothing but a name server and that one
+//! port. It is told once and answers once: one frame each way. Not waiting any longer is killing it, whatever it was doing. See
+//! docs/adr/0016-a-courier-for-each-request.md.
+
+mod certificates;
+mod lookup;
+mod process;
+mod talk;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::os::unix::net::UnixStream as StdStream;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::UnixStream;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+
+pub use certificates::certificates;
+pub use process::main;
+
+use crate::effect::outgoing::{BODY_MAX, HEADER_BYTES_MAX};
+use crate::effect::{Errand, HttpResponse, Reply};
+use crate::frame::{self, FrameError, Inbox};
+use crate::host::HostError;
+
+/// The argument that makes the binary a courier.
+pub const ROLE: &str = "__courier";
+
+/// The argument after [`ROLE`] that makes it a daemon's: the file of certificates that its
+/// configuration names follows, if it names one, and no other is read.
+pub const OF_DAEMON: &str = "daemon";
+
+/// The version of the messages. Both ends are one binary, but the file may be replaced while the
+/// engine runs.
+const VERSION: u16 = 3;
+
+/// The largest message: a body and all headers, with room for what is around them.
+const MESSAGE_MAX: usize = BODY_MAX + 4 * HEADER_BYTES_MAX;
+
+/// Couriers at one time; whoever comes later waits, within its own time.
+const AT_ONCE: usize = 32;
+
+/// Beyond its own limit, what a courier gets to say which step it was that took too long.
+const ANSWER_MARGIN: Duration = Duration::from_millis(50);
+
+/// To the courier.
+#[derive(Debug, Serialize, Deserialize)]
+struct Order {
+    version: u16,
+    /// Refuse to go out without a full sandbox.
+    confined: bool,
+    errand: Errand,
+    limit: Duration,
+    /// Certificates that are believed beside those of the system; a daemon's courier goes by what
+    /// the keeper says instead.
+    ca_file: Option<PathBuf>,
+}
+
+/// From the courier.
+type Report = Result<Brought, HostError>;
+
+/// What a courier brings back.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+enum Brought {
+    Answer(HttpResponse),
+    Connected(Duration),
+}
+
+/// A courier that has been started and waits for its order.
+pub struct Hired {
+    stream: StdStream,
+    dismiss: Option<Box<dyn FnOnce()>>,
+}
+
+impl Hired {
+    /// Behind this socket; `dismiss` ends the process and is called once nobody waits for it any
+    /// more.
+    #[must_use]
+    pub fn new(stream: StdStream, dismiss: impl FnOnce() + 'static) -> Self {
+        Self {
+            stream,
+            dismiss: Some(Box::new(dismiss)),
+        }
+    }
+}
+
+impl fmt::Debug for Hired {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hired")
+            .field("stream", &self.stream)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Drop for Hired {
+    fn drop(&mut self) {
+        if let Some(dismiss) = self.dismiss.take() {
+            dismiss();
+        }
+    }
+}
+
+/// Starts a courier.
+pub type Hire = Rc<dyn Fn() -> Pin<Box<dyn Future<Output = io::Result<Hired>>>>>;
+
+/// Sends couriers out.
+#[derive(Clone)]
+pub struct Couriers {
+    hire: Hire,
+    confined: bool,
+    ca_file: Option<PathBuf>,
+    places: Rc<Semaphore>,
+}
+
+impl fmt::Debug for Couriers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Couriers")
+            .field("confined", &self.confined)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Couriers {
+    /// That are started so; with `confined` only in a full sandbox.
+    #[must_use]
+    pub fn new(hire: Hire, confined: bool) -> Self {
+        Self {
+            hire,
+            confined,
+            ca_file: None,
+            places: Rc::new(Semaphore::new(AT_ONCE)),
+        }
+    }
+
+    /// With the certificates of this file, as PEM, beside those that the system trusts. Each
+    /// courier reads it anew.
+    #[must_use]
+    pub fn with_ca_file(self, ca_file: Option<PathBuf>) -> Self {
+        Self { ca_file, ..self }
+    }
+
+    /// Has something done within `limit` and the errand's own. Dropping the future ends the
+    /// courier.
+    ///
+    /// # Errors
+    /// [`HostError`]. Its first word is one of `name`, `refused`, `unreachable`, `timeout`, `tls`,
+    /// `too-large`, `protocol`, `lost`, each with a number of errno(3).
+    pub async fn send(&self, errand: Errand, limit: Duration) -> Result<Reply, HostError> {
+        let limit = limit.min(Duration::from_millis(u64::from(errand.timeout_ms())));
+        let endpoint = errand.endpoint();
+        let late = |_| {
+            Trouble::Timeout.error(
+                &endpoint,
+                &format!("no answer after {:.1} s", limit.as_secs_f64()),
+            )
+        };
+        let lost = |err: io::Error| Trouble::Lost.error(&endpoint, &err.to_string());
+        match timeout(limit + ANSWER_MARGIN, self.exchange(errand, limit))
+            .await
+            .map_err(late)?
+            .map_err(lost)??
+        {
+            Brought::Answer(answer) => Ok(Reply::Http(answer)),
+            Brought::Connected(took) => Ok(Reply::Took(took)),
+        }
+    }
+
+    async fn exchange(&self, errand: Errand, limit: Duration) -> io::Result<Report> {
+        let _place = self.places.acquire().await.map_err(io::Error::other)?;
+        let hired = (self.hire)().await?;
+        let stream = hired.stream.try_clone()?;
+        stream.set_nonblocking(true)?;
+        let mut stream = UnixStream::from_std(stream)?;
+        let order = Order {
+            version: VERSION,
+            confined: self.confined,
+            errand,
+            limit,
+            ca_file: self.ca_file.clone(),
+        };
+        stream
+            .write_all(&frame::encode(&order, MESSAGE_MAX)?)
+            .await?;
+        let report = frame::next(&mut stream, &mut Inbox::default(), MESSAGE_MAX).await;
+        report.map_err(|err| match err {
+            FrameError::Closed | FrameError::Truncated => {
+                io::Error::other("the courier ended without an answer")
+            }
+            err => io::Error::other(format!("the courier's answer cannot be read: {err}")),
+        })
+    }
+}
+
+/// What can go wrong on the way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Trouble {
+    /// The name cannot be looked up.
+    Name,
+    /// Nobody takes connections there.
+    Refused,
+    /// The way there is missing.
+    Unreachable,
+    /// It took too long.
+    Timeout,
+    /// No connection that could be trusted.
+    Tls,
+    /// More came than may.
+    TooLarge,
+    /// What came is no HTTP.
+    Protocol,
+    /// The connection, or the courier, ended early.
+    Lost,
+}
+
+impl Trouble {
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Name => "name",
+            Self::Refused => "refused",
+            Self::Unreachable => "unreachable",
+            Self::Timeout => "timeout",
+            Self::Tls => "tls",
+            Self::TooLarge => "too-large",
+            Self::Protocol => "protocol",
+            Self::Lost => "lost",
+        }
+    }
+
+    /// A number of errno(3) that a program can compare.
+    const fn errno(self) -> i32 {
+        match self {
+            Self::Name => libc::ENOENT,
+            Self::Refused => libc::ECONNREFUSED,
+            Self::Unreachable => libc::EHOSTUNREACH,
+            Self::Timeout => libc::ETIMEDOUT,
+            Self::Tls => libc::EKEYREJECTED,
+            Self::TooLarge => libc::EMSGSIZE,
+            Self::Protocol => libc::EPROTO,
+            Self::Lost => libc::EPIPE,
+        }
+    }
+
+    fn error(self, endpoint: &crate::effect::Endpoint, why: &str) -> HostError {
+        HostError {
+            message: format!("{}: {endpoint}: {why}", self.word()),
+            errno: Some(self.errno()),
+        }
+    }
+}

@@ -1,0 +1,12 @@
+//! The kernel's interfaces: netlink, packet sockets, announcements, alarms, names and privileges.
+
+pub mod alarm;
+pub mod announce;
+pub(in crate::host) mod culprit;
+pub mod hostname;
+pub mod memory;
+pub mod netlink;
+pub mod privilege;
+pub mod process;
+pub mod socket;
+pub(in crate::host) mod sys;

@@ -1,0 +1,40 @@
+//! Tables that grow with the machine: all routes, rules, devices or addresses.
+
+use std::time::Duration;
+
+use netlink_packet_route::RouteNetlinkMessage;
+
+use super::{Netlink, RawPart, Refusal};
+use crate::host::HostError;
+use crate::host::services::spawn::Deadline;
+
+/// Reads whole tables, from a socket of its own: for a thread that nobody waits for but who asked.
+/// A full routing table takes a good part of a second.
+#[derive(Debug)]
+pub struct Reader {
+    netlink: Netlink,
+    deadline: Deadline,
+}
+
+impl Reader {
+    /// Opens in the network namespace of the calling thread; it may then be used on another. It
+    /// reads no longer than `limit` from now on.
+    ///
+    /// # Errors
+    /// [`HostError`] if the kernel gives no such socket.
+    pub fn open(limit: Duration) -> Result<Self, HostError> {
+        Ok(Self {
+            netlink: Netlink::open()?,
+            deadline: Deadline::after(limit),
+        })
+    }
+
+    /// What `pick` takes of a table.
+    pub(super) fn pick<T>(
+        &self,
+        message: &RouteNetlinkMessage,
+        pick: impl Fn(&RawPart<'_>) -> Option<T>,
+    ) -> Result<Vec<T>, Refusal> {
+        self.netlink.pick(message, Some(self.deadline), pick)
+    }
+}
