@@ -39,6 +39,9 @@ const MESSAGE_LIMIT: usize = crate::host::services::files::FILE_LIMIT + 64 * 102
 /// Requests at one time; more are refused.
 const REQUEST_LIMIT: usize = 256;
 
+/// The longest that a request may take, whatever limit comes with it: as long as a hook may run.
+const LIMIT_MAX: Duration = Duration::from_hours(1);
+
 /// Beyond its own limit, what a request may need until a child is killed and its answer is here.
 const ANSWER_MARGIN: Duration =
     crate::host::services::spawn::GRACE.saturating_add(Duration::from_secs(1));

@@ -21,8 +21,8 @@ use tokio::time::timeout;
 use super::gate::{Gate, Right, Terms};
 use super::records::Records;
 use super::{
-    Duty, FromHelper, HelperOp, HelperReply, MESSAGE_LIMIT, REQUEST_LIMIT, RETIRE, ToHelper,
-    VERSION,
+    Duty, FromHelper, HelperOp, HelperReply, LIMIT_MAX, MESSAGE_LIMIT, REQUEST_LIMIT, RETIRE,
+    ToHelper, VERSION,
 };
 use crate::effect::{Outcome, Resource, ServiceVerb, UnitState, Value};
 use crate::frame::{self, FrameError, Inbox};
@@ -171,7 +171,8 @@ async fn work(
                 running.insert(id, keep);
                 requests.spawn(answer(
                     id,
-                    limit,
+                    // An engine that somebody has taken over may ask for any.
+                    limit.min(LIMIT_MAX),
                     op,
                     Arc::clone(&at_work),
                     cancelled,
@@ -529,6 +530,47 @@ impl From<spawn::SpawnError> for HostError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_request_without_an_end_is_answered_like_any_other() {
+        let (engine, own) = UnixStream::pair().unwrap();
+        let (reader, writer) = own.into_split();
+        let at_work = Arc::new(AtWork {
+            gate: Gate::Open,
+            turns: Turns::default(),
+            systemd: Systemd::new(None),
+        });
+        tokio::spawn(work(
+            reader,
+            Inbox::default(),
+            writer,
+            at_work,
+            std::future::pending(),
+        ));
+        let (mut answers, mut orders) = engine.into_split();
+        let op = HelperOp::ReadParameter {
+            key: "kernel.ostype".to_owned(),
+        };
+        let limit = Duration::MAX;
+        let request =
+            frame::encode(&ToHelper::Request { id: 1, limit, op }, MESSAGE_LIMIT).unwrap();
+        orders.write_all(&request).await.unwrap();
+        let mut inbox = Inbox::default();
+        let answer = async {
+            loop {
+                let message: FromHelper = frame::next(&mut answers, &mut inbox, MESSAGE_LIMIT)
+                    .await
+                    .unwrap();
+                if let FromHelper::Answer { id, result } = message {
+                    return (id, result);
+                }
+            }
+        };
+        let (id, result) = timeout(Duration::from_mins(1), answer)
+            .await
+            .expect("an answer");
+        assert_eq!((id, result), (1, Ok(HelperReply::Text("Linux".to_owned()))));
+    }
 
     #[tokio::test]
     async fn who_reads_no_answers_does_not_keep_it_from_ending() {
