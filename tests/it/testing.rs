@@ -451,6 +451,11 @@ fn a_test_file_that_cannot_be_used_is_told() {
             2,
             "there is a case of this name already",
         ),
+        (
+            "for n = 1, 3000 do test.case(string.rep('x', 10000) .. n, print) end",
+            1,
+            "the name of a case has at most 200 bytes, this one has 10001",
+        ),
         ("local h = test.host()", 1, "not while the file is loaded"),
         ("while true do end", 0, "ran longer than its budget of 2s"),
         ("test.case('\\n', function() end) error('late')", 1, "late"),
