@@ -24,9 +24,10 @@ pub fn process() -> ExitCode {
     if stream.peer_addr().is_err() {
         return ExitCode::from(2);
     }
-    // What is not in force here is in force in the runners, or they do not load the hook.
-    sandbox::confine_tester();
-    let served = serve(&stream);
+    // The hook itself runs in runners, which refuse it without a full sandbox; what is missing here is
+    // told with the verdict.
+    let missing = sandbox::confine_tester().missing;
+    let served = serve(&stream, &missing);
     if let Err(error) = &served {
         tell(error);
     }
@@ -38,7 +39,7 @@ pub fn process() -> ExitCode {
     }
 }
 
-fn serve(stream: &UnixStream) -> Result<(), FrameError> {
+fn serve(stream: &UnixStream, missing: &[String]) -> Result<(), FrameError> {
     let exam = hook_test::receive(stream)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -47,7 +48,7 @@ fn serve(stream: &UnixStream) -> Result<(), FrameError> {
         let (keeper, _exits) = Client::start(None)?;
         Ok::<_, FrameError>(super::examine(&keeper, exam).await)
     })?;
-    hook_test::tell(stream, &verdict)
+    hook_test::tell(stream, &verdict, missing)
 }
 
 /// Standard error goes into the daemon's log; one that takes nothing more is no reason to panic.

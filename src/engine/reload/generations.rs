@@ -172,7 +172,7 @@ impl Generations {
                 }),
                 rolled_back_from: hook.rolled_back_from,
                 entry_points: hook.pool.entry_points().to_vec(),
-                confinement: hook.pool.confinement().clone(),
+                confinement: hook.pool.confinement(),
                 idle_runners: hook.pool.idle(),
                 fault: hook.fault.as_ref().map(|(fault, _)| fault.clone()),
             })

@@ -138,7 +138,7 @@ const GRACE: Duration = Duration::from_secs(5);
 
 /// Has a test run by a process of its own: whatever the test or the hook does to it, the engine's
 /// thread does something else meanwhile.
-async fn examine(keeper: &Client, exam: &Exam) -> Result<Verdict, LoadError> {
+async fn examine(keeper: &Client, exam: &Exam) -> Result<Answer, LoadError> {
     let failed = |why: &dyn fmt::Display| LoadError::Runner(format!("cannot run its test: {why}"));
     let spawned = keeper.spawn_watched(Role::Tester).await;
     let (id, stream, end) = spawned.map_err(|error| failed(&error))?;
@@ -156,7 +156,10 @@ async fn examine(keeper: &Client, exam: &Exam) -> Result<Verdict, LoadError> {
     }
 }
 
-async fn converse(stream: StdStream, exam: &Exam) -> Result<Verdict, FrameError> {
+/// What a tester answers: how the test went, and which measures of its confinement are missing here.
+type Answer = (Verdict, Vec<String>);
+
+async fn converse(stream: StdStream, exam: &Exam) -> Result<Answer, FrameError> {
     stream.set_nonblocking(true)?;
     let mut stream = UnixStream::from_std(stream)?;
     stream.write_all(&frame::encode(exam, MAX_FRAME)?).await?;
@@ -171,12 +174,12 @@ pub fn receive(stream: &StdStream) -> Result<Exam, FrameError> {
     frame::receive(stream, &mut Inbox::default(), MAX_FRAME)
 }
 
-/// Says how it went.
+/// Says how it went, and what is `missing` of the tester's confinement.
 ///
 /// # Errors
 /// [`FrameError`]: nobody listens any more.
-pub fn tell(stream: &StdStream, verdict: &Verdict) -> Result<(), FrameError> {
-    frame::send(stream, verdict, MAX_FRAME)
+pub fn tell(stream: &StdStream, verdict: &Verdict, missing: &[String]) -> Result<(), FrameError> {
+    frame::send(stream, &(verdict, missing), MAX_FRAME)
 }
 
 /// Real time for all cases of a test together.
@@ -242,7 +245,7 @@ pub(in crate::engine) fn attempt(digest: &str, test: Option<&Test>) -> String {
     format!("{digest}+{sum}")
 }
 
-/// Runs the test.
+/// Runs the test, and gives what is missing of the confinement of the process that ran it.
 ///
 /// # Errors
 /// [`LoadError::Code`] with the first thing that is wrong, with file and line.
@@ -252,7 +255,7 @@ pub(in crate::engine) async fn pass(
     spec: &config::Hook,
     hook: HookSource,
     test: Test,
-) -> Result<(), LoadError> {
+) -> Result<Vec<String>, LoadError> {
     let name = hook.name.clone();
     let exam = Exam {
         hook,
@@ -267,11 +270,14 @@ pub(in crate::engine) async fn pass(
         limit: LIMIT,
     };
     let began = clock::now();
-    let verdict = examine(keeper, &exam).await?;
+    let (verdict, missing) = examine(keeper, &exam).await?;
+    if !missing.is_empty() {
+        warn!(hook = %name, missing = missing.join("; "), "Tested the hook in a process that keeps more rights than it needs");
+    }
     let took_ms = clock::now().since(began).as_millis();
     let Some(first) = verdict.faults.first() else {
         info!(hook = %name, cases = verdict.cases, took_ms, "A hook passed its test");
-        return Ok(());
+        return Ok(missing);
     };
     let more = verdict.faults.len() - 1;
     let more = if more == 0 {
@@ -288,11 +294,37 @@ pub(in crate::engine) async fn pass(
 mod tests {
     use super::*;
 
+    #[tokio::test]
+    async fn what_is_missing_of_a_testers_confinement_comes_with_its_verdict() {
+        let (ours, theirs) = StdStream::pair().unwrap();
+        let tester = std::thread::spawn(move || {
+            receive(&theirs).unwrap();
+            tell(
+                &theirs,
+                &Verdict::default(),
+                &["landlock: not here".to_owned()],
+            )
+            .unwrap();
+        });
+        let (_, missing) = converse(ours, &exam()).await.unwrap();
+        assert_eq!(missing, ["landlock: not here"]);
+        tester.join().unwrap();
+    }
+
     #[test]
     fn all_of_an_exam_goes_to_the_tester() {
+        let exam = exam();
+        let bytes = frame::encode(&exam, MAX_FRAME).unwrap();
+        let mut inbox = Inbox::default();
+        inbox.push(&bytes);
+        let there: Exam = inbox.next(MAX_FRAME).unwrap().unwrap();
+        assert_eq!(format!("{there:?}"), format!("{exam:?}"));
+    }
+
+    fn exam() -> Exam {
         let grants = "hostname = [\"a\"]\naddr = [{ cidr = \"10.0.0.0/8\", dev = \"eth0\" }]\n\
                       [command.promote]\nargv = [\"/bin/p\", \"{n:int}\"]\n";
-        let exam = Exam {
+        Exam {
             hook: HookSource {
                 name: "h".parse().unwrap(),
                 language: crate::hooks::Language::Lua,
@@ -311,11 +343,6 @@ mod tests {
             text: b"y".to_vec(),
             policy: SandboxPolicy::Required,
             limit: LIMIT,
-        };
-        let bytes = frame::encode(&exam, MAX_FRAME).unwrap();
-        let mut inbox = Inbox::default();
-        inbox.push(&bytes);
-        let there: Exam = inbox.next(MAX_FRAME).unwrap().unwrap();
-        assert_eq!(format!("{there:?}"), format!("{exam:?}"));
+        }
     }
 }

@@ -168,7 +168,8 @@ pub(in crate::engine) async fn accept(
     if let Some(test) = test
         && let Some(original) = pool.original()
     {
-        hook_test::pass(keeper, config, spec, (**original).clone(), test).await?;
+        let missing = hook_test::pass(keeper, config, spec, (**original).clone(), test).await?;
+        pool.was_tested_without(missing);
     }
     Ok(pool)
 }

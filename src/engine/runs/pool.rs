@@ -1,7 +1,7 @@
 //! The runners of one hook: warm before they are needed, one run at a time each, and no more than
 //! there are places for.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::rc::Rc;
@@ -55,6 +55,8 @@ pub(in crate::engine) struct Pool {
     checks: Rc<Places>,
     loaded: Loaded,
     confinement: Confinement,
+    /// What was missing of the confinement of the process that ran its test.
+    tester_lacks: OnceCell<Vec<String>>,
     /// What runs instead of a runner, for `kind = "script"`.
     script: Option<Script>,
     digest: String,
@@ -226,6 +228,7 @@ impl Pool {
             checks: Rc::new(Places::new(CHECKS_AT_ONCE, 0)),
             loaded,
             confinement,
+            tester_lacks: OnceCell::default(),
             script: None,
             vouched,
             trouble: Cell::default(),
@@ -250,6 +253,7 @@ impl Pool {
             checkers: Rc::clone(&self.checkers),
             loaded: self.loaded.clone(),
             confinement: self.confinement.clone(),
+            tester_lacks: self.tester_lacks.clone(),
             script: None,
             digest: self.digest.clone(),
             vouched: self.vouched.clone(),
@@ -315,6 +319,7 @@ impl Pool {
             checks: Rc::new(Places::new(CHECKS_AT_ONCE, 0)),
             loaded,
             confinement,
+            tester_lacks: OnceCell::default(),
             script: Some(script),
             digest,
             trouble: Cell::default(),
@@ -379,9 +384,19 @@ impl Pool {
         &self.spec
     }
 
-    /// How its runners are confined.
-    pub(in crate::engine) const fn confinement(&self) -> &Confinement {
-        &self.confinement
+    /// Notes what was missing of the confinement of the process that ran its test.
+    pub(in crate::engine) fn was_tested_without(&self, missing: Vec<String>) {
+        _ = self.tester_lacks.set(missing);
+    }
+
+    /// How its runners are confined, and what is missing there or was missing when it was tested.
+    pub(in crate::engine) fn confinement(&self) -> Confinement {
+        let mut confinement = self.confinement.clone();
+        let of_tester = self.tester_lacks.get().into_iter().flatten();
+        let named =
+            of_tester.map(|missing| format!("{missing} (in the process that ran its test)"));
+        confinement.missing.extend(named);
+        confinement
     }
 
     /// Does the hook define this entry point?
