@@ -33,6 +33,9 @@ pub enum CallError {
     /// There is a daemon, and it does not answer.
     #[error("the daemon does not answer: {}", .0.message)]
     Silent(Trouble),
+    /// The connection ended before the answer did.
+    #[error("the daemon did not finish its answer: {}", .0.message)]
+    Cut(Trouble),
     /// The answer makes no sense.
     #[error("could not understand the daemon's answer: {0}")]
     Garbled(String),
@@ -48,6 +51,7 @@ pub enum CallError {
 pub fn call(path: &Path, order: Order) -> Result<Reply, CallError> {
     let instance_dir = path.parent().unwrap_or(path);
     let garbled = |error: serde_json::Error| CallError::Garbled(error.to_string());
+    let afterwards = afterwards(&order);
     let request = serde_json::to_string(&Request {
         version: VERSION,
         order,
@@ -72,8 +76,40 @@ pub fn call(path: &Path, order: Order) -> Result<Reply, CallError> {
         Unanswered::Trouble(trouble) => CallError::Silent(trouble),
         Unanswered::Io(source) => failed(listener, source),
     })?;
-    let response: Response = serde_json::from_str(&answer).map_err(garbled)?;
+    let response: Response = match serde_json::from_str(&answer) {
+        Ok(response) => response,
+        Err(error) if error.is_eof() => return Err(CallError::Cut(cut(&daemon, afterwards))),
+        Err(error) => return Err(garbled(error)),
+    };
     response.answer.map_err(CallError::Refused)
+}
+
+/// What to do if nothing is known of what came of an order.
+fn afterwards(order: &Order) -> &'static str {
+    match order {
+        Order::Status | Order::Metrics | Order::HookPlan(_) => "ask again in a moment",
+        Order::Reload | Order::ForceReload => {
+            "whether the reload was taken is not known here: call it again in a moment; it takes what is new, or says `nothing to change`"
+        }
+        Order::HookRollback(_)
+        | Order::HookApply(_)
+        | Order::Undemote(_)
+        | Order::Resign { .. } => {
+            "whether it was done is not known here: `carpd status` says how things are"
+        }
+    }
+}
+
+/// Why a connection ended in the middle of an answer.
+fn cut(daemon: &Daemon, afterwards: &str) -> Trouble {
+    let message = daemon.trouble().map_or_else(
+        || "it closed the connection".to_owned(),
+        |trouble| trouble.message,
+    );
+    Trouble {
+        message,
+        hint: afterwards.to_owned(),
+    }
 }
 
 /// Connects without waiting: where many have waited in vain the daemon's queue is full, which is
@@ -127,6 +163,31 @@ fn converse(stream: &mut UnixStream, request: &str, daemon: &Daemon) -> Result<S
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_daemon_that_dies_during_an_order_is_named_and_so_is_what_to_do() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("control.sock");
+        let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        let daemon = std::thread::spawn(move || {
+            for part in ["", "{\"version\":1,\"ans"] {
+                let (mut stream, _) = listener.accept().unwrap();
+                let mut request = [0; 1024];
+                assert!(stream.read(&mut request).unwrap() > 0);
+                stream.write_all(part.as_bytes()).unwrap();
+            }
+        });
+        for _ in 0..2 {
+            let error = call(&path, Order::Reload).unwrap_err();
+            let text = error.to_string();
+            let CallError::Cut(trouble) = error else {
+                panic!("{error:?}");
+            };
+            assert!(text.contains("did not finish its answer"), "{text}");
+            assert!(trouble.hint.contains("nothing to change"), "{trouble:?}");
+        }
+        daemon.join().unwrap();
+    }
 
     #[test]
     fn who_listens_and_answers_nobody_is_there() {

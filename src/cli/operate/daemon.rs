@@ -170,7 +170,7 @@ pub(in crate::cli) fn ask(daemon: &Daemon, order: Order) -> Result<Reply, Failur
             CallError::Unreachable { path, source } => {
                 failure.hint(forbidden(&path, &source).unwrap_or_else(|| hint(daemon)))
             }
-            CallError::Silent(trouble) => failure.hint(trouble.hint),
+            CallError::Silent(trouble) | CallError::Cut(trouble) => failure.hint(trouble.hint),
             CallError::Garbled(_) | CallError::Refused(_) => failure,
         }
     })
@@ -203,7 +203,7 @@ pub(in crate::cli) fn failure_of(error: &CallError) -> Failure {
 
 pub(in crate::cli) const fn exit_of(error: &CallError) -> Exit {
     match error {
-        CallError::Unreachable { .. } | CallError::Silent(_) => Exit::Cannot,
+        CallError::Unreachable { .. } | CallError::Silent(_) | CallError::Cut(_) => Exit::Cannot,
         CallError::Garbled(_) | CallError::Refused(_) => Exit::Failure,
     }
 }

@@ -63,7 +63,9 @@ fn status_of_all(directories: &[PathBuf]) -> Result<Exit, Failure> {
                 writeln!(page, "  {error}");
                 let hint = match &error {
                     CallError::Unreachable { path, source } => forbidden(path, source),
-                    CallError::Silent(trouble) => Some(trouble.hint.clone()),
+                    CallError::Silent(trouble) | CallError::Cut(trouble) => {
+                        Some(trouble.hint.clone())
+                    }
                     CallError::Garbled(_) | CallError::Refused(_) => None,
                 };
                 let failure = failure_of(&error);
