@@ -438,7 +438,7 @@ fn late_name() -> Outcome {
     let add = "ip link property add dev eth0 altname late0";
     sh(&lab, "a", add)?;
     second.wait_says(
-        "Takes no part: another process has it on this interface",
+        "Takes no part: another process has it on this interface, or may have it",
         SOON,
     )?;
     let shown = sh(

@@ -15,7 +15,7 @@ use crate::engine::vhost::node::Node;
 use crate::host::clock;
 use crate::host::kernel::netlink::HostEvent;
 use crate::host::{Culprit, Host as _, culprit};
-use crate::ledger::Post;
+use crate::ledger::{InstanceError, Post};
 use crate::proto::Input;
 use crate::types::{Family, IfName, Name, State, Timestamp, VirtualAddress};
 
@@ -173,12 +173,22 @@ impl<W: World> Engine<W> {
     /// go first, by its new name. Also those that are thought to be down: it was set down before it
     /// was renamed, and they were looked for by a name that it no longer had.
     fn give_up_renamed(&mut self, link: &Link) {
-        let renamed = self
-            .ports
-            .iter()
-            .enumerate()
-            .find(|(_, port)| port.index() == Some(link.index) && !link.is_called(&port.name));
-        let Some((index, port)) = renamed else { return };
+        let is_renamed =
+            |port: &Port<_>| port.index() == Some(link.index) && !link.is_called(&port.name);
+        // One device can be configured by several of its names, and lose them all at once.
+        let renamed: Vec<usize> = (0..self.ports.len())
+            .filter(|index| self.ports.get(*index).is_some_and(is_renamed))
+            .collect();
+        for index in renamed {
+            self.give_up(index, link);
+        }
+    }
+
+    /// Removes our addresses by the device's new name, then does without the interface.
+    fn give_up(&mut self, index: usize, link: &Link) {
+        let Some(port) = self.ports.get(index) else {
+            return;
+        };
         warn!(interface = %port.name, now = %link.name, "The interface was renamed");
         let there = self.addresses_on(&link.name).unwrap_or_default();
         for node in port
@@ -211,7 +221,7 @@ impl<W: World> Engine<W> {
         if !port.wants_claim(own_name) {
             return;
         }
-        let mut barred = BTreeSet::new();
+        let mut barred = BTreeMap::new();
         let members = port.members.iter();
         for spec in members.filter_map(|member| self.nodes.get(member).map(|node| &node.spec)) {
             let post = Post {
@@ -220,10 +230,10 @@ impl<W: World> Engine<W> {
                 vhid: spec.vhid,
             };
             if let Err(error) = self.ties.lock(&self.config.daemon.run_dir, &post) {
-                if !port.bars(spec.vhid) {
-                    error!(vhost = %spec.name, interface = %own_name, %error, "Takes no part: another process has it on this interface");
+                if port.bars(spec.vhid).is_none() {
+                    error!(vhost = %spec.name, interface = %own_name, %error, "Takes no part: another process has it on this interface, or may have it");
                 }
-                barred.insert(spec.vhid);
+                barred.insert(spec.vhid, obstacle(&error));
             }
         }
         port.claimed(own_name.clone(), barred);
@@ -536,12 +546,68 @@ impl<W: World> Engine<W> {
     }
 }
 
+/// What keeps a virtual host from an interface, for whoever asks how it is.
+fn obstacle(error: &InstanceError) -> String {
+    match error {
+        InstanceError::Running { .. } | InstanceError::Vhost { .. } => {
+            "another process has it on this interface".to_owned()
+        }
+        InstanceError::Closed { path, .. } => format!(
+            "whether another process has it on this interface cannot be seen: {} cannot be read",
+            path.display()
+        ),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::engine::sim::bench::{Frames, engine, link, play};
     use crate::host::SimHost;
     use crate::keeper::failsafe::{Reader, Writer};
+    use crate::ledger::Occupant;
+    use crate::types::{State, Vhid};
+
+    #[test]
+    fn a_lock_that_cannot_be_read_is_not_another_process() {
+        let closed = obstacle(&InstanceError::Closed {
+            path: "/run/carpd/locks/1-eth0-40".into(),
+            message: "Permission denied".to_owned(),
+        });
+        assert!(
+            closed.contains("cannot be seen: /run/carpd/locks/1-eth0-40"),
+            "{closed}"
+        );
+        let held = obstacle(&InstanceError::Vhost {
+            interface: "eth0".parse().unwrap(),
+            vhid: Vhid::new(40).unwrap(),
+            by: Occupant::default(),
+        });
+        assert_eq!(held, "another process has it on this interface");
+    }
+
+    #[test]
+    fn a_device_that_loses_several_names_at_once_is_given_up_by_all_of_them() {
+        play(async |_| {
+            let also = "[[vhost]]\nname = \"db\"\ninterface = \"late0\"\nvhid = 41\naddresses = [\"10.0.0.23/24\"]\n\
+                        password-file = \"web.pass\"";
+            let known = Link {
+                altnames: vec!["late0".parse().unwrap()],
+                ..link()
+            };
+            let host = SimHost::new().with_link(known.clone());
+            let mut engine = engine(host, &Frames::default(), also).await;
+            engine.host_event(HostEvent::Link(known));
+            let states =
+                |engine: &Engine<_>| [0, 1].map(|index| engine.nodes[&index].machine.state());
+            assert_eq!(states(&engine), [State::Backup; 2]);
+            engine.host_event(HostEvent::Link(Link {
+                name: "wan0".parse().unwrap(),
+                ..link()
+            }));
+            assert_eq!(states(&engine), [State::Init; 2]);
+        });
+    }
 
     #[test]
     fn news_of_a_link_that_says_nothing_new_leads_to_nothing() {

@@ -96,8 +96,8 @@ impl<W: World> Engine<W> {
         if let Some(flaw) = port.flaw_for(&node.spec) {
             return Some(format!("takes no part: {} {flaw}", port.name));
         }
-        if port.bars(node.spec.vhid) {
-            return Some("takes no part: another process has it on this interface".to_owned());
+        if let Some(obstacle) = port.bars(node.spec.vhid) {
+            return Some(format!("takes no part: {obstacle}"));
         }
         let words = match (port.link(), port.is_deaf()) {
             (None, _) => "waits for an interface that does not exist yet",

@@ -1,6 +1,6 @@
 //! One network interface with the virtual hosts on it: its socket, its state, its own addresses.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::net::IpAddr;
 use std::rc::Rc;
 
@@ -94,7 +94,7 @@ pub(in crate::engine) struct Port<W: Wire = Ethernet> {
     /// What the kernel calls it, for which locks were wanted last.
     own_name: Option<IfName>,
     /// Virtual hosts that another process has here, by another name of the interface.
-    barred: BTreeSet<Vhid>,
+    barred: BTreeMap<Vhid, String>,
 }
 
 /// The interface's own address of each family: what advertisements come from and ties are broken
@@ -148,7 +148,7 @@ impl<W: Wire> Port<W> {
             ip_id: 1,
             strangers: Strangers::default(),
             own_name: None,
-            barred: BTreeSet::new(),
+            barred: BTreeMap::new(),
         }
     }
 
@@ -159,18 +159,18 @@ impl<W: Wire> Port<W> {
     }
 
     /// The locks are taken, but for those of these virtual hosts.
-    pub(in crate::engine) fn claimed(&mut self, own_name: IfName, barred: BTreeSet<Vhid>) {
+    pub(in crate::engine) fn claimed(&mut self, own_name: IfName, barred: BTreeMap<Vhid, String>) {
         (self.own_name, self.barred) = (Some(own_name), barred);
     }
 
-    /// Does another process have a virtual host of ours here?
+    /// Does another process have a virtual host of ours here, or may it?
     pub(in crate::engine) fn is_barred(&self) -> bool {
         !self.barred.is_empty()
     }
 
-    /// Is it this one?
-    pub(in crate::engine) fn bars(&self, vhid: Vhid) -> bool {
-        self.barred.contains(&vhid)
+    /// What keeps this one from it, if it is one of those.
+    pub(in crate::engine) fn bars(&self, vhid: Vhid) -> Option<&str> {
+        self.barred.get(&vhid).map(String::as_str)
     }
 
     /// Another virtual host lives on this interface.
@@ -224,7 +224,7 @@ impl<W: Wire> Port<W> {
     /// nobody takes himself for the only one.
     pub(in crate::engine) fn is_usable_by(&self, spec: &config::Vhost) -> bool {
         !self.is_deaf()
-            && !self.bars(spec.vhid)
+            && self.bars(spec.vhid).is_none()
             && self.flaw_for(spec).is_none()
             && if spec.ignore_link_state {
                 self.is_up()
