@@ -4,9 +4,10 @@
     reason = "pidfd_open has no safe wrapper in the crates used here"
 )]
 
-use std::fs;
-use std::io;
+use std::fs::{self, File, Metadata};
+use std::io::{self, Read as _};
 use std::os::fd::{AsFd as _, FromRawFd as _, OwnedFd, RawFd};
+use std::os::unix::fs::MetadataExt as _;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -70,6 +71,39 @@ impl Process {
         let events =
             fs::read_to_string(format!("/sys/fs/cgroup{group}/cgroup.events")).unwrap_or_default();
         events.lines().any(|line| line == "frozen 1")
+    }
+}
+
+/// Where the kernel lists the locks of all processes, for anybody to read.
+const LOCKS: &str = "/proc/locks";
+/// The most of that list that is read, in bytes.
+const LOCKS_MAX: u64 = 4 << 20;
+
+/// The process that has locked this file as a whole (flock(2)), for whoever may not open it. `None`
+/// if none of this namespace is known to have.
+#[must_use]
+pub fn lock_holder(file: &Metadata) -> Option<u32> {
+    let mut list = String::new();
+    let opened = File::open(LOCKS).ok()?;
+    opened.take(LOCKS_MAX).read_to_string(&mut list).ok()?;
+    let device = file.dev();
+    let place = format!(
+        "{:02x}:{:02x}:{}",
+        libc::major(device),
+        libc::minor(device),
+        file.ino()
+    );
+    list.lines().find_map(|line| holder_in(line, &place))
+}
+
+/// Of a line such as `1: FLOCK  ADVISORY  WRITE 708 00:1a:1234 0 EOF`. One that waits has an arrow.
+fn holder_in(line: &str, place: &str) -> Option<u32> {
+    let fields: Vec<&str> = line.split_whitespace().skip(1).collect();
+    match fields.as_slice() {
+        ["FLOCK", _, "WRITE", pid, there, ..] if *there == place => {
+            pid.parse().ok().filter(|pid| *pid != 0)
+        }
+        _ => None,
     }
 }
 

@@ -484,9 +484,24 @@ pub(super) fn is_there(path: &Path) -> io::Result<bool> {
     }
 }
 
+/// How many unreadable ledgers are kept.
+const ASIDE_MAX: u32 = 8;
+
+/// Where an unreadable ledger is kept: `ledger.unreadable`, then `ledger.unreadable.2` and so on. The
+/// first ones stay, as they say most about what went wrong; the last name is used again.
+fn free_name(path: &Path) -> PathBuf {
+    let first = path.with_extension("unreadable");
+    let later = (2..=ASIDE_MAX).map(|number| first.with_added_extension(number.to_string()));
+    let last = first.with_added_extension(ASIDE_MAX.to_string());
+    std::iter::once(first.clone())
+        .chain(later)
+        .find(|name| matches!(is_there(name), Ok(false)))
+        .unwrap_or(last)
+}
+
 /// Keeps a file that says nothing to us for whoever wants to look at it.
 fn put_aside(path: &Path, why: &str) -> Unread {
-    let aside = path.with_extension("unreadable");
+    let aside = free_name(path);
     let kept = fs::rename(path, &aside);
     error!(path = %path.display(), aside = %aside.display(), kept = kept.is_ok(), why, "Cannot read the ledger of a predecessor: undo by hand what it left");
     Unread {

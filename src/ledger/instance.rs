@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use tracing::warn;
 
 use super::disk::{FILE_NAME, is_refusal, is_there, words_of};
-use crate::process::{Patience, Process};
+use crate::process::{self, Patience, Process};
 use crate::resolve::{self, Place, Trust};
 use crate::types::{IfName, Vhid};
 
@@ -27,8 +27,9 @@ pub(super) const LOCKS: &str = "locks";
 pub(super) const LOCK_FILE: &str = "lock";
 /// The lock of what else is in the lasting directory, beside the ledger's.
 pub(super) const LASTING_LOCK: &str = "lasting.lock";
-/// Of a lock: others may look whether it is held, and by whom.
-const LOCK_MODE: u32 = 0o644;
+/// Of a lock: whoever can open it can lock it, and keep carpd from starting. The kernel tells others
+/// who has it.
+const LOCK_MODE: u32 = 0o600;
 /// Of the directories that locks are in.
 const DIRECTORY_MODE: u32 = 0o755;
 /// How long a process that was killed is waited for. It has its locks until the kernel has taken it
@@ -173,12 +174,22 @@ impl Holder {
     /// Who has an instance's directory, or had it last.
     #[must_use]
     pub fn of(instance_dir: &Path) -> Option<Self> {
-        Self::read(
-            &mut resolve::own(&instance_dir.join(LOCK_FILE))
-                .ok()?
-                .open()
-                .ok()??,
-        )
+        let lock = resolve::own(&instance_dir.join(LOCK_FILE)).ok()?;
+        match lock.open() {
+            Ok(file) => Self::read(&mut file?),
+            Err(_) => Self::by_the_kernel(&lock),
+        }
+    }
+
+    /// Who has a lock that we may not open.
+    fn by_the_kernel(lock: &Place) -> Option<Self> {
+        let pid = process::lock_holder(&lock.metadata().ok()??)?;
+        Some(Self {
+            pid,
+            parent: Process::look(pid)
+                .map(|process| process.parent)
+                .filter(|parent| *parent != 0),
+        })
     }
 
     /// Has a process an instance's directory? `None` if there is no lock.
@@ -188,9 +199,13 @@ impl Holder {
     pub fn is_there(instance_dir: &Path) -> io::Result<Option<bool>> {
         let lock = match resolve::own(&instance_dir.join(LOCK_FILE)) {
             Err(refusal) if refusal.is_absence() => return Ok(None),
-            place => place?.open()?,
+            place => place?,
         };
-        lock.map(|file| is_locked(&file)).transpose()
+        match lock.open() {
+            Ok(file) => file.map(|file| is_locked(&file)).transpose(),
+            Err(err) if is_refusal(&err) && Self::by_the_kernel(&lock).is_some() => Ok(Some(true)),
+            Err(err) => Err(err),
+        }
     }
 
     fn read(file: &mut File) -> Option<Self> {
@@ -329,7 +344,7 @@ impl Instance {
         for path in post.locks(run_dir, self.origin) {
             if !self.locks.contains_key(&path) {
                 self.take(&path, patience, |by| post.taken(by))?;
-                self.show(&path);
+                show_directory(&path);
             }
             let paths = self.posts.entry(key.clone()).or_default();
             if !paths.contains(&path) {
@@ -337,22 +352,6 @@ impl Instance {
             }
         }
         Ok(())
-    }
-
-    /// A daemon of another user must see that a virtual host is taken, whatever our umask. Where
-    /// the directory is somebody else's, it is open already.
-    fn show(&self, lock: &Path) {
-        let Some(file) = self.locks.get(lock) else {
-            return;
-        };
-        _ = file.set_permissions(fs::Permissions::from_mode(LOCK_MODE));
-        if let Some(Ok(locks)) = lock.parent().map(resolve::own)
-            && let Ok(Some(there)) = locks.metadata()
-        {
-            // A group that may make locks there still may.
-            let mode = there.mode() & 0o7777 | DIRECTORY_MODE;
-            _ = locks.set_mode(mode, fs::Metadata::is_dir);
-        }
     }
 
     /// Would [`Self::open`] get this virtual host? Somebody else may be faster all the same.
@@ -395,12 +394,14 @@ impl Instance {
         Ok(&self.lasting)
     }
 
-    /// Leaves a virtual host to whoever wants it.
+    /// Gives up the lock of a virtual host, for whoever wants it next.
     pub fn release_vhost(&mut self, interface: &IfName, vhid: Vhid) {
         let released = self.posts.remove(&(interface.clone(), vhid));
         for path in released.into_iter().flatten() {
-            if !self.posts.values().flatten().any(|needed| *needed == path) {
-                self.locks.remove(&path);
+            if !self.posts.values().flatten().any(|needed| *needed == path)
+                && let Some(file) = self.locks.remove(&path)
+            {
+                unlock(&path, &file);
             }
         }
     }
@@ -490,12 +491,47 @@ impl Instance {
     }
 }
 
+/// Who ends in good order leaves no lock behind: another user could not open it, and would not know
+/// whether somebody has it.
+impl Drop for Instance {
+    fn drop(&mut self) {
+        for (path, file) in std::mem::take(&mut self.locks) {
+            unlock(&path, &file);
+        }
+    }
+}
+
+/// Removes a lock while we have it; whoever has opened it meanwhile sees that it is another file than
+/// the one that is there by then.
+fn unlock(path: &Path, file: &File) {
+    let Ok(place) = resolve::own(path) else {
+        return;
+    };
+    let is_this = |there: fs::Metadata| file.metadata().is_ok_and(|own| own.ino() == there.ino());
+    if place.metadata().ok().flatten().is_some_and(is_this) {
+        // Where that is forbidden it stays.
+        _ = place.remove();
+    }
+}
+
 /// Where a directory is that the operator named: it may lie behind links of root's; below it there
 /// are none. Where it lies behind somebody else's link it stays as it was named, and nothing can be
 /// opened below it.
 #[must_use]
 pub fn own_directory(directory: &Path) -> PathBuf {
     resolve::without_links(directory, &Trust::of_process()).unwrap_or_else(|_| directory.to_owned())
+}
+
+/// A daemon of another user must see that a virtual host is taken, whatever our umask. Where the
+/// directory is somebody else's, it is open already.
+fn show_directory(lock: &Path) {
+    if let Some(Ok(locks)) = lock.parent().map(resolve::own)
+        && let Ok(Some(there)) = locks.metadata()
+    {
+        // A group that may make locks there still may.
+        let mode = there.mode() & 0o7777 | DIRECTORY_MODE;
+        _ = locks.set_mode(mode, fs::Metadata::is_dir);
+    }
 }
 
 fn vhost_lock(run_dir: &Path, origin: Origin, interface: &IfName, vhid: Vhid) -> PathBuf {
@@ -613,8 +649,16 @@ fn try_lock(path: &Path) -> io::Result<Result<File, Option<Holder>>> {
     }
     loop {
         let place = resolve::own(path)?;
-        let (mut file, ours) = open_lock(&place)?;
-        if ours && file.metadata()?.nlink() > 1 {
+        let (mut file, ours) = match open_lock(&place) {
+            Err(err) if is_refusal(&err) => {
+                return Holder::by_the_kernel(&place)
+                    .map(|holder| Err(Some(holder)))
+                    .ok_or(err);
+            }
+            opened => opened?,
+        };
+        let there = file.metadata()?;
+        if ours && there.nlink() > 1 {
             // What is written into it would be written to somebody else's.
             return Err(io::Error::new(
                 io::ErrorKind::InvalidInput,
@@ -630,11 +674,14 @@ fn try_lock(path: &Path) -> io::Result<Result<File, Option<Holder>>> {
         if fs::metadata(path)
             .is_ok_and(|there| file.metadata().is_ok_and(|ours| ours.ino() == there.ino()))
         {
+            // Others could have opened one of an earlier version, and lock it later.
+            let is_exposed = there.mode() & 0o077 != 0;
+            if (is_exposed || !ours) && place.remove().is_ok() {
+                // In its place comes one that says who has it, and that nobody else can open.
+                continue;
+            }
             if ours {
                 Holder::write(&mut file);
-            } else if place.remove().is_ok() {
-                // In its place one comes that says who has it.
-                continue;
             }
             return Ok(Ok(file));
         }

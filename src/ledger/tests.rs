@@ -539,6 +539,26 @@ fn a_ledger_of_another_kind_is_put_aside() {
     );
 }
 
+#[test]
+fn ledgers_that_were_put_aside_before_are_kept() {
+    let directory = tempfile::tempdir().unwrap();
+    let instance = instance(&directory, HERE);
+    let at = |name: &str| instance.run_dir().join(name);
+    for content in 1..=10 {
+        fs::write(at("ledger"), content.to_string()).unwrap();
+        drop(Ledger::open(&instance));
+    }
+    let names = [
+        "ledger.unreadable".to_owned(),
+        "ledger.unreadable.2".to_owned(),
+        "ledger.unreadable.7".to_owned(),
+        "ledger.unreadable.8".to_owned(),
+    ];
+    let kept = names.map(|name| fs::read_to_string(at(&name)).unwrap());
+    assert_eq!(kept, ["1", "2", "7", "10"], "the first ones, and the last");
+    assert!(!at("ledger.unreadable.9").exists());
+}
+
 fn post<'a>(interface: &'a IfName, own_name: Option<&IfName>, vhid: Vhid) -> Post<'a> {
     Post {
         interface,
@@ -667,6 +687,41 @@ fn a_lock_that_may_only_be_read_is_taken() {
     }
 }
 
+/// As another user sees it: he cannot keep a daemon from starting, and sees that one runs.
+#[test]
+fn who_has_a_lock_is_seen_by_those_who_may_not_open_it() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let directory = tempfile::tempdir().unwrap();
+    let (run, lib) = (directory.path().join("run"), directory.path().join("lib"));
+    let first = instance(&directory, HERE);
+    let there = run.join("test@2");
+    // The test's own user may open files of mode 0600, and not those of mode 0.
+    fs::set_permissions(there.join("lock"), fs::Permissions::from_mode(0o000)).unwrap();
+    let open = || Instance::open(&run, &lib, "test", HERE, []).map(drop);
+    without_rights_to_files(|| {
+        assert_eq!(Holder::is_there(&there).unwrap(), Some(true));
+        assert_eq!(Holder::of(&there).unwrap().pid, std::process::id());
+        let by = Occupant {
+            pid: Some(std::process::id()),
+            ending: false,
+        };
+        let name = "test".to_owned();
+        assert_eq!(open(), Err(InstanceError::Running { name, by }));
+    });
+    drop(first);
+    assert!(!there.join("lock").exists(), "it was stopped in good order");
+    let killed = File::create(there.join("lock")).unwrap();
+    killed
+        .set_permissions(fs::Permissions::from_mode(0o000))
+        .unwrap();
+    // Nobody has it, which is no proof: what holds it may be where we do not see it.
+    without_rights_to_files(|| {
+        Holder::is_there(&there).unwrap_err();
+        assert!(matches!(open(), Err(InstanceError::Closed { .. })));
+    });
+}
+
 #[test]
 fn two_names_of_an_interface_are_one_interface() {
     let directory = tempfile::tempdir().unwrap();
@@ -776,7 +831,7 @@ fn only_dead_instances_of_this_network_are_anybodys() {
 }
 
 #[test]
-fn a_lock_is_a_file_of_its_own_and_others_may_look_at_it() {
+fn a_lock_is_a_file_of_its_own_that_others_see_and_cannot_open() {
     use std::os::unix::fs::PermissionsExt as _;
 
     let directory = tempfile::tempdir().unwrap();
@@ -795,13 +850,18 @@ fn a_lock_is_a_file_of_its_own_and_others_may_look_at_it() {
         .unwrap()
         .unwrap()
         .path();
-    assert_eq!((mode(&locks), mode(&lock)), (0o755, 0o644));
-    // As with another umask.
+    assert_eq!((mode(&locks), mode(&lock)), (0o755, 0o600));
+    // As with another umask, and as an earlier version left it, which somebody has opened.
     drop(first);
+    fs::write(&lock, "1 1").unwrap();
+    let opened = File::open(&lock).unwrap();
     fs::set_permissions(&locks, fs::Permissions::from_mode(0o700)).unwrap();
-    fs::set_permissions(&lock, fs::Permissions::from_mode(0o600)).unwrap();
+    fs::set_permissions(&lock, fs::Permissions::from_mode(0o644)).unwrap();
+    let first = open("first", vhid);
+    assert_eq!((mode(&locks), mode(&lock)), (0o755, 0o600));
+    drop(first);
+    opened.lock().unwrap();
     let _first = open("first", vhid);
-    assert_eq!((mode(&locks), mode(&lock)), (0o755, 0o644));
     // Nothing is written into a file of somebody else's that was given the name.
     let run = Instance::directory(&at("run"), "linked", HERE);
     fs::create_dir_all(&run).unwrap();

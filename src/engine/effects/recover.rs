@@ -309,15 +309,18 @@ mod tests {
             assert_eq!(recovery.unread().len(), 1, "{text:?}");
             let ledger = RefCell::new(Ledger::new());
             runtime.block_on(recovery.once(&SimHost::new(), &ledger));
-            assert!(there.join("lock").exists(), "{text:?}");
             assert!(there.join("ledger.unreadable").exists(), "{text:?}");
         }
         let dead = Instance::open(&run, &lib, "dead", origin, []).unwrap();
         drop(Ledger::open(&dead));
+        assert!(dead.run_dir().join("ledger").exists());
         let there = dead.run_dir().to_owned();
         let recovery = Recovery::default().with_dead(vec![dead]);
         let ledger = RefCell::new(Ledger::new());
         runtime.block_on(recovery.once(&SimHost::new(), &ledger));
-        assert!(!there.join("lock").exists(), "of this one nothing is left");
+        assert!(
+            !there.join("ledger").exists(),
+            "of this one nothing is left"
+        );
     }
 }
