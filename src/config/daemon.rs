@@ -1,14 +1,14 @@
 //! Reads `[daemon]`.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use toml::de::{DeTable, DeValue};
 
-use super::choice::{FileOwners, LogFormat, LogLevel, Sandbox, ServiceBackend};
+use super::form::Text;
 use super::model::{Daemon, Log};
 use super::problem::Findings;
 use super::read::{At, Table};
+use super::reference::{Defaulted, Key, daemon as key};
 use super::{Surroundings, reference};
 
 /// `None` only if something was reported.
@@ -17,32 +17,22 @@ pub(super) fn read(
     around: &dyn Surroundings,
     out: &mut Findings,
 ) -> Option<Daemon> {
-    let Some(item) = root.item("daemon", out) else {
+    // A table that cannot be read is not one that is not there.
+    if !root.entries.contains_key(reference::DAEMON.name) {
         return Some(Daemon::default());
-    };
-    let table = Table::open(item, &reference::DAEMON, out)?;
-    let default = Daemon::default();
+    }
+    let table = root.read(&reference::DAEMON, out)?.value;
     Some(Daemon {
         node_name: node_name(&table, out),
-        shutdown_timeout: Table::or(
-            table.duration(
-                "shutdown-timeout",
-                Duration::from_secs(1)..=Duration::from_hours(1),
-                out,
-            ),
-            default.shutdown_timeout,
-        ),
-        sandbox: Table::or(table.choice("sandbox", out), default.sandbox),
-        file_owners: Table::or(table.choice("file-owners", out), default.file_owners),
+        shutdown_timeout: table.get(&key::SHUTDOWN_TIMEOUT, out),
+        sandbox: table.get(&key::SANDBOX, out),
+        file_owners: table.get(&key::FILE_OWNERS, out),
         log: log(&table, out),
-        state_dir: Table::or(directory(&table, "state-dir", out), default.state_dir),
-        run_dir: Table::or(directory(&table, "run-dir", out), default.run_dir),
-        service_backend: Table::or(
-            table.choice("service-backend", out),
-            default.service_backend,
-        ),
+        state_dir: directory(&table, &key::STATE_DIR, out),
+        run_dir: directory(&table, &key::RUN_DIR, out),
+        service_backend: table.get(&key::SERVICE_BACKEND, out),
         ca_file: ca_file(&table, around, out),
-        hangup_stops: default.hangup_stops,
+        ..Daemon::default()
     })
 }
 
@@ -50,21 +40,21 @@ pub(super) fn read(
 /// same, with what it read before.
 #[must_use]
 pub fn run_dir(text: &str) -> Option<PathBuf> {
-    written(text, "run-dir")
+    written(text, &key::RUN_DIR)
 }
 
 /// Its `state-dir`, likewise.
 #[must_use]
 pub fn state_dir(text: &str) -> Option<PathBuf> {
-    written(text, "state-dir")
+    written(text, &key::STATE_DIR)
 }
 
-fn written(text: &str, key: &str) -> Option<PathBuf> {
+fn written(text: &str, key: &Key<Text>) -> Option<PathBuf> {
     let (document, _) = DeTable::parse_recoverable(text.strip_prefix('\u{feff}').unwrap_or(text));
-    let DeValue::Table(daemon) = document.get_ref().get("daemon")?.get_ref() else {
+    let DeValue::Table(daemon) = document.get_ref().get(reference::DAEMON.name)?.get_ref() else {
         return None;
     };
-    let DeValue::String(directory) = daemon.get(key)?.get_ref() else {
+    let DeValue::String(directory) = daemon.get(key.name)?.get_ref() else {
         return None;
     };
     Some(PathBuf::from(directory.as_ref())).filter(|directory| directory.is_absolute())
@@ -74,13 +64,13 @@ impl Default for Daemon {
     fn default() -> Self {
         Self {
             node_name: None,
-            shutdown_timeout: Duration::from_secs(30),
-            sandbox: Sandbox::Required,
-            file_owners: FileOwners::Required,
+            shutdown_timeout: key::SHUTDOWN_TIMEOUT.default(),
+            sandbox: key::SANDBOX.default(),
+            file_owners: key::FILE_OWNERS.default(),
             log: Log::default(),
-            state_dir: PathBuf::from("/var/lib/carpd"),
-            run_dir: PathBuf::from("/run/carpd"),
-            service_backend: ServiceBackend::Auto,
+            state_dir: key::STATE_DIR.default().into(),
+            run_dir: key::RUN_DIR.default().into(),
+            service_backend: key::SERVICE_BACKEND.default(),
             ca_file: None,
             hangup_stops: false,
         }
@@ -90,25 +80,22 @@ impl Default for Daemon {
 impl Default for Log {
     fn default() -> Self {
         Self {
-            level: LogLevel::Info,
-            format: LogFormat::Auto,
+            level: reference::log::LEVEL.default(),
+            format: reference::log::FORMAT.default(),
         }
     }
 }
 
 fn log(daemon: &Table<'_>, out: &mut Findings) -> Log {
-    let default = Log::default();
-    let table = daemon
-        .item("log", out)
-        .and_then(|item| Table::open(item, &reference::LOG, out));
-    table.map_or(default, |table| Log {
-        level: Table::or(table.choice("level", out), default.level),
-        format: Table::or(table.choice("format", out), default.format),
+    let table = daemon.read(&key::LOG, out);
+    table.map_or_else(Log::default, |At { value: table, .. }| Log {
+        level: table.get(&reference::log::LEVEL, out),
+        format: table.get(&reference::log::FORMAT, out),
     })
 }
 
 fn node_name(table: &Table<'_>, out: &mut Findings) -> Option<String> {
-    let name = table.string("node-name", out)?;
+    let name = table.read(&key::NODE_NAME, out)?;
     if name.value.is_empty()
         || name.value.len() > 64
         || name
@@ -125,20 +112,23 @@ fn node_name(table: &Table<'_>, out: &mut Findings) -> Option<String> {
 }
 
 fn ca_file(table: &Table<'_>, around: &dyn Surroundings, out: &mut Findings) -> Option<PathBuf> {
-    let file = table.string("ca-file", out)?;
+    let file = table.read(&key::CA_FILE, out)?;
     let path = around.hook_file(Path::new(file.value)).map_err(|why| {
         out.error(file.span, why.message).hint(why.hint);
     });
     path.ok()
 }
 
-fn directory(table: &Table<'_>, key: &'static str, out: &mut Findings) -> Option<At<PathBuf>> {
-    let path = table.string(key, out)?;
+fn directory(table: &Table<'_>, key: &'static Defaulted<Text>, out: &mut Findings) -> PathBuf {
+    let Some(path) = table.read(key, out) else {
+        return key.default().into();
+    };
     if !path.value.starts_with('/') || path.value.contains('\0') {
+        let name = key.name;
         out.error(
-            path.span.clone(),
-            format!("`{key}` must be an absolute path, not {:?}", path.value),
+            path.span,
+            format!("`{name}` must be an absolute path, not {:?}", path.value),
         );
     }
-    Some(path.map(PathBuf::from))
+    path.value.into()
 }

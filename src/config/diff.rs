@@ -1,50 +1,81 @@
 //! What a reload changes.
 
-use super::Vhost;
+use super::reference::{daemon, vhost};
+use super::{Daemon, Destination, Vhost};
+
+/// The keys in which two values of a type differ. Each field is named, so that a new one does not
+/// compile until it stands here: with the key that sets it, or among those that are not compared.
+macro_rules! differing {
+    (
+        $type:ident, $old:expr, $new:expr;
+        { $($field:ident: $key:expr,)+ }
+        $({ in $outer:ident: $outer_type:ident; $($inner:ident: $inner_key:expr,)+ })*
+        not compared: $($other:ident)*
+    ) => {{
+        let $type { $($field: _,)+ $($outer: _,)* $($other: _,)* } = $old;
+        $(let $outer_type { $($inner: _,)+ } = $old.$outer;)*
+        let all = [
+            $(($key.name, $old.$field != $new.$field),)+
+            $($(($inner_key.name, $old.$outer.$inner != $new.$outer.$inner),)+)*
+        ];
+        all.into_iter()
+            .filter(|(_, differs)| *differs)
+            .map(|(key, _)| key)
+            .collect()
+    }};
+}
 
 /// The keys in which two versions of a virtual host differ, in the words of the configuration.
+/// What makes it the same virtual host (name, interface, vhid) is not among them.
 #[must_use]
 pub fn differences(old: &Vhost, new: &Vhost) -> Vec<&'static str> {
-    let keys = [
-        ("addresses", old.addresses != new.addresses),
-        ("password-file", old.key != new.key),
-        ("advbase", old.advbase != new.advbase),
-        ("advskew", old.advskew != new.advskew),
-        ("preempt", old.preempt != new.preempt),
-        ("dead-ratio", old.dead_ratio != new.dead_ratio),
-        ("neutral", old.neutral != new.neutral),
-        ("tie-break", old.tie_break != new.tie_break),
-        ("peers", old.peers != new.peers),
-        ("family-timers", old.family_timers != new.family_timers),
-        ("link-local", old.link_local != new.link_local),
-        ("ipv6-checksum", old.ipv6_checksum != new.ipv6_checksum),
-        (
-            "send-demote-byte",
-            old.send_demote_byte != new.send_demote_byte,
-        ),
-        ("openbsd-lladdr", old.openbsd_lladdr != new.openbsd_lladdr),
-        (
-            "manage-addresses",
-            old.manage_addresses != new.manage_addresses,
-        ),
-        ("lease", old.lease != new.lease),
-        ("source-mac", old.source_mac != new.source_mac),
-        (
-            "source-address",
-            old.source_address != new.source_address || old.source_address6 != new.source_address6,
-        ),
-        (
-            "ignore-link-state",
-            old.ignore_link_state != new.ignore_link_state,
-        ),
-        ("announce", old.announce != new.announce),
-        ("xparam", old.xparam != new.xparam),
-        ("hooks", old.hooks != new.hooks),
-        ("adopt", old.adopt != new.adopt),
-        ("keep-degraded", old.keep_degraded != new.keep_degraded),
-    ];
-    keys.into_iter()
-        .filter(|(_, differs)| *differs)
-        .map(|(key, _)| key)
-        .collect()
+    differing!(Vhost, old, new; {
+        addresses: vhost::ADDRESSES,
+        key: vhost::PASSWORD_FILE,
+        advbase: vhost::ADVBASE,
+        advskew: vhost::ADVSKEW,
+        preempt: vhost::PREEMPT,
+        dead_ratio: vhost::DEAD_RATIO,
+        neutral: vhost::NEUTRAL,
+        tie_break: vhost::TIE_BREAK,
+        peers: vhost::PEERS,
+        family_timers: vhost::FAMILY_TIMERS,
+        link_local: vhost::LINK_LOCAL,
+        ipv6_checksum: vhost::IPV6_CHECKSUM,
+        send_demote_byte: vhost::SEND_DEMOTE_BYTE,
+        openbsd_lladdr: vhost::OPENBSD_LLADDR,
+        manage_addresses: vhost::MANAGE_ADDRESSES,
+        lease: vhost::LEASE,
+        source_mac: vhost::SOURCE_MAC,
+        source_address: vhost::SOURCE_ADDRESS,
+        source_address6: vhost::SOURCE_ADDRESS6,
+        ignore_link_state: vhost::IGNORE_LINK_STATE,
+        announce: vhost::ANNOUNCE,
+        xparam: vhost::XPARAM,
+        hooks: vhost::HOOKS,
+        adopt: vhost::ADOPT,
+        keep_degraded: vhost::KEEP_DEGRADED,
+        } { in destination: Destination;
+            ethernet_broadcast: vhost::NOMCAST,
+            group: vhost::MCAST_GROUP,
+            group6: vhost::MCAST_GROUP6,
+        }
+        not compared: name interface vhid place at_stop clamp_advskew needs_ethernet
+    )
+}
+
+/// The keys of `[daemon]` that a reload would change and only a restart can.
+#[must_use]
+pub fn needs_restart(old: &Daemon, new: &Daemon) -> Vec<&'static str> {
+    differing!(Daemon, old, new; {
+        run_dir: daemon::RUN_DIR,
+        state_dir: daemon::STATE_DIR,
+        sandbox: daemon::SANDBOX,
+        service_backend: daemon::SERVICE_BACKEND,
+        node_name: daemon::NODE_NAME,
+        log: daemon::LOG,
+        ca_file: daemon::CA_FILE,
+        }
+        not compared: shutdown_timeout file_owners hangup_stops
+    )
 }

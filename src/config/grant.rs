@@ -2,56 +2,65 @@
 
 use std::collections::BTreeMap;
 
-use toml::de::DeValue;
-
+use super::choice::Choice;
+use super::form::{TablesOf, Text};
 use super::problem::Findings;
 use super::read::{At, Table};
-use super::reference;
+use super::reference::{Key, grant as key};
 use crate::effect::{
-    AddrGrant, CommandGrant, Endpoint, FileGrant, Grants, Hole, HttpGrant, LinkGrant, RouteGrant,
-    RouteTarget, RuleGrant, ServiceGrant, SysctlGrant, Url,
+    AddrGrant, CommandGrant, FileGrant, Grants, Hole, HttpGrant, LinkGrant, RouteGrant,
+    RouteTarget, RuleGrant, ServiceGrant, SysctlGrant,
 };
 use crate::types::Name;
 
 /// What could not be read is reported and left out: a refused grant grants nothing.
 pub(super) fn read(table: &Table<'_>, out: &mut Findings) -> Grants {
     Grants {
-        addr: each(&table.tables("addr", &reference::ADDR, out), addr, out),
-        route: each(&table.tables("route", &reference::ROUTE, out), route, out),
-        rule: each(&table.tables("rule", &reference::RULE, out), rule, out),
-        link: each(&table.tables("link", &reference::LINK, out), link, out),
+        addr: each(table, &key::ADDR, addr, out),
+        route: each(table, &key::ROUTE, route, out),
+        rule: each(table, &key::RULE, rule, out),
+        link: each(table, &key::LINK, link, out),
         hostname: hostnames(table, out),
-        service: each(
-            &table.tables("service", &reference::SERVICE, out),
-            service,
-            out,
-        ),
-        sysctl: each(
-            &table.tables("sysctl", &reference::SYSCTL, out),
-            sysctl,
-            out,
-        ),
-        file: each(&table.tables("file", &reference::FILE, out), file, out),
+        service: each(table, &key::SERVICE, service, out),
+        sysctl: each(table, &key::SYSCTL, sysctl, out),
+        file: each(table, &key::FILE, file, out),
         command: commands(table, out),
-        http: each(&table.tables("http", &reference::HTTP, out), http, out),
-        tcp: endpoints(table, out),
-        read: Table::or(table.boolean("read", out), false),
-        carp: table.choices("carp", out),
+        http: each(table, &key::HTTP, http, out),
+        tcp: plain(table.read(&key::TCP, out)),
+        read: table.get(&key::READ, out),
+        carp: table.get(&key::CARP, out),
     }
 }
 
 fn each<T>(
-    tables: &[Table<'_>],
+    table: &Table<'_>,
+    key: &'static Key<TablesOf>,
     read: fn(&Table<'_>, &mut Findings) -> Option<T>,
     out: &mut Findings,
 ) -> Vec<T> {
+    let tables = table.read(key, out);
+    let tables = tables.map(|tables| tables.value).unwrap_or_default();
     tables.iter().filter_map(|table| read(table, out)).collect()
+}
+
+/// A list without its places.
+fn plain<T>(list: Option<At<Vec<At<T>>>>) -> Vec<T> {
+    let items = list.map(|list| list.value).unwrap_or_default();
+    items.into_iter().map(|item| item.value).collect()
+}
+
+/// What may be done; nothing if it could not be read, which was reported, or need not be written.
+fn verbs<C: Choice>(given: Option<At<Vec<C>>>) -> Vec<C> {
+    given.map(|verbs| verbs.value).unwrap_or_default()
 }
 
 // In each of these all keys are read before the first `?`, so that all of them are checked.
 
 fn addr(table: &Table<'_>, out: &mut Findings) -> Option<AddrGrant> {
-    let (cidr, dev) = (table.parsed("cidr", out), table.parsed("dev", out));
+    let (cidr, dev) = (
+        table.read(&key::addr::CIDR, out),
+        table.read(&key::addr::DEV, out),
+    );
     Some(AddrGrant {
         cidr: cidr?.value,
         dev: dev.map(|d| d.value),
@@ -60,22 +69,26 @@ fn addr(table: &Table<'_>, out: &mut Findings) -> Option<AddrGrant> {
 
 fn route(table: &Table<'_>, out: &mut Findings) -> Option<RouteGrant> {
     let (dst, via, dev) = (
-        network(table, "dst", out),
-        via(table, out),
-        table.parsed("dev", out),
+        network(table, &key::route::DST, out),
+        table.read(&key::route::VIA, out),
+        table.read(&key::route::DEV, out),
     );
-    let number = table.integer("table", 1..=u32::MAX, out);
+    let number = table.read(&key::route::TABLE, out);
     Some(RouteGrant {
         dst: dst?.value,
-        via,
+        via: via.map(|v| v.value),
         dev: dev.map(|d| d.value),
         table: number.map(|t| t.value),
     })
 }
 
 /// A network. Its host bits count for nothing, and whoever writes some may have meant one host.
-fn network(table: &Table<'_>, name: &'static str, out: &mut Findings) -> Option<At<RouteTarget>> {
-    let text = table.string(name, out)?;
+fn network(
+    table: &Table<'_>,
+    key: &'static Key<Text>,
+    out: &mut Findings,
+) -> Option<At<RouteTarget>> {
+    let text = table.read(key, out)?;
     let given = text
         .value
         .split('/')
@@ -88,8 +101,8 @@ fn network(table: &Table<'_>, name: &'static str, out: &mut Findings) -> Option<
         out.warn(
             text.span,
             format!(
-                "`{name} = {:?}` means the whole of {}",
-                text.value, read.value
+                "`{} = {:?}` means the whole of {}",
+                key.name, text.value, read.value
             ),
         )
         .hint(given.map(|given| {
@@ -102,25 +115,10 @@ fn network(table: &Table<'_>, name: &'static str, out: &mut Findings) -> Option<
     Some(read)
 }
 
-fn via(table: &Table<'_>, out: &mut Findings) -> Option<std::net::IpAddr> {
-    let text = table.string("via", out)?;
-    let parsed = text.value.parse().ok();
-    if parsed.is_none() {
-        out.error(
-            text.span,
-            format!(
-                "`via` must be an IPv4 or IPv6 address, not {:?}",
-                text.value
-            ),
-        );
-    }
-    parsed
-}
-
 fn rule(table: &Table<'_>, out: &mut Findings) -> Option<RuleGrant> {
     let (number, priority) = (
-        table.integer("table", 1..=u32::MAX, out),
-        table.integer("priority", 0..=u32::MAX, out),
+        table.read(&key::rule::TABLE, out),
+        table.read(&key::rule::PRIORITY, out),
     );
     Some(RuleGrant {
         table: number?.value,
@@ -129,7 +127,10 @@ fn rule(table: &Table<'_>, out: &mut Findings) -> Option<RuleGrant> {
 }
 
 fn link(table: &Table<'_>, out: &mut Findings) -> Option<LinkGrant> {
-    let (dev, verbs) = (table.parsed("dev", out), table.choices("do", out));
+    let (dev, verbs) = (
+        table.read(&key::link::DEV, out),
+        verbs(table.read(&key::link::DO, out)),
+    );
     Some(LinkGrant {
         dev: dev?.value,
         verbs,
@@ -137,7 +138,10 @@ fn link(table: &Table<'_>, out: &mut Findings) -> Option<LinkGrant> {
 }
 
 fn service(table: &Table<'_>, out: &mut Findings) -> Option<ServiceGrant> {
-    let (unit, verbs) = (table.string("unit", out), table.choices("do", out));
+    let (unit, verbs) = (
+        table.read(&key::service::UNIT, out),
+        verbs(table.read(&key::service::DO, out)),
+    );
     let unit = unit?;
     refuse_unless(is_unit(unit.value), &unit, "the name of a service", out);
     Some(ServiceGrant {
@@ -147,28 +151,28 @@ fn service(table: &Table<'_>, out: &mut Findings) -> Option<ServiceGrant> {
 }
 
 fn sysctl(table: &Table<'_>, out: &mut Findings) -> Option<SysctlGrant> {
-    let (key, values) = (
-        table.string("key", out),
-        table.parsed_list::<String>("values", out),
+    let (name, values) = (
+        table.read(&key::sysctl::KEY, out),
+        plain(table.read(&key::sysctl::VALUES, out)),
     );
-    let key = key?;
+    let name = name?;
     refuse_unless(
-        is_sysctl(key.value),
-        &key,
+        is_sysctl(name.value),
+        &name,
         "a kernel parameter, as in net.ipv4.ip_forward",
         out,
     );
-    let values = values
-        .map(|l| l.value.into_iter().map(|v| v.value).collect())
-        .unwrap_or_default();
     Some(SysctlGrant {
-        key: key.value.to_owned(),
+        key: name.value.to_owned(),
         values,
     })
 }
 
 fn file(table: &Table<'_>, out: &mut Findings) -> Option<FileGrant> {
-    let (path, verbs) = (table.string("path", out), table.choices("do", out));
+    let (path, verbs) = (
+        table.read(&key::file::PATH, out),
+        verbs(table.read(&key::file::DO, out)),
+    );
     let path = path?;
     refuse_unless(
         is_plain_path(path.value),
@@ -183,24 +187,19 @@ fn file(table: &Table<'_>, out: &mut Findings) -> Option<FileGrant> {
 }
 
 fn http(table: &Table<'_>, out: &mut Findings) -> Option<HttpGrant> {
-    let (url, verbs) = (table.parsed::<Url>("url", out), table.choices("do", out));
+    let (url, verbs) = (
+        table.read(&key::http::URL, out),
+        verbs(table.read(&key::http::DO, out)),
+    );
     Some(HttpGrant {
         url: url?.value,
         verbs,
     })
 }
 
-fn endpoints(table: &Table<'_>, out: &mut Findings) -> Vec<Endpoint> {
-    let list = table
-        .parsed_list::<Endpoint>("tcp", out)
-        .map(|l| l.value)
-        .unwrap_or_default();
-    list.into_iter().map(|endpoint| endpoint.value).collect()
-}
-
 fn hostnames(table: &Table<'_>, out: &mut Findings) -> Vec<String> {
     let names = table
-        .parsed_list::<String>("hostname", out)
+        .read(&key::HOSTNAME, out)
         .map(|l| l.value)
         .unwrap_or_default();
     for name in &names {
@@ -219,31 +218,19 @@ fn hostnames(table: &Table<'_>, out: &mut Findings) -> Vec<String> {
 }
 
 fn commands(table: &Table<'_>, out: &mut Findings) -> BTreeMap<String, CommandGrant> {
-    let Some(item) = table.item("command", out) else {
-        return BTreeMap::new();
-    };
-    let DeValue::Table(commands) = item.get_ref() else {
-        out.error(item.span(), "`command` must hold a table for each command")
-            .hint("write command.NAME = { argv = [...] }".to_owned());
-        return BTreeMap::new();
-    };
+    let commands = table.read(&key::COMMAND, out);
     let mut grants = BTreeMap::new();
-    for (key, item) in commands {
-        let _ = super::read::parse::<Name>(
-            At {
-                value: key.get_ref().as_ref(),
-                span: key.span(),
-            },
-            out,
-        );
-        let grant = Table::open(item, &reference::COMMAND, out).and_then(|table| argv(&table, out));
-        grants.extend(grant.map(|argv| (key.get_ref().to_string(), CommandGrant { argv })));
+    for (name, table) in commands.map(|c| c.value).unwrap_or_default() {
+        let called = name.value.to_owned();
+        let _ = super::read::parse::<Name>(name, out);
+        let grant = table.and_then(|table| argv(&table, out));
+        grants.extend(grant.map(|argv| (called, CommandGrant { argv })));
     }
     grants
 }
 
 fn argv(table: &Table<'_>, out: &mut Findings) -> Option<Vec<String>> {
-    let line = table.parsed_list::<String>("argv", out)?;
+    let line = table.read(&key::command::ARGV, out)?;
     match line.value.first() {
         None => {
             out.error(line.span, "`argv` is empty: it needs at least the program");

@@ -5,12 +5,11 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use toml::de::DeValue;
-
-use super::choice::{HookKind, OnFailure, Reload};
+use super::choice::HookKind;
 use super::model::{Config, Health, Hook, Kind, Language, Limits, Place, Script};
 use super::problem::Findings;
 use super::read::{At, Table, parse};
+use super::reference::{health, hook as key};
 use super::{Surroundings, Unusable, grant, json, reference};
 use crate::trust::Trust;
 use crate::types::Name;
@@ -35,33 +34,14 @@ pub(super) fn read_all(
     around: &dyn Surroundings,
     out: &mut Findings,
 ) -> BTreeMap<Name, Draft> {
-    let Some(item) = root.item("hook", out) else {
-        return BTreeMap::new();
-    };
-    let DeValue::Table(hooks) = item.get_ref() else {
-        out.error(item.span(), "`hook` must hold a table for each hook")
-            .hint("write [hook.NAME]".to_owned());
-        return BTreeMap::new();
-    };
+    let hooks = root.read(&reference::HOOK, out);
     let mut drafts = BTreeMap::new();
-    for (key, item) in hooks {
-        let name = parse(
-            At {
-                value: key.get_ref().as_ref(),
-                span: key.span(),
-            },
-            out,
-        );
-        let done = Table::open(item, &reference::HOOK, out)
-            .and_then(|table| read(&table, trust, around, out));
+    for (name, table) in hooks.map(|hooks| hooks.value).unwrap_or_default() {
+        let span = name.span.clone();
+        let name = parse(name, out);
+        let done = table.and_then(|table| read(&table, trust, around, out));
         if let Some(name) = name {
-            drafts.insert(
-                name.value,
-                Draft {
-                    span: key.span(),
-                    done,
-                },
-            );
+            drafts.insert(name.value, Draft { span, done });
         }
     }
     drafts
@@ -91,23 +71,19 @@ fn read(
 ) -> Option<Hook> {
     let limits = limits(table, out);
     let before_timeout = before_timeout(table, limits.wall, out);
-    let on_failure = Table::or(table.choice("on-failure", out), OnFailure::Resign);
-    let reload = Table::or(table.choice("reload", out), Reload::Checked);
+    let on_failure = table.get(&key::ON_FAILURE, out);
+    let reload = table.get(&key::RELOAD, out);
     let health = table
-        .item("health", out)
-        .and_then(|item| Table::open(item, &reference::HEALTH, out));
-    let health = health
-        .map(|table| health_of(&table, out))
+        .read(&key::HEALTH, out)
+        .map(|table| health_of(&table.value, out))
         .unwrap_or_default();
-    let runners = Table::or(table.integer("runners", 1..=64_u16, out), 0);
+    let runners = table.read(&key::RUNNERS, out).map_or(0, |n| n.value);
     let config_json = config_json(table, out);
     let grants = table
-        .item("grant", out)
-        .and_then(|item| Table::open(item, &reference::GRANT, out));
-    let grants = grants
-        .map(|table| grant::read(&table, out))
+        .read(&key::GRANT, out)
+        .map(|table| grant::read(&table.value, out))
         .unwrap_or_default();
-    let digest = table.parsed("digest", out);
+    let digest = table.read(&key::DIGEST, out);
     let signature = signature(table, trust, around, out);
     let Code {
         source,
@@ -152,7 +128,7 @@ fn signature(
     around: &dyn Surroundings,
     out: &mut Findings,
 ) -> Option<At<PathBuf>> {
-    let signature = table.string("signature", out)?;
+    let signature = table.read(&key::SIGNATURE, out)?;
     if trust.is_some_and(|trust| trust.keys.is_empty()) {
         out.error(
             signature.span.clone(),
@@ -199,16 +175,19 @@ struct Code<'d> {
 }
 
 fn code<'d>(table: &Table<'d>, around: &dyn Surroundings, out: &mut Findings) -> Option<Code<'d>> {
-    if Table::or(table.choice("kind", out), HookKind::Module) == HookKind::Script {
+    if table.get(&key::KIND, out) == HookKind::Script {
         return script(table, out);
     }
-    for name in ["up", "down"] {
-        if let Some(program) = table.string(name, out) {
-            out.error(program.span, format!("`{name}` needs `kind = \"script\"`"));
+    for program in [&key::UP, &key::DOWN] {
+        if let Some(At { span, .. }) = table.read(program, out) {
+            out.error(
+                span,
+                format!("`{}` needs `kind = \"script\"`", program.name),
+            );
         }
     }
-    let Some(source) = table.string("source", out) else {
-        if !table.tried("source") {
+    let Some(source) = table.read(&key::SOURCE, out) else {
+        if !table.tried(&key::SOURCE) {
             out.error(table.span.clone(), "`source` is missing")
                 .hint("add a line such as `source = \"hooks/failover.lua\"`".to_owned());
         }
@@ -227,8 +206,8 @@ fn code<'d>(table: &Table<'d>, around: &dyn Surroundings, out: &mut Findings) ->
 }
 
 fn script<'d>(table: &Table<'d>, out: &mut Findings) -> Option<Code<'d>> {
-    let programs = ["up", "down"].map(|name| table.string(name, out));
-    if let Some(source) = table.string("source", out) {
+    let programs = [&key::UP, &key::DOWN].map(|program| table.read(program, out));
+    if let Some(source) = table.read(&key::SOURCE, out) {
         out.error(
             source.span,
             "a script has no `source`: its programs are `up` and `down`",
@@ -280,47 +259,41 @@ fn language(source: &str, span: &Range<usize>, out: &mut Findings) -> Option<Lan
 }
 
 fn limits(table: &Table<'_>, out: &mut Findings) -> Limits {
-    const HOUR: Duration = Duration::from_hours(1);
-    let bytes = |size| u32::try_from(size).unwrap_or(u32::MAX);
-    let cpu = table.duration(
-        "cpu",
-        Duration::from_millis(1)..=Duration::from_mins(10),
-        out,
-    );
     Limits {
-        wall: Table::or(
-            table.duration("timeout", Duration::from_millis(10)..=HOUR, out),
-            Duration::from_secs(10),
-        ),
-        cpu: Table::or(cpu, Duration::from_secs(1)),
-        memory_bytes: Table::or(table.size("memory", 1 << 20..=1 << 30, out), 16 << 20),
-        requests: Table::or(table.integer("requests", 1..=1_000_000_u32, out), 1000),
-        log_bytes: bytes(Table::or(
-            table.size("log-bytes", 0..=16 << 20, out),
-            64 << 10,
-        )),
-        state_bytes: bytes(Table::or(
-            table.size("state-bytes", 0..=16 << 20, out),
-            256 << 10,
-        )),
+        wall: table.get(&key::TIMEOUT, out),
+        cpu: table.get(&key::CPU, out),
+        memory_bytes: table.get(&key::MEMORY, out),
+        requests: table.get(&key::REQUESTS, out),
+        log_bytes: table.get(&key::LOG_BYTES, out),
+        state_bytes: table.get(&key::STATE_BYTES, out),
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            wall: key::TIMEOUT.default(),
+            cpu: key::CPU.default(),
+            memory_bytes: key::MEMORY.default(),
+            requests: key::REQUESTS.default(),
+            log_bytes: key::LOG_BYTES.default(),
+            state_bytes: key::STATE_BYTES.default(),
+        }
     }
 }
 
 /// Unlike the other limits its default gives way: a hook with a short timeout need not name this
 /// one.
 fn before_timeout(table: &Table<'_>, wall: Duration, out: &mut Findings) -> Duration {
-    let before = table.duration(
-        "before-timeout",
-        Duration::from_millis(10)..=Duration::from_mins(1),
-        out,
-    );
+    let before = table.read(&key::BEFORE_TIMEOUT, out);
     if let Some(before) = before.as_ref().filter(|b| b.value > wall) {
         out.error(
             before.span.clone(),
             "`before-timeout` must not be longer than `timeout`",
         );
     }
-    Table::or(before, Duration::from_secs(1).min(wall))
+    let usual = || key::BEFORE_TIMEOUT.default().min(wall);
+    before.map_or_else(usual, |before| before.value)
 }
 
 impl Hook {
@@ -366,43 +339,43 @@ impl Surroundings for Anywhere {
 }
 
 fn health_of(table: &Table<'_>, out: &mut Findings) -> Health {
-    let default = Health::default();
-    let interval = Table::or(
-        table.duration(
-            "interval",
-            Duration::from_millis(100)..=Duration::from_hours(1),
-            out,
-        ),
-        default.interval,
-    );
-    let timeout = table.duration(
-        "timeout",
-        Duration::from_millis(10)..=Duration::from_hours(1),
-        out,
-    );
+    let interval = table.get(&health::INTERVAL, out);
+    let timeout = table.read(&health::TIMEOUT, out);
     if let Some(timeout) = timeout.as_ref().filter(|timeout| timeout.value > interval) {
         out.error(
             timeout.span.clone(),
             "`timeout` must not be longer than `interval`",
         );
     }
+    let usual = || health::TIMEOUT.default().min(interval);
     Health {
         interval,
-        timeout: Table::or(timeout, default.timeout.min(interval)),
-        rise: Table::or(table.integer("rise", 1..=100_u32, out), default.rise),
-        fall: Table::or(table.integer("fall", 1..=100_u32, out), default.fall),
-        demotion: Table::or(table.integer("demotion", 1..=240_u8, out), default.demotion),
-        on_failure: Table::or(table.choice("on-failure", out), default.on_failure),
+        timeout: timeout.map_or_else(usual, |timeout| timeout.value),
+        rise: table.get(&health::RISE, out),
+        fall: table.get(&health::FALL, out),
+        demotion: table.get(&health::DEMOTION, out),
+        on_failure: table.get(&health::ON_FAILURE, out),
+    }
+}
+
+impl Default for Health {
+    fn default() -> Self {
+        Self {
+            interval: health::INTERVAL.default(),
+            timeout: health::TIMEOUT.default(),
+            rise: health::RISE.default(),
+            fall: health::FALL.default(),
+            demotion: health::DEMOTION.default(),
+            on_failure: health::ON_FAILURE.default(),
+        }
     }
 }
 
 fn config_json(table: &Table<'_>, out: &mut Findings) -> String {
-    let Some(item) = table.item("config", out) else {
-        return "{}".to_owned();
-    };
-    let DeValue::Table(config) = item.get_ref() else {
-        out.error(item.span(), "`config` must be a table");
-        return String::new();
-    };
-    json::object(config, out).to_string()
+    let written = table.entries.contains_key(key::CONFIG.name);
+    match table.read(&key::CONFIG, out) {
+        Some(config) => json::object(config.value, out).to_string(),
+        None if written => String::new(),
+        None => "{}".to_owned(),
+    }
 }

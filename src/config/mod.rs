@@ -17,6 +17,7 @@ mod choice;
 mod cross;
 mod daemon;
 mod diff;
+mod form;
 mod grant;
 mod hook;
 mod json;
@@ -44,7 +45,7 @@ pub use choice::{
     OnFailure, OnUnhealthy, Peers, Preempt, Reload, Sandbox, ServiceBackend, SourceMac, TieBreak,
 };
 pub use daemon::{run_dir, state_dir};
-pub use diff::differences;
+pub use diff::{differences, needs_restart};
 #[cfg(feature = "daemon")]
 pub use load::{Disk, load_trust, only_warns_of_owners};
 pub use model::{
@@ -117,7 +118,12 @@ pub trait Surroundings {
 pub fn parse_grants(name: &str, text: &str) -> Result<crate::effect::Grants, Report> {
     let (text, mut out) = (syntax::without_bom(text), problem::Findings::default());
     let (document, _) = syntax::read(text, &mut out);
-    let table = read::Table::whole(document.get_ref(), text, &reference::GRANT, &mut out);
+    let table = read::Table::whole(
+        document.get_ref(),
+        text,
+        &reference::grant::SECTION,
+        &mut out,
+    );
     let grants = grant::read(&table, &mut out);
     let report = Report::new(name, text, out);
     if report.has_errors() {

@@ -292,19 +292,6 @@ pub struct Health {
     pub on_failure: OnUnhealthy,
 }
 
-impl Default for Health {
-    fn default() -> Self {
-        Self {
-            interval: Duration::from_secs(2),
-            timeout: Duration::from_secs(1),
-            rise: 2,
-            fall: 3,
-            demotion: 240,
-            on_failure: OnUnhealthy::Resign,
-        }
-    }
-}
-
 /// A hook's ceilings for one run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
@@ -320,17 +307,4 @@ pub struct Limits {
     pub log_bytes: u32,
     /// `state-bytes`: bytes of lasting state; at most 16 MiB.
     pub state_bytes: u32,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            wall: Duration::from_secs(10),
-            cpu: Duration::from_secs(1),
-            memory_bytes: 16 << 20,
-            requests: 1000,
-            log_bytes: 64 << 10,
-            state_bytes: 256 << 10,
-        }
-    }
 }

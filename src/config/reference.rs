@@ -1,168 +1,263 @@
-//! Every key of the configuration, with its type, its default and its meaning.
+//! Every key of the configuration: its form, its default and its meaning, in one place.
 //!
-//! The one list: unknown keys are refused by it, and `docs/configuration.md` is made from it.
+//! A key is read through its entry here; unknown keys are refused by this list, and the defaults,
+//! `docs/configuration.md` and the JSON Schema are made from it.
 
-mod daemon;
-mod grant;
-mod hook;
 mod markdown;
-mod trust;
-mod vhost;
+mod schema;
+
+pub(super) mod announce;
+pub(super) mod daemon;
+pub(super) mod grant;
+pub(super) mod health;
+pub(super) mod hook;
+pub(super) mod log;
+pub(super) mod trust;
+pub(super) mod vhost;
+
+use std::ops::Deref;
+
+use serde_json::Value as Json;
 
 pub use markdown::markdown;
+pub use schema::schema;
+
+use super::form::{Form, Named, TableOf, TablesOf, Written};
 
 /// A table of the file.
-#[derive(Debug)]
 pub struct Section {
     /// How it is written; empty for the top level.
     pub header: &'static str,
     /// What it is for.
     pub text: &'static str,
     /// Its keys, in the order of the documentation.
-    pub keys: &'static [Key],
+    pub keys: &'static [&'static dyn Entry],
 }
 
-/// One key.
-#[derive(Debug)]
-pub struct Key {
+impl std::fmt::Debug for Section {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Section").field(&self.header).finish()
+    }
+}
+
+impl Section {
+    /// Its entry for the key of this name.
+    pub(super) fn key(&self, name: &str) -> Option<&'static dyn Entry> {
+        self.keys.iter().find(|key| key.name() == name).copied()
+    }
+}
+
+/// What is to be said of a key, whatever its value is.
+pub trait Entry: Sync {
     /// As it is written.
-    pub name: &'static str,
-    /// What its value is.
-    pub kind: Kind,
+    fn name(&self) -> &'static str;
+    /// What its value is, in words, with its range.
+    fn words(&self) -> String;
     /// What holds where it is not written.
-    pub presence: Presence,
-    /// A value, as TOML.
-    pub example: &'static str,
+    fn presence(&self) -> Presence;
+    /// A value, as TOML; empty if it is a table that is written by its header.
+    fn example(&self) -> String;
     /// What it is for.
-    pub text: &'static str,
-}
-
-/// What a value is.
-#[derive(Debug, Clone, Copy)]
-pub enum Kind {
-    /// In words, with its range.
-    Plain(&'static str),
-    /// One of a few words.
-    OneOf(&'static [&'static str]),
-    /// A list of some of a few words.
-    SomeOf(&'static [&'static str]),
+    fn text(&self) -> &'static str;
+    /// What its value is, as JSON Schema.
+    fn schema(&self) -> Json;
 }
 
 /// What holds where a key is not written.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Presence {
     /// It must be written.
     Required,
     /// Nothing, which has a meaning of its own.
     Absent(&'static str),
     /// This TOML value.
-    Default(&'static str),
+    Default(String),
+}
+
+/// A key without a default.
+pub(super) struct Key<F> {
+    pub(super) name: &'static str,
+    pub(super) form: F,
+    /// What it means that the key is not there; `None` if it must be.
+    absent: Option<&'static str>,
+    example: &'static str,
+    text: &'static str,
+}
+
+impl<F: Form> Entry for Key<F> {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn words(&self) -> String {
+        self.form.words()
+    }
+
+    fn presence(&self) -> Presence {
+        self.absent.map_or(Presence::Required, Presence::Absent)
+    }
+
+    fn example(&self) -> String {
+        self.example.to_owned()
+    }
+
+    fn text(&self) -> &'static str {
+        self.text
+    }
+
+    fn schema(&self) -> Json {
+        self.form.schema()
+    }
+}
+
+/// A key with a default.
+pub(super) struct Defaulted<F: Form> {
+    key: Key<F>,
+    default: fn() -> F::Out<'static>,
+}
+
+impl<F: Form> Defaulted<F> {
+    /// What holds where the key is not written.
+    pub(super) fn default(&self) -> F::Out<'static> {
+        (self.default)()
+    }
+}
+
+/// To read it as any other key, and see whether it was written.
+impl<F: Form> Deref for Defaulted<F> {
+    type Target = Key<F>;
+
+    fn deref(&self) -> &Key<F> {
+        &self.key
+    }
+}
+
+impl<F: Written> Entry for Defaulted<F> {
+    fn name(&self) -> &'static str {
+        self.key.name
+    }
+
+    fn words(&self) -> String {
+        self.key.words()
+    }
+
+    fn presence(&self) -> Presence {
+        Presence::Default(self.example())
+    }
+
+    fn example(&self) -> String {
+        self.form.toml(&self.default())
+    }
+
+    fn text(&self) -> &'static str {
+        self.key.text
+    }
+
+    fn schema(&self) -> Json {
+        self.key.schema()
+    }
 }
 
 /// All tables, in the order of the documentation.
 pub static SECTIONS: &[&Section] = &[
     &ROOT,
-    &daemon::DAEMON,
-    &daemon::LOG,
-    &trust::TRUST,
-    &vhost::VHOST,
-    &vhost::ANNOUNCE,
-    &hook::HOOK,
-    &hook::HEALTH,
-    &grant::GRANT,
-    &grant::ADDR,
-    &grant::ROUTE,
-    &grant::RULE,
-    &grant::LINK,
-    &grant::SERVICE,
-    &grant::SYSCTL,
-    &grant::FILE,
-    &grant::HTTP,
-    &grant::COMMAND,
+    &daemon::SECTION,
+    &log::SECTION,
+    &trust::SECTION,
+    &vhost::SECTION,
+    &announce::SECTION,
+    &hook::SECTION,
+    &health::SECTION,
+    &grant::SECTION,
+    &grant::addr::SECTION,
+    &grant::route::SECTION,
+    &grant::rule::SECTION,
+    &grant::link::SECTION,
+    &grant::service::SECTION,
+    &grant::sysctl::SECTION,
+    &grant::file::SECTION,
+    &grant::http::SECTION,
+    &grant::command::SECTION,
 ];
 
-pub(super) use daemon::{DAEMON, LOG};
-pub(super) use grant::{ADDR, COMMAND, FILE, GRANT, HTTP, LINK, ROUTE, RULE, SERVICE, SYSCTL};
-pub(super) use hook::{HEALTH, HOOK};
-pub(super) use trust::TRUST;
-pub(super) use vhost::{ANNOUNCE, VHOST};
+pub(super) static DAEMON: Key<TableOf> = optional(
+    "daemon",
+    TableOf(&daemon::SECTION),
+    "its defaults hold",
+    "",
+    "`[daemon]`: the whole process.",
+);
+
+pub(super) static TRUST: Key<TableOf> = optional(
+    "trust",
+    TableOf(&trust::SECTION),
+    "hooks need no signature",
+    "",
+    "`[trust]`: whose hooks may run.",
+);
+
+pub(super) static VHOST: Key<TablesOf> = optional(
+    "vhost",
+    TablesOf(&vhost::SECTION),
+    "an error",
+    "",
+    "`[[vhost]]`, once for each virtual host; at least one.",
+);
+
+pub(super) static HOOK: Key<Named> = optional(
+    "hook",
+    Named(&hook::SECTION),
+    "no hooks",
+    "",
+    "`[hook.NAME]`, once for each hook.",
+);
 
 /// The top level.
 pub static ROOT: Section = Section {
     header: "",
     text: "The top level has tables only.",
-    keys: &[
-        table(
-            "daemon",
-            "its defaults hold",
-            "`[daemon]`: the whole process.",
-        ),
-        table(
-            "trust",
-            "hooks need no signature",
-            "`[trust]`: whose hooks may run.",
-        ),
-        table(
-            "vhost",
-            "an error",
-            "`[[vhost]]`, once for each virtual host; at least one.",
-        ),
-        table("hook", "no hooks", "`[hook.NAME]`, once for each hook."),
-    ],
+    keys: &[&DAEMON, &TRUST, &VHOST, &HOOK],
 };
 
-const fn table(name: &'static str, absent: &'static str, text: &'static str) -> Key {
-    Key {
-        name,
-        kind: Kind::Plain("table"),
-        presence: Presence::Absent(absent),
-        example: "",
-        text,
-    }
-}
-
-const fn required(
+const fn required<F>(
     name: &'static str,
-    kind: Kind,
+    form: F,
     example: &'static str,
     text: &'static str,
-) -> Key {
+) -> Key<F> {
     Key {
         name,
-        kind,
-        presence: Presence::Required,
+        form,
+        absent: None,
         example,
         text,
     }
 }
 
-const fn optional(
+const fn optional<F>(
     name: &'static str,
-    kind: Kind,
+    form: F,
     absent: &'static str,
     example: &'static str,
     text: &'static str,
-) -> Key {
+) -> Key<F> {
     Key {
         name,
-        kind,
-        presence: Presence::Absent(absent),
+        form,
+        absent: Some(absent),
         example,
         text,
     }
 }
 
-const fn defaults(
+const fn defaulted<F: Form>(
     name: &'static str,
-    kind: Kind,
-    default: &'static str,
+    form: F,
+    default: fn() -> F::Out<'static>,
     text: &'static str,
-) -> Key {
-    Key {
-        name,
-        kind,
-        presence: Presence::Default(default),
-        example: default,
-        text,
+) -> Defaulted<F> {
+    Defaulted {
+        key: optional(name, form, "", "", text),
+        default,
     }
 }

@@ -166,12 +166,12 @@ fn writing_every_default_changes_nothing() {
     for section in SECTIONS.iter().filter(|s| !s.header.is_empty()) {
         let (mut bare, mut full) = (String::new(), String::new());
         for key in section.keys {
-            match key.presence {
+            match key.presence() {
                 Presence::Required => {
-                    bare += &format!("{} = {}\n", key.name, key.example);
-                    full += &format!("{} = {}\n", key.name, key.example);
+                    bare += &format!("{} = {}\n", key.name(), key.example());
+                    full += &format!("{} = {}\n", key.name(), key.example());
                 }
-                Presence::Default(value) => full += &format!("{} = {value}\n", key.name),
+                Presence::Default(value) => full += &format!("{} = {value}\n", key.name()),
                 Presence::Absent(_) => {}
             }
         }
@@ -189,16 +189,16 @@ fn writing_every_default_changes_nothing() {
 fn every_example_is_valid() {
     for section in SECTIONS.iter().filter(|s| !s.header.is_empty()) {
         for key in section.keys {
-            let file = if key.name == "credential" {
+            let file = if key.name() == "credential" {
                 continue;
             } else {
-                file_with(section.header, &example(section, key.name))
+                file_with(section.header, &example(section, key.name()))
             };
             assert!(
                 parse(&file).is_ok(),
                 "{} {}: {:?}\n{file}",
                 section.header,
-                key.name,
+                key.name(),
                 messages(&file)
             );
         }
@@ -210,9 +210,9 @@ fn example(section: &reference::Section, name: &str) -> String {
     let wanted = section
         .keys
         .iter()
-        .filter(|k| k.name == name || matches!(k.presence, Presence::Required));
+        .filter(|k| k.name() == name || k.presence() == Presence::Required);
     wanted
-        .map(|k| format!("{} = {}\n", k.name, k.example))
+        .map(|k| format!("{} = {}\n", k.name(), k.example()))
         .collect()
 }
 
@@ -221,25 +221,25 @@ fn every_key_is_read_and_refuses_a_value_of_another_type() {
     for section in SECTIONS {
         for key in section.keys {
             let file = if section.header.is_empty() {
-                format!("{} = 1979-05-27\n", key.name)
+                format!("{} = 1979-05-27\n", key.name())
             } else {
-                let good = example(section, key.name);
+                let good = example(section, key.name());
                 let wrong: String = good
                     .lines()
                     .map(|line| match line.split_once(" = ") {
-                        Some((name, _)) if name == key.name => format!("{name} = 1979-05-27\n"),
+                        Some((name, _)) if name == key.name() => format!("{name} = 1979-05-27\n"),
                         _ => format!("{line}\n"),
                     })
                     .collect();
                 file_with(section.header, &wrong)
             };
             let at = file.find("1979-05-27").unwrap();
-            let report = parse(&file).expect_err(key.name);
+            let report = parse(&file).expect_err(key.name());
             let hit = report
                 .problems
                 .iter()
                 .any(|p| p.span.as_ref().is_some_and(|s| s.start == at));
-            assert!(hit, "{} {}: {report}", section.header, key.name);
+            assert!(hit, "{} {}: {report}", section.header, key.name());
         }
     }
 }
@@ -636,5 +636,44 @@ fn the_run_directory_is_found_in_a_broken_configuration() {
             expected.map(std::path::Path::new),
             "{text}"
         );
+    }
+}
+
+/// A reload says which keys it changes; each key that is written must be seen to.
+#[test]
+fn every_key_that_differs_is_named() {
+    // What makes it another virtual host, or needs more than this file.
+    let moves = [
+        "name",
+        "interface",
+        "vhid",
+        "credential",
+        "hooks",
+        "password-file",
+    ];
+    let old = good(MINIMAL).vhosts.remove(0);
+    let section = SECTIONS.iter().find(|s| s.header == "[[vhost]]").unwrap();
+    for key in section.keys.iter().filter(|k| !moves.contains(&k.name())) {
+        let other = match key.presence() {
+            Presence::Default(value) => match (key.name(), value.as_str()) {
+                (_, "true") => "false".to_owned(),
+                (_, "false") => "true".to_owned(),
+                (_, number) if number.parse::<u8>().is_ok() => "7".to_owned(),
+                ("mcast-group", _) => "\"224.0.0.19\"".to_owned(),
+                ("mcast-group6", _) => "\"ff02::13\"".to_owned(),
+                _ => {
+                    // One of a few words: the last.
+                    let words = key.schema()["enum"].as_array().unwrap().clone();
+                    words.last().unwrap().to_string()
+                }
+            },
+            _ => key.example(),
+        };
+        let changed = match key.name() {
+            "addresses" => MINIMAL.replace("22/24", "23/24"),
+            name => format!("{MINIMAL}{name} = {other}\n"),
+        };
+        let new = good(&changed).vhosts.remove(0);
+        assert_eq!(differences(&old, &new), [key.name()], "{changed}");
     }
 }

@@ -4,21 +4,18 @@ use std::path::Path;
 
 use super::problem::Findings;
 use super::read::{At, Table};
+use super::reference::trust as key;
 use super::{Surroundings, reference};
 use crate::trust::{Key, Trust};
 
 /// Who may vouch for hooks. What could not be read is reported.
 pub(super) fn read(root: &Table<'_>, around: &dyn Surroundings, out: &mut Findings) -> Trust {
-    let Some(item) = root.item("trust", out) else {
+    let Some(At { value: table, .. }) = root.read(&reference::TRUST, out) else {
         return Trust::default();
     };
-    let Some(table) = Table::open(item, &reference::TRUST, out) else {
-        return Trust::default();
-    };
-    let names = table.parsed_list::<String>("keys", out);
+    let names = table.read(&key::KEYS, out);
     // Whoever writes this table wants it to hold: only a written `false` makes it lenient.
-    let require = table.boolean("require-signature", out);
-    let require_signature = Table::or(require, true);
+    let require_signature = table.get(&key::REQUIRE_SIGNATURE, out);
     if let Some(none) = names
         .as_ref()
         .filter(|names| names.value.is_empty() && require_signature)
@@ -29,7 +26,7 @@ pub(super) fn read(root: &Table<'_>, around: &dyn Surroundings, out: &mut Findin
     let names = names.map(|names| names.value).unwrap_or_default();
     let keys = names
         .iter()
-        .filter_map(|name| key(name, around, out))
+        .filter_map(|name| public_key(name, around, out))
         .collect();
     Trust {
         keys,
@@ -38,7 +35,7 @@ pub(super) fn read(root: &Table<'_>, around: &dyn Surroundings, out: &mut Findin
 }
 
 /// A key as it stands, or one in a file.
-fn key(name: &At<String>, around: &dyn Surroundings, out: &mut Findings) -> Option<Key> {
+fn public_key(name: &At<String>, around: &dyn Surroundings, out: &mut Findings) -> Option<Key> {
     if Key::looks_like(&name.value) {
         return super::read::parse(
             At {

@@ -1,19 +1,17 @@
 //! Reads `[[vhost]]`.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 use std::ops::Range;
 use std::path::Path;
-use std::time::Duration;
 
-use super::choice::{
-    FamilyTimers, Ipv6Checksum, Leases, LinkLocal, Peers, Preempt, SourceMac, TieBreak,
-};
+use super::choice::{Peers, Preempt, TieBreak};
 use super::model::{Announce, AtStop, Destination, Place, Vhost};
 use super::problem::Findings;
 use super::read::{At, Table};
+use super::reference::vhost as key;
 use super::secret::{BadSecret, Secret};
 use super::{Surroundings, reference};
-use crate::types::{AdvBase, AdvSkew, Family, IfName, MacAddr, Name, Vhid, VirtualAddress};
+use crate::types::{AdvBase, AdvSkew, Family, IfName, Name, Vhid, VirtualAddress};
 
 /// A virtual host as far as it could be read: what is compared with others keeps its place.
 #[derive(Debug)]
@@ -35,7 +33,8 @@ pub(super) fn read_all(
     around: &dyn Surroundings,
     out: &mut Findings,
 ) -> Vec<Draft> {
-    let tables = root.tables("vhost", &reference::VHOST, out);
+    let tables = root.read(&reference::VHOST, out);
+    let tables = tables.map(|tables| tables.value).unwrap_or_default();
     if tables.is_empty() && !root.entries.contains_key("vhost") {
         out.error(None, "no virtual host is defined")
             .hint("begin one with a line [[vhost]]".to_owned());
@@ -49,9 +48,9 @@ pub(super) fn read_all(
 fn read(table: &Table<'_>, around: &dyn Surroundings, out: &mut Findings) -> Draft {
     let mut draft = Draft {
         span: table.span.clone(),
-        name: table.parsed("name", out),
-        interface: table.parsed("interface", out),
-        vhid: table.integer("vhid", 1..=255_u8, out).and_then(|v| {
+        name: table.read(&key::NAME, out),
+        interface: table.read(&key::INTERFACE, out),
+        vhid: table.read(&key::VHID, out).and_then(|v| {
             Some(At {
                 value: Vhid::new(v.value.into()).ok()?,
                 span: v.span,
@@ -60,7 +59,7 @@ fn read(table: &Table<'_>, around: &dyn Surroundings, out: &mut Findings) -> Dra
         addresses: addresses(table, out),
         sources: Vec::new(),
         hooks: table
-            .parsed_list("hooks", out)
+            .read(&key::HOOKS, out)
             .map(|l| l.value)
             .unwrap_or_default(),
         done: None,
@@ -80,38 +79,40 @@ fn finish(
     let (advbase, advskew) = interval(table, out);
     let (dead_ratio, peers) = dead_ratio(table, out);
     let tie_break = tie_break(table, draft, out);
-    let source_address = source::<Ipv4Addr>(table, "source-address", draft, out);
-    let source_address6 = source::<Ipv6Addr>(table, "source-address6", draft, out);
-    let preempt = Table::or(table.boolean("preempt", out), false);
+    let source4 = table.read(&key::SOURCE_ADDRESS, out);
+    let source_address = source(source4, key::SOURCE_ADDRESS.name, draft, out);
+    let source6 = table.read(&key::SOURCE_ADDRESS6, out);
+    let source_address6 = source(source6, key::SOURCE_ADDRESS6.name, draft, out);
+    let preempt = table.get(&key::PREEMPT, out);
     Some(Vhost {
         addresses: draft.addresses.iter().map(|a| a.value).collect(),
         advbase,
         advskew,
         preempt: if preempt { Preempt::On } else { Preempt::Off },
         dead_ratio,
-        neutral: Table::or(table.boolean("neutral", out), false),
+        neutral: table.get(&key::NEUTRAL, out),
         tie_break,
         peers,
-        family_timers: Table::or(table.choice("family-timers", out), FamilyTimers::All),
-        link_local: Table::or(table.choice("link-local", out), LinkLocal::Include),
-        ipv6_checksum: Table::or(table.choice("ipv6-checksum", out), Ipv6Checksum::Plain),
-        send_demote_byte: Table::or(table.boolean("send-demote-byte", out), false),
-        openbsd_lladdr: lladdr(table, out),
+        family_timers: table.get(&key::FAMILY_TIMERS, out),
+        link_local: table.get(&key::LINK_LOCAL, out),
+        ipv6_checksum: table.get(&key::IPV6_CHECKSUM, out),
+        send_demote_byte: table.get(&key::SEND_DEMOTE_BYTE, out),
+        openbsd_lladdr: table.read(&key::OPENBSD_LLADDR, out).map(|mac| mac.value),
         clamp_advskew: true,
         needs_ethernet: true,
         at_stop: AtStop::default(),
-        lease: Table::or(table.choice("lease", out), Leases::Kernel),
-        manage_addresses: Table::or(table.boolean("manage-addresses", out), true),
+        lease: table.get(&key::LEASE, out),
+        manage_addresses: table.get(&key::MANAGE_ADDRESSES, out),
         destination: destination(table, out),
-        source_mac: Table::or(table.choice("source-mac", out), SourceMac::Virtual),
+        source_mac: table.get(&key::SOURCE_MAC, out),
         source_address,
         source_address6,
-        ignore_link_state: Table::or(table.boolean("ignore-link-state", out), false),
+        ignore_link_state: table.get(&key::IGNORE_LINK_STATE, out),
         announce: announce(table, out),
-        xparam: table.string("xparam", out).map(|x| x.value.to_owned()),
+        xparam: table.read(&key::XPARAM, out).map(|x| x.value.to_owned()),
         hooks: draft.hooks.iter().map(|h| h.value.clone()).collect(),
-        adopt: Table::or(table.boolean("adopt", out), false),
-        keep_degraded: Table::or(table.boolean("keep-degraded", out), true),
+        adopt: table.get(&key::ADOPT, out),
+        keep_degraded: table.get(&key::KEEP_DEGRADED, out),
         place: Place(draft.span.clone()),
         // Last, so that a `?` keeps nothing above from being checked.
         name: draft.name.clone()?.value,
@@ -122,7 +123,7 @@ fn finish(
 }
 
 fn addresses(table: &Table<'_>, out: &mut Findings) -> Vec<At<VirtualAddress>> {
-    let Some(items) = table.list("addresses", out) else {
+    let Some(items) = table.read(&key::ADDRESSES, out) else {
         return Vec::new();
     };
     if items.value.is_empty() {
@@ -130,8 +131,8 @@ fn addresses(table: &Table<'_>, out: &mut Findings) -> Vec<At<VirtualAddress>> {
             items.span,
             "`addresses` is empty: a virtual host needs at least one",
         );
-    } else if items.value.len() > VirtualAddress::MAX_OF_A_VHOST {
-        let (count, most) = (items.value.len(), VirtualAddress::MAX_OF_A_VHOST);
+    } else if items.value.len() > key::ADDRESSES.form.max {
+        let (count, most) = (items.value.len(), key::ADDRESSES.form.max);
         out.error(
             items.span,
             format!("`addresses` has {count} entries: a virtual host has at most {most}"),
@@ -140,7 +141,7 @@ fn addresses(table: &Table<'_>, out: &mut Findings) -> Vec<At<VirtualAddress>> {
         return Vec::new();
     }
     let read = |item, out: &mut Findings| {
-        super::read::parse(super::read::string(item, "addresses", out)?, out)
+        super::read::parse(super::read::string(item, key::ADDRESSES.name, out)?, out)
     };
     let addresses: Vec<At<VirtualAddress>> = items
         .value
@@ -157,8 +158,8 @@ fn addresses(table: &Table<'_>, out: &mut Findings) -> Vec<At<VirtualAddress>> {
 
 /// The password, from exactly one of its two sources.
 fn secret(table: &Table<'_>, around: &dyn Surroundings, out: &mut Findings) -> Option<Secret> {
-    let file = table.string("password-file", out);
-    let credential = table.string("credential", out);
+    let file = table.read(&key::PASSWORD_FILE, out);
+    let credential = table.read(&key::CREDENTIAL, out);
     let (bytes, span) = match (file, credential) {
         (Some(file), None) => (around.password_file(Path::new(file.value)), file.span),
         (None, Some(name))
@@ -182,11 +183,7 @@ fn secret(table: &Table<'_>, around: &dyn Surroundings, out: &mut Findings) -> O
             return None;
         }
         // A value of the wrong type was reported already, and so was a mistyped key.
-        (None, None)
-            if ["password-file", "credential"]
-                .iter()
-                .any(|key| table.tried(key)) =>
-        {
+        (None, None) if table.tried(&key::PASSWORD_FILE) || table.tried(&key::CREDENTIAL) => {
             return None;
         }
         (None, None) => {
@@ -231,8 +228,8 @@ fn secret(table: &Table<'_>, around: &dyn Surroundings, out: &mut Findings) -> O
 }
 
 fn interval(table: &Table<'_>, out: &mut Findings) -> (AdvBase, AdvSkew) {
-    let base = table.integer("advbase", 0..=254_u8, out);
-    let skew = table.integer("advskew", 0..=254_u8, out);
+    let base = table.read(&key::ADVBASE, out);
+    let skew = table.read(&key::ADVSKEW, out);
     if let Some(skew) = skew.as_ref().filter(|s| s.value > 240) {
         out.warn(
             skew.span.clone(),
@@ -242,19 +239,23 @@ fn interval(table: &Table<'_>, out: &mut Findings) -> (AdvBase, AdvSkew) {
     // A skew that could not be read is not a skew of 0.
     let skew_is_zero = skew
         .as_ref()
-        .map_or(!table.entries.contains_key("advskew"), |s| s.value == 0);
+        .map_or(!table.entries.contains_key(key::ADVSKEW.name), |s| {
+            s.value == 0
+        });
     if let Some(base) = base.as_ref().filter(|b| b.value == 0 && skew_is_zero) {
         out.error(
             base.span.clone(),
             "`advbase` 0 needs an `advskew` above 0: the interval would be nothing",
         );
     }
-    (AdvBase(Table::or(base, 1)), AdvSkew(Table::or(skew, 0)))
+    let base = base.map_or_else(|| key::ADVBASE.default(), |base| base.value);
+    let skew = skew.map_or_else(|| key::ADVSKEW.default(), |skew| skew.value);
+    (AdvBase(base), AdvSkew(skew))
 }
 
 fn dead_ratio(table: &Table<'_>, out: &mut Findings) -> (u32, Peers) {
-    let ratio = table.integer("dead-ratio", 1..=255_u32, out);
-    let peers = Table::or(table.choice("peers", out), Peers::Bsd);
+    let ratio = table.read(&key::DEAD_RATIO, out);
+    let peers = table.get(&key::PEERS, out);
     match &ratio {
         Some(ratio) if peers == Peers::OpenBsd && ratio.value != 3 => {
             out.warn(
@@ -270,11 +271,12 @@ fn dead_ratio(table: &Table<'_>, out: &mut Findings) -> (u32, Peers) {
         }
         _ => {}
     }
-    (Table::or(ratio, 3), peers)
+    let ratio = ratio.map_or_else(|| key::DEAD_RATIO.default(), |ratio| ratio.value);
+    (ratio, peers)
 }
 
 fn tie_break(table: &Table<'_>, draft: &Draft, out: &mut Findings) -> TieBreak {
-    let tie_break = table.choice("tie-break", out);
+    let tie_break = table.read(&key::TIE_BREAK, out);
     let one_ipv4 = matches!(draft.addresses.as_slice(), [one] if one.value.ip.is_ipv4());
     if let Some(choice) = tie_break
         .as_ref()
@@ -285,108 +287,48 @@ fn tie_break(table: &Table<'_>, draft: &Draft, out: &mut Findings) -> TieBreak {
             "ucarp knows exactly one IPv4 address: it will refuse the advertisements of this virtual host",
         );
     }
-    Table::or(tie_break, TieBreak::Address)
+    tie_break.map_or_else(|| key::TIE_BREAK.default(), |choice| choice.value)
 }
 
-fn source<T>(
-    table: &Table<'_>,
-    key: &'static str,
-    draft: &mut Draft,
-    out: &mut Findings,
-) -> Option<T>
+fn source<T>(given: Option<At<T>>, name: &str, draft: &mut Draft, out: &mut Findings) -> Option<T>
 where
-    T: std::str::FromStr + Into<IpAddr> + Copy,
+    T: Into<IpAddr> + Copy,
 {
-    let text = table.string(key, out)?;
-    let Ok(address) = text.value.parse::<T>() else {
-        let family = if key.ends_with('6') { "IPv6" } else { "IPv4" };
-        out.error(
-            text.span,
-            format!(
-                "`{key}` must be an {family} address without a prefix length, not {:?}",
-                text.value
-            ),
-        );
-        return None;
-    };
-    let ip: IpAddr = address.into();
+    let At { value, span } = given?;
+    let ip: IpAddr = value.into();
     let host = VirtualAddress::new(ip, Family::of(ip).host_prefix());
     if host.map_or(true, |host| super::address::flaw(host).is_some()) {
         out.error(
-            text.span,
-            format!("`{key}` must be an address of this node, not {ip}"),
+            span,
+            format!("`{name}` must be an address of this node, not {ip}"),
         );
         return None;
     }
-    draft.sources.push(At {
-        value: ip,
-        span: text.span,
-    });
-    Some(address)
-}
-
-fn lladdr(table: &Table<'_>, out: &mut Findings) -> Option<MacAddr> {
-    let text = table.string("openbsd-lladdr", out)?;
-    let mac = text.value.parse().ok();
-    if mac.is_none() {
-        let message = format!(
-            "`openbsd-lladdr` must be a hardware address, as in 02:00:00:00:00:01, not {:?}",
-            text.value
-        );
-        out.error(text.span, message);
-    }
-    mac
+    draft.sources.push(At { value: ip, span });
+    Some(value)
 }
 
 fn destination(table: &Table<'_>, out: &mut Findings) -> Destination {
     Destination {
-        ethernet_broadcast: Table::or(table.boolean("nomcast", out), false),
-        group: group(table, "mcast-group", out).unwrap_or(Ipv4Addr::new(224, 0, 0, 18)),
-        group6: group(table, "mcast-group6", out)
-            .unwrap_or(Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x12)),
+        ethernet_broadcast: table.get(&key::NOMCAST, out),
+        group: table.get(&key::MCAST_GROUP, out),
+        group6: table.get(&key::MCAST_GROUP6, out),
     }
 }
 
-fn group<T>(table: &Table<'_>, key: &'static str, out: &mut Findings) -> Option<T>
-where
-    T: std::str::FromStr + Into<IpAddr> + Copy,
-{
-    let text = table.string(key, out)?;
-    let address = text
-        .value
-        .parse::<T>()
-        .ok()
-        .filter(|a| Into::<IpAddr>::into(*a).is_multicast());
-    if address.is_none() {
-        let family = if key.ends_with('6') { "IPv6" } else { "IPv4" };
-        out.error(
-            text.span,
-            format!(
-                "`{key}` must be an {family} multicast address, not {:?}",
-                text.value
-            ),
-        );
+impl Default for Announce {
+    fn default() -> Self {
+        Self {
+            count: reference::announce::COUNT.default(),
+            interval: reference::announce::INTERVAL.default(),
+        }
     }
-    address
 }
 
 fn announce(table: &Table<'_>, out: &mut Findings) -> Announce {
-    let default = Announce {
-        count: 1,
-        interval: Duration::from_millis(200),
-    };
-    let table = table
-        .item("announce", out)
-        .and_then(|item| Table::open(item, &reference::ANNOUNCE, out));
-    table.map_or(default, |table| Announce {
-        count: Table::or(table.integer("count", 1..=255_u8, out), default.count),
-        interval: Table::or(
-            table.duration(
-                "interval",
-                Duration::from_millis(10)..=Duration::from_mins(1),
-                out,
-            ),
-            default.interval,
-        ),
+    let table = table.read(&key::ANNOUNCE, out);
+    table.map_or_else(Announce::default, |At { value: table, .. }| Announce {
+        count: table.get(&reference::announce::COUNT, out),
+        interval: table.get(&reference::announce::INTERVAL, out),
     })
 }

@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use carpd::config::{Config, reference};
+use serde_json::Value as Json;
 use tempfile::TempDir;
 
 use super::cli::{Ran, carpd, carpd_with};
@@ -274,5 +275,80 @@ fn the_examples_of_the_documentation_are_good() {
         fs::write(directory.path().join("example.toml"), example).unwrap();
         let ran = check(&directory, "example.toml");
         assert_eq!((ran.code, ran.stderr.as_str()), (0, ""), "{example}");
+    }
+}
+
+/// What the schema says of a value: as much of JSON Schema as it uses.
+fn fits(schema: &Json, value: &Json) -> Result<(), String> {
+    if let Some(words) = schema["enum"].as_array() {
+        let fits = words.contains(value);
+        return fits
+            .then_some(())
+            .ok_or(format!("{value} is none of {words:?}"));
+    }
+    match (schema["type"].as_str().unwrap(), value) {
+        ("boolean", Json::Bool(_)) | ("string", Json::String(_)) => Ok(()),
+        ("integer", Json::Number(number)) => {
+            let number = number.as_i64().unwrap();
+            let fits = |bound: &str, fits: fn(&i64, &i64) -> bool| {
+                schema[bound].as_i64().is_none_or(|b| fits(&number, &b))
+            };
+            let fits = fits("minimum", i64::ge) && fits("maximum", i64::le);
+            fits.then_some(())
+                .ok_or(format!("{number} is out of range"))
+        }
+        ("array", Json::Array(items)) => items
+            .iter()
+            .try_for_each(|item| fits(&schema["items"], item)),
+        ("object", Json::Object(table)) => {
+            let no_list = Vec::new();
+            for key in schema["required"].as_array().unwrap_or(&no_list) {
+                if !table.contains_key(key.as_str().unwrap()) {
+                    return Err(format!("{key} is missing"));
+                }
+            }
+            table.iter().try_for_each(|(key, value)| {
+                match (&schema["properties"][key], &schema["additionalProperties"]) {
+                    (Json::Null, Json::Bool(false)) => Err(format!("unknown key {key}")),
+                    (Json::Null, Json::Null) => Ok(()),
+                    (Json::Null, other) => fits(other, value),
+                    (known, _) => fits(known, value),
+                }
+                .map_err(|why| format!("{key}: {why}"))
+            })
+        }
+        (wanted, _) => Err(format!("{value} is not of type {wanted}")),
+    }
+}
+
+#[test]
+fn the_schema_takes_what_the_program_takes_and_refuses_what_it_refuses() {
+    let ran = carpd_with(Path::new("/"), &["config-reference", "--schema"], &[]);
+    let schema: Json = serde_json::from_str(&ran.stdout).unwrap();
+    let configs = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/configs");
+    let judge = |text: &str| {
+        let table: toml::Table = text.parse().unwrap();
+        fits(&schema, &serde_json::to_value(table).unwrap())
+    };
+    for good in ["good.toml", "good-all-keys.toml", "warnings.toml"] {
+        let text = fs::read_to_string(configs.join(good)).unwrap();
+        judge(&text).unwrap_or_else(|why| panic!("{good}: {why}"));
+    }
+    for bad in ["ranges.toml", "typos.toml"] {
+        let text = fs::read_to_string(configs.join(bad)).unwrap();
+        assert!(judge(&text).is_err(), "{bad}");
+    }
+    let text = fs::read_to_string(configs.join("good.toml")).unwrap();
+    for (change, why) in [
+        (("vhid = ", "vhid = 256 #"), "out of range"),
+        (("vhid = ", "vhid = \"40\" #"), "not of type integer"),
+        (("vhid = ", "wihd = "), "missing"),
+        (("[[vhost]]", "[[vhost]]\nwihd = 1"), "unknown key"),
+        (("[[vhost]]", "[[vhost]]\npeers = \"cisco\""), "none of"),
+    ] {
+        let changed = text.replacen(change.0, change.1, 1);
+        assert!(changed != text, "{change:?}");
+        let said = judge(&changed).unwrap_err();
+        assert!(said.contains(why), "{change:?}: {said}");
     }
 }

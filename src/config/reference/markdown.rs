@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Key, Kind, Presence, SECTIONS, Section};
+use super::{Entry, Presence, SECTIONS, Section};
 
 /// The part of `docs/configuration.md` that lists every key.
 #[must_use]
@@ -19,33 +19,23 @@ fn section_text(section: &Section) -> String {
     } else {
         format!("`{}`", section.header)
     };
-    let keys: String = section.keys.iter().map(key_text).collect();
+    let keys: String = section.keys.iter().map(|key| key_text(*key)).collect();
     format!("### {title}\n\n{}\n\n{keys}\n", section.text)
 }
 
-fn key_text(key: &Key) -> String {
-    let mut line = format!("- **`{}`**: ", key.name);
-    let words = |words: &[&str]| {
-        words
-            .iter()
-            .map(|w| format!("`\"{w}\"`"))
-            .collect::<Vec<_>>()
-            .join(", ")
-    };
-    match key.kind {
-        Kind::Plain(text) => line += text,
-        Kind::OneOf(all) => line += &format!("one of {}", words(all)),
-        Kind::SomeOf(all) => line += &format!("list of {}", words(all)),
-    }
-    match key.presence {
+fn key_text(key: &dyn Entry) -> String {
+    let mut line = format!("- **`{}`**: {}", key.name(), key.words());
+    let presence = key.presence();
+    match &presence {
         Presence::Required => line += "; **required**",
         Presence::Absent(meaning) => line += &format!("; if absent: {meaning}"),
         Presence::Default(value) => line += &format!("; default `{value}`"),
     }
     // Writing to a string cannot fail.
-    let _ = write!(line, ".\n  {}", key.text);
-    if !key.example.is_empty() && !matches!(key.presence, Presence::Default(_)) {
-        let _ = write!(line, "\n  Example: `{} = {}`", key.name, key.example);
+    let _ = write!(line, ".\n  {}", key.text());
+    let example = key.example();
+    if !example.is_empty() && !matches!(presence, Presence::Default(_)) {
+        let _ = write!(line, "\n  Example: `{} = {example}`", key.name());
     }
     line + "\n"
 }

@@ -126,7 +126,12 @@ impl Engine {
                 .iter()
                 .map(|(name, (message, _))| format!("hook {name}: {message}")),
         );
-        report.problems.extend(needs_restart(&self.config, &config));
+        let stays = config::needs_restart(&self.config.daemon, &config.daemon);
+        report.problems.extend(
+            stays
+                .into_iter()
+                .map(|key| format!("[daemon] {key} cannot change while carpd runs: restart it")),
+        );
         let moves = self.moves(&config);
         if scope.is_whole() {
             report.problems.extend(self.cannot_rename(&moves));
@@ -574,24 +579,4 @@ async fn applied(
     } else {
         Ok(said.join("\n"))
     }
-}
-
-/// What only a restart can change, by name.
-fn needs_restart(old: &Config, new: &Config) -> Vec<String> {
-    let keys = [
-        ("run-dir", old.daemon.run_dir != new.daemon.run_dir),
-        ("state-dir", old.daemon.state_dir != new.daemon.state_dir),
-        ("sandbox", old.daemon.sandbox != new.daemon.sandbox),
-        (
-            "service-backend",
-            old.daemon.service_backend != new.daemon.service_backend,
-        ),
-        ("node-name", old.daemon.node_name != new.daemon.node_name),
-        ("log", old.daemon.log != new.daemon.log),
-        ("ca-file", old.daemon.ca_file != new.daemon.ca_file),
-    ];
-    let changed = keys.into_iter().filter(|(_, changed)| *changed);
-    changed
-        .map(|(key, _)| format!("[daemon] {key} cannot change while carpd runs: restart it"))
-        .collect()
 }

@@ -1,0 +1,32 @@
+//! `[vhost.announce]`.
+
+use std::time::Duration;
+
+use super::{Defaulted, Section, defaulted};
+use crate::config::form::{Integer, Period};
+
+pub(in crate::config) static COUNT: Defaulted<Integer<u8>> = defaulted(
+    "count",
+    Integer { min: 1, max: 255 },
+    || 1,
+    "How often, for each address.",
+);
+
+pub(in crate::config) static INTERVAL: Defaulted<Period> = defaulted(
+    "interval",
+    Period {
+        min: Duration::from_millis(10),
+        max: Duration::from_mins(1),
+        also: "",
+    },
+    || Duration::from_millis(200),
+    "The time between two of them.",
+);
+
+/// `[vhost.announce]`.
+pub(in crate::config) static SECTION: Section = Section {
+    header: "[vhost.announce]",
+    text: "How the neighbours are told at takeover (gratuitous ARP, unsolicited neighbour advertisement). Usually written in one \
+           line: `announce = { count = 3, interval = \"500ms\" }`. After the second advertisement they are told once more in any case.",
+    keys: &[&COUNT, &INTERVAL],
+};
