@@ -28,7 +28,7 @@ pub mod record;
 #[cfg(feature = "daemon")]
 pub mod resolve;
 #[cfg(feature = "daemon")]
-mod sandbox;
+pub mod sandbox;
 
 pub mod config;
 #[cfg(feature = "daemon")]
@@ -48,11 +48,18 @@ pub mod reader;
 pub mod control;
 #[cfg(feature = "daemon")]
 pub mod keeper;
+#[cfg(feature = "daemon")]
+pub mod programs;
 
 #[cfg(feature = "daemon")]
 pub mod engine;
 #[cfg(feature = "daemon")]
 pub mod telemetry;
+#[cfg(feature = "daemon")]
+pub mod terminal;
+
+#[cfg(feature = "daemon")]
+pub mod daemon;
 
 #[cfg(feature = "daemon")]
 pub mod lab;

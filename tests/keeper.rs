@@ -8,9 +8,10 @@ use std::path::Path;
 use std::process::{Child, ChildStdout, Command, ExitCode, Stdio};
 use std::time::Duration;
 
-use carpd::hooks::process::runner;
+use carpd::hooks::contract::message::RUNNER_ROLE;
 use carpd::host::children::helper::{Duty, HelperClient, HelperOp};
 use carpd::keeper::{self, Client, Exits, HowEnded, Role};
+use carpd::programs::{Opened, Programs};
 use carpd::reader;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -30,7 +31,14 @@ fn main() -> ExitCode {
                 inherited: None,
                 ca_file: &|| None,
             };
-            keeper::run(arguments.get(1..).unwrap_or_default(), &settings)
+            let this = || Opened::this().unwrap();
+            let programs = Programs {
+                daemon: this(),
+                worker: this(),
+                carpd: None,
+            };
+            let arguments = arguments.get(1..).unwrap_or_default();
+            keeper::run(&programs, arguments, &settings)
         }
         Some(keeper::ENGINE_ROLE) => engine(
             arguments
@@ -38,7 +46,11 @@ fn main() -> ExitCode {
                 .and_then(|a| a.to_str())
                 .unwrap_or_default(),
         ),
-        Some(runner::ROLE) => runner::main(),
+        Some(RUNNER_ROLE) => {
+            // There until its socket closes.
+            _ = std::io::stdin().read(&mut [0]);
+            ExitCode::SUCCESS
+        }
         Some("__helper") => carpd::host::children::helper::main(None),
         Some(reader::ROLE) => {
             // There until its socket closes.

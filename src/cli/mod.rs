@@ -12,15 +12,10 @@
 
 mod dev;
 mod excerpt;
-mod exit;
 mod foresee;
-mod helper;
 mod operate;
-mod output;
 #[cfg(feature = "wasm")]
 mod plugin;
-mod reader;
-pub mod role;
 mod ucarp;
 mod write;
 mod xml;
@@ -31,15 +26,27 @@ use std::process::ExitCode;
 use clap::{CommandFactory as _, Parser, Subcommand};
 
 use dev::{completions, config_reference, lab, man};
-pub use exit::{Exit, Failure};
 use foresee::{check, plan, rehearse};
 use operate::{cleanup, hook, metrics, reload, replay, resign, run, status, undemote, why};
 use write::{api, grant, new, port, test};
 
-use crate::ledger::{Instance, Origin, instance_name};
+pub use crate::daemon::CONFIG;
+pub use crate::terminal::{Exit, Failure};
 
-/// Where the configuration is, unless told otherwise.
-pub const CONFIG: &str = "/etc/carpd/carpd.toml";
+use crate::hooks::contract::message::TESTER_ROLE;
+use crate::ledger::{Instance, Origin, instance_name};
+use crate::programs::role::{self, Log, Role};
+use crate::terminal::output;
+
+/// What the daemon makes of this program: it has all that plays tests.
+const ROLES: &[Role] = &[Role::new(
+    // What its engine does it does to a host that does not exist: in the log it would look like the
+    // daemon's own deeds.
+    TESTER_ROLE,
+    c"carpd-tester",
+    Log::Own,
+    crate::testing::process,
+)];
 
 /// CARP for Linux: several hosts share addresses, one of them holds them.
 ///
@@ -55,7 +62,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    Run(run::Args),
+    Run(crate::daemon::Args),
     Check(check::Args),
     Status(status::StatusArgs),
     Metrics(metrics::MetricsArgs),
@@ -87,18 +94,19 @@ enum Verb {
 /// Parses the command line, does what it says, and tells how that went.
 #[must_use]
 pub fn main() -> ExitCode {
+    // A role before the command line: it must not depend on how that is parsed.
+    if let Some(code) = crate::lab::run_role().or_else(|| role::play(ROLES)) {
+        return code;
+    }
     if let Some(words) = ucarp::called(std::env::args_os()) {
         return ucarp::main(words);
     }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => return usage(&error).into(),
+        Err(error) => return output::usage(&error).into(),
     };
     let result = match cli.verb {
-        // The daemon's exit code is the engine's.
-        Verb::Run(args) => {
-            return run::run(&args).unwrap_or_else(|failure| output::report(&failure).into());
-        }
+        Verb::Run(_) => Err(run::run()),
         Verb::Check(args) => check::run(&args),
         Verb::Status(args) => status::status(&args),
         Verb::Metrics(args) => metrics::metrics(&args),
@@ -127,17 +135,6 @@ pub fn main() -> ExitCode {
     result
         .unwrap_or_else(|failure| output::report(&failure))
         .into()
-}
-
-/// `--help` and `--version` come here too: they are no errors. A reader that went away is none
-/// either.
-fn usage(error: &clap::Error) -> Exit {
-    let _ = error.print();
-    if error.use_stderr() {
-        Exit::Usage
-    } else {
-        Exit::Success
-    }
 }
 
 /// The directory of the daemon that runs this configuration, in this network namespace.

@@ -16,6 +16,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::message::{ChildId, HowEnded, Predecessor, Report, Request, Role};
 use super::{spawn, wire};
+use crate::programs::{self, Opened, Program};
 
 type Spawned = oneshot::Sender<io::Result<StdStream>>;
 
@@ -70,15 +71,31 @@ impl Client {
         Ok((client, Exits { before, ..exits }))
     }
 
-    /// For a process without a keeper, such as `carpd check`: starts one from this binary or, in a
-    /// test, from another. It ends with the last clone of the client. Call it from the main thread
+    /// For a process without a keeper, such as `carpd check`: starts one from the daemon's program,
+    /// which is beside this one unless a test says where. It ends with the last clone of the client. Call it from the main thread
     /// or one that lives as long: the keeper ends with the thread that started it.
     ///
     /// # Errors
     /// The program could not be started.
     pub fn start(program: Option<&Path>) -> io::Result<(Self, Exits)> {
+        match program {
+            Some(program) => Self::start_from(program, None),
+            None => Self::start_from(&programs::find(Program::Daemon)?, None),
+        }
+    }
+
+    /// For a tester: starts a keeper from what its own keeper handed to it, the numbers of the
+    /// descriptors of the daemon's program and of the worker.
+    ///
+    /// # Errors
+    /// As of [`Self::start`].
+    pub fn start_inherited(daemon: &str, worker: &str) -> io::Result<(Self, Exits)> {
+        Self::start_from(&Opened::inherited(daemon)?.path(), Some(worker))
+    }
+
+    fn start_from(program: &Path, worker: Option<&str>) -> io::Result<(Self, Exits)> {
         let (ours, theirs) = wire::pair()?;
-        let keeper = spawn::keeper(program.unwrap_or(Path::new(super::SELF)), theirs)?;
+        let keeper = spawn::keeper(program, worker, theirs)?;
         tracing::debug!(pid = keeper.id(), "Started a keeper");
         Self::over(ours, Some(keeper))
     }

@@ -1,4 +1,4 @@
-//! The messages between engine and keeper. Both are this binary; the messages are small, so each is
+//! The messages between engine and keeper. Both are one program; the messages are small, so each is
 //! one packet.
 
 use std::fmt;
@@ -7,8 +7,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::hooks::contract::message;
 use crate::host::children::http_worker;
+use crate::programs::Program;
 use crate::reader::ROLE as READER;
 use crate::types::Timestamp;
+
+/// The argument that makes the daemon's program a helper.
+pub(super) const HELPER_ROLE: &str = "__helper";
 
 /// A child of the keeper. The engine numbers them and never reuses a number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -57,6 +61,17 @@ impl Role {
         }
     }
 
+    /// Which program plays it.
+    pub(super) const fn program(self) -> Program {
+        match self {
+            Self::Runner { .. } | Self::WasmRunner { .. } | Self::Compiler | Self::Courier => {
+                Program::Worker
+            }
+            Self::Tester => Program::Carpd,
+            Self::Helper | Self::NewHelper | Self::Reader | Self::NewReader => Program::Daemon,
+        }
+    }
+
     /// Does it obey the configuration alone, and handle nothing that others wrote?
     pub(super) const fn is_trusted(self) -> bool {
         match self {
@@ -69,7 +84,7 @@ impl Role {
         }
     }
 
-    /// The arguments that make the binary take this role.
+    /// The arguments that make its program take this role.
     #[must_use]
     pub fn arguments(self) -> Vec<String> {
         match self {
@@ -85,7 +100,7 @@ impl Role {
             }
             Self::Compiler => vec![message::COMPILER_ROLE.to_owned()],
             Self::Tester => vec![message::TESTER_ROLE.to_owned()],
-            Self::Helper | Self::NewHelper => vec!["__helper".to_owned()],
+            Self::Helper | Self::NewHelper => vec![HELPER_ROLE.to_owned()],
             Self::Reader | Self::NewReader => vec![READER.to_owned()],
             Self::Courier => vec![http_worker::ROLE.to_owned()],
         }

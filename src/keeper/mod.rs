@@ -18,6 +18,7 @@ mod supervise;
 mod wire;
 
 use std::ffi::OsString;
+use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -27,14 +28,17 @@ pub use descriptors::close_on_exec;
 pub use message::{ChildId, HowEnded, Predecessor, Role};
 pub use spawn::unblock_signals;
 
-/// The argument that makes the binary a keeper without an engine, for commands that load hooks.
+use crate::programs::{Opened, Program, Programs};
+
+/// The argument that makes the daemon's program a keeper without an engine, for commands that load
+/// hooks.
 pub const ROLE: &str = "__keeper";
 
-/// The argument that makes the binary an engine; its own arguments follow.
-pub const ENGINE_ROLE: &str = "__engine";
+/// The argument that makes it a helper.
+pub const HELPER_ROLE: &str = message::HELPER_ROLE;
 
-/// This binary, even after the file on disk was replaced.
-const SELF: &str = "/proc/self/exe";
+/// The argument that makes it an engine; its own arguments follow.
+pub const ENGINE_ROLE: &str = "__engine";
 
 /// What helpers, readers and couriers are started with. The engine has no say in it.
 #[derive(Clone, Copy)]
@@ -58,18 +62,32 @@ pub struct ChildSettings<'a> {
 /// pauses. The exit status is the engine's, or 70 (`EX_SOFTWARE`) if the engine crashed while it was
 /// stopping.
 #[must_use]
-pub fn run(arguments: &[OsString], settings: &ChildSettings<'_>) -> ExitCode {
-    finish(supervise::run(Path::new(SELF), arguments, settings))
+pub fn run(programs: &Programs, arguments: &[OsString], settings: &ChildSettings<'_>) -> ExitCode {
+    finish(supervise::run(programs, arguments, settings))
 }
 
 /// A keeper whose engine is the process that started it and holds the other end of standard input.
 /// It ends when that socket closes.
 #[must_use]
 pub fn serve() -> ExitCode {
-    finish(supervise::serve().map(|()| 0))
+    finish(programs().and_then(|programs| supervise::serve(&programs).map(|()| 0)))
 }
 
-fn finish(result: std::io::Result<u8>) -> ExitCode {
+/// What such a keeper executes. The argument after the role is the descriptor of the worker, if
+/// whoever started it has one open.
+fn programs() -> io::Result<Programs> {
+    let worker = match std::env::args().nth(2) {
+        Some(number) => Opened::inherited(&number)?,
+        None => Opened::beside(Program::Worker)?,
+    };
+    Ok(Programs {
+        daemon: Opened::this()?,
+        worker,
+        carpd: None,
+    })
+}
+
+fn finish(result: io::Result<u8>) -> ExitCode {
     match result {
         Ok(code) => ExitCode::from(code),
         Err(err) => {

@@ -1,4 +1,4 @@
-//! Starts a child: this binary again, with a socket as its standard input and nothing else of ours.
+//! Starts a child: one of the programs, with a socket as its standard input and nothing else of ours.
 
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -14,6 +14,7 @@ use nix::unistd::Pid;
 use tracing::debug;
 
 use super::message::Role;
+use crate::programs::{Opened, Programs};
 
 /// Signals that an operator or a terminal sends to a whole process group. The keeper reads them from
 /// a descriptor; its children inherit them blocked, so that none is lost, and none ends a child that
@@ -81,7 +82,7 @@ impl ChildArguments<'_> {
 /// configuration that a helper or reader reads: the child inherits it, and the descriptor's number
 /// follows the other arguments.
 pub(super) fn child(
-    program: &Path,
+    programs: &Programs,
     role: Role,
     arguments: &ChildArguments<'_>,
     text: Option<BorrowedFd<'_>>,
@@ -90,12 +91,21 @@ pub(super) fn child(
     let (ours, theirs) = UnixStream::pair()?;
     let own = role.arguments();
     let (more, inherited) = arguments.of(role);
-    let number = text.map(|text| OsString::from(text.as_raw_fd().to_string()));
+    let program = programs.get(role.program())?;
+    let by_number = match role {
+        // It starts a keeper, and that starts runners: from the files that are executed here.
+        Role::Tester => vec![programs.daemon.as_fd(), programs.worker.as_fd()],
+        _ => text.into_iter().collect(),
+    };
+    let numbers: Vec<OsString> = by_number
+        .iter()
+        .map(|fd| fd.as_raw_fd().to_string().into())
+        .collect();
     let arguments = own
         .iter()
         .map(OsStr::new)
-        .chain(more.iter().chain(&number).map(AsRef::as_ref));
-    let mut command = command(program, arguments, theirs.into());
+        .chain(more.iter().chain(&numbers).map(AsRef::as_ref));
+    let mut command = command(&program.path(), arguments, theirs.into());
     // An environment of its own: no secrets, and nothing that changes what the C library does.
     // One heap for all threads: every further one would take 64 MiB of a runner's address space.
     command
@@ -115,20 +125,23 @@ pub(super) fn child(
         | Role::Courier => None,
     };
     command.envs(variable.and_then(|name| Some((name, std::env::var_os(name)?))));
-    Ok((spawn_inheriting(&mut command, text.or(inherited))?, ours))
+    let all: Vec<_> = by_number.into_iter().chain(inherited).collect();
+    Ok((spawn_inheriting(&mut command, &all)?, ours))
 }
 
 /// Starts the engine, which keeps the environment, standard output, standard error and the
 /// inherited descriptor.
 pub(super) fn engine(
-    program: &Path,
+    program: &Opened,
     arguments: &[OsString],
     socket: OwnedFd,
     inherited: Option<BorrowedFd<'_>>,
 ) -> io::Result<Pid> {
     let arguments =
         std::iter::once(OsStr::new(super::ENGINE_ROLE)).chain(arguments.iter().map(AsRef::as_ref));
-    let engine = spawn_inheriting(&mut command(program, arguments, socket), inherited)?;
+    let inherited: Vec<_> = inherited.into_iter().collect();
+    let mut command = command(&program.path(), arguments, socket);
+    let engine = spawn_inheriting(&mut command, &inherited)?;
     prioritise(engine);
     Ok(engine)
 }
@@ -145,8 +158,11 @@ fn prioritise(engine: Pid) {
     }
 }
 
-fn spawn_inheriting(command: &mut Command, inherited: Option<BorrowedFd<'_>>) -> io::Result<Pid> {
-    let close_on_exec = |flag| inherited.map_or(Ok(0), |fd| fcntl(fd, FcntlArg::F_SETFD(flag)));
+fn spawn_inheriting(command: &mut Command, inherited: &[BorrowedFd<'_>]) -> io::Result<Pid> {
+    let close_on_exec = |flag| {
+        let mut all = inherited.iter();
+        all.try_for_each(|fd| fcntl(*fd, FcntlArg::F_SETFD(flag)).map(drop))
+    };
     // Only this thread starts children: none is started meanwhile.
     close_on_exec(FdFlag::empty())?;
     let spawned = spawn(command);
@@ -155,8 +171,15 @@ fn spawn_inheriting(command: &mut Command, inherited: Option<BorrowedFd<'_>>) ->
 }
 
 /// Starts a keeper without an engine of its own, for the calling process.
-pub(super) fn keeper(program: &Path, socket: OwnedFd) -> io::Result<std::process::Child> {
-    command(program, std::iter::once(OsStr::new(super::ROLE)), socket)
+/// `worker` is the number of the descriptor of the worker that it is to execute, if that is not the
+/// one beside it.
+pub(super) fn keeper(
+    program: &Path,
+    worker: Option<&str>,
+    socket: OwnedFd,
+) -> io::Result<std::process::Child> {
+    let arguments = std::iter::once(super::ROLE).chain(worker);
+    command(program, arguments.map(OsStr::new), socket)
         .stdout(Stdio::null())
         .spawn()
 }

@@ -23,12 +23,13 @@ use super::failsafe::Reader;
 use super::message::{ChildId, HowEnded, Predecessor, Report, Request, Role};
 use super::oom::OomWatch;
 use super::spawn::ChildArguments;
-use super::{ChildSettings, SELF, cleanup, descriptors, spawn, wire};
+use super::{ChildSettings, cleanup, descriptors, spawn, wire};
 use crate::backoff::Backoff;
 use crate::host::children::helper::RETIRE;
 use crate::host::children::http_worker;
 use crate::host::clock;
 use crate::host::kernel::memory;
+use crate::programs::Programs;
 use crate::types::Timestamp;
 
 /// The most children at one time. An engine that asks for more is out of control.
@@ -57,6 +58,8 @@ const CRASH_STATUS: u8 = 70;
 
 /// The state of a running keeper.
 struct Keeper<'a> {
+    /// What it executes.
+    programs: &'a Programs,
     /// What children are started with.
     arguments: ChildArguments<'a>,
     signals: SignalFd,
@@ -118,7 +121,7 @@ impl End {
 
 /// Starts the engine, restarts it whenever it crashes, and returns when it has exited.
 pub(super) fn run(
-    program: &Path,
+    programs: &Programs,
     arguments: &[OsString],
     settings: &ChildSettings<'_>,
 ) -> io::Result<u8> {
@@ -127,7 +130,7 @@ pub(super) fn run(
         inherited: settings.inherited.map(AsFd::as_fd),
         of_couriers: Vec::new(),
     };
-    let mut keeper = Keeper::new(prepare()?, None, for_children)?;
+    let mut keeper = Keeper::new(programs, prepare()?, None, for_children)?;
     keeper.config_file = settings.config_file;
     let mut restarts = RESTARTS;
     let mut before = None;
@@ -143,7 +146,12 @@ pub(super) fn run(
         }
         keeper.arguments.of_couriers = courier_arguments((settings.ca_file)());
         let inherited = keeper.arguments.inherited;
-        keeper.engine = Some(spawn::engine(program, arguments, theirs, inherited)?);
+        keeper.engine = Some(spawn::engine(
+            &programs.daemon,
+            arguments,
+            theirs,
+            inherited,
+        )?);
         keeper.socket = Some(ours);
         // This process parsed the command line and the configuration; from here on it only waits.
         memory::give_back();
@@ -206,12 +214,12 @@ fn describe(how: &str, hung: Option<Duration>) -> String {
 }
 
 /// Serves the process at the other end of standard input until it closes that.
-pub(super) fn serve() -> io::Result<()> {
+pub(super) fn serve(programs: &Programs) -> io::Result<()> {
     let signals = prepare()?;
     // The keeper must end with the process that started it, whatever happens to the socket.
     prctl::set_pdeathsig(Signal::SIGKILL)?;
     let socket = io::stdin().as_fd().try_clone_to_owned()?;
-    let mut keeper = Keeper::new(signals, Some(socket), ChildArguments::default())?;
+    let mut keeper = Keeper::new(programs, signals, Some(socket), ChildArguments::default())?;
     let result = keeper.work();
     keeper.kill_all();
     result.map(|_| ())
@@ -231,12 +239,14 @@ fn prepare() -> io::Result<SignalFd> {
 
 impl<'a> Keeper<'a> {
     fn new(
+        programs: &'a Programs,
         signals: SignalFd,
         socket: Option<OwnedFd>,
         arguments: ChildArguments<'a>,
     ) -> io::Result<Self> {
         let watchdog = sd_notify::watchdog_enabled().map(|interval| interval / 2);
         Ok(Self {
+            programs,
             arguments,
             signals,
             socket,
@@ -513,7 +523,7 @@ impl<'a> Keeper<'a> {
             _ => None,
         };
         let text = copy.and_then(ConfigCopy::text);
-        let (pid, socket) = spawn::child(Path::new(SELF), role, &self.arguments, text, stderr)?;
+        let (pid, socket) = spawn::child(self.programs, role, &self.arguments, text, stderr)?;
         let child = Child {
             pid,
             role,

@@ -24,6 +24,7 @@ use super::probe;
 use super::reap::Reaper;
 use super::role::{Step, StepError};
 use super::switch::private_mounts;
+use crate::programs::{self, Program};
 use crate::types::VirtualAddress;
 
 /// Where each host finds this very program.
@@ -91,7 +92,7 @@ fn mounts() -> Result<(), StepError> {
     )
     .step("mount /run")?;
     fs::create_dir("/run/lab").step("make /run/lab")?;
-    show_program().step("show the program in /run/lab")?;
+    show_programs().step("show the programs in /run/lab")?;
     own_var_lib();
     if !Path::new("/etc/init.d").is_dir() {
         own_etc().step("make a place for /etc/init.d (mkdir /etc/init.d is another way)")?;
@@ -109,21 +110,26 @@ fn mounts() -> Result<(), StepError> {
     fs::set_permissions(script, fs::Permissions::from_mode(0o755)).step("write /etc/init.d/httpd")
 }
 
-/// Binds this program to [`PROGRAM`]; copies it if its file was replaced since it was started.
-fn show_program() -> io::Result<()> {
-    fs::write(PROGRAM, "")?;
+/// Binds this program to [`PROGRAM`], and beside it the others that it needs to be carpd. A program
+/// that is only the lab, as that of a test, has none.
+fn show_programs() -> io::Result<()> {
     // By its path: /proc/self/exe leads into the mount namespace where this process was executed,
     // which is not ours.
-    let bound = std::env::current_exe().and_then(|exe| {
-        Ok(mount(
-            Some(exe.as_path()),
-            PROGRAM,
-            None::<&str>,
-            MsFlags::MS_BIND,
-            None::<&str>,
-        )?)
-    });
-    bound.or_else(|_| fs::copy("/proc/self/exe", PROGRAM).map(drop))
+    let shown = std::env::current_exe().and_then(|exe| show(&exe, PROGRAM));
+    // Its file was replaced since it was started.
+    shown.or_else(|_| fs::copy("/proc/self/exe", PROGRAM).map(drop))?;
+    for program in [Program::Daemon, Program::Worker] {
+        if let Ok(found) = programs::find(program) {
+            show(&found, &format!("/run/lab/{}", program.name()))?;
+        }
+    }
+    Ok(())
+}
+
+fn show(program: &Path, at: &str) -> io::Result<()> {
+    fs::write(at, "")?;
+    let none = None::<&str>;
+    Ok(mount(Some(program), at, none, MsFlags::MS_BIND, none)?)
 }
 
 /// Lays a writable `/etc` over the machine's, for a machine that has no `/etc/init.d`.

@@ -26,7 +26,7 @@ pub(crate) use engine::{change_user, confine_engine};
 use filter::{ALLOWED, READING, SOCKETS, install, without};
 pub(crate) use helper::confine_helper;
 pub(crate) use reader::confine_reader;
-pub(crate) use resident::forget_code;
+pub use resident::forget_code;
 
 /// How well a process is confined.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -75,7 +75,7 @@ const SPARE_BYTES_WASM: u64 = 128 << 20;
 
 /// What a confined process is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub enum Kind {
     /// A runner of Luau.
     Lua,
     /// A runner of WebAssembly: may make memory executable, but never writable at the same time.
@@ -130,7 +130,7 @@ impl Notes {
 
 /// Confines the calling process, which must have one thread. `warm_up` runs after the limits and
 /// before the system call filter: for whatever a library does at its first use, threads included.
-pub(crate) fn confine(kind: Kind, memory_bytes: u64, warm_up: impl FnOnce()) -> Confinement {
+pub fn confine(kind: Kind, memory_bytes: u64, warm_up: impl FnOnce()) -> Confinement {
     let mut notes = Notes::default();
     // Another uid may not say so of itself any more.
     notes.note(measure::FIRST_TO_GO, first_to_go());
@@ -234,12 +234,13 @@ fn no_writing() -> Result<(), String> {
 ///
 /// # Errors
 /// The system's words.
-pub(crate) fn no_more_names() -> Result<(), String> {
+pub fn no_more_names() -> Result<(), String> {
     filter::no_more_names()
 }
 
 /// The mandatory measures that are not in force.
-pub(crate) fn lacking(confinement: &Confinement) -> Vec<String> {
+#[must_use]
+pub fn lacking(confinement: &Confinement) -> Vec<String> {
     let in_force = |name: &&str| confinement.in_force.iter().any(|have| have == *name);
     let why = |name: &str| {
         confinement
@@ -401,7 +402,7 @@ static MAPPED: std::sync::OnceLock<u64> = std::sync::OnceLock::new();
 
 /// Reads how much address space the process has, and where its code is; before [`confine`], which
 /// takes `/proc` away.
-pub(crate) fn measure_address_space() {
+pub fn measure_address_space() {
     resident::note();
     let pages = std::fs::read_to_string("/proc/self/statm")
         .ok()

@@ -41,7 +41,7 @@ fn code(line: &str) -> Option<Range> {
 }
 
 /// Lets go of it. Whatever is needed is mapped again when it is touched.
-pub(crate) fn forget_code() {
+pub fn forget_code() {
     for (from, length) in CODE.get().into_iter().flatten() {
         // SAFETY: these are private mappings of files that were never writable in this process and
         // are not unmapped while it lives (nothing here closes a library). Dropping their pages

@@ -1,16 +1,15 @@
 //! The tester: a process that runs the test of one hook for an engine, and ends.
 //!
-//! It is this binary, so it may start runners, and it reads what the test says happened: a user of
-//! its own, no rights, no network, no file to write to, and limits of time and memory.
+//! It starts runners, and it reads what the test says happened: a user of its own, no rights, no network, no file to write to, and limits of time and memory.
 
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::os::fd::AsFd as _;
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 
 use crate::engine::hook_test;
 use crate::frame::FrameError;
-use crate::keeper::Client;
+use crate::keeper::{Client, Exits};
 use crate::sandbox;
 
 /// The whole life of a tester, started by the keeper with its socket as standard input. Exit
@@ -45,10 +44,20 @@ fn serve(stream: &UnixStream, missing: &[String]) -> Result<(), FrameError> {
         .enable_all()
         .build()?;
     let verdict = tokio::task::LocalSet::new().block_on(&runtime, async {
-        let (keeper, _exits) = Client::start(None)?;
+        let (keeper, _exits) = keeper()?;
         Ok::<_, FrameError>(super::examine(&keeper, exam).await)
     })?;
     hook_test::tell(stream, &verdict, missing)
+}
+
+/// A keeper of its own, from the programs that the daemon runs: the descriptors of both are its
+/// arguments.
+fn keeper() -> io::Result<(Client, Exits)> {
+    let mut numbers = std::env::args().skip(2);
+    match (numbers.next(), numbers.next()) {
+        (Some(daemon), Some(worker)) => Client::start_inherited(&daemon, &worker),
+        _ => Client::start(None),
+    }
 }
 
 /// Standard error goes into the daemon's log; one that takes nothing more is no reason to panic.

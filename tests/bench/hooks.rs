@@ -73,7 +73,7 @@ async fn session() -> (Client, Session) {
         config_json: r#"{"gateway": "192.168.32.254"}"#.into(),
         native: None,
     };
-    let (keeper, _) = Client::start(Some(Path::new(env!("CARGO_BIN_EXE_carpd")))).unwrap();
+    let (keeper, _) = Client::start(Some(Path::new(env!("CARGO_BIN_EXE_carpd-daemon")))).unwrap();
     let budget = Budget::default();
     let (_, stream) = keeper
         .spawn(Role::Runner {
@@ -151,7 +151,8 @@ mod wasm {
     const FAILOVER_CONFIG: &str = r#"{"name_master":"nodevir2","name_backup":"node2","gateway":"192.168.32.254","service":"httpd"}"#;
 
     async fn compile(component: &[u8]) -> Vec<u8> {
-        let (keeper, _) = Client::start(Some(Path::new(env!("CARGO_BIN_EXE_carpd")))).unwrap();
+        let (keeper, _) =
+            Client::start(Some(Path::new(env!("CARGO_BIN_EXE_carpd-daemon")))).unwrap();
         let (_, stream) = keeper.spawn(Role::Compiler).await.unwrap();
         let ended = pending::<String>();
         compiler::compile_by(
@@ -183,7 +184,8 @@ mod wasm {
                     .collect(),
             }),
         };
-        let (keeper, _) = Client::start(Some(Path::new(env!("CARGO_BIN_EXE_carpd")))).unwrap();
+        let (keeper, _) =
+            Client::start(Some(Path::new(env!("CARGO_BIN_EXE_carpd-daemon")))).unwrap();
         let (_, stream) = keeper
             .spawn(Role::WasmRunner { memory_bytes })
             .await

@@ -22,13 +22,13 @@ use carpd::keeper::{Client, Exits, HowEnded, Role};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-use crate::hooks::{CARPD, block_on, event};
+use crate::hooks::{DAEMON, WORKER, block_on, event};
 
 const CA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/tls/ca.pem");
 pub(crate) const LIMIT: Duration = Duration::from_secs(5);
 
 pub(crate) fn couriers() -> (Couriers, Exits) {
-    let (keeper, exits) = Client::start(Some(Path::new(CARPD))).unwrap();
+    let (keeper, exits) = Client::start(Some(Path::new(DAEMON))).unwrap();
     let hire = move || {
         let keeper = keeper.clone();
         let hired = async move {
@@ -233,7 +233,7 @@ fn a_daemons_courier_reads_no_file_that_the_engine_names() {
         let hire = move || {
             let hired = async move {
                 let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
-                let mut courier = std::process::Command::new(CARPD)
+                let mut courier = std::process::Command::new(WORKER)
                     .args(["__courier", "daemon"])
                     .args(named)
                     .stdin(std::os::fd::OwnedFd::from(theirs))
@@ -287,7 +287,7 @@ fn a_hook_asks_over_tls() {
         ca_file: Some(CA.into()),
     };
     block_on(async {
-        let mut hook = OneShot::start(job, Some(Path::new(CARPD))).await.unwrap();
+        let mut hook = OneShot::start(job, Some(Path::new(DAEMON))).await.unwrap();
         assert_eq!(hook.call(event(EntryPoint::OnMaster)).await, Ok(()));
         assert_eq!(
             hook.log()
@@ -339,7 +339,7 @@ fn a_courier_ends_when_its_time_is_up_or_nobody_waits() {
 
 #[test]
 fn a_courier_is_not_one_without_a_socket() {
-    let status = std::process::Command::new(CARPD)
+    let status = std::process::Command::new(WORKER)
         .arg("__courier")
         .stdin(std::process::Stdio::null())
         .status()

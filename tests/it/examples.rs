@@ -11,13 +11,13 @@ use carpd::effect::Grants;
 use carpd::hooks::artifact::manifest;
 use carpd::hooks::contract::api;
 use carpd::hooks::process::session::{SandboxPolicy, Session};
-use carpd::hooks::runtime::wasm;
 use carpd::hooks::{
     Answer, Ask, AskError, Budget, EntryPoint, HookError, HookSource, Language, Native, Returned,
 };
 use carpd::keeper::{Client, Role};
 
-use crate::hooks::{CARPD, Script, block_on, event, yes};
+use crate::fuzz::targets::wasm_config;
+use crate::hooks::{DAEMON, Script, block_on, event, yes};
 
 const LIMIT: Budget = Budget {
     wall: Duration::from_secs(10),
@@ -42,10 +42,10 @@ fn play(example: &str, config: &str, grants: &str) -> [Vec<String>; 2] {
     assert!(!manifest.asks.is_empty());
     let grants: Grants = toml::from_str(grants).unwrap();
     block_on(async {
-        let (keeper, _exits) = Client::start(Some(Path::new(CARPD))).unwrap();
+        let (keeper, _exits) = Client::start(Some(Path::new(DAEMON))).unwrap();
         // Here and not by the compiler process, whose limit is a minute of the clock: an
         // interpreter is much code, and this may be a slow build on a busy machine.
-        let code = wasmtime::Engine::new(&wasm::config(true))
+        let code = wasmtime::Engine::new(&wasm_config::config(true))
             .unwrap()
             .precompile_component(&main)
             .unwrap();

@@ -3,7 +3,7 @@
 //! longer, guided by coverage.
 
 #[path = "../fuzz/targets/mod.rs"]
-mod targets;
+pub(crate) mod targets;
 
 use targets::Target;
 

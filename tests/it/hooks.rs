@@ -21,6 +21,8 @@ use tokio::sync::Notify;
 
 /// The binary under test.
 pub(crate) const CARPD: &str = env!("CARGO_BIN_EXE_carpd");
+pub(crate) const DAEMON: &str = env!("CARGO_BIN_EXE_carpd-daemon");
+pub(crate) const WORKER: &str = env!("CARGO_BIN_EXE_carpd-worker");
 
 pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
     crate::limit::begin();
@@ -118,7 +120,7 @@ pub(crate) struct Bench {
 }
 
 pub(crate) async fn try_bench(source: HookSource, budget: Budget) -> Result<Bench, LoadError> {
-    let (keeper, exits) = Client::start(Some(Path::new(CARPD))).unwrap();
+    let (keeper, exits) = Client::start(Some(Path::new(DAEMON))).unwrap();
     let (id, stream) = keeper
         .spawn(Role::Runner {
             memory_bytes: budget.memory_bytes,

@@ -20,7 +20,7 @@ use carpd::host::services::manager::ServiceBackend;
 use carpd::port::{Ported, Settings, Source};
 use carpd::types::State;
 
-use super::hooks::{CARPD, block_on, event};
+use super::hooks::{DAEMON, Script, block_on, event, try_bench, yes};
 
 const ADDRESS: &str = "192.168.32.22";
 const CORPUS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/port");
@@ -254,7 +254,7 @@ fn play_port(case: &Case) -> String {
     let ported = case.port();
     let job = job(&ported.lua, &case.toml(&ported));
     block_on(async {
-        let mut hook = OneShot::start(job, Some(Path::new(CARPD)))
+        let mut hook = OneShot::start(job, Some(Path::new(DAEMON)))
             .await
             .unwrap_or_else(|error| panic!("{error}\n{}", ported.lua));
         let mut seen = format!("== before\n{}", look(case));
@@ -466,27 +466,17 @@ fn what_cannot_be_ported_is_listed_and_never_succeeds() {
 
 /// Runs the hook with a host that says yes to everything: it must fail at what was not ported.
 fn fails_there(ported: &Ported) -> bool {
-    use carpd::effect::{Outcome, Reply};
-    use carpd::hooks::runtime::lua::LuaRuntime;
-    use carpd::hooks::{Answer, Ask, HookHost, HookRuntime as _};
-    struct Yes;
-    impl HookHost for Yes {
-        fn ask(&mut self, ask: Ask) -> Answer {
-            match ask {
-                Ask::Effect { .. } => Answer::Reply(Reply::Outcome(Outcome::Changed)),
-                _ => Answer::Done,
-            }
-        }
-    }
     let table: toml::Table = ported.toml.parse().unwrap();
-    let mut hook = LuaRuntime::default()
-        .load(&source(&ported.lua, &table), &Budget::default())
-        .unwrap();
-    let result = hook.call(
-        &told(EntryPoint::OnMaster, "node2"),
-        &mut Yes,
-        &Budget::default(),
-    );
+    let source = source(&ported.lua, &table);
+    let result = block_on(async {
+        let mut bench = try_bench(source, Budget::default()).await.unwrap();
+        let event = told(EntryPoint::OnMaster, "node2");
+        let mut desk = Script::new(yes);
+        let session = &mut bench.session;
+        session
+            .call(event, Budget::default(), &mut desk, std::future::pending())
+            .await
+    });
     matches!(result, Err(HookError::Raised { message, .. }) if message.contains("not ported: up.sh line "))
 }
 

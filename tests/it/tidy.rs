@@ -51,6 +51,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "hooks::contract",
             "reader::ROLE",
             "telemetry::child",
+            "programs",
         ],
     ),
     (
@@ -73,6 +74,41 @@ const EDGES: &[(&str, &[&str])] = &[
         ],
     ),
     ("telemetry", &["types"]),
+    ("programs", &["telemetry"]),
+    ("terminal", &["types", "config", "telemetry"]),
+    (
+        "daemon",
+        &[
+            "types",
+            "resolve",
+            "proto",
+            "effect",
+            "config",
+            "host",
+            "reader",
+            "keeper",
+            "engine",
+            "control",
+            "telemetry",
+            "programs",
+            "terminal",
+        ],
+    ),
+    // The programs: they see the library from outside.
+    ("carpd-daemon", &["daemon"]),
+    (
+        "carpd-worker",
+        &[
+            "types",
+            "effect",
+            "frame",
+            "sandbox",
+            "hooks",
+            "host",
+            "programs::role",
+            "terminal",
+        ],
+    ),
     ("registry", &["types", "trust"]),
     (
         "lab",
@@ -89,6 +125,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "keeper",
             "control",
             "telemetry",
+            "programs",
         ],
     ),
     ("port", &["types", "effect", "hooks"]),
@@ -117,6 +154,9 @@ const EDGES: &[(&str, &[&str])] = &[
             "keeper",
             "control",
             "telemetry",
+            "programs",
+            "terminal",
+            "daemon",
             "registry",
             "lab",
             "port",
@@ -159,9 +199,11 @@ fn code(text: &str) -> String {
 }
 
 /// `src/config/read.rs` belongs to `config`, `src/telemetry.rs` to `telemetry`; `main.rs` and
-/// `lib.rs` to none.
+/// `lib.rs` to none; what is in `src/bin` belongs to its program.
 fn module(path: &Path) -> Option<String> {
-    let first = path.strip_prefix("src").ok()?.components().next()?;
+    let path = path.strip_prefix("src").ok()?;
+    let path = path.strip_prefix("bin").unwrap_or(path);
+    let first = path.components().next()?;
     let name = Path::new(first.as_os_str())
         .file_stem()?
         .to_str()?
@@ -243,16 +285,42 @@ fn modules_use_only_what_the_design_allows() {
             ));
             continue;
         };
-        for used in uses(&code(&text))
-            .iter()
-            .filter(|used| !allowed(used, edges))
-        {
+        let mut code = code(&text);
+        if path.starts_with("src/bin") {
+            // A program names the library as any crate does; `crate` is itself.
+            code = code.replace("crate::", "").replace("carpd::", "crate::");
+        }
+        for used in uses(&code).iter().filter(|used| !allowed(used, edges)) {
             if used.split("::").next() != Some(module.as_str()) {
                 wrong.push(format!("{}: {module} may not use {used}", path.display()));
             }
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// What a crate does is only in the program that is to have it: the library, and with it
+/// `carpd-daemon`, cannot reach what it does not name.
+#[test]
+fn interpreters_and_compilers_are_named_by_the_worker_alone() {
+    let mut worker = BTreeSet::new();
+    for (path, text) in sources("src") {
+        let code = code(&text);
+        for name in ["mlua", "wasmtime"] {
+            let named = code.match_indices(name).any(|(at, _)| {
+                let rest = &code[at + name.len()..];
+                let before = code[..at].chars().next_back();
+                rest.starts_with("::") && !before.is_some_and(|c| c.is_alphanumeric() || c == '_')
+            });
+            if !named {
+                continue;
+            }
+            let is_worker = module(&path).as_deref() == Some("carpd-worker");
+            assert!(is_worker, "{} names {name}", path.display());
+            worker.insert(name);
+        }
+    }
+    assert_eq!(worker.len(), 2, "{worker:?}");
 }
 
 /// A chain of `super::` that leaves its top-level module would go round the table.

@@ -17,7 +17,7 @@ use carpd::hooks::{
 };
 use carpd::keeper::{Client, HowEnded, Role};
 
-use crate::hooks::{CARPD, Script, block_on, event, yes};
+use crate::hooks::{DAEMON, Script, block_on, event, yes};
 
 /// Made of plugins/fixture by plugins/build.
 pub(crate) static FIXTURE: LazyLock<Vec<u8>> = LazyLock::new(|| plugin("fixture"));
@@ -106,7 +106,7 @@ pub(crate) async fn compile_within(
 #[test]
 fn a_compiler_that_has_answered_ends_well() {
     block_on(async {
-        let (keeper, _exits) = Client::start(Some(Path::new(CARPD))).unwrap();
+        let (keeper, _exits) = Client::start(Some(Path::new(DAEMON))).unwrap();
         let (_, stream, end) = keeper.spawn_watched(Role::Compiler).await.unwrap();
         let refused = compiler::compile_by(
             stream,
@@ -128,7 +128,7 @@ pub(crate) async fn load(
     grants: &Grants,
     budget: Budget,
 ) -> Result<(Client, Session), LoadError> {
-    let (keeper, _) = Client::start(Some(Path::new(CARPD))).unwrap();
+    let (keeper, _) = Client::start(Some(Path::new(DAEMON))).unwrap();
     let code = compiled(&keeper, component).await;
     let memory_bytes = budget.memory_bytes + 2 * code.len() as u64;
     source.native = Some(Native {

@@ -9,7 +9,7 @@ use carpd::hooks::{Answer, Ask, EntryPoint, HookError, LoadError};
 use carpd::keeper::Client;
 
 use crate::fuzz::Numbers;
-use crate::hooks::{CARPD, Script, block_on, event, yes};
+use crate::hooks::{DAEMON, Script, block_on, event, yes};
 use crate::wasm::{
     ALL, FIXTURE, LIMIT, compile, compile_within, grants, load, message, source, told,
 };
@@ -24,7 +24,7 @@ fn refused(result: Result<Vec<u8>, LoadError>) -> String {
 #[test]
 fn what_is_no_component_or_too_large_is_refused_at_once() {
     block_on(async {
-        let (keeper, _exits) = Client::start(Some(Path::new(CARPD))).unwrap();
+        let (keeper, _exits) = Client::start(Some(Path::new(DAEMON))).unwrap();
         assert!(refused(compile(&keeper, b"").await).contains("no WebAssembly component"));
         assert!(
             refused(compile(&keeper, b"(component)").await).contains("no WebAssembly component")
@@ -47,7 +47,7 @@ fn what_is_no_component_or_too_large_is_refused_at_once() {
 #[test]
 fn cut_and_flipped_components_are_code_or_refused() {
     block_on(async {
-        let (keeper, _exits) = Client::start(Some(Path::new(CARPD))).unwrap();
+        let (keeper, _exits) = Client::start(Some(Path::new(DAEMON))).unwrap();
         let mut numbers = Numbers(20);
         let lengths =
             (0..12)
@@ -169,7 +169,7 @@ fn laborious() -> Vec<u8> {
 #[test]
 fn a_component_that_takes_long_to_compile_ends_at_the_limit() {
     block_on(async {
-        let (keeper, mut exits) = Client::start(Some(Path::new(CARPD))).unwrap();
+        let (keeper, mut exits) = Client::start(Some(Path::new(DAEMON))).unwrap();
         let component = laborious();
         assert!(component.len() > 6 << 20);
         let began = tokio::time::Instant::now();
@@ -188,7 +188,7 @@ fn a_component_that_takes_long_to_compile_ends_at_the_limit() {
 #[test]
 fn a_compiler_that_is_killed_says_how_it_ended() {
     block_on(async {
-        let (keeper, _exits) = Client::start(Some(Path::new(CARPD))).unwrap();
+        let (keeper, _exits) = Client::start(Some(Path::new(DAEMON))).unwrap();
         let (id, stream, end) = keeper
             .spawn_watched(carpd::keeper::Role::Compiler)
             .await
@@ -386,7 +386,7 @@ fn a_component_that_takes_much_memory_to_compile_meets_the_limit() {
     let component = made_of(&body);
     assert!(component.len() > 6 << 20 && component.len() < 8 << 20);
     block_on(async {
-        let (keeper, mut exits) = Client::start(Some(Path::new(CARPD))).unwrap();
+        let (keeper, mut exits) = Client::start(Some(Path::new(DAEMON))).unwrap();
         let (_, stream, end) = keeper
             .spawn_watched(carpd::keeper::Role::Compiler)
             .await

@@ -71,9 +71,9 @@ fn master() -> Result<(Lab, Carpd, Daemon, [String; 2]), Failed> {
 
 /// The script that kills keeper, engine, helper and runners; stopped first, so that none can react.
 fn kill_script(lab: &Lab) -> Result<String, Failed> {
-    let script = "for dir in /proc/[0-9]*; do [ \"$(readlink $dir/exe)\" = \"$(readlink -f \"$1\")\" ] || continue; \
-                  echo ${dir#/proc/}; done";
-    // All of the program's processes in this host but ourselves.
+    let script = "p=$(readlink -f \"$1\"); for dir in /proc/[0-9]*; do case $(readlink $dir/exe) in \
+                  $p | $p-daemon | $p-worker) echo ${dir#/proc/} ;; esac; done";
+    // All of the programs' processes in this host but ourselves.
     let pids = sh(lab, "a", &script.replace("$1", CARPD))?.join(" ");
     Ok(format!("kill -STOP {pids}; kill -KILL {pids}"))
 }

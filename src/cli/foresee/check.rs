@@ -72,7 +72,7 @@ pub(in crate::cli) fn run(args: &Args) -> Result<Exit, Failure> {
             if args.json {
                 String::new()
             } else {
-                counts(&report)
+                output::counts(&report)
             },
         )),
     }
@@ -237,38 +237,14 @@ fn check_hooks(config: &Config) -> Vec<Problem> {
 
 fn summary(args: &Args, config: &Config) -> Page {
     let mut page = Page::default();
-    let vhosts = count(config.vhosts.len(), "virtual host");
+    let vhosts = output::count(config.vhosts.len(), "virtual host");
     writeln!(
         page,
         "{}: good: {vhosts}, {}",
         args.file().display(),
-        count(config.hooks.len(), "hook")
+        output::count(config.hooks.len(), "hook")
     );
     page
-}
-
-/// As in `carpd.toml cannot be used: 2 errors, 1 warning`. Empty for a single problem, which says
-/// it all.
-pub(in crate::cli) fn counts(report: &Report) -> String {
-    let errors = count(report.count(Severity::Error), "error");
-    let text = match report.count(Severity::Warning) {
-        0 if report.problems.len() == 1 => return String::new(),
-        0 => format!("{} cannot be used: {errors}", report.name),
-        n => format!(
-            "{} cannot be used: {errors}, {}",
-            report.name,
-            count(n, "warning")
-        ),
-    };
-    if report.omitted == 0 {
-        text
-    } else {
-        format!("{text}, and {} more", report.omitted)
-    }
-}
-
-fn count(n: usize, what: &str) -> String {
-    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
 }
 
 /// Stable: `file`, `good`, and for each problem `severity`, `message`, and where known `line`,

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::cli::output;
+use crate::cli::{Exit, Failure, output};
 use crate::config::{Config, FileOwners, Kind, Loaded, Problem, Reload, Report, Severity};
 use crate::hooks::HookSource;
 use crate::hooks::artifact::source::test_beside;
@@ -32,6 +32,17 @@ pub(in crate::cli) fn look(path: &Path) -> Result<(Loaded, Vec<Refusal>), Report
     let mut loaded = Config::look(path, &sources)?;
     let refusals = of_hooks(&mut loaded.config, &sources);
     Ok((loaded, refusals))
+}
+
+/// Loads a configuration for somebody who only looks, and shows its problems.
+pub(super) fn load(path: &Path) -> Result<Loaded, Failure> {
+    let (loaded, refusals) = look(path).map_err(|report| {
+        output::problems(&report);
+        Failure::new(Exit::Config, output::counts(&report))
+    })?;
+    output::problems(&loaded.report);
+    tell(&refusals);
+    Ok(loaded)
 }
 
 /// As [`look`], of a configuration that was made up around a hook.

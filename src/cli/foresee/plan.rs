@@ -169,10 +169,9 @@ impl Subject {
                 Ok((config, Some(name)))
             }
             hook => {
-                let config = crate::cli::operate::run::load(
-                    self.config.as_deref().unwrap_or(Path::new(CONFIG)),
-                )?
-                .config;
+                let config =
+                    super::owners::load(self.config.as_deref().unwrap_or(Path::new(CONFIG)))?
+                        .config;
                 let name = hook.map(|hook| named(&config, hook)).transpose()?;
                 Ok((config, name))
             }
@@ -183,7 +182,7 @@ impl Subject {
     fn made_up(&self, file: &Path) -> Result<(Config, Name), Failure> {
         let usage = |message: String| Failure::new(Exit::Usage, message);
         if let Some(config) = &self.config {
-            let config = crate::cli::operate::run::load(config)?.config;
+            let config = super::owners::load(config)?.config;
             let same = |path: &Path| {
                 fs::canonicalize(path)
                     .ok()
@@ -251,7 +250,7 @@ impl Subject {
             }
             Err(report) => {
                 output::problems(&report);
-                Err(Failure::new(Exit::Config, super::check::counts(&report)))
+                Err(Failure::new(Exit::Config, output::counts(&report)))
             }
         }
     }

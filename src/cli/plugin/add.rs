@@ -11,7 +11,6 @@ use super::edit::Edit;
 use super::inspect::Difference;
 use super::look::{Look, function, is_known};
 use super::{failure, registry};
-use crate::cli::foresee::check;
 use crate::cli::{CONFIG, Exit, Failure, output};
 use crate::config::{self, Config, Disk, Language};
 use crate::effect::Grants;
@@ -171,7 +170,7 @@ fn line(words: impl Display) -> Page {
 
 fn bad(report: &config::Report) -> Failure {
     output::problems(report);
-    Failure::new(Exit::Config, check::counts(report))
+    Failure::new(Exit::Config, output::counts(report))
 }
 
 fn name(args: &Args, file: &Path, look: &Look) -> Result<Name, Failure> {

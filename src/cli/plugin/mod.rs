@@ -97,7 +97,7 @@ impl Keys {
         }
         config::load_trust(&self.config).map_err(|report| {
             output::problems(&report);
-            Failure::new(Exit::Config, super::foresee::check::counts(&report))
+            Failure::new(Exit::Config, output::counts(&report))
         })
     }
 }

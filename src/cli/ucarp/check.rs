@@ -3,28 +3,23 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
-use nix::ifaddrs::{InterfaceAddress, getifaddrs};
+use nix::ifaddrs::InterfaceAddress;
 use nix::net::if_::InterfaceFlags;
 
-use super::daemon::{Handover, WHERE};
 use crate::config::legacy::{Options, Place, Refusal};
 use crate::config::{self, Kind};
+use crate::daemon::ucarp::{Handover, WHERE, interfaces, introduce};
 use crate::engine;
 use crate::host::kernel::netlink;
 use crate::host::kernel::privilege::Privileges;
 use crate::ledger::{Instance, Origin};
-use crate::telemetry::ucarp::{Level, Sink};
-use crate::types::IfName;
+use crate::telemetry::ucarp::Sink;
 
 fn refused(message: impl Into<String>) -> Refusal {
     Refusal::Value {
         status: 2,
         message: message.into(),
     }
-}
-
-fn interfaces() -> Vec<InterfaceAddress> {
-    getifaddrs().map(Iterator::collect).unwrap_or_default()
 }
 
 /// The first interface that is up and no loopback, as libpcap's lookup finds it.
@@ -41,16 +36,6 @@ pub(super) fn first_interface() -> Option<String> {
     running
         .or_else(|| all.iter().find(usable))
         .map(|found| found.interface_name.clone())
-}
-
-/// The hardware address of an interface, as people write it.
-fn hardware_address(name: &str) -> Option<String> {
-    let all = interfaces();
-    let link = all
-        .iter()
-        .filter(|found| found.interface_name == name)
-        .find_map(|found| found.address.as_ref()?.as_link_addr()?.addr());
-    link.map(|bytes| bytes.map(|byte| format!("{byte:02x}")).join(":"))
 }
 
 /// Everything that would keep the daemon from running.
@@ -113,17 +98,6 @@ fn check_alone(handover: &Handover) -> Result<(), Refusal> {
             Instance::check_vhost(&config.daemon.run_dir, origin, &engine::post(vhost))
         })
         .map_err(|error| refused(error.to_string()))
-}
-
-/// What ucarp says as soon as it has seen the interface.
-pub(super) fn introduce(device: &IfName, sink: &Sink) {
-    let own_name = netlink::own_name_of(device).unwrap_or_else(|| device.clone());
-    let address =
-        hardware_address(own_name.as_str()).unwrap_or_else(|| "00:00:00:00:00:00".to_owned());
-    sink.say(
-        Level::Info,
-        &format!("Local advertised ethernet address is [{address}]"),
-    );
 }
 
 fn is_own(all: &[InterfaceAddress], source: Ipv4Addr) -> bool {

@@ -2,11 +2,10 @@
 //!
 //! The process that is called reads the command line, checks all that can be checked, and puts the
 //! result into a memory file that its successors inherit. Then it becomes the daemon by executing
-//! this program anew, in the same process or, with `-B`, in one of its own: the password is in no
-//! list of processes any more, and everything is said before anybody is detached.
+//! that program, in the same process or, with `-B`, in one of its own: the password is in no list
+//! of processes any more, and everything is said before anybody is detached.
 
 mod check;
-mod daemon;
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
@@ -16,12 +15,8 @@ use std::process::ExitCode;
 
 use super::{Exit, output};
 use crate::config::legacy::{self, Options, Refusal, USAGE};
+use crate::daemon::ucarp::{self as daemon, NAME};
 use crate::telemetry::ucarp::{Level, Sink};
-
-pub(super) use daemon::{configuration, engine};
-
-/// The name by which this program is ucarp.
-const NAME: &str = "ucarp";
 
 /// Run as ucarp 1.5.2 does: same options, scripts, signals and log lines.
 ///
@@ -50,9 +45,6 @@ pub(super) fn called(mut words: impl Iterator<Item = OsString>) -> Option<Vec<Os
 
 /// ucarp's whole life.
 pub(super) fn main(words: Vec<OsString>) -> ExitCode {
-    if let Some(code) = daemon::continued() {
-        return code;
-    }
     let words: Vec<String> = match words.into_iter().map(OsString::into_string).collect() {
         Ok(words) => words,
         Err(word) => return complain(&format!("{} is not valid UTF-8", word.display())),

@@ -1,12 +1,7 @@
-//! The compiler process: one component in, code for the runners out, and it ends.
-//!
-//! It is started as `carpd __compiler` by the keeper, with its socket as standard input, and
-//! confines itself as a runner does: whatever a hostile component does to cranelift, it does to a
-//! process that can reach nothing.
+//! The compiler process, seen from the engine: it makes code for the runners of one component, and
+//! ends. What it does is in `carpd-worker`.
 
-use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream as StdStream;
-use std::process::ExitCode;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -14,12 +9,11 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::net::UnixStream;
 
 use super::session::SandboxPolicy;
-use crate::frame::{FrameError, Inbox, encode, next, receive, send};
+use crate::frame::{FrameError, Inbox, encode, next};
 use crate::hooks::LoadError;
 use crate::hooks::artifact::source::MAX_TOTAL;
 use crate::hooks::contract::message::{Confinement, VERSION};
-use crate::hooks::runtime::wasm;
-use crate::sandbox::{self, Kind};
+use crate::sandbox;
 
 pub use crate::hooks::contract::message::COMPILER_ROLE as ROLE;
 
@@ -37,101 +31,32 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 pub const MEMORY: u64 = 512 << 20;
 
 /// A component and the messages around it.
-const MAX_FRAME: usize = MAX_CODE + (64 << 10);
+pub const MAX_FRAME: usize = MAX_CODE + (64 << 10);
 
 /// To the compiler.
 #[derive(Debug, Serialize, Deserialize)]
-struct Order {
-    version: u16,
+pub struct Order {
+    /// Of the messages.
+    pub version: u16,
+    /// What is to be compiled.
     #[serde(with = "crate::hooks::contract::bytes")]
-    component: Vec<u8>,
+    pub component: Vec<u8>,
 }
 
 /// From the compiler.
 #[derive(Debug, Serialize, Deserialize)]
-enum Report {
+pub enum Report {
     /// First: how well it is confined.
     Ready {
+        /// Of the messages.
         version: u16,
+        /// What is in force, and what is not.
         confinement: Confinement,
     },
     /// The code.
     Done(#[serde(with = "crate::hooks::contract::bytes")] Vec<u8>),
     /// Why there is none.
     Refused(String),
-}
-
-/// The whole life of a compiler process. Exit statuses as of [`super::runner::main`].
-#[must_use]
-pub fn main() -> ExitCode {
-    let Ok(stream) = std::io::stdin()
-        .as_fd()
-        .try_clone_to_owned()
-        .map(StdStream::from)
-    else {
-        return ExitCode::from(2);
-    };
-    if stream.peer_addr().is_err() {
-        return ExitCode::from(2);
-    }
-    sandbox::measure_address_space();
-    // Asked before the system call filter, which denies it to everyone.
-    let native = wasm::can_execute();
-    let mut engine = Err("wasmtime was not started".to_owned());
-    // It installs its signal handlers, which the filter denies later.
-    let confinement = sandbox::confine(Kind::Compiler, MEMORY, || {
-        engine = wasmtime::Engine::new(&wasm::config(native)).map_err(|err| format!("{err:#}"));
-    });
-    match serve(&stream, &engine, confinement) {
-        Ok(()) | Err(FrameError::Closed | FrameError::Io(_)) => ExitCode::SUCCESS,
-        Err(FrameError::Truncated | FrameError::TooLarge { .. } | FrameError::Garbage(_)) => {
-            ExitCode::from(3)
-        }
-    }
-}
-
-fn serve(
-    stream: &StdStream,
-    engine: &Result<wasmtime::Engine, String>,
-    confinement: Confinement,
-) -> Result<(), FrameError> {
-    send(
-        stream,
-        &Report::Ready {
-            version: VERSION,
-            confinement,
-        },
-        MAX_FRAME,
-    )?;
-    let order: Order = receive(stream, &mut Inbox::default(), MAX_FRAME)?;
-    let report = if order.version == VERSION {
-        engine
-            .clone()
-            .and_then(|engine| compile(&engine, &order.component))
-    } else {
-        Err(format!(
-            "the engine speaks version {} of the hook protocol, this compiler {VERSION}",
-            order.version
-        ))
-    };
-    send(
-        stream,
-        &report.map_or_else(Report::Refused, Report::Done),
-        MAX_FRAME,
-    )
-}
-
-fn compile(engine: &wasmtime::Engine, component: &[u8]) -> Result<Vec<u8>, String> {
-    let code = engine
-        .precompile_component(component)
-        .map_err(|err| format!("{err:#}"))?;
-    if code.len() > MAX_CODE {
-        return Err(format!(
-            "it becomes {} bytes of code, more than {MAX_CODE}",
-            code.len()
-        ));
-    }
-    Ok(code)
 }
 
 /// Looks at the first bytes, so that a mix-up gets its own words.

@@ -1,7 +1,6 @@
-//! The processes that hooks are compiled and run in, and the engine's end of the sockets to them.
+//! The engine's end of the sockets to the processes that hooks are compiled and run in.
 
 #[cfg(feature = "wasm")]
 pub mod compiler;
-pub mod runner;
 pub mod session;
 pub mod test_session;

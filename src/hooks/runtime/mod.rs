@@ -1,11 +1,8 @@
-//! Languages: each compiles a hook and runs its entry points, in the runner's process.
+//! What a language must be able to do: it compiles a hook and runs its entry points, in the runner's
+//! process. Both are in `carpd-worker`.
 
-#[cfg(any(feature = "lua", feature = "wasm"))]
-mod limits;
 #[cfg(feature = "lua")]
 pub mod lua;
-#[cfg(feature = "wasm")]
-pub mod wasm;
 
 use super::contract::message;
 use super::{

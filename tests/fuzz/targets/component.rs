@@ -4,9 +4,8 @@ use std::sync::LazyLock;
 
 use carpd::hooks::artifact::manifest;
 use carpd::hooks::process::compiler;
-use carpd::hooks::runtime::wasm;
 
-use super::file;
+use super::{file, wasm_config};
 
 /// What is compiled here; larger ones take seconds and show no more.
 const COMPILED_MAX: usize = 32 << 10;
@@ -14,7 +13,7 @@ const COMPILED_MAX: usize = 32 << 10;
 /// A plugin from a stranger: what `carpd plugin inspect` makes of it, and the compiler.
 pub(super) fn run(bytes: &[u8]) {
     static ENGINE: LazyLock<wasmtime::Engine> =
-        LazyLock::new(|| wasmtime::Engine::new(&wasm::config(true)).unwrap());
+        LazyLock::new(|| wasmtime::Engine::new(&wasm_config::config(true)).unwrap());
     let abilities = manifest::abilities(bytes);
     let interfaces = manifest::interfaces(bytes);
     let _ = manifest::manifest(bytes);

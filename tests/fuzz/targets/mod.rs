@@ -8,6 +8,10 @@
 mod component;
 mod files;
 mod text;
+/// As the compiler process has it.
+#[cfg(feature = "wasm")]
+#[path = "../../../src/bin/carpd-worker/wasm/config.rs"]
+pub(crate) mod wasm_config;
 
 use std::path::Path;
 

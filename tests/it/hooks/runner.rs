@@ -143,7 +143,7 @@ fn the_sandbox_is_in_force_and_says_what_is_missing() {
 fn fifty_runners_come_and_go_without_a_trace() {
     let descriptors = || std::fs::read_dir("/proc/self/fd").unwrap().count();
     block_on(async {
-        let (keeper, mut exits) = Client::start(Some(Path::new(CARPD))).unwrap();
+        let (keeper, mut exits) = Client::start(Some(Path::new(DAEMON))).unwrap();
         let before = descriptors();
         let role = Role::Runner {
             memory_bytes: 16 << 20,
@@ -167,7 +167,7 @@ fn fifty_runners_come_and_go_without_a_trace() {
 
 #[test]
 fn a_runner_with_foreign_descriptors_or_no_socket_refuses_to_be_one() {
-    let status = std::process::Command::new(CARPD)
+    let status = std::process::Command::new(WORKER)
         .arg("__runner")
         .stdin(std::process::Stdio::null())
         .status()

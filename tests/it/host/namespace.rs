@@ -121,7 +121,7 @@ pub(super) fn role_with(role: &str, arguments: &[&std::ffi::OsStr]) -> (UnixStre
     let (ours, theirs) = UnixStream::pair().unwrap();
     let mask: SigSet = [SIGTERM, SIGINT, SIGHUP].into_iter().collect();
     mask.thread_block().unwrap();
-    let child = Command::new(env!("CARGO_BIN_EXE_carpd"))
+    let child = Command::new(env!("CARGO_BIN_EXE_carpd-daemon"))
         .arg(role)
         .args(arguments)
         // Not this machine's.

@@ -8,7 +8,7 @@ use carpd::hooks::process::session::SandboxPolicy;
 use carpd::keeper::Client;
 use carpd::testing::{Exam, Verdict, examine};
 
-use crate::hooks::{CARPD, source};
+use crate::hooks::{DAEMON, source};
 use std::path::Path;
 
 fn exam(hook: &str, text: &str) -> Exam {
@@ -32,7 +32,7 @@ fn examined(exam: Exam) -> Verdict {
         .build()
         .unwrap();
     tokio::task::LocalSet::new().block_on(&runtime, async {
-        let (keeper, _exits) = Client::start(Some(Path::new(CARPD))).unwrap();
+        let (keeper, _exits) = Client::start(Some(Path::new(DAEMON))).unwrap();
         examine(&keeper, exam).await
     })
 }

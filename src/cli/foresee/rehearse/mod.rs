@@ -151,7 +151,7 @@ fn nodes(words: &[String]) -> Result<Vec<NodeConfig>, Failure> {
             Some((name, path)) => (Some(name.to_owned()), PathBuf::from(path)),
             None => (None, PathBuf::from(word)),
         };
-        let config = crate::cli::operate::run::load(&path)?.config;
+        let config = crate::cli::foresee::owners::load(&path)?.config;
         let stem = path
             .file_stem()
             .unwrap_or_default()

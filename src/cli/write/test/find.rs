@@ -379,7 +379,7 @@ impl Surroundings for Anywhere {
 fn terms_in(path: &Path, hook: &Path, plain: &Name) -> Result<Option<Terms>, Failure> {
     let bad = |report: Report| {
         output::problems(&report);
-        Failure::new(Exit::Config, crate::cli::foresee::check::counts(&report))
+        Failure::new(Exit::Config, output::counts(&report))
     };
     let text = String::from_utf8(read(path)?);
     let text = text.map_err(|_| {

@@ -30,7 +30,7 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
     }
     loop {
         if let Err(failure) = once(args) {
-            output::report(&failure);
+            _ = output::report(&failure);
         }
         output::note("Waits for a change; Ctrl-C ends it.");
         if hints.recv().is_err() {

@@ -2,15 +2,10 @@
 //!
 //! What a server answers is as hostile as anything on a wire, and the engine has rights; so another
 //! process speaks with it, one that has none and can reach nothing but a name server and that one
-//! port. It is told once and answers once: one frame each way. Not waiting any longer is killing it, whatever it was doing. See
+//! port: that end is in `carpd-worker`. It is told once and answers once: one frame each way. Not waiting any longer is killing it, whatever it was doing. See
 //! docs/adr/0016-a-courier-for-each-request.md.
 
 mod certificates;
-mod lookup;
-mod process;
-mod talk;
-#[cfg(test)]
-mod tests;
 
 use std::fmt;
 use std::future::Future;
@@ -28,7 +23,6 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 pub use certificates::certificates;
-pub use process::main;
 
 use crate::effect::outgoing::{BODY_MAX, HEADER_BYTES_MAX};
 use crate::effect::{Errand, HttpResponse, Reply};
@@ -44,10 +38,10 @@ pub const OF_DAEMON: &str = "daemon";
 
 /// The version of the messages. Both ends are one binary, but the file may be replaced while the
 /// engine runs.
-const VERSION: u16 = 3;
+pub const VERSION: u16 = 3;
 
 /// The largest message: a body and all headers, with room for what is around them.
-const MESSAGE_MAX: usize = BODY_MAX + 4 * HEADER_BYTES_MAX;
+pub const MESSAGE_MAX: usize = BODY_MAX + 4 * HEADER_BYTES_MAX;
 
 /// Couriers at one time; whoever comes later waits, within its own time.
 const AT_ONCE: usize = 32;
@@ -57,24 +51,29 @@ const ANSWER_MARGIN: Duration = Duration::from_millis(50);
 
 /// To the courier.
 #[derive(Debug, Serialize, Deserialize)]
-struct Order {
-    version: u16,
+pub struct Order {
+    /// Of the messages.
+    pub version: u16,
     /// Refuse to go out without a full sandbox.
-    confined: bool,
-    errand: Errand,
-    limit: Duration,
+    pub confined: bool,
+    /// What for.
+    pub errand: Errand,
+    /// How long it may take.
+    pub limit: Duration,
     /// Certificates that are believed beside those of the system; a daemon's courier goes by what
     /// the keeper says instead.
-    ca_file: Option<PathBuf>,
+    pub ca_file: Option<PathBuf>,
 }
 
 /// From the courier.
-type Report = Result<Brought, HostError>;
+pub type Report = Result<Brought, HostError>;
 
 /// What a courier brings back.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
-enum Brought {
+pub enum Brought {
+    /// An answer, whatever it says.
     Answer(HttpResponse),
+    /// A connection, after so long.
     Connected(Duration),
 }
 
@@ -205,7 +204,7 @@ impl Couriers {
 
 /// What can go wrong on the way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Trouble {
+pub enum Trouble {
     /// The name cannot be looked up.
     Name,
     /// Nobody takes connections there.
@@ -252,7 +251,9 @@ impl Trouble {
         }
     }
 
-    fn error(self, endpoint: &crate::effect::Endpoint, why: &str) -> HostError {
+    /// The error that a hook gets to see.
+    #[must_use]
+    pub fn error(self, endpoint: &crate::effect::Endpoint, why: &str) -> HostError {
         HostError {
             message: format!("{}: {endpoint}: {why}", self.word()),
             errno: Some(self.errno()),

@@ -12,10 +12,10 @@ use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
 use ureq::{Agent, Error};
 
-use super::{Brought, Report, Trouble};
-use crate::effect::outgoing::{BODY_MAX, HEADER_BYTES_MAX, HEADERS_MAX};
-use crate::effect::{Endpoint, HttpRequest, HttpResponse, HttpVerb};
-use crate::host::HostError;
+use carpd::effect::outgoing::{BODY_MAX, HEADER_BYTES_MAX, HEADERS_MAX};
+use carpd::effect::{Endpoint, HttpRequest, HttpResponse, HttpVerb};
+use carpd::host::HostError;
+use carpd::host::children::http_worker::{Brought, Report, Trouble};
 
 /// Whose certificates are believed.
 #[derive(Debug)]
@@ -202,5 +202,5 @@ pub(super) fn connect(endpoint: &Endpoint, addresses: &[SocketAddr], limit: Dura
 
 /// Time since the machine started.
 fn now() -> Duration {
-    crate::host::clock::now().since(crate::types::Timestamp::ZERO)
+    carpd::host::clock::now().since(carpd::types::Timestamp::ZERO)
 }

@@ -1,10 +1,11 @@
 //! WebAssembly components as a hook language.
 //!
-//! A component is compiled in another process ([`crate::hooks::process::compiler`]), checked against the contract
+//! A component is compiled in another process ([`crate::compiler`]), checked against the contract
 //! and the grants when it is loaded, and gets a new instance for every run: nothing of one run
 //! reaches the next. Only the functions that it imports *and* that some grant allows are linked;
-//! all of them come from the one list in [`crate::hooks::contract::api`].
+//! all of them come from the one list in [`carpd::hooks::contract::api`].
 
+mod config;
 mod link;
 mod native;
 mod ticker;
@@ -15,21 +16,20 @@ use std::time::Duration;
 
 use wasmtime::component::{Component, ComponentExportIndex, Instance, InstancePre, Val};
 use wasmtime::{
-    Config, Engine, OperatorCost, ResourceLimiter, Store, StoreLimits, StoreLimitsBuilder, Trap,
-    UpdateDeadline, VariableOperatorCost, WasmBacktrace,
+    Engine, ResourceLimiter, Store, StoreLimits, StoreLimitsBuilder, Trap, UpdateDeadline,
+    WasmBacktrace,
 };
 
+pub(crate) use self::config::config;
 use self::native::Lent;
 use self::ticker::Ticker;
-use super::limits::Watch;
-use crate::hooks::{
+use crate::limits::Watch;
+use carpd::hooks::{
     Budget, EntryPoint, Hook, HookError, HookEvent, HookHost, HookRuntime, HookSource, LoadError,
     Returned,
 };
-use crate::types::IfName;
+use carpd::types::IfName;
 
-/// Stack of a component, in bytes.
-const STACK: usize = 256 << 10;
 /// What one call of the host may carry, in bytes as they lie in this process: a byte of a list
 /// takes some thirty.
 const HOSTCALL_BYTES: usize = 4 << 20;
@@ -42,27 +42,6 @@ const HANDLES: usize = 64;
 /// Operations per nanosecond that no machine does, even where it does several at once and the
 /// compiler left some out: fuel is only the ceiling behind the clocks.
 const FUEL_PER_NANOSECOND: u64 = 64;
-/// What filling, copying and growing takes beside the instruction: nothing. A machine fills dozens
-/// of bytes in the time of one instruction, and one that asks for four thousand million elements
-/// gets none; the clocks see how long it really took.
-const BULK: VariableOperatorCost = VariableOperatorCost {
-    memory_copy_per_byte: 0,
-    memory_fill_per_byte: 0,
-    memory_init_per_byte: 0,
-    memory_grow_per_page: 0,
-    table_copy_per_element: 0,
-    table_fill_per_element: 0,
-    table_init_per_element: 0,
-    table_grow_per_element: 0,
-    array_copy_per_element: 0,
-    array_fill_per_element: 0,
-    array_new_data_per_element: 0,
-    array_init_data_per_element: 0,
-    array_new_elem_per_element: 0,
-    array_init_elem_per_element: 0,
-    array_new_default_per_element: 0,
-    array_new_per_element: 0,
-};
 /// The most lines of a backtrace.
 const MAX_FRAMES: usize = 20;
 /// What making an instance ahead of its run may take: one that takes longer is made in the run,
@@ -71,36 +50,9 @@ const AHEAD: Duration = Duration::from_millis(50);
 /// The longest error text that leaves the component, in bytes.
 const MAX_TEXT: usize = 8 << 10;
 
-/// The same in the compiler and in the runner, or the one would not take what the other makes.
-#[must_use]
-pub fn config(native: bool) -> Config {
-    let mut config = Config::new();
-    config
-        .consume_fuel(true)
-        .operator_cost(OperatorCost {
-            variable: BULK,
-            ..OperatorCost::new()
-        })
-        .epoch_interruption(true)
-        .max_wasm_stack(STACK)
-        // No 4 GiB reservations, no files in memory: the runner's address space and files are
-        // limited.
-        .memory_reservation(0)
-        .memory_reservation_for_growth(1 << 20)
-        .memory_guard_size(64 << 10)
-        .memory_may_move(true)
-        .memory_init_cow(false);
-    if !native {
-        // Knows every target by itself: the error cannot happen, and would show when code is
-        // loaded.
-        let _ = config.target("pulley64");
-    }
-    config
-}
-
 /// Is native code of use to this process? Call it before the system call filter.
 #[must_use]
-pub fn can_execute() -> bool {
+pub(crate) fn can_execute() -> bool {
     native::can_execute()
 }
 
@@ -116,7 +68,7 @@ static MACHINE: OnceLock<Result<Machine, String>> = OnceLock::new();
 ///
 /// # Errors
 /// What wasmtime or the system said.
-pub fn prepare() -> Result<bool, String> {
+pub(crate) fn prepare() -> Result<bool, String> {
     machine().map(|machine| !machine.engine.is_pulley())
 }
 
@@ -135,7 +87,7 @@ fn machine() -> Result<&'static Machine, String> {
 
 /// The host of WebAssembly hooks.
 #[derive(Debug, Default)]
-pub struct WasmRuntime;
+pub(crate) struct WasmRuntime;
 
 /// A loaded component.
 struct WasmHook {

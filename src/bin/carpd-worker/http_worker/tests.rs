@@ -10,7 +10,9 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::talk::{Trust, ask, connect};
 use super::*;
-use crate::effect::{HttpRequest, HttpVerb};
+use carpd::effect::outgoing::BODY_MAX;
+use carpd::effect::{HttpRequest, HttpResponse, HttpVerb};
+use carpd::host::children::http_worker::Brought;
 
 const CA: &[u8] = include_bytes!("../../../../tests/fixtures/tls/ca.pem");
 const CERTIFICATE: &[u8] = include_bytes!("../../../../tests/fixtures/tls/server.pem");
@@ -36,7 +38,7 @@ fn heard(stream: &mut impl Read) -> String {
 fn server(
     serve: impl FnOnce(TcpStream) -> String + Send + 'static,
 ) -> (SocketAddr, thread::JoinHandle<String>) {
-    crate::process::limit::begin();
+    crate::limit::begin();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     (

@@ -6,15 +6,15 @@ use super::{
     Code, Glue, HookError, HookSource, Kind, LoadError, PRELUDE, Peer, Run, cut, protected, raised,
     raised_text, values,
 };
-use crate::hooks::contract::api::{On, TEST_FUNCTIONS, find_test};
-use crate::hooks::contract::message::TestCall;
-use crate::hooks::{Budget, Returned, TestHost};
+use carpd::hooks::contract::api::{On, TEST_FUNCTIONS, find_test};
+use carpd::hooks::contract::message::TestCall;
+use carpd::hooks::{Budget, Returned, TestHost};
 
 const TESTING: &str = include_str!("testing.luau");
 
 /// A test file that compiles, and the names of its cases.
 #[derive(Debug)]
-pub struct TestFile {
+pub(crate) struct TestFile {
     code: Code,
     cases: Vec<String>,
 }
@@ -24,7 +24,7 @@ impl TestFile {
     ///
     /// # Errors
     /// [`LoadError::Code`]: it does not compile, its top level failed, or it has no case.
-    pub fn load(source: &HookSource, budget: &Budget) -> Result<Self, LoadError> {
+    pub(crate) fn load(source: &HookSource, budget: &Budget) -> Result<Self, LoadError> {
         let code = Code::compile(source, Kind::Test)?;
         let run = Run::new(&code, *budget, Peer::Nobody, None);
         let names = run.enter(|_, glue| {
@@ -48,7 +48,7 @@ impl TestFile {
 
     /// The names of the cases, in order.
     #[must_use]
-    pub fn cases(&self) -> &[String] {
+    pub(crate) fn cases(&self) -> &[String] {
         &self.cases
     }
 
@@ -56,7 +56,7 @@ impl TestFile {
     ///
     /// # Errors
     /// [`HookError`]: whatever the case did, as a value.
-    pub fn run(
+    pub(crate) fn run(
         &self,
         number: usize,
         host: &mut dyn TestHost,

@@ -3,9 +3,9 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
 
-use super::Trouble;
-use crate::effect::Endpoint;
-use crate::host::HostError;
+use carpd::effect::Endpoint;
+use carpd::host::HostError;
+use carpd::host::children::http_worker::Trouble;
 
 /// Addresses of one name that are tried.
 const ADDRESSES_MAX: usize = 8;

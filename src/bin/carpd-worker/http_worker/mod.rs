@@ -1,5 +1,10 @@
 //! The courier's own process: takes its order, confines itself for it, goes, reports, and ends.
 
+mod lookup;
+mod talk;
+#[cfg(test)]
+mod tests;
+
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
@@ -8,20 +13,23 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use super::lookup::look_up;
-use super::talk::{self, Trust};
-use super::{MESSAGE_MAX, OF_DAEMON, Order, Report, Trouble, VERSION, certificates};
-use crate::effect::outgoing::{Errand, Scheme};
-use crate::frame::{self, FrameError, Inbox};
-use crate::host::HostError;
-use crate::sandbox::{self, Kind};
+use carpd::effect::outgoing::{Errand, Scheme};
+use carpd::frame::{self, FrameError, Inbox};
+use carpd::host::HostError;
+use carpd::host::children::http_worker::{
+    MESSAGE_MAX, OF_DAEMON, Order, Report, Trouble, VERSION, certificates,
+};
+use carpd::sandbox::{self, Kind};
+
+use self::lookup::look_up;
+use self::talk::Trust;
 
 /// What it may have beside what is mapped at its start, in bytes; the sandbox adds its own room.
 const MEMORY: u64 = 8 << 20;
 
 /// The whole life of a courier. Exit status 2: it was not started as one.
 #[must_use]
-pub fn main() -> ExitCode {
+pub(crate) fn main() -> ExitCode {
     let Ok(stream) = io::stdin()
         .as_fd()
         .try_clone_to_owned()

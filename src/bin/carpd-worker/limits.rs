@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use nix::time::{ClockId, clock_gettime};
 
-use crate::hooks::{Budget, HookError};
+use carpd::hooks::{Budget, HookError};
 
 /// How much wall time may pass between two looks at the CPU clock, which costs a system call.
 const CPU_EVERY: Duration = Duration::from_millis(1);
 
 /// Why a run must end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::hooks) enum Stop {
+pub(crate) enum Stop {
     /// The wall time is used up.
     Wall,
     /// The CPU time is used up.
@@ -23,7 +23,7 @@ pub(in crate::hooks) enum Stop {
 
 /// Watches one run. The interpreter asks it at every jump, call and step of a pattern.
 #[derive(Debug)]
-pub(in crate::hooks) struct Watch {
+pub(crate) struct Watch {
     budget: Budget,
     started: Duration,
     cpu_started: Duration,
@@ -41,18 +41,18 @@ fn read(clock: ClockId) -> Duration {
 }
 
 /// Time since the machine started, suspend included.
-pub(in crate::hooks) fn since_boot() -> Duration {
+pub(crate) fn since_boot() -> Duration {
     read(ClockId::CLOCK_BOOTTIME)
 }
 
 /// Time since 1970.
-pub(in crate::hooks) fn wall_clock() -> Duration {
+pub(crate) fn wall_clock() -> Duration {
     read(ClockId::CLOCK_REALTIME)
 }
 
 impl Watch {
     /// Starts both clocks.
-    pub(in crate::hooks) fn start(budget: Budget) -> Self {
+    pub(crate) fn start(budget: Budget) -> Self {
         let started = since_boot();
         let cpu_started = read(ClockId::CLOCK_THREAD_CPUTIME_ID);
         Self {
@@ -65,7 +65,7 @@ impl Watch {
     }
 
     /// Must the run end? Once yes, always yes: a hook may catch the error that ends it.
-    pub(in crate::hooks) fn check(&self) -> Option<Stop> {
+    pub(crate) fn check(&self) -> Option<Stop> {
         if self.stop.get().is_none() {
             let now = since_boot();
             if now.saturating_sub(self.started) >= self.budget.wall {
@@ -83,12 +83,12 @@ impl Watch {
     }
 
     /// Ends the run at the next look.
-    pub(in crate::hooks) fn stop(&self, why: Stop) {
+    pub(crate) fn stop(&self, why: Stop) {
         self.stop.set(Some(why));
     }
 
     /// How the run failed, if it was ended from here.
-    pub(in crate::hooks) fn verdict(&self) -> Option<HookError> {
+    pub(crate) fn verdict(&self) -> Option<HookError> {
         Some(match self.stop.get()? {
             Stop::Wall => HookError::TimedOut(self.budget.wall),
             Stop::Cpu => HookError::TimedOut(self.budget.cpu),

@@ -1,43 +1,49 @@
-//! From a checked command line to the running daemon, through two executions of this program.
+//! The daemon under the name ucarp: what `carpd ucarp` has checked comes in a memory file, and from
+//! there on everything is as under `carpd run`.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::process::CommandExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
+use nix::ifaddrs::{InterfaceAddress, getifaddrs};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::prctl;
 use nix::unistd::setsid;
 use serde::{Deserialize, Serialize};
 
-use super::{NAME, check};
-use crate::cli::operate::run;
+use super::run;
 use crate::config::legacy::{Facility, Options, Place};
 use crate::config::{Config, Vhost};
+use crate::host::kernel::netlink;
+use crate::programs::{self, Program, Programs};
 use crate::telemetry::ucarp::{self, Level, Sink};
+use crate::types::IfName;
 use crate::{engine, keeper};
 
+/// The name by which carpd is ucarp.
+pub(crate) const NAME: &str = "ucarp";
+
 /// The environment variable with the number of the descriptor that holds the [`Handover`].
-pub(super) const WHERE: &str = "CARPD_UCARP_HANDOVER";
+pub(crate) const WHERE: &str = "CARPD_UCARP_HANDOVER";
 
 /// The engine's first argument, if it is one of ucarp's; the second is the descriptor.
 const LEGACY: &str = "legacy";
-
-/// This binary, also after the file was replaced by another version.
-const SELF: &str = "/proc/self/exe";
 
 /// What could not be started ends as ucarp does then.
 const FAILED: u8 = 2;
 
 /// All that the daemon is told. It lives in memory alone, since the password is in it.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Handover {
-    pub(super) options: Options,
-    pub(super) place: Place,
+pub(crate) struct Handover {
+    /// What its command line says.
+    pub options: Options,
+    /// Where that was typed.
+    pub place: Place,
 }
 
 impl Handover {
@@ -72,8 +78,9 @@ impl Handover {
     }
 }
 
-/// Becomes the daemon, or starts it apart from the terminal.
-pub(super) fn start(handover: Handover, masked: Vec<String>, sink: &Sink) -> ExitCode {
+/// Becomes the daemon, or starts it apart from the terminal: by its command line without the
+/// password, which is in no list of processes any more.
+pub(crate) fn start(handover: Handover, masked: Vec<String>, sink: &Sink) -> ExitCode {
     let failed = |error: std::io::Error| {
         sink.say(Level::Error, &format!("Unable to start: {error}"));
         ExitCode::from(FAILED)
@@ -82,9 +89,13 @@ pub(super) fn start(handover: Handover, masked: Vec<String>, sink: &Sink) -> Exi
         Ok(file) => file,
         Err(error) => return failed(error),
     };
+    let daemon = match programs::find(Program::Daemon) {
+        Ok(daemon) => daemon,
+        Err(error) => return failed(error.into()),
+    };
     let daemonize = handover.options.daemonize;
     drop(handover);
-    let mut command = Command::new(SELF);
+    let mut command = Command::new(daemon);
     command
         .arg0(NAME)
         .args(masked)
@@ -106,6 +117,10 @@ pub(super) fn start(handover: Handover, masked: Vec<String>, sink: &Sink) -> Exi
 /// The daemon's parent process, if this is it: it keeps the name ucarp, and the engine is its
 /// child.
 pub(super) fn continued() -> Option<ExitCode> {
+    let program = std::env::args_os().next()?;
+    if Path::new(&program).file_name() != Some(OsStr::new(NAME)) {
+        return None;
+    }
     let number = std::env::var(WHERE).ok()?;
     let (handover, file) = match Handover::open(&number) {
         Ok(opened) => opened,
@@ -129,7 +144,11 @@ pub(super) fn continued() -> Option<ExitCode> {
         inherited: Some(&file),
         ca_file: &|| None,
     };
-    Some(keeper::run(&arguments, &settings))
+    let programs = match Programs::of_daemon() {
+        Ok(programs) => programs,
+        Err(error) => return Some(lost(&error)),
+    };
+    Some(keeper::run(&programs, &arguments, &settings))
 }
 
 fn lost(error: &std::io::Error) -> ExitCode {
@@ -160,7 +179,7 @@ fn path(config: &Config, vhost: &Vhost) -> PathBuf {
 }
 
 /// The configuration, for a helper, and the path that names it; the exit status if there is none.
-pub(crate) fn configuration() -> Option<Result<(Config, PathBuf), ExitCode>> {
+pub(super) fn configuration() -> Option<Result<(Config, PathBuf), ExitCode>> {
     Some(handed()?.and_then(|handover| {
         let config = handover
             .options
@@ -176,7 +195,7 @@ pub(crate) fn configuration() -> Option<Result<(Config, PathBuf), ExitCode>> {
 }
 
 /// The engine, if it is one of ucarp's.
-pub(crate) fn engine() -> Option<ExitCode> {
+pub(super) fn engine() -> Option<ExitCode> {
     let handover = match handed()? {
         Ok(handover) => handover,
         Err(code) => return Some(code),
@@ -188,11 +207,37 @@ pub(crate) fn engine() -> Option<ExitCode> {
         Err(_) => return Some(ExitCode::from(FAILED)),
     };
     let vhost = config.vhosts.first()?;
-    check::introduce(&vhost.interface, &sink);
+    introduce(&vhost.interface, &sink);
     let _ = ucarp::start(sink);
     drop(handover);
     let path = path(&config, vhost);
     Some(engine::main(&config, &path, run::open, run::listen))
+}
+
+/// All interfaces of this machine.
+pub(crate) fn interfaces() -> Vec<InterfaceAddress> {
+    getifaddrs().map(Iterator::collect).unwrap_or_default()
+}
+
+/// The hardware address of an interface, as people write it.
+fn hardware_address(name: &str) -> Option<String> {
+    let all = interfaces();
+    let link = all
+        .iter()
+        .filter(|found| found.interface_name == name)
+        .find_map(|found| found.address.as_ref()?.as_link_addr()?.addr());
+    link.map(|bytes| bytes.map(|byte| format!("{byte:02x}")).join(":"))
+}
+
+/// What ucarp says as soon as it has seen the interface.
+pub(crate) fn introduce(device: &IfName, sink: &Sink) {
+    let own_name = netlink::own_name_of(device).unwrap_or_else(|| device.clone());
+    let address =
+        hardware_address(own_name.as_str()).unwrap_or_else(|| "00:00:00:00:00:00".to_owned());
+    sink.say(
+        Level::Info,
+        &format!("Local advertised ethernet address is [{address}]"),
+    );
 }
 
 #[cfg(test)]

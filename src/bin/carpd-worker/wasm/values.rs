@@ -2,11 +2,11 @@
 
 use wasmtime::component::{Type, Val};
 
-use crate::effect::{CommandOutput, HttpResponse, Link, Reply, Route};
-use crate::hooks::contract::api::wit::kebab;
-use crate::hooks::contract::api::{Function, Gives, Kind, Param, Raw};
-use crate::hooks::{Answer, AskError, HookEvent};
-use crate::types::State;
+use carpd::effect::{CommandOutput, HttpResponse, Link, Reply, Route};
+use carpd::hooks::contract::api::wit::kebab;
+use carpd::hooks::contract::api::{Function, Gives, Kind, Param, Raw};
+use carpd::hooks::{Answer, AskError, HookEvent};
+use carpd::types::State;
 
 /// The arguments of a call, as the list of functions takes them: options in a map behind the rest.
 pub(super) fn raw(function: &Function, given: &[Val]) -> Result<Vec<Raw>, String> {
@@ -352,7 +352,7 @@ pub(super) fn event(event: &HookEvent) -> Val {
     ])
 }
 
-/// A component's type without its names, as [`crate::hooks::contract::api::wit::Wit::structure`] writes them.
+/// A component's type without its names, as [`carpd::hooks::contract::api::wit::Wit::structure`] writes them.
 pub(super) fn structure(ty: &Type) -> String {
     let optional = |ty: Option<Type>| ty.as_ref().map_or_else(|| "_".to_owned(), structure);
     match ty {

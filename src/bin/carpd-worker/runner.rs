@@ -1,6 +1,6 @@
 //! The runner process: confines itself, loads one hook, serves calls until its socket closes.
 //!
-//! It is started as `carpd __runner MEMORY_BYTES LANGUAGE` with its socket as standard input, by
+//! It is started as `carpd-worker __runner MEMORY_BYTES LANGUAGE` with its socket as standard input, by
 //! the keeper, with TERM, INT and HUP blocked: a signal to the whole process group must not end a
 //! hook that is taking services down.
 
@@ -8,18 +8,16 @@ use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 
-use crate::frame::{FrameError, Inbox, receive, send};
-use crate::hooks::contract::message::{
+use carpd::frame::{FrameError, Inbox, receive, send};
+use carpd::hooks::contract::message::{
     Confinement, FromRunner, Loaded, MAX_FROM_RUNNER, MAX_TO_RUNNER, TestCall, ToRunner, VERSION,
 };
-use crate::hooks::{
+use carpd::hooks::{
     Answer, Ask, AskError, Budget, EntryPoint, Hook, HookError, HookEvent, HookHost, HookSource,
     Instance, Language, LoadError, TestHost,
 };
-use crate::sandbox;
-use crate::types::State;
-
-pub use crate::hooks::contract::message::RUNNER_ROLE as ROLE;
+use carpd::sandbox;
+use carpd::types::State;
 
 /// The longest log message and the longest field that are sent on, in bytes.
 const MAX_LOG: usize = 8 << 10;
@@ -108,7 +106,7 @@ fn shorten(ask: Ask) -> Ask {
 /// The whole life of a runner process. Exit status 0: the engine closed the socket; 2: it was not
 /// started as a runner; 3: the engine spoke another language.
 #[must_use]
-pub fn main() -> ExitCode {
+pub(crate) fn main() -> ExitCode {
     let memory = std::env::args()
         .nth(2)
         .and_then(|text| text.parse().ok())
@@ -148,12 +146,12 @@ pub fn main() -> ExitCode {
 /// Confines the process for its language: the third argument, Luau if there is none.
 #[cfg(feature = "wasm")]
 fn confine(memory: u64) -> Confinement {
-    if std::env::args().nth(3).as_deref() != Some(crate::hooks::contract::message::RUNNER_WASM) {
+    if std::env::args().nth(3).as_deref() != Some(carpd::hooks::contract::message::RUNNER_WASM) {
         return sandbox::confine(sandbox::Kind::Lua, memory, warm_up);
     }
     let mut prepared = Ok(true);
     let mut confinement = sandbox::confine(sandbox::Kind::Wasm, memory, || {
-        prepared = crate::hooks::runtime::wasm::prepare();
+        prepared = crate::wasm::prepare();
     });
     match prepared {
         Ok(true) => {}
@@ -245,7 +243,7 @@ fn serve_hook(
 
 #[cfg(feature = "lua")]
 fn serve_test(link: &mut Link, source: &HookSource, budget: &Budget) -> Result<(), FrameError> {
-    let loaded = crate::hooks::runtime::lua::TestFile::load(source, budget);
+    let loaded = crate::lua::TestFile::load(source, budget);
     let told = loaded
         .as_ref()
         .map(|file| file.cases().to_vec())
@@ -267,12 +265,12 @@ fn serve_test(link: &mut Link, _: &HookSource, _: &Budget) -> Result<(), FrameEr
 
 fn load(source: &HookSource, budget: &Budget, coverage: bool) -> Result<Box<dyn Hook>, LoadError> {
     #[cfg(any(feature = "lua", feature = "wasm"))]
-    use crate::hooks::HookRuntime;
+    use carpd::hooks::HookRuntime;
     match source.language {
         #[cfg(feature = "lua")]
-        Language::Lua => crate::hooks::runtime::lua::LuaRuntime { coverage }.load(source, budget),
+        Language::Lua => crate::lua::LuaRuntime { coverage }.load(source, budget),
         #[cfg(feature = "wasm")]
-        Language::Wasm => crate::hooks::runtime::wasm::WasmRuntime.load(source, budget),
+        Language::Wasm => crate::wasm::WasmRuntime.load(source, budget),
         #[cfg(not(all(feature = "lua", feature = "wasm")))]
         language => {
             let _ = (budget, coverage);
@@ -335,7 +333,7 @@ fn instance() -> Result<Instance, Box<dyn std::error::Error>> {
     Ok(Instance {
         name: "warm-up".parse()?,
         interface: "lo".parse()?,
-        vhid: crate::types::Vhid::new(1)?,
+        vhid: carpd::types::Vhid::new(1)?,
         addresses: Vec::new(),
     })
 }

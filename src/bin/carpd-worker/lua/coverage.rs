@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use mlua::Function;
 
-use crate::hooks::contract::message::FileCoverage;
+use carpd::hooks::contract::message::FileCoverage;
 
 /// Counters of lines with code in them, by file and line.
 #[derive(Debug, Default)]

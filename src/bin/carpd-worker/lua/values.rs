@@ -8,9 +8,9 @@ use std::collections::BTreeMap;
 
 use mlua::{IntoLua, Lua, Table, Value};
 
-use crate::effect::{CommandOutput, HttpResponse, Link, Outcome, Reply, Route};
-use crate::hooks::contract::api::{Gives, Raw};
-use crate::hooks::{Answer, HookEvent};
+use carpd::effect::{CommandOutput, HttpResponse, Link, Outcome, Reply, Route};
+use carpd::hooks::contract::api::{Gives, Raw};
+use carpd::hooks::{Answer, HookEvent};
 
 /// How deep a table may nest, and how many values and bytes of text it may have, to be handed to
 /// the host. One text that stands in a table many times is many texts outside.
@@ -271,7 +271,7 @@ fn route(lua: &Lua, route: &Route) -> mlua::Result<Value> {
             (
                 "dev",
                 dev.as_ref()
-                    .map(crate::types::IfName::as_str)
+                    .map(carpd::types::IfName::as_str)
                     .into_lua(lua)?,
             ),
             ("src", src.map(|ip| ip.to_string()).into_lua(lua)?),

@@ -8,12 +8,12 @@ use wasmtime::component::{Component, Linker, Val};
 use wasmtime::{Engine, StoreContextMut};
 
 use super::{Run, values};
-use crate::hooks::contract::api::wit::{PACKAGE, VERSION, Wit, event, kebab, returns, snake};
-use crate::hooks::contract::api::{
+use crate::limits::{self, Stop};
+use carpd::hooks::contract::api::wit::{PACKAGE, VERSION, Wit, event, kebab, returns, snake};
+use carpd::hooks::contract::api::{
     Context, FUNCTIONS, Function, Request, find, grant_line, nearest,
 };
-use crate::hooks::runtime::limits::{self, Stop};
-use crate::hooks::{Ask, AskError, EntryPoint, HookSource};
+use carpd::hooks::{Ask, AskError, EntryPoint, HookSource};
 
 /// The most imports that an error names one by one.
 const MAX_NAMED: usize = 8;
@@ -257,7 +257,7 @@ fn serve(run: &mut Run, function: &Function, params: &[Val]) -> wasmtime::Result
             Duration::from_millis(ms).saturating_sub(limits::since_boot().saturating_sub(began));
     }
     match answer {
-        crate::hooks::Answer::Error(err) => {
+        carpd::hooks::Answer::Error(err) => {
             if err == AskError::Superseded {
                 run.watch.stop(Stop::Superseded);
             }

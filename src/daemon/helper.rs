@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use super::{Exit, output, ucarp};
+use super::ucarp;
 use crate::config::Config;
 use crate::resolve::Snapshot;
+use crate::terminal::{Exit, output};
 use crate::{engine, host, keeper};
 
 /// What the keeper tells helpers for the daemon that runs this configuration.

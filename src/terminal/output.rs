@@ -6,32 +6,32 @@ use std::io::{ErrorKind, Write as _, stderr, stdout};
 use serde::Serialize;
 
 use super::{Exit, Failure};
-use crate::config::{Look, Report};
+use crate::config::{Look, Report, Severity};
 use crate::telemetry;
 use crate::types::{Page, plain_json, shown};
 
 /// Columns of rendered messages: what fits a terminal of usual width, and does not depend on it.
-pub(super) const WIDTH: usize = 120;
+pub(crate) const WIDTH: usize = 120;
 
 /// Prints text for a person on standard output.
-pub(super) fn page(page: &Page) -> Result<Exit, Failure> {
+pub(crate) fn page(page: &Page) -> Result<Exit, Failure> {
     artefact(page.as_str().as_bytes())
 }
 
 /// Prints one line for a person on standard output.
-pub(super) fn line(words: impl Display) -> Result<Exit, Failure> {
+pub(crate) fn line(words: impl Display) -> Result<Exit, Failure> {
     let mut text = Page::default();
     writeln!(text, "{words}");
     page(&text)
 }
 
 /// Prints JSON on one line.
-pub(super) fn json(value: &impl Serialize) -> Result<Exit, Failure> {
+pub(crate) fn json(value: &impl Serialize) -> Result<Exit, Failure> {
     print_json(serde_json::to_string(value))
 }
 
 /// Prints JSON over several lines.
-pub(super) fn pretty_json(value: &impl Serialize) -> Result<Exit, Failure> {
+pub(crate) fn pretty_json(value: &impl Serialize) -> Result<Exit, Failure> {
     print_json(serde_json::to_string_pretty(value))
 }
 
@@ -43,7 +43,7 @@ fn print_json(json: serde_json::Result<String>) -> Result<Exit, Failure> {
 /// Writes what this program made for other programs to standard output: never words of hooks,
 /// plugins, registries, packets or files (`tests/it/words.rs` knows who may). A reader that has
 /// seen enough (`| head`) is no failure.
-pub(super) fn artefact(text: &[u8]) -> Result<Exit, Failure> {
+pub(crate) fn artefact(text: &[u8]) -> Result<Exit, Failure> {
     let mut out = stdout().lock();
     match out.write_all(text).and_then(|()| out.flush()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Failure::new(
@@ -56,37 +56,37 @@ pub(super) fn artefact(text: &[u8]) -> Result<Exit, Failure> {
 
 /// Says a line beside the data, on standard error. Nothing is left to do if that cannot be written
 /// to.
-pub(super) fn note(line: impl Display) {
+pub(crate) fn note(line: impl Display) {
     let mut page = Page::default();
     writeln!(page, "{line}");
     notes(&page);
 }
 
 /// The same, with several lines.
-pub(super) fn notes(page: &Page) {
+pub(crate) fn notes(page: &Page) {
     let _ = stderr().lock().write_all(page.as_str().as_bytes());
 }
 
 /// Asks whoever sits at the terminal; the answer is theirs to give on the same line.
-pub(super) fn question(words: &'static str) {
+pub(crate) fn question(words: &'static str) {
     let _ = stderr().lock().write_all(words.as_bytes());
 }
 
 /// Shows how far something is, over what was shown last.
-pub(super) fn progress(line: impl Display) {
+pub(crate) fn progress(line: impl Display) {
     let _ = stderr()
         .lock()
         .write_all(format!("\r{} ", shown(line)).as_bytes());
 }
 
 /// Ends the line of [`progress`].
-pub(super) fn progress_ended() {
+pub(crate) fn progress_ended() {
     let _ = stderr().lock().write_all(b"\n");
 }
 
 /// Shows what is wrong with a configuration on standard error. Nothing is left to do if that cannot
 /// be written to.
-pub(super) fn problems(report: &Report) {
+pub(crate) fn problems(report: &Report) {
     let look = Look {
         colour: telemetry::colour(&stderr()),
         width: WIDTH,
@@ -99,7 +99,8 @@ pub(super) fn problems(report: &Report) {
 }
 
 /// Says on standard error why a command failed.
-pub(super) fn report(failure: &Failure) -> Exit {
+#[must_use]
+pub fn report(failure: &Failure) -> Exit {
     let mut page = Page::default();
     if !failure.message.is_empty() {
         writeln!(page, "error: {}", failure.message);
@@ -112,4 +113,40 @@ pub(super) fn report(failure: &Failure) -> Exit {
     }
     notes(&page);
     failure.exit
+}
+
+/// Says what clap has to say. `--help` and `--version` come here too: they are no errors. A reader
+/// that went away is none either.
+pub(crate) fn usage(error: &clap::Error) -> Exit {
+    let _ = error.print();
+    if error.use_stderr() {
+        Exit::Usage
+    } else {
+        Exit::Success
+    }
+}
+
+/// As in `carpd.toml cannot be used: 2 errors, 1 warning`. Empty for a single problem, which says
+/// it all.
+pub(crate) fn counts(report: &Report) -> String {
+    let errors = count(report.count(Severity::Error), "error");
+    let text = match report.count(Severity::Warning) {
+        0 if report.problems.len() == 1 => return String::new(),
+        0 => format!("{} cannot be used: {errors}", report.name),
+        n => format!(
+            "{} cannot be used: {errors}, {}",
+            report.name,
+            count(n, "warning")
+        ),
+    };
+    if report.omitted == 0 {
+        text
+    } else {
+        format!("{text}, and {} more", report.omitted)
+    }
+}
+
+/// As in `2 errors`.
+pub(crate) fn count(n: usize, what: &str) -> String {
+    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
 }

@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use super::{Exit, ucarp};
+use super::ucarp;
 use crate::reader::{self, Names};
+use crate::terminal::Exit;
 
 /// The reader's whole life. The keeper adds the configuration file, or where ucarp's command line
 /// is.

@@ -11,9 +11,9 @@ use std::rc::Rc;
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
-use crate::hooks::{Answer, Ask, HookHost};
+use carpd::hooks::{Answer, Ask, HookHost};
 
-/// Loads what [`crate::hooks::process::compiler`] made.
+/// Loads what [`crate::compiler`] made.
 pub(super) fn load(engine: &Engine, code: &[u8]) -> wasmtime::Result<Component> {
     // SAFETY: the bytes come from the compiler process of this same binary, by way of the engine,
     // over sockets that nobody else has; they never were on disk. wasmtime refuses those of another

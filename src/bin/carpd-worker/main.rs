@@ -1,0 +1,51 @@
+//! The `carpd-worker` binary: the processes that handle what others wrote. They have no rights; what is read,
+//! compiled or run here is run nowhere else.
+
+#[cfg(feature = "wasm")]
+mod compiler;
+mod http_worker;
+#[cfg(test)]
+#[path = "../../../tests/it/limit.rs"]
+mod limit;
+#[cfg(any(feature = "lua", feature = "wasm"))]
+mod limits;
+#[cfg(feature = "lua")]
+mod lua;
+mod runner;
+#[cfg(feature = "wasm")]
+mod wasm;
+
+use std::process::ExitCode;
+
+use carpd::hooks::contract::message;
+use carpd::programs::role::{self, Log, Role};
+use carpd::terminal::{Exit, Failure, output};
+
+const ROLES: &[Role] = &[
+    Role::new(
+        message::RUNNER_ROLE,
+        c"carpd-runner",
+        Log::Keeper,
+        runner::main,
+    ),
+    #[cfg(feature = "wasm")]
+    Role::new(
+        message::COMPILER_ROLE,
+        c"carpd-compiler",
+        Log::Keeper,
+        compiler::main,
+    ),
+    Role::new(
+        carpd::host::children::http_worker::ROLE,
+        c"carpd-courier",
+        Log::Keeper,
+        http_worker::main,
+    ),
+];
+
+fn main() -> ExitCode {
+    role::play(ROLES).unwrap_or_else(|| {
+        let failure = Failure::new(Exit::Usage, "carpd-worker is started by the daemon alone");
+        output::report(&failure.hint("carpd is what people call: see carpd --help")).into()
+    })
+}

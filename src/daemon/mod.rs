@@ -1,0 +1,89 @@
+//! `carpd-daemon`: the program that has rights. Keeper, engine, helper and reader are this program,
+//! each executed anew.
+//!
+//! `carpd run` and `ucarp` become it by executing it. No interpreter, no compiler, no TLS and none
+//! of the tools that people type is reached from here: `tests/it/links.rs` holds that.
+
+mod helper;
+mod reader;
+mod run;
+pub(crate) mod ucarp;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+pub(crate) use run::Args;
+
+use crate::keeper;
+use crate::programs::role::{self, Log, Role};
+use crate::telemetry::{self, Format};
+use crate::terminal::{Failure, output};
+
+/// Where the configuration is, unless told otherwise.
+pub const CONFIG: &str = "/etc/carpd/carpd.toml";
+
+const ROLES: &[Role] = &[
+    Role::new(
+        // Its arguments say it.
+        keeper::ENGINE_ROLE,
+        c"carpd-engine",
+        Log::Own,
+        run::engine,
+    ),
+    Role::new(
+        keeper::HELPER_ROLE,
+        c"carpd-helper",
+        Log::Keeper,
+        helper::main,
+    ),
+    Role::new(
+        crate::reader::ROLE,
+        c"carpd-reader",
+        Log::Keeper,
+        reader::main,
+    ),
+    Role::new(keeper::ROLE, c"carpd-keeper", Log::Own, serve),
+];
+
+/// The daemon: `carpd run` is what people call, and has the same arguments.
+#[derive(Debug, Parser)]
+#[command(name = "carpd-daemon", version, disable_help_subcommand = true)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    Run(Args),
+}
+
+/// The whole life of a `carpd-daemon`.
+#[must_use]
+pub fn main() -> ExitCode {
+    // A role before the command line: it must not depend on how that is parsed.
+    if let Some(code) = role::play(ROLES).or_else(ucarp::continued) {
+        return code;
+    }
+    match Cli::try_parse() {
+        Ok(Cli {
+            verb: Verb::Run(args),
+        }) => run::run(&args).unwrap_or_else(|failure| report(&failure)),
+        Err(error) => output::usage(&error).into(),
+    }
+}
+
+fn report(failure: &Failure) -> ExitCode {
+    output::report(failure).into()
+}
+
+/// The keeper of a command of the operator's own: it logs where that does.
+fn serve() -> ExitCode {
+    _ = telemetry::start(
+        Format::Human,
+        tracing_subscriber::filter::LevelFilter::WARN,
+        None,
+    );
+    keeper::serve()
+}

@@ -1,0 +1,177 @@
+//! `carpd-daemon run`, which is `carpd run`: keeper and engine of a configuration.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use nix::sys::prctl;
+
+use tokio::sync::mpsc;
+use tracing::warn;
+use tracing_subscriber::filter::LevelFilter;
+
+use super::{CONFIG, report};
+use crate::config::{Config, LogFormat, LogLevel, Report};
+use crate::control::{self, Bound, Listening};
+use crate::engine::command::Command;
+use crate::keeper;
+use crate::programs::Programs;
+use crate::telemetry::{self, FILTER_VARIABLE, Format};
+use crate::terminal::{Exit, Failure, output};
+
+/// Run the daemon in the foreground.
+///
+/// Reads and checks the whole configuration first; a bad one changes nothing. Then every virtual
+/// host listens, and becomes master when no better one is heard. Under systemd it reports when it
+/// is ready (Type=notify) and logs to the journal.
+///
+/// SIGTERM and SIGINT stop it in good order: a master hands over at once, its addresses are taken
+/// down, and what its hooks did is undone. Exit status 70 says that its engine died meanwhile, and
+/// again when it was to undo what was left.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "Examples:\n  \
+    carpd run\n  \
+    carpd run --config ./carpd.toml --log-level debug\n  \
+    CARPD_LOG=info,carpd::proto=trace carpd run")]
+pub(crate) struct Args {
+    /// The configuration to run with.
+    #[arg(short, long, value_name = "FILE", default_value = CONFIG)]
+    config: PathBuf,
+
+    /// Log this and everything more serious; wins over CARPD_LOG and the configuration.
+    #[arg(long, value_name = "LEVEL")]
+    log_level: Option<Level>,
+
+    /// The form of the log on standard error; wins over the configuration.
+    #[arg(long, value_name = "FORMAT")]
+    log_format: Option<LogForm>,
+}
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum Level {
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum LogForm {
+    /// The journal where standard error is the journal, else lines for people.
+    Auto,
+    /// Lines for people.
+    Human,
+    /// One JSON object a line.
+    Json,
+    /// Fields for the journal.
+    Journald,
+}
+
+pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
+    // `carpd run` is what people started, and look for.
+    _ = prctl::set_name(c"carpd");
+    // Before anything else: from here on they are what they are now.
+    let programs =
+        Programs::of_daemon().map_err(|error| Failure::new(Exit::Cannot, error.to_string()))?;
+    let loaded = Config::load(&args.config).map_err(refused)?;
+    output::problems(&loaded.report);
+    start_log(args, &loaded.config)?;
+    // The engine is this program anew, with the same arguments: a clean address space, and nothing
+    // inherited.
+    let arguments: Vec<_> = std::env::args_os().skip(2).collect();
+    let settings = keeper::ChildSettings {
+        arguments: &super::helper::arguments(&args.config),
+        config_file: Some(&args.config),
+        inherited: None,
+        ca_file: &|| {
+            let loaded = Config::load_without_secrets(&args.config);
+            loaded.ok()?.config.daemon.ca_file
+        },
+    };
+    Ok(keeper::run(&programs, &arguments, &settings))
+}
+
+/// The engine's whole life, as the keeper starts it: with the arguments of `carpd run`.
+pub(super) fn engine() -> ExitCode {
+    if let Some(code) = super::ucarp::engine() {
+        return code;
+    }
+    let arguments = std::iter::once(OsString::from("carpd run")).chain(std::env::args_os().skip(2));
+    let args = match Engine::try_parse_from(arguments) {
+        Ok(engine) => engine.args,
+        Err(error) => return report(&Failure::new(Exit::Usage, error.to_string())),
+    };
+    // What is wrong with it was shown by `run`.
+    let loaded = match Config::load(&args.config) {
+        Ok(loaded) => loaded,
+        Err(report) => {
+            output::problems(&report);
+            return Exit::Config.into();
+        }
+    };
+    match start_log(&args, &loaded.config) {
+        Ok(()) => {
+            let code = crate::engine::main(&loaded.config, &args.config, open, listen);
+            telemetry::tell_repeats();
+            code
+        }
+        Err(failure) => report(&failure),
+    }
+}
+
+/// Opens the control socket. Without it the daemon runs all the same.
+pub(super) fn open(instance_dir: &Path) -> Option<Bound> {
+    let socket = control::socket_path(instance_dir);
+    control::bind(&socket)
+        .inspect_err(|error| {
+            warn!(path = %socket.display(), %error, "Cannot listen for operators: no status, no reload but by SIGHUP");
+        })
+        .ok()
+}
+
+/// Answers on it.
+pub(super) fn listen(bound: Option<Bound>, commands: mpsc::Sender<Command>) -> Option<Listening> {
+    control::serve(bound?, commands)
+        .inspect_err(|error| warn!(%error, "Cannot answer operators"))
+        .ok()
+}
+
+#[derive(clap::Parser)]
+struct Engine {
+    #[command(flatten)]
+    args: Args,
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
+fn refused(report: Report) -> Failure {
+    output::problems(&report);
+    Failure::new(Exit::Config, output::counts(&report))
+}
+
+fn start_log(args: &Args, config: &Config) -> Result<(), Failure> {
+    let level = match (args.log_level, config.daemon.log.level) {
+        (Some(Level::Error), _) | (None, LogLevel::Error) => LevelFilter::ERROR,
+        (Some(Level::Warn), _) | (None, LogLevel::Warn) => LevelFilter::WARN,
+        (Some(Level::Info), _) | (None, LogLevel::Info) => LevelFilter::INFO,
+        (Some(Level::Debug), _) | (None, LogLevel::Debug) => LevelFilter::DEBUG,
+        (Some(Level::Trace), _) | (None, LogLevel::Trace) => LevelFilter::TRACE,
+    };
+    let format = match (args.log_format, config.daemon.log.format) {
+        (Some(LogForm::Auto), _) | (None, LogFormat::Auto) => Format::Auto,
+        (Some(LogForm::Human), _) | (None, LogFormat::Human) => Format::Human,
+        (Some(LogForm::Json), _) | (None, LogFormat::Json) => Format::Json,
+        (Some(LogForm::Journald), _) | (None, LogFormat::Journald) => Format::Journald,
+    };
+    let directives = std::env::var(FILTER_VARIABLE)
+        .ok()
+        .filter(|_| args.log_level.is_none());
+    telemetry::start(format, level, directives.as_deref()).map_err(|error| match error {
+        telemetry::TelemetryError::Filter(_) => Failure::new(Exit::Usage, error.to_string())
+            .hint("a level (info), or directives: CARPD_LOG=info,carpd::proto=trace"),
+        telemetry::TelemetryError::Journal(_) | telemetry::TelemetryError::Started(_) => {
+            Failure::new(Exit::Cannot, error.to_string())
+        }
+    })
+}
