@@ -88,20 +88,23 @@ pub(super) enum StartError {
     Host(#[from] crate::host::HostError),
     /// Another process is in the way.
     #[error(transparent)]
-    Instance(#[from] InstanceError),
+    Instance(InstanceError),
     /// Two virtual hosts are on one interface, by two of its names.
     #[error("{0}")]
     Shared(String),
     /// What an earlier process left is not known.
     #[error("{0}; to mend it: {1}")]
     Unread(Unread, String),
+    /// Whether somebody is in the way is not known.
+    #[error("{0}; to mend it: {1}")]
+    Closed(InstanceError, String),
 }
 
 impl StartError {
     /// The exit status that says so.
     const fn status(&self) -> u8 {
         match self {
-            Self::Unread(..) | Self::Instance(InstanceError::Closed { .. }) => CANNOT,
+            Self::Unread(..) | Self::Closed(..) => CANNOT,
             Self::Hook { .. }
             | Self::System { .. }
             | Self::Host(_)
@@ -109,6 +112,20 @@ impl StartError {
             | Self::Instance(_) => FAILED,
         }
     }
+}
+
+impl From<InstanceError> for StartError {
+    fn from(error: InstanceError) -> Self {
+        match error.mend(own()) {
+            Some(mend) => Self::Closed(error, mend),
+            None => Self::Instance(error),
+        }
+    }
+}
+
+/// The user and group of this process.
+fn own() -> (u32, u32) {
+    (geteuid().as_raw(), getegid().as_raw())
 }
 
 pub(super) fn system(what: &'static str) -> impl Fn(io::Error) -> StartError {
@@ -212,7 +229,7 @@ async fn start(
     .with_services_by_helper();
     let mut instance = take_instance(config, name)?;
     let (ledger, left) = Ledger::open(&instance);
-    refuse_unread(&instance, &ledger)?;
+    refuse_unread(&ledger)?;
     let (dead, others) = Instance::dead(
         &config.daemon.run_dir,
         &config.daemon.state_dir,
@@ -372,19 +389,16 @@ pub fn post(vhost: &config::Vhost) -> Post<'_> {
 /// What an earlier process of ours left and we may not read is not nothing: addresses may be up and
 /// hooks' effects in force of which nobody would know. Where even the directory is hidden from us
 /// nothing lasts, and that is told.
-fn refuse_unread(instance: &Instance, ledger: &Ledger) -> Result<(), StartError> {
-    let own = (geteuid().as_raw(), getegid().as_raw());
-    let is_hidden = std::fs::symlink_metadata(instance.lasting_dir()).is_err();
-    let hidden = |unread: &&Unread| is_hidden && unread.path.starts_with(instance.lasting_dir());
-    let stay = ledger.unread().iter().filter(|unread| unread.stays);
-    let (hidden, in_the_way): (Vec<_>, Vec<_>) = stay.partition(hidden);
-    for unread in hidden {
-        warn!(%unread, "Cannot see whether anything outlived an earlier daemon");
-    }
+fn refuse_unread(ledger: &Ledger) -> Result<(), StartError> {
+    let in_the_way: Vec<_> = ledger
+        .unread()
+        .iter()
+        .filter(|unread| unread.stays)
+        .collect();
     match in_the_way.first() {
         None => Ok(()),
         Some(first) => {
-            let mend = Unread::mend_all(&in_the_way, own);
+            let mend = Unread::mend_all(&in_the_way, own());
             Err(StartError::Unread((*first).clone(), mend))
         }
     }

@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use tracing::warn;
 
 use super::disk::{FILE_NAME, is_refusal, is_there, words_of};
+use super::give_command;
 use crate::process::{self, Patience, Process};
 use crate::resolve::{self, Place, Trust};
 use crate::types::{IfName, Vhid};
@@ -92,10 +93,21 @@ pub enum InstanceError {
         path: PathBuf,
         /// What the system said.
         message: String,
+        /// What is to be given to whoever wants to look.
+        give: Vec<PathBuf>,
     },
 }
 
 impl InstanceError {
+    /// What to do about it, for a process of this user and group; `None` if somebody is in the way.
+    #[must_use]
+    pub fn mend(&self, own: (u32, u32)) -> Option<String> {
+        match self {
+            Self::Running { .. } | Self::Vhost { .. } => None,
+            Self::Closed { give, .. } => Some(give_command(give, own)),
+        }
+    }
+
     /// Who is in the way.
     #[must_use]
     pub fn occupant(&self) -> Occupant {
@@ -315,10 +327,19 @@ impl Instance {
         };
         let path = instance.run.join(LOCK_FILE);
         let patience = Patience::of(DYING);
-        instance.take(&path, patience, |by| InstanceError::Running {
+        let vhosts: Vec<_> = vhosts.into_iter().collect();
+        let running = |by| InstanceError::Running {
             name: name.to_owned(),
             by,
-        })?;
+        };
+        if let Err(mut error) = instance.take(&path, patience, running) {
+            // One command is to mend it all.
+            if let InstanceError::Closed { give, .. } = &mut error {
+                let locks = vhosts.iter().flat_map(|post| post.locks(run_dir, origin));
+                give.extend(locks.filter(|lock| is_closed(lock)));
+            }
+            return Err(error);
+        }
         for post in vhosts {
             instance.take_vhost(run_dir, &post, patience)?;
         }
@@ -368,7 +389,7 @@ impl Instance {
             Ok(Lock::Held(by)) => Err(post.taken(by)),
             // Where there can be no locks, nobody is kept from anything.
             Ok(Lock::Taken(_)) => Ok(()),
-            Err(err) => refuse_closed(&path, &err),
+            Err(err) => refuse_closed(&path, &err, || vec![path.clone()]),
         };
         post.locks(run_dir, origin).into_iter().try_for_each(check)
     }
@@ -416,11 +437,24 @@ impl Instance {
             Ok(Lock::Taken(file)) => drop(self.locks.insert(path.to_owned(), file)),
             Ok(Lock::Held(by)) => return Err(held(by)),
             Err(err) => {
-                refuse_closed(path, &err)?;
+                refuse_closed(path, &err, || self.to_give(path))?;
                 warn!(path = %path.display(), %err, "Goes on without a lock");
             }
         }
         Ok(())
+    }
+
+    /// What another user has to give us so that we may look at this lock and what it is the lock of.
+    fn to_give(&self, lock: &Path) -> Vec<PathBuf> {
+        if !lock.starts_with(&self.run) {
+            return vec![lock.to_owned()];
+        }
+        let may_be_there = |path: &&PathBuf| !matches!(is_there(path), Ok(false));
+        [&self.run, &self.lasting]
+            .into_iter()
+            .filter(may_be_there)
+            .cloned()
+            .collect()
     }
 
     /// Instances of this network namespace that died, and those that live or of which that cannot
@@ -496,7 +530,10 @@ impl Instance {
 impl Drop for Instance {
     fn drop(&mut self) {
         for (path, file) in std::mem::take(&mut self.locks) {
-            unlock(&path, &file);
+            // Others cannot see into that directory, which may be read-only at the next start.
+            if !path.starts_with(&self.lasting) {
+                unlock(&path, &file);
+            }
         }
     }
 }
@@ -577,14 +614,27 @@ pub(super) fn instance_of(directory: &str) -> Option<&str> {
 
 /// What is no lock for want of a place for one keeps nobody from anything; but one that may not be
 /// looked at may be somebody's.
-fn refuse_closed(path: &Path, err: &io::Error) -> Result<(), InstanceError> {
+fn refuse_closed(
+    path: &Path,
+    err: &io::Error,
+    give: impl FnOnce() -> Vec<PathBuf>,
+) -> Result<(), InstanceError> {
     if is_refusal(err) && !matches!(is_there(path), Ok(false)) {
         return Err(InstanceError::Closed {
             path: path.to_owned(),
             message: words_of(err),
+            give: give(),
         });
     }
     Ok(())
+}
+
+/// Is it there, and may we not open it?
+fn is_closed(lock: &Path) -> bool {
+    let opened = resolve::own(lock)
+        .map_err(io::Error::other)
+        .and_then(|place| place.open());
+    opened.is_err_and(|err| is_refusal(&err))
 }
 
 pub(super) enum Lock {

@@ -15,7 +15,7 @@ mod instance;
 mod tests;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use claims::{Change, Claims};
 pub use claims::{Holding, Leftover, Of, Owner, Undo};
@@ -68,16 +68,22 @@ impl Unread {
 
     /// What to do about all that stay where they are.
     #[must_use]
-    pub fn mend_all(unread: &[&Self], (uid, gid): (u32, u32)) -> String {
-        let directories: String = unread
-            .iter()
-            .filter_map(|unread| unread.path.parent())
-            .map(|directory| format!(" {}", resolve::quoted(directory)))
-            .collect();
-        format!(
-            "`chown -R {uid}:{gid}{directories}`, or the rights that the daemon had which wrote it"
-        )
+    pub fn mend_all(unread: &[&Self], own: (u32, u32)) -> String {
+        let directories = unread.iter().filter_map(|unread| unread.path.parent());
+        give_command(directories, own)
     }
+}
+
+/// The command that gives these files and directories to a user and group.
+fn give_command(
+    paths: impl IntoIterator<Item = impl AsRef<Path>>,
+    (uid, gid): (u32, u32),
+) -> String {
+    let paths: String = paths
+        .into_iter()
+        .map(|path| format!(" {}", resolve::quoted(path.as_ref())))
+        .collect();
+    format!("`chown -R {uid}:{gid}{paths}`, or the rights that the daemon had which wrote it")
 }
 
 /// What [`Ledger::retarget`] tells the caller to do.

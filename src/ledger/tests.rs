@@ -605,6 +605,7 @@ fn what_may_not_be_read_is_not_nothing() {
         ("run/test@2/ledger", 0o600, "run/test@2/ledger"),
         ("lib/test/ledger", 0o600, "lib/test/ledger"),
         ("lib/test", 0o700, "lib/test/ledger"),
+        ("lib", 0o755, "lib/test/ledger"),
     ] {
         close(name, 0);
         without_rights_to_files(|| {

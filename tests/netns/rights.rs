@@ -648,7 +648,7 @@ fn unreadable() -> Outcome {
     let said = run("carpd")?;
     for words in [
         "Could not start",
-        "/ledger cannot be read (Permission denied)",
+        "/lock cannot be read (Permission denied)",
         "chown -R 0:0 /run/carpd/carpd-",
         "status 4",
     ] {
@@ -668,6 +668,17 @@ fn unreadable() -> Outcome {
             && !cleaned.contains("Nothing is left of a dead instance"),
         "{cleaned}"
     );
+    // A state directory that is hidden as a whole may have as much in it.
+    let hidden = "mkdir -m 700 /run/lab/hidden && mkdir /run/lab/hidden/state && chown 65534 /run/lab/hidden && \
+                  (sed 's/eth0/eth9/' /run/lab/carpd.toml; echo; echo 'state-dir = \"/run/lab/hidden/state\"') > /run/lab/hidden.toml";
+    sh(&lab, "a", hidden)?;
+    let said_of_hidden = run("hidden")?;
+    for words in ["/run/lab/hidden/state/", "chown -R 0:0 ", "status 4"] {
+        assert!(
+            said_of_hidden.contains(words),
+            "{words:?} is not in {said_of_hidden}"
+        );
+    }
     sh(
         &lab,
         "a",

@@ -573,6 +573,7 @@ mod tests {
         let closed = obstacle(&InstanceError::Closed {
             path: "/run/carpd/locks/1-eth0-40".into(),
             message: "Permission denied".to_owned(),
+            give: Vec::new(),
         });
         assert!(
             closed.contains("cannot be seen: /run/carpd/locks/1-eth0-40"),

@@ -47,7 +47,9 @@ impl Unknown {
     fn of_lock(closed: &InstanceError) -> Self {
         Self {
             message: closed.to_string(),
-            mend: "call it as the user of that daemon, or as root with all rights".to_owned(),
+            mend: closed
+                .mend((geteuid().as_raw(), getegid().as_raw()))
+                .unwrap_or_default(),
         }
     }
 }
