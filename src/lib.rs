@@ -11,6 +11,10 @@
     allow(dead_code, clippy::unused_self, reason = "what the languages share")
 )]
 
+// Some unit tests are shared with `tests/it`.
+#[cfg(test)]
+extern crate self as carpd;
+
 pub mod types;
 
 pub mod effect;

@@ -392,7 +392,7 @@ impl Granted {
     /// For the daemon's own effects: the virtual host's addresses, and undoing what was granted
     /// before.
     #[must_use]
-    pub const fn by_daemon(effect: Effect) -> Self {
+    pub(crate) const fn by_daemon(effect: Effect) -> Self {
         Self { effect, argv: None }
     }
 

@@ -16,6 +16,8 @@ mod linux;
 pub mod recording;
 pub mod services;
 pub mod sim;
+#[cfg(test)]
+pub(crate) mod tests;
 
 pub use kernel::culprit::{Culprit, culprit, suspects};
 pub use linux::{LinuxHost, Options};

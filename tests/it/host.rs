@@ -7,14 +7,13 @@
     reason = "tests say what went wrong by panicking"
 )]
 
-mod contract;
 mod helper;
 mod hostile;
+#[path = "../../src/host/tests/namespace.rs"]
 mod namespace;
-mod network;
-mod openrc;
 mod reader;
 mod rebind;
 mod rights;
-mod routes;
-mod systemd;
+mod role;
+
+use crate::limit;

@@ -12,8 +12,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::time::timeout;
 
-use super::contract::init_script;
-use super::namespace::{block_on, helper, isolated};
+use super::namespace::{block_on, init_script, isolated};
+use super::role::helper;
 
 const LIMIT: Duration = Duration::from_secs(10);
 

@@ -11,7 +11,8 @@ use carpd::host::HostError;
 use carpd::host::children::helper::{CommandLine, Duty, HelperClient, HelperOp, HelperReply};
 use carpd::host::services::manager::ServiceBackend;
 
-use super::namespace::{block_on, helper_with, isolated};
+use super::namespace::{block_on, isolated};
+use super::role::helper_with;
 
 const LIMIT: Duration = Duration::from_secs(10);
 

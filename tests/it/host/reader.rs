@@ -14,7 +14,8 @@ use carpd::hooks::artifact::source::test_beside;
 use carpd::reader::{Client, Told, Unfinished, Watching};
 use carpd::resolve::{Access, Opener as _, Sources};
 
-use super::namespace::{block_on, role_with};
+use super::namespace::block_on;
+use super::role::role_with;
 
 const CONFIG: &str = r#"
 [daemon]

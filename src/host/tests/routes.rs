@@ -9,7 +9,8 @@ use carpd::effect::{Effect, Granted, Outcome, Query, Reply, Resource, Route, Val
 use carpd::host::{Host, HostError, LinuxHost, Options};
 use futures_util::FutureExt as _;
 
-use super::namespace::{block_on, dev, isolated, veth_pair};
+use super::namespace::{block_on, dev, isolated};
+use super::veth::veth_pair;
 
 const LIMIT: Duration = Duration::from_secs(10);
 
@@ -81,7 +82,7 @@ const UNCHANGED: Result<Reply, HostError> = Ok(Reply::Outcome(Outcome::Unchanged
 #[test]
 fn a_route_is_put_back_with_all_that_it_was() {
     isolated(
-        "host::routes::a_route_is_put_back_with_all_that_it_was",
+        "host::tests::routes::a_route_is_put_back_with_all_that_it_was",
         || {
             let host = host();
             // How it was, and what a hook makes of it.
@@ -160,7 +161,7 @@ fn a_route_is_put_back_with_all_that_it_was() {
 #[test]
 fn a_route_by_a_numbered_next_hop_is_put_back_by_its_number() {
     isolated(
-        "host::routes::a_route_by_a_numbered_next_hop_is_put_back_by_its_number",
+        "host::tests::routes::a_route_by_a_numbered_next_hop_is_put_back_by_its_number",
         || {
             let host = host();
             ip("nexthop add id 7 via 192.168.32.254 dev v0");
@@ -185,7 +186,7 @@ fn a_route_by_a_numbered_next_hop_is_put_back_by_its_number() {
 #[test]
 fn a_route_goes_back_to_a_device_that_was_made_anew() {
     isolated(
-        "host::routes::a_route_goes_back_to_a_device_that_was_made_anew",
+        "host::tests::routes::a_route_goes_back_to_a_device_that_was_made_anew",
         || {
             let host = host();
             ip("link add d0 type veth peer name d1");
@@ -219,7 +220,7 @@ fn a_route_goes_back_to_a_device_that_was_made_anew() {
 #[test]
 fn a_route_is_added_only_where_there_is_none() {
     isolated(
-        "host::routes::a_route_is_added_only_where_there_is_none",
+        "host::tests::routes::a_route_is_added_only_where_there_is_none",
         || {
             let host = host();
             block_on(async {
@@ -273,7 +274,7 @@ fn add_all(routes: impl Iterator<Item = String>) {
 #[test]
 fn the_route_at_its_place_is_found_whatever_else_leads_there() {
     isolated(
-        "host::routes::the_route_at_its_place_is_found_whatever_else_leads_there",
+        "host::tests::routes::the_route_at_its_place_is_found_whatever_else_leads_there",
         || {
             let host = host();
             ip("rule add to 10.9.0.0/16 lookup 4000 priority 10");
@@ -391,7 +392,7 @@ fn the_route_at_its_place_is_found_whatever_else_leads_there() {
 #[test]
 fn a_table_is_read_beside_everything_else() {
     isolated(
-        "host::routes::a_table_is_read_beside_everything_else",
+        "host::tests::routes::a_table_is_read_beside_everything_else",
         || {
             let host = host();
             let taken = route("10.9.0.0/16 via 192.168.32.1");
@@ -447,7 +448,7 @@ fn a_table_is_read_beside_everything_else() {
 #[test]
 fn a_table_that_has_too_much_to_tell_is_not_told() {
     isolated(
-        "host::routes::a_table_that_has_too_much_to_tell_is_not_told",
+        "host::tests::routes::a_table_that_has_too_much_to_tell_is_not_told",
         || {
             let host = host();
             let all = |via| move |n: u32| format!("10.{}.{}.0/24 via {via}", n >> 8, n & 255);
@@ -487,7 +488,7 @@ fn shown_of_v0() -> String {
 #[test]
 fn the_first_address_of_a_network_takes_no_other_along() {
     isolated(
-        "host::routes::the_first_address_of_a_network_takes_no_other_along",
+        "host::tests::routes::the_first_address_of_a_network_takes_no_other_along",
         || {
             let host = host();
             ip("address add 192.168.32.34/24 dev v0 label v0:x");

@@ -16,7 +16,8 @@ use nix::sys::socket::{LinkAddr, recvfrom};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::time::timeout;
 
-use super::namespace::{block_on, delete_link, dev, isolated, veth_pair};
+use super::namespace::{block_on, dev, isolated};
+use super::veth::{delete_link, veth_pair};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -68,86 +69,89 @@ async fn passing(sender: &PacketSocket, receiver: &PacketSocket) {
 
 #[test]
 fn only_advertisements_pass_the_filter() {
-    isolated("host::network::only_advertisements_pass_the_filter", || {
-        let netlink = veth_pair();
-        block_on(async {
-            let index = |name| index_of(&dev(name)).unwrap();
-            let sender = PacketSocket::open(index("v0")).unwrap();
-            let receiver = PacketSocket::open(index("v1")).unwrap();
-            receiver
-                .accept(multicast_mac("224.0.0.18".parse().unwrap()).unwrap())
-                .unwrap();
-            passing(&sender, &receiver).await;
-            let (v4, v6) = ([0x08, 0, 0x45].as_slice(), [0x86, 0xdd, 0x60].as_slice());
-            sender.send(&frame(v4, 23, 6, 1)).unwrap();
-            sender.send(&frame(&[0x08, 0x06], 23, 112, 2)).unwrap();
-            // VLAN 7.
-            sender
-                .send(&frame(&[0x81, 0, 0, 7, 0x08, 0, 0x45], 27, 112, 3))
-                .unwrap();
-            sender.send(&frame(v6, 20, 58, 4)).unwrap();
-            sender.send(&frame(v4, 23, 112, 5)).unwrap();
-            sender.send(&frame(v6, 20, 112, 6)).unwrap();
-            assert_eq!((next_id(&receiver).await, next_id(&receiver).await), (5, 6));
-            let mut buffer = [0; 2048];
-            assert_eq!(
-                receiver.receive(&mut buffer).unwrap(),
-                None,
-                "nothing else passed"
-            );
-            assert_eq!(
-                sender.receive(&mut buffer).unwrap(),
-                None,
-                "one's own frames are not received"
-            );
-
-            // For another host: a card in promiscuous mode shows it, and it must not even wake us.
-            let mut foreign = frame(v4, 23, 112, 12);
-            foreign[..6].copy_from_slice(&[2, 0, 0, 0, 0, 0x99]);
-            sender.send(&foreign).unwrap();
-            assert!(
-                timeout(Duration::from_millis(10), receiver.readable())
-                    .await
-                    .is_err()
-            );
-
-            // Down, up, gone, made anew.
-            netlink.set_link_up(&dev("v0"), false).unwrap();
-            assert_eq!(
+    isolated(
+        "host::tests::network::only_advertisements_pass_the_filter",
+        || {
+            let netlink = veth_pair();
+            block_on(async {
+                let index = |name| index_of(&dev(name)).unwrap();
+                let sender = PacketSocket::open(index("v0")).unwrap();
+                let receiver = PacketSocket::open(index("v1")).unwrap();
+                receiver
+                    .accept(multicast_mac("224.0.0.18".parse().unwrap()).unwrap())
+                    .unwrap();
+                passing(&sender, &receiver).await;
+                let (v4, v6) = ([0x08, 0, 0x45].as_slice(), [0x86, 0xdd, 0x60].as_slice());
+                sender.send(&frame(v4, 23, 6, 1)).unwrap();
+                sender.send(&frame(&[0x08, 0x06], 23, 112, 2)).unwrap();
+                // VLAN 7.
                 sender
-                    .send(&frame(v4, 23, 112, 7))
-                    .unwrap_err()
-                    .raw_os_error(),
-                Some(libc::ENETDOWN)
-            );
-            assert_eq!(
-                sender.receive(&mut buffer).unwrap(),
-                None,
-                "a link that is down is no error"
-            );
-            netlink.set_link_up(&dev("v0"), true).unwrap();
-            passing(&sender, &receiver).await;
-            delete_link(index("v0"));
-            assert_eq!(
-                sender
-                    .send(&frame(v4, 23, 112, 9))
-                    .unwrap_err()
-                    .raw_os_error(),
-                Some(libc::ENXIO)
-            );
-            veth_pair();
-            let sender = PacketSocket::open(index("v0")).unwrap();
-            let receiver = PacketSocket::open(index("v1")).unwrap();
-            passing(&sender, &receiver).await;
-            sender.send(&frame(v4, 23, 6, 10)).unwrap();
-            sender.send(&frame(v4, 23, 112, 11)).unwrap();
-            assert_eq!(next_id(&receiver).await, 11);
-            assert_eq!(
-                PacketSocket::open(4711).unwrap_err().source.raw_os_error(),
-                Some(libc::ENODEV)
-            );
-        });
-    });
+                    .send(&frame(&[0x81, 0, 0, 7, 0x08, 0, 0x45], 27, 112, 3))
+                    .unwrap();
+                sender.send(&frame(v6, 20, 58, 4)).unwrap();
+                sender.send(&frame(v4, 23, 112, 5)).unwrap();
+                sender.send(&frame(v6, 20, 112, 6)).unwrap();
+                assert_eq!((next_id(&receiver).await, next_id(&receiver).await), (5, 6));
+                let mut buffer = [0; 2048];
+                assert_eq!(
+                    receiver.receive(&mut buffer).unwrap(),
+                    None,
+                    "nothing else passed"
+                );
+                assert_eq!(
+                    sender.receive(&mut buffer).unwrap(),
+                    None,
+                    "one's own frames are not received"
+                );
+
+                // For another host: a card in promiscuous mode shows it, and it must not even wake us.
+                let mut foreign = frame(v4, 23, 112, 12);
+                foreign[..6].copy_from_slice(&[2, 0, 0, 0, 0, 0x99]);
+                sender.send(&foreign).unwrap();
+                assert!(
+                    timeout(Duration::from_millis(10), receiver.readable())
+                        .await
+                        .is_err()
+                );
+
+                // Down, up, gone, made anew.
+                netlink.set_link_up(&dev("v0"), false).unwrap();
+                assert_eq!(
+                    sender
+                        .send(&frame(v4, 23, 112, 7))
+                        .unwrap_err()
+                        .raw_os_error(),
+                    Some(libc::ENETDOWN)
+                );
+                assert_eq!(
+                    sender.receive(&mut buffer).unwrap(),
+                    None,
+                    "a link that is down is no error"
+                );
+                netlink.set_link_up(&dev("v0"), true).unwrap();
+                passing(&sender, &receiver).await;
+                delete_link(index("v0"));
+                assert_eq!(
+                    sender
+                        .send(&frame(v4, 23, 112, 9))
+                        .unwrap_err()
+                        .raw_os_error(),
+                    Some(libc::ENXIO)
+                );
+                veth_pair();
+                let sender = PacketSocket::open(index("v0")).unwrap();
+                let receiver = PacketSocket::open(index("v1")).unwrap();
+                passing(&sender, &receiver).await;
+                sender.send(&frame(v4, 23, 6, 10)).unwrap();
+                sender.send(&frame(v4, 23, 112, 11)).unwrap();
+                assert_eq!(next_id(&receiver).await, 11);
+                assert_eq!(
+                    PacketSocket::open(4711).unwrap_err().source.raw_os_error(),
+                    Some(libc::ENODEV)
+                );
+            });
+        },
+    );
 }
 
 /// A peer with hundreds of virtual hosts that goes, or whose parent process lets go for it, says so
@@ -155,7 +159,7 @@ fn only_advertisements_pass_the_filter() {
 #[test]
 fn a_frame_of_every_vhid_in_both_families_finds_room() {
     isolated(
-        "host::network::a_frame_of_every_vhid_in_both_families_finds_room",
+        "host::tests::network::a_frame_of_every_vhid_in_both_families_finds_room",
         || {
             veth_pair();
             block_on(async {
@@ -213,7 +217,7 @@ fn arriving(tap: &Socket, index: u32, wanted: impl Fn(&[u8]) -> bool) -> Vec<u8>
 #[test]
 fn announcements_and_memberships_reach_the_wire() {
     isolated(
-        "host::network::announcements_and_memberships_reach_the_wire",
+        "host::tests::network::announcements_and_memberships_reach_the_wire",
         || {
             let netlink = veth_pair();
             let tap = tap();
@@ -298,7 +302,7 @@ async fn until(watch: &mut Watch, wanted: impl Fn(&HostEvent) -> bool) -> HostEv
 #[test]
 fn the_watch_tells_what_happens_and_survives_floods() {
     isolated(
-        "host::network::the_watch_tells_what_happens_and_survives_floods",
+        "host::tests::network::the_watch_tells_what_happens_and_survives_floods",
         || {
             let netlink = veth_pair();
             block_on(async {
@@ -353,38 +357,41 @@ fn the_watch_tells_what_happens_and_survives_floods() {
 
 #[test]
 fn an_address_can_expire_and_is_marked() {
-    isolated("host::network::an_address_can_expire_and_is_marked", || {
-        let netlink = veth_pair();
-        block_on(async {
-            let mut watch = Watch::open().unwrap();
-            let index = index_of(&dev("v0")).unwrap();
-            let address: VirtualAddress = "10.0.0.9/32".parse().unwrap();
-            let options = AddressOptions {
-                lifetime: Some(Duration::from_secs(1)),
-                no_prefix_route: true,
-                deprecated: false,
-            };
-            assert_eq!(
-                netlink.add_address(address, &dev("v0"), options).unwrap(),
-                Outcome::Changed
-            );
-            assert!(netlink.address(address.ip, index).unwrap().unwrap().ours);
-            assert_eq!(
-                netlink.add_address(address, &dev("v0"), options).unwrap(),
-                Outcome::Unchanged,
-                "renewed"
-            );
-            until(&mut watch, |event| matches!(event, HostEvent::AddressRemoved { address: gone, .. } if *gone == address)).await;
-            assert_eq!(netlink.address(address.ip, index).unwrap(), None);
-        });
-    });
+    isolated(
+        "host::tests::network::an_address_can_expire_and_is_marked",
+        || {
+            let netlink = veth_pair();
+            block_on(async {
+                let mut watch = Watch::open().unwrap();
+                let index = index_of(&dev("v0")).unwrap();
+                let address: VirtualAddress = "10.0.0.9/32".parse().unwrap();
+                let options = AddressOptions {
+                    lifetime: Some(Duration::from_secs(1)),
+                    no_prefix_route: true,
+                    deprecated: false,
+                };
+                assert_eq!(
+                    netlink.add_address(address, &dev("v0"), options).unwrap(),
+                    Outcome::Changed
+                );
+                assert!(netlink.address(address.ip, index).unwrap().unwrap().ours);
+                assert_eq!(
+                    netlink.add_address(address, &dev("v0"), options).unwrap(),
+                    Outcome::Unchanged,
+                    "renewed"
+                );
+                until(&mut watch, |event| matches!(event, HostEvent::AddressRemoved { address: gone, .. } if *gone == address)).await;
+                assert_eq!(netlink.address(address.ip, index).unwrap(), None);
+            });
+        },
+    );
 }
 
 /// Where many virtual hosts share an interface, all of them would have to look at each.
 #[test]
 fn letting_go_of_a_host_address_is_no_news_of_its_link() {
     isolated(
-        "host::network::letting_go_of_a_host_address_is_no_news_of_its_link",
+        "host::tests::network::letting_go_of_a_host_address_is_no_news_of_its_link",
         || {
             let netlink = veth_pair();
             block_on(async {
@@ -430,7 +437,7 @@ fn letting_go_of_a_host_address_is_no_news_of_its_link() {
 /// does not wake for it.
 #[test]
 fn leases_are_renewed_together() {
-    isolated("host::network::leases_are_renewed_together", || {
+    isolated("host::tests::network::leases_are_renewed_together", || {
         let host = LinuxHost::new(Options::default()).unwrap();
         let netlink = veth_pair();
         block_on(async {
@@ -502,7 +509,7 @@ fn leases_are_renewed_together() {
 #[expect(clippy::disallowed_methods, reason = "a measurement")]
 fn adding_and_deleting_take_microseconds() {
     isolated(
-        "host::network::adding_and_deleting_take_microseconds",
+        "host::tests::network::adding_and_deleting_take_microseconds",
         || {
             let netlink = veth_pair();
             let address: VirtualAddress = "192.168.32.22/24".parse().unwrap();
@@ -538,7 +545,7 @@ fn adding_and_deleting_take_microseconds() {
 #[test]
 fn the_engine_needs_two_capabilities_only() {
     isolated(
-        "host::network::the_engine_needs_two_capabilities_only",
+        "host::tests::network::the_engine_needs_two_capabilities_only",
         || {
             let netlink = veth_pair();
             confine_engine().unwrap();
@@ -578,7 +585,7 @@ fn the_engine_needs_two_capabilities_only() {
 #[test]
 fn an_address_that_went_with_the_whole_family_counts_as_gone() {
     isolated(
-        "host::network::an_address_that_went_with_the_whole_family_counts_as_gone",
+        "host::tests::network::an_address_that_went_with_the_whole_family_counts_as_gone",
         || {
             let netlink = veth_pair();
             let address: VirtualAddress = "2001:db8::22/64".parse().unwrap();

@@ -8,7 +8,8 @@ use carpd::host::children::helper::Duty;
 use carpd::host::services::manager::ServiceBackend;
 use carpd::host::{Host, HostError, LinuxHost, Options};
 
-use super::namespace::{block_on, helper};
+use super::helper;
+use super::namespace::block_on;
 
 const LIMIT: Duration = Duration::from_secs(20);
 const GOOD: &str = "carpd-test-good";

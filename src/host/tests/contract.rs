@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::net::IpAddr;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -15,7 +14,9 @@ use carpd::host::services::manager::ServiceBackend;
 use carpd::host::{Host, HostError, LinuxHost, Options, RecordingHost, SimHost, holds};
 use carpd::types::VirtualAddress;
 
-use super::namespace::{block_on, dev, helper, isolated, veth_pair};
+use super::helper;
+use super::namespace::{block_on, dev, init_script, isolated};
+use super::veth::veth_pair;
 
 const LIMIT: Duration = Duration::from_secs(10);
 
@@ -360,25 +361,9 @@ fn the_recording_host_keeps_the_contract_and_changes_nothing() {
     );
 }
 
-/// A real init script in a directory of our own, mounted over the machine's.
-pub(super) fn init_script(directory: &Path, name: &str, script: &str) {
-    let path = directory.join(name);
-    fs::write(&path, script).unwrap();
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
-    let flags = nix::mount::MsFlags::MS_BIND;
-    nix::mount::mount(
-        Some(directory),
-        "/etc/init.d",
-        None::<&str>,
-        flags,
-        None::<&str>,
-    )
-    .expect("/etc/init.d can be mounted over");
-}
-
 #[test]
 fn linux_keeps_the_contract() {
-    isolated("host::contract::linux_keeps_the_contract", || {
+    isolated("host::tests::contract::linux_keeps_the_contract", || {
         let directory = tempfile::tempdir().unwrap();
         let state = directory.path().join("running");
         let script = format!(
@@ -421,7 +406,7 @@ fn linux_keeps_the_contract() {
 #[test]
 fn a_recording_host_over_linux_keeps_the_contract_and_changes_nothing() {
     isolated(
-        "host::contract::a_recording_host_over_linux_keeps_the_contract_and_changes_nothing",
+        "host::tests::contract::a_recording_host_over_linux_keeps_the_contract_and_changes_nothing",
         || {
             let directory = tempfile::tempdir().unwrap();
             let touched = directory.path().join("touched");

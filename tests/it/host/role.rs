@@ -1,0 +1,37 @@
+//! The daemon's own processes, as the keeper starts them.
+
+use std::os::unix::net::UnixStream;
+use std::process::{Child, Command, Stdio};
+
+use nix::sys::signal::SigSet;
+use nix::sys::signal::Signal::{SIGHUP, SIGINT, SIGTERM};
+
+/// A helper process as the keeper starts it for an operator's command.
+pub(super) fn helper() -> (UnixStream, Child) {
+    helper_with(&[])
+}
+
+/// As [`helper`], with what the keeper tells one of a daemon's.
+pub(super) fn helper_with(arguments: &[&std::ffi::OsStr]) -> (UnixStream, Child) {
+    role_with("__helper", arguments)
+}
+
+/// A process as the keeper starts it: these signals blocked, its socket as stdin.
+pub(super) fn role_with(role: &str, arguments: &[&std::ffi::OsStr]) -> (UnixStream, Child) {
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    let mask: SigSet = [SIGTERM, SIGINT, SIGHUP].into_iter().collect();
+    mask.thread_block().unwrap();
+    let child = Command::new(env!("CARGO_BIN_EXE_carpd-daemon"))
+        .arg(role)
+        .args(arguments)
+        // Not this machine's.
+        .env(
+            "DBUS_SYSTEM_BUS_ADDRESS",
+            "unix:path=/nonexistent/carpd-test-bus",
+        )
+        .stdin(Stdio::from(std::os::fd::OwnedFd::from(theirs)))
+        .spawn()
+        .unwrap();
+    mask.thread_unblock().unwrap();
+    (ours, child)
+}
