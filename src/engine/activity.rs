@@ -9,9 +9,9 @@ use crate::keeper::failsafe::ActivityWriter;
 
 /// Where it is noted, if anywhere.
 #[derive(Debug, Default)]
-pub(super) struct Doing(Option<ActivityWriter>);
+pub(super) struct Activity(Option<ActivityWriter>);
 
-impl Doing {
+impl Activity {
     /// Noted there.
     pub(super) const fn noted(steps: ActivityWriter) -> Self {
         Self(Some(steps))
@@ -53,14 +53,14 @@ mod tests {
     #[test]
     fn a_future_is_named_while_it_works_and_only_then() {
         let (writer, theirs) = Writer::create().unwrap();
-        let (doing, reader) = (
-            Doing::noted(writer.activity().unwrap()),
+        let (activity, reader) = (
+            Activity::noted(writer.activity().unwrap()),
             Reader::new(theirs),
         );
-        doing.at("the timers");
+        activity.at("the timers");
         assert_eq!(reader.activity().as_deref(), Some("the timers"));
         let mut polls = 0;
-        let mut work = Box::pin(doing.during(
+        let mut work = Box::pin(activity.during(
             "route.replace",
             poll_fn(|_| {
                 polls += 1;
@@ -74,7 +74,7 @@ mod tests {
         ));
         assert!((&mut work).now_or_never().is_none());
         assert_eq!(reader.activity(), None, "it waits");
-        doing.at("packets");
+        activity.at("packets");
         assert!((&mut work).now_or_never().is_some());
         assert_eq!(reader.activity(), None);
     }

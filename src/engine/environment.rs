@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::command::EngineStatus;
 use super::reload::file_watch::Reader;
-use super::runs::helper::Care;
+use super::runs::helper::HelperSupervisor;
 use super::vhost::interface::{Ethernet, Wire};
 use crate::host::kernel::alarm::Alarm;
 use crate::host::kernel::netlink::Watch;
@@ -12,7 +12,7 @@ use crate::host::{Host, LinuxHost};
 use crate::ledger::{Instance, InstanceError, Post};
 
 /// The parts of an engine that differ between the two. All that decides is the same code.
-pub(super) trait World {
+pub(super) trait Environment {
     /// What effects are done to.
     type Host: Host + 'static;
     /// What advertisements go through.
@@ -47,7 +47,7 @@ impl Locks for Ties {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Machine;
 
-impl World for Machine {
+impl Environment for Machine {
     type Host = LinuxHost;
     type Wire = Ethernet;
     type Ties = Ties;
@@ -63,7 +63,7 @@ pub(super) struct Ties {
     /// Our directory and locks.
     pub(super) instance: Instance,
     /// The helper process.
-    pub(super) helper: Care,
+    pub(super) helper: HelperSupervisor,
     /// The reader process.
     pub(super) reader: Reader,
     /// What this process has given up.

@@ -14,17 +14,17 @@ use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, error, trace, warn};
 
 use super::command::{Command, EngineStatus, Status};
-use super::environment::{Machine, World};
+use super::environment::{Environment, Machine};
 use super::handlers::bow_outs::BowOuts;
 use super::handlers::failsafe::BEAT;
 use super::handlers::handover::Handover;
 use super::handlers::signal::Signal;
-use super::reload::file_watch::Manners;
+use super::reload::file_watch::WatchModes;
 use super::reload::generations::Generations;
 use super::reload::prepared::{Prepared, Scope, Wanted};
-use super::runs::outcome::HookNews;
+use super::runs::outcome::HookOutcome;
 use super::runs::shared::Shared;
-use super::vhost::interface::{Port, kind_word};
+use super::vhost::interface::{Interface, kind_word};
 use super::vhost::node::Node;
 use super::vhost::reject_log;
 use super::vhost::table::Nodes;
@@ -53,7 +53,7 @@ enum Event {
     Alarm,
     Readable,
     Host(HostEvent),
-    News(HookNews),
+    News(HookOutcome),
     Signal(Signal),
     Prepared(Box<Prepared>),
     Command(Command),
@@ -77,12 +77,12 @@ impl Event {
 }
 
 /// Everything that one daemon process does on the wire.
-pub(super) struct Engine<W: World = Machine> {
+pub(super) struct Engine<E: Environment = Machine> {
     /// By a number that is never used twice.
-    pub(super) nodes: Nodes<W::Host>,
-    pub(super) ports: Vec<Port<W::Wire>>,
-    pub(super) shared: Rc<Shared<W::Host>>,
-    pub(super) news: mpsc::UnboundedReceiver<HookNews>,
+    pub(super) nodes: Nodes<E::Host>,
+    pub(super) interfaces: Vec<Interface<E::Wire>>,
+    pub(super) shared: Rc<Shared<E::Host>>,
+    pub(super) news: mpsc::UnboundedReceiver<HookOutcome>,
     pub(super) stopping: Option<Stopping>,
     /// Packets that belong to no virtual host here.
     pub(super) strangers: proto::Stats,
@@ -98,7 +98,7 @@ pub(super) struct Engine<W: World = Machine> {
     /// This node's host name when the daemon started.
     pub(super) host_name: String,
     /// What ties it to the machine that it runs on.
-    pub(super) ties: W::Ties,
+    pub(super) ties: E::Ties,
     /// Number of the next virtual host that is added.
     pub(super) next_number: usize,
     orders: mpsc::Sender<Command>,
@@ -114,7 +114,7 @@ pub(super) struct Engine<W: World = Machine> {
     /// They are to be read anew then.
     pub(super) look_again: Option<Timestamp>,
     /// How hooks' files are watched.
-    pub(super) files: Manners,
+    pub(super) files: WatchModes,
     /// What the keeper does if we die, where there is one that would.
     pub(super) will: Option<Writer>,
     /// The last sign of life that it was given.
@@ -136,25 +136,25 @@ pub(super) struct Stopping {
 }
 
 /// What an engine is made of.
-pub(super) struct Parts<W: World = Machine> {
-    pub(super) nodes: Nodes<W::Host>,
-    pub(super) ports: Vec<Port<W::Wire>>,
-    pub(super) shared: Rc<Shared<W::Host>>,
+pub(super) struct Parts<E: Environment = Machine> {
+    pub(super) nodes: Nodes<E::Host>,
+    pub(super) interfaces: Vec<Interface<E::Wire>>,
+    pub(super) shared: Rc<Shared<E::Host>>,
     pub(super) hooks: Generations,
-    pub(super) news: mpsc::UnboundedReceiver<HookNews>,
+    pub(super) news: mpsc::UnboundedReceiver<HookOutcome>,
     pub(super) keeper: Client,
     pub(super) config: Config,
     pub(super) path: PathBuf,
     pub(super) host_name: String,
-    pub(super) ties: W::Ties,
+    pub(super) ties: E::Ties,
     pub(super) will: Option<Writer>,
 }
 
-impl<W: World> Engine<W> {
-    pub(super) fn new(parts: Parts<W>) -> Self {
+impl<E: Environment> Engine<E> {
+    pub(super) fn new(parts: Parts<E>) -> Self {
         let Parts {
             nodes,
-            ports,
+            interfaces,
             shared,
             hooks,
             news,
@@ -170,7 +170,7 @@ impl<W: World> Engine<W> {
         Self {
             next_number: nodes.len(),
             nodes,
-            ports,
+            interfaces,
             shared,
             hooks,
             news,
@@ -193,7 +193,7 @@ impl<W: World> Engine<W> {
             reload_problems: Vec::new(),
             relook: false,
             look_again: None,
-            files: Manners::default(),
+            files: WatchModes::default(),
             will,
             beaten: None,
             to_renew: Vec::new(),
@@ -228,7 +228,7 @@ impl Engine {
     pub(super) fn begin(&mut self) {
         self.remove_leftovers();
         self.look();
-        for port in &self.ports {
+        for port in &self.interfaces {
             if port.index().is_none() {
                 warn!(interface = %port.name, "Waits for an interface that does not exist yet");
             }
@@ -247,7 +247,7 @@ impl Engine {
                 biased;
                 _ = self.ties.alarm.ring() => Event::Alarm,
                 Some(signal) = signals.recv() => Event::Signal(signal),
-                () = any_readable(&self.ports) => Event::Readable,
+                () = any_readable(&self.interfaces) => Event::Readable,
                 event = self.ties.watch.next() => Event::Host(event.unwrap_or(HostEvent::Overrun)),
                 Some(news) = self.news.recv() => Event::News(news),
                 Some(prepared) = self.ready.recv() => Event::Prepared(prepared),
@@ -257,7 +257,7 @@ impl Engine {
             self.judge_sleep();
             self.judge_leases();
             let stopped = matches!(event, Event::Stopped);
-            self.shared.doing.at(event.named());
+            self.shared.activity.at(event.named());
             match event {
                 // What waits in the sockets was there before the time was up.
                 Event::Alarm => {
@@ -266,14 +266,14 @@ impl Engine {
                 }
                 Event::Readable => self.receive(),
                 Event::Host(event) => self.host_events(event),
-                Event::News(news) => self.hook_news(news),
+                Event::News(news) => self.hook_outcome(news),
                 Event::Signal(signal) => self.signal(signal),
                 Event::Prepared(prepared) => self.commit(*prepared),
                 Event::Command(command) => self.command(command),
                 Event::Stopped => {}
             }
             self.end_turn();
-            self.shared.doing.at("");
+            self.shared.activity.at("");
             self.spare_helper();
             if stopped {
                 return self.is_clean();
@@ -339,9 +339,9 @@ impl Engine {
     }
 
     pub(super) fn receive(&mut self) {
-        for port in 0..self.ports.len() {
+        for port in 0..self.interfaces.len() {
             let all_read = self.receive_on(port);
-            if let Some(port) = self.ports.get_mut(port) {
+            if let Some(port) = self.interfaces.get_mut(port) {
                 port.unread = !all_read;
             }
         }
@@ -351,7 +351,7 @@ impl Engine {
     fn receive_on(&mut self, port: usize) -> bool {
         let mut buffer = [0; 2048];
         for _ in 0..FRAMES_IN_A_ROW {
-            let Some(socket) = self.ports.get(port).and_then(Port::socket) else {
+            let Some(socket) = self.interfaces.get(port).and_then(Interface::socket) else {
                 return true;
             };
             match socket.receive(&mut buffer) {
@@ -367,7 +367,7 @@ impl Engine {
     }
 }
 
-impl<W: World> Engine<W> {
+impl<E: Environment> Engine<E> {
     /// The virtual hosts' numbers.
     pub(super) fn numbers(&self) -> Vec<usize> {
         self.nodes.keys().copied().collect()
@@ -440,7 +440,7 @@ impl<W: World> Engine<W> {
     /// Whose packet is it? By vhid and, where another group was configured, by destination.
     pub(super) fn addressee(&self, port: usize, received: &Received<'_>) -> Option<usize> {
         let vhid = wire::peek_vhid(received.payload)?;
-        let members = &self.ports.get(port)?.members;
+        let members = &self.interfaces.get(port)?.members;
         members.iter().copied().find(|member| {
             self.nodes.get(member).is_some_and(|node| {
                 let group = match received.dst {
@@ -467,7 +467,7 @@ impl<W: World> Engine<W> {
         if let Some(node) = self.nodes.get_mut(&index) {
             self.shared.journal.borrow_mut().input(now, index, &input);
             if !matches!(input, Input::Packet(_) | Input::Timer | Input::Sent { .. }) {
-                node.testament.outdate();
+                node.published.outdate();
             }
             node.machine.handle(input, now);
         }
@@ -506,15 +506,15 @@ impl<W: World> Engine<W> {
                 }
                 Output::Idle(wake) => {
                     node.wake = wake;
-                    let outdated = node.testament.is_outdated();
+                    let outdated = node.published.is_outdated();
                     if node.handover.is_some() {
                         self.follow_handover(index, now);
                     }
                     let took = spoke && self.heard_at_last(index, now);
                     if changed || took {
-                        self.bequeath(index);
+                        self.publish(index);
                     } else if spoke || outdated {
-                        self.bequeath_again(index);
+                        self.publish_again(index);
                     }
                     return;
                 }
@@ -526,7 +526,7 @@ impl<W: World> Engine<W> {
         let Some(node) = self.nodes.get_mut(&index) else {
             return;
         };
-        let Some(port) = self.ports.get_mut(node.port) else {
+        let Some(port) = self.interfaces.get_mut(node.port) else {
             return;
         };
         if transmit.kind == proto::Kind::BowOut && node.drop_again.is_some() {
@@ -541,7 +541,7 @@ impl<W: World> Engine<W> {
             warn!(vhost = %node.spec.name, vhid = %node.spec.vhid, kind, %error, count, "Could not send");
         }
         if transmit.kind == proto::Kind::Advertisement {
-            node.voice.note(node.machine.advertised(), &sent);
+            node.sending.note(node.machine.advertised(), &sent);
             if sent.is_ok() && self.to_renew.last() != Some(&index) {
                 self.to_renew.push(index);
             }
@@ -567,7 +567,7 @@ impl<W: World> Engine<W> {
         let port = self
             .nodes
             .get(&index)
-            .and_then(|node| self.ports.get(node.port));
+            .and_then(|node| self.interfaces.get(node.port));
         port.is_some_and(|port| port.unread) && now.since(since) < UNREAD_MAX
     }
 
@@ -618,7 +618,7 @@ impl<W: World> Engine<W> {
                 self.demote(index, now);
             }
             self.retry_degraded(index, now);
-            self.retry_unheld(index, now);
+            self.retry_refused(index, now);
             if self
                 .nodes
                 .get(&index)
@@ -641,8 +641,8 @@ impl<W: World> Engine<W> {
 }
 
 /// Waits until some interface has something to read.
-async fn any_readable(ports: &[Port]) {
-    let sockets: Vec<_> = ports.iter().filter_map(Port::socket).collect();
+async fn any_readable(interfaces: &[Interface]) {
+    let sockets: Vec<_> = interfaces.iter().filter_map(Interface::socket).collect();
     if sockets.is_empty() {
         return std::future::pending().await;
     }

@@ -12,34 +12,34 @@ use nix::unistd::{getegid, geteuid};
 use tokio::sync::mpsc;
 use tracing::{debug, error, info, warn};
 
-use super::activity::Doing;
+use super::activity::Activity;
 use super::command::{Command, Death, EngineStatus};
 use super::effects::executor::Executor;
-use super::effects::ledger_retry::mend;
-use super::effects::reassert::keep_up;
+use super::effects::ledger_retry::retry_ledger;
+use super::effects::reassert::reassert;
 use super::effects::recover::Recovery;
 use super::environment::Ties;
-use super::handlers::failsafe::Testament;
+use super::handlers::failsafe::Published;
 use super::handlers::health::Checks;
 use super::handlers::moves::shared_here;
-use super::handlers::sending::Voice;
+use super::handlers::sending::Sending;
 use super::handlers::signal::{Signal, signals};
-use super::persist::Lasting;
-use super::reload::artifact::Material;
+use super::persist::Persist;
+use super::reload::artifact::Artifact;
 use super::reload::file_watch::{self, Reader};
 use super::reload::load;
 use super::rights;
 use super::run::{Engine, Parts};
-use super::runs::helper::{self, Care};
+use super::runs::helper::{self, HelperSupervisor};
 use super::runs::helper_rights::terms;
 use super::runs::http_worker::couriers;
 use super::runs::pool::Pool;
 use super::runs::queue::Queue;
-use super::runs::shared::{Crowd, Shared};
+use super::runs::shared::{DaemonLimits, Shared};
 use super::vhost::announcer::Announcer;
-use super::vhost::interface::{Ethernet, Port, Wire};
+use super::vhost::interface::{Ethernet, Interface, Wire};
 use super::vhost::node::{self, Node, PutBack};
-use super::vhost::reject_log::{Refusals, Telling};
+use super::vhost::reject_log::{LogPace, RejectLog};
 use super::vhost::table::Nodes;
 use crate::config::{self, Config, Kind, Sandbox};
 use crate::hooks::process::session::SandboxPolicy;
@@ -254,9 +254,9 @@ async fn start(
     let predecessor = exits.take_predecessor();
     rights.before = predecessor.as_ref().map(death);
     tokio::task::spawn_local(tell_exits(exits, orders));
-    let (lasting, store) = Lasting::open(&mut instance, clock::wall_ms()).await;
+    let (persist, store) = Persist::open(&mut instance, clock::wall_ms()).await;
     let reader = start_reader(config, &keeper).await?;
-    let hooks = load::hooks(config, &keeper, &reader.access(), &lasting.kept).await?;
+    let hooks = load::hooks(config, &keeper, &reader.access(), &persist.kept).await?;
     let (sender, news) = mpsc::unbounded_channel();
     let mut journal = journal(&instance);
     if let Some(Predecessor { at, how }) = predecessor {
@@ -267,15 +267,15 @@ async fn start(
     let shared = Rc::new(Shared {
         executor,
         store: RefCell::new(store),
-        lasting,
+        persist,
         journal,
         news: sender,
-        crowd: Crowd::default(),
-        doing: Doing::noted(will.activity().map_err(system("make a memory file"))?),
+        limits_of_daemon: DaemonLimits::default(),
+        activity: Activity::noted(will.activity().map_err(system("make a memory file"))?),
     });
     recover(Rc::clone(&shared));
-    tokio::task::spawn_local(mend(Rc::clone(&shared)));
-    tokio::task::spawn_local(keep_up(Rc::clone(&shared)));
+    tokio::task::spawn_local(retry_ledger(Rc::clone(&shared)));
+    tokio::task::spawn_local(reassert(Rc::clone(&shared)));
     let host_name = match &config.daemon.node_name {
         Some(name) => name.clone(),
         // Before a dead predecessor's hook has been undone the kernel's is the name that this hook
@@ -316,13 +316,13 @@ async fn start(
         watch,
         alarm: Alarm::new().map_err(system("make a timer"))?,
         instance,
-        helper: Care::new(keeper.clone(), Rc::clone(&shared), duty),
+        helper: HelperSupervisor::new(keeper.clone(), Rc::clone(&shared), duty),
         reader,
         rights,
     };
     let parts = Parts {
         nodes,
-        ports: interfaces,
+        interfaces: interfaces,
         shared,
         hooks,
         news,
@@ -492,7 +492,7 @@ pub(super) async fn load_pool(
     config: &Config,
     name: &Name,
     spec: &config::Hook,
-    material: Material,
+    material: Artifact,
     keeper: &Client,
 ) -> Result<Rc<Pool>, LoadError> {
     Pool::start(
@@ -519,7 +519,7 @@ pub(super) fn new_node<H: Host + 'static, W: Wire>(
     index: usize,
     spec: &config::Vhost,
     hooks: Vec<Rc<Pool>>,
-    (ports, wire): (&mut Vec<Port<W>>, &W),
+    (interfaces, wire): (&mut Vec<Interface<W>>, &W),
     shared: &Rc<Shared<H>>,
     host_name: &str,
 ) -> io::Result<Node<H>> {
@@ -527,7 +527,7 @@ pub(super) fn new_node<H: Host + 'static, W: Wire>(
         index,
         spec,
         hooks,
-        (ports, wire),
+        (interfaces, wire),
         shared,
         host_name,
         random()?,
@@ -539,19 +539,19 @@ pub(super) fn node_with_seed<H: Host + 'static, W: Wire>(
     index: usize,
     spec: &config::Vhost,
     hooks: Vec<Rc<Pool>>,
-    (ports, wire): (&mut Vec<Port<W>>, &W),
+    (interfaces, wire): (&mut Vec<Interface<W>>, &W),
     shared: &Rc<Shared<H>>,
     host_name: &str,
     seed: u64,
 ) -> Node<H> {
-    let port = ports
+    let port = interfaces
         .iter()
         .position(|port| port.name == spec.interface)
         .unwrap_or_else(|| {
-            ports.push(Port::new(spec.interface.clone(), wire.clone()));
-            ports.len() - 1
+            interfaces.push(Interface::new(spec.interface.clone(), wire.clone()));
+            interfaces.len() - 1
         });
-    if let Some(port) = ports.get_mut(port) {
+    if let Some(port) = interfaces.get_mut(port) {
         port.add_member(index, spec);
     }
     let mut checks = Checks::default();
@@ -575,7 +575,7 @@ pub(super) fn node_with_seed<H: Host + 'static, W: Wire>(
     };
     let birth = proto::Birth {
         seed,
-        seq: shared.lasting.numbers.borrow().highest(),
+        seq: shared.persist.numbers.borrow().highest(),
     };
     shared.journal.borrow_mut().vhost(
         clock::now(),
@@ -598,7 +598,7 @@ pub(super) fn node_with_seed<H: Host + 'static, W: Wire>(
         wake: None,
         drop_again: None,
         degraded: None,
-        unheld: None,
+        refused_addresses: None,
         asked: node::Asked::default(),
         checks,
         resigned: None,
@@ -612,10 +612,10 @@ pub(super) fn node_with_seed<H: Host + 'static, W: Wire>(
         gate: node::Gate::default(),
         leaving: false,
         put_back: PutBack::default(),
-        refusals: Refusals::default(),
-        voice: Voice::default(),
-        unsent: Telling::default(),
-        testament: Testament::default(),
+        refusals: RejectLog::default(),
+        sending: Sending::default(),
+        unsent: LogPace::default(),
+        published: Published::default(),
         host_name: host_name.to_owned(),
     }
 }

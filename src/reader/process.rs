@@ -31,7 +31,7 @@ pub fn main(names: impl FnOnce() -> Names) -> ExitCode {
 fn serve(names: impl FnOnce() -> Names) -> io::Result<()> {
     let confinement = privilege::confine_reader().map_err(|err| io::Error::other(err.message))?;
     let stream = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
-    let mut desk = Desk {
+    let mut desk = RequestHandler {
         names: names(),
         trust: Trust::of_process(),
         refused: 0,
@@ -57,7 +57,7 @@ fn serve(names: impl FnOnce() -> Names) -> io::Result<()> {
 /// What is watched, and where changes are told.
 type Watch = (Vec<PathBuf>, UnixStream);
 
-struct Desk {
+struct RequestHandler {
     names: Names,
     trust: Trust,
     refused: u64,
@@ -65,7 +65,7 @@ struct Desk {
     watcher: Option<mpsc::UnboundedSender<Watch>>,
 }
 
-impl Desk {
+impl RequestHandler {
     fn answer(
         &mut self,
         request: Request,

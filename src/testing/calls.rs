@@ -18,7 +18,7 @@ use crate::hooks::contract::api::{
     Arrangement, Call, Expect, HostEvent, Look, ModuleCall, On, TEST_FUNCTIONS,
 };
 use crate::hooks::contract::message::TestCall;
-use crate::hooks::process::test_session::TestDesk;
+use crate::hooks::process::test_session::TestRequestHandler;
 use crate::host::sim::{Happens, Trouble};
 use crate::host::{Host as _, HostError};
 use crate::journal::DaemonCause;
@@ -129,7 +129,7 @@ struct FaultOptions {
     after: u32,
 }
 
-impl TestDesk for Case<'_> {
+impl TestRequestHandler for Case<'_> {
     async fn call(&mut self, call: TestCall) -> Result<Vec<u8>, String> {
         let function = usize::try_from(call.function)
             .ok()

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use super::report::Refused;
 use crate::config;
 use crate::effect::Grants;
-use crate::engine::hook_test::Exam;
+use crate::engine::hook_test::HookTest;
 use crate::engine::sim::{Counted, LoadedHook, compiled};
 use crate::hooks::{EntryPoint, HookSource, LoadError};
 use crate::keeper::Client;
@@ -21,7 +21,7 @@ const VARIANTS_MAX: usize = 8;
 #[derive(Debug)]
 pub(super) struct Subject {
     keeper: Client,
-    exam: Exam,
+    exam: HookTest,
     coverage: bool,
     /// With the config and the linked functions that it was loaded with; the last used comes last.
     loaded: RefCell<Vec<(Variant, Rc<LoadedHook>)>>,
@@ -43,7 +43,7 @@ impl Subject {
     /// [`LoadError`].
     pub(super) async fn load(
         keeper: &Client,
-        mut exam: Exam,
+        mut exam: HookTest,
         coverage: bool,
     ) -> Result<Self, LoadError> {
         exam.hook = compiled(keeper, exam.hook, &exam.grants, exam.policy).await?;
@@ -63,7 +63,7 @@ impl Subject {
     }
 
     /// What is to be tested.
-    pub(super) const fn exam(&self) -> &Exam {
+    pub(super) const fn exam(&self) -> &HookTest {
         &self.exam
     }
 

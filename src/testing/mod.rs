@@ -19,7 +19,7 @@ mod script;
 mod spec;
 mod update;
 
-pub use crate::engine::hook_test::{Exam, Fault, Verdict};
+pub use crate::engine::hook_test::{Fault, HookTest, Verdict};
 pub use process::process;
 pub use report::{CaseReport, Failure, FileReport, Mismatch, Refused, Update};
 pub use script::{Choice, run};
@@ -32,9 +32,9 @@ pub const SEED: u64 = 1;
 
 /// Runs every case of a test file against a hook, in runners that `keeper` starts.
 ///
-/// Hostile bytes on either side end in a fault: nothing here runs longer than [`Exam::limit`], and
+/// Hostile bytes on either side end in a fault: nothing here runs longer than [`HookTest::limit`], and
 /// nothing of what the hook does reaches this machine or the log. Needs a tokio runtime with I/O
 /// and time, inside a `LocalSet`, on one thread. When the future is dropped its runners are killed.
-pub async fn examine(keeper: &Client, exam: Exam) -> Verdict {
+pub async fn examine(keeper: &Client, exam: HookTest) -> Verdict {
     run(keeper, exam, &Choice::default()).await.0.verdict()
 }

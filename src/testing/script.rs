@@ -12,7 +12,7 @@ use super::calls::Case;
 use super::hook::Subject;
 use super::report::{CaseReport, Failure, FileReport, Update};
 use super::{SEED, faults, histories};
-use crate::engine::hook_test::{Exam, Fault};
+use crate::engine::hook_test::{Fault, HookTest};
 use crate::hooks::process::test_session::TestSession;
 use crate::hooks::{Budget, EntryPoint, HookError, HookSource, Language, LoadError};
 use crate::keeper::{ChildId, Client, Role};
@@ -75,7 +75,7 @@ impl Drop for Script {
 }
 
 impl Script {
-    async fn start(keeper: &Client, exam: &Exam) -> Result<Self, LoadError> {
+    async fn start(keeper: &Client, exam: &HookTest) -> Result<Self, LoadError> {
         let source = HookSource {
             language: Language::Lua,
             path: exam.path.clone(),
@@ -108,7 +108,7 @@ impl Script {
 /// Runs a test file; the plans that should be rewritten come beside the report.
 ///
 /// As [`super::examine`] otherwise.
-pub async fn run(keeper: &Client, exam: Exam, choice: &Choice) -> (FileReport, Vec<Update>) {
+pub async fn run(keeper: &Client, exam: HookTest, choice: &Choice) -> (FileReport, Vec<Update>) {
     let mut sitting = Sitting {
         report: FileReport {
             path: exam.path.clone(),
@@ -159,7 +159,7 @@ struct Sitting {
 }
 
 impl Sitting {
-    async fn all(&mut self, keeper: &Client, exam: Exam, choice: &Choice) {
+    async fn all(&mut self, keeper: &Client, exam: HookTest, choice: &Choice) {
         let mut script = match Script::start(keeper, &exam).await {
             Ok(script) => script,
             Err(error) => return self.fault(&error),

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use carpd::effect::{Outcome, Reply};
-use carpd::hooks::process::session::{Desk, SandboxPolicy, Session};
+use carpd::hooks::process::session::{RequestHandler, SandboxPolicy, Session};
 use carpd::hooks::{Answer, Ask, Budget, EntryPoint, HookEvent, HookSource, Instance, Language};
 use carpd::keeper::{Client, Role};
 use carpd::types::{State, Vhid};
@@ -23,7 +23,7 @@ const PREPARED: Duration = Duration::from_millis(3);
 
 struct Yes;
 
-impl Desk for Yes {
+impl RequestHandler for Yes {
     async fn ask(&mut self, _: Ask) -> Answer {
         Answer::Reply(Reply::Outcome(Outcome::Changed))
     }

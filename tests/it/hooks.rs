@@ -10,7 +10,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use carpd::effect::{Effect, Grants, Outcome, Own, Query, Reply, Route};
-use carpd::hooks::process::session::{Desk, SandboxPolicy, Session};
+use carpd::hooks::process::session::{RequestHandler, SandboxPolicy, Session};
 use carpd::hooks::{
     Answer, Ask, AskError, Budget, EntryPoint, HookError, HookEvent, HookSource, Instance,
     Language, LoadError, LogLevel, Returned,
@@ -91,7 +91,7 @@ impl<F: FnMut(&Ask) -> Answer> Script<F> {
     }
 }
 
-impl<F: FnMut(&Ask) -> Answer> Desk for Script<F> {
+impl<F: FnMut(&Ask) -> Answer> RequestHandler for Script<F> {
     async fn ask(&mut self, ask: Ask) -> Answer {
         let answer = (self.answer)(&ask);
         self.asked.push(ask);
@@ -144,7 +144,7 @@ impl Bench {
     async fn call(
         &mut self,
         entry: EntryPoint,
-        desk: &mut impl Desk,
+        desk: &mut impl RequestHandler,
     ) -> Result<Returned, HookError> {
         self.session
             .call(event(entry), budget(), desk, pending())
@@ -652,7 +652,7 @@ fn a_run_that_overruns_is_ended_and_the_session_goes_on() {
 /// Never answers an effect.
 struct Silent;
 
-impl Desk for Silent {
+impl RequestHandler for Silent {
     async fn ask(&mut self, _: Ask) -> Answer {
         pending().await
     }
@@ -664,7 +664,7 @@ struct Told<'a> {
     answers: bool,
 }
 
-impl Desk for Told<'_> {
+impl RequestHandler for Told<'_> {
     async fn ask(&mut self, ask: Ask) -> Answer {
         self.asked.notify_one();
         if self.answers {

@@ -7,7 +7,7 @@ use crate::cli::{Exit, Failure, output};
 use crate::config::Config;
 use crate::effect::{Grants, Own};
 use crate::engine::budget;
-use crate::engine::hook_test::Exam;
+use crate::engine::hook_test::HookTest;
 use crate::engine::plan::{Event, PlanError, Planner, Wanted};
 use crate::hooks::HookSource;
 use crate::hooks::artifact::source::test_beside;
@@ -156,7 +156,7 @@ async fn tested(config: &Config, hook: &Name, mut found: Found) -> Result<Found,
 }
 
 /// The hook with the test beside it, if there is one.
-fn exam(config: &Config, name: &Name) -> Result<Option<Exam>, Failure> {
+fn exam(config: &Config, name: &Name) -> Result<Option<HookTest>, Failure> {
     let failed = |error: crate::hooks::artifact::source::SourceError| {
         Failure::new(Exit::Failure, error.to_string())
     };
@@ -167,7 +167,7 @@ fn exam(config: &Config, name: &Name) -> Result<Option<Exam>, Failure> {
     let Some((path, text)) = test_beside(&spec.path, &sources).map_err(failed)? else {
         return Ok(None);
     };
-    Ok(Some(Exam {
+    Ok(Some(HookTest {
         hook: HookSource::read(name.clone(), &spec.path, spec.config_json.clone(), &sources)
             .map_err(failed)?,
         grants: Grants::default(),

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tracing::{info, warn};
 
 use super::recover::Recovery;
-use super::resource_locks::Turns;
+use super::resource_locks::ResourceLocks;
 use super::undo::{self, Settled, UNDO_LIMIT, Undone};
 use crate::effect::{Effect, Granted, Grants, Outcome, Own, Query, Reply, Resource, Value};
 use crate::engine::command::HeldStatus;
@@ -25,7 +25,7 @@ use crate::types::{IfName, Name, VirtualAddress, shown};
 pub(in crate::engine) struct Executor<H> {
     host: H,
     ledger: RefCell<Ledger>,
-    turns: Turns,
+    resource_locks: ResourceLocks,
     recovery: Recovery,
     counters: RefCell<Counters>,
     /// What hooks hold and is not as they set it, with what is the matter.
@@ -61,12 +61,15 @@ impl<H: Host> Executor<H> {
     /// On this host, with this ledger. What dead processes left is still to be undone: see
     /// [`Self::recover_addresses`].
     pub(in crate::engine) fn new(host: H, ledger: Ledger, recovery: Recovery) -> Self {
-        let (turns, counters, troubles) =
-            (Turns::default(), RefCell::default(), RefCell::default());
+        let (resource_locks, counters, troubles) = (
+            ResourceLocks::default(),
+            RefCell::default(),
+            RefCell::default(),
+        );
         Self {
             host,
             ledger: RefCell::new(ledger),
-            turns,
+            resource_locks,
             recovery,
             counters,
             troubles,
@@ -153,7 +156,7 @@ impl<H: Host> Executor<H> {
     /// left. Hooks may run after the first round: see [`Self::recovered`].
     pub(in crate::engine) async fn recover_rest(&self) {
         self.recovery
-            .rest(&self.host, &self.ledger, &self.turns)
+            .rest(&self.host, &self.ledger, &self.resource_locks)
             .await;
     }
 
@@ -323,8 +326,8 @@ impl<H: Host> Executor<H> {
     }
 
     /// Whose turn it is with which resource.
-    pub(in crate::engine) const fn turns(&self) -> &Turns {
-        &self.turns
+    pub(in crate::engine) const fn resource_locks(&self) -> &ResourceLocks {
+        &self.resource_locks
     }
 
     /// Takes some of the virtual host's own addresses down.
@@ -498,7 +501,7 @@ impl<H: Host> Executor<H> {
             return Ok(self.host.perform(granted, behalf.left).await?);
         };
         // One at a time for each resource: its ledger entry and its value must not drift apart.
-        let _turn = self.turns.take(&resource).await;
+        let _turn = self.resource_locks.take(&resource).await;
         if !behalf.scoped {
             return self.assign(behalf, granted, &resource, value).await;
         }
@@ -665,7 +668,7 @@ impl<H: Host> Executor<H> {
     async fn undo_all(&self, plan: Vec<Undo>) -> Undone {
         let mut undone = Undone::default();
         for planned in plan {
-            let _turn = self.turns.take(&planned.resource).await;
+            let _turn = self.resource_locks.take(&planned.resource).await;
             // Other virtual hosts may have come and gone while the one before was undone.
             let Some(undo) = self
                 .ledger

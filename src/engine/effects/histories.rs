@@ -46,13 +46,14 @@ enum Op {
 #[derive(Debug, Clone, Copy)]
 enum How {
     Scoped,
-    Kept,
+    LastGood,
     /// In an entry point whose effects stay.
     Staying,
 }
 
 fn op() -> impl Strategy<Value = Op> {
-    let how = prop_oneof![4 => Just(How::Scoped), 1 => Just(How::Kept), 1 => Just(How::Staying)];
+    let how =
+        prop_oneof![4 => Just(How::Scoped), 1 => Just(How::LastGood), 1 => Just(How::Staying)];
     prop_oneof![
         1 => (0..2usize).prop_map(|vhost| Op::Hold { vhost }),
         5 => (0..2usize, 0..5usize, 0..2usize, how).prop_map(|(vhost, what, value, how)| Op::Set { vhost, what, value, how }),
@@ -350,7 +351,7 @@ async fn play(ops: &[Op], host: &MortalHost<'_>, ledger: Ledger, expected: &Expe
                 if matches!(how, How::Scoped) || never {
                     drop(
                         executor
-                            .ask(&behalf, effect, matches!(how, How::Kept))
+                            .ask(&behalf, effect, matches!(how, How::LastGood))
                             .await,
                     );
                     continue;
@@ -363,7 +364,7 @@ async fn play(ops: &[Op], host: &MortalHost<'_>, ledger: Ledger, expected: &Expe
                     .or_insert_with(before)
                     .push(value.clone());
                 let done = executor
-                    .ask(&behalf, effect, matches!(how, How::Kept))
+                    .ask(&behalf, effect, matches!(how, How::LastGood))
                     .await;
                 if done.is_ok() {
                     expected.borrow_mut().insert(resource, vec![value]);

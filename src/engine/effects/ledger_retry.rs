@@ -13,7 +13,7 @@ use crate::host::clock;
 const LOOKS: Backoff = Backoff::new(Duration::from_secs(5), Duration::from_secs(60));
 
 /// As long as the engine lives.
-pub(in crate::engine) async fn mend<H: Host>(shared: Rc<Shared<H>>) {
+pub(in crate::engine) async fn retry_ledger<H: Host>(shared: Rc<Shared<H>>) {
     let mut looks = LOOKS;
     loop {
         clock::sleep(looks.pause()).await;

@@ -29,14 +29,14 @@ const LIMIT: Duration = Duration::from_secs(5);
 const LIMIT_SLOW: Duration = Duration::from_secs(1);
 
 /// As long as the engine lives.
-pub(in crate::engine) async fn keep_up<H: Host>(shared: Rc<Shared<H>>) {
+pub(in crate::engine) async fn reassert<H: Host>(shared: Rc<Shared<H>>) {
     let mut pause = PAUSE;
     let mut slow_due = clock::now() + PAUSE_SLOW;
     loop {
         clock::sleep(pause).await;
         let began = clock::now();
         let slow = slow_due <= began;
-        shared.executor.keep_up(slow).await;
+        shared.executor.reassert(slow).await;
         let now = clock::now();
         if slow {
             slow_due = now + PAUSE_SLOW;
@@ -69,7 +69,7 @@ fn seen(there: &Value, wanted: &Value, original: &Value) -> Seen {
 
 /// What is done about a resource that is not as a hook set it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Care {
+enum HelperSupervisor {
     /// It is put back, if it was taken away.
     PutBack,
     /// It is told. How a device stands may have been changed for a reason that a hook does not
@@ -81,21 +81,21 @@ enum Care {
     TellSlowly,
 }
 
-const fn care(resource: &Resource) -> Care {
+const fn care(resource: &Resource) -> HelperSupervisor {
     match resource {
         Resource::Address { .. }
         | Resource::Route { .. }
         | Resource::Rule(_)
         | Resource::Hostname
-        | Resource::Sysctl { .. } => Care::PutBack,
-        Resource::LinkUp { .. } | Resource::LinkMac { .. } => Care::Tell,
-        Resource::Service { .. } | Resource::File { .. } => Care::TellSlowly,
+        | Resource::Sysctl { .. } => HelperSupervisor::PutBack,
+        Resource::LinkUp { .. } | Resource::LinkMac { .. } => HelperSupervisor::Tell,
+        Resource::Service { .. } | Resource::File { .. } => HelperSupervisor::TellSlowly,
     }
 }
 
 impl<H: Host> Executor<H> {
     /// Looks once at everything that hooks hold; with `slow` also at what takes longer.
-    pub(in crate::engine) async fn keep_up(&self, slow: bool) {
+    pub(in crate::engine) async fn reassert(&self, slow: bool) {
         let of_hooks =
             |holding: &Holding<'_>| holding.owners.iter().any(|owner| owner.hook.is_some());
         let held: BTreeSet<Resource> = self
@@ -108,7 +108,7 @@ impl<H: Host> Executor<H> {
             .retain(|resource, _| held.contains(resource));
         for resource in held
             .into_iter()
-            .filter(|resource| slow || care(resource) != Care::TellSlowly)
+            .filter(|resource| slow || care(resource) != HelperSupervisor::TellSlowly)
         {
             self.look_after(&resource).await;
             // What waits for the loop comes first.
@@ -118,13 +118,13 @@ impl<H: Host> Executor<H> {
 
     async fn look_after(&self, resource: &Resource) {
         // Whoever sets or undoes it now has it until that is done.
-        let _turn = self.turns().take(resource).await;
+        let _turn = self.resource_locks().take(resource).await;
         let Some((wanted, original)) = self.ledger().settled_value(resource) else {
             self.troubles().remove(resource);
             return;
         };
         // What cannot be looked at now is looked at the next time.
-        let limit = if care(resource) == Care::TellSlowly {
+        let limit = if care(resource) == HelperSupervisor::TellSlowly {
             LIMIT_SLOW
         } else {
             LIMIT
@@ -134,7 +134,7 @@ impl<H: Host> Executor<H> {
         };
         let trouble = match seen(&there, &wanted, &original) {
             Seen::Well => None,
-            Seen::TakenAway if care(resource) == Care::PutBack => {
+            Seen::TakenAway if care(resource) == HelperSupervisor::PutBack => {
                 self.put_back(resource, &wanted, &there).await
             }
             Seen::TakenAway | Seen::Changed => {
@@ -250,20 +250,20 @@ mod tests {
         let (host, ours) = (executor.host(), Value::Route(route("192.168.32.254")));
         for taken_away in [Value::Absent, before] {
             host.set(place.clone(), taken_away);
-            executor.keep_up(true).await;
+            executor.reassert(true).await;
             assert_eq!(host.value(&place), ours);
         }
         let forward = Resource::Sysctl {
             key: "net.ipv4.ip_forward".into(),
         };
         host.set(forward.clone(), Value::Text(String::new()));
-        executor.keep_up(true).await;
+        executor.reassert(true).await;
         assert_eq!(host.value(&forward), Value::Text("1".into()));
         assert!(executor.troubles().is_empty());
 
         let theirs = Value::Route(route("192.168.32.9"));
         host.set(place.clone(), theirs.clone());
-        executor.keep_up(true).await;
+        executor.reassert(true).await;
         assert_eq!(host.value(&place), theirs, "left alone");
         let told = executor
             .held()
@@ -277,7 +277,7 @@ mod tests {
 
         // It is undone, or well again: nothing more to tell.
         host.set(place.clone(), ours);
-        executor.keep_up(true).await;
+        executor.reassert(true).await;
         assert!(executor.troubles().is_empty());
     }
 
@@ -287,14 +287,14 @@ mod tests {
         let place = Resource::route(&route("192.168.32.254"));
         executor.host().set(place.clone(), Value::Absent);
         executor.host().fail_next("Nexthop has invalid gateway");
-        executor.keep_up(true).await;
+        executor.reassert(true).await;
         assert!(
             executor
                 .troubles()
                 .get(&place)
                 .is_some_and(|words| words.contains("cannot be put back: Nexthop"))
         );
-        executor.keep_up(true).await;
+        executor.reassert(true).await;
         assert!(executor.troubles().is_empty() && executor.host().value(&place) != Value::Absent);
     }
 
@@ -336,7 +336,7 @@ mod tests {
             )
             .await
             .unwrap();
-        executor.keep_up(true).await;
+        executor.reassert(true).await;
         assert!(executor.troubles().is_empty(), "{:?}", executor.troubles());
         let (service, file) = (
             Resource::Service {
@@ -350,14 +350,14 @@ mod tests {
         executor
             .host()
             .set(file.clone(), Value::File(b"theirs".to_vec()));
-        executor.keep_up(false).await;
+        executor.reassert(false).await;
         assert!(executor.troubles().is_empty(), "not now");
-        executor.keep_up(true).await;
+        executor.reassert(true).await;
         assert_eq!(
             executor.troubles().keys().collect::<BTreeSet<_>>(),
             [&service, &file].into()
         );
-        executor.keep_up(false).await;
+        executor.reassert(false).await;
         assert_eq!(executor.troubles().len(), 2, "it is still so");
         assert_eq!(
             executor.host().value(&service),
@@ -366,7 +366,7 @@ mod tests {
         );
         executor.host().set(service, Value::Running(true));
         executor.host().set(file, Value::File(b"mine".to_vec()));
-        executor.keep_up(true).await;
+        executor.reassert(true).await;
         assert!(executor.troubles().is_empty());
     }
 }

@@ -6,7 +6,7 @@ use std::cell::{Cell, RefCell};
 use tokio::sync::Notify;
 use tracing::{error, info, warn};
 
-use super::resource_locks::Turns;
+use super::resource_locks::ResourceLocks;
 use super::undo::{Settled, UNDO_LIMIT, Undone, undo};
 use crate::backoff::Backoff;
 use crate::effect::{Effect, Granted, Outcome, Reply, Resource, Value};
@@ -153,7 +153,7 @@ impl Recovery {
 
     /// Undoes the rest once.
     pub async fn once<H: Host>(&self, host: &H, ledger: &RefCell<Ledger>) -> Undone {
-        self.round(host, ledger, &Turns::default()).await
+        self.round(host, ledger, &ResourceLocks::default()).await
     }
 
     /// Undoes the rest; what fails again and again, ever more seldom, until nothing is left.
@@ -161,11 +161,11 @@ impl Recovery {
         &self,
         host: &H,
         ledger: &RefCell<Ledger>,
-        turns: &Turns,
+        resource_locks: &ResourceLocks,
     ) {
         let mut backoff = Backoff::default();
         loop {
-            let undone = self.round(host, ledger, turns).await;
+            let undone = self.round(host, ledger, resource_locks).await;
             self.first_round.set(true);
             self.told.notify_waiters();
             if undone.failed == 0 {
@@ -188,12 +188,17 @@ impl Recovery {
         }
     }
 
-    async fn round<H: Host>(&self, host: &H, ledger: &RefCell<Ledger>, turns: &Turns) -> Undone {
+    async fn round<H: Host>(
+        &self,
+        host: &H,
+        ledger: &RefCell<Ledger>,
+        resource_locks: &ResourceLocks,
+    ) -> Undone {
         let own = self.own.take();
-        let (mut undone, own) = rest(host, ledger, own, turns).await;
+        let (mut undone, own) = rest(host, ledger, own, resource_locks).await;
         self.own.replace(own);
         for mut dead in self.dead.take() {
-            let (more, left) = rest(host, &dead.ledger, dead.left, turns).await;
+            let (more, left) = rest(host, &dead.ledger, dead.left, resource_locks).await;
             undone = undone.and(more);
             dead.left = left;
             if dead.left.is_empty() {
@@ -268,12 +273,12 @@ async fn rest<H: Host>(
     host: &H,
     ledger: &RefCell<Ledger>,
     left: Vec<Leftover>,
-    turns: &Turns,
+    resource_locks: &ResourceLocks,
 ) -> (Undone, Vec<Leftover>) {
     let mut undone = Undone::default();
     let mut failed = Vec::new();
     for leftover in left {
-        let _turn = turns.take(&leftover.resource).await;
+        let _turn = resource_locks.take(&leftover.resource).await;
         let Some(planned) = ledger.borrow().undo_of_leftover(&leftover) else {
             continue;
         };

@@ -10,11 +10,11 @@ use crate::effect::Resource;
 
 /// Who has which resource.
 #[derive(Debug, Default)]
-pub(in crate::engine) struct Turns {
+pub(in crate::engine) struct ResourceLocks {
     taken: RefCell<BTreeMap<Resource, Arc<Mutex<()>>>>,
 }
 
-impl Turns {
+impl ResourceLocks {
     /// Waits until nobody else has it. Whoever waited longest comes first; the turn ends when it is
     /// dropped.
     pub(in crate::engine) async fn take(&self, resource: &Resource) -> OwnedMutexGuard<()> {
@@ -34,22 +34,30 @@ mod tests {
 
     #[tokio::test]
     async fn a_resource_is_had_by_one_and_forgotten_afterwards() {
-        let turns = Turns::default();
-        let first = turns.take(&Resource::Hostname).await;
+        let resource_locks = ResourceLocks::default();
+        let first = resource_locks.take(&Resource::Hostname).await;
         assert!(
-            turns.take(&Resource::Hostname).now_or_never().is_none(),
+            resource_locks
+                .take(&Resource::Hostname)
+                .now_or_never()
+                .is_none(),
             "it is taken"
         );
         let other = Resource::Sysctl {
             key: "net.ipv4.ip_forward".into(),
         };
         assert!(
-            turns.take(&other).now_or_never().is_some(),
+            resource_locks.take(&other).now_or_never().is_some(),
             "another is not"
         );
         drop(first);
-        assert!(turns.take(&Resource::Hostname).now_or_never().is_some());
-        drop(turns.take(&other).await);
-        assert_eq!(turns.taken.borrow().len(), 1);
+        assert!(
+            resource_locks
+                .take(&Resource::Hostname)
+                .now_or_never()
+                .is_some()
+        );
+        drop(resource_locks.take(&other).await);
+        assert_eq!(resource_locks.taken.borrow().len(), 1);
     }
 }

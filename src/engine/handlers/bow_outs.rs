@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::ops::Bound;
 
-use crate::engine::environment::World;
+use crate::engine::environment::Environment;
 use crate::engine::run::{Engine, FRAMES_IN_A_ROW, TAKEOVERS_IN_A_ROW};
 use crate::engine::vhost::node::Node;
 use crate::host::clock;
@@ -51,7 +51,7 @@ impl BowOuts {
     }
 }
 
-impl<W: World> Engine<W> {
+impl<E: Environment> Engine<E> {
     /// A packet for this virtual host came in this frame.
     pub(in crate::engine) fn hear(
         &mut self,
@@ -232,17 +232,17 @@ mod tests {
         play(async |clock| {
             let mut engine = engine(SimHost::new().with_link(link()), &Frames::default(), "").await;
             clock.advance(engine.next_wake().unwrap());
-            engine.ports[0].unread = true;
+            engine.interfaces[0].unread = true;
             engine.timers();
             assert_eq!(engine.nodes[&0].machine.state(), State::Backup);
             clock.advance(clock::now() + std::time::Duration::from_millis(15));
-            engine.ports[0].unread = false;
+            engine.interfaces[0].unread = false;
             engine.timers();
             assert!(engine.nodes[&0].holding);
         });
         play(async |clock| {
             let mut engine = engine(SimHost::new().with_link(link()), &Frames::default(), "").await;
-            engine.ports[0].unread = true;
+            engine.interfaces[0].unread = true;
             let due = engine.next_wake().unwrap();
             while !engine.nodes[&0].holding {
                 clock.advance(clock::now() + std::time::Duration::from_millis(5));
@@ -287,7 +287,7 @@ mod tests {
             let began = clock::now();
             while !engine.nodes[&0].is_master() {
                 hear(&mut engine, &forged);
-                engine.ports[0].unread = true;
+                engine.interfaces[0].unread = true;
                 engine.timers();
                 clock.advance(clock::now() + std::time::Duration::from_millis(5));
                 assert!(

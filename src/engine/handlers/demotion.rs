@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::status::millis;
 use crate::engine::command::DemotionStatus;
-use crate::engine::environment::World;
+use crate::engine::environment::Environment;
 use crate::engine::run::Engine;
 use crate::engine::vhost::node::{Asked, Node};
 use crate::host::clock;
@@ -49,13 +49,20 @@ impl<H> Node<H> {
                 Ends::At(resigned.until),
             );
         }
-        if let Some(unheld) = self.unheld.as_ref().filter(|unheld| unheld.is_unfit()) {
-            let ends = unheld
+        if let Some(refused_addresses) = self
+            .refused_addresses
+            .as_ref()
+            .filter(|refused_addresses| refused_addresses.is_unfit())
+        {
+            let ends = refused_addresses
                 .fades_at
                 .map_or(Ends::When("when it can hold all its addresses"), Ends::At);
             part(
                 Demotion::MAX,
-                format!("cannot hold all its addresses: {}", unheld.reason),
+                format!(
+                    "cannot hold all its addresses: {}",
+                    refused_addresses.reason
+                ),
                 ends,
             );
         }
@@ -101,7 +108,7 @@ impl fmt::Display for DemotionStatus {
     }
 }
 
-impl<W: World> Engine<W> {
+impl<E: Environment> Engine<E> {
     /// An operator says that this node is as fit as any. What a hook's `health` says stays: it is
     /// asked again and again.
     pub(in crate::engine) fn undemote(&mut self, name: &Name) -> Result<String, String> {
@@ -141,15 +148,17 @@ impl<W: World> Engine<W> {
         node.resigned = None;
         node.asked = Asked::default();
         let is_master = node.is_master();
-        match &mut node.unheld {
+        match &mut node.refused_addresses {
             // What it cannot hold, it is to try at once; that alone ends it.
-            Some(unheld) if is_master => unheld.retry_at = unheld.retry_at.map(|_| now),
-            unheld => *unheld = None,
+            Some(refused_addresses) if is_master => {
+                refused_addresses.retry_at = refused_addresses.retry_at.map(|_| now)
+            }
+            refused_addresses => *refused_addresses = None,
         }
         self.handle(index, Input::ForgiveSends, now);
         self.forgive_hooks(index, now);
         self.demote(index, now);
-        self.retry_unheld(index, now);
+        self.retry_refused(index, now);
     }
 
     /// The virtual host of this name.

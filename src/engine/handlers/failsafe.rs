@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tracing::warn;
 
-use crate::engine::environment::World;
+use crate::engine::environment::Environment;
 use crate::engine::run::Engine;
 use crate::engine::vhost::node::Node;
 use crate::host::clock;
@@ -27,14 +27,14 @@ const ADVERTISEMENT: u64 = 8;
 
 /// Is what the keeper knows of a virtual host still right?
 #[derive(Debug, Default)]
-pub(in crate::engine) struct Testament {
+pub(in crate::engine) struct Published {
     /// Something that stands in it has changed.
     outdated: bool,
     /// The last counter before those of its bow-outs.
     up_to: u64,
 }
 
-impl Testament {
+impl Published {
     pub(in crate::engine) const fn outdate(&mut self) {
         self.outdated = true;
     }
@@ -51,7 +51,7 @@ impl Testament {
     }
 }
 
-impl<W: World> Engine<W> {
+impl<E: Environment> Engine<E> {
     /// The loop came round.
     pub(in crate::engine) fn beat(&mut self) {
         let now = clock::now();
@@ -92,24 +92,24 @@ impl<W: World> Engine<W> {
     }
 
     /// This virtual host said something: its bow-outs must not repeat it.
-    pub(in crate::engine) fn bequeath_again(&mut self, index: usize) {
+    pub(in crate::engine) fn publish_again(&mut self, index: usize) {
         if self
             .nodes
             .get(&index)
-            .is_some_and(|node| !node.testament.holds(node.machine.counter()))
+            .is_some_and(|node| !node.published.holds(node.machine.counter()))
         {
-            self.bequeath(index);
+            self.publish(index);
         }
     }
 
     /// Something about this virtual host changed: its state, its addresses, or what stands in its
     /// bow-outs.
-    pub(in crate::engine) fn bequeath(&mut self, index: usize) {
+    pub(in crate::engine) fn publish(&mut self, index: usize) {
         let Some(writer) = &mut self.will else { return };
         let Some(node) = self.nodes.get_mut(&index) else {
             return;
         };
-        let Some(port) = self.ports.get_mut(node.port) else {
+        let Some(port) = self.interfaces.get_mut(node.port) else {
             return;
         };
         // Without one there is nothing left to take down or to bow out on.
@@ -129,7 +129,7 @@ impl<W: World> Engine<W> {
         } else {
             Vec::new()
         };
-        node.testament = Testament {
+        node.published = Published {
             outdated: false,
             up_to: node.machine.counter().wrapping_add(AHEAD),
         };
@@ -190,30 +190,30 @@ mod tests {
 
     #[test]
     fn bow_outs_are_made_anew_before_their_counters_are_used() {
-        let mut testament = Testament {
+        let mut published = Published {
             outdated: false,
             up_to: 100 + AHEAD,
         };
-        assert!(testament.holds(100) && testament.holds(100 + AHEAD - ADVERTISEMENT));
+        assert!(published.holds(100) && published.holds(100 + AHEAD - ADVERTISEMENT));
         assert!(
-            !testament.holds(101 + AHEAD - ADVERTISEMENT),
+            !published.holds(101 + AHEAD - ADVERTISEMENT),
             "the next advertisement may use them"
         );
         assert!(
-            !testament.holds(100 + AHEAD + 5),
+            !published.holds(100 + AHEAD + 5),
             "a peer's counter was taken over"
         );
         assert!(
-            !testament.holds(99) && !testament.holds(0),
+            !published.holds(99) && !published.holds(0),
             "or one from before"
         );
         assert!(
-            !Testament::default().holds(u64::MAX / 2),
+            !Published::default().holds(u64::MAX / 2),
             "nothing was written yet"
         );
-        testament.outdate();
-        assert!(!testament.holds(100));
-        let wrapped = Testament {
+        published.outdate();
+        assert!(!published.holds(100));
+        let wrapped = Published {
             outdated: false,
             up_to: 5,
         };

@@ -10,7 +10,7 @@ use tracing::{error, info, warn};
 use crate::config;
 use crate::effect::Resource;
 use crate::engine::effects::executor::Executor;
-use crate::engine::environment::World;
+use crate::engine::environment::Environment;
 use crate::engine::run::Engine;
 use crate::host::clock;
 use crate::host::kernel::netlink::{Netlink, index_of};
@@ -140,12 +140,12 @@ impl<H: Host> Executor<H> {
     }
 }
 
-impl<W: World> Engine<W> {
+impl<E: Environment> Engine<E> {
     /// A predecessor that was killed leaves its addresses up: they go before the first
     /// advertisement.
     pub(in crate::engine) fn remove_leftovers(&mut self) {
-        for port in 0..self.ports.len() {
-            let Some(port) = self.ports.get(port) else {
+        for port in 0..self.interfaces.len() {
+            let Some(port) = self.interfaces.get(port) else {
                 continue;
             };
             let Some(there) = self.addresses_on(&port.name) else {
@@ -248,7 +248,7 @@ impl<W: World> Engine<W> {
             return false;
         };
         let usable = self
-            .ports
+            .interfaces
             .get(node.port)
             .is_some_and(|port| port.is_usable_by(&node.spec));
         usable && node.foreign.is_empty() && node.aside_until.is_none()
@@ -256,9 +256,9 @@ impl<W: World> Engine<W> {
 
     /// Virtual addresses came or went on the link with this number.
     pub(in crate::engine) fn virtual_changed(&mut self, link: u32, addresses: &BTreeSet<IpAddr>) {
-        for port in 0..self.ports.len() {
+        for port in 0..self.interfaces.len() {
             let Some(port) = self
-                .ports
+                .interfaces
                 .get(port)
                 .filter(|port| port.index() == Some(link))
             else {

@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 
 use super::status::millis;
 use crate::engine::command::HandedOver;
-use crate::engine::environment::World;
+use crate::engine::environment::Environment;
 use crate::engine::run::Engine;
 use crate::engine::vhost::node::Node;
 use crate::host::clock;
@@ -67,7 +67,7 @@ fn fit_peer(machine: &Vhost, now: Timestamp) -> Option<IpAddr> {
     (now.since(heard.at) <= machine.master_down()).then_some(heard.from)
 }
 
-impl<W: World> Engine<W> {
+impl<E: Environment> Engine<E> {
     /// An operator wants another node to be master.
     pub(in crate::engine) fn resign(
         &mut self,

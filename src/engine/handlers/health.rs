@@ -11,7 +11,7 @@ use tracing::{info, warn};
 
 use crate::config::{Health, OnUnhealthy};
 use crate::engine::command::HealthStatus;
-use crate::engine::environment::World;
+use crate::engine::environment::Environment;
 use crate::engine::run::Engine;
 use crate::engine::runs::pool::Pool;
 use crate::hooks::{EntryPoint, HookError, Returned};
@@ -289,7 +289,7 @@ impl Checks {
     }
 }
 
-impl<W: World> Engine<W> {
+impl<E: Environment> Engine<E> {
     /// Asks the hooks of a virtual host whose time has come.
     pub(in crate::engine) fn begin_checks(&mut self, index: usize, now: Timestamp) {
         if self

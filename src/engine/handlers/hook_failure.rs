@@ -2,17 +2,17 @@
 //! ever more seldom.
 //!
 //! With `resign` the node hands over at once and says that it is as unfit as can be. If the same
-//! happens again, it goes by what [`Relief`] says: others get another chance, or it stays master
+//! happens again, it goes by what [`Escalation`] says: others get another chance, or it stays master
 //! and tries the hook again. Where the operator does not want it to stay (`keep-degraded = false`),
 //! or where it was `before_master` that failed, it takes no part for a while instead, each time for
 //! longer.
 
 use tracing::{info, warn};
 
-use crate::engine::environment::World;
+use crate::engine::environment::Environment;
 use crate::engine::run::Engine;
 use crate::engine::runs::outcome::Failure;
-use crate::engine::vhost::escalation::{Relief, Verdict};
+use crate::engine::vhost::escalation::{Escalation, Verdict};
 use crate::engine::vhost::node::Node;
 use crate::hooks::{EntryPoint, HookError};
 use crate::host::Host;
@@ -26,7 +26,7 @@ pub(in crate::engine) struct Degraded {
     pub(in crate::engine) retry_at: Option<Timestamp>,
     /// It wants to be relieved: `on-failure = "resign"`.
     unfit: bool,
-    relief: Relief,
+    relief: Escalation,
 }
 
 impl Degraded {
@@ -35,7 +35,7 @@ impl Degraded {
             reason,
             retry_at: None,
             unfit,
-            relief: Relief::default(),
+            relief: Escalation::default(),
         }
     }
 
@@ -52,7 +52,7 @@ impl Degraded {
     }
 }
 
-impl<W: World> Engine<W> {
+impl<E: Environment> Engine<E> {
     /// Hands over because a hook failed at `entry`; or what else is best, if that did not help
     /// before.
     pub(in crate::engine) fn resign_for(

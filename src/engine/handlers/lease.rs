@@ -8,9 +8,9 @@
 use std::time::Duration;
 
 use crate::config;
-use crate::engine::environment::World;
+use crate::engine::environment::Environment;
 use crate::engine::run::Engine;
-use crate::engine::vhost::interface::Port;
+use crate::engine::vhost::interface::Interface;
 use crate::engine::vhost::node::Node;
 use crate::host::Renewal;
 use crate::host::clock;
@@ -75,7 +75,7 @@ fn rest(lifetime: Duration, spent: Duration, renewal: Duration) -> Option<Durati
     (left >= renewal + SLACK).then_some(left)
 }
 
-impl<W: World> Engine<W> {
+impl<E: Environment> Engine<E> {
     /// The lease of addresses that are put up now: it ends when that of the last advertisement that
     /// went out does. If too little is left of that, there is another advertisement first. `None`
     /// if that cannot be sent, or it is no master any more.
@@ -85,8 +85,13 @@ impl<W: World> Engine<W> {
             return Some(lease);
         };
         let left = |engine: &Self| {
-            let Node { machine, voice, .. } = engine.nodes.get(&index)?;
-            let (spent, renewal) = (now.since(voice.went_out()?), machine.deadline()?.since(now));
+            let Node {
+                machine, sending, ..
+            } = engine.nodes.get(&index)?;
+            let (spent, renewal) = (
+                now.since(sending.went_out()?),
+                machine.deadline()?.since(now),
+            );
             Some(Lease::Kernel {
                 lifetime: Some(rest(lifetime, spent, renewal)?),
             })
@@ -124,7 +129,7 @@ impl<W: World> Engine<W> {
         });
         let mut renewals = Vec::with_capacity(renewed.len());
         for node in renewed.iter().filter_map(|index| self.nodes.get(index)) {
-            let Some(link) = self.ports.get(node.port).and_then(Port::index) else {
+            let Some(link) = self.interfaces.get(node.port).and_then(Interface::index) else {
                 continue;
             };
             let (name, lifetime) = (&node.spec.name, node.leased.map(|(lifetime, _)| lifetime));
@@ -229,7 +234,7 @@ impl<W: World> Engine<W> {
         self.shared
             .executor
             .announce(&spec.name, &spec.interface, &new);
-        self.bequeath(index);
+        self.publish(index);
     }
 }
 

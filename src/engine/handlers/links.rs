@@ -8,9 +8,9 @@ use tracing::{error, info, warn};
 
 use super::foreign_addresses::When;
 use crate::effect::Link;
-use crate::engine::environment::{Locks as _, World};
+use crate::engine::environment::{Environment, Locks as _};
 use crate::engine::run::Engine;
-use crate::engine::vhost::interface::{Port, Sources, floating};
+use crate::engine::vhost::interface::{Interface, Sources, floating};
 use crate::engine::vhost::node::Node;
 use crate::host::clock;
 use crate::host::kernel::netlink::HostEvent;
@@ -64,7 +64,7 @@ impl Engine {
     }
 }
 
-impl<W: World> Engine<W> {
+impl<E: Environment> Engine<E> {
     pub(in crate::engine) fn host_event(&mut self, event: HostEvent) {
         let mut stale = Stale::default();
         self.heed(event, &mut stale);
@@ -106,7 +106,7 @@ impl<W: World> Engine<W> {
         // A virtual address is never the source of what we send. Each lease that is renewed comes
         // by here, which with many virtual hosts would be a list of all addresses for each of them
         // each second.
-        let has = |node: &Node<W::Host>| node.spec.addresses.iter().any(|address| address.ip == ip);
+        let has = |node: &Node<E::Host>| node.spec.addresses.iter().any(|address| address.ip == ip);
         let mut of_address = self.nodes.iter().filter(|(_, node)| has(node)).peekable();
         if of_address.peek().is_none() {
             stale.sources.insert(link);
@@ -115,7 +115,7 @@ impl<W: World> Engine<W> {
         stale.addresses.entry(link).or_default().insert(ip);
         // What comes to its own interface is no news of another.
         let is_own = |port: usize| {
-            self.ports
+            self.interfaces
                 .get(port)
                 .is_some_and(|port| port.index() == Some(link))
         };
@@ -145,21 +145,21 @@ impl<W: World> Engine<W> {
         // host's own may be another now.
         let after = self.indexes();
         let moved = |port: usize| before.get(port) != after.get(port);
-        let doubtful = |node: &Node<W::Host>| !node.elsewhere.is_empty() || moved(node.port);
+        let doubtful = |node: &Node<E::Host>| !node.elsewhere.is_empty() || moved(node.port);
         let of_nodes = self.nodes.iter().filter(|(_, node)| doubtful(node));
         stale.elsewhere.extend(of_nodes.map(|(index, _)| *index));
     }
 
     /// The numbers of all ports' links.
     fn indexes(&self) -> Vec<Option<u32>> {
-        self.ports.iter().map(Port::index).collect()
+        self.interfaces.iter().map(Interface::index).collect()
     }
 
     fn take_link(&mut self, link: &Link, gone: bool) {
         self.give_up_renamed(link);
-        for port in 0..self.ports.len() {
+        for port in 0..self.interfaces.len() {
             if self
-                .ports
+                .interfaces
                 .get(port)
                 .is_some_and(|port| link.is_called(&port.name))
             {
@@ -174,10 +174,10 @@ impl<W: World> Engine<W> {
     /// was renamed, and they were looked for by a name that it no longer had.
     fn give_up_renamed(&mut self, link: &Link) {
         let is_renamed =
-            |port: &Port<_>| port.index() == Some(link.index) && !link.is_called(&port.name);
+            |port: &Interface<_>| port.index() == Some(link.index) && !link.is_called(&port.name);
         // One device can be configured by several of its names, and lose them all at once.
-        let renamed: Vec<usize> = (0..self.ports.len())
-            .filter(|index| self.ports.get(*index).is_some_and(is_renamed))
+        let renamed: Vec<usize> = (0..self.interfaces.len())
+            .filter(|index| self.interfaces.get(*index).is_some_and(is_renamed))
             .collect();
         for index in renamed {
             self.give_up(index, link);
@@ -186,7 +186,7 @@ impl<W: World> Engine<W> {
 
     /// Removes our addresses by the device's new name, then does without the interface.
     fn give_up(&mut self, index: usize, link: &Link) {
-        let Some(port) = self.ports.get(index) else {
+        let Some(port) = self.interfaces.get(index) else {
             return;
         };
         warn!(interface = %port.name, now = %link.name, "The interface was renamed");
@@ -215,7 +215,7 @@ impl<W: World> Engine<W> {
     /// The kernel calls the interface by another name than the configuration: another process may
     /// have its virtual hosts by that one. When ours began there may have been no such interface.
     fn claim(&mut self, index: usize, own_name: &IfName) {
-        let Some(port) = self.ports.get_mut(index) else {
+        let Some(port) = self.interfaces.get_mut(index) else {
             return;
         };
         if !port.wants_claim(own_name) {
@@ -243,7 +243,7 @@ impl<W: World> Engine<W> {
         if let Some(link) = &link {
             self.claim(index, &link.name);
         }
-        let Some(port) = self.ports.get_mut(index) else {
+        let Some(port) = self.interfaces.get_mut(index) else {
             return;
         };
         let before = (port.is_up(), port.is_running());
@@ -259,7 +259,8 @@ impl<W: World> Engine<W> {
             self.look_again = Some(now + DEAF_RETRY);
         }
         for member in members {
-            let (Some(node), Some(port)) = (self.nodes.get(&member), self.ports.get(index)) else {
+            let (Some(node), Some(port)) = (self.nodes.get(&member), self.interfaces.get(index))
+            else {
                 continue;
             };
             if before != (up, running)
@@ -302,12 +303,16 @@ impl<W: World> Engine<W> {
         info!(vhost = %node.spec.name, "Announces the addresses again: the interface has another hardware address");
         node.announcer.takeover(node.spec.announce, now);
         self.announce(member);
-        self.bequeath(member);
+        self.publish(member);
     }
 
     /// A hook put up an address of its virtual host: the neighbours hear of it at once.
     fn announce_appeared(&self, link: u32, ip: IpAddr) {
-        let Some(port) = self.ports.iter().find(|port| port.index() == Some(link)) else {
+        let Some(port) = self
+            .interfaces
+            .iter()
+            .find(|port| port.index() == Some(link))
+        else {
             return;
         };
         for member in &port.members {
@@ -327,7 +332,11 @@ impl<W: World> Engine<W> {
     /// A renewal may be quicker than the news that somebody removed an address, and brings it back
     /// as well.
     fn tell_renewed(&self, link: u32, removed: VirtualAddress, by: u32) {
-        let Some(port) = self.ports.iter().find(|port| port.index() == Some(link)) else {
+        let Some(port) = self
+            .interfaces
+            .iter()
+            .find(|port| port.index() == Some(link))
+        else {
             return;
         };
         // Leased addresses are host addresses; one with another prefix we may have changed
@@ -336,7 +345,7 @@ impl<W: World> Engine<W> {
             return;
         }
         for member in &port.members {
-            let leased = |node: &&Node<W::Host>| {
+            let leased = |node: &&Node<E::Host>| {
                 node.leased.is_some() && clock::now().since(node.changed) > OWN_DOING
             };
             let Some(node) = self.nodes.get(member).filter(leased) else {
@@ -359,14 +368,18 @@ impl<W: World> Engine<W> {
     /// Somebody removed an address, by the netlink socket with this number: if it is ours and we
     /// are master, it comes back.
     pub(in crate::engine) fn put_back(&mut self, link: u32, ip: IpAddr, by: u32) {
-        let Some(port) = self.ports.iter().find(|port| port.index() == Some(link)) else {
+        let Some(port) = self
+            .interfaces
+            .iter()
+            .find(|port| port.index() == Some(link))
+        else {
             return;
         };
         if !port.is_up() {
             return;
         }
         // What is refused has its own pace.
-        let wanted = |node: &Node<W::Host>| {
+        let wanted = |node: &Node<E::Host>| {
             node.holdable()
                 .find(|address| address.ip == ip)
                 .filter(|_| node.holding)
@@ -419,8 +432,8 @@ impl<W: World> Engine<W> {
     /// Reads links and addresses anew: at start, after lost events, and while an interface is
     /// missing.
     pub(in crate::engine) fn look(&mut self) {
-        for port in 0..self.ports.len() {
-            let Some(name) = self.ports.get(port).map(|port| port.name.clone()) else {
+        for port in 0..self.interfaces.len() {
+            let Some(name) = self.interfaces.get(port).map(|port| port.name.clone()) else {
                 continue;
             };
             // One by one: there may be thousands of others.
@@ -449,7 +462,7 @@ impl<W: World> Engine<W> {
     }
 
     pub(in crate::engine) fn put_back_missing(&mut self, port: usize) {
-        let Some(port) = self.ports.get(port) else {
+        let Some(port) = self.interfaces.get(port) else {
             return;
         };
         let Some(link) = port.index() else { return };
@@ -477,9 +490,9 @@ impl<W: World> Engine<W> {
     }
 
     fn look_at_sources(&mut self, link: u32) {
-        for port in 0..self.ports.len() {
+        for port in 0..self.interfaces.len() {
             if self
-                .ports
+                .interfaces
                 .get(port)
                 .is_some_and(|port| port.index() == Some(link))
             {
@@ -490,7 +503,7 @@ impl<W: World> Engine<W> {
     }
 
     pub(in crate::engine) fn look_at_addresses(&mut self, index: usize) {
-        let Some(port) = self.ports.get(index) else {
+        let Some(port) = self.interfaces.get(index) else {
             return;
         };
         let Some(there) = self.addresses_on(&port.name) else {
@@ -502,7 +515,7 @@ impl<W: World> Engine<W> {
         }
         let floating = floating(self.nodes.values().map(|node| &node.spec));
         let sources = Sources::choose(there.iter().map(|found| found.address.ip), &floating);
-        let Some(port) = self.ports.get_mut(index) else {
+        let Some(port) = self.interfaces.get_mut(index) else {
             return;
         };
         if !port.set_sources(sources) {

@@ -233,7 +233,7 @@ impl Engine {
             Kind::Counter,
             "What shall outlive the daemon and could not be written.",
         )
-        .sample(&[], self.shared.lasting.failures());
+        .sample(&[], self.shared.persist.failures());
         text.family(
             "carpd_journal_lost_records",
             Kind::Counter,
@@ -296,9 +296,9 @@ fn vhost_gauges(text: &mut Text, nodes: &[&Node<LinuxHost>], now: Timestamp) {
         "Addresses that the kernel refuses to this master, which holds the others.",
         &|node| {
             let refused = node
-                .unheld
+                .refused_addresses
                 .as_ref()
-                .map_or(0, |unheld| unheld.refused.len());
+                .map_or(0, |refused_addresses| refused_addresses.refused.len());
             Some(f64::from(u32::try_from(refused).unwrap_or(u32::MAX)))
         },
     );

@@ -5,7 +5,7 @@ use tracing::{info, warn};
 
 use crate::effect::{Effect, Granted, Resource, Route, RouteTarget, Value};
 use crate::engine::effects::executor::{Executor, letting_go};
-use crate::engine::environment::World;
+use crate::engine::environment::Environment;
 use crate::engine::run::Engine;
 use crate::host::{FoundAddress, Host, HostError};
 use crate::ledger::Owner;
@@ -148,7 +148,7 @@ impl<H: Host> Executor<H> {
     }
 }
 
-impl<W: World> Engine<W> {
+impl<E: Environment> Engine<E> {
     /// See [`Executor::fit_ways`]; nothing of a virtual host that holds no addresses.
     pub(in crate::engine) fn fit_ways(&self, index: usize, there: &[FoundAddress]) {
         let Some(node) = self.nodes.get(&index).filter(|node| node.holding) else {

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use tracing::{debug, warn};
 
-use crate::engine::environment::World;
+use crate::engine::environment::Environment;
 use crate::engine::run::Engine;
-use crate::engine::vhost::interface::Port;
+use crate::engine::vhost::interface::Interface;
 use crate::host::clock;
 use crate::proto::{Input, timer};
 use crate::types::{AdvSkew, State};
@@ -17,7 +17,7 @@ const NEWS: Duration = Duration::from_millis(100);
 /// More frames than any receive buffer holds.
 const FRAMES_MAX: usize = 4096;
 
-impl<W: World> Engine<W> {
+impl<E: Environment> Engine<E> {
     /// Before any event. Who slept for longer than an interval (and than a busy machine makes
     /// anybody) cannot tell what is still true of what waits in its sockets: behind a bow-out there
     /// may have been a takeover, for which the buffer had no room. So it must go unread, and a
@@ -32,8 +32,8 @@ impl<W: World> Engine<W> {
             .map(|due| now.since(due))
             .filter(|by| *by >= timer::skew_time(AdvSkew(1)))?;
         let mut stale = Vec::new();
-        for port in 0..self.ports.len() {
-            let Some(members) = self.ports.get(port).map(|port| port.members.clone()) else {
+        for port in 0..self.interfaces.len() {
+            let Some(members) = self.interfaces.get(port).map(|port| port.members.clone()) else {
                 continue;
             };
             let overslept = |index: &usize| {
@@ -76,7 +76,7 @@ impl Engine {
 
     /// Reads what waits in an interface's socket, and forgets it.
     fn discard(&self, port: usize, by: Duration) {
-        let Some(socket) = self.ports.get(port).and_then(Port::socket) else {
+        let Some(socket) = self.interfaces.get(port).and_then(Interface::socket) else {
             return;
         };
         let mut buffer = [0; 64];

@@ -1,7 +1,7 @@
 //! What follows when the kernel refuses an address to a master.
 //!
 //! Another node shall have all of them, so at first it hands over, and is unfit for a while, the
-//! longer the oftener. If it fails again, it goes by what [`Relief`] says: it hands over again, or
+//! longer the oftener. If it fails again, it goes by what [`Escalation`] says: it hands over again, or
 //! nobody can hold them all. Then some addresses are better than none: it holds those that it can,
 //! says which it cannot, and tries these again. As after any silence it is the best node that gets
 //! there first.
@@ -14,9 +14,9 @@ use tracing::{error, info, warn};
 use super::status::millis;
 use crate::backoff::Backoff;
 use crate::engine::command::RefusedAddress;
-use crate::engine::environment::World;
+use crate::engine::environment::Environment;
 use crate::engine::run::Engine;
-use crate::engine::vhost::escalation::{Relief, Verdict};
+use crate::engine::vhost::escalation::{Escalation, Verdict};
 use crate::engine::vhost::node::Node;
 use crate::host::HostError;
 use crate::journal::DaemonCause;
@@ -32,7 +32,7 @@ const HOPE: Duration = Duration::from_secs(1);
 
 /// Addresses that the kernel refuses here.
 #[derive(Debug)]
-pub(in crate::engine) struct Unheld {
+pub(in crate::engine) struct RefusedAddresses {
     /// What the kernel said last.
     pub(in crate::engine) reason: String,
     /// What a master goes without, with the kernel's words.
@@ -43,10 +43,10 @@ pub(in crate::engine) struct Unheld {
     pub(in crate::engine) fades_at: Option<Timestamp>,
     unfit: bool,
     fades: Backoff,
-    relief: Relief,
+    relief: Escalation,
 }
 
-impl Unheld {
+impl RefusedAddresses {
     fn new(reason: String) -> Self {
         Self {
             reason,
@@ -55,7 +55,7 @@ impl Unheld {
             fades_at: None,
             unfit: true,
             fades: Backoff::new(FADE_FIRST, FADE_LONGEST),
-            relief: Relief::default(),
+            relief: Escalation::default(),
         }
     }
 
@@ -121,9 +121,9 @@ impl<H> Node<H> {
     /// The addresses of its own that it holds as master, or would.
     pub(in crate::engine) fn holdable(&self) -> impl Iterator<Item = VirtualAddress> + '_ {
         let missed = |address: &VirtualAddress| {
-            self.unheld
+            self.refused_addresses
                 .as_ref()
-                .is_some_and(|unheld| unheld.misses(address.ip))
+                .is_some_and(|refused_addresses| refused_addresses.misses(address.ip))
         };
         self.spec
             .addresses
@@ -133,7 +133,7 @@ impl<H> Node<H> {
     }
 }
 
-impl<W: World> Engine<W> {
+impl<E: Environment> Engine<E> {
     /// The kernel refused an address to a master: it hands over when what is being done now has
     /// ended, or stays with the others.
     pub(in crate::engine) fn address_failed(
@@ -154,13 +154,13 @@ impl<W: World> Engine<W> {
             .as_ref()
             .is_some_and(|last| matches!(last.cause, Cause::Preempt | Cause::PeerDemoted));
         let reason = error.to_string();
-        let verdict = match &mut node.unheld {
-            Some(unheld) => {
-                reason.clone_into(&mut unheld.reason);
-                unheld.again(node.changed, pushed_aside)
+        let verdict = match &mut node.refused_addresses {
+            Some(refused_addresses) => {
+                reason.clone_into(&mut refused_addresses.reason);
+                refused_addresses.again(node.changed, pushed_aside)
             }
             first => {
-                *first = Some(Unheld::new(reason.clone()));
+                *first = Some(RefusedAddresses::new(reason.clone()));
                 Verdict::Resign
             }
         };
@@ -192,11 +192,11 @@ impl<W: World> Engine<W> {
     }
 
     /// All addresses are up: whatever was refused before no longer is.
-    pub(in crate::engine) fn nothing_unheld(&mut self, index: usize) {
+    pub(in crate::engine) fn nothing_refused(&mut self, index: usize) {
         let Some(node) = self.nodes.get_mut(&index) else {
             return;
         };
-        if node.unheld.take().is_some() {
+        if node.refused_addresses.take().is_some() {
             info!(vhost = %node.spec.name, "Holds all its addresses again");
             self.demotion_follows(index);
         }
@@ -217,12 +217,12 @@ impl<W: World> Engine<W> {
         };
         let Some(lease) = lease else {
             // A master that cannot send holds nothing new.
-            if let Some(unheld) = node
-                .unheld
+            if let Some(refused_addresses) = node
+                .refused_addresses
                 .as_mut()
-                .filter(|unheld| unheld.relief.is_master())
+                .filter(|refused_addresses| refused_addresses.relief.is_master())
             {
-                unheld.retry_at = Some(now + pause);
+                refused_addresses.retry_at = Some(now + pause);
             }
             return;
         };
@@ -237,15 +237,15 @@ impl<W: World> Engine<W> {
             .filter(|a| !refused.iter().any(|(other, _)| other == a))
             .collect();
         if refused.is_empty() {
-            self.nothing_unheld(index);
-        } else if let Some(unheld) = &mut node.unheld {
-            unheld.refused = refused
+            self.nothing_refused(index);
+        } else if let Some(refused_addresses) = &mut node.refused_addresses {
+            refused_addresses.refused = refused
                 .iter()
                 .map(|(address, error)| (*address, error.to_string()))
                 .collect();
-            unheld.retry_at = Some(now + pause);
+            refused_addresses.retry_at = Some(now + pause);
             let retry_s = pause.as_secs();
-            warn!(vhost = %node.spec.name, refused = in_words(&unheld.refused), retry_s, "Cannot hold all its addresses; stays master with the others");
+            warn!(vhost = %node.spec.name, refused = in_words(&refused_addresses.refused), retry_s, "Cannot hold all its addresses; stays master with the others");
         }
         let Some(node) = self.nodes.get_mut(&index) else {
             return;
@@ -263,55 +263,60 @@ impl<W: World> Engine<W> {
     }
 
     /// It is time to try again what was refused to a master, or to be as fit as others again.
-    pub(in crate::engine) fn retry_unheld(&mut self, index: usize, now: Timestamp) {
+    pub(in crate::engine) fn retry_refused(&mut self, index: usize, now: Timestamp) {
         let Some(node) = self.nodes.get_mut(&index) else {
             return;
         };
-        let Some(unheld) = &mut node.unheld else {
+        let Some(refused_addresses) = &mut node.refused_addresses else {
             return;
         };
-        if unheld.fades_at.is_some_and(|at| at <= now) {
-            unheld.fade();
+        if refused_addresses.fades_at.is_some_and(|at| at <= now) {
+            refused_addresses.fade();
             return self.demote(index, now);
         }
-        if unheld.retry_at.is_none_or(|at| now < at) {
+        if refused_addresses.retry_at.is_none_or(|at| now < at) {
             return;
         }
         // A reload may have changed the list.
-        unheld
+        refused_addresses
             .refused
             .retain(|(address, _)| node.spec.addresses.contains(address));
-        let refused = unheld.refused.iter().map(|(address, _)| *address).collect();
+        let refused = refused_addresses
+            .refused
+            .iter()
+            .map(|(address, _)| *address)
+            .collect();
         let wanted: Vec<_> = if node.holding {
             refused
         } else {
             node.spec.addresses.clone()
         };
-        let pause = unheld.relief.pause();
+        let pause = refused_addresses.relief.pause();
         self.hold_what_it_can(index, &wanted, pause, now);
         // What it has said of itself, and what the keeper knows.
         self.handle(index, Input::Timer, now);
-        self.bequeath(index);
+        self.publish(index);
     }
 
     /// Something changed on an interface: the kernel may take now what it refused.
     pub(in crate::engine) fn hope(&mut self, port: usize, now: Timestamp) {
-        let Some(members) = self.ports.get(port).map(|port| port.members.clone()) else {
+        let Some(members) = self.interfaces.get(port).map(|port| port.members.clone()) else {
             return;
         };
         for member in members {
             let missing = self
                 .nodes
                 .get(&member)
-                .and_then(|node| node.unheld.as_ref())
-                .is_some_and(|unheld| unheld.retry_at.is_some());
-            if let Some(unheld) = self
+                .and_then(|node| node.refused_addresses.as_ref())
+                .is_some_and(|refused_addresses| refused_addresses.retry_at.is_some());
+            if let Some(refused_addresses) = self
                 .nodes
                 .get_mut(&member)
                 .filter(|_| missing)
-                .and_then(|node| node.unheld.as_mut())
+                .and_then(|node| node.refused_addresses.as_mut())
             {
-                unheld.retry_at = unheld.retry_at.map(|at| at.min(now + HOPE));
+                refused_addresses.retry_at =
+                    refused_addresses.retry_at.map(|at| at.min(now + HOPE));
             }
         }
     }
@@ -327,16 +332,19 @@ mod tests {
 
     #[test]
     fn the_demotion_fades_each_time_later_and_never_before_three_master_down_times() {
-        let mut unheld = Unheld::new(String::new());
+        let mut refused_addresses = RefusedAddresses::new(String::new());
         let mut fades = Vec::new();
         for _ in 0..9 {
-            unheld.leaves(at(0), Duration::from_secs(15));
-            fades.push(unheld.fades_at.unwrap().since(at(0)).as_secs());
+            refused_addresses.leaves(at(0), Duration::from_secs(15));
+            fades.push(refused_addresses.fades_at.unwrap().since(at(0)).as_secs());
         }
         assert_eq!(fades, [15, 20, 40, 80, 160, 320, 600, 600, 600]);
-        unheld.fade();
-        assert!(!unheld.is_unfit());
-        assert_eq!(unheld.again(at(601), true), Verdict::Resign);
-        assert!(unheld.is_unfit(), "and comes back with the next failure");
+        refused_addresses.fade();
+        assert!(!refused_addresses.is_unfit());
+        assert_eq!(refused_addresses.again(at(601), true), Verdict::Resign);
+        assert!(
+            refused_addresses.is_unfit(),
+            "and comes back with the next failure"
+        );
     }
 }

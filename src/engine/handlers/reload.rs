@@ -241,7 +241,7 @@ impl Engine {
             && let Some(original) = pool.original()
         {
             self.shared
-                .lasting
+                .persist
                 .kept
                 .keep(original, signatures(pool), clock::wall_ms());
         }
@@ -314,7 +314,7 @@ impl Engine {
             self.hooks.forget_before();
         }
         self.shared
-            .lasting
+            .persist
             .kept
             .retain(config.hooks.keys().cloned());
         let vhost = |name: &Name| config.vhosts.iter().any(|vhost| vhost.name == *name);
@@ -333,7 +333,7 @@ impl Engine {
     /// undoing.
     fn remove(&mut self, index: usize, changes: &mut Vec<String>, now: Timestamp) {
         self.handle(index, Input::Shutdown, now);
-        for port in &mut self.ports {
+        for port in &mut self.interfaces {
             port.members.retain(|member| *member != index);
         }
         if let Some(node) = self.nodes.remove(&index) {
@@ -401,7 +401,7 @@ impl Engine {
             index,
             spec,
             pools,
-            (&mut self.ports, &Ethernet),
+            (&mut self.interfaces, &Ethernet),
             &self.shared,
             &self.host_name,
         ) {
@@ -418,7 +418,10 @@ impl Engine {
         changes.push(format!("vhost {}: added", spec.name));
         self.remove_leftovers_of(index);
         self.relook = true;
-        let link = self.ports.get(port).and_then(|port| port.link().cloned());
+        let link = self
+            .interfaces
+            .get(port)
+            .and_then(|port| port.link().cloned());
         if let Some(link) = link {
             self.set_link(port, Some(link));
         }
@@ -445,14 +448,14 @@ impl Engine {
             config::differences(&node.spec, spec).join(", ")
         ));
         let old = std::mem::replace(&mut node.spec, spec.clone());
-        node.testament.outdate();
+        node.published.outdate();
         let settings = proto::Settings {
             gate: node.machine.settings().gate,
             ..spec.settings()
         };
         let protocol_changed = settings != *node.machine.settings();
         node.queue.set_addresses(spec.addresses.clone());
-        if let Some(port) = self.ports.get_mut(node.port) {
+        if let Some(port) = self.interfaces.get_mut(node.port) {
             port.listen_to(spec);
         }
         if protocol_changed {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tracing::warn;
 
 use super::lease::silence;
-use crate::engine::environment::World;
+use crate::engine::environment::Environment;
 use crate::engine::run::Engine;
 use crate::engine::vhost::node::{Gate, Node};
 use crate::journal::DaemonCause;
@@ -19,14 +19,14 @@ use crate::types::Timestamp;
 
 /// What became of the advertisements of one mastership.
 #[derive(Debug, Default)]
-pub(in crate::engine) struct Voice {
+pub(in crate::engine) struct Sending {
     /// The last one that went out, in one family at least.
     went_out: Option<Timestamp>,
     /// Why the last one that did not go out did not.
     problem: String,
 }
 
-impl Voice {
+impl Sending {
     /// The advertisement of that time was sent, or was not.
     pub(in crate::engine) fn note(&mut self, at: Option<Timestamp>, sent: &io::Result<()>) {
         match sent {
@@ -44,13 +44,13 @@ impl Voice {
 impl<H> Node<H> {
     /// Why the last advertisement of a master did not go out, if it did not.
     fn unheard(&self) -> Option<&str> {
-        (self.machine.advertised() > self.voice.went_out).then_some(self.voice.problem.as_str())
+        (self.machine.advertised() > self.sending.went_out).then_some(self.sending.problem.as_str())
     }
 
     /// May another have been master since this one was heard last? Nodes with the same timers have
     /// waited for so long then.
     fn may_be_replaced(&self, now: Timestamp) -> bool {
-        self.voice
+        self.sending
             .went_out
             .is_none_or(|at| now.since(at) >= silence(&self.machine))
     }
@@ -62,11 +62,11 @@ impl<H> Node<H> {
             .last
             .as_ref()
             .is_some_and(|last| matches!(last.cause, Cause::Preempt | Cause::PeerDemoted));
-        living && self.voice.went_out.is_none()
+        living && self.sending.went_out.is_none()
     }
 }
 
-impl<W: World> Engine<W> {
+impl<E: Environment> Engine<E> {
     /// May a master's addresses go up? If nobody can have heard of it, they wait until somebody
     /// can.
     pub(in crate::engine) fn is_heard(&mut self, index: usize) -> bool {
@@ -86,14 +86,14 @@ impl<W: World> Engine<W> {
             return;
         };
         node.gate = Gate::Unheard;
-        let error = &node.voice.problem;
+        let error = &node.sending.problem;
         warn!(vhost = %node.spec.name, error, "Its advertisements do not go out: the addresses wait until one does");
     }
 
     /// An advertisement may have gone out at last: then the addresses that waited for it go up.
     /// True if they did.
     pub(in crate::engine) fn heard_at_last(&mut self, index: usize, now: Timestamp) -> bool {
-        let waited = |node: &&mut Node<W::Host>| {
+        let waited = |node: &&mut Node<E::Host>| {
             node.is_master() && node.gate == Gate::Unheard && node.unheard().is_none()
         };
         let Some(node) = self.nodes.get_mut(&index).filter(waited) else {

@@ -8,7 +8,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tracing::info;
 
-use crate::engine::environment::World;
+use crate::engine::environment::Environment;
 use crate::engine::reload::prepared::Scope;
 use crate::engine::run::Engine;
 use crate::host::clock;
@@ -84,7 +84,7 @@ impl Engine {
     }
 }
 
-impl<W: World> Engine<W> {
+impl<E: Environment> Engine<E> {
     fn report(&self) {
         for node in self.nodes.values() {
             let (spec, state) = (&node.spec, node.machine.state());

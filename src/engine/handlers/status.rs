@@ -6,14 +6,14 @@ use std::time::Duration;
 use super::foreign_addresses;
 use crate::config::{Kind, Reload};
 use crate::engine::command::{HeardStatus, HookStatus, Status, VhostStatus};
-use crate::engine::environment::World;
+use crate::engine::environment::Environment;
 use crate::engine::run::Engine;
 use crate::engine::vhost::node::{Gate, Node};
 use crate::host::clock;
 use crate::proto::Cause;
 use crate::types::{Name, State, Timestamp};
 
-impl<W: World> Engine<W> {
+impl<E: Environment> Engine<E> {
     pub(in crate::engine) fn status(&self) -> Status {
         let now = clock::now();
         Status {
@@ -42,7 +42,7 @@ impl<W: World> Engine<W> {
                 .ledger()
                 .health()
                 .map(ToString::to_string),
-            lasting_problem: self.shared.lasting.problem(),
+            lasting_problem: self.shared.persist.problem(),
             strangers: self
                 .strangers
                 .rejects()
@@ -50,7 +50,7 @@ impl<W: World> Engine<W> {
                 .filter(|(_, n)| *n > 0)
                 .collect(),
             strange_vhids: self
-                .ports
+                .interfaces
                 .iter()
                 .flat_map(|port| port.strangers.status(&port.name, now))
                 .collect(),
@@ -59,9 +59,9 @@ impl<W: World> Engine<W> {
     }
 }
 
-impl<W: World> Engine<W> {
+impl<E: Environment> Engine<E> {
     /// Are the virtual host's addresses up? Where its hooks put them up, the kernel is asked.
-    fn are_up(&self, node: &Node<W::Host>) -> bool {
+    fn are_up(&self, node: &Node<E::Host>) -> bool {
         let spec = &node.spec;
         let all = || {
             spec.addresses
@@ -82,7 +82,7 @@ impl<W: World> Engine<W> {
     }
 
     /// Why a virtual host takes no part, if it is not by what the protocol decided.
-    fn obstacle(&self, node: &Node<W::Host>) -> Option<String> {
+    fn obstacle(&self, node: &Node<E::Host>) -> Option<String> {
         if let Some(address) = node.foreign.first() {
             return Some(format!(
                 "takes no part: {}",
@@ -90,7 +90,7 @@ impl<W: World> Engine<W> {
             ));
         }
         let port = self
-            .ports
+            .interfaces
             .get(node.port)
             .filter(|_| node.machine.state() == State::Init)?;
         if let Some(flaw) = port.flaw_for(&node.spec) {
@@ -143,9 +143,9 @@ fn vhost<H>(
         demotion: machine.demotion().get(),
         demotions: node.demotions(now),
         refused_addresses: node
-            .unheld
+            .refused_addresses
             .as_ref()
-            .map(|unheld| unheld.status(now))
+            .map(|refused_addresses| refused_addresses.status(now))
             .unwrap_or_default(),
         degraded: node
             .degraded
@@ -184,7 +184,7 @@ fn condition<H>(node: &Node<H>, holding: bool, obstacle: Option<&str>) -> String
         (State::Backup, None, None) => "hears no master".to_owned(),
     }];
     parts.extend(
-        node.unheld
+        node.refused_addresses
             .is_some()
             .then(|| "some addresses are refused".to_owned()),
     );

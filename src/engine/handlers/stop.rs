@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 use tracing::{info, warn};
 
 use crate::config::AtStop;
-use crate::engine::environment::World;
+use crate::engine::environment::Environment;
 use crate::engine::run::{Engine, Stopping};
 use crate::hooks::EntryPoint;
 use crate::host::clock;
@@ -17,7 +17,7 @@ use crate::types::{State, Timestamp};
 /// How long the end waits for what is to outlive it.
 const DISK_LIMIT: Duration = Duration::from_secs(2);
 
-impl<W: World> Engine<W> {
+impl<E: Environment> Engine<E> {
     pub(in crate::engine) fn stop(&mut self, signal: &'static str) {
         if self.stopping.is_some() {
             return;
@@ -134,10 +134,10 @@ impl<W: World> Engine<W> {
                     queue.settled().await;
                 }
             }
-            shared.lasting.numbers.borrow_mut().give_back();
+            shared.persist.numbers.borrow_mut().give_back();
             // A disk that does not answer holds nobody up.
             let disk =
-                async { tokio::join!(shared.lasting.settled(), shared.executor.close_ledger()) };
+                async { tokio::join!(shared.persist.settled(), shared.executor.close_ledger()) };
             _ = tokio::time::timeout(DISK_LIMIT, disk).await;
             _ = sender.send(());
         });

@@ -6,11 +6,11 @@ use std::time::Duration;
 use tracing::{info, warn};
 
 use super::lease::Lease;
-use super::sending::Voice;
+use super::sending::Sending;
 use crate::config::{AtStop, OnFailure};
-use crate::engine::environment::World;
+use crate::engine::environment::Environment;
 use crate::engine::run::Engine;
-use crate::engine::runs::outcome::{Failure, HookNews};
+use crate::engine::runs::outcome::{Failure, HookOutcome};
 use crate::engine::vhost::node::{Asked, Gate, Node};
 use crate::hooks::EntryPoint;
 use crate::host::clock;
@@ -24,7 +24,7 @@ const DROP_RETRY: Duration = Duration::from_millis(200);
 /// Before a preemption that `before_master` refused is tried again.
 const REFUSED_RETRY: Duration = Duration::from_secs(10);
 
-impl<W: World> Engine<W> {
+impl<E: Environment> Engine<E> {
     pub(in crate::engine) fn transition(
         &mut self,
         index: usize,
@@ -46,10 +46,10 @@ impl<W: World> Engine<W> {
         } else {
             None
         };
-        self.shared.lasting.numbers.borrow_mut().used(*seq);
+        self.shared.persist.numbers.borrow_mut().used(*seq);
         let (from, to) = (*from, *to);
         if from == State::Master {
-            node.voice = Voice::default();
+            node.sending = Sending::default();
         }
         let peer_text = peer.map(|peer| peer.to_string()).unwrap_or_default();
         info!(
@@ -92,7 +92,7 @@ impl<W: World> Engine<W> {
         let mut told = node.refusals.changed(now, silent.unwrap_or_default());
         let Some(silent) = silent else { return };
         told.extend(
-            self.ports
+            self.interfaces
                 .get(node.port)
                 .map(|port| port.strangers.lately(now, silent))
                 .unwrap_or_default(),
@@ -125,7 +125,7 @@ impl<W: World> Engine<W> {
             ) {
                 return self.address_failed(index, &error, now);
             }
-            self.nothing_unheld(index);
+            self.nothing_refused(index);
         }
         self.serve(index, lease, now);
     }
@@ -166,8 +166,8 @@ impl<W: World> Engine<W> {
         };
         node.announcer.stop();
         let least = node.machine.master_down() * 3;
-        if let Some(unheld) = &mut node.unheld {
-            unheld.leaves(now, least);
+        if let Some(refused_addresses) = &mut node.refused_addresses {
+            refused_addresses.leaves(now, least);
         }
         if stopping && node.spec.at_stop != AtStop::AddressesFirst {
             node.queue.end();
@@ -273,17 +273,17 @@ impl<W: World> Engine<W> {
         self.handle(index, Input::Demote(demotion), now);
     }
 
-    pub(in crate::engine) fn hook_news(&mut self, news: HookNews) {
+    pub(in crate::engine) fn hook_outcome(&mut self, news: HookOutcome) {
         let now = clock::now();
         match news {
-            HookNews::Finished {
+            HookOutcome::Finished {
                 vhost,
                 entry,
                 seq,
                 result,
             } => self.hook_finished(vhost, entry, seq, result, now),
-            HookNews::Applied { vhost } => self.hook_applied(vhost),
-            HookNews::Demote { vhost, by, reason } => {
+            HookOutcome::Applied { vhost } => self.hook_applied(vhost),
+            HookOutcome::Demote { vhost, by, reason } => {
                 let Some(node) = self.nodes.get_mut(&vhost) else {
                     return;
                 };
@@ -294,14 +294,14 @@ impl<W: World> Engine<W> {
                 };
                 self.demote(vhost, now);
             }
-            HookNews::Checked {
+            HookOutcome::Checked {
                 vhost,
                 hook,
                 ticket,
                 seq,
                 result,
             } => self.checked(vhost, &hook, (ticket, seq), result, now),
-            HookNews::Resign { vhost, reason } => self.hook_resigns(vhost, reason, now),
+            HookOutcome::Resign { vhost, reason } => self.hook_resigns(vhost, reason, now),
         }
     }
 
@@ -429,7 +429,7 @@ impl<W: World> Engine<W> {
         self.take_addresses(index, now);
         // Putting them up may have failed and left a follow-up.
         self.handle(index, Input::Timer, now);
-        self.bequeath(index);
+        self.publish(index);
     }
 }
 

@@ -9,9 +9,9 @@ use tracing::{info, warn};
 
 use super::status::millis;
 use crate::engine::command::StrangerStatus;
-use crate::engine::environment::World;
+use crate::engine::environment::Environment;
 use crate::engine::run::Engine;
-use crate::engine::vhost::reject_log::Telling;
+use crate::engine::vhost::reject_log::LogPace;
 use crate::proto::Received;
 use crate::proto::wire::{Advertisement, is_intact};
 use crate::types::{IfName, Timestamp};
@@ -21,11 +21,11 @@ const COMPARED_MAX: usize = 32;
 
 /// The strangers on one interface, by vhid: 256 at most.
 #[derive(Debug, Default)]
-pub(in crate::engine) struct Strangers(BTreeMap<u8, Stranger>);
+pub(in crate::engine) struct Unmatched(BTreeMap<u8, UnmatchedPeer>);
 
 #[derive(Debug)]
-struct Stranger {
-    telling: Telling,
+struct UnmatchedPeer {
+    telling: LogPace,
     count: u64,
     from: IpAddr,
     at: Timestamp,
@@ -59,14 +59,14 @@ impl Kin {
     }
 }
 
-impl Strangers {
+impl Unmatched {
     /// For operators.
     pub(in crate::engine) fn status(
         &self,
         interface: &IfName,
         now: Timestamp,
     ) -> Vec<StrangerStatus> {
-        let status = |(vhid, stranger): (&u8, &Stranger)| StrangerStatus {
+        let status = |(vhid, stranger): (&u8, &UnmatchedPeer)| StrangerStatus {
             interface: interface.clone(),
             vhid: *vhid,
             count: stranger.count,
@@ -89,7 +89,7 @@ impl Strangers {
     }
 }
 
-impl Stranger {
+impl UnmatchedPeer {
     fn in_words(&self, vhid: u8) -> String {
         format!(
             "heard vhid {vhid}, which nobody here has, from {}: {}",
@@ -99,7 +99,7 @@ impl Stranger {
     }
 }
 
-impl<W: World> Engine<W> {
+impl<E: Environment> Engine<E> {
     /// Notes an advertisement of a vhid that nobody on this interface has.
     pub(in crate::engine) fn stranger(
         &mut self,
@@ -114,11 +114,11 @@ impl<W: World> Engine<W> {
         {
             return;
         }
-        let Some(known) = self.ports.get_mut(port) else {
+        let Some(known) = self.interfaces.get_mut(port) else {
             return;
         };
-        let new = || Stranger {
-            telling: Telling::default(),
+        let new = || UnmatchedPeer {
+            telling: LogPace::default(),
             count: 0,
             from: received.src,
             at: now,
@@ -142,7 +142,7 @@ impl<W: World> Engine<W> {
             info!(%interface, vhid, %src, count, likely, "Hears a vhid that nobody here has");
         }
         if let Some(stranger) = self
-            .ports
+            .interfaces
             .get_mut(port)
             .and_then(|port| port.strangers.0.get_mut(&vhid))
         {
@@ -152,7 +152,7 @@ impl<W: World> Engine<W> {
 
     fn kin(&self, port: usize, ad: &Advertisement) -> Kin {
         let members = self
-            .ports
+            .interfaces
             .get(port)
             .map(|port| port.members.as_slice())
             .unwrap_or_default();
@@ -171,9 +171,9 @@ impl<W: World> Engine<W> {
     }
 }
 
-fn known_name<W: World>(engine: &Engine<W>, port: usize) -> String {
+fn known_name<E: Environment>(engine: &Engine<E>, port: usize) -> String {
     engine
-        .ports
+        .interfaces
         .get(port)
         .map(|port| port.name.to_string())
         .unwrap_or_default()

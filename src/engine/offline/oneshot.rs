@@ -12,10 +12,10 @@ use tokio::sync::mpsc;
 
 use crate::config;
 use crate::effect::{Effect, Grants};
-use crate::engine::reload::artifact::Material;
+use crate::engine::reload::artifact::Artifact;
 use crate::engine::runs::http_worker::couriers;
 use crate::engine::runs::observer::{Asker, Fate, Observer};
-use crate::engine::runs::outcome::HookNews;
+use crate::engine::runs::outcome::HookOutcome;
 use crate::engine::runs::pool::{Pool, limits};
 use crate::engine::runs::queue::Queue;
 use crate::engine::runs::shared::Shared;
@@ -67,7 +67,7 @@ pub struct Job {
 pub struct OneShot {
     shared: Rc<Shared<LinuxHost>>,
     queue: Rc<Queue<LinuxHost>>,
-    news: mpsc::UnboundedReceiver<HookNews>,
+    news: mpsc::UnboundedReceiver<HookOutcome>,
     log: Rc<Log>,
     /// Its processes end with it.
     _keeper: Client,
@@ -110,7 +110,7 @@ impl OneShot {
             grants: job.grants,
             ..config::Hook::plain(&job.source.path)
         };
-        let material = Material {
+        let material = Artifact {
             vouched: None,
             source: job.source,
         };
@@ -140,7 +140,7 @@ impl OneShot {
         self.queue.put(event, false);
         loop {
             match self.news.recv().await {
-                Some(HookNews::Finished { result, .. }) => {
+                Some(HookOutcome::Finished { result, .. }) => {
                     return result.map_err(|failure| failure.error);
                 }
                 Some(_) => {}

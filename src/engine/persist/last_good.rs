@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
 
-use super::Disk;
+use super::DiskWriter;
 use crate::hooks::HookSource;
 use crate::hooks::artifact::source::MAX_TOTAL;
 use crate::hooks::artifact::vet::Signatures;
@@ -23,14 +23,14 @@ const FILES_MAX: usize = 4096;
 
 /// Where accepted hooks are kept.
 #[derive(Debug)]
-pub(in crate::engine) struct Kept {
+pub(in crate::engine) struct LastGood {
     directory: Option<PathBuf>,
-    disk: Disk,
+    disk: DiskWriter,
 }
 
 /// One of them.
 #[derive(Debug, Serialize, Deserialize)]
-pub(in crate::engine) struct KeptHook {
+pub(in crate::engine) struct LastGoodHook {
     /// Milliseconds since 1970 when it was taken into use.
     pub(in crate::engine) accepted_ms: u64,
     /// SHA-256 of the source.
@@ -41,8 +41,8 @@ pub(in crate::engine) struct KeptHook {
     pub(in crate::engine) signatures: Signatures,
 }
 
-impl Kept {
-    pub(super) const fn new(directory: Option<PathBuf>, disk: Disk) -> Self {
+impl LastGood {
+    pub(super) const fn new(directory: Option<PathBuf>, disk: DiskWriter) -> Self {
         Self { directory, disk }
     }
 
@@ -73,7 +73,7 @@ impl Kept {
             // Signed anew it is still the version that it was.
             let accepted_ms = same.map_or(accepted_ms, |there| there.accepted_ms);
             whole::directory(&directory).map_err(std::io::Error::other)?;
-            let kept = KeptHook {
+            let kept = LastGoodHook {
                 accepted_ms,
                 digest,
                 source: (*source).clone(),
@@ -87,7 +87,7 @@ impl Kept {
 
     /// The version of a hook that was accepted last. A file that cannot be believed is told of, and
     /// is as none.
-    pub(in crate::engine) async fn last_good(&self, name: &Name) -> Option<KeptHook> {
+    pub(in crate::engine) async fn last_good(&self, name: &Name) -> Option<LastGoodHook> {
         let (directory, hook) = (self.directory.clone()?, name.clone());
         let read = tokio::task::spawn_blocking(move || read(&directory, &hook)).await;
         match read {
@@ -125,7 +125,7 @@ impl Kept {
 }
 
 /// Reads one and looks whether it is what it says it is.
-fn read(directory: &std::path::Path, name: &Name) -> Result<Option<KeptHook>, String> {
+fn read(directory: &std::path::Path, name: &Name) -> Result<Option<LastGoodHook>, String> {
     let unseen = |error: std::io::Error| format!("{}: {error}", directory.display());
     if !directory.try_exists().map_err(unseen)? {
         return Ok(None);
@@ -136,7 +136,7 @@ fn read(directory: &std::path::Path, name: &Name) -> Result<Option<KeptHook>, St
     else {
         return Ok(None);
     };
-    let kept: KeptHook =
+    let kept: LastGoodHook =
         postcard::from_bytes(&bytes).map_err(|error| format!("{}: {error}", path.display()))?;
     if kept.source.name != *name
         || kept.source.native.is_some()
@@ -169,7 +169,7 @@ mod tests {
         })
     }
 
-    fn with_kept(test: impl AsyncFnOnce(Kept, PathBuf)) {
+    fn with_kept(test: impl AsyncFnOnce(LastGood, PathBuf)) {
         let root = tempfile::tempdir().unwrap();
         let directory = root.path().join("hooks");
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -177,7 +177,11 @@ mod tests {
             .build()
             .unwrap();
         tokio::task::LocalSet::new().block_on(&runtime, async {
-            test(Kept::new(Some(directory.clone()), Disk::start()), directory).await;
+            test(
+                LastGood::new(Some(directory.clone()), DiskWriter::start()),
+                directory,
+            )
+            .await;
         });
     }
 

@@ -15,30 +15,30 @@ use std::path::PathBuf;
 
 use tracing::warn;
 
-pub(super) use last_good::{Kept, KeptHook};
-pub(super) use sequence::Numbers;
+pub(super) use last_good::{LastGood, LastGoodHook};
+pub(super) use sequence::Sequence;
 pub(super) use state_files::{Saved, StateFiles, Values};
-pub(super) use writer::Disk;
+pub(super) use writer::DiskWriter;
 
-use super::persist::state_store::Store;
+use super::persist::state_store::StateStore;
 use crate::ledger::Instance;
 
 /// All of it.
 #[derive(Debug)]
-pub(super) struct Lasting {
-    pub(super) kept: Kept,
-    pub(super) numbers: RefCell<Numbers>,
-    disk: Disk,
+pub(super) struct Persist {
+    pub(super) kept: LastGood,
+    pub(super) numbers: RefCell<Sequence>,
+    disk: DiskWriter,
     /// Why nothing lasts, if the directory cannot be used.
     problem: Option<String>,
 }
 
-impl Lasting {
+impl Persist {
     /// Opens the instance's directory and reads what lasts. Where that fails all is as with a new
     /// node, nothing will outlive the process, and [`Self::problem`] says why: no reason not to
     /// start.
-    pub(super) async fn open(instance: &mut Instance, wall_ms: u64) -> (Self, Store) {
-        let disk = Disk::start();
+    pub(super) async fn open(instance: &mut Instance, wall_ms: u64) -> (Self, StateStore) {
+        let disk = DiskWriter::start();
         let (root, problem) = match instance.take_lasting() {
             Ok(root) => (Some(root.to_owned()), None),
             Err(error) => {
@@ -47,11 +47,11 @@ impl Lasting {
             }
         };
         let below = |name: &str| root.as_ref().map(|root: &PathBuf| root.join(name));
-        let kept = Kept::new(below("hooks"), disk.clone());
-        let numbers = Numbers::open(below("transitions"), disk.clone(), wall_ms).await;
+        let kept = LastGood::new(below("hooks"), disk.clone());
+        let numbers = Sequence::open(below("transitions"), disk.clone(), wall_ms).await;
         let store = match below("state") {
-            Some(path) => Store::lasting(StateFiles::open(path, disk.clone()).await),
-            None => Store::new(),
+            Some(path) => StateStore::persist(StateFiles::open(path, disk.clone()).await),
+            None => StateStore::new(),
         };
         (
             Self {
@@ -66,10 +66,10 @@ impl Lasting {
 
     /// Nothing will outlive this, and nothing did: for what is only played.
     pub(super) fn none() -> Self {
-        let disk = Disk::none();
-        let numbers = RefCell::new(Numbers::none());
+        let disk = DiskWriter::none();
+        let numbers = RefCell::new(Sequence::none());
         Self {
-            kept: Kept::new(None, disk.clone()),
+            kept: LastGood::new(None, disk.clone()),
             numbers,
             disk,
             problem: None,

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use tracing::warn;
 
-use super::Disk;
+use super::DiskWriter;
 use crate::record::{MAGIC_LEN, whole};
 
 /// What the file is, and the version of its form.
@@ -19,18 +19,18 @@ const BLOCK: u64 = 256;
 
 /// Which numbers are used.
 #[derive(Debug)]
-pub(in crate::engine) struct Numbers {
-    file: Option<(PathBuf, Disk)>,
+pub(in crate::engine) struct Sequence {
+    file: Option<(PathBuf, DiskWriter)>,
     /// The highest that was given.
     highest: u64,
     /// All up to this are ours.
     reserved: u64,
 }
 
-impl Numbers {
+impl Sequence {
     /// Goes on where the predecessor ended; begins at 1 where there was none. Where it cannot be
     /// told, numbers go on from the seconds since 1970: larger than any that was counted up to.
-    pub(super) async fn open(path: Option<PathBuf>, disk: Disk, wall_ms: u64) -> Self {
+    pub(super) async fn open(path: Option<PathBuf>, disk: DiskWriter, wall_ms: u64) -> Self {
         let by_clock = wall_ms / 1000;
         let Some(path) = path else {
             return Self {
@@ -114,10 +114,10 @@ fn read(path: &std::path::Path) -> io::Result<u64> {
 mod tests {
     use super::*;
 
-    async fn open(path: &std::path::Path) -> (Numbers, Disk) {
-        let disk = Disk::start();
+    async fn open(path: &std::path::Path) -> (Sequence, DiskWriter) {
+        let disk = DiskWriter::start();
         (
-            Numbers::open(Some(path.to_owned()), disk.clone(), 5_000_000).await,
+            Sequence::open(Some(path.to_owned()), disk.clone(), 5_000_000).await,
             disk,
         )
     }

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 use tracing::{error, warn};
 
-use super::Disk;
+use super::DiskWriter;
 use super::state_store::{KEY_BYTES_MAX, KEYS_MAX, VALUE_BYTES_MAX};
 use crate::ledger::Owner;
 use crate::record::{self, MAGIC_LEN, Records, whole};
@@ -46,7 +46,7 @@ struct Change {
 #[derive(Debug)]
 pub(in crate::engine) struct StateFiles {
     directory: PathBuf,
-    disk: Disk,
+    disk: DiskWriter,
     files: BTreeMap<Owner, StateFile>,
     found: BTreeMap<Owner, Values>,
 }
@@ -80,7 +80,7 @@ impl Saved {
 
 impl StateFiles {
     /// Reads what there is. What cannot be read is put aside, not overwritten.
-    pub(super) async fn open(directory: PathBuf, disk: Disk) -> Self {
+    pub(super) async fn open(directory: PathBuf, disk: DiskWriter) -> Self {
         let from = directory.clone();
         let read = tokio::task::spawn_blocking(move || read_all(&from))
             .await

@@ -15,19 +15,19 @@ pub(in crate::engine) const VALUE_BYTES_MAX: usize = 4096;
 
 /// All hooks' values.
 #[derive(Debug, Default)]
-pub(in crate::engine) struct Store {
+pub(in crate::engine) struct StateStore {
     values: BTreeMap<Owner, Values>,
     files: Option<StateFiles>,
 }
 
-impl Store {
+impl StateStore {
     /// Nothing is stored, and nothing will outlive it.
     pub(in crate::engine) fn new() -> Self {
         Self::default()
     }
 
     /// With what earlier lives stored.
-    pub(in crate::engine) fn lasting(mut files: StateFiles) -> Self {
+    pub(in crate::engine) fn persist(mut files: StateFiles) -> Self {
         Self {
             values: files.take_found(),
             files: Some(files),

@@ -46,7 +46,7 @@ enum Order {
 
 /// The way to the thread that writes. Cheap to clone; it ends with the last clone.
 #[derive(Debug, Clone)]
-pub(in crate::engine) struct Disk {
+pub(in crate::engine) struct DiskWriter {
     orders: mpsc::Sender<Order>,
     health: Arc<Health>,
 }
@@ -105,7 +105,7 @@ impl Health {
     }
 }
 
-impl Disk {
+impl DiskWriter {
     /// Must be called on a tokio `LocalSet`.
     pub(super) fn start() -> Self {
         let (orders, inbox) = mpsc::channel(WAITING_MAX);

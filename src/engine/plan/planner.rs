@@ -14,8 +14,8 @@ use crate::effect::{Grants, Own};
 use crate::engine::effects::recover;
 use crate::engine::handlers::foreign_addresses;
 use crate::engine::handlers::lease::Lease;
-use crate::engine::reload::artifact::{Belief, Material};
-use crate::engine::runs::outcome::HookNews;
+use crate::engine::reload::artifact::{Artifact, TrustPolicy};
+use crate::engine::runs::outcome::HookOutcome;
 use crate::engine::runs::pool::{self, Pool};
 use crate::engine::runs::queue::Queue;
 use crate::engine::runs::shared::Shared;
@@ -83,7 +83,7 @@ pub struct Learned {
 pub struct Planner<'a> {
     config: &'a Config,
     shared: Rc<Shared<RecordingHost<LinuxHost>>>,
-    news: mpsc::UnboundedReceiver<HookNews>,
+    news: mpsc::UnboundedReceiver<HookOutcome>,
     hooks: BTreeMap<Name, Hook>,
     node: String,
     learns: bool,
@@ -352,7 +352,7 @@ impl Planning<'_, '_> {
                 break Err("it works on and on".to_owned());
             }
             match self.planner.news.try_recv() {
-                Ok(HookNews::Finished { result, .. }) => {
+                Ok(HookOutcome::Finished { result, .. }) => {
                     break result.map_err(|failure| failure.error.to_string());
                 }
                 Ok(_) => continue,
@@ -479,7 +479,7 @@ async fn load(
     keeper: &Client,
     learns: bool,
 ) -> Result<Hook, LoadError> {
-    let mut material = Material::read(&Belief::of(config, &Access::own()), name, hook)?;
+    let mut material = Artifact::read(&TrustPolicy::of(config, &Access::own()), name, hook)?;
     let policy = sandbox_policy(config);
     material.source = pool::compiled(keeper, material.source, &hook.grants, policy).await?;
     if let Some(native) = material.source.native.as_mut().filter(|_| learns) {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::MarkKind;
 use super::scenario::{Event, LinkEvent, NodeEvent, Scenario, ServiceEvent, Trouble};
-use super::simulation::{Play, RehearseError};
+use super::simulation::{RehearseError, Simulation};
 use crate::engine::runs::pool::Trouble as PoolTrouble;
 use crate::engine::sim::SimMachine;
 use crate::host::kernel::netlink::HostEvent;
@@ -18,7 +18,7 @@ const FLAP_DOWN: Duration = Duration::from_millis(300);
 /// From one flap to the next.
 const FLAP_EVERY: Duration = Duration::from_secs(1);
 
-impl Play {
+impl Simulation {
     pub(super) async fn strike(&mut self, event: Event, now: Timestamp) {
         match event {
             Event::Loss(percent) => self.lan.set_loss(percent),

@@ -14,8 +14,8 @@ use super::scenario::{Event, Scenario};
 use super::{MarkKind, NodeConfig, Shown, Timeline};
 use crate::config::Kind;
 use crate::engine::command::HealthStatus;
-use crate::engine::reload::artifact::{Belief, Material};
-use crate::engine::runs::outcome::HookNews;
+use crate::engine::reload::artifact::{Artifact, TrustPolicy};
+use crate::engine::runs::outcome::HookOutcome;
 use crate::engine::sim::{Down, Endless, PATIENCE, Settling, SimMachine, Turn, settle};
 use crate::engine::start::load_pool;
 use crate::hooks::LoadError;
@@ -72,14 +72,14 @@ pub fn rehearse(
         .enable_all()
         .build()?;
     tokio::task::LocalSet::new().block_on(&runtime, async {
-        let mut play = Play::prepare(nodes, scenario, with_hooks).await?;
+        let mut play = Simulation::prepare(nodes, scenario, with_hooks).await?;
         play.run(scenario.end).await?;
         let end = play.start + scenario.end;
         Ok(play.record.finish(end))
     })
 }
 
-pub(super) struct Play {
+pub(super) struct Simulation {
     clock: Virtual,
     start: Timestamp,
     pub(super) machines: Vec<SimMachine>,
@@ -99,7 +99,7 @@ struct Shared {
     members: Vec<(usize, usize)>,
 }
 
-impl Play {
+impl Simulation {
     async fn prepare(
         nodes: Vec<NodeConfig>,
         scenario: &Scenario,
@@ -123,7 +123,7 @@ impl Play {
                     source,
                 };
                 let material =
-                    Material::read(&Belief::of(&node.config, &Access::own()), name, hook)
+                    Artifact::read(&TrustPolicy::of(&node.config, &Access::own()), name, hook)
                         .map_err(failed)?;
                 let pool = load_pool(&node.config, name, hook, material, &keeper)
                     .await
@@ -175,7 +175,7 @@ impl Play {
 
     async fn run(&mut self, length: Duration) -> Result<(), RehearseError> {
         let end = self.start + length;
-        let mut turns = 0;
+        let mut resource_locks = 0;
         loop {
             self.settle().await?;
             let now = clock::now();
@@ -186,8 +186,8 @@ impl Play {
             else {
                 break;
             };
-            turns = if next == now { turns + 1 } else { 0 };
-            if turns > TURNS_MAX {
+            resource_locks = if next == now { resource_locks + 1 } else { 0 };
+            if resource_locks > TURNS_MAX {
                 return Err(RehearseError::Stuck(now.since(self.start)));
             }
             self.clock.advance(next);
@@ -309,7 +309,7 @@ impl Play {
     }
 }
 
-impl Settling for Play {
+impl Settling for Simulation {
     fn is_working(&self) -> bool {
         self.machines
             .iter()
@@ -400,9 +400,9 @@ fn note_states(record: &mut Record, now: Timestamp, number: usize, machine: &Sim
 }
 
 /// Tells an engine. What a reader is to know of it, and whether that is good.
-fn tell(turn: &mut Turn<'_>, news: HookNews) -> Option<(String, bool)> {
+fn tell(turn: &mut Turn<'_>, news: HookOutcome) -> Option<(String, bool)> {
     match &news {
-        HookNews::Finished { entry, result, .. } => {
+        HookOutcome::Finished { entry, result, .. } => {
             let mark = match result {
                 Ok(()) => (format!("{} done", entry.as_str()), true),
                 Err(failure) => (
@@ -415,10 +415,10 @@ fn tell(turn: &mut Turn<'_>, news: HookNews) -> Option<(String, bool)> {
                     false,
                 ),
             };
-            turn.hook_news(news);
+            turn.hook_outcome(news);
             Some(mark)
         }
-        HookNews::Checked { vhost, hook, .. } => {
+        HookOutcome::Checked { vhost, hook, .. } => {
             let (vhost, hook) = (*vhost, hook.clone());
             let health = |turn: &Turn<'_>| {
                 turn.nodes
@@ -426,7 +426,7 @@ fn tell(turn: &mut Turn<'_>, news: HookNews) -> Option<(String, bool)> {
                     .and_then(|node| node.checks.status_of(&hook))
             };
             let before = health(turn);
-            turn.hook_news(news);
+            turn.hook_outcome(news);
             let (before, after) = (before?, health(turn)?);
             // That it is well to begin with is nothing to tell.
             let told = |status: &HealthStatus| (status.well != Some(false), status.demotion);
@@ -444,8 +444,8 @@ fn tell(turn: &mut Turn<'_>, news: HookNews) -> Option<(String, bool)> {
                 Some(true) | None => (format!("health: hook {hook}: well"), true),
             })
         }
-        HookNews::Applied { .. } | HookNews::Demote { .. } | HookNews::Resign { .. } => {
-            turn.hook_news(news);
+        HookOutcome::Applied { .. } | HookOutcome::Demote { .. } | HookOutcome::Resign { .. } => {
+            turn.hook_outcome(news);
             None
         }
     }

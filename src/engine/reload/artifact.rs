@@ -27,7 +27,7 @@ pub(in crate::engine) fn terms<'a>(
 
 /// Whose hooks are believed: who vouches for them, and who may write their files.
 #[derive(Debug, Clone)]
-pub(in crate::engine) struct Belief {
+pub(in crate::engine) struct TrustPolicy {
     /// Whose keys.
     pub(in crate::engine) trust: Trust,
     /// What others could write to.
@@ -36,7 +36,7 @@ pub(in crate::engine) struct Belief {
     pub(in crate::engine) access: Access,
 }
 
-impl Belief {
+impl TrustPolicy {
     /// As the configuration wants it.
     pub(in crate::engine) fn of(config: &config::Config, access: &Access) -> Self {
         Self {
@@ -80,20 +80,20 @@ fn told(refusal: &Refusal) -> String {
 
 /// A hook's bytes, and who vouches for them.
 #[derive(Debug)]
-pub(in crate::engine) struct Material {
+pub(in crate::engine) struct Artifact {
     /// The bytes.
     pub(in crate::engine) source: HookSource,
     /// `None` for a script: nothing of it is loaded, it is read when it is run.
     pub(in crate::engine) vouched: Option<Vouched>,
 }
 
-impl Material {
+impl Artifact {
     /// Looks who vouches for a version of a hook that was kept with these signatures.
     ///
     /// # Errors
     /// It is not to be trusted.
     pub(in crate::engine) fn kept(
-        belief: &Belief,
+        belief: &TrustPolicy,
         spec: &config::Hook,
         mut source: HookSource,
         signatures: &Signatures,
@@ -113,7 +113,7 @@ impl Material {
     /// # Errors
     /// It cannot be read, or is not to be trusted. The text names the file.
     pub(in crate::engine) fn read(
-        belief: &Belief,
+        belief: &TrustPolicy,
         name: &Name,
         spec: &config::Hook,
     ) -> Result<Self, LoadError> {

@@ -52,9 +52,9 @@ pub(in crate::engine) async fn start(
 
 /// How the hooks' files are watched, in words.
 #[derive(Debug, Clone, Default)]
-pub(in crate::engine) struct Manners(Rc<RefCell<BTreeMap<PathBuf, String>>>);
+pub(in crate::engine) struct WatchModes(Rc<RefCell<BTreeMap<PathBuf, String>>>);
 
-impl Manners {
+impl WatchModes {
     /// How changes of this file are noticed.
     pub(in crate::engine) fn of(&self, file: &Path) -> Option<String> {
         let file = std::path::absolute(file).ok()?;
@@ -110,7 +110,7 @@ impl Reader {
     pub(in crate::engine) fn watch(
         &mut self,
         files: Vec<PathBuf>,
-        manners: Manners,
+        manners: WatchModes,
         orders: mpsc::Sender<Command>,
     ) {
         if let Some(before) = self.watch.take() {
@@ -178,7 +178,7 @@ struct Follow {
     keeper: keeper::Client,
     link: Link,
     files: Vec<PathBuf>,
-    manners: Manners,
+    manners: WatchModes,
     orders: mpsc::Sender<Command>,
 }
 
@@ -300,7 +300,7 @@ mod tests {
             let mut reader = Reader::new(keeper::Client::of_nobody(), None);
             assert!(reader.access().opener().is_none(), "nothing is to be read");
             let file = PathBuf::from("/etc/passwd");
-            let manners = Manners(Rc::default());
+            let manners = WatchModes(Rc::default());
             reader.watch(vec![file.clone()], manners.clone(), orders.clone());
             let access = reader.access();
             let opener = access.opener().expect("somebody who answers");

@@ -4,7 +4,7 @@
 use std::io;
 use std::sync::Arc;
 
-use super::artifact::Belief;
+use super::artifact::TrustPolicy;
 use super::hook_test;
 use super::load;
 use crate::config::{self, Config};
@@ -47,13 +47,13 @@ pub fn check_hooks(config: &Config) -> io::Result<Vec<HookProblem>> {
             match load::hook(config, name, spec, &keeper).await {
                 Err(error) => problems.push(wrong(error.to_string())),
                 Ok(pool) => problems.extend(
-                    Foresight::of(config, &pool)
-                        .map(Foresight::look)
+                    HookCheck::of(config, &pool)
+                        .map(HookCheck::look)
                         .unwrap_or_default(),
                 ),
             }
             problems.extend(
-                hook_test::read(&Belief::of(config, &Access::own()), spec)
+                hook_test::read(&TrustPolicy::of(config, &Access::own()), spec)
                     .err()
                     .map(wrong),
             );
@@ -64,7 +64,7 @@ pub fn check_hooks(config: &Config) -> io::Result<Vec<HookProblem>> {
 
 /// What a loaded hook is looked at with. Owned, so that it can be done on another thread.
 #[derive(Debug)]
-pub(in crate::engine) struct Foresight {
+pub(in crate::engine) struct HookCheck {
     source: Arc<HookSource>,
     /// The modules that it loads.
     modules: Vec<String>,
@@ -74,7 +74,7 @@ pub(in crate::engine) struct Foresight {
     homes: Vec<(Name, IfName, Vec<VirtualAddress>)>,
 }
 
-impl Foresight {
+impl HookCheck {
     /// Of a hook in a configuration. `None` for a script, of which nobody knows what it does.
     pub(in crate::engine) fn of(config: &Config, pool: &Pool) -> Option<Self> {
         let home = |vhost: &config::Vhost| {

@@ -10,7 +10,7 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::net::UnixStream;
 use tracing::{info, warn};
 
-use super::artifact::{Belief, terms};
+use super::artifact::{TrustPolicy, terms};
 use crate::config::{self, Config, Health, OnFailure, Reload};
 use crate::effect::Grants;
 use crate::engine::runs::pool::{budget, limits};
@@ -27,7 +27,7 @@ use crate::types::Name;
 
 /// A hook and the test that it is to pass.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Exam {
+pub struct HookTest {
     /// The hook: these bytes are tested, whatever is on disk by now.
     pub hook: HookSource,
     /// What the hook may do, unless a test says otherwise for one of its hosts in memory.
@@ -83,7 +83,7 @@ pub struct Fault {
     pub message: String,
 }
 
-impl Exam {
+impl HookTest {
     /// What an operator would have written about the hook, with this config and these grants.
     #[must_use]
     pub fn spec(&self, config_json: &str, grants: &Grants) -> config::Hook {
@@ -138,7 +138,7 @@ const GRACE: Duration = Duration::from_secs(5);
 
 /// Has a test run by a process of its own: whatever the test or the hook does to it, the engine's
 /// thread does something else meanwhile.
-async fn examine(keeper: &Client, exam: &Exam) -> Result<Answer, LoadError> {
+async fn examine(keeper: &Client, exam: &HookTest) -> Result<Answer, LoadError> {
     let failed = |why: &dyn fmt::Display| LoadError::Runner(format!("cannot run its test: {why}"));
     let spawned = keeper.spawn_watched(Role::Tester).await;
     let (id, stream, end) = spawned.map_err(|error| failed(&error))?;
@@ -159,7 +159,7 @@ async fn examine(keeper: &Client, exam: &Exam) -> Result<Answer, LoadError> {
 /// What a tester answers: how the test went, and which measures of its confinement are missing here.
 type Answer = (Verdict, Vec<String>);
 
-async fn converse(stream: StdStream, exam: &Exam) -> Result<Answer, FrameError> {
+async fn converse(stream: StdStream, exam: &HookTest) -> Result<Answer, FrameError> {
     stream.set_nonblocking(true)?;
     let mut stream = UnixStream::from_std(stream)?;
     stream.write_all(&frame::encode(exam, MAX_FRAME)?).await?;
@@ -170,7 +170,7 @@ async fn converse(stream: StdStream, exam: &Exam) -> Result<Answer, FrameError> 
 ///
 /// # Errors
 /// [`FrameError`]: whoever started it is gone, or speaks otherwise.
-pub fn receive(stream: &StdStream) -> Result<Exam, FrameError> {
+pub fn receive(stream: &StdStream) -> Result<HookTest, FrameError> {
     frame::receive(stream, &mut Inbox::default(), MAX_FRAME)
 }
 
@@ -206,7 +206,7 @@ const fn is_wanted(spec: &config::Hook) -> bool {
 /// It is there and cannot be read, or is not to be believed: whoever may write it could keep the
 /// next version from being taken.
 pub(in crate::engine) fn read(
-    belief: &Belief,
+    belief: &TrustPolicy,
     spec: &config::Hook,
 ) -> Result<Option<Test>, String> {
     if !is_wanted(spec) {
@@ -257,7 +257,7 @@ pub(in crate::engine) async fn pass(
     test: Test,
 ) -> Result<Vec<String>, LoadError> {
     let name = hook.name.clone();
-    let exam = Exam {
+    let exam = HookTest {
         hook,
         grants: spec.grants.clone(),
         budget: budget(spec),
@@ -317,14 +317,14 @@ mod tests {
         let bytes = frame::encode(&exam, MAX_FRAME).unwrap();
         let mut inbox = Inbox::default();
         inbox.push(&bytes);
-        let there: Exam = inbox.next(MAX_FRAME).unwrap().unwrap();
+        let there: HookTest = inbox.next(MAX_FRAME).unwrap().unwrap();
         assert_eq!(format!("{there:?}"), format!("{exam:?}"));
     }
 
-    fn exam() -> Exam {
+    fn exam() -> HookTest {
         let grants = "hostname = [\"a\"]\naddr = [{ cidr = \"10.0.0.0/8\", dev = \"eth0\" }]\n\
                       [command.promote]\nargv = [\"/bin/p\", \"{n:int}\"]\n";
-        Exam {
+        HookTest {
             hook: HookSource {
                 name: "h".parse().unwrap(),
                 language: crate::hooks::Language::Lua,

@@ -4,12 +4,12 @@ use std::rc::Rc;
 
 use tracing::{info, warn};
 
-use super::artifact::{Belief, Material};
+use super::artifact::{Artifact, TrustPolicy};
 use super::generations::Generations;
-use super::hook_check::Foresight;
+use super::hook_check::HookCheck;
 use super::hook_test::{self, Test};
 use crate::config::{self, Config, Reload};
-use crate::engine::persist::{Kept, KeptHook};
+use crate::engine::persist::{LastGood, LastGoodHook};
 use crate::engine::runs::pool::Pool;
 use crate::engine::start::{StartError, load_pool};
 use crate::hooks::LoadError;
@@ -41,17 +41,17 @@ pub(in crate::engine) async fn hooks(
     config: &Config,
     keeper: &Client,
     access: &Access,
-    kept: &Kept,
+    kept: &LastGood,
 ) -> Result<Generations, StartError> {
     let mut hooks = Generations::default();
-    let belief = Belief::of(config, access);
+    let belief = TrustPolicy::of(config, access);
     for (name, spec) in &config.hooks {
         match read_and_load(config, &belief, (name, spec), keeper, Some(kept)).await {
             Ok(pool) => {
                 loaded(spec, &pool);
                 // It may have served for long, and refusing it now would leave the node without it.
-                for problem in Foresight::of(config, &pool)
-                    .map(Foresight::look)
+                for problem in HookCheck::of(config, &pool)
+                    .map(HookCheck::look)
                     .unwrap_or_default()
                 {
                     warn!(hook = %name, problem = problem.message, "A hook will go wrong");
@@ -71,7 +71,7 @@ pub(in crate::engine) async fn hooks(
                 } else {
                     None
                 };
-                let Some(KeptHook {
+                let Some(LastGoodHook {
                     accepted_ms,
                     source,
                     signatures,
@@ -81,7 +81,7 @@ pub(in crate::engine) async fn hooks(
                     return Err(failed(refused.error));
                 };
                 // The operator's terms may have changed since it was accepted.
-                let material = Material::kept(&belief, spec, source, &signatures);
+                let material = Artifact::kept(&belief, spec, source, &signatures);
                 let material = material.map_err(|_| failed(refused.error.clone()))?;
                 let pool = load_pool(config, name, spec, material, keeper).await;
                 // What is wrong with the file is what the operator can mend.
@@ -115,7 +115,7 @@ pub(in crate::engine) async fn hook(
     spec: &config::Hook,
     keeper: &Client,
 ) -> Result<Rc<Pool>, LoadError> {
-    let belief = Belief::of(config, &Access::own());
+    let belief = TrustPolicy::of(config, &Access::own());
     read_and_load(config, &belief, (name, spec), keeper, None)
         .await
         .map_err(|refused| refused.error)
@@ -124,16 +124,16 @@ pub(in crate::engine) async fn hook(
 /// With `kept` it also has to pass its test, unless it is the version that passed before.
 async fn read_and_load(
     config: &Config,
-    belief: &Belief,
+    belief: &TrustPolicy,
     (name, spec): (&Name, &config::Hook),
     keeper: &Client,
-    kept: Option<&Kept>,
+    kept: Option<&LastGood>,
 ) -> Result<Rc<Pool>, Refused> {
     let unread = |error: String| Refused {
         error: LoadError::Code(error),
         digest: String::new(),
     };
-    let material = Material::read(belief, name, spec).map_err(|error| unread(error.to_string()))?;
+    let material = Artifact::read(belief, name, spec).map_err(|error| unread(error.to_string()))?;
     let digest = material.source.digest();
     let mut test = None;
     if let Some(kept) = kept
@@ -160,7 +160,7 @@ pub(in crate::engine) async fn accept(
     config: &Config,
     name: &Name,
     spec: &config::Hook,
-    material: Material,
+    material: Artifact,
     test: Option<Test>,
     keeper: &Client,
 ) -> Result<Rc<Pool>, LoadError> {

@@ -9,9 +9,9 @@ use tokio::sync::oneshot;
 use tracing::warn;
 
 use super::super::start::descriptors_needed;
-use super::artifact::{Belief, Material};
+use super::artifact::{Artifact, TrustPolicy};
 use super::file_watch;
-use super::hook_check::{Foresight, HookProblem};
+use super::hook_check::{HookCheck, HookProblem};
 use super::hook_test::{self, Test};
 use super::load::accept;
 use super::prepared::{Prepared, Scope};
@@ -178,7 +178,7 @@ impl Job {
 
 /// What may go wrong with a new version; the first thing that must is an error.
 async fn foreseen(config: &Config, pool: &Pool) -> Result<Vec<String>, String> {
-    let Some(foresight) = Foresight::of(config, pool) else {
+    let Some(foresight) = HookCheck::of(config, pool) else {
         return Ok(Vec::new());
     };
     let found = foresight.look_aside().await;
@@ -238,10 +238,10 @@ async fn read_material(
     access: &Access,
     name: Name,
     spec: &config::Hook,
-) -> Result<(Material, String, Option<Test>), String> {
-    let (belief, spec) = (Belief::of(config, access), spec.clone());
+) -> Result<(Artifact, String, Option<Test>), String> {
+    let (belief, spec) = (TrustPolicy::of(config, access), spec.clone());
     let both = move || {
-        let material = Material::read(&belief, &name, &spec).map_err(|error| error.to_string())?;
+        let material = Artifact::read(&belief, &name, &spec).map_err(|error| error.to_string())?;
         let digest = material.source.digest();
         Ok((material, digest, hook_test::read(&belief, &spec)?))
     };

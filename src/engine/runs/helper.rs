@@ -24,7 +24,7 @@ const HEALTHY: Duration = Duration::from_secs(60);
 
 /// Looks after the helper process.
 #[derive(Debug)]
-pub(in crate::engine) struct Care {
+pub(in crate::engine) struct HelperSupervisor {
     keeper: Client,
     shared: Rc<Shared<LinuxHost>>,
     duty: Option<Duty>,
@@ -75,7 +75,7 @@ pub(in crate::engine) async fn start(
     HelperClient::new(stream, duty)
 }
 
-impl Care {
+impl HelperSupervisor {
     /// For the helper that the host has, if it has one.
     pub(in crate::engine) fn new(
         keeper: Client,

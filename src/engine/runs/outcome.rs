@@ -6,7 +6,7 @@ use crate::types::Name;
 
 /// What the engine hears from the hook runs.
 #[derive(Debug)]
-pub(in crate::engine) enum HookNews {
+pub(in crate::engine) enum HookOutcome {
     /// A run over the list of hooks ended.
     Finished {
         /// Index of the virtual host.
@@ -54,7 +54,7 @@ pub(in crate::engine) enum HookNews {
     },
 }
 
-impl HookNews {
+impl HookOutcome {
     /// Index of the virtual host.
     pub(in crate::engine) const fn vhost(&self) -> usize {
         match self {

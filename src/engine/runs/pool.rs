@@ -11,14 +11,14 @@ use std::time::Duration;
 use tracing::{debug, warn};
 
 use super::log_quota::{Line, LogQuota};
-use super::run_limits::Places;
+use super::run_limits::RunLimits;
 use super::script::Script;
 use crate::config;
 use crate::effect::Grants;
-use crate::engine::reload::artifact::Material;
+use crate::engine::reload::artifact::Artifact;
 use crate::hooks::artifact::vet::Vouched;
 use crate::hooks::contract::message::{Confinement, FileCoverage, Loaded};
-use crate::hooks::process::session::{Desk, SandboxPolicy, Session};
+use crate::hooks::process::session::{RequestHandler, SandboxPolicy, Session};
 use crate::hooks::{
     Budget, EntryPoint, HookError, HookEvent, HookSource, Language, LoadError, Returned,
 };
@@ -50,9 +50,9 @@ pub(in crate::engine) struct Pool {
     /// Those for `health` alone: a transition never waits for one of them, nor finds its own taken.
     checkers: Rc<RefCell<Vec<Runner>>>,
     /// So many runs at a time.
-    places: Rc<Places>,
+    places: Rc<RunLimits>,
     /// So many checks at a time.
-    checks: Rc<Places>,
+    checks: Rc<RunLimits>,
     loaded: Loaded,
     confinement: Confinement,
     /// What was missing of the confinement of the process that ran its test.
@@ -128,7 +128,7 @@ impl Runner {
         &mut self,
         event: HookEvent,
         budget: Budget,
-        desk: &mut impl Desk,
+        desk: &mut impl RequestHandler,
         cancel: impl Future<Output = ()>,
     ) -> Result<Returned, HookError> {
         let wall = if clock::is_virtual() {
@@ -167,7 +167,7 @@ impl Pool {
     pub(in crate::engine) async fn start(
         name: Name,
         spec: config::Hook,
-        material: Material,
+        material: Artifact,
         policy: SandboxPolicy,
         keeper: Client,
     ) -> Result<Rc<Self>, LoadError> {
@@ -181,12 +181,12 @@ impl Pool {
     pub(in crate::engine) async fn start_counted(
         name: Name,
         spec: config::Hook,
-        material: Material,
+        material: Artifact,
         policy: SandboxPolicy,
         keeper: Client,
         coverage: Option<Rc<Coverage>>,
     ) -> Result<Rc<Self>, LoadError> {
-        let Material { source, vouched } = material;
+        let Artifact { source, vouched } = material;
         if let config::Kind::Script(programs) = &spec.kind {
             let script = Script::new((**programs).clone(), keeper.clone());
             return Ok(Rc::new(Self::of_script(
@@ -225,7 +225,7 @@ impl Pool {
             idle: Rc::new(RefCell::new(vec![first])),
             checkers: Rc::default(),
             places,
-            checks: Rc::new(Places::new(CHECKS_AT_ONCE, 0)),
+            checks: Rc::new(RunLimits::new(CHECKS_AT_ONCE, 0)),
             loaded,
             confinement,
             tester_lacks: OnceCell::default(),
@@ -243,7 +243,7 @@ impl Pool {
             name: self.name.clone(),
             log: log_quota(&spec),
             places: places(&spec),
-            checks: Rc::new(Places::new(CHECKS_AT_ONCE, 0)),
+            checks: Rc::new(RunLimits::new(CHECKS_AT_ONCE, 0)),
             spec,
             original: Arc::clone(&self.original),
             source: Arc::clone(&self.source),
@@ -316,7 +316,7 @@ impl Pool {
             idle,
             checkers,
             places,
-            checks: Rc::new(Places::new(CHECKS_AT_ONCE, 0)),
+            checks: Rc::new(RunLimits::new(CHECKS_AT_ONCE, 0)),
             loaded,
             confinement,
             tester_lacks: OnceCell::default(),
@@ -452,7 +452,7 @@ impl Pool {
     }
 
     /// Where its runs wait for their turn.
-    pub(in crate::engine) const fn places(&self) -> &Rc<Places> {
+    pub(in crate::engine) const fn places(&self) -> &Rc<RunLimits> {
         &self.places
     }
 
@@ -508,7 +508,7 @@ impl Ready {
         self,
         event: HookEvent,
         budget: Budget,
-        desk: &mut impl Desk,
+        desk: &mut impl RequestHandler,
         cancel: impl Future<Output = ()>,
     ) -> Result<Returned, HookError> {
         let Self { pool, runner } = self;
@@ -534,8 +534,8 @@ impl Ready {
     }
 }
 
-fn places(spec: &config::Hook) -> Rc<Places> {
-    Rc::new(Places::new(usize::from(spec.runners.max(1)), RESERVE))
+fn places(spec: &config::Hook) -> Rc<RunLimits> {
+    Rc::new(RunLimits::new(usize::from(spec.runners.max(1)), RESERVE))
 }
 
 async fn go_wrong(
@@ -574,7 +574,7 @@ impl Pool {
     }
 
     /// Where its checks wait for their turn.
-    pub(in crate::engine) const fn checks(&self) -> &Rc<Places> {
+    pub(in crate::engine) const fn checks(&self) -> &Rc<RunLimits> {
         &self.checks
     }
 
@@ -586,7 +586,7 @@ impl Pool {
         &self,
         event: HookEvent,
         budget: Budget,
-        desk: &mut impl Desk,
+        desk: &mut impl RequestHandler,
     ) -> Result<Returned, HookError> {
         if let Some(trouble) = self.trouble.get() {
             return go_wrong(trouble, budget, std::future::pending()).await;

@@ -15,10 +15,10 @@ use tracing::instrument::WithSubscriber as _;
 use tracing::{debug, error, info, warn};
 
 use super::observer::Asker;
-use super::outcome::{Failure, HookNews};
+use super::outcome::{Failure, HookOutcome};
 use super::pool::Pool;
-use super::requests::RunDesk;
-use super::run_limits::{Place, lets_go};
+use super::requests::RunRequests;
+use super::run_limits::{RunPermit, lets_go};
 use super::shared::Shared;
 use crate::backoff::Backoff;
 use crate::config::OnFailure;
@@ -91,7 +91,7 @@ enum JobKind {
 /// A hook's turn to run, which ends when this is dropped.
 #[derive(Debug)]
 struct Turn {
-    _places: (Place, Place),
+    _places: (RunPermit, RunPermit),
     /// How long it took to come.
     waited: Duration,
 }
@@ -281,11 +281,15 @@ impl<H: Host + 'static> Queue<H> {
         let waits = Rc::default();
         let place = (
             hook.checks().take(false, &waits).await,
-            self.shared.crowd.checks.take(false, &waits).await,
+            self.shared
+                .limits_of_daemon
+                .checks
+                .take(false, &waits)
+                .await,
         );
         self.checks_waiting.update(|waiting| waiting - 1);
         event.time_left_ms = u64::try_from(budget.wall.as_millis()).unwrap_or(u64::MAX);
-        let mut desk = RunDesk::new(&self, &hook, EntryPoint::Health, budget);
+        let mut desk = RunRequests::new(&self, &hook, EntryPoint::Health, budget);
         let (asker, observer) = (
             Asker {
                 vhost: self.index,
@@ -306,7 +310,7 @@ impl<H: Host + 'static> Queue<H> {
         debug!(%vhost, hook = %hook.name(), outcome, "Asked for the health");
         clock::rest();
         let hook = hook.name().clone();
-        _ = self.shared.news.send(HookNews::Checked {
+        _ = self.shared.news.send(HookOutcome::Checked {
             vhost: self.index,
             hook,
             ticket,
@@ -434,7 +438,7 @@ impl<H: Host + 'static> Queue<H> {
             self.undo(mark, job.ticket).await;
         }
         if !overtaken {
-            _ = self.shared.news.send(HookNews::Finished {
+            _ = self.shared.news.send(HookOutcome::Finished {
                 vhost: self.index,
                 entry,
                 seq,
@@ -485,7 +489,7 @@ impl<H: Host + 'static> Queue<H> {
             _ = self
                 .shared
                 .news
-                .send(HookNews::Applied { vhost: self.index });
+                .send(HookOutcome::Applied { vhost: self.index });
         }
         _ = told.send(applied);
     }
@@ -543,7 +547,11 @@ impl<H: Host + 'static> Queue<H> {
             let of_hook = hook.places().take(lets_go, &self.waits).await;
             (
                 of_hook,
-                self.shared.crowd.runs.take(lets_go, &self.waits).await,
+                self.shared
+                    .limits_of_daemon
+                    .runs
+                    .take(lets_go, &self.waits)
+                    .await,
             )
         };
         let places = tokio::select! {
@@ -591,7 +599,7 @@ impl<H: Host + 'static> Queue<H> {
         }
         let result = match ready {
             Ok(ready) => {
-                let desk = RunDesk::new(self, hook, entry, budget);
+                let desk = RunRequests::new(self, hook, entry, budget);
                 let mut desk = desk.in_runner(ready.runner());
                 ready
                     .call(event, budget, &mut desk, self.overtaken(ticket))
@@ -677,7 +685,7 @@ impl<H: Host + 'static> Queue<H> {
         let undoing = self.undo_older(None, mark);
         let undone = self
             .shared
-            .doing
+            .activity
             .during(format_args!("undoing what hooks of {vhost} did"), undoing)
             .await;
         if undone.failed > 0 {

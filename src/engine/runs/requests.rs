@@ -8,12 +8,12 @@ use tracing::{debug, error, info, warn};
 
 use super::log_quota::Line;
 use super::observer::{Asker, Fate};
-use super::outcome::HookNews;
+use super::outcome::HookOutcome;
 use super::pool::Pool;
 use super::queue::Queue;
 use crate::effect::{Effect, Own, Query, Reply};
 use crate::engine::effects::executor::{Behalf, outcome_word};
-use crate::hooks::process::session::Desk;
+use crate::hooks::process::session::RequestHandler;
 use crate::hooks::{Answer, Ask, AskError, Budget, EntryPoint, LogLevel};
 use crate::host::Host;
 use crate::host::clock;
@@ -23,7 +23,7 @@ use crate::ledger::Owner;
 use crate::types::{Timestamp, VirtualAddress, shown};
 
 /// Answers what one run asks.
-pub(in crate::engine) struct RunDesk<'a, H> {
+pub(in crate::engine) struct RunRequests<'a, H> {
     queue: &'a Queue<H>,
     hook: &'a Rc<Pool>,
     owner: Owner,
@@ -35,7 +35,7 @@ pub(in crate::engine) struct RunDesk<'a, H> {
     runner: Option<ChildId>,
 }
 
-impl<H: Host + 'static> Desk for RunDesk<'_, H> {
+impl<H: Host + 'static> RequestHandler for RunRequests<'_, H> {
     async fn ask(&mut self, ask: Ask) -> Answer {
         let Some(observer) = self.queue.shared.executor.observer() else {
             return self.answer_in_time(ask).await.unwrap_or_else(Answer::Error);
@@ -51,7 +51,7 @@ impl<H: Host + 'static> Desk for RunDesk<'_, H> {
     }
 }
 
-impl<H: Host + 'static> RunDesk<'_, H> {
+impl<H: Host + 'static> RunRequests<'_, H> {
     fn asker(&self) -> Asker<'_> {
         Asker {
             vhost: self.queue.index,
@@ -70,7 +70,7 @@ impl<H: Host + 'static> RunDesk<'_, H> {
                 self.queue.vhost()
             ),
         );
-        queue.shared.doing.during(what, self.answer(ask)).await
+        queue.shared.activity.during(what, self.answer(ask)).await
     }
 }
 
@@ -85,7 +85,7 @@ fn named(ask: &Ask) -> String {
     }
 }
 
-impl<'a, H: Host + 'static> RunDesk<'a, H> {
+impl<'a, H: Host + 'static> RunRequests<'a, H> {
     /// For a run that begins now.
     pub(in crate::engine) fn new(
         queue: &'a Queue<H>,
@@ -218,12 +218,12 @@ impl<'a, H: Host + 'static> RunDesk<'a, H> {
         let vhost = self.queue.index;
         let by_hook = |reason: &str| format!("hook {}: {}", self.hook.name(), shown(reason));
         let news = match granted.effect() {
-            Effect::Demote { by, reason } => HookNews::Demote {
+            Effect::Demote { by, reason } => HookOutcome::Demote {
                 vhost,
                 by: *by,
                 reason: by_hook(reason),
             },
-            Effect::Resign { reason } => HookNews::Resign {
+            Effect::Resign { reason } => HookOutcome::Resign {
                 vhost,
                 reason: by_hook(reason),
             },

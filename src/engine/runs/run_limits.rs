@@ -15,7 +15,7 @@ use crate::host::clock;
 
 /// A number of places, and a few more for who lets go.
 #[derive(Debug)]
-pub(in crate::engine) struct Places(RefCell<Inner>);
+pub(in crate::engine) struct RunLimits(RefCell<Inner>);
 
 #[derive(Debug)]
 struct Inner {
@@ -30,14 +30,14 @@ struct Waiting {
     lets_go: bool,
     /// Of who waits: does he?
     waits: Rc<Cell<bool>>,
-    give: oneshot::Sender<Place>,
+    give: oneshot::Sender<RunPermit>,
 }
 
 /// One place; it is free again when this is dropped.
 #[derive(Debug)]
-pub(in crate::engine) struct Place(Weak<Places>);
+pub(in crate::engine) struct RunPermit(Weak<RunLimits>);
 
-impl Places {
+impl RunLimits {
     /// So many, and a reserve.
     pub(in crate::engine) const fn new(places: usize, reserve: usize) -> Self {
         Self(RefCell::new(Inner {
@@ -53,12 +53,12 @@ impl Places {
         self: &Rc<Self>,
         lets_go: bool,
         waits: &Rc<Cell<bool>>,
-    ) -> Place {
+    ) -> RunPermit {
         let given = {
             let mut inner = self.0.borrow_mut();
             if inner.has_room(lets_go) {
                 inner.taken += 1;
-                return Place(Rc::downgrade(self));
+                return RunPermit(Rc::downgrade(self));
             }
             let (give, given) = oneshot::channel();
             waits.set(true);
@@ -71,7 +71,7 @@ impl Places {
             given
         };
         // The other end is in `self`, and is only dropped after something was sent.
-        given.await.unwrap_or(Place(Weak::new()))
+        given.await.unwrap_or(RunPermit(Weak::new()))
     }
 
     /// How many are taken.
@@ -98,7 +98,7 @@ impl Places {
             inner.taken += 1;
             drop(inner);
             waits.set(false);
-            drop(give.send(Place(Rc::downgrade(self))));
+            drop(give.send(RunPermit(Rc::downgrade(self))));
         }
     }
 }
@@ -109,7 +109,7 @@ impl Inner {
     }
 }
 
-impl Drop for Place {
+impl Drop for RunPermit {
     fn drop(&mut self) {
         let Some(places) = self.0.upgrade() else {
             return;
@@ -140,10 +140,10 @@ mod tests {
 
     use super::*;
 
-    type Taking = Pin<Box<dyn Future<Output = Place>>>;
+    type Taking = Pin<Box<dyn Future<Output = RunPermit>>>;
 
     /// Somebody who waits.
-    fn takes(places: &Rc<Places>, lets_go: bool) -> (Taking, Rc<Cell<bool>>) {
+    fn takes(places: &Rc<RunLimits>, lets_go: bool) -> (Taking, Rc<Cell<bool>>) {
         let waits = Rc::new(Cell::new(false));
         let (places, flag) = (Rc::clone(places), Rc::clone(&waits));
         let mut taking: Taking = Box::pin(async move { places.take(lets_go, &flag).await });
@@ -152,7 +152,7 @@ mod tests {
         (taking, waits)
     }
 
-    fn takes_at_once(places: &Rc<Places>, lets_go: bool) -> Place {
+    fn takes_at_once(places: &Rc<RunLimits>, lets_go: bool) -> RunPermit {
         places
             .take(lets_go, &Rc::default())
             .now_or_never()
@@ -161,7 +161,7 @@ mod tests {
 
     #[test]
     fn who_waited_longest_is_next_and_who_gave_up_is_passed_over() {
-        let places = Rc::new(Places::new(2, 0));
+        let places = Rc::new(RunLimits::new(2, 0));
         let (first, second) = (takes_at_once(&places, false), takes_at_once(&places, false));
         let (mut third, third_waits) = takes(&places, false);
         let (gives_up, _) = takes(&places, false);
@@ -183,7 +183,7 @@ mod tests {
 
     #[test]
     fn a_place_that_was_given_to_who_gives_up_goes_on() {
-        let places = Rc::new(Places::new(1, 0));
+        let places = Rc::new(RunLimits::new(1, 0));
         let first = takes_at_once(&places, false);
         let (gives_up, _) = takes(&places, false);
         let (mut last, _) = takes(&places, false);
@@ -194,7 +194,7 @@ mod tests {
 
     #[test]
     fn who_lets_go_does_not_wait_for_those_who_hang() {
-        let places = Rc::new(Places::new(2, 1));
+        let places = Rc::new(RunLimits::new(2, 1));
         let hang = [takes_at_once(&places, false), takes_at_once(&places, false)];
         let (mut before, _) = takes(&places, false);
         let leaves = takes_at_once(&places, true);

@@ -5,13 +5,13 @@ use std::rc::Rc;
 
 use tokio::sync::mpsc;
 
-use super::outcome::HookNews;
-use super::run_limits::Places;
-use crate::engine::activity::Doing;
+use super::outcome::HookOutcome;
+use super::run_limits::RunLimits;
+use crate::engine::activity::Activity;
 use crate::engine::effects::executor::Executor;
 use crate::engine::effects::recover::Recovery;
-use crate::engine::persist::Lasting;
-use crate::engine::persist::state_store::Store;
+use crate::engine::persist::Persist;
+use crate::engine::persist::state_store::StateStore;
 use crate::host::Host;
 use crate::journal::Journal;
 use crate::ledger::Ledger;
@@ -32,30 +32,33 @@ pub(in crate::engine) struct Shared<H> {
     /// Does effects.
     pub(in crate::engine) executor: Executor<H>,
     /// The hooks' lasting state.
-    pub(in crate::engine) store: RefCell<Store>,
+    pub(in crate::engine) store: RefCell<StateStore>,
     /// What else outlives the process.
-    pub(in crate::engine) lasting: Lasting,
+    pub(in crate::engine) persist: Persist,
     /// The flight recorder.
     pub(in crate::engine) journal: RefCell<Journal>,
     /// To the engine.
-    pub(in crate::engine) news: mpsc::UnboundedSender<HookNews>,
+    pub(in crate::engine) news: mpsc::UnboundedSender<HookOutcome>,
     /// How many hooks run at one time.
-    pub(in crate::engine) crowd: Crowd,
+    pub(in crate::engine) limits_of_daemon: DaemonLimits,
     /// What the thread is at.
-    pub(in crate::engine) doing: Doing,
+    pub(in crate::engine) activity: Activity,
 }
 
 impl<H: Host> Shared<H> {
     /// Of a machine in memory: nothing outlives it, and nothing is recorded.
-    pub(in crate::engine) fn in_memory(host: H, news: mpsc::UnboundedSender<HookNews>) -> Rc<Self> {
+    pub(in crate::engine) fn in_memory(
+        host: H,
+        news: mpsc::UnboundedSender<HookOutcome>,
+    ) -> Rc<Self> {
         Rc::new(Self {
             executor: Executor::new(host, Ledger::new(), Recovery::default()),
-            store: RefCell::new(Store::new()),
-            lasting: Lasting::none(),
+            store: RefCell::new(StateStore::new()),
+            persist: Persist::none(),
             journal: RefCell::new(Journal::disabled()),
             news,
-            crowd: Crowd::default(),
-            doing: Doing::default(),
+            limits_of_daemon: DaemonLimits::default(),
+            activity: Activity::default(),
         })
     }
 }
@@ -66,33 +69,33 @@ impl<H: Host> Shared<H> {
     pub(in crate::engine) fn copied<D: Host>(
         daemon: &Shared<D>,
         host: H,
-        news: mpsc::UnboundedSender<HookNews>,
+        news: mpsc::UnboundedSender<HookOutcome>,
     ) -> Rc<Self> {
         let ledger = daemon.executor.ledger().copy();
         Rc::new(Self {
             executor: Executor::new(host, ledger, Recovery::default()),
             store: RefCell::new(daemon.store.borrow().copy()),
-            lasting: Lasting::none(),
+            persist: Persist::none(),
             journal: RefCell::new(Journal::disabled()),
             news,
-            crowd: Crowd::default(),
-            doing: Doing::default(),
+            limits_of_daemon: DaemonLimits::default(),
+            activity: Activity::default(),
         })
     }
 }
 
 /// The places of the whole daemon: hooks on many virtual hosts, or many hooks, share them.
 #[derive(Debug)]
-pub(in crate::engine) struct Crowd {
-    pub(in crate::engine) runs: Rc<Places>,
-    pub(in crate::engine) checks: Rc<Places>,
+pub(in crate::engine) struct DaemonLimits {
+    pub(in crate::engine) runs: Rc<RunLimits>,
+    pub(in crate::engine) checks: Rc<RunLimits>,
 }
 
-impl Default for Crowd {
+impl Default for DaemonLimits {
     fn default() -> Self {
         Self {
-            runs: Rc::new(Places::new(RUNS_AT_ONCE, RUNS_RESERVE)),
-            checks: Rc::new(Places::new(CHECKS_AT_ONCE, 0)),
+            runs: Rc::new(RunLimits::new(RUNS_AT_ONCE, RUNS_RESERVE)),
+            checks: Rc::new(RunLimits::new(CHECKS_AT_ONCE, 0)),
         }
     }
 }

@@ -11,7 +11,7 @@ use tokio::task::LocalSet;
 
 use crate::config::Config;
 use crate::effect::Link;
-use crate::engine::environment::World;
+use crate::engine::environment::Environment;
 use crate::engine::reload::generations::Generations;
 use crate::engine::run::{Engine, Parts};
 use crate::engine::runs::shared::Shared;
@@ -29,7 +29,7 @@ use crate::types::{MacAddr, Timestamp};
 /// A machine in memory.
 pub(in crate::engine) struct Bench;
 
-impl World for Bench {
+impl Environment for Bench {
     type Host = SimHost;
     type Wire = Frames;
     type Ties = ();
@@ -108,7 +108,7 @@ pub(in crate::engine) async fn engine(host: SimHost, wire: &Frames, more: &str) 
     let shared = Shared::in_memory(host, sender);
     shared.executor.recover_rest().await;
     let config = config(more);
-    let (mut nodes, mut ports) = (Nodes::default(), Vec::new());
+    let (mut nodes, mut interfaces) = (Nodes::default(), Vec::new());
     for (index, spec) in config.vhosts.iter().enumerate() {
         nodes.insert(
             index,
@@ -116,7 +116,7 @@ pub(in crate::engine) async fn engine(host: SimHost, wire: &Frames, more: &str) 
                 index,
                 spec,
                 Vec::new(),
-                (&mut ports, wire),
+                (&mut interfaces, wire),
                 &shared,
                 "node2",
                 7,
@@ -130,7 +130,7 @@ pub(in crate::engine) async fn engine(host: SimHost, wire: &Frames, more: &str) 
     );
     let parts = Parts {
         nodes,
-        ports,
+        interfaces,
         shared,
         hooks,
         news,

@@ -17,7 +17,7 @@ use crate::effect::Link;
 use crate::engine::reload::generations::Generations;
 use crate::engine::run::{Engine, Parts};
 use crate::engine::runs::observer::Observer;
-use crate::engine::runs::outcome::HookNews;
+use crate::engine::runs::outcome::HookOutcome;
 use crate::engine::runs::pool::Pool;
 use crate::engine::runs::shared::Shared;
 use crate::engine::vhost::table::Nodes;
@@ -204,7 +204,7 @@ impl SimMachine {
         for pool in self.pools.values() {
             hooks.take(Rc::clone(pool));
         }
-        let (mut nodes, mut ports) = (Nodes::default(), Vec::new());
+        let (mut nodes, mut interfaces) = (Nodes::default(), Vec::new());
         for (index, spec) in self.node.config.vhosts.iter().enumerate() {
             let pools = spec
                 .hooks
@@ -219,7 +219,7 @@ impl SimMachine {
                     index,
                     spec,
                     pools,
-                    (&mut ports, &self.wire),
+                    (&mut interfaces, &self.wire),
                     &shared,
                     name,
                     seed,
@@ -228,7 +228,7 @@ impl SimMachine {
         }
         let mut engine = Engine::new(Parts {
             nodes,
-            ports,
+            interfaces,
             shared,
             hooks,
             news,
@@ -319,11 +319,12 @@ impl SimMachine {
     }
 
     /// What its hooks have reported.
-    pub(in super::super) fn news(&mut self) -> Vec<HookNews> {
+    pub(in super::super) fn news(&mut self) -> Vec<HookOutcome> {
         let Some(engine) = self.engine.as_mut().filter(|_| self.frozen.is_none()) else {
             return Vec::new();
         };
-        let mut all: Vec<HookNews> = std::iter::from_fn(|| engine.news.try_recv().ok()).collect();
+        let mut all: Vec<HookOutcome> =
+            std::iter::from_fn(|| engine.news.try_recv().ok()).collect();
         all.sort_by(|one, other| one.order().cmp(&other.order()));
         all
     }
@@ -373,7 +374,7 @@ impl SimMachine {
         }
         let Some(mut turn) = self.turn() else { return };
         if let Some(port) = turn
-            .ports
+            .interfaces
             .iter()
             .position(|port| port.index() == Some(link))
         {
@@ -394,15 +395,15 @@ impl SimMachine {
         let mut stale = Vec::new();
         if let Some(engine) = &mut self.engine {
             engine.due = engine.next_wake();
-            let ports = engine
+            let interfaces = engine
                 .overslept()
-                .map(|(_, ports)| ports)
+                .map(|(_, interfaces)| interfaces)
                 .unwrap_or_default();
             engine.due = None;
             stale.extend(
-                ports
+                interfaces
                     .iter()
-                    .filter_map(|port| engine.ports.get(*port)?.index()),
+                    .filter_map(|port| engine.interfaces.get(*port)?.index()),
             );
             engine.judge_leases();
         }

@@ -14,14 +14,14 @@ pub(super) use machine::{Down, SimMachine, Turn};
 pub(super) use settle::{Endless, PATIENCE, Settling, settle};
 pub(super) use wire::SimWire;
 
-use super::environment::World;
+use super::environment::Environment;
 use crate::host::SimHost;
 
 /// A simulated machine on a simulated LAN.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Simulated;
 
-impl World for Simulated {
+impl Environment for Simulated {
     type Host = SimHost;
     type Wire = SimWire;
     type Ties = ();

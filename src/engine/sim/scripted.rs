@@ -14,9 +14,9 @@ use super::super::rehearse::NodeConfig;
 use super::{Down, Endless, PATIENCE, Settling, SimMachine, settle};
 use crate::config::{self, Config};
 use crate::effect::Grants;
-use crate::engine::reload::artifact::Material;
+use crate::engine::reload::artifact::Artifact;
 use crate::engine::runs::observer::Observer;
-use crate::engine::runs::outcome::HookNews;
+use crate::engine::runs::outcome::HookOutcome;
 use crate::engine::runs::pool::{self, Coverage, Pool};
 use crate::hooks::contract::message::FileCoverage;
 use crate::hooks::process::session::SandboxPolicy;
@@ -68,7 +68,7 @@ impl LoadedHook {
         let pool = Pool::start_counted(
             name.clone(),
             spec.clone(),
-            Material {
+            Artifact {
                 source,
                 vouched: None,
             },
@@ -354,7 +354,7 @@ impl Scripted {
     pub async fn advance(&mut self, length: Duration) -> Result<(), String> {
         let clock = self.resume()?;
         let end = clock::now() + length;
-        let mut turns = 0;
+        let mut resource_locks = 0;
         loop {
             self.settle(&clock).await?;
             let now = clock::now();
@@ -364,8 +364,8 @@ impl Scripted {
             if next > end {
                 break;
             }
-            turns = if next == now { turns + 1 } else { 0 };
-            if turns > TURNS_MAX {
+            resource_locks = if next == now { resource_locks + 1 } else { 0 };
+            if resource_locks > TURNS_MAX {
                 return Err("too much happens at one instant".to_owned());
             }
             self.turn(&clock, next).await;
@@ -518,11 +518,11 @@ impl Settling for Instant<'_> {
         let mut told = ended;
         for news in machine.news() {
             told = true;
-            if let HookNews::Checked { result, .. } = &news {
+            if let HookOutcome::Checked { result, .. } = &news {
                 self.play.health = Some(result.clone());
             }
             if let Some(mut turn) = machine.turn() {
-                turn.hook_news(news);
+                turn.hook_outcome(news);
             }
         }
         if ended {

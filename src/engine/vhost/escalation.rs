@@ -17,7 +17,7 @@ const FIRST: Duration = Duration::from_secs(60);
 
 /// How often it went wrong, and for how long others were master meanwhile.
 #[derive(Debug)]
-pub(in crate::engine) struct Relief {
+pub(in crate::engine) struct Escalation {
     retries: Backoff,
     /// Since when it is not master.
     away: Option<Timestamp>,
@@ -33,7 +33,7 @@ pub(in crate::engine) enum Verdict {
     Again(Duration),
 }
 
-impl Default for Relief {
+impl Default for Escalation {
     fn default() -> Self {
         Self {
             retries: Backoff::default(),
@@ -43,7 +43,7 @@ impl Default for Relief {
     }
 }
 
-impl Relief {
+impl Escalation {
     /// What to do about another failure of a master since `master`. One that pushed a living master
     /// aside gives it back.
     pub(in crate::engine) fn again(&mut self, master: Timestamp, pushed_aside: bool) -> Verdict {
@@ -85,8 +85,8 @@ mod tests {
     }
 
     /// A node that handed over after its first failure.
-    fn relieved(now: Timestamp) -> Relief {
-        let mut relief = Relief::default();
+    fn relieved(now: Timestamp) -> Escalation {
+        let mut relief = Escalation::default();
         relief.leaves(now);
         relief
     }

@@ -8,7 +8,7 @@ use tracing::{info, warn};
 
 use crate::config::{self, SourceMac};
 use crate::effect::Link;
-use crate::engine::handlers::unmatched::Strangers;
+use crate::engine::handlers::unmatched::Unmatched;
 use crate::host::kernel::socket::{Membership, OpenError, PacketSocket};
 use crate::proto::wire;
 use crate::proto::{Kind, Transmit};
@@ -74,7 +74,7 @@ impl Wire for Ethernet {
 
 /// An interface as the engine sees it.
 #[derive(Debug)]
-pub(in crate::engine) struct Port<W: Wire = Ethernet> {
+pub(in crate::engine) struct Interface<W: Wire = Ethernet> {
     wire: W,
     /// Its name; the index behind it may change when it is removed and made anew.
     pub(in crate::engine) name: IfName,
@@ -90,7 +90,7 @@ pub(in crate::engine) struct Port<W: Wire = Ethernet> {
     sources: Option<Sources>,
     ip_id: u16,
     /// Who advertises here without being known.
-    pub(in crate::engine) strangers: Strangers,
+    pub(in crate::engine) strangers: Unmatched,
     /// What the kernel calls it, for which locks were wanted last.
     own_name: Option<IfName>,
     /// Virtual hosts that another process has here, by another name of the interface.
@@ -132,7 +132,7 @@ impl Sources {
     }
 }
 
-impl<W: Wire> Port<W> {
+impl<W: Wire> Interface<W> {
     /// For an interface that may not exist yet.
     pub(in crate::engine) fn new(name: IfName, wire: W) -> Self {
         Self {
@@ -146,7 +146,7 @@ impl<W: Wire> Port<W> {
             groups: Vec::new(),
             sources: None,
             ip_id: 1,
-            strangers: Strangers::default(),
+            strangers: Unmatched::default(),
             own_name: None,
             barred: BTreeMap::new(),
         }
@@ -498,7 +498,7 @@ mod tests {
     #[test]
     fn who_cannot_listen_does_not_take_part_until_he_can() {
         let wire = Shaky::default();
-        let mut port = Port::new("eth0".parse().unwrap(), wire.clone());
+        let mut port = Interface::new("eth0".parse().unwrap(), wire.clone());
         let (spec, stubborn) = (
             vhost("addresses = [\"10.0.0.1/24\"]"),
             vhost("addresses = [\"10.0.0.1/24\"]\nignore-link-state = true"),
@@ -521,7 +521,7 @@ mod tests {
     fn without_ethernet_frames_nobody_takes_part_but_under_the_name_ucarp() {
         let wire = Shaky::default();
         wire.0.borrow_mut().works = true;
-        let mut port = Port::new("eth0".parse().unwrap(), wire);
+        let mut port = Interface::new("eth0".parse().unwrap(), wire);
         let spec = vhost("addresses = [\"10.0.0.1/24\"]\nignore-link-state = true");
         let ucarp = config::Vhost {
             needs_ethernet: false,
@@ -539,7 +539,7 @@ mod tests {
     fn groups_that_come_with_a_reload_are_listened_to_at_once() {
         let wire = Shaky::default();
         wire.0.borrow_mut().works = true;
-        let mut port = Port::new("eth0".parse().unwrap(), wire.clone());
+        let mut port = Interface::new("eth0".parse().unwrap(), wire.clone());
         port.add_member(0, &vhost("addresses = [\"10.0.0.1/24\"]"));
         port.set_link(Some(link()));
         let heard = || {

@@ -4,16 +4,16 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::announcer::Announcer;
-use super::reject_log::{Refusals, Telling};
+use super::reject_log::{LogPace, RejectLog};
 use crate::config;
 use crate::engine::command::Elsewhere;
-use crate::engine::handlers::failsafe::Testament;
+use crate::engine::handlers::failsafe::Published;
 use crate::engine::handlers::handover::Handover;
 use crate::engine::handlers::health::Checks;
 use crate::engine::handlers::hook_failure::Degraded;
 use crate::engine::handlers::lease::Lease;
-use crate::engine::handlers::refused_addresses::Unheld;
-use crate::engine::handlers::sending::Voice;
+use crate::engine::handlers::refused_addresses::RefusedAddresses;
+use crate::engine::handlers::sending::Sending;
 use crate::engine::runs::queue::Queue;
 use crate::hooks::{EntryPoint, HookEvent, Instance};
 use crate::proto;
@@ -46,7 +46,7 @@ pub(in crate::engine) struct Node<H> {
     pub(in crate::engine) drop_again: Option<Timestamp>,
     pub(in crate::engine) degraded: Option<Degraded>,
     /// Addresses that the kernel refuses here.
-    pub(in crate::engine) unheld: Option<Unheld>,
+    pub(in crate::engine) refused_addresses: Option<RefusedAddresses>,
     /// What hooks asked for by `carp.demote`.
     pub(in crate::engine) asked: Asked,
     /// What hooks say by `health`.
@@ -71,13 +71,13 @@ pub(in crate::engine) struct Node<H> {
     /// `before_backup` runs before the daemon stops.
     pub(in crate::engine) leaving: bool,
     pub(in crate::engine) put_back: PutBack,
-    pub(in crate::engine) refusals: Refusals,
+    pub(in crate::engine) refusals: RejectLog,
     /// Whether its advertisements go out.
-    pub(in crate::engine) voice: Voice,
+    pub(in crate::engine) sending: Sending,
     /// Packets that could not be sent.
-    pub(in crate::engine) unsent: Telling,
+    pub(in crate::engine) unsent: LogPace,
     /// What the keeper knows of it.
-    pub(in crate::engine) testament: Testament,
+    pub(in crate::engine) published: Published,
     pub(in crate::engine) host_name: String,
 }
 
@@ -168,10 +168,12 @@ impl<H> Node<H> {
             .degraded
             .as_ref()
             .and_then(|degraded| degraded.retry_at);
-        let unheld = self
-            .unheld
+        let refused_addresses = self
+            .refused_addresses
             .as_ref()
-            .map_or([None; 2], |unheld| [unheld.retry_at, unheld.fades_at]);
+            .map_or([None; 2], |refused_addresses| {
+                [refused_addresses.retry_at, refused_addresses.fades_at]
+            });
         let resigned = self.resigned.as_ref().map(|resigned| resigned.until);
         let others = [
             self.aside_until,
@@ -188,7 +190,11 @@ impl<H> Node<H> {
             retry,
             handover,
         ];
-        own.into_iter().chain(others).chain(unheld).flatten().min()
+        own.into_iter()
+            .chain(others)
+            .chain(refused_addresses)
+            .flatten()
+            .min()
     }
 
     /// How its addresses are put up by the present timers.
@@ -213,7 +219,10 @@ impl<H> Node<H> {
     /// All reasons to be unfit that the engine knows of, together.
     pub(in crate::engine) fn demotion(&self) -> Demotion {
         let unfit = self.degraded.as_ref().is_some_and(Degraded::is_unfit)
-            || self.unheld.as_ref().is_some_and(Unheld::is_unfit);
+            || self
+                .refused_addresses
+                .as_ref()
+                .is_some_and(RefusedAddresses::is_unfit);
         if unfit || self.resigned.is_some() {
             Demotion::MAX
         } else {

@@ -15,12 +15,12 @@ const TELL_AGAIN: Duration = Duration::from_mins(1);
 
 /// When to tell of something that happens again and again.
 #[derive(Debug, Default)]
-pub(in crate::engine) struct Telling {
+pub(in crate::engine) struct LogPace {
     told: Option<Timestamp>,
     since: u64,
 }
 
-impl Telling {
+impl LogPace {
     /// It happened. If it is time to tell the operator: how often, since he was told.
     pub(in crate::engine) fn note(&mut self, now: Timestamp) -> Option<u64> {
         self.since += 1;
@@ -35,13 +35,13 @@ impl Telling {
 /// The refusals of one virtual host, by kind. There are few kinds, so this stays small whatever is
 /// sent.
 #[derive(Debug, Default)]
-pub(in crate::engine) struct Refusals(BTreeMap<&'static str, Kind>);
+pub(in crate::engine) struct RejectLog(BTreeMap<&'static str, Kind>);
 
 /// What was refused for one reason.
 #[derive(Debug)]
 struct Kind {
     reject: Reject,
-    telling: Telling,
+    telling: LogPace,
     count: u64,
     /// Since the state changed last.
     lately: u64,
@@ -50,7 +50,7 @@ struct Kind {
     at: Timestamp,
 }
 
-impl Refusals {
+impl RejectLog {
     /// Notes one. If it is time to tell the operator: how many there were since he was told.
     pub(in crate::engine) fn note(
         &mut self,
@@ -63,7 +63,7 @@ impl Refusals {
         }
         let new = || Kind {
             reject,
-            telling: Telling::default(),
+            telling: LogPace::default(),
             count: 0,
             lately: 0,
             from,
@@ -128,7 +128,7 @@ mod tests {
 
     #[test]
     fn the_first_of_a_kind_is_told_and_then_one_a_minute() {
-        let mut refusals = Refusals::default();
+        let mut refusals = RejectLog::default();
         let mut note = |reject, second| refusals.note(reject, PEER, at(second));
         assert_eq!(note(Reject::Digest, 5), Some(1));
         assert_eq!(note(Reject::Ttl(3), 5), Some(1));
@@ -142,7 +142,7 @@ mod tests {
 
     #[test]
     fn a_change_of_state_hears_of_what_was_refused_before_it() {
-        let mut refusals = Refusals::default();
+        let mut refusals = RejectLog::default();
         for second in 5..8 {
             refusals.note(Reject::Digest, PEER, at(second));
         }

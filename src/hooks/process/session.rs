@@ -72,7 +72,7 @@ pub enum SandboxPolicy {
     async_fn_in_trait,
     reason = "used on one thread, never as a trait object"
 )]
-pub trait Desk {
+pub trait RequestHandler {
     /// Answers one question.
     async fn ask(&mut self, ask: Ask) -> Answer;
 }
@@ -265,7 +265,7 @@ impl Session {
         &mut self,
         event: HookEvent,
         budget: Budget,
-        desk: &mut impl Desk,
+        desk: &mut impl RequestHandler,
         cancel: impl Future<Output = ()>,
     ) -> Result<Returned, HookError> {
         if !self.alive {
@@ -324,7 +324,7 @@ impl Session {
         &mut self,
         call: &ToRunner,
         turn: &mut Turn<'_>,
-        desk: &mut impl Desk,
+        desk: &mut impl RequestHandler,
         mut cancel: Pin<&mut impl Future<Output = ()>>,
     ) -> Result<Result<Returned, HookError>, Lost> {
         let mut cancelled = false;

@@ -14,7 +14,7 @@ use crate::hooks::{Budget, HookError, HookSource, LoadError};
     async_fn_in_trait,
     reason = "used on one thread, never as a trait object"
 )]
-pub trait TestDesk {
+pub trait TestRequestHandler {
     /// Answers one call with JSON, or with the text of an error that is raised at the call.
     async fn call(&mut self, call: TestCall) -> Result<Vec<u8>, String>;
 }
@@ -76,7 +76,7 @@ impl TestSession {
         &mut self,
         number: u32,
         budget: Budget,
-        desk: &mut impl TestDesk,
+        desk: &mut impl TestRequestHandler,
     ) -> Result<(), HookError> {
         self.alive = false;
         let lost = sleep_until(Instant::now() + budget.wall + OVERRUN);
@@ -93,7 +93,7 @@ impl TestSession {
         &mut self,
         number: u32,
         budget: Budget,
-        desk: &mut impl TestDesk,
+        desk: &mut impl TestRequestHandler,
     ) -> Result<Result<(), HookError>, FrameError> {
         self.session
             .send(&ToRunner::Case { number, budget })

@@ -6,13 +6,13 @@ use carpd::config::{Health, OnFailure};
 use carpd::hooks::Budget;
 use carpd::hooks::process::session::SandboxPolicy;
 use carpd::keeper::Client;
-use carpd::testing::{Exam, Verdict, examine};
+use carpd::testing::{HookTest, Verdict, examine};
 
 use crate::hooks::{DAEMON, source};
 use std::path::Path;
 
-fn exam(hook: &str, text: &str) -> Exam {
-    Exam {
+fn exam(hook: &str, text: &str) -> HookTest {
+    HookTest {
         hook: source(hook),
         grants: toml::from_str("hostname = [\"master\"]").unwrap(),
         budget: Budget::default(),
@@ -26,7 +26,7 @@ fn exam(hook: &str, text: &str) -> Exam {
     }
 }
 
-fn examined(exam: Exam) -> Verdict {
+fn examined(exam: HookTest) -> Verdict {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -59,7 +59,7 @@ fn a_hook_is_examined_as_bytes() {
 #[test]
 fn the_limit_ends_it_and_keeps_what_is_known() {
     let text = "test.case('a', function() end)\ntest.case('b', function() while true do end end)";
-    let verdict = examined(Exam {
+    let verdict = examined(HookTest {
         limit: Duration::from_millis(900),
         ..exam("function on_stop() end", text)
     });

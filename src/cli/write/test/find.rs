@@ -11,7 +11,7 @@ use crate::cli::{Exit, Failure, output};
 use crate::config::{self, Health, OnFailure, Report, Surroundings, Unusable};
 use crate::effect::Grants;
 use crate::engine::budget;
-use crate::engine::hook_test::Exam;
+use crate::engine::hook_test::HookTest;
 use crate::hooks::artifact::source;
 use crate::hooks::process::session::SandboxPolicy;
 use crate::hooks::{Budget, HookSource, Language};
@@ -29,7 +29,7 @@ const DEPTH: usize = 16;
 #[derive(Debug)]
 pub(super) struct Pair {
     /// What is to be run.
-    pub(super) exam: Exam,
+    pub(super) exam: HookTest,
     /// The component, to know what it could call; `None` for Lua.
     pub(super) component: Option<Vec<u8>>,
 }
@@ -287,7 +287,7 @@ fn pair(args: &Args, hook: &Path, test: &Path, sources: &Sources) -> Result<Pair
     let component = (source.language == Language::Wasm).then(|| source.main.clone());
     let (path, text) = (test.display().to_string(), read(test)?);
     let policy = SandboxPolicy::Required;
-    let exam = Exam {
+    let exam = HookTest {
         hook: source,
         grants,
         budget,

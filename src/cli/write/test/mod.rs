@@ -16,7 +16,7 @@ use std::sync::{Mutex, PoisonError};
 use std::thread::{ScopedJoinHandle, available_parallelism, scope};
 
 use crate::cli::{Exit, Failure, output};
-use crate::engine::hook_test::{Exam, Fault};
+use crate::engine::hook_test::{Fault, HookTest};
 use crate::keeper::Client;
 use crate::testing::{self, Choice, FileReport, Update};
 use coverage::Coverage;
@@ -217,7 +217,7 @@ fn run_all(pairs: &[Pair], choice: &Choice) -> Result<Reports, Failure> {
 /// Writes the plans that were found into the test files; what cannot be written becomes a fault.
 fn write_updates(pairs: &[Pair], reports: &mut Reports) -> Result<(), Failure> {
     for (pair, (report, updates)) in pairs.iter().zip(reports) {
-        let Exam { path, text, .. } = &pair.exam;
+        let HookTest { path, text, .. } = &pair.exam;
         let name = Path::new(path)
             .file_name()
             .unwrap_or_default()

@@ -1,7 +1,7 @@
 use std::path::{Path, PathBuf};
 
 use super::*;
-use crate::engine::persist::Lasting;
+use crate::engine::persist::Persist;
 use crate::host::clock;
 use crate::ledger::{Instance, Origin};
 use crate::types::Timestamp;
@@ -14,14 +14,14 @@ fn owner() -> Owner {
 }
 
 /// One life of a daemon: what it finds, what it does, and the end of its writing.
-async fn live(root: &Path, life: impl AsyncFnOnce(&mut Store, &Lasting)) {
+async fn live(root: &Path, life: impl AsyncFnOnce(&mut StateStore, &Persist)) {
     let origin = Origin { boot: 1, netns: 1 };
     let mut instance =
         Instance::open(&root.join("run"), &root.join("lib"), "i", origin, []).unwrap();
-    let (lasting, mut store) = Lasting::open(&mut instance, clock::wall_ms()).await;
-    life(&mut store, &lasting).await;
+    let (persist, mut store) = Persist::open(&mut instance, clock::wall_ms()).await;
+    life(&mut store, &persist).await;
     // Only what nobody waits for any more is dropped here.
-    drop((lasting, store));
+    drop((persist, store));
 }
 
 fn with_root(test: impl AsyncFnOnce(PathBuf)) {
@@ -37,7 +37,7 @@ fn file(root: &Path) -> PathBuf {
     root.join("lib/i/state/v@h")
 }
 
-async fn set(store: &mut Store, key: &str, value: &str) {
+async fn set(store: &mut StateStore, key: &str, value: &str) {
     store
         .set(&owner(), key, Some(value.into()), 1_000_000)
         .unwrap()
@@ -47,7 +47,7 @@ async fn set(store: &mut Store, key: &str, value: &str) {
 
 #[test]
 fn a_value_over_the_quota_changes_nothing() {
-    let mut store = Store::new();
+    let mut store = StateStore::new();
     store.set(&owner(), "k", Some(vec![1; 9]), 10).unwrap();
     assert!(store.set(&owner(), "k", Some(vec![2; 10]), 10).is_err());
     assert!(store.set(&owner(), "l", Some(vec![]), 10).is_err());
@@ -58,7 +58,7 @@ fn a_value_over_the_quota_changes_nothing() {
 
 #[test]
 fn the_number_of_keys_is_bounded() {
-    let mut store = Store::new();
+    let mut store = StateStore::new();
     for n in 0..KEYS_MAX {
         store
             .set(&owner(), &n.to_string(), Some(vec![]), 100_000)
@@ -81,13 +81,13 @@ fn values_outlive_the_process_that_set_them() {
             store.set(&owner(), "b", None, 100).unwrap().wait().await;
         })
         .await;
-        live(&root, async |store, lasting| {
+        live(&root, async |store, persist| {
             assert_eq!(store.value(&owner(), "a"), Some(b"3".to_vec()));
             assert_eq!(store.value(&owner(), "b"), None);
-            assert_eq!(lasting.problem(), None);
+            assert_eq!(persist.problem(), None);
             // Nobody waits for this one.
             drop(store.set(&owner(), "c", Some(b"4".to_vec()), 100).unwrap());
-            lasting.settled().await;
+            persist.settled().await;
         })
         .await;
         live(&root, async |store, _| {
@@ -169,11 +169,11 @@ fn a_damaged_file_is_put_aside_and_another_hooks_values_stay() {
 #[test]
 fn history_does_not_pile_up() {
     with_root(async |root| {
-        live(&root, async |store, lasting| {
+        live(&root, async |store, persist| {
             for n in 0..2000 {
                 set(store, "n", &format!("{n:01000}")).await;
             }
-            lasting.settled().await;
+            persist.settled().await;
         })
         .await;
         let len = std::fs::metadata(file(&root)).unwrap().len();
@@ -191,23 +191,23 @@ fn history_does_not_pile_up() {
 #[test]
 fn what_could_not_be_written_is_held_in_memory_and_written_with_the_next_change() {
     with_root(async |root| {
-        live(&root, async |store, lasting| {
+        live(&root, async |store, persist| {
             set(store, "a", "1").await;
             std::fs::rename(root.join("lib/i/state"), root.join("elsewhere")).unwrap();
             std::fs::write(root.join("lib/i/state"), "").unwrap();
             set(store, "b", "2").await;
             assert_eq!(store.value(&owner(), "b"), Some(b"2".to_vec()));
-            lasting.settled().await;
+            persist.settled().await;
             assert!(
-                lasting
+                persist
                     .problem()
                     .unwrap()
                     .contains("cannot write a hook's state")
             );
             std::fs::remove_file(root.join("lib/i/state")).unwrap();
             set(store, "c", "3").await;
-            lasting.settled().await;
-            assert_eq!(lasting.problem(), None);
+            persist.settled().await;
+            assert_eq!(persist.problem(), None);
         })
         .await;
         live(&root, async |store, _| {
@@ -225,9 +225,9 @@ fn what_could_not_be_written_is_held_in_memory_and_written_with_the_next_change(
 fn what_could_not_be_written_is_written_when_the_disk_is_well_again_whatever_else_happens() {
     with_root(async |root| {
         let clock = clock::Virtual::start(Timestamp::ZERO);
-        live(&root, async |store, lasting| {
+        live(&root, async |store, persist| {
             set(store, "a", "1").await;
-            lasting.settled().await;
+            persist.settled().await;
             std::fs::rename(root.join("lib/i/state"), root.join("elsewhere")).unwrap();
             std::fs::write(root.join("lib/i/state"), "").unwrap();
             // The second does not know yet that the first has failed.
@@ -240,19 +240,19 @@ fn what_could_not_be_written_is_written_when_the_disk_is_well_again_whatever_els
             for saved in saved {
                 saved.wait().await;
             }
-            lasting.settled().await;
+            persist.settled().await;
             assert!(
-                lasting
+                persist
                     .problem()
                     .unwrap()
                     .contains("cannot write a hook's state")
             );
             std::fs::remove_file(root.join("lib/i/state")).unwrap();
-            while lasting.problem().is_some() {
+            while persist.problem().is_some() {
                 clock.advance(clock.next().unwrap());
                 while clock.wake_one(|_| 0) {}
-                lasting.settled().await;
-                lasting.settled().await;
+                persist.settled().await;
+                persist.settled().await;
             }
         })
         .await;
@@ -275,7 +275,7 @@ fn two_daemons_of_one_name_do_not_write_the_same_files() {
             let elsewhere = Origin { boot: 1, netns: 2 };
             let mut instance =
                 Instance::open(&root.join("run"), &root.join("lib"), "i", elsewhere, []).unwrap();
-            let (second, _) = Lasting::open(&mut instance, 0).await;
+            let (second, _) = Persist::open(&mut instance, 0).await;
             assert!(
                 second
                     .problem()

@@ -18,7 +18,7 @@ fn dev() -> IfName {
 }
 
 /// A virtual host without hooks, whose host is in memory.
-fn queue(host: SimHost) -> (Rc<Queue<SimHost>>, UnboundedReceiver<HookNews>) {
+fn queue(host: SimHost) -> (Rc<Queue<SimHost>>, UnboundedReceiver<HookOutcome>) {
     let (news, heard) = mpsc::unbounded_channel();
     let shared = Shared::in_memory(host, news);
     tokio::task::spawn_local({
@@ -89,9 +89,9 @@ async fn sets_host_name(queue: &Queue<SimHost>, to: &str) {
         .unwrap();
 }
 
-async fn finished(heard: &mut UnboundedReceiver<HookNews>) -> (EntryPoint, u64) {
+async fn finished(heard: &mut UnboundedReceiver<HookOutcome>) -> (EntryPoint, u64) {
     match heard.recv().await {
-        Some(HookNews::Finished { entry, seq, .. }) => (entry, seq),
+        Some(HookOutcome::Finished { entry, seq, .. }) => (entry, seq),
         other => panic!("{other:?}"),
     }
 }
