@@ -24,11 +24,12 @@ use super::reload::generations::Generations;
 use super::reload::prepared::{Prepared, Scope, Wanted};
 use super::runs::outcome::HookOutcome;
 use super::runs::shared::Shared;
-use super::vhost::interface::{Interface, kind_word};
+use super::vhost::interface::{Interface, Interfaces, kind_word};
 use super::vhost::node::Node;
 use super::vhost::reject_log;
 use super::vhost::table::Nodes;
 use crate::config::{Config, Kind};
+use crate::engine::vhost::id::{InterfaceId, VhostId};
 use crate::host::clock;
 use crate::host::kernel::netlink::HostEvent;
 use crate::journal::Note;
@@ -80,13 +81,13 @@ impl Event {
 pub(super) struct Engine<E: Environment = Machine> {
     /// By a number that is never used twice.
     pub(super) nodes: Nodes<E::Host>,
-    pub(super) interfaces: Vec<Interface<E::Wire>>,
+    pub(super) interfaces: Interfaces<E::Wire>,
     pub(super) shared: Rc<Shared<E::Host>>,
     pub(super) news: mpsc::UnboundedReceiver<HookOutcome>,
     pub(super) stopping: Option<Stopping>,
     /// Packets that belong to no virtual host here.
     pub(super) strangers: proto::Stats,
-    pub(super) follow_ups: VecDeque<(usize, Input<'static>)>,
+    pub(super) follow_ups: VecDeque<(VhostId, Input<'static>)>,
     pub(super) bow_outs: BowOuts,
     pub(super) shutdown_timeout: Duration,
     /// The version of every hook that serves.
@@ -100,7 +101,7 @@ pub(super) struct Engine<E: Environment = Machine> {
     /// What ties it to the machine that it runs on.
     pub(super) ties: E::Ties,
     /// Number of the next virtual host that is added.
-    pub(super) next_number: usize,
+    pub(super) next_id: VhostId,
     orders: mpsc::Sender<Command>,
     commands: mpsc::Receiver<Command>,
     pub(super) prepared: mpsc::Sender<Box<Prepared>>,
@@ -120,7 +121,7 @@ pub(super) struct Engine<E: Environment = Machine> {
     /// The last sign of life that it was given.
     pub(super) beaten: Option<Heartbeat>,
     /// Whose leases are renewed at the end of this turn: their advertisements went out.
-    pub(super) to_renew: Vec<usize>,
+    pub(super) to_renew: Vec<VhostId>,
     /// When the loop wanted to be woken at the latest.
     pub(super) due: Option<Timestamp>,
     pub(super) started_ms: u64,
@@ -138,7 +139,7 @@ pub(super) struct Stopping {
 /// What an engine is made of.
 pub(super) struct Parts<E: Environment = Machine> {
     pub(super) nodes: Nodes<E::Host>,
-    pub(super) interfaces: Vec<Interface<E::Wire>>,
+    pub(super) interfaces: Interfaces<E::Wire>,
     pub(super) shared: Rc<Shared<E::Host>>,
     pub(super) hooks: Generations,
     pub(super) news: mpsc::UnboundedReceiver<HookOutcome>,
@@ -168,7 +169,7 @@ impl<E: Environment> Engine<E> {
         let (orders, commands) = mpsc::channel(COMMANDS_MAX);
         let (prepared, ready) = mpsc::channel(1);
         Self {
-            next_number: nodes.len(),
+            next_id: nodes.next_id(),
             nodes,
             interfaces,
             shared,
@@ -228,7 +229,7 @@ impl Engine {
     pub(super) fn begin(&mut self) {
         self.remove_leftovers();
         self.look();
-        for port in &self.interfaces {
+        for port in self.interfaces.iter() {
             if port.index().is_none() {
                 warn!(interface = %port.name, "Waits for an interface that does not exist yet");
             }
@@ -339,7 +340,7 @@ impl Engine {
     }
 
     pub(super) fn receive(&mut self) {
-        for port in 0..self.interfaces.len() {
+        for port in self.interfaces.ids() {
             let all_read = self.receive_on(port);
             if let Some(port) = self.interfaces.get_mut(port) {
                 port.unread = !all_read;
@@ -348,7 +349,7 @@ impl Engine {
     }
 
     /// Was that all that waited there?
-    fn receive_on(&mut self, port: usize) -> bool {
+    fn receive_on(&mut self, port: InterfaceId) -> bool {
         let mut buffer = [0; 2048];
         for _ in 0..FRAMES_IN_A_ROW {
             let Some(socket) = self.interfaces.get(port).and_then(Interface::socket) else {
@@ -358,7 +359,7 @@ impl Engine {
                 Ok(Some(frame)) => self.frame(port, frame, clock::now()),
                 Ok(None) => return true,
                 Err(error) => {
-                    debug!(port, %error, "Could not read from an interface");
+                    debug!(?port, %error, "Could not read from an interface");
                     return true;
                 }
             }
@@ -369,8 +370,8 @@ impl Engine {
 
 impl<E: Environment> Engine<E> {
     /// The virtual hosts' numbers.
-    pub(super) fn numbers(&self) -> Vec<usize> {
-        self.nodes.keys().copied().collect()
+    pub(super) fn numbers(&self) -> Vec<VhostId> {
+        self.nodes.ids().collect()
     }
 
     fn is_clean(&self) -> bool {
@@ -403,7 +404,7 @@ impl<E: Environment> Engine<E> {
     pub(super) fn judge_leases(&mut self) {
         let now = clock::now();
         for index in self.nodes.lapsed(now) {
-            if let Some(by) = self.nodes.get(&index).and_then(|node| node.expired(now)) {
+            if let Some(by) = self.nodes.get(index).and_then(|node| node.expired(now)) {
                 self.lapse(index, by, now);
             }
         }
@@ -411,7 +412,7 @@ impl<E: Environment> Engine<E> {
 
     // ---- the wire
 
-    pub(super) fn frame(&mut self, port: usize, frame: &[u8], now: Timestamp) {
+    pub(super) fn frame(&mut self, port: InterfaceId, frame: &[u8], now: Timestamp) {
         let received = match wire::parse_frame(frame) {
             Ok(received) => received,
             Err(reject) => return self.strange(reject, None),
@@ -438,11 +439,11 @@ impl<E: Environment> Engine<E> {
     }
 
     /// Whose packet is it? By vhid and, where another group was configured, by destination.
-    pub(super) fn addressee(&self, port: usize, received: &Received<'_>) -> Option<usize> {
+    pub(super) fn addressee(&self, port: InterfaceId, received: &Received<'_>) -> Option<VhostId> {
         let vhid = wire::peek_vhid(received.payload)?;
         let members = &self.interfaces.get(port)?.members;
         members.iter().copied().find(|member| {
-            self.nodes.get(member).is_some_and(|node| {
+            self.nodes.get(*member).is_some_and(|node| {
                 let group = match received.dst {
                     IpAddr::V4(_) => IpAddr::V4(node.spec.destination.group),
                     IpAddr::V6(_) => IpAddr::V6(node.spec.destination.group6),
@@ -456,16 +457,19 @@ impl<E: Environment> Engine<E> {
     // ---- the protocol
 
     /// Feeds one input and does all that follows from it.
-    pub(super) fn handle(&mut self, index: usize, input: Input<'_>, now: Timestamp) {
+    pub(super) fn handle(&mut self, index: VhostId, input: Input<'_>, now: Timestamp) {
         self.feed(index, input, now);
         while let Some((index, input)) = self.follow_ups.pop_front() {
             self.feed(index, input, now);
         }
     }
 
-    fn feed(&mut self, index: usize, input: Input<'_>, now: Timestamp) {
-        if let Some(node) = self.nodes.get_mut(&index) {
-            self.shared.journal.borrow_mut().input(now, index, &input);
+    fn feed(&mut self, index: VhostId, input: Input<'_>, now: Timestamp) {
+        if let Some(node) = self.nodes.get_mut(index) {
+            self.shared
+                .journal
+                .borrow_mut()
+                .input(now, index.number(), &input);
             if !matches!(input, Input::Packet(_) | Input::Timer | Input::Sent { .. }) {
                 node.published.outdate();
             }
@@ -474,14 +478,17 @@ impl<E: Environment> Engine<E> {
         self.drain(index, now);
     }
 
-    pub(super) fn drain(&mut self, index: usize, now: Timestamp) {
+    pub(super) fn drain(&mut self, index: VhostId, now: Timestamp) {
         let (mut changed, mut spoke) = (false, false);
         loop {
-            let Some(node) = self.nodes.get_mut(&index) else {
+            let Some(node) = self.nodes.get_mut(index) else {
                 return;
             };
             let output = node.machine.poll();
-            self.shared.journal.borrow_mut().output(index, &output);
+            self.shared
+                .journal
+                .borrow_mut()
+                .output(index.number(), &output);
             changed |= matches!(output, Output::Transition(_));
             spoke |= matches!(output, Output::Transmit(_));
             match output {
@@ -498,10 +505,11 @@ impl<E: Environment> Engine<E> {
                         let (vhid, reason) = (node.spec.vhid, reject.as_str());
                         warn!(%vhost, %vhid, %src, reason, problem = %reject, count, "Refuses advertisements");
                         let text = reject_log::in_words(reject, count, src);
-                        self.shared
-                            .journal
-                            .borrow_mut()
-                            .note(now, index, Note::Remark { text });
+                        self.shared.journal.borrow_mut().note(
+                            now,
+                            index.number(),
+                            Note::Remark { text },
+                        );
                     }
                 }
                 Output::Idle(wake) => {
@@ -522,11 +530,11 @@ impl<E: Environment> Engine<E> {
         }
     }
 
-    pub(super) fn transmit(&mut self, index: usize, transmit: &proto::Transmit) {
-        let Some(node) = self.nodes.get_mut(&index) else {
+    pub(super) fn transmit(&mut self, index: VhostId, transmit: &proto::Transmit) {
+        let Some(node) = self.nodes.get_mut(index) else {
             return;
         };
-        let Some(port) = self.interfaces.get_mut(node.port) else {
+        let Some(port) = self.interfaces.get_mut(node.interface) else {
             return;
         };
         if transmit.kind == proto::Kind::BowOut && node.drop_again.is_some() {
@@ -563,11 +571,11 @@ impl<E: Environment> Engine<E> {
 
     /// Is there something in its socket that nobody has read? It may be a master's advertisement:
     /// whoever wanted to take over since then reads it first.
-    pub(super) fn has_unread(&self, index: usize, since: Timestamp, now: Timestamp) -> bool {
+    pub(super) fn has_unread(&self, index: VhostId, since: Timestamp, now: Timestamp) -> bool {
         let port = self
             .nodes
-            .get(&index)
-            .and_then(|node| self.interfaces.get(node.port));
+            .get(index)
+            .and_then(|node| self.interfaces.get(node.interface));
         port.is_some_and(|port| port.unread) && now.since(since) < UNREAD_MAX
     }
 
@@ -583,7 +591,7 @@ impl<E: Environment> Engine<E> {
         let woken = self.nodes.due(now);
         let mut takeovers = 0;
         for &index in &woken {
-            let Some(node) = self.nodes.get(&index).filter(|node| due(node.wake)) else {
+            let Some(node) = self.nodes.get(index).filter(|node| due(node.wake)) else {
                 continue;
             };
             let backup = node.machine.state() == State::Backup;
@@ -593,24 +601,24 @@ impl<E: Environment> Engine<E> {
                 continue;
             }
             self.handle(index, Input::Timer, now);
-            takeovers += usize::from(backup && self.nodes.get(&index).is_some_and(Node::is_master));
+            takeovers += usize::from(backup && self.nodes.get(index).is_some_and(Node::is_master));
         }
         self.follow_bow_outs();
         // Advertisements are out; now what may come a little later.
         for index in woken {
-            let Some(node) = self.nodes.get_mut(&index) else {
+            let Some(node) = self.nodes.get_mut(index) else {
                 continue;
             };
             if node.announcer.take_due(now) {
                 self.announce(index);
             }
-            let Some(node) = self.nodes.get_mut(&index) else {
+            let Some(node) = self.nodes.get_mut(index) else {
                 continue;
             };
             if due(node.drop_again) {
                 self.let_go_at_last(index, now);
             }
-            let Some(node) = self.nodes.get_mut(&index) else {
+            let Some(node) = self.nodes.get_mut(index) else {
                 continue;
             };
             if due(node.resigned.as_ref().map(|resigned| resigned.until)) {
@@ -621,16 +629,16 @@ impl<E: Environment> Engine<E> {
             self.retry_refused(index, now);
             if self
                 .nodes
-                .get(&index)
+                .get(index)
                 .is_some_and(|node| due(node.handover.as_ref().map(Handover::due)))
             {
                 self.handover_due(index, now);
             }
-            let Some(node) = self.nodes.get_mut(&index) else {
+            let Some(node) = self.nodes.get_mut(index) else {
                 continue;
             };
             if node.put_back.take_due(now) {
-                let port = node.port;
+                let port = node.interface;
                 self.put_back_missing(port);
             }
             self.begin_checks(index, now);
@@ -641,7 +649,7 @@ impl<E: Environment> Engine<E> {
 }
 
 /// Waits until some interface has something to read.
-async fn any_readable(interfaces: &[Interface]) {
+async fn any_readable(interfaces: &Interfaces) {
     let sockets: Vec<_> = interfaces.iter().filter_map(Interface::socket).collect();
     if sockets.is_empty() {
         return std::future::pending().await;

@@ -37,11 +37,12 @@ use super::runs::pool::Pool;
 use super::runs::queue::Queue;
 use super::runs::shared::{DaemonLimits, Shared};
 use super::vhost::announcer::Announcer;
-use super::vhost::interface::{Ethernet, Interface, Wire};
+use super::vhost::interface::{Ethernet, Interfaces, Wire};
 use super::vhost::node::{self, Node, PutBack};
 use super::vhost::reject_log::{LogPace, RejectLog};
 use super::vhost::table::Nodes;
 use crate::config::{self, Config, Kind, Sandbox};
+use crate::engine::vhost::id::VhostId;
 use crate::hooks::process::session::SandboxPolicy;
 use crate::hooks::{EntryPoint, LoadError};
 use crate::host::children::helper::Duty;
@@ -283,8 +284,9 @@ async fn start(
         None => shared.executor.own_name(hostname::current()?),
     };
     let mut nodes = Nodes::default();
-    let mut interfaces = Vec::new();
-    for (index, spec) in config.vhosts.iter().enumerate() {
+    let mut interfaces = Interfaces::default();
+    for (place, spec) in config.vhosts.iter().enumerate() {
+        let index = VhostId::new(place);
         let pools = spec
             .hooks
             .iter()
@@ -322,7 +324,7 @@ async fn start(
     };
     let parts = Parts {
         nodes,
-        interfaces: interfaces,
+        interfaces,
         shared,
         hooks,
         news,
@@ -516,10 +518,10 @@ pub(super) const fn sandbox_policy(config: &Config) -> SandboxPolicy {
 /// One virtual host, with a port for its interface; its queue begins at once, its protocol when the
 /// link is known.
 pub(super) fn new_node<H: Host + 'static, W: Wire>(
-    index: usize,
+    index: VhostId,
     spec: &config::Vhost,
     hooks: Vec<Rc<Pool>>,
-    (interfaces, wire): (&mut Vec<Interface<W>>, &W),
+    (interfaces, wire): (&mut Interfaces<W>, &W),
     shared: &Rc<Shared<H>>,
     host_name: &str,
 ) -> io::Result<Node<H>> {
@@ -536,23 +538,17 @@ pub(super) fn new_node<H: Host + 'static, W: Wire>(
 
 /// As [`new_node`]; counters start from `seed`.
 pub(super) fn node_with_seed<H: Host + 'static, W: Wire>(
-    index: usize,
+    index: VhostId,
     spec: &config::Vhost,
     hooks: Vec<Rc<Pool>>,
-    (interfaces, wire): (&mut Vec<Interface<W>>, &W),
+    (interfaces, wire): (&mut Interfaces<W>, &W),
     shared: &Rc<Shared<H>>,
     host_name: &str,
     seed: u64,
 ) -> Node<H> {
-    let port = interfaces
-        .iter()
-        .position(|port| port.name == spec.interface)
-        .unwrap_or_else(|| {
-            interfaces.push(Interface::new(spec.interface.clone(), wire.clone()));
-            interfaces.len() - 1
-        });
-    if let Some(port) = interfaces.get_mut(port) {
-        port.add_member(index, spec);
+    let interface = interfaces.named(&spec.interface, wire);
+    if let Some(interface) = interfaces.get_mut(interface) {
+        interface.add_member(index, spec);
     }
     let mut checks = Checks::default();
     checks.follow(&hooks, clock::now());
@@ -579,7 +575,7 @@ pub(super) fn node_with_seed<H: Host + 'static, W: Wire>(
     };
     shared.journal.borrow_mut().vhost(
         clock::now(),
-        index,
+        index.number(),
         &spec.name,
         &spec.interface,
         birth,
@@ -588,7 +584,7 @@ pub(super) fn node_with_seed<H: Host + 'static, W: Wire>(
     Node {
         machine: proto::Vhost::new(settings, birth),
         spec: spec.clone(),
-        port,
+        interface,
         queue,
         announcer: Announcer::default(),
         holding: false,

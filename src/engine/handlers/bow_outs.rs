@@ -12,6 +12,7 @@ use std::ops::Bound;
 
 use crate::engine::environment::Environment;
 use crate::engine::run::{Engine, FRAMES_IN_A_ROW, TAKEOVERS_IN_A_ROW};
+use crate::engine::vhost::id::VhostId;
 use crate::engine::vhost::node::Node;
 use crate::host::clock;
 use crate::proto::wire::{Advertisement, parse_frame};
@@ -23,7 +24,7 @@ const WAITING_MAX: usize = 2048;
 
 /// Bow-outs that wait, one for each virtual host and sender.
 #[derive(Debug, Default)]
-pub(in crate::engine) struct BowOuts(BTreeMap<(usize, IpAddr), Waiting>);
+pub(in crate::engine) struct BowOuts(BTreeMap<(VhostId, IpAddr), Waiting>);
 
 #[derive(Debug)]
 struct Waiting {
@@ -38,7 +39,7 @@ impl BowOuts {
     }
 
     /// The next one, whether this one is still there or not.
-    fn behind(&self, key: (usize, IpAddr)) -> Option<(usize, IpAddr)> {
+    fn behind(&self, key: (VhostId, IpAddr)) -> Option<(VhostId, IpAddr)> {
         self.0
             .range((Bound::Excluded(key), Bound::Unbounded))
             .next()
@@ -55,7 +56,7 @@ impl<E: Environment> Engine<E> {
     /// A packet for this virtual host came in this frame.
     pub(in crate::engine) fn hear(
         &mut self,
-        index: usize,
+        index: VhostId,
         received: Received<'_>,
         frame: &[u8],
         now: Timestamp,
@@ -69,7 +70,7 @@ impl<E: Environment> Engine<E> {
         let leaves = Advertisement::decode(received.payload).is_ok_and(|ad| ad.is_bow_out());
         let backup = self
             .nodes
-            .get(&index)
+            .get(index)
             .is_some_and(|node| node.machine.state() == State::Backup);
         if leaves && backup && self.bow_outs.0.len() < WAITING_MAX {
             // Who says it again and again makes nobody wait for longer.
@@ -106,12 +107,12 @@ impl<E: Environment> Engine<E> {
             {
                 self.follow(index, &waiting.frame, now);
                 followed += 1;
-                takeovers += usize::from(self.nodes.get(&index).is_some_and(Node::is_master));
+                takeovers += usize::from(self.nodes.get(index).is_some_and(Node::is_master));
             }
         }
     }
 
-    fn follow(&mut self, index: usize, frame: &[u8], now: Timestamp) {
+    fn follow(&mut self, index: VhostId, frame: &[u8], now: Timestamp) {
         if let Ok(received) = parse_frame(frame) {
             self.handle(index, Input::Packet(received), now);
         }
@@ -120,6 +121,7 @@ impl<E: Environment> Engine<E> {
 
 #[cfg(test)]
 mod tests {
+    use crate::engine::vhost::id::InterfaceId;
     use std::net::Ipv4Addr;
 
     use super::*;
@@ -132,7 +134,7 @@ mod tests {
     fn master(engine: &Engine<Bench>, advskew: u8) -> proto::Vhost {
         let settings = proto::Settings {
             advskew: AdvSkew(advskew),
-            ..engine.nodes[&0].spec.settings()
+            ..engine.nodes.get(VhostId::FIRST).unwrap().spec.settings()
         };
         let mut master = proto::Vhost::new(settings, u64::from(advskew));
         master.handle(Input::LinkUp, clock::now());
@@ -171,7 +173,7 @@ mod tests {
 
     fn hear(engine: &mut Engine<Bench>, frames: &[Vec<u8>]) {
         for frame in frames {
-            engine.frame(0, frame, clock::now());
+            engine.frame(InterfaceId::FIRST, frame, clock::now());
         }
     }
 
@@ -190,7 +192,10 @@ mod tests {
         let bow_out = said(&mut leaves, 9);
         assert_eq!(bow_out.len(), 1);
         hear(&mut engine, &bow_out);
-        assert_eq!(engine.nodes[&0].machine.state(), State::Backup);
+        assert_eq!(
+            engine.nodes.get(VhostId::FIRST).unwrap().machine.state(),
+            State::Backup
+        );
         assert_eq!(
             engine.next_wake(),
             Some(clock::now()),
@@ -206,10 +211,12 @@ mod tests {
     fn who_leaves_is_followed_unless_a_better_one_has() {
         play(async |_| {
             let alone = after(|_, _| Vec::new()).await;
-            assert!(alone.nodes[&0].holding && alone.bow_outs.due().is_none());
+            assert!(
+                alone.nodes.get(VhostId::FIRST).unwrap().holding && alone.bow_outs.due().is_none()
+            );
             let repeated = after(|_, bow_out| bow_out.to_vec()).await;
             assert!(
-                repeated.nodes[&0].is_master(),
+                repeated.nodes.get(VhostId::FIRST).unwrap().is_master(),
                 "what one sender says is heard in its order"
             );
             let behind_another = after(|engine, _| {
@@ -218,9 +225,23 @@ mod tests {
                 said(&mut other, 8)
             })
             .await;
-            assert_eq!(behind_another.nodes[&0].machine.state(), State::Backup);
             assert_eq!(
-                behind_another.nodes[&0].machine.stats().takeovers,
+                behind_another
+                    .nodes
+                    .get(VhostId::new(0))
+                    .unwrap()
+                    .machine
+                    .state(),
+                State::Backup
+            );
+            assert_eq!(
+                behind_another
+                    .nodes
+                    .get(VhostId::new(0))
+                    .unwrap()
+                    .machine
+                    .stats()
+                    .takeovers,
                 0,
                 "it never held the addresses beside the other"
             );
@@ -232,19 +253,34 @@ mod tests {
         play(async |clock| {
             let mut engine = engine(SimHost::new().with_link(link()), &Frames::default(), "").await;
             clock.advance(engine.next_wake().unwrap());
-            engine.interfaces[0].unread = true;
+            engine
+                .interfaces
+                .get_mut(InterfaceId::FIRST)
+                .unwrap()
+                .unread = true;
             engine.timers();
-            assert_eq!(engine.nodes[&0].machine.state(), State::Backup);
+            assert_eq!(
+                engine.nodes.get(VhostId::FIRST).unwrap().machine.state(),
+                State::Backup
+            );
             clock.advance(clock::now() + std::time::Duration::from_millis(15));
-            engine.interfaces[0].unread = false;
+            engine
+                .interfaces
+                .get_mut(InterfaceId::FIRST)
+                .unwrap()
+                .unread = false;
             engine.timers();
-            assert!(engine.nodes[&0].holding);
+            assert!(engine.nodes.get(VhostId::FIRST).unwrap().holding);
         });
         play(async |clock| {
             let mut engine = engine(SimHost::new().with_link(link()), &Frames::default(), "").await;
-            engine.interfaces[0].unread = true;
+            engine
+                .interfaces
+                .get_mut(InterfaceId::FIRST)
+                .unwrap()
+                .unread = true;
             let due = engine.next_wake().unwrap();
-            while !engine.nodes[&0].holding {
+            while !engine.nodes.get(VhostId::FIRST).unwrap().holding {
                 clock.advance(clock::now() + std::time::Duration::from_millis(5));
                 engine.timers();
             }
@@ -273,7 +309,7 @@ mod tests {
             let mut forger = proto::Vhost::new(
                 proto::Settings {
                     key,
-                    ..engine.nodes[&0].spec.settings()
+                    ..engine.nodes.get(VhostId::FIRST).unwrap().spec.settings()
                 },
                 1,
             );
@@ -285,9 +321,13 @@ mod tests {
             assert_eq!((bow_out.len(), forged.len()), (1, 1));
             hear(&mut engine, &bow_out);
             let began = clock::now();
-            while !engine.nodes[&0].is_master() {
+            while !engine.nodes.get(VhostId::FIRST).unwrap().is_master() {
                 hear(&mut engine, &forged);
-                engine.interfaces[0].unread = true;
+                engine
+                    .interfaces
+                    .get_mut(InterfaceId::FIRST)
+                    .unwrap()
+                    .unread = true;
                 engine.timers();
                 clock.advance(clock::now() + std::time::Duration::from_millis(5));
                 assert!(

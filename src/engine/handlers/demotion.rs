@@ -6,6 +6,7 @@ use super::status::millis;
 use crate::engine::command::DemotionStatus;
 use crate::engine::environment::Environment;
 use crate::engine::run::Engine;
+use crate::engine::vhost::id::VhostId;
 use crate::engine::vhost::node::{Asked, Node};
 use crate::host::clock;
 use crate::proto::Input;
@@ -116,11 +117,11 @@ impl<E: Environment> Engine<E> {
         let now = clock::now();
         let before = self
             .nodes
-            .get(&index)
+            .get(index)
             .map(|node| node.demotions(now))
             .unwrap_or_default();
         self.forgive_node(index, now);
-        let Some(node) = self.nodes.get(&index) else {
+        let Some(node) = self.nodes.get(index) else {
             return Ok(String::new());
         };
         let left = node.demotions(now);
@@ -141,8 +142,8 @@ impl<E: Environment> Engine<E> {
         Ok(lines.join("\n"))
     }
 
-    fn forgive_node(&mut self, index: usize, now: Timestamp) {
-        let Some(node) = self.nodes.get_mut(&index) else {
+    fn forgive_node(&mut self, index: VhostId, now: Timestamp) {
+        let Some(node) = self.nodes.get_mut(index) else {
             return;
         };
         node.resigned = None;
@@ -162,9 +163,9 @@ impl<E: Environment> Engine<E> {
     }
 
     /// The virtual host of this name.
-    pub(in crate::engine) fn named(&self, name: &Name) -> Result<usize, String> {
+    pub(in crate::engine) fn named(&self, name: &Name) -> Result<VhostId, String> {
         if let Some((index, _)) = self.nodes.iter().find(|(_, node)| node.spec.name == *name) {
-            return Ok(*index);
+            return Ok(index);
         }
         let known: Vec<&str> = self
             .nodes

@@ -6,6 +6,7 @@ use tracing::warn;
 
 use crate::engine::environment::Environment;
 use crate::engine::run::Engine;
+use crate::engine::vhost::id::VhostId;
 use crate::engine::vhost::node::Node;
 use crate::host::clock;
 use crate::keeper::failsafe::{FailSafe, Heartbeat};
@@ -71,8 +72,8 @@ impl<E: Environment> Engine<E> {
 
     /// Who holds addresses since a moment ago is not judged as one that holds nothing until the
     /// next beat.
-    fn beat_for(&mut self, index: usize) {
-        let Some(limit) = self.nodes.get(&index).and_then(limit) else {
+    fn beat_for(&mut self, index: VhostId) {
+        let Some(limit) = self.nodes.get(index).and_then(limit) else {
             return;
         };
         if self.beaten.is_some_and(|last| limit < last.limit) {
@@ -92,10 +93,10 @@ impl<E: Environment> Engine<E> {
     }
 
     /// This virtual host said something: its bow-outs must not repeat it.
-    pub(in crate::engine) fn publish_again(&mut self, index: usize) {
+    pub(in crate::engine) fn publish_again(&mut self, index: VhostId) {
         if self
             .nodes
-            .get(&index)
+            .get(index)
             .is_some_and(|node| !node.published.holds(node.machine.counter()))
         {
             self.publish(index);
@@ -104,12 +105,12 @@ impl<E: Environment> Engine<E> {
 
     /// Something about this virtual host changed: its state, its addresses, or what stands in its
     /// bow-outs.
-    pub(in crate::engine) fn publish(&mut self, index: usize) {
+    pub(in crate::engine) fn publish(&mut self, index: VhostId) {
         let Some(writer) = &mut self.will else { return };
-        let Some(node) = self.nodes.get_mut(&index) else {
+        let Some(node) = self.nodes.get_mut(index) else {
             return;
         };
-        let Some(port) = self.interfaces.get_mut(node.port) else {
+        let Some(port) = self.interfaces.get_mut(node.interface) else {
             return;
         };
         // Without one there is nothing left to take down or to bow out on.
@@ -139,7 +140,7 @@ impl<E: Environment> Engine<E> {
             addresses,
             bow_outs,
         };
-        if let Err(error) = writer.write(index, &will) {
+        if let Err(error) = writer.write(index.number(), &will) {
             warn!(vhost = %node.spec.name, %error, "Could not tell the keeper what to do if we die");
         }
         self.beat_for(index);
@@ -175,7 +176,7 @@ mod tests {
                 let limit = keeper.heartbeat().unwrap().limit;
                 assert_eq!(limit, LIMIT_IDLE);
                 step(&mut engine, &clock);
-                if engine.nodes[&0].holding {
+                if engine.nodes.get(VhostId::FIRST).unwrap().holding {
                     break;
                 }
             }

@@ -12,6 +12,7 @@ use crate::effect::Resource;
 use crate::engine::effects::executor::Executor;
 use crate::engine::environment::Environment;
 use crate::engine::run::Engine;
+use crate::engine::vhost::id::VhostId;
 use crate::host::clock;
 use crate::host::kernel::netlink::{Netlink, index_of};
 use crate::host::{FoundAddress, Host};
@@ -144,7 +145,7 @@ impl<E: Environment> Engine<E> {
     /// A predecessor that was killed leaves its addresses up: they go before the first
     /// advertisement.
     pub(in crate::engine) fn remove_leftovers(&mut self) {
-        for port in 0..self.interfaces.len() {
+        for port in self.interfaces.ids() {
             let Some(port) = self.interfaces.get(port) else {
                 continue;
             };
@@ -160,8 +161,8 @@ impl<E: Environment> Engine<E> {
             .for_each(|index| self.look_elsewhere(index));
     }
 
-    pub(in crate::engine) fn remove_leftovers_of(&mut self, index: usize) {
-        let Some(node) = self.nodes.get(&index) else {
+    pub(in crate::engine) fn remove_leftovers_of(&mut self, index: VhostId) {
+        let Some(node) = self.nodes.get(index) else {
             return;
         };
         let Some(there) = self.addresses_on(&node.spec.interface) else {
@@ -181,11 +182,16 @@ impl<E: Environment> Engine<E> {
 
     /// Looks for addresses of a virtual host among those that are on its interface, while it does
     /// not hold them.
-    pub(in crate::engine) fn sort_out(&mut self, index: usize, there: &[FoundAddress], when: When) {
+    pub(in crate::engine) fn sort_out(
+        &mut self,
+        index: VhostId,
+        there: &[FoundAddress],
+        when: When,
+    ) {
         let executor = &self.shared.executor;
         let Some(node) = self
             .nodes
-            .get_mut(&index)
+            .get_mut(index)
             .filter(|node| node.spec.manage_addresses && !node.holding)
         else {
             return;
@@ -218,8 +224,8 @@ impl<E: Environment> Engine<E> {
         }
     }
 
-    fn foreign_changed(&mut self, index: usize) {
-        let Some(node) = self.nodes.get(&index) else {
+    fn foreign_changed(&mut self, index: VhostId) {
+        let Some(node) = self.nodes.get(index) else {
             return;
         };
         let (vhost, interface) = (&node.spec.name, &node.spec.interface);
@@ -243,20 +249,20 @@ impl<E: Environment> Engine<E> {
     }
 
     /// Is there nothing on its interface that keeps a virtual host out?
-    pub(in crate::engine) fn may_take_part(&self, index: usize) -> bool {
-        let Some(node) = self.nodes.get(&index) else {
+    pub(in crate::engine) fn may_take_part(&self, index: VhostId) -> bool {
+        let Some(node) = self.nodes.get(index) else {
             return false;
         };
         let usable = self
             .interfaces
-            .get(node.port)
+            .get(node.interface)
             .is_some_and(|port| port.is_usable_by(&node.spec));
         usable && node.foreign.is_empty() && node.aside_until.is_none()
     }
 
     /// Virtual addresses came or went on the link with this number.
     pub(in crate::engine) fn virtual_changed(&mut self, link: u32, addresses: &BTreeSet<IpAddr>) {
-        for port in 0..self.interfaces.len() {
+        for port in self.interfaces.ids() {
             let Some(port) = self
                 .interfaces
                 .get(port)
@@ -264,17 +270,17 @@ impl<E: Environment> Engine<E> {
             else {
                 continue;
             };
-            let of_address = |member: &&usize| {
+            let of_address = |member: &VhostId| {
                 let concerns = |spec: &config::Vhost| {
                     spec.addresses
                         .iter()
                         .any(|address| addresses.contains(&address.ip))
                 };
-                self.nodes.get(member).is_some_and(|node| {
+                self.nodes.get(*member).is_some_and(|node| {
                     concerns(&node.spec) && !node.holding && node.spec.manage_addresses
                 })
             };
-            let members: Vec<usize> = port.members.iter().filter(of_address).copied().collect();
+            let members: Vec<VhostId> = port.members.iter().copied().filter(of_address).collect();
             if members.is_empty() {
                 continue;
             }

@@ -13,6 +13,7 @@ use super::status::millis;
 use crate::engine::command::HandedOver;
 use crate::engine::environment::Environment;
 use crate::engine::run::Engine;
+use crate::engine::vhost::id::VhostId;
 use crate::engine::vhost::node::Node;
 use crate::host::clock;
 use crate::journal::DaemonCause;
@@ -78,7 +79,7 @@ impl<E: Environment> Engine<E> {
     ) {
         let now = clock::now();
         let ready = self.named(name).and_then(|index| {
-            let Some(node) = self.nodes.get(&index) else {
+            let Some(node) = self.nodes.get(index) else {
                 return Ok((index, None));
             };
             match (node.is_master(), &node.handover) {
@@ -99,7 +100,7 @@ impl<E: Environment> Engine<E> {
                 self.handle(index, Input::Timer, now);
             }
             Ok((index, _)) => {
-                let Some(node) = self.nodes.get_mut(&index) else {
+                let Some(node) = self.nodes.get_mut(index) else {
                     return;
                 };
                 let until = now + node.machine.master_down().min(CALL_LONGEST);
@@ -119,8 +120,8 @@ impl<E: Environment> Engine<E> {
     }
 
     /// Lets go when what is being done now has ended, and waits for what comes of it.
-    fn let_another(&mut self, index: usize, reason: String, reply: Reply, now: Timestamp) {
-        let Some(node) = self.nodes.get_mut(&index) else {
+    fn let_another(&mut self, index: VhostId, reason: String, reply: Reply, now: Timestamp) {
+        let Some(node) = self.nodes.get_mut(index) else {
             return;
         };
         let until = now + (node.machine.master_down() * 3).min(WAIT_LONGEST);
@@ -145,8 +146,13 @@ impl<E: Environment> Engine<E> {
     }
 
     /// A backup is there.
-    pub(in crate::engine) fn answered(&mut self, index: usize, demotion: Demotion, now: Timestamp) {
-        let Some(node) = self.nodes.get_mut(&index) else {
+    pub(in crate::engine) fn answered(
+        &mut self,
+        index: VhostId,
+        demotion: Demotion,
+        now: Timestamp,
+    ) {
+        let Some(node) = self.nodes.get_mut(index) else {
             return;
         };
         let calling = |order: &mut Handover| matches!(order.stage, Stage::Calling { .. });
@@ -164,8 +170,8 @@ impl<E: Environment> Engine<E> {
     }
 
     /// What has come of an order, if it is known by now.
-    pub(in crate::engine) fn follow_handover(&mut self, index: usize, now: Timestamp) {
-        let Some(node) = self.nodes.get_mut(&index) else {
+    pub(in crate::engine) fn follow_handover(&mut self, index: VhostId, now: Timestamp) {
+        let Some(node) = self.nodes.get_mut(index) else {
             return;
         };
         let Some(result) = node
@@ -181,11 +187,11 @@ impl<E: Environment> Engine<E> {
     }
 
     /// Asks again, or gives up waiting.
-    pub(in crate::engine) fn handover_due(&mut self, index: usize, now: Timestamp) {
+    pub(in crate::engine) fn handover_due(&mut self, index: VhostId, now: Timestamp) {
         self.follow_handover(index, now);
         let Some(order) = self
             .nodes
-            .get_mut(&index)
+            .get_mut(index)
             .and_then(|node| node.handover.as_mut())
         else {
             return;

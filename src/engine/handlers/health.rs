@@ -14,6 +14,7 @@ use crate::engine::command::HealthStatus;
 use crate::engine::environment::Environment;
 use crate::engine::run::Engine;
 use crate::engine::runs::pool::Pool;
+use crate::engine::vhost::id::VhostId;
 use crate::hooks::{EntryPoint, HookError, Returned};
 use crate::host::clock;
 use crate::journal::DaemonCause;
@@ -291,16 +292,16 @@ impl Checks {
 
 impl<E: Environment> Engine<E> {
     /// Asks the hooks of a virtual host whose time has come.
-    pub(in crate::engine) fn begin_checks(&mut self, index: usize, now: Timestamp) {
+    pub(in crate::engine) fn begin_checks(&mut self, index: VhostId, now: Timestamp) {
         if self
             .nodes
-            .get(&index)
+            .get(index)
             .and_then(|node| node.checks.due())
             .is_none_or(|due| now < due)
         {
             return;
         }
-        let Some(node) = self.nodes.get_mut(&index) else {
+        let Some(node) = self.nodes.get_mut(index) else {
             return;
         };
         let quiet =
@@ -321,8 +322,8 @@ impl<E: Environment> Engine<E> {
     }
 
     /// Asks every hook of a virtual host for its health now, as far as any is asked now.
-    pub(in crate::engine) fn check_now(&mut self, index: usize, now: Timestamp) {
-        if let Some(node) = self.nodes.get_mut(&index) {
+    pub(in crate::engine) fn check_now(&mut self, index: VhostId, now: Timestamp) {
+        if let Some(node) = self.nodes.get_mut(index) {
             node.checks
                 .0
                 .values_mut()
@@ -334,14 +335,13 @@ impl<E: Environment> Engine<E> {
     /// A check has ended.
     pub(in crate::engine) fn checked(
         &mut self,
-        index: usize,
+        index: VhostId,
         hook: &Name,
         (ticket, seq): (u64, u64),
         result: Result<Returned, HookError>,
         now: Timestamp,
     ) {
-        let (Some(node), Some(pool)) = (self.nodes.get_mut(&index), self.hooks.current(hook))
-        else {
+        let (Some(node), Some(pool)) = (self.nodes.get_mut(index), self.hooks.current(hook)) else {
             return;
         };
         let Some(check) = node
@@ -379,7 +379,10 @@ impl<E: Environment> Engine<E> {
             demotion,
             reason: reason.clone(),
         };
-        self.shared.journal.borrow_mut().note(now, index, note);
+        self.shared
+            .journal
+            .borrow_mut()
+            .note(now, index.number(), note);
         self.demote(index, now);
         if change == Change::Fell && is_master && health.on_failure == OnUnhealthy::Resign {
             let reason = format!("hook {hook}: {reason}");

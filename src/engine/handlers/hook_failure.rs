@@ -13,6 +13,7 @@ use crate::engine::environment::Environment;
 use crate::engine::run::Engine;
 use crate::engine::runs::outcome::Failure;
 use crate::engine::vhost::escalation::{Escalation, Verdict};
+use crate::engine::vhost::id::VhostId;
 use crate::engine::vhost::node::Node;
 use crate::hooks::{EntryPoint, HookError};
 use crate::host::Host;
@@ -57,12 +58,12 @@ impl<E: Environment> Engine<E> {
     /// before.
     pub(in crate::engine) fn resign_for(
         &mut self,
-        index: usize,
+        index: VhostId,
         entry: EntryPoint,
         failure: &Failure,
         now: Timestamp,
     ) {
-        let Some(node) = self.nodes.get_mut(&index) else {
+        let Some(node) = self.nodes.get_mut(index) else {
             return;
         };
         if failure.error == HookError::Superseded || !node.is_master() {
@@ -103,8 +104,13 @@ impl<E: Environment> Engine<E> {
     }
 
     /// Stays master with a hook that failed (`on-failure = "keep"`), and tries it again.
-    pub(in crate::engine) fn stay_for(&mut self, index: usize, failure: &Failure, now: Timestamp) {
-        let Some(node) = self.nodes.get_mut(&index) else {
+    pub(in crate::engine) fn stay_for(
+        &mut self,
+        index: VhostId,
+        failure: &Failure,
+        now: Timestamp,
+    ) {
+        let Some(node) = self.nodes.get_mut(index) else {
             return;
         };
         if failure.error == HookError::Superseded || !node.is_master() {
@@ -120,10 +126,10 @@ impl<E: Environment> Engine<E> {
         self.retry(index, now + pause);
     }
 
-    fn retry(&mut self, index: usize, at: Timestamp) {
+    fn retry(&mut self, index: VhostId, at: Timestamp) {
         if let Some(degraded) = self
             .nodes
-            .get_mut(&index)
+            .get_mut(index)
             .and_then(|node| node.degraded.as_mut())
         {
             degraded.retry_at = Some(at);
@@ -131,8 +137,8 @@ impl<E: Environment> Engine<E> {
     }
 
     /// It is time to try again what failed.
-    pub(in crate::engine) fn retry_degraded(&mut self, index: usize, now: Timestamp) {
-        let Some(node) = self.nodes.get_mut(&index) else {
+    pub(in crate::engine) fn retry_degraded(&mut self, index: VhostId, now: Timestamp) {
+        let Some(node) = self.nodes.get_mut(index) else {
             return;
         };
         let Some(degraded) = node
@@ -147,8 +153,8 @@ impl<E: Environment> Engine<E> {
     }
 
     /// The hook has done what it should.
-    pub(in crate::engine) fn hook_recovered(&mut self, index: usize, now: Timestamp) {
-        let Some(node) = self.nodes.get_mut(&index) else {
+    pub(in crate::engine) fn hook_recovered(&mut self, index: VhostId, now: Timestamp) {
+        let Some(node) = self.nodes.get_mut(index) else {
             return;
         };
         if let Some(degraded) = node.degraded.take() {
@@ -159,10 +165,10 @@ impl<E: Environment> Engine<E> {
 
     /// An operator had one hook run anew, and it did what it should. If the list of hooks had ended
     /// at it, the others are still to run.
-    pub(in crate::engine) fn hook_applied(&mut self, index: usize) {
+    pub(in crate::engine) fn hook_applied(&mut self, index: VhostId) {
         if let Some(node) = self
             .nodes
-            .get_mut(&index)
+            .get_mut(index)
             .filter(|node| node.serves() && node.degraded.is_some())
         {
             node.run_again();
@@ -174,7 +180,7 @@ impl<E: Environment> Engine<E> {
     pub(in crate::engine) fn forgive(&mut self, hooks: &[Name], now: Timestamp) -> Vec<Name> {
         let mut forgiven = Vec::new();
         for index in self.numbers() {
-            let Some(node) = self.nodes.get(&index) else {
+            let Some(node) = self.nodes.get(index) else {
                 continue;
             };
             if node.degraded.is_none() || !node.spec.hooks.iter().any(|hook| hooks.contains(hook)) {
@@ -187,10 +193,10 @@ impl<E: Environment> Engine<E> {
     }
 
     /// The hooks of a virtual host are said to be well.
-    pub(in crate::engine) fn forgive_hooks(&mut self, index: usize, now: Timestamp) {
+    pub(in crate::engine) fn forgive_hooks(&mut self, index: VhostId, now: Timestamp) {
         let Some(node) = self
             .nodes
-            .get_mut(&index)
+            .get_mut(index)
             .filter(|node| node.degraded.is_some())
         else {
             return;

@@ -10,6 +10,7 @@ use std::time::Duration;
 use crate::config;
 use crate::engine::environment::Environment;
 use crate::engine::run::Engine;
+use crate::engine::vhost::id::VhostId;
 use crate::engine::vhost::interface::Interface;
 use crate::engine::vhost::node::Node;
 use crate::host::Renewal;
@@ -79,15 +80,15 @@ impl<E: Environment> Engine<E> {
     /// The lease of addresses that are put up now: it ends when that of the last advertisement that
     /// went out does. If too little is left of that, there is another advertisement first. `None`
     /// if that cannot be sent, or it is no master any more.
-    pub(in crate::engine) fn lease_now(&mut self, index: usize, now: Timestamp) -> Option<Lease> {
-        let lease = self.nodes.get(&index)?.lease();
+    pub(in crate::engine) fn lease_now(&mut self, index: VhostId, now: Timestamp) -> Option<Lease> {
+        let lease = self.nodes.get(index)?.lease();
         let Some(lifetime) = lease.lifetime() else {
             return Some(lease);
         };
         let left = |engine: &Self| {
             let Node {
                 machine, sending, ..
-            } = engine.nodes.get(&index)?;
+            } = engine.nodes.get(index)?;
             let (spent, renewal) = (
                 now.since(sending.went_out()?),
                 machine.deadline()?.since(now),
@@ -114,7 +115,7 @@ impl<E: Environment> Engine<E> {
         renewed.retain(|index| {
             let Some(node) = self
                 .nodes
-                .get_mut(index)
+                .get_mut(*index)
                 .filter(|node| node.holding && node.expired(now).is_none())
             else {
                 return false;
@@ -128,8 +129,12 @@ impl<E: Environment> Engine<E> {
             before.is_some() || lifetime.is_some()
         });
         let mut renewals = Vec::with_capacity(renewed.len());
-        for node in renewed.iter().filter_map(|index| self.nodes.get(index)) {
-            let Some(link) = self.interfaces.get(node.port).and_then(Interface::index) else {
+        for node in renewed.iter().filter_map(|index| self.nodes.get(*index)) {
+            let Some(link) = self
+                .interfaces
+                .get(node.interface)
+                .and_then(Interface::index)
+            else {
                 continue;
             };
             let (name, lifetime) = (&node.spec.name, node.leased.map(|(lifetime, _)| lifetime));
@@ -152,13 +157,13 @@ impl<E: Environment> Engine<E> {
     /// timers.
     pub(in crate::engine) fn fit_lease(
         &mut self,
-        index: usize,
+        index: VhostId,
         old: &config::Vhost,
         now: Timestamp,
     ) {
         let Some(node) = self
             .nodes
-            .get_mut(&index)
+            .get_mut(index)
             .filter(|node| node.holding && node.expired(now).is_none())
         else {
             return;
@@ -175,7 +180,7 @@ impl<E: Environment> Engine<E> {
         let Some(lease) = self.lease_now(index, now) else {
             return;
         };
-        let Some(node) = self.nodes.get_mut(&index) else {
+        let Some(node) = self.nodes.get_mut(index) else {
             return;
         };
         node.leased = lease.lifetime().map(|lifetime| (lifetime, now));
@@ -193,11 +198,11 @@ impl<E: Environment> Engine<E> {
     /// A master whose list of addresses changed: those that are gone go first.
     pub(in crate::engine) fn move_addresses(
         &mut self,
-        index: usize,
+        index: VhostId,
         old: &config::Vhost,
         now: Timestamp,
     ) {
-        let Some(spec) = self.nodes.get(&index).map(|node| node.spec.clone()) else {
+        let Some(spec) = self.nodes.get(index).map(|node| node.spec.clone()) else {
             return;
         };
         let gone = old.addresses.iter().filter(|a| !spec.addresses.contains(a));
@@ -211,7 +216,7 @@ impl<E: Environment> Engine<E> {
             .copied()
             .collect();
         let lease = self.lease_now(index, now);
-        let Some(node) = self.nodes.get_mut(&index).filter(|node| node.holding) else {
+        let Some(node) = self.nodes.get_mut(index).filter(|node| node.holding) else {
             return;
         };
         let Some(lease) = lease else {

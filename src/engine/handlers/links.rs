@@ -10,6 +10,7 @@ use super::foreign_addresses::When;
 use crate::effect::Link;
 use crate::engine::environment::{Environment, Locks as _};
 use crate::engine::run::Engine;
+use crate::engine::vhost::id::{InterfaceId, VhostId};
 use crate::engine::vhost::interface::{Interface, Sources, floating};
 use crate::engine::vhost::node::Node;
 use crate::host::clock;
@@ -45,7 +46,7 @@ struct Stale {
     /// Virtual addresses that came or went, by the number of their link.
     addresses: BTreeMap<u32, BTreeSet<IpAddr>>,
     /// Virtual hosts that may have an address on another interface now, or no longer.
-    elsewhere: BTreeSet<usize>,
+    elsewhere: BTreeSet<VhostId>,
 }
 
 impl Engine {
@@ -114,15 +115,15 @@ impl<E: Environment> Engine<E> {
         }
         stale.addresses.entry(link).or_default().insert(ip);
         // What comes to its own interface is no news of another.
-        let is_own = |port: usize| {
+        let is_own = |port: InterfaceId| {
             self.interfaces
                 .get(port)
                 .is_some_and(|port| port.index() == Some(link))
         };
         stale.elsewhere.extend(
             of_address
-                .filter(|(_, node)| !(came && is_own(node.port)))
-                .map(|(index, _)| *index),
+                .filter(|(_, node)| !(came && is_own(node.interface)))
+                .map(|(index, _)| index),
         );
     }
 
@@ -144,20 +145,21 @@ impl<E: Environment> Engine<E> {
         // Addresses elsewhere are known by the name of their interface, and which one is a virtual
         // host's own may be another now.
         let after = self.indexes();
-        let moved = |port: usize| before.get(port) != after.get(port);
-        let doubtful = |node: &Node<E::Host>| !node.elsewhere.is_empty() || moved(node.port);
+        let moved = |port: InterfaceId| before.get(&port) != after.get(&port);
+        let doubtful = |node: &Node<E::Host>| !node.elsewhere.is_empty() || moved(node.interface);
         let of_nodes = self.nodes.iter().filter(|(_, node)| doubtful(node));
-        stale.elsewhere.extend(of_nodes.map(|(index, _)| *index));
+        stale.elsewhere.extend(of_nodes.map(|(index, _)| index));
     }
 
-    /// The numbers of all ports' links.
-    fn indexes(&self) -> Vec<Option<u32>> {
-        self.interfaces.iter().map(Interface::index).collect()
+    /// The numbers of all interfaces' links.
+    fn indexes(&self) -> BTreeMap<InterfaceId, Option<u32>> {
+        let number = |id| (id, self.interfaces.get(id).and_then(Interface::index));
+        self.interfaces.ids().map(number).collect()
     }
 
     fn take_link(&mut self, link: &Link, gone: bool) {
         self.give_up_renamed(link);
-        for port in 0..self.interfaces.len() {
+        for port in self.interfaces.ids() {
             if self
                 .interfaces
                 .get(port)
@@ -176,17 +178,16 @@ impl<E: Environment> Engine<E> {
         let is_renamed =
             |port: &Interface<_>| port.index() == Some(link.index) && !link.is_called(&port.name);
         // One device can be configured by several of its names, and lose them all at once.
-        let renamed: Vec<usize> = (0..self.interfaces.len())
-            .filter(|index| self.interfaces.get(*index).is_some_and(is_renamed))
-            .collect();
-        for index in renamed {
-            self.give_up(index, link);
+        let all = self.interfaces.ids();
+        let renamed = all.filter(|id| self.interfaces.get(*id).is_some_and(is_renamed));
+        for id in renamed.collect::<Vec<_>>() {
+            self.give_up(id, link);
         }
     }
 
     /// Removes our addresses by the device's new name, then does without the interface.
-    fn give_up(&mut self, index: usize, link: &Link) {
-        let Some(port) = self.interfaces.get(index) else {
+    fn give_up(&mut self, id: InterfaceId, link: &Link) {
+        let Some(port) = self.interfaces.get(id) else {
             return;
         };
         warn!(interface = %port.name, now = %link.name, "The interface was renamed");
@@ -194,7 +195,7 @@ impl<E: Environment> Engine<E> {
         for node in port
             .members
             .iter()
-            .filter_map(|member| self.nodes.get(member))
+            .filter_map(|member| self.nodes.get(*member))
             .filter(|node| node.spec.manage_addresses)
         {
             let of_node = there.iter().filter(|found| {
@@ -209,13 +210,13 @@ impl<E: Environment> Engine<E> {
                     .remove_leftover(&link.name, found.address);
             }
         }
-        self.set_link(index, None);
+        self.set_link(id, None);
     }
 
     /// The kernel calls the interface by another name than the configuration: another process may
     /// have its virtual hosts by that one. When ours began there may have been no such interface.
-    fn claim(&mut self, index: usize, own_name: &IfName) {
-        let Some(port) = self.interfaces.get_mut(index) else {
+    fn claim(&mut self, id: InterfaceId, own_name: &IfName) {
+        let Some(port) = self.interfaces.get_mut(id) else {
             return;
         };
         if !port.wants_claim(own_name) {
@@ -223,7 +224,7 @@ impl<E: Environment> Engine<E> {
         }
         let mut barred = BTreeMap::new();
         let members = port.members.iter();
-        for spec in members.filter_map(|member| self.nodes.get(member).map(|node| &node.spec)) {
+        for spec in members.filter_map(|member| self.nodes.get(*member).map(|node| &node.spec)) {
             let post = Post {
                 interface: &spec.interface,
                 own_name: Some(own_name.clone()),
@@ -239,11 +240,11 @@ impl<E: Environment> Engine<E> {
         port.claimed(own_name.clone(), barred);
     }
 
-    pub(in crate::engine) fn set_link(&mut self, index: usize, link: Option<Link>) {
+    pub(in crate::engine) fn set_link(&mut self, id: InterfaceId, link: Option<Link>) {
         if let Some(link) = &link {
-            self.claim(index, &link.name);
+            self.claim(id, &link.name);
         }
-        let Some(port) = self.interfaces.get_mut(index) else {
+        let Some(port) = self.interfaces.get_mut(id) else {
             return;
         };
         let before = (port.is_up(), port.is_running());
@@ -259,8 +260,7 @@ impl<E: Environment> Engine<E> {
             self.look_again = Some(now + DEAF_RETRY);
         }
         for member in members {
-            let (Some(node), Some(port)) = (self.nodes.get(&member), self.interfaces.get(index))
-            else {
+            let (Some(node), Some(port)) = (self.nodes.get(member), self.interfaces.get(id)) else {
                 continue;
             };
             if before != (up, running)
@@ -296,8 +296,8 @@ impl<E: Environment> Engine<E> {
 
     /// Its interface has another hardware address: the neighbours would go on sending to the old
     /// one.
-    fn lives_at_another(&mut self, member: usize, now: Timestamp) {
-        let Some(node) = self.nodes.get_mut(&member).filter(|node| node.announces()) else {
+    fn lives_at_another(&mut self, member: VhostId, now: Timestamp) {
+        let Some(node) = self.nodes.get_mut(member).filter(|node| node.announces()) else {
             return;
         };
         info!(vhost = %node.spec.name, "Announces the addresses again: the interface has another hardware address");
@@ -318,7 +318,7 @@ impl<E: Environment> Engine<E> {
         for member in &port.members {
             let Some(node) = self
                 .nodes
-                .get(member)
+                .get(*member)
                 .filter(|node| !node.spec.manage_addresses)
             else {
                 continue;
@@ -348,7 +348,7 @@ impl<E: Environment> Engine<E> {
             let leased = |node: &&Node<E::Host>| {
                 node.leased.is_some() && clock::now().since(node.changed) > OWN_DOING
             };
-            let Some(node) = self.nodes.get(member).filter(leased) else {
+            let Some(node) = self.nodes.get(*member).filter(leased) else {
                 continue;
             };
             if let Some(address) = node
@@ -387,15 +387,15 @@ impl<E: Environment> Engine<E> {
         let members = port
             .members
             .iter()
-            .filter(|member| self.nodes.get(member).and_then(wanted).is_some());
-        let (dev, members): (_, Vec<usize>) = (port.name.clone(), members.copied().collect());
+            .filter(|member| self.nodes.get(**member).and_then(wanted).is_some());
+        let (dev, members): (_, Vec<VhostId>) = (port.name.clone(), members.copied().collect());
         // The kernel is asked only of what somebody here misses: it lists all of the interface's
         // addresses.
         if members.is_empty() || self.present(&dev, ip) {
             return;
         }
         for member in members {
-            let Some(node) = self.nodes.get_mut(&member) else {
+            let Some(node) = self.nodes.get_mut(member) else {
                 continue;
             };
             let Some(address) = wanted(node) else {
@@ -432,7 +432,7 @@ impl<E: Environment> Engine<E> {
     /// Reads links and addresses anew: at start, after lost events, and while an interface is
     /// missing.
     pub(in crate::engine) fn look(&mut self) {
-        for port in 0..self.interfaces.len() {
+        for port in self.interfaces.ids() {
             let Some(name) = self.interfaces.get(port).map(|port| port.name.clone()) else {
                 continue;
             };
@@ -461,7 +461,7 @@ impl<E: Environment> Engine<E> {
             })
     }
 
-    pub(in crate::engine) fn put_back_missing(&mut self, port: usize) {
+    pub(in crate::engine) fn put_back_missing(&mut self, port: InterfaceId) {
         let Some(port) = self.interfaces.get(port) else {
             return;
         };
@@ -469,7 +469,7 @@ impl<E: Environment> Engine<E> {
         let members = port
             .members
             .iter()
-            .filter_map(|member| self.nodes.get(member))
+            .filter_map(|member| self.nodes.get(*member))
             .filter(|node| node.holding);
         let mut held: BTreeSet<IpAddr> = members
             .flat_map(|node| node.holdable().map(|a| a.ip))
@@ -490,7 +490,7 @@ impl<E: Environment> Engine<E> {
     }
 
     fn look_at_sources(&mut self, link: u32) {
-        for port in 0..self.interfaces.len() {
+        for port in self.interfaces.ids() {
             if self
                 .interfaces
                 .get(port)
@@ -502,8 +502,8 @@ impl<E: Environment> Engine<E> {
         }
     }
 
-    pub(in crate::engine) fn look_at_addresses(&mut self, index: usize) {
-        let Some(port) = self.interfaces.get(index) else {
+    pub(in crate::engine) fn look_at_addresses(&mut self, id: InterfaceId) {
+        let Some(port) = self.interfaces.get(id) else {
             return;
         };
         let Some(there) = self.addresses_on(&port.name) else {
@@ -515,7 +515,7 @@ impl<E: Environment> Engine<E> {
         }
         let floating = floating(self.nodes.values().map(|node| &node.spec));
         let sources = Sources::choose(there.iter().map(|found| found.address.ip), &floating);
-        let Some(port) = self.interfaces.get_mut(index) else {
+        let Some(port) = self.interfaces.get_mut(id) else {
             return;
         };
         if !port.set_sources(sources) {
@@ -529,11 +529,11 @@ impl<E: Environment> Engine<E> {
 
     pub(in crate::engine) fn tell_sources(
         &mut self,
-        member: usize,
+        member: VhostId,
         sources: Sources,
         now: Timestamp,
     ) {
-        let Some(node) = self.nodes.get(&member) else {
+        let Some(node) = self.nodes.get(member) else {
             return;
         };
         let configured = [
@@ -545,7 +545,7 @@ impl<E: Environment> Engine<E> {
             let address = configured.or(sources.of(family));
             self.handle(member, Input::OwnAddress { family, address }, now);
         }
-        let Some(node) = self.nodes.get(&member) else {
+        let Some(node) = self.nodes.get(member) else {
             return;
         };
         let (vhost, interface) = (&node.spec.name, &node.spec.interface);
@@ -641,10 +641,16 @@ mod tests {
                 carrier: false,
                 ..link()
             }));
-            assert_eq!(engine.nodes[&0].machine.state(), State::Init);
+            assert_eq!(
+                engine.nodes.get(VhostId::FIRST).unwrap().machine.state(),
+                State::Init
+            );
             engine.host_event(HostEvent::Link(link()));
             assert_eq!(
-                (engine.nodes[&0].machine.state(), keeper.entries().len()),
+                (
+                    engine.nodes.get(VhostId::FIRST).unwrap().machine.state(),
+                    keeper.entries().len()
+                ),
                 (State::Backup, 1)
             );
         });

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 
 use crate::config::{self, Config};
 use crate::engine::run::Engine;
+use crate::engine::vhost::id::VhostId;
 use crate::engine::vhost::node::Node;
 use crate::host::kernel::netlink;
 use crate::types::{IfName, Name};
@@ -94,7 +95,7 @@ const fn is_link_local(ip: IpAddr) -> bool {
 #[derive(Debug, Default)]
 pub(in crate::engine) struct Moves {
     /// Those that are found again, with the place in the new list.
-    kept: BTreeMap<usize, usize>,
+    kept: BTreeMap<VhostId, usize>,
     /// Those that get another name, from and to.
     pub(in crate::engine) renamed: BTreeMap<Name, Name>,
 }
@@ -103,7 +104,7 @@ impl Moves {
     /// A name that is given up by a virtual host that goes belongs to what that one's hooks still
     /// undo: then whoever gets the name goes and comes anew, too.
     fn find<'a>(
-        there: impl Iterator<Item = (usize, &'a config::Vhost)>,
+        there: impl Iterator<Item = (VhostId, &'a config::Vhost)>,
         vhosts: &[config::Vhost],
     ) -> Self {
         let (mut kept, mut gone) = (Vec::new(), BTreeSet::new());
@@ -117,7 +118,7 @@ impl Moves {
             }
         }
         loop {
-            let fits = |(_, place, name): &(usize, usize, Name)| {
+            let fits = |(_, place, name): &(VhostId, usize, Name)| {
                 vhosts
                     .get(*place)
                     .is_some_and(|vhost| vhost.name == *name || !gone.contains(&vhost.name))
@@ -138,12 +139,12 @@ impl Moves {
     }
 
     /// Is this one there before and after?
-    pub(in crate::engine) fn keeps(&self, index: usize) -> bool {
+    pub(in crate::engine) fn keeps(&self, index: VhostId) -> bool {
         self.kept.contains_key(&index)
     }
 
     /// The number of the virtual host that becomes this one of the new list.
-    pub(in crate::engine) fn of(&self, place: usize) -> Option<usize> {
+    pub(in crate::engine) fn of(&self, place: usize) -> Option<VhostId> {
         self.kept
             .iter()
             .find(|(_, kept)| **kept == place)
@@ -155,7 +156,7 @@ impl Engine {
     /// What a new configuration makes of the virtual hosts that are there.
     pub(in crate::engine) fn moves(&self, config: &Config) -> Moves {
         Moves::find(
-            self.nodes.iter().map(|(index, node)| (*index, &node.spec)),
+            self.nodes.iter().map(|(index, node)| (index, &node.spec)),
             &config.vhosts,
         )
     }
@@ -200,7 +201,10 @@ impl Engine {
             changes.push(format!("vhost {}: renamed to {to}", node.spec.name));
             node.spec.name = to.clone();
             node.queue.rename(to.clone());
-            self.shared.journal.borrow_mut().renamed(now, *index, to);
+            self.shared
+                .journal
+                .borrow_mut()
+                .renamed(now, index.number(), to);
         }
     }
 
@@ -215,8 +219,8 @@ impl Engine {
         let masters = self
             .nodes
             .iter()
-            .filter(|(index, node)| node.is_master() && !moves.keeps(**index));
-        let problem = |(_, node): (&usize, &Node<_>)| {
+            .filter(|(index, node)| node.is_master() && !moves.keeps(*index));
+        let problem = |(_, node): (VhostId, &Node<_>)| {
             let old = &node.spec;
             let shares = |new: &&config::Vhost| {
                 new.addresses
@@ -274,13 +278,23 @@ mod tests {
         after: &[(&str, &str, u8)],
     ) -> (Vec<usize>, Vec<(String, String)>) {
         let (before, after) = (config(before), config(after));
-        let moves = Moves::find(before.vhosts.iter().enumerate(), &after.vhosts);
+        let moves = Moves::find(
+            before
+                .vhosts
+                .iter()
+                .enumerate()
+                .map(|(place, vhost)| (VhostId::new(place), vhost)),
+            &after.vhosts,
+        );
         let renamed = moves
             .renamed
             .iter()
             .map(|(from, to)| (from.to_string(), to.to_string()))
             .collect();
-        (moves.kept.into_keys().collect(), renamed)
+        (
+            moves.kept.into_keys().map(VhostId::number).collect(),
+            renamed,
+        )
     }
 
     fn pair(from: &str, to: &str) -> (String, String) {

@@ -7,6 +7,7 @@ use crate::effect::{Effect, Granted, Resource, Route, RouteTarget, Value};
 use crate::engine::effects::executor::{Executor, letting_go};
 use crate::engine::environment::Environment;
 use crate::engine::run::Engine;
+use crate::engine::vhost::id::VhostId;
 use crate::host::{FoundAddress, Host, HostError};
 use crate::ledger::Owner;
 use crate::types::{Family, IfName, Name, VirtualAddress};
@@ -150,8 +151,8 @@ impl<H: Host> Executor<H> {
 
 impl<E: Environment> Engine<E> {
     /// See [`Executor::fit_ways`]; nothing of a virtual host that holds no addresses.
-    pub(in crate::engine) fn fit_ways(&self, index: usize, there: &[FoundAddress]) {
-        let Some(node) = self.nodes.get(&index).filter(|node| node.holding) else {
+    pub(in crate::engine) fn fit_ways(&self, index: VhostId, there: &[FoundAddress]) {
+        let Some(node) = self.nodes.get(index).filter(|node| node.holding) else {
             return;
         };
         let (spec, held) = (&node.spec, node.holdable().collect::<Vec<_>>());
@@ -161,10 +162,10 @@ impl<E: Environment> Engine<E> {
     }
 
     /// An address was put back: with it the kernel may have taken the way to its network.
-    pub(in crate::engine) fn lead_again(&self, index: usize, address: VirtualAddress) {
+    pub(in crate::engine) fn lead_again(&self, index: VhostId, address: VirtualAddress) {
         let Some(spec) = self
             .nodes
-            .get(&index)
+            .get(index)
             .filter(|node| node.holding)
             .map(|node| &node.spec)
         else {

@@ -12,17 +12,18 @@ use tracing::{info, warn};
 use crate::engine::command::Elsewhere;
 use crate::engine::environment::Environment;
 use crate::engine::run::Engine;
+use crate::engine::vhost::id::VhostId;
 use crate::host::Host as _;
 use crate::types::IfName;
 
 impl<E: Environment> Engine<E> {
     /// Looks whether a virtual host's addresses are up on other interfaces: one exchange with the
     /// kernel for each.
-    pub(in crate::engine) fn look_elsewhere(&mut self, index: usize) {
-        let Some(node) = self.nodes.get_mut(&index) else {
+    pub(in crate::engine) fn look_elsewhere(&mut self, index: VhostId) {
+        let Some(node) = self.nodes.get_mut(index) else {
             return;
         };
-        let (spec, port) = (&node.spec, self.interfaces.get(node.port));
+        let (spec, port) = (&node.spec, self.interfaces.get(node.interface));
         let host = self.shared.executor.host();
         // The kernel calls it by its own name, and the configuration perhaps by another.
         let is_its_own = |dev: &IfName| {

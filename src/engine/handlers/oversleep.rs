@@ -6,6 +6,7 @@ use tracing::{debug, warn};
 
 use crate::engine::environment::Environment;
 use crate::engine::run::Engine;
+use crate::engine::vhost::id::{InterfaceId, VhostId};
 use crate::engine::vhost::interface::Interface;
 use crate::host::clock;
 use crate::proto::{Input, timer};
@@ -23,8 +24,8 @@ impl<E: Environment> Engine<E> {
     /// may have been a takeover, for which the buffer had no room. So it must go unread, and a
     /// backup listens anew. A master goes on, or not, by the rules of the protocol.
     ///
-    /// How late it is, and the ports in whose sockets the past waits.
-    pub(in crate::engine) fn overslept(&mut self) -> Option<(Duration, Vec<usize>)> {
+    /// How late it is, and the interfaces in whose sockets the past waits.
+    pub(in crate::engine) fn overslept(&mut self) -> Option<(Duration, Vec<InterfaceId>)> {
         let now = clock::now();
         // Nobody's interval is shorter than the least skew.
         let by = self
@@ -32,16 +33,16 @@ impl<E: Environment> Engine<E> {
             .map(|due| now.since(due))
             .filter(|by| *by >= timer::skew_time(AdvSkew(1)))?;
         let mut stale = Vec::new();
-        for port in 0..self.interfaces.len() {
+        for port in self.interfaces.ids() {
             let Some(members) = self.interfaces.get(port).map(|port| port.members.clone()) else {
                 continue;
             };
-            let overslept = |index: &usize| {
+            let overslept = |index: &VhostId| {
                 self.nodes
-                    .get(index)
+                    .get(*index)
                     .is_some_and(|node| by > node.machine.interval().max(NEWS))
             };
-            let overslept: Vec<usize> = members.into_iter().filter(overslept).collect();
+            let overslept: Vec<VhostId> = members.into_iter().filter(overslept).collect();
             if overslept.is_empty() {
                 continue;
             }
@@ -49,7 +50,7 @@ impl<E: Environment> Engine<E> {
             for index in overslept {
                 if self
                     .nodes
-                    .get(&index)
+                    .get(index)
                     .is_some_and(|node| node.machine.state() == State::Backup)
                 {
                     self.handle(index, Input::Late { by }, now);
@@ -75,7 +76,7 @@ impl Engine {
     }
 
     /// Reads what waits in an interface's socket, and forgets it.
-    fn discard(&self, port: usize, by: Duration) {
+    fn discard(&self, port: InterfaceId, by: Duration) {
         let Some(socket) = self.interfaces.get(port).and_then(Interface::socket) else {
             return;
         };

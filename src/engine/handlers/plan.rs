@@ -14,6 +14,7 @@ use crate::engine::run::Engine;
 use crate::engine::runs::pool::Pool;
 use crate::engine::runs::queue::Queue;
 use crate::engine::runs::shared::Shared;
+use crate::engine::vhost::id::VhostId;
 use crate::hooks::{EntryPoint, HookEvent};
 use crate::host::{LinuxHost, RecordingHost};
 use crate::types::Name;
@@ -101,7 +102,7 @@ async fn plan(daemon: &Rc<Shared<LinuxHost>>, job: Job) -> Plan {
     let steps = Steps::new(&shared, vhost.clone(), &[Rc::clone(&hook)]);
     shared.executor.observe(Rc::clone(&steps) as _);
     let queue = Queue::start(
-        0,
+        VhostId::new(0),
         vhost.name,
         vhost.interface,
         vhost.addresses,

@@ -17,6 +17,7 @@ use crate::engine::command::RefusedAddress;
 use crate::engine::environment::Environment;
 use crate::engine::run::Engine;
 use crate::engine::vhost::escalation::{Escalation, Verdict};
+use crate::engine::vhost::id::{InterfaceId, VhostId};
 use crate::engine::vhost::node::Node;
 use crate::host::HostError;
 use crate::journal::DaemonCause;
@@ -138,11 +139,11 @@ impl<E: Environment> Engine<E> {
     /// ended, or stays with the others.
     pub(in crate::engine) fn address_failed(
         &mut self,
-        index: usize,
+        index: VhostId,
         error: &HostError,
         now: Timestamp,
     ) {
-        let Some(node) = self.nodes.get_mut(&index) else {
+        let Some(node) = self.nodes.get_mut(index) else {
             return;
         };
         if !node.is_master() {
@@ -183,8 +184,8 @@ impl<E: Environment> Engine<E> {
     }
 
     /// Its demotion is told when what is being done now has ended.
-    fn demotion_follows(&mut self, index: usize) {
-        let Some(node) = self.nodes.get(&index) else {
+    fn demotion_follows(&mut self, index: VhostId) {
+        let Some(node) = self.nodes.get(index) else {
             return;
         };
         self.follow_ups
@@ -192,8 +193,8 @@ impl<E: Environment> Engine<E> {
     }
 
     /// All addresses are up: whatever was refused before no longer is.
-    pub(in crate::engine) fn nothing_refused(&mut self, index: usize) {
-        let Some(node) = self.nodes.get_mut(&index) else {
+    pub(in crate::engine) fn nothing_refused(&mut self, index: VhostId) {
+        let Some(node) = self.nodes.get_mut(index) else {
             return;
         };
         if node.refused_addresses.take().is_some() {
@@ -206,13 +207,13 @@ impl<E: Environment> Engine<E> {
     /// again after the pause.
     fn hold_what_it_can(
         &mut self,
-        index: usize,
+        index: VhostId,
         wanted: &[VirtualAddress],
         pause: Duration,
         now: Timestamp,
     ) {
         let lease = self.lease_now(index, now);
-        let Some(node) = self.nodes.get_mut(&index) else {
+        let Some(node) = self.nodes.get_mut(index) else {
             return;
         };
         let Some(lease) = lease else {
@@ -247,7 +248,7 @@ impl<E: Environment> Engine<E> {
             let retry_s = pause.as_secs();
             warn!(vhost = %node.spec.name, refused = in_words(&refused_addresses.refused), retry_s, "Cannot hold all its addresses; stays master with the others");
         }
-        let Some(node) = self.nodes.get_mut(&index) else {
+        let Some(node) = self.nodes.get_mut(index) else {
             return;
         };
         let none = node.holdable().next().is_none();
@@ -263,8 +264,8 @@ impl<E: Environment> Engine<E> {
     }
 
     /// It is time to try again what was refused to a master, or to be as fit as others again.
-    pub(in crate::engine) fn retry_refused(&mut self, index: usize, now: Timestamp) {
-        let Some(node) = self.nodes.get_mut(&index) else {
+    pub(in crate::engine) fn retry_refused(&mut self, index: VhostId, now: Timestamp) {
+        let Some(node) = self.nodes.get_mut(index) else {
             return;
         };
         let Some(refused_addresses) = &mut node.refused_addresses else {
@@ -299,19 +300,19 @@ impl<E: Environment> Engine<E> {
     }
 
     /// Something changed on an interface: the kernel may take now what it refused.
-    pub(in crate::engine) fn hope(&mut self, port: usize, now: Timestamp) {
+    pub(in crate::engine) fn hope(&mut self, port: InterfaceId, now: Timestamp) {
         let Some(members) = self.interfaces.get(port).map(|port| port.members.clone()) else {
             return;
         };
         for member in members {
             let missing = self
                 .nodes
-                .get(&member)
+                .get(member)
                 .and_then(|node| node.refused_addresses.as_ref())
                 .is_some_and(|refused_addresses| refused_addresses.retry_at.is_some());
             if let Some(refused_addresses) = self
                 .nodes
-                .get_mut(&member)
+                .get_mut(member)
                 .filter(|_| missing)
                 .and_then(|node| node.refused_addresses.as_mut())
             {

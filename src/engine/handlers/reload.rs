@@ -23,6 +23,7 @@ use crate::engine::runs::helper_rights::terms;
 use crate::engine::runs::pool::Pool;
 use crate::engine::runs::queue::Applied;
 use crate::engine::start::{new_node, post};
+use crate::engine::vhost::id::VhostId;
 use crate::engine::vhost::interface::Ethernet;
 use crate::hooks::EntryPoint;
 use crate::host::clock;
@@ -271,7 +272,7 @@ impl Engine {
                 self.shared
                     .journal
                     .borrow_mut()
-                    .reconfigured(now, *index, &settings);
+                    .reconfigured(now, index.number(), &settings);
                 node.machine.reconfigure(settings, now);
             }
         }
@@ -279,7 +280,7 @@ impl Engine {
             // A reason to be unfit may have gone with its hook.
             if self
                 .nodes
-                .get(&index)
+                .get(index)
                 .is_some_and(|node| node.machine.demotion() != node.demotion())
             {
                 self.demote(index, now);
@@ -331,17 +332,17 @@ impl Engine {
 
     /// Lets a virtual host go that the configuration no longer has: addresses down, bow-out, hooks,
     /// undoing.
-    fn remove(&mut self, index: usize, changes: &mut Vec<String>, now: Timestamp) {
+    fn remove(&mut self, index: VhostId, changes: &mut Vec<String>, now: Timestamp) {
         self.handle(index, Input::Shutdown, now);
-        for port in &mut self.interfaces {
+        for port in self.interfaces.iter_mut() {
             port.members.retain(|member| *member != index);
         }
-        if let Some(node) = self.nodes.remove(&index) {
+        if let Some(node) = self.nodes.remove(index) {
             changes.push(format!("vhost {}: removed", node.spec.name));
             self.shared
                 .journal
                 .borrow_mut()
-                .removed(clock::now(), index);
+                .removed(clock::now(), index.number());
             self.ties
                 .instance
                 .release_vhost(&node.spec.interface, node.spec.vhid);
@@ -390,8 +391,8 @@ impl Engine {
         {
             return changes.push(format!("vhost {}: not added: {error}", spec.name));
         }
-        let index = self.next_number;
-        self.next_number += 1;
+        let index = self.next_id;
+        self.next_id = index.next();
         let pools = spec
             .hooks
             .iter()
@@ -413,7 +414,7 @@ impl Engine {
                 ));
             }
         };
-        let port = node.port;
+        let port = node.interface;
         self.nodes.insert(index, node);
         changes.push(format!("vhost {}: added", spec.name));
         self.remove_leftovers_of(index);
@@ -431,12 +432,12 @@ impl Engine {
     /// does not change.
     fn change(
         &mut self,
-        index: usize,
+        index: VhostId,
         spec: &config::Vhost,
         changes: &mut Vec<String>,
         now: Timestamp,
     ) {
-        let Some(node) = self.nodes.get_mut(&index) else {
+        let Some(node) = self.nodes.get_mut(index) else {
             return;
         };
         if node.spec == *spec {
@@ -455,14 +456,14 @@ impl Engine {
         };
         let protocol_changed = settings != *node.machine.settings();
         node.queue.set_addresses(spec.addresses.clone());
-        if let Some(port) = self.interfaces.get_mut(node.port) {
+        if let Some(port) = self.interfaces.get_mut(node.interface) {
             port.listen_to(spec);
         }
         if protocol_changed {
             self.shared
                 .journal
                 .borrow_mut()
-                .reconfigured(now, index, &settings);
+                .reconfigured(now, index.number(), &settings);
             node.machine.reconfigure(settings, now);
         }
         if node.holding && old.addresses != spec.addresses {

@@ -12,6 +12,7 @@ use tracing::warn;
 use super::lease::silence;
 use crate::engine::environment::Environment;
 use crate::engine::run::Engine;
+use crate::engine::vhost::id::VhostId;
 use crate::engine::vhost::node::{Gate, Node};
 use crate::journal::DaemonCause;
 use crate::proto::{Cause, Input};
@@ -69,8 +70,8 @@ impl<H> Node<H> {
 impl<E: Environment> Engine<E> {
     /// May a master's addresses go up? If nobody can have heard of it, they wait until somebody
     /// can.
-    pub(in crate::engine) fn is_heard(&mut self, index: usize) -> bool {
-        let Some(node) = self.nodes.get_mut(&index) else {
+    pub(in crate::engine) fn is_heard(&mut self, index: VhostId) -> bool {
+        let Some(node) = self.nodes.get_mut(index) else {
             return false;
         };
         let waits = node.replaces_unheard();
@@ -81,8 +82,8 @@ impl<E: Environment> Engine<E> {
     }
 
     /// A master's addresses stay down until an advertisement goes out.
-    pub(in crate::engine) fn wait_to_be_heard(&mut self, index: usize) {
-        let Some(node) = self.nodes.get_mut(&index).filter(|node| node.is_master()) else {
+    pub(in crate::engine) fn wait_to_be_heard(&mut self, index: VhostId) {
+        let Some(node) = self.nodes.get_mut(index).filter(|node| node.is_master()) else {
             return;
         };
         node.gate = Gate::Unheard;
@@ -92,11 +93,11 @@ impl<E: Environment> Engine<E> {
 
     /// An advertisement may have gone out at last: then the addresses that waited for it go up.
     /// True if they did.
-    pub(in crate::engine) fn heard_at_last(&mut self, index: usize, now: Timestamp) -> bool {
+    pub(in crate::engine) fn heard_at_last(&mut self, index: VhostId, now: Timestamp) -> bool {
         let waited = |node: &&mut Node<E::Host>| {
             node.is_master() && node.gate == Gate::Unheard && node.unheard().is_none()
         };
-        let Some(node) = self.nodes.get_mut(&index).filter(waited) else {
+        let Some(node) = self.nodes.get_mut(index).filter(waited) else {
             return false;
         };
         node.gate = Gate::Open;
@@ -106,8 +107,8 @@ impl<E: Environment> Engine<E> {
 
     /// A master's lease has run out. One that slept listens first; one that could not send knows
     /// why, and leaves.
-    pub(in crate::engine) fn lapse(&mut self, index: usize, by: Duration, now: Timestamp) {
-        let Some(node) = self.nodes.get(&index) else {
+    pub(in crate::engine) fn lapse(&mut self, index: VhostId, by: Duration, now: Timestamp) {
+        let Some(node) = self.nodes.get(index) else {
             return;
         };
         let input = match node.unheard() {
@@ -149,7 +150,7 @@ mod tests {
                 .next_wake()
                 .into_iter()
                 .chain(self.peer.deadline())
-                .chain(self.engine.nodes[&0].lease_end());
+                .chain(self.engine.nodes.get(VhostId::FIRST).unwrap().lease_end());
             self.clock
                 .advance(next.min().expect("something is due").max(clock::now()));
             self.engine.judge_leases();
@@ -172,7 +173,12 @@ mod tests {
         }
 
         fn state(&self) -> State {
-            self.engine.nodes[&0].machine.state()
+            self.engine
+                .nodes
+                .get(VhostId::new(0))
+                .unwrap()
+                .machine
+                .state()
         }
 
         fn is_up(&self) -> bool {
@@ -205,10 +211,17 @@ mod tests {
     fn a_leased_master_that_cannot_send_leaves_and_holds_nothing_until_it_can() {
         play(async |clock| {
             let mut pair = pair(clock, "").await;
-            pair.until(|pair| pair.engine.nodes[&0].holding && pair.peer.heard().is_some());
+            pair.until(|pair| {
+                pair.engine.nodes.get(VhostId::FIRST).unwrap().holding
+                    && pair.peer.heard().is_some()
+            });
             pair.wire.refuse(true);
             pair.until(|pair| pair.state() == State::Backup);
-            let why = pair.engine.nodes[&0]
+            let why = pair
+                .engine
+                .nodes
+                .get(VhostId::new(0))
+                .unwrap()
                 .last
                 .as_ref()
                 .map(|last| last.cause.clone());
@@ -229,7 +242,11 @@ mod tests {
             while clock::now() < end {
                 let before = pair.state();
                 pair.step();
-                assert!(!pair.is_up(), "{:?}", pair.engine.nodes[&0].last);
+                assert!(
+                    !pair.is_up(),
+                    "{:?}",
+                    pair.engine.nodes.get(VhostId::FIRST).unwrap().last
+                );
                 tried += usize::from(before == State::Backup && pair.state() == State::Master);
             }
             assert!((1..5).contains(&tried), "{tried}");
@@ -252,7 +269,11 @@ mod tests {
                 pair.clock.advance(pair.peer.deadline().unwrap());
                 pair.peer.handle(Input::Timer, clock::now());
                 carry(&pair.wire, &mut pair.engine, &mut pair.peer);
-                let cause = pair.engine.nodes[&0]
+                let cause = pair
+                    .engine
+                    .nodes
+                    .get(VhostId::new(0))
+                    .unwrap()
                     .last
                     .as_ref()
                     .map(|last| last.cause.clone());
@@ -262,7 +283,8 @@ mod tests {
                     "{lease}"
                 );
                 assert!(
-                    !pair.is_up() && pair.engine.nodes[&0].gate == Gate::Unheard,
+                    !pair.is_up()
+                        && pair.engine.nodes.get(VhostId::FIRST).unwrap().gate == Gate::Unheard,
                     "{lease}"
                 );
                 assert_eq!(
@@ -285,13 +307,14 @@ mod tests {
     fn an_address_that_a_reload_took_away_goes_also_while_nothing_can_be_sent() {
         play(async |clock| {
             let mut pair = pair(clock, "").await;
-            pair.until(|pair| pair.engine.nodes[&0].holding);
+            pair.until(|pair| pair.engine.nodes.get(VhostId::FIRST).unwrap().holding);
             pair.wire.refuse(true);
             pair.clock.advance(clock::now() + Duration::from_millis(50));
-            let node = pair.engine.nodes.get_mut(&0).unwrap();
+            let node = pair.engine.nodes.get_mut(VhostId::FIRST).unwrap();
             let old = node.spec.clone();
             node.spec.addresses = ["10.0.0.23/24".parse().unwrap()].into();
-            pair.engine.move_addresses(0, &old, clock::now());
+            pair.engine
+                .move_addresses(VhostId::FIRST, &old, clock::now());
             assert!(!pair.is_up(), "the configuration no longer has it");
             let new = Resource::Address {
                 dev: link().name,
@@ -316,17 +339,34 @@ mod tests {
     fn a_master_that_slept_after_it_could_not_send_says_nothing() {
         play(async |clock| {
             let mut pair = pair(clock, "").await;
-            pair.until(|pair| pair.engine.nodes[&0].holding);
+            pair.until(|pair| pair.engine.nodes.get(VhostId::FIRST).unwrap().holding);
             pair.wire.refuse(true);
-            let before = pair.engine.nodes[&0].machine.advertised();
-            pair.until(|pair| pair.engine.nodes[&0].machine.advertised() > before);
+            let before = pair
+                .engine
+                .nodes
+                .get(VhostId::new(0))
+                .unwrap()
+                .machine
+                .advertised();
+            pair.until(|pair| {
+                pair.engine
+                    .nodes
+                    .get(VhostId::new(0))
+                    .unwrap()
+                    .machine
+                    .advertised()
+                    > before
+            });
             pair.wire.refuse(false);
             pair.wire.take();
             pair.clock.advance(clock::now() + Duration::from_secs(4));
             pair.engine.judge_leases();
             pair.engine.end_turn();
             assert!(
-                pair.engine.nodes[&0]
+                pair.engine
+                    .nodes
+                    .get(VhostId::new(0))
+                    .unwrap()
                     .last
                     .as_ref()
                     .is_some_and(|last| matches!(last.cause, Cause::Late { .. }))

@@ -11,6 +11,7 @@ use tracing::info;
 use crate::engine::environment::Environment;
 use crate::engine::reload::prepared::Scope;
 use crate::engine::run::Engine;
+use crate::engine::vhost::id::VhostId;
 use crate::host::clock;
 use crate::journal::DaemonCause;
 use crate::proto::{Input, Reason};
@@ -94,8 +95,8 @@ impl<E: Environment> Engine<E> {
 
     /// A master lets go without a word. Where the daemon itself holds the addresses they are gone
     /// then, and the bow-out follows; where hooks do, it waits for them.
-    fn stand_aside(&mut self, index: usize, now: Timestamp) {
-        let Some(node) = self.nodes.get_mut(&index) else {
+    fn stand_aside(&mut self, index: VhostId, now: Timestamp) {
+        let Some(node) = self.nodes.get_mut(index) else {
             return;
         };
         if self.stopping.is_some() || !node.is_master() {
@@ -113,12 +114,12 @@ impl<E: Environment> Engine<E> {
     /// Hands over, and takes no part until then.
     pub(in crate::engine) fn aside(
         &mut self,
-        index: usize,
+        index: VhostId,
         until: Timestamp,
         reason: Reason,
         now: Timestamp,
     ) {
-        let Some(node) = self.nodes.get_mut(&index) else {
+        let Some(node) = self.nodes.get_mut(index) else {
             return;
         };
         node.aside_until = Some(until);
@@ -132,8 +133,8 @@ impl<E: Environment> Engine<E> {
     }
 
     /// Hands over, after the fact: peers need not wait until we have been silent for long enough.
-    pub(in crate::engine) fn bow_out(&mut self, index: usize) {
-        let Some(node) = self.nodes.get(&index) else {
+    pub(in crate::engine) fn bow_out(&mut self, index: VhostId) {
+        let Some(node) = self.nodes.get(index) else {
             return;
         };
         for packet in node.machine.bow_out_packets(0) {
@@ -142,8 +143,8 @@ impl<E: Environment> Engine<E> {
     }
 
     /// The time aside is over: listens again, if the link is there.
-    pub(in crate::engine) fn stand_in_again(&mut self, index: usize, now: Timestamp) {
-        let Some(node) = self.nodes.get_mut(&index) else {
+    pub(in crate::engine) fn stand_in_again(&mut self, index: VhostId, now: Timestamp) {
+        let Some(node) = self.nodes.get_mut(index) else {
             return;
         };
         if node.aside_until.is_none_or(|until| now < until) {

@@ -91,7 +91,7 @@ impl<E: Environment> Engine<E> {
         }
         let port = self
             .interfaces
-            .get(node.port)
+            .get(node.interface)
             .filter(|_| node.machine.state() == State::Init)?;
         if let Some(flaw) = port.flaw_for(&node.spec) {
             return Some(format!("takes no part: {} {flaw}", port.name));

@@ -9,6 +9,7 @@ use tracing::{info, warn};
 use crate::config::AtStop;
 use crate::engine::environment::Environment;
 use crate::engine::run::{Engine, Stopping};
+use crate::engine::vhost::id::VhostId;
 use crate::hooks::EntryPoint;
 use crate::host::clock;
 use crate::proto::{Cause, Input};
@@ -33,7 +34,7 @@ impl<E: Environment> Engine<E> {
             .iter_mut()
             .for_each(|(_, node)| node.leaving = true);
         for index in self.numbers() {
-            let Some(node) = self.nodes.get_mut(&index) else {
+            let Some(node) = self.nodes.get_mut(index) else {
                 continue;
             };
             let first = match node.spec.at_stop {
@@ -65,9 +66,9 @@ impl<E: Environment> Engine<E> {
     }
 
     /// The virtual host's orderly end: addresses down, bow-out, `on_backup`, undoing.
-    pub(in crate::engine) fn leave(&mut self, index: usize, now: Timestamp) {
+    pub(in crate::engine) fn leave(&mut self, index: VhostId, now: Timestamp) {
         self.handle(index, Input::Shutdown, now);
-        if let Some(node) = self.nodes.get_mut(&index) {
+        if let Some(node) = self.nodes.get_mut(index) {
             node.leaving = false;
             node.leave_by = None;
             node.aside_until = None;
@@ -77,8 +78,8 @@ impl<E: Environment> Engine<E> {
     }
 
     /// A hook has not ended in time: the addresses and the bow-out do not wait any longer.
-    pub(in crate::engine) fn leave_at_last(&mut self, index: usize, now: Timestamp) {
-        let Some(node) = self.nodes.get(&index) else {
+    pub(in crate::engine) fn leave_at_last(&mut self, index: VhostId, now: Timestamp) {
+        let Some(node) = self.nodes.get(index) else {
             return;
         };
         if node.leaving && node.leave_by.is_some_and(|by| by <= now) {
@@ -88,8 +89,8 @@ impl<E: Environment> Engine<E> {
     }
 
     /// Takes the virtual host's addresses off its interface, whoever put them there.
-    pub(in crate::engine) fn take_off(&self, index: usize) {
-        let Some(node) = self.nodes.get(&index) else {
+    pub(in crate::engine) fn take_off(&self, index: VhostId) {
+        let Some(node) = self.nodes.get(index) else {
             return;
         };
         for address in &node.spec.addresses {

@@ -11,6 +11,7 @@ use crate::config::{AtStop, OnFailure};
 use crate::engine::environment::Environment;
 use crate::engine::run::Engine;
 use crate::engine::runs::outcome::{Failure, HookOutcome};
+use crate::engine::vhost::id::VhostId;
 use crate::engine::vhost::node::{Asked, Gate, Node};
 use crate::hooks::EntryPoint;
 use crate::host::clock;
@@ -27,11 +28,11 @@ const REFUSED_RETRY: Duration = Duration::from_secs(10);
 impl<E: Environment> Engine<E> {
     pub(in crate::engine) fn transition(
         &mut self,
-        index: usize,
+        index: VhostId,
         transition: Transition,
         now: Timestamp,
     ) {
-        let Some(node) = self.nodes.get_mut(&index) else {
+        let Some(node) = self.nodes.get_mut(index) else {
             return;
         };
         let Transition {
@@ -65,7 +66,7 @@ impl<E: Environment> Engine<E> {
         node.since_ms = clock::wall_ms();
         node.changed = now;
         self.tell_what_was_not_heard(index, silent, now);
-        let Some(node) = self.nodes.get_mut(&index) else {
+        let Some(node) = self.nodes.get_mut(index) else {
             return;
         };
         match (from, to) {
@@ -85,33 +86,38 @@ impl<E: Environment> Engine<E> {
     }
 
     /// A master is not down because nobody heard it: what was refused meanwhile is told beside it.
-    fn tell_what_was_not_heard(&mut self, index: usize, silent: Option<Duration>, now: Timestamp) {
-        let Some(node) = self.nodes.get_mut(&index) else {
+    fn tell_what_was_not_heard(
+        &mut self,
+        index: VhostId,
+        silent: Option<Duration>,
+        now: Timestamp,
+    ) {
+        let Some(node) = self.nodes.get_mut(index) else {
             return;
         };
         let mut told = node.refusals.changed(now, silent.unwrap_or_default());
         let Some(silent) = silent else { return };
         told.extend(
             self.interfaces
-                .get(node.port)
+                .get(node.interface)
                 .map(|port| port.strangers.lately(now, silent))
                 .unwrap_or_default(),
         );
         let mut journal = self.shared.journal.borrow_mut();
         for text in told {
             warn!(vhost = %node.spec.name, text, "Becomes master though somebody advertises");
-            journal.note(now, index, Note::Remark { text });
+            journal.note(now, index.number(), Note::Remark { text });
         }
     }
 
-    pub(in crate::engine) fn take_addresses(&mut self, index: usize, now: Timestamp) {
+    pub(in crate::engine) fn take_addresses(&mut self, index: VhostId, now: Timestamp) {
         if !self.is_heard(index) {
             return;
         }
         let Some(lease) = self.lease_now(index, now) else {
             return self.wait_to_be_heard(index);
         };
-        let Some(node) = self.nodes.get_mut(&index) else {
+        let Some(node) = self.nodes.get_mut(index) else {
             return;
         };
         node.gate = Gate::Open;
@@ -132,8 +138,8 @@ impl<E: Environment> Engine<E> {
 
     /// A master's addresses are up, or are its hooks' to put up: the neighbours and the hooks hear
     /// of it.
-    pub(in crate::engine) fn serve(&mut self, index: usize, lease: Lease, now: Timestamp) {
-        let Some(node) = self.nodes.get_mut(&index) else {
+    pub(in crate::engine) fn serve(&mut self, index: VhostId, lease: Lease, now: Timestamp) {
+        let Some(node) = self.nodes.get_mut(index) else {
             return;
         };
         if node.spec.manage_addresses {
@@ -158,10 +164,10 @@ impl<E: Environment> Engine<E> {
     }
 
     /// Addresses first: they are what must not be held twice.
-    pub(in crate::engine) fn let_go(&mut self, index: usize, now: Timestamp) {
+    pub(in crate::engine) fn let_go(&mut self, index: VhostId, now: Timestamp) {
         self.drop_addresses(index, now);
         let stopping = self.stopping.is_some();
-        let Some(node) = self.nodes.get_mut(&index) else {
+        let Some(node) = self.nodes.get_mut(index) else {
             return;
         };
         node.announcer.stop();
@@ -181,8 +187,8 @@ impl<E: Environment> Engine<E> {
         node.queue.put(event, true);
     }
 
-    pub(in crate::engine) fn drop_addresses(&mut self, index: usize, now: Timestamp) {
-        let Some(node) = self.nodes.get_mut(&index) else {
+    pub(in crate::engine) fn drop_addresses(&mut self, index: VhostId, now: Timestamp) {
+        let Some(node) = self.nodes.get_mut(index) else {
             return;
         };
         node.drop_again = None;
@@ -200,19 +206,19 @@ impl<E: Environment> Engine<E> {
 
     /// Tries again to take down addresses that the kernel did not let go, and bows out once they
     /// are gone.
-    pub(in crate::engine) fn let_go_at_last(&mut self, index: usize, now: Timestamp) {
+    pub(in crate::engine) fn let_go_at_last(&mut self, index: VhostId, now: Timestamp) {
         self.drop_addresses(index, now);
         if self
             .nodes
-            .get(&index)
+            .get(index)
             .is_some_and(|node| node.drop_again.is_none() && !node.is_master())
         {
             self.bow_out(index);
         }
     }
 
-    pub(in crate::engine) fn tell_initial(&mut self, index: usize) {
-        let Some(node) = self.nodes.get_mut(&index) else {
+    pub(in crate::engine) fn tell_initial(&mut self, index: VhostId) {
+        let Some(node) = self.nodes.get_mut(index) else {
             return;
         };
         if std::mem::replace(&mut node.told_initial, true)
@@ -226,8 +232,8 @@ impl<E: Environment> Engine<E> {
     }
 
     /// A worse master is there, and `before_master` has a say in whether we preempt it.
-    pub(in crate::engine) fn ask_before(&mut self, index: usize, cause: &Cause, peer: IpAddr) {
-        let Some(node) = self.nodes.get_mut(&index) else {
+    pub(in crate::engine) fn ask_before(&mut self, index: VhostId, cause: &Cause, peer: IpAddr) {
+        let Some(node) = self.nodes.get_mut(index) else {
             return;
         };
         node.gate = Gate::Asked;
@@ -238,8 +244,8 @@ impl<E: Environment> Engine<E> {
         node.queue.put(event, false);
     }
 
-    pub(in crate::engine) fn peer_claim(&mut self, index: usize, peer: IpAddr, now: Timestamp) {
-        let Some(node) = self.nodes.get_mut(&index) else {
+    pub(in crate::engine) fn peer_claim(&mut self, index: VhostId, peer: IpAddr, now: Timestamp) {
+        let Some(node) = self.nodes.get_mut(index) else {
             return;
         };
         if !node.announcer.claimed(now) {
@@ -254,8 +260,8 @@ impl<E: Environment> Engine<E> {
         self.announce(index);
     }
 
-    pub(in crate::engine) fn announce(&self, index: usize) {
-        let Some(node) = self.nodes.get(&index) else {
+    pub(in crate::engine) fn announce(&self, index: VhostId) {
+        let Some(node) = self.nodes.get(index) else {
             return;
         };
         if node.announces() {
@@ -266,8 +272,8 @@ impl<E: Environment> Engine<E> {
         }
     }
 
-    pub(in crate::engine) fn demote(&mut self, index: usize, now: Timestamp) {
-        let Some(demotion) = self.nodes.get(&index).map(Node::demotion) else {
+    pub(in crate::engine) fn demote(&mut self, index: VhostId, now: Timestamp) {
+        let Some(demotion) = self.nodes.get(index).map(Node::demotion) else {
             return;
         };
         self.handle(index, Input::Demote(demotion), now);
@@ -284,7 +290,7 @@ impl<E: Environment> Engine<E> {
             } => self.hook_finished(vhost, entry, seq, result, now),
             HookOutcome::Applied { vhost } => self.hook_applied(vhost),
             HookOutcome::Demote { vhost, by, reason } => {
-                let Some(node) = self.nodes.get_mut(&vhost) else {
+                let Some(node) = self.nodes.get_mut(vhost) else {
                     return;
                 };
                 info!(vhost = %node.spec.name, by, reason, "Demotion was asked for");
@@ -307,8 +313,8 @@ impl<E: Environment> Engine<E> {
 
     /// A hook wants another node to be master. If it says so again while others are still
     /// preferred, nobody took over, or gave it back: an unfit master is better than none.
-    fn hook_resigns(&mut self, index: usize, reason: String, now: Timestamp) {
-        let Some(node) = self.nodes.get_mut(&index) else {
+    fn hook_resigns(&mut self, index: VhostId, reason: String, now: Timestamp) {
+        let Some(node) = self.nodes.get_mut(index) else {
             return;
         };
         let in_vain = node.is_master()
@@ -324,8 +330,8 @@ impl<E: Environment> Engine<E> {
         self.demote(index, now);
     }
 
-    pub(in crate::engine) fn hand_over(&mut self, index: usize, reason: String, now: Timestamp) {
-        let Some(node) = self.nodes.get_mut(&index) else {
+    pub(in crate::engine) fn hand_over(&mut self, index: VhostId, reason: String, now: Timestamp) {
+        let Some(node) = self.nodes.get_mut(index) else {
             return;
         };
         let why = DaemonCause::Resigned.because(&reason);
@@ -337,7 +343,7 @@ impl<E: Environment> Engine<E> {
     /// has them.
     pub(in crate::engine) fn resign_and_demote(
         &mut self,
-        index: usize,
+        index: VhostId,
         reason: Reason,
         now: Timestamp,
     ) {
@@ -348,20 +354,20 @@ impl<E: Environment> Engine<E> {
 
     pub(in crate::engine) fn hook_finished(
         &mut self,
-        index: usize,
+        index: VhostId,
         entry: EntryPoint,
         seq: u64,
         result: Result<(), Failure>,
         now: Timestamp,
     ) {
-        let Some(node) = self.nodes.get_mut(&index) else {
+        let Some(node) = self.nodes.get_mut(index) else {
             return;
         };
         let current = node.last.as_ref().map_or(0, |last| last.seq) == seq;
         if current && entry == EntryPoint::OnMaster && !node.spec.manage_addresses {
             self.announce(index);
         }
-        let Some(node) = self.nodes.get_mut(&index) else {
+        let Some(node) = self.nodes.get_mut(index) else {
             return;
         };
         match (entry, result) {
@@ -410,22 +416,22 @@ impl<E: Environment> Engine<E> {
 
     /// `before_master` allows the preemption, if there still is anybody to preempt. Its word counts
     /// for this once: a takeover for another reason asks again.
-    fn preempt(&mut self, index: usize, now: Timestamp) {
-        let Some(node) = self.nodes.get_mut(&index) else {
+    fn preempt(&mut self, index: VhostId, now: Timestamp) {
+        let Some(node) = self.nodes.get_mut(index) else {
             return;
         };
         node.gate = Gate::Allowed;
         self.handle(index, Input::Approve, now);
         if let Some(node) = self
             .nodes
-            .get_mut(&index)
+            .get_mut(index)
             .filter(|node| node.gate == Gate::Allowed)
         {
             node.gate = Gate::Open;
         }
     }
 
-    pub(in crate::engine) fn take_addresses_now(&mut self, index: usize, now: Timestamp) {
+    pub(in crate::engine) fn take_addresses_now(&mut self, index: VhostId, now: Timestamp) {
         self.take_addresses(index, now);
         // Putting them up may have failed and left a follow-up.
         self.handle(index, Input::Timer, now);

@@ -11,6 +11,7 @@ use super::status::millis;
 use crate::engine::command::StrangerStatus;
 use crate::engine::environment::Environment;
 use crate::engine::run::Engine;
+use crate::engine::vhost::id::InterfaceId;
 use crate::engine::vhost::reject_log::LogPace;
 use crate::proto::Received;
 use crate::proto::wire::{Advertisement, is_intact};
@@ -103,7 +104,7 @@ impl<E: Environment> Engine<E> {
     /// Notes an advertisement of a vhid that nobody on this interface has.
     pub(in crate::engine) fn stranger(
         &mut self,
-        port: usize,
+        port: InterfaceId,
         ad: &Advertisement,
         received: &Received<'_>,
         now: Timestamp,
@@ -150,7 +151,7 @@ impl<E: Environment> Engine<E> {
         }
     }
 
-    fn kin(&self, port: usize, ad: &Advertisement) -> Kin {
+    fn kin(&self, port: InterfaceId, ad: &Advertisement) -> Kin {
         let members = self
             .interfaces
             .get(port)
@@ -160,7 +161,7 @@ impl<E: Environment> Engine<E> {
             members
                 .iter()
                 .take(COMPARED_MAX)
-                .filter_map(|member| self.nodes.get(member))
+                .filter_map(|member| self.nodes.get(*member))
         };
         if let Some(node) = nodes().find(|node| node.spec.vhid.get() == ad.vhid) {
             return Kin::Group(node.spec.name.to_string());
@@ -171,7 +172,7 @@ impl<E: Environment> Engine<E> {
     }
 }
 
-fn known_name<E: Environment>(engine: &Engine<E>, port: usize) -> String {
+fn known_name<E: Environment>(engine: &Engine<E>, port: InterfaceId) -> String {
     engine
         .interfaces
         .get(port)

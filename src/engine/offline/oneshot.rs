@@ -19,6 +19,7 @@ use crate::engine::runs::outcome::HookOutcome;
 use crate::engine::runs::pool::{Pool, limits};
 use crate::engine::runs::queue::Queue;
 use crate::engine::runs::shared::Shared;
+use crate::engine::vhost::id::VhostId;
 use crate::hooks::process::session::SandboxPolicy;
 use crate::hooks::{
     Answer, Ask, AskError, Budget, HookError, HookEvent, HookSource, LoadError, LogLevel,
@@ -122,7 +123,14 @@ impl OneShot {
         shared.executor.observe(Rc::clone(&log) as _);
         shared.executor.recover_rest().await;
         let (addresses, hooks) = (job.addresses, vec![pool]);
-        let queue = Queue::start(0, job.vhost, job.dev, addresses, hooks, Rc::clone(&shared));
+        let queue = Queue::start(
+            VhostId::new(0),
+            job.vhost,
+            job.dev,
+            addresses,
+            hooks,
+            Rc::clone(&shared),
+        );
         Ok(Self {
             shared,
             queue,

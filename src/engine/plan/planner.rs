@@ -21,6 +21,7 @@ use crate::engine::runs::queue::Queue;
 use crate::engine::runs::shared::Shared;
 use crate::engine::sim::{PATIENCE, Settling, settle};
 use crate::engine::start::{load_pool, sandbox_policy, services};
+use crate::engine::vhost::id::VhostId;
 use crate::hooks::contract::api;
 use crate::hooks::{EntryPoint, HookEvent, Instance, LoadError};
 use crate::host::children::helper::Duty;
@@ -261,7 +262,7 @@ impl<'a> Planner<'a> {
         let steps = Steps::new(&self.shared, vhost.clone(), &pools);
         self.shared.executor.observe(Rc::clone(&steps) as _);
         let queue = Queue::start(
-            0,
+            VhostId::new(0),
             vhost.name.clone(),
             vhost.interface.clone(),
             vhost.addresses.clone(),

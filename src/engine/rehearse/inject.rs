@@ -70,7 +70,7 @@ impl Simulation {
                         .nodes
                         .iter()
                         .filter(|(_, node)| node.is_master())
-                        .map(|(index, _)| *index)
+                        .map(|(index, _)| index)
                         .collect();
                     for index in masters {
                         turn.hand_over(index, "rehearsed".to_owned(), now);

@@ -18,6 +18,7 @@ use crate::engine::reload::artifact::{Artifact, TrustPolicy};
 use crate::engine::runs::outcome::HookOutcome;
 use crate::engine::sim::{Down, Endless, PATIENCE, Settling, SimMachine, Turn, settle};
 use crate::engine::start::load_pool;
+use crate::engine::vhost::id::VhostId;
 use crate::hooks::LoadError;
 use crate::host::clock::{self, Virtual};
 use crate::keeper::Client;
@@ -377,7 +378,9 @@ impl Settling for Simulation {
 /// What the virtual hosts of a node are now.
 fn note_states(record: &mut Record, now: Timestamp, number: usize, machine: &SimMachine) {
     for lane in 0..machine.node.config.vhosts.len() {
-        let node = machine.engine().and_then(|engine| engine.nodes.get(&lane));
+        let node = machine
+            .engine()
+            .and_then(|engine| engine.nodes.get(VhostId::new(lane)));
         let shown = match (
             node.map(|node| node.machine.state()),
             machine.down,
@@ -422,7 +425,7 @@ fn tell(turn: &mut Turn<'_>, news: HookOutcome) -> Option<(String, bool)> {
             let (vhost, hook) = (*vhost, hook.clone());
             let health = |turn: &Turn<'_>| {
                 turn.nodes
-                    .get(&vhost)
+                    .get(vhost)
                     .and_then(|node| node.checks.status_of(&hook))
             };
             let before = health(turn);

@@ -1,6 +1,7 @@
 //! What the hook runs of a virtual host report to the engine.
 
 use crate::config::OnFailure;
+use crate::engine::vhost::id::VhostId;
 use crate::hooks::{EntryPoint, HookError, Returned};
 use crate::types::Name;
 
@@ -10,7 +11,7 @@ pub(in crate::engine) enum HookOutcome {
     /// A run over the list of hooks ended.
     Finished {
         /// Index of the virtual host.
-        vhost: usize,
+        vhost: VhostId,
         /// Which entry point.
         entry: EntryPoint,
         /// The transition's number.
@@ -21,12 +22,12 @@ pub(in crate::engine) enum HookOutcome {
     /// One hook ran anew by an operator's order, and ended well.
     Applied {
         /// Index of the virtual host.
-        vhost: usize,
+        vhost: VhostId,
     },
     /// A hook asked to raise or end the demotion of its virtual host.
     Demote {
         /// Index of the virtual host.
-        vhost: usize,
+        vhost: VhostId,
         /// 0..=240.
         by: u8,
         /// Hook and reason.
@@ -35,7 +36,7 @@ pub(in crate::engine) enum HookOutcome {
     /// A hook was asked for its health.
     Checked {
         /// Index of the virtual host.
-        vhost: usize,
+        vhost: VhostId,
         /// Which hook.
         hook: Name,
         /// The check's number.
@@ -48,15 +49,15 @@ pub(in crate::engine) enum HookOutcome {
     /// A hook asked to hand over.
     Resign {
         /// Index of the virtual host.
-        vhost: usize,
+        vhost: VhostId,
         /// Hook and reason.
         reason: String,
     },
 }
 
 impl HookOutcome {
-    /// Index of the virtual host.
-    pub(in crate::engine) const fn vhost(&self) -> usize {
+    /// The virtual host.
+    pub(in crate::engine) const fn vhost(&self) -> VhostId {
         match self {
             Self::Finished { vhost, .. }
             | Self::Demote { vhost, .. }
@@ -68,7 +69,7 @@ impl HookOutcome {
 
     /// What is told at one instant is told in this order, whichever process was quicker: by virtual
     /// host, first what its queue says and then its checks.
-    pub(in crate::engine) const fn order(&self) -> (usize, Option<&Name>) {
+    pub(in crate::engine) const fn order(&self) -> (VhostId, Option<&Name>) {
         let hook = if let Self::Checked { hook, .. } = self {
             Some(hook)
         } else {

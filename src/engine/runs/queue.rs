@@ -24,6 +24,7 @@ use crate::backoff::Backoff;
 use crate::config::OnFailure;
 use crate::engine::effects::undo::Undone;
 use crate::engine::metrics::Ended;
+use crate::engine::vhost::id::VhostId;
 use crate::hooks::{EntryPoint, HookError, HookEvent};
 use crate::host::Host;
 use crate::host::clock;
@@ -33,7 +34,7 @@ use crate::types::{IfName, Name, State, VirtualAddress, shown};
 /// The queue of one virtual host.
 #[derive(Debug)]
 pub(in crate::engine) struct Queue<H> {
-    pub(in crate::engine) index: usize,
+    pub(in crate::engine) index: VhostId,
     vhost: RefCell<Name>,
     pub(in crate::engine) dev: IfName,
     pub(in crate::engine) addresses: RefCell<Vec<VirtualAddress>>,
@@ -102,7 +103,7 @@ pub(in crate::engine) type Applied = Result<Undone, HookError>;
 impl<H: Host + 'static> Queue<H> {
     /// For one virtual host; runs begin as soon as something is put in.
     pub(in crate::engine) fn start(
-        index: usize,
+        index: VhostId,
         vhost: Name,
         dev: IfName,
         addresses: Vec<VirtualAddress>,
@@ -292,7 +293,7 @@ impl<H: Host + 'static> Queue<H> {
         let mut desk = RunRequests::new(&self, &hook, EntryPoint::Health, budget);
         let (asker, observer) = (
             Asker {
-                vhost: self.index,
+                vhost: self.index.number(),
                 hook: hook.name(),
                 entry: EntryPoint::Health,
             },
@@ -589,7 +590,7 @@ impl<H: Host + 'static> Queue<H> {
         let ready = hook.ready(budget).await;
         let begin = clock::now();
         let asker = Asker {
-            vhost: self.index,
+            vhost: self.index.number(),
             hook: hook.name(),
             entry,
         };
@@ -626,7 +627,10 @@ impl<H: Host + 'static> Queue<H> {
             took,
             error,
         };
-        self.shared.journal.borrow_mut().note(now, self.index, note);
+        self.shared
+            .journal
+            .borrow_mut()
+            .note(now, self.index.number(), note);
         let ended = match &result {
             Ok(()) => Ended::Done,
             Err(HookError::Superseded) => Ended::Superseded,

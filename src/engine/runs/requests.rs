@@ -54,7 +54,7 @@ impl<H: Host + 'static> RequestHandler for RunRequests<'_, H> {
 impl<H: Host + 'static> RunRequests<'_, H> {
     fn asker(&self) -> Asker<'_> {
         Asker {
-            vhost: self.queue.index,
+            vhost: self.queue.index.number(),
             hook: self.hook.name(),
             entry: self.entry,
         }
@@ -166,7 +166,7 @@ impl<'a, H: Host + 'static> RunRequests<'a, H> {
                 shared
                     .journal
                     .borrow_mut()
-                    .note(clock::now(), self.queue.index, note);
+                    .note(clock::now(), self.queue.index.number(), note);
                 result.map(Answer::Reply)
             }
             Ask::Query(Query::CarpState) => Ok(Answer::Reply(Reply::State(self.queue.state.get()))),

@@ -16,7 +16,8 @@ use crate::engine::reload::generations::Generations;
 use crate::engine::run::{Engine, Parts};
 use crate::engine::runs::shared::Shared;
 use crate::engine::start::node_with_seed;
-use crate::engine::vhost::interface::Wire;
+use crate::engine::vhost::id::VhostId;
+use crate::engine::vhost::interface::{Interfaces, Wire};
 use crate::engine::vhost::table::Nodes;
 use crate::host::SimHost;
 use crate::host::clock;
@@ -108,8 +109,9 @@ pub(in crate::engine) async fn engine(host: SimHost, wire: &Frames, more: &str) 
     let shared = Shared::in_memory(host, sender);
     shared.executor.recover_rest().await;
     let config = config(more);
-    let (mut nodes, mut interfaces) = (Nodes::default(), Vec::new());
+    let (mut nodes, mut interfaces) = (Nodes::default(), Interfaces::default());
     for (index, spec) in config.vhosts.iter().enumerate() {
+        let index = VhostId::new(index);
         nodes.insert(
             index,
             node_with_seed(
@@ -188,7 +190,7 @@ pub(in crate::engine) fn peer(
     engine: &Engine<Bench>,
     change: impl FnOnce(&mut proto::Settings),
 ) -> proto::Vhost {
-    let mut settings = engine.nodes[&0].spec.settings();
+    let mut settings = engine.nodes.get(VhostId::FIRST).unwrap().spec.settings();
     change(&mut settings);
     let mut peer = proto::Vhost::new(settings, 9);
     peer.handle(Input::LinkUp, clock::now());
@@ -208,7 +210,7 @@ pub(in crate::engine) fn carry(wire: &Frames, engine: &mut Engine<Bench>, peer: 
         };
         let (src, dst) = (PEER, IpAddr::from([224, 0, 0, 18]));
         engine.handle(
-            0,
+            VhostId::FIRST,
             Input::Packet(Received {
                 src,
                 dst,

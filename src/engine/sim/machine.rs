@@ -20,6 +20,8 @@ use crate::engine::runs::observer::Observer;
 use crate::engine::runs::outcome::HookOutcome;
 use crate::engine::runs::pool::Pool;
 use crate::engine::runs::shared::Shared;
+use crate::engine::vhost::id::VhostId;
+use crate::engine::vhost::interface::Interfaces;
 use crate::engine::vhost::table::Nodes;
 use crate::host::SimHost;
 use crate::host::clock::Virtual;
@@ -204,8 +206,9 @@ impl SimMachine {
         for pool in self.pools.values() {
             hooks.take(Rc::clone(pool));
         }
-        let (mut nodes, mut interfaces) = (Nodes::default(), Vec::new());
-        for (index, spec) in self.node.config.vhosts.iter().enumerate() {
+        let (mut nodes, mut interfaces) = (Nodes::default(), Interfaces::default());
+        for (place, spec) in self.node.config.vhosts.iter().enumerate() {
+            let index = VhostId::new(place);
             let pools = spec
                 .hooks
                 .iter()
@@ -373,11 +376,7 @@ impl SimMachine {
             return;
         }
         let Some(mut turn) = self.turn() else { return };
-        if let Some(port) = turn
-            .interfaces
-            .iter()
-            .position(|port| port.index() == Some(link))
-        {
+        if let Some(port) = turn.interfaces.find(|port| port.index() == Some(link)) {
             turn.frame(port, bytes, now);
         }
     }

@@ -18,6 +18,7 @@ use crate::engine::reload::artifact::Artifact;
 use crate::engine::runs::observer::Observer;
 use crate::engine::runs::outcome::HookOutcome;
 use crate::engine::runs::pool::{self, Coverage, Pool};
+use crate::engine::vhost::id::VhostId;
 use crate::hooks::contract::message::FileCoverage;
 use crate::hooks::process::session::SandboxPolicy;
 use crate::hooks::{EntryPoint, HookError, HookSource, LoadError, Returned};
@@ -235,7 +236,7 @@ impl Scripted {
             .machine
             .engine()
             .filter(|_| !self.fresh)
-            .and_then(|engine| engine.nodes.get(&vhost));
+            .and_then(|engine| engine.nodes.get(VhostId::new(vhost)));
         node.map_or(State::Init, |node| node.machine.state())
     }
 
@@ -244,7 +245,7 @@ impl Scripted {
     pub fn demotion(&self, vhost: usize) -> u8 {
         let engine = self.machine.engine();
         engine
-            .and_then(|engine| engine.nodes.get(&vhost))
+            .and_then(|engine| engine.nodes.get(VhostId::new(vhost)))
             .map_or(0, |node| node.machine.demotion().get())
     }
 
@@ -263,7 +264,7 @@ impl Scripted {
     pub fn stored(&self, vhost: usize, hook: &Name, key: &str) -> Option<Vec<u8>> {
         let engine = self.machine.engine()?;
         let owner = Owner {
-            vhost: engine.nodes.get(&vhost)?.spec.name.clone(),
+            vhost: engine.nodes.get(VhostId::new(vhost))?.spec.name.clone(),
             hook: Some(hook.clone()),
         };
         engine.shared.store.borrow().value(&owner, key)
@@ -288,8 +289,9 @@ impl Scripted {
             peer,
             missed,
         } = change;
+        let vhost = VhostId::new(vhost);
         if let Some(mut turn) = self.machine.turn()
-            && let Some(node) = turn.nodes.get_mut(&vhost)
+            && let Some(node) = turn.nodes.get_mut(vhost)
         {
             node.queue.add_missed(missed);
             if to == State::Backup && first {
@@ -341,7 +343,7 @@ impl Scripted {
         self.health = None;
         let now = clock::now();
         if let Some(mut turn) = self.machine.turn() {
-            turn.check_now(vhost, now);
+            turn.check_now(VhostId::new(vhost), now);
         }
         self.go_on(clock, true).await?;
         Ok(self.health.take())
@@ -491,7 +493,7 @@ impl Scripted {
                 ttl: 255,
                 payload: &packet.payload,
             };
-            turn.handle(vhost, Input::Packet(received), now);
+            turn.handle(VhostId::new(vhost), Input::Packet(received), now);
         }
     }
 }

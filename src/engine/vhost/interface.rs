@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use tracing::{info, warn};
 
+use super::id::{InterfaceId, VhostId};
 use crate::config::{self, SourceMac};
 use crate::effect::Link;
 use crate::engine::handlers::unmatched::Unmatched;
@@ -79,7 +80,7 @@ pub(in crate::engine) struct Interface<W: Wire = Ethernet> {
     /// Its name; the index behind it may change when it is removed and made anew.
     pub(in crate::engine) name: IfName,
     /// Indexes of the virtual hosts on it.
-    pub(in crate::engine) members: Vec<usize>,
+    pub(in crate::engine) members: Vec<VhostId>,
     link: Option<Link>,
     socket: Option<Rc<W::Socket>>,
     /// Not all that waits in the socket has been read.
@@ -132,6 +133,56 @@ impl Sources {
     }
 }
 
+/// Every interface that a virtual host is on. Those that none is on any more stay: there are few.
+pub(in crate::engine) struct Interfaces<W: Wire = Ethernet>(Vec<Interface<W>>);
+
+impl<W: Wire> Default for Interfaces<W> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<W: Wire> Interfaces<W> {
+    pub(in crate::engine) fn get(&self, id: InterfaceId) -> Option<&Interface<W>> {
+        self.0.get(id.0)
+    }
+
+    pub(in crate::engine) fn get_mut(&mut self, id: InterfaceId) -> Option<&mut Interface<W>> {
+        self.0.get_mut(id.0)
+    }
+
+    pub(in crate::engine) fn iter(&self) -> impl Iterator<Item = &Interface<W>> {
+        self.0.iter()
+    }
+
+    pub(in crate::engine) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Interface<W>> {
+        self.0.iter_mut()
+    }
+
+    /// All there are now.
+    pub(in crate::engine) fn ids(&self) -> impl Iterator<Item = InterfaceId> + use<W> {
+        (0..self.0.len()).map(InterfaceId)
+    }
+
+    /// The first that is so.
+    pub(in crate::engine) fn find(
+        &self,
+        is_it: impl FnMut(&Interface<W>) -> bool,
+    ) -> Option<InterfaceId> {
+        self.0.iter().position(is_it).map(InterfaceId)
+    }
+
+    /// The one with this name, which may be new.
+    pub(in crate::engine) fn named(&mut self, name: &IfName, wire: &W) -> InterfaceId {
+        if let Some(known) = self.find(|interface| interface.name == *name) {
+            return known;
+        }
+        let id = InterfaceId(self.0.len());
+        self.0.push(Interface::new(name.clone(), wire.clone()));
+        id
+    }
+}
+
 impl<W: Wire> Interface<W> {
     /// For an interface that may not exist yet.
     pub(in crate::engine) fn new(name: IfName, wire: W) -> Self {
@@ -174,7 +225,7 @@ impl<W: Wire> Interface<W> {
     }
 
     /// Another virtual host lives on this interface.
-    pub(in crate::engine) fn add_member(&mut self, index: usize, spec: &config::Vhost) {
+    pub(in crate::engine) fn add_member(&mut self, index: VhostId, spec: &config::Vhost) {
         self.members.push(index);
         self.listen_to(spec);
     }
@@ -503,7 +554,7 @@ mod tests {
             vhost("addresses = [\"10.0.0.1/24\"]"),
             vhost("addresses = [\"10.0.0.1/24\"]\nignore-link-state = true"),
         );
-        port.add_member(0, &spec);
+        port.add_member(VhostId::new(0), &spec);
         port.set_link(Some(link()));
         assert!(port.is_running() && port.is_deaf());
         assert!(!port.is_usable_by(&spec) && !port.is_usable_by(&stubborn));
@@ -540,7 +591,7 @@ mod tests {
         let wire = Shaky::default();
         wire.0.borrow_mut().works = true;
         let mut port = Interface::new("eth0".parse().unwrap(), wire.clone());
-        port.add_member(0, &vhost("addresses = [\"10.0.0.1/24\"]"));
+        port.add_member(VhostId::new(0), &vhost("addresses = [\"10.0.0.1/24\"]"));
         port.set_link(Some(link()));
         let heard = || {
             wire.0
@@ -553,7 +604,7 @@ mod tests {
         assert_eq!(heard(), ["01:00:5e:00:00:12"]);
         port.listen_to(&vhost("addresses = [\"10.0.0.1/24\", \"2001:db8::1/64\"]"));
         port.add_member(
-            1,
+            VhostId::new(1),
             &vhost("addresses = [\"10.0.0.2/24\"]\nmcast-group = \"224.0.0.81\""),
         );
         assert_eq!(

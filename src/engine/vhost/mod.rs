@@ -2,6 +2,7 @@
 
 pub(super) mod announcer;
 pub(super) mod escalation;
+pub(super) mod id;
 pub(super) mod interface;
 pub(super) mod node;
 pub(super) mod reject_log;

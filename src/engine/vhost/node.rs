@@ -4,6 +4,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::announcer::Announcer;
+use super::id::InterfaceId;
 use super::reject_log::{LogPace, RejectLog};
 use crate::config;
 use crate::engine::command::Elsewhere;
@@ -28,8 +29,7 @@ const RESIGN_HOLD: Duration = Duration::from_secs(10);
 pub(in crate::engine) struct Node<H> {
     pub(in crate::engine) spec: config::Vhost,
     pub(in crate::engine) machine: proto::Vhost,
-    /// Index of its interface's port.
-    pub(in crate::engine) port: usize,
+    pub(in crate::engine) interface: InterfaceId,
     pub(in crate::engine) queue: Rc<Queue<H>>,
     pub(in crate::engine) announcer: Announcer,
     /// The addresses are up, or should be.

@@ -6,27 +6,27 @@
 //! those note its number.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Deref;
 
+use super::id::VhostId;
 use super::node::Node;
 use crate::types::Timestamp;
 
 /// Points in time by number, the earliest first.
 #[derive(Debug, Default)]
 struct Deadlines {
-    order: BTreeSet<(Timestamp, usize)>,
-    of: BTreeMap<usize, Timestamp>,
+    order: BTreeSet<(Timestamp, VhostId)>,
+    of: BTreeMap<VhostId, Timestamp>,
 }
 
 impl Deadlines {
-    fn set(&mut self, number: usize, when: Option<Timestamp>) {
+    fn set(&mut self, id: VhostId, when: Option<Timestamp>) {
         let before = match when {
-            Some(when) => self.of.insert(number, when),
-            None => self.of.remove(&number),
+            Some(when) => self.of.insert(id, when),
+            None => self.of.remove(&id),
         };
         if before != when {
-            self.order.extend(when.map(|when| (when, number)));
-            before.map(|before| self.order.remove(&(before, number)));
+            self.order.extend(when.map(|when| (when, id)));
+            before.map(|before| self.order.remove(&(before, id)));
         }
     }
 
@@ -35,11 +35,11 @@ impl Deadlines {
     }
 
     /// Those that have come, the earliest first.
-    fn due(&self, now: Timestamp) -> Vec<usize> {
+    fn due(&self, now: Timestamp) -> Vec<VhostId> {
         self.order
             .iter()
             .take_while(|(when, _)| *when <= now)
-            .map(|(_, number)| *number)
+            .map(|(_, id)| *id)
             .collect()
     }
 }
@@ -47,13 +47,13 @@ impl Deadlines {
 /// Every virtual host of the process. A number is never used twice.
 #[derive(Debug)]
 pub(in crate::engine) struct Nodes<H> {
-    by_number: BTreeMap<usize, Node<H>>,
+    by_number: BTreeMap<VhostId, Node<H>>,
     /// What they want to be woken for.
     wakes: Deadlines,
     /// When their addresses go by themselves unless renewed.
     leases: Deadlines,
     /// Whose deadlines may have changed.
-    touched: Vec<usize>,
+    touched: Vec<VhostId>,
 }
 
 impl<H> Default for Nodes<H> {
@@ -67,36 +67,47 @@ impl<H> Default for Nodes<H> {
     }
 }
 
-/// Reading changes nothing, so it is a map's.
-impl<H> Deref for Nodes<H> {
-    type Target = BTreeMap<usize, Node<H>>;
-
-    fn deref(&self) -> &Self::Target {
-        &self.by_number
-    }
-}
-
 impl<H> Nodes<H> {
-    pub(in crate::engine) fn insert(&mut self, number: usize, node: Node<H>) {
-        self.by_number.insert(number, node);
-        self.touch(number);
+    pub(in crate::engine) fn get(&self, id: VhostId) -> Option<&Node<H>> {
+        self.by_number.get(&id)
     }
 
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "as a map has it")]
-    pub(in crate::engine) fn remove(&mut self, number: &usize) -> Option<Node<H>> {
-        self.touch(*number);
-        self.by_number.remove(number)
+    pub(in crate::engine) fn values(&self) -> impl Iterator<Item = &Node<H>> {
+        self.by_number.values()
     }
 
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "as a map has it")]
-    pub(in crate::engine) fn get_mut(&mut self, number: &usize) -> Option<&mut Node<H>> {
-        self.touch(*number);
-        self.by_number.get_mut(number)
+    pub(in crate::engine) fn iter(&self) -> impl Iterator<Item = (VhostId, &Node<H>)> {
+        self.by_number.iter().map(|(id, node)| (*id, node))
     }
 
-    pub(in crate::engine) fn iter_mut(&mut self) -> impl Iterator<Item = (&usize, &mut Node<H>)> {
+    pub(in crate::engine) fn ids(&self) -> impl Iterator<Item = VhostId> {
+        self.by_number.keys().copied()
+    }
+
+    /// The number of the next one that is added.
+    pub(in crate::engine) fn next_id(&self) -> VhostId {
+        let last = self.by_number.keys().next_back();
+        last.map_or(VhostId::new(0), |last| last.next())
+    }
+
+    pub(in crate::engine) fn insert(&mut self, id: VhostId, node: Node<H>) {
+        self.by_number.insert(id, node);
+        self.touch(id);
+    }
+
+    pub(in crate::engine) fn remove(&mut self, id: VhostId) -> Option<Node<H>> {
+        self.touch(id);
+        self.by_number.remove(&id)
+    }
+
+    pub(in crate::engine) fn get_mut(&mut self, id: VhostId) -> Option<&mut Node<H>> {
+        self.touch(id);
+        self.by_number.get_mut(&id)
+    }
+
+    pub(in crate::engine) fn iter_mut(&mut self) -> impl Iterator<Item = (VhostId, &mut Node<H>)> {
         self.touched.extend(self.by_number.keys());
-        self.by_number.iter_mut()
+        self.by_number.iter_mut().map(|(id, node)| (*id, node))
     }
 
     /// When the first of them wants to be looked at.
@@ -106,28 +117,28 @@ impl<H> Nodes<H> {
     }
 
     /// Who wants to be looked at by now, the longest waiting first.
-    pub(in crate::engine) fn due(&mut self, now: Timestamp) -> Vec<usize> {
+    pub(in crate::engine) fn due(&mut self, now: Timestamp) -> Vec<VhostId> {
         self.settle();
         self.wakes.due(now)
     }
 
     /// Whose addresses went by themselves.
-    pub(in crate::engine) fn lapsed(&mut self, now: Timestamp) -> Vec<usize> {
+    pub(in crate::engine) fn lapsed(&mut self, now: Timestamp) -> Vec<VhostId> {
         self.settle();
         self.leases.due(now)
     }
 
-    fn touch(&mut self, number: usize) {
-        if self.touched.last() != Some(&number) {
-            self.touched.push(number);
+    fn touch(&mut self, id: VhostId) {
+        if self.touched.last() != Some(&id) {
+            self.touched.push(id);
         }
     }
 
     fn settle(&mut self) {
-        for number in self.touched.drain(..) {
-            let node = self.by_number.get(&number);
-            self.wakes.set(number, node.and_then(Node::next_wake));
-            self.leases.set(number, node.and_then(Node::lease_end));
+        for id in self.touched.drain(..) {
+            let node = self.by_number.get(&id);
+            self.wakes.set(id, node.and_then(Node::next_wake));
+            self.leases.set(id, node.and_then(Node::lease_end));
         }
     }
 }
@@ -142,21 +153,26 @@ mod tests {
         Timestamp::ZERO + Duration::from_secs(seconds)
     }
 
+    fn due(deadlines: &Deadlines, seconds: u64) -> Vec<usize> {
+        let due = deadlines.due(at(seconds)).into_iter();
+        due.map(VhostId::number).collect()
+    }
+
     #[test]
     fn deadlines_come_in_order_and_the_last_word_on_each_counts() {
         let mut deadlines = Deadlines::default();
         for (number, when) in [(1, 5), (2, 3), (3, 3), (1, 4), (4, 9)] {
-            deadlines.set(number, Some(at(when)));
+            deadlines.set(VhostId::new(number), Some(at(when)));
         }
         assert_eq!(deadlines.first(), Some(at(3)));
-        assert_eq!(deadlines.due(at(4)), [2, 3, 1]);
-        deadlines.set(2, None);
-        deadlines.set(2, None);
-        deadlines.set(3, Some(at(3)));
-        assert_eq!(deadlines.due(at(9)), [3, 1, 4]);
-        assert_eq!(deadlines.due(at(2)), [0_usize; 0]);
+        assert_eq!(due(&deadlines, 4), [2, 3, 1]);
+        deadlines.set(VhostId::new(2), None);
+        deadlines.set(VhostId::new(2), None);
+        deadlines.set(VhostId::new(3), Some(at(3)));
+        assert_eq!(due(&deadlines, 9), [3, 1, 4]);
+        assert_eq!(due(&deadlines, 2), [0_usize; 0]);
         for number in [1, 3, 4] {
-            deadlines.set(number, None);
+            deadlines.set(VhostId::new(number), None);
         }
         assert_eq!(
             (deadlines.first(), deadlines.order.len(), deadlines.of.len()),

@@ -4,6 +4,7 @@ use super::*;
 use crate::effect::{Resource, Value};
 use crate::engine::command::HandedOver;
 use crate::engine::sim::bench::{Bench, Frames, PEER, carry, engine, link, peer, play, step};
+use crate::engine::vhost::id::VhostId;
 use crate::host::SimHost;
 
 const NO_LEASE: &str = "lease = \"off\"";
@@ -24,18 +25,31 @@ fn no_successor_is_called_while_an_address_is_still_up() {
             .with_link(link())
             .failing_nth(3, "the kernel did not answer in time");
         let mut engine = engine(host, &wire, NO_LEASE).await;
-        while !engine.nodes[&0].holding {
+        while !engine.nodes.get(VhostId::FIRST).unwrap().holding {
             step(&mut engine, &clock);
         }
         let _answer = order(&mut engine, true);
-        assert!(engine.nodes[&0].drop_again.is_some());
+        assert!(
+            engine
+                .nodes
+                .get(VhostId::new(0))
+                .unwrap()
+                .drop_again
+                .is_some()
+        );
         assert_eq!(wire.bow_outs(), 0, "the address is still up");
         assert_eq!(
-            engine.nodes[&0].machine.state(),
+            engine.nodes.get(VhostId::FIRST).unwrap().machine.state(),
             State::Backup,
             "it lets go all the same"
         );
-        while engine.nodes[&0].drop_again.is_some() {
+        while engine
+            .nodes
+            .get(VhostId::new(0))
+            .unwrap()
+            .drop_again
+            .is_some()
+        {
             step(&mut engine, &clock);
         }
         assert_eq!(wire.bow_outs(), 1, "and calls its successor when it has");
@@ -50,7 +64,7 @@ fn an_address_that_the_kernel_has_taken_away_keeps_nobody_from_calling_a_success
             .with_link(link())
             .failing_nth(3, "IPv6 is disabled on this device");
         let mut engine = engine(host, &wire, NO_LEASE).await;
-        while !engine.nodes[&0].holding {
+        while !engine.nodes.get(VhostId::FIRST).unwrap().holding {
             step(&mut engine, &clock);
         }
         let address = Resource::Address {
@@ -59,7 +73,14 @@ fn an_address_that_the_kernel_has_taken_away_keeps_nobody_from_calling_a_success
         };
         engine.shared.executor.host().set(address, Value::Absent);
         let _answer = order(&mut engine, true);
-        assert!(engine.nodes[&0].drop_again.is_none());
+        assert!(
+            engine
+                .nodes
+                .get(VhostId::new(0))
+                .unwrap()
+                .drop_again
+                .is_none()
+        );
         assert_eq!(wire.bow_outs(), 1);
         assert!(engine.shared.executor.is_clean());
     });
@@ -70,10 +91,17 @@ fn an_order_to_hand_over_without_a_peer_is_refused_or_tells_for_how_long_nobody_
     play(async |clock| {
         let wire = Frames::default();
         let mut engine = engine(SimHost::new().with_link(link()), &wire, NO_LEASE).await;
-        while !engine.nodes[&0].holding {
+        while !engine.nodes.get(VhostId::FIRST).unwrap().holding {
             step(&mut engine, &clock);
         }
-        let seq = engine.nodes[&0].last.as_ref().unwrap().seq;
+        let seq = engine
+            .nodes
+            .get(VhostId::new(0))
+            .unwrap()
+            .last
+            .as_ref()
+            .unwrap()
+            .seq;
         let mut answer = order(&mut engine, false);
         let second = order(&mut engine, false).await.unwrap();
         assert_eq!(second, Err("web is being handed over already".to_owned()));
@@ -87,13 +115,29 @@ fn an_order_to_hand_over_without_a_peer_is_refused_or_tells_for_how_long_nobody_
         assert_eq!(refused, Ok(HandedOver::NoPeer { waited_ms: 3_000 }));
         assert_eq!(clock::now().since(began), Duration::from_secs(3));
         assert_eq!(
-            (wire.bow_outs(), engine.nodes[&0].last.as_ref().unwrap().seq),
+            (
+                wire.bow_outs(),
+                engine
+                    .nodes
+                    .get(VhostId::new(0))
+                    .unwrap()
+                    .last
+                    .as_ref()
+                    .unwrap()
+                    .seq
+            ),
             (0, seq),
             "nothing was done"
         );
 
         let mut answer = order(&mut engine, true);
-        assert_eq!((engine.nodes[&0].holding, wire.bow_outs()), (false, 1));
+        assert_eq!(
+            (
+                engine.nodes.get(VhostId::FIRST).unwrap().holding,
+                wire.bow_outs()
+            ),
+            (false, 1)
+        );
         let forced = loop {
             step(&mut engine, &clock);
             if let Ok(answer) = answer.try_recv() {
@@ -101,7 +145,7 @@ fn an_order_to_hand_over_without_a_peer_is_refused_or_tells_for_how_long_nobody_
             }
         };
         assert_eq!(forced, Ok(HandedOver::Back { nobody_ms: 3_000 }));
-        assert!(engine.nodes[&0].holding);
+        assert!(engine.nodes.get(VhostId::FIRST).unwrap().holding);
         assert!(
             order(&mut engine, false).try_recv().is_err(),
             "it is asked for again"
@@ -114,7 +158,7 @@ fn a_backup_that_answers_is_handed_over_to_at_once() {
     play(async |clock| {
         let wire = Frames::default();
         let mut engine = engine(SimHost::new().with_link(link()), &wire, NO_LEASE).await;
-        while !engine.nodes[&0].holding {
+        while !engine.nodes.get(VhostId::FIRST).unwrap().holding {
             step(&mut engine, &clock);
         }
         let mut backup = peer(&engine, |_| {});
@@ -122,7 +166,7 @@ fn a_backup_that_answers_is_handed_over_to_at_once() {
         let mut answer = order(&mut engine, false);
         carry(&wire, &mut engine, &mut backup);
         assert!(
-            !engine.nodes[&0].holding,
+            !engine.nodes.get(VhostId::FIRST).unwrap().holding,
             "the backup answers, and that is enough"
         );
         carry(&wire, &mut engine, &mut backup);

@@ -26,7 +26,14 @@ fn queue(host: SimHost) -> (Rc<Queue<SimHost>>, UnboundedReceiver<HookOutcome>) 
         async move { shared.executor.recover_rest().await }
     });
     (
-        Queue::start(0, name("web"), dev(), Vec::new(), Vec::new(), shared),
+        Queue::start(
+            VhostId::FIRST,
+            name("web"),
+            dev(),
+            Vec::new(),
+            Vec::new(),
+            shared,
+        ),
         heard,
     )
 }
