@@ -1,6 +1,7 @@
 //! What an engine lives in: this machine, or a virtual one that a rehearsal plays.
 
 use std::path::Path;
+use std::rc::Rc;
 
 use super::command::EngineStatus;
 use super::reload::file_watch::Reader;
@@ -8,6 +9,7 @@ use super::runs::helper::HelperSupervisor;
 use super::vhost::interface::{Ethernet, Wire};
 use crate::host::kernel::alarm::Alarm;
 use crate::host::kernel::netlink::Watch;
+use crate::host::kernel::readiness::Readiness;
 use crate::host::{Host, LinuxHost};
 use crate::ledger::{Instance, InstanceError, Post};
 
@@ -56,6 +58,8 @@ impl Environment for Machine {
 /// A daemon's hold on its machine.
 #[derive(Debug)]
 pub(super) struct Ties {
+    /// Which interfaces have something to read.
+    pub(super) readiness: Rc<Readiness>,
     /// What the kernel tells.
     pub(super) watch: Watch,
     /// The one timer.

@@ -32,6 +32,7 @@ use crate::config::{Config, Kind};
 use crate::engine::vhost::id::{InterfaceId, VhostId};
 use crate::host::clock;
 use crate::host::kernel::netlink::HostEvent;
+use crate::host::kernel::readiness::Ready;
 use crate::journal::Note;
 use crate::keeper::Client;
 use crate::keeper::failsafe::{Heartbeat, Writer};
@@ -88,6 +89,11 @@ pub(super) struct Engine<E: Environment = Machine> {
     /// Packets that belong to no virtual host here.
     pub(super) strangers: proto::Stats,
     pub(super) follow_ups: VecDeque<(VhostId, Input<'static>)>,
+    /// What a machine has to say is being done: nothing may be fed before it is idle, so what
+    /// follows goes to `follow_ups`.
+    pub(super) draining: bool,
+    /// Interfaces in whose sockets something was left unread.
+    unread: Vec<InterfaceId>,
     pub(super) bow_outs: BowOuts,
     pub(super) shutdown_timeout: Duration,
     /// The version of every hook that serves.
@@ -184,6 +190,8 @@ impl<E: Environment> Engine<E> {
             stopping: None,
             strangers: proto::Stats::default(),
             follow_ups: VecDeque::new(),
+            draining: false,
+            unread: Vec::new(),
             bow_outs: BowOuts::default(),
             orders,
             commands,
@@ -248,7 +256,7 @@ impl Engine {
                 biased;
                 _ = self.ties.alarm.ring() => Event::Alarm,
                 Some(signal) = signals.recv() => Event::Signal(signal),
-                () = any_readable(&self.interfaces) => Event::Readable,
+                _ = self.ties.readiness.wait() => Event::Readable,
                 event = self.ties.watch.next() => Event::Host(event.unwrap_or(HostEvent::Overrun)),
                 Some(news) = self.news.recv() => Event::News(news),
                 Some(prepared) = self.ready.recv() => Event::Prepared(prepared),
@@ -339,11 +347,30 @@ impl Engine {
         }
     }
 
+    /// Reads what waits in the sockets that have something to read, and looks at no other.
     pub(super) fn receive(&mut self) {
-        for port in self.interfaces.ids() {
-            let all_read = self.receive_on(port);
-            if let Some(port) = self.interfaces.get_mut(port) {
-                port.unread = !all_read;
+        for id in &self.unread {
+            if let Some(interface) = self.interfaces.get_mut(*id) {
+                interface.unread = false;
+            }
+        }
+        self.unread.clear();
+        for _ in 0..=self.interfaces.len() / Ready::MAX {
+            let ready = match self.ties.readiness.ready() {
+                Ok(ready) => ready,
+                Err(error) => return error!(%error, "Could not look for packets"),
+            };
+            for id in ready.tokens().filter_map(InterfaceId::of_token) {
+                if self.receive_on(id) {
+                    continue;
+                }
+                if let Some(interface) = self.interfaces.get_mut(id) {
+                    interface.unread = true;
+                    self.unread.push(id);
+                }
+            }
+            if !ready.is_full() {
+                return;
             }
         }
     }
@@ -459,12 +486,24 @@ impl<E: Environment> Engine<E> {
     /// Feeds one input and does all that follows from it.
     pub(super) fn handle(&mut self, index: VhostId, input: Input<'_>, now: Timestamp) {
         self.feed(index, input, now);
+        self.follow_up(now);
+    }
+
+    /// Does what was put off until now: what the machine still has to say, and what has followed
+    /// from something that is no input.
+    pub(super) fn flush(&mut self, index: VhostId, now: Timestamp) {
+        self.drain(index, now);
+        self.follow_up(now);
+    }
+
+    fn follow_up(&mut self, now: Timestamp) {
         while let Some((index, input)) = self.follow_ups.pop_front() {
             self.feed(index, input, now);
         }
     }
 
     fn feed(&mut self, index: VhostId, input: Input<'_>, now: Timestamp) {
+        debug_assert!(!self.draining, "fed {input:?} before the machine was idle");
         if let Some(node) = self.nodes.get_mut(index) {
             self.shared
                 .journal
@@ -478,7 +517,14 @@ impl<E: Environment> Engine<E> {
         self.drain(index, now);
     }
 
-    pub(super) fn drain(&mut self, index: VhostId, now: Timestamp) {
+    fn drain(&mut self, index: VhostId, now: Timestamp) {
+        debug_assert!(!self.draining, "drained while draining");
+        self.draining = true;
+        self.do_all_it_says(index, now);
+        self.draining = false;
+    }
+
+    fn do_all_it_says(&mut self, index: VhostId, now: Timestamp) {
         let (mut changed, mut spoke) = (false, false);
         loop {
             let Some(node) = self.nodes.get_mut(index) else {
@@ -646,16 +692,6 @@ impl<E: Environment> Engine<E> {
             self.leave_at_last(index, now);
         }
     }
-}
-
-/// Waits until some interface has something to read.
-async fn any_readable(interfaces: &Interfaces) {
-    let sockets: Vec<_> = interfaces.iter().filter_map(Interface::socket).collect();
-    if sockets.is_empty() {
-        return std::future::pending().await;
-    }
-    let waiting = sockets.iter().map(|socket| Box::pin(socket.readable()));
-    _ = futures_util::future::select_all(waiting).await;
 }
 
 async fn stopped(stopping: &mut Option<Stopping>) {

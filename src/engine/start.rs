@@ -50,6 +50,7 @@ use crate::host::clock;
 use crate::host::kernel::alarm::Alarm;
 use crate::host::kernel::netlink::{self, Watch};
 use crate::host::kernel::privilege::Privileges;
+use crate::host::kernel::readiness::Readiness;
 use crate::host::kernel::{hostname, memory, process};
 use crate::host::services::manager::ServiceBackend;
 use crate::host::{Host, LinuxHost, Options};
@@ -284,6 +285,8 @@ async fn start(
         None => shared.executor.own_name(hostname::current()?),
     };
     let mut nodes = Nodes::default();
+    let readiness = Rc::new(Readiness::new().map_err(system("wait for packets"))?);
+    let wire = Ethernet(Rc::clone(&readiness));
     let mut interfaces = Interfaces::default();
     for (place, spec) in config.vhosts.iter().enumerate() {
         let index = VhostId::new(place);
@@ -298,7 +301,7 @@ async fn start(
                 index,
                 spec,
                 pools,
-                (&mut interfaces, &Ethernet),
+                (&mut interfaces, &wire),
                 &shared,
                 &host_name,
             )
@@ -315,6 +318,7 @@ async fn start(
     // With hundreds of virtual hosts the renewals of our own leases would be most of what is heard.
     watch.ignore_additions_by(shared.executor.host().lease_port())?;
     let ties = Ties {
+        readiness,
         watch,
         alarm: Alarm::new().map_err(system("make a timer"))?,
         instance,

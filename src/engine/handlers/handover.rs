@@ -96,8 +96,7 @@ impl<E: Environment> Engine<E> {
             Err(why) => _ = reply.send(Err(why)),
             Ok((index, peer)) if force || peer.is_some() => {
                 self.let_another(index, reason, reply, now);
-                // What that has led to.
-                self.handle(index, Input::Timer, now);
+                self.flush(index, now);
             }
             Ok((index, _)) => {
                 let Some(node) = self.nodes.get_mut(index) else {

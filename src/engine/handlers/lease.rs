@@ -78,8 +78,9 @@ fn rest(lifetime: Duration, spent: Duration, renewal: Duration) -> Option<Durati
 
 impl<E: Environment> Engine<E> {
     /// The lease of addresses that are put up now: it ends when that of the last advertisement that
-    /// went out does. If too little is left of that, there is another advertisement first. `None`
-    /// if that cannot be sent, or it is no master any more.
+    /// went out does. If too little is left of that, there is another advertisement first, unless
+    /// what the machine has to say is being done just now: then one has just gone out, or could not
+    /// be sent. `None` if that cannot be sent, or it is no master any more.
     pub(in crate::engine) fn lease_now(&mut self, index: VhostId, now: Timestamp) -> Option<Lease> {
         let lease = self.nodes.get(index)?.lease();
         let Some(lifetime) = lease.lifetime() else {
@@ -98,6 +99,9 @@ impl<E: Environment> Engine<E> {
             })
         };
         left(self).or_else(|| {
+            if self.draining {
+                return None;
+            }
             self.handle(index, Input::Advertise, now);
             left(self)
         })

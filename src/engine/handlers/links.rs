@@ -421,8 +421,7 @@ impl<E: Environment> Engine<E> {
                 }
                 Err(error) => {
                     self.address_failed(member, &error, now);
-                    // What that has led to.
-                    self.handle(member, Input::Timer, now);
+                    self.flush(member, now);
                 }
             }
             self.announce(member);
@@ -612,8 +611,12 @@ mod tests {
             let host = SimHost::new().with_link(known.clone());
             let mut engine = engine(host, &Frames::default(), also).await;
             engine.host_event(HostEvent::Link(known));
-            let states =
-                |engine: &Engine<_>| [0, 1].map(|index| engine.nodes[&index].machine.state());
+            let states = |engine: &Engine<_>| {
+                [0, 1].map(|number| {
+                    let id = VhostId::new(number);
+                    engine.nodes.get(id).unwrap().machine.state()
+                })
+            };
             assert_eq!(states(&engine), [State::Backup; 2]);
             engine.host_event(HostEvent::Link(Link {
                 name: "wan0".parse().unwrap(),

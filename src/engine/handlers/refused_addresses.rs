@@ -295,7 +295,7 @@ impl<E: Environment> Engine<E> {
         let pause = refused_addresses.relief.pause();
         self.hold_what_it_can(index, &wanted, pause, now);
         // What it has said of itself, and what the keeper knows.
-        self.handle(index, Input::Timer, now);
+        self.flush(index, now);
         self.publish(index);
     }
 

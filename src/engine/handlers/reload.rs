@@ -285,7 +285,7 @@ impl Engine {
             {
                 self.demote(index, now);
             }
-            self.drain(index, now);
+            self.flush(index, now);
         }
     }
 
@@ -398,11 +398,12 @@ impl Engine {
             .iter()
             .filter_map(|name| self.hooks.current(name).cloned())
             .collect();
+        let wire = Ethernet(Rc::clone(&self.ties.readiness));
         let node = match new_node(
             index,
             spec,
             pools,
-            (&mut self.interfaces, &Ethernet),
+            (&mut self.interfaces, &wire),
             &self.shared,
             &self.host_name,
         ) {
@@ -476,7 +477,7 @@ impl Engine {
             self.look_elsewhere(index);
         }
         // Addresses that could not be put up have left a follow-up.
-        self.handle(index, Input::Timer, now);
+        self.flush(index, now);
     }
 
     /// Goes back to the version of a hook before the one that serves.

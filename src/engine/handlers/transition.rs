@@ -434,7 +434,7 @@ impl<E: Environment> Engine<E> {
     pub(in crate::engine) fn take_addresses_now(&mut self, index: VhostId, now: Timestamp) {
         self.take_addresses(index, now);
         // Putting them up may have failed and left a follow-up.
-        self.handle(index, Input::Timer, now);
+        self.flush(index, now);
         self.publish(index);
     }
 }

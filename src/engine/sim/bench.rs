@@ -16,7 +16,7 @@ use crate::engine::reload::generations::Generations;
 use crate::engine::run::{Engine, Parts};
 use crate::engine::runs::shared::Shared;
 use crate::engine::start::node_with_seed;
-use crate::engine::vhost::id::VhostId;
+use crate::engine::vhost::id::{InterfaceId, VhostId};
 use crate::engine::vhost::interface::{Interfaces, Wire};
 use crate::engine::vhost::table::Nodes;
 use crate::host::SimHost;
@@ -43,7 +43,7 @@ pub(in crate::engine) struct Frames(Rc<RefCell<Vec<Vec<u8>>>>, Rc<Cell<bool>>);
 impl Wire for Frames {
     type Socket = Self;
 
-    fn open(&self, _: u32, _: &[MacAddr]) -> Result<Self, OpenError> {
+    fn open(&self, _: InterfaceId, _: u32, _: &[MacAddr]) -> Result<Self, OpenError> {
         Ok(self.clone())
     }
 

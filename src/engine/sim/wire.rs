@@ -5,6 +5,7 @@ use std::io;
 use std::net::IpAddr;
 use std::rc::Rc;
 
+use crate::engine::vhost::id::InterfaceId;
 use crate::engine::vhost::interface::Wire;
 use crate::host::kernel::socket::{Membership, OpenError};
 use crate::types::MacAddr;
@@ -38,7 +39,7 @@ pub(in super::super) struct SimSocket {
 impl Wire for SimWire {
     type Socket = SimSocket;
 
-    fn open(&self, link: u32, _: &[MacAddr]) -> Result<SimSocket, OpenError> {
+    fn open(&self, _: InterfaceId, link: u32, _: &[MacAddr]) -> Result<SimSocket, OpenError> {
         Ok(SimSocket {
             link,
             wire: self.clone(),

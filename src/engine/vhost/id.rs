@@ -29,6 +29,18 @@ impl VhostId {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::engine) struct InterfaceId(pub(super) usize);
 
+impl InterfaceId {
+    /// As the kernel gives it back with a socket that has something to read.
+    pub(in crate::engine) const fn token(self) -> u64 {
+        self.0 as u64
+    }
+
+    /// The one with this token.
+    pub(in crate::engine) fn of_token(token: u64) -> Option<Self> {
+        usize::try_from(token).ok().map(Self)
+    }
+}
+
 #[cfg(test)]
 impl InterfaceId {
     /// The first that was named.

@@ -10,6 +10,7 @@ use super::id::{InterfaceId, VhostId};
 use crate::config::{self, SourceMac};
 use crate::effect::Link;
 use crate::engine::handlers::unmatched::Unmatched;
+use crate::host::kernel::readiness::Readiness;
 use crate::host::kernel::socket::{Membership, OpenError, PacketSocket};
 use crate::proto::wire;
 use crate::proto::{Kind, Transmit};
@@ -24,11 +25,17 @@ pub(in crate::engine) trait Wire: Clone {
     /// One interface's end of it.
     type Socket;
 
-    /// Listens on the interface with this index, to these hardware addresses as well.
+    /// Listens on the interface with this index, to these hardware addresses as well. What comes is
+    /// for the interface `id`.
     ///
     /// # Errors
     /// What the system said.
-    fn open(&self, index: u32, groups: &[MacAddr]) -> Result<Self::Socket, OpenError>;
+    fn open(
+        &self,
+        id: InterfaceId,
+        index: u32,
+        groups: &[MacAddr],
+    ) -> Result<Self::Socket, OpenError>;
 
     /// Tells the switches of these groups; what comes back keeps them told.
     fn join(&self, index: u32, groups: &[IpAddr]) -> Option<Membership>;
@@ -40,15 +47,24 @@ pub(in crate::engine) trait Wire: Clone {
     fn send(socket: &Self::Socket, frame: &[u8]) -> std::io::Result<()>;
 }
 
-/// The real one: packet sockets.
-#[derive(Debug, Clone, Copy, Default)]
-pub(in crate::engine) struct Ethernet;
+/// The real one: packet sockets, and what tells which of them have something to read.
+#[derive(Debug, Clone)]
+pub(in crate::engine) struct Ethernet(pub(in crate::engine) Rc<Readiness>);
 
 impl Wire for Ethernet {
     type Socket = PacketSocket;
 
-    fn open(&self, index: u32, groups: &[MacAddr]) -> Result<PacketSocket, OpenError> {
+    fn open(
+        &self,
+        id: InterfaceId,
+        index: u32,
+        groups: &[MacAddr],
+    ) -> Result<PacketSocket, OpenError> {
         let socket = PacketSocket::open(index)?;
+        let step = "wait for";
+        self.0
+            .add(&socket, id.token())
+            .map_err(|source| OpenError { step, source })?;
         for mac in groups {
             if let Err(error) = socket.accept(*mac) {
                 warn!(index, group = %mac, %error, "Could not ask the network card for a group");
@@ -77,6 +93,7 @@ impl Wire for Ethernet {
 #[derive(Debug)]
 pub(in crate::engine) struct Interface<W: Wire = Ethernet> {
     wire: W,
+    id: InterfaceId,
     /// Its name; the index behind it may change when it is removed and made anew.
     pub(in crate::engine) name: IfName,
     /// Indexes of the virtual hosts on it.
@@ -159,6 +176,10 @@ impl<W: Wire> Interfaces<W> {
         self.0.iter_mut()
     }
 
+    pub(in crate::engine) const fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// All there are now.
     pub(in crate::engine) fn ids(&self) -> impl Iterator<Item = InterfaceId> + use<W> {
         (0..self.0.len()).map(InterfaceId)
@@ -178,16 +199,17 @@ impl<W: Wire> Interfaces<W> {
             return known;
         }
         let id = InterfaceId(self.0.len());
-        self.0.push(Interface::new(name.clone(), wire.clone()));
+        self.0.push(Interface::new(id, name.clone(), wire.clone()));
         id
     }
 }
 
 impl<W: Wire> Interface<W> {
     /// For an interface that may not exist yet.
-    pub(in crate::engine) fn new(name: IfName, wire: W) -> Self {
+    pub(in crate::engine) fn new(id: InterfaceId, name: IfName, wire: W) -> Self {
         Self {
             wire,
+            id,
             name,
             members: Vec::new(),
             link: None,
@@ -332,7 +354,7 @@ impl<W: Wire> Interface<W> {
             .iter()
             .filter_map(|group| wire::multicast_mac(*group))
             .collect();
-        match self.wire.open(index, &groups) {
+        match self.wire.open(self.id, index, &groups) {
             Ok(socket) => {
                 self.socket = Some(Rc::new(socket));
                 info!(interface = %self.name, index, "Listens");
@@ -489,7 +511,7 @@ mod tests {
     impl Wire for Shaky {
         type Socket = ();
 
-        fn open(&self, _: u32, groups: &[MacAddr]) -> Result<(), OpenError> {
+        fn open(&self, _: InterfaceId, _: u32, groups: &[MacAddr]) -> Result<(), OpenError> {
             let mut inner = self.0.borrow_mut();
             inner.to = groups.to_vec();
             if inner.works {
@@ -549,7 +571,7 @@ mod tests {
     #[test]
     fn who_cannot_listen_does_not_take_part_until_he_can() {
         let wire = Shaky::default();
-        let mut port = Interface::new("eth0".parse().unwrap(), wire.clone());
+        let mut port = Interface::new(InterfaceId::FIRST, "eth0".parse().unwrap(), wire.clone());
         let (spec, stubborn) = (
             vhost("addresses = [\"10.0.0.1/24\"]"),
             vhost("addresses = [\"10.0.0.1/24\"]\nignore-link-state = true"),
@@ -572,7 +594,7 @@ mod tests {
     fn without_ethernet_frames_nobody_takes_part_but_under_the_name_ucarp() {
         let wire = Shaky::default();
         wire.0.borrow_mut().works = true;
-        let mut port = Interface::new("eth0".parse().unwrap(), wire);
+        let mut port = Interface::new(InterfaceId::FIRST, "eth0".parse().unwrap(), wire);
         let spec = vhost("addresses = [\"10.0.0.1/24\"]\nignore-link-state = true");
         let ucarp = config::Vhost {
             needs_ethernet: false,
@@ -590,7 +612,7 @@ mod tests {
     fn groups_that_come_with_a_reload_are_listened_to_at_once() {
         let wire = Shaky::default();
         wire.0.borrow_mut().works = true;
-        let mut port = Interface::new("eth0".parse().unwrap(), wire.clone());
+        let mut port = Interface::new(InterfaceId::FIRST, "eth0".parse().unwrap(), wire.clone());
         port.add_member(VhostId::new(0), &vhost("addresses = [\"10.0.0.1/24\"]"));
         port.set_link(Some(link()));
         let heard = || {

@@ -8,5 +8,6 @@ pub mod memory;
 pub mod netlink;
 pub mod privilege;
 pub mod process;
+pub mod readiness;
 pub mod socket;
 pub(in crate::host) mod sys;

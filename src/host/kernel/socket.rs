@@ -6,12 +6,10 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use nix::sys::socket::{LinkAddr, recvfrom};
 use socket2::{Domain, InterfaceIndexOrAddress, Protocol, SockFilter, Socket, Type};
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 
 use super::sys;
 use crate::types::MacAddr;
@@ -35,15 +33,16 @@ pub struct OpenError {
 /// One raw socket on one interface, for all its virtual hosts, both address families, both
 /// directions.
 ///
-/// The kernel passes up only frames of IP protocol 112 without a VLAN tag.
+/// The kernel passes up only frames of IP protocol 112 without a VLAN tag. Who waits for them adds
+/// it to a [`Readiness`](super::readiness::Readiness).
 #[derive(Debug)]
 pub struct PacketSocket {
-    fd: AsyncFd<Socket>,
+    socket: Socket,
     index: u32,
 }
 
 impl PacketSocket {
-    /// Opens on the interface with this index. Must be called inside a tokio runtime.
+    /// Opens on the interface with this index.
     ///
     /// # Errors
     /// [`OpenError`]: `EPERM` without CAP_NET_RAW, `ENODEV` without the interface.
@@ -60,17 +59,14 @@ impl PacketSocket {
             .map_err(at("size the buffer of"))?;
         // Older kernels do not know it; `receive` skips such frames as well.
         let _ = sys::ignore_outgoing(&socket);
-        let socket = Self {
-            fd: sys::watch(socket).map_err(at("register"))?,
-            index,
-        };
+        let socket = Self { socket, index };
         socket.bind().map_err(at("bind"))?;
         Ok(socket)
     }
 
     fn bind(&self) -> io::Result<()> {
         let all = u16::try_from(libc::ETH_P_ALL).map_err(|_| io::ErrorKind::InvalidInput)?;
-        self.fd.get_ref().bind(&sys::link_address(self.index, all)?)
+        self.socket.bind(&sys::link_address(self.index, all)?)
     }
 
     /// Makes the network card pass frames to this address: a group's, or a virtual host's own. It
@@ -79,16 +75,7 @@ impl PacketSocket {
     /// # Errors
     /// What the kernel said.
     pub fn accept(&self, mac: MacAddr) -> io::Result<()> {
-        sys::packet_membership(self.fd.get_ref(), self.index, mac)
-    }
-
-    /// Waits until there may be a frame.
-    ///
-    /// # Errors
-    /// When the runtime shuts down.
-    pub async fn readable(&self) -> io::Result<()> {
-        self.fd.readable().await?.retain_ready();
-        Ok(())
+        sys::packet_membership(&self.socket, self.index, mac)
     }
 
     /// The next frame, cut to the buffer; `None` when all are read. Call it until it says so.
@@ -98,10 +85,8 @@ impl PacketSocket {
     /// What the kernel said, except that the link is down: the watch tells that.
     pub fn receive<'a>(&self, buffer: &'a mut [u8]) -> io::Result<Option<&'a [u8]>> {
         loop {
-            let received = self.fd.try_io(Interest::READABLE, |socket| {
-                Ok(recvfrom::<LinkAddr>(socket.as_raw_fd(), buffer)?)
-            });
-            match received {
+            let received = recvfrom::<LinkAddr>(self.socket.as_raw_fd(), buffer);
+            match received.map_err(io::Error::from) {
                 Ok((_, Some(from)))
                     if from.pkttype() == libc::PACKET_OUTGOING
                         || from.pkttype() == libc::PACKET_OTHERHOST => {}
@@ -121,7 +106,13 @@ impl PacketSocket {
     /// `ENETDOWN`: the link is administratively down; `ENXIO`: the interface is gone; `ENOBUFS` or
     /// `WouldBlock`: the queue is full. A lost carrier is no error here.
     pub fn send(&self, frame: &[u8]) -> io::Result<()> {
-        send(self.fd.get_ref(), frame)
+        send(&self.socket, frame)
+    }
+}
+
+impl AsFd for PacketSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
     }
 }
 

@@ -18,10 +18,10 @@ use crate::types::MacAddr;
 /// The implementor must hold that promise.
 pub(in crate::host) unsafe trait OwnsDescriptor: AsRawFd {}
 
-// SAFETY: a socket2 socket owns its descriptor, never exchanges it, and closes it when dropped.
-unsafe impl OwnsDescriptor for Socket {}
 // SAFETY: a newtype of nix's timer, which owns its descriptor and closes it when dropped.
 unsafe impl OwnsDescriptor for super::alarm::Raw {}
+// SAFETY: a newtype of nix's epoll, which owns its descriptor and closes it when dropped.
+unsafe impl OwnsDescriptor for super::readiness::Raw {}
 // SAFETY: a netlink-sys socket is a newtype of a descriptor, closed only when dropped.
 unsafe impl OwnsDescriptor for netlink_sys::Socket {}
 

@@ -8,6 +8,7 @@ use carpd::effect::{Effect, Granted, Outcome};
 use carpd::host::kernel::announce::{gratuitous_arp, neighbour_advertisement};
 use carpd::host::kernel::netlink::{AddressOptions, HostEvent, Watch, index_of};
 use carpd::host::kernel::privilege::{Privileges, confine_engine};
+use carpd::host::kernel::readiness::Readiness;
 use carpd::host::kernel::socket::{Membership, PacketSocket};
 use carpd::host::{Host, LinuxHost, Options, Renewal};
 use carpd::proto::wire::multicast_mac;
@@ -32,6 +33,13 @@ fn frame(header: &[u8], protocol_at: usize, protocol: u8, id: u8) -> Vec<u8> {
     frame
 }
 
+/// Waits until there may be a frame.
+async fn readable(socket: &PacketSocket) {
+    let readiness = Readiness::new().unwrap();
+    readiness.add(socket, 0).unwrap();
+    readiness.wait().await.unwrap();
+}
+
 async fn next_id(socket: &PacketSocket) -> u8 {
     let mut buffer = [0; 2048];
     let got = timeout(PATIENCE, async {
@@ -39,7 +47,7 @@ async fn next_id(socket: &PacketSocket) -> u8 {
             if let Some(frame) = socket.receive(&mut buffer).unwrap() {
                 return frame.get(80).copied().unwrap();
             }
-            socket.readable().await.unwrap();
+            readable(socket).await;
         }
     });
     got.await.expect("a frame")
@@ -54,7 +62,7 @@ async fn passing(sender: &PacketSocket, receiver: &PacketSocket) {
         loop {
             sender.send(&hello).unwrap();
             // By then it has arrived or is lost.
-            if timeout(Duration::from_millis(10), receiver.readable())
+            if timeout(Duration::from_millis(10), readable(receiver))
                 .await
                 .is_ok()
                 && receiver.receive(&mut buffer).unwrap().is_some()
@@ -109,7 +117,7 @@ fn only_advertisements_pass_the_filter() {
                 foreign[..6].copy_from_slice(&[2, 0, 0, 0, 0, 0x99]);
                 sender.send(&foreign).unwrap();
                 assert!(
-                    timeout(Duration::from_millis(10), receiver.readable())
+                    timeout(Duration::from_millis(10), readable(&receiver))
                         .await
                         .is_err()
                 );
