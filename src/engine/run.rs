@@ -16,8 +16,6 @@ use tracing::{debug, error, trace, warn};
 use super::command::{Command, EngineStatus, Status};
 use super::environment::{Environment, Machine};
 use super::handlers::bow_outs::BowOuts;
-use super::handlers::failsafe::BEAT;
-use super::handlers::handover::Handover;
 use super::handlers::signal::Signal;
 use super::reload::file_watch::WatchModes;
 use super::reload::generations::Generations;
@@ -25,7 +23,6 @@ use super::reload::prepared::{Prepared, Scope, Wanted};
 use super::runs::outcome::HookOutcome;
 use super::runs::shared::Shared;
 use super::vhost::interface::{Interface, Interfaces, kind_word};
-use super::vhost::node::Node;
 use super::vhost::reject_log;
 use super::vhost::table::Nodes;
 use crate::config::{Config, Kind};
@@ -37,7 +34,7 @@ use crate::journal::Note;
 use crate::keeper::Client;
 use crate::keeper::failsafe::{Heartbeat, Writer};
 use crate::proto::{self, Input, Output, Received, Reject, wire};
-use crate::types::{State, Timestamp};
+use crate::types::Timestamp;
 
 /// Orders that may wait; an operator's terminal is not faster.
 const COMMANDS_MAX: usize = 16;
@@ -409,23 +406,6 @@ impl<E: Environment> Engine<E> {
         clean
     }
 
-    /// When it wants to be woken at the latest.
-    pub(super) fn next_wake(&mut self) -> Option<Timestamp> {
-        let deadline = self.stopping.as_ref().map(|stopping| stopping.deadline);
-        let beat = self
-            .beaten
-            .filter(|_| self.will.is_some())
-            .map(|last| last.at + BEAT);
-        self.nodes
-            .next_wake()
-            .into_iter()
-            .chain(deadline)
-            .chain(beat)
-            .chain(self.look_again)
-            .chain(self.bow_outs.due())
-            .min()
-    }
-
     /// Before any event: addresses that went by themselves while we slept are not restored, since a
     /// backup may be about to take them.
     pub(super) fn judge_leases(&mut self) {
@@ -623,74 +603,6 @@ impl<E: Environment> Engine<E> {
             .get(index)
             .and_then(|node| self.interfaces.get(node.interface));
         port.is_some_and(|port| port.unread) && now.since(since) < UNREAD_MAX
-    }
-
-    // ---- time
-
-    pub(super) fn timers(&mut self) {
-        let now = clock::now();
-        let due = |when: Option<Timestamp>| when.is_some_and(|when| when <= now);
-        if due(self.look_again) {
-            self.look_again = None;
-            self.relook = true;
-        }
-        let woken = self.nodes.due(now);
-        let mut takeovers = 0;
-        for &index in &woken {
-            let Some(node) = self.nodes.get(index).filter(|node| due(node.wake)) else {
-                continue;
-            };
-            let backup = node.machine.state() == State::Backup;
-            // The next turn reads on, and then goes on here.
-            let since = node.wake.unwrap_or(now);
-            if backup && (takeovers == TAKEOVERS_IN_A_ROW || self.has_unread(index, since, now)) {
-                continue;
-            }
-            self.handle(index, Input::Timer, now);
-            takeovers += usize::from(backup && self.nodes.get(index).is_some_and(Node::is_master));
-        }
-        self.follow_bow_outs();
-        // Advertisements are out; now what may come a little later.
-        for index in woken {
-            let Some(node) = self.nodes.get_mut(index) else {
-                continue;
-            };
-            if node.announcer.take_due(now) {
-                self.announce(index);
-            }
-            let Some(node) = self.nodes.get_mut(index) else {
-                continue;
-            };
-            if due(node.drop_again) {
-                self.let_go_at_last(index, now);
-            }
-            let Some(node) = self.nodes.get_mut(index) else {
-                continue;
-            };
-            if due(node.resigned.as_ref().map(|resigned| resigned.until)) {
-                node.resigned = None;
-                self.demote(index, now);
-            }
-            self.retry_degraded(index, now);
-            self.retry_refused(index, now);
-            if self
-                .nodes
-                .get(index)
-                .is_some_and(|node| due(node.handover.as_ref().map(Handover::due)))
-            {
-                self.handover_due(index, now);
-            }
-            let Some(node) = self.nodes.get_mut(index) else {
-                continue;
-            };
-            if node.put_back.take_due(now) {
-                let port = node.interface;
-                self.put_back_missing(port);
-            }
-            self.begin_checks(index, now);
-            self.stand_in_again(index, now);
-            self.leave_at_last(index, now);
-        }
     }
 }
 

@@ -152,7 +152,7 @@ impl<E: Environment> Engine<E> {
         match &mut node.refused_addresses {
             // What it cannot hold, it is to try at once; that alone ends it.
             Some(refused_addresses) if is_master => {
-                refused_addresses.retry_at = refused_addresses.retry_at.map(|_| now)
+                refused_addresses.retry_at = refused_addresses.retry_at.map(|_| now);
             }
             refused_addresses => *refused_addresses = None,
         }

@@ -31,7 +31,7 @@ pub(in crate::engine) struct Degraded {
 }
 
 impl Degraded {
-    fn new(reason: String, unfit: bool) -> Self {
+    pub(in crate::engine) fn new(reason: String, unfit: bool) -> Self {
         Self {
             reason,
             retry_at: None,
@@ -137,18 +137,13 @@ impl<E: Environment> Engine<E> {
     }
 
     /// It is time to try again what failed.
-    pub(in crate::engine) fn retry_degraded(&mut self, index: VhostId, now: Timestamp) {
+    pub(in crate::engine) fn retry_degraded(&mut self, index: VhostId) {
         let Some(node) = self.nodes.get_mut(index) else {
             return;
         };
-        let Some(degraded) = node
-            .degraded
-            .as_mut()
-            .filter(|degraded| degraded.retry_at.is_some_and(|at| at <= now))
-        else {
-            return;
-        };
-        degraded.retry_at = None;
+        if let Some(degraded) = &mut node.degraded {
+            degraded.retry_at = None;
+        }
         node.run_again();
     }
 

@@ -21,5 +21,6 @@ pub(super) mod sending;
 pub(super) mod signal;
 pub(super) mod status;
 pub(super) mod stop;
+pub(super) mod timers;
 pub(super) mod transition;
 pub(super) mod unmatched;

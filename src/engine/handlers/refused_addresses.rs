@@ -48,7 +48,7 @@ pub(in crate::engine) struct RefusedAddresses {
 }
 
 impl RefusedAddresses {
-    fn new(reason: String) -> Self {
+    pub(in crate::engine) fn new(reason: String) -> Self {
         Self {
             reason,
             refused: Vec::new(),
@@ -263,7 +263,16 @@ impl<E: Environment> Engine<E> {
         }
     }
 
-    /// It is time to try again what was refused to a master, or to be as fit as others again.
+    /// It is time to be as fit as others again.
+    pub(in crate::engine) fn fade_refused(&mut self, index: VhostId, now: Timestamp) {
+        let node = self.nodes.get_mut(index);
+        if let Some(refused) = node.and_then(|node| node.refused_addresses.as_mut()) {
+            refused.fade();
+        }
+        self.demote(index, now);
+    }
+
+    /// It is time to try again what was refused to a master.
     pub(in crate::engine) fn retry_refused(&mut self, index: VhostId, now: Timestamp) {
         let Some(node) = self.nodes.get_mut(index) else {
             return;
@@ -271,13 +280,7 @@ impl<E: Environment> Engine<E> {
         let Some(refused_addresses) = &mut node.refused_addresses else {
             return;
         };
-        if refused_addresses.fades_at.is_some_and(|at| at <= now) {
-            refused_addresses.fade();
-            return self.demote(index, now);
-        }
-        if refused_addresses.retry_at.is_none_or(|at| now < at) {
-            return;
-        }
+        refused_addresses.retry_at = None;
         // A reload may have changed the list.
         refused_addresses
             .refused

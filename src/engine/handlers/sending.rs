@@ -128,7 +128,7 @@ mod tests {
 
     use super::*;
     use crate::effect::{Resource, Value};
-    use crate::engine::sim::bench::{Bench, Frames, carry, engine, link, peer, play};
+    use crate::engine::sim::bench::{Bench, Frames, carry, engine, link, peer, play, step};
     use crate::host::SimHost;
     use crate::host::clock;
     use crate::proto;
@@ -257,6 +257,31 @@ mod tests {
                 (pair.state(), pair.peer.state()),
                 (State::Master, State::Backup)
             );
+        });
+    }
+
+    /// The lease is looked for while the machine's outputs are being done: a second advertisement
+    /// must not be asked for then. An assertion in `feed` sees it.
+    #[test]
+    fn who_takes_over_and_cannot_send_waits_for_its_next_advertisement() {
+        play(async |clock| {
+            let wire = Frames::default();
+            let mut engine = engine(SimHost::new().with_link(link()), &wire, "").await;
+            wire.refuse(true);
+            let node = |engine: &Engine<Bench>| {
+                let node = engine.nodes.get(VhostId::FIRST).unwrap();
+                (node.is_master(), node.gate, node.holding)
+            };
+            while !node(&engine).0 {
+                step(&mut engine, &clock);
+            }
+            assert_eq!(node(&engine), (true, Gate::Unheard, false));
+            wire.refuse(false);
+            let took_over = clock::now();
+            while !node(&engine).2 {
+                step(&mut engine, &clock);
+            }
+            assert!(clock::now().since(took_over) <= Duration::from_millis(1500));
         });
     }
 

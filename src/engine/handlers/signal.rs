@@ -147,9 +147,6 @@ impl<E: Environment> Engine<E> {
         let Some(node) = self.nodes.get_mut(index) else {
             return;
         };
-        if node.aside_until.is_none_or(|until| now < until) {
-            return;
-        }
         node.aside_until = None;
         if self.may_take_part(index) {
             self.handle(index, Input::LinkUp, now);

@@ -79,10 +79,11 @@ impl<E: Environment> Engine<E> {
 
     /// A hook has not ended in time: the addresses and the bow-out do not wait any longer.
     pub(in crate::engine) fn leave_at_last(&mut self, index: VhostId, now: Timestamp) {
-        let Some(node) = self.nodes.get(index) else {
+        let Some(node) = self.nodes.get_mut(index) else {
             return;
         };
-        if node.leaving && node.leave_by.is_some_and(|by| by <= now) {
+        node.leave_by = None;
+        if node.leaving {
             warn!(vhost = %node.spec.name, "Leaves without waiting for its hook any longer");
             self.leave(index, now);
         }

@@ -260,6 +260,14 @@ impl<E: Environment> Engine<E> {
         self.announce(index);
     }
 
+    /// It is time for another announcement.
+    pub(in crate::engine) fn announce_again(&mut self, index: VhostId, now: Timestamp) {
+        let node = self.nodes.get_mut(index);
+        if node.is_some_and(|node| node.announcer.take_due(now)) {
+            self.announce(index);
+        }
+    }
+
     pub(in crate::engine) fn announce(&self, index: VhostId) {
         let Some(node) = self.nodes.get(index) else {
             return;

@@ -7,3 +7,4 @@ pub(super) mod interface;
 pub(super) mod node;
 pub(super) mod reject_log;
 pub(super) mod table;
+pub(super) mod timer;

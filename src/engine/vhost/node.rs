@@ -151,52 +151,18 @@ impl PutBack {
         self.again = Some(now + Duration::from_secs(1));
     }
 
-    /// Is it time for that look?
-    pub(in crate::engine) fn take_due(&mut self, now: Timestamp) -> bool {
-        let due = self.again.is_some_and(|again| again <= now);
-        if due {
-            self.again = None;
-        }
-        due
+    /// When that look is due.
+    pub(in crate::engine) const fn due(&self) -> Option<Timestamp> {
+        self.again
+    }
+
+    /// It is being done.
+    pub(in crate::engine) const fn done(&mut self) {
+        self.again = None;
     }
 }
 
 impl<H> Node<H> {
-    /// The earliest time at which this node wants to be looked at.
-    pub(in crate::engine) fn next_wake(&self) -> Option<Timestamp> {
-        let retry = self
-            .degraded
-            .as_ref()
-            .and_then(|degraded| degraded.retry_at);
-        let refused_addresses = self
-            .refused_addresses
-            .as_ref()
-            .map_or([None; 2], |refused_addresses| {
-                [refused_addresses.retry_at, refused_addresses.fades_at]
-            });
-        let resigned = self.resigned.as_ref().map(|resigned| resigned.until);
-        let others = [
-            self.aside_until,
-            self.leave_by,
-            resigned,
-            self.put_back.again,
-            self.checks.due(),
-        ];
-        let handover = self.handover.as_ref().map(Handover::due);
-        let own = [
-            self.wake,
-            self.announcer.due(),
-            self.drop_again,
-            retry,
-            handover,
-        ];
-        own.into_iter()
-            .chain(others)
-            .chain(refused_addresses)
-            .flatten()
-            .min()
-    }
-
     /// How its addresses are put up by the present timers.
     pub(in crate::engine) fn lease(&self) -> Lease {
         Lease::of(&self.machine, self.spec.lease == config::Leases::Kernel)
