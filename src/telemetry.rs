@@ -6,6 +6,7 @@
 
 pub mod child;
 mod repeats;
+pub mod stderr;
 pub mod ucarp;
 
 use std::fs::File;
@@ -23,6 +24,7 @@ use tracing_subscriber::registry::Registry;
 use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
 
 pub use repeats::tell_repeats;
+use stderr::Stderr;
 
 use crate::types::{plain_json, shown_within};
 
@@ -66,6 +68,9 @@ pub enum TelemetryError {
     /// The journal was asked for by name and is not there.
     #[error("cannot log to the journal: {0}")]
     Journal(std::io::Error),
+    /// There is no standard error to log to.
+    #[error("cannot log to standard error: {0}")]
+    Stderr(std::io::Error),
     /// Logging was started before.
     #[error(transparent)]
     Started(#[from] TryInitError),
@@ -97,9 +102,10 @@ pub fn start(
 }
 
 fn output(format: Format) -> Result<Boxed, TelemetryError> {
+    let stderr = Stderr::open().map_err(TelemetryError::Stderr)?;
     let human = || {
         human(
-            std::io::stderr,
+            move || stderr,
             colour(&std::io::stderr()),
             !stderr_is_journal(),
         )
@@ -108,7 +114,7 @@ fn output(format: Format) -> Result<Boxed, TelemetryError> {
         Format::Auto if stderr_is_journal() => journal().or_else(|_| Ok(human())),
         Format::Journald => journal().map_err(TelemetryError::Journal),
         Format::Auto | Format::Human => Ok(human()),
-        Format::Json => Ok(json(std::io::stderr)),
+        Format::Json => Ok(json(move || stderr)),
     }
 }
 

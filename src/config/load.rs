@@ -66,6 +66,16 @@ impl Config {
             .and_then(|loaded| refuse(loaded, &sources))
     }
 
+    /// As [`Self::load`], from a copy of the file, if there is one.
+    ///
+    /// # Errors
+    /// A [`Report`] with every problem.
+    pub fn load_copy(path: &Path, copy: Option<Arc<Snapshot>>) -> Result<Loaded, Report> {
+        let sources = Sources::of_daemon().with_snapshot(copy);
+        Self::read_in(path, &sources, &Disk::beside(path, sources.clone()))
+            .and_then(|loaded| refuse(loaded, &sources))
+    }
+
     /// As [`Self::load`], for whoever only has to know what is granted: passwords are not read (the
     /// keys are not the real ones), and hooks need not be there.
     ///

@@ -24,7 +24,11 @@ pub(super) fn arguments(config: &Path) -> Vec<OsString> {
 
 /// The copy of the configuration's file that the keeper hands over.
 pub(super) fn copy(path: &Path) -> Option<Arc<Snapshot>> {
-    let number: u32 = std::env::args().nth(3)?.parse().ok()?;
+    copy_at(path, std::env::args().nth(3)?.parse().ok()?)
+}
+
+/// The same, by the number of its descriptor.
+pub(super) fn copy_at(path: &Path, number: u32) -> Option<Arc<Snapshot>> {
     let text = File::open(format!("/proc/self/fd/{number}")).ok()?;
     Some(Arc::new(Snapshot::new(path.to_owned(), text)))
 }

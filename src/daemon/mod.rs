@@ -85,5 +85,7 @@ fn serve() -> ExitCode {
         tracing_subscriber::filter::LevelFilter::WARN,
         None,
     );
-    keeper::serve()
+    let code = keeper::serve();
+    telemetry::stderr::finish();
+    code
 }

@@ -1,8 +1,10 @@
 //! `carpd-daemon run`, which is `carpd run`: keeper and engine of a configuration.
 
 use std::ffi::OsString;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::Parser as _;
 use nix::sys::prctl;
@@ -17,6 +19,7 @@ use crate::control::{self, Bound, Listening};
 use crate::engine::command::Command;
 use crate::keeper;
 use crate::programs::Programs;
+use crate::resolve::Snapshot;
 use crate::telemetry::{self, FILTER_VARIABLE, Format};
 use crate::terminal::{Exit, Failure, output};
 
@@ -85,12 +88,18 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
         arguments: &super::helper::arguments(&args.config),
         config_file: Some(&args.config),
         inherited: None,
-        ca_file: &|| {
-            let loaded = Config::load_without_secrets(&args.config);
-            loaded.ok()?.config.daemon.ca_file
-        },
+        ca_file,
     };
-    Ok(keeper::run(&programs, &arguments, &settings))
+    let code = keeper::run(&programs, &arguments, &settings);
+    telemetry::stderr::finish();
+    Ok(code)
+}
+
+/// The file of certificates that a configuration names.
+fn ca_file(path: &Path, copy: Option<File>) -> Option<PathBuf> {
+    let copy = copy.map(|copy| Arc::new(Snapshot::new(path.to_owned(), copy)));
+    let loaded = Config::load_copy_without_secrets(path, copy);
+    loaded.ok()?.config.daemon.ca_file
 }
 
 /// The engine's whole life, as the keeper starts it: with the arguments of `carpd run`.
@@ -99,12 +108,13 @@ pub(super) fn engine() -> ExitCode {
         return code;
     }
     let arguments = std::iter::once(OsString::from("carpd run")).chain(std::env::args_os().skip(2));
-    let args = match Engine::try_parse_from(arguments) {
-        Ok(engine) => engine.args,
+    let Engine { args, copy } = match Engine::try_parse_from(arguments) {
+        Ok(engine) => engine,
         Err(error) => return report(&Failure::new(Exit::Usage, error.to_string())),
     };
     // What is wrong with it was shown by `run`.
-    let loaded = match Config::load(&args.config) {
+    let copy = copy.and_then(|number| super::helper::copy_at(&args.config, number));
+    let loaded = match Config::load_copy(&args.config, copy) {
         Ok(loaded) => loaded,
         Err(report) => {
             output::problems(&report);
@@ -115,6 +125,7 @@ pub(super) fn engine() -> ExitCode {
         Ok(()) => {
             let code = crate::engine::main(&loaded.config, &args.config, open, listen);
             telemetry::tell_repeats();
+            telemetry::stderr::finish();
             code
         }
         Err(failure) => report(&failure),
@@ -142,6 +153,8 @@ pub(super) fn listen(bound: Option<Bound>, commands: mpsc::Sender<Command>) -> O
 struct Engine {
     #[command(flatten)]
     args: Args,
+    /// The keeper's copy of the configuration: the number of its descriptor.
+    copy: Option<u32>,
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
@@ -170,8 +183,8 @@ fn start_log(args: &Args, config: &Config) -> Result<(), Failure> {
     telemetry::start(format, level, directives.as_deref()).map_err(|error| match error {
         telemetry::TelemetryError::Filter(_) => Failure::new(Exit::Usage, error.to_string())
             .hint("a level (info), or directives: CARPD_LOG=info,carpd::proto=trace"),
-        telemetry::TelemetryError::Journal(_) | telemetry::TelemetryError::Started(_) => {
-            Failure::new(Exit::Cannot, error.to_string())
-        }
+        telemetry::TelemetryError::Journal(_)
+        | telemetry::TelemetryError::Stderr(_)
+        | telemetry::TelemetryError::Started(_) => Failure::new(Exit::Cannot, error.to_string()),
     })
 }

@@ -142,7 +142,7 @@ pub(super) fn continued() -> Option<ExitCode> {
         arguments: &arguments,
         config_file: None,
         inherited: Some(&file),
-        ca_file: &|| None,
+        ca_file: |_, _| None,
     };
     let programs = match Programs::of_daemon() {
         Ok(programs) => programs,

@@ -52,6 +52,7 @@ enum Order {
     Spawn(ChildId, Role, Spawned, Option<oneshot::Sender<HowEnded>>),
     Kill(ChildId),
     FailSafe(OwnedFd),
+    Preparing,
     Reloaded(bool),
 }
 
@@ -215,6 +216,13 @@ impl Client {
         let _ = self.orders.send(Order::FailSafe(failsafe));
     }
 
+    /// Tells the keeper that a reload which began with a [`Role::NewReader`] is still being prepared,
+    /// every [`super::PREPARING_EVERY`].
+    pub fn preparing(&self) {
+        // Without a keeper nobody waits for it.
+        let _ = self.orders.send(Order::Preparing);
+    }
+
     /// Tells the keeper how a reload ended that began with a [`Role::NewReader`]. The keeper ends the
     /// children of the configuration that is not in use.
     pub fn reloaded(&self, accepted: bool) {
@@ -290,6 +298,7 @@ async fn carry(
                     }
                     Order::Kill(id) => (Request::Kill(id), None),
                     Order::FailSafe(file) => (Request::FailSafe, Some(file)),
+                    Order::Preparing => (Request::Preparing, None),
                     Order::Reloaded(accepted) => (Request::Reloaded(accepted), None),
                 };
                 let descriptor = descriptor.as_ref().map(AsFd::as_fd);

@@ -7,7 +7,7 @@
 
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
-use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::Path;
 use std::sync::mpsc;
@@ -26,8 +26,12 @@ const BYTES_MAX: u64 = (1 << 20) + 1;
 /// How long reading the file may take. After that there is no copy: each process reads the file
 /// itself and reports what is wrong with it.
 const READ_MAX: Duration = Duration::from_secs(1);
-/// If the engine has not said for so long how a reload ended, the new copy counts as in use.
-pub(super) const UNDECIDED_MAX: Duration = Duration::from_mins(10);
+/// If the engine has not said for so long that it still prepares a reload, nor how that ended, the new
+/// copy counts as in use.
+pub(super) const SILENCE_MAX: Duration = Duration::from_mins(1);
+/// So it does after this time, whatever the engine says: one that somebody has taken over must not keep
+/// the grants of both configurations for ever.
+pub(super) const UNDECIDED_MAX: Duration = Duration::from_hours(24);
 
 /// The content of the file at one time.
 #[derive(Debug)]
@@ -53,6 +57,19 @@ impl ConfigCopy {
             number,
             text: text.ok(),
         }
+    }
+
+    /// What `read` makes of the copy, or of the file if there is none; `None` if that takes too long.
+    pub(super) fn ask<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(Option<File>) -> Option<T> + Send + 'static,
+    ) -> Option<T> {
+        // Opened anew it has a position of its own.
+        let path = self
+            .text()
+            .map(|text| format!("/proc/self/fd/{}", text.as_raw_fd()));
+        let copy = path.and_then(|path| File::open(path).ok());
+        within(READ_MAX, move || Ok(read(copy))).ok().flatten()
     }
 
     fn has_same_text(&self, other: &Self) -> bool {
@@ -109,13 +126,15 @@ fn within<T: Send + 'static>(
 }
 
 /// The copy in use, and the one that a reload is preparing.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct ConfigCopies {
     last: u64,
     in_use: Option<ConfigCopy>,
     next: Option<ConfigCopy>,
     /// Since when a reload is undecided.
     since: Option<Timestamp>,
+    /// When the engine last said something about it.
+    heard: Timestamp,
 }
 
 /// How a reload ended.
@@ -128,11 +147,25 @@ pub(super) enum Decision {
 }
 
 impl ConfigCopies {
-    /// An engine starts: the file as it is now is in use.
+    /// There is none yet.
+    pub(super) const fn new() -> Self {
+        Self {
+            last: 0,
+            in_use: None,
+            next: None,
+            since: None,
+            heard: Timestamp::ZERO,
+        }
+    }
+
+    /// An engine starts. The first one takes the file as it is. One that follows a crash goes on with
+    /// the copy in use: what was edited since then has no effect without a reload.
     pub(super) fn engine_starts(&mut self, file: &Path) {
-        self.last += 1;
         (self.next, self.since) = (None, None);
-        self.in_use = Some(ConfigCopy::of(self.last, file));
+        if self.in_use.as_ref().is_none_or(|copy| copy.text.is_none()) {
+            self.last += 1;
+            self.in_use = Some(ConfigCopy::of(self.last, file));
+        }
     }
 
     /// A reload begins: gives the copy that it is about, which is the one in use if the file has not
@@ -149,7 +182,13 @@ impl ConfigCopies {
         }
         self.last += 1;
         self.since = self.since.or(Some(now));
+        self.heard = now;
         Some(self.next.insert(next))
+    }
+
+    /// The engine says that it still prepares a reload.
+    pub(super) const fn still_preparing(&mut self, now: Timestamp) {
+        self.heard = now;
     }
 
     /// The copy in use.
@@ -177,7 +216,7 @@ impl ConfigCopies {
     /// Takes the next copy into use if the engine has been silent about it for too long.
     pub(super) fn decide_overdue(&mut self, now: Timestamp) -> Option<Decision> {
         let since = self.since?;
-        (now.since(since) > UNDECIDED_MAX)
+        (now.since(self.heard) > SILENCE_MAX || now.since(since) > UNDECIDED_MAX)
             .then(|| self.decide(true))
             .flatten()
     }
@@ -201,7 +240,7 @@ mod tests {
     fn a_changed_file_has_no_effect_until_it_is_taken_into_use() {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("carpd.toml");
-        let mut copies = ConfigCopies::default();
+        let mut copies = ConfigCopies::new();
         let now = Timestamp::from_nanos(1);
         fs::write(&file, "one").unwrap();
         copies.engine_starts(&file);
@@ -228,7 +267,7 @@ mod tests {
     fn a_file_that_cannot_be_copied_leaves_no_older_copy_in_use() {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("carpd.toml");
-        let mut copies = ConfigCopies::default();
+        let mut copies = ConfigCopies::new();
         let now = Timestamp::from_nanos(1);
         fs::write(&file, "one").unwrap();
         copies.engine_starts(&file);
@@ -247,23 +286,82 @@ mod tests {
     fn nobody_writes_to_a_copy_or_leaves_a_reload_undecided_forever() {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("carpd.toml");
-        let mut copies = ConfigCopies::default();
+        let mut copies = ConfigCopies::new();
         fs::write(&file, "one").unwrap();
         copies.engine_starts(&file);
         let copy = copies.in_use().unwrap().text().unwrap();
         let copy = copy.try_clone_to_owned().unwrap();
         assert!(File::from(copy).write_all(b"x").is_err());
-        let began = Timestamp::from_nanos(1);
+        let (began, second) = (Timestamp::from_nanos(1), Duration::from_secs(1));
         fs::write(&file, "two").unwrap();
         copies.reload_begins(&file, began);
         fs::write(&file, "three").unwrap();
-        // Starting the reload again gains no time.
+        // Starting the reload again, or preparing it without an end, gains no time in the end.
         copies.reload_begins(&file, began + UNDECIDED_MAX);
         assert_eq!(copies.decide_overdue(began + UNDECIDED_MAX), None);
-        let late = began + UNDECIDED_MAX + Duration::from_secs(1);
+        let late = began + UNDECIDED_MAX + second;
         assert_eq!(copies.decide_overdue(late), Some(Decision::InUse(3)));
         assert_eq!(text(copies.in_use()), "three");
         assert_eq!(copies.decide_overdue(late), None);
+    }
+
+    #[test]
+    fn a_reload_that_takes_long_is_undecided_as_long_as_the_engine_says_so() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("carpd.toml");
+        let mut copies = ConfigCopies::new();
+        fs::write(&file, "one").unwrap();
+        copies.engine_starts(&file);
+        fs::write(&file, "two").unwrap();
+        let (mut now, second) = (Timestamp::from_nanos(1), Duration::from_secs(1));
+        copies.reload_begins(&file, now);
+        for _ in 0..100 {
+            now = now + SILENCE_MAX;
+            assert_eq!(copies.decide_overdue(now), None);
+            copies.still_preparing(now);
+        }
+        now = now + SILENCE_MAX + second;
+        assert_eq!(copies.decide_overdue(now), Some(Decision::InUse(2)));
+    }
+
+    #[test]
+    fn an_engine_that_follows_a_crash_goes_on_with_what_is_in_use() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("carpd.toml");
+        let mut copies = ConfigCopies::new();
+        fs::write(&file, "one").unwrap();
+        copies.engine_starts(&file);
+        fs::write(&file, "half of tw").unwrap();
+        copies.reload_begins(&file, Timestamp::from_nanos(1));
+        copies.engine_starts(&file);
+        assert_eq!(text(copies.in_use()), "one");
+        assert_eq!(text(copies.newest()), "one");
+        // Without a copy the file is what there is.
+        let mut copies = ConfigCopies::new();
+        copies.engine_starts(Path::new("/nonexistent"));
+        copies.engine_starts(&file);
+        assert_eq!(text(copies.in_use()), "half of tw");
+    }
+
+    #[test]
+    fn what_is_asked_of_a_copy_is_answered_in_time_or_not_at_all() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("carpd.toml");
+        fs::write(&file, "one").unwrap();
+        let copy = ConfigCopy::of(1, &file);
+        fs::write(&file, "two").unwrap();
+        for _ in 0..2 {
+            let said = copy.ask(|text| {
+                let mut all = String::new();
+                text?.read_to_string(&mut all).ok()?;
+                Some(all)
+            });
+            assert_eq!(said.as_deref(), Some("one"));
+        }
+        assert_eq!(
+            copy.ask(|_| -> Option<()> { panic!("as a parser may") }),
+            None
+        );
     }
 
     #[test]

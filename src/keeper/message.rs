@@ -116,6 +116,8 @@ pub(super) enum Request {
     Kill(ChildId),
     /// The engine's failsafe; its descriptor comes with this packet.
     FailSafe,
+    /// A reload is still being prepared.
+    Preparing,
     /// A reload has ended: was its configuration taken into use?
     Reloaded(bool),
 }

@@ -18,10 +18,12 @@ mod supervise;
 mod wire;
 
 use std::ffi::OsString;
+use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 pub use client::{Client, Exits};
 pub use descriptors::close_on_exec;
@@ -40,6 +42,9 @@ pub const HELPER_ROLE: &str = message::HELPER_ROLE;
 /// The argument that makes it an engine; its own arguments follow.
 pub const ENGINE_ROLE: &str = "__engine";
 
+/// How often the engine says that it is still preparing a reload.
+pub const PREPARING_EVERY: Duration = Duration::from_secs(10);
+
 /// What helpers, readers and couriers are started with. The engine has no say in it.
 #[derive(Clone, Copy)]
 pub struct ChildSettings<'a> {
@@ -51,9 +56,10 @@ pub struct ChildSettings<'a> {
     /// A descriptor that the engine, helpers and readers inherit under the same number; no other
     /// child does.
     pub inherited: Option<&'a OwnedFd>,
-    /// The file of certificates that the configuration names. Called before each start of an
-    /// engine, which reads the configuration then.
-    pub ca_file: &'a dyn Fn() -> Option<PathBuf>,
+    /// The file of certificates that a configuration names: given the configuration's path and a copy
+    /// of it, if there is one. Called before each start of an engine, on a thread of its own, whose
+    /// result is dropped if it takes too long.
+    pub ca_file: fn(&Path, Option<File>) -> Option<PathBuf>,
 }
 
 /// The whole life of the keeper process: starts the engine (`__engine` and `arguments`) with a

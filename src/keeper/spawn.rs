@@ -130,16 +130,18 @@ pub(super) fn child(
 }
 
 /// Starts the engine, which keeps the environment, standard output, standard error and the
-/// inherited descriptor.
+/// inherited descriptor. `text` is the copy of the configuration that it reads, as in [`child`].
 pub(super) fn engine(
     program: &Opened,
     arguments: &[OsString],
     socket: OwnedFd,
+    text: Option<BorrowedFd<'_>>,
     inherited: Option<BorrowedFd<'_>>,
 ) -> io::Result<Pid> {
-    let arguments =
-        std::iter::once(OsStr::new(super::ENGINE_ROLE)).chain(arguments.iter().map(AsRef::as_ref));
-    let inherited: Vec<_> = inherited.into_iter().collect();
+    let number = text.map(|text| OsString::from(text.as_raw_fd().to_string()));
+    let arguments = std::iter::once(OsStr::new(super::ENGINE_ROLE))
+        .chain(arguments.iter().chain(&number).map(AsRef::as_ref));
+    let inherited: Vec<_> = text.into_iter().chain(inherited).collect();
     let mut command = command(&program.path(), arguments, socket);
     let engine = spawn_inheriting(&mut command, &inherited)?;
     prioritise(engine);

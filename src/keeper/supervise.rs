@@ -30,6 +30,7 @@ use crate::host::children::http_worker;
 use crate::host::clock;
 use crate::host::kernel::memory;
 use crate::programs::Programs;
+use crate::telemetry::stderr;
 use crate::types::Timestamp;
 
 /// The most children at one time. An engine that asks for more is out of control.
@@ -144,14 +145,17 @@ pub(super) fn run(
         if let Some(file) = settings.config_file {
             keeper.copies.engine_starts(file);
         }
-        keeper.arguments.of_couriers = courier_arguments((settings.ca_file)());
-        let inherited = keeper.arguments.inherited;
-        keeper.engine = Some(spawn::engine(
+        let copy = keeper.copies.in_use();
+        let ca_file = copy.and_then(|copy| ca_file(settings, copy));
+        let engine = spawn::engine(
             &programs.daemon,
             arguments,
             theirs,
-            inherited,
-        )?);
+            copy.and_then(ConfigCopy::text),
+            keeper.arguments.inherited,
+        )?;
+        keeper.engine = Some(engine);
+        keeper.arguments.of_couriers = courier_arguments(ca_file);
         keeper.socket = Some(ours);
         // This process parsed the command line and the configuration; from here on it only waits.
         memory::give_back();
@@ -190,6 +194,12 @@ pub(super) fn run(
         );
         keeper.sleep(pause)?;
     }
+}
+
+/// Reading a configuration takes a parser and a file system: neither may hold up the keeper, or end it.
+fn ca_file(settings: &ChildSettings<'_>, copy: &ConfigCopy) -> Option<PathBuf> {
+    let (path, ca_file) = (settings.config_file?.to_owned(), settings.ca_file);
+    copy.ask(move |text| ca_file(&path, text))
 }
 
 /// The arguments of couriers. They trust the certificates that the configuration names, not what the
@@ -254,7 +264,7 @@ impl<'a> Keeper<'a> {
             children: BTreeMap::new(),
             child_log: ChildLog::open()?,
             config_file: None,
-            copies: ConfigCopies::default(),
+            copies: ConfigCopies::new(),
             outbox: VecDeque::new(),
             failsafe: None,
             stopping: false,
@@ -285,6 +295,7 @@ impl<'a> Keeper<'a> {
             self.flush();
             self.end_outdated();
             self.check_heartbeat();
+            stderr::flush();
             if self.socket.is_none() && self.engine.is_none() {
                 return Ok(End::Exit(0));
             }
@@ -359,6 +370,7 @@ impl<'a> Keeper<'a> {
                 _ = sd_notify::notify(&[sd_notify::NotifyState::Watchdog]);
             }
             self.handle_signals()?;
+            stderr::flush();
         }
         Ok(())
     }
@@ -501,6 +513,7 @@ impl<'a> Keeper<'a> {
             },
             // Handled by the caller, which has its descriptor.
             Request::FailSafe => {}
+            Request::Preparing => self.copies.still_preparing(clock::now()),
             Request::Reloaded(accepted) => {
                 let decision = self.copies.decide(accepted);
                 self.apply(decision);

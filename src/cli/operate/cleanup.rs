@@ -34,12 +34,13 @@ pub(in crate::cli) fn run(args: &Args) -> Result<Exit, Failure> {
     };
     // Each undo is told as the daemon would.
     _ = telemetry::start(Format::Human, LevelFilter::INFO, None);
+    let cleaned = engine::cleanup(&run_dir, &state_dir);
+    telemetry::stderr::finish();
     let Cleanup {
         undone,
         ending,
         unknown,
-    } = engine::cleanup(&run_dir, &state_dir)
-        .map_err(|message| Failure::new(Exit::Cannot, message))?;
+    } = cleaned.map_err(|message| Failure::new(Exit::Cannot, message))?;
     let said = summary(undone);
     if undone.failed > 0 {
         let failure = Failure::new(

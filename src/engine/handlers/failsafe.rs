@@ -10,6 +10,7 @@ use crate::engine::vhost::id::VhostId;
 use crate::engine::vhost::node::Node;
 use crate::host::clock;
 use crate::keeper::failsafe::{FailSafe, Heartbeat};
+use crate::telemetry::stderr;
 
 /// How often the loop comes round at least.
 pub(in crate::engine) const BEAT: Duration = Duration::from_millis(500);
@@ -67,6 +68,7 @@ impl<E: Environment> Engine<E> {
                 .min()
                 .unwrap_or(LIMIT_IDLE);
             self.give_sign(Heartbeat { at: now, limit });
+            stderr::flush();
         }
     }
 

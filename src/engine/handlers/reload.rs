@@ -27,9 +27,23 @@ use crate::engine::vhost::id::VhostId;
 use crate::engine::vhost::interface::Ethernet;
 use crate::hooks::EntryPoint;
 use crate::host::clock;
+use crate::keeper::PREPARING_EVERY;
 
 use crate::proto::{self, Gate, Input};
 use crate::types::{Name, Timestamp, shown};
+
+/// Prepares a reload, and lets the keeper know that it goes on: loading and testing hooks takes as long
+/// as it takes.
+async fn with_signs_of_life(job: Job) -> Prepared {
+    let (keeper, is_whole) = (job.keeper.clone(), job.scope.is_whole());
+    let mut prepared = std::pin::pin!(job.run());
+    loop {
+        tokio::select! {
+            prepared = &mut prepared => return prepared,
+            () = clock::sleep(PREPARING_EVERY), if is_whole => keeper.preparing(),
+        }
+    }
+}
 
 impl Engine {
     /// Begins a reload, or notes that another one is wanted after the one that runs.
@@ -91,7 +105,8 @@ impl Engine {
         let done = self.prepared.clone();
         tokio::task::spawn_local(async move {
             // The engine ends before its tasks do.
-            _ = done.send(Box::new(job.run().await)).await;
+            let prepared = with_signs_of_life(job).await;
+            _ = done.send(Box::new(prepared)).await;
         });
     }
 
