@@ -42,7 +42,7 @@ fn main() -> ExitCode {
         }
         Some(keeper::ENGINE_ROLE) => engine(
             arguments
-                .get(1)
+                .get(2)
                 .and_then(|a| a.to_str())
                 .unwrap_or_default(),
         ),
@@ -115,7 +115,7 @@ fn engine(what: &str) -> ExitCode {
 /// An engine that somebody has taken over: lets go of nothing that it was given.
 async fn hold_helpers(file: &Path, client: &Client, exits: &mut Exits) -> ExitCode {
     // It reads the same copy as its helpers.
-    let number = std::env::args().nth(3).unwrap();
+    let number = std::env::args().nth(4).unwrap();
     let copy = format!("/proc/self/fd/{number}");
     assert_eq!(std::fs::read_to_string(copy).unwrap(), "one");
     let start = async |role| {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::ucarp;
 use crate::config::Config;
+use crate::programs::role;
 use crate::resolve::Snapshot;
 use crate::terminal::{Exit, output};
 use crate::{engine, host, keeper};
@@ -24,7 +25,7 @@ pub(super) fn arguments(config: &Path) -> Vec<OsString> {
 
 /// The copy of the configuration's file that the keeper hands over.
 pub(super) fn copy(path: &Path) -> Option<Arc<Snapshot>> {
-    copy_at(path, std::env::args().nth(3)?.parse().ok()?)
+    copy_at(path, role::arguments().nth(1)?.to_str()?.parse().ok()?)
 }
 
 /// The same, by the number of its descriptor.
@@ -41,7 +42,7 @@ pub(super) fn main() -> ExitCode {
         tracing::error!(%error, "The helper process ends");
         return Exit::Failure.into();
     }
-    let terms = match (ucarp::configuration(), std::env::args_os().nth(2)) {
+    let terms = match (ucarp::configuration(), role::arguments().next()) {
         (Some(Ok((config, path))), _) => Some(engine::terms(&config, &path)),
         (Some(Err(code)), _) => return code,
         (None, None) => None,

@@ -4,13 +4,14 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::ucarp;
+use crate::programs::role;
 use crate::reader::{self, Names};
 use crate::terminal::Exit;
 
 /// The reader's whole life. The keeper adds the configuration file, or where ucarp's command line
 /// is.
 pub(super) fn main() -> ExitCode {
-    match (ucarp::configuration(), std::env::args_os().nth(2)) {
+    match (ucarp::configuration(), role::arguments().next()) {
         (Some(Ok((config, path))), _) => reader::main(|| Names::of(&path, &config)),
         (Some(Err(code)), _) => code,
         (None, Some(path)) => {

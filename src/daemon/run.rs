@@ -18,7 +18,7 @@ use crate::config::{Config, LogFormat, LogLevel, Report};
 use crate::control::{self, Bound, Listening};
 use crate::engine::command::Command;
 use crate::keeper;
-use crate::programs::Programs;
+use crate::programs::{Programs, role};
 use crate::resolve::Snapshot;
 use crate::telemetry::{self, FILTER_VARIABLE, Format};
 use crate::terminal::{Exit, Failure, output};
@@ -107,7 +107,7 @@ pub(super) fn engine() -> ExitCode {
     if let Some(code) = super::ucarp::engine() {
         return code;
     }
-    let arguments = std::iter::once(OsString::from("carpd run")).chain(std::env::args_os().skip(2));
+    let arguments = std::iter::once(OsString::from("carpd run")).chain(role::arguments());
     let Engine { args, copy } = match Engine::try_parse_from(arguments) {
         Ok(engine) => engine,
         Err(error) => return report(&Failure::new(Exit::Usage, error.to_string())),

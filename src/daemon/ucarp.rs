@@ -20,7 +20,7 @@ use super::run;
 use crate::config::legacy::{Facility, Options, Place};
 use crate::config::{Config, Vhost};
 use crate::host::kernel::netlink;
-use crate::programs::{self, Program, Programs};
+use crate::programs::{self, Program, Programs, role};
 use crate::telemetry::ucarp::{self, Level, Sink};
 use crate::types::IfName;
 use crate::{engine, keeper};
@@ -158,7 +158,7 @@ fn lost(error: &std::io::Error) -> ExitCode {
 
 /// What the keeper handed to this process, if it is one of ucarp's: the engine, or its helper.
 fn handed() -> Option<Result<Handover, ExitCode>> {
-    let mut words = std::env::args().skip(2);
+    let mut words = role::arguments().filter_map(|word| word.into_string().ok());
     let number = words
         .next()
         .filter(|word| word == LEGACY)

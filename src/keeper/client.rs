@@ -1,6 +1,7 @@
 //! The engine's end of its socket to the keeper.
 
 use std::collections::{HashMap, HashSet};
+use std::ffi::OsStr;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream as StdStream;
@@ -90,11 +91,11 @@ impl Client {
     ///
     /// # Errors
     /// As of [`Self::start`].
-    pub fn start_inherited(daemon: &str, worker: &str) -> io::Result<(Self, Exits)> {
+    pub fn start_inherited(daemon: &OsStr, worker: &OsStr) -> io::Result<(Self, Exits)> {
         Self::start_from(&Opened::inherited(daemon)?.path(), Some(worker))
     }
 
-    fn start_from(program: &Path, worker: Option<&str>) -> io::Result<(Self, Exits)> {
+    fn start_from(program: &Path, worker: Option<&OsStr>) -> io::Result<(Self, Exits)> {
         let (ours, theirs) = wire::pair()?;
         let keeper = spawn::keeper(program, worker, theirs)?;
         tracing::debug!(pid = keeper.id(), "Started a keeper");

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::hooks::contract::message;
 use crate::host::children::http_worker;
-use crate::programs::Program;
+use crate::programs::{Program, role};
 use crate::reader::ROLE as READER;
 use crate::types::Timestamp;
 
@@ -84,25 +84,32 @@ impl Role {
         }
     }
 
-    /// The arguments that make its program take this role.
-    #[must_use]
-    pub fn arguments(self) -> Vec<String> {
+    /// The first argument of its program.
+    pub(super) const fn word(self) -> &'static str {
         match self {
-            Self::Runner { memory_bytes } => {
-                vec![message::RUNNER_ROLE.to_owned(), memory_bytes.to_string()]
-            }
+            Self::Runner { .. } | Self::WasmRunner { .. } => message::RUNNER_ROLE,
+            Self::Compiler => message::COMPILER_ROLE,
+            Self::Tester => message::TESTER_ROLE,
+            Self::Helper | Self::NewHelper => HELPER_ROLE,
+            Self::Reader | Self::NewReader => READER,
+            Self::Courier => http_worker::ROLE,
+        }
+    }
+
+    /// The arguments that follow it.
+    pub(super) fn arguments(self) -> Vec<String> {
+        match self {
+            Self::Runner { memory_bytes } => vec![memory_bytes.to_string()],
             Self::WasmRunner { memory_bytes } => {
-                vec![
-                    message::RUNNER_ROLE.to_owned(),
-                    memory_bytes.to_string(),
-                    message::RUNNER_WASM.to_owned(),
-                ]
+                vec![memory_bytes.to_string(), message::RUNNER_WASM.to_owned()]
             }
-            Self::Compiler => vec![message::COMPILER_ROLE.to_owned()],
-            Self::Tester => vec![message::TESTER_ROLE.to_owned()],
-            Self::Helper | Self::NewHelper => vec![HELPER_ROLE.to_owned()],
-            Self::Reader | Self::NewReader => vec![READER.to_owned()],
-            Self::Courier => vec![http_worker::ROLE.to_owned()],
+            Self::Compiler
+            | Self::Tester
+            | Self::Helper
+            | Self::NewHelper
+            | Self::Reader
+            | Self::NewReader
+            | Self::Courier => Vec::new(),
         }
     }
 }
@@ -159,16 +166,43 @@ impl HowEnded {
     pub fn is_forbidden_call(&self) -> bool {
         matches!(self, Self::Signal(name) if name == "SIGSYS")
     }
+
+    /// Was it a program that whoever started it could not speak with?
+    #[must_use]
+    pub fn is_other_build(&self) -> bool {
+        *self == Self::Status(role::OTHER_BUILD.into())
+    }
 }
 
 impl fmt::Display for HowEnded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Status(status) if self.is_other_build() => write!(
+                f,
+                "exit status {status}: it is of another build than the daemon; {}",
+                role::REMEDY
+            ),
             Self::Status(status) => write!(f, "exit status {status}"),
             Self::Signal(_) if self.is_forbidden_call() => {
                 f.write_str("killed by SIGSYS: a system call that the sandbox forbids")
             }
             Self::Signal(name) => write!(f, "killed by {name}"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_end_for_another_build_says_what_to_do() {
+        let end = |status| HowEnded::Status(status).to_string();
+        assert_eq!(end(1), "exit status 1");
+        let said = end(role::OTHER_BUILD.into());
+        assert!(
+            said.contains("of another build") && said.ends_with(role::REMEDY),
+            "{said}"
+        );
     }
 }

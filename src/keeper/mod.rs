@@ -30,7 +30,7 @@ pub use descriptors::close_on_exec;
 pub use message::{ChildId, HowEnded, Predecessor, Role};
 pub use spawn::unblock_signals;
 
-use crate::programs::{Opened, Program, Programs};
+use crate::programs::{Opened, Program, Programs, role};
 
 /// The argument that makes the daemon's program a keeper without an engine, for commands that load
 /// hooks.
@@ -82,7 +82,7 @@ pub fn serve() -> ExitCode {
 /// What such a keeper executes. The argument after the role is the descriptor of the worker, if
 /// whoever started it has one open.
 fn programs() -> io::Result<Programs> {
-    let worker = match std::env::args().nth(2) {
+    let worker = match role::arguments().next() {
         Some(number) => Opened::inherited(&number)?,
         None => Opened::beside(Program::Worker)?,
     };

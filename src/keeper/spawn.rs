@@ -14,7 +14,7 @@ use nix::unistd::Pid;
 use tracing::debug;
 
 use super::message::Role;
-use crate::programs::{Opened, Programs};
+use crate::programs::{Opened, Programs, role};
 
 /// Signals that an operator or a terminal sends to a whole process group. The keeper reads them from
 /// a descriptor; its children inherit them blocked, so that none is lost, and none ends a child that
@@ -105,7 +105,7 @@ pub(super) fn child(
         .iter()
         .map(OsStr::new)
         .chain(more.iter().chain(&numbers).map(AsRef::as_ref));
-    let mut command = command(&program.path(), arguments, theirs.into());
+    let mut command = command(&program.path(), role.word(), arguments, theirs.into());
     // An environment of its own: no secrets, and nothing that changes what the C library does.
     // One heap for all threads: every further one would take 64 MiB of a runner's address space.
     command
@@ -139,10 +139,9 @@ pub(super) fn engine(
     inherited: Option<BorrowedFd<'_>>,
 ) -> io::Result<Pid> {
     let number = text.map(|text| OsString::from(text.as_raw_fd().to_string()));
-    let arguments = std::iter::once(OsStr::new(super::ENGINE_ROLE))
-        .chain(arguments.iter().chain(&number).map(AsRef::as_ref));
+    let arguments = arguments.iter().chain(&number).map(AsRef::as_ref);
     let inherited: Vec<_> = text.into_iter().chain(inherited).collect();
-    let mut command = command(&program.path(), arguments, socket);
+    let mut command = command(&program.path(), super::ENGINE_ROLE, arguments, socket);
     let engine = spawn_inheriting(&mut command, &inherited)?;
     prioritise(engine);
     Ok(engine)
@@ -177,22 +176,27 @@ fn spawn_inheriting(command: &mut Command, inherited: &[BorrowedFd<'_>]) -> io::
 /// one beside it.
 pub(super) fn keeper(
     program: &Path,
-    worker: Option<&str>,
+    worker: Option<&OsStr>,
     socket: OwnedFd,
 ) -> io::Result<std::process::Child> {
-    let arguments = std::iter::once(super::ROLE).chain(worker);
-    command(program, arguments.map(OsStr::new), socket)
+    let arguments = worker.into_iter();
+    command(program, super::ROLE, arguments, socket)
         .stdout(Stdio::null())
         .spawn()
 }
 
 fn command<'a>(
     program: &Path,
+    role: &str,
     arguments: impl Iterator<Item = &'a OsStr>,
     stdin: OwnedFd,
 ) -> Command {
     let mut command = Command::new(program);
-    command.arg0("carpd").args(arguments).stdin(stdin);
+    command
+        .arg0("carpd")
+        .args(role::words(role))
+        .args(arguments)
+        .stdin(stdin);
     command
 }
 

@@ -10,6 +10,10 @@ pub mod role;
 pub use find::{NotFound, find};
 pub use opened::{Opened, Programs};
 
+/// Which build this is: a digest of the sources and features that it was made of. Only programs of
+/// one build speak with each other.
+pub const BUILD: &str = env!("CARPD_BUILD");
+
 /// One of the programs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Program {

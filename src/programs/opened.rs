@@ -1,5 +1,6 @@
 //! Programs as opened files: what is executed is that very file, whatever becomes of its path.
 
+use std::ffi::OsStr;
 use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -46,8 +47,11 @@ impl Opened {
     ///
     /// # Errors
     /// What the system says, if there is no such descriptor.
-    pub fn inherited(number: &str) -> io::Result<Self> {
-        let number: u32 = number.parse().map_err(io::Error::other)?;
+    pub fn inherited(number: &OsStr) -> io::Result<Self> {
+        let number = number
+            .to_str()
+            .and_then(|number| number.parse::<u32>().ok());
+        let number = number.ok_or(io::ErrorKind::InvalidInput)?;
         Self::at(&by_number(number))
     }
 

@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use super::VERSION;
 use super::wire::{Answer, Failure, MAX, PathBytes, Request, Told, receive, refusals, send};
 use crate::frame::{self, FrameError, Inbox};
 use crate::resolve::{Listing, Modules, Opened, Opener, Unlisted};
@@ -31,24 +30,18 @@ impl Client {
     /// until the reader is ready.
     ///
     /// # Errors
-    /// There is no reader, or it speaks another version.
+    /// There is no reader.
     pub fn new(stream: UnixStream) -> io::Result<Self> {
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
         match receive(&stream)? {
-            Some((
-                Answer::Hello {
-                    version: VERSION,
-                    confinement,
-                },
-                _,
-            )) => Ok(Self {
+            Some((Answer::Hello { confinement }, _)) => Ok(Self {
                 stream: Mutex::new(Some(stream)),
                 confinement,
             }),
             Some(_) => Err(io::Error::new(
                 io::ErrorKind::InvalidData,
-                "the reader process speaks another version",
+                "the reader process spoke out of turn",
             )),
             None => Err(gone()),
         }

@@ -22,7 +22,3 @@ pub use wire::{How, Told, Unfinished};
 
 /// The argument that makes the binary a reader.
 pub const ROLE: &str = "__reader";
-
-/// The version of the messages. Both ends are one binary, but the file may be replaced while the
-/// engine runs.
-const VERSION: u16 = 2;

@@ -9,8 +9,8 @@ use std::process::ExitCode;
 use tokio::sync::mpsc;
 
 use super::names::{Names, Right};
+use super::watch;
 use super::wire::{Answer, Failure, PathBytes, Request, objections, receive, send};
-use super::{VERSION, watch};
 use crate::hooks::artifact::source;
 use crate::host::kernel::{memory, privilege};
 use crate::resolve::{self, Listing, Modules, Opened, Trust, Unlisted};
@@ -39,14 +39,7 @@ fn serve(names: impl FnOnce() -> Names) -> io::Result<()> {
     };
     // What reading the configuration took. There is one thread as yet.
     memory::give_back();
-    send(
-        &stream,
-        &Answer::Hello {
-            version: VERSION,
-            confinement,
-        },
-        None,
-    )?;
+    send(&stream, &Answer::Hello { confinement }, None)?;
     while let Some((request, descriptor)) = receive(&stream)? {
         let (answer, file) = desk.answer(request, descriptor);
         send(&stream, &answer, file.as_ref().map(|file| file.as_fd()))?;

@@ -55,10 +55,7 @@ pub(super) enum Request {
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Answer {
     /// First, unasked.
-    Hello {
-        version: u16,
-        confinement: Confinement,
-    },
+    Hello { confinement: Confinement },
     /// To [`Request::Open`]; the descriptor comes with it.
     Opened {
         file: Result<(), Failure>,

@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use crate::engine::hook_test;
 use crate::frame::FrameError;
 use crate::keeper::{Client, Exits};
+use crate::programs::role;
 use crate::sandbox;
 
 /// The whole life of a tester, started by the keeper with its socket as standard input. Exit
@@ -53,7 +54,7 @@ fn serve(stream: &UnixStream, missing: &[String]) -> Result<(), FrameError> {
 /// A keeper of its own, from the programs that the daemon runs: the descriptors of both are its
 /// arguments.
 fn keeper() -> io::Result<(Client, Exits)> {
-    let mut numbers = std::env::args().skip(2);
+    let mut numbers = role::arguments();
     match (numbers.next(), numbers.next()) {
         (Some(daemon), Some(worker)) => Client::start_inherited(&daemon, &worker),
         _ => Client::start(None),

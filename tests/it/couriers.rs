@@ -19,6 +19,7 @@ use carpd::host::children::http_worker::{Couriers, Hired};
 use carpd::host::services::manager::ServiceBackend;
 use carpd::host::{HostError, Options};
 use carpd::keeper::{Client, Exits, HowEnded, Role};
+use carpd::programs::role::words;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
@@ -234,7 +235,8 @@ fn a_daemons_courier_reads_no_file_that_the_engine_names() {
             let hired = async move {
                 let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
                 let mut courier = std::process::Command::new(WORKER)
-                    .args(["__courier", "daemon"])
+                    .args(words("__courier"))
+                    .arg("daemon")
                     .args(named)
                     .stdin(std::os::fd::OwnedFd::from(theirs))
                     .spawn()?;
@@ -340,7 +342,7 @@ fn a_courier_ends_when_its_time_is_up_or_nobody_waits() {
 #[test]
 fn a_courier_is_not_one_without_a_socket() {
     let status = std::process::Command::new(WORKER)
-        .arg("__courier")
+        .args(words("__courier"))
         .stdin(std::process::Stdio::null())
         .status()
         .unwrap();

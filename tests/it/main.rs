@@ -28,6 +28,8 @@ mod hooks;
 mod host;
 #[cfg(feature = "daemon")]
 mod limit;
+#[cfg(feature = "wasm")]
+mod links;
 #[cfg(all(feature = "wasm", feature = "lua"))]
 mod new;
 #[cfg(feature = "lua")]

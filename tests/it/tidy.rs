@@ -147,8 +147,18 @@ const EDGES: &[(&str, &[&str])] = &[
     (
         "testing",
         &[
-            "types", "proto", "effect", "config", "frame", "sandbox", "journal", "hooks", "host",
-            "engine", "keeper",
+            "types",
+            "proto",
+            "effect",
+            "config",
+            "frame",
+            "sandbox",
+            "journal",
+            "hooks",
+            "host",
+            "engine",
+            "keeper",
+            "programs::role",
         ],
     ),
     (
@@ -213,8 +223,8 @@ fn code(text: &str) -> String {
         .fold(String::new(), |all, line| all + line + "\n")
 }
 
-/// `src/config/read.rs` belongs to `config`, `src/telemetry.rs` to `telemetry`; `main.rs` and
-/// `lib.rs` to none; what is in `src/bin` belongs to its program.
+/// `src/config/read.rs` belongs to `config`, `src/telemetry.rs` to `telemetry`; `main.rs`,
+/// `lib.rs` and `build.rs` to none; what is in `src/bin` belongs to its program.
 fn module(path: &Path) -> Option<String> {
     let path = path.strip_prefix("src").ok()?;
     let path = path.strip_prefix("bin").unwrap_or(path);
@@ -223,7 +233,7 @@ fn module(path: &Path) -> Option<String> {
         .file_stem()?
         .to_str()?
         .to_owned();
-    (!["main", "lib"].contains(&name.as_str())).then_some(name)
+    (!["main", "lib", "build"].contains(&name.as_str())).then_some(name)
 }
 
 /// What a file names of its crate: `a` or `a::b`, from `crate::a::b` and from `use crate::{a,

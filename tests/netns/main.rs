@@ -41,6 +41,7 @@ mod trust;
 mod ucarp;
 mod ucarp_own;
 mod ucarp_stage;
+mod upgrade;
 mod words;
 
 use std::io::Read;
@@ -116,6 +117,7 @@ fn main() -> ExitCode {
         lab::cases(),
         leftovers::cases(),
         rights::cases(),
+        upgrade::cases(),
         words::cases(),
         ucarp::cases(),
     ];

@@ -207,9 +207,19 @@ impl Carpd {
 
     /// As [`Self::restart`], with this configuration file.
     pub(crate) fn restart_from(&self, lab: &Lab, config: &str) -> Result<Daemon, Failed> {
+        self.restart_as(lab, CARPD, config)
+    }
+
+    /// As [`Self::restart_from`], of this program.
+    pub(crate) fn restart_as(
+        &self,
+        lab: &Lab,
+        program: &str,
+        config: &str,
+    ) -> Result<Daemon, Failed> {
         let host = lab.host(&self.host);
         let env = BTreeMap::from([("CARPD_LOG".to_owned(), self.filter.clone())]);
-        let argv = [CARPD, "run", "--config", config, "--log-format", "json"];
+        let argv = [program, "run", "--config", config, "--log-format", "json"];
         Ok(Daemon {
             process: host.spawn_with(&argv, &env)?,
         })

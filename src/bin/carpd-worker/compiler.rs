@@ -9,7 +9,7 @@ use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 
 use carpd::frame::{FrameError, Inbox, receive, send};
-use carpd::hooks::contract::message::{Confinement, VERSION};
+use carpd::hooks::contract::message::Confinement;
 use carpd::hooks::process::compiler::{MAX_CODE, MAX_FRAME, MEMORY, Order, Report};
 use carpd::sandbox::{self, Kind};
 
@@ -49,25 +49,11 @@ fn serve(
     engine: &Result<wasmtime::Engine, String>,
     confinement: Confinement,
 ) -> Result<(), FrameError> {
-    send(
-        stream,
-        &Report::Ready {
-            version: VERSION,
-            confinement,
-        },
-        MAX_FRAME,
-    )?;
+    send(stream, &Report::Ready { confinement }, MAX_FRAME)?;
     let order: Order = receive(stream, &mut Inbox::default(), MAX_FRAME)?;
-    let report = if order.version == VERSION {
-        engine
-            .clone()
-            .and_then(|engine| compile(&engine, &order.component))
-    } else {
-        Err(format!(
-            "the engine speaks version {} of the hook protocol, this compiler {VERSION}",
-            order.version
-        ))
-    };
+    let report = engine
+        .clone()
+        .and_then(|engine| compile(&engine, &order.component));
     send(
         stream,
         &report.map_or_else(Report::Refused, Report::Done),

@@ -10,12 +10,13 @@ use std::process::ExitCode;
 
 use carpd::frame::{FrameError, Inbox, receive, send};
 use carpd::hooks::contract::message::{
-    Confinement, FromRunner, Loaded, MAX_FROM_RUNNER, MAX_TO_RUNNER, TestCall, ToRunner, VERSION,
+    Confinement, FromRunner, Loaded, MAX_FROM_RUNNER, MAX_TO_RUNNER, TestCall, ToRunner,
 };
 use carpd::hooks::{
     Answer, Ask, AskError, Budget, EntryPoint, Hook, HookError, HookEvent, HookHost, HookSource,
     Instance, Language, LoadError, TestHost,
 };
+use carpd::programs::role;
 use carpd::sandbox;
 use carpd::types::State;
 
@@ -107,9 +108,9 @@ fn shorten(ask: Ask) -> Ask {
 /// started as a runner; 3: the engine spoke another language.
 #[must_use]
 pub(crate) fn main() -> ExitCode {
-    let memory = std::env::args()
-        .nth(2)
-        .and_then(|text| text.parse().ok())
+    let memory = role::arguments()
+        .next()
+        .and_then(|text| text.to_str()?.parse().ok())
         .unwrap_or(Budget::default().memory_bytes);
     let Ok(stream) = std::io::stdin()
         .as_fd()
@@ -130,10 +131,7 @@ pub(crate) fn main() -> ExitCode {
         inbox: Inbox::default(),
     });
     match link
-        .send(&FromRunner::Ready {
-            version: VERSION,
-            confinement,
-        })
+        .send(&FromRunner::Ready { confinement })
         .and_then(|()| serve(&mut link))
     {
         Ok(()) | Err(FrameError::Closed | FrameError::Io(_)) => ExitCode::SUCCESS,
@@ -146,7 +144,8 @@ pub(crate) fn main() -> ExitCode {
 /// Confines the process for its language: the third argument, Luau if there is none.
 #[cfg(feature = "wasm")]
 fn confine(memory: u64) -> Confinement {
-    if std::env::args().nth(3).as_deref() != Some(carpd::hooks::contract::message::RUNNER_WASM) {
+    let language = role::arguments().nth(1);
+    if language.is_none_or(|word| word != carpd::hooks::contract::message::RUNNER_WASM) {
         return sandbox::confine(sandbox::Kind::Lua, memory, warm_up);
     }
     let mut prepared = Ok(true);
@@ -173,25 +172,13 @@ fn confine(memory: u64) -> Confinement {
 
 /// Loads one hook or test file, then answers calls, until the socket closes.
 fn serve(link: &mut Link) -> Result<(), FrameError> {
-    let refuse = |version: u16| {
-        LoadError::Runner(format!(
-            "the engine speaks version {version} of the hook protocol, this runner {VERSION}"
-        ))
-    };
     match link.receive()? {
         ToRunner::Load {
-            version: VERSION,
             source,
             budget,
             coverage,
         } => serve_hook(link, *source, &budget, coverage),
-        ToRunner::Load { version, .. } => link.send(&FromRunner::Loaded(Err(refuse(version)))),
-        ToRunner::LoadTest {
-            version: VERSION,
-            source,
-            budget,
-        } => serve_test(link, &source, &budget),
-        ToRunner::LoadTest { version, .. } => link.send(&FromRunner::Cases(Err(refuse(version)))),
+        ToRunner::LoadTest { source, budget } => serve_test(link, &source, &budget),
         ToRunner::Call { .. }
         | ToRunner::Answer(_)
         | ToRunner::Coverage

@@ -32,6 +32,9 @@ const CHECKS_AT_ONCE: usize = 4;
 /// The least real time that a run in virtual time may take.
 const REAL_WALL: Duration = Duration::from_secs(10);
 
+/// How long it is waited for how a runner ended that is gone.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
 /// Runs of one hook beyond its `runners`, for those that let go.
 const RESERVE: usize = 2;
 
@@ -102,8 +105,8 @@ impl Runner {
         policy: SandboxPolicy,
         coverage: bool,
     ) -> Result<Self, LoadError> {
-        let (id, stream) = keeper
-            .spawn(role(source, budget.memory_bytes))
+        let (id, stream, ended) = keeper
+            .spawn_watched(role(source, budget.memory_bytes))
             .await
             .map_err(|error| LoadError::Runner(format!("cannot start a runner: {error}")))?;
         match Session::load_counted(stream, source.clone(), budget, policy, coverage).await {
@@ -114,7 +117,13 @@ impl Runner {
             }),
             Err(error) => {
                 keeper.kill(id);
-                Err(error)
+                // It says so by its end alone.
+                match tokio::time::timeout(LAST_WORDS, ended).await {
+                    Ok(Ok(how)) if how.is_other_build() => {
+                        Err(LoadError::Runner(format!("the runner ended: {how}")))
+                    }
+                    Ok(Ok(_) | Err(_)) | Err(_) => Err(error),
+                }
             }
         }
     }

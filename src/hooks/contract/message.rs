@@ -1,4 +1,5 @@
-//! What engine and runner say to each other: versioned, bounded, never trusted.
+//! What engine and runner say to each other: bounded, never trusted. Both ends are of one build
+//! ([`crate::programs::role`]).
 
 use serde::{Deserialize, Serialize};
 
@@ -20,10 +21,6 @@ pub const COMPILER_ROLE: &str = "__compiler";
 /// The argument that makes the binary run the test of a hook.
 pub const TESTER_ROLE: &str = "__tester";
 
-/// Raised with every change of the messages below; both ends are one binary, so a mismatch means
-/// that it was replaced while running.
-pub const VERSION: u16 = 3;
-
 /// The largest frame to a runner, in bytes: a hook with all its modules, or with the code that it
 /// was compiled to.
 pub const MAX_TO_RUNNER: usize = 32 << 20;
@@ -37,7 +34,6 @@ pub const MAX_FROM_RUNNER: usize = 4 << 20;
 pub enum ToRunner {
     /// First: what to load. Boxed: much larger than the rest.
     Load {
-        version: u16,
         source: Box<HookSource>,
         budget: Budget,
         coverage: bool,
@@ -53,7 +49,6 @@ pub enum ToRunner {
     Coverage,
     /// First, instead of `Load`: a test file.
     LoadTest {
-        version: u16,
         source: Box<HookSource>,
         budget: Budget,
     },
@@ -68,10 +63,7 @@ pub enum ToRunner {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FromRunner {
     /// Confined and waiting; which measures are in force and which are missing.
-    Ready {
-        version: u16,
-        confinement: Confinement,
-    },
+    Ready { confinement: Confinement },
     /// To [`ToRunner::Load`].
     Loaded(Result<Loaded, LoadError>),
     /// The running hook asks.

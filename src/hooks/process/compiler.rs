@@ -12,7 +12,7 @@ use super::session::SandboxPolicy;
 use crate::frame::{FrameError, Inbox, encode, next};
 use crate::hooks::LoadError;
 use crate::hooks::artifact::source::MAX_TOTAL;
-use crate::hooks::contract::message::{Confinement, VERSION};
+use crate::hooks::contract::message::Confinement;
 use crate::sandbox;
 
 pub use crate::hooks::contract::message::COMPILER_ROLE as ROLE;
@@ -36,8 +36,6 @@ pub const MAX_FRAME: usize = MAX_CODE + (64 << 10);
 /// To the compiler.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Order {
-    /// Of the messages.
-    pub version: u16,
     /// What is to be compiled.
     #[serde(with = "crate::hooks::contract::bytes")]
     pub component: Vec<u8>,
@@ -48,8 +46,6 @@ pub struct Order {
 pub enum Report {
     /// First: how well it is confined.
     Ready {
-        /// Of the messages.
-        version: u16,
         /// What is in force, and what is not.
         confinement: Confinement,
     },
@@ -144,15 +140,12 @@ async fn converse(
     stream.set_nonblocking(true).map_err(io)?;
     let mut stream = UnixStream::from_std(stream).map_err(io)?;
     let mut inbox = Inbox::default();
-    let Report::Ready {
-        version: VERSION,
-        confinement,
-    } = next(&mut stream, &mut inbox, MAX_FRAME)
+    let Report::Ready { confinement } = next(&mut stream, &mut inbox, MAX_FRAME)
         .await
         .map_err(dead)?
     else {
         return Err(LoadError::Runner(
-            "the compiler speaks another version of the hook protocol".to_owned(),
+            "the compiler spoke out of turn".to_owned(),
         ));
     };
     let lacking = sandbox::lacking(&confinement);
@@ -160,7 +153,6 @@ async fn converse(
         return Err(LoadError::Sandbox(lacking.join("; ")));
     }
     let order = Order {
-        version: VERSION,
         component: component.to_vec(),
     };
     stream

@@ -20,7 +20,6 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use crate::frame::{FrameError, Inbox, encode, next};
 use crate::hooks::contract::message::{
     Confinement, FileCoverage, FromRunner, Loaded, MAX_FROM_RUNNER, MAX_TO_RUNNER, ToRunner,
-    VERSION,
 };
 use crate::hooks::{
     Answer, Ask, AskError, Budget, HookError, HookEvent, HookSource, LoadError, LogLevel, Returned,
@@ -131,7 +130,6 @@ impl Session {
     ) -> Result<Self, LoadError> {
         let mut session = Self::open(stream, required).await?;
         let message = ToRunner::Load {
-            version: VERSION,
             source: Box::new(source),
             budget,
             coverage,
@@ -171,15 +169,7 @@ impl Session {
             .map_err(late)?
             .map_err(dead)?
         {
-            FromRunner::Ready {
-                version: VERSION,
-                confinement,
-            } => confinement,
-            FromRunner::Ready { version, .. } => {
-                return Err(LoadError::Runner(format!(
-                    "the runner speaks version {version} of the hook protocol, not {VERSION}"
-                )));
-            }
+            FromRunner::Ready { confinement } => confinement,
             _ => return Err(dead(out_of_turn())),
         };
         let lacking = sandbox::lacking(&session.confinement);

@@ -6,7 +6,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::session::{OVERRUN, SandboxPolicy, Session, dead, out_of_turn};
 use crate::frame::FrameError;
-use crate::hooks::contract::message::{FromRunner, TestCall, ToRunner, VERSION};
+use crate::hooks::contract::message::{FromRunner, TestCall, ToRunner};
 use crate::hooks::{Budget, HookError, HookSource, LoadError};
 
 /// Answers what a test file calls.
@@ -40,7 +40,6 @@ impl TestSession {
     ) -> Result<Self, LoadError> {
         let mut session = Session::open(stream, required).await?;
         let message = ToRunner::LoadTest {
-            version: VERSION,
             source: Box::new(source),
             budget,
         };

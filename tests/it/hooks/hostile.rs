@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream;
 use carpd::effect::ServiceVerb;
 use carpd::frame::{self, Inbox};
 use carpd::hooks::contract::message::{
-    Confinement, FromRunner, Loaded, MAX_FROM_RUNNER, MAX_TO_RUNNER, ToRunner, VERSION,
+    Confinement, FromRunner, Loaded, MAX_FROM_RUNNER, MAX_TO_RUNNER, ToRunner,
 };
 use carpd::hooks::process::session::OVERRUN;
 
@@ -66,10 +66,7 @@ impl Runner {
     }
 
     fn behave_in(&mut self, confinement: Confinement) {
-        self.say(&FromRunner::Ready {
-            version: VERSION,
-            confinement,
-        });
+        self.say(&FromRunner::Ready { confinement });
         self.hear();
         self.say(&FromRunner::Loaded(Ok(Loaded {
             entry_points: vec![EntryPoint::OnMaster],

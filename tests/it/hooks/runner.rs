@@ -168,7 +168,7 @@ fn fifty_runners_come_and_go_without_a_trace() {
 #[test]
 fn a_runner_with_foreign_descriptors_or_no_socket_refuses_to_be_one() {
     let status = std::process::Command::new(WORKER)
-        .arg("__runner")
+        .args(carpd::programs::role::words("__runner"))
         .stdin(std::process::Stdio::null())
         .status()
         .unwrap();

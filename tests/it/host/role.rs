@@ -22,7 +22,7 @@ pub(super) fn role_with(role: &str, arguments: &[&std::ffi::OsStr]) -> (UnixStre
     let mask: SigSet = [SIGTERM, SIGINT, SIGHUP].into_iter().collect();
     mask.thread_block().unwrap();
     let child = Command::new(env!("CARGO_BIN_EXE_carpd-daemon"))
-        .arg(role)
+        .args(carpd::programs::role::words(role))
         .args(arguments)
         // Not this machine's.
         .env(

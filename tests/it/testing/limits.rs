@@ -37,7 +37,7 @@ fn a_tester_has_limits_and_leaves_room_for_the_largest_hook() {
     use std::process::{Command, Stdio};
     let (ours, theirs) = UnixStream::pair().unwrap();
     let mut tester = Command::new(env!("CARGO_BIN_EXE_carpd"))
-        .arg("__tester")
+        .args(carpd::programs::role::words("__tester"))
         .stdin(Stdio::from(std::os::fd::OwnedFd::from(theirs)))
         .spawn()
         .unwrap();

@@ -17,8 +17,9 @@ use carpd::effect::outgoing::{Errand, Scheme};
 use carpd::frame::{self, FrameError, Inbox};
 use carpd::host::HostError;
 use carpd::host::children::http_worker::{
-    MESSAGE_MAX, OF_DAEMON, Order, Report, Trouble, VERSION, certificates,
+    MESSAGE_MAX, OF_DAEMON, Order, Report, Trouble, certificates,
 };
+use carpd::programs::role;
 use carpd::sandbox::{self, Kind};
 
 use self::lookup::look_up;
@@ -57,7 +58,7 @@ struct Told {
 
 impl Told {
     fn by_keeper() -> Self {
-        let mut words = std::env::args_os().skip(2);
+        let mut words = role::arguments();
         Self {
             daemon: words.next().is_some_and(|word| word == OF_DAEMON),
             ca_file: words.next().map(PathBuf::from),
@@ -84,21 +85,11 @@ fn serve(stream: &UnixStream, told: &Told) -> Result<(), FrameError> {
 
 fn run(order: Order, told: &Told) -> Report {
     let Order {
-        version,
         confined,
         errand,
         limit,
         ca_file,
     } = order;
-    if version != VERSION {
-        let message = format!(
-            "the engine speaks version {version} of the courier protocol, this courier {VERSION}"
-        );
-        return Err(HostError {
-            message,
-            errno: Some(libc::EPROTO),
-        });
-    }
     let endpoint = errand.endpoint();
     // Whom system and operator trust is read while files are in reach.
     let trust = match (&errand, told.ca_file(ca_file)) {

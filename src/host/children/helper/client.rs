@@ -16,7 +16,6 @@ use tokio::time::timeout;
 
 use super::{
     ANSWER_MARGIN, Duty, FromHelper, HelperOp, HelperReply, MESSAGE_LIMIT, REQUEST_LIMIT, ToHelper,
-    VERSION,
 };
 use crate::frame::{self, FrameError, Inbox};
 use crate::host::HostError;
@@ -83,11 +82,7 @@ impl HelperClient {
         let (reader, writer) = UnixStream::from_std(stream)?.into_split();
         let (out, queue) = mpsc::channel(QUEUE);
         let pending = Arc::new(Mutex::new(Pending::default()));
-        let hello = ToHelper::Hello {
-            version: VERSION,
-            duty,
-            undo,
-        };
+        let hello = ToHelper::Hello { duty, undo };
         let _ = out.try_send(frame::encode(&hello, MESSAGE_LIMIT)?);
         tokio::spawn(write(writer, queue));
         let ended = Arc::new(Notify::new());
@@ -228,10 +223,6 @@ async fn read(mut reader: OwnedReadHalf, pending: Arc<Mutex<Pending>>) {
     let mut inbox = Inbox::default();
     let why = loop {
         match frame::next(&mut reader, &mut inbox, MESSAGE_LIMIT).await {
-            Ok(FromHelper::Hello { version: VERSION }) => {}
-            Ok(FromHelper::Hello { version }) => {
-                break format!("it speaks version {version}, the engine {VERSION}");
-            }
             Ok(FromHelper::Answer { id, result }) => {
                 if let Some(waiting) = locked(&pending).waiting.remove(&id) {
                     let _ = waiting.send(result);

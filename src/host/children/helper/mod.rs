@@ -29,10 +29,6 @@ pub use crate::host::services::spawn::CommandLine;
 /// processes, and one that does not expect it takes no notice.
 pub const RETIRE: nix::sys::signal::Signal = nix::sys::signal::Signal::SIGURG;
 
-/// The version of the messages. Both ends are one binary, but the file may be replaced while the
-/// engine runs.
-const VERSION: u16 = 3;
-
 /// The largest message: a file with its attributes and some room.
 const MESSAGE_LIMIT: usize = crate::host::services::files::FILE_LIMIT + 64 * 1024;
 
@@ -145,7 +141,6 @@ pub enum HelperReply {
 enum ToHelper {
     /// First.
     Hello {
-        version: u16,
         duty: Duty,
         /// Only put back what stands in the records of this directory.
         undo: Option<PathBuf>,
@@ -162,8 +157,6 @@ enum ToHelper {
 /// Helper to engine.
 #[derive(Debug, Serialize, Deserialize)]
 enum FromHelper {
-    /// First.
-    Hello { version: u16 },
     Answer {
         id: u64,
         result: Result<HelperReply, HostError>,

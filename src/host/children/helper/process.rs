@@ -22,7 +22,7 @@ use super::gate::{Gate, Right, Terms};
 use super::records::Records;
 use super::{
     Duty, FromHelper, HelperOp, HelperReply, LIMIT_MAX, MESSAGE_LIMIT, REQUEST_LIMIT, RETIRE,
-    ToHelper, VERSION,
+    ToHelper,
 };
 use crate::effect::{Outcome, Resource, ServiceVerb, UnitState, Value};
 use crate::frame::{self, FrameError, Inbox};
@@ -97,15 +97,12 @@ async fn serve(stream: UnixStream, mut gate: Gate) -> io::Result<()> {
     }
     let (mut reader, writer) = stream.into_split();
     let mut inbox = Inbox::default();
-    let ToHelper::Hello {
-        version: VERSION,
-        duty,
-        undo,
-    } = frame::next(&mut reader, &mut inbox, MESSAGE_LIMIT).await?
+    let ToHelper::Hello { duty, undo } =
+        frame::next(&mut reader, &mut inbox, MESSAGE_LIMIT).await?
     else {
         return Err(io::Error::new(
             io::ErrorKind::InvalidData,
-            "the engine speaks another version",
+            "the engine spoke out of turn",
         ));
     };
     if let (Gate::Open, Some(records)) = (&gate, undo) {
@@ -134,7 +131,6 @@ async fn work(
 ) -> io::Result<()> {
     let (out, answers) = mpsc::channel(REQUEST_LIMIT);
     tokio::spawn(write(writer, answers));
-    let _ = out.send(FromHelper::Hello { version: VERSION }).await;
     let mut requests = JoinSet::new();
     let mut running: HashMap<u64, oneshot::Sender<()>> = HashMap::new();
     let (to, mut messages) = mpsc::channel(1);
@@ -556,19 +552,11 @@ mod tests {
             frame::encode(&ToHelper::Request { id: 1, limit, op }, MESSAGE_LIMIT).unwrap();
         orders.write_all(&request).await.unwrap();
         let mut inbox = Inbox::default();
-        let answer = async {
-            loop {
-                let message: FromHelper = frame::next(&mut answers, &mut inbox, MESSAGE_LIMIT)
-                    .await
-                    .unwrap();
-                if let FromHelper::Answer { id, result } = message {
-                    return (id, result);
-                }
-            }
-        };
-        let (id, result) = timeout(Duration::from_mins(1), answer)
+        let answer = frame::next(&mut answers, &mut inbox, MESSAGE_LIMIT);
+        let FromHelper::Answer { id, result } = timeout(Duration::from_mins(1), answer)
             .await
-            .expect("an answer");
+            .expect("an answer")
+            .unwrap();
         assert_eq!((id, result), (1, Ok(HelperReply::Text("Linux".to_owned()))));
     }
 

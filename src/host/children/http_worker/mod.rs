@@ -36,10 +36,6 @@ pub const ROLE: &str = "__courier";
 /// configuration names follows, if it names one, and no other is read.
 pub const OF_DAEMON: &str = "daemon";
 
-/// The version of the messages. Both ends are one binary, but the file may be replaced while the
-/// engine runs.
-pub const VERSION: u16 = 3;
-
 /// The largest message: a body and all headers, with room for what is around them.
 pub const MESSAGE_MAX: usize = BODY_MAX + 4 * HEADER_BYTES_MAX;
 
@@ -52,8 +48,6 @@ const ANSWER_MARGIN: Duration = Duration::from_millis(50);
 /// To the courier.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Order {
-    /// Of the messages.
-    pub version: u16,
     /// Refuse to go out without a full sandbox.
     pub confined: bool,
     /// What for.
@@ -183,7 +177,6 @@ impl Couriers {
         stream.set_nonblocking(true)?;
         let mut stream = UnixStream::from_std(stream)?;
         let order = Order {
-            version: VERSION,
             confined: self.confined,
             errand,
             limit,
