@@ -125,14 +125,48 @@ fn output(format: Format) -> Result<Boxed, TelemetryError> {
 /// ours.
 fn fields() -> impl for<'w> FormatFields<'w> + Send + Sync {
     debug_fn(|writer, field, value| {
-        let text = shown_within(format_args!("{value:?}"), FIELD_MAX);
+        let text = format!("{value:?}");
+        if field.name() == "message" {
+            return write!(writer, "{}", shown_within(text, FIELD_MAX));
+        }
+        let text = logfmt(&text);
         match (field.name(), writer.has_ansi_escapes()) {
-            ("message", _) => write!(writer, "{text}"),
             (name, true) => write!(writer, "\u{1b}[3m{name}\u{1b}[0m\u{1b}[2m=\u{1b}[0m{text}"),
             (name, false) => write!(writer, "{name}={text}"),
         }
     })
     .delimited(" ")
+}
+
+/// A value of a field, quoted where a reader of logfmt would take it for more than one. A text comes
+/// in the quotes of `Debug`, which are the same.
+fn logfmt(value: &str) -> String {
+    let text = value
+        .strip_prefix('"')
+        .and_then(|rest| rest.strip_suffix('"'));
+    if let Some(text) = text.filter(|text| is_escaped(text)) {
+        return format!("\"{}\"", shown_within(text, FIELD_MAX));
+    }
+    let is_plain =
+        |c: char| !c.is_whitespace() && !c.is_control() && !matches!(c, '"' | '=' | '\\');
+    if !value.is_empty() && value.chars().all(is_plain) {
+        return shown_within(value, FIELD_MAX);
+    }
+    let escaped = value.replace('\\', "\\\\").replace('"', "\\\"");
+    format!("\"{}\"", shown_within(escaped, FIELD_MAX))
+}
+
+/// Has it no quotes but those that a backslash stands before?
+fn is_escaped(text: &str) -> bool {
+    let mut escaped = false;
+    for c in text.chars() {
+        match c {
+            '"' if !escaped => return false,
+            '\\' => escaped = !escaped,
+            _ => escaped = false,
+        }
+    }
+    !escaped
 }
 
 /// `time`: stamp each line; the journal does so itself.
@@ -264,6 +298,74 @@ mod tests {
             stamped.starts_with("20") && stamped.ends_with(&line),
             "{stamped}"
         );
+    }
+
+    /// The fields of a line, as a reader of logfmt takes them.
+    fn read_logfmt(line: &str) -> Vec<(String, String)> {
+        let (mut fields, mut rest) = (Vec::new(), line.trim());
+        while let Some((key, after)) = rest.split_once('=') {
+            let mut value = String::new();
+            let mut chars = after.char_indices();
+            let quoted = after.starts_with('"');
+            let mut end = after.len();
+            if quoted {
+                chars.next();
+            }
+            while let Some((at, c)) = chars.next() {
+                match c {
+                    '\\' if quoted => match chars.next().unwrap().1 {
+                        'n' => value.push('\n'),
+                        other => value.push(other),
+                    },
+                    '"' if quoted => {
+                        end = at + 1;
+                        break;
+                    }
+                    ' ' if !quoted => {
+                        end = at;
+                        break;
+                    }
+                    c => value.push(c),
+                }
+            }
+            fields.push((key.trim().to_owned(), value));
+            rest = after[end..].trim_start();
+        }
+        assert_eq!(rest, "", "{line}");
+        fields
+    }
+
+    #[test]
+    fn a_reader_of_logfmt_finds_every_value_as_it_was() {
+        let values = [
+            "",
+            "plain",
+            "No buffer space",
+            "a=b",
+            "say \"hi\"",
+            "\"quoted\"",
+            "\"a\" and \"b\"",
+            "two\nlines",
+            "C:\\new\\",
+            "tab\tand space ",
+        ];
+        for value in values {
+            let memory = Memory::default();
+            let to = memory.clone();
+            let log = human(move || to.clone(), false, false);
+            tracing::subscriber::with_default(tracing_subscriber::registry().with(log), || {
+                tracing::info!(text = value, shown = %value, number = 7, "");
+            });
+            let line = String::from_utf8(memory.0.lock().unwrap().clone()).unwrap();
+            assert_eq!(line.lines().count(), 1, "{line}");
+            let fields = read_logfmt(line.trim_start().trim_start_matches("INFO"));
+            let names: Vec<_> = fields.iter().map(|(name, _)| name.as_str()).collect();
+            assert_eq!(names, ["text", "shown", "number"], "{line}");
+            assert_eq!(fields[0].1, value.replace('\t', "t"), "{line}");
+            if value != "\"quoted\"" {
+                assert_eq!(fields[1].1, value.replace('\t', "t"), "{line}");
+            }
+        }
     }
 
     #[test]

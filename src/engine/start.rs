@@ -17,7 +17,7 @@ use super::command::{Command, Death, EngineStatus};
 use super::effects::executor::Executor;
 use super::effects::ledger_retry::retry_ledger;
 use super::effects::reassert::reassert;
-use super::effects::recover::Recovery;
+use super::effects::recover::{Recovery, killed_before};
 use super::environment::Ties;
 use super::handlers::failsafe::Published;
 use super::handlers::health::Checks;
@@ -176,7 +176,10 @@ pub fn main<B, T>(
             return ExitCode::FAILURE;
         }
     };
-    let opened = open(&Instance::directory(&config.daemon.run_dir, &name, origin));
+    let instance_dir = Instance::directory(&config.daemon.run_dir, &name, origin);
+    // While its lock says who it was, and the kernel's log may be read.
+    let killed = killed_before(&instance_dir);
+    let opened = open(&instance_dir);
     // Before there is a second thread: capabilities belong to threads.
     let rights = match rights::give_up(config, &name, origin) {
         Ok(rights) => rights,
@@ -197,7 +200,7 @@ pub fn main<B, T>(
         }
     };
     let status = tokio::task::LocalSet::new().block_on(&runtime, async {
-        match start(config, (path, &name), rights).await {
+        match start(config, (path, &name), rights, killed).await {
             Ok((engine, signals)) => {
                 let attached = attach(opened, engine.commands());
                 let clean = engine.run(signals).await;
@@ -220,6 +223,7 @@ async fn start(
     config: &Config,
     (config_path, name): (&Path, &str),
     mut rights: EngineStatus,
+    killed: Option<Predecessor>,
 ) -> Result<(Engine, mpsc::Receiver<Signal>), StartError> {
     let (orders, signals) = signals(config.daemon.hangup_stops).map_err(system("catch signals"))?;
     let (keeper, mut exits) = Client::from_stdin().map_err(system("reach the parent process"))?;
@@ -253,7 +257,7 @@ async fn start(
         .set_couriers(couriers(keeper.clone(), sandbox_policy(config), None));
     let granted = terms(config, config_path).duty();
     let duty = start_helper(granted.max(for_recovery), &keeper, executor.host()).await?;
-    let predecessor = exits.take_predecessor();
+    let predecessor = exits.take_predecessor().or(killed);
     rights.before = predecessor.as_ref().map(death);
     tokio::task::spawn_local(tell_exits(exits, orders));
     let (persist, store) = Persist::open(&mut instance, clock::wall_ms()).await;

@@ -204,6 +204,13 @@ impl Holder {
         })
     }
 
+    /// Since when.
+    #[must_use]
+    pub fn since(instance_dir: &Path) -> Option<SystemTime> {
+        let lock = resolve::own(&instance_dir.join(LOCK_FILE)).ok()?;
+        lock.metadata().ok()??.modified().ok()
+    }
+
     /// Has a process an instance's directory? `None` if there is no lock.
     ///
     /// # Errors

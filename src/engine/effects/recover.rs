@@ -2,6 +2,8 @@
 //! the rest before the first hook.
 
 use std::cell::{Cell, RefCell};
+use std::path::Path;
+use std::time::{Duration, SystemTime};
 
 use tokio::sync::Notify;
 use tracing::{error, info, warn};
@@ -12,8 +14,12 @@ use crate::backoff::Backoff;
 use crate::effect::{Effect, Granted, Outcome, Reply, Resource, Value};
 use crate::engine::runs::helper;
 use crate::host::children::helper::Duty;
+use crate::host::clock;
+use crate::host::kernel::oom::killed_for_memory;
 use crate::host::{Host, HostError};
-use crate::ledger::{Instance, Ledger, Leftover, Unread};
+use crate::keeper::Predecessor;
+use crate::ledger::{Holder, Instance, Ledger, Leftover, Unread};
+use crate::types::Timestamp;
 
 /// The leftovers of our own predecessor, which stand in our ledger, and those of other dead
 /// instances.
@@ -289,6 +295,21 @@ async fn rest<H: Host>(
         }
     }
     (undone, failed)
+}
+
+/// How the whole daemon before this one ended, if that was for lack of memory: its keeper, which would
+/// have told, was killed as well. Others it does not concern are not asked.
+pub(in crate::engine) fn killed_before(instance_dir: &Path) -> Option<Predecessor> {
+    let holder = Holder::of(instance_dir)?;
+    let began = Holder::since(instance_dir)?.duration_since(SystemTime::UNIX_EPOCH);
+    let age = Duration::from_millis(clock::wall_ms()).saturating_sub(began.ok()?);
+    let pids: Vec<u32> = holder.parent.into_iter().chain([holder.pid]).collect();
+    let ago = killed_for_memory(&pids, age)?;
+    let nanos = u64::try_from(ago.as_nanos()).ok()?;
+    Some(Predecessor {
+        at: Timestamp::from_nanos(clock::now().as_nanos().saturating_sub(nanos)),
+        how: "the kernel killed the daemon for lack of memory".to_owned(),
+    })
 }
 
 #[cfg(test)]

@@ -251,7 +251,15 @@ impl<E: Environment> Engine<E> {
         if !node.announcer.claimed(now) {
             return;
         }
-        warn!(vhost = %node.spec.name, %peer, "Heard a worse master; announces the addresses again");
+        let (vhost, text) = (
+            &node.spec.name,
+            "Heard a worse master; announces the addresses again",
+        );
+        if has_just_preempted(node, now) {
+            info!(%vhost, %peer, "{text}");
+        } else {
+            warn!(%vhost, %peer, "{text}");
+        }
         if node.queue.defines(EntryPoint::OnPeerClaim) {
             let mut event = node.event(EntryPoint::OnPeerClaim, false);
             event.peer = Some(peer);
@@ -445,6 +453,14 @@ impl<E: Environment> Engine<E> {
         self.flush(index, now);
         self.publish(index);
     }
+}
+
+/// Has it only just taken over from a worse master, which may not have heard of that yet? Then all is
+/// in order.
+fn has_just_preempted<H>(node: &Node<H>, now: Timestamp) -> bool {
+    let cause = node.last.as_ref().map(|last| &last.cause);
+    matches!(cause, Some(Cause::Preempt | Cause::PeerDemoted))
+        && now.since(node.changed) < node.machine.interval()
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ pub(in crate::host) mod culprit;
 pub mod hostname;
 pub mod memory;
 pub mod netlink;
+pub mod oom;
 pub mod privilege;
 pub mod process;
 pub mod readiness;

@@ -180,3 +180,32 @@ fn a_backup_that_answers_is_handed_over_to_at_once() {
         );
     });
 }
+
+#[test]
+fn a_worse_master_that_has_just_been_preempted_is_in_order() {
+    play(async |_| {
+        let host = SimHost::new().with_link(link());
+        let mut engine = engine(host, &Frames::default(), NO_LEASE).await;
+        let now = clock::now();
+        let node = engine.nodes.get_mut(VhostId::FIRST).unwrap();
+        let mut took_over = |cause| {
+            node.changed = now;
+            node.last = Some(Transition {
+                from: State::Backup,
+                to: State::Master,
+                cause,
+                peer: None,
+                seq: 1,
+            });
+            let later = now + node.machine.interval();
+            (
+                has_just_preempted(node, now),
+                has_just_preempted(node, later),
+            )
+        };
+        assert_eq!(took_over(Cause::Preempt), (true, false));
+        assert_eq!(took_over(Cause::PeerDemoted), (true, false));
+        let silent = std::time::Duration::from_secs(3);
+        assert_eq!(took_over(Cause::MasterDown { silent }), (false, false));
+    });
+}
